@@ -1,0 +1,113 @@
+# Makefile - builds every program beside its source; `make help` lists the rest.
+#
+# Nothing here is needed to use lsnn: each program is one line of cc, and `make` prints it.
+# Features are found by compiling and linking, and each can be overridden:
+#     make OMP=0    one thread           make ZLIB=0   no .gz files
+#     make STB=0    no pictures          make CBLAS=1  gemm by CBLAS (CBLAS_LIBS=-lopenblas)
+
+CFLAGS     ?= -O2
+WARNINGS   ?= -Wall -Wextra
+PREFIX     ?= /usr/local
+OMP_FLAGS  ?= -fopenmp
+CBLAS_LIBS ?= -lopenblas
+
+PROGRAMS := $(patsubst %.c,%,$(wildcard examples/*.c tools/*.c))
+BENCHES  := $(patsubst %.c,%,$(wildcard bench/*.c))
+SHARED   := lsnn.h $(wildcard examples/*.h)
+
+# ---- What this machine has. Targets that compile nothing do not ask; `make run` asks
+# ---- after `make deps` had its turn.
+QUICK := help clean deps run install
+ifneq ($(filter-out $(QUICK),$(or $(MAKECMDGOALS),all)),)
+HASH := \#
+define newline
+
+
+endef
+# $(call try,program text with \n,flags): 1 if it compiles and links, else 0
+try = $(shell mkdir -p build && t=build/probe.$$$$ && printf '$(1)' > $$t.c && \
+      if $(CC) $(CFLAGS) $$t.c -o $$t $(2) >/dev/null 2>&1; then echo 1; else echo 0; fi; \
+      rm -f $$t $$t.c)
+MAIN := int main(void)
+OMP_C   := $(HASH)include <omp.h>\n$(MAIN) { return omp_get_max_threads() < 1; }\n
+ZLIB_C  := $(HASH)include <zlib.h>\n$(MAIN) { return !zlibVersion(); }\n
+STB1_C  := $(HASH)include <stb/stb_image_write.h>\n$(MAIN) { return 0; }\n
+STB2_C  := $(HASH)include <stb_image_write.h>\n$(MAIN) { return 0; }\n
+CBLAS_C := void cblas_sgemm(void);\n$(MAIN) { cblas_sgemm(); return 0; }\n
+OMP  ?= $(call try,$(OMP_C),$(OMP_FLAGS))
+ZLIB ?= $(call try,$(ZLIB_C),-lz)
+STB  ?= $(if $(filter 1,$(call try,$(STB1_C)) $(call try,$(STB2_C))),1,0)
+CBLAS ?= 0
+OMP := $(OMP)
+ZLIB := $(ZLIB)
+STB := $(STB)
+ifeq ($(CBLAS),1)
+ifneq ($(call try,$(CBLAS_C),$(CBLAS_LIBS)),1)
+$(error CBLAS=1, but $(CBLAS_LIBS) does not link: install libopenblas-dev or set CBLAS_LIBS)
+endif
+endif
+$(info lsnn: openmp=$(OMP) zlib=$(ZLIB) stb=$(STB) cblas=$(CBLAS)   (make OMP=0 overrides))
+endif
+
+FEATURES := $(if $(filter 1,$(OMP)),$(OMP_FLAGS)) $(if $(filter 1,$(ZLIB)),-DLSNN_USE_ZLIB) \
+            $(if $(filter 0,$(STB)),-DLSNN_NO_STB) $(if $(filter 1,$(CBLAS)),-DLSNN_USE_CBLAS)
+LIBS     := $(if $(filter 1,$(ZLIB)),-lz) $(if $(filter 1,$(CBLAS)),$(CBLAS_LIBS)) -lm
+FEATURES := $(strip $(FEATURES))
+LIBS     := $(strip $(LIBS))
+
+.PHONY: all run test bench results deps install help clean FORCE
+all: $(PROGRAMS)
+
+$(PROGRAMS) $(BENCHES): %: %.c $(SHARED) build/flags
+	$(CC) $(CFLAGS) $(WARNINGS) $(FEATURES) $(CPPFLAGS) $< -o $@ $(LDFLAGS) $(LIBS)
+
+# Changes when the command line does, so that `make OMP=0` after `make` builds again.
+build/flags: FORCE
+	@mkdir -p build
+	@echo '$(CC) $(CFLAGS) $(WARNINGS) $(FEATURES) $(CPPFLAGS) $(LDFLAGS) $(LIBS)' > $@.$$$$; \
+	 if cmp -s $@.$$$$ $@; then rm -f $@.$$$$; else mv $@.$$$$ $@; fi
+FORCE:
+
+# The main job: from a fresh clone to trained nets, a table and figures.
+run:
+	@sh tools/deps.sh || echo "lsnn: going on without the optional packages"
+	@$(MAKE) --no-print-directory all
+	@mnist=$$(sh tools/get_mnist.sh) || mnist=; sh examples/run.sh "$$mnist"
+
+# make test ONLY=net runs the tests whose names contain "net".
+test:
+	@CC='$(CC)' OMP_FLAGS='$(if $(filter 1,$(OMP)),$(OMP_FLAGS))' CBLAS_LIBS='$(CBLAS_LIBS)' \
+	 TEST_FLAGS='$(filter-out -fopenmp $(OMP_FLAGS) -DLSNN_USE_CBLAS,$(FEATURES))' \
+	 TEST_LIBS='$(filter-out $(CBLAS_LIBS),$(LIBS))' ONLY='$(ONLY)' sh tests/run.sh
+
+# make bench NET=cnn WHAT=train BATCH=64 THREADS=2
+bench: $(BENCHES)
+	@[ -x bench/bench ] || { echo "lsnn: bench/bench.c is not there"; exit 1; }
+	@./bench/bench $(if $(WHAT),--what $(WHAT)) $(if $(NET),--net $(NET)) \
+	 $(if $(BATCH),--batch $(BATCH)) $(if $(THREADS),--threads $(THREADS))
+
+results: all
+	@if [ -f tools/results.sh ]; then sh tools/results.sh; \
+	 else echo "lsnn: tools/results.sh is not there"; exit 1; fi
+
+deps:
+	@sh tools/deps.sh
+
+install:
+	install -d "$(DESTDIR)$(PREFIX)/include"
+	install -m 644 lsnn.h "$(DESTDIR)$(PREFIX)/include/lsnn.h"
+
+clean:
+	rm -rf build
+	rm -f $(PROGRAMS) $(BENCHES)
+
+help:
+	@echo 'make           build every program beside its source'
+	@echo 'make run       get MNIST, train three networks, print the table, draw the figures'
+	@echo 'make test      run all tests (ONLY=net: those whose names contain "net")'
+	@echo 'make bench     measure speed: NET=cnn WHAT=train|predict|gemm BATCH=64 THREADS=2'
+	@echo 'make results   run the next missing cells of RESULTS.md'
+	@echo 'make deps      install libstb-dev and zlib1g-dev (root or sudo -n), never asks'
+	@echo 'make install   copy lsnn.h to $$(DESTDIR)$$(PREFIX)/include   (PREFIX=$(PREFIX))'
+	@echo 'make clean     remove what make built; data/ and out/ stay'
+	@echo 'Overrides: CC=clang CFLAGS=-O3 OMP=0 ZLIB=0 STB=0 CBLAS=1'

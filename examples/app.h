@@ -1,0 +1,636 @@
+/* app.h - what the bigger programs share: flags, progress, Ctrl-C, CSV log, result line.
+
+   Uses the public API of lsnn.h only. A program reads from top to bottom:
+
+       #define LSNN_IMPLEMENTATION
+       #include "../lsnn.h"
+       #include "app.h"
+
+       int main(int argc, char **argv)
+       {
+           static lsnn_ctx cx;
+           static app a;                              // all zero
+           const char *task = "cluttered";
+           app_flag own[1];
+           int status;
+           app_init(&a, "lsnn_mnist", "trains a network on one of the paper's tasks",
+                    "--task cluttered --epochs 5 --save net.safetensors");
+           a.epochs = 10;                             // defaults, shown by --help
+           own[0] = app_choice("task", &task, "cluttered|arrow", "which data");
+           status = app_parse(&a, argc, argv, own, 1);
+           if (status != APP_GO) return status;       // 0 after --help, 2 after a bad flag
+           status = app_start(&a, &cx);               // threads, LSNN_ISA, Ctrl-C, log
+           if (status != APP_GO) return status;
+           ...  lsnn_fit_desc d = zero;  fit = app_fit(&a, net, &train, &d);
+           if (fit == LSNN_OK) app_result(&a, &result);
+           return app_end(&a, fit);
+       }
+
+   Flags are written --name VALUE or --name=VALUE; the last one wins. Exit status: 0 done,
+   1 failed, 2 bad flag, 128 + signal after Ctrl-C (130) or SIGTERM (143).                */
+#ifndef APP_H
+#define APP_H
+
+#include "../lsnn.h"
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#ifdef _WIN32
+#include <direct.h>
+#include <io.h>
+#else
+#include <sys/stat.h>
+#include <unistd.h>
+#endif
+
+enum { APP_GO = -1 };                /* "go on": every other status is main's own */
+enum { APP_MAX_FLAGS = 48, APP_MAX_WORDS = 4, APP_COLUMNS = 79, APP_PATH = 1024 };
+
+/* ---- >>flags: a table that names, checks and explains each one -----------------*/
+typedef enum app_kind {
+    APP_SWITCH,                      /* int: 1 when given; takes no value         */
+    APP_INT,                         /* int in [low, high]                        */
+    APP_SIZE,                        /* uint64_t in [low, high]                   */
+    APP_REAL,                        /* double in [low, high], finite             */
+    APP_TEXT,                        /* const char *, not empty                   */
+    APP_CHOICE                       /* const char *, one of meta: "cnn|lc"       */
+} app_kind;
+
+typedef struct app_flag {
+    const char *name;                /* without its dashes                        */
+    app_kind kind;
+    void *value;                     /* what it points to is the default          */
+    double low, high;
+    const char *meta;                /* the value's name in --help                */
+    const char *help;
+} app_flag;
+
+typedef struct app {
+    const char *name, *about, *example;    /* set by app_init                     */
+    /* Set between app_init and app_parse:                                        */
+    const char *takes;               /* common flags it takes, "seed epochs"; NULL: all */
+    const char *word_names;          /* "TASK" or "MODEL FILE.png"; NULL: no words */
+    /* The common flags. 0 and NULL mean "not given".                             */
+    uint64_t seed;
+    int epochs, batch, threads, train, test, save_every;
+    double lr;
+    const char *data, *mnist, *out, *save, *resume, *log;
+    int quiet, list, summary, help;
+    const char *word[APP_MAX_WORDS]; /* arguments that are no flags               */
+    int words;
+    lsnn_progress last;              /* the last progress of app_fit              */
+    /* Private.                                                                   */
+    int argc;
+    char **argv;
+    FILE *csv;
+    int csv_failed;
+    int terminal, line_length;       /* stderr is one; what stands on its line    */
+    int has_valid;
+    int seen;                        /* the two below are set                     */
+    double first_step, first_seconds;      /* where this run began                */
+    double drawn;                    /* seconds of the last redraw                */
+} app;
+
+static inline app_flag app_flag_make(const char *name, app_kind kind, void *value, double low,
+                                     double high, const char *meta, const char *help)
+{
+    app_flag f;
+    f.name = name;
+    f.kind = kind;
+    f.value = value;
+    f.low = low;
+    f.high = high;
+    f.meta = meta;
+    f.help = help;
+    return f;
+}
+static inline app_flag app_switch(const char *name, int *v, const char *help)
+{
+    return app_flag_make(name, APP_SWITCH, v, 0, 1, "", help);
+}
+static inline app_flag app_int(const char *name, int *v, int low, int high, const char *help)
+{
+    return app_flag_make(name, APP_INT, v, low, high, "N", help);
+}
+static inline app_flag app_size(const char *name, uint64_t *v, double high, const char *help)
+{
+    return app_flag_make(name, APP_SIZE, v, 0, high, "N", help);
+}
+static inline app_flag app_real(const char *name, double *v, double low, double high,
+                                const char *help)
+{
+    return app_flag_make(name, APP_REAL, v, low, high, "X", help);
+}
+static inline app_flag app_text(const char *name, const char **v, const char *meta,
+                                const char *help)
+{
+    return app_flag_make(name, APP_TEXT, (void *)v, 0, 0, meta, help);
+}
+static inline app_flag app_choice(const char *name, const char **v, const char *choices,
+                                  const char *help)
+{
+    return app_flag_make(name, APP_CHOICE, (void *)v, 0, 0, choices, help);
+}
+
+static inline void app_init(app *a, const char *name, const char *about, const char *example)
+{
+    memset(a, 0, sizeof *a);
+    a->name = name;
+    a->about = about;
+    a->example = example;
+    a->seed = 1;
+}
+
+/* Prints "NAME: message" on stderr and returns 2.                                */
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+static inline int app_refuse(const app *a, const char *format, ...)
+{
+    va_list list;
+    fprintf(stderr, "%s: ", a->name);
+    va_start(list, format);
+    vfprintf(stderr, format, list);
+    va_end(list);
+    fprintf(stderr, "\n");
+    return 2;
+}
+
+/* 1 if text[0..length) is one of the words of list, which stand between marks.   */
+static inline int app_is_in(const char *list, char mark, const char *text, size_t length)
+{
+    while (*list) {
+        const char *end = strchr(list, mark);
+        size_t n = end ? (size_t)(end - list) : strlen(list);
+        if (n == length && length > 0 && memcmp(list, text, n) == 0) return 1;
+        list += end ? n + 1 : n;
+    }
+    return 0;
+}
+
+/* The common flags that this program takes, then its own; returns how many.      */
+static inline int app_table(app *a, app_flag *t, const app_flag *own, int count)
+{
+    app_flag all[17];
+    int n = 0, kept = 0;
+    all[n++] = app_size("seed", &a->seed, 9007199254740992.0, "of every random draw");
+    all[n++] = app_int("epochs", &a->epochs, 1, 1000000, "times through the training set");
+    all[n++] = app_int("batch", &a->batch, 1, 65536, "images a step");
+    all[n++] = app_real("lr", &a->lr, 1e-12, 1e6, "learning rate");
+    all[n++] = app_int("threads", &a->threads, 0, 1024, "0: all cores");
+    all[n++] = app_int("train", &a->train, 1, INT_MAX, "training images");
+    all[n++] = app_int("test", &a->test, 1, INT_MAX, "test images");
+    all[n++] = app_text("data", &a->data, "DIR", "folder of the generated data set");
+    all[n++] = app_text("mnist", &a->mnist, "DIR", "folder of MNIST's four files");
+    all[n++] = app_text("out", &a->out, "DIR", "folder for what is written");
+    all[n++] = app_text("save", &a->save, "FILE", "checkpoint, written again and again");
+    all[n++] = app_int("save-every", &a->save_every, 1, INT_MAX, "steps between checkpoints");
+    all[n++] = app_text("resume", &a->resume, "FILE", "go on from this checkpoint");
+    all[n++] = app_text("log", &a->log, "FILE.csv", "a line an epoch; goes on with --resume");
+    all[n++] = app_switch("quiet", &a->quiet, "no progress, only the result line");
+    all[n++] = app_switch("list", &a->list, "name the tasks and models");
+    all[n++] = app_switch("summary", &a->summary, "print the network's table; needs no data");
+    for (int i = 0; i < n; i++)
+        if (!a->takes || app_is_in(a->takes, ' ', all[i].name, strlen(all[i].name)))
+            t[kept++] = all[i];
+    t[kept++] = app_switch("help", &a->help, "print this");
+    for (int i = 0; i < count && kept < APP_MAX_FLAGS; i++) t[kept++] = own[i];
+    return kept;
+}
+
+static inline void app_print_default(const app_flag *f)
+{
+    const char *text;
+    switch (f->kind) {
+    case APP_SWITCH: break;
+    case APP_INT: if (*(int *)f->value) printf(" (%d)", *(int *)f->value); break;
+    case APP_SIZE: printf(" (%.0f)", (double)*(uint64_t *)f->value); break;
+    case APP_REAL: if (*(double *)f->value > 0) printf(" (%g)", *(double *)f->value); break;
+    case APP_TEXT: case APP_CHOICE:
+        text = *(const char **)f->value;
+        if (text) printf(" (%s)", text);
+    }
+}
+
+static inline void app_print_help(const app *a, const app_flag *t, int count)
+{
+    printf("%s - %s\n\nUsage:   %s %s%s[flags]\nExample: %s %s\n\n", a->name, a->about, a->name,
+           a->word_names ? a->word_names : "", a->word_names ? " " : "", a->name, a->example);
+    for (int i = 0; i < count; i++) {
+        int width = printf("  --%s %s", t[i].name, t[i].kind == APP_CHOICE ? "" : t[i].meta);
+        printf("%*s%s", width < 24 ? 24 - width : 1, "", t[i].help);
+        app_print_default(&t[i]);
+        if (t[i].kind == APP_CHOICE) printf("\n%24s%s", "", t[i].meta);
+        printf("\n");
+    }
+    printf("\nLSNN_ISA=avx512|avx2|neon|portable forces an instruction set.\n");
+}
+
+/* Reads one value; 2 if it does not fit, with a message that names the flag.     */
+static inline int app_read_value(const app *a, const app_flag *f, const char *v)
+{
+    char *end = NULL;
+    int good = *v != 0 && *v != ' ';
+    errno = 0;
+    if (f->kind == APP_INT || f->kind == APP_SIZE) {
+        int minus = *v == '-';
+        unsigned long long n = strtoull(v + minus, &end, 10);
+        double signed_n = minus ? -(double)n : (double)n;
+        good = good && v[minus] >= '0' && v[minus] <= '9' && *end == 0 && errno == 0 &&
+               signed_n >= f->low && signed_n <= f->high;
+        if (!good)
+            return app_refuse(a, "--%s takes a whole number from %.0f to %.0f, not \"%s\"",
+                              f->name, f->low, f->high, v);
+        if (f->kind == APP_INT) *(int *)f->value = (int)signed_n;
+        else *(uint64_t *)f->value = (uint64_t)n;
+    } else if (f->kind == APP_REAL) {
+        double x = strtod(v, &end);
+        if (!good || *end != 0 || !(x >= f->low && x <= f->high))
+            return app_refuse(a, "--%s takes a number from %g to %g, not \"%s\"", f->name,
+                              f->low, f->high, v);
+        *(double *)f->value = x;
+    } else if (f->kind == APP_CHOICE && !app_is_in(f->meta, '|', v, strlen(v))) {
+        return app_refuse(a, "--%s takes one of %s, not \"%s\"", f->name, f->meta, v);
+    } else {
+        if (*v == 0) return app_refuse(a, "--%s takes a name that is not empty", f->name);
+        *(const char **)f->value = v;
+    }
+    return APP_GO;
+}
+
+/* Reads the flag at argv[*i] and its value, which may be the next argument.      */
+static inline int app_read_flag(app *a, const app_flag *t, int count, int *i)
+{
+    const char *arg = a->argv[*i] + 2, *equals = strchr(arg, '=');
+    size_t length = equals ? (size_t)(equals - arg) : strlen(arg);
+    for (int k = 0; k < count; k++) {
+        if (strlen(t[k].name) != length || memcmp(t[k].name, arg, length) != 0) continue;
+        if (t[k].kind == APP_SWITCH) {
+            if (equals) return app_refuse(a, "--%s takes no value", t[k].name);
+            *(int *)t[k].value = 1;
+            return APP_GO;
+        }
+        if (equals) return app_read_value(a, &t[k], equals + 1);
+        if (*i + 1 >= a->argc) return app_refuse(a, "--%s needs a value", t[k].name);
+        if (strncmp(a->argv[*i + 1], "--", 2) == 0)
+            return app_refuse(a, "--%s needs a value, but %s follows", t[k].name,
+                              a->argv[*i + 1]);
+        return app_read_value(a, &t[k], a->argv[++*i]);
+    }
+    return app_refuse(a, "unknown flag --%.*s (--help lists them)", (int)length, arg);
+}
+
+static inline int app_words_wanted(const app *a)
+{
+    int n = a->word_names && *a->word_names;
+    for (const char *c = a->word_names; c && *c; c++) n += *c == ' ';
+    return n;
+}
+
+/* Fills a and the variables behind `own`. APP_GO, or what main should return.    */
+static inline int app_parse(app *a, int argc, char **argv, const app_flag *own, int count)
+{
+    app_flag t[APP_MAX_FLAGS];
+    int n, status = APP_GO;
+    a->argc = argc;
+    a->argv = argv;
+    n = app_table(a, t, own, count);
+    for (int i = 1; i < argc; i++)             /* --help first: it shows the defaults */
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            app_print_help(a, t, n);
+            return 0;
+        }
+    for (int i = 1; i < argc && status == APP_GO; i++) {
+        if (strncmp(argv[i], "--", 2) == 0 && argv[i][2])
+            status = app_read_flag(a, t, n, &i);
+        else if (argv[i][0] == '-')
+            status = app_refuse(a, "unknown flag %s (--help lists them)", argv[i]);
+        else if (a->words < app_words_wanted(a) && a->words < APP_MAX_WORDS)
+            a->word[a->words++] = argv[i];
+        else
+            status = app_refuse(a, "unexpected argument \"%s\" (--help shows the usage)",
+                                argv[i]);
+    }
+    if (status == APP_GO && a->words < app_words_wanted(a) && !a->list)
+        status = app_refuse(a, "needs %s (--help shows the usage)", a->word_names);
+    if (status == APP_GO && a->save_every && !a->save)
+        status = app_refuse(a, "--save-every needs --save FILE");
+    return status;
+}
+
+/* ---- >>start: Ctrl-C, threads, instruction set, log ----------------------------*/
+static volatile sig_atomic_t app_signal;       /* the signal that asked for an end */
+
+/* The second signal finds the default action, which ends the program at once.    */
+static void app_on_signal(int number)
+{
+    app_signal = number;
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+}
+
+/* LSNN_ISA forces an instruction set: results depend on it in their last bits.   */
+static inline int app_read_isa(const app *a, lsnn_ctx *cx)
+{
+    const char *name = getenv("LSNN_ISA");
+    lsnn_isa isa;
+    if (!name || !*name || strcmp(name, "best") == 0) return APP_GO;
+    isa = lsnn_isa_from_name(name);
+    if (isa == LSNN_ISA_COUNT_ || !lsnn_isa_available(isa)) {
+        fprintf(stderr, "%s: LSNN_ISA=%s %s; this machine runs", a->name, name,
+                isa == LSNN_ISA_COUNT_ ? "is no instruction set" : "does not run here");
+        for (int i = LSNN_ISA_PORTABLE; i < LSNN_ISA_COUNT_; i++)
+            if (lsnn_isa_available((lsnn_isa)i))
+                fprintf(stderr, " %s", lsnn_isa_name((lsnn_isa)i));
+        fprintf(stderr, "\n");
+        return 2;
+    }
+    cx->isa = isa;
+    return APP_GO;
+}
+
+static inline void app_log_failed(app *a)
+{
+    if (!a->csv_failed) app_refuse(a, "--log %s: %s", a->log, strerror(errno));
+    a->csv_failed = 1;
+}
+
+/* A resumed run goes on with its log; any other run begins a new one.            */
+static inline int app_open_log(app *a)
+{
+    if (!a->log) return APP_GO;
+    errno = 0;
+    a->csv = fopen(a->log, a->resume ? "a" : "w");
+    if (!a->csv) {
+        app_log_failed(a);
+        return 1;
+    }
+    fseek(a->csv, 0, SEEK_END);
+    if (ftell(a->csv) == 0)
+        fprintf(a->csv, "epoch,seconds,lr,loss,error,valid_loss,valid_error,images_per_s\n");
+    if (fflush(a->csv) || ferror(a->csv)) app_log_failed(a);
+    return a->csv_failed ? 1 : APP_GO;
+}
+
+/* Call it after app_parse and before anything long. APP_GO, or what main returns. */
+static inline int app_start(app *a, lsnn_ctx *cx)
+{
+    int status = app_read_isa(a, cx);
+    if (status != APP_GO) return status;
+    cx->threads = a->threads;
+#ifdef _WIN32
+    a->terminal = _isatty(_fileno(stderr));
+#else
+    a->terminal = isatty(2);
+#endif
+    signal(SIGINT, app_on_signal);
+    signal(SIGTERM, app_on_signal);
+    return app_open_log(a);
+}
+
+/* ---- >>progress: a bar on a terminal, plain lines elsewhere --------------------*/
+/* 75 -> "1:15", 3675 -> "1:01:15".                                               */
+static inline const char *app_time(double seconds, char text[24])
+{
+    int s = seconds < 0 ? 0 : seconds > 3e6 ? 3000000 : (int)(seconds + 0.5);
+    if (s < 3600) snprintf(text, 24, "%d:%02d", s / 60, s % 60);
+    else snprintf(text, 24, "%d:%02d:%02d", s / 3600, s / 60 % 60, s % 60);
+    return text;
+}
+
+/* Replaces what stands on the terminal's line; spaces wipe out what was longer.  */
+static inline void app_put_line(app *a, const char *text, int end)
+{
+    int n = (int)strlen(text);
+    if (a->terminal) fprintf(stderr, "\r");
+    fprintf(stderr, "%s", text);
+    if (a->terminal && n < a->line_length) fprintf(stderr, "%*s", a->line_length - n, "");
+    if (end || !a->terminal) fprintf(stderr, "\n");
+    fflush(stderr);
+    a->line_length = end || !a->terminal ? 0 : n;
+}
+
+/* Time left, from the steps that this run itself made: a resumed run begins in the
+   middle.                                                                        */
+static inline const char *app_left(app *a, const lsnn_progress *p, char text[24])
+{
+    double all = (double)p->epochs * p->steps, done = (double)p->epoch * p->steps + p->step;
+    double rate = (done - a->first_step) / (p->seconds - a->first_seconds);
+    if (!(rate > 0) || p->seconds <= a->first_seconds) return "-:--";
+    return app_time((all - done) / rate, text);
+}
+
+/* epoch 3/30 [=====>     ] 45%  loss 0.1234  error 2.71%  9120 images/s  1:23 left */
+static inline void app_draw(app *a, const lsnn_progress *p)
+{
+    char head[48], tail[128], left[24], bar[APP_COLUMNS + 1], line[256];
+    int percent = p->steps > 0 ? (int)(100.0 * p->step / p->steps) : 0, width, full;
+    snprintf(head, sizeof head, "epoch %d/%d ", p->epoch + 1, p->epochs);
+    snprintf(tail, sizeof tail, " %d%%  loss %.4g  error %.2f%%  %.0f images/s  %s left",
+             percent, p->loss, p->error, p->images_per_s, app_left(a, p, left));
+    width = APP_COLUMNS - (int)strlen(head) - (int)strlen(tail) - 2;
+    bar[0] = 0;
+    if (a->terminal && width >= 4) {
+        full = p->steps > 0 ? (int)((double)width * p->step / p->steps) : 0;
+        for (int i = 0; i < width; i++) bar[i] = i < full ? '=' : i == full ? '>' : ' ';
+        bar[width] = 0;
+    }
+    if (bar[0]) snprintf(line, sizeof line, "%s[%s]%s", head, bar, tail);
+    else snprintf(line, sizeof line, "%s%s", head, tail + 1);
+    line[APP_COLUMNS] = 0;
+    app_put_line(a, line, 0);
+}
+
+static inline void app_epoch_line(app *a, const lsnn_progress *p)
+{
+    char valid[48] = "", time[24], line[256];
+    if (a->has_valid) snprintf(valid, sizeof valid, "  held out %.2f%%", p->valid_error);
+    snprintf(line, sizeof line, "epoch %d/%d  loss %.4g  error %.2f%%%s  %.0f images/s  %s",
+             p->epoch + 1, p->epochs, p->loss, p->error, valid, p->images_per_s,
+             app_time(p->seconds, time));
+    line[APP_COLUMNS] = 0;
+    app_put_line(a, line, 1);
+}
+
+static inline void app_log_epoch(app *a, const lsnn_progress *p)
+{
+    char valid[64] = ",";
+    if (!a->csv || a->csv_failed) return;
+    if (a->has_valid) snprintf(valid, sizeof valid, "%.6g,%.4f", p->valid_loss, p->valid_error);
+    errno = 0;
+    fprintf(a->csv, "%d,%.2f,%.6g,%.6g,%.4f,%s,%.0f\n", p->epoch + 1, p->seconds, p->lr,
+            p->loss, p->error, valid, p->images_per_s);
+    if (fflush(a->csv) || ferror(a->csv)) app_log_failed(a);
+}
+
+/* lsnn_fit_desc.progress; user is the app. Non-zero after Ctrl-C.                */
+static inline int app_progress(const lsnn_progress *p, void *user)
+{
+    app *a = (app *)user;
+    double wait = a->terminal ? 0.1 : 10;
+    if (!a->seen) {
+        a->seen = 1;
+        a->first_step = (double)p->epoch * p->steps + p->step;
+        a->first_seconds = a->drawn = p->seconds;
+    }
+    if (p->epoch_done) app_log_epoch(a, p);
+    if (!a->quiet) {
+        if (p->epoch_done) app_epoch_line(a, p);
+        else if (p->seconds - a->drawn >= wait) app_draw(a, p);
+        if (p->epoch_done || p->seconds - a->drawn >= wait) a->drawn = p->seconds;
+    }
+    return app_signal != 0;
+}
+
+/* lsnn_fit with the common flags filled in where the program left a zero.        */
+static inline lsnn_status app_fit(app *a, lsnn_net *net, const lsnn_data *train,
+                                  lsnn_fit_desc *d)
+{
+    lsnn_status status;
+    if (!d->epochs) d->epochs = a->epochs;
+    if (a->lr > 0) d->optimizer.lr = a->lr;
+    if (!d->save) d->save = a->save;
+    if (!d->save_every) d->save_every = a->save_every;
+    if (!d->resume) d->resume = a->resume;
+    d->progress = app_progress;
+    d->user = a;
+    d->last = &a->last;
+    a->has_valid = d->valid != NULL;
+    a->seen = 0;
+    status = lsnn_fit(net, train, d);
+    if (a->line_length) app_put_line(a, "", 1);
+    if (status == LSNN_STOPPED) a->save = d->save;
+    return status;
+}
+
+/* ---- >>end: how to go on, and the lines that other programs read ---------------*/
+/* An argument as a shell reads it back.                                          */
+static inline void app_print_quoted(FILE *f, const char *text)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                "0123456789_-+./=:,@%";
+    if (*text && strspn(text, plain) == strlen(text)) {
+        fprintf(f, " %s", text);
+        return;
+    }
+    fprintf(f, " '");
+    for (; *text; text++) {
+        if (*text == '\'') fprintf(f, "'\\''");
+        else fputc(*text, f);
+    }
+    fprintf(f, "'");
+}
+
+/* The command line again, with --resume FILE in place of an older one.           */
+static inline void app_print_resume(const app *a)
+{
+    if (!a->save) {
+        fprintf(stderr, "%s: stopped; nothing is saved without --save FILE\n", a->name);
+        return;
+    }
+    fprintf(stderr, "%s: stopped and saved; to go on:\n ", a->name);
+    for (int i = 0; i < a->argc; i++) {
+        if (strcmp(a->argv[i], "--resume") == 0) i++;
+        else if (strncmp(a->argv[i], "--resume=", 9) != 0)
+            app_print_quoted(stderr, a->argv[i]);
+    }
+    fprintf(stderr, " --resume");
+    app_print_quoted(stderr, a->save);
+    fprintf(stderr, "\n");
+}
+
+/* Closes the log; returns main's exit status.                                    */
+static inline int app_end(app *a, lsnn_status status)
+{
+    if (a->line_length) app_put_line(a, "", 1);
+    errno = 0;
+    if (a->csv && fclose(a->csv) != 0) app_log_failed(a);
+    a->csv = NULL;
+    if (status == LSNN_STOPPED) {
+        app_print_resume(a);
+        return app_signal ? 128 + (int)app_signal : 1;
+    }
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        app_refuse(a, "writing to standard output failed");
+        return 1;
+    }
+    return status != LSNN_OK || a->csv_failed;
+}
+
+typedef struct app_outcome {
+    const char *task, *model;
+    double error;                    /* % on the test set                         */
+    int train, test, fresh;
+    size_t params;
+    double seconds, images_per_s;    /* of training                               */
+} app_outcome;
+
+/* The last line on stdout.                                                       */
+static inline void app_result(const app *a, const app_outcome *r)
+{
+    printf("result task=%s model=%s error=%.2f epochs=%d seed=%.0f train=%d test=%d fresh=%d "
+           "params=%.0f seconds=%.0f images_per_s=%.0f\n", r->task, r->model, r->error,
+           a->epochs, (double)a->seed, r->train, r->test, r->fresh, (double)r->params,
+           r->seconds, r->images_per_s);
+    fflush(stdout);
+}
+
+/* The network's table and, last, its totals in one line.                         */
+static inline void app_summary(const lsnn_net *net, const char *model)
+{
+    lsnn_net_summary(net, stdout);
+    printf("summary model=%s params=%.0f macs=%.0f\n", model, (double)lsnn_net_params(net),
+           lsnn_net_macs(net));
+    fflush(stdout);
+}
+
+/* ---- >>folders ------------------------------------------------------------------*/
+/* DIR/FILE into path; 1, or 0 with a message when it is too long.                */
+static inline int app_path(const app *a, char path[APP_PATH], const char *folder,
+                           const char *file)
+{
+    int n = snprintf(path, APP_PATH, "%s/%s", folder, file);
+    if (n > 0 && n < APP_PATH) return 1;
+    app_refuse(a, "the path %.60s.../%s is too long", folder, file);
+    return 0;
+}
+
+static inline int app_make_one_folder(const char *path)
+{
+#ifdef _WIN32
+    return _mkdir(path) == 0 || errno == EEXIST;
+#else
+    return mkdir(path, 0777) == 0 || errno == EEXIST;
+#endif
+}
+
+/* Makes a folder and those above it, and tries to write there; 1, or 0 with a
+   message.                                                                       */
+static inline int app_make_folder(const app *a, const char *folder)
+{
+    char path[APP_PATH], probe[APP_PATH];
+    FILE *f;
+    if (!app_path(a, probe, folder, ".lsnn-probe.tmp") || !app_path(a, path, folder, ""))
+        return 0;
+    for (char *c = path + 1; *c; c++) {
+        if (*c != '/') continue;
+        *c = 0;
+        app_make_one_folder(path);             /* the probe tells whether it worked */
+        *c = '/';
+    }
+    errno = 0;
+    f = fopen(probe, "wb");
+    if (!f) {
+        app_refuse(a, "cannot write into the folder %s: %s", folder, strerror(errno));
+        return 0;
+    }
+    fclose(f);
+    remove(probe);
+    return 1;
+}
+
+#endif /* APP_H */

@@ -1,0 +1,8491 @@
+/* ============================================================================
+   >>api  PUBLIC API
+   ==========================================================================*/
+#ifndef LSNN_H
+#define LSNN_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define LSNN_VERSION_MAJOR 0
+#define LSNN_VERSION_MINOR 1
+#define LSNN_VERSION_PATCH 0
+#define LSNN_VERSION "0.1.0"
+
+#ifdef LSNN_DOUBLE
+typedef double lsnn_real;
+#else
+typedef float lsnn_real;
+#endif
+
+#ifndef LSNN_API
+#  ifdef LSNN_STATIC
+#    define LSNN_API static
+#  elif defined(__cplusplus)
+#    define LSNN_API extern "C"
+#  else
+#    define LSNN_API extern
+#  endif
+#endif
+
+/* ---- >>status: what every fallible call returns ----------------------------
+   Zero is success, negative is a failure, LSNN_STOPPED (1) means that your own
+   callback asked for an end.                                                 */
+#define LSNN_STATUS_LIST(X)                                                    \
+    X(STOPPED,       1, "stopped by the caller's callback")                    \
+    X(OK,            0, "no error")                                            \
+    X(ESHAPE,       -1, "shapes or sizes do not fit together")                 \
+    X(ENOMEM,       -2, "the allocator returned NULL")                         \
+    X(EVALUE,       -3, "a value is out of range")                             \
+    X(ENAME,        -4, "no such name")                                        \
+    X(ESTATE,       -5, "the call comes at the wrong time")                    \
+    X(EIO,          -6, "a file could not be read or written")                 \
+    X(EFORMAT,      -7, "a file does not follow its format")                   \
+    X(EDIVERGED,    -8, "the loss is not a finite number")                     \
+    X(EUNSUPPORTED, -9, "this build leaves that part out")
+typedef enum lsnn_status {
+#define LSNN_STATUS_ENUM(name, code, text) LSNN_##name = code,
+    LSNN_STATUS_LIST(LSNN_STATUS_ENUM)
+#undef LSNN_STATUS_ENUM
+    LSNN_STATUS_MAX_ = 2
+} lsnn_status;
+
+LSNN_API const char *lsnn_status_text(lsnn_status s);
+
+/* ---- >>context: memory, log, threads and the first failure ------------------
+   A context that is all zero is ready for use. It belongs to one thread at a
+   time; distinct contexts share nothing.                                     */
+typedef struct lsnn_allocator {      /* set both functions or neither         */
+    void *(*alloc_fn)(size_t bytes, void *user);   /* NULL when refused       */
+    void (*free_fn)(void *block, void *user);
+    void *user;
+} lsnn_allocator;
+
+typedef enum lsnn_isa {              /* instruction set of the vector kernels */
+    LSNN_ISA_BEST = 0,               /* the best that this machine runs       */
+    LSNN_ISA_PORTABLE,               /* what the compiler's flags allow       */
+    LSNN_ISA_AVX2,
+    LSNN_ISA_AVX512,
+    LSNN_ISA_NEON,
+    LSNN_ISA_COUNT_
+} lsnn_isa;
+
+typedef struct lsnn_ctx {
+    lsnn_allocator mem;              /* NULL functions: malloc and free       */
+    void (*log_fn)(const char *message, void *user);   /* NULL: stderr        */
+    void *log_user;
+    int threads;                     /* 0: all that OpenMP offers, else 1     */
+    lsnn_isa isa;                    /* 0: best; results depend on it         */
+    lsnn_status status;              /* the first failure, until lsnn_clear   */
+    char message[400];               /* what failed, where, and a hint        */
+    const char *where_;              /* private: the layer at work            */
+    void *scratch_;                  /* private: grow-only working memory     */
+    size_t scratch_bytes_;
+} lsnn_ctx;
+
+LSNN_API void lsnn_clear(lsnn_ctx *cx);            /* forget the failure      */
+LSNN_API void lsnn_ctx_free(lsnn_ctx *cx);         /* free the scratch memory */
+LSNN_API int lsnn_ctx_threads(const lsnn_ctx *cx); /* threads really used     */
+LSNN_API lsnn_isa lsnn_ctx_isa(const lsnn_ctx *cx);      /* set really used   */
+LSNN_API int lsnn_isa_available(lsnn_isa isa);     /* 1 if it runs here       */
+LSNN_API const char *lsnn_isa_name(lsnn_isa isa);  /* "avx512", ...           */
+LSNN_API lsnn_isa lsnn_isa_from_name(const char *name);  /* COUNT_ if unknown */
+LSNN_API const char *lsnn_build_info(void);        /* "float openmp zlib ..." */
+
+/* Calls task(user, i, worker) for i in [0, count), on cx's threads. Workers are
+   numbered from 0; which worker gets which i is not defined, so a task must
+   write only what belongs to i.                                              */
+LSNN_API void lsnn_parallel(lsnn_ctx *cx, int count,
+                            void (*task)(void *user, int i, int worker), void *user);
+
+/* ---- >>random: numbers that have an address ---------------------------------
+   Philox 4x32-10. A draw is addressed by (seed, purpose, name, step, sample,
+   element), so no draw depends on how many others were made before it.       */
+typedef struct lsnn_rng {
+    uint32_t key[2];                 /* the seed                              */
+    uint32_t stream;                 /* hash of purpose and name              */
+    uint32_t step, sample;
+    uint32_t element;                /* the next draw's element               */
+    uint32_t block[4];               /* private: the block that holds it      */
+} lsnn_rng;
+
+LSNN_API lsnn_rng lsnn_rng_at(uint64_t seed, const char *purpose, const char *name,
+                              uint32_t step, uint32_t sample);
+LSNN_API uint32_t lsnn_rng_u32(lsnn_rng *r);               /* uniform 32 bits  */
+LSNN_API double lsnn_rng_uniform(lsnn_rng *r);             /* in [0, 1)        */
+LSNN_API double lsnn_rng_normal(lsnn_rng *r);              /* mean 0, variance 1 */
+LSNN_API int lsnn_rng_int(lsnn_rng *r, int n);             /* in [0, n), unbiased */
+/* A permutation of 0..n-1 into order.                                        */
+LSNN_API void lsnn_rng_permutation(lsnn_rng *r, int *order, int n);
+
+/* ---- >>shapes ---------------------------------------------------------------
+   Arrays are row-major, images are N x C x H x W; letters used throughout:
+   N images, C channels, H rows, W columns, K kernels (output channels),
+   P = OH*OW output positions. A feature vector is a C x 1 x 1 image.         */
+typedef struct lsnn_shape { int c, h, w; } lsnn_shape;
+
+typedef enum lsnn_padding {
+    LSNN_VALID = 0,                  /* none: output (H - k) / stride + 1     */
+    LSNN_SAME,                       /* output ceil(H / stride), extra pixel  */
+                                     /*   at the bottom and right             */
+    LSNN_EXPLICIT                    /* pad_top, pad_left, pad_bottom, pad_right */
+} lsnn_padding;
+
+/* A window that slides over images: conv2d, local2d and the poolings.        */
+typedef struct lsnn_window {
+    int n, c, h, w;                  /* input  N x C x H x W                  */
+    int k, oh, ow;                   /* output N x K x OH x OW (pooling: K=C) */
+    int kernel_h, kernel_w, stride_h, stride_w;
+    int pad_top, pad_left;           /* what sticks out at the other sides is padding too */
+} lsnn_window;
+
+/* Fills a window. SAME and VALID ignore pad[]; EXPLICIT takes it as top, left,
+   bottom, right. ESHAPE if nothing fits, the message says what.              */
+LSNN_API lsnn_status lsnn_window_set(lsnn_ctx *cx, lsnn_window *s, int n, lsnn_shape in,
+                                     int k, int kernel_h, int kernel_w, int stride_h,
+                                     int stride_w, lsnn_padding padding, const int pad[4]);
+
+/* ---- >>ops: one pair of functions a layer type ------------------------------
+   Forward overwrites its output. Backward ADDS to the gradients of parameters
+   (dw, db, ...: the caller zeroes them) and overwrites the gradient of the
+   input (dx), or adds to it when `add` is LSNN_ADD. Every gradient pointer may
+   be NULL: it is then not computed. Arrays must not overlap unless a comment
+   says so. Each returns ESHAPE, EVALUE or ENOMEM on failure, and on failure
+   what it had written so far is undefined.                                   */
+enum { LSNN_SET = 0, LSNN_ADD = 1 };
+
+/* C (M x N) = op(A) op(B) + (add ? C : 0); op(A) is M x K, op(B) is K x N. A is
+   stored M x K with row stride lda, or K x M when trans_a; likewise B.       */
+LSNN_API lsnn_status lsnn_gemm(lsnn_ctx *cx, int trans_a, int trans_b, int m, int n, int k,
+                               const lsnn_real *a, int lda, const lsnn_real *b, int ldb,
+                               int add, lsnn_real *c, int ldc);
+
+/* x N,C,H,W   w K,C,kh,kw   b K (NULL: none)   y N,K,OH,OW                   */
+LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                         const lsnn_real *w, const lsnn_real *b,
+                                         const lsnn_window *s);
+LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                          lsnn_real *db, const lsnn_real *dy,
+                                          const lsnn_real *x, const lsnn_real *w,
+                                          const lsnn_window *s, int add);
+
+/* Unshared weights: w OH*OW,C*kh*kw,K   b K,OH,OW (NULL: none)               */
+LSNN_API lsnn_status lsnn_local2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                          const lsnn_real *w, const lsnn_real *b,
+                                          const lsnn_window *s);
+LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                           lsnn_real *db, const lsnn_real *dy,
+                                           const lsnn_real *x, const lsnn_real *w,
+                                           const lsnn_window *s, int add);
+
+/* x N,C   w K,C   b K (NULL: none)   y N,K                                   */
+LSNN_API lsnn_status lsnn_dense_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                        const lsnn_real *w, const lsnn_real *b, int n, int c,
+                                        int k);
+LSNN_API lsnn_status lsnn_dense_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                         lsnn_real *db, const lsnn_real *dy,
+                                         const lsnn_real *x, const lsnn_real *w, int n, int c,
+                                         int k, int add);
+
+/* Elementwise. Backward needs only y, so y may be x itself, and dx may be dy. */
+typedef enum lsnn_act { LSNN_RELU, LSNN_LEAKY_RELU, LSNN_SIGMOID, LSNN_TANH } lsnn_act;
+LSNN_API lsnn_status lsnn_activation_forward(lsnn_ctx *cx, lsnn_act f, lsnn_real *y,
+                                             const lsnn_real *x, size_t count, double slope);
+LSNN_API lsnn_status lsnn_activation_backward(lsnn_ctx *cx, lsnn_act f, lsnn_real *dx,
+                                              const lsnn_real *dy, const lsnn_real *y,
+                                              size_t count, double slope, int add);
+
+/* Softmax over C at each of N*I places: x, y N,C,I (I = H*W).                */
+LSNN_API lsnn_status lsnn_softmax_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                          int n, int c, int inner);
+LSNN_API lsnn_status lsnn_softmax_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                           const lsnn_real *y, int n, int c, int inner, int add);
+
+/* where (N,C,OH,OW): the input pixel (row*W + column) each maximum came from.
+   Average divides by the pixels that lie inside the image, never by padding. */
+LSNN_API lsnn_status lsnn_max_pool_forward(lsnn_ctx *cx, lsnn_real *y, int32_t *where,
+                                           const lsnn_real *x, const lsnn_window *s);
+LSNN_API lsnn_status lsnn_max_pool_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                            const int32_t *where, const lsnn_window *s, int add);
+LSNN_API lsnn_status lsnn_avg_pool_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_window *s);
+LSNN_API lsnn_status lsnn_avg_pool_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                            const lsnn_window *s, int add);
+LSNN_API lsnn_status lsnn_sum_pool_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_window *s);
+LSNN_API lsnn_status lsnn_sum_pool_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                            const lsnn_window *s, int add);
+
+/* Zeroes an element with probability `rate`, divides the others by 1 - rate.
+   The mask is drawn from `at` again in backward: sample n uses sample
+   at->sample + n. y may be x, dx may be dy.                                  */
+LSNN_API lsnn_status lsnn_dropout_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                          int n, int count, double rate, const lsnn_rng *at);
+LSNN_API lsnn_status lsnn_dropout_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                           int n, int count, double rate, const lsnn_rng *at,
+                                           int add);
+
+/* Batch normalisation over N*I values a channel: x, y N,C,I; others C.
+   Training writes mean and istd (1 / sqrt(variance + eps)) for backward and
+   moves running_mean and running_var (unbiased) by `momentum`. Prediction
+   reads the running ones.                                                    */
+LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *mean,
+                                             lsnn_real *istd, lsnn_real *running_mean,
+                                             lsnn_real *running_var, const lsnn_real *x,
+                                             const lsnn_real *gamma, const lsnn_real *beta,
+                                             int n, int c, int inner, double momentum,
+                                             double eps);
+LSNN_API lsnn_status lsnn_batch_norm_predict(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                             const lsnn_real *gamma, const lsnn_real *beta,
+                                             const lsnn_real *running_mean,
+                                             const lsnn_real *running_var, int n, int c,
+                                             int inner, double eps);
+LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dgamma,
+                                              lsnn_real *dbeta, const lsnn_real *dy,
+                                              const lsnn_real *x, const lsnn_real *gamma,
+                                              const lsnn_real *mean, const lsnn_real *istd,
+                                              int n, int c, int inner, int add);
+
+/* y[n,c,i] = x[n,c,i] * g[c] + b[c] (b may be NULL): x, y N,C,I              */
+LSNN_API lsnn_status lsnn_scale_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                        const lsnn_real *g, const lsnn_real *b, int n, int c,
+                                        int inner);
+LSNN_API lsnn_status lsnn_scale_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dg,
+                                         lsnn_real *db, const lsnn_real *dy,
+                                         const lsnn_real *x, const lsnn_real *g, int n, int c,
+                                         int inner, int add);
+
+/* Copies rows: y[n, 0..len) = x[n, 0..len), rows y_stride and x_stride apart.
+   Concat and slice are this copy in their two directions.                    */
+LSNN_API lsnn_status lsnn_rows_copy(lsnn_ctx *cx, lsnn_real *y, size_t y_stride,
+                                    const lsnn_real *x, size_t x_stride, int n, size_t len,
+                                    int add);
+
+/* Softmax and cross-entropy in one: x N,C logits, label[n * label_stride] in
+   [0, C); p N,C gets the probabilities, loss the mean over N. EVALUE for a
+   label out of range. Backward: dx = (p - onehot(label)) * weight / N.       */
+LSNN_API lsnn_status lsnn_cross_entropy_forward(lsnn_ctx *cx, double *loss, lsnn_real *p,
+                                                const lsnn_real *x, const int *label,
+                                                int label_stride, int n, int c);
+LSNN_API lsnn_status lsnn_cross_entropy_backward(lsnn_ctx *cx, lsnn_real *dx,
+                                                 const lsnn_real *p, const int *label,
+                                                 int label_stride, int n, int c, double weight,
+                                                 int add);
+
+/* loss = mean over N*C of (x - t)^2; rows of t are t_stride apart.           */
+LSNN_API lsnn_status lsnn_mse_forward(lsnn_ctx *cx, double *loss, const lsnn_real *x,
+                                      const lsnn_real *t, int t_stride, int n, int c);
+LSNN_API lsnn_status lsnn_mse_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *x,
+                                       const lsnn_real *t, int t_stride, int n, int c,
+                                       double weight, int add);
+
+/* ---- >>smoother: LSNN's U(p; theta) -----------------------------------------
+   y[n,k,p] = sum_l U[n,k,l,p] a[n,k,l,p] + b[k]      (LSNN Eq. 1; l = 1..rank)
+   a N,K*rank,H,W is a convolution's output without bias.
+   theta: GAUSSIAN 5 numbers a map (mu_x, mu_y, alpha, beta, gamma), TABLE H*W;
+   one set for all images (K*rank sets), or per_image (N*K*rank sets).
+   u gets the maps: K*rank,H,W or N,K*rank,H,W.
+   Positions run over [0, 1]: column j is at j / (W - 1), row i at i / (H - 1);
+   the first coordinate of p and mu is the column. W = 1 puts it at 0.        */
+typedef enum lsnn_smooth_shape { LSNN_GAUSSIAN = 0, LSNN_TABLE } lsnn_smooth_shape;
+typedef enum lsnn_normalise {
+    LSNN_NORMALISE_NONE = 0,         /* U as it is                            */
+    LSNN_NORMALISE_SUM,              /* U / sum over positions  (LSNN Eq. 8)  */
+    LSNN_NORMALISE_MEAN              /* U / mean over positions               */
+} lsnn_normalise;
+
+typedef struct lsnn_smoother {
+    int n, k, rank, h, w;            /* rank 0 means 1                        */
+    lsnn_smooth_shape shape;
+    lsnn_normalise normalise;        /* a TABLE takes none                    */
+    int per_image;                   /* theta differs from image to image     */
+    int smooth_bias;                 /* y = sum_l U a + (sum_l U) b           */
+} lsnn_smoother;
+
+LSNN_API int lsnn_smoother_theta(const lsnn_smoother *s);   /* numbers a map  */
+LSNN_API lsnn_status lsnn_smoother_map(lsnn_ctx *cx, lsnn_real *u, const lsnn_real *theta,
+                                       const lsnn_smoother *s);
+LSNN_API lsnn_status lsnn_smooth_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *u,
+                                         const lsnn_real *a, const lsnn_real *theta,
+                                         const lsnn_real *b, const lsnn_smoother *s);
+/* dtheta of a per_image smoother belongs to another node: add_theta says whether
+   it is added to; free theta is a parameter and is always added to.          */
+LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real *dtheta,
+                                          lsnn_real *db, const lsnn_real *dy,
+                                          const lsnn_real *a, const lsnn_real *u,
+                                          const lsnn_real *theta, const lsnn_real *b,
+                                          const lsnn_smoother *s, int add, int add_theta);
+
+/* ---- >>net: a graph of layers -----------------------------------------------
+   Build it from top to bottom: every lsnn_add-like call takes nodes made before
+   and returns a new node's number, or -1 after a failure (a call given -1
+   passes it on, so one check at lsnn_net_build is enough).                   */
+typedef struct lsnn_net lsnn_net;
+
+typedef enum lsnn_init { LSNN_INIT_HE = 0, LSNN_INIT_GLOROT, LSNN_INIT_ZERO } lsnn_init;
+
+/* Everything optional about a layer; all zero is the default. A field that the
+   layer's type does not read must stay zero (EVALUE names it).               */
+typedef struct lsnn_options {
+    const char *name;                /* default: type and a number, "conv2d1" */
+    const char *share;               /* use the parameters of that layer      */
+    int keep;                        /* 1: the output stays readable          */
+    /* parameters */
+    lsnn_init init;                  /* of the weights; biases begin at 0     */
+    double init_scale;               /* 0 -> 1: multiplies the drawn weights  */
+    double lr_factor;                /* 0 -> 1: times the learning rate       */
+    int freeze;                      /* 1: the optimizer leaves them alone    */
+    int no_decay;                    /* 1: weights get no weight decay        */
+    int no_bias;                     /* conv2d, local2d, dense, scale, smooth */
+    /* windows: conv2d, local2d, poolings */
+    int filters;                     /* kernels; dense: outputs (set by the call) */
+    int kernel_h, kernel_w;          /* set by the call; here to be not square */
+    int stride_h, stride_w;          /* 0 -> 1, pooling: the kernel; w 0 -> h */
+    lsnn_padding padding;
+    int pad_top, pad_left, pad_bottom, pad_right;    /* for LSNN_EXPLICIT     */
+    /* single types */
+    double slope;                    /* leaky_relu: 0 -> 0.01                 */
+    double rate;                     /* dropout (set by the call)             */
+    double momentum;                 /* batch_norm: 0 -> 0.1                  */
+    double eps;                      /* batch_norm: 0 -> 1e-5                 */
+    int first, count;                /* slice: channels (set by the call)     */
+    int head;                        /* losses: label column; mse: first target */
+    double loss_weight;              /* losses: 0 -> 1                        */
+    lsnn_smooth_shape smooth_shape;  /* smooth                                */
+    lsnn_normalise normalise;
+    int rank;                        /* smooth: 0 -> 1                        */
+    int smooth_bias;
+    double custom[4];                /* for layer types of your own           */
+} lsnn_options;
+
+LSNN_API lsnn_net *lsnn_net_new(lsnn_ctx *cx);          /* NULL: ENOMEM       */
+LSNN_API void lsnn_net_free(lsnn_net *net);             /* NULL is fine       */
+
+LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w);   /* one a net   */
+LSNN_API int lsnn_conv2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
+LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
+LSNN_API int lsnn_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o);
+LSNN_API int lsnn_relu(lsnn_net *net, int x, const lsnn_options *o);
+LSNN_API int lsnn_leaky_relu(lsnn_net *net, int x, const lsnn_options *o);
+LSNN_API int lsnn_sigmoid(lsnn_net *net, int x, const lsnn_options *o);
+LSNN_API int lsnn_tanh(lsnn_net *net, int x, const lsnn_options *o);
+LSNN_API int lsnn_softmax(lsnn_net *net, int x, const lsnn_options *o);   /* over channels */
+/* kernel 0 pools over the whole map                                          */
+LSNN_API int lsnn_max_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
+LSNN_API int lsnn_avg_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
+LSNN_API int lsnn_sum_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
+LSNN_API int lsnn_dropout(lsnn_net *net, int x, double rate, const lsnn_options *o);
+LSNN_API int lsnn_batch_norm(lsnn_net *net, int x, const lsnn_options *o);
+LSNN_API int lsnn_scale(lsnn_net *net, int x, const lsnn_options *o);     /* begins at g = 1 */
+LSNN_API int lsnn_add(lsnn_net *net, int a, int b, const lsnn_options *o);
+LSNN_API int lsnn_concat(lsnn_net *net, const int *x, int count, const lsnn_options *o);
+LSNN_API int lsnn_slice(lsnn_net *net, int x, int first, int count, const lsnn_options *o);
+LSNN_API int lsnn_flatten(lsnn_net *net, int x, const lsnn_options *o);
+/* theta: a node with (numbers a map)*K*rank features (LSNN-Content), or LSNN_FREE:
+   the layer has its own (LSNN-Location, AR); they begin at mu ~ U(0.2, 0.8),
+   alpha = beta = 1.5, gamma = 0, a table at 1. The maps are readable as
+   "NAME.map".                                                                */
+enum { LSNN_FREE = -2 };
+LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o);
+LSNN_API int lsnn_cross_entropy(lsnn_net *net, int x, const lsnn_options *o);   /* a loss */
+LSNN_API int lsnn_mse(lsnn_net *net, int x, const lsnn_options *o);             /* a loss */
+
+/* A layer type of your own: four functions and a name. See >>custom.         */
+enum { LSNN_MAX_INPUTS = 16, LSNN_MAX_PARAMS = 4 };
+typedef struct lsnn_param_spec {     /* a parameter, a buffer or a kept array */
+    const char *name;                /* "weight": becomes "LAYER.weight"      */
+    size_t count;                    /* product of dim                        */
+    int rank, dim[4];
+    int fan_in, fan_out;             /* for He and Glorot; 0: begins at `value` */
+    double value;
+    int no_decay;                    /* 1: no weight decay (biases, ...)      */
+} lsnn_param_spec;
+typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */
+    int inputs;
+    lsnn_shape in[LSNN_MAX_INPUTS];  /* given                                 */
+    lsnn_options o;                  /* given, defaults resolved              */
+    lsnn_shape out;
+    lsnn_param_spec param[LSNN_MAX_PARAMS];  int params;
+    lsnn_param_spec buffer[LSNN_MAX_PARAMS]; int buffers;
+    size_t keep_per_image;           /* lsnn_reals kept from forward for backward */
+    size_t keep_fixed;               /*   or so many for the whole batch      */
+    const char *keep_name;           /* NULL, or readable as "LAYER.keep_name" */
+    lsnn_shape keep_shape;           /*   of an image's part or of the fixed one */
+    double macs;                     /* multiply-adds an image                */
+} lsnn_layer_plan;
+typedef struct lsnn_call {           /* what forward and backward work on     */
+    const lsnn_layer_plan *plan;
+    int n, training;                 /* images in this batch                  */
+    const lsnn_real *x[LSNN_MAX_INPUTS];
+    lsnn_real *y;
+    const lsnn_real *dy;
+    lsnn_real *dx[LSNN_MAX_INPUTS];  /* NULL: not wanted                      */
+    int add[LSNN_MAX_INPUTS];        /* LSNN_SET or LSNN_ADD, per dx          */
+    const lsnn_real *param[LSNN_MAX_PARAMS];
+    lsnn_real *dparam[LSNN_MAX_PARAMS];      /* add to these; NULL: frozen    */
+    lsnn_real *buffer[LSNN_MAX_PARAMS];
+    lsnn_real *keep;
+    const int *labels; int heads;    /* N x heads, NULL when predicting       */
+    const lsnn_real *targets; int target_count;
+    double loss;                     /* a loss layer writes it, weight included */
+    lsnn_rng rng;                    /* at this layer's name, step, sample 0  */
+} lsnn_call;
+typedef struct lsnn_layer_type {
+    const char *name;
+    const char *options;             /* names of the option fields it reads   */
+    int min_inputs, max_inputs;
+    int in_place;                    /* 1: y may be x, dx dy; backward never reads x */
+    int output_free;                 /* 1: backward never reads y either      */
+    int is_loss;
+    lsnn_status (*plan)(lsnn_ctx *cx, lsnn_layer_plan *p);
+    lsnn_status (*forward)(lsnn_ctx *cx, lsnn_call *c);
+    lsnn_status (*backward)(lsnn_ctx *cx, lsnn_call *c);
+    /* NULL, or draws the first values of parameter number i                  */
+    void (*init)(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng);
+} lsnn_layer_type;
+LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x, int count,
+                        const lsnn_options *o);
+
+/* Allocates all memory for batches of up to `batch` images and draws the first
+   parameters. Nothing is allocated after it.                                 */
+typedef struct lsnn_build_desc {
+    int batch;                       /* 0 -> 64                               */
+    uint64_t seed;                   /* first parameters, dropout, data order */
+    int predict_only;                /* no gradients: less memory, no training */
+} lsnn_build_desc;
+LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d);
+LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out);
+LSNN_API size_t lsnn_net_params(const lsnn_net *net);   /* how many numbers   */
+LSNN_API double lsnn_net_macs(const lsnn_net *net);     /* multiply-adds an image */
+LSNN_API lsnn_shape lsnn_net_shape(const lsnn_net *net, int node);
+LSNN_API int lsnn_net_node(const lsnn_net *net, const char *name);  /* -1: none */
+LSNN_API int lsnn_net_output(const lsnn_net *net);      /* what lsnn_predict returns:
+                                     the first loss's input, else the last node */
+LSNN_API void lsnn_net_set_output(lsnn_net *net, int node);  /* before build  */
+
+/* One batch. x: N x input shape. labels: N x heads, needed by cross_entropy.
+   targets: N x target_count, needed by mse.                                  */
+typedef struct lsnn_batch {
+    int n;
+    const lsnn_real *x;
+    const int *labels; int heads;
+    const lsnn_real *targets; int target_count;
+    uint32_t step;                   /* addresses dropout's draws             */
+} lsnn_batch;                        /* x must stay until lsnn_backward is done */
+LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int training,
+                                  double *loss);
+LSNN_API lsnn_status lsnn_backward(lsnn_net *net);      /* adds to gradients  */
+LSNN_API void lsnn_zero_grad(lsnn_net *net);
+/* y: N x output shape; any N. Softmax is not applied to logits.              */
+LSNN_API lsnn_status lsnn_predict(lsnn_net *net, const lsnn_real *x, int n, lsnn_real *y);
+
+/* By name: "conv2d1.weight" (parameter or buffer), "grad:conv2d1.weight",
+   "conv2d1" (the output in the last forward, first n images), "smooth1.map",
+   "grad:conv2d1" (kept outputs only). dim (may be NULL) gets up to 4 sizes.
+   `count` must be exact. ENAME, ESHAPE; ESTATE if the output was not kept.    */
+LSNN_API lsnn_status lsnn_net_dims(lsnn_net *net, const char *name, int *rank, int dim[4]);
+LSNN_API lsnn_status lsnn_net_get(lsnn_net *net, const char *name, lsnn_real *v, size_t count);
+LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_real *v,
+                                  size_t count);
+/* The table of parameters (kind 0) and buffers (kind 1): name of number i, NULL
+   past the end.                                                              */
+LSNN_API const char *lsnn_net_param_name(const lsnn_net *net, int kind, int i, size_t *count);
+
+/* A workspace lets another thread predict with a net that nobody is changing:
+   one context and one workspace a thread.                                    */
+typedef struct lsnn_work lsnn_work;
+LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch);
+LSNN_API void lsnn_work_free(lsnn_work *w);
+LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, lsnn_real *y);
+
+/* ---- >>data: where samples come from ----------------------------------------
+   A data set is a function that writes sample `index` as it looks in `epoch`;
+   it is called from several threads at once.                                 */
+typedef struct lsnn_data {
+    int count;                       /* samples                               */
+    lsnn_shape shape;
+    int heads, classes;              /* labels a sample, each in [0, classes) */
+    int target_count;                /* real targets a sample (mse), or 0     */
+    void (*fetch)(const void *user, uint32_t epoch, int index, lsnn_real *x, int *labels,
+                  lsnn_real *targets);
+    const void *user;
+    int first_;                      /* private: set by lsnn_data_part        */
+    void *owned_; lsnn_allocator mem_;
+} lsnn_data;
+LSNN_API void lsnn_data_free(lsnn_data *d);
+/* Your own arrays, which must outlive d. labels: count x heads.              */
+LSNN_API lsnn_status lsnn_data_arrays(lsnn_ctx *cx, lsnn_data *d, const lsnn_real *x,
+                                      const int *labels, int count, lsnn_shape shape,
+                                      int heads, int classes);
+/* Samples [first, first + count) of another set, which must outlive this one. */
+LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data *whole,
+                                    int first, int count);
+
+/* IDX files (MNIST's format), unsigned bytes, rank 1 to 4. With LSNN_USE_ZLIB
+   the reader takes .gz too, and tries PATH.gz where PATH is missing.         */
+typedef struct lsnn_idx {
+    int rank, dim[4];
+    unsigned char *v;                /* product of dim bytes                  */
+} lsnn_idx;
+LSNN_API lsnn_status lsnn_idx_read(lsnn_ctx *cx, lsnn_idx *a, const char *path);
+LSNN_API lsnn_status lsnn_idx_write(lsnn_ctx *cx, const lsnn_idx *a, const char *path);
+LSNN_API void lsnn_idx_free(lsnn_ctx *cx, lsnn_idx *a);
+/* Images (N,H,W or N,C,H,W; pixel / 255) and labels (N or N,heads), which must
+   outlive d. Counts and label range are checked.                             */
+LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *images,
+                                   const lsnn_idx *labels, int classes);
+
+/* ---- >>recipes: the data sets of the source documents -----------------------
+   digits     28x28 handwritten-like digits, drawn here from stroke models
+   cluttered  LSNN 5.1: 84x84, a digit at a uniform place, 32 crops of 6x6,
+              reduced to 42x42                                                */
+typedef enum lsnn_task { LSNN_TASK_DIGITS = 0, LSNN_TASK_CLUTTERED, LSNN_TASK_COUNT_ } lsnn_task;
+typedef struct lsnn_recipe {
+    lsnn_task task;
+    uint64_t seed;
+    int test;                        /* 1: the test set's draws               */
+    const lsnn_idx *images, *labels; /* N x 28 x 28 digits to place           */
+    const lsnn_idx *crops;           /* training images: clutter is cut from them */
+    int fresh;                       /* 1: drawn anew each epoch              */
+    int count;                       /* digits: how many; others 0 -> all     */
+} lsnn_recipe;
+typedef struct lsnn_place { int x, y, w, h; } lsnn_place;   /* in output pixels */
+LSNN_API const char *lsnn_task_name(lsnn_task t);
+LSNN_API lsnn_task lsnn_task_from_name(const char *name);   /* COUNT_ if unknown */
+LSNN_API lsnn_shape lsnn_task_shape(lsnn_task t);
+LSNN_API int lsnn_task_heads(lsnn_task t);
+/* Checks a recipe: ESHAPE, EVALUE.                                           */
+LSNN_API lsnn_status lsnn_recipe_check(lsnn_ctx *cx, const lsnn_recipe *r);
+/* Draws sample `index` as bytes, its labels (heads), and where its digit lies
+   (place may be NULL; rounded outwards).                                     */
+LSNN_API void lsnn_recipe_draw(const lsnn_recipe *r, uint32_t epoch, int index,
+                               unsigned char *pixels, unsigned char *labels, lsnn_place *place);
+/* As a data set: r must outlive d.                                           */
+LSNN_API lsnn_status lsnn_data_recipe(lsnn_ctx *cx, lsnn_data *d, const lsnn_recipe *r);
+/* One built-in digit, 28x28, 0 black to 255 white, centred as MNIST's are.   */
+LSNN_API void lsnn_digit_draw(lsnn_rng *r, int digit, unsigned char *pixels);
+
+/* ---- >>training -------------------------------------------------------------*/
+typedef enum lsnn_method { LSNN_SGD = 0, LSNN_ADAM, LSNN_ADAMW } lsnn_method;
+typedef enum lsnn_schedule { LSNN_CONSTANT = 0, LSNN_STEP, LSNN_COSINE } lsnn_schedule;
+typedef struct lsnn_optimizer_desc {
+    lsnn_method method;
+    double lr;                       /* 0 -> 0.01 (SGD), 0.001 (Adam, AdamW)  */
+    double momentum;                 /* SGD: v = momentum v + g; w -= lr v    */
+    int nesterov;                    /* SGD: w -= lr (g + momentum v)         */
+    double one_minus_beta1;          /* Adam: 0 -> 0.1                        */
+    double one_minus_beta2;          /* Adam: 0 -> 0.001                      */
+    double eps;                      /* Adam: 0 -> 1e-8                       */
+    double weight_decay;             /* SGD, Adam: g += wd w; AdamW: w -= lr wd w */
+    double clip_norm;                /* 0 -> off: longest gradient            */
+    lsnn_schedule schedule;
+    int warmup_steps;                /* lr rises linearly over these first    */
+    int total_steps;                 /* cosine: where lr reaches 0 (fit sets it) */
+    int step_every;                  /* step: multiply by step_factor so often */
+    double step_factor;              /* 0 -> 0.1                              */
+} lsnn_optimizer_desc;
+typedef struct lsnn_optimizer lsnn_optimizer;
+LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_desc *d);
+LSNN_API void lsnn_optimizer_free(lsnn_optimizer *o);
+/* Learning rate at step t = 0, 1, ...                                        */
+LSNN_API double lsnn_optimizer_lr(const lsnn_optimizer_desc *d, uint32_t step);
+/* Applies the gradients, then zeroes them. EDIVERGED if they are not finite. */
+LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o);
+
+typedef struct lsnn_progress {
+    int epoch, epochs;               /* from 0; epoch_done: just finished     */
+    int step, steps;                 /* within the epoch                      */
+    int epoch_done;
+    double loss, error;              /* means over this epoch so far; error in % */
+    double lr, seconds, images_per_s;
+    double valid_loss, valid_error;  /* at epoch_done, if there is a valid set */
+} lsnn_progress;
+typedef struct lsnn_fit_desc {
+    int epochs;                      /* 0 -> 1                                */
+    lsnn_optimizer_desc optimizer;
+    const lsnn_data *valid;          /* evaluated after each epoch            */
+    int (*progress)(const lsnn_progress *p, void *user);   /* non-zero: stop  */
+    void *user;
+    const char *save;                /* checkpoint file                       */
+    int save_every;                  /* steps; 0 -> at the end of each epoch  */
+    const char *resume;              /* checkpoint to go on from              */
+    int keep_order;                  /* 1: do not shuffle                     */
+    lsnn_progress *last;             /* gets the last progress                */
+} lsnn_fit_desc;
+/* Returns STOPPED if progress asked for it (a checkpoint is written first).  */
+LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_fit_desc *d);
+
+enum { LSNN_MAX_HEADS = 8 };
+typedef struct lsnn_score {
+    double loss;
+    double error;                    /* %: mean over heads                    */
+    double whole_error;              /* %: samples with any head wrong        */
+    double head_error[LSNN_MAX_HEADS];
+    int *confusion;                  /* set before: classes x classes, [truth][guess] */
+} lsnn_score;
+LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_score *s);
+
+/* ---- >>files ----------------------------------------------------------------
+   safetensors; the graph is in the metadata. Written to PATH.tmp, synced, then
+   renamed over PATH, so that PATH is always whole.                           */
+LSNN_API lsnn_status lsnn_net_save(lsnn_net *net, const char *path);
+/* Builds the file's net. types: your own layer types, if it uses any.        */
+LSNN_API lsnn_net *lsnn_net_load(lsnn_ctx *cx, const char *path, const lsnn_build_desc *d,
+                                 const lsnn_layer_type *const *types, int count);
+/* Reads parameters and buffers into a net of the same names and shapes.      */
+LSNN_API lsnn_status lsnn_net_read(lsnn_net *net, const char *path);
+
+/* The file format by itself: named arrays and a table of strings.            */
+typedef struct lsnn_tensor {
+    const char *name;
+    int rank, dim[4];
+    size_t count;
+    const lsnn_real *v;              /* read: converted to lsnn_real          */
+} lsnn_tensor;
+typedef struct lsnn_pair { const char *key, *value; } lsnn_pair;
+typedef struct lsnn_file {
+    lsnn_tensor *tensor; int tensors;
+    lsnn_pair *meta; int metas;
+    void *block_[3];                 /* private                               */
+} lsnn_file;
+LSNN_API lsnn_status lsnn_file_read(lsnn_ctx *cx, lsnn_file *f, const char *path);
+LSNN_API void lsnn_file_free(lsnn_ctx *cx, lsnn_file *f);
+LSNN_API const lsnn_tensor *lsnn_file_tensor(const lsnn_file *f, const char *name);
+LSNN_API const char *lsnn_file_meta(const lsnn_file *f, const char *key);
+LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_tensor *t,
+                                     int tensors, const lsnn_pair *meta, int metas);
+
+/* ---- >>pictures (PNG by stb_image_write) ------------------------------------*/
+typedef struct lsnn_image { int w, h; unsigned char *rgb; } lsnn_image;
+LSNN_API lsnn_status lsnn_image_new(lsnn_ctx *cx, lsnn_image *im, int w, int h, uint32_t rgb);
+LSNN_API void lsnn_image_free(lsnn_ctx *cx, lsnn_image *im);
+LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const char *path);
+/* All drawing is clipped at the image's border. Colours are 0xRRGGBB.        */
+LSNN_API void lsnn_image_rect(lsnn_image *im, int x, int y, int w, int h, uint32_t rgb);
+LSNN_API void lsnn_image_line(lsnn_image *im, double x0, double y0, double x1, double y1,
+                              double thickness, uint32_t rgb);
+/* ASCII text, 6x8 pixels a letter times scale; returns its width.            */
+LSNN_API int lsnn_image_text(lsnn_image *im, int x, int y, int scale, uint32_t rgb,
+                             const char *text);
+/* A map (H x W), lo black to hi white, each value scale x scale pixels.      */
+LSNN_API void lsnn_image_map(lsnn_image *im, int x, int y, int scale, const lsnn_real *map,
+                             int h, int w, double lo, double hi);
+/* A colour laid over what is there, opacity map / hi: the same geometry.     */
+LSNN_API void lsnn_image_overlay(lsnn_image *im, int x, int y, int scale, const lsnn_real *map,
+                                 int h, int w, double hi, uint32_t rgb);
+/* `count` maps in rows of `columns` with a gap of `gap` pixels, each map from
+   its own smallest (or 0 if that is larger) to its own largest value.        */
+LSNN_API void lsnn_image_grid(lsnn_image *im, int x, int y, int scale, const lsnn_real *maps,
+                              int count, int h, int w, int columns, int gap);
+typedef struct lsnn_curve {
+    const char *label;
+    const double *x, *y;
+    int count;
+    uint32_t rgb;                    /* 0 -> the next of a fixed palette      */
+} lsnn_curve;
+/* A line plot with axes, ticks, grid and a legend, filling x, y, w, h.       */
+LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const char *title,
+                              const char *x_label, const char *y_label,
+                              const lsnn_curve *curves, int count);
+
+#endif /* LSNN_H */
+/* ============================================================================
+   >>implementation
+   ==========================================================================*/
+#if defined(LSNN_IMPLEMENTATION) && !defined(LSNNI_CORE)
+#define LSNNI_CORE
+
+#if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__
+#error "lsnn: build without -ffast-math and -Ofast: infinities and NaN must keep their meaning"
+#endif
+#if defined(LSNN_USE_CUDA) && !defined(__CUDACC__)
+#error "lsnn: LSNN_USE_CUDA needs the implementation file compiled by nvcc -x cu"
+#endif
+
+#include <errno.h>
+#include <float.h>
+#include <limits.h>
+#include <locale.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#ifdef LSNN_USE_CBLAS
+#if defined(LSNN_CBLAS_H)
+#include LSNN_CBLAS_H
+#elif defined(__APPLE__)
+#include <Accelerate/Accelerate.h>  /* build with -DACCELERATE_NEW_LAPACK */
+#elif defined(__INTEL_MKL__) || defined(LSNN_USE_MKL)
+#include <mkl_cblas.h>
+#else
+#include <cblas.h>                  /* OpenBLAS, BLIS, Netlib */
+#endif
+#endif
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#define LSNNI_R(v) ((lsnn_real)(v))
+#define LSNNI_MIN(a, b) ((a) < (b) ? (a) : (b))
+#define LSNNI_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define LSNNI_TRY(call)                                                        \
+    do { lsnn_status try_status_ = (call);                                     \
+         if (try_status_ != LSNN_OK) return try_status_; } while (0)
+#if defined(__GNUC__)
+#  define LSNNI_PRINTF(f, a) __attribute__((format(printf, f, a)))
+#  define LSNNI_UNUSED __attribute__((unused))
+#else
+#  define LSNNI_PRINTF(f, a)
+#  define LSNNI_UNUSED
+#endif
+
+/* ---- >>errors --------------------------------------------------------------*/
+LSNN_API const char *lsnn_status_text(lsnn_status s)
+{
+    switch (s) {
+#define LSNN_STATUS_CASE(name, code, text) case LSNN_##name: return text;
+    LSNN_STATUS_LIST(LSNN_STATUS_CASE)
+#undef LSNN_STATUS_CASE
+    default: return "unknown status";
+    }
+}
+
+/* Records the first failure and returns s, so that a caller can write
+   `return lsnni_fail(...)`. The message: function or layer, values, hint.     */
+LSNNI_PRINTF(3, 4)
+static lsnn_status lsnni_fail(lsnn_ctx *cx, lsnn_status s, const char *format, ...)
+{
+    va_list list;
+    int used = 0;
+    if (cx->status != LSNN_OK) return s;
+    if (cx->where_)
+        used = snprintf(cx->message, sizeof cx->message, "layer '%.80s': ", cx->where_);
+    va_start(list, format);
+    vsnprintf(cx->message + used, sizeof cx->message - (size_t)used, format, list);
+    va_end(list);
+    cx->status = s;
+    if (cx->log_fn) cx->log_fn(cx->message, cx->log_user);
+    else fprintf(stderr, "lsnn: %s\n", cx->message);
+    return s;
+}
+
+LSNN_API void lsnn_clear(lsnn_ctx *cx)
+{
+    cx->status = LSNN_OK;
+    cx->message[0] = 0;
+}
+
+/* ---- >>memory: aligned blocks from the context's allocator -------------------*/
+enum { LSNNI_ALIGN = 64 };           /* a cache line, and the widest vector   */
+
+/* *product *= factor; 0 if it overflows.                                     */
+static int lsnni_mul(size_t *product, size_t factor)
+{
+    if (factor && *product > (size_t)-1 / factor) return 0;
+    *product *= factor;
+    return 1;
+}
+
+/* count * size bytes, zeroed, aligned. NULL: the failure is recorded.        */
+static void *lsnni_alloc(lsnn_ctx *cx, size_t count, size_t size)
+{
+    size_t bytes = count, pad = LSNNI_ALIGN + sizeof(void *);
+    char *raw, *block;
+    if (!lsnni_mul(&bytes, size) || bytes > (size_t)-1 - pad) {
+        lsnni_fail(cx, LSNN_ESHAPE, "%.0f x %.0f bytes do not fit into memory",
+                   (double)count, (double)size);
+        return NULL;
+    }
+    raw = (char *)(cx->mem.alloc_fn ? cx->mem.alloc_fn(bytes + pad, cx->mem.user)
+                                    : malloc(bytes + pad));
+    if (!raw) {
+        lsnni_fail(cx, LSNN_ENOMEM, "the allocator refused %.0f bytes", (double)(bytes + pad));
+        return NULL;
+    }
+    block = raw + pad - ((uintptr_t)raw + pad) % LSNNI_ALIGN;
+    memcpy(block - sizeof raw, &raw, sizeof raw);    /* lsnni_free finds it there */
+    memset(block, 0, bytes);
+    return block;
+}
+
+static void lsnni_free_by(const lsnn_allocator *mem, void *block)
+{
+    char *raw;
+    if (!block) return;
+    memcpy(&raw, (char *)block - sizeof raw, sizeof raw);
+    if (mem->free_fn) mem->free_fn(raw, mem->user);
+    else free(raw);
+}
+static void lsnni_free(lsnn_ctx *cx, void *block) { lsnni_free_by(&cx->mem, block); }
+
+static char *lsnni_strdup(lsnn_ctx *cx, const char *text)
+{
+    size_t n = strlen(text) + 1;
+    char *copy = (char *)lsnni_alloc(cx, n, 1);
+    if (copy) memcpy(copy, text, n);
+    return copy;
+}
+
+/* Working memory for one op call. It grows and is never given back before
+   lsnn_ctx_free, so a training step allocates nothing after the first.       */
+static void *lsnni_scratch(lsnn_ctx *cx, size_t count, size_t size)
+{
+    size_t bytes = count;
+    if (lsnni_mul(&bytes, size) && bytes <= cx->scratch_bytes_ && cx->scratch_)
+        return cx->scratch_;
+    lsnni_free(cx, cx->scratch_);
+    cx->scratch_bytes_ = 0;
+    cx->scratch_ = lsnni_alloc(cx, count, size);
+    if (cx->scratch_) cx->scratch_bytes_ = bytes;
+    return cx->scratch_;
+}
+
+LSNN_API void lsnn_ctx_free(lsnn_ctx *cx)
+{
+    lsnni_free(cx, cx->scratch_);
+    cx->scratch_ = NULL;
+    cx->scratch_bytes_ = 0;
+}
+
+static double lsnni_seconds(void)
+{
+#if defined(_OPENMP)
+    return omp_get_wtime();
+#elif defined(CLOCK_MONOTONIC)
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+#else
+    return (double)clock() / CLOCKS_PER_SEC;
+#endif
+}
+
+/* ---- >>threads: the one place that starts any --------------------------------*/
+LSNN_API int lsnn_ctx_threads(const lsnn_ctx *cx)
+{
+#ifdef _OPENMP
+    return cx->threads > 0 ? cx->threads : omp_get_max_threads();
+#else
+    (void)cx;
+    return 1;
+#endif
+}
+
+LSNN_API void lsnn_parallel(lsnn_ctx *cx, int count,
+                            void (*task)(void *user, int i, int worker), void *user)
+{
+    int i;
+#ifdef _OPENMP
+    int threads = LSNNI_MIN(lsnn_ctx_threads(cx), count);
+    if (threads > 1 && !omp_in_parallel()) {
+#ifdef _MSC_VER
+        __pragma(omp parallel for num_threads(threads) schedule(dynamic, 1))
+#else
+        _Pragma("omp parallel for num_threads(threads) schedule(dynamic, 1)")
+#endif
+        for (i = 0; i < count; i++) task(user, i, omp_get_thread_num());
+        return;
+    }
+#else
+    (void)cx;
+#endif
+    for (i = 0; i < count; i++) task(user, i, 0);
+}
+
+/* ---- >>philox: counter-based random numbers ----------------------------------
+   Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011:
+   ten rounds of two 32x32 -> 64 bit products mix a counter under a key.      */
+static void lsnni_philox(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4])
+{
+    uint32_t k0 = key[0], k1 = key[1];
+    uint32_t a = counter[0], b = counter[1], c = counter[2], d = counter[3];
+    for (int round = 0; round < 10; round++) {
+        uint64_t p = (uint64_t)0xD2511F53u * a, q = (uint64_t)0xCD9E8D57u * c;
+        uint32_t na = (uint32_t)(q >> 32) ^ b ^ k0, nc = (uint32_t)(p >> 32) ^ d ^ k1;
+        b = (uint32_t)q;
+        d = (uint32_t)p;
+        a = na;
+        c = nc;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    out[0] = a; out[1] = b; out[2] = c; out[3] = d;
+}
+
+/* FNV-1a over the text and its end mark.                                     */
+static uint32_t lsnni_hash(uint32_t h, const char *text)
+{
+    do { h = (h ^ (unsigned char)*text) * 16777619u; } while (*text++);
+    return h;
+}
+
+LSNN_API lsnn_rng lsnn_rng_at(uint64_t seed, const char *purpose, const char *name,
+                              uint32_t step, uint32_t sample)
+{
+    lsnn_rng r;
+    memset(&r, 0, sizeof r);
+    r.key[0] = (uint32_t)seed;
+    r.key[1] = (uint32_t)(seed >> 32);
+    r.stream = lsnni_hash(lsnni_hash(2166136261u, purpose), name);
+    r.step = step;
+    r.sample = sample;
+    return r;
+}
+
+/* Elements 4i .. 4i+3 of sample.                                             */
+static void lsnni_rng_block(const lsnn_rng *r, uint32_t sample, uint32_t i, uint32_t out[4])
+{
+    uint32_t counter[4];
+    counter[0] = i;
+    counter[1] = sample;
+    counter[2] = r->step;
+    counter[3] = r->stream;
+    lsnni_philox(r->key, counter, out);
+}
+
+LSNN_API uint32_t lsnn_rng_u32(lsnn_rng *r)
+{
+    uint32_t e = r->element++;
+    if ((e & 3) == 0) lsnni_rng_block(r, r->sample, e >> 2, r->block);
+    return r->block[e & 3];
+}
+
+LSNN_API double lsnn_rng_uniform(lsnn_rng *r)
+{
+    return (double)lsnn_rng_u32(r) * (1.0 / 4294967296.0);
+}
+
+LSNN_API double lsnn_rng_normal(lsnn_rng *r)       /* Box and Muller           */
+{
+    double u = ((double)lsnn_rng_u32(r) + 1.0) * (1.0 / 4294967296.0);    /* (0, 1] */
+    double v = lsnn_rng_uniform(r);
+    return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
+}
+
+LSNN_API int lsnn_rng_int(lsnn_rng *r, int n)      /* Lemire 2019: no modulo bias */
+{
+    uint32_t m = n > 0 ? (uint32_t)n : 1, low = (0u - m) % m;
+    for (;;) {
+        uint64_t product = (uint64_t)lsnn_rng_u32(r) * m;
+        if ((uint32_t)product >= low) return (int)(product >> 32);
+    }
+}
+
+LSNN_API void lsnn_rng_permutation(lsnn_rng *r, int *order, int n)
+{
+    for (int i = 0; i < n; i++) {
+        int j = lsnn_rng_int(r, i + 1);
+        order[i] = order[j];
+        order[j] = i;
+    }
+}
+
+/* ---- >>tile: the product that everything is made of ---------------------------
+   C[i][v] (+)= sum_k a[i][ka[k]] * b[v][kb[k]] + bias[i], for `rows` rows i and `vectors`
+   vectors v of neighbouring numbers; a's elements are single numbers, b's are
+   vectors. The two offset tables make one kernel serve all:
+       matrix product        ka[k] = k,              kb[k] = k * row stride of B
+       convolution           a: weights, b: pixels   kb[k] = place of (c, r, s) in the image
+       its weight gradient   a: pixels, b: dy        ka[k] = place of output pixel k
+   so nothing is unrolled into patches and nothing is packed but borders.     */
+enum { LSNNI_MAX_ROWS = 8, LSNNI_MAX_VECTORS = 3, LSNNI_MAX_LANES = 16 };
+typedef struct lsnni_tile {
+    const lsnn_real *a[LSNNI_MAX_ROWS];
+    const lsnn_real *b[LSNNI_MAX_VECTORS];
+    lsnn_real *c[LSNNI_MAX_ROWS];        /* vector v of row i is at c[i] + at[v] */
+    ptrdiff_t at[LSNNI_MAX_VECTORS];
+    int lanes[LSNNI_MAX_VECTORS];        /* numbers of vector v that are stored */
+    const int32_t *ka, *kb;
+    const lsnn_real *bias;               /* a row each, or NULL                */
+    int k, rows, vectors, add;
+} lsnni_tile;
+
+/* What one instruction set offers. Everything is single-threaded.            */
+typedef struct lsnni_kernels {
+    int rows, lanes;                     /* of the register tile               */
+    void (*tile)(const lsnni_tile *t);   /* entries of a past `rows` must be readable */
+    void (*exp)(lsnn_real *y, const lsnn_real *x, size_t n);
+    double (*sum)(const lsnn_real *x, size_t n);
+    double (*dot)(const lsnn_real *x, const lsnn_real *y, size_t n);
+    double (*deviation)(const lsnn_real *x, double mean, size_t n); /* sum (x - mean)^2 */
+    void (*axpy)(lsnn_real *y, double a, const lsnn_real *x, size_t n);   /* y += a x */
+    void (*affine)(lsnn_real *y, const lsnn_real *x, double a, double b, size_t n, int add);
+    void (*multiply)(lsnn_real *y, const lsnn_real *a, const lsnn_real *b, size_t n, int add);
+    void (*act_forward)(lsnn_act f, lsnn_real *y, const lsnn_real *x, size_t n, double slope);
+    void (*act_backward)(lsnn_act f, lsnn_real *dx, const lsnn_real *dy, const lsnn_real *y,
+                         size_t n, double slope, int add);
+    void (*max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, int w, int at, int n);
+    void (*transpose)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, int rows,
+                      int columns);      /* y[j*ys + i] = x[i*xs + j]           */
+    void (*norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x, double a,
+                          double b, double c, size_t n, int add); /* dx = a dy + b x + c */
+    void (*sgd)(lsnn_real *w, lsnn_real *v, const lsnn_real *g, double scale, double lr,
+                double decay, double momentum, int nesterov, size_t n);
+    void (*adam)(lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *g, double scale,
+                 double lr, double decay, double shrink, double b1, double b2, double c1,
+                 double c2, double eps, size_t n);
+} lsnni_kernels;
+#endif /* LSNNI_CORE */
+
+/* ============================================================================
+   >>kernels  the inner loops, once per instruction set
+   The file includes itself below with LSNNI_KERNEL_PASS set to the name of an
+   instruction set; this chapter is all that such a pass compiles. K_(name) is
+   the function's name in the pass, kvec its vector of K_LANES numbers.
+   ==========================================================================*/
+#ifdef LSNNI_KERNEL_PASS
+#define K_PASTE2(a, b) lsnni_##a##_##b
+#define K_PASTE(a, b) K_PASTE2(a, b)
+#define K_(name) K_PASTE(name, LSNNI_KERNEL_PASS)
+#define K_LANES ((int)(K_BYTES / sizeof(lsnn_real)))
+
+#if K_BYTES == 0                     /* no vectors: nvcc's and MSVC's front ends */
+#undef K_LANES
+#define K_LANES 1
+typedef lsnn_real K_(vec);
+#define kvec K_(vec)
+#define K_LOAD(p) (*(p))
+#define K_STORE(p, v) (*(p) = (v))
+#else
+#ifdef LSNN_DOUBLE
+typedef int64_t K_(int);
+typedef int64_t K_(ints) __attribute__((vector_size(K_BYTES)));
+#else
+typedef int32_t K_(int);
+typedef int32_t K_(ints) __attribute__((vector_size(K_BYTES)));
+#endif
+typedef lsnn_real K_(vec) __attribute__((vector_size(K_BYTES)));
+typedef lsnn_real K_(mem) __attribute__((vector_size(K_BYTES), aligned(sizeof(lsnn_real)),
+                                         may_alias));
+#define kvec K_(vec)
+#define kints K_(ints)
+#define K_LOAD(p) (*(const K_(mem) *)(p))
+#define K_STORE(p, v) (*(K_(mem) *)(p) = (v))
+#endif
+#ifndef K_FMA
+#define K_FMA(a, b, c) ((a) * (b) + (c))
+#endif
+
+/* ---- >>tile kernel: bound by the two multiply-add units. The tile of 8 x 3 vectors
+   needs 8 broadcasts and 3 loads for 24 multiply-adds, half of what the load
+   units can do, and 24 of 32 registers; with 16 registers the tile is 4 x 3.  */
+#define K_ROWS4(X) X(0) X(1) X(2) X(3)
+#if K_TILE_ROWS == 8
+#define K_ROWS(X) K_ROWS4(X) X(4) X(5) X(6) X(7)
+#else
+#define K_ROWS(X) K_ROWS4(X)
+#endif
+
+static void K_(store)(const lsnni_tile *t, int i, int v, kvec acc)
+{
+    lsnn_real *c = t->c[i] + t->at[v], part[K_LANES];
+    if (t->bias) acc = acc + t->bias[i];
+    if (t->lanes[v] == K_LANES) {
+        if (t->add) acc = acc + K_LOAD(c);
+        K_STORE(c, acc);
+        return;
+    }
+    K_STORE(part, acc);
+    for (int l = 0; l < t->lanes[v]; l++) c[l] = t->add ? c[l] + part[l] : part[l];
+}
+
+/* One function for each number of vectors; the accumulators are spelled out,
+   c_ij for row i and vector j, because compilers keep only names in registers. */
+#define K_A(i) const lsnn_real *a##i = t->a[i];
+#define K_STORE_ROW(i, v, acc) if (i < t->rows) K_(store)(t, i, v, acc);
+
+static void K_(tile1)(const lsnni_tile *t)
+{
+#define K_DECLARE(i) kvec c##i##0 = zero;
+#define K_STEP(i) c##i##0 = K_FMA(a##i[ia] + zero, v0, c##i##0);
+#define K_END(i) K_STORE_ROW(i, 0, c##i##0)
+    const kvec zero = K_ZERO;
+    const lsnn_real *b0 = t->b[0];
+    const int32_t *ka = t->ka, *kb = t->kb;
+    K_ROWS(K_A) K_ROWS(K_DECLARE)
+    for (int k = 0, count = t->k; k < count; k++) {
+        ptrdiff_t ia = ka[k], ib = kb[k];
+        kvec v0 = K_LOAD(b0 + ib);
+        K_ROWS(K_STEP)
+    }
+    K_ROWS(K_END)
+#undef K_DECLARE
+#undef K_STEP
+#undef K_END
+}
+
+static void K_(tile2)(const lsnni_tile *t)
+{
+#define K_DECLARE(i) kvec c##i##0 = zero, c##i##1 = zero;
+#define K_STEP(i) { kvec s = a##i[ia] + zero; c##i##0 = K_FMA(s, v0, c##i##0);             \
+                    c##i##1 = K_FMA(s, v1, c##i##1); }
+#define K_END(i) K_STORE_ROW(i, 0, c##i##0) K_STORE_ROW(i, 1, c##i##1)
+    const kvec zero = K_ZERO;
+    const lsnn_real *b0 = t->b[0], *b1 = t->b[1];
+    const int32_t *ka = t->ka, *kb = t->kb;
+    K_ROWS(K_A) K_ROWS(K_DECLARE)
+    for (int k = 0, count = t->k; k < count; k++) {
+        ptrdiff_t ia = ka[k], ib = kb[k];
+        kvec v0 = K_LOAD(b0 + ib), v1 = K_LOAD(b1 + ib);
+        K_ROWS(K_STEP)
+    }
+    K_ROWS(K_END)
+#undef K_DECLARE
+#undef K_STEP
+#undef K_END
+}
+
+static void K_(tile3)(const lsnni_tile *t)
+{
+#define K_DECLARE(i) kvec c##i##0 = zero, c##i##1 = zero, c##i##2 = zero;
+#define K_STEP(i) { kvec s = a##i[ia] + zero; c##i##0 = K_FMA(s, v0, c##i##0);             \
+                    c##i##1 = K_FMA(s, v1, c##i##1); c##i##2 = K_FMA(s, v2, c##i##2); }
+#define K_END(i) K_STORE_ROW(i, 0, c##i##0) K_STORE_ROW(i, 1, c##i##1)                     \
+                 K_STORE_ROW(i, 2, c##i##2)
+    const kvec zero = K_ZERO;
+    const lsnn_real *b0 = t->b[0], *b1 = t->b[1], *b2 = t->b[2];
+    const int32_t *ka = t->ka, *kb = t->kb;
+    K_ROWS(K_A) K_ROWS(K_DECLARE)
+    for (int k = 0, count = t->k; k < count; k++) {
+        ptrdiff_t ia = ka[k], ib = kb[k];
+        kvec v0 = K_LOAD(b0 + ib), v1 = K_LOAD(b1 + ib), v2 = K_LOAD(b2 + ib);
+        K_ROWS(K_STEP)
+    }
+    K_ROWS(K_END)
+#undef K_DECLARE
+#undef K_STEP
+#undef K_END
+}
+
+static void K_(tile)(const lsnni_tile *t)
+{
+    if (t->vectors == 3) K_(tile3)(t);
+    else if (t->vectors == 2) K_(tile2)(t);
+    else K_(tile1)(t);
+}
+
+/* ---- >>exp: e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and e^r by its
+   series, cut where the next term is below half a unit in the last place.    */
+#if K_BYTES == 0
+static void K_(exp)(lsnn_real *y, const lsnn_real *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) y[i] = LSNNI_R(exp((double)x[i]));
+}
+#else
+static kvec K_(exp_vec)(kvec x)
+{
+#ifdef LSNN_DOUBLE
+    static const double term[] = { 1.0 / 6227020800.0, 1.0 / 479001600, 1.0 / 39916800,
+        1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040, 1.0 / 720, 1.0 / 120, 1.0 / 24,
+        1.0 / 6, 0.5, 1, 1 };
+    const double ln2_high = 6.93147180369123816490e-1, ln2_low = 1.90821492927058770002e-10;
+    const double round_up = 6755399441055744.0, lowest = -708, highest = 709;
+    const K_(int) exponent_bias = 1023, mantissa = 52;
+#else
+    static const float term[] = { 1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6,
+                                  0.5f, 1, 1 };
+    const float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
+    const float round_up = 12582912.0f, lowest = -87.0f, highest = 88.0f;
+    const K_(int) exponent_bias = 127, mantissa = 23;
+#endif
+    const kvec zero = K_ZERO;
+    kints under = x < lowest, over = x > highest;       /* both false for NaN   */
+    kvec t = x * LSNNI_R(1.4426950408889634) + round_up, n = t - round_up;
+    kvec r = K_FMA(n, zero - ln2_high, x), p = zero + term[0], power;
+    kints e = (kints)t - (kints)(zero + round_up) + exponent_bias;
+    r = K_FMA(n, zero - ln2_low, r);
+    for (size_t i = 1; i < sizeof term / sizeof term[0]; i++) p = K_FMA(p, r, zero + term[i]);
+    e = (e & ~(under | over)) << mantissa;              /* out of range: 2^n = 0 */
+    power = (kvec)e;
+    p = p * power;
+    p = (kvec)((kints)p & ~(under | over));
+    return (kvec)((kints)p | ((kints)(zero + LSNNI_R(HUGE_VAL)) & over));
+}
+
+static void K_(exp)(lsnn_real *y, const lsnn_real *x, size_t n)
+{
+    size_t i = 0;
+    lsnn_real part[K_LANES];
+    for (; i + (size_t)K_LANES <= n; i += (size_t)K_LANES)
+        K_STORE(y + i, K_(exp_vec)(K_LOAD(x + i)));
+    if (i == n) return;
+    for (size_t l = 0; l < (size_t)K_LANES; l++) part[l] = i + l < n ? x[i + l] : 0;
+    K_STORE(part, K_(exp_vec)(K_LOAD(part)));
+    for (size_t l = 0; i + l < n; l++) y[i + l] = part[l];
+}
+#endif
+
+/* ---- >>reductions: eight sums in double side by side, then added in pairs, so
+   that the order of additions is the same for every instruction set.         */
+static double K_(fold)(const double s[8])
+{
+    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+}
+
+static double K_(sum)(const lsnn_real *x, size_t n)
+{
+    double s[8] = { 0, 0, 0, 0, 0, 0, 0, 0 };
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int l = 0; l < 8; l++) s[l] += (double)x[i + (size_t)l];
+    for (int l = 0; i < n; i++, l++) s[l] += (double)x[i];
+    return K_(fold)(s);
+}
+
+static double K_(dot)(const lsnn_real *x, const lsnn_real *y, size_t n)
+{
+    double s[8] = { 0, 0, 0, 0, 0, 0, 0, 0 };
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int l = 0; l < 8; l++) s[l] += (double)x[i + (size_t)l] * (double)y[i + (size_t)l];
+    for (int l = 0; i < n; i++, l++) s[l] += (double)x[i] * (double)y[i];
+    return K_(fold)(s);
+}
+
+static double K_(deviation)(const lsnn_real *x, double mean, size_t n)
+{
+    double s[8] = { 0, 0, 0, 0, 0, 0, 0, 0 };
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int l = 0; l < 8; l++) {
+            double d = (double)x[i + (size_t)l] - mean;
+            s[l] += d * d;
+        }
+    for (int l = 0; i < n; i++, l++) s[l] += ((double)x[i] - mean) * ((double)x[i] - mean);
+    return K_(fold)(s);
+}
+
+/* ---- >>elementwise: bound by memory; the compiler makes the vectors ----------*/
+static void K_(axpy)(lsnn_real *y, double a, const lsnn_real *x, size_t n)
+{
+    const lsnn_real s = LSNNI_R(a);
+    for (size_t i = 0; i < n; i++) y[i] += s * x[i];
+}
+
+static void K_(affine)(lsnn_real *y, const lsnn_real *x, double a, double b, size_t n, int add)
+{
+    const lsnn_real s = LSNNI_R(a), t = LSNNI_R(b);
+    if (add) for (size_t i = 0; i < n; i++) y[i] += x[i] * s + t;
+    else for (size_t i = 0; i < n; i++) y[i] = x[i] * s + t;
+}
+
+static void K_(multiply)(lsnn_real *y, const lsnn_real *a, const lsnn_real *b, size_t n, int add)
+{
+    if (add) for (size_t i = 0; i < n; i++) y[i] += a[i] * b[i];
+    else for (size_t i = 0; i < n; i++) y[i] = a[i] * b[i];
+}
+
+static void K_(act_forward)(lsnn_act f, lsnn_real *y, const lsnn_real *x, size_t n, double slope)
+{
+    const lsnn_real s = LSNNI_R(slope), one = 1;
+    size_t i;
+    switch (f) {
+    case LSNN_RELU:                  /* written so that NaN stays NaN         */
+        for (i = 0; i < n; i++) y[i] = x[i] < 0 ? 0 : x[i];
+        break;
+    case LSNN_LEAKY_RELU:
+        for (i = 0; i < n; i++) y[i] = x[i] < 0 ? s * x[i] : x[i];
+        break;
+    case LSNN_SIGMOID:
+        for (i = 0; i < n; i++) y[i] = -x[i];
+        K_(exp)(y, y, n);
+        for (i = 0; i < n; i++) y[i] = one / (one + y[i]);
+        break;
+    case LSNN_TANH:
+        for (i = 0; i < n; i++) y[i] = LSNNI_R(tanh((double)x[i]));
+        break;
+    }
+}
+
+/* f'(x) in terms of y = f(x): y may have overwritten x.                      */
+static void K_(act_backward)(lsnn_act f, lsnn_real *dx, const lsnn_real *dy,
+                             const lsnn_real *y, size_t n, double slope, int add)
+{
+    const lsnn_real s = f == LSNN_LEAKY_RELU ? LSNNI_R(slope) : 0;
+    size_t i;
+    switch (f) {
+    case LSNN_RELU:
+    case LSNN_LEAKY_RELU:
+        if (add) for (i = 0; i < n; i++) dx[i] += y[i] > 0 ? dy[i] : s * dy[i];
+        else for (i = 0; i < n; i++) dx[i] = y[i] > 0 ? dy[i] : s * dy[i];
+        break;
+    case LSNN_SIGMOID:
+        for (i = 0; i < n; i++)
+            dx[i] = (add ? dx[i] : 0) + dy[i] * y[i] * (1 - y[i]);
+        break;
+    case LSNN_TANH:
+        for (i = 0; i < n; i++) dx[i] = (add ? dx[i] : 0) + dy[i] * (1 - y[i] * y[i]);
+        break;
+    }
+}
+
+static void K_(norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x, double a,
+                              double b, double c, size_t n, int add)
+{
+    const lsnn_real ra = LSNNI_R(a), rb = LSNNI_R(b), rc = LSNNI_R(c);
+    if (add) for (size_t i = 0; i < n; i++) dx[i] += ra * dy[i] + rb * x[i] + rc;
+    else for (size_t i = 0; i < n; i++) dx[i] = ra * dy[i] + rb * x[i] + rc;
+}
+
+/* One output row of 2 x 2 windows: rows top and top + w, `at` is top's first index. */
+static void K_(max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, int w, int at,
+                          int n)
+{
+    for (int j = 0; j < n; j++) {
+        const lsnn_real *p = top + 2 * j;
+        lsnn_real a = p[0], b = p[1], c = p[w], d = p[w + 1];
+        int32_t ia = at + 2 * j, ib = ia + 1, ic = ia + w, id = ic + 1;
+        int second = b > a || b != b, fourth = d > c || d != d;     /* NaN wins   */
+        if (second) { a = b; ia = ib; }
+        if (fourth) { c = d; ic = id; }
+        if (c > a || c != c) { a = c; ia = ic; }
+        y[j] = a;
+        where[j] = ia;
+    }
+}
+
+/* Blocks of 16 x 16, so that both sides stay in the first-level cache.       */
+static void K_(transpose)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, int rows,
+                          int columns)
+{
+    enum { B = 16 };
+    for (int i0 = 0; i0 < rows; i0 += B)
+        for (int j0 = 0; j0 < columns; j0 += B) {
+            int i1 = LSNNI_MIN(i0 + B, rows), j1 = LSNNI_MIN(j0 + B, columns);
+            for (int j = j0; j < j1; j++)
+                for (int i = i0; i < i1; i++)
+                    y[(size_t)j * ys + (size_t)i] = x[(size_t)i * xs + (size_t)j];
+        }
+}
+
+/* ---- >>updates: see >>optimizers for the formulas; scale is the clipping -----*/
+static void K_(sgd)(lsnn_real *w, lsnn_real *v, const lsnn_real *g, double scale, double lr,
+                    double decay, double momentum, int nesterov, size_t n)
+{
+    const lsnn_real s = LSNNI_R(scale), l = LSNNI_R(lr), d = LSNNI_R(decay);
+    const lsnn_real m = LSNNI_R(momentum);
+    if (!v)
+        for (size_t i = 0; i < n; i++) w[i] -= l * (s * g[i] + d * w[i]);
+    else
+        for (size_t i = 0; i < n; i++) {
+            lsnn_real e = s * g[i] + d * w[i], u = m * v[i] + e;
+            v[i] = u;
+            w[i] -= l * (nesterov ? e + m * u : u);
+        }
+}
+
+static void K_(adam)(lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *g, double scale,
+                     double lr, double decay, double shrink, double b1, double b2, double c1,
+                     double c2, double eps, size_t n)
+{
+    const lsnn_real s = LSNNI_R(scale), l = LSNNI_R(lr * c1), d = LSNNI_R(decay);
+    const lsnn_real r1 = LSNNI_R(b1), r2 = LSNNI_R(b2), q1 = LSNNI_R(1 - b1);
+    const lsnn_real q2 = LSNNI_R(1 - b2), rc = LSNNI_R(c2), re = LSNNI_R(eps);
+    const lsnn_real keep = LSNNI_R(1 - shrink);
+    for (size_t i = 0; i < n; i++) {
+        lsnn_real e = s * g[i] + d * w[i];
+        m[i] = r1 * m[i] + q1 * e;
+        v[i] = r2 * v[i] + q2 * e * e;
+        w[i] = keep * w[i] - l * m[i] / (K_SQRT(v[i] * rc) + re);
+    }
+}
+
+static const lsnni_kernels K_(kernels) = {
+    K_TILE_ROWS, K_LANES, K_(tile), K_(exp), K_(sum), K_(dot), K_(deviation), K_(axpy),
+    K_(affine), K_(multiply), K_(act_forward), K_(act_backward), K_(max_pool2), K_(transpose),
+    K_(norm_backward), K_(sgd), K_(adam)
+};
+
+#undef K_PASTE2
+#undef K_PASTE
+#undef K_
+#undef K_LANES
+#undef kvec
+#undef kints
+#undef K_LOAD
+#undef K_STORE
+#undef K_FMA
+#undef K_ROWS4
+#undef K_ROWS
+#undef K_A
+#undef K_STORE_ROW
+#undef K_ZERO
+#undef K_BYTES
+#undef K_TILE_ROWS
+#undef LSNNI_KERNEL_PASS
+#endif /* LSNNI_KERNEL_PASS */
+
+#if defined(LSNN_IMPLEMENTATION) && !defined(LSNNI_BODY)
+#define LSNNI_BODY
+
+/* ---- >>instruction sets: the passes over the chapter above --------------------
+   A pass names its instruction set, the bytes of a vector, the rows of a tile,
+   and how to multiply and add. It is compiled for that set whatever the flags
+   say, and chosen when the program runs, so plain `cc -O2` is already fast.   */
+#ifndef LSNN_FILENAME
+#define LSNN_FILENAME "lsnn.h"       /* set it if you rename this file        */
+#endif
+#ifdef LSNN_DOUBLE
+#define K_SQRT(v) sqrt(v)
+#else
+#define K_SQRT(v) sqrtf(v)
+#endif
+#if defined(__GNUC__) && !defined(__CUDACC__) && !defined(LSNN_NO_SIMD)
+#  define LSNNI_VECTORS 1
+#  if defined(__x86_64__)
+#    define LSNNI_X86 1
+#    include <immintrin.h>
+#  elif defined(__aarch64__)
+#    define LSNNI_ARM 1
+#    include <arm_neon.h>
+#  endif
+#endif
+
+#ifdef LSNNI_VECTORS
+#  if !defined(__clang__)
+#    pragma GCC push_options
+#    pragma GCC optimize("O3", "no-math-errno", "no-trapping-math")
+#  endif
+#  define LSNNI_KERNEL_PASS portable
+#  define K_BYTES 16
+#  ifdef LSNNI_ARM
+#    define K_TILE_ROWS 8
+#  else
+#    define K_TILE_ROWS 4
+#  endif
+#  ifdef LSNN_DOUBLE
+#    define K_ZERO { 0, 0 }
+#  else
+#    define K_ZERO { 0, 0, 0, 0 }
+#  endif
+#  include LSNN_FILENAME
+#  ifdef LSNNI_ARM
+#    define LSNNI_KERNEL_PASS neon
+#    define K_BYTES 16
+#    define K_TILE_ROWS 8
+#    ifdef LSNN_DOUBLE
+#      define K_ZERO { 0, 0 }
+#      define K_FMA(a, b, c) ((kvec)vfmaq_f64((float64x2_t)(c), (float64x2_t)(a), (float64x2_t)(b)))
+#    else
+#      define K_ZERO { 0, 0, 0, 0 }
+#      define K_FMA(a, b, c) ((kvec)vfmaq_f32((float32x4_t)(c), (float32x4_t)(a), (float32x4_t)(b)))
+#    endif
+#    include LSNN_FILENAME
+#  endif
+#  if !defined(__clang__)
+#    pragma GCC pop_options
+#  endif
+#else
+#  define LSNNI_KERNEL_PASS portable
+#  define K_BYTES 0
+#  define K_TILE_ROWS 4
+#  define K_ZERO 0
+#  include LSNN_FILENAME
+#endif
+
+#ifdef LSNNI_X86
+#  ifdef __clang__
+#    pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#  else
+#    pragma GCC push_options
+#    pragma GCC target("avx2,fma")
+#    pragma GCC optimize("O3", "no-math-errno", "no-trapping-math")
+#  endif
+#  define LSNNI_KERNEL_PASS avx2
+#  define K_BYTES 32
+#  define K_TILE_ROWS 4
+#  ifdef LSNN_DOUBLE
+#    define K_ZERO { 0, 0, 0, 0 }
+#    define K_FMA(a, b, c) ((kvec)_mm256_fmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(c)))
+#  else
+#    define K_ZERO { 0, 0, 0, 0, 0, 0, 0, 0 }
+#    define K_FMA(a, b, c) ((kvec)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
+#  endif
+#  include LSNN_FILENAME
+#  ifdef __clang__
+#    pragma clang attribute pop
+#    pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512vl,avx2,fma"))), \
+                                 apply_to = function)
+#  else
+#    pragma GCC pop_options
+#    pragma GCC push_options
+#    pragma GCC target("avx512f,avx512dq,avx512vl,avx2,fma")
+#    pragma GCC optimize("O3", "no-math-errno", "no-trapping-math")
+#  endif
+#  define LSNNI_KERNEL_PASS avx512
+#  define K_BYTES 64
+#  define K_TILE_ROWS 8
+#  ifdef LSNN_DOUBLE
+#    define K_ZERO { 0, 0, 0, 0, 0, 0, 0, 0 }
+#    define K_FMA(a, b, c) ((kvec)_mm512_fmadd_pd((__m512d)(a), (__m512d)(b), (__m512d)(c)))
+#  else
+#    define K_ZERO { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#    define K_FMA(a, b, c) ((kvec)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
+#  endif
+#  include LSNN_FILENAME
+#  ifdef __clang__
+#    pragma clang attribute pop
+#  else
+#    pragma GCC pop_options
+#  endif
+#endif
+#undef K_SQRT
+
+LSNN_API int lsnn_isa_available(lsnn_isa isa)
+{
+    switch (isa) {
+    case LSNN_ISA_BEST:
+    case LSNN_ISA_PORTABLE: return 1;
+#ifdef LSNNI_X86
+    case LSNN_ISA_AVX2:
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case LSNN_ISA_AVX512:
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512vl");
+#endif
+#ifdef LSNNI_ARM
+    case LSNN_ISA_NEON: return 1;
+#endif
+    default: return 0;
+    }
+}
+
+LSNN_API lsnn_isa lsnn_ctx_isa(const lsnn_ctx *cx)
+{
+    if (cx->isa != LSNN_ISA_BEST && lsnn_isa_available(cx->isa)) return cx->isa;
+    if (lsnn_isa_available(LSNN_ISA_AVX512)) return LSNN_ISA_AVX512;
+    if (lsnn_isa_available(LSNN_ISA_AVX2)) return LSNN_ISA_AVX2;
+    if (lsnn_isa_available(LSNN_ISA_NEON)) return LSNN_ISA_NEON;
+    return LSNN_ISA_PORTABLE;
+}
+
+static const char *const lsnni_isa_names[LSNN_ISA_COUNT_] = {
+    "best", "portable", "avx2", "avx512", "neon"
+};
+
+LSNN_API const char *lsnn_isa_name(lsnn_isa isa)
+{
+    return isa < LSNN_ISA_COUNT_ ? lsnni_isa_names[isa] : "unknown";
+}
+
+LSNN_API lsnn_isa lsnn_isa_from_name(const char *name)
+{
+    int i = 0;
+    while (i < LSNN_ISA_COUNT_ && strcmp(name, lsnni_isa_names[i]) != 0) i++;
+    return (lsnn_isa)i;
+}
+
+static const lsnni_kernels *lsnni_kernels_of(const lsnn_ctx *cx)
+{
+    switch (lsnn_ctx_isa(cx)) {
+#ifdef LSNNI_X86
+    case LSNN_ISA_AVX512: return &lsnni_kernels_avx512;
+    case LSNN_ISA_AVX2: return &lsnni_kernels_avx2;
+#endif
+#ifdef LSNNI_ARM
+    case LSNN_ISA_NEON: return &lsnni_kernels_neon;
+#endif
+    default: return &lsnni_kernels_portable;
+    }
+}
+
+/* ============================================================================
+   >>ops  one block a layer type: formula, forward, backward
+   ==========================================================================*/
+
+/* ---- >>room: how an op asks for its working memory -----------------------------
+   It adds up what it needs, takes one scratch block, and cuts it in the same
+   order. Sums saturate, so that an overflow ends as a refused allocation.    */
+static size_t lsnni_room(size_t count, size_t size)
+{
+    size_t bytes = count;
+    if (!lsnni_mul(&bytes, size) || bytes > (size_t)-1 / 4) return (size_t)-1 / 4;
+    return (bytes + LSNNI_ALIGN - 1) / LSNNI_ALIGN * LSNNI_ALIGN;
+}
+static size_t lsnni_room_add(size_t a, size_t b)
+{
+    return a > (size_t)-1 / 2 - b ? (size_t)-1 / 2 : a + b;
+}
+static size_t lsnni_room_times(size_t a, int n)
+{
+    return lsnni_mul(&a, (size_t)n) ? LSNNI_MIN(a, (size_t)-1 / 4) : (size_t)-1 / 4;
+}
+static void *lsnni_cut(char **at, size_t count, size_t size)
+{
+    void *piece = *at;
+    *at += (count * size + LSNNI_ALIGN - 1) / LSNNI_ALIGN * LSNNI_ALIGN;
+    return piece;
+}
+
+static int lsnni_round_up(int n, int to) { return (n + to - 1) / to * to; }
+static int lsnni_div_up(int n, int by) { return (n + by - 1) / by; }
+static size_t lsnni_area(int a, int b) { return (size_t)a * (size_t)b; }
+
+/* ESHAPE unless all `count` sizes are positive and their product is an index. */
+static lsnn_status lsnni_sizes(lsnn_ctx *cx, const char *who, int count, const int *size)
+{
+    double product = 1;
+    for (int i = 0; i < count; i++) {
+        if (size[i] < 1)
+            return lsnni_fail(cx, LSNN_ESHAPE, "%s: size %d of %d is %d, it must be positive",
+                              who, i + 1, count, size[i]);
+        product *= size[i];
+    }
+    if (product >= (double)PTRDIFF_MAX / (double)sizeof(lsnn_real))
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: an array of %.3g numbers is too large", who,
+                          product);
+    return LSNN_OK;
+}
+
+/* ---- >>gemm: C (M x N) (+)= A (M x K) B (K x N) ---------------------------------
+   A's element (i, k) is at a[i*ai + k*ak], B's at b[k*bk + j*bj], C's at c[i*ldc + j].
+   B is first copied into panels of as many columns as the tile has (in
+   parallel), A is read where it lies. K is cut into chunks, so that a panel's
+   chunk stays in the second-level cache while all rows of the block use it.
+   Bound by arithmetic for K and M over about 64.                             */
+typedef struct lsnni_product {
+    const lsnni_kernels *kv;
+    int m, n, k, panels, block, per_task, column_tasks;
+    const lsnn_real *a, *b;
+    size_t ai, ak, bk, bj, ldc;
+    lsnn_real *c, *panel;
+    int32_t *ka, *kb;
+    int add;
+} lsnni_product;
+enum { LSNNI_CHUNK = 256, LSNNI_BLOCK = 64 };
+
+static void lsnni_product_pack(void *user, int j, int worker)
+{
+    const lsnni_product *p = (const lsnni_product *)user;
+    int width = LSNNI_MAX_VECTORS * p->kv->lanes, first = j * width;
+    int columns = LSNNI_MIN(width, p->n - first);
+    lsnn_real *to = p->panel + lsnni_area(j, p->k) * (size_t)width;
+    const lsnn_real *from = p->b + (size_t)first * p->bj;
+    (void)worker;
+    if (columns < width) memset(to, 0, lsnni_area(p->k, width) * sizeof *to);
+    if (p->bj == 1)
+        for (int k = 0; k < p->k; k++)
+            memcpy(to + lsnni_area(k, width), from + (size_t)k * p->bk,
+                   (size_t)columns * sizeof *to);
+    else if (p->bk == 1)
+        p->kv->transpose(to, (size_t)width, from, p->bj, columns, p->k);
+    else
+        for (int k = 0; k < p->k; k++)
+            for (int c = 0; c < columns; c++)
+                to[lsnni_area(k, width) + (size_t)c] = from[(size_t)k * p->bk + (size_t)c * p->bj];
+}
+
+/* Rows [i0, i0 + rows) of panel j, chunk of K beginning at k0.               */
+static void lsnni_product_tile(const lsnni_product *p, int i0, int rows, int j, int k0, int count)
+{
+    lsnni_tile t;
+    int lanes = p->kv->lanes, width = LSNNI_MAX_VECTORS * lanes, first = j * width;
+    t.rows = rows;
+    for (int i = 0; i < p->kv->rows; i++) {
+        size_t row = (size_t)(i0 + LSNNI_MIN(i, rows - 1));
+        t.a[i] = p->a + row * p->ai + (size_t)k0 * p->ak;
+        t.c[i] = p->c + row * p->ldc + (size_t)first;
+    }
+    t.vectors = lsnni_div_up(LSNNI_MIN(width, p->n - first), lanes);
+    for (int v = 0; v < t.vectors; v++) {
+        t.b[v] = p->panel + lsnni_area(j, p->k) * (size_t)width + lsnni_area(k0, width) +
+                 (size_t)(v * lanes);
+        t.at[v] = v * lanes;
+        t.lanes[v] = LSNNI_MIN(lanes, p->n - first - v * lanes);
+    }
+    t.ka = p->ka;
+    t.kb = p->kb;
+    t.k = count;
+    t.bias = NULL;
+    t.add = p->add || k0 > 0;
+    p->kv->tile(&t);
+}
+
+static void lsnni_product_block(void *user, int task, int worker)
+{
+    const lsnni_product *p = (const lsnni_product *)user;
+    int i0 = task / p->column_tasks * p->block, i1 = LSNNI_MIN(i0 + p->block, p->m);
+    int j0 = task % p->column_tasks * p->per_task, j1 = LSNNI_MIN(j0 + p->per_task, p->panels);
+    (void)worker;
+    for (int k0 = 0; k0 < p->k; k0 += LSNNI_CHUNK)
+        for (int j = j0; j < j1; j++)
+            for (int i = i0; i < i1; i += p->kv->rows)
+                lsnni_product_tile(p, i, LSNNI_MIN(p->kv->rows, i1 - i), j, k0,
+                                   LSNNI_MIN(LSNNI_CHUNK, p->k - k0));
+}
+
+/* Runs p, whose m, n, k, a, b, c, strides and add are set. The scratch block's first
+   `kept` bytes are the caller's.                                             */
+static lsnn_status lsnni_product_run(lsnn_ctx *cx, lsnni_product *p, size_t kept)
+{
+    int width, chunk = LSNNI_MIN(p->k, LSNNI_CHUNK);
+    size_t bytes;
+    char *at;
+    p->kv = lsnni_kernels_of(cx);
+    width = LSNNI_MAX_VECTORS * p->kv->lanes;
+    p->panels = lsnni_div_up(p->n, width);
+    p->block = LSNNI_BLOCK;
+    p->per_task = p->panels > 8 ? 4 : 1;
+    p->column_tasks = lsnni_div_up(p->panels, p->per_task);
+    bytes = lsnni_room_times(lsnni_room(lsnni_area(p->k, width), sizeof(lsnn_real)), p->panels);
+    bytes = lsnni_room_add(bytes, 2 * lsnni_room((size_t)chunk, sizeof(int32_t)));
+    at = (char *)lsnni_scratch(cx, lsnni_room_add(bytes, kept), 1);
+    if (!at) return LSNN_ENOMEM;
+    at += kept;
+    p->ka = (int32_t *)lsnni_cut(&at, (size_t)chunk, sizeof(int32_t));
+    p->kb = (int32_t *)lsnni_cut(&at, (size_t)chunk, sizeof(int32_t));
+    p->panel = (lsnn_real *)(void *)at;
+    for (int k = 0; k < chunk; k++) {
+        p->ka[k] = (int32_t)((size_t)k * p->ak);
+        p->kb[k] = (int32_t)(k * width);
+    }
+    lsnn_parallel(cx, p->panels, lsnni_product_pack, p);
+    lsnn_parallel(cx, lsnni_div_up(p->m, p->block) * p->column_tasks, lsnni_product_block, p);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_gemm(lsnn_ctx *cx, int trans_a, int trans_b, int m, int n, int k,
+                               const lsnn_real *a, int lda, const lsnn_real *b, int ldb,
+                               int add, lsnn_real *c, int ldc)
+{
+    int size[6];
+    size[0] = m; size[1] = n; size[2] = k; size[3] = lda; size[4] = ldb; size[5] = ldc;
+    for (int i = 0; i < 6; i++) LSNNI_TRY(lsnni_sizes(cx, "gemm", 1, size + i));
+    if (lda < (trans_a ? m : k) || ldb < (trans_b ? k : n) || ldc < n)
+        return lsnni_fail(cx, LSNN_ESHAPE, "gemm: row strides %d, %d, %d are too short for "
+                          "M = %d, N = %d, K = %d", lda, ldb, ldc, m, n, k);
+#ifdef LSNN_USE_CBLAS
+    {
+        CBLAS_TRANSPOSE ta = trans_a ? CblasTrans : CblasNoTrans;
+        CBLAS_TRANSPOSE tb = trans_b ? CblasTrans : CblasNoTrans;
+        lsnn_real beta = add ? 1 : 0;
+#ifdef LSNN_DOUBLE
+        cblas_dgemm(CblasRowMajor, ta, tb, m, n, k, 1, a, lda, b, ldb, beta, c, ldc);
+#else
+        cblas_sgemm(CblasRowMajor, ta, tb, m, n, k, 1, a, lda, b, ldb, beta, c, ldc);
+#endif
+        return LSNN_OK;
+    }
+#else
+    {
+        lsnni_product p;
+        memset(&p, 0, sizeof p);
+        if (trans_a && lda > INT32_MAX / LSNNI_CHUNK)
+            return lsnni_fail(cx, LSNN_ESHAPE, "gemm: row stride %d of a transposed A is over %d",
+                              lda, INT32_MAX / LSNNI_CHUNK);
+        p.m = m; p.n = n; p.k = k;
+        p.a = a; p.ai = trans_a ? 1 : (size_t)lda; p.ak = trans_a ? (size_t)lda : 1;
+        p.b = b; p.bk = trans_b ? 1 : (size_t)ldb; p.bj = trans_b ? (size_t)ldb : 1;
+        p.c = c; p.ldc = (size_t)ldc;
+        p.add = add;
+        return lsnni_product_run(cx, &p, 0);
+    }
+#endif
+}
+
+/* ---- >>window: how kernels slide ------------------------------------------------*/
+static lsnn_status lsnni_window_side(lsnn_ctx *cx, const char *side, int in, int kernel,
+                                     int stride, lsnn_padding padding, int before, int after,
+                                     int *pad, int *out)
+{
+    double room;
+    if (padding == LSNN_SAME) {
+        *out = in / stride + (in % stride != 0);
+        room = (double)(*out - 1) * stride + kernel - in;
+        *pad = room > 0 ? (int)room / 2 : 0;
+        return LSNN_OK;
+    }
+    *pad = padding == LSNN_EXPLICIT ? before : 0;
+    room = (double)in + (padding == LSNN_EXPLICIT ? (double)before + after : 0) - kernel;
+    if (room < 0 || room > INT_MAX - 1)
+        return lsnni_fail(cx, LSNN_ESHAPE, "a kernel %d %s does not fit an input %d %s with "
+                          "padding %d + %d: use a smaller kernel or padding \"same\"", kernel,
+                          side, in, side, *pad, padding == LSNN_EXPLICIT ? after : 0);
+    *out = (int)room / stride + 1;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_window_check(lsnn_ctx *cx, const char *who, const lsnn_window *s)
+{
+    int size[11];
+    size[0] = s->n; size[1] = s->c; size[2] = s->h; size[3] = s->w; size[4] = s->k;
+    size[5] = s->oh; size[6] = s->ow; size[7] = s->kernel_h; size[8] = s->kernel_w;
+    size[9] = s->stride_h; size[10] = s->stride_w;
+    for (int i = 0; i < 11; i++) LSNNI_TRY(lsnni_sizes(cx, who, 1, size + i));
+    if (s->pad_top < 0 || s->pad_left < 0)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: padding %d, %d is negative", who, s->pad_top,
+                          s->pad_left);
+    if ((double)s->c * s->h * s->w > INT32_MAX / 4 || (double)s->k * s->oh * s->ow > INT32_MAX / 4 ||
+        (double)s->c * s->kernel_h * s->kernel_w * s->k > INT32_MAX / 4 ||
+        ((double)s->oh * s->stride_h + s->kernel_h) *
+            ((double)s->ow * s->stride_w + s->kernel_w) * LSNNI_MAX(s->c, s->k) > INT32_MAX / 4)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: input %dx%dx%d, output %dx%dx%d, kernel %dx%d: an "
+                          "image or the weights have over 2^29 numbers", who, s->c, s->h, s->w,
+                          s->k, s->oh, s->ow, s->kernel_h, s->kernel_w);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_window_set(lsnn_ctx *cx, lsnn_window *s, int n, lsnn_shape in,
+                                     int k, int kernel_h, int kernel_w, int stride_h,
+                                     int stride_w, lsnn_padding padding, const int pad[4])
+{
+    int size[9];
+    memset(s, 0, sizeof *s);
+    size[0] = s->n = n;
+    size[1] = s->c = in.c;
+    size[2] = s->h = in.h;
+    size[3] = s->w = in.w;
+    size[4] = s->k = k;
+    size[5] = s->kernel_h = kernel_h;
+    size[6] = s->kernel_w = kernel_w;
+    size[7] = s->stride_h = stride_h;
+    size[8] = s->stride_w = stride_w;
+    for (int i = 0; i < 9; i++) LSNNI_TRY(lsnni_sizes(cx, "window", 1, size + i));
+    for (int i = 0; i < 4; i++)
+        if (padding == LSNN_EXPLICIT && (!pad || pad[i] < 0))
+            return lsnni_fail(cx, LSNN_ESHAPE, "window: explicit padding must be four sizes "
+                              "that are not negative");
+    LSNNI_TRY(lsnni_window_side(cx, "high", in.h, kernel_h, stride_h, padding,
+                                pad ? pad[0] : 0, pad ? pad[2] : 0, &s->pad_top, &s->oh));
+    LSNNI_TRY(lsnni_window_side(cx, "wide", in.w, kernel_w, stride_w, padding,
+                                pad ? pad[1] : 0, pad ? pad[3] : 0, &s->pad_left, &s->ow));
+    return lsnni_window_check(cx, "window", s);
+}
+
+/* ---- >>spread: an image laid out so that neighbours in the output are neighbours
+   in memory. Padding becomes zeros, and stride (sh, sw) splits the image into
+   sh*sw phases, each a small image of rows qw apart: padded pixel
+   (oy*sh + r, ox*sw + s) lies at offset(c, r, s) + oy*qw + ox.               */
+typedef struct lsnni_spread {
+    int phases_h, phases_w, qh, qw;
+    size_t size;                     /* of one image, with room to read past it */
+} lsnni_spread;
+
+static lsnni_spread lsnni_spread_of(const lsnn_window *s)
+{
+    lsnni_spread g;
+    g.phases_h = LSNNI_MIN(s->stride_h, s->kernel_h);
+    g.phases_w = LSNNI_MIN(s->stride_w, s->kernel_w);
+    g.qh = s->oh + (s->kernel_h - 1) / s->stride_h;
+    g.qw = s->ow + (s->kernel_w - 1) / s->stride_w;
+    g.size = lsnni_area(s->c * g.phases_h * g.phases_w, g.qh) * (size_t)g.qw +
+             2 * LSNNI_MAX_LANES;
+    return g;
+}
+
+static void lsnni_spread_fill(lsnn_real *to, const lsnni_spread *g, const lsnn_real *x,
+                              const lsnn_window *s)
+{
+    lsnn_real *q = to;
+    for (int c = 0; c < s->c; c++)
+        for (int ph = 0; ph < g->phases_h; ph++)
+            for (int pw = 0; pw < g->phases_w; pw++)
+                for (int i = 0; i < g->qh; i++, q += g->qw) {
+                    int y = i * s->stride_h + ph - s->pad_top, shift = pw - s->pad_left;
+                    const lsnn_real *row = x + lsnni_area(c * s->h + y, s->w);
+                    if (y < 0 || y >= s->h) {
+                        memset(q, 0, (size_t)g->qw * sizeof *q);
+                        continue;
+                    }
+                    for (int j = 0; j < g->qw; j++) {
+                        int at = j * s->stride_w + shift;
+                        q[j] = at >= 0 && at < s->w ? row[at] : 0;
+                    }
+                }
+    memset(q, 0, 2 * LSNNI_MAX_LANES * sizeof *q);
+}
+
+static void lsnni_spread_offsets(int32_t *offset, const lsnni_spread *g, const lsnn_window *s)
+{
+    for (int c = 0; c < s->c; c++)
+        for (int r = 0; r < s->kernel_h; r++)
+            for (int x = 0; x < s->kernel_w; x++) {
+                int phase = (c * g->phases_h + r % s->stride_h) * g->phases_w + x % s->stride_w;
+                *offset++ = (phase * g->qh + r / s->stride_h) * g->qw + x / s->stride_w;
+            }
+}
+
+/* ---- >>convolve: M maps of OH x OW from one spread image -------------------------
+   y[m, oy, ox] = sum_d w[m, d] image[offset[d] + oy*qw + ox] + bias[m]
+   Vectors run along output rows, or, where rows are short, over the image's
+   whole length with the few positions between rows thrown away afterwards.
+   Bound by arithmetic; lanes past a row's end are the loss (a fifth at most
+   for rows of 38, none where qw = OW).                                       */
+typedef struct lsnni_convolve {
+    const lsnni_kernels *kv;
+    int m, depth, oh, ow, qw;
+    int wide;                        /* vectors per map if rows are joined, or 0 */
+    const int32_t *offset, *iota;
+    const lsnn_real *w, *bias;
+    int add;
+} lsnni_convolve;
+
+static int lsnni_convolve_wide(const lsnni_kernels *kv, int oh, int ow, int qw)
+{
+    int rows = oh * lsnni_div_up(ow, kv->lanes);
+    int joined = lsnni_div_up((oh - 1) * qw + ow, kv->lanes);
+    return joined * 10 < rows * 9 || qw == ow ? joined : 0;
+}
+
+/* Sets vector v of t to position number `index`, in y's or the joined layout. */
+static void lsnni_convolve_place(const lsnni_convolve *g, lsnni_tile *t, int v, int index,
+                                 const lsnn_real *image)
+{
+    int lanes = g->kv->lanes, per_row = lsnni_div_up(g->ow, lanes);
+    if (g->wide) {
+        int q = index * lanes, end = g->qw == g->ow ? g->oh * g->ow : g->wide * lanes;
+        t->b[v] = image + q;
+        t->at[v] = q;
+        t->lanes[v] = LSNNI_MIN(lanes, end - q);
+    } else {
+        int oy = index / per_row, ox = index % per_row * lanes;
+        t->b[v] = image + oy * g->qw + ox;
+        t->at[v] = oy * g->ow + ox;
+        t->lanes[v] = LSNNI_MIN(lanes, g->ow - ox);
+    }
+}
+
+/* Maps [m0, m1). joined: room for (m1 - m0) * wide vectors, used if rows are joined. */
+static void lsnni_convolve_run(const lsnni_convolve *g, lsnn_real *y, const lsnn_real *image,
+                               int m0, int m1, lsnn_real *joined)
+{
+    int lanes = g->kv->lanes, split = g->wide && g->qw != g->ow;
+    int places = g->wide ? g->wide : g->oh * lsnni_div_up(g->ow, lanes);
+    size_t area = lsnni_area(g->oh, g->ow), pitch = split ? lsnni_area(g->wide, lanes) : area;
+    lsnn_real *out = split ? joined : y + (size_t)m0 * area;
+    lsnni_tile t;
+    for (int d = 0; d < g->depth; d += LSNNI_CHUNK)
+        for (int p = 0; p < places; p += LSNNI_MAX_VECTORS) {
+            t.vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, places - p);
+            for (int v = 0; v < t.vectors; v++) lsnni_convolve_place(g, &t, v, p + v, image);
+            t.ka = g->iota;
+            t.kb = g->offset + d;
+            t.k = LSNNI_MIN(LSNNI_CHUNK, g->depth - d);
+            t.add = d > 0 || (g->add && !split);
+            for (int m = m0; m < m1; m += g->kv->rows) {
+                t.rows = LSNNI_MIN(g->kv->rows, m1 - m);
+                t.bias = g->bias && d == 0 ? g->bias + m : NULL;
+                for (int i = 0; i < g->kv->rows; i++) {
+                    int row = m + LSNNI_MIN(i, t.rows - 1);
+                    t.a[i] = g->w + lsnni_area(row, g->depth) + (size_t)d;
+                    t.c[i] = out + (size_t)(row - m0) * pitch;
+                }
+                g->kv->tile(&t);
+            }
+        }
+    if (!split) return;
+    for (int m = m0; m < m1; m++)
+        for (int oy = 0; oy < g->oh; oy++) {
+            const lsnn_real *from = joined + (size_t)(m - m0) * pitch + lsnni_area(oy, g->qw);
+            lsnn_real *to = y + (size_t)m * area + lsnni_area(oy, g->ow);
+            if (g->add) g->kv->axpy(to, 1, from, (size_t)g->ow);
+            else memcpy(to, from, (size_t)g->ow * sizeof *to);
+        }
+}
+
+/* How many tasks share the maps of one image: 1 for batches that keep a handful
+   of cores busy anyway. Sizes alone decide.                                  */
+static int lsnni_map_tasks(const lsnni_kernels *kv, int n, int m)
+{
+    return n >= 8 ? 1 : LSNNI_MIN(lsnni_div_up(m, kv->rows), lsnni_div_up(8, n));
+}
+
+/* ---- >>conv2d -------------------------------------------------------------------
+   y[n,k,oy,ox]   = b[k] + sum_crs w[k,c,r,s] x[n, c, oy*sh + r - pt, ox*sw + s - pl]
+   dx[n,c,iy,ix] (+)= sum_krs w[k,c,r,s] dy[n,k,oy,ox]   over oy*sh + r - pt = iy, same for x
+   dw[k,c,r,s]     += sum_n,oy,ox dy[n,k,oy,ox] x[n, c, oy*sh + r - pt, ox*sw + s - pl]
+   db[k]           += sum_n,oy,ox dy[n,k,oy,ox]
+   x N,C,H,W  w K,C,kh,kw  b K  y N,K,OH,OW; pixels outside the image are 0.
+   K*C*kh*kw*OH*OW multiply-adds an image forward, twice that backward.       */
+typedef struct lsnni_conv2d {
+    const lsnn_window *s;
+    lsnni_convolve g;
+    lsnni_spread spread;
+    int tasks_per_image, per_task;
+    size_t image_size, joined_size, x_image, y_image;
+    const lsnn_real *x;
+    lsnn_real *y, *images, *joined;
+} lsnni_conv2d;
+
+static void lsnni_conv2d_task(void *user, int task, int worker)
+{
+    const lsnni_conv2d *p = (const lsnni_conv2d *)user;
+    int n = task / p->tasks_per_image, m0 = task % p->tasks_per_image * p->per_task;
+    lsnn_real *image = p->images + (size_t)worker * p->image_size;
+    lsnni_spread_fill(image, &p->spread, p->x + (size_t)n * p->x_image, p->s);
+    lsnni_convolve_run(&p->g, p->y + (size_t)n * p->y_image, image, m0,
+                       LSNNI_MIN(m0 + p->per_task, p->g.m),
+                       p->joined + (size_t)worker * p->joined_size);
+}
+
+/* Fills in what forward and the gradient of x have in common.                */
+static void lsnni_conv2d_plan(lsnni_conv2d *p, lsnn_ctx *cx, int m, int depth, int oh, int ow,
+                              int qw)
+{
+    const lsnni_kernels *kv = lsnni_kernels_of(cx);
+    p->g.kv = kv;
+    p->g.m = m;
+    p->g.depth = depth;
+    p->g.oh = oh;
+    p->g.ow = ow;
+    p->g.qw = qw;
+    p->g.wide = lsnni_convolve_wide(kv, oh, ow, qw);
+    p->tasks_per_image = lsnni_map_tasks(kv, p->s->n, m);
+    p->per_task = lsnni_round_up(lsnni_div_up(m, p->tasks_per_image), kv->rows);
+    p->tasks_per_image = lsnni_div_up(m, p->per_task);
+    p->joined_size = p->g.wide ? lsnni_area(p->per_task, p->g.wide) * (size_t)kv->lanes : 0;
+}
+
+LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                         const lsnn_real *w, const lsnn_real *b,
+                                         const lsnn_window *s)
+{
+    int threads = lsnn_ctx_threads(cx), depth;
+    int32_t *offset, *iota;
+    size_t bytes;
+    lsnni_conv2d p;
+    char *at;
+    LSNNI_TRY(lsnni_window_check(cx, "conv2d", s));
+    depth = s->c * s->kernel_h * s->kernel_w;
+    p.s = s;
+    p.x = x;
+    p.y = y;
+    p.spread = lsnni_spread_of(s);
+    lsnni_conv2d_plan(&p, cx, s->k, depth, s->oh, s->ow, p.spread.qw);
+    p.image_size = p.spread.size;
+    p.x_image = lsnni_area(s->c * s->h, s->w);
+    p.y_image = lsnni_area(s->k * s->oh, s->ow);
+    bytes = 2 * lsnni_room((size_t)depth, sizeof(int32_t));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.image_size * (size_t)threads, sizeof *y));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.joined_size * (size_t)threads, sizeof *y));
+    at = (char *)lsnni_scratch(cx, bytes, 1);
+    if (!at) return LSNN_ENOMEM;
+    offset = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
+    iota = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
+    p.images = (lsnn_real *)lsnni_cut(&at, p.image_size * (size_t)threads, sizeof *y);
+    p.joined = (lsnn_real *)lsnni_cut(&at, p.joined_size * (size_t)threads, sizeof *y);
+    lsnni_spread_offsets(offset, &p.spread, s);
+    for (int d = 0; d < depth; d++) iota[d] = d;
+    p.g.offset = offset;
+    p.g.iota = iota;
+    p.g.w = w;
+    p.g.bias = b;
+    p.g.add = 0;
+    lsnn_parallel(cx, s->n * p.tasks_per_image, lsnni_conv2d_task, &p);
+    return LSNN_OK;
+}
+
+/* The gradient of x is a convolution too: of dy, with zeros between its pixels
+   where the stride was more than 1, by the kernels turned by 180 degrees:
+   dx[c,iy,ix] = sum_krs w[k,c,r,s] z[k, iy + kh-1-r, ix + kw-1-s], where dy's
+   pixel (oy, ox) stands in z at (oy*sh + kh-1-pt, ox*sw + kw-1-pl).          */
+typedef struct lsnni_conv2d_dx {
+    lsnni_conv2d conv;               /* x is dy, y is dx                      */
+    int zh, zw;
+} lsnni_conv2d_dx;
+
+static void lsnni_conv2d_dx_task(void *user, int task, int worker)
+{
+    const lsnni_conv2d_dx *p = (const lsnni_conv2d_dx *)user;
+    const lsnni_conv2d *v = &p->conv;
+    const lsnn_window *s = v->s;
+    int n = task / v->tasks_per_image, m0 = task % v->tasks_per_image * v->per_task;
+    int top = s->kernel_h - 1 - s->pad_top, left = s->kernel_w - 1 - s->pad_left;
+    lsnn_real *z = v->images + (size_t)worker * v->image_size;
+    const lsnn_real *dy = v->x + (size_t)n * v->x_image;
+    memset(z, 0, v->image_size * sizeof *z);
+    for (int k = 0; k < s->k; k++)
+        for (int oy = 0; oy < s->oh; oy++) {
+            int iy = oy * s->stride_h + top;
+            const lsnn_real *from = dy + lsnni_area(k * s->oh + oy, s->ow);
+            lsnn_real *to = z + lsnni_area(k * p->zh + iy, p->zw);
+            if (iy < 0 || iy >= p->zh) continue;
+            for (int ox = 0; ox < s->ow; ox++) {
+                int ix = ox * s->stride_w + left;
+                if (ix >= 0 && ix < p->zw) to[ix] = from[ox];
+            }
+        }
+    lsnni_convolve_run(&v->g, v->y + (size_t)n * v->y_image, z, m0,
+                       LSNNI_MIN(m0 + v->per_task, v->g.m),
+                       v->joined + (size_t)worker * v->joined_size);
+}
+
+static lsnn_status lsnni_conv2d_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                           const lsnn_real *w, const lsnn_window *s, int add)
+{
+    int threads = lsnn_ctx_threads(cx), taps = s->kernel_h * s->kernel_w, depth = s->k * taps;
+    int32_t *offset, *iota;
+    lsnn_real *turned;
+    lsnni_conv2d_dx p;
+    size_t bytes;
+    char *at;
+    p.zh = s->h + s->kernel_h - 1;
+    p.zw = s->w + s->kernel_w - 1;
+    p.conv.s = s;
+    p.conv.x = dy;
+    p.conv.y = dx;
+    lsnni_conv2d_plan(&p.conv, cx, s->c, depth, s->h, s->w, p.zw);
+    p.conv.image_size = lsnni_area(s->k * p.zh, p.zw) + 2 * LSNNI_MAX_LANES;
+    p.conv.x_image = lsnni_area(s->k * s->oh, s->ow);
+    p.conv.y_image = lsnni_area(s->c * s->h, s->w);
+    bytes = lsnni_room_add(2 * lsnni_room((size_t)depth, sizeof(int32_t)),
+                           lsnni_room(lsnni_area(s->c, depth), sizeof *dx));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.conv.image_size * (size_t)threads, sizeof *dx));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.conv.joined_size * (size_t)threads, sizeof *dx));
+    at = (char *)lsnni_scratch(cx, bytes, 1);
+    if (!at) return LSNN_ENOMEM;
+    offset = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
+    iota = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
+    turned = (lsnn_real *)lsnni_cut(&at, lsnni_area(s->c, depth), sizeof *dx);
+    p.conv.images = (lsnn_real *)lsnni_cut(&at, p.conv.image_size * (size_t)threads, sizeof *dx);
+    p.conv.joined = (lsnn_real *)lsnni_cut(&at, p.conv.joined_size * (size_t)threads, sizeof *dx);
+    for (int k = 0, d = 0; k < s->k; k++)
+        for (int r = 0; r < s->kernel_h; r++)
+            for (int x = 0; x < s->kernel_w; x++, d++) {
+                int from = (s->kernel_h - 1 - r) * s->kernel_w + s->kernel_w - 1 - x;
+                offset[d] = (k * p.zh + r) * p.zw + x;
+                iota[d] = d;
+                for (int c = 0; c < s->c; c++)
+                    turned[lsnni_area(c, depth) + (size_t)d] =
+                        w[lsnni_area(k * s->c + c, taps) + (size_t)from];
+            }
+    p.conv.g.offset = offset;
+    p.conv.g.iota = iota;
+    p.conv.g.w = turned;
+    p.conv.g.bias = NULL;
+    p.conv.g.add = add;
+    lsnn_parallel(cx, s->n * p.conv.tasks_per_image, lsnni_conv2d_dx_task, &p);
+    return LSNN_OK;
+}
+
+/* The gradient of w: tiles of 8 taps (c, r, s) by vectors of kernels, summed over output
+   pixels, with dy turned to pixel-major order once an image. The batch is cut into a
+   few groups with a partial sum each, and the taps into ranges where the partial
+   sums are too large for that; both by sizes alone, and the partial sums are added
+   in order.                                                                  */
+typedef struct lsnni_conv2d_dw {
+    const lsnni_kernels *kv;
+    const lsnn_window *s;
+    lsnni_spread spread;
+    int groups, ranges, per_range, depth, kp;
+    size_t image_size, turned_size, part_size;
+    const lsnn_real *x, *dy;
+    const int32_t *offset, *place, *row;
+    lsnn_real *images, *turned, *part, *part_b, *dw, *db;
+} lsnni_conv2d_dw;
+
+static void lsnni_conv2d_dw_image(const lsnni_conv2d_dw *p, const lsnn_real *image,
+                                  const lsnn_real *turned, lsnn_real *part, int d0, int d1)
+{
+    int lanes = p->kv->lanes, vectors = p->kp / lanes;
+    lsnni_tile t;
+    t.ka = p->place;
+    t.kb = p->row;
+    t.k = p->s->oh * p->s->ow;
+    t.bias = NULL;
+    t.add = 1;
+    for (int v0 = 0; v0 < vectors; v0 += LSNNI_MAX_VECTORS) {
+        t.vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, vectors - v0);
+        for (int v = 0; v < t.vectors; v++) {
+            t.b[v] = turned + (v0 + v) * lanes;
+            t.at[v] = (v0 + v) * lanes;
+            t.lanes[v] = lanes;
+        }
+        for (int d = d0; d < d1; d += p->kv->rows) {
+            t.rows = LSNNI_MIN(p->kv->rows, d1 - d);
+            for (int i = 0; i < p->kv->rows; i++) {
+                int tap = d + LSNNI_MIN(i, t.rows - 1);
+                t.a[i] = image + p->offset[tap];
+                t.c[i] = part + lsnni_area(tap, p->kp);
+            }
+            p->kv->tile(&t);
+        }
+    }
+}
+
+static void lsnni_conv2d_dw_task(void *user, int task, int worker)
+{
+    const lsnni_conv2d_dw *p = (const lsnni_conv2d_dw *)user;
+    const lsnn_window *s = p->s;
+    int group = task / p->ranges, d0 = task % p->ranges * p->per_range;
+    int d1 = LSNNI_MIN(d0 + p->per_range, p->depth), area = s->oh * s->ow;
+    int n0 = (int)((int64_t)s->n * group / p->groups);
+    int n1 = (int)((int64_t)s->n * (group + 1) / p->groups);
+    lsnn_real *image = p->images + (size_t)worker * p->image_size;
+    lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
+    lsnn_real *part = p->part + (size_t)group * p->part_size;
+    lsnn_real *part_b = p->part_b + lsnni_area(group, s->k);
+    if (p->dw) memset(part + lsnni_area(d0, p->kp), 0, lsnni_area(d1 - d0, p->kp) * sizeof *part);
+    if (d0 == 0) memset(part_b, 0, (size_t)s->k * sizeof *part_b);
+    for (int n = n0; n < n1; n++) {
+        const lsnn_real *dy = p->dy + lsnni_area(n, s->k) * (size_t)area;
+        if (p->db && d0 == 0)
+            for (int k = 0; k < s->k; k++)
+                part_b[k] += LSNNI_R(p->kv->sum(dy + lsnni_area(k, area), (size_t)area));
+        if (!p->dw) continue;
+        lsnni_spread_fill(image, &p->spread,
+                          p->x + (size_t)n * lsnni_area(s->c * s->h, s->w), s);
+        p->kv->transpose(turned, (size_t)p->kp, dy, (size_t)area, s->k, area);
+        for (int k = s->k; k < p->kp; k++)
+            for (int q = 0; q < area; q++) turned[lsnni_area(q, p->kp) + (size_t)k] = 0;
+        lsnni_conv2d_dw_image(p, image, turned, part, d0, d1);
+    }
+}
+
+/* Adds the groups' sums of 64 taps to dw.                                    */
+static void lsnni_conv2d_dw_sum(void *user, int task, int worker)
+{
+    const lsnni_conv2d_dw *p = (const lsnni_conv2d_dw *)user;
+    int d0 = task * 64, d1 = LSNNI_MIN(d0 + 64, p->depth);
+    lsnn_real *total = p->part + lsnni_area(d0, p->kp);
+    (void)worker;
+    for (int g = 1; g < p->groups; g++)
+        p->kv->axpy(total, 1, total + (size_t)g * p->part_size, lsnni_area(d1 - d0, p->kp));
+    for (int k = 0; k < p->s->k; k++)
+        for (int d = d0; d < d1; d++)
+            p->dw[lsnni_area(k, p->depth) + (size_t)d] += p->part[lsnni_area(d, p->kp) + (size_t)k];
+}
+
+static lsnn_status lsnni_conv2d_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
+                                           const lsnn_real *dy, const lsnn_real *x,
+                                           const lsnn_window *s)
+{
+    size_t threads = (size_t)lsnn_ctx_threads(cx), bytes, area = lsnni_area(s->oh, s->ow);
+    int32_t *offset, *place, *row;
+    lsnni_conv2d_dw p;
+    char *at;
+    p.kv = lsnni_kernels_of(cx);
+    p.s = s;
+    p.x = x;
+    p.dy = dy;
+    p.dw = dw;
+    p.db = db;
+    p.spread = lsnni_spread_of(s);
+    p.depth = s->c * s->kernel_h * s->kernel_w;
+    p.kp = lsnni_round_up(s->k, p.kv->lanes);
+    p.part_size = lsnni_area(p.depth, p.kp);
+    p.groups = (int)(((size_t)1 << 20) / p.part_size);
+    p.groups = LSNNI_MAX(1, LSNNI_MIN(LSNNI_MIN(p.groups, 8), s->n));
+    p.ranges = lsnni_div_up(8, p.groups);
+    p.per_range = lsnni_round_up(lsnni_div_up(p.depth, p.ranges), p.kv->rows);
+    p.ranges = lsnni_div_up(p.depth, p.per_range);
+    p.image_size = p.spread.size;
+    p.turned_size = area * (size_t)p.kp;
+    bytes = lsnni_room_add(lsnni_room((size_t)p.depth, sizeof *offset),
+                           2 * lsnni_room(area, sizeof *offset));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.image_size * threads, sizeof *x));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.turned_size * threads, sizeof *x));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.part_size * (size_t)p.groups, sizeof *x));
+    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_area(p.groups, s->k), sizeof *x));
+    at = (char *)lsnni_scratch(cx, bytes, 1);
+    if (!at) return LSNN_ENOMEM;
+    offset = (int32_t *)lsnni_cut(&at, (size_t)p.depth, sizeof *offset);
+    place = (int32_t *)lsnni_cut(&at, area, sizeof *place);
+    row = (int32_t *)lsnni_cut(&at, area, sizeof *row);
+    p.images = (lsnn_real *)lsnni_cut(&at, p.image_size * threads, sizeof *x);
+    p.turned = (lsnn_real *)lsnni_cut(&at, p.turned_size * threads, sizeof *x);
+    p.part = (lsnn_real *)lsnni_cut(&at, p.part_size * (size_t)p.groups, sizeof *x);
+    p.part_b = (lsnn_real *)lsnni_cut(&at, lsnni_area(p.groups, s->k), sizeof *x);
+    lsnni_spread_offsets(offset, &p.spread, s);
+    for (int q = 0; q < (int)area; q++) {
+        place[q] = q / s->ow * p.spread.qw + q % s->ow;
+        row[q] = q * p.kp;
+    }
+    p.offset = offset;
+    p.place = place;
+    p.row = row;
+    lsnn_parallel(cx, p.groups * p.ranges, lsnni_conv2d_dw_task, &p);
+    if (dw) lsnn_parallel(cx, lsnni_div_up(p.depth, 64), lsnni_conv2d_dw_sum, &p);
+    for (int g = 0; db && g < p.groups; g++)
+        for (int k = 0; k < s->k; k++) db[k] += p.part_b[lsnni_area(g, s->k) + (size_t)k];
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                          lsnn_real *db, const lsnn_real *dy,
+                                          const lsnn_real *x, const lsnn_real *w,
+                                          const lsnn_window *s, int add)
+{
+    LSNNI_TRY(lsnni_window_check(cx, "conv2d", s));
+    if (dw || db) LSNNI_TRY(lsnni_conv2d_backward_w(cx, dw, db, dy, x, s));
+    if (dx) LSNNI_TRY(lsnni_conv2d_backward_x(cx, dx, dy, w, s, add));
+    return LSNN_OK;
+}
+
+/* ---- >>local2d: locally connected, unshared weights ------------------------------
+   y[n,k,p]   = b[k,p] + sum_crs w[p,crs,k] x[n, patch of p, crs]
+   dx        (+)= sum_p,k w[p,crs,k] dy[n,k,p]   at each pixel of the patches
+   dw[p,crs,k] += sum_n dy[n,k,p] x[n, patch of p, crs]     db[k,p] += sum_n dy[n,k,p]
+   w OH*OW,C*kh*kw,K   b K,OH,OW   others as conv2d. A task takes LSNNI_PLACES
+   neighbouring positions for all images, so a weight is read once a pass.
+   Bound by reading the weights for small batches, by arithmetic for large.   */
+enum { LSNNI_PLACES = 16 };
+typedef struct lsnni_local2d {
+    const lsnni_kernels *kv;
+    const lsnn_window *s;
+    lsnni_spread spread;
+    int depth, area, kp, np;
+    const lsnn_real *x, *w, *b, *dy;
+    lsnn_real *y, *dx, *dw, *db, *images, *turned, *padded, *pixels;
+    size_t turned_size, padded_size;
+    int32_t *offset, *iota, *row_k, *row_n, *image;
+    int add;
+} lsnni_local2d;
+
+static void lsnni_local2d_spread(void *user, int n, int worker)
+{
+    const lsnni_local2d *p = (const lsnni_local2d *)user;
+    (void)worker;
+    lsnni_spread_fill(p->images + (size_t)n * p->spread.size, &p->spread,
+                      p->x + (size_t)n * lsnni_area(p->s->c * p->s->h, p->s->w), p->s);
+}
+
+static int lsnni_local2d_place(const lsnni_local2d *p, int q)
+{
+    return q / p->s->ow * p->spread.qw + q % p->s->ow;
+}
+
+/* The weights of position q with rows of whole vectors: a copy where K is not. */
+static const lsnn_real *lsnni_local2d_weights(const lsnni_local2d *p, int q, int worker)
+{
+    const lsnn_real *w = p->w + lsnni_area(q, p->depth) * (size_t)p->s->k;
+    lsnn_real *to = p->padded + (size_t)worker * p->padded_size;
+    if (p->kp == p->s->k) return w;
+    for (int d = 0; d < p->depth; d++) {
+        memcpy(to + lsnni_area(d, p->kp), w + lsnni_area(d, p->s->k),
+               (size_t)p->s->k * sizeof *to);
+        for (int k = p->s->k; k < p->kp; k++) to[lsnni_area(d, p->kp) + (size_t)k] = 0;
+    }
+    return to;
+}
+
+/* Forward, positions of one task: out[n, k] = x[n, crs] w[crs, k], then turned
+   to y's order together with the task's other positions.                     */
+static void lsnni_local2d_task(void *user, int task, int worker)
+{
+    const lsnni_local2d *p = (const lsnni_local2d *)user;
+    int q0 = task * LSNNI_PLACES, q1 = LSNNI_MIN(q0 + LSNNI_PLACES, p->area), N = p->s->n;
+    lsnn_real *out = p->turned + (size_t)worker * p->turned_size;
+    lsnni_tile t;
+    t.ka = p->offset;
+    t.kb = p->row_k;
+    t.k = p->depth;
+    t.bias = NULL;
+    t.add = 0;
+    for (int q = q0; q < q1; q++) {
+        const lsnn_real *w = lsnni_local2d_weights(p, q, worker);
+        lsnn_real *to = out + lsnni_area(q - q0, N) * (size_t)p->kp;
+        for (int v0 = 0; v0 < p->kp; v0 += LSNNI_MAX_VECTORS * p->kv->lanes) {
+            t.vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, (p->kp - v0) / p->kv->lanes);
+            for (int v = 0; v < t.vectors; v++) {
+                t.b[v] = w + v0 + v * p->kv->lanes;
+                t.at[v] = v0 + v * p->kv->lanes;
+                t.lanes[v] = p->kv->lanes;
+            }
+            for (int n = 0; n < N; n += p->kv->rows) {
+                t.rows = LSNNI_MIN(p->kv->rows, N - n);
+                for (int i = 0; i < p->kv->rows; i++) {
+                    int image = n + LSNNI_MIN(i, t.rows - 1);
+                    t.a[i] = p->images + (size_t)image * p->spread.size + lsnni_local2d_place(p, q);
+                    t.c[i] = to + lsnni_area(image, p->kp);
+                }
+                p->kv->tile(&t);
+            }
+        }
+    }
+    for (int n = 0; n < N; n++)
+        for (int k = 0; k < p->s->k; k++) {
+            size_t from = lsnni_area(n, p->kp) + (size_t)k, step = lsnni_area(N, p->kp);
+            lsnn_real *y = p->y + lsnni_area(n, p->s->k) * (size_t)p->area + lsnni_area(k, p->area);
+            for (int q = q0; q < q1; q++)
+                y[q] = out[from + (size_t)(q - q0) * step] +
+                       (p->b ? p->b[lsnni_area(k, p->area) + (size_t)q] : 0);
+        }
+}
+
+/* Parameter gradients of one task's positions: dw[crs, k] += x[n, crs] dy[n, k]. */
+static void lsnni_local2d_dw_task(void *user, int task, int worker)
+{
+    const lsnni_local2d *p = (const lsnni_local2d *)user;
+    int q0 = task * LSNNI_PLACES, q1 = LSNNI_MIN(q0 + LSNNI_PLACES, p->area), N = p->s->n;
+    int lanes = p->kv->lanes, K = p->s->k;
+    lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
+    lsnni_tile t;
+    memset(turned, 0, p->turned_size * sizeof *turned);
+    for (int n = 0; n < N; n++)
+        for (int k = 0; k < K; k++) {
+            const lsnn_real *dy = p->dy + lsnni_area(n, K) * (size_t)p->area + lsnni_area(k, p->area);
+            size_t to = lsnni_area(n, p->kp) + (size_t)k, step = lsnni_area(N, p->kp);
+            for (int q = q0; q < q1; q++) {
+                turned[to + (size_t)(q - q0) * step] = dy[q];
+                if (p->db) p->db[lsnni_area(k, p->area) + (size_t)q] += dy[q];
+            }
+        }
+    t.ka = p->image;
+    t.kb = p->row_n;
+    t.k = N;
+    t.bias = NULL;
+    t.add = 1;
+    for (int q = q0; p->dw && q < q1; q++)
+        for (int v0 = 0; v0 < p->kp; v0 += LSNNI_MAX_VECTORS * lanes) {
+            t.vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, (p->kp - v0) / lanes);
+            for (int v = 0; v < t.vectors; v++) {
+                t.b[v] = turned + lsnni_area(q - q0, N) * (size_t)p->kp + v0 + v * lanes;
+                t.at[v] = v0 + v * lanes;
+                t.lanes[v] = LSNNI_MIN(lanes, K - v0 - v * lanes);
+            }
+            for (int d = 0; d < p->depth; d += p->kv->rows) {
+                t.rows = LSNNI_MIN(p->kv->rows, p->depth - d);
+                for (int i = 0; i < p->kv->rows; i++) {
+                    int tap = d + LSNNI_MIN(i, t.rows - 1);
+                    t.a[i] = p->images + p->offset[tap] + lsnni_local2d_place(p, q);
+                    t.c[i] = p->dw + (lsnni_area(q, p->depth) + (size_t)tap) * (size_t)K;
+                }
+                p->kv->tile(&t);
+            }
+        }
+}
+
+/* Input gradient of `lanes` images: pixels[pixel, n] += w[crs, k] dy[k, n], position
+   by position; dx's images are the columns of pixels.                        */
+static void lsnni_local2d_dx_task(void *user, int task, int worker)
+{
+    const lsnni_local2d *p = (const lsnni_local2d *)user;
+    const lsnn_window *s = p->s;
+    int lanes = p->kv->lanes, n0 = task * lanes, count = LSNNI_MIN(lanes, s->n - n0), taps_c = s->c;
+    size_t size = lsnni_area(s->c * s->h, s->w);
+    lsnn_real *pixels = p->pixels + (size_t)worker * (size + 1) * (size_t)lanes;
+    lsnn_real *dy = p->turned + (size_t)worker * p->turned_size, *nowhere = pixels + size * (size_t)lanes;
+    lsnni_tile t;
+    memset(pixels, 0, (size + 1) * (size_t)lanes * sizeof *pixels);
+    memset(dy, 0, lsnni_area(s->k, lanes) * sizeof *dy);
+    t.ka = p->iota;
+    t.kb = p->row_n;                 /* row k of dy is k * lanes on           */
+    t.k = s->k;
+    t.bias = NULL;
+    t.add = 1;
+    t.vectors = 1;
+    t.b[0] = dy;
+    t.at[0] = 0;
+    t.lanes[0] = lanes;
+    for (int q = 0; q < p->area; q++) {
+        int top = q / s->ow * s->stride_h - s->pad_top, left = q % s->ow * s->stride_w - s->pad_left;
+        const lsnn_real *w = p->w + lsnni_area(q, p->depth) * (size_t)s->k;
+        for (int k = 0; k < s->k; k++)
+            for (int n = 0; n < count; n++)
+                dy[k * lanes + n] = p->dy[(lsnni_area(n0 + n, s->k) + (size_t)k) * (size_t)p->area + (size_t)q];
+        for (int d = 0; d < p->depth; d += t.rows) {
+            t.rows = LSNNI_MIN(p->kv->rows, p->depth - d);
+            for (int i = 0; i < p->kv->rows; i++) {
+                int tap = d + LSNNI_MIN(i, t.rows - 1), c = tap / (s->kernel_h * s->kernel_w);
+                int y = top + tap / s->kernel_w % s->kernel_h, x = left + tap % s->kernel_w;
+                int inside = c < taps_c && y >= 0 && y < s->h && x >= 0 && x < s->w;
+                t.a[i] = w + lsnni_area(tap, s->k);
+                t.c[i] = inside ? pixels + (lsnni_area(c * s->h + y, s->w) + (size_t)x) * (size_t)lanes
+                                : nowhere;
+            }
+            p->kv->tile(&t);
+        }
+    }
+    for (int n = 0; n < count; n++) {
+        lsnn_real *dx = p->dx + (size_t)(n0 + n) * size;
+        for (size_t i = 0; i < size; i++) {
+            lsnn_real g = pixels[i * (size_t)lanes + (size_t)n];
+            dx[i] = p->add ? dx[i] + g : g;
+        }
+    }
+}
+
+/* Cuts the scratch block and fills the tables: pixels and dy are for backward. */
+static lsnn_status lsnni_local2d_plan(lsnn_ctx *cx, lsnni_local2d *p, const lsnn_real *x,
+                                      const lsnn_window *s, int for_dx)
+{
+    size_t threads = (size_t)lsnn_ctx_threads(cx), bytes, tables, pixels;
+    char *at;
+    LSNNI_TRY(lsnni_window_check(cx, "local2d", s));
+    p->kv = lsnni_kernels_of(cx);
+    p->s = s;
+    p->x = x;
+    p->spread = lsnni_spread_of(s);
+    p->depth = s->c * s->kernel_h * s->kernel_w;
+    p->area = s->oh * s->ow;
+    p->kp = lsnni_round_up(s->k, p->kv->lanes);
+    p->turned_size = lsnni_area(LSNNI_MIN(LSNNI_PLACES, p->area), s->n) * (size_t)p->kp;
+    if (for_dx) p->turned_size = lsnni_area(s->k, p->kv->lanes);
+    p->padded_size = p->kp == s->k ? 0 : lsnni_area(p->depth, p->kp);
+    pixels = for_dx ? (lsnni_area(s->c * s->h, s->w) + 1) * (size_t)p->kv->lanes : 0;
+    tables = (size_t)LSNNI_MAX(LSNNI_MAX(p->depth, s->k), s->n);
+    if ((double)s->n * (double)p->spread.size > INT32_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "local2d: a batch of %d images has over 2^31 "
+                          "numbers: use smaller batches", s->n);
+    bytes = 5 * lsnni_room(tables, sizeof(int32_t));
+    bytes = lsnni_room_add(bytes, lsnni_room(p->spread.size * (size_t)s->n, sizeof *x));
+    bytes = lsnni_room_add(bytes, lsnni_room(p->turned_size * threads, sizeof *x));
+    bytes = lsnni_room_add(bytes, lsnni_room(p->padded_size * threads, sizeof *x));
+    bytes = lsnni_room_add(bytes, lsnni_room(pixels * threads, sizeof *x));
+    at = (char *)lsnni_scratch(cx, bytes, 1);
+    if (!at) return LSNN_ENOMEM;
+    p->offset = (int32_t *)lsnni_cut(&at, tables, sizeof(int32_t));
+    p->iota = (int32_t *)lsnni_cut(&at, tables, sizeof(int32_t));
+    p->row_k = (int32_t *)lsnni_cut(&at, tables, sizeof(int32_t));
+    p->row_n = (int32_t *)lsnni_cut(&at, tables, sizeof(int32_t));
+    p->image = (int32_t *)lsnni_cut(&at, tables, sizeof(int32_t));
+    p->images = (lsnn_real *)lsnni_cut(&at, p->spread.size * (size_t)s->n, sizeof *x);
+    p->turned = (lsnn_real *)lsnni_cut(&at, p->turned_size * threads, sizeof *x);
+    p->padded = (lsnn_real *)lsnni_cut(&at, p->padded_size * threads, sizeof *x);
+    p->pixels = (lsnn_real *)(void *)at;
+    lsnni_spread_offsets(p->offset, &p->spread, s);
+    for (int i = 0; i < (int)tables; i++) {
+        p->iota[i] = i;
+        p->row_k[i] = i * p->kp;
+        p->row_n[i] = i * (for_dx ? p->kv->lanes : p->kp);
+        p->image[i] = i < s->n ? (int32_t)((size_t)i * p->spread.size) : 0;
+    }
+    if (!for_dx) lsnn_parallel(cx, s->n, lsnni_local2d_spread, p);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_local2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                          const lsnn_real *w, const lsnn_real *b,
+                                          const lsnn_window *s)
+{
+    lsnni_local2d p;
+    memset(&p, 0, sizeof p);
+    LSNNI_TRY(lsnni_local2d_plan(cx, &p, x, s, 0));
+    p.y = y;
+    p.w = w;
+    p.b = b;
+    lsnn_parallel(cx, lsnni_div_up(p.area, LSNNI_PLACES), lsnni_local2d_task, &p);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                           lsnn_real *db, const lsnn_real *dy,
+                                           const lsnn_real *x, const lsnn_real *w,
+                                           const lsnn_window *s, int add)
+{
+    lsnni_local2d p;
+    memset(&p, 0, sizeof p);
+    p.dy = dy;
+    p.w = w;
+    p.dw = dw;
+    p.db = db;
+    p.dx = dx;
+    p.add = add;
+    if (dw || db) {
+        LSNNI_TRY(lsnni_local2d_plan(cx, &p, x, s, 0));
+        lsnn_parallel(cx, lsnni_div_up(p.area, LSNNI_PLACES), lsnni_local2d_dw_task, &p);
+    }
+    if (dx) {
+        LSNNI_TRY(lsnni_local2d_plan(cx, &p, x, s, 1));
+        lsnn_parallel(cx, lsnni_div_up(s->n, p.kv->lanes), lsnni_local2d_dx_task, &p);
+    }
+    return LSNN_OK;
+}
+
+/* ---- >>dense --------------------------------------------------------------------
+   y[n,k]   = b[k] + sum_c w[k,c] x[n,c]            x N,C  w K,C  b K  y N,K
+   dx[n,c] (+)= sum_k w[k,c] dy[n,k]
+   dw[k,c]   += sum_n dy[n,k] x[n,c]                db[k] += sum_n dy[n,k]
+   Three matrix products of N*C*K multiply-adds. Forward computes y transposed,
+   so that the large matrix w is read in its own order.                       */
+typedef struct lsnni_dense {
+    const lsnni_kernels *kv;
+    const lsnn_real *x, *w, *b, *dy;
+    lsnn_real *y, *db;
+    int n, c, k;
+} lsnni_dense;
+
+static void lsnni_dense_dot_task(void *user, int k, int worker)
+{
+    const lsnni_dense *p = (const lsnni_dense *)user;
+    const lsnn_real *w = p->w + lsnni_area(k, p->c);
+    (void)worker;
+    for (int n = 0; n < p->n; n++)
+        p->y[lsnni_area(n, p->k) + (size_t)k] =
+            LSNNI_R(p->kv->dot(w, p->x + lsnni_area(n, p->c), (size_t)p->c)) + (p->b ? p->b[k] : 0);
+}
+
+static lsnn_status lsnni_dense_sizes(lsnn_ctx *cx, int n, int c, int k)
+{
+    int size[3];
+    size[0] = n; size[1] = c; size[2] = k;
+    LSNNI_TRY(lsnni_sizes(cx, "dense", 2, size));
+    LSNNI_TRY(lsnni_sizes(cx, "dense", 2, size + 1));
+    size[1] = n;
+    return lsnni_sizes(cx, "dense", 2, size + 1);
+}
+
+LSNN_API lsnn_status lsnn_dense_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                        const lsnn_real *w, const lsnn_real *b, int n, int c,
+                                        int k)
+{
+    lsnni_dense p;
+    LSNNI_TRY(lsnni_dense_sizes(cx, n, c, k));
+    p.kv = lsnni_kernels_of(cx);
+    p.x = x; p.w = w; p.b = b; p.y = y; p.n = n; p.c = c; p.k = k;
+    if (n < 4) {                     /* too few columns for a tile            */
+        lsnn_parallel(cx, k, lsnni_dense_dot_task, &p);
+        return LSNN_OK;
+    }
+#ifdef LSNN_USE_CBLAS
+    LSNNI_TRY(lsnn_gemm(cx, 0, 1, n, k, c, x, c, w, c, 0, y, k));
+#else
+    {
+        lsnni_product q;
+        size_t kept = lsnni_room(lsnni_area(n, k), sizeof *y);
+        memset(&q, 0, sizeof q);
+        if (!lsnni_scratch(cx, kept, 1)) return LSNN_ENOMEM;
+        q.m = k; q.n = n; q.k = c;
+        q.a = w; q.ai = (size_t)c; q.ak = 1;
+        q.b = x; q.bk = 1; q.bj = (size_t)c;
+        q.ldc = (size_t)n;
+        LSNNI_TRY(lsnni_product_run(cx, &q, kept));
+        p.kv->transpose(y, (size_t)k, q.c, (size_t)n, k, n);
+    }
+#endif
+    for (int i = 0; b && i < n; i++) p.kv->axpy(y + lsnni_area(i, k), 1, b, (size_t)k);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_dense_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                         lsnn_real *db, const lsnn_real *dy,
+                                         const lsnn_real *x, const lsnn_real *w, int n, int c,
+                                         int k, int add)
+{
+    const lsnni_kernels *kv = lsnni_kernels_of(cx);
+    LSNNI_TRY(lsnni_dense_sizes(cx, n, c, k));
+    if (dx) LSNNI_TRY(lsnn_gemm(cx, 0, 0, n, c, k, dy, k, w, c, add, dx, c));
+    if (dw) LSNNI_TRY(lsnn_gemm(cx, 1, 0, k, c, n, dy, k, x, c, LSNN_ADD, dw, c));
+    for (int i = 0; db && i < n; i++) kv->axpy(db, 1, dy + lsnni_area(i, k), (size_t)k);
+    return LSNN_OK;
+}
+
+/* ---- >>activations ----------------------------------------------------------------
+   relu max(x, 0)   leaky_relu x or slope*x   sigmoid 1 / (1 + e^-x)   tanh
+   Gradients in terms of y: [y > 0], [y > 0] or slope, y (1 - y), 1 - y^2; relu's at 0 is 0. */
+enum { LSNNI_PIECE = 16384 };        /* numbers a task of elementwise work    */
+typedef struct lsnni_elementwise {
+    const lsnni_kernels *kv;
+    lsnn_act f;
+    const lsnn_real *x, *dy;
+    lsnn_real *y;
+    size_t count;
+    double slope;
+    int add;
+} lsnni_elementwise;
+
+static void lsnni_activation_task(void *user, int i, int worker)
+{
+    const lsnni_elementwise *p = (const lsnni_elementwise *)user;
+    size_t first = (size_t)i * LSNNI_PIECE, n = LSNNI_MIN((size_t)LSNNI_PIECE, p->count - first);
+    (void)worker;
+    if (p->dy)
+        p->kv->act_backward(p->f, p->y + first, p->dy + first, p->x + first, n, p->slope, p->add);
+    else
+        p->kv->act_forward(p->f, p->y + first, p->x + first, n, p->slope);
+}
+
+static lsnn_status lsnni_activation(lsnn_ctx *cx, lsnn_act f, lsnn_real *y, const lsnn_real *dy,
+                                    const lsnn_real *x, size_t count, double slope, int add)
+{
+    lsnni_elementwise p;
+    if (count / LSNNI_PIECE >= INT_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "activation: %.3g numbers are too many", (double)count);
+    if (f == LSNN_LEAKY_RELU && !(slope > 0))
+        return lsnni_fail(cx, LSNN_EVALUE, "leaky_relu: slope %g must be positive", slope);
+    p.kv = lsnni_kernels_of(cx);
+    p.f = f; p.x = x; p.dy = dy; p.y = y; p.count = count; p.slope = slope; p.add = add;
+    lsnn_parallel(cx, (int)((count + LSNNI_PIECE - 1) / LSNNI_PIECE), lsnni_activation_task, &p);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_activation_forward(lsnn_ctx *cx, lsnn_act f, lsnn_real *y,
+                                             const lsnn_real *x, size_t count, double slope)
+{
+    return lsnni_activation(cx, f, y, NULL, x, count, slope, 0);
+}
+
+LSNN_API lsnn_status lsnn_activation_backward(lsnn_ctx *cx, lsnn_act f, lsnn_real *dx,
+                                              const lsnn_real *dy, const lsnn_real *y,
+                                              size_t count, double slope, int add)
+{
+    return lsnni_activation(cx, f, dx, dy, y, count, slope, add);
+}
+
+/* ---- >>softmax --------------------------------------------------------------------
+   y[c] = e^(x[c] - max x) / sum_c' e^(x[c'] - max x)     dx[c] (+)= y[c] (dy[c] - sum dy y) */
+typedef struct lsnni_softmax {
+    const lsnni_kernels *kv;
+    const lsnn_real *x, *dy;
+    lsnn_real *y;
+    int c, inner, add;
+} lsnni_softmax;
+
+static void lsnni_softmax_task(void *user, int n, int worker)
+{
+    const lsnni_softmax *p = (const lsnni_softmax *)user;
+    size_t step = (size_t)p->inner, first = lsnni_area(n, p->c) * step;
+    (void)worker;
+    for (int i = 0; i < p->inner; i++) {
+        const lsnn_real *x = p->x + first + (size_t)i;
+        lsnn_real *y = p->y + first + (size_t)i, most = x[0];
+        double sum = 0;
+        for (int c = 1; c < p->c; c++) if (x[(size_t)c * step] > most) most = x[(size_t)c * step];
+        for (int c = 0; c < p->c; c++) y[(size_t)c * step] = x[(size_t)c * step] - most;
+        if (p->inner == 1) p->kv->exp(y, y, (size_t)p->c);
+        for (int c = 0; c < p->c; c++) {
+            if (p->inner > 1) y[(size_t)c * step] = LSNNI_R(exp((double)y[(size_t)c * step]));
+            sum += (double)y[(size_t)c * step];
+        }
+        for (int c = 0; c < p->c; c++) y[(size_t)c * step] = LSNNI_R((double)y[(size_t)c * step] / sum);
+    }
+}
+
+static void lsnni_softmax_back_task(void *user, int n, int worker)
+{
+    const lsnni_softmax *p = (const lsnni_softmax *)user;     /* x is y, y is dx */
+    size_t step = (size_t)p->inner, first = lsnni_area(n, p->c) * step;
+    (void)worker;
+    for (int i = 0; i < p->inner; i++) {
+        const lsnn_real *y = p->x + first + (size_t)i, *dy = p->dy + first + (size_t)i;
+        lsnn_real *dx = p->y + first + (size_t)i;
+        double sum = 0;
+        for (int c = 0; c < p->c; c++) sum += (double)y[(size_t)c * step] * (double)dy[(size_t)c * step];
+        for (int c = 0; c < p->c; c++) {
+            lsnn_real g = LSNNI_R((double)y[(size_t)c * step] * ((double)dy[(size_t)c * step] - sum));
+            dx[(size_t)c * step] = p->add ? dx[(size_t)c * step] + g : g;
+        }
+    }
+}
+
+static lsnn_status lsnni_softmax_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *dy,
+                                     const lsnn_real *x, int n, int c, int inner, int add)
+{
+    lsnni_softmax p;
+    int size[3];
+    size[0] = n; size[1] = c; size[2] = inner;
+    LSNNI_TRY(lsnni_sizes(cx, "softmax", 3, size));
+    p.kv = lsnni_kernels_of(cx);
+    p.x = x; p.dy = dy; p.y = y; p.c = c; p.inner = inner; p.add = add;
+    lsnn_parallel(cx, n, dy ? lsnni_softmax_back_task : lsnni_softmax_task, &p);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_softmax_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                          int n, int c, int inner)
+{
+    return lsnni_softmax_run(cx, y, NULL, x, n, c, inner, 0);
+}
+
+LSNN_API lsnn_status lsnn_softmax_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                           const lsnn_real *y, int n, int c, int inner, int add)
+{
+    return lsnni_softmax_run(cx, dx, dy, y, n, c, inner, add);
+}
+
+/* ---- >>pooling --------------------------------------------------------------------
+   max  y[p] = max of the window's pixels; dx at that pixel (+)= dy[p]
+   sum  y[p] = sum of them;                dx at all of them (+)= dy[p]
+   average: sum / number of pixels inside the image. Padding never counts.    */
+typedef enum lsnni_pool_kind { LSNNI_POOL_MAX, LSNNI_POOL_SUM, LSNNI_POOL_AVG } lsnni_pool_kind;
+typedef struct lsnni_pool {
+    const lsnni_kernels *kv;
+    const lsnn_window *s;
+    lsnni_pool_kind kind;
+    const lsnn_real *x;
+    lsnn_real *y;
+    int32_t *where;
+    const int32_t *from;
+    int add;
+} lsnni_pool;
+
+/* The part of a window's side that lies inside the image: [*a, *b).          */
+static void lsnni_pool_side(int out, int stride, int pad, int kernel, int size, int *a, int *b)
+{
+    int first = out * stride - pad;
+    *a = LSNNI_MAX(first, 0);
+    *b = LSNNI_MIN(first + kernel, size);
+}
+
+static void lsnni_max_window(const lsnni_pool *p, const lsnn_real *x, int oy, int ox,
+                             lsnn_real *y, int32_t *where)
+{
+    const lsnn_window *s = p->s;
+    int y0, y1, x0, x1, best;
+    lsnni_pool_side(oy, s->stride_h, s->pad_top, s->kernel_h, s->h, &y0, &y1);
+    lsnni_pool_side(ox, s->stride_w, s->pad_left, s->kernel_w, s->w, &x0, &x1);
+    if (y0 >= y1 || x0 >= x1) {      /* a window of padding alone             */
+        *y = 0;
+        *where = -1;
+        return;
+    }
+    best = y0 * s->w + x0;
+    for (int i = y0; i < y1; i++)
+        for (int j = x0; j < x1; j++) {
+            lsnn_real v = x[i * s->w + j];
+            if (v > x[best] || v != v) best = i * s->w + j;     /* NaN wins       */
+        }
+    *y = x[best];
+    *where = best;
+}
+
+static void lsnni_max_pool_task(void *user, int i, int worker)
+{
+    const lsnni_pool *p = (const lsnni_pool *)user;
+    const lsnn_window *s = p->s;
+    const lsnn_real *x = p->x + (size_t)i * lsnni_area(s->h, s->w);
+    lsnn_real *y = p->y + (size_t)i * lsnni_area(s->oh, s->ow);
+    int32_t *where = p->where + (size_t)i * lsnni_area(s->oh, s->ow);
+    int halves = s->kernel_h == 2 && s->kernel_w == 2 && s->stride_h == 2 && s->stride_w == 2 &&
+                 !s->pad_top && !s->pad_left && 2 * s->oh <= s->h && 2 * s->ow <= s->w;
+    (void)worker;
+    for (int oy = 0; oy < s->oh; oy++, y += s->ow, where += s->ow) {
+        if (halves)
+            p->kv->max_pool2(y, where, x + 2 * oy * s->w, s->w, 2 * oy * s->w, s->ow);
+        else
+            for (int ox = 0; ox < s->ow; ox++) lsnni_max_window(p, x, oy, ox, y + ox, where + ox);
+    }
+}
+
+static void lsnni_max_pool_back_task(void *user, int i, int worker)
+{
+    const lsnni_pool *p = (const lsnni_pool *)user;      /* x is dy, y is dx  */
+    size_t in = lsnni_area(p->s->h, p->s->w), out = lsnni_area(p->s->oh, p->s->ow);
+    lsnn_real *dx = p->y + (size_t)i * in;
+    const lsnn_real *dy = p->x + (size_t)i * out;
+    const int32_t *from = p->from + (size_t)i * out;
+    (void)worker;
+    if (!p->add) memset(dx, 0, in * sizeof *dx);
+    for (size_t q = 0; q < out; q++) if (from[q] >= 0) dx[from[q]] += dy[q];
+}
+
+static void lsnni_sum_pool_task(void *user, int i, int worker)
+{
+    const lsnni_pool *p = (const lsnni_pool *)user;
+    const lsnn_window *s = p->s;
+    const lsnn_real *x = p->x + (size_t)i * lsnni_area(s->h, s->w);
+    lsnn_real *y = p->y + (size_t)i * lsnni_area(s->oh, s->ow);
+    int y0, y1, x0, x1;
+    (void)worker;
+    for (int oy = 0; oy < s->oh; oy++)
+        for (int ox = 0; ox < s->ow; ox++) {
+            double sum = 0;
+            lsnni_pool_side(oy, s->stride_h, s->pad_top, s->kernel_h, s->h, &y0, &y1);
+            lsnni_pool_side(ox, s->stride_w, s->pad_left, s->kernel_w, s->w, &x0, &x1);
+            for (int r = y0; r < y1; r++)
+                for (int c = x0; c < x1; c++) sum += (double)x[r * s->w + c];
+            if (p->kind == LSNNI_POOL_AVG && y0 < y1 && x0 < x1) sum /= (y1 - y0) * (x1 - x0);
+            *y++ = LSNNI_R(sum);
+        }
+}
+
+static void lsnni_sum_pool_back_task(void *user, int i, int worker)
+{
+    const lsnni_pool *p = (const lsnni_pool *)user;      /* x is dy, y is dx  */
+    const lsnn_window *s = p->s;
+    const lsnn_real *dy = p->x + (size_t)i * lsnni_area(s->oh, s->ow);
+    lsnn_real *dx = p->y + (size_t)i * lsnni_area(s->h, s->w);
+    int y0, y1, x0, x1;
+    (void)worker;
+    if (!p->add) memset(dx, 0, lsnni_area(s->h, s->w) * sizeof *dx);
+    for (int oy = 0; oy < s->oh; oy++)
+        for (int ox = 0; ox < s->ow; ox++) {
+            lsnn_real g = *dy++;
+            lsnni_pool_side(oy, s->stride_h, s->pad_top, s->kernel_h, s->h, &y0, &y1);
+            lsnni_pool_side(ox, s->stride_w, s->pad_left, s->kernel_w, s->w, &x0, &x1);
+            if (p->kind == LSNNI_POOL_AVG && y0 < y1 && x0 < x1) g /= LSNNI_R((y1 - y0) * (x1 - x0));
+            for (int r = y0; r < y1; r++)
+                for (int c = x0; c < x1; c++) dx[r * s->w + c] += g;
+        }
+}
+
+static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real *y,
+                                  const lsnn_real *x, int32_t *where, const int32_t *from,
+                                  const lsnn_window *s, int backward, int add)
+{
+    lsnni_pool p;
+    LSNNI_TRY(lsnni_window_check(cx, "pool", s));
+    if (s->k != s->c || (double)s->n * s->c > INT_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "pool: %d images of %d channels in, %d out: the "
+                          "channels must be equal, and their number an int", s->n, s->c, s->k);
+    p.kv = lsnni_kernels_of(cx);
+    p.s = s; p.kind = kind; p.x = x; p.y = y; p.where = where; p.from = from; p.add = add;
+    if (kind == LSNNI_POOL_MAX)
+        lsnn_parallel(cx, s->n * s->c, backward ? lsnni_max_pool_back_task : lsnni_max_pool_task, &p);
+    else
+        lsnn_parallel(cx, s->n * s->c, backward ? lsnni_sum_pool_back_task : lsnni_sum_pool_task, &p);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_max_pool_forward(lsnn_ctx *cx, lsnn_real *y, int32_t *where,
+                                           const lsnn_real *x, const lsnn_window *s)
+{
+    return lsnni_pool_run(cx, LSNNI_POOL_MAX, y, x, where, NULL, s, 0, 0);
+}
+LSNN_API lsnn_status lsnn_max_pool_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                            const int32_t *where, const lsnn_window *s, int add)
+{
+    return lsnni_pool_run(cx, LSNNI_POOL_MAX, dx, dy, NULL, where, s, 1, add);
+}
+LSNN_API lsnn_status lsnn_avg_pool_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_window *s)
+{
+    return lsnni_pool_run(cx, LSNNI_POOL_AVG, y, x, NULL, NULL, s, 0, 0);
+}
+LSNN_API lsnn_status lsnn_avg_pool_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                            const lsnn_window *s, int add)
+{
+    return lsnni_pool_run(cx, LSNNI_POOL_AVG, dx, dy, NULL, NULL, s, 1, add);
+}
+LSNN_API lsnn_status lsnn_sum_pool_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_window *s)
+{
+    return lsnni_pool_run(cx, LSNNI_POOL_SUM, y, x, NULL, NULL, s, 0, 0);
+}
+LSNN_API lsnn_status lsnn_sum_pool_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                            const lsnn_window *s, int add)
+{
+    return lsnni_pool_run(cx, LSNNI_POOL_SUM, dx, dy, NULL, NULL, s, 1, add);
+}
+
+/* ---- >>dropout --------------------------------------------------------------------
+   y = x m / (1 - rate), m = 0 with probability rate, else 1; dx (+)= dy m / (1 - rate).
+   Element e of image n is kept if its 32 random bits are at least rate * 2^32. */
+typedef struct lsnni_dropout {
+    const lsnn_real *x;
+    lsnn_real *y;
+    const lsnn_rng *at;
+    int count, add;
+    double rate;
+} lsnni_dropout;
+
+static void lsnni_dropout_task(void *user, int n, int worker)
+{
+    const lsnni_dropout *p = (const lsnni_dropout *)user;
+    const lsnn_real *x = p->x + lsnni_area(n, p->count), scale = LSNNI_R(1 / (1 - p->rate));
+    lsnn_real *y = p->y + lsnni_area(n, p->count);
+    uint32_t limit = (uint32_t)(p->rate * 4294967296.0), draw[4];
+    (void)worker;
+    for (int e = 0; e < p->count; e++) {
+        lsnn_real v;
+        if ((e & 3) == 0) lsnni_rng_block(p->at, p->at->sample + (uint32_t)n, (uint32_t)e >> 2, draw);
+        v = draw[e & 3] >= limit ? x[e] * scale : 0;
+        y[e] = p->add ? y[e] + v : v;
+    }
+}
+
+static lsnn_status lsnni_dropout_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x, int n,
+                                     int count, double rate, const lsnn_rng *at, int add)
+{
+    lsnni_dropout p;
+    int size[2];
+    size[0] = n; size[1] = count;
+    LSNNI_TRY(lsnni_sizes(cx, "dropout", 2, size));
+    if (!(rate >= 0 && rate < 1))
+        return lsnni_fail(cx, LSNN_EVALUE, "dropout: rate %g must lie in [0, 1)", rate);
+    p.x = x; p.y = y; p.at = at; p.count = count; p.rate = rate; p.add = add;
+    lsnn_parallel(cx, n, lsnni_dropout_task, &p);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_dropout_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                          int n, int count, double rate, const lsnn_rng *at)
+{
+    return lsnni_dropout_run(cx, y, x, n, count, rate, at, 0);
+}
+LSNN_API lsnn_status lsnn_dropout_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                           int n, int count, double rate, const lsnn_rng *at,
+                                           int add)
+{
+    return lsnni_dropout_run(cx, dx, dy, n, count, rate, at, add);
+}
+
+/* ---- >>batch_norm (Ioffe and Szegedy 2015) ------------------------------------------
+   xh = (x - mean) istd    y = gamma xh + beta    over the M = N*I values of a channel
+   dgamma += sum dy xh     dbeta += sum dy
+   dx (+)= gamma istd (dy - mean(dy) - xh mean(dy xh))                        */
+typedef struct lsnni_norm {
+    const lsnni_kernels *kv;
+    const lsnn_real *x, *dy, *gamma, *beta;
+    lsnn_real *y, *mean, *istd, *running_mean, *running_var, *dgamma, *dbeta;
+    int n, c, inner, add, predict;
+    double momentum, eps;
+} lsnni_norm;
+
+static void lsnni_norm_task(void *user, int c, int worker)
+{
+    const lsnni_norm *p = (const lsnni_norm *)user;
+    size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
+    double count = (double)p->n * p->inner, mean = 0, var = 0, istd;
+    (void)worker;
+    if (p->predict) {
+        mean = (double)p->running_mean[c];
+        istd = 1 / sqrt((double)p->running_var[c] + p->eps);
+    } else {
+        for (int n = 0; n < p->n; n++) mean += p->kv->sum(p->x + first + (size_t)n * step, inner);
+        mean /= count;
+        for (int n = 0; n < p->n; n++)
+            var += p->kv->deviation(p->x + first + (size_t)n * step, mean, inner);
+        istd = 1 / sqrt(var / count + p->eps);
+        p->mean[c] = LSNNI_R(mean);
+        p->istd[c] = LSNNI_R(istd);
+        if (p->running_mean) {
+            double m = p->momentum, unbiased = var / LSNNI_MAX(count - 1, 1);
+            p->running_mean[c] = LSNNI_R((1 - m) * (double)p->running_mean[c] + m * mean);
+            p->running_var[c] = LSNNI_R((1 - m) * (double)p->running_var[c] + m * unbiased);
+        }
+    }
+    {
+        double a = istd * (double)p->gamma[c], b = (double)p->beta[c] - mean * a;
+        for (int n = 0; n < p->n; n++)
+            p->kv->affine(p->y + first + (size_t)n * step, p->x + first + (size_t)n * step, a, b,
+                          inner, 0);
+    }
+}
+
+static lsnn_status lsnni_norm_check(lsnn_ctx *cx, int n, int c, int inner)
+{
+    int size[3];
+    size[0] = n; size[1] = c; size[2] = inner;
+    return lsnni_sizes(cx, "batch_norm", 3, size);
+}
+
+LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *mean,
+                                             lsnn_real *istd, lsnn_real *running_mean,
+                                             lsnn_real *running_var, const lsnn_real *x,
+                                             const lsnn_real *gamma, const lsnn_real *beta,
+                                             int n, int c, int inner, double momentum,
+                                             double eps)
+{
+    lsnni_norm p;
+    LSNNI_TRY(lsnni_norm_check(cx, n, c, inner));
+    memset(&p, 0, sizeof p);
+    p.kv = lsnni_kernels_of(cx);
+    p.x = x; p.gamma = gamma; p.beta = beta; p.y = y; p.mean = mean; p.istd = istd;
+    p.running_mean = running_mean; p.running_var = running_var;
+    p.n = n; p.c = c; p.inner = inner; p.momentum = momentum; p.eps = eps;
+    lsnn_parallel(cx, c, lsnni_norm_task, &p);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_batch_norm_predict(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                             const lsnn_real *gamma, const lsnn_real *beta,
+                                             const lsnn_real *running_mean,
+                                             const lsnn_real *running_var, int n, int c,
+                                             int inner, double eps)
+{
+    lsnni_norm p;
+    LSNNI_TRY(lsnni_norm_check(cx, n, c, inner));
+    memset(&p, 0, sizeof p);
+    p.kv = lsnni_kernels_of(cx);
+    p.x = x; p.gamma = gamma; p.beta = beta; p.y = y; p.predict = 1;
+    p.running_mean = (lsnn_real *)(uintptr_t)running_mean;       /* only read    */
+    p.running_var = (lsnn_real *)(uintptr_t)running_var;
+    p.n = n; p.c = c; p.inner = inner; p.eps = eps;
+    lsnn_parallel(cx, c, lsnni_norm_task, &p);
+    return LSNN_OK;
+}
+
+static void lsnni_norm_back_task(void *user, int c, int worker)
+{
+    const lsnni_norm *p = (const lsnni_norm *)user;      /* y is dx           */
+    size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
+    double count = (double)p->n * p->inner, sum = 0, dot = 0;
+    double mean = (double)p->mean[c], istd = (double)p->istd[c], scale, slope;
+    (void)worker;
+    for (int n = 0; n < p->n; n++) {
+        const lsnn_real *dy = p->dy + first + (size_t)n * step, *x = p->x + first + (size_t)n * step;
+        double s = p->kv->sum(dy, inner);
+        sum += s;
+        dot += p->kv->dot(dy, x, inner) - mean * s;
+    }
+    dot *= istd;                                         /* sum dy xh         */
+    if (p->dgamma) p->dgamma[c] += LSNNI_R(dot);
+    if (p->dbeta) p->dbeta[c] += LSNNI_R(sum);
+    if (!p->y) return;
+    scale = (double)p->gamma[c] * istd;
+    slope = -scale * istd * dot / count;                 /* of x in dx        */
+    for (int n = 0; n < p->n; n++)
+        p->kv->norm_backward(p->y + first + (size_t)n * step, p->dy + first + (size_t)n * step,
+                             p->x + first + (size_t)n * step, scale, slope,
+                             -scale * sum / count - slope * mean, inner, p->add);
+}
+
+LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dgamma,
+                                              lsnn_real *dbeta, const lsnn_real *dy,
+                                              const lsnn_real *x, const lsnn_real *gamma,
+                                              const lsnn_real *mean, const lsnn_real *istd,
+                                              int n, int c, int inner, int add)
+{
+    lsnni_norm p;
+    LSNNI_TRY(lsnni_norm_check(cx, n, c, inner));
+    memset(&p, 0, sizeof p);
+    p.kv = lsnni_kernels_of(cx);
+    p.x = x; p.dy = dy; p.gamma = gamma; p.y = dx; p.dgamma = dgamma; p.dbeta = dbeta;
+    p.mean = (lsnn_real *)(uintptr_t)mean;               /* only read         */
+    p.istd = (lsnn_real *)(uintptr_t)istd;
+    p.n = n; p.c = c; p.inner = inner; p.add = add;
+    lsnn_parallel(cx, c, lsnni_norm_back_task, &p);
+    return LSNN_OK;
+}
+
+/* ---- >>scale ----------------------------------------------------------------------
+   y = x g + b    dx (+)= dy g    dg += sum dy x    db += sum dy    sums over n and i */
+LSNN_API lsnn_status lsnn_scale_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                        const lsnn_real *g, const lsnn_real *b, int n, int c,
+                                        int inner)
+{
+    const lsnni_kernels *kv = lsnni_kernels_of(cx);
+    int size[3];
+    size[0] = n; size[1] = c; size[2] = inner;
+    LSNNI_TRY(lsnni_sizes(cx, "scale", 3, size));
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < c; j++) {
+            size_t first = (lsnni_area(i, c) + (size_t)j) * (size_t)inner;
+            kv->affine(y + first, x + first, (double)g[j], b ? (double)b[j] : 0, (size_t)inner, 0);
+        }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_scale_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dg,
+                                         lsnn_real *db, const lsnn_real *dy,
+                                         const lsnn_real *x, const lsnn_real *g, int n, int c,
+                                         int inner, int add)
+{
+    const lsnni_kernels *kv = lsnni_kernels_of(cx);
+    int size[3];
+    size[0] = n; size[1] = c; size[2] = inner;
+    LSNNI_TRY(lsnni_sizes(cx, "scale", 3, size));
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < c; j++) {
+            size_t first = (lsnni_area(i, c) + (size_t)j) * (size_t)inner;
+            if (dg) dg[j] += LSNNI_R(kv->dot(dy + first, x + first, (size_t)inner));
+            if (db) db[j] += LSNNI_R(kv->sum(dy + first, (size_t)inner));
+            if (dx) kv->affine(dx + first, dy + first, (double)g[j], 0, (size_t)inner, add);
+        }
+    return LSNN_OK;
+}
+
+/* ---- >>copies: concat, slice and add are made of these ------------------------------*/
+LSNN_API lsnn_status lsnn_rows_copy(lsnn_ctx *cx, lsnn_real *y, size_t y_stride,
+                                    const lsnn_real *x, size_t x_stride, int n, size_t len,
+                                    int add)
+{
+    const lsnni_kernels *kv = lsnni_kernels_of(cx);
+    if (n < 0 || (n > 1 && (y_stride < len || x_stride < len)))
+        return lsnni_fail(cx, LSNN_ESHAPE, "rows_copy: %d rows of %.0f numbers, %.0f and %.0f apart",
+                          n, (double)len, (double)y_stride, (double)x_stride);
+    for (int i = 0; i < n; i++) {
+        lsnn_real *to = y + (size_t)i * y_stride;
+        const lsnn_real *from = x + (size_t)i * x_stride;
+        if (add) kv->axpy(to, 1, from, len);
+        else memcpy(to, from, len * sizeof *to);
+    }
+    return LSNN_OK;
+}
+
+/* ---- >>losses ----------------------------------------------------------------------
+   cross-entropy  L = -1/N sum_n log p[n, label n],  p = softmax(x)   dx = (p - onehot) / N
+   mean squares   L = 1/(N C) sum (x - t)^2                           dx = 2 (x - t) / (N C) */
+LSNN_API lsnn_status lsnn_cross_entropy_forward(lsnn_ctx *cx, double *loss, lsnn_real *p,
+                                                const lsnn_real *x, const int *label,
+                                                int label_stride, int n, int c)
+{
+    double total = 0;
+    LSNNI_TRY(lsnn_softmax_forward(cx, p, x, n, c, 1));
+    for (int i = 0; i < n; i++) {
+        const lsnn_real *row = x + lsnni_area(i, c);
+        int t = label[(size_t)i * (size_t)label_stride];
+        double most, sum = 0;
+        if (t < 0 || t >= c)
+            return lsnni_fail(cx, LSNN_EVALUE, "cross_entropy: label %d of sample %d is not in "
+                              "[0, %d)", t, i, c);
+        most = (double)row[0];
+        for (int j = 1; j < c; j++) if ((double)row[j] > most) most = (double)row[j];
+        for (int j = 0; j < c; j++) sum += exp((double)row[j] - most);
+        total += most + log(sum) - (double)row[t];       /* finite where p is 0 */
+    }
+    *loss = total / n;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_cross_entropy_backward(lsnn_ctx *cx, lsnn_real *dx,
+                                                 const lsnn_real *p, const int *label,
+                                                 int label_stride, int n, int c, double weight,
+                                                 int add)
+{
+    const lsnni_kernels *kv = lsnni_kernels_of(cx);
+    int size[2];
+    size[0] = n; size[1] = c;
+    LSNNI_TRY(lsnni_sizes(cx, "cross_entropy", 2, size));
+    kv->affine(dx, p, weight / n, 0, lsnni_area(n, c), add);
+    for (int i = 0; i < n; i++) {
+        int t = label[(size_t)i * (size_t)label_stride];
+        if (t < 0 || t >= c)
+            return lsnni_fail(cx, LSNN_EVALUE, "cross_entropy: label %d of sample %d is not in "
+                              "[0, %d)", t, i, c);
+        dx[lsnni_area(i, c) + (size_t)t] -= LSNNI_R(weight / n);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_mse_forward(lsnn_ctx *cx, double *loss, const lsnn_real *x,
+                                      const lsnn_real *t, int t_stride, int n, int c)
+{
+    double total = 0;
+    int size[3];
+    size[0] = n; size[1] = c; size[2] = t_stride;
+    LSNNI_TRY(lsnni_sizes(cx, "mse", 3, size));
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < c; j++) {
+            double d = (double)x[lsnni_area(i, c) + (size_t)j] - (double)t[lsnni_area(i, t_stride) + (size_t)j];
+            total += d * d;
+        }
+    *loss = total / n / c;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_mse_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *x,
+                                       const lsnn_real *t, int t_stride, int n, int c,
+                                       double weight, int add)
+{
+    lsnn_real scale = LSNNI_R(2 * weight / n / c);
+    int size[3];
+    size[0] = n; size[1] = c; size[2] = t_stride;
+    LSNNI_TRY(lsnni_sizes(cx, "mse", 3, size));
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < c; j++) {
+            size_t at = lsnni_area(i, c) + (size_t)j;
+            lsnn_real g = scale * (x[at] - t[lsnni_area(i, t_stride) + (size_t)j]);
+            dx[at] = add ? dx[at] + g : g;
+        }
+    return LSNN_OK;
+}
+
+/* ---- >>smooth: LSNN's smoother ------------------------------------------------------
+   e[p] = -(p - mu)' Phi' Phi (p - mu),  Phi = (alpha gamma; gamma beta)      (Eq. 6)
+   none  U = exp(e)          sum  U = exp(e) / Z          mean  U = P exp(e) / Z
+   y[n,k,p] = sum_l U[k,l,p] a[n,k,l,p] + b[k]                                (Eq. 1)
+   Eq. 8 as printed is 0/0 in floats for a far-away mu, the very case it is for.
+   With q any point, d = p - mu and q' = q - mu,
+       e[p] - e[q] = -(Phi (p - q)) . (Phi (p + q - 2 mu)),
+   which loses nothing to cancellation, however far mu is; so the maps are a
+   softmax of exponents relative to the largest one, never of the exponents.  */
+LSNN_API int lsnn_smoother_theta(const lsnn_smoother *s)
+{
+    return s->shape == LSNN_TABLE ? s->h * s->w : 5;
+}
+
+static double lsnni_position(int i, int count) { return count > 1 ? (double)i / (count - 1) : 0; }
+
+/* u[p] = e[p] - e[q] for q = (qx, qy); returns the largest and its place.    */
+static lsnn_real lsnni_exponents(lsnn_real *u, const lsnn_real *theta, int h, int w, double qx,
+                                 double qy, int *where)
+{
+    double mx = (double)theta[0], my = (double)theta[1], al = (double)theta[2];
+    double be = (double)theta[3], ga = (double)theta[4];
+    lsnn_real most = -LSNNI_R(HUGE_VAL);
+    *where = 0;
+    for (int i = 0; i < h; i++) {
+        double y = lsnni_position(i, h), dy = y - qy, sy = (y - my) + (qy - my);
+        for (int j = 0; j < w; j++) {
+            double x = lsnni_position(j, w), dx = x - qx, sx = (x - mx) + (qx - mx);
+            double e = -((al * dx + ga * dy) * (al * sx + ga * sy) +
+                         (ga * dx + be * dy) * (ga * sx + be * sy));
+            lsnn_real v = LSNNI_R(e);
+            u[i * w + j] = v;
+            if (v > most) {
+                most = v;
+                *where = i * w + j;
+            }
+        }
+    }
+    return most;
+}
+
+/* One Gaussian map.                                                          */
+static void lsnni_gaussian(const lsnni_kernels *kv, lsnn_real *u, const lsnn_real *theta,
+                           const lsnn_smoother *s)
+{
+    size_t area = lsnni_area(s->h, s->w);
+    double x = (double)theta[0], y = (double)theta[1];
+    int where, tries = 0;
+    if (s->normalise == LSNN_NORMALISE_NONE) {           /* q = mu: e[q] = 0  */
+        lsnni_exponents(u, theta, s->h, s->w, x, y, &where);
+        kv->exp(u, u, area);
+        return;
+    }
+    x = x > 0 ? LSNNI_MIN(x, 1) : 0;                     /* near the largest  */
+    y = y > 0 ? LSNNI_MIN(y, 1) : 0;
+    while (lsnni_exponents(u, theta, s->h, s->w, x, y, &where) > 0 && tries++ < 4) {
+        x = lsnni_position(where % s->w, s->w);          /* the largest itself */
+        y = lsnni_position(where / s->w, s->h);
+    }
+    if (u[where] < 0 || u[where] > 0) kv->affine(u, u, 1, -(double)u[where], area, 0);
+    kv->exp(u, u, area);
+    kv->affine(u, u, (s->normalise == LSNN_NORMALISE_MEAN ? (double)area : 1) /
+                     kv->sum(u, area), 0, area, 0);
+}
+
+typedef struct lsnni_smooth {
+    const lsnni_kernels *kv;
+    const lsnn_smoother *s;
+    int rank, maps, theta_count;
+    size_t area;
+    const lsnn_real *a, *theta, *b, *dy, *uc;
+    lsnn_real *y, *u, *da, *dtheta, *db, *g;
+    int add, add_theta;
+} lsnni_smooth;
+
+static void lsnni_smooth_map_task(void *user, int map, int worker)
+{
+    const lsnni_smooth *p = (const lsnni_smooth *)user;
+    const lsnn_real *theta = p->theta + lsnni_area(map, p->theta_count);
+    lsnn_real *u = p->u + (size_t)map * p->area;
+    (void)worker;
+    if (p->s->shape == LSNN_TABLE) memcpy(u, theta, p->area * sizeof *u);
+    else lsnni_gaussian(p->kv, u, theta, p->s);
+}
+
+static lsnn_status lsnni_smooth_plan(lsnn_ctx *cx, lsnni_smooth *p, const lsnn_smoother *s)
+{
+    int size[5];
+    memset(p, 0, sizeof *p);
+    p->kv = lsnni_kernels_of(cx);
+    p->s = s;
+    p->rank = s->rank ? s->rank : 1;
+    size[0] = s->n; size[1] = s->k; size[2] = p->rank; size[3] = s->h; size[4] = s->w;
+    LSNNI_TRY(lsnni_sizes(cx, "smooth", 5, size));
+    if ((double)s->n * s->k * p->rank > INT_MAX || (double)s->h * s->w > INT_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d images x %d kernels x rank %d, maps of "
+                          "%d x %d are too many", s->n, s->k, p->rank, s->h, s->w);
+    if (s->shape == LSNN_TABLE && s->normalise != LSNN_NORMALISE_NONE)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: a table takes no normalisation");
+    p->maps = s->k * p->rank;
+    p->area = lsnni_area(s->h, s->w);
+    p->theta_count = lsnn_smoother_theta(s);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_smoother_map(lsnn_ctx *cx, lsnn_real *u, const lsnn_real *theta,
+                                       const lsnn_smoother *s)
+{
+    lsnni_smooth p;
+    LSNNI_TRY(lsnni_smooth_plan(cx, &p, s));
+    p.u = u;
+    p.theta = theta;
+    lsnn_parallel(cx, p.maps * (s->per_image ? s->n : 1), lsnni_smooth_map_task, &p);
+    return LSNN_OK;
+}
+
+static void lsnni_smooth_task(void *user, int nk, int worker)
+{
+    const lsnni_smooth *p = (const lsnni_smooth *)user;
+    int n = nk / p->s->k, k = nk % p->s->k;
+    lsnn_real *y = p->y + (size_t)nk * p->area;
+    (void)worker;
+    for (int l = 0; l < p->rank; l++) {
+        size_t map = (size_t)(k * p->rank + l), a = (size_t)nk * (size_t)p->rank + (size_t)l;
+        const lsnn_real *u = p->u + (p->s->per_image ? lsnni_area(n, p->maps) + map : map) * p->area;
+        p->kv->multiply(y, p->a + a * p->area, u, p->area, l > 0);
+        if (p->b && p->s->smooth_bias) p->kv->axpy(y, (double)p->b[k], u, p->area);
+    }
+    if (p->b && !p->s->smooth_bias) p->kv->affine(y, y, 1, (double)p->b[k], p->area, 0);
+}
+
+LSNN_API lsnn_status lsnn_smooth_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *u,
+                                         const lsnn_real *a, const lsnn_real *theta,
+                                         const lsnn_real *b, const lsnn_smoother *s)
+{
+    lsnni_smooth p;
+    LSNNI_TRY(lsnn_smoother_map(cx, u, theta, s));
+    LSNNI_TRY(lsnni_smooth_plan(cx, &p, s));
+    p.y = y; p.u = u; p.a = a; p.b = b;
+    lsnn_parallel(cx, s->n * s->k, lsnni_smooth_task, &p);
+    return LSNN_OK;
+}
+
+/* Eq. 7 and 9 for one map: g = dL/dU in, dtheta added to. First t[p] = dL/de[p]:
+       none  t = g U          sum, mean  t = U (g - sum_p g U / sum_p U).
+   e is quadratic in p, so theta's gradient needs only the moments of t,
+       m = sum t d,   M = sum t d d'      (d = p - mu):
+       dmu = 2 Phi^2 m      dalpha = -2 (alpha M11 + gamma M12)
+       dbeta = -2 (gamma M12 + beta M22)  dgamma = -2 (alpha M12 + beta M12 + gamma (M11 + M22))
+   (The paper's Eq. 7 prints dU/dPhi transposed; this is the symmetric case.)
+   Normalised, sum t = 0: the moments are taken around a point q of the image and
+   the terms with sum t left out, which is exact, and safe for a far-away mu. */
+static void lsnni_gaussian_back(const lsnni_kernels *kv, double dtheta[5], lsnn_real *g,
+                                const lsnn_real *u, const lsnn_real *theta,
+                                const lsnn_smoother *s)
+{
+    size_t area = lsnni_area(s->h, s->w);
+    double mx = (double)theta[0], my = (double)theta[1], al = (double)theta[2];
+    double be = (double)theta[3], ga = (double)theta[4], qx = mx, qy = my, cx, cy;
+    double s1x = 0, s1y = 0, sxx = 0, sxy = 0, syy = 0, m1, m2, m11, m12, m22;
+    if (s->normalise != LSNN_NORMALISE_NONE) {
+        qx = mx > 0 ? LSNNI_MIN(mx, 1) : 0;
+        qy = my > 0 ? LSNNI_MIN(my, 1) : 0;
+        kv->affine(g, g, 1, -kv->dot(g, u, area) / kv->sum(u, area), area, 0);
+    }
+    kv->multiply(g, g, u, area, 0);                      /* now t             */
+    for (int i = 0; i < s->h; i++) {
+        double t0 = 0, t1 = 0, t2 = 0, y = lsnni_position(i, s->h) - qy;
+        for (int j = 0; j < s->w; j++) {
+            double t = (double)g[i * s->w + j], x = lsnni_position(j, s->w) - qx;
+            t0 += t;
+            t1 += t * x;
+            t2 += t * x * x;
+        }
+        s1x += t1;
+        s1y += t0 * y;
+        sxx += t2;
+        sxy += t1 * y;
+        syy += t0 * y * y;
+    }
+    cx = qx - mx;                                        /* d = (p - q) + c   */
+    cy = qy - my;
+    m1 = s1x;
+    m2 = s1y;
+    m11 = sxx + 2 * cx * s1x;
+    m12 = sxy + cx * s1y + cy * s1x;
+    m22 = syy + 2 * cy * s1y;
+    dtheta[0] += 2 * ((al * al + ga * ga) * m1 + ga * (al + be) * m2);
+    dtheta[1] += 2 * (ga * (al + be) * m1 + (be * be + ga * ga) * m2);
+    dtheta[2] -= 2 * (al * m11 + ga * m12);
+    dtheta[3] -= 2 * (ga * m12 + be * m22);
+    dtheta[4] -= 2 * ((al + be) * m12 + ga * (m11 + m22));
+}
+
+/* g is dL/dU of one map; its theta's gradient is added to or, if not add, written. */
+static void lsnni_smooth_theta(const lsnni_smooth *p, lsnn_real *g, size_t map, int add)
+{
+    lsnn_real *to = p->dtheta + map * (size_t)p->theta_count;
+    double d[5] = { 0, 0, 0, 0, 0 };
+    if (p->s->shape == LSNN_TABLE) {
+        p->kv->affine(to, g, 1, 0, p->area, add);
+        return;
+    }
+    lsnni_gaussian_back(p->kv, d, g, p->uc + map * p->area,
+                        p->theta + map * (size_t)p->theta_count, p->s);
+    for (int i = 0; i < 5; i++) to[i] = add ? to[i] + LSNNI_R(d[i]) : LSNNI_R(d[i]);
+}
+
+/* One map (k, l): da of all its images, and the sum of dL/dU over those that share it. */
+static void lsnni_smooth_back_task(void *user, int map, int worker)
+{
+    const lsnni_smooth *p = (const lsnni_smooth *)user;
+    int k = map / p->rank, inside = p->b && p->s->smooth_bias;
+    lsnn_real *g = p->g + (size_t)worker * p->area;
+    if (!p->s->per_image) memset(g, 0, p->area * sizeof *g);
+    for (int n = 0; n < p->s->n; n++) {
+        size_t one = lsnni_area(n, p->maps) + (size_t)map, u = p->s->per_image ? one : (size_t)map;
+        const lsnn_real *dy = p->dy + (lsnni_area(n, p->s->k) + (size_t)k) * p->area;
+        if (p->da) p->kv->multiply(p->da + one * p->area, dy, p->uc + u * p->area, p->area, p->add);
+        if (!p->dtheta) continue;
+        p->kv->multiply(g, dy, p->a + one * p->area, p->area, !p->s->per_image);
+        if (inside) p->kv->axpy(g, (double)p->b[k], dy, p->area);
+        if (p->s->per_image) lsnni_smooth_theta(p, g, u, p->add_theta);
+    }
+    if (p->dtheta && !p->s->per_image) lsnni_smooth_theta(p, g, (size_t)map, 1);
+}
+
+static void lsnni_smooth_bias_task(void *user, int k, int worker)
+{
+    const lsnni_smooth *p = (const lsnni_smooth *)user;
+    double total = 0;
+    (void)worker;
+    for (int n = 0; n < p->s->n; n++) {
+        const lsnn_real *dy = p->dy + (lsnni_area(n, p->s->k) + (size_t)k) * p->area;
+        if (!p->s->smooth_bias) total += p->kv->sum(dy, p->area);
+        else
+            for (int l = 0; l < p->rank; l++) {
+                size_t map = (size_t)(k * p->rank + l);
+                if (p->s->per_image) map += lsnni_area(n, p->maps);
+                total += p->kv->dot(dy, p->uc + map * p->area, p->area);
+            }
+    }
+    p->db[k] += LSNNI_R(total);
+}
+
+LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real *dtheta,
+                                          lsnn_real *db, const lsnn_real *dy,
+                                          const lsnn_real *a, const lsnn_real *u,
+                                          const lsnn_real *theta, const lsnn_real *b,
+                                          const lsnn_smoother *s, int add, int add_theta)
+{
+    lsnni_smooth p;
+    LSNNI_TRY(lsnni_smooth_plan(cx, &p, s));
+    p.da = da; p.dtheta = dtheta; p.db = db; p.dy = dy; p.a = a; p.uc = u; p.theta = theta; p.b = b;
+    p.add = add;
+    p.add_theta = add_theta;
+    p.g = (lsnn_real *)lsnni_scratch(cx, p.area * (size_t)lsnn_ctx_threads(cx), sizeof *p.g);
+    if (!p.g) return LSNN_ENOMEM;
+    lsnn_parallel(cx, p.maps, lsnni_smooth_back_task, &p);
+    if (db) lsnn_parallel(cx, s->k, lsnni_smooth_bias_task, &p);
+    return LSNN_OK;
+}
+
+/* ============================================================================
+   >>net  a graph of layers: shapes, memory, forward, backward
+   ==========================================================================*/
+typedef struct lsnni_param {
+    char *name;                      /* "conv1.weight"                        */
+    lsnn_param_spec spec;
+    size_t at;                       /* offset in the block                   */
+    double lr_factor;                /* 0: frozen                             */
+    int decay, owner;                /* owner: the node that draws it         */
+    int index;                       /*   as its parameter number `index`     */
+} lsnni_param;
+
+typedef struct lsnni_node {
+    const lsnn_layer_type *type;
+    char *name, *share;
+    lsnn_layer_plan plan;
+    int input[LSNN_MAX_INPUTS];
+    int param[LSNN_MAX_PARAMS], buffer[LSNN_MAX_PARAMS];
+    int consumers, last_consumer;
+    int alias;                       /* works in place on that node's output, or -1 */
+    int needs_grad, on_path;         /* on_path: the output depends on it     */
+} lsnni_node;
+
+struct lsnn_net {
+    lsnn_ctx *cx;
+    lsnni_node *node;
+    lsnni_param *param, *buffer;
+    int nodes, params, buffers, node_room, param_room, buffer_room;
+    size_t param_size, buffer_size;  /* of the blocks                         */
+    lsnn_real *value, *grad, *state; /* parameters, gradients, buffers        */
+    int built, failed, batch, predict_only, output;
+    uint64_t seed;
+    lsnn_work *work;
+};
+
+struct lsnn_work {
+    lsnn_ctx *cx;
+    const lsnn_net *net;
+    int batch, train, n, ready;      /* ready: 1 after a training forward     */
+    lsnn_real **y, **dy, **keep;     /* one pointer a node, into the block    */
+    char *written;                   /* dy holds something                    */
+    lsnn_real *block;
+    lsnn_batch last;
+};
+
+/* ---- >>options: one table, so that checking, saving and loading are loops ------*/
+typedef struct lsnni_field { const char *name; size_t at; char kind; } lsnni_field;
+static const lsnni_field lsnni_fields[] = {
+    { "keep", offsetof(lsnn_options, keep), 'i' },
+    { "init", offsetof(lsnn_options, init), 'i' },
+    { "init_scale", offsetof(lsnn_options, init_scale), 'd' },
+    { "lr_factor", offsetof(lsnn_options, lr_factor), 'd' },
+    { "freeze", offsetof(lsnn_options, freeze), 'i' },
+    { "no_decay", offsetof(lsnn_options, no_decay), 'i' },
+    { "no_bias", offsetof(lsnn_options, no_bias), 'i' },
+    { "filters", offsetof(lsnn_options, filters), 'i' },
+    { "kernel_h", offsetof(lsnn_options, kernel_h), 'i' },
+    { "kernel_w", offsetof(lsnn_options, kernel_w), 'i' },
+    { "stride_h", offsetof(lsnn_options, stride_h), 'i' },
+    { "stride_w", offsetof(lsnn_options, stride_w), 'i' },
+    { "padding", offsetof(lsnn_options, padding), 'i' },
+    { "pad_top", offsetof(lsnn_options, pad_top), 'i' },
+    { "pad_left", offsetof(lsnn_options, pad_left), 'i' },
+    { "pad_bottom", offsetof(lsnn_options, pad_bottom), 'i' },
+    { "pad_right", offsetof(lsnn_options, pad_right), 'i' },
+    { "slope", offsetof(lsnn_options, slope), 'd' },
+    { "rate", offsetof(lsnn_options, rate), 'd' },
+    { "momentum", offsetof(lsnn_options, momentum), 'd' },
+    { "eps", offsetof(lsnn_options, eps), 'd' },
+    { "first", offsetof(lsnn_options, first), 'i' },
+    { "count", offsetof(lsnn_options, count), 'i' },
+    { "head", offsetof(lsnn_options, head), 'i' },
+    { "loss_weight", offsetof(lsnn_options, loss_weight), 'd' },
+    { "smooth_shape", offsetof(lsnn_options, smooth_shape), 'i' },
+    { "normalise", offsetof(lsnn_options, normalise), 'i' },
+    { "rank", offsetof(lsnn_options, rank), 'i' },
+    { "smooth_bias", offsetof(lsnn_options, smooth_bias), 'i' },
+    { "custom0", offsetof(lsnn_options, custom), 'd' },
+    { "custom1", offsetof(lsnn_options, custom) + sizeof(double), 'd' },
+    { "custom2", offsetof(lsnn_options, custom) + 2 * sizeof(double), 'd' },
+    { "custom3", offsetof(lsnn_options, custom) + 3 * sizeof(double), 'd' }
+};
+enum { LSNNI_FIELDS = (int)(sizeof lsnni_fields / sizeof lsnni_fields[0]) };
+
+static double lsnni_field_get(const lsnn_options *o, const lsnni_field *f)
+{
+    int i;
+    double d;
+    if (f->kind == 'i') {
+        memcpy(&i, (const char *)o + f->at, sizeof i);
+        return i;
+    }
+    memcpy(&d, (const char *)o + f->at, sizeof d);
+    return d;
+}
+
+static void lsnni_field_set(lsnn_options *o, const lsnni_field *f, double v)
+{
+    int i = f->kind == 'i' ? (int)v : 0;
+    if (f->kind == 'i') memcpy((char *)o + f->at, &i, sizeof i);
+    else memcpy((char *)o + f->at, &v, sizeof v);
+}
+
+/* 1 if `word` is one of the words of a list separated by spaces.             */
+static int lsnni_listed(const char *list, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *p = list; p && (p = strstr(p, word)) != NULL; p += n)
+        if ((p == list || p[-1] == ' ') && (p[n] == 0 || p[n] == ' ')) return 1;
+    return 0;
+}
+
+/* Every layer reads keep; a field that the type does not read must be zero.  */
+static lsnn_status lsnni_options_check(lsnn_ctx *cx, const lsnn_layer_type *type,
+                                       const lsnn_options *o)
+{
+    for (int i = 0; i < LSNNI_FIELDS; i++) {
+        double v = lsnni_field_get(o, &lsnni_fields[i]);
+        if (!(v <= 0 || v >= 0))
+            return lsnni_fail(cx, LSNN_EVALUE, "%s: option %s is not a number", type->name,
+                              lsnni_fields[i].name);
+        if ((v < 0 || v > 0) && strcmp(lsnni_fields[i].name, "keep") != 0 &&
+            !lsnni_listed(type->options, lsnni_fields[i].name))
+            return lsnni_fail(cx, LSNN_EVALUE, "%s has no option %s (it is %g): it reads %s",
+                              type->name, lsnni_fields[i].name, v,
+                              type->options && *type->options ? type->options : "none");
+    }
+    return LSNN_OK;
+}
+
+/* ---- >>layer types: each op as the net sees it -----------------------------------
+   plan: shapes, parameters and counts from the inputs' shapes and the options.
+   forward and backward: the op, on the call's arrays.                        */
+static lsnn_param_spec lsnni_spec(const char *name, int rank, int a, int b, int c, int d)
+{
+    lsnn_param_spec s;
+    memset(&s, 0, sizeof s);
+    s.name = name;
+    s.rank = rank;
+    s.dim[0] = a; s.dim[1] = b; s.dim[2] = c; s.dim[3] = d;
+    s.count = 1;
+    for (int i = 0; i < rank; i++) s.count *= (size_t)s.dim[i];
+    return s;
+}
+
+static int lsnni_inner(lsnn_shape s) { return s.h * s.w; }
+static int lsnni_features(lsnn_shape s) { return s.c * s.h * s.w; }
+
+/* The window of a call, for its number of images.                            */
+static lsnn_status lsnni_window_of(lsnn_ctx *cx, lsnn_window *s, const lsnn_layer_plan *p, int n,
+                                   int k)
+{
+    int pad[4];
+    pad[0] = p->o.pad_top; pad[1] = p->o.pad_left;
+    pad[2] = p->o.pad_bottom; pad[3] = p->o.pad_right;
+    return lsnn_window_set(cx, s, n, p->in[0], k, p->o.kernel_h, p->o.kernel_w, p->o.stride_h,
+                           p->o.stride_w, p->o.padding, pad);
+}
+
+static void lsnni_window_defaults(lsnn_options *o, int stride_h, int stride_w)
+{
+    if (!o->kernel_w) o->kernel_w = o->kernel_h;
+    if (!o->stride_w) o->stride_w = o->stride_h ? o->stride_h : stride_w;
+    if (!o->stride_h) o->stride_h = stride_h;
+}
+
+#define LSNNI_PARAM_OPTIONS "init init_scale lr_factor freeze no_decay "
+#define LSNNI_WINDOW_OPTIONS "kernel_h kernel_w stride_h stride_w padding pad_top pad_left " \
+                             "pad_bottom pad_right "
+
+static lsnn_status lsnni_plan_input(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    (void)cx;
+    p->out = p->in[0];               /* set by lsnn_input                     */
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_plan_conv2d(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_window s;
+    lsnn_param_spec *w = &p->param[0];
+    int taps;
+    lsnni_window_defaults(&p->o, 1, 1);
+    LSNNI_TRY(lsnni_window_of(cx, &s, p, 1, p->o.filters));
+    taps = s.kernel_h * s.kernel_w;
+    p->out.c = s.k; p->out.h = s.oh; p->out.w = s.ow;
+    *w = lsnni_spec("weight", 4, s.k, s.c, s.kernel_h, s.kernel_w);
+    w->fan_in = s.c * taps;
+    w->fan_out = s.k * taps;
+    p->param[1] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
+    p->param[1].no_decay = 1;
+    p->params = p->o.no_bias ? 1 : 2;
+    p->macs = (double)w->count * s.oh * s.ow;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_forward_conv2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->out.c));
+    return lsnn_conv2d_forward(cx, c->y, c->x[0], c->param[0], c->param[1], &s);
+}
+
+static lsnn_status lsnni_backward_conv2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->out.c));
+    return lsnn_conv2d_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
+                                c->param[0], &s, c->add[0]);
+}
+
+static lsnn_status lsnni_plan_local2d(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_window s;
+    lsnn_param_spec *w = &p->param[0];
+    int depth;
+    lsnni_window_defaults(&p->o, 1, 1);
+    LSNNI_TRY(lsnni_window_of(cx, &s, p, 1, p->o.filters));
+    depth = s.c * s.kernel_h * s.kernel_w;
+    p->out.c = s.k; p->out.h = s.oh; p->out.w = s.ow;
+    *w = lsnni_spec("weight", 3, s.oh * s.ow, depth, s.k, 0);
+    w->fan_in = depth;
+    w->fan_out = s.k * s.kernel_h * s.kernel_w;
+    p->param[1] = lsnni_spec("bias", 3, s.k, s.oh, s.ow, 0);
+    p->param[1].no_decay = 1;
+    p->params = p->o.no_bias ? 1 : 2;
+    p->macs = (double)w->count;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_forward_local2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->out.c));
+    return lsnn_local2d_forward(cx, c->y, c->x[0], c->param[0], c->param[1], &s);
+}
+
+static lsnn_status lsnni_backward_local2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->out.c));
+    return lsnn_local2d_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
+                                 c->param[0], &s, c->add[0]);
+}
+
+static lsnn_status lsnni_plan_dense(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    int in = lsnni_features(p->in[0]), out = p->o.filters;
+    LSNNI_TRY(lsnni_dense_sizes(cx, 1, in, out));
+    p->out.c = out; p->out.h = p->out.w = 1;
+    p->param[0] = lsnni_spec("weight", 2, out, in, 0, 0);
+    p->param[0].fan_in = in;
+    p->param[0].fan_out = out;
+    p->param[1] = lsnni_spec("bias", 1, out, 0, 0, 0);
+    p->param[1].no_decay = 1;
+    p->params = p->o.no_bias ? 1 : 2;
+    p->macs = ((double)in + (p->o.no_bias ? 0 : 1)) * out;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_forward_dense(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnn_dense_forward(cx, c->y, c->x[0], c->param[0], c->param[1], c->n,
+                              lsnni_features(c->plan->in[0]), c->plan->out.c);
+}
+
+static lsnn_status lsnni_backward_dense(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnn_dense_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
+                               c->param[0], c->n, lsnni_features(c->plan->in[0]),
+                               c->plan->out.c, c->add[0]);
+}
+
+static lsnn_status lsnni_plan_same(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    (void)cx;
+    p->out = p->in[0];
+    return LSNN_OK;
+}
+
+static size_t lsnni_call_count(const lsnn_call *c)
+{
+    return lsnni_area(c->n, lsnni_features(c->plan->in[0]));
+}
+
+#define LSNNI_ACTIVATION(name, kind)                                                     \
+    static lsnn_status lsnni_forward_##name(lsnn_ctx *cx, lsnn_call *c)                  \
+    {                                                                                    \
+        return lsnn_activation_forward(cx, kind, c->y, c->x[0], lsnni_call_count(c),     \
+                                       c->plan->o.slope);                                \
+    }                                                                                    \
+    static lsnn_status lsnni_backward_##name(lsnn_ctx *cx, lsnn_call *c)                 \
+    {                                                                                    \
+        return lsnn_activation_backward(cx, kind, c->dx[0], c->dy, c->y,                 \
+                                        lsnni_call_count(c), c->plan->o.slope, c->add[0]); \
+    }
+LSNNI_ACTIVATION(relu, LSNN_RELU)
+LSNNI_ACTIVATION(leaky_relu, LSNN_LEAKY_RELU)
+LSNNI_ACTIVATION(sigmoid, LSNN_SIGMOID)
+LSNNI_ACTIVATION(tanh, LSNN_TANH)
+#undef LSNNI_ACTIVATION
+
+static lsnn_status lsnni_plan_leaky_relu(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    if (p->o.slope <= 0 && p->o.slope >= 0) p->o.slope = 0.01;
+    if (!(p->o.slope > 0))
+        return lsnni_fail(cx, LSNN_EVALUE, "leaky_relu: slope %g must be positive", p->o.slope);
+    return lsnni_plan_same(cx, p);
+}
+
+static lsnn_status lsnni_forward_softmax(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_shape s = c->plan->in[0];
+    return lsnn_softmax_forward(cx, c->y, c->x[0], c->n, s.c, lsnni_inner(s));
+}
+
+static lsnn_status lsnni_backward_softmax(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_shape s = c->plan->in[0];
+    return lsnn_softmax_backward(cx, c->dx[0], c->dy, c->y, c->n, s.c, lsnni_inner(s), c->add[0]);
+}
+
+/* kernel 0: the whole map. The stride defaults to the kernel.                */
+static lsnn_status lsnni_plan_pool(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_window s;
+    if (!p->o.kernel_h) {
+        p->o.kernel_h = p->in[0].h;
+        p->o.kernel_w = p->in[0].w;
+    }
+    if (!p->o.kernel_w) p->o.kernel_w = p->o.kernel_h;
+    lsnni_window_defaults(&p->o, p->o.kernel_h, p->o.kernel_w);
+    LSNNI_TRY(lsnni_window_of(cx, &s, p, 1, p->in[0].c));
+    p->out.c = s.k; p->out.h = s.oh; p->out.w = s.ow;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_plan_max_pool(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    LSNNI_TRY(lsnni_plan_pool(cx, p));
+    p->keep_per_image = (size_t)lsnni_features(p->out);    /* room for int32  */
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_forward_max_pool(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->in[0].c));
+    return lsnn_max_pool_forward(cx, c->y, (int32_t *)(void *)c->keep, c->x[0], &s);
+}
+static lsnn_status lsnni_backward_max_pool(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->in[0].c));
+    return lsnn_max_pool_backward(cx, c->dx[0], c->dy, (int32_t *)(void *)c->keep, &s, c->add[0]);
+}
+static lsnn_status lsnni_forward_avg_pool(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->in[0].c));
+    return lsnn_avg_pool_forward(cx, c->y, c->x[0], &s);
+}
+static lsnn_status lsnni_backward_avg_pool(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->in[0].c));
+    return lsnn_avg_pool_backward(cx, c->dx[0], c->dy, &s, c->add[0]);
+}
+static lsnn_status lsnni_forward_sum_pool(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->in[0].c));
+    return lsnn_sum_pool_forward(cx, c->y, c->x[0], &s);
+}
+static lsnn_status lsnni_backward_sum_pool(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->in[0].c));
+    return lsnn_sum_pool_backward(cx, c->dx[0], c->dy, &s, c->add[0]);
+}
+
+static lsnn_status lsnni_plan_dropout(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    if (!(p->o.rate >= 0 && p->o.rate < 1))
+        return lsnni_fail(cx, LSNN_EVALUE, "dropout: rate %g must lie in [0, 1)", p->o.rate);
+    return lsnni_plan_same(cx, p);
+}
+
+static lsnn_status lsnni_forward_dropout(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t count = lsnni_call_count(c);
+    if (c->training)
+        return lsnn_dropout_forward(cx, c->y, c->x[0], c->n, lsnni_features(c->plan->in[0]),
+                                    c->plan->o.rate, &c->rng);
+    if (c->y != c->x[0]) memcpy(c->y, c->x[0], count * sizeof *c->y);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_backward_dropout(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnn_dropout_backward(cx, c->dx[0], c->dy, c->n, lsnni_features(c->plan->in[0]),
+                                 c->plan->o.rate, &c->rng, c->add[0]);
+}
+
+static lsnn_status lsnni_plan_batch_norm(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    int channels = p->in[0].c;
+    if (p->o.eps <= 0 && p->o.eps >= 0) p->o.eps = 1e-5;
+    if (p->o.momentum <= 0 && p->o.momentum >= 0) p->o.momentum = 0.1;
+    if (!(p->o.eps > 0) || !(p->o.momentum > 0 && p->o.momentum <= 1))
+        return lsnni_fail(cx, LSNN_EVALUE, "batch_norm: eps %g must be positive, momentum %g in "
+                          "(0, 1]", p->o.eps, p->o.momentum);
+    p->param[0] = lsnni_spec("gamma", 1, channels, 0, 0, 0);
+    p->param[0].value = 1;
+    p->param[1] = lsnni_spec("beta", 1, channels, 0, 0, 0);
+    p->param[0].no_decay = p->param[1].no_decay = 1;
+    p->params = 2;
+    p->buffer[0] = lsnni_spec("mean", 1, channels, 0, 0, 0);
+    p->buffer[1] = lsnni_spec("variance", 1, channels, 0, 0, 0);
+    p->buffer[1].value = 1;
+    p->buffers = 2;
+    p->keep_fixed = 2 * (size_t)channels;
+    p->macs = (double)lsnni_features(p->in[0]);
+    return lsnni_plan_same(cx, p);
+}
+
+static lsnn_status lsnni_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
+{
+    const lsnn_layer_plan *p = c->plan;
+    lsnn_shape s = p->in[0];
+    if (!c->training)
+        return lsnn_batch_norm_predict(cx, c->y, c->x[0], c->param[0], c->param[1], c->buffer[0],
+                                       c->buffer[1], c->n, s.c, lsnni_inner(s), p->o.eps);
+    return lsnn_batch_norm_forward(cx, c->y, c->keep, c->keep + s.c, c->buffer[0], c->buffer[1],
+                                   c->x[0], c->param[0], c->param[1], c->n, s.c, lsnni_inner(s),
+                                   p->o.momentum, p->o.eps);
+}
+
+static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_shape s = c->plan->in[0];
+    return lsnn_batch_norm_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
+                                    c->param[0], c->keep, c->keep + s.c, c->n, s.c,
+                                    lsnni_inner(s), c->add[0]);
+}
+
+static lsnn_status lsnni_plan_scale(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    p->param[0] = lsnni_spec("scale", 1, p->in[0].c, 0, 0, 0);
+    p->param[0].value = 1;
+    p->param[1] = lsnni_spec("bias", 1, p->in[0].c, 0, 0, 0);
+    p->param[0].no_decay = p->param[1].no_decay = 1;
+    p->params = p->o.no_bias ? 1 : 2;
+    p->macs = (double)lsnni_features(p->in[0]);
+    return lsnni_plan_same(cx, p);
+}
+
+static lsnn_status lsnni_forward_scale(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_shape s = c->plan->in[0];
+    return lsnn_scale_forward(cx, c->y, c->x[0], c->param[0], c->param[1], c->n, s.c,
+                              lsnni_inner(s));
+}
+
+static lsnn_status lsnni_backward_scale(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_shape s = c->plan->in[0];
+    return lsnn_scale_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
+                               c->param[0], c->n, s.c, lsnni_inner(s), c->add[0]);
+}
+
+static lsnn_status lsnni_plan_add(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_shape a = p->in[0], b = p->in[1];
+    if (a.c != b.c || a.h != b.h || a.w != b.w)
+        return lsnni_fail(cx, LSNN_ESHAPE, "add: %dx%dx%d and %dx%dx%d differ", a.c, a.h, a.w,
+                          b.c, b.h, b.w);
+    return lsnni_plan_same(cx, p);
+}
+
+static lsnn_status lsnni_forward_add(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t count = lsnni_call_count(c);
+    LSNNI_TRY(lsnn_rows_copy(cx, c->y, count, c->x[0], count, 1, count, LSNN_SET));
+    return lsnn_rows_copy(cx, c->y, count, c->x[1], count, 1, count, LSNN_ADD);
+}
+
+static lsnn_status lsnni_backward_add(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t count = lsnni_call_count(c);
+    for (int i = 0; i < 2; i++)
+        if (c->dx[i])
+            LSNNI_TRY(lsnn_rows_copy(cx, c->dx[i], count, c->dy, count, 1, count, c->add[i]));
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_plan_concat(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    p->out = p->in[0];
+    for (int i = 1; i < p->inputs; i++) {
+        if (p->in[i].h != p->out.h || p->in[i].w != p->out.w)
+            return lsnni_fail(cx, LSNN_ESHAPE, "concat: input %d is %dx%d, the first %dx%d", i + 1,
+                              p->in[i].h, p->in[i].w, p->out.h, p->out.w);
+        if (p->in[i].c > INT_MAX - p->out.c)
+            return lsnni_fail(cx, LSNN_ESHAPE, "concat: too many channels");
+        p->out.c += p->in[i].c;
+    }
+    return LSNN_OK;
+}
+
+/* Concat forward and backward are one walk over the inputs' places in y.     */
+static lsnn_status lsnni_concat_walk(lsnn_ctx *cx, lsnn_call *c, int backward)
+{
+    size_t out = (size_t)lsnni_features(c->plan->out), at = 0;
+    for (int i = 0; i < c->plan->inputs; i++) {
+        size_t in = (size_t)lsnni_features(c->plan->in[i]);
+        if (!backward)
+            LSNNI_TRY(lsnn_rows_copy(cx, c->y + at, out, c->x[i], in, c->n, in, LSNN_SET));
+        else if (c->dx[i])
+            LSNNI_TRY(lsnn_rows_copy(cx, c->dx[i], in, c->dy + at, out, c->n, in, c->add[i]));
+        at += in;
+    }
+    return LSNN_OK;
+}
+static lsnn_status lsnni_forward_concat(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnni_concat_walk(cx, c, 0);
+}
+static lsnn_status lsnni_backward_concat(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnni_concat_walk(cx, c, 1);
+}
+
+static lsnn_status lsnni_plan_slice(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    if (p->o.first < 0 || p->o.count < 1 || p->o.first > p->in[0].c - p->o.count)
+        return lsnni_fail(cx, LSNN_ESHAPE, "slice: channels [%d, %d + %d) of %d", p->o.first,
+                          p->o.first, p->o.count, p->in[0].c);
+    p->out = p->in[0];
+    p->out.c = p->o.count;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_forward_slice(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_shape s = c->plan->in[0];
+    size_t len = (size_t)lsnni_features(c->plan->out);
+    return lsnn_rows_copy(cx, c->y, len, c->x[0] + lsnni_area(c->plan->o.first, lsnni_inner(s)),
+                          (size_t)lsnni_features(s), c->n, len, LSNN_SET);
+}
+
+static lsnn_status lsnni_backward_slice(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_shape s = c->plan->in[0];
+    size_t len = (size_t)lsnni_features(c->plan->out);
+    if (!c->add[0]) memset(c->dx[0], 0, lsnni_call_count(c) * sizeof *c->dy);
+    return lsnn_rows_copy(cx, c->dx[0] + lsnni_area(c->plan->o.first, lsnni_inner(s)),
+                          (size_t)lsnni_features(s), c->dy, len, c->n, len, LSNN_ADD);
+}
+
+static lsnn_status lsnni_plan_flatten(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    (void)cx;
+    p->out.c = lsnni_features(p->in[0]);
+    p->out.h = p->out.w = 1;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_forward_flatten(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t count = lsnni_call_count(c);
+    if (c->y == c->x[0]) return LSNN_OK;
+    return lsnn_rows_copy(cx, c->y, count, c->x[0], count, 1, count, LSNN_SET);
+}
+
+static lsnn_status lsnni_backward_flatten(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t count = lsnni_call_count(c);
+    if (c->dx[0] == c->dy) return LSNN_OK;
+    return lsnn_rows_copy(cx, c->dx[0], count, c->dy, count, 1, count, c->add[0]);
+}
+
+static lsnn_smoother lsnni_smoother_of(const lsnn_layer_plan *p, int n)
+{
+    lsnn_smoother s;
+    memset(&s, 0, sizeof s);
+    s.n = n;
+    s.rank = p->o.rank;
+    s.k = p->in[0].c / s.rank;
+    s.h = p->in[0].h;
+    s.w = p->in[0].w;
+    s.shape = p->o.smooth_shape;
+    s.normalise = p->o.normalise;
+    s.per_image = p->inputs == 2;
+    s.smooth_bias = p->o.smooth_bias;
+    return s;
+}
+
+static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_smoother s;
+    lsnni_smooth check;
+    int numbers, bias;
+    if (!p->o.rank) p->o.rank = 1;
+    if (p->o.rank < 1 || p->in[0].c % p->o.rank)
+        return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d channels are not a multiple of rank %d",
+                          p->in[0].c, p->o.rank);
+    s = lsnni_smoother_of(p, 1);
+    LSNNI_TRY(lsnni_smooth_plan(cx, &check, &s));
+    numbers = lsnn_smoother_theta(&s);
+    if (s.per_image && lsnni_features(p->in[1]) != numbers * p->in[0].c)
+        return lsnni_fail(cx, LSNN_ESHAPE, "smooth: theta has %d features, %d maps of %d numbers "
+                          "need %d", lsnni_features(p->in[1]), p->in[0].c, numbers,
+                          numbers * p->in[0].c);
+    p->out = p->in[0];
+    p->out.c = s.k;
+    bias = s.per_image ? 0 : 1;      /* parameter 0 is the bias or theta      */
+    p->param[0] = lsnni_spec("theta", 2, p->in[0].c, numbers, 0, 0);
+    p->param[bias] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
+    p->param[0].no_decay = p->param[bias].no_decay = 1;
+    p->params = bias + (p->o.no_bias ? 0 : 1);
+    p->keep_name = "map";
+    p->keep_shape = p->in[0];
+    *(s.per_image ? &p->keep_per_image : &p->keep_fixed) = (size_t)lsnni_features(p->in[0]);
+    return LSNN_OK;
+}
+
+/* Parameters of a smoother in a call: theta may be a node, either may be missing. */
+static int lsnni_smooth_bias_index(const lsnn_call *c)
+{
+    int index = c->plan->inputs == 2 ? 0 : 1;
+    return c->plan->o.no_bias ? -1 : index;
+}
+
+static lsnn_status lsnni_forward_smooth(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_smoother s = lsnni_smoother_of(c->plan, c->n);
+    int bias = lsnni_smooth_bias_index(c);
+    return lsnn_smooth_forward(cx, c->y, c->keep, c->x[0], s.per_image ? c->x[1] : c->param[0],
+                               bias < 0 ? NULL : c->param[bias], &s);
+}
+
+static lsnn_status lsnni_backward_smooth(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_smoother s = lsnni_smoother_of(c->plan, c->n);
+    int bias = lsnni_smooth_bias_index(c);
+    return lsnn_smooth_backward(cx, c->dx[0], s.per_image ? c->dx[1] : c->dparam[0],
+                                bias < 0 ? NULL : c->dparam[bias], c->dy, c->x[0], c->keep,
+                                s.per_image ? c->x[1] : c->param[0],
+                                bias < 0 ? NULL : c->param[bias], &s, c->add[0], c->add[1]);
+}
+
+/* mu ~ U(0.2, 0.8), alpha = beta = 1.5, gamma = 0; a table begins at 1.      */
+static void lsnni_init_smooth(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
+{
+    static const double start[5] = { 0.2, 0.2, 1.5, 1.5, 0 };
+    int is_theta = p->inputs == 1 && i == 0, table = p->o.smooth_shape == LSNN_TABLE;
+    for (size_t j = 0; j < p->param[i].count; j++) {
+        int part = (int)(j % 5);
+        double random = is_theta && !table && part < 2 ? 0.6 * lsnn_rng_uniform(rng) : 0;
+        v[j] = LSNNI_R(!is_theta ? 0 : table ? 1 : start[part] + random);
+    }
+}
+
+static lsnn_status lsnni_plan_loss(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    if (p->o.loss_weight <= 0 && p->o.loss_weight >= 0) p->o.loss_weight = 1;
+    if (p->o.head < 0)
+        return lsnni_fail(cx, LSNN_EVALUE, "loss: head %d is negative", p->o.head);
+    return lsnni_plan_same(cx, p);
+}
+
+static lsnn_status lsnni_forward_cross_entropy(lsnn_ctx *cx, lsnn_call *c)
+{
+    int head = c->plan->o.head;
+    if (!c->labels || head >= c->heads)
+        return lsnni_fail(cx, LSNN_ESHAPE, "cross_entropy: needs label %d of each sample, the "
+                          "batch has %d", head, c->labels ? c->heads : 0);
+    LSNNI_TRY(lsnn_cross_entropy_forward(cx, &c->loss, c->y, c->x[0], c->labels + head, c->heads,
+                                         c->n, lsnni_features(c->plan->in[0])));
+    c->loss *= c->plan->o.loss_weight;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_backward_cross_entropy(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnn_cross_entropy_backward(cx, c->dx[0], c->y, c->labels + c->plan->o.head, c->heads,
+                                       c->n, lsnni_features(c->plan->in[0]),
+                                       c->plan->o.loss_weight, c->add[0]);
+}
+
+static lsnn_status lsnni_forward_mse(lsnn_ctx *cx, lsnn_call *c)
+{
+    int count = lsnni_features(c->plan->in[0]), first = c->plan->o.head;
+    if (!c->targets || first > c->target_count - count)
+        return lsnni_fail(cx, LSNN_ESHAPE, "mse: needs targets %d to %d of each sample, the batch "
+                          "has %d", first, first + count - 1, c->targets ? c->target_count : 0);
+    LSNNI_TRY(lsnn_mse_forward(cx, &c->loss, c->x[0], c->targets + first, c->target_count, c->n,
+                               count));
+    memcpy(c->y, c->x[0], lsnni_call_count(c) * sizeof *c->y);
+    c->loss *= c->plan->o.loss_weight;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_backward_mse(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnn_mse_backward(cx, c->dx[0], c->x[0], c->targets + c->plan->o.head, c->target_count,
+                             c->n, lsnni_features(c->plan->in[0]), c->plan->o.loss_weight,
+                             c->add[0]);
+}
+
+/* name, options, inputs, in_place, output_free, is_loss, plan, forward, backward, init */
+#define LSNNI_PAIR(name) lsnni_forward_##name, lsnni_backward_##name
+#define LSNNI_WEIGHTED LSNNI_PARAM_OPTIONS "no_bias filters "
+static const lsnn_layer_type lsnni_types[] = {
+    { "input", "", 0, 1, 0, 0, 0, lsnni_plan_input, NULL, NULL, NULL },
+    { "conv2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS, 1, 1, 0, 1, 0, lsnni_plan_conv2d,
+      LSNNI_PAIR(conv2d), NULL },
+    { "local2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS, 1, 1, 0, 1, 0, lsnni_plan_local2d,
+      LSNNI_PAIR(local2d), NULL },
+    { "dense", LSNNI_WEIGHTED, 1, 1, 0, 1, 0, lsnni_plan_dense, LSNNI_PAIR(dense), NULL },
+    { "relu", "", 1, 1, 1, 0, 0, lsnni_plan_same, LSNNI_PAIR(relu), NULL },
+    { "leaky_relu", "slope", 1, 1, 1, 0, 0, lsnni_plan_leaky_relu, LSNNI_PAIR(leaky_relu), NULL },
+    { "sigmoid", "", 1, 1, 1, 0, 0, lsnni_plan_same, LSNNI_PAIR(sigmoid), NULL },
+    { "tanh", "", 1, 1, 1, 0, 0, lsnni_plan_same, LSNNI_PAIR(tanh), NULL },
+    { "softmax", "", 1, 1, 0, 0, 0, lsnni_plan_same, LSNNI_PAIR(softmax), NULL },
+    { "max_pool", LSNNI_WINDOW_OPTIONS, 1, 1, 0, 1, 0, lsnni_plan_max_pool,
+      LSNNI_PAIR(max_pool), NULL },
+    { "avg_pool", LSNNI_WINDOW_OPTIONS, 1, 1, 0, 1, 0, lsnni_plan_pool, LSNNI_PAIR(avg_pool),
+      NULL },
+    { "sum_pool", LSNNI_WINDOW_OPTIONS, 1, 1, 0, 1, 0, lsnni_plan_pool, LSNNI_PAIR(sum_pool),
+      NULL },
+    { "dropout", "rate", 1, 1, 1, 1, 0, lsnni_plan_dropout, LSNNI_PAIR(dropout), NULL },
+    { "batch_norm", LSNNI_PARAM_OPTIONS "momentum eps", 1, 1, 0, 1, 0, lsnni_plan_batch_norm,
+      LSNNI_PAIR(batch_norm), NULL },
+    { "scale", LSNNI_PARAM_OPTIONS "no_bias", 1, 1, 0, 1, 0, lsnni_plan_scale, LSNNI_PAIR(scale),
+      NULL },
+    { "add", "", 2, 2, 0, 1, 0, lsnni_plan_add, LSNNI_PAIR(add), NULL },
+    { "concat", "", 1, LSNN_MAX_INPUTS, 0, 1, 0, lsnni_plan_concat, LSNNI_PAIR(concat), NULL },
+    { "slice", "first count", 1, 1, 0, 1, 0, lsnni_plan_slice, LSNNI_PAIR(slice), NULL },
+    { "flatten", "", 1, 1, 1, 1, 0, lsnni_plan_flatten, LSNNI_PAIR(flatten), NULL },
+    { "smooth", "lr_factor freeze no_bias smooth_shape normalise rank smooth_bias", 1, 2, 0, 1, 0,
+      lsnni_plan_smooth, LSNNI_PAIR(smooth), lsnni_init_smooth },
+    { "cross_entropy", "head loss_weight", 1, 1, 0, 0, 1, lsnni_plan_loss,
+      LSNNI_PAIR(cross_entropy), NULL },
+    { "mse", "head loss_weight", 1, 1, 0, 0, 1, lsnni_plan_loss, LSNNI_PAIR(mse), NULL }
+};
+#undef LSNNI_PAIR
+#undef LSNNI_WEIGHTED
+
+static const lsnn_layer_type *lsnni_type(const char *name)
+{
+    for (size_t i = 0; i < sizeof lsnni_types / sizeof lsnni_types[0]; i++)
+        if (strcmp(lsnni_types[i].name, name) == 0) return &lsnni_types[i];
+    return NULL;
+}
+
+/* ---- >>building ------------------------------------------------------------------*/
+LSNN_API lsnn_net *lsnn_net_new(lsnn_ctx *cx)
+{
+    lsnn_net *net = (lsnn_net *)lsnni_alloc(cx, 1, sizeof *net);
+    if (!net) return NULL;
+    net->cx = cx;
+    net->output = -1;
+    return net;
+}
+
+LSNN_API void lsnn_net_free(lsnn_net *net)
+{
+    if (!net) return;
+    for (int i = 0; i < net->nodes; i++) {
+        lsnni_free(net->cx, net->node[i].name);
+        lsnni_free(net->cx, net->node[i].share);
+    }
+    for (int i = 0; i < net->params; i++) lsnni_free(net->cx, net->param[i].name);
+    for (int i = 0; i < net->buffers; i++) lsnni_free(net->cx, net->buffer[i].name);
+    lsnn_work_free(net->work);
+    lsnni_free(net->cx, net->node);
+    lsnni_free(net->cx, net->param);
+    lsnni_free(net->cx, net->buffer);
+    lsnni_free(net->cx, net->value);
+    lsnni_free(net->cx, net->grad);
+    lsnni_free(net->cx, net->state);
+    lsnni_free(net->cx, net);
+}
+
+/* Makes room for one more element in a growing array.                        */
+static lsnn_status lsnni_grow(lsnn_ctx *cx, void **array, int used, int *room, size_t size)
+{
+    void *larger;
+    if (used < *room) return LSNN_OK;
+    larger = lsnni_alloc(cx, 2 * (size_t)*room + 8, size);
+    if (!larger) return LSNN_ENOMEM;
+    if (used) memcpy(larger, *array, (size_t)used * size);
+    lsnni_free(cx, *array);
+    *array = larger;
+    *room = 2 * *room + 8;
+    return LSNN_OK;
+}
+
+LSNN_API int lsnn_net_node(const lsnn_net *net, const char *name)
+{
+    for (int i = 0; i < net->nodes; i++)
+        if (net->node[i].name && strcmp(net->node[i].name, name) == 0) return i;
+    return -1;
+}
+
+/* A name is what can stand in a file: letters, digits and _ - . /            */
+static lsnn_status lsnni_name_node(lsnn_net *net, lsnni_node *v, const char *name)
+{
+    char made[64];
+    int number = 0;
+    if (name) {
+        for (const char *p = name; *p; p++)
+            if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+                  (*p >= '0' && *p <= '9') || strchr("_-./", *p)))
+                return lsnni_fail(net->cx, LSNN_ENAME, "the layer name \"%.60s\" has a character "
+                                  "other than letters, digits and _-./", name);
+        if (!*name || strlen(name) > 200)
+            return lsnni_fail(net->cx, LSNN_ENAME, "a layer name has 1 to 200 characters");
+        if (lsnn_net_node(net, name) >= 0)
+            return lsnni_fail(net->cx, LSNN_ENAME, "two layers are called '%.60s'", name);
+    } else {
+        for (int i = 0; i < net->nodes; i++) number += net->node[i].type == v->type;
+        do snprintf(made, sizeof made, "%.40s%d", v->type->name, ++number);
+        while (lsnn_net_node(net, made) >= 0);
+        if (strcmp(v->type->name, "input") == 0) snprintf(made, sizeof made, "input");
+        name = made;
+    }
+    v->name = lsnni_strdup(net->cx, name);
+    return v->name ? LSNN_OK : LSNN_ENOMEM;
+}
+
+/* Enters one parameter (or buffer) of node v into the table; *index gets its number. */
+static lsnn_status lsnni_enter(lsnn_net *net, lsnni_node *v, int i, int is_buffer, int *index)
+{
+    const lsnn_param_spec *spec = is_buffer ? &v->plan.buffer[i] : &v->plan.param[i];
+    const lsnn_options *o = &v->plan.o;
+    int *used = is_buffer ? &net->buffers : &net->params;
+    size_t length = strlen(v->name) + strlen(spec->name) + 2;
+    size_t *block = is_buffer ? &net->buffer_size : &net->param_size;
+    lsnni_param *p;
+    LSNNI_TRY(lsnni_grow(net->cx, is_buffer ? (void **)&net->buffer : (void **)&net->param, *used,
+                         is_buffer ? &net->buffer_room : &net->param_room, sizeof *p));
+    p = (is_buffer ? net->buffer : net->param) + *used;
+    memset(p, 0, sizeof *p);
+    p->name = (char *)lsnni_alloc(net->cx, length, 1);
+    if (!p->name) return LSNN_ENOMEM;
+    snprintf(p->name, length, "%s.%s", v->name, spec->name);
+    p->spec = *spec;
+    p->at = *block;
+    p->lr_factor = o->freeze ? 0 : o->lr_factor > 0 ? o->lr_factor : 1;
+    p->decay = !spec->no_decay && !o->no_decay;
+    p->owner = net->nodes;
+    p->index = i;
+    *block += (spec->count + 15) / 16 * 16;              /* rows of whole vectors */
+    *index = (*used)++;
+    return LSNN_OK;
+}
+
+/* Parameters of another layer of the same type and shapes.                   */
+static lsnn_status lsnni_share(lsnn_net *net, lsnni_node *v, const char *name)
+{
+    int other = lsnn_net_node(net, name);
+    const lsnni_node *u = other < 0 ? NULL : &net->node[other];
+    if (!u) return lsnni_fail(net->cx, LSNN_ENAME, "share: no layer is called '%.60s'", name);
+    if (u->type != v->type || u->plan.params != v->plan.params)
+        return lsnni_fail(net->cx, LSNN_ESHAPE, "share: '%.60s' is a %s with %d parameters, this is "
+                          "a %s with %d", name, u->type->name, u->plan.params, v->type->name,
+                          v->plan.params);
+    for (int i = 0; i < v->plan.params; i++)
+        for (int d = 0; d < 4; d++)
+            if (u->plan.param[i].dim[d] != v->plan.param[i].dim[d])
+                return lsnni_fail(net->cx, LSNN_ESHAPE, "share: size %d of parameter %s of '%.60s' is "
+                                  "%d, here it is %d", d + 1, v->plan.param[i].name, name,
+                                  u->plan.param[i].dim[d], v->plan.param[i].dim[d]);
+    memcpy(v->param, u->param, sizeof v->param);
+    memcpy(v->buffer, u->buffer, sizeof v->buffer);
+    v->share = lsnni_strdup(net->cx, name);
+    return v->share ? LSNN_OK : LSNN_ENOMEM;
+}
+
+static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int count,
+                               const lsnn_options *o)
+{
+    lsnn_ctx *cx = net->cx;
+    if (count < v->type->min_inputs || count > v->type->max_inputs)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s takes %d to %d inputs, not %d", v->type->name,
+                          v->type->min_inputs, v->type->max_inputs, count);
+    for (int i = 0; i < count; i++) {
+        if (x[i] < 0 || x[i] >= net->nodes)
+            return lsnni_fail(cx, LSNN_EVALUE, "%s: input %d is node %d, there are %d",
+                              v->type->name, i + 1, x[i], net->nodes);
+        if (net->node[x[i]].type->is_loss)
+            return lsnni_fail(cx, LSNN_EVALUE, "%s: input %d is the loss '%.60s', which ends a path",
+                              v->type->name, i + 1, net->node[x[i]].name);
+        v->input[i] = x[i];
+        v->plan.in[i] = net->node[x[i]].plan.out;
+    }
+    v->plan.inputs = count;
+    LSNNI_TRY(lsnni_name_node(net, v, o ? o->name : NULL));
+    cx->where_ = v->name;
+    if (o) v->plan.o = *o;
+    LSNNI_TRY(lsnni_options_check(cx, v->type, &v->plan.o));
+    LSNNI_TRY(v->type->plan(cx, &v->plan));
+    if (v->plan.params > LSNN_MAX_PARAMS || v->plan.buffers > LSNN_MAX_PARAMS)
+        return lsnni_fail(cx, LSNN_EVALUE, "a layer has at most %d parameters and buffers",
+                          LSNN_MAX_PARAMS);
+    if (o && o->share) return lsnni_share(net, v, o->share);
+    for (int i = 0; i < v->plan.params; i++) LSNNI_TRY(lsnni_enter(net, v, i, 0, &v->param[i]));
+    for (int i = 0; i < v->plan.buffers; i++) LSNNI_TRY(lsnni_enter(net, v, i, 1, &v->buffer[i]));
+    return LSNN_OK;
+}
+
+LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x, int count,
+                        const lsnn_options *o)
+{
+    lsnn_status status;
+    lsnni_node *v;
+    int params, buffers;
+    if (!net || net->failed) return -1;
+    net->failed = 1;                 /* until this call has succeeded         */
+    params = net->params;
+    buffers = net->buffers;
+    if (net->built) {
+        lsnni_fail(net->cx, LSNN_ESTATE, "%s: the net is built, no layer can be added", type->name);
+        return -1;
+    }
+    if (lsnni_grow(net->cx, (void **)&net->node, net->nodes, &net->node_room, sizeof *v) != LSNN_OK)
+        return -1;
+    v = net->node + net->nodes;
+    memset(v, 0, sizeof *v);
+    v->type = type;
+    v->alias = -1;
+    status = lsnni_layer(net, v, x, count, o);
+    net->cx->where_ = NULL;
+    if (status != LSNN_OK) {
+        while (net->params > params) lsnni_free(net->cx, net->param[--net->params].name);
+        while (net->buffers > buffers) lsnni_free(net->cx, net->buffer[--net->buffers].name);
+        lsnni_free(net->cx, v->name);
+        lsnni_free(net->cx, v->share);
+        return -1;
+    }
+    v->plan.o.name = v->plan.o.share = NULL;             /* the caller's strings */
+    net->failed = 0;
+    return net->nodes++;
+}
+
+LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w)
+{
+    int size[3], node;
+    if (!net || net->failed) return -1;
+    size[0] = c; size[1] = h; size[2] = w;
+    if (net->nodes) {
+        net->failed = 1;
+        lsnni_fail(net->cx, LSNN_ESTATE, "a net has one input, made first; lsnn_slice parts it");
+        return -1;
+    }
+    if (lsnni_sizes(net->cx, "input", 3, size) != LSNN_OK || (double)c * h * w > INT32_MAX / 4) {
+        net->failed = 1;
+        return -1;
+    }
+    node = lsnn_layer(net, lsnni_type("input"), NULL, 0, NULL);
+    if (node < 0) return -1;
+    net->node[0].plan.out.c = c;
+    net->node[0].plan.out.h = h;
+    net->node[0].plan.out.w = w;
+    return node;
+}
+
+/* The builders below fill in what their positional arguments say.            */
+static lsnn_options lsnni_options(const lsnn_options *o)
+{
+    lsnn_options copy;
+    memset(&copy, 0, sizeof copy);
+    return o ? *o : copy;
+}
+
+static int lsnni_windowed(lsnn_net *net, const char *type, int x, int filters, int kernel,
+                          const lsnn_options *o)
+{
+    lsnn_options all = lsnni_options(o);
+    if (filters) all.filters = filters;
+    if (!all.kernel_h) all.kernel_h = kernel;
+    if (!all.kernel_w) all.kernel_w = kernel;
+    return lsnn_layer(net, lsnni_type(type), &x, 1, &all);
+}
+
+LSNN_API int lsnn_conv2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
+{
+    return lsnni_windowed(net, "conv2d", x, filters, kernel, o);
+}
+LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
+{
+    return lsnni_windowed(net, "local2d", x, filters, kernel, o);
+}
+LSNN_API int lsnn_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o)
+{
+    return lsnni_windowed(net, "dense", x, outputs, 0, o);
+}
+LSNN_API int lsnn_max_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
+{
+    return lsnni_windowed(net, "max_pool", x, 0, kernel, o);
+}
+LSNN_API int lsnn_avg_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
+{
+    return lsnni_windowed(net, "avg_pool", x, 0, kernel, o);
+}
+LSNN_API int lsnn_sum_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
+{
+    return lsnni_windowed(net, "sum_pool", x, 0, kernel, o);
+}
+
+#define LSNNI_PLAIN(name)                                                     \
+    LSNN_API int lsnn_##name(lsnn_net *net, int x, const lsnn_options *o)     \
+    {                                                                         \
+        return lsnn_layer(net, lsnni_type(#name), &x, 1, o);                  \
+    }
+LSNNI_PLAIN(relu)
+LSNNI_PLAIN(leaky_relu)
+LSNNI_PLAIN(sigmoid)
+LSNNI_PLAIN(tanh)
+LSNNI_PLAIN(softmax)
+LSNNI_PLAIN(batch_norm)
+LSNNI_PLAIN(scale)
+LSNNI_PLAIN(flatten)
+LSNNI_PLAIN(cross_entropy)
+LSNNI_PLAIN(mse)
+#undef LSNNI_PLAIN
+
+LSNN_API int lsnn_dropout(lsnn_net *net, int x, double rate, const lsnn_options *o)
+{
+    lsnn_options all = lsnni_options(o);
+    all.rate = rate;
+    return lsnn_layer(net, lsnni_type("dropout"), &x, 1, &all);
+}
+
+LSNN_API int lsnn_add(lsnn_net *net, int a, int b, const lsnn_options *o)
+{
+    int x[2];
+    x[0] = a;
+    x[1] = b;
+    return lsnn_layer(net, lsnni_type("add"), x, 2, o);
+}
+
+LSNN_API int lsnn_concat(lsnn_net *net, const int *x, int count, const lsnn_options *o)
+{
+    return lsnn_layer(net, lsnni_type("concat"), x, count, o);
+}
+
+LSNN_API int lsnn_slice(lsnn_net *net, int x, int first, int count, const lsnn_options *o)
+{
+    lsnn_options all = lsnni_options(o);
+    all.first = first;
+    all.count = count;
+    return lsnn_layer(net, lsnni_type("slice"), &x, 1, &all);
+}
+
+LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
+{
+    int x[2];
+    x[0] = a;
+    x[1] = theta;
+    return lsnn_layer(net, lsnni_type("smooth"), x, theta == LSNN_FREE ? 1 : 2, o);
+}
+
+/* ---- >>memory plan: which array lies where -----------------------------------------
+   A life is an array needed from one time to another; each takes the lowest place
+   that is free for its whole life. Times are node numbers, for gradients counted
+   backwards.                                                                 */
+typedef struct lsnni_life { size_t size, at; int from, to; } lsnni_life;
+
+static size_t lsnni_place_lives(lsnni_life *life, int count)
+{
+    size_t total = 0;
+    for (int i = 0; i < count; i++) {
+        size_t at = 0;
+        int moved = life[i].size > 0;
+        while (moved) {
+            moved = 0;
+            for (int j = 0; j < i; j++) {
+                int meet = life[j].from <= life[i].to && life[i].from <= life[j].to;
+                if (meet && at < life[j].at + life[j].size && life[j].at < at + life[i].size) {
+                    at = life[j].at + life[j].size;
+                    moved = 1;
+                }
+            }
+        }
+        life[i].at = at;
+        if (at + life[i].size > total) total = at + life[i].size;
+    }
+    return total;
+}
+
+/* Numbers of `batch` images of node i, in whole vectors; 0 for the input, which
+   stays in the caller's array.                                               */
+static size_t lsnni_node_size(const lsnn_net *net, int i, int batch)
+{
+    size_t size = (size_t)lsnni_features(net->node[i].plan.out);
+    return i ? (size * (size_t)batch + 15) / 16 * 16 : 0;
+}
+
+/* The node whose memory node i's output lies in.                             */
+static int lsnni_root(const lsnn_net *net, int i)
+{
+    while (net->node[i].alias >= 0) i = net->node[i].alias;
+    return i;
+}
+
+/* Lives 0..nodes-1: outputs; nodes..2*nodes-1: their gradients. Nodes that work in
+   place have none. Outputs of a training net live to its end.                */
+static void lsnni_plan_lives(const lsnn_net *net, lsnni_life *life, int batch, int train)
+{
+    int nodes = net->nodes;
+    for (int i = 0; i < nodes; i++) {
+        const lsnni_node *v = &net->node[i];
+        lsnni_life *y = &life[i], *dy = &life[nodes + i];
+        int root = lsnni_root(net, i), last = LSNNI_MAX(v->last_consumer, i);
+        memset(y, 0, sizeof *y);
+        memset(dy, 0, sizeof *dy);
+        if (train || v->plan.o.keep || i == net->output) last = nodes;
+        if (root == i) {
+            y->size = lsnni_node_size(net, i, batch);
+            y->from = i;
+            y->to = last;
+            if (train && v->needs_grad && !v->type->is_loss) dy->size = y->size;
+            dy->from = -LSNNI_MAX(v->last_consumer, i);
+            dy->to = v->plan.o.keep ? 1 : -i;
+        } else {
+            lsnni_life *ry = &life[root], *rdy = &life[nodes + root];
+            ry->to = LSNNI_MAX(ry->to, last);
+            rdy->from = LSNNI_MIN(rdy->from, -v->last_consumer);
+            if (v->plan.o.keep) rdy->to = 1;
+        }
+    }
+}
+
+/* Who can work in place: a single reader of an array that nobody wants to see
+   again, whose maker does not need it either.                                */
+static void lsnni_plan_graph(lsnn_net *net, int train)
+{
+    for (int i = 0; i < net->nodes; i++) {
+        lsnni_node *v = &net->node[i];
+        for (int j = 0; j < v->plan.params; j++)
+            if (net->param[v->param[j]].lr_factor > 0) v->needs_grad = 1;
+        for (int j = 0; j < v->plan.inputs; j++) {
+            lsnni_node *u = &net->node[v->input[j]];
+            u->consumers++;
+            u->last_consumer = i;
+            if (u->needs_grad) v->needs_grad = 1;
+        }
+    }
+    for (int i = net->nodes - 1; i >= 0; i--) {
+        if (i == net->output) net->node[i].on_path = 1;
+        for (int j = 0; net->node[i].on_path && j < net->node[i].plan.inputs; j++)
+            net->node[net->node[i].input[j]].on_path = 1;
+    }
+    for (int i = 1; i < net->nodes; i++) {
+        lsnni_node *v = &net->node[i];
+        int x = v->plan.inputs == 1 ? v->input[0] : 0;
+        const lsnni_node *u = &net->node[x];
+        if (v->type->in_place && x > 0 && u->consumers == 1 && !u->plan.o.keep &&
+            x != net->output && (!train || u->type->output_free))
+            v->alias = x;
+    }
+}
+
+LSNN_API void lsnn_work_free(lsnn_work *w)
+{
+    if (!w) return;
+    lsnni_free(w->cx, w->y);
+    lsnni_free(w->cx, w->block);
+    lsnni_free(w->cx, w);
+}
+
+static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
+{
+    const lsnn_net *net = w->net;
+    int nodes = net->nodes;
+    size_t total, keep;
+    w->y = (lsnn_real **)lsnni_alloc(w->cx, (size_t)nodes * 4, sizeof *w->y);
+    if (!w->y) return LSNN_ENOMEM;
+    w->dy = w->y + nodes;
+    w->keep = w->dy + nodes;
+    w->written = (char *)(w->keep + nodes);
+    for (int i = 0; i < nodes; i++)
+        if ((double)lsnni_features(net->node[i].plan.out) * w->batch > INT_MAX * 64.0)
+            return lsnni_fail(w->cx, LSNN_ESHAPE, "batches of %d images are too large for layer "
+                              "'%.60s'", w->batch, net->node[i].name);
+    lsnni_plan_lives(net, life, w->batch, w->train);
+    total = lsnni_place_lives(life, nodes);              /* then gradients: their times */
+    keep = lsnni_place_lives(life + nodes, nodes);       /*   are all later       */
+    for (int i = 0; i < nodes; i++) life[nodes + i].at += total;
+    total += keep;
+    for (int i = 0; i < nodes; i++) {
+        const lsnn_layer_plan *p = &net->node[i].plan;
+        life[2 * nodes + i].at = total;
+        total += (p->keep_fixed + p->keep_per_image * (size_t)w->batch + 15) / 16 * 16;
+    }
+    w->block = (lsnn_real *)lsnni_alloc(w->cx, total + 1, sizeof *w->block);
+    if (!w->block) return LSNN_ENOMEM;
+    for (int i = 0; i < nodes; i++) {
+        int root = lsnni_root(net, i);
+        w->y[i] = w->block + life[root].at;
+        w->dy[i] = life[nodes + root].size ? w->block + life[nodes + root].at : NULL;
+        w->keep[i] = w->block + life[2 * nodes + i].at;
+    }
+    return LSNN_OK;
+}
+
+static lsnn_work *lsnni_work_make(lsnn_ctx *cx, const lsnn_net *net, int batch, int train)
+{
+    lsnn_work *w = (lsnn_work *)lsnni_alloc(cx, 1, sizeof *w);
+    lsnni_life *life;
+    lsnn_status s;
+    if (!w) return NULL;
+    w->cx = cx;
+    w->net = net;
+    w->batch = batch;
+    w->train = train;
+    life = (lsnni_life *)lsnni_alloc(cx, 3 * (size_t)net->nodes, sizeof *life);
+    s = life ? lsnni_work_fill(w, life) : LSNN_ENOMEM;
+    lsnni_free(cx, life);
+    if (s == LSNN_OK) return w;
+    lsnn_work_free(w);
+    return NULL;
+}
+
+LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch)
+{
+    if (!net->built || batch < 1) {
+        lsnni_fail(cx, net->built ? LSNN_EVALUE : LSNN_ESTATE, "lsnn_work_new: the net is %s, "
+                   "the batch is %d", net->built ? "built" : "not built", batch);
+        return NULL;
+    }
+    return lsnni_work_make(cx, net, batch, 0);
+}
+
+/* First values: weights by He (normal, variance 2 / fan_in) or Glorot (uniform,
+   variance 2 / (fan_in + fan_out)), the rest as the layer says.              */
+static void lsnni_init_param(const lsnn_net *net, const lsnni_param *p, lsnn_real *v)
+{
+    const lsnni_node *owner = &net->node[p->owner];
+    lsnn_rng r = lsnn_rng_at(net->seed, "init", p->name, 0, 0);
+    lsnn_init kind = owner->plan.o.init;
+    double scale = owner->plan.o.init_scale > 0 ? owner->plan.o.init_scale : 1;
+    double he = sqrt(2.0 / LSNNI_MAX(1, p->spec.fan_in));
+    double glorot = sqrt(6.0 / LSNNI_MAX(1, p->spec.fan_in + p->spec.fan_out));
+    if (owner->type->init) {
+        owner->type->init(&owner->plan, p->index, v, &r);
+        return;
+    }
+    for (size_t i = 0; i < p->spec.count; i++) {
+        double d = p->spec.value;
+        if (p->spec.fan_in > 0 && kind == LSNN_INIT_HE) d = scale * he * lsnn_rng_normal(&r);
+        else if (p->spec.fan_in > 0 && kind == LSNN_INIT_GLOROT)
+            d = scale * glorot * (2 * lsnn_rng_uniform(&r) - 1);
+        v[i] = LSNNI_R(d);
+    }
+}
+
+LSNN_API void lsnn_net_set_output(lsnn_net *net, int node)
+{
+    if (net && !net->built && node >= 0 && node < net->nodes) net->output = node;
+}
+
+LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
+{
+    lsnn_ctx *cx = net ? net->cx : NULL;
+    if (!net) return LSNN_ENOMEM;
+    if (net->failed)
+        return lsnni_fail(cx, LSNN_ESTATE, "lsnn_net_build: a layer could not be made");
+    if (net->built || net->nodes < 2)
+        return lsnni_fail(cx, LSNN_ESTATE, "lsnn_net_build: %s", net->built ?
+                          "the net is built already" : "the net has no layers");
+    net->batch = d && d->batch ? d->batch : 64;
+    net->seed = d ? d->seed : 0;
+    net->predict_only = d ? d->predict_only : 0;
+    if (net->batch < 1)
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_net_build: batch %d", net->batch);
+    for (int i = 0; i < net->nodes && net->output < 0; i++)
+        if (net->node[i].type->is_loss) net->output = net->node[i].input[0];
+    if (net->output < 0) net->output = net->nodes - 1;
+    net->value = (lsnn_real *)lsnni_alloc(cx, net->param_size + 1, sizeof *net->value);
+    net->state = (lsnn_real *)lsnni_alloc(cx, net->buffer_size + 1, sizeof *net->state);
+    if (!net->predict_only)
+        net->grad = (lsnn_real *)lsnni_alloc(cx, net->param_size + 1, sizeof *net->grad);
+    if (!net->value || !net->state || (!net->predict_only && !net->grad)) goto fail;
+    for (int i = 0; i < net->params; i++)
+        lsnni_init_param(net, &net->param[i], net->value + net->param[i].at);
+    for (int i = 0; i < net->buffers; i++)
+        for (size_t j = 0; j < net->buffer[i].spec.count; j++)
+            net->state[net->buffer[i].at + j] = LSNNI_R(net->buffer[i].spec.value);
+    lsnni_plan_graph(net, !net->predict_only);
+    net->work = lsnni_work_make(cx, net, net->batch, !net->predict_only);
+    if (!net->work) goto fail;
+    net->built = 1;
+    return LSNN_OK;
+fail:
+    net->failed = 1;
+    return cx->status;
+}
+
+LSNN_API size_t lsnn_net_params(const lsnn_net *net)
+{
+    size_t total = 0;
+    for (int i = 0; i < net->params; i++) total += net->param[i].spec.count;
+    return total;
+}
+
+LSNN_API double lsnn_net_macs(const lsnn_net *net)
+{
+    double total = 0;
+    for (int i = 0; i < net->nodes; i++) total += net->node[i].plan.macs;
+    return total;
+}
+
+LSNN_API lsnn_shape lsnn_net_shape(const lsnn_net *net, int node)
+{
+    lsnn_shape none = { 0, 0, 0 };
+    return net && node >= 0 && node < net->nodes ? net->node[node].plan.out : none;
+}
+
+LSNN_API int lsnn_net_output(const lsnn_net *net) { return net->output; }
+
+LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
+{
+    fprintf(out, "%-18s %-14s %-16s %12s %14s\n", "layer", "type", "output", "parameters",
+            "multiply-adds");
+    for (int i = 0; i < net->nodes; i++) {
+        const lsnni_node *v = &net->node[i];
+        size_t count = 0;
+        char shape[48], note[96];
+        for (int j = 0; j < v->plan.params; j++) count += v->plan.param[j].count;
+        snprintf(shape, sizeof shape, "%d x %d x %d", v->plan.out.c, v->plan.out.h, v->plan.out.w);
+        note[0] = 0;
+        if (v->share) snprintf(note, sizeof note, "  (parameters of %.60s)", v->share);
+        else if (v->alias >= 0) snprintf(note, sizeof note, "  (in place)");
+        fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f%s\n", v->name, v->type->name, shape,
+                v->share ? 0.0 : (double)count, v->plan.macs, note);
+    }
+    fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f\n", "total", "", "", (double)lsnn_net_params(net),
+            lsnn_net_macs(net));
+}
+
+/* ---- >>running -------------------------------------------------------------------*/
+static void lsnni_call_fill(lsnn_call *c, lsnn_work *w, int i, const lsnn_batch *b, int training)
+{
+    const lsnn_net *net = w->net;
+    const lsnni_node *v = &net->node[i];
+    memset(c, 0, sizeof *c);
+    c->plan = &v->plan;
+    c->n = b->n;
+    c->training = training;
+    for (int j = 0; j < v->plan.inputs; j++)
+        c->x[j] = v->input[j] == 0 ? b->x : w->y[v->input[j]];
+    c->y = w->y[i];
+    c->keep = w->keep[i];
+    for (int j = 0; j < v->plan.params; j++)
+        c->param[j] = net->value + net->param[v->param[j]].at;
+    for (int j = 0; j < v->plan.buffers; j++)
+        c->buffer[j] = net->state + net->buffer[v->buffer[j]].at;
+    c->labels = b->labels;
+    c->heads = b->heads;
+    c->targets = b->targets;
+    c->target_count = b->target_count;
+    c->rng = lsnn_rng_at(net->seed, v->type->name, v->name, b->step, 0);
+}
+
+/* All nodes, or those the output needs if there are no labels and no targets. */
+static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int training,
+                                      double *loss)
+{
+    const lsnn_net *net = w->net;
+    double total = 0;
+    if (b->n < 1 || b->n > w->batch)
+        return lsnni_fail(w->cx, LSNN_ESHAPE, "forward: %d images, the net was built for 1 to %d",
+                          b->n, w->batch);
+    w->ready = 0;
+    for (int i = 1; i < net->nodes; i++) {
+        const lsnni_node *v = &net->node[i];
+        lsnn_status s;
+        lsnn_call c;
+        if (!v->on_path && !b->labels && !b->targets) continue;
+        lsnni_call_fill(&c, w, i, b, training);
+        w->cx->where_ = v->name;
+        s = v->type->forward(w->cx, &c);
+        w->cx->where_ = NULL;
+        if (s != LSNN_OK) return s;
+        total += c.loss;
+    }
+    w->n = b->n;
+    w->last = *b;
+    if (loss) *loss = total;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int training,
+                                  double *loss)
+{
+    if (!net->built)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_forward: call lsnn_net_build first");
+    if (training && net->predict_only)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_forward: the net was built to predict only");
+    LSNNI_TRY(lsnni_work_forward(net->work, b, training, loss));
+    net->work->ready = training;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_backward(lsnn_net *net)
+{
+    lsnn_work *w = net->work;
+    if (!net->built || !w->ready)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_backward: call lsnn_forward with training = 1 "
+                          "first");
+    memset(w->written, 0, (size_t)net->nodes);
+    for (int i = net->nodes - 1; i > 0; i--) {
+        const lsnni_node *v = &net->node[i];
+        lsnn_status s;
+        lsnn_call c;
+        /* nothing to do above the parameters, or where no loss depends on it */
+        if (!v->needs_grad || (!v->type->is_loss && !w->written[i])) continue;
+        lsnni_call_fill(&c, w, i, &w->last, 1);
+        c.dy = w->dy[i];
+        for (int j = 0; j < v->plan.inputs; j++) {
+            int x = v->input[j];
+            if (!net->node[x].needs_grad) continue;
+            c.dx[j] = w->dy[x];
+            c.add[j] = w->written[x] ? LSNN_ADD : LSNN_SET;
+            w->written[x] = 1;
+        }
+        for (int j = 0; j < v->plan.params; j++)
+            if (net->param[v->param[j]].lr_factor > 0)
+                c.dparam[j] = net->grad + net->param[v->param[j]].at;
+        w->cx->where_ = v->name;
+        s = v->type->backward(w->cx, &c);
+        w->cx->where_ = NULL;
+        if (s != LSNN_OK) return s;
+    }
+    return LSNN_OK;
+}
+
+LSNN_API void lsnn_zero_grad(lsnn_net *net)
+{
+    if (net->grad) memset(net->grad, 0, net->param_size * sizeof *net->grad);
+}
+
+LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, lsnn_real *y)
+{
+    const lsnn_net *net = w->net;
+    size_t in = (size_t)lsnni_features(net->node[0].plan.out);
+    size_t out = (size_t)lsnni_features(net->node[net->output].plan.out);
+    lsnn_batch b;
+    memset(&b, 0, sizeof b);
+    if (n < 1) return lsnni_fail(w->cx, LSNN_ESHAPE, "predict: %d images", n);
+    for (int i = 0; i < n; i += b.n) {
+        b.n = LSNNI_MIN(w->batch, n - i);
+        b.x = x + (size_t)i * in;
+        LSNNI_TRY(lsnni_work_forward(w, &b, 0, NULL));
+        memcpy(y + (size_t)i * out, w->y[net->output], (size_t)b.n * out * sizeof *y);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_predict(lsnn_net *net, const lsnn_real *x, int n, lsnn_real *y)
+{
+    if (!net->built)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_predict: call lsnn_net_build first");
+    return lsnn_work_predict(net->work, x, n, y);
+}
+
+/* ---- >>names: reading and writing anything -----------------------------------------*/
+typedef struct lsnni_view { lsnn_real *v; int rank, dim[4]; size_t count; } lsnni_view;
+
+static void lsnni_view_set(lsnni_view *a, lsnn_real *v, int rank, const int *dim)
+{
+    a->v = v;
+    a->rank = rank;
+    a->count = 1;
+    for (int i = 0; i < 4; i++) {
+        a->dim[i] = i < rank ? dim[i] : 1;
+        a->count *= (size_t)a->dim[i];
+    }
+}
+
+static int lsnni_find_param(const lsnni_param *p, int count, const char *name)
+{
+    for (int i = 0; i < count; i++) if (strcmp(p[i].name, name) == 0) return i;
+    return -1;
+}
+
+/* An output of the last forward, its gradient, or a kept array of node i.    */
+static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_grad, int is_keep)
+{
+    const lsnni_node *v = &net->node[i];
+    lsnn_work *w = net->work;
+    lsnn_shape s = is_keep ? v->plan.keep_shape : v->plan.out;
+    int dim[4], fixed = is_keep && v->plan.keep_fixed;
+    lsnn_real *data = is_keep ? w->keep[i] : is_grad ? w->dy[i] : w->y[i];
+    dim[0] = w->n; dim[1] = s.c; dim[2] = s.h; dim[3] = s.w;
+    if (!w->n)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' has no output before a forward", v->name);
+    if (!is_keep)
+        for (int j = i + 1; j < net->nodes; j++)
+            if (net->node[j].alias == i)
+                return lsnni_fail(net->cx, LSNN_ESTATE, "the output of '%.60s' was overwritten in place "
+                                  "by '%.60s': set its option keep", v->name, net->node[j].name);
+    if (!is_keep && (i == 0 || (!w->train && !v->plan.o.keep && i != net->output) ||
+                     (is_grad && (!data || !v->plan.o.keep))))
+        return lsnni_fail(net->cx, LSNN_ESTATE, "%s of '%.60s' is not kept: set its option keep",
+                          is_grad ? "the gradient" : "the output", v->name);
+    lsnni_view_set(a, data, fixed ? 3 : 4, fixed ? dim + 1 : dim);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_view_find(lsnn_net *net, lsnni_view *a, const char *name)
+{
+    int is_grad = strncmp(name, "grad:", 5) == 0, i;
+    const char *rest = name + (is_grad ? 5 : 0), *dot = strrchr(rest, '.');
+    if (!net->built)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s: call lsnn_net_build first", name);
+    i = lsnni_find_param(net->param, net->params, rest);
+    if (i >= 0 && is_grad && !net->grad)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s: the net was built to predict only", name);
+    if (i >= 0) {
+        const lsnni_param *p = &net->param[i];
+        lsnni_view_set(a, (is_grad ? net->grad : net->value) + p->at, p->spec.rank, p->spec.dim);
+        return LSNN_OK;
+    }
+    i = is_grad ? -1 : lsnni_find_param(net->buffer, net->buffers, rest);
+    if (i >= 0) {
+        const lsnni_param *p = &net->buffer[i];
+        lsnni_view_set(a, net->state + p->at, p->spec.rank, p->spec.dim);
+        return LSNN_OK;
+    }
+    i = lsnn_net_node(net, rest);
+    if (i >= 0) return lsnni_view_node(net, a, i, is_grad, 0);
+    for (i = 0; i < net->nodes && dot; i++) {
+        const lsnni_node *v = &net->node[i];
+        size_t n = (size_t)(dot - rest);
+        if (v->plan.keep_name && strcmp(dot + 1, v->plan.keep_name) == 0 &&
+            strlen(v->name) == n && strncmp(v->name, rest, n) == 0)
+            return lsnni_view_node(net, a, i, 0, 1);
+    }
+    return lsnni_fail(net->cx, LSNN_ENAME, "the net has no parameter, buffer or layer '%.80s'", name);
+}
+
+LSNN_API lsnn_status lsnn_net_dims(lsnn_net *net, const char *name, int *rank, int dim[4])
+{
+    lsnni_view a;
+    LSNNI_TRY(lsnni_view_find(net, &a, name));
+    if (rank) *rank = a.rank;
+    if (dim) memcpy(dim, a.dim, sizeof a.dim);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_view_count(lsnn_net *net, lsnni_view *a, const char *name, size_t count)
+{
+    LSNNI_TRY(lsnni_view_find(net, a, name));
+    if (count != a->count)
+        return lsnni_fail(net->cx, LSNN_ESHAPE, "%.80s has %.0f numbers, not %.0f", name,
+                          (double)a->count, (double)count);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_net_get(lsnn_net *net, const char *name, lsnn_real *v, size_t count)
+{
+    lsnni_view a;
+    LSNNI_TRY(lsnni_view_count(net, &a, name, count));
+    memcpy(v, a.v, count * sizeof *v);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_real *v,
+                                  size_t count)
+{
+    lsnni_view a;
+    LSNNI_TRY(lsnni_view_count(net, &a, name, count));
+    memcpy(a.v, v, count * sizeof *v);
+    return LSNN_OK;
+}
+
+LSNN_API const char *lsnn_net_param_name(const lsnn_net *net, int kind, int i, size_t *count)
+{
+    const lsnni_param *p = kind ? net->buffer : net->param;
+    if (i < 0 || i >= (kind ? net->buffers : net->params)) return NULL;
+    if (count) *count = p[i].spec.count;
+    return p[i].name;
+}
+
+
+/* ============================================================================
+   >>files  FILES
+   A .safetensors file:  u64 N, little-endian | N bytes of JSON | the data
+     {"__metadata__":{"key":"text"},
+      "conv1.weight":{"dtype":"F32","shape":[8,1,5,5],"data_offsets":[0,800]}}
+   Offsets count from the first byte of data. A reader of files from strangers
+   believes nothing: see lsnni_header_* and lsnni_spans_check.
+   ==========================================================================*/
+
+/* ---- >>durable: the one seam to the system under the files -------------------
+   ISO C can write a file, but neither make it survive a power cut (fsync of the
+   file before the rename, of its folder after it) nor, on Windows, rename over
+   an old one. POSIX can. Under -std=c99 its headers still exist and declare
+   open, close and stat, but glibc and musl hide fileno and fsync. Where the
+   POSIX level in force may hide them they are declared here, by POSIX's own
+   prototypes: to declare a function twice with the same type is valid C, so
+   nothing breaks where they were visible after all. In C++ the same type
+   includes noexcept, for which glibc's word is __THROW; elsewhere C++ compilers
+   see them anyway. The parentheses keep macros of these names away.
+   Each function returns 0, or -1 with the reason in errno.                   */
+#if defined(_WIN32)
+#include <io.h>
+#ifdef __cplusplus
+extern "C"
+#else
+extern
+#endif
+__declspec(dllimport) int __stdcall MoveFileExA(const char *from, const char *to,
+                                                unsigned long flags);
+
+static int lsnni_stream_sync(FILE *f) { return _commit(_fileno(f)); }
+
+static int64_t lsnni_stream_size(FILE *f)
+{
+    return _fseeki64(f, 0, SEEK_END) != 0 ? -1 : (int64_t)_ftelli64(f);
+}
+
+static int lsnni_replaceable(const char *path) { (void)path; return 0; }
+
+/* The folder needs no sync: flag 8 (write through) waits for the rename.     */
+static int lsnni_folder_open(const char *folder) { (void)folder; return 0; }
+static int lsnni_folder_close(int folder, int sync) { (void)folder; (void)sync; return 0; }
+
+static int lsnni_rename_over(const char *from, const char *to)
+{
+    if (MoveFileExA(from, to, 1 | 8)) return 0;    /* replace what is there    */
+    errno = EACCES;                  /* the usual reason: somebody has it open */
+    return -1;
+}
+#else
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#if !defined(_POSIX_C_SOURCE) || _POSIX_C_SOURCE < 200112L
+#  if defined(__cplusplus) && defined(__GLIBC__)
+extern "C" int (fileno)(FILE *stream) __THROW;
+extern "C" int (fsync)(int descriptor);
+#  elif !defined(__cplusplus)
+extern int (fileno)(FILE *stream);
+extern int (fsync)(int descriptor);
+#  endif
+#endif
+
+static int lsnni_sync(int descriptor)
+{
+    int result;
+#ifdef F_FULLFSYNC                   /* macOS: fsync stops at the disk's cache */
+    if (fcntl(descriptor, F_FULLFSYNC) == 0) return 0;
+#endif
+    do { result = fsync(descriptor); } while (result != 0 && errno == EINTR);
+    return result;
+}
+
+static int lsnni_stream_sync(FILE *f) { return lsnni_sync(fileno(f)); }
+
+static int64_t lsnni_stream_size(FILE *f)
+{
+    return fseek(f, 0, SEEK_END) != 0 ? -1 : (int64_t)ftell(f);
+}
+
+/* A rename would put a file in the place of a device (/dev/null, for root).  */
+static int lsnni_replaceable(const char *path)
+{
+    struct stat there;
+    if (stat(path, &there) != 0 || S_ISREG(there.st_mode)) return 0;
+    errno = S_ISDIR(there.st_mode) ? EISDIR : EINVAL;
+    return -1;
+}
+
+static int lsnni_folder_open(const char *folder) { return open(folder, O_RDONLY); }
+
+static int lsnni_folder_close(int folder, int sync)
+{
+    int result = sync ? lsnni_sync(folder) : 0, why = errno;
+    close(folder);
+    errno = why;
+    return result != 0 && why == EINVAL ? 0 : result;   /* EINVAL: has nothing to sync */
+}
+
+static int lsnni_rename_over(const char *from, const char *to) { return rename(from, to); }
+#endif
+
+/* ---- >>replace: write a whole file or none -----------------------------------*/
+
+/* The end of a path, so that what follows it fits into the message.          */
+static const char *lsnni_path_end(const char *path)
+{
+    size_t n = strlen(path);
+    return n > 200 ? path + n - 200 : path;
+}
+
+/* The folder of path into folder, which has room for path and "." at least.  */
+static void lsnni_folder_of(char *folder, const char *path)
+{
+    size_t n = strlen(path);
+#ifdef _WIN32
+    while (n && path[n - 1] != '/' && path[n - 1] != '\\') n--;
+#else
+    while (n && path[n - 1] != '/') n--;
+#endif
+    memcpy(folder, n ? path : ".", n ? n : 1);
+    folder[n ? n : 1] = 0;
+}
+
+/* Fills f (PATH.tmp) and closes it. NULL, or the step that failed, with
+   the status in *s and the reason in errno.                                  */
+static const char *lsnni_replace_write(lsnn_ctx *cx, FILE *f, lsnn_status *s,
+                                       lsnn_status (*fill)(lsnn_ctx *cx, FILE *f, void *user),
+                                       void *user)
+{
+    const char *failed = NULL;
+    int why;
+    *s = fill(cx, f, user);
+    if (*s != LSNN_OK || ferror(f) || fflush(f) != 0) failed = "writing";
+    else if (lsnni_stream_sync(f) != 0) failed = "syncing";
+    why = errno;
+    if (fclose(f) != 0 && !failed) { failed = "closing"; why = errno; }
+    errno = why;
+    if (failed && *s == LSNN_OK) *s = LSNN_EIO;
+    return failed;
+}
+
+/* Moves tmp over path and syncs their folder. The folder is opened first: where
+   that fails, nothing has changed yet. *moved: tmp has become path.          */
+static const char *lsnni_replace_move(const char *tmp, const char *path, const char *folder,
+                                      int *moved)
+{
+    const char *failed = NULL;
+    int descriptor = lsnni_folder_open(folder);
+    if (descriptor < 0) return "opening its folder";
+    *moved = lsnni_rename_over(tmp, path) == 0;
+    if (!*moved) failed = "renaming";
+    if (lsnni_folder_close(descriptor, *moved) != 0) failed = "syncing its folder";
+    return failed;
+}
+
+/* Puts at path what `fill` writes: into PATH.tmp first, which is synced and
+   renamed, so that a crash at any moment leaves the old file or the new one.
+   fill returns EIO, and needs no message, as soon as a stream call fails.   */
+static lsnn_status lsnni_file_replace(lsnn_ctx *cx, const char *path,
+                                      lsnn_status (*fill)(lsnn_ctx *cx, FILE *f, void *user),
+                                      void *user)
+{
+    size_t n = strlen(path);
+    char *tmp = (char *)lsnni_alloc(cx, 2, n + 5), *folder;
+    const char *failed = NULL;
+    lsnn_status s = LSNN_EIO;
+    FILE *f = NULL;
+    int moved = 0;
+    if (!tmp) return LSNN_ENOMEM;
+    memcpy(tmp, path, n);
+    memcpy(tmp + n, ".tmp", 5);
+    folder = tmp + n + 5;
+    lsnni_folder_of(folder, path);
+    if (lsnni_replaceable(path) != 0) failed = "replacing what is there";
+    else if (!(f = fopen(tmp, "wb"))) failed = "creating its .tmp file";
+    else failed = lsnni_replace_write(cx, f, &s, fill, user);
+    if (!failed) failed = lsnni_replace_move(tmp, path, folder, &moved);
+    if (!failed) s = LSNN_OK;
+    else {
+        if (s == LSNN_OK) s = LSNN_EIO;
+        lsnni_fail(cx, s, moved ? "%s: written, but %s failed: %s; a power cut may undo it"
+                                : "%s: not written: %s failed: %s; what was there is unchanged",
+                   lsnni_path_end(path), failed, strerror(errno));
+        if (f && !moved) remove(tmp);
+    }
+    lsnni_free(cx, tmp);
+    return s;
+}
+
+/* ---- >>text: UTF-8 and names -------------------------------------------------*/
+
+/* Bytes of the character at text: 1 to 4, or 0 if it is not valid UTF-8.     */
+static int lsnni_utf8_length(const char *text)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    int n = s[0] < 0xE0 ? 2 : s[0] < 0xF0 ? 3 : 4;
+    if (s[0] < 0x80) return 1;
+    if (s[0] < 0xC2 || s[0] > 0xF4) return 0;
+    for (int i = 1; i < n; i++) if ((s[i] & 0xC0) != 0x80) return 0;
+    if ((s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xF0 && s[1] < 0x90)) return 0; /* too long */
+    if (s[0] == 0xED && s[1] > 0x9F) return 0;     /* half of a surrogate pair */
+    if (s[0] == 0xF4 && s[1] > 0x8F) return 0;     /* above U+10FFFF           */
+    return n;
+}
+
+/* Writes code point c, returns the place behind it.                          */
+static char *lsnni_utf8_put(char *out, uint32_t c)
+{
+    int more = c < 0x80 ? 0 : c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+    static const unsigned lead[4] = {0, 0xC0, 0xE0, 0xF0};
+    *out++ = (char)(lead[more] | (c >> (6*more)));
+    while (more-- > 0) *out++ = (char)(0x80 | ((c >> (6*more)) & 0x3F));
+    return out;
+}
+
+/* A name from a file, fit for a terminal.                                    */
+static const char *lsnni_shown(char shown[64], const char *name)
+{
+    size_t n = 0;
+    for (; name[n] && n < 63; n++)
+        shown[n] = (unsigned char)name[n] < 32 || name[n] == 127 ? '?' : name[n];
+    shown[n] = 0;
+    return shown;
+}
+
+static int lsnni_compare_names(const void *a, const void *b)
+{
+    const char *left, *right;
+    memcpy(&left, a, sizeof left);
+    memcpy(&right, b, sizeof right);
+    return strcmp(left, right);
+}
+
+/* Sorts names; one that occurs twice, or NULL.                               */
+static const char *lsnni_twice(const char **names, int count)
+{
+    if (count > 1) qsort((void *)names, (size_t)count, sizeof *names, lsnni_compare_names);
+    for (int i = 1; i < count; i++)
+        if (strcmp(names[i - 1], names[i]) == 0) return names[i];
+    return NULL;
+}
+
+/* No name may occur twice among the tensors, no key among the metas.         */
+static lsnn_status lsnni_names_check(lsnn_ctx *cx, lsnn_status bad, const char *path,
+                                     const lsnn_tensor *t, int tensors, const lsnn_pair *meta,
+                                     int metas)
+{
+    const char **names = (const char **)lsnni_alloc(cx, (size_t)LSNNI_MAX(tensors, metas),
+                                                    sizeof *names), *twice;
+    lsnn_status s = LSNN_OK;
+    char shown[64];
+    if (!names) return LSNN_ENOMEM;
+    for (int i = 0; i < tensors; i++) names[i] = t[i].name;
+    if ((twice = lsnni_twice(names, tensors)) != NULL)
+        s = lsnni_fail(cx, bad, "%s: two tensors are named '%s'", path,
+                       lsnni_shown(shown, twice));
+    for (int i = 0; i < metas; i++) names[i] = meta[i].key;
+    if (s == LSNN_OK && (twice = lsnni_twice(names, metas)) != NULL)
+        s = lsnni_fail(cx, bad, "%s: __metadata__ has the key '%s' twice", path,
+                       lsnni_shown(shown, twice));
+    lsnni_free(cx, (void *)names);
+    return s;
+}
+
+/* ---- >>json: just as much of it as a header may contain ----------------------
+   The header is a tree of fixed depth (header, tensor or metadata, list), so a
+   function a level reads it, and deeper nesting is a wrong character like any
+   other. The text ends in a 0, which is no valid character anywhere: that is
+   why nothing below asks where the end is.                                   */
+enum { LSNNI_HEADER_MAX = 100000000 };     /* bytes: safetensors' own limit     */
+
+typedef struct lsnni_span {          /* where a tensor lies in the file       */
+    uint64_t begin, end;             /* bytes from the start of the data      */
+    size_t width;                    /* bytes a number: 4 or 8                */
+    int tensor;
+} lsnni_span;
+
+typedef struct lsnni_header {
+    lsnn_ctx *cx;
+    const char *path;                /* for messages                          */
+    FILE *stream;
+    uint64_t data_bytes;             /* what the file has behind its header   */
+    char *text, *at;
+    const char *tensor;              /* the one that is being read, or NULL   */
+    lsnni_span *span;                /* one a tensor                          */
+    int tensors_max, metas_max;
+} lsnni_header;
+
+LSNNI_PRINTF(2, 3)
+static lsnn_status lsnni_header_fail(const lsnni_header *h, const char *format, ...)
+{
+    char rule[200], shown[64];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(rule, sizeof rule, format, list);
+    va_end(list);
+    if (h->tensor)
+        return lsnni_fail(h->cx, LSNN_EFORMAT, "%s: tensor '%s': %s", h->path,
+                          lsnni_shown(shown, h->tensor), rule);
+    return lsnni_fail(h->cx, LSNN_EFORMAT, "%s: %s", h->path, rule);
+}
+
+static void lsnni_json_space(lsnni_header *h)
+{
+    while (*h->at == ' ' || *h->at == '\t' || *h->at == '\n' || *h->at == '\r') h->at++;
+}
+
+/* Takes the character c if it is the next one.                               */
+static int lsnni_json_take(lsnni_header *h, char c)
+{
+    lsnni_json_space(h);
+    if (*h->at != c) return 0;
+    h->at++;
+    return 1;
+}
+
+static lsnn_status lsnni_json_expect(lsnni_header *h, char c)
+{
+    if (lsnni_json_take(h, c)) return LSNN_OK;
+    return lsnni_header_fail(h, "header is not valid: byte %d should be '%c'",
+                             (int)(h->at - h->text), c);
+}
+
+/* Is there another member or element? *more says so; `last` ends the list.   */
+static lsnn_status lsnni_json_more(lsnni_header *h, int first, char last, int *more)
+{
+    *more = first ? !lsnni_json_take(h, last) : lsnni_json_take(h, ',');
+    return first || *more ? LSNN_OK : lsnni_json_expect(h, last);
+}
+
+/* 4 hexadecimal digits at text; a number above 0xFFFF if they are not.       */
+static uint32_t lsnni_json_hex(const char *text)
+{
+    uint32_t value = 0;
+    for (int i = 0; i < 4; i++) {
+        static const char digits[] = "0123456789abcdef0123456789ABCDEF";
+        const char *d = text[i] ? strchr(digits, text[i]) : NULL;
+        if (!d) return 0x10000;
+        value = value << 4 | ((uint32_t)(d - digits) & 15);
+    }
+    return value;
+}
+
+/* Decodes the escape at h->at (a backslash) to *out and moves both on.       */
+static lsnn_status lsnni_json_escape(lsnni_header *h, char **out)
+{
+    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+    char *s = h->at;
+    const char *simple = s[1] ? strchr(from, s[1]) : NULL;
+    uint32_t c = s[1] == 'u' ? lsnni_json_hex(s + 2) : 0x10000, low;
+    if (simple) {
+        *(*out)++ = to[simple - from];
+        h->at += 2;
+        return LSNN_OK;
+    }
+    h->at += 6;
+    if (c >= 0xD800 && c < 0xDC00 && h->at[0] == '\\' && h->at[1] == 'u' &&
+        (low = lsnni_json_hex(h->at + 2)) >= 0xDC00 && low < 0xE000) {
+        c = 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00);     /* a surrogate pair */
+        h->at += 6;
+    } else if (c == 0 || c == 0x10000 || (c >= 0xD800 && c < 0xE000)) {
+        return lsnni_header_fail(h, "header is not valid: byte %d starts a bad escape",
+                                 (int)(s - h->text));
+    }
+    *out = lsnni_utf8_put(*out, c);
+    return LSNN_OK;
+}
+
+/* Reads a string and decodes it where it lies, since no escape is shorter than
+   what it stands for; the closing quote makes room for the end mark.         */
+static lsnn_status lsnni_json_string(lsnni_header *h, const char **string)
+{
+    char *out;
+    LSNNI_TRY(lsnni_json_expect(h, '"'));
+    *string = out = h->at;
+    while (*h->at != '"') {
+        int n = lsnni_utf8_length(h->at);
+        if (*h->at == '\\') { LSNNI_TRY(lsnni_json_escape(h, &out)); continue; }
+        if (n == 0 || (unsigned char)*h->at < 32)
+            return lsnni_header_fail(h, "header is not valid: byte %d cannot be in a string",
+                                     (int)(h->at - h->text));
+        while (n-- > 0) *out++ = *h->at++;
+    }
+    h->at++;
+    *out = 0;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_json_count(lsnni_header *h, uint64_t *value)
+{
+    const char *start;
+    lsnni_json_space(h);
+    start = h->at;
+    for (*value = 0; *h->at >= '0' && *h->at <= '9'; h->at++) {
+        uint64_t digit = (uint64_t)(*h->at - '0');
+        if (*value > ((uint64_t)-1 - digit) / 10)
+            return lsnni_header_fail(h, "byte %d: the number is too large",
+                                     (int)(start - h->text));
+        *value = *value * 10 + digit;
+    }
+    if (h->at == start || (*start == '0' && h->at - start > 1) || *h->at == '.' ||
+        *h->at == 'e' || *h->at == 'E')
+        return lsnni_header_fail(h, "byte %d: a whole number from 0 on belongs here",
+                                 (int)(start - h->text));
+    return LSNN_OK;
+}
+
+/* A list of at most `max` numbers.                                           */
+static lsnn_status lsnni_json_counts(lsnni_header *h, const char *what, uint64_t *value,
+                                     int max, int *count)
+{
+    int more;
+    LSNNI_TRY(lsnni_json_expect(h, '['));
+    for (*count = 0;; ++*count) {
+        LSNNI_TRY(lsnni_json_more(h, *count == 0, ']', &more));
+        if (!more) return LSNN_OK;
+        if (*count == max)
+            return lsnni_header_fail(h, "%s has more than %d numbers", what, max);
+        LSNNI_TRY(lsnni_json_count(h, &value[*count]));
+    }
+}
+
+/* ---- >>header: what it says about each tensor --------------------------------*/
+static lsnn_status lsnni_header_shape(lsnni_header *h, lsnn_tensor *t)
+{
+    uint64_t dim[4];
+    LSNNI_TRY(lsnni_json_counts(h, "shape", dim, 4, &t->rank));
+    t->count = 1;
+    for (int i = 0; i < t->rank; i++) {
+        if (dim[i] > INT_MAX)
+            return lsnni_header_fail(h, "shape: dimension %d is above %d", i, INT_MAX);
+        t->dim[i] = (int)dim[i];
+        if (!lsnni_mul(&t->count, (size_t)dim[i]))
+            return lsnni_header_fail(h, "shape: the product of the dimensions overflows");
+    }
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_header_dtype(lsnni_header *h, lsnni_span *span)
+{
+    const char *dtype;
+    char shown[64];
+    LSNNI_TRY(lsnni_json_string(h, &dtype));
+    span->width = strcmp(dtype, "F32") == 0 ? 4 : strcmp(dtype, "F64") == 0 ? 8 : 0;
+    if (span->width) return LSNN_OK;
+    return lsnni_header_fail(h, "dtype '%s' cannot be read, only F32 and F64 can",
+                             lsnni_shown(shown, dtype));
+}
+
+/* The bytes that the offsets give must be the bytes that the shape needs.    */
+static lsnn_status lsnni_header_bytes(lsnni_header *h, const lsnn_tensor *t,
+                                      const lsnni_span *span)
+{
+    size_t bytes = t->count;
+    if (span->begin > span->end || span->end > h->data_bytes)
+        return lsnni_header_fail(h, "data_offsets [%.0f, %.0f) do not lie in the data, "
+                                 "%.0f bytes", (double)span->begin, (double)span->end,
+                                 (double)h->data_bytes);
+    if (!lsnni_mul(&bytes, span->width))
+        return lsnni_header_fail(h, "shape: its size in bytes overflows");
+    if (bytes != span->end - span->begin)
+        return lsnni_header_fail(h, "shape and dtype make %.0f bytes, data_offsets %.0f",
+                                 (double)bytes, (double)(span->end - span->begin));
+    return LSNN_OK;
+}
+
+/* {"dtype":"F32","shape":[8,5],"data_offsets":[0,160]}, in any order.        */
+static lsnn_status lsnni_header_tensor(lsnni_header *h, lsnn_tensor *t, lsnni_span *span)
+{
+    enum { DTYPE = 1, SHAPE = 2, OFFSETS = 4 };
+    uint64_t offset[2];
+    int seen = 0, more, count;
+    char shown[64];
+    LSNNI_TRY(lsnni_json_expect(h, '{'));
+    for (int first = 1;; first = 0) {
+        const char *key;
+        int what;
+        LSNNI_TRY(lsnni_json_more(h, first, '}', &more));
+        if (!more) break;
+        LSNNI_TRY(lsnni_json_string(h, &key));
+        LSNNI_TRY(lsnni_json_expect(h, ':'));
+        what = strcmp(key, "dtype") == 0 ? DTYPE : strcmp(key, "shape") == 0 ? SHAPE
+             : strcmp(key, "data_offsets") == 0 ? OFFSETS : 0;
+        if (!what) return lsnni_header_fail(h, "unknown key '%s'", lsnni_shown(shown, key));
+        if (seen & what)
+            return lsnni_header_fail(h, "key '%s' occurs twice", lsnni_shown(shown, key));
+        seen |= what;
+        if (what == DTYPE) LSNNI_TRY(lsnni_header_dtype(h, span));
+        if (what == SHAPE) LSNNI_TRY(lsnni_header_shape(h, t));
+        if (what == OFFSETS) {
+            LSNNI_TRY(lsnni_json_counts(h, "data_offsets", offset, 2, &count));
+            if (count != 2) return lsnni_header_fail(h, "data_offsets needs two numbers");
+            span->begin = offset[0];
+            span->end = offset[1];
+        }
+    }
+    if (seen != (DTYPE | SHAPE | OFFSETS))
+        return lsnni_header_fail(h, "dtype, shape or data_offsets is missing");
+    return lsnni_header_bytes(h, t, span);
+}
+
+static lsnn_status lsnni_header_metadata(lsnni_header *h, lsnn_file *f)
+{
+    int more;
+    LSNNI_TRY(lsnni_json_expect(h, '{'));
+    for (int first = 1;; first = 0) {
+        lsnn_pair *pair = f->meta + f->metas;
+        LSNNI_TRY(lsnni_json_more(h, first, '}', &more));
+        if (!more) return LSNN_OK;
+        if (f->metas == h->metas_max) return lsnni_header_fail(h, "too many metadata");
+        LSNNI_TRY(lsnni_json_string(h, &pair->key));
+        LSNNI_TRY(lsnni_json_expect(h, ':'));
+        LSNNI_TRY(lsnni_json_string(h, &pair->value));
+        f->metas++;
+    }
+}
+
+static lsnn_status lsnni_header_parse(lsnni_header *h, lsnn_file *f)
+{
+    int more, metadata = 0;
+    h->at = h->text;
+    if (*h->at != '{') return lsnni_header_fail(h, "the header does not start with '{'");
+    h->at++;
+    for (int first = 1;; first = 0) {
+        const char *name;
+        LSNNI_TRY(lsnni_json_more(h, first, '}', &more));
+        if (!more) break;
+        LSNNI_TRY(lsnni_json_string(h, &name));
+        LSNNI_TRY(lsnni_json_expect(h, ':'));
+        if (strcmp(name, "__metadata__") == 0) {
+            if (metadata++) return lsnni_header_fail(h, "__metadata__ occurs twice");
+            LSNNI_TRY(lsnni_header_metadata(h, f));
+            continue;
+        }
+        if (f->tensors == h->tensors_max) return lsnni_header_fail(h, "too many tensors");
+        h->tensor = f->tensor[f->tensors].name = name;
+        h->span[f->tensors].tensor = f->tensors;
+        LSNNI_TRY(lsnni_header_tensor(h, &f->tensor[f->tensors], &h->span[f->tensors]));
+        h->tensor = NULL;
+        f->tensors++;
+    }
+    return lsnni_json_expect(h, 0);
+}
+
+/* ---- >>file_read -------------------------------------------------------------*/
+static lsnn_status lsnni_read_bytes(const lsnni_header *h, void *v, size_t bytes)
+{
+    errno = 0;
+    if (fread(v, 1, bytes, h->stream) == bytes) return LSNN_OK;
+    return lsnni_fail(h->cx, LSNN_EIO, "%s: cannot be read: %s", h->path,
+                      ferror(h->stream) ? strerror(errno) : "it became shorter meanwhile");
+}
+
+/* Little-endian bytes, on any host.                                          */
+static uint32_t lsnni_u32_from(const unsigned char *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+static uint64_t lsnni_u64_from(const unsigned char *p)
+{
+    return lsnni_u32_from(p) | (uint64_t)lsnni_u32_from(p + 4) << 32;
+}
+
+/* Finds the file's true size, then believes the header's length no further than
+   that, and reads the header.                                                */
+static lsnn_status lsnni_read_header(lsnni_header *h, lsnn_file *f)
+{
+    unsigned char length[8];
+    int64_t size = lsnni_stream_size(h->stream);
+    uint64_t n;
+    if (size < 0 || fseek(h->stream, 0, SEEK_SET) != 0)
+        return lsnni_fail(h->cx, LSNN_EIO, "%s: cannot find its size: %s", h->path,
+                          strerror(errno));
+    if (size < 8)
+        return lsnni_header_fail(h, "%d bytes are too few, a file has 8 at least", (int)size);
+    LSNNI_TRY(lsnni_read_bytes(h, length, 8));
+    n = lsnni_u64_from(length);
+    if (n > LSNNI_HEADER_MAX || n > (uint64_t)size - 8)
+        return lsnni_header_fail(h, "a header of %.0f bytes does not fit into a file of %.0f, "
+                                 "or is above %d", (double)n, (double)size, LSNNI_HEADER_MAX);
+    h->data_bytes = (uint64_t)size - 8 - n;
+    f->block_[0] = h->text = (char *)lsnni_alloc(h->cx, (size_t)n + 1, 1);
+    if (!h->text) return LSNN_ENOMEM;
+    LSNNI_TRY(lsnni_read_bytes(h, h->text, (size_t)n));
+    if (strlen(h->text) != n) return lsnni_header_fail(h, "the header contains a zero byte");
+    /* The shortest tensor takes 50 bytes of header, the shortest pair 6; and one
+       more of each, which may break off.                                     */
+    h->tensors_max = (int)(n / 50) + 1;
+    h->metas_max = (int)(n / 6) + 1;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_read_tables(lsnni_header *h, lsnn_file *f)
+{
+    size_t tensors = (size_t)h->tensors_max, metas = (size_t)h->metas_max;
+    size_t bytes = tensors * sizeof *f->tensor + metas * sizeof *f->meta;
+    char *block = (char *)(f->block_[1] = lsnni_alloc(h->cx, bytes, 1));
+    if (!block) return LSNN_ENOMEM;
+    f->tensor = (lsnn_tensor *)(void *)block;
+    f->meta = (lsnn_pair *)(void *)(block + tensors * sizeof *f->tensor);
+    h->span = (lsnni_span *)lsnni_alloc(h->cx, tensors, sizeof *h->span);
+    if (!h->span) return LSNN_ENOMEM;
+    LSNNI_TRY(lsnni_header_parse(h, f));
+    return lsnni_names_check(h->cx, LSNN_EFORMAT, h->path, f->tensor, f->tensors, f->meta,
+                             f->metas);
+}
+
+static int lsnni_compare_spans(const void *a, const void *b)
+{
+    const lsnni_span *left = (const lsnni_span *)a, *right = (const lsnni_span *)b;
+    if (left->begin != right->begin) return left->begin < right->begin ? -1 : 1;
+    return left->end < right->end ? -1 : left->end > right->end;
+}
+
+/* Sorts the spans; they must cover the data, from its first byte to its last,
+   without a hole and without an overlap.                                     */
+static lsnn_status lsnni_spans_check(lsnni_header *h, const lsnn_file *f)
+{
+    uint64_t end = 0;
+    if (f->tensors)
+        qsort(h->span, (size_t)f->tensors, sizeof *h->span, lsnni_compare_spans);
+    for (int i = 0; i < f->tensors; i++) {
+        const lsnni_span *span = &h->span[i];
+        h->tensor = f->tensor[span->tensor].name;
+        if (span->begin != end)
+            return lsnni_header_fail(h, "its data starts at %.0f, not where those before end, "
+                                     "at %.0f: %s", (double)span->begin, (double)end,
+                                     span->begin < end ? "they overlap" : "there is a hole");
+        end = span->end;
+    }
+    h->tensor = NULL;
+    if (end == h->data_bytes) return LSNN_OK;
+    return lsnni_header_fail(h, "%.0f bytes follow the last tensor's data",
+                             (double)(h->data_bytes - end));
+}
+
+/* n numbers of `width` bytes into v; 0 if one is finite there, infinite here. */
+static int lsnni_decode(lsnn_real *v, const unsigned char *p, size_t n, size_t width)
+{
+    if (width == 4) {
+        for (size_t i = 0; i < n; i++) {
+            uint32_t bits = lsnni_u32_from(p + 4*i);
+            float x;
+            memcpy(&x, &bits, 4);
+            v[i] = LSNNI_R(x);
+        }
+        return 1;
+    }
+    for (size_t i = 0; i < n; i++) {
+        uint64_t bits = lsnni_u64_from(p + 8*i);
+        double x;
+        memcpy(&x, &bits, 8);
+        v[i] = LSNNI_R(x);
+        if (fabs((double)v[i]) > DBL_MAX && fabs(x) <= DBL_MAX) return 0;
+    }
+    return 1;
+}
+
+/* Reads a tensor of t->count numbers, a chunk at a time, into v.             */
+static lsnn_status lsnni_read_tensor(lsnni_header *h, const lsnn_tensor *t, size_t width,
+                                     lsnn_real *v)
+{
+    unsigned char chunk[16384];
+    size_t most = sizeof chunk / width;
+    for (size_t done = 0; done < t->count;) {
+        size_t n = LSNNI_MIN(most, t->count - done);
+        LSNNI_TRY(lsnni_read_bytes(h, chunk, n * width));
+        if (!lsnni_decode(v + done, chunk, n, width)) {
+            h->tensor = t->name;
+            return lsnni_header_fail(h, "a value is too large for float; build with "
+                                     "LSNN_DOUBLE");
+        }
+        done += n;
+    }
+    return LSNN_OK;
+}
+
+/* The data in file order, so that the stream never seeks.                    */
+static lsnn_status lsnni_read_values(lsnni_header *h, lsnn_file *f)
+{
+    size_t count = 0;
+    lsnn_real *v;
+    for (int i = 0; i < f->tensors; i++) count += f->tensor[i].count;
+    f->block_[2] = v = (lsnn_real *)lsnni_alloc(h->cx, count, sizeof *v);
+    if (!v) return LSNN_ENOMEM;
+    for (int i = 0; i < f->tensors; i++) {
+        lsnn_tensor *t = &f->tensor[h->span[i].tensor];
+        LSNNI_TRY(lsnni_read_tensor(h, t, h->span[i].width, v));
+        t->v = v;
+        v += t->count;
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_file_read(lsnn_ctx *cx, lsnn_file *f, const char *path)
+{
+    lsnni_header h;
+    lsnn_status s;
+    memset(f, 0, sizeof *f);
+    memset(&h, 0, sizeof h);
+    h.cx = cx;
+    h.path = lsnni_path_end(path);
+    h.stream = fopen(path, "rb");
+    if (!h.stream)
+        return lsnni_fail(cx, LSNN_EIO, "%s: cannot be opened: %s", h.path, strerror(errno));
+    s = lsnni_read_header(&h, f);
+    if (s == LSNN_OK) s = lsnni_read_tables(&h, f);
+    if (s == LSNN_OK) s = lsnni_spans_check(&h, f);
+    if (s == LSNN_OK) s = lsnni_read_values(&h, f);
+    fclose(h.stream);
+    lsnni_free(cx, h.span);
+    if (s != LSNN_OK) lsnn_file_free(cx, f);
+    return s;
+}
+
+LSNN_API void lsnn_file_free(lsnn_ctx *cx, lsnn_file *f)
+{
+    for (int i = 0; i < 3; i++) lsnni_free(cx, f->block_[i]);
+    memset(f, 0, sizeof *f);
+}
+
+LSNN_API const lsnn_tensor *lsnn_file_tensor(const lsnn_file *f, const char *name)
+{
+    for (int i = 0; i < f->tensors; i++)
+        if (strcmp(f->tensor[i].name, name) == 0) return &f->tensor[i];
+    return NULL;
+}
+
+LSNN_API const char *lsnn_file_meta(const lsnn_file *f, const char *key)
+{
+    for (int i = 0; i < f->metas; i++)
+        if (strcmp(f->meta[i].key, key) == 0) return f->meta[i].value;
+    return NULL;
+}
+
+/* ---- >>file_write ------------------------------------------------------------*/
+typedef struct lsnni_writer {
+    const lsnn_tensor *tensor; int tensors;
+    const lsnn_pair *meta; int metas;
+    size_t header;                   /* its length, spaces included           */
+    FILE *stream;                    /* NULL: only count                      */
+    size_t written;                  /* bytes of header so far                */
+} lsnni_writer;
+
+static void lsnni_put(lsnni_writer *w, const char *text)
+{
+    size_t n = strlen(text);
+    if (w->stream) fwrite(text, 1, n, w->stream);
+    w->written += n;
+}
+
+static void lsnni_put_number(lsnni_writer *w, size_t n)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%llu", (unsigned long long)n);
+    lsnni_put(w, text);
+}
+
+static void lsnni_put_string(lsnni_writer *w, const char *s)
+{
+    lsnni_put(w, "\"");
+    for (; *s; s++) {
+        char text[8] = {*s, 0};
+        if (*s == '"' || *s == '\\') snprintf(text, sizeof text, "\\%c", *s);
+        else if (*s == '\n') snprintf(text, sizeof text, "\\n");
+        else if ((unsigned char)*s < 32)
+            snprintf(text, sizeof text, "\\u%04x", (unsigned)(unsigned char)*s);
+        lsnni_put(w, text);
+    }
+    lsnni_put(w, "\"");
+}
+
+static void lsnni_put_tensor(lsnni_writer *w, const lsnn_tensor *t, size_t begin)
+{
+    lsnni_put_string(w, t->name);
+    lsnni_put(w, sizeof(lsnn_real) == 4 ? ":{\"dtype\":\"F32\",\"shape\":["
+                                        : ":{\"dtype\":\"F64\",\"shape\":[");
+    for (int i = 0; i < t->rank; i++) {
+        if (i) lsnni_put(w, ",");
+        lsnni_put_number(w, (size_t)t->dim[i]);
+    }
+    lsnni_put(w, "],\"data_offsets\":[");
+    lsnni_put_number(w, begin);
+    lsnni_put(w, ",");
+    lsnni_put_number(w, begin + t->count * sizeof(lsnn_real));
+    lsnni_put(w, "]}");
+}
+
+/* The header, to the stream or only counted.                                 */
+static void lsnni_put_header(lsnni_writer *w)
+{
+    size_t begin = 0;
+    w->written = 0;
+    lsnni_put(w, "{");
+    if (w->metas) lsnni_put(w, "\"__metadata__\":{");
+    for (int i = 0; i < w->metas; i++) {
+        if (i) lsnni_put(w, ",");
+        lsnni_put_string(w, w->meta[i].key);
+        lsnni_put(w, ":");
+        lsnni_put_string(w, w->meta[i].value);
+    }
+    if (w->metas) lsnni_put(w, "}");
+    for (int i = 0; i < w->tensors; i++) {
+        if (i || w->metas) lsnni_put(w, ",");
+        lsnni_put_tensor(w, &w->tensor[i], begin);
+        begin += w->tensor[i].count * sizeof(lsnn_real);
+    }
+    lsnni_put(w, "}");
+    while (w->written % 8) lsnni_put(w, " ");      /* the data starts on 8 bytes */
+}
+
+static void lsnni_bytes_of(unsigned char *p, uint64_t bits, size_t width)
+{
+    for (size_t k = 0; k < width; k++) p[k] = (unsigned char)(bits >> (8*k));
+}
+
+static lsnn_status lsnni_write_values(FILE *f, const lsnn_real *v, size_t count)
+{
+    unsigned char chunk[16384];
+    const size_t width = sizeof(lsnn_real), most = sizeof chunk / width;
+    for (size_t done = 0; done < count;) {
+        size_t n = LSNNI_MIN(most, count - done);
+        for (size_t i = 0; i < n; i++) {
+#ifdef LSNN_DOUBLE
+            uint64_t bits;
+#else
+            uint32_t bits;
+#endif
+            memcpy(&bits, v + done + i, sizeof bits);
+            lsnni_bytes_of(chunk + i * width, bits, width);
+        }
+        if (fwrite(chunk, width, n, f) != n) return LSNN_EIO;
+        done += n;
+    }
+    return LSNN_OK;
+}
+
+/* For lsnni_file_replace.                                                    */
+static lsnn_status lsnni_write_file(lsnn_ctx *cx, FILE *f, void *user)
+{
+    lsnni_writer *w = (lsnni_writer *)user;
+    unsigned char length[8];
+    (void)cx;
+    lsnni_bytes_of(length, w->header, 8);
+    if (fwrite(length, 1, 8, f) != 8) return LSNN_EIO;
+    w->stream = f;
+    lsnni_put_header(w);
+    if (ferror(f)) return LSNN_EIO;
+    for (int i = 0; i < w->tensors; i++)
+        LSNNI_TRY(lsnni_write_values(f, w->tensor[i].v, w->tensor[i].count));
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_write_check_text(lsnn_ctx *cx, const char *path, const char *text)
+{
+    char shown[64];
+    int n;
+    if (!text) return lsnni_fail(cx, LSNN_EVALUE, "%s: a name or a text is NULL", path);
+    for (const char *s = text; *s; s += n)
+        if ((n = lsnni_utf8_length(s)) == 0)
+            return lsnni_fail(cx, LSNN_EVALUE, "%s: the text '%s' is not valid UTF-8", path,
+                              lsnni_shown(shown, text));
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_write_check_tensor(lsnn_ctx *cx, const char *path,
+                                            const lsnn_tensor *t, size_t *bytes)
+{
+    size_t count = 1;
+    char shown[64];
+    int fits = t->rank >= 0 && t->rank <= 4;
+    LSNNI_TRY(lsnni_write_check_text(cx, path, t->name));
+    if (strcmp(t->name, "__metadata__") == 0)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: a tensor cannot be named __metadata__", path);
+    for (int i = 0; fits && i < t->rank; i++)
+        fits = t->dim[i] >= 0 && lsnni_mul(&count, (size_t)t->dim[i]);
+    if (!fits || count != t->count)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: tensor '%s': rank %d (0 to 4) and its "
+                          "dimensions do not give a count of %.0f", path,
+                          lsnni_shown(shown, t->name), t->rank, (double)t->count);
+    if (!t->v && count)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: tensor '%s' has no values", path,
+                          lsnni_shown(shown, t->name));
+    if (!lsnni_mul(&count, sizeof(lsnn_real)) || count > (size_t)-1 - *bytes)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: the size in bytes overflows", path);
+    *bytes += count;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_tensor *t,
+                                     int tensors, const lsnn_pair *meta, int metas)
+{
+    const char *shown = lsnni_path_end(path);
+    size_t bytes = 0;
+    lsnni_writer w;
+    memset(&w, 0, sizeof w);
+    w.tensor = t;
+    w.tensors = tensors;
+    w.meta = meta;
+    w.metas = metas;
+    if (tensors < 0 || metas < 0)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: %d tensors, %d metadata", shown, tensors,
+                          metas);
+    for (int i = 0; i < tensors; i++)
+        LSNNI_TRY(lsnni_write_check_tensor(cx, shown, &t[i], &bytes));
+    for (int i = 0; i < metas; i++) {
+        LSNNI_TRY(lsnni_write_check_text(cx, shown, meta[i].key));
+        LSNNI_TRY(lsnni_write_check_text(cx, shown, meta[i].value));
+    }
+    LSNNI_TRY(lsnni_names_check(cx, LSNN_EVALUE, shown, t, tensors, meta, metas));
+    lsnni_put_header(&w);
+    w.header = w.written;
+    if (w.header > LSNNI_HEADER_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: a header of %.0f bytes is above %d", shown,
+                          (double)w.header, LSNNI_HEADER_MAX);
+    return lsnni_file_replace(cx, path, lsnni_write_file, &w);
+}
+/* ============================================================================
+   >>models  nets in files
+   A model file is a safetensors file: parameters and buffers by name, and in the
+   metadata "lsnn.graph", one line a layer:
+       NAME TYPE [x=INPUT,INPUT] [share=NAME] [option=value] ...
+   A checkpoint holds the optimizer's state and the position in training too.
+   ==========================================================================*/
+
+/* ---- >>text: a growing string --------------------------------------------------*/
+typedef struct lsnni_string { lsnn_ctx *cx; char *v; int used, room; lsnn_status status; } lsnni_string;
+
+LSNNI_PRINTF(2, 3)
+static void lsnni_print(lsnni_string *t, const char *format, ...)
+{
+    char piece[512];
+    va_list list;
+    int n;
+    va_start(list, format);
+    n = vsnprintf(piece, sizeof piece, format, list);
+    va_end(list);
+    n = LSNNI_MIN(LSNNI_MAX(n, 0), (int)sizeof piece - 1);
+    for (int i = 0; i <= n && t->status == LSNN_OK; i++) {
+        t->status = lsnni_grow(t->cx, (void **)&t->v, t->used, &t->room, 1);
+        if (t->status == LSNN_OK) t->v[t->used++] = piece[i];
+    }
+    if (t->status == LSNN_OK) t->used--;                 /* the next piece goes over the 0 */
+}
+
+/* Numbers are written and read with a point whatever the program's locale says. */
+static const char *lsnni_number(char text[40], double v)
+{
+    snprintf(text, 40, "%.17g", v);
+    for (char *p = text; *p; p++) if (*p == ',') *p = '.';
+    return text;
+}
+
+static int lsnni_parse_number(const char *text, double *v)
+{
+    char copy[64], *end;
+    size_t n = strlen(text);
+    if (!n || n >= sizeof copy) return 0;
+    memcpy(copy, text, n + 1);
+    *v = strtod(copy, &end);
+    if (*end == '.') {
+        *end = *localeconv()->decimal_point;
+        *v = strtod(copy, &end);
+    }
+    return *end == 0;
+}
+
+/* ---- >>graph: the net as text and back ------------------------------------------*/
+static void lsnni_graph_write(const lsnn_net *net, lsnni_string *t)
+{
+    char number[40];
+    lsnn_shape in = net->node[0].plan.out;
+    lsnni_print(t, "%s input %d %d %d\n", net->node[0].name, in.c, in.h, in.w);
+    for (int i = 1; i < net->nodes; i++) {
+        const lsnni_node *v = &net->node[i];
+        lsnni_print(t, "%s %s", v->name, v->type->name);
+        for (int j = 0; j < v->plan.inputs; j++)
+            lsnni_print(t, "%s%s", j ? "," : " x=", net->node[v->input[j]].name);
+        if (v->share) lsnni_print(t, " share=%s", v->share);
+        for (int f = 0; f < LSNNI_FIELDS; f++) {
+            double value = lsnni_field_get(&v->plan.o, &lsnni_fields[f]);
+            if (value < 0 || value > 0)
+                lsnni_print(t, " %s=%s", lsnni_fields[f].name, lsnni_number(number, value));
+        }
+        lsnni_print(t, "\n");
+    }
+}
+
+typedef struct lsnni_reader {
+    lsnn_net *net;
+    const char *path;
+    const lsnn_layer_type *const *types;
+    int count, line;
+} lsnni_reader;
+
+static lsnn_status lsnni_graph_fail(const lsnni_reader *r, const char *what, const char *word)
+{
+    return lsnni_fail(r->net->cx, LSNN_EFORMAT, "%.120s: line %d of lsnn.graph: %s \"%.60s\"", r->path,
+                      r->line, what, word);
+}
+
+/* Cuts the next word off *at, which ends at a space or 0.                    */
+static char *lsnni_word(char **at, char mark)
+{
+    char *word = *at, *end = strchr(word, mark);
+    if (end) *end++ = 0;
+    *at = end ? end : word + strlen(word);
+    return word;
+}
+
+/* name=value into the options, or the inputs.                                */
+static lsnn_status lsnni_graph_word(const lsnni_reader *r, char *word, lsnn_options *o, int *x,
+                                    int *count)
+{
+    char *value = strchr(word, '=');
+    double number;
+    if (!value) return lsnni_graph_fail(r, "not name=value:", word);
+    *value++ = 0;
+    if (strcmp(word, "share") == 0) {
+        o->share = value;
+        return LSNN_OK;
+    }
+    if (strcmp(word, "x") == 0) {
+        while (*value) {
+            char *name = lsnni_word(&value, ',');
+            int node = lsnn_net_node(r->net, name);
+            if (node < 0 || *count == LSNN_MAX_INPUTS)
+                return lsnni_graph_fail(r, node < 0 ? "no layer" : "too many inputs at", name);
+            x[(*count)++] = node;
+        }
+        return LSNN_OK;
+    }
+    if (!lsnni_parse_number(value, &number))
+        return lsnni_graph_fail(r, "not a number:", value);
+    for (int f = 0; f < LSNNI_FIELDS; f++)
+        if (strcmp(word, lsnni_fields[f].name) == 0) {
+            if (lsnni_fields[f].kind == 'i' && !(fabs(number) <= INT_MAX))
+                return lsnni_graph_fail(r, "not an int:", value);
+            lsnni_field_set(o, &lsnni_fields[f], number);
+            return LSNN_OK;
+        }
+    return lsnni_graph_fail(r, "no option", word);
+}
+
+static lsnn_status lsnni_graph_line(const lsnni_reader *r, char *line)
+{
+    const lsnn_layer_type *type = NULL;
+    char *name = lsnni_word(&line, ' '), *kind = lsnni_word(&line, ' ');
+    int x[LSNN_MAX_INPUTS], count = 0;
+    lsnn_options o;
+    memset(&o, 0, sizeof o);
+    if (r->line == 1) {
+        double size[3];
+        for (int i = 0; i < 3; i++)
+            if (!lsnni_parse_number(lsnni_word(&line, ' '), &size[i]) ||
+                !(size[i] >= 1 && size[i] <= INT_MAX))
+                return lsnni_graph_fail(r, "the first line must be \"input input C H W\", not", name);
+        return lsnn_input(r->net, (int)size[0], (int)size[1], (int)size[2]) < 0 ? r->net->cx->status
+                                                                               : LSNN_OK;
+    }
+    for (int i = 0; i < r->count && !type; i++)
+        if (strcmp(r->types[i]->name, kind) == 0) type = r->types[i];
+    if (!type) type = lsnni_type(kind);
+    if (!type || strcmp(kind, "input") == 0)
+        return lsnni_graph_fail(r, "unknown layer type (a type of your own is passed to "
+                                "lsnn_net_load):", kind);
+    o.name = name;
+    while (*line) LSNNI_TRY(lsnni_graph_word(r, lsnni_word(&line, ' '), &o, x, &count));
+    return lsnn_layer(r->net, type, x, count, &o) < 0 ? r->net->cx->status : LSNN_OK;
+}
+
+static lsnn_status lsnni_graph_read(lsnni_reader *r, const lsnn_file *f)
+{
+    const char *graph = lsnn_file_meta(f, "lsnn.graph"), *out = lsnn_file_meta(f, "lsnn.output");
+    lsnn_status s = LSNN_OK;
+    char *copy, *at;
+    if (!graph || !*graph || !out)
+        return lsnni_fail(r->net->cx, LSNN_EFORMAT, "%.160s holds no net: its metadata has no "
+                          "lsnn.graph; lsnn_net_read reads parameters alone", r->path);
+    at = copy = lsnni_strdup(r->net->cx, graph);
+    if (!copy) return LSNN_ENOMEM;
+    for (r->line = 1; *at && s == LSNN_OK; r->line++) s = lsnni_graph_line(r, lsnni_word(&at, '\n'));
+    lsnni_free(r->net->cx, copy);
+    if (s != LSNN_OK) return s;
+    if (lsnn_net_node(r->net, out) < 0)
+        return lsnni_fail(r->net->cx, LSNN_EFORMAT, "%.160s: lsnn.output names no layer", r->path);
+    lsnn_net_set_output(r->net, lsnn_net_node(r->net, out));
+    return LSNN_OK;
+}
+
+/* ---- >>save and load --------------------------------------------------------------*/
+enum { LSNNI_METAS = 24 };
+typedef struct lsnni_saver {
+    lsnn_tensor *tensor;
+    int tensors, metas;
+    lsnn_pair meta[LSNNI_METAS];
+    char value[LSNNI_METAS][40];
+} lsnni_saver;
+
+static void lsnni_saver_number(lsnni_saver *s, const char *key, double v)
+{
+    s->meta[s->metas].key = key;
+    s->meta[s->metas].value = lsnni_number(s->value[s->metas], v);
+    s->metas++;
+}
+
+static void lsnni_saver_text(lsnni_saver *s, const char *key, const char *value)
+{
+    s->meta[s->metas].key = key;
+    s->meta[s->metas++].value = value;
+}
+
+/* A seed is 64 bits, more than a number's 53: two halves.                    */
+static void lsnni_saver_seed(lsnni_saver *s, uint64_t seed)
+{
+    lsnni_saver_number(s, "lsnn.seed.high", (double)(uint32_t)(seed >> 32));
+    lsnni_saver_number(s, "lsnn.seed.low", (double)(uint32_t)seed);
+}
+
+static void lsnni_saver_tensors(lsnni_saver *s, const lsnni_param *p, int count,
+                                const lsnn_real *block)
+{
+    for (int i = 0; i < count; i++) {
+        lsnn_tensor *t = &s->tensor[s->tensors++];
+        t->name = p[i].name;
+        t->rank = p[i].spec.rank;
+        memcpy(t->dim, p[i].spec.dim, sizeof t->dim);
+        t->count = p[i].spec.count;
+        t->v = block + p[i].at;
+    }
+}
+
+/* Net, and with `extra` more tensors and metadata that the caller put into s before. */
+static lsnn_status lsnni_net_write(lsnn_net *net, lsnni_saver *s, const char *path)
+{
+    lsnni_string graph;
+    lsnn_status status;
+    memset(&graph, 0, sizeof graph);
+    graph.cx = net->cx;
+    lsnni_graph_write(net, &graph);
+    status = graph.status;
+    if (status == LSNN_OK) {
+        lsnni_saver_text(s, "lsnn.version", LSNN_VERSION);
+        lsnni_saver_text(s, "lsnn.graph", graph.v);
+        lsnni_saver_text(s, "lsnn.output", net->node[net->output].name);
+        lsnni_saver_tensors(s, net->param, net->params, net->value);
+        lsnni_saver_tensors(s, net->buffer, net->buffers, net->state);
+        status = lsnn_file_write(net->cx, path, s->tensor, s->tensors, s->meta, s->metas);
+    }
+    lsnni_free(net->cx, graph.v);
+    return status;
+}
+
+LSNN_API lsnn_status lsnn_net_save(lsnn_net *net, const char *path)
+{
+    lsnni_saver *s;
+    lsnn_status status;
+    if (!net->built)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_net_save: call lsnn_net_build first");
+    s = (lsnni_saver *)lsnni_alloc(net->cx, 1, sizeof *s);
+    if (!s) return LSNN_ENOMEM;
+    s->tensor = (lsnn_tensor *)lsnni_alloc(net->cx, (size_t)(net->params + net->buffers) + 1,
+                                           sizeof *s->tensor);
+    status = s->tensor ? lsnni_net_write(net, s, path) : LSNN_ENOMEM;
+    lsnni_free(net->cx, s->tensor);
+    lsnni_free(net->cx, s);
+    return status;
+}
+
+/* The tensor called prefix + p's name, if its sizes are p's.                 */
+static lsnn_status lsnni_match(lsnn_ctx *cx, const lsnn_file *f, const char *path,
+                               const char *prefix, const lsnni_param *p, const lsnn_tensor **found)
+{
+    char name[512];
+    const lsnn_tensor *t;
+    snprintf(name, sizeof name, "%s%s", prefix, p->name);
+    *found = t = lsnn_file_tensor(f, name);
+    if (!t) return lsnni_fail(cx, LSNN_EFORMAT, "%.120s has no tensor '%.120s'", path, name);
+    if (t->rank != p->spec.rank || memcmp(t->dim, p->spec.dim, (size_t)t->rank * sizeof t->dim[0]))
+        return lsnni_fail(cx, LSNN_ESHAPE, "%.120s: the sizes of tensor '%.120s' (%.0f numbers) are "
+                          "not those of the net (%.0f numbers)", path, name, (double)t->count,
+                          (double)p->spec.count);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_read_block(lsnn_ctx *cx, const lsnn_file *f, const char *path,
+                                    const char *prefix, const lsnni_param *p, int count,
+                                    lsnn_real *block)
+{
+    const lsnn_tensor *t;
+    for (int i = 0; i < count; i++) {
+        LSNNI_TRY(lsnni_match(cx, f, path, prefix, &p[i], &t));
+        if (block) memcpy(block + p[i].at, t->v, t->count * sizeof *block);
+    }
+    return LSNN_OK;
+}
+
+/* Everything is checked before anything is changed.                          */
+static lsnn_status lsnni_net_fill(lsnn_net *net, const lsnn_file *f, const char *path)
+{
+    LSNNI_TRY(lsnni_read_block(net->cx, f, path, "", net->param, net->params, NULL));
+    LSNNI_TRY(lsnni_read_block(net->cx, f, path, "", net->buffer, net->buffers, NULL));
+    for (int i = 0; i < f->tensors; i++) {
+        const char *name = f->tensor[i].name;
+        if (strncmp(name, "optimizer.", 10) != 0 &&
+            lsnni_find_param(net->param, net->params, name) < 0 &&
+            lsnni_find_param(net->buffer, net->buffers, name) < 0)
+            return lsnni_fail(net->cx, LSNN_EFORMAT, "%.120s: the net has no parameter '%.120s'", path, name);
+    }
+    LSNNI_TRY(lsnni_read_block(net->cx, f, path, "", net->param, net->params, net->value));
+    return lsnni_read_block(net->cx, f, path, "", net->buffer, net->buffers, net->state);
+}
+
+LSNN_API lsnn_status lsnn_net_read(lsnn_net *net, const char *path)
+{
+    lsnn_file f;
+    lsnn_status s;
+    if (!net->built)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_net_read: call lsnn_net_build first");
+    LSNNI_TRY(lsnn_file_read(net->cx, &f, path));
+    s = lsnni_net_fill(net, &f, path);
+    lsnn_file_free(net->cx, &f);
+    return s;
+}
+
+LSNN_API lsnn_net *lsnn_net_load(lsnn_ctx *cx, const char *path, const lsnn_build_desc *d,
+                                 const lsnn_layer_type *const *types, int count)
+{
+    lsnn_net *net = NULL;
+    lsnni_reader r;
+    lsnn_file f;
+    lsnn_status s;
+    if (lsnn_file_read(cx, &f, path) != LSNN_OK) return NULL;
+    net = lsnn_net_new(cx);
+    r.net = net;
+    r.path = path;
+    r.types = types;
+    r.count = count;
+    s = net ? lsnni_graph_read(&r, &f) : LSNN_ENOMEM;
+    if (s == LSNN_OK) s = lsnn_net_build(net, d);
+    if (s == LSNN_OK) s = lsnni_net_fill(net, &f, path);
+    lsnn_file_free(cx, &f);
+    if (s == LSNN_OK) return net;
+    lsnn_net_free(net);
+    return NULL;
+}
+
+#ifndef LSNN_NO_TRAIN
+/* ============================================================================
+   >>training  optimizers, schedules, fit, evaluate, checkpoints
+   ==========================================================================*/
+
+/* ---- >>optimizers -----------------------------------------------------------------
+   g is the gradient, clipped as a whole: g min(1, clip / (|g| + 1e-6)).
+   SGD      e = g + wd w;  v = momentum v + e;  w -= lr v   (Nesterov: lr (e + momentum v))
+   Adam     e = g + wd w;  m = b1 m + (1 - b1) e;  v = b2 v + (1 - b2) e^2
+            w -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)    t = 1, 2, ...
+   AdamW    Adam with wd = 0, and w *= 1 - lr wd first
+   as PyTorch has them (no dampening). wd is 0 for biases, normalisation and
+   smoothers; lr is times the parameter's factor.                             */
+struct lsnn_optimizer {
+    lsnn_net *net;
+    lsnn_optimizer_desc d;
+    uint32_t step;
+    lsnn_real *m, *v;                /* m: SGD's velocity, or Adam's mean     */
+};
+
+static double lsnni_or(double value, double otherwise)
+{
+    return value > 0 || value < 0 ? value : otherwise;
+}
+
+static void lsnni_optimizer_defaults(lsnn_optimizer_desc *d)
+{
+    d->lr = lsnni_or(d->lr, d->method == LSNN_SGD ? 0.01 : 0.001);
+    d->one_minus_beta1 = lsnni_or(d->one_minus_beta1, 0.1);
+    d->one_minus_beta2 = lsnni_or(d->one_minus_beta2, 0.001);
+    d->eps = lsnni_or(d->eps, 1e-8);
+    d->step_factor = lsnni_or(d->step_factor, 0.1);
+}
+
+static lsnn_status lsnni_optimizer_check(lsnn_ctx *cx, const lsnn_optimizer_desc *d)
+{
+    if (!(d->lr > 0 && d->lr < HUGE_VAL && d->weight_decay >= 0 && d->clip_norm >= 0 && d->eps > 0))
+        return lsnni_fail(cx, LSNN_EVALUE, "optimizer: lr %g and eps %g must be positive, weight_decay "
+                          "%g and clip_norm %g not negative", d->lr, d->eps, d->weight_decay, d->clip_norm);
+    if (!(d->momentum >= 0 && d->momentum < 1) || (d->nesterov && !(d->momentum > 0)))
+        return lsnni_fail(cx, LSNN_EVALUE, "optimizer: momentum %g must lie in [0, 1), above 0 for "
+                          "nesterov", d->momentum);
+    if (!(d->one_minus_beta1 > 0 && d->one_minus_beta1 <= 1 && d->one_minus_beta2 > 0 &&
+          d->one_minus_beta2 <= 1))
+        return lsnni_fail(cx, LSNN_EVALUE, "optimizer: one_minus_beta1 %g and one_minus_beta2 %g must "
+                          "lie in (0, 1]", d->one_minus_beta1, d->one_minus_beta2);
+    if (d->warmup_steps < 0 || d->total_steps < 0 || d->step_every < 0 ||
+        (d->schedule == LSNN_COSINE && d->total_steps <= d->warmup_steps) ||
+        (d->schedule == LSNN_STEP && d->step_every == 0))
+        return lsnni_fail(cx, LSNN_EVALUE, "optimizer: the schedule has warmup_steps %d, total_steps %d, "
+                          "step_every %d; cosine needs total_steps over warmup_steps, step needs "
+                          "step_every", d->warmup_steps, d->total_steps, d->step_every);
+    return LSNN_OK;
+}
+
+/* ---- >>schedules: lr at step t = 0, 1, ...
+   warm-up (t < W): lr (t + 1) / W     constant: lr     step: lr factor^floor(t / every)
+   cosine: lr (1 + cos(pi (t - W) / (T - W))) / 2                             */
+LSNN_API double lsnn_optimizer_lr(const lsnn_optimizer_desc *desc, uint32_t step)
+{
+    lsnn_optimizer_desc d = *desc;
+    double t = (double)step, warm = (double)d.warmup_steps;
+    lsnni_optimizer_defaults(&d);
+    if (t < warm) return d.lr * (t + 1) / warm;
+    if (d.schedule == LSNN_STEP && d.step_every > 0)
+        return d.lr * pow(d.step_factor, floor(t / d.step_every));
+    if (d.schedule == LSNN_COSINE) {
+        double part = (t - warm) / LSNNI_MAX(1, (double)d.total_steps - warm);
+        return part >= 1 ? 0 : d.lr * 0.5 * (1 + cos(3.141592653589793 * part));
+    }
+    return d.lr;
+}
+
+LSNN_API void lsnn_optimizer_free(lsnn_optimizer *o)
+{
+    if (!o) return;
+    lsnni_free(o->net->cx, o->m);
+    lsnni_free(o->net->cx, o->v);
+    lsnni_free(o->net->cx, o);
+}
+
+LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_desc *d)
+{
+    lsnn_optimizer_desc all;
+    lsnn_optimizer *o;
+    memset(&all, 0, sizeof all);
+    if (d) all = *d;
+    lsnni_optimizer_defaults(&all);
+    if (!net->built || net->predict_only) {
+        lsnni_fail(net->cx, LSNN_ESTATE, "optimizer: the net must be built, and not to predict only");
+        return NULL;
+    }
+    if (lsnni_optimizer_check(net->cx, &all) != LSNN_OK) return NULL;
+    o = (lsnn_optimizer *)lsnni_alloc(net->cx, 1, sizeof *o);
+    if (!o) return NULL;
+    o->net = net;
+    o->d = all;
+    if (all.method != LSNN_SGD || all.momentum > 0)
+        o->m = (lsnn_real *)lsnni_alloc(net->cx, net->param_size + 1, sizeof *o->m);
+    if (all.method != LSNN_SGD)
+        o->v = (lsnn_real *)lsnni_alloc(net->cx, net->param_size + 1, sizeof *o->v);
+    if ((o->m || (all.method == LSNN_SGD && all.momentum <= 0)) && (o->v || all.method == LSNN_SGD))
+        return o;
+    lsnn_optimizer_free(o);
+    return NULL;
+}
+
+typedef struct lsnni_update {
+    lsnn_optimizer *o;
+    const lsnni_kernels *kv;
+    double lr, scale, c1, c2;
+} lsnni_update;
+
+/* One parameter array.                                                       */
+static void lsnni_update_task(void *user, int i, int worker)
+{
+    const lsnni_update *u = (const lsnni_update *)user;
+    const lsnn_optimizer_desc *d = &u->o->d;
+    const lsnn_net *net = u->o->net;
+    const lsnni_param *p = &net->param[i];
+    lsnn_real *w = net->value + p->at, *m = u->o->m ? u->o->m + p->at : NULL;
+    double lr = u->lr * p->lr_factor, decay = p->decay ? d->weight_decay : 0;
+    double shrink = d->method == LSNN_ADAMW ? lr * decay : 0;
+    (void)worker;
+    if (!(p->lr_factor > 0)) return;
+    if (d->method == LSNN_SGD)
+        u->kv->sgd(w, m, net->grad + p->at, u->scale, lr, decay, d->momentum, d->nesterov, p->spec.count);
+    else
+        u->kv->adam(w, m, u->o->v + p->at, net->grad + p->at, u->scale, lr,
+                    d->method == LSNN_ADAMW ? 0 : decay, shrink, 1 - d->one_minus_beta1,
+                    1 - d->one_minus_beta2, u->c1, u->c2, d->eps, p->spec.count);
+}
+
+LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
+{
+    lsnn_net *net = o->net;
+    lsnni_update u;
+    double norm = 0;
+    u.o = o;
+    u.kv = lsnni_kernels_of(net->cx);
+    u.lr = lsnn_optimizer_lr(&o->d, o->step);
+    u.c1 = 1 / (1 - pow(1 - o->d.one_minus_beta1, (double)o->step + 1));
+    u.c2 = 1 / (1 - pow(1 - o->d.one_minus_beta2, (double)o->step + 1));
+    for (int i = 0; i < net->params; i++) {
+        const lsnn_real *g = net->grad + net->param[i].at;
+        double part = u.kv->dot(g, g, net->param[i].spec.count);
+        if (!(part <= DBL_MAX))
+            return lsnni_fail(net->cx, LSNN_EDIVERGED, "step %u: the gradient of '%.80s' is not finite: "
+                              "use a smaller learning rate or clip_norm", (unsigned)o->step,
+                              net->param[i].name);
+        norm += part;
+    }
+    norm = sqrt(norm);
+    u.scale = o->d.clip_norm > 0 ? LSNNI_MIN(1, o->d.clip_norm / (norm + 1e-6)) : 1;
+    lsnn_parallel(net->cx, net->params, lsnni_update_task, &u);
+    lsnn_zero_grad(net);
+    o->step++;
+    return LSNN_OK;
+}
+
+/* ---- >>batches: samples fetched by all threads -------------------------------------*/
+typedef struct lsnni_batch {
+    const lsnn_data *data;
+    const int *order;                /* NULL: first, first + 1, ...           */
+    int first;
+    uint32_t epoch;
+    size_t size;
+    lsnn_real *x, *targets;
+    int *labels;
+} lsnni_batch;
+
+static void lsnni_batch_task(void *user, int i, int worker)
+{
+    const lsnni_batch *b = (const lsnni_batch *)user;
+    const lsnn_data *d = b->data;
+    int index = b->order ? b->order[b->first + i] : b->first + i;
+    (void)worker;
+    d->fetch(d->user, b->epoch, index, b->x + (size_t)i * b->size,
+             b->labels ? b->labels + lsnni_area(i, d->heads) : NULL,
+             b->targets ? b->targets + lsnni_area(i, d->target_count) : NULL);
+}
+
+static void lsnni_batch_free(lsnn_ctx *cx, lsnni_batch *b)
+{
+    lsnni_free(cx, b->x);
+    lsnni_free(cx, b->targets);
+    lsnni_free(cx, b->labels);
+}
+
+static lsnn_status lsnni_batch_make(lsnn_net *net, lsnni_batch *b, const lsnn_data *d)
+{
+    lsnn_shape in = net->node[0].plan.out;
+    size_t n = (size_t)net->batch;
+    memset(b, 0, sizeof *b);
+    if (d->count < 1 || !d->fetch || d->heads < 0 || d->heads > LSNN_MAX_HEADS || d->target_count < 0)
+        return lsnni_fail(net->cx, LSNN_ESHAPE, "the data set has %d samples, %d labels and %d targets "
+                          "each", d->count, d->heads, d->target_count);
+    if (d->shape.c != in.c || d->shape.h != in.h || d->shape.w != in.w)
+        return lsnni_fail(net->cx, LSNN_ESHAPE, "the data are %d x %d x %d, the net reads %d x %d x %d",
+                          d->shape.c, d->shape.h, d->shape.w, in.c, in.h, in.w);
+    b->data = d;
+    b->size = (size_t)lsnni_features(in);
+    b->x = (lsnn_real *)lsnni_alloc(net->cx, b->size * n, sizeof *b->x);
+    if (b->x && d->heads) b->labels = (int *)lsnni_alloc(net->cx, (size_t)d->heads * n, sizeof(int));
+    if (b->x && d->target_count)
+        b->targets = (lsnn_real *)lsnni_alloc(net->cx, (size_t)d->target_count * n, sizeof *b->x);
+    if (b->x && (b->labels || !d->heads) && (b->targets || !d->target_count)) return LSNN_OK;
+    lsnni_batch_free(net->cx, b);
+    return LSNN_ENOMEM;
+}
+
+static lsnn_batch lsnni_batch_fetch(lsnn_ctx *cx, lsnni_batch *b, int first, int n)
+{
+    lsnn_batch out;
+    memset(&out, 0, sizeof out);
+    b->first = first;
+    lsnn_parallel(cx, n, lsnni_batch_task, b);
+    out.n = n;
+    out.x = b->x;
+    out.labels = b->labels;
+    out.heads = b->data->heads;
+    out.targets = b->targets;
+    out.target_count = b->data->target_count;
+    return out;
+}
+
+/* ---- >>scores ---------------------------------------------------------------------*/
+typedef struct lsnni_tally {
+    double loss, wrong_heads, wrong_samples, head[LSNN_MAX_HEADS];
+    int samples, heads;              /* heads that have a cross_entropy       */
+} lsnni_tally;
+
+/* Counts the last forward's errors; loss is its mean over the batch.         */
+static void lsnni_tally_add(const lsnn_net *net, lsnni_tally *t, const lsnn_batch *b, double loss,
+                            int *confusion)
+{
+    t->loss += loss * b->n;
+    t->samples += b->n;
+    t->heads = 0;
+    for (int i = 0; i < net->nodes; i++)
+        t->heads += net->node[i].type->is_loss && strcmp(net->node[i].type->name, "cross_entropy") == 0;
+    for (int n = 0; n < b->n && t->heads; n++) {
+        int wrong = 0;
+        for (int i = 0; i < net->nodes; i++) {
+            const lsnni_node *v = &net->node[i];
+            int classes = lsnni_features(v->plan.out), best = 0, truth, miss;
+            const lsnn_real *p = net->work->y[i] + lsnni_area(n, classes);
+            if (!v->type->is_loss || strcmp(v->type->name, "cross_entropy") != 0) continue;
+            truth = b->labels[lsnni_area(n, b->heads) + (size_t)v->plan.o.head];
+            for (int k = 1; k < classes; k++) if (p[k] > p[best]) best = k;
+            miss = best != truth;
+            wrong += miss;
+            t->head[v->plan.o.head] += miss;
+            if (confusion) confusion[truth * classes + best]++;
+        }
+        t->wrong_heads += wrong;
+        t->wrong_samples += wrong > 0;
+    }
+}
+
+static double lsnni_tally_error(const lsnni_tally *t)
+{
+    double total = (double)t->samples * t->heads;
+    return total > 0 ? 100 * t->wrong_heads / total : 0;
+}
+
+static lsnn_status lsnni_evaluate(lsnn_net *net, lsnni_batch *b, lsnn_score *s)
+{
+    lsnni_tally t;
+    memset(&t, 0, sizeof t);
+    for (int i = 0; i < b->data->count; i += net->batch) {
+        double loss;
+        lsnn_batch batch = lsnni_batch_fetch(net->cx, b, i, LSNNI_MIN(net->batch, b->data->count - i));
+        LSNNI_TRY(lsnn_forward(net, &batch, 0, &loss));
+        lsnni_tally_add(net, &t, &batch, loss, s->confusion);
+    }
+    s->loss = t.loss / t.samples;
+    s->error = lsnni_tally_error(&t);
+    s->whole_error = 100 * t.wrong_samples / t.samples;
+    for (int i = 0; i < LSNN_MAX_HEADS; i++) s->head_error[i] = 100 * t.head[i] / t.samples;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_score *s)
+{
+    lsnni_batch b;
+    lsnn_status status;
+    if (!net->built)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_evaluate: call lsnn_net_build first");
+    LSNNI_TRY(lsnni_batch_make(net, &b, data));
+    if (s->confusion)
+        memset(s->confusion, 0, lsnni_area(data->classes, data->classes) * sizeof(int));
+    status = lsnni_evaluate(net, &b, s);
+    lsnni_batch_free(net->cx, &b);
+    return status;
+}
+
+/* ---- >>fit ------------------------------------------------------------------------
+   Epochs of shuffled batches. The order of an epoch, its fresh data and dropout are
+   addressed by seed, epoch and step, so a resume needs no more than the numbers below. */
+typedef struct lsnni_fit {
+    lsnn_net *net;
+    const lsnn_fit_desc *d;
+    lsnn_optimizer *o;
+    lsnni_batch batch, valid;
+    lsnni_tally tally;               /* of this epoch                         */
+    lsnn_progress p;
+    int *order, epoch, done, steps;  /* done: steps of this epoch             */
+    double began, trained, images;   /* seconds and images of this call       */
+} lsnni_fit;
+
+static const char *const lsnni_methods[] = { "sgd", "adam", "adamw" };
+
+/* The names under which an optimizer's arrays are saved: prefix + name, in a block. */
+static lsnn_status lsnni_saver_state(lsnn_ctx *cx, lsnni_saver *s, const lsnn_net *net,
+                                     const char *prefix, const lsnn_real *block, char **names)
+{
+    size_t length = 0, at = 0;
+    int first = s->tensors;
+    *names = NULL;
+    if (!block) return LSNN_OK;
+    for (int i = 0; i < net->params; i++) length += strlen(prefix) + strlen(net->param[i].name) + 1;
+    *names = (char *)lsnni_alloc(cx, length + 1, 1);
+    if (!*names) return LSNN_ENOMEM;
+    lsnni_saver_tensors(s, net->param, net->params, block);
+    for (int i = 0; i < net->params; i++) {
+        char *name = *names + at;
+        at += strlen(prefix) + strlen(net->param[i].name) + 1;
+        snprintf(name, length + 1 - (size_t)(name - *names), "%s%s", prefix, net->param[i].name);
+        s->tensor[first + i].name = name;
+    }
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_fit_save(lsnni_fit *f)
+{
+    lsnn_net *net = f->net;
+    lsnn_ctx *cx = net->cx;
+    char *m = NULL, *v = NULL;
+    lsnn_status status = LSNN_ENOMEM;
+    lsnni_saver *s = (lsnni_saver *)lsnni_alloc(cx, 1, sizeof *s);
+    if (!s) return LSNN_ENOMEM;
+    s->tensor = (lsnn_tensor *)lsnni_alloc(cx, (size_t)(3 * net->params + net->buffers) + 1,
+                                           sizeof *s->tensor);
+    if (s->tensor) status = lsnni_saver_state(cx, s, net, "optimizer.m:", f->o->m, &m);
+    if (status == LSNN_OK) status = lsnni_saver_state(cx, s, net, "optimizer.v:", f->o->v, &v);
+    if (status == LSNN_OK) {
+        lsnni_saver_text(s, "lsnn.build", lsnn_build_info());
+        lsnni_saver_text(s, "lsnn.isa", lsnn_isa_name(lsnn_ctx_isa(cx)));
+        lsnni_saver_text(s, "lsnn.optimizer", lsnni_methods[f->o->d.method]);
+        lsnni_saver_number(s, "lsnn.step", (double)f->o->step);
+        lsnni_saver_number(s, "lsnn.epoch", f->epoch);
+        lsnni_saver_number(s, "lsnn.done", f->done);
+        lsnni_saver_number(s, "lsnn.batch", net->batch);
+        lsnni_saver_number(s, "lsnn.samples", f->batch.data->count);
+        lsnni_saver_seed(s, net->seed);
+        lsnni_saver_number(s, "lsnn.epoch.loss", f->tally.loss);
+        lsnni_saver_number(s, "lsnn.epoch.wrong", f->tally.wrong_heads);
+        lsnni_saver_number(s, "lsnn.epoch.samples", f->tally.samples);
+        status = lsnni_net_write(net, s, f->d->save);
+    }
+    lsnni_free(cx, m);
+    lsnni_free(cx, v);
+    lsnni_free(cx, s->tensor);
+    lsnni_free(cx, s);
+    return status;
+}
+
+static lsnn_status lsnni_meta_number(lsnn_ctx *cx, const lsnn_file *f, const char *path,
+                                     const char *key, double *v)
+{
+    const char *text = lsnn_file_meta(f, key);
+    if (!text || !lsnni_parse_number(text, v))
+        return lsnni_fail(cx, LSNN_EFORMAT, "%.160s is no checkpoint: its metadata have no number %s",
+                          path, key);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_fit_restore(lsnni_fit *f, const lsnn_file *file, const char *path)
+{
+    static const char *const key[] = { "lsnn.step", "lsnn.epoch", "lsnn.done", "lsnn.batch",
+        "lsnn.samples", "lsnn.seed.high", "lsnn.seed.low", "lsnn.epoch.loss", "lsnn.epoch.wrong",
+        "lsnn.epoch.samples" };
+    enum { STEP, EPOCH, DONE, BATCH, SAMPLES, HIGH, LOW, LOSS, WRONG, SEEN, KEYS };
+    const char *method = lsnn_file_meta(file, "lsnn.optimizer");
+    lsnn_net *net = f->net;
+    double v[KEYS];
+    for (int i = 0; i < KEYS; i++) {
+        LSNNI_TRY(lsnni_meta_number(net->cx, file, path, key[i], &v[i]));
+        if (i != LOSS && !(v[i] >= 0 && v[i] <= 4294967295.0))
+            return lsnni_fail(net->cx, LSNN_EFORMAT, "%.160s: %s is %g", path, key[i], v[i]);
+    }
+    if ((int64_t)v[BATCH] != net->batch || (int64_t)v[SAMPLES] != f->batch.data->count || !method ||
+        strcmp(method, lsnni_methods[f->o->d.method]) != 0 || v[DONE] > f->steps)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "%.120s was trained by %.10s with batch %.0f on %.0f samples, "
+                          "here it is %s, %d and %d", path, method ? method : "?", v[BATCH], v[SAMPLES],
+                          lsnni_methods[f->o->d.method], net->batch, f->batch.data->count);
+    if (f->o->m)
+        LSNNI_TRY(lsnni_read_block(net->cx, file, path, "optimizer.m:", net->param, net->params, f->o->m));
+    if (f->o->v)
+        LSNNI_TRY(lsnni_read_block(net->cx, file, path, "optimizer.v:", net->param, net->params, f->o->v));
+    LSNNI_TRY(lsnni_net_fill(net, file, path));
+    net->seed = (uint64_t)v[HIGH] << 32 | (uint64_t)v[LOW];
+    f->o->step = (uint32_t)v[STEP];
+    f->epoch = (int)LSNNI_MIN(v[EPOCH], INT_MAX);
+    f->done = (int)v[DONE];
+    f->tally.loss = v[LOSS];
+    f->tally.wrong_heads = v[WRONG];
+    f->tally.samples = (int)LSNNI_MIN(v[SEEN], INT_MAX);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_fit_resume(lsnni_fit *f)
+{
+    lsnn_file file;
+    lsnn_status s;
+    LSNNI_TRY(lsnn_file_read(f->net->cx, &file, f->d->resume));
+    s = lsnni_fit_restore(f, &file, f->d->resume);
+    lsnn_file_free(f->net->cx, &file);
+    return s;
+}
+
+/* Names the first layer whose output, in forward order, is not finite.       */
+static lsnn_status lsnni_diverged(const lsnni_fit *f, int n)
+{
+    const lsnn_net *net = f->net;
+    for (int i = 1; i < net->nodes; i++) {
+        size_t count = lsnni_area(n, lsnni_features(net->node[i].plan.out));
+        for (size_t j = 0; j < count; j++)
+            if (!(fabs((double)net->work->y[i][j]) <= DBL_MAX))
+                return lsnni_fail(net->cx, LSNN_EDIVERGED, "step %u: the loss is not finite, from layer "
+                                  "'%.80s' on: use a smaller learning rate or clip_norm",
+                                  (unsigned)f->o->step, net->node[i].name);
+    }
+    return lsnni_fail(net->cx, LSNN_EDIVERGED, "step %u: the loss is not finite, every layer's output is",
+                      (unsigned)f->o->step);
+}
+
+static lsnn_status lsnni_fit_step(lsnni_fit *f)
+{
+    lsnn_net *net = f->net;
+    int first = f->done * net->batch, count = f->batch.data->count;
+    lsnn_batch b;
+    double loss, start = lsnni_seconds();
+    f->batch.epoch = (uint32_t)f->epoch;
+    b = lsnni_batch_fetch(net->cx, &f->batch, first, LSNNI_MIN(net->batch, count - first));
+    b.step = f->o->step;
+    LSNNI_TRY(lsnn_forward(net, &b, 1, &loss));
+    if (!(fabs(loss) <= DBL_MAX)) return lsnni_diverged(f, b.n);
+    LSNNI_TRY(lsnn_backward(net));
+    lsnni_tally_add(net, &f->tally, &b, loss, NULL);
+    f->p.lr = lsnn_optimizer_lr(&f->o->d, f->o->step);
+    LSNNI_TRY(lsnn_optimizer_step(f->o));
+    f->done++;
+    f->images += b.n;
+    f->trained += lsnni_seconds() - start;
+    return LSNN_OK;
+}
+
+/* Tells the caller where training stands; STOPPED if it wants no more.       */
+static lsnn_status lsnni_fit_report(lsnni_fit *f, int epoch_done)
+{
+    lsnn_progress *p = &f->p;
+    p->epoch = f->epoch;
+    p->epochs = f->d->epochs ? f->d->epochs : 1;
+    p->step = f->done;
+    p->steps = f->steps;
+    p->epoch_done = epoch_done;
+    p->loss = f->tally.loss / LSNNI_MAX(1, f->tally.samples);
+    p->error = lsnni_tally_error(&f->tally);
+    p->seconds = lsnni_seconds() - f->began;
+    p->images_per_s = f->trained > 0 ? f->images / f->trained : 0;
+    if (epoch_done && f->d->valid) {
+        lsnn_score s;
+        memset(&s, 0, sizeof s);
+        LSNNI_TRY(lsnni_evaluate(f->net, &f->valid, &s));
+        p->valid_loss = s.loss;
+        p->valid_error = s.error;
+    }
+    return f->d->progress && f->d->progress(p, f->d->user) ? LSNN_STOPPED : LSNN_OK;
+}
+
+static lsnn_status lsnni_fit_epoch(lsnni_fit *f)
+{
+    int epochs = f->d->epochs ? f->d->epochs : 1, count = f->batch.data->count;
+    lsnn_rng r = lsnn_rng_at(f->net->seed, "order", "", (uint32_t)f->epoch, 0);
+    lsnn_status s = LSNN_OK;
+    if (f->d->keep_order) for (int i = 0; i < count; i++) f->order[i] = i;
+    else lsnn_rng_permutation(&r, f->order, count);
+    while (f->done < f->steps && s == LSNN_OK) {
+        LSNNI_TRY(lsnni_fit_step(f));
+        s = lsnni_fit_report(f, 0);
+        if (s < 0) return s;
+        if (f->d->save && f->done < f->steps &&
+            (s == LSNN_STOPPED || (f->d->save_every && f->o->step % (uint32_t)f->d->save_every == 0)))
+            LSNNI_TRY(lsnni_fit_save(f));
+    }
+    if (f->done < f->steps) return s;                    /* stopped in mid-epoch */
+    if (s == LSNN_OK) s = lsnni_fit_report(f, 1);
+    if (s < 0) return s;
+    f->epoch++;
+    f->done = 0;
+    memset(&f->tally, 0, sizeof f->tally);
+    if (f->d->save && (s == LSNN_STOPPED || !f->d->save_every || f->epoch == epochs))
+        LSNNI_TRY(lsnni_fit_save(f));
+    return s;
+}
+
+static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
+{
+    lsnn_optimizer_desc o = f->d->optimizer;
+    int epochs = f->d->epochs ? f->d->epochs : 1;
+    lsnn_status s = LSNN_OK;
+    LSNNI_TRY(lsnni_batch_make(f->net, &f->batch, train));
+    if (f->d->valid) LSNNI_TRY(lsnni_batch_make(f->net, &f->valid, f->d->valid));
+    f->steps = lsnni_div_up(train->count, f->net->batch);
+    if (o.schedule == LSNN_COSINE && !o.total_steps)
+        o.total_steps = (int)LSNNI_MIN((double)epochs * f->steps, INT_MAX);
+    f->o = lsnn_optimizer_new(f->net, &o);
+    f->order = (int *)lsnni_alloc(f->net->cx, (size_t)train->count, sizeof *f->order);
+    f->batch.order = f->order;
+    if (!f->o || !f->order) return f->net->cx->status;
+    lsnn_zero_grad(f->net);
+    if (f->d->resume) LSNNI_TRY(lsnni_fit_resume(f));
+    while (f->epoch < epochs && s == LSNN_OK) s = lsnni_fit_epoch(f);
+    return s;
+}
+
+LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_fit_desc *d)
+{
+    lsnni_fit f;
+    lsnn_status s;
+    memset(&f, 0, sizeof f);
+    f.net = net;
+    f.d = d;
+    f.began = lsnni_seconds();
+    if (!net->built || net->predict_only)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_fit: the net must be built, and not to predict only");
+    if (d->epochs < 0 || d->save_every < 0)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "lsnn_fit: epochs %d, save_every %d", d->epochs, d->save_every);
+    s = lsnni_fit_run(&f, train);
+    if (d->last) *d->last = f.p;
+    lsnni_batch_free(net->cx, &f.batch);
+    lsnni_batch_free(net->cx, &f.valid);
+    lsnni_free(net->cx, f.order);
+    lsnn_optimizer_free(f.o);
+    return s;
+}
+#endif /* LSNN_NO_TRAIN */
+
+/* ============================================================================
+   >>data chapter: sample sources, IDX files, built-in digits, recipes
+   ==========================================================================*/
+#ifndef LSNN_NO_DATA
+
+#ifdef LSNN_USE_ZLIB
+#include <zlib.h>
+#endif
+
+/* ---- >>data-sets: arrays, parts ----------------------------------------------
+   What a data set owns is one small block that its fetch reads: no fetch writes
+   anything that another could see, so any number may run at once.             */
+typedef struct lsnni_data_user {
+    const lsnn_real *x;              /* arrays                                */
+    const int *labels;
+    const unsigned char *pixels, *bytes;     /* IDX: images and labels        */
+    const lsnn_data *whole;          /* part                                  */
+    int first, heads;
+    size_t size;                     /* numbers an image                      */
+} lsnni_data_user;
+
+LSNN_API void lsnn_data_free(lsnn_data *d)
+{
+    lsnni_free_by(&d->mem_, d->owned_);
+    memset(d, 0, sizeof *d);
+}
+
+/* Numbers in an image; 0 if it is no size.                                   */
+static size_t lsnni_shape_size(lsnn_shape s)
+{
+    size_t n = 1;
+    if (s.c < 1 || s.h < 1 || s.w < 1) return 0;
+    if (!lsnni_mul(&n, (size_t)s.c) || !lsnni_mul(&n, (size_t)s.h) ||
+        !lsnni_mul(&n, (size_t)s.w)) return 0;
+    return n;
+}
+
+/* The common part of a data set; its block is returned, NULL on failure.     */
+static lsnni_data_user *lsnni_data_new(lsnn_ctx *cx, lsnn_data *d, int count,
+                                       lsnn_shape shape, int heads, int classes)
+{
+    lsnni_data_user *u = (lsnni_data_user *)lsnni_alloc(cx, 1, sizeof *u);
+    if (!u) return NULL;
+    u->heads = heads;
+    u->size = lsnni_shape_size(shape);
+    d->count = count;
+    d->shape = shape;
+    d->heads = heads;
+    d->classes = classes;
+    d->user = d->owned_ = u;
+    d->mem_ = cx->mem;
+    return u;
+}
+
+static void lsnni_fetch_arrays(const void *user, uint32_t epoch, int index, lsnn_real *x,
+                               int *labels, lsnn_real *targets)
+{
+    const lsnni_data_user *u = (const lsnni_data_user *)user;
+    (void)epoch;
+    (void)targets;
+    memcpy(x, u->x + (size_t)index * u->size, u->size * sizeof *x);
+    for (int i = 0; labels && i < u->heads; i++)
+        labels[i] = u->labels[(size_t)index * (size_t)u->heads + (size_t)i];
+}
+
+/* 0 heads with NULL labels are samples that carry none.                      */
+LSNN_API lsnn_status lsnn_data_arrays(lsnn_ctx *cx, lsnn_data *d, const lsnn_real *x,
+                                      const int *labels, int count, lsnn_shape shape,
+                                      int heads, int classes)
+{
+    lsnni_data_user *u;
+    size_t total = lsnni_shape_size(shape);
+    memset(d, 0, sizeof *d);
+    if (!x || count < 1 || !total || !lsnni_mul(&total, (size_t)count))
+        return lsnni_fail(cx, LSNN_ESHAPE, "lsnn_data_arrays: %d samples of %d x %d x %d at "
+                          "%s", count, shape.c, shape.h, shape.w, x ? "x" : "NULL");
+    if (heads < 0 || heads > LSNN_MAX_HEADS || (heads > 0 && (classes < 1 || !labels)))
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_arrays: %d labels a sample (at most %d) "
+                          "of %d classes at %s", heads, (int)LSNN_MAX_HEADS, classes,
+                          labels ? "labels" : "NULL");
+    for (size_t i = 0; i < (size_t)count * (size_t)heads; i++)
+        if (labels[i] < 0 || labels[i] >= classes)
+            return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_arrays: label %d of sample %.0f is "
+                              "not in [0, %d)", labels[i], (double)(i / (size_t)heads),
+                              classes);
+    u = lsnni_data_new(cx, d, count, shape, heads, classes);
+    if (!u) return cx->status;
+    u->x = x;
+    u->labels = labels;
+    d->fetch = lsnni_fetch_arrays;
+    return LSNN_OK;
+}
+
+static void lsnni_fetch_part(const void *user, uint32_t epoch, int index, lsnn_real *x,
+                             int *labels, lsnn_real *targets)
+{
+    const lsnni_data_user *u = (const lsnni_data_user *)user;
+    u->whole->fetch(u->whole->user, epoch, u->first + index, x, labels, targets);
+}
+
+LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data *whole,
+                                    int first, int count)
+{
+    lsnni_data_user *u;
+    memset(d, 0, sizeof *d);
+    if (first < 0 || count < 1 || first > whole->count || count > whole->count - first)
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_part: %d samples from number %d on, of "
+                          "a set that has %d", count, first, whole->count);
+    u = lsnni_data_new(cx, d, count, whole->shape, whole->heads, whole->classes);
+    if (!u) return cx->status;
+    u->whole = whole;
+    u->first = first;
+    d->target_count = whole->target_count;
+    d->fetch = lsnni_fetch_part;
+    return LSNN_OK;
+}
+
+/* ---- >>idx: MNIST's file format -----------------------------------------------
+   0 0 8 rank, then `rank` sizes of four bytes, the highest first, then the
+   bytes. A header is believed only as far as the file bears it out: a plain
+   file's length is compared before anything is allocated, and where the length
+   is unknown (gzip, a pipe) the block grows with what has been read. zlib's
+   gzread does not notice a gzip file that has lost only its last few bytes (end
+   mark and checksum): the data are whole then, but unchecked.                 */
+typedef struct lsnni_idx_file {
+    const char *path, *shown;        /* shown: as messages name it            */
+    FILE *f;
+    void *gz;                        /* a gzFile, if not NULL                 */
+} lsnni_idx_file;
+
+#ifdef LSNN_USE_ZLIB
+static size_t lsnni_gz_read(gzFile gz, void *to, size_t bytes)
+{
+    size_t have = 0;
+    while (have < bytes) {
+        unsigned want = (unsigned)LSNNI_MIN(bytes - have, (size_t)1 << 20);
+        int got = gzread(gz, (char *)to + have, want);
+        if (got <= 0) break;
+        have += (size_t)got;
+    }
+    return have;
+}
+#endif
+
+static size_t lsnni_idx_get(lsnni_idx_file *in, void *to, size_t bytes)
+{
+#ifdef LSNN_USE_ZLIB
+    if (in->gz) return lsnni_gz_read((gzFile)in->gz, to, bytes);
+#endif
+    return fread(to, 1, bytes, in->f);
+}
+
+/* Why fewer bytes came than were asked for: a failing read or the file's end. */
+static lsnn_status lsnni_idx_short(lsnn_ctx *cx, lsnni_idx_file *in, const char *what)
+{
+#ifdef LSNN_USE_ZLIB
+    if (in->gz) {
+        int code = Z_OK;
+        const char *text = gzerror((gzFile)in->gz, &code);
+        if (code != Z_OK && code != Z_STREAM_END)
+            return lsnni_fail(cx, LSNN_EFORMAT, "%s: gzip: %s", in->shown, text);
+    }
+#endif
+    if (in->f && ferror(in->f))
+        return lsnni_fail(cx, LSNN_EIO, "%s: cannot be read: %s", in->shown, strerror(errno));
+    return lsnni_fail(cx, LSNN_EFORMAT, "%s: ends within its %s", in->shown, what);
+}
+
+/* PATH is missing: PATH.gz in its place, or the failure.                     */
+static lsnn_status lsnni_idx_open_gz(lsnn_ctx *cx, lsnni_idx_file *in, int error)
+{
+    size_t n = strlen(in->path);
+    char *gz_path = (char *)lsnni_alloc(cx, n + 4, 1);
+    FILE *f;
+    if (!gz_path) return cx->status;
+    memcpy(gz_path, in->path, n);
+    memcpy(gz_path + n, ".gz", 4);
+    f = fopen(gz_path, "rb");
+    if (f) fclose(f);
+#ifdef LSNN_USE_ZLIB
+    if (f) in->gz = (void *)gzopen(gz_path, "rb");
+#endif
+    lsnni_free(cx, gz_path);
+    if (in->gz) return LSNN_OK;
+    if (!f) return lsnni_fail(cx, LSNN_EIO, "%s: cannot be opened: %s", in->shown,
+                              strerror(error));
+#ifdef LSNN_USE_ZLIB
+    return lsnni_fail(cx, LSNN_EIO, "%s.gz: zlib cannot open it", in->shown);
+#else
+    return lsnni_fail(cx, LSNN_EUNSUPPORTED, "%s: is missing; to read its .gz, build with "
+                      "-DLSNN_USE_ZLIB -lz, or gunzip it", in->shown);
+#endif
+}
+
+/* Opens PATH and reads the first four bytes; gzip is known by its own mark.  */
+static lsnn_status lsnni_idx_open(lsnn_ctx *cx, lsnni_idx_file *in, unsigned char magic[4])
+{
+    in->f = fopen(in->path, "rb");
+    if (!in->f) LSNNI_TRY(lsnni_idx_open_gz(cx, in, errno));
+    if (lsnni_idx_get(in, magic, 4) != 4) return lsnni_idx_short(cx, in, "first four bytes");
+    if (in->gz || magic[0] != 0x1f || magic[1] != 0x8b) return LSNN_OK;
+#ifdef LSNN_USE_ZLIB
+    fclose(in->f);
+    in->f = NULL;
+    in->gz = (void *)gzopen(in->path, "rb");
+    if (!in->gz) return lsnni_fail(cx, LSNN_EIO, "%s: zlib cannot open it", in->shown);
+    if (lsnni_idx_get(in, magic, 4) != 4) return lsnni_idx_short(cx, in, "first four bytes");
+    return LSNN_OK;
+#else
+    return lsnni_fail(cx, LSNN_EUNSUPPORTED, "%s: is compressed: build with -DLSNN_USE_ZLIB "
+                      "-lz, or gunzip it", in->shown);
+#endif
+}
+
+/* Product of a's sizes into *bytes.                                          */
+static lsnn_status lsnni_idx_check(lsnn_ctx *cx, const lsnn_idx *a, const char *path,
+                                   size_t *bytes)
+{
+    *bytes = 1;
+    if (a->rank < 1 || a->rank > 4)
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: rank %d is not in 1..4", path, a->rank);
+    for (int i = 0; i < a->rank; i++) {
+        if (a->dim[i] < 1)
+            return lsnni_fail(cx, LSNN_EFORMAT, "%s: size %d of its %d is not in 1..%d", path,
+                              i + 1, a->rank, INT_MAX);
+        if (!lsnni_mul(bytes, (size_t)a->dim[i]))
+            return lsnni_fail(cx, LSNN_EFORMAT, "%s: the product of its sizes overflows", path);
+    }
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_idx_head(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in, size_t *bytes)
+{
+    unsigned char b[16] = { 0 };
+    LSNNI_TRY(lsnni_idx_open(cx, in, b));
+    if (b[0] || b[1])
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: is no IDX file: begins with %02x %02x %02x "
+                          "%02x, not 00 00 08", in->shown, b[0], b[1], b[2], b[3]);
+    if (b[2] != 8)
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: type %02x; only unsigned bytes (08) are read",
+                          in->shown, b[2]);
+    if (b[3] < 1 || b[3] > 4)
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: rank %d is not in 1..4", in->shown, b[3]);
+    a->rank = b[3];
+    if (lsnni_idx_get(in, b, 4 * (size_t)a->rank) != 4 * (size_t)a->rank)
+        return lsnni_idx_short(cx, in, "header");
+    for (int i = 0; i < a->rank; i++) {
+        const unsigned char *p = b + 4 * i;
+        uint32_t v = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+        a->dim[i] = v > INT_MAX ? -1 : (int)v;
+    }
+    return lsnni_idx_check(cx, a, in->shown, bytes);
+}
+
+/* The bytes after the header, if the file can tell how many they are; else -1. */
+static double lsnni_idx_rest(lsnni_idx_file *in)
+{
+    long here, end;
+    if (!in->f) return -1;
+    here = ftell(in->f);
+    if (here < 0 || fseek(in->f, 0, SEEK_END) != 0) return -1;
+    end = ftell(in->f);
+    if (fseek(in->f, here, SEEK_SET) != 0 || end < 0) return -1;
+    return (double)end - (double)here;
+}
+
+static lsnn_status lsnni_idx_body(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in, size_t bytes)
+{
+    double rest = lsnni_idx_rest(in);
+    size_t have = 0, room = rest < 0 ? LSNNI_MIN(bytes, (size_t)1 << 20) : bytes;
+    char more;
+    if (rest >= 0 && rest != (double)bytes)
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: its header promises %.0f bytes, %.0f follow",
+                          in->shown, (double)bytes, rest);
+    for (;;) {
+        unsigned char *v = (unsigned char *)lsnni_alloc(cx, room, 1);
+        if (!v) return cx->status;
+        if (a->v) memcpy(v, a->v, have);
+        lsnni_free(cx, a->v);
+        a->v = v;
+        have += lsnni_idx_get(in, v + have, room - have);
+        if (have < room) return lsnni_idx_short(cx, in, "data");
+        if (have == bytes) break;
+        room = room > bytes / 2 ? bytes : 2 * room;
+    }
+    if (lsnni_idx_get(in, &more, 1) == 1)
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: is longer than its header says", in->shown);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_idx_read(lsnn_ctx *cx, lsnn_idx *a, const char *path)
+{
+    lsnni_idx_file in;
+    lsnn_status s;
+    size_t bytes = 0;
+    memset(a, 0, sizeof *a);
+    memset(&in, 0, sizeof in);
+    in.path = path;
+    in.shown = lsnni_path_end(path);
+    s = lsnni_idx_head(cx, a, &in, &bytes);
+    if (s == LSNN_OK) s = lsnni_idx_body(cx, a, &in, bytes);
+    if (in.f) fclose(in.f);
+#ifdef LSNN_USE_ZLIB                 /* closing tells damage near the end     */
+    if (in.gz && gzclose((gzFile)in.gz) != Z_OK && s == LSNN_OK)
+        s = lsnni_fail(cx, LSNN_EFORMAT, "%s: its gzip data is damaged or cut off", in.shown);
+#endif
+    if (s != LSNN_OK) lsnn_idx_free(cx, a);
+    return s;
+}
+
+static lsnn_status lsnni_idx_put(lsnn_ctx *cx, FILE *f, void *user)
+{
+    const lsnn_idx *a = (const lsnn_idx *)user;
+    size_t bytes = 1, head = 4 + 4 * (size_t)a->rank;
+    unsigned char b[20] = { 0, 0, 8, 0 };
+    (void)cx;
+    b[3] = (unsigned char)a->rank;
+    for (int i = 0; i < 4 * a->rank; i++)
+        b[4 + i] = (unsigned char)((uint32_t)a->dim[i / 4] >> (24 - 8 * (i % 4)));
+    for (int i = 0; i < a->rank; i++) bytes *= (size_t)a->dim[i];
+    if (fwrite(b, 1, head, f) != head || fwrite(a->v, 1, bytes, f) != bytes) return LSNN_EIO;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_idx_write(lsnn_ctx *cx, const lsnn_idx *a, const char *path)
+{
+    lsnn_idx copy = *a;              /* lsnni_file_replace takes no const     */
+    size_t bytes;
+    LSNNI_TRY(lsnni_idx_check(cx, a, lsnni_path_end(path), &bytes));
+    if (!a->v)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: nothing to write: v is NULL",
+                          lsnni_path_end(path));
+    return lsnni_file_replace(cx, path, lsnni_idx_put, &copy);
+}
+
+LSNN_API void lsnn_idx_free(lsnn_ctx *cx, lsnn_idx *a)
+{
+    lsnni_free(cx, a->v);
+    memset(a, 0, sizeof *a);
+}
+
+static void lsnni_pixels(lsnn_real *x, const unsigned char *pixels, size_t count)
+{
+    for (size_t i = 0; i < count; i++) x[i] = LSNNI_R(pixels[i]) / 255;
+}
+
+static void lsnni_fetch_idx(const void *user, uint32_t epoch, int index, lsnn_real *x,
+                            int *labels, lsnn_real *targets)
+{
+    const lsnni_data_user *u = (const lsnni_data_user *)user;
+    (void)epoch;
+    (void)targets;
+    lsnni_pixels(x, u->pixels + (size_t)index * u->size, u->size);
+    for (int i = 0; labels && i < u->heads; i++)
+        labels[i] = u->bytes[(size_t)index * (size_t)u->heads + (size_t)i];
+}
+
+/* Labels N or N x heads for `count` images, each below `classes`.            */
+static lsnn_status lsnni_idx_labels(lsnn_ctx *cx, const char *who, const lsnn_idx *a,
+                                    int count, int classes)
+{
+    int heads = a->rank == 2 ? a->dim[1] : 1;
+    if ((a->rank != 1 && a->rank != 2) || heads < 1 || heads > LSNN_MAX_HEADS || !a->v)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: labels of rank %d with %d an image: give N or "
+                          "N x heads, at most %d", who, a->rank, heads, (int)LSNN_MAX_HEADS);
+    if (a->dim[0] != count)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: %d images but %d labels", who, count,
+                          a->dim[0]);
+    for (size_t i = 0; i < (size_t)count * (size_t)heads; i++)
+        if (a->v[i] >= classes)
+            return lsnni_fail(cx, LSNN_EVALUE, "%s: label %d of image %.0f is not in [0, %d)",
+                              who, a->v[i], (double)(i / (size_t)heads), classes);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *images,
+                                   const lsnn_idx *labels, int classes)
+{
+    lsnni_data_user *u;
+    lsnn_shape shape = { 1, 0, 0 };
+    size_t bytes;
+    memset(d, 0, sizeof *d);
+    if (images->rank < 3 || !images->v)
+        return lsnni_fail(cx, LSNN_ESHAPE, "lsnn_data_idx: images of rank %d: give N,H,W or "
+                          "N,C,H,W", images->rank);
+    if (classes < 1 || classes > 256)
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_idx: %d classes: give 1..256", classes);
+    LSNNI_TRY(lsnni_idx_check(cx, images, "lsnn_data_idx: images", &bytes));
+    LSNNI_TRY(lsnni_idx_labels(cx, "lsnn_data_idx", labels, images->dim[0], classes));
+    if (images->rank == 4) shape.c = images->dim[1];
+    shape.h = images->dim[images->rank - 2];
+    shape.w = images->dim[images->rank - 1];
+    u = lsnni_data_new(cx, d, images->dim[0], shape, labels->rank == 2 ? labels->dim[1] : 1,
+                       classes);
+    if (!u) return cx->status;
+    u->pixels = images->v;
+    u->bytes = labels->v;
+    d->fetch = lsnni_fetch_idx;
+    return LSNN_OK;
+}
+
+/* ---- >>digits: handwriting from stroke models ------------------------------------
+   A style is the path of a pen: points "xxyy" on a grid of 100 x 100 (y grows
+   downwards), joined by smooth curves. After a point, ' ' goes on, '^' goes on
+   with a corner there, '/' lifts the pen. Points are jittered, the curve through
+   them is bent, sheared and stretched at random, scaled into a 20x20 box,
+   inked by the distance to it, and centred by mass.                           */
+enum { LSNNI_KNOTS = 32, LSNNI_SPLIT = 5, LSNNI_PEN = LSNNI_KNOTS * LSNNI_SPLIT + 1 };
+
+typedef struct lsnni_style { int digit, weight; const char *path; } lsnni_style;
+
+static const lsnni_style lsnni_styles[] = {
+    { 0, 4, "4803 2118 1352 2788 5294 7466 6820 4603" },
+    { 0, 3, "6210 3804 1632 1668 4295 7074 7428 5205 3012" },
+    { 0, 2, "3606 1240 1876 4696 7464 6822 4004" },
+    { 0, 1, "6803 2818 1256 2890 5890 7450 6018 4012" },
+    { 0, 1, "3020 1550 2788 6088 7645 6012 3506 2222" },
+    { 1, 6, "4202 4235 4268 4298" },
+    { 1, 2, "2424 4203^4235 4268 4298" },
+    { 1, 1, "2840 3822 5003^4835 4668 4498" },
+    { 1, 1, "1030 2722 4203^4235 4268 4298" },
+    { 1, 1, "2222 4203^4350 4395/1697 4396 7096" },
+    { 2, 3, "1625 3006 5404 6824 5550 3575 1596^4292 8093" },
+    { 2, 3, "1522 3404 6008 6632 4566 1893 1186 2476 4482 6296 8490" },
+    { 2, 3, "2420 4506 6222 5248 2880 0592 0374 2066 4082 6290 9284" },
+    { 2, 2, "1828 2808 5003 6620 5848 3680 2094 1281 2873 4980 7298" },
+    { 2, 2, "1412 4005 6316 5548 1294^4592 7891" },
+    { 2, 1, "2818 4503 6022 5060 2092 1070 3566 5084 6696 8290" },
+    { 2, 2, "1226 3206 6008 7232 5862 3088 1290 1274 3468 5678 7692 9486" },
+    { 2, 1, "2030 4025 6238 4868 1892 2698 5494 8890" },
+    { 3, 4, "1614 3604 6014 5836 3546^6054 7275 5095 1290" },
+    { 3, 3, "1812 4203 6218 5038 3247 5050 7070 5894 3298 1086" },
+    { 3, 2, "1407 4005 6706^5026 3442^6050 7074 5094 1489" },
+    { 3, 2, "1518 3603 6212 5740 3050 2846 4048 7068 5694 1592" },
+    { 3, 2, "2012 4404 6212 5228 3640 5044 6066 5086 2898 0892" },
+    { 3, 1, "1208 3402 5814 5232 3346 5454 7076 5894 3298 1486 1272" },
+    { 3, 1, "0612 3404 6612 5632 3842^5446 6658 5886 3698 1488" },
+    { 4, 4, "2405 1830 1452 4054 7448/6604 6236 5868 5698" },
+    { 4, 3, "1608 1632 2050 4456 6642/7004 6636 6468 6298" },
+    { 4, 2, "6003 3535 0866^4065 8062/6003 5835 5668 5498" },
+    { 4, 2, "2404 1245^4046 8042/6010 5640 5070 4698" },
+    { 4, 1, "2204 1452 5050 7012^6246 5698" },
+    { 4, 1, "2008 1545 4052 6038 7006^6540 6098" },
+    { 5, 3, "2806 2024 1842^4636 6854 6280 3897 1086/2806 5006 7604" },
+    { 5, 3, "7404 5006 2808^2024 1842^4238 6656 6080 3897 1290" },
+    { 5, 3, "8004 5606 3816 3032 5048 6468 5490 3098 1086" },
+    { 5, 2, "8806 6006 3614^3234 3046^4850 5868 4290 2098 0690" },
+    { 5, 2, "1808 1628 1646^4046 6062 5586 3898 1490/1808 5008 8803" },
+    { 5, 2, "2206 2024 1842^4434 7048 7476 5696 3094 1478/2206 4804 7206" },
+    { 5, 1, "3012 2232 2246 4244 5456 5080 3296 1490/3012 6008 9004" },
+    { 6, 4, "5803 3622 1852 1680 3697 6090 6668 4855 2664 1878" },
+    { 6, 3, "4603 2628 1560 2290 4697 6684 5864 3862 2078" },
+    { 6, 2, "6803 4014 2040 1470 3094 5690 6470 5056 2862" },
+    { 6, 2, "3002 1830 1262 1886 4497 7288 7668 5658 3468 1884" },
+    { 6, 1, "5203 3630 2462 2490 4096 5282 5066 3864 2680" },
+    { 7, 4, "1210 4008 7406^5838 4668 4098" },
+    { 7, 2, "1212 4006 7206^5540 4470 3898/2852 4650 7048" },
+    { 7, 2, "1022 1408^4407 7408 6034 5064 4698" },
+    { 7, 2, "1424 2408 4216 6804^5640 4870 4498" },
+    { 7, 1, "1806 4410 7006^5040 3070 1698" },
+    { 7, 1, "1010 4207 7408^7236 7066 6898" },
+    { 7, 1, "1236 1610 4404 7012 6836 5866 5298" },
+    { 7, 1, "1010 3010 5606 7012 6236 5266 4898" },
+    { 8, 4, "6416 4603 2414 2832 5052 6674 5094 2690 1874 3852 6230 6414" },
+    { 8, 2, "4448 2428 4004 6022 4446 2072 3897 6480 4448" },
+    { 8, 2, "7010 4403 2218 3438 6062 6288 3898 2078 4254 6830 7008" },
+    { 8, 2, "7806 5008 2618 3040 5258 5682 3898 2882 3862 5838 8208" },
+    { 8, 1, "5010 3408 2622 4036 6444 7066 5086 2892 0874 2052 4638 6020 5008" },
+    { 8, 1, "5503 4010 3626 4642 5060 4886 3895 2880 3458 5440 6622 5804" },
+    { 8, 1, "2808 2630 5850 6882 3897 1878 4050 6822 5206 3004" },
+    { 8, 1, "6420 4404 1820 3444 6462 6090 3898 1884 3048 6234 6616" },
+    { 9, 4, "6418 4404 2016 1842 4050 6428^6250 5876 5698" },
+    { 9, 3, "6614 4403 2222 2444 5044 6816 6642 6068 5098" },
+    { 9, 2, "6616 4003 1626 2850 5444 6618^6850 6282 4097 1890" },
+    { 9, 2, "7006 4404 1420 1246 3452 5640 7006^6246 5698" },
+    { 9, 1, "6806 4008 2034 3450 5840 6806^5850 4898" },
+    { 9, 1, "7008 5204 2610 1430 2848 5240 7010^6648 6298" },
+    { 9, 1, "2012 1838 4048 6234 6404^6640 6270 5498" },
+    { 9, 1, "6012 4003 2816 3240 5034 6012^6044 5680 4898" },
+};
+
+/* A pen's way. lift: no line leads from this point to the next one.          */
+typedef struct lsnni_path {
+    int count;
+    double x[LSNNI_PEN], y[LSNNI_PEN];
+    unsigned char lift[LSNNI_PEN], corner[LSNNI_PEN];
+} lsnni_path;
+
+static const char *lsnni_style_draw(lsnn_rng *r, int digit)
+{
+    int count = (int)(sizeof lsnni_styles / sizeof lsnni_styles[0]), total = 0, i;
+    for (i = 0; i < count; i++)
+        if (lsnni_styles[i].digit == digit) total += lsnni_styles[i].weight;
+    total = lsnn_rng_int(r, total);
+    for (i = 0; i < count; i++) {
+        if (lsnni_styles[i].digit != digit) continue;
+        total -= lsnni_styles[i].weight;
+        if (total < 0) break;
+    }
+    return lsnni_styles[i].path;
+}
+
+/* The points of a style, each moved a little.                                */
+static void lsnni_path_knots(lsnni_path *p, lsnn_rng *r, const char *s, double jitter)
+{
+    p->count = 0;
+    for (;;) {
+        int k = p->count++;
+        p->x[k] = (s[0] - '0') * 0.1 + (s[1] - '0') * 0.01 + jitter * lsnn_rng_normal(r);
+        p->y[k] = (s[2] - '0') * 0.1 + (s[3] - '0') * 0.01 + jitter * lsnn_rng_normal(r);
+        p->lift[k] = s[4] == '/' || s[4] == 0;
+        p->corner[k] = s[4] == '^';
+        if (s[4] == 0) return;
+        s += 5;
+    }
+}
+
+/* A Catmull-Rom curve through the knots a (its tangent at a knot is parallel to
+   the chord of its neighbours; at an end or corner it points to the one left). */
+static void lsnni_path_smooth(lsnni_path *p, const lsnni_path *a)
+{
+    p->count = 0;
+    for (int k = 0; k < a->count; k++) {
+        int first = k == 0 || a->lift[k - 1] || a->corner[k], steps = LSNNI_SPLIT;
+        int before = first ? k : k - 1, next = k + 1;
+        int after = a->lift[k] ? k : a->lift[next] || a->corner[next] ? next : next + 1;
+        if (a->lift[k]) steps = 1;
+        for (int i = 0; i < steps; i++) {
+            double t = i * (1.0 / (int)LSNNI_SPLIT), u = 1 - t;
+            double wb = -t * u * u / 2, wa = -t * t * u / 2;      /* neighbours' weights */
+            double wk = u * (1 + t - 1.5 * t * t), wn = t * (1 + u - 1.5 * u * u);
+            int n = p->count++;
+            if (a->lift[k]) next = k;
+            p->x[n] = wb * a->x[before] + wk * a->x[k] + wn * a->x[next] + wa * a->x[after];
+            p->y[n] = wb * a->y[before] + wk * a->y[k] + wn * a->y[next] + wa * a->y[after];
+            p->lift[n] = a->lift[k];
+        }
+    }
+}
+
+/* One person's hand: waves across the sheet, uneven halves, a bend, shear,
+   stretch and turn.                                                          */
+static void lsnni_path_bend(lsnni_path *p, lsnn_rng *r)
+{
+    double wave[2][4], tau = 6.283185307179586;
+    double squeeze = 0.25 * lsnn_rng_normal(r), taper = 0.22 * lsnn_rng_normal(r);
+    double bend = 0.16 * lsnn_rng_normal(r), slant = 0.16 + 0.24 * lsnn_rng_normal(r);
+    double stretch = exp(0.20 * lsnn_rng_normal(r)), turn = 0.09 * lsnn_rng_normal(r);
+    double c = cos(turn), s = sin(turn);
+    for (int i = 0; i < 2; i++) {
+        wave[i][0] = 0.05 * lsnn_rng_normal(r);
+        wave[i][1] = tau * 0.9 * (lsnn_rng_uniform(r) - 0.5) * 2;
+        wave[i][2] = tau * 0.9 * (lsnn_rng_uniform(r) - 0.5) * 2;
+        wave[i][3] = tau * lsnn_rng_uniform(r);
+    }
+    for (int i = 0; i < p->count; i++) {
+        double x = p->x[i] - 0.42, y = p->y[i] - 0.5;
+        double dx = wave[0][0] * sin(wave[0][1] * x + wave[0][2] * y + wave[0][3]);
+        double dy = wave[1][0] * sin(wave[1][1] * x + wave[1][2] * y + wave[1][3]);
+        x = (x + dx) * (1 + taper * y) * stretch;
+        y = y + dy + squeeze * (y * y - 0.25);
+        x += bend * (y * y - 0.1) - slant * y;
+        p->x[i] = c * x - s * y;
+        p->y[i] = s * x + c * y;
+    }
+}
+
+/* Moves and scales the path so that the pixels whose centres lie within `reach`
+   + 0.5 of it, those that get ink, fill a 20x20 box at (4, 4).               */
+static void lsnni_path_fit(lsnni_path *p, double reach)
+{
+    double x0 = p->x[0], x1 = x0, y0 = p->y[0], y1 = y0, side, scale;
+    for (int i = 1; i < p->count; i++) {
+        x0 = LSNNI_MIN(x0, p->x[i]);
+        x1 = LSNNI_MAX(x1, p->x[i]);
+        y0 = LSNNI_MIN(y0, p->y[i]);
+        y1 = LSNNI_MAX(y1, p->y[i]);
+    }
+    side = LSNNI_MAX(x1 - x0, y1 - y0);
+    scale = (20 - 2 * reach) / LSNNI_MAX(side, 0.1);
+    for (int i = 0; i < p->count; i++) {
+        p->x[i] = 14 + scale * (p->x[i] - (x0 + x1) / 2);
+        p->y[i] = 14 + scale * (p->y[i] - (y0 + y1) / 2);
+    }
+}
+
+/* Lays the line from (ax, ay) to (bx, by) on ink: a pixel's value rises from 0
+   to 1 as its centre comes within `soft` of the stroke's edge.               */
+static void lsnni_ink_line(float ink[28][28], double ax, double ay, double bx, double by,
+                           double radius, double soft)
+{
+    double vx = bx - ax, vy = by - ay, length2 = vx * vx + vy * vy, reach = radius + soft;
+    double inverse = length2 > 0 ? 1 / length2 : 0;
+    int x0 = (int)(LSNNI_MIN(ax, bx) - reach), x1 = (int)(LSNNI_MAX(ax, bx) + reach);
+    int y0 = (int)(LSNNI_MIN(ay, by) - reach), y1 = (int)(LSNNI_MAX(ay, by) + reach);
+    for (int y = LSNNI_MAX(y0, 0); y <= LSNNI_MIN(y1, 27); y++)
+        for (int x = LSNNI_MAX(x0, 0); x <= LSNNI_MIN(x1, 27); x++) {
+            double px = x + 0.5 - ax, py = y + 0.5 - ay;
+            double t = (px * vx + py * vy) * inverse, d2, v;
+            t = t < 0 ? 0 : t > 1 ? 1 : t;
+            px -= t * vx;
+            py -= t * vy;
+            d2 = px * px + py * py;
+            if (d2 >= reach * reach) continue;
+            v = (reach - sqrt(d2)) / (2 * soft);
+            v = v > 1 ? 1 : v;
+            if (v > ink[y][x]) ink[y][x] = (float)v;
+        }
+}
+
+/* Shifts by whole pixels so that the centre of mass lies in the middle.      */
+static void lsnni_ink_centre(unsigned char *pixels, float ink[28][28])
+{
+    double sum = 0, sx = 0, sy = 0;
+    int dx, dy;
+    for (int y = 0; y < 28; y++)
+        for (int x = 0; x < 28; x++) {
+            double v = (double)ink[y][x];
+            sum += v;
+            sx += v * (x + 0.5);
+            sy += v * (y + 0.5);
+        }
+    dx = (int)floor(15 - sx / sum);
+    dy = (int)floor(15 - sy / sum);
+    memset(pixels, 0, 28 * 28);
+    for (int y = LSNNI_MAX(0, -dy); y < LSNNI_MIN(28, 28 - dy); y++)
+        for (int x = LSNNI_MAX(0, -dx); x < LSNNI_MIN(28, 28 - dx); x++)
+            pixels[(y + dy) * 28 + x + dx] = (unsigned char)(ink[y][x] * 255 + 0.5f);
+}
+
+LSNN_API void lsnn_digit_draw(lsnn_rng *r, int digit, unsigned char *pixels)
+{
+    lsnni_path knots, p;
+    float ink[28][28];
+    const char *style = lsnni_style_draw(r, digit < 0 || digit > 9 ? 0 : digit);
+    double radius = 1.25 * exp(0.30 * lsnn_rng_normal(r));
+    double soft = 0.4 + 0.35 * lsnn_rng_uniform(r);
+    radius = LSNNI_MIN(LSNNI_MAX(radius, 0.6), 2.8);
+    lsnni_path_knots(&knots, r, style, 0.035);
+    lsnni_path_smooth(&p, &knots);
+    lsnni_path_bend(&p, r);
+    lsnni_path_fit(&p, radius + soft - 0.5);
+    memset(ink, 0, sizeof ink);
+    for (int i = 0; i + 1 < p.count; i++)
+        if (!p.lift[i])
+            lsnni_ink_line(ink, p.x[i], p.y[i], p.x[i + 1], p.y[i + 1], radius, soft);
+    lsnni_ink_centre(pixels, ink);
+}
+
+/* ---- >>recipe-table: how each task's samples are drawn --------------------------
+   A sample's every draw comes from the generator at (seed, train or test, task,
+   epoch, index), so it can be drawn alone, on any thread, in any order. A new
+   task is a draw function and a line of the table.                            */
+enum { LSNNI_DIGIT = 28, LSNNI_DIGIT_SIZE = 28 * 28, LSNNI_TASK_PIXELS = 42 * 42 };
+
+typedef struct lsnni_task {
+    const char *name;
+    lsnn_shape shape;                /* one channel, at most LSNNI_TASK_PIXELS */
+    int heads;
+    int uses_images;                 /* places digits from recipe->images     */
+    void (*draw)(const lsnn_recipe *r, lsnn_rng *rng, int index, unsigned char *pixels,
+                 unsigned char *labels, lsnn_place *place);
+} lsnni_task;
+
+/* The generator of one sample. A fixed set is a fresh one's epoch 0.         */
+static lsnn_rng lsnni_recipe_rng(const lsnn_recipe *r, const char *name, uint32_t epoch,
+                                 int index)
+{
+    return lsnn_rng_at(r->seed, r->test ? "recipe test" : "recipe train", name,
+                       r->fresh ? epoch : 0, (uint32_t)index);
+}
+
+/* Every ten samples in a row hold each digit once, in a drawn order.         */
+static void lsnni_draw_digits(const lsnn_recipe *r, lsnn_rng *rng, int index,
+                              unsigned char *pixels, unsigned char *labels, lsnn_place *place)
+{
+    int order[10];
+    lsnn_rng decade = lsnni_recipe_rng(r, "digit order", rng->step, index / 10);
+    lsnn_rng_permutation(&decade, order, 10);
+    labels[0] = (unsigned char)order[index % 10];
+    lsnn_digit_draw(rng, labels[0], pixels);
+    place->x = place->y = 0;
+    place->w = place->h = LSNNI_DIGIT;
+}
+
+/* Adds the h x w pixels at `from` to those at `to`, clipped at 255: where
+   digit and clutter overlap. The sum does not depend on the order of adding.  */
+static void lsnni_add_patch(unsigned char *to, int to_w, const unsigned char *from, int from_w,
+                            int h, int w)
+{
+    for (int y = 0; y < h; y++)
+        for (int x = 0; x < w; x++) {
+            int sum = to[y * to_w + x] + from[y * from_w + x];
+            to[y * to_w + x] = (unsigned char)LSNNI_MIN(sum, 255);
+        }
+}
+
+/* Adds one size x size cut from a random crop image at a uniform place.      */
+static void lsnni_add_clutter(const lsnn_idx *crops, lsnn_rng *rng, unsigned char *canvas,
+                              int side, int size)
+{
+    const unsigned char *image = crops->v +
+        (size_t)lsnn_rng_int(rng, crops->dim[0]) * LSNNI_DIGIT_SIZE;
+    int from_y = lsnn_rng_int(rng, LSNNI_DIGIT - size + 1);
+    int from_x = lsnn_rng_int(rng, LSNNI_DIGIT - size + 1);
+    int y = lsnn_rng_int(rng, side - size + 1), x = lsnn_rng_int(rng, side - size + 1);
+    lsnni_add_patch(canvas + y * side + x, side, image + from_y * LSNNI_DIGIT + from_x,
+                    LSNNI_DIGIT, size, size);
+}
+
+/* LSNN 5.1. The paper leaves open how overlaps combine and how 84x84 becomes
+   42x42. Our choice: values are added and clipped at 255, and each output pixel
+   is the mean of 2x2, rounded to the nearest.                                */
+static void lsnni_draw_cluttered(const lsnn_recipe *r, lsnn_rng *rng, int index,
+                                 unsigned char *pixels, unsigned char *labels,
+                                 lsnn_place *place)
+{
+    enum { side = 84, half = side / 2, crop_count = 32, crop_size = 6 };
+    unsigned char canvas[side * side] = { 0 };
+    int places = (int)side - LSNNI_DIGIT + 1;
+    int y = lsnn_rng_int(rng, places), x = lsnn_rng_int(rng, places);
+    labels[0] = r->labels->v[index];
+    lsnni_add_patch(canvas + y * side + x, side,
+                    r->images->v + (size_t)index * LSNNI_DIGIT_SIZE, LSNNI_DIGIT, LSNNI_DIGIT,
+                    LSNNI_DIGIT);
+    for (int i = 0; i < crop_count; i++)
+        lsnni_add_clutter(r->crops, rng, canvas, side, crop_size);
+    for (int v = 0; v < half; v++)
+        for (int u = 0; u < half; u++) {
+            const unsigned char *c = canvas + 2 * v * side + 2 * u;
+            int sum = c[0] + c[1] + c[side] + c[side + 1];
+            pixels[v * half + u] = (unsigned char)((sum + 2) / 4);
+        }
+    place->x = x / 2;
+    place->y = y / 2;
+    place->w = (x + LSNNI_DIGIT + 1) / 2 - place->x;
+    place->h = (y + LSNNI_DIGIT + 1) / 2 - place->y;
+}
+
+static const lsnni_task lsnni_tasks[LSNN_TASK_COUNT_] = {
+    { "digits",    { 1, 28, 28 }, 1, 0, lsnni_draw_digits },
+    { "cluttered", { 1, 42, 42 }, 1, 1, lsnni_draw_cluttered },
+};
+
+static const lsnni_task *lsnni_task_of(lsnn_task t)
+{
+    return (int)t >= 0 && t < LSNN_TASK_COUNT_ ? &lsnni_tasks[t] : NULL;
+}
+
+/* ---- >>recipes ------------------------------------------------------------------*/
+LSNN_API const char *lsnn_task_name(lsnn_task t)
+{
+    const lsnni_task *task = lsnni_task_of(t);
+    return task ? task->name : "unknown task";
+}
+
+LSNN_API lsnn_task lsnn_task_from_name(const char *name)
+{
+    int t = 0;
+    while (t < LSNN_TASK_COUNT_ && strcmp(lsnni_tasks[t].name, name) != 0) t++;
+    return (lsnn_task)t;
+}
+
+LSNN_API lsnn_shape lsnn_task_shape(lsnn_task t)
+{
+    const lsnni_task *task = lsnni_task_of(t);
+    lsnn_shape none = { 0, 0, 0 };
+    return task ? task->shape : none;
+}
+
+LSNN_API int lsnn_task_heads(lsnn_task t)
+{
+    const lsnni_task *task = lsnni_task_of(t);
+    return task ? task->heads : 0;
+}
+
+/* A set of 28x28 images.                                                     */
+static lsnn_status lsnni_recipe_images(lsnn_ctx *cx, const char *task, const char *what,
+                                       const lsnn_idx *a)
+{
+    if (!a || !a->v)
+        return lsnni_fail(cx, LSNN_EVALUE, "recipe %s: needs %s", task, what);
+    if (a->rank != 3 || a->dim[0] < 1 || a->dim[1] != LSNNI_DIGIT || a->dim[2] != LSNNI_DIGIT)
+        return lsnni_fail(cx, LSNN_ESHAPE, "recipe %s: %s of rank %d (%d x %d x %d): must be "
+                          "N x 28 x 28", task, what, a->rank, a->dim[0], a->dim[1], a->dim[2]);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_recipe_check(lsnn_ctx *cx, const lsnn_recipe *r)
+{
+    const lsnni_task *task = lsnni_task_of(r->task);
+    if (!task)
+        return lsnni_fail(cx, LSNN_EVALUE, "recipe: task %d is not in 0..%d", (int)r->task,
+                          (int)LSNN_TASK_COUNT_ - 1);
+    if (r->count < 0 || (r->count == 0 && !task->uses_images))
+        return lsnni_fail(cx, LSNN_EVALUE, "recipe %s: %d samples: set count", task->name,
+                          r->count);
+    if (!task->uses_images) return LSNN_OK;
+    LSNNI_TRY(lsnni_recipe_images(cx, task->name, "images", r->images));
+    LSNNI_TRY(lsnni_recipe_images(cx, task->name, "crops", r->crops));
+    if (!r->labels || r->labels->rank != 1)
+        return lsnni_fail(cx, LSNN_ESHAPE, "recipe %s: needs labels of rank 1", task->name);
+    LSNNI_TRY(lsnni_idx_labels(cx, "recipe", r->labels, r->images->dim[0], 10));
+    if (r->count > r->images->dim[0])
+        return lsnni_fail(cx, LSNN_EVALUE, "recipe %s: %d samples of %d digits: each digit is "
+                          "used once", task->name, r->count, r->images->dim[0]);
+    return LSNN_OK;
+}
+
+LSNN_API void lsnn_recipe_draw(const lsnn_recipe *r, uint32_t epoch, int index,
+                               unsigned char *pixels, unsigned char *labels, lsnn_place *place)
+{
+    const lsnni_task *task = &lsnni_tasks[r->task];
+    lsnn_rng rng = lsnni_recipe_rng(r, task->name, epoch, index);
+    lsnn_place unused;
+    task->draw(r, &rng, index, pixels, labels, place ? place : &unused);
+}
+
+static void lsnni_fetch_recipe(const void *user, uint32_t epoch, int index, lsnn_real *x,
+                               int *labels, lsnn_real *targets)
+{
+    const lsnn_recipe *r = (const lsnn_recipe *)user;
+    const lsnni_task *task = &lsnni_tasks[r->task];
+    unsigned char pixels[LSNNI_TASK_PIXELS], bytes[LSNN_MAX_HEADS];
+    (void)targets;
+    lsnn_recipe_draw(r, epoch, index, pixels, bytes, NULL);
+    lsnni_pixels(x, pixels, (size_t)(task->shape.h * task->shape.w));
+    for (int i = 0; labels && i < task->heads; i++) labels[i] = bytes[i];
+}
+
+LSNN_API lsnn_status lsnn_data_recipe(lsnn_ctx *cx, lsnn_data *d, const lsnn_recipe *r)
+{
+    memset(d, 0, sizeof *d);
+    LSNNI_TRY(lsnn_recipe_check(cx, r));
+    d->count = r->count ? r->count : r->images->dim[0];
+    d->shape = lsnn_task_shape(r->task);
+    d->heads = lsnn_task_heads(r->task);
+    d->classes = 10;
+    d->fetch = lsnni_fetch_recipe;
+    d->user = r;
+    d->mem_ = cx->mem;
+    return LSNN_OK;
+}
+
+#endif /* LSNN_NO_DATA */
+#ifndef LSNN_NO_PICTURES
+/* ============================================================================
+   >>pictures: drawing into an RGB image, figures, and PNG files
+   Positions are kept in double: every int fits exactly, products do not
+   overflow, and the clipping turns any of them into a pixel of the canvas.
+   ==========================================================================*/
+typedef struct lsnni_canvas {        /* the part of an image that may change  */
+    lsnn_image *im;
+    int left, top, right, bottom;    /* pixels [left, right) x [top, bottom)  */
+} lsnni_canvas;
+
+enum { LSNNI_MAGENTA = 0xFF00FF };   /* what NaN looks like                   */
+
+LSNN_API lsnn_status lsnn_image_new(lsnn_ctx *cx, lsnn_image *im, int w, int h, uint32_t rgb)
+{
+    size_t bytes = 3;
+    im->w = im->h = 0;
+    im->rgb = NULL;
+    if (w < 1 || h < 1 || !lsnni_mul(&bytes, (size_t)w) || !lsnni_mul(&bytes, (size_t)h) ||
+        bytes > (size_t)-1 / 2)
+        return lsnni_fail(cx, LSNN_ESHAPE, "lsnn_image_new: %d x %d is not an image's size",
+                          w, h);
+    im->rgb = (unsigned char *)lsnni_alloc(cx, bytes, 1);
+    if (!im->rgb) return LSNN_ENOMEM;
+    im->w = w;
+    im->h = h;
+    lsnn_image_rect(im, 0, 0, w, h, rgb);
+    return LSNN_OK;
+}
+
+LSNN_API void lsnn_image_free(lsnn_ctx *cx, lsnn_image *im)
+{
+    lsnni_free(cx, im->rgb);
+    im->w = im->h = 0;
+    im->rgb = NULL;
+}
+
+/* v rounded down, but at least lo and at most hi; NaN gives lo.               */
+static int lsnni_clamp(double v, int lo, int hi)
+{
+    if (!(v > lo)) return lo;
+    return v < hi ? (int)floor(v) : hi;
+}
+
+static lsnni_canvas lsnni_canvas_at(lsnn_image *im, double x, double y, double w, double h)
+{
+    lsnni_canvas cv;
+    cv.im = im;
+    cv.left = lsnni_clamp(x, 0, im->w);
+    cv.top = lsnni_clamp(y, 0, im->h);
+    cv.right = lsnni_clamp(x + w, 0, im->w);
+    cv.bottom = lsnni_clamp(y + h, 0, im->h);
+    return cv;
+}
+static lsnni_canvas lsnni_canvas_all(lsnn_image *im)
+{
+    return lsnni_canvas_at(im, 0, 0, im->w, im->h);
+}
+
+/* pixel = pixel (1 - opacity) + rgb opacity; (x, y) lies on the canvas.       */
+static void lsnni_mix(const lsnni_canvas *cv, int x, int y, uint32_t rgb, double opacity)
+{
+    unsigned char *v = cv->im->rgb + 3 * ((size_t)y * (size_t)cv->im->w + (size_t)x);
+    for (int c = 0; c < 3; c++) {
+        double over = (double)((rgb >> (16 - 8 * c)) & 255);
+        v[c] = (unsigned char)(v[c] + (over - v[c]) * opacity + 0.5);
+    }
+}
+
+static void lsnni_fill(const lsnni_canvas *cv, double x, double y, double w, double h,
+                       uint32_t rgb, double opacity)
+{
+    int x0 = lsnni_clamp(x, cv->left, cv->right), x1 = lsnni_clamp(x + w, cv->left, cv->right);
+    int y0 = lsnni_clamp(y, cv->top, cv->bottom), y1 = lsnni_clamp(y + h, cv->top, cv->bottom);
+    for (int j = y0; j < y1; j++)
+        for (int i = x0; i < x1; i++) lsnni_mix(cv, i, j, rgb, opacity);
+}
+
+LSNN_API void lsnn_image_rect(lsnn_image *im, int x, int y, int w, int h, uint32_t rgb)
+{
+    lsnni_canvas cv = lsnni_canvas_all(im);
+    lsnni_fill(&cv, x, y, w, h, rgb, 1);
+}
+
+/* ---- >>line: coverage is the distance to the segment, cut off softly ---------*/
+static double lsnni_distance(double x, double y, const double a[2], const double b[2])
+{
+    double dx = b[0] - a[0], dy = b[1] - a[1], square = dx * dx + dy * dy, t = 0;
+    if (square > 0) t = ((x - a[0]) * dx + (y - a[1]) * dy) / square;
+    t = t < 0 ? 0 : t > 1 ? 1 : t;
+    dx = a[0] + t * dx - x;
+    dy = a[1] + t * dy - y;
+    return sqrt(dx * dx + dy * dy);
+}
+
+/* The part of a pixel under a line whose middle is `distance` away; NaN: none. */
+static double lsnni_coverage(double distance, double thickness)
+{
+    double c = LSNNI_MIN(LSNNI_MIN(thickness, 1), 0.5 * thickness + 0.5 - distance);
+    return c > 0 ? c : 0;
+}
+
+/* The segment from b to c of a line through a, b, c (whole numbers are centres
+   of pixels). The segment from a to b is drawn already (a is NaN if there is
+   none): where both cover a pixel, the larger coverage counts, not the sum.   */
+static void lsnni_stroke(const lsnni_canvas *cv, const double a[2], const double b[2],
+                         const double c[2], double thickness, uint32_t rgb)
+{
+    double dx = c[0] - b[0], dy = c[1] - b[1], r = 0.5 * thickness + 1;
+    double lo = LSNNI_MIN(b[0], c[0]) - r, hi = LSNNI_MAX(b[0], c[0]) + r;
+    int y0 = lsnni_clamp(LSNNI_MIN(b[1], c[1]) - r, cv->top, cv->bottom);
+    int y1 = lsnni_clamp(LSNNI_MAX(b[1], c[1]) + r + 1, cv->top, cv->bottom);
+    for (int y = y0; y < y1; y++) {
+        double middle = b[0], reach = hi - lo;       /* of the line in this row */
+        if (fabs(dy) > 1e-3) {
+            middle += (y - b[1]) * dx / dy;
+            reach = r * sqrt(dx * dx + dy * dy) / fabs(dy);
+        }
+        int x0 = lsnni_clamp(LSNNI_MAX(lo, middle - reach), cv->left, cv->right);
+        int x1 = lsnni_clamp(LSNNI_MIN(hi, middle + reach) + 1, cv->left, cv->right);
+        for (int x = x0; x < x1; x++) {
+            double now = lsnni_coverage(lsnni_distance(x, y, b, c), thickness);
+            double old = now > 0 ? lsnni_coverage(lsnni_distance(x, y, a, b), thickness) : 0;
+            if (now > old) lsnni_mix(cv, x, y, rgb, (now - old) / (1 - old));
+        }
+    }
+}
+
+LSNN_API void lsnn_image_line(lsnn_image *im, double x0, double y0, double x1, double y1,
+                              double thickness, uint32_t rgb)
+{
+    lsnni_canvas cv = lsnni_canvas_all(im);
+    double none[2] = { NAN, NAN }, from[2], to[2];
+    from[0] = x0; from[1] = y0;
+    to[0] = x1; to[1] = y1;
+    lsnni_stroke(&cv, none, from, to, thickness, rgb);
+}
+
+/* ---- >>text: letters of 5 x 7 pixels, 14 in a row, from the blank on ---------*/
+static const char *const lsnni_letters[7][7] = {
+    { "        #    # #   # #    #   ##     ##     #      #   #                           ",
+      "        #    # #   # #   #### ##  # #  #    #     #     #   # # #   #              ",
+      "        #    # #  ##### # #      #  # #     #    #       #   ###    #              ",
+      "        #          # #   ###    #    #           #       #  ##### #####       #####",
+      "        #         #####   # #  #    # # #        #       #   ###    #    ##        ",
+      "                   # #  ####  #  ## #  #          #     #   # # #   #    ##        ",
+      "        #          # #    #      ##  ## #          #   #                  #        " },
+    { "             ###    #    ###   ###     #  #####   ##  #####  ###   ###             ",
+      "          # #   #  ##   #   # #   #   ##  #      #        # #   # #   #        ##  ",
+      "         #  #  ##   #       #     #  # #  ####  #        #  #   # #   #  ##    ##  ",
+      "        #   # # #   #      #    ##  #  #      # ####    #    ###   ####  ##        ",
+      "       #    ##  #   #     #       # #####     # #   #  #    #   #     #        ##  ",
+      "  ##  #     #   #   #    #    #   #    #  #   # #   #  #    #   #    #   ##    ##  ",
+      "  ##         ###   ###  #####  ###     #   ###   ###   #     ###   ##    ##     #  " },
+    { "   #        #      ###   ###   ###  ####   ###  ###   ##### #####  ###  #   #  ### ",
+      "  #          #    #   # #   # #   # #   # #   # #  #  #     #     #   # #   #   #  ",
+      " #    #####   #       # # ### #   # #   # #     #   # #     #     #     #   #   #  ",
+      "#              #     #  # # # ##### ####  #     #   # ####  ####  # ### #####   #  ",
+      " #    #####   #     #   # ### #   # #   # #     #   # #     #     #   # #   #   #  ",
+      "  #          #          #     #   # #   # #   # #  #  #     #     #   # #   #   #  ",
+      "   #        #       #    #### #   # ####   ###  ###   ##### #      #### #   #  ### " },
+    { "  ### #   # #     #   # #   #  ###  ####   ###  ####   #### ##### #   # #   # #   #",
+      "   #  #  #  #     ## ## ##  # #   # #   # #   # #   # #       #   #   # #   # #   #",
+      "   #  # #   #     # # # # # # #   # #   # #   # #   # #       #   #   # #   # #   #",
+      "   #  ##    #     # # # #  ## #   # ####  #   # ####   ###    #   #   # #   # # # #",
+      "   #  # #   #     #   # #   # #   # #     # # # # #       #   #   #   # #   # # # #",
+      "#  #  #  #  #     #   # #   # #   # #     #  #  #  #      #   #   #   #  # #  ## ##",
+      " ##   #   # ##### #   # #   #  ###  #      ## # #   # ####    #    ###    #   #   #" },
+    { "#   # #   # #####  ###         ###    #          #          #               #      ",
+      "#   # #   #     #  #    #        #   # #          #         #               #      ",
+      " # #   # #     #   #     #       #  #   #          #   ###  ####   ####  ####  ### ",
+      "  #     #     #    #      #      #                        # #   # #     #   # #   #",
+      " # #    #    #     #       #     #                     #### #   # #     #   # #####",
+      "#   #   #   #      #        #    #                    #   # #   # #     #   # #    ",
+      "#   #   #   #####  ###         ###        #####        #### ####   ####  ####  ### " },
+    { "  ##        #       #      #  #      ##                                            ",
+      " #     #### #                 #       #                     ####   ####            ",
+      "####  #   # ####   ##     ##  #  #    #   ## #  ####   ###  #   # #   # # ##   ####",
+      " #    #   # #   #   #      #  # #     #   # # # #   # #   # #   # #   # ##    #    ",
+      " #     #### #   #   #      #  ##      #   # # # #   # #   # ####   #### #      ### ",
+      " #        # #   #   #   #  #  # #     #   # # # #   # #   # #         # #         #",
+      " #     ###  #   #  ###   ##   #  #   ###  # # # #   #  ###  #         # #     #### " },
+    { " #                                           ##   #    ##         #####            ",
+      " #                            #   #         #     #     #         #   #            ",
+      "####  #   # #   # #   # #   # #   # #####   #     #     #    #    #   #            ",
+      " #    #   # #   # # # #  # #  #   #    #   #      #      #  # # # #   #            ",
+      " #    #   # #   # # # #   #    ####   #     #     #     #      #  #   #            ",
+      " #    #  ##  # #  # # #  # #      #  #      #     #     #         #   #            ",
+      "  ##   ## #   #    # #  #   #  ###  #####    ##   #    ##         #####            " }
+};
+
+static void lsnni_letter(const lsnni_canvas *cv, double x, double y, int scale, uint32_t rgb,
+                         unsigned char letter)
+{
+    int i = letter >= 32 && letter <= 126 ? letter - 32 : 95;        /* else a box */
+    if (strchr("gpqy,;", letter)) y += scale;       /* these reach below the line */
+    for (int row = 0; row < 7; row++)
+        for (int column = 0; column < 5; column++)
+            if (lsnni_letters[i / 14][row][i % 14 * 6 + column] == '#')
+                lsnni_fill(cv, x + (double)column * scale, y + (double)row * scale, scale,
+                           scale, rgb, 1);
+}
+
+static double lsnni_text_width(const char *text, int scale)
+{
+    return text && scale > 0 ? 6.0 * scale * (double)strlen(text) : 0;
+}
+
+static void lsnni_text(const lsnni_canvas *cv, double x, double y, int scale, uint32_t rgb,
+                       const char *text)
+{
+    if (!text || scale < 1) return;
+    for (; *text && x < cv->right; text++, x += 6.0 * scale)
+        lsnni_letter(cv, x, y, scale, rgb, (unsigned char)*text);
+}
+
+LSNN_API int lsnn_image_text(lsnn_image *im, int x, int y, int scale, uint32_t rgb,
+                             const char *text)
+{
+    lsnni_canvas cv = lsnni_canvas_all(im);
+    lsnni_text(&cv, x, y, scale, rgb, text);
+    return lsnni_clamp(lsnni_text_width(text, scale), 0, INT_MAX);
+}
+
+/* ---- >>maps ------------------------------------------------------------------*/
+/* Where v lies between lo (0) and hi (1); NaN stays NaN. Halves: hi - lo may
+   overflow. An empty range is a step at lo.                                   */
+static double lsnni_level(double v, double lo, double hi)
+{
+    double t;
+    if (v != v) return v;
+    if (!(v > lo)) return 0;
+    if (!(v < hi)) return 1;
+    t = (0.5 * v - 0.5 * lo) / (0.5 * hi - 0.5 * lo);
+    return t >= 0 && t <= 1 ? t : 0.5;               /* infinite / infinite   */
+}
+
+/* One map: grey levels, or (rgb given) that colour with the level as opacity. */
+static void lsnni_map(const lsnni_canvas *cv, double x, double y, int scale,
+                      const lsnn_real *map, int h, int w, double lo, double hi,
+                      const uint32_t *rgb)
+{
+    for (int i = 0; i < h && scale > 0; i++)
+        for (int j = 0; j < w; j++) {
+            double t = lsnni_level((double)map[(size_t)i * (size_t)w + (size_t)j], lo, hi);
+            double left = x + (double)j * scale, top = y + (double)i * scale;
+            uint32_t colour = LSNNI_MAGENTA;
+            if (t == t) colour = rgb ? *rgb : (uint32_t)(255 * t + 0.5) * 0x010101u;
+            lsnni_fill(cv, left, top, scale, scale, colour, rgb && t == t ? t : 1);
+        }
+}
+
+LSNN_API void lsnn_image_map(lsnn_image *im, int x, int y, int scale, const lsnn_real *map,
+                             int h, int w, double lo, double hi)
+{
+    lsnni_canvas cv = lsnni_canvas_all(im);
+    lsnni_map(&cv, x, y, scale, map, h, w, lo, hi, NULL);
+}
+
+LSNN_API void lsnn_image_overlay(lsnn_image *im, int x, int y, int scale, const lsnn_real *map,
+                                 int h, int w, double hi, uint32_t rgb)
+{
+    lsnni_canvas cv = lsnni_canvas_all(im);
+    lsnni_map(&cv, x, y, scale, map, h, w, 0, hi, &rgb);
+}
+
+LSNN_API void lsnn_image_grid(lsnn_image *im, int x, int y, int scale, const lsnn_real *maps,
+                              int count, int h, int w, int columns, int gap)
+{
+    lsnni_canvas cv = lsnni_canvas_all(im);
+    size_t area = (size_t)LSNNI_MAX(h, 0) * (size_t)LSNNI_MAX(w, 0);
+    for (int m = 0; m < count && columns > 0; m++) {
+        const lsnn_real *map = maps + (size_t)m * area;
+        double lo = 0, hi = -DBL_MAX;                /* of the finite values  */
+        for (size_t i = 0; i < area; i++) {
+            double v = (double)map[i];
+            if (!(fabs(v) <= DBL_MAX)) continue;
+            lo = LSNNI_MIN(lo, v);
+            hi = LSNNI_MAX(hi, v);
+        }
+        lsnni_map(&cv, x + (m % columns) * ((double)w * scale + gap),
+                  y + (double)(m / columns) * ((double)h * scale + gap), scale, map, h, w, lo,
+                  hi, NULL);
+    }
+}
+
+/* ---- >>plot: axes ------------------------------------------------------------*/
+typedef struct lsnni_axis {
+    double lo, hi;                   /* the values at its two ends            */
+    double at, length;               /* pixel of lo, pixels from there to hi  */
+    double step, least;              /* between ticks; the smallest step      */
+} lsnni_axis;
+
+/* NaN and infinity are gaps in a curve, and so is what might overflow.        */
+static int lsnni_drawable(double v) { return v > -1e300 && v < 1e300; }
+
+static double lsnni_curve_x(const lsnn_curve *c, int i) { return c->x ? c->x[i] : i; }
+static int lsnni_curve_has(const lsnn_curve *c, int i)
+{
+    return c->y && i >= 0 && i < c->count && lsnni_drawable(c->y[i]) &&
+           lsnni_drawable(lsnni_curve_x(c, i));
+}
+
+static lsnni_axis lsnni_axis_of(const lsnn_curve *curves, int count, int of_y)
+{
+    lsnni_axis a;
+    double big, margin;
+    int whole = !of_y;               /* epochs get no ticks between           */
+    a.lo = 1e300;
+    a.hi = -1e300;
+    for (int c = 0; c < count; c++)
+        for (int i = 0; i < curves[c].count; i++) {
+            double v;
+            if (!lsnni_curve_has(&curves[c], i)) continue;
+            v = of_y ? curves[c].y[i] : lsnni_curve_x(&curves[c], i);
+            if (floor(v) < v) whole = 0;
+            a.lo = LSNNI_MIN(a.lo, v);
+            a.hi = LSNNI_MAX(a.hi, v);
+        }
+    if (a.lo > a.hi) { a.lo = 0; a.hi = 1; }         /* nothing to draw        */
+    big = LSNNI_MAX(fabs(a.lo), fabs(a.hi));
+    margin = (of_y ? 0.05 : 0.02) * (a.hi - a.lo);
+    if (a.hi - a.lo <= 1e-6 * big || a.hi - a.lo < 1e-280)          /* constant */
+        margin = big > 1e-270 ? 0.1 * big : 1;
+    if (of_y && a.lo >= 0 && a.lo < 0.5 * a.hi) a.lo = margin;      /* start at 0 */
+    a.lo -= margin;
+    a.hi += margin;
+    a.at = a.length = 0;
+    a.least = whole ? 1 : 0;
+    a.step = a.hi - a.lo;
+    return a;
+}
+
+static double lsnni_axis_pixel(const lsnni_axis *a, double v)
+{
+    return a->at + (v - a->lo) / (a->hi - a->lo) * a->length;
+}
+
+/* The numbers of the first and last tick: tick k stands at k * step.          */
+static double lsnni_first_tick(const lsnni_axis *a) { return ceil(a->lo / a->step - 1e-9); }
+static double lsnni_last_tick(const lsnni_axis *a) { return floor(a->hi / a->step + 1e-9); }
+
+/* As many digits as tell the ticks apart; 1e+06 is written 1e6.               */
+static void lsnni_tick_text(char *text, size_t bytes, const lsnni_axis *a, double v)
+{
+    double big = LSNNI_MAX(fabs(a->lo), fabs(a->hi));
+    int last = (int)floor(log10(a->step) + 1e-9);    /* decimal place of step */
+    char *to, *from;
+    if (fabs(v) < 0.5 * a->step) v = 0;
+    if (big < 1e6 && last >= -4) snprintf(text, bytes, "%.*f", LSNNI_MAX(0, -last), v);
+    else snprintf(text, bytes, "%.*g", (int)floor(log10(big)) - last + 1, v);
+    to = strchr(text, 'e');
+    if (!to) return;
+    from = to + 2;                                   /* past e and its sign    */
+    to += to[1] == '-' ? 2 : 1;
+    while (*from == '0') from++;
+    memmove(to, from, strlen(from) + 1);
+}
+
+/* Makes the step 1, 2 or 5 times a power of ten, for at most `ticks` steps;
+   returns the width of the widest label.                                      */
+static double lsnni_axis_ticks(lsnni_axis *a, int ticks, int scale)
+{
+    double rough = (a->hi - a->lo) / ticks, ten = pow(10, floor(log10(rough))), widest = 0;
+    double times = rough <= ten ? 1 : rough <= 2 * ten ? 2 : rough <= 5 * ten ? 5 : 10;
+    char text[64];
+    a->step = LSNNI_MAX(times * ten, a->least);
+    for (double k = lsnni_first_tick(a); k <= lsnni_last_tick(a); k++) {
+        lsnni_tick_text(text, sizeof text, a, k * a->step);
+        widest = LSNNI_MAX(widest, lsnni_text_width(text, scale));
+    }
+    return widest;
+}
+
+/* ---- >>plot: the figure, from the outside to the inside -----------------------*/
+typedef struct lsnni_plot {
+    lsnni_canvas box;                /* all of it                             */
+    const lsnn_curve *curves;
+    int count;
+    int scale;                       /* of text and lines; 0: too small for text */
+    double left, top, right, bottom; /* the frame                             */
+    lsnni_axis x, y;
+    double legend, row_width;        /* top of the legend, width of a row     */
+} lsnni_plot;
+
+enum { LSNNI_INK = 0x262626, LSNNI_PALE = 0xE6E6E6 };
+
+/* Okabe and Ito's colours, which colour-blind readers tell apart.             */
+static uint32_t lsnni_curve_rgb(const lsnni_plot *p, int curve)
+{
+    static const uint32_t palette[6] = { 0x0072B2, 0xD55E00, 0x009E73, 0xCC79A7, 0xE69F00,
+                                         0x56B4E9 };
+    int n = 0;
+    if (p->curves[curve].rgb) return p->curves[curve].rgb;
+    for (int c = 0; c < curve; c++) n += p->curves[c].rgb == 0;
+    return palette[n % 6];
+}
+
+/* A legend's entry: a dash of three letters' width, the label, a gap of two.   */
+static double lsnni_entry_width(const lsnni_plot *p, int curve)
+{
+    const char *label = p->curves[curve].label;
+    return label ? lsnni_text_width(label, p->scale) + 36 * p->scale : 0;
+}
+
+/* Draws the legend in rows that end at the frame's right side; returns their
+   number. It stands above the frame, where it hides no curve.                  */
+static int lsnni_plot_legend(const lsnni_plot *p, int draw)
+{
+    int rows = 0, u = p->scale;
+    for (int first = 0, end; first < p->count; first = end) {
+        double width = lsnni_entry_width(p, first), x, y = p->legend + 12.0 * u * rows;
+        for (end = first + 1; end < p->count; end++) {
+            double more = lsnni_entry_width(p, end);
+            if (width + more - 12 * u > p->row_width) break;
+            width += more;
+        }
+        if (width > 0) rows++;
+        x = LSNNI_MAX(p->right - width + 12 * u, p->box.left);
+        for (int c = first; c < end && draw; c++) {
+            if (!p->curves[c].label) continue;
+            lsnni_fill(&p->box, x, y + 2 * u, 18 * u, 2 * u, lsnni_curve_rgb(p, c), 1);
+            lsnni_text(&p->box, x + 24 * u, y, u, LSNNI_INK, p->curves[c].label);
+            x += lsnni_entry_width(p, c);
+        }
+    }
+    return rows;
+}
+
+/* Places the frame: outside it, from the top, stand the title, the legend with
+   the y axis's label in its last row, the tick labels and the x axis's label.  */
+static void lsnni_plot_layout(lsnni_plot *p, double x, double y, double w, double h,
+                              const char *title, const char *x_label, const char *y_label)
+{
+    int u = p->scale, rows, ticks;
+    double label = lsnni_text_width(y_label, u), widest;
+    p->right = x + w - 20 * u;
+    p->legend = y + 8 * u + (title ? 8 * (u + 1) + 8 * u : 0);
+    p->row_width = p->right - (x + 8 * u) - (label > 0 ? label + 18 * u : 0);
+    rows = lsnni_plot_legend(p, 0);
+    if (rows == 0 && label > 0) rows = 1;
+    p->top = p->legend + 12 * u * rows + 2 * u;
+    p->bottom = y + h - 20 * u - (x_label ? 14 * u : 0);
+    p->y.at = p->bottom - 1;
+    p->y.length = p->top - p->y.at;
+    ticks = lsnni_clamp(-p->y.length / (LSNNI_MAX(u, 1) * 24), 1, 8);
+    widest = lsnni_axis_ticks(&p->y, ticks, u);
+    p->left = floor(x + 16 * u + widest);
+    p->x.at = p->left;
+    p->x.length = p->right - 1 - p->left;
+    for (ticks = 10; ticks > 0; ticks--) {           /* the most that have room */
+        widest = lsnni_axis_ticks(&p->x, ticks, u);
+        if (widest + 12 * u <= p->x.step / (p->x.hi - p->x.lo) * p->x.length) break;
+    }
+}
+
+static void lsnni_plot_axes(const lsnni_plot *p)
+{
+    int u = p->scale, line = LSNNI_MAX(u, 1);
+    double width = p->right - p->left, height = p->bottom - p->top, last = p->box.left;
+    char text[64];
+    for (double k = lsnni_first_tick(&p->y); k <= lsnni_last_tick(&p->y); k++) {
+        double y = floor(lsnni_axis_pixel(&p->y, k * p->y.step) + 0.5);
+        lsnni_tick_text(text, sizeof text, &p->y, k * p->y.step);
+        lsnni_fill(&p->box, p->left, y, width, line, LSNNI_PALE, 1);
+        lsnni_fill(&p->box, p->left - 4 * u, y, 4 * u, line, LSNNI_INK, 1);
+        lsnni_text(&p->box, p->left - 6 * u - lsnni_text_width(text, u), y - 3 * u, u,
+                   LSNNI_INK, text);
+    }
+    for (double k = lsnni_first_tick(&p->x); k <= lsnni_last_tick(&p->x); k++) {
+        double x = floor(lsnni_axis_pixel(&p->x, k * p->x.step) + 0.5), half;
+        lsnni_tick_text(text, sizeof text, &p->x, k * p->x.step);
+        half = floor(0.5 * (lsnni_text_width(text, u) - u));
+        lsnni_fill(&p->box, x, p->top, line, height, LSNNI_PALE, 1);
+        lsnni_fill(&p->box, x, p->bottom, line, 4 * u, LSNNI_INK, 1);
+        if (x - half < last || x + half > p->box.right) continue;       /* no room */
+        lsnni_text(&p->box, x - half, p->bottom + 7 * u, u, LSNNI_INK, text);
+        last = x + half + 6 * u;
+    }
+    lsnni_fill(&p->box, p->left, p->top, line, height, LSNNI_INK, 1);
+    lsnni_fill(&p->box, p->left, p->bottom - 1, width, line, LSNNI_INK, 1);
+}
+
+static void lsnni_curve_point(const lsnni_plot *p, const lsnn_curve *c, int i, double at[2])
+{
+    at[0] = at[1] = NAN;
+    if (!lsnni_curve_has(c, i)) return;
+    at[0] = lsnni_axis_pixel(&p->x, lsnni_curve_x(c, i));
+    at[1] = lsnni_axis_pixel(&p->y, c->y[i]);
+}
+
+static void lsnni_plot_curve(const lsnni_plot *p, int curve)
+{
+    const lsnn_curve *c = &p->curves[curve];
+    double thickness = 1.5 * p->scale + 0.5, last[2], now[2], next[2];
+    uint32_t rgb = lsnni_curve_rgb(p, curve);
+    for (int i = 0; i < c->count; i++) {
+        if (!lsnni_curve_has(c, i)) continue;
+        lsnni_curve_point(p, c, i - 1, last);
+        lsnni_curve_point(p, c, i, now);
+        lsnni_curve_point(p, c, i + 1, next);
+        if (next[0] == next[0]) lsnni_stroke(&p->box, last, now, next, thickness, rgb);
+        else if (last[0] != last[0]) lsnni_stroke(&p->box, last, now, now, 3 * thickness, rgb);
+    }
+}
+
+LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const char *title,
+                              const char *x_label, const char *y_label,
+                              const lsnn_curve *curves, int count)
+{
+    lsnni_plot p;
+    int title_scale;
+    memset(&p, 0, sizeof p);
+    p.box = lsnni_canvas_at(im, x, y, w, h);
+    p.curves = curves;
+    p.count = count;
+    p.scale = lsnni_clamp(LSNNI_MIN(w / 450.0, h / 300.0), 1, 1000);
+    p.x = lsnni_axis_of(curves, count, 0);
+    p.y = lsnni_axis_of(curves, count, 1);
+    lsnni_fill(&p.box, x, y, w, h, 0xFFFFFF, 1);
+    lsnni_plot_layout(&p, x, y, w, h, title, x_label, y_label);
+    if (p.right - p.left < 24 || p.bottom - p.top < 24) {            /* curves only */
+        p.scale = 0;
+        lsnni_plot_layout(&p, x, y, w, h, NULL, NULL, NULL);
+    }
+    title_scale = lsnni_text_width(title, p.scale + 1) < p.right - x ? p.scale + 1 : p.scale;
+    if (p.scale > 0) {
+        double middle = 0.5 * (p.left + p.right) - 0.5 * lsnni_text_width(title, title_scale);
+        lsnni_text(&p.box, floor(LSNNI_MAX(middle, x)), y + 8.0 * p.scale, title_scale,
+                   LSNNI_INK, title);
+        lsnni_text(&p.box, x + 8.0 * p.scale, p.top - 14 * p.scale, p.scale, LSNNI_INK,
+                   y_label);
+        middle = 0.5 * (p.left + p.right) - 0.5 * lsnni_text_width(x_label, p.scale);
+        lsnni_text(&p.box, floor(middle), p.bottom + 21 * p.scale, p.scale, LSNNI_INK, x_label);
+        lsnni_plot_legend(&p, 1);
+    }
+    lsnni_plot_axes(&p);
+    for (int c = 0; c < count; c++) lsnni_plot_curve(&p, c);
+}
+
+/* ---- >>png: stb_image_write, kept private to this file -------------------------
+   A file that includes stb_image_write.h itself does so before lsnn.h: that
+   copy is used then, with its own memory. stb takes memory without saying for
+   whom, and runs on when realloc is refused. In the private copy it comes from
+   the context that this thread saves with, a refusal jumps out of stb, and all
+   blocks are given back at the end.                                           */
+#if defined(INCLUDE_STB_IMAGE_WRITE_H)
+#  define LSNNI_PNG
+#elif defined(LSNN_STB_IMAGE_WRITE)
+#  define LSNNI_PNG LSNN_STB_IMAGE_WRITE
+#elif defined(__has_include)
+#  if __has_include(<stb/stb_image_write.h>)
+#    define LSNNI_PNG <stb/stb_image_write.h>
+#  elif __has_include(<stb_image_write.h>)
+#    define LSNNI_PNG <stb_image_write.h>
+#  endif
+#endif
+
+#ifdef LSNNI_PNG
+#include <setjmp.h>
+
+typedef struct lsnni_png {           /* one call of lsnn_image_save           */
+    lsnn_ctx *cx;
+    const lsnn_image *im;
+    FILE *f;
+    int broken;                      /* a write to f failed                   */
+    void *blocks;                    /* the last one; each begins with a link */
+    jmp_buf refused;
+} lsnni_png;
+
+#ifndef INCLUDE_STB_IMAGE_WRITE_H
+#if defined(__cplusplus) && __cplusplus >= 201103L
+#  define LSNNI_THREAD thread_local
+#elif defined(__GNUC__)
+#  define LSNNI_THREAD __thread
+#elif defined(_MSC_VER)
+#  define LSNNI_THREAD __declspec(thread)
+#else
+#  define LSNNI_THREAD               /* here, one thread at a time saves      */
+#endif
+static LSNNI_THREAD lsnni_png *lsnni_png_now;
+
+static void *lsnni_png_alloc(size_t bytes)
+{
+    size_t link = 2 * sizeof(void *);                /* keeps the alignment    */
+    lsnni_png *p = lsnni_png_now;
+    char *block = (char *)lsnni_alloc(p->cx, bytes + link, 1);
+    if (!block) longjmp(p->refused, 1);
+    memcpy(block, &p->blocks, sizeof p->blocks);
+    p->blocks = block;
+    return block + link;
+}
+
+static void *lsnni_png_realloc(const void *old, size_t old_bytes, size_t bytes)
+{
+    void *block = lsnni_png_alloc(bytes);
+    if (old) memcpy(block, old, LSNNI_MIN(old_bytes, bytes));
+    return block;
+}
+
+#if defined(__clang__)
+#  pragma clang diagnostic push
+#  pragma clang diagnostic ignored "-Weverything"
+#elif defined(__GNUC__)
+#  pragma GCC diagnostic push
+#  pragma GCC diagnostic ignored "-Wpedantic"
+#  pragma GCC diagnostic ignored "-Wconversion"
+#  pragma GCC diagnostic ignored "-Wsign-conversion"
+#  pragma GCC diagnostic ignored "-Wsign-compare"
+#  pragma GCC diagnostic ignored "-Wshadow"
+#  pragma GCC diagnostic ignored "-Wcast-qual"
+#  pragma GCC diagnostic ignored "-Wunused-function"
+#  pragma GCC diagnostic ignored "-Wunused-parameter"
+#  pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#endif
+#define STB_IMAGE_WRITE_STATIC
+#define STB_IMAGE_WRITE_IMPLEMENTATION
+#define STBIW_ASSERT(condition) ((void)0)
+#define STBIW_MALLOC(bytes) lsnni_png_alloc((size_t)(bytes))
+#define STBIW_REALLOC_SIZED(block, old, bytes) \
+    lsnni_png_realloc(block, (size_t)(old), (size_t)(bytes))
+#define STBIW_FREE(block) ((void)(block))
+#include LSNNI_PNG
+#undef STB_IMAGE_WRITE_IMPLEMENTATION
+#if defined(__clang__)
+#  pragma clang diagnostic pop
+#elif defined(__GNUC__)
+#  pragma GCC diagnostic pop
+#endif
+#define LSNNI_PNG_PRIVATE
+#endif
+
+static void lsnni_png_out(void *user, void *data, int bytes)
+{
+    lsnni_png *p = (lsnni_png *)user;
+    p->broken = fwrite(data, 1, (size_t)bytes, p->f) != (size_t)bytes;
+}
+
+/* Encodes into p->f; 0 if there was no memory. The one place stb jumps to.     */
+static int lsnni_png_encode(lsnni_png *p)
+{
+#ifdef LSNNI_PNG_PRIVATE
+    lsnni_png_now = p;
+    if (setjmp(p->refused)) return 0;
+#endif
+    return stbi_write_png_to_func(lsnni_png_out, p, p->im->w, p->im->h, 3, p->im->rgb, 0);
+}
+
+static lsnn_status lsnni_png_write(lsnn_ctx *cx, FILE *f, void *user)
+{
+    lsnni_png *p = (lsnni_png *)user;
+    int encoded;
+    p->f = f;
+    encoded = lsnni_png_encode(p);
+    while (p->blocks) {
+        void *block = p->blocks;
+        memcpy(&p->blocks, block, sizeof block);
+        lsnni_free(cx, block);
+    }
+    if (!encoded) return lsnni_fail(cx, LSNN_ENOMEM, "lsnn_image_save: no memory to encode");
+    if (p->broken) return lsnni_fail(cx, LSNN_EIO, "lsnn_image_save: could not write the file");
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const char *path)
+{
+    lsnni_png p;
+    memset(&p, 0, sizeof p);
+    p.cx = cx;
+    p.im = im;
+    if (!path) return lsnni_fail(cx, LSNN_EVALUE, "lsnn_image_save: the path is NULL");
+    if (!im->rgb || im->w < 1 || im->h < 1)
+        return lsnni_fail(cx, LSNN_ESHAPE, "lsnn_image_save: %s: there is no image (%d x %d)",
+                          path, im->w, im->h);
+    if (im->h > INT_MAX / 4 / (3.0 * im->w + 1))     /* stb counts bytes in int */
+        return lsnni_fail(cx, LSNN_ESHAPE, "lsnn_image_save: %s: %d x %d pixels are more than "
+                          "stb_image_write can count", path, im->w, im->h);
+    return lsnni_file_replace(cx, path, lsnni_png_write, &p);
+}
+#else
+LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const char *path)
+{
+    (void)im;
+    (void)path;
+    return lsnni_fail(cx, LSNN_EUNSUPPORTED, "lsnn_image_save: built without stb_image_write.h "
+                      "(github.com/nothings/stb; Debian: libstb-dev): install it, or compile "
+                      "with -DLSNN_STB_IMAGE_WRITE='\"path/to/stb_image_write.h\"'");
+}
+#endif
+#endif /* LSNN_NO_PICTURES */
+/* ---- >>info: what this build holds ---------------------------------------------*/
+LSNN_API const char *lsnn_build_info(void)
+{
+    return "lsnn " LSNN_VERSION
+#ifdef LSNN_DOUBLE
+           " double"
+#else
+           " float"
+#endif
+#ifdef LSNNI_X86
+           " portable avx2 avx512"
+#elif defined(LSNNI_ARM)
+           " portable neon"
+#else
+           " portable"
+#endif
+#ifdef _OPENMP
+           " openmp"
+#endif
+#ifdef LSNN_USE_CBLAS
+           " cblas"
+#endif
+#ifdef LSNN_USE_ZLIB
+           " zlib"
+#endif
+#ifdef LSNNI_PNG
+           " png"
+#endif
+#if defined(__clang__)
+           " clang " __clang_version__
+#elif defined(__GNUC__)
+           " gcc " __VERSION__
+#endif
+           ;
+}
+
+#endif /* LSNNI_BODY */

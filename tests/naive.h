@@ -1,0 +1,652 @@
+/* naive.h - every op of lsnn.h once more, written for the eye: plain loops over doubles.
+
+   Read this first. Each block gives a formula, the shapes, and the two functions that follow
+   from it. It shares no code with lsnn.h, whose fast kernels the tests hold against it.
+
+   N images   C channels in   K kernels, or channels out   H x W pixels   OH x OW outputs
+   KH x KW kernel   SH, SW its stride   PT, PL rows and columns of padding above and left
+   P = OH*OW or H*W positions
+
+   Arrays are row-major. Forward overwrites its output. Backward is given dy = dL/dy and ADDS
+   dL/dx to dx, dL/dw to dw, and so on: wherever forward has y += x * w, backward has
+   dx += dy * w and dw += dy * x. The caller zeroes the gradients. A bias b may be NULL, and
+   then db is not touched.                                                               */
+#ifndef NAIVE_H
+#define NAIVE_H
+#include <math.h>
+#include <stddef.h>
+
+/* Element (i, j, k, l) of an array whose last three sizes are J, K, L.                  */
+static inline size_t naive_at(int i, int j, int J, int k, int K, int l, int L)
+{
+    return (((size_t)i * (size_t)J + (size_t)j) * (size_t)K + (size_t)k) * (size_t)L
+         + (size_t)l;
+}
+/* Element (i, j, k) of an array whose last two sizes are J, K.                          */
+static inline size_t naive_at3(int i, int j, int J, int k, int K)
+{
+    return ((size_t)i * (size_t)J + (size_t)j) * (size_t)K + (size_t)k;
+}
+/* Element (i, j) of an array whose last size is J.                                      */
+static inline size_t naive_at2(int i, int j, int J)
+{
+    return (size_t)i * (size_t)J + (size_t)j;
+}
+
+typedef struct naive_window {
+    int N, C, H, W, K, OH, OW, KH, KW, SH, SW, PT, PL;
+} naive_window;
+
+/* Is this pixel in the image? What is not counts as zero.                               */
+static inline int naive_inside(naive_window s, int row, int col)
+{
+    return row >= 0 && row < s.H && col >= 0 && col < s.W;
+}
+
+/* ---- matrix product: c[i,j] = sum_p a[i,p] b[p,j] + (add ? c[i,j] : 0)
+   a M x K, rows lda apart; trans_a: stored K x M. Likewise b, K x N. c M x N.           */
+static inline void naive_gemm(int trans_a, int trans_b, int M, int N, int K, const double *a,
+                              int lda, const double *b, int ldb, int add, double *c, int ldc)
+{
+    for (int i = 0; i < M; i++)
+    for (int j = 0; j < N; j++) {
+        double sum = add ? c[naive_at2(i, j, ldc)] : 0;
+        for (int p = 0; p < K; p++)
+            sum += a[trans_a ? naive_at2(p, i, lda) : naive_at2(i, p, lda)]
+                 * b[trans_b ? naive_at2(j, p, ldb) : naive_at2(p, j, ldb)];
+        c[naive_at2(i, j, ldc)] = sum;
+    }
+}
+
+/* ---- convolution: one kernel for all positions
+   y[n,k,i,j] = b[k] + sum_cuv x[n, c, i*SH - PT + u, j*SW - PL + v] w[k,c,u,v]
+   x N,C,H,W   w K,C,KH,KW   b K   y N,K,OH,OW                                           */
+static inline void naive_conv2d_forward(double *y, const double *x, const double *w,
+                                        const double *b, naive_window s)
+{
+    for (int n = 0; n < s.N; n++)
+    for (int k = 0; k < s.K; k++)
+    for (int i = 0; i < s.OH; i++)
+    for (int j = 0; j < s.OW; j++) {
+        double sum = b ? b[k] : 0;
+        for (int c = 0; c < s.C; c++)
+        for (int u = 0; u < s.KH; u++)
+        for (int v = 0; v < s.KW; v++) {
+            int row = i * s.SH - s.PT + u, col = j * s.SW - s.PL + v;
+            if (!naive_inside(s, row, col)) continue;
+            sum += x[naive_at(n, c, s.C, row, s.H, col, s.W)]
+                 * w[naive_at(k, c, s.C, u, s.KH, v, s.KW)];
+        }
+        y[naive_at(n, k, s.K, i, s.OH, j, s.OW)] = sum;
+    }
+}
+static inline void naive_conv2d_backward(double *dx, double *dw, double *db, const double *dy,
+                                         const double *x, const double *w, naive_window s)
+{
+    for (int n = 0; n < s.N; n++)
+    for (int k = 0; k < s.K; k++)
+    for (int i = 0; i < s.OH; i++)
+    for (int j = 0; j < s.OW; j++) {
+        double g = dy[naive_at(n, k, s.K, i, s.OH, j, s.OW)];
+        if (db) db[k] += g;
+        for (int c = 0; c < s.C; c++)
+        for (int u = 0; u < s.KH; u++)
+        for (int v = 0; v < s.KW; v++) {
+            int row = i * s.SH - s.PT + u, col = j * s.SW - s.PL + v;
+            if (!naive_inside(s, row, col)) continue;
+            size_t in = naive_at(n, c, s.C, row, s.H, col, s.W);
+            size_t at = naive_at(k, c, s.C, u, s.KH, v, s.KW);
+            dx[in] += g * w[at];
+            dw[at] += g * x[in];
+        }
+    }
+}
+
+/* ---- locally connected: as the convolution, but each position p = i*OW + j has weights of
+   its own, and a bias of its own
+   x N,C,H,W   w P,C*KH*KW,K   b K,OH,OW   y N,K,OH,OW                                   */
+static inline void naive_local2d_forward(double *y, const double *x, const double *w,
+                                         const double *b, naive_window s)
+{
+    for (int n = 0; n < s.N; n++)
+    for (int k = 0; k < s.K; k++)
+    for (int i = 0; i < s.OH; i++)
+    for (int j = 0; j < s.OW; j++) {
+        int p = i * s.OW + j;
+        double sum = b ? b[naive_at3(k, i, s.OH, j, s.OW)] : 0;
+        for (int c = 0; c < s.C; c++)
+        for (int u = 0; u < s.KH; u++)
+        for (int v = 0; v < s.KW; v++) {
+            int row = i * s.SH - s.PT + u, col = j * s.SW - s.PL + v;
+            int q = (c * s.KH + u) * s.KW + v;
+            if (!naive_inside(s, row, col)) continue;
+            sum += x[naive_at(n, c, s.C, row, s.H, col, s.W)]
+                 * w[naive_at3(p, q, s.C * s.KH * s.KW, k, s.K)];
+        }
+        y[naive_at(n, k, s.K, i, s.OH, j, s.OW)] = sum;
+    }
+}
+static inline void naive_local2d_backward(double *dx, double *dw, double *db, const double *dy,
+                                          const double *x, const double *w, naive_window s)
+{
+    for (int n = 0; n < s.N; n++)
+    for (int k = 0; k < s.K; k++)
+    for (int i = 0; i < s.OH; i++)
+    for (int j = 0; j < s.OW; j++) {
+        int p = i * s.OW + j;
+        double g = dy[naive_at(n, k, s.K, i, s.OH, j, s.OW)];
+        if (db) db[naive_at3(k, i, s.OH, j, s.OW)] += g;
+        for (int c = 0; c < s.C; c++)
+        for (int u = 0; u < s.KH; u++)
+        for (int v = 0; v < s.KW; v++) {
+            int row = i * s.SH - s.PT + u, col = j * s.SW - s.PL + v;
+            int q = (c * s.KH + u) * s.KW + v;
+            if (!naive_inside(s, row, col)) continue;
+            size_t in = naive_at(n, c, s.C, row, s.H, col, s.W);
+            size_t at = naive_at3(p, q, s.C * s.KH * s.KW, k, s.K);
+            dx[in] += g * w[at];
+            dw[at] += g * x[in];
+        }
+    }
+}
+
+/* ---- dense: y[n,k] = b[k] + sum_c x[n,c] w[k,c]        x N,C   w K,C   b K   y N,K    */
+static inline void naive_dense_forward(double *y, const double *x, const double *w,
+                                       const double *b, int N, int C, int K)
+{
+    for (int n = 0; n < N; n++)
+    for (int k = 0; k < K; k++) {
+        double sum = b ? b[k] : 0;
+        for (int c = 0; c < C; c++) sum += x[naive_at2(n, c, C)] * w[naive_at2(k, c, C)];
+        y[naive_at2(n, k, K)] = sum;
+    }
+}
+static inline void naive_dense_backward(double *dx, double *dw, double *db, const double *dy,
+                                        const double *x, const double *w, int N, int C, int K)
+{
+    for (int n = 0; n < N; n++)
+    for (int k = 0; k < K; k++) {
+        double g = dy[naive_at2(n, k, K)];
+        if (db) db[k] += g;
+        for (int c = 0; c < C; c++) {
+            dx[naive_at2(n, c, C)] += g * w[naive_at2(k, c, C)];
+            dw[naive_at2(k, c, C)] += g * x[naive_at2(n, c, C)];
+        }
+    }
+}
+
+/* ---- activations, one number at a time: y = f(x), and f'(x)
+   relu max(x, 0)   leaky relu: slope * x below 0   sigmoid 1 / (1 + e^-x)   tanh        */
+enum { NAIVE_RELU, NAIVE_LEAKY_RELU, NAIVE_SIGMOID, NAIVE_TANH };
+
+static inline double naive_activation(int f, double x, double slope)
+{
+    switch (f) {
+    case NAIVE_RELU:       return x > 0 ? x : 0;
+    case NAIVE_LEAKY_RELU: return x > 0 ? x : slope * x;
+    case NAIVE_SIGMOID:    return 1 / (1 + exp(-x));
+    default:               return tanh(x);
+    }
+}
+static inline double naive_derivative(int f, double x, double slope)
+{
+    switch (f) {
+    case NAIVE_RELU:       return x > 0 ? 1 : 0;
+    case NAIVE_LEAKY_RELU: return x > 0 ? 1 : slope;
+    case NAIVE_SIGMOID:    return 1 / (1 + exp(-x)) / (1 + exp(x));     /* y (1 - y)     */
+    default:               return 1 / (cosh(x) * cosh(x));              /* 1 - y^2       */
+    }
+}
+static inline void naive_activation_forward(int f, double *y, const double *x, size_t count,
+                                            double slope)
+{
+    for (size_t i = 0; i < count; i++) y[i] = naive_activation(f, x[i], slope);
+}
+static inline void naive_activation_backward(int f, double *dx, const double *dy,
+                                             const double *x, size_t count, double slope)
+{
+    for (size_t i = 0; i < count; i++) dx[i] += dy[i] * naive_derivative(f, x[i], slope);
+}
+
+/* ---- softmax over channels: y[n,c,i] = e^x[n,c,i] / sum_d e^x[n,d,i]     x, y N,C,P
+   Subtracting the largest x changes nothing but keeps e^x finite.                       */
+static inline void naive_softmax_forward(double *y, const double *x, int N, int C, int P)
+{
+    for (int n = 0; n < N; n++)
+    for (int i = 0; i < P; i++) {
+        double largest = -HUGE_VAL, sum = 0;
+        for (int c = 0; c < C; c++) largest = fmax(largest, x[naive_at3(n, c, C, i, P)]);
+        for (int c = 0; c < C; c++) sum += exp(x[naive_at3(n, c, C, i, P)] - largest);
+        for (int c = 0; c < C; c++)
+            y[naive_at3(n, c, C, i, P)] = exp(x[naive_at3(n, c, C, i, P)] - largest) / sum;
+    }
+}
+/* dy[d]/dx[c] = y[d] (d == c) - y[d] y[c], so dx[c] = y[c] (dy[c] - sum_d dy[d] y[d])   */
+static inline void naive_softmax_backward(double *dx, const double *dy, const double *y, int N,
+                                          int C, int P)
+{
+    for (int n = 0; n < N; n++)
+    for (int i = 0; i < P; i++) {
+        double dot = 0;
+        for (int c = 0; c < C; c++)
+            dot += dy[naive_at3(n, c, C, i, P)] * y[naive_at3(n, c, C, i, P)];
+        for (int c = 0; c < C; c++) {
+            size_t at = naive_at3(n, c, C, i, P);
+            dx[at] += y[at] * (dy[at] - dot);
+        }
+    }
+}
+
+/* ---- max pooling: y[n,c,i,j] = the largest pixel that its window sees
+   x N,C,H,W   y N,C,OH,OW. -> where that pixel is: row*W + column; padding never wins.  */
+static inline int naive_largest(const double *x, naive_window s, int n, int c, int i, int j)
+{
+    int best = -1;
+    for (int u = 0; u < s.KH; u++)
+    for (int v = 0; v < s.KW; v++) {
+        int row = i * s.SH - s.PT + u, col = j * s.SW - s.PL + v;
+        if (!naive_inside(s, row, col)) continue;
+        if (best < 0 || x[naive_at(n, c, s.C, row, s.H, col, s.W)]
+                      > x[naive_at3(n, c, s.C, best, s.H * s.W)])
+            best = row * s.W + col;
+    }
+    return best;
+}
+static inline void naive_max_pool_forward(double *y, const double *x, naive_window s)
+{
+    for (int n = 0; n < s.N; n++)
+    for (int c = 0; c < s.C; c++)
+    for (int i = 0; i < s.OH; i++)
+    for (int j = 0; j < s.OW; j++)
+        y[naive_at(n, c, s.C, i, s.OH, j, s.OW)] =
+            x[naive_at3(n, c, s.C, naive_largest(x, s, n, c, i, j), s.H * s.W)];
+}
+static inline void naive_max_pool_backward(double *dx, const double *dy, const double *x,
+                                           naive_window s)
+{
+    for (int n = 0; n < s.N; n++)
+    for (int c = 0; c < s.C; c++)
+    for (int i = 0; i < s.OH; i++)
+    for (int j = 0; j < s.OW; j++)
+        dx[naive_at3(n, c, s.C, naive_largest(x, s, n, c, i, j), s.H * s.W)] +=
+            dy[naive_at(n, c, s.C, i, s.OH, j, s.OW)];
+}
+
+/* ---- sum and average pooling: y[n,c,i,j] = sum of the pixels that its window sees,
+   average: divided by how many of them lie in the image      x N,C,H,W   y N,C,OH,OW    */
+static inline double naive_share(naive_window s, int average, int i, int j)
+{
+    int seen = 0;
+    for (int u = 0; u < s.KH; u++)
+    for (int v = 0; v < s.KW; v++)
+        seen += naive_inside(s, i * s.SH - s.PT + u, j * s.SW - s.PL + v);
+    return average ? 1.0 / seen : 1.0;
+}
+static inline void naive_sum_pool_forward(double *y, const double *x, naive_window s,
+                                          int average)
+{
+    for (int n = 0; n < s.N; n++)
+    for (int c = 0; c < s.C; c++)
+    for (int i = 0; i < s.OH; i++)
+    for (int j = 0; j < s.OW; j++) {
+        double sum = 0;
+        for (int u = 0; u < s.KH; u++)
+        for (int v = 0; v < s.KW; v++) {
+            int row = i * s.SH - s.PT + u, col = j * s.SW - s.PL + v;
+            if (!naive_inside(s, row, col)) continue;
+            sum += x[naive_at(n, c, s.C, row, s.H, col, s.W)];
+        }
+        y[naive_at(n, c, s.C, i, s.OH, j, s.OW)] = sum * naive_share(s, average, i, j);
+    }
+}
+static inline void naive_sum_pool_backward(double *dx, const double *dy, naive_window s,
+                                           int average)
+{
+    for (int n = 0; n < s.N; n++)
+    for (int c = 0; c < s.C; c++)
+    for (int i = 0; i < s.OH; i++)
+    for (int j = 0; j < s.OW; j++) {
+        double g = dy[naive_at(n, c, s.C, i, s.OH, j, s.OW)] * naive_share(s, average, i, j);
+        for (int u = 0; u < s.KH; u++)
+        for (int v = 0; v < s.KW; v++) {
+            int row = i * s.SH - s.PT + u, col = j * s.SW - s.PL + v;
+            if (!naive_inside(s, row, col)) continue;
+            dx[naive_at(n, c, s.C, row, s.H, col, s.W)] += g;
+        }
+    }
+}
+
+/* ---- dropout: y = x * mask, where mask is 0 with probability rate, else 1 / (1 - rate) */
+static inline void naive_dropout_forward(double *y, const double *x, const double *mask,
+                                         size_t count)
+{
+    for (size_t i = 0; i < count; i++) y[i] = x[i] * mask[i];
+}
+static inline void naive_dropout_backward(double *dx, const double *dy, const double *mask,
+                                          size_t count)
+{
+    for (size_t i = 0; i < count; i++) dx[i] += dy[i] * mask[i];
+}
+
+/* ---- batch normalisation: t = (x - mean) istd,  y = t gamma[c] + beta[c]
+   mean[c] and var[c] of the N*P values of channel c, istd = 1 / sqrt(var + eps); var is
+   divided by N*P here, but by N*P - 1 in the running variance.
+   running = (1 - momentum) running + momentum * new          x, y N,C,P   others C      */
+static inline void naive_batch_norm_moments(double *mean, double *var, const double *x, int N,
+                                            int C, int P)
+{
+    for (int c = 0; c < C; c++) {
+        double sum = 0, squares = 0;
+        for (int n = 0; n < N; n++)
+        for (int i = 0; i < P; i++) sum += x[naive_at3(n, c, C, i, P)];
+        mean[c] = sum / ((double)N * P);
+        for (int n = 0; n < N; n++)
+        for (int i = 0; i < P; i++) {
+            double d = x[naive_at3(n, c, C, i, P)] - mean[c];
+            squares += d * d;
+        }
+        var[c] = squares / ((double)N * P);
+    }
+}
+static inline void naive_batch_norm_running(double *running_mean, double *running_var,
+                                            const double *mean, const double *var, int N,
+                                            int C, int P, double momentum)
+{
+    double count = (double)N * P;
+    for (int c = 0; c < C; c++) {
+        running_mean[c] = (1 - momentum) * running_mean[c] + momentum * mean[c];
+        running_var[c] = (1 - momentum) * running_var[c]
+                       + momentum * var[c] * count / (count - 1);
+    }
+}
+/* mean and var: of this batch when training, the running ones when predicting.          */
+static inline void naive_batch_norm_forward(double *y, const double *x, const double *gamma,
+                                            const double *beta, const double *mean,
+                                            const double *var, int N, int C, int P, double eps)
+{
+    for (int n = 0; n < N; n++)
+    for (int c = 0; c < C; c++)
+    for (int i = 0; i < P; i++) {
+        size_t at = naive_at3(n, c, C, i, P);
+        y[at] = (x[at] - mean[c]) / sqrt(var[c] + eps) * gamma[c] + beta[c];
+    }
+}
+/* mean and var depend on x too:  dx = gamma istd (dy - mean(dy) - t mean(dy t))         */
+static inline void naive_batch_norm_backward(double *dx, double *dgamma, double *dbeta,
+                                             const double *dy, const double *x,
+                                             const double *gamma, const double *mean,
+                                             const double *var, int N, int C, int P, double eps)
+{
+    for (int c = 0; c < C; c++) {
+        double istd = 1 / sqrt(var[c] + eps), sum = 0, sum_t = 0, count = (double)N * P;
+        for (int n = 0; n < N; n++)
+        for (int i = 0; i < P; i++) {
+            size_t at = naive_at3(n, c, C, i, P);
+            sum += dy[at];
+            sum_t += dy[at] * (x[at] - mean[c]) * istd;
+        }
+        dbeta[c] += sum;
+        dgamma[c] += sum_t;
+        for (int n = 0; n < N; n++)
+        for (int i = 0; i < P; i++) {
+            size_t at = naive_at3(n, c, C, i, P);
+            double t = (x[at] - mean[c]) * istd;
+            dx[at] += gamma[c] * istd * (dy[at] - sum / count - t * sum_t / count);
+        }
+    }
+}
+
+/* ---- scale: y[n,c,i] = x[n,c,i] g[c] + b[c]                     x, y N,C,P   g, b C   */
+static inline void naive_scale_forward(double *y, const double *x, const double *g,
+                                       const double *b, int N, int C, int P)
+{
+    for (int n = 0; n < N; n++)
+    for (int c = 0; c < C; c++)
+    for (int i = 0; i < P; i++) {
+        size_t at = naive_at3(n, c, C, i, P);
+        y[at] = x[at] * g[c] + (b ? b[c] : 0);
+    }
+}
+static inline void naive_scale_backward(double *dx, double *dg, double *db, const double *dy,
+                                        const double *x, const double *g, int N, int C, int P)
+{
+    for (int n = 0; n < N; n++)
+    for (int c = 0; c < C; c++)
+    for (int i = 0; i < P; i++) {
+        size_t at = naive_at3(n, c, C, i, P);
+        dx[at] += dy[at] * g[c];
+        dg[c] += dy[at] * x[at];
+        if (db) db[c] += dy[at];
+    }
+}
+
+/* ---- concat: y[n] = (a[n], b[n])                  a N,A   b N,B   y N,A+B             */
+static inline void naive_concat_forward(double *y, const double *a, const double *b, int N,
+                                        int A, int B)
+{
+    for (int n = 0; n < N; n++) {
+        for (int i = 0; i < A; i++) y[naive_at2(n, i, A + B)] = a[naive_at2(n, i, A)];
+        for (int i = 0; i < B; i++) y[naive_at2(n, A + i, A + B)] = b[naive_at2(n, i, B)];
+    }
+}
+static inline void naive_concat_backward(double *da, double *db, const double *dy, int N,
+                                         int A, int B)
+{
+    for (int n = 0; n < N; n++) {
+        for (int i = 0; i < A; i++) da[naive_at2(n, i, A)] += dy[naive_at2(n, i, A + B)];
+        for (int i = 0; i < B; i++) db[naive_at2(n, i, B)] += dy[naive_at2(n, A + i, A + B)];
+    }
+}
+
+/* ---- slice: y[n,i] = x[n, first + i]              x N,A   y N,B                       */
+static inline void naive_slice_forward(double *y, const double *x, int N, int A, int first,
+                                       int B)
+{
+    for (int n = 0; n < N; n++)
+    for (int i = 0; i < B; i++) y[naive_at2(n, i, B)] = x[naive_at2(n, first + i, A)];
+}
+static inline void naive_slice_backward(double *dx, const double *dy, int N, int A, int first,
+                                        int B)
+{
+    for (int n = 0; n < N; n++)
+    for (int i = 0; i < B; i++) dx[naive_at2(n, first + i, A)] += dy[naive_at2(n, i, B)];
+}
+
+/* ---- add: y = a + b                                                                   */
+static inline void naive_add_forward(double *y, const double *a, const double *b, size_t count)
+{
+    for (size_t i = 0; i < count; i++) y[i] = a[i] + b[i];
+}
+static inline void naive_add_backward(double *da, double *db, const double *dy, size_t count)
+{
+    for (size_t i = 0; i < count; i++) da[i] += dy[i];
+    for (size_t i = 0; i < count; i++) db[i] += dy[i];
+}
+
+/* ---- cross-entropy of a softmax: loss = mean_n -log p[n, label[n]],  p = softmax(x)
+   x N,C   label[n * stride]. dL/dx = weight (p - (c == label)) / N                      */
+static inline double naive_cross_entropy_forward(const double *x, const int *label, int stride,
+                                                 int N, int C)
+{
+    double loss = 0;
+    for (int n = 0; n < N; n++) {
+        double largest = -HUGE_VAL, sum = 0;
+        for (int c = 0; c < C; c++) largest = fmax(largest, x[naive_at2(n, c, C)]);
+        for (int c = 0; c < C; c++) sum += exp(x[naive_at2(n, c, C)] - largest);
+        loss += log(sum) + largest - x[naive_at2(n, label[n * stride], C)];
+    }
+    return loss / N;
+}
+static inline void naive_cross_entropy_backward(double *dx, double weight, const double *x,
+                                                const int *label, int stride, int N, int C)
+{
+    for (int n = 0; n < N; n++) {
+        double largest = -HUGE_VAL, sum = 0;
+        for (int c = 0; c < C; c++) largest = fmax(largest, x[naive_at2(n, c, C)]);
+        for (int c = 0; c < C; c++) sum += exp(x[naive_at2(n, c, C)] - largest);
+        for (int c = 0; c < C; c++)
+            dx[naive_at2(n, c, C)] += weight / N * (exp(x[naive_at2(n, c, C)] - largest) / sum
+                                                    - (c == label[n * stride]));
+    }
+}
+
+/* ---- mean squared error: loss = mean_nc (x[n,c] - t[n * stride + c])^2        x N,C   */
+static inline double naive_mse_forward(const double *x, const double *t, int stride, int N,
+                                       int C)
+{
+    double loss = 0;
+    for (int n = 0; n < N; n++)
+    for (int c = 0; c < C; c++) {
+        double d = x[naive_at2(n, c, C)] - t[naive_at2(n, c, stride)];
+        loss += d * d;
+    }
+    return loss / ((double)N * C);
+}
+static inline void naive_mse_backward(double *dx, double weight, const double *x,
+                                      const double *t, int stride, int N, int C)
+{
+    for (int n = 0; n < N; n++)
+    for (int c = 0; c < C; c++)
+        dx[naive_at2(n, c, C)] += weight * 2 / ((double)N * C)
+                                * (x[naive_at2(n, c, C)] - t[naive_at2(n, c, stride)]);
+}
+
+/* ---- the smoother of LSNN
+   y[n,k,p] = sum_l U[n,k,l,p] a[n,k,l,p] + b[k]                                (Eq. 1)
+   Gaussian: U_p = exp(-|r|^2),  r = Phi d,  d = p - mu,  Phi = | alpha gamma |  (Eq. 6)
+                                                                | gamma beta  |
+   theta = mu_1, mu_2, alpha, beta, gamma. Pixel (i, j) is at p = (j/(W-1), i/(H-1)).
+   normalise 0: U as it is; 1: U / sum_p U (Eq. 8); 2: U / mean_p U. Both are computed with
+   the largest exponent subtracted, or a far-away mu would give 0/0.
+   A table is its own theta. smooth_bias: b is multiplied by sum_l U as well.
+   a N,K*R,H,W   y N,K,H,W   maps and thetas: K*R, or N*K*R when per_image               */
+typedef struct naive_smoother {
+    int N, K, R, H, W, table, normalise, per_image, smooth_bias;
+} naive_smoother;
+
+static inline double naive_place(int i, int size) { return size > 1 ? i / (size - 1.0) : 0; }
+
+/* The numbers that the exponent at pixel p is made of.                                  */
+static inline void naive_r_and_d(double r[2], double d[2], int p, const double *theta,
+                                 naive_smoother s)
+{
+    double alpha = theta[2], beta = theta[3], gamma = theta[4];
+    d[0] = naive_place(p % s.W, s.W) - theta[0];
+    d[1] = naive_place(p / s.W, s.H) - theta[1];
+    r[0] = alpha * d[0] + gamma * d[1];
+    r[1] = gamma * d[0] + beta * d[1];
+}
+/* One map of P = H*W numbers.                                                           */
+static inline void naive_gaussian_map(double *u, const double *theta, naive_smoother s)
+{
+    double r[2], d[2], largest = -HUGE_VAL, sum = 0;
+    int P = s.H * s.W;
+    for (int p = 0; p < P; p++) {
+        naive_r_and_d(r, d, p, theta, s);
+        u[p] = -(r[0] * r[0] + r[1] * r[1]);
+        largest = fmax(largest, u[p]);
+    }
+    for (int p = 0; p < P; p++) sum += u[p] = exp(s.normalise ? u[p] - largest : u[p]);
+    for (int p = 0; p < P; p++) {
+        if (s.normalise == 1) u[p] /= sum;
+        if (s.normalise == 2) u[p] *= P / sum;
+    }
+}
+static inline int naive_smoother_maps(naive_smoother s)
+{
+    return s.K * s.R * (s.per_image ? s.N : 1);
+}
+static inline void naive_smoother_map(double *u, const double *theta, naive_smoother s)
+{
+    for (int m = 0; m < naive_smoother_maps(s); m++) {
+        if (!s.table) naive_gaussian_map(u + naive_at2(m, 0, s.H * s.W), theta + 5 * m, s);
+        else for (int p = 0; p < s.H * s.W; p++)
+            u[naive_at2(m, p, s.H * s.W)] = theta[naive_at2(m, p, s.H * s.W)];
+    }
+}
+
+/* The map of image n, channel k, rank l.                                                */
+static inline int naive_map_of(naive_smoother s, int n, int k, int l)
+{
+    return ((s.per_image ? n : 0) * s.K + k) * s.R + l;
+}
+static inline void naive_smooth_forward(double *y, const double *u, const double *a,
+                                        const double *b, naive_smoother s)
+{
+    int P = s.H * s.W;
+    for (int n = 0; n < s.N; n++)
+    for (int k = 0; k < s.K; k++)
+    for (int p = 0; p < P; p++) {
+        double sum = b && !s.smooth_bias ? b[k] : 0;
+        for (int l = 0; l < s.R; l++) {
+            double product = a[naive_at(n, k, s.K, l, s.R, p, P)];
+            if (b && s.smooth_bias) product += b[k];
+            sum += u[naive_at2(naive_map_of(s, n, k, l), p, P)] * product;
+        }
+        y[naive_at3(n, k, s.K, p, P)] = sum;
+    }
+}
+
+/* dL/dU at one pixel of map m: over all images that use that map.                       */
+static inline double naive_du(int m, int p, const double *dy, const double *a, const double *b,
+                              naive_smoother s)
+{
+    double sum = 0;
+    int k = m / s.R % s.K, l = m % s.R, P = s.H * s.W;
+    for (int n = 0; n < s.N; n++) {
+        if (naive_map_of(s, n, k, l) != m) continue;
+        sum += dy[naive_at3(n, k, s.K, p, P)]
+             * (a[naive_at(n, k, s.K, l, s.R, p, P)] + (b && s.smooth_bias ? b[k] : 0));
+    }
+    return sum;
+}
+/* With e = -|r|^2: dL/de_p = U_p (dL/dU_p - sum_q S_q dL/dU_q), where S = U / sum U comes
+   from the normalisation, as in the softmax; without one that sum is left out.
+   de/dmu_1 = 2 (r1 alpha + r2 gamma)      de/dmu_2 = 2 (r1 gamma + r2 beta)
+   de/dalpha = -2 r1 d1   de/dbeta = -2 r2 d2   de/dgamma = -2 (r1 d2 + r2 d1)  (Eq. 7)  */
+static inline void naive_gaussian_backward(double *dtheta, int m, const double *dy,
+                                           const double *a, const double *u,
+                                           const double *theta, const double *b,
+                                           naive_smoother s)
+{
+    double r[2], d[2], middle = 0, sum = 0;
+    int P = s.H * s.W;
+    for (int p = 0; p < P; p++) sum += u[p];
+    for (int p = 0; p < P && s.normalise; p++)
+        middle += u[p] / sum * naive_du(m, p, dy, a, b, s);
+    for (int p = 0; p < P; p++) {
+        double de = u[p] * (naive_du(m, p, dy, a, b, s) - middle);
+        naive_r_and_d(r, d, p, theta, s);
+        dtheta[0] += de * 2 * (r[0] * theta[2] + r[1] * theta[4]);
+        dtheta[1] += de * 2 * (r[0] * theta[4] + r[1] * theta[3]);
+        dtheta[2] -= de * 2 * r[0] * d[0];
+        dtheta[3] -= de * 2 * r[1] * d[1];
+        dtheta[4] -= de * 2 * (r[0] * d[1] + r[1] * d[0]);
+    }
+}
+static inline void naive_smooth_backward(double *da, double *dtheta, double *db,
+                                         const double *dy, const double *a, const double *u,
+                                         const double *theta, const double *b,
+                                         naive_smoother s)
+{
+    int P = s.H * s.W;
+    for (int n = 0; n < s.N; n++)
+    for (int k = 0; k < s.K; k++)
+    for (int p = 0; p < P; p++) {
+        double g = dy[naive_at3(n, k, s.K, p, P)];
+        if (db && !s.smooth_bias) db[k] += g;
+        for (int l = 0; l < s.R; l++) {
+            double map = u[naive_at2(naive_map_of(s, n, k, l), p, P)];
+            if (db && s.smooth_bias) db[k] += g * map;
+            da[naive_at(n, k, s.K, l, s.R, p, P)] += g * map;
+        }
+    }
+    for (int m = 0; m < naive_smoother_maps(s); m++) {
+        if (!s.table)
+            naive_gaussian_backward(dtheta + 5 * m, m, dy, a, u + naive_at2(m, 0, P),
+                                    theta + 5 * m, b, s);
+        else for (int p = 0; p < P; p++)
+            dtheta[naive_at2(m, p, P)] += naive_du(m, p, dy, a, b, s);
+    }
+}
+#endif

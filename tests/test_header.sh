@@ -1,0 +1,222 @@
+#!/bin/sh
+# test_header.sh - lsnn.h by itself: every dialect, switch and way of including it, and
+# every snippet of its manual and of README.md compiled. TAP; `make test` runs it.
+#
+# A snippet of the manual stands between a line "    /// name.c" and a line "    ///"; one of
+# README.md between ```c and ```. With a main it is a program: it is linked, run, and must
+# return 0 (not run when it says "compile only"). Without one it is a piece of a file or of
+# a function; in a function it may use the variables that `prelude` below declares.
+cd "$(dirname "$0")/.." || exit 1
+work=build/header
+rm -rf "$work"
+mkdir -p "$work" || exit 1
+strict='-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror'
+jobs=0
+
+have() { command -v "$1" > /dev/null 2>&1; }
+
+# job NAME COMMAND: a later line of TAP
+job() {
+    jobs=$((jobs + 1))
+    echo "$1" > "$work/$jobs.name"
+    echo "$2" > "$work/$jobs.sh"
+}
+skip() {
+    jobs=$((jobs + 1))
+    echo "$1 # SKIP $2" > "$work/$jobs.name"
+    echo : > "$work/$jobs.sh"
+}
+
+# compile COMPILER STANDARD FLAGS...: the implementation, thrown away
+compile() {
+    job "$*" "$1 -std=$2 $strict $(shift 2; echo "$*") -I. -c $work/unit.c -o /dev/null"
+}
+
+printf '#define LSNN_IMPLEMENTATION\n#include "lsnn.h"\n' > "$work/unit.c"
+
+# ---- Dialects and switches -----------------------------------------------------------
+dialects() {
+    for compiler in gcc clang; do
+        for std in c99 c11; do echo "$compiler $std"; done
+    done
+    for std in c++11 c++20; do echo "g++ $std -x c++"; echo "clang++ $std -x c++"; done
+}
+switches='-DLSNN_NO_TRAIN|-DLSNN_NO_DATA|-DLSNN_NO_PICTURES|
+-DLSNN_NO_TRAIN -DLSNN_NO_DATA -DLSNN_NO_PICTURES'
+
+dialects > "$work/dialects"
+while read -r compiler std language; do
+    if ! have "$compiler"; then
+        skip "$compiler $std" 'not installed'
+        continue
+    fi
+    for real in '' -DLSNN_DOUBLE; do
+        # shellcheck disable=SC2086
+        compile $compiler $std $language $real
+        if echo 'int main(void){return 0;}' |
+            $compiler -x c - -fopenmp -o /dev/null > /dev/null 2>&1; then
+            # shellcheck disable=SC2086
+            compile $compiler $std $language $real -fopenmp
+        fi
+    done
+    case $std in c99 | c++11)
+        old=$IFS
+        IFS='|'
+        for switch in $switches; do
+            IFS=$old
+            # shellcheck disable=SC2086
+            compile $compiler $std $language $switch
+        done
+        IFS=$old ;;
+    esac
+done < "$work/dialects"
+
+cc=gcc
+have gcc || cc=cc
+compile $cc c99 -O2                  # some warnings need the optimizer
+compile $cc c99 -O2 -DLSNN_DOUBLE -fopenmp
+have clang && compile clang c99 -O2
+if [ -f /usr/include/zlib.h ]; then
+    compile $cc c99 -DLSNN_USE_ZLIB
+    compile $cc c99 -DLSNN_USE_ZLIB -DLSNN_NO_STB
+fi
+if echo '#include <cblas.h>' | $cc -x c -fsyntax-only - > /dev/null 2>&1; then
+    compile $cc c99 -DLSNN_USE_CBLAS
+    compile $cc c99 -DLSNN_USE_CBLAS -DLSNN_DOUBLE
+else
+    skip 'LSNN_USE_CBLAS' 'no cblas.h'
+fi
+cat > "$work/late.c" << 'END'
+#include <stdio.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#define LSNN_IMPLEMENTATION
+#include "lsnn.h"
+END
+job 'after the system headers, -std=c99' "$cc -std=c99 $strict -I. -c $work/late.c -o /dev/null"
+if have nvcc; then
+    job 'nvcc -x cu' "nvcc -x cu -I. -c $work/unit.c -o $work/nvcc.o"
+else
+    skip 'nvcc -x cu' 'not installed'
+fi
+
+# ---- Ways of including ---------------------------------------------------------------
+cat > "$work/user.c" << 'END'
+#include "lsnn.h"
+#include "lsnn.h"
+#include <stdio.h>
+int main(void)
+{
+    puts(lsnn_status_text(LSNN_OK));
+    return lsnn_status_text(LSNN_ESHAPE)[0] == 0;
+}
+END
+job 'header and implementation in two units' \
+    "$cc -std=c99 $strict -I. $work/user.c $work/unit.c -o $work/two -lm && $work/two"
+if have g++; then
+    job 'C++ program, C implementation' \
+        "$cc -std=c99 -I. -c $work/unit.c -o $work/c.o &&
+         g++ -std=c++11 $strict -I. -x c++ $work/user.c -x none $work/c.o -o $work/mixed -lm &&
+         $work/mixed"
+fi
+
+# relu of -1, 2 in either precision: 0 if right, and the size of lsnn_real fits
+cat > "$work/real.c" << 'END'
+#define LSNN_IMPLEMENTATION
+#include "lsnn.h"
+int ENTRY(void);
+int ENTRY(void)
+{
+    static lsnn_ctx cx;
+    lsnn_real x[2], y[2];
+    lsnn_status s;
+    x[0] = -1;
+    x[1] = 2;
+    s = lsnn_activation_forward(&cx, LSNN_RELU, y, x, 2, 0.0);
+    lsnn_ctx_free(&cx);
+    return !(s == LSNN_OK && y[0] == 0 && y[1] == 2 && sizeof x[0] == BYTES);
+}
+END
+cat > "$work/both.c" << 'END'
+int first(void);
+int second(void);
+int main(void) { return first() + 2 * second(); }
+END
+real() { echo "$cc -std=c99 -I. -DENTRY=$1 -DBYTES=$2 $3 -c $work/real.c -o $work/$4.o"; }
+link() { echo "$cc $work/both.c $work/$1.o $work/$2.o -o $work/$1 -lm && $work/$1"; }
+job 'float and double units in one program' \
+    "$(real first 4 '' f1) && $(real second 8 -DLSNN_DOUBLE d2) && $(link f1 d2)"
+job 'two units with LSNN_STATIC' \
+    "$(real first 4 -DLSNN_STATIC s1) && $(real second 4 -DLSNN_STATIC s2) && $(link s1 s2)"
+
+# ---- Snippets ------------------------------------------------------------------------
+awk -v to="$work/manual_" '
+    /^ *\/\/\/ [A-Za-z0-9_]+\.c *$/ { file = to $2; printf "" > file; next }
+    /^ *\/\/\/ *$/                  { if (file != "") close(file); file = ""; next }
+    file != ""                      { print > file }' lsnn.h
+[ -f README.md ] && awk -v to="$work/readme_" '
+    /^```c *$/          { file = to (++n) ".c"; printf "" > file; next }
+    /^```/ && file != "" { close(file); file = ""; next }
+    file != ""          { print > file }' README.md
+
+cat > "$work/prelude.h" << 'END'
+#include "lsnn.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+END
+cat > "$work/variables.h" << 'END'
+static lsnn_ctx cx;
+static lsnn_net *net;
+static lsnn_data train, test;
+static lsnn_fit_desc fit;
+static lsnn_options o;
+static lsnn_score score;
+static lsnn_status status;
+static lsnn_real x[4096], y[4096];
+static int labels[4096], n;
+END
+for file in "$work"/manual_*.c "$work"/readme_*.c; do
+    [ -f "$file" ] || continue
+    base=${file%.c}
+    name="snippet $(basename "$base")"
+    lenient='-Wall -Wextra -Wno-unused -Wno-missing-field-initializers -Werror'
+    if grep -q 'main *(' "$file"; then
+        grep -q 'define LSNN_IMPLEMENTATION' "$file" && unit='' || unit=$work/unit.c
+        run="&& cd $work && timeout 120 ./$(basename "$base")"
+        grep -q 'compile only' "$file" && run=''
+        job "$name" "$cc -O2 $lenient -I. $file $unit -o $base -lm $run"
+    else
+        { echo '#include "prelude.h"'; cat "$file"; } > "$base.file.c"
+        { echo '#include "prelude.h"'; echo '#include "variables.h"'
+          echo 'int snippet(void);'; echo 'int snippet(void)'; echo '{'; cat "$file"
+          echo '    return 0;'; echo '}'; } > "$base.function.c"
+        to="$lenient -I. -I$work -c -o /dev/null"
+        job "$name" "$cc $to $base.file.c > /dev/null 2>&1 || $cc $to $base.function.c"
+    fi
+done
+
+# ---- Run them, two at a time -----------------------------------------------------------
+echo 'TAP version 14'
+i=0
+# shellcheck disable=SC2016
+while [ "$i" -lt "$jobs" ]; do i=$((i + 1)); echo "$i"; done |
+    WORK=$work xargs -n 1 -P "${JOBS:-2}" sh -c \
+        'sh "$WORK/$1.sh" > "$WORK/$1.out" 2>&1 < /dev/null; echo $? > "$WORK/$1.status"' job
+failed=0
+i=0
+while [ "$i" -lt "$jobs" ]; do
+    i=$((i + 1))
+    if [ "$(cat "$work/$i.status")" = 0 ]; then
+        echo "ok $i - $(cat "$work/$i.name")"
+    else
+        failed=1
+        echo "not ok $i - $(cat "$work/$i.name")"
+        head -n 8 "$work/$i.out" | sed 's/^/# /'
+    fi
+done
+echo "1..$jobs"
+exit "$failed"

@@ -1,0 +1,78 @@
+#!/bin/sh
+# deps.sh - installs the optional packages: stb (pictures) and zlib (.gz files).
+# Never asks anything, always exits 0: lsnn does without them. As root, or where `sudo -n`
+# works, it runs apt-get after printing the command; elsewhere it says what to type.
+CC=${CC:-cc}
+
+tmp=$(mktemp -d) || exit 0
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 1' HUP INT TERM
+
+# compiles TEXT FLAGS...: whether a program of those lines compiles and links
+compiles() {
+    printf '%b' "$1" > "$tmp/probe.c"
+    shift
+    # CC may be "ccache gcc": it is split on purpose
+    # shellcheck disable=SC2086
+    $CC "$tmp/probe.c" -o "$tmp/probe" "$@" > /dev/null 2>&1
+}
+have_stb() {
+    compiles '#include <stb/stb_image_write.h>\nint main(void){return 0;}\n' ||
+        compiles '#include <stb_image_write.h>\nint main(void){return 0;}\n'
+}
+have_zlib() {
+    compiles '#include <zlib.h>\nint main(void){return !zlibVersion();}\n' -lz
+}
+
+if ! compiles 'int main(void){return 0;}\n'; then
+    echo "lsnn: no working C compiler ($CC); on Debian or Ubuntu: apt-get install gcc make" >&2
+    exit 0
+fi
+
+missing=''
+have_stb || missing='libstb-dev'
+have_zlib || missing="${missing:+$missing }zlib1g-dev"
+[ -z "$missing" ] && exit 0
+
+say_what_to_type() {
+    echo "lsnn: not installed: $missing (pictures need stb, .gz files need zlib). To add them:"
+    echo "    Debian, Ubuntu:  sudo apt-get install $missing"
+    echo "    Fedora:          sudo dnf install stb-devel zlib-devel"
+    echo "    macOS:           brew install zlib; copy stb_image.h and stb_image_write.h"
+    echo "                     from https://github.com/nothings/stb beside lsnn.h"
+}
+
+as_root=''
+if [ "$(id -u)" -ne 0 ]; then
+    if command -v sudo > /dev/null 2>&1 && sudo -n true > /dev/null 2>&1; then
+        as_root='sudo -n'
+    else
+        say_what_to_type
+        exit 0
+    fi
+fi
+if ! command -v apt-get > /dev/null 2>&1; then
+    say_what_to_type
+    exit 0
+fi
+
+# DPkg::Lock::Timeout keeps another package manager from holding this up for ever.
+run_apt() {
+    echo "+ ${as_root:+$as_root }env DEBIAN_FRONTEND=noninteractive apt-get $*"
+    # shellcheck disable=SC2086
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=60 \
+        -o Acquire::http::Timeout=20 -o Acquire::Retries=1 "$@" \
+        < /dev/null > "$tmp/apt.log" 2>&1
+}
+
+# shellcheck disable=SC2086
+if ! run_apt install -y --no-install-recommends $missing; then
+    # an old or empty package list: get a new one, once
+    run_apt update
+    # shellcheck disable=SC2086
+    if ! run_apt install -y --no-install-recommends $missing; then
+        tail -n 3 "$tmp/apt.log"
+        say_what_to_type
+    fi
+fi
+exit 0
