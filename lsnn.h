@@ -1081,14 +1081,18 @@ typedef lsnn_real K_(mem) __attribute__((vector_size(K_BYTES), aligned(sizeof(ls
 static void K_(store)(const lsnni_tile *t, int i, int v, kvec acc)
 {
     lsnn_real *c = t->c[i] + t->at[v], part[K_LANES];
-    if (t->bias) acc = acc + t->bias[i];
+    const lsnn_real bias = t->bias ? t->bias[i] : 0;
     if (t->lanes[v] == K_LANES) {
         if (t->add) acc = acc + K_LOAD(c);
+        if (t->bias) acc = acc + bias;
         K_STORE(c, acc);
         return;
     }
     K_STORE(part, acc);
-    for (int l = 0; l < t->lanes[v]; l++) c[l] = t->add ? c[l] + part[l] : part[l];
+    for (int l = 0; l < t->lanes[v]; l++) {
+        lsnn_real sum = t->add ? part[l] + c[l] : part[l];
+        c[l] = t->bias ? sum + bias : sum;
+    }
 }
 
 /* One function for each number of vectors; the accumulators are spelled out,
@@ -1716,10 +1720,11 @@ static void lsnni_product_block(void *user, int task, int worker)
                                    LSNNI_MIN(LSNNI_CHUNK, p->k - k0));
 }
 
-/* Runs p, whose m, n, k, a, b, c, strides and add are set. The scratch block's first
-   `kept` bytes are the caller's.                                             */
-static lsnn_status lsnni_product_run(lsnn_ctx *cx, lsnni_product *p, size_t kept)
+/* Runs p, whose m, n, k, a, b, c, strides and add are set. Without a c, the product
+   goes to scratch memory: p->c says where.                                   */
+static lsnn_status lsnni_product_run(lsnn_ctx *cx, lsnni_product *p)
 {
+    size_t kept = p->c ? 0 : lsnni_room(lsnni_area(p->m, p->n), sizeof *p->c);
     int width, chunk = LSNNI_MIN(p->k, LSNNI_CHUNK);
     size_t bytes;
     char *at;
@@ -1733,6 +1738,7 @@ static lsnn_status lsnni_product_run(lsnn_ctx *cx, lsnni_product *p, size_t kept
     bytes = lsnni_room_add(bytes, 2 * lsnni_room((size_t)chunk, sizeof(int32_t)));
     at = (char *)lsnni_scratch(cx, lsnni_room_add(bytes, kept), 1);
     if (!at) return LSNN_ENOMEM;
+    if (!p->c) p->c = (lsnn_real *)(void *)at;
     at += kept;
     p->ka = (int32_t *)lsnni_cut(&at, (size_t)chunk, sizeof(int32_t));
     p->kb = (int32_t *)lsnni_cut(&at, (size_t)chunk, sizeof(int32_t));
@@ -1780,7 +1786,7 @@ LSNN_API lsnn_status lsnn_gemm(lsnn_ctx *cx, int trans_a, int trans_b, int m, in
         p.b = b; p.bk = trans_b ? 1 : (size_t)ldb; p.bj = trans_b ? (size_t)ldb : 1;
         p.c = c; p.ldc = (size_t)ldc;
         p.add = add;
-        return lsnni_product_run(cx, &p, 0);
+        return lsnni_product_run(cx, &p);
     }
 #endif
 }
@@ -1966,7 +1972,7 @@ static void lsnni_convolve_run(const lsnni_convolve *g, lsnn_real *y, const lsnn
             t.add = d > 0 || (g->add && !split);
             for (int m = m0; m < m1; m += g->kv->rows) {
                 t.rows = LSNNI_MIN(g->kv->rows, m1 - m);
-                t.bias = g->bias && d == 0 ? g->bias + m : NULL;
+                t.bias = g->bias && d + LSNNI_CHUNK >= g->depth ? g->bias + m : NULL;
                 for (int i = 0; i < g->kv->rows; i++) {
                     int row = m + LSNNI_MIN(i, t.rows - 1);
                     t.a[i] = g->w + lsnni_area(row, g->depth) + (size_t)d;
@@ -2635,14 +2641,12 @@ LSNN_API lsnn_status lsnn_dense_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_r
 #else
     {
         lsnni_product q;
-        size_t kept = lsnni_room(lsnni_area(n, k), sizeof *y);
         memset(&q, 0, sizeof q);
-        if (!lsnni_scratch(cx, kept, 1)) return LSNN_ENOMEM;
         q.m = k; q.n = n; q.k = c;
         q.a = w; q.ai = (size_t)c; q.ak = 1;
         q.b = x; q.bk = 1; q.bj = (size_t)c;
         q.ldc = (size_t)n;
-        LSNNI_TRY(lsnni_product_run(cx, &q, kept));
+        LSNNI_TRY(lsnni_product_run(cx, &q));
         p.kv->transpose(y, (size_t)k, q.c, (size_t)n, k, n);
     }
 #endif
@@ -2694,8 +2698,11 @@ static lsnn_status lsnni_activation(lsnn_ctx *cx, lsnn_act f, lsnn_real *y, cons
     lsnni_elementwise p;
     if (count / LSNNI_PIECE >= INT_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "activation: %.3g numbers are too many", (double)count);
+    if ((int)f < 0 || (int)f > (int)LSNN_TANH)
+        return lsnni_fail(cx, LSNN_EVALUE, "activation: %d is none of lsnn_act", (int)f);
     if (f == LSNN_LEAKY_RELU && !(slope > 0))
         return lsnni_fail(cx, LSNN_EVALUE, "leaky_relu: slope %g must be positive", slope);
+    if (!y) return LSNN_OK;
     p.kv = lsnni_kernels_of(cx);
     p.f = f; p.x = x; p.dy = dy; p.y = y; p.count = count; p.slope = slope; p.add = add;
     lsnn_parallel(cx, (int)((count + LSNNI_PIECE - 1) / LSNNI_PIECE), lsnni_activation_task, &p);
@@ -2768,6 +2775,7 @@ static lsnn_status lsnni_softmax_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real
     int size[3];
     size[0] = n; size[1] = c; size[2] = inner;
     LSNNI_TRY(lsnni_sizes(cx, "softmax", 3, size));
+    if (!y) return LSNN_OK;
     p.kv = lsnni_kernels_of(cx);
     p.x = x; p.dy = dy; p.y = y; p.c = c; p.inner = inner; p.add = add;
     lsnn_parallel(cx, n, dy ? lsnni_softmax_back_task : lsnni_softmax_task, &p);
@@ -2911,6 +2919,7 @@ static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real 
     if (s->k != s->c || (double)s->n * s->c > INT_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "pool: %d images of %d channels in, %d out: the "
                           "channels must be equal, and their number an int", s->n, s->c, s->k);
+    if (!y) return LSNN_OK;
     p.kv = lsnni_kernels_of(cx);
     p.s = s; p.kind = kind; p.x = x; p.y = y; p.where = where; p.from = from; p.add = add;
     if (kind == LSNNI_POOL_MAX)
@@ -2986,6 +2995,7 @@ static lsnn_status lsnni_dropout_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real
     LSNNI_TRY(lsnni_sizes(cx, "dropout", 2, size));
     if (!(rate >= 0 && rate < 1))
         return lsnni_fail(cx, LSNN_EVALUE, "dropout: rate %g must lie in [0, 1)", rate);
+    if (!y) return LSNN_OK;
     p.x = x; p.y = y; p.at = at; p.count = count; p.rate = rate; p.add = add;
     lsnn_parallel(cx, n, lsnni_dropout_task, &p);
     return LSNN_OK;
@@ -3221,6 +3231,7 @@ LSNN_API lsnn_status lsnn_cross_entropy_backward(lsnn_ctx *cx, lsnn_real *dx,
     int size[2];
     size[0] = n; size[1] = c;
     LSNNI_TRY(lsnni_sizes(cx, "cross_entropy", 2, size));
+    if (!dx) return LSNN_OK;
     kv->affine(dx, p, weight / n, 0, lsnni_area(n, c), add);
     for (int i = 0; i < n; i++) {
         int t = label[(size_t)i * (size_t)label_stride];
@@ -3232,13 +3243,21 @@ LSNN_API lsnn_status lsnn_cross_entropy_backward(lsnn_ctx *cx, lsnn_real *dx,
     return LSNN_OK;
 }
 
+static lsnn_status lsnni_mse_check(lsnn_ctx *cx, int t_stride, int n, int c)
+{
+    int size[2];
+    size[0] = n; size[1] = c;
+    LSNNI_TRY(lsnni_sizes(cx, "mse", 2, size));
+    if (t_stride < c && n > 1)
+        return lsnni_fail(cx, LSNN_ESHAPE, "mse: rows of %d targets are %d apart", c, t_stride);
+    return LSNN_OK;
+}
+
 LSNN_API lsnn_status lsnn_mse_forward(lsnn_ctx *cx, double *loss, const lsnn_real *x,
                                       const lsnn_real *t, int t_stride, int n, int c)
 {
     double total = 0;
-    int size[3];
-    size[0] = n; size[1] = c; size[2] = t_stride;
-    LSNNI_TRY(lsnni_sizes(cx, "mse", 3, size));
+    LSNNI_TRY(lsnni_mse_check(cx, t_stride, n, c));
     for (int i = 0; i < n; i++)
         for (int j = 0; j < c; j++) {
             double d = (double)x[lsnni_area(i, c) + (size_t)j] - (double)t[lsnni_area(i, t_stride) + (size_t)j];
@@ -3253,9 +3272,8 @@ LSNN_API lsnn_status lsnn_mse_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_r
                                        double weight, int add)
 {
     lsnn_real scale = LSNNI_R(2 * weight / n / c);
-    int size[3];
-    size[0] = n; size[1] = c; size[2] = t_stride;
-    LSNNI_TRY(lsnni_sizes(cx, "mse", 3, size));
+    LSNNI_TRY(lsnni_mse_check(cx, t_stride, n, c));
+    if (!dx) return LSNN_OK;
     for (int i = 0; i < n; i++)
         for (int j = 0; j < c; j++) {
             size_t at = lsnni_area(i, c) + (size_t)j;
@@ -3362,6 +3380,10 @@ static lsnn_status lsnni_smooth_plan(lsnn_ctx *cx, lsnni_smooth *p, const lsnn_s
     if ((double)s->n * s->k * p->rank > INT_MAX || (double)s->h * s->w > INT_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d images x %d kernels x rank %d, maps of "
                           "%d x %d are too many", s->n, s->k, p->rank, s->h, s->w);
+    if ((int)s->shape < 0 || s->shape > LSNN_TABLE || (int)s->normalise < 0 ||
+        s->normalise > LSNN_NORMALISE_MEAN)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: shape %d or normalise %d is unknown",
+                          (int)s->shape, (int)s->normalise);
     if (s->shape == LSNN_TABLE && s->normalise != LSNN_NORMALISE_NONE)
         return lsnni_fail(cx, LSNN_EVALUE, "smooth: a table takes no normalisation");
     p->maps = s->k * p->rank;

@@ -449,9 +449,9 @@ def optimizer_case(cases, method, steps=5, **o):
     plan, rows = schedule(optimizer, o), []
     gw, gb = torch.randn(steps, 4, 3), torch.randn(steps, 4)
     for t in range(steps):
-        norm = (gw[t].square().sum() + gb[t].square().sum()).sqrt()
-        cut = min(1.0, o["clip"] / float(norm)) if "clip" in o else 1.0
-        weight.grad, bias.grad = gw[t] * cut, gb[t] * cut
+        weight.grad, bias.grad = gw[t].clone(), gb[t].clone()
+        if "clip" in o:
+            torch.nn.utils.clip_grad_norm_([weight, bias], o["clip"])
         lr = optimizer.param_groups[0]["lr"]
         optimizer.step()
         plan.step()
