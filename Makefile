@@ -80,9 +80,10 @@ test:
 	 TEST_FLAGS='$(filter-out -fopenmp $(OMP_FLAGS) -DLSNN_USE_CBLAS,$(FEATURES))' \
 	 TEST_LIBS='$(filter-out $(CBLAS_LIBS),$(LIBS))' ONLY='$(ONLY)' sh tests/run.sh
 
-# make bench NET=cnn WHAT=train BATCH=64 THREADS=2
+# make bench NET=cnn WHAT=train BATCH=64 THREADS=2; dlopen stands in -ldl before glibc 2.34.
+$(BENCHES): LIBS += -ldl
 bench: $(BENCHES)
-	@[ -x bench/bench ] || { echo "lsnn: bench/bench.c is not there"; exit 1; }
+	@mkdir -p results
 	@./bench/bench $(if $(WHAT),--what $(WHAT)) $(if $(NET),--net $(NET)) \
 	 $(if $(BATCH),--batch $(BATCH)) $(if $(THREADS),--threads $(THREADS))
 

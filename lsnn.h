@@ -1,3 +1,243 @@
+/* lsnn.h - v0.1.0 - neural networks you can read: tensors, layers with hand-written forward
+   and backward passes, training, files, data and pictures in one C file.
+   Public domain or MIT, as you like: see the end.
+
+   In ONE source file:              In all others:
+       #define LSNN_IMPLEMENTATION      #include "lsnn.h"
+       #include "lsnn.h"
+
+   /// quick.c
+   #define LSNN_IMPLEMENTATION
+   #include "lsnn.h"
+   int main(void)
+   {
+       static lsnn_ctx cx;                             // all zero is ready for use
+       static lsnn_recipe digits;                      // 28x28 digits, drawn by the library
+       static lsnn_fit_desc fit;
+       lsnn_data train;
+       lsnn_net *net = lsnn_net_new(&cx);
+       int x = lsnn_input(net, 1, 28, 28);
+       x = lsnn_relu(net, lsnn_conv2d(net, x, 8, 5, NULL), NULL);    // 8 kernels of 5x5
+       x = lsnn_dense(net, lsnn_max_pool(net, x, 4, NULL), 10, NULL);
+       lsnn_cross_entropy(net, x, NULL);               // the loss
+       lsnn_net_build(net, NULL);
+       digits.count = 2000;
+       lsnn_data_recipe(&cx, &train, &digits);
+       fit.epochs = 2;
+       fit.optimizer.lr = 0.02;
+       fit.optimizer.momentum = 0.9;
+       lsnn_fit(net, &train, &fit);
+       lsnn_net_save(net, "digits.safetensors");       // lsnn_net_load(file) runs it again
+       lsnn_net_free(net);
+       lsnn_data_free(&train);
+       lsnn_ctx_free(&cx);
+       return cx.status == LSNN_OK ? 0 : 1;            // the first failure; its message is
+   }                                                   //   in cx.message and on stderr
+   ///
+   Compile it by  cc -O2 quick.c -lm   (-fopenmp: all cores).
+
+   lsnn does NOT: differentiate for you, download anything, keep globals, read the
+   environment, or ever call exit().
+
+   CONTENTS (search for the tag, as in ">>api")
+       >>manual          this text: options, contract, memory, threads, exactness, a layer
+                         of your own, files
+       >>api             everything you can call
+       >>implementation  errors, memory, threads, random numbers
+       >>kernels         the inner loops, once per instruction set
+       >>ops             one block a layer type: formula, forward, backward
+                         >>gemm >>conv2d >>local2d >>dense >>activations >>softmax >>pooling
+                         >>dropout >>batch_norm >>scale >>losses >>smooth
+       >>net             a graph of layers: shapes, memory, forward, backward
+       >>files           safetensors, and replacing a file safely
+       >>models          nets in files
+       >>training        optimizers, schedules, fit, evaluate, checkpoints
+       >>data            arrays, IDX files, built-in digits, recipes
+       >>pictures        PNG figures and curves
+   To learn how a layer works, read its block in >>ops, and its naive twin, written for the
+   eye, in tests/naive.h of the repository.
+
+   ============================================================================
+   >>manual
+   ============================================================================
+
+   1. BUILD OPTIONS: define them where LSNN_IMPLEMENTATION is defined
+       LSNN_DOUBLE            lsnn_real is double (define it for every file that includes
+                              lsnn.h; the functions get names of their own, ..._f64)
+       LSNN_STATIC            all functions static
+       LSNN_API               your own linkage specifier for the public functions
+       LSNN_USE_ZLIB          read .gz files; link -lz
+       LSNN_USE_CBLAS         lsnn_gemm and dense layers call cblas_sgemm; link -lopenblas or
+                              another; LSNN_CBLAS_H names its header if it is not <cblas.h>,
+                              LSNN_USE_MKL takes <mkl_cblas.h>; Accelerate on macOS
+       LSNN_STB_IMAGE_WRITE   stb_image_write.h in quotes, if it is not found by itself as
+                              <stb/stb_image_write.h> or <stb_image_write.h>
+       LSNN_NO_STB            no PNG files
+       LSNN_NO_SIMD           the portable kernels alone
+       LSNN_NO_TRAIN, LSNN_NO_DATA, LSNN_NO_PICTURES    leave that chapter out
+       LSNN_FILENAME          this file's name in quotes, if you renamed it: it includes
+                              itself once for each instruction set
+   -fopenmp adds threads. -ffast-math and -Ofast are refused: NaN must stay NaN. There is no
+   need for -march=native: the vector kernels (AVX-512, AVX2, NEON) are compiled anyway and
+   chosen when the program runs.
+
+   2. SHAPES
+   Arrays are row-major; images are N x C x H x W; a feature vector is C x 1 x 1. Weights
+   of a convolution are K x C x kh x kw, of a dense layer K x C, of a locally connected one
+   OH*OW x C*kh*kw x K. The API's comments give every shape.
+
+   3. THE CONTRACT OF FORWARD AND BACKWARD
+   Forward overwrites its output. Backward ADDS to gradients of parameters (the caller zeroes
+   them) and overwrites the gradient of the input, or adds to it if told LSNN_ADD. Any
+   gradient may be NULL: it is then not computed. The ops can be called without a net:
+
+   /// ops.c
+   #include "lsnn.h"
+   // y = relu(conv(x)); then the gradient of the weights for a given dy
+   lsnn_status one_layer(lsnn_ctx *cx, const lsnn_real *x, const lsnn_real *w,
+                         const lsnn_real *b, lsnn_real *y, lsnn_real *dy, lsnn_real *dw,
+                         lsnn_real *db)
+   {
+       lsnn_shape in = { 3, 32, 32 };
+       lsnn_window s;
+       size_t count = (size_t)8 * 16 * 28 * 28;                 // N K OH OW
+       lsnn_status r = lsnn_window_set(cx, &s, 8, in, 16, 5, 5, 1, 1, LSNN_VALID, NULL);
+       if (r == LSNN_OK) r = lsnn_conv2d_forward(cx, y, x, w, b, &s);
+       if (r == LSNN_OK) r = lsnn_activation_forward(cx, LSNN_RELU, y, y, count, 0);
+       if (r == LSNN_OK) r = lsnn_activation_backward(cx, LSNN_RELU, dy, dy, y, count, 0, LSNN_SET);
+       if (r == LSNN_OK) r = lsnn_conv2d_backward(cx, NULL, dw, db, dy, x, w, &s, LSNN_SET);
+       return r;
+   }
+   ///
+
+   4. ERRORS
+   Every call that can fail returns a status. The context keeps the first failure and a
+   message that names the function or layer, the values, and a hint, until lsnn_clear. The
+   message goes to log_fn, or to stderr. Functions that return a pointer return NULL, those
+   that return a node -1, and a call that is given -1 passes it on: check once, at
+   lsnn_net_build. A file that was being replaced is still the old one.
+
+   5. MEMORY
+   The context's allocator (malloc and free if there is none) makes few blocks: parameters,
+   gradients, buffers, and one for all activations. lsnn_net_build makes them; after the
+   first training step nothing is allocated any more, whatever the batch. Outputs of layers
+   that work in place (relu, dropout, flatten on a single reader) take no memory of their own;
+   the summary shows them, and lsnn_net_get refuses to read what they overwrote, unless the
+   option `keep` was set. A net built with predict_only keeps only what the next layer needs.
+
+   6. THREADS
+   A context belongs to one thread at a time; distinct contexts share nothing. Layers use
+   cx.threads threads (0: as many as OpenMP offers) inside. Several threads can predict with
+   one net, each with a context and a lsnn_work of its own, as long as nobody trains it.
+
+   /// threads.c
+   #include "lsnn.h"
+   // called by each thread with a context of its own
+   lsnn_status predict_here(lsnn_ctx *cx, const lsnn_net *net, const lsnn_real *x, int n,
+                            lsnn_real *scores)
+   {
+       lsnn_work *work;
+       lsnn_status s;
+       cx->threads = 1;
+       work = lsnn_work_new(cx, net, 32);
+       s = work ? lsnn_work_predict(work, x, n, scores) : cx->status;
+       lsnn_work_free(work);
+       return s;
+   }
+   ///
+
+   7. EXACTNESS
+   Work is divided by sizes alone and partial sums are added in a fixed order: the same seed
+   gives the same bits for any number of threads, and across save, kill and resume in
+   mid-epoch. Between instruction sets, compilers and flags the last bits differ; a checkpoint
+   records them. With LSNN_USE_CBLAS the library behind it decides. Random numbers have
+   addresses (seed, purpose, layer, step, sample, element): adding a layer or splitting a batch
+   changes no other draw.
+
+   8. YOUR OWN ARRAYS
+   /// arrays.c
+   #include "lsnn.h"
+   // x: count x 16 numbers, label: count numbers in [0, 3)
+   lsnn_status learn(lsnn_ctx *cx, const lsnn_real *x, const int *label, int count)
+   {
+       lsnn_shape shape = { 16, 1, 1 };
+       lsnn_fit_desc fit = { 0 };
+       lsnn_data data;
+       lsnn_net *net = lsnn_net_new(cx);
+       int y = lsnn_tanh(net, lsnn_dense(net, lsnn_input(net, 16, 1, 1), 32, NULL), NULL);
+       lsnn_status s;
+       lsnn_cross_entropy(net, lsnn_dense(net, y, 3, NULL), NULL);
+       s = lsnn_net_build(net, NULL);
+       if (s == LSNN_OK) s = lsnn_data_arrays(cx, &data, x, label, count, shape, 1, 3);
+       if (s == LSNN_OK) {
+           fit.epochs = 20;
+           fit.optimizer.method = LSNN_ADAM;
+           s = lsnn_fit(net, &data, &fit);
+           lsnn_data_free(&data);
+       }
+       lsnn_net_free(net);
+       return s;
+   }
+   ///
+   The loop by hand, for what lsnn_fit does not do:
+
+   /// loop.c
+   #include "lsnn.h"
+   lsnn_status steps(lsnn_net *net, const lsnn_real *x, const int *label, int n, int count)
+   {
+       lsnn_optimizer *o = lsnn_optimizer_new(net, NULL);        // SGD, lr 0.01
+       lsnn_status s = o ? LSNN_OK : LSNN_ENOMEM;
+       lsnn_batch b = { 0 };
+       double loss;
+       b.n = n;
+       b.x = x;
+       b.labels = label;
+       b.heads = 1;
+       for (int i = 0; i < count && s == LSNN_OK; i++) {
+           b.step = (uint32_t)i;                                 // dropout's address
+           s = lsnn_forward(net, &b, 1, &loss);
+           if (s == LSNN_OK) s = lsnn_backward(net);
+           if (s == LSNN_OK) s = lsnn_optimizer_step(o);         // and zeroes gradients
+       }
+       lsnn_optimizer_free(o);
+       return s;
+   }
+   ///
+
+   9. LSNN: A SMOOTHED CONVOLUTION
+   A convolution without bias, then lsnn_smooth, which multiplies its maps by U and adds the
+   bias. With LSNN_FREE the layer learns theta itself (LSNN-Location); with a node, that node
+   computes theta from the image (LSNN-Content).
+
+   /// smooth.c
+   #include "lsnn.h"
+   int lsnn_location(lsnn_net *net, int image)
+   {
+       lsnn_options no_bias = { 0 }, mean = { 0 };
+       no_bias.no_bias = 1;
+       mean.normalise = LSNN_NORMALISE_MEAN;
+       return lsnn_smooth(net, lsnn_conv2d(net, image, 16, 5, &no_bias), LSNN_FREE, &mean);
+   }
+   ///
+
+   10. >>custom: A LAYER TYPE OF YOUR OWN
+   Fill a lsnn_layer_type: its name, the options it reads, plan (output shape, parameters),
+   forward and backward; add it with lsnn_layer. examples/custom_layer.c is one, in a page,
+   with its gradient check. A net that uses it is loaded by passing the type to
+   lsnn_net_load. Declare in_place only if backward reads neither x nor needs it, and
+   output_free only if backward does not read y: other layers may then overwrite it.
+
+   11. FILES
+   lsnn_net_save writes safetensors: parameters and buffers by name ("conv1.weight",
+   "batch_norm1.mean"), and in the metadata the graph as text, one line a layer, so that
+   lsnn_net_load returns a net that runs. Checkpoints of lsnn_fit hold the optimizer's state
+   ("optimizer.m:conv1.weight") and the position too, and load as nets. Reading checks every
+   rule of the format before it believes a size, and converts between float and double.
+
+   12. NUMBERS TO KNOW
+   Limits: 2^29 numbers an image and a weight array, 16 inputs and 4 parameters a layer, 8
+   heads. Tested: gradients against central differences in double to 1e-6, ops against PyTorch
+   in double to 1e-10 and against naive code on every instruction set; see tests/.         */
 /* ============================================================================
    >>api  PUBLIC API
    ==========================================================================*/
@@ -27,6 +267,144 @@ typedef float lsnn_real;
 #  else
 #    define LSNN_API extern
 #  endif
+#endif
+
+/* ---- >>double: the double build's functions have names of their own, so that both
+   precisions can live in one program and a mix-up ends at the linker.        */
+#ifdef LSNN_DOUBLE
+#define lsnn_status_text lsnn_status_text_f64
+#define lsnn_clear lsnn_clear_f64
+#define lsnn_ctx_free lsnn_ctx_free_f64
+#define lsnn_ctx_threads lsnn_ctx_threads_f64
+#define lsnn_ctx_isa lsnn_ctx_isa_f64
+#define lsnn_isa_available lsnn_isa_available_f64
+#define lsnn_isa_name lsnn_isa_name_f64
+#define lsnn_isa_from_name lsnn_isa_from_name_f64
+#define lsnn_build_info lsnn_build_info_f64
+#define lsnn_parallel lsnn_parallel_f64
+#define lsnn_rng_at lsnn_rng_at_f64
+#define lsnn_rng_u32 lsnn_rng_u32_f64
+#define lsnn_rng_uniform lsnn_rng_uniform_f64
+#define lsnn_rng_normal lsnn_rng_normal_f64
+#define lsnn_rng_int lsnn_rng_int_f64
+#define lsnn_rng_permutation lsnn_rng_permutation_f64
+#define lsnn_window_set lsnn_window_set_f64
+#define lsnn_gemm lsnn_gemm_f64
+#define lsnn_conv2d_forward lsnn_conv2d_forward_f64
+#define lsnn_conv2d_backward lsnn_conv2d_backward_f64
+#define lsnn_local2d_forward lsnn_local2d_forward_f64
+#define lsnn_local2d_backward lsnn_local2d_backward_f64
+#define lsnn_dense_forward lsnn_dense_forward_f64
+#define lsnn_dense_backward lsnn_dense_backward_f64
+#define lsnn_activation_forward lsnn_activation_forward_f64
+#define lsnn_activation_backward lsnn_activation_backward_f64
+#define lsnn_softmax_forward lsnn_softmax_forward_f64
+#define lsnn_softmax_backward lsnn_softmax_backward_f64
+#define lsnn_max_pool_forward lsnn_max_pool_forward_f64
+#define lsnn_max_pool_backward lsnn_max_pool_backward_f64
+#define lsnn_avg_pool_forward lsnn_avg_pool_forward_f64
+#define lsnn_avg_pool_backward lsnn_avg_pool_backward_f64
+#define lsnn_sum_pool_forward lsnn_sum_pool_forward_f64
+#define lsnn_sum_pool_backward lsnn_sum_pool_backward_f64
+#define lsnn_dropout_forward lsnn_dropout_forward_f64
+#define lsnn_dropout_backward lsnn_dropout_backward_f64
+#define lsnn_batch_norm_forward lsnn_batch_norm_forward_f64
+#define lsnn_batch_norm_predict lsnn_batch_norm_predict_f64
+#define lsnn_batch_norm_backward lsnn_batch_norm_backward_f64
+#define lsnn_scale_forward lsnn_scale_forward_f64
+#define lsnn_scale_backward lsnn_scale_backward_f64
+#define lsnn_rows_copy lsnn_rows_copy_f64
+#define lsnn_cross_entropy_forward lsnn_cross_entropy_forward_f64
+#define lsnn_cross_entropy_backward lsnn_cross_entropy_backward_f64
+#define lsnn_mse_forward lsnn_mse_forward_f64
+#define lsnn_mse_backward lsnn_mse_backward_f64
+#define lsnn_smoother_theta lsnn_smoother_theta_f64
+#define lsnn_smoother_map lsnn_smoother_map_f64
+#define lsnn_smooth_forward lsnn_smooth_forward_f64
+#define lsnn_smooth_backward lsnn_smooth_backward_f64
+#define lsnn_net_new lsnn_net_new_f64
+#define lsnn_net_free lsnn_net_free_f64
+#define lsnn_input lsnn_input_f64
+#define lsnn_conv2d lsnn_conv2d_f64
+#define lsnn_local2d lsnn_local2d_f64
+#define lsnn_dense lsnn_dense_f64
+#define lsnn_relu lsnn_relu_f64
+#define lsnn_leaky_relu lsnn_leaky_relu_f64
+#define lsnn_sigmoid lsnn_sigmoid_f64
+#define lsnn_tanh lsnn_tanh_f64
+#define lsnn_softmax lsnn_softmax_f64
+#define lsnn_max_pool lsnn_max_pool_f64
+#define lsnn_avg_pool lsnn_avg_pool_f64
+#define lsnn_sum_pool lsnn_sum_pool_f64
+#define lsnn_dropout lsnn_dropout_f64
+#define lsnn_batch_norm lsnn_batch_norm_f64
+#define lsnn_scale lsnn_scale_f64
+#define lsnn_add lsnn_add_f64
+#define lsnn_concat lsnn_concat_f64
+#define lsnn_slice lsnn_slice_f64
+#define lsnn_flatten lsnn_flatten_f64
+#define lsnn_smooth lsnn_smooth_f64
+#define lsnn_cross_entropy lsnn_cross_entropy_f64
+#define lsnn_mse lsnn_mse_f64
+#define lsnn_layer lsnn_layer_f64
+#define lsnn_net_build lsnn_net_build_f64
+#define lsnn_net_summary lsnn_net_summary_f64
+#define lsnn_net_params lsnn_net_params_f64
+#define lsnn_net_macs lsnn_net_macs_f64
+#define lsnn_net_shape lsnn_net_shape_f64
+#define lsnn_net_node lsnn_net_node_f64
+#define lsnn_net_output lsnn_net_output_f64
+#define lsnn_net_set_output lsnn_net_set_output_f64
+#define lsnn_forward lsnn_forward_f64
+#define lsnn_backward lsnn_backward_f64
+#define lsnn_zero_grad lsnn_zero_grad_f64
+#define lsnn_predict lsnn_predict_f64
+#define lsnn_net_dims lsnn_net_dims_f64
+#define lsnn_net_get lsnn_net_get_f64
+#define lsnn_net_set lsnn_net_set_f64
+#define lsnn_net_param_name lsnn_net_param_name_f64
+#define lsnn_work_new lsnn_work_new_f64
+#define lsnn_work_free lsnn_work_free_f64
+#define lsnn_work_predict lsnn_work_predict_f64
+#define lsnn_data_free lsnn_data_free_f64
+#define lsnn_data_arrays lsnn_data_arrays_f64
+#define lsnn_data_part lsnn_data_part_f64
+#define lsnn_idx_read lsnn_idx_read_f64
+#define lsnn_idx_write lsnn_idx_write_f64
+#define lsnn_idx_free lsnn_idx_free_f64
+#define lsnn_data_idx lsnn_data_idx_f64
+#define lsnn_task_name lsnn_task_name_f64
+#define lsnn_task_from_name lsnn_task_from_name_f64
+#define lsnn_task_shape lsnn_task_shape_f64
+#define lsnn_task_heads lsnn_task_heads_f64
+#define lsnn_recipe_check lsnn_recipe_check_f64
+#define lsnn_recipe_draw lsnn_recipe_draw_f64
+#define lsnn_data_recipe lsnn_data_recipe_f64
+#define lsnn_digit_draw lsnn_digit_draw_f64
+#define lsnn_optimizer_new lsnn_optimizer_new_f64
+#define lsnn_optimizer_free lsnn_optimizer_free_f64
+#define lsnn_optimizer_lr lsnn_optimizer_lr_f64
+#define lsnn_optimizer_step lsnn_optimizer_step_f64
+#define lsnn_fit lsnn_fit_f64
+#define lsnn_evaluate lsnn_evaluate_f64
+#define lsnn_net_save lsnn_net_save_f64
+#define lsnn_net_load lsnn_net_load_f64
+#define lsnn_net_read lsnn_net_read_f64
+#define lsnn_file_read lsnn_file_read_f64
+#define lsnn_file_free lsnn_file_free_f64
+#define lsnn_file_tensor lsnn_file_tensor_f64
+#define lsnn_file_meta lsnn_file_meta_f64
+#define lsnn_file_write lsnn_file_write_f64
+#define lsnn_image_new lsnn_image_new_f64
+#define lsnn_image_free lsnn_image_free_f64
+#define lsnn_image_save lsnn_image_save_f64
+#define lsnn_image_rect lsnn_image_rect_f64
+#define lsnn_image_line lsnn_image_line_f64
+#define lsnn_image_text lsnn_image_text_f64
+#define lsnn_image_map lsnn_image_map_f64
+#define lsnn_image_overlay lsnn_image_overlay_f64
+#define lsnn_image_grid lsnn_image_grid_f64
+#define lsnn_image_plot lsnn_image_plot_f64
 #endif
 
 /* ---- >>status: what every fallible call returns ----------------------------
@@ -510,11 +888,11 @@ typedef struct lsnn_data {
     void (*fetch)(const void *user, uint32_t epoch, int index, lsnn_real *x, int *labels,
                   lsnn_real *targets);
     const void *user;
-    int first_;                      /* private: set by lsnn_data_part        */
-    void *owned_; lsnn_allocator mem_;
+    void *owned_; lsnn_allocator mem_;   /* private                            */
 } lsnn_data;
 LSNN_API void lsnn_data_free(lsnn_data *d);
-/* Your own arrays, which must outlive d. labels: count x heads.              */
+/* Your own arrays, which must outlive d. labels: count x heads. heads may be 0
+   and labels NULL: samples without labels, to predict with.                  */
 LSNN_API lsnn_status lsnn_data_arrays(lsnn_ctx *cx, lsnn_data *d, const lsnn_real *x,
                                       const int *labels, int count, lsnn_shape shape,
                                       int heads, int classes);
@@ -849,7 +1227,7 @@ LSNN_API void lsnn_ctx_free(lsnn_ctx *cx)
     cx->scratch_bytes_ = 0;
 }
 
-static double lsnni_seconds(void)
+LSNNI_UNUSED static double lsnni_seconds(void)
 {
 #if defined(_OPENMP)
     return omp_get_wtime();
@@ -1010,6 +1388,8 @@ typedef struct lsnni_kernels {
     double (*sum)(const lsnn_real *x, size_t n);
     double (*dot)(const lsnn_real *x, const lsnn_real *y, size_t n);
     double (*deviation)(const lsnn_real *x, double mean, size_t n); /* sum (x - mean)^2 */
+    void (*moments)(const lsnn_real *t, size_t n, double x0, double step, double m[3]);
+    void (*exponents)(lsnn_real *u, size_t n, double step, const double p[8]);
     void (*axpy)(lsnn_real *y, double a, const lsnn_real *x, size_t n);   /* y += a x */
     void (*affine)(lsnn_real *y, const lsnn_real *x, double a, double b, size_t n, int add);
     void (*multiply)(lsnn_real *y, const lsnn_real *a, const lsnn_real *b, size_t n, int add);
@@ -1261,6 +1641,34 @@ static double K_(deviation)(const lsnn_real *x, double mean, size_t n)
     return K_(fold)(s);
 }
 
+/* m[i] = sum_j t[j] x^i with x = x0 + step j: what a smoother's gradient is made of. */
+static void K_(moments)(const lsnn_real *t, size_t n, double x0, double step, double m[3])
+{
+    double s0[8] = { 0, 0, 0, 0, 0, 0, 0, 0 }, s1[8] = { 0, 0, 0, 0, 0, 0, 0, 0 };
+    double s2[8] = { 0, 0, 0, 0, 0, 0, 0, 0 };
+    for (size_t i = 0; i < n; i += 8)
+        for (size_t l = 0; l < 8; l++) {
+            double v = i + l < n ? (double)t[i + l] : 0, x = x0 + step * (double)(i + l);
+            s0[l] += v;
+            s1[l] += v * x;
+            s2[l] += v * x * x;
+        }
+    m[0] = K_(fold)(s0);
+    m[1] = K_(fold)(s1);
+    m[2] = K_(fold)(s2);
+}
+
+/* u[j] = -((a + b x)(c + d x) + (e + f x)(g + h x)) with x = step j: one row of a
+   Gaussian's exponents; p holds a to h. In double: the factors may cancel.   */
+static void K_(exponents)(lsnn_real *u, size_t n, double step, const double p[8])
+{
+    for (size_t j = 0; j < n; j++) {
+        double x = step * (double)(int)j;
+        u[j] = LSNNI_R(-((p[0] + p[1] * x) * (p[2] + p[3] * x) +
+                         (p[4] + p[5] * x) * (p[6] + p[7] * x)));
+    }
+}
+
 /* ---- >>elementwise: bound by memory; the compiler makes the vectors ----------*/
 static void K_(axpy)(lsnn_real *y, double a, const lsnn_real *x, size_t n)
 {
@@ -1397,9 +1805,9 @@ static void K_(adam)(lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *
 }
 
 static const lsnni_kernels K_(kernels) = {
-    K_TILE_ROWS, K_LANES, K_(tile), K_(exp), K_(sum), K_(dot), K_(deviation), K_(axpy),
-    K_(affine), K_(multiply), K_(act_forward), K_(act_backward), K_(max_pool2), K_(transpose),
-    K_(norm_backward), K_(sgd), K_(adam)
+    K_TILE_ROWS, K_LANES, K_(tile), K_(exp), K_(sum), K_(dot), K_(deviation), K_(moments),
+    K_(exponents), K_(axpy), K_(affine), K_(multiply), K_(act_forward), K_(act_backward),
+    K_(max_pool2), K_(transpose), K_(norm_backward), K_(sgd), K_(adam)
 };
 
 #undef K_PASTE2
@@ -3299,29 +3707,23 @@ LSNN_API int lsnn_smoother_theta(const lsnn_smoother *s)
 
 static double lsnni_position(int i, int count) { return count > 1 ? (double)i / (count - 1) : 0; }
 
-/* u[p] = e[p] - e[q] for q = (qx, qy); returns the largest and its place.    */
-static lsnn_real lsnni_exponents(lsnn_real *u, const lsnn_real *theta, int h, int w, double qx,
-                                 double qy, int *where)
+/* u[p] = e[p] - e[q] for q = (qx, qy); returns the place of the largest.     */
+static int lsnni_exponents(const lsnni_kernels *kv, lsnn_real *u, const lsnn_real *theta, int h,
+                           int w, double qx, double qy)
 {
     double mx = (double)theta[0], my = (double)theta[1], al = (double)theta[2];
-    double be = (double)theta[3], ga = (double)theta[4];
-    lsnn_real most = -LSNNI_R(HUGE_VAL);
-    *where = 0;
+    double be = (double)theta[3], ga = (double)theta[4], p[8];
+    int where = 0;
     for (int i = 0; i < h; i++) {
-        double y = lsnni_position(i, h), dy = y - qy, sy = (y - my) + (qy - my);
-        for (int j = 0; j < w; j++) {
-            double x = lsnni_position(j, w), dx = x - qx, sx = (x - mx) + (qx - mx);
-            double e = -((al * dx + ga * dy) * (al * sx + ga * sy) +
-                         (ga * dx + be * dy) * (ga * sx + be * sy));
-            lsnn_real v = LSNNI_R(e);
-            u[i * w + j] = v;
-            if (v > most) {
-                most = v;
-                *where = i * w + j;
-            }
-        }
+        double y = lsnni_position(i, h), dy = y - qy, sx = qx - 2 * mx, sy = y + qy - 2 * my;
+        p[0] = ga * dy - al * qx; p[1] = al;             /* Phi (p - q), row 1       */
+        p[2] = al * sx + ga * sy; p[3] = al;             /* Phi (p + q - 2 mu), row 1 */
+        p[4] = be * dy - ga * qx; p[5] = ga;             /* and row 2                */
+        p[6] = ga * sx + be * sy; p[7] = ga;
+        kv->exponents(u + i * w, (size_t)w, w > 1 ? 1.0 / (w - 1) : 0, p);
     }
-    return most;
+    for (int i = 1; i < h * w; i++) if (u[i] > u[where]) where = i;
+    return where;
 }
 
 /* One Gaussian map.                                                          */
@@ -3330,17 +3732,19 @@ static void lsnni_gaussian(const lsnni_kernels *kv, lsnn_real *u, const lsnn_rea
 {
     size_t area = lsnni_area(s->h, s->w);
     double x = (double)theta[0], y = (double)theta[1];
-    int where, tries = 0;
+    int where;
     if (s->normalise == LSNN_NORMALISE_NONE) {           /* q = mu: e[q] = 0  */
-        lsnni_exponents(u, theta, s->h, s->w, x, y, &where);
+        lsnni_exponents(kv, u, theta, s->h, s->w, x, y);
         kv->exp(u, u, area);
         return;
     }
     x = x > 0 ? LSNNI_MIN(x, 1) : 0;                     /* near the largest  */
     y = y > 0 ? LSNNI_MIN(y, 1) : 0;
-    while (lsnni_exponents(u, theta, s->h, s->w, x, y, &where) > 0 && tries++ < 4) {
+    where = lsnni_exponents(kv, u, theta, s->h, s->w, x, y);
+    for (int tries = 0; u[where] > 0 && tries < 4; tries++) {
         x = lsnni_position(where % s->w, s->w);          /* the largest itself */
         y = lsnni_position(where / s->w, s->h);
+        where = lsnni_exponents(kv, u, theta, s->h, s->w, x, y);
     }
     if (u[where] < 0 || u[where] > 0) kv->affine(u, u, 1, -(double)u[where], area, 0);
     kv->exp(u, u, area);
@@ -3454,18 +3858,13 @@ static void lsnni_gaussian_back(const lsnni_kernels *kv, double dtheta[5], lsnn_
     }
     kv->multiply(g, g, u, area, 0);                      /* now t             */
     for (int i = 0; i < s->h; i++) {
-        double t0 = 0, t1 = 0, t2 = 0, y = lsnni_position(i, s->h) - qy;
-        for (int j = 0; j < s->w; j++) {
-            double t = (double)g[i * s->w + j], x = lsnni_position(j, s->w) - qx;
-            t0 += t;
-            t1 += t * x;
-            t2 += t * x * x;
-        }
-        s1x += t1;
-        s1y += t0 * y;
-        sxx += t2;
-        sxy += t1 * y;
-        syy += t0 * y * y;
+        double t[3], y = lsnni_position(i, s->h) - qy;
+        kv->moments(g + i * s->w, (size_t)s->w, -qx, s->w > 1 ? 1.0 / (s->w - 1) : 0, t);
+        s1x += t[1];
+        s1y += t[0] * y;
+        sxx += t[2];
+        sxy += t[1] * y;
+        syy += t[0] * y * y;
     }
     cx = qx - mx;                                        /* d = (p - q) + c   */
     cy = qy - my;
@@ -3590,7 +3989,7 @@ struct lsnn_work {
     const lsnn_net *net;
     int batch, train, n, ready;      /* ready: 1 after a training forward     */
     lsnn_real **y, **dy, **keep;     /* one pointer a node, into the block    */
-    char *written;                   /* dy holds something                    */
+    char *written, *ran;             /* dy, y hold something of the last batch */
     lsnn_real *block;
     lsnn_batch last;
 };
@@ -3677,6 +4076,13 @@ static lsnn_status lsnni_options_check(lsnn_ctx *cx, const lsnn_layer_type *type
                               type->name, lsnni_fields[i].name, v,
                               type->options && *type->options ? type->options : "none");
     }
+    if (o->lr_factor < 0 || o->init_scale < 0)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: lr_factor %g or init_scale %g is negative",
+                          type->name, o->lr_factor, o->init_scale);
+    if ((int)o->init < 0 || o->init > LSNN_INIT_ZERO || (int)o->padding < 0 ||
+        o->padding > LSNN_EXPLICIT)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: init %d or padding %d is unknown", type->name,
+                          (int)o->init, (int)o->padding);
     return LSNN_OK;
 }
 
@@ -4681,6 +5087,7 @@ static void lsnni_plan_lives(const lsnn_net *net, lsnni_life *life, int batch, i
         } else {
             lsnni_life *ry = &life[root], *rdy = &life[nodes + root];
             ry->to = LSNNI_MAX(ry->to, last);
+            if (train && v->needs_grad) rdy->size = ry->size;
             rdy->from = LSNNI_MIN(rdy->from, -v->last_consumer);
             if (v->plan.o.keep) rdy->to = 1;
         }
@@ -4688,7 +5095,8 @@ static void lsnni_plan_lives(const lsnn_net *net, lsnni_life *life, int batch, i
 }
 
 /* Who can work in place: a single reader of an array that nobody wants to see
-   again, whose maker does not need it either.                                */
+   again, whose maker does not need it either. A kept node's gradient would be
+   overwritten too.                                                           */
 static void lsnni_plan_graph(lsnn_net *net, int train)
 {
     for (int i = 0; i < net->nodes; i++) {
@@ -4712,7 +5120,7 @@ static void lsnni_plan_graph(lsnn_net *net, int train)
         int x = v->plan.inputs == 1 ? v->input[0] : 0;
         const lsnni_node *u = &net->node[x];
         if (v->type->in_place && x > 0 && u->consumers == 1 && !u->plan.o.keep &&
-            x != net->output && (!train || u->type->output_free))
+            x != net->output && (!train || (u->type->output_free && !v->plan.o.keep)))
             v->alias = x;
     }
 }
@@ -4735,6 +5143,7 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
     w->dy = w->y + nodes;
     w->keep = w->dy + nodes;
     w->written = (char *)(w->keep + nodes);
+    w->ran = w->written + nodes;
     for (int i = 0; i < nodes; i++)
         if ((double)lsnni_features(net->node[i].plan.out) * w->batch > INT_MAX * 64.0)
             return lsnni_fail(w->cx, LSNN_ESHAPE, "batches of %d images are too large for layer "
@@ -4928,7 +5337,8 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
     if (b->n < 1 || b->n > w->batch)
         return lsnni_fail(w->cx, LSNN_ESHAPE, "forward: %d images, the net was built for 1 to %d",
                           b->n, w->batch);
-    w->ready = 0;
+    w->ready = w->n = 0;
+    memset(w->written, 0, 2 * (size_t)net->nodes);       /* and ran           */
     for (int i = 1; i < net->nodes; i++) {
         const lsnni_node *v = &net->node[i];
         lsnn_status s;
@@ -4939,6 +5349,7 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
         s = v->type->forward(w->cx, &c);
         w->cx->where_ = NULL;
         if (s != LSNN_OK) return s;
+        w->ran[i] = 1;
         total += c.loss;
     }
     w->n = b->n;
@@ -5052,6 +5463,9 @@ static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_g
     dim[0] = w->n; dim[1] = s.c; dim[2] = s.h; dim[3] = s.w;
     if (!w->n)
         return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' has no output before a forward", v->name);
+    if (!(is_grad ? w->written[i] : w->ran[i]))
+        return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' had no part in the last %s", v->name,
+                          is_grad ? "backward" : "forward");
     if (!is_keep)
         for (int j = i + 1; j < net->nodes; j++)
             if (net->node[j].alias == i)
@@ -5153,14 +5567,13 @@ LSNN_API const char *lsnn_net_param_name(const lsnn_net *net, int kind, int i, s
 /* ---- >>durable: the one seam to the system under the files -------------------
    ISO C can write a file, but neither make it survive a power cut (fsync of the
    file before the rename, of its folder after it) nor, on Windows, rename over
-   an old one. POSIX can. Under -std=c99 its headers still exist and declare
-   open, close and stat, but glibc and musl hide fileno and fsync. Where the
-   POSIX level in force may hide them they are declared here, by POSIX's own
-   prototypes: to declare a function twice with the same type is valid C, so
-   nothing breaks where they were visible after all. In C++ the same type
+   an old one. POSIX can; but under -std=c99 its headers hide fileno and fsync.
+   Where they may be hidden they are declared here, by POSIX's own prototypes: to
+   declare a function twice with the same type is valid C. In C++ that type
    includes noexcept, for which glibc's word is __THROW; elsewhere C++ compilers
    see them anyway. The parentheses keep macros of these names away.
-   Each function returns 0, or -1 with the reason in errno.                   */
+   Those that return int return 0, or -1 with the reason in errno. lsnni_move
+   puts tmp in the place of path and returns NULL, or the step that failed.   */
 #if defined(_WIN32)
 #include <io.h>
 #ifdef __cplusplus
@@ -5180,15 +5593,12 @@ static int64_t lsnni_stream_size(FILE *f)
 
 static int lsnni_replaceable(const char *path) { (void)path; return 0; }
 
-/* The folder needs no sync: flag 8 (write through) waits for the rename.     */
-static int lsnni_folder_open(const char *folder) { (void)folder; return 0; }
-static int lsnni_folder_close(int folder, int sync) { (void)folder; (void)sync; return 0; }
-
-static int lsnni_rename_over(const char *from, const char *to)
+static const char *lsnni_move(char *tmp, const char *path, int *moved)
 {
-    if (MoveFileExA(from, to, 1 | 8)) return 0;    /* replace what is there    */
+    *moved = MoveFileExA(tmp, path, 1 | 8) != 0;   /* replace, and wait for it */
+    if (*moved) return NULL;
     errno = EACCES;                  /* the usual reason: somebody has it open */
-    return -1;
+    return "renaming";
 }
 #else
 #include <fcntl.h>
@@ -5230,17 +5640,24 @@ static int lsnni_replaceable(const char *path)
     return -1;
 }
 
-static int lsnni_folder_open(const char *folder) { return open(folder, O_RDONLY); }
-
-static int lsnni_folder_close(int folder, int sync)
+/* The folder is opened first: where that fails, nothing has changed yet.     */
+static const char *lsnni_move(char *tmp, const char *path, int *moved)
 {
-    int result = sync ? lsnni_sync(folder) : 0, why = errno;
+    char *slash = strrchr(tmp, '/'), *name = slash ? slash + 1 : tmp, letter = *name;
+    const char *failed = NULL;
+    int folder, why;
+    *name = 0;                       /* tmp is the folder's path for a moment  */
+    folder = open(*tmp ? tmp : ".", O_RDONLY);
+    *name = letter;
+    if (folder < 0) return "opening its folder";
+    *moved = rename(tmp, path) == 0;
+    if (!*moved) failed = "renaming";
+    else if (lsnni_sync(folder) != 0 && errno != EINVAL) failed = "syncing its folder";
+    why = errno;                     /* EINVAL: a folder that needs no syncing */
     close(folder);
     errno = why;
-    return result != 0 && why == EINVAL ? 0 : result;   /* EINVAL: has nothing to sync */
+    return failed;
 }
-
-static int lsnni_rename_over(const char *from, const char *to) { return rename(from, to); }
 #endif
 
 /* ---- >>replace: write a whole file or none -----------------------------------*/
@@ -5252,51 +5669,6 @@ static const char *lsnni_path_end(const char *path)
     return n > 200 ? path + n - 200 : path;
 }
 
-/* The folder of path into folder, which has room for path and "." at least.  */
-static void lsnni_folder_of(char *folder, const char *path)
-{
-    size_t n = strlen(path);
-#ifdef _WIN32
-    while (n && path[n - 1] != '/' && path[n - 1] != '\\') n--;
-#else
-    while (n && path[n - 1] != '/') n--;
-#endif
-    memcpy(folder, n ? path : ".", n ? n : 1);
-    folder[n ? n : 1] = 0;
-}
-
-/* Fills f (PATH.tmp) and closes it. NULL, or the step that failed, with
-   the status in *s and the reason in errno.                                  */
-static const char *lsnni_replace_write(lsnn_ctx *cx, FILE *f, lsnn_status *s,
-                                       lsnn_status (*fill)(lsnn_ctx *cx, FILE *f, void *user),
-                                       void *user)
-{
-    const char *failed = NULL;
-    int why;
-    *s = fill(cx, f, user);
-    if (*s != LSNN_OK || ferror(f) || fflush(f) != 0) failed = "writing";
-    else if (lsnni_stream_sync(f) != 0) failed = "syncing";
-    why = errno;
-    if (fclose(f) != 0 && !failed) { failed = "closing"; why = errno; }
-    errno = why;
-    if (failed && *s == LSNN_OK) *s = LSNN_EIO;
-    return failed;
-}
-
-/* Moves tmp over path and syncs their folder. The folder is opened first: where
-   that fails, nothing has changed yet. *moved: tmp has become path.          */
-static const char *lsnni_replace_move(const char *tmp, const char *path, const char *folder,
-                                      int *moved)
-{
-    const char *failed = NULL;
-    int descriptor = lsnni_folder_open(folder);
-    if (descriptor < 0) return "opening its folder";
-    *moved = lsnni_rename_over(tmp, path) == 0;
-    if (!*moved) failed = "renaming";
-    if (lsnni_folder_close(descriptor, *moved) != 0) failed = "syncing its folder";
-    return failed;
-}
-
 /* Puts at path what `fill` writes: into PATH.tmp first, which is synced and
    renamed, so that a crash at any moment leaves the old file or the new one.
    fill returns EIO, and needs no message, as soon as a stream call fails.   */
@@ -5305,26 +5677,30 @@ static lsnn_status lsnni_file_replace(lsnn_ctx *cx, const char *path,
                                       void *user)
 {
     size_t n = strlen(path);
-    char *tmp = (char *)lsnni_alloc(cx, 2, n + 5), *folder;
+    char *tmp = (char *)lsnni_alloc(cx, n + 5, 1);
     const char *failed = NULL;
-    lsnn_status s = LSNN_EIO;
+    lsnn_status s = LSNN_OK;
     FILE *f = NULL;
-    int moved = 0;
+    int moved = 0, why;
     if (!tmp) return LSNN_ENOMEM;
     memcpy(tmp, path, n);
     memcpy(tmp + n, ".tmp", 5);
-    folder = tmp + n + 5;
-    lsnni_folder_of(folder, path);
     if (lsnni_replaceable(path) != 0) failed = "replacing what is there";
     else if (!(f = fopen(tmp, "wb"))) failed = "creating its .tmp file";
-    else failed = lsnni_replace_write(cx, f, &s, fill, user);
-    if (!failed) failed = lsnni_replace_move(tmp, path, folder, &moved);
-    if (!failed) s = LSNN_OK;
     else {
-        if (s == LSNN_OK) s = LSNN_EIO;
-        lsnni_fail(cx, s, moved ? "%s: written, but %s failed: %s; a power cut may undo it"
-                                : "%s: not written: %s failed: %s; what was there is unchanged",
-                   lsnni_path_end(path), failed, strerror(errno));
+        s = fill(cx, f, user);
+        if (s != LSNN_OK || ferror(f) || fflush(f) != 0) failed = "writing";
+        else if (lsnni_stream_sync(f) != 0) failed = "syncing";
+        why = errno;
+        if (fclose(f) != 0 && !failed) failed = "closing";
+        else errno = why;
+    }
+    if (!failed) failed = lsnni_move(tmp, path, &moved);
+    if (failed) {
+        s = lsnni_fail(cx, s == LSNN_OK ? LSNN_EIO : s,
+                       moved ? "%s: written, but %s failed: %s; a power cut may undo it"
+                             : "%s: not written: %s failed: %s; what was there is unchanged",
+                       lsnni_path_end(path), failed, strerror(errno));
         if (f && !moved) remove(tmp);
     }
     lsnni_free(cx, tmp);
@@ -5337,13 +5713,11 @@ static lsnn_status lsnni_file_replace(lsnn_ctx *cx, const char *path,
 static int lsnni_utf8_length(const char *text)
 {
     const unsigned char *s = (const unsigned char *)text;
-    int n = s[0] < 0xE0 ? 2 : s[0] < 0xF0 ? 3 : 4;
-    if (s[0] < 0x80) return 1;
-    if (s[0] < 0xC2 || s[0] > 0xF4) return 0;
-    for (int i = 1; i < n; i++) if ((s[i] & 0xC0) != 0x80) return 0;
-    if ((s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xF0 && s[1] < 0x90)) return 0; /* too long */
-    if (s[0] == 0xED && s[1] > 0x9F) return 0;     /* half of a surrogate pair */
-    if (s[0] == 0xF4 && s[1] > 0x8F) return 0;     /* above U+10FFFF           */
+    int n = s[0] < 0x80 ? 1 : s[0] < 0xE0 ? 2 : s[0] < 0xF0 ? 3 : 4;
+    int low = s[0] == 0xE0 ? 0xA0 : s[0] == 0xF0 ? 0x90 : 0x80;    /* else too long  */
+    int high = s[0] == 0xED ? 0x9F : s[0] == 0xF4 ? 0x8F : 0xBF;   /* else surrogate */
+    if (n > 1 && (s[0] < 0xC2 || s[0] > 0xF4 || s[1] < low || s[1] > high)) return 0;
+    for (int i = 2; i < n; i++) if ((s[i] & 0xC0) != 0x80) return 0;
     return n;
 }
 
@@ -5369,242 +5743,217 @@ static const char *lsnni_shown(char shown[64], const char *name)
 
 static int lsnni_compare_names(const void *a, const void *b)
 {
-    const char *left, *right;
-    memcpy(&left, a, sizeof left);
-    memcpy(&right, b, sizeof right);
-    return strcmp(left, right);
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Sorts names; one that occurs twice, or NULL.                               */
-static const char *lsnni_twice(const char **names, int count)
-{
-    if (count > 1) qsort((void *)names, (size_t)count, sizeof *names, lsnni_compare_names);
-    for (int i = 1; i < count; i++)
-        if (strcmp(names[i - 1], names[i]) == 0) return names[i];
-    return NULL;
-}
-
-/* No name may occur twice among the tensors, no key among the metas.         */
+/* No name may occur twice among the tensors, no key among the metadata.      */
 static lsnn_status lsnni_names_check(lsnn_ctx *cx, lsnn_status bad, const char *path,
                                      const lsnn_tensor *t, int tensors, const lsnn_pair *meta,
                                      int metas)
 {
-    const char **names = (const char **)lsnni_alloc(cx, (size_t)LSNNI_MAX(tensors, metas),
-                                                    sizeof *names), *twice;
-    lsnn_status s = LSNN_OK;
+    size_t most = (size_t)LSNNI_MAX(tensors, metas);
+    const char **name = (const char **)lsnni_alloc(cx, most, sizeof *name);
+    lsnn_status s = name ? LSNN_OK : LSNN_ENOMEM;
     char shown[64];
-    if (!names) return LSNN_ENOMEM;
-    for (int i = 0; i < tensors; i++) names[i] = t[i].name;
-    if ((twice = lsnni_twice(names, tensors)) != NULL)
-        s = lsnni_fail(cx, bad, "%s: two tensors are named '%s'", path,
-                       lsnni_shown(shown, twice));
-    for (int i = 0; i < metas; i++) names[i] = meta[i].key;
-    if (s == LSNN_OK && (twice = lsnni_twice(names, metas)) != NULL)
-        s = lsnni_fail(cx, bad, "%s: __metadata__ has the key '%s' twice", path,
-                       lsnni_shown(shown, twice));
-    lsnni_free(cx, (void *)names);
+    for (int keys = 0; keys < 2 && s == LSNN_OK; keys++) {
+        int count = keys ? metas : tensors;
+        for (int i = 0; i < count; i++) name[i] = keys ? meta[i].key : t[i].name;
+        qsort((void *)name, (size_t)count, sizeof *name, lsnni_compare_names);
+        for (int i = 1; i < count && s == LSNN_OK; i++)
+            if (strcmp(name[i - 1], name[i]) == 0)
+                s = lsnni_fail(cx, bad, keys ? "%s: __metadata__ has the key '%s' twice"
+                               : "%s: two tensors are named '%s'", path,
+                               lsnni_shown(shown, name[i]));
+    }
+    lsnni_free(cx, (void *)name);
     return s;
+}
+
+/* The bytes of t's numbers, `width` each; 0 if they overflow.                */
+static int lsnni_tensor_bytes(const lsnn_tensor *t, size_t width, size_t *bytes)
+{
+    *bytes = width;
+    for (int i = 0; i < t->rank; i++)
+        if (t->dim[i] < 0 || !lsnni_mul(bytes, (size_t)t->dim[i])) return 0;
+    return 1;
 }
 
 /* ---- >>json: just as much of it as a header may contain ----------------------
    The header is a tree of fixed depth (header, tensor or metadata, list), so a
    function a level reads it, and deeper nesting is a wrong character like any
    other. The text ends in a 0, which is no valid character anywhere: that is
-   why nothing below asks where the end is.                                   */
+   why nothing below asks where the end is. The first failure moves to that 0:
+   what is read afterwards fails too, so h->status is asked once, at the end.  */
 enum { LSNNI_HEADER_MAX = 100000000 };     /* bytes: safetensors' own limit     */
 
 typedef struct lsnni_span {          /* where a tensor lies in the file       */
     uint64_t begin, end;             /* bytes from the start of the data      */
     size_t width;                    /* bytes a number: 4 or 8                */
-    int tensor;
+    lsnn_tensor *tensor;
 } lsnni_span;
 
 typedef struct lsnni_header {
     lsnn_ctx *cx;
+    lsnn_status status;
     const char *path;                /* for messages                          */
     FILE *stream;
     uint64_t data_bytes;             /* what the file has behind its header   */
     char *text, *at;
     const char *tensor;              /* the one that is being read, or NULL   */
     lsnni_span *span;                /* one a tensor                          */
-    int tensors_max, metas_max;
 } lsnni_header;
 
 LSNNI_PRINTF(2, 3)
-static lsnn_status lsnni_header_fail(const lsnni_header *h, const char *format, ...)
+static lsnn_status lsnni_header_fail(lsnni_header *h, const char *format, ...)
 {
     char rule[200], shown[64];
     va_list list;
     va_start(list, format);
     vsnprintf(rule, sizeof rule, format, list);
     va_end(list);
-    if (h->tensor)
-        return lsnni_fail(h->cx, LSNN_EFORMAT, "%s: tensor '%s': %s", h->path,
-                          lsnni_shown(shown, h->tensor), rule);
-    return lsnni_fail(h->cx, LSNN_EFORMAT, "%s: %s", h->path, rule);
+    if (h->at) h->at += strlen(h->at);
+    h->status = LSNN_EFORMAT;
+    if (!h->tensor) return lsnni_fail(h->cx, LSNN_EFORMAT, "%s: %s", h->path, rule);
+    return lsnni_fail(h->cx, LSNN_EFORMAT, "%s: tensor '%s': %s", h->path,
+                      lsnni_shown(shown, h->tensor), rule);
 }
 
-static void lsnni_json_space(lsnni_header *h)
+static void lsnni_json_fail(lsnni_header *h, const char *rule)
 {
-    while (*h->at == ' ' || *h->at == '\t' || *h->at == '\n' || *h->at == '\r') h->at++;
+    lsnni_header_fail(h, "header is not valid: byte %d %s", (int)(h->at - h->text), rule);
 }
 
 /* Takes the character c if it is the next one.                               */
 static int lsnni_json_take(lsnni_header *h, char c)
 {
-    lsnni_json_space(h);
+    h->at += strspn(h->at, " \t\r\n");
     if (*h->at != c) return 0;
     h->at++;
     return 1;
 }
 
-static lsnn_status lsnni_json_expect(lsnni_header *h, char c)
+static void lsnni_json_expect(lsnni_header *h, char c)
 {
-    if (lsnni_json_take(h, c)) return LSNN_OK;
-    return lsnni_header_fail(h, "header is not valid: byte %d should be '%c'",
-                             (int)(h->at - h->text), c);
+    if (!lsnni_json_take(h, c))
+        lsnni_header_fail(h, "header is not valid: byte %d should be '%c'",
+                          (int)(h->at - h->text), c);
 }
 
-/* Is there another member or element? *more says so; `last` ends the list.   */
-static lsnn_status lsnni_json_more(lsnni_header *h, int first, char last, int *more)
+/* Is there another member or element? `last` ends the list.                  */
+static int lsnni_json_more(lsnni_header *h, int first, char last)
 {
-    *more = first ? !lsnni_json_take(h, last) : lsnni_json_take(h, ',');
-    return first || *more ? LSNN_OK : lsnni_json_expect(h, last);
+    if (first) return !lsnni_json_take(h, last);
+    if (lsnni_json_take(h, ',')) return 1;
+    lsnni_json_expect(h, last);
+    return 0;
 }
 
-/* 4 hexadecimal digits at text; a number above 0xFFFF if they are not.       */
+/* The value of 4 hexadecimal digits at text; 0 if they are not.              */
 static uint32_t lsnni_json_hex(const char *text)
 {
-    uint32_t value = 0;
-    for (int i = 0; i < 4; i++) {
-        static const char digits[] = "0123456789abcdef0123456789ABCDEF";
-        const char *d = text[i] ? strchr(digits, text[i]) : NULL;
-        if (!d) return 0x10000;
-        value = value << 4 | ((uint32_t)(d - digits) & 15);
-    }
-    return value;
+    char digits[5] = {0};
+    if (strspn(text, "0123456789abcdefABCDEF") < 4) return 0;
+    memcpy(digits, text, 4);
+    return (uint32_t)strtoul(digits, NULL, 16);
 }
 
 /* Decodes the escape at h->at (a backslash) to *out and moves both on.       */
-static lsnn_status lsnni_json_escape(lsnni_header *h, char **out)
+static void lsnni_json_escape(lsnni_header *h, char **out)
 {
     static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-    char *s = h->at;
-    const char *simple = s[1] ? strchr(from, s[1]) : NULL;
-    uint32_t c = s[1] == 'u' ? lsnni_json_hex(s + 2) : 0x10000, low;
+    const char *s = h->at, *simple = s[1] ? strchr(from, s[1]) : NULL;
+    uint32_t c = s[1] == 'u' ? lsnni_json_hex(s + 2) : 0, low;
+    int length = simple ? 2 : 6;
     if (simple) {
-        *(*out)++ = to[simple - from];
-        h->at += 2;
-        return LSNN_OK;
-    }
-    h->at += 6;
-    if (c >= 0xD800 && c < 0xDC00 && h->at[0] == '\\' && h->at[1] == 'u' &&
-        (low = lsnni_json_hex(h->at + 2)) >= 0xDC00 && low < 0xE000) {
+        c = (uint32_t)to[simple - from];
+    } else if (c >= 0xD800 && c < 0xDC00 && s[6] == '\\' && s[7] == 'u' &&
+               (low = lsnni_json_hex(s + 8)) >= 0xDC00 && low < 0xE000) {
         c = 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00);     /* a surrogate pair */
-        h->at += 6;
-    } else if (c == 0 || c == 0x10000 || (c >= 0xD800 && c < 0xE000)) {
-        return lsnni_header_fail(h, "header is not valid: byte %d starts a bad escape",
-                                 (int)(s - h->text));
+        length = 12;
+    } else if (c == 0 || (c >= 0xD800 && c < 0xE000)) {
+        lsnni_json_fail(h, "starts a bad escape");
+        return;
     }
     *out = lsnni_utf8_put(*out, c);
-    return LSNN_OK;
+    h->at += length;
 }
 
 /* Reads a string and decodes it where it lies, since no escape is shorter than
    what it stands for; the closing quote makes room for the end mark.         */
-static lsnn_status lsnni_json_string(lsnni_header *h, const char **string)
+static const char *lsnni_json_string(lsnni_header *h)
 {
-    char *out;
-    LSNNI_TRY(lsnni_json_expect(h, '"'));
-    *string = out = h->at;
-    while (*h->at != '"') {
+    char *string, *out;
+    lsnni_json_expect(h, '"');
+    string = out = h->at;
+    while (*h->at != '"' && h->status == LSNN_OK) {
         int n = lsnni_utf8_length(h->at);
-        if (*h->at == '\\') { LSNNI_TRY(lsnni_json_escape(h, &out)); continue; }
-        if (n == 0 || (unsigned char)*h->at < 32)
-            return lsnni_header_fail(h, "header is not valid: byte %d cannot be in a string",
-                                     (int)(h->at - h->text));
-        while (n-- > 0) *out++ = *h->at++;
+        if (*h->at == '\\') lsnni_json_escape(h, &out);
+        else if (n == 0 || (unsigned char)*h->at < 32)
+            lsnni_json_fail(h, "cannot be in a string");
+        else while (n-- > 0) *out++ = *h->at++;
     }
-    h->at++;
+    lsnni_json_take(h, '"');
     *out = 0;
-    return LSNN_OK;
+    return string;
 }
 
-static lsnn_status lsnni_json_count(lsnni_header *h, uint64_t *value)
+static uint64_t lsnni_json_count(lsnni_header *h)
 {
-    const char *start;
-    lsnni_json_space(h);
-    start = h->at;
-    for (*value = 0; *h->at >= '0' && *h->at <= '9'; h->at++) {
-        uint64_t digit = (uint64_t)(*h->at - '0');
-        if (*value > ((uint64_t)-1 - digit) / 10)
-            return lsnni_header_fail(h, "byte %d: the number is too large",
-                                     (int)(start - h->text));
-        *value = *value * 10 + digit;
-    }
-    if (h->at == start || (*start == '0' && h->at - start > 1) || *h->at == '.' ||
-        *h->at == 'e' || *h->at == 'E')
-        return lsnni_header_fail(h, "byte %d: a whole number from 0 on belongs here",
-                                 (int)(start - h->text));
-    return LSNN_OK;
+    uint64_t value = 0;
+    char *end;
+    h->at += strspn(h->at, " \t\r\n");
+    end = h->at;
+    errno = 0;                       /* strtoull alone would take signs too   */
+    if (*h->at >= '0' && *h->at <= '9') value = strtoull(h->at, &end, 10);
+    if (errno) lsnni_json_fail(h, "starts a number that is too large");
+    else if (end == h->at || (*h->at == '0' && end - h->at > 1) || strspn(end, ".eE"))
+        lsnni_json_fail(h, "should start a whole number from 0 on");
+    else h->at = end;
+    return value;
 }
 
-/* A list of at most `max` numbers.                                           */
-static lsnn_status lsnni_json_counts(lsnni_header *h, const char *what, uint64_t *value,
-                                     int max, int *count)
+/* Reads a list of at most `max` numbers; returns how many.                   */
+static int lsnni_json_counts(lsnni_header *h, const char *what, uint64_t *value, int max)
 {
-    int more;
-    LSNNI_TRY(lsnni_json_expect(h, '['));
-    for (*count = 0;; ++*count) {
-        LSNNI_TRY(lsnni_json_more(h, *count == 0, ']', &more));
-        if (!more) return LSNN_OK;
-        if (*count == max)
-            return lsnni_header_fail(h, "%s has more than %d numbers", what, max);
-        LSNNI_TRY(lsnni_json_count(h, &value[*count]));
+    int n = 0;
+    lsnni_json_expect(h, '[');
+    while (lsnni_json_more(h, n == 0, ']')) {
+        if (n == max) {
+            lsnni_header_fail(h, "%s has more than %d numbers", what, max);
+            break;
+        }
+        value[n++] = lsnni_json_count(h);
     }
+    return n;
 }
 
 /* ---- >>header: what it says about each tensor --------------------------------*/
-static lsnn_status lsnni_header_shape(lsnni_header *h, lsnn_tensor *t)
+static void lsnni_header_shape(lsnni_header *h, lsnn_tensor *t)
 {
     uint64_t dim[4];
-    LSNNI_TRY(lsnni_json_counts(h, "shape", dim, 4, &t->rank));
-    t->count = 1;
+    t->rank = lsnni_json_counts(h, "shape", dim, 4);
     for (int i = 0; i < t->rank; i++) {
         if (dim[i] > INT_MAX)
-            return lsnni_header_fail(h, "shape: dimension %d is above %d", i, INT_MAX);
+            lsnni_header_fail(h, "shape: dimension %d is above %d", i, INT_MAX);
         t->dim[i] = (int)dim[i];
-        if (!lsnni_mul(&t->count, (size_t)dim[i]))
-            return lsnni_header_fail(h, "shape: the product of the dimensions overflows");
     }
-    return LSNN_OK;
-}
-
-static lsnn_status lsnni_header_dtype(lsnni_header *h, lsnni_span *span)
-{
-    const char *dtype;
-    char shown[64];
-    LSNNI_TRY(lsnni_json_string(h, &dtype));
-    span->width = strcmp(dtype, "F32") == 0 ? 4 : strcmp(dtype, "F64") == 0 ? 8 : 0;
-    if (span->width) return LSNN_OK;
-    return lsnni_header_fail(h, "dtype '%s' cannot be read, only F32 and F64 can",
-                             lsnni_shown(shown, dtype));
 }
 
 /* The bytes that the offsets give must be the bytes that the shape needs.    */
-static lsnn_status lsnni_header_bytes(lsnni_header *h, const lsnn_tensor *t,
-                                      const lsnni_span *span)
+static lsnn_status lsnni_header_bytes(lsnni_header *h, lsnn_tensor *t, uint64_t begin,
+                                      uint64_t end, size_t width)
 {
-    size_t bytes = t->count;
-    if (span->begin > span->end || span->end > h->data_bytes)
+    size_t bytes;
+    if (begin > end || end > h->data_bytes)
         return lsnni_header_fail(h, "data_offsets [%.0f, %.0f) do not lie in the data, "
-                                 "%.0f bytes", (double)span->begin, (double)span->end,
+                                 "%.0f bytes", (double)begin, (double)end,
                                  (double)h->data_bytes);
-    if (!lsnni_mul(&bytes, span->width))
+    if (!lsnni_tensor_bytes(t, width, &bytes))
         return lsnni_header_fail(h, "shape: its size in bytes overflows");
-    if (bytes != span->end - span->begin)
+    if (bytes != end - begin)
         return lsnni_header_fail(h, "shape and dtype make %.0f bytes, data_offsets %.0f",
-                                 (double)bytes, (double)(span->end - span->begin));
+                                 (double)bytes, (double)(end - begin));
+    t->count = bytes / width;
     return LSNN_OK;
 }
 
@@ -5612,78 +5961,74 @@ static lsnn_status lsnni_header_bytes(lsnni_header *h, const lsnn_tensor *t,
 static lsnn_status lsnni_header_tensor(lsnni_header *h, lsnn_tensor *t, lsnni_span *span)
 {
     enum { DTYPE = 1, SHAPE = 2, OFFSETS = 4 };
-    uint64_t offset[2];
-    int seen = 0, more, count;
+    uint64_t offset[2] = {0, 0};
     char shown[64];
-    LSNNI_TRY(lsnni_json_expect(h, '{'));
-    for (int first = 1;; first = 0) {
-        const char *key;
-        int what;
-        LSNNI_TRY(lsnni_json_more(h, first, '}', &more));
-        if (!more) break;
-        LSNNI_TRY(lsnni_json_string(h, &key));
-        LSNNI_TRY(lsnni_json_expect(h, ':'));
-        what = strcmp(key, "dtype") == 0 ? DTYPE : strcmp(key, "shape") == 0 ? SHAPE
-             : strcmp(key, "data_offsets") == 0 ? OFFSETS : 0;
-        if (!what) return lsnni_header_fail(h, "unknown key '%s'", lsnni_shown(shown, key));
-        if (seen & what)
-            return lsnni_header_fail(h, "key '%s' occurs twice", lsnni_shown(shown, key));
+    int seen = 0;
+    lsnni_json_expect(h, '{');
+    while (lsnni_json_more(h, seen == 0, '}')) {
+        const char *key = lsnni_json_string(h), *dtype;
+        int what = strcmp(key, "dtype") == 0 ? DTYPE : strcmp(key, "shape") == 0 ? SHAPE
+                 : strcmp(key, "data_offsets") == 0 ? OFFSETS : 0;
+        lsnni_json_expect(h, ':');
+        if (!what || (seen & what))
+            return lsnni_header_fail(h, what ? "key '%s' occurs twice" : "unknown key '%s'",
+                                     lsnni_shown(shown, key));
         seen |= what;
-        if (what == DTYPE) LSNNI_TRY(lsnni_header_dtype(h, span));
-        if (what == SHAPE) LSNNI_TRY(lsnni_header_shape(h, t));
-        if (what == OFFSETS) {
-            LSNNI_TRY(lsnni_json_counts(h, "data_offsets", offset, 2, &count));
-            if (count != 2) return lsnni_header_fail(h, "data_offsets needs two numbers");
-            span->begin = offset[0];
-            span->end = offset[1];
+        if (what == SHAPE) {
+            lsnni_header_shape(h, t);
+        } else if (what == OFFSETS) {
+            if (lsnni_json_counts(h, "data_offsets", offset, 2) != 2)
+                lsnni_header_fail(h, "data_offsets needs two numbers");
+        } else {
+            dtype = lsnni_json_string(h);
+            span->width = strcmp(dtype, "F32") == 0 ? 4 : strcmp(dtype, "F64") == 0 ? 8 : 0;
+            if (!span->width)
+                lsnni_header_fail(h, "dtype '%s' cannot be read, only F32 and F64 can",
+                                  lsnni_shown(shown, dtype));
         }
     }
+    LSNNI_TRY(h->status);
     if (seen != (DTYPE | SHAPE | OFFSETS))
         return lsnni_header_fail(h, "dtype, shape or data_offsets is missing");
-    return lsnni_header_bytes(h, t, span);
+    span->tensor = t;
+    span->begin = offset[0];
+    span->end = offset[1];
+    return lsnni_header_bytes(h, t, offset[0], offset[1], span->width);
 }
 
-static lsnn_status lsnni_header_metadata(lsnni_header *h, lsnn_file *f)
+static void lsnni_header_metadata(lsnni_header *h, lsnn_file *f)
 {
-    int more;
-    LSNNI_TRY(lsnni_json_expect(h, '{'));
-    for (int first = 1;; first = 0) {
-        lsnn_pair *pair = f->meta + f->metas;
-        LSNNI_TRY(lsnni_json_more(h, first, '}', &more));
-        if (!more) return LSNN_OK;
-        if (f->metas == h->metas_max) return lsnni_header_fail(h, "too many metadata");
-        LSNNI_TRY(lsnni_json_string(h, &pair->key));
-        LSNNI_TRY(lsnni_json_expect(h, ':'));
-        LSNNI_TRY(lsnni_json_string(h, &pair->value));
-        f->metas++;
+    lsnni_json_expect(h, '{');
+    while (lsnni_json_more(h, f->metas == 0, '}')) {
+        lsnn_pair *pair = &f->meta[f->metas++];
+        pair->key = lsnni_json_string(h);
+        lsnni_json_expect(h, ':');
+        pair->value = lsnni_json_string(h);
     }
 }
 
+/* The tables are large enough, see lsnni_read_tables: a failure ends each loop. */
 static lsnn_status lsnni_header_parse(lsnni_header *h, lsnn_file *f)
 {
-    int more, metadata = 0;
-    h->at = h->text;
+    int metadata = 0;
     if (*h->at != '{') return lsnni_header_fail(h, "the header does not start with '{'");
     h->at++;
-    for (int first = 1;; first = 0) {
-        const char *name;
-        LSNNI_TRY(lsnni_json_more(h, first, '}', &more));
-        if (!more) break;
-        LSNNI_TRY(lsnni_json_string(h, &name));
-        LSNNI_TRY(lsnni_json_expect(h, ':'));
+    while (lsnni_json_more(h, f->tensors + metadata == 0, '}')) {
+        const char *name = lsnni_json_string(h);
+        lsnni_json_expect(h, ':');
         if (strcmp(name, "__metadata__") == 0) {
             if (metadata++) return lsnni_header_fail(h, "__metadata__ occurs twice");
-            LSNNI_TRY(lsnni_header_metadata(h, f));
+            lsnni_header_metadata(h, f);
             continue;
         }
-        if (f->tensors == h->tensors_max) return lsnni_header_fail(h, "too many tensors");
         h->tensor = f->tensor[f->tensors].name = name;
-        h->span[f->tensors].tensor = f->tensors;
         LSNNI_TRY(lsnni_header_tensor(h, &f->tensor[f->tensors], &h->span[f->tensors]));
-        h->tensor = NULL;
         f->tensors++;
+        h->tensor = NULL;
     }
-    return lsnni_json_expect(h, 0);
+    h->at += strspn(h->at, " \t\r\n");
+    if (*h->at) lsnni_json_fail(h, "should be the end");
+    return h->status;
 }
 
 /* ---- >>file_read -------------------------------------------------------------*/
@@ -5695,14 +6040,12 @@ static lsnn_status lsnni_read_bytes(const lsnni_header *h, void *v, size_t bytes
                       ferror(h->stream) ? strerror(errno) : "it became shorter meanwhile");
 }
 
-/* Little-endian bytes, on any host.                                          */
-static uint32_t lsnni_u32_from(const unsigned char *p)
+/* The number in `width` little-endian bytes, on any host.                    */
+static uint64_t lsnni_bits_from(const unsigned char *p, size_t width)
 {
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-static uint64_t lsnni_u64_from(const unsigned char *p)
-{
-    return lsnni_u32_from(p) | (uint64_t)lsnni_u32_from(p + 4) << 32;
+    uint64_t bits = 0;
+    while (width-- > 0) bits = bits << 8 | p[width];
+    return bits;
 }
 
 /* Finds the file's true size, then believes the header's length no further than
@@ -5718,35 +6061,34 @@ static lsnn_status lsnni_read_header(lsnni_header *h, lsnn_file *f)
     if (size < 8)
         return lsnni_header_fail(h, "%d bytes are too few, a file has 8 at least", (int)size);
     LSNNI_TRY(lsnni_read_bytes(h, length, 8));
-    n = lsnni_u64_from(length);
+    n = lsnni_bits_from(length, 8);
     if (n > LSNNI_HEADER_MAX || n > (uint64_t)size - 8)
         return lsnni_header_fail(h, "a header of %.0f bytes does not fit into a file of %.0f, "
                                  "or is above %d", (double)n, (double)size, LSNNI_HEADER_MAX);
     h->data_bytes = (uint64_t)size - 8 - n;
-    f->block_[0] = h->text = (char *)lsnni_alloc(h->cx, (size_t)n + 1, 1);
+    f->block_[0] = h->text = h->at = (char *)lsnni_alloc(h->cx, (size_t)n + 1, 1);
     if (!h->text) return LSNN_ENOMEM;
     LSNNI_TRY(lsnni_read_bytes(h, h->text, (size_t)n));
-    if (strlen(h->text) != n) return lsnni_header_fail(h, "the header contains a zero byte");
-    /* The shortest tensor takes 50 bytes of header, the shortest pair 6; and one
-       more of each, which may break off.                                     */
-    h->tensors_max = (int)(n / 50) + 1;
-    h->metas_max = (int)(n / 6) + 1;
-    return LSNN_OK;
+    if (strlen(h->text) == n) return LSNN_OK;
+    return lsnni_header_fail(h, "the header contains a zero byte");
 }
 
+/* The shortest tensor takes 50 bytes of header, the shortest pair 6: the tables
+   have room for all that may be there and one more of each, which breaks off. */
 static lsnn_status lsnni_read_tables(lsnni_header *h, lsnn_file *f)
 {
-    size_t tensors = (size_t)h->tensors_max, metas = (size_t)h->metas_max;
-    size_t bytes = tensors * sizeof *f->tensor + metas * sizeof *f->meta;
-    char *block = (char *)(f->block_[1] = lsnni_alloc(h->cx, bytes, 1));
+    size_t n = strlen(h->text), tensors = n / 50 + 1, pairs = n / 6 + 1;
+    size_t tensor_bytes = tensors * sizeof *f->tensor, span_bytes = tensors * sizeof *h->span;
+    char *block = (char *)lsnni_alloc(h->cx, tensor_bytes + span_bytes +
+                                      pairs * sizeof *f->meta, 1);
+    f->block_[1] = block;
     if (!block) return LSNN_ENOMEM;
     f->tensor = (lsnn_tensor *)(void *)block;
-    f->meta = (lsnn_pair *)(void *)(block + tensors * sizeof *f->tensor);
-    h->span = (lsnni_span *)lsnni_alloc(h->cx, tensors, sizeof *h->span);
-    if (!h->span) return LSNN_ENOMEM;
+    h->span = (lsnni_span *)(void *)(block + tensor_bytes);
+    f->meta = (lsnn_pair *)(void *)(block + tensor_bytes + span_bytes);
     LSNNI_TRY(lsnni_header_parse(h, f));
     return lsnni_names_check(h->cx, LSNN_EFORMAT, h->path, f->tensor, f->tensors, f->meta,
-                             f->metas);
+                              f->metas);
 }
 
 static int lsnni_compare_spans(const void *a, const void *b)
@@ -5761,11 +6103,10 @@ static int lsnni_compare_spans(const void *a, const void *b)
 static lsnn_status lsnni_spans_check(lsnni_header *h, const lsnn_file *f)
 {
     uint64_t end = 0;
-    if (f->tensors)
-        qsort(h->span, (size_t)f->tensors, sizeof *h->span, lsnni_compare_spans);
+    qsort(h->span, (size_t)f->tensors, sizeof *h->span, lsnni_compare_spans);
     for (int i = 0; i < f->tensors; i++) {
         const lsnni_span *span = &h->span[i];
-        h->tensor = f->tensor[span->tensor].name;
+        h->tensor = span->tensor->name;
         if (span->begin != end)
             return lsnni_header_fail(h, "its data starts at %.0f, not where those before end, "
                                      "at %.0f: %s", (double)span->begin, (double)end,
@@ -5778,43 +6119,25 @@ static lsnn_status lsnni_spans_check(lsnni_header *h, const lsnn_file *f)
                              (double)(h->data_bytes - end));
 }
 
-/* n numbers of `width` bytes into v; 0 if one is finite there, infinite here. */
-static int lsnni_decode(lsnn_real *v, const unsigned char *p, size_t n, size_t width)
+/* A float keeps its bits, whatever NaN it is: it never becomes a double.     */
+static lsnn_status lsnni_read_number(lsnni_header *h, size_t width, lsnn_real *v)
 {
+    unsigned char bytes[8];
+    uint64_t bits;
+    LSNNI_TRY(lsnni_read_bytes(h, bytes, width));
+    bits = lsnni_bits_from(bytes, width);
     if (width == 4) {
-        for (size_t i = 0; i < n; i++) {
-            uint32_t bits = lsnni_u32_from(p + 4*i);
-            float x;
-            memcpy(&x, &bits, 4);
-            v[i] = LSNNI_R(x);
-        }
-        return 1;
-    }
-    for (size_t i = 0; i < n; i++) {
-        uint64_t bits = lsnni_u64_from(p + 8*i);
+        uint32_t low = (uint32_t)bits;
+        float x;
+        memcpy(&x, &low, 4);
+        *v = LSNNI_R(x);
+    } else {
         double x;
         memcpy(&x, &bits, 8);
-        v[i] = LSNNI_R(x);
-        if (fabs((double)v[i]) > DBL_MAX && fabs(x) <= DBL_MAX) return 0;
-    }
-    return 1;
-}
-
-/* Reads a tensor of t->count numbers, a chunk at a time, into v.             */
-static lsnn_status lsnni_read_tensor(lsnni_header *h, const lsnn_tensor *t, size_t width,
-                                     lsnn_real *v)
-{
-    unsigned char chunk[16384];
-    size_t most = sizeof chunk / width;
-    for (size_t done = 0; done < t->count;) {
-        size_t n = LSNNI_MIN(most, t->count - done);
-        LSNNI_TRY(lsnni_read_bytes(h, chunk, n * width));
-        if (!lsnni_decode(v + done, chunk, n, width)) {
-            h->tensor = t->name;
+        *v = LSNNI_R(x);
+        if (fabs((double)*v) > DBL_MAX && fabs(x) <= DBL_MAX)
             return lsnni_header_fail(h, "a value is too large for float; build with "
                                      "LSNN_DOUBLE");
-        }
-        done += n;
     }
     return LSNN_OK;
 }
@@ -5828,10 +6151,11 @@ static lsnn_status lsnni_read_values(lsnni_header *h, lsnn_file *f)
     f->block_[2] = v = (lsnn_real *)lsnni_alloc(h->cx, count, sizeof *v);
     if (!v) return LSNN_ENOMEM;
     for (int i = 0; i < f->tensors; i++) {
-        lsnn_tensor *t = &f->tensor[h->span[i].tensor];
-        LSNNI_TRY(lsnni_read_tensor(h, t, h->span[i].width, v));
+        lsnn_tensor *t = h->span[i].tensor;
+        h->tensor = t->name;
         t->v = v;
-        v += t->count;
+        for (size_t k = 0; k < t->count; k++)
+            LSNNI_TRY(lsnni_read_number(h, h->span[i].width, v++));
     }
     return LSNN_OK;
 }
@@ -5852,7 +6176,6 @@ LSNN_API lsnn_status lsnn_file_read(lsnn_ctx *cx, lsnn_file *f, const char *path
     if (s == LSNN_OK) s = lsnni_spans_check(&h, f);
     if (s == LSNN_OK) s = lsnni_read_values(&h, f);
     fclose(h.stream);
-    lsnni_free(cx, h.span);
     if (s != LSNN_OK) lsnn_file_free(cx, f);
     return s;
 }
@@ -5881,62 +6204,39 @@ LSNN_API const char *lsnn_file_meta(const lsnn_file *f, const char *key)
 typedef struct lsnni_writer {
     const lsnn_tensor *tensor; int tensors;
     const lsnn_pair *meta; int metas;
-    size_t header;                   /* its length, spaces included           */
     FILE *stream;                    /* NULL: only count                      */
-    size_t written;                  /* bytes of header so far                */
+    size_t header;                   /* its bytes so far                      */
 } lsnni_writer;
 
-static void lsnni_put(lsnni_writer *w, const char *text)
+LSNNI_PRINTF(2, 3)
+static void lsnni_put(lsnni_writer *w, const char *format, ...)
 {
-    size_t n = strlen(text);
-    if (w->stream) fwrite(text, 1, n, w->stream);
-    w->written += n;
-}
-
-static void lsnni_put_number(lsnni_writer *w, size_t n)
-{
-    char text[24];
-    snprintf(text, sizeof text, "%llu", (unsigned long long)n);
-    lsnni_put(w, text);
+    int n;
+    va_list list;
+    va_start(list, format);
+    n = w->stream ? vfprintf(w->stream, format, list) : vsnprintf(NULL, 0, format, list);
+    va_end(list);
+    w->header += (size_t)LSNNI_MAX(n, 0);          /* the stream keeps its error */
 }
 
 static void lsnni_put_string(lsnni_writer *w, const char *s)
 {
     lsnni_put(w, "\"");
     for (; *s; s++) {
-        char text[8] = {*s, 0};
-        if (*s == '"' || *s == '\\') snprintf(text, sizeof text, "\\%c", *s);
-        else if (*s == '\n') snprintf(text, sizeof text, "\\n");
-        else if ((unsigned char)*s < 32)
-            snprintf(text, sizeof text, "\\u%04x", (unsigned)(unsigned char)*s);
-        lsnni_put(w, text);
+        if (*s == '"' || *s == '\\') lsnni_put(w, "\\%c", *s);
+        else if (*s == '\n') lsnni_put(w, "\\n");
+        else if ((unsigned char)*s < 32) lsnni_put(w, "\\u%04x", (unsigned)*s);
+        else lsnni_put(w, "%c", *s);
     }
     lsnni_put(w, "\"");
-}
-
-static void lsnni_put_tensor(lsnni_writer *w, const lsnn_tensor *t, size_t begin)
-{
-    lsnni_put_string(w, t->name);
-    lsnni_put(w, sizeof(lsnn_real) == 4 ? ":{\"dtype\":\"F32\",\"shape\":["
-                                        : ":{\"dtype\":\"F64\",\"shape\":[");
-    for (int i = 0; i < t->rank; i++) {
-        if (i) lsnni_put(w, ",");
-        lsnni_put_number(w, (size_t)t->dim[i]);
-    }
-    lsnni_put(w, "],\"data_offsets\":[");
-    lsnni_put_number(w, begin);
-    lsnni_put(w, ",");
-    lsnni_put_number(w, begin + t->count * sizeof(lsnn_real));
-    lsnni_put(w, "]}");
 }
 
 /* The header, to the stream or only counted.                                 */
 static void lsnni_put_header(lsnni_writer *w)
 {
-    size_t begin = 0;
-    w->written = 0;
-    lsnni_put(w, "{");
-    if (w->metas) lsnni_put(w, "\"__metadata__\":{");
+    unsigned long long end = 0;
+    w->header = 0;
+    lsnni_put(w, w->metas ? "{\"__metadata__\":{" : "{");
     for (int i = 0; i < w->metas; i++) {
         if (i) lsnni_put(w, ",");
         lsnni_put_string(w, w->meta[i].key);
@@ -5945,36 +6245,36 @@ static void lsnni_put_header(lsnni_writer *w)
     }
     if (w->metas) lsnni_put(w, "}");
     for (int i = 0; i < w->tensors; i++) {
+        const lsnn_tensor *t = &w->tensor[i];
+        unsigned long long begin = end;
+        end += t->count * sizeof(lsnn_real);
         if (i || w->metas) lsnni_put(w, ",");
-        lsnni_put_tensor(w, &w->tensor[i], begin);
-        begin += w->tensor[i].count * sizeof(lsnn_real);
+        lsnni_put_string(w, t->name);
+        lsnni_put(w, ":{\"dtype\":\"F%d\",\"shape\":[", 8 * (int)sizeof(lsnn_real));
+        for (int k = 0; k < t->rank; k++) lsnni_put(w, k ? ",%d" : "%d", t->dim[k]);
+        lsnni_put(w, "],\"data_offsets\":[%llu,%llu]}", begin, end);
     }
     lsnni_put(w, "}");
-    while (w->written % 8) lsnni_put(w, " ");      /* the data starts on 8 bytes */
+    while (w->header % 8) lsnni_put(w, " ");       /* the data starts on 8 bytes */
 }
 
-static void lsnni_bytes_of(unsigned char *p, uint64_t bits, size_t width)
+static int lsnni_write_bits(FILE *f, uint64_t bits, size_t width)
 {
-    for (size_t k = 0; k < width; k++) p[k] = (unsigned char)(bits >> (8*k));
+    unsigned char bytes[8];
+    for (size_t k = 0; k < width; k++) bytes[k] = (unsigned char)(bits >> (8*k));
+    return fwrite(bytes, 1, width, f) == width;
 }
 
 static lsnn_status lsnni_write_values(FILE *f, const lsnn_real *v, size_t count)
 {
-    unsigned char chunk[16384];
-    const size_t width = sizeof(lsnn_real), most = sizeof chunk / width;
-    for (size_t done = 0; done < count;) {
-        size_t n = LSNNI_MIN(most, count - done);
-        for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < count; i++) {
 #ifdef LSNN_DOUBLE
-            uint64_t bits;
+        uint64_t bits;
 #else
-            uint32_t bits;
+        uint32_t bits;
 #endif
-            memcpy(&bits, v + done + i, sizeof bits);
-            lsnni_bytes_of(chunk + i * width, bits, width);
-        }
-        if (fwrite(chunk, width, n, f) != n) return LSNN_EIO;
-        done += n;
+        memcpy(&bits, v + i, sizeof bits);
+        if (!lsnni_write_bits(f, bits, sizeof bits)) return LSNN_EIO;
     }
     return LSNN_OK;
 }
@@ -5983,10 +6283,8 @@ static lsnn_status lsnni_write_values(FILE *f, const lsnn_real *v, size_t count)
 static lsnn_status lsnni_write_file(lsnn_ctx *cx, FILE *f, void *user)
 {
     lsnni_writer *w = (lsnni_writer *)user;
-    unsigned char length[8];
     (void)cx;
-    lsnni_bytes_of(length, w->header, 8);
-    if (fwrite(length, 1, 8, f) != 8) return LSNN_EIO;
+    if (!lsnni_write_bits(f, w->header, 8)) return LSNN_EIO;
     w->stream = f;
     lsnni_put_header(w);
     if (ferror(f)) return LSNN_EIO;
@@ -6010,38 +6308,29 @@ static lsnn_status lsnni_write_check_text(lsnn_ctx *cx, const char *path, const 
 static lsnn_status lsnni_write_check_tensor(lsnn_ctx *cx, const char *path,
                                             const lsnn_tensor *t, size_t *bytes)
 {
-    size_t count = 1;
+    size_t own = 0;
     char shown[64];
-    int fits = t->rank >= 0 && t->rank <= 4;
     LSNNI_TRY(lsnni_write_check_text(cx, path, t->name));
-    if (strcmp(t->name, "__metadata__") == 0)
-        return lsnni_fail(cx, LSNN_EVALUE, "%s: a tensor cannot be named __metadata__", path);
-    for (int i = 0; fits && i < t->rank; i++)
-        fits = t->dim[i] >= 0 && lsnni_mul(&count, (size_t)t->dim[i]);
-    if (!fits || count != t->count)
+    lsnni_shown(shown, t->name);
+    if (t->rank < 0 || t->rank > 4 || !lsnni_tensor_bytes(t, sizeof *t->v, &own) ||
+        own / sizeof *t->v != t->count || own > (size_t)-1 - *bytes)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: tensor '%s': rank %d (0 to 4) and its "
-                          "dimensions do not give a count of %.0f", path,
-                          lsnni_shown(shown, t->name), t->rank, (double)t->count);
-    if (!t->v && count)
-        return lsnni_fail(cx, LSNN_EVALUE, "%s: tensor '%s' has no values", path,
-                          lsnni_shown(shown, t->name));
-    if (!lsnni_mul(&count, sizeof(lsnn_real)) || count > (size_t)-1 - *bytes)
-        return lsnni_fail(cx, LSNN_ESHAPE, "%s: the size in bytes overflows", path);
-    *bytes += count;
+                          "dimensions do not give a count of %.0f, or the file's size "
+                          "overflows", path, shown, t->rank, (double)t->count);
+    *bytes += own;
+    if (strcmp(t->name, "__metadata__") == 0)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: a tensor cannot be named %s", path, shown);
+    if (!t->v && own)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: tensor '%s' has no values", path, shown);
     return LSNN_OK;
 }
 
 LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_tensor *t,
                                      int tensors, const lsnn_pair *meta, int metas)
 {
+    lsnni_writer w = {t, tensors, meta, metas, NULL, 0};
     const char *shown = lsnni_path_end(path);
     size_t bytes = 0;
-    lsnni_writer w;
-    memset(&w, 0, sizeof w);
-    w.tensor = t;
-    w.tensors = tensors;
-    w.meta = meta;
-    w.metas = metas;
     if (tensors < 0 || metas < 0)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: %d tensors, %d metadata", shown, tensors,
                           metas);
@@ -6053,7 +6342,6 @@ LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_
     }
     LSNNI_TRY(lsnni_names_check(cx, LSNN_EVALUE, shown, t, tensors, meta, metas));
     lsnni_put_header(&w);
-    w.header = w.written;
     if (w.header > LSNNI_HEADER_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: a header of %.0f bytes is above %d", shown,
                           (double)w.header, LSNNI_HEADER_MAX);
@@ -6255,7 +6543,7 @@ static void lsnni_saver_text(lsnni_saver *s, const char *key, const char *value)
 }
 
 /* A seed is 64 bits, more than a number's 53: two halves.                    */
-static void lsnni_saver_seed(lsnni_saver *s, uint64_t seed)
+LSNNI_UNUSED static void lsnni_saver_seed(lsnni_saver *s, uint64_t seed)
 {
     lsnni_saver_number(s, "lsnn.seed.high", (double)(uint32_t)(seed >> 32));
     lsnni_saver_number(s, "lsnn.seed.low", (double)(uint32_t)seed);
@@ -6339,8 +6627,8 @@ static lsnn_status lsnni_read_block(lsnn_ctx *cx, const lsnn_file *f, const char
     return LSNN_OK;
 }
 
-/* Everything is checked before anything is changed.                          */
-static lsnn_status lsnni_net_fill(lsnn_net *net, const lsnn_file *f, const char *path)
+/* The file has the net's parameters and buffers, and no others.               */
+static lsnn_status lsnni_net_match(lsnn_net *net, const lsnn_file *f, const char *path)
 {
     LSNNI_TRY(lsnni_read_block(net->cx, f, path, "", net->param, net->params, NULL));
     LSNNI_TRY(lsnni_read_block(net->cx, f, path, "", net->buffer, net->buffers, NULL));
@@ -6351,6 +6639,13 @@ static lsnn_status lsnni_net_fill(lsnn_net *net, const lsnn_file *f, const char 
             lsnni_find_param(net->buffer, net->buffers, name) < 0)
             return lsnni_fail(net->cx, LSNN_EFORMAT, "%.120s: the net has no parameter '%.120s'", path, name);
     }
+    return LSNN_OK;
+}
+
+/* Everything is checked before anything is changed.                          */
+static lsnn_status lsnni_net_fill(lsnn_net *net, const lsnn_file *f, const char *path)
+{
+    LSNNI_TRY(lsnni_net_match(net, f, path));
     LSNNI_TRY(lsnni_read_block(net->cx, f, path, "", net->param, net->params, net->value));
     return lsnni_read_block(net->cx, f, path, "", net->buffer, net->buffers, net->state);
 }
@@ -6381,6 +6676,7 @@ LSNN_API lsnn_net *lsnn_net_load(lsnn_ctx *cx, const char *path, const lsnn_buil
     r.types = types;
     r.count = count;
     s = net ? lsnni_graph_read(&r, &f) : LSNN_ENOMEM;
+    if (s == LSNN_OK) s = lsnni_net_match(net, &f, path);  /* before memory is taken */
     if (s == LSNN_OK) s = lsnn_net_build(net, d);
     if (s == LSNN_OK) s = lsnni_net_fill(net, &f, path);
     lsnn_file_free(cx, &f);
@@ -6576,16 +6872,24 @@ static void lsnni_batch_free(lsnn_ctx *cx, lsnni_batch *b)
     lsnni_free(cx, b->x);
     lsnni_free(cx, b->targets);
     lsnni_free(cx, b->labels);
+    b->x = b->targets = NULL;
+    b->labels = NULL;
 }
 
 static lsnn_status lsnni_batch_make(lsnn_net *net, lsnni_batch *b, const lsnn_data *d)
 {
     lsnn_shape in = net->node[0].plan.out;
     size_t n = (size_t)net->batch;
+    int losses = 0;
     memset(b, 0, sizeof *b);
     if (d->count < 1 || !d->fetch || d->heads < 0 || d->heads > LSNN_MAX_HEADS || d->target_count < 0)
         return lsnni_fail(net->cx, LSNN_ESHAPE, "the data set has %d samples, %d labels and %d targets "
                           "each", d->count, d->heads, d->target_count);
+    if (!d->heads && !d->target_count)
+        return lsnni_fail(net->cx, LSNN_ESHAPE, "the data set has neither labels nor targets");
+    for (int i = 0; i < net->nodes; i++) losses += net->node[i].type->is_loss;
+    if (!losses)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "the net has no loss: add lsnn_cross_entropy or lsnn_mse");
     if (d->shape.c != in.c || d->shape.h != in.h || d->shape.w != in.w)
         return lsnni_fail(net->cx, LSNN_ESHAPE, "the data are %d x %d x %d, the net reads %d x %d x %d",
                           d->shape.c, d->shape.h, d->shape.w, in.c, in.h, in.w);
@@ -6679,6 +6983,14 @@ LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_sc
     if (!net->built)
         return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_evaluate: call lsnn_net_build first");
     LSNNI_TRY(lsnni_batch_make(net, &b, data));
+    for (int i = 0; s->confusion && i < net->nodes; i++)
+        if (strcmp(net->node[i].type->name, "cross_entropy") == 0 &&
+            lsnni_features(net->node[i].plan.out) != data->classes) {
+            lsnni_batch_free(net->cx, &b);
+            return lsnni_fail(net->cx, LSNN_ESHAPE, "confusion: '%.60s' has %d classes, the data %d",
+                              net->node[i].name, lsnni_features(net->node[i].plan.out),
+                              data->classes);
+        }
     if (s->confusion)
         memset(s->confusion, 0, lsnni_area(data->classes, data->classes) * sizeof(int));
     status = lsnni_evaluate(net, &b, s);
@@ -6892,7 +7204,8 @@ static lsnn_status lsnni_fit_epoch(lsnni_fit *f)
     f->epoch++;
     f->done = 0;
     memset(&f->tally, 0, sizeof f->tally);
-    if (f->d->save && (s == LSNN_STOPPED || !f->d->save_every || f->epoch == epochs))
+    if (f->d->save && (s == LSNN_STOPPED || !f->d->save_every || f->epoch == epochs ||
+                       f->o->step % (uint32_t)f->d->save_every == 0))
         LSNNI_TRY(lsnni_fit_save(f));
     return s;
 }
@@ -6954,10 +7267,10 @@ LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_
 typedef struct lsnni_data_user {
     const lsnn_real *x;              /* arrays                                */
     const int *labels;
-    const unsigned char *pixels, *bytes;     /* IDX: images and labels        */
+    const unsigned char *pixels, *bytes;     /* IDX: in place of x and labels */
     const lsnn_data *whole;          /* part                                  */
-    int first, heads;
-    size_t size;                     /* numbers an image                      */
+    int first;
+    size_t size, heads;              /* numbers an image, labels an image     */
 } lsnni_data_user;
 
 LSNN_API void lsnn_data_free(lsnn_data *d)
@@ -6970,9 +7283,8 @@ LSNN_API void lsnn_data_free(lsnn_data *d)
 static size_t lsnni_shape_size(lsnn_shape s)
 {
     size_t n = 1;
-    if (s.c < 1 || s.h < 1 || s.w < 1) return 0;
-    if (!lsnni_mul(&n, (size_t)s.c) || !lsnni_mul(&n, (size_t)s.h) ||
-        !lsnni_mul(&n, (size_t)s.w)) return 0;
+    if (s.c < 1 || s.h < 1 || s.w < 1 || !lsnni_mul(&n, (size_t)s.c) ||
+        !lsnni_mul(&n, (size_t)s.h) || !lsnni_mul(&n, (size_t)s.w)) return 0;
     return n;
 }
 
@@ -6982,7 +7294,7 @@ static lsnni_data_user *lsnni_data_new(lsnn_ctx *cx, lsnn_data *d, int count,
 {
     lsnni_data_user *u = (lsnni_data_user *)lsnni_alloc(cx, 1, sizeof *u);
     if (!u) return NULL;
-    u->heads = heads;
+    u->heads = (size_t)heads;
     u->size = lsnni_shape_size(shape);
     d->count = count;
     d->shape = shape;
@@ -6993,18 +7305,24 @@ static lsnni_data_user *lsnni_data_new(lsnn_ctx *cx, lsnn_data *d, int count,
     return u;
 }
 
-static void lsnni_fetch_arrays(const void *user, uint32_t epoch, int index, lsnn_real *x,
+static void lsnni_pixels(lsnn_real *x, const unsigned char *pixels, size_t count)
+{
+    for (size_t i = 0; i < count; i++) x[i] = LSNNI_R(pixels[i]) / 255;
+}
+
+static void lsnni_fetch_memory(const void *user, uint32_t epoch, int index, lsnn_real *x,
                                int *labels, lsnn_real *targets)
 {
     const lsnni_data_user *u = (const lsnni_data_user *)user;
+    size_t image = (size_t)index * u->size, label = (size_t)index * u->heads;
     (void)epoch;
     (void)targets;
-    memcpy(x, u->x + (size_t)index * u->size, u->size * sizeof *x);
-    for (int i = 0; labels && i < u->heads; i++)
-        labels[i] = u->labels[(size_t)index * (size_t)u->heads + (size_t)i];
+    if (u->x) memcpy(x, u->x + image, u->size * sizeof *x);
+    else lsnni_pixels(x, u->pixels + image, u->size);
+    for (size_t i = 0; labels && i < u->heads; i++)
+        labels[i] = u->labels ? u->labels[label + i] : u->bytes[label + i];
 }
 
-/* 0 heads with NULL labels are samples that carry none.                      */
 LSNN_API lsnn_status lsnn_data_arrays(lsnn_ctx *cx, lsnn_data *d, const lsnn_real *x,
                                       const int *labels, int count, lsnn_shape shape,
                                       int heads, int classes)
@@ -7028,7 +7346,7 @@ LSNN_API lsnn_status lsnn_data_arrays(lsnn_ctx *cx, lsnn_data *d, const lsnn_rea
     if (!u) return cx->status;
     u->x = x;
     u->labels = labels;
-    d->fetch = lsnni_fetch_arrays;
+    d->fetch = lsnni_fetch_memory;
     return LSNN_OK;
 }
 
@@ -7058,99 +7376,83 @@ LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data 
 
 /* ---- >>idx: MNIST's file format -----------------------------------------------
    0 0 8 rank, then `rank` sizes of four bytes, the highest first, then the
-   bytes. A header is believed only as far as the file bears it out: a plain
-   file's length is compared before anything is allocated, and where the length
-   is unknown (gzip, a pipe) the block grows with what has been read. zlib's
-   gzread does not notice a gzip file that has lost only its last few bytes (end
-   mark and checksum): the data are whole then, but unchecked.                 */
-typedef struct lsnni_idx_file {
-    const char *path, *shown;        /* shown: as messages name it            */
-    FILE *f;
-    void *gz;                        /* a gzFile, if not NULL                 */
-} lsnni_idx_file;
-
+   bytes. A header is believed only as far as the file bears it out: the block
+   grows with what has been read. zlib's gz functions read plain files too.    */
 #ifdef LSNN_USE_ZLIB
-static size_t lsnni_gz_read(gzFile gz, void *to, size_t bytes)
-{
-    size_t have = 0;
-    while (have < bytes) {
-        unsigned want = (unsigned)LSNNI_MIN(bytes - have, (size_t)1 << 20);
-        int got = gzread(gz, (char *)to + have, want);
-        if (got <= 0) break;
-        have += (size_t)got;
-    }
-    return have;
-}
+typedef gzFile lsnni_idx_stream;
+#define LSNNI_IDX_OPEN(path) gzopen(path, "rb")
+#define LSNNI_IDX_CLOSE gzclose
+#else
+typedef FILE *lsnni_idx_stream;
+#define LSNNI_IDX_OPEN(path) fopen(path, "rb")
+#define LSNNI_IDX_CLOSE fclose
 #endif
+typedef struct lsnni_idx_file {
+    lsnni_idx_stream stream;
+    char shown[208];                 /* its path in messages                  */
+} lsnni_idx_file;
 
 static size_t lsnni_idx_get(lsnni_idx_file *in, void *to, size_t bytes)
 {
 #ifdef LSNN_USE_ZLIB
-    if (in->gz) return lsnni_gz_read((gzFile)in->gz, to, bytes);
+    size_t have = 0;
+    int got = 1;
+    while (have < bytes && got > 0) {
+        got = gzread(in->stream, (char *)to + have,
+                     (unsigned)LSNNI_MIN(bytes - have, (size_t)1 << 20));
+        if (got > 0) have += (size_t)got;
+    }
+    return have;
+#else
+    return fread(to, 1, bytes, in->stream);
 #endif
-    return fread(to, 1, bytes, in->f);
 }
 
-/* Why fewer bytes came than were asked for: a failing read or the file's end. */
-static lsnn_status lsnni_idx_short(lsnn_ctx *cx, lsnni_idx_file *in, const char *what)
+/* What reading met that is neither data nor the file's end.                  */
+static lsnn_status lsnni_idx_error(lsnn_ctx *cx, lsnni_idx_file *in)
 {
 #ifdef LSNN_USE_ZLIB
-    if (in->gz) {
-        int code = Z_OK;
-        const char *text = gzerror((gzFile)in->gz, &code);
-        if (code != Z_OK && code != Z_STREAM_END)
-            return lsnni_fail(cx, LSNN_EFORMAT, "%s: gzip: %s", in->shown, text);
-    }
+    int code = Z_OK;
+    gzerror(in->stream, &code);
+    if (code != Z_OK && code != Z_STREAM_END && code != Z_ERRNO)
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: its gzip data is damaged or cut off (%s)",
+                          in->shown, zError(code));
+    if (code != Z_ERRNO) return LSNN_OK;
+#else
+    if (!ferror(in->stream)) return LSNN_OK;
 #endif
-    if (in->f && ferror(in->f))
-        return lsnni_fail(cx, LSNN_EIO, "%s: cannot be read: %s", in->shown, strerror(errno));
+    return lsnni_fail(cx, LSNN_EIO, "%s: cannot be read: %s", in->shown, strerror(errno));
+}
+
+/* Reads `bytes` bytes, all of them: `what` they are.                         */
+static lsnn_status lsnni_idx_need(lsnn_ctx *cx, lsnni_idx_file *in, void *to, size_t bytes,
+                                  const char *what)
+{
+    if (lsnni_idx_get(in, to, bytes) == bytes) return LSNN_OK;
+    LSNNI_TRY(lsnni_idx_error(cx, in));
     return lsnni_fail(cx, LSNN_EFORMAT, "%s: ends within its %s", in->shown, what);
 }
 
-/* PATH is missing: PATH.gz in its place, or the failure.                     */
-static lsnn_status lsnni_idx_open_gz(lsnn_ctx *cx, lsnni_idx_file *in, int error)
+/* Opens PATH or, where that is missing, PATH.gz.                             */
+static lsnn_status lsnni_idx_open(lsnn_ctx *cx, lsnni_idx_file *in, const char *path)
 {
-    size_t n = strlen(in->path);
-    char *gz_path = (char *)lsnni_alloc(cx, n + 4, 1);
-    FILE *f;
-    if (!gz_path) return cx->status;
-    memcpy(gz_path, in->path, n);
-    memcpy(gz_path + n, ".gz", 4);
-    f = fopen(gz_path, "rb");
-    if (f) fclose(f);
-#ifdef LSNN_USE_ZLIB
-    if (f) in->gz = (void *)gzopen(gz_path, "rb");
-#endif
-    lsnni_free(cx, gz_path);
-    if (in->gz) return LSNN_OK;
-    if (!f) return lsnni_fail(cx, LSNN_EIO, "%s: cannot be opened: %s", in->shown,
-                              strerror(error));
-#ifdef LSNN_USE_ZLIB
-    return lsnni_fail(cx, LSNN_EIO, "%s.gz: zlib cannot open it", in->shown);
-#else
-    return lsnni_fail(cx, LSNN_EUNSUPPORTED, "%s: is missing; to read its .gz, build with "
-                      "-DLSNN_USE_ZLIB -lz, or gunzip it", in->shown);
-#endif
-}
-
-/* Opens PATH and reads the first four bytes; gzip is known by its own mark.  */
-static lsnn_status lsnni_idx_open(lsnn_ctx *cx, lsnni_idx_file *in, unsigned char magic[4])
-{
-    in->f = fopen(in->path, "rb");
-    if (!in->f) LSNNI_TRY(lsnni_idx_open_gz(cx, in, errno));
-    if (lsnni_idx_get(in, magic, 4) != 4) return lsnni_idx_short(cx, in, "first four bytes");
-    if (in->gz || magic[0] != 0x1f || magic[1] != 0x8b) return LSNN_OK;
-#ifdef LSNN_USE_ZLIB
-    fclose(in->f);
-    in->f = NULL;
-    in->gz = (void *)gzopen(in->path, "rb");
-    if (!in->gz) return lsnni_fail(cx, LSNN_EIO, "%s: zlib cannot open it", in->shown);
-    if (lsnni_idx_get(in, magic, 4) != 4) return lsnni_idx_short(cx, in, "first four bytes");
+    size_t n = strlen(path);
+    char *packed;
+    int why;
+    snprintf(in->shown, sizeof in->shown, "%s", lsnni_path_end(path));
+    in->stream = LSNNI_IDX_OPEN(path);
+    if (in->stream) return LSNN_OK;
+    why = errno;
+    packed = (char *)lsnni_alloc(cx, n + 4, 1);
+    if (!packed) return cx->status;
+    memcpy(packed, path, n);
+    memcpy(packed + n, ".gz", 4);
+    in->stream = LSNNI_IDX_OPEN(packed);
+    lsnni_free(cx, packed);
+    if (!in->stream)
+        return lsnni_fail(cx, LSNN_EIO, "%s: cannot be opened: %s", in->shown, strerror(why));
+    snprintf(in->shown, sizeof in->shown, "%s.gz", lsnni_path_end(path));
     return LSNN_OK;
-#else
-    return lsnni_fail(cx, LSNN_EUNSUPPORTED, "%s: is compressed: build with -DLSNN_USE_ZLIB "
-                      "-lz, or gunzip it", in->shown);
-#endif
 }
 
 /* Product of a's sizes into *bytes.                                          */
@@ -7160,31 +7462,28 @@ static lsnn_status lsnni_idx_check(lsnn_ctx *cx, const lsnn_idx *a, const char *
     *bytes = 1;
     if (a->rank < 1 || a->rank > 4)
         return lsnni_fail(cx, LSNN_EFORMAT, "%s: rank %d is not in 1..4", path, a->rank);
-    for (int i = 0; i < a->rank; i++) {
-        if (a->dim[i] < 1)
-            return lsnni_fail(cx, LSNN_EFORMAT, "%s: size %d of its %d is not in 1..%d", path,
-                              i + 1, a->rank, INT_MAX);
-        if (!lsnni_mul(bytes, (size_t)a->dim[i]))
-            return lsnni_fail(cx, LSNN_EFORMAT, "%s: the product of its sizes overflows", path);
-    }
+    for (int i = 0; i < a->rank; i++)
+        if (a->dim[i] < 1 || !lsnni_mul(bytes, (size_t)a->dim[i]))
+            return lsnni_fail(cx, LSNN_EFORMAT, "%s: size %d of its %d is not in 1..%d, or "
+                              "the product overflows", path, i + 1, a->rank, INT_MAX);
     return LSNN_OK;
 }
 
 static lsnn_status lsnni_idx_head(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in, size_t *bytes)
 {
-    unsigned char b[16] = { 0 };
-    LSNNI_TRY(lsnni_idx_open(cx, in, b));
-    if (b[0] || b[1])
-        return lsnni_fail(cx, LSNN_EFORMAT, "%s: is no IDX file: begins with %02x %02x %02x "
-                          "%02x, not 00 00 08", in->shown, b[0], b[1], b[2], b[3]);
-    if (b[2] != 8)
-        return lsnni_fail(cx, LSNN_EFORMAT, "%s: type %02x; only unsigned bytes (08) are read",
-                          in->shown, b[2]);
-    if (b[3] < 1 || b[3] > 4)
-        return lsnni_fail(cx, LSNN_EFORMAT, "%s: rank %d is not in 1..4", in->shown, b[3]);
+    unsigned char b[16];
+    LSNNI_TRY(lsnni_idx_need(cx, in, b, 4, "first four bytes"));
+#ifndef LSNN_USE_ZLIB
+    if (b[0] == 0x1f && b[1] == 0x8b)
+        return lsnni_fail(cx, LSNN_EUNSUPPORTED, "%s: is compressed: build with "
+                          "-DLSNN_USE_ZLIB -lz, or gunzip it", in->shown);
+#endif
+    if (b[0] || b[1] || b[2] != 8 || b[3] < 1 || b[3] > 4)
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: begins with %02x %02x %02x %02x; an IDX file "
+                          "of unsigned bytes with 00 00 08 and its rank, 1 to 4", in->shown,
+                          b[0], b[1], b[2], b[3]);
     a->rank = b[3];
-    if (lsnni_idx_get(in, b, 4 * (size_t)a->rank) != 4 * (size_t)a->rank)
-        return lsnni_idx_short(cx, in, "header");
+    LSNNI_TRY(lsnni_idx_need(cx, in, b, 4 * (size_t)a->rank, "header"));
     for (int i = 0; i < a->rank; i++) {
         const unsigned char *p = b + 4 * i;
         uint32_t v = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
@@ -7193,40 +7492,25 @@ static lsnn_status lsnni_idx_head(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in,
     return lsnni_idx_check(cx, a, in->shown, bytes);
 }
 
-/* The bytes after the header, if the file can tell how many they are; else -1. */
-static double lsnni_idx_rest(lsnni_idx_file *in)
-{
-    long here, end;
-    if (!in->f) return -1;
-    here = ftell(in->f);
-    if (here < 0 || fseek(in->f, 0, SEEK_END) != 0) return -1;
-    end = ftell(in->f);
-    if (fseek(in->f, here, SEEK_SET) != 0 || end < 0) return -1;
-    return (double)end - (double)here;
-}
-
 static lsnn_status lsnni_idx_body(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in, size_t bytes)
 {
-    double rest = lsnni_idx_rest(in);
-    size_t have = 0, room = rest < 0 ? LSNNI_MIN(bytes, (size_t)1 << 20) : bytes;
     char more;
-    if (rest >= 0 && rest != (double)bytes)
-        return lsnni_fail(cx, LSNN_EFORMAT, "%s: its header promises %.0f bytes, %.0f follow",
-                          in->shown, (double)bytes, rest);
-    for (;;) {
-        unsigned char *v = (unsigned char *)lsnni_alloc(cx, room, 1);
+    for (size_t have = 0, room = 1 << 20; have < bytes; have = room, room *= 2) {
+        unsigned char *v;
+        room = room > bytes / 2 ? bytes : room;
+        v = (unsigned char *)lsnni_alloc(cx, room, 1);
         if (!v) return cx->status;
         if (a->v) memcpy(v, a->v, have);
         lsnni_free(cx, a->v);
         a->v = v;
-        have += lsnni_idx_get(in, v + have, room - have);
-        if (have < room) return lsnni_idx_short(cx, in, "data");
-        if (have == bytes) break;
-        room = room > bytes / 2 ? bytes : 2 * room;
+        LSNNI_TRY(lsnni_idx_need(cx, in, v + have, room - have, "data"));
     }
+#ifdef LSNN_USE_ZLIB
+    gzclearerr(in->stream);          /* else a stream cut at its end mark passes */
+#endif
     if (lsnni_idx_get(in, &more, 1) == 1)
         return lsnni_fail(cx, LSNN_EFORMAT, "%s: is longer than its header says", in->shown);
-    return LSNN_OK;
+    return lsnni_idx_error(cx, in);
 }
 
 LSNN_API lsnn_status lsnn_idx_read(lsnn_ctx *cx, lsnn_idx *a, const char *path)
@@ -7235,16 +7519,10 @@ LSNN_API lsnn_status lsnn_idx_read(lsnn_ctx *cx, lsnn_idx *a, const char *path)
     lsnn_status s;
     size_t bytes = 0;
     memset(a, 0, sizeof *a);
-    memset(&in, 0, sizeof in);
-    in.path = path;
-    in.shown = lsnni_path_end(path);
+    LSNNI_TRY(lsnni_idx_open(cx, &in, path));
     s = lsnni_idx_head(cx, a, &in, &bytes);
     if (s == LSNN_OK) s = lsnni_idx_body(cx, a, &in, bytes);
-    if (in.f) fclose(in.f);
-#ifdef LSNN_USE_ZLIB                 /* closing tells damage near the end     */
-    if (in.gz && gzclose((gzFile)in.gz) != Z_OK && s == LSNN_OK)
-        s = lsnni_fail(cx, LSNN_EFORMAT, "%s: its gzip data is damaged or cut off", in.shown);
-#endif
+    LSNNI_IDX_CLOSE(in.stream);
     if (s != LSNN_OK) lsnn_idx_free(cx, a);
     return s;
 }
@@ -7269,8 +7547,7 @@ LSNN_API lsnn_status lsnn_idx_write(lsnn_ctx *cx, const lsnn_idx *a, const char 
     size_t bytes;
     LSNNI_TRY(lsnni_idx_check(cx, a, lsnni_path_end(path), &bytes));
     if (!a->v)
-        return lsnni_fail(cx, LSNN_EVALUE, "%s: nothing to write: v is NULL",
-                          lsnni_path_end(path));
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: v is NULL", lsnni_path_end(path));
     return lsnni_file_replace(cx, path, lsnni_idx_put, &copy);
 }
 
@@ -7278,22 +7555,6 @@ LSNN_API void lsnn_idx_free(lsnn_ctx *cx, lsnn_idx *a)
 {
     lsnni_free(cx, a->v);
     memset(a, 0, sizeof *a);
-}
-
-static void lsnni_pixels(lsnn_real *x, const unsigned char *pixels, size_t count)
-{
-    for (size_t i = 0; i < count; i++) x[i] = LSNNI_R(pixels[i]) / 255;
-}
-
-static void lsnni_fetch_idx(const void *user, uint32_t epoch, int index, lsnn_real *x,
-                            int *labels, lsnn_real *targets)
-{
-    const lsnni_data_user *u = (const lsnni_data_user *)user;
-    (void)epoch;
-    (void)targets;
-    lsnni_pixels(x, u->pixels + (size_t)index * u->size, u->size);
-    for (int i = 0; labels && i < u->heads; i++)
-        labels[i] = u->bytes[(size_t)index * (size_t)u->heads + (size_t)i];
 }
 
 /* Labels N or N x heads for `count` images, each below `classes`.            */
@@ -7336,7 +7597,7 @@ LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *i
     if (!u) return cx->status;
     u->pixels = images->v;
     u->bytes = labels->v;
-    d->fetch = lsnni_fetch_idx;
+    d->fetch = lsnni_fetch_memory;
     return LSNN_OK;
 }
 
@@ -7678,41 +7939,27 @@ static void lsnni_draw_cluttered(const lsnn_recipe *r, lsnn_rng *rng, int index,
     place->h = (y + LSNNI_DIGIT + 1) / 2 - place->y;
 }
 
-static const lsnni_task lsnni_tasks[LSNN_TASK_COUNT_] = {
-    { "digits",    { 1, 28, 28 }, 1, 0, lsnni_draw_digits },
-    { "cluttered", { 1, 42, 42 }, 1, 1, lsnni_draw_cluttered },
+static const lsnni_task lsnni_tasks[LSNN_TASK_COUNT_ + 1] = {
+    { "digits",       { 1, 28, 28 }, 1, 0, lsnni_draw_digits },
+    { "cluttered",    { 1, 42, 42 }, 1, 1, lsnni_draw_cluttered },
+    { "unknown task", { 0, 0, 0 },   0, 0, NULL },
 };
 
 static const lsnni_task *lsnni_task_of(lsnn_task t)
 {
-    return (int)t >= 0 && t < LSNN_TASK_COUNT_ ? &lsnni_tasks[t] : NULL;
+    return &lsnni_tasks[(int)t >= 0 && t < LSNN_TASK_COUNT_ ? t : LSNN_TASK_COUNT_];
 }
 
 /* ---- >>recipes ------------------------------------------------------------------*/
-LSNN_API const char *lsnn_task_name(lsnn_task t)
-{
-    const lsnni_task *task = lsnni_task_of(t);
-    return task ? task->name : "unknown task";
-}
+LSNN_API const char *lsnn_task_name(lsnn_task t) { return lsnni_task_of(t)->name; }
+LSNN_API lsnn_shape lsnn_task_shape(lsnn_task t) { return lsnni_task_of(t)->shape; }
+LSNN_API int lsnn_task_heads(lsnn_task t) { return lsnni_task_of(t)->heads; }
 
 LSNN_API lsnn_task lsnn_task_from_name(const char *name)
 {
     int t = 0;
     while (t < LSNN_TASK_COUNT_ && strcmp(lsnni_tasks[t].name, name) != 0) t++;
     return (lsnn_task)t;
-}
-
-LSNN_API lsnn_shape lsnn_task_shape(lsnn_task t)
-{
-    const lsnni_task *task = lsnni_task_of(t);
-    lsnn_shape none = { 0, 0, 0 };
-    return task ? task->shape : none;
-}
-
-LSNN_API int lsnn_task_heads(lsnn_task t)
-{
-    const lsnni_task *task = lsnni_task_of(t);
-    return task ? task->heads : 0;
 }
 
 /* A set of 28x28 images.                                                     */
@@ -7730,7 +7977,7 @@ static lsnn_status lsnni_recipe_images(lsnn_ctx *cx, const char *task, const cha
 LSNN_API lsnn_status lsnn_recipe_check(lsnn_ctx *cx, const lsnn_recipe *r)
 {
     const lsnni_task *task = lsnni_task_of(r->task);
-    if (!task)
+    if (!task->draw)
         return lsnni_fail(cx, LSNN_EVALUE, "recipe: task %d is not in 0..%d", (int)r->task,
                           (int)LSNN_TASK_COUNT_ - 1);
     if (r->count < 0 || (r->count == 0 && !task->uses_images))
@@ -7783,6 +8030,8 @@ LSNN_API lsnn_status lsnn_data_recipe(lsnn_ctx *cx, lsnn_data *d, const lsnn_rec
     return LSNN_OK;
 }
 
+#undef LSNNI_IDX_OPEN
+#undef LSNNI_IDX_CLOSE
 #endif /* LSNN_NO_DATA */
 #ifndef LSNN_NO_PICTURES
 /* ============================================================================
@@ -8511,3 +8760,50 @@ LSNN_API const char *lsnn_build_info(void)
 }
 
 #endif /* LSNNI_BODY */
+/* ---- >>licence: choose either -----------------------------------------------------
+   ------------------------------------------------------------------------------
+   ALTERNATIVE A - MIT License
+
+   Copyright (c) 2026 the authors of lsnn
+
+   Permission is hereby granted, free of charge, to any person obtaining a copy
+   of this software and associated documentation files (the "Software"), to deal
+   in the Software without restriction, including without limitation the rights
+   to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
+   copies of the Software, and to permit persons to whom the Software is
+   furnished to do so, subject to the following conditions:
+
+   The above copyright notice and this permission notice shall be included in all
+   copies or substantial portions of the Software.
+
+   THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+   IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+   FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+   AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+   LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+   OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+   SOFTWARE.
+
+   ------------------------------------------------------------------------------
+   ALTERNATIVE B - Public Domain (www.unlicense.org)
+
+   This is free and unencumbered software released into the public domain.
+
+   Anyone is free to copy, modify, publish, use, compile, sell, or distribute
+   this software, either in source code form or as a compiled binary, for any
+   purpose, commercial or non-commercial, and by any means.
+
+   In jurisdictions that recognize copyright laws, the author or authors of this
+   software dedicate any and all copyright interest in the software to the public
+   domain. We make this dedication for the benefit of the public at large and to
+   the detriment of our heirs and successors. We intend this dedication to be an
+   overt act of relinquishment in perpetuity of all present and future rights to
+   this software under copyright law.
+
+   THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+   IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+   FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+   AUTHORS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN
+   ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION
+   WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+   */

@@ -239,10 +239,30 @@ static void test_idx_gz(void)
     write_bytes(FILE_NAME, packed, size);       /* gzip under another name       */
     CHECK(lsnn_idx_read(&cx, &a, FILE_NAME) == LSNN_OK && a.dim[0] == n);
     lsnn_idx_free(&cx, &a);
-    for (size_t cut = 32; cut < size; cut = 2 * cut + 1)     /* the end holds no data */
+    for (size_t cut = 1; cut < size; cut = cut < 40 ? cut + 1 : 2 * cut)
         refused(packed, size - cut, LSNN_EFORMAT, "gzip cut off");
+    for (size_t at = 1; at <= 8; at++) {        /* checksum and length           */
+        packed[size - at] ^= 0x10;
+        refused(packed, size, LSNN_EFORMAT, "gzip with a wrong checksum or length");
+        packed[size - at] ^= 0x10;
+    }
     packed[size / 2] ^= 0x55;
     refused(packed, size, LSNN_EFORMAT, "gzip damaged");
+    for (int whole = 1; whole <= 4; whole *= 2) {    /* zlib's buffers end with the data */
+        size_t bytes = (size_t)whole * 16384;
+        static unsigned char w[4 * 16384];
+        memcpy(w, v, sizeof w);
+        w[5] = 0;
+        w[6] = (unsigned char)((bytes - 8) >> 8);
+        w[7] = (unsigned char)((bytes - 8) & 255);
+        memset(w + 8, whole, bytes - 8);
+        write_gz(FILE_NAME, w, bytes);
+        CHECK(lsnn_idx_read(&cx, &a, FILE_NAME) == LSNN_OK);
+        lsnn_idx_free(&cx, &a);
+        size = read_bytes(FILE_NAME, packed, sizeof packed);
+        for (size_t cut = 1; cut < size; cut++)
+            refused(packed, size - cut, LSNN_EFORMAT, "gzip cut off at a buffer's end");
+    }
     write_gz(FILE_NAME, v, sizeof v - 1);
     CHECK(lsnn_idx_read(&cx, &a, FILE_NAME) == LSNN_EFORMAT);
     lsnn_clear(&cx);

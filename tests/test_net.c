@@ -1,0 +1,809 @@
+/* test_net.c - the net: gradients of whole nets by finite differences (double build), shapes
+   and refusals, kept outputs, prediction by batches, threads and workspaces, counts, and a
+   failure at every allocation in turn.
+
+   modes: plain double asan
+   Build: cc -O2 -fopenmp -I. tests/test_net.c -o tests/test_net -lm                     */
+#define LSNN_IMPLEMENTATION
+#include "lsnn.h"
+#include "examples/models.h"
+#include "check.h"
+#include "nets.h"
+
+/* ---- gradients -------------------------------------------------------------------------
+   Central differences. A draw of the data that puts a parameter on a kink of relu or a tie
+   of max pooling, seen by a difference that changes when its step is halved, is replaced by
+   another for that parameter.                                                            */
+enum { DRAWS = 20 };
+static const double step_size = 1e-5;
+#ifdef LSNN_DOUBLE
+static const int can_differ = 1;
+#else
+static const int can_differ = 0;         /* floats are too coarse                         */
+#endif
+
+static double loss_of(lsnn_net *net, const lsnn_batch *b)
+{
+    double loss = NAN;
+    CHECK(lsnn_forward(net, b, 1, &loss) == LSNN_OK);
+    return loss;
+}
+
+static double difference(lsnn_net *net, const lsnn_batch *b, const char *name, lsnn_real *v,
+                         size_t count, size_t i, double eps)
+{
+    lsnn_real was = v[i];
+    double up, down;
+    v[i] = (lsnn_real)((double)was + eps);
+    lsnn_net_set(net, name, v, count);
+    up = loss_of(net, b);
+    v[i] = (lsnn_real)((double)was - eps);
+    lsnn_net_set(net, name, v, count);
+    down = loss_of(net, b);
+    v[i] = was;
+    lsnn_net_set(net, name, v, count);
+    return (up - down) / (2 * eps);
+}
+
+/* Checks the elements of one tensor that are still pending; returns how many are on a kink. */
+static int check_tensor(lsnn_net *net, const lsnn_batch *b, const char *name, size_t count,
+                        char *pending, double *worst)
+{
+    lsnn_real *v = new_reals(count), *g = new_reals(count);
+    char grad[128];
+    double largest = 0;
+    int left = 0;
+    snprintf(grad, sizeof grad, "grad:%s", name);
+    lsnn_zero_grad(net);
+    loss_of(net, b);
+    CHECK(lsnn_backward(net) == LSNN_OK);
+    CHECK(lsnn_net_get(net, grad, g, count) == LSNN_OK);
+    CHECK(lsnn_net_get(net, name, v, count) == LSNN_OK);
+    for (size_t i = 0; i < count; i++) largest = fmax(largest, fabs((double)g[i]));
+    if (!CHECK(largest > 1e-5)) printf("# all gradients of %s are about zero\n", name);
+    for (size_t i = 0; i < count; i++) {
+        double whole, half, error;
+        if (!pending[i]) continue;
+        whole = difference(net, b, name, v, count, i, step_size);
+        half = difference(net, b, name, v, count, i, step_size / 2);
+        if (fabs(whole - half) > 5e-7 * largest) { left++; continue; }
+        pending[i] = 0;
+        error = fabs(whole - (double)g[i]) / largest;
+        if (!(error <= *worst)) *worst = error;
+        if (!CHECK(error <= 1e-6))
+            printf("# %s[%d]: %.10g, by differences %.10g\n", name, (int)i, (double)g[i], whole);
+    }
+    free(v);
+    free(g);
+    return left;
+}
+
+static void check_gradients(lsnn_net *net, int n, int size, const char *what)
+{
+    static sample_batch s;
+    double worst = 0;
+    size_t count, total = 0;
+    const char *name;
+    int redrawn = 0;
+    for (int i = 0; (name = lsnn_net_param_name(net, 0, i, &count)) != NULL; i++) {
+        char *pending = (char *)malloc(count);
+        int left = 1;
+        memset(pending, 1, count);
+        for (int draw = 0; left && draw < DRAWS; draw++) {
+            left = check_tensor(net, draw_batch(&s, n, size, 7 + (uint64_t)draw), name, count,
+                                pending, &worst);
+            redrawn += left;
+        }
+        CHECK(left == 0);
+        total += count;
+        free(pending);
+    }
+    CHECK(redrawn < (int)total / 2);
+    test_end("%s: %d gradients by differences, worst %.1e, %d redrawn", what, (int)total, worst,
+             redrawn);
+}
+
+static void test_gradients(void)
+{
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_net *net;
+    if (!can_differ) {
+        test_skip("gradients of whole nets by differences", "needs the double build");
+        return;
+    }
+    net = small_net(&cx, "content", 14, 4, 5);
+    check_gradients(net, 4, 14 * 14, "LSNN-Content, 14x14, 3 kernels");
+    lsnn_net_free(net);
+    net = all_net(&cx, 4, 6, 0);
+    check_gradients(net, 4, ALL_IN, "a net of all layer types");
+    lsnn_net_free(net);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+}
+
+/* ---- shapes ---------------------------------------------------------------------------- */
+static int shape_is(const lsnn_net *net, int node, int c, int h, int w)
+{
+    lsnn_shape s = lsnn_net_shape(net, node);
+    if (s.c == c && s.h == h && s.w == w) return 1;
+    printf("# node %d is %dx%dx%d, should be %dx%dx%d\n", node, s.c, s.h, s.w, c, h, w);
+    return 0;
+}
+
+static void test_shapes(void)
+{
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_net *net = lsnn_net_new(&cx);
+    lsnn_options o = named(NULL), pad = named(NULL), s2 = named(NULL), rank = named(NULL);
+    int in = lsnn_input(net, 3, 11, 7), x, both[2];
+    CHECK(shape_is(net, in, 3, 11, 7));
+    CHECK(shape_is(net, lsnn_conv2d(net, in, 5, 3, NULL), 5, 9, 5));
+    o.padding = LSNN_SAME; o.stride_h = 2;
+    CHECK(shape_is(net, lsnn_conv2d(net, in, 5, 4, &o), 5, 6, 4));
+    pad.padding = LSNN_EXPLICIT; pad.kernel_w = 2; pad.pad_top = 2; pad.pad_right = 1;
+    pad.stride_w = 3;
+    x = lsnn_local2d(net, in, 4, 3, &pad);      /* rows 11+2-3+1, columns (7+1-2)/3+1     */
+    CHECK(shape_is(net, x, 4, 11, 3));
+    CHECK(shape_is(net, lsnn_max_pool(net, in, 2, NULL), 3, 5, 3));
+    s2.stride_h = 1;
+    CHECK(shape_is(net, lsnn_avg_pool(net, in, 3, &s2), 3, 9, 5));
+    CHECK(shape_is(net, lsnn_sum_pool(net, in, 0, NULL), 3, 1, 1));
+    CHECK(shape_is(net, lsnn_dense(net, in, 6, NULL), 6, 1, 1));
+    CHECK(shape_is(net, lsnn_slice(net, in, 1, 2, NULL), 2, 11, 7));
+    CHECK(shape_is(net, lsnn_flatten(net, in, NULL), 3 * 11 * 7, 1, 1));
+    rank.rank = 3;
+    CHECK(shape_is(net, lsnn_smooth(net, in, LSNN_FREE, &rank), 1, 11, 7));
+    both[0] = both[1] = in;
+    CHECK(shape_is(net, lsnn_concat(net, both, 2, NULL), 6, 11, 7));
+    CHECK(shape_is(net, lsnn_add(net, in, in, NULL), 3, 11, 7));
+    CHECK(shape_is(net, lsnn_batch_norm(net, in, NULL), 3, 11, 7));
+    CHECK(shape_is(net, 999, 0, 0, 0) && shape_is(net, -1, 0, 0, 0));
+    CHECK(cx.status == LSNN_OK);
+    CHECK(lsnn_net_node(net, "conv2d2") == 2 && lsnn_net_node(net, "none") == -1);
+    lsnn_net_free(net);
+    CHECK(heap.live == 0);
+    test_end("shapes of all layer types");
+}
+
+/* A net with an input of 3x8x8 that one call will fail in.                               */
+static lsnn_net *fresh_net(lsnn_ctx *cx)
+{
+    lsnn_net *net = lsnn_net_new(cx);
+    lsnn_options first = named("first");
+    lsnn_relu(net, lsnn_input(net, 3, 8, 8), &first);
+    return net;
+}
+
+#define BAD_LAYER(call, want, needle)                                  \
+    do {                                                               \
+        lsnn_net *net = fresh_net(&cx);                                \
+        REFUSED(&cx, (call) == -1, want, needle);                      \
+        CHECK(lsnn_dense(net, 1, 4, NULL) == -1);                      \
+        REFUSED(&cx, build_net(net, 4, 1, 0) == LSNN_ESTATE, LSNN_ESTATE, "lsnn_net_build"); \
+        lsnn_net_free(net);                                            \
+    } while (0)
+
+static void test_bad_layers(void)
+{
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_options big = named("big"), rank = named("ranked"), same = named("first");
+    lsnn_options share = named("sharer"), bad = named("bad"), o = named("odd");
+    int two[2] = { 1, 1 };
+    BAD_LAYER(lsnn_conv2d(net, 1, 4, 9, &big), LSNN_ESHAPE, "'big'");
+    BAD_LAYER(lsnn_conv2d(net, 1, 4, 9, &big), LSNN_ESHAPE, "9");
+    BAD_LAYER(lsnn_conv2d(net, 1, -4, 3, &big), LSNN_ESHAPE, "'big'");
+    BAD_LAYER(lsnn_conv2d(net, 1, 1 << 30, 3, &big), LSNN_ESHAPE, "'big'");
+    BAD_LAYER(lsnn_dense(net, 1, 0, &big), LSNN_ESHAPE, "'big'");
+    BAD_LAYER(lsnn_dense(net, 5, 4, NULL), LSNN_EVALUE, "node 5");
+    BAD_LAYER(lsnn_dense(net, -7, 4, NULL), LSNN_EVALUE, "node -7");
+    BAD_LAYER(lsnn_add(net, 1, lsnn_max_pool(net, 1, 2, NULL), &big), LSNN_ESHAPE,
+              "3x8x8 and 3x4x4");
+    BAD_LAYER((two[1] = lsnn_max_pool(net, 1, 2, NULL), lsnn_concat(net, two, 2, &big)),
+              LSNN_ESHAPE, "4x4");
+    BAD_LAYER(lsnn_concat(net, two, 0, NULL), LSNN_EVALUE, "inputs");
+    BAD_LAYER(lsnn_slice(net, 1, 2, 2, &big), LSNN_ESHAPE, "[2, 2 + 2) of 3");
+    BAD_LAYER(lsnn_smooth(net, 1, 1, &big), LSNN_ESHAPE, "192 features");
+    rank.rank = 2;
+    BAD_LAYER(lsnn_smooth(net, 1, LSNN_FREE, &rank), LSNN_ESHAPE, "rank 2");
+    BAD_LAYER(lsnn_dropout(net, 1, 1.0, NULL), LSNN_EVALUE, "rate 1");
+    BAD_LAYER(lsnn_dropout(net, 1, NAN, NULL), LSNN_EVALUE, "rate");
+    o.slope = -1;
+    BAD_LAYER(lsnn_leaky_relu(net, 1, &o), LSNN_EVALUE, "slope");
+    o = named("odd"); o.eps = -1;
+    BAD_LAYER(lsnn_batch_norm(net, 1, &o), LSNN_EVALUE, "eps");
+    o = named("odd"); o.head = -1;
+    BAD_LAYER(lsnn_cross_entropy(net, 1, &o), LSNN_EVALUE, "head -1");
+    o = named("odd"); o.lr_factor = -1;
+    BAD_LAYER(lsnn_dense(net, 1, 4, &o), LSNN_EVALUE, "lr_factor");
+    o = named("odd"); o.init_scale = -1;
+    BAD_LAYER(lsnn_dense(net, 1, 4, &o), LSNN_EVALUE, "init_scale");
+    o = named("odd"); o.init = (lsnn_init)7;
+    BAD_LAYER(lsnn_dense(net, 1, 4, &o), LSNN_EVALUE, "init");
+    o = named("odd"); o.padding = (lsnn_padding)7;
+    BAD_LAYER(lsnn_conv2d(net, 1, 4, 3, &o), LSNN_EVALUE, "padding");
+    BAD_LAYER(lsnn_relu(net, lsnn_cross_entropy(net, 1, NULL), NULL), LSNN_EVALUE, "loss");
+    BAD_LAYER(lsnn_input(net, 1, 1, 1), LSNN_ESTATE, "one input");
+    BAD_LAYER(lsnn_relu(net, 1, &same), LSNN_ENAME, "'first'");
+    share.share = "nobody";
+    BAD_LAYER(lsnn_dense(net, 1, 4, &share), LSNN_ENAME, "'nobody'");
+    share.share = "first";
+    BAD_LAYER(lsnn_dense(net, 1, 4, &share), LSNN_ESHAPE, "relu");
+    share.share = "dense1";
+    BAD_LAYER((lsnn_dense(net, 1, 5, NULL), lsnn_dense(net, 1, 4, &share)), LSNN_ESHAPE, "is 5");
+    bad.name = "";
+    BAD_LAYER(lsnn_relu(net, 1, &bad), LSNN_ENAME, "1 to 200");
+    bad.name = "two words";
+    BAD_LAYER(lsnn_relu(net, 1, &bad), LSNN_ENAME, "two words");
+    bad.name = "a=b";
+    BAD_LAYER(lsnn_relu(net, 1, &bad), LSNN_ENAME, "a=b");
+    bad.name = "line\nbreak";
+    BAD_LAYER(lsnn_relu(net, 1, &bad), LSNN_ENAME, "character");
+    {
+        char text[202];
+        memset(text, 'x', 201);
+        text[201] = 0;
+        bad.name = text;
+        BAD_LAYER(lsnn_relu(net, 1, &bad), LSNN_ENAME, "1 to 200");
+    }
+    CHECK(heap.live == 0);
+    test_end("layers that do not fit are refused, by name and sizes; one check at the build");
+}
+
+static void test_foreign_options(void)
+{
+    lsnn_ctx cx = quiet_ctx();
+    int cases = 0;
+    for (size_t t = 1; t < sizeof lsnni_types / sizeof lsnni_types[0]; t++)
+        for (int f = 0; f < LSNNI_FIELDS; f++) {
+            const lsnn_layer_type *type = &lsnni_types[t];
+            lsnn_options o = named("odd");
+            char needle[64];
+            if (strcmp(lsnni_fields[f].name, "keep") == 0) continue;
+            if (lsnni_listed(type->options, lsnni_fields[f].name)) continue;
+            lsnni_field_set(&o, &lsnni_fields[f], 1);
+            snprintf(needle, sizeof needle, "has no option %s ", lsnni_fields[f].name);
+            {
+                int x[2] = { 1, 1 };
+                BAD_LAYER(lsnn_layer(net, type, x, type->min_inputs, &o), LSNN_EVALUE, needle);
+            }
+            cases++;
+        }
+    {
+        lsnn_options o = named("odd");
+        o.eps = NAN;
+        BAD_LAYER(lsnn_relu(net, 1, &o), LSNN_EVALUE, "eps is not a number");
+    }
+    CHECK(cases > 400 && heap.live == 0);
+    test_end("%d options that a type does not read are refused by name", cases);
+}
+
+static void test_wrong_times(void)
+{
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_net *net = lsnn_net_new(&cx);
+    static sample_batch s;
+    lsnn_real y[10 * 8];
+    lsnn_batch b = *draw_batch(&s, 4, 14 * 14, 1);
+    double loss;
+    REFUSED(&cx, build_net(net, 4, 1, 0) != LSNN_OK, LSNN_ESTATE, "no layers");
+    lsnn_input(net, 1, 14, 14);
+    REFUSED(&cx, build_net(net, 4, 1, 0) != LSNN_OK, LSNN_ESTATE, "no layers");
+    lsnn_cross_entropy(net, lsnn_dense(net, 0, 10, NULL), NULL);
+    REFUSED(&cx, lsnn_forward(net, &b, 1, &loss) != LSNN_OK, LSNN_ESTATE, "lsnn_net_build");
+    REFUSED(&cx, lsnn_predict(net, s.x, 1, y) != LSNN_OK, LSNN_ESTATE, "lsnn_net_build");
+    REFUSED(&cx, lsnn_net_get(net, "dense1.bias", y, 10) != LSNN_OK, LSNN_ESTATE, "build");
+    REFUSED(&cx, lsnn_work_new(&cx, net, 4) == NULL, LSNN_ESTATE, "not built");
+    REFUSED(&cx, lsnn_optimizer_new(net, NULL) == NULL, LSNN_ESTATE, "built");
+    REFUSED(&cx, lsnn_net_save(net, "/nowhere/x") != LSNN_OK, LSNN_ESTATE, "build");
+    REFUSED(&cx, build_net(net, -4, 1, 0) != LSNN_OK, LSNN_EVALUE, "batch -4");
+    CHECK(build_net(net, 4, 1, 0) == LSNN_OK);
+    REFUSED(&cx, build_net(net, 4, 1, 0) != LSNN_OK, LSNN_ESTATE, "built already");
+    REFUSED(&cx, lsnn_backward(net) != LSNN_OK, LSNN_ESTATE, "training = 1");
+    REFUSED(&cx, lsnn_net_get(net, "dense1", y, 40) != LSNN_OK, LSNN_ESTATE, "before a forward");
+    CHECK(lsnn_forward(net, &b, 0, &loss) == LSNN_OK);
+    REFUSED(&cx, lsnn_backward(net) != LSNN_OK, LSNN_ESTATE, "training = 1");
+    CHECK(lsnn_forward(net, &b, 1, &loss) == LSNN_OK);
+    CHECK(lsnn_predict(net, s.x, 2, y) == LSNN_OK);
+    REFUSED(&cx, lsnn_backward(net) != LSNN_OK, LSNN_ESTATE, "training = 1");
+    b.n = 5;
+    REFUSED(&cx, lsnn_forward(net, &b, 1, &loss) != LSNN_OK, LSNN_ESHAPE, "5 images");
+    b.n = 0;
+    REFUSED(&cx, lsnn_forward(net, &b, 1, &loss) != LSNN_OK, LSNN_ESHAPE, "0 images");
+    REFUSED(&cx, lsnn_predict(net, s.x, 0, y) != LSNN_OK, LSNN_ESHAPE, "0 images");
+    REFUSED(&cx, lsnn_work_new(&cx, net, 0) == NULL, LSNN_EVALUE, "batch is 0");
+    b.n = 4;
+    s.labels[2] = 10;
+    REFUSED(&cx, lsnn_forward(net, &b, 1, &loss) != LSNN_OK, LSNN_EVALUE, "10");
+    s.labels[2] = -1;
+    REFUSED(&cx, lsnn_forward(net, &b, 1, &loss) != LSNN_OK, LSNN_EVALUE, "cross_entropy1");
+    s.labels[2] = 1;
+    b.labels = NULL;
+    REFUSED(&cx, lsnn_forward(net, &b, 1, &loss) != LSNN_OK, LSNN_ESHAPE, "label 0");
+    REFUSED(&cx, lsnn_relu(net, 1, NULL) == -1, LSNN_ESTATE, "built");
+    lsnn_net_free(net);
+    net = small_net(&cx, "cnn", 14, 4, 1);
+    lsnn_net_free(net);
+    net = all_net(&cx, 4, 1, 1);
+    b = *draw_batch(&s, 4, ALL_IN, 1);
+    REFUSED(&cx, lsnn_forward(net, &b, 1, &loss) != LSNN_OK, LSNN_ESTATE, "predict only");
+    CHECK(lsnn_forward(net, &b, 0, &loss) == LSNN_OK && loss > 0);
+    b.targets = NULL;
+    REFUSED(&cx, lsnn_forward(net, &b, 0, &loss) != LSNN_OK, LSNN_ESHAPE, "targets 0 to 1");
+    lsnn_net_free(net);
+    lsnn_net_free(NULL);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("calls at the wrong time and batches that do not fit");
+}
+
+/* ---- names ------------------------------------------------------------------------------ */
+enum { KC = 3, KS = 10, KP = KS * KS };          /* conv1 of 14x14, kernel 5               */
+
+/* conv1, smooth1, relu, pool, dense; keep 1: the first four are kept, 2: relu1 and pool1.   */
+static lsnn_net *kept_net(lsnn_ctx *cx, int keep, int predict_only)
+{
+    lsnn_net *net = lsnn_net_new(cx);
+    lsnn_options conv = named("conv1"), smooth = named("smooth1"), relu = named("relu1");
+    lsnn_options pool = named("pool1");
+    int x = lsnn_input(net, 1, 14, 14);
+    conv.keep = smooth.keep = keep == 1;
+    relu.keep = pool.keep = keep > 0;
+    smooth.normalise = LSNN_NORMALISE_MEAN;
+    x = lsnn_conv2d(net, x, KC, 5, &conv);
+    x = lsnn_relu(net, lsnn_smooth(net, x, LSNN_FREE, &smooth), &relu);
+    x = lsnn_dropout(net, lsnn_flatten(net, lsnn_max_pool(net, x, 2, &pool), NULL), 0.25, NULL);
+    lsnn_cross_entropy(net, lsnn_dense(net, x, 3, NULL), NULL);
+    CHECK(build_net(net, 4, 3, predict_only) == LSNN_OK);
+    return net;
+}
+
+/* The same by the ops: the outputs, and the gradients of conv1, smooth1 and relu1 from dp,
+   the gradient of the pooled maps.                                                       */
+typedef struct by_hand {
+    lsnn_real conv[4 * KC * KP], map[KC * KP], smooth[4 * KC * KP], relu[4 * KC * KP];
+    lsnn_real pool[KC * KP], drelu[4 * KC * KP], dsmooth[4 * KC * KP], dconv[4 * KC * KP];
+    int32_t where[KC * KP];
+} by_hand;
+
+static void by_hand_run(lsnn_ctx *cx, lsnn_net *net, by_hand *h, const lsnn_batch *b)
+{
+    lsnn_real w[KC * 25], bias[KC], theta[KC * 5], sb[KC], dpool[4 * KC * 25];
+    lsnn_shape in = { 1, 14, 14 }, maps = { KC, KS, KS };
+    lsnn_window s, p;
+    lsnn_smoother u;
+    CHECK(lsnn_net_get(net, "conv1.weight", w, KC * 25) == LSNN_OK);
+    CHECK(lsnn_net_get(net, "conv1.bias", bias, KC) == LSNN_OK);
+    CHECK(lsnn_net_get(net, "smooth1.theta", theta, KC * 5) == LSNN_OK);
+    CHECK(lsnn_net_get(net, "smooth1.bias", sb, KC) == LSNN_OK);
+    CHECK(lsnn_net_get(net, "grad:pool1", dpool, (size_t)b->n * KC * 25) == LSNN_OK);
+    memset(&u, 0, sizeof u);
+    u.n = b->n; u.k = KC; u.h = u.w = KS;
+    u.normalise = LSNN_NORMALISE_MEAN;
+    lsnn_window_set(cx, &s, b->n, in, KC, 5, 5, 1, 1, LSNN_VALID, NULL);
+    lsnn_window_set(cx, &p, b->n, maps, KC, 2, 2, 2, 2, LSNN_VALID, NULL);
+    CHECK(lsnn_smoother_map(cx, h->map, theta, &u) == LSNN_OK);
+    CHECK(lsnn_conv2d_forward(cx, h->conv, b->x, w, bias, &s) == LSNN_OK);
+    CHECK(lsnn_smooth_forward(cx, h->smooth, h->map, h->conv, theta, sb, &u) == LSNN_OK);
+    lsnn_activation_forward(cx, LSNN_RELU, h->relu, h->smooth, (size_t)b->n * KC * KP, 0);
+    lsnn_max_pool_forward(cx, h->pool, h->where, h->relu, &p);
+    lsnn_max_pool_backward(cx, h->drelu, dpool, h->where, &p, LSNN_SET);
+    lsnn_activation_backward(cx, LSNN_RELU, h->dsmooth, h->drelu, h->relu,
+                             (size_t)b->n * KC * KP, 0, LSNN_SET);
+    CHECK(lsnn_smooth_backward(cx, h->dconv, NULL, NULL, h->dsmooth, h->conv, h->map, theta, sb,
+                               &u, LSNN_SET, LSNN_SET) == LSNN_OK);
+}
+
+static void has_bits(lsnn_net *net, const char *name, const lsnn_real *want, size_t count)
+{
+    lsnn_real *got = new_reals(count);
+    int good = lsnn_net_get(net, name, got, count) == LSNN_OK && same_bits(got, want, count);
+    if (!CHECK(good)) printf("# %s is not what the ops give\n", name);
+    free(got);
+}
+
+static void test_keep(void)
+{
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_net *net = kept_net(&cx, 1, 0);
+    static sample_batch s;
+    static by_hand h;
+    lsnn_real y[4 * KC * KP];
+    lsnn_batch b = *draw_batch(&s, 3, 14 * 14, 1);
+    size_t count = (size_t)b.n * KC * KP;
+    int rank, dim[4];
+    CHECK(lsnn_forward(net, &b, 1, NULL) == LSNN_OK);
+    REFUSED(&cx, lsnn_net_get(net, "grad:conv1", y, count) != LSNN_OK, LSNN_ESTATE, "backward");
+    CHECK(lsnn_backward(net) == LSNN_OK);
+    by_hand_run(&cx, net, &h, &b);
+    has_bits(net, "conv1", h.conv, count);
+    has_bits(net, "smooth1", h.smooth, count);
+    has_bits(net, "smooth1.map", h.map, KC * KP);
+    has_bits(net, "relu1", h.relu, count);
+    has_bits(net, "pool1", h.pool, (size_t)b.n * KC * 25);
+    has_bits(net, "grad:relu1", h.drelu, count);
+    has_bits(net, "grad:smooth1", h.dsmooth, count);
+    has_bits(net, "grad:conv1", h.dconv, count);
+    CHECK(lsnn_net_dims(net, "conv1", &rank, dim) == LSNN_OK);
+    CHECK(rank == 4 && dim[0] == 3 && dim[1] == KC && dim[2] == KS && dim[3] == KS);
+    CHECK(lsnn_net_dims(net, "smooth1.map", &rank, dim) == LSNN_OK);
+    CHECK(rank == 3 && dim[0] == KC && dim[1] == KS && dim[2] == KS);
+    CHECK(lsnn_predict(net, s.x, 1, y) == LSNN_OK);
+    has_bits(net, "conv1", h.conv, KC * KP);     /* of the last forward: one image         */
+    REFUSED(&cx, lsnn_net_get(net, "cross_entropy1", y, 3) != LSNN_OK, LSNN_ESTATE,
+            "cross_entropy1");
+    REFUSED(&cx, lsnn_net_get(net, "grad:conv1", y, KC * KP) != LSNN_OK, LSNN_ESTATE, "conv1");
+    lsnn_net_free(net);
+
+    net = kept_net(&cx, 2, 0);
+    CHECK(lsnn_forward(net, &b, 1, NULL) == LSNN_OK && lsnn_backward(net) == LSNN_OK);
+    has_bits(net, "relu1", h.relu, count);
+    has_bits(net, "grad:relu1", h.drelu, count);
+    lsnn_net_free(net);
+    net = kept_net(&cx, 0, 0);
+    CHECK(lsnn_forward(net, &b, 1, NULL) == LSNN_OK && lsnn_backward(net) == LSNN_OK);
+    REFUSED(&cx, lsnn_net_get(net, "smooth1", y, count) != LSNN_OK, LSNN_ESTATE, "'relu1'");
+    REFUSED(&cx, lsnn_net_dims(net, "smooth1", &rank, dim) != LSNN_OK, LSNN_ESTATE, "keep");
+    REFUSED(&cx, lsnn_net_get(net, "grad:relu1", y, count) != LSNN_OK, LSNN_ESTATE, "keep");
+    has_bits(net, "relu1", h.relu, count);
+    lsnn_net_free(net);
+
+    net = kept_net(&cx, 0, 1);                   /* predict only: arrays are used again    */
+    CHECK(lsnn_predict(net, s.x, 3, y) == LSNN_OK);
+    REFUSED(&cx, lsnn_net_get(net, "conv1", y, count) != LSNN_OK, LSNN_ESTATE, "keep");
+    REFUSED(&cx, lsnn_net_get(net, "grad:conv1", y, count) != LSNN_OK, LSNN_ESTATE, "conv1");
+    REFUSED(&cx, lsnn_net_get(net, "grad:conv1.weight", y, 75) != LSNN_OK, LSNN_ESTATE,
+            "predict only");
+    lsnn_net_free(net);
+    net = kept_net(&cx, 1, 1);
+    CHECK(lsnn_predict(net, s.x, 3, y) == LSNN_OK);
+    has_bits(net, "conv1", h.conv, count);
+    has_bits(net, "smooth1", h.smooth, count);
+    has_bits(net, "relu1", h.relu, count);
+    lsnn_net_free(net);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("kept outputs and gradients are the ops' own, others are refused");
+}
+
+static void test_names(void)
+{
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_net *net = all_net(&cx, 4, 2, 0);
+    lsnn_real v[64], w[64];
+    int rank, dim[4];
+    size_t count = 0;
+    CHECK(strcmp(lsnn_net_param_name(net, 0, 0, &count), "conv.weight") == 0 && count == 72);
+    CHECK(strcmp(lsnn_net_param_name(net, 1, 1, NULL), "norm.variance") == 0);
+    CHECK(!lsnn_net_param_name(net, 1, 2, NULL) && !lsnn_net_param_name(net, 0, -1, NULL));
+    CHECK(lsnn_net_dims(net, "mix.weight", &rank, dim) == LSNN_OK);
+    CHECK(rank == 4 && dim[0] == 4 && dim[1] == 8 && dim[2] == 3 && dim[3] == 2);
+    REFUSED(&cx, lsnn_net_get(net, "norm.beta", v, 3) != LSNN_OK, LSNN_ESHAPE, "4 numbers, not 3");
+    REFUSED(&cx, lsnn_net_set(net, "norm.beta", v, 5) != LSNN_OK, LSNN_ESHAPE, "4 numbers, not 5");
+    REFUSED(&cx, lsnn_net_get(net, "conv.nothing", v, 4) != LSNN_OK, LSNN_ENAME, "conv.nothing");
+    REFUSED(&cx, lsnn_net_get(net, "other.weight", v, 4) != LSNN_OK, LSNN_ENAME, "other.weight");
+    REFUSED(&cx, lsnn_net_get(net, "grad:norm.mean", v, 4) != LSNN_OK, LSNN_ENAME, "norm.mean");
+    REFUSED(&cx, lsnn_net_get(net, "", v, 4) != LSNN_OK, LSNN_ENAME, "''");
+    REFUSED(&cx, lsnn_net_get(net, "conv.map", v, 4) != LSNN_OK, LSNN_ENAME, "conv.map");
+    draw_reals(v, 8, 5, -1, 1);
+    CHECK(lsnn_net_set(net, "norm.mean", v, 4) == LSNN_OK);
+    CHECK(lsnn_net_set(net, "norm.beta", v + 4, 4) == LSNN_OK);
+    CHECK(lsnn_net_set(net, "grad:norm.beta", v + 2, 4) == LSNN_OK);
+    CHECK(lsnn_net_get(net, "norm.mean", w, 4) == LSNN_OK && same_bits(v, w, 4));
+    CHECK(lsnn_net_get(net, "norm.beta", w, 4) == LSNN_OK && same_bits(v + 4, w, 4));
+    CHECK(lsnn_net_get(net, "grad:norm.beta", w, 4) == LSNN_OK && same_bits(v + 2, w, 4));
+    lsnn_zero_grad(net);
+    CHECK(lsnn_net_get(net, "grad:norm.beta", w, 4) == LSNN_OK && fabs((double)w[0]) <= 0);
+    lsnn_net_free(net);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("parameters, buffers and gradients by name");
+}
+
+/* ---- prediction -------------------------------------------------------------------------- */
+enum { BATCH = 5, MOST = BATCH + 3 };
+
+/* Predicting n images is forward in steps of BATCH, the rest last: to the bit; and each
+   image alone gives the same numbers but for rounding.                                     */
+static void predict_sizes(lsnn_net *net, lsnn_net *lean, int size, int classes)
+{
+    static sample_batch s;
+    lsnn_real y[MOST * 10], z[MOST * 10], want[MOST * 10], one[10];
+    const char *out = net->node[lsnn_net_output(net)].name;
+    draw_batch(&s, MOST, size, 9);
+    for (int n = 1; n <= MOST; n++) {
+        lsnn_batch b;
+        memset(&b, 0, sizeof b);
+        for (int i = 0; i < n; i += b.n) {
+            b.n = n - i < BATCH ? n - i : BATCH;
+            b.x = s.x + i * size;
+            CHECK(lsnn_forward(net, &b, 0, NULL) == LSNN_OK);
+            CHECK(lsnn_net_get(net, out, want + i * classes, (size_t)(b.n * classes)) == LSNN_OK);
+        }
+        memset(y, 0x55, sizeof y);
+        CHECK(lsnn_predict(net, s.x, n, y) == LSNN_OK);
+        CHECK(same_bits(y, want, (size_t)(n * classes)));
+        CHECK(n == MOST || ((unsigned char *)y)[(size_t)(n * classes) * sizeof *y] == 0x55);
+        CHECK(lsnn_predict(lean, s.x, n, z) == LSNN_OK);
+        CHECK(same_bits(z, want, (size_t)(n * classes)));
+    }
+    for (int i = 0; i < MOST; i++) {
+        CHECK(lsnn_predict(net, s.x + i * size, 1, one) == LSNN_OK);
+        for (int k = 0; k < classes; k++) NEAR(one[k], y[i * classes + k], 1e-5);
+    }
+}
+
+static void test_predict(void)
+{
+    static const char *const model[] = { "cnn", "lc", "location", "content" };
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_net *net, *lean;
+    for (int i = 0; i < 4; i++) {
+        lsnn_real bias[15];
+        net = small_net(&cx, model[i], 15, BATCH, 4);
+        lean = lsnn_net_new(&cx);
+        lsnn_cross_entropy(lean, small_scores(lean, model[i], 15), NULL);
+        CHECK(build_net(lean, BATCH, 4, 1) == LSNN_OK);
+        if (i == 3 && lsnn_net_get(net, "param3.bias", bias, 15) == LSNN_OK)
+            CHECK(lsnn_net_set(lean, "param3.bias", bias, 15) == LSNN_OK);
+        predict_sizes(net, lean, 15 * 15, 10);
+        lsnn_net_free(net);
+        lsnn_net_free(lean);
+    }
+    net = all_net(&cx, BATCH, 4, 0);
+    lean = all_net(&cx, BATCH, 4, 1);
+    predict_sizes(net, lean, ALL_IN, 3);
+    lsnn_net_free(net);
+    lsnn_net_free(lean);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("prediction of 1 to %d images by %d, and by prediction-only nets: the same bits",
+             (int)MOST, (int)BATCH);
+}
+
+/* Several threads, one net that nobody changes, a context and a workspace each.            */
+enum { THREADS = 4, IMAGES = 40 };
+static void test_workspaces(void)
+{
+    static lsnn_real x[IMAGES * ALL_IN], alone[IMAGES * 3], y[THREADS][IMAGES * 3];
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_net *net = all_net(&cx, BATCH, 4, 0);
+    int bad = 0, i;
+    draw_reals(x, IMAGES * ALL_IN, 3, -1, 1);
+    CHECK(lsnn_predict(net, x, IMAGES, alone) == LSNN_OK);
+#ifdef _OPENMP
+#pragma omp parallel for num_threads(THREADS) reduction(+:bad)
+#endif
+    for (i = 0; i < THREADS; i++) {
+        lsnn_ctx own;
+        lsnn_work *w;
+        memset(&own, 0, sizeof own);
+        own.threads = 1 + i % 2;
+        w = lsnn_work_new(&own, net, BATCH);
+        for (int again = 0; again < 20; again++)
+            bad += !w || lsnn_work_predict(w, x, IMAGES, y[i]) != LSNN_OK ||
+                   !same_bits(y[i], alone, IMAGES * 3);
+        lsnn_work_free(w);
+        lsnn_ctx_free(&own);
+    }
+    CHECK(bad == 0);
+    lsnn_net_free(net);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("%d threads with a workspace each predict the same bits as one", (int)THREADS);
+}
+
+/* ---- counts -------------------------------------------------------------------------------- */
+/* The totals in the summary's last line.                                                   */
+static void summary_totals(const lsnn_net *net, double *params, double *macs)
+{
+    char line[256];
+    FILE *f = tmpfile();
+    *params = *macs = -1;
+    if (!CHECK(f != NULL)) return;
+    lsnn_net_summary(net, f);
+    rewind(f);
+    while (fgets(line, sizeof line, f))
+        if (strncmp(line, "total ", 6) == 0) CHECK(sscanf(line + 6, "%lf %lf", params, macs) == 2);
+    fclose(f);
+}
+
+static void check_counts(lsnn_net *net, double want_params, double want_macs)
+{
+    double params, macs;
+    summary_totals(net, &params, &macs);
+    NEAR(params, want_params, 0);
+    NEAR((double)lsnn_net_params(net), want_params, 0);
+    NEAR(macs, lsnn_net_macs(net), 0);
+    if (want_macs > 0) NEAR(macs, want_macs, 0);
+    lsnn_net_free(net);
+}
+
+static void test_counts(void)
+{
+    static const char *const model[] = { "cnn", "lc", "lsnn-location", "lsnn-content" };
+    static const double want[] = { 417482, 0, 417562, 556250 };
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_options plain = named("c1");
+    lsnn_net *net = lsnn_net_new(&cx);
+    int x = lsnn_conv2d(net, lsnn_input(net, 1, 28, 28), 20, 5, NULL);
+    x = lsnn_dense(net, lsnn_relu(net, lsnn_max_pool(net, x, 2, NULL), NULL), 100, NULL);
+    lsnn_cross_entropy(net, lsnn_dense(net, lsnn_sigmoid(net, x, NULL), 10, NULL), NULL);
+    check_counts(net, 289630, 25. * 20 * 24 * 24 + 2881. * 100 + 101. * 10);
+    for (int i = 0; i < 4; i++) {
+        net = lsnn_net_new(&cx);
+        lsnn_cross_entropy(net, model_by_name(net, model[i], lsnn_input(net, 1, 42, 42), 10), NULL);
+        if (i == 1)                              /* 1,444 positions of 25 weights and a bias  */
+            check_counts(net, 417482 - 16 * 26 + 16. * 26 * 38 * 38, 0);
+        else
+            check_counts(net, want[i], 0);
+    }
+    plain.no_bias = 1;                           /* the blog's 256 filters on 128x128         */
+    net = lsnn_net_new(&cx);
+    lsnn_conv2d(net, lsnn_input(net, 1, 128, 128), 256, 5, &plain);
+    check_counts(net, 6400, 6400. * 124 * 124);
+    net = lsnn_net_new(&cx);
+    lsnn_local2d(net, lsnn_input(net, 1, 128, 128), 256, 5, &plain);
+    check_counts(net, 98406400, 98406400);
+    net = lsnn_net_new(&cx);                     /* Keras' example: a bias a position          */
+    lsnn_local2d(net, lsnn_input(net, 3, 32, 32), 64, 3, NULL);
+    check_counts(net, 1612800, 0);
+    net = all_net(&cx, 4, 1, 0);                 /* shared parameters count once               */
+    {
+        double params, macs;
+        summary_totals(net, &params, &macs);
+        NEAR(params, (double)lsnn_net_params(net), 0);
+    }
+    lsnn_net_free(net);
+    CHECK(heap.live == 0);
+    test_end("the summary's totals are the papers' counts");
+}
+
+/* ---- a failure at every allocation in turn --------------------------------------------------- */
+/* What one try does; 0 if it said no, and then nothing may be left behind.                  */
+static int try_build(lsnn_ctx *cx)
+{
+    lsnn_net *net = all_net(cx, 4, 1, 0);
+    lsnn_net_free(net);
+    return net != NULL;
+}
+static int try_content(lsnn_ctx *cx)
+{
+    lsnn_net *net = small_net(cx, "content", 14, 4, 1);
+    lsnn_net_free(net);
+    return net != NULL;
+}
+
+static lsnn_net *made;                           /* by a context that is not refused anything */
+static char saved[600];
+
+static int try_work(lsnn_ctx *cx)
+{
+    static sample_batch s;
+    lsnn_real y[MOST * 3];
+    lsnn_work *w = lsnn_work_new(cx, made, 4);
+    int good = w != NULL;
+    draw_batch(&s, MOST, ALL_IN, 9);
+    good = good && lsnn_work_predict(w, s.x, MOST, y) == LSNN_OK;
+    lsnn_work_free(w);
+    return good;
+}
+static int try_save(lsnn_ctx *cx)
+{
+    lsnn_ctx *own = made->cx;
+    int good;
+    made->cx = cx;
+    good = lsnn_net_save(made, saved) == LSNN_OK;
+    made->cx = own;
+    return good;
+}
+static int try_load(lsnn_ctx *cx)
+{
+    const lsnn_layer_type *types[1] = { &power_type };
+    lsnn_net *net = lsnn_net_load(cx, saved, NULL, types, 1);
+    lsnn_net_free(net);
+    return net != NULL;
+}
+static int try_read(lsnn_ctx *cx)
+{
+    lsnn_ctx *own = made->cx;
+    lsnn_real *before = net_values(made);
+    int good;
+    made->cx = cx;
+    good = lsnn_net_read(made, saved) == LSNN_OK;
+    made->cx = own;
+    CHECK(net_is(made, before));                 /* the file's values are its own             */
+    return good;
+}
+static int try_fit(lsnn_ctx *cx)
+{
+    static sample_batch s;
+    lsnn_shape shape = { 1, 14, 14 };
+    lsnn_fit_desc fit;
+    lsnn_data data;
+    lsnn_net *net;
+    int good = 0;
+    memset(&fit, 0, sizeof fit);
+    fit.optimizer.method = LSNN_ADAM;
+    fit.save = saved;
+    draw_batch(&s, 8, 14 * 14, 2);
+    if (lsnn_data_arrays(cx, &data, s.x, s.labels, 8, shape, 1, 3) != LSNN_OK) return 0;
+    net = small_net(cx, "location", 14, 4, 1);
+    if (net) good = lsnn_fit(net, &data, &fit) == LSNN_OK;
+    lsnn_net_free(net);
+    lsnn_data_free(&data);
+    return good;
+}
+
+static long file_hash(const char *path)
+{
+    long h = 17;
+    int c;
+    FILE *f = fopen(path, "rb");
+    while (f && (c = getc(f)) != EOF) h = (h * 31 + c) & 0xFFFFFFF;
+    if (f) fclose(f);
+    return f ? h : 0;
+}
+
+static void refuse_each(const char *what, int (*attempt)(lsnn_ctx *cx), int writes)
+{
+    long refuse = 0, before = heap.live, was = file_hash(saved), tried = 0;
+    for (;;) {
+        lsnn_ctx cx = quiet_ctx();
+        int good;
+        heap.calls = 0;
+        heap.refuse = ++refuse;
+        cx.threads = 1;
+        good = attempt(&cx);
+        heap.refuse = 0;
+        if (!good) {
+            tried++;
+            CHECK(cx.status == LSNN_ENOMEM && strstr(cx.message, "allocator refused"));
+            if (!CHECK(!writes || file_hash(saved) == was)) break;
+        }
+        lsnn_ctx_free(&cx);
+        if (!CHECK(heap.live == before)) {
+            printf("# %s leaks when call %ld is refused\n", what, refuse);
+            break;
+        }
+        if (good || refuse > 5000) break;
+    }
+    CHECK(tried > 2);
+    test_end("%s: refused at each of %ld allocations, nothing leaks or changes", what, tried);
+}
+
+static void test_refusals(void)
+{
+    lsnn_ctx cx = quiet_ctx();
+    const char *folder = getenv("TEST_TMP");
+    snprintf(saved, sizeof saved, "%.500s/test_net.tmp.safetensors", folder ? folder : ".");
+    refuse_each("building", try_build, 0);
+    refuse_each("building LSNN-Content", try_content, 0);
+    made = all_net(&cx, 4, 1, 0);
+    CHECK(lsnn_net_save(made, saved) == LSNN_OK);
+    refuse_each("a workspace", try_work, 0);
+    refuse_each("saving", try_save, 1);
+    refuse_each("loading", try_load, 1);
+    refuse_each("reading", try_read, 1);
+    refuse_each("training with a checkpoint", try_fit, 1);
+    lsnn_net_free(made);
+    lsnn_ctx_free(&cx);
+    remove(saved);
+    CHECK(heap.live == 0);
+    test_end("all is given back");
+}
+
+int main(void)
+{
+    test_shapes();
+    test_bad_layers();
+    test_foreign_options();
+    test_wrong_times();
+    test_keep();
+    test_names();
+    test_predict();
+    test_workspaces();
+    test_counts();
+    test_refusals();
+    test_gradients();
+    return test_finish();
+}

@@ -1,0 +1,105 @@
+/* plot.c - draws training curves from the CSV logs of the examples.
+
+   Build: cc -O2 tools/plot.c -o tools/plot -lm
+   Run:   tools/plot --out curves.png out/cnn.csv out/lsnn-content.csv
+
+   A log has a header line, then a line an epoch; a curve is named after its file. The
+   picture shows the training loss, and the held-out error (or the training error
+   where nothing was held out). Exit status: 0 done, 1 a file failed, 2 bad arguments.   */
+#define LSNN_IMPLEMENTATION
+#include "../lsnn.h"
+
+enum { FILES = 8, EPOCHS = 1000, COLUMNS = 32 };
+typedef struct log_file {
+    char name[64];
+    double epoch[EPOCHS], loss[EPOCHS], error[EPOCHS];
+    int count, held_out;
+} log_file;
+
+/* The column of the header line called `name`, or -1.                                   */
+static int find_column(char *const *word, int words, const char *name)
+{
+    for (int i = 0; i < words; i++) if (strcmp(word[i], name) == 0) return i;
+    return -1;
+}
+
+static int split(char *line, char **word)
+{
+    int words = 0;
+    line[strcspn(line, "\r\n")] = 0;
+    for (char *p = line; p && words < COLUMNS; words++) {
+        char *comma = strchr(p, ',');
+        word[words] = p;
+        if (comma) *comma++ = 0;
+        p = comma;
+    }
+    return words;
+}
+
+static int read_log(const char *path, log_file *g)
+{
+    char line[1024], head[1024], *name[COLUMNS], *word[COLUMNS];
+    const char *base = strrchr(path, '/');
+    int words, epoch, loss, error, valid;
+    FILE *f = fopen(path, "r");
+    if (!f || !fgets(head, sizeof head, f)) {
+        fprintf(stderr, "plot: cannot read %s\n", path);
+        if (f) fclose(f);
+        return 0;
+    }
+    words = split(head, name);
+    epoch = find_column(name, words, "epoch");
+    loss = find_column(name, words, "loss");
+    error = find_column(name, words, "error");
+    valid = find_column(name, words, "valid_error");
+    snprintf(g->name, sizeof g->name, "%.40s", base ? base + 1 : path);
+    if (strrchr(g->name, '.')) *strrchr(g->name, '.') = 0;
+    while (epoch >= 0 && loss >= 0 && error >= 0 && g->count < EPOCHS && fgets(line, sizeof line, f)) {
+        if (split(line, word) < words) continue;
+        g->held_out = valid >= 0 && *word[valid] != 0;
+        g->epoch[g->count] = strtod(word[epoch], NULL);
+        g->loss[g->count] = strtod(word[loss], NULL);
+        g->error[g->count++] = strtod(word[g->held_out ? valid : error], NULL);
+    }
+    fclose(f);
+    if (!g->count) fprintf(stderr, "plot: %s has no lines of epoch,loss,error\n", path);
+    return g->count > 0;
+}
+
+int main(int argc, char **argv)
+{
+    static lsnn_ctx cx;
+    static log_file log_of[FILES];
+    lsnn_curve loss[FILES], error[FILES];
+    const char *out = NULL;
+    int files = 0, held_out = 1;
+    lsnn_image im;
+    lsnn_status s;
+    memset(loss, 0, sizeof loss);
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--out") == 0 && i + 1 < argc) out = argv[++i];
+        else if (argv[i][0] == '-' || files == FILES) files = FILES + 1;
+        else if (files < FILES && !read_log(argv[i], &log_of[files++])) return 1;
+    }
+    if (!out || files < 1 || files > FILES) {
+        fprintf(stderr, "usage: plot --out CURVES.png LOG.csv [LOG.csv ...]   (at most %d)\n", (int)FILES);
+        return 2;
+    }
+    for (int i = 0; i < files; i++) {
+        loss[i].label = log_of[i].name;
+        loss[i].x = log_of[i].epoch;
+        loss[i].y = log_of[i].loss;
+        loss[i].count = log_of[i].count;
+        error[i] = loss[i];
+        error[i].y = log_of[i].error;
+        held_out = held_out && log_of[i].held_out;
+    }
+    s = lsnn_image_new(&cx, &im, 1200, 480, 0xFFFFFF);
+    if (s != LSNN_OK) return 1;
+    lsnn_image_plot(&im, 10, 10, 580, 460, "Training loss", "epoch", "loss", loss, files);
+    lsnn_image_plot(&im, 610, 10, 580, 460, held_out ? "Held-out error" : "Training error", "epoch",
+                    "error, %", error, files);
+    s = lsnn_image_save(&cx, &im, out);
+    lsnn_image_free(&cx, &im);
+    return s == LSNN_OK ? 0 : 1;
+}

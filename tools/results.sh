@@ -1,0 +1,54 @@
+#!/bin/sh
+# results.sh - the queue behind RESULTS.md: runs the cells that are still missing, in order.
+#
+# A cell is one training: its stdout goes to results/CELL.txt (command, commit, machine and
+# date on top), its epochs to results/CELL.csv. A cell that was interrupted goes on from its
+# checkpoint in build/. CELLS=1 make results runs one cell and stops.
+cd "$(dirname "$0")/.." || exit 1
+mnist=$(sh tools/get_mnist.sh) || { echo "results: needs MNIST"; exit 1; }
+mkdir -p build results
+left=${CELLS:-1000}
+
+machine() {
+    cpu=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo 2> /dev/null | head -n 1)
+    echo "${cpu:-$(uname -m)}, $(getconf _NPROCESSORS_ONLN) cores, $(${CC:-cc} --version | head -n 1)"
+}
+
+# cell NAME FLAGS...: one run of examples/lsnn_mnist
+cell() {
+    name=$1
+    shift
+    [ -f "results/$name.txt" ] && return
+    [ "$left" -gt 0 ] || return
+    left=$((left - 1))
+    checkpoint=build/$name.safetensors
+    resume=
+    [ -f "$checkpoint" ] && resume="--resume $checkpoint"
+    echo "results: $name: lsnn_mnist $*"
+    {
+        echo "# examples/lsnn_mnist $*"
+        echo "# commit $(git rev-parse --short HEAD 2> /dev/null || echo unknown)"
+        echo "# $(machine)"
+        echo "# $(date -u +%Y-%m-%d)"
+    } > "build/$name.txt"
+    # shellcheck disable=SC2086
+    if examples/lsnn_mnist "$@" --mnist "$mnist" --save "$checkpoint" $resume \
+        --log "results/$name.csv" >> "build/$name.txt"; then
+        mv "build/$name.txt" "results/$name.txt"
+        tail -n 1 "results/$name.txt"
+    else
+        status=$?
+        echo "results: $name ended with status $status; run it again to go on"
+        exit $status
+    fi
+}
+
+# ---- LSNN Table 1, cluttered translated MNIST, fixed regime (60,000 images drawn once).
+# ---- Epochs and learning rate were chosen on 5,000 held-out training images.
+for model in lsnn-content cnn lsnn-location lc; do
+    cell "cluttered-$model-fixed-s1" --task cluttered --model $model --epochs 20 --seed 1
+done
+# ---- The same with new pictures in each epoch.
+for model in lsnn-content cnn lsnn-location; do
+    cell "cluttered-$model-fresh-s1" --task cluttered --model $model --epochs 30 --seed 1 --fresh
+done
