@@ -1001,6 +1001,7 @@ typedef struct lsnn_score {
     double whole_error;              /* %: samples with any head wrong        */
     double head_error[LSNN_MAX_HEADS];
     int *confusion;                  /* set before: classes x classes, [truth][guess] */
+    double *class_error;             /* set before, with confusion: classes, in % */
 } lsnn_score;
 LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_score *s);
 
@@ -2130,10 +2131,10 @@ static void lsnni_product_block(void *user, int task, int worker)
 
 /* Runs p, whose m, n, k, a, b, c, strides and add are set. Without a c, the product
    goes to scratch memory: p->c says where.                                   */
-static lsnn_status lsnni_product_run(lsnn_ctx *cx, lsnni_product *p)
+LSNNI_UNUSED static lsnn_status lsnni_product_run(lsnn_ctx *cx, lsnni_product *p)
 {
     size_t kept = p->c ? 0 : lsnni_room(lsnni_area(p->m, p->n), sizeof *p->c);
-    int width, chunk = LSNNI_MIN(p->k, LSNNI_CHUNK);
+    int width, tasks, chunk = LSNNI_MIN(p->k, LSNNI_CHUNK);
     size_t bytes;
     char *at;
     p->kv = lsnni_kernels_of(cx);
@@ -2155,8 +2156,14 @@ static lsnn_status lsnni_product_run(lsnn_ctx *cx, lsnni_product *p)
         p->ka[k] = (int32_t)((size_t)k * p->ak);
         p->kb[k] = (int32_t)(k * width);
     }
+    tasks = lsnni_div_up(p->m, p->block) * p->column_tasks;
+    if ((double)p->m * p->n * p->k < 1e6) {  /* starting threads would cost more */
+        for (int j = 0; j < p->panels; j++) lsnni_product_pack(p, j, 0);
+        for (int i = 0; i < tasks; i++) lsnni_product_block(p, i, 0);
+        return LSNN_OK;
+    }
     lsnn_parallel(cx, p->panels, lsnni_product_pack, p);
-    lsnn_parallel(cx, lsnni_div_up(p->m, p->block) * p->column_tasks, lsnni_product_block, p);
+    lsnn_parallel(cx, tasks, lsnni_product_block, p);
     return LSNN_OK;
 }
 
@@ -4566,10 +4573,10 @@ static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
     s = lsnni_smoother_of(p, 1);
     LSNNI_TRY(lsnni_smooth_plan(cx, &check, &s));
     numbers = lsnn_smoother_theta(&s);
-    if (s.per_image && lsnni_features(p->in[1]) != numbers * p->in[0].c)
+    if (s.per_image && lsnni_area(numbers, p->in[0].c) != (size_t)lsnni_features(p->in[1]))
         return lsnni_fail(cx, LSNN_ESHAPE, "smooth: theta has %d features, %d maps of %d numbers "
-                          "need %d", lsnni_features(p->in[1]), p->in[0].c, numbers,
-                          numbers * p->in[0].c);
+                          "need %.0f", lsnni_features(p->in[1]), p->in[0].c, numbers,
+                          (double)numbers * p->in[0].c);
     p->out = p->in[0];
     p->out.c = s.k;
     bias = s.per_image ? 0 : 1;      /* parameter 0 is the bias or theta      */
@@ -4842,6 +4849,7 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
                                const lsnn_options *o)
 {
     lsnn_ctx *cx = net->cx;
+    int out[3];
     if (count < v->type->min_inputs || count > v->type->max_inputs)
         return lsnni_fail(cx, LSNN_EVALUE, "%s takes %d to %d inputs, not %d", v->type->name,
                           v->type->min_inputs, v->type->max_inputs, count);
@@ -4861,6 +4869,11 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
     if (o) v->plan.o = *o;
     LSNNI_TRY(lsnni_options_check(cx, v->type, &v->plan.o));
     LSNNI_TRY(v->type->plan(cx, &v->plan));
+    out[0] = v->plan.out.c; out[1] = v->plan.out.h; out[2] = v->plan.out.w;
+    if (strcmp(v->type->name, "input") != 0) LSNNI_TRY(lsnni_sizes(cx, v->type->name, 3, out));
+    if ((double)out[0] * out[1] * out[2] > INT32_MAX / 4)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: an output of %dx%dx%d has over 2^29 numbers",
+                          v->type->name, out[0], out[1], out[2]);
     if (v->plan.params > LSNN_MAX_PARAMS || v->plan.buffers > LSNN_MAX_PARAMS)
         return lsnni_fail(cx, LSNN_EVALUE, "a layer has at most %d parameters and buffers",
                           LSNN_MAX_PARAMS);
@@ -5578,8 +5591,6 @@ LSNN_API const char *lsnn_net_param_name(const lsnn_net *net, int kind, int i, s
 #include <io.h>
 #ifdef __cplusplus
 extern "C"
-#else
-extern
 #endif
 __declspec(dllimport) int __stdcall MoveFileExA(const char *from, const char *to,
                                                 unsigned long flags);
@@ -5940,20 +5951,21 @@ static void lsnni_header_shape(lsnni_header *h, lsnn_tensor *t)
 }
 
 /* The bytes that the offsets give must be the bytes that the shape needs.    */
-static lsnn_status lsnni_header_bytes(lsnni_header *h, lsnn_tensor *t, uint64_t begin,
-                                      uint64_t end, size_t width)
+static lsnn_status lsnni_header_bytes(lsnni_header *h, const lsnni_span *span)
 {
+    uint64_t begin = span->begin, end = span->end;
+    lsnn_tensor *t = span->tensor;
     size_t bytes;
     if (begin > end || end > h->data_bytes)
         return lsnni_header_fail(h, "data_offsets [%.0f, %.0f) do not lie in the data, "
                                  "%.0f bytes", (double)begin, (double)end,
                                  (double)h->data_bytes);
-    if (!lsnni_tensor_bytes(t, width, &bytes))
+    if (!lsnni_tensor_bytes(t, span->width, &bytes))
         return lsnni_header_fail(h, "shape: its size in bytes overflows");
     if (bytes != end - begin)
         return lsnni_header_fail(h, "shape and dtype make %.0f bytes, data_offsets %.0f",
                                  (double)bytes, (double)(end - begin));
-    t->count = bytes / width;
+    t->count = bytes / span->width;
     return LSNN_OK;
 }
 
@@ -5993,7 +6005,7 @@ static lsnn_status lsnni_header_tensor(lsnni_header *h, lsnn_tensor *t, lsnni_sp
     span->tensor = t;
     span->begin = offset[0];
     span->end = offset[1];
-    return lsnni_header_bytes(h, t, offset[0], offset[1], span->width);
+    return lsnni_header_bytes(h, span);
 }
 
 static void lsnni_header_metadata(lsnni_header *h, lsnn_file *f)
@@ -6119,25 +6131,33 @@ static lsnn_status lsnni_spans_check(lsnni_header *h, const lsnn_file *f)
                              (double)(h->data_bytes - end));
 }
 
-/* A float keeps its bits, whatever NaN it is: it never becomes a double.     */
-static lsnn_status lsnni_read_number(lsnni_header *h, size_t width, lsnn_real *v)
+/* Reads t's numbers, a chunk at a time, into v. A float keeps its bits, whatever
+   NaN it is: it never becomes a double.                                      */
+static lsnn_status lsnni_read_tensor(lsnni_header *h, const lsnn_tensor *t, size_t width,
+                                     lsnn_real *v)
 {
-    unsigned char bytes[8];
-    uint64_t bits;
-    LSNNI_TRY(lsnni_read_bytes(h, bytes, width));
-    bits = lsnni_bits_from(bytes, width);
-    if (width == 4) {
-        uint32_t low = (uint32_t)bits;
-        float x;
-        memcpy(&x, &low, 4);
-        *v = LSNNI_R(x);
-    } else {
-        double x;
-        memcpy(&x, &bits, 8);
-        *v = LSNNI_R(x);
-        if (fabs((double)*v) > DBL_MAX && fabs(x) <= DBL_MAX)
-            return lsnni_header_fail(h, "a value is too large for float; build with "
-                                     "LSNN_DOUBLE");
+    unsigned char chunk[16384];
+    size_t most = sizeof chunk / width;
+    h->tensor = t->name;
+    for (size_t i = 0; i < t->count; i++) {
+        const unsigned char *p = chunk + i % most * width;
+        uint64_t bits;
+        if (p == chunk)
+            LSNNI_TRY(lsnni_read_bytes(h, chunk, LSNNI_MIN(most, t->count - i) * width));
+        bits = lsnni_bits_from(p, width);
+        if (width == 4) {
+            uint32_t low = (uint32_t)bits;
+            float x;
+            memcpy(&x, &low, 4);
+            v[i] = LSNNI_R(x);
+        } else {
+            double x;
+            memcpy(&x, &bits, 8);
+            v[i] = LSNNI_R(x);
+            if (fabs((double)v[i]) > DBL_MAX && fabs(x) <= DBL_MAX)
+                return lsnni_header_fail(h, "a value is too large for float; build with "
+                                         "LSNN_DOUBLE");
+        }
     }
     return LSNN_OK;
 }
@@ -6152,10 +6172,9 @@ static lsnn_status lsnni_read_values(lsnni_header *h, lsnn_file *f)
     if (!v) return LSNN_ENOMEM;
     for (int i = 0; i < f->tensors; i++) {
         lsnn_tensor *t = h->span[i].tensor;
-        h->tensor = t->name;
+        LSNNI_TRY(lsnni_read_tensor(h, t, h->span[i].width, v));
         t->v = v;
-        for (size_t k = 0; k < t->count; k++)
-            LSNNI_TRY(lsnni_read_number(h, h->span[i].width, v++));
+        v += t->count;
     }
     return LSNN_OK;
 }
@@ -6258,15 +6277,15 @@ static void lsnni_put_header(lsnni_writer *w)
     while (w->header % 8) lsnni_put(w, " ");       /* the data starts on 8 bytes */
 }
 
-static int lsnni_write_bits(FILE *f, uint64_t bits, size_t width)
+static void lsnni_bytes_of(unsigned char *p, uint64_t bits, size_t width)
 {
-    unsigned char bytes[8];
-    for (size_t k = 0; k < width; k++) bytes[k] = (unsigned char)(bits >> (8*k));
-    return fwrite(bytes, 1, width, f) == width;
+    for (size_t k = 0; k < width; k++) p[k] = (unsigned char)(bits >> (8*k));
 }
 
 static lsnn_status lsnni_write_values(FILE *f, const lsnn_real *v, size_t count)
 {
+    unsigned char chunk[16384];
+    size_t used = 0;
     for (size_t i = 0; i < count; i++) {
 #ifdef LSNN_DOUBLE
         uint64_t bits;
@@ -6274,7 +6293,11 @@ static lsnn_status lsnni_write_values(FILE *f, const lsnn_real *v, size_t count)
         uint32_t bits;
 #endif
         memcpy(&bits, v + i, sizeof bits);
-        if (!lsnni_write_bits(f, bits, sizeof bits)) return LSNN_EIO;
+        lsnni_bytes_of(chunk + used, bits, sizeof bits);
+        used += sizeof bits;
+        if (used < sizeof chunk && i + 1 < count) continue;
+        if (fwrite(chunk, 1, used, f) != used) return LSNN_EIO;
+        used = 0;
     }
     return LSNN_OK;
 }
@@ -6283,8 +6306,10 @@ static lsnn_status lsnni_write_values(FILE *f, const lsnn_real *v, size_t count)
 static lsnn_status lsnni_write_file(lsnn_ctx *cx, FILE *f, void *user)
 {
     lsnni_writer *w = (lsnni_writer *)user;
+    unsigned char length[8];
     (void)cx;
-    if (!lsnni_write_bits(f, w->header, 8)) return LSNN_EIO;
+    lsnni_bytes_of(length, w->header, 8);
+    fwrite(length, 1, 8, f);
     w->stream = f;
     lsnni_put_header(w);
     if (ferror(f)) return LSNN_EIO;
@@ -6707,7 +6732,7 @@ struct lsnn_optimizer {
 
 static double lsnni_or(double value, double otherwise)
 {
-    return value > 0 || value < 0 ? value : otherwise;
+    return value <= 0 && value >= 0 ? otherwise : value;     /* NaN stays, to be refused */
 }
 
 static void lsnni_optimizer_defaults(lsnn_optimizer_desc *d)
@@ -6721,6 +6746,10 @@ static void lsnni_optimizer_defaults(lsnn_optimizer_desc *d)
 
 static lsnn_status lsnni_optimizer_check(lsnn_ctx *cx, const lsnn_optimizer_desc *d)
 {
+    if ((int)d->method < 0 || d->method > LSNN_ADAMW || (int)d->schedule < 0 ||
+        d->schedule > LSNN_COSINE)
+        return lsnni_fail(cx, LSNN_EVALUE, "optimizer: method %d or schedule %d is unknown",
+                          (int)d->method, (int)d->schedule);
     if (!(d->lr > 0 && d->lr < HUGE_VAL && d->weight_decay >= 0 && d->clip_norm >= 0 && d->eps > 0))
         return lsnni_fail(cx, LSNN_EVALUE, "optimizer: lr %g and eps %g must be positive, weight_decay "
                           "%g and clip_norm %g not negative", d->lr, d->eps, d->weight_decay, d->clip_norm);
@@ -6973,6 +7002,12 @@ static lsnn_status lsnni_evaluate(lsnn_net *net, lsnni_batch *b, lsnn_score *s)
     s->error = lsnni_tally_error(&t);
     s->whole_error = 100 * t.wrong_samples / t.samples;
     for (int i = 0; i < LSNN_MAX_HEADS; i++) s->head_error[i] = 100 * t.head[i] / t.samples;
+    for (int k = 0; s->confusion && s->class_error && k < b->data->classes; k++) {
+        const int *row = s->confusion + lsnni_area(k, b->data->classes);
+        double count = 0;
+        for (int j = 0; j < b->data->classes; j++) count += row[j];
+        s->class_error[k] = count > 0 ? 100 * (1 - row[k] / count) : 0;
+    }
     return LSNN_OK;
 }
 
@@ -8044,13 +8079,10 @@ typedef struct lsnni_canvas {        /* the part of an image that may change  */
     int left, top, right, bottom;    /* pixels [left, right) x [top, bottom)  */
 } lsnni_canvas;
 
-enum { LSNNI_MAGENTA = 0xFF00FF };   /* what NaN looks like                   */
-
 LSNN_API lsnn_status lsnn_image_new(lsnn_ctx *cx, lsnn_image *im, int w, int h, uint32_t rgb)
 {
     size_t bytes = 3;
-    im->w = im->h = 0;
-    im->rgb = NULL;
+    memset(im, 0, sizeof *im);
     if (w < 1 || h < 1 || !lsnni_mul(&bytes, (size_t)w) || !lsnni_mul(&bytes, (size_t)h) ||
         bytes > (size_t)-1 / 2)
         return lsnni_fail(cx, LSNN_ESHAPE, "lsnn_image_new: %d x %d is not an image's size",
@@ -8066,8 +8098,7 @@ LSNN_API lsnn_status lsnn_image_new(lsnn_ctx *cx, lsnn_image *im, int w, int h, 
 LSNN_API void lsnn_image_free(lsnn_ctx *cx, lsnn_image *im)
 {
     lsnni_free(cx, im->rgb);
-    im->w = im->h = 0;
-    im->rgb = NULL;
+    memset(im, 0, sizeof *im);
 }
 
 /* v rounded down, but at least lo and at most hi; NaN gives lo.               */
@@ -8077,19 +8108,11 @@ static int lsnni_clamp(double v, int lo, int hi)
     return v < hi ? (int)floor(v) : hi;
 }
 
-static lsnni_canvas lsnni_canvas_at(lsnn_image *im, double x, double y, double w, double h)
+static lsnni_canvas lsnni_canvas_of(lsnn_image *im, double x, double y, double w, double h)
 {
-    lsnni_canvas cv;
-    cv.im = im;
-    cv.left = lsnni_clamp(x, 0, im->w);
-    cv.top = lsnni_clamp(y, 0, im->h);
-    cv.right = lsnni_clamp(x + w, 0, im->w);
-    cv.bottom = lsnni_clamp(y + h, 0, im->h);
+    lsnni_canvas cv = { im, lsnni_clamp(x, 0, im->w), lsnni_clamp(y, 0, im->h),
+                        lsnni_clamp(x + w, 0, im->w), lsnni_clamp(y + h, 0, im->h) };
     return cv;
-}
-static lsnni_canvas lsnni_canvas_all(lsnn_image *im)
-{
-    return lsnni_canvas_at(im, 0, 0, im->w, im->h);
 }
 
 /* pixel = pixel (1 - opacity) + rgb opacity; (x, y) lies on the canvas.       */
@@ -8113,26 +8136,23 @@ static void lsnni_fill(const lsnni_canvas *cv, double x, double y, double w, dou
 
 LSNN_API void lsnn_image_rect(lsnn_image *im, int x, int y, int w, int h, uint32_t rgb)
 {
-    lsnni_canvas cv = lsnni_canvas_all(im);
+    lsnni_canvas cv = lsnni_canvas_of(im, 0, 0, im->w, im->h);
     lsnni_fill(&cv, x, y, w, h, rgb, 1);
 }
 
-/* ---- >>line: coverage is the distance to the segment, cut off softly ---------*/
-static double lsnni_distance(double x, double y, const double a[2], const double b[2])
+/* ---- >>line ------------------------------------------------------------------*/
+/* The part of pixel (x, y) under the line from a to b: full up to half the
+   thickness away, then soft over one pixel. An end that is NaN: nothing.      */
+static double lsnni_coverage(double x, double y, const double a[2], const double b[2],
+                             double thickness)
 {
     double dx = b[0] - a[0], dy = b[1] - a[1], square = dx * dx + dy * dy, t = 0;
     if (square > 0) t = ((x - a[0]) * dx + (y - a[1]) * dy) / square;
     t = t < 0 ? 0 : t > 1 ? 1 : t;
     dx = a[0] + t * dx - x;
     dy = a[1] + t * dy - y;
-    return sqrt(dx * dx + dy * dy);
-}
-
-/* The part of a pixel under a line whose middle is `distance` away; NaN: none. */
-static double lsnni_coverage(double distance, double thickness)
-{
-    double c = LSNNI_MIN(LSNNI_MIN(thickness, 1), 0.5 * thickness + 0.5 - distance);
-    return c > 0 ? c : 0;
+    t = LSNNI_MIN(LSNNI_MIN(thickness, 1), 0.5 * thickness + 0.5 - sqrt(dx * dx + dy * dy));
+    return t > 0 ? t : 0;
 }
 
 /* The segment from b to c of a line through a, b, c (whole numbers are centres
@@ -8141,216 +8161,177 @@ static double lsnni_coverage(double distance, double thickness)
 static void lsnni_stroke(const lsnni_canvas *cv, const double a[2], const double b[2],
                          const double c[2], double thickness, uint32_t rgb)
 {
-    double dx = c[0] - b[0], dy = c[1] - b[1], r = 0.5 * thickness + 1;
-    double lo = LSNNI_MIN(b[0], c[0]) - r, hi = LSNNI_MAX(b[0], c[0]) + r;
+    double r = 0.5 * thickness + 1;
+    int x0 = lsnni_clamp(LSNNI_MIN(b[0], c[0]) - r, cv->left, cv->right);
+    int x1 = lsnni_clamp(LSNNI_MAX(b[0], c[0]) + r + 1, cv->left, cv->right);
     int y0 = lsnni_clamp(LSNNI_MIN(b[1], c[1]) - r, cv->top, cv->bottom);
     int y1 = lsnni_clamp(LSNNI_MAX(b[1], c[1]) + r + 1, cv->top, cv->bottom);
-    for (int y = y0; y < y1; y++) {
-        double middle = b[0], reach = hi - lo;       /* of the line in this row */
-        if (fabs(dy) > 1e-3) {
-            middle += (y - b[1]) * dx / dy;
-            reach = r * sqrt(dx * dx + dy * dy) / fabs(dy);
-        }
-        int x0 = lsnni_clamp(LSNNI_MAX(lo, middle - reach), cv->left, cv->right);
-        int x1 = lsnni_clamp(LSNNI_MIN(hi, middle + reach) + 1, cv->left, cv->right);
+    for (int y = y0; y < y1; y++)
         for (int x = x0; x < x1; x++) {
-            double now = lsnni_coverage(lsnni_distance(x, y, b, c), thickness);
-            double old = now > 0 ? lsnni_coverage(lsnni_distance(x, y, a, b), thickness) : 0;
+            double now = lsnni_coverage(x, y, b, c, thickness);
+            double old = now > 0 ? lsnni_coverage(x, y, a, b, thickness) : 0;
             if (now > old) lsnni_mix(cv, x, y, rgb, (now - old) / (1 - old));
         }
-    }
 }
 
 LSNN_API void lsnn_image_line(lsnn_image *im, double x0, double y0, double x1, double y1,
                               double thickness, uint32_t rgb)
 {
-    lsnni_canvas cv = lsnni_canvas_all(im);
-    double none[2] = { NAN, NAN }, from[2], to[2];
-    from[0] = x0; from[1] = y0;
-    to[0] = x1; to[1] = y1;
+    lsnni_canvas cv = lsnni_canvas_of(im, 0, 0, im->w, im->h);
+    double none[2] = { NAN, NAN }, from[2] = { x0, y0 }, to[2] = { x1, y1 };
     lsnni_stroke(&cv, none, from, to, thickness, rgb);
 }
 
-/* ---- >>text: letters of 5 x 7 pixels, 14 in a row, from the blank on ---------*/
-static const char *const lsnni_letters[7][7] = {
-    { "        #    # #   # #    #   ##     ##     #      #   #                           ",
-      "        #    # #   # #   #### ##  # #  #    #     #     #   # # #   #              ",
-      "        #    # #  ##### # #      #  # #     #    #       #   ###    #              ",
-      "        #          # #   ###    #    #           #       #  ##### #####       #####",
-      "        #         #####   # #  #    # # #        #       #   ###    #    ##        ",
-      "                   # #  ####  #  ## #  #          #     #   # # #   #    ##        ",
-      "        #          # #    #      ##  ## #          #   #                  #        " },
-    { "             ###    #    ###   ###     #  #####   ##  #####  ###   ###             ",
-      "          # #   #  ##   #   # #   #   ##  #      #        # #   # #   #        ##  ",
-      "         #  #  ##   #       #     #  # #  ####  #        #  #   # #   #  ##    ##  ",
-      "        #   # # #   #      #    ##  #  #      # ####    #    ###   ####  ##        ",
-      "       #    ##  #   #     #       # #####     # #   #  #    #   #     #        ##  ",
-      "  ##  #     #   #   #    #    #   #    #  #   # #   #  #    #   #    #   ##    ##  ",
-      "  ##         ###   ###  #####  ###     #   ###   ###   #     ###   ##    ##     #  " },
-    { "   #        #      ###   ###   ###  ####   ###  ###   ##### #####  ###  #   #  ### ",
-      "  #          #    #   # #   # #   # #   # #   # #  #  #     #     #   # #   #   #  ",
-      " #    #####   #       # # ### #   # #   # #     #   # #     #     #     #   #   #  ",
-      "#              #     #  # # # ##### ####  #     #   # ####  ####  # ### #####   #  ",
-      " #    #####   #     #   # ### #   # #   # #     #   # #     #     #   # #   #   #  ",
-      "  #          #          #     #   # #   # #   # #  #  #     #     #   # #   #   #  ",
-      "   #        #       #    #### #   # ####   ###  ###   ##### #      #### #   #  ### " },
-    { "  ### #   # #     #   # #   #  ###  ####   ###  ####   #### ##### #   # #   # #   #",
-      "   #  #  #  #     ## ## ##  # #   # #   # #   # #   # #       #   #   # #   # #   #",
-      "   #  # #   #     # # # # # # #   # #   # #   # #   # #       #   #   # #   # #   #",
-      "   #  ##    #     # # # #  ## #   # ####  #   # ####   ###    #   #   # #   # # # #",
-      "   #  # #   #     #   # #   # #   # #     # # # # #       #   #   #   # #   # # # #",
-      "#  #  #  #  #     #   # #   # #   # #     #  #  #  #      #   #   #   #  # #  ## ##",
-      " ##   #   # ##### #   # #   #  ###  #      ## # #   # ####    #    ###    #   #   #" },
-    { "#   # #   # #####  ###         ###    #          #          #               #      ",
-      "#   # #   #     #  #    #        #   # #          #         #               #      ",
-      " # #   # #     #   #     #       #  #   #          #   ###  ####   ####  ####  ### ",
-      "  #     #     #    #      #      #                        # #   # #     #   # #   #",
-      " # #    #    #     #       #     #                     #### #   # #     #   # #####",
-      "#   #   #   #      #        #    #                    #   # #   # #     #   # #    ",
-      "#   #   #   #####  ###         ###        #####        #### ####   ####  ####  ### " },
-    { "  ##        #       #      #  #      ##                                            ",
-      " #     #### #                 #       #                     ####   ####            ",
-      "####  #   # ####   ##     ##  #  #    #   ## #  ####   ###  #   # #   # # ##   ####",
-      " #    #   # #   #   #      #  # #     #   # # # #   # #   # #   # #   # ##    #    ",
-      " #     #### #   #   #      #  ##      #   # # # #   # #   # ####   #### #      ### ",
-      " #        # #   #   #   #  #  # #     #   # # # #   # #   # #         # #         #",
-      " #     ###  #   #  ###   ##   #  #   ###  # # # #   #  ###  #         # #     #### " },
-    { " #                                           ##   #    ##         #####            ",
-      " #                            #   #         #     #     #         #   #            ",
-      "####  #   # #   # #   # #   # #   # #####   #     #     #    #    #   #            ",
-      " #    #   # #   # # # #  # #  #   #    #   #      #      #  # # # #   #            ",
-      " #    #   # #   # # # #   #    ####   #     #     #     #      #  #   #            ",
-      " #    #  ##  # #  # # #  # #      #  #      #     #     #         #   #            ",
-      "  ##   ## #   #    # #  #   #  ###  #####    ##   #    ##         #####            " }
+/* ---- >>text ------------------------------------------------------------------*/
+/* Letters of 5 x 8 pixels from the blank on, the last one a box for any other
+   code: bit 8 c + r is the pixel in column c, row r.                          */
+static const uint64_t lsnni_letters[96] = {
+    0x0000000000, 0x00005F0000, 0x0007000700, 0x147F147F14, 0x122A7F2A24, 0x6264081323,
+    0x5022554936, 0x0000070000, 0x0041221C00, 0x001C224100, 0x2A1C3E1C2A, 0x08083E0808,
+    0x0000E06000, 0x0808080808, 0x0060600000, 0x0204081020, 0x3E4549513E, 0x00407F4200,
+    0x4649516142, 0x3649494122, 0x107F121418, 0x3945454527, 0x3049494A3C, 0x0305097101,
+    0x3649494936, 0x1E29494906, 0x00006C6C00, 0x0000EC6C00, 0x0041221408, 0x1414141414,
+    0x0008142241, 0x0609510102, 0x5E555D413E, 0x7E0909097E, 0x364949497F, 0x224141413E,
+    0x1C2241417F, 0x414949497F, 0x010909097F, 0x7A4949413E, 0x7F0808087F, 0x00417F4100,
+    0x013F414020, 0x412214087F, 0x404040407F, 0x7F020C027F, 0x7F0804027F, 0x3E4141413E,
+    0x060909097F, 0x5E2151413E, 0x462919097F, 0x3149494946, 0x01017F0101, 0x3F4040403F,
+    0x1F2040201F, 0x7F2018207F, 0x6314081463, 0x0304780403, 0x4345495161, 0x0041417F00,
+    0x2010080402, 0x007F414100, 0x0402010204, 0x4040404040, 0x0004020100, 0x7854545420,
+    0x384444447F, 0x4444444438, 0x7F44444438, 0x1854545438, 0x0005057E04, 0x7CA4A4A418,
+    0x780404047F, 0x00407D4400, 0x003D444020, 0x004428107F, 0x00407F4100, 0x780478047C,
+    0x780404047C, 0x3844444438, 0x18242424FC, 0xFC24242418, 0x000404087C, 0x2454545448,
+    0x0044443F04, 0x7C2040403C, 0x1C2040201C, 0x3C4038403C, 0x4428102844, 0x7CA0A0A01C,
+    0x444C546444, 0x4141360800, 0x00007F0000, 0x0008774100, 0x0810080408, 0x7F4141417F
 };
-
-static void lsnni_letter(const lsnni_canvas *cv, double x, double y, int scale, uint32_t rgb,
-                         unsigned char letter)
-{
-    int i = letter >= 32 && letter <= 126 ? letter - 32 : 95;        /* else a box */
-    if (strchr("gpqy,;", letter)) y += scale;       /* these reach below the line */
-    for (int row = 0; row < 7; row++)
-        for (int column = 0; column < 5; column++)
-            if (lsnni_letters[i / 14][row][i % 14 * 6 + column] == '#')
-                lsnni_fill(cv, x + (double)column * scale, y + (double)row * scale, scale,
-                           scale, rgb, 1);
-}
 
 static double lsnni_text_width(const char *text, int scale)
 {
     return text && scale > 0 ? 6.0 * scale * (double)strlen(text) : 0;
 }
 
-static void lsnni_text(const lsnni_canvas *cv, double x, double y, int scale, uint32_t rgb,
-                       const char *text)
+/* align: x is where the text begins (0), its middle (0.5) or its end (1); text
+   that is too long for that begins at the left border.                        */
+static void lsnni_text(const lsnni_canvas *cv, double x, double y, double align, int scale,
+                       uint32_t rgb, const char *text)
 {
     if (!text || scale < 1) return;
-    for (; *text && x < cv->right; text++, x += 6.0 * scale)
-        lsnni_letter(cv, x, y, scale, rgb, (unsigned char)*text);
+    if (align > 0) x = LSNNI_MAX(cv->left, floor(x - align * lsnni_text_width(text, scale)));
+    for (; *text && x < cv->right; text++, x += 6.0 * scale) {
+        int code = (unsigned char)*text;
+        uint64_t letter = lsnni_letters[code >= 32 && code < 127 ? code - 32 : 95];
+        for (int bit = 0; bit < 40; bit++)
+            if (letter >> bit & 1)
+                lsnni_fill(cv, x + bit / 8 * (double)scale, y + bit % 8 * (double)scale, scale,
+                           scale, rgb, 1);
+    }
 }
 
 LSNN_API int lsnn_image_text(lsnn_image *im, int x, int y, int scale, uint32_t rgb,
                              const char *text)
 {
-    lsnni_canvas cv = lsnni_canvas_all(im);
-    lsnni_text(&cv, x, y, scale, rgb, text);
+    lsnni_canvas cv = lsnni_canvas_of(im, 0, 0, im->w, im->h);
+    lsnni_text(&cv, x, y, 0, scale, rgb, text);
     return lsnni_clamp(lsnni_text_width(text, scale), 0, INT_MAX);
 }
 
 /* ---- >>maps ------------------------------------------------------------------*/
-/* Where v lies between lo (0) and hi (1); NaN stays NaN. Halves: hi - lo may
-   overflow. An empty range is a step at lo.                                   */
-static double lsnni_level(double v, double lo, double hi)
+/* One map: grey levels, or (rgb given) that colour with the level as opacity;
+   NaN is magenta. An empty range is a step at lo. Halves: hi - lo may overflow. */
+static void lsnni_map(lsnn_image *im, double x, double y, int scale, const lsnn_real *map,
+                      int h, int w, double lo, double hi, const uint32_t *rgb)
 {
-    double t;
-    if (v != v) return v;
-    if (!(v > lo)) return 0;
-    if (!(v < hi)) return 1;
-    t = (0.5 * v - 0.5 * lo) / (0.5 * hi - 0.5 * lo);
-    return t >= 0 && t <= 1 ? t : 0.5;               /* infinite / infinite   */
-}
-
-/* One map: grey levels, or (rgb given) that colour with the level as opacity. */
-static void lsnni_map(const lsnni_canvas *cv, double x, double y, int scale,
-                      const lsnn_real *map, int h, int w, double lo, double hi,
-                      const uint32_t *rgb)
-{
+    lsnni_canvas cv = lsnni_canvas_of(im, 0, 0, im->w, im->h);
     for (int i = 0; i < h && scale > 0; i++)
         for (int j = 0; j < w; j++) {
-            double t = lsnni_level((double)map[(size_t)i * (size_t)w + (size_t)j], lo, hi);
-            double left = x + (double)j * scale, top = y + (double)i * scale;
-            uint32_t colour = LSNNI_MAGENTA;
+            double v = (double)map[(size_t)i * (size_t)w + (size_t)j];
+            double t = (0.5 * v - 0.5 * lo) / (0.5 * hi - 0.5 * lo);
+            uint32_t colour = 0xFF00FF;
+            t = v <= lo ? 0 : v >= hi ? 1 : t;
             if (t == t) colour = rgb ? *rgb : (uint32_t)(255 * t + 0.5) * 0x010101u;
-            lsnni_fill(cv, left, top, scale, scale, colour, rgb && t == t ? t : 1);
+            lsnni_fill(&cv, x + (double)j * scale, y + (double)i * scale, scale, scale, colour,
+                       rgb && t == t ? t : 1);
         }
 }
 
 LSNN_API void lsnn_image_map(lsnn_image *im, int x, int y, int scale, const lsnn_real *map,
                              int h, int w, double lo, double hi)
 {
-    lsnni_canvas cv = lsnni_canvas_all(im);
-    lsnni_map(&cv, x, y, scale, map, h, w, lo, hi, NULL);
+    lsnni_map(im, x, y, scale, map, h, w, lo, hi, NULL);
 }
 
 LSNN_API void lsnn_image_overlay(lsnn_image *im, int x, int y, int scale, const lsnn_real *map,
                                  int h, int w, double hi, uint32_t rgb)
 {
-    lsnni_canvas cv = lsnni_canvas_all(im);
-    lsnni_map(&cv, x, y, scale, map, h, w, 0, hi, &rgb);
+    lsnni_map(im, x, y, scale, map, h, w, 0, hi, &rgb);
 }
 
 LSNN_API void lsnn_image_grid(lsnn_image *im, int x, int y, int scale, const lsnn_real *maps,
                               int count, int h, int w, int columns, int gap)
 {
-    lsnni_canvas cv = lsnni_canvas_all(im);
     size_t area = (size_t)LSNNI_MAX(h, 0) * (size_t)LSNNI_MAX(w, 0);
     for (int m = 0; m < count && columns > 0; m++) {
         const lsnn_real *map = maps + (size_t)m * area;
         double lo = 0, hi = -DBL_MAX;                /* of the finite values  */
         for (size_t i = 0; i < area; i++) {
             double v = (double)map[i];
-            if (!(fabs(v) <= DBL_MAX)) continue;
-            lo = LSNNI_MIN(lo, v);
-            hi = LSNNI_MAX(hi, v);
+            if (v >= -DBL_MAX && v < lo) lo = v;
+            if (v <= DBL_MAX && v > hi) hi = v;
         }
-        lsnni_map(&cv, x + (m % columns) * ((double)w * scale + gap),
+        lsnni_map(im, x + (m % columns) * ((double)w * scale + gap),
                   y + (double)(m / columns) * ((double)h * scale + gap), scale, map, h, w, lo,
                   hi, NULL);
     }
 }
 
-/* ---- >>plot: axes ------------------------------------------------------------*/
+/* ---- >>plot ------------------------------------------------------------------*/
+enum { LSNNI_INK = 0x262626, LSNNI_PALE = 0xE6E6E6 };
+
 typedef struct lsnni_axis {
-    double lo, hi;                   /* the values at its two ends            */
-    double at, length;               /* pixel of lo, pixels from there to hi  */
-    double step, least;              /* between ticks; the smallest step      */
+    double lo, hi;                   /* the values at its two ends ...        */
+    double from, to;                 /* ... and their pixels                  */
+    double step;                     /* tick k is the value k * step          */
 } lsnni_axis;
 
-/* NaN and infinity are gaps in a curve, and so is what might overflow.        */
-static int lsnni_drawable(double v) { return v > -1e300 && v < 1e300; }
+typedef struct lsnni_plot {
+    const lsnn_curve *curves;
+    int count;
+    lsnni_canvas box;                /* all of it                             */
+    lsnni_axis x, y;                 /* they span the frame                   */
+    int scale;                       /* of text and lines; 0: no room for text */
+    double legend;                   /* where its rows end, at the left       */
+} lsnni_plot;
 
-static double lsnni_curve_x(const lsnn_curve *c, int i) { return c->x ? c->x[i] : i; }
-static int lsnni_curve_has(const lsnn_curve *c, int i)
+/* v = x, y of point i. NaN and infinity are gaps in a curve, as is what might
+   overflow or lies past its end: both are NaN then, and 0 is returned.        */
+static int lsnni_curve_point(const lsnn_curve *c, int i, double v[2])
 {
-    return c->y && i >= 0 && i < c->count && lsnni_drawable(c->y[i]) &&
-           lsnni_drawable(lsnni_curve_x(c, i));
+    int inside = c->y && i < c->count;
+    v[0] = inside && c->x ? c->x[i] : i;
+    v[1] = inside ? c->y[i] : NAN;
+    if (!(fabs(v[0]) < 1e300 && fabs(v[1]) < 1e300)) v[0] = v[1] = NAN;
+    return v[0] == v[0];
 }
 
+/* Okabe and Ito's colours, which colour-blind readers tell apart.             */
+static uint32_t lsnni_curve_rgb(const lsnn_curve *curves, int curve)
+{
+    uint32_t palette[6] = { 0x0072B2, 0xD55E00, 0x009E73, 0xCC79A7, 0xE69F00, 0x56B4E9 };
+    int n = 0;
+    for (int c = 0; c < curve; c++) n += curves[c].rgb == 0;
+    return curves[curve].rgb ? curves[curve].rgb : palette[n % 6];
+}
+
+/* Opens an axis for the values of all points: v[0] of them, or v[1].          */
 static lsnni_axis lsnni_axis_of(const lsnn_curve *curves, int count, int of_y)
 {
-    lsnni_axis a;
-    double big, margin;
-    int whole = !of_y;               /* epochs get no ticks between           */
-    a.lo = 1e300;
-    a.hi = -1e300;
+    lsnni_axis a = { 1e300, -1e300, 0, 0, of_y ? 0.0 : 1.0 };
+    double big, margin, v[2];
     for (int c = 0; c < count; c++)
         for (int i = 0; i < curves[c].count; i++) {
-            double v;
-            if (!lsnni_curve_has(&curves[c], i)) continue;
-            v = of_y ? curves[c].y[i] : lsnni_curve_x(&curves[c], i);
-            if (floor(v) < v) whole = 0;
-            a.lo = LSNNI_MIN(a.lo, v);
-            a.hi = LSNNI_MAX(a.hi, v);
+            if (!lsnni_curve_point(&curves[c], i, v)) continue;
+            a.lo = LSNNI_MIN(a.lo, v[of_y]);
+            a.hi = LSNNI_MAX(a.hi, v[of_y]);
+            if (floor(v[of_y]) < v[of_y]) a.step = 0;    /* else no half epochs    */
         }
     if (a.lo > a.hi) { a.lo = 0; a.hi = 1; }         /* nothing to draw        */
     big = LSNNI_MAX(fabs(a.lo), fabs(a.hi));
@@ -8360,226 +8341,147 @@ static lsnni_axis lsnni_axis_of(const lsnn_curve *curves, int count, int of_y)
     if (of_y && a.lo >= 0 && a.lo < 0.5 * a.hi) a.lo = margin;      /* start at 0 */
     a.lo -= margin;
     a.hi += margin;
-    a.at = a.length = 0;
-    a.least = whole ? 1 : 0;
-    a.step = a.hi - a.lo;
     return a;
 }
 
 static double lsnni_axis_pixel(const lsnni_axis *a, double v)
 {
-    return a->at + (v - a->lo) / (a->hi - a->lo) * a->length;
+    return a->from + (v - a->lo) / (a->hi - a->lo) * (a->to - a->from);
 }
 
-/* The numbers of the first and last tick: tick k stands at k * step.          */
-static double lsnni_first_tick(const lsnni_axis *a) { return ceil(a->lo / a->step - 1e-9); }
-static double lsnni_last_tick(const lsnni_axis *a) { return floor(a->hi / a->step + 1e-9); }
-
-/* As many digits as tell the ticks apart; 1e+06 is written 1e6.               */
-static void lsnni_tick_text(char *text, size_t bytes, const lsnni_axis *a, double v)
+/* The i-th tick: its pixel, and its value in as many digits as tell the ticks
+   apart; 0 if the axis ends before it.                                        */
+static int lsnni_axis_tick(const lsnni_axis *a, int i, double *pixel, char text[64])
 {
-    double big = LSNNI_MAX(fabs(a->lo), fabs(a->hi));
+    double v = (ceil(a->lo / a->step - 1e-9) + i) * a->step;
     int last = (int)floor(log10(a->step) + 1e-9);    /* decimal place of step */
-    char *to, *from;
-    if (fabs(v) < 0.5 * a->step) v = 0;
-    if (big < 1e6 && last >= -4) snprintf(text, bytes, "%.*f", LSNNI_MAX(0, -last), v);
-    else snprintf(text, bytes, "%.*g", (int)floor(log10(big)) - last + 1, v);
-    to = strchr(text, 'e');
-    if (!to) return;
-    from = to + 2;                                   /* past e and its sign    */
-    to += to[1] == '-' ? 2 : 1;
-    while (*from == '0') from++;
-    memmove(to, from, strlen(from) + 1);
-}
-
-/* Makes the step 1, 2 or 5 times a power of ten, for at most `ticks` steps;
-   returns the width of the widest label.                                      */
-static double lsnni_axis_ticks(lsnni_axis *a, int ticks, int scale)
-{
-    double rough = (a->hi - a->lo) / ticks, ten = pow(10, floor(log10(rough))), widest = 0;
-    double times = rough <= ten ? 1 : rough <= 2 * ten ? 2 : rough <= 5 * ten ? 5 : 10;
-    char text[64];
-    a->step = LSNNI_MAX(times * ten, a->least);
-    for (double k = lsnni_first_tick(a); k <= lsnni_last_tick(a); k++) {
-        lsnni_tick_text(text, sizeof text, a, k * a->step);
-        widest = LSNNI_MAX(widest, lsnni_text_width(text, scale));
+    if (v > a->hi + 1e-9 * a->step) return 0;
+    *pixel = floor(lsnni_axis_pixel(a, v) + 0.5);
+    if (LSNNI_MAX(fabs(a->lo), fabs(a->hi)) < 1e6 && last >= -4)
+        snprintf(text, 64, "%.*f", LSNNI_MAX(0, -last), v);
+    else if (v == 0) snprintf(text, 64, "0");
+    else {
+        int ten = (int)floor(log10(fabs(v)) + 1e-9);
+        snprintf(text, 64, "%.*ge%d", ten - last + 1, v / pow(10, ten), ten);
     }
-    return widest;
+    return 1;
 }
 
-/* ---- >>plot: the figure, from the outside to the inside -----------------------*/
-typedef struct lsnni_plot {
-    lsnni_canvas box;                /* all of it                             */
-    const lsnn_curve *curves;
-    int count;
-    int scale;                       /* of text and lines; 0: too small for text */
-    double left, top, right, bottom; /* the frame                             */
-    lsnni_axis x, y;
-    double legend, row_width;        /* top of the legend, width of a row     */
-} lsnni_plot;
-
-enum { LSNNI_INK = 0x262626, LSNNI_PALE = 0xE6E6E6 };
-
-/* Okabe and Ito's colours, which colour-blind readers tell apart.             */
-static uint32_t lsnni_curve_rgb(const lsnni_plot *p, int curve)
+/* Raises the step to 1, 2 or 5 times a power of ten, the smallest with room for
+   the labels; returns the width of the widest.                                */
+static double lsnni_axis_steps(lsnni_axis *a, int scale, int of_y)
 {
-    static const uint32_t palette[6] = { 0x0072B2, 0xD55E00, 0x009E73, 0xCC79A7, 0xE69F00,
-                                         0x56B4E9 };
-    int n = 0;
-    if (p->curves[curve].rgb) return p->curves[curve].rgb;
-    for (int c = 0; c < curve; c++) n += p->curves[c].rgb == 0;
-    return palette[n % 6];
+    for (int ticks = 10;; ticks--) {
+        double rough = (a->hi - a->lo) / ticks, ten = pow(10, floor(log10(rough)));
+        double times = rough <= ten ? 1 : rough <= 2 * ten ? 2 : rough <= 5 * ten ? 5 : 10;
+        double pixel, room, widest = 0;
+        char text[64];
+        a->step = LSNNI_MAX(times * ten, a->step);
+        for (int i = 0; lsnni_axis_tick(a, i, &pixel, text); i++)
+            widest = LSNNI_MAX(widest, lsnni_text_width(text, scale));
+        room = of_y ? 24 * LSNNI_MAX(scale, 1) : widest + 12 * scale;
+        if (ticks == 1 || fabs(a->to - a->from) * a->step >= room * (a->hi - a->lo))
+            return widest;
+    }
 }
 
-/* A legend's entry: a dash of three letters' width, the label, a gap of two.   */
-static double lsnni_entry_width(const lsnni_plot *p, int curve)
-{
-    const char *label = p->curves[curve].label;
-    return label ? lsnni_text_width(label, p->scale) + 36 * p->scale : 0;
-}
-
-/* Draws the legend in rows that end at the frame's right side; returns their
-   number. It stands above the frame, where it hides no curve.                  */
+/* Draws the legend, or (draw = 0) only counts its rows, at least 1. It stands
+   above the frame, where it hides no curve, and is laid from its last entry, at
+   the right of the lowest row, to its first.                                  */
 static int lsnni_plot_legend(const lsnni_plot *p, int draw)
 {
-    int rows = 0, u = p->scale;
-    for (int first = 0, end; first < p->count; first = end) {
-        double width = lsnni_entry_width(p, first), x, y = p->legend + 12.0 * u * rows;
-        for (end = first + 1; end < p->count; end++) {
-            double more = lsnni_entry_width(p, end);
-            if (width + more - 12 * u > p->row_width) break;
-            width += more;
-        }
-        if (width > 0) rows++;
-        x = LSNNI_MAX(p->right - width + 12 * u, p->box.left);
-        for (int c = first; c < end && draw; c++) {
-            if (!p->curves[c].label) continue;
-            lsnni_fill(&p->box, x, y + 2 * u, 18 * u, 2 * u, lsnni_curve_rgb(p, c), 1);
-            lsnni_text(&p->box, x + 24 * u, y, u, LSNNI_INK, p->curves[c].label);
-            x += lsnni_entry_width(p, c);
-        }
+    int rows = 1, u = p->scale;
+    double end = p->x.to + 12 * u, x = end, y = p->y.to - 12 * u;
+    for (int c = p->count - 1; c >= 0; c--) {
+        const char *label = p->curves[c].label;
+        double width = lsnni_text_width(label, u) + 36 * u;      /* dash, label, gap */
+        if (!label) continue;
+        if (x < end && x - width < p->legend) { rows++; y -= 12 * u; x = end; }
+        x = LSNNI_MAX(x - width, p->box.left);
+        if (!draw) continue;
+        lsnni_fill(&p->box, x, y, 18 * u, 2 * u, lsnni_curve_rgb(p->curves, c), 1);
+        lsnni_text(&p->box, x + 24 * u, y - 2 * u, 0, u, LSNNI_INK, label);
     }
     return rows;
-}
-
-/* Places the frame: outside it, from the top, stand the title, the legend with
-   the y axis's label in its last row, the tick labels and the x axis's label.  */
-static void lsnni_plot_layout(lsnni_plot *p, double x, double y, double w, double h,
-                              const char *title, const char *x_label, const char *y_label)
-{
-    int u = p->scale, rows, ticks;
-    double label = lsnni_text_width(y_label, u), widest;
-    p->right = x + w - 20 * u;
-    p->legend = y + 8 * u + (title ? 8 * (u + 1) + 8 * u : 0);
-    p->row_width = p->right - (x + 8 * u) - (label > 0 ? label + 18 * u : 0);
-    rows = lsnni_plot_legend(p, 0);
-    if (rows == 0 && label > 0) rows = 1;
-    p->top = p->legend + 12 * u * rows + 2 * u;
-    p->bottom = y + h - 20 * u - (x_label ? 14 * u : 0);
-    p->y.at = p->bottom - 1;
-    p->y.length = p->top - p->y.at;
-    ticks = lsnni_clamp(-p->y.length / (LSNNI_MAX(u, 1) * 24), 1, 8);
-    widest = lsnni_axis_ticks(&p->y, ticks, u);
-    p->left = floor(x + 16 * u + widest);
-    p->x.at = p->left;
-    p->x.length = p->right - 1 - p->left;
-    for (ticks = 10; ticks > 0; ticks--) {           /* the most that have room */
-        widest = lsnni_axis_ticks(&p->x, ticks, u);
-        if (widest + 12 * u <= p->x.step / (p->x.hi - p->x.lo) * p->x.length) break;
-    }
 }
 
 static void lsnni_plot_axes(const lsnni_plot *p)
 {
     int u = p->scale, line = LSNNI_MAX(u, 1);
-    double width = p->right - p->left, height = p->bottom - p->top, last = p->box.left;
+    double left = p->x.from, top = p->y.to, bottom = p->y.from, at;
+    double width = p->x.to - left + 1, height = bottom - top + 1;
     char text[64];
-    for (double k = lsnni_first_tick(&p->y); k <= lsnni_last_tick(&p->y); k++) {
-        double y = floor(lsnni_axis_pixel(&p->y, k * p->y.step) + 0.5);
-        lsnni_tick_text(text, sizeof text, &p->y, k * p->y.step);
-        lsnni_fill(&p->box, p->left, y, width, line, LSNNI_PALE, 1);
-        lsnni_fill(&p->box, p->left - 4 * u, y, 4 * u, line, LSNNI_INK, 1);
-        lsnni_text(&p->box, p->left - 6 * u - lsnni_text_width(text, u), y - 3 * u, u,
-                   LSNNI_INK, text);
+    for (int i = 0; lsnni_axis_tick(&p->y, i, &at, text); i++) {
+        lsnni_fill(&p->box, left, at, width, line, LSNNI_PALE, 1);
+        lsnni_fill(&p->box, left - 4 * u, at, 4 * u, line, LSNNI_INK, 1);
+        lsnni_text(&p->box, left - 6 * u, at - 3 * u, 1, u, LSNNI_INK, text);
     }
-    for (double k = lsnni_first_tick(&p->x); k <= lsnni_last_tick(&p->x); k++) {
-        double x = floor(lsnni_axis_pixel(&p->x, k * p->x.step) + 0.5), half;
-        lsnni_tick_text(text, sizeof text, &p->x, k * p->x.step);
-        half = floor(0.5 * (lsnni_text_width(text, u) - u));
-        lsnni_fill(&p->box, x, p->top, line, height, LSNNI_PALE, 1);
-        lsnni_fill(&p->box, x, p->bottom, line, 4 * u, LSNNI_INK, 1);
-        if (x - half < last || x + half > p->box.right) continue;       /* no room */
-        lsnni_text(&p->box, x - half, p->bottom + 7 * u, u, LSNNI_INK, text);
-        last = x + half + 6 * u;
+    for (int i = 0; lsnni_axis_tick(&p->x, i, &at, text); i++) {
+        lsnni_fill(&p->box, at, top, line, height, LSNNI_PALE, 1);
+        lsnni_fill(&p->box, at, bottom, line, 5 * u, LSNNI_INK, 1);
+        if (at + 0.5 * lsnni_text_width(text, u) <= p->box.right)
+            lsnni_text(&p->box, at + u, bottom + 8 * u, 0.5, u, LSNNI_INK, text);
     }
-    lsnni_fill(&p->box, p->left, p->top, line, height, LSNNI_INK, 1);
-    lsnni_fill(&p->box, p->left, p->bottom - 1, width, line, LSNNI_INK, 1);
+    lsnni_fill(&p->box, left, top, line, height, LSNNI_INK, 1);
+    lsnni_fill(&p->box, left, bottom, width, line, LSNNI_INK, 1);
 }
 
-static void lsnni_curve_point(const lsnni_plot *p, const lsnn_curve *c, int i, double at[2])
+static void lsnni_plot_curve(const lsnni_plot *p, const lsnn_curve *c, uint32_t rgb)
 {
-    at[0] = at[1] = NAN;
-    if (!lsnni_curve_has(c, i)) return;
-    at[0] = lsnni_axis_pixel(&p->x, lsnni_curve_x(c, i));
-    at[1] = lsnni_axis_pixel(&p->y, c->y[i]);
+    double thickness = 1.5 * p->scale + 0.5, at[3][2] = { { NAN, NAN }, { NAN, NAN } };
+    for (int i = 0; i <= c->count; i++) {            /* at: points i - 2, i - 1, i */
+        lsnni_curve_point(c, i, at[2]);
+        at[2][0] = lsnni_axis_pixel(&p->x, at[2][0]);
+        at[2][1] = lsnni_axis_pixel(&p->y, at[2][1]);
+        if (at[2][0] == at[2][0]) lsnni_stroke(&p->box, at[0], at[1], at[2], thickness, rgb);
+        else if (at[0][0] != at[0][0])               /* a point without neighbours */
+            lsnni_stroke(&p->box, at[0], at[1], at[1], 3 * thickness, rgb);
+        memmove(at, at + 1, 2 * sizeof at[0]);
+    }
 }
 
-static void lsnni_plot_curve(const lsnni_plot *p, int curve)
+/* Places the frame for text of scale u: above it stand the title and, in the
+   legend's last row, the y axis's label; left and below, labels of the ticks.  */
+static void lsnni_plot_layout(lsnni_plot *p, int u, double x, double y, double w, double h,
+                              const char *title, const char *x_label, const char *y_label)
 {
-    const lsnn_curve *c = &p->curves[curve];
-    double thickness = 1.5 * p->scale + 0.5, last[2], now[2], next[2];
-    uint32_t rgb = lsnni_curve_rgb(p, curve);
-    for (int i = 0; i < c->count; i++) {
-        if (!lsnni_curve_has(c, i)) continue;
-        lsnni_curve_point(p, c, i - 1, last);
-        lsnni_curve_point(p, c, i, now);
-        lsnni_curve_point(p, c, i + 1, next);
-        if (next[0] == next[0]) lsnni_stroke(&p->box, last, now, next, thickness, rgb);
-        else if (last[0] != last[0]) lsnni_stroke(&p->box, last, now, now, 3 * thickness, rgb);
-    }
+    p->scale = u;
+    p->legend = x + 8 * u + (y_label ? lsnni_text_width(y_label, u) + 18 * u : 0);
+    p->x.to = x + w - 20 * u - 1;
+    p->y.to = y + (title ? 34 : 10) * u + 12 * u * lsnni_plot_legend(p, 0);
+    p->y.from = y + h - (x_label ? 34 : 20) * u - 1;
+    p->x.from = floor(x + 16 * u + lsnni_axis_steps(&p->y, u, 1));
+    lsnni_axis_steps(&p->x, u, 0);
 }
 
 LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const char *title,
                               const char *x_label, const char *y_label,
                               const lsnn_curve *curves, int count)
 {
-    lsnni_plot p;
-    int title_scale;
-    memset(&p, 0, sizeof p);
-    p.box = lsnni_canvas_at(im, x, y, w, h);
-    p.curves = curves;
-    p.count = count;
-    p.scale = lsnni_clamp(LSNNI_MIN(w / 450.0, h / 300.0), 1, 1000);
-    p.x = lsnni_axis_of(curves, count, 0);
-    p.y = lsnni_axis_of(curves, count, 1);
+    int u = lsnni_clamp(LSNNI_MIN(w / 450.0, h / 300.0), 1, 1000), big;
+    double middle;
+    lsnni_plot p = { curves, count, lsnni_canvas_of(im, x, y, w, h),
+                     lsnni_axis_of(curves, count, 0), lsnni_axis_of(curves, count, 1), 0, 0 };
+    lsnni_plot_layout(&p, u, x, y, w, h, title, x_label, y_label);
+    if (p.x.to - p.x.from < 24 || p.y.from - p.y.to < 24)            /* curves only */
+        lsnni_plot_layout(&p, u = 0, x, y, w, h, title, x_label, y_label);
     lsnni_fill(&p.box, x, y, w, h, 0xFFFFFF, 1);
-    lsnni_plot_layout(&p, x, y, w, h, title, x_label, y_label);
-    if (p.right - p.left < 24 || p.bottom - p.top < 24) {            /* curves only */
-        p.scale = 0;
-        lsnni_plot_layout(&p, x, y, w, h, NULL, NULL, NULL);
-    }
-    title_scale = lsnni_text_width(title, p.scale + 1) < p.right - x ? p.scale + 1 : p.scale;
-    if (p.scale > 0) {
-        double middle = 0.5 * (p.left + p.right) - 0.5 * lsnni_text_width(title, title_scale);
-        lsnni_text(&p.box, floor(LSNNI_MAX(middle, x)), y + 8.0 * p.scale, title_scale,
-                   LSNNI_INK, title);
-        lsnni_text(&p.box, x + 8.0 * p.scale, p.top - 14 * p.scale, p.scale, LSNNI_INK,
-                   y_label);
-        middle = 0.5 * (p.left + p.right) - 0.5 * lsnni_text_width(x_label, p.scale);
-        lsnni_text(&p.box, floor(middle), p.bottom + 21 * p.scale, p.scale, LSNNI_INK, x_label);
-        lsnni_plot_legend(&p, 1);
-    }
     lsnni_plot_axes(&p);
-    for (int c = 0; c < count; c++) lsnni_plot_curve(&p, c);
+    lsnni_plot_legend(&p, 1);
+    middle = 0.5 * (p.x.from + p.x.to);
+    big = u > 0 && lsnni_text_width(title, u + 1) < p.x.to - x ? u + 1 : u;
+    lsnni_text(&p.box, middle, y + 8.0 * u, 0.5, big, LSNNI_INK, title);
+    lsnni_text(&p.box, middle, p.y.from + 22 * u, 0.5, u, LSNNI_INK, x_label);
+    lsnni_text(&p.box, x + 8.0 * u, p.y.to - 14 * u, 0, u, LSNNI_INK, y_label);
+    for (int c = 0; c < count; c++)
+        lsnni_plot_curve(&p, &curves[c], lsnni_curve_rgb(curves, c));
 }
 
 /* ---- >>png: stb_image_write, kept private to this file -------------------------
-   A file that includes stb_image_write.h itself does so before lsnn.h: that
-   copy is used then, with its own memory. stb takes memory without saying for
-   whom, and runs on when realloc is refused. In the private copy it comes from
-   the context that this thread saves with, a refusal jumps out of stb, and all
-   blocks are given back at the end.                                           */
-#if defined(INCLUDE_STB_IMAGE_WRITE_H)
+   A file that includes stb_image_write.h itself does so before lsnn.h: that copy
+   is used then. stb allocates by malloc itself, not from the context.         */
+#ifdef LSNN_NO_STB
+#elif defined(INCLUDE_STB_IMAGE_WRITE_H)
 #  define LSNNI_PNG
 #elif defined(LSNN_STB_IMAGE_WRITE)
 #  define LSNNI_PNG LSNN_STB_IMAGE_WRITE
@@ -8592,125 +8494,47 @@ LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const 
 #endif
 
 #ifdef LSNNI_PNG
-#include <setjmp.h>
-
-typedef struct lsnni_png {           /* one call of lsnn_image_save           */
-    lsnn_ctx *cx;
-    const lsnn_image *im;
-    FILE *f;
-    int broken;                      /* a write to f failed                   */
-    void *blocks;                    /* the last one; each begins with a link */
-    jmp_buf refused;
-} lsnni_png;
-
 #ifndef INCLUDE_STB_IMAGE_WRITE_H
-#if defined(__cplusplus) && __cplusplus >= 201103L
-#  define LSNNI_THREAD thread_local
-#elif defined(__GNUC__)
-#  define LSNNI_THREAD __thread
-#elif defined(_MSC_VER)
-#  define LSNNI_THREAD __declspec(thread)
-#else
-#  define LSNNI_THREAD               /* here, one thread at a time saves      */
+#ifndef STB_IMAGE_WRITE_IMPLEMENTATION
+#  define STB_IMAGE_WRITE_STATIC
+#  define STB_IMAGE_WRITE_IMPLEMENTATION
 #endif
-static LSNNI_THREAD lsnni_png *lsnni_png_now;
-
-static void *lsnni_png_alloc(size_t bytes)
-{
-    size_t link = 2 * sizeof(void *);                /* keeps the alignment    */
-    lsnni_png *p = lsnni_png_now;
-    char *block = (char *)lsnni_alloc(p->cx, bytes + link, 1);
-    if (!block) longjmp(p->refused, 1);
-    memcpy(block, &p->blocks, sizeof p->blocks);
-    p->blocks = block;
-    return block + link;
-}
-
-static void *lsnni_png_realloc(const void *old, size_t old_bytes, size_t bytes)
-{
-    void *block = lsnni_png_alloc(bytes);
-    if (old) memcpy(block, old, LSNNI_MIN(old_bytes, bytes));
-    return block;
-}
-
-#if defined(__clang__)
-#  pragma clang diagnostic push
-#  pragma clang diagnostic ignored "-Weverything"
-#elif defined(__GNUC__)
+#ifdef __GNUC__
 #  pragma GCC diagnostic push
-#  pragma GCC diagnostic ignored "-Wpedantic"
 #  pragma GCC diagnostic ignored "-Wconversion"
 #  pragma GCC diagnostic ignored "-Wsign-conversion"
-#  pragma GCC diagnostic ignored "-Wsign-compare"
-#  pragma GCC diagnostic ignored "-Wshadow"
-#  pragma GCC diagnostic ignored "-Wcast-qual"
 #  pragma GCC diagnostic ignored "-Wunused-function"
-#  pragma GCC diagnostic ignored "-Wunused-parameter"
 #  pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#  pragma GCC diagnostic ignored "-Wdeprecated-declarations"     /* sprintf on macOS */
 #endif
-#define STB_IMAGE_WRITE_STATIC
-#define STB_IMAGE_WRITE_IMPLEMENTATION
-#define STBIW_ASSERT(condition) ((void)0)
-#define STBIW_MALLOC(bytes) lsnni_png_alloc((size_t)(bytes))
-#define STBIW_REALLOC_SIZED(block, old, bytes) \
-    lsnni_png_realloc(block, (size_t)(old), (size_t)(bytes))
-#define STBIW_FREE(block) ((void)(block))
 #include LSNNI_PNG
-#undef STB_IMAGE_WRITE_IMPLEMENTATION
-#if defined(__clang__)
-#  pragma clang diagnostic pop
-#elif defined(__GNUC__)
+#ifdef __GNUC__
 #  pragma GCC diagnostic pop
 #endif
-#define LSNNI_PNG_PRIVATE
+#undef STB_IMAGE_WRITE_IMPLEMENTATION
 #endif
 
-static void lsnni_png_out(void *user, void *data, int bytes)
+static void lsnni_png_out(void *f, void *data, int bytes)
 {
-    lsnni_png *p = (lsnni_png *)user;
-    p->broken = fwrite(data, 1, (size_t)bytes, p->f) != (size_t)bytes;
-}
-
-/* Encodes into p->f; 0 if there was no memory. The one place stb jumps to.     */
-static int lsnni_png_encode(lsnni_png *p)
-{
-#ifdef LSNNI_PNG_PRIVATE
-    lsnni_png_now = p;
-    if (setjmp(p->refused)) return 0;
-#endif
-    return stbi_write_png_to_func(lsnni_png_out, p, p->im->w, p->im->h, 3, p->im->rgb, 0);
+    fwrite(data, 1, (size_t)bytes, (FILE *)f);       /* lsnni_file_replace asks ferror */
 }
 
 static lsnn_status lsnni_png_write(lsnn_ctx *cx, FILE *f, void *user)
 {
-    lsnni_png *p = (lsnni_png *)user;
-    int encoded;
-    p->f = f;
-    encoded = lsnni_png_encode(p);
-    while (p->blocks) {
-        void *block = p->blocks;
-        memcpy(&p->blocks, block, sizeof block);
-        lsnni_free(cx, block);
-    }
-    if (!encoded) return lsnni_fail(cx, LSNN_ENOMEM, "lsnn_image_save: no memory to encode");
-    if (p->broken) return lsnni_fail(cx, LSNN_EIO, "lsnn_image_save: could not write the file");
+    const lsnn_image *im = (const lsnn_image *)user;
+    if (!stbi_write_png_to_func(lsnni_png_out, f, im->w, im->h, 3, im->rgb, 0))
+        return lsnni_fail(cx, LSNN_ENOMEM, "lsnn_image_save: no memory to encode");
     return LSNN_OK;
 }
 
 LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const char *path)
 {
-    lsnni_png p;
-    memset(&p, 0, sizeof p);
-    p.cx = cx;
-    p.im = im;
+    lsnn_image copy = *im;                           /* of the struct, not of pixels */
     if (!path) return lsnni_fail(cx, LSNN_EVALUE, "lsnn_image_save: the path is NULL");
-    if (!im->rgb || im->w < 1 || im->h < 1)
-        return lsnni_fail(cx, LSNN_ESHAPE, "lsnn_image_save: %s: there is no image (%d x %d)",
-                          path, im->w, im->h);
-    if (im->h > INT_MAX / 4 / (3.0 * im->w + 1))     /* stb counts bytes in int */
-        return lsnni_fail(cx, LSNN_ESHAPE, "lsnn_image_save: %s: %d x %d pixels are more than "
-                          "stb_image_write can count", path, im->w, im->h);
-    return lsnni_file_replace(cx, path, lsnni_png_write, &p);
+    if (!im->rgb || im->w < 1 || im->h < 1 || im->h > INT_MAX / 4 / (3.0 * im->w + 1))
+        return lsnni_fail(cx, LSNN_ESHAPE, "lsnn_image_save: %s: %d x %d pixels are none, or "
+                          "more than stb_image_write can count", path, im->w, im->h);
+    return lsnni_file_replace(cx, path, lsnni_png_write, &copy);
 }
 #else
 LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const char *path)
@@ -8718,8 +8542,8 @@ LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const c
     (void)im;
     (void)path;
     return lsnni_fail(cx, LSNN_EUNSUPPORTED, "lsnn_image_save: built without stb_image_write.h "
-                      "(github.com/nothings/stb; Debian: libstb-dev): install it, or compile "
-                      "with -DLSNN_STB_IMAGE_WRITE='\"path/to/stb_image_write.h\"'");
+                      "(github.com/nothings/stb; Debian: libstb-dev): install it, or use "
+                      "-DLSNN_STB_IMAGE_WRITE='\"its/path.h\"'; leave LSNN_NO_STB out");
 }
 #endif
 #endif /* LSNN_NO_PICTURES */

@@ -113,8 +113,8 @@ static void report(bench *b, const row *r, double ours, double peer, double rati
     fflush(stdout);
     if (peer >= 0) snprintf(theirs, sizeof theirs, "%.*f,%.3f", d, peer, ratio);
     fprintf(b->csv, "%s,\"%s\",\"%s\",\"%s\",%s,%s,%s,%d,%d,%.*f,%s,%s,%s\n", date, b->machine,
-            __VERSION__, lsnn_build_info(), lsnn_isa_name(lsnn_ctx_isa(&b->cx)), r->what, r->net,
-            r->batch, threads, d, ours, theirs, r->unit, name);
+            __VERSION__, lsnn_build_info(), lsnn_isa_name(lsnn_ctx_isa(&b->cx)), r->what,
+            r->net, r->batch, threads, d, ours, theirs, r->unit, name);
     must(fflush(b->csv) == 0, "writing the CSV file");
 }
 

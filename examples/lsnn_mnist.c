@@ -24,6 +24,7 @@ typedef struct experiment {
     app a;
     const char *task_name, *model, *figure, *optimizer, *load;
     int fresh, holdout, no_test;
+    double decay;
     lsnn_task task;
     digits source;
     lsnn_idx data[4];                /* files of --data                           */
@@ -312,17 +313,18 @@ static lsnn_status draw_figure(const experiment *e, lsnn_ctx *cx, lsnn_net *net)
 /* ---- The experiment ------------------------------------------------------------------*/
 static lsnn_status train(experiment *e, lsnn_net *net)
 {
+    int steps = e->train.count / e->a.batch * e->a.epochs;
     lsnn_fit_desc d;
     memset(&d, 0, sizeof d);
     if (strcmp(e->optimizer, "sgd") == 0) {
         d.optimizer.lr = 0.02;
         d.optimizer.momentum = 0.9;
-        d.optimizer.weight_decay = 5e-4;
     } else {
-        d.optimizer.method = LSNN_ADAM;
+        d.optimizer.method = LSNN_ADAMW;
         d.optimizer.lr = 0.001;
     }
-    d.optimizer.warmup_steps = 300;
+    d.optimizer.weight_decay = e->decay;
+    d.optimizer.warmup_steps = steps / 10 < 300 ? steps / 10 : 300;
     d.optimizer.schedule = LSNN_COSINE;
     d.valid = e->holdout ? &e->valid : NULL;
     return app_fit(&e->a, net, &e->train, &d);
@@ -389,7 +391,7 @@ int main(int argc, char **argv)
 {
     static lsnn_ctx cx;
     static experiment e;
-    app_flag own[8];
+    app_flag own[9];
     int status, n = 0;
     app_init(&e.a, "lsnn_mnist", "trains a network on a task of the LSNN paper",
              "--task cluttered --model lsnn-content --mnist data/mnist --epochs 10");
@@ -399,9 +401,11 @@ int main(int argc, char **argv)
     e.task_name = "cluttered";
     e.model = "lsnn-content";
     e.optimizer = "sgd";
+    e.decay = 5e-4;
     own[n++] = app_choice("task", &e.task_name, "cluttered", "which data set");
     own[n++] = app_choice("model", &e.model, "cnn|lc|lsnn-location|lsnn-content", "which network");
-    own[n++] = app_choice("optimizer", &e.optimizer, "sgd|adam", "how it learns");
+    own[n++] = app_choice("optimizer", &e.optimizer, "sgd|adamw", "how it learns");
+    own[n++] = app_real("weight-decay", &e.decay, 0, 100, "on weights");
     own[n++] = app_switch("fresh", &e.fresh, "new pictures in each epoch");
     own[n++] = app_int("holdout", &e.holdout, 0, 1000000, "last training images kept to watch");
     own[n++] = app_switch("no-test", &e.no_test, "leave the test set alone: report the holdout");

@@ -56,7 +56,7 @@ build_and_run() {
     libs=$TEST_LIBS
     [ "$2" = cblas ] && libs="$CBLAS_LIBS $libs"
     # shellcheck disable=SC2086
-    if ! $CC $flags $WARNINGS $TEST_FLAGS "$1" -o "$3" $libs; then
+    if ! $CC $flags $WARNINGS $TEST_FLAGS -I. "$1" -o "$3" $libs; then
         echo "not ok - $1 does not compile"
         return 1
     fi

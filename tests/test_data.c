@@ -1,7 +1,7 @@
 /* test_data.c - sample sources, IDX files, recipes and the built-in digits.
 
    Build: cc -O2 tests/test_data.c -o tests/test_data -lm
-          (also with -fopenmp, and with -DLSNN_USE_ZLIB -lz)                          */
+          (also with -fopenmp, and with -DLSNN_USE_ZLIB -lz)   modes: plain double asan */
 #define LSNN_IMPLEMENTATION
 #include "../lsnn.h"
 #include "check.h"

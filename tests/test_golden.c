@@ -2,7 +2,8 @@
    double (golden/README.md says how they were made).
 
    Build: cc -std=c99 -O2 -DLSNN_DOUBLE -I. tests/test_golden.c -o tests/test_golden -lm
-   Usage: test_golden [FOLDER]                                  default: tests/golden      */
+   Usage: test_golden [FOLDER]                                  default: tests/golden
+   modes: double */
 #define LSNN_IMPLEMENTATION
 #include "lsnn.h"
 #include "check.h"

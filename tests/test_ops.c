@@ -4,7 +4,8 @@
 
    Build: cc -std=c99 -O2 -I. tests/test_ops.c -o tests/test_ops -lm        in float
           the same with -DLSNN_DOUBLE; with -fopenmp the threads are real
-   Usage: test_ops [SEED]                                                                */
+   Usage: test_ops [SEED]
+   modes: plain double noomp cblas */
 #define LSNN_IMPLEMENTATION
 #include "lsnn.h"
 #include "check.h"

@@ -1,0 +1,131 @@
+#!/bin/sh
+# test_programs.sh - the programs as people run them: end to end on little data, Ctrl-C and
+# resume, bad flags, missing files, nothing overwritten; hello under valgrind. TAP.
+cd "$(dirname "$0")/.." || exit 1
+work=${TEST_TMP:-build/programs.tmp}
+mkdir -p "$work" || exit 1
+CC=${CC:-cc}
+n=0
+failed=0
+
+check() {                            # check TEXT STATUS: one TAP line
+    n=$((n + 1))
+    if [ "$2" -eq 0 ]; then echo "ok $n - $1"; else echo "not ok $n - $1"; failed=1; fi
+}
+
+# refused STATUS WORD COMMAND...: ends with that status, and its stderr has the word
+refused() {
+    want=$1
+    word=$2
+    shift 2
+    "$@" > "$work/stdout" 2> "$work/stderr" < /dev/null
+    status=$?
+    [ "$status" -eq "$want" ] && grep -q -e "$word" "$work/stderr"
+    check "refused: $(basename "$1") ... names $word" $?
+    grep -q -e "$word" "$work/stderr" || sed 's/^/# /' "$work/stderr"
+}
+
+build() {
+    # shellcheck disable=SC2086
+    $CC -O2 ${OMP_FLAGS:-} ${TEST_FLAGS:-} "$1" -o "$work/$(basename "$1" .c)" ${TEST_LIBS:--lm}
+    check "$1 compiles by one line" $?
+}
+
+for p in examples/*.c tools/*.c; do build "$p"; done
+mnist=$work/gen_data
+train=$work/lsnn_mnist
+predict=$work/predict
+small='--train 640 --test 200 --batch 32 --threads 1'
+
+"$work/custom_layer" > /dev/null
+check 'custom_layer: its gradients are right' $?
+
+# ---- generate, train, predict -----------------------------------------------------------
+"$mnist" cluttered --out "$work/data" --train 640 --test 200 --seed 3 > /dev/null 2>&1
+check 'gen_data writes the four files' $?
+# shellcheck disable=SC2086
+"$train" --model lsnn-content --data "$work/data" $small --epochs 1 --out "$work/out" --quiet \
+    --log "$work/log.csv" --figure "$work/look.png" > "$work/result.txt"
+check 'lsnn_mnist trains on them' $?
+tail -n 1 "$work/result.txt" | grep -Eq '^result task=cluttered model=lsnn-content error=[0-9.]+ epochs=1 seed=1 train=640 test=200 fresh=0 params=556250 seconds=[0-9]+ images_per_s=[0-9]+$'
+check 'its last line is the result line' $?
+[ "$(wc -l < "$work/log.csv")" -eq 2 ]
+check 'its log has a header and a line an epoch' $?
+if [ -f "$work/look.png" ]; then
+    "$predict" "$work/out/cluttered-lsnn-content.safetensors" "$work/look.png" \
+        --overlay "$work/overlay.png" > "$work/predict.txt"
+    check 'predict loads the net and reads a PNG' $?
+    grep -q '^prediction file=.* class=[0-9] probability=' "$work/predict.txt" && [ -s "$work/overlay.png" ]
+    check 'it prints a class and draws the overlay' $?
+else
+    n=$((n + 1))
+    echo "ok $n - predict reads a PNG # SKIP built without stb"
+fi
+for line in 'cnn 417482 3861834' 'lc 1017770 3861834' 'lsnn-location 417562 3861834' \
+            'lsnn-content 556250 7444954'; do
+    # shellcheck disable=SC2086
+    set -- $line
+    "$train" --model "$1" --summary | tail -n 1 | grep -qx "summary model=$1 params=$2 macs=$3"
+    check "--summary counts $1" $?
+done
+
+# ---- Ctrl-C saves and says how to resume; the resumed run ends with the same bits ---------
+if command -v timeout > /dev/null 2>&1; then
+    many='--train 3000 --test 100 --batch 32 --threads 1 --epochs 2 --model cnn --seed 7'
+    # shellcheck disable=SC2086
+    "$train" $many --save "$work/whole.safetensors" --quiet > "$work/whole.txt" 2> /dev/null
+    # shellcheck disable=SC2086
+    timeout -s INT 1 "$train" $many --save "$work/cut.safetensors" > /dev/null 2> "$work/cut.txt"
+    if grep -q -e '--resume' "$work/cut.txt"; then
+        check 'Ctrl-C saves and prints the command that resumes' 0
+        # shellcheck disable=SC2086
+        "$train" $many --save "$work/cut.safetensors" --resume "$work/cut.safetensors" --quiet \
+            > "$work/resumed.txt" 2> /dev/null
+        cmp -s "$work/whole.safetensors" "$work/cut.safetensors"
+        check 'the resumed run ends with the same file, bit for bit' $?
+    else
+        n=$((n + 1))
+        echo "ok $n - Ctrl-C # SKIP the run was over before it came"
+    fi
+fi
+
+# ---- bad input -------------------------------------------------------------------------
+refused 2 --nonsense "$train" --nonsense
+refused 2 --epochs "$train" --epochs many
+refused 2 --epochs "$train" --epochs 0
+refused 2 --batch "$train" --batch -4
+refused 2 --lr "$train" --lr nan
+refused 2 --model "$train" --model resnet
+refused 2 --figure "$train" --model cnn --figure "$work/no.png"
+refused 2 --data "$train" --data "$work/data" --fresh
+refused 1 "$work/nowhere" "$train" --mnist "$work/nowhere" --out "$work/out"
+refused 1 "$work/nowhere" "$train" --data "$work/nowhere" --out "$work/out"
+refused 2 --seed "$mnist" cluttered --seed x
+refused 2 unknown "$mnist" cluttered --what
+refused 1 "$work/nowhere" "$mnist" cluttered --mnist "$work/nowhere" --out "$work/data"
+refused 2 usage "$predict"
+refused 1 "$work/nowhere" "$predict" "$work/nowhere" x.png
+refused 1 "$work/log.csv" "$predict" "$work/log.csv" x.png
+"$train" --summary > /dev/full 2> /dev/null
+[ $? -ne 0 ] || [ ! -e /dev/full ]
+check 'a full standard output is a failure' $?
+head -c 5000 "$work/data/cluttered-train-images-idx3-ubyte" > "$work/short"
+cp "$work/short" "$work/data/cluttered-train-images-idx3-ubyte"
+refused 1 cluttered-train-images "$train" --data "$work/data" --out "$work/out"
+cmp -s "$work/short" "$work/data/cluttered-train-images-idx3-ubyte"
+check 'a bad input file stays as it was' $?
+
+# ---- hello, with less to learn, under valgrind -------------------------------------------
+if command -v valgrind > /dev/null 2>&1; then
+    sed 's/count = 40000/count = 96/; s/count = 2000/count = 32/; s|"../lsnn.h"|"lsnn.h"|' \
+        examples/hello.c > "$work/hello_small.c"
+    $CC -O1 -g -I. "$work/hello_small.c" -o "$work/hello_small" -lm &&
+        valgrind -q --leak-check=full --errors-for-leak-kinds=all --error-exitcode=9 \
+            "$work/hello_small" > "$work/valgrind.txt" 2>&1
+    status=$?                        # 1: it has learned too little, as it must
+    [ "$status" -le 1 ]
+    check 'valgrind finds nothing in hello' $?
+    [ "$status" -le 1 ] || sed 's/^/# /' "$work/valgrind.txt"
+fi
+echo "1..$n"
+exit $failed
