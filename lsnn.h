@@ -578,14 +578,16 @@ LSNN_API lsnn_status lsnn_activation_backward(lsnn_ctx *cx, lsnn_act f, lsnn_rea
 LSNN_API lsnn_status lsnn_softmax_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                           int n, int c, int inner);
 LSNN_API lsnn_status lsnn_softmax_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
-                                           const lsnn_real *y, int n, int c, int inner, int add);
+                                           const lsnn_real *y, int n, int c, int inner,
+                                               int add);
 
 /* where (N,C,OH,OW): the input pixel (row*W + column) each maximum came from.
    Average divides by the pixels that lie inside the image, never by padding. */
 LSNN_API lsnn_status lsnn_max_pool_forward(lsnn_ctx *cx, lsnn_real *y, int32_t *where,
                                            const lsnn_real *x, const lsnn_window *s);
 LSNN_API lsnn_status lsnn_max_pool_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
-                                            const int32_t *where, const lsnn_window *s, int add);
+                                            const int32_t *where, const lsnn_window *s,
+                                                int add);
 LSNN_API lsnn_status lsnn_avg_pool_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                            const lsnn_window *s);
 LSNN_API lsnn_status lsnn_avg_pool_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
@@ -918,7 +920,8 @@ LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *i
    digits     28x28 handwritten-like digits, drawn here from stroke models
    cluttered  LSNN 5.1: 84x84, a digit at a uniform place, 32 crops of 6x6,
               reduced to 42x42                                                */
-typedef enum lsnn_task { LSNN_TASK_DIGITS = 0, LSNN_TASK_CLUTTERED, LSNN_TASK_COUNT_ } lsnn_task;
+typedef enum lsnn_task { LSNN_TASK_DIGITS = 0, LSNN_TASK_CLUTTERED,
+    LSNN_TASK_COUNT_ } lsnn_task;
 typedef struct lsnn_recipe {
     lsnn_task task;
     uint64_t seed;
@@ -1684,13 +1687,15 @@ static void K_(affine)(lsnn_real *y, const lsnn_real *x, double a, double b, siz
     else for (size_t i = 0; i < n; i++) y[i] = x[i] * s + t;
 }
 
-static void K_(multiply)(lsnn_real *y, const lsnn_real *a, const lsnn_real *b, size_t n, int add)
+static void K_(multiply)(lsnn_real *y, const lsnn_real *a, const lsnn_real *b, size_t n,
+                         int add)
 {
     if (add) for (size_t i = 0; i < n; i++) y[i] += a[i] * b[i];
     else for (size_t i = 0; i < n; i++) y[i] = a[i] * b[i];
 }
 
-static void K_(act_forward)(lsnn_act f, lsnn_real *y, const lsnn_real *x, size_t n, double slope)
+static void K_(act_forward)(lsnn_act f, lsnn_real *y, const lsnn_real *x, size_t n,
+                            double slope)
 {
     const lsnn_real s = LSNNI_R(slope), one = 1;
     size_t i;
@@ -2087,11 +2092,13 @@ static void lsnni_product_pack(void *user, int j, int worker)
     else
         for (int k = 0; k < p->k; k++)
             for (int c = 0; c < columns; c++)
-                to[lsnni_area(k, width) + (size_t)c] = from[(size_t)k * p->bk + (size_t)c * p->bj];
+                to[lsnni_area(k, width) + (size_t)c] =
+                    from[(size_t)k * p->bk + (size_t)c * p->bj];
 }
 
 /* Rows [i0, i0 + rows) of panel j, chunk of K beginning at k0.               */
-static void lsnni_product_tile(const lsnni_product *p, int i0, int rows, int j, int k0, int count)
+static void lsnni_product_tile(const lsnni_product *p, int i0, int rows, int j, int k0,
+                               int count)
 {
     lsnni_tile t;
     int lanes = p->kv->lanes, width = LSNNI_MAX_VECTORS * lanes, first = j * width;
@@ -2194,7 +2201,8 @@ LSNN_API lsnn_status lsnn_gemm(lsnn_ctx *cx, int trans_a, int trans_b, int m, in
         lsnni_product p;
         memset(&p, 0, sizeof p);
         if (trans_a && lda > INT32_MAX / LSNNI_CHUNK)
-            return lsnni_fail(cx, LSNN_ESHAPE, "gemm: row stride %d of a transposed A is over %d",
+            return lsnni_fail(cx, LSNN_ESHAPE,
+                              "gemm: row stride %d of a transposed A is over %d",
                               lda, INT32_MAX / LSNNI_CHUNK);
         p.m = m; p.n = n; p.k = k;
         p.a = a; p.ai = trans_a ? 1 : (size_t)lda; p.ak = trans_a ? (size_t)lda : 1;
@@ -2238,11 +2246,13 @@ static lsnn_status lsnni_window_check(lsnn_ctx *cx, const char *who, const lsnn_
     if (s->pad_top < 0 || s->pad_left < 0)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: padding %d, %d is negative", who, s->pad_top,
                           s->pad_left);
-    if ((double)s->c * s->h * s->w > INT32_MAX / 4 || (double)s->k * s->oh * s->ow > INT32_MAX / 4 ||
+    if ((double)s->c * s->h * s->w > INT32_MAX / 4 || (double)s->k * s->oh *
+        s->ow > INT32_MAX / 4 ||
         (double)s->c * s->kernel_h * s->kernel_w * s->k > INT32_MAX / 4 ||
         ((double)s->oh * s->stride_h + s->kernel_h) *
             ((double)s->ow * s->stride_w + s->kernel_w) * LSNNI_MAX(s->c, s->k) > INT32_MAX / 4)
-        return lsnni_fail(cx, LSNN_ESHAPE, "%s: input %dx%dx%d, output %dx%dx%d, kernel %dx%d: an "
+        return lsnni_fail(cx, LSNN_ESHAPE,
+                          "%s: input %dx%dx%d, output %dx%dx%d, kernel %dx%d: an "
                           "image or the weights have over 2^29 numbers", who, s->c, s->h, s->w,
                           s->k, s->oh, s->ow, s->kernel_h, s->kernel_w);
     return LSNN_OK;
@@ -2560,8 +2570,10 @@ static lsnn_status lsnni_conv2d_backward_x(lsnn_ctx *cx, lsnn_real *dx, const ls
     offset = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
     iota = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
     turned = (lsnn_real *)lsnni_cut(&at, lsnni_area(s->c, depth), sizeof *dx);
-    p.conv.images = (lsnn_real *)lsnni_cut(&at, p.conv.image_size * (size_t)threads, sizeof *dx);
-    p.conv.joined = (lsnn_real *)lsnni_cut(&at, p.conv.joined_size * (size_t)threads, sizeof *dx);
+    p.conv.images = (lsnn_real *)lsnni_cut(&at, p.conv.image_size * (size_t)threads,
+                                           sizeof *dx);
+    p.conv.joined = (lsnn_real *)lsnni_cut(&at, p.conv.joined_size * (size_t)threads,
+                                           sizeof *dx);
     for (int k = 0, d = 0; k < s->k; k++)
         for (int r = 0; r < s->kernel_h; r++)
             for (int x = 0; x < s->kernel_w; x++, d++) {
@@ -2638,7 +2650,8 @@ static void lsnni_conv2d_dw_task(void *user, int task, int worker)
     lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
     lsnn_real *part = p->part + (size_t)group * p->part_size;
     lsnn_real *part_b = p->part_b + lsnni_area(group, s->k);
-    if (p->dw) memset(part + lsnni_area(d0, p->kp), 0, lsnni_area(d1 - d0, p->kp) * sizeof *part);
+    if (p->dw) memset(part + lsnni_area(d0, p->kp), 0, lsnni_area(d1 - d0, p->kp) *
+                      sizeof *part);
     if (d0 == 0) memset(part_b, 0, (size_t)s->k * sizeof *part_b);
     for (int n = n0; n < n1; n++) {
         const lsnn_real *dy = p->dy + lsnni_area(n, s->k) * (size_t)area;
@@ -2666,7 +2679,8 @@ static void lsnni_conv2d_dw_sum(void *user, int task, int worker)
         p->kv->axpy(total, 1, total + (size_t)g * p->part_size, lsnni_area(d1 - d0, p->kp));
     for (int k = 0; k < p->s->k; k++)
         for (int d = d0; d < d1; d++)
-            p->dw[lsnni_area(k, p->depth) + (size_t)d] += p->part[lsnni_area(d, p->kp) + (size_t)k];
+            p->dw[lsnni_area(k, p->depth) + (size_t)d] +=
+                p->part[lsnni_area(d, p->kp) + (size_t)k];
 }
 
 static lsnn_status lsnni_conv2d_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
@@ -2809,7 +2823,8 @@ static void lsnni_local2d_task(void *user, int task, int worker)
                 t.rows = LSNNI_MIN(p->kv->rows, N - n);
                 for (int i = 0; i < p->kv->rows; i++) {
                     int image = n + LSNNI_MIN(i, t.rows - 1);
-                    t.a[i] = p->images + (size_t)image * p->spread.size + lsnni_local2d_place(p, q);
+                    t.a[i] = p->images + (size_t)image * p->spread.size +
+                        lsnni_local2d_place(p, q);
                     t.c[i] = to + lsnni_area(image, p->kp);
                 }
                 p->kv->tile(&t);
@@ -2819,7 +2834,7 @@ static void lsnni_local2d_task(void *user, int task, int worker)
     for (int n = 0; n < N; n++)
         for (int k = 0; k < p->s->k; k++) {
             size_t from = lsnni_area(n, p->kp) + (size_t)k, step = lsnni_area(N, p->kp);
-            lsnn_real *y = p->y + lsnni_area(n, p->s->k) * (size_t)p->area + lsnni_area(k, p->area);
+            lsnn_real *y = p->y + (lsnni_area(n, p->s->k) + (size_t)k) * (size_t)p->area;
             for (int q = q0; q < q1; q++)
                 y[q] = out[from + (size_t)(q - q0) * step] +
                        (p->b ? p->b[lsnni_area(k, p->area) + (size_t)q] : 0);
@@ -2837,7 +2852,7 @@ static void lsnni_local2d_dw_task(void *user, int task, int worker)
     memset(turned, 0, p->turned_size * sizeof *turned);
     for (int n = 0; n < N; n++)
         for (int k = 0; k < K; k++) {
-            const lsnn_real *dy = p->dy + lsnni_area(n, K) * (size_t)p->area + lsnni_area(k, p->area);
+            const lsnn_real *dy = p->dy + (lsnni_area(n, K) + (size_t)k) * (size_t)p->area;
             size_t to = lsnni_area(n, p->kp) + (size_t)k, step = lsnni_area(N, p->kp);
             for (int q = q0; q < q1; q++) {
                 turned[to + (size_t)(q - q0) * step] = dy[q];
@@ -2875,10 +2890,12 @@ static void lsnni_local2d_dx_task(void *user, int task, int worker)
 {
     const lsnni_local2d *p = (const lsnni_local2d *)user;
     const lsnn_window *s = p->s;
-    int lanes = p->kv->lanes, n0 = task * lanes, count = LSNNI_MIN(lanes, s->n - n0), taps_c = s->c;
+    int lanes = p->kv->lanes, n0 = task * lanes, count = LSNNI_MIN(lanes, s->n - n0), taps_c =
+        s->c;
     size_t size = lsnni_area(s->c * s->h, s->w);
     lsnn_real *pixels = p->pixels + (size_t)worker * (size + 1) * (size_t)lanes;
-    lsnn_real *dy = p->turned + (size_t)worker * p->turned_size, *nowhere = pixels + size * (size_t)lanes;
+    lsnn_real *dy = p->turned + (size_t)worker * p->turned_size, *nowhere = pixels + size *
+        (size_t)lanes;
     lsnni_tile t;
     memset(pixels, 0, (size + 1) * (size_t)lanes * sizeof *pixels);
     memset(dy, 0, lsnni_area(s->k, lanes) * sizeof *dy);
@@ -2892,11 +2909,13 @@ static void lsnni_local2d_dx_task(void *user, int task, int worker)
     t.at[0] = 0;
     t.lanes[0] = lanes;
     for (int q = 0; q < p->area; q++) {
-        int top = q / s->ow * s->stride_h - s->pad_top, left = q % s->ow * s->stride_w - s->pad_left;
+        int top = q / s->ow * s->stride_h - s->pad_top, left = q % s->ow *
+            s->stride_w - s->pad_left;
         const lsnn_real *w = p->w + lsnni_area(q, p->depth) * (size_t)s->k;
         for (int k = 0; k < s->k; k++)
             for (int n = 0; n < count; n++)
-                dy[k * lanes + n] = p->dy[(lsnni_area(n0 + n, s->k) + (size_t)k) * (size_t)p->area + (size_t)q];
+                dy[k * lanes + n] = p->dy[(lsnni_area(n0 + n, s->k) + (size_t)k) *
+                                          (size_t)p->area + (size_t)q];
         for (int d = 0; d < p->depth; d += t.rows) {
             t.rows = LSNNI_MIN(p->kv->rows, p->depth - d);
             for (int i = 0; i < p->kv->rows; i++) {
@@ -2904,7 +2923,8 @@ static void lsnni_local2d_dx_task(void *user, int task, int worker)
                 int y = top + tap / s->kernel_w % s->kernel_h, x = left + tap % s->kernel_w;
                 int inside = c < taps_c && y >= 0 && y < s->h && x >= 0 && x < s->w;
                 t.a[i] = w + lsnni_area(tap, s->k);
-                t.c[i] = inside ? pixels + (lsnni_area(c * s->h + y, s->w) + (size_t)x) * (size_t)lanes
+                t.c[i] = inside ? pixels + (lsnni_area(c * s->h + y, s->w) + (size_t)x) *
+                    (size_t)lanes
                                 : nowhere;
             }
             p->kv->tile(&t);
@@ -3026,7 +3046,8 @@ static void lsnni_dense_dot_task(void *user, int k, int worker)
     (void)worker;
     for (int n = 0; n < p->n; n++)
         p->y[lsnni_area(n, p->k) + (size_t)k] =
-            LSNNI_R(p->kv->dot(w, p->x + lsnni_area(n, p->c), (size_t)p->c)) + (p->b ? p->b[k] : 0);
+            LSNNI_R(p->kv->dot(w, p->x + lsnni_area(n, p->c), (size_t)p->c)) +
+            (p->b ? p->b[k] : 0);
 }
 
 static lsnn_status lsnni_dense_sizes(lsnn_ctx *cx, int n, int c, int k)
@@ -3099,10 +3120,12 @@ typedef struct lsnni_elementwise {
 static void lsnni_activation_task(void *user, int i, int worker)
 {
     const lsnni_elementwise *p = (const lsnni_elementwise *)user;
-    size_t first = (size_t)i * LSNNI_PIECE, n = LSNNI_MIN((size_t)LSNNI_PIECE, p->count - first);
+    size_t first = (size_t)i * LSNNI_PIECE;
+    size_t n = LSNNI_MIN((size_t)LSNNI_PIECE, p->count - first);
     (void)worker;
     if (p->dy)
-        p->kv->act_backward(p->f, p->y + first, p->dy + first, p->x + first, n, p->slope, p->add);
+        p->kv->act_backward(p->f, p->y + first, p->dy + first, p->x + first, n, p->slope,
+                            p->add);
     else
         p->kv->act_forward(p->f, p->y + first, p->x + first, n, p->slope);
 }
@@ -3112,7 +3135,8 @@ static lsnn_status lsnni_activation(lsnn_ctx *cx, lsnn_act f, lsnn_real *y, cons
 {
     lsnni_elementwise p;
     if (count / LSNNI_PIECE >= INT_MAX)
-        return lsnni_fail(cx, LSNN_ESHAPE, "activation: %.3g numbers are too many", (double)count);
+        return lsnni_fail(cx, LSNN_ESHAPE, "activation: %.3g numbers are too many",
+                          (double)count);
     if ((int)f < 0 || (int)f > (int)LSNN_TANH)
         return lsnni_fail(cx, LSNN_EVALUE, "activation: %d is none of lsnn_act", (int)f);
     if (f == LSNN_LEAKY_RELU && !(slope > 0))
@@ -3120,7 +3144,8 @@ static lsnn_status lsnni_activation(lsnn_ctx *cx, lsnn_act f, lsnn_real *y, cons
     if (!y) return LSNN_OK;
     p.kv = lsnni_kernels_of(cx);
     p.f = f; p.x = x; p.dy = dy; p.y = y; p.count = count; p.slope = slope; p.add = add;
-    lsnn_parallel(cx, (int)((count + LSNNI_PIECE - 1) / LSNNI_PIECE), lsnni_activation_task, &p);
+    lsnn_parallel(cx, (int)((count + LSNNI_PIECE - 1) / LSNNI_PIECE), lsnni_activation_task,
+                  &p);
     return LSNN_OK;
 }
 
@@ -3155,14 +3180,16 @@ static void lsnni_softmax_task(void *user, int n, int worker)
         const lsnn_real *x = p->x + first + (size_t)i;
         lsnn_real *y = p->y + first + (size_t)i, most = x[0];
         double sum = 0;
-        for (int c = 1; c < p->c; c++) if (x[(size_t)c * step] > most) most = x[(size_t)c * step];
+        for (int c = 1; c < p->c; c++)
+            if (x[(size_t)c * step] > most) most = x[(size_t)c * step];
         for (int c = 0; c < p->c; c++) y[(size_t)c * step] = x[(size_t)c * step] - most;
         if (p->inner == 1) p->kv->exp(y, y, (size_t)p->c);
         for (int c = 0; c < p->c; c++) {
             if (p->inner > 1) y[(size_t)c * step] = LSNNI_R(exp((double)y[(size_t)c * step]));
             sum += (double)y[(size_t)c * step];
         }
-        for (int c = 0; c < p->c; c++) y[(size_t)c * step] = LSNNI_R((double)y[(size_t)c * step] / sum);
+        for (int c = 0; c < p->c; c++) y[(size_t)c * step] =
+            LSNNI_R((double)y[(size_t)c * step] / sum);
     }
 }
 
@@ -3175,9 +3202,11 @@ static void lsnni_softmax_back_task(void *user, int n, int worker)
         const lsnn_real *y = p->x + first + (size_t)i, *dy = p->dy + first + (size_t)i;
         lsnn_real *dx = p->y + first + (size_t)i;
         double sum = 0;
-        for (int c = 0; c < p->c; c++) sum += (double)y[(size_t)c * step] * (double)dy[(size_t)c * step];
+        for (int c = 0; c < p->c; c++) sum += (double)y[(size_t)c * step] *
+            (double)dy[(size_t)c * step];
         for (int c = 0; c < p->c; c++) {
-            lsnn_real g = LSNNI_R((double)y[(size_t)c * step] * ((double)dy[(size_t)c * step] - sum));
+            lsnn_real g = LSNNI_R((double)y[(size_t)c * step] *
+                                  ((double)dy[(size_t)c * step] - sum));
             dx[(size_t)c * step] = p->add ? dx[(size_t)c * step] + g : g;
         }
     }
@@ -3269,7 +3298,8 @@ static void lsnni_max_pool_task(void *user, int i, int worker)
         if (halves)
             p->kv->max_pool2(y, where, x + 2 * oy * s->w, s->w, 2 * oy * s->w, s->ow);
         else
-            for (int ox = 0; ox < s->ow; ox++) lsnni_max_window(p, x, oy, ox, y + ox, where + ox);
+            for (int ox = 0; ox < s->ow; ox++)
+                lsnni_max_window(p, x, oy, ox, y + ox, where + ox);
     }
 }
 
@@ -3319,7 +3349,8 @@ static void lsnni_sum_pool_back_task(void *user, int i, int worker)
             lsnn_real g = *dy++;
             lsnni_pool_side(oy, s->stride_h, s->pad_top, s->kernel_h, s->h, &y0, &y1);
             lsnni_pool_side(ox, s->stride_w, s->pad_left, s->kernel_w, s->w, &x0, &x1);
-            if (p->kind == LSNNI_POOL_AVG && y0 < y1 && x0 < x1) g /= LSNNI_R((y1 - y0) * (x1 - x0));
+            if (p->kind == LSNNI_POOL_AVG && y0 < y1 && x0 < x1)
+                g /= LSNNI_R((y1 - y0) * (x1 - x0));
             for (int r = y0; r < y1; r++)
                 for (int c = x0; c < x1; c++) dx[r * s->w + c] += g;
         }
@@ -3338,9 +3369,11 @@ static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real 
     p.kv = lsnni_kernels_of(cx);
     p.s = s; p.kind = kind; p.x = x; p.y = y; p.where = where; p.from = from; p.add = add;
     if (kind == LSNNI_POOL_MAX)
-        lsnn_parallel(cx, s->n * s->c, backward ? lsnni_max_pool_back_task : lsnni_max_pool_task, &p);
+        lsnn_parallel(cx, s->n * s->c, backward ? lsnni_max_pool_back_task :
+                      lsnni_max_pool_task, &p);
     else
-        lsnn_parallel(cx, s->n * s->c, backward ? lsnni_sum_pool_back_task : lsnni_sum_pool_task, &p);
+        lsnn_parallel(cx, s->n * s->c, backward ? lsnni_sum_pool_back_task :
+                      lsnni_sum_pool_task, &p);
     return LSNN_OK;
 }
 
@@ -3395,7 +3428,8 @@ static void lsnni_dropout_task(void *user, int n, int worker)
     (void)worker;
     for (int e = 0; e < p->count; e++) {
         lsnn_real v;
-        if ((e & 3) == 0) lsnni_rng_block(p->at, p->at->sample + (uint32_t)n, (uint32_t)e >> 2, draw);
+        if ((e & 3) == 0) lsnni_rng_block(p->at, p->at->sample + (uint32_t)n, (uint32_t)e >> 2,
+                                          draw);
         v = draw[e & 3] >= limit ? x[e] * scale : 0;
         y[e] = p->add ? y[e] + v : v;
     }
@@ -3450,7 +3484,8 @@ static void lsnni_norm_task(void *user, int c, int worker)
         mean = (double)p->running_mean[c];
         istd = 1 / sqrt((double)p->running_var[c] + p->eps);
     } else {
-        for (int n = 0; n < p->n; n++) mean += p->kv->sum(p->x + first + (size_t)n * step, inner);
+        for (int n = 0; n < p->n; n++)
+            mean += p->kv->sum(p->x + first + (size_t)n * step, inner);
         mean /= count;
         for (int n = 0; n < p->n; n++)
             var += p->kv->deviation(p->x + first + (size_t)n * step, mean, inner);
@@ -3466,7 +3501,8 @@ static void lsnni_norm_task(void *user, int c, int worker)
     {
         double a = istd * (double)p->gamma[c], b = (double)p->beta[c] - mean * a;
         for (int n = 0; n < p->n; n++)
-            p->kv->affine(p->y + first + (size_t)n * step, p->x + first + (size_t)n * step, a, b,
+            p->kv->affine(p->y + first + (size_t)n * step, p->x + first + (size_t)n * step, a,
+                          b,
                           inner, 0);
     }
 }
@@ -3522,7 +3558,8 @@ static void lsnni_norm_back_task(void *user, int c, int worker)
     double mean = (double)p->mean[c], istd = (double)p->istd[c], scale, slope;
     (void)worker;
     for (int n = 0; n < p->n; n++) {
-        const lsnn_real *dy = p->dy + first + (size_t)n * step, *x = p->x + first + (size_t)n * step;
+        const lsnn_real *dy = p->dy + first + (size_t)n * step, *x = p->x + first + (size_t)n *
+            step;
         double s = p->kv->sum(dy, inner);
         sum += s;
         dot += p->kv->dot(dy, x, inner) - mean * s;
@@ -3570,7 +3607,8 @@ LSNN_API lsnn_status lsnn_scale_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_r
     for (int i = 0; i < n; i++)
         for (int j = 0; j < c; j++) {
             size_t first = (lsnni_area(i, c) + (size_t)j) * (size_t)inner;
-            kv->affine(y + first, x + first, (double)g[j], b ? (double)b[j] : 0, (size_t)inner, 0);
+            kv->affine(y + first, x + first, (double)g[j], b ? (double)b[j] : 0, (size_t)inner,
+                       0);
         }
     return LSNN_OK;
 }
@@ -3601,7 +3639,8 @@ LSNN_API lsnn_status lsnn_rows_copy(lsnn_ctx *cx, lsnn_real *y, size_t y_stride,
 {
     const lsnni_kernels *kv = lsnni_kernels_of(cx);
     if (n < 0 || (n > 1 && (y_stride < len || x_stride < len)))
-        return lsnni_fail(cx, LSNN_ESHAPE, "rows_copy: %d rows of %.0f numbers, %.0f and %.0f apart",
+        return lsnni_fail(cx, LSNN_ESHAPE,
+                          "rows_copy: %d rows of %.0f numbers, %.0f and %.0f apart",
                           n, (double)len, (double)y_stride, (double)x_stride);
     for (int i = 0; i < n; i++) {
         lsnn_real *to = y + (size_t)i * y_stride;
@@ -3675,7 +3714,8 @@ LSNN_API lsnn_status lsnn_mse_forward(lsnn_ctx *cx, double *loss, const lsnn_rea
     LSNNI_TRY(lsnni_mse_check(cx, t_stride, n, c));
     for (int i = 0; i < n; i++)
         for (int j = 0; j < c; j++) {
-            double d = (double)x[lsnni_area(i, c) + (size_t)j] - (double)t[lsnni_area(i, t_stride) + (size_t)j];
+            double d = (double)x[lsnni_area(i, c) +
+                                 (size_t)j] - (double)t[lsnni_area(i, t_stride) + (size_t)j];
             total += d * d;
         }
     *loss = total / n / c;
@@ -3712,7 +3752,8 @@ LSNN_API int lsnn_smoother_theta(const lsnn_smoother *s)
     return s->shape == LSNN_TABLE ? s->h * s->w : 5;
 }
 
-static double lsnni_position(int i, int count) { return count > 1 ? (double)i / (count - 1) : 0; }
+static double lsnni_position(int i, int count) { return count > 1 ? (double)i / (count - 1) :
+    0; }
 
 /* u[p] = e[p] - e[q] for q = (qx, qy); returns the place of the largest.     */
 static int lsnni_exponents(const lsnni_kernels *kv, lsnn_real *u, const lsnn_real *theta, int h,
@@ -3822,7 +3863,8 @@ static void lsnni_smooth_task(void *user, int nk, int worker)
     (void)worker;
     for (int l = 0; l < p->rank; l++) {
         size_t map = (size_t)(k * p->rank + l), a = (size_t)nk * (size_t)p->rank + (size_t)l;
-        const lsnn_real *u = p->u + (p->s->per_image ? lsnni_area(n, p->maps) + map : map) * p->area;
+        const lsnn_real *u = p->u + (p->s->per_image ? lsnni_area(n, p->maps) + map : map) *
+            p->area;
         p->kv->multiply(y, p->a + a * p->area, u, p->area, l > 0);
         if (p->b && p->s->smooth_bias) p->kv->axpy(y, (double)p->b[k], u, p->area);
     }
@@ -3909,9 +3951,11 @@ static void lsnni_smooth_back_task(void *user, int map, int worker)
     lsnn_real *g = p->g + (size_t)worker * p->area;
     if (!p->s->per_image) memset(g, 0, p->area * sizeof *g);
     for (int n = 0; n < p->s->n; n++) {
-        size_t one = lsnni_area(n, p->maps) + (size_t)map, u = p->s->per_image ? one : (size_t)map;
+        size_t one = lsnni_area(n, p->maps) + (size_t)map, u = p->s->per_image ? one :
+            (size_t)map;
         const lsnn_real *dy = p->dy + (lsnni_area(n, p->s->k) + (size_t)k) * p->area;
-        if (p->da) p->kv->multiply(p->da + one * p->area, dy, p->uc + u * p->area, p->area, p->add);
+        if (p->da) p->kv->multiply(p->da + one * p->area, dy, p->uc + u * p->area, p->area,
+                                   p->add);
         if (!p->dtheta) continue;
         p->kv->multiply(g, dy, p->a + one * p->area, p->area, !p->s->per_image);
         if (inside) p->kv->axpy(g, (double)p->b[k], dy, p->area);
@@ -3946,7 +3990,8 @@ LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real
 {
     lsnni_smooth p;
     LSNNI_TRY(lsnni_smooth_plan(cx, &p, s));
-    p.da = da; p.dtheta = dtheta; p.db = db; p.dy = dy; p.a = a; p.uc = u; p.theta = theta; p.b = b;
+    p.da = da; p.dtheta = dtheta; p.db = db; p.dy = dy; p.a = a; p.uc = u; p.theta = theta;
+        p.b = b;
     p.add = add;
     p.add_theta = add_theta;
     p.g = (lsnn_real *)lsnni_scratch(cx, p.area * (size_t)lsnn_ctx_threads(cx), sizeof *p.g);
@@ -4112,7 +4157,8 @@ static int lsnni_inner(lsnn_shape s) { return s.h * s.w; }
 static int lsnni_features(lsnn_shape s) { return s.c * s.h * s.w; }
 
 /* The window of a call, for its number of images.                            */
-static lsnn_status lsnni_window_of(lsnn_ctx *cx, lsnn_window *s, const lsnn_layer_plan *p, int n,
+static lsnn_status lsnni_window_of(lsnn_ctx *cx, lsnn_window *s, const lsnn_layer_plan *p,
+                                   int n,
                                    int k)
 {
     int pad[4];
@@ -4282,7 +4328,8 @@ static lsnn_status lsnni_forward_softmax(lsnn_ctx *cx, lsnn_call *c)
 static lsnn_status lsnni_backward_softmax(lsnn_ctx *cx, lsnn_call *c)
 {
     lsnn_shape s = c->plan->in[0];
-    return lsnn_softmax_backward(cx, c->dx[0], c->dy, c->y, c->n, s.c, lsnni_inner(s), c->add[0]);
+    return lsnn_softmax_backward(cx, c->dx[0], c->dy, c->y, c->n, s.c, lsnni_inner(s),
+                                 c->add[0]);
 }
 
 /* kernel 0: the whole map. The stride defaults to the kernel.                */
@@ -4317,7 +4364,8 @@ static lsnn_status lsnni_backward_max_pool(lsnn_ctx *cx, lsnn_call *c)
 {
     lsnn_window s;
     LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->in[0].c));
-    return lsnn_max_pool_backward(cx, c->dx[0], c->dy, (int32_t *)(void *)c->keep, &s, c->add[0]);
+    return lsnn_max_pool_backward(cx, c->dx[0], c->dy, (int32_t *)(void *)c->keep, &s,
+                                  c->add[0]);
 }
 static lsnn_status lsnni_forward_avg_pool(lsnn_ctx *cx, lsnn_call *c)
 {
@@ -4373,7 +4421,8 @@ static lsnn_status lsnni_plan_batch_norm(lsnn_ctx *cx, lsnn_layer_plan *p)
     if (p->o.eps <= 0 && p->o.eps >= 0) p->o.eps = 1e-5;
     if (p->o.momentum <= 0 && p->o.momentum >= 0) p->o.momentum = 0.1;
     if (!(p->o.eps > 0) || !(p->o.momentum > 0 && p->o.momentum <= 1))
-        return lsnni_fail(cx, LSNN_EVALUE, "batch_norm: eps %g must be positive, momentum %g in "
+        return lsnni_fail(cx, LSNN_EVALUE,
+                          "batch_norm: eps %g must be positive, momentum %g in "
                           "(0, 1]", p->o.eps, p->o.momentum);
     p->param[0] = lsnni_spec("gamma", 1, channels, 0, 0, 0);
     p->param[0].value = 1;
@@ -4394,7 +4443,8 @@ static lsnn_status lsnni_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
     const lsnn_layer_plan *p = c->plan;
     lsnn_shape s = p->in[0];
     if (!c->training)
-        return lsnn_batch_norm_predict(cx, c->y, c->x[0], c->param[0], c->param[1], c->buffer[0],
+        return lsnn_batch_norm_predict(cx, c->y, c->x[0], c->param[0], c->param[1],
+                                       c->buffer[0],
                                        c->buffer[1], c->n, s.c, lsnni_inner(s), p->o.eps);
     return lsnn_batch_norm_forward(cx, c->y, c->keep, c->keep + s.c, c->buffer[0], c->buffer[1],
                                    c->x[0], c->param[0], c->param[1], c->n, s.c, lsnni_inner(s),
@@ -4464,7 +4514,8 @@ static lsnn_status lsnni_plan_concat(lsnn_ctx *cx, lsnn_layer_plan *p)
     p->out = p->in[0];
     for (int i = 1; i < p->inputs; i++) {
         if (p->in[i].h != p->out.h || p->in[i].w != p->out.w)
-            return lsnni_fail(cx, LSNN_ESHAPE, "concat: input %d is %dx%d, the first %dx%d", i + 1,
+            return lsnni_fail(cx, LSNN_ESHAPE, "concat: input %d is %dx%d, the first %dx%d",
+                              i + 1,
                               p->in[i].h, p->in[i].w, p->out.h, p->out.w);
         if (p->in[i].c > INT_MAX - p->out.c)
             return lsnni_fail(cx, LSNN_ESHAPE, "concat: too many channels");
@@ -4574,7 +4625,8 @@ static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
     LSNNI_TRY(lsnni_smooth_plan(cx, &check, &s));
     numbers = lsnn_smoother_theta(&s);
     if (s.per_image && lsnni_area(numbers, p->in[0].c) != (size_t)lsnni_features(p->in[1]))
-        return lsnni_fail(cx, LSNN_ESHAPE, "smooth: theta has %d features, %d maps of %d numbers "
+        return lsnni_fail(cx, LSNN_ESHAPE,
+                          "smooth: theta has %d features, %d maps of %d numbers "
                           "need %.0f", lsnni_features(p->in[1]), p->in[0].c, numbers,
                           (double)numbers * p->in[0].c);
     p->out = p->in[0];
@@ -4641,7 +4693,8 @@ static lsnn_status lsnni_forward_cross_entropy(lsnn_ctx *cx, lsnn_call *c)
     if (!c->labels || head >= c->heads)
         return lsnni_fail(cx, LSNN_ESHAPE, "cross_entropy: needs label %d of each sample, the "
                           "batch has %d", head, c->labels ? c->heads : 0);
-    LSNNI_TRY(lsnn_cross_entropy_forward(cx, &c->loss, c->y, c->x[0], c->labels + head, c->heads,
+    LSNNI_TRY(lsnn_cross_entropy_forward(cx, &c->loss, c->y, c->x[0], c->labels + head,
+                                         c->heads,
                                          c->n, lsnni_features(c->plan->in[0])));
     c->loss *= c->plan->o.loss_weight;
     return LSNN_OK;
@@ -4649,7 +4702,8 @@ static lsnn_status lsnni_forward_cross_entropy(lsnn_ctx *cx, lsnn_call *c)
 
 static lsnn_status lsnni_backward_cross_entropy(lsnn_ctx *cx, lsnn_call *c)
 {
-    return lsnn_cross_entropy_backward(cx, c->dx[0], c->y, c->labels + c->plan->o.head, c->heads,
+    return lsnn_cross_entropy_backward(cx, c->dx[0], c->y, c->labels + c->plan->o.head,
+                                       c->heads,
                                        c->n, lsnni_features(c->plan->in[0]),
                                        c->plan->o.loss_weight, c->add[0]);
 }
@@ -4658,7 +4712,8 @@ static lsnn_status lsnni_forward_mse(lsnn_ctx *cx, lsnn_call *c)
 {
     int count = lsnni_features(c->plan->in[0]), first = c->plan->o.head;
     if (!c->targets || first > c->target_count - count)
-        return lsnni_fail(cx, LSNN_ESHAPE, "mse: needs targets %d to %d of each sample, the batch "
+        return lsnni_fail(cx, LSNN_ESHAPE,
+                          "mse: needs targets %d to %d of each sample, the batch "
                           "has %d", first, first + count - 1, c->targets ? c->target_count : 0);
     LSNNI_TRY(lsnn_mse_forward(cx, &c->loss, c->x[0], c->targets + first, c->target_count, c->n,
                                count));
@@ -4669,7 +4724,8 @@ static lsnn_status lsnni_forward_mse(lsnn_ctx *cx, lsnn_call *c)
 
 static lsnn_status lsnni_backward_mse(lsnn_ctx *cx, lsnn_call *c)
 {
-    return lsnn_mse_backward(cx, c->dx[0], c->x[0], c->targets + c->plan->o.head, c->target_count,
+    return lsnn_mse_backward(cx, c->dx[0], c->x[0], c->targets + c->plan->o.head,
+                             c->target_count,
                              c->n, lsnni_features(c->plan->in[0]), c->plan->o.loss_weight,
                              c->add[0]);
 }
@@ -4685,7 +4741,8 @@ static const lsnn_layer_type lsnni_types[] = {
       LSNNI_PAIR(local2d), NULL },
     { "dense", LSNNI_WEIGHTED, 1, 1, 0, 1, 0, lsnni_plan_dense, LSNNI_PAIR(dense), NULL },
     { "relu", "", 1, 1, 1, 0, 0, lsnni_plan_same, LSNNI_PAIR(relu), NULL },
-    { "leaky_relu", "slope", 1, 1, 1, 0, 0, lsnni_plan_leaky_relu, LSNNI_PAIR(leaky_relu), NULL },
+    { "leaky_relu", "slope", 1, 1, 1, 0, 0, lsnni_plan_leaky_relu, LSNNI_PAIR(leaky_relu),
+        NULL },
     { "sigmoid", "", 1, 1, 1, 0, 0, lsnni_plan_same, LSNNI_PAIR(sigmoid), NULL },
     { "tanh", "", 1, 1, 1, 0, 0, lsnni_plan_same, LSNNI_PAIR(tanh), NULL },
     { "softmax", "", 1, 1, 0, 0, 0, lsnni_plan_same, LSNNI_PAIR(softmax), NULL },
@@ -4698,13 +4755,15 @@ static const lsnn_layer_type lsnni_types[] = {
     { "dropout", "rate", 1, 1, 1, 1, 0, lsnni_plan_dropout, LSNNI_PAIR(dropout), NULL },
     { "batch_norm", LSNNI_PARAM_OPTIONS "momentum eps", 1, 1, 0, 1, 0, lsnni_plan_batch_norm,
       LSNNI_PAIR(batch_norm), NULL },
-    { "scale", LSNNI_PARAM_OPTIONS "no_bias", 1, 1, 0, 1, 0, lsnni_plan_scale, LSNNI_PAIR(scale),
+    { "scale", LSNNI_PARAM_OPTIONS "no_bias", 1, 1, 0, 1, 0, lsnni_plan_scale,
+        LSNNI_PAIR(scale),
       NULL },
     { "add", "", 2, 2, 0, 1, 0, lsnni_plan_add, LSNNI_PAIR(add), NULL },
     { "concat", "", 1, LSNN_MAX_INPUTS, 0, 1, 0, lsnni_plan_concat, LSNNI_PAIR(concat), NULL },
     { "slice", "first count", 1, 1, 0, 1, 0, lsnni_plan_slice, LSNNI_PAIR(slice), NULL },
     { "flatten", "", 1, 1, 1, 1, 0, lsnni_plan_flatten, LSNNI_PAIR(flatten), NULL },
-    { "smooth", "lr_factor freeze no_bias smooth_shape normalise rank smooth_bias", 1, 2, 0, 1, 0,
+    { "smooth", "lr_factor freeze no_bias smooth_shape normalise rank smooth_bias", 1, 2, 0, 1,
+        0,
       lsnni_plan_smooth, LSNNI_PAIR(smooth), lsnni_init_smooth },
     { "cross_entropy", "head loss_weight", 1, 1, 0, 0, 1, lsnni_plan_loss,
       LSNNI_PAIR(cross_entropy), NULL },
@@ -4719,6 +4778,9 @@ static const lsnn_layer_type *lsnni_type(const char *name)
         if (strcmp(lsnni_types[i].name, name) == 0) return &lsnni_types[i];
     return NULL;
 }
+
+/* Names are found by looking at each; a file that lies must not take hours.  */
+enum { LSNNI_MAX_NODES = 10000 };
 
 /* ---- >>building ------------------------------------------------------------------*/
 LSNN_API lsnn_net *lsnn_net_new(lsnn_ctx *cx)
@@ -4779,7 +4841,8 @@ static lsnn_status lsnni_name_node(lsnn_net *net, lsnni_node *v, const char *nam
         for (const char *p = name; *p; p++)
             if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
                   (*p >= '0' && *p <= '9') || strchr("_-./", *p)))
-                return lsnni_fail(net->cx, LSNN_ENAME, "the layer name \"%.60s\" has a character "
+                return lsnni_fail(net->cx, LSNN_ENAME,
+                                  "the layer name \"%.60s\" has a character "
                                   "other than letters, digits and _-./", name);
         if (!*name || strlen(name) > 200)
             return lsnni_fail(net->cx, LSNN_ENAME, "a layer name has 1 to 200 characters");
@@ -4805,7 +4868,8 @@ static lsnn_status lsnni_enter(lsnn_net *net, lsnni_node *v, int i, int is_buffe
     size_t length = strlen(v->name) + strlen(spec->name) + 2;
     size_t *block = is_buffer ? &net->buffer_size : &net->param_size;
     lsnni_param *p;
-    LSNNI_TRY(lsnni_grow(net->cx, is_buffer ? (void **)&net->buffer : (void **)&net->param, *used,
+    LSNNI_TRY(lsnni_grow(net->cx, is_buffer ? (void **)&net->buffer : (void **)&net->param,
+                         *used,
                          is_buffer ? &net->buffer_room : &net->param_room, sizeof *p));
     p = (is_buffer ? net->buffer : net->param) + *used;
     memset(p, 0, sizeof *p);
@@ -4830,13 +4894,15 @@ static lsnn_status lsnni_share(lsnn_net *net, lsnni_node *v, const char *name)
     const lsnni_node *u = other < 0 ? NULL : &net->node[other];
     if (!u) return lsnni_fail(net->cx, LSNN_ENAME, "share: no layer is called '%.60s'", name);
     if (u->type != v->type || u->plan.params != v->plan.params)
-        return lsnni_fail(net->cx, LSNN_ESHAPE, "share: '%.60s' is a %s with %d parameters, this is "
+        return lsnni_fail(net->cx, LSNN_ESHAPE,
+                          "share: '%.60s' is a %s with %d parameters, this is "
                           "a %s with %d", name, u->type->name, u->plan.params, v->type->name,
                           v->plan.params);
     for (int i = 0; i < v->plan.params; i++)
         for (int d = 0; d < 4; d++)
             if (u->plan.param[i].dim[d] != v->plan.param[i].dim[d])
-                return lsnni_fail(net->cx, LSNN_ESHAPE, "share: size %d of parameter %s of '%.60s' is "
+                return lsnni_fail(net->cx, LSNN_ESHAPE,
+                                  "share: size %d of parameter %s of '%.60s' is "
                                   "%d, here it is %d", d + 1, v->plan.param[i].name, name,
                                   u->plan.param[i].dim[d], v->plan.param[i].dim[d]);
     memcpy(v->param, u->param, sizeof v->param);
@@ -4858,7 +4924,8 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
             return lsnni_fail(cx, LSNN_EVALUE, "%s: input %d is node %d, there are %d",
                               v->type->name, i + 1, x[i], net->nodes);
         if (net->node[x[i]].type->is_loss)
-            return lsnni_fail(cx, LSNN_EVALUE, "%s: input %d is the loss '%.60s', which ends a path",
+            return lsnni_fail(cx, LSNN_EVALUE,
+                              "%s: input %d is the loss '%.60s', which ends a path",
                               v->type->name, i + 1, net->node[x[i]].name);
         v->input[i] = x[i];
         v->plan.in[i] = net->node[x[i]].plan.out;
@@ -4879,7 +4946,8 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
                           LSNN_MAX_PARAMS);
     if (o && o->share) return lsnni_share(net, v, o->share);
     for (int i = 0; i < v->plan.params; i++) LSNNI_TRY(lsnni_enter(net, v, i, 0, &v->param[i]));
-    for (int i = 0; i < v->plan.buffers; i++) LSNNI_TRY(lsnni_enter(net, v, i, 1, &v->buffer[i]));
+    for (int i = 0; i < v->plan.buffers;
+         i++) LSNNI_TRY(lsnni_enter(net, v, i, 1, &v->buffer[i]));
     return LSNN_OK;
 }
 
@@ -4894,10 +4962,17 @@ LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x
     params = net->params;
     buffers = net->buffers;
     if (net->built) {
-        lsnni_fail(net->cx, LSNN_ESTATE, "%s: the net is built, no layer can be added", type->name);
+        lsnni_fail(net->cx, LSNN_ESTATE, "%s: the net is built, no layer can be added",
+                   type->name);
         return -1;
     }
-    if (lsnni_grow(net->cx, (void **)&net->node, net->nodes, &net->node_room, sizeof *v) != LSNN_OK)
+    if (net->nodes >= LSNNI_MAX_NODES) {
+        lsnni_fail(net->cx, LSNN_ESHAPE, "%s: a net has at most %d layers", type->name,
+                   (int)LSNNI_MAX_NODES);
+        return -1;
+    }
+    if (lsnni_grow(net->cx, (void **)&net->node, net->nodes, &net->node_room,
+                   sizeof *v) != LSNN_OK)
         return -1;
     v = net->node + net->nodes;
     memset(v, 0, sizeof *v);
@@ -4924,10 +4999,12 @@ LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w)
     size[0] = c; size[1] = h; size[2] = w;
     if (net->nodes) {
         net->failed = 1;
-        lsnni_fail(net->cx, LSNN_ESTATE, "a net has one input, made first; lsnn_slice parts it");
+        lsnni_fail(net->cx, LSNN_ESTATE,
+                   "a net has one input, made first; lsnn_slice parts it");
         return -1;
     }
-    if (lsnni_sizes(net->cx, "input", 3, size) != LSNN_OK || (double)c * h * w > INT32_MAX / 4) {
+    if (lsnni_sizes(net->cx, "input", 3, size) != LSNN_OK || (double)c * h *
+        w > INT32_MAX / 4) {
         net->failed = 1;
         return -1;
     }
@@ -5159,7 +5236,8 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
     w->ran = w->written + nodes;
     for (int i = 0; i < nodes; i++)
         if ((double)lsnni_features(net->node[i].plan.out) * w->batch > INT_MAX * 64.0)
-            return lsnni_fail(w->cx, LSNN_ESHAPE, "batches of %d images are too large for layer "
+            return lsnni_fail(w->cx, LSNN_ESHAPE,
+                              "batches of %d images are too large for layer "
                               "'%.60s'", w->batch, net->node[i].name);
     lsnni_plan_lives(net, life, w->batch, w->train);
     total = lsnni_place_lives(life, nodes);              /* then gradients: their times */
@@ -5306,19 +5384,22 @@ LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
         size_t count = 0;
         char shape[48], note[96];
         for (int j = 0; j < v->plan.params; j++) count += v->plan.param[j].count;
-        snprintf(shape, sizeof shape, "%d x %d x %d", v->plan.out.c, v->plan.out.h, v->plan.out.w);
+        snprintf(shape, sizeof shape, "%d x %d x %d", v->plan.out.c, v->plan.out.h,
+                 v->plan.out.w);
         note[0] = 0;
         if (v->share) snprintf(note, sizeof note, "  (parameters of %.60s)", v->share);
         else if (v->alias >= 0) snprintf(note, sizeof note, "  (in place)");
         fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f%s\n", v->name, v->type->name, shape,
                 v->share ? 0.0 : (double)count, v->plan.macs, note);
     }
-    fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f\n", "total", "", "", (double)lsnn_net_params(net),
+    fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f\n", "total", "", "",
+            (double)lsnn_net_params(net),
             lsnn_net_macs(net));
 }
 
 /* ---- >>running -------------------------------------------------------------------*/
-static void lsnni_call_fill(lsnn_call *c, lsnn_work *w, int i, const lsnn_batch *b, int training)
+static void lsnni_call_fill(lsnn_call *c, lsnn_work *w, int i, const lsnn_batch *b,
+                            int training)
 {
     const lsnn_net *net = w->net;
     const lsnni_node *v = &net->node[i];
@@ -5348,7 +5429,8 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
     const lsnn_net *net = w->net;
     double total = 0;
     if (b->n < 1 || b->n > w->batch)
-        return lsnni_fail(w->cx, LSNN_ESHAPE, "forward: %d images, the net was built for 1 to %d",
+        return lsnni_fail(w->cx, LSNN_ESHAPE,
+                          "forward: %d images, the net was built for 1 to %d",
                           b->n, w->batch);
     w->ready = w->n = 0;
     memset(w->written, 0, 2 * (size_t)net->nodes);       /* and ran           */
@@ -5377,7 +5459,8 @@ LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int traini
     if (!net->built)
         return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_forward: call lsnn_net_build first");
     if (training && net->predict_only)
-        return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_forward: the net was built to predict only");
+        return lsnni_fail(net->cx, LSNN_ESTATE,
+                          "lsnn_forward: the net was built to predict only");
     LSNNI_TRY(lsnni_work_forward(net->work, b, training, loss));
     net->work->ready = training;
     return LSNN_OK;
@@ -5387,7 +5470,8 @@ LSNN_API lsnn_status lsnn_backward(lsnn_net *net)
 {
     lsnn_work *w = net->work;
     if (!net->built || !w->ready)
-        return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_backward: call lsnn_forward with training = 1 "
+        return lsnni_fail(net->cx, LSNN_ESTATE,
+                          "lsnn_backward: call lsnn_forward with training = 1 "
                           "first");
     memset(w->written, 0, (size_t)net->nodes);
     for (int i = net->nodes - 1; i > 0; i--) {
@@ -5466,7 +5550,8 @@ static int lsnni_find_param(const lsnni_param *p, int count, const char *name)
 }
 
 /* An output of the last forward, its gradient, or a kept array of node i.    */
-static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_grad, int is_keep)
+static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_grad,
+                                   int is_keep)
 {
     const lsnni_node *v = &net->node[i];
     lsnn_work *w = net->work;
@@ -5475,18 +5560,23 @@ static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_g
     lsnn_real *data = is_keep ? w->keep[i] : is_grad ? w->dy[i] : w->y[i];
     dim[0] = w->n; dim[1] = s.c; dim[2] = s.h; dim[3] = s.w;
     if (!w->n)
-        return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' has no output before a forward", v->name);
+        return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' has no output before a forward",
+                          v->name);
     if (!(is_grad ? w->written[i] : w->ran[i]))
-        return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' had no part in the last %s", v->name,
+        return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' had no part in the last %s",
+                          v->name,
                           is_grad ? "backward" : "forward");
     if (!is_keep)
         for (int j = i + 1; j < net->nodes; j++)
             if (net->node[j].alias == i)
-                return lsnni_fail(net->cx, LSNN_ESTATE, "the output of '%.60s' was overwritten in place "
-                                  "by '%.60s': set its option keep", v->name, net->node[j].name);
+                return lsnni_fail(net->cx, LSNN_ESTATE,
+                                  "the output of '%.60s' was overwritten in place "
+                                  "by '%.60s': set its option keep", v->name,
+                                      net->node[j].name);
     if (!is_keep && (i == 0 || (!w->train && !v->plan.o.keep && i != net->output) ||
                      (is_grad && (!data || !v->plan.o.keep))))
-        return lsnni_fail(net->cx, LSNN_ESTATE, "%s of '%.60s' is not kept: set its option keep",
+        return lsnni_fail(net->cx, LSNN_ESTATE,
+                          "%s of '%.60s' is not kept: set its option keep",
                           is_grad ? "the gradient" : "the output", v->name);
     lsnni_view_set(a, data, fixed ? 3 : 4, fixed ? dim + 1 : dim);
     return LSNN_OK;
@@ -5500,10 +5590,12 @@ static lsnn_status lsnni_view_find(lsnn_net *net, lsnni_view *a, const char *nam
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s: call lsnn_net_build first", name);
     i = lsnni_find_param(net->param, net->params, rest);
     if (i >= 0 && is_grad && !net->grad)
-        return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s: the net was built to predict only", name);
+        return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s: the net was built to predict only",
+                          name);
     if (i >= 0) {
         const lsnni_param *p = &net->param[i];
-        lsnni_view_set(a, (is_grad ? net->grad : net->value) + p->at, p->spec.rank, p->spec.dim);
+        lsnni_view_set(a, (is_grad ? net->grad : net->value) + p->at, p->spec.rank,
+                       p->spec.dim);
         return LSNN_OK;
     }
     i = is_grad ? -1 : lsnni_find_param(net->buffer, net->buffers, rest);
@@ -5521,7 +5613,8 @@ static lsnn_status lsnni_view_find(lsnn_net *net, lsnni_view *a, const char *nam
             strlen(v->name) == n && strncmp(v->name, rest, n) == 0)
             return lsnni_view_node(net, a, i, 0, 1);
     }
-    return lsnni_fail(net->cx, LSNN_ENAME, "the net has no parameter, buffer or layer '%.80s'", name);
+    return lsnni_fail(net->cx, LSNN_ENAME, "the net has no parameter, buffer or layer '%.80s'",
+                      name);
 }
 
 LSNN_API lsnn_status lsnn_net_dims(lsnn_net *net, const char *name, int *rank, int dim[4])
@@ -5533,7 +5626,8 @@ LSNN_API lsnn_status lsnn_net_dims(lsnn_net *net, const char *name, int *rank, i
     return LSNN_OK;
 }
 
-static lsnn_status lsnni_view_count(lsnn_net *net, lsnni_view *a, const char *name, size_t count)
+static lsnn_status lsnni_view_count(lsnn_net *net, lsnni_view *a, const char *name,
+                                    size_t count)
 {
     LSNNI_TRY(lsnni_view_find(net, a, name));
     if (count != a->count)
@@ -6381,7 +6475,12 @@ LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_
    ==========================================================================*/
 
 /* ---- >>text: a growing string --------------------------------------------------*/
-typedef struct lsnni_string { lsnn_ctx *cx; char *v; int used, room; lsnn_status status; } lsnni_string;
+typedef struct lsnni_string {
+    lsnn_ctx *cx;
+    char *v;
+    int used, room;
+    lsnn_status status;
+} lsnni_string;
 
 LSNNI_PRINTF(2, 3)
 static void lsnni_print(lsnni_string *t, const char *format, ...)
@@ -6452,7 +6551,8 @@ typedef struct lsnni_reader {
 
 static lsnn_status lsnni_graph_fail(const lsnni_reader *r, const char *what, const char *word)
 {
-    return lsnni_fail(r->net->cx, LSNN_EFORMAT, "%.120s: line %d of lsnn.graph: %s \"%.60s\"", r->path,
+    return lsnni_fail(r->net->cx, LSNN_EFORMAT, "%.120s: line %d of lsnn.graph: %s \"%.60s\"",
+                      r->path,
                       r->line, what, word);
 }
 
@@ -6511,9 +6611,10 @@ static lsnn_status lsnni_graph_line(const lsnni_reader *r, char *line)
         for (int i = 0; i < 3; i++)
             if (!lsnni_parse_number(lsnni_word(&line, ' '), &size[i]) ||
                 !(size[i] >= 1 && size[i] <= INT_MAX))
-                return lsnni_graph_fail(r, "the first line must be \"input input C H W\", not", name);
-        return lsnn_input(r->net, (int)size[0], (int)size[1], (int)size[2]) < 0 ? r->net->cx->status
-                                                                               : LSNN_OK;
+                return lsnni_graph_fail(r, "the first line must be \"input input C H W\", not",
+                                        name);
+        lsnn_input(r->net, (int)size[0], (int)size[1], (int)size[2]);
+        return r->net->cx->status;
     }
     for (int i = 0; i < r->count && !type; i++)
         if (strcmp(r->types[i]->name, kind) == 0) type = r->types[i];
@@ -6528,7 +6629,8 @@ static lsnn_status lsnni_graph_line(const lsnni_reader *r, char *line)
 
 static lsnn_status lsnni_graph_read(lsnni_reader *r, const lsnn_file *f)
 {
-    const char *graph = lsnn_file_meta(f, "lsnn.graph"), *out = lsnn_file_meta(f, "lsnn.output");
+    const char *graph = lsnn_file_meta(f, "lsnn.graph");
+    const char *out = lsnn_file_meta(f, "lsnn.output");
     lsnn_status s = LSNN_OK;
     char *copy, *at;
     if (!graph || !*graph || !out)
@@ -6536,11 +6638,13 @@ static lsnn_status lsnni_graph_read(lsnni_reader *r, const lsnn_file *f)
                           "lsnn.graph; lsnn_net_read reads parameters alone", r->path);
     at = copy = lsnni_strdup(r->net->cx, graph);
     if (!copy) return LSNN_ENOMEM;
-    for (r->line = 1; *at && s == LSNN_OK; r->line++) s = lsnni_graph_line(r, lsnni_word(&at, '\n'));
+    for (r->line = 1; *at && s == LSNN_OK; r->line++)
+        s = lsnni_graph_line(r, lsnni_word(&at, '\n'));
     lsnni_free(r->net->cx, copy);
     if (s != LSNN_OK) return s;
     if (lsnn_net_node(r->net, out) < 0)
-        return lsnni_fail(r->net->cx, LSNN_EFORMAT, "%.160s: lsnn.output names no layer", r->path);
+        return lsnni_fail(r->net->cx, LSNN_EFORMAT, "%.160s: lsnn.output names no layer",
+                          r->path);
     lsnn_net_set_output(r->net, lsnn_net_node(r->net, out));
     return LSNN_OK;
 }
@@ -6626,15 +6730,18 @@ LSNN_API lsnn_status lsnn_net_save(lsnn_net *net, const char *path)
 
 /* The tensor called prefix + p's name, if its sizes are p's.                 */
 static lsnn_status lsnni_match(lsnn_ctx *cx, const lsnn_file *f, const char *path,
-                               const char *prefix, const lsnni_param *p, const lsnn_tensor **found)
+                               const char *prefix, const lsnni_param *p,
+                               const lsnn_tensor **found)
 {
     char name[512];
     const lsnn_tensor *t;
     snprintf(name, sizeof name, "%s%s", prefix, p->name);
     *found = t = lsnn_file_tensor(f, name);
     if (!t) return lsnni_fail(cx, LSNN_EFORMAT, "%.120s has no tensor '%.120s'", path, name);
-    if (t->rank != p->spec.rank || memcmp(t->dim, p->spec.dim, (size_t)t->rank * sizeof t->dim[0]))
-        return lsnni_fail(cx, LSNN_ESHAPE, "%.120s: the sizes of tensor '%.120s' (%.0f numbers) are "
+    if (t->rank != p->spec.rank ||
+        memcmp(t->dim, p->spec.dim, (size_t)t->rank * sizeof t->dim[0]))
+        return lsnni_fail(cx, LSNN_ESHAPE,
+                          "%.120s: the sizes of tensor '%.120s' (%.0f numbers) are "
                           "not those of the net (%.0f numbers)", path, name, (double)t->count,
                           (double)p->spec.count);
     return LSNN_OK;
@@ -6662,7 +6769,8 @@ static lsnn_status lsnni_net_match(lsnn_net *net, const lsnn_file *f, const char
         if (strncmp(name, "optimizer.", 10) != 0 &&
             lsnni_find_param(net->param, net->params, name) < 0 &&
             lsnni_find_param(net->buffer, net->buffers, name) < 0)
-            return lsnni_fail(net->cx, LSNN_EFORMAT, "%.120s: the net has no parameter '%.120s'", path, name);
+            return lsnni_fail(net->cx, LSNN_EFORMAT,
+                              "%.120s: the net has no parameter '%.120s'", path, name);
     }
     return LSNN_OK;
 }
@@ -6750,20 +6858,26 @@ static lsnn_status lsnni_optimizer_check(lsnn_ctx *cx, const lsnn_optimizer_desc
         d->schedule > LSNN_COSINE)
         return lsnni_fail(cx, LSNN_EVALUE, "optimizer: method %d or schedule %d is unknown",
                           (int)d->method, (int)d->schedule);
-    if (!(d->lr > 0 && d->lr < HUGE_VAL && d->weight_decay >= 0 && d->clip_norm >= 0 && d->eps > 0))
-        return lsnni_fail(cx, LSNN_EVALUE, "optimizer: lr %g and eps %g must be positive, weight_decay "
-                          "%g and clip_norm %g not negative", d->lr, d->eps, d->weight_decay, d->clip_norm);
+    if (!(d->lr > 0 && d->lr < HUGE_VAL && d->weight_decay >= 0 && d->clip_norm >= 0 &&
+          d->eps > 0))
+        return lsnni_fail(cx, LSNN_EVALUE,
+                          "optimizer: lr %g and eps %g must be positive, weight_decay "
+                          "%g and clip_norm %g not negative", d->lr, d->eps, d->weight_decay,
+                              d->clip_norm);
     if (!(d->momentum >= 0 && d->momentum < 1) || (d->nesterov && !(d->momentum > 0)))
-        return lsnni_fail(cx, LSNN_EVALUE, "optimizer: momentum %g must lie in [0, 1), above 0 for "
+        return lsnni_fail(cx, LSNN_EVALUE,
+                          "optimizer: momentum %g must lie in [0, 1), above 0 for "
                           "nesterov", d->momentum);
     if (!(d->one_minus_beta1 > 0 && d->one_minus_beta1 <= 1 && d->one_minus_beta2 > 0 &&
           d->one_minus_beta2 <= 1))
-        return lsnni_fail(cx, LSNN_EVALUE, "optimizer: one_minus_beta1 %g and one_minus_beta2 %g must "
+        return lsnni_fail(cx, LSNN_EVALUE,
+                          "optimizer: one_minus_beta1 %g and one_minus_beta2 %g must "
                           "lie in (0, 1]", d->one_minus_beta1, d->one_minus_beta2);
     if (d->warmup_steps < 0 || d->total_steps < 0 || d->step_every < 0 ||
         (d->schedule == LSNN_COSINE && d->total_steps <= d->warmup_steps) ||
         (d->schedule == LSNN_STEP && d->step_every == 0))
-        return lsnni_fail(cx, LSNN_EVALUE, "optimizer: the schedule has warmup_steps %d, total_steps %d, "
+        return lsnni_fail(cx, LSNN_EVALUE,
+                          "optimizer: the schedule has warmup_steps %d, total_steps %d, "
                           "step_every %d; cosine needs total_steps over warmup_steps, step needs "
                           "step_every", d->warmup_steps, d->total_steps, d->step_every);
     return LSNN_OK;
@@ -6803,7 +6917,8 @@ LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_
     if (d) all = *d;
     lsnni_optimizer_defaults(&all);
     if (!net->built || net->predict_only) {
-        lsnni_fail(net->cx, LSNN_ESTATE, "optimizer: the net must be built, and not to predict only");
+        lsnni_fail(net->cx, LSNN_ESTATE,
+                   "optimizer: the net must be built, and not to predict only");
         return NULL;
     }
     if (lsnni_optimizer_check(net->cx, &all) != LSNN_OK) return NULL;
@@ -6815,7 +6930,8 @@ LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_
         o->m = (lsnn_real *)lsnni_alloc(net->cx, net->param_size + 1, sizeof *o->m);
     if (all.method != LSNN_SGD)
         o->v = (lsnn_real *)lsnni_alloc(net->cx, net->param_size + 1, sizeof *o->v);
-    if ((o->m || (all.method == LSNN_SGD && all.momentum <= 0)) && (o->v || all.method == LSNN_SGD))
+    if ((o->m || (all.method == LSNN_SGD && all.momentum <= 0)) &&
+        (o->v || all.method == LSNN_SGD))
         return o;
     lsnn_optimizer_free(o);
     return NULL;
@@ -6840,7 +6956,8 @@ static void lsnni_update_task(void *user, int i, int worker)
     (void)worker;
     if (!(p->lr_factor > 0)) return;
     if (d->method == LSNN_SGD)
-        u->kv->sgd(w, m, net->grad + p->at, u->scale, lr, decay, d->momentum, d->nesterov, p->spec.count);
+        u->kv->sgd(w, m, net->grad + p->at, u->scale, lr, decay, d->momentum, d->nesterov,
+                   p->spec.count);
     else
         u->kv->adam(w, m, u->o->v + p->at, net->grad + p->at, u->scale, lr,
                     d->method == LSNN_ADAMW ? 0 : decay, shrink, 1 - d->one_minus_beta1,
@@ -6861,7 +6978,8 @@ LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
         const lsnn_real *g = net->grad + net->param[i].at;
         double part = u.kv->dot(g, g, net->param[i].spec.count);
         if (!(part <= DBL_MAX))
-            return lsnni_fail(net->cx, LSNN_EDIVERGED, "step %u: the gradient of '%.80s' is not finite: "
+            return lsnni_fail(net->cx, LSNN_EDIVERGED,
+                              "step %u: the gradient of '%.80s' is not finite: "
                               "use a smaller learning rate or clip_norm", (unsigned)o->step,
                               net->param[i].name);
         norm += part;
@@ -6911,23 +7029,29 @@ static lsnn_status lsnni_batch_make(lsnn_net *net, lsnni_batch *b, const lsnn_da
     size_t n = (size_t)net->batch;
     int losses = 0;
     memset(b, 0, sizeof *b);
-    if (d->count < 1 || !d->fetch || d->heads < 0 || d->heads > LSNN_MAX_HEADS || d->target_count < 0)
-        return lsnni_fail(net->cx, LSNN_ESHAPE, "the data set has %d samples, %d labels and %d targets "
+    if (d->count < 1 || !d->fetch || d->heads < 0 || d->heads > LSNN_MAX_HEADS ||
+        d->target_count < 0)
+        return lsnni_fail(net->cx, LSNN_ESHAPE,
+                          "the data set has %d samples, %d labels and %d targets "
                           "each", d->count, d->heads, d->target_count);
     if (!d->heads && !d->target_count)
         return lsnni_fail(net->cx, LSNN_ESHAPE, "the data set has neither labels nor targets");
     for (int i = 0; i < net->nodes; i++) losses += net->node[i].type->is_loss;
     if (!losses)
-        return lsnni_fail(net->cx, LSNN_ESTATE, "the net has no loss: add lsnn_cross_entropy or lsnn_mse");
+        return lsnni_fail(net->cx, LSNN_ESTATE,
+                          "the net has no loss: add lsnn_cross_entropy or lsnn_mse");
     if (d->shape.c != in.c || d->shape.h != in.h || d->shape.w != in.w)
-        return lsnni_fail(net->cx, LSNN_ESHAPE, "the data are %d x %d x %d, the net reads %d x %d x %d",
+        return lsnni_fail(net->cx, LSNN_ESHAPE,
+                          "the data are %d x %d x %d, the net reads %d x %d x %d",
                           d->shape.c, d->shape.h, d->shape.w, in.c, in.h, in.w);
     b->data = d;
     b->size = (size_t)lsnni_features(in);
     b->x = (lsnn_real *)lsnni_alloc(net->cx, b->size * n, sizeof *b->x);
-    if (b->x && d->heads) b->labels = (int *)lsnni_alloc(net->cx, (size_t)d->heads * n, sizeof(int));
+    if (b->x && d->heads)
+        b->labels = (int *)lsnni_alloc(net->cx, (size_t)d->heads * n, sizeof *b->labels);
     if (b->x && d->target_count)
-        b->targets = (lsnn_real *)lsnni_alloc(net->cx, (size_t)d->target_count * n, sizeof *b->x);
+        b->targets = (lsnn_real *)lsnni_alloc(net->cx, (size_t)d->target_count * n,
+                                              sizeof *b->x);
     if (b->x && (b->labels || !d->heads) && (b->targets || !d->target_count)) return LSNN_OK;
     lsnni_batch_free(net->cx, b);
     return LSNN_ENOMEM;
@@ -6955,14 +7079,16 @@ typedef struct lsnni_tally {
 } lsnni_tally;
 
 /* Counts the last forward's errors; loss is its mean over the batch.         */
-static void lsnni_tally_add(const lsnn_net *net, lsnni_tally *t, const lsnn_batch *b, double loss,
+static void lsnni_tally_add(const lsnn_net *net, lsnni_tally *t, const lsnn_batch *b,
+                            double loss,
                             int *confusion)
 {
     t->loss += loss * b->n;
     t->samples += b->n;
     t->heads = 0;
     for (int i = 0; i < net->nodes; i++)
-        t->heads += net->node[i].type->is_loss && strcmp(net->node[i].type->name, "cross_entropy") == 0;
+        t->heads += net->node[i].type->is_loss &&
+                    strcmp(net->node[i].type->name, "cross_entropy") == 0;
     for (int n = 0; n < b->n && t->heads; n++) {
         int wrong = 0;
         for (int i = 0; i < net->nodes; i++) {
@@ -6994,7 +7120,8 @@ static lsnn_status lsnni_evaluate(lsnn_net *net, lsnni_batch *b, lsnn_score *s)
     memset(&t, 0, sizeof t);
     for (int i = 0; i < b->data->count; i += net->batch) {
         double loss;
-        lsnn_batch batch = lsnni_batch_fetch(net->cx, b, i, LSNNI_MIN(net->batch, b->data->count - i));
+        lsnn_batch batch = lsnni_batch_fetch(net->cx, b, i,
+                                             LSNNI_MIN(net->batch, b->data->count - i));
         LSNNI_TRY(lsnn_forward(net, &batch, 0, &loss));
         lsnni_tally_add(net, &t, &batch, loss, s->confusion);
     }
@@ -7022,7 +7149,8 @@ LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_sc
         if (strcmp(net->node[i].type->name, "cross_entropy") == 0 &&
             lsnni_features(net->node[i].plan.out) != data->classes) {
             lsnni_batch_free(net->cx, &b);
-            return lsnni_fail(net->cx, LSNN_ESHAPE, "confusion: '%.60s' has %d classes, the data %d",
+            return lsnni_fail(net->cx, LSNN_ESHAPE,
+                              "confusion: '%.60s' has %d classes, the data %d",
                               net->node[i].name, lsnni_features(net->node[i].plan.out),
                               data->classes);
         }
@@ -7057,14 +7185,16 @@ static lsnn_status lsnni_saver_state(lsnn_ctx *cx, lsnni_saver *s, const lsnn_ne
     int first = s->tensors;
     *names = NULL;
     if (!block) return LSNN_OK;
-    for (int i = 0; i < net->params; i++) length += strlen(prefix) + strlen(net->param[i].name) + 1;
+    for (int i = 0; i < net->params; i++) length += strlen(prefix) +
+        strlen(net->param[i].name) + 1;
     *names = (char *)lsnni_alloc(cx, length + 1, 1);
     if (!*names) return LSNN_ENOMEM;
     lsnni_saver_tensors(s, net->param, net->params, block);
     for (int i = 0; i < net->params; i++) {
         char *name = *names + at;
         at += strlen(prefix) + strlen(net->param[i].name) + 1;
-        snprintf(name, length + 1 - (size_t)(name - *names), "%s%s", prefix, net->param[i].name);
+        snprintf(name, length + 1 - (size_t)(name - *names), "%s%s", prefix,
+                 net->param[i].name);
         s->tensor[first + i].name = name;
     }
     return LSNN_OK;
@@ -7109,7 +7239,8 @@ static lsnn_status lsnni_meta_number(lsnn_ctx *cx, const lsnn_file *f, const cha
 {
     const char *text = lsnn_file_meta(f, key);
     if (!text || !lsnni_parse_number(text, v))
-        return lsnni_fail(cx, LSNN_EFORMAT, "%.160s is no checkpoint: its metadata have no number %s",
+        return lsnni_fail(cx, LSNN_EFORMAT,
+                          "%.160s is no checkpoint: its metadata have no number %s",
                           path, key);
     return LSNN_OK;
 }
@@ -7117,7 +7248,8 @@ static lsnn_status lsnni_meta_number(lsnn_ctx *cx, const lsnn_file *f, const cha
 static lsnn_status lsnni_fit_restore(lsnni_fit *f, const lsnn_file *file, const char *path)
 {
     static const char *const key[] = { "lsnn.step", "lsnn.epoch", "lsnn.done", "lsnn.batch",
-        "lsnn.samples", "lsnn.seed.high", "lsnn.seed.low", "lsnn.epoch.loss", "lsnn.epoch.wrong",
+        "lsnn.samples", "lsnn.seed.high", "lsnn.seed.low", "lsnn.epoch.loss",
+            "lsnn.epoch.wrong",
         "lsnn.epoch.samples" };
     enum { STEP, EPOCH, DONE, BATCH, SAMPLES, HIGH, LOW, LOSS, WRONG, SEEN, KEYS };
     const char *method = lsnn_file_meta(file, "lsnn.optimizer");
@@ -7128,15 +7260,20 @@ static lsnn_status lsnni_fit_restore(lsnni_fit *f, const lsnn_file *file, const 
         if (i != LOSS && !(v[i] >= 0 && v[i] <= 4294967295.0))
             return lsnni_fail(net->cx, LSNN_EFORMAT, "%.160s: %s is %g", path, key[i], v[i]);
     }
-    if ((int64_t)v[BATCH] != net->batch || (int64_t)v[SAMPLES] != f->batch.data->count || !method ||
+    if ((int64_t)v[BATCH] != net->batch || (int64_t)v[SAMPLES] != f->batch.data->count ||
+        !method ||
         strcmp(method, lsnni_methods[f->o->d.method]) != 0 || v[DONE] > f->steps)
-        return lsnni_fail(net->cx, LSNN_ESTATE, "%.120s was trained by %.10s with batch %.0f on %.0f samples, "
-                          "here it is %s, %d and %d", path, method ? method : "?", v[BATCH], v[SAMPLES],
+        return lsnni_fail(net->cx, LSNN_ESTATE,
+                          "%.120s was trained by %.10s with batch %.0f on %.0f samples, "
+                          "here it is %s, %d and %d", path, method ? method : "?", v[BATCH],
+                              v[SAMPLES],
                           lsnni_methods[f->o->d.method], net->batch, f->batch.data->count);
     if (f->o->m)
-        LSNNI_TRY(lsnni_read_block(net->cx, file, path, "optimizer.m:", net->param, net->params, f->o->m));
+        LSNNI_TRY(lsnni_read_block(net->cx, file, path, "optimizer.m:", net->param,
+                                   net->params, f->o->m));
     if (f->o->v)
-        LSNNI_TRY(lsnni_read_block(net->cx, file, path, "optimizer.v:", net->param, net->params, f->o->v));
+        LSNNI_TRY(lsnni_read_block(net->cx, file, path, "optimizer.v:", net->param,
+                                   net->params, f->o->v));
     LSNNI_TRY(lsnni_net_fill(net, file, path));
     net->seed = (uint64_t)v[HIGH] << 32 | (uint64_t)v[LOW];
     f->o->step = (uint32_t)v[STEP];
@@ -7166,11 +7303,13 @@ static lsnn_status lsnni_diverged(const lsnni_fit *f, int n)
         size_t count = lsnni_area(n, lsnni_features(net->node[i].plan.out));
         for (size_t j = 0; j < count; j++)
             if (!(fabs((double)net->work->y[i][j]) <= DBL_MAX))
-                return lsnni_fail(net->cx, LSNN_EDIVERGED, "step %u: the loss is not finite, from layer "
+                return lsnni_fail(net->cx, LSNN_EDIVERGED,
+                                  "step %u: the loss is not finite, from layer "
                                   "'%.80s' on: use a smaller learning rate or clip_norm",
                                   (unsigned)f->o->step, net->node[i].name);
     }
-    return lsnni_fail(net->cx, LSNN_EDIVERGED, "step %u: the loss is not finite, every layer's output is",
+    return lsnni_fail(net->cx, LSNN_EDIVERGED,
+                      "step %u: the loss is not finite, every layer's output is",
                       (unsigned)f->o->step);
 }
 
@@ -7230,7 +7369,8 @@ static lsnn_status lsnni_fit_epoch(lsnni_fit *f)
         s = lsnni_fit_report(f, 0);
         if (s < 0) return s;
         if (f->d->save && f->done < f->steps &&
-            (s == LSNN_STOPPED || (f->d->save_every && f->o->step % (uint32_t)f->d->save_every == 0)))
+            (s == LSNN_STOPPED ||
+             (f->d->save_every && f->o->step % (uint32_t)f->d->save_every == 0)))
             LSNNI_TRY(lsnni_fit_save(f));
     }
     if (f->done < f->steps) return s;                    /* stopped in mid-epoch */
@@ -7274,9 +7414,11 @@ LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_
     f.d = d;
     f.began = lsnni_seconds();
     if (!net->built || net->predict_only)
-        return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_fit: the net must be built, and not to predict only");
+        return lsnni_fail(net->cx, LSNN_ESTATE,
+                          "lsnn_fit: the net must be built, and not to predict only");
     if (d->epochs < 0 || d->save_every < 0)
-        return lsnni_fail(net->cx, LSNN_EVALUE, "lsnn_fit: epochs %d, save_every %d", d->epochs, d->save_every);
+        return lsnni_fail(net->cx, LSNN_EVALUE, "lsnn_fit: epochs %d, save_every %d",
+                          d->epochs, d->save_every);
     s = lsnni_fit_run(&f, train);
     if (d->last) *d->last = f.p;
     lsnni_batch_free(net->cx, &f.batch);

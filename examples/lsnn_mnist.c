@@ -68,7 +68,8 @@ static lsnn_status get_digits(experiment *e, lsnn_ctx *cx)
     const char *folder = e->a.mnist;
     lsnn_status s = LSNN_OK;
     if (!folder) {
-        int train = e->a.train ? e->a.train : BUILT_IN, test = e->a.test ? e->a.test : BUILT_IN / 6;
+        int train = e->a.train ? e->a.train : BUILT_IN;
+        int test = e->a.test ? e->a.test : BUILT_IN / 6;
         fprintf(stderr, "lsnn_mnist: no --mnist, so the digits are the built-in ones\n");
         room = (unsigned char *)malloc(((size_t)train + (size_t)test) * 785);
         if (!room) return LSNN_ENOMEM;
@@ -130,8 +131,10 @@ static lsnn_status get_data(experiment *e, lsnn_ctx *cx)
     if (s != LSNN_OK) return s;
     count = e->a.train && e->a.train < e->train_all.count ? e->a.train : e->train_all.count;
     if (e->a.train > e->train_all.count || e->a.test > e->test.count || e->holdout >= count) {
-        app_refuse(&e->a, "--train %d, --test %d, --holdout %d: there are %d training and %d test "
-                   "images", e->a.train, e->a.test, e->holdout, e->train_all.count, e->test.count);
+        app_refuse(&e->a,
+                   "--train %d, --test %d, --holdout %d: there are %d training and %d test "
+                   "images", e->a.train, e->a.test, e->holdout, e->train_all.count,
+                   e->test.count);
         return LSNN_EVALUE;
     }
     s = lsnn_data_part(cx, &e->train, &e->train_all, 0, count - e->holdout);
@@ -403,12 +406,14 @@ int main(int argc, char **argv)
     e.optimizer = "sgd";
     e.decay = 5e-4;
     own[n++] = app_choice("task", &e.task_name, "cluttered", "which data set");
-    own[n++] = app_choice("model", &e.model, "cnn|lc|lsnn-location|lsnn-content", "which network");
+    own[n++] = app_choice("model", &e.model, "cnn|lc|lsnn-location|lsnn-content",
+                          "which network");
     own[n++] = app_choice("optimizer", &e.optimizer, "sgd|adamw", "how it learns");
     own[n++] = app_real("weight-decay", &e.decay, 0, 100, "on weights");
     own[n++] = app_switch("fresh", &e.fresh, "new pictures in each epoch");
     own[n++] = app_int("holdout", &e.holdout, 0, 1000000, "last training images kept to watch");
-    own[n++] = app_switch("no-test", &e.no_test, "leave the test set alone: report the holdout");
+    own[n++] = app_switch("no-test", &e.no_test,
+                          "leave the test set alone: report the holdout");
     own[n++] = app_text("load", &e.load, "FILE", "do not train: take the parameters of FILE");
     own[n++] = app_text("figure", &e.figure, "FILE.png", "draw image, smoothers and overlay");
     status = app_parse(&e.a, argc, argv, own, n);
@@ -418,7 +423,8 @@ int main(int argc, char **argv)
         return 0;
     }
     if (e.a.data && (e.fresh || e.a.mnist))
-        return app_refuse(&e.a, "--data holds pictures that are drawn: it goes with neither --fresh "
+        return app_refuse(&e.a,
+                          "--data holds pictures that are drawn: it goes with neither --fresh "
                           "nor --mnist");
     if (e.no_test && !e.holdout)
         return app_refuse(&e.a, "--no-test needs --holdout N, or there is nothing to report");

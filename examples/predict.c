@@ -38,12 +38,13 @@ static unsigned char *stbi_load(const char *path, int *w, int *h, int *n, int wa
     (void)path; (void)w; (void)h; (void)n; (void)want;
     return NULL;
 }
-static const char *stbi_failure_reason(void) { return "built without stb_image.h (libstb-dev)"; }
+static const char *stbi_failure_reason(void) { return "built without stb_image.h"; }
 static void stbi_image_free(void *v) { (void)v; }
 #endif
 
 /* The mean of the grey picture (0..255) over the part of it that becomes pixel (i, j).  */
-static double area_mean(const unsigned char *grey, int w, int h, double x0, double y0, double x1,
+static double area_mean(const unsigned char *grey, int w, int h, double x0, double y0,
+                        double x1,
                         double y1)
 {
     double sum = 0, weight = 0;
@@ -73,7 +74,8 @@ static int load_picture(const char *path, lsnn_shape in, int invert, lsnn_real *
             x[i * in.w + j] = (lsnn_real)(area_mean(grey, w, h, (double)j * w / in.w,
                 (double)i * h / in.h, (j + 1.0) * w / in.w, (i + 1.0) * h / in.h) / 255);
     stbi_image_free(grey);
-    for (int i = 0; i < in.h; i++) border += (double)x[i * in.w] + (double)x[i * in.w + in.w - 1];
+    for (int i = 0; i < in.h; i++)
+        border += (double)x[i * in.w] + (double)x[i * in.w + in.w - 1];
     for (int j = 0; j < in.w; j++) border += (double)x[j] + (double)x[(in.h - 1) * in.w + j];
     if ((border / (2 * (in.h + in.w)) > 0.5) != (invert != 0))
         for (size_t i = 0; i < size; i++) x[i] = 1 - x[i];
@@ -123,7 +125,8 @@ static lsnn_status answer(lsnn_ctx *cx, lsnn_net *net, const lsnn_real *x, const
     for (int k = 1; s == LSNN_OK && k < classes; k++) if (p[k] > p[best]) best = k;
     if (s == LSNN_OK) {
         for (int k = 0; k < classes; k++) printf("%3d  %5.1f %%\n", k, 100 * (double)p[k]);
-        printf("prediction file=%s class=%d probability=%.4f\n", picture, best, (double)p[best]);
+        printf("prediction file=%s class=%d probability=%.4f\n", picture, best,
+               (double)p[best]);
     }
     free(p);
     return s;
@@ -142,13 +145,15 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--invert") == 0) invert = 1;
         else if (strcmp(argv[i], "--overlay") == 0 && i + 1 < argc) overlay = argv[++i];
-        else if (argv[i][0] == '-' || files == 2) bad = fprintf(stderr, "predict: what is %s?\n", argv[i]);
+        else if (argv[i][0] == '-' || files == 2)
+            bad = fprintf(stderr, "predict: what is %s?\n", argv[i]);
         else file[files++] = argv[i];
     }
     if (bad || files < 2) {
-        fprintf(stderr, "usage: predict NET.safetensors PICTURE.png [--overlay OUT.png] [--invert]\n"
-                        "example: examples/predict out/cluttered-lsnn-content.safetensors digit.png "
-                        "--overlay look.png\n");
+        fprintf(stderr,
+                "usage: predict NET.safetensors PICTURE.png [--overlay OUT.png] [--invert]\n"
+                "example: examples/predict out/cluttered-lsnn-content.safetensors digit.png "
+                "--overlay look.png\n");
         return 2;
     }
     memset(&d, 0, sizeof d);

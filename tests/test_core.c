@@ -131,7 +131,8 @@ static void test_philox(void)
 static void test_draws(void)
 {
     enum { N = 200000, BINS = 7 };
-    lsnn_rng r = lsnn_rng_at(5, "test", "draws", 1, 2), other = lsnn_rng_at(5, "test", "draws", 1, 3);
+    lsnn_rng r = lsnn_rng_at(5, "test", "draws", 1, 2);
+    lsnn_rng other = lsnn_rng_at(5, "test", "draws", 1, 3);
     double sum = 0, square = 0, bins[BINS] = { 0 }, chi = 0, uniform = 0;
     int order[1000], seen[1000] = { 0 }, moved = 0;
     for (int i = 0; i < N; i++) {
@@ -163,7 +164,8 @@ static void test_addresses(void)
     uint32_t first[6];
     lsnn_rng r;
     for (int i = 0; i < 6; i++) {
-        r = lsnn_rng_at(i == 1 ? 2 : 1, i == 2 ? "p2" : "p", i == 3 ? "n2" : "n", i == 4, i == 5);
+        r = lsnn_rng_at(i == 1 ? 2 : 1, i == 2 ? "p2" : "p", i == 3 ? "n2" : "n", i == 4,
+                        i == 5);
         first[i] = lsnn_rng_u32(&r);
     }
     for (int i = 1; i < 6; i++) CHECK(first[i] != first[0]);

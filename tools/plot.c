@@ -54,7 +54,8 @@ static int read_log(const char *path, log_file *g)
     valid = find_column(name, words, "valid_error");
     snprintf(g->name, sizeof g->name, "%.40s", base ? base + 1 : path);
     if (strrchr(g->name, '.')) *strrchr(g->name, '.') = 0;
-    while (epoch >= 0 && loss >= 0 && error >= 0 && g->count < EPOCHS && fgets(line, sizeof line, f)) {
+    while (epoch >= 0 && loss >= 0 && error >= 0 && g->count < EPOCHS &&
+           fgets(line, sizeof line, f)) {
         if (split(line, word) < words) continue;
         g->held_out = valid >= 0 && *word[valid] != 0;
         g->epoch[g->count] = strtod(word[epoch], NULL);
@@ -82,7 +83,8 @@ int main(int argc, char **argv)
         else if (files < FILES && !read_log(argv[i], &log_of[files++])) return 1;
     }
     if (!out || files < 1 || files > FILES) {
-        fprintf(stderr, "usage: plot --out CURVES.png LOG.csv [LOG.csv ...]   (at most %d)\n", (int)FILES);
+        fprintf(stderr, "usage: plot --out CURVES.png LOG.csv [LOG.csv ...]   (at most %d)\n",
+                (int)FILES);
         return 2;
     }
     for (int i = 0; i < files; i++) {
@@ -97,7 +99,8 @@ int main(int argc, char **argv)
     s = lsnn_image_new(&cx, &im, 1200, 480, 0xFFFFFF);
     if (s != LSNN_OK) return 1;
     lsnn_image_plot(&im, 10, 10, 580, 460, "Training loss", "epoch", "loss", loss, files);
-    lsnn_image_plot(&im, 610, 10, 580, 460, held_out ? "Held-out error" : "Training error", "epoch",
+    lsnn_image_plot(&im, 610, 10, 580, 460, held_out ? "Held-out error" : "Training error",
+                    "epoch",
                     "error, %", error, files);
     s = lsnn_image_save(&cx, &im, out);
     lsnn_image_free(&cx, &im);
