@@ -322,11 +322,13 @@ static lsnn_status train(experiment *e, lsnn_net *net)
     if (strcmp(e->optimizer, "sgd") == 0) {
         d.optimizer.lr = 0.02;
         d.optimizer.momentum = 0.9;
+        d.optimizer.weight_decay = 5e-4;
     } else {
         d.optimizer.method = LSNN_ADAMW;
         d.optimizer.lr = 0.001;
+        d.optimizer.weight_decay = 0.05;
     }
-    d.optimizer.weight_decay = e->decay;
+    if (e->decay >= 0) d.optimizer.weight_decay = e->decay;
     d.optimizer.warmup_steps = steps / 10 < 300 ? steps / 10 : 300;
     d.optimizer.schedule = LSNN_COSINE;
     d.valid = e->holdout ? &e->valid : NULL;
@@ -403,13 +405,13 @@ int main(int argc, char **argv)
     e.a.out = "out";
     e.task_name = "cluttered";
     e.model = "lsnn-content";
-    e.optimizer = "sgd";
-    e.decay = 5e-4;
+    e.optimizer = "adamw";
+    e.decay = -1;                              /* 0.05 for adamw, 0.0005 for sgd    */
     own[n++] = app_choice("task", &e.task_name, "cluttered", "which data set");
     own[n++] = app_choice("model", &e.model, "cnn|lc|lsnn-location|lsnn-content",
                           "which network");
     own[n++] = app_choice("optimizer", &e.optimizer, "sgd|adamw", "how it learns");
-    own[n++] = app_real("weight-decay", &e.decay, 0, 100, "on weights");
+    own[n++] = app_real("weight-decay", &e.decay, -1, 100, "on weights (-1: 0.05 for adamw, 0.0005 for sgd)");
     own[n++] = app_switch("fresh", &e.fresh, "new pictures in each epoch");
     own[n++] = app_int("holdout", &e.holdout, 0, 1000000, "last training images kept to watch");
     own[n++] = app_switch("no-test", &e.no_test,

@@ -23,7 +23,7 @@ for model in cnn lsnn-location lsnn-content; do
     case $model in lsnn-*) figure="--figure $out/figure6-$model.png" ;; esac
     # shellcheck disable=SC2086
     examples/lsnn_mnist --task cluttered --model $model --data data --out $out --epochs "$epochs" \
-        --optimizer adamw --weight-decay 0 --holdout 5000 --log $out/$model.csv $figure > $out/$model.txt
+        --holdout 5000 --log $out/$model.csv $figure > $out/$model.txt
     status=$?
     [ $status -eq 0 ] || exit $status
     tail -n 1 $out/$model.txt

@@ -120,7 +120,7 @@ static lsnn_data four_data(const four *f, int count)
     return d;
 }
 
-/* A small net of the seed's kind; the smoothers' parameters learn at the full rate here.     */
+/* A small net of the seed's kind, for few steps: no dropout, and smoothers that move fast.    */
 static lsnn_net *four_net(lsnn_shape in, int location)
 {
     lsnn_options conv1 = model_options("conv1"), smooth1 = model_options("smooth1");
@@ -129,12 +129,13 @@ static lsnn_net *four_net(lsnn_shape in, int location)
     int x = lsnn_input(net, in.c, in.h, in.w);
     conv1.no_bias = location;
     smooth1.normalise = LSNN_NORMALISE_MEAN;
+    smooth1.lr_factor = 2;
     x = lsnn_conv2d(net, x, 8, 5, &conv1);
     if (location) x = lsnn_smooth(net, x, LSNN_FREE, &smooth1);
     x = lsnn_max_pool(net, lsnn_relu(net, x, NULL), 2, NULL);
     x = lsnn_conv2d(net, x, 16, 5, NULL);
     x = lsnn_max_pool(net, lsnn_relu(net, x, NULL), 2, NULL);
-    x = lsnn_dropout(net, lsnn_relu(net, lsnn_dense(net, x, 64, NULL), NULL), 0.5, NULL);
+    x = lsnn_relu(net, lsnn_dense(net, x, 64, NULL), NULL);
     lsnn_cross_entropy(net, lsnn_dense(net, x, 10, NULL), NULL);
     memset(&build, 0, sizeof build);
     build.batch = 32;
@@ -154,12 +155,12 @@ static void test_place(const digits *known, const digits *unseen)
     asked = four_data(&b, 2000);
     for (int location = 0; location < 2; location++) {
         lsnn_net *net = four_net(taught.shape, location);
-        train(net, &taught, 5, 0.03);
+        train(net, &taught, 5, 0.02);
         error[location] = error_of(net, &asked);
         lsnn_net_free(net);
     }
     CHECK(error[1] <= 0.8 * error[0]);
-    CHECK(error[0] < 60);                        /* the cnn learns too, else it says little   */
+    CHECK(error[0] < 40);                        /* the cnn learns too, else it says little   */
     test_end("place decides: cnn %.2f %%, LSNN-Location %.2f %%, %.2f times (%.0f s)", error[0],
              error[1], error[1] / error[0], lsnni_seconds() - start);
 }
@@ -212,20 +213,19 @@ static void test_digits(void)
     digits mnist;
     memset(&r, 0, sizeof r);
     r.seed = seed;
-    r.count = 8000;
+    r.count = 10000;
     t = r;
     t.test = 1;
     t.count = 2000;
     r.fresh = 1;
     CHECK(lsnn_data_recipe(&cx, &taught, &r) == LSNN_OK);
     CHECK(lsnn_data_recipe(&cx, &asked, &t) == LSNN_OK);
-    train(net, &taught, 2, 0.02);
+    train(net, &taught, 5, 0.03);
     error = error_of(net, &asked);
     CHECK(error < 2);
-    test_end("16,000 drawn digits: %.2f %% error on unseen ones (%.0f s)", error,
+    test_end("50,000 drawn digits: %.2f %% error on unseen ones (%.0f s)", error,
              lsnni_seconds() - start);
     if (mnist_open(&mnist)) {
-        train(net, &taught, 4, 0.02);
         CHECK(lsnn_data_idx(&cx, &asked, &mnist.images, &mnist.labels, 10) == LSNN_OK);
         error = error_of(net, &asked);
         CHECK(error < 15);
