@@ -4186,73 +4186,61 @@ static lsnn_status lsnni_plan_input(lsnn_ctx *cx, lsnn_layer_plan *p)
     return LSNN_OK;
 }
 
-static lsnn_status lsnni_plan_conv2d(lsnn_ctx *cx, lsnn_layer_plan *p)
+/* What conv2d and local2d have in common; w and b are their parameters.      */
+static lsnn_status lsnni_plan_kernels(lsnn_ctx *cx, lsnn_layer_plan *p, lsnn_window *s)
 {
-    lsnn_window s;
-    lsnn_param_spec *w = &p->param[0];
-    int taps;
     lsnni_window_defaults(&p->o, 1, 1);
-    LSNNI_TRY(lsnni_window_of(cx, &s, p, 1, p->o.filters));
-    taps = s.kernel_h * s.kernel_w;
-    p->out.c = s.k; p->out.h = s.oh; p->out.w = s.ow;
-    *w = lsnni_spec("weight", 4, s.k, s.c, s.kernel_h, s.kernel_w);
-    w->fan_in = s.c * taps;
-    w->fan_out = s.k * taps;
-    p->param[1] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
-    p->param[1].no_decay = 1;
+    LSNNI_TRY(lsnni_window_of(cx, s, p, 1, p->o.filters));
+    p->out.c = s->k; p->out.h = s->oh; p->out.w = s->ow;
     p->params = p->o.no_bias ? 1 : 2;
-    p->macs = (double)w->count * s.oh * s.ow;
     return LSNN_OK;
 }
 
-static lsnn_status lsnni_forward_conv2d(lsnn_ctx *cx, lsnn_call *c)
+static lsnn_status lsnni_plan_conv2d(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     lsnn_window s;
-    LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->out.c));
-    return lsnn_conv2d_forward(cx, c->y, c->x[0], c->param[0], c->param[1], &s);
-}
-
-static lsnn_status lsnni_backward_conv2d(lsnn_ctx *cx, lsnn_call *c)
-{
-    lsnn_window s;
-    LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->out.c));
-    return lsnn_conv2d_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
-                                c->param[0], &s, c->add[0]);
+    LSNNI_TRY(lsnni_plan_kernels(cx, p, &s));
+    p->param[0] = lsnni_spec("weight", 4, s.k, s.c, s.kernel_h, s.kernel_w);
+    p->param[0].fan_in = s.c * s.kernel_h * s.kernel_w;
+    p->param[0].fan_out = s.k * s.kernel_h * s.kernel_w;
+    p->param[1] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
+    p->param[1].no_decay = 1;
+    p->macs = (double)p->param[0].count * s.oh * s.ow;
+    return LSNN_OK;
 }
 
 static lsnn_status lsnni_plan_local2d(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     lsnn_window s;
-    lsnn_param_spec *w = &p->param[0];
     int depth;
-    lsnni_window_defaults(&p->o, 1, 1);
-    LSNNI_TRY(lsnni_window_of(cx, &s, p, 1, p->o.filters));
+    LSNNI_TRY(lsnni_plan_kernels(cx, p, &s));
     depth = s.c * s.kernel_h * s.kernel_w;
-    p->out.c = s.k; p->out.h = s.oh; p->out.w = s.ow;
-    *w = lsnni_spec("weight", 3, s.oh * s.ow, depth, s.k, 0);
-    w->fan_in = depth;
-    w->fan_out = s.k * s.kernel_h * s.kernel_w;
+    p->param[0] = lsnni_spec("weight", 3, s.oh * s.ow, depth, s.k, 0);
+    p->param[0].fan_in = depth;
+    p->param[0].fan_out = s.k * s.kernel_h * s.kernel_w;
     p->param[1] = lsnni_spec("bias", 3, s.k, s.oh, s.ow, 0);
     p->param[1].no_decay = 1;
-    p->params = p->o.no_bias ? 1 : 2;
-    p->macs = (double)w->count;
+    p->macs = (double)p->param[0].count;
     return LSNN_OK;
 }
 
-static lsnn_status lsnni_forward_local2d(lsnn_ctx *cx, lsnn_call *c)
-{
-    lsnn_window s;
-    LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->out.c));
-    return lsnn_local2d_forward(cx, c->y, c->x[0], c->param[0], c->param[1], &s);
-}
-
-static lsnn_status lsnni_backward_local2d(lsnn_ctx *cx, lsnn_call *c)
-{
-    lsnn_window s;
-    LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->out.c));
-    return lsnn_local2d_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
-                                 c->param[0], &s, c->add[0]);
-}
+#define LSNNI_KERNELS(name)                                                              \
+    static lsnn_status lsnni_forward_##name(lsnn_ctx *cx, lsnn_call *c)                  \
+    {                                                                                    \
+        lsnn_window s;                                                                   \
+        LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->out.c));               \
+        return lsnn_##name##_forward(cx, c->y, c->x[0], c->param[0], c->param[1], &s);   \
+    }                                                                                    \
+    static lsnn_status lsnni_backward_##name(lsnn_ctx *cx, lsnn_call *c)                 \
+    {                                                                                    \
+        lsnn_window s;                                                                   \
+        LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->out.c));               \
+        return lsnn_##name##_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy,   \
+                                      c->x[0], c->param[0], &s, c->add[0]);              \
+    }
+LSNNI_KERNELS(conv2d)
+LSNNI_KERNELS(local2d)
+#undef LSNNI_KERNELS
 
 static lsnn_status lsnni_plan_dense(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
@@ -4367,30 +4355,22 @@ static lsnn_status lsnni_backward_max_pool(lsnn_ctx *cx, lsnn_call *c)
     return lsnn_max_pool_backward(cx, c->dx[0], c->dy, (int32_t *)(void *)c->keep, &s,
                                   c->add[0]);
 }
-static lsnn_status lsnni_forward_avg_pool(lsnn_ctx *cx, lsnn_call *c)
-{
-    lsnn_window s;
-    LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->in[0].c));
-    return lsnn_avg_pool_forward(cx, c->y, c->x[0], &s);
-}
-static lsnn_status lsnni_backward_avg_pool(lsnn_ctx *cx, lsnn_call *c)
-{
-    lsnn_window s;
-    LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->in[0].c));
-    return lsnn_avg_pool_backward(cx, c->dx[0], c->dy, &s, c->add[0]);
-}
-static lsnn_status lsnni_forward_sum_pool(lsnn_ctx *cx, lsnn_call *c)
-{
-    lsnn_window s;
-    LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->in[0].c));
-    return lsnn_sum_pool_forward(cx, c->y, c->x[0], &s);
-}
-static lsnn_status lsnni_backward_sum_pool(lsnn_ctx *cx, lsnn_call *c)
-{
-    lsnn_window s;
-    LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->in[0].c));
-    return lsnn_sum_pool_backward(cx, c->dx[0], c->dy, &s, c->add[0]);
-}
+#define LSNNI_POOLING(name)                                                              \
+    static lsnn_status lsnni_forward_##name(lsnn_ctx *cx, lsnn_call *c)                  \
+    {                                                                                    \
+        lsnn_window s;                                                                   \
+        LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->in[0].c));             \
+        return lsnn_##name##_forward(cx, c->y, c->x[0], &s);                             \
+    }                                                                                    \
+    static lsnn_status lsnni_backward_##name(lsnn_ctx *cx, lsnn_call *c)                 \
+    {                                                                                    \
+        lsnn_window s;                                                                   \
+        LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->in[0].c));             \
+        return lsnn_##name##_backward(cx, c->dx[0], c->dy, &s, c->add[0]);               \
+    }
+LSNNI_POOLING(avg_pool)
+LSNNI_POOLING(sum_pool)
+#undef LSNNI_POOLING
 
 static lsnn_status lsnni_plan_dropout(lsnn_ctx *cx, lsnn_layer_plan *p)
 {

@@ -141,12 +141,14 @@ static inline int small_scores(lsnn_net *net, const char *model, int side)
     lsnn_options conv1 = named("conv1"), conv2 = named("conv2"), smooth1 = named("smooth1");
     lsnn_options dense1 = named("dense1"), dense2 = named("dense2");
     int image = lsnn_input(net, 1, side, side), x;
-    int content = strcmp(model, "content") == 0, smooth = content || strcmp(model, "location") == 0;
+    int content = strcmp(model, "content") == 0;
+    int smooth = content || strcmp(model, "location") == 0;
     conv1.no_bias = smooth;
     smooth1.normalise = LSNN_NORMALISE_MEAN;
     x = strcmp(model, "lc") == 0 ? lsnn_local2d(net, image, 3, 5, &conv1)
                                  : lsnn_conv2d(net, image, 3, 5, &conv1);
-    if (smooth) x = lsnn_smooth(net, x, content ? small_theta(net, image) : LSNN_FREE, &smooth1);
+    if (smooth)
+        x = lsnn_smooth(net, x, content ? small_theta(net, image) : LSNN_FREE, &smooth1);
     x = lsnn_max_pool(net, lsnn_relu(net, x, NULL), 2, NULL);
     x = lsnn_conv2d(net, x, 3, 3, &conv2);
     x = lsnn_max_pool(net, lsnn_relu(net, x, NULL), 2, NULL);

@@ -71,7 +71,8 @@ static int check_tensor(lsnn_net *net, const lsnn_batch *b, const char *name, si
         error = fabs(whole - (double)g[i]) / largest;
         if (!(error <= *worst)) *worst = error;
         if (!CHECK(error <= 1e-6))
-            printf("# %s[%d]: %.10g, by differences %.10g\n", name, (int)i, (double)g[i], whole);
+            printf("# %s[%d]: %.10g, by differences %.10g\n", name, (int)i, (double)g[i],
+                   whole);
     }
     free(v);
     free(g);
@@ -229,7 +230,8 @@ static void test_bad_layers(void)
     share.share = "first";
     BAD_LAYER(lsnn_dense(net, 1, 4, &share), LSNN_ESHAPE, "relu");
     share.share = "dense1";
-    BAD_LAYER((lsnn_dense(net, 1, 5, NULL), lsnn_dense(net, 1, 4, &share)), LSNN_ESHAPE, "is 5");
+    BAD_LAYER((lsnn_dense(net, 1, 5, NULL), lsnn_dense(net, 1, 4, &share)), LSNN_ESHAPE,
+              "is 5");
     bad.name = "";
     BAD_LAYER(lsnn_relu(net, 1, &bad), LSNN_ENAME, "1 to 200");
     bad.name = "two words";
@@ -299,7 +301,8 @@ static void test_wrong_times(void)
     CHECK(build_net(net, 4, 1, 0) == LSNN_OK);
     REFUSED(&cx, build_net(net, 4, 1, 0) != LSNN_OK, LSNN_ESTATE, "built already");
     REFUSED(&cx, lsnn_backward(net) != LSNN_OK, LSNN_ESTATE, "training = 1");
-    REFUSED(&cx, lsnn_net_get(net, "dense1", y, 40) != LSNN_OK, LSNN_ESTATE, "before a forward");
+    REFUSED(&cx, lsnn_net_get(net, "dense1", y, 40) != LSNN_OK, LSNN_ESTATE,
+            "before a forward");
     CHECK(lsnn_forward(net, &b, 0, &loss) == LSNN_OK);
     REFUSED(&cx, lsnn_backward(net) != LSNN_OK, LSNN_ESTATE, "training = 1");
     CHECK(lsnn_forward(net, &b, 1, &loss) == LSNN_OK);
@@ -477,10 +480,14 @@ static void test_names(void)
     CHECK(!lsnn_net_param_name(net, 1, 2, NULL) && !lsnn_net_param_name(net, 0, -1, NULL));
     CHECK(lsnn_net_dims(net, "mix.weight", &rank, dim) == LSNN_OK);
     CHECK(rank == 4 && dim[0] == 4 && dim[1] == 8 && dim[2] == 3 && dim[3] == 2);
-    REFUSED(&cx, lsnn_net_get(net, "norm.beta", v, 3) != LSNN_OK, LSNN_ESHAPE, "4 numbers, not 3");
-    REFUSED(&cx, lsnn_net_set(net, "norm.beta", v, 5) != LSNN_OK, LSNN_ESHAPE, "4 numbers, not 5");
-    REFUSED(&cx, lsnn_net_get(net, "conv.nothing", v, 4) != LSNN_OK, LSNN_ENAME, "conv.nothing");
-    REFUSED(&cx, lsnn_net_get(net, "other.weight", v, 4) != LSNN_OK, LSNN_ENAME, "other.weight");
+    REFUSED(&cx, lsnn_net_get(net, "norm.beta", v, 3) != LSNN_OK, LSNN_ESHAPE,
+            "4 numbers, not 3");
+    REFUSED(&cx, lsnn_net_set(net, "norm.beta", v, 5) != LSNN_OK, LSNN_ESHAPE,
+            "4 numbers, not 5");
+    REFUSED(&cx, lsnn_net_get(net, "conv.nothing", v, 4) != LSNN_OK, LSNN_ENAME,
+            "conv.nothing");
+    REFUSED(&cx, lsnn_net_get(net, "other.weight", v, 4) != LSNN_OK, LSNN_ENAME,
+            "other.weight");
     REFUSED(&cx, lsnn_net_get(net, "grad:norm.mean", v, 4) != LSNN_OK, LSNN_ENAME, "norm.mean");
     REFUSED(&cx, lsnn_net_get(net, "", v, 4) != LSNN_OK, LSNN_ENAME, "''");
     REFUSED(&cx, lsnn_net_get(net, "conv.map", v, 4) != LSNN_OK, LSNN_ENAME, "conv.map");
@@ -517,7 +524,8 @@ static void predict_sizes(lsnn_net *net, lsnn_net *lean, int size, int classes)
             b.n = n - i < BATCH ? n - i : BATCH;
             b.x = s.x + i * size;
             CHECK(lsnn_forward(net, &b, 0, NULL) == LSNN_OK);
-            CHECK(lsnn_net_get(net, out, want + i * classes, (size_t)(b.n * classes)) == LSNN_OK);
+            CHECK(lsnn_net_get(net, out, want + i * classes, (size_t)(b.n * classes)) ==
+                  LSNN_OK);
         }
         memset(y, 0x55, sizeof y);
         CHECK(lsnn_predict(net, s.x, n, y) == LSNN_OK);
@@ -592,7 +600,7 @@ static void test_workspaces(void)
     test_end("%d threads with a workspace each predict the same bits as one", (int)THREADS);
 }
 
-/* ---- counts -------------------------------------------------------------------------------- */
+/* ---- counts ----------------------------------------------------------------------------- */
 /* The totals in the summary's last line.                                                   */
 static void summary_totals(const lsnn_net *net, double *params, double *macs)
 {
@@ -603,7 +611,8 @@ static void summary_totals(const lsnn_net *net, double *params, double *macs)
     lsnn_net_summary(net, f);
     rewind(f);
     while (fgets(line, sizeof line, f))
-        if (strncmp(line, "total ", 6) == 0) CHECK(sscanf(line + 6, "%lf %lf", params, macs) == 2);
+        if (strncmp(line, "total ", 6) == 0)
+            CHECK(sscanf(line + 6, "%lf %lf", params, macs) == 2);
     fclose(f);
 }
 
@@ -631,7 +640,8 @@ static void test_counts(void)
     check_counts(net, 289630, 25. * 20 * 24 * 24 + 2881. * 100 + 101. * 10);
     for (int i = 0; i < 4; i++) {
         net = lsnn_net_new(&cx);
-        lsnn_cross_entropy(net, model_by_name(net, model[i], lsnn_input(net, 1, 42, 42), 10), NULL);
+        x = lsnn_input(net, 1, 42, 42);
+        lsnn_cross_entropy(net, model_by_name(net, model[i], x, 10), NULL);
         if (i == 1)                              /* 1,444 positions of 25 weights and a bias  */
             check_counts(net, 417482 - 16 * 26 + 16. * 26 * 38 * 38, 0);
         else
@@ -644,10 +654,10 @@ static void test_counts(void)
     net = lsnn_net_new(&cx);
     lsnn_local2d(net, lsnn_input(net, 1, 128, 128), 256, 5, &plain);
     check_counts(net, 98406400, 98406400);
-    net = lsnn_net_new(&cx);                     /* Keras' example: a bias a position          */
+    net = lsnn_net_new(&cx);                     /* Keras' example: a bias a position */
     lsnn_local2d(net, lsnn_input(net, 3, 32, 32), 64, 3, NULL);
     check_counts(net, 1612800, 0);
-    net = all_net(&cx, 4, 1, 0);                 /* shared parameters count once               */
+    net = all_net(&cx, 4, 1, 0);                 /* shared parameters count once */
     {
         double params, macs;
         summary_totals(net, &params, &macs);
@@ -658,7 +668,7 @@ static void test_counts(void)
     test_end("the summary's totals are the papers' counts");
 }
 
-/* ---- a failure at every allocation in turn --------------------------------------------------- */
+/* ---- a failure at every allocation in turn ---------------------------------------------- */
 /* What one try does; 0 if it said no, and then nothing may be left behind.                  */
 static int try_build(lsnn_ctx *cx)
 {

@@ -116,7 +116,8 @@ static void test_stops(void)
             run_free(second);
         }
         run_free(whole);
-        test_end("%s: stopped at any step and resumed in a new net: the same bits", name[method]);
+        test_end("%s: stopped at any step and resumed in a new net: the same bits",
+                 name[method]);
     }
     CHECK(heap.live == 0);
 }
@@ -184,7 +185,7 @@ static void test_save_every(void)
     test_end("save_every saves each of its steps, at the end of an epoch too");
 }
 
-/* ---- kill -9 ------------------------------------------------------------------------------ */
+/* ---- kill -9 ---------------------------------------------------------------------------- */
 /* Goes on from the checkpoint if there is one, saving every second step; then saves the net. */
 static int child_train(void)
 {
@@ -269,9 +270,9 @@ static void test_kills(void)
     test_end("killed %d times, each time resumed by a new process: the same bits", kills);
 }
 
-/* ---- what does not fit ---------------------------------------------------------------------- */
-static void refuse_resume(const char *model, int method, int batch, int samples, lsnn_status want,
-                          const char *needle)
+/* ---- what does not fit ------------------------------------------------------------------ */
+static void refuse_resume(const char *model, int method, int batch, int samples,
+                          lsnn_status want, const char *needle)
 {
     lsnn_ctx cx = quiet_ctx();
     lsnn_fit_desc plan = plan_fit(method);
@@ -350,7 +351,8 @@ static void test_liars(void)
             CHECK(lsnn_file_read(&cx, &f, checkpoint) == LSNN_OK);
             for (int i = 0; i < f.metas; i++)
                 if (strcmp(f.meta[i].key, key[k]) == 0) f.meta[i].value = value[v];
-            CHECK(lsnn_file_write(&cx, finished, f.tensor, f.tensors, f.meta, f.metas) == LSNN_OK);
+            CHECK(lsnn_file_write(&cx, finished, f.tensor, f.tensors, f.meta, f.metas) ==
+                  LSNN_OK);
             lsnn_file_free(&cx, &f);
             plan.resume = finished;
             plan.save = NULL;

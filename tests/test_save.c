@@ -152,7 +152,7 @@ static void test_options_survive(void)
     test_end("layer options survive a file: the loaded net trains alike");
 }
 
-/* ---- the other precision ------------------------------------------------------------------- */
+/* ---- the other precision ---------------------------------------------------------------- */
 static void put_text(FILE *f, const char *text)  /* as a JSON string                         */
 {
     putc('"', f);
@@ -235,7 +235,7 @@ static void test_precision(void)
     test_end("files of the other precision are converted");
 }
 
-/* ---- tensors that do not fit ------------------------------------------------------------------- */
+/* ---- tensors that do not fit ------------------------------------------------------------ */
 static void test_tensors(void)
 {
     lsnn_ctx cx = quiet_ctx();
@@ -288,7 +288,7 @@ static void test_tensors(void)
     test_end("missing, renamed, added and reshaped tensors: refused, the net is untouched");
 }
 
-/* ---- graphs --------------------------------------------------------------------------------------- */
+/* ---- graphs ----------------------------------------------------------------------------- */
 static lsnn_status load_graph(const char *graph, const char *out, char message[400])
 {
     lsnn_ctx cx = modest_ctx();
@@ -321,7 +321,8 @@ static void test_graphs(void)
         { "input input nan 4 4\na relu x=input", "a", "first line" },
         { "input input 1 4x 4\na relu x=input", "a", "first line" },
         { "input input 100000 100000 100000\na relu x=input", "a", "" },
-        { "input input 1 20000 20000\nb concat x=input,input,input,input,input,input,input\n", "b", "" },
+        { "input input 1 20000 20000\nb concat x=input,input,input,input,input,input,input\n",
+          "b", "" },
         { "input input 1 4 4\na relux x=input", "a", "unknown layer type" },
         { "input input 1 4 4\na input x=input", "a", "unknown layer type" },
         { "input input 1 4 4\na", "a", "unknown layer type" },
@@ -346,17 +347,19 @@ static void test_graphs(void)
         { "input input 1 4 4\na conv2d x=input filters=2e9 kernel_h=3", "a", "" },
         { "input input 1 4 4\na conv2d x=input filters=-2 kernel_h=3", "a", "" },
         { "input input 1 4 4\na conv2d x=input filters=2 kernel_h=9", "a", "'a'" },
-        { "input input 1 4 4\na conv2d x=input filters=2 kernel_h=3 padding=9", "a", "padding" },
+        { "input input 1 4 4\na conv2d x=input filters=2 kernel_h=3 padding=9", "a",
+          "padding" },
         { "input input 1 4 4\na conv2d x=input filters=2", "a", "'a'" },
         { "input input 1 4 4\na conv2d x=input filters=2 kernel_h=3 stride_h=-3", "a", "'a'" },
-        { "input input 1 4 4\na conv2d x=input filters=2 kernel_h=3 padding=2 pad_top=2147483647",
-          "a", "" },
+        { "input input 1 4 4\na conv2d x=input filters=2 kernel_h=3 padding=2 "
+          "pad_top=2147483647", "a", "" },
         { "input input 1 4 4\na dense x=input filters=2 share=b", "a", "'b'" },
         { "input input 1 4 4\na dense x=input filters=2 share=a", "a", "share" },
-        { "input input 1 4 4\na dense x=input filters=2147483647\nb dense x=a filters=2147483647",
-          "b", "" },
+        { "input input 1 4 4\na dense x=input filters=2147483647\n"
+          "b dense x=a filters=2147483647", "b", "" },
         { "input input 1 4 4\na dense x=input filters=2", "a", "no tensor 'a.weight'" },
-        { "input input 1 4 4\na slice x=input first=2147483647 count=2147483647", "a", "slice" },
+        { "input input 1 4 4\na slice x=input first=2147483647 count=2147483647", "a",
+          "slice" },
         { "input input 1 4 4\na smooth x=input rank=-5", "a", "rank" },
         { "input input 1 4 4\na smooth x=input smooth_shape=7", "a", "shape 7" },
         { "input input 1 4 4\na smooth x=input normalise=7", "a", "normalise 7" },
@@ -408,7 +411,8 @@ static void test_long_graphs(void)
    predicts.                                                                                  */
 static void damage(char *text, lsnn_rng *r)
 {
-    static const char *const piece[] = { "0", "-1", "2147483647", "1e308", "nan", "x=", ",", " ",
+    static const char *const piece[] = {
+        "0", "-1", "2147483647", "1e308", "nan", "x=", ",", " ",
         "\n", "=", "relu", "input", "share=conv", "filters=", "kernel_h=", "99999", "concat" };
     size_t n = strlen(text);
     int changes = 1 + lsnn_rng_int(r, 3);
@@ -470,7 +474,8 @@ static void test_fuzz(void)
             CHECK((status == LSNN_OK) == (own.status == LSNN_OK) && status <= 0);
             f.meta[graph].value = whole;
             if (status == LSNN_OK) {
-                lsnn_shape in = lsnn_net_shape(net, 0), out = lsnn_net_shape(net, lsnn_net_output(net));
+                lsnn_shape in = lsnn_net_shape(net, 0);
+                lsnn_shape out = lsnn_net_shape(net, lsnn_net_output(net));
                 loaded++;
                 if (in.c * in.h * in.w <= 1600 && out.c * out.h * out.w <= 1 << 18)
                     lsnn_predict(net, s.x, 2, y);
@@ -491,7 +496,8 @@ int main(void)
 {
     const char *folder = getenv("TEST_TMP");
     snprintf(path, sizeof path, "%.500s/test_save.tmp.safetensors", folder ? folder : ".");
-    snprintf(other, sizeof other, "%.500s/test_save.tmp.other.safetensors", folder ? folder : ".");
+    snprintf(other, sizeof other, "%.500s/test_save.tmp.other.safetensors",
+             folder ? folder : ".");
     test_round_trip();
     test_options_survive();
     test_precision();
