@@ -238,9 +238,9 @@ static lsnn_status print_focus(const experiment *e, lsnn_net *net)
     enum { BATCH = 50 };
     static lsnn_real x[BATCH * 42 * 42], blend[42 * 42];
     double share = 0, area = 0;
-    int count = e->test.count, labels[BATCH];
-    for (int first = 0; first < count; first += BATCH) {
-        int n = count - first < BATCH ? count - first : BATCH;
+    int count = e->test.count, labels[BATCH], most = e->a.batch < BATCH ? e->a.batch : BATCH;
+    for (int first = 0; first < count; first += most) {
+        int n = count - first < most ? count - first : most;
         maps m;
         lsnn_status s = look(e, net, &m, x, labels, first, n);
         for (int i = 0; i < n && s == LSNN_OK; i++) {
@@ -287,12 +287,14 @@ static void draw_row(lsnn_image *im, int y, const lsnn_real *x, const maps *m, i
 static lsnn_status draw_figure(const experiment *e, lsnn_ctx *cx, lsnn_net *net)
 {
     static lsnn_real x[FIGURE_ROWS * 42 * 42];
-    int labels[FIGURE_ROWS], n = e->test.count < FIGURE_ROWS ? e->test.count : FIGURE_ROWS;
+    int labels[FIGURE_ROWS], n = FIGURE_ROWS;
     lsnn_real score[FIGURE_ROWS * 10];
     lsnn_image im;
     maps m;
     lsnn_status s = lsnn_image_new(cx, &im, 490, 30 + n * 192, 0xFFFFFF);
     if (s != LSNN_OK) return s;
+    if (n > e->test.count) n = e->test.count;
+    if (n > e->a.batch) n = e->a.batch;
     s = look(e, net, &m, x, labels, 0, n);
     if (s == LSNN_OK) {
         lsnn_image_text(&im, 12, 10, 1, 0x202020, "image");
@@ -320,7 +322,7 @@ static lsnn_status train(experiment *e, lsnn_net *net)
     lsnn_fit_desc d;
     memset(&d, 0, sizeof d);
     if (strcmp(e->optimizer, "sgd") == 0) {
-        d.optimizer.lr = 0.02;
+        d.optimizer.lr = 0.05;
         d.optimizer.momentum = 0.9;
         d.optimizer.weight_decay = 5e-4;
     } else {
@@ -401,11 +403,11 @@ int main(int argc, char **argv)
     app_init(&e.a, "lsnn_mnist", "trains a network on a task of the LSNN paper",
              "--task cluttered --model lsnn-content --mnist data/mnist --epochs 10");
     e.a.epochs = 10;
-    e.a.batch = 64;
+    e.a.batch = 128;
     e.a.out = "out";
     e.task_name = "cluttered";
     e.model = "lsnn-content";
-    e.optimizer = "adamw";
+    e.optimizer = "sgd";
     e.decay = -1;                              /* 0.05 for adamw, 0.0005 for sgd    */
     own[n++] = app_choice("task", &e.task_name, "cluttered", "which data set");
     own[n++] = app_choice("model", &e.model, "cnn|lc|lsnn-location|lsnn-content",

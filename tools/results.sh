@@ -46,7 +46,7 @@ cell() {
 # ---- LSNN Table 1, cluttered translated MNIST, fixed regime (60,000 images drawn once).
 # ---- Epochs and learning rate were chosen on 5,000 held-out training images.
 for model in lsnn-content cnn lsnn-location lc; do
-    cell "cluttered-$model-fixed-s1" --task cluttered --model $model --epochs 20 --seed 1
+    cell "cluttered-$model-fixed-s1" --task cluttered --model $model --epochs 15 --seed 1
 done
 # ---- The same with new pictures in each epoch.
 for model in lsnn-content cnn lsnn-location; do
