@@ -104,7 +104,8 @@
        lsnn_status r = lsnn_window_set(cx, &s, 8, in, 16, 5, 5, 1, 1, LSNN_VALID, NULL);
        if (r == LSNN_OK) r = lsnn_conv2d_forward(cx, y, x, w, b, &s);
        if (r == LSNN_OK) r = lsnn_activation_forward(cx, LSNN_RELU, y, y, count, 0);
-       if (r == LSNN_OK) r = lsnn_activation_backward(cx, LSNN_RELU, dy, dy, y, count, 0, LSNN_SET);
+       if (r == LSNN_OK)
+           r = lsnn_activation_backward(cx, LSNN_RELU, dy, dy, y, count, 0, LSNN_SET);
        if (r == LSNN_OK) r = lsnn_conv2d_backward(cx, NULL, dw, db, dy, x, w, &s, LSNN_SET);
        return r;
    }
@@ -235,9 +236,9 @@
    rule of the format before it believes a size, and converts between float and double.
 
    12. NUMBERS TO KNOW
-   Limits: 2^29 numbers an image and a weight array, 16 inputs and 4 parameters a layer, 8
-   heads. Tested: gradients against central differences in double to 1e-6, ops against PyTorch
-   in double to 1e-10 and against naive code on every instruction set; see tests/.         */
+   Limits: 2^29 numbers an image and a weight array, 10,000 layers, 16 inputs and 4 parameters
+   a layer, 8 heads. Tested: gradients against central differences in double to 1e-6, ops
+   against PyTorch in double to 1e-10 and against naive code on every instruction set: tests/. */
 /* ============================================================================
    >>api  PUBLIC API
    ==========================================================================*/
@@ -6858,8 +6859,8 @@ static lsnn_status lsnni_optimizer_check(lsnn_ctx *cx, const lsnn_optimizer_desc
         (d->schedule == LSNN_STEP && d->step_every == 0))
         return lsnni_fail(cx, LSNN_EVALUE,
                           "optimizer: the schedule has warmup_steps %d, total_steps %d, "
-                          "step_every %d; cosine needs total_steps over warmup_steps, step needs "
-                          "step_every", d->warmup_steps, d->total_steps, d->step_every);
+                          "step_every %d; cosine needs total_steps over warmup_steps, step "
+                          "needs step_every", d->warmup_steps, d->total_steps, d->step_every);
     return LSNN_OK;
 }
 
