@@ -1395,6 +1395,7 @@ typedef struct lsnni_kernels {
     double (*deviation)(const lsnn_real *x, double mean, size_t n); /* sum (x - mean)^2 */
     void (*moments)(const lsnn_real *t, size_t n, double x0, double step, double m[3]);
     void (*exponents)(lsnn_real *u, size_t n, double step, const double p[8]);
+    size_t (*largest)(const lsnn_real *x, size_t n);
     void (*axpy)(lsnn_real *y, double a, const lsnn_real *x, size_t n);   /* y += a x */
     void (*affine)(lsnn_real *y, const lsnn_real *x, double a, double b, size_t n, int add);
     void (*multiply)(lsnn_real *y, const lsnn_real *a, const lsnn_real *b, size_t n, int add);
@@ -1663,6 +1664,21 @@ static void K_(moments)(const lsnn_real *t, size_t n, double x0, double step, do
     m[2] = K_(fold)(s2);
 }
 
+/* Where the largest number is, the first of equals; 0 if all are NaN.        */
+static size_t K_(largest)(const lsnn_real *x, size_t n)
+{
+    lsnn_real most[16], best;
+    size_t i = 0;
+    for (int l = 0; l < 16; l++) most[l] = x[0];
+    for (; i + 16 <= n; i += 16)
+        for (size_t l = 0; l < 16; l++) most[l] = x[i + l] > most[l] ? x[i + l] : most[l];
+    for (; i < n; i++) most[0] = x[i] > most[0] ? x[i] : most[0];
+    best = most[0];
+    for (int l = 1; l < 16; l++) best = most[l] > best ? most[l] : best;
+    for (i = 0; i < n && x[i] < best; ) i++;
+    return i < n ? i : 0;
+}
+
 /* u[j] = -((a + b x)(c + d x) + (e + f x)(g + h x)) with x = step j: one row of a
    Gaussian's exponents; p holds a to h. In double: the factors may cancel.   */
 static void K_(exponents)(lsnn_real *u, size_t n, double step, const double p[8])
@@ -1756,12 +1772,14 @@ static void K_(max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, in
         const lsnn_real *p = top + 2 * j;
         lsnn_real a = p[0], b = p[1], c = p[w], d = p[w + 1];
         int32_t ia = at + 2 * j, ib = ia + 1, ic = ia + w, id = ic + 1;
-        int second = b > a || b != b, fourth = d > c || d != d;     /* NaN wins   */
-        if (second) { a = b; ia = ib; }
-        if (fourth) { c = d; ic = id; }
-        if (c > a || c != c) { a = c; ia = ic; }
-        y[j] = a;
-        where[j] = ia;
+        int second = (b > a) | (b != b), fourth = (d > c) | (d != d), lower;  /* NaN wins */
+        a = second ? b : a;
+        ia = second ? ib : ia;
+        c = fourth ? d : c;
+        ic = fourth ? id : ic;
+        lower = (c > a) | (c != c);
+        y[j] = lower ? c : a;
+        where[j] = lower ? ic : ia;
     }
 }
 
@@ -1813,8 +1831,8 @@ static void K_(adam)(lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *
 
 static const lsnni_kernels K_(kernels) = {
     K_TILE_ROWS, K_LANES, K_(tile), K_(exp), K_(sum), K_(dot), K_(deviation), K_(moments),
-    K_(exponents), K_(axpy), K_(affine), K_(multiply), K_(act_forward), K_(act_backward),
-    K_(max_pool2), K_(transpose), K_(norm_backward), K_(sgd), K_(adam)
+    K_(exponents), K_(largest), K_(axpy), K_(affine), K_(multiply), K_(act_forward),
+    K_(act_backward), K_(max_pool2), K_(transpose), K_(norm_backward), K_(sgd), K_(adam)
 };
 
 #undef K_PASTE2
@@ -3762,7 +3780,6 @@ static int lsnni_exponents(const lsnni_kernels *kv, lsnn_real *u, const lsnn_rea
 {
     double mx = (double)theta[0], my = (double)theta[1], al = (double)theta[2];
     double be = (double)theta[3], ga = (double)theta[4], p[8];
-    int where = 0;
     for (int i = 0; i < h; i++) {
         double y = lsnni_position(i, h), dy = y - qy, sx = qx - 2 * mx, sy = y + qy - 2 * my;
         p[0] = ga * dy - al * qx; p[1] = al;             /* Phi (p - q), row 1       */
@@ -3771,8 +3788,7 @@ static int lsnni_exponents(const lsnni_kernels *kv, lsnn_real *u, const lsnn_rea
         p[6] = ga * sx + be * sy; p[7] = ga;
         kv->exponents(u + i * w, (size_t)w, w > 1 ? 1.0 / (w - 1) : 0, p);
     }
-    for (int i = 1; i < h * w; i++) if (u[i] > u[where]) where = i;
-    return where;
+    return (int)kv->largest(u, lsnni_area(h, w));
 }
 
 /* One Gaussian map.                                                          */

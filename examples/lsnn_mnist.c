@@ -385,6 +385,7 @@ static int run(experiment *e, lsnn_ctx *cx)
         e->a.save = save;
     }
     if (s == LSNN_OK) s = get_data(e, cx);
+    if (e->load) e->a.epochs = 0;
     if (s == LSNN_OK && e->load) s = lsnn_net_read(net, e->load);
     else if (s == LSNN_OK) s = train(e, net);
     if (s == LSNN_OK) s = report(e, cx, net);

@@ -45,11 +45,11 @@ paper() {
 }
 echo
 echo "Error on the 10,000 test images of cluttered translated digits, %"
-printf '%-16s %-14s %-22s %-8s %s\n' network 'this run' 'full run (RESULTS.md)' paper 'images/s'
+printf '%-16s %-18s %-22s %-8s %s\n' network 'this run' 'full run (RESULTS.md)' paper 'images/s'
 for model in cnn lsnn-location lsnn-content; do
     line=$(tail -n 1 $out/$model.txt)
     full=$(full_run $model)
-    printf '%-16s %-14s %-22s %-8s %s\n' $model "$(field error "$line") ($epochs epochs)" \
+    printf '%-16s %-18s %-22s %-8s %s\n' $model "$(field error "$line") ($epochs epochs)" \
         "${full:--}" "$(paper $model)" "$(field images_per_s "$line")"
 done
 [ -n "$mnist" ] || echo "The paper's and the full run's digits are MNIST's, these are the built-in ones."
