@@ -376,6 +376,26 @@ static inline int app_open_log(app *a)
     return a->csv_failed ? 1 : APP_GO;
 }
 
+/* Tries to write beside the file that a flag names, so that a long run does not end with
+   "no such folder". APP_GO, or 1 after a message. NULL is fine.                   */
+static inline int app_can_write(const app *a, const char *flag, const char *file)
+{
+    char probe[APP_PATH];
+    FILE *f;
+    int n;
+    if (!file) return APP_GO;
+    n = snprintf(probe, sizeof probe, "%s.probe.tmp", file);
+    errno = 0;
+    f = n > 0 && n < APP_PATH ? fopen(probe, "wb") : NULL;
+    if (!f) {
+        app_refuse(a, "--%s %s: cannot write there: %s", flag, file, strerror(errno));
+        return 1;
+    }
+    fclose(f);
+    remove(probe);
+    return APP_GO;
+}
+
 /* Call it after app_parse and before anything long. APP_GO, or what main returns. */
 static inline int app_start(app *a, lsnn_ctx *cx)
 {
@@ -387,6 +407,8 @@ static inline int app_start(app *a, lsnn_ctx *cx)
 #else
     a->terminal = isatty(2);
 #endif
+    status = app_can_write(a, "save", a->save);
+    if (status != APP_GO) return status;
     signal(SIGINT, app_on_signal);
     signal(SIGTERM, app_on_signal);
     return app_open_log(a);

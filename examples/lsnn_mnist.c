@@ -437,6 +437,7 @@ int main(int argc, char **argv)
         return app_refuse(&e.a, "--figure: the model %s has no smoothers", e.model);
     e.task = lsnn_task_from_name(e.task_name);
     status = app_start(&e.a, &cx);
+    if (status == APP_GO) status = app_can_write(&e.a, "figure", e.figure);
     if (status != APP_GO) return status;
     return run(&e, &cx);
 }

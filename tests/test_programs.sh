@@ -100,6 +100,8 @@ refused 2 --figure "$train" --model cnn --figure "$work/no.png"
 refused 2 --data "$train" --data "$work/data" --fresh
 refused 1 "$work/nowhere" "$train" --mnist "$work/nowhere" --out "$work/out"
 refused 1 "$work/nowhere" "$train" --data "$work/nowhere" --out "$work/out"
+refused 1 --save "$train" --save "$work/nowhere/net.safetensors"
+refused 1 --figure "$train" --figure "$work/nowhere/look.png"
 refused 2 --seed "$mnist" cluttered --seed x
 refused 2 unknown "$mnist" cluttered --what
 refused 1 "$work/nowhere" "$mnist" cluttered --mnist "$work/nowhere" --out "$work/data"

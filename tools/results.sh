@@ -49,6 +49,6 @@ for model in lsnn-content cnn lsnn-location lc; do
     cell "cluttered-$model-fixed-s1" --task cluttered --model $model --epochs 15 --seed 1
 done
 # ---- The same with new pictures in each epoch.
-for model in lsnn-content cnn lsnn-location; do
-    cell "cluttered-$model-fresh-s1" --task cluttered --model $model --epochs 30 --seed 1 --fresh
+for model in cnn lsnn-content lsnn-location; do
+    cell "cluttered-$model-fresh-s1" --task cluttered --model $model --epochs 15 --seed 1 --fresh
 done
