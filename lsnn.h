@@ -2909,8 +2909,7 @@ static void lsnni_local2d_dx_task(void *user, int task, int worker)
 {
     const lsnni_local2d *p = (const lsnni_local2d *)user;
     const lsnn_window *s = p->s;
-    int lanes = p->kv->lanes, n0 = task * lanes, count = LSNNI_MIN(lanes, s->n - n0), taps_c =
-        s->c;
+    int lanes = p->kv->lanes, n0 = task * lanes, count = LSNNI_MIN(lanes, s->n - n0);
     size_t size = lsnni_area(s->c * s->h, s->w);
     lsnn_real *pixels = p->pixels + (size_t)worker * (size + 1) * (size_t)lanes;
     lsnn_real *dy = p->turned + (size_t)worker * p->turned_size, *nowhere = pixels + size *
@@ -2940,7 +2939,7 @@ static void lsnni_local2d_dx_task(void *user, int task, int worker)
             for (int i = 0; i < p->kv->rows; i++) {
                 int tap = d + LSNNI_MIN(i, t.rows - 1), c = tap / (s->kernel_h * s->kernel_w);
                 int y = top + tap / s->kernel_w % s->kernel_h, x = left + tap % s->kernel_w;
-                int inside = c < taps_c && y >= 0 && y < s->h && x >= 0 && x < s->w;
+                int inside = y >= 0 && y < s->h && x >= 0 && x < s->w;
                 t.a[i] = w + lsnni_area(tap, s->k);
                 t.c[i] = inside ? pixels + (lsnni_area(c * s->h + y, s->w) + (size_t)x) *
                     (size_t)lanes
@@ -4203,7 +4202,7 @@ static lsnn_status lsnni_plan_input(lsnn_ctx *cx, lsnn_layer_plan *p)
     return LSNN_OK;
 }
 
-/* What conv2d and local2d have in common; w and b are their parameters.      */
+/* What the plans of conv2d and local2d have in common.                       */
 static lsnn_status lsnni_plan_kernels(lsnn_ctx *cx, lsnn_layer_plan *p, lsnn_window *s)
 {
     lsnni_window_defaults(&p->o, 1, 1);
@@ -6688,7 +6687,7 @@ static void lsnni_saver_tensors(lsnni_saver *s, const lsnni_param *p, int count,
     }
 }
 
-/* Net, and with `extra` more tensors and metadata that the caller put into s before. */
+/* The net, after the tensors and metadata that the caller has put into s.    */
 static lsnn_status lsnni_net_write(lsnn_net *net, lsnni_saver *s, const char *path)
 {
     lsnni_string graph;
