@@ -97,13 +97,83 @@ static inline lsnn_status model_lsnn_start(lsnn_net *net, uint64_t seed)
     return lsnn_net_set(net, "param3.bias", bias, 16 * 5);
 }
 
-/* By name: cnn, lc, lsnn-location, lsnn-content. -2: no such model.                  */
+/* ---- Targeted Kernel Networks, section 4.3 and Table 1: the baselines -----------------
+   CNN6: three 5x5 convolutions and three dense layers. The paper's 4.59 M parameters and
+   368 M multiply-adds leave its convolutions no bias, its dense layers have one.
+   The DenseNets' convolutions have none either: what follows them normalises.          */
+static inline int model_conv(lsnn_net *net, int x, int filters, int kernel)
+{
+    lsnn_options o = model_options(NULL);
+    o.padding = LSNN_SAME;
+    o.no_bias = 1;
+    return lsnn_conv2d(net, x, filters, kernel, &o);
+}
+
+static inline int model_cnn6(lsnn_net *net, int x, int classes)
+{
+    x = lsnn_relu(net, model_conv(net, x, 256, 5), NULL);
+    x = lsnn_max_pool(net, x, 2, NULL);
+    x = lsnn_relu(net, model_conv(net, x, 256, 5), NULL);
+    x = lsnn_max_pool(net, x, 2, NULL);
+    x = lsnn_relu(net, model_conv(net, x, 128, 5), NULL);
+    x = lsnn_relu(net, lsnn_dense(net, x, 328, NULL), NULL);
+    x = lsnn_relu(net, lsnn_dense(net, x, 192, NULL), NULL);
+    return lsnn_dense(net, lsnn_dropout(net, x, 0.5, NULL), classes, NULL);
+}
+
+/* Batch normalisation, ReLU, convolution: what a DenseNet calls a convolution. After it
+   dropout, if there is any.                                                            */
+static inline int model_bn_conv(lsnn_net *net, int x, int filters, int kernel, double dropout)
+{
+    x = lsnn_relu(net, lsnn_batch_norm(net, x, NULL), NULL);
+    x = model_conv(net, x, filters, kernel);
+    return dropout > 0 ? lsnn_dropout(net, x, dropout, NULL) : x;
+}
+
+/* Three blocks of `depth` layers; each layer adds `growth` maps to those it has read.
+   bottleneck > 0: a 1x1 convolution to so many maps comes before each 3x3. The two
+   transitions between blocks keep the part theta of the maps and halve the sides.      */
+static inline int model_densenet(lsnn_net *net, int x, int classes, int maps, int depth,
+                                 int growth, int bottleneck, double theta, double dropout)
+{
+    x = model_conv(net, x, maps, 3);
+    for (int block = 0; block < 3; block++) {
+        if (block > 0) {
+            maps = (int)(theta * maps);
+            x = lsnn_avg_pool(net, model_bn_conv(net, x, maps, 1, dropout), 2, NULL);
+        }
+        for (int layer = 0; layer < depth; layer++, maps += growth) {
+            int both[2] = { x, x };
+            if (bottleneck) both[1] = model_bn_conv(net, x, bottleneck, 1, dropout);
+            both[1] = model_bn_conv(net, both[1], growth, 3, dropout);
+            x = lsnn_concat(net, both, 2, NULL);
+        }
+    }
+    x = lsnn_relu(net, lsnn_batch_norm(net, x, NULL), NULL);
+    return lsnn_dense(net, lsnn_avg_pool(net, x, 0, NULL), classes, NULL);
+}
+
+static inline int model_dn10(lsnn_net *net, int x, int classes)
+{
+    return model_densenet(net, x, classes, 24, 2, 12, 0, 1, 0);
+}
+
+/* DenseNet-BC; dropout follows every convolution but the first, as DenseNet's paper says. */
+static inline int model_dn40(lsnn_net *net, int x, int classes)
+{
+    return model_densenet(net, x, classes, 72, 6, 36, 72, 0.5, 0.2);
+}
+
+/* By name: cnn, lc, lsnn-location, lsnn-content, cnn6, dn10, dn40. -2: no such model.  */
 static inline int model_by_name(lsnn_net *net, const char *name, int image, int classes)
 {
     if (strcmp(name, "cnn") == 0) return model_cnn(net, image, classes);
     if (strcmp(name, "lc") == 0) return model_lc(net, image, classes);
     if (strcmp(name, "lsnn-location") == 0) return model_lsnn(net, image, classes, 0);
     if (strcmp(name, "lsnn-content") == 0) return model_lsnn(net, image, classes, 1);
+    if (strcmp(name, "cnn6") == 0) return model_cnn6(net, image, classes);
+    if (strcmp(name, "dn10") == 0) return model_dn10(net, image, classes);
+    if (strcmp(name, "dn40") == 0) return model_dn40(net, image, classes);
     return -2;
 }
 #endif
