@@ -664,12 +664,17 @@ LSNN_API lsnn_status lsnn_mse_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_r
 /* ---- >>smoother: LSNN's U(p; theta) -----------------------------------------
    y[n,k,p] = sum_l U[n,k,l,p] a[n,k,l,p] + b[k]      (LSNN Eq. 1; l = 1..rank)
    a N,K*rank,H,W is a convolution's output without bias.
-   theta: GAUSSIAN 5 numbers a map (mu_x, mu_y, alpha, beta, gamma), TABLE H*W;
-   one set for all images (K*rank sets), or per_image (N*K*rank sets).
+   theta, numbers a map: GAUSSIAN mu_x, mu_y, alpha, beta, gamma (Eq. 6);
+   GAUSSIAN_SEPARABLE without gamma; GAUSSIAN_1D mu, alpha, for signals (H = 1) or
+   for windows on columns; TABLE H*W. A mixture of M > 1 (4.2.1) has M such groups,
+   each followed by its logit: U = sum_m w_m G_m, w = softmax(logits).
+   One set for all images (K*rank sets), or per_image (N*K*rank sets).
    u gets the maps: K*rank,H,W or N,K*rank,H,W.
    Positions run over [0, 1]: column j is at j / (W - 1), row i at i / (H - 1);
    the first coordinate of p and mu is the column. W = 1 puts it at 0.        */
-typedef enum lsnn_smooth_shape { LSNN_GAUSSIAN = 0, LSNN_TABLE } lsnn_smooth_shape;
+typedef enum lsnn_smooth_shape {
+    LSNN_GAUSSIAN = 0, LSNN_TABLE, LSNN_GAUSSIAN_SEPARABLE, LSNN_GAUSSIAN_1D
+} lsnn_smooth_shape;
 typedef enum lsnn_normalise {
     LSNN_NORMALISE_NONE = 0,         /* U as it is                            */
     LSNN_NORMALISE_SUM,              /* U / sum over positions  (LSNN Eq. 8)  */
@@ -679,7 +684,8 @@ typedef enum lsnn_normalise {
 typedef struct lsnn_smoother {
     int n, k, rank, h, w;            /* rank 0 means 1                        */
     lsnn_smooth_shape shape;
-    lsnn_normalise normalise;        /* a TABLE takes none                    */
+    int mixture;                     /* Gaussians a map, 0 -> 1; TABLE: 1     */
+    lsnn_normalise normalise;        /* of each Gaussian; a TABLE takes none  */
     int per_image;                   /* theta differs from image to image     */
     int smooth_bias;                 /* y = sum_l U a + (sum_l U) b           */
 } lsnn_smoother;
@@ -735,7 +741,7 @@ typedef struct lsnn_options {
     double loss_weight;              /* losses: 0 -> 1                        */
     lsnn_smooth_shape smooth_shape;  /* smooth                                */
     lsnn_normalise normalise;
-    int rank;                        /* smooth: 0 -> 1                        */
+    int rank, mixture;               /* smooth: 0 -> 1                        */
     int smooth_bias;
     double custom[4];                /* for layer types of your own           */
 } lsnn_options;
@@ -765,8 +771,8 @@ LSNN_API int lsnn_slice(lsnn_net *net, int x, int first, int count, const lsnn_o
 LSNN_API int lsnn_flatten(lsnn_net *net, int x, const lsnn_options *o);
 /* theta: a node with (numbers a map)*K*rank features (LSNN-Content), or LSNN_FREE:
    the layer has its own (LSNN-Location, AR); they begin at mu ~ U(0.2, 0.8),
-   alpha = beta = 1.5, gamma = 0, a table at 1. The maps are readable as
-   "NAME.map".                                                                */
+   alpha = beta = 1.5, gamma = 0, equal weights, a table at 1. The maps are
+   readable as "NAME.map".                                                    */
 enum { LSNN_FREE = -2 };
 LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o);
 LSNN_API int lsnn_cross_entropy(lsnn_net *net, int x, const lsnn_options *o);   /* a loss */
@@ -3757,28 +3763,53 @@ LSNN_API lsnn_status lsnn_mse_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_r
 }
 
 /* ---- >>smooth: LSNN's smoother ------------------------------------------------------
-   e[p] = -(p - mu)' Phi' Phi (p - mu),  Phi = (alpha gamma; gamma beta)      (Eq. 6)
-   none  U = exp(e)          sum  U = exp(e) / Z          mean  U = P exp(e) / Z
    y[n,k,p] = sum_l U[k,l,p] a[n,k,l,p] + b[k]                                (Eq. 1)
+   First theta -> U and dL/dU -> dtheta, one map at a time; then U's use on a.
+
+   e[p] = -(p - mu)' Phi' Phi (p - mu),  Phi = (alpha gamma; gamma beta)      (Eq. 6)
+   none  G = exp(e)          sum  G = exp(e) / Z          mean  G = P exp(e) / Z
+   U = G, or of M Gaussians  U = sum_m w_m G_m,  w = softmax(logits)          (4.2.1)
+   Each G is normalised by itself: the maps are those of Eq. 8 on the whole mixture, with
+   w_m Z_m in w_m's place, but a Gaussian far outside keeps its weight and its gradient.
    Eq. 8 as printed is 0/0 in floats for a far-away mu, the very case it is for.
    With q any point, d = p - mu and q' = q - mu,
        e[p] - e[q] = -(Phi (p - q)) . (Phi (p + q - 2 mu)),
    which loses nothing to cancellation, however far mu is; so the maps are a
    softmax of exponents relative to the largest one, never of the exponents.  */
+enum { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, LSNNI_GAMMA, LSNNI_NUMBERS };
+
+/* The numbers of a Gaussian that a shape has, in theta's order; the others are 0. */
+typedef struct lsnni_family { int count, number[LSNNI_NUMBERS]; } lsnni_family;
+static const lsnni_family lsnni_families[] = {
+    { 5, { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, LSNNI_GAMMA } },
+    { 0, { 0, 0, 0, 0, 0 } },                            /* a table           */
+    { 4, { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, 0 } },
+    { 2, { LSNNI_MU_X, LSNNI_ALPHA, 0, 0, 0 } }
+};
+
+static int lsnni_parts(const lsnn_smoother *s) { return s->mixture > 1 ? s->mixture : 1; }
+
+/* Theta's numbers for one Gaussian: in a mixture the last is its logit.      */
+static int lsnni_stride(const lsnn_smoother *s)
+{
+    return lsnni_families[s->shape].count + (lsnni_parts(s) > 1);
+}
+
 LSNN_API int lsnn_smoother_theta(const lsnn_smoother *s)
 {
-    return s->shape == LSNN_TABLE ? s->h * s->w : 5;
+    if ((int)s->shape < 0 || s->shape > LSNN_GAUSSIAN_1D) return 0;
+    return s->shape == LSNN_TABLE ? s->h * s->w : lsnni_parts(s) * lsnni_stride(s);
 }
 
 static double lsnni_position(int i, int count) { return count > 1 ? (double)i / (count - 1) :
     0; }
 
 /* u[p] = e[p] - e[q] for q = (qx, qy); returns the place of the largest.     */
-static int lsnni_exponents(const lsnni_kernels *kv, lsnn_real *u, const lsnn_real *theta, int h,
+static int lsnni_exponents(const lsnni_kernels *kv, lsnn_real *u, const double *t, int h,
                            int w, double qx, double qy)
 {
-    double mx = (double)theta[0], my = (double)theta[1], al = (double)theta[2];
-    double be = (double)theta[3], ga = (double)theta[4], p[8];
+    double mx = t[LSNNI_MU_X], my = t[LSNNI_MU_Y], al = t[LSNNI_ALPHA], be = t[LSNNI_BETA];
+    double ga = t[LSNNI_GAMMA], p[8];
     for (int i = 0; i < h; i++) {
         double y = lsnni_position(i, h), dy = y - qy, sx = qx - 2 * mx, sy = y + qy - 2 * my;
         p[0] = ga * dy - al * qx; p[1] = al;             /* Phi (p - q), row 1       */
@@ -3790,30 +3821,143 @@ static int lsnni_exponents(const lsnni_kernels *kv, lsnn_real *u, const lsnn_rea
     return (int)kv->largest(u, lsnni_area(h, w));
 }
 
-/* One Gaussian map.                                                          */
-static void lsnni_gaussian(const lsnni_kernels *kv, lsnn_real *u, const lsnn_real *theta,
+/* u = G; t: the five numbers.                                                */
+static void lsnni_gaussian(const lsnni_kernels *kv, lsnn_real *u, const double *t,
                            const lsnn_smoother *s)
 {
     size_t area = lsnni_area(s->h, s->w);
-    double x = (double)theta[0], y = (double)theta[1];
+    double x = t[LSNNI_MU_X], y = t[LSNNI_MU_Y];
     int where;
     if (s->normalise == LSNN_NORMALISE_NONE) {           /* q = mu: e[q] = 0  */
-        lsnni_exponents(kv, u, theta, s->h, s->w, x, y);
+        lsnni_exponents(kv, u, t, s->h, s->w, x, y);
         kv->exp(u, u, area);
         return;
     }
     x = x > 0 ? LSNNI_MIN(x, 1) : 0;                     /* near the largest  */
     y = y > 0 ? LSNNI_MIN(y, 1) : 0;
-    where = lsnni_exponents(kv, u, theta, s->h, s->w, x, y);
+    where = lsnni_exponents(kv, u, t, s->h, s->w, x, y);
     for (int tries = 0; u[where] > 0 && tries < 4; tries++) {
         x = lsnni_position(where % s->w, s->w);          /* the largest itself */
         y = lsnni_position(where / s->w, s->h);
-        where = lsnni_exponents(kv, u, theta, s->h, s->w, x, y);
+        where = lsnni_exponents(kv, u, t, s->h, s->w, x, y);
     }
     if (u[where] < 0 || u[where] > 0) kv->affine(u, u, 1, -(double)u[where], area, 0);
     kv->exp(u, u, area);
     kv->affine(u, u, (s->normalise == LSNN_NORMALISE_MEAN ? (double)area : 1) /
                      kv->sum(u, area), 0, area, 0);
+}
+
+/* Eq. 7 and 9 for one Gaussian: g = dL/dG in, dt gets theirs. First h[p] = dL/de[p]:
+       none  h = g G          sum, mean  h = G (g - sum_p g G / sum_p G).
+   e is quadratic in p, so theta's gradient needs only the moments of h,
+       m = sum h d,   M = sum h d d'      (d = p - mu):
+       dmu = 2 Phi^2 m      dalpha = -2 (alpha M11 + gamma M12)
+       dbeta = -2 (gamma M12 + beta M22)  dgamma = -2 (alpha M12 + beta M12 + gamma (M11 + M22))
+   (The paper's Eq. 7 prints dU/dPhi transposed; this is the symmetric case.)
+   Normalised, sum h = 0: the moments are taken around a point q of the image and
+   the terms with sum h left out, which is exact, and safe for a far-away mu. */
+static void lsnni_gaussian_back(const lsnni_kernels *kv, double *dt, lsnn_real *g,
+                                const lsnn_real *u, const double *t, const lsnn_smoother *s)
+{
+    size_t area = lsnni_area(s->h, s->w);
+    double mx = t[LSNNI_MU_X], my = t[LSNNI_MU_Y], al = t[LSNNI_ALPHA], be = t[LSNNI_BETA];
+    double ga = t[LSNNI_GAMMA], qx = mx, qy = my, cx, cy;
+    double s1x = 0, s1y = 0, sxx = 0, sxy = 0, syy = 0, m11, m12, m22;
+    if (s->normalise != LSNN_NORMALISE_NONE) {
+        qx = mx > 0 ? LSNNI_MIN(mx, 1) : 0;
+        qy = my > 0 ? LSNNI_MIN(my, 1) : 0;
+        kv->affine(g, g, 1, -kv->dot(g, u, area) / kv->sum(u, area), area, 0);
+    }
+    kv->multiply(g, g, u, area, 0);                      /* now h             */
+    for (int i = 0; i < s->h; i++) {
+        double m[3], y = lsnni_position(i, s->h) - qy;
+        kv->moments(g + i * s->w, (size_t)s->w, -qx, s->w > 1 ? 1.0 / (s->w - 1) : 0, m);
+        s1x += m[1];
+        s1y += m[0] * y;
+        sxx += m[2];
+        sxy += m[1] * y;
+        syy += m[0] * y * y;
+    }
+    cx = qx - mx;                                        /* d = (p - q) + c   */
+    cy = qy - my;
+    m11 = sxx + 2 * cx * s1x;
+    m12 = sxy + cx * s1y + cy * s1x;
+    m22 = syy + 2 * cy * s1y;
+    dt[LSNNI_MU_X] = 2 * ((al * al + ga * ga) * s1x + ga * (al + be) * s1y);
+    dt[LSNNI_MU_Y] = 2 * (ga * (al + be) * s1x + (be * be + ga * ga) * s1y);
+    dt[LSNNI_ALPHA] = -2 * (al * m11 + ga * m12);
+    dt[LSNNI_BETA] = -2 * (ga * m12 + be * m22);
+    dt[LSNNI_GAMMA] = -2 * ((al + be) * m12 + ga * (m11 + m22));
+}
+
+/* The five numbers of a Gaussian.                                            */
+static void lsnni_numbers(double *t, const lsnn_real *theta, const lsnn_smoother *s)
+{
+    const lsnni_family *f = &lsnni_families[s->shape];
+    memset(t, 0, LSNNI_NUMBERS * sizeof *t);
+    for (int i = 0; i < f->count; i++) t[f->number[i]] = (double)theta[i];
+}
+
+/* w_m: the softmax of the logits, relative to the largest.                   */
+static double lsnni_weight(const lsnn_real *theta, int m, const lsnn_smoother *s)
+{
+    int stride = lsnni_stride(s), parts = lsnni_parts(s);
+    const lsnn_real *logit = theta + stride - 1;
+    double most = (double)logit[0], sum = 0;
+    if (parts == 1) return 1;
+    for (int i = 0; i < parts; i++) most = LSNNI_MAX(most, (double)logit[i * stride]);
+    for (int i = 0; i < parts; i++) sum += exp((double)logit[i * stride] - most);
+    return exp((double)logit[m * stride] - most) / sum;
+}
+
+/* Numbers of working memory for one map: a mixture's G and dL/dG.            */
+static size_t lsnni_map_room(const lsnn_smoother *s)
+{
+    return lsnni_parts(s) > 1 ? 2 * lsnni_area(s->h, s->w) : 0;
+}
+
+/* theta -> U of one map.                                                     */
+static void lsnni_map_forward(const lsnni_kernels *kv, lsnn_real *u, lsnn_real *room,
+                              const lsnn_real *theta, const lsnn_smoother *s)
+{
+    size_t area = lsnni_area(s->h, s->w);
+    double t[LSNNI_NUMBERS];
+    if (s->shape == LSNN_TABLE) {
+        memcpy(u, theta, area * sizeof *u);
+        return;
+    }
+    for (int m = 0; m < lsnni_parts(s); m++) {
+        lsnn_real *one = m ? room : u;
+        lsnni_numbers(t, theta + m * lsnni_stride(s), s);
+        lsnni_gaussian(kv, one, t, s);
+        if (room) kv->affine(u, one, lsnni_weight(theta, m, s), 0, area, m > 0);
+    }
+}
+
+/* dL/dU -> dtheta of one map, added to or, if not add, written. g = dL/dU is used up.
+   In a mixture dL/dG_m = w_m dL/dU and dlogit_m = w_m sum_p dL/dU (G_m - U). */
+static void lsnni_map_backward(const lsnni_kernels *kv, lsnn_real *dtheta, lsnn_real *g,
+                               lsnn_real *room, const lsnn_real *u, const lsnn_real *theta,
+                               const lsnn_smoother *s, int add)
+{
+    size_t area = lsnni_area(s->h, s->w);
+    const lsnni_family *f = &lsnni_families[s->shape];
+    double t[LSNNI_NUMBERS], dt[LSNNI_NUMBERS], w;
+    if (s->shape == LSNN_TABLE) kv->affine(dtheta, g, 1, 0, area, add);
+    for (int m = 0; m < lsnni_parts(s) && s->shape != LSNN_TABLE; m++) {
+        lsnn_real *to = dtheta + m * lsnni_stride(s), *dg = room ? room + area : g;
+        lsnni_numbers(t, theta + m * lsnni_stride(s), s);
+        if (room) {
+            w = lsnni_weight(theta, m, s);
+            lsnni_gaussian(kv, room, t, s);
+            kv->affine(dg, g, w, 0, area, 0);
+            w *= kv->dot(g, room, area) - kv->dot(g, u, area);
+            to[f->count] = LSNNI_R(w + (add ? (double)to[f->count] : 0));
+        }
+        lsnni_gaussian_back(kv, dt, dg, room ? room : u, t, s);
+        for (int i = 0; i < f->count; i++)
+            to[i] = LSNNI_R(dt[f->number[i]] + (add ? (double)to[i] : 0));
+    }
 }
 
 typedef struct lsnni_smooth {
@@ -3822,19 +3966,10 @@ typedef struct lsnni_smooth {
     int rank, maps, theta_count;
     size_t area;
     const lsnn_real *a, *theta, *b, *dy, *uc;
-    lsnn_real *y, *u, *da, *dtheta, *db, *g;
+    lsnn_real *y, *u, *da, *dtheta, *db;
+    lsnn_real *work;                 /* each worker's: dL/dU of a map, and lsnni_map_room */
     int add, add_theta;
 } lsnni_smooth;
-
-static void lsnni_smooth_map_task(void *user, int map, int worker)
-{
-    const lsnni_smooth *p = (const lsnni_smooth *)user;
-    const lsnn_real *theta = p->theta + lsnni_area(map, p->theta_count);
-    lsnn_real *u = p->u + (size_t)map * p->area;
-    (void)worker;
-    if (p->s->shape == LSNN_TABLE) memcpy(u, theta, p->area * sizeof *u);
-    else lsnni_gaussian(p->kv, u, theta, p->s);
-}
 
 static lsnn_status lsnni_smooth_plan(lsnn_ctx *cx, lsnni_smooth *p, const lsnn_smoother *s)
 {
@@ -3848,16 +3983,48 @@ static lsnn_status lsnni_smooth_plan(lsnn_ctx *cx, lsnni_smooth *p, const lsnn_s
     if ((double)s->n * s->k * p->rank > INT_MAX || (double)s->h * s->w > INT_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d images x %d kernels x rank %d, maps of "
                           "%d x %d are too many", s->n, s->k, p->rank, s->h, s->w);
-    if ((int)s->shape < 0 || s->shape > LSNN_TABLE || (int)s->normalise < 0 ||
+    if ((int)s->shape < 0 || s->shape > LSNN_GAUSSIAN_1D || (int)s->normalise < 0 ||
         s->normalise > LSNN_NORMALISE_MEAN)
         return lsnni_fail(cx, LSNN_EVALUE, "smooth: shape %d or normalise %d is unknown",
                           (int)s->shape, (int)s->normalise);
-    if (s->shape == LSNN_TABLE && s->normalise != LSNN_NORMALISE_NONE)
-        return lsnni_fail(cx, LSNN_EVALUE, "smooth: a table takes no normalisation");
+    if (s->shape == LSNN_TABLE && (s->normalise != LSNN_NORMALISE_NONE || s->mixture > 1))
+        return lsnni_fail(cx, LSNN_EVALUE,
+                          "smooth: a table takes no normalisation and no mixture");
+    size[3] = lsnni_parts(s);
+    size[4] = LSNNI_NUMBERS + 1;
+    if (s->mixture < 0 || (double)size[3] * size[4] > INT_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "smooth: a mixture of %d Gaussians", s->mixture);
+    LSNNI_TRY(lsnni_sizes(cx, "smooth", 5, size));
     p->maps = s->k * p->rank;
     p->area = lsnni_area(s->h, s->w);
     p->theta_count = lsnn_smoother_theta(s);
     return LSNN_OK;
+}
+
+static lsnn_status lsnni_smooth_work(lsnn_ctx *cx, lsnni_smooth *p)
+{
+    size_t room = lsnni_room(p->area + lsnni_map_room(p->s), sizeof *p->work);
+    p->work = (lsnn_real *)lsnni_scratch(cx, lsnni_room_times(room, lsnn_ctx_threads(cx)), 1);
+    return p->work ? LSNN_OK : LSNN_ENOMEM;
+}
+
+/* A worker's dL/dU; *room: the rest, or NULL.                                */
+static lsnn_real *lsnni_smooth_room(const lsnni_smooth *p, int worker, lsnn_real **room)
+{
+    size_t more = lsnni_map_room(p->s);
+    lsnn_real *g = p->work +
+        lsnni_room(p->area + more, sizeof *g) / sizeof *g * (size_t)worker;
+    *room = more ? g + p->area : NULL;
+    return g;
+}
+
+static void lsnni_smooth_map_task(void *user, int map, int worker)
+{
+    const lsnni_smooth *p = (const lsnni_smooth *)user;
+    lsnn_real *room;
+    lsnni_smooth_room(p, worker, &room);
+    lsnni_map_forward(p->kv, p->u + (size_t)map * p->area, room,
+                      p->theta + lsnni_area(map, p->theta_count), p->s);
 }
 
 LSNN_API lsnn_status lsnn_smoother_map(lsnn_ctx *cx, lsnn_real *u, const lsnn_real *theta,
@@ -3865,6 +4032,7 @@ LSNN_API lsnn_status lsnn_smoother_map(lsnn_ctx *cx, lsnn_real *u, const lsnn_re
 {
     lsnni_smooth p;
     LSNNI_TRY(lsnni_smooth_plan(cx, &p, s));
+    LSNNI_TRY(lsnni_smooth_work(cx, &p));
     p.u = u;
     p.theta = theta;
     lsnn_parallel(cx, p.maps * (s->per_image ? s->n : 1), lsnni_smooth_map_task, &p);
@@ -3899,64 +4067,12 @@ LSNN_API lsnn_status lsnn_smooth_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *
     return LSNN_OK;
 }
 
-/* Eq. 7 and 9 for one map: g = dL/dU in, dtheta added to. First t[p] = dL/de[p]:
-       none  t = g U          sum, mean  t = U (g - sum_p g U / sum_p U).
-   e is quadratic in p, so theta's gradient needs only the moments of t,
-       m = sum t d,   M = sum t d d'      (d = p - mu):
-       dmu = 2 Phi^2 m      dalpha = -2 (alpha M11 + gamma M12)
-       dbeta = -2 (gamma M12 + beta M22)  dgamma = -2 (alpha M12 + beta M12 + gamma (M11 + M22))
-   (The paper's Eq. 7 prints dU/dPhi transposed; this is the symmetric case.)
-   Normalised, sum t = 0: the moments are taken around a point q of the image and
-   the terms with sum t left out, which is exact, and safe for a far-away mu. */
-static void lsnni_gaussian_back(const lsnni_kernels *kv, double dtheta[5], lsnn_real *g,
-                                const lsnn_real *u, const lsnn_real *theta,
-                                const lsnn_smoother *s)
+static void lsnni_smooth_theta(const lsnni_smooth *p, lsnn_real *g, lsnn_real *room, size_t map,
+                               int add)
 {
-    size_t area = lsnni_area(s->h, s->w);
-    double mx = (double)theta[0], my = (double)theta[1], al = (double)theta[2];
-    double be = (double)theta[3], ga = (double)theta[4], qx = mx, qy = my, cx, cy;
-    double s1x = 0, s1y = 0, sxx = 0, sxy = 0, syy = 0, m1, m2, m11, m12, m22;
-    if (s->normalise != LSNN_NORMALISE_NONE) {
-        qx = mx > 0 ? LSNNI_MIN(mx, 1) : 0;
-        qy = my > 0 ? LSNNI_MIN(my, 1) : 0;
-        kv->affine(g, g, 1, -kv->dot(g, u, area) / kv->sum(u, area), area, 0);
-    }
-    kv->multiply(g, g, u, area, 0);                      /* now t             */
-    for (int i = 0; i < s->h; i++) {
-        double t[3], y = lsnni_position(i, s->h) - qy;
-        kv->moments(g + i * s->w, (size_t)s->w, -qx, s->w > 1 ? 1.0 / (s->w - 1) : 0, t);
-        s1x += t[1];
-        s1y += t[0] * y;
-        sxx += t[2];
-        sxy += t[1] * y;
-        syy += t[0] * y * y;
-    }
-    cx = qx - mx;                                        /* d = (p - q) + c   */
-    cy = qy - my;
-    m1 = s1x;
-    m2 = s1y;
-    m11 = sxx + 2 * cx * s1x;
-    m12 = sxy + cx * s1y + cy * s1x;
-    m22 = syy + 2 * cy * s1y;
-    dtheta[0] += 2 * ((al * al + ga * ga) * m1 + ga * (al + be) * m2);
-    dtheta[1] += 2 * (ga * (al + be) * m1 + (be * be + ga * ga) * m2);
-    dtheta[2] -= 2 * (al * m11 + ga * m12);
-    dtheta[3] -= 2 * (ga * m12 + be * m22);
-    dtheta[4] -= 2 * ((al + be) * m12 + ga * (m11 + m22));
-}
-
-/* g is dL/dU of one map; its theta's gradient is added to or, if not add, written. */
-static void lsnni_smooth_theta(const lsnni_smooth *p, lsnn_real *g, size_t map, int add)
-{
-    lsnn_real *to = p->dtheta + map * (size_t)p->theta_count;
-    double d[5] = { 0, 0, 0, 0, 0 };
-    if (p->s->shape == LSNN_TABLE) {
-        p->kv->affine(to, g, 1, 0, p->area, add);
-        return;
-    }
-    lsnni_gaussian_back(p->kv, d, g, p->uc + map * p->area,
-                        p->theta + map * (size_t)p->theta_count, p->s);
-    for (int i = 0; i < 5; i++) to[i] = add ? to[i] + LSNNI_R(d[i]) : LSNNI_R(d[i]);
+    size_t theta = map * (size_t)p->theta_count;
+    lsnni_map_backward(p->kv, p->dtheta + theta, g, room, p->uc + map * p->area,
+                       p->theta + theta, p->s, add);
 }
 
 /* One map (k, l): da of all its images, and the sum of dL/dU over those that share it. */
@@ -3964,7 +4080,7 @@ static void lsnni_smooth_back_task(void *user, int map, int worker)
 {
     const lsnni_smooth *p = (const lsnni_smooth *)user;
     int k = map / p->rank, inside = p->b && p->s->smooth_bias;
-    lsnn_real *g = p->g + (size_t)worker * p->area;
+    lsnn_real *room, *g = lsnni_smooth_room(p, worker, &room);
     if (!p->s->per_image) memset(g, 0, p->area * sizeof *g);
     for (int n = 0; n < p->s->n; n++) {
         size_t one = lsnni_area(n, p->maps) + (size_t)map, u = p->s->per_image ? one :
@@ -3975,9 +4091,9 @@ static void lsnni_smooth_back_task(void *user, int map, int worker)
         if (!p->dtheta) continue;
         p->kv->multiply(g, dy, p->a + one * p->area, p->area, !p->s->per_image);
         if (inside) p->kv->axpy(g, (double)p->b[k], dy, p->area);
-        if (p->s->per_image) lsnni_smooth_theta(p, g, u, p->add_theta);
+        if (p->s->per_image) lsnni_smooth_theta(p, g, room, u, p->add_theta);
     }
-    if (p->dtheta && !p->s->per_image) lsnni_smooth_theta(p, g, (size_t)map, 1);
+    if (p->dtheta && !p->s->per_image) lsnni_smooth_theta(p, g, room, (size_t)map, 1);
 }
 
 static void lsnni_smooth_bias_task(void *user, int k, int worker)
@@ -4010,8 +4126,7 @@ LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real
         p.b = b;
     p.add = add;
     p.add_theta = add_theta;
-    p.g = (lsnn_real *)lsnni_scratch(cx, p.area * (size_t)lsnn_ctx_threads(cx), sizeof *p.g);
-    if (!p.g) return LSNN_ENOMEM;
+    LSNNI_TRY(lsnni_smooth_work(cx, &p));
     lsnn_parallel(cx, p.maps, lsnni_smooth_back_task, &p);
     if (db) lsnn_parallel(cx, s->k, lsnni_smooth_bias_task, &p);
     return LSNN_OK;
@@ -4093,6 +4208,7 @@ static const lsnni_field lsnni_fields[] = {
     { "smooth_shape", offsetof(lsnn_options, smooth_shape), 'i' },
     { "normalise", offsetof(lsnn_options, normalise), 'i' },
     { "rank", offsetof(lsnn_options, rank), 'i' },
+    { "mixture", offsetof(lsnn_options, mixture), 'i' },
     { "smooth_bias", offsetof(lsnn_options, smooth_bias), 'i' },
     { "custom0", offsetof(lsnn_options, custom), 'd' },
     { "custom1", offsetof(lsnn_options, custom) + sizeof(double), 'd' },
@@ -4602,6 +4718,7 @@ static lsnn_smoother lsnni_smoother_of(const lsnn_layer_plan *p, int n)
     s.h = p->in[0].h;
     s.w = p->in[0].w;
     s.shape = p->o.smooth_shape;
+    s.mixture = p->o.mixture;
     s.normalise = p->o.normalise;
     s.per_image = p->inputs == 2;
     s.smooth_bias = p->o.smooth_bias;
@@ -4614,6 +4731,7 @@ static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
     lsnni_smooth check;
     int numbers, bias;
     if (!p->o.rank) p->o.rank = 1;
+    if (!p->o.mixture) p->o.mixture = 1;
     if (p->o.rank < 1 || p->in[0].c % p->o.rank)
         return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d channels are not a multiple of rank %d",
                           p->in[0].c, p->o.rank);
@@ -4663,15 +4781,19 @@ static lsnn_status lsnni_backward_smooth(lsnn_ctx *cx, lsnn_call *c)
                                 bias < 0 ? NULL : c->param[bias], &s, c->add[0], c->add[1]);
 }
 
-/* mu ~ U(0.2, 0.8), alpha = beta = 1.5, gamma = 0; a table begins at 1.      */
+/* mu ~ U(0.2, 0.8), alpha = beta = 1.5, gamma = 0, logits 0; a table begins at 1. */
 static void lsnni_init_smooth(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
 {
-    static const double start[5] = { 0.2, 0.2, 1.5, 1.5, 0 };
-    int is_theta = p->inputs == 1 && i == 0, table = p->o.smooth_shape == LSNN_TABLE;
+    static const double start[LSNNI_NUMBERS] = { 0.2, 0.2, 1.5, 1.5, 0 };
+    lsnn_smoother s = lsnni_smoother_of(p, 1);
+    const lsnni_family *f = &lsnni_families[s.shape];
+    int is_theta = p->inputs == 1 && i == 0, stride = lsnni_stride(&s);
     for (size_t j = 0; j < p->param[i].count; j++) {
-        int part = (int)(j % 5);
-        double random = is_theta && !table && part < 2 ? 0.6 * lsnn_rng_uniform(rng) : 0;
-        v[j] = LSNNI_R(!is_theta ? 0 : table ? 1 : start[part] + random);
+        int part = stride ? (int)(j % (size_t)stride) : 0;
+        int number = part < f->count ? f->number[part] : LSNNI_GAMMA;
+        double random = is_theta && stride && number < LSNNI_ALPHA
+            ? 0.6 * lsnn_rng_uniform(rng) : 0;
+        v[j] = LSNNI_R(!is_theta ? 0 : stride ? start[number] + random : 1);
     }
 }
 
@@ -4758,9 +4880,8 @@ static const lsnn_layer_type lsnni_types[] = {
     { "concat", "", 1, LSNN_MAX_INPUTS, 0, 1, 0, lsnni_plan_concat, LSNNI_PAIR(concat), NULL },
     { "slice", "first count", 1, 1, 0, 1, 0, lsnni_plan_slice, LSNNI_PAIR(slice), NULL },
     { "flatten", "", 1, 1, 1, 1, 0, lsnni_plan_flatten, LSNNI_PAIR(flatten), NULL },
-    { "smooth", "lr_factor freeze no_bias smooth_shape normalise rank smooth_bias", 1, 2, 0, 1,
-        0,
-      lsnni_plan_smooth, LSNNI_PAIR(smooth), lsnni_init_smooth },
+    { "smooth", "lr_factor freeze no_bias smooth_shape normalise rank mixture smooth_bias", 1,
+      2, 0, 1, 0, lsnni_plan_smooth, LSNNI_PAIR(smooth), lsnni_init_smooth },
     { "cross_entropy", "head loss_weight", 1, 1, 0, 0, 1, lsnni_plan_loss,
       LSNNI_PAIR(cross_entropy), NULL },
     { "mse", "head loss_weight", 1, 1, 0, 0, 1, lsnni_plan_loss, LSNNI_PAIR(mse), NULL }

@@ -513,55 +513,96 @@ static inline void naive_mse_backward(double *dx, double weight, const double *x
 
 /* ---- the smoother of LSNN
    y[n,k,p] = sum_l U[n,k,l,p] a[n,k,l,p] + b[k]                                (Eq. 1)
-   Gaussian: U_p = exp(-|r|^2),  r = Phi d,  d = p - mu,  Phi = | alpha gamma |  (Eq. 6)
+   Gaussian: G_p = exp(-|r|^2),  r = Phi d,  d = p - mu,  Phi = | alpha gamma |  (Eq. 6)
                                                                 | gamma beta  |
-   theta = mu_1, mu_2, alpha, beta, gamma. Pixel (i, j) is at p = (j/(W-1), i/(H-1)).
-   normalise 0: U as it is; 1: U / sum_p U (Eq. 8); 2: U / mean_p U. Both are computed with
+   Pixel (i, j) is at p = (j/(W-1), i/(H-1)). Its numbers in theta, those that are left out
+   being 0:   full  mu_1, mu_2, alpha, beta, gamma   separable  mu_1, mu_2, alpha, beta
+              line  mu_1, alpha
+   normalise 0: G as it is; 1: G / sum_p G (Eq. 8); 2: G / mean_p G. Both are computed with
    the largest exponent subtracted, or a far-away mu would give 0/0.
+   U = G; or of M > 1 Gaussians, each with a logit behind its numbers,
+   U = sum_m w_m G_m with w = softmax(logits)                                   (4.2.1)
    A table is its own theta. smooth_bias: b is multiplied by sum_l U as well.
    a N,K*R,H,W   y N,K,H,W   maps and thetas: K*R, or N*K*R when per_image               */
+enum { NAIVE_FULL, NAIVE_TABLE, NAIVE_SEPARABLE, NAIVE_LINE };
 typedef struct naive_smoother {
-    int N, K, R, H, W, table, normalise, per_image, smooth_bias;
+    int N, K, R, H, W, shape, M, normalise, per_image, smooth_bias;
 } naive_smoother;
+
+/* One Gaussian: its five numbers, its weight, and G_p = scale exp(e_p - shift).         */
+typedef struct naive_gaussian {
+    double mu1, mu2, alpha, beta, gamma, weight, shift, scale;
+} naive_gaussian;
 
 static inline double naive_place(int i, int size) { return size > 1 ? i / (size - 1.0) : 0; }
 
+/* Numbers a Gaussian, without its logit.                                                */
+static inline int naive_numbers(naive_smoother s)
+{
+    return s.shape == NAIVE_FULL ? 5 : s.shape == NAIVE_SEPARABLE ? 4 : 2;
+}
+/* Numbers a map.                                                                        */
+static inline int naive_theta_count(naive_smoother s)
+{
+    if (s.shape == NAIVE_TABLE) return s.H * s.W;
+    return s.M == 1 ? naive_numbers(s) : s.M * (naive_numbers(s) + 1);
+}
 /* The numbers that the exponent at pixel p is made of.                                  */
-static inline void naive_r_and_d(double r[2], double d[2], int p, const double *theta,
+static inline void naive_r_and_d(double r[2], double d[2], int p, naive_gaussian g,
                                  naive_smoother s)
 {
-    double alpha = theta[2], beta = theta[3], gamma = theta[4];
-    d[0] = naive_place(p % s.W, s.W) - theta[0];
-    d[1] = naive_place(p / s.W, s.H) - theta[1];
-    r[0] = alpha * d[0] + gamma * d[1];
-    r[1] = gamma * d[0] + beta * d[1];
+    d[0] = naive_place(p % s.W, s.W) - g.mu1;
+    d[1] = naive_place(p / s.W, s.H) - g.mu2;
+    r[0] = g.alpha * d[0] + g.gamma * d[1];
+    r[1] = g.gamma * d[0] + g.beta * d[1];
 }
-/* One map of P = H*W numbers.                                                           */
-static inline void naive_gaussian_map(double *u, const double *theta, naive_smoother s)
+static inline double naive_exponent(int p, naive_gaussian g, naive_smoother s)
 {
-    double r[2], d[2], largest = -HUGE_VAL, sum = 0;
-    int P = s.H * s.W;
-    for (int p = 0; p < P; p++) {
-        naive_r_and_d(r, d, p, theta, s);
-        u[p] = -(r[0] * r[0] + r[1] * r[1]);
-        largest = fmax(largest, u[p]);
-    }
-    for (int p = 0; p < P; p++) sum += u[p] = exp(s.normalise ? u[p] - largest : u[p]);
-    for (int p = 0; p < P; p++) {
-        if (s.normalise == 1) u[p] /= sum;
-        if (s.normalise == 2) u[p] *= P / sum;
-    }
+    double r[2], d[2];
+    naive_r_and_d(r, d, p, g, s);
+    return -(r[0] * r[0] + r[1] * r[1]);
 }
+/* Gaussian m of the map whose theta this is.                                            */
+static inline naive_gaussian naive_gaussian_of(const double *theta, int m, naive_smoother s)
+{
+    int count = naive_numbers(s), P = s.H * s.W;
+    const double *t = theta + m * (count + 1), *logit = theta + count;
+    naive_gaussian g = { t[0], 0, t[1], 0, 0, 1, 0, 1 };
+    double sum = 0;
+    if (s.shape != NAIVE_LINE) { g.mu2 = t[1]; g.alpha = t[2]; g.beta = t[3]; }
+    if (s.shape == NAIVE_FULL) g.gamma = t[4];
+    for (int i = 0; i < s.M && s.M > 1; i++)
+        sum += exp(logit[i * (count + 1)] - logit[m * (count + 1)]);
+    if (s.M > 1) g.weight = 1 / sum;
+    if (s.normalise == 0) return g;
+    g.shift = -HUGE_VAL;
+    for (int p = 0; p < P; p++) g.shift = fmax(g.shift, naive_exponent(p, g, s));
+    sum = 0;
+    for (int p = 0; p < P; p++) sum += exp(naive_exponent(p, g, s) - g.shift);
+    g.scale = (s.normalise == 2 ? P : 1) / sum;
+    return g;
+}
+static inline double naive_gaussian_at(int p, naive_gaussian g, naive_smoother s)
+{
+    return g.scale * exp(naive_exponent(p, g, s) - g.shift);
+}
+
 static inline int naive_smoother_maps(naive_smoother s)
 {
     return s.K * s.R * (s.per_image ? s.N : 1);
 }
 static inline void naive_smoother_map(double *u, const double *theta, naive_smoother s)
 {
-    for (int m = 0; m < naive_smoother_maps(s); m++) {
-        if (!s.table) naive_gaussian_map(u + naive_at2(m, 0, s.H * s.W), theta + 5 * m, s);
-        else for (int p = 0; p < s.H * s.W; p++)
-            u[naive_at2(m, p, s.H * s.W)] = theta[naive_at2(m, p, s.H * s.W)];
+    int P = s.H * s.W;
+    for (int map = 0; map < naive_smoother_maps(s); map++) {
+        const double *t = theta + naive_at2(map, 0, naive_theta_count(s));
+        for (int p = 0; p < P; p++)
+            u[naive_at2(map, p, P)] = s.shape == NAIVE_TABLE ? t[p] : 0;
+        for (int m = 0; m < s.M && s.shape != NAIVE_TABLE; m++) {
+            naive_gaussian g = naive_gaussian_of(t, m, s);
+            for (int p = 0; p < P; p++)
+                u[naive_at2(map, p, P)] += g.weight * naive_gaussian_at(p, g, s);
+        }
     }
 }
 
@@ -600,36 +641,40 @@ static inline double naive_du(int m, int p, const double *dy, const double *a, c
     }
     return sum;
 }
-/* With e = -|r|^2: dL/de_p = U_p (dL/dU_p - sum_q S_q dL/dU_q), where S = U / sum U comes
+/* With e = -|r|^2: dL/de_p = w G_p (dL/dU_p - sum_q S_q dL/dU_q), where S = G / sum G comes
    from the normalisation, as in the softmax; without one that sum is left out.
    de/dmu_1 = 2 (r1 alpha + r2 gamma)      de/dmu_2 = 2 (r1 gamma + r2 beta)
-   de/dalpha = -2 r1 d1   de/dbeta = -2 r2 d2   de/dgamma = -2 (r1 d2 + r2 d1)  (Eq. 7)  */
-static inline void naive_gaussian_backward(double *dtheta, int m, const double *dy,
+   de/dalpha = -2 r1 d1   de/dbeta = -2 r2 d2   de/dgamma = -2 (r1 d2 + r2 d1)  (Eq. 7)
+   dL/dlogit = sum_p w (G_p - U_p) dL/dU_p. dt: the Gaussian's own part of dtheta.       */
+static inline void naive_gaussian_backward(double *dt, int map, const double *dy,
                                            const double *a, const double *u,
-                                           const double *theta, const double *b,
-                                           naive_smoother s)
+                                           naive_gaussian g, const double *b, naive_smoother s)
 {
-    double r[2], d[2], middle = 0, sum = 0;
+    double d5[5] = { 0, 0, 0, 0, 0 }, r[2], d[2], middle = 0, sum = 0;
     int P = s.H * s.W;
-    for (int p = 0; p < P; p++) sum += u[p];
+    for (int p = 0; p < P; p++) sum += naive_gaussian_at(p, g, s);
     for (int p = 0; p < P && s.normalise; p++)
-        middle += u[p] / sum * naive_du(m, p, dy, a, b, s);
+        middle += naive_gaussian_at(p, g, s) / sum * naive_du(map, p, dy, a, b, s);
     for (int p = 0; p < P; p++) {
-        double de = u[p] * (naive_du(m, p, dy, a, b, s) - middle);
-        naive_r_and_d(r, d, p, theta, s);
-        dtheta[0] += de * 2 * (r[0] * theta[2] + r[1] * theta[4]);
-        dtheta[1] += de * 2 * (r[0] * theta[4] + r[1] * theta[3]);
-        dtheta[2] -= de * 2 * r[0] * d[0];
-        dtheta[3] -= de * 2 * r[1] * d[1];
-        dtheta[4] -= de * 2 * (r[0] * d[1] + r[1] * d[0]);
+        double du = naive_du(map, p, dy, a, b, s), G = naive_gaussian_at(p, g, s);
+        double de = g.weight * G * (du - middle);
+        naive_r_and_d(r, d, p, g, s);
+        d5[0] += de * 2 * (r[0] * g.alpha + r[1] * g.gamma);
+        d5[1] += de * 2 * (r[0] * g.gamma + r[1] * g.beta);
+        d5[2] -= de * 2 * r[0] * d[0];
+        d5[3] -= de * 2 * r[1] * d[1];
+        d5[4] -= de * 2 * (r[0] * d[1] + r[1] * d[0]);
+        if (s.M > 1) dt[naive_numbers(s)] += g.weight * (G - u[p]) * du;
     }
+    for (int i = 0; i < naive_numbers(s); i++)
+        dt[i] += d5[s.shape == NAIVE_LINE && i == 1 ? 2 : i];
 }
 static inline void naive_smooth_backward(double *da, double *dtheta, double *db,
                                          const double *dy, const double *a, const double *u,
                                          const double *theta, const double *b,
                                          naive_smoother s)
 {
-    int P = s.H * s.W;
+    int P = s.H * s.W, count = naive_theta_count(s);
     for (int n = 0; n < s.N; n++)
     for (int k = 0; k < s.K; k++)
     for (int p = 0; p < P; p++) {
@@ -641,12 +686,14 @@ static inline void naive_smooth_backward(double *da, double *dtheta, double *db,
             da[naive_at(n, k, s.K, l, s.R, p, P)] += g * map;
         }
     }
-    for (int m = 0; m < naive_smoother_maps(s); m++) {
-        if (!s.table)
-            naive_gaussian_backward(dtheta + 5 * m, m, dy, a, u + naive_at2(m, 0, P),
-                                    theta + 5 * m, b, s);
-        else for (int p = 0; p < P; p++)
-            dtheta[naive_at2(m, p, P)] += naive_du(m, p, dy, a, b, s);
+    for (int map = 0; map < naive_smoother_maps(s); map++) {
+        size_t at = naive_at2(map, 0, count);
+        for (int p = 0; p < P && s.shape == NAIVE_TABLE; p++)
+            dtheta[at + (size_t)p] += naive_du(map, p, dy, a, b, s);
+        for (int m = 0; m < s.M && s.shape != NAIVE_TABLE; m++)
+            naive_gaussian_backward(dtheta + at + m * (naive_numbers(s) + 1), map, dy, a,
+                                    u + naive_at2(map, 0, P),
+                                    naive_gaussian_of(theta + at, m, s), b, s);
     }
 }
 #endif

@@ -241,7 +241,7 @@ static inline int all_maps(lsnn_net *net, int image)
     mix.kernel_h = 3; mix.kernel_w = 2; mix.pad_top = mix.pad_bottom = 1; mix.pad_right = 1;
     mix.no_bias = 1;
     a = lsnn_conv2d(net, a, 4, 3, &mix);
-    gauss.rank = 2; gauss.normalise = LSNN_NORMALISE_SUM; gauss.smooth_bias = 1;
+    gauss.rank = gauss.mixture = 2; gauss.normalise = LSNN_NORMALISE_SUM; gauss.smooth_bias = 1;
     a = lsnn_smooth(net, a, LSNN_FREE, &gauss);
     table.smooth_shape = LSNN_TABLE;
     a = lsnn_smooth(net, a, LSNN_FREE, &table);

@@ -584,7 +584,10 @@ static inline naive_smoother op_smoother(const lsnn_smoother *s)
 {
     naive_smoother u;
     u.N = s->n; u.K = s->k; u.R = s->rank ? s->rank : 1; u.H = s->h; u.W = s->w;
-    u.table = s->shape == LSNN_TABLE;
+    u.shape = s->shape == LSNN_TABLE ? NAIVE_TABLE
+            : s->shape == LSNN_GAUSSIAN_SEPARABLE ? NAIVE_SEPARABLE
+            : s->shape == LSNN_GAUSSIAN_1D ? NAIVE_LINE : NAIVE_FULL;
+    u.M = s->mixture ? s->mixture : 1;
     u.normalise = s->normalise == LSNN_NORMALISE_SUM ? 1
                 : s->normalise == LSNN_NORMALISE_MEAN ? 2 : 0;
     u.per_image = s->per_image;
@@ -596,7 +599,7 @@ static inline void op_smooth_size(problem *p)
     naive_smoother s = op_smoother(&p->u);
     size_t maps = (size_t)naive_smoother_maps(s), places = size4(s.H, s.W, 1, 1);
     p->count[0] = size4(s.N, s.K, s.R, 1) * places;
-    p->count[1] = maps * (s.table ? places : 5);
+    p->count[1] = maps * (size_t)naive_theta_count(s);
     p->count[2] = p->bias ? (size_t)s.K : 0;
     p->y_count = size4(s.N, s.K, 1, 1) * places;
     p->keep_count = maps * places;

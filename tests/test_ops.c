@@ -68,8 +68,11 @@ static void draw_smoother(lsnn_smoother *s, int most)
     s->n = draw_size(4); s->k = draw_size(most); s->rank = draw_int(0, 3);
     s->h = draw_int(0, 5) ? draw_size(12) : 1;
     s->w = draw_int(0, 5) ? draw_size(12) : 1;
-    s->shape = draw_int(0, 2) ? LSNN_GAUSSIAN : LSNN_TABLE;
-    if (s->shape == LSNN_GAUSSIAN) s->normalise = (lsnn_normalise)draw_int(0, 2);
+    s->shape = draw_int(0, 2) ? LSNN_GAUSSIAN : (lsnn_smooth_shape)draw_int(1, 3);
+    if (s->shape != LSNN_TABLE) {
+        s->normalise = (lsnn_normalise)draw_int(0, 2);
+        s->mixture = draw_int(0, 1) ? draw_int(0, 4) : 0;
+    }
     s->per_image = draw_int(0, 1);
     s->smooth_bias = draw_int(0, 1);
 }
@@ -102,6 +105,15 @@ static void draw_problem(problem *p, const op *o, int most)
     op_size(p);
 }
 
+/* Number j of theta from a number in [-1, 1]: mu in [-0.5, 1.5], logits as they are.    */
+static double draw_theta(const lsnn_smoother *s, size_t j, double v)
+{
+    int numbers = s->shape == LSNN_GAUSSIAN ? 5 : s->shape == LSNN_GAUSSIAN_SEPARABLE ? 4 : 2;
+    int part = (int)(j % (size_t)(numbers + (s->mixture > 1)));
+    if (s->shape == LSNN_TABLE || part == numbers) return v;
+    return part < (s->shape == LSNN_GAUSSIAN_1D ? 1 : 2) ? v + 0.5 : v * 2;
+}
+
 /* Values for input i. relu's stay off its kink, max pooling's are all different.        */
 static void draw_input(const problem *p, int i, double *v)
 {
@@ -113,8 +125,7 @@ static void draw_input(const problem *p, int i, double *v)
         if (strstr(name, "relu")) v[j] += v[j] < 0 ? -0.125 : 0.125;
         if (strcmp(name, "softmax") == 0 || strcmp(name, "sigmoid") == 0) v[j] *= 4;
         if (norm && i == 4) v[j] = fabs(v[j]) + 0.25;          /* a variance             */
-        if (p->op->size == op_smooth_size && i == 1 && p->u.shape == LSNN_GAUSSIAN)
-            v[j] = j % 5 < 2 ? v[j] + 0.5 : v[j] * 2;
+        if (p->op->size == op_smooth_size && i == 1) v[j] = draw_theta(&p->u, j, v[j]);
     }
     if (strcmp(name, "max_pool") == 0) {
         for (size_t j = 0; j < count; j++) v[j] = ((double)j + 0.5) / 8192;
@@ -241,9 +252,9 @@ static void print_problem(const problem *p)
                s->n, s->c, s->h, s->w, s->k, s->kernel_h, s->kernel_w, s->stride_h,
                s->stride_w, s->pad_top, s->pad_left, s->oh, s->ow);
     else if (u->n)
-        printf(" n=%d k=%d rank=%d h=%d w=%d shape=%d normalise=%d per_image=%d bias=%d%d\n",
-               u->n, u->k, u->rank, u->h, u->w, (int)u->shape, (int)u->normalise, u->per_image,
-               p->bias, u->smooth_bias);
+        printf(" n=%d k=%d rank=%d h=%d w=%d shape=%d mixture=%d normalise=%d per_image=%d "
+               "bias=%d%d\n", u->n, u->k, u->rank, u->h, u->w, (int)u->shape, u->mixture,
+               (int)u->normalise, u->per_image, p->bias, u->smooth_bias);
     else printf(" n=%d c=%d k=%d inner=%d first=%d head=%d heads=%d bias=%d\n", p->n, p->c,
                 p->k, p->inner, p->first, p->head, p->heads, p->bias);
 }
@@ -817,8 +828,11 @@ static void check_bad_smoothers(void)
 #ifndef __cplusplus
     BAD_SMOOTHER(shape, (lsnn_smooth_shape)9, LSNN_EVALUE)
 #endif
+    BAD_SMOOTHER(mixture, -1, LSNN_ESHAPE)
+    BAD_SMOOTHER(mixture, INT_MAX, LSNN_ESHAPE)
     good.shape = LSNN_TABLE;
     BAD_SMOOTHER(normalise, LSNN_NORMALISE_SUM, LSNN_EVALUE)
+    BAD_SMOOTHER(mixture, 2, LSNN_EVALUE)
     good.n = good.k = good.h = good.w = INT_MAX;
     BAD_SMOOTHER(rank, INT_MAX, LSNN_ESHAPE)
 #undef BAD_SMOOTHER

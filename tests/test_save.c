@@ -362,6 +362,8 @@ static void test_graphs(void)
           "slice" },
         { "input input 1 4 4\na smooth x=input rank=-5", "a", "rank" },
         { "input input 1 4 4\na smooth x=input smooth_shape=7", "a", "shape 7" },
+        { "input input 1 4 4\na smooth x=input mixture=-1", "a", "mixture of -1" },
+        { "input input 1 4 4\na smooth x=input mixture=2 smooth_shape=1", "a", "no mixture" },
         { "input input 1 4 4\na smooth x=input normalise=7", "a", "normalise 7" },
         { "input input 1 4 4\na cross_entropy x=input head=-1", "input", "head" },
         { "input input 1 4 4\na cross_entropy x=input\nb relu x=a", "b", "loss" },
