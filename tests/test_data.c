@@ -393,7 +393,7 @@ static void test_tasks(void)
         lsnn_task task = (lsnn_task)t;
         lsnn_shape s = lsnn_task_shape(task);
         CHECK(lsnn_task_from_name(lsnn_task_name(task)) == task);
-        CHECK(s.c == 1 && s.h * s.w <= LSNNI_TASK_PIXELS);
+        CHECK(s.c == 1 && s.h == s.w && s.h >= 28 && s.h <= LSNNI_TASK_SIDE);
         CHECK(lsnn_task_heads(task) >= 1 && lsnn_task_heads(task) <= LSNN_MAX_HEADS);
     }
     CHECK(lsnn_task_shape(LSNN_TASK_COUNT_).h == 0 && lsnn_task_heads(LSNN_TASK_COUNT_) == 0);
