@@ -24,8 +24,8 @@ static int check_that(int good, const char *file, int line, const char *text)
     return good;
 }
 
-static int check_near(double got, double want, double tol, const char *file, int line,
-                      const char *text)
+static inline int check_near(double got, double want, double tol, const char *file,
+                             int line, const char *text)
 {
     int good = fabs(got - want) <= tol * (1 + fabs(want));      /* NaN fails: keep <= */
     if (!good && ++test_bad <= 10)
