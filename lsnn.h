@@ -220,6 +220,23 @@
        return lsnn_smooth(net, lsnn_conv2d(net, image, 16, 5, &no_bias), LSNN_FREE, &mean);
    }
    ///
+   Options of the smoother (section 4.2 of the paper): smooth_shape, mixture (M Gaussians a
+   map, blended with learned weights), rank (d maps a kernel, each on a convolution of its
+   own), normalise, smooth_bias. In one dimension (section 3.1) a signal is C x 1 x W:
+
+   /// signal.c
+   #include "lsnn.h"
+   int lsnn_signal(lsnn_net *net, int signal)      // 8 kernels, each the sum of 2 smoothed ones
+   {
+       lsnn_options no_bias = { 0 }, line = { 0 };
+       no_bias.no_bias = 1;
+       line.smooth_shape = LSNN_GAUSSIAN_1D;
+       line.mixture = 3;
+       line.rank = 2;
+       line.normalise = LSNN_NORMALISE_MEAN;
+       return lsnn_smooth(net, lsnn_conv1d(net, signal, 2 * 8, 9, &no_bias), LSNN_FREE, &line);
+   }
+   ///
 
    10. >>custom: A LAYER TYPE OF YOUR OWN
    Fill a lsnn_layer_type: its name, the options it reads, plan (output shape, parameters),
@@ -327,6 +344,7 @@ typedef float lsnn_real;
 #define lsnn_net_free lsnn_net_free_f64
 #define lsnn_input lsnn_input_f64
 #define lsnn_conv2d lsnn_conv2d_f64
+#define lsnn_conv1d lsnn_conv1d_f64
 #define lsnn_local2d lsnn_local2d_f64
 #define lsnn_dense lsnn_dense_f64
 #define lsnn_relu lsnn_relu_f64
@@ -751,6 +769,8 @@ LSNN_API void lsnn_net_free(lsnn_net *net);             /* NULL is fine       */
 
 LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w);   /* one a net   */
 LSNN_API int lsnn_conv2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
+/* A conv2d with kernels of 1 x kernel, for signals: C x 1 x W.               */
+LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o);
 LSNN_API int lsnn_relu(lsnn_net *net, int x, const lsnn_options *o);
@@ -5166,6 +5186,13 @@ static int lsnni_windowed(lsnn_net *net, const char *type, int x, int filters, i
 LSNN_API int lsnn_conv2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
 {
     return lsnni_windowed(net, "conv2d", x, filters, kernel, o);
+}
+LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
+{
+    lsnn_options row = lsnni_options(o);
+    row.kernel_h = 1;
+    row.kernel_w = kernel;
+    return lsnni_windowed(net, "conv2d", x, filters, kernel, &row);
 }
 LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
 {

@@ -505,6 +505,34 @@ static void check_differences(const op *o)
     CHECK(done == 30);                   /* a gradient that is always zero ends here     */
     test_end("%s: central differences of every input on %d random problems", o->name, done);
 }
+
+/* Every option of the smoother with every other: shape, mixture, rank, normalisation, bias
+   none, outside and inside, free and per image.                                         */
+static void check_smoother_options(void)
+{
+    int done = 0;
+    for (int i = 0; i < 4 * 3 * 2 * 3 * 3 * 2; i++) {
+        problem p;
+        int tries = 0;
+        memset(&p, 0, sizeof p);
+        p.op = op_find("smooth", 6);
+        p.u.n = 2; p.u.k = 2; p.u.h = i % 5 ? 3 : 1; p.u.w = 4;
+        p.u.shape = (lsnn_smooth_shape)(i % 4);
+        p.u.mixture = i / 4 % 3 + 1;
+        p.u.rank = i / 12 % 2 + 1;
+        p.u.normalise = (lsnn_normalise)(i / 24 % 3);
+        p.bias = i / 72 % 3 > 0;
+        p.u.smooth_bias = i / 72 % 3 > 1;
+        p.u.per_image = i / 216;
+        if (p.u.shape == LSNN_TABLE && (p.u.mixture > 1 || p.u.normalise)) continue;
+        op_size(&p);
+        while (tries < 9 && !check_gradients(&p)) tries++;
+        CHECK(tries < 9);
+        done++;
+    }
+    CHECK(done == 336);
+    test_end("smooth: central differences of every input, %d choices of options", done);
+}
 #endif
 
 /* ---- what the table cannot say ---------------------------------------------------------- */
@@ -863,6 +891,7 @@ int main(int argc, char **argv)
 #ifdef LSNN_DOUBLE
     for (int i = 0; i < OP_COUNT; i++)
         if (op_table[i].grads) check_differences(&op_table[i]);
+    check_smoother_options();
 #endif
     check_in_place();
     check_dropout();
