@@ -69,6 +69,22 @@ for line in 'cnn 417482 3861834' 'lc 1017770 3861834' 'lsnn-location 417562 3861
     check "--summary counts $1" $?
 done
 
+# ---- signals: what each model can know and cannot ------------------------------------------
+signals="$work/lsnn_1d --threads 1 --train 2000 --test 500 --epochs 20 --quiet"
+signal_error() { $signals "$@" 2> /dev/null | sed -n 's/^result .* error=\([0-9]*\).*/\1/p'; }
+[ "$(signal_error --task place --model cnn)" -gt 30 ] &&
+    [ "$(signal_error --task place --model lsnn-location)" -lt 10 ]
+check 'lsnn_1d: smoothers learn the place that a plain network cannot know' $?
+[ "$(signal_error --task pointer --model lsnn-location)" -gt 30 ] &&
+    [ "$(signal_error --task pointer --model lsnn-content)" -lt 10 ]
+check 'lsnn_1d: smoothers computed from the signal follow a pointer' $?
+$signals --task ends --model lsnn-content --mixture 3 --rank 2 --epochs 2 \
+    --figure "$work/signals.png" > "$work/signals.txt"
+tail -n 1 "$work/signals.txt" | grep -Eq '^result task=ends model=lsnn-content error=[0-9.]+ epochs=2 seed=1 train=2000 test=500 fresh=0 params=23036 seconds=[0-9]+ images_per_s=[0-9]+$'
+check 'lsnn_1d: its last line is the result line' $?
+refused 2 --figure "$work/lsnn_1d" --model cnn --figure "$work/no.png"
+refused 1 --figure "$work/lsnn_1d" --figure "$work/nowhere/no.png"
+
 # ---- Ctrl-C saves and says how to resume; the resumed run ends with the same bits ---------
 if command -v timeout > /dev/null 2>&1; then
     many='--train 3000 --test 100 --batch 32 --threads 1 --epochs 2 --model cnn --seed 7'
