@@ -308,6 +308,8 @@ typedef float lsnn_real;
 #define lsnn_rng_permutation lsnn_rng_permutation_f64
 #define lsnn_window_set lsnn_window_set_f64
 #define lsnn_gemm lsnn_gemm_f64
+#define lsnn_lanes lsnn_lanes_f64
+#define lsnn_interleave lsnn_interleave_f64
 #define lsnn_conv2d_forward lsnn_conv2d_forward_f64
 #define lsnn_conv2d_backward lsnn_conv2d_backward_f64
 #define lsnn_local2d_forward lsnn_local2d_forward_f64
@@ -535,6 +537,7 @@ typedef struct lsnn_window {
     int k, oh, ow;                   /* output N x K x OH x OW (pooling: K=C) */
     int kernel_h, kernel_w, stride_h, stride_w;
     int pad_top, pad_left;           /* what sticks out at the other sides is padding too */
+    int lanes;                       /* 0: N x C x H x W; lsnn_lanes: blocks of images */
 } lsnn_window;
 
 /* Fills a window. SAME and VALID ignore pad[]; EXPLICIT takes it as top, left,
@@ -557,6 +560,13 @@ enum { LSNN_SET = 0, LSNN_ADD = 1 };
 LSNN_API lsnn_status lsnn_gemm(lsnn_ctx *cx, int trans_a, int trans_b, int m, int n, int k,
                                const lsnn_real *a, int lda, const lsnn_real *b, int ldb,
                                int add, lsnn_real *c, int ldc);
+
+/* Blocks of L = lsnn_lanes(cx) images, the lanes of a vector: (N / L) x C x H x W x L.
+   The layers with windows take their images in this order too (lsnn_window.lanes),
+   N a multiple of L. y = x interleaved, or back; size: the numbers of an image. */
+LSNN_API int lsnn_lanes(const lsnn_ctx *cx);
+LSNN_API lsnn_status lsnn_interleave(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x, int n,
+                                     size_t size, int back, int add);
 
 /* x N,C,H,W   w K,C,kh,kw   b K (NULL: none)   y N,K,OH,OW                   */
 LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
@@ -1427,6 +1437,7 @@ typedef struct lsnni_tile {
 typedef struct lsnni_kernels {
     int rows, lanes;                     /* of the register tile               */
     void (*tile)(const lsnni_tile *t);   /* entries of a past `rows` must be readable */
+    void (*pair)(const lsnni_tile *t);   /* see >>pair                         */
     void (*exp)(lsnn_real *y, const lsnn_real *x, size_t n);
     double (*sum)(const lsnn_real *x, size_t n);
     double (*dot)(const lsnn_real *x, const lsnn_real *y, size_t n);
@@ -1494,13 +1505,56 @@ typedef lsnn_real K_(mem) __attribute__((vector_size(K_BYTES), aligned(sizeof(ls
 
 /* ---- >>tile kernel: bound by the two multiply-add units. The tile of 8 x 3 vectors
    needs 8 broadcasts and 3 loads for 24 multiply-adds, half of what the load
-   units can do, and 24 of 32 registers; with 16 registers the tile is 4 x 3.  */
-#define K_ROWS4(X) X(0) X(1) X(2) X(3)
+   units can do, and 24 of 32 registers; with 16 registers the tile is 4 x 3.
+   One function for each number of vectors; the accumulators are spelled out,
+   c_ij for row i and vector j, because compilers keep only names in registers. */
+#define K_ROWS4(X, y) X(0, y) X(1, y) X(2, y) X(3, y)
 #if K_TILE_ROWS == 8
-#define K_ROWS(X) K_ROWS4(X) X(4) X(5) X(6) X(7)
+#define K_ROWS(X, y) K_ROWS4(X, y) X(4, y) X(5, y) X(6, y) X(7, y)
 #else
-#define K_ROWS(X) K_ROWS4(X)
+#define K_ROWS(X, y) K_ROWS4(X, y)
 #endif
+#define K_ROW(i, y) const lsnn_real *a##i = t->a[i];
+#define K_CLEAR1(i, y) kvec c##i##0 = zero;
+#define K_CLEAR2(i, y) kvec c##i##0 = zero, c##i##1 = zero;
+#define K_CLEAR3(i, y) kvec c##i##0 = zero, c##i##1 = zero, c##i##2 = zero;
+#define K_FETCH1 kvec v0 = K_LOAD(b0 + ib);
+#define K_FETCH2 kvec v0 = K_LOAD(b0 + ib), v1 = K_LOAD(b1 + ib);
+#define K_FETCH3 kvec v0 = K_LOAD(b0 + ib), v1 = K_LOAD(b1 + ib), v2 = K_LOAD(b2 + ib);
+#define K_STEP1(i, GET) c##i##0 = K_FMA(GET(a##i + ia), v0, c##i##0);
+#define K_STEP2(i, GET) { kvec s = GET(a##i + ia); c##i##0 = K_FMA(s, v0, c##i##0);       \
+                          c##i##1 = K_FMA(s, v1, c##i##1); }
+#define K_STEP3(i, GET) { kvec s = GET(a##i + ia); c##i##0 = K_FMA(s, v0, c##i##0);       \
+                          c##i##1 = K_FMA(s, v1, c##i##1); c##i##2 = K_FMA(s, v2, c##i##2); }
+#define K_END1(i, PUT) if (i < t->rows) PUT(t, i, 0, c##i##0);
+#define K_END2(i, PUT) if (i < t->rows) { PUT(t, i, 0, c##i##0); PUT(t, i, 1, c##i##1); }
+#define K_END3(i, PUT) if (i < t->rows) { PUT(t, i, 0, c##i##0); PUT(t, i, 1, c##i##1);   \
+                                          PUT(t, i, 2, c##i##2); }
+#define K_TILE(name, V, GET, PUT)                                                         \
+    static void K_(name##V)(const lsnni_tile *t)                                          \
+    {                                                                                     \
+        const kvec zero = K_ZERO;                                                         \
+        const lsnn_real *b0 = t->b[0], *b1 = t->b[1], *b2 = t->b[2];                      \
+        const int32_t *ka = t->ka, *kb = t->kb;                                           \
+        K_ROWS(K_ROW, 0) K_ROWS(K_CLEAR##V, 0)                                            \
+        for (int k = 0, count = t->k; k < count; k++) {                                   \
+            ptrdiff_t ia = ka[k], ib = kb[k];                                             \
+            K_FETCH##V                                                                    \
+            K_ROWS(K_STEP##V, GET)                                                        \
+        }                                                                                 \
+        (void)b0; (void)b1; (void)b2;                                                     \
+        K_ROWS(K_END##V, PUT)                                                             \
+    }
+#define K_TILES(name, GET, PUT)                                                           \
+    K_TILE(name, 1, GET, PUT)                                                             \
+    K_TILE(name, 2, GET, PUT)                                                             \
+    K_TILE(name, 3, GET, PUT)                                                             \
+    static void K_(name)(const lsnni_tile *t)                                             \
+    {                                                                                     \
+        if (t->vectors == 3) K_(name##3)(t);                                              \
+        else if (t->vectors == 2) K_(name##2)(t);                                         \
+        else K_(name##1)(t);                                                              \
+    }
 
 static void K_(store)(const lsnni_tile *t, int i, int v, kvec acc)
 {
@@ -1519,80 +1573,19 @@ static void K_(store)(const lsnni_tile *t, int i, int v, kvec acc)
     }
 }
 
-/* One function for each number of vectors; the accumulators are spelled out,
-   c_ij for row i and vector j, because compilers keep only names in registers. */
-#define K_A(i) const lsnn_real *a##i = t->a[i];
-#define K_STORE_ROW(i, v, acc) if (i < t->rows) K_(store)(t, i, v, acc);
-
-static void K_(tile1)(const lsnni_tile *t)
+/* The sum over the lanes, by halves, is added to one number.                 */
+static void K_(store_sum)(const lsnni_tile *t, int i, int v, kvec acc)
 {
-#define K_DECLARE(i) kvec c##i##0 = zero;
-#define K_STEP(i) c##i##0 = K_FMA(a##i[ia] + zero, v0, c##i##0);
-#define K_END(i) K_STORE_ROW(i, 0, c##i##0)
-    const kvec zero = K_ZERO;
-    const lsnn_real *b0 = t->b[0];
-    const int32_t *ka = t->ka, *kb = t->kb;
-    K_ROWS(K_A) K_ROWS(K_DECLARE)
-    for (int k = 0, count = t->k; k < count; k++) {
-        ptrdiff_t ia = ka[k], ib = kb[k];
-        kvec v0 = K_LOAD(b0 + ib);
-        K_ROWS(K_STEP)
-    }
-    K_ROWS(K_END)
-#undef K_DECLARE
-#undef K_STEP
-#undef K_END
+    lsnn_real part[K_LANES];
+    K_STORE(part, acc);
+    for (int half = K_LANES / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; l++) part[l] += part[l + half];
+    t->c[i][t->at[v]] += part[0];
 }
 
-static void K_(tile2)(const lsnni_tile *t)
-{
-#define K_DECLARE(i) kvec c##i##0 = zero, c##i##1 = zero;
-#define K_STEP(i) { kvec s = a##i[ia] + zero; c##i##0 = K_FMA(s, v0, c##i##0);             \
-                    c##i##1 = K_FMA(s, v1, c##i##1); }
-#define K_END(i) K_STORE_ROW(i, 0, c##i##0) K_STORE_ROW(i, 1, c##i##1)
-    const kvec zero = K_ZERO;
-    const lsnn_real *b0 = t->b[0], *b1 = t->b[1];
-    const int32_t *ka = t->ka, *kb = t->kb;
-    K_ROWS(K_A) K_ROWS(K_DECLARE)
-    for (int k = 0, count = t->k; k < count; k++) {
-        ptrdiff_t ia = ka[k], ib = kb[k];
-        kvec v0 = K_LOAD(b0 + ib), v1 = K_LOAD(b1 + ib);
-        K_ROWS(K_STEP)
-    }
-    K_ROWS(K_END)
-#undef K_DECLARE
-#undef K_STEP
-#undef K_END
-}
-
-static void K_(tile3)(const lsnni_tile *t)
-{
-#define K_DECLARE(i) kvec c##i##0 = zero, c##i##1 = zero, c##i##2 = zero;
-#define K_STEP(i) { kvec s = a##i[ia] + zero; c##i##0 = K_FMA(s, v0, c##i##0);             \
-                    c##i##1 = K_FMA(s, v1, c##i##1); c##i##2 = K_FMA(s, v2, c##i##2); }
-#define K_END(i) K_STORE_ROW(i, 0, c##i##0) K_STORE_ROW(i, 1, c##i##1)                     \
-                 K_STORE_ROW(i, 2, c##i##2)
-    const kvec zero = K_ZERO;
-    const lsnn_real *b0 = t->b[0], *b1 = t->b[1], *b2 = t->b[2];
-    const int32_t *ka = t->ka, *kb = t->kb;
-    K_ROWS(K_A) K_ROWS(K_DECLARE)
-    for (int k = 0, count = t->k; k < count; k++) {
-        ptrdiff_t ia = ka[k], ib = kb[k];
-        kvec v0 = K_LOAD(b0 + ib), v1 = K_LOAD(b1 + ib), v2 = K_LOAD(b2 + ib);
-        K_ROWS(K_STEP)
-    }
-    K_ROWS(K_END)
-#undef K_DECLARE
-#undef K_STEP
-#undef K_END
-}
-
-static void K_(tile)(const lsnni_tile *t)
-{
-    if (t->vectors == 3) K_(tile3)(t);
-    else if (t->vectors == 2) K_(tile2)(t);
-    else K_(tile1)(t);
-}
+#define K_SPREAD(p) (*(p) + zero)
+K_TILES(tile, K_SPREAD, K_(store))           /* a's elements are single numbers  */
+K_TILES(pair, K_LOAD, K_(store_sum))         /* a's are vectors too: sums of products */
 
 /* ---- >>exp: e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and e^r by its
    series, cut where the next term is below half a unit in the last place.    */
@@ -1868,7 +1861,7 @@ static void K_(adam)(lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *
 }
 
 static const lsnni_kernels K_(kernels) = {
-    K_TILE_ROWS, K_LANES, K_(tile), K_(exp), K_(sum), K_(dot), K_(deviation), K_(moments),
+    K_TILE_ROWS, K_LANES, K_(tile), K_(pair), K_(exp), K_(sum), K_(dot), K_(deviation), K_(moments),
     K_(exponents), K_(largest), K_(axpy), K_(affine), K_(multiply), K_(act_forward),
     K_(act_backward), K_(max_pool2), K_(transpose), K_(norm_backward), K_(sgd), K_(adam)
 };
@@ -1884,8 +1877,22 @@ static const lsnni_kernels K_(kernels) = {
 #undef K_FMA
 #undef K_ROWS4
 #undef K_ROWS
-#undef K_A
-#undef K_STORE_ROW
+#undef K_ROW
+#undef K_CLEAR1
+#undef K_CLEAR2
+#undef K_CLEAR3
+#undef K_FETCH1
+#undef K_FETCH2
+#undef K_FETCH3
+#undef K_STEP1
+#undef K_STEP2
+#undef K_STEP3
+#undef K_END1
+#undef K_END2
+#undef K_END3
+#undef K_TILE
+#undef K_TILES
+#undef K_SPREAD
 #undef K_ZERO
 #undef K_BYTES
 #undef K_TILE_ROWS
@@ -2480,6 +2487,475 @@ static int lsnni_map_tasks(const lsnni_kernels *kv, int n, int m)
     return n >= 8 ? 1 : LSNNI_MIN(lsnni_div_up(m, kv->rows), lsnni_div_up(8, n));
 }
 
+/* ---- >>lanes: images side by side -----------------------------------------------
+   Where a window's `lanes` is L = lsnn_lanes(cx), images stand in blocks of L,
+       (N / L) x C x H x W x L,
+   so that a pixel of a block is one vector with an image in each lane. No row is too
+   short for vectors then, no border cuts one, and windows, smoothers and strides cost
+   nothing. The net chooses this layout for batches of whole blocks (see >>layout). */
+LSNN_API int lsnn_lanes(const lsnn_ctx *cx) { return lsnni_kernels_of(cx)->lanes; }
+
+static lsnn_status lsnni_lanes_check(lsnn_ctx *cx, const char *who, const lsnn_window *s)
+{
+    int lanes = lsnn_lanes(cx);
+    if (s->lanes != lanes || s->n % lanes)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: %d lanes and %d images: here lanes are 0 or "
+                          "%d, with a multiple of that many images", who, s->lanes, s->n, lanes);
+    if ((double)LSNNI_MAX((double)s->c * s->h * s->w, (double)s->k * s->oh * s->ow) * lanes >
+        INT32_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: %d images of this size have over 2^31 numbers",
+                          who, lanes);
+    return LSNN_OK;
+}
+
+enum { LSNNI_TURN = 1024 };          /* pixels a task                          */
+typedef struct lsnni_turn {
+    const lsnni_kernels *kv;
+    const lsnn_real *x;
+    lsnn_real *y;
+    size_t size;
+    int back, add, pieces;
+} lsnni_turn;
+
+static void lsnni_turn_task(void *user, int task, int worker)
+{
+    const lsnni_turn *p = (const lsnni_turn *)user;
+    size_t lanes = (size_t)p->kv->lanes, first = (size_t)(task % p->pieces) * LSNNI_TURN;
+    size_t count = LSNNI_MIN((size_t)LSNNI_TURN, p->size - first);
+    size_t block = (size_t)(task / p->pieces) * p->size * lanes;
+    size_t plain = block + first, turned = block + first * lanes;
+    (void)worker;
+    if (!p->back)
+        p->kv->transpose(p->y + turned, lanes, p->x + plain, p->size, (int)lanes, (int)count);
+    else if (!p->add)
+        p->kv->transpose(p->y + plain, p->size, p->x + turned, lanes, (int)count, (int)lanes);
+    else
+        for (size_t l = 0; l < lanes; l++)
+            for (size_t i = 0; i < count; i++)
+                p->y[plain + l * p->size + i] += p->x[turned + i * lanes + l];
+}
+
+LSNN_API lsnn_status lsnn_interleave(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x, int n,
+                                     size_t size, int back, int add)
+{
+    lsnni_turn p;
+    double pieces = ((double)size + LSNNI_TURN - 1) / LSNNI_TURN;
+    if (n < 1 || n % lsnn_lanes(cx) || size < 1 || pieces * n > INT_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "interleave: %d images of %.0f numbers in blocks of "
+                          "%d", n, (double)size, lsnn_lanes(cx));
+    p.kv = lsnni_kernels_of(cx);
+    p.x = x; p.y = y; p.size = size; p.back = back; p.add = add;
+    p.pieces = (int)((size + LSNNI_TURN - 1) / LSNNI_TURN);
+    lsnn_parallel(cx, n / p.kv->lanes * p.pieces, lsnni_turn_task, &p);
+    return LSNN_OK;
+}
+
+/* What one row (or column) of pixels meets: `count` partners from `first` on, the
+   first of them at coordinate `at` of the other side.
+       forward   an output row: the kernel's rows, and the image's
+       to x      an image row: the kernel's rows, and the output's (falling)
+       to w      a kernel row: the output's rows, and the image's             */
+typedef enum lsnni_way { LSNNI_FORWARD, LSNNI_TO_X, LSNNI_TO_W } lsnni_way;
+typedef struct lsnni_reach { int first, count, at; } lsnni_reach;
+typedef struct lsnni_side { int in, out, kernel, stride, pad; } lsnni_side;
+
+static lsnni_reach lsnni_reach_of(const lsnni_side *a, lsnni_way way, int i)
+{
+    lsnni_reach r;
+    int end;
+    if (way == LSNNI_FORWARD) {
+        r.at = i * a->stride - a->pad;
+        r.first = LSNNI_MAX(0, -r.at);
+        r.count = LSNNI_MIN(a->kernel, a->in - r.at) - r.first;
+        r.at += r.first;
+    } else if (way == LSNNI_TO_X) {
+        r.first = (i + a->pad) % a->stride;
+        r.at = (i + a->pad) / a->stride;
+        end = LSNNI_MAX(0, r.at - (a->out - 1));
+        r.first += end * a->stride;
+        r.at -= end;
+        r.count = r.first < a->kernel ?
+            LSNNI_MIN((a->kernel - 1 - r.first) / a->stride, r.at) + 1 : 0;
+    } else {
+        r.first = i < a->pad ? (a->pad - i + a->stride - 1) / a->stride : 0;
+        end = a->in + a->pad - i;                        /* output rows below this / stride */
+        r.count = LSNNI_MIN(a->out, end > 0 ? (end - 1) / a->stride + 1 : 0) - r.first;
+        r.at = r.first * a->stride - a->pad + i;
+    }
+    if (r.count < 1) r.first = r.count = r.at = 0;
+    return r;
+}
+
+/* Rows with equal `first` and `count` are of one kind, and pixels whose rows and
+   columns are of one kind share a table of taps. Pixels near the border have shorter
+   tables, so padding costs nothing at all.                                   */
+typedef struct lsnni_kinds {
+    int rows, kinds, partners;       /* partners: of one row of each kind     */
+    lsnni_reach *reach;              /* of each row                           */
+    int *kind, *example;             /* of each row; a row of each kind       */
+} lsnni_kinds;
+
+static size_t lsnni_kinds_room(int rows)
+{
+    return lsnni_room((size_t)rows, sizeof(lsnni_reach)) +
+           2 * lsnni_room((size_t)rows, sizeof(int));
+}
+
+static void lsnni_kinds_fill(lsnni_kinds *g, char **at, const lsnni_side *side, lsnni_way way,
+                             int rows)
+{
+    g->rows = rows;
+    g->kinds = g->partners = 0;
+    g->reach = (lsnni_reach *)lsnni_cut(at, (size_t)rows, sizeof *g->reach);
+    g->kind = (int *)lsnni_cut(at, (size_t)rows, sizeof *g->kind);
+    g->example = (int *)lsnni_cut(at, (size_t)rows, sizeof *g->example);
+    for (int i = 0; i < rows; i++) {
+        lsnni_reach r = g->reach[i] = lsnni_reach_of(side, way, i);
+        int k = 0;
+        while (k < g->kinds && (g->reach[g->example[k]].first != r.first ||
+                                g->reach[g->example[k]].count != r.count))
+            k++;
+        if (k == g->kinds) {
+            g->example[g->kinds++] = i;
+            g->partners += r.count;
+        }
+        g->kind[i] = k;
+    }
+}
+
+static void lsnni_sides(lsnni_side side[2], const lsnn_window *s)
+{
+    side[0].in = s->h; side[0].out = s->oh; side[0].kernel = s->kernel_h;
+    side[0].stride = s->stride_h; side[0].pad = s->pad_top;
+    side[1].in = s->w; side[1].out = s->ow; side[1].kernel = s->kernel_w;
+    side[1].stride = s->stride_w; side[1].pad = s->pad_left;
+}
+
+/* Forward, and the gradient of x: each target pixel of m maps is a sum over its taps
+   and the source's maps, a chunk of maps at a time. Tiles are 8 maps x 3 pixels of
+   one kind. Bound by arithmetic.                                             */
+typedef struct lsnni_group { int taps, first, count; int32_t *ka, *kb; } lsnni_group;
+typedef struct lsnni_lanes {
+    const lsnni_kernels *kv;
+    int m, maps, chunk, groups, tasks, per_task, add;
+    size_t source, target;           /* pixels of a map                       */
+    size_t w_row, w_map;             /* steps in w: target map, source map    */
+    lsnni_group *group;
+    int32_t *from, *to;              /* pixels, group by group                */
+    const lsnn_real *x, *w, *bias;
+    lsnn_real *y;
+} lsnni_lanes;
+
+static void lsnni_lanes_task(void *user, int task, int worker)
+{
+    const lsnni_lanes *p = (const lsnni_lanes *)user;
+    int block = task / p->tasks, m0 = task % p->tasks * p->per_task, lanes = p->kv->lanes;
+    int m1 = LSNNI_MIN(m0 + p->per_task, p->m);
+    const lsnn_real *x = p->x + lsnni_area(block, p->maps) * p->source * (size_t)lanes;
+    lsnn_real *y = p->y + lsnni_area(block, p->m) * p->target * (size_t)lanes;
+    lsnni_tile t;
+    (void)worker;
+    for (int c = 0; c < p->maps; c += p->chunk)
+        for (const lsnni_group *g = p->group; g < p->group + p->groups; g++)
+            for (int i = 0; i < g->count; i += LSNNI_MAX_VECTORS) {
+                t.ka = g->ka;
+                t.kb = g->kb;
+                t.k = g->taps * LSNNI_MIN(p->chunk, p->maps - c);
+                t.add = c > 0 || p->add;
+                t.vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, g->count - i);
+                for (int v = 0; v < t.vectors; v++) {
+                    int pixel = g->first + i + v;
+                    t.b[v] = x + ((size_t)c * p->source + (size_t)p->from[pixel]) *
+                        (size_t)lanes;
+                    t.at[v] = (ptrdiff_t)p->to[pixel] * lanes;
+                    t.lanes[v] = lanes;
+                }
+                for (int m = m0; m < m1; m += p->kv->rows) {
+                    t.rows = LSNNI_MIN(p->kv->rows, m1 - m);
+                    t.bias = p->bias && c + p->chunk >= p->maps ? p->bias + m : NULL;
+                    for (int r = 0; r < p->kv->rows; r++) {
+                        size_t row = (size_t)(m + LSNNI_MIN(r, t.rows - 1));
+                        t.a[r] = p->w + row * p->w_row + (size_t)c * p->w_map;
+                        t.c[r] = y + row * p->target * (size_t)lanes;
+                    }
+                    p->kv->tile(&t);
+                }
+            }
+}
+
+/* The pixels of one kind and their table of taps: source maps, kernel rows, columns. */
+static void lsnni_lanes_group(lsnni_lanes *p, lsnni_group *g, const lsnni_kinds kinds[2],
+                              const lsnn_window *s, lsnni_way way, int row, int column)
+{
+    const lsnni_reach *r = &kinds[0].reach[kinds[0].example[row]];
+    const lsnni_reach *q = &kinds[1].reach[kinds[1].example[column]];
+    int back = way == LSNNI_TO_X, width = back ? s->ow : s->w, move = back ? -1 : 1, k = 0;
+    g->taps = r->count * q->count;
+    g->count = 0;
+    for (int y = 0; y < kinds[0].rows; y++)
+        for (int x = 0; kinds[0].kind[y] == row && x < kinds[1].rows; x++)
+            if (kinds[1].kind[x] == column) {
+                p->from[g->first + g->count] = kinds[0].reach[y].at * width +
+                    kinds[1].reach[x].at;
+                p->to[g->first + g->count++] = y * kinds[1].rows + x;
+            }
+    for (int c = 0; c < p->chunk; c++)
+        for (int i = 0; i < r->count; i++)
+            for (int j = 0; j < q->count; j++, k++) {
+                int tap_y = r->first + i * (back ? s->stride_h : 1);
+                int tap_x = q->first + j * (back ? s->stride_w : 1);
+                g->ka[k] = (int32_t)((size_t)c * p->w_map) + tap_y * s->kernel_w + tap_x;
+                g->kb[k] = ((int32_t)((size_t)c * p->source) + move * (i * width + j)) *
+                    p->kv->lanes;
+            }
+}
+
+static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
+                                   lsnni_way way)
+{
+    int back = way == LSNNI_TO_X, taps = s->kernel_h * s->kernel_w, first = 0;
+    int rows = back ? s->h : s->oh, columns = back ? s->w : s->ow;
+    size_t sides = lsnni_kinds_room(rows) + lsnni_kinds_room(columns), table, bytes;
+    lsnni_kinds kinds[2];
+    lsnni_side side[2];
+    char *at;
+    LSNNI_TRY(lsnni_lanes_check(cx, "conv2d", s));
+    p->kv = lsnni_kernels_of(cx);
+    p->m = back ? s->c : s->k;
+    p->maps = back ? s->k : s->c;
+    p->source = back ? lsnni_area(s->oh, s->ow) : lsnni_area(s->h, s->w);
+    p->target = lsnni_area(rows, columns);
+    p->w_row = (size_t)(back ? taps : s->c * taps);
+    p->w_map = (size_t)(back ? s->c * taps : taps);
+    p->chunk = LSNNI_MIN(p->maps, LSNNI_MAX(1, 2 * LSNNI_CHUNK / taps));
+    lsnni_sides(side, s);
+    for (int pass = 0; pass < 2; pass++) {               /* to count, then to fill */
+        bytes = sides;
+        if (pass) {
+            table = lsnni_area(kinds[0].partners, kinds[1].partners) * (size_t)p->chunk;
+            p->groups = kinds[0].kinds * kinds[1].kinds;
+            bytes += lsnni_room((size_t)p->groups, sizeof *p->group) + 2 * lsnni_room(p->target,
+                sizeof(int32_t)) + 2 * lsnni_room(table + 1, sizeof(int32_t));
+        }
+        at = (char *)lsnni_scratch(cx, bytes, 1);
+        if (!at) return LSNN_ENOMEM;
+        lsnni_kinds_fill(&kinds[0], &at, &side[0], way, rows);
+        lsnni_kinds_fill(&kinds[1], &at, &side[1], way, columns);
+    }
+    p->group = (lsnni_group *)lsnni_cut(&at, (size_t)p->groups, sizeof *p->group);
+    p->from = (int32_t *)lsnni_cut(&at, p->target, sizeof *p->from);
+    p->to = (int32_t *)lsnni_cut(&at, p->target, sizeof *p->to);
+    p->group[0].ka = (int32_t *)lsnni_cut(&at, table + 1, sizeof(int32_t));
+    p->group[0].kb = (int32_t *)lsnni_cut(&at, table + 1, sizeof(int32_t));
+    for (int i = 0; i < p->groups; i++) {
+        lsnni_group *g = &p->group[i];
+        g->first = first;
+        lsnni_lanes_group(p, g, kinds, s, way, i / kinds[1].kinds, i % kinds[1].kinds);
+        first += g->count;
+        if (i + 1 < p->groups) {
+            g[1].ka = g->ka + g->taps * p->chunk;
+            g[1].kb = g->kb + g->taps * p->chunk;
+        }
+    }
+    p->tasks = lsnni_map_tasks(p->kv, s->n / s->lanes, p->m);
+    p->per_task = lsnni_round_up(lsnni_div_up(p->m, p->tasks), p->kv->rows);
+    p->tasks = lsnni_div_up(p->m, p->per_task);
+    lsnn_parallel(cx, s->n / s->lanes * p->tasks, lsnni_lanes_task, p);
+    return LSNN_OK;
+}
+
+/* The gradient of w: a weight (c, r, s) of kernel k is the sum over its pixels of dy
+   times x, and over the lanes at last. Weights whose taps are of one kind share a
+   table of pixels. The batch is cut into groups of blocks and the kernels into
+   ranges, by sizes alone; the first group adds to dw, the others to a sum of their
+   own. Bound by loading dy and x; tiles of 8 x 3 use each number many times. */
+enum { LSNNI_PIXELS = 512 };         /* that a tile sums before it adds the lanes */
+typedef struct lsnni_lanes_dw {
+    const lsnni_kernels *kv;
+    const lsnn_window *s;
+    lsnni_kinds kinds[2];
+    int blocks, groups, ranges, per_range, depth;
+    const lsnn_real *x, *dy;
+    lsnn_real *dw, *db, *part, *part_b;
+    int32_t *item, *start;           /* weights kind by kind, and where each begins in x */
+    int32_t *ka, *kb;                /* a table of pixels for each kind of columns */
+    int table;
+} lsnni_lanes_dw;
+
+/* Rows [y, y + rows) of output pixels, kernels [k0, k1), `count` weights of one kind. */
+static void lsnni_lanes_dw_rows(const lsnni_lanes_dw *p, lsnni_tile *t, const lsnn_real *x,
+                                const lsnn_real *dy, lsnn_real *dw, const int32_t *item,
+                                const int32_t *start, int count, int k0, int k1)
+{
+    size_t lanes = (size_t)p->kv->lanes, plane = lsnni_area(p->s->oh, p->s->ow) * lanes;
+    int rows = p->kv->rows, by_weight = count >= rows || count >= k1 - k0;
+    int outer = by_weight ? k1 - k0 : count, inner = by_weight ? count : k1 - k0;
+    const int32_t *x_table = t->ka, *dy_table = t->kb;
+    t->ka = by_weight ? x_table : dy_table;
+    t->kb = by_weight ? dy_table : x_table;
+    for (int o = 0; o < outer; o += LSNNI_MAX_VECTORS) {
+        t->vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, outer - o);
+        for (int v = 0; v < t->vectors; v++) {
+            int j = o + v;
+            t->b[v] = by_weight ? dy + (size_t)(k0 + j) * plane : x + (size_t)start[j] * lanes;
+            t->at[v] = by_weight ? (ptrdiff_t)(k0 + j) * p->depth : item[j];
+        }
+        for (int i = 0; i < inner; i += rows) {
+            t->rows = LSNNI_MIN(rows, inner - i);
+            for (int r = 0; r < rows; r++) {
+                int j = i + LSNNI_MIN(r, t->rows - 1);
+                t->a[r] = by_weight ? x + (size_t)start[j] * lanes
+                                    : dy + (size_t)(k0 + j) * plane;
+                t->c[r] = dw + (by_weight ? (size_t)item[j] : lsnni_area(k0 + j, p->depth));
+            }
+            p->kv->pair(t);
+        }
+    }
+    t->ka = x_table;
+    t->kb = dy_table;
+}
+
+static void lsnni_lanes_dw_block(const lsnni_lanes_dw *p, const lsnn_real *x,
+                                 const lsnn_real *dy, lsnn_real *dw, int k0, int k1)
+{
+    const lsnn_window *s = p->s;
+    size_t lanes = (size_t)p->kv->lanes;
+    int done = 0;
+    for (int i = 0; i < p->kinds[0].kinds; i++)
+        for (int j = 0; j < p->kinds[1].kinds; j++) {
+            const lsnni_reach *r = &p->kinds[0].reach[p->kinds[0].example[i]];
+            const lsnni_reach *q = &p->kinds[1].reach[p->kinds[1].example[j]];
+            int count = 0, high = 0, wide = 0, rows;
+            for (int y = 0; y < s->kernel_h; y++) high += p->kinds[0].kind[y] == i;
+            for (int c = 0; c < s->kernel_w; c++) wide += p->kinds[1].kind[c] == j;
+            count = s->c * high * wide;
+            rows = LSNNI_MAX(1, LSNNI_PIXELS / LSNNI_MAX(1, q->count));
+            for (int y = 0; q->count > 0 && y < r->count; y += rows) {
+                size_t in = lsnni_area(y * s->stride_h, s->w) * lanes;
+                size_t out = (lsnni_area(r->first + y, s->ow) + (size_t)q->first) * lanes;
+                lsnni_tile t;
+                t.ka = p->ka + lsnni_area(j, p->table);
+                t.kb = p->kb + lsnni_area(j, p->table);
+                t.k = LSNNI_MIN(rows, r->count - y) * q->count;
+                lsnni_lanes_dw_rows(p, &t, x + in, dy + out, dw, p->item + done,
+                                    p->start + done, count, k0, k1);
+            }
+            done += count;
+        }
+}
+
+static void lsnni_lanes_dw_task(void *user, int task, int worker)
+{
+    const lsnni_lanes_dw *p = (const lsnni_lanes_dw *)user;
+    const lsnn_window *s = p->s;
+    int group = task / p->ranges, k0 = task % p->ranges * p->per_range;
+    int k1 = LSNNI_MIN(k0 + p->per_range, s->k), n0 = p->blocks * group / p->groups;
+    int n1 = p->blocks * (group + 1) / p->groups;
+    size_t lanes = (size_t)p->kv->lanes, plane = lsnni_area(s->oh, s->ow) * lanes;
+    size_t all = lsnni_area(s->k, p->depth);
+    lsnn_real *dw = group && p->dw ? p->part + (size_t)(group - 1) * all : p->dw;
+    (void)worker;
+    if (group && p->dw)
+        memset(dw + lsnni_area(k0, p->depth), 0, lsnni_area(k1 - k0, p->depth) * sizeof *dw);
+    for (int k = k0; k < k1; k++) p->part_b[lsnni_area(group, s->k) + (size_t)k] = 0;
+    for (int n = n0; n < n1; n++) {
+        const lsnn_real *dy = p->dy + lsnni_area(n, s->k) * plane;
+        const lsnn_real *x = p->x + lsnni_area(n, s->c) * lsnni_area(s->h, s->w) * lanes;
+        for (int k = k0; p->db && k < k1; k++)
+            p->part_b[lsnni_area(group, s->k) + (size_t)k] +=
+                LSNNI_R(p->kv->sum(dy + (size_t)k * plane, plane));
+        if (p->dw) lsnni_lanes_dw_block(p, x, dy, dw, k0, k1);
+    }
+}
+
+/* The weights of each kind, and the tables of pixels.                        */
+static void lsnni_lanes_dw_tables(lsnni_lanes_dw *p)
+{
+    const lsnn_window *s = p->s;
+    const lsnni_kinds *rows = &p->kinds[0], *columns = &p->kinds[1];
+    int n = 0, lanes = p->kv->lanes;
+    for (int i = 0; i < rows->kinds; i++)
+        for (int j = 0; j < columns->kinds; j++)
+            for (int c = 0; c < s->c; c++)
+                for (int y = 0; y < s->kernel_h; y++)
+                    for (int x = 0; rows->kind[y] == i && x < s->kernel_w; x++)
+                        if (columns->kind[x] == j) {
+                            p->item[n] = (c * s->kernel_h + y) * s->kernel_w + x;
+                            p->start[n++] = (c * s->h + rows->reach[y].at) * s->w +
+                                columns->reach[x].at;
+                        }
+    for (int j = 0; j < columns->kinds; j++) {
+        int wide = columns->reach[columns->example[j]].count;
+        for (int q = 0; wide > 0 && q < p->table; q++) {
+            p->ka[j * p->table + q] = (q / wide * s->stride_h * s->w + q % wide * s->stride_w) *
+                lanes;
+            p->kb[j * p->table + q] = (q / wide * s->ow + q % wide) * lanes;
+        }
+    }
+}
+
+static lsnn_status lsnni_lanes_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
+                                          const lsnn_real *dy, const lsnn_real *x,
+                                          const lsnn_window *s)
+{
+    size_t all = lsnni_area(s->k, s->c) * lsnni_area(s->kernel_h, s->kernel_w), bytes;
+    lsnni_lanes_dw p;
+    lsnni_side side[2];
+    char *at;
+    LSNNI_TRY(lsnni_lanes_check(cx, "conv2d", s));
+    p.kv = lsnni_kernels_of(cx);
+    p.s = s;
+    p.x = x; p.dy = dy; p.dw = dw; p.db = db;
+    p.depth = s->c * s->kernel_h * s->kernel_w;
+    p.blocks = s->n / s->lanes;
+    p.groups = (int)LSNNI_MIN(((size_t)1 << 20) / all + 1, 8);
+    p.groups = LSNNI_MIN(p.groups, p.blocks);
+    p.ranges = LSNNI_MIN(lsnni_div_up(8, p.groups), lsnni_div_up(s->k, 8));
+    p.per_range = lsnni_div_up(s->k, p.ranges);
+    p.ranges = lsnni_div_up(s->k, p.per_range);
+    p.table = LSNNI_MAX(LSNNI_PIXELS, s->ow);
+    bytes = lsnni_kinds_room(s->kernel_h) + lsnni_kinds_room(s->kernel_w);
+    bytes = lsnni_room_add(bytes, 2 * lsnni_room((size_t)p.depth, sizeof *p.item));
+    bytes += 2 * lsnni_room(lsnni_area(s->kernel_w, p.table), sizeof *p.ka);
+    bytes = lsnni_room_add(bytes, lsnni_room((size_t)(p.groups - 1) * all, sizeof *x));
+    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_area(p.groups, s->k), sizeof *x));
+    at = (char *)lsnni_scratch(cx, bytes, 1);
+    if (!at) return LSNN_ENOMEM;
+    lsnni_sides(side, s);
+    lsnni_kinds_fill(&p.kinds[0], &at, &side[0], LSNNI_TO_W, s->kernel_h);
+    lsnni_kinds_fill(&p.kinds[1], &at, &side[1], LSNNI_TO_W, s->kernel_w);
+    p.item = (int32_t *)lsnni_cut(&at, (size_t)p.depth, sizeof *p.item);
+    p.start = (int32_t *)lsnni_cut(&at, (size_t)p.depth, sizeof *p.start);
+    p.ka = (int32_t *)lsnni_cut(&at, lsnni_area(s->kernel_w, p.table), sizeof *p.ka);
+    p.kb = (int32_t *)lsnni_cut(&at, lsnni_area(s->kernel_w, p.table), sizeof *p.kb);
+    p.part = (lsnn_real *)lsnni_cut(&at, (size_t)(p.groups - 1) * all, sizeof *x);
+    p.part_b = (lsnn_real *)lsnni_cut(&at, lsnni_area(p.groups, s->k), sizeof *x);
+    lsnni_lanes_dw_tables(&p);
+    lsnn_parallel(cx, p.groups * p.ranges, lsnni_lanes_dw_task, &p);
+    for (int g = 1; dw && g < p.groups; g++)
+        p.kv->axpy(dw, 1, p.part + (size_t)(g - 1) * all, all);
+    for (int g = 0; db && g < p.groups; g++)
+        for (int k = 0; k < s->k; k++) db[k] += p.part_b[lsnni_area(g, s->k) + (size_t)k];
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_lanes_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                       const lsnn_real *w, const lsnn_real *b,
+                                       const lsnn_window *s)
+{
+    lsnni_lanes p;
+    p.x = x; p.w = w; p.bias = b; p.y = y; p.add = 0;
+    return lsnni_lanes_run(cx, &p, s, LSNNI_FORWARD);
+}
+
+static lsnn_status lsnni_lanes_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                          const lsnn_real *w, const lsnn_window *s, int add)
+{
+    lsnni_lanes p;
+    p.x = dy; p.w = w; p.bias = NULL; p.y = dx; p.add = add;
+    return lsnni_lanes_run(cx, &p, s, LSNNI_TO_X);
+}
+
 /* ---- >>conv2d -------------------------------------------------------------------
    y[n,k,oy,ox]   = b[k] + sum_crs w[k,c,r,s] x[n, c, oy*sh + r - pt, ox*sw + s - pl]
    dx[n,c,iy,ix] (+)= sum_krs w[k,c,r,s] dy[n,k,oy,ox]   over oy*sh + r - pt = iy, same for x
@@ -2536,6 +3012,7 @@ LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_
     lsnni_conv2d p;
     char *at;
     LSNNI_TRY(lsnni_window_check(cx, "conv2d", s));
+    if (s->lanes > 1) return lsnni_lanes_forward(cx, y, x, w, b, s);
     depth = s->c * s->kernel_h * s->kernel_w;
     p.s = s;
     p.x = x;
@@ -2800,9 +3277,14 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
                                           const lsnn_real *x, const lsnn_real *w,
                                           const lsnn_window *s, int add)
 {
+    int lanes = s->lanes > 1;
     LSNNI_TRY(lsnni_window_check(cx, "conv2d", s));
-    if (dw || db) LSNNI_TRY(lsnni_conv2d_backward_w(cx, dw, db, dy, x, s));
-    if (dx) LSNNI_TRY(lsnni_conv2d_backward_x(cx, dx, dy, w, s, add));
+    if (dw || db)
+        LSNNI_TRY((lanes ? lsnni_lanes_backward_w : lsnni_conv2d_backward_w)(cx, dw, db, dy, x,
+                                                                            s));
+    if (dx)
+        LSNNI_TRY((lanes ? lsnni_lanes_backward_x : lsnni_conv2d_backward_x)(cx, dx, dy, w, s,
+                                                                            add));
     return LSNN_OK;
 }
 
