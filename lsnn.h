@@ -1437,7 +1437,6 @@ typedef struct lsnni_tile {
 typedef struct lsnni_kernels {
     int rows, lanes;                     /* of the register tile               */
     void (*tile)(const lsnni_tile *t);   /* entries of a past `rows` must be readable */
-    void (*pair)(const lsnni_tile *t);   /* see >>pair                         */
     void (*exp)(lsnn_real *y, const lsnn_real *x, size_t n);
     double (*sum)(const lsnn_real *x, size_t n);
     double (*dot)(const lsnn_real *x, const lsnn_real *y, size_t n);
@@ -1508,52 +1507,41 @@ typedef lsnn_real K_(mem) __attribute__((vector_size(K_BYTES), aligned(sizeof(ls
    units can do, and 24 of 32 registers; with 16 registers the tile is 4 x 3.
    One function for each number of vectors; the accumulators are spelled out,
    c_ij for row i and vector j, because compilers keep only names in registers. */
-#define K_ROWS4(X, y) X(0, y) X(1, y) X(2, y) X(3, y)
+#define K_ROWS4(X) X(0) X(1) X(2) X(3)
 #if K_TILE_ROWS == 8
-#define K_ROWS(X, y) K_ROWS4(X, y) X(4, y) X(5, y) X(6, y) X(7, y)
+#define K_ROWS(X) K_ROWS4(X) X(4) X(5) X(6) X(7)
 #else
-#define K_ROWS(X, y) K_ROWS4(X, y)
+#define K_ROWS(X) K_ROWS4(X)
 #endif
-#define K_ROW(i, y) const lsnn_real *a##i = t->a[i];
-#define K_CLEAR1(i, y) kvec c##i##0 = zero;
-#define K_CLEAR2(i, y) kvec c##i##0 = zero, c##i##1 = zero;
-#define K_CLEAR3(i, y) kvec c##i##0 = zero, c##i##1 = zero, c##i##2 = zero;
+#define K_ROW(i) const lsnn_real *a##i = t->a[i];
+#define K_CLEAR1(i) kvec c##i##0 = zero;
+#define K_CLEAR2(i) kvec c##i##0 = zero, c##i##1 = zero;
+#define K_CLEAR3(i) kvec c##i##0 = zero, c##i##1 = zero, c##i##2 = zero;
 #define K_FETCH1 kvec v0 = K_LOAD(b0 + ib);
 #define K_FETCH2 kvec v0 = K_LOAD(b0 + ib), v1 = K_LOAD(b1 + ib);
 #define K_FETCH3 kvec v0 = K_LOAD(b0 + ib), v1 = K_LOAD(b1 + ib), v2 = K_LOAD(b2 + ib);
-#define K_STEP1(i, GET) c##i##0 = K_FMA(GET(a##i + ia), v0, c##i##0);
-#define K_STEP2(i, GET) { kvec s = GET(a##i + ia); c##i##0 = K_FMA(s, v0, c##i##0);       \
-                          c##i##1 = K_FMA(s, v1, c##i##1); }
-#define K_STEP3(i, GET) { kvec s = GET(a##i + ia); c##i##0 = K_FMA(s, v0, c##i##0);       \
-                          c##i##1 = K_FMA(s, v1, c##i##1); c##i##2 = K_FMA(s, v2, c##i##2); }
-#define K_END1(i, PUT) if (i < t->rows) PUT(t, i, 0, c##i##0);
-#define K_END2(i, PUT) if (i < t->rows) { PUT(t, i, 0, c##i##0); PUT(t, i, 1, c##i##1); }
-#define K_END3(i, PUT) if (i < t->rows) { PUT(t, i, 0, c##i##0); PUT(t, i, 1, c##i##1);   \
-                                          PUT(t, i, 2, c##i##2); }
-#define K_TILE(name, V, GET, PUT)                                                         \
-    static void K_(name##V)(const lsnni_tile *t)                                          \
+#define K_STEP1(i) c##i##0 = K_FMA(a##i[ia] + zero, v0, c##i##0);
+#define K_STEP2(i) { kvec s = a##i[ia] + zero; c##i##0 = K_FMA(s, v0, c##i##0);           \
+                     c##i##1 = K_FMA(s, v1, c##i##1); }
+#define K_STEP3(i) { kvec s = a##i[ia] + zero; c##i##0 = K_FMA(s, v0, c##i##0);           \
+                     c##i##1 = K_FMA(s, v1, c##i##1); c##i##2 = K_FMA(s, v2, c##i##2); }
+#define K_END1(i) if (i < t->rows) K_(store)(t, i, 0, c##i##0);
+#define K_END2(i) K_END1(i) if (i < t->rows) K_(store)(t, i, 1, c##i##1);
+#define K_END3(i) K_END2(i) if (i < t->rows) K_(store)(t, i, 2, c##i##2);
+#define K_TILE(V)                                                                         \
+    static void K_(tile##V)(const lsnni_tile *t)                                          \
     {                                                                                     \
         const kvec zero = K_ZERO;                                                         \
         const lsnn_real *b0 = t->b[0], *b1 = t->b[1], *b2 = t->b[2];                      \
         const int32_t *ka = t->ka, *kb = t->kb;                                           \
-        K_ROWS(K_ROW, 0) K_ROWS(K_CLEAR##V, 0)                                            \
+        K_ROWS(K_ROW) K_ROWS(K_CLEAR##V)                                                  \
         for (int k = 0, count = t->k; k < count; k++) {                                   \
             ptrdiff_t ia = ka[k], ib = kb[k];                                             \
             K_FETCH##V                                                                    \
-            K_ROWS(K_STEP##V, GET)                                                        \
+            K_ROWS(K_STEP##V)                                                             \
         }                                                                                 \
         (void)b0; (void)b1; (void)b2;                                                     \
-        K_ROWS(K_END##V, PUT)                                                             \
-    }
-#define K_TILES(name, GET, PUT)                                                           \
-    K_TILE(name, 1, GET, PUT)                                                             \
-    K_TILE(name, 2, GET, PUT)                                                             \
-    K_TILE(name, 3, GET, PUT)                                                             \
-    static void K_(name)(const lsnni_tile *t)                                             \
-    {                                                                                     \
-        if (t->vectors == 3) K_(name##3)(t);                                              \
-        else if (t->vectors == 2) K_(name##2)(t);                                         \
-        else K_(name##1)(t);                                                              \
+        K_ROWS(K_END##V)                                                                  \
     }
 
 static void K_(store)(const lsnni_tile *t, int i, int v, kvec acc)
@@ -1573,19 +1561,16 @@ static void K_(store)(const lsnni_tile *t, int i, int v, kvec acc)
     }
 }
 
-/* The sum over the lanes, by halves, is added to one number.                 */
-static void K_(store_sum)(const lsnni_tile *t, int i, int v, kvec acc)
-{
-    lsnn_real part[K_LANES];
-    K_STORE(part, acc);
-    for (int half = K_LANES / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; l++) part[l] += part[l + half];
-    t->c[i][t->at[v]] += part[0];
-}
+K_TILE(1)
+K_TILE(2)
+K_TILE(3)
 
-#define K_SPREAD(p) (*(p) + zero)
-K_TILES(tile, K_SPREAD, K_(store))           /* a's elements are single numbers  */
-K_TILES(pair, K_LOAD, K_(store_sum))         /* a's are vectors too: sums of products */
+static void K_(tile)(const lsnni_tile *t)
+{
+    if (t->vectors == 3) K_(tile3)(t);
+    else if (t->vectors == 2) K_(tile2)(t);
+    else K_(tile1)(t);
+}
 
 /* ---- >>exp: e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and e^r by its
    series, cut where the next term is below half a unit in the last place.    */
@@ -1814,14 +1799,67 @@ static void K_(max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, in
     }
 }
 
-/* Blocks of 16 x 16, so that both sides stay in the first-level cache.       */
+/* ---- >>transpose: y[j*ys + i] = x[i*xs + j]. A square of L x L numbers is turned in
+   registers: to interleave rows i and i + L/2, log2(L) times, is to transpose.
+   Bound by the shuffles, log2(L) a vector.                                   */
+#if K_BYTES > 0
+#ifdef LSNN_DOUBLE
+#define K_COUNT (K_BYTES / 8)
+#else
+#define K_COUNT (K_BYTES / 4)
+#endif
+#if K_COUNT == 16
+#define K_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define K_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#elif K_COUNT == 8
+#define K_LOW 0, 8, 1, 9, 2, 10, 3, 11
+#define K_HIGH 4, 12, 5, 13, 6, 14, 7, 15
+#elif K_COUNT == 4
+#define K_LOW 0, 4, 1, 5
+#define K_HIGH 2, 6, 3, 7
+#else
+#define K_LOW 0, 2
+#define K_HIGH 1, 3
+#endif
+static void K_(turn)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs)
+{
+    enum { HALF = K_COUNT / 2 };
+#ifndef __clang__
+    const kints low = { K_LOW }, high = { K_HIGH };
+#endif
+    kvec a[K_COUNT], b[K_COUNT];
+    for (int i = 0; i < K_COUNT; i++) a[i] = K_LOAD(x + (size_t)i * xs);
+    for (int pass = 1; pass < K_COUNT; pass *= 2) {
+        for (int i = 0; i < HALF; i++) {
+#ifdef __clang__
+            b[2 * i] = __builtin_shufflevector(a[i], a[i + HALF], K_LOW);
+            b[2 * i + 1] = __builtin_shufflevector(a[i], a[i + HALF], K_HIGH);
+#else
+            b[2 * i] = __builtin_shuffle(a[i], a[i + HALF], low);
+            b[2 * i + 1] = __builtin_shuffle(a[i], a[i + HALF], high);
+#endif
+        }
+        for (int i = 0; i < K_COUNT; i++) a[i] = b[i];
+    }
+    for (int i = 0; i < K_COUNT; i++) K_STORE(y + (size_t)i * ys, a[i]);
+}
+#undef K_COUNT
+#undef K_LOW
+#undef K_HIGH
+#endif
+
 static void K_(transpose)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, int rows,
                           int columns)
 {
-    enum { B = 16 };
-    for (int i0 = 0; i0 < rows; i0 += B)
-        for (int j0 = 0; j0 < columns; j0 += B) {
-            int i1 = LSNNI_MIN(i0 + B, rows), j1 = LSNNI_MIN(j0 + B, columns);
+    for (int i0 = 0; i0 < rows; i0 += K_LANES)
+        for (int j0 = 0; j0 < columns; j0 += K_LANES) {
+            int i1 = LSNNI_MIN(i0 + K_LANES, rows), j1 = LSNNI_MIN(j0 + K_LANES, columns);
+#if K_BYTES > 0
+            if (i1 - i0 == K_LANES && j1 - j0 == K_LANES) {
+                K_(turn)(y + (size_t)j0 * ys + i0, ys, x + (size_t)i0 * xs + j0, xs);
+                continue;
+            }
+#endif
             for (int j = j0; j < j1; j++)
                 for (int i = i0; i < i1; i++)
                     y[(size_t)j * ys + (size_t)i] = x[(size_t)i * xs + (size_t)j];
@@ -1861,7 +1899,7 @@ static void K_(adam)(lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *
 }
 
 static const lsnni_kernels K_(kernels) = {
-    K_TILE_ROWS, K_LANES, K_(tile), K_(pair), K_(exp), K_(sum), K_(dot), K_(deviation), K_(moments),
+    K_TILE_ROWS, K_LANES, K_(tile), K_(exp), K_(sum), K_(dot), K_(deviation), K_(moments),
     K_(exponents), K_(largest), K_(axpy), K_(affine), K_(multiply), K_(act_forward),
     K_(act_backward), K_(max_pool2), K_(transpose), K_(norm_backward), K_(sgd), K_(adam)
 };
@@ -1891,8 +1929,6 @@ static const lsnni_kernels K_(kernels) = {
 #undef K_END2
 #undef K_END3
 #undef K_TILE
-#undef K_TILES
-#undef K_SPREAD
 #undef K_ZERO
 #undef K_BYTES
 #undef K_TILE_ROWS
@@ -2550,11 +2586,11 @@ LSNN_API lsnn_status lsnn_interleave(lsnn_ctx *cx, lsnn_real *y, const lsnn_real
     return LSNN_OK;
 }
 
-/* What one row (or column) of pixels meets: `count` partners from `first` on, the
-   first of them at coordinate `at` of the other side.
-       forward   an output row: the kernel's rows, and the image's
-       to x      an image row: the kernel's rows, and the output's (falling)
-       to w      a kernel row: the output's rows, and the image's             */
+/* What one row (or column) of pixels meets: `count` partners, beginning with number
+   `first` at coordinate `at` of the other side, which rises by one (TO_W: a stride).
+       FORWARD   an output row: the kernel's rows, and the image's
+       TO_X      an image row: the kernel's rows, falling by a stride, and the output's
+       TO_W      a kernel row: the output's rows, and the image's             */
 typedef enum lsnni_way { LSNNI_FORWARD, LSNNI_TO_X, LSNNI_TO_W } lsnni_way;
 typedef struct lsnni_reach { int first, count, at; } lsnni_reach;
 typedef struct lsnni_side { int in, out, kernel, stride, pad; } lsnni_side;
@@ -2562,24 +2598,24 @@ typedef struct lsnni_side { int in, out, kernel, stride, pad; } lsnni_side;
 static lsnni_reach lsnni_reach_of(const lsnni_side *a, lsnni_way way, int i)
 {
     lsnni_reach r;
-    int end;
+    int past;
     if (way == LSNNI_FORWARD) {
         r.at = i * a->stride - a->pad;
         r.first = LSNNI_MAX(0, -r.at);
         r.count = LSNNI_MIN(a->kernel, a->in - r.at) - r.first;
         r.at += r.first;
     } else if (way == LSNNI_TO_X) {
-        r.first = (i + a->pad) % a->stride;
-        r.at = (i + a->pad) / a->stride;
-        end = LSNNI_MAX(0, r.at - (a->out - 1));
-        r.first += end * a->stride;
-        r.at -= end;
-        r.count = r.first < a->kernel ?
-            LSNNI_MIN((a->kernel - 1 - r.first) / a->stride, r.at) + 1 : 0;
+        int tap = (i + a->pad) % a->stride, out = (i + a->pad) / a->stride;
+        past = LSNNI_MAX(0, out - (a->out - 1));
+        tap += past * a->stride;                         /* the lowest, met by the highest */
+        out -= past;                                     /*   output row              */
+        r.count = tap < a->kernel ? LSNNI_MIN((a->kernel - 1 - tap) / a->stride, out) + 1 : 0;
+        r.first = tap + (r.count - 1) * a->stride;
+        r.at = out - (r.count - 1);
     } else {
         r.first = i < a->pad ? (a->pad - i + a->stride - 1) / a->stride : 0;
-        end = a->in + a->pad - i;                        /* output rows below this / stride */
-        r.count = LSNNI_MIN(a->out, end > 0 ? (end - 1) / a->stride + 1 : 0) - r.first;
+        past = a->in + a->pad - i;
+        r.count = LSNNI_MIN(a->out, past > 0 ? (past - 1) / a->stride + 1 : 0) - r.first;
         r.at = r.first * a->stride - a->pad + i;
     }
     if (r.count < 1) r.first = r.count = r.at = 0;
@@ -2592,13 +2628,13 @@ static lsnni_reach lsnni_reach_of(const lsnni_side *a, lsnni_way way, int i)
 typedef struct lsnni_kinds {
     int rows, kinds, partners;       /* partners: of one row of each kind     */
     lsnni_reach *reach;              /* of each row                           */
-    int *kind, *example;             /* of each row; a row of each kind       */
+    int *kind, *example, *members;   /* of each row; a row, how many, of each kind */
 } lsnni_kinds;
 
 static size_t lsnni_kinds_room(int rows)
 {
     return lsnni_room((size_t)rows, sizeof(lsnni_reach)) +
-           2 * lsnni_room((size_t)rows, sizeof(int));
+           3 * lsnni_room((size_t)rows, sizeof(int));
 }
 
 static void lsnni_kinds_fill(lsnni_kinds *g, char **at, const lsnni_side *side, lsnni_way way,
@@ -2609,6 +2645,7 @@ static void lsnni_kinds_fill(lsnni_kinds *g, char **at, const lsnni_side *side, 
     g->reach = (lsnni_reach *)lsnni_cut(at, (size_t)rows, sizeof *g->reach);
     g->kind = (int *)lsnni_cut(at, (size_t)rows, sizeof *g->kind);
     g->example = (int *)lsnni_cut(at, (size_t)rows, sizeof *g->example);
+    g->members = (int *)lsnni_cut(at, (size_t)rows, sizeof *g->members);
     for (int i = 0; i < rows; i++) {
         lsnni_reach r = g->reach[i] = lsnni_reach_of(side, way, i);
         int k = 0;
@@ -2616,10 +2653,12 @@ static void lsnni_kinds_fill(lsnni_kinds *g, char **at, const lsnni_side *side, 
                                 g->reach[g->example[k]].count != r.count))
             k++;
         if (k == g->kinds) {
+            g->members[k] = 0;
             g->example[g->kinds++] = i;
             g->partners += r.count;
         }
         g->kind[i] = k;
+        g->members[k]++;
     }
 }
 
@@ -2632,214 +2671,260 @@ static void lsnni_sides(lsnni_side side[2], const lsnn_window *s)
 }
 
 /* Forward, and the gradient of x: each target pixel of m maps is a sum over its taps
-   and the source's maps, a chunk of maps at a time. Tiles are 8 maps x 3 pixels of
-   one kind. Bound by arithmetic.                                             */
-typedef struct lsnni_group { int taps, first, count; int32_t *ka, *kb; } lsnni_group;
+   and the source's maps. Tiles are 8 maps x 3 pixels of one kind; bands of target rows
+   and chunks of source maps are sized for the second-level cache. Bound by arithmetic. */
+enum { LSNNI_CACHE = 1 << 17 };      /* numbers of a band, and of a chunk      */
+typedef struct lsnni_group { int row, column, taps, first; int32_t *ka, *kb; } lsnni_group;
 typedef struct lsnni_lanes {
     const lsnni_kernels *kv;
-    int m, maps, chunk, groups, tasks, per_task, add;
-    size_t source, target;           /* pixels of a map                       */
-    size_t w_row, w_map;             /* steps in w: target map, source map    */
+    lsnni_kinds kinds[2];
+    int m, maps, chunk, groups, bands, band, tasks, per_task, add;
+    size_t source, target, taps;     /* pixels of a map, weights of a pair of maps */
     lsnni_group *group;
     int32_t *from, *to;              /* pixels, group by group                */
-    const lsnn_real *x, *w, *bias;
+    const lsnn_real *x, *w, *bias;   /* w: target map, source map, tap        */
     lsnn_real *y;
 } lsnni_lanes;
+
+/* Tiles of the maps that t's rows say, pixels of group g in target rows [y0, y1). */
+static void lsnni_lanes_tiles(const lsnni_lanes *p, const lsnni_group *g, lsnni_tile *t,
+                              const lsnn_real *x, int y0, int y1)
+{
+    int lanes = p->kv->lanes, above = 0, inside = 0, wide = p->kinds[1].members[g->column];
+    for (int y = 0; y < y1; y++)
+        if (p->kinds[0].kind[y] == g->row) ++*(y < y0 ? &above : &inside);
+    for (int i = 0; i < inside * wide; i += LSNNI_MAX_VECTORS) {
+        const int32_t *from = p->from + g->first + above * wide + i;
+        const int32_t *to = p->to + g->first + above * wide + i;
+        t->vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, inside * wide - i);
+        for (int v = 0; v < t->vectors; v++) {
+            t->b[v] = x + (ptrdiff_t)from[v] * lanes;
+            t->at[v] = (ptrdiff_t)to[v] * lanes;
+        }
+        p->kv->tile(t);
+    }
+}
 
 static void lsnni_lanes_task(void *user, int task, int worker)
 {
     const lsnni_lanes *p = (const lsnni_lanes *)user;
-    int block = task / p->tasks, m0 = task % p->tasks * p->per_task, lanes = p->kv->lanes;
-    int m1 = LSNNI_MIN(m0 + p->per_task, p->m);
-    const lsnn_real *x = p->x + lsnni_area(block, p->maps) * p->source * (size_t)lanes;
-    lsnn_real *y = p->y + lsnni_area(block, p->m) * p->target * (size_t)lanes;
+    int m0 = task % p->tasks * p->per_task, m1 = LSNNI_MIN(m0 + p->per_task, p->m);
+    int band = task / p->tasks % p->bands, block = task / p->tasks / p->bands;
+    int y0 = band * p->band, y1 = LSNNI_MIN(y0 + p->band, p->kinds[0].rows);
+    size_t lanes = (size_t)p->kv->lanes;
+    const lsnn_real *x = p->x + lsnni_area(block, p->maps) * p->source * lanes;
+    lsnn_real *y = p->y + lsnni_area(block, p->m) * p->target * lanes;
     lsnni_tile t;
     (void)worker;
+    for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t.lanes[v] = (int)lanes;
     for (int c = 0; c < p->maps; c += p->chunk)
-        for (const lsnni_group *g = p->group; g < p->group + p->groups; g++)
-            for (int i = 0; i < g->count; i += LSNNI_MAX_VECTORS) {
+        for (int m = m0; m < m1; m += p->kv->rows) {
+            int last = c + p->chunk >= p->maps;
+            t.add = c > 0 || p->add;
+            t.rows = LSNNI_MIN(p->kv->rows, m1 - m);
+            t.bias = p->bias && last ? p->bias + m : NULL;
+            for (int r = 0; r < p->kv->rows; r++) {
+                size_t row = (size_t)(m + LSNNI_MIN(r, t.rows - 1));
+                t.a[r] = p->w + (row * (size_t)p->maps + (size_t)c) * p->taps;
+                t.c[r] = y + row * p->target * lanes;
+            }
+            for (const lsnni_group *g = p->group; g < p->group + p->groups; g++) {
                 t.ka = g->ka;
                 t.kb = g->kb;
-                t.k = g->taps * LSNNI_MIN(p->chunk, p->maps - c);
-                t.add = c > 0 || p->add;
-                t.vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, g->count - i);
-                for (int v = 0; v < t.vectors; v++) {
-                    int pixel = g->first + i + v;
-                    t.b[v] = x + ((size_t)c * p->source + (size_t)p->from[pixel]) *
-                        (size_t)lanes;
-                    t.at[v] = (ptrdiff_t)p->to[pixel] * lanes;
-                    t.lanes[v] = lanes;
-                }
-                for (int m = m0; m < m1; m += p->kv->rows) {
-                    t.rows = LSNNI_MIN(p->kv->rows, m1 - m);
-                    t.bias = p->bias && c + p->chunk >= p->maps ? p->bias + m : NULL;
-                    for (int r = 0; r < p->kv->rows; r++) {
-                        size_t row = (size_t)(m + LSNNI_MIN(r, t.rows - 1));
-                        t.a[r] = p->w + row * p->w_row + (size_t)c * p->w_map;
-                        t.c[r] = y + row * p->target * (size_t)lanes;
-                    }
-                    p->kv->tile(&t);
-                }
+                t.k = g->taps * (last ? p->maps - c : p->chunk);
+                lsnni_lanes_tiles(p, g, &t, x + (size_t)c * p->source * lanes, y0, y1);
             }
+        }
 }
 
 /* The pixels of one kind and their table of taps: source maps, kernel rows, columns. */
-static void lsnni_lanes_group(lsnni_lanes *p, lsnni_group *g, const lsnni_kinds kinds[2],
-                              const lsnn_window *s, lsnni_way way, int row, int column)
+static int lsnni_lanes_group(const lsnni_lanes *p, const lsnni_group *g, const lsnn_window *s,
+                             lsnni_way way)
 {
-    const lsnni_reach *r = &kinds[0].reach[kinds[0].example[row]];
-    const lsnni_reach *q = &kinds[1].reach[kinds[1].example[column]];
-    int back = way == LSNNI_TO_X, width = back ? s->ow : s->w, move = back ? -1 : 1, k = 0;
-    g->taps = r->count * q->count;
-    g->count = 0;
-    for (int y = 0; y < kinds[0].rows; y++)
-        for (int x = 0; kinds[0].kind[y] == row && x < kinds[1].rows; x++)
-            if (kinds[1].kind[x] == column) {
-                p->from[g->first + g->count] = kinds[0].reach[y].at * width +
-                    kinds[1].reach[x].at;
-                p->to[g->first + g->count++] = y * kinds[1].rows + x;
+    const lsnni_kinds *rows = &p->kinds[0], *columns = &p->kinds[1];
+    const lsnni_reach *r = &rows->reach[rows->example[g->row]];
+    const lsnni_reach *q = &columns->reach[columns->example[g->column]];
+    int back = way == LSNNI_TO_X, width = back ? s->ow : s->w, n = g->first, k = 0;
+    int step_y = back ? -s->stride_h : 1, step_x = back ? -s->stride_w : 1;
+    for (int y = 0; y < rows->rows; y++)
+        for (int x = 0; rows->kind[y] == g->row && x < columns->rows; x++)
+            if (columns->kind[x] == g->column) {
+                p->from[n] = rows->reach[y].at * width + columns->reach[x].at;
+                p->to[n++] = y * columns->rows + x;
             }
     for (int c = 0; c < p->chunk; c++)
         for (int i = 0; i < r->count; i++)
             for (int j = 0; j < q->count; j++, k++) {
-                int tap_y = r->first + i * (back ? s->stride_h : 1);
-                int tap_x = q->first + j * (back ? s->stride_w : 1);
-                g->ka[k] = (int32_t)((size_t)c * p->w_map) + tap_y * s->kernel_w + tap_x;
-                g->kb[k] = ((int32_t)((size_t)c * p->source) + move * (i * width + j)) *
-                    p->kv->lanes;
+                g->ka[k] = c * (int32_t)p->taps + (r->first + i * step_y) * s->kernel_w +
+                    q->first + j * step_x;
+                g->kb[k] = ((int32_t)((size_t)c * p->source) + i * width + j) * p->kv->lanes;
             }
+    return n;
+}
+
+/* Bands, chunks and tasks.                                                   */
+static void lsnni_lanes_sizes(lsnni_lanes *p, const lsnn_window *s, lsnni_way way)
+{
+    int back = way == LSNNI_TO_X, rows = back ? s->h : s->oh, columns = back ? s->w : s->ow;
+    int lanes = p->kv->lanes, blocks = s->n / lanes, high;
+    p->m = back ? s->c : s->k;
+    p->maps = back ? s->k : s->c;
+    p->source = back ? lsnni_area(s->oh, s->ow) : lsnni_area(s->h, s->w);
+    p->target = lsnni_area(rows, columns);
+    p->taps = lsnni_area(s->kernel_h, s->kernel_w);
+    p->band = LSNNI_CACHE / lanes / LSNNI_MAX(1, (int)LSNNI_MIN(p->target / (size_t)rows *
+        (size_t)p->m, LSNNI_CACHE));
+    p->band = LSNNI_MIN(rows, LSNNI_MAX(1, p->band));
+    high = LSNNI_MIN(back ? s->oh : s->h, p->band + s->kernel_h - 1);
+    p->chunk = (int)((size_t)LSNNI_CACHE / (lsnni_area(high, back ? s->ow : s->w) *
+                                            (size_t)lanes));
+    p->chunk = LSNNI_MIN(p->chunk, (int)(2 * LSNNI_CHUNK / p->taps));
+    p->chunk = LSNNI_MIN(p->maps, LSNNI_MAX(1, p->chunk));
+    p->bands = lsnni_div_up(rows, p->band);
+    p->tasks = lsnni_map_tasks(p->kv, blocks * p->bands, p->m);
+    p->per_task = lsnni_round_up(lsnni_div_up(p->m, p->tasks), p->kv->rows);
+    p->tasks = lsnni_div_up(p->m, p->per_task);
+}
+
+/* w with its two maps exchanged, so that the source maps of one target are neighbours. */
+static void lsnni_lanes_exchange(lsnn_real *to, const lsnn_real *w, const lsnn_window *s)
+{
+    int taps = s->kernel_h * s->kernel_w;
+    for (int k = 0; k < s->k; k++)
+        for (int c = 0; c < s->c; c++)
+            memcpy(to + lsnni_area(c * s->k + k, taps), w + lsnni_area(k * s->c + c, taps),
+                   (size_t)taps * sizeof *to);
 }
 
 static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
                                    lsnni_way way)
 {
-    int back = way == LSNNI_TO_X, taps = s->kernel_h * s->kernel_w, first = 0;
-    int rows = back ? s->h : s->oh, columns = back ? s->w : s->ow;
-    size_t sides = lsnni_kinds_room(rows) + lsnni_kinds_room(columns), table, bytes;
-    lsnni_kinds kinds[2];
+    int back = way == LSNNI_TO_X, rows = back ? s->h : s->oh, columns = back ? s->w : s->ow;
+    size_t weights = back ? lsnni_area(s->c, s->k) * lsnni_area(s->kernel_h, s->kernel_w) : 0;
+    size_t bytes = lsnni_kinds_room(rows) + lsnni_kinds_room(columns), table = 0;
     lsnni_side side[2];
+    lsnn_real *turned;
+    int32_t *ka, *kb;
     char *at;
     LSNNI_TRY(lsnni_lanes_check(cx, "conv2d", s));
     p->kv = lsnni_kernels_of(cx);
-    p->m = back ? s->c : s->k;
-    p->maps = back ? s->k : s->c;
-    p->source = back ? lsnni_area(s->oh, s->ow) : lsnni_area(s->h, s->w);
-    p->target = lsnni_area(rows, columns);
-    p->w_row = (size_t)(back ? taps : s->c * taps);
-    p->w_map = (size_t)(back ? s->c * taps : taps);
-    p->chunk = LSNNI_MIN(p->maps, LSNNI_MAX(1, 2 * LSNNI_CHUNK / taps));
+    lsnni_lanes_sizes(p, s, way);
     lsnni_sides(side, s);
     for (int pass = 0; pass < 2; pass++) {               /* to count, then to fill */
-        bytes = sides;
-        if (pass) {
-            table = lsnni_area(kinds[0].partners, kinds[1].partners) * (size_t)p->chunk;
-            p->groups = kinds[0].kinds * kinds[1].kinds;
-            bytes += lsnni_room((size_t)p->groups, sizeof *p->group) + 2 * lsnni_room(p->target,
-                sizeof(int32_t)) + 2 * lsnni_room(table + 1, sizeof(int32_t));
-        }
         at = (char *)lsnni_scratch(cx, bytes, 1);
         if (!at) return LSNN_ENOMEM;
-        lsnni_kinds_fill(&kinds[0], &at, &side[0], way, rows);
-        lsnni_kinds_fill(&kinds[1], &at, &side[1], way, columns);
+        lsnni_kinds_fill(&p->kinds[0], &at, &side[0], way, rows);
+        lsnni_kinds_fill(&p->kinds[1], &at, &side[1], way, columns);
+        if (pass) break;
+        table = lsnni_area(p->kinds[0].partners, p->kinds[1].partners) * (size_t)p->chunk;
+        p->groups = p->kinds[0].kinds * p->kinds[1].kinds;
+        bytes += lsnni_room((size_t)p->groups, sizeof *p->group);
+        bytes = lsnni_room_add(bytes, 2 * lsnni_room(p->target, sizeof(int32_t)));
+        bytes = lsnni_room_add(bytes, 2 * lsnni_room(table, sizeof(int32_t)));
+        bytes = lsnni_room_add(bytes, lsnni_room(weights, sizeof *turned));
     }
     p->group = (lsnni_group *)lsnni_cut(&at, (size_t)p->groups, sizeof *p->group);
     p->from = (int32_t *)lsnni_cut(&at, p->target, sizeof *p->from);
     p->to = (int32_t *)lsnni_cut(&at, p->target, sizeof *p->to);
-    p->group[0].ka = (int32_t *)lsnni_cut(&at, table + 1, sizeof(int32_t));
-    p->group[0].kb = (int32_t *)lsnni_cut(&at, table + 1, sizeof(int32_t));
-    for (int i = 0; i < p->groups; i++) {
+    ka = (int32_t *)lsnni_cut(&at, table, sizeof *ka);
+    kb = (int32_t *)lsnni_cut(&at, table, sizeof *kb);
+    turned = (lsnn_real *)lsnni_cut(&at, weights, sizeof *turned);
+    for (int i = 0, first = 0; i < p->groups; i++) {
         lsnni_group *g = &p->group[i];
+        g->row = i / p->kinds[1].kinds;
+        g->column = i % p->kinds[1].kinds;
+        g->taps = p->kinds[0].reach[p->kinds[0].example[g->row]].count *
+            p->kinds[1].reach[p->kinds[1].example[g->column]].count;
         g->first = first;
-        lsnni_lanes_group(p, g, kinds, s, way, i / kinds[1].kinds, i % kinds[1].kinds);
-        first += g->count;
-        if (i + 1 < p->groups) {
-            g[1].ka = g->ka + g->taps * p->chunk;
-            g[1].kb = g->kb + g->taps * p->chunk;
-        }
+        g->ka = ka;
+        g->kb = kb;
+        first = lsnni_lanes_group(p, g, s, way);
+        ka += g->taps * p->chunk;
+        kb += g->taps * p->chunk;
     }
-    p->tasks = lsnni_map_tasks(p->kv, s->n / s->lanes, p->m);
-    p->per_task = lsnni_round_up(lsnni_div_up(p->m, p->tasks), p->kv->rows);
-    p->tasks = lsnni_div_up(p->m, p->per_task);
-    lsnn_parallel(cx, s->n / s->lanes * p->tasks, lsnni_lanes_task, p);
+    if (back) lsnni_lanes_exchange(turned, p->w, s);
+    if (back) p->w = turned;
+    lsnn_parallel(cx, s->n / s->lanes * p->bands * p->tasks, lsnni_lanes_task, p);
     return LSNN_OK;
 }
 
-/* The gradient of w: a weight (c, r, s) of kernel k is the sum over its pixels of dy
-   times x, and over the lanes at last. Weights whose taps are of one kind share a
-   table of pixels. The batch is cut into groups of blocks and the kernels into
-   ranges, by sizes alone; the first group adds to dw, the others to a sum of their
-   own. Bound by loading dy and x; tiles of 8 x 3 use each number many times. */
-enum { LSNNI_PIXELS = 512 };         /* that a tile sums before it adds the lanes */
+/* The gradient of w: a weight (c, r, s) of kernel k is the sum over pixels and lanes of
+   dy times x. Strips of dy are turned so that vectors run over the kernels; then it is
+   a tile of 8 weights x 3 vectors of kernels, with the pixels and lanes of the strip as
+   its depth, and weights whose taps are of one kind share a table of pixels. The batch is
+   cut into groups of blocks and the weights into ranges, by sizes alone, and the groups'
+   sums are added in order. Bound by arithmetic.                              */
+enum { LSNNI_STRIP = 16 };           /* pixels of a strip, or a row if it is wider */
 typedef struct lsnni_lanes_dw {
     const lsnni_kernels *kv;
     const lsnn_window *s;
     lsnni_kinds kinds[2];
-    int blocks, groups, ranges, per_range, depth;
+    int blocks, groups, ranges, per_range, depth, kp, rows, columns;
     const lsnn_real *x, *dy;
-    lsnn_real *dw, *db, *part, *part_b;
+    lsnn_real *dw, *db, *part, *part_b, *turned;
     int32_t *item, *start;           /* weights kind by kind, and where each begins in x */
     int32_t *ka, *kb;                /* a table of pixels for each kind of columns */
-    int table;
+    size_t part_size, turned_size, table;
 } lsnni_lanes_dw;
 
-/* Rows [y, y + rows) of output pixels, kernels [k0, k1), `count` weights of one kind. */
-static void lsnni_lanes_dw_rows(const lsnni_lanes_dw *p, lsnni_tile *t, const lsnn_real *x,
-                                const lsnn_real *dy, lsnn_real *dw, const int32_t *item,
-                                const int32_t *start, int count, int k0, int k1)
+/* Adds a strip to `count` weights: x at the strip's first pixel, dy turned.  */
+static void lsnni_lanes_dw_tiles(const lsnni_lanes_dw *p, lsnni_tile *t, const lsnn_real *x,
+                                 const lsnn_real *dy, lsnn_real *part, const int32_t *item,
+                                 const int32_t *start, int count)
 {
-    size_t lanes = (size_t)p->kv->lanes, plane = lsnni_area(p->s->oh, p->s->ow) * lanes;
-    int rows = p->kv->rows, by_weight = count >= rows || count >= k1 - k0;
-    int outer = by_weight ? k1 - k0 : count, inner = by_weight ? count : k1 - k0;
-    const int32_t *x_table = t->ka, *dy_table = t->kb;
-    t->ka = by_weight ? x_table : dy_table;
-    t->kb = by_weight ? dy_table : x_table;
-    for (int o = 0; o < outer; o += LSNNI_MAX_VECTORS) {
-        t->vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, outer - o);
+    int lanes = p->kv->lanes, rows = p->kv->rows, vectors = p->kp / lanes;
+    t->bias = NULL;
+    t->add = 1;
+    for (int v0 = 0; v0 < vectors; v0 += LSNNI_MAX_VECTORS) {
+        t->vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, vectors - v0);
         for (int v = 0; v < t->vectors; v++) {
-            int j = o + v;
-            t->b[v] = by_weight ? dy + (size_t)(k0 + j) * plane : x + (size_t)start[j] * lanes;
-            t->at[v] = by_weight ? (ptrdiff_t)(k0 + j) * p->depth : item[j];
+            t->b[v] = dy + (v0 + v) * lanes;
+            t->at[v] = (v0 + v) * lanes;
+            t->lanes[v] = lanes;
         }
-        for (int i = 0; i < inner; i += rows) {
-            t->rows = LSNNI_MIN(rows, inner - i);
+        for (int i = 0; i < count; i += rows) {
+            t->rows = LSNNI_MIN(rows, count - i);
             for (int r = 0; r < rows; r++) {
                 int j = i + LSNNI_MIN(r, t->rows - 1);
-                t->a[r] = by_weight ? x + (size_t)start[j] * lanes
-                                    : dy + (size_t)(k0 + j) * plane;
-                t->c[r] = dw + (by_weight ? (size_t)item[j] : lsnni_area(k0 + j, p->depth));
+                t->a[r] = x + (ptrdiff_t)start[j] * lanes;
+                t->c[r] = part + lsnni_area(item[j], p->kp);
             }
-            p->kv->pair(t);
+            p->kv->tile(t);
         }
     }
-    t->ka = x_table;
-    t->kb = dy_table;
 }
 
-static void lsnni_lanes_dw_block(const lsnni_lanes_dw *p, const lsnn_real *x,
-                                 const lsnn_real *dy, lsnn_real *dw, int k0, int k1)
+/* One strip: output rows [y0, y1), columns [x0, x1).                         */
+static void lsnni_lanes_dw_strip(const lsnni_lanes_dw *p, const lsnn_real *x,
+                                 const lsnn_real *dy, lsnn_real *turned, lsnn_real *part,
+                                 const int box[4], int d0, int d1)
 {
     const lsnn_window *s = p->s;
-    size_t lanes = (size_t)p->kv->lanes;
-    int done = 0;
+    int y0 = box[0], y1 = box[1], x0 = box[2], x1 = box[3], lanes = p->kv->lanes, done = 0;
+    size_t plane = lsnni_area(s->oh, s->ow) * (size_t)lanes;
+    for (int y = y0, q = 0; y < y1; y++)
+        for (int c = x0; c < x1; c++, q++)
+            p->kv->transpose(turned + lsnni_area(q * lanes, p->kp), (size_t)p->kp,
+                             dy + lsnni_area(y * s->ow + c, lanes), plane, s->k, lanes);
     for (int i = 0; i < p->kinds[0].kinds; i++)
         for (int j = 0; j < p->kinds[1].kinds; j++) {
             const lsnni_reach *r = &p->kinds[0].reach[p->kinds[0].example[i]];
-            const lsnni_reach *q = &p->kinds[1].reach[p->kinds[1].example[j]];
-            int count = 0, high = 0, wide = 0, rows;
-            for (int y = 0; y < s->kernel_h; y++) high += p->kinds[0].kind[y] == i;
-            for (int c = 0; c < s->kernel_w; c++) wide += p->kinds[1].kind[c] == j;
-            count = s->c * high * wide;
-            rows = LSNNI_MAX(1, LSNNI_PIXELS / LSNNI_MAX(1, q->count));
-            for (int y = 0; q->count > 0 && y < r->count; y += rows) {
-                size_t in = lsnni_area(y * s->stride_h, s->w) * lanes;
-                size_t out = (lsnni_area(r->first + y, s->ow) + (size_t)q->first) * lanes;
-                lsnni_tile t;
-                t.ka = p->ka + lsnni_area(j, p->table);
-                t.kb = p->kb + lsnni_area(j, p->table);
-                t.k = LSNNI_MIN(rows, r->count - y) * q->count;
-                lsnni_lanes_dw_rows(p, &t, x + in, dy + out, dw, p->item + done,
-                                    p->start + done, count, k0, k1);
-            }
+            const lsnni_reach *c = &p->kinds[1].reach[p->kinds[1].example[j]];
+            int top = LSNNI_MAX(y0, r->first), bottom = LSNNI_MIN(y1, r->first + r->count);
+            int left = LSNNI_MAX(x0, c->first), right = LSNNI_MIN(x1, c->first + c->count);
+            int count = s->c * p->kinds[0].members[i] * p->kinds[1].members[j];
+            int first = LSNNI_MAX(d0 - done, 0), last = LSNNI_MIN(d1 - done, count);
+            ptrdiff_t from = (ptrdiff_t)(top - r->first) * s->stride_h * s->w +
+                (ptrdiff_t)(left - c->first) * s->stride_w;
+            lsnni_tile t;
+            t.ka = p->ka + (size_t)j * p->table;
+            t.kb = p->kb + (size_t)j * p->table;
+            t.k = (bottom - top) * (right - left) * lanes;
+            if (top < bottom && left < right && first < last)
+                lsnni_lanes_dw_tiles(p, &t, x + from * lanes, turned +
+                                     lsnni_area(((top - y0) * (x1 - x0) + left - x0) * lanes,
+                                                p->kp), part, p->item + done + first,
+                                     p->start + done + first, last - first);
             done += count;
         }
 }
@@ -2848,27 +2933,47 @@ static void lsnni_lanes_dw_task(void *user, int task, int worker)
 {
     const lsnni_lanes_dw *p = (const lsnni_lanes_dw *)user;
     const lsnn_window *s = p->s;
-    int group = task / p->ranges, k0 = task % p->ranges * p->per_range;
-    int k1 = LSNNI_MIN(k0 + p->per_range, s->k), n0 = p->blocks * group / p->groups;
+    int group = task / p->ranges, d0 = task % p->ranges * p->per_range, box[4];
+    int d1 = LSNNI_MIN(d0 + p->per_range, p->depth), n0 = p->blocks * group / p->groups;
     int n1 = p->blocks * (group + 1) / p->groups;
     size_t lanes = (size_t)p->kv->lanes, plane = lsnni_area(s->oh, s->ow) * lanes;
-    size_t all = lsnni_area(s->k, p->depth);
-    lsnn_real *dw = group && p->dw ? p->part + (size_t)(group - 1) * all : p->dw;
-    (void)worker;
-    if (group && p->dw)
-        memset(dw + lsnni_area(k0, p->depth), 0, lsnni_area(k1 - k0, p->depth) * sizeof *dw);
-    for (int k = k0; k < k1; k++) p->part_b[lsnni_area(group, s->k) + (size_t)k] = 0;
+    lsnn_real *part = p->part + (size_t)group * p->part_size;
+    lsnn_real *part_b = p->part_b + lsnni_area(group, s->k);
+    lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
+    for (int i = d0; p->dw && i < d1; i++)
+        memset(part + lsnni_area(p->item[i], p->kp), 0, (size_t)p->kp * sizeof *part);
+    memset(turned, 0, p->turned_size * sizeof *turned);  /* past the last kernel */
     for (int n = n0; n < n1; n++) {
         const lsnn_real *dy = p->dy + lsnni_area(n, s->k) * plane;
         const lsnn_real *x = p->x + lsnni_area(n, s->c) * lsnni_area(s->h, s->w) * lanes;
-        for (int k = k0; p->db && k < k1; k++)
-            p->part_b[lsnni_area(group, s->k) + (size_t)k] +=
+        for (int k = 0; p->db && d0 == 0 && k < s->k; k++)
+            part_b[k] = (n == n0 ? 0 : part_b[k]) +
                 LSNNI_R(p->kv->sum(dy + (size_t)k * plane, plane));
-        if (p->dw) lsnni_lanes_dw_block(p, x, dy, dw, k0, k1);
+        for (box[0] = 0; p->dw && box[0] < s->oh; box[0] += p->rows)
+            for (box[2] = 0; box[2] < s->ow; box[2] += p->columns) {
+                box[1] = LSNNI_MIN(box[0] + p->rows, s->oh);
+                box[3] = LSNNI_MIN(box[2] + p->columns, s->ow);
+                lsnni_lanes_dw_strip(p, x, dy, turned, part, box, d0, d1);
+            }
     }
 }
 
-/* The weights of each kind, and the tables of pixels.                        */
+/* Adds the groups' sums of 64 weights to dw.                                 */
+static void lsnni_lanes_dw_sum(void *user, int task, int worker)
+{
+    const lsnni_lanes_dw *p = (const lsnni_lanes_dw *)user;
+    int d0 = task * 64, d1 = LSNNI_MIN(d0 + 64, p->depth);
+    lsnn_real *total = p->part + lsnni_area(d0, p->kp);
+    (void)worker;
+    for (int g = 1; g < p->groups; g++)
+        p->kv->axpy(total, 1, total + (size_t)g * p->part_size, lsnni_area(d1 - d0, p->kp));
+    for (int k = 0; k < p->s->k; k++)
+        for (int d = d0; d < d1; d++)
+            p->dw[lsnni_area(k, p->depth) + (size_t)d] +=
+                p->part[lsnni_area(d, p->kp) + (size_t)k];
+}
+
+/* The weights of each kind, and the tables of a strip's pixels and lanes.    */
 static void lsnni_lanes_dw_tables(lsnni_lanes_dw *p)
 {
     const lsnn_window *s = p->s;
@@ -2884,41 +2989,56 @@ static void lsnni_lanes_dw_tables(lsnni_lanes_dw *p)
                             p->start[n++] = (c * s->h + rows->reach[y].at) * s->w +
                                 columns->reach[x].at;
                         }
-    for (int j = 0; j < columns->kinds; j++) {
-        int wide = columns->reach[columns->example[j]].count;
-        for (int q = 0; wide > 0 && q < p->table; q++) {
-            p->ka[j * p->table + q] = (q / wide * s->stride_h * s->w + q % wide * s->stride_w) *
-                lanes;
-            p->kb[j * p->table + q] = (q / wide * s->ow + q % wide) * lanes;
-        }
+    for (int j = 0; j < columns->kinds; j++) {           /* a strip of one row, or all columns */
+        int32_t *ka = p->ka + (size_t)j * p->table, *kb = p->kb + (size_t)j * p->table;
+        int wide = p->rows == 1 ? p->columns : columns->reach[columns->example[j]].count;
+        for (int y = 0; y < p->rows; y++)
+            for (int x = 0; x < wide; x++)
+                for (int l = 0; l < lanes; l++) {
+                    *ka++ = (y * s->stride_h * s->w + x * s->stride_w) * lanes + l;
+                    *kb++ = ((y * p->columns + x) * lanes + l) * p->kp;
+                }
     }
+}
+
+static void lsnni_lanes_dw_plan(lsnni_lanes_dw *p, lsnn_ctx *cx)
+{
+    const lsnn_window *s = p->s;
+    int strips = lsnni_div_up(s->ow, LSNNI_STRIP);
+    p->kv = lsnni_kernels_of(cx);
+    p->depth = s->c * s->kernel_h * s->kernel_w;
+    p->kp = lsnni_round_up(s->k, p->kv->lanes);
+    p->blocks = s->n / s->lanes;
+    p->part_size = lsnni_area(p->depth, p->kp);
+    p->groups = (int)LSNNI_MIN(((size_t)1 << 20) / p->part_size, 8);
+    p->groups = LSNNI_MAX(1, LSNNI_MIN(p->groups, p->blocks));
+    p->ranges = lsnni_div_up(8, p->groups);
+    p->per_range = lsnni_round_up(lsnni_div_up(p->depth, p->ranges), p->kv->rows);
+    p->ranges = lsnni_div_up(p->depth, p->per_range);
+    p->columns = lsnni_div_up(s->ow, strips);
+    p->rows = LSNNI_MIN(s->oh, strips > 1 ? 1 : LSNNI_MAX(1, LSNNI_STRIP / s->ow));
+    p->table = lsnni_area(p->rows * p->columns, p->kv->lanes);
+    p->turned_size = p->table * (size_t)p->kp;
 }
 
 static lsnn_status lsnni_lanes_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
                                           const lsnn_real *dy, const lsnn_real *x,
                                           const lsnn_window *s)
 {
-    size_t all = lsnni_area(s->k, s->c) * lsnni_area(s->kernel_h, s->kernel_w), bytes;
+    size_t threads = (size_t)lsnn_ctx_threads(cx), bytes, tables;
     lsnni_lanes_dw p;
     lsnni_side side[2];
     char *at;
     LSNNI_TRY(lsnni_lanes_check(cx, "conv2d", s));
-    p.kv = lsnni_kernels_of(cx);
-    p.s = s;
-    p.x = x; p.dy = dy; p.dw = dw; p.db = db;
-    p.depth = s->c * s->kernel_h * s->kernel_w;
-    p.blocks = s->n / s->lanes;
-    p.groups = (int)LSNNI_MIN(((size_t)1 << 20) / all + 1, 8);
-    p.groups = LSNNI_MIN(p.groups, p.blocks);
-    p.ranges = LSNNI_MIN(lsnni_div_up(8, p.groups), lsnni_div_up(s->k, 8));
-    p.per_range = lsnni_div_up(s->k, p.ranges);
-    p.ranges = lsnni_div_up(s->k, p.per_range);
-    p.table = LSNNI_MAX(LSNNI_PIXELS, s->ow);
+    p.s = s; p.x = x; p.dy = dy; p.dw = dw; p.db = db;
+    lsnni_lanes_dw_plan(&p, cx);
+    tables = lsnni_room_times(p.table, s->kernel_w);
     bytes = lsnni_kinds_room(s->kernel_h) + lsnni_kinds_room(s->kernel_w);
     bytes = lsnni_room_add(bytes, 2 * lsnni_room((size_t)p.depth, sizeof *p.item));
-    bytes += 2 * lsnni_room(lsnni_area(s->kernel_w, p.table), sizeof *p.ka);
-    bytes = lsnni_room_add(bytes, lsnni_room((size_t)(p.groups - 1) * all, sizeof *x));
+    bytes = lsnni_room_add(bytes, 2 * lsnni_room(tables, sizeof *p.ka));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.part_size * (size_t)p.groups, sizeof *x));
     bytes = lsnni_room_add(bytes, lsnni_room(lsnni_area(p.groups, s->k), sizeof *x));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.turned_size * threads, sizeof *x));
     at = (char *)lsnni_scratch(cx, bytes, 1);
     if (!at) return LSNN_ENOMEM;
     lsnni_sides(side, s);
@@ -2926,14 +3046,14 @@ static lsnn_status lsnni_lanes_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real
     lsnni_kinds_fill(&p.kinds[1], &at, &side[1], LSNNI_TO_W, s->kernel_w);
     p.item = (int32_t *)lsnni_cut(&at, (size_t)p.depth, sizeof *p.item);
     p.start = (int32_t *)lsnni_cut(&at, (size_t)p.depth, sizeof *p.start);
-    p.ka = (int32_t *)lsnni_cut(&at, lsnni_area(s->kernel_w, p.table), sizeof *p.ka);
-    p.kb = (int32_t *)lsnni_cut(&at, lsnni_area(s->kernel_w, p.table), sizeof *p.kb);
-    p.part = (lsnn_real *)lsnni_cut(&at, (size_t)(p.groups - 1) * all, sizeof *x);
+    p.ka = (int32_t *)lsnni_cut(&at, tables, sizeof *p.ka);
+    p.kb = (int32_t *)lsnni_cut(&at, tables, sizeof *p.kb);
+    p.part = (lsnn_real *)lsnni_cut(&at, p.part_size * (size_t)p.groups, sizeof *x);
     p.part_b = (lsnn_real *)lsnni_cut(&at, lsnni_area(p.groups, s->k), sizeof *x);
+    p.turned = (lsnn_real *)(void *)at;
     lsnni_lanes_dw_tables(&p);
     lsnn_parallel(cx, p.groups * p.ranges, lsnni_lanes_dw_task, &p);
-    for (int g = 1; dw && g < p.groups; g++)
-        p.kv->axpy(dw, 1, p.part + (size_t)(g - 1) * all, all);
+    if (dw) lsnn_parallel(cx, lsnni_div_up(p.depth, 64), lsnni_lanes_dw_sum, &p);
     for (int g = 0; db && g < p.groups; g++)
         for (int k = 0; k < s->k; k++) db[k] += p.part_b[lsnni_area(g, s->k) + (size_t)k];
     return LSNN_OK;
