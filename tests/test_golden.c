@@ -99,12 +99,15 @@ static void read_smoother(lsnn_smoother *s)
     memset(s, 0, sizeof *s);
     s->n = whole("n"); s->k = whole("k"); s->rank = whole("rank");
     s->h = whole("h"); s->w = whole("w");
-    s->shape = whole("table") ? LSNN_TABLE : LSNN_GAUSSIAN;
+    s->shape = whole("table") ? LSNN_TABLE
+             : says("shape", "separable") ? LSNN_GAUSSIAN_SEPARABLE
+             : says("shape", "line") ? LSNN_GAUSSIAN_1D : LSNN_GAUSSIAN;
+    s->mixture = whole("mixture");
     s->normalise = says("normalise", "sum") ? LSNN_NORMALISE_SUM
                  : says("normalise", "mean") ? LSNN_NORMALISE_MEAN : LSNN_NORMALISE_NONE;
     s->per_image = whole("per_image");
     s->smooth_bias = whole("smooth_bias");
-    CHECK(lsnn_smoother_theta(s) == (whole("table") ? s->h * s->w : 5));
+    CHECK(lsnn_smoother_theta(s) == naive_theta_count(op_smoother(s)));
 }
 static void read_problem(problem *p, const op *o)
 {

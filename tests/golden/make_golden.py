@@ -325,6 +325,7 @@ def smooth_cases():
         if not s["table"]:
             check_exact(cases, s, inputs["b"])
     far_cases(cases)
+    extension_cases(cases)
     return cases
 
 
@@ -403,6 +404,78 @@ def far_cases(cases):
         y = smooth_y(u, leaf_a, leaf_b, s)
         da, db = torch.autograd.grad((y * dy).sum(), [leaf_a, leaf_b])
         cases.add("smooth", s, a=a, theta=theta, b=b, u=u, y=y, dy=dy, da=da, dtheta=dtheta, db=db)
+
+
+# Section 4.2.1: theta of a map is M groups, each a Gaussian's numbers and, if M > 1, a logit.
+NUMBERS = {"full": [0, 1, 2, 3, 4], "separable": [0, 1, 2, 3], "line": [0, 2]}
+
+
+def groups_of(theta, s):
+    """The five numbers of each Gaussian (..., M, 5) and the weights (..., M)."""
+    places_of = NUMBERS[s["shape"]]
+    theta = theta.reshape(*theta.shape[:-1], s["mixture"], -1)
+    columns = [torch.zeros(theta.shape[:-1])] * 5
+    for i, number in enumerate(places_of):
+        columns[number] = theta[..., i]
+    weights = (torch.softmax(theta[..., -1], -1) if s["mixture"] > 1
+               else torch.ones(theta.shape[:-1]))
+    return torch.stack(columns, -1), weights
+
+
+def mixture_map(theta, s):
+    numbers, weights = groups_of(theta, s)
+    each = smoother_map(numbers, s)                      # every Gaussian normalised by itself
+    return (weights[..., None] * each).sum(-2)
+
+
+def extension_cases(cases):
+    for n, k, rank, h, w, shape, mixture, normalise, per_image, smooth_bias in [
+            (2, 2, 1, 3, 4, "separable", 1, "none", 0, 0),
+            (2, 1, 2, 4, 3, "separable", 1, "mean", 1, 1),
+            (2, 2, 1, 1, 7, "line", 1, "sum", 0, 0), (2, 2, 1, 3, 4, "line", 1, "mean", 1, 0),
+            (2, 2, 1, 3, 4, "full", 2, "none", 0, 0), (2, 2, 1, 4, 4, "full", 3, "sum", 0, 1),
+            (2, 1, 2, 3, 4, "full", 3, "mean", 1, 1), (2, 1, 3, 1, 6, "line", 2, "mean", 0, 0),
+            (2, 2, 1, 3, 3, "separable", 2, "sum", 1, 0)]:
+        s = smoother_sizes(n, k, rank, h, w, 0, normalise, per_image, smooth_bias, shape=shape,
+                           mixture=mixture)
+        sets = k * rank * (n if per_image else 1)
+        theta = draw_theta(sets * mixture, s)[:, NUMBERS[shape]]
+        if mixture > 1:
+            theta = torch.cat([theta, torch.randn(sets * mixture, 1)], 1)
+        theta = theta.reshape(sets, -1)
+        cases.add_op("smooth", s,
+                     lambda a, theta, b=None: smooth_y(mixture_map(theta, s), a, b, s),
+                     dict(a=torch.randn(n, k * rank, h, w), theta=theta, b=torch.randn(k)))
+        cases.tensors[cases.last() + "u"] = mixture_map(theta, s)
+    for normalise in ["sum", "mean"]:
+        far_mixture_case(cases, normalise)
+
+
+def far_mixture_case(cases, normalise):
+    """Two maps of three Gaussians, two of them far away; in 60 digits but for the weights."""
+    s = smoother_sizes(2, 2, 1, 4, 5, 0, normalise, 0, 0, far=1, shape="full", mixture=3)
+    theta = torch.tensor([[[50, 0.3, 100, 1.5, 0, 0.5], [0.4, 0.5, 1.5, 1.2, 0.1, -0.5],
+                           [-50, 50, 100, 100, 0, 0.1]],
+                          [[0.4, 50, 0.8, 100, 0, -1], [0.2, -50, 1.2, 100, -1e-4, 0.7],
+                           [0.7, 0.2, 2.0, 1.0, -0.2, 0.3]]])
+    a, b, dy = torch.randn(2, 2, 4, 5), torch.randn(2), torch.randn(2, 2, 4, 5)
+    weights = torch.softmax(theta[..., 5], -1)
+    du = (dy * a).sum(0).reshape(2, 20)
+    u, dtheta = torch.zeros(2, 20), torch.zeros(2, 3, 6)
+    for i in range(2):
+        each = []
+        for m in range(3):
+            g, de = exact_map(theta[i, m, :5], 4, 5, normalise)
+            each.append(torch.tensor([float(x) for x in g]))
+            dtheta[i, m, :5] = weights[i, m] * torch.tensor(exact_dtheta(g, de, du[i], normalise))
+        u[i] = sum(weights[i, m] * each[m] for m in range(3))
+        for m in range(3):
+            dtheta[i, m, 5] = weights[i, m] * (du[i] * (each[m] - u[i])).sum()
+    leaf_a, leaf_b = a.clone().requires_grad_(), b.clone().requires_grad_()
+    y = smooth_y(u, leaf_a, leaf_b, s)
+    da, db = torch.autograd.grad((y * dy).sum(), [leaf_a, leaf_b])
+    cases.add("smooth", s, a=a, theta=theta.reshape(2, 18), b=b, u=u, y=y, dy=dy, da=da,
+              dtheta=dtheta.reshape(2, 18), db=db)
 
 
 # ---- optimizers and schedules ----------------------------------------------------------------
