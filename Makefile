@@ -80,12 +80,13 @@ test:
 	 TEST_FLAGS='$(filter-out -fopenmp $(OMP_FLAGS) -DLSNN_USE_CBLAS,$(FEATURES))' \
 	 TEST_LIBS='$(filter-out $(CBLAS_LIBS),$(LIBS))' ONLY='$(ONLY)' sh tests/run.sh
 
-# make bench NET=cnn WHAT=train BATCH=64 THREADS=2; dlopen stands in -ldl before glibc 2.34.
+# make bench WHAT=train NET=cnn BATCH=64 THREADS=2, and BENCH='--pairs 15 --missing' for the
+# other flags; dlopen stands in -ldl before glibc 2.34.
 $(BENCHES): LIBS += -ldl
+$(BENCHES): $(wildcard bench/*.h)
 bench: $(BENCHES)
-	@mkdir -p results
 	@./bench/bench $(if $(WHAT),--what $(WHAT)) $(if $(NET),--net $(NET)) \
-	 $(if $(BATCH),--batch $(BATCH)) $(if $(THREADS),--threads $(THREADS))
+	 $(if $(BATCH),--batch $(BATCH)) $(if $(THREADS),--threads $(THREADS)) $(BENCH)
 
 results: all
 	@if [ -f tools/results.sh ]; then sh tools/results.sh; \
@@ -106,7 +107,8 @@ help:
 	@echo 'make           build every program beside its source'
 	@echo 'make run       get MNIST, train three networks, print the table, draw the figures'
 	@echo 'make test      run all tests (ONLY=net: those whose names contain "net")'
-	@echo 'make bench     measure speed: NET=cnn WHAT=train|predict|gemm BATCH=64 THREADS=2'
+	@echo 'make bench     measure speed: NET=cnn WHAT=train|predict|gemm|conv|limit|threads|scale|'
+	@echo '               memory|draw|start BATCH=64 THREADS=2 (bench/bench.c says how)'
 	@echo 'make results   run the next missing cells of RESULTS.md'
 	@echo 'make deps      install libstb-dev and zlib1g-dev (root or sudo -n), never asks'
 	@echo 'make install   copy lsnn.h to $$(DESTDIR)$$(PREFIX)/include   (PREFIX=$(PREFIX))'
