@@ -95,7 +95,7 @@ static void work_build(bench *b, work *w, int scores, int batch, int training)
     w->batch = batch;
     if (training) lsnn_cross_entropy(w->net, scores, NULL);
     must(lsnn_net_build(w->net, &build) == LSNN_OK, "building the net");
-    must(model_lsnn_start(w->net, b->a.seed) == LSNN_OK, "starting the net");
+    must(model_lsnn_start(w->net, b->a.seed, NULL) == LSNN_OK, "starting the net");
     if (training)
         must((w->optimizer = lsnn_optimizer_new(w->net, &sgd)) != NULL, "an optimizer");
     w->x = (lsnn_real *)malloc((pixels + (size_t)batch * CLASSES) * sizeof *w->x);

@@ -82,6 +82,8 @@ typedef struct app {
     int quiet, list, summary, help;
     const char *word[APP_MAX_WORDS]; /* arguments that are no flags               */
     int words;
+    void (*watch)(const lsnn_progress *p, void *user);   /* app_fit calls it after each step */
+    void *watch_user;
     lsnn_progress last;              /* the last progress of app_fit              */
     /* Private.                                                                   */
     int argc;
@@ -499,6 +501,7 @@ static inline int app_progress(const lsnn_progress *p, void *user)
         a->first_step = (double)p->epoch * p->steps + p->step;
         a->first_seconds = a->drawn = p->seconds;
     }
+    if (a->watch) a->watch(p, a->watch_user);
     if (p->epoch_done) app_log_epoch(a, p);
     if (!a->quiet) {
         if (p->epoch_done) app_epoch_line(a, p);
@@ -586,6 +589,8 @@ static inline int app_end(app *a, lsnn_status status)
 typedef struct app_outcome {
     const char *task, *model;
     double error;                    /* % on the test set                         */
+    double whole_error;              /* % of images with any label wrong          */
+    int heads;                       /* labels an image: above 1, both are told   */
     int train, test, fresh;
     size_t params;
     double seconds, images_per_s;    /* of training                               */
@@ -595,9 +600,11 @@ typedef struct app_outcome {
 static inline void app_result(const app *a, const app_outcome *r)
 {
     printf("result task=%s model=%s error=%.2f epochs=%d seed=%.0f train=%d test=%d fresh=%d "
-           "params=%.0f seconds=%.0f images_per_s=%.0f\n", r->task, r->model, r->error,
+           "params=%.0f seconds=%.0f images_per_s=%.0f", r->task, r->model, r->error,
            a->epochs, (double)a->seed, r->train, r->test, r->fresh, (double)r->params,
            r->seconds, r->images_per_s);
+    if (r->heads > 1) printf(" whole_error=%.2f", r->whole_error);
+    printf("\n");
     fflush(stdout);
 }
 

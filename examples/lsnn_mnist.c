@@ -7,31 +7,41 @@
    Trains a model of models.h on one of the paper's data sets, which is drawn while it
    trains: the same pictures in each epoch, or new ones with --fresh. The test set is read
    once, at the end; --holdout N watches the last N training images instead. --figure
-   draws the paper's Figure 6. What the paper leaves open is written in RESULTS.md.    */
+   draws the paper's Figures 6 to 9, --strip how the smoothers move while they learn. What
+   the paper leaves open is written in RESULTS.md.                                     */
 #define LSNN_IMPLEMENTATION
 #include "../lsnn.h"
 #include "app.h"
 #include "models.h"
 
-enum { BUILT_IN = 60000, FIGURE_ROWS = 5, MAPS = 16 };
+enum { BUILT_IN = 60000, SIDE = 42, PIXELS = SIDE * SIDE, CLASSES = 10 };
 
 /* Where digits come from: MNIST's four files, or drawn by the library.                */
 typedef struct digits {
     lsnn_idx train_images, train_labels, test_images, test_labels;
 } digits;
 
+typedef enum part { TRAIN, VALID, TEST, PARTS } part;
+
 typedef struct experiment {
     app a;
-    const char *task_name, *model, *figure, *optimizer, *load;
-    int fresh, holdout, no_test;
+    const char *task_name, *model, *optimizer, *load, *figure, *strip, *normalise, *bias;
+    int fresh, holdout, no_test, focus;
     double decay;
+    model_choice choice;
     lsnn_task task;
     digits source;
-    lsnn_idx data[4];                /* files of --data                           */
-    lsnn_recipe train_recipe, test_recipe;
-    lsnn_data train_all, train, valid, test;
+    lsnn_idx file[4];                /* of --data                             */
+    lsnn_data whole;                 /* of --data: what TRAIN and VALID are cut from */
+    lsnn_recipe recipe[PARTS];       /* without --data                        */
+    lsnn_data data[PARTS];
+    part shown;                      /* what is reported on and drawn         */
+    lsnn_image film;                 /* of --strip                            */
+    lsnn_net *net;
+    int frames;                      /* drawn of it, or left out              */
 } experiment;
 
+/* ---- The data ------------------------------------------------------------------------*/
 static void draw_digits(lsnn_idx *images, lsnn_idx *labels, int count,
                         int test, uint64_t seed, unsigned char *room)
 {
@@ -85,72 +95,83 @@ static lsnn_status get_digits(experiment *e, lsnn_ctx *cx)
     return s;
 }
 
-static lsnn_recipe recipe_of(const experiment *e, int test)
+/* Images of MNIST, or of --data, that --train and --test leave.                      */
+static lsnn_status count_images(experiment *e, int train, int test, int count[PARTS])
 {
-    lsnn_recipe r;
-    memset(&r, 0, sizeof r);
-    r.task = e->task;
-    r.seed = e->a.seed;
-    r.test = test;
-    r.images = test ? &e->source.test_images : &e->source.train_images;
-    r.labels = test ? &e->source.test_labels : &e->source.train_labels;
-    r.crops = &e->source.train_images;
-    r.fresh = e->fresh && !test;
-    r.count = test ? e->a.test : e->a.train;
-    return r;
+    count[TEST] = e->a.test ? e->a.test : test;
+    count[TRAIN] = e->a.train ? e->a.train : train;
+    if (count[TRAIN] > train || count[TEST] > test || e->holdout >= count[TRAIN]) {
+        app_refuse(&e->a, "--train %d, --test %d, --holdout %d: there are %d training and %d "
+                   "test images", e->a.train, e->a.test, e->holdout, train, test);
+        return LSNN_EVALUE;
+    }
+    count[VALID] = e->holdout;
+    count[TRAIN] -= e->holdout;
+    return LSNN_OK;
 }
 
-/* Sets up the whole training and test sets, drawn here or read from --data.          */
-static lsnn_status get_sets(experiment *e, lsnn_ctx *cx)
+/* Pictures drawn while they are used. The held-out ones show none of the digits that
+   training pictures show, and the reverse; --test N are the first N of all.          */
+static lsnn_status get_drawn(experiment *e, lsnn_ctx *cx)
 {
-    static const char *const part[4] = { "train-images-idx3-ubyte", "train-labels-idx1-ubyte",
-                                         "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte" };
-    lsnn_status s = LSNN_OK;
-    if (!e->a.data) {
-        s = get_digits(e, cx);
-        e->train_recipe = recipe_of(e, 0);
-        e->test_recipe = recipe_of(e, 1);
-        if (s == LSNN_OK) s = lsnn_data_recipe(cx, &e->train_all, &e->train_recipe);
-        if (s == LSNN_OK) s = lsnn_data_recipe(cx, &e->test, &e->test_recipe);
-        return s;
+    int count[PARTS];
+    lsnn_status s = get_digits(e, cx);
+    if (s == LSNN_OK)
+        s = count_images(e, e->source.train_images.dim[0], e->source.test_images.dim[0], count);
+    for (int p = TRAIN; p < PARTS && s == LSNN_OK; p++) {
+        lsnn_recipe *r = &e->recipe[p];
+        r->task = e->task;
+        r->seed = e->a.seed;
+        r->test = p == TEST;
+        r->images = r->test ? &e->source.test_images : &e->source.train_images;
+        r->labels = r->test ? &e->source.test_labels : &e->source.train_labels;
+        r->crops = &e->source.train_images;
+        r->fresh = e->fresh && p == TRAIN;
+        r->first = p == VALID ? count[TRAIN] : 0;
+        r->count = r->test ? 0 : count[p];
+        if (count[p]) s = lsnn_data_recipe(cx, &e->data[p], r);
+        if (s == LSNN_OK) e->data[p].count = count[p];
     }
-    for (int i = 0; i < 4 && s == LSNN_OK; i++) {
-        char name[96];
-        snprintf(name, sizeof name, "%.40s-%s", e->task_name, part[i]);
-        s = read_file(e, cx, e->a.data, name, &e->data[i]);
-    }
-    if (s == LSNN_OK) s = lsnn_data_idx(cx, &e->train_all, &e->data[0], &e->data[1], 10);
-    if (s == LSNN_OK) s = lsnn_data_idx(cx, &e->test, &e->data[2], &e->data[3], 10);
     return s;
 }
 
-static lsnn_status get_data(experiment *e, lsnn_ctx *cx)
+static lsnn_status get_files(experiment *e, lsnn_ctx *cx)
 {
-    int count;
-    lsnn_status s = get_sets(e, cx);
-    if (s != LSNN_OK) return s;
-    count = e->a.train && e->a.train < e->train_all.count ? e->a.train : e->train_all.count;
-    if (e->a.train > e->train_all.count || e->a.test > e->test.count || e->holdout >= count) {
-        app_refuse(&e->a,
-                   "--train %d, --test %d, --holdout %d: there are %d training and %d test "
-                   "images", e->a.train, e->a.test, e->holdout, e->train_all.count,
-                   e->test.count);
-        return LSNN_EVALUE;
+    static const char *const part_name[2] = { "train", "t10k" };
+    int heads = e->choice.heads, count[PARTS];
+    lsnn_data test;
+    lsnn_status s = LSNN_OK;
+    for (int i = 0; i < 4 && s == LSNN_OK; i++) {
+        char name[96];
+        snprintf(name, sizeof name, "%.40s-%s-%s-idx%d-ubyte", e->task_name, part_name[i / 2],
+                 i % 2 ? "labels" : "images", i % 2 == 0 ? 3 : heads > 1 ? 2 : 1);
+        s = read_file(e, cx, e->a.data, name, &e->file[i]);
     }
-    s = lsnn_data_part(cx, &e->train, &e->train_all, 0, count - e->holdout);
-    if (s == LSNN_OK && e->holdout)
-        s = lsnn_data_part(cx, &e->valid, &e->train_all, count - e->holdout, e->holdout);
-    if (s == LSNN_OK && e->a.test && e->a.test < e->test.count) e->test.count = e->a.test;
+    if (s == LSNN_OK) s = lsnn_data_idx(cx, &e->whole, &e->file[0], &e->file[1], CLASSES);
+    if (s == LSNN_OK) s = lsnn_data_idx(cx, &e->data[TEST], &e->file[2], &e->file[3], CLASSES);
+    if (s != LSNN_OK) return s;
+    test = e->data[TEST];
+    if (e->whole.heads != heads || test.heads != heads || test.shape.h != SIDE ||
+        test.shape.w != SIDE || test.shape.c != 1) {
+        app_refuse(&e->a, "--data %s: %d labels a picture of %d x %d, %s has %d of %d x %d",
+                   e->a.data, test.heads, test.shape.h, test.shape.w, e->task_name, heads,
+                   (int)SIDE, (int)SIDE);
+        return LSNN_ESHAPE;
+    }
+    s = count_images(e, e->whole.count, test.count, count);
+    if (s == LSNN_OK) s = lsnn_data_part(cx, &e->data[TRAIN], &e->whole, 0, count[TRAIN]);
+    if (s == LSNN_OK && count[VALID])
+        s = lsnn_data_part(cx, &e->data[VALID], &e->whole, count[TRAIN], count[VALID]);
+    if (s == LSNN_OK) e->data[TEST].count = count[TEST];
     return s;
 }
 
 static void free_data(experiment *e, lsnn_ctx *cx)
 {
-    lsnn_data_free(&e->valid);
-    lsnn_data_free(&e->train);
-    lsnn_data_free(&e->train_all);
-    lsnn_data_free(&e->test);
-    for (int i = 0; i < 4; i++) lsnn_idx_free(cx, &e->data[i]);
+    for (int p = TRAIN; p < PARTS; p++) lsnn_data_free(&e->data[p]);
+    lsnn_data_free(&e->whole);
+    for (int i = 0; i < 4; i++) lsnn_idx_free(cx, &e->file[i]);
+    lsnn_image_free(cx, &e->film);
     if (!e->a.mnist) {
         free(e->source.train_images.v);        /* one block holds all four          */
         return;
@@ -166,159 +187,356 @@ static lsnn_net *make_net(experiment *e, lsnn_ctx *cx)
     lsnn_net *net = lsnn_net_new(cx);
     lsnn_shape in = lsnn_task_shape(e->task);
     lsnn_build_desc d;
-    int x;
+    int scores[LSNN_MAX_HEADS];
     memset(&d, 0, sizeof d);
     d.batch = e->a.batch;
     d.seed = e->a.seed;
     if (!net) return NULL;
-    x = model_by_name(net, e->model, lsnn_input(net, in.c, in.h, in.w), 10);
-    lsnn_cross_entropy(net, x, NULL);
-    if (lsnn_net_build(net, &d) == LSNN_OK && model_lsnn_start(net, e->a.seed) == LSNN_OK)
-        return net;
+    model_of_lsnn(net, e->model, lsnn_input(net, in.c, in.h, in.w), CLASSES, &e->choice,
+                  scores);
+    for (int k = 0; k < e->choice.heads; k++) {        /* each digit its own error     */
+        lsnn_options o = model_options(NULL);
+        o.head = k;
+        lsnn_cross_entropy(net, scores[k], &o);
+    }
+    if (lsnn_net_build(net, &d) == LSNN_OK &&
+        model_lsnn_start(net, e->a.seed, &e->choice) == LSNN_OK) return net;
     lsnn_net_free(net);
     return NULL;
 }
 
 /* ---- What the smoothers look at ------------------------------------------------------*/
-/* The maps of one batch, whether they differ from image to image or not.             */
-typedef struct maps {
-    lsnn_real *v;
-    int h, w, per_image;
-} maps;
+enum { LOOK = 50 };                  /* images a look: at most                        */
 
-static lsnn_status get_maps(lsnn_net *net, maps *m, int n)
-{
-    int rank, dim[4];
-    lsnn_status s = lsnn_net_dims(net, "smooth1.map", &rank, dim);
-    size_t count;
-    if (s != LSNN_OK) return s;
-    m->per_image = rank == 4;
-    m->h = dim[rank - 2];
-    m->w = dim[rank - 1];
-    count = (size_t)(m->per_image ? n : 1) * MAPS * (size_t)m->h * (size_t)m->w;
-    m->v = (lsnn_real *)malloc(count * sizeof *m->v);
-    return m->v ? lsnn_net_get(net, "smooth1.map", m->v, count) : LSNN_ENOMEM;
-}
+/* Some images, what the net reads in them, and its smoothers: for each group, and each
+   image if they differ from image to image, `maps` maps of h x w.                    */
+typedef struct sight {
+    int n, groups, images, maps, h, w;
+    lsnn_real *u;
+    lsnn_real x[LOOK * PIXELS];
+    int labels[LOOK * LSNN_MAX_HEADS], read[LOOK * LSNN_MAX_HEADS];
+} sight;
 
-/* Forwards test images [first, first + n) and gets their smoothers; x gets the images. */
-static lsnn_status look(const experiment *e, lsnn_net *net, maps *m, lsnn_real *x, int *labels,
-                        int first, int n)
+static lsnn_status get_maps(lsnn_net *net, sight *v)
 {
-    size_t size = (size_t)e->test.shape.h * (size_t)e->test.shape.w;
-    lsnn_batch b;
-    lsnn_status s;
-    memset(&b, 0, sizeof b);
-    memset(m, 0, sizeof *m);
-    for (int i = 0; i < n; i++)
-        e->test.fetch(e->test.user, 0, first + i, x + (size_t)i * size, labels + i, NULL);
-    b.n = n;
-    b.x = x;
-    s = lsnn_forward(net, &b, 0, NULL);
-    return s == LSNN_OK ? get_maps(net, m, n) : s;
-}
-
-static const lsnn_real *maps_of(const maps *m, int image)
-{
-    return m->v + (m->per_image ? (size_t)image * MAPS * (size_t)m->h * (size_t)m->w : 0);
-}
-
-static void blend_maps(const maps *m, int image, lsnn_real *blend)
-{
-    const lsnn_real *v = maps_of(m, image);
-    size_t area = (size_t)m->h * (size_t)m->w;
-    memset(blend, 0, area * sizeof *blend);
-    for (int k = 0; k < MAPS; k++)
-        for (size_t p = 0; p < area; p++) blend[p] += v[(size_t)k * area + p];
-}
-
-/* The share of the blended smoother's mass on the digit's box, over the test set, against
-   the box's share of the positions. Position (i, j) is the middle of its 5x5 patch.  */
-static lsnn_status print_focus(const experiment *e, lsnn_net *net)
-{
-    enum { BATCH = 50 };
-    static lsnn_real x[BATCH * 42 * 42], blend[42 * 42];
-    double share = 0, area = 0;
-    int count = e->test.count, labels[BATCH], most = e->a.batch < BATCH ? e->a.batch : BATCH;
-    for (int first = 0; first < count; first += most) {
-        int n = count - first < most ? count - first : most;
-        maps m;
-        lsnn_status s = look(e, net, &m, x, labels, first, n);
-        for (int i = 0; i < n && s == LSNN_OK; i++) {
-            unsigned char pixels[42 * 42], label[8];
-            lsnn_place box;
-            double in = 0, all = 0, inside = 0;
-            lsnn_recipe_draw(&e->test_recipe, 0, first + i, pixels, label, &box);
-            blend_maps(&m, i, blend);
-            for (int r = 0; r < m.h; r++)
-                for (int c = 0; c < m.w; c++) {
-                    int on = r + 2 >= box.y && r + 2 < box.y + box.h && c + 2 >= box.x &&
-                             c + 2 < box.x + box.w;
-                    all += (double)blend[r * m.w + c];
-                    in += on ? (double)blend[r * m.w + c] : 0;
-                    inside += on;
-                }
-            share += in / all;
-            area += inside / (m.h * m.w);
-        }
-        free(m.v);
+    lsnn_status s = LSNN_OK;
+    size_t count = 0;
+    for (int g = 0; g < v->groups && s == LSNN_OK; g++) {
+        char name[32];
+        int rank, dim[4];
+        snprintf(name, sizeof name, "smooth%d.map", g + 1);
+        s = lsnn_net_dims(net, name, &rank, dim);
         if (s != LSNN_OK) return s;
+        if (g == 0) {
+            v->images = rank == 4 ? v->n : 1;
+            v->maps = dim[rank - 3];
+            v->h = dim[rank - 2];
+            v->w = dim[rank - 1];
+            count = (size_t)v->images * (size_t)v->maps * (size_t)v->h * (size_t)v->w;
+            v->u = (lsnn_real *)malloc(count * (size_t)v->groups * sizeof *v->u);
+            if (!v->u) return LSNN_ENOMEM;
+        }
+        s = lsnn_net_get(net, name, v->u + (size_t)g * count, count);
     }
-    printf("focus task=%s model=%s share=%.3f area=%.3f ratio=%.2f\n", e->task_name, e->model,
-           share / count, area / count, share / area);
+    return s;
+}
+
+/* The class of each label's highest score.                                           */
+static lsnn_status get_read(lsnn_net *net, sight *v)
+{
+    for (int g = 0; g < v->groups; g++) {
+        static lsnn_real score[LOOK * CLASSES];
+        char name[32];
+        lsnn_status s = lsnn_net_get(net, model_group(name, "dense2", g + 1), score,
+                                     (size_t)v->n * CLASSES);
+        if (s != LSNN_OK) return s;
+        for (int i = 0; i < v->n; i++) {
+            int *best = &v->read[i * v->groups + g];
+            *best = 0;
+            for (int k = 1; k < CLASSES; k++)
+                if (score[i * CLASSES + k] > score[i * CLASSES + *best]) *best = k;
+        }
+    }
     return LSNN_OK;
 }
 
-/* One row of Figure 6: image, 16 smoothers, their blend above the red overlay.       */
-static void draw_row(lsnn_image *im, int y, const lsnn_real *x, const maps *m, int image,
-                     const char *text)
+/* Forwards images [first, first + n) of those that are shown.                        */
+static lsnn_status look(const experiment *e, sight *v, int first, int n)
 {
-    static lsnn_real blend[42 * 42];
-    double top = 0;
-    blend_maps(m, image, blend);
-    for (int p = 0; p < m->h * m->w; p++) if ((double)blend[p] > top) top = (double)blend[p];
-    lsnn_image_map(im, 12, y, 4, x, 42, 42, 0, 1);
-    lsnn_image_text(im, 12, y + 172, 1, 0x202020, text);
-    lsnn_image_grid(im, 200, y, 1, maps_of(m, image), MAPS, m->h, m->w, 4, 5);
-    lsnn_image_map(im, 388, y, 2, blend, m->h, m->w, 0, top);
-    lsnn_image_map(im, 388, y + 84, 2, x, 42, 42, 0, 1);
-    lsnn_image_overlay(im, 392, y + 88, 2, blend, m->h, m->w, 1.4 * top, 0xE02020);
+    const lsnn_data *data = &e->data[e->shown];
+    lsnn_batch b;
+    lsnn_status s;
+    memset(&b, 0, sizeof b);
+    v->u = NULL;
+    v->n = n;
+    v->groups = e->choice.heads;
+    for (int i = 0; i < n; i++)
+        data->fetch(data->user, 0, first + i, v->x + i * PIXELS, v->labels + i * v->groups,
+                    NULL);
+    b.n = n;
+    b.x = v->x;
+    b.labels = v->labels;            /* so that each label's scores are computed     */
+    b.heads = v->groups;
+    s = lsnn_forward(e->net, &b, 0, NULL);
+    if (s == LSNN_OK) s = get_read(e->net, v);
+    if (s == LSNN_OK) s = get_maps(e->net, v);
+    if (s != LSNN_OK) {
+        free(v->u);
+        v->u = NULL;
+    }
+    return s;
 }
 
-static lsnn_status draw_figure(const experiment *e, lsnn_ctx *cx, lsnn_net *net)
+static const lsnn_real *maps_of(const sight *v, int group, int image)
 {
-    static lsnn_real x[FIGURE_ROWS * 42 * 42];
-    int labels[FIGURE_ROWS], n = FIGURE_ROWS;
-    lsnn_real score[FIGURE_ROWS * 10];
-    lsnn_image im;
-    maps m;
-    lsnn_status s = lsnn_image_new(cx, &im, 490, 30 + n * 192, 0xFFFFFF);
-    if (s != LSNN_OK) return s;
-    if (n > e->test.count) n = e->test.count;
-    if (n > e->a.batch) n = e->a.batch;
-    s = look(e, net, &m, x, labels, 0, n);
-    if (s == LSNN_OK) {
-        lsnn_image_text(&im, 12, 10, 1, 0x202020, "image");
-        lsnn_image_text(&im, 200, 10, 1, 0x202020, "16 smoothers");
-        lsnn_image_text(&im, 388, 10, 1, 0x202020, "blend, overlay");
-        for (int i = 0; i < n; i++) {
-            char text[64];
-            int best = 0;
-            lsnn_predict(net, x + i * 42 * 42, 1, score);
-            for (int k = 1; k < 10; k++) if (score[k] > score[best]) best = k;
-            snprintf(text, sizeof text, "label %d, read as %d", labels[i], best);
-            draw_row(&im, 24 + i * 192, x + i * 42 * 42, &m, i, text);
+    int set = group * v->images + (v->images > 1 ? image : 0);
+    return v->u + (size_t)set * (size_t)v->maps * (size_t)v->h * (size_t)v->w;
+}
+
+/* The sum of a group's maps. For a picture each is divided by its largest value, as the
+   maps beside it are, and the sum is stretched to [0, 1].                            */
+static void blend_maps(const sight *v, int group, int image, int as_picture,
+                       lsnn_real blend[PIXELS])
+{
+    const lsnn_real *u = maps_of(v, group, image);
+    int area = v->h * v->w;
+    lsnn_real low, high;
+    memset(blend, 0, (size_t)area * sizeof *blend);
+    for (int k = 0; k < v->maps; k++, u += area) {
+        lsnn_real top = 0;
+        for (int p = 0; p < area; p++) if (u[p] > top) top = u[p];
+        if (!as_picture || top <= 0) top = 1;
+        for (int p = 0; p < area; p++) blend[p] += u[p] / top;
+    }
+    low = high = blend[0];
+    for (int p = 0; p < area; p++) {
+        if (blend[p] < low) low = blend[p];
+        if (blend[p] > high) high = blend[p];
+    }
+    for (int p = 0; as_picture && p < area; p++)
+        blend[p] = high > low ? (blend[p] - low) / (high - low) : 1;
+}
+
+/* Adds the share of the blend's mass on the box, and the box's share of the positions.
+   Position (i, j) is the middle of its 5x5 patch.                                    */
+static void add_focus(const sight *v, const lsnn_real *blend, const lsnn_place *box,
+                      double *share, double *area)
+{
+    int edge = (SIDE - v->h) / 2;
+    double in = 0, all = 0, inside = 0;
+    for (int r = 0; r < v->h; r++)
+        for (int c = 0; c < v->w; c++) {
+            int on = r + edge >= box->y && r + edge < box->y + box->h && c + edge >= box->x &&
+                     c + edge < box->x + box->w;
+            all += (double)blend[r * v->w + c];
+            in += on ? (double)blend[r * v->w + c] : 0;
+            inside += on;
         }
+    *share += in / all;
+    *area += inside / (v->h * v->w);
+}
+
+/* Over the images that are shown: each group's focus on its own digit where there are
+   several, then their mean.                                                          */
+static lsnn_status print_focus(const experiment *e, const char *when)
+{
+    static sight v;
+    double share[LSNN_MAX_HEADS + 1] = { 0 }, area[LSNN_MAX_HEADS + 1] = { 0 };
+    int count = e->data[e->shown].count, groups = e->choice.heads;
+    int most = e->a.batch < LOOK ? e->a.batch : LOOK;
+    for (int first = 0; first < count; first += most) {
+        lsnn_status s = look(e, &v, first, count - first < most ? count - first : most);
+        if (s != LSNN_OK) return s;
+        for (int i = 0; i < v.n; i++) {
+            unsigned char pixels[PIXELS], labels[LSNN_MAX_HEADS];
+            lsnn_place box[LSNN_MAX_HEADS];
+            lsnn_recipe_draw(&e->recipe[e->shown], 0, first + i, pixels, labels, box);
+            for (int g = 0; g < groups; g++) {
+                lsnn_real blend[PIXELS];
+                blend_maps(&v, g, i, 0, blend);
+                add_focus(&v, blend, &box[g], &share[g], &area[g]);
+            }
+        }
+        free(v.u);
+    }
+    for (int g = 0; g < groups; g++) {
+        share[groups] += share[g] / groups;
+        area[groups] += area[g] / groups;
+    }
+    for (int g = groups > 1 ? 0 : 1; g <= groups; g++) {
+        printf("focus task=%s model=%s at=%s", e->task_name, e->model, when);
+        if (g < groups) printf(" digit=%d", g + 1);
+        printf(" share=%.3f area=%.3f ratio=%.2f\n", share[g] / count, area[g] / count,
+               share[g] / area[g]);
+    }
+    return LSNN_OK;
+}
+
+/* ---- Figures ---------------------------------------------------------------------------*/
+enum { INK = 0x202020, DETAILS = 3, EXAMPLE_ROWS = 2, CELL = 188, SMALL = 94 };
+
+/* Red, as in Figures 6 and 7; the groups of Figure 9 are blue, green and red.        */
+static uint32_t colour_of(const sight *v, int group)
+{
+    static const uint32_t colour[3] = { 0x0838C0, 0x088818, 0xC01010 };
+    return colour[v->groups == 1 ? 2 : group % 3];
+}
+
+/* Adds light of a colour, full where the map is 1: groups that overlap mix their colours,
+   and ink stays white.                                                               */
+static void add_light(lsnn_image *im, int x, int y, int scale, const lsnn_real *map, int h,
+                      int w, uint32_t rgb)
+{
+    for (int i = 0; i < h * scale; i++)
+        for (int j = 0; j < w * scale; j++) {
+            unsigned char *p = im->rgb + 3 * ((size_t)(y + i) * (size_t)im->w +
+                                              (size_t)(x + j));
+            double v = (double)map[i / scale * w + j / scale];
+            for (int c = 0; c < 3; c++) {
+                double sum = p[c] + v * (double)(rgb >> (16 - 8 * c) & 255);
+                p[c] = (unsigned char)(sum < 255 ? sum : 255);
+            }
+        }
+}
+
+/* Each group's blend in its colour over the image, or over black.                    */
+static void draw_overlay(lsnn_image *im, int x, int y, int scale, const sight *v, int image,
+                         int on_image)
+{
+    int edge = (SIDE - v->h) / 2 * scale;
+    lsnn_image_rect(im, x, y, SIDE * scale, SIDE * scale, 0);
+    if (on_image) lsnn_image_map(im, x, y, scale, v->x + image * PIXELS, SIDE, SIDE, 0, 1);
+    for (int g = 0; g < v->groups; g++) {
+        lsnn_real blend[PIXELS];
+        blend_maps(v, g, image, 1, blend);
+        add_light(im, x + edge, y + edge, scale, blend, v->h, v->w, colour_of(v, g));
+    }
+}
+
+/* "5 0 4 > 5 0 9": the labels, and what is read.                                     */
+static void label_text(const sight *v, int image, char text[48])
+{
+    int n = 0;
+    for (int side = 0; side < 2; side++)
+        for (int g = 0; g < v->groups; g++)
+            n += snprintf(text + n, (size_t)(48 - n), "%s%d", side && !g ? " > " : g ? " " : "",
+                          (side ? v->read : v->labels)[image * v->groups + g]);
+}
+
+/* Figures 6 and 9: image, each group's 16 smoothers, their blend above the overlay.  */
+static void draw_detail(lsnn_image *im, int y, const sight *v, int image)
+{
+    char text[48];
+    int x = 12;
+    label_text(v, image, text);
+    lsnn_image_map(im, x, y, 4, v->x + image * PIXELS, SIDE, SIDE, 0, 1);
+    lsnn_image_text(im, x, y + 172, 1, INK, text);
+    for (int g = 0; g < v->groups; g++) {
+        x += CELL;
+        lsnn_image_grid(im, x, y, 1, maps_of(v, g, image), MODEL_MAPS, v->h, v->w, 4, 5);
+        if (v->groups > 1) lsnn_image_rect(im, x, y + 170, CELL - 21, 4, colour_of(v, g));
+    }
+    x += CELL;
+    draw_overlay(im, x, y, 2, v, image, 0);
+    draw_overlay(im, x, y + 86, 2, v, image, 1);
+}
+
+/* Figures 7 and 8: more images, each above its overlay.                              */
+static void draw_examples(lsnn_image *im, int y, const sight *v, int first, int columns)
+{
+    for (int i = first; i < v->n; i++) {
+        int at = i - first, x = 12 + at % columns * SMALL, top = y + at / columns * 196;
+        char text[48];
+        label_text(v, i, text);
+        lsnn_image_text(im, x, top, 1, INK, text);
+        lsnn_image_map(im, x, top + 12, 2, v->x + i * PIXELS, SIDE, SIDE, 0, 1);
+        draw_overlay(im, x, top + 98, 2, v, i, 1);
+    }
+}
+
+static lsnn_status draw_figure(const experiment *e, lsnn_ctx *cx)
+{
+    static sight v;
+    int groups = e->choice.heads, width = 24 + (groups + 1) * CELL + 84, y = 24;
+    int columns = (width - 12) / SMALL, n = DETAILS + EXAMPLE_ROWS * columns;
+    lsnn_image im;
+    lsnn_status s = lsnn_image_new(cx, &im, width, y + DETAILS * 192 + EXAMPLE_ROWS * 196,
+                                   0xFFFFFF);
+    if (s != LSNN_OK) return s;
+    if (n > e->data[e->shown].count) n = e->data[e->shown].count;
+    if (n > e->a.batch) n = e->a.batch;
+    s = look(e, &v, 0, n);
+    if (s == LSNN_OK) {
+        lsnn_image_text(&im, 12, 10, 1, INK, "image: label > read");
+        lsnn_image_text(&im, width - 12 - 84, 10, 1, INK, "blend, overlay");
+        for (int g = 1; g <= groups; g++) {
+            char title[32] = "16 smoothers";
+            if (groups > 1) snprintf(title, sizeof title, "16 smoothers, digit %d", g);
+            lsnn_image_text(&im, 12 + g * CELL, 10, 1, INK, title);
+        }
+        for (int i = 0; i < DETAILS && i < n; i++, y += 192) draw_detail(&im, y, &v, i);
+        draw_examples(&im, y, &v, DETAILS, columns);
+        free(v.u);
         s = lsnn_image_save(cx, &im, e->figure);
-        free(m.v);
     }
     lsnn_image_free(cx, &im);
     return s;
 }
 
-/* ---- The experiment ------------------------------------------------------------------*/
-static lsnn_status train(experiment *e, lsnn_net *net)
+/* ---- The strip: how the smoothers move ---------------------------------------------------
+   Frames lie closer at the beginning, where they move most: at steps (f / 7)^2 of all. */
+enum { FRAMES = 8, FRAME_IMAGES = 3, FRAME_CELL = 178 };
+
+static int frame_step(int frame, int steps)
 {
-    int steps = e->train.count / e->a.batch * e->a.epochs;
+    double t = (double)frame / (FRAMES - 1);
+    return (int)(t * t * steps + 0.5);
+}
+
+static void draw_frame(experiment *e, int step)
+{
+    static sight v;
+    int x = 10 + e->frames * FRAME_CELL, n = FRAME_IMAGES;
+    char text[32];
+    if (n > e->data[e->shown].count) n = e->data[e->shown].count;
+    if (n > e->a.batch) n = e->a.batch;
+    if (look(e, &v, 0, n) != LSNN_OK) return;              /* the context keeps why    */
+    snprintf(text, sizeof text, "step %d", step);
+    lsnn_image_text(&e->film, x, 6, 1, INK, text);
+    for (int i = 0; i < n; i++)
+        draw_overlay(&e->film, x, 18 + i * FRAME_CELL, 4, &v, i, 1);
+    for (int g = 0; g < v.groups; g++)
+        lsnn_image_grid(&e->film, x, 18 + (n + g) * FRAME_CELL, 1, maps_of(&v, g, 0),
+                        MODEL_MAPS, v.h, v.w, 4, 5);
+    free(v.u);
+}
+
+/* app.watch. A resumed run leaves out the frames of steps that are past.             */
+static void watch_smoothers(const lsnn_progress *p, void *user)
+{
+    experiment *e = (experiment *)user;
+    int done = p->epoch * p->steps + p->step, all = p->epochs * p->steps;
+    for (; e->frames < FRAMES && frame_step(e->frames, all) <= done; e->frames++)
+        if (frame_step(e->frames, all) == done) draw_frame(e, done);
+}
+
+static lsnn_status begin_strip(experiment *e, lsnn_ctx *cx)
+{
+    int rows = FRAME_IMAGES + e->choice.heads;
+    lsnn_status s = lsnn_image_new(cx, &e->film, 10 + FRAMES * FRAME_CELL,
+                                   18 + rows * FRAME_CELL, 0xFFFFFF);
+    if (s != LSNN_OK) return s;
+    e->a.watch = watch_smoothers;
+    e->a.watch_user = e;
+    if (!e->a.resume) draw_frame(e, 0);
+    e->frames = 1;
+    return cx->status;
+}
+
+/* ---- The experiment ------------------------------------------------------------------*/
+static lsnn_status train(experiment *e)
+{
+    int steps = e->data[TRAIN].count / e->a.batch * e->a.epochs;
     lsnn_fit_desc d;
     memset(&d, 0, sizeof d);
     if (strcmp(e->optimizer, "sgd") == 0) {
@@ -333,49 +551,67 @@ static lsnn_status train(experiment *e, lsnn_net *net)
     if (e->decay >= 0) d.optimizer.weight_decay = e->decay;
     d.optimizer.warmup_steps = steps / 10 < 300 ? steps / 10 : 300;
     d.optimizer.schedule = LSNN_COSINE;
-    d.valid = e->holdout ? &e->valid : NULL;
-    return app_fit(&e->a, net, &e->train, &d);
+    d.valid = e->holdout ? &e->data[VALID] : NULL;
+    return app_fit(&e->a, e->net, &e->data[TRAIN], &d);
 }
 
-static lsnn_status report(experiment *e, lsnn_ctx *cx, lsnn_net *net)
+/* The focus where smoothers and boxes are known; LSNN_OK without a line where not.   */
+static lsnn_status focus(const experiment *e, const char *when)
+{
+    if (lsnn_net_node(e->net, "smooth1") < 0 || e->a.data) return LSNN_OK;
+    return print_focus(e, when);
+}
+
+static void print_result(const experiment *e, const lsnn_score *score)
 {
     app_outcome r;
-    lsnn_score score;
-    lsnn_status s = LSNN_OK;
     memset(&r, 0, sizeof r);
+    r.task = e->task_name;
+    r.model = e->model;
+    r.error = score->error;
+    r.whole_error = score->whole_error;
+    r.heads = e->choice.heads;
+    r.train = e->data[TRAIN].count;
+    r.test = e->no_test ? 0 : e->data[TEST].count;
+    r.fresh = e->fresh;
+    r.params = lsnn_net_params(e->net);
+    r.seconds = e->a.last.seconds;
+    r.images_per_s = e->a.last.images_per_s;
+    if (r.heads > 1) {
+        printf("digits task=%s model=%s", e->task_name, e->model);
+        for (int k = 0; k < r.heads; k++) printf(" error%d=%.2f", k + 1, score->head_error[k]);
+        printf("\n");
+    }
+    app_result(&e->a, &r);
+}
+
+static lsnn_status report(const experiment *e, lsnn_ctx *cx)
+{
+    lsnn_score score;
+    lsnn_status s;
     memset(&score, 0, sizeof score);
-    if (e->no_test) score.error = e->a.last.valid_error;
-    else s = lsnn_evaluate(net, &e->test, &score);
-    if (s == LSNN_OK && lsnn_net_node(net, "smooth1") >= 0 && !e->a.data && !e->no_test)
-        s = print_focus(e, net);
-    if (s == LSNN_OK && e->figure) s = draw_figure(e, cx, net);
+    s = lsnn_evaluate(e->net, &e->data[e->shown], &score);
+    if (s == LSNN_OK) s = focus(e, "end");
+    if (s == LSNN_OK && e->strip && !e->load) s = lsnn_image_save(cx, &e->film, e->strip);
+    if (s == LSNN_OK && e->figure) s = draw_figure(e, cx);
     if (s == LSNN_EUNSUPPORTED) {              /* the message is out: go on without  */
         lsnn_clear(cx);
         s = LSNN_OK;
     }
-    if (s != LSNN_OK) return s;
-    r.task = e->task_name;
-    r.model = e->model;
-    r.error = score.error;
-    r.train = e->train.count;
-    r.test = e->no_test ? 0 : e->test.count;
-    r.fresh = e->fresh;
-    r.params = lsnn_net_params(net);
-    r.seconds = e->a.last.seconds;
-    r.images_per_s = e->a.last.images_per_s;
-    app_result(&e->a, &r);
-    return LSNN_OK;
+    if (s == LSNN_OK) print_result(e, &score);
+    return s;
 }
 
 static int run(experiment *e, lsnn_ctx *cx)
 {
     static char save[APP_PATH];
     char name[96];
-    lsnn_net *net = make_net(e, cx);
-    lsnn_status s = net ? LSNN_OK : cx->status;
-    if (net && e->a.summary) {
-        app_summary(net, e->model);
-        lsnn_net_free(net);
+    lsnn_status s;
+    e->net = make_net(e, cx);
+    s = e->net ? LSNN_OK : cx->status;
+    if (e->net && e->a.summary) {
+        app_summary(e->net, e->model);
+        lsnn_net_free(e->net);
         return app_end(&e->a, LSNN_OK);
     }
     if (s == LSNN_OK && !e->a.save) {          /* so that Ctrl-C never loses a run   */
@@ -384,22 +620,71 @@ static int run(experiment *e, lsnn_ctx *cx)
             s = LSNN_EIO;
         e->a.save = save;
     }
-    if (s == LSNN_OK) s = get_data(e, cx);
+    if (s == LSNN_OK) s = e->a.data ? get_files(e, cx) : get_drawn(e, cx);
     if (e->load) e->a.epochs = 0;
-    if (s == LSNN_OK && e->load) s = lsnn_net_read(net, e->load);
-    else if (s == LSNN_OK) s = train(e, net);
-    if (s == LSNN_OK) s = report(e, cx, net);
+    if (s == LSNN_OK && e->load) s = lsnn_net_read(e->net, e->load);
+    else if (s == LSNN_OK) {
+        if (e->focus && !e->a.resume) s = focus(e, "start");
+        if (s == LSNN_OK && e->strip) s = begin_strip(e, cx);
+        if (s == LSNN_OK) s = train(e);
+    }
+    if (s == LSNN_OK) s = report(e, cx);
     free_data(e, cx);
-    lsnn_net_free(net);
+    lsnn_net_free(e->net);
     lsnn_ctx_free(cx);
     return app_end(&e->a, s);
+}
+
+/* ---- Flags -----------------------------------------------------------------------------*/
+/* What an ablation of the smoother varies.                                           */
+static int choice_flags(experiment *e, app_flag *own)
+{
+    model_choice *c = &e->choice;
+    int n = 0;
+    e->normalise = "mean";
+    e->bias = "outside";
+    own[n++] = app_choice("normalise", &e->normalise, "none|sum|mean", "what U is divided by");
+    own[n++] = app_choice("bias", &e->bias, "inside|outside", "U (X V + b) or U (X V) + b");
+    own[n++] = app_real("mu-range", &c->mu_range, 0, 10, "mu begins in 0.5 -+ X");
+    own[n++] = app_real("alpha-start", &c->alpha, 0, 1000, "alpha and beta begin at X");
+    own[n++] = app_int("rank", &c->rank, 1, 64, "kernels and smoothers a map");
+    own[n++] = app_int("mixture", &c->mixture, 1, 64, "Gaussians a smoother");
+    own[n++] = app_int("separable", &c->separable, 0, 1, "1: Phi without gamma");
+    own[n++] = app_real("param-lr", &c->param_lr, 1e-9, 1000,
+                        "rate of the smoothers' parameters, times --lr");
+    return n;
+}
+
+static int check_flags(experiment *e)
+{
+    model_choice usual = model_defaults(), *c = &e->choice;
+    int smoothed = strncmp(e->model, "lsnn", 4) == 0, changed;
+    c->bias_inside = strcmp(e->bias, "inside") == 0;
+    c->normalise = strcmp(e->normalise, "none") == 0 ? LSNN_NORMALISE_NONE
+                 : strcmp(e->normalise, "sum") == 0 ? LSNN_NORMALISE_SUM : LSNN_NORMALISE_MEAN;
+    changed = c->normalise != usual.normalise || c->bias_inside || c->rank > 1 ||
+              c->mixture > 1 || c->separable ||
+              fabs(c->mu_range - usual.mu_range) + fabs(c->alpha - usual.alpha) +
+              fabs(c->param_lr - usual.param_lr) > 1e-12;
+    if (e->a.data && (e->fresh || e->a.mnist))
+        return app_refuse(&e->a,
+                          "--data holds pictures that are drawn: it goes with neither --fresh "
+                          "nor --mnist");
+    if (e->no_test && !e->holdout)
+        return app_refuse(&e->a, "--no-test needs --holdout N, or there is nothing to report");
+    if ((e->figure || e->strip || e->focus || changed) && !smoothed)
+        return app_refuse(&e->a, "--%s: the model %s has no smoothers", e->figure ? "figure" :
+                          e->strip ? "strip" : e->focus ? "focus" : "model", e->model);
+    if (e->strip && e->load)
+        return app_refuse(&e->a, "--strip shows training: it does not go with --load");
+    return APP_GO;
 }
 
 int main(int argc, char **argv)
 {
     static lsnn_ctx cx;
     static experiment e;
-    app_flag own[9];
+    app_flag own[24];
     int status, n = 0;
     app_init(&e.a, "lsnn_mnist", "trains a network on a task of the LSNN paper",
              "--task cluttered --model lsnn-content --mnist data/mnist --epochs 10");
@@ -410,34 +695,38 @@ int main(int argc, char **argv)
     e.model = "lsnn-content";
     e.optimizer = "sgd";
     e.decay = -1;                              /* 0.05 for adamw, 0.0005 for sgd    */
-    own[n++] = app_choice("task", &e.task_name, "cluttered", "which data set");
+    e.choice = model_defaults();
+    own[n++] = app_choice("task", &e.task_name, "cluttered|arrow|rectangle|sequence",
+                          "which data set");
     own[n++] = app_choice("model", &e.model, "cnn|lc|lsnn-location|lsnn-content",
                           "which network");
     own[n++] = app_choice("optimizer", &e.optimizer, "sgd|adamw", "how it learns");
-    own[n++] = app_real("weight-decay", &e.decay, -1, 100, "on weights (-1: 0.05 for adamw, 0.0005 for sgd)");
+    own[n++] = app_real("weight-decay", &e.decay, -1, 100,
+                        "on weights (-1: 0.05 for adamw, 0.0005 for sgd)");
     own[n++] = app_switch("fresh", &e.fresh, "new pictures in each epoch");
     own[n++] = app_int("holdout", &e.holdout, 0, 1000000, "last training images kept to watch");
     own[n++] = app_switch("no-test", &e.no_test,
                           "leave the test set alone: report the holdout");
     own[n++] = app_text("load", &e.load, "FILE", "do not train: take the parameters of FILE");
-    own[n++] = app_text("figure", &e.figure, "FILE.png", "draw image, smoothers and overlay");
+    own[n++] = app_text("figure", &e.figure, "FILE.png", "draw images, smoothers and overlays");
+    own[n++] = app_text("strip", &e.strip, "FILE.png", "draw how the smoothers move");
+    own[n++] = app_switch("focus", &e.focus, "print the focus before training too");
+    n += choice_flags(&e, own + n);
     status = app_parse(&e.a, argc, argv, own, n);
     if (status != APP_GO) return status;
     if (e.a.list) {
-        printf("tasks: cluttered\nmodels: cnn lc lsnn-location lsnn-content\n");
+        printf("tasks: cluttered arrow rectangle sequence\n"
+               "models: cnn lc lsnn-location lsnn-content\n");
         return 0;
     }
-    if (e.a.data && (e.fresh || e.a.mnist))
-        return app_refuse(&e.a,
-                          "--data holds pictures that are drawn: it goes with neither --fresh "
-                          "nor --mnist");
-    if (e.no_test && !e.holdout)
-        return app_refuse(&e.a, "--no-test needs --holdout N, or there is nothing to report");
-    if (e.figure && strncmp(e.model, "lsnn", 4) != 0)
-        return app_refuse(&e.a, "--figure: the model %s has no smoothers", e.model);
+    status = check_flags(&e);
+    if (status != APP_GO) return status;
     e.task = lsnn_task_from_name(e.task_name);
+    e.choice.heads = lsnn_task_heads(e.task);
+    e.shown = e.no_test ? VALID : TEST;
     status = app_start(&e.a, &cx);
     if (status == APP_GO) status = app_can_write(&e.a, "figure", e.figure);
+    if (status == APP_GO) status = app_can_write(&e.a, "strip", e.strip);
     if (status != APP_GO) return status;
     return run(&e, &cx);
 }

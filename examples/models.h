@@ -6,6 +6,8 @@
 #define MODELS_H
 
 #include "../lsnn.h"
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static inline lsnn_options model_options(const char *name)
@@ -30,71 +32,164 @@ static inline lsnn_options model_weights(const char *name)
    16 kernels of 5x5, max pooling, 32 kernels of 5x5, max pooling, 256 hidden units,
    dropout 0.5. The paper gives no kernel size; 5x5 "valid" is our choice.
    From the first layer's maps on, all four models are the same.                      */
-static inline int model_lsnn_tail(lsnn_net *net, int x, int hidden, int classes)
+enum { MODEL_MAPS = 16 };
+
+/* What an experiment with them varies; model_defaults() gives RESULTS.md's choices.  */
+typedef struct model_choice {
+    int heads;                       /* labels a picture                              */
+    lsnn_normalise normalise;        /* of U: by its mean                             */
+    int bias_inside;                 /* U (X V + b) in place of U (X V) + b: 0        */
+    int rank, mixture;               /* kernels a map, Gaussians a smoother: 1, 1     */
+    int separable;                   /* Phi without gamma: 0                          */
+    double mu_range, alpha;          /* mu begins in 0.5 +- 0.3, alpha = beta at 1.5  */
+    double param_lr;                 /* learning rate of theta: 0.1 times the rest's  */
+} model_choice;
+
+static inline model_choice model_defaults(void)
 {
-    lsnn_options conv2 = model_weights("conv2"), dense1 = model_weights("dense1");
-    lsnn_options dense2 = model_weights("dense2");
+    model_choice c;
+    memset(&c, 0, sizeof c);
+    c.heads = c.rank = c.mixture = 1;
+    c.normalise = LSNN_NORMALISE_MEAN;
+    c.mu_range = 0.3;
+    c.alpha = 1.5;
+    c.param_lr = 0.1;
+    return c;
+}
+
+/* The numbers of one smoother, and of one of its Gaussians.                          */
+static inline int model_theta(const model_choice *c)
+{
+    lsnn_smoother s;
+    memset(&s, 0, sizeof s);
+    s.shape = c->separable ? LSNN_GAUSSIAN_SEPARABLE : LSNN_GAUSSIAN;
+    s.mixture = c->mixture;
+    return lsnn_smoother_theta(&s);
+}
+
+/* "conv2" for the first group of smoothers, "conv2_2" for the second, ...            */
+static inline const char *model_group(char name[32], const char *type, int group)
+{
+    snprintf(name, 32, group > 1 ? "%s_%d" : "%s", type, group);
+    return name;
+}
+
+/* A layer that all groups have with the parameters of the first group's.             */
+static inline lsnn_options model_shared(char name[32], const char *type, int group)
+{
+    lsnn_options o = model_options(model_group(name, type, group));
+    if (group == 1) return model_weights(name);
+    o.share = type;
+    return o;
+}
+
+/* The classification network up to its hidden units. For several labels a picture (section
+   5.3) "the parameters are doubled": 512 hidden units.                               */
+static inline int model_lsnn_hidden(lsnn_net *net, int x, const model_choice *c, int group)
+{
+    char name[32];
+    lsnn_options conv2 = model_shared(name, "conv2", group), dense1;
     x = lsnn_max_pool(net, lsnn_relu(net, x, NULL), 2, NULL);
     x = lsnn_conv2d(net, x, 32, 5, &conv2);
     x = lsnn_max_pool(net, lsnn_relu(net, x, NULL), 2, NULL);
-    x = lsnn_relu(net, lsnn_dense(net, x, hidden, &dense1), NULL);
-    x = lsnn_dropout(net, x, 0.5, NULL);
-    return lsnn_dense(net, x, classes, &dense2);
+    dense1 = model_shared(name, "dense1", group);
+    x = lsnn_relu(net, lsnn_dense(net, x, c->heads > 1 ? 512 : 256, &dense1), NULL);
+    return lsnn_dropout(net, x, 0.5, NULL);
 }
 
-static inline int model_cnn(lsnn_net *net, int x, int classes)
+/* The baselines: conv1 or local1, and one last layer a label on the same hidden units. */
+static inline void model_baseline(lsnn_net *net, int image, int classes, int local,
+                                  const model_choice *c, int scores[])
 {
-    lsnn_options conv1 = model_weights("conv1");
-    return model_lsnn_tail(net, lsnn_conv2d(net, x, 16, 5, &conv1), 256, classes);
+    lsnn_options first = model_weights(local ? "local1" : "conv1");
+    int x = local ? lsnn_local2d(net, image, MODEL_MAPS, 5, &first)
+                  : lsnn_conv2d(net, image, MODEL_MAPS, 5, &first);
+    x = model_lsnn_hidden(net, x, c, 1);
+    for (int g = 1; g <= c->heads; g++) {
+        char name[32];
+        lsnn_options dense2 = model_weights(model_group(name, "dense2", g));
+        scores[g - 1] = lsnn_dense(net, x, classes, &dense2);
+    }
 }
 
-/* The first convolution is replaced by a locally connected layer.                    */
-static inline int model_lc(lsnn_net *net, int x, int classes)
+/* The parameter network: two convolutions and a dense layer, learning at a tenth of the rate
+   (section 3.3). The last layer begins near a broad window in the middle of the image:
+   small weights, and a bias that is set by model_lsnn_start.                         */
+static inline int model_parameters(lsnn_net *net, int image, const model_choice *c)
 {
-    lsnn_options local1 = model_weights("local1");
-    return model_lsnn_tail(net, lsnn_local2d(net, x, 16, 5, &local1), 256, classes);
+    lsnn_options p1 = model_weights("param1"), p2 = model_weights("param2");
+    lsnn_options p3 = model_options("param3");
+    int x, numbers = c->heads * MODEL_MAPS * c->rank * model_theta(c);
+    p1.lr_factor = p2.lr_factor = p3.lr_factor = c->param_lr;
+    p3.init_scale = 0.1;
+    x = lsnn_conv2d(net, image, 16, 5, &p1);
+    x = lsnn_max_pool(net, lsnn_relu(net, x, NULL), 2, NULL);
+    x = lsnn_conv2d(net, x, 32, 5, &p2);
+    x = lsnn_max_pool(net, lsnn_relu(net, x, NULL), 2, NULL);
+    return lsnn_dense(net, x, numbers, &p3);
 }
 
 /* 16 smoothers for the 16 kernels of the first layer. Their parameters are free
-   (LSNN-Location) or come from a parameter network (LSNN-Content): two convolutions
-   and a dense layer, learning at a tenth of the rate (section 3.3). Its last layer
-   begins near a broad window in the middle of the image: small weights, and a bias
-   that is set to theta = (mu, mu, 1.5, 1.5, 0) by model_lsnn_start.
+   (LSNN-Location) or come from a parameter network (LSNN-Content). For several labels a
+   picture there is a group of smoothers each, smooth1, smooth2, ..., on the same first
+   convolution, and what follows is the same network for each group (section 5.3).
    U is divided by its mean and the bias stays outside of it: see RESULTS.md.         */
-static inline int model_lsnn(lsnn_net *net, int image, int classes, int content)
+static inline void model_lsnn(lsnn_net *net, int image, int classes, int content,
+                              const model_choice *c, int scores[])
 {
-    lsnn_options conv1 = model_weights("conv1"), smooth1 = model_options("smooth1");
-    int x, theta = LSNN_FREE;
+    lsnn_options conv1 = model_weights("conv1"), smooth = model_options(NULL), dense2;
+    int maps, all = LSNN_FREE, numbers = MODEL_MAPS * c->rank * model_theta(c);
     conv1.no_bias = 1;
-    smooth1.normalise = LSNN_NORMALISE_MEAN;
-    x = lsnn_conv2d(net, image, 16, 5, &conv1);
-    if (content) {
-        lsnn_options p1 = model_weights("param1"), p2 = model_weights("param2");
-        lsnn_options p3 = model_options("param3");
-        p1.lr_factor = p2.lr_factor = p3.lr_factor = 0.1;
-        p3.init_scale = 0.1;
-        theta = lsnn_conv2d(net, image, 16, 5, &p1);
-        theta = lsnn_max_pool(net, lsnn_relu(net, theta, NULL), 2, NULL);
-        theta = lsnn_conv2d(net, theta, 32, 5, &p2);
-        theta = lsnn_max_pool(net, lsnn_relu(net, theta, NULL), 2, NULL);
-        theta = lsnn_dense(net, theta, 16 * 5, &p3);
-    } else {
-        smooth1.lr_factor = 0.1;
+    smooth.normalise = c->normalise;
+    smooth.smooth_bias = c->bias_inside;
+    smooth.smooth_shape = c->separable ? LSNN_GAUSSIAN_SEPARABLE : LSNN_GAUSSIAN;
+    smooth.rank = c->rank;
+    smooth.mixture = c->mixture;
+    maps = lsnn_conv2d(net, image, MODEL_MAPS * c->rank, 5, &conv1);
+    if (content) all = model_parameters(net, image, c);
+    else smooth.lr_factor = c->param_lr;
+    for (int g = 1; g <= c->heads; g++) {
+        char name[32];
+        int x, theta = all;
+        if (content && c->heads > 1)
+            theta = lsnn_slice(net, all, (g - 1) * numbers, numbers, NULL);
+        snprintf(name, sizeof name, "smooth%d", g);
+        smooth.name = name;
+        x = model_lsnn_hidden(net, lsnn_smooth(net, maps, theta, &smooth), c, g);
+        dense2 = model_shared(name, "dense2", g);
+        scores[g - 1] = lsnn_dense(net, x, classes, &dense2);
     }
-    x = lsnn_smooth(net, x, theta, &smooth1);
-    return model_lsnn_tail(net, x, 256, classes);
 }
 
-/* After lsnn_net_build: the parameter network's last bias, mu drawn by seed.         */
-static inline lsnn_status model_lsnn_start(lsnn_net *net, uint64_t seed)
+/* After lsnn_net_build: where theta begins, mu drawn by seed. It is the last bias of the
+   parameter network; free smoothers begin by themselves, by default as it does, and are
+   moved if the choice is another. c NULL: the defaults.                              */
+static inline lsnn_status model_lsnn_start(lsnn_net *net, uint64_t seed, const model_choice *c)
 {
-    static const double start[5] = { 0.2, 0.2, 1.5, 1.5, 0 };
+    model_choice usual = model_defaults();
+    int content = lsnn_net_node(net, "param3") >= 0, groups, count, stride;
     lsnn_rng r = lsnn_rng_at(seed, "start", "param3.bias", 0, 0);
-    lsnn_real bias[16 * 5];
-    if (lsnn_net_node(net, "param3") < 0) return LSNN_OK;
-    for (int i = 0; i < 16 * 5; i++)
-        bias[i] = (lsnn_real)(start[i % 5] + (i % 5 < 2 ? 0.6 * lsnn_rng_uniform(&r) : 0));
-    return lsnn_net_set(net, "param3.bias", bias, 16 * 5);
+    lsnn_status s = LSNN_OK;
+    lsnn_real *v;
+    if (!c) c = &usual;
+    if (lsnn_net_node(net, "smooth1") < 0 ||
+        (!content && fabs(c->mu_range - usual.mu_range) + fabs(c->alpha - usual.alpha) < 1e-9))
+        return LSNN_OK;
+    groups = content ? 1 : c->heads;
+    count = MODEL_MAPS * c->rank * model_theta(c) * (content ? c->heads : 1);
+    stride = model_theta(c) / c->mixture;
+    v = (lsnn_real *)calloc((size_t)count, sizeof *v);
+    if (!v) return LSNN_ENOMEM;
+    for (int g = 1; g <= groups && s == LSNN_OK; g++) {
+        char name[32] = "param3.bias";
+        if (!content) snprintf(name, sizeof name, "smooth%d.theta", g);
+        for (int i = 0; i < count; i++)
+            v[i] = (lsnn_real)(i % stride < 2 ? 0.5 - c->mu_range + 2 * c->mu_range *
+                               lsnn_rng_uniform(&r) : i % stride < 4 ? c->alpha : 0);
+        s = lsnn_net_set(net, name, v, (size_t)count);
+    }
+    free(v);
+    return s;
 }
 
 /* ---- Targeted Kernel Networks, section 4.3 and Table 1: the baselines -----------------
@@ -164,16 +259,29 @@ static inline int model_dn40(lsnn_net *net, int x, int classes)
     return model_densenet(net, x, classes, 72, 6, 36, 72, 0.5, 0.2);
 }
 
-/* By name: cnn, lc, lsnn-location, lsnn-content, cnn6, dn10, dn40. -2: no such model.  */
+/* By name: cnn, lc, lsnn-location, lsnn-content: scores gets the nodes of c->heads labels'
+   scores (c NULL: the defaults). Returns the first, -1 after a failure, -2 if there is no
+   such model.                                                                        */
+static inline int model_of_lsnn(lsnn_net *net, const char *name, int image, int classes,
+                                const model_choice *c, int scores[])
+{
+    model_choice usual = model_defaults();
+    if (!c) c = &usual;
+    if (strcmp(name, "cnn") == 0) model_baseline(net, image, classes, 0, c, scores);
+    else if (strcmp(name, "lc") == 0) model_baseline(net, image, classes, 1, c, scores);
+    else if (strcmp(name, "lsnn-location") == 0) model_lsnn(net, image, classes, 0, c, scores);
+    else if (strcmp(name, "lsnn-content") == 0) model_lsnn(net, image, classes, 1, c, scores);
+    else return -2;
+    return scores[0];
+}
+
+/* By name, with one label: those above, cnn6, dn10, dn40. -2: no such model.           */
 static inline int model_by_name(lsnn_net *net, const char *name, int image, int classes)
 {
-    if (strcmp(name, "cnn") == 0) return model_cnn(net, image, classes);
-    if (strcmp(name, "lc") == 0) return model_lc(net, image, classes);
-    if (strcmp(name, "lsnn-location") == 0) return model_lsnn(net, image, classes, 0);
-    if (strcmp(name, "lsnn-content") == 0) return model_lsnn(net, image, classes, 1);
+    int scores[LSNN_MAX_HEADS];
     if (strcmp(name, "cnn6") == 0) return model_cnn6(net, image, classes);
     if (strcmp(name, "dn10") == 0) return model_dn10(net, image, classes);
     if (strcmp(name, "dn40") == 0) return model_dn40(net, image, classes);
-    return -2;
+    return model_of_lsnn(net, name, image, classes, NULL, scores);
 }
 #endif

@@ -54,7 +54,7 @@ static lsnn_net *make_net(const char *model, lsnn_shape in)
     build.batch = 64;
     build.seed = seed;
     CHECK(lsnn_net_build(net, &build) == LSNN_OK);
-    CHECK(model_lsnn_start(net, seed) == LSNN_OK);
+    CHECK(model_lsnn_start(net, seed, NULL) == LSNN_OK);
     return net;
 }
 
