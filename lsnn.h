@@ -716,6 +716,7 @@ typedef struct lsnn_smoother {
     lsnn_normalise normalise;        /* of each Gaussian; a TABLE takes none  */
     int per_image;                   /* theta differs from image to image     */
     int smooth_bias;                 /* y = sum_l U a + (sum_l U) b           */
+    int lanes;                       /* 0, or lsnn_lanes: y and a are blocks of images */
 } lsnn_smoother;
 
 LSNN_API int lsnn_smoother_theta(const lsnn_smoother *s);   /* numbers a map  */
@@ -834,6 +835,7 @@ typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */
 typedef struct lsnn_call {           /* what forward and backward work on     */
     const lsnn_layer_plan *plan;
     int n, training;                 /* images in this batch                  */
+    int lanes;                       /* 0: plain arrays; else see lsnn_interleave */
     const lsnn_real *x[LSNN_MAX_INPUTS];
     lsnn_real *y;
     const lsnn_real *dy;
@@ -860,7 +862,9 @@ typedef struct lsnn_layer_type {
     lsnn_status (*backward)(lsnn_ctx *cx, lsnn_call *c);
     /* NULL, or draws the first values of parameter number i                  */
     void (*init)(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng);
-} lsnn_layer_type;
+    int lanes;                       /* what it can take: PLAIN arrays; in blocks of */
+} lsnn_layer_type;                   /*   call.lanes images: x[0] and y, or ALL arrays */
+enum { LSNN_PLAIN = 0, LSNN_LANES, LSNN_LANES_ALL };
 LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x, int count,
                         const lsnn_options *o);
 
@@ -1446,11 +1450,21 @@ typedef struct lsnni_kernels {
     size_t (*largest)(const lsnn_real *x, size_t n);
     void (*axpy)(lsnn_real *y, double a, const lsnn_real *x, size_t n);   /* y += a x */
     void (*affine)(lsnn_real *y, const lsnn_real *x, double a, double b, size_t n, int add);
+    void (*spread)(lsnn_real *y, const lsnn_real *x, size_t n);
+    void (*gather)(lsnn_real *y, const lsnn_real *x, size_t n);
     void (*multiply)(lsnn_real *y, const lsnn_real *a, const lsnn_real *b, size_t n, int add);
     void (*act_forward)(lsnn_act f, lsnn_real *y, const lsnn_real *x, size_t n, double slope);
     void (*act_backward)(lsnn_act f, lsnn_real *dx, const lsnn_real *dy, const lsnn_real *y,
                          size_t n, double slope, int add);
     void (*max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, int w, int at, int n);
+    void (*lanes_max)(lsnn_real *y, int32_t *where, const lsnn_real *x, const int32_t *tap,
+                      int taps, int step, int at, int n);
+    void (*lanes_max_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *where,
+                           const int32_t *tap, int taps, int step, int at, int n);
+    void (*lanes_sum)(lsnn_real *y, const lsnn_real *x, const int32_t *tap, int taps, int step,
+                      int at, int n, double scale);
+    void (*lanes_sum_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *tap, int taps,
+                           int step, int at, int n, double scale);
     void (*transpose)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, int rows,
                       int columns);      /* y[j*ys + i] = x[i*xs + j]           */
     void (*norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x, double a,
@@ -1720,6 +1734,24 @@ static void K_(affine)(lsnn_real *y, const lsnn_real *x, double a, double b, siz
     else for (size_t i = 0; i < n; i++) y[i] = x[i] * s + t;
 }
 
+/* One number for all lanes of a pixel, and the sum of its lanes.             */
+static void K_(spread)(lsnn_real *y, const lsnn_real *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t l = 0; l < (size_t)K_LANES; l++) y[i * (size_t)K_LANES + l] = x[i];
+}
+
+static void K_(gather)(lsnn_real *y, const lsnn_real *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++, x += K_LANES) {
+        lsnn_real part[K_LANES];
+        for (int l = 0; l < K_LANES; l++) part[l] = x[l];
+        for (int half = K_LANES / 2; half > 0; half /= 2)
+            for (int l = 0; l < half; l++) part[l] += part[l + half];
+        y[i] = part[0];
+    }
+}
+
 static void K_(multiply)(lsnn_real *y, const lsnn_real *a, const lsnn_real *b, size_t n,
                          int add)
 {
@@ -1797,6 +1829,66 @@ static void K_(max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, in
         y[j] = lower ? c : a;
         where[j] = lower ? ic : ia;
     }
+}
+
+/* ---- >>pooling of blocks of images: `n` windows in a row, the first at pixel `at`, the
+   next ones `step` pixels on; tap[] says where a window's `taps` pixels are. Bound by
+   the loads of x and dx.                                                     */
+static void K_(lanes_max)(lsnn_real *y, int32_t *where, const lsnn_real *x, const int32_t *tap,
+                          int taps, int step, int at, int n)
+{
+    for (int j = 0; j < n; j++, at += step, y += K_LANES, where += K_LANES) {
+        lsnn_real best[K_LANES];
+        int32_t from[K_LANES];
+        for (int l = 0; l < K_LANES; l++) best[l] = x[(ptrdiff_t)(at + tap[0]) * K_LANES + l];
+        for (int l = 0; l < K_LANES; l++) from[l] = at + tap[0];
+        for (int i = 1; i < taps; i++) {
+            const lsnn_real *p = x + (ptrdiff_t)(at + tap[i]) * K_LANES;
+            for (int l = 0; l < K_LANES; l++) {          /* NaN wins             */
+                int wins = (p[l] > best[l]) | (p[l] != p[l]);
+                best[l] = wins ? p[l] : best[l];
+                from[l] = wins ? at + tap[i] : from[l];
+            }
+        }
+        for (int l = 0; l < K_LANES; l++) y[l] = best[l];
+        for (int l = 0; l < K_LANES; l++) where[l] = from[l];
+    }
+}
+
+static void K_(lanes_max_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *where,
+                               const int32_t *tap, int taps, int step, int at, int n)
+{
+    for (int j = 0; j < n; j++, at += step, dy += K_LANES, where += K_LANES)
+        for (int i = 0; i < taps; i++) {
+            lsnn_real *p = dx + (ptrdiff_t)(at + tap[i]) * K_LANES;
+            for (int l = 0; l < K_LANES; l++) p[l] += where[l] == at + tap[i] ? dy[l] : 0;
+        }
+}
+
+static void K_(lanes_sum)(lsnn_real *y, const lsnn_real *x, const int32_t *tap, int taps,
+                          int step, int at, int n, double scale)
+{
+    const lsnn_real s = LSNNI_R(scale);
+    for (int j = 0; j < n; j++, at += step, y += K_LANES) {
+        lsnn_real sum[K_LANES];
+        for (int l = 0; l < K_LANES; l++) sum[l] = 0;
+        for (int i = 0; i < taps; i++) {
+            const lsnn_real *p = x + (ptrdiff_t)(at + tap[i]) * K_LANES;
+            for (int l = 0; l < K_LANES; l++) sum[l] += p[l];
+        }
+        for (int l = 0; l < K_LANES; l++) y[l] = s * sum[l];
+    }
+}
+
+static void K_(lanes_sum_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *tap, int taps,
+                               int step, int at, int n, double scale)
+{
+    const lsnn_real s = LSNNI_R(scale);
+    for (int j = 0; j < n; j++, at += step, dy += K_LANES)
+        for (int i = 0; i < taps; i++) {
+            lsnn_real *p = dx + (ptrdiff_t)(at + tap[i]) * K_LANES;
+            for (int l = 0; l < K_LANES; l++) p[l] += s * dy[l];
+        }
 }
 
 /* ---- >>transpose: y[j*ys + i] = x[i*xs + j]. A square of L x L numbers is turned in
@@ -1900,8 +1992,9 @@ static void K_(adam)(lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *
 
 static const lsnni_kernels K_(kernels) = {
     K_TILE_ROWS, K_LANES, K_(tile), K_(exp), K_(sum), K_(dot), K_(deviation), K_(moments),
-    K_(exponents), K_(largest), K_(axpy), K_(affine), K_(multiply), K_(act_forward),
-    K_(act_backward), K_(max_pool2), K_(transpose), K_(norm_backward), K_(sgd), K_(adam)
+    K_(exponents), K_(largest), K_(axpy), K_(affine), K_(spread), K_(gather), K_(multiply), K_(act_forward),
+    K_(act_backward), K_(max_pool2), K_(lanes_max), K_(lanes_max_back), K_(lanes_sum),
+    K_(lanes_sum_back), K_(transpose), K_(norm_backward), K_(sgd), K_(adam)
 };
 
 #undef K_PASTE2
@@ -2561,7 +2654,11 @@ static void lsnni_turn_task(void *user, int task, int worker)
     size_t block = (size_t)(task / p->pieces) * p->size * lanes;
     size_t plain = block + first, turned = block + first * lanes;
     (void)worker;
-    if (!p->back)
+    if (!p->back && p->add)
+        for (size_t l = 0; l < lanes; l++)
+            for (size_t i = 0; i < count; i++)
+                p->y[turned + i * lanes + l] += p->x[plain + l * p->size + i];
+    else if (!p->back)
         p->kv->transpose(p->y + turned, lanes, p->x + plain, p->size, (int)lanes, (int)count);
     else if (!p->add)
         p->kv->transpose(p->y + plain, p->size, p->x + turned, lanes, (int)count, (int)lanes);
@@ -3907,9 +4004,9 @@ typedef struct lsnni_pool {
     lsnni_pool_kind kind;
     const lsnn_real *x;
     lsnn_real *y;
-    int32_t *where;
+    int32_t *where, *taps;
     const int32_t *from;
-    int add;
+    int add, backward;
 } lsnni_pool;
 
 /* The part of a window's side that lies inside the image: [*a, *b).          */
@@ -4014,6 +4111,56 @@ static void lsnni_sum_pool_back_task(void *user, int i, int worker)
         }
 }
 
+/* Windows [ox, ox + run) of output row oy of one block's plane; `taps` has room for
+   a window's pixels.                                                         */
+static void lsnni_pool_lanes_run(const lsnni_pool *p, size_t plane, int oy, int ox, int run,
+                                 int32_t *taps)
+{
+    const lsnn_window *s = p->s;
+    size_t lanes = (size_t)p->kv->lanes, out = lsnni_area(s->oh, s->ow) * lanes;
+    size_t in = lsnni_area(s->h, s->w) * lanes;
+    size_t to = plane * out + lsnni_area(oy * s->ow + ox, (int)lanes);
+    int y0, y1, x0, x1, count = 0;
+    double scale;
+    lsnni_pool_side(oy, s->stride_h, s->pad_top, s->kernel_h, s->h, &y0, &y1);
+    lsnni_pool_side(ox, s->stride_w, s->pad_left, s->kernel_w, s->w, &x0, &x1);
+    for (int r = y0; r < y1; r++)
+        for (int c = x0; c < x1; c++) taps[count++] = (r - y0) * s->w + c - x0;
+    scale = p->kind == LSNNI_POOL_AVG && count ? 1.0 / count : 1;
+    if (count == 0 && !p->backward) {                    /* padding alone     */
+        for (size_t l = 0; l < lanes; l++) p->y[to + l] = 0;
+        for (size_t l = 0; p->where && l < lanes; l++) p->where[to + l] = -1;
+    } else if (count == 0) return;
+    else if (p->kind == LSNNI_POOL_MAX && p->backward)
+        p->kv->lanes_max_back(p->y + plane * in, p->x + to, p->from + to, taps, count,
+                              s->stride_w, y0 * s->w + x0, run);
+    else if (p->kind == LSNNI_POOL_MAX)
+        p->kv->lanes_max(p->y + to, p->where + to, p->x + plane * in, taps, count, s->stride_w,
+                         y0 * s->w + x0, run);
+    else if (p->backward)
+        p->kv->lanes_sum_back(p->y + plane * in, p->x + to, taps, count, s->stride_w,
+                              y0 * s->w + x0, run, scale);
+    else
+        p->kv->lanes_sum(p->y + to, p->x + plane * in, taps, count, s->stride_w,
+                         y0 * s->w + x0, run, scale);
+}
+
+/* One plane of a block of images (see >>lanes).                              */
+static void lsnni_pool_lanes_task(void *user, int plane, int worker)
+{
+    const lsnni_pool *p = (const lsnni_pool *)user;
+    const lsnn_window *s = p->s;
+    size_t in = lsnni_area(s->h, s->w) * (size_t)p->kv->lanes;
+    int32_t *taps = p->taps + lsnni_area(worker, s->kernel_h * s->kernel_w);
+    if (p->backward && !p->add) memset(p->y + (size_t)plane * in, 0, in * sizeof *p->y);
+    for (int oy = 0; oy < s->oh; oy++)
+        for (int ox = 0, run; ox < s->ow; ox += run) {   /* whole windows in one go */
+            int left = ox * s->stride_w - s->pad_left, room = s->w - s->kernel_w - left;
+            run = left < 0 || room < 0 ? 1 : LSNNI_MIN(room / s->stride_w + 1, s->ow - ox);
+            lsnni_pool_lanes_run(p, (size_t)plane, oy, ox, run, taps);
+        }
+}
+
 static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real *y,
                                   const lsnn_real *x, int32_t *where, const int32_t *from,
                                   const lsnn_window *s, int backward, int add)
@@ -4026,7 +4173,14 @@ static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real 
     if (!y) return LSNN_OK;
     p.kv = lsnni_kernels_of(cx);
     p.s = s; p.kind = kind; p.x = x; p.y = y; p.where = where; p.from = from; p.add = add;
-    if (kind == LSNNI_POOL_MAX)
+    p.backward = backward;
+    if (s->lanes > 1) {
+        LSNNI_TRY(lsnni_lanes_check(cx, "pool", s));
+        p.taps = (int32_t *)lsnni_scratch(cx, lsnni_area(lsnn_ctx_threads(cx), s->kernel_h) *
+                                          (size_t)s->kernel_w, sizeof *p.taps);
+        if (!p.taps) return LSNN_ENOMEM;
+        lsnn_parallel(cx, s->n / s->lanes * s->c, lsnni_pool_lanes_task, &p);
+    } else if (kind == LSNNI_POOL_MAX)
         lsnn_parallel(cx, s->n * s->c, backward ? lsnni_max_pool_back_task :
                       lsnni_max_pool_task, &p);
     else
@@ -4601,8 +4755,8 @@ typedef struct lsnni_smooth {
     size_t area;
     const lsnn_real *a, *theta, *b, *dy, *uc;
     lsnn_real *y, *u, *da, *dtheta, *db;
-    lsnn_real *work;                 /* each worker's: dL/dU of a map, and lsnni_map_room */
-    int add, add_theta;
+    lsnn_real *work;                 /* each worker's: dL/dU of a map, lsnni_map_room, */
+    int add, add_theta;              /*   and three planes of a block, if there are lanes */
 } lsnni_smooth;
 
 static lsnn_status lsnni_smooth_plan(lsnn_ctx *cx, lsnni_smooth *p, const lsnn_smoother *s)
@@ -4629,26 +4783,35 @@ static lsnn_status lsnni_smooth_plan(lsnn_ctx *cx, lsnni_smooth *p, const lsnn_s
     if (s->mixture < 0 || (double)size[3] * size[4] > INT_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "smooth: a mixture of %d Gaussians", s->mixture);
     LSNNI_TRY(lsnni_sizes(cx, "smooth", 5, size));
+    if (s->lanes && (s->lanes != lsnn_lanes(cx) || s->n % s->lanes))
+        return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d lanes and %d images: here lanes are 0 "
+                          "or %d, with a multiple of that many images", s->lanes, s->n,
+                          lsnn_lanes(cx));
     p->maps = s->k * p->rank;
     p->area = lsnni_area(s->h, s->w);
     p->theta_count = lsnn_smoother_theta(s);
     return LSNN_OK;
 }
 
+static size_t lsnni_smooth_room_size(const lsnni_smooth *p)
+{
+    size_t planes = p->s->lanes > 1 ? 3 * (size_t)p->s->lanes : 0;
+    return lsnni_room(lsnni_room_add(lsnni_map_room(p->s), p->area * (1 + planes)),
+                      sizeof *p->work);
+}
+
 static lsnn_status lsnni_smooth_work(lsnn_ctx *cx, lsnni_smooth *p)
 {
-    size_t room = lsnni_room(p->area + lsnni_map_room(p->s), sizeof *p->work);
-    p->work = (lsnn_real *)lsnni_scratch(cx, lsnni_room_times(room, lsnn_ctx_threads(cx)), 1);
+    p->work = (lsnn_real *)lsnni_scratch(cx, lsnni_room_times(lsnni_smooth_room_size(p),
+                                                              lsnn_ctx_threads(cx)), 1);
     return p->work ? LSNN_OK : LSNN_ENOMEM;
 }
 
-/* A worker's dL/dU; *room: the rest, or NULL.                                */
+/* A worker's dL/dU; *room: what lsnni_map_room asks for, or NULL.            */
 static lsnn_real *lsnni_smooth_room(const lsnni_smooth *p, int worker, lsnn_real **room)
 {
-    size_t more = lsnni_map_room(p->s);
-    lsnn_real *g = p->work +
-        lsnni_room(p->area + more, sizeof *g) / sizeof *g * (size_t)worker;
-    *room = more ? g + p->area : NULL;
+    lsnn_real *g = p->work + lsnni_smooth_room_size(p) / sizeof *g * (size_t)worker;
+    *room = lsnni_map_room(p->s) ? g + p->area : NULL;
     return g;
 }
 
@@ -4689,6 +4852,39 @@ static void lsnni_smooth_task(void *user, int nk, int worker)
     if (p->b && !p->s->smooth_bias) p->kv->affine(y, y, 1, (double)p->b[k], p->area, 0);
 }
 
+/* The maps of a block's images as a plane of pixels with their lanes. Shared maps
+   are the same for every block, so only the first fills the plane.           */
+static void lsnni_smooth_plane(const lsnni_smooth *p, lsnn_real *plane, const lsnn_real *maps,
+                               int block, int map)
+{
+    size_t lanes = (size_t)p->s->lanes, step = (size_t)p->maps * p->area;
+    if (p->s->per_image)
+        p->kv->transpose(plane, lanes, maps + (size_t)block * lanes * step + (size_t)map *
+                         p->area, step, (int)lanes, (int)p->area);
+    else if (block == 0) p->kv->spread(plane, maps + (size_t)map * p->area, p->area);
+}
+
+/* Kernel k of all blocks (see >>lanes).                                      */
+static void lsnni_smooth_lanes_task(void *user, int k, int worker)
+{
+    const lsnni_smooth *p = (const lsnni_smooth *)user;
+    int blocks = p->s->n / p->s->lanes, inside = p->b && p->s->smooth_bias;
+    size_t size = p->area * (size_t)p->s->lanes;
+    lsnn_real *room, *plane = lsnni_smooth_room(p, worker, &room) + p->area +
+        lsnni_map_room(p->s);
+    for (int l = 0; l < p->rank; l++)
+        for (int n = 0; n < blocks; n++) {
+            int map = k * p->rank + l;
+            lsnn_real *y = p->y + (lsnni_area(n, p->s->k) + (size_t)k) * size;
+            lsnni_smooth_plane(p, plane, p->u, n, map);
+            p->kv->multiply(y, p->a + (lsnni_area(n, p->maps) + (size_t)map) * size, plane, size,
+                            l > 0);
+            if (inside) p->kv->axpy(y, (double)p->b[k], plane, size);
+            if (p->b && !inside && l + 1 == p->rank)
+                p->kv->affine(y, y, 1, (double)p->b[k], size, 0);
+        }
+}
+
 LSNN_API lsnn_status lsnn_smooth_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *u,
                                          const lsnn_real *a, const lsnn_real *theta,
                                          const lsnn_real *b, const lsnn_smoother *s)
@@ -4697,7 +4893,9 @@ LSNN_API lsnn_status lsnn_smooth_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *
     LSNNI_TRY(lsnn_smoother_map(cx, u, theta, s));
     LSNNI_TRY(lsnni_smooth_plan(cx, &p, s));
     p.y = y; p.u = u; p.a = a; p.b = b;
-    lsnn_parallel(cx, s->n * s->k, lsnni_smooth_task, &p);
+    LSNNI_TRY(lsnni_smooth_work(cx, &p));
+    if (s->lanes > 1) lsnn_parallel(cx, s->k, lsnni_smooth_lanes_task, &p);
+    else lsnn_parallel(cx, s->n * s->k, lsnni_smooth_task, &p);
     return LSNN_OK;
 }
 
@@ -4728,6 +4926,54 @@ static void lsnni_smooth_back_task(void *user, int map, int worker)
         if (p->s->per_image) lsnni_smooth_theta(p, g, room, u, p->add_theta);
     }
     if (p->dtheta && !p->s->per_image) lsnni_smooth_theta(p, g, room, (size_t)map, 1);
+}
+
+static void lsnni_smooth_lanes_back_task(void *user, int map, int worker)
+{
+    const lsnni_smooth *p = (const lsnni_smooth *)user;
+    int k = map / p->rank, blocks = p->s->n / p->s->lanes, inside = p->b && p->s->smooth_bias;
+    size_t lanes = (size_t)p->s->lanes, size = p->area * lanes;
+    lsnn_real *room, *g = lsnni_smooth_room(p, worker, &room);
+    lsnn_real *plane = g + p->area + lsnni_map_room(p->s), *gs = plane + size, *rows = gs + size;
+    if (!p->s->per_image) memset(gs, 0, size * sizeof *gs);
+    for (int n = 0; n < blocks; n++) {
+        size_t at = (lsnni_area(n, p->maps) + (size_t)map) * size;
+        const lsnn_real *dy = p->dy + (lsnni_area(n, p->s->k) + (size_t)k) * size;
+        if (p->da) {
+            lsnni_smooth_plane(p, plane, p->uc, n, map);
+            p->kv->multiply(p->da + at, dy, plane, size, p->add);
+        }
+        if (!p->dtheta) continue;
+        p->kv->multiply(gs, dy, p->a + at, size, !p->s->per_image);
+        if (inside) p->kv->axpy(gs, (double)p->b[k], dy, size);
+        if (!p->s->per_image) continue;
+        p->kv->transpose(rows, p->area, gs, lanes, (int)p->area, (int)lanes);
+        for (size_t l = 0; l < lanes; l++)
+            lsnni_smooth_theta(p, rows + l * p->area, room,
+                               ((size_t)n * lanes + l) * (size_t)p->maps + (size_t)map,
+                               p->add_theta);
+    }
+    if (!p->dtheta || p->s->per_image) return;
+    p->kv->gather(g, gs, p->area);
+    lsnni_smooth_theta(p, g, room, (size_t)map, 1);
+}
+
+static void lsnni_smooth_lanes_bias_task(void *user, int k, int worker)
+{
+    const lsnni_smooth *p = (const lsnni_smooth *)user;
+    size_t size = p->area * (size_t)p->s->lanes;
+    lsnn_real *room, *plane = lsnni_smooth_room(p, worker, &room) + p->area +
+        lsnni_map_room(p->s);
+    double total = 0;
+    for (int l = 0; l < (p->s->smooth_bias ? p->rank : 1); l++)
+        for (int n = 0; n < p->s->n / p->s->lanes; n++) {
+            const lsnn_real *dy = p->dy + (lsnni_area(n, p->s->k) + (size_t)k) * size;
+            if (p->s->smooth_bias) {
+                lsnni_smooth_plane(p, plane, p->uc, n, k * p->rank + l);
+                total += p->kv->dot(dy, plane, size);
+            } else total += p->kv->sum(dy, size);
+        }
+    p->db[k] += LSNNI_R(total);
 }
 
 static void lsnni_smooth_bias_task(void *user, int k, int worker)
@@ -4761,8 +5007,10 @@ LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real
     p.add = add;
     p.add_theta = add_theta;
     LSNNI_TRY(lsnni_smooth_work(cx, &p));
-    lsnn_parallel(cx, p.maps, lsnni_smooth_back_task, &p);
-    if (db) lsnn_parallel(cx, s->k, lsnni_smooth_bias_task, &p);
+    lsnn_parallel(cx, p.maps, s->lanes > 1 ? lsnni_smooth_lanes_back_task :
+                  lsnni_smooth_back_task, &p);
+    if (db) lsnn_parallel(cx, s->k, s->lanes > 1 ? lsnni_smooth_lanes_bias_task :
+                          lsnni_smooth_bias_task, &p);
     return LSNN_OK;
 }
 
@@ -4786,6 +5034,7 @@ typedef struct lsnni_node {
     int param[LSNN_MAX_PARAMS], buffer[LSNN_MAX_PARAMS];
     int consumers, last_consumer;
     int alias;                       /* works in place on that node's output, or -1 */
+    int lanes, both;                 /* see >>layout                          */
     int needs_grad, on_path;         /* on_path: the output depends on it     */
 } lsnni_node;
 
@@ -4797,6 +5046,7 @@ struct lsnn_net {
     size_t param_size, buffer_size;  /* of the blocks                         */
     lsnn_real *value, *grad, *state; /* parameters, gradients, buffers        */
     int built, failed, batch, predict_only, output;
+    int max_lanes;                   /* a block of more images would be too large */
     uint64_t seed;
     lsnn_work *work;
 };
@@ -4805,8 +5055,10 @@ struct lsnn_work {
     lsnn_ctx *cx;
     const lsnn_net *net;
     int batch, train, n, ready;      /* ready: 1 after a training forward     */
+    int lanes;                       /* of the last batch; 0: all arrays are plain */
     lsnn_real **y, **dy, **keep;     /* one pointer a node, into the block    */
-    char *written, *ran;             /* dy, y hold something of the last batch */
+    lsnn_real **z, **dz;             /* y, dy in the other layout             */
+    char *written, *written_z, *ran; /* dy, dz, y hold something of the last batch */
     lsnn_real *block;
     lsnn_batch last;
 };
@@ -4920,6 +5172,13 @@ static lsnn_param_spec lsnni_spec(const char *name, int rank, int a, int b, int 
 }
 
 static int lsnni_inner(lsnn_shape s) { return s.h * s.w; }
+/* A block of images is like one image whose pixels are lanes as wide.        */
+static int lsnni_lanes_or_1(const lsnn_call *c) { return c->lanes ? c->lanes : 1; }
+static int lsnni_blocks(const lsnn_call *c) { return c->n / lsnni_lanes_or_1(c); }
+static int lsnni_call_inner(const lsnn_call *c)
+{
+    return lsnni_inner(c->plan->in[0]) * lsnni_lanes_or_1(c);
+}
 static int lsnni_features(lsnn_shape s) { return s.c * s.h * s.w; }
 
 /* The window of a call, for its number of images.                            */
@@ -4932,6 +5191,13 @@ static lsnn_status lsnni_window_of(lsnn_ctx *cx, lsnn_window *s, const lsnn_laye
     pad[2] = p->o.pad_bottom; pad[3] = p->o.pad_right;
     return lsnn_window_set(cx, s, n, p->in[0], k, p->o.kernel_h, p->o.kernel_w, p->o.stride_h,
                            p->o.stride_w, p->o.padding, pad);
+}
+
+static lsnn_status lsnni_call_window(lsnn_ctx *cx, lsnn_window *s, const lsnn_call *c, int k)
+{
+    LSNNI_TRY(lsnni_window_of(cx, s, c->plan, c->n, k));
+    s->lanes = c->lanes;
+    return LSNN_OK;
 }
 
 static void lsnni_window_defaults(lsnn_options *o, int stride_h, int stride_w)
@@ -4994,13 +5260,13 @@ static lsnn_status lsnni_plan_local2d(lsnn_ctx *cx, lsnn_layer_plan *p)
     static lsnn_status lsnni_forward_##name(lsnn_ctx *cx, lsnn_call *c)                  \
     {                                                                                    \
         lsnn_window s;                                                                   \
-        LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->out.c));               \
+        LSNNI_TRY(lsnni_call_window(cx, &s, c, c->plan->out.c));               \
         return lsnn_##name##_forward(cx, c->y, c->x[0], c->param[0], c->param[1], &s);   \
     }                                                                                    \
     static lsnn_status lsnni_backward_##name(lsnn_ctx *cx, lsnn_call *c)                 \
     {                                                                                    \
         lsnn_window s;                                                                   \
-        LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->out.c));               \
+        LSNNI_TRY(lsnni_call_window(cx, &s, c, c->plan->out.c));               \
         return lsnn_##name##_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy,   \
                                       c->x[0], c->param[0], &s, c->add[0]);              \
     }
@@ -5111,13 +5377,13 @@ static lsnn_status lsnni_plan_max_pool(lsnn_ctx *cx, lsnn_layer_plan *p)
 static lsnn_status lsnni_forward_max_pool(lsnn_ctx *cx, lsnn_call *c)
 {
     lsnn_window s;
-    LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->in[0].c));
+    LSNNI_TRY(lsnni_call_window(cx, &s, c, c->plan->in[0].c));
     return lsnn_max_pool_forward(cx, c->y, (int32_t *)(void *)c->keep, c->x[0], &s);
 }
 static lsnn_status lsnni_backward_max_pool(lsnn_ctx *cx, lsnn_call *c)
 {
     lsnn_window s;
-    LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->in[0].c));
+    LSNNI_TRY(lsnni_call_window(cx, &s, c, c->plan->in[0].c));
     return lsnn_max_pool_backward(cx, c->dx[0], c->dy, (int32_t *)(void *)c->keep, &s,
                                   c->add[0]);
 }
@@ -5125,13 +5391,13 @@ static lsnn_status lsnni_backward_max_pool(lsnn_ctx *cx, lsnn_call *c)
     static lsnn_status lsnni_forward_##name(lsnn_ctx *cx, lsnn_call *c)                  \
     {                                                                                    \
         lsnn_window s;                                                                   \
-        LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->in[0].c));             \
+        LSNNI_TRY(lsnni_call_window(cx, &s, c, c->plan->in[0].c));             \
         return lsnn_##name##_forward(cx, c->y, c->x[0], &s);                             \
     }                                                                                    \
     static lsnn_status lsnni_backward_##name(lsnn_ctx *cx, lsnn_call *c)                 \
     {                                                                                    \
         lsnn_window s;                                                                   \
-        LSNNI_TRY(lsnni_window_of(cx, &s, c->plan, c->n, c->plan->in[0].c));             \
+        LSNNI_TRY(lsnni_call_window(cx, &s, c, c->plan->in[0].c));             \
         return lsnn_##name##_backward(cx, c->dx[0], c->dy, &s, c->add[0]);               \
     }
 LSNNI_POOLING(avg_pool)
@@ -5190,19 +5456,19 @@ static lsnn_status lsnni_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
     lsnn_shape s = p->in[0];
     if (!c->training)
         return lsnn_batch_norm_predict(cx, c->y, c->x[0], c->param[0], c->param[1],
-                                       c->buffer[0],
-                                       c->buffer[1], c->n, s.c, lsnni_inner(s), p->o.eps);
+                                       c->buffer[0], c->buffer[1], lsnni_blocks(c), s.c,
+                                       lsnni_call_inner(c), p->o.eps);
     return lsnn_batch_norm_forward(cx, c->y, c->keep, c->keep + s.c, c->buffer[0], c->buffer[1],
-                                   c->x[0], c->param[0], c->param[1], c->n, s.c, lsnni_inner(s),
-                                   p->o.momentum, p->o.eps);
+                                   c->x[0], c->param[0], c->param[1], lsnni_blocks(c), s.c,
+                                   lsnni_call_inner(c), p->o.momentum, p->o.eps);
 }
 
 static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
 {
     lsnn_shape s = c->plan->in[0];
     return lsnn_batch_norm_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
-                                    c->param[0], c->keep, c->keep + s.c, c->n, s.c,
-                                    lsnni_inner(s), c->add[0]);
+                                    c->param[0], c->keep, c->keep + s.c, lsnni_blocks(c), s.c,
+                                    lsnni_call_inner(c), c->add[0]);
 }
 
 static lsnn_status lsnni_plan_scale(lsnn_ctx *cx, lsnn_layer_plan *p)
@@ -5219,15 +5485,16 @@ static lsnn_status lsnni_plan_scale(lsnn_ctx *cx, lsnn_layer_plan *p)
 static lsnn_status lsnni_forward_scale(lsnn_ctx *cx, lsnn_call *c)
 {
     lsnn_shape s = c->plan->in[0];
-    return lsnn_scale_forward(cx, c->y, c->x[0], c->param[0], c->param[1], c->n, s.c,
-                              lsnni_inner(s));
+    return lsnn_scale_forward(cx, c->y, c->x[0], c->param[0], c->param[1], lsnni_blocks(c), s.c,
+                              lsnni_call_inner(c));
 }
 
 static lsnn_status lsnni_backward_scale(lsnn_ctx *cx, lsnn_call *c)
 {
     lsnn_shape s = c->plan->in[0];
     return lsnn_scale_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
-                               c->param[0], c->n, s.c, lsnni_inner(s), c->add[0]);
+                               c->param[0], lsnni_blocks(c), s.c, lsnni_call_inner(c),
+                               c->add[0]);
 }
 
 static lsnn_status lsnni_plan_add(lsnn_ctx *cx, lsnn_layer_plan *p)
@@ -5273,13 +5540,16 @@ static lsnn_status lsnni_plan_concat(lsnn_ctx *cx, lsnn_layer_plan *p)
 /* Concat forward and backward are one walk over the inputs' places in y.     */
 static lsnn_status lsnni_concat_walk(lsnn_ctx *cx, lsnn_call *c, int backward)
 {
-    size_t out = (size_t)lsnni_features(c->plan->out), at = 0;
+    size_t lanes = (size_t)lsnni_lanes_or_1(c), out = (size_t)lsnni_features(c->plan->out);
+    size_t at = 0;
+    int n = lsnni_blocks(c);
+    out *= lanes;
     for (int i = 0; i < c->plan->inputs; i++) {
-        size_t in = (size_t)lsnni_features(c->plan->in[i]);
+        size_t in = (size_t)lsnni_features(c->plan->in[i]) * lanes;
         if (!backward)
-            LSNNI_TRY(lsnn_rows_copy(cx, c->y + at, out, c->x[i], in, c->n, in, LSNN_SET));
+            LSNNI_TRY(lsnn_rows_copy(cx, c->y + at, out, c->x[i], in, n, in, LSNN_SET));
         else if (c->dx[i])
-            LSNNI_TRY(lsnn_rows_copy(cx, c->dx[i], in, c->dy + at, out, c->n, in, c->add[i]));
+            LSNNI_TRY(lsnn_rows_copy(cx, c->dx[i], in, c->dy + at, out, n, in, c->add[i]));
         at += in;
     }
     return LSNN_OK;
@@ -5305,19 +5575,22 @@ static lsnn_status lsnni_plan_slice(lsnn_ctx *cx, lsnn_layer_plan *p)
 
 static lsnn_status lsnni_forward_slice(lsnn_ctx *cx, lsnn_call *c)
 {
-    lsnn_shape s = c->plan->in[0];
-    size_t len = (size_t)lsnni_features(c->plan->out);
-    return lsnn_rows_copy(cx, c->y, len, c->x[0] + lsnni_area(c->plan->o.first, lsnni_inner(s)),
-                          (size_t)lsnni_features(s), c->n, len, LSNN_SET);
+    size_t lanes = (size_t)lsnni_lanes_or_1(c);
+    size_t len = (size_t)lsnni_features(c->plan->out) * lanes;
+    return lsnn_rows_copy(cx, c->y, len, c->x[0] + lsnni_area(c->plan->o.first,
+                                                              lsnni_call_inner(c)),
+                          (size_t)lsnni_features(c->plan->in[0]) * lanes, lsnni_blocks(c), len,
+                          LSNN_SET);
 }
 
 static lsnn_status lsnni_backward_slice(lsnn_ctx *cx, lsnn_call *c)
 {
-    lsnn_shape s = c->plan->in[0];
-    size_t len = (size_t)lsnni_features(c->plan->out);
+    size_t lanes = (size_t)lsnni_lanes_or_1(c);
+    size_t len = (size_t)lsnni_features(c->plan->out) * lanes;
     if (!c->add[0]) memset(c->dx[0], 0, lsnni_call_count(c) * sizeof *c->dy);
-    return lsnn_rows_copy(cx, c->dx[0] + lsnni_area(c->plan->o.first, lsnni_inner(s)),
-                          (size_t)lsnni_features(s), c->dy, len, c->n, len, LSNN_ADD);
+    return lsnn_rows_copy(cx, c->dx[0] + lsnni_area(c->plan->o.first, lsnni_call_inner(c)),
+                          (size_t)lsnni_features(c->plan->in[0]) * lanes, c->dy, len,
+                          lsnni_blocks(c), len, LSNN_ADD);
 }
 
 static lsnn_status lsnni_plan_flatten(lsnn_ctx *cx, lsnn_layer_plan *p)
@@ -5342,11 +5615,12 @@ static lsnn_status lsnni_backward_flatten(lsnn_ctx *cx, lsnn_call *c)
     return lsnn_rows_copy(cx, c->dx[0], count, c->dy, count, 1, count, c->add[0]);
 }
 
-static lsnn_smoother lsnni_smoother_of(const lsnn_layer_plan *p, int n)
+static lsnn_smoother lsnni_smoother_of(const lsnn_layer_plan *p, int n, int lanes)
 {
     lsnn_smoother s;
     memset(&s, 0, sizeof s);
     s.n = n;
+    s.lanes = lanes;
     s.rank = p->o.rank;
     s.k = p->in[0].c / s.rank;
     s.h = p->in[0].h;
@@ -5369,7 +5643,7 @@ static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
     if (p->o.rank < 1 || p->in[0].c % p->o.rank)
         return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d channels are not a multiple of rank %d",
                           p->in[0].c, p->o.rank);
-    s = lsnni_smoother_of(p, 1);
+    s = lsnni_smoother_of(p, 1, 0);
     LSNNI_TRY(lsnni_smooth_plan(cx, &check, &s));
     numbers = lsnn_smoother_theta(&s);
     if (s.per_image && lsnni_area(numbers, p->in[0].c) != (size_t)lsnni_features(p->in[1]))
@@ -5399,7 +5673,7 @@ static int lsnni_smooth_bias_index(const lsnn_call *c)
 
 static lsnn_status lsnni_forward_smooth(lsnn_ctx *cx, lsnn_call *c)
 {
-    lsnn_smoother s = lsnni_smoother_of(c->plan, c->n);
+    lsnn_smoother s = lsnni_smoother_of(c->plan, c->n, c->lanes);
     int bias = lsnni_smooth_bias_index(c);
     return lsnn_smooth_forward(cx, c->y, c->keep, c->x[0], s.per_image ? c->x[1] : c->param[0],
                                bias < 0 ? NULL : c->param[bias], &s);
@@ -5407,7 +5681,7 @@ static lsnn_status lsnni_forward_smooth(lsnn_ctx *cx, lsnn_call *c)
 
 static lsnn_status lsnni_backward_smooth(lsnn_ctx *cx, lsnn_call *c)
 {
-    lsnn_smoother s = lsnni_smoother_of(c->plan, c->n);
+    lsnn_smoother s = lsnni_smoother_of(c->plan, c->n, c->lanes);
     int bias = lsnni_smooth_bias_index(c);
     return lsnn_smooth_backward(cx, c->dx[0], s.per_image ? c->dx[1] : c->dparam[0],
                                 bias < 0 ? NULL : c->dparam[bias], c->dy, c->x[0], c->keep,
@@ -5419,7 +5693,7 @@ static lsnn_status lsnni_backward_smooth(lsnn_ctx *cx, lsnn_call *c)
 static void lsnni_init_smooth(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
 {
     static const double start[LSNNI_NUMBERS] = { 0.2, 0.2, 1.5, 1.5, 0 };
-    lsnn_smoother s = lsnni_smoother_of(p, 1);
+    lsnn_smoother s = lsnni_smoother_of(p, 1, 0);
     const lsnni_family *f = &lsnni_families[s.shape];
     int is_theta = p->inputs == 1 && i == 0, stride = lsnni_stride(&s);
     for (size_t j = 0; j < p->param[i].count; j++) {
@@ -5482,43 +5756,49 @@ static lsnn_status lsnni_backward_mse(lsnn_ctx *cx, lsnn_call *c)
                              c->add[0]);
 }
 
-/* name, options, inputs, in_place, output_free, is_loss, plan, forward, backward, init */
+/* name, options, inputs, in_place, output_free, is_loss, plan, forward, backward, init, lanes */
 #define LSNNI_PAIR(name) lsnni_forward_##name, lsnni_backward_##name
 #define LSNNI_WEIGHTED LSNNI_PARAM_OPTIONS "no_bias filters "
 static const lsnn_layer_type lsnni_types[] = {
-    { "input", "", 0, 1, 0, 0, 0, lsnni_plan_input, NULL, NULL, NULL },
+    { "input", "", 0, 1, 0, 0, 0, lsnni_plan_input, NULL, NULL, NULL, LSNN_PLAIN },
     { "conv2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS, 1, 1, 0, 1, 0, lsnni_plan_conv2d,
-      LSNNI_PAIR(conv2d), NULL },
+      LSNNI_PAIR(conv2d), NULL, LSNN_LANES },
     { "local2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS, 1, 1, 0, 1, 0, lsnni_plan_local2d,
-      LSNNI_PAIR(local2d), NULL },
-    { "dense", LSNNI_WEIGHTED, 1, 1, 0, 1, 0, lsnni_plan_dense, LSNNI_PAIR(dense), NULL },
-    { "relu", "", 1, 1, 1, 0, 0, lsnni_plan_same, LSNNI_PAIR(relu), NULL },
+      LSNNI_PAIR(local2d), NULL, LSNN_PLAIN },
+    { "dense", LSNNI_WEIGHTED, 1, 1, 0, 1, 0, lsnni_plan_dense, LSNNI_PAIR(dense), NULL,
+      LSNN_PLAIN },
+    { "relu", "", 1, 1, 1, 0, 0, lsnni_plan_same, LSNNI_PAIR(relu), NULL, LSNN_LANES_ALL },
     { "leaky_relu", "slope", 1, 1, 1, 0, 0, lsnni_plan_leaky_relu, LSNNI_PAIR(leaky_relu),
-        NULL },
-    { "sigmoid", "", 1, 1, 1, 0, 0, lsnni_plan_same, LSNNI_PAIR(sigmoid), NULL },
-    { "tanh", "", 1, 1, 1, 0, 0, lsnni_plan_same, LSNNI_PAIR(tanh), NULL },
-    { "softmax", "", 1, 1, 0, 0, 0, lsnni_plan_same, LSNNI_PAIR(softmax), NULL },
+      NULL, LSNN_LANES_ALL },
+    { "sigmoid", "", 1, 1, 1, 0, 0, lsnni_plan_same, LSNNI_PAIR(sigmoid), NULL,
+      LSNN_LANES_ALL },
+    { "tanh", "", 1, 1, 1, 0, 0, lsnni_plan_same, LSNNI_PAIR(tanh), NULL, LSNN_LANES_ALL },
+    { "softmax", "", 1, 1, 0, 0, 0, lsnni_plan_same, LSNNI_PAIR(softmax), NULL, LSNN_PLAIN },
     { "max_pool", LSNNI_WINDOW_OPTIONS, 1, 1, 0, 1, 0, lsnni_plan_max_pool,
-      LSNNI_PAIR(max_pool), NULL },
+      LSNNI_PAIR(max_pool), NULL, LSNN_LANES },
     { "avg_pool", LSNNI_WINDOW_OPTIONS, 1, 1, 0, 1, 0, lsnni_plan_pool, LSNNI_PAIR(avg_pool),
-      NULL },
+      NULL, LSNN_LANES },
     { "sum_pool", LSNNI_WINDOW_OPTIONS, 1, 1, 0, 1, 0, lsnni_plan_pool, LSNNI_PAIR(sum_pool),
-      NULL },
-    { "dropout", "rate", 1, 1, 1, 1, 0, lsnni_plan_dropout, LSNNI_PAIR(dropout), NULL },
+      NULL, LSNN_LANES },
+    { "dropout", "rate", 1, 1, 1, 1, 0, lsnni_plan_dropout, LSNNI_PAIR(dropout), NULL,
+      LSNN_PLAIN },
     { "batch_norm", LSNNI_PARAM_OPTIONS "momentum eps", 1, 1, 0, 1, 0, lsnni_plan_batch_norm,
-      LSNNI_PAIR(batch_norm), NULL },
+      LSNNI_PAIR(batch_norm), NULL, LSNN_LANES_ALL },
     { "scale", LSNNI_PARAM_OPTIONS "no_bias", 1, 1, 0, 1, 0, lsnni_plan_scale,
-        LSNNI_PAIR(scale),
-      NULL },
-    { "add", "", 2, 2, 0, 1, 0, lsnni_plan_add, LSNNI_PAIR(add), NULL },
-    { "concat", "", 1, LSNN_MAX_INPUTS, 0, 1, 0, lsnni_plan_concat, LSNNI_PAIR(concat), NULL },
-    { "slice", "first count", 1, 1, 0, 1, 0, lsnni_plan_slice, LSNNI_PAIR(slice), NULL },
-    { "flatten", "", 1, 1, 1, 1, 0, lsnni_plan_flatten, LSNNI_PAIR(flatten), NULL },
+      LSNNI_PAIR(scale), NULL, LSNN_LANES_ALL },
+    { "add", "", 2, 2, 0, 1, 0, lsnni_plan_add, LSNNI_PAIR(add), NULL, LSNN_LANES_ALL },
+    { "concat", "", 1, LSNN_MAX_INPUTS, 0, 1, 0, lsnni_plan_concat, LSNNI_PAIR(concat), NULL,
+      LSNN_LANES_ALL },
+    { "slice", "first count", 1, 1, 0, 1, 0, lsnni_plan_slice, LSNNI_PAIR(slice), NULL,
+      LSNN_LANES_ALL },
+    { "flatten", "", 1, 1, 1, 1, 0, lsnni_plan_flatten, LSNNI_PAIR(flatten), NULL,
+      LSNN_LANES_ALL },
     { "smooth", "lr_factor freeze no_bias smooth_shape normalise rank mixture smooth_bias", 1,
-      2, 0, 1, 0, lsnni_plan_smooth, LSNNI_PAIR(smooth), lsnni_init_smooth },
+      2, 0, 1, 0, lsnni_plan_smooth, LSNNI_PAIR(smooth), lsnni_init_smooth, LSNN_LANES },
     { "cross_entropy", "head loss_weight", 1, 1, 0, 0, 1, lsnni_plan_loss,
-      LSNNI_PAIR(cross_entropy), NULL },
-    { "mse", "head loss_weight", 1, 1, 0, 0, 1, lsnni_plan_loss, LSNNI_PAIR(mse), NULL }
+      LSNNI_PAIR(cross_entropy), NULL, LSNN_PLAIN },
+    { "mse", "head loss_weight", 1, 1, 0, 0, 1, lsnni_plan_loss, LSNNI_PAIR(mse), NULL,
+      LSNN_PLAIN }
 };
 #undef LSNNI_PAIR
 #undef LSNNI_WEIGHTED
@@ -5870,6 +6150,40 @@ LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
     return lsnn_layer(net, lsnni_type("smooth"), x, theta == LSNN_FREE ? 1 : 2, o);
 }
 
+/* ---- >>layout: which arrays are blocks of images -------------------------------------
+   Convolutions, poolings and smoothers run on blocks of images (see >>lanes), the layers
+   without weights follow what they are given, all others take plain arrays. An output
+   that is wanted both ways exists both ways, and so does its gradient: y and dy as its
+   own layer has them, z and dz in the other layout. A batch that is not made of whole
+   blocks runs on plain arrays throughout.                                    */
+static int lsnni_wants_lanes(const lsnni_node *v, int input)
+{
+    return v->lanes && (v->type->lanes == LSNN_LANES_ALL || input == 0);
+}
+
+static void lsnni_plan_layout(lsnn_net *net)
+{
+    net->max_lanes = INT32_MAX;
+    for (int i = 0; i < net->nodes; i++) {
+        lsnni_node *v = &net->node[i];
+        v->lanes = v->type->lanes == LSNN_LANES;
+        for (int j = 0; j < v->plan.inputs && v->type->lanes == LSNN_LANES_ALL; j++)
+            if (net->node[v->input[j]].lanes) v->lanes = 1;
+        for (int j = 0; j < v->plan.inputs; j++) {
+            lsnni_node *u = &net->node[v->input[j]];
+            if (u->lanes != lsnni_wants_lanes(v, j)) u->both = 1;
+        }
+        net->max_lanes = LSNNI_MIN(net->max_lanes, INT32_MAX / lsnni_features(v->plan.out));
+    }
+}
+
+/* The lanes of a batch of n images: 0 for plain arrays.                      */
+static int lsnni_lanes_for(const lsnn_work *w, int n)
+{
+    int lanes = lsnn_lanes(w->cx);
+    return lanes > 1 && lanes <= w->net->max_lanes && n % lanes == 0 ? lanes : 0;
+}
+
 /* ---- >>memory plan: which array lies where -----------------------------------------
    A life is an array needed from one time to another; each takes the lowest place
    that is free for its whole life. Times are node numbers, for gradients counted
@@ -5898,14 +6212,6 @@ static size_t lsnni_place_lives(lsnni_life *life, int count)
     return total;
 }
 
-/* Numbers of `batch` images of node i, in whole vectors; 0 for the input, which
-   stays in the caller's array.                                               */
-static size_t lsnni_node_size(const lsnn_net *net, int i, int batch)
-{
-    size_t size = (size_t)lsnni_features(net->node[i].plan.out);
-    return i ? (size * (size_t)batch + 15) / 16 * 16 : 0;
-}
-
 /* The node whose memory node i's output lies in.                             */
 static int lsnni_root(const lsnn_net *net, int i)
 {
@@ -5913,32 +6219,38 @@ static int lsnni_root(const lsnn_net *net, int i)
     return i;
 }
 
-/* Lives 0..nodes-1: outputs; nodes..2*nodes-1: their gradients. Nodes that work in
-   place have none. Outputs of a training net live to its end.                */
+/* Lives in groups of one a node: y, z, dy, dz, keep. Nodes that work in place have no
+   y and dy. Outputs of a training net live to its end.                       */
 static void lsnni_plan_lives(const lsnn_net *net, lsnni_life *life, int batch, int train)
 {
     int nodes = net->nodes;
+    memset(life, 0, 5 * (size_t)nodes * sizeof *life);
     for (int i = 0; i < nodes; i++) {
         const lsnni_node *v = &net->node[i];
-        lsnni_life *y = &life[i], *dy = &life[nodes + i];
         int root = lsnni_root(net, i), last = LSNNI_MAX(v->last_consumer, i);
-        memset(y, 0, sizeof *y);
-        memset(dy, 0, sizeof *dy);
+        lsnni_life *y = &life[root], *dy = &life[2 * nodes + root], *z = &life[nodes + i];
+        lsnni_life *dz = &life[3 * nodes + i];
+        size_t size = (size_t)lsnni_features(v->plan.out) * (size_t)batch;
+        int grad = train && v->needs_grad && !v->type->is_loss;
+        size = (size + 15) / 16 * 16;                    /* whole vectors     */
+        if (v->both) {
+            z->size = size;
+            z->from = i;
+            z->to = train ? nodes : last;
+            if (grad) dz->size = size;
+            dz->from = -last;
+            dz->to = -i;
+        }
         if (train || v->plan.o.keep || i == net->output) last = nodes;
         if (root == i) {
-            y->size = lsnni_node_size(net, i, batch);
+            y->size = i ? size : 0;                      /* the input is the caller's */
             y->from = i;
-            y->to = last;
-            if (train && v->needs_grad && !v->type->is_loss) dy->size = y->size;
-            dy->from = -LSNNI_MAX(v->last_consumer, i);
-            dy->to = v->plan.o.keep ? 1 : -i;
-        } else {
-            lsnni_life *ry = &life[root], *rdy = &life[nodes + root];
-            ry->to = LSNNI_MAX(ry->to, last);
-            if (train && v->needs_grad) rdy->size = ry->size;
-            rdy->from = LSNNI_MIN(rdy->from, -v->last_consumer);
-            if (v->plan.o.keep) rdy->to = 1;
+            dy->to = -i;
         }
+        if (grad) dy->size = y->size;
+        y->to = LSNNI_MAX(y->to, last);
+        dy->from = LSNNI_MIN(dy->from, -LSNNI_MAX(v->last_consumer, i));
+        if (v->plan.o.keep) dy->to = 1;
     }
 }
 
@@ -5967,7 +6279,7 @@ static void lsnni_plan_graph(lsnn_net *net, int train)
         lsnni_node *v = &net->node[i];
         int x = v->plan.inputs == 1 ? v->input[0] : 0;
         const lsnni_node *u = &net->node[x];
-        if (v->type->in_place && x > 0 && u->consumers == 1 && !u->plan.o.keep &&
+        if (v->type->in_place && x > 0 && u->consumers == 1 && !u->both && !u->plan.o.keep &&
             x != net->output && (!train || (u->type->output_free && !v->plan.o.keep)))
             v->alias = x;
     }
@@ -5986,34 +6298,39 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
     const lsnn_net *net = w->net;
     int nodes = net->nodes;
     size_t total, keep;
-    w->y = (lsnn_real **)lsnni_alloc(w->cx, (size_t)nodes * 4, sizeof *w->y);
+    w->y = (lsnn_real **)lsnni_alloc(w->cx, (size_t)nodes * 6, sizeof *w->y);
     if (!w->y) return LSNN_ENOMEM;
-    w->dy = w->y + nodes;
-    w->keep = w->dy + nodes;
+    w->z = w->y + nodes;
+    w->dy = w->z + nodes;
+    w->dz = w->dy + nodes;
+    w->keep = w->dz + nodes;
     w->written = (char *)(w->keep + nodes);
-    w->ran = w->written + nodes;
+    w->written_z = w->written + nodes;
+    w->ran = w->written_z + nodes;
     for (int i = 0; i < nodes; i++)
         if ((double)lsnni_features(net->node[i].plan.out) * w->batch > INT_MAX * 64.0)
             return lsnni_fail(w->cx, LSNN_ESHAPE,
                               "batches of %d images are too large for layer "
                               "'%.60s'", w->batch, net->node[i].name);
     lsnni_plan_lives(net, life, w->batch, w->train);
-    total = lsnni_place_lives(life, nodes);              /* then gradients: their times */
-    keep = lsnni_place_lives(life + nodes, nodes);       /*   are all later       */
-    for (int i = 0; i < nodes; i++) life[nodes + i].at += total;
+    total = lsnni_place_lives(life, 2 * nodes);          /* then gradients: their times */
+    keep = lsnni_place_lives(life + 2 * nodes, 2 * nodes);           /* are all later */
+    for (int i = 2 * nodes; i < 4 * nodes; i++) life[i].at += total;
     total += keep;
     for (int i = 0; i < nodes; i++) {
         const lsnn_layer_plan *p = &net->node[i].plan;
-        life[2 * nodes + i].at = total;
+        life[4 * nodes + i].at = total;
         total += (p->keep_fixed + p->keep_per_image * (size_t)w->batch + 15) / 16 * 16;
     }
     w->block = (lsnn_real *)lsnni_alloc(w->cx, total + 1, sizeof *w->block);
     if (!w->block) return LSNN_ENOMEM;
     for (int i = 0; i < nodes; i++) {
-        int root = lsnni_root(net, i);
-        w->y[i] = w->block + life[root].at;
-        w->dy[i] = life[nodes + root].size ? w->block + life[nodes + root].at : NULL;
-        w->keep[i] = w->block + life[2 * nodes + i].at;
+        const lsnni_life *root = life + lsnni_root(net, i), *own = life + i;
+        w->y[i] = w->block + root->at;
+        w->z[i] = w->block + own[nodes].at;
+        w->dy[i] = root[2 * nodes].size ? w->block + root[2 * nodes].at : NULL;
+        w->dz[i] = own[3 * nodes].size ? w->block + own[3 * nodes].at : NULL;
+        w->keep[i] = w->block + own[4 * nodes].at;
     }
     return LSNN_OK;
 }
@@ -6028,7 +6345,7 @@ static lsnn_work *lsnni_work_make(lsnn_ctx *cx, const lsnn_net *net, int batch, 
     w->net = net;
     w->batch = batch;
     w->train = train;
-    life = (lsnni_life *)lsnni_alloc(cx, 3 * (size_t)net->nodes, sizeof *life);
+    life = (lsnni_life *)lsnni_alloc(cx, 5 * (size_t)net->nodes, sizeof *life);
     s = life ? lsnni_work_fill(w, life) : LSNN_ENOMEM;
     lsnni_free(cx, life);
     if (s == LSNN_OK) return w;
@@ -6101,6 +6418,7 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
     for (int i = 0; i < net->buffers; i++)
         for (size_t j = 0; j < net->buffer[i].spec.count; j++)
             net->state[net->buffer[i].at + j] = LSNNI_R(net->buffer[i].spec.value);
+    lsnni_plan_layout(net);
     lsnni_plan_graph(net, !net->predict_only);
     net->work = lsnni_work_make(cx, net, net->batch, !net->predict_only);
     if (!net->work) goto fail;
@@ -6156,6 +6474,22 @@ LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
 }
 
 /* ---- >>running -------------------------------------------------------------------*/
+/* 1 if node v takes its input j in the other layout than its maker has it.   */
+static int lsnni_turned(const lsnn_work *w, const lsnni_node *v, int j)
+{
+    return w->lanes && w->net->node[v->input[j]].lanes != lsnni_wants_lanes(v, j);
+}
+
+/* Node i's output, or gradient, from one layout to the other. back: to the node's own. */
+static lsnn_status lsnni_relay(lsnn_work *w, int n, int i, lsnn_real *to,
+                              const lsnn_real *from, int back, int add)
+{
+    const lsnni_node *v = &w->net->node[i];
+    if (!w->lanes || !v->both) return LSNN_OK;
+    return lsnn_interleave(w->cx, to, from, n, (size_t)lsnni_features(v->plan.out),
+                           v->lanes != back, add);
+}
+
 static void lsnni_call_fill(lsnn_call *c, lsnn_work *w, int i, const lsnn_batch *b,
                             int training)
 {
@@ -6165,8 +6499,12 @@ static void lsnni_call_fill(lsnn_call *c, lsnn_work *w, int i, const lsnn_batch 
     c->plan = &v->plan;
     c->n = b->n;
     c->training = training;
-    for (int j = 0; j < v->plan.inputs; j++)
-        c->x[j] = v->input[j] == 0 ? b->x : w->y[v->input[j]];
+    c->lanes = v->lanes ? w->lanes : 0;
+    for (int j = 0; j < v->plan.inputs; j++) {
+        int x = v->input[j];
+        if (lsnni_turned(w, v, j)) c->x[j] = w->z[x];
+        else c->x[j] = x == 0 ? b->x : w->y[x];
+    }
     c->y = w->y[i];
     c->keep = w->keep[i];
     for (int j = 0; j < v->plan.params; j++)
@@ -6191,7 +6529,9 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
                           "forward: %d images, the net was built for 1 to %d",
                           b->n, w->batch);
     w->ready = w->n = 0;
-    memset(w->written, 0, 2 * (size_t)net->nodes);       /* and ran           */
+    w->lanes = lsnni_lanes_for(w, b->n);
+    memset(w->written, 0, 3 * (size_t)net->nodes);       /* and written_z, ran */
+    LSNNI_TRY(lsnni_relay(w, b->n, 0, w->z[0], b->x, 0, 0));
     for (int i = 1; i < net->nodes; i++) {
         const lsnni_node *v = &net->node[i];
         lsnn_status s;
@@ -6200,6 +6540,7 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
         lsnni_call_fill(&c, w, i, b, training);
         w->cx->where_ = v->name;
         s = v->type->forward(w->cx, &c);
+        if (s == LSNN_OK) s = lsnni_relay(w, b->n, i, w->z[i], w->y[i], 0, 0);
         w->cx->where_ = NULL;
         if (s != LSNN_OK) return s;
         w->ran[i] = 1;
@@ -6231,21 +6572,29 @@ LSNN_API lsnn_status lsnn_backward(lsnn_net *net)
         return lsnni_fail(net->cx, LSNN_ESTATE,
                           "lsnn_backward: call lsnn_forward with training = 1 "
                           "first");
-    memset(w->written, 0, (size_t)net->nodes);
+    memset(w->written, 0, 2 * (size_t)net->nodes);       /* and written_z     */
     for (int i = net->nodes - 1; i > 0; i--) {
         const lsnni_node *v = &net->node[i];
         lsnn_status s;
         lsnn_call c;
+        char *written;
+        int turned;
         /* nothing to do above the parameters, or where no loss depends on it */
-        if (!v->needs_grad || (!v->type->is_loss && !w->written[i])) continue;
+        if (!v->needs_grad || (!v->type->is_loss && !w->written[i] && !w->written_z[i]))
+            continue;
+        if (w->written_z[i])
+            LSNNI_TRY(lsnni_relay(w, w->n, i, w->dy[i], w->dz[i], 1, w->written[i]));
+        w->written[i] = 1;
         lsnni_call_fill(&c, w, i, &w->last, 1);
         c.dy = w->dy[i];
         for (int j = 0; j < v->plan.inputs; j++) {
             int x = v->input[j];
             if (!net->node[x].needs_grad) continue;
-            c.dx[j] = w->dy[x];
-            c.add[j] = w->written[x] ? LSNN_ADD : LSNN_SET;
-            w->written[x] = 1;
+            turned = lsnni_turned(w, v, j);
+            c.dx[j] = turned ? w->dz[x] : w->dy[x];
+            written = turned ? w->written_z : w->written;
+            c.add[j] = written[x] ? LSNN_ADD : LSNN_SET;
+            written[x] = 1;
         }
         for (int j = 0; j < v->plan.params; j++)
             if (net->param[v->param[j]].lr_factor > 0)
@@ -6275,7 +6624,10 @@ LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, 
         b.n = LSNNI_MIN(w->batch, n - i);
         b.x = x + (size_t)i * in;
         LSNNI_TRY(lsnni_work_forward(w, &b, 0, NULL));
-        memcpy(y + (size_t)i * out, w->y[net->output], (size_t)b.n * out * sizeof *y);
+        if (w->lanes && net->node[net->output].lanes)
+            LSNNI_TRY(lsnn_interleave(w->cx, y + (size_t)i * out, w->y[net->output], b.n, out, 1,
+                                      0));
+        else memcpy(y + (size_t)i * out, w->y[net->output], (size_t)b.n * out * sizeof *y);
     }
     return LSNN_OK;
 }
@@ -6288,12 +6640,18 @@ LSNN_API lsnn_status lsnn_predict(lsnn_net *net, const lsnn_real *x, int n, lsnn
 }
 
 /* ---- >>names: reading and writing anything -----------------------------------------*/
-typedef struct lsnni_view { lsnn_real *v; int rank, dim[4]; size_t count; } lsnni_view;
+typedef struct lsnni_view {
+    lsnn_real *v;
+    int rank, dim[4];
+    int turned;                      /* 1: in blocks of images                */
+    size_t count;
+} lsnni_view;
 
 static void lsnni_view_set(lsnni_view *a, lsnn_real *v, int rank, const int *dim)
 {
     a->v = v;
     a->rank = rank;
+    a->turned = 0;
     a->count = 1;
     for (int i = 0; i < 4; i++) {
         a->dim[i] = i < rank ? dim[i] : 1;
@@ -6337,6 +6695,7 @@ static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_g
                           "%s of '%.60s' is not kept: set its option keep",
                           is_grad ? "the gradient" : "the output", v->name);
     lsnni_view_set(a, data, fixed ? 3 : 4, fixed ? dim + 1 : dim);
+    a->turned = !is_keep && v->lanes && w->lanes;
     return LSNN_OK;
 }
 
@@ -6398,6 +6757,8 @@ LSNN_API lsnn_status lsnn_net_get(lsnn_net *net, const char *name, lsnn_real *v,
 {
     lsnni_view a;
     LSNNI_TRY(lsnni_view_count(net, &a, name, count));
+    if (a.turned)
+        return lsnn_interleave(net->cx, v, a.v, a.dim[0], count / (size_t)a.dim[0], 1, 0);
     memcpy(v, a.v, count * sizeof *v);
     return LSNN_OK;
 }
@@ -6407,6 +6768,8 @@ LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_re
 {
     lsnni_view a;
     LSNNI_TRY(lsnni_view_count(net, &a, name, count));
+    if (a.turned)
+        return lsnn_interleave(net->cx, a.v, v, a.dim[0], count / (size_t)a.dim[0], 0, 0);
     memcpy(a.v, v, count * sizeof *v);
     return LSNN_OK;
 }
