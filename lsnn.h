@@ -1460,7 +1460,7 @@ typedef struct lsnni_kernels {
     void (*lanes_max)(lsnn_real *y, int32_t *where, const lsnn_real *x, const int32_t *tap,
                       int taps, int step, int at, int n);
     void (*lanes_max_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *where,
-                           const int32_t *tap, int taps, int step, int at, int n);
+                           const int32_t *tap, int taps, int step, int at, int n, int apart);
     void (*lanes_sum)(lsnn_real *y, const lsnn_real *x, const int32_t *tap, int taps, int step,
                       int at, int n, double scale);
     void (*lanes_sum_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *tap, int taps,
@@ -1494,8 +1494,12 @@ typedef struct lsnni_kernels {
 #define K_LANES 1
 typedef lsnn_real K_(vec);
 #define kvec K_(vec)
+#define kints int32_t
 #define K_LOAD(p) (*(p))
 #define K_STORE(p, v) (*(p) = (v))
+#define K_SELECT(type, mask, a, b) ((mask) ? (a) : (b))
+#define K_LOAD_INTS(p) (*(p))
+#define K_STORE_INTS(p, v) (*(p) = (v))
 #else
 #ifdef LSNN_DOUBLE
 typedef int64_t K_(int);
@@ -1511,6 +1515,16 @@ typedef lsnn_real K_(mem) __attribute__((vector_size(K_BYTES), aligned(sizeof(ls
 #define kints K_(ints)
 #define K_LOAD(p) (*(const K_(mem) *)(p))
 #define K_STORE(p, v) (*(K_(mem) *)(p) = (v))
+#define K_SELECT(type, mask, a, b) ((type)(((kints)(a) & (mask)) | ((kints)(b) & ~(mask))))
+#ifdef LSNN_DOUBLE                   /* int32_t in memory, int64_t in registers */
+typedef int32_t K_(whole) __attribute__((vector_size(K_BYTES / 2), aligned(4), may_alias));
+#define K_LOAD_INTS(p) __builtin_convertvector(*(const K_(whole) *)(p), kints)
+#define K_STORE_INTS(p, v) (*(K_(whole) *)(p) = __builtin_convertvector(v, K_(whole)))
+#else
+typedef int32_t K_(whole) __attribute__((vector_size(K_BYTES), aligned(4), may_alias));
+#define K_LOAD_INTS(p) (*(const K_(whole) *)(p))
+#define K_STORE_INTS(p, v) (*(K_(whole) *)(p) = (v))
+#endif
 #endif
 #ifndef K_FMA
 #define K_FMA(a, b, c) ((a) * (b) + (c))
@@ -1837,58 +1851,62 @@ static void K_(max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, in
 static void K_(lanes_max)(lsnn_real *y, int32_t *where, const lsnn_real *x, const int32_t *tap,
                           int taps, int step, int at, int n)
 {
-    for (int j = 0; j < n; j++, at += step, y += K_LANES, where += K_LANES) {
-        lsnn_real best[K_LANES];
-        int32_t from[K_LANES];
-        for (int l = 0; l < K_LANES; l++) best[l] = x[(ptrdiff_t)(at + tap[0]) * K_LANES + l];
-        for (int l = 0; l < K_LANES; l++) from[l] = at + tap[0];
+    const kvec zero = K_ZERO;
+    const kints none = (kints)zero;                      /* all bits 0        */
+    for (int j = 0; j < n; j++, at += step) {
+        kvec best = K_LOAD(x + (ptrdiff_t)(at + tap[0]) * K_LANES);
+        kints from = none + (at + tap[0]);
         for (int i = 1; i < taps; i++) {
-            const lsnn_real *p = x + (ptrdiff_t)(at + tap[i]) * K_LANES;
-            for (int l = 0; l < K_LANES; l++) {          /* NaN wins             */
-                int wins = (p[l] > best[l]) | (p[l] != p[l]);
-                best[l] = wins ? p[l] : best[l];
-                from[l] = wins ? at + tap[i] : from[l];
-            }
+            kvec v = K_LOAD(x + (ptrdiff_t)(at + tap[i]) * K_LANES);
+            kints wins = (v > best) | (v != v);          /* NaN wins          */
+            best = K_SELECT(kvec, wins, v, best);
+            from = K_SELECT(kints, wins, none + (at + tap[i]), from);
         }
-        for (int l = 0; l < K_LANES; l++) y[l] = best[l];
-        for (int l = 0; l < K_LANES; l++) where[l] = from[l];
+        K_STORE(y + (ptrdiff_t)j * K_LANES, best);
+        K_STORE_INTS(where + (ptrdiff_t)j * K_LANES, from);
     }
 }
 
+/* dx of the windows' pixels is written where no other window has a part in them
+   (apart), else added to.                                                    */
 static void K_(lanes_max_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *where,
-                               const int32_t *tap, int taps, int step, int at, int n)
+                               const int32_t *tap, int taps, int step, int at, int n, int apart)
 {
-    for (int j = 0; j < n; j++, at += step, dy += K_LANES, where += K_LANES)
+    const kvec zero = K_ZERO;
+    for (int j = 0; j < n; j++, at += step) {
+        kvec g = K_LOAD(dy + (ptrdiff_t)j * K_LANES);
+        kints from = K_LOAD_INTS(where + (ptrdiff_t)j * K_LANES);
         for (int i = 0; i < taps; i++) {
             lsnn_real *p = dx + (ptrdiff_t)(at + tap[i]) * K_LANES;
-            for (int l = 0; l < K_LANES; l++) p[l] += where[l] == at + tap[i] ? dy[l] : 0;
+            kvec part = K_SELECT(kvec, from == at + tap[i], g, zero);
+            if (!apart) part = part + K_LOAD(p);
+            K_STORE(p, part);
         }
+    }
 }
 
 static void K_(lanes_sum)(lsnn_real *y, const lsnn_real *x, const int32_t *tap, int taps,
                           int step, int at, int n, double scale)
 {
-    const lsnn_real s = LSNNI_R(scale);
-    for (int j = 0; j < n; j++, at += step, y += K_LANES) {
-        lsnn_real sum[K_LANES];
-        for (int l = 0; l < K_LANES; l++) sum[l] = 0;
-        for (int i = 0; i < taps; i++) {
-            const lsnn_real *p = x + (ptrdiff_t)(at + tap[i]) * K_LANES;
-            for (int l = 0; l < K_LANES; l++) sum[l] += p[l];
-        }
-        for (int l = 0; l < K_LANES; l++) y[l] = s * sum[l];
+    const kvec zero = K_ZERO;
+    for (int j = 0; j < n; j++, at += step) {
+        kvec sum = zero;
+        for (int i = 0; i < taps; i++)
+            sum = sum + K_LOAD(x + (ptrdiff_t)(at + tap[i]) * K_LANES);
+        K_STORE(y + (ptrdiff_t)j * K_LANES, sum * LSNNI_R(scale));
     }
 }
 
 static void K_(lanes_sum_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *tap, int taps,
                                int step, int at, int n, double scale)
 {
-    const lsnn_real s = LSNNI_R(scale);
-    for (int j = 0; j < n; j++, at += step, dy += K_LANES)
+    for (int j = 0; j < n; j++, at += step) {
+        kvec g = K_LOAD(dy + (ptrdiff_t)j * K_LANES) * LSNNI_R(scale);
         for (int i = 0; i < taps; i++) {
             lsnn_real *p = dx + (ptrdiff_t)(at + tap[i]) * K_LANES;
-            for (int l = 0; l < K_LANES; l++) p[l] += s * dy[l];
+            K_STORE(p, K_LOAD(p) + g);
         }
+    }
 }
 
 /* ---- >>transpose: y[j*ys + i] = x[i*xs + j]. A square of L x L numbers is turned in
@@ -2005,6 +2023,9 @@ static const lsnni_kernels K_(kernels) = {
 #undef kints
 #undef K_LOAD
 #undef K_STORE
+#undef K_SELECT
+#undef K_LOAD_INTS
+#undef K_STORE_INTS
 #undef K_FMA
 #undef K_ROWS4
 #undef K_ROWS
@@ -4006,7 +4027,7 @@ typedef struct lsnni_pool {
     lsnn_real *y;
     int32_t *where, *taps;
     const int32_t *from;
-    int add, backward;
+    int add, backward, apart;        /* apart: windows don't overlap, dx is written */
 } lsnni_pool;
 
 /* The part of a window's side that lies inside the image: [*a, *b).          */
@@ -4133,7 +4154,7 @@ static void lsnni_pool_lanes_run(const lsnni_pool *p, size_t plane, int oy, int 
     } else if (count == 0) return;
     else if (p->kind == LSNNI_POOL_MAX && p->backward)
         p->kv->lanes_max_back(p->y + plane * in, p->x + to, p->from + to, taps, count,
-                              s->stride_w, y0 * s->w + x0, run);
+                              s->stride_w, y0 * s->w + x0, run, p->apart);
     else if (p->kind == LSNNI_POOL_MAX)
         p->kv->lanes_max(p->y + to, p->where + to, p->x + plane * in, taps, count, s->stride_w,
                          y0 * s->w + x0, run);
@@ -4152,7 +4173,10 @@ static void lsnni_pool_lanes_task(void *user, int plane, int worker)
     const lsnn_window *s = p->s;
     size_t in = lsnni_area(s->h, s->w) * (size_t)p->kv->lanes;
     int32_t *taps = p->taps + lsnni_area(worker, s->kernel_h * s->kernel_w);
-    if (p->backward && !p->add) memset(p->y + (size_t)plane * in, 0, in * sizeof *p->y);
+    int tiled = p->kind == LSNNI_POOL_MAX && p->apart && s->oh * s->kernel_h == s->h &&
+        s->ow * s->kernel_w == s->w; /* every pixel is written                */
+    if (p->backward && !p->add && !tiled)
+        memset(p->y + (size_t)plane * in, 0, in * sizeof *p->y);
     for (int oy = 0; oy < s->oh; oy++)
         for (int ox = 0, run; ox < s->ow; ox += run) {   /* whole windows in one go */
             int left = ox * s->stride_w - s->pad_left, room = s->w - s->kernel_w - left;
@@ -4174,6 +4198,7 @@ static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real 
     p.kv = lsnni_kernels_of(cx);
     p.s = s; p.kind = kind; p.x = x; p.y = y; p.where = where; p.from = from; p.add = add;
     p.backward = backward;
+    p.apart = !add && s->stride_h >= s->kernel_h && s->stride_w >= s->kernel_w;
     if (s->lanes > 1) {
         LSNNI_TRY(lsnni_lanes_check(cx, "pool", s));
         p.taps = (int32_t *)lsnni_scratch(cx, lsnni_area(lsnn_ctx_threads(cx), s->kernel_h) *
