@@ -48,9 +48,92 @@ static void test_counts(const expected *e)
     lsnn_net_free(net);
 }
 
+/* LSNN 5.3: three labels. The baselines' last layer is there three times, the first
+   convolution's smoothers too, all else is shared: per smoothed group 32 x (400 + 1),
+   512 x (1568 + 1), 10 x 513 multiply-adds more.                                        */
+static const expected sequence[] = {
+    { "cnn", { 1, 42, 42 }, 10, 400 + 16 + 12832 + 803328 + 3 * 5130, 0 },
+    { "lc", { 1, 42, 42 }, 10, 38 * 38 * 416 + 12832 + 803328 + 3 * 5130, 0 },
+    { "lsnn-location", { 1, 42, 42 }, 10, 400 + 12832 + 803328 + 5130 + 3 * 96,
+      577600 + 3 * (2880000 + 803328 + 5130.0) },
+    { "lsnn-content", { 1, 42, 42 }, 10,
+      400 + 12832 + 803328 + 5130 + 3 * 16 + 416 + 12832 + 240 * 1569, 0 },
+};
+
+static void test_sequence(const expected *e)
+{
+    lsnn_build_desc build = { 1, 1, 0 };
+    lsnn_net *net = lsnn_net_new(&cx);
+    model_choice c = model_defaults();
+    int scores[3] = { -1, -1, -1 };
+    c.heads = 3;
+    CHECK(model_of_lsnn(net, e->model, lsnn_input(net, 1, 42, 42), 10, &c, scores) == scores[0]);
+    for (int g = 0; g < 3; g++) {
+        lsnn_options o = model_options(NULL);
+        o.head = g;
+        CHECK(scores[g] > 0 && (g == 0 || scores[g] > scores[g - 1]));
+        lsnn_cross_entropy(net, scores[g], &o);
+    }
+    CHECK(lsnn_net_build(net, &build) == LSNN_OK);
+    NEAR(lsnn_net_params(net), e->params, 0);
+    if (e->macs > 0) NEAR(lsnn_net_macs(net), e->macs, 0);
+    test_end("%s with three labels: %.0f parameters, %.0f multiply-adds", e->model,
+             (double)lsnn_net_params(net), lsnn_net_macs(net));
+    lsnn_net_free(net);
+}
+
+/* Where smoothers begin: mu in 0.5 -+ mu_range, not all alike, alpha and beta, else 0.  */
+static void test_start(int content, const model_choice *c)
+{
+    lsnn_build_desc build = { 1, 1, 0 };
+    lsnn_net *net = lsnn_net_new(&cx);
+    int scores[3], all, stride = (c->separable ? 4 : 5) + (c->mixture > 1);
+    lsnn_real *v;
+    double low = 9, high = -9;
+    model_of_lsnn(net, content ? "lsnn-content" : "lsnn-location", lsnn_input(net, 1, 42, 42),
+                  10, c, scores);
+    CHECK(lsnn_net_build(net, &build) == LSNN_OK);
+    CHECK(model_lsnn_start(net, 5, c) == LSNN_OK);
+    all = 16 * c->rank * c->mixture * stride * (content ? c->heads : 1);
+    v = (lsnn_real *)malloc((size_t)all * sizeof *v);
+    for (int g = 1; g <= (content ? 1 : c->heads); g++) {
+        char name[32] = "param3.bias";
+        if (!content) snprintf(name, sizeof name, "smooth%d.theta", g);
+        CHECK(lsnn_net_get(net, name, v, (size_t)all) == LSNN_OK);
+        for (int i = 0; i < all; i++) {
+            double x = (double)v[i];
+            if (i % stride > 1) NEAR(x, i % stride < 4 ? c->alpha : 0, 1e-6);
+            else CHECK(fabs(x - 0.5) <= c->mu_range + 1e-6);
+            if (i % stride < 2 && x < low) low = x;
+            if (i % stride < 2 && x > high) high = x;
+        }
+    }
+    CHECK(high - low > 1.6 * c->mu_range);
+    free(v);
+    lsnn_net_free(net);
+}
+
+static void test_starts(void)
+{
+    for (int k = 0; k < 32; k++) {
+        model_choice c = model_defaults();
+        if (k & 1) c.mu_range = 0.1;
+        if (k & 2) c.alpha = 4;
+        if (k & 4) c.mixture = 2;
+        if (k & 8) c.separable = 1;
+        if (k & 16) c.rank = 2;
+        if (k % 3 == 0) c.heads = 3;
+        test_start(0, &c);
+        test_start(1, &c);
+    }
+    test_end("lsnn: smoothers begin as the choice says");
+}
+
 int main(void)
 {
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) test_counts(&table[i]);
+    for (size_t i = 0; i < sizeof sequence / sizeof *sequence; i++) test_sequence(&sequence[i]);
+    test_starts();
     lsnn_ctx_free(&cx);
     return test_finish();
 }

@@ -69,6 +69,77 @@ for line in 'cnn 417482 3861834' 'lc 1017770 3861834' 'lsnn-location 417562 3861
     check "--summary counts $1" $?
 done
 
+# ---- the paper's other tasks ---------------------------------------------------------------
+# digits DIR WHAT VALUE: 64 images that are squares of one value, and labels of 1
+digits() {
+    { printf '\000\000\010\003\000\000\000\100\000\000\000\034\000\000\000\034'
+      head -c 50176 /dev/zero | tr '\000' "$3"; } > "$1/$2-images-idx3-ubyte"
+    { printf '\000\000\010\001\000\000\000\100'
+      head -c 64 /dev/zero | tr '\000' '\001'; } > "$1/$2-labels-idx1-ubyte"
+}
+ink() { tail -c +17 "$1" | tr -d '\000' | wc -c; }       # bytes that are not 0
+mkdir -p "$work/black" "$work/white" "$work/other" "$work/one" "$work/two"
+digits "$work/black" train '\000'; digits "$work/black" t10k '\310'
+digits "$work/white" train '\310'; digits "$work/white" t10k '\000'
+digits "$work/other" train '\000'; digits "$work/other" t10k '\000'
+pictures() { "$mnist" "$1" --mnist "$2" --out "$3" --train 64 --test 64 --threads "$4" > /dev/null; }
+for task in cluttered sequence; do
+    pictures $task "$work/black" "$work/one" 1 && pictures $task "$work/black" "$work/two" 2 &&
+        cmp "$work/one/$task-t10k-images-idx3-ubyte" "$work/two/$task-t10k-images-idx3-ubyte" &&
+        [ "$(ink "$work/one/$task-train-images-idx3-ubyte")" -eq 0 ] &&
+        [ "$(ink "$work/one/$task-t10k-images-idx3-ubyte")" -gt 5000 ]
+    check "gen_data $task: no test digit in training pictures, same bytes for 1 and 2 threads" $?
+done
+for task in arrow rectangle; do
+    pictures $task "$work/white" "$work/one" 1 && pictures $task "$work/other" "$work/two" 1 &&
+        cmp "$work/one/$task-t10k-images-idx3-ubyte" "$work/two/$task-t10k-images-idx3-ubyte" &&
+        ! cmp -s "$work/one/$task-train-images-idx3-ubyte" "$work/two/$task-train-images-idx3-ubyte"
+    check "gen_data $task: no training digit in test pictures" $?
+done
+[ "$("$train" --list)" = "tasks: cluttered arrow rectangle sequence
+models: cnn lc lsnn-location lsnn-content" ]
+check '--list names tasks and models' $?
+tiny='--train 320 --test 100 --batch 32 --threads 1 --epochs 1 --quiet'
+drawn=
+[ -f "$work/look.png" ] && drawn="--figure $work/figure.png --strip $work/strip.png"
+for task in arrow rectangle sequence; do
+    rm -f "$work/figure.png" "$work/strip.png"
+    # shellcheck disable=SC2086
+    "$train" --task $task --model lsnn-content $tiny --focus $drawn --out "$work/out" \
+        > "$work/result.txt" 2> /dev/null &&
+        grep -Eq "^focus task=$task model=lsnn-content at=start share=[0-9.]+ area=0\\.1[0-9]* ratio=[0-9.]+$" "$work/result.txt" &&
+        grep -q "^focus task=$task model=lsnn-content at=end share=" "$work/result.txt" &&
+        tail -n 1 "$work/result.txt" | grep -q "^result task=$task model=lsnn-content error=" &&
+        { [ -z "$drawn" ] || { [ -s "$work/figure.png" ] && [ -s "$work/strip.png" ]; }; }
+    check "lsnn_mnist --task $task: focus, result and figures" $?
+done
+[ "$(grep -c '^focus .* at=end digit=[123] ' "$work/result.txt")" -eq 3 ] &&
+    grep -Eq '^digits task=sequence model=lsnn-content error1=[0-9.]+ error2=[0-9.]+ error3=[0-9.]+$' "$work/result.txt" &&
+    tail -n 1 "$work/result.txt" | grep -Eq ' params=1211546 .* whole_error=[0-9.]+$'
+check 'sequence: each digit and the whole' $?
+"$mnist" sequence --out "$work/data" --train 320 --test 100 > /dev/null 2>&1
+for model in cnn lc lsnn-location; do
+    # shellcheck disable=SC2086
+    "$train" --task sequence --model $model --data "$work/data" $tiny --out "$work/out" |
+        grep -q "^result task=sequence model=$model .* whole_error="
+    check "lsnn_mnist --task sequence --model $model reads gen_data's labels" $?
+done
+# shellcheck disable=SC2086
+"$train" --model lsnn-location $tiny --out "$work/out" --normalise none --bias inside --rank 2 \
+    --mixture 3 --separable 1 --mu-range 0.1 --alpha-start 3 --param-lr 1 --holdout 64 --no-test \
+    2> /dev/null | grep -q "^result .* train=256 test=0 .* params=$((417562 + 400 - 80 + 32 * 15)) "
+check "lsnn_mnist: the smoother's choices as flags" $?
+refused 2 smoothers "$train" --model lc --rank 2
+refused 2 --normalise "$train" --normalise most
+refused 2 --strip "$train" --model cnn --strip "$work/no.png"
+refused 2 --strip "$train" --load "$work/no" --strip "$work/no.png"
+refused 2 --task "$train" --task line
+for part in train t10k; do
+    cp "$work/data/sequence-$part-images-idx3-ubyte" "$work/data/arrow-$part-images-idx3-ubyte"
+    cp "$work/data/sequence-$part-labels-idx2-ubyte" "$work/data/arrow-$part-labels-idx1-ubyte"
+done
+refused 1 '3 labels a picture' "$train" --task arrow --data "$work/data" --out "$work/out"
+
 # ---- signals: what each model can know and cannot ------------------------------------------
 signals="$work/lsnn_1d --threads 1 --train 2000 --test 500 --epochs 20 --quiet"
 signal_error() { $signals "$@" 2> /dev/null | sed -n 's/^result .* error=\([0-9]*\).*/\1/p'; }

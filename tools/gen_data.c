@@ -3,6 +3,7 @@
    Build: cc -O2 -fopenmp tools/gen_data.c -o tools/gen_data -lm
           (add -DLSNN_USE_ZLIB -lz to read MNIST's .gz files as they are)
    Run:   tools/gen_data cluttered --mnist DIR --out data --preview cluttered.png
+          (--list names the tasks; the labels of sequence are N x 3)
 
    Without --mnist the digits are drawn by lsnn.h itself. The files depend on the task,
    the counts, the seed and the source only, not on the number of threads. Nothing is
