@@ -93,7 +93,7 @@ results: all
 	 else echo "lsnn: tools/results.sh is not there"; exit 1; fi
 
 deps:
-	@sh tools/deps.sh
+	@sh tools/deps.sh $(if $(PEERS),bench)
 
 install:
 	install -d "$(DESTDIR)$(PREFIX)/include"
@@ -110,7 +110,8 @@ help:
 	@echo 'make bench     measure speed: NET=cnn WHAT=train|predict|gemm|conv|limit|threads|scale|'
 	@echo '               memory|draw|start BATCH=64 THREADS=2 (bench/bench.c says how)'
 	@echo 'make results   run the next missing cells of RESULTS.md'
-	@echo 'make deps      install libstb-dev and zlib1g-dev (root or sudo -n), never asks'
+	@echo 'make deps      install libstb-dev and zlib1g-dev (root or sudo -n), never asks;'
+	@echo '               PEERS=1: what bench compares with, too'
 	@echo 'make install   copy lsnn.h to $$(DESTDIR)$$(PREFIX)/include   (PREFIX=$(PREFIX))'
 	@echo 'make clean     remove what make built; data/ and out/ stay'
 	@echo 'Overrides: CC=clang CFLAGS=-O3 OMP=0 ZLIB=0 STB=0 CBLAS=1'

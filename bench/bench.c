@@ -708,50 +708,68 @@ static void bench_conv(bench *b, int batch)
 }
 
 /* ---- >>scale: how cost grows -----------------------------------------------------*/
-/* Trains two 5x5 convolutions of so many channels, pooled, and a dense layer. Returns
-   operations a second (three times forward's multiply-adds, two each), the best of a few
-   short runs: a cliff shows in all of them, a disturbance does not.               */
-static double scale_point(bench *b, const char *net, int channels, int side_, int batch)
+/* Two 5x5 convolutions, pooled, and a dense layer; one size grows.                */
+typedef struct point {
+    int channels, side, batch;
+    double images, gflops;           /* a second; flops: 6 a multiply-add of forward */
+} point;
+
+/* Trains a while. Keeps the best of all runs: a cliff shows in each, a disturbance doesn't. */
+static void scale_measure(bench *b, point *p)
 {
-    row r = { "scale", net, "images/s", batch, "" };
-    lsnn_shape in = { 1, side_, side_ };
+    lsnn_shape in = { 1, p->side, p->side };
     work w;
-    side ours = { work_once, &w, (double)batch };
-    double best = 0, macs;
+    side ours = { work_once, &w, (double)p->batch };
     int x = work_input(&w, &b->cx, in);
     for (int i = 0; i < 2; i++) {
-        x = lsnn_relu(w.net, lsnn_conv2d(w.net, x, channels, 5, NULL), NULL);
+        x = lsnn_relu(w.net, lsnn_conv2d(w.net, x, p->channels, 5, NULL), NULL);
         x = lsnn_max_pool(w.net, x, 2, NULL);
     }
     w.batches = 1;
-    work_build(b, &w, lsnn_dense(w.net, x, CLASSES, NULL), batch, 1);
-    for (int i = 0; i < 5; i++) best = fmax(best, speed(&ours, b->seconds / 5));
-    macs = lsnn_net_macs(w.net);
-    report_one(b, &r, best);
-    r.unit = "GFLOPS";
-    report_one(b, &r, 6e-9 * macs * best);
+    work_build(b, &w, lsnn_dense(w.net, x, CLASSES, NULL), p->batch, 1);
+    for (int i = 0; i < 5; i++) p->images = fmax(p->images, speed(&ours, b->seconds / 5));
+    p->gflops = 6e-9 * lsnn_net_macs(w.net) * p->images;
     work_free(&w);
-    return 6e-9 * macs * best;
 }
 
-/* One series; its last line is the worst ratio of costs an operation of two neighbours,
-   the slower one over the faster one.                                            */
+static double scale_step(const point *p)         /* from one point to the next   */
+{
+    return fmax(p[1].gflops / p[0].gflops, p[0].gflops / p[1].gflops);
+}
+
+/* One series; its last line is the largest ratio of what an operation costs at two
+   neighbouring sizes. Steep steps are measured again, to be sure of them.         */
 static void scale_series(bench *b, const char *name, const int *sizes, int count)
 {
-    row r = { "scale", NULL, "x", 1, "" };
-    double before = 0, worst = 1;
-    int what = *name == 'c' ? 0 : *name == 's' ? 1 : 2;
+    row r = { "scale", NULL, "images/s", 1, "" };
+    point p[MAX_PAIRS];
     char text[48];
+    double worst = 1;
     for (int i = 0; i < count; i++) {
-        double rate;
-        snprintf(text, sizeof text, "%s-%d", name, sizes[i]);
-        rate = scale_point(b, text, what == 0 ? sizes[i] : 16, what == 1 ? sizes[i] : 42,
-                           what == 2 ? sizes[i] : 32);
-        if (i > 0) worst = fmax(worst, fmax(rate / before, before / rate));
-        before = rate;
+        point q = { 16, 42, 32, 0, 0 };
+        *(*name == 'c' ? &q.channels : *name == 's' ? &q.side : &q.batch) = sizes[i];
+        p[i] = q;
+        scale_measure(b, &p[i]);
     }
-    snprintf(text, sizeof text, "%s-cliff", name);
+    for (int again = 0; again < 3; again++)
+        for (int i = 0; i + 1 < count; i++) {
+            if (scale_step(&p[i]) < 1.5) continue;
+            scale_measure(b, &p[i]);
+            scale_measure(b, &p[i + 1]);
+        }
     r.net = text;
+    for (int i = 0; i < count; i++) {
+        r.batch = p[i].batch;
+        snprintf(text, sizeof text, "%s-%d", name, sizes[i]);
+        r.unit = "images/s";
+        report_one(b, &r, p[i].images);
+        r.unit = "GFLOPS";
+        report_one(b, &r, p[i].gflops);
+        if (i + 1 < count) worst = fmax(worst, scale_step(&p[i]));
+    }
+    r.batch = 1;
+    r.unit = "x";
+    snprintf(text, sizeof text, "%s-cliff", name);
     report_one(b, &r, worst);
 }
 

@@ -277,22 +277,42 @@ static int reached(const bar *v)
     return v->target > 0 && !isnan(v->ratio) ? v->ratio >= v->target : -1;
 }
 
+/* The bar, its mark, and "2.31 of 3" in a column at the right.                   */
+static void draw_bar(lsnn_image *im, const bar *v, int left, int y, double one, int end)
+{
+    int length = (int)(fmin(v->ratio, end) * one), good = reached(v);
+    double aim = fabs(v->target);
+    char text[128];
+    snprintf(text, sizeof text, "%.15s %.47s", v->what, v->net);
+    if (v->batch > 1 || strcmp(v->what, "predict") == 0)
+        snprintf(text + strlen(text), 24, ", batch %d", v->batch);
+    lsnn_image_text(im, 10, y + 2, 1, 0x202020, text);
+    lsnn_image_rect(im, left, y, length, 12,
+                    good > 0 ? 0x4C9F70 : good < 0 ? 0x9AA5B1 : 0xD98841);
+    if (good >= 0 && aim <= end)
+        lsnn_image_rect(im, left + (int)(aim * one) - 1, y - 3, 3, 18, 0x1F3A93);
+    snprintf(text, sizeof text, "%.2f", v->ratio);
+    if (good >= 0) snprintf(text + strlen(text), 24, " %s %g", v->target < 0 ? "<" : "of", aim);
+    lsnn_image_text(im, left + (int)(end * one) + 15, y + 2, 1, 0x202020, text);
+}
+
 static void draw_chart(bench *b, const char *path)
 {
-    enum { LEFT = 250, ROW = 18, TOP = 40, WIDTH = 950, END = 5 };
-    const double one = 130, most = END;      /* pixels of a ratio of 1; the largest shown */
+    enum { LEFT = 250, ROW = 18, TOP = 56, WIDTH = 950, END = 5 };
+    const double one = 120;          /* pixels of a ratio of 1                    */
     static bar bars[MAX_BARS];
     lsnn_image im = { 0, 0, NULL };
-    char text[128];
+    char text[16];
     int count = csv_bars(b, bars), y = TOP, all = 0, good = 0;
     for (int i = 0; i < count; i++) {
         all += reached(&bars[i]) >= 0;
         good += reached(&bars[i]) > 0;
+        y += isnan(bars[i].ratio) ? 0 : ROW;
     }
     fprintf(stderr, "bench: %d of %d lines reach their targets (%s)\n", good, all, b->csv_path);
-    for (int i = 0; i < count; i++) y += isnan(bars[i].ratio) ? 0 : ROW;
     if (y == TOP || lsnn_image_new(&b->cx, &im, WIDTH, y + 30, 0xFFFFFF) != LSNN_OK) return;
-    lsnn_image_text(&im, 10, 10, 2, 0x202020, "lsnn over its peers");
+    lsnn_image_text(&im, 10, 8, 2, 0x202020, "lsnn over its peers");
+    lsnn_image_text(&im, 10, 30, 1, 0x404040, "ratio of speeds (memory: of sizes); blue: targets");
     for (int i = 0; i <= END; i++) {
         int x = LEFT + (int)(i * one);
         snprintf(text, sizeof text, "%d", i);
@@ -301,20 +321,12 @@ static void draw_chart(bench *b, const char *path)
     }
     y = TOP;
     for (int i = 0; i < count; i++) {
-        const bar *v = &bars[i];
-        int length = (int)(fmin(v->ratio, most) * one), aim;
-        if (isnan(v->ratio)) continue;
-        snprintf(text, sizeof text, "%.15s %.47s, batch %d", v->what, v->net, v->batch);
-        lsnn_image_text(&im, 10, y + 2, 1, 0x202020, text);
-        lsnn_image_rect(&im, LEFT, y, length, ROW - 6, reached(v) != 0 ? 0x4C9F70 : 0xD98841);
-        snprintf(text, sizeof text, "%.2f", v->ratio);
-        lsnn_image_text(&im, LEFT + length + 6, y + 2, 1, 0x202020, text);
-        aim = LEFT + (int)(fmin(fabs(v->target), most) * one);
-        if (aim > LEFT) lsnn_image_rect(&im, aim - 1, y - 3, 3, ROW, 0x1F3A93);
+        if (isnan(bars[i].ratio)) continue;
+        draw_bar(&im, &bars[i], LEFT, y, one, END);
         y += ROW;
     }
     if (lsnn_image_save(&b->cx, &im, path) == LSNN_OK)
-        fprintf(stderr, "bench: %s shows the ratios; blue marks are the targets\n", path);
+        fprintf(stderr, "bench: %s shows the ratios\n", path);
     lsnn_image_free(&b->cx, &im);
 }
 #endif

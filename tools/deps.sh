@@ -1,5 +1,7 @@
 #!/bin/sh
 # deps.sh - installs the optional packages: stb (pictures) and zlib (.gz files).
+#     sh tools/deps.sh           what programs use; `make deps`, and `make run` calls it
+#     sh tools/deps.sh bench     the bench's peers too; `make deps PEERS=1`
 # Never asks anything, always exits 0: lsnn does without them. As root, or where `sudo -n`
 # works, it runs apt-get after printing the command; elsewhere it says what to type.
 CC=${CC:-cc}
@@ -30,12 +32,20 @@ if ! compiles 'int main(void){return 0;}\n'; then
 fi
 
 missing=''
-have_stb || missing='libstb-dev'
-have_zlib || missing="${missing:+$missing }zlib1g-dev"
+add() { missing="${missing:+$missing }$1"; }
+have_stb || add libstb-dev
+have_zlib || add zlib1g-dev
+if [ "${1:-}" = bench ]; then
+    /usr/bin/python3 -c 'import torch' 2> /dev/null || add python3-torch
+    ldconfig -p 2> /dev/null | grep -q 'libopenblas\.so\.0' || add libopenblas0
+    echo "lsnn: ONNX Runtime is no package. In a folder outside of this one, type:"
+    echo "    npm install --ignore-scripts onnxruntime-node@1.30.0"
+    echo "and then: ORT_NODE=THAT_FOLDER make bench"
+fi
 [ -z "$missing" ] && exit 0
 
 say_what_to_type() {
-    echo "lsnn: not installed: $missing (pictures need stb, .gz files need zlib). To add them:"
+    echo "lsnn: not installed: $missing (pictures need stb, .gz files zlib). To add them:"
     echo "    Debian, Ubuntu:  sudo apt-get install $missing"
     echo "    Fedora:          sudo dnf install stb-devel zlib-devel"
     echo "    macOS:           brew install zlib; copy stb_image.h and stb_image_write.h"
