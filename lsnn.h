@@ -479,6 +479,7 @@ typedef struct lsnn_ctx {
     lsnn_status status;              /* the first failure, until lsnn_clear   */
     char message[400];               /* what failed, where, and a hint        */
     const char *where_;              /* private: the layer at work            */
+    int rehearsal_;                  /* private: take scratch memory, do no work */
     void *scratch_;                  /* private: grow-only working memory     */
     size_t scratch_bytes_;
 } lsnn_ctx;
@@ -1314,7 +1315,7 @@ LSNN_API void lsnn_parallel(lsnn_ctx *cx, int count,
     int i;
 #ifdef _OPENMP
     int threads = LSNNI_MIN(lsnn_ctx_threads(cx), count);
-    if (threads > 1 && !omp_in_parallel()) {
+    if (threads > 1 && !omp_in_parallel() && !cx->rehearsal_) {
 #ifdef _MSC_VER
         __pragma(omp parallel for num_threads(threads) schedule(dynamic, 1))
 #else
@@ -1323,10 +1324,8 @@ LSNN_API void lsnn_parallel(lsnn_ctx *cx, int count,
         for (i = 0; i < count; i++) task(user, i, omp_get_thread_num());
         return;
     }
-#else
-    (void)cx;
 #endif
-    for (i = 0; i < count; i++) task(user, i, 0);
+    for (i = 0; i < count && !cx->rehearsal_; i++) task(user, i, 0);
 }
 
 /* ---- >>philox: counter-based random numbers ----------------------------------
@@ -6378,16 +6377,6 @@ static lsnn_work *lsnni_work_make(lsnn_ctx *cx, const lsnn_net *net, int batch, 
     return NULL;
 }
 
-LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch)
-{
-    if (!net->built || batch < 1) {
-        lsnni_fail(cx, net->built ? LSNN_EVALUE : LSNN_ESTATE, "lsnn_work_new: the net is %s, "
-                   "the batch is %d", net->built ? "built" : "not built", batch);
-        return NULL;
-    }
-    return lsnni_work_make(cx, net, batch, 0);
-}
-
 /* First values: weights by He (normal, variance 2 / fan_in) or Glorot (uniform,
    variance 2 / (fan_in + fan_out)), the rest as the layer says.              */
 static void lsnni_init_param(const lsnn_net *net, const lsnni_param *p, lsnn_real *v)
@@ -6414,44 +6403,6 @@ static void lsnni_init_param(const lsnn_net *net, const lsnni_param *p, lsnn_rea
 LSNN_API void lsnn_net_set_output(lsnn_net *net, int node)
 {
     if (net && !net->built && node >= 0 && node < net->nodes) net->output = node;
-}
-
-LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
-{
-    lsnn_ctx *cx = net ? net->cx : NULL;
-    if (!net) return LSNN_ENOMEM;
-    if (net->failed)
-        return lsnni_fail(cx, LSNN_ESTATE, "lsnn_net_build: a layer could not be made");
-    if (net->built || net->nodes < 2)
-        return lsnni_fail(cx, LSNN_ESTATE, "lsnn_net_build: %s", net->built ?
-                          "the net is built already" : "the net has no layers");
-    net->batch = d && d->batch ? d->batch : 64;
-    net->seed = d ? d->seed : 0;
-    net->predict_only = d ? d->predict_only : 0;
-    if (net->batch < 1)
-        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_net_build: batch %d", net->batch);
-    for (int i = 0; i < net->nodes && net->output < 0; i++)
-        if (net->node[i].type->is_loss) net->output = net->node[i].input[0];
-    if (net->output < 0) net->output = net->nodes - 1;
-    net->value = (lsnn_real *)lsnni_alloc(cx, net->param_size + 1, sizeof *net->value);
-    net->state = (lsnn_real *)lsnni_alloc(cx, net->buffer_size + 1, sizeof *net->state);
-    if (!net->predict_only)
-        net->grad = (lsnn_real *)lsnni_alloc(cx, net->param_size + 1, sizeof *net->grad);
-    if (!net->value || !net->state || (!net->predict_only && !net->grad)) goto fail;
-    for (int i = 0; i < net->params; i++)
-        lsnni_init_param(net, &net->param[i], net->value + net->param[i].at);
-    for (int i = 0; i < net->buffers; i++)
-        for (size_t j = 0; j < net->buffer[i].spec.count; j++)
-            net->state[net->buffer[i].at + j] = LSNNI_R(net->buffer[i].spec.value);
-    lsnni_plan_layout(net);
-    lsnni_plan_graph(net, !net->predict_only);
-    net->work = lsnni_work_make(cx, net, net->batch, !net->predict_only);
-    if (!net->work) goto fail;
-    net->built = 1;
-    return LSNN_OK;
-fail:
-    net->failed = 1;
-    return cx->status;
 }
 
 LSNN_API size_t lsnn_net_params(const lsnn_net *net)
@@ -6543,6 +6494,12 @@ static void lsnni_call_fill(lsnn_call *c, lsnn_work *w, int i, const lsnn_batch 
     c->rng = lsnn_rng_at(net->seed, v->type->name, v->name, b->step, 0);
 }
 
+/* Our own types but losses, which need labels and no scratch memory.         */
+static int lsnni_rehearsed(const lsnn_layer_type *t)
+{
+    return !t->is_loss && lsnni_type(t->name) == t;
+}
+
 /* All nodes, or those the output needs if there are no labels and no targets. */
 static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int training,
                                       double *loss)
@@ -6561,7 +6518,9 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
         const lsnni_node *v = &net->node[i];
         lsnn_status s;
         lsnn_call c;
-        if (!v->on_path && !b->labels && !b->targets) continue;
+        if (w->cx->rehearsal_ ? !lsnni_rehearsed(v->type)
+                              : !v->on_path && !b->labels && !b->targets)
+            continue;
         lsnni_call_fill(&c, w, i, b, training);
         w->cx->where_ = v->name;
         s = v->type->forward(w->cx, &c);
@@ -6605,7 +6564,8 @@ LSNN_API lsnn_status lsnn_backward(lsnn_net *net)
         char *written;
         int turned;
         /* nothing to do above the parameters, or where no loss depends on it */
-        if (!v->needs_grad || (!v->type->is_loss && !w->written[i] && !w->written_z[i]))
+        if (!v->needs_grad || (net->cx->rehearsal_ ? !lsnni_rehearsed(v->type) :
+                               !v->type->is_loss && !w->written[i] && !w->written_z[i]))
             continue;
         if (w->written_z[i])
             LSNNI_TRY(lsnni_relay(w, w->n, i, w->dy[i], w->dz[i], 1, w->written[i]));
@@ -6636,6 +6596,85 @@ LSNN_API void lsnn_zero_grad(lsnn_net *net)
 {
     if (net->grad) memset(net->grad, 0, net->param_size * sizeof *net->grad);
 }
+
+/* A step without work in each layout that a batch can have, so that every op takes
+   its scratch memory now and none later. net: NULL if there is no backward.  */
+static lsnn_status lsnni_rehearse(lsnn_work *w, lsnn_net *net)
+{
+    lsnn_status s = LSNN_OK;
+    lsnn_batch b;
+    lsnn_real *x = (lsnn_real *)lsnni_alloc(w->cx, (size_t)w->batch, sizeof *x *
+                                            (size_t)lsnni_features(w->net->node[0].plan.out));
+    if (!x) return LSNN_ENOMEM;
+    memset(&b, 0, sizeof b);
+    b.x = x;
+    b.n = w->batch;
+    w->cx->rehearsal_ = 1;
+    for (int pass = 0; pass < 2 && b.n > 0 && s == LSNN_OK; pass++, b.n--) {
+        s = lsnni_work_forward(w, &b, net != NULL, NULL);
+        w->ready = 1;
+        if (net && s == LSNN_OK) s = lsnn_backward(net);
+        w->ready = w->n = 0;
+    }
+    w->cx->rehearsal_ = 0;
+    if (net) lsnn_zero_grad(net);
+    lsnni_free(w->cx, x);
+    return s;
+}
+
+LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch)
+{
+    lsnn_work *w;
+    if (!net->built || batch < 1) {
+        lsnni_fail(cx, net->built ? LSNN_EVALUE : LSNN_ESTATE, "lsnn_work_new: the net is %s, "
+                   "the batch is %d", net->built ? "built" : "not built", batch);
+        return NULL;
+    }
+    w = lsnni_work_make(cx, net, batch, 0);
+    if (!w || lsnni_rehearse(w, NULL) == LSNN_OK) return w;
+    lsnn_work_free(w);
+    return NULL;
+}
+
+LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
+{
+    lsnn_ctx *cx = net ? net->cx : NULL;
+    if (!net) return LSNN_ENOMEM;
+    if (net->failed)
+        return lsnni_fail(cx, LSNN_ESTATE, "lsnn_net_build: a layer could not be made");
+    if (net->built || net->nodes < 2)
+        return lsnni_fail(cx, LSNN_ESTATE, "lsnn_net_build: %s", net->built ?
+                          "the net is built already" : "the net has no layers");
+    net->batch = d && d->batch ? d->batch : 64;
+    net->seed = d ? d->seed : 0;
+    net->predict_only = d ? d->predict_only : 0;
+    if (net->batch < 1)
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_net_build: batch %d", net->batch);
+    for (int i = 0; i < net->nodes && net->output < 0; i++)
+        if (net->node[i].type->is_loss) net->output = net->node[i].input[0];
+    if (net->output < 0) net->output = net->nodes - 1;
+    net->value = (lsnn_real *)lsnni_alloc(cx, net->param_size + 1, sizeof *net->value);
+    net->state = (lsnn_real *)lsnni_alloc(cx, net->buffer_size + 1, sizeof *net->state);
+    if (!net->predict_only)
+        net->grad = (lsnn_real *)lsnni_alloc(cx, net->param_size + 1, sizeof *net->grad);
+    if (!net->value || !net->state || (!net->predict_only && !net->grad)) goto fail;
+    for (int i = 0; i < net->params; i++)
+        lsnni_init_param(net, &net->param[i], net->value + net->param[i].at);
+    for (int i = 0; i < net->buffers; i++)
+        for (size_t j = 0; j < net->buffer[i].spec.count; j++)
+            net->state[net->buffer[i].at + j] = LSNNI_R(net->buffer[i].spec.value);
+    lsnni_plan_layout(net);
+    lsnni_plan_graph(net, !net->predict_only);
+    net->work = lsnni_work_make(cx, net, net->batch, !net->predict_only);
+    if (!net->work) goto fail;
+    net->built = 1;
+    if (lsnni_rehearse(net->work, net->predict_only ? NULL : net) == LSNN_OK) return LSNN_OK;
+    net->built = 0;
+fail:
+    net->failed = 1;
+    return cx->status;
+}
+
 
 LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, lsnn_real *y)
 {

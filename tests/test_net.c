@@ -664,6 +664,7 @@ static void test_counts(void)
         NEAR(params, (double)lsnn_net_params(net), 0);
     }
     lsnn_net_free(net);
+    lsnn_ctx_free(&cx);
     CHECK(heap.live == 0);
     test_end("the summary's totals are the papers' counts");
 }

@@ -135,7 +135,6 @@ static void test_no_memory(void)
         lsnn_data data = m < 4 ? digit_data(&cx, &r, SAMPLES) : all_data(&s);
         lsnn_net *net = m < 4 ? small_net(&cx, model[m], 28, BATCH, 5) : all_net(&cx, 3, 5, 0);
         lsnn_net *twin = m < 4 ? small_net(&cx, model[m], 28, BATCH, 5) : all_net(&cx, 3, 5, 0);
-        lsnn_ctx_free(&cx);                      /* no scratch from before                  */
         plan.valid = &data;
         twin_plan = plan;
         plan.progress = refuse_from_two;
