@@ -44,7 +44,7 @@ static double draw_real(double low, double high)     /* exact in a float        
 }
 
 /* ---- problems of random sizes ---------------------------------------------------------- */
-static int draw_window(lsnn_window *s, int pooling, int most)
+static int draw_window(lsnn_window *s, int pooling, int most, int in_blocks)
 {
     lsnn_shape in;
     int pad[4], k, kh, kw, n = draw_size(4);
@@ -58,6 +58,7 @@ static int draw_window(lsnn_window *s, int pooling, int most)
     if (padding == LSNN_VALID && (kh > in.h || kw > in.w)) return 0;
     if (padding == LSNN_EXPLICIT &&
         (kh > in.h + pad[0] + pad[2] || kw > in.w + pad[1] + pad[3])) return 0;
+    if (in_blocks) n = 16;               /* a whole block on every instruction set       */
     if (lsnn_window_set(&cx, s, n, in, k, kh, kw, draw_size(3), draw_size(3),
                         (lsnn_padding)padding, pad) != LSNN_OK) return 0;
     return (double)n * k * s->oh * s->ow * (pooling ? 1 : in.c) * kh * kw <= 1500000;
@@ -100,8 +101,11 @@ static void draw_problem(problem *p, const op *o, int most)
         for (int i = 0; i < 256; i++) label[i] = draw_int(0, p->c - 1);
         p->label = label;
     }
+    p->in_blocks = draw_int(0, 1) && (o->size == op_conv2d_size || o->size == op_pool_size ||
+                                      o->size == op_smooth_size);
     if (o->size == op_smooth_size) draw_smoother(&p->u, most < 12 ? most : 12);
-    while (window && !draw_window(&p->s, o->size == op_pool_size, most)) { }
+    if (o->size == op_smooth_size && p->in_blocks) p->u.n = 16;
+    while (window && !draw_window(&p->s, o->size == op_pool_size, most, p->in_blocks)) { }
     op_size(p);
 }
 
@@ -201,6 +205,29 @@ static void arrays_free(arrays *a)
 }
 
 /* ---- running both sides ---------------------------------------------------------------- */
+/* The same on blocks of images: the first input, y and their gradients interleaved.     */
+static void run_in_blocks(const problem *p, arrays *a, const lsnn_real *in[OPS_IN], int add)
+{
+    lsnn_real *x = reals(p->count[0]), *y = reals(p->y_count), *dy = reals(p->y_count);
+    lsnn_real *dx = reals(p->count[0]), *d[OPS_IN];
+    int n = p->s.n ? p->s.n : p->u.n;
+    size_t in_size = p->count[0] / (size_t)n, out_size = p->y_count / (size_t)n;
+    problem q = *p;
+    *(p->s.n ? &q.s.lanes : &q.u.lanes) = lsnn_lanes(&cx);
+    for (int i = 0; i < OPS_IN; i++) d[i] = a->d[i];
+    CHECK(lsnn_interleave(&cx, x, in[0], n, in_size, 0, LSNN_SET) == LSNN_OK);
+    CHECK(lsnn_interleave(&cx, dy, a->dy, n, out_size, 0, LSNN_SET) == LSNN_OK);
+    CHECK(lsnn_interleave(&cx, dx, a->d[0], n, in_size, 0, LSNN_ADD) == LSNN_OK);
+    in[0] = x;
+    d[0] = dx;
+    CHECK(p->op->forward(&cx, &q, y, &a->kept, in) == LSNN_OK);
+    CHECK(p->op->backward(&cx, &q, d, dy, y, &a->kept, in, add) == LSNN_OK);
+    CHECK(lsnn_interleave(&cx, a->y, y, n, out_size, 1, LSNN_SET) == LSNN_OK);
+    memset(a->d[0], 0, p->count[0] * sizeof *dx);
+    CHECK(lsnn_interleave(&cx, a->d[0], dx, n, in_size, 1, LSNN_ADD) == LSNN_OK);
+    free(x); free(y); free(dy); free(dx);
+}
+
 static void run_lsnn(const problem *p, arrays *a, int add)
 {
     const lsnn_real *in[OPS_IN];
@@ -210,6 +237,10 @@ static void run_lsnn(const problem *p, arrays *a, int add)
     for (int i = 0; i < p->op->grads; i++)
         for (size_t j = 0; j < p->count[i]; j++)
             a->d[i][j] = (lsnn_real)(add || !op_obeys_add(p, i) ? a->base[i][j] : NAN);
+    if (p->in_blocks && lsnn_lanes(&cx) > 1) {
+        run_in_blocks(p, a, in, add);
+        return;
+    }
     CHECK(p->op->forward(&cx, p, a->y, &a->kept, in) == LSNN_OK);
     if (p->op->grads)
         CHECK(p->op->backward(&cx, p, a->d, a->dy, a->y, &a->kept, in, add) == LSNN_OK);
@@ -246,7 +277,8 @@ static void print_problem(const problem *p)
 {
     const lsnn_window *s = &p->s;
     const lsnn_smoother *u = &p->u;
-    printf("# %s on %s, %d threads:", p->op->name, lsnn_isa_name(cx.isa), cx.threads);
+    printf("# %s on %s, %d threads%s:", p->op->name, lsnn_isa_name(cx.isa), cx.threads,
+           p->in_blocks ? ", in blocks" : "");
     if (s->n)
         printf(" n=%d c=%d h=%d w=%d k=%d kernel %dx%d stride %d,%d pad %d,%d out %dx%d\n",
                s->n, s->c, s->h, s->w, s->k, s->kernel_h, s->kernel_w, s->stride_h,
@@ -669,14 +701,14 @@ static void check_identities(void)
     lsnn_window s;
     for (int trial = 0; trial < 60; trial++) {
         /* every other window is deeper than a kernel's chunk of additions               */
-        while (!draw_window(&s, 0, 70) ||
+        while (!draw_window(&s, 0, 70, 0) ||
                (trial % 2 && s.c * s.kernel_h * s.kernel_w <= 260)) { }
         while (!lsnn_isa_available((lsnn_isa)(cx.isa = (lsnn_isa)draw_int(1, 4)))) { }
         check_ones(&s);
     }
     test_end("LSNN 4.1: a smoother of ones is the convolution, bit for bit");
     for (int trial = 0; trial < 40; trial++) {
-        while (!draw_window(&s, 0, 5)) { }
+        while (!draw_window(&s, 0, 5, 0)) { }
         check_tables(&s, trial % 2);
     }
     cx.isa = LSNN_ISA_BEST;
