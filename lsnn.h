@@ -2879,28 +2879,21 @@ static int lsnni_lanes_group(const lsnni_lanes *p, const lsnni_group *g, const l
     return n;
 }
 
-/* Bands, chunks and tasks.                                                   */
-static void lsnni_lanes_sizes(lsnni_lanes *p, const lsnn_window *s, lsnni_way way)
+/* Bands and chunks.                                                          */
+static void lsnni_lanes_sizes(lsnni_lanes *p, const lsnn_window *s, lsnni_way way, int lanes)
 {
     int back = way == LSNNI_TO_X, rows = back ? s->h : s->oh, columns = back ? s->w : s->ow;
-    int lanes = p->kv->lanes, blocks = s->n / lanes, high;
+    int high = back ? s->oh : s->h, wide = back ? s->ow : s->w;
+    size_t row;
     p->m = back ? s->c : s->k;
     p->maps = back ? s->k : s->c;
-    p->source = back ? lsnni_area(s->oh, s->ow) : lsnni_area(s->h, s->w);
-    p->target = lsnni_area(rows, columns);
-    p->taps = lsnni_area(s->kernel_h, s->kernel_w);
-    p->band = LSNNI_CACHE / lanes / LSNNI_MAX(1, (int)LSNNI_MIN(p->target / (size_t)rows *
-        (size_t)p->m, LSNNI_CACHE));
-    p->band = LSNNI_MIN(rows, LSNNI_MAX(1, p->band));
-    high = LSNNI_MIN(back ? s->oh : s->h, p->band + s->kernel_h - 1);
-    p->chunk = (int)((size_t)LSNNI_CACHE / (lsnni_area(high, back ? s->ow : s->w) *
-                                            (size_t)lanes));
-    p->chunk = LSNNI_MIN(p->chunk, (int)(2 * LSNNI_CHUNK / p->taps));
-    p->chunk = LSNNI_MIN(p->maps, LSNNI_MAX(1, p->chunk));
+    row = lsnni_area(p->m, columns) * (size_t)lanes;     /* of the target, all maps */
+    p->band = LSNNI_MIN(rows, LSNNI_MAX(1, (int)(LSNNI_CACHE / row)));
     p->bands = lsnni_div_up(rows, p->band);
-    p->tasks = lsnni_map_tasks(p->kv, blocks * p->bands, p->m);
-    p->per_task = lsnni_round_up(lsnni_div_up(p->m, p->tasks), p->kv->rows);
-    p->tasks = lsnni_div_up(p->m, p->per_task);
+    high = LSNNI_MIN(high, p->band + s->kernel_h - 1);   /* of the source, a map */
+    p->chunk = (int)(LSNNI_CACHE / (lsnni_area(high, wide) * (size_t)lanes));
+    p->chunk = LSNNI_MIN(p->chunk, 2 * LSNNI_CHUNK / (s->kernel_h * s->kernel_w));
+    p->chunk = LSNNI_MIN(p->maps, LSNNI_MAX(1, p->chunk));
 }
 
 /* w with its two maps exchanged, so that the source maps of one target are neighbours. */
@@ -2913,39 +2906,42 @@ static void lsnni_lanes_exchange(lsnn_real *to, const lsnn_real *w, const lsnn_w
                    (size_t)taps * sizeof *to);
 }
 
-static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
-                                   lsnni_way way)
+/* Takes scratch memory for the groups and `more` bytes, and fills the groups in.
+   more_tables: arrays as long as the tables that the caller wants beside; *at: the
+   caller's part; *table: the tables' length.                                 */
+static lsnn_status lsnni_lanes_plan(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
+                                    lsnni_way way, int chunk, int more_tables, size_t more,
+                                    size_t *table, char **at)
 {
     int back = way == LSNNI_TO_X, rows = back ? s->h : s->oh, columns = back ? s->w : s->ow;
-    size_t weights = back ? lsnni_area(s->c, s->k) * lsnni_area(s->kernel_h, s->kernel_w) : 0;
-    size_t bytes = lsnni_kinds_room(rows) + lsnni_kinds_room(columns), table = 0;
+    size_t bytes = lsnni_kinds_room(rows) + lsnni_kinds_room(columns);
     lsnni_side side[2];
-    lsnn_real *turned;
     int32_t *ka, *kb;
-    char *at;
-    LSNNI_TRY(lsnni_lanes_check(cx, "conv2d", s));
     p->kv = lsnni_kernels_of(cx);
-    lsnni_lanes_sizes(p, s, way);
+    p->chunk = chunk;
+    p->source = back ? lsnni_area(s->oh, s->ow) : lsnni_area(s->h, s->w);
+    p->target = lsnni_area(rows, columns);
+    p->taps = lsnni_area(s->kernel_h, s->kernel_w);
     lsnni_sides(side, s);
     for (int pass = 0; pass < 2; pass++) {               /* to count, then to fill */
-        at = (char *)lsnni_scratch(cx, bytes, 1);
-        if (!at) return LSNN_ENOMEM;
-        lsnni_kinds_fill(&p->kinds[0], &at, &side[0], way, rows);
-        lsnni_kinds_fill(&p->kinds[1], &at, &side[1], way, columns);
+        *at = (char *)lsnni_scratch(cx, bytes, 1);
+        if (!*at) return LSNN_ENOMEM;
+        lsnni_kinds_fill(&p->kinds[0], at, &side[0], way, rows);
+        lsnni_kinds_fill(&p->kinds[1], at, &side[1], way, columns);
         if (pass) break;
-        table = lsnni_area(p->kinds[0].partners, p->kinds[1].partners) * (size_t)p->chunk;
+        *table = lsnni_area(p->kinds[0].partners, p->kinds[1].partners) * (size_t)chunk;
         p->groups = p->kinds[0].kinds * p->kinds[1].kinds;
         bytes += lsnni_room((size_t)p->groups, sizeof *p->group);
         bytes = lsnni_room_add(bytes, 2 * lsnni_room(p->target, sizeof(int32_t)));
-        bytes = lsnni_room_add(bytes, 2 * lsnni_room(table, sizeof(int32_t)));
-        bytes = lsnni_room_add(bytes, lsnni_room(weights, sizeof *turned));
+        bytes = lsnni_room_add(bytes, lsnni_room_times(lsnni_room(*table, sizeof(int32_t)),
+                                                       2 + more_tables));
+        bytes = lsnni_room_add(bytes, more);
     }
-    p->group = (lsnni_group *)lsnni_cut(&at, (size_t)p->groups, sizeof *p->group);
-    p->from = (int32_t *)lsnni_cut(&at, p->target, sizeof *p->from);
-    p->to = (int32_t *)lsnni_cut(&at, p->target, sizeof *p->to);
-    ka = (int32_t *)lsnni_cut(&at, table, sizeof *ka);
-    kb = (int32_t *)lsnni_cut(&at, table, sizeof *kb);
-    turned = (lsnn_real *)lsnni_cut(&at, weights, sizeof *turned);
+    p->group = (lsnni_group *)lsnni_cut(at, (size_t)p->groups, sizeof *p->group);
+    p->from = (int32_t *)lsnni_cut(at, p->target, sizeof *p->from);
+    p->to = (int32_t *)lsnni_cut(at, p->target, sizeof *p->to);
+    ka = (int32_t *)lsnni_cut(at, *table, sizeof *ka);
+    kb = (int32_t *)lsnni_cut(at, *table, sizeof *kb);
     for (int i = 0, first = 0; i < p->groups; i++) {
         lsnni_group *g = &p->group[i];
         g->row = i / p->kinds[1].kinds;
@@ -2956,11 +2952,30 @@ static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_wind
         g->ka = ka;
         g->kb = kb;
         first = lsnni_lanes_group(p, g, s, way);
-        ka += g->taps * p->chunk;
-        kb += g->taps * p->chunk;
+        ka += g->taps * chunk;
+        kb += g->taps * chunk;
     }
-    if (back) lsnni_lanes_exchange(turned, p->w, s);
-    if (back) p->w = turned;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
+                                   lsnni_way way)
+{
+    int back = way == LSNNI_TO_X;
+    size_t weights = back ? lsnni_area(s->c, s->k) * lsnni_area(s->kernel_h, s->kernel_w) : 0;
+    size_t table;
+    char *at;
+    LSNNI_TRY(lsnni_lanes_check(cx, "conv2d", s));
+    lsnni_lanes_sizes(p, s, way, lsnn_lanes(cx));
+    LSNNI_TRY(lsnni_lanes_plan(cx, p, s, way, p->chunk, 0, lsnni_room(weights, sizeof *p->y),
+                               &table, &at));
+    if (back) {
+        lsnni_lanes_exchange((lsnn_real *)(void *)at, p->w, s);
+        p->w = (lsnn_real *)(void *)at;
+    }
+    p->tasks = lsnni_map_tasks(p->kv, s->n / s->lanes * p->bands, p->m);
+    p->per_task = lsnni_round_up(lsnni_div_up(p->m, p->tasks), p->kv->rows);
+    p->tasks = lsnni_div_up(p->m, p->per_task);
     lsnn_parallel(cx, s->n / s->lanes * p->bands * p->tasks, lsnni_lanes_task, p);
     return LSNN_OK;
 }
@@ -3529,237 +3544,237 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
    y[n,k,p]   = b[k,p] + sum_crs w[p,crs,k] x[n, patch of p, crs]
    dx        (+)= sum_p,k w[p,crs,k] dy[n,k,p]   at each pixel of the patches
    dw[p,crs,k] += sum_n dy[n,k,p] x[n, patch of p, crs]     db[k,p] += sum_n dy[n,k,p]
-   w OH*OW,C*kh*kw,K   b K,OH,OW   others as conv2d. A task takes LSNNI_PLACES
-   neighbouring positions for all images, so a weight is read once a pass.
+   w OH*OW,C*kh*kw,K   b K,OH,OW   others as conv2d. It runs on blocks of images
+   (see >>lanes); plain arrays are turned into them, with zeros for missing images.
    Bound by reading the weights for small batches, by arithmetic for large.   */
-enum { LSNNI_PLACES = 16 };
+enum { LSNNI_PLACES = 16 };          /* neighbouring positions a task takes   */
 typedef struct lsnni_local2d {
-    const lsnni_kernels *kv;
+    lsnni_lanes g;                   /* groups of pixels and their taps       */
     const lsnn_window *s;
-    lsnni_spread spread;
-    int depth, area, kp, np;
+    int blocks, depth, kp;
+    size_t area, x_block, y_block, turned_size;
     const lsnn_real *x, *w, *b, *dy;
-    lsnn_real *y, *dx, *dw, *db, *images, *turned, *padded, *pixels;
-    size_t turned_size, padded_size;
-    int32_t *offset, *iota, *row_k, *row_n, *image;
+    lsnn_real *y, *dx, *dw, *db, *turned;
+    int32_t *row, *image, *turn, *map;   /* offsets: see lsnni_local2d_tables  */
     int add;
 } lsnni_local2d;
 
-static void lsnni_local2d_spread(void *user, int n, int worker)
+/* The group of pixel number i, from group g on.                              */
+static const lsnni_group *lsnni_group_of(const lsnni_lanes *p, const lsnni_group *g, int i)
 {
-    const lsnni_local2d *p = (const lsnni_local2d *)user;
-    (void)worker;
-    lsnni_spread_fill(p->images + (size_t)n * p->spread.size, &p->spread,
-                      p->x + (size_t)n * lsnni_area(p->s->c * p->s->h, p->s->w), p->s);
+    while (i >= g->first + p->kinds[0].members[g->row] * p->kinds[1].members[g->column]) g++;
+    return g;
 }
 
-static int lsnni_local2d_place(const lsnni_local2d *p, int q)
-{
-    return q / p->s->ow * p->spread.qw + q % p->s->ow;
-}
-
-/* The weights of position q with rows of whole vectors: a copy where K is not. */
-static const lsnn_real *lsnni_local2d_weights(const lsnni_local2d *p, int q, int worker)
-{
-    const lsnn_real *w = p->w + lsnni_area(q, p->depth) * (size_t)p->s->k;
-    lsnn_real *to = p->padded + (size_t)worker * p->padded_size;
-    if (p->kp == p->s->k) return w;
-    for (int d = 0; d < p->depth; d++) {
-        memcpy(to + lsnni_area(d, p->kp), w + lsnni_area(d, p->s->k),
-               (size_t)p->s->k * sizeof *to);
-        for (int k = p->s->k; k < p->kp; k++) to[lsnni_area(d, p->kp) + (size_t)k] = 0;
-    }
-    return to;
-}
-
-/* Forward, positions of one task: out[n, k] = x[n, crs] w[crs, k], then turned
-   to y's order together with the task's other positions.                     */
+/* Forward: tiles of 8 kernels x 3 blocks, over the taps.                     */
 static void lsnni_local2d_task(void *user, int task, int worker)
 {
     const lsnni_local2d *p = (const lsnni_local2d *)user;
-    int q0 = task * LSNNI_PLACES, q1 = LSNNI_MIN(q0 + LSNNI_PLACES, p->area), N = p->s->n;
-    lsnn_real *out = p->turned + (size_t)worker * p->turned_size;
+    const lsnni_kernels *kv = p->g.kv;
+    const lsnni_group *g = p->g.group;
+    int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), K = p->s->k;
+    lsnn_real bias[LSNNI_MAX_ROWS];
     lsnni_tile t;
-    t.ka = p->offset;
-    t.kb = p->row_k;
-    t.k = p->depth;
-    t.bias = NULL;
+    (void)worker;
     t.add = 0;
-    for (int q = q0; q < q1; q++) {
-        const lsnn_real *w = lsnni_local2d_weights(p, q, worker);
-        lsnn_real *to = out + lsnni_area(q - q0, N) * (size_t)p->kp;
-        for (int v0 = 0; v0 < p->kp; v0 += LSNNI_MAX_VECTORS * p->kv->lanes) {
-            t.vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, (p->kp - v0) / p->kv->lanes);
-            for (int v = 0; v < t.vectors; v++) {
-                t.b[v] = w + v0 + v * p->kv->lanes;
-                t.at[v] = v0 + v * p->kv->lanes;
-                t.lanes[v] = p->kv->lanes;
+    t.bias = p->b ? bias : NULL;
+    for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t.lanes[v] = kv->lanes;
+    for (int i = task * LSNNI_PLACES; i < end; i++) {
+        size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i];
+        g = lsnni_group_of(&p->g, g, i);
+        t.k = g->taps * p->s->c;
+        t.ka = p->row + (g->ka - p->g.group->ka);
+        t.kb = g->kb;
+        for (int k = 0; k < K; k += kv->rows) {
+            t.rows = LSNNI_MIN(kv->rows, K - k);
+            for (int r = 0; r < kv->rows; r++) {
+                size_t row = (size_t)(k + LSNNI_MIN(r, t.rows - 1));
+                t.a[r] = p->w + q * lsnni_area(p->depth, K) + row;
+                t.c[r] = p->y + (row * p->area + q) * (size_t)kv->lanes;
+                if (p->b) bias[r] = p->b[row * p->area + q];
             }
-            for (int n = 0; n < N; n += p->kv->rows) {
-                t.rows = LSNNI_MIN(p->kv->rows, N - n);
-                for (int i = 0; i < p->kv->rows; i++) {
-                    int image = n + LSNNI_MIN(i, t.rows - 1);
-                    t.a[i] = p->images + (size_t)image * p->spread.size +
-                        lsnni_local2d_place(p, q);
-                    t.c[i] = to + lsnni_area(image, p->kp);
+            for (int n = 0; n < p->blocks; n += LSNNI_MAX_VECTORS) {
+                t.vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, p->blocks - n);
+                for (int v = 0; v < t.vectors; v++) {
+                    t.b[v] = p->x + (size_t)(n + v) * p->x_block + from * (size_t)kv->lanes;
+                    t.at[v] = (ptrdiff_t)((size_t)(n + v) * p->y_block);
                 }
-                p->kv->tile(&t);
+                kv->tile(&t);
             }
         }
     }
-    for (int n = 0; n < N; n++)
-        for (int k = 0; k < p->s->k; k++) {
-            size_t from = lsnni_area(n, p->kp) + (size_t)k, step = lsnni_area(N, p->kp);
-            lsnn_real *y = p->y + (lsnni_area(n, p->s->k) + (size_t)k) * (size_t)p->area;
-            for (int q = q0; q < q1; q++)
-                y[q] = out[from + (size_t)(q - q0) * step] +
-                       (p->b ? p->b[lsnni_area(k, p->area) + (size_t)q] : 0);
-        }
 }
 
-/* Parameter gradients of one task's positions: dw[crs, k] += x[n, crs] dy[n, k]. */
+/* dw: tiles of 8 taps x 3 vectors of kernels, over the images, with dy turned.  */
 static void lsnni_local2d_dw_task(void *user, int task, int worker)
 {
     const lsnni_local2d *p = (const lsnni_local2d *)user;
-    int q0 = task * LSNNI_PLACES, q1 = LSNNI_MIN(q0 + LSNNI_PLACES, p->area), N = p->s->n;
-    int lanes = p->kv->lanes, K = p->s->k;
+    const lsnni_kernels *kv = p->g.kv;
+    const lsnni_group *g = p->g.group;
+    int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), K = p->s->k;
+    int lanes = kv->lanes, vectors = p->kp / lanes;
     lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
     lsnni_tile t;
     memset(turned, 0, p->turned_size * sizeof *turned);
-    for (int n = 0; n < N; n++)
-        for (int k = 0; k < K; k++) {
-            const lsnn_real *dy = p->dy + (lsnni_area(n, K) + (size_t)k) * (size_t)p->area;
-            size_t to = lsnni_area(n, p->kp) + (size_t)k, step = lsnni_area(N, p->kp);
-            for (int q = q0; q < q1; q++) {
-                turned[to + (size_t)(q - q0) * step] = dy[q];
-                if (p->db) p->db[lsnni_area(k, p->area) + (size_t)q] += dy[q];
-            }
-        }
-    t.ka = p->image;
-    t.kb = p->row_n;
-    t.k = N;
-    t.bias = NULL;
     t.add = 1;
-    for (int q = q0; p->dw && q < q1; q++)
-        for (int v0 = 0; v0 < p->kp; v0 += LSNNI_MAX_VECTORS * lanes) {
-            t.vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, (p->kp - v0) / lanes);
+    t.bias = NULL;
+    t.ka = p->image;
+    t.kb = p->turn;
+    t.k = p->blocks * lanes;
+    for (int i = task * LSNNI_PLACES; i < end; i++) {
+        size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i];
+        g = lsnni_group_of(&p->g, g, i);
+        for (int n = 0; n < p->blocks; n++)
+            kv->transpose(turned + lsnni_area(n * lanes, p->kp), (size_t)p->kp,
+                          p->dy + (size_t)n * p->y_block + q * (size_t)lanes,
+                          p->area * (size_t)lanes, K, lanes);
+        for (int v0 = 0; v0 < vectors; v0 += LSNNI_MAX_VECTORS) {
+            t.vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, vectors - v0);
             for (int v = 0; v < t.vectors; v++) {
-                t.b[v] = turned + lsnni_area(q - q0, N) * (size_t)p->kp + v0 + v * lanes;
-                t.at[v] = v0 + v * lanes;
-                t.lanes[v] = LSNNI_MIN(lanes, K - v0 - v * lanes);
+                t.at[v] = (v0 + v) * lanes;
+                t.b[v] = turned + t.at[v];
+                t.lanes[v] = LSNNI_MIN(lanes, K - (v0 + v) * lanes);
             }
-            for (int d = 0; d < p->depth; d += p->kv->rows) {
-                t.rows = LSNNI_MIN(p->kv->rows, p->depth - d);
-                for (int i = 0; i < p->kv->rows; i++) {
-                    int tap = d + LSNNI_MIN(i, t.rows - 1);
-                    t.a[i] = p->images + p->offset[tap] + lsnni_local2d_place(p, q);
-                    t.c[i] = p->dw + (lsnni_area(q, p->depth) + (size_t)tap) * (size_t)K;
+            for (int d = 0; d < g->taps * p->s->c; d += kv->rows) {
+                t.rows = LSNNI_MIN(kv->rows, g->taps * p->s->c - d);
+                for (int r = 0; r < kv->rows; r++) {
+                    int tap = d + LSNNI_MIN(r, t.rows - 1);
+                    t.a[r] = p->x + from * (size_t)lanes + g->kb[tap];
+                    t.c[r] = p->dw + (q * (size_t)p->depth + (size_t)g->ka[tap]) * (size_t)K;
                 }
-                p->kv->tile(&t);
+                kv->tile(&t);
             }
         }
+    }
 }
 
-/* Input gradient of `lanes` images: pixels[pixel, n] += w[crs, k] dy[k, n], position
-   by position; dx's images are the columns of pixels.                        */
+static void lsnni_local2d_db_task(void *user, int k, int worker)
+{
+    const lsnni_local2d *p = (const lsnni_local2d *)user;
+    lsnn_real *sums = p->turned + (size_t)worker * p->turned_size;
+    for (int n = 0; n < p->blocks; n++) {
+        p->g.kv->gather(sums, p->dy + (size_t)n * p->y_block +
+                        (size_t)k * p->area * (size_t)p->g.kv->lanes, p->area);
+        p->g.kv->axpy(p->db + (size_t)k * p->area, 1, sums, p->area);
+    }
+}
+
+/* dx of one block and one of its maps: tiles of 8 taps, over the kernels.     */
 static void lsnni_local2d_dx_task(void *user, int task, int worker)
 {
     const lsnni_local2d *p = (const lsnni_local2d *)user;
-    const lsnn_window *s = p->s;
-    int lanes = p->kv->lanes, n0 = task * lanes, count = LSNNI_MIN(lanes, s->n - n0);
-    size_t size = lsnni_area(s->c * s->h, s->w);
-    lsnn_real *pixels = p->pixels + (size_t)worker * (size + 1) * (size_t)lanes;
-    lsnn_real *dy = p->turned + (size_t)worker * p->turned_size, *nowhere = pixels + size *
-        (size_t)lanes;
+    const lsnni_kernels *kv = p->g.kv;
+    const lsnni_group *g = p->g.group;
+    int n = task / p->s->c, c = task % p->s->c;
+    size_t lanes = (size_t)kv->lanes, plane = p->g.source * lanes;
+    lsnn_real *dx = p->dx + (size_t)n * p->x_block;
     lsnni_tile t;
-    memset(pixels, 0, (size + 1) * (size_t)lanes * sizeof *pixels);
-    memset(dy, 0, lsnni_area(s->k, lanes) * sizeof *dy);
-    t.ka = p->iota;
-    t.kb = p->row_n;                 /* row k of dy is k * lanes on           */
-    t.k = s->k;
+    (void)worker;
+    if (!p->add) memset(dx + (size_t)c * plane, 0, plane * sizeof *dx);
+    t.add = t.vectors = 1;
     t.bias = NULL;
-    t.add = 1;
-    t.vectors = 1;
-    t.b[0] = dy;
+    t.ka = p->map;
+    t.kb = p->map + p->s->k;
+    t.k = p->s->k;
     t.at[0] = 0;
-    t.lanes[0] = lanes;
-    for (int q = 0; q < p->area; q++) {
-        int top = q / s->ow * s->stride_h - s->pad_top, left = q % s->ow *
-            s->stride_w - s->pad_left;
-        const lsnn_real *w = p->w + lsnni_area(q, p->depth) * (size_t)s->k;
-        for (int k = 0; k < s->k; k++)
-            for (int n = 0; n < count; n++)
-                dy[k * lanes + n] = p->dy[(lsnni_area(n0 + n, s->k) + (size_t)k) *
-                                          (size_t)p->area + (size_t)q];
-        for (int d = 0; d < p->depth; d += t.rows) {
-            t.rows = LSNNI_MIN(p->kv->rows, p->depth - d);
-            for (int i = 0; i < p->kv->rows; i++) {
-                int tap = d + LSNNI_MIN(i, t.rows - 1), c = tap / (s->kernel_h * s->kernel_w);
-                int y = top + tap / s->kernel_w % s->kernel_h, x = left + tap % s->kernel_w;
-                int inside = y >= 0 && y < s->h && x >= 0 && x < s->w;
-                t.a[i] = w + lsnni_area(tap, s->k);
-                t.c[i] = inside ? pixels + (lsnni_area(c * s->h + y, s->w) + (size_t)x) *
-                    (size_t)lanes
-                                : nowhere;
+    t.lanes[0] = (int)lanes;
+    for (int i = 0; i < (int)p->area; i++) {
+        size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i];
+        g = lsnni_group_of(&p->g, g, i);
+        t.b[0] = p->dy + (size_t)n * p->y_block + q * lanes;
+        for (int d = 0; d < g->taps; d += kv->rows) {
+            t.rows = LSNNI_MIN(kv->rows, g->taps - d);
+            for (int r = 0; r < kv->rows; r++) {
+                int tap = c * g->taps + d + LSNNI_MIN(r, t.rows - 1);
+                t.a[r] = p->w + (q * (size_t)p->depth + (size_t)g->ka[tap]) * (size_t)p->s->k;
+                t.c[r] = dx + from * lanes + g->kb[tap];
             }
-            p->kv->tile(&t);
-        }
-    }
-    for (int n = 0; n < count; n++) {
-        lsnn_real *dx = p->dx + (size_t)(n0 + n) * size;
-        for (size_t i = 0; i < size; i++) {
-            lsnn_real g = pixels[i * (size_t)lanes + (size_t)n];
-            dx[i] = p->add ? dx[i] + g : g;
+            kv->tile(&t);
         }
     }
 }
 
-/* Cuts the scratch block and fills the tables: pixels and dy are for backward. */
-static lsnn_status lsnni_local2d_plan(lsnn_ctx *cx, lsnni_local2d *p, const lsnn_real *x,
-                                      const lsnn_window *s, int for_dx)
+/* row    tap -> its weights        image  image -> its place in x
+   turn   image -> its row of turned dy        map  k, and kernel k's place in dy */
+static void lsnni_local2d_tables(lsnni_local2d *p, size_t taps)
 {
-    size_t threads = (size_t)lsnn_ctx_threads(cx), bytes, tables, pixels;
+    int lanes = p->g.kv->lanes;
+    for (size_t i = 0; i < taps; i++) p->row[i] = p->g.group->ka[i] * p->s->k;
+    for (int n = 0; n < p->blocks * lanes; n++) {
+        p->image[n] = (int32_t)((size_t)(n / lanes) * p->x_block) + n % lanes;
+        p->turn[n] = n * p->kp;
+    }
+    for (int k = 0; k < p->s->k; k++) {
+        p->map[k] = k;
+        p->map[p->s->k + k] = k * (int32_t)p->area * lanes;
+    }
+}
+
+/* Plain images to blocks, the missing ones of the last block zero.           */
+static void lsnni_local2d_turn(const lsnni_local2d *p, lsnn_real *to, const lsnn_real *from,
+                               size_t block)
+{
+    int lanes = p->g.kv->lanes;
+    size_t size = block / (size_t)lanes;
+    memset(to + (size_t)(p->blocks - 1) * block, 0, block * sizeof *to);
+    for (int n = 0; n < p->blocks; n++)
+        p->g.kv->transpose(to + (size_t)n * block, (size_t)lanes, from + (size_t)n * block, size,
+                           LSNNI_MIN(lanes, p->s->n - n * lanes), (int)size);
+}
+
+static void lsnni_local2d_turn_back(const lsnni_local2d *p, lsnn_real *to,
+                                    const lsnn_real *from, size_t block, int add)
+{
+    size_t lanes = (size_t)p->g.kv->lanes, size = block / lanes;
+    for (int n = 0; n < p->s->n; n++) {
+        const lsnn_real *x = from + (size_t)n / lanes * block + (size_t)n % lanes;
+        lsnn_real *y = to + (size_t)n * size;
+        for (size_t i = 0; i < size; i++) y[i] = x[i * lanes] + (add ? y[i] : 0);
+    }
+}
+
+/* Sets p up but for its arrays; *x_room and *y_room: room for blocks of images where
+   the caller's arrays are plain, else NULL.                                  */
+static lsnn_status lsnni_local2d_plan(lsnn_ctx *cx, lsnni_local2d *p, const lsnn_window *s,
+                                      lsnn_real **x_room, lsnn_real **y_room)
+{
+    int lanes = lsnn_lanes(cx), turn = s->lanes < 2 && lanes > 1;
+    size_t threads = (size_t)lsnn_ctx_threads(cx), taps, images, more, n_all;
     char *at;
     LSNNI_TRY(lsnni_window_check(cx, "local2d", s));
-    p->kv = lsnni_kernels_of(cx);
+    if (s->lanes > 1) LSNNI_TRY(lsnni_lanes_check(cx, "local2d", s));
+    memset(p, 0, sizeof *p);
     p->s = s;
-    p->x = x;
-    p->spread = lsnni_spread_of(s);
+    p->blocks = lsnni_div_up(s->n, lanes);
     p->depth = s->c * s->kernel_h * s->kernel_w;
-    p->area = s->oh * s->ow;
-    p->kp = lsnni_round_up(s->k, p->kv->lanes);
-    p->turned_size = lsnni_area(LSNNI_MIN(LSNNI_PLACES, p->area), s->n) * (size_t)p->kp;
-    if (for_dx) p->turned_size = lsnni_area(s->k, p->kv->lanes);
-    p->padded_size = p->kp == s->k ? 0 : lsnni_area(p->depth, p->kp);
-    pixels = for_dx ? (lsnni_area(s->c * s->h, s->w) + 1) * (size_t)p->kv->lanes : 0;
-    tables = (size_t)LSNNI_MAX(LSNNI_MAX(p->depth, s->k), s->n);
-    if ((double)s->n * (double)p->spread.size > INT32_MAX)
+    p->kp = lsnni_round_up(s->k, lanes);
+    p->area = lsnni_area(s->oh, s->ow);
+    p->x_block = lsnni_area(s->c * s->h, s->w) * (size_t)lanes;
+    p->y_block = (size_t)s->k * p->area * (size_t)lanes;
+    images = (size_t)p->blocks * (size_t)lanes;
+    if ((double)p->blocks * (double)p->x_block > INT32_MAX || (double)p->y_block > INT32_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "local2d: a batch of %d images has over 2^31 "
                           "numbers: use smaller batches", s->n);
-    bytes = 5 * lsnni_room(tables, sizeof(int32_t));
-    bytes = lsnni_room_add(bytes, lsnni_room(p->spread.size * (size_t)s->n, sizeof *x));
-    bytes = lsnni_room_add(bytes, lsnni_room(p->turned_size * threads, sizeof *x));
-    bytes = lsnni_room_add(bytes, lsnni_room(p->padded_size * threads, sizeof *x));
-    bytes = lsnni_room_add(bytes, lsnni_room(pixels * threads, sizeof *x));
-    at = (char *)lsnni_scratch(cx, bytes, 1);
-    if (!at) return LSNN_ENOMEM;
-    p->offset = (int32_t *)lsnni_cut(&at, tables, sizeof(int32_t));
-    p->iota = (int32_t *)lsnni_cut(&at, tables, sizeof(int32_t));
-    p->row_k = (int32_t *)lsnni_cut(&at, tables, sizeof(int32_t));
-    p->row_n = (int32_t *)lsnni_cut(&at, tables, sizeof(int32_t));
-    p->image = (int32_t *)lsnni_cut(&at, tables, sizeof(int32_t));
-    p->images = (lsnn_real *)lsnni_cut(&at, p->spread.size * (size_t)s->n, sizeof *x);
-    p->turned = (lsnn_real *)lsnni_cut(&at, p->turned_size * threads, sizeof *x);
-    p->padded = (lsnn_real *)lsnni_cut(&at, p->padded_size * threads, sizeof *x);
-    p->pixels = (lsnn_real *)(void *)at;
-    lsnni_spread_offsets(p->offset, &p->spread, s);
-    for (int i = 0; i < (int)tables; i++) {
-        p->iota[i] = i;
-        p->row_k[i] = i * p->kp;
-        p->row_n[i] = i * (for_dx ? p->kv->lanes : p->kp);
-        p->image[i] = i < s->n ? (int32_t)((size_t)i * p->spread.size) : 0;
+    p->turned_size = LSNNI_MAX(images * (size_t)p->kp, p->area);
+    n_all = lsnni_room((size_t)p->blocks * p->x_block, sizeof **x_room);
+    more = 2 * lsnni_room(images, sizeof *p->image) +
+        lsnni_room(2 * (size_t)s->k, sizeof *p->map);
+    more = lsnni_room_add(more, lsnni_room(p->turned_size * threads, sizeof *p->turned));
+    if (turn) more = lsnni_room_add(lsnni_room_add(more, n_all),
+                                    lsnni_room((size_t)p->blocks * p->y_block,
+                                               sizeof **y_room));
+    LSNNI_TRY(lsnni_lanes_plan(cx, &p->g, s, LSNNI_FORWARD, s->c, 1, more, &taps, &at));
+    p->row = (int32_t *)lsnni_cut(&at, taps, sizeof *p->row);
+    p->image = (int32_t *)lsnni_cut(&at, images, sizeof *p->image);
+    p->turn = (int32_t *)lsnni_cut(&at, images, sizeof *p->turn);
+    p->map = (int32_t *)lsnni_cut(&at, 2 * (size_t)s->k, sizeof *p->map);
+    p->turned = (lsnn_real *)lsnni_cut(&at, p->turned_size * threads, sizeof *p->turned);
+    *x_room = *y_room = NULL;
+    if (turn) {
+        *x_room = (lsnn_real *)lsnni_cut(&at, (size_t)p->blocks * p->x_block, sizeof **x_room);
+        *y_room = (lsnn_real *)(void *)at;
     }
-    if (!for_dx) lsnn_parallel(cx, s->n, lsnni_local2d_spread, p);
+    lsnni_local2d_tables(p, taps);
     return LSNN_OK;
 }
 
@@ -3767,13 +3782,16 @@ LSNN_API lsnn_status lsnn_local2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn
                                           const lsnn_real *w, const lsnn_real *b,
                                           const lsnn_window *s)
 {
+    lsnn_real *xs, *ys;
     lsnni_local2d p;
-    memset(&p, 0, sizeof p);
-    LSNNI_TRY(lsnni_local2d_plan(cx, &p, x, s, 0));
-    p.y = y;
+    LSNNI_TRY(lsnni_local2d_plan(cx, &p, s, &xs, &ys));
+    if (xs && !cx->rehearsal_) lsnni_local2d_turn(&p, xs, x, p.x_block);
+    p.x = xs ? xs : x;
+    p.y = ys ? ys : y;
     p.w = w;
     p.b = b;
-    lsnn_parallel(cx, lsnni_div_up(p.area, LSNNI_PLACES), lsnni_local2d_task, &p);
+    lsnn_parallel(cx, (int)((p.area + LSNNI_PLACES - 1) / LSNNI_PLACES), lsnni_local2d_task, &p);
+    if (ys && !cx->rehearsal_) lsnni_local2d_turn_back(&p, y, ys, p.y_block, LSNN_SET);
     return LSNN_OK;
 }
 
@@ -3782,22 +3800,26 @@ LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_rea
                                            const lsnn_real *x, const lsnn_real *w,
                                            const lsnn_window *s, int add)
 {
+    lsnn_real *xs, *ys;
     lsnni_local2d p;
-    memset(&p, 0, sizeof p);
-    p.dy = dy;
+    LSNNI_TRY(lsnni_local2d_plan(cx, &p, s, &xs, &ys));
+    if (cx->rehearsal_) return LSNN_OK;
+    if (ys) lsnni_local2d_turn(&p, ys, dy, p.y_block);
+    if (xs && dw) lsnni_local2d_turn(&p, xs, x, p.x_block);
+    p.x = xs ? xs : x;
+    p.dy = ys ? ys : dy;
     p.w = w;
     p.dw = dw;
     p.db = db;
-    p.dx = dx;
-    p.add = add;
-    if (dw || db) {
-        LSNNI_TRY(lsnni_local2d_plan(cx, &p, x, s, 0));
-        lsnn_parallel(cx, lsnni_div_up(p.area, LSNNI_PLACES), lsnni_local2d_dw_task, &p);
-    }
-    if (dx) {
-        LSNNI_TRY(lsnni_local2d_plan(cx, &p, x, s, 1));
-        lsnn_parallel(cx, lsnni_div_up(s->n, p.kv->lanes), lsnni_local2d_dx_task, &p);
-    }
+    if (dw)
+        lsnn_parallel(cx, (int)((p.area + LSNNI_PLACES - 1) / LSNNI_PLACES),
+                      lsnni_local2d_dw_task, &p);
+    if (db) lsnn_parallel(cx, s->k, lsnni_local2d_db_task, &p);
+    if (!dx) return LSNN_OK;
+    p.dx = xs ? xs : dx;             /* x is no longer needed                 */
+    p.add = !xs && add;
+    lsnn_parallel(cx, p.blocks * s->c, lsnni_local2d_dx_task, &p);
+    if (xs) lsnni_local2d_turn_back(&p, dx, xs, p.x_block, add);
     return LSNN_OK;
 }
 
@@ -5788,7 +5810,7 @@ static const lsnn_layer_type lsnni_types[] = {
     { "conv2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS, 1, 1, 0, 1, 0, lsnni_plan_conv2d,
       LSNNI_PAIR(conv2d), NULL, LSNN_LANES },
     { "local2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS, 1, 1, 0, 1, 0, lsnni_plan_local2d,
-      LSNNI_PAIR(local2d), NULL, LSNN_PLAIN },
+      LSNNI_PAIR(local2d), NULL, LSNN_LANES },
     { "dense", LSNNI_WEIGHTED, 1, 1, 0, 1, 0, lsnni_plan_dense, LSNNI_PAIR(dense), NULL,
       LSNN_PLAIN },
     { "relu", "", 1, 1, 1, 0, 0, lsnni_plan_same, LSNNI_PAIR(relu), NULL, LSNN_LANES_ALL },

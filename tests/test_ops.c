@@ -101,8 +101,7 @@ static void draw_problem(problem *p, const op *o, int most)
         for (int i = 0; i < 256; i++) label[i] = draw_int(0, p->c - 1);
         p->label = label;
     }
-    p->in_blocks = draw_int(0, 1) && (o->size == op_conv2d_size || o->size == op_pool_size ||
-                                      o->size == op_smooth_size);
+    p->in_blocks = draw_int(0, 1) && (window || o->size == op_smooth_size);
     if (o->size == op_smooth_size) draw_smoother(&p->u, most < 12 ? most : 12);
     if (o->size == op_smooth_size && p->in_blocks) p->u.n = 16;
     while (window && !draw_window(&p->s, o->size == op_pool_size, most, p->in_blocks)) { }
