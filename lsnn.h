@@ -1445,7 +1445,7 @@ typedef struct lsnni_kernels {
     double (*dot)(const lsnn_real *x, const lsnn_real *y, size_t n);
     double (*deviation)(const lsnn_real *x, double mean, size_t n); /* sum (x - mean)^2 */
     void (*moments)(const lsnn_real *t, size_t n, double x0, double step, double m[3]);
-    void (*exponents)(lsnn_real *u, size_t n, double step, const double p[8]);
+    void (*exponents)(lsnn_real *u, size_t n, double step, double from, const double p[8]);
     size_t (*largest)(const lsnn_real *x, size_t n);
     void (*axpy)(lsnn_real *y, double a, const lsnn_real *x, size_t n);   /* y += a x */
     void (*affine)(lsnn_real *y, const lsnn_real *x, double a, double b, size_t n, int add);
@@ -1722,12 +1722,12 @@ static size_t K_(largest)(const lsnn_real *x, size_t n)
     return i < n ? i : 0;
 }
 
-/* u[j] = -((a + b x)(c + d x) + (e + f x)(g + h x)) with x = step j: one row of a
-   Gaussian's exponents; p holds a to h. In double: the factors may cancel.   */
-static void K_(exponents)(lsnn_real *u, size_t n, double step, const double p[8])
+/* u[j] = -((a + b x)(c + d x) + (e + f x)(g + h x)) with x = step (j - from): one row of
+   a Gaussian's exponents; p holds a to h. In double: the factors may cancel. */
+static void K_(exponents)(lsnn_real *u, size_t n, double step, double from, const double p[8])
 {
     for (size_t j = 0; j < n; j++) {
-        double x = step * (double)(int)j;
+        double x = step * ((double)(int)j - from);
         u[j] = LSNNI_R(-((p[0] + p[1] * x) * (p[2] + p[3] * x) +
                          (p[4] + p[5] * x) * (p[6] + p[7] * x)));
     }
@@ -4606,8 +4606,8 @@ LSNN_API lsnn_status lsnn_mse_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_r
    Each G is normalised by itself: the maps are those of Eq. 8 on the whole mixture, with
    w_m Z_m in w_m's place, but a Gaussian far outside keeps its weight and its gradient.
    Eq. 8 as printed is 0/0 in floats for a far-away mu, the very case it is for.
-   With q any point, d = p - mu and q' = q - mu,
-       e[p] - e[q] = -(Phi (p - q)) . (Phi (p + q - 2 mu)),
+   With q any point and r = Phi (p - q),
+       e[p] - e[q] = -r . (r + 2 Phi (q - mu)),
    which loses nothing to cancellation, however far mu is; so the maps are a
    softmax of exponents relative to the largest one, never of the exponents.  */
 enum { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, LSNNI_GAMMA, LSNNI_NUMBERS };
@@ -4635,24 +4635,57 @@ LSNN_API int lsnn_smoother_theta(const lsnn_smoother *s)
     return s->shape == LSNN_TABLE ? s->h * s->w : lsnni_parts(s) * lsnni_stride(s);
 }
 
-static double lsnni_position(int i, int count) { return count > 1 ? (double)i / (count - 1) :
-    0; }
+/* Places are counted in rows and columns from 0 and lie `step` apart.        */
+static double lsnni_step(int count) { return count > 1 ? 1.0 / (count - 1) : 1; }
 
-/* u[p] = e[p] - e[q] for q = (qx, qy); returns the place of the largest.     */
-static int lsnni_exponents(const lsnni_kernels *kv, lsnn_real *u, const double *t, int h,
-                           int w, double qx, double qy)
+/* u[p] = e[p] - e[q] for q in row and column (i, j), which may be no whole numbers;
+   returns the place of the largest. At q itself r is 0, without a rounding.  */
+static int lsnni_exponents(const lsnni_kernels *kv, lsnn_real *u, const double *t,
+                           const lsnn_smoother *s, double qi, double qj)
 {
-    double mx = t[LSNNI_MU_X], my = t[LSNNI_MU_Y], al = t[LSNNI_ALPHA], be = t[LSNNI_BETA];
-    double ga = t[LSNNI_GAMMA], p[8];
-    for (int i = 0; i < h; i++) {
-        double y = lsnni_position(i, h), dy = y - qy, sx = qx - 2 * mx, sy = y + qy - 2 * my;
-        p[0] = ga * dy - al * qx; p[1] = al;             /* Phi (p - q), row 1       */
-        p[2] = al * sx + ga * sy; p[3] = al;             /* Phi (p + q - 2 mu), row 1 */
-        p[4] = be * dy - ga * qx; p[5] = ga;             /* and row 2                */
-        p[6] = ga * sx + be * sy; p[7] = ga;
-        kv->exponents(u + i * w, (size_t)w, w > 1 ? 1.0 / (w - 1) : 0, p);
+    double al = t[LSNNI_ALPHA], be = t[LSNNI_BETA], ga = t[LSNNI_GAMMA], p[8];
+    double x = 2 * (lsnni_step(s->w) * qj - t[LSNNI_MU_X]);
+    double y = 2 * (lsnni_step(s->h) * qi - t[LSNNI_MU_Y]);
+    p[1] = p[3] = al;
+    p[5] = p[7] = ga;
+    for (int i = 0; i < s->h; i++) {
+        double d = lsnni_step(s->h) * (i - qi);
+        p[0] = ga * d;                                   /* p[0] + p[1] x: r, row 1 */
+        p[4] = be * d;                                   /* p[4] + p[5] x: row 2    */
+        p[2] = p[0] + (al * x + ga * y);
+        p[6] = p[4] + (ga * x + be * y);
+        kv->exponents(u + i * s->w, (size_t)s->w, lsnni_step(s->w), qj, p);
     }
-    return (int)kv->largest(u, lsnni_area(h, w));
+    return (int)kv->largest(u, lsnni_area(s->h, s->w));
+}
+
+/* Row or column of a mu, or the nearest in the map.                          */
+static double lsnni_inside(double mu, int count)
+{
+    return mu > 0 ? LSNNI_MIN(mu, 1) * (count - 1) : 0;
+}
+
+/* The exponents relative to the largest. Relative to one far below it they would have no
+   digits left, or overflow; a Phi divided by its own size has its largest at the same
+   place.                                                                     */
+static void lsnni_from_largest(const lsnni_kernels *kv, lsnn_real *u, const double *t,
+                               const lsnn_smoother *s)
+{
+    double i = lsnni_inside(t[LSNNI_MU_Y], s->h), j = lsnni_inside(t[LSNNI_MU_X], s->w);
+    double small[LSNNI_NUMBERS], size;
+    int where = lsnni_exponents(kv, u, t, s, i, j);
+    if (!(u[where] >= -1 && u[where] <= 0)) {
+        memcpy(small, t, sizeof small);
+        size = LSNNI_MAX(fabs(t[LSNNI_ALPHA]), fabs(t[LSNNI_BETA]));
+        size = LSNNI_MAX(size, fabs(t[LSNNI_GAMMA])) *
+            sqrt(2 + fabs(t[LSNNI_MU_X]) + fabs(t[LSNNI_MU_Y]));
+        for (int n = LSNNI_ALPHA; n < LSNNI_NUMBERS; n++) small[n] /= size;
+        where = lsnni_exponents(kv, u, small, s, i, j);
+        for (int tries = 0; tries < 4 && (tries == 0 || u[where] > 0); tries++)
+            where = lsnni_exponents(kv, u, t, s, where / s->w, where % s->w);
+    }
+    if (u[where] < 0 || u[where] > 0)
+        kv->affine(u, u, 1, -(double)u[where], lsnni_area(s->h, s->w), 0);
 }
 
 /* u = G; t: the five numbers.                                                */
@@ -4660,25 +4693,15 @@ static void lsnni_gaussian(const lsnni_kernels *kv, lsnn_real *u, const double *
                            const lsnn_smoother *s)
 {
     size_t area = lsnni_area(s->h, s->w);
-    double x = t[LSNNI_MU_X], y = t[LSNNI_MU_Y];
-    int where;
-    if (s->normalise == LSNN_NORMALISE_NONE) {           /* q = mu: e[q] = 0  */
-        lsnni_exponents(kv, u, t, s->h, s->w, x, y);
-        kv->exp(u, u, area);
-        return;
-    }
-    x = x > 0 ? LSNNI_MIN(x, 1) : 0;                     /* near the largest  */
-    y = y > 0 ? LSNNI_MIN(y, 1) : 0;
-    where = lsnni_exponents(kv, u, t, s->h, s->w, x, y);
-    for (int tries = 0; u[where] > 0 && tries < 4; tries++) {
-        x = lsnni_position(where % s->w, s->w);          /* the largest itself */
-        y = lsnni_position(where / s->w, s->h);
-        where = lsnni_exponents(kv, u, t, s->h, s->w, x, y);
-    }
-    if (u[where] < 0 || u[where] > 0) kv->affine(u, u, 1, -(double)u[where], area, 0);
+    if (s->normalise == LSNN_NORMALISE_NONE)             /* q = mu: e[q] = 0  */
+        lsnni_exponents(kv, u, t, s, t[LSNNI_MU_Y] / lsnni_step(s->h),
+                        t[LSNNI_MU_X] / lsnni_step(s->w));
+    else
+        lsnni_from_largest(kv, u, t, s);
     kv->exp(u, u, area);
-    kv->affine(u, u, (s->normalise == LSNN_NORMALISE_MEAN ? (double)area : 1) /
-                     kv->sum(u, area), 0, area, 0);
+    if (s->normalise != LSNN_NORMALISE_NONE)
+        kv->affine(u, u, (s->normalise == LSNN_NORMALISE_MEAN ? (double)area : 1) /
+                         kv->sum(u, area), 0, area, 0);
 }
 
 /* Eq. 7 and 9 for one Gaussian: g = dL/dG in, dt gets theirs. First h[p] = dL/de[p]:
@@ -4704,8 +4727,8 @@ static void lsnni_gaussian_back(const lsnni_kernels *kv, double *dt, lsnn_real *
     }
     kv->multiply(g, g, u, area, 0);                      /* now h             */
     for (int i = 0; i < s->h; i++) {
-        double m[3], y = lsnni_position(i, s->h) - qy;
-        kv->moments(g + i * s->w, (size_t)s->w, -qx, s->w > 1 ? 1.0 / (s->w - 1) : 0, m);
+        double m[3], y = lsnni_step(s->h) * i - qy;
+        kv->moments(g + i * s->w, (size_t)s->w, -qx, lsnni_step(s->w), m);
         s1x += m[1];
         s1y += m[0] * y;
         sxx += m[2];
@@ -4732,16 +4755,16 @@ static void lsnni_numbers(double *t, const lsnn_real *theta, const lsnn_smoother
     for (int i = 0; i < f->count; i++) t[f->number[i]] = (double)theta[i];
 }
 
-/* w_m: the softmax of the logits, relative to the largest.                   */
-static double lsnni_weight(const lsnn_real *theta, int m, const lsnn_smoother *s)
+/* Of a mixture's logits: the largest, and sum_m exp(logit_m - largest).      */
+static void lsnni_logits(const lsnn_real *theta, const lsnn_smoother *s, double *most,
+                         double *sum)
 {
-    int stride = lsnni_stride(s), parts = lsnni_parts(s);
-    const lsnn_real *logit = theta + stride - 1;
-    double most = (double)logit[0], sum = 0;
-    if (parts == 1) return 1;
-    for (int i = 0; i < parts; i++) most = LSNNI_MAX(most, (double)logit[i * stride]);
-    for (int i = 0; i < parts; i++) sum += exp((double)logit[i * stride] - most);
-    return exp((double)logit[m * stride] - most) / sum;
+    size_t stride = (size_t)lsnni_stride(s), end = stride * (size_t)lsnni_parts(s);
+    *most = (double)theta[stride - 1];
+    *sum = 0;
+    for (size_t i = stride - 1; i < end; i += stride)
+        *most = LSNNI_MAX(*most, (double)theta[i]);
+    for (size_t i = stride - 1; i < end; i += stride) *sum += exp((double)theta[i] - *most);
 }
 
 /* Numbers of working memory for one map: a mixture's G and dL/dG.            */
@@ -4755,16 +4778,18 @@ static void lsnni_map_forward(const lsnni_kernels *kv, lsnn_real *u, lsnn_real *
                               const lsnn_real *theta, const lsnn_smoother *s)
 {
     size_t area = lsnni_area(s->h, s->w);
-    double t[LSNNI_NUMBERS];
+    int numbers = lsnni_families[s->shape].count;
+    double t[LSNNI_NUMBERS], most = 0, sum = 1;
     if (s->shape == LSNN_TABLE) {
         memcpy(u, theta, area * sizeof *u);
         return;
     }
-    for (int m = 0; m < lsnni_parts(s); m++) {
+    if (room) lsnni_logits(theta, s, &most, &sum);
+    for (int m = 0; m < lsnni_parts(s); m++, theta += lsnni_stride(s)) {
         lsnn_real *one = m ? room : u;
-        lsnni_numbers(t, theta + m * lsnni_stride(s), s);
+        lsnni_numbers(t, theta, s);
         lsnni_gaussian(kv, one, t, s);
-        if (room) kv->affine(u, one, lsnni_weight(theta, m, s), 0, area, m > 0);
+        if (room) kv->affine(u, one, exp((double)theta[numbers] - most) / sum, 0, area, m > 0);
     }
 }
 
@@ -4776,21 +4801,27 @@ static void lsnni_map_backward(const lsnni_kernels *kv, lsnn_real *dtheta, lsnn_
 {
     size_t area = lsnni_area(s->h, s->w);
     const lsnni_family *f = &lsnni_families[s->shape];
-    double t[LSNNI_NUMBERS], dt[LSNNI_NUMBERS], w;
+    double t[LSNNI_NUMBERS], dt[LSNNI_NUMBERS], most = 0, sum = 1, middle = 0, w;
+    lsnn_real *dg = room ? room + area : g;
     if (s->shape == LSNN_TABLE) kv->affine(dtheta, g, 1, 0, area, add);
+    if (room) {
+        lsnni_logits(theta, s, &most, &sum);
+        middle = kv->dot(g, u, area);
+    }
     for (int m = 0; m < lsnni_parts(s) && s->shape != LSNN_TABLE; m++) {
-        lsnn_real *to = dtheta + m * lsnni_stride(s), *dg = room ? room + area : g;
-        lsnni_numbers(t, theta + m * lsnni_stride(s), s);
+        lsnni_numbers(t, theta, s);
         if (room) {
-            w = lsnni_weight(theta, m, s);
+            w = exp((double)theta[f->count] - most) / sum;
             lsnni_gaussian(kv, room, t, s);
             kv->affine(dg, g, w, 0, area, 0);
-            w *= kv->dot(g, room, area) - kv->dot(g, u, area);
-            to[f->count] = LSNNI_R(w + (add ? (double)to[f->count] : 0));
+            w *= kv->dot(g, room, area) - middle;
+            dtheta[f->count] = LSNNI_R(w + (add ? (double)dtheta[f->count] : 0));
         }
         lsnni_gaussian_back(kv, dt, dg, room ? room : u, t, s);
         for (int i = 0; i < f->count; i++)
-            to[i] = LSNNI_R(dt[f->number[i]] + (add ? (double)to[i] : 0));
+            dtheta[i] = LSNNI_R(dt[f->number[i]] + (add ? (double)dtheta[i] : 0));
+        theta += lsnni_stride(s);
+        dtheta += lsnni_stride(s);
     }
 }
 
@@ -4827,7 +4858,8 @@ static lsnn_status lsnni_smooth_plan(lsnn_ctx *cx, lsnni_smooth *p, const lsnn_s
     size[3] = lsnni_parts(s);
     size[4] = LSNNI_NUMBERS + 1;
     if (s->mixture < 0 || (double)size[3] * size[4] > INT_MAX)
-        return lsnni_fail(cx, LSNN_ESHAPE, "smooth: a mixture of %d Gaussians", s->mixture);
+        return lsnni_fail(cx, LSNN_ESHAPE, "smooth: a mixture of %d Gaussians, 1 to %d can be",
+                          s->mixture, INT_MAX / size[4]);
     LSNNI_TRY(lsnni_sizes(cx, "smooth", 5, size));
     if (s->lanes && (s->lanes != lsnn_lanes(cx) || s->n % s->lanes))
         return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d lanes and %d images: here lanes are 0 "

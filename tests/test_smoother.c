@@ -462,6 +462,141 @@ static void test_signal(void)
     test_end("signals: conv1d and a 1-D smoother are section 3.1 written out");
 }
 
+/* ---- numbers that no one should feed it ------------------------------------------------- */
+enum { FAR_H = 6, FAR_W = 7, FAR_P = FAR_H * FAR_W };
+static lsnn_smoother far_smoother(int shape, int mixture, int normalise)
+{
+    lsnn_smoother s;
+    memset(&s, 0, sizeof s);
+    s.n = s.k = 1;
+    s.h = FAR_H;
+    s.w = FAR_W;
+    s.shape = (lsnn_smooth_shape)shape;
+    s.mixture = mixture;
+    s.normalise = (lsnn_normalise)normalise;
+    return s;
+}
+/* mu_x, mu_y, alpha, beta, gamma in the order of a shape, then a logit in a mixture.    */
+static int put_theta(lsnn_real *theta, const lsnn_smoother *s, const double t[5], double logit)
+{
+    static const int order[4][6] = { { 0, 1, 2, 3, 4, -1 }, { -1, 0, 0, 0, 0, 0 },
+                                     { 0, 1, 2, 3, -1, 0 }, { 0, 2, -1, 0, 0, 0 } };
+    int n = 0;
+    for (; order[s->shape][n] >= 0; n++) theta[n] = (lsnn_real)t[order[s->shape][n]];
+    if (s->mixture > 1) theta[n++] = (lsnn_real)logit;
+    return n;
+}
+
+/* Map and gradients are finite, the map is not negative and adds up to what it should.  */
+static int sane(const lsnn_smoother *s, const lsnn_real *theta)
+{
+    lsnn_real u[FAR_P], y[FAR_P], a[FAR_P], dy[FAR_P], da[FAR_P], dtheta[18] = { 0 };
+    double sum = 0;
+    int good = 1, want = s->normalise == LSNN_NORMALISE_SUM ? 1 : (int)FAR_P;
+    draw_reals(a, FAR_P, 1, -1, 1);
+    draw_reals(dy, FAR_P, 2, -1, 1);
+    CHECK(lsnn_smooth_forward(&cx, y, u, a, theta, NULL, s) == LSNN_OK);
+    CHECK(lsnn_smooth_backward(&cx, da, dtheta, NULL, dy, a, u, theta, NULL, s, LSNN_SET,
+                               LSNN_SET) == LSNN_OK);
+    for (int p = 0; p < FAR_P; p++) {
+        good = good && u[p] >= 0 && u[p] <= FAR_P * (lsnn_real)1.001;
+        good = good && isfinite((double)y[p]) && isfinite((double)da[p]);
+        sum += (double)u[p];
+    }
+    for (int i = 0; i < lsnn_smoother_theta(s); i++) good = good && isfinite((double)dtheta[i]);
+    return good && (!s->normalise || fabs(sum - want) <= 1e-4 * want);
+}
+
+static void test_extremes(void)
+{
+    static const double mu[] = { -1e6, -1e3, -0.01, 0, 0.37, 0.5, 1, 1.3, 50, 1e10 };
+    static const double phi[] = { 0, 1e-30, 0.7, 30, 1e3, 1e6, 1e17, -1e6 };
+    enum { MU = 10, PHI = 8, CASES = MU * MU * PHI * PHI * 3 };
+    int bad = 0, count = 0;
+    for (int i = 0; i < CASES; i++) {
+        double t[5], home[5] = { 0.3, 0.6, 1.5, 1.5, 0.2 };
+        t[0] = mu[i % MU];
+        t[1] = mu[i / MU % MU];
+        t[2] = phi[i / (MU * MU) % PHI];
+        t[3] = phi[i / (MU * MU * PHI) % PHI];
+        t[4] = i % 3 == 0 ? 0 : i % 3 == 1 ? sqrt(fabs(t[2] * t[3])) : -0.5 * t[2];
+        for (int what = 0; what < 3; what++) {
+            lsnn_smoother s = far_smoother(what == 2 ? 3 : i % 2 * 2, what == 1 ? 2 : 1,
+                                           i / (MU * MU * PHI * PHI));
+            lsnn_real theta[18];
+            int n = put_theta(theta, &s, t, i % 7 * 1e3 - 3e3);
+            if (what == 1) put_theta(theta + n, &s, home, 0);
+            if (!sane(&s, theta) && bad++ < 5)
+                printf("# mu %g %g alpha %g beta %g gamma %g, shape %d mixture %d "
+                       "normalise %d\n", t[0], t[1], t[2], t[3], t[4], (int)s.shape,
+                       s.mixture, (int)s.normalise);
+            count++;
+        }
+    }
+    CHECK(bad == 0);
+    test_end("extremes: %d thetas with mu to 1e10 and alpha to 1e17 give finite maps and "
+             "gradients", count);
+}
+
+/* A window far narrower than a pixel takes the nearest one, and all of it.              */
+static void test_narrow(void)
+{
+    for (int i = 0; i < 60; i++) {
+        lsnn_smoother s = far_smoother(i % 3 ? 2 : 0, 1, 1 + i % 2);
+        double t[5] = { 0, 0, 0, 0, 0 };
+        lsnn_real theta[5], u[FAR_P];
+        int row, column;
+        t[0] = -0.3 + 0.027 * i;
+        t[1] = 1.2 - 0.0231 * i;
+        t[2] = t[3] = i % 4 < 2 ? 1e5 : 1e9;
+        put_theta(theta, &s, t, 0);
+        column = (int)floor(fmin(fmax((double)theta[0], 0), 1) * (FAR_W - 1) + 0.5);
+        row = (int)floor(fmin(fmax((double)theta[1], 0), 1) * (FAR_H - 1) + 0.5);
+        CHECK(lsnn_smoother_map(&cx, u, theta, &s) == LSNN_OK);
+        for (int p = 0; p < FAR_P; p++)
+            NEAR(u[p], p != row * FAR_W + column ? 0 : i % 2 ? (int)FAR_P : 1, 1e-5);
+    }
+    /* nearly in the middle of two, each gets its share: 1 / (1 + exp(-(e1 - e2)))       */
+    for (int i = 0; i < 40; i++) {
+        lsnn_smoother s = far_smoother(3, 1, LSNN_NORMALISE_SUM);
+        double t[5] = { 0, 0, 0, 0, 0 }, shift = (i % 10 - 4.5) / 3, alpha, mu, difference;
+        lsnn_real theta[5], u[FAR_P];
+        t[2] = pow(10, 2 + i / 10);
+        t[0] = 2.5 / (FAR_W - 1) + shift * (FAR_W - 1) / 2 / t[2] / t[2];
+        put_theta(theta, &s, t, 0);
+        mu = (double)theta[0];
+        alpha = (double)theta[1];
+        difference = alpha * alpha * (2 * mu - 5.0 / (FAR_W - 1)) / (FAR_W - 1);
+        CHECK(lsnn_smoother_map(&cx, u, theta, &s) == LSNN_OK);
+        NEAR(u[3] * FAR_H, 1 / (1 + exp(-difference)), is_double ? 1e-6 : 1e-5);
+        NEAR(u[2] * FAR_H, 1 / (1 + exp(difference)), is_double ? 1e-6 : 1e-5);
+    }
+    test_end("extremes: a window narrower than a pixel is the nearest pixel, or two");
+}
+
+/* NaN and infinity stay visible, and stay in their map.                                 */
+static void test_nan(void)
+{
+    for (int i = 0; i < 3 * 3 * 6 * 2; i++) {
+        lsnn_smoother s = far_smoother(0, i % 3 + 1, i / 3 % 3);
+        lsnn_real theta[2 * 18], u[2 * FAR_P];
+        double t[5] = { 0.3, 0.6, 1.5, 1.2, 0.1 };
+        int n = 0, at = i / 9 % 6, nan = 0, clean = 1;
+        s.k = 2;
+        for (int m = 0; m < 2 * s.mixture; m++) n += put_theta(theta + n, &s, t, 0.1 * m);
+        if (s.mixture == 1 && at == 5) continue;
+        theta[at] = (lsnn_real)(i / 54 ? HUGE_VAL : NAN);
+        CHECK(lsnn_smoother_map(&cx, u, theta, &s) == LSNN_OK);
+        for (int p = 0; p < FAR_P; p++) {
+            nan += !isfinite((double)u[p]);
+            clean = clean && isfinite((double)u[FAR_P + p]);
+        }
+        /* U without normalisation may take an infinite width as it is: 0               */
+        CHECK(clean && (nan > 0 || (i / 54 && s.normalise == LSNN_NORMALISE_NONE)));
+    }
+    test_end("extremes: NaN stays NaN, and in its map");
+}
+
 int main(void)
 {
     cx = quiet_ctx();
@@ -473,6 +608,9 @@ int main(void)
     test_files();
     test_first_values();
     test_signal();
+    test_extremes();
+    test_narrow();
+    test_nan();
     lsnn_ctx_free(&cx);
     CHECK(heap.live == 0);
     test_end("all is given back");
