@@ -1625,15 +1625,17 @@ static kvec K_(exp_vec)(kvec x)
 #endif
     const kvec zero = K_ZERO;
     kints under = x < lowest, over = x > highest;       /* both false for NaN   */
-    kvec t = x * LSNNI_R(1.4426950408889634) + round_up, n = t - round_up;
-    kvec r = K_FMA(n, zero - ln2_high, x), p = zero + term[0], power;
-    kints e = (kints)t - (kints)(zero + round_up) + exponent_bias;
-    r = K_FMA(n, zero - ln2_low, r);
+    kvec p = zero + term[0], t, n, r, power;
+    kints e;
+    x = (kvec)((kints)x & ~(under | over));
+    t = x * LSNNI_R(1.4426950408889634) + round_up;
+    n = t - round_up;
+    e = (kints)t - (kints)(zero + round_up) + exponent_bias;
+    r = K_FMA(n, zero - ln2_low, K_FMA(n, zero - ln2_high, x));
     for (size_t i = 1; i < sizeof term / sizeof term[0]; i++) p = K_FMA(p, r, zero + term[i]);
-    e = (e & ~(under | over)) << mantissa;              /* out of range: 2^n = 0 */
-    power = (kvec)e;
+    power = (kvec)(e << mantissa);
     p = p * power;
-    p = (kvec)((kints)p & ~(under | over));
+    p = (kvec)((kints)p & ~(under | over));             /* out of range: 0 or infinity */
     return (kvec)((kints)p | ((kints)(zero + LSNNI_R(HUGE_VAL)) & over));
 }
 
