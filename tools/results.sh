@@ -43,6 +43,28 @@ cell() {
     fi
 }
 
+# ---- Signals: a minute or two in all. One file, a result line a run.
+if [ ! -f results/signals.txt ]; then
+    {
+        echo "# examples/lsnn_1d --task TASK --model MODEL --mixture M --seed S"
+        echo "# commit $(git rev-parse --short HEAD 2> /dev/null || echo unknown)"
+        echo "# $(machine)"
+        echo "# $(date -u +%Y-%m-%d)"
+        for seed in 1 2 3 4 5; do
+            for task in place pointer ends; do
+                for model in cnn lsnn-location lsnn-content; do
+                    examples/lsnn_1d --task $task --model $model --seed $seed --quiet || exit 1
+                done
+            done
+            for mixture in 2 3; do
+                echo "# --mixture $mixture"
+                examples/lsnn_1d --task ends --model lsnn-location --mixture $mixture \
+                    --seed $seed --quiet || exit 1
+            done
+        done
+    } > build/signals.txt || exit 1
+    mv build/signals.txt results/signals.txt
+fi
 # ---- LSNN Table 1, cluttered translated MNIST, fixed regime (60,000 images drawn once).
 # ---- Epochs and learning rate were chosen on 5,000 held-out training images.
 for model in lsnn-content cnn lsnn-location lc; do
