@@ -629,12 +629,14 @@ LSNN_API lsnn_status lsnn_sum_pool_backward(lsnn_ctx *cx, lsnn_real *dx, const l
 
 /* Zeroes an element with probability `rate`, divides the others by 1 - rate.
    The mask is drawn from `at` again in backward: sample n uses sample
-   at->sample + n. y may be x, dx may be dy.                                  */
+   at->sample + n. lanes: 0, or lsnn_lanes (blocks of images, the same mask).
+   y may be x, dx may be dy.                                                  */
 LSNN_API lsnn_status lsnn_dropout_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
-                                          int n, int count, double rate, const lsnn_rng *at);
+                                          int n, int count, int lanes, double rate,
+                                          const lsnn_rng *at);
 LSNN_API lsnn_status lsnn_dropout_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
-                                           int n, int count, double rate, const lsnn_rng *at,
-                                           int add);
+                                           int n, int count, int lanes, double rate,
+                                           const lsnn_rng *at, int add);
 
 /* Batch normalisation over N*I values a channel: x, y N,C,I; others C.
    Training writes mean and istd (1 / sqrt(variance + eps)) for backward and
@@ -1464,6 +1466,8 @@ typedef struct lsnni_kernels {
                       int at, int n, double scale);
     void (*lanes_sum_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *tap, int taps,
                            int step, int at, int n, double scale);
+    void (*dropout)(lsnn_real *y, const lsnn_real *x, const lsnn_rng *at, uint32_t sample,
+                    int e0, int e1, int in_blocks, uint32_t limit, double scale, int add);
     void (*transpose)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, int rows,
                       int columns);      /* y[j*ys + i] = x[i*xs + j]           */
     void (*norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x, double a,
@@ -1535,11 +1539,7 @@ typedef int32_t K_(whole) __attribute__((vector_size(K_BYTES), aligned(4), may_a
    One function for each number of vectors; the accumulators are spelled out,
    c_ij for row i and vector j, because compilers keep only names in registers. */
 #define K_ROWS4(X) X(0) X(1) X(2) X(3)
-#if K_TILE_ROWS == 8
-#define K_ROWS(X) K_ROWS4(X) X(4) X(5) X(6) X(7)
-#else
-#define K_ROWS(X) K_ROWS4(X)
-#endif
+#define K_ROWS8(X) K_ROWS4(X) X(4) X(5) X(6) X(7)
 #define K_ROW(i) const lsnn_real *a##i = t->a[i];
 #define K_CLEAR1(i) kvec c##i##0 = zero;
 #define K_CLEAR2(i) kvec c##i##0 = zero, c##i##1 = zero;
@@ -1555,20 +1555,20 @@ typedef int32_t K_(whole) __attribute__((vector_size(K_BYTES), aligned(4), may_a
 #define K_END1(i) if (i < t->rows) K_(store)(t, i, 0, c##i##0);
 #define K_END2(i) K_END1(i) if (i < t->rows) K_(store)(t, i, 1, c##i##1);
 #define K_END3(i) K_END2(i) if (i < t->rows) K_(store)(t, i, 2, c##i##2);
-#define K_TILE(V)                                                                         \
-    static void K_(tile##V)(const lsnni_tile *t)                                          \
+#define K_TILE(R, V)                                                                      \
+    static void K_(tile##R##V)(const lsnni_tile *t)                                       \
     {                                                                                     \
         const kvec zero = K_ZERO;                                                         \
         const lsnn_real *b0 = t->b[0], *b1 = t->b[1], *b2 = t->b[2];                      \
         const int32_t *ka = t->ka, *kb = t->kb;                                           \
-        K_ROWS(K_ROW) K_ROWS(K_CLEAR##V)                                                  \
+        K_ROWS##R(K_ROW) K_ROWS##R(K_CLEAR##V)                                            \
         for (int k = 0, count = t->k; k < count; k++) {                                   \
             ptrdiff_t ia = ka[k], ib = kb[k];                                             \
             K_FETCH##V                                                                    \
-            K_ROWS(K_STEP##V)                                                             \
+            K_ROWS##R(K_STEP##V)                                                          \
         }                                                                                 \
         (void)b0; (void)b1; (void)b2;                                                     \
-        K_ROWS(K_END##V)                                                                  \
+        K_ROWS##R(K_END##V)                                                               \
     }
 
 static void K_(store)(const lsnni_tile *t, int i, int v, kvec acc)
@@ -1588,15 +1588,28 @@ static void K_(store)(const lsnni_tile *t, int i, int v, kvec acc)
     }
 }
 
-K_TILE(1)
-K_TILE(2)
-K_TILE(3)
+K_TILE(4, 1)
+K_TILE(4, 2)
+K_TILE(4, 3)
+#if K_TILE_ROWS == 8
+K_TILE(8, 1)
+K_TILE(8, 2)
+K_TILE(8, 3)
+#endif
 
 static void K_(tile)(const lsnni_tile *t)
 {
-    if (t->vectors == 3) K_(tile3)(t);
-    else if (t->vectors == 2) K_(tile2)(t);
-    else K_(tile1)(t);
+#if K_TILE_ROWS == 8
+    if (t->rows > 4) {
+        if (t->vectors == 3) K_(tile83)(t);
+        else if (t->vectors == 2) K_(tile82)(t);
+        else K_(tile81)(t);
+        return;
+    }
+#endif
+    if (t->vectors == 3) K_(tile43)(t);
+    else if (t->vectors == 2) K_(tile42)(t);
+    else K_(tile41)(t);
 }
 
 /* ---- >>exp: e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and e^r by its
@@ -1652,61 +1665,67 @@ static void K_(exp)(lsnn_real *y, const lsnn_real *x, size_t n)
 }
 #endif
 
-/* ---- >>reductions: eight sums in double side by side, then added in pairs, so
-   that the order of additions is the same for every instruction set.         */
-static double K_(fold)(const double s[8])
+/* ---- >>reductions: K_SUMS sums in double side by side, so that additions need not wait
+   for each other, then added in pairs: the same order for every instruction set. */
+#define K_SUMS 32
+static double K_(fold)(double *s, int count)
 {
-    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+    for (int half = count / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; l++) s[l] += s[l + half];
+    return s[0];
 }
+
+#define K_REDUCE(term)                                                                    \
+    double s[K_SUMS];                                                                     \
+    size_t i = 0;                                                                         \
+    for (int l = 0; l < K_SUMS; l++) s[l] = 0;                                            \
+    for (; i + K_SUMS <= n; i += K_SUMS)                                                  \
+        for (size_t l = 0; l < K_SUMS; l++) s[l] += term(i + l);                          \
+    for (size_t l = 0; i + l < n; l++) s[l] += term(i + l);                               \
+    return K_(fold)(s, K_SUMS)
 
 static double K_(sum)(const lsnn_real *x, size_t n)
 {
-    double s[8] = { 0, 0, 0, 0, 0, 0, 0, 0 };
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        for (int l = 0; l < 8; l++) s[l] += (double)x[i + (size_t)l];
-    for (int l = 0; i < n; i++, l++) s[l] += (double)x[i];
-    return K_(fold)(s);
+#define K_TERM(j) (double)x[j]
+    K_REDUCE(K_TERM);
+#undef K_TERM
 }
 
 static double K_(dot)(const lsnn_real *x, const lsnn_real *y, size_t n)
 {
-    double s[8] = { 0, 0, 0, 0, 0, 0, 0, 0 };
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        for (int l = 0; l < 8; l++) s[l] += (double)x[i + (size_t)l] * (double)y[i + (size_t)l];
-    for (int l = 0; i < n; i++, l++) s[l] += (double)x[i] * (double)y[i];
-    return K_(fold)(s);
+#define K_TERM(j) (double)x[j] * (double)y[j]
+    K_REDUCE(K_TERM);
+#undef K_TERM
 }
 
 static double K_(deviation)(const lsnn_real *x, double mean, size_t n)
 {
-    double s[8] = { 0, 0, 0, 0, 0, 0, 0, 0 };
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        for (int l = 0; l < 8; l++) {
-            double d = (double)x[i + (size_t)l] - mean;
-            s[l] += d * d;
-        }
-    for (int l = 0; i < n; i++, l++) s[l] += ((double)x[i] - mean) * ((double)x[i] - mean);
-    return K_(fold)(s);
+#define K_TERM(j) ((double)x[j] - mean) * ((double)x[j] - mean)
+    K_REDUCE(K_TERM);
+#undef K_TERM
 }
 
 /* m[i] = sum_j t[j] x^i with x = x0 + step j: what a smoother's gradient is made of. */
 static void K_(moments)(const lsnn_real *t, size_t n, double x0, double step, double m[3])
 {
-    double s0[8] = { 0, 0, 0, 0, 0, 0, 0, 0 }, s1[8] = { 0, 0, 0, 0, 0, 0, 0, 0 };
-    double s2[8] = { 0, 0, 0, 0, 0, 0, 0, 0 };
-    for (size_t i = 0; i < n; i += 8)
-        for (size_t l = 0; l < 8; l++) {
-            double v = i + l < n ? (double)t[i + l] : 0, x = x0 + step * (double)(i + l);
-            s0[l] += v;
-            s1[l] += v * x;
-            s2[l] += v * x * x;
+    double s0[K_SUMS / 2], s1[K_SUMS / 2], s2[K_SUMS / 2];
+    size_t i = 0;
+    for (int l = 0; l < K_SUMS / 2; l++) s0[l] = s1[l] = s2[l] = 0;
+    for (; i < n; i += K_SUMS / 2) {
+        size_t count = LSNNI_MIN(n - i, (size_t)(K_SUMS / 2));
+        double v[K_SUMS / 2];
+        for (size_t l = 0; l < count; l++) v[l] = (double)t[i + l];
+        for (size_t l = count; l < K_SUMS / 2; l++) v[l] = 0;
+        for (int l = 0; l < K_SUMS / 2; l++) {
+            double x = x0 + step * (double)((int)i + l);
+            s0[l] += v[l];
+            s1[l] += v[l] * x;
+            s2[l] += v[l] * x * x;
         }
-    m[0] = K_(fold)(s0);
-    m[1] = K_(fold)(s1);
-    m[2] = K_(fold)(s2);
+    }
+    m[0] = K_(fold)(s0, K_SUMS / 2);
+    m[1] = K_(fold)(s1, K_SUMS / 2);
+    m[2] = K_(fold)(s2, K_SUMS / 2);
 }
 
 /* Where the largest number is, the first of equals; 0 if all are NaN.        */
@@ -1977,6 +1996,62 @@ static void K_(transpose)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs
         }
 }
 
+/* ---- >>random: 16 blocks of >>philox at once, counter[which] rising by one; number j of
+   block l is out[16*j + l]. Bound by the products.                           */
+static void K_(random)(uint32_t out[64], const uint32_t key[2], const uint32_t counter[4],
+                       int which)
+{
+    uint32_t a[16], b[16], c[16], d[16], k0 = key[0], k1 = key[1];
+    for (uint32_t l = 0; l < 16; l++) {
+        a[l] = counter[0] + (which == 0 ? l : 0);
+        b[l] = counter[1] + (which == 1 ? l : 0);
+        c[l] = counter[2];
+        d[l] = counter[3];
+    }
+    for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u)
+        for (int l = 0; l < 16; l++) {
+            uint64_t p = (uint64_t)0xD2511F53u * a[l], q = (uint64_t)0xCD9E8D57u * c[l];
+            a[l] = (uint32_t)(q >> 32) ^ b[l] ^ k0;
+            c[l] = (uint32_t)(p >> 32) ^ d[l] ^ k1;
+            b[l] = (uint32_t)q;
+            d[l] = (uint32_t)p;
+        }
+    for (int l = 0; l < 16; l++) {
+        out[l] = a[l];
+        out[16 + l] = b[l];
+        out[32 + l] = c[l];
+        out[48 + l] = d[l];
+    }
+}
+
+/* y = x scale where the element's bits are at least `limit`, else 0: see >>dropout. x and
+   y are one image, or a block of K_LANES from `sample` on; e0 is a multiple of 64. */
+static void K_(dropout)(lsnn_real *y, const lsnn_real *x, const lsnn_rng *at, uint32_t sample,
+                        int e0, int e1, int in_blocks, uint32_t limit, double scale, int add)
+{
+    const lsnn_real s = LSNNI_R(scale);
+    uint32_t draw[64], counter[4];
+    counter[1] = at->sample + sample;
+    counter[2] = at->step;
+    counter[3] = at->stream;
+    for (int e = e0; e < e1; e += in_blocks ? 4 : 64) {
+        counter[0] = (uint32_t)e >> 2;
+        K_(random)(draw, at->key, counter, in_blocks);
+        if (in_blocks)
+            for (int q = 0; q < LSNNI_MIN(4, e1 - e); q++)
+                for (int l = 0; l < K_LANES; l++) {
+                    ptrdiff_t j = (ptrdiff_t)(e + q) * K_LANES + l;
+                    lsnn_real v = draw[16 * q + l] >= limit ? x[j] * s : 0;
+                    y[j] = add ? y[j] + v : v;
+                }
+        else
+            for (int q = 0; q < LSNNI_MIN(64, e1 - e); q++) {
+                lsnn_real v = draw[16 * (q & 3) + q / 4] >= limit ? x[e + q] * s : 0;
+                y[e + q] = add ? y[e + q] + v : v;
+            }
+    }
+}
+
 /* ---- >>updates: see >>optimizers for the formulas; scale is the clipping -----*/
 static void K_(sgd)(lsnn_real *w, lsnn_real *v, const lsnn_real *g, double scale, double lr,
                     double decay, double momentum, int nesterov, size_t n)
@@ -2013,7 +2088,7 @@ static const lsnni_kernels K_(kernels) = {
     K_TILE_ROWS, K_LANES, K_(tile), K_(exp), K_(sum), K_(dot), K_(deviation), K_(moments),
     K_(exponents), K_(largest), K_(axpy), K_(affine), K_(spread), K_(gather), K_(multiply), K_(act_forward),
     K_(act_backward), K_(max_pool2), K_(lanes_max), K_(lanes_max_back), K_(lanes_sum),
-    K_(lanes_sum_back), K_(transpose), K_(norm_backward), K_(sgd), K_(adam)
+    K_(lanes_sum_back), K_(dropout), K_(transpose), K_(norm_backward), K_(sgd), K_(adam)
 };
 
 #undef K_PASTE2
@@ -2029,7 +2104,7 @@ static const lsnni_kernels K_(kernels) = {
 #undef K_STORE_INTS
 #undef K_FMA
 #undef K_ROWS4
-#undef K_ROWS
+#undef K_ROWS8
 #undef K_ROW
 #undef K_CLEAR1
 #undef K_CLEAR2
@@ -2044,6 +2119,8 @@ static const lsnni_kernels K_(kernels) = {
 #undef K_END2
 #undef K_END3
 #undef K_TILE
+#undef K_SUMS
+#undef K_REDUCE
 #undef K_ZERO
 #undef K_BYTES
 #undef K_TILE_ROWS
@@ -4270,56 +4347,62 @@ LSNN_API lsnn_status lsnn_sum_pool_backward(lsnn_ctx *cx, lsnn_real *dx, const l
 
 /* ---- >>dropout --------------------------------------------------------------------
    y = x m / (1 - rate), m = 0 with probability rate, else 1; dx (+)= dy m / (1 - rate).
-   Element e of image n is kept if its 32 random bits are at least rate * 2^32. */
+   Element e of image n is kept if its 32 random bits are at least rate * 2^32, in any
+   layout. Bound by the random numbers.                                       */
 typedef struct lsnni_dropout {
+    const lsnni_kernels *kv;
     const lsnn_real *x;
     lsnn_real *y;
     const lsnn_rng *at;
-    int count, add;
+    int count, lanes, pieces, add;
     double rate;
 } lsnni_dropout;
+enum { LSNNI_DRAWS = 4096 };         /* elements of an image a task           */
 
-static void lsnni_dropout_task(void *user, int n, int worker)
+static void lsnni_dropout_task(void *user, int task, int worker)
 {
     const lsnni_dropout *p = (const lsnni_dropout *)user;
-    const lsnn_real *x = p->x + lsnni_area(n, p->count), scale = LSNNI_R(1 / (1 - p->rate));
-    lsnn_real *y = p->y + lsnni_area(n, p->count);
-    uint32_t limit = (uint32_t)(p->rate * 4294967296.0), draw[4];
+    int n = task / p->pieces, e = task % p->pieces * LSNNI_DRAWS;
+    size_t first = lsnni_area(n, p->count) * (size_t)p->lanes;
     (void)worker;
-    for (int e = 0; e < p->count; e++) {
-        lsnn_real v;
-        if ((e & 3) == 0) lsnni_rng_block(p->at, p->at->sample + (uint32_t)n, (uint32_t)e >> 2,
-                                          draw);
-        v = draw[e & 3] >= limit ? x[e] * scale : 0;
-        y[e] = p->add ? y[e] + v : v;
-    }
+    p->kv->dropout(p->y + first, p->x + first, p->at, (uint32_t)(n * p->lanes), e,
+                   LSNNI_MIN(e + LSNNI_DRAWS, p->count), p->lanes > 1,
+                   (uint32_t)(p->rate * 4294967296.0), 1 / (1 - p->rate), p->add);
 }
 
 static lsnn_status lsnni_dropout_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x, int n,
-                                     int count, double rate, const lsnn_rng *at, int add)
+                                     int count, int lanes, double rate, const lsnn_rng *at,
+                                     int add)
 {
     lsnni_dropout p;
     int size[2];
     size[0] = n; size[1] = count;
     LSNNI_TRY(lsnni_sizes(cx, "dropout", 2, size));
+    if (lanes && (lanes != lsnn_lanes(cx) || n % lanes))
+        return lsnni_fail(cx, LSNN_ESHAPE, "dropout: %d lanes and %d images: here lanes are 0 or "
+                          "%d, with a multiple of that many images", lanes, n, lsnn_lanes(cx));
     if (!(rate >= 0 && rate < 1))
         return lsnni_fail(cx, LSNN_EVALUE, "dropout: rate %g must lie in [0, 1)", rate);
     if (!y) return LSNN_OK;
+    p.kv = lsnni_kernels_of(cx);
     p.x = x; p.y = y; p.at = at; p.count = count; p.rate = rate; p.add = add;
-    lsnn_parallel(cx, n, lsnni_dropout_task, &p);
+    p.lanes = lanes ? lanes : 1;
+    p.pieces = lsnni_div_up(count, LSNNI_DRAWS);
+    lsnn_parallel(cx, n / p.lanes * p.pieces, lsnni_dropout_task, &p);
     return LSNN_OK;
 }
 
 LSNN_API lsnn_status lsnn_dropout_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
-                                          int n, int count, double rate, const lsnn_rng *at)
+                                          int n, int count, int lanes, double rate,
+                                          const lsnn_rng *at)
 {
-    return lsnni_dropout_run(cx, y, x, n, count, rate, at, 0);
+    return lsnni_dropout_run(cx, y, x, n, count, lanes, rate, at, 0);
 }
 LSNN_API lsnn_status lsnn_dropout_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
-                                           int n, int count, double rate, const lsnn_rng *at,
-                                           int add)
+                                           int n, int count, int lanes, double rate,
+                                           const lsnn_rng *at, int add)
 {
-    return lsnni_dropout_run(cx, dx, dy, n, count, rate, at, add);
+    return lsnni_dropout_run(cx, dx, dy, n, count, lanes, rate, at, add);
 }
 
 /* ---- >>batch_norm (Ioffe and Szegedy 2015) ------------------------------------------
@@ -4456,21 +4539,51 @@ LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_
 
 /* ---- >>scale ----------------------------------------------------------------------
    y = x g + b    dx (+)= dy g    dg += sum dy x    db += sum dy    sums over n and i */
+typedef struct lsnni_scale {
+    const lsnni_kernels *kv;
+    const lsnn_real *x, *g, *b, *dy;
+    lsnn_real *y, *dg, *db;
+    int n, c, add;
+    size_t inner;
+} lsnni_scale;
+
+static void lsnni_scale_task(void *user, int c, int worker)
+{
+    const lsnni_scale *p = (const lsnni_scale *)user;
+    (void)worker;
+    for (int n = 0; n < p->n; n++) {
+        size_t first = (lsnni_area(n, p->c) + (size_t)c) * p->inner;
+        if (!p->dy) {
+            p->kv->affine(p->y + first, p->x + first, (double)p->g[c],
+                          p->b ? (double)p->b[c] : 0, p->inner, 0);
+            continue;
+        }
+        if (p->dg) p->dg[c] += LSNNI_R(p->kv->dot(p->dy + first, p->x + first, p->inner));
+        if (p->db) p->db[c] += LSNNI_R(p->kv->sum(p->dy + first, p->inner));
+        if (p->y)
+            p->kv->affine(p->y + first, p->dy + first, (double)p->g[c], 0, p->inner, p->add);
+    }
+}
+
+static lsnn_status lsnni_scale_run(lsnn_ctx *cx, lsnni_scale *p, int n, int c, int inner)
+{
+    int size[3];
+    size[0] = n; size[1] = c; size[2] = inner;
+    LSNNI_TRY(lsnni_sizes(cx, "scale", 3, size));
+    p->kv = lsnni_kernels_of(cx);
+    p->n = n; p->c = c; p->inner = (size_t)inner;
+    lsnn_parallel(cx, c, lsnni_scale_task, p);
+    return LSNN_OK;
+}
+
 LSNN_API lsnn_status lsnn_scale_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                         const lsnn_real *g, const lsnn_real *b, int n, int c,
                                         int inner)
 {
-    const lsnni_kernels *kv = lsnni_kernels_of(cx);
-    int size[3];
-    size[0] = n; size[1] = c; size[2] = inner;
-    LSNNI_TRY(lsnni_sizes(cx, "scale", 3, size));
-    for (int i = 0; i < n; i++)
-        for (int j = 0; j < c; j++) {
-            size_t first = (lsnni_area(i, c) + (size_t)j) * (size_t)inner;
-            kv->affine(y + first, x + first, (double)g[j], b ? (double)b[j] : 0, (size_t)inner,
-                       0);
-        }
-    return LSNN_OK;
+    lsnni_scale p;
+    memset(&p, 0, sizeof p);
+    p.y = y; p.x = x; p.g = g; p.b = b;
+    return lsnni_scale_run(cx, &p, n, c, inner);
 }
 
 LSNN_API lsnn_status lsnn_scale_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dg,
@@ -4478,36 +4591,48 @@ LSNN_API lsnn_status lsnn_scale_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real 
                                          const lsnn_real *x, const lsnn_real *g, int n, int c,
                                          int inner, int add)
 {
-    const lsnni_kernels *kv = lsnni_kernels_of(cx);
-    int size[3];
-    size[0] = n; size[1] = c; size[2] = inner;
-    LSNNI_TRY(lsnni_sizes(cx, "scale", 3, size));
-    for (int i = 0; i < n; i++)
-        for (int j = 0; j < c; j++) {
-            size_t first = (lsnni_area(i, c) + (size_t)j) * (size_t)inner;
-            if (dg) dg[j] += LSNNI_R(kv->dot(dy + first, x + first, (size_t)inner));
-            if (db) db[j] += LSNNI_R(kv->sum(dy + first, (size_t)inner));
-            if (dx) kv->affine(dx + first, dy + first, (double)g[j], 0, (size_t)inner, add);
-        }
-    return LSNN_OK;
+    lsnni_scale p;
+    memset(&p, 0, sizeof p);
+    p.y = dx; p.dg = dg; p.db = db; p.dy = dy; p.x = x; p.g = g; p.add = add;
+    return lsnni_scale_run(cx, &p, n, c, inner);
 }
 
 /* ---- >>copies: concat, slice and add are made of these ------------------------------*/
+typedef struct lsnni_rows {
+    const lsnni_kernels *kv;
+    const lsnn_real *x;
+    lsnn_real *y;
+    size_t y_stride, x_stride, len;
+    int pieces, add;
+} lsnni_rows;
+
+static void lsnni_rows_task(void *user, int task, int worker)
+{
+    const lsnni_rows *p = (const lsnni_rows *)user;
+    size_t row = (size_t)(task / p->pieces), at = (size_t)(task % p->pieces) * LSNNI_PIECE;
+    size_t count = LSNNI_MIN((size_t)LSNNI_PIECE, p->len - at);
+    lsnn_real *to = p->y + row * p->y_stride + at;
+    const lsnn_real *from = p->x + row * p->x_stride + at;
+    (void)worker;
+    if (p->add) p->kv->axpy(to, 1, from, count);
+    else memcpy(to, from, count * sizeof *to);
+}
+
 LSNN_API lsnn_status lsnn_rows_copy(lsnn_ctx *cx, lsnn_real *y, size_t y_stride,
                                     const lsnn_real *x, size_t x_stride, int n, size_t len,
                                     int add)
 {
-    const lsnni_kernels *kv = lsnni_kernels_of(cx);
-    if (n < 0 || (n > 1 && (y_stride < len || x_stride < len)))
+    lsnni_rows p;
+    size_t pieces = (len + LSNNI_PIECE - 1) / LSNNI_PIECE;
+    if (n < 0 || (n > 1 && (y_stride < len || x_stride < len)) ||
+        (double)pieces * n > INT_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE,
                           "rows_copy: %d rows of %.0f numbers, %.0f and %.0f apart",
                           n, (double)len, (double)y_stride, (double)x_stride);
-    for (int i = 0; i < n; i++) {
-        lsnn_real *to = y + (size_t)i * y_stride;
-        const lsnn_real *from = x + (size_t)i * x_stride;
-        if (add) kv->axpy(to, 1, from, len);
-        else memcpy(to, from, len * sizeof *to);
-    }
+    p.kv = lsnni_kernels_of(cx);
+    p.x = x; p.y = y; p.y_stride = y_stride; p.x_stride = x_stride; p.len = len; p.add = add;
+    p.pieces = (int)pieces;
+    lsnn_parallel(cx, n * p.pieces, lsnni_rows_task, &p);
     return LSNN_OK;
 }
 
@@ -5496,7 +5621,7 @@ static lsnn_status lsnni_forward_dropout(lsnn_ctx *cx, lsnn_call *c)
     size_t count = lsnni_call_count(c);
     if (c->training)
         return lsnn_dropout_forward(cx, c->y, c->x[0], c->n, lsnni_features(c->plan->in[0]),
-                                    c->plan->o.rate, &c->rng);
+                                    c->lanes, c->plan->o.rate, &c->rng);
     if (c->y != c->x[0]) memcpy(c->y, c->x[0], count * sizeof *c->y);
     return LSNN_OK;
 }
@@ -5504,7 +5629,7 @@ static lsnn_status lsnni_forward_dropout(lsnn_ctx *cx, lsnn_call *c)
 static lsnn_status lsnni_backward_dropout(lsnn_ctx *cx, lsnn_call *c)
 {
     return lsnn_dropout_backward(cx, c->dx[0], c->dy, c->n, lsnni_features(c->plan->in[0]),
-                                 c->plan->o.rate, &c->rng, c->add[0]);
+                                 c->lanes, c->plan->o.rate, &c->rng, c->add[0]);
 }
 
 static lsnn_status lsnni_plan_batch_norm(lsnn_ctx *cx, lsnn_layer_plan *p)
@@ -5861,7 +5986,7 @@ static const lsnn_layer_type lsnni_types[] = {
     { "sum_pool", LSNNI_WINDOW_OPTIONS, 1, 1, 0, 1, 0, lsnni_plan_pool, LSNNI_PAIR(sum_pool),
       NULL, LSNN_LANES },
     { "dropout", "rate", 1, 1, 1, 1, 0, lsnni_plan_dropout, LSNNI_PAIR(dropout), NULL,
-      LSNN_PLAIN },
+      LSNN_LANES_ALL },
     { "batch_norm", LSNNI_PARAM_OPTIONS "momentum eps", 1, 1, 0, 1, 0, lsnni_plan_batch_norm,
       LSNNI_PAIR(batch_norm), NULL, LSNN_LANES_ALL },
     { "scale", LSNNI_PARAM_OPTIONS "no_bias", 1, 1, 0, 1, 0, lsnni_plan_scale,

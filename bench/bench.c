@@ -154,7 +154,7 @@ static void check_add_masks(bench *b, check *k, work *w, double rate, int n)
         int count = s.c * s.h * s.w;
         lsnn_real *v = check_add(k, "mask:", name, (size_t)n * (size_t)count);
         for (int j = 0; j < n * count; j++) v[j] = 1;
-        must(lsnn_dropout_forward(w->cx, v, v, n, count, rate, &at) == LSNN_OK, "a mask");
+        must(lsnn_dropout_forward(w->cx, v, v, n, count, 0, rate, &at) == LSNN_OK, "a mask");
         snprintf(name, sizeof name, "dropout%d", ++i);
     }
 }

@@ -596,35 +596,57 @@ static void check_dropout(void)
     lsnn_rng at = lsnn_rng_at(7, "dropout", "drop1", 3, 20), other;
     int zeros = 0;
     for (int i = 0; i < ALL; i++) { ones[i] = 1; x[i] = (lsnn_real)draw_real(-1, 1); }
-    CHECK(lsnn_dropout_forward(&cx, mask, ones, N, COUNT, rate, &at) == LSNN_OK);
+    CHECK(lsnn_dropout_forward(&cx, mask, ones, N, COUNT, 0, rate, &at) == LSNN_OK);
     for (int i = 0; i < ALL; i++) {
         zeros += mask[i] == 0;
         if (mask[i] != 0) NEAR(mask[i], 1 / (1 - rate), 4 * EPSILON);
     }
     CHECK(fabs(zeros - rate * (int)ALL) < 5 * sqrt((int)ALL * rate * (1 - rate)));
-    CHECK(lsnn_dropout_forward(&cx, y, x, N, COUNT, rate, &at) == LSNN_OK);
+    CHECK(lsnn_dropout_forward(&cx, y, x, N, COUNT, 0, rate, &at) == LSNN_OK);
     for (int i = 0; i < ALL; i++) NEAR(y[i], x[i] * mask[i], 4 * EPSILON);
     for (int i = 0; i < ALL; i++) again[i] = 2;
-    CHECK(lsnn_dropout_backward(&cx, again, x, N, COUNT, rate, &at, LSNN_ADD) == LSNN_OK);
+    CHECK(lsnn_dropout_backward(&cx, again, x, N, COUNT, 0, rate, &at, LSNN_ADD) == LSNN_OK);
     for (int i = 0; i < ALL; i++) NEAR(again[i], 2 + x[i] * mask[i], 4 * EPSILON);
-    CHECK(lsnn_dropout_backward(&cx, again, x, N, COUNT, rate, &at, LSNN_SET) == LSNN_OK);
+    CHECK(lsnn_dropout_backward(&cx, again, x, N, COUNT, 0, rate, &at, LSNN_SET) == LSNN_OK);
     CHECK(same_bits(again, y, ALL));
     for (int n = 0; n < N; n++) {        /* a batch may be split without another draw    */
         other = lsnn_rng_at(7, "dropout", "drop1", 3, 20 + (uint32_t)n);
-        CHECK(lsnn_dropout_forward(&cx, row, x + n * COUNT, 1, COUNT, rate, &other) ==
+        CHECK(lsnn_dropout_forward(&cx, row, x + n * COUNT, 1, COUNT, 0, rate, &other) ==
               LSNN_OK);
         CHECK(same_bits(row, y + n * COUNT, COUNT));
         CHECK(n == 0 || !same_bits(mask, mask + n * COUNT, COUNT));
     }
     for (cx.threads = 2; cx.threads <= 3; cx.threads++) {
-        CHECK(lsnn_dropout_forward(&cx, again, x, N, COUNT, rate, &at) == LSNN_OK);
+        CHECK(lsnn_dropout_forward(&cx, again, x, N, COUNT, 0, rate, &at) == LSNN_OK);
         CHECK(same_bits(again, y, ALL));
     }
     cx.threads = 1;
     memcpy(again, x, sizeof x);          /* in place, and without any dropping           */
-    CHECK(lsnn_dropout_forward(&cx, again, again, N, COUNT, rate, &at) == LSNN_OK);
+    for (int isa = LSNN_ISA_PORTABLE; isa < LSNN_ISA_COUNT_; isa++) {    /* in any layout */
+        lsnn_real *block, *plain;
+        if (!lsnn_isa_available((lsnn_isa)isa)) continue;
+        cx.isa = (lsnn_isa)isa;
+        block = reals(16 * COUNT);
+        plain = reals(16 * COUNT);
+        fill(plain, 16 * COUNT);
+        if (lsnn_lanes(&cx) > 1) {
+            CHECK(lsnn_interleave(&cx, block, plain, 16, COUNT, 0, LSNN_SET) == LSNN_OK);
+            CHECK(lsnn_dropout_forward(&cx, block, block, 16, COUNT, lsnn_lanes(&cx), rate,
+                                       &at) == LSNN_OK);
+            CHECK(lsnn_dropout_forward(&cx, plain, plain, 16, COUNT, 0, rate, &at) == LSNN_OK);
+            for (int n = 0; n < 16; n++)
+                for (int i = 0; i < COUNT; i++) {
+                    int lanes = lsnn_lanes(&cx), at_block = n / lanes * COUNT * lanes;
+                    CHECK(block[at_block + i * lanes + n % lanes] == plain[n * COUNT + i]);
+                }
+        }
+        free(block);
+        free(plain);
+    }
+    cx.isa = LSNN_ISA_BEST;
+    CHECK(lsnn_dropout_forward(&cx, again, again, N, COUNT, 0, rate, &at) == LSNN_OK);
     CHECK(same_bits(again, y, ALL));
-    CHECK(lsnn_dropout_forward(&cx, again, x, N, COUNT, 0, &at) == LSNN_OK);
+    CHECK(lsnn_dropout_forward(&cx, again, x, N, COUNT, 0, 0, &at) == LSNN_OK);
     CHECK(same_bits(again, x, ALL));
     test_end("dropout: mask, backward, split batches, threads, in place");
 }
@@ -854,10 +876,10 @@ static void check_bad_values(void)
     REFUSED(lsnn_cross_entropy_backward(&cx, v, v + 16, label, 1, 3, 2, 1, LSNN_SET),
             LSNN_EVALUE);
     REFUSED(lsnn_cross_entropy_forward(&cx, &loss, v, v + 16, label, 1, 0, 2), LSNN_ESHAPE);
-    REFUSED(lsnn_dropout_forward(&cx, v, v + 16, 1, 4, 1.0, &at), LSNN_EVALUE);
-    REFUSED(lsnn_dropout_forward(&cx, v, v + 16, 1, 4, -0.5, &at), LSNN_EVALUE);
-    REFUSED(lsnn_dropout_forward(&cx, v, v + 16, 1, 4, (double)NAN, &at), LSNN_EVALUE);
-    REFUSED(lsnn_dropout_forward(&cx, v, v + 16, 0, 4, 0.5, &at), LSNN_ESHAPE);
+    REFUSED(lsnn_dropout_forward(&cx, v, v + 16, 1, 4, 0, 1.0, &at), LSNN_EVALUE);
+    REFUSED(lsnn_dropout_forward(&cx, v, v + 16, 1, 4, 0, -0.5, &at), LSNN_EVALUE);
+    REFUSED(lsnn_dropout_forward(&cx, v, v + 16, 1, 4, 0, (double)NAN, &at), LSNN_EVALUE);
+    REFUSED(lsnn_dropout_forward(&cx, v, v + 16, 0, 4, 0, 0.5, &at), LSNN_ESHAPE);
 #ifndef __cplusplus                      /* there the cast alone is undefined            */
     REFUSED(lsnn_activation_forward(&cx, (lsnn_act)9, v, v, 4, 0), LSNN_EVALUE);
 #endif
