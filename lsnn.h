@@ -839,6 +839,7 @@ typedef struct lsnn_call {           /* what forward and backward work on     */
     const lsnn_layer_plan *plan;
     int n, training;                 /* images in this batch                  */
     int lanes;                       /* 0: plain arrays; else see lsnn_interleave */
+    int with_relu_;                  /* private: max_pool takes relu over     */
     const lsnn_real *x[LSNN_MAX_INPUTS];
     lsnn_real *y;
     const lsnn_real *dy;
@@ -1459,7 +1460,7 @@ typedef struct lsnni_kernels {
                          size_t n, double slope, int add);
     void (*max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, int w, int at, int n);
     void (*lanes_max)(lsnn_real *y, int32_t *where, const lsnn_real *x, const int32_t *tap,
-                      int taps, int step, int at, int n);
+                      int taps, int step, int at, int n, int relu);
     void (*lanes_max_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *where,
                            const int32_t *tap, int taps, int step, int at, int n, int apart);
     void (*lanes_sum)(lsnn_real *y, const lsnn_real *x, const int32_t *tap, int taps, int step,
@@ -1869,7 +1870,7 @@ static void K_(max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, in
    next ones `step` pixels on; tap[] says where a window's `taps` pixels are. Bound by
    the loads of x and dx.                                                     */
 static void K_(lanes_max)(lsnn_real *y, int32_t *where, const lsnn_real *x, const int32_t *tap,
-                          int taps, int step, int at, int n)
+                          int taps, int step, int at, int n, int relu)
 {
     const kvec zero = K_ZERO;
     const kints none = (kints)zero;                      /* all bits 0        */
@@ -1881,6 +1882,11 @@ static void K_(lanes_max)(lsnn_real *y, int32_t *where, const lsnn_real *x, cons
             kints wins = (v > best) | (v != v);          /* NaN wins          */
             best = K_SELECT(kvec, wins, v, best);
             from = K_SELECT(kints, wins, none + (at + tap[i]), from);
+        }
+        if (relu) {
+            kints positive = best > zero;
+            from = K_SELECT(kints, positive, from, none - 1);
+            best = K_SELECT(kvec, best < zero, zero, best);
         }
         K_STORE(y + (ptrdiff_t)j * K_LANES, best);
         K_STORE_INTS(where + (ptrdiff_t)j * K_LANES, from);
@@ -4127,7 +4133,8 @@ typedef struct lsnni_pool {
     lsnn_real *y;
     int32_t *where, *taps;
     const int32_t *from;
-    int add, backward, apart;        /* apart: windows don't overlap, dx is written */
+    int add, backward, relu;         /* relu: y = relu(max), where = -1 if it is 0 */
+    int apart;                       /* windows don't overlap, dx is written  */
 } lsnni_pool;
 
 /* The part of a window's side that lies inside the image: [*a, *b).          */
@@ -4176,6 +4183,10 @@ static void lsnni_max_pool_task(void *user, int i, int worker)
         else
             for (int ox = 0; ox < s->ow; ox++)
                 lsnni_max_window(p, x, oy, ox, y + ox, where + ox);
+        for (int ox = 0; p->relu && ox < s->ow; ox++) {
+            if (!(y[ox] > 0)) where[ox] = -1;
+            if (y[ox] < 0) y[ox] = 0;
+        }
     }
 }
 
@@ -4257,7 +4268,7 @@ static void lsnni_pool_lanes_run(const lsnni_pool *p, size_t plane, int oy, int 
                               s->stride_w, y0 * s->w + x0, run, p->apart);
     else if (p->kind == LSNNI_POOL_MAX)
         p->kv->lanes_max(p->y + to, p->where + to, p->x + plane * in, taps, count, s->stride_w,
-                         y0 * s->w + x0, run);
+                         y0 * s->w + x0, run, p->relu);
     else if (p->backward)
         p->kv->lanes_sum_back(p->y + plane * in, p->x + to, taps, count, s->stride_w,
                               y0 * s->w + x0, run, scale);
@@ -4287,7 +4298,7 @@ static void lsnni_pool_lanes_task(void *user, int plane, int worker)
 
 static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real *y,
                                   const lsnn_real *x, int32_t *where, const int32_t *from,
-                                  const lsnn_window *s, int backward, int add)
+                                  const lsnn_window *s, int backward, int add, int relu)
 {
     lsnni_pool p;
     LSNNI_TRY(lsnni_window_check(cx, "pool", s));
@@ -4298,6 +4309,7 @@ static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real 
     p.kv = lsnni_kernels_of(cx);
     p.s = s; p.kind = kind; p.x = x; p.y = y; p.where = where; p.from = from; p.add = add;
     p.backward = backward;
+    p.relu = relu;
     p.apart = !add && s->stride_h >= s->kernel_h && s->stride_w >= s->kernel_w;
     if (s->lanes > 1) {
         LSNNI_TRY(lsnni_lanes_check(cx, "pool", s));
@@ -4317,32 +4329,32 @@ static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real 
 LSNN_API lsnn_status lsnn_max_pool_forward(lsnn_ctx *cx, lsnn_real *y, int32_t *where,
                                            const lsnn_real *x, const lsnn_window *s)
 {
-    return lsnni_pool_run(cx, LSNNI_POOL_MAX, y, x, where, NULL, s, 0, 0);
+    return lsnni_pool_run(cx, LSNNI_POOL_MAX, y, x, where, NULL, s, 0, 0, 0);
 }
 LSNN_API lsnn_status lsnn_max_pool_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
                                             const int32_t *where, const lsnn_window *s, int add)
 {
-    return lsnni_pool_run(cx, LSNNI_POOL_MAX, dx, dy, NULL, where, s, 1, add);
+    return lsnni_pool_run(cx, LSNNI_POOL_MAX, dx, dy, NULL, where, s, 1, add, 0);
 }
 LSNN_API lsnn_status lsnn_avg_pool_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                            const lsnn_window *s)
 {
-    return lsnni_pool_run(cx, LSNNI_POOL_AVG, y, x, NULL, NULL, s, 0, 0);
+    return lsnni_pool_run(cx, LSNNI_POOL_AVG, y, x, NULL, NULL, s, 0, 0, 0);
 }
 LSNN_API lsnn_status lsnn_avg_pool_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
                                             const lsnn_window *s, int add)
 {
-    return lsnni_pool_run(cx, LSNNI_POOL_AVG, dx, dy, NULL, NULL, s, 1, add);
+    return lsnni_pool_run(cx, LSNNI_POOL_AVG, dx, dy, NULL, NULL, s, 1, add, 0);
 }
 LSNN_API lsnn_status lsnn_sum_pool_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                            const lsnn_window *s)
 {
-    return lsnni_pool_run(cx, LSNNI_POOL_SUM, y, x, NULL, NULL, s, 0, 0);
+    return lsnni_pool_run(cx, LSNNI_POOL_SUM, y, x, NULL, NULL, s, 0, 0, 0);
 }
 LSNN_API lsnn_status lsnn_sum_pool_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
                                             const lsnn_window *s, int add)
 {
-    return lsnni_pool_run(cx, LSNNI_POOL_SUM, dx, dy, NULL, NULL, s, 1, add);
+    return lsnni_pool_run(cx, LSNNI_POOL_SUM, dx, dy, NULL, NULL, s, 1, add, 0);
 }
 
 /* ---- >>dropout --------------------------------------------------------------------
@@ -5240,6 +5252,7 @@ typedef struct lsnni_node {
     int consumers, last_consumer;
     int alias;                       /* works in place on that node's output, or -1 */
     int lanes, both;                 /* see >>layout                          */
+    int into_pool, with_relu;        /* see lsnni_plan_fusion                 */
     int needs_grad, on_path;         /* on_path: the output depends on it     */
 } lsnni_node;
 
@@ -5583,7 +5596,8 @@ static lsnn_status lsnni_forward_max_pool(lsnn_ctx *cx, lsnn_call *c)
 {
     lsnn_window s;
     LSNNI_TRY(lsnni_call_window(cx, &s, c, c->plan->in[0].c));
-    return lsnn_max_pool_forward(cx, c->y, (int32_t *)(void *)c->keep, c->x[0], &s);
+    return lsnni_pool_run(cx, LSNNI_POOL_MAX, c->y, c->x[0], (int32_t *)(void *)c->keep, NULL,
+                          &s, 0, 0, c->with_relu_);
 }
 static lsnn_status lsnni_backward_max_pool(lsnn_ctx *cx, lsnn_call *c)
 {
@@ -6490,6 +6504,19 @@ static void lsnni_plan_graph(lsnn_net *net, int train)
     }
 }
 
+/* max(relu(x)) = relu(max(x)): a relu in place that only a max pooling reads is left
+   out, and the pooling applies it to the few numbers that it keeps.          */
+static void lsnni_plan_fusion(lsnn_net *net)
+{
+    for (int i = 1; i < net->nodes; i++) {
+        lsnni_node *v = &net->node[i], *u = &net->node[v->input[0]];
+        if (v->type == lsnni_type("max_pool") && u->type == lsnni_type("relu") &&
+            u->alias >= 0 && u->consumers == 1 && v->input[0] != net->output &&
+            u->lanes == v->lanes && !u->plan.o.keep)
+            u->into_pool = v->with_relu = 1;
+    }
+}
+
 LSNN_API void lsnn_work_free(lsnn_work *w)
 {
     if (!w) return;
@@ -6621,6 +6648,7 @@ LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
                  v->plan.out.w);
         note[0] = 0;
         if (v->share) snprintf(note, sizeof note, "  (parameters of %.60s)", v->share);
+        else if (v->into_pool) snprintf(note, sizeof note, "  (in the pooling)");
         else if (v->alias >= 0) snprintf(note, sizeof note, "  (in place)");
         fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f%s\n", v->name, v->type->name, shape,
                 v->share ? 0.0 : (double)count, v->plan.macs, note);
@@ -6657,6 +6685,7 @@ static void lsnni_call_fill(lsnn_call *c, lsnn_work *w, int i, const lsnn_batch 
     c->n = b->n;
     c->training = training;
     c->lanes = v->lanes ? w->lanes : 0;
+    c->with_relu_ = v->with_relu;
     for (int j = 0; j < v->plan.inputs; j++) {
         int x = v->input[j];
         if (lsnni_turned(w, v, j)) c->x[j] = w->z[x];
@@ -6704,7 +6733,7 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
             continue;
         lsnni_call_fill(&c, w, i, b, training);
         w->cx->where_ = v->name;
-        s = v->type->forward(w->cx, &c);
+        s = v->into_pool ? LSNN_OK : v->type->forward(w->cx, &c);
         if (s == LSNN_OK) s = lsnni_relay(w, b->n, i, w->z[i], w->y[i], 0, 0);
         w->cx->where_ = NULL;
         if (s != LSNN_OK) return s;
@@ -6766,7 +6795,7 @@ LSNN_API lsnn_status lsnn_backward(lsnn_net *net)
             if (net->param[v->param[j]].lr_factor > 0)
                 c.dparam[j] = net->grad + net->param[v->param[j]].at;
         w->cx->where_ = v->name;
-        s = v->type->backward(w->cx, &c);
+        s = v->into_pool ? LSNN_OK : v->type->backward(w->cx, &c);
         w->cx->where_ = NULL;
         if (s != LSNN_OK) return s;
     }
@@ -6846,6 +6875,7 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
             net->state[net->buffer[i].at + j] = LSNNI_R(net->buffer[i].spec.value);
     lsnni_plan_layout(net);
     lsnni_plan_graph(net, !net->predict_only);
+    lsnni_plan_fusion(net);
     net->work = lsnni_work_make(cx, net, net->batch, !net->predict_only);
     if (!net->work) goto fail;
     net->built = 1;
@@ -6927,6 +6957,9 @@ static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_g
         return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' had no part in the last %s",
                           v->name,
                           is_grad ? "backward" : "forward");
+    if (v->into_pool)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "'%.60s' is computed by the pooling after it: set "
+                          "its option keep", v->name);
     if (!is_keep)
         for (int j = i + 1; j < net->nodes; j++)
             if (net->node[j].alias == i)

@@ -410,7 +410,7 @@ static void test_keep(void)
     lsnn_net *net = kept_net(&cx, 1, 0);
     static sample_batch s;
     static by_hand h;
-    lsnn_real y[4 * KC * KP];
+    lsnn_real y[4 * KC * KP], fused[KC * 25];
     lsnn_batch b = *draw_batch(&s, 3, 14 * 14, 1);
     size_t count = (size_t)b.n * KC * KP;
     int rank, dim[4];
@@ -447,7 +447,12 @@ static void test_keep(void)
     REFUSED(&cx, lsnn_net_get(net, "smooth1", y, count) != LSNN_OK, LSNN_ESTATE, "'relu1'");
     REFUSED(&cx, lsnn_net_dims(net, "smooth1", &rank, dim) != LSNN_OK, LSNN_ESTATE, "keep");
     REFUSED(&cx, lsnn_net_get(net, "grad:relu1", y, count) != LSNN_OK, LSNN_ESTATE, "keep");
-    has_bits(net, "relu1", h.relu, count);
+    REFUSED(&cx, lsnn_net_get(net, "relu1", y, count) != LSNN_OK, LSNN_ESTATE, "keep");
+    CHECK(lsnn_net_get(net, "grad:conv1.weight", fused, KC * 25) == LSNN_OK);
+    lsnn_net_free(net);
+    net = kept_net(&cx, 1, 0);                   /* relu within the pooling changes no bit */
+    CHECK(lsnn_forward(net, &b, 1, NULL) == LSNN_OK && lsnn_backward(net) == LSNN_OK);
+    has_bits(net, "grad:conv1.weight", fused, KC * 25);
     lsnn_net_free(net);
 
     net = kept_net(&cx, 0, 1);                   /* predict only: arrays are used again    */
@@ -466,6 +471,58 @@ static void test_keep(void)
     lsnn_ctx_free(&cx);
     CHECK(heap.live == 0);
     test_end("kept outputs and gradients are the ops' own, others are refused");
+}
+
+/* Loss, outputs and gradients of 16 images are the same on blocks of images as on plain
+   arrays, on every instruction set.                                                      */
+static void test_layouts(void)
+{
+    static sample_batch s;
+    lsnn_batch b = *draw_batch(&s, 16, ALL_IN, 4);
+    const double near = sizeof(lsnn_real) == 8 ? 1e-12 : 2e-4;
+    for (int isa = LSNN_ISA_PORTABLE; isa < LSNN_ISA_COUNT_; isa++) {
+        lsnn_ctx cx = quiet_ctx();
+        lsnn_net *net, *plain;
+        double loss[2];
+        size_t count;
+        if (!lsnn_isa_available((lsnn_isa)isa)) continue;
+        cx.isa = (lsnn_isa)isa;
+        net = all_net(&cx, 16, 2, 0);
+        plain = all_net(&cx, 16, 2, 0);
+        plain->max_lanes = 0;
+        CHECK(lsnn_forward(net, &b, 1, &loss[0]) == LSNN_OK && lsnn_backward(net) == LSNN_OK);
+        CHECK(lsnn_forward(plain, &b, 1, &loss[1]) == LSNN_OK && lsnn_backward(plain) == LSNN_OK);
+        CHECK(net->work->lanes == (lsnn_lanes(&cx) > 1 ? lsnn_lanes(&cx) : 0));
+        NEAR(loss[0], loss[1], near);
+        for (int i = 0; lsnn_net_param_name(net, 0, i, &count); i++) {
+            char name[64];
+            lsnn_real *g = new_reals(count), *want = new_reals(count);
+            snprintf(name, sizeof name, "grad:%s", lsnn_net_param_name(net, 0, i, NULL));
+            CHECK(lsnn_net_get(net, name, g, count) == LSNN_OK);
+            CHECK(lsnn_net_get(plain, name, want, count) == LSNN_OK);
+            for (size_t j = 0; j < count; j++) NEAR(g[j], want[j], near);
+            free(g);
+            free(want);
+        }
+        for (int i = 1; i < net->nodes; i++) {   /* every output that can be read          */
+            lsnn_shape o = lsnn_net_shape(net, i);
+            lsnn_real *y, *want;
+            count = (size_t)(16 * o.c * o.h * o.w);
+            y = new_reals(count);
+            want = new_reals(count);
+            if (lsnn_net_get(plain, net->node[i].name, want, count) == LSNN_OK &&
+                CHECK(lsnn_net_get(net, net->node[i].name, y, count) == LSNN_OK))
+                for (size_t j = 0; j < count; j++) NEAR(y[j], want[j], near);
+            lsnn_clear(&cx);
+            free(y);
+            free(want);
+        }
+        lsnn_net_free(net);
+        lsnn_net_free(plain);
+        lsnn_ctx_free(&cx);
+    }
+    CHECK(heap.live == 0);
+    test_end("blocks of images and plain arrays give the same");
 }
 
 static void test_names(void)
@@ -810,6 +867,7 @@ int main(void)
     test_foreign_options();
     test_wrong_times();
     test_keep();
+    test_layouts();
     test_names();
     test_predict();
     test_workspaces();
