@@ -67,7 +67,8 @@ static void test_sequence(const expected *e)
     model_choice c = model_defaults();
     int scores[3] = { -1, -1, -1 };
     c.heads = 3;
-    CHECK(model_of_lsnn(net, e->model, lsnn_input(net, 1, 42, 42), 10, &c, scores) == scores[0]);
+    CHECK(model_of_lsnn(net, e->model, lsnn_input(net, 1, 42, 42), 10, &c, scores) ==
+          scores[0]);
     for (int g = 0; g < 3; g++) {
         lsnn_options o = model_options(NULL);
         o.head = g;
