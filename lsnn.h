@@ -2777,7 +2777,7 @@ LSNN_API lsnn_status lsnn_interleave(lsnn_ctx *cx, lsnn_real *y, const lsnn_real
                                      size_t size, int back, int add)
 {
     lsnni_turn p;
-    double pieces = ((double)size + LSNNI_TURN - 1) / LSNNI_TURN;
+    double pieces = ((double)size + (int)LSNNI_TURN - 1) / (int)LSNNI_TURN;
     if (n < 1 || n % lsnn_lanes(cx) || size < 1 || pieces * n > INT_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "interleave: %d images of %.0f numbers in blocks of "
                           "%d", n, (double)size, lsnn_lanes(cx));
