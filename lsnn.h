@@ -1439,10 +1439,21 @@ typedef struct lsnni_tile {
     int k, rows, vectors, add;
 } lsnni_tile;
 
+/* A product of matrices without tables: C (m x n) (+)= A (m x k) B (k x n) + bias, with
+   A's element (i, k) at a[i*ai + k*ak], B's at b[k*bk + j*bj], C's at c[i*ci + j]. */
+typedef struct lsnni_block {
+    const lsnn_real *a, *b, *bias;       /* bias: one for each column, or NULL   */
+    lsnn_real *c;
+    ptrdiff_t ai, ak, bk, bj, ci;
+    int m, n, k, add;
+} lsnni_block;
+
 /* What one instruction set offers. Everything is single-threaded.            */
 typedef struct lsnni_kernels {
     int rows, lanes;                     /* of the register tile               */
     void (*tile)(const lsnni_tile *t);   /* entries of a past `rows` must be readable */
+    void (*block)(const lsnni_block *g); /* bj is 1, n from 1 to 3 vectors, no bias    */
+    void (*dots)(const lsnni_block *g);  /* ak and bk are 1                            */
     void (*exp)(lsnn_real *y, const lsnn_real *x, size_t n);
     double (*sum)(const lsnn_real *x, size_t n);
     double (*dot)(const lsnn_real *x, const lsnn_real *y, size_t n);
@@ -1533,6 +1544,41 @@ typedef int32_t K_(whole) __attribute__((vector_size(K_BYTES), aligned(4), may_a
 #ifndef K_FMA
 #define K_FMA(a, b, c) ((a) * (b) + (c))
 #endif
+#if defined(__GNUC__)
+#define K_PREFETCH(p) __builtin_prefetch(p, 1)
+#else
+#define K_PREFETCH(p) ((void)(p))
+#endif
+
+/* Two vectors interleaved: a0 b0 a1 b1 ... of their lower and of their higher halves. */
+#if K_BYTES > 0
+#ifdef LSNN_DOUBLE
+#define K_COUNT (K_BYTES / 8)
+#else
+#define K_COUNT (K_BYTES / 4)
+#endif
+#if K_COUNT == 16
+#define K_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define K_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#elif K_COUNT == 8
+#define K_LOW 0, 8, 1, 9, 2, 10, 3, 11
+#define K_HIGH 4, 12, 5, 13, 6, 14, 7, 15
+#elif K_COUNT == 4
+#define K_LOW 0, 4, 1, 5
+#define K_HIGH 2, 6, 3, 7
+#else
+#define K_LOW 0, 2
+#define K_HIGH 1, 3
+#endif
+#ifdef __clang__
+#define K_INTERLEAVE(a, b, ...) return __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define K_INTERLEAVE(a, b, ...) const kints list = { __VA_ARGS__ };                         \
+                                return __builtin_shuffle(a, b, list)
+#endif
+static inline kvec K_(low)(kvec a, kvec b) { K_INTERLEAVE(a, b, K_LOW); }
+static inline kvec K_(high)(kvec a, kvec b) { K_INTERLEAVE(a, b, K_HIGH); }
+#endif
 
 /* ---- >>tile kernel: bound by the two multiply-add units. The tile of 8 x 3 vectors
    needs 8 broadcasts and 3 loads for 24 multiply-adds, half of what the load
@@ -1543,16 +1589,17 @@ typedef int32_t K_(whole) __attribute__((vector_size(K_BYTES), aligned(4), may_a
 #define K_ROWS8(X) K_ROWS4(X) X(4) X(5) X(6) X(7)
 #define K_ROW(i) const lsnn_real *a##i = t->a[i];
 #define K_CLEAR1(i) kvec c##i##0 = zero;
-#define K_CLEAR2(i) kvec c##i##0 = zero, c##i##1 = zero;
-#define K_CLEAR3(i) kvec c##i##0 = zero, c##i##1 = zero, c##i##2 = zero;
+#define K_CLEAR2(i) K_CLEAR1(i) kvec c##i##1 = zero;
+#define K_CLEAR3(i) K_CLEAR2(i) kvec c##i##2 = zero;
+#define K_CLEAR4(i) K_CLEAR3(i) kvec c##i##3 = zero;
 #define K_FETCH1 kvec v0 = K_LOAD(b0 + ib);
-#define K_FETCH2 kvec v0 = K_LOAD(b0 + ib), v1 = K_LOAD(b1 + ib);
-#define K_FETCH3 kvec v0 = K_LOAD(b0 + ib), v1 = K_LOAD(b1 + ib), v2 = K_LOAD(b2 + ib);
-#define K_STEP1(i) c##i##0 = K_FMA(a##i[ia] + zero, v0, c##i##0);
-#define K_STEP2(i) { kvec s = a##i[ia] + zero; c##i##0 = K_FMA(s, v0, c##i##0);           \
-                     c##i##1 = K_FMA(s, v1, c##i##1); }
-#define K_STEP3(i) { kvec s = a##i[ia] + zero; c##i##0 = K_FMA(s, v0, c##i##0);           \
-                     c##i##1 = K_FMA(s, v1, c##i##1); c##i##2 = K_FMA(s, v2, c##i##2); }
+#define K_FETCH2 K_FETCH1 kvec v1 = K_LOAD(b1 + ib);
+#define K_FETCH3 K_FETCH2 kvec v2 = K_LOAD(b2 + ib);
+#define K_ITEM(i) (a##i[ia] - zero)  /* x - 0 is x, so this is a broadcast and no more */
+#define K_STEP1(i) c##i##0 = K_FMA(K_ITEM(i), v0, c##i##0);
+#define K_STEP2(i) K_STEP1(i) c##i##1 = K_FMA(K_ITEM(i), v1, c##i##1);
+#define K_STEP3(i) K_STEP2(i) c##i##2 = K_FMA(K_ITEM(i), v2, c##i##2);
+#define K_STEP4(i) K_STEP3(i) c##i##3 = K_FMA(K_ITEM(i), v3, c##i##3);
 #define K_END1(i) if (i < t->rows) K_(store)(t, i, 0, c##i##0);
 #define K_END2(i) K_END1(i) if (i < t->rows) K_(store)(t, i, 1, c##i##1);
 #define K_END3(i) K_END2(i) if (i < t->rows) K_(store)(t, i, 2, c##i##2);
@@ -1611,6 +1658,208 @@ static void K_(tile)(const lsnni_tile *t)
     if (t->vectors == 3) K_(tile43)(t);
     else if (t->vectors == 2) K_(tile42)(t);
     else K_(tile41)(t);
+}
+
+/* ---- >>block kernel: the same tiles for plain matrices, whose places are bases and strides
+   instead of tables. B's rows are used where they lie. The last vector of C's row ends where
+   the row ends, over the one before it: both compute the same bits there, and nothing outside
+   of the matrices is touched. C is fetched while its tile is computed, or each tile would
+   wait for it at its end.                                                    */
+#define K_ROWS1(X) X(0)
+#define K_ROWS2(X) X(0) X(1)
+#define K_ROWS5(X) K_ROWS4(X) X(4)
+#define K_LINE(i) const lsnn_real *const a##i = a + i * ai;
+#define K_TOUCH(i) K_PREFETCH(at); K_PREFETCH(at + n / 2); K_PREFETCH(at + n - 1); at += ci;
+#define K_TAKE2 const kvec v0 = K_LOAD(b), v1 = K_LOAD(b + last);
+#define K_TAKE3 K_TAKE2 const kvec v2 = K_LOAD(b + LSNNI_MIN(last, K_LANES));
+#define K_ADD2(i) c##i##0 = c##i##0 + K_LOAD(at); c##i##1 = c##i##1 + K_LOAD(at + last);   \
+                  at += ci;
+#define K_ADD3(i) c##i##2 = c##i##2 + K_LOAD(at + LSNNI_MIN(last, K_LANES)); K_ADD2(i)
+#define K_PUT2(i) K_STORE(c, c##i##0); K_STORE(c + last, c##i##1); c += ci;
+#define K_PUT3(i) K_STORE(c + LSNNI_MIN(last, K_LANES), c##i##2); K_PUT2(i)
+#define K_BLOCK(R, V)                                                                      \
+    static void K_(block##R##V)(const lsnni_block *g, int i, int tiles)                    \
+    {                                                                                      \
+        const kvec zero = K_ZERO;                                                          \
+        const ptrdiff_t ai = g->ai, ak = g->ak, bk = g->bk, ci = g->ci, end = g->k * ak;   \
+        const ptrdiff_t n = g->n, last = n - K_LANES;                                      \
+        const lsnn_real *a = g->a + i * ai;                                                \
+        lsnn_real *c = g->c + i * ci;                                                      \
+        for (; tiles > 0; tiles--, a += R * ai) {                                          \
+            const lsnn_real *b = g->b, *at = c;                                            \
+            K_ROWS##R(K_LINE) K_ROWS##R(K_CLEAR##V)                                        \
+            if (g->k > 32) { K_ROWS##R(K_TOUCH) }                                          \
+            for (ptrdiff_t ia = 0; ia < end; ia += ak, b += bk) {                          \
+                K_TAKE##V                                                                  \
+                K_ROWS##R(K_STEP##V)                                                       \
+            }                                                                              \
+            at = c;                                                                        \
+            if (g->add) { K_ROWS##R(K_ADD##V) }                                            \
+            K_ROWS##R(K_PUT##V)                                                            \
+        }                                                                                  \
+    }
+K_BLOCK(1, 3)
+K_BLOCK(2, 3)
+K_BLOCK(4, 3)
+#if K_TILE_ROWS == 8
+K_BLOCK(5, 3)
+K_BLOCK(8, 2)
+K_BLOCK(8, 3)
+#else
+K_BLOCK(4, 2)
+#endif
+
+/* Rows by tiles of 8, then by smaller ones; 8 + 1 and 8 + 2 rows as 5 + 4 and 5 + 5, since
+   a tile of one or two rows has too few sums to keep the multiply-add units busy. */
+static void K_(block)(const lsnni_block *g)
+{
+    typedef void run(const lsnni_block *g, int i, int tiles);
+    static const struct { int rows; run *two, *three; } shapes[] = {
+#if K_TILE_ROWS == 8
+        { 8, K_(block82), K_(block83) }, { 5, K_(block53), K_(block53) },
+        { 4, K_(block43), K_(block43) },
+#else
+        { 4, K_(block42), K_(block43) },
+#endif
+        { 2, K_(block23), K_(block23) }, { 1, K_(block13), K_(block13) }
+    };
+    const int left = g->m % K_TILE_ROWS;
+    int split = K_TILE_ROWS == 8 && g->m > 8 && (left == 1 || left == 2);
+    for (int s = 0, i = 0, tiles; i < g->m; i += tiles * shapes[s++].rows) {
+        tiles = (g->m - i) / shapes[s].rows - split;
+        split = 0;
+        if (tiles) (g->n > 2 * K_LANES ? shapes[s].three : shapes[s].two)(g, i, tiles);
+    }
+}
+
+/* ---- >>dots kernel: where A's rows and B's columns are contiguous, the vectors run along
+   k, and an element of C is a vector of partial sums, added up at the end. 4 rows of A
+   by 6 columns of B need 10 loads for 24 multiply-adds; a single row is multiplied by 8
+   columns, read side by side, as fast as the caches give them. Each element is computed
+   in the same way by all of these tiles.                                     */
+#if K_BYTES > 0
+/* The mask of a vector's last n lanes.                                       */
+static inline kints K_(last)(int n)
+{
+    kints keep = { 0 };
+    for (int l = 0; l < K_LANES; l++) keep[l] = l < K_LANES - n ? 0 : -1;
+    return keep;
+}
+static kvec K_(few)(const lsnn_real *p, int n)
+{
+    lsnn_real few[K_LANES] = { 0 };
+    memcpy(few, p, (size_t)n * sizeof *p);
+    return K_LOAD(few);
+}
+/* The vector at p + k, or the last `rest` numbers there and zeros.           */
+static inline kvec K_(next)(const lsnn_real *p, ptrdiff_t k, int rest, kints keep)
+{
+    if (rest && !k) return K_(few)(p, rest);
+    if (rest) return (kvec)((kints)K_LOAD(p + k + rest - K_LANES) & keep);
+    return K_LOAD(p + k);
+}
+
+/* Lane i of the result is the sum of t[i]'s lanes: halves are added until each vector is
+   a single number.                                                           */
+static inline void K_(halve)(kvec *t, int n)
+{
+    for (int i = 0; i < n; i++) t[i] = K_(low)(t[i], t[i + n]) + K_(high)(t[i], t[i + n]);
+}
+static inline kvec K_(add_lanes)(kvec *t)
+{
+    if (K_LANES >= 16) K_(halve)(t, 8);
+    if (K_LANES >= 8) K_(halve)(t, 4);
+    if (K_LANES >= 4) K_(halve)(t, 2);
+    K_(halve)(t, 1);
+    return t[0];
+}
+#else
+static inline kints K_(last)(int n) { return n; }
+static inline kvec K_(next)(const lsnn_real *p, ptrdiff_t k, int rest, kints keep)
+{
+    return rest && !keep ? 0 : p[k];
+}
+static inline kvec K_(add_lanes)(kvec *t) { return *t; }
+#endif
+
+/* A tile's sums, `width` a row, to C.                                        */
+static inline void K_(dots_store)(const lsnni_block *g, const lsnn_real *sum, int i, int j,
+                                  int rows, int width, int columns)
+{
+    static const lsnn_real none[8] = { 0 };
+    lsnn_real *c = g->c + i * g->ci + j;
+    const lsnn_real *from = g->add ? c : g->bias ? g->bias + j : none;
+    for (int r = 0; r < rows; r++, sum += width, c += g->ci, from += g->add ? g->ci : 0) {
+        lsnn_real all[8];
+        for (int l = 0; columns == width && l < width; l++) all[l] = sum[l] + from[l];
+        if (columns == width) memcpy(c, all, (size_t)width * sizeof *c);
+        else for (int l = 0; l < columns; l++) c[l] = sum[l] + from[l];
+    }
+}
+
+#undef K_ITEM
+#define K_ITEM(j) K_NEXT(b##j)
+#define K_NEXT(p) K_(next)(p, k, LAST * rest, keep)
+#define K_ROWS6(X) K_ROWS5(X) X(5)
+#define K_COLUMN(j) const lsnn_real *const b##j = b + LSNNI_MIN(j, columns - 1) * g->bj;
+#define K_DOT1 const kvec v0 = K_NEXT(a);
+#define K_DOT4 const kvec v0 = K_NEXT(a), v1 = K_NEXT(a + g->ai),                          \
+                          v2 = K_NEXT(a + 2 * g->ai), v3 = K_NEXT(a + 3 * g->ai);
+#define K_KEEP1(j) t[j] = c##j##0;
+#define K_KEEP4(j) t[j] = c##j##0; t[W + j] = c##j##1; t[2*W + j] = c##j##2;               \
+                   t[3*W + j] = c##j##3;
+#define K_DOTS(R, COLUMNS)                                                                 \
+    static void K_(dots##R##COLUMNS)(const lsnni_block *g, int i0, int i1, int j)          \
+    {                                                                                      \
+        enum { L = K_LANES, W = COLUMNS, COUNT = (R * W + L - 1) / L * L };                \
+        const int rest = g->k % L, whole = g->k - rest, columns = LSNNI_MIN(W, g->n - j);  \
+        const kints keep = K_(last)(rest);                                                 \
+        const lsnn_real *b = g->b + j * g->bj;                                             \
+        K_ROWS##COLUMNS(K_COLUMN)                                                          \
+        for (int i = i0; i < i1; i += R) {                                                 \
+            const lsnn_real *a = g->a + i * g->ai;                                         \
+            const kvec zero = K_ZERO;                                                      \
+            ptrdiff_t k = 0;                                                               \
+            lsnn_real sum[COUNT];                                                          \
+            kvec t[COUNT];                                                                 \
+            K_ROWS##COLUMNS(K_CLEAR##R)                                                    \
+            for (; k < whole; k += L) {                                                    \
+                enum { LAST = 0 };                                                         \
+                K_DOT##R                                                                   \
+                K_ROWS##COLUMNS(K_STEP##R)                                                 \
+            }                                                                              \
+            if (rest) {                                                                    \
+                enum { LAST = 1 };                                                         \
+                K_DOT##R                                                                   \
+                K_ROWS##COLUMNS(K_STEP##R)                                                 \
+            }                                                                              \
+            K_ROWS##COLUMNS(K_KEEP##R)                                                     \
+            for (int l = R * W; l < COUNT; l++) t[l] = zero;                               \
+            K_STORE(sum, K_(add_lanes)(t));                                                \
+            if (COUNT > L) K_STORE(sum + L, K_(add_lanes)(t + L));                         \
+            for (int l = 2 * L; l < COUNT; l += L) K_STORE(sum + l, K_(add_lanes)(t + l)); \
+            K_(dots_store)(g, sum, i, j, R, W, columns);                                   \
+        }                                                                                  \
+    }
+K_DOTS(1, 8)
+#if K_TILE_ROWS == 8
+K_DOTS(4, 4)
+K_DOTS(4, 6)
+#else
+K_DOTS(4, 2)
+#endif
+
+static void K_(dots)(const lsnni_block *g)
+{
+    const int fours = g->m - g->m % 4;
+    int j = 0;
+#if K_TILE_ROWS == 8
+    for (; fours && g->n - j > 4; j += 6) K_(dots46)(g, 0, fours, j);
+    for (; fours && j < g->n; j += 4) K_(dots44)(g, 0, fours, j);
+#else
+    for (; fours && j < g->n; j += 2) K_(dots42)(g, 0, fours, j);
+#endif
+    for (j = 0; fours < g->m && j < g->n; j += 8) K_(dots18)(g, fours, g->m, j);
 }
 
 /* ---- >>exp: e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and e^r by its
@@ -1939,49 +2188,20 @@ static void K_(lanes_sum_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t
    registers: to interleave rows i and i + L/2, log2(L) times, is to transpose.
    Bound by the shuffles, log2(L) a vector.                                   */
 #if K_BYTES > 0
-#ifdef LSNN_DOUBLE
-#define K_COUNT (K_BYTES / 8)
-#else
-#define K_COUNT (K_BYTES / 4)
-#endif
-#if K_COUNT == 16
-#define K_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
-#define K_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
-#elif K_COUNT == 8
-#define K_LOW 0, 8, 1, 9, 2, 10, 3, 11
-#define K_HIGH 4, 12, 5, 13, 6, 14, 7, 15
-#elif K_COUNT == 4
-#define K_LOW 0, 4, 1, 5
-#define K_HIGH 2, 6, 3, 7
-#else
-#define K_LOW 0, 2
-#define K_HIGH 1, 3
-#endif
 static void K_(turn)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs)
 {
     enum { HALF = K_COUNT / 2 };
-#ifndef __clang__
-    const kints low = { K_LOW }, high = { K_HIGH };
-#endif
     kvec a[K_COUNT], b[K_COUNT];
     for (int i = 0; i < K_COUNT; i++) a[i] = K_LOAD(x + (size_t)i * xs);
     for (int pass = 1; pass < K_COUNT; pass *= 2) {
         for (int i = 0; i < HALF; i++) {
-#ifdef __clang__
-            b[2 * i] = __builtin_shufflevector(a[i], a[i + HALF], K_LOW);
-            b[2 * i + 1] = __builtin_shufflevector(a[i], a[i + HALF], K_HIGH);
-#else
-            b[2 * i] = __builtin_shuffle(a[i], a[i + HALF], low);
-            b[2 * i + 1] = __builtin_shuffle(a[i], a[i + HALF], high);
-#endif
+            b[2 * i] = K_(low)(a[i], a[i + HALF]);
+            b[2 * i + 1] = K_(high)(a[i], a[i + HALF]);
         }
         for (int i = 0; i < K_COUNT; i++) a[i] = b[i];
     }
     for (int i = 0; i < K_COUNT; i++) K_STORE(y + (size_t)i * ys, a[i]);
 }
-#undef K_COUNT
-#undef K_LOW
-#undef K_HIGH
 #endif
 
 static void K_(transpose)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, int rows,
@@ -2091,7 +2311,8 @@ static void K_(adam)(lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *
 }
 
 static const lsnni_kernels K_(kernels) = {
-    K_TILE_ROWS, K_LANES, K_(tile), K_(exp), K_(sum), K_(dot), K_(deviation), K_(moments),
+    K_TILE_ROWS, K_LANES, K_(tile), K_(block), K_(dots), K_(exp), K_(sum), K_(dot),
+    K_(deviation), K_(moments),
     K_(exponents), K_(largest), K_(axpy), K_(affine), K_(spread), K_(gather), K_(multiply), K_(act_forward),
     K_(act_backward), K_(max_pool2), K_(lanes_max), K_(lanes_max_back), K_(lanes_sum),
     K_(lanes_sum_back), K_(dropout), K_(transpose), K_(norm_backward), K_(sgd), K_(adam)
@@ -2125,6 +2346,34 @@ static const lsnni_kernels K_(kernels) = {
 #undef K_END2
 #undef K_END3
 #undef K_TILE
+#undef K_CLEAR4
+#undef K_STEP4
+#undef K_ITEM
+#undef K_ROWS1
+#undef K_ROWS2
+#undef K_ROWS5
+#undef K_ROWS6
+#undef K_LINE
+#undef K_TOUCH
+#undef K_TAKE2
+#undef K_TAKE3
+#undef K_ADD2
+#undef K_ADD3
+#undef K_PUT2
+#undef K_PUT3
+#undef K_BLOCK
+#undef K_NEXT
+#undef K_COLUMN
+#undef K_DOT1
+#undef K_DOT4
+#undef K_KEEP1
+#undef K_KEEP4
+#undef K_DOTS
+#undef K_PREFETCH
+#undef K_COUNT
+#undef K_LOW
+#undef K_HIGH
+#undef K_INTERLEAVE
 #undef K_SUMS
 #undef K_REDUCE
 #undef K_ZERO
@@ -2356,119 +2605,159 @@ static lsnn_status lsnni_sizes(lsnn_ctx *cx, const char *who, int count, const i
 }
 
 /* ---- >>gemm: C (M x N) (+)= A (M x K) B (K x N) ---------------------------------
-   A's element (i, k) is at a[i*ai + k*ak], B's at b[k*bk + j*bj], C's at c[i*ldc + j].
-   B is first copied into panels of as many columns as the tile has (in
-   parallel), A is read where it lies. K is cut into chunks, so that a panel's
-   chunk stays in the second-level cache while all rows of the block use it.
-   Bound by arithmetic for K and M over about 64.                             */
+   How a matrix product gets fast. A core starts two vector multiply-adds a cycle, but loads
+   only two vectors a cycle from its first-level cache and far fewer from behind it: each
+   number must be used many times once it is there.
+   Tiles: 8 rows by 3 vectors of C stay in registers while k runs. A step loads 8 numbers of
+       A and 3 vectors of B for 24 multiply-adds (>>block kernel).
+   Panels: 3 vectors' width of B serves all of A, tile below tile, before the next.
+   Chunks: K is cut so that a panel's chunk (72 KB) stays in the second-level cache while
+       A's rows pass; longer ones would not, shorter ones load and store C more often.
+   Packing: textbooks copy A and B into the order of use. Here rows are used where they lie:
+       up to 2048 x 2048 the copies cost as much as they save. Only panels of a B that lies
+       along k are turned.
+   Dots: where A and B both lie along k, as in x W^T, nothing needs turning: each element is
+       a vector of partial sums (>>dots kernel). Its tiles load more, so not for large M.
+   Threads: each takes a rectangle of C and adds up its sums by itself in order of k, so the
+       bits do not depend on the division. It is the same for all threads but one tile.
+   Bound by arithmetic: squares of 64 to 1536 reach 91 to 98 % of the multiply-add units'
+   limit, 2048 88 %; by reading B if M is under about 16.                     */
 typedef struct lsnni_product {
     const lsnni_kernels *kv;
-    int m, n, k, panels, block, per_task, column_tasks;
-    const lsnn_real *a, *b;
-    size_t ai, ak, bk, bj, ldc;
-    lsnn_real *c, *panel;
-    int32_t *ka, *kb;
-    int add;
+    lsnni_block g;                       /* the whole product                    */
+    int dots;                            /* A's rows and B's columns are contiguous */
+    int chunk, row_unit, column_unit, row_parts, column_parts;
+    lsnn_real *panel;                    /* one for each part, if B must be turned */
 } lsnni_product;
-enum { LSNNI_CHUNK = 256, LSNNI_BLOCK = 64 };
+enum { LSNNI_CHUNK = 384, LSNNI_DOTS_CHUNK = 1024, LSNNI_DOTS_ROWS = 128,
+       LSNNI_TURN_ROWS = 512 };
 
-static void lsnni_product_pack(void *user, int j, int worker)
+/* Blocks of rows that stay in the second-level cache while all columns pass.  */
+static void lsnni_product_dots(const lsnni_kernels *kv, const lsnni_block *whole)
+{
+    lsnni_block g = *whole;
+    for (int i = 0; i < whole->m; i += LSNNI_DOTS_ROWS) {
+        g.m = LSNNI_MIN(LSNNI_DOTS_ROWS, whole->m - i);
+        g.a = whole->a + i * g.ai;
+        g.c = whole->c + i * g.ci;
+        kv->dots(&g);
+    }
+}
+
+/* Panels of 3 vectors; 4 vectors as 2 + 2, so that none is left with one.     */
+static void lsnni_product_panels(const lsnni_kernels *kv, const lsnni_block *whole,
+                                 lsnn_real *panel)
+{
+    const int wide = LSNNI_MAX_VECTORS * kv->lanes;
+    lsnni_block g = *whole;
+    for (int j = 0; j < whole->n; j += g.n) {
+        int left = whole->n - j;
+        g.n = left > wide && left <= 4 * kv->lanes ? 2 * kv->lanes : LSNNI_MIN(left, wide);
+        g.b = whole->b + j * whole->bj;
+        g.c = whole->c + j;
+        if (panel) {
+            kv->transpose(panel, (size_t)wide, g.b, (size_t)whole->bj, g.n, g.k);
+            g.b = panel;
+            g.bk = wide;
+        }
+        kv->block(&g);
+    }
+}
+
+/* Where part `index` of `parts` begins, in whole units.                       */
+static int lsnni_part(int count, int unit, int parts, int index)
+{
+    int64_t units = lsnni_div_up(count, unit);
+    return index == 0 ? 0 : index == parts ? count : (int)(units * index / parts) * unit;
+}
+
+static void lsnni_product_task(void *user, int task, int worker)
 {
     const lsnni_product *p = (const lsnni_product *)user;
-    int width = LSNNI_MAX_VECTORS * p->kv->lanes, first = j * width;
-    int columns = LSNNI_MIN(width, p->n - first);
-    lsnn_real *to = p->panel + lsnni_area(j, p->k) * (size_t)width;
-    const lsnn_real *from = p->b + (size_t)first * p->bj;
+    const int row = task / p->column_parts, column = task % p->column_parts;
+    const int m = lsnni_part(p->g.m, p->row_unit, p->row_parts, row);
+    const int n = lsnni_part(p->g.n, p->column_unit, p->column_parts, column);
+    const size_t panel = lsnni_area(p->chunk, LSNNI_MAX_VECTORS * p->kv->lanes);
+    lsnni_block g = p->g;
     (void)worker;
-    if (columns < width) memset(to, 0, lsnni_area(p->k, width) * sizeof *to);
-    if (p->bj == 1)
-        for (int k = 0; k < p->k; k++)
-            memcpy(to + lsnni_area(k, width), from + (size_t)k * p->bk,
-                   (size_t)columns * sizeof *to);
-    else if (p->bk == 1)
-        p->kv->transpose(to, (size_t)width, from, p->bj, columns, p->k);
-    else
-        for (int k = 0; k < p->k; k++)
-            for (int c = 0; c < columns; c++)
-                to[lsnni_area(k, width) + (size_t)c] =
-                    from[(size_t)k * p->bk + (size_t)c * p->bj];
-}
-
-/* Rows [i0, i0 + rows) of panel j, chunk of K beginning at k0.               */
-static void lsnni_product_tile(const lsnni_product *p, int i0, int rows, int j, int k0,
-                               int count)
-{
-    lsnni_tile t;
-    int lanes = p->kv->lanes, width = LSNNI_MAX_VECTORS * lanes, first = j * width;
-    t.rows = rows;
-    for (int i = 0; i < p->kv->rows; i++) {
-        size_t row = (size_t)(i0 + LSNNI_MIN(i, rows - 1));
-        t.a[i] = p->a + row * p->ai + (size_t)k0 * p->ak;
-        t.c[i] = p->c + row * p->ldc + (size_t)first;
+    g.m = lsnni_part(p->g.m, p->row_unit, p->row_parts, row + 1) - m;
+    g.n = lsnni_part(p->g.n, p->column_unit, p->column_parts, column + 1) - n;
+    g.c += m * g.ci + n;
+    if (g.bias) g.bias += n;
+    for (int k = 0; k < p->g.k; k += p->chunk, g.add = 1) {
+        g.k = LSNNI_MIN(p->chunk, p->g.k - k);
+        g.a = p->g.a + m * g.ai + k * g.ak;
+        g.b = p->g.b + n * g.bj + k * g.bk;
+        if (p->dots) lsnni_product_dots(p->kv, &g);
+        else lsnni_product_panels(p->kv, &g, p->panel ? p->panel + (size_t)task * panel : NULL);
     }
-    t.vectors = lsnni_div_up(LSNNI_MIN(width, p->n - first), lanes);
-    for (int v = 0; v < t.vectors; v++) {
-        t.b[v] = p->panel + lsnni_area(j, p->k) * (size_t)width + lsnni_area(k0, width) +
-                 (size_t)(v * lanes);
-        t.at[v] = v * lanes;
-        t.lanes[v] = LSNNI_MIN(lanes, p->n - first - v * lanes);
-    }
-    t.ka = p->ka;
-    t.kb = p->kb;
-    t.k = count;
-    t.bias = NULL;
-    t.add = p->add || k0 > 0;
-    p->kv->tile(&t);
 }
 
-static void lsnni_product_block(void *user, int task, int worker)
+/* Divides C among so many threads that the largest part is smallest.          */
+static void lsnni_product_divide(lsnni_product *p, int threads)
 {
-    const lsnni_product *p = (const lsnni_product *)user;
-    int i0 = task / p->column_tasks * p->block, i1 = LSNNI_MIN(i0 + p->block, p->m);
-    int j0 = task % p->column_tasks * p->per_task, j1 = LSNNI_MIN(j0 + p->per_task, p->panels);
-    (void)worker;
-    for (int k0 = 0; k0 < p->k; k0 += LSNNI_CHUNK)
-        for (int j = j0; j < j1; j++)
-            for (int i = i0; i < i1; i += p->kv->rows)
-                lsnni_product_tile(p, i, LSNNI_MIN(p->kv->rows, i1 - i), j, k0,
-                                   LSNNI_MIN(LSNNI_CHUNK, p->k - k0));
+    int rows = lsnni_div_up(p->g.m, p->row_unit);
+    int columns = lsnni_div_up(p->g.n, p->column_unit);
+    double best = 0;
+    for (int r = 1; r <= LSNNI_MIN(threads, rows); r++) {
+        int c = LSNNI_MIN(threads / r, p->dots ? columns : columns / 2);
+        double most = (double)lsnni_div_up(rows, r) * lsnni_div_up(columns, LSNNI_MAX(c, 1));
+        if (r > 1 && most >= best) continue;
+        best = most;
+        p->row_parts = r;
+        p->column_parts = LSNNI_MAX(c, 1);
+    }
 }
 
-/* Runs p, whose m, n, k, a, b, c, strides and add are set. Without a c, the product
-   goes to scratch memory: p->c says where.                                   */
+/* x (k x n, rows `stride` apart) as n x k in scratch memory.                  */
+static const lsnn_real *lsnni_product_turn(const lsnni_kernels *kv, char **at,
+                                           const lsnn_real *x, ptrdiff_t stride, int n, int k)
+{
+    lsnn_real *y = (lsnn_real *)lsnni_cut(at, lsnni_area(n, k), sizeof *y);
+    kv->transpose(y, (size_t)k, x, (size_t)stride, k, n);
+    return y;
+}
+
+/* Runs p, of which g and dots are set. A C that is narrower than a vector is left to dots,
+   for which A and B may have to be turned.                                   */
 LSNNI_UNUSED static lsnn_status lsnni_product_run(lsnn_ctx *cx, lsnni_product *p)
 {
-    size_t kept = p->c ? 0 : lsnni_room(lsnni_area(p->m, p->n), sizeof *p->c);
-    int width, tasks, chunk = LSNNI_MIN(p->k, LSNNI_CHUNK);
-    size_t bytes;
-    char *at;
-    p->kv = lsnni_kernels_of(cx);
-    width = LSNNI_MAX_VECTORS * p->kv->lanes;
-    p->panels = lsnni_div_up(p->n, width);
-    p->block = LSNNI_BLOCK;
-    p->per_task = p->panels > 8 ? 4 : 1;
-    p->column_tasks = lsnni_div_up(p->panels, p->per_task);
-    bytes = lsnni_room_times(lsnni_room(lsnni_area(p->k, width), sizeof(lsnn_real)), p->panels);
-    bytes = lsnni_room_add(bytes, 2 * lsnni_room((size_t)chunk, sizeof(int32_t)));
-    at = (char *)lsnni_scratch(cx, lsnni_room_add(bytes, kept), 1);
-    if (!at) return LSNN_ENOMEM;
-    if (!p->c) p->c = (lsnn_real *)(void *)at;
-    at += kept;
-    p->ka = (int32_t *)lsnni_cut(&at, (size_t)chunk, sizeof(int32_t));
-    p->kb = (int32_t *)lsnni_cut(&at, (size_t)chunk, sizeof(int32_t));
-    p->panel = (lsnn_real *)(void *)at;
-    for (int k = 0; k < chunk; k++) {
-        p->ka[k] = (int32_t)((size_t)k * p->ak);
-        p->kb[k] = (int32_t)(k * width);
+    const lsnni_kernels *kv = p->kv = lsnni_kernels_of(cx);
+    const double work = ((double)p->g.m + 4) * p->g.n * p->g.k;
+    const int narrow = !p->dots && p->g.n < kv->lanes;
+    const int turn_a = narrow && p->g.ak != 1, turn_b = narrow && p->g.bk != 1;
+    int most = LSNNI_CHUNK, threads = work < 3e5 ? 1 : lsnn_ctx_threads(cx);
+    size_t bytes = 0;
+    char *at = NULL;
+    if (narrow) p->dots = 1;
+    if (p->dots) most = LSNNI_DOTS_CHUNK;
+    p->chunk = lsnni_round_up(lsnni_div_up(p->g.k, lsnni_div_up(p->g.k, most)), 16);
+    p->row_unit = p->dots ? 4 : kv->rows;
+    p->column_unit = p->dots ? 8 : kv->lanes;
+    lsnni_product_divide(p, (int)LSNNI_MIN(threads, 1 + work / 2e5));
+    threads = p->row_parts * p->column_parts;
+    p->panel = NULL;
+    if (turn_a) bytes = lsnni_room(lsnni_area(p->g.m, p->g.k), sizeof(lsnn_real));
+    if (turn_b)
+        bytes = lsnni_room_add(bytes, lsnni_room(lsnni_area(p->g.n, p->g.k), sizeof(lsnn_real)));
+    if (!p->dots && p->g.bj != 1)
+        bytes = lsnni_room_times(lsnni_room(lsnni_area(p->chunk, LSNNI_MAX_VECTORS * kv->lanes),
+                                            sizeof(lsnn_real)), threads);
+    if (bytes && !(at = (char *)lsnni_scratch(cx, bytes, 1))) return LSNN_ENOMEM;
+    if (cx->rehearsal_) return LSNN_OK;
+    if (!p->dots && p->g.bj != 1) p->panel = (lsnn_real *)(void *)at;
+    if (turn_a) {
+        p->g.a = lsnni_product_turn(kv, &at, p->g.a, p->g.ak, p->g.m, p->g.k);
+        p->g.ai = p->g.k;
+        p->g.ak = 1;
     }
-    tasks = lsnni_div_up(p->m, p->block) * p->column_tasks;
-    if ((double)p->m * p->n * p->k < 1e6) {  /* starting threads would cost more */
-        for (int j = 0; j < p->panels; j++) lsnni_product_pack(p, j, 0);
-        for (int i = 0; i < tasks; i++) lsnni_product_block(p, i, 0);
-        return LSNN_OK;
+    if (turn_b) {
+        p->g.b = lsnni_product_turn(kv, &at, p->g.b, p->g.bk, p->g.n, p->g.k);
+        p->g.bj = p->g.k;
+        p->g.bk = 1;
     }
-    lsnn_parallel(cx, p->panels, lsnni_product_pack, p);
-    lsnn_parallel(cx, tasks, lsnni_product_block, p);
+    if (threads == 1) lsnni_product_task(p, 0, 0);
+    else lsnn_parallel(cx, threads, lsnni_product_task, p);
     return LSNN_OK;
 }
 
@@ -2498,15 +2787,12 @@ LSNN_API lsnn_status lsnn_gemm(lsnn_ctx *cx, int trans_a, int trans_b, int m, in
     {
         lsnni_product p;
         memset(&p, 0, sizeof p);
-        if (trans_a && lda > INT32_MAX / LSNNI_CHUNK)
-            return lsnni_fail(cx, LSNN_ESHAPE,
-                              "gemm: row stride %d of a transposed A is over %d",
-                              lda, INT32_MAX / LSNNI_CHUNK);
-        p.m = m; p.n = n; p.k = k;
-        p.a = a; p.ai = trans_a ? 1 : (size_t)lda; p.ak = trans_a ? (size_t)lda : 1;
-        p.b = b; p.bk = trans_b ? 1 : (size_t)ldb; p.bj = trans_b ? (size_t)ldb : 1;
-        p.c = c; p.ldc = (size_t)ldc;
-        p.add = add;
+        p.g.m = m; p.g.n = n; p.g.k = k;
+        p.g.a = a; p.g.ai = trans_a ? 1 : lda; p.g.ak = trans_a ? lda : 1;
+        p.g.b = b; p.g.bk = trans_b ? 1 : ldb; p.g.bj = trans_b ? ldb : 1;
+        p.g.c = c; p.g.ci = ldc;
+        p.g.add = add;
+        p.dots = !trans_a && trans_b && m < LSNNI_TURN_ROWS;
         return lsnni_product_run(cx, &p);
     }
 #endif
@@ -3912,26 +4198,9 @@ LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_rea
    y[n,k]   = b[k] + sum_c w[k,c] x[n,c]            x N,C  w K,C  b K  y N,K
    dx[n,c] (+)= sum_k w[k,c] dy[n,k]
    dw[k,c]   += sum_n dy[n,k] x[n,c]                db[k] += sum_n dy[n,k]
-   Three matrix products of N*C*K multiply-adds. Forward computes y transposed,
-   so that the large matrix w is read in its own order.                       */
-typedef struct lsnni_dense {
-    const lsnni_kernels *kv;
-    const lsnn_real *x, *w, *b, *dy;
-    lsnn_real *y, *db;
-    int n, c, k;
-} lsnni_dense;
-
-static void lsnni_dense_dot_task(void *user, int k, int worker)
-{
-    const lsnni_dense *p = (const lsnni_dense *)user;
-    const lsnn_real *w = p->w + lsnni_area(k, p->c);
-    (void)worker;
-    for (int n = 0; n < p->n; n++)
-        p->y[lsnni_area(n, p->k) + (size_t)k] =
-            LSNNI_R(p->kv->dot(w, p->x + lsnni_area(n, p->c), (size_t)p->c)) +
-            (p->b ? p->b[k] : 0);
-}
-
+   Three matrix products of N*C*K multiply-adds (>>gemm). In forward both factors lie along
+   the sum, so it is made of dot products, for one image as for a batch: an image's y has the
+   same bits in any batch. For fewer than about 8 images it is bound by reading w.  */
 static lsnn_status lsnni_dense_sizes(lsnn_ctx *cx, int n, int c, int k)
 {
     int size[3];
@@ -3946,30 +4215,25 @@ LSNN_API lsnn_status lsnn_dense_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_r
                                         const lsnn_real *w, const lsnn_real *b, int n, int c,
                                         int k)
 {
-    lsnni_dense p;
     LSNNI_TRY(lsnni_dense_sizes(cx, n, c, k));
-    p.kv = lsnni_kernels_of(cx);
-    p.x = x; p.w = w; p.b = b; p.y = y; p.n = n; p.c = c; p.k = k;
-    if (n < 4) {                     /* too few columns for a tile            */
-        lsnn_parallel(cx, k, lsnni_dense_dot_task, &p);
-        return LSNN_OK;
-    }
 #ifdef LSNN_USE_CBLAS
     LSNNI_TRY(lsnn_gemm(cx, 0, 1, n, k, c, x, c, w, c, 0, y, k));
+    for (int i = 0; b && i < n; i++)
+        lsnni_kernels_of(cx)->axpy(y + lsnni_area(i, k), 1, b, (size_t)k);
+    return LSNN_OK;
 #else
     {
-        lsnni_product q;
-        memset(&q, 0, sizeof q);
-        q.m = k; q.n = n; q.k = c;
-        q.a = w; q.ai = (size_t)c; q.ak = 1;
-        q.b = x; q.bk = 1; q.bj = (size_t)c;
-        q.ldc = (size_t)n;
-        LSNNI_TRY(lsnni_product_run(cx, &q));
-        p.kv->transpose(y, (size_t)k, q.c, (size_t)n, k, n);
+        lsnni_product p;
+        memset(&p, 0, sizeof p);
+        p.dots = 1;
+        p.g.m = n; p.g.n = k; p.g.k = c;
+        p.g.a = x; p.g.ai = c; p.g.ak = 1;
+        p.g.b = w; p.g.bj = c; p.g.bk = 1;
+        p.g.c = y; p.g.ci = k;
+        p.g.bias = b;
+        return lsnni_product_run(cx, &p);
     }
 #endif
-    for (int i = 0; b && i < n; i++) p.kv->axpy(y + lsnni_area(i, k), 1, b, (size_t)k);
-    return LSNN_OK;
 }
 
 LSNN_API lsnn_status lsnn_dense_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,

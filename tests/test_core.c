@@ -98,7 +98,7 @@ static void test_memory(void)
         cx.log_fn = keep_message;
         cx.log_user = log;
         c.left = left;
-        s = lsnn_gemm(&cx, 0, 1, 64, 64, 64, a, 64, b, 64, 0, y, 64);
+        s = lsnn_gemm(&cx, 1, 1, 64, 64, 64, a, 64, b, 64, 0, y, 64);   /* turns B */
         CHECK(s == LSNN_OK || (s == LSNN_ENOMEM && cx.status == LSNN_ENOMEM));
         refused += s != LSNN_OK;
         lsnn_ctx_free(&cx);

@@ -382,12 +382,28 @@ typedef struct product {
     size_t a_count, b_count, c_count;
 } product;
 
+/* m, n, k at the edges of gemm's ways: every height of a tile, columns around one to five
+   vectors of each instruction set, k around its chunks and around a vector, C narrower than
+   a vector, rows too many for dot products of a B that lies along k.                    */
+static const int product_edges[][3] = {
+    { 1, 16, 1 }, { 9, 17, 384 }, { 10, 31, 385 }, { 11, 33, 769 }, { 7, 48, 31 },
+    { 13, 49, 16 }, { 14, 64, 33 }, { 15, 65, 5 }, { 6, 8, 400 }, { 3, 80, 64 },
+    { 4, 7, 15 }, { 5, 6, 17 }, { 2, 300, 1025 }, { 8, 10, 2060 }, { 130, 13, 1041 },
+    { 129, 41, 1030 }, { 7, 3, 1100 }, { 511, 9, 65 }, { 512, 17, 390 }, { 517, 34, 7 }
+};
+enum { EDGES = (int)(sizeof product_edges / sizeof *product_edges) };
+
 static void product_new(product *p, int trial)
 {
     int most = trial % 3 ? 90 : 200;
     p->m = draw_size(most); p->n = draw_size(most); p->k = draw_size(most);
     if (trial % 25 == 0) { p->m = draw_int(100, 200); p->k = draw_int(257, 600); }
     p->trans_a = draw_int(0, 1); p->trans_b = draw_int(0, 1); p->add = draw_int(0, 1);
+    if (trial < 4 * EDGES) {
+        const int *size = product_edges[trial / 4];
+        p->m = size[0]; p->n = size[1]; p->k = size[2];
+        p->trans_a = trial & 1; p->trans_b = trial >> 1 & 1;
+    }
     p->lda = (p->trans_a ? p->m : p->k) + draw_int(0, 3);
     p->ldb = (p->trans_b ? p->k : p->n) + draw_int(0, 3);
     p->ldc = p->n + draw_int(0, 3);
@@ -462,7 +478,7 @@ static void check_gemm(void)
             product_run(&p);
             product_compare(&p);
             memcpy(p.first, p.c, p.c_count * sizeof *p.c);
-            for (cx.threads = 2; cx.threads <= 3 && trial % 10 == 0; cx.threads++) {
+            for (cx.threads = 2; cx.threads <= 3 && trial % 5 == 0; cx.threads++) {
                 product_run(&p);
                 CHECK(same_bits(p.c, p.first, p.c_count));
             }
@@ -473,6 +489,36 @@ static void check_gemm(void)
     }
     test_end("gemm: %d random products, strides, transposes, instruction sets, threads",
              GEMM_TRIALS);
+}
+
+/* An image's dense outputs have the same bits in every batch and on any number of threads. */
+static void check_dense_batches(void)
+{
+#ifndef LSNN_USE_CBLAS
+    enum { N = 13, C = 1100, K = 61 };
+    lsnn_real *x = reals(N * C), *w = reals(K * C), *b = reals(K), *all = reals(N * K);
+    lsnn_real *y = reals(N * K);
+    for (int i = 0; i < N * C; i++) x[i] = (lsnn_real)draw_real(-1, 1);
+    for (int i = 0; i < K * C; i++) w[i] = (lsnn_real)draw_real(-1, 1);
+    for (int i = 0; i < K; i++) b[i] = (lsnn_real)draw_real(-1, 1);
+    for (int isa = LSNN_ISA_PORTABLE; isa < LSNN_ISA_COUNT_; isa++) {
+        if (!lsnn_isa_available((lsnn_isa)isa)) continue;
+        cx.isa = (lsnn_isa)isa;
+        for (int c = 7; c <= C; c += c == 7 ? 25 : C - 32) {          /* 7, 32, C */
+            cx.threads = 1;
+            CHECK(lsnn_dense_forward(&cx, all, x, w, b, N, c, K) == LSNN_OK);
+            for (int n = 1; n < N; n++) {
+                cx.threads = n % 3 + 1;
+                CHECK(lsnn_dense_forward(&cx, y, x + (N - n) * c, w, b, n, c, K) == LSNN_OK);
+                CHECK(same_bits(y, all + (N - n) * K, (size_t)(n * K)));
+            }
+        }
+    }
+    cx.isa = LSNN_ISA_BEST;
+    cx.threads = 1;
+    free(x); free(w); free(b); free(all); free(y);
+    test_end("dense: the same bits for an image in batches of 1 to %d", N);
+#endif
 }
 
 /* ---- (c) gradients by central differences, in double ----------------------------------- */
@@ -941,6 +987,7 @@ int main(int argc, char **argv)
     cx.threads = 1;
     for (int i = 0; i < OP_COUNT; i++) check_kernels(&op_table[i]);
     check_gemm();
+    check_dense_batches();
 #ifdef LSNN_DOUBLE
     for (int i = 0; i < OP_COUNT; i++)
         if (op_table[i].grads) check_differences(&op_table[i]);
