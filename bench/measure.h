@@ -312,7 +312,8 @@ static void draw_chart(bench *b, const char *path)
     fprintf(stderr, "bench: %d of %d lines reach their targets (%s)\n", good, all, b->csv_path);
     if (y == TOP || lsnn_image_new(&b->cx, &im, WIDTH, y + 30, 0xFFFFFF) != LSNN_OK) return;
     lsnn_image_text(&im, 10, 8, 2, 0x202020, "lsnn over its peers");
-    lsnn_image_text(&im, 10, 30, 1, 0x404040, "ratio of speeds (memory: of sizes); blue: targets");
+    lsnn_image_text(&im, 10, 30, 1, 0x404040,
+                    "ratio of speeds (memory: of sizes); blue: the target");
     for (int i = 0; i <= END; i++) {
         int x = LEFT + (int)(i * one);
         snprintf(text, sizeof text, "%d", i);

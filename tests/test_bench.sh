@@ -16,7 +16,8 @@ check() {                            # check TEXT STATUS: one TAP line
 # The peers' scripts are looked for beside the program.
 cp bench/torch_train.py bench/onnx_predict.js "$work/bench/"
 # shellcheck disable=SC2086
-$CC -O2 ${OMP_FLAGS:-} ${TEST_FLAGS:-} bench/bench.c -o "$work/bench/bench" ${TEST_LIBS:--lm} -ldl
+$CC -O2 ${OMP_FLAGS:-} ${TEST_FLAGS:-} bench/bench.c -o "$work/bench/bench" ${TEST_LIBS:--lm} \
+    -ldl
 check 'bench.c compiles by one line' $?
 
 # run WHAT FLAG...: as short as can be, all lines into one table
@@ -76,7 +77,8 @@ for net in cnn lsnn-location lsnn-content lc lc-layer dn10 cnn6; do
     with_peer "$net: one step is that of PyTorch" pytorch train --net "$net" --batch 4
 done
 for net in cnn lsnn-location dn10 dn40 cnn6; do
-    with_peer "$net: scores are those of ONNX Runtime" onnxruntime predict --net "$net" --batch 4
+    with_peer "$net: scores are those of ONNX Runtime" onnxruntime predict --net "$net" \
+        --batch 4
 done
 echo "1..$n"
 exit $failed
