@@ -48,7 +48,7 @@ int main(void)
 END
 emulated 'NEON is what is chosen' "$work/isa.c"
 emulated 'test_golden in double' tests/test_golden.c -DLSNN_DOUBLE
-emulated 'test_ops in float' tests/test_ops.c
-emulated 'test_ops in double' tests/test_ops.c -DLSNN_DOUBLE
+emulated 'test_ops in float' tests/test_ops.c -DTEST_TRIALS=120
+emulated 'test_ops in double' tests/test_ops.c -DTEST_TRIALS=120 -DLSNN_DOUBLE
 echo "1..$n"
 exit $failed

@@ -18,7 +18,10 @@
 #else
 #define EPSILON ((double)FLT_EPSILON)
 #endif
-enum { TRIALS = 500, GEMM_TRIALS = 300 };
+#ifndef TEST_TRIALS                      /* fewer where each takes long: test_neon.sh     */
+#define TEST_TRIALS 500
+#endif
+enum { TRIALS = TEST_TRIALS, GEMM_TRIALS = 3 * TEST_TRIALS / 5 };
 
 static lsnn_ctx cx;                      /* zeroed: ready for use                        */
 
