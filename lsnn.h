@@ -1603,6 +1603,16 @@ static inline kvec K_(high)(kvec a, kvec b) { K_INTERLEAVE(a, b, K_HIGH); }
 #define K_END1(i) if (i < t->rows) K_(store)(t, i, 0, c##i##0);
 #define K_END2(i) K_END1(i) if (i < t->rows) K_(store)(t, i, 1, c##i##1);
 #define K_END3(i) K_END2(i) if (i < t->rows) K_(store)(t, i, 2, c##i##2);
+#define K_FULL1 (t->lanes[0] == K_LANES)
+#define K_FULL2 (K_FULL1 && t->lanes[1] == K_LANES)
+#define K_FULL3 (K_FULL2 && t->lanes[2] == K_LANES)
+#define K_SAVE(i, v) { lsnn_real *c = t->c[i] + t->at[v];                                  \
+                      if (t->add) c##i##v = c##i##v + K_LOAD(c);                          \
+                      if (t->bias) c##i##v = c##i##v + t->bias[i];                        \
+                      K_STORE(c, c##i##v); }
+#define K_SAVE1(i) if (i < t->rows) K_SAVE(i, 0)
+#define K_SAVE2(i) if (i < t->rows) { K_SAVE(i, 0) K_SAVE(i, 1) }
+#define K_SAVE3(i) if (i < t->rows) { K_SAVE(i, 0) K_SAVE(i, 1) K_SAVE(i, 2) }
 #define K_TILE(R, V)                                                                      \
     static void K_(tile##R##V)(const lsnni_tile *t)                                       \
     {                                                                                     \
@@ -1616,19 +1626,15 @@ static inline kvec K_(high)(kvec a, kvec b) { K_INTERLEAVE(a, b, K_HIGH); }
             K_ROWS##R(K_STEP##V)                                                          \
         }                                                                                 \
         (void)b0; (void)b1; (void)b2;                                                     \
-        K_ROWS##R(K_END##V)                                                               \
+        if (K_FULL##V) { K_ROWS##R(K_SAVE##V) }                                            \
+        else { K_ROWS##R(K_END##V) }                                                      \
     }
 
+/* A vector of which only some lanes are wanted.                              */
 static void K_(store)(const lsnni_tile *t, int i, int v, kvec acc)
 {
     lsnn_real *c = t->c[i] + t->at[v], part[K_LANES];
     const lsnn_real bias = t->bias ? t->bias[i] : 0;
-    if (t->lanes[v] == K_LANES) {
-        if (t->add) acc = acc + K_LOAD(c);
-        if (t->bias) acc = acc + bias;
-        K_STORE(c, acc);
-        return;
-    }
     K_STORE(part, acc);
     for (int l = 0; l < t->lanes[v]; l++) {
         lsnn_real sum = t->add ? part[l] + c[l] : part[l];
@@ -2374,6 +2380,13 @@ static const lsnni_kernels K_(kernels) = {
 #undef K_LOW
 #undef K_HIGH
 #undef K_INTERLEAVE
+#undef K_FULL1
+#undef K_FULL2
+#undef K_FULL3
+#undef K_SAVE
+#undef K_SAVE1
+#undef K_SAVE2
+#undef K_SAVE3
 #undef K_SUMS
 #undef K_REDUCE
 #undef K_ZERO
