@@ -282,6 +282,7 @@ int main(int argc, char **argv)
              "--task pointer --model lsnn-content --figure smoothers.png");
     e.a.takes = "seed epochs batch lr threads train test log save save-every resume quiet list "
                 "summary";
+    e.a.threads = 1;                           /* too little work to share     */
     e.a.epochs = 40;
     e.a.batch = 32;
     e.a.lr = 0.005;
