@@ -195,7 +195,7 @@ static void bench_train(bench *b, const net_case *c, int batch)
     work_make(b, &w, &b->cx, c, batch, 1);
     if (!b->alone) {
         check_train(b, &w, c->dropout);
-        both = child_start(b, &t, &r, "python3", "torch_train.py", 1e-3);
+        both = child_start(b, &t, &r, "python3", "torch_train.py");
         check_remove(b);
     }
     m = compare(b, b->seconds, &ours, both ? &peer : NULL);
@@ -273,7 +273,7 @@ static void bench_local(bench *b, int batch)
     if (!b->alone) {
         local_once(&l);
         check_local(b, &l);
-        both = child_start(b, &t, &r, "python3", "torch_train.py", 1e-4);
+        both = child_start(b, &t, &r, "python3", "torch_train.py");
         check_remove(b);
     }
     m = compare(b, b->seconds, &ours, both ? &peer : NULL);
@@ -328,7 +328,7 @@ static void bench_predict(bench *b, const net_case *c, int batch)
     if (!b->alone && c->onnx) {
         randomise_norms(b, w.net);
         check_predict(b, &w);
-        both = child_start(b, &t, &r, "node", "onnx_predict.js", 1e-4);
+        both = child_start(b, &t, &r, "node", "onnx_predict.js");
         check_remove(b);
     }
     m = compare(b, b->seconds, &ours, both ? &peer : NULL);
