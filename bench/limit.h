@@ -11,12 +11,13 @@
 #endif
 
 /* Twelve sums that don't wait for each other fill the pipes of two units with a latency of
-   up to six cycles. Every instruction set has two flops a lane in each multiply-add.     */
+   up to six cycles; they begin with different numbers, or a compiler would make them one.  */
 #define FMA_LOOP(name, attribute, vector, lanes, set, fma, store)                        \
     attribute static float name(long rounds)                                             \
     {                                                                                    \
-        vector x = set(0.999f), y = set(1e-3f), a = y, b = y, c = y, d = y, e = y, f = y; \
-        vector g = y, h = y, i = y, j = y, k = y, l = y;                                 \
+        vector x = set(.999f), y = set(1e-3f), a = set(.1f), b = set(.2f), c = set(.3f); \
+        vector d = set(.4f), e = set(.5f), f = set(.6f), g = set(.7f), h = set(.8f);     \
+        vector i = set(.9f), j = set(1.1f), k = set(1.2f), l = set(1.3f);                \
         float out[lanes], sum = 0;                                                       \
         for (long r = 0; r < rounds; r++) {                                              \
             a = fma(a, x, y); b = fma(b, x, y); c = fma(c, x, y); d = fma(d, x, y);      \
