@@ -1580,6 +1580,10 @@ static inline kvec K_(low)(kvec a, kvec b) { K_INTERLEAVE(a, b, K_LOW); }
 static inline kvec K_(high)(kvec a, kvec b) { K_INTERLEAVE(a, b, K_HIGH); }
 #endif
 
+#if defined(__GNUC__) && !defined(__clang__) && K_BYTES > 0
+#pragma GCC push_options             /* these are vectors already: O3 costs seconds to */
+#pragma GCC optimize("O2")           /*   compile and gains nothing                    */
+#endif
 /* ---- >>tile kernel: bound by the two multiply-add units. The tile of 8 x 3 vectors
    needs 8 broadcasts and 3 loads for 24 multiply-adds, half of what the load
    units can do, and 24 of 32 registers; with 16 registers the tile is 4 x 3.
@@ -1867,6 +1871,10 @@ static void K_(dots)(const lsnni_block *g)
 #endif
     for (j = 0; fours < g->m && j < g->n; j += 8) K_(dots18)(g, fours, g->m, j);
 }
+
+#if defined(__GNUC__) && !defined(__clang__) && K_BYTES > 0
+#pragma GCC pop_options
+#endif
 
 /* ---- >>exp: e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and e^r by its
    series, cut where the next term is below half a unit in the last place.    */
