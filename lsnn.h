@@ -1469,7 +1469,8 @@ typedef struct lsnni_kernels {
     void (*act_forward)(lsnn_act f, lsnn_real *y, const lsnn_real *x, size_t n, double slope);
     void (*act_backward)(lsnn_act f, lsnn_real *dx, const lsnn_real *dy, const lsnn_real *y,
                          size_t n, double slope, int add);
-    void (*max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, int w, int at, int n);
+    void (*max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, int w, int at, int n,
+                      int relu);
     void (*lanes_max)(lsnn_real *y, int32_t *where, const lsnn_real *x, const int32_t *tap,
                       int taps, int step, int at, int n, int relu);
     void (*lanes_max_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *where,
@@ -1550,7 +1551,8 @@ typedef int32_t K_(whole) __attribute__((vector_size(K_BYTES), aligned(4), may_a
 #define K_PREFETCH(p) ((void)(p))
 #endif
 
-/* Two vectors interleaved: a0 b0 a1 b1 ... of their lower and of their higher halves. */
+/* Two vectors interleaved, a0 b0 a1 b1 ..., of their lower and of their higher halves;
+   and the even and the odd numbers of two vectors one behind the other.      */
 #if K_BYTES > 0
 #ifdef LSNN_DOUBLE
 #define K_COUNT (K_BYTES / 8)
@@ -1560,24 +1562,34 @@ typedef int32_t K_(whole) __attribute__((vector_size(K_BYTES), aligned(4), may_a
 #if K_COUNT == 16
 #define K_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
 #define K_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#define K_EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define K_ODD 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
 #elif K_COUNT == 8
 #define K_LOW 0, 8, 1, 9, 2, 10, 3, 11
 #define K_HIGH 4, 12, 5, 13, 6, 14, 7, 15
+#define K_EVEN 0, 2, 4, 6, 8, 10, 12, 14
+#define K_ODD 1, 3, 5, 7, 9, 11, 13, 15
 #elif K_COUNT == 4
 #define K_LOW 0, 4, 1, 5
 #define K_HIGH 2, 6, 3, 7
+#define K_EVEN 0, 2, 4, 6
+#define K_ODD 1, 3, 5, 7
 #else
 #define K_LOW 0, 2
 #define K_HIGH 1, 3
+#define K_EVEN 0, 2
+#define K_ODD 1, 3
 #endif
 #ifdef __clang__
-#define K_INTERLEAVE(a, b, ...) return __builtin_shufflevector(a, b, __VA_ARGS__)
+#define K_SHUFFLE(a, b, ...) return __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
-#define K_INTERLEAVE(a, b, ...) const kints list = { __VA_ARGS__ };                         \
+#define K_SHUFFLE(a, b, ...) const kints list = { __VA_ARGS__ };                         \
                                 return __builtin_shuffle(a, b, list)
 #endif
-static inline kvec K_(low)(kvec a, kvec b) { K_INTERLEAVE(a, b, K_LOW); }
-static inline kvec K_(high)(kvec a, kvec b) { K_INTERLEAVE(a, b, K_HIGH); }
+static inline kvec K_(low)(kvec a, kvec b) { K_SHUFFLE(a, b, K_LOW); }
+static inline kvec K_(high)(kvec a, kvec b) { K_SHUFFLE(a, b, K_HIGH); }
+static inline kvec K_(evens)(kvec a, kvec b) { K_SHUFFLE(a, b, K_EVEN); }
+static inline kvec K_(odds)(kvec a, kvec b) { K_SHUFFLE(a, b, K_ODD); }
 #endif
 
 #if defined(__GNUC__) && !defined(__clang__) && K_BYTES > 0
@@ -2110,22 +2122,47 @@ static void K_(norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_rea
     else for (size_t i = 0; i < n; i++) dx[i] = ra * dy[i] + rb * x[i] + rc;
 }
 
-/* One output row of 2 x 2 windows: rows top and top + w, `at` is top's first index. */
+/* One output row of 2 x 2 windows: rows top and top + w, `at` is top's first index.
+   relu: y = relu(max), where = -1 if it is 0.                                */
 static void K_(max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, int w, int at,
-                          int n)
+                          int n, int relu)
 {
-    for (int j = 0; j < n; j++) {
+    int j = 0;
+#if K_BYTES > 0
+    const kvec zero = K_ZERO;
+    const kints even = { K_EVEN };
+    for (; j + K_LANES <= n; j += K_LANES) {
         const lsnn_real *p = top + 2 * j;
-        lsnn_real a = p[0], b = p[1], c = p[w], d = p[w + 1];
-        int32_t ia = at + 2 * j, ib = ia + 1, ic = ia + w, id = ic + 1;
-        int second = (b > a) | (b != b), fourth = (d > c) | (d != d), lower;  /* NaN wins */
-        a = second ? b : a;
-        ia = second ? ib : ia;
-        c = fourth ? d : c;
-        ic = fourth ? id : ic;
-        lower = (c > a) | (c != c);
-        y[j] = lower ? c : a;
-        where[j] = lower ? ic : ia;
+        kvec a = K_LOAD(p), b = K_LOAD(p + K_LANES), c = K_LOAD(p + w), best, low;
+        kvec d = K_LOAD(p + w + K_LANES), right = K_(odds)(a, b), low_right = K_(odds)(c, d);
+        kints from = even + (at + 2 * j), under = from + w, wins;
+        best = K_(evens)(a, b);
+        low = K_(evens)(c, d);
+        wins = (right > best) | (right != right);        /* NaN wins          */
+        best = K_SELECT(kvec, wins, right, best);
+        from = K_SELECT(kints, wins, from + 1, from);
+        wins = (low_right > low) | (low_right != low_right);
+        low = K_SELECT(kvec, wins, low_right, low);
+        under = K_SELECT(kints, wins, under + 1, under);
+        wins = (low > best) | (low != low);
+        best = K_SELECT(kvec, wins, low, best);
+        from = K_SELECT(kints, wins, under, from);
+        if (relu) {
+            kints positive = best > zero;
+            from = K_SELECT(kints, positive, from, (kints)zero - 1);
+            best = K_SELECT(kvec, best < zero, zero, best);
+        }
+        K_STORE(y + j, best);
+        K_STORE_INTS(where + j, from);
+    }
+#endif
+    for (; j < n; j++) {
+        const lsnn_real *p = top + 2 * j;
+        int best = p[1] > p[0] || p[1] != p[1], low = w + (p[w + 1] > p[w] ||
+                                                           p[w + 1] != p[w + 1]);
+        if (p[low] > p[best] || p[low] != p[low]) best = low;
+        y[j] = relu && p[best] < 0 ? 0 : p[best];
+        where[j] = relu && !(p[best] > 0) ? -1 : at + 2 * j + best;
     }
 }
 
@@ -2387,7 +2424,9 @@ static const lsnni_kernels K_(kernels) = {
 #undef K_COUNT
 #undef K_LOW
 #undef K_HIGH
-#undef K_INTERLEAVE
+#undef K_EVEN
+#undef K_ODD
+#undef K_SHUFFLE
 #undef K_FULL1
 #undef K_FULL2
 #undef K_FULL3
@@ -2923,6 +2962,10 @@ static void lsnni_spread_fill(lsnn_real *to, const lsnni_spread *g, const lsnn_r
                     const lsnn_real *row = x + lsnni_area(c * s->h + y, s->w);
                     if (y < 0 || y >= s->h) {
                         memset(q, 0, (size_t)g->qw * sizeof *q);
+                        continue;
+                    }
+                    if (s->stride_w == 1 && shift == 0 && g->qw <= s->w) {
+                        memcpy(q, row, (size_t)g->qw * sizeof *q);
                         continue;
                     }
                     for (int j = 0; j < g->qw; j++) {
@@ -4463,11 +4506,12 @@ static void lsnni_max_pool_task(void *user, int i, int worker)
                  !s->pad_top && !s->pad_left && 2 * s->oh <= s->h && 2 * s->ow <= s->w;
     (void)worker;
     for (int oy = 0; oy < s->oh; oy++, y += s->ow, where += s->ow) {
-        if (halves)
-            p->kv->max_pool2(y, where, x + 2 * oy * s->w, s->w, 2 * oy * s->w, s->ow);
-        else
-            for (int ox = 0; ox < s->ow; ox++)
-                lsnni_max_window(p, x, oy, ox, y + ox, where + ox);
+        if (halves) {
+            p->kv->max_pool2(y, where, x + 2 * oy * s->w, s->w, 2 * oy * s->w, s->ow, p->relu);
+            continue;
+        }
+        for (int ox = 0; ox < s->ow; ox++)
+            lsnni_max_window(p, x, oy, ox, y + ox, where + ox);
         for (int ox = 0; p->relu && ox < s->ow; ox++) {
             if (!(y[ox] > 0)) where[ox] = -1;
             if (y[ox] < 0) y[ox] = 0;
