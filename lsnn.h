@@ -1471,6 +1471,7 @@ typedef struct lsnni_kernels {
                          size_t n, double slope, int add);
     void (*max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, int w, int at, int n,
                       int relu);
+    void (*sum_pool2)(lsnn_real *y, const lsnn_real *top, int w, int n, double scale);
     void (*lanes_max)(lsnn_real *y, int32_t *where, const lsnn_real *x, const int32_t *tap,
                       int taps, int step, int at, int n, int relu);
     void (*lanes_max_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *where,
@@ -1649,13 +1650,20 @@ static inline kvec K_(odds)(kvec a, kvec b) { K_SHUFFLE(a, b, K_ODD); }
 /* A vector of which only some lanes are wanted.                              */
 static void K_(store)(const lsnni_tile *t, int i, int v, kvec acc)
 {
-    lsnn_real *c = t->c[i] + t->at[v], part[K_LANES];
+    lsnn_real *c = t->c[i] + t->at[v];
+#ifdef K_LOAD_SOME
+    if (t->add) acc = acc + K_LOAD_SOME(c, t->lanes[v]);
+    if (t->bias) acc = acc + t->bias[i];
+    K_STORE_SOME(c, acc, t->lanes[v]);
+#else
     const lsnn_real bias = t->bias ? t->bias[i] : 0;
+    lsnn_real part[K_LANES];
     K_STORE(part, acc);
     for (int l = 0; l < t->lanes[v]; l++) {
         lsnn_real sum = t->add ? part[l] + c[l] : part[l];
         c[l] = t->bias ? sum + bias : sum;
     }
+#endif
 }
 
 K_TILE(4, 1)
@@ -2166,6 +2174,22 @@ static void K_(max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, in
     }
 }
 
+/* The same with sums, times scale.                                           */
+static void K_(sum_pool2)(lsnn_real *y, const lsnn_real *top, int w, int n, double scale)
+{
+    const lsnn_real s = LSNNI_R(scale);
+    int j = 0;
+#if K_BYTES > 0
+    for (; j + K_LANES <= n; j += K_LANES) {
+        const lsnn_real *p = top + 2 * j;
+        kvec a = K_LOAD(p) + K_LOAD(p + w), b = K_LOAD(p + K_LANES) + K_LOAD(p + w + K_LANES);
+        K_STORE(y + j, (K_(evens)(a, b) + K_(odds)(a, b)) * s);
+    }
+#endif
+    for (; j < n; j++)
+        y[j] = ((top[2 * j] + top[w + 2 * j]) + (top[2 * j + 1] + top[w + 2 * j + 1])) * s;
+}
+
 /* ---- >>pooling of blocks of images: `n` windows in a row, the first at pixel `at`, the
    next ones `step` pixels on; tap[] says where a window's `taps` pixels are. Bound by
    the loads of x and dx.                                                     */
@@ -2365,7 +2389,7 @@ static const lsnni_kernels K_(kernels) = {
     K_TILE_ROWS, K_LANES, K_(tile), K_(block), K_(dots), K_(exp), K_(sum), K_(dot),
     K_(deviation), K_(moments),
     K_(exponents), K_(largest), K_(axpy), K_(affine), K_(spread), K_(gather), K_(multiply), K_(act_forward),
-    K_(act_backward), K_(max_pool2), K_(lanes_max), K_(lanes_max_back), K_(lanes_sum),
+    K_(act_backward), K_(max_pool2), K_(sum_pool2), K_(lanes_max), K_(lanes_max_back), K_(lanes_sum),
     K_(lanes_sum_back), K_(dropout), K_(transpose), K_(norm_backward), K_(sgd), K_(adam)
 };
 
@@ -2380,6 +2404,8 @@ static const lsnni_kernels K_(kernels) = {
 #undef K_SELECT
 #undef K_LOAD_INTS
 #undef K_STORE_INTS
+#undef K_LOAD_SOME
+#undef K_STORE_SOME
 #undef K_FMA
 #undef K_ROWS4
 #undef K_ROWS8
@@ -2545,9 +2571,15 @@ static const lsnni_kernels K_(kernels) = {
 #  ifdef LSNN_DOUBLE
 #    define K_ZERO { 0, 0, 0, 0, 0, 0, 0, 0 }
 #    define K_FMA(a, b, c) ((kvec)_mm512_fmadd_pd((__m512d)(a), (__m512d)(b), (__m512d)(c)))
+#    define K_LOAD_SOME(p, n) ((kvec)_mm512_maskz_loadu_pd((__mmask8)((1u << (n)) - 1), p))
+#    define K_STORE_SOME(p, v, n)                                                         \
+         _mm512_mask_storeu_pd(p, (__mmask8)((1u << (n)) - 1), (__m512d)(v))
 #  else
 #    define K_ZERO { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 #    define K_FMA(a, b, c) ((kvec)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
+#    define K_LOAD_SOME(p, n) ((kvec)_mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), p))
+#    define K_STORE_SOME(p, v, n)                                                         \
+         _mm512_mask_storeu_ps(p, (__mmask16)((1u << (n)) - 1), (__m512)(v))
 #  endif
 #  include LSNN_FILENAME
 #  ifdef __clang__
@@ -2964,8 +2996,11 @@ static void lsnni_spread_fill(lsnn_real *to, const lsnni_spread *g, const lsnn_r
                         memset(q, 0, (size_t)g->qw * sizeof *q);
                         continue;
                     }
-                    if (s->stride_w == 1 && shift == 0 && g->qw <= s->w) {
-                        memcpy(q, row, (size_t)g->qw * sizeof *q);
+                    if (s->stride_w == 1) {              /* zeros, pixels, zeros */
+                        int left = LSNNI_MIN(-shift, g->qw), end = LSNNI_MIN(g->qw, s->w - shift);
+                        for (int j = 0; j < left; j++) q[j] = 0;
+                        if (end > left) memcpy(q + left, row, (size_t)(end - left) * sizeof *q);
+                        for (int j = LSNNI_MAX(end, left); j < g->qw; j++) q[j] = 0;
                         continue;
                     }
                     for (int j = 0; j < g->qw; j++) {
@@ -4495,6 +4530,13 @@ static void lsnni_max_window(const lsnni_pool *p, const lsnn_real *x, int oy, in
     *where = best;
 }
 
+/* 1: 2 x 2 windows side by side, all inside the image.                       */
+static int lsnni_pool_halves(const lsnn_window *s)
+{
+    return s->kernel_h == 2 && s->kernel_w == 2 && s->stride_h == 2 && s->stride_w == 2 &&
+           !s->pad_top && !s->pad_left && 2 * s->oh <= s->h && 2 * s->ow <= s->w;
+}
+
 static void lsnni_max_pool_task(void *user, int i, int worker)
 {
     const lsnni_pool *p = (const lsnni_pool *)user;
@@ -4502,8 +4544,7 @@ static void lsnni_max_pool_task(void *user, int i, int worker)
     const lsnn_real *x = p->x + (size_t)i * lsnni_area(s->h, s->w);
     lsnn_real *y = p->y + (size_t)i * lsnni_area(s->oh, s->ow);
     int32_t *where = p->where + (size_t)i * lsnni_area(s->oh, s->ow);
-    int halves = s->kernel_h == 2 && s->kernel_w == 2 && s->stride_h == 2 && s->stride_w == 2 &&
-                 !s->pad_top && !s->pad_left && 2 * s->oh <= s->h && 2 * s->ow <= s->w;
+    int halves = lsnni_pool_halves(s);
     (void)worker;
     for (int oy = 0; oy < s->oh; oy++, y += s->ow, where += s->ow) {
         if (halves) {
@@ -4537,8 +4578,19 @@ static void lsnni_sum_pool_task(void *user, int i, int worker)
     const lsnn_window *s = p->s;
     const lsnn_real *x = p->x + (size_t)i * lsnni_area(s->h, s->w);
     lsnn_real *y = p->y + (size_t)i * lsnni_area(s->oh, s->ow);
-    int y0, y1, x0, x1;
+    int y0, y1, x0, x1, average = p->kind == LSNNI_POOL_AVG;
+    int whole = s->oh == 1 && s->ow == 1 && s->kernel_h == s->h && s->kernel_w == s->w;
     (void)worker;
+    if (whole && !s->pad_top && !s->pad_left) {
+        size_t area = lsnni_area(s->h, s->w);
+        *y = LSNNI_R(p->kv->sum(x, area) / (average ? (double)area : 1));
+        return;
+    }
+    if (lsnni_pool_halves(s)) {
+        for (int oy = 0; oy < s->oh; oy++)
+            p->kv->sum_pool2(y + oy * s->ow, x + 2 * oy * s->w, s->w, s->ow, average ? 0.25 : 1);
+        return;
+    }
     for (int oy = 0; oy < s->oh; oy++)
         for (int ox = 0; ox < s->ow; ox++) {
             double sum = 0;
