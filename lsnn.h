@@ -2061,12 +2061,17 @@ static void K_(spread)(lsnn_real *y, const lsnn_real *x, size_t n)
 
 static void K_(gather)(lsnn_real *y, const lsnn_real *x, size_t n)
 {
-    for (size_t i = 0; i < n; i++, x += K_LANES) {
-        lsnn_real part[K_LANES];
-        for (int l = 0; l < K_LANES; l++) part[l] = x[l];
-        for (int half = K_LANES / 2; half > 0; half /= 2)
-            for (int l = 0; l < half; l++) part[l] += part[l + half];
-        y[i] = part[0];
+    size_t i = 0;
+#if K_BYTES > 0
+    kvec t[K_COUNT];
+    for (; i + K_COUNT <= n; i += K_COUNT) {
+        for (size_t l = 0; l < K_COUNT; l++) t[l] = K_LOAD(x + (i + l) * K_COUNT);
+        K_STORE(y + i, K_(add_lanes)(t));
+    }
+#endif
+    for (; i < n; i++) {
+        y[i] = 0;
+        for (size_t l = 0; l < (size_t)K_LANES; l++) y[i] += x[i * (size_t)K_LANES + l];
     }
 }
 
@@ -3133,7 +3138,7 @@ typedef struct lsnni_turn {
     const lsnn_real *x;
     lsnn_real *y;
     size_t size;
-    int back, add, pieces;
+    int n, back, add, pieces;
 } lsnni_turn;
 
 static void lsnni_turn_task(void *user, int task, int worker)
@@ -3141,35 +3146,44 @@ static void lsnni_turn_task(void *user, int task, int worker)
     const lsnni_turn *p = (const lsnni_turn *)user;
     size_t lanes = (size_t)p->kv->lanes, first = (size_t)(task % p->pieces) * LSNNI_TURN;
     size_t count = LSNNI_MIN((size_t)LSNNI_TURN, p->size - first);
-    size_t block = (size_t)(task / p->pieces) * p->size * lanes;
-    size_t plain = block + first, turned = block + first * lanes;
+    int block = task / p->pieces, images = LSNNI_MIN((int)lanes, p->n - block * (int)lanes);
+    size_t plain = (size_t)block * lanes * p->size + first;
+    size_t turned = (size_t)block * lanes * p->size + first * lanes;
     (void)worker;
-    if (!p->back && p->add)
-        for (size_t l = 0; l < lanes; l++)
-            for (size_t i = 0; i < count; i++)
-                p->y[turned + i * lanes + l] += p->x[plain + l * p->size + i];
-    else if (!p->back)
-        p->kv->transpose(p->y + turned, lanes, p->x + plain, p->size, (int)lanes, (int)count);
-    else if (!p->add)
-        p->kv->transpose(p->y + plain, p->size, p->x + turned, lanes, (int)count, (int)lanes);
-    else
-        for (size_t l = 0; l < lanes; l++)
-            for (size_t i = 0; i < count; i++)
-                p->y[plain + l * p->size + i] += p->x[turned + i * lanes + l];
+    if (p->add)
+        for (size_t l = 0; l < (size_t)images; l++)
+            for (size_t i = 0; i < count; i++) {
+                size_t there = turned + i * lanes + l, here = plain + l * p->size + i;
+                if (p->back) p->y[here] += p->x[there];
+                else p->y[there] += p->x[here];
+            }
+    else if (p->back)
+        p->kv->transpose(p->y + plain, p->size, p->x + turned, lanes, (int)count, images);
+    else {
+        if (images < (int)lanes) memset(p->y + turned, 0, count * lanes * sizeof *p->y);
+        p->kv->transpose(p->y + turned, lanes, p->x + plain, p->size, images, (int)count);
+    }
+}
+
+/* n images of `size` numbers to blocks, the missing ones of the last block zero; or back. */
+static void lsnni_turn_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x, int n, size_t size,
+                           int back, int add)
+{
+    lsnni_turn p;
+    p.kv = lsnni_kernels_of(cx);
+    p.x = x; p.y = y; p.n = n; p.size = size; p.back = back; p.add = add;
+    p.pieces = (int)((size + LSNNI_TURN - 1) / LSNNI_TURN);
+    lsnn_parallel(cx, lsnni_div_up(n, p.kv->lanes) * p.pieces, lsnni_turn_task, &p);
 }
 
 LSNN_API lsnn_status lsnn_interleave(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x, int n,
                                      size_t size, int back, int add)
 {
-    lsnni_turn p;
-    double pieces = ((double)size + (int)LSNNI_TURN - 1) / (int)LSNNI_TURN;
+    double pieces = ((double)size + LSNNI_TURN - 1) / LSNNI_TURN;
     if (n < 1 || n % lsnn_lanes(cx) || size < 1 || pieces * n > INT_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "interleave: %d images of %.0f numbers in blocks of "
                           "%d", n, (double)size, lsnn_lanes(cx));
-    p.kv = lsnni_kernels_of(cx);
-    p.x = x; p.y = y; p.size = size; p.back = back; p.add = add;
-    p.pieces = (int)((size + LSNNI_TURN - 1) / LSNNI_TURN);
-    lsnn_parallel(cx, n / p.kv->lanes * p.pieces, lsnni_turn_task, &p);
+    lsnni_turn_run(cx, y, x, n, size, back, add);
     return LSNN_OK;
 }
 
@@ -4180,29 +4194,6 @@ static void lsnni_local2d_tables(lsnni_local2d *p, size_t taps)
     }
 }
 
-/* Plain images to blocks, the missing ones of the last block zero.           */
-static void lsnni_local2d_turn(const lsnni_local2d *p, lsnn_real *to, const lsnn_real *from,
-                               size_t block)
-{
-    int lanes = p->g.kv->lanes;
-    size_t size = block / (size_t)lanes;
-    memset(to + (size_t)(p->blocks - 1) * block, 0, block * sizeof *to);
-    for (int n = 0; n < p->blocks; n++)
-        p->g.kv->transpose(to + (size_t)n * block, (size_t)lanes, from + (size_t)n * block, size,
-                           LSNNI_MIN(lanes, p->s->n - n * lanes), (int)size);
-}
-
-static void lsnni_local2d_turn_back(const lsnni_local2d *p, lsnn_real *to,
-                                    const lsnn_real *from, size_t block, int add)
-{
-    size_t lanes = (size_t)p->g.kv->lanes, size = block / lanes;
-    for (int n = 0; n < p->s->n; n++) {
-        const lsnn_real *x = from + (size_t)n / lanes * block + (size_t)n % lanes;
-        lsnn_real *y = to + (size_t)n * size;
-        for (size_t i = 0; i < size; i++) y[i] = x[i * lanes] + (add ? y[i] : 0);
-    }
-}
-
 /* Sets p up but for its arrays; *x_room and *y_room: room for blocks of images where
    the caller's arrays are plain, else NULL.                                  */
 static lsnn_status lsnni_local2d_plan(lsnn_ctx *cx, lsnni_local2d *p, const lsnn_window *s,
@@ -4255,13 +4246,13 @@ LSNN_API lsnn_status lsnn_local2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn
     lsnn_real *xs, *ys;
     lsnni_local2d p;
     LSNNI_TRY(lsnni_local2d_plan(cx, &p, s, &xs, &ys));
-    if (xs && !cx->rehearsal_) lsnni_local2d_turn(&p, xs, x, p.x_block);
+    if (xs) lsnni_turn_run(cx, xs, x, s->n, p.x_block / (size_t)p.g.kv->lanes, 0, LSNN_SET);
     p.x = xs ? xs : x;
     p.y = ys ? ys : y;
     p.w = w;
     p.b = b;
     lsnn_parallel(cx, (int)((p.area + LSNNI_PLACES - 1) / LSNNI_PLACES), lsnni_local2d_task, &p);
-    if (ys && !cx->rehearsal_) lsnni_local2d_turn_back(&p, y, ys, p.y_block, LSNN_SET);
+    if (ys) lsnni_turn_run(cx, y, ys, s->n, p.y_block / (size_t)p.g.kv->lanes, 1, LSNN_SET);
     return LSNN_OK;
 }
 
@@ -4272,10 +4263,11 @@ LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_rea
 {
     lsnn_real *xs, *ys;
     lsnni_local2d p;
+    size_t x_size;
     LSNNI_TRY(lsnni_local2d_plan(cx, &p, s, &xs, &ys));
-    if (cx->rehearsal_) return LSNN_OK;
-    if (ys) lsnni_local2d_turn(&p, ys, dy, p.y_block);
-    if (xs && dw) lsnni_local2d_turn(&p, xs, x, p.x_block);
+    x_size = p.x_block / (size_t)p.g.kv->lanes;
+    if (ys) lsnni_turn_run(cx, ys, dy, s->n, p.y_block / (size_t)p.g.kv->lanes, 0, LSNN_SET);
+    if (xs && dw) lsnni_turn_run(cx, xs, x, s->n, x_size, 0, LSNN_SET);
     p.x = xs ? xs : x;
     p.dy = ys ? ys : dy;
     p.w = w;
@@ -4289,7 +4281,7 @@ LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_rea
     p.dx = xs ? xs : dx;             /* x is no longer needed                 */
     p.add = !xs && add;
     lsnn_parallel(cx, p.blocks * s->c, lsnni_local2d_dx_task, &p);
-    if (xs) lsnni_local2d_turn_back(&p, dx, xs, p.x_block, add);
+    if (xs) lsnni_turn_run(cx, dx, xs, s->n, x_size, 1, add);
     return LSNN_OK;
 }
 
