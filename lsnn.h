@@ -46,8 +46,8 @@
        >>implementation  errors, memory, threads, random numbers
        >>kernels         the inner loops, once per instruction set
        >>ops             one block a layer type: formula, forward, backward
-                         >>gemm >>conv2d >>local2d >>dense >>activations >>softmax >>pooling
-                         >>dropout >>batch_norm >>scale >>losses >>smooth
+                         >>gemm >>lanes >>conv2d >>local2d >>dense >>activations >>softmax
+                         >>pooling >>dropout >>batch_norm >>scale >>losses >>smooth
        >>net             a graph of layers: shapes, memory, forward, backward
        >>files           safetensors, and replacing a file safely
        >>models          nets in files
@@ -151,11 +151,22 @@
    Work is divided by sizes alone and partial sums are added in a fixed order: the same seed
    gives the same bits for any number of threads, and across save, kill and resume in
    mid-epoch. Between instruction sets, compilers and flags the last bits differ; a checkpoint
-   records them. With LSNN_USE_CBLAS the library behind it decides. Random numbers have
+   records them, and so do those of batches of whole blocks and of others (see SPEED). With
+   LSNN_USE_CBLAS the library behind it decides. Random numbers have
    addresses (seed, purpose, layer, step, sample, element): adding a layer or splitting a batch
    changes no other draw.
 
-   8. YOUR OWN ARRAYS
+   8. SPEED
+   Compile with -fopenmp (all cores) and -O2; the vector kernels take the best instruction set
+   of the machine by themselves. Convolutions, poolings, smoothers and locally connected layers
+   run fastest on batches that are a multiple of lsnn_lanes(cx), 16 with AVX-512: the net then
+   lays blocks of images side by side, one a lane (the summary says where: "in blocks").
+   Other batches, and single images, run along rows. A relu between a convolution and a max
+   pooling costs nothing, and its output cannot be read unless its option keep is set.
+   All memory is taken when a net is built; a step allocates nothing. Many processes on few
+   cores: set OMP_WAIT_POLICY=passive, or waiting threads keep the cores busy.
+
+   9. YOUR OWN ARRAYS
    /// arrays.c
    #include "lsnn.h"
    // x: count x 16 numbers, label: count numbers in [0, 3)
@@ -205,7 +216,7 @@
    }
    ///
 
-   9. LSNN: A SMOOTHED CONVOLUTION
+   10. LSNN: A SMOOTHED CONVOLUTION
    A convolution without bias, then lsnn_smooth, which multiplies its maps by U and adds the
    bias. With LSNN_FREE the layer learns theta itself (LSNN-Location); with a node, that node
    computes theta from the image (LSNN-Content).
@@ -238,21 +249,22 @@
    }
    ///
 
-   10. >>custom: A LAYER TYPE OF YOUR OWN
+   11. >>custom: A LAYER TYPE OF YOUR OWN
    Fill a lsnn_layer_type: its name, the options it reads, plan (output shape, parameters),
    forward and backward; add it with lsnn_layer. examples/custom_layer.c is one, in a page,
    with its gradient check. A net that uses it is loaded by passing the type to
    lsnn_net_load. Declare in_place only if backward reads neither x nor needs it, and
-   output_free only if backward does not read y: other layers may then overwrite it.
+   output_free only if backward does not read y: other layers may then overwrite it. Leave
+   `lanes` 0 and your arrays are plain, N x C x H x W.
 
-   11. FILES
+   12. FILES
    lsnn_net_save writes safetensors: parameters and buffers by name ("conv1.weight",
    "batch_norm1.mean"), and in the metadata the graph as text, one line a layer, so that
    lsnn_net_load returns a net that runs. Checkpoints of lsnn_fit hold the optimizer's state
    ("optimizer.m:conv1.weight") and the position too, and load as nets. Reading checks every
    rule of the format before it believes a size, and converts between float and double.
 
-   12. NUMBERS TO KNOW
+   13. NUMBERS TO KNOW
    Limits: 2^29 numbers an image and a weight array, 10,000 layers, 16 inputs and 4 parameters
    a layer, 8 heads. Tested: gradients against central differences in double to 1e-6, ops
    against PyTorch in double to 1e-10 and against naive code on every instruction set: tests/. */
@@ -2393,8 +2405,9 @@ static void K_(adam)(lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *
 static const lsnni_kernels K_(kernels) = {
     K_TILE_ROWS, K_LANES, K_(tile), K_(block), K_(dots), K_(exp), K_(sum), K_(dot),
     K_(deviation), K_(moments),
-    K_(exponents), K_(largest), K_(axpy), K_(affine), K_(spread), K_(gather), K_(multiply), K_(act_forward),
-    K_(act_backward), K_(max_pool2), K_(sum_pool2), K_(lanes_max), K_(lanes_max_back), K_(lanes_sum),
+    K_(exponents), K_(largest), K_(axpy), K_(affine), K_(spread), K_(gather), K_(multiply),
+    K_(act_forward), K_(act_backward), K_(max_pool2), K_(sum_pool2), K_(lanes_max),
+    K_(lanes_max_back), K_(lanes_sum),
     K_(lanes_sum_back), K_(dropout), K_(transpose), K_(norm_backward), K_(sgd), K_(adam)
 };
 
@@ -3002,7 +3015,8 @@ static void lsnni_spread_fill(lsnn_real *to, const lsnni_spread *g, const lsnn_r
                         continue;
                     }
                     if (s->stride_w == 1) {              /* zeros, pixels, zeros */
-                        int left = LSNNI_MIN(-shift, g->qw), end = LSNNI_MIN(g->qw, s->w - shift);
+                        int left = LSNNI_MIN(-shift, g->qw);
+                        int end = LSNNI_MIN(g->qw, s->w - shift);
                         for (int j = 0; j < left; j++) q[j] = 0;
                         if (end > left) memcpy(q + left, row, (size_t)(end - left) * sizeof *q);
                         for (int j = LSNNI_MAX(end, left); j < g->qw; j++) q[j] = 0;
@@ -3124,7 +3138,8 @@ static lsnn_status lsnni_lanes_check(lsnn_ctx *cx, const char *who, const lsnn_w
     int lanes = lsnn_lanes(cx);
     if (s->lanes != lanes || s->n % lanes)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: %d lanes and %d images: here lanes are 0 or "
-                          "%d, with a multiple of that many images", who, s->lanes, s->n, lanes);
+                          "%d, with a multiple of that many images", who, s->lanes, s->n,
+                          lanes);
     if ((double)LSNNI_MAX((double)s->c * s->h * s->w, (double)s->k * s->oh * s->ow) * lanes >
         INT32_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: %d images of this size have over 2^31 numbers",
@@ -3605,7 +3620,7 @@ static void lsnni_lanes_dw_tables(lsnni_lanes_dw *p)
                             p->start[n++] = (c * s->h + rows->reach[y].at) * s->w +
                                 columns->reach[x].at;
                         }
-    for (int j = 0; j < columns->kinds; j++) {           /* a strip of one row, or all columns */
+    for (int j = 0; j < columns->kinds; j++) {           /* one row, or all columns */
         int32_t *ka = p->ka + (size_t)j * p->table, *kb = p->kb + (size_t)j * p->table;
         int wide = p->rows == 1 ? p->columns : columns->reach[columns->example[j]].count;
         for (int y = 0; y < p->rows; y++)
@@ -4251,7 +4266,8 @@ LSNN_API lsnn_status lsnn_local2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn
     p.y = ys ? ys : y;
     p.w = w;
     p.b = b;
-    lsnn_parallel(cx, (int)((p.area + LSNNI_PLACES - 1) / LSNNI_PLACES), lsnni_local2d_task, &p);
+    lsnn_parallel(cx, (int)((p.area + LSNNI_PLACES - 1) / LSNNI_PLACES), lsnni_local2d_task,
+                  &p);
     if (ys) lsnni_turn_run(cx, y, ys, s->n, p.y_block / (size_t)p.g.kv->lanes, 1, LSNN_SET);
     return LSNN_OK;
 }
@@ -4580,7 +4596,8 @@ static void lsnni_sum_pool_task(void *user, int i, int worker)
     }
     if (lsnni_pool_halves(s)) {
         for (int oy = 0; oy < s->oh; oy++)
-            p->kv->sum_pool2(y + oy * s->ow, x + 2 * oy * s->w, s->w, s->ow, average ? 0.25 : 1);
+            p->kv->sum_pool2(y + oy * s->ow, x + 2 * oy * s->w, s->w, s->ow,
+                             average ? 0.25 : 1);
         return;
     }
     for (int oy = 0; oy < s->oh; oy++)
@@ -4764,8 +4781,9 @@ static lsnn_status lsnni_dropout_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real
     size[0] = n; size[1] = count;
     LSNNI_TRY(lsnni_sizes(cx, "dropout", 2, size));
     if (lanes && (lanes != lsnn_lanes(cx) || n % lanes))
-        return lsnni_fail(cx, LSNN_ESHAPE, "dropout: %d lanes and %d images: here lanes are 0 or "
-                          "%d, with a multiple of that many images", lanes, n, lsnn_lanes(cx));
+        return lsnni_fail(cx, LSNN_ESHAPE, "dropout: %d lanes and %d images: here lanes are 0 "
+                          "or %d, with a multiple of that many images", lanes, n,
+                          lsnn_lanes(cx));
     if (!(rate >= 0 && rate < 1))
         return lsnni_fail(cx, LSNN_EVALUE, "dropout: rate %g must lie in [0, 1)", rate);
     if (!y) return LSNN_OK;
@@ -5467,8 +5485,8 @@ static void lsnni_smooth_lanes_task(void *user, int k, int worker)
             int map = k * p->rank + l;
             lsnn_real *y = p->y + (lsnni_area(n, p->s->k) + (size_t)k) * size;
             lsnni_smooth_plane(p, plane, p->u, n, map);
-            p->kv->multiply(y, p->a + (lsnni_area(n, p->maps) + (size_t)map) * size, plane, size,
-                            l > 0);
+            p->kv->multiply(y, p->a + (lsnni_area(n, p->maps) + (size_t)map) * size, plane,
+                            size, l > 0);
             if (inside) p->kv->axpy(y, (double)p->b[k], plane, size);
             if (p->b && !inside && l + 1 == p->rank)
                 p->kv->affine(y, y, 1, (double)p->b[k], size, 0);
@@ -5524,7 +5542,8 @@ static void lsnni_smooth_lanes_back_task(void *user, int map, int worker)
     int k = map / p->rank, blocks = p->s->n / p->s->lanes, inside = p->b && p->s->smooth_bias;
     size_t lanes = (size_t)p->s->lanes, size = p->area * lanes;
     lsnn_real *room, *g = lsnni_smooth_room(p, worker, &room);
-    lsnn_real *plane = g + p->area + lsnni_map_room(p->s), *gs = plane + size, *rows = gs + size;
+    lsnn_real *plane = g + p->area + lsnni_map_room(p->s), *gs = plane + size;
+    lsnn_real *rows = gs + size;
     if (!p->s->per_image) memset(gs, 0, size * sizeof *gs);
     for (int n = 0; n < blocks; n++) {
         size_t at = (lsnni_area(n, p->maps) + (size_t)map) * size;
@@ -6348,7 +6367,8 @@ static lsnn_status lsnni_backward_mse(lsnn_ctx *cx, lsnn_call *c)
                              c->add[0]);
 }
 
-/* name, options, inputs, in_place, output_free, is_loss, plan, forward, backward, init, lanes */
+/* name, options, inputs, in_place, output_free, is_loss, plan, forward, backward, init,
+   lanes                                                                      */
 #define LSNNI_PAIR(name) lsnni_forward_##name, lsnni_backward_##name
 #define LSNNI_WEIGHTED LSNNI_PARAM_OPTIONS "no_bias filters "
 static const lsnn_layer_type lsnni_types[] = {
@@ -7020,9 +7040,12 @@ LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
         snprintf(shape, sizeof shape, "%d x %d x %d", v->plan.out.c, v->plan.out.h,
                  v->plan.out.w);
         note[0] = 0;
-        if (v->share) snprintf(note, sizeof note, "  (parameters of %.60s)", v->share);
-        else if (v->into_pool) snprintf(note, sizeof note, "  (in the pooling)");
-        else if (v->alias >= 0) snprintf(note, sizeof note, "  (in place)");
+        if (v->share) snprintf(note, sizeof note, "  parameters of %.60s", v->share);
+        else if (v->into_pool) snprintf(note, sizeof note, "  done by the pooling");
+        else if (v->alias >= 0) snprintf(note, sizeof note, "  in place");
+        if (v->lanes && !v->into_pool)
+            snprintf(note + strlen(note), sizeof note - strlen(note), "%s in blocks",
+                     *note ? "," : " ");
         fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f%s\n", v->name, v->type->name, shape,
                 v->share ? 0.0 : (double)count, v->plan.macs, note);
     }
@@ -7273,8 +7296,8 @@ LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, 
         b.x = x + (size_t)i * in;
         LSNNI_TRY(lsnni_work_forward(w, &b, 0, NULL));
         if (w->lanes && net->node[net->output].lanes)
-            LSNNI_TRY(lsnn_interleave(w->cx, y + (size_t)i * out, w->y[net->output], b.n, out, 1,
-                                      0));
+            LSNNI_TRY(lsnn_interleave(w->cx, y + (size_t)i * out, w->y[net->output], b.n, out,
+                                      1, 0));
         else memcpy(y + (size_t)i * out, w->y[net->output], (size_t)b.n * out * sizeof *y);
     }
     return LSNN_OK;
@@ -7331,7 +7354,7 @@ static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_g
                           v->name,
                           is_grad ? "backward" : "forward");
     if (v->into_pool)
-        return lsnni_fail(net->cx, LSNN_ESTATE, "'%.60s' is computed by the pooling after it: set "
+        return lsnni_fail(net->cx, LSNN_ESTATE, "'%.60s' is done by the pooling after it: set "
                           "its option keep", v->name);
     if (!is_keep)
         for (int j = i + 1; j < net->nodes; j++)

@@ -20,7 +20,7 @@ typedef struct problem {
     int n, c, k, inner;                  /* everything else                              */
     int first, head, heads;              /* slice; losses (heads: row stride of t)       */
     int bias;                            /* 0: no b                                      */
-    int in_blocks;                       /* 1: on images side by side, where lanes are 2 or more */
+    int in_blocks;                       /* 1: on images side by side, if lanes are 2 or more    */
     const int *label;
     double slope, momentum, eps;
     /* filled by op_size: */
