@@ -870,7 +870,8 @@ typedef struct lsnn_layer_type {
     const char *name;
     const char *options;             /* names of the option fields it reads   */
     int min_inputs, max_inputs;
-    int in_place;                    /* 1: y may be x, dx dy; backward never reads x */
+    int in_place;                    /* 1: y may be x, dx dy; backward never reads x; */
+                                     /*   2: only dx may be dy                */
     int output_free;                 /* 1: backward never reads y either      */
     int is_loss;
     lsnn_status (*plan)(lsnn_ctx *cx, lsnn_layer_plan *p);
@@ -1239,8 +1240,8 @@ static int lsnni_mul(size_t *product, size_t factor)
     return 1;
 }
 
-/* count * size bytes, zeroed, aligned. NULL: the failure is recorded.        */
-static void *lsnni_alloc(lsnn_ctx *cx, size_t count, size_t size)
+/* count * size bytes, aligned. NULL: the failure is recorded.                */
+static void *lsnni_alloc_raw(lsnn_ctx *cx, size_t count, size_t size)
 {
     size_t bytes = count, pad = LSNNI_ALIGN + sizeof(void *);
     char *raw, *block;
@@ -1257,8 +1258,14 @@ static void *lsnni_alloc(lsnn_ctx *cx, size_t count, size_t size)
     }
     block = raw + pad - ((uintptr_t)raw + pad) % LSNNI_ALIGN;
     memcpy(block - sizeof raw, &raw, sizeof raw);    /* lsnni_free finds it there */
-    memset(block, 0, bytes);
     return block;
+}
+
+/* The same, zeroed.                                                          */
+static void *lsnni_alloc(lsnn_ctx *cx, size_t count, size_t size)
+{
+    void *block = lsnni_alloc_raw(cx, count, size);
+    return block ? memset(block, 0, count * size) : NULL;
 }
 
 static void lsnni_free_by(const lsnn_allocator *mem, void *block)
@@ -1279,8 +1286,8 @@ static char *lsnni_strdup(lsnn_ctx *cx, const char *text)
     return copy;
 }
 
-/* Working memory for one op call. It grows and is never given back before
-   lsnn_ctx_free, so a training step allocates nothing after the first.       */
+/* Working memory for one op call, filled with anything. It grows and is never given
+   back before lsnn_ctx_free, so a training step allocates nothing.           */
 static void *lsnni_scratch(lsnn_ctx *cx, size_t count, size_t size)
 {
     size_t bytes = count;
@@ -1288,7 +1295,7 @@ static void *lsnni_scratch(lsnn_ctx *cx, size_t count, size_t size)
         return cx->scratch_;
     lsnni_free(cx, cx->scratch_);
     cx->scratch_bytes_ = 0;
-    cx->scratch_ = lsnni_alloc(cx, count, size);
+    cx->scratch_ = lsnni_alloc_raw(cx, count, size);
     if (cx->scratch_) cx->scratch_bytes_ = bytes;
     return cx->scratch_;
 }
@@ -5526,12 +5533,13 @@ static void lsnni_smooth_back_task(void *user, int map, int worker)
         size_t one = lsnni_area(n, p->maps) + (size_t)map, u = p->s->per_image ? one :
             (size_t)map;
         const lsnn_real *dy = p->dy + (lsnni_area(n, p->s->k) + (size_t)k) * p->area;
+        if (p->dtheta) {
+            p->kv->multiply(g, dy, p->a + one * p->area, p->area, !p->s->per_image);
+            if (inside) p->kv->axpy(g, (double)p->b[k], dy, p->area);
+        }
         if (p->da) p->kv->multiply(p->da + one * p->area, dy, p->uc + u * p->area, p->area,
                                    p->add);
-        if (!p->dtheta) continue;
-        p->kv->multiply(g, dy, p->a + one * p->area, p->area, !p->s->per_image);
-        if (inside) p->kv->axpy(g, (double)p->b[k], dy, p->area);
-        if (p->s->per_image) lsnni_smooth_theta(p, g, room, u, p->add_theta);
+        if (p->dtheta && p->s->per_image) lsnni_smooth_theta(p, g, room, u, p->add_theta);
     }
     if (p->dtheta && !p->s->per_image) lsnni_smooth_theta(p, g, room, (size_t)map, 1);
 }
@@ -5548,14 +5556,15 @@ static void lsnni_smooth_lanes_back_task(void *user, int map, int worker)
     for (int n = 0; n < blocks; n++) {
         size_t at = (lsnni_area(n, p->maps) + (size_t)map) * size;
         const lsnn_real *dy = p->dy + (lsnni_area(n, p->s->k) + (size_t)k) * size;
+        if (p->dtheta) {
+            p->kv->multiply(gs, dy, p->a + at, size, !p->s->per_image);
+            if (inside) p->kv->axpy(gs, (double)p->b[k], dy, size);
+        }
         if (p->da) {
             lsnni_smooth_plane(p, plane, p->uc, n, map);
             p->kv->multiply(p->da + at, dy, plane, size, p->add);
         }
-        if (!p->dtheta) continue;
-        p->kv->multiply(gs, dy, p->a + at, size, !p->s->per_image);
-        if (inside) p->kv->axpy(gs, (double)p->b[k], dy, size);
-        if (!p->s->per_image) continue;
+        if (!p->dtheta || !p->s->per_image) continue;
         p->kv->transpose(rows, p->area, gs, lanes, (int)p->area, (int)lanes);
         for (size_t l = 0; l < lanes; l++)
             lsnni_smooth_theta(p, rows + l * p->area, room,
@@ -5616,10 +5625,10 @@ LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real
     p.add = add;
     p.add_theta = add_theta;
     LSNNI_TRY(lsnni_smooth_work(cx, &p));
-    lsnn_parallel(cx, p.maps, s->lanes > 1 ? lsnni_smooth_lanes_back_task :
-                  lsnni_smooth_back_task, &p);
     if (db) lsnn_parallel(cx, s->k, s->lanes > 1 ? lsnni_smooth_lanes_bias_task :
                           lsnni_smooth_bias_task, &p);
+    lsnn_parallel(cx, p.maps, s->lanes > 1 ? lsnni_smooth_lanes_back_task :
+                  lsnni_smooth_back_task, &p);         /* last: da may be dy   */
     return LSNN_OK;
 }
 
@@ -5643,6 +5652,7 @@ typedef struct lsnni_node {
     int param[LSNN_MAX_PARAMS], buffer[LSNN_MAX_PARAMS];
     int consumers, last_consumer;
     int alias;                       /* works in place on that node's output, or -1 */
+    int dy_alias;                    /* its gradient becomes that node's, or -1 */
     int lanes, both;                 /* see >>layout                          */
     int into_pool, with_relu;        /* see lsnni_plan_fusion                 */
     int needs_grad, on_path;         /* on_path: the output depends on it     */
@@ -6406,7 +6416,7 @@ static const lsnn_layer_type lsnni_types[] = {
     { "flatten", "", 1, 1, 1, 1, 0, lsnni_plan_flatten, LSNNI_PAIR(flatten), NULL,
       LSNN_LANES_ALL },
     { "smooth", "lr_factor freeze no_bias smooth_shape normalise rank mixture smooth_bias", 1,
-      2, 0, 1, 0, lsnni_plan_smooth, LSNNI_PAIR(smooth), lsnni_init_smooth, LSNN_LANES },
+      2, 2, 1, 0, lsnni_plan_smooth, LSNNI_PAIR(smooth), lsnni_init_smooth, LSNN_LANES },
     { "cross_entropy", "head loss_weight", 1, 1, 0, 0, 1, lsnni_plan_loss,
       LSNNI_PAIR(cross_entropy), NULL, LSNN_PLAIN },
     { "mse", "head loss_weight", 1, 1, 0, 0, 1, lsnni_plan_loss, LSNNI_PAIR(mse), NULL,
@@ -6620,7 +6630,7 @@ LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x
     v = net->node + net->nodes;
     memset(v, 0, sizeof *v);
     v->type = type;
-    v->alias = -1;
+    v->alias = v->dy_alias = -1;
     status = lsnni_layer(net, v, x, count, o);
     net->cx->where_ = NULL;
     if (status != LSNN_OK) {
@@ -6831,6 +6841,13 @@ static int lsnni_root(const lsnn_net *net, int i)
     return i;
 }
 
+/* The node whose gradient's memory node i's gradient lies in.                */
+static int lsnni_dy_root(const lsnn_net *net, int i)
+{
+    while (net->node[i].dy_alias >= 0) i = net->node[i].dy_alias;
+    return i;
+}
+
 /* Lives in groups of one a node: y, z, dy, dz, keep. Nodes that work in place have no
    y and dy. Outputs of a training net live to its end.                       */
 static void lsnni_plan_lives(const lsnn_net *net, lsnni_life *life, int batch, int train)
@@ -6840,7 +6857,8 @@ static void lsnni_plan_lives(const lsnn_net *net, lsnni_life *life, int batch, i
     for (int i = 0; i < nodes; i++) {
         const lsnni_node *v = &net->node[i];
         int root = lsnni_root(net, i), last = LSNNI_MAX(v->last_consumer, i);
-        lsnni_life *y = &life[root], *dy = &life[2 * nodes + root], *z = &life[nodes + i];
+        int dy_root = lsnni_dy_root(net, i);
+        lsnni_life *y = &life[root], *dy = &life[2 * nodes + dy_root], *z = &life[nodes + i];
         lsnni_life *dz = &life[3 * nodes + i];
         size_t size = (size_t)lsnni_features(v->plan.out) * (size_t)batch;
         int grad = train && v->needs_grad && !v->type->is_loss;
@@ -6857,9 +6875,9 @@ static void lsnni_plan_lives(const lsnn_net *net, lsnni_life *life, int batch, i
         if (root == i) {
             y->size = i ? size : 0;                      /* the input is the caller's */
             y->from = i;
-            dy->to = -i;
         }
-        if (grad) dy->size = y->size;
+        if (dy_root == i) dy->to = -i;
+        if (grad) dy->size = size;
         y->to = LSNNI_MAX(y->to, last);
         dy->from = LSNNI_MIN(dy->from, -LSNNI_MAX(v->last_consumer, i));
         if (v->plan.o.keep) dy->to = 1;
@@ -6889,11 +6907,16 @@ static void lsnni_plan_graph(lsnn_net *net, int train)
     }
     for (int i = 1; i < net->nodes; i++) {
         lsnni_node *v = &net->node[i];
-        int x = v->plan.inputs == 1 ? v->input[0] : 0;
+        int x = v->plan.inputs == 1 || v->type->in_place == 2 ? v->input[0] : 0;
         const lsnni_node *u = &net->node[x];
-        if (v->type->in_place && x > 0 && u->consumers == 1 && !u->both && !u->plan.o.keep &&
-            x != net->output && (!train || (u->type->output_free && !v->plan.o.keep)))
-            v->alias = x;
+        if (!v->type->in_place || x < 1 || u->consumers != 1 || u->both || u->plan.o.keep ||
+            x == net->output)
+            continue;
+        if (v->type->in_place == 1 && (!train || (u->type->output_free && !v->plan.o.keep)))
+            v->alias = v->dy_alias = x;
+        if (v->type->in_place == 2 && !v->plan.o.keep &&
+            lsnni_features(u->plan.out) == lsnni_features(v->plan.out))
+            v->dy_alias = x;
     }
 }
 
@@ -6950,10 +6973,10 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
     w->block = (lsnn_real *)lsnni_alloc(w->cx, total + 1, sizeof *w->block);
     if (!w->block) return LSNN_ENOMEM;
     for (int i = 0; i < nodes; i++) {
-        const lsnni_life *root = life + lsnni_root(net, i), *own = life + i;
-        w->y[i] = w->block + root->at;
+        const lsnni_life *own = life + i, *dy = life + 2 * nodes + lsnni_dy_root(net, i);
+        w->y[i] = w->block + life[lsnni_root(net, i)].at;
         w->z[i] = w->block + own[nodes].at;
-        w->dy[i] = root[2 * nodes].size ? w->block + root[2 * nodes].at : NULL;
+        w->dy[i] = dy->size ? w->block + dy->at : NULL;
         w->dz[i] = own[3 * nodes].size ? w->block + own[3 * nodes].at : NULL;
         w->keep[i] = w->block + own[4 * nodes].at;
     }
