@@ -414,8 +414,9 @@ static void bench_draw(bench *b, const net_case *c, int batch)
 }
 
 /* ---- >>memory: in a process of its own -----------------------------------------*/
-/* Bytes that a training net must hold: parameters, their gradients and momentum, what every
-   layer that doesn't work in place puts out, and the batch (the first row, the input).  */
+/* Bytes that a training net must hold: parameters, their gradients and momentum, the outputs
+   of all layers but those that the table marks "(in place)" or "(in the ...)", and the batch
+   (the first row, the input).                                                     */
 static double memory_parts(const work *w)
 {
     double images = 0, bytes;
@@ -427,7 +428,7 @@ static double memory_parts(const work *w)
     while (fgets(line, sizeof line, f)) {
         int c, h, width;
         if (sscanf(line, "%*s %*s %d x %d x %d", &c, &h, &width) == 3 &&
-            !strstr(line, "(in place)")) images += (double)c * h * width;
+            !strstr(line, "  (in ")) images += (double)c * h * width;
     }
     fclose(f);
     bytes = (3.0 * (double)lsnn_net_params(w->net) + w->batch * images) * sizeof(lsnn_real);
@@ -467,7 +468,7 @@ static void bench_memory(bench *b, const net_case *c, int batch)
     must(fscanf(f, "%lf %lf", &peak, &parts) == 2 && pclose(f) == 0 && parts > 0, command);
     if (peak <= 0) fprintf(stderr, "bench: memory: no VmHWM in /proc/self/status\n");
     m.ours = peak / 1e6;
-    m.peer = parts / 1e6;
+    m.peer = m.peer_best = parts / 1e6;
     m.ratio = m.low = m.high = peak / parts;
     if (peak > 0) report(b, &r, &m);
 }
@@ -548,7 +549,7 @@ static void gemm_mean(bench *b, row *r)
     if (count == 0 || (b->net && strcmp(b->net, "geometric-mean") != 0)) return;
     m.ours = exp(ours / count);
     m.ratio = m.low = m.high = exp(ratio / count);
-    m.peer = m.ours / m.ratio;
+    m.peer = m.peer_best = m.ours / m.ratio;
     r->net = "geometric-mean";
     report(b, r, &m);
 }
@@ -624,6 +625,10 @@ static void bench_conv_op(bench *b, limit *l, const char *name, lsnn_shape in, i
         r.net = text;
         if (!wanted(b, r.what, text, batch)) continue;
         m = compare(b, b->seconds, &ours, &peer);
+        m.low *= m.peer / m.peer_best;
+        m.high *= m.peer / m.peer_best;
+        m.peer = m.peer_best;                    /* a limit is the best ever seen */
+        m.ratio = m.ours / m.peer;
         report(b, &r, &m);
     }
     free(c.x);
@@ -683,13 +688,11 @@ static void bench_conv_net(bench *b, limit *l, const char *name, lsnn_shape in, 
     }
     for (int pass = 0; pass < 2; pass++) {
         measured m;
-        double ratio[MAX_PAIRS];
-        for (int i = 0; i < b->pairs; i++) ratio[i] = v[pass][i] / v[2][i];
+        m.peer = m.peer_best = quantile(v[2], b->pairs, 1);
         m.ours = quantile(v[pass], b->pairs, 0.5);
-        m.low = quantile(ratio, b->pairs, 0.25);
-        m.ratio = quantile(ratio, b->pairs, 0.5);
-        m.high = quantile(ratio, b->pairs, 0.75);
-        m.peer = m.ours / m.ratio;
+        m.ratio = m.ours / m.peer;
+        m.low = quantile(v[pass], b->pairs, 0.25) / m.peer;
+        m.high = quantile(v[pass], b->pairs, 0.75) / m.peer;
         r.net = text[pass];
         report(b, &r, &m);
     }

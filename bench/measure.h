@@ -60,7 +60,7 @@ typedef struct row {
 } row;
 
 /* Medians; peer < 0: there is none. low and high are the quartiles of the pairs' ratios. */
-typedef struct measured { double ours, peer, ratio, low, high; } measured;
+typedef struct measured { double ours, peer, ratio, low, high, peer_best; } measured;
 
 /* What is to be reached: a ratio, or ours where there is no peer. At most -value if it is
    negative; 0: nothing.                                                          */
@@ -117,7 +117,7 @@ static void report(bench *b, const row *r, const measured *m)
 
 static void report_one(bench *b, const row *r, double ours)
 {
-    measured m = { ours, -1, 0, 0, 0 };
+    measured m = { ours, -1, 0, 0, 0, -1 };
     report(b, r, &m);
 }
 
@@ -152,7 +152,7 @@ static double speed(const side *s, double seconds)
 static measured compare(const bench *b, double seconds, const side *ours, const side *peer)
 {
     double a[MAX_PAIRS], p[MAX_PAIRS], ratio[MAX_PAIRS];
-    measured m = { 0, -1, 0, 0, 0 };
+    measured m = { 0, -1, 0, 0, 0, -1 };
     for (int pair = -1; pair < b->pairs; pair++) {
         int i = pair < 0 ? 0 : pair, ours_first = pair % 2 == 0;
         p[i] = -1;
@@ -164,6 +164,7 @@ static measured compare(const bench *b, double seconds, const side *ours, const 
     m.ours = quantile(a, b->pairs, 0.5);
     if (!peer) return m;
     m.peer = quantile(p, b->pairs, 0.5);
+    m.peer_best = quantile(p, b->pairs, 1);
     m.ratio = quantile(ratio, b->pairs, 0.5);
     m.low = quantile(ratio, b->pairs, 0.25);
     m.high = quantile(ratio, b->pairs, 0.75);
