@@ -1188,9 +1188,13 @@ LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const 
 #if defined(__GNUC__)
 #  define LSNNI_PRINTF(f, a) __attribute__((format(printf, f, a)))
 #  define LSNNI_UNUSED __attribute__((unused))
+#  define LSNNI_NOINLINE __attribute__((noinline))
+#  define LSNNI_FETCH(p) __builtin_prefetch(p, 1)
 #else
 #  define LSNNI_PRINTF(f, a)
 #  define LSNNI_UNUSED
+#  define LSNNI_NOINLINE
+#  define LSNNI_FETCH(p) ((void)(p))
 #endif
 
 /* ---- >>errors --------------------------------------------------------------*/
@@ -1446,7 +1450,8 @@ LSNN_API void lsnn_rng_permutation(lsnn_rng *r, int *order, int n)
        convolution           a: weights, b: pixels   kb[k] = place of (c, r, s) in the image
        its weight gradient   a: pixels, b: dy        ka[k] = place of output pixel k
    so nothing is unrolled into patches and nothing is packed but borders.     */
-enum { LSNNI_MAX_ROWS = 8, LSNNI_MAX_VECTORS = 3, LSNNI_MAX_LANES = 16 };
+enum { LSNNI_MAX_ROWS = 8, LSNNI_MAX_VECTORS = 3, LSNNI_MAX_LANES = 16,
+       LSNNI_DOTS_ROWS = 128 };
 typedef struct lsnni_tile {
     const lsnn_real *a[LSNNI_MAX_ROWS];
     const lsnn_real *b[LSNNI_MAX_VECTORS];
@@ -1472,7 +1477,7 @@ typedef struct lsnni_kernels {
     int rows, lanes;                     /* of the register tile               */
     void (*tile)(const lsnni_tile *t);   /* entries of a past `rows` must be readable */
     void (*block)(const lsnni_block *g); /* bj is 1, n from 1 to 3 vectors, no bias    */
-    void (*dots)(const lsnni_block *g);  /* ak and bk are 1                            */
+    void (*dots)(const lsnni_block *g);  /* ak and bk are 1, m to LSNNI_DOTS_ROWS      */
     void (*exp)(lsnn_real *y, const lsnn_real *x, size_t n);
     double (*sum)(const lsnn_real *x, size_t n);
     double (*dot)(const lsnn_real *x, const lsnn_real *y, size_t n);
@@ -1565,12 +1570,6 @@ typedef int32_t K_(whole) __attribute__((vector_size(K_BYTES), aligned(4), may_a
 #ifndef K_FMA
 #define K_FMA(a, b, c) ((a) * (b) + (c))
 #endif
-#if defined(__GNUC__)
-#define K_PREFETCH(p) __builtin_prefetch(p, 1)
-#else
-#define K_PREFETCH(p) ((void)(p))
-#endif
-
 /* Two vectors interleaved, a0 b0 a1 b1 ..., of their lower and of their higher halves;
    and the even and the odd numbers of two vectors one behind the other.      */
 #if K_BYTES > 0
@@ -1610,6 +1609,9 @@ static inline kvec K_(low)(kvec a, kvec b) { K_SHUFFLE(a, b, K_LOW); }
 static inline kvec K_(high)(kvec a, kvec b) { K_SHUFFLE(a, b, K_HIGH); }
 static inline kvec K_(evens)(kvec a, kvec b) { K_SHUFFLE(a, b, K_EVEN); }
 static inline kvec K_(odds)(kvec a, kvec b) { K_SHUFFLE(a, b, K_ODD); }
+#else
+static inline kvec K_(low)(kvec a, kvec b) { (void)b; return a; }
+static inline kvec K_(high)(kvec a, kvec b) { (void)a; return b; }
 #endif
 
 #if defined(__GNUC__) && !defined(__clang__) && K_BYTES > 0
@@ -1709,16 +1711,19 @@ static void K_(tile)(const lsnni_tile *t)
     else K_(tile41)(t);
 }
 
+#if defined(__GNUC__) && !defined(__clang__) && K_BYTES > 0
+#pragma GCC pop_options
+#endif
+
 /* ---- >>block kernel: the same tiles for plain matrices, whose places are bases and strides
    instead of tables. B's rows are used where they lie. The last vector of C's row ends where
    the row ends, over the one before it: both compute the same bits there, and nothing outside
    of the matrices is touched. C is fetched while its tile is computed, or each tile would
-   wait for it at its end.                                                    */
+   wait for it at its end. 95 to 99 % of the multiply-add units' limit.       */
 #define K_ROWS1(X) X(0)
 #define K_ROWS2(X) X(0) X(1)
 #define K_ROWS5(X) K_ROWS4(X) X(4)
 #define K_LINE(i) const lsnn_real *const a##i = a + i * ai;
-#define K_TOUCH(i) K_PREFETCH(at); K_PREFETCH(at + n / 2); K_PREFETCH(at + n - 1); at += ci;
 #define K_TAKE2 const kvec v0 = K_LOAD(b), v1 = K_LOAD(b + last);
 #define K_TAKE3 K_TAKE2 const kvec v2 = K_LOAD(b + LSNNI_MIN(last, K_LANES));
 #define K_ADD2(i) c##i##0 = c##i##0 + K_LOAD(at); c##i##1 = c##i##1 + K_LOAD(at + last);   \
@@ -1737,12 +1742,12 @@ static void K_(tile)(const lsnni_tile *t)
         for (; tiles > 0; tiles--, a += R * ai) {                                          \
             const lsnn_real *b = g->b, *at = c;                                            \
             K_ROWS##R(K_LINE) K_ROWS##R(K_CLEAR##V)                                        \
-            if (g->k > 32) { K_ROWS##R(K_TOUCH) }                                          \
+            for (int r = 0; r < R && g->k > 32; r++)                                       \
+                for (int v = 0; v < 3; v++) LSNNI_FETCH(c + r * ci + v * (n - 1) / 2);     \
             for (ptrdiff_t ia = 0; ia < end; ia += ak, b += bk) {                          \
                 K_TAKE##V                                                                  \
                 K_ROWS##R(K_STEP##V)                                                       \
             }                                                                              \
-            at = c;                                                                        \
             if (g->add) { K_ROWS##R(K_ADD##V) }                                            \
             K_ROWS##R(K_PUT##V)                                                            \
         }                                                                                  \
@@ -1751,6 +1756,7 @@ K_BLOCK(1, 3)
 K_BLOCK(2, 3)
 K_BLOCK(4, 3)
 #if K_TILE_ROWS == 8
+K_BLOCK(5, 2)
 K_BLOCK(5, 3)
 K_BLOCK(8, 2)
 K_BLOCK(8, 3)
@@ -1765,7 +1771,7 @@ static void K_(block)(const lsnni_block *g)
     typedef void run(const lsnni_block *g, int i, int tiles);
     static const struct { int rows; run *two, *three; } shapes[] = {
 #if K_TILE_ROWS == 8
-        { 8, K_(block82), K_(block83) }, { 5, K_(block53), K_(block53) },
+        { 8, K_(block82), K_(block83) }, { 5, K_(block52), K_(block53) },
         { 4, K_(block43), K_(block43) },
 #else
         { 4, K_(block42), K_(block43) },
@@ -1774,38 +1780,20 @@ static void K_(block)(const lsnni_block *g)
     };
     const int left = g->m % K_TILE_ROWS;
     int split = K_TILE_ROWS == 8 && g->m > 8 && (left == 1 || left == 2);
-    for (int s = 0, i = 0, tiles; i < g->m; i += tiles * shapes[s++].rows) {
+    for (int s = 0, i = 0, tiles; i < g->m; i += tiles * shapes[s++].rows, split = 0) {
         tiles = (g->m - i) / shapes[s].rows - split;
-        split = 0;
         if (tiles) (g->n > 2 * K_LANES ? shapes[s].three : shapes[s].two)(g, i, tiles);
     }
 }
 
 /* ---- >>dots kernel: where A's rows and B's columns are contiguous, the vectors run along
    k, and an element of C is a vector of partial sums, added up at the end. 4 rows of A
-   by 6 columns of B need 10 loads for 24 multiply-adds; a single row is multiplied by 8
-   columns, read side by side, as fast as the caches give them. Each element is computed
-   in the same way by all of these tiles.                                     */
-#if K_BYTES > 0
-/* The mask of a vector's last n lanes.                                       */
-static inline kints K_(last)(int n)
+   by 6 columns of B need 10 loads for 24 multiply-adds: 80 to 90 % of the limit. A single
+   row takes 8 columns side by side, as fast as the caches give them. What is left of k is
+   copied and filled up with zeros. All tiles compute an element in the same way. */
+LSNNI_NOINLINE static void K_(fill_up)(lsnn_real *to, const lsnn_real *from, int rest)
 {
-    kints keep = { 0 };
-    for (int l = 0; l < K_LANES; l++) keep[l] = l < K_LANES - n ? 0 : -1;
-    return keep;
-}
-static kvec K_(few)(const lsnn_real *p, int n)
-{
-    lsnn_real few[K_LANES] = { 0 };
-    memcpy(few, p, (size_t)n * sizeof *p);
-    return K_LOAD(few);
-}
-/* The vector at p + k, or the last `rest` numbers there and zeros.           */
-static inline kvec K_(next)(const lsnn_real *p, ptrdiff_t k, int rest, kints keep)
-{
-    if (rest && !k) return K_(few)(p, rest);
-    if (rest) return (kvec)((kints)K_LOAD(p + k + rest - K_LANES) & keep);
-    return K_LOAD(p + k);
+    for (int l = 0; l < K_LANES; l++) to[l] = l < rest ? from[l] : 0;
 }
 
 /* Lane i of the result is the sum of t[i]'s lanes: halves are added until each vector is
@@ -1819,66 +1807,65 @@ static inline kvec K_(add_lanes)(kvec *t)
     if (K_LANES >= 16) K_(halve)(t, 8);
     if (K_LANES >= 8) K_(halve)(t, 4);
     if (K_LANES >= 4) K_(halve)(t, 2);
-    K_(halve)(t, 1);
+    if (K_LANES >= 2) K_(halve)(t, 1);
     return t[0];
 }
-#else
-static inline kints K_(last)(int n) { return n; }
-static inline kvec K_(next)(const lsnn_real *p, ptrdiff_t k, int rest, kints keep)
-{
-    return rest && !keep ? 0 : p[k];
-}
-static inline kvec K_(add_lanes)(kvec *t) { return *t; }
-#endif
 
-/* A tile's sums, `width` a row, to C.                                        */
+/* A tile's sums, `width` a row, to C from column j on; only `columns` of them. */
+LSNNI_NOINLINE static void K_(dots_few)(lsnn_real *c, const lsnn_real *sum,
+                                        const lsnn_real *from, int columns)
+{
+    for (int l = 0; l < columns; l++) c[l] = sum[l] + from[l];
+}
 static inline void K_(dots_store)(const lsnni_block *g, const lsnn_real *sum, int i, int j,
-                                  int rows, int width, int columns)
+                                  int rows, int width)
 {
     static const lsnn_real none[8] = { 0 };
-    lsnn_real *c = g->c + i * g->ci + j;
-    const lsnn_real *from = g->add ? c : g->bias ? g->bias + j : none;
-    for (int r = 0; r < rows; r++, sum += width, c += g->ci, from += g->add ? g->ci : 0) {
-        lsnn_real all[8];
-        for (int l = 0; columns == width && l < width; l++) all[l] = sum[l] + from[l];
-        if (columns == width) memcpy(c, all, (size_t)width * sizeof *c);
-        else for (int l = 0; l < columns; l++) c[l] = sum[l] + from[l];
+    for (int r = 0; r < rows; r++, sum += width) {
+        lsnn_real *c = g->c + (i + r) * g->ci + j, all[8];
+        const lsnn_real *from = g->add ? c : g->bias ? g->bias + j : none;
+        if (g->n - j < width) {
+            K_(dots_few)(c, sum, from, g->n - j);
+            continue;
+        }
+        for (int l = 0; l < width; l++) all[l] = sum[l] + from[l];
+        memcpy(c, all, (size_t)width * sizeof *c);
     }
 }
 
 #undef K_ITEM
-#define K_ITEM(j) K_NEXT(b##j)
-#define K_NEXT(p) K_(next)(p, k, LAST * rest, keep)
+#define K_ITEM(j) K_LOAD(REST ? edge + j * L : b##j + k)
 #define K_ROWS6(X) K_ROWS5(X) X(5)
-#define K_COLUMN(j) const lsnn_real *const b##j = b + LSNNI_MIN(j, columns - 1) * g->bj;
-#define K_DOT1 const kvec v0 = K_NEXT(a);
-#define K_DOT4 const kvec v0 = K_NEXT(a), v1 = K_NEXT(a + g->ai),                          \
-                          v2 = K_NEXT(a + 2 * g->ai), v3 = K_NEXT(a + 3 * g->ai);
+#define K_COLUMN(j) const lsnn_real *const b##j = b + LSNNI_MIN(j, g->n - 1 - j0) * g->bj; \
+                    if (rest) K_(fill_up)(edge + j * L, b##j + whole, rest);
+#define K_DOT(r) K_LOAD(REST ? a_edge + (i + r) * L : a + r * g->ai + k)
+#define K_DOT1 const kvec v0 = K_DOT(0);
+#define K_DOT4 const kvec v0 = K_DOT(0), v1 = K_DOT(1), v2 = K_DOT(2), v3 = K_DOT(3);
 #define K_KEEP1(j) t[j] = c##j##0;
 #define K_KEEP4(j) t[j] = c##j##0; t[W + j] = c##j##1; t[2*W + j] = c##j##2;               \
                    t[3*W + j] = c##j##3;
 #define K_DOTS(R, COLUMNS)                                                                 \
-    static void K_(dots##R##COLUMNS)(const lsnni_block *g, int i0, int i1, int j)          \
+    static void K_(dots##R##COLUMNS)(const lsnni_block *g, int i, int rows, int j0,        \
+                                     const lsnn_real *a_edge)                              \
     {                                                                                      \
         enum { L = K_LANES, W = COLUMNS, COUNT = (R * W + L - 1) / L * L };                \
-        const int rest = g->k % L, whole = g->k - rest, columns = LSNNI_MIN(W, g->n - j);  \
-        const kints keep = K_(last)(rest);                                                 \
-        const lsnn_real *b = g->b + j * g->bj;                                             \
+        const int rest = g->k % L, whole = g->k - rest;                                    \
+        const lsnn_real *b = g->b + j0 * g->bj;                                            \
+        const kvec zero = K_ZERO;                                                          \
+        lsnn_real edge[W * L], sum[COUNT];                                                 \
         K_ROWS##COLUMNS(K_COLUMN)                                                          \
-        for (int i = i0; i < i1; i += R) {                                                 \
+        for (; i < rows; i += R) {                                                         \
             const lsnn_real *a = g->a + i * g->ai;                                         \
-            const kvec zero = K_ZERO;                                                      \
             ptrdiff_t k = 0;                                                               \
-            lsnn_real sum[COUNT];                                                          \
             kvec t[COUNT];                                                                 \
             K_ROWS##COLUMNS(K_CLEAR##R)                                                    \
             for (; k < whole; k += L) {                                                    \
-                enum { LAST = 0 };                                                         \
+                enum { REST = 0 };                                                         \
                 K_DOT##R                                                                   \
                 K_ROWS##COLUMNS(K_STEP##R)                                                 \
             }                                                                              \
             if (rest) {                                                                    \
-                enum { LAST = 1 };                                                         \
+                enum { REST = 1 };                                                         \
                 K_DOT##R                                                                   \
                 K_ROWS##COLUMNS(K_STEP##R)                                                 \
             }                                                                              \
@@ -1887,7 +1874,7 @@ static inline void K_(dots_store)(const lsnni_block *g, const lsnn_real *sum, in
             K_STORE(sum, K_(add_lanes)(t));                                                \
             if (COUNT > L) K_STORE(sum + L, K_(add_lanes)(t + L));                         \
             for (int l = 2 * L; l < COUNT; l += L) K_STORE(sum + l, K_(add_lanes)(t + l)); \
-            K_(dots_store)(g, sum, i, j, R, W, columns);                                   \
+            K_(dots_store)(g, sum, i, j0, R, W);                                           \
         }                                                                                  \
     }
 K_DOTS(1, 8)
@@ -1900,20 +1887,19 @@ K_DOTS(4, 2)
 
 static void K_(dots)(const lsnni_block *g)
 {
-    const int fours = g->m - g->m % 4;
+    const int rest = g->k % K_LANES, fours = g->m - g->m % 4;
+    lsnn_real edge[LSNNI_DOTS_ROWS * K_LANES];
     int j = 0;
+    for (int i = 0; i < g->m && rest; i++)
+        K_(fill_up)(edge + i * K_LANES, g->a + i * g->ai + (g->k - rest), rest);
 #if K_TILE_ROWS == 8
-    for (; fours && g->n - j > 4; j += 6) K_(dots46)(g, 0, fours, j);
-    for (; fours && j < g->n; j += 4) K_(dots44)(g, 0, fours, j);
+    for (; fours && g->n - j > 4; j += 6) K_(dots46)(g, 0, fours, j, edge);
+    for (; fours && j < g->n; j += 4) K_(dots44)(g, 0, fours, j, edge);
 #else
-    for (; fours && j < g->n; j += 2) K_(dots42)(g, 0, fours, j);
+    for (; fours && j < g->n; j += 2) K_(dots42)(g, 0, fours, j, edge);
 #endif
-    for (j = 0; fours < g->m && j < g->n; j += 8) K_(dots18)(g, fours, g->m, j);
+    for (j = 0; fours < g->m && j < g->n; j += 8) K_(dots18)(g, fours, g->m, j, edge);
 }
-
-#if defined(__GNUC__) && !defined(__clang__) && K_BYTES > 0
-#pragma GCC pop_options
-#endif
 
 /* ---- >>exp: e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and e^r by its
    series, cut where the next term is below half a unit in the last place.    */
@@ -2456,7 +2442,6 @@ static const lsnni_kernels K_(kernels) = {
 #undef K_ROWS5
 #undef K_ROWS6
 #undef K_LINE
-#undef K_TOUCH
 #undef K_TAKE2
 #undef K_TAKE3
 #undef K_ADD2
@@ -2464,14 +2449,13 @@ static const lsnni_kernels K_(kernels) = {
 #undef K_PUT2
 #undef K_PUT3
 #undef K_BLOCK
-#undef K_NEXT
+#undef K_DOT
 #undef K_COLUMN
 #undef K_DOT1
 #undef K_DOT4
 #undef K_KEEP1
 #undef K_KEEP4
 #undef K_DOTS
-#undef K_PREFETCH
 #undef K_COUNT
 #undef K_LOW
 #undef K_HIGH
@@ -2722,48 +2706,34 @@ static lsnn_status lsnni_sizes(lsnn_ctx *cx, const char *who, int count, const i
 }
 
 /* ---- >>gemm: C (M x N) (+)= A (M x K) B (K x N) ---------------------------------
-   How a matrix product gets fast. A core starts two vector multiply-adds a cycle, but loads
-   only two vectors a cycle from its first-level cache and far fewer from behind it: each
-   number must be used many times once it is there.
-   Tiles: 8 rows by 3 vectors of C stay in registers while k runs. A step loads 8 numbers of
-       A and 3 vectors of B for 24 multiply-adds (>>block kernel).
-   Panels: 3 vectors' width of B serves all of A, tile below tile, before the next.
-   Chunks: K is cut so that a panel's chunk (72 KB) stays in the second-level cache while
-       A's rows pass; longer ones would not, shorter ones load and store C more often.
-   Packing: textbooks copy A and B into the order of use. Here rows are used where they lie:
-       up to 2048 x 2048 the copies cost as much as they save. Only panels of a B that lies
-       along k are turned.
-   Dots: where A and B both lie along k, as in x W^T, nothing needs turning: each element is
-       a vector of partial sums (>>dots kernel). Its tiles load more, so not for large M.
-   Threads: each takes a rectangle of C and adds up its sums by itself in order of k, so the
-       bits do not depend on the division. It is the same for all threads but one tile.
-   Bound by arithmetic: squares of 64 to 1536 reach 91 to 98 % of the multiply-add units'
-   limit, 2048 88 %; by reading B if M is under about 16.                     */
+   How a matrix product gets fast. A core can start two vector multiply-adds a cycle, but load
+   only two vectors from its first-level cache, and far fewer from behind it: each number has
+   to be used many times once it is there.
+   Tiles: 8 rows by 3 vectors of C stay in registers while k runs; a step loads 8 numbers of A
+       and 3 vectors of B for 24 multiply-adds (>>block kernel).
+   Panels: 3 vectors' width of B serves all rows of A, tile below tile, before the next.
+   Chunks: K is cut, so that a panel's chunk (72 KB) stays in the second-level cache while A's
+       rows pass. Shorter chunks would load and store C more often.
+   Packing: textbooks copy A and B into the order of use first. Up to 2048 x 2048 that costs
+       more than it saves here: rows are used where they lie.
+   Dots: if B lies along k, as in x W^T, the vectors do too (>>dots kernel); then a chunk of 6
+       columns (24 KB) stays in the first-level cache, LSNNI_DOTS_ROWS rows in the second.
+       A, or a B narrower than a vector, is turned for it if it lies the other way.
+   Threads: each takes a strip of C's rows or columns and adds up its sums by itself in order
+       of k, so bits do not depend on the division. Starting one costs about 200,000
+       multiply-adds.
+   Bound by arithmetic: 90 to 98 % of the limit for squares from 64 to 2048; for few rows of A
+   by reading B.                                                              */
 typedef struct lsnni_product {
     const lsnni_kernels *kv;
     lsnni_block g;                       /* the whole product                    */
-    int dots;                            /* A's rows and B's columns are contiguous */
-    int chunk, row_unit, column_unit, row_parts, column_parts;
-    lsnn_real *panel;                    /* one for each part, if B must be turned */
+    int dots, chunk, row_unit, column_unit, row_parts, column_parts;
 } lsnni_product;
-enum { LSNNI_CHUNK = 384, LSNNI_DOTS_CHUNK = 1024, LSNNI_DOTS_ROWS = 128,
-       LSNNI_TURN_ROWS = 512 };
-
-/* Blocks of rows that stay in the second-level cache while all columns pass.  */
-static void lsnni_product_dots(const lsnni_kernels *kv, const lsnni_block *whole)
-{
-    lsnni_block g = *whole;
-    for (int i = 0; i < whole->m; i += LSNNI_DOTS_ROWS) {
-        g.m = LSNNI_MIN(LSNNI_DOTS_ROWS, whole->m - i);
-        g.a = whole->a + i * g.ai;
-        g.c = whole->c + i * g.ci;
-        kv->dots(&g);
-    }
-}
+enum { LSNNI_CHUNK = 256,                /* of convolutions (>>convolve)         */
+       LSNNI_BLOCK_CHUNK = 384, LSNNI_DOTS_CHUNK = 1024 };
 
 /* Panels of 3 vectors; 4 vectors as 2 + 2, so that none is left with one.     */
-static void lsnni_product_panels(const lsnni_kernels *kv, const lsnni_block *whole,
-                                 lsnn_real *panel)
+static void lsnni_product_panels(const lsnni_kernels *kv, const lsnni_block *whole)
 {
     const int wide = LSNNI_MAX_VECTORS * kv->lanes;
     lsnni_block g = *whole;
@@ -2772,29 +2742,33 @@ static void lsnni_product_panels(const lsnni_kernels *kv, const lsnni_block *who
         g.n = left > wide && left <= 4 * kv->lanes ? 2 * kv->lanes : LSNNI_MIN(left, wide);
         g.b = whole->b + j * whole->bj;
         g.c = whole->c + j;
-        if (panel) {
-            kv->transpose(panel, (size_t)wide, g.b, (size_t)whole->bj, g.n, g.k);
-            g.b = panel;
-            g.bk = wide;
-        }
         kv->block(&g);
     }
 }
 
-/* Where part `index` of `parts` begins, in whole units.                       */
+static void lsnni_product_dots(const lsnni_kernels *kv, const lsnni_block *whole)
+{
+    lsnni_block g = *whole;
+    for (int i = 0; i < whole->m; i += g.m) {
+        g.m = LSNNI_MIN(LSNNI_DOTS_ROWS, whole->m - i);
+        g.a = whole->a + i * g.ai;
+        g.c = whole->c + i * g.ci;
+        kv->dots(&g);
+    }
+}
+
+/* Where part `index` of `parts` begins, in steps of `unit`; the last part is the largest. */
 static int lsnni_part(int count, int unit, int parts, int index)
 {
-    int64_t units = lsnni_div_up(count, unit);
-    return index == 0 ? 0 : index == parts ? count : (int)(units * index / parts) * unit;
+    return index == parts ? count : (int)((int64_t)(count / unit) * index / parts) * unit;
 }
 
 static void lsnni_product_task(void *user, int task, int worker)
 {
     const lsnni_product *p = (const lsnni_product *)user;
-    const int row = task / p->column_parts, column = task % p->column_parts;
+    const int row = p->row_parts > 1 ? task : 0, column = task - row;
     const int m = lsnni_part(p->g.m, p->row_unit, p->row_parts, row);
     const int n = lsnni_part(p->g.n, p->column_unit, p->column_parts, column);
-    const size_t panel = lsnni_area(p->chunk, LSNNI_MAX_VECTORS * p->kv->lanes);
     lsnni_block g = p->g;
     (void)worker;
     g.m = lsnni_part(p->g.m, p->row_unit, p->row_parts, row + 1) - m;
@@ -2805,28 +2779,22 @@ static void lsnni_product_task(void *user, int task, int worker)
         g.k = LSNNI_MIN(p->chunk, p->g.k - k);
         g.a = p->g.a + m * g.ai + k * g.ak;
         g.b = p->g.b + n * g.bj + k * g.bk;
-        if (p->dots) lsnni_product_dots(p->kv, &g);
-        else lsnni_product_panels(p->kv, &g, p->panel ? p->panel + (size_t)task * panel : NULL);
+        (p->dots ? lsnni_product_dots : lsnni_product_panels)(p->kv, &g);
     }
 }
 
-/* Divides C among so many threads that the largest part is smallest.          */
+/* One strip a thread: of rows or of columns, whichever makes the largest strip smaller. */
 static void lsnni_product_divide(lsnni_product *p, int threads)
 {
-    int rows = lsnni_div_up(p->g.m, p->row_unit);
-    int columns = lsnni_div_up(p->g.n, p->column_unit);
-    double best = 0;
-    for (int r = 1; r <= LSNNI_MIN(threads, rows); r++) {
-        int c = LSNNI_MIN(threads / r, p->dots ? columns : columns / 2);
-        double most = (double)lsnni_div_up(rows, r) * lsnni_div_up(columns, LSNNI_MAX(c, 1));
-        if (r > 1 && most >= best) continue;
-        best = most;
-        p->row_parts = r;
-        p->column_parts = LSNNI_MAX(c, 1);
-    }
+    int rows = LSNNI_MIN(threads, LSNNI_MAX(p->g.m / p->row_unit, 1));
+    int columns = LSNNI_MIN(threads, LSNNI_MAX(p->g.n / p->column_unit, 1));
+    double m = p->g.m - lsnni_part(p->g.m, p->row_unit, rows, rows - 1);
+    double n = p->g.n - lsnni_part(p->g.n, p->column_unit, columns, columns - 1);
+    p->row_parts = m * p->g.n < n * p->g.m ? rows : 1;
+    p->column_parts = p->row_parts > 1 ? 1 : columns;
 }
 
-/* x (k x n, rows `stride` apart) as n x k in scratch memory.                  */
+/* n vectors of k numbers side by side, rows `stride` apart: one after the other in scratch. */
 static const lsnn_real *lsnni_product_turn(const lsnni_kernels *kv, char **at,
                                            const lsnn_real *x, ptrdiff_t stride, int n, int k)
 {
@@ -2835,46 +2803,32 @@ static const lsnn_real *lsnni_product_turn(const lsnni_kernels *kv, char **at,
     return y;
 }
 
-/* Runs p, of which g and dots are set. A C that is narrower than a vector is left to dots,
-   for which A and B may have to be turned.                                   */
+/* Runs p, whose g is set.                                                     */
 LSNNI_UNUSED static lsnn_status lsnni_product_run(lsnn_ctx *cx, lsnni_product *p)
 {
     const lsnni_kernels *kv = p->kv = lsnni_kernels_of(cx);
-    const double work = ((double)p->g.m + 4) * p->g.n * p->g.k;
-    const int narrow = !p->dots && p->g.n < kv->lanes;
-    const int turn_a = narrow && p->g.ak != 1, turn_b = narrow && p->g.bk != 1;
-    int most = LSNNI_CHUNK, threads = work < 3e5 ? 1 : lsnn_ctx_threads(cx);
-    size_t bytes = 0;
-    char *at = NULL;
-    if (narrow) p->dots = 1;
-    if (p->dots) most = LSNNI_DOTS_CHUNK;
-    p->chunk = lsnni_round_up(lsnni_div_up(p->g.k, lsnni_div_up(p->g.k, most)), 16);
-    p->row_unit = p->dots ? 4 : kv->rows;
-    p->column_unit = p->dots ? 8 : kv->lanes;
-    lsnni_product_divide(p, (int)LSNNI_MIN(threads, 1 + work / 2e5));
-    threads = p->row_parts * p->column_parts;
-    p->panel = NULL;
-    if (turn_a) bytes = lsnni_room(lsnni_area(p->g.m, p->g.k), sizeof(lsnn_real));
-    if (turn_b)
-        bytes = lsnni_room_add(bytes, lsnni_room(lsnni_area(p->g.n, p->g.k), sizeof(lsnn_real)));
-    if (!p->dots && p->g.bj != 1)
-        bytes = lsnni_room_times(lsnni_room(lsnni_area(p->chunk, LSNNI_MAX_VECTORS * kv->lanes),
-                                            sizeof(lsnn_real)), threads);
-    if (bytes && !(at = (char *)lsnni_scratch(cx, bytes, 1))) return LSNN_ENOMEM;
-    if (cx->rehearsal_) return LSNN_OK;
-    if (!p->dots && p->g.bj != 1) p->panel = (lsnn_real *)(void *)at;
-    if (turn_a) {
-        p->g.a = lsnni_product_turn(kv, &at, p->g.a, p->g.ak, p->g.m, p->g.k);
-        p->g.ai = p->g.k;
-        p->g.ak = 1;
+    lsnni_block *g = &p->g;
+    const int dots = g->bk == 1 || g->n < kv->lanes, most = dots ? LSNNI_DOTS_CHUNK : LSNNI_BLOCK_CHUNK;
+    const int turn_a = dots && g->ak != 1, turn_b = dots && g->bk != 1;
+    const double work = (g->m + 4.0) * g->n * g->k, start = 2e5;
+    p->dots = dots;
+    p->chunk = lsnni_round_up(lsnni_div_up(g->k, lsnni_div_up(g->k, most)), 16);
+    p->row_unit = kv->rows;
+    p->column_unit = dots ? 2 : kv->lanes;
+    lsnni_product_divide(p, (int)LSNNI_MIN(1 + work / start, lsnn_ctx_threads(cx)));
+    if (turn_a || turn_b) {
+        size_t a_room = turn_a ? lsnni_room(lsnni_area(g->m, g->k), sizeof *g->a) : 0;
+        size_t b_room = turn_b ? lsnni_room(lsnni_area(g->n, g->k), sizeof *g->b) : 0;
+        char *at = (char *)lsnni_scratch(cx, lsnni_room_add(a_room, b_room), 1);
+        if (!at) return LSNN_ENOMEM;
+        if (cx->rehearsal_) return LSNN_OK;
+        if (turn_a) g->a = lsnni_product_turn(kv, &at, g->a, g->ak, g->m, g->k);
+        if (turn_b) g->b = lsnni_product_turn(kv, &at, g->b, g->bk, g->n, g->k);
+        if (turn_a) g->ai = g->k;
+        if (turn_b) g->bj = g->k;
+        g->ak = g->bk = 1;
     }
-    if (turn_b) {
-        p->g.b = lsnni_product_turn(kv, &at, p->g.b, p->g.bk, p->g.n, p->g.k);
-        p->g.bj = p->g.k;
-        p->g.bk = 1;
-    }
-    if (threads == 1) lsnni_product_task(p, 0, 0);
-    else lsnn_parallel(cx, threads, lsnni_product_task, p);
+    lsnn_parallel(cx, p->row_parts * p->column_parts, lsnni_product_task, p);
     return LSNN_OK;
 }
 
@@ -2909,7 +2863,6 @@ LSNN_API lsnn_status lsnn_gemm(lsnn_ctx *cx, int trans_a, int trans_b, int m, in
         p.g.b = b; p.g.bk = trans_b ? 1 : ldb; p.g.bj = trans_b ? ldb : 1;
         p.g.c = c; p.g.ci = ldc;
         p.g.add = add;
-        p.dots = !trans_a && trans_b && m < LSNNI_TURN_ROWS;
         return lsnni_product_run(cx, &p);
     }
 #endif
@@ -3201,7 +3154,7 @@ static void lsnni_turn_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x, int n
 LSNN_API lsnn_status lsnn_interleave(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x, int n,
                                      size_t size, int back, int add)
 {
-    double pieces = ((double)size + LSNNI_TURN - 1) / LSNNI_TURN;
+    double pieces = ((double)size + (int)LSNNI_TURN - 1) / (int)LSNNI_TURN;
     if (n < 1 || n % lsnn_lanes(cx) || size < 1 || pieces * n > INT_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "interleave: %d images of %.0f numbers in blocks of "
                           "%d", n, (double)size, lsnn_lanes(cx));
@@ -4339,7 +4292,6 @@ LSNN_API lsnn_status lsnn_dense_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_r
     {
         lsnni_product p;
         memset(&p, 0, sizeof p);
-        p.dots = 1;
         p.g.m = n; p.g.n = k; p.g.k = c;
         p.g.a = x; p.g.ai = c; p.g.ak = 1;
         p.g.b = w; p.g.bj = c; p.g.bk = 1;
