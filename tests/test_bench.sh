@@ -42,6 +42,11 @@ run threads --net cnn --batch 4 && lines 1 && grep -q 'peer_name=one-thread' "$w
 check 'two threads beside one' $?
 run memory --net cnn --batch 4 && lines 1 && grep -q 'unit=MB' "$work/out"
 check 'memory of a process of its own' $?
+# 3 x 417,482 numbers, and for each image the input, two convolutions and poolings, hidden
+# units twice (dropout), scores and loss; what works in place counts once
+"$work/bench/bench" --what memory --in-process --net cnn --batch 4 --threads 1 > "$work/out"
+awk '{ exit !($1 > $2 && $2 > 12 * 417482 && $2 <= 12 * 417482 + 16 * 39944) }' "$work/out"
+check "the parts of cnn's memory" $?
 run draw --batch 4 && lines 1 && grep -q 'unit=%_of_step' "$work/out"
 check 'drawing' $?
 run limit && lines 2
