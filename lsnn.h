@@ -2960,11 +2960,12 @@ static lsnni_spread lsnni_spread_of(const lsnn_window *s)
     return g;
 }
 
+/* Channels [c0, c1).                                                         */
 static void lsnni_spread_fill(lsnn_real *to, const lsnni_spread *g, const lsnn_real *x,
-                              const lsnn_window *s)
+                              const lsnn_window *s, int c0, int c1)
 {
-    lsnn_real *q = to;
-    for (int c = 0; c < s->c; c++)
+    lsnn_real *q = to + lsnni_area(c0 * g->phases_h * g->phases_w, g->qh) * (size_t)g->qw;
+    for (int c = c0; c < c1; c++)
         for (int ph = 0; ph < g->phases_h; ph++)
             for (int pw = 0; pw < g->phases_w; pw++)
                 for (int i = 0; i < g->qh; i++, q += g->qw) {
@@ -2987,7 +2988,7 @@ static void lsnni_spread_fill(lsnn_real *to, const lsnni_spread *g, const lsnn_r
                         q[j] = at >= 0 && at < s->w ? row[at] : 0;
                     }
                 }
-    memset(q, 0, 2 * LSNNI_MAX_LANES * sizeof *q);
+    if (c1 == s->c) memset(q, 0, 2 * LSNNI_MAX_LANES * sizeof *q);
 }
 
 static void lsnni_spread_offsets(int32_t *offset, const lsnni_spread *g, const lsnn_window *s)
@@ -3678,18 +3679,29 @@ typedef struct lsnni_conv2d {
     const lsnn_window *s;
     lsnni_convolve g;
     lsnni_spread spread;
-    int tasks_per_image, per_task;
+    int tasks_per_image, per_task, shared;   /* shared: an image's tasks share its copy */
     size_t image_size, joined_size, x_image, y_image;
     const lsnn_real *x;
     lsnn_real *y, *images, *joined;
 } lsnni_conv2d;
 
+/* Few images: their spread copies are made before, by all threads, eight channels a task. */
+static void lsnni_conv2d_spread_task(void *user, int task, int worker)
+{
+    const lsnni_conv2d *p = (const lsnni_conv2d *)user;
+    int pieces = lsnni_div_up(p->s->c, 8), n = task / pieces, c = task % pieces * 8;
+    (void)worker;
+    lsnni_spread_fill(p->images + (size_t)n * p->image_size, &p->spread,
+                      p->x + (size_t)n * p->x_image, p->s, c, LSNNI_MIN(c + 8, p->s->c));
+}
+
 static void lsnni_conv2d_task(void *user, int task, int worker)
 {
     const lsnni_conv2d *p = (const lsnni_conv2d *)user;
     int n = task / p->tasks_per_image, m0 = task % p->tasks_per_image * p->per_task;
-    lsnn_real *image = p->images + (size_t)worker * p->image_size;
-    lsnni_spread_fill(image, &p->spread, p->x + (size_t)n * p->x_image, p->s);
+    lsnn_real *image = p->images + (size_t)(p->shared ? n : worker) * p->image_size;
+    if (!p->shared)
+        lsnni_spread_fill(image, &p->spread, p->x + (size_t)n * p->x_image, p->s, 0, p->s->c);
     lsnni_convolve_run(&p->g, p->y + (size_t)n * p->y_image, image, m0,
                        LSNNI_MIN(m0 + p->per_task, p->g.m),
                        p->joined + (size_t)worker * p->joined_size);
@@ -3719,7 +3731,7 @@ LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_
 {
     int threads = lsnn_ctx_threads(cx), depth;
     int32_t *offset, *iota;
-    size_t bytes;
+    size_t bytes, images;
     lsnni_conv2d p;
     char *at;
     LSNNI_TRY(lsnni_window_check(cx, "conv2d", s));
@@ -3731,16 +3743,18 @@ LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_
     p.spread = lsnni_spread_of(s);
     lsnni_conv2d_plan(&p, cx, s->k, depth, s->oh, s->ow, p.spread.qw);
     p.image_size = p.spread.size;
+    p.shared = p.tasks_per_image > 1 && s->c >= 8;
+    images = p.shared ? (size_t)s->n : (size_t)threads;
     p.x_image = lsnni_area(s->c * s->h, s->w);
     p.y_image = lsnni_area(s->k * s->oh, s->ow);
     bytes = 2 * lsnni_room((size_t)depth, sizeof(int32_t));
-    bytes = lsnni_room_add(bytes, lsnni_room(p.image_size * (size_t)threads, sizeof *y));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.image_size * images, sizeof *y));
     bytes = lsnni_room_add(bytes, lsnni_room(p.joined_size * (size_t)threads, sizeof *y));
     at = (char *)lsnni_scratch(cx, bytes, 1);
     if (!at) return LSNN_ENOMEM;
     offset = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
     iota = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
-    p.images = (lsnn_real *)lsnni_cut(&at, p.image_size * (size_t)threads, sizeof *y);
+    p.images = (lsnn_real *)lsnni_cut(&at, p.image_size * images, sizeof *y);
     p.joined = (lsnn_real *)lsnni_cut(&at, p.joined_size * (size_t)threads, sizeof *y);
     lsnni_spread_offsets(offset, &p.spread, s);
     for (int d = 0; d < depth; d++) iota[d] = d;
@@ -3749,6 +3763,8 @@ LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_
     p.g.w = w;
     p.g.bias = b;
     p.g.add = 0;
+    if (p.shared)
+        lsnn_parallel(cx, s->n * lsnni_div_up(s->c, 8), lsnni_conv2d_spread_task, &p);
     lsnn_parallel(cx, s->n * p.tasks_per_image, lsnni_conv2d_task, &p);
     return LSNN_OK;
 }
@@ -3905,7 +3921,7 @@ static void lsnni_conv2d_dw_task(void *user, int task, int worker)
                 part_b[k] += LSNNI_R(p->kv->sum(dy + lsnni_area(k, area), (size_t)area));
         if (!p->dw) continue;
         lsnni_spread_fill(image, &p->spread,
-                          p->x + (size_t)n * lsnni_area(s->c * s->h, s->w), s);
+                          p->x + (size_t)n * lsnni_area(s->c * s->h, s->w), s, 0, s->c);
         p->kv->transpose(turned, (size_t)p->kp, dy, (size_t)area, s->k, area);
         for (int k = s->k; k < p->kp; k++)
             for (int q = 0; q < area; q++) turned[lsnni_area(q, p->kp) + (size_t)k] = 0;

@@ -8,13 +8,13 @@
 #   plain   -O2, OpenMP                  double    the same with -DLSNN_DOUBLE
 #   asan    AddressSanitizer and UBSan   noomp     -O2 without OpenMP
 #   cblas   -DLSNN_USE_CBLAS             valgrind  -O1 under valgrind
-# Each prints TAP. A test that crashes, prints no plan, or runs for more than 300 s fails.
+# Each prints TAP. A test that crashes, prints no plan, or runs for more than 600 s fails.
 # Tests run in the project's folder; they may write into $TEST_TMP, a folder of their own.
 # $MNIST_DIR is the folder of MNIST where one is known. The last line: N passed, N failed.
 cd "$(dirname "$0")/.." || exit 1
 [ -n "${TEST_LIBS+x}" ] || exec make test ONLY="${1:-}"
 here=build/tests
-seconds=300
+seconds=600
 
 # ---- One job: sh tests/run.sh --job MODE tests/test_x.c ------------------------------
 have() { command -v "$1" > /dev/null 2>&1; }
