@@ -174,7 +174,8 @@ static int clutter_theta(lsnn_net *net, int image)
     lsnn_options p1 = model_options("param1"), p2 = model_options("param2");
     lsnn_options p3 = model_options("param3");
     int x;
-    p3.init_scale = 0.1;
+    p3.init_scale = 0.1;             /* at the full rate some seeds and bits end in corners */
+    p1.lr_factor = p2.lr_factor = p3.lr_factor = 0.3;
     x = lsnn_conv2d(net, image, 16, 5, &p1);
     x = lsnn_max_pool(net, lsnn_relu(net, x, NULL), 2, NULL);
     x = lsnn_conv2d(net, x, 32, 5, &p2);
