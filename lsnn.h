@@ -1196,6 +1196,14 @@ LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const 
 #  define LSNNI_NOINLINE
 #  define LSNNI_FETCH(p) ((void)(p))
 #endif
+#if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
+#  define LSNNI_UNROLL _Pragma("GCC unroll 16")
+#  ifdef __OPTIMIZE__
+#    define LSNNI_CALM 1             /* see below: compile in half of the time */
+#  endif
+#else
+#  define LSNNI_UNROLL
+#endif
 
 /* ---- >>errors --------------------------------------------------------------*/
 LSNN_API const char *lsnn_status_text(lsnn_status s)
@@ -1352,6 +1360,15 @@ LSNN_API void lsnn_parallel(lsnn_ctx *cx, int count,
     }
 #endif
     for (i = 0; i < count && !cx->rehearsal_; i++) task(user, i, 0);
+}
+
+/* Tasks that read or write `numbers` in all, a few operations each: fewer are done before a
+   second thread has begun.                                                   */
+static void lsnni_parallel_some(lsnn_ctx *cx, size_t numbers, int count,
+                                void (*task)(void *user, int i, int worker), void *user)
+{
+    if (numbers > 30000) lsnn_parallel(cx, count, task, user);
+    else for (int i = 0; i < count && !cx->rehearsal_; i++) task(user, i, 0);
 }
 
 /* ---- >>philox: counter-based random numbers ----------------------------------
@@ -1614,10 +1631,6 @@ static inline kvec K_(low)(kvec a, kvec b) { (void)b; return a; }
 static inline kvec K_(high)(kvec a, kvec b) { (void)a; return b; }
 #endif
 
-#if defined(__GNUC__) && !defined(__clang__) && K_BYTES > 0
-#pragma GCC push_options             /* these are vectors already: O3 costs seconds to */
-#pragma GCC optimize("O2")           /*   compile and gains nothing                    */
-#endif
 /* ---- >>tile kernel: bound by the two multiply-add units. The tile of 8 x 3 vectors
    needs 8 broadcasts and 3 loads for 24 multiply-adds, half of what the load
    units can do, and 24 of 32 registers; with 16 registers the tile is 4 x 3.
@@ -1711,10 +1724,6 @@ static void K_(tile)(const lsnni_tile *t)
     else K_(tile41)(t);
 }
 
-#if defined(__GNUC__) && !defined(__clang__) && K_BYTES > 0
-#pragma GCC pop_options
-#endif
-
 /* ---- >>block kernel: the same tiles for plain matrices, whose places are bases and strides
    instead of tables. B's rows are used where they lie. The last vector of C's row ends where
    the row ends, over the one before it: both compute the same bits there, and nothing outside
@@ -1800,6 +1809,7 @@ LSNNI_NOINLINE static void K_(fill_up)(lsnn_real *to, const lsnn_real *from, int
    a single number.                                                           */
 static inline void K_(halve)(kvec *t, int n)
 {
+    LSNNI_UNROLL
     for (int i = 0; i < n; i++) t[i] = K_(low)(t[i], t[i + n]) + K_(high)(t[i], t[i + n]);
 }
 static inline kvec K_(add_lanes)(kvec *t)
@@ -2140,38 +2150,59 @@ static void K_(norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_rea
     else for (size_t i = 0; i < n; i++) dx[i] = ra * dy[i] + rb * x[i] + rc;
 }
 
-/* One output row of 2 x 2 windows: rows top and top + w, `at` is top's first index.
-   relu: y = relu(max), where = -1 if it is 0.                                */
+/* 2 x 2 windows from the rows a b over c d, the first at pixel `at`, rows w apart: their
+   largest numbers, and where they are. relu: y = relu(max), where = -1 if it is 0. */
+#if K_BYTES > 0
+static inline kvec K_(max_of_4)(kvec a, kvec b, kvec c, kvec d, int at, int w, int relu,
+                                kints *where)
+{
+    const kvec zero = K_ZERO;
+    const kints even = { K_EVEN };
+    kvec best = K_(evens)(a, b), right = K_(odds)(a, b);
+    kvec low = K_(evens)(c, d), low_right = K_(odds)(c, d);
+    kints from = even + at, under = from + w, wins = (right > best) | (right != right);
+    best = K_SELECT(kvec, wins, right, best);            /* NaN wins          */
+    from = K_SELECT(kints, wins, from + 1, from);
+    wins = (low_right > low) | (low_right != low_right);
+    low = K_SELECT(kvec, wins, low_right, low);
+    under = K_SELECT(kints, wins, under + 1, under);
+    wins = (low > best) | (low != low);
+    best = K_SELECT(kvec, wins, low, best);
+    from = K_SELECT(kints, wins, under, from);
+    if (relu) {
+        kints positive = best > zero;
+        from = K_SELECT(kints, positive, from, (kints)zero - 1);
+        best = K_SELECT(kvec, best < zero, zero, best);
+    }
+    *where = from;
+    return best;
+}
+#endif
+
+/* One output row of 2 x 2 windows: rows top and top + w, `at` is top's first index. */
 static void K_(max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, int w, int at,
                           int n, int relu)
 {
     int j = 0;
 #if K_BYTES > 0
-    const kvec zero = K_ZERO;
-    const kints even = { K_EVEN };
+    kints from;
     for (; j + K_LANES <= n; j += K_LANES) {
-        const lsnn_real *p = top + 2 * j;
-        kvec a = K_LOAD(p), b = K_LOAD(p + K_LANES), c = K_LOAD(p + w), best, low;
-        kvec d = K_LOAD(p + w + K_LANES), right = K_(odds)(a, b), low_right = K_(odds)(c, d);
-        kints from = even + (at + 2 * j), under = from + w, wins;
-        best = K_(evens)(a, b);
-        low = K_(evens)(c, d);
-        wins = (right > best) | (right != right);        /* NaN wins          */
-        best = K_SELECT(kvec, wins, right, best);
-        from = K_SELECT(kints, wins, from + 1, from);
-        wins = (low_right > low) | (low_right != low_right);
-        low = K_SELECT(kvec, wins, low_right, low);
-        under = K_SELECT(kints, wins, under + 1, under);
-        wins = (low > best) | (low != low);
-        best = K_SELECT(kvec, wins, low, best);
-        from = K_SELECT(kints, wins, under, from);
-        if (relu) {
-            kints positive = best > zero;
-            from = K_SELECT(kints, positive, from, (kints)zero - 1);
-            best = K_SELECT(kvec, best < zero, zero, best);
-        }
-        K_STORE(y + j, best);
+        const lsnn_real *p = top + 2 * j, *q = p + w;
+        K_STORE(y + j, K_(max_of_4)(K_LOAD(p), K_LOAD(p + K_LANES), K_LOAD(q),
+                                    K_LOAD(q + K_LANES), at + 2 * j, w, relu, &from));
         K_STORE_INTS(where + j, from);
+    }
+#endif
+#ifdef K_LOAD_SOME
+    if (j < n) {
+        const int m = n - j, first = LSNNI_MIN(2 * m, K_LANES), rest = 2 * m - first;
+        const lsnn_real *p = top + 2 * j, *q = p + w;
+        kvec best = K_(max_of_4)(K_LOAD_SOME(p, first), K_LOAD_SOME(p + first, rest),
+                                 K_LOAD_SOME(q, first), K_LOAD_SOME(q + first, rest),
+                                 at + 2 * j, w, relu, &from);
+        K_STORE_SOME(y + j, best, m);
+        K_STORE_SOME_INTS(where + j, from, m);
+        return;
     }
 #endif
     for (; j < n; j++) {
@@ -2194,6 +2225,16 @@ static void K_(sum_pool2)(lsnn_real *y, const lsnn_real *top, int w, int n, doub
         const lsnn_real *p = top + 2 * j;
         kvec a = K_LOAD(p) + K_LOAD(p + w), b = K_LOAD(p + K_LANES) + K_LOAD(p + w + K_LANES);
         K_STORE(y + j, (K_(evens)(a, b) + K_(odds)(a, b)) * s);
+    }
+#endif
+#ifdef K_LOAD_SOME
+    if (j < n) {
+        const int m = n - j, first = LSNNI_MIN(2 * m, K_LANES), rest = 2 * m - first;
+        const lsnn_real *p = top + 2 * j, *q = p + w;
+        kvec a = K_LOAD_SOME(p, first) + K_LOAD_SOME(q, first);
+        kvec b = K_LOAD_SOME(p + first, rest) + K_LOAD_SOME(q + first, rest);
+        K_STORE_SOME(y + j, (K_(evens)(a, b) + K_(odds)(a, b)) * s, m);
+        return;
     }
 #endif
     for (; j < n; j++)
@@ -2277,14 +2318,19 @@ static void K_(turn)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs)
 {
     enum { HALF = K_COUNT / 2 };
     kvec a[K_COUNT], b[K_COUNT];
+    LSNNI_UNROLL
     for (int i = 0; i < K_COUNT; i++) a[i] = K_LOAD(x + (size_t)i * xs);
+    LSNNI_UNROLL
     for (int pass = 1; pass < K_COUNT; pass *= 2) {
+        LSNNI_UNROLL
         for (int i = 0; i < HALF; i++) {
             b[2 * i] = K_(low)(a[i], a[i + HALF]);
             b[2 * i + 1] = K_(high)(a[i], a[i + HALF]);
         }
+        LSNNI_UNROLL
         for (int i = 0; i < K_COUNT; i++) a[i] = b[i];
     }
+    LSNNI_UNROLL
     for (int i = 0; i < K_COUNT; i++) K_STORE(y + (size_t)i * ys, a[i]);
 }
 #endif
@@ -2417,6 +2463,7 @@ static const lsnni_kernels K_(kernels) = {
 #undef K_STORE_INTS
 #undef K_LOAD_SOME
 #undef K_STORE_SOME
+#undef K_STORE_SOME_INTS
 #undef K_FMA
 #undef K_ROWS4
 #undef K_ROWS8
@@ -2506,7 +2553,12 @@ static const lsnni_kernels K_(kernels) = {
 #ifdef LSNNI_VECTORS
 #  if !defined(__clang__)
 #    pragma GCC push_options
-#    pragma GCC optimize("O3", "no-math-errno", "no-trapping-math")
+#    ifdef LSNNI_X86                 /* old processors only: compiled fast    */
+#      pragma GCC optimize("O1", "no-math-errno", "no-trapping-math")
+#    else
+#      pragma GCC optimize("O2", "tree-vectorize", "vect-cost-model=dynamic")
+#      pragma GCC optimize("no-math-errno", "no-trapping-math")
+#    endif
 #  endif
 #  define LSNNI_KERNEL_PASS portable
 #  define K_BYTES 16
@@ -2551,7 +2603,8 @@ static const lsnni_kernels K_(kernels) = {
 #  else
 #    pragma GCC push_options
 #    pragma GCC target("avx2,fma")
-#    pragma GCC optimize("O3", "no-math-errno", "no-trapping-math")
+#    pragma GCC optimize("O2", "tree-vectorize", "vect-cost-model=dynamic")
+#    pragma GCC optimize("no-math-errno", "no-trapping-math")
 #  endif
 #  define LSNNI_KERNEL_PASS avx2
 #  define K_BYTES 32
@@ -2572,7 +2625,8 @@ static const lsnni_kernels K_(kernels) = {
 #    pragma GCC pop_options
 #    pragma GCC push_options
 #    pragma GCC target("avx512f,avx512dq,avx512vl,avx2,fma")
-#    pragma GCC optimize("O3", "no-math-errno", "no-trapping-math")
+#    pragma GCC optimize("O2", "tree-vectorize", "vect-cost-model=dynamic")
+#    pragma GCC optimize("no-math-errno", "no-trapping-math")
 #  endif
 #  define LSNNI_KERNEL_PASS avx512
 #  define K_BYTES 64
@@ -2583,12 +2637,17 @@ static const lsnni_kernels K_(kernels) = {
 #    define K_LOAD_SOME(p, n) ((kvec)_mm512_maskz_loadu_pd((__mmask8)((1u << (n)) - 1), p))
 #    define K_STORE_SOME(p, v, n)                                                         \
          _mm512_mask_storeu_pd(p, (__mmask8)((1u << (n)) - 1), (__m512d)(v))
+#    define K_STORE_SOME_INTS(p, v, n)                                                    \
+         _mm256_mask_storeu_epi32(p, (__mmask8)((1u << (n)) - 1),                         \
+                                  (__m256i)__builtin_convertvector(v, K_(whole)))
 #  else
 #    define K_ZERO { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 #    define K_FMA(a, b, c) ((kvec)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
 #    define K_LOAD_SOME(p, n) ((kvec)_mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), p))
 #    define K_STORE_SOME(p, v, n)                                                         \
          _mm512_mask_storeu_ps(p, (__mmask16)((1u << (n)) - 1), (__m512)(v))
+#    define K_STORE_SOME_INTS(p, v, n)                                                    \
+         _mm512_mask_storeu_epi32(p, (__mmask16)((1u << (n)) - 1), (__m512i)(v))
 #  endif
 #  include LSNN_FILENAME
 #  ifdef __clang__
@@ -2598,6 +2657,13 @@ static const lsnni_kernels K_(kernels) = {
 #  endif
 #endif
 #undef K_SQRT
+
+/* From here on nothing is hot but what calls the kernels: O1 is as fast and halves the time
+   to compile.                                                                */
+#ifdef LSNNI_CALM
+#  pragma GCC push_options
+#  pragma GCC optimize("O1")
+#endif
 
 LSNN_API int lsnn_isa_available(lsnn_isa isa)
 {
@@ -2808,7 +2874,8 @@ LSNNI_UNUSED static lsnn_status lsnni_product_run(lsnn_ctx *cx, lsnni_product *p
 {
     const lsnni_kernels *kv = p->kv = lsnni_kernels_of(cx);
     lsnni_block *g = &p->g;
-    const int dots = g->bk == 1 || g->n < kv->lanes, most = dots ? LSNNI_DOTS_CHUNK : LSNNI_BLOCK_CHUNK;
+    const int dots = g->bk == 1 || g->n < kv->lanes;
+    const int most = dots ? LSNNI_DOTS_CHUNK : LSNNI_BLOCK_CHUNK;
     const int turn_a = dots && g->ak != 1, turn_b = dots && g->bk != 1;
     const double work = (g->m + 4.0) * g->n * g->k, start = 2e5;
     p->dots = dots;
@@ -3041,18 +3108,28 @@ static void lsnni_convolve_place(const lsnni_convolve *g, lsnni_tile *t, int v, 
     }
 }
 
-/* Maps [m0, m1). joined: room for (m1 - m0) * wide vectors, used if rows are joined. */
-static void lsnni_convolve_run(const lsnni_convolve *g, lsnn_real *y, const lsnn_real *image,
-                               int m0, int m1, lsnn_real *joined)
+/* Vectors per map; and whether rows are joined with numbers between them to throw away. */
+static int lsnni_convolve_places(const lsnni_convolve *g)
 {
-    int lanes = g->kv->lanes, split = g->wide && g->qw != g->ow;
-    int places = g->wide ? g->wide : g->oh * lsnni_div_up(g->ow, lanes);
+    return g->wide ? g->wide : g->oh * lsnni_div_up(g->ow, g->kv->lanes);
+}
+static int lsnni_convolve_splits(const lsnni_convolve *g)
+{
+    return g->wide && g->qw != g->ow;
+}
+
+/* Maps [m0, m1) at places [p0, p1): all places, and room for (m1 - m0) * wide vectors in
+   joined, if it splits.                                                      */
+static void lsnni_convolve_run(const lsnni_convolve *g, lsnn_real *y, const lsnn_real *image,
+                               int m0, int m1, int p0, int p1, lsnn_real *joined)
+{
+    int lanes = g->kv->lanes, split = lsnni_convolve_splits(g);
     size_t area = lsnni_area(g->oh, g->ow), pitch = split ? lsnni_area(g->wide, lanes) : area;
     lsnn_real *out = split ? joined : y + (size_t)m0 * area;
     lsnni_tile t;
     for (int d = 0; d < g->depth; d += LSNNI_CHUNK)
-        for (int p = 0; p < places; p += LSNNI_MAX_VECTORS) {
-            t.vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, places - p);
+        for (int p = p0; p < p1; p += LSNNI_MAX_VECTORS) {
+            t.vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, p1 - p);
             for (int v = 0; v < t.vectors; v++) lsnni_convolve_place(g, &t, v, p + v, image);
             t.ka = g->iota;
             t.kb = g->offset + d;
@@ -3079,12 +3156,9 @@ static void lsnni_convolve_run(const lsnni_convolve *g, lsnn_real *y, const lsnn
         }
 }
 
-/* How many tasks share the maps of one image: 1 for batches that keep a handful
-   of cores busy anyway. Sizes alone decide.                                  */
-static int lsnni_map_tasks(const lsnni_kernels *kv, int n, int m)
-{
-    return n >= 8 ? 1 : LSNNI_MIN(lsnni_div_up(m, kv->rows), lsnni_div_up(8, n));
-}
+/* How many tasks share one image: 1 for batches that keep a handful of cores busy
+   anyway. Sizes alone decide.                                                */
+static int lsnni_image_tasks(int n) { return n >= 8 ? 1 : lsnni_div_up(8, n); }
 
 /* ---- >>lanes: images side by side -----------------------------------------------
    Where a window's `lanes` is L = lsnn_lanes(cx), images stand in blocks of L,
@@ -3433,7 +3507,8 @@ static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_wind
         lsnni_lanes_exchange((lsnn_real *)(void *)at, p->w, s);
         p->w = (lsnn_real *)(void *)at;
     }
-    p->tasks = lsnni_map_tasks(p->kv, s->n / s->lanes * p->bands, p->m);
+    p->tasks = LSNNI_MIN(lsnni_image_tasks(s->n / s->lanes * p->bands),
+                         lsnni_div_up(p->m, p->kv->rows));
     p->per_task = lsnni_round_up(lsnni_div_up(p->m, p->tasks), p->kv->rows);
     p->tasks = lsnni_div_up(p->m, p->per_task);
     lsnn_parallel(cx, s->n / s->lanes * p->bands * p->tasks, lsnni_lanes_task, p);
@@ -3679,7 +3754,8 @@ typedef struct lsnni_conv2d {
     const lsnn_window *s;
     lsnni_convolve g;
     lsnni_spread spread;
-    int tasks_per_image, per_task, shared;   /* shared: an image's tasks share its copy */
+    int tasks, m_tasks, m_step, places, p_step;      /* an image's tasks: m_step maps at  */
+    int shared;                      /* p_step places each; shared: they share its copy */
     size_t image_size, joined_size, x_image, y_image;
     const lsnn_real *x;
     lsnn_real *y, *images, *joined;
@@ -3695,16 +3771,24 @@ static void lsnni_conv2d_spread_task(void *user, int task, int worker)
                       p->x + (size_t)n * p->x_image, p->s, c, LSNNI_MIN(c + 8, p->s->c));
 }
 
+/* Task number `task` of one image's, from its spread copy.                   */
+static void lsnni_conv2d_piece(const lsnni_conv2d *p, lsnn_real *y, const lsnn_real *image,
+                               int task, int worker)
+{
+    int m0 = task % p->m_tasks * p->m_step, p0 = task / p->m_tasks * p->p_step;
+    lsnni_convolve_run(&p->g, y, image, m0, LSNNI_MIN(m0 + p->m_step, p->g.m), p0,
+                       LSNNI_MIN(p0 + p->p_step, p->places),
+                       p->joined + (size_t)worker * p->joined_size);
+}
+
 static void lsnni_conv2d_task(void *user, int task, int worker)
 {
     const lsnni_conv2d *p = (const lsnni_conv2d *)user;
-    int n = task / p->tasks_per_image, m0 = task % p->tasks_per_image * p->per_task;
+    int n = task / p->tasks;
     lsnn_real *image = p->images + (size_t)(p->shared ? n : worker) * p->image_size;
     if (!p->shared)
         lsnni_spread_fill(image, &p->spread, p->x + (size_t)n * p->x_image, p->s, 0, p->s->c);
-    lsnni_convolve_run(&p->g, p->y + (size_t)n * p->y_image, image, m0,
-                       LSNNI_MIN(m0 + p->per_task, p->g.m),
-                       p->joined + (size_t)worker * p->joined_size);
+    lsnni_conv2d_piece(p, p->y + (size_t)n * p->y_image, image, task % p->tasks, worker);
 }
 
 /* Fills in what forward and the gradient of x have in common.                */
@@ -3712,6 +3796,7 @@ static void lsnni_conv2d_plan(lsnni_conv2d *p, lsnn_ctx *cx, int m, int depth, i
                               int qw)
 {
     const lsnni_kernels *kv = lsnni_kernels_of(cx);
+    int tasks = lsnni_image_tasks(p->s->n);
     p->g.kv = kv;
     p->g.m = m;
     p->g.depth = depth;
@@ -3719,10 +3804,40 @@ static void lsnni_conv2d_plan(lsnni_conv2d *p, lsnn_ctx *cx, int m, int depth, i
     p->g.ow = ow;
     p->g.qw = qw;
     p->g.wide = lsnni_convolve_wide(kv, oh, ow, qw);
-    p->tasks_per_image = lsnni_map_tasks(kv, p->s->n, m);
-    p->per_task = lsnni_round_up(lsnni_div_up(m, p->tasks_per_image), kv->rows);
-    p->tasks_per_image = lsnni_div_up(m, p->per_task);
-    p->joined_size = p->g.wide ? lsnni_area(p->per_task, p->g.wide) * (size_t)kv->lanes : 0;
+    p->places = lsnni_convolve_places(&p->g);
+    p->m_step = lsnni_round_up(lsnni_div_up(m, tasks), kv->rows);
+    p->m_tasks = lsnni_div_up(m, p->m_step);
+    tasks = lsnni_convolve_splits(&p->g) ? 1 : lsnni_div_up(tasks, p->m_tasks);
+    p->p_step = lsnni_round_up(lsnni_div_up(p->places, tasks), LSNNI_MAX_VECTORS);
+    p->tasks = p->m_tasks * lsnni_div_up(p->places, p->p_step);
+    p->joined_size = p->g.wide ? lsnni_area(p->m_step, p->g.wide) * (size_t)kv->lanes : 0;
+}
+
+/* A window of one pixel is a matrix product: few images are done one by one by all threads. */
+static int lsnni_pointwise(const lsnn_window *s)
+{
+    return s->kernel_h * s->kernel_w * s->stride_h * s->stride_w == 1 && !s->pad_top &&
+           !s->pad_left && s->oh == s->h && s->ow == s->w;
+}
+
+static lsnn_status lsnni_pointwise_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                       const lsnn_real *w, const lsnn_real *b,
+                                       const lsnn_window *s)
+{
+    int area = s->h * s->w;
+    for (int n = 0; n < s->n; n++, x += lsnni_area(s->c, area), y += lsnni_area(s->k, area)) {
+        lsnni_product p;
+        memset(&p, 0, sizeof p);
+        p.g.m = s->k; p.g.n = area; p.g.k = s->c;
+        p.g.a = w; p.g.ai = s->c; p.g.ak = 1;
+        p.g.b = x; p.g.bk = area; p.g.bj = 1;
+        p.g.c = y; p.g.ci = area;
+        p.g.add = b != NULL;
+        for (int k = 0; b && k < s->k; k++)
+            for (int i = 0; i < area; i++) y[(ptrdiff_t)k * area + i] = b[k];
+        LSNNI_TRY(lsnni_product_run(cx, &p));
+    }
+    return LSNN_OK;
 }
 
 LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
@@ -3736,6 +3851,8 @@ LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_
     char *at;
     LSNNI_TRY(lsnni_window_check(cx, "conv2d", s));
     if (s->lanes > 1) return lsnni_lanes_forward(cx, y, x, w, b, s);
+    if (lsnni_image_tasks(s->n) > 1 && lsnni_pointwise(s))
+        return lsnni_pointwise_run(cx, y, x, w, b, s);
     depth = s->c * s->kernel_h * s->kernel_w;
     p.s = s;
     p.x = x;
@@ -3743,7 +3860,7 @@ LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_
     p.spread = lsnni_spread_of(s);
     lsnni_conv2d_plan(&p, cx, s->k, depth, s->oh, s->ow, p.spread.qw);
     p.image_size = p.spread.size;
-    p.shared = p.tasks_per_image > 1 && s->c >= 8;
+    p.shared = p.tasks > 1 && s->c >= 8;
     images = p.shared ? (size_t)s->n : (size_t)threads;
     p.x_image = lsnni_area(s->c * s->h, s->w);
     p.y_image = lsnni_area(s->k * s->oh, s->ow);
@@ -3764,8 +3881,9 @@ LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_
     p.g.bias = b;
     p.g.add = 0;
     if (p.shared)
-        lsnn_parallel(cx, s->n * lsnni_div_up(s->c, 8), lsnni_conv2d_spread_task, &p);
-    lsnn_parallel(cx, s->n * p.tasks_per_image, lsnni_conv2d_task, &p);
+        lsnni_parallel_some(cx, p.image_size * images, s->n * lsnni_div_up(s->c, 8),
+                            lsnni_conv2d_spread_task, &p);
+    lsnn_parallel(cx, s->n * p.tasks, lsnni_conv2d_task, &p);
     return LSNN_OK;
 }
 
@@ -3783,7 +3901,7 @@ static void lsnni_conv2d_dx_task(void *user, int task, int worker)
     const lsnni_conv2d_dx *p = (const lsnni_conv2d_dx *)user;
     const lsnni_conv2d *v = &p->conv;
     const lsnn_window *s = v->s;
-    int n = task / v->tasks_per_image, m0 = task % v->tasks_per_image * v->per_task;
+    int n = task / v->tasks;
     int top = s->kernel_h - 1 - s->pad_top, left = s->kernel_w - 1 - s->pad_left;
     lsnn_real *z = v->images + (size_t)worker * v->image_size;
     const lsnn_real *dy = v->x + (size_t)n * v->x_image;
@@ -3799,9 +3917,7 @@ static void lsnni_conv2d_dx_task(void *user, int task, int worker)
                 if (ix >= 0 && ix < p->zw) to[ix] = from[ox];
             }
         }
-    lsnni_convolve_run(&v->g, v->y + (size_t)n * v->y_image, z, m0,
-                       LSNNI_MIN(m0 + v->per_task, v->g.m),
-                       v->joined + (size_t)worker * v->joined_size);
+    lsnni_conv2d_piece(v, v->y + (size_t)n * v->y_image, z, task % v->tasks, worker);
 }
 
 static lsnn_status lsnni_conv2d_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
@@ -3850,7 +3966,7 @@ static lsnn_status lsnni_conv2d_backward_x(lsnn_ctx *cx, lsnn_real *dx, const ls
     p.conv.g.w = turned;
     p.conv.g.bias = NULL;
     p.conv.g.add = add;
-    lsnn_parallel(cx, s->n * p.conv.tasks_per_image, lsnni_conv2d_dx_task, &p);
+    lsnn_parallel(cx, s->n * p.conv.tasks, lsnni_conv2d_dx_task, &p);
     return LSNN_OK;
 }
 
@@ -4849,7 +4965,7 @@ LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_re
     p.x = x; p.gamma = gamma; p.beta = beta; p.y = y; p.mean = mean; p.istd = istd;
     p.running_mean = running_mean; p.running_var = running_var;
     p.n = n; p.c = c; p.inner = inner; p.momentum = momentum; p.eps = eps;
-    lsnn_parallel(cx, c, lsnni_norm_task, &p);
+    lsnni_parallel_some(cx, lsnni_area(n, c) * (size_t)inner, c, lsnni_norm_task, &p);
     return LSNN_OK;
 }
 
@@ -4867,7 +4983,7 @@ LSNN_API lsnn_status lsnn_batch_norm_predict(lsnn_ctx *cx, lsnn_real *y, const l
     p.running_mean = (lsnn_real *)(uintptr_t)running_mean;       /* only read    */
     p.running_var = (lsnn_real *)(uintptr_t)running_var;
     p.n = n; p.c = c; p.inner = inner; p.eps = eps;
-    lsnn_parallel(cx, c, lsnni_norm_task, &p);
+    lsnni_parallel_some(cx, lsnni_area(n, c) * (size_t)inner, c, lsnni_norm_task, &p);
     return LSNN_OK;
 }
 
@@ -4911,7 +5027,7 @@ LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_
     p.mean = (lsnn_real *)(uintptr_t)mean;               /* only read         */
     p.istd = (lsnn_real *)(uintptr_t)istd;
     p.n = n; p.c = c; p.inner = inner; p.add = add;
-    lsnn_parallel(cx, c, lsnni_norm_back_task, &p);
+    lsnni_parallel_some(cx, lsnni_area(n, c) * (size_t)inner, c, lsnni_norm_back_task, &p);
     return LSNN_OK;
 }
 
@@ -4950,7 +5066,7 @@ static lsnn_status lsnni_scale_run(lsnn_ctx *cx, lsnni_scale *p, int n, int c, i
     LSNNI_TRY(lsnni_sizes(cx, "scale", 3, size));
     p->kv = lsnni_kernels_of(cx);
     p->n = n; p->c = c; p->inner = (size_t)inner;
-    lsnn_parallel(cx, c, lsnni_scale_task, p);
+    lsnni_parallel_some(cx, lsnni_area(n, c) * p->inner, c, lsnni_scale_task, p);
     return LSNN_OK;
 }
 
@@ -5468,18 +5584,26 @@ static void lsnni_smooth_lanes_task(void *user, int k, int worker)
         }
 }
 
-LSNN_API lsnn_status lsnn_smooth_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *u,
-                                         const lsnn_real *a, const lsnn_real *theta,
-                                         const lsnn_real *b, const lsnn_smoother *s)
+/* y from maps that are there.                                                */
+static lsnn_status lsnni_smooth_apply(lsnn_ctx *cx, lsnn_real *y, lsnn_real *u,
+                                      const lsnn_real *a, const lsnn_real *b,
+                                      const lsnn_smoother *s)
 {
     lsnni_smooth p;
-    LSNNI_TRY(lsnn_smoother_map(cx, u, theta, s));
     LSNNI_TRY(lsnni_smooth_plan(cx, &p, s));
     p.y = y; p.u = u; p.a = a; p.b = b;
     LSNNI_TRY(lsnni_smooth_work(cx, &p));
     if (s->lanes > 1) lsnn_parallel(cx, s->k, lsnni_smooth_lanes_task, &p);
     else lsnn_parallel(cx, s->n * s->k, lsnni_smooth_task, &p);
     return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_smooth_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *u,
+                                         const lsnn_real *a, const lsnn_real *theta,
+                                         const lsnn_real *b, const lsnn_smoother *s)
+{
+    LSNNI_TRY(lsnn_smoother_map(cx, u, theta, s));
+    return lsnni_smooth_apply(cx, y, u, a, b, s);
 }
 
 static void lsnni_smooth_theta(const lsnni_smooth *p, lsnn_real *g, lsnn_real *room, size_t map,
@@ -5643,6 +5767,7 @@ struct lsnn_work {
     lsnn_ctx *cx;
     const lsnn_net *net;
     int batch, train, n, ready;      /* ready: 1 after a training forward     */
+    int chunk;                       /* images that lsnn_work_predict runs at once */
     int lanes;                       /* of the last batch; 0: all arrays are plain */
     lsnn_real **y, **dy, **keep;     /* one pointer a node, into the block    */
     lsnn_real **z, **dz;             /* y, dy in the other layout             */
@@ -6249,7 +6374,8 @@ static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
     p->params = bias + (p->o.no_bias ? 0 : 1);
     p->keep_name = "map";
     p->keep_shape = p->in[0];
-    *(s.per_image ? &p->keep_per_image : &p->keep_fixed) = (size_t)lsnni_features(p->in[0]);
+    if (s.per_image) p->keep_per_image = (size_t)lsnni_features(p->in[0]);
+    else p->keep_fixed = (size_t)lsnni_features(p->in[0]) + p->param[0].count + 1;
     return LSNN_OK;
 }
 
@@ -6260,12 +6386,26 @@ static int lsnni_smooth_bias_index(const lsnn_call *c)
     return c->plan->o.no_bias ? -1 : index;
 }
 
+/* Maps that all images share are made anew only when theta has changed: behind them are
+   kept the theta that they were made of, and a 1 once there is one.          */
+static lsnn_status lsnni_shared_map(lsnn_ctx *cx, lsnn_call *c, const lsnn_smoother *s)
+{
+    size_t count = c->plan->param[0].count, bytes = count * sizeof(lsnn_real);
+    lsnn_real *theta = c->keep + lsnni_features(c->plan->in[0]), *made = theta + count;
+    if (*made > 0 && memcmp(theta, c->param[0], bytes) == 0) return LSNN_OK;
+    LSNNI_TRY(lsnn_smoother_map(cx, c->keep, c->param[0], s));
+    memcpy(theta, c->param[0], bytes);
+    *made = !cx->rehearsal_;
+    return LSNN_OK;
+}
+
 static lsnn_status lsnni_forward_smooth(lsnn_ctx *cx, lsnn_call *c)
 {
     lsnn_smoother s = lsnni_smoother_of(c->plan, c->n, c->lanes);
     int bias = lsnni_smooth_bias_index(c);
-    return lsnn_smooth_forward(cx, c->y, c->keep, c->x[0], s.per_image ? c->x[1] : c->param[0],
-                               bias < 0 ? NULL : c->param[bias], &s);
+    LSNNI_TRY(s.per_image ? lsnn_smoother_map(cx, c->keep, c->x[1], &s)
+                          : lsnni_shared_map(cx, c, &s));
+    return lsnni_smooth_apply(cx, c->y, c->keep, c->x[0], bias < 0 ? NULL : c->param[bias], &s);
 }
 
 static lsnn_status lsnni_backward_smooth(lsnn_ctx *cx, lsnn_call *c)
@@ -6909,6 +7049,25 @@ LSNN_API void lsnn_work_free(lsnn_work *w)
     lsnni_free(w->cx, w);
 }
 
+/* Only to predict: as many images at once as let the arrays that one layer reads and writes
+   stay in a last-level cache, but a block at least. Else a whole batch, since its outputs
+   are to be read by name.                                                    */
+static int lsnni_plan_chunk(const lsnn_work *w)
+{
+    const double cache = 1 << 24;
+    double most = 1, numbers;
+    int chunk, lanes = lsnn_lanes(w->cx);
+    if (w->train) return w->batch;
+    for (int i = 1; i < w->net->nodes; i++) {
+        const lsnn_layer_plan *p = &w->net->node[i].plan;
+        numbers = lsnni_features(p->out);
+        for (int j = 0; j < p->inputs; j++) numbers += lsnni_features(p->in[j]);
+        if (numbers > most) most = numbers;
+    }
+    chunk = (int)LSNNI_MIN(cache / (most * sizeof(lsnn_real)), w->batch);
+    return LSNNI_MIN(w->batch, LSNNI_MAX(chunk / lanes, 1) * lanes);
+}
+
 static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
 {
     const lsnn_net *net = w->net;
@@ -6928,6 +7087,7 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
             return lsnni_fail(w->cx, LSNN_ESHAPE,
                               "batches of %d images are too large for layer "
                               "'%.60s'", w->batch, net->node[i].name);
+    w->chunk = lsnni_plan_chunk(w);
     lsnni_plan_lives(net, life, w->batch, w->train);
     total = lsnni_place_lives(life, 2 * nodes);          /* then gradients: their times */
     keep = lsnni_place_lives(life + 2 * nodes, 2 * nodes);           /* are all later */
@@ -7279,11 +7439,13 @@ LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, 
     const lsnn_net *net = w->net;
     size_t in = (size_t)lsnni_features(net->node[0].plan.out);
     size_t out = (size_t)lsnni_features(net->node[net->output].plan.out);
+    int lanes = lsnn_lanes(w->cx);
     lsnn_batch b;
     memset(&b, 0, sizeof b);
     if (n < 1) return lsnni_fail(w->cx, LSNN_ESHAPE, "predict: %d images", n);
     for (int i = 0; i < n; i += b.n) {
-        b.n = LSNNI_MIN(w->batch, n - i);
+        b.n = LSNNI_MIN(w->chunk, n - i);
+        if (!w->train && b.n > lanes) b.n -= b.n % lanes;        /* whole blocks first */
         b.x = x + (size_t)i * in;
         LSNNI_TRY(lsnni_work_forward(w, &b, 0, NULL));
         if (w->lanes && net->node[net->output].lanes)
@@ -10662,6 +10824,9 @@ LSNN_API const char *lsnn_build_info(void)
            ;
 }
 
+#ifdef LSNNI_CALM
+#  pragma GCC pop_options
+#endif
 #endif /* LSNNI_BODY */
 /* ---- >>licence: choose either -----------------------------------------------------
    ------------------------------------------------------------------------------

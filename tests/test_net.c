@@ -626,6 +626,75 @@ static void test_predict(void)
              (int)MOST, (int)BATCH);
 }
 
+/* A prediction-only net takes many images in chunks of whole blocks, then the rest.         */
+static void test_chunks(void)
+{
+    enum { N = 43, SIZE = 15 * 15 };
+    static sample_batch s;
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_net *net = small_net(&cx, "cnn", 15, N, 4), *lean = lsnn_net_new(&cx);
+    lsnn_real y[N * 10], want[N * 10];
+    lsnn_cross_entropy(lean, small_scores(lean, "cnn", 15), NULL);
+    CHECK(build_net(lean, N, 4, 1) == LSNN_OK);
+    CHECK(net->work->chunk == N && lean->work->chunk <= N);
+    draw_batch(&s, N, SIZE, 9);
+    CHECK(lsnn_predict(net, s.x, N, want) == LSNN_OK);
+    for (int chunk = 16; chunk <= N; chunk += 11) {
+        lean->work->chunk = chunk;
+        memset(y, 0x55, sizeof y);
+        CHECK(lsnn_predict(lean, s.x, N, y) == LSNN_OK);
+        for (int i = 0; i < N * 10; i++) NEAR(y[i], want[i], 1e-5);
+    }
+    lsnn_net_free(net);
+    lsnn_net_free(lean);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("prediction in chunks of images");
+}
+
+/* Shared smoothers' maps are made anew when theta has changed, and only then.              */
+static void test_shared_maps(void)
+{
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_net *net = small_net(&cx, "location", 15, 4, 4);
+    lsnn_net *other = small_net(&cx, "location", 15, 4, 5);
+    int numbers = 0, rank, dim[4];
+    size_t count = 0;
+    sample_batch s;
+    lsnn_real first[40], y[40], *theta, *map;
+    draw_batch(&s, 4, 15 * 15, 9);
+    CHECK(lsnn_predict(net, s.x, 4, first) == LSNN_OK);
+    CHECK(lsnn_predict(net, s.x, 4, y) == LSNN_OK && same_bits(y, first, 40));
+    CHECK(lsnn_net_dims(net, "smooth1.theta", &rank, dim) == LSNN_OK);
+    numbers = dim[0] * dim[1];
+    theta = new_reals((size_t)numbers);
+    CHECK(lsnn_net_get(other, "smooth1.theta", theta, (size_t)numbers) == LSNN_OK);
+    for (int i = 0; lsnn_net_param_name(net, 0, i, &count); i++) {
+        lsnn_real *v = new_reals(count);                 /* all else as net has it         */
+        const char *name = lsnn_net_param_name(net, 0, i, NULL);
+        CHECK(lsnn_net_get(net, name, v, count) == LSNN_OK);
+        if (strcmp(name, "smooth1.theta") != 0)
+            CHECK(lsnn_net_set(other, name, v, count) == LSNN_OK);
+        free(v);
+    }
+    CHECK(lsnn_net_set(net, "smooth1.theta", theta, (size_t)numbers) == LSNN_OK);
+    CHECK(lsnn_predict(net, s.x, 4, y) == LSNN_OK && !same_bits(y, first, 40));
+    CHECK(lsnn_predict(other, s.x, 4, first) == LSNN_OK && same_bits(y, first, 40));
+    CHECK(lsnn_net_dims(net, "smooth1.map", &rank, dim) == LSNN_OK);
+    count = (size_t)(dim[0] * dim[1] * dim[2]);
+    map = new_reals(count);                              /* it is read, not made, next time */
+    CHECK(lsnn_net_get(net, "smooth1.map", map, count) == LSNN_OK);
+    net->work->keep[lsnn_net_node(net, "smooth1")][0] += 1;
+    CHECK(lsnn_predict(net, s.x, 4, y) == LSNN_OK && !same_bits(y, first, 40));
+    free(map);
+    free(theta);
+    lsnn_net_free(net);
+    lsnn_net_free(other);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("shared smoothers' maps follow theta");
+}
+
 /* Several threads, one net that nobody changes, a context and a workspace each.            */
 enum { THREADS = 4, IMAGES = 40 };
 static void test_workspaces(void)
@@ -871,6 +940,8 @@ int main(void)
     test_layouts();
     test_names();
     test_predict();
+    test_chunks();
+    test_shared_maps();
     test_workspaces();
     test_counts();
     test_refusals();
