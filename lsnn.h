@@ -1821,7 +1821,21 @@ static inline kvec K_(add_lanes)(kvec *t)
     return t[0];
 }
 
-/* A tile's sums, `width` a row, to C from column j on; only `columns` of them. */
+/* A tile's sums, `width` a row, to C from column j on.                        */
+#ifdef K_LOAD_SOME
+static inline void K_(dots_store)(const lsnni_block *g, const lsnn_real *sum, int i, int j,
+                                  int rows, int width)
+{
+    const int columns = LSNNI_MIN(width, g->n - j);
+    for (int r = 0; r < rows; r++, sum += width) {
+        lsnn_real *c = g->c + (i + r) * g->ci + j;
+        kvec v = K_LOAD(sum);
+        if (g->add) v = v + K_LOAD_SOME(c, columns);
+        else if (g->bias) v = v + K_LOAD_SOME(g->bias + j, columns);
+        K_STORE_SOME(c, v, columns);
+    }
+}
+#else
 LSNNI_NOINLINE static void K_(dots_few)(lsnn_real *c, const lsnn_real *sum,
                                         const lsnn_real *from, int columns)
 {
@@ -1842,6 +1856,7 @@ static inline void K_(dots_store)(const lsnni_block *g, const lsnn_real *sum, in
         memcpy(c, all, (size_t)width * sizeof *c);
     }
 }
+#endif
 
 #undef K_ITEM
 #define K_ITEM(j) K_LOAD(REST ? edge + j * L : b##j + k)
@@ -1862,7 +1877,7 @@ static inline void K_(dots_store)(const lsnni_block *g, const lsnn_real *sum, in
         const int rest = g->k % L, whole = g->k - rest;                                    \
         const lsnn_real *b = g->b + j0 * g->bj;                                            \
         const kvec zero = K_ZERO;                                                          \
-        lsnn_real edge[W * L], sum[COUNT];                                                 \
+        lsnn_real edge[W * L], sum[COUNT + L];                   /* read past its end */   \
         K_ROWS##COLUMNS(K_COLUMN)                                                          \
         for (; i < rows; i += R) {                                                         \
             const lsnn_real *a = g->a + i * g->ai;                                         \
@@ -2780,26 +2795,30 @@ static lsnn_status lsnni_sizes(lsnn_ctx *cx, const char *who, int count, const i
    Panels: 3 vectors' width of B serves all rows of A, tile below tile, before the next.
    Chunks: K is cut, so that a panel's chunk (72 KB) stays in the second-level cache while A's
        rows pass. Shorter chunks would load and store C more often.
-   Packing: textbooks copy A and B into the order of use first. Up to 2048 x 2048 that costs
-       more than it saves here: rows are used where they lie.
+   Packing: where 128 rows or more pass by a panel, its chunk is copied first to lie in one
+       piece: rows a power of two apart would push each other out of the caches. A's rows are
+       used where they lie.
    Dots: if B lies along k, as in x W^T, the vectors do too (>>dots kernel); then a chunk of 6
        columns (24 KB) stays in the first-level cache, LSNNI_DOTS_ROWS rows in the second.
        A, or a B narrower than a vector, is turned for it if it lies the other way.
    Threads: each takes a strip of C's rows or columns and adds up its sums by itself in order
-       of k, so bits do not depend on the division. Starting one costs about 200,000
-       multiply-adds.
+       of k, so bits do not depend on the division. Waking one costs about 250,000
+       multiply-adds, so it gets at least as many.
    Bound by arithmetic: 90 to 98 % of the limit for squares from 64 to 2048; for few rows of A
    by reading B.                                                              */
 typedef struct lsnni_product {
     const lsnni_kernels *kv;
     lsnni_block g;                       /* the whole product                    */
     int dots, chunk, row_unit, column_unit, row_parts, column_parts;
+    lsnn_real *pack;                     /* room for a panel's chunk a thread, or NULL   */
+    size_t pack_size;
 } lsnni_product;
 enum { LSNNI_CHUNK = 256,                /* of convolutions (>>convolve)         */
        LSNNI_BLOCK_CHUNK = 384, LSNNI_DOTS_CHUNK = 1024 };
 
 /* Panels of 3 vectors; 4 vectors as 2 + 2, so that none is left with one.     */
-static void lsnni_product_panels(const lsnni_kernels *kv, const lsnni_block *whole)
+static void lsnni_product_panels(const lsnni_kernels *kv, const lsnni_block *whole,
+                                 lsnn_real *pack)
 {
     const int wide = LSNNI_MAX_VECTORS * kv->lanes;
     lsnni_block g = *whole;
@@ -2808,6 +2827,12 @@ static void lsnni_product_panels(const lsnni_kernels *kv, const lsnni_block *who
         g.n = left > wide && left <= 4 * kv->lanes ? 2 * kv->lanes : LSNNI_MIN(left, wide);
         g.b = whole->b + j * whole->bj;
         g.c = whole->c + j;
+        for (int k = 0; pack && k < g.k; k++)
+            memcpy(pack + k * wide, g.b + k * whole->bk, (size_t)g.n * sizeof *pack);
+        if (pack) {
+            g.b = pack;
+            g.bk = wide;
+        }
         kv->block(&g);
     }
 }
@@ -2835,8 +2860,8 @@ static void lsnni_product_task(void *user, int task, int worker)
     const int row = p->row_parts > 1 ? task : 0, column = task - row;
     const int m = lsnni_part(p->g.m, p->row_unit, p->row_parts, row);
     const int n = lsnni_part(p->g.n, p->column_unit, p->column_parts, column);
+    lsnn_real *pack = p->pack ? p->pack + (size_t)worker * p->pack_size : NULL;
     lsnni_block g = p->g;
-    (void)worker;
     g.m = lsnni_part(p->g.m, p->row_unit, p->row_parts, row + 1) - m;
     g.n = lsnni_part(p->g.n, p->column_unit, p->column_parts, column + 1) - n;
     g.c += m * g.ci + n;
@@ -2845,7 +2870,8 @@ static void lsnni_product_task(void *user, int task, int worker)
         g.k = LSNNI_MIN(p->chunk, p->g.k - k);
         g.a = p->g.a + m * g.ai + k * g.ak;
         g.b = p->g.b + n * g.bj + k * g.bk;
-        (p->dots ? lsnni_product_dots : lsnni_product_panels)(p->kv, &g);
+        if (p->dots) lsnni_product_dots(p->kv, &g);
+        else lsnni_product_panels(p->kv, &g, pack);
     }
 }
 
@@ -2877,12 +2903,14 @@ LSNNI_UNUSED static lsnn_status lsnni_product_run(lsnn_ctx *cx, lsnni_product *p
     const int dots = g->bk == 1 || g->n < kv->lanes;
     const int most = dots ? LSNNI_DOTS_CHUNK : LSNNI_BLOCK_CHUNK;
     const int turn_a = dots && g->ak != 1, turn_b = dots && g->bk != 1;
-    const double work = (g->m + 4.0) * g->n * g->k, start = 2e5;
+    const double work = (g->m + 4.0) * g->n * g->k, least = 2.5e5;
     p->dots = dots;
     p->chunk = lsnni_round_up(lsnni_div_up(g->k, lsnni_div_up(g->k, most)), 16);
     p->row_unit = kv->rows;
     p->column_unit = dots ? 2 : kv->lanes;
-    lsnni_product_divide(p, (int)LSNNI_MIN(1 + work / start, lsnn_ctx_threads(cx)));
+    p->row_parts = p->column_parts = 1;
+    if (work >= 2 * least)
+        lsnni_product_divide(p, (int)LSNNI_MIN(work / least, lsnn_ctx_threads(cx)));
     if (turn_a || turn_b) {
         size_t a_room = turn_a ? lsnni_room(lsnni_area(g->m, g->k), sizeof *g->a) : 0;
         size_t b_room = turn_b ? lsnni_room(lsnni_area(g->n, g->k), sizeof *g->b) : 0;
@@ -2895,7 +2923,16 @@ LSNNI_UNUSED static lsnn_status lsnni_product_run(lsnn_ctx *cx, lsnni_product *p
         if (turn_b) g->bj = g->k;
         g->ak = g->bk = 1;
     }
-    lsnn_parallel(cx, p->row_parts * p->column_parts, lsnni_product_task, p);
+    p->pack = NULL;
+    p->pack_size = lsnni_area(p->chunk, LSNNI_MAX_VECTORS * kv->lanes);
+    if (!dots && g->m / p->row_parts >= 128) {
+        p->pack = (lsnn_real *)lsnni_scratch(cx, p->pack_size * (size_t)lsnn_ctx_threads(cx),
+                                             sizeof *p->pack);
+        if (!p->pack) return LSNN_ENOMEM;
+    }
+    if (work >= 2 * least)
+        lsnn_parallel(cx, p->row_parts * p->column_parts, lsnni_product_task, p);
+    else if (!cx->rehearsal_) lsnni_product_task(p, 0, 0);
     return LSNN_OK;
 }
 
@@ -2903,9 +2940,9 @@ LSNN_API lsnn_status lsnn_gemm(lsnn_ctx *cx, int trans_a, int trans_b, int m, in
                                const lsnn_real *a, int lda, const lsnn_real *b, int ldb,
                                int add, lsnn_real *c, int ldc)
 {
-    int size[6];
-    size[0] = m; size[1] = n; size[2] = k; size[3] = lda; size[4] = ldb; size[5] = ldc;
-    for (int i = 0; i < 6; i++) LSNNI_TRY(lsnni_sizes(cx, "gemm", 1, size + i));
+    if (m < 1 || n < 1 || k < 1)
+        return lsnni_fail(cx, LSNN_ESHAPE, "gemm: M = %d, N = %d, K = %d must be positive", m,
+                          n, k);
     if (lda < (trans_a ? m : k) || ldb < (trans_b ? k : n) || ldc < n)
         return lsnni_fail(cx, LSNN_ESHAPE, "gemm: row strides %d, %d, %d are too short for "
                           "M = %d, N = %d, K = %d", lda, ldb, ldc, m, n, k);

@@ -565,6 +565,7 @@ static void bench_gemm(bench *b)
     };
     lsnn_rng random = lsnn_rng_at(b->a.seed, "bench", "gemm", 0, 0);
     size_t size = (size_t)LARGEST * LARGEST;
+    void *room;
     gemm g;
     memset(&g, 0, sizeof g);
     g.b = b;
@@ -572,7 +573,8 @@ static void bench_gemm(bench *b)
     g.r.unit = "GFLOPS";
     g.r.batch = 1;
     g.blas = b->alone ? NULL : find_blas(lsnn_ctx_threads(&b->cx), g.r.peer_name);
-    must((g.m[0] = (lsnn_real *)malloc(4 * size * sizeof *g.m[0])) != NULL, "memory");
+    must(posix_memalign(&room, 64, 4 * size * sizeof *g.m[0]) == 0, "memory");
+    g.m[0] = (lsnn_real *)room;                  /* on whole lines, as a net's are */
     for (int i = 1; i < 4; i++) g.m[i] = g.m[0] + (size_t)i * size;
     for (size_t i = 0; i < 2 * size; i++)
         g.m[0][i] = (lsnn_real)(2 * lsnn_rng_uniform(&random) - 1);
