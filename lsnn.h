@@ -3098,11 +3098,14 @@ static void lsnni_spread_fill(lsnn_real *to, const lsnni_spread *g, const lsnn_r
 static void lsnni_spread_offsets(int32_t *offset, const lsnni_spread *g, const lsnn_window *s)
 {
     for (int c = 0; c < s->c; c++)
-        for (int r = 0; r < s->kernel_h; r++)
-            for (int x = 0; x < s->kernel_w; x++) {
-                int phase = (c * g->phases_h + r % s->stride_h) * g->phases_w + x % s->stride_w;
-                *offset++ = (phase * g->qh + r / s->stride_h) * g->qw + x / s->stride_w;
-            }
+        for (int r = 0; r < s->kernel_h; r++) {
+            int phase = (c * g->phases_h + r % s->stride_h) * g->phases_w;
+            int row = (phase * g->qh + r / s->stride_h) * g->qw, area = g->qh * g->qw;
+            if (s->stride_w == 1) for (int x = 0; x < s->kernel_w; x++) *offset++ = row + x;
+            else
+                for (int x = 0; x < s->kernel_w; x++)
+                    *offset++ = row + x % s->stride_w * area + x / s->stride_w;
+        }
 }
 
 /* ---- >>convolve: M maps of OH x OW from one spread image -------------------------
@@ -3897,7 +3900,7 @@ LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_
     p.spread = lsnni_spread_of(s);
     lsnni_conv2d_plan(&p, cx, s->k, depth, s->oh, s->ow, p.spread.qw);
     p.image_size = p.spread.size;
-    p.shared = p.tasks > 1 && s->c >= 8;
+    p.shared = p.tasks > 1;
     images = p.shared ? (size_t)s->n : (size_t)threads;
     p.x_image = lsnni_area(s->c * s->h, s->w);
     p.y_image = lsnni_area(s->k * s->oh, s->ow);

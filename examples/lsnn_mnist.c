@@ -25,7 +25,8 @@ typedef enum part { TRAIN, VALID, TEST, PARTS } part;
 
 typedef struct experiment {
     app a;
-    const char *task_name, *model, *optimizer, *load, *figure, *strip, *normalise, *bias;
+    const char *task_name, *model, *optimizer, *load, *figure, *strip, *normalise, *bias,
+        *padding;
     int fresh, holdout, no_test, focus;
     double decay;
     model_choice choice;
@@ -636,22 +637,28 @@ static int run(experiment *e, lsnn_ctx *cx)
 }
 
 /* ---- Flags -----------------------------------------------------------------------------*/
-/* What an ablation of the smoother varies.                                           */
+/* What an ablation of the kernels and the smoother varies.                           */
 static int choice_flags(experiment *e, app_flag *own)
 {
     model_choice *c = &e->choice;
     int n = 0;
     e->normalise = "mean";
     e->bias = "outside";
+    e->padding = "valid";
+    own[n++] = app_int("kernel1", &c->kernel1, 1, 21, "side of the first layer's kernels");
+    own[n++] = app_int("kernel2", &c->kernel2, 1, 21, "side of the second layer's kernels");
+    own[n++] = app_choice("padding", &e->padding, "valid|same", "of both layers");
     own[n++] = app_choice("normalise", &e->normalise, "none|sum|mean", "what U is divided by");
     own[n++] = app_choice("bias", &e->bias, "inside|outside", "U (X V + b) or U (X V) + b");
-    own[n++] = app_real("mu-range", &c->mu_range, 0, 10, "mu begins in 0.5 -+ X");
-    own[n++] = app_real("alpha-start", &c->alpha, 0, 1000, "alpha and beta begin at X");
+    own[n++] = app_real("mu-range", &c->mu_range, -1, 10,
+                        "mu begins in 0.5 -+ X (-1: 0.3; lsnn-content 0.1)");
+    own[n++] = app_real("alpha-start", &c->alpha, -1, 1000,
+                        "alpha and beta begin at X (-1: 1.5; lsnn-content 3)");
     own[n++] = app_int("rank", &c->rank, 1, 64, "kernels and smoothers a map");
     own[n++] = app_int("mixture", &c->mixture, 1, 64, "Gaussians a smoother");
     own[n++] = app_int("separable", &c->separable, 0, 1, "1: Phi without gamma");
-    own[n++] = app_real("param-lr", &c->param_lr, 1e-9, 1000,
-                        "rate of the smoothers' parameters, times --lr");
+    own[n++] = app_real("param-lr", &c->param_lr, -1, 1000,
+                        "their rate, times --lr (-1: 0.1; lsnn-content 1)");
     return n;
 }
 
@@ -660,12 +667,14 @@ static int check_flags(experiment *e)
     model_choice usual = model_defaults(), *c = &e->choice;
     int smoothed = strncmp(e->model, "lsnn", 4) == 0, changed;
     c->bias_inside = strcmp(e->bias, "inside") == 0;
+    c->same = strcmp(e->padding, "same") == 0;
     c->normalise = strcmp(e->normalise, "none") == 0 ? LSNN_NORMALISE_NONE
                  : strcmp(e->normalise, "sum") == 0 ? LSNN_NORMALISE_SUM : LSNN_NORMALISE_MEAN;
     changed = c->normalise != usual.normalise || c->bias_inside || c->rank > 1 ||
-              c->mixture > 1 || c->separable ||
-              fabs(c->mu_range - usual.mu_range) + fabs(c->alpha - usual.alpha) +
-              fabs(c->param_lr - usual.param_lr) > 1e-12;
+              c->mixture > 1 || c->separable || c->mu_range >= 0 || c->alpha >= 0 ||
+              c->param_lr >= 0;
+    if (c->param_lr >= 0 && c->param_lr < 1e-9)
+        return app_refuse(&e->a, "--param-lr must be above 0");
     if (e->a.data && (e->fresh || e->a.mnist))
         return app_refuse(&e->a,
                           "--data holds pictures that are drawn: it goes with neither --fresh "
@@ -684,12 +693,12 @@ int main(int argc, char **argv)
 {
     static lsnn_ctx cx;
     static experiment e;
-    app_flag own[24];
+    app_flag own[28];
     int status, n = 0;
     app_init(&e.a, "lsnn_mnist", "trains a network on a task of the LSNN paper",
              "--task cluttered --model lsnn-content --mnist data/mnist --epochs 10");
     e.a.epochs = 10;
-    e.a.batch = 128;
+    e.a.batch = 64;
     e.a.out = "out";
     e.task_name = "cluttered";
     e.model = "lsnn-content";

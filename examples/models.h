@@ -37,23 +37,34 @@ enum { MODEL_MAPS = 16 };
 /* What an experiment with them varies; model_defaults() gives RESULTS.md's choices.  */
 typedef struct model_choice {
     int heads;                       /* labels a picture                              */
+    int kernel1, kernel2, same;      /* sides of the kernels: 5, 5; 1: padded: 0      */
     lsnn_normalise normalise;        /* of U: by its mean                             */
     int bias_inside;                 /* U (X V + b) in place of U (X V) + b: 0        */
     int rank, mixture;               /* kernels a map, Gaussians a smoother: 1, 1     */
     int separable;                   /* Phi without gamma: 0                          */
-    double mu_range, alpha;          /* mu begins in 0.5 +- 0.3, alpha = beta at 1.5  */
-    double param_lr;                 /* learning rate of theta: 0.1 times the rest's  */
-} model_choice;
+    double mu_range, alpha;          /* mu begins in 0.5 +- this, alpha = beta at it  */
+    double param_lr;                 /* learning rate of theta, times the rest's      */
+} model_choice;                      /* negative: the model's own, see model_own      */
 
 static inline model_choice model_defaults(void)
 {
     model_choice c;
     memset(&c, 0, sizeof c);
     c.heads = c.rank = c.mixture = 1;
+    c.kernel1 = c.kernel2 = 5;
     c.normalise = LSNN_NORMALISE_MEAN;
-    c.mu_range = 0.3;
-    c.alpha = 1.5;
-    c.param_lr = 0.1;
+    c.mu_range = c.alpha = c.param_lr = -1;
+    return c;
+}
+
+/* Free smoothers begin wide and all over the picture. Computed ones begin in its middle and
+   narrow enough that the parameter network soon has to move them.                    */
+static inline model_choice model_own(const model_choice *choice, int content)
+{
+    model_choice c = choice ? *choice : model_defaults();
+    if (c.mu_range < 0) c.mu_range = content ? 0.1 : 0.3;
+    if (c.alpha < 0) c.alpha = content ? 3 : 1.5;
+    if (c.param_lr < 0) c.param_lr = content ? 1 : 0.1;
     return c;
 }
 
@@ -90,7 +101,8 @@ static inline int model_lsnn_hidden(lsnn_net *net, int x, const model_choice *c,
     char name[32];
     lsnn_options conv2 = model_shared(name, "conv2", group), dense1;
     x = lsnn_max_pool(net, lsnn_relu(net, x, NULL), 2, NULL);
-    x = lsnn_conv2d(net, x, 32, 5, &conv2);
+    if (c->same) conv2.padding = LSNN_SAME;
+    x = lsnn_conv2d(net, x, 32, c->kernel2, &conv2);
     x = lsnn_max_pool(net, lsnn_relu(net, x, NULL), 2, NULL);
     dense1 = model_shared(name, "dense1", group);
     x = lsnn_relu(net, lsnn_dense(net, x, c->heads > 1 ? 512 : 256, &dense1), NULL);
@@ -102,8 +114,10 @@ static inline void model_baseline(lsnn_net *net, int image, int classes, int loc
                                   const model_choice *c, int scores[])
 {
     lsnn_options first = model_weights(local ? "local1" : "conv1");
-    int x = local ? lsnn_local2d(net, image, MODEL_MAPS, 5, &first)
-                  : lsnn_conv2d(net, image, MODEL_MAPS, 5, &first);
+    int x;
+    if (c->same) first.padding = LSNN_SAME;
+    x = local ? lsnn_local2d(net, image, MODEL_MAPS, c->kernel1, &first)
+              : lsnn_conv2d(net, image, MODEL_MAPS, c->kernel1, &first);
     x = model_lsnn_hidden(net, x, c, 1);
     for (int g = 1; g <= c->heads; g++) {
         char name[32];
@@ -112,9 +126,9 @@ static inline void model_baseline(lsnn_net *net, int image, int classes, int loc
     }
 }
 
-/* The parameter network: two convolutions and a dense layer, learning at a tenth of the rate
-   (section 3.3). The last layer begins near a broad window in the middle of the image:
-   small weights, and a bias that is set by model_lsnn_start.                         */
+/* The parameter network: two convolutions and a dense layer. The paper lets it learn at a
+   tenth of the rate (section 3.3); see RESULTS.md. Its last layer begins with small weights and
+   a bias that is set by model_lsnn_start.                                            */
 static inline int model_parameters(lsnn_net *net, int image, const model_choice *c)
 {
     lsnn_options p1 = model_weights("param1"), p2 = model_weights("param2");
@@ -145,7 +159,8 @@ static inline void model_lsnn(lsnn_net *net, int image, int classes, int content
     smooth.smooth_shape = c->separable ? LSNN_GAUSSIAN_SEPARABLE : LSNN_GAUSSIAN;
     smooth.rank = c->rank;
     smooth.mixture = c->mixture;
-    maps = lsnn_conv2d(net, image, MODEL_MAPS * c->rank, 5, &conv1);
+    if (c->same) conv1.padding = LSNN_SAME;
+    maps = lsnn_conv2d(net, image, MODEL_MAPS * c->rank, c->kernel1, &conv1);
     if (content) all = model_parameters(net, image, c);
     else smooth.lr_factor = c->param_lr;
     for (int g = 1; g <= c->heads; g++) {
@@ -162,18 +177,18 @@ static inline void model_lsnn(lsnn_net *net, int image, int classes, int content
 }
 
 /* After lsnn_net_build: where theta begins, mu drawn by seed. It is the last bias of the
-   parameter network; free smoothers begin by themselves, by default as it does, and are
-   moved if the choice is another. c NULL: the defaults.                              */
-static inline lsnn_status model_lsnn_start(lsnn_net *net, uint64_t seed, const model_choice *c)
+   parameter network; free smoothers begin by themselves, and are moved if the choice is
+   another. choice NULL: the defaults.                                                */
+static inline lsnn_status model_lsnn_start(lsnn_net *net, uint64_t seed,
+                                           const model_choice *choice)
 {
-    model_choice usual = model_defaults();
     int content = lsnn_net_node(net, "param3") >= 0, groups, count, stride;
+    model_choice own = model_own(choice, content), *c = &own;
     lsnn_rng r = lsnn_rng_at(seed, "start", "param3.bias", 0, 0);
     lsnn_status s = LSNN_OK;
     lsnn_real *v;
-    if (!c) c = &usual;
-    if (lsnn_net_node(net, "smooth1") < 0 ||
-        (!content && fabs(c->mu_range - usual.mu_range) + fabs(c->alpha - usual.alpha) < 1e-9))
+    if (lsnn_net_node(net, "smooth1") < 0 ||             /* or as the library begins    */
+        (!content && fabs(c->mu_range - 0.3) + fabs(c->alpha - 1.5) < 1e-9))
         return LSNN_OK;
     groups = content ? 1 : c->heads;
     count = MODEL_MAPS * c->rank * model_theta(c) * (content ? c->heads : 1);
@@ -260,17 +275,17 @@ static inline int model_dn40(lsnn_net *net, int x, int classes)
 }
 
 /* By name: cnn, lc, lsnn-location, lsnn-content: scores gets the nodes of c->heads labels'
-   scores (c NULL: the defaults). Returns the first, -1 after a failure, -2 if there is no
+   scores (choice NULL: the defaults). Returns the first, -1 after a failure, -2 if there is no
    such model.                                                                        */
 static inline int model_of_lsnn(lsnn_net *net, const char *name, int image, int classes,
-                                const model_choice *c, int scores[])
+                                const model_choice *choice, int scores[])
 {
-    model_choice usual = model_defaults();
-    if (!c) c = &usual;
-    if (strcmp(name, "cnn") == 0) model_baseline(net, image, classes, 0, c, scores);
-    else if (strcmp(name, "lc") == 0) model_baseline(net, image, classes, 1, c, scores);
-    else if (strcmp(name, "lsnn-location") == 0) model_lsnn(net, image, classes, 0, c, scores);
-    else if (strcmp(name, "lsnn-content") == 0) model_lsnn(net, image, classes, 1, c, scores);
+    int content = strcmp(name, "lsnn-content") == 0;
+    model_choice c = model_own(choice, content);
+    if (strcmp(name, "cnn") == 0) model_baseline(net, image, classes, 0, &c, scores);
+    else if (strcmp(name, "lc") == 0) model_baseline(net, image, classes, 1, &c, scores);
+    else if (content || strcmp(name, "lsnn-location") == 0)
+        model_lsnn(net, image, classes, content, &c, scores);
     else return -2;
     return scores[0];
 }
