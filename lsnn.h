@@ -851,7 +851,7 @@ typedef struct lsnn_call {           /* what forward and backward work on     */
     const lsnn_layer_plan *plan;
     int n, training;                 /* images in this batch                  */
     int lanes;                       /* 0: plain arrays; else see lsnn_interleave */
-    int with_relu_;                  /* private: max_pool takes relu over     */
+    int with_relu_;                  /* private: does a neighbour's relu, too */
     const lsnn_real *x[LSNN_MAX_INPUTS];
     lsnn_real *y;
     const lsnn_real *dy;
@@ -4948,6 +4948,9 @@ typedef struct lsnni_norm {
     const lsnn_real *x, *dy, *gamma, *beta;
     lsnn_real *y, *mean, *istd, *running_mean, *running_var, *dgamma, *dbeta;
     int n, c, inner, add, predict;
+    int relu;                        /* forward: y = relu(y) too                  */
+    const lsnn_real *relu_y;         /* backward: of this, dy is its gradient     */
+    lsnn_real *relu_dy;
     double momentum, eps;
 } lsnni_norm;
 
@@ -4977,18 +4980,23 @@ static void lsnni_norm_task(void *user, int c, int worker)
     }
     {
         double a = istd * (double)p->gamma[c], b = (double)p->beta[c] - mean * a;
-        for (int n = 0; n < p->n; n++)
-            p->kv->affine(p->y + first + (size_t)n * step, p->x + first + (size_t)n * step, a,
-                          b,
-                          inner, 0);
+        for (int n = 0; n < p->n; n++) {
+            lsnn_real *y = p->y + first + (size_t)n * step;
+            p->kv->affine(y, p->x + first + (size_t)n * step, a, b, inner, 0);
+            if (p->relu) p->kv->act_forward(LSNN_RELU, y, y, inner, 0);
+        }
     }
 }
 
-static lsnn_status lsnni_norm_check(lsnn_ctx *cx, int n, int c, int inner)
+static lsnn_status lsnni_norm_run(lsnn_ctx *cx, lsnni_norm *p, int n, int c, int inner,
+                                  void (*task)(void *user, int c, int worker))
 {
     int size[3];
-    size[0] = n; size[1] = c; size[2] = inner;
-    return lsnni_sizes(cx, "batch_norm", 3, size);
+    size[0] = p->n = n; size[1] = p->c = c; size[2] = p->inner = inner;
+    LSNNI_TRY(lsnni_sizes(cx, "batch_norm", 3, size));
+    p->kv = lsnni_kernels_of(cx);
+    lsnni_parallel_some(cx, lsnni_area(n, c) * (size_t)inner, c, task, p);
+    return LSNN_OK;
 }
 
 LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *mean,
@@ -4999,14 +5007,11 @@ LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_re
                                              double eps)
 {
     lsnni_norm p;
-    LSNNI_TRY(lsnni_norm_check(cx, n, c, inner));
     memset(&p, 0, sizeof p);
-    p.kv = lsnni_kernels_of(cx);
     p.x = x; p.gamma = gamma; p.beta = beta; p.y = y; p.mean = mean; p.istd = istd;
     p.running_mean = running_mean; p.running_var = running_var;
-    p.n = n; p.c = c; p.inner = inner; p.momentum = momentum; p.eps = eps;
-    lsnni_parallel_some(cx, lsnni_area(n, c) * (size_t)inner, c, lsnni_norm_task, &p);
-    return LSNN_OK;
+    p.momentum = momentum; p.eps = eps;
+    return lsnni_norm_run(cx, &p, n, c, inner, lsnni_norm_task);
 }
 
 LSNN_API lsnn_status lsnn_batch_norm_predict(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
@@ -5016,15 +5021,12 @@ LSNN_API lsnn_status lsnn_batch_norm_predict(lsnn_ctx *cx, lsnn_real *y, const l
                                              int inner, double eps)
 {
     lsnni_norm p;
-    LSNNI_TRY(lsnni_norm_check(cx, n, c, inner));
     memset(&p, 0, sizeof p);
-    p.kv = lsnni_kernels_of(cx);
     p.x = x; p.gamma = gamma; p.beta = beta; p.y = y; p.predict = 1;
     p.running_mean = (lsnn_real *)(uintptr_t)running_mean;       /* only read    */
     p.running_var = (lsnn_real *)(uintptr_t)running_var;
-    p.n = n; p.c = c; p.inner = inner; p.eps = eps;
-    lsnni_parallel_some(cx, lsnni_area(n, c) * (size_t)inner, c, lsnni_norm_task, &p);
-    return LSNN_OK;
+    p.eps = eps;
+    return lsnni_norm_run(cx, &p, n, c, inner, lsnni_norm_task);
 }
 
 static void lsnni_norm_back_task(void *user, int c, int worker)
@@ -5035,9 +5037,12 @@ static void lsnni_norm_back_task(void *user, int c, int worker)
     double mean = (double)p->mean[c], istd = (double)p->istd[c], scale, slope;
     (void)worker;
     for (int n = 0; n < p->n; n++) {
-        const lsnn_real *dy = p->dy + first + (size_t)n * step, *x = p->x + first + (size_t)n *
-            step;
-        double s = p->kv->sum(dy, inner);
+        size_t at = first + (size_t)n * step;
+        const lsnn_real *dy = p->dy + at, *x = p->x + at;
+        double s;
+        if (p->relu_y)
+            p->kv->act_backward(LSNN_RELU, p->relu_dy + at, dy, p->relu_y + at, inner, 0, 0);
+        s = p->kv->sum(dy, inner);
         sum += s;
         dot += p->kv->dot(dy, x, inner) - mean * s;
     }
@@ -5060,15 +5065,12 @@ LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_
                                               int n, int c, int inner, int add)
 {
     lsnni_norm p;
-    LSNNI_TRY(lsnni_norm_check(cx, n, c, inner));
     memset(&p, 0, sizeof p);
-    p.kv = lsnni_kernels_of(cx);
     p.x = x; p.dy = dy; p.gamma = gamma; p.y = dx; p.dgamma = dgamma; p.dbeta = dbeta;
     p.mean = (lsnn_real *)(uintptr_t)mean;               /* only read         */
     p.istd = (lsnn_real *)(uintptr_t)istd;
-    p.n = n; p.c = c; p.inner = inner; p.add = add;
-    lsnni_parallel_some(cx, lsnni_area(n, c) * (size_t)inner, c, lsnni_norm_back_task, &p);
-    return LSNN_OK;
+    p.add = add;
+    return lsnni_norm_run(cx, &p, n, c, inner, lsnni_norm_back_task);
 }
 
 /* ---- >>scale ----------------------------------------------------------------------
@@ -5786,7 +5788,7 @@ typedef struct lsnni_node {
     int alias;                       /* works in place on that node's output, or -1 */
     int dy_alias;                    /* its gradient becomes that node's, or -1 */
     int lanes, both;                 /* see >>layout                          */
-    int into_pool, with_relu;        /* see lsnni_plan_fusion                 */
+    int done_by, with_relu;          /* see lsnni_plan_fusion; done_by: or -1 */
     int needs_grad, on_path;         /* on_path: the output depends on it     */
 } lsnni_node;
 
@@ -6207,22 +6209,31 @@ static lsnn_status lsnni_plan_batch_norm(lsnn_ctx *cx, lsnn_layer_plan *p)
 static lsnn_status lsnni_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
 {
     const lsnn_layer_plan *p = c->plan;
-    lsnn_shape s = p->in[0];
-    if (!c->training)
-        return lsnn_batch_norm_predict(cx, c->y, c->x[0], c->param[0], c->param[1],
-                                       c->buffer[0], c->buffer[1], lsnni_blocks(c), s.c,
-                                       lsnni_call_inner(c), p->o.eps);
-    return lsnn_batch_norm_forward(cx, c->y, c->keep, c->keep + s.c, c->buffer[0], c->buffer[1],
-                                   c->x[0], c->param[0], c->param[1], lsnni_blocks(c), s.c,
-                                   lsnni_call_inner(c), p->o.momentum, p->o.eps);
+    lsnni_norm g;
+    memset(&g, 0, sizeof g);
+    g.x = c->x[0]; g.gamma = c->param[0]; g.beta = c->param[1]; g.y = c->y;
+    g.mean = c->keep; g.istd = c->keep + p->in[0].c;
+    g.running_mean = c->buffer[0]; g.running_var = c->buffer[1];
+    g.momentum = p->o.momentum; g.eps = p->o.eps;
+    g.predict = !c->training; g.relu = c->with_relu_;
+    return lsnni_norm_run(cx, &g, lsnni_blocks(c), p->in[0].c, lsnni_call_inner(c),
+                          lsnni_norm_task);
 }
 
 static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
 {
-    lsnn_shape s = c->plan->in[0];
-    return lsnn_batch_norm_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
-                                    c->param[0], c->keep, c->keep + s.c, lsnni_blocks(c), s.c,
-                                    lsnni_call_inner(c), c->add[0]);
+    int channels = c->plan->in[0].c;
+    lsnni_norm g;
+    memset(&g, 0, sizeof g);
+    g.x = c->x[0]; g.dy = c->dy; g.gamma = c->param[0]; g.y = c->dx[0]; g.add = c->add[0];
+    g.dgamma = c->dparam[0]; g.dbeta = c->dparam[1];
+    g.mean = c->keep; g.istd = c->keep + channels;
+    if (c->with_relu_) {             /* what relu would do in place               */
+        g.relu_y = c->y;
+        g.relu_dy = (lsnn_real *)(uintptr_t)c->dy;
+    }
+    return lsnni_norm_run(cx, &g, lsnni_blocks(c), channels, lsnni_call_inner(c),
+                          lsnni_norm_back_task);
 }
 
 static lsnn_status lsnni_plan_scale(lsnn_ctx *cx, lsnn_layer_plan *p)
@@ -6778,7 +6789,7 @@ LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x
     v = net->node + net->nodes;
     memset(v, 0, sizeof *v);
     v->type = type;
-    v->alias = v->dy_alias = -1;
+    v->alias = v->dy_alias = v->done_by = -1;
     status = lsnni_layer(net, v, x, count, o);
     net->cx->where_ = NULL;
     if (status != LSNN_OK) {
@@ -7068,17 +7079,29 @@ static void lsnni_plan_graph(lsnn_net *net, int train)
     }
 }
 
-/* max(relu(x)) = relu(max(x)): a relu in place that only a max pooling reads is left
-   out, and the pooling applies it to the few numbers that it keeps.          */
+/* A relu in place is left out where a neighbour can do it on the way. max(relu(x)) =
+   relu(max(x)), so a max pooling that alone reads it applies it to the few numbers that it
+   keeps. Else the batch normalisation before it does, while a channel is in cache. */
+static int lsnni_can_fuse(const lsnn_net *net, int relu, int by)
+{
+    const lsnni_node *v = &net->node[relu];
+    return v->type == lsnni_type("relu") && v->alias >= 0 && v->done_by < 0 &&
+           v->lanes == net->node[by].lanes;
+}
+
 static void lsnni_plan_fusion(lsnn_net *net)
 {
-    for (int i = 1; i < net->nodes; i++) {
-        lsnni_node *v = &net->node[i], *u = &net->node[v->input[0]];
-        if (v->type == lsnni_type("max_pool") && u->type == lsnni_type("relu") &&
-            u->alias >= 0 && u->consumers == 1 && v->input[0] != net->output &&
-            u->lanes == v->lanes && !u->plan.o.keep)
-            u->into_pool = v->with_relu = 1;
-    }
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 1; i < net->nodes; i++) {
+            int x = net->node[i].input[0], relu = pass ? i : x, by = pass ? x : i;
+            lsnni_node *v = &net->node[relu], *w = &net->node[by];
+            if (!lsnni_can_fuse(net, relu, by)) continue;
+            if (pass ? w->type != lsnni_type("batch_norm")
+                     : w->type != lsnni_type("max_pool") || v->consumers != 1 ||
+                       relu == net->output || v->plan.o.keep) continue;
+            v->done_by = by;
+            w->with_relu = 1;
+        }
 }
 
 LSNN_API void lsnn_work_free(lsnn_work *w)
@@ -7232,9 +7255,10 @@ LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
                  v->plan.out.w);
         note[0] = 0;
         if (v->share) snprintf(note, sizeof note, "  parameters of %.60s", v->share);
-        else if (v->into_pool) snprintf(note, sizeof note, "  done by the pooling");
+        else if (v->done_by >= 0)
+            snprintf(note, sizeof note, "  done by %.60s", net->node[v->done_by].name);
         else if (v->alias >= 0) snprintf(note, sizeof note, "  in place");
-        if (v->lanes && !v->into_pool)
+        if (v->lanes && v->done_by < 0)
             snprintf(note + strlen(note), sizeof note - strlen(note), "%s in blocks",
                      *note ? "," : " ");
         fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f%s\n", v->name, v->type->name, shape,
@@ -7320,7 +7344,7 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
             continue;
         lsnni_call_fill(&c, w, i, b, training);
         w->cx->where_ = v->name;
-        s = v->into_pool ? LSNN_OK : v->type->forward(w->cx, &c);
+        s = v->done_by >= 0 ? LSNN_OK : v->type->forward(w->cx, &c);
         if (s == LSNN_OK) s = lsnni_relay(w, b->n, i, w->z[i], w->y[i], 0, 0);
         w->cx->where_ = NULL;
         if (s != LSNN_OK) return s;
@@ -7382,7 +7406,7 @@ LSNN_API lsnn_status lsnn_backward(lsnn_net *net)
             if (net->param[v->param[j]].lr_factor > 0)
                 c.dparam[j] = net->grad + net->param[v->param[j]].at;
         w->cx->where_ = v->name;
-        s = v->into_pool ? LSNN_OK : v->type->backward(w->cx, &c);
+        s = v->done_by >= 0 ? LSNN_OK : v->type->backward(w->cx, &c);
         w->cx->where_ = NULL;
         if (s != LSNN_OK) return s;
     }
@@ -7546,7 +7570,7 @@ static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_g
         return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' had no part in the last %s",
                           v->name,
                           is_grad ? "backward" : "forward");
-    if (v->into_pool)
+    if (v->done_by > i)
         return lsnni_fail(net->cx, LSNN_ESTATE, "'%.60s' is done by the pooling after it: set "
                           "its option keep", v->name);
     if (!is_keep)

@@ -526,6 +526,62 @@ static void test_layouts(void)
     test_end("blocks of images and plain arrays give the same");
 }
 
+/* conv2d, batch_norm, relu twice; kept relus are on their own.                            */
+static lsnn_net *norm_net(lsnn_ctx *cx, int keep)
+{
+    lsnn_options o;
+    lsnn_net *net = lsnn_net_new(cx);
+    int x = lsnn_input(net, 2, 7, 6);
+    memset(&o, 0, sizeof o);
+    o.keep = keep;
+    for (int i = 0; i < 2; i++)
+        x = lsnn_relu(net, lsnn_batch_norm(net, lsnn_conv2d(net, x, 3 + i, 3, NULL), NULL), &o);
+    lsnn_cross_entropy(net, lsnn_dense(net, x, 3, NULL), NULL);
+    CHECK(build_net(net, 16, 3, 0) == LSNN_OK);
+    return net;
+}
+
+/* relu after batch_norm is done by it: the same loss, gradients and predictions as apart. */
+static void test_fused_norm(void)
+{
+    static sample_batch s;
+    const double near = sizeof(lsnn_real) == 8 ? 1e-12 : 2e-5;
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_net *one = norm_net(&cx, 0), *apart = norm_net(&cx, 1);
+    CHECK(one->node[3].done_by == 2 && one->node[6].done_by == 5);
+    CHECK(apart->node[3].done_by < 0 && apart->node[6].done_by < 0);
+    for (int n = 16; n > 0; n -= 11) {               /* in blocks, and along rows          */
+        lsnn_batch b = *draw_batch(&s, n, 2 * 7 * 6, 4);
+        lsnn_real y[48], want[48];
+        double loss[2];
+        size_t count;
+        lsnn_zero_grad(one);
+        lsnn_zero_grad(apart);
+        CHECK(lsnn_forward(one, &b, 1, &loss[0]) == LSNN_OK && lsnn_backward(one) == LSNN_OK);
+        CHECK(lsnn_forward(apart, &b, 1, &loss[1]) == LSNN_OK);
+        CHECK(lsnn_backward(apart) == LSNN_OK);
+        NEAR(loss[0], loss[1], near);
+        for (int i = 0; lsnn_net_param_name(one, 0, i, &count); i++) {
+            char name[64];
+            lsnn_real *g = new_reals(count), *other = new_reals(count);
+            snprintf(name, sizeof name, "grad:%s", lsnn_net_param_name(one, 0, i, NULL));
+            CHECK(lsnn_net_get(one, name, g, count) == LSNN_OK);
+            CHECK(lsnn_net_get(apart, name, other, count) == LSNN_OK);
+            for (size_t j = 0; j < count; j++) NEAR(g[j], other[j], near);
+            free(g);
+            free(other);
+        }
+        CHECK(lsnn_predict(one, s.x, n, y) == LSNN_OK);
+        CHECK(lsnn_predict(apart, s.x, n, want) == LSNN_OK);
+        for (int i = 0; i < 3 * n; i++) NEAR(y[i], want[i], near);
+    }
+    lsnn_net_free(one);
+    lsnn_net_free(apart);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("relu done by the batch normalisation before it");
+}
+
 static void test_names(void)
 {
     lsnn_ctx cx = quiet_ctx();
@@ -630,19 +686,19 @@ static void test_predict(void)
 static void test_chunks(void)
 {
     enum { N = 43, SIZE = 15 * 15 };
-    static sample_batch s;
+    static lsnn_real x[N * SIZE];
     lsnn_ctx cx = quiet_ctx();
     lsnn_net *net = small_net(&cx, "cnn", 15, N, 4), *lean = lsnn_net_new(&cx);
     lsnn_real y[N * 10], want[N * 10];
     lsnn_cross_entropy(lean, small_scores(lean, "cnn", 15), NULL);
     CHECK(build_net(lean, N, 4, 1) == LSNN_OK);
     CHECK(net->work->chunk == N && lean->work->chunk <= N);
-    draw_batch(&s, N, SIZE, 9);
-    CHECK(lsnn_predict(net, s.x, N, want) == LSNN_OK);
+    draw_reals(x, N * SIZE, 9, -1, 1);
+    CHECK(lsnn_predict(net, x, N, want) == LSNN_OK);
     for (int chunk = 16; chunk <= N; chunk += 11) {
         lean->work->chunk = chunk;
         memset(y, 0x55, sizeof y);
-        CHECK(lsnn_predict(lean, s.x, N, y) == LSNN_OK);
+        CHECK(lsnn_predict(lean, x, N, y) == LSNN_OK);
         for (int i = 0; i < N * 10; i++) NEAR(y[i], want[i], 1e-5);
     }
     lsnn_net_free(net);
@@ -938,6 +994,7 @@ int main(void)
     test_wrong_times();
     test_keep();
     test_layouts();
+    test_fused_norm();
     test_names();
     test_predict();
     test_chunks();
