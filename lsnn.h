@@ -161,8 +161,11 @@
    of the machine by themselves. Convolutions, poolings, smoothers and locally connected layers
    run fastest on batches that are a multiple of lsnn_lanes(cx), 16 with AVX-512: the net then
    lays blocks of images side by side, one a lane (the summary says where: "in blocks").
-   Other batches, and single images, run along rows. A relu between a convolution and a max
-   pooling costs nothing, and its output cannot be read unless its option keep is set.
+   Other batches, and single images, run along rows. A relu before a max pooling is done by
+   the pooling, and its output cannot be read unless its option keep is set; one after a batch
+   normalisation is done by that. To predict many images, build with predict_only or take a
+   lsnn_work: they go on in chunks of whole blocks that stay in cache (lsnn_net_get then reads
+   of the last chunk), the rest along rows. Free smoothers' maps are made when theta changes.
    All memory is taken when a net is built; a step allocates nothing. Many processes on few
    cores: set OMP_WAIT_POLICY=passive, or waiting threads keep the cores busy.
 
@@ -3095,30 +3098,42 @@ static void lsnni_spread_fill(lsnn_real *to, const lsnni_spread *g, const lsnn_r
     if (c1 == s->c) memset(q, 0, 2 * LSNNI_MAX_LANES * sizeof *q);
 }
 
-static void lsnni_spread_offsets(int32_t *offset, const lsnni_spread *g, const lsnn_window *s)
+/* Where the taps in kernel rows [r0, r1) are: in the spread image, and in a kernel. */
+static int lsnni_spread_taps(int32_t *offset, int32_t *index, const lsnni_spread *g,
+                             const lsnn_window *s, int r0, int r1)
 {
     for (int c = 0; c < s->c; c++)
-        for (int r = 0; r < s->kernel_h; r++) {
+        for (int r = r0; r < r1; r++) {
+            int at = (c * s->kernel_h + r) * s->kernel_w;
             int phase = (c * g->phases_h + r % s->stride_h) * g->phases_w;
             int row = (phase * g->qh + r / s->stride_h) * g->qw, area = g->qh * g->qw;
             if (s->stride_w == 1) for (int x = 0; x < s->kernel_w; x++) *offset++ = row + x;
             else
                 for (int x = 0; x < s->kernel_w; x++)
                     *offset++ = row + x % s->stride_w * area + x / s->stride_w;
+            for (int x = 0; index && x < s->kernel_w; x++) *index++ = at + x;
         }
+    return s->c * (r1 - r0) * s->kernel_w;
 }
 
 /* ---- >>convolve: M maps of OH x OW from one spread image -------------------------
    y[m, oy, ox] = sum_d w[m, d] image[offset[d] + oy*qw + ox] + bias[m]
    Vectors run along output rows, or, where rows are short, over the image's
    whole length with the few positions between rows thrown away afterwards.
+   Above and below the image are only zeros: where vectors run along rows, the
+   first and last rows leave a row of kernel taps out.
    Bound by arithmetic; lanes past a row's end are the loss (a fifth at most
    for rows of 38, none where qw = OW).                                       */
+typedef struct lsnni_tap_list {          /* of the places up to `end`             */
+    int32_t *offset, *index;         /* in the image and in w                 */
+    int count, end;
+} lsnni_tap_list;
 typedef struct lsnni_convolve {
     const lsnni_kernels *kv;
     int m, depth, oh, ow, qw;
     int wide;                        /* vectors per map if rows are joined, or 0 */
-    const int32_t *offset, *iota;
+    int parts;
+    lsnni_tap_list taps[3];
     const lsnn_real *w, *bias;
     int add;
 } lsnni_convolve;
@@ -3158,6 +3173,34 @@ static int lsnni_convolve_splits(const lsnni_convolve *g)
     return g->wide && g->qw != g->ow;
 }
 
+/* Maps [m0, m1) at places [p0, p1), which have the same taps.                */
+static void lsnni_convolve_part(const lsnni_convolve *g, const lsnni_tap_list *taps,
+                                lsnn_real *out, size_t pitch, const lsnn_real *image, int m0,
+                                int m1, int p0, int p1)
+{
+    int splits = lsnni_convolve_splits(g);
+    lsnni_tile t;
+    for (int d = 0; d < taps->count; d += LSNNI_CHUNK)
+        for (int p = p0; p < p1; p += t.vectors) {       /* 4 as 2 + 2: 1 is slow */
+            t.vectors = p1 - p == 4 ? 2 : LSNNI_MIN(LSNNI_MAX_VECTORS, p1 - p);
+            for (int v = 0; v < t.vectors; v++) lsnni_convolve_place(g, &t, v, p + v, image);
+            t.ka = taps->index + d;
+            t.kb = taps->offset + d;
+            t.k = LSNNI_MIN(LSNNI_CHUNK, taps->count - d);
+            t.add = d > 0 || (g->add && !splits);
+            for (int m = m0; m < m1; m += g->kv->rows) {
+                t.rows = LSNNI_MIN(g->kv->rows, m1 - m);
+                t.bias = g->bias && d + LSNNI_CHUNK >= taps->count ? g->bias + m : NULL;
+                for (int i = 0; i < g->kv->rows; i++) {
+                    int row = m + LSNNI_MIN(i, t.rows - 1);
+                    t.a[i] = g->w + lsnni_area(row, g->depth);
+                    t.c[i] = out + (size_t)(row - m0) * pitch;
+                }
+                g->kv->tile(&t);
+            }
+        }
+}
+
 /* Maps [m0, m1) at places [p0, p1): all places, and room for (m1 - m0) * wide vectors in
    joined, if it splits.                                                      */
 static void lsnni_convolve_run(const lsnni_convolve *g, lsnn_real *y, const lsnn_real *image,
@@ -3166,26 +3209,12 @@ static void lsnni_convolve_run(const lsnni_convolve *g, lsnn_real *y, const lsnn
     int lanes = g->kv->lanes, split = lsnni_convolve_splits(g);
     size_t area = lsnni_area(g->oh, g->ow), pitch = split ? lsnni_area(g->wide, lanes) : area;
     lsnn_real *out = split ? joined : y + (size_t)m0 * area;
-    lsnni_tile t;
-    for (int d = 0; d < g->depth; d += LSNNI_CHUNK)
-        for (int p = p0; p < p1; p += LSNNI_MAX_VECTORS) {
-            t.vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, p1 - p);
-            for (int v = 0; v < t.vectors; v++) lsnni_convolve_place(g, &t, v, p + v, image);
-            t.ka = g->iota;
-            t.kb = g->offset + d;
-            t.k = LSNNI_MIN(LSNNI_CHUNK, g->depth - d);
-            t.add = d > 0 || (g->add && !split);
-            for (int m = m0; m < m1; m += g->kv->rows) {
-                t.rows = LSNNI_MIN(g->kv->rows, m1 - m);
-                t.bias = g->bias && d + LSNNI_CHUNK >= g->depth ? g->bias + m : NULL;
-                for (int i = 0; i < g->kv->rows; i++) {
-                    int row = m + LSNNI_MIN(i, t.rows - 1);
-                    t.a[i] = g->w + lsnni_area(row, g->depth) + (size_t)d;
-                    t.c[i] = out + (size_t)(row - m0) * pitch;
-                }
-                g->kv->tile(&t);
-            }
-        }
+    for (int i = 0; i < g->parts && p0 < p1; i++) {
+        int end = LSNNI_MIN(g->taps[i].end, p1);
+        if (end <= p0) continue;
+        lsnni_convolve_part(g, &g->taps[i], out, pitch, image, m0, m1, p0, end);
+        p0 = end;
+    }
     if (!split) return;
     for (int m = m0; m < m1; m++)
         for (int oy = 0; oy < g->oh; oy++) {
@@ -3801,6 +3830,20 @@ typedef struct lsnni_conv2d {
     lsnn_real *y, *images, *joined;
 } lsnni_conv2d;
 
+/* Rows of output that reach above the image, all others, and those that reach below it. */
+static void lsnni_conv2d_parts(lsnni_conv2d *p)
+{
+    const lsnn_window *s = p->s;
+    int per_row = lsnni_div_up(s->ow, p->g.kv->lanes);
+    int top = s->pad_top, below = s->h + s->pad_top - s->kernel_h + 1;  /* its first row   */
+    if (p->g.wide || s->stride_h > 1 || s->kernel_h < 2 || top < 1 || below >= s->oh ||
+        top >= below) return;
+    p->g.parts = 3;
+    p->g.taps[0].end = top * per_row;
+    p->g.taps[1].end = below * per_row;
+    p->g.taps[2].end = p->places;
+}
+
 /* Few images: their spread copies are made before, by all threads, eight channels a task. */
 static void lsnni_conv2d_spread_task(void *user, int task, int worker)
 {
@@ -3845,6 +3888,9 @@ static void lsnni_conv2d_plan(lsnni_conv2d *p, lsnn_ctx *cx, int m, int depth, i
     p->g.qw = qw;
     p->g.wide = lsnni_convolve_wide(kv, oh, ow, qw);
     p->places = lsnni_convolve_places(&p->g);
+    p->g.parts = 1;
+    p->g.taps[0].count = depth;
+    p->g.taps[0].end = p->places;
     p->m_step = lsnni_round_up(lsnni_div_up(m, tasks), kv->rows);
     p->m_tasks = lsnni_div_up(m, p->m_step);
     tasks = lsnni_convolve_splits(&p->g) ? 1 : lsnni_div_up(tasks, p->m_tasks);
@@ -3885,7 +3931,6 @@ LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_
                                          const lsnn_window *s)
 {
     int threads = lsnn_ctx_threads(cx), depth;
-    int32_t *offset, *iota;
     size_t bytes, images;
     lsnni_conv2d p;
     char *at;
@@ -3899,24 +3944,27 @@ LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_
     p.y = y;
     p.spread = lsnni_spread_of(s);
     lsnni_conv2d_plan(&p, cx, s->k, depth, s->oh, s->ow, p.spread.qw);
+    lsnni_conv2d_parts(&p);
     p.image_size = p.spread.size;
     p.shared = p.tasks > 1;
     images = p.shared ? (size_t)s->n : (size_t)threads;
     p.x_image = lsnni_area(s->c * s->h, s->w);
     p.y_image = lsnni_area(s->k * s->oh, s->ow);
-    bytes = 2 * lsnni_room((size_t)depth, sizeof(int32_t));
+    bytes = lsnni_room_times(2 * lsnni_room((size_t)depth, sizeof(int32_t)), p.g.parts);
     bytes = lsnni_room_add(bytes, lsnni_room(p.image_size * images, sizeof *y));
     bytes = lsnni_room_add(bytes, lsnni_room(p.joined_size * (size_t)threads, sizeof *y));
     at = (char *)lsnni_scratch(cx, bytes, 1);
     if (!at) return LSNN_ENOMEM;
-    offset = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
-    iota = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
+    for (int i = 0; i < p.g.parts; i++) {        /* the first and last rows', if apart */
+        lsnni_tap_list *t = &p.g.taps[i];
+        int first = p.g.parts == 3 && i == 0, last = p.g.parts == 3 && i == 2;
+        t->offset = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
+        t->index = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
+        t->count = lsnni_spread_taps(t->offset, t->index, &p.spread, s, first,
+                                     s->kernel_h - last);
+    }
     p.images = (lsnn_real *)lsnni_cut(&at, p.image_size * images, sizeof *y);
     p.joined = (lsnn_real *)lsnni_cut(&at, p.joined_size * (size_t)threads, sizeof *y);
-    lsnni_spread_offsets(offset, &p.spread, s);
-    for (int d = 0; d < depth; d++) iota[d] = d;
-    p.g.offset = offset;
-    p.g.iota = iota;
     p.g.w = w;
     p.g.bias = b;
     p.g.add = 0;
@@ -4001,8 +4049,8 @@ static lsnn_status lsnni_conv2d_backward_x(lsnn_ctx *cx, lsnn_real *dx, const ls
                     turned[lsnni_area(c, depth) + (size_t)d] =
                         w[lsnni_area(k * s->c + c, taps) + (size_t)from];
             }
-    p.conv.g.offset = offset;
-    p.conv.g.iota = iota;
+    p.conv.g.taps[0].offset = offset;
+    p.conv.g.taps[0].index = iota;
     p.conv.g.w = turned;
     p.conv.g.bias = NULL;
     p.conv.g.add = add;
@@ -4140,7 +4188,7 @@ static lsnn_status lsnni_conv2d_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_rea
     p.turned = (lsnn_real *)lsnni_cut(&at, p.turned_size * threads, sizeof *x);
     p.part = (lsnn_real *)lsnni_cut(&at, p.part_size * (size_t)p.groups, sizeof *x);
     p.part_b = (lsnn_real *)lsnni_cut(&at, lsnni_area(p.groups, s->k), sizeof *x);
-    lsnni_spread_offsets(offset, &p.spread, s);
+    lsnni_spread_taps(offset, NULL, &p.spread, s, 0, s->kernel_h);
     for (int q = 0; q < (int)area; q++) {
         place[q] = q / s->ow * p.spread.qw + q % s->ow;
         row[q] = q * p.kp;

@@ -155,9 +155,6 @@ class Content(nn.Module):
         self.smooth = Smooth(False)
         self.rest = rest()
 
-    def slow(self):
-        return self.look.parameters()
-
     def forward(self, x):
         return self.rest(self.smooth(self.conv(x), self.look(x).view(-1, 16, 5)))
 

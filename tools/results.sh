@@ -100,3 +100,5 @@ for seed in 2 3; do
         done
     done
 done
+
+sh tools/tables.sh

@@ -1,0 +1,68 @@
+#!/bin/sh
+# tables.sh - prints RESULTS.md's tables of the LSNN paper from the logs in results/.
+#
+# Error in %, mean (lowest to highest) of the seeds there are, and for smoothed models the
+# focus before and after training. `make results` ends with it; tools/tables.sh runs it alone.
+cd "$(dirname "$0")/.." || exit 1
+
+cat results/*-s[0-9]*.txt 2> /dev/null | awk '
+function of(key,    i) {                       # the value behind key= on this line
+    for (i = 1; i <= NF; i++) if (index($i, key "=") == 1) return substr($i, length(key) + 2)
+    return ""
+}
+function cell(k,    text) {
+    if (!n[k]) return "-"
+    text = sprintf("%.2f", sum[k] / n[k])
+    if (n[k] > 1) text = text sprintf(" (%.2f-%.2f)", low[k], high[k])
+    if (whole[k] != "") text = text sprintf(" / %.2f", whole[k] / n[k])
+    return text
+}
+# examples/lsnn_mnist FLAGS: one with a change to the smoother goes to the ablation
+/^# examples\/lsnn_mnist/ {
+    change = ""
+    for (i = 3; i <= NF; i++)
+        if ($i ~ /^--(separable|bias|normalise|alpha-start|mu-range|param-lr|rank|mixture)$/)
+            change = substr($i, 3) " " $(i + 1)
+    start = ""
+}
+/^focus .*at=start/ && of("digit") == "" { start = of("ratio") }
+/^focus .*at=end/ && of("digit") == "" { end = of("ratio") }
+/^result / {
+    k = of("task") "," of("model") "," (of("fresh") == 1 ? "fresh" : "fixed") "," change
+    e = of("error") + 0
+    if (!n[k] || e < low[k]) low[k] = e
+    if (!n[k] || e > high[k]) high[k] = e
+    n[k]++
+    sum[k] += e
+    if (of("whole_error") != "") whole[k] += of("whole_error")
+    if (of("model") ~ /^lsnn/) focus[k] = (start == "" ? "-" : start) " > " end
+    if (change != "" && !(change in known)) { known[change] = 1; changes[++many] = change }
+    end = ""
+}
+END {
+    split("cluttered arrow rectangle sequence", task, " ")
+    split("cnn lc lsnn-location lsnn-content", model, " ")
+    split("3.88 9.54 3.08 2.89 2.05 2.53 1.60 1.25 6.25 13.76 4.02 3.33 23.97 13.5 9.98 6.18",
+          paper, " ")
+    print "| task | model | fixed | fresh | paper | focus, fixed | focus, fresh |"
+    print "|---|---|---|---|---|---|---|"
+    for (t = 1; t <= 4; t++)
+        for (m = 1; m <= 4; m++) {
+            a = task[t] "," model[m] ",fixed,"
+            b = task[t] "," model[m] ",fresh,"
+            printf "| %s | %s | %s | %s | %s | %s | %s |\n", task[t], model[m], cell(a), cell(b),
+                   paper[4 * (t - 1) + m], (a in focus ? focus[a] : "-"),
+                   (b in focus ? focus[b] : "-")
+        }
+    if (!many) exit
+    print ""
+    print "| change to lsnn-content | cluttered | focus | arrow | focus |"
+    print "|---|---|---|---|---|"
+    changes[0] = ""
+    for (i = 0; i <= many; i++) {
+        a = "cluttered,lsnn-content,fixed," changes[i]
+        b = "arrow,lsnn-content,fixed," changes[i]
+        printf "| %s | %s | %s | %s | %s |\n", (i ? "--" changes[i] : "none"), cell(a),
+               (a in focus ? focus[a] : "-"), cell(b), (b in focus ? focus[b] : "-")
+    }
+}'
