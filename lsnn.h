@@ -1200,7 +1200,11 @@ LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const 
 #  define LSNNI_FETCH(p) ((void)(p))
 #endif
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
-#  define LSNNI_UNROLL _Pragma("GCC unroll 16")
+#  if __GNUC__ >= 8
+#    define LSNNI_UNROLL _Pragma("GCC unroll 16")
+#  else
+#    define LSNNI_UNROLL
+#  endif
 #  ifdef __OPTIMIZE__
 #    define LSNNI_CALM 1             /* see below: compile in half of the time */
 #  endif
