@@ -204,6 +204,21 @@ refused 1 cluttered-train-images "$train" --data "$work/data" --out "$work/out"
 cmp -s "$work/short" "$work/data/cluttered-train-images-idx3-ubyte"
 check 'a bad input file stays as it was' $?
 
+# ---- the tables: seeds together, changes of the smoother apart -----------------------------
+mkdir -p "$work/logs"
+for seed in 1 2; do
+    printf '%s\n' '# examples/lsnn_mnist --task arrow --model cnn' \
+        "result task=arrow model=cnn error=$((2 * seed)).00 fresh=0" > "$work/logs/a-s$seed.txt"
+done
+printf '%s\n' '# examples/lsnn_mnist --task arrow --model lsnn-content --rank 2 --focus' \
+    'focus task=arrow at=start share=0.1 ratio=1.10' 'focus task=arrow at=end ratio=2.50' \
+    'result task=arrow model=lsnn-content error=1.50 fresh=0' > "$work/logs/b-s1.txt"
+sh tools/tables.sh "$work/logs" > "$work/tables.md"
+grep -qF '| arrow | cnn | 3.00 (2.00-4.00) | - | 2.05 | - | - |' "$work/tables.md" &&
+    grep -qF '| arrow | lsnn-content | - | - | 1.25 | - | - |' "$work/tables.md" &&
+    grep -qF '| --rank 2 | - | - | 1.50 | 1.10 > 2.50 |' "$work/tables.md"
+check 'tables.sh: means and ranges of seeds, changes in a table of their own' $?
+
 # ---- hello, with less to learn, under valgrind -------------------------------------------
 if command -v valgrind > /dev/null 2>&1; then
     sed 's/count = 40000/count = 96/; s/count = 2000/count = 32/; s|"../lsnn.h"|"lsnn.h"|' \

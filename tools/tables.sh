@@ -2,10 +2,10 @@
 # tables.sh - prints RESULTS.md's tables of the LSNN paper from the logs in results/.
 #
 # Error in %, mean (lowest to highest) of the seeds there are, and for smoothed models the
-# focus before and after training. `make results` ends with it; tools/tables.sh runs it alone.
+# focus before and after training. `make results` ends with it; sh tools/tables.sh [FOLDER].
 cd "$(dirname "$0")/.." || exit 1
 
-cat results/*-s[0-9]*.txt 2> /dev/null | awk '
+cat "${1:-results}"/*-s[0-9]*.txt 2> /dev/null | awk '
 function of(key,    i) {                       # the value behind key= on this line
     for (i = 1; i <= NF; i++) if (index($i, key "=") == 1) return substr($i, length(key) + 2)
     return ""
