@@ -473,6 +473,21 @@ static void test_keep(void)
     test_end("kept outputs and gradients are the ops' own, others are refused");
 }
 
+static void check_same_gradients(lsnn_net *net, lsnn_net *other, double near)
+{
+    size_t count;
+    for (int i = 0; lsnn_net_param_name(net, 0, i, &count); i++) {
+        char name[64];
+        lsnn_real *g = new_reals(count), *want = new_reals(count);
+        snprintf(name, sizeof name, "grad:%s", lsnn_net_param_name(net, 0, i, NULL));
+        CHECK(lsnn_net_get(net, name, g, count) == LSNN_OK);
+        CHECK(lsnn_net_get(other, name, want, count) == LSNN_OK);
+        for (size_t j = 0; j < count; j++) NEAR(g[j], want[j], near);
+        free(g);
+        free(want);
+    }
+}
+
 /* Loss, outputs and gradients of 16 images are the same on blocks of images as on plain
    arrays, on every instruction set.                                                      */
 static void test_layouts(void)
@@ -495,16 +510,7 @@ static void test_layouts(void)
         CHECK(lsnn_backward(plain) == LSNN_OK);
         CHECK(net->work->lanes == (lsnn_lanes(&cx) > 1 ? lsnn_lanes(&cx) : 0));
         NEAR(loss[0], loss[1], near);
-        for (int i = 0; lsnn_net_param_name(net, 0, i, &count); i++) {
-            char name[64];
-            lsnn_real *g = new_reals(count), *want = new_reals(count);
-            snprintf(name, sizeof name, "grad:%s", lsnn_net_param_name(net, 0, i, NULL));
-            CHECK(lsnn_net_get(net, name, g, count) == LSNN_OK);
-            CHECK(lsnn_net_get(plain, name, want, count) == LSNN_OK);
-            for (size_t j = 0; j < count; j++) NEAR(g[j], want[j], near);
-            free(g);
-            free(want);
-        }
+        check_same_gradients(net, plain, near);
         for (int i = 1; i < net->nodes; i++) {   /* every output that can be read          */
             lsnn_shape o = lsnn_net_shape(net, i);
             lsnn_real *y, *want;
@@ -554,23 +560,13 @@ static void test_fused_norm(void)
         lsnn_batch b = *draw_batch(&s, n, 2 * 7 * 6, 4);
         lsnn_real y[48], want[48];
         double loss[2];
-        size_t count;
         lsnn_zero_grad(one);
         lsnn_zero_grad(apart);
         CHECK(lsnn_forward(one, &b, 1, &loss[0]) == LSNN_OK && lsnn_backward(one) == LSNN_OK);
         CHECK(lsnn_forward(apart, &b, 1, &loss[1]) == LSNN_OK);
         CHECK(lsnn_backward(apart) == LSNN_OK);
         NEAR(loss[0], loss[1], near);
-        for (int i = 0; lsnn_net_param_name(one, 0, i, &count); i++) {
-            char name[64];
-            lsnn_real *g = new_reals(count), *other = new_reals(count);
-            snprintf(name, sizeof name, "grad:%s", lsnn_net_param_name(one, 0, i, NULL));
-            CHECK(lsnn_net_get(one, name, g, count) == LSNN_OK);
-            CHECK(lsnn_net_get(apart, name, other, count) == LSNN_OK);
-            for (size_t j = 0; j < count; j++) NEAR(g[j], other[j], near);
-            free(g);
-            free(other);
-        }
+        check_same_gradients(one, apart, near);
         CHECK(lsnn_predict(one, s.x, n, y) == LSNN_OK);
         CHECK(lsnn_predict(apart, s.x, n, want) == LSNN_OK);
         for (int i = 0; i < 3 * n; i++) NEAR(y[i], want[i], near);
