@@ -1986,6 +1986,10 @@ static void K_(exp)(lsnn_real *y, const lsnn_real *x, size_t n)
 }
 #endif
 
+#if defined(LSNNI_CALM) && K_BYTES > 16
+#pragma GCC push_options             /* or the sums below are kept in memory  */
+#pragma GCC optimize("O3")
+#endif
 /* ---- >>reductions: K_SUMS sums in double side by side, so that additions need not wait
    for each other, then added in pairs: the same order for every instruction set. */
 #define K_SUMS 32
@@ -2048,6 +2052,10 @@ static void K_(moments)(const lsnn_real *t, size_t n, double x0, double step, do
     m[1] = K_(fold)(s1, K_SUMS / 2);
     m[2] = K_(fold)(s2, K_SUMS / 2);
 }
+
+#if defined(LSNNI_CALM) && K_BYTES > 16
+#pragma GCC pop_options
+#endif
 
 /* Where the largest number is, the first of equals; 0 if all are NaN.        */
 static size_t K_(largest)(const lsnn_real *x, size_t n)
@@ -3177,6 +3185,12 @@ static int lsnni_convolve_splits(const lsnni_convolve *g)
     return g->wide && g->qw != g->ow;
 }
 
+/* Of the next tile, when so many are left: 4 as 2 + 2, since 1 is slow.      */
+static int lsnni_vectors(int left)
+{
+    return left == LSNNI_MAX_VECTORS + 1 ? 2 : LSNNI_MIN(LSNNI_MAX_VECTORS, left);
+}
+
 /* Maps [m0, m1) at places [p0, p1), which have the same taps.                */
 static void lsnni_convolve_part(const lsnni_convolve *g, const lsnni_tap_list *taps,
                                 lsnn_real *out, size_t pitch, const lsnn_real *image, int m0,
@@ -3185,8 +3199,8 @@ static void lsnni_convolve_part(const lsnni_convolve *g, const lsnni_tap_list *t
     int splits = lsnni_convolve_splits(g);
     lsnni_tile t;
     for (int d = 0; d < taps->count; d += LSNNI_CHUNK)
-        for (int p = p0; p < p1; p += t.vectors) {       /* 4 as 2 + 2: 1 is slow */
-            t.vectors = p1 - p == 4 ? 2 : LSNNI_MIN(LSNNI_MAX_VECTORS, p1 - p);
+        for (int p = p0; p < p1; p += t.vectors) {
+            t.vectors = lsnni_vectors(p1 - p);
             for (int v = 0; v < t.vectors; v++) lsnni_convolve_place(g, &t, v, p + v, image);
             t.ka = taps->index + d;
             t.kb = taps->offset + d;
@@ -3417,10 +3431,10 @@ static void lsnni_lanes_tiles(const lsnni_lanes *p, const lsnni_group *g, lsnni_
     int lanes = p->kv->lanes, above = 0, inside = 0, wide = p->kinds[1].members[g->column];
     for (int y = 0; y < y1; y++)
         if (p->kinds[0].kind[y] == g->row) ++*(y < y0 ? &above : &inside);
-    for (int i = 0; i < inside * wide; i += LSNNI_MAX_VECTORS) {
+    for (int i = 0; i < inside * wide; i += t->vectors) {
         const int32_t *from = p->from + g->first + above * wide + i;
         const int32_t *to = p->to + g->first + above * wide + i;
-        t->vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, inside * wide - i);
+        t->vectors = lsnni_vectors(inside * wide - i);
         for (int v = 0; v < t->vectors; v++) {
             t->b[v] = x + (ptrdiff_t)from[v] * lanes;
             t->at[v] = (ptrdiff_t)to[v] * lanes;
