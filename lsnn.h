@@ -124,7 +124,7 @@
    first training step nothing is allocated any more, whatever the batch. Outputs of layers
    that work in place (relu, dropout, flatten on a single reader) take no memory of their own;
    the summary shows them, and lsnn_net_get refuses to read what they overwrote, unless the
-   option `keep` was set. A net built with predict_only keeps only what the next layer needs.
+   option `keep` was set. lsnn_backward puts gradients where outputs lay that it needs no more. A net built with predict_only keeps only what the next layer needs.
 
    6. THREADS
    A context belongs to one thread at a time; distinct contexts share nothing. Layers use
@@ -883,7 +883,9 @@ typedef struct lsnn_layer_type {
     /* NULL, or draws the first values of parameter number i                  */
     void (*init)(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng);
     int lanes;                       /* what it can take: PLAIN arrays; in blocks of */
-} lsnn_layer_type;                   /*   call.lanes images: x[0] and y, or ALL arrays */
+                                     /*   call.lanes images: x[0] and y, or ALL arrays */
+    int input_free;                  /* 1: backward never reads x; so if in_place is 1 */
+} lsnn_layer_type;
 enum { LSNN_PLAIN = 0, LSNN_LANES, LSNN_LANES_ALL };
 LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x, int count,
                         const lsnn_options *o);
@@ -922,7 +924,8 @@ LSNN_API void lsnn_zero_grad(lsnn_net *net);
 LSNN_API lsnn_status lsnn_predict(lsnn_net *net, const lsnn_real *x, int n, lsnn_real *y);
 
 /* By name: "conv2d1.weight" (parameter or buffer), "grad:conv2d1.weight",
-   "conv2d1" (the output in the last forward, first n images), "smooth1.map",
+   "conv2d1" (the output in the last forward, first n images; after lsnn_backward only
+   if kept, or the net's), "smooth1.map",
    "grad:conv2d1" (kept outputs only). dim (may be NULL) gets up to 4 sizes.
    `count` must be exact. ENAME, ESHAPE; ESTATE if the output was not kept.    */
 LSNN_API lsnn_status lsnn_net_dims(lsnn_net *net, const char *name, int *rank, int dim[4]);
@@ -5875,6 +5878,7 @@ struct lsnn_work {
     lsnn_ctx *cx;
     const lsnn_net *net;
     int batch, train, n, ready;      /* ready: 1 after a training forward     */
+    int spent;                       /* 1: gradients lie where outputs lay    */
     int chunk;                       /* images that lsnn_work_predict runs at once */
     int lanes;                       /* of the last batch; 0: all arrays are plain */
     lsnn_real **y, **dy, **keep;     /* one pointer a node, into the block    */
@@ -6603,49 +6607,49 @@ static lsnn_status lsnni_backward_mse(lsnn_ctx *cx, lsnn_call *c)
 }
 
 /* name, options, inputs, in_place, output_free, is_loss, plan, forward, backward, init,
-   lanes                                                                      */
+   lanes, input_free                                                          */
 #define LSNNI_PAIR(name) lsnni_forward_##name, lsnni_backward_##name
 #define LSNNI_WEIGHTED LSNNI_PARAM_OPTIONS "no_bias filters "
 static const lsnn_layer_type lsnni_types[] = {
-    { "input", "", 0, 1, 0, 0, 0, lsnni_plan_input, NULL, NULL, NULL, LSNN_PLAIN },
+    { "input", "", 0, 1, 0, 0, 0, lsnni_plan_input, NULL, NULL, NULL, LSNN_PLAIN, 1 },
     { "conv2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS, 1, 1, 0, 1, 0, lsnni_plan_conv2d,
-      LSNNI_PAIR(conv2d), NULL, LSNN_LANES },
+      LSNNI_PAIR(conv2d), NULL, LSNN_LANES, 0 },
     { "local2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS, 1, 1, 0, 1, 0, lsnni_plan_local2d,
-      LSNNI_PAIR(local2d), NULL, LSNN_LANES },
+      LSNNI_PAIR(local2d), NULL, LSNN_LANES, 0 },
     { "dense", LSNNI_WEIGHTED, 1, 1, 0, 1, 0, lsnni_plan_dense, LSNNI_PAIR(dense), NULL,
-      LSNN_PLAIN },
-    { "relu", "", 1, 1, 1, 0, 0, lsnni_plan_same, LSNNI_PAIR(relu), NULL, LSNN_LANES_ALL },
+      LSNN_PLAIN, 0 },
+    { "relu", "", 1, 1, 1, 0, 0, lsnni_plan_same, LSNNI_PAIR(relu), NULL, LSNN_LANES_ALL, 1 },
     { "leaky_relu", "slope", 1, 1, 1, 0, 0, lsnni_plan_leaky_relu, LSNNI_PAIR(leaky_relu),
-      NULL, LSNN_LANES_ALL },
+      NULL, LSNN_LANES_ALL, 1 },
     { "sigmoid", "", 1, 1, 1, 0, 0, lsnni_plan_same, LSNNI_PAIR(sigmoid), NULL,
-      LSNN_LANES_ALL },
-    { "tanh", "", 1, 1, 1, 0, 0, lsnni_plan_same, LSNNI_PAIR(tanh), NULL, LSNN_LANES_ALL },
-    { "softmax", "", 1, 1, 0, 0, 0, lsnni_plan_same, LSNNI_PAIR(softmax), NULL, LSNN_PLAIN },
+      LSNN_LANES_ALL, 1 },
+    { "tanh", "", 1, 1, 1, 0, 0, lsnni_plan_same, LSNNI_PAIR(tanh), NULL, LSNN_LANES_ALL, 1 },
+    { "softmax", "", 1, 1, 0, 0, 0, lsnni_plan_same, LSNNI_PAIR(softmax), NULL, LSNN_PLAIN, 1 },
     { "max_pool", LSNNI_WINDOW_OPTIONS, 1, 1, 0, 1, 0, lsnni_plan_max_pool,
-      LSNNI_PAIR(max_pool), NULL, LSNN_LANES },
+      LSNNI_PAIR(max_pool), NULL, LSNN_LANES, 1 },
     { "avg_pool", LSNNI_WINDOW_OPTIONS, 1, 1, 0, 1, 0, lsnni_plan_pool, LSNNI_PAIR(avg_pool),
-      NULL, LSNN_LANES },
+      NULL, LSNN_LANES, 1 },
     { "sum_pool", LSNNI_WINDOW_OPTIONS, 1, 1, 0, 1, 0, lsnni_plan_pool, LSNNI_PAIR(sum_pool),
-      NULL, LSNN_LANES },
+      NULL, LSNN_LANES, 1 },
     { "dropout", "rate", 1, 1, 1, 1, 0, lsnni_plan_dropout, LSNNI_PAIR(dropout), NULL,
-      LSNN_LANES_ALL },
+      LSNN_LANES_ALL, 1 },
     { "batch_norm", LSNNI_PARAM_OPTIONS "momentum eps", 1, 1, 0, 1, 0, lsnni_plan_batch_norm,
-      LSNNI_PAIR(batch_norm), NULL, LSNN_LANES_ALL },
+      LSNNI_PAIR(batch_norm), NULL, LSNN_LANES_ALL, 0 },
     { "scale", LSNNI_PARAM_OPTIONS "no_bias", 1, 1, 0, 1, 0, lsnni_plan_scale,
-      LSNNI_PAIR(scale), NULL, LSNN_LANES_ALL },
-    { "add", "", 2, 2, 0, 1, 0, lsnni_plan_add, LSNNI_PAIR(add), NULL, LSNN_LANES_ALL },
+      LSNNI_PAIR(scale), NULL, LSNN_LANES_ALL, 0 },
+    { "add", "", 2, 2, 0, 1, 0, lsnni_plan_add, LSNNI_PAIR(add), NULL, LSNN_LANES_ALL, 1 },
     { "concat", "", 1, LSNN_MAX_INPUTS, 0, 1, 0, lsnni_plan_concat, LSNNI_PAIR(concat), NULL,
-      LSNN_LANES_ALL },
+      LSNN_LANES_ALL, 1 },
     { "slice", "first count", 1, 1, 0, 1, 0, lsnni_plan_slice, LSNNI_PAIR(slice), NULL,
-      LSNN_LANES_ALL },
+      LSNN_LANES_ALL, 1 },
     { "flatten", "", 1, 1, 1, 1, 0, lsnni_plan_flatten, LSNNI_PAIR(flatten), NULL,
-      LSNN_LANES_ALL },
+      LSNN_LANES_ALL, 1 },
     { "smooth", "lr_factor freeze no_bias smooth_shape normalise rank mixture smooth_bias", 1,
-      2, 2, 1, 0, lsnni_plan_smooth, LSNNI_PAIR(smooth), lsnni_init_smooth, LSNN_LANES },
+      2, 2, 1, 0, lsnni_plan_smooth, LSNNI_PAIR(smooth), lsnni_init_smooth, LSNN_LANES, 0 },
     { "cross_entropy", "head loss_weight", 1, 1, 0, 0, 1, lsnni_plan_loss,
-      LSNNI_PAIR(cross_entropy), NULL, LSNN_PLAIN },
+      LSNNI_PAIR(cross_entropy), NULL, LSNN_PLAIN, 1 },
     { "mse", "head loss_weight", 1, 1, 0, 0, 1, lsnni_plan_loss, LSNNI_PAIR(mse), NULL,
-      LSNN_PLAIN }
+      LSNN_PLAIN, 0 }
 };
 #undef LSNNI_PAIR
 #undef LSNNI_WEIGHTED
@@ -7033,8 +7037,9 @@ static int lsnni_lanes_for(const lsnn_work *w, int n)
 
 /* ---- >>memory plan: which array lies where -----------------------------------------
    A life is an array needed from one time to another; each takes the lowest place
-   that is free for its whole life. Times are node numbers, for gradients counted
-   backwards.                                                                 */
+   that is free for its whole life. Forward of node i is at time i, its backward at
+   2 nodes - i. In training all outputs live until forward is over; then gradients
+   take the places of those that backward does not read any more.             */
 typedef struct lsnni_life { size_t size, at; int from, to; } lsnni_life;
 
 static size_t lsnni_place_lives(lsnni_life *life, int count)
@@ -7073,39 +7078,60 @@ static int lsnni_dy_root(const lsnn_net *net, int i)
     return i;
 }
 
+/* When node i's output is needed last: read forward by its consumers, backward by them
+   or by itself.                                                              */
+static int lsnni_needed(const lsnn_net *net, int i, int train)
+{
+    const lsnni_node *v = &net->node[i];
+    int nodes = net->nodes, last = LSNNI_MAX(v->last_consumer, i);
+    if (v->plan.o.keep || i == net->output) return 2 * nodes + 1;
+    if (!train) return last;
+    last = nodes;
+    if (v->done_by < 0 && (!v->type->output_free ||      /* or it does a relu's backward */
+                           (v->with_relu && v->type == lsnni_type("batch_norm"))))
+        last = 2 * nodes - i;
+    for (int k = v->last_consumer; k > i; k--)
+        for (int j = 0; j < net->node[k].plan.inputs; j++)
+            if (net->node[k].input[j] == i && net->node[k].type->in_place != 1 &&
+                !net->node[k].type->input_free)
+                last = LSNNI_MAX(last, 2 * nodes - k);
+    return last;
+}
+
 /* Lives in groups of one a node: y, z, dy, dz, keep. Nodes that work in place have no
-   y and dy. Outputs of a training net live to its end.                       */
+   y and dy.                                                                  */
 static void lsnni_plan_lives(const lsnn_net *net, lsnni_life *life, int batch, int train)
 {
     int nodes = net->nodes;
     memset(life, 0, 5 * (size_t)nodes * sizeof *life);
     for (int i = 0; i < nodes; i++) {
         const lsnni_node *v = &net->node[i];
-        int root = lsnni_root(net, i), last = LSNNI_MAX(v->last_consumer, i);
-        int dy_root = lsnni_dy_root(net, i);
+        int root = lsnni_root(net, i), dy_root = lsnni_dy_root(net, i);
+        int begin = 2 * nodes - LSNNI_MAX(v->last_consumer, i), end = 2 * nodes - i;
         lsnni_life *y = &life[root], *dy = &life[2 * nodes + dy_root], *z = &life[nodes + i];
         lsnni_life *dz = &life[3 * nodes + i];
         size_t size = (size_t)lsnni_features(v->plan.out) * (size_t)batch;
         int grad = train && v->needs_grad && !v->type->is_loss;
         size = (size + 15) / 16 * 16;                    /* whole vectors     */
-        if (v->both) {
-            z->size = size;
-            z->from = i;
-            z->to = train ? nodes : last;
-            if (grad) dz->size = size;
-            dz->from = -last;
-            dz->to = -i;
-        }
-        if (train || v->plan.o.keep || i == net->output) last = nodes;
         if (root == i) {
             y->size = i ? size : 0;                      /* the input is the caller's */
             y->from = i;
         }
-        if (dy_root == i) dy->to = -i;
+        y->to = LSNNI_MAX(y->to, lsnni_needed(net, i, train));
+        if (dy_root == i) {
+            dy->from = begin;
+            dy->to = end;
+        }
         if (grad) dy->size = size;
-        y->to = LSNNI_MAX(y->to, last);
-        dy->from = LSNNI_MIN(dy->from, -LSNNI_MAX(v->last_consumer, i));
-        if (v->plan.o.keep) dy->to = 1;
+        dy->from = LSNNI_MIN(dy->from, begin);
+        if (v->plan.o.keep) dy->to = 2 * nodes + 1;
+        if (!v->both) continue;
+        z->size = size;
+        z->from = i;
+        z->to = lsnni_needed(net, i, train);
+        dz->size = grad ? size : 0;
+        dz->from = begin;
+        dz->to = end;
     }
 }
 
@@ -7201,7 +7227,7 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
 {
     const lsnn_net *net = w->net;
     int nodes = net->nodes;
-    size_t total, keep;
+    size_t total;
     w->y = (lsnn_real **)lsnni_alloc(w->cx, (size_t)nodes * 6, sizeof *w->y);
     if (!w->y) return LSNN_ENOMEM;
     w->z = w->y + nodes;
@@ -7218,10 +7244,7 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
                               "'%.60s'", w->batch, net->node[i].name);
     w->chunk = lsnni_plan_chunk(w);
     lsnni_plan_lives(net, life, w->batch, w->train);
-    total = lsnni_place_lives(life, 2 * nodes);          /* then gradients: their times */
-    keep = lsnni_place_lives(life + 2 * nodes, 2 * nodes);           /* are all later */
-    for (int i = 2 * nodes; i < 4 * nodes; i++) life[i].at += total;
-    total += keep;
+    total = lsnni_place_lives(life, 4 * nodes);
     for (int i = 0; i < nodes; i++) {
         const lsnn_layer_plan *p = &net->node[i].plan;
         life[4 * nodes + i].at = total;
@@ -7397,7 +7420,7 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
         return lsnni_fail(w->cx, LSNN_ESHAPE,
                           "forward: %d images, the net was built for 1 to %d",
                           b->n, w->batch);
-    w->ready = w->n = 0;
+    w->ready = w->n = w->spent = 0;
     w->lanes = lsnni_lanes_for(w, b->n);
     memset(w->written, 0, 3 * (size_t)net->nodes);       /* and written_z, ran */
     LSNNI_TRY(lsnni_relay(w, b->n, 0, w->z[0], b->x, 0, 0));
@@ -7443,6 +7466,8 @@ LSNN_API lsnn_status lsnn_backward(lsnn_net *net)
         return lsnni_fail(net->cx, LSNN_ESTATE,
                           "lsnn_backward: call lsnn_forward with training = 1 "
                           "first");
+    w->ready = 0;
+    w->spent = 1;
     memset(w->written, 0, 2 * (size_t)net->nodes);       /* and written_z     */
     for (int i = net->nodes - 1; i > 0; i--) {
         const lsnni_node *v = &net->node[i];
@@ -7646,6 +7671,10 @@ static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_g
                                   "the output of '%.60s' was overwritten in place "
                                   "by '%.60s': set its option keep", v->name,
                                       net->node[j].name);
+    if (w->spent && i > 0 && !is_grad && !is_keep &&
+        lsnni_needed(net, i, 1) <= 2 * net->nodes)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "the output of '%.60s' made room for gradients:"
+                          " read it before lsnn_backward, or set its option keep", v->name);
     if (!is_keep && (i == 0 || (!w->train && !v->plan.o.keep && i != net->output) ||
                      (is_grad && (!data || !v->plan.o.keep))))
         return lsnni_fail(net->cx, LSNN_ESTATE,
