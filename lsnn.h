@@ -256,9 +256,10 @@
    Fill a lsnn_layer_type: its name, the options it reads, plan (output shape, parameters),
    forward and backward; add it with lsnn_layer. examples/custom_layer.c is one, in a page,
    with its gradient check. A net that uses it is loaded by passing the type to
-   lsnn_net_load. Declare in_place only if backward reads neither x nor needs it, and
-   output_free only if backward does not read y: other layers may then overwrite it. Leave
-   `lanes` 0 and your arrays are plain, N x C x H x W.
+   lsnn_net_load. Declare in_place only if backward does not read x (input_free says the same
+   of a layer that writes elsewhere), and output_free only if it does not read y: gradients
+   and other layers may then overwrite them. All of them 0 is always
+   right; `lanes` 0 gives you plain arrays, N x C x H x W.
 
    12. FILES
    lsnn_net_save writes safetensors: parameters and buffers by name ("conv1.weight",
@@ -918,7 +919,7 @@ typedef struct lsnn_batch {
 } lsnn_batch;                        /* x must stay until lsnn_backward is done */
 LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int training,
                                   double *loss);
-LSNN_API lsnn_status lsnn_backward(lsnn_net *net);      /* adds to gradients  */
+LSNN_API lsnn_status lsnn_backward(lsnn_net *net);  /* adds to gradients; once a forward */
 LSNN_API void lsnn_zero_grad(lsnn_net *net);
 /* y: N x output shape; any N. Softmax is not applied to logits.              */
 LSNN_API lsnn_status lsnn_predict(lsnn_net *net, const lsnn_real *x, int n, lsnn_real *y);
