@@ -2,7 +2,7 @@
 # run.sh MNIST - the main job, called by `make run`: draws the cluttered data set, trains the
 # three networks for the same number of epochs, prints the table and draws the figures.
 # MNIST is the folder of its four files; empty: the built-in digits take its place.
-# EPOCHS=5 is what fits into five minutes on two cores.
+# EPOCHS=5 takes about two minutes on two cores.
 cd "$(dirname "$0")/.." || exit 1
 mnist=$1
 epochs=${EPOCHS:-5}
