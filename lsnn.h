@@ -124,7 +124,8 @@
    first training step nothing is allocated any more, whatever the batch. Outputs of layers
    that work in place (relu, dropout, flatten on a single reader) take no memory of their own;
    the summary shows them, and lsnn_net_get refuses to read what they overwrote, unless the
-   option `keep` was set. lsnn_backward puts gradients where outputs lay that it needs no more. A net built with predict_only keeps only what the next layer needs.
+   option `keep` was set. lsnn_backward puts gradients where outputs lay that it needs no
+   more. A net built with predict_only keeps only what the next layer needs.
 
    6. THREADS
    A context belongs to one thread at a time; distinct contexts share nothing. Layers use
@@ -2613,10 +2614,12 @@ static const lsnni_kernels K_(kernels) = {
 #    define K_TILE_ROWS 8
 #    ifdef LSNN_DOUBLE
 #      define K_ZERO { 0, 0 }
-#      define K_FMA(a, b, c) ((kvec)vfmaq_f64((float64x2_t)(c), (float64x2_t)(a), (float64x2_t)(b)))
+#      define K_FMA(a, b, c)                                                              \
+           ((kvec)vfmaq_f64((float64x2_t)(c), (float64x2_t)(a), (float64x2_t)(b)))
 #    else
 #      define K_ZERO { 0, 0, 0, 0 }
-#      define K_FMA(a, b, c) ((kvec)vfmaq_f32((float32x4_t)(c), (float32x4_t)(a), (float32x4_t)(b)))
+#      define K_FMA(a, b, c)                                                              \
+           ((kvec)vfmaq_f32((float32x4_t)(c), (float32x4_t)(a), (float32x4_t)(b)))
 #    endif
 #    include LSNN_FILENAME
 #  endif
