@@ -259,8 +259,8 @@
    with its gradient check. A net that uses it is loaded by passing the type to
    lsnn_net_load. Declare in_place only if backward does not read x (input_free says the same
    of a layer that writes elsewhere), and output_free only if it does not read y: gradients
-   and other layers may then overwrite them. All of them 0 is always
-   right; `lanes` 0 gives you plain arrays, N x C x H x W.
+   and other layers may then overwrite them. All of them 0 is always right; `lanes` 0 gives
+   you plain arrays, N x C x H x W.
 
    12. FILES
    lsnn_net_save writes safetensors: parameters and buffers by name ("conv1.weight",

@@ -319,7 +319,7 @@ static void blend_maps(const sight *v, int group, int image, int as_picture,
 }
 
 /* Adds the share of the blend's mass on the box, and the box's share of the positions.
-   Position (i, j) is the middle of its 5x5 patch.                                    */
+   Position (i, j) is the middle of its patch.                                        */
 static void add_focus(const sight *v, const lsnn_real *blend, const lsnn_place *box,
                       double *share, double *area)
 {

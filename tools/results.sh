@@ -81,7 +81,8 @@ for task in $tasks; do
 done
 for task in $tasks; do
     for model in $models; do
-        cell "$task-$model-fresh-s1" --task "$task" --model "$model" --epochs 60 --seed 1 --fresh --weight-decay 0.00001
+        cell "$task-$model-fresh-s1" --task "$task" --model "$model" --epochs 60 --seed 1 \
+            --fresh --weight-decay 0.00001
     done
 done
 # ---- The smoother's ablation: one thing changed at a time, seed 1, fixed regime.
