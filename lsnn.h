@@ -121,11 +121,11 @@
    5. MEMORY
    The context's allocator (malloc and free if there is none) makes few blocks: parameters,
    gradients, buffers, and one for all activations. lsnn_net_build makes them; after the
-   first training step nothing is allocated any more, whatever the batch. Outputs of layers
-   that work in place (relu, dropout, flatten on a single reader) take no memory of their own;
-   the summary shows them, and lsnn_net_get refuses to read what they overwrote, unless the
-   option `keep` was set. lsnn_backward puts gradients where outputs lay that it needs no
-   more. A net built with predict_only keeps only what the next layer needs.
+   first training step nothing is allocated any more, whatever the batch. An output lies there
+   as long as the next layers, or lsnn_backward, need it; then others take its place, and
+   layers that work in place (relu, dropout, flatten on a single reader) take none: the summary
+   shows them. So lsnn_net_get reads what the losses read, the last layer, and each output
+   (with its gradient) whose option `keep` was set, and refuses the rest.
 
    6. THREADS
    A context belongs to one thread at a time; distinct contexts share nothing. Layers use
@@ -163,8 +163,7 @@
    run fastest on batches that are a multiple of lsnn_lanes(cx), 16 with AVX-512: the net then
    lays blocks of images side by side, one a lane (the summary says where: "in blocks").
    Other batches, and single images, run along rows. A relu before a max pooling is done by
-   the pooling, and its output cannot be read unless its option keep is set; one after a batch
-   normalisation is done by that. To predict many images, build with predict_only or take a
+   the pooling, one after a batch normalisation by that. To predict many images, build with predict_only or take a
    lsnn_work: they go on in chunks of whole blocks that stay in cache (lsnn_net_get then reads
    of the last chunk), the rest along rows. Free smoothers' maps are made when theta changes.
    All memory is taken when a net is built; a step allocates nothing. Many processes on few
@@ -5863,6 +5862,7 @@ typedef struct lsnni_node {
     int lanes, both;                 /* see >>layout                          */
     int done_by, with_relu;          /* see lsnni_plan_fusion; done_by: or -1 */
     int needs_grad, on_path;         /* on_path: the output depends on it     */
+    int readable;                    /* kept, the net's output, or what a loss reads */
 } lsnni_node;
 
 struct lsnn_net {
@@ -5882,7 +5882,6 @@ struct lsnn_work {
     lsnn_ctx *cx;
     const lsnn_net *net;
     int batch, train, n, ready;      /* ready: 1 after a training forward     */
-    int spent;                       /* 1: gradients lie where outputs lay    */
     int chunk;                       /* images that lsnn_work_predict runs at once */
     int lanes;                       /* of the last batch; 0: all arrays are plain */
     lsnn_real **y, **dy, **keep;     /* one pointer a node, into the block    */
@@ -7042,8 +7041,7 @@ static int lsnni_lanes_for(const lsnn_work *w, int n)
 /* ---- >>memory plan: which array lies where -----------------------------------------
    A life is an array needed from one time to another; each takes the lowest place
    that is free for its whole life. Forward of node i is at time i, its backward at
-   2 nodes - i. In training all outputs live until forward is over; then gradients
-   take the places of those that backward does not read any more.             */
+   2 nodes - i. An output lives as long as a consumer, or backward, reads it.  */
 typedef struct lsnni_life { size_t size, at; int from, to; } lsnni_life;
 
 static size_t lsnni_place_lives(lsnni_life *life, int count)
@@ -7088,9 +7086,8 @@ static int lsnni_needed(const lsnn_net *net, int i, int train)
 {
     const lsnni_node *v = &net->node[i];
     int nodes = net->nodes, last = LSNNI_MAX(v->last_consumer, i);
-    if (v->plan.o.keep || i == net->output) return 2 * nodes + 1;
+    if (v->readable) return 2 * nodes + 1;
     if (!train) return last;
-    last = nodes;
     if (v->done_by < 0 && (!v->type->output_free ||      /* or it does a relu's backward */
                            (v->with_relu && v->type == lsnni_type("batch_norm"))))
         last = 2 * nodes - i;
@@ -7146,12 +7143,14 @@ static void lsnni_plan_graph(lsnn_net *net, int train)
 {
     for (int i = 0; i < net->nodes; i++) {
         lsnni_node *v = &net->node[i];
+        if (v->plan.o.keep || i == net->output) v->readable = 1;
         for (int j = 0; j < v->plan.params; j++)
             if (net->param[v->param[j]].lr_factor > 0) v->needs_grad = 1;
         for (int j = 0; j < v->plan.inputs; j++) {
             lsnni_node *u = &net->node[v->input[j]];
             u->consumers++;
             u->last_consumer = i;
+            if (v->type->is_loss && j == 0) u->readable = 1;
             if (u->needs_grad) v->needs_grad = 1;
         }
     }
@@ -7164,9 +7163,7 @@ static void lsnni_plan_graph(lsnn_net *net, int train)
         lsnni_node *v = &net->node[i];
         int x = v->plan.inputs == 1 || v->type->in_place == 2 ? v->input[0] : 0;
         const lsnni_node *u = &net->node[x];
-        if (!v->type->in_place || x < 1 || u->consumers != 1 || u->both || u->plan.o.keep ||
-            x == net->output)
-            continue;
+        if (!v->type->in_place || x < 1 || u->consumers != 1 || u->both || u->readable) continue;
         if (v->type->in_place == 1 && (!train || (u->type->output_free && !v->plan.o.keep)))
             v->alias = v->dy_alias = x;
         if (v->type->in_place == 2 && !v->plan.o.keep &&
@@ -7194,7 +7191,7 @@ static void lsnni_plan_fusion(lsnn_net *net)
             if (!lsnni_can_fuse(net, relu, by)) continue;
             if (pass ? w->type != lsnni_type("batch_norm")
                      : w->type != lsnni_type("max_pool") || v->consumers != 1 ||
-                       relu == net->output || v->plan.o.keep) continue;
+                       v->readable) continue;
             v->done_by = by;
             w->with_relu = 1;
         }
@@ -7424,7 +7421,7 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
         return lsnni_fail(w->cx, LSNN_ESHAPE,
                           "forward: %d images, the net was built for 1 to %d",
                           b->n, w->batch);
-    w->ready = w->n = w->spent = 0;
+    w->ready = w->n = 0;
     w->lanes = lsnni_lanes_for(w, b->n);
     memset(w->written, 0, 3 * (size_t)net->nodes);       /* and written_z, ran */
     LSNNI_TRY(lsnni_relay(w, b->n, 0, w->z[0], b->x, 0, 0));
@@ -7471,7 +7468,6 @@ LSNN_API lsnn_status lsnn_backward(lsnn_net *net)
                           "lsnn_backward: call lsnn_forward with training = 1 "
                           "first");
     w->ready = 0;
-    w->spent = 1;
     memset(w->written, 0, 2 * (size_t)net->nodes);       /* and written_z     */
     for (int i = net->nodes - 1; i > 0; i--) {
         const lsnni_node *v = &net->node[i];
@@ -7665,22 +7661,7 @@ static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_g
         return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' had no part in the last %s",
                           v->name,
                           is_grad ? "backward" : "forward");
-    if (v->done_by > i)
-        return lsnni_fail(net->cx, LSNN_ESTATE, "'%.60s' is done by the pooling after it: set "
-                          "its option keep", v->name);
-    if (!is_keep)
-        for (int j = i + 1; j < net->nodes; j++)
-            if (net->node[j].alias == i)
-                return lsnni_fail(net->cx, LSNN_ESTATE,
-                                  "the output of '%.60s' was overwritten in place "
-                                  "by '%.60s': set its option keep", v->name,
-                                      net->node[j].name);
-    if (w->spent && i > 0 && !is_grad && !is_keep &&
-        lsnni_needed(net, i, 1) <= 2 * net->nodes)
-        return lsnni_fail(net->cx, LSNN_ESTATE, "the output of '%.60s' made room for gradients:"
-                          " read it before lsnn_backward, or set its option keep", v->name);
-    if (!is_keep && (i == 0 || (!w->train && !v->plan.o.keep && i != net->output) ||
-                     (is_grad && (!data || !v->plan.o.keep))))
+    if (i == 0 || !(is_keep || (is_grad ? data && v->plan.o.keep : v->readable)))
         return lsnni_fail(net->cx, LSNN_ESTATE,
                           "%s of '%.60s' is not kept: set its option keep",
                           is_grad ? "the gradient" : "the output", v->name);
