@@ -5863,6 +5863,7 @@ typedef struct lsnni_node {
     int done_by, with_relu;          /* see lsnni_plan_fusion; done_by: or -1 */
     int needs_grad, on_path;         /* on_path: the output depends on it     */
     int readable;                    /* kept, the net's output, or what a loss reads */
+    lsnn_shape whole;                /* plan.out, or more; see lsnni_plan_crop */
 } lsnni_node;
 
 struct lsnn_net {
@@ -6024,6 +6025,8 @@ static lsnn_status lsnni_window_of(lsnn_ctx *cx, lsnn_window *s, const lsnn_laye
 static lsnn_status lsnni_call_window(lsnn_ctx *cx, lsnn_window *s, const lsnn_call *c, int k)
 {
     LSNNI_TRY(lsnni_window_of(cx, s, c->plan, c->n, k));
+    s->oh = c->plan->out.h;          /* less where nobody reads the rest      */
+    s->ow = c->plan->out.w;
     s->lanes = c->lanes;
     return LSNN_OK;
 }
@@ -6821,6 +6824,7 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
     if (o) v->plan.o = *o;
     LSNNI_TRY(lsnni_options_check(cx, v->type, &v->plan.o));
     LSNNI_TRY(v->type->plan(cx, &v->plan));
+    v->whole = v->plan.out;
     out[0] = v->plan.out.c; out[1] = v->plan.out.h; out[2] = v->plan.out.w;
     if (strcmp(v->type->name, "input") != 0) LSNNI_TRY(lsnni_sizes(cx, v->type->name, 3, out));
     if ((double)out[0] * out[1] * out[2] > INT32_MAX / 4)
@@ -6898,6 +6902,7 @@ LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w)
     net->node[0].plan.out.c = c;
     net->node[0].plan.out.h = h;
     net->node[0].plan.out.w = w;
+    net->node[0].whole = net->node[0].plan.out;
     return node;
 }
 
@@ -7172,6 +7177,38 @@ static void lsnni_plan_graph(lsnn_net *net, int train)
     }
 }
 
+/* Pixels that no window of a pooling reads are not computed: of maps of 15 x 15 under
+   windows of 2 x 2 the last row and column, an eighth of the convolution's work.
+   Between the two may be relus.                                              */
+static lsnn_status lsnni_plan_crop(lsnn_net *net)
+{
+    for (int k = 1; k < net->nodes; k++) {
+        lsnn_layer_plan *p = &net->node[k].plan, crop = *p;
+        int i = net->node[k].input[0];
+        lsnn_window s, cropped;
+        if (net->node[k].type->plan != lsnni_plan_pool &&
+            net->node[k].type->plan != lsnni_plan_max_pool) continue;
+        LSNNI_TRY(lsnni_window_of(net->cx, &s, p, 1, p->in[0].c));
+        crop.in[0].h = (s.oh - 1) * s.stride_h + s.kernel_h - s.pad_top;
+        crop.in[0].w = (s.ow - 1) * s.stride_w + s.kernel_w - s.pad_left;
+        crop.in[0].h = LSNNI_MAX(1, LSNNI_MIN(s.h, crop.in[0].h));
+        crop.in[0].w = LSNNI_MAX(1, LSNNI_MIN(s.w, crop.in[0].w));
+        LSNNI_TRY(lsnni_window_of(net->cx, &cropped, &crop, 1, p->in[0].c));
+        if (cropped.oh != s.oh || cropped.ow != s.ow || cropped.pad_top != s.pad_top ||
+            cropped.pad_left != s.pad_left) continue;
+        while (net->node[i].type == lsnni_type("relu") && net->node[i].consumers == 1 &&
+               !net->node[i].readable) i = net->node[i].input[0];
+        if (net->node[i].type != lsnni_type("conv2d") || net->node[i].consumers != 1 ||
+            net->node[i].readable) continue;
+        p->in[0] = crop.in[0];
+        for (int j = net->node[k].input[0]; j >= i; j = j > i ? net->node[j].input[0] : -1) {
+            net->node[j].plan.out = crop.in[0];
+            if (j > i) net->node[j].plan.in[0] = crop.in[0];
+        }
+    }
+    return LSNN_OK;
+}
+
 /* A relu in place is left out where a neighbour can do it on the way. max(relu(x)) =
    relu(max(x)), so a max pooling that alone reads it applies it to the few numbers that it
    keeps. Else the batch normalisation before it does, while a channel is in cache. */
@@ -7327,7 +7364,7 @@ LSNN_API double lsnn_net_macs(const lsnn_net *net)
 LSNN_API lsnn_shape lsnn_net_shape(const lsnn_net *net, int node)
 {
     lsnn_shape none = { 0, 0, 0 };
-    return net && node >= 0 && node < net->nodes ? net->node[node].plan.out : none;
+    return net && node >= 0 && node < net->nodes ? net->node[node].whole : none;
 }
 
 LSNN_API int lsnn_net_output(const lsnn_net *net) { return net->output; }
@@ -7341,8 +7378,7 @@ LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
         size_t count = 0;
         char shape[48], note[96];
         for (int j = 0; j < v->plan.params; j++) count += v->plan.param[j].count;
-        snprintf(shape, sizeof shape, "%d x %d x %d", v->plan.out.c, v->plan.out.h,
-                 v->plan.out.w);
+        snprintf(shape, sizeof shape, "%d x %d x %d", v->whole.c, v->whole.h, v->whole.w);
         note[0] = 0;
         if (v->share) snprintf(note, sizeof note, "  parameters of %.60s", v->share);
         else if (v->done_by >= 0)
@@ -7351,6 +7387,9 @@ LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
         if (v->lanes && v->done_by < 0)
             snprintf(note + strlen(note), sizeof note - strlen(note), "%s in blocks",
                      *note ? "," : " ");
+        if (v->whole.h != v->plan.out.h || v->whole.w != v->plan.out.w)
+            snprintf(note + strlen(note), sizeof note - strlen(note), "%s only %d x %d",
+                     *note ? "," : " ", v->plan.out.h, v->plan.out.w);
         fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f%s\n", v->name, v->type->name, shape,
                 v->share ? 0.0 : (double)count, v->plan.macs, note);
     }
@@ -7577,6 +7616,7 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
             net->state[net->buffer[i].at + j] = LSNNI_R(net->buffer[i].spec.value);
     lsnni_plan_layout(net);
     lsnni_plan_graph(net, !net->predict_only);
+    if (lsnni_plan_crop(net) != LSNN_OK) goto fail;
     lsnni_plan_fusion(net);
     net->work = lsnni_work_make(cx, net, net->batch, !net->predict_only);
     if (!net->work) goto fail;

@@ -428,8 +428,11 @@ static double memory_parts(const work *w)
     while (fgets(line, sizeof line, f)) {
         int c, h, width;
         if (sscanf(line, "%*s %*s %d x %d x %d", &c, &h, &width) == 3 &&
-            !strstr(line, "  in place") && !strstr(line, "  done by "))
+            !strstr(line, "  in place") && !strstr(line, "  done by ")) {
+            const char *only = strstr(line, " only ");   /* so much of it is computed       */
+            if (only) sscanf(only, " only %d x %d", &h, &width);
             images += (double)c * h * width;
+        }
     }
     fclose(f);
     bytes = (3.0 * (double)lsnn_net_params(w->net) + w->batch * images) * sizeof(lsnn_real);

@@ -536,6 +536,31 @@ static void test_layouts(void)
     test_end("blocks of images and plain arrays give the same");
 }
 
+/* Two ways to build the same net, and frees them: loss, gradients and predictions agree. */
+static void check_same(lsnn_ctx *cx, lsnn_net *one, lsnn_net *apart, int inputs)
+{
+    static sample_batch s;
+    const double near = sizeof(lsnn_real) == 8 ? 1e-12 : 2e-5;
+    for (int n = 16; n > 0; n -= 11) {               /* in blocks, and along rows          */
+        lsnn_batch b = *draw_batch(&s, n, inputs, 4);
+        lsnn_real y[48], want[48];
+        double loss[2];
+        lsnn_zero_grad(one);
+        lsnn_zero_grad(apart);
+        CHECK(lsnn_forward(one, &b, 1, &loss[0]) == LSNN_OK && lsnn_backward(one) == LSNN_OK);
+        CHECK(lsnn_forward(apart, &b, 1, &loss[1]) == LSNN_OK);
+        CHECK(lsnn_backward(apart) == LSNN_OK);
+        NEAR(loss[0], loss[1], near);
+        check_same_gradients(one, apart, near);
+        CHECK(lsnn_predict(one, s.x, n, y) == LSNN_OK);
+        CHECK(lsnn_predict(apart, s.x, n, want) == LSNN_OK);
+        for (int i = 0; i < 3 * n; i++) NEAR(y[i], want[i], near);
+    }
+    CHECK(cx->status == LSNN_OK);
+    lsnn_net_free(one);
+    lsnn_net_free(apart);
+}
+
 /* conv2d, batch_norm, relu twice; kept relus are on their own.                            */
 static lsnn_net *norm_net(lsnn_ctx *cx, int keep)
 {
@@ -554,32 +579,56 @@ static lsnn_net *norm_net(lsnn_ctx *cx, int keep)
 /* relu after batch_norm is done by it: the same loss, gradients and predictions as apart. */
 static void test_fused_norm(void)
 {
-    static sample_batch s;
-    const double near = sizeof(lsnn_real) == 8 ? 1e-12 : 2e-5;
     lsnn_ctx cx = quiet_ctx();
     lsnn_net *one = norm_net(&cx, 0), *apart = norm_net(&cx, 1);
     CHECK(one->node[3].done_by == 2 && one->node[6].done_by == 5);
     CHECK(apart->node[3].done_by < 0 && apart->node[6].done_by < 0);
-    for (int n = 16; n > 0; n -= 11) {               /* in blocks, and along rows          */
-        lsnn_batch b = *draw_batch(&s, n, 2 * 7 * 6, 4);
-        lsnn_real y[48], want[48];
-        double loss[2];
-        lsnn_zero_grad(one);
-        lsnn_zero_grad(apart);
-        CHECK(lsnn_forward(one, &b, 1, &loss[0]) == LSNN_OK && lsnn_backward(one) == LSNN_OK);
-        CHECK(lsnn_forward(apart, &b, 1, &loss[1]) == LSNN_OK);
-        CHECK(lsnn_backward(apart) == LSNN_OK);
-        NEAR(loss[0], loss[1], near);
-        check_same_gradients(one, apart, near);
-        CHECK(lsnn_predict(one, s.x, n, y) == LSNN_OK);
-        CHECK(lsnn_predict(apart, s.x, n, want) == LSNN_OK);
-        for (int i = 0; i < 3 * n; i++) NEAR(y[i], want[i], near);
-    }
-    lsnn_net_free(one);
-    lsnn_net_free(apart);
+    check_same(&cx, one, apart, 2 * 7 * 6);
     lsnn_ctx_free(&cx);
     CHECK(heap.live == 0);
     test_end("relu done by the batch normalisation before it");
+}
+
+/* conv2d, relu, a pooling, dense; keep 1: all of relu's output is computed.               */
+typedef struct crop_case { const char *pool; int kernel, stride, pad, h, w; } crop_case;
+static lsnn_net *crop_net(lsnn_ctx *cx, const crop_case *c, int keep)
+{
+    lsnn_net *net = lsnn_net_new(cx);
+    lsnn_options conv = { 0 }, relu = { 0 }, pool = { 0 };
+    int x = lsnn_input(net, 2, 13, 12);
+    conv.filters = 5;
+    conv.kernel_h = 3;
+    conv.padding = LSNN_SAME;
+    relu.keep = keep;
+    pool.kernel_h = c->kernel;
+    pool.stride_h = c->stride;
+    pool.padding = LSNN_EXPLICIT;
+    pool.pad_top = pool.pad_left = c->pad;
+    x = lsnn_relu(net, lsnn_layer(net, lsnni_type("conv2d"), &x, 1, &conv), &relu);
+    x = lsnn_layer(net, lsnni_type(c->pool), &x, 1, &pool);
+    lsnn_cross_entropy(net, lsnn_dense(net, x, 3, NULL), NULL);
+    CHECK(build_net(net, 16, 3, 0) == LSNN_OK);
+    return net;
+}
+
+/* Pixels that no pooling window reads are left out: the same numbers as with them.        */
+static void test_cropped(void)
+{
+    static const crop_case cases[] = {       /* h, w: computed of 13 x 12                 */
+        { "max_pool", 2, 2, 0, 12, 12 }, { "avg_pool", 2, 2, 0, 12, 12 },
+        { "sum_pool", 5, 5, 0, 10, 10 }, { "max_pool", 3, 4, 1, 10, 10 },
+        { "avg_pool", 2, 3, 0, 11, 11 }, { "max_pool", 3, 1, 0, 13, 12 } };
+    lsnn_ctx cx = quiet_ctx();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        lsnn_net *one = crop_net(&cx, &cases[i], 0), *apart = crop_net(&cx, &cases[i], 1);
+        CHECK(one->node[1].plan.out.h == cases[i].h && one->node[1].plan.out.w == cases[i].w);
+        CHECK(apart->node[1].plan.out.h == 13 && apart->node[1].plan.out.w == 12);
+        CHECK(lsnn_net_shape(one, 1).h == 13 && lsnn_net_macs(one) <= lsnn_net_macs(apart));
+        check_same(&cx, one, apart, 2 * 13 * 12);
+    }
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("pixels that no pooling window reads");
 }
 
 static void test_names(void)
@@ -990,6 +1039,7 @@ int main(void)
     test_keep();
     test_layouts();
     test_fused_norm();
+    test_cropped();
     test_names();
     test_predict();
     test_chunks();
