@@ -855,7 +855,7 @@ typedef struct lsnn_call {           /* what forward and backward work on     */
     const lsnn_layer_plan *plan;
     int n, training;                 /* images in this batch                  */
     int lanes;                       /* 0: plain arrays; else see lsnn_interleave */
-    int with_relu_;                  /* private: does a neighbour's relu, too */
+    int with_relu_, with_pool_;      /* private: does a neighbour's work, too */
     const lsnn_real *x[LSNN_MAX_INPUTS];
     lsnn_real *y;
     const lsnn_real *dy;
@@ -1521,11 +1521,12 @@ typedef struct lsnni_kernels {
     void (*act_forward)(lsnn_act f, lsnn_real *y, const lsnn_real *x, size_t n, double slope);
     void (*act_backward)(lsnn_act f, lsnn_real *dx, const lsnn_real *dy, const lsnn_real *y,
                          size_t n, double slope, int add);
-    void (*max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, int w, int at, int n,
+    void (*max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, int pitch, int w,
+                      int at, int n,
                       int relu);
     void (*sum_pool2)(lsnn_real *y, const lsnn_real *top, int w, int n, double scale);
     void (*lanes_max)(lsnn_real *y, int32_t *where, const lsnn_real *x, const int32_t *tap,
-                      int taps, int step, int at, int n, int relu);
+                      int taps, int step, int at, int first, int n, int relu);
     void (*lanes_max_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *where,
                            const int32_t *tap, int taps, int step, int at, int n, int apart);
     void (*lanes_sum)(lsnn_real *y, const lsnn_real *x, const int32_t *tap, int taps, int step,
@@ -2213,15 +2214,16 @@ static inline kvec K_(max_of_4)(kvec a, kvec b, kvec c, kvec d, int at, int w, i
 }
 #endif
 
-/* One output row of 2 x 2 windows: rows top and top + w, `at` is top's first index. */
-static void K_(max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, int w, int at,
-                          int n, int relu)
+/* One output row of 2 x 2 windows: rows top and top + pitch, which have the indices at and
+   at + w on.                                                                 */
+static void K_(max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, int pitch, int w,
+                          int at, int n, int relu)
 {
     int j = 0;
 #if K_BYTES > 0
     kints from;
     for (; j + K_LANES <= n; j += K_LANES) {
-        const lsnn_real *p = top + 2 * j, *q = p + w;
+        const lsnn_real *p = top + 2 * j, *q = p + pitch;
         K_STORE(y + j, K_(max_of_4)(K_LOAD(p), K_LOAD(p + K_LANES), K_LOAD(q),
                                     K_LOAD(q + K_LANES), at + 2 * j, w, relu, &from));
         K_STORE_INTS(where + j, from);
@@ -2230,7 +2232,7 @@ static void K_(max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, in
 #ifdef K_LOAD_SOME
     if (j < n) {
         const int m = n - j, first = LSNNI_MIN(2 * m, K_LANES), rest = 2 * m - first;
-        const lsnn_real *p = top + 2 * j, *q = p + w;
+        const lsnn_real *p = top + 2 * j, *q = p + pitch;
         kvec best = K_(max_of_4)(K_LOAD_SOME(p, first), K_LOAD_SOME(p + first, rest),
                                  K_LOAD_SOME(q, first), K_LOAD_SOME(q + first, rest),
                                  at + 2 * j, w, relu, &from);
@@ -2241,11 +2243,12 @@ static void K_(max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, in
 #endif
     for (; j < n; j++) {
         const lsnn_real *p = top + 2 * j;
-        int best = p[1] > p[0] || p[1] != p[1], low = w + (p[w + 1] > p[w] ||
-                                                           p[w + 1] != p[w + 1]);
-        if (p[low] > p[best] || p[low] != p[low]) best = low;
-        y[j] = relu && p[best] < 0 ? 0 : p[best];
-        where[j] = relu && !(p[best] > 0) ? -1 : at + 2 * j + best;
+        const lsnn_real *q = p + pitch;
+        int right = p[1] > p[0] || p[1] != p[1], below = q[1] > q[0] || q[1] != q[1];
+        int low = q[below] > p[right] || q[below] != q[below];
+        lsnn_real best = low ? q[below] : p[right];
+        y[j] = relu && best < 0 ? 0 : best;
+        where[j] = relu && !(best > 0) ? -1 : at + 2 * j + (low ? w + below : right);
     }
 }
 
@@ -2277,20 +2280,20 @@ static void K_(sum_pool2)(lsnn_real *y, const lsnn_real *top, int w, int n, doub
 
 /* ---- >>pooling of blocks of images: `n` windows in a row, the first at pixel `at`, the
    next ones `step` pixels on; tap[] says where a window's `taps` pixels are. Bound by
-   the loads of x and dx.                                                     */
+   the loads of x and dx. x is a map from its pixel number `first` on.        */
 static void K_(lanes_max)(lsnn_real *y, int32_t *where, const lsnn_real *x, const int32_t *tap,
-                          int taps, int step, int at, int n, int relu)
+                          int taps, int step, int at, int first, int n, int relu)
 {
     const kvec zero = K_ZERO;
     const kints none = (kints)zero;                      /* all bits 0        */
     for (int j = 0; j < n; j++, at += step) {
         kvec best = K_LOAD(x + (ptrdiff_t)(at + tap[0]) * K_LANES);
-        kints from = none + (at + tap[0]);
+        kints from = none + (first + at + tap[0]);
         for (int i = 1; i < taps; i++) {
             kvec v = K_LOAD(x + (ptrdiff_t)(at + tap[i]) * K_LANES);
             kints wins = (v > best) | (v != v);          /* NaN wins          */
             best = K_SELECT(kvec, wins, v, best);
-            from = K_SELECT(kints, wins, none + (at + tap[i]), from);
+            from = K_SELECT(kints, wins, none + (first + at + tap[i]), from);
         }
         if (relu) {
             kints positive = best > zero;
@@ -3225,20 +3228,34 @@ static void lsnni_convolve_part(const lsnni_convolve *g, const lsnni_tap_list *t
         }
 }
 
-/* Maps [m0, m1) at places [p0, p1): all places, and room for (m1 - m0) * wide vectors in
-   joined, if it splits.                                                      */
-static void lsnni_convolve_run(const lsnni_convolve *g, lsnn_real *y, const lsnn_real *image,
-                               int m0, int m1, int p0, int p1, lsnn_real *joined)
+/* Numbers from one map to the next, as convolve_maps writes them.            */
+static size_t lsnni_convolve_pitch(const lsnni_convolve *g)
 {
-    int lanes = g->kv->lanes, split = lsnni_convolve_splits(g);
-    size_t area = lsnni_area(g->oh, g->ow), pitch = split ? lsnni_area(g->wide, lanes) : area;
-    lsnn_real *out = split ? joined : y + (size_t)m0 * area;
+    return lsnni_convolve_splits(g) ? lsnni_area(g->wide, g->kv->lanes)
+                                    : lsnni_area(g->oh, g->ow);
+}
+
+/* Maps [m0, m1) at places [p0, p1) to `out`, rows joined if it splits.       */
+static void lsnni_convolve_maps(const lsnni_convolve *g, lsnn_real *out,
+                                const lsnn_real *image, int m0, int m1, int p0, int p1)
+{
+    size_t pitch = lsnni_convolve_pitch(g);
     for (int i = 0; i < g->parts && p0 < p1; i++) {
         int end = LSNNI_MIN(g->taps[i].end, p1);
         if (end <= p0) continue;
         lsnni_convolve_part(g, &g->taps[i], out, pitch, image, m0, m1, p0, end);
         p0 = end;
     }
+}
+
+/* Maps [m0, m1) at places [p0, p1): all places, and room for (m1 - m0) * wide vectors in
+   joined, if it splits.                                                      */
+static void lsnni_convolve_run(const lsnni_convolve *g, lsnn_real *y, const lsnn_real *image,
+                               int m0, int m1, int p0, int p1, lsnn_real *joined)
+{
+    int split = lsnni_convolve_splits(g);
+    size_t area = lsnni_area(g->oh, g->ow), pitch = lsnni_convolve_pitch(g);
+    lsnni_convolve_maps(g, split ? joined : y + (size_t)m0 * area, image, m0, m1, p0, p1);
     if (!split) return;
     for (int m = m0; m < m1; m++)
         for (int oy = 0; oy < g->oh; oy++) {
@@ -3414,6 +3431,15 @@ static void lsnni_sides(lsnni_side side[2], const lsnn_window *s)
     side[1].stride = s->stride_w; side[1].pad = s->pad_left;
 }
 
+/* A max pooling of 2 x 2 pixels that the convolution before it does: a few rows at a time
+   are computed into a worker's room of `size` numbers, and pooled from there. */
+typedef struct lsnni_pooled {
+    int on, relu;
+    int32_t *where;                  /* the maxima's pixels                   */
+    lsnn_real *room;
+    size_t size;
+} lsnni_pooled;
+
 /* Forward, and the gradient of x: each target pixel of m maps is a sum over its taps
    and the source's maps. Tiles are 8 maps x 3 pixels of one kind; bands of target rows
    and chunks of source maps are sized for the second-level cache. Bound by arithmetic. */
@@ -3428,11 +3454,13 @@ typedef struct lsnni_lanes {
     int32_t *from, *to;              /* pixels, group by group                */
     const lsnn_real *x, *w, *bias;   /* w: target map, source map, tap        */
     lsnn_real *y;
+    lsnni_pooled pool;
 } lsnni_lanes;
 
-/* Tiles of the maps that t's rows say, pixels of group g in target rows [y0, y1). */
+/* Tiles of the maps that t's rows say, pixels of group g in target rows [y0, y1); the maps
+   in memory begin at pixel number `first`.                                   */
 static void lsnni_lanes_tiles(const lsnni_lanes *p, const lsnni_group *g, lsnni_tile *t,
-                              const lsnn_real *x, int y0, int y1)
+                              const lsnn_real *x, int y0, int y1, int first)
 {
     int lanes = p->kv->lanes, above = 0, inside = 0, wide = p->kinds[1].members[g->column];
     for (int y = 0; y < y1; y++)
@@ -3443,10 +3471,27 @@ static void lsnni_lanes_tiles(const lsnni_lanes *p, const lsnni_group *g, lsnni_
         t->vectors = lsnni_vectors(inside * wide - i);
         for (int v = 0; v < t->vectors; v++) {
             t->b[v] = x + (ptrdiff_t)from[v] * lanes;
-            t->at[v] = (ptrdiff_t)to[v] * lanes;
+            t->at[v] = (ptrdiff_t)(to[v] - first) * lanes;
         }
         p->kv->tile(t);
     }
+}
+
+/* Target rows [y0, y1) of maps [m0, m1), which x holds, pooled.              */
+static void lsnni_lanes_pool(const lsnni_lanes *p, const lsnn_real *x, int block, int m0, int m1,
+                             int y0, int y1)
+{
+    int w = p->kinds[1].rows;
+    size_t lanes = (size_t)p->kv->lanes, row = (size_t)w * lanes;
+    int32_t tap[4];
+    tap[0] = 0; tap[1] = 1; tap[2] = w; tap[3] = w + 1;
+    for (int m = m0; m < m1; m++)
+        for (int y = y0; y < y1; y += 2) {
+            size_t to = lsnni_area(block * p->m + m, p->kinds[0].rows / 2) + (size_t)y / 2;
+            const lsnn_real *from = x + lsnni_area((m - m0) * p->band + y - y0, 1) * row;
+            p->kv->lanes_max(p->y + to * row / 2, p->pool.where + to * row / 2, from, tap, 4, 2,
+                             0, y * w, w / 2, p->pool.relu);
+        }
 }
 
 static void lsnni_lanes_task(void *user, int task, int worker)
@@ -3455,11 +3500,15 @@ static void lsnni_lanes_task(void *user, int task, int worker)
     int m0 = task % p->tasks * p->per_task, m1 = LSNNI_MIN(m0 + p->per_task, p->m);
     int band = task / p->tasks % p->bands, block = task / p->tasks / p->bands;
     int y0 = band * p->band, y1 = LSNNI_MIN(y0 + p->band, p->kinds[0].rows);
-    size_t lanes = (size_t)p->kv->lanes;
+    int first = p->pool.on ? y0 * p->kinds[1].rows : 0;
+    size_t lanes = (size_t)p->kv->lanes, map = p->target;
     const lsnn_real *x = p->x + lsnni_area(block, p->maps) * p->source * lanes;
-    lsnn_real *y = p->y + lsnni_area(block, p->m) * p->target * lanes;
+    lsnn_real *y = p->y + lsnni_area(block * p->m + m0, 1) * p->target * lanes;
     lsnni_tile t;
-    (void)worker;
+    if (p->pool.on) {
+        map = lsnni_area(p->band, p->kinds[1].rows);
+        y = p->pool.room + (size_t)worker * p->pool.size;
+    }
     for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t.lanes[v] = (int)lanes;
     for (int c = 0; c < p->maps; c += p->chunk)
         for (int m = m0; m < m1; m += p->kv->rows) {
@@ -3470,15 +3519,17 @@ static void lsnni_lanes_task(void *user, int task, int worker)
             for (int r = 0; r < p->kv->rows; r++) {
                 size_t row = (size_t)(m + LSNNI_MIN(r, t.rows - 1));
                 t.a[r] = p->w + (row * (size_t)p->maps + (size_t)c) * p->taps;
-                t.c[r] = y + row * p->target * lanes;
+                t.c[r] = y + (row - (size_t)m0) * map * lanes;
             }
             for (const lsnni_group *g = p->group; g < p->group + p->groups; g++) {
                 t.ka = g->ka;
                 t.kb = g->kb;
                 t.k = g->taps * (last ? p->maps - c : p->chunk);
-                lsnni_lanes_tiles(p, g, &t, x + (size_t)c * p->source * lanes, y0, y1);
+                lsnni_lanes_tiles(p, g, &t, x + (size_t)c * p->source * lanes, y0, y1,
+                                  first);
             }
         }
+    if (p->pool.on) lsnni_lanes_pool(p, y, block, m0, m1, y0, y1);
 }
 
 /* The pixels of one kind and their table of taps: source maps, kernel rows, columns. */
@@ -3516,6 +3567,7 @@ static void lsnni_lanes_sizes(lsnni_lanes *p, const lsnn_window *s, lsnni_way wa
     p->maps = back ? s->k : s->c;
     row = lsnni_area(p->m, columns) * (size_t)lanes;     /* of the target, all maps */
     p->band = LSNNI_MIN(rows, LSNNI_MAX(1, (int)(LSNNI_CACHE / row)));
+    if (p->pool.on) p->band = LSNNI_MIN(rows, LSNNI_MAX(1, (int)(LSNNI_CACHE / 8 / row)) * 2);
     p->bands = lsnni_div_up(rows, p->band);
     high = LSNNI_MIN(high, p->band + s->kernel_h - 1);   /* of the source, a map */
     p->chunk = (int)(LSNNI_CACHE / (lsnni_area(high, wide) * (size_t)lanes));
@@ -3590,20 +3642,24 @@ static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_wind
 {
     int back = way == LSNNI_TO_X;
     size_t weights = back ? lsnni_area(s->c, s->k) * lsnni_area(s->kernel_h, s->kernel_w) : 0;
-    size_t table;
+    size_t table, room;
     char *at;
     LSNNI_TRY(lsnni_lanes_check(cx, "conv2d", s));
     lsnni_lanes_sizes(p, s, way, lsnn_lanes(cx));
-    LSNNI_TRY(lsnni_lanes_plan(cx, p, s, way, p->chunk, 0, lsnni_room(weights, sizeof *p->y),
-                               &table, &at));
+    p->tasks = LSNNI_MIN(lsnni_image_tasks(s->n / s->lanes * p->bands),
+                         lsnni_div_up(p->m, lsnni_kernels_of(cx)->rows));
+    p->per_task = lsnni_round_up(lsnni_div_up(p->m, p->tasks), lsnni_kernels_of(cx)->rows);
+    p->tasks = lsnni_div_up(p->m, p->per_task);
+    if (p->pool.on) p->pool.size = lsnni_area(p->per_task * p->band, s->ow * s->lanes);
+    room = lsnni_room_times(lsnni_room(p->pool.size, sizeof *p->y), lsnn_ctx_threads(cx));
+    room = lsnni_room_add(room, lsnni_room(weights, sizeof *p->y));
+    LSNNI_TRY(lsnni_lanes_plan(cx, p, s, way, p->chunk, 0, room, &table, &at));
+    p->pool.room = (lsnn_real *)lsnni_cut(&at, p->pool.size * (size_t)lsnn_ctx_threads(cx),
+                                          sizeof *p->y);
     if (back) {
         lsnni_lanes_exchange((lsnn_real *)(void *)at, p->w, s);
         p->w = (lsnn_real *)(void *)at;
     }
-    p->tasks = LSNNI_MIN(lsnni_image_tasks(s->n / s->lanes * p->bands),
-                         lsnni_div_up(p->m, p->kv->rows));
-    p->per_task = lsnni_round_up(lsnni_div_up(p->m, p->tasks), p->kv->rows);
-    p->tasks = lsnni_div_up(p->m, p->per_task);
     lsnn_parallel(cx, s->n / s->lanes * p->bands * p->tasks, lsnni_lanes_task, p);
     return LSNN_OK;
 }
@@ -3821,10 +3877,11 @@ static lsnn_status lsnni_lanes_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real
 
 static lsnn_status lsnni_lanes_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                        const lsnn_real *w, const lsnn_real *b,
-                                       const lsnn_window *s)
+                                       const lsnn_window *s, const lsnni_pooled *pool)
 {
     lsnni_lanes p;
     p.x = x; p.w = w; p.bias = b; p.y = y; p.add = 0;
+    p.pool = *pool;
     return lsnni_lanes_run(cx, &p, s, LSNNI_FORWARD);
 }
 
@@ -3833,6 +3890,7 @@ static lsnn_status lsnni_lanes_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsn
 {
     lsnni_lanes p;
     p.x = dy; p.w = w; p.bias = NULL; p.y = dx; p.add = add;
+    memset(&p.pool, 0, sizeof p.pool);
     return lsnni_lanes_run(cx, &p, s, LSNNI_TO_X);
 }
 
@@ -3852,6 +3910,7 @@ typedef struct lsnni_conv2d {
     size_t image_size, joined_size, x_image, y_image;
     const lsnn_real *x;
     lsnn_real *y, *images, *joined;
+    lsnni_pooled pool;
 } lsnni_conv2d;
 
 /* Rows of output that reach above the image, all others, and those that reach below it. */
@@ -3878,14 +3937,37 @@ static void lsnni_conv2d_spread_task(void *user, int task, int worker)
                       p->x + (size_t)n * p->x_image, p->s, c, LSNNI_MIN(c + 8, p->s->c));
 }
 
-/* Task number `task` of one image's, from its spread copy.                   */
-static void lsnni_conv2d_piece(const lsnni_conv2d *p, lsnn_real *y, const lsnn_real *image,
-                               int task, int worker)
+/* Maps [m0, m1), whose places [p0, p1) `maps` holds, pooled as those of image n. */
+static void lsnni_conv2d_pool(const lsnni_conv2d *p, const lsnn_real *maps, int n, int m0,
+                              int m1, int p0, int p1)
+{
+    const lsnni_convolve *g = &p->g;
+    int per_row = g->wide ? 1 : lsnni_div_up(g->ow, g->kv->lanes);
+    int w = g->wide ? g->qw : g->ow, y0 = p0 / per_row, y1 = g->wide ? g->oh : p1 / per_row;
+    for (int m = m0; m < m1; m++, maps += lsnni_convolve_pitch(g))
+        for (int y = y0; y < y1; y += 2) {
+            size_t to = (size_t)n * p->y_image + lsnni_area(m * g->oh + y, g->ow / 2) / 2;
+            g->kv->max_pool2(p->y + to, p->pool.where + to, maps + lsnni_area(y, w), w, g->ow,
+                             y * g->ow, g->ow / 2, p->pool.relu);
+        }
+}
+
+/* Task number `task` of image n's, from its spread copy.                     */
+static void lsnni_conv2d_piece(const lsnni_conv2d *p, int n, const lsnn_real *image, int task,
+                               int worker)
 {
     int m0 = task % p->m_tasks * p->m_step, p0 = task / p->m_tasks * p->p_step;
-    lsnni_convolve_run(&p->g, y, image, m0, LSNNI_MIN(m0 + p->m_step, p->g.m), p0,
-                       LSNNI_MIN(p0 + p->p_step, p->places),
-                       p->joined + (size_t)worker * p->joined_size);
+    int m1 = LSNNI_MIN(m0 + p->m_step, p->g.m), p1 = LSNNI_MIN(p0 + p->p_step, p->places);
+    lsnn_real *joined = p->joined + (size_t)worker * p->joined_size;
+    if (!p->pool.on) {
+        lsnni_convolve_run(&p->g, p->y + (size_t)n * p->y_image, image, m0, m1, p0, p1, joined);
+        return;
+    }
+    for (int m = m0; m < m1; m += p->g.kv->rows) {
+        int end = LSNNI_MIN(m + p->g.kv->rows, m1);
+        lsnni_convolve_maps(&p->g, joined, image, m, end, p0, p1);
+        lsnni_conv2d_pool(p, joined, n, m, end, p0, p1);
+    }
 }
 
 static void lsnni_conv2d_task(void *user, int task, int worker)
@@ -3895,7 +3977,7 @@ static void lsnni_conv2d_task(void *user, int task, int worker)
     lsnn_real *image = p->images + (size_t)(p->shared ? n : worker) * p->image_size;
     if (!p->shared)
         lsnni_spread_fill(image, &p->spread, p->x + (size_t)n * p->x_image, p->s, 0, p->s->c);
-    lsnni_conv2d_piece(p, p->y + (size_t)n * p->y_image, image, task % p->tasks, worker);
+    lsnni_conv2d_piece(p, n, image, task % p->tasks, worker);
 }
 
 /* Fills in what forward and the gradient of x have in common.                */
@@ -3919,8 +4001,12 @@ static void lsnni_conv2d_plan(lsnni_conv2d *p, lsnn_ctx *cx, int m, int depth, i
     p->m_tasks = lsnni_div_up(m, p->m_step);
     tasks = lsnni_convolve_splits(&p->g) ? 1 : lsnni_div_up(tasks, p->m_tasks);
     p->p_step = lsnni_round_up(lsnni_div_up(p->places, tasks), LSNNI_MAX_VECTORS);
+    if (p->pool.on)                  /* whole pairs of rows                   */
+        p->p_step = p->g.wide ? p->places : lsnni_round_up(lsnni_div_up(p->places, tasks),
+                                                           2 * lsnni_div_up(ow, kv->lanes));
     p->tasks = p->m_tasks * lsnni_div_up(p->places, p->p_step);
     p->joined_size = p->g.wide ? lsnni_area(p->m_step, p->g.wide) * (size_t)kv->lanes : 0;
+    if (p->pool.on) p->joined_size = lsnni_convolve_pitch(&p->g) * (size_t)kv->rows;
 }
 
 /* A window of one pixel is a matrix product: few images are done one by one by all threads. */
@@ -3950,22 +4036,24 @@ static lsnn_status lsnni_pointwise_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_re
     return LSNN_OK;
 }
 
-LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
-                                         const lsnn_real *w, const lsnn_real *b,
-                                         const lsnn_window *s)
+/* pool.on: the maps, of even sides, go through a max pooling of 2 x 2 to y and pool.where. */
+static lsnn_status lsnni_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                        const lsnn_real *w, const lsnn_real *b,
+                                        const lsnn_window *s, const lsnni_pooled *pool)
 {
     int threads = lsnn_ctx_threads(cx), depth;
     size_t bytes, images;
     lsnni_conv2d p;
     char *at;
     LSNNI_TRY(lsnni_window_check(cx, "conv2d", s));
-    if (s->lanes > 1) return lsnni_lanes_forward(cx, y, x, w, b, s);
-    if (lsnni_image_tasks(s->n) > 1 && lsnni_pointwise(s))
+    if (s->lanes > 1) return lsnni_lanes_forward(cx, y, x, w, b, s, pool);
+    if (!pool->on && lsnni_image_tasks(s->n) > 1 && lsnni_pointwise(s))
         return lsnni_pointwise_run(cx, y, x, w, b, s);
     depth = s->c * s->kernel_h * s->kernel_w;
     p.s = s;
     p.x = x;
     p.y = y;
+    p.pool = *pool;
     p.spread = lsnni_spread_of(s);
     lsnni_conv2d_plan(&p, cx, s->k, depth, s->oh, s->ow, p.spread.qw);
     lsnni_conv2d_parts(&p);
@@ -3973,7 +4061,7 @@ LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_
     p.shared = p.tasks > 1;
     images = p.shared ? (size_t)s->n : (size_t)threads;
     p.x_image = lsnni_area(s->c * s->h, s->w);
-    p.y_image = lsnni_area(s->k * s->oh, s->ow);
+    p.y_image = lsnni_area(s->k * s->oh, s->ow) / (pool->on ? 4 : 1);
     bytes = lsnni_room_times(2 * lsnni_room((size_t)depth, sizeof(int32_t)), p.g.parts);
     bytes = lsnni_room_add(bytes, lsnni_room(p.image_size * images, sizeof *y));
     bytes = lsnni_room_add(bytes, lsnni_room(p.joined_size * (size_t)threads, sizeof *y));
@@ -3997,6 +4085,15 @@ LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_
                             lsnni_conv2d_spread_task, &p);
     lsnn_parallel(cx, s->n * p.tasks, lsnni_conv2d_task, &p);
     return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                         const lsnn_real *w, const lsnn_real *b,
+                                         const lsnn_window *s)
+{
+    lsnni_pooled none;
+    memset(&none, 0, sizeof none);
+    return lsnni_conv2d_forward(cx, y, x, w, b, s, &none);
 }
 
 /* The gradient of x is a convolution too: of dy, with zeros between its pixels
@@ -4029,7 +4126,7 @@ static void lsnni_conv2d_dx_task(void *user, int task, int worker)
                 if (ix >= 0 && ix < p->zw) to[ix] = from[ox];
             }
         }
-    lsnni_conv2d_piece(v, v->y + (size_t)n * v->y_image, z, task % v->tasks, worker);
+    lsnni_conv2d_piece(v, n, z, task % v->tasks, worker);
 }
 
 static lsnn_status lsnni_conv2d_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
@@ -4046,6 +4143,7 @@ static lsnn_status lsnni_conv2d_backward_x(lsnn_ctx *cx, lsnn_real *dx, const ls
     p.conv.s = s;
     p.conv.x = dy;
     p.conv.y = dx;
+    memset(&p.conv.pool, 0, sizeof p.conv.pool);
     lsnni_conv2d_plan(&p.conv, cx, s->c, depth, s->h, s->w, p.zw);
     p.conv.image_size = lsnni_area(s->k * p.zh, p.zw) + 2 * LSNNI_MAX_LANES;
     p.conv.x_image = lsnni_area(s->k * s->oh, s->ow);
@@ -4759,7 +4857,8 @@ static void lsnni_max_pool_task(void *user, int i, int worker)
     (void)worker;
     for (int oy = 0; oy < s->oh; oy++, y += s->ow, where += s->ow) {
         if (halves) {
-            p->kv->max_pool2(y, where, x + 2 * oy * s->w, s->w, 2 * oy * s->w, s->ow, p->relu);
+            p->kv->max_pool2(y, where, x + 2 * oy * s->w, s->w, s->w, 2 * oy * s->w, s->ow,
+                             p->relu);
             continue;
         }
         for (int ox = 0; ox < s->ow; ox++)
@@ -4861,7 +4960,7 @@ static void lsnni_pool_lanes_run(const lsnni_pool *p, size_t plane, int oy, int 
                               s->stride_w, y0 * s->w + x0, run, p->apart);
     else if (p->kind == LSNNI_POOL_MAX)
         p->kv->lanes_max(p->y + to, p->where + to, p->x + plane * in, taps, count, s->stride_w,
-                         y0 * s->w + x0, run, p->relu);
+                         y0 * s->w + x0, 0, run, p->relu);
     else if (p->backward)
         p->kv->lanes_sum_back(p->y + plane * in, p->x + to, taps, count, s->stride_w,
                               y0 * s->w + x0, run, scale);
@@ -5861,6 +5960,7 @@ typedef struct lsnni_node {
     int dy_alias;                    /* its gradient becomes that node's, or -1 */
     int lanes, both;                 /* see >>layout                          */
     int done_by, with_relu;          /* see lsnni_plan_fusion; done_by: or -1 */
+    int pooled_to, pooled_by;        /*   a convolution's pooling, and back; or -1 */
     int needs_grad, on_path;         /* on_path: the output depends on it     */
     int readable;                    /* kept, the net's output, or what a loss reads */
     lsnn_shape whole;                /* plan.out, or more; see lsnni_plan_crop */
@@ -6087,23 +6187,34 @@ static lsnn_status lsnni_plan_local2d(lsnn_ctx *cx, lsnn_layer_plan *p)
     return LSNN_OK;
 }
 
-#define LSNNI_KERNELS(name)                                                              \
-    static lsnn_status lsnni_forward_##name(lsnn_ctx *cx, lsnn_call *c)                  \
-    {                                                                                    \
-        lsnn_window s;                                                                   \
-        LSNNI_TRY(lsnni_call_window(cx, &s, c, c->plan->out.c));               \
-        return lsnn_##name##_forward(cx, c->y, c->x[0], c->param[0], c->param[1], &s);   \
-    }                                                                                    \
+static lsnn_status lsnni_forward_conv2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_pooled pool;
+    lsnn_window s;
+    LSNNI_TRY(lsnni_call_window(cx, &s, c, c->plan->out.c));
+    memset(&pool, 0, sizeof pool);
+    pool.on = c->with_pool_;
+    pool.relu = c->with_relu_;
+    pool.where = (int32_t *)(void *)c->keep;
+    return lsnni_conv2d_forward(cx, c->y, c->x[0], c->param[0], c->param[1], &s, &pool);
+}
+static lsnn_status lsnni_forward_local2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_call_window(cx, &s, c, c->plan->out.c));
+    return lsnn_local2d_forward(cx, c->y, c->x[0], c->param[0], c->param[1], &s);
+}
+#define LSNNI_BACKWARD(name)                                                             \
     static lsnn_status lsnni_backward_##name(lsnn_ctx *cx, lsnn_call *c)                 \
     {                                                                                    \
         lsnn_window s;                                                                   \
-        LSNNI_TRY(lsnni_call_window(cx, &s, c, c->plan->out.c));               \
+        LSNNI_TRY(lsnni_call_window(cx, &s, c, c->plan->out.c));                         \
         return lsnn_##name##_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy,   \
                                       c->x[0], c->param[0], &s, c->add[0]);              \
     }
-LSNNI_KERNELS(conv2d)
-LSNNI_KERNELS(local2d)
-#undef LSNNI_KERNELS
+LSNNI_BACKWARD(conv2d)
+LSNNI_BACKWARD(local2d)
+#undef LSNNI_BACKWARD
 
 static lsnn_status lsnni_plan_dense(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
@@ -6866,7 +6977,7 @@ LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x
     v = net->node + net->nodes;
     memset(v, 0, sizeof *v);
     v->type = type;
-    v->alias = v->dy_alias = v->done_by = -1;
+    v->alias = v->dy_alias = v->done_by = v->pooled_to = v->pooled_by = -1;
     status = lsnni_layer(net, v, x, count, o);
     net->cx->where_ = NULL;
     if (status != LSNN_OK) {
@@ -7044,31 +7155,32 @@ static int lsnni_lanes_for(const lsnn_work *w, int n)
 }
 
 /* ---- >>memory plan: which array lies where -----------------------------------------
-   A life is an array needed from one time to another; each takes the lowest place
-   that is free for its whole life. Forward of node i is at time i, its backward at
+   A life is an array needed from one time to another; from the largest to the smallest,
+   each takes the lowest place that is free for its whole life. Forward of node i is at time i, its backward at
    2 nodes - i. An output lives as long as a consumer, or backward, reads it.  */
-typedef struct lsnni_life { size_t size, at; int from, to; } lsnni_life;
+typedef struct lsnni_life { size_t size, at; int from, to, placed; } lsnni_life;
 
 static size_t lsnni_place_lives(lsnni_life *life, int count)
 {
     size_t total = 0;
-    for (int i = 0; i < count; i++) {
-        size_t at = 0;
-        int moved = life[i].size > 0;
+    for (;;) {
+        lsnni_life *a = NULL;
+        int moved = 1;
+        for (int i = 0; i < count; i++)
+            if (!life[i].placed && life[i].size > (a ? a->size : 0)) a = &life[i];
+        if (!a) return total;
         while (moved) {
             moved = 0;
-            for (int j = 0; j < i; j++) {
-                int meet = life[j].from <= life[i].to && life[i].from <= life[j].to;
-                if (meet && at < life[j].at + life[j].size && life[j].at < at + life[i].size) {
-                    at = life[j].at + life[j].size;
+            for (const lsnni_life *b = life; b < life + count; b++)
+                if (b->placed && b->from <= a->to && a->from <= b->to &&
+                    a->at < b->at + b->size && b->at < a->at + a->size) {
+                    a->at = b->at + b->size;
                     moved = 1;
                 }
-            }
         }
-        life[i].at = at;
-        if (at + life[i].size > total) total = at + life[i].size;
+        a->placed = 1;
+        total = LSNNI_MAX(total, a->at + a->size);
     }
-    return total;
 }
 
 /* The node whose memory node i's output lies in.                             */
@@ -7120,8 +7232,8 @@ static void lsnni_plan_lives(const lsnn_net *net, lsnni_life *life, int batch, i
         int grad = train && v->needs_grad && !v->type->is_loss;
         size = (size + 15) / 16 * 16;                    /* whole vectors     */
         if (root == i) {
-            y->size = i ? size : 0;                      /* the input is the caller's */
-            y->from = i;
+            y->size = i && v->pooled_to < 0 ? size : 0;  /* the input is the caller's */
+            y->from = v->pooled_by >= 0 ? v->pooled_by : i;
         }
         y->to = LSNNI_MAX(y->to, lsnni_needed(net, i, train));
         if (dy_root == i) {
@@ -7219,6 +7331,23 @@ static int lsnni_can_fuse(const lsnn_net *net, int relu, int by)
            v->lanes == net->node[by].lanes;
 }
 
+/* A max pooling of 2 x 2 goes with the convolution that it alone reads, perhaps through a
+   relu: the convolution's own output is never written.                       */
+static void lsnni_plan_pooled(lsnn_net *net, int k)
+{
+    lsnni_node *w = &net->node[k], *v = &net->node[w->input[0]];
+    const lsnn_options *o = &v->plan.o;
+    lsnn_window s;
+    if (v->done_by == k) v = &net->node[v->input[0]];
+    if (w->type != lsnni_type("max_pool") || v->type != lsnni_type("conv2d") ||
+        v->consumers != 1 || v->readable || v->lanes != w->lanes || v->both ||
+        o->kernel_h * o->kernel_w == 1 ||                /* a matrix product  */
+        lsnni_window_of(net->cx, &s, &w->plan, 1, w->plan.in[0].c) != LSNN_OK ||
+        !lsnni_pool_halves(&s) || s.h != 2 * s.oh || s.w != 2 * s.ow) return;
+    v->pooled_to = k;
+    w->pooled_by = (int)(v - net->node);
+}
+
 static void lsnni_plan_fusion(lsnn_net *net)
 {
     for (int pass = 0; pass < 2; pass++)
@@ -7232,6 +7361,7 @@ static void lsnni_plan_fusion(lsnn_net *net)
             v->done_by = by;
             w->with_relu = 1;
         }
+    for (int k = 1; k < net->nodes; k++) lsnni_plan_pooled(net, k);
 }
 
 LSNN_API void lsnn_work_free(lsnn_work *w)
@@ -7383,6 +7513,8 @@ LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
         if (v->share) snprintf(note, sizeof note, "  parameters of %.60s", v->share);
         else if (v->done_by >= 0)
             snprintf(note, sizeof note, "  done by %.60s", net->node[v->done_by].name);
+        else if (v->pooled_to >= 0)
+            snprintf(note, sizeof note, "  pools to %.60s", net->node[v->pooled_to].name);
         else if (v->alias >= 0) snprintf(note, sizeof note, "  in place");
         if (v->lanes && v->done_by < 0)
             snprintf(note + strlen(note), sizeof note - strlen(note), "%s in blocks",
@@ -7431,8 +7563,12 @@ static void lsnni_call_fill(lsnn_call *c, lsnn_work *w, int i, const lsnn_batch 
         if (lsnni_turned(w, v, j)) c->x[j] = w->z[x];
         else c->x[j] = x == 0 ? b->x : w->y[x];
     }
-    c->y = w->y[i];
-    c->keep = w->keep[i];
+    if (v->pooled_to >= 0) {
+        c->with_pool_ = 1;
+        c->with_relu_ = net->node[v->pooled_to].with_relu;
+    }
+    c->y = w->y[c->with_pool_ ? v->pooled_to : i];
+    c->keep = w->keep[c->with_pool_ ? v->pooled_to : i];
     for (int j = 0; j < v->plan.params; j++)
         c->param[j] = net->value + net->param[v->param[j]].at;
     for (int j = 0; j < v->plan.buffers; j++)
@@ -7473,7 +7609,7 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
             continue;
         lsnni_call_fill(&c, w, i, b, training);
         w->cx->where_ = v->name;
-        s = v->done_by >= 0 ? LSNN_OK : v->type->forward(w->cx, &c);
+        s = v->done_by >= 0 || v->pooled_by >= 0 ? LSNN_OK : v->type->forward(w->cx, &c);
         if (s == LSNN_OK) s = lsnni_relay(w, b->n, i, w->z[i], w->y[i], 0, 0);
         w->cx->where_ = NULL;
         if (s != LSNN_OK) return s;

@@ -284,7 +284,7 @@ static inline lsnn_net *all_net(lsnn_ctx *cx, int batch, uint64_t seed, int pred
 
 /* One batch of drawn numbers for the two nets above.                                     */
 typedef struct sample_batch {
-    lsnn_real x[8 * 20 * 20], targets[16 * 2];
+    lsnn_real x[16 * 1024], targets[16 * 2];
     int labels[16 * 2];
     lsnn_batch b;
 } sample_batch;

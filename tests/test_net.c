@@ -536,6 +536,19 @@ static void test_layouts(void)
     test_end("blocks of images and plain arrays give the same");
 }
 
+static void check_same_scores(lsnn_net *one, lsnn_net *apart, int inputs)
+{
+    static sample_batch s;
+    const double near = sizeof(lsnn_real) == 8 ? 1e-12 : 2e-5;
+    for (int n = 16; n > 0; n -= 11) {               /* in blocks, and along rows          */
+        lsnn_real y[48], want[48];
+        draw_batch(&s, n, inputs, 5);
+        CHECK(lsnn_predict(one, s.x, n, y) == LSNN_OK);
+        CHECK(lsnn_predict(apart, s.x, n, want) == LSNN_OK);
+        for (int i = 0; i < 3 * n; i++) NEAR(y[i], want[i], near);
+    }
+}
+
 /* Two ways to build the same net, and frees them: loss, gradients and predictions agree. */
 static void check_same(lsnn_ctx *cx, lsnn_net *one, lsnn_net *apart, int inputs)
 {
@@ -543,7 +556,6 @@ static void check_same(lsnn_ctx *cx, lsnn_net *one, lsnn_net *apart, int inputs)
     const double near = sizeof(lsnn_real) == 8 ? 1e-12 : 2e-5;
     for (int n = 16; n > 0; n -= 11) {               /* in blocks, and along rows          */
         lsnn_batch b = *draw_batch(&s, n, inputs, 4);
-        lsnn_real y[48], want[48];
         double loss[2];
         lsnn_zero_grad(one);
         lsnn_zero_grad(apart);
@@ -552,10 +564,8 @@ static void check_same(lsnn_ctx *cx, lsnn_net *one, lsnn_net *apart, int inputs)
         CHECK(lsnn_backward(apart) == LSNN_OK);
         NEAR(loss[0], loss[1], near);
         check_same_gradients(one, apart, near);
-        CHECK(lsnn_predict(one, s.x, n, y) == LSNN_OK);
-        CHECK(lsnn_predict(apart, s.x, n, want) == LSNN_OK);
-        for (int i = 0; i < 3 * n; i++) NEAR(y[i], want[i], near);
     }
+    check_same_scores(one, apart, inputs);
     CHECK(cx->status == LSNN_OK);
     lsnn_net_free(one);
     lsnn_net_free(apart);
@@ -590,12 +600,16 @@ static void test_fused_norm(void)
 }
 
 /* conv2d, relu, a pooling, dense; keep 1: all of relu's output is computed.               */
-typedef struct crop_case { const char *pool; int kernel, stride, pad, h, w; } crop_case;
-static lsnn_net *crop_net(lsnn_ctx *cx, const crop_case *c, int keep)
+typedef struct crop_case {
+    const char *pool;
+    int kernel, stride, pad, h, w;               /* of the images, as are the maps         */
+    int crop_h, crop_w, pooled;                  /* what is computed of them               */
+} crop_case;
+static lsnn_net *crop_net(lsnn_ctx *cx, const crop_case *c, int keep, int predict_only)
 {
     lsnn_net *net = lsnn_net_new(cx);
     lsnn_options conv = { 0 }, relu = { 0 }, pool = { 0 };
-    int x = lsnn_input(net, 2, 13, 12);
+    int x = lsnn_input(net, 2, c->h, c->w);
     conv.filters = 5;
     conv.kernel_h = 3;
     conv.padding = LSNN_SAME;
@@ -606,29 +620,43 @@ static lsnn_net *crop_net(lsnn_ctx *cx, const crop_case *c, int keep)
     pool.pad_top = pool.pad_left = c->pad;
     x = lsnn_relu(net, lsnn_layer(net, lsnni_type("conv2d"), &x, 1, &conv), &relu);
     x = lsnn_layer(net, lsnni_type(c->pool), &x, 1, &pool);
+    x = lsnn_relu(net, lsnn_layer(net, lsnni_type("conv2d"), &x, 1, &conv), &relu);
+    x = lsnn_max_pool(net, x, 2, NULL);
     lsnn_cross_entropy(net, lsnn_dense(net, x, 3, NULL), NULL);
-    CHECK(build_net(net, 16, 3, 0) == LSNN_OK);
+    CHECK(build_net(net, 16, 3, predict_only) == LSNN_OK);
     return net;
 }
 
-/* Pixels that no pooling window reads are left out: the same numbers as with them.        */
+/* Pixels that no pooling window reads are left out, and 2 x 2 pooled by the convolution: the
+   same numbers as without.                                                               */
 static void test_cropped(void)
 {
-    static const crop_case cases[] = {       /* h, w: computed of 13 x 12                 */
-        { "max_pool", 2, 2, 0, 12, 12 }, { "avg_pool", 2, 2, 0, 12, 12 },
-        { "sum_pool", 5, 5, 0, 10, 10 }, { "max_pool", 3, 4, 1, 10, 10 },
-        { "avg_pool", 2, 3, 0, 11, 11 }, { "max_pool", 3, 1, 0, 13, 12 } };
+    static const crop_case cases[] = {
+        { "max_pool", 2, 2, 0, 13, 12, 12, 12, 1 }, { "max_pool", 2, 2, 0, 21, 24, 20, 24, 1 },
+        { "avg_pool", 2, 2, 0, 13, 12, 12, 12, 0 }, { "sum_pool", 5, 5, 0, 13, 12, 10, 10, 0 },
+        { "max_pool", 3, 4, 1, 13, 12, 10, 10, 0 }, { "avg_pool", 2, 3, 0, 13, 12, 11, 11, 0 },
+        { "max_pool", 3, 1, 0, 13, 12, 13, 12, 0 }, { "max_pool", 2, 2, 0, 6, 47, 6, 46, 1 } };
     lsnn_ctx cx = quiet_ctx();
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        lsnn_net *one = crop_net(&cx, &cases[i], 0), *apart = crop_net(&cx, &cases[i], 1);
-        CHECK(one->node[1].plan.out.h == cases[i].h && one->node[1].plan.out.w == cases[i].w);
-        CHECK(apart->node[1].plan.out.h == 13 && apart->node[1].plan.out.w == 12);
-        CHECK(lsnn_net_shape(one, 1).h == 13 && lsnn_net_macs(one) <= lsnn_net_macs(apart));
-        check_same(&cx, one, apart, 2 * 13 * 12);
-    }
+    for (int isa = LSNN_ISA_PORTABLE; isa < LSNN_ISA_COUNT_; isa++)
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            const crop_case *c = &cases[i];
+            lsnn_net *one, *apart, *lean;
+            if (!lsnn_isa_available((lsnn_isa)isa)) continue;
+            cx.isa = (lsnn_isa)isa;
+            one = crop_net(&cx, c, 0, 0);
+            apart = crop_net(&cx, c, 1, 0);
+            lean = crop_net(&cx, c, 0, 1);
+            CHECK(one->node[1].plan.out.h == c->crop_h && one->node[1].plan.out.w == c->crop_w);
+            CHECK(apart->node[1].plan.out.h == c->h && apart->node[1].plan.out.w == c->w);
+            CHECK(one->node[1].pooled_to == (c->pooled ? 3 : -1));
+            CHECK(apart->node[1].pooled_to == -1 && lsnn_net_shape(one, 1).h == c->h);
+            check_same_scores(lean, apart, 2 * c->h * c->w);
+            check_same(&cx, one, apart, 2 * c->h * c->w);
+            lsnn_net_free(lean);
+        }
     lsnn_ctx_free(&cx);
     CHECK(heap.live == 0);
-    test_end("pixels that no pooling window reads");
+    test_end("pixels that no pooling window reads, pooling by the convolution");
 }
 
 static void test_names(void)
