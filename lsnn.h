@@ -124,8 +124,8 @@
    first training step nothing is allocated any more, whatever the batch. An output lies there
    as long as the next layers, or lsnn_backward, need it; then others take its place, and
    layers that work in place (relu, dropout, flatten on a single reader) take none: the summary
-   shows them. So lsnn_net_get reads what the losses read, the last layer, and each output
-   (with its gradient) whose option `keep` was set, and refuses the rest.
+   shows them. So lsnn_net_get reads the losses, what they read, the last layer, and each
+   output (with its gradient) whose option `keep` was set, and refuses the rest.
 
    6. THREADS
    A context belongs to one thread at a time; distinct contexts share nothing. Layers use
@@ -163,9 +163,11 @@
    run fastest on batches that are a multiple of lsnn_lanes(cx), 16 with AVX-512: the net then
    lays blocks of images side by side, one a lane (the summary says where: "in blocks").
    Other batches, and single images, run along rows. A relu before a max pooling is done by
-   the pooling, one after a batch normalisation by that. To predict many images, build with predict_only or take a
-   lsnn_work: they go on in chunks of whole blocks that stay in cache (lsnn_net_get then reads
-   of the last chunk), the rest along rows. Free smoothers' maps are made when theta changes.
+   the pooling, one after a batch normalisation by that; a max pooling of 2 x 2 by the
+   convolution before it, and pixels that no pooling reads are left out. To predict many
+   images, build with predict_only or take a lsnn_work: they go on in chunks of whole blocks
+   that stay in cache (lsnn_net_get then reads of the last chunk), the rest along rows. Free
+   smoothers' maps are made when theta changes.
    All memory is taken when a net is built; a step allocates nothing. Many processes on few
    cores: set OMP_WAIT_POLICY=passive, or waiting threads keep the cores busy.
 
@@ -5962,7 +5964,7 @@ typedef struct lsnni_node {
     int done_by, with_relu;          /* see lsnni_plan_fusion; done_by: or -1 */
     int pooled_to, pooled_by;        /*   a convolution's pooling, and back; or -1 */
     int needs_grad, on_path;         /* on_path: the output depends on it     */
-    int readable;                    /* kept, the net's output, or what a loss reads */
+    int readable;                    /* kept, the net's output, a loss's input or output */
     lsnn_shape whole;                /* plan.out, or more; see lsnni_plan_crop */
 } lsnni_node;
 
@@ -7156,8 +7158,9 @@ static int lsnni_lanes_for(const lsnn_work *w, int n)
 
 /* ---- >>memory plan: which array lies where -----------------------------------------
    A life is an array needed from one time to another; from the largest to the smallest,
-   each takes the lowest place that is free for its whole life. Forward of node i is at time i, its backward at
-   2 nodes - i. An output lives as long as a consumer, or backward, reads it.  */
+   each takes the lowest place that is free for its whole life. Forward of node i is at
+   time i, its backward at 2 nodes - i. An output lives as long as a consumer, or backward,
+   reads it.                                                                  */
 typedef struct lsnni_life { size_t size, at; int from, to, placed; } lsnni_life;
 
 static size_t lsnni_place_lives(lsnni_life *life, int count)
@@ -7260,7 +7263,7 @@ static void lsnni_plan_graph(lsnn_net *net, int train)
 {
     for (int i = 0; i < net->nodes; i++) {
         lsnni_node *v = &net->node[i];
-        if (v->plan.o.keep || i == net->output) v->readable = 1;
+        if (v->plan.o.keep || i == net->output || v->type->is_loss) v->readable = 1;
         for (int j = 0; j < v->plan.params; j++)
             if (net->param[v->param[j]].lr_factor > 0) v->needs_grad = 1;
         for (int j = 0; j < v->plan.inputs; j++) {

@@ -438,7 +438,12 @@ static void test_keep(void)
     lsnn_net_free(net);
 
     net = kept_net(&cx, 2, 0);
-    CHECK(lsnn_forward(net, &b, 1, NULL) == LSNN_OK && lsnn_backward(net) == LSNN_OK);
+    CHECK(lsnn_forward(net, &b, 1, NULL) == LSNN_OK);
+    CHECK(lsnn_net_get(net, "dense1", y, 9) == LSNN_OK);
+    CHECK(lsnn_net_get(net, "cross_entropy1", y + 9, 9) == LSNN_OK);
+    CHECK(lsnn_backward(net) == LSNN_OK);
+    has_bits(net, "dense1", y, 9);               /* gradients leave the scores alone       */
+    has_bits(net, "cross_entropy1", y + 9, 9);
     has_bits(net, "relu1", h.relu, count);
     has_bits(net, "grad:relu1", h.drelu, count);
     lsnn_net_free(net);
