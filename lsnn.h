@@ -1512,6 +1512,8 @@ typedef struct lsnni_kernels {
     double (*sum)(const lsnn_real *x, size_t n);
     double (*dot)(const lsnn_real *x, const lsnn_real *y, size_t n);
     double (*deviation)(const lsnn_real *x, double mean, size_t n); /* sum (x - mean)^2 */
+    void (*sum_dot)(double m[2], lsnn_real *dy, const lsnn_real *x, const lsnn_real *y,
+                    size_t n);
     void (*moments)(const lsnn_real *t, size_t n, double x0, double step, double m[3]);
     void (*exponents)(lsnn_real *u, size_t n, double step, double from, const double p[8]);
     size_t (*largest)(const lsnn_real *x, size_t n);
@@ -2037,6 +2039,30 @@ static double K_(deviation)(const lsnn_real *x, double mean, size_t n)
 #undef K_TERM
 }
 
+/* m = sum dy, sum dy x, where y (unless it is NULL) sets dy to 0 wherever it isn't above 0. */
+static void K_(sum_dot)(double m[2], lsnn_real *dy, const lsnn_real *x, const lsnn_real *y,
+                        size_t n)
+{
+    double sum[K_SUMS], dot[K_SUMS];
+    size_t i = 0;
+    for (int l = 0; l < K_SUMS; l++) sum[l] = dot[l] = 0;
+    for (; i + K_SUMS <= n; i += K_SUMS) {
+        if (y)
+            for (size_t l = i; l < i + K_SUMS; l++) dy[l] = y[l] > 0 ? dy[l] : 0;
+        for (size_t l = 0; l < K_SUMS; l++) {
+            sum[l] += (double)dy[i + l];
+            dot[l] += (double)dy[i + l] * (double)x[i + l];
+        }
+    }
+    for (size_t l = 0; i + l < n; l++) {
+        if (y) dy[i + l] = y[i + l] > 0 ? dy[i + l] : 0;
+        sum[l] += (double)dy[i + l];
+        dot[l] += (double)dy[i + l] * (double)x[i + l];
+    }
+    m[0] = K_(fold)(sum, K_SUMS);
+    m[1] = K_(fold)(dot, K_SUMS);
+}
+
 /* m[i] = sum_j t[j] x^i with x = x0 + step j: what a smoother's gradient is made of. */
 static void K_(moments)(const lsnn_real *t, size_t n, double x0, double step, double m[3])
 {
@@ -2482,7 +2508,7 @@ static void K_(adam)(lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *
 
 static const lsnni_kernels K_(kernels) = {
     K_TILE_ROWS, K_LANES, K_(tile), K_(block), K_(dots), K_(exp), K_(sum), K_(dot),
-    K_(deviation), K_(moments),
+    K_(deviation), K_(sum_dot), K_(moments),
     K_(exponents), K_(largest), K_(axpy), K_(affine), K_(spread), K_(gather), K_(multiply),
     K_(act_forward), K_(act_backward), K_(max_pool2), K_(sum_pool2), K_(lanes_max),
     K_(lanes_max_back), K_(lanes_sum),
@@ -5122,8 +5148,7 @@ typedef struct lsnni_norm {
     lsnn_real *y, *mean, *istd, *running_mean, *running_var, *dgamma, *dbeta;
     int n, c, inner, add, predict;
     int relu;                        /* forward: y = relu(y) too                  */
-    const lsnn_real *relu_y;         /* backward: of this, dy is its gradient     */
-    lsnn_real *relu_dy;
+    const lsnn_real *relu_y;         /* backward: dy is the gradient of this relu */
     double momentum, eps;
 } lsnni_norm;
 
@@ -5211,13 +5236,12 @@ static void lsnni_norm_back_task(void *user, int c, int worker)
     (void)worker;
     for (int n = 0; n < p->n; n++) {
         size_t at = first + (size_t)n * step;
-        const lsnn_real *dy = p->dy + at, *x = p->x + at;
-        double s;
-        if (p->relu_y)
-            p->kv->act_backward(LSNN_RELU, p->relu_dy + at, dy, p->relu_y + at, inner, 0, 0);
-        s = p->kv->sum(dy, inner);
-        sum += s;
-        dot += p->kv->dot(dy, x, inner) - mean * s;
+        const lsnn_real *x = p->x + at;
+        lsnn_real *dy = (lsnn_real *)(uintptr_t)(p->dy + at);    /* written if relu_y */
+        double m[2];
+        p->kv->sum_dot(m, dy, x, p->relu_y ? p->relu_y + at : NULL, inner);
+        sum += m[0];
+        dot += m[1] - mean * m[0];
     }
     dot *= istd;                                         /* sum dy xh         */
     if (p->dgamma) p->dgamma[c] += LSNNI_R(dot);
@@ -6417,10 +6441,7 @@ static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
     g.x = c->x[0]; g.dy = c->dy; g.gamma = c->param[0]; g.y = c->dx[0]; g.add = c->add[0];
     g.dgamma = c->dparam[0]; g.dbeta = c->dparam[1];
     g.mean = c->keep; g.istd = c->keep + channels;
-    if (c->with_relu_) {             /* what relu would do in place               */
-        g.relu_y = c->y;
-        g.relu_dy = (lsnn_real *)(uintptr_t)c->dy;
-    }
+    if (c->with_relu_) g.relu_y = c->y;      /* what relu would do in place       */
     return lsnni_norm_run(cx, &g, lsnni_blocks(c), channels, lsnni_call_inner(c),
                           lsnni_norm_back_task);
 }
