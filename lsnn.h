@@ -2865,7 +2865,7 @@ typedef struct lsnni_product {
     lsnn_real *pack;                     /* room for a panel's chunk a thread, or NULL   */
     size_t pack_size;
 } lsnni_product;
-enum { LSNNI_CHUNK = 256,                /* of convolutions (>>convolve)         */
+enum { LSNNI_CHUNK = 1024,               /* of convolutions (>>convolve)         */
        LSNNI_BLOCK_CHUNK = 384, LSNNI_DOTS_CHUNK = 1024 };
 
 /* Panels of 3 vectors; 4 vectors as 2 + 2, so that none is left with one.     */
