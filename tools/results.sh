@@ -82,7 +82,7 @@ for task in $tasks; do
 done
 for model in $models; do             # cluttered needs the longest
     for task in $tasks; do
-        [ $task = cluttered ] && epochs=120 || epochs=40
+        case $task in cluttered) epochs=120 ;; arrow) epochs=40 ;; *) epochs=20 ;; esac
         cell "$task-$model-fresh-s1" --task "$task" --model "$model" --epochs $epochs --seed 1 \
             --fresh --padding same --lr 0.03 --weight-decay 0.00001
     done
