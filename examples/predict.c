@@ -6,8 +6,9 @@
    The picture (PNG, JPEG, ...) is turned to grey, scaled to the net's input by averaging
    (its sides need not fit), and inverted where its border is bright, because the nets were
    trained on white ink on black; --invert turns that around. --overlay draws where the
-   net's smoothers look. Prints the classes by falling probability, then one line for
-   machines. Exit status: 0 done, 1 a file failed, 2 bad arguments.                      */
+   net's smoothers look. Prints each class's probability, then one line for machines; a net
+   with several heads (sequences of digits) does so head by head.
+   Exit status: 0 done, 1 a file failed, 2 bad arguments.                                */
 #define LSNN_IMPLEMENTATION
 #include "../lsnn.h"
 #if defined(__has_include)
@@ -116,17 +117,45 @@ static lsnn_status draw_overlay(lsnn_ctx *cx, lsnn_net *net, const lsnn_real *x,
     return s;
 }
 
+/* One head's classes by number, and the likeliest. heads: of the net, printed if several. */
+static void print_head(const lsnn_real *p, int classes, const char *picture, int head, int heads)
+{
+    int best = 0;
+    for (int k = 1; k < classes; k++) if (p[k] > p[best]) best = k;
+    if (heads > 1) printf("head %d\n", head + 1);
+    for (int k = 0; k < classes; k++) printf("%3d  %5.1f %%\n", k, 100 * (double)p[k]);
+    printf("prediction file=%s ", picture);
+    if (heads > 1) printf("head=%d ", head + 1);
+    printf("class=%d probability=%.4f\n", best, (double)p[best]);
+}
+
+/* cross_entropy1, cross_entropy2, ... are the heads: a sequence's digits one by one. Their
+   outputs are the probabilities, whatever the labels.                                   */
 static lsnn_status answer(lsnn_ctx *cx, lsnn_net *net, const lsnn_real *x, const char *picture)
 {
-    int classes = lsnn_net_shape(net, lsnn_net_output(net)).c, best = 0;
+    int classes = lsnn_net_shape(net, lsnn_net_output(net)).c, heads = 0;
+    static const int labels[LSNN_MAX_HEADS] = { 0 };
     lsnn_real *p = (lsnn_real *)malloc((size_t)classes * sizeof *p);
-    lsnn_status s = p ? lsnn_predict(net, x, 1, p) : LSNN_ENOMEM;
-    if (s == LSNN_OK) s = lsnn_softmax_forward(cx, p, p, 1, classes, 1);
-    for (int k = 1; s == LSNN_OK && k < classes; k++) if (p[k] > p[best]) best = k;
-    if (s == LSNN_OK) {
-        for (int k = 0; k < classes; k++) printf("%3d  %5.1f %%\n", k, 100 * (double)p[k]);
-        printf("prediction file=%s class=%d probability=%.4f\n", picture, best,
-               (double)p[best]);
+    lsnn_batch b;
+    lsnn_status s = p ? LSNN_OK : LSNN_ENOMEM;
+    char name[32];
+    memset(&b, 0, sizeof b);
+    while (heads < LSNN_MAX_HEADS && snprintf(name, sizeof name, "cross_entropy%d", heads + 1) &&
+           lsnn_net_node(net, name) >= 0) heads++;
+    b.x = x;
+    b.n = 1;
+    b.labels = heads ? labels : NULL;
+    b.heads = heads;
+    if (s == LSNN_OK && heads) s = lsnn_forward(net, &b, 0, NULL);
+    for (int head = 0; s == LSNN_OK && head < heads; head++) {
+        snprintf(name, sizeof name, "cross_entropy%d", head + 1);
+        s = lsnn_net_get(net, name, p, (size_t)classes);
+        if (s == LSNN_OK) print_head(p, classes, picture, head, heads);
+    }
+    if (s == LSNN_OK && !heads) {                /* the scores of a net without a loss  */
+        s = lsnn_predict(net, x, 1, p);
+        if (s == LSNN_OK) s = lsnn_softmax_forward(cx, p, p, 1, classes, 1);
+        if (s == LSNN_OK) print_head(p, classes, picture, 0, 1);
     }
     free(p);
     return s;
