@@ -125,7 +125,8 @@
    as long as the next layers, or lsnn_backward, need it; then others take its place, and
    layers that work in place (relu, dropout, flatten on a single reader) take none: the summary
    shows them. So lsnn_net_get reads the losses, what they read, the last layer, and each
-   output (with its gradient) whose option `keep` was set, and refuses the rest.
+   output (with its gradient) whose option `keep` was set, and refuses the rest. A layer that
+   none of these depends on is not run.
 
    6. THREADS
    A context belongs to one thread at a time; distinct contexts share nothing. Layers use
@@ -164,10 +165,11 @@
    lays blocks of images side by side, one a lane (the summary says where: "in blocks").
    Other batches, and single images, run along rows. A relu before a max pooling is done by
    the pooling, one after a batch normalisation by that; a max pooling of 2 x 2 by the
-   convolution before it, and pixels that no pooling reads are left out. To predict many
-   images, build with predict_only or take a lsnn_work: they go on in chunks of whole blocks
-   that stay in cache (lsnn_net_get then reads of the last chunk), the rest along rows. Free
-   smoothers' maps are made when theta changes.
+   convolution before it, pixels that no pooling reads are left out, and a concat that only
+   batch normalisations read is not made: they read its parts.
+   To predict many images, build with predict_only or take a lsnn_work: they go on in chunks
+   of whole blocks that stay in cache (lsnn_net_get then reads of the last chunk), the rest
+   along rows. Free smoothers' maps are made when theta changes.
    All memory is taken when a net is built; a step allocates nothing. Many processes on few
    cores: set OMP_WAIT_POLICY=passive, or waiting threads keep the cores busy.
 
@@ -5147,6 +5149,7 @@ typedef struct lsnni_norm {
     const lsnn_real *x, *dy, *gamma, *beta;
     lsnn_real *y, *mean, *istd, *running_mean, *running_var, *dgamma, *dbeta;
     int n, c, inner, add, predict;
+    int all;                         /* y and dy have so many channels, x and dx c of them */
     int relu;                        /* forward: y = relu(y) too                  */
     const lsnn_real *relu_y;         /* backward: dy is the gradient of this relu */
     double momentum, eps;
@@ -5156,6 +5159,7 @@ static void lsnni_norm_task(void *user, int c, int worker)
 {
     const lsnni_norm *p = (const lsnni_norm *)user;
     size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
+    size_t y_step = (size_t)p->all * inner;
     double count = (double)p->n * p->inner, mean = 0, var = 0, istd;
     (void)worker;
     if (p->predict) {
@@ -5179,7 +5183,7 @@ static void lsnni_norm_task(void *user, int c, int worker)
     {
         double a = istd * (double)p->gamma[c], b = (double)p->beta[c] - mean * a;
         for (int n = 0; n < p->n; n++) {
-            lsnn_real *y = p->y + first + (size_t)n * step;
+            lsnn_real *y = p->y + first + (size_t)n * y_step;
             p->kv->affine(y, p->x + first + (size_t)n * step, a, b, inner, 0);
             if (p->relu) p->kv->act_forward(LSNN_RELU, y, y, inner, 0);
         }
@@ -5191,6 +5195,7 @@ static lsnn_status lsnni_norm_run(lsnn_ctx *cx, lsnni_norm *p, int n, int c, int
 {
     int size[3];
     size[0] = p->n = n; size[1] = p->c = c; size[2] = p->inner = inner;
+    if (!p->all) p->all = c;
     LSNNI_TRY(lsnni_sizes(cx, "batch_norm", 3, size));
     p->kv = lsnni_kernels_of(cx);
     lsnni_parallel_some(cx, lsnni_area(n, c) * (size_t)inner, c, task, p);
@@ -5231,12 +5236,13 @@ static void lsnni_norm_back_task(void *user, int c, int worker)
 {
     const lsnni_norm *p = (const lsnni_norm *)user;      /* y is dx           */
     size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
+    size_t y_step = (size_t)p->all * inner;
     double count = (double)p->n * p->inner, sum = 0, dot = 0;
     double mean = (double)p->mean[c], istd = (double)p->istd[c], scale, slope;
     (void)worker;
     for (int n = 0; n < p->n; n++) {
-        size_t at = first + (size_t)n * step;
-        const lsnn_real *x = p->x + at;
+        size_t at = first + (size_t)n * y_step;
+        const lsnn_real *x = p->x + first + (size_t)n * step;
         lsnn_real *dy = (lsnn_real *)(uintptr_t)(p->dy + at);    /* written if relu_y */
         double m[2];
         p->kv->sum_dot(m, dy, x, p->relu_y ? p->relu_y + at : NULL, inner);
@@ -5250,7 +5256,7 @@ static void lsnni_norm_back_task(void *user, int c, int worker)
     scale = (double)p->gamma[c] * istd;
     slope = -scale * istd * dot / count;                 /* of x in dx        */
     for (int n = 0; n < p->n; n++)
-        p->kv->norm_backward(p->y + first + (size_t)n * step, p->dy + first + (size_t)n * step,
+        p->kv->norm_backward(p->y + first + (size_t)n * step, p->dy + first + (size_t)n * y_step,
                              p->x + first + (size_t)n * step, scale, slope,
                              -scale * sum / count - slope * mean, inner, p->add);
 }
@@ -5987,7 +5993,8 @@ typedef struct lsnni_node {
     int lanes, both;                 /* see >>layout                          */
     int done_by, with_relu;          /* see lsnni_plan_fusion; done_by: or -1 */
     int pooled_to, pooled_by;        /*   a convolution's pooling, and back; or -1 */
-    int needs_grad, on_path;         /* on_path: the output depends on it     */
+    int needs_grad, on_path, live;   /* the output, or a readable one, depends on it */
+    int concat, apart;               /* see lsnni_plan_concats; concat: or -1 */
     int readable;                    /* kept, the net's output, a loss's input or output */
     lsnn_shape whole;                /* plan.out, or more; see lsnni_plan_crop */
 } lsnni_node;
@@ -6419,31 +6426,53 @@ static lsnn_status lsnni_plan_batch_norm(lsnn_ctx *cx, lsnn_layer_plan *p)
     return lsnni_plan_same(cx, p);
 }
 
+/* Channels [first, first + those of input j): all of them, or one input of the concat that
+   is read in parts (see lsnni_plan_concats).                                 */
+static void lsnni_norm_part(lsnni_norm *g, const lsnn_call *c, int j, int first)
+{
+    int channels = c->plan->out.c;
+    memset(g, 0, sizeof *g);
+    g->all = channels;
+    g->x = c->x[j];
+    g->gamma = c->param[0] + first;
+    g->mean = c->keep + first;
+    g->istd = c->keep + channels + first;
+}
+
 static lsnn_status lsnni_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
 {
     const lsnn_layer_plan *p = c->plan;
-    lsnni_norm g;
-    memset(&g, 0, sizeof g);
-    g.x = c->x[0]; g.gamma = c->param[0]; g.beta = c->param[1]; g.y = c->y;
-    g.mean = c->keep; g.istd = c->keep + p->in[0].c;
-    g.running_mean = c->buffer[0]; g.running_var = c->buffer[1];
-    g.momentum = p->o.momentum; g.eps = p->o.eps;
-    g.predict = !c->training; g.relu = c->with_relu_;
-    return lsnni_norm_run(cx, &g, lsnni_blocks(c), p->in[0].c, lsnni_call_inner(c),
-                          lsnni_norm_task);
+    for (int j = 0, first = 0; j < p->inputs; first += p->in[j++].c) {
+        lsnni_norm g;
+        lsnni_norm_part(&g, c, j, first);
+        g.y = c->y + lsnni_area(first, lsnni_call_inner(c));
+        g.beta = c->param[1] + first;
+        g.running_mean = c->buffer[0] + first;
+        g.running_var = c->buffer[1] + first;
+        g.momentum = p->o.momentum; g.eps = p->o.eps;
+        g.predict = !c->training; g.relu = c->with_relu_;
+        LSNNI_TRY(lsnni_norm_run(cx, &g, lsnni_blocks(c), p->in[j].c, lsnni_call_inner(c),
+                                 lsnni_norm_task));
+    }
+    return LSNN_OK;
 }
 
 static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
 {
-    int channels = c->plan->in[0].c;
-    lsnni_norm g;
-    memset(&g, 0, sizeof g);
-    g.x = c->x[0]; g.dy = c->dy; g.gamma = c->param[0]; g.y = c->dx[0]; g.add = c->add[0];
-    g.dgamma = c->dparam[0]; g.dbeta = c->dparam[1];
-    g.mean = c->keep; g.istd = c->keep + channels;
-    if (c->with_relu_) g.relu_y = c->y;      /* what relu would do in place       */
-    return lsnni_norm_run(cx, &g, lsnni_blocks(c), channels, lsnni_call_inner(c),
-                          lsnni_norm_back_task);
+    const lsnn_layer_plan *p = c->plan;
+    for (int j = 0, first = 0; j < p->inputs; first += p->in[j++].c) {
+        size_t skip = lsnni_area(first, lsnni_call_inner(c));
+        lsnni_norm g;
+        lsnni_norm_part(&g, c, j, first);
+        g.dy = c->dy + skip;
+        g.y = c->dx[j]; g.add = c->add[j];
+        if (c->dparam[0]) g.dgamma = c->dparam[0] + first;
+        if (c->dparam[1]) g.dbeta = c->dparam[1] + first;
+        if (c->with_relu_) g.relu_y = c->y + skip;   /* what relu would do in place */
+        LSNNI_TRY(lsnni_norm_run(cx, &g, lsnni_blocks(c), p->in[j].c, lsnni_call_inner(c),
+                                 lsnni_norm_back_task));
+    }
+    return LSNN_OK;
 }
 
 static lsnn_status lsnni_plan_scale(lsnn_ctx *cx, lsnn_layer_plan *p)
@@ -7001,6 +7030,7 @@ LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x
     memset(v, 0, sizeof *v);
     v->type = type;
     v->alias = v->dy_alias = v->done_by = v->pooled_to = v->pooled_by = -1;
+    v->concat = -1;
     status = lsnni_layer(net, v, x, count, o);
     net->cx->where_ = NULL;
     if (status != LSNN_OK) {
@@ -7143,6 +7173,51 @@ LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
     return lsnn_layer(net, lsnni_type("smooth"), x, theta == LSNN_FREE ? 1 : 2, o);
 }
 
+/* ---- >>concats: parts that need not lie side by side ----------------------------------
+   A concat that only batch normalisations read, or concats like it, is not made: they read
+   its parts one by one, since they go channel by channel anyway. So a densely connected
+   block copies nothing.                                                      */
+static int lsnni_parts_of(const lsnn_net *net, int i, int *part, int count)
+{
+    const lsnni_node *v = &net->node[i];
+    for (int j = 0; j < v->plan.inputs; j++) {
+        int x = v->input[j], whole = net->node[x].type != v->type;
+        if (part && !net->node[x].apart) whole = 1;
+        if (!whole) count = lsnni_parts_of(net, x, part, count);
+        else if (part) part[count++] = x;
+        else count++;
+    }
+    return count;
+}
+
+static void lsnni_plan_concats(lsnn_net *net)
+{
+    const lsnn_layer_type *concat = lsnni_type("concat"), *norm = lsnni_type("batch_norm");
+    int part[LSNN_MAX_INPUTS];
+    for (int i = net->nodes - 1; i > 0; i--) {
+        lsnni_node *v = &net->node[i];
+        int readers = 0, others = 0;
+        for (int k = i + 1; k < net->nodes && v->type == concat; k++)
+            for (int j = 0; j < net->node[k].plan.inputs; j++)
+                if (net->node[k].input[j] == i) {
+                    readers++;
+                    others += net->node[k].type != norm && !net->node[k].apart;
+                }
+        v->apart = readers && !others && !v->plan.o.keep && i != net->output &&
+            lsnni_parts_of(net, i, NULL, 0) <= LSNN_MAX_INPUTS;
+    }
+    for (int i = 1; i < net->nodes; i++) {
+        lsnni_node *v = &net->node[i];
+        if (v->type != norm || !net->node[v->input[0]].apart) continue;
+        v->concat = v->input[0];
+        v->plan.inputs = lsnni_parts_of(net, v->concat, part, 0);
+        for (int j = 0; j < v->plan.inputs; j++) {
+            v->input[j] = part[j];
+            v->plan.in[j] = net->node[part[j]].plan.out;
+        }
+    }
+}
+
 /* ---- >>layout: which arrays are blocks of images -------------------------------------
    Convolutions, poolings and smoothers run on blocks of images (see >>lanes), the layers
    without weights follow what they are given, all others take plain arrays. An output
@@ -7234,7 +7309,8 @@ static int lsnni_needed(const lsnn_net *net, int i, int train)
         last = 2 * nodes - i;
     for (int k = v->last_consumer; k > i; k--)
         for (int j = 0; j < net->node[k].plan.inputs; j++)
-            if (net->node[k].input[j] == i && net->node[k].type->in_place != 1 &&
+            if (net->node[k].input[j] == i && net->node[k].live &&
+                net->node[k].type->in_place != 1 &&
                 !net->node[k].type->input_free)
                 last = LSNNI_MAX(last, 2 * nodes - k);
     return last;
@@ -7253,10 +7329,10 @@ static void lsnni_plan_lives(const lsnn_net *net, lsnni_life *life, int batch, i
         lsnni_life *y = &life[root], *dy = &life[2 * nodes + dy_root], *z = &life[nodes + i];
         lsnni_life *dz = &life[3 * nodes + i];
         size_t size = (size_t)lsnni_features(v->plan.out) * (size_t)batch;
-        int grad = train && v->needs_grad && !v->type->is_loss;
+        int grad = train && v->live && v->needs_grad && !v->type->is_loss;
         size = (size + 15) / 16 * 16;                    /* whole vectors     */
         if (root == i) {
-            y->size = i && v->pooled_to < 0 ? size : 0;  /* the input is the caller's */
+            y->size = i && v->live && v->pooled_to < 0 ? size : 0;   /* 0: the caller's */
             y->from = v->pooled_by >= 0 ? v->pooled_by : i;
         }
         y->to = LSNNI_MAX(y->to, lsnni_needed(net, i, train));
@@ -7267,7 +7343,7 @@ static void lsnni_plan_lives(const lsnn_net *net, lsnni_life *life, int batch, i
         if (grad) dy->size = size;
         dy->from = LSNNI_MIN(dy->from, begin);
         if (v->plan.o.keep) dy->to = 2 * nodes + 1;
-        if (!v->both) continue;
+        if (!v->both || !v->live) continue;
         z->size = size;
         z->from = i;
         z->to = lsnni_needed(net, i, train);
@@ -7285,20 +7361,27 @@ static void lsnni_plan_graph(lsnn_net *net, int train)
     for (int i = 0; i < net->nodes; i++) {
         lsnni_node *v = &net->node[i];
         if (v->plan.o.keep || i == net->output || v->type->is_loss) v->readable = 1;
+        if (v->type->is_loss) net->node[v->input[0]].readable = 1;
+        if (i == net->output) v->on_path = 1;
+    }
+    for (int i = net->nodes - 1; i >= 0; i--) {
+        lsnni_node *v = &net->node[i];
+        if (v->readable) v->live = 1;
+        for (int j = 0; j < v->plan.inputs; j++) {
+            if (v->on_path) net->node[v->input[j]].on_path = 1;
+            if (v->live) net->node[v->input[j]].live = 1;
+        }
+    }
+    for (int i = 0; i < net->nodes; i++) {
+        lsnni_node *v = &net->node[i];
         for (int j = 0; j < v->plan.params; j++)
             if (net->param[v->param[j]].lr_factor > 0) v->needs_grad = 1;
-        for (int j = 0; j < v->plan.inputs; j++) {
+        for (int j = 0; j < v->plan.inputs && v->live; j++) {
             lsnni_node *u = &net->node[v->input[j]];
             u->consumers++;
             u->last_consumer = i;
-            if (v->type->is_loss && j == 0) u->readable = 1;
             if (u->needs_grad) v->needs_grad = 1;
         }
-    }
-    for (int i = net->nodes - 1; i >= 0; i--) {
-        if (i == net->output) net->node[i].on_path = 1;
-        for (int j = 0; net->node[i].on_path && j < net->node[i].plan.inputs; j++)
-            net->node[net->node[i].input[j]].on_path = 1;
     }
     for (int i = 1; i < net->nodes; i++) {
         lsnni_node *v = &net->node[i];
@@ -7440,7 +7523,8 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
     for (int i = 0; i < nodes; i++) {
         const lsnn_layer_plan *p = &net->node[i].plan;
         life[4 * nodes + i].at = total;
-        total += (p->keep_fixed + p->keep_per_image * (size_t)w->batch + 15) / 16 * 16;
+        if (net->node[i].live)
+            total += (p->keep_fixed + p->keep_per_image * (size_t)w->batch + 15) / 16 * 16;
     }
     w->block = (lsnn_real *)lsnni_alloc(w->cx, total + 1, sizeof *w->block);
     if (!w->block) return LSNN_ENOMEM;
@@ -7537,6 +7621,7 @@ LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
         if (v->share) snprintf(note, sizeof note, "  parameters of %.60s", v->share);
         else if (v->done_by >= 0)
             snprintf(note, sizeof note, "  done by %.60s", net->node[v->done_by].name);
+        else if (net->built && !v->live) snprintf(note, sizeof note, "  not made");
         else if (v->pooled_to >= 0)
             snprintf(note, sizeof note, "  pools to %.60s", net->node[v->pooled_to].name);
         else if (v->alias >= 0) snprintf(note, sizeof note, "  in place");
@@ -7631,6 +7716,7 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
         if (w->cx->rehearsal_ ? !lsnni_rehearsed(v->type)
                               : !v->on_path && !b->labels && !b->targets)
             continue;
+        if (!v->live) continue;
         lsnni_call_fill(&c, w, i, b, training);
         w->cx->where_ = v->name;
         s = v->done_by >= 0 || v->pooled_by >= 0 ? LSNN_OK : v->type->forward(w->cx, &c);
@@ -7675,7 +7761,7 @@ LSNN_API lsnn_status lsnn_backward(lsnn_net *net)
         char *written;
         int turned;
         /* nothing to do above the parameters, or where no loss depends on it */
-        if (!v->needs_grad || (net->cx->rehearsal_ ? !lsnni_rehearsed(v->type) :
+        if (!v->needs_grad || !v->live || (net->cx->rehearsal_ ? !lsnni_rehearsed(v->type) :
                                !v->type->is_loss && !w->written[i] && !w->written_z[i]))
             continue;
         if (w->written_z[i])
@@ -7774,6 +7860,7 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
     for (int i = 0; i < net->buffers; i++)
         for (size_t j = 0; j < net->buffer[i].spec.count; j++)
             net->state[net->buffer[i].at + j] = LSNNI_R(net->buffer[i].spec.value);
+    lsnni_plan_concats(net);
     lsnni_plan_layout(net);
     lsnni_plan_graph(net, !net->predict_only);
     if (lsnni_plan_crop(net) != LSNN_OK) goto fail;
@@ -8822,8 +8909,9 @@ static void lsnni_graph_write(const lsnn_net *net, lsnni_string *t)
     for (int i = 1; i < net->nodes; i++) {
         const lsnni_node *v = &net->node[i];
         lsnni_print(t, "%s %s", v->name, v->type->name);
-        for (int j = 0; j < v->plan.inputs; j++)
-            lsnni_print(t, "%s%s", j ? "," : " x=", net->node[v->input[j]].name);
+        for (int j = 0; j < (v->concat < 0 ? v->plan.inputs : 1); j++)
+            lsnni_print(t, "%s%s", j ? "," : " x=",
+                        net->node[v->concat < 0 ? v->input[j] : v->concat].name);
         if (v->share) lsnni_print(t, " share=%s", v->share);
         for (int f = 0; f < LSNNI_FIELDS; f++) {
             double value = lsnni_field_get(&v->plan.o, &lsnni_fields[f]);

@@ -415,8 +415,8 @@ static void bench_draw(bench *b, const net_case *c, int batch)
 
 /* ---- >>memory: in a process of its own -----------------------------------------*/
 /* Bytes that a training net must hold: parameters, their gradients and momentum, the outputs
-   of all layers but those that the table notes as "in place" or "done by" another one, and
-   the batch (the first row, the input).                                           */
+   of all layers but those that the table notes as "in place", "done by" another one or "not
+   made", and the batch (the first row, the input).                                           */
 static double memory_parts(const work *w)
 {
     double images = 0, bytes;
@@ -428,7 +428,8 @@ static double memory_parts(const work *w)
     while (fgets(line, sizeof line, f)) {
         int c, h, width;
         if (sscanf(line, "%*s %*s %d x %d x %d", &c, &h, &width) == 3 &&
-            !strstr(line, "  in place") && !strstr(line, "  done by ")) {
+            !strstr(line, "  in place") && !strstr(line, "  done by ") &&
+            !strstr(line, "  not made")) {
             const char *only = strstr(line, " only ");   /* so much of it is computed       */
             if (only) sscanf(only, " only %d x %d", &h, &width);
             images += (double)c * h * width;

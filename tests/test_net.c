@@ -664,6 +664,55 @@ static void test_cropped(void)
     test_end("pixels that no pooling window reads, pooling by the convolution");
 }
 
+/* A densely connected block; kept concats are made: all (1), or the second (2).           */
+static lsnn_net *dense_net(lsnn_ctx *cx, int layers, int keep)
+{
+    lsnn_net *net = lsnn_net_new(cx);
+    lsnn_options o = { 0 };
+    int x = lsnn_conv2d(net, lsnn_input(net, 2, 7, 6), 3, 3, NULL), y[2];
+    for (int i = 0; i < layers; i++) {
+        o.keep = keep == 1 || (keep == 2 && i == 1);
+        y[0] = x;
+        y[1] = lsnn_conv2d(net, lsnn_relu(net, lsnn_batch_norm(net, x, NULL), NULL), 2 + i, 1,
+                           NULL);
+        x = lsnn_concat(net, y, 2, &o);
+    }
+    x = lsnn_relu(net, lsnn_batch_norm(net, x, NULL), NULL);
+    lsnn_cross_entropy(net, lsnn_dense(net, x, 3, NULL), NULL);
+    CHECK(build_net(net, 16, 3, 0) == LSNN_OK);
+    return net;
+}
+
+/* Concats that only batch normalisations read are not made, and nothing else changes; one
+   of more parts than a layer has inputs is made. Files say what the user said.           */
+static void test_concats(void)
+{
+    const char *folder = getenv("TEST_TMP");
+    char path[600];
+    lsnn_ctx cx = quiet_ctx();
+    snprintf(path, sizeof path, "%.500s/concats.tmp.safetensors", folder ? folder : ".");
+    for (int layers = 1; layers <= LSNN_MAX_INPUTS; layers += 3) {
+        lsnn_net *one = dense_net(&cx, layers, 0), *apart = dense_net(&cx, layers, 1), *again;
+        int concat = lsnn_net_node(one, "concat1"), parts = layers < LSNN_MAX_INPUTS;
+        CHECK(one->node[concat].live == !parts && apart->node[concat].live);
+        CHECK(one->node[one->nodes - 4].plan.inputs == (parts ? layers + 1 : 1));
+        CHECK(lsnn_net_save(one, path) == LSNN_OK);
+        again = lsnn_net_load(&cx, path, NULL, NULL, 0);
+        if (CHECK(again != NULL)) check_same_scores(again, one, 2 * 7 * 6);
+        lsnn_net_free(again);
+        check_same(&cx, one, apart, 2 * 7 * 6);
+        one = dense_net(&cx, layers, 2);
+        apart = dense_net(&cx, layers, 1);
+        CHECK(one->node[one->nodes - 4].plan.inputs == (layers == 1 ? 2 : parts ? layers - 1
+                                                                              : 1));
+        check_same(&cx, one, apart, 2 * 7 * 6);
+    }
+    remove(path);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("concats read in parts");
+}
+
 static void test_names(void)
 {
     lsnn_ctx cx = quiet_ctx();
@@ -1073,6 +1122,7 @@ int main(void)
     test_layouts();
     test_fused_norm();
     test_cropped();
+    test_concats();
     test_names();
     test_predict();
     test_chunks();
