@@ -29,12 +29,17 @@ cell() {
     [ -f "$checkpoint" ] && resume="--resume $checkpoint"
     case "$*" in *lsnn-*) set -- "$@" --focus ;; esac    # before training, too
     echo "results: $name: lsnn_mnist $*"
-    {
-        echo "# examples/lsnn_mnist $*"
-        echo "# commit $(git rev-parse --short HEAD 2> /dev/null || echo unknown)"
-        echo "# $(machine)"
-        echo "# $(date -u +%Y-%m-%d)"
-    } > "build/$name.txt"
+    commit=$(git rev-parse --short HEAD 2> /dev/null || echo unknown)
+    if [ -n "$resume" ] && [ -f "build/$name.txt" ]; then
+        echo "# went on at commit $commit, $(date -u +%Y-%m-%d)" >> "build/$name.txt"
+    else
+        {
+            echo "# examples/lsnn_mnist $*"
+            echo "# commit $commit"
+            echo "# $(machine)"
+            echo "# $(date -u +%Y-%m-%d)"
+        } > "build/$name.txt"
+    fi
     # shellcheck disable=SC2086
     if examples/lsnn_mnist "$@" --mnist "$mnist" --save "$checkpoint" $resume \
         --log "results/$name.csv" >> "build/$name.txt"; then
