@@ -929,10 +929,10 @@ LSNN_API void lsnn_zero_grad(lsnn_net *net);
 LSNN_API lsnn_status lsnn_predict(lsnn_net *net, const lsnn_real *x, int n, lsnn_real *y);
 
 /* By name: "conv2d1.weight" (parameter or buffer), "grad:conv2d1.weight",
-   "conv2d1" (the output in the last forward, first n images; after lsnn_backward only
-   if kept, or the net's), "smooth1.map",
-   "grad:conv2d1" (kept outputs only). dim (may be NULL) gets up to 4 sizes.
-   `count` must be exact. ENAME, ESHAPE; ESTATE if the output was not kept.    */
+   "conv2d1" (the output in the last forward, first n images) and "smooth1.map" of what
+   is kept, the net's output, the losses and what they read, "grad:conv2d1" of what is
+   kept. dim (may be NULL) gets up to 4 sizes. `count` must be exact. ENAME, ESHAPE;
+   ESTATE: not kept.                                                           */
 LSNN_API lsnn_status lsnn_net_dims(lsnn_net *net, const char *name, int *rank, int dim[4]);
 LSNN_API lsnn_status lsnn_net_get(lsnn_net *net, const char *name, lsnn_real *v, size_t count);
 LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_real *v,
@@ -5006,8 +5006,9 @@ static void lsnni_pool_lanes_task(void *user, int plane, int worker)
     const lsnn_window *s = p->s;
     size_t in = lsnni_area(s->h, s->w) * (size_t)p->kv->lanes;
     int32_t *taps = p->taps + lsnni_area(worker, s->kernel_h * s->kernel_w);
-    int tiled = p->kind == LSNNI_POOL_MAX && p->apart && s->oh * s->kernel_h == s->h &&
-        s->ow * s->kernel_w == s->w; /* every pixel is written                */
+    int tiled = p->kind == LSNNI_POOL_MAX && !s->pad_top && !s->pad_left &&
+        s->stride_h == s->kernel_h && s->oh * s->kernel_h == s->h &&
+        s->stride_w == s->kernel_w && s->ow * s->kernel_w == s->w;   /* all is written */
     if (p->backward && !p->add && !tiled)
         memset(p->y + (size_t)plane * in, 0, in * sizeof *p->y);
     for (int oy = 0; oy < s->oh; oy++)
@@ -7387,7 +7388,8 @@ static void lsnni_plan_graph(lsnn_net *net, int train)
         lsnni_node *v = &net->node[i];
         int x = v->plan.inputs == 1 || v->type->in_place == 2 ? v->input[0] : 0;
         const lsnni_node *u = &net->node[x];
-        if (!v->type->in_place || x < 1 || u->consumers != 1 || u->both || u->readable) continue;
+        if (!v->live || !v->type->in_place || x < 1 || u->consumers != 1 || u->both ||
+            u->readable) continue;
         if (v->type->in_place == 1 && (!train || (u->type->output_free && !v->plan.o.keep)))
             v->alias = v->dy_alias = x;
         if (v->type->in_place == 2 && !v->plan.o.keep &&
@@ -7405,8 +7407,8 @@ static lsnn_status lsnni_plan_crop(lsnn_net *net)
         lsnn_layer_plan *p = &net->node[k].plan, crop = *p;
         int i = net->node[k].input[0];
         lsnn_window s, cropped;
-        if (net->node[k].type->plan != lsnni_plan_pool &&
-            net->node[k].type->plan != lsnni_plan_max_pool) continue;
+        if (!net->node[k].live || (net->node[k].type->plan != lsnni_plan_pool &&
+                                   net->node[k].type->plan != lsnni_plan_max_pool)) continue;
         LSNNI_TRY(lsnni_window_of(net->cx, &s, p, 1, p->in[0].c));
         crop.in[0].h = (s.oh - 1) * s.stride_h + s.kernel_h - s.pad_top;
         crop.in[0].w = (s.ow - 1) * s.stride_w + s.kernel_w - s.pad_left;
@@ -7435,7 +7437,7 @@ static int lsnni_can_fuse(const lsnn_net *net, int relu, int by)
 {
     const lsnni_node *v = &net->node[relu];
     return v->type == lsnni_type("relu") && v->alias >= 0 && v->done_by < 0 &&
-           v->lanes == net->node[by].lanes;
+           v->lanes == net->node[by].lanes && v->live && net->node[by].live;
 }
 
 /* A max pooling of 2 x 2 goes with the convolution that it alone reads, perhaps through a
@@ -7446,7 +7448,7 @@ static void lsnni_plan_pooled(lsnn_net *net, int k)
     const lsnn_options *o = &v->plan.o;
     lsnn_window s;
     if (v->done_by == k) v = &net->node[v->input[0]];
-    if (w->type != lsnni_type("max_pool") || v->type != lsnni_type("conv2d") ||
+    if (!w->live || w->type != lsnni_type("max_pool") || v->type != lsnni_type("conv2d") ||
         v->consumers != 1 || v->readable || v->lanes != w->lanes || v->both ||
         o->kernel_h * o->kernel_w == 1 ||                /* a matrix product  */
         lsnni_window_of(net->cx, &s, &w->plan, 1, w->plan.in[0].c) != LSNN_OK ||

@@ -377,6 +377,53 @@ static void check_kernels(const op *o)
              sets);
 }
 
+/* (a'): every small window, in blocks of images: each height, kernel, stride and padding from
+   above and below, beside another such window along the width, forward and backward.    */
+static int small_window(lsnn_window *s, const int v[5], const int w[5], int k)
+{
+    lsnn_shape in;
+    int pad[4];
+    in.c = 2; in.h = v[0]; in.w = w[0];
+    pad[0] = v[3]; pad[1] = w[3]; pad[2] = v[4]; pad[3] = w[4];
+    return v[1] <= v[0] + v[3] + v[4] && w[1] <= w[0] + w[3] + w[4] &&
+           lsnn_window_set(&cx, s, 16, in, k, v[1], w[1], v[2], w[2], LSNN_EXPLICIT, pad) ==
+           LSNN_OK;
+}
+static void check_windows(const op *o)
+{
+    enum { SIDE = 6, KERNEL = 3, STRIDE = 4 };
+    int v[5], w[5], cases = 0, isa = LSNN_ISA_PORTABLE;
+    for (v[0] = 1; v[0] <= SIDE; v[0]++)
+    for (v[1] = 1; v[1] <= KERNEL; v[1]++)
+    for (v[2] = 1; v[2] <= STRIDE; v[2]++)
+    for (v[3] = 0; v[3] < v[1]; v[3]++)
+    for (v[4] = 0; v[4] < v[1]; v[4]++) {
+        problem p;
+        arrays a;
+        int add = cases % 4 == 3;
+        memset(&p, 0, sizeof p);
+        p.op = o;
+        p.bias = p.in_blocks = 1;
+        for (int i = 0; i < 3; i++) w[i] = draw_int(1, i == 0 ? SIDE : i == 1 ? KERNEL : STRIDE);
+        w[3] = draw_int(0, w[1] - 1); w[4] = draw_int(0, w[1] - 1);
+        if (cases % 2) memcpy(w, v, sizeof w);           /* often square                 */
+        if (!small_window(&p.s, v, w, o->size == op_pool_size ? 2 : 3)) continue;
+        op_size(&p);
+        do isa = isa + 1 < LSNN_ISA_COUNT_ ? isa + 1 : LSNN_ISA_PORTABLE;
+        while (!lsnn_isa_available((lsnn_isa)isa));
+        cx.isa = (lsnn_isa)isa;
+        arrays_new(&a, &p);
+        run_naive(&p, &a, add);
+        run_lsnn(&p, &a, add);
+        compare(&p, &a);
+        arrays_free(&a);
+        cases++;
+    }
+    lsnn_clear(&cx);
+    cx.isa = LSNN_ISA_BEST;
+    test_end("%s: %d small windows, each height, kernel, stride and padding", o->name, cases);
+}
+
 /* ---- gemm ------------------------------------------------------------------------------ */
 typedef struct product {
     int m, n, k, lda, ldb, ldc, trans_a, trans_b, add;
@@ -989,6 +1036,9 @@ int main(int argc, char **argv)
     if (argc > 1) seed = (uint64_t)strtoull(argv[1], NULL, 10) * 2 + 1;
     cx.threads = 1;
     for (int i = 0; i < OP_COUNT; i++) check_kernels(&op_table[i]);
+    for (int i = 0; i < OP_COUNT; i++)
+        if (op_table[i].size == op_conv2d_size || op_table[i].size == op_local2d_size ||
+            op_table[i].size == op_pool_size) check_windows(&op_table[i]);
     check_gemm();
     check_dense_batches();
 #ifdef LSNN_DOUBLE
