@@ -342,6 +342,29 @@ static void check_lean(lsnn_net *lean, lsnn_net *net, int n, int inputs, int see
         printf("# graph %d: predict-only, %d\n", seed, n);
 }
 
+/* The net that its file describes predicts the same bits, to train or to predict only.   */
+static void check_file(lsnn_net *net, int n, int inputs, int seed)
+{
+    static lsnn_real y[BATCH * CLASSES], want[BATCH * CLASSES];
+    const char *folder = getenv("TEST_TMP");
+    lsnn_batch b = graph_batch(n, inputs, seed);
+    lsnn_build_desc d = { BATCH, 0, 0 };
+    lsnn_net *again;
+    char path[600];
+    snprintf(path, sizeof path, "%.500s/graphs.tmp.safetensors", folder ? folder : ".");
+    CHECK(lsnn_predict(net, b.x, n, want) == LSNN_OK);
+    CHECK(lsnn_net_save(net, path) == LSNN_OK);
+    d.predict_only = seed % 2;
+    again = lsnn_net_load(net->cx, path, &d, NULL, 0);
+    if (!CHECK(again != NULL) ||
+        !CHECK(lsnn_predict(again, b.x, n, y) == LSNN_OK &&
+               (d.predict_only ? alike(y, want, (size_t)(n * CLASSES), 1e-5)
+                               : same_bits(y, want, (size_t)(n * CLASSES)))))
+        printf("# graph %d: from its file\n", seed);
+    lsnn_net_free(again);
+    remove(path);
+}
+
 /* How often the plans were used at all.                                                  */
 static struct { int nodes, done_by, cropped, pooled, unmade, in_parts; } seen;
 static void count_plans(const lsnn_net *net)
@@ -379,6 +402,7 @@ static void check_graph(int seed, lsnn_isa isa, double near)
             for (int i = 0; i < 2; i++) check_step(net, plain, n[i], inputs, seed, near);
             for (int i = 0; i < 2; i++) check_lean(lean, net, n[i], inputs, seed, near);
             for (int i = 0; i < 2; i++) check_bits(net, same, n[i], inputs, seed);
+            if (seed % 8 == 0) check_file(net, n[1], inputs, seed);      /* synced: slow      */
         }
         lsnn_net_free(net);
         lsnn_net_free(plain);
