@@ -1605,8 +1605,10 @@ typedef int32_t K_(whole) __attribute__((vector_size(K_BYTES), aligned(4), may_a
 #ifndef K_FMA
 #define K_FMA(a, b, c) ((a) * (b) + (c))
 #endif
-/* Two vectors interleaved, a0 b0 a1 b1 ..., of their lower and of their higher halves;
-   and the even and the odd numbers of two vectors one behind the other.      */
+/* The even and the odd ones of two vectors, the first vector's before the second's: of all
+   numbers (evens, odds), of the numbers in each 16 bytes (near), of all 16 bytes (far). Near
+   and far shuffles are the cheap ones; a near pass for each halving of 16 bytes and then
+   a far pass for each halving of the vector sort the numbers as evens and odds do. */
 #if K_BYTES > 0
 #ifdef LSNN_DOUBLE
 #define K_COUNT (K_BYTES / 8)
@@ -1614,39 +1616,70 @@ typedef int32_t K_(whole) __attribute__((vector_size(K_BYTES), aligned(4), may_a
 #define K_COUNT (K_BYTES / 4)
 #endif
 #if K_COUNT == 16
-#define K_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
-#define K_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
-#define K_EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
-#define K_ODD 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
+#define K_EVENS 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define K_ODDS 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
+#define K_NEAR_EVENS 0, 2, 16, 18, 4, 6, 20, 22, 8, 10, 24, 26, 12, 14, 28, 30
+#define K_NEAR_ODDS 1, 3, 17, 19, 5, 7, 21, 23, 9, 11, 25, 27, 13, 15, 29, 31
+#define K_FAR_EVENS 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27
+#define K_FAR_ODDS 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31
 #elif K_COUNT == 8
-#define K_LOW 0, 8, 1, 9, 2, 10, 3, 11
-#define K_HIGH 4, 12, 5, 13, 6, 14, 7, 15
-#define K_EVEN 0, 2, 4, 6, 8, 10, 12, 14
-#define K_ODD 1, 3, 5, 7, 9, 11, 13, 15
-#elif K_COUNT == 4
-#define K_LOW 0, 4, 1, 5
-#define K_HIGH 2, 6, 3, 7
-#define K_EVEN 0, 2, 4, 6
-#define K_ODD 1, 3, 5, 7
+#define K_EVENS 0, 2, 4, 6, 8, 10, 12, 14
+#define K_ODDS 1, 3, 5, 7, 9, 11, 13, 15
+#ifdef LSNN_DOUBLE
+#define K_NEAR_EVENS 0, 8, 2, 10, 4, 12, 6, 14
+#define K_NEAR_ODDS 1, 9, 3, 11, 5, 13, 7, 15
+#define K_FAR_EVENS 0, 1, 4, 5, 8, 9, 12, 13
+#define K_FAR_ODDS 2, 3, 6, 7, 10, 11, 14, 15
 #else
-#define K_LOW 0, 2
-#define K_HIGH 1, 3
-#define K_EVEN 0, 2
-#define K_ODD 1, 3
+#define K_NEAR_EVENS 0, 2, 8, 10, 4, 6, 12, 14
+#define K_NEAR_ODDS 1, 3, 9, 11, 5, 7, 13, 15
+#define K_FAR_EVENS 0, 1, 2, 3, 8, 9, 10, 11
+#define K_FAR_ODDS 4, 5, 6, 7, 12, 13, 14, 15
+#endif
+#elif K_COUNT == 4
+#define K_EVENS 0, 2, 4, 6
+#define K_ODDS 1, 3, 5, 7
+#ifdef LSNN_DOUBLE
+#define K_NEAR_EVENS 0, 4, 2, 6
+#define K_NEAR_ODDS 1, 5, 3, 7
+#define K_FAR_EVENS 0, 1, 4, 5
+#define K_FAR_ODDS 2, 3, 6, 7
+#endif
+#else
+#define K_EVENS 0, 2
+#define K_ODDS 1, 3
+#endif
+#ifndef K_NEAR_EVENS                 /* a vector is 16 bytes                  */
+#define K_NEAR_EVENS K_EVENS
+#define K_NEAR_ODDS K_ODDS
+#endif
+#ifndef K_FAR_EVENS                  /* and never asked for these             */
+#define K_FAR_EVENS K_EVENS
+#define K_FAR_ODDS K_ODDS
 #endif
 #ifdef __clang__
-#define K_SHUFFLE(a, b, ...) return __builtin_shufflevector(a, b, __VA_ARGS__)
+#define K_SHUFFLE(name, ...)                                                             \
+    static inline kvec K_(name)(kvec a, kvec b)                                            \
+    { return __builtin_shufflevector(a, b, __VA_ARGS__); }
 #else
-#define K_SHUFFLE(a, b, ...) const kints list = { __VA_ARGS__ };                         \
-                                return __builtin_shuffle(a, b, list)
+#define K_SHUFFLE(name, ...)                                                             \
+    static inline kvec K_(name)(kvec a, kvec b)                                            \
+    { const kints list = { __VA_ARGS__ }; return __builtin_shuffle(a, b, list); }
 #endif
-static inline kvec K_(low)(kvec a, kvec b) { K_SHUFFLE(a, b, K_LOW); }
-static inline kvec K_(high)(kvec a, kvec b) { K_SHUFFLE(a, b, K_HIGH); }
-static inline kvec K_(evens)(kvec a, kvec b) { K_SHUFFLE(a, b, K_EVEN); }
-static inline kvec K_(odds)(kvec a, kvec b) { K_SHUFFLE(a, b, K_ODD); }
-#else
-static inline kvec K_(low)(kvec a, kvec b) { (void)b; return a; }
-static inline kvec K_(high)(kvec a, kvec b) { (void)a; return b; }
+K_SHUFFLE(evens, K_EVENS)
+K_SHUFFLE(odds, K_ODDS)
+K_SHUFFLE(near_evens, K_NEAR_EVENS)
+K_SHUFFLE(near_odds, K_NEAR_ODDS)
+K_SHUFFLE(far_evens, K_FAR_EVENS)
+K_SHUFFLE(far_odds, K_FAR_ODDS)
+static inline kvec K_(sort_evens)(kvec a, kvec b, int near)
+{
+    return near ? K_(near_evens)(a, b) : K_(far_evens)(a, b);
+}
+static inline kvec K_(sort_odds)(kvec a, kvec b, int near)
+{
+    return near ? K_(near_odds)(a, b) : K_(far_odds)(a, b);
+}
 #endif
 
 /* ---- >>tile kernel: bound by the two multiply-add units. The tile of 8 x 3 vectors
@@ -1743,14 +1776,25 @@ static void K_(tile)(const lsnni_tile *t)
 }
 
 /* ---- >>block kernel: the same tiles for plain matrices, whose places are bases and strides
-   instead of tables. B's rows are used where they lie. The last vector of C's row ends where
-   the row ends, over the one before it: both compute the same bits there, and nothing outside
-   of the matrices is touched. C is fetched while its tile is computed, or each tile would
-   wait for it at its end. 95 to 99 % of the multiply-add units' limit.       */
+   instead of tables. B's rows are used where they lie; A's are three to a pointer, since
+   one pointer a row is more than there are registers for. The last vector of C's row ends
+   where the row ends, over the one before it: both compute the same bits there, and nothing
+   outside of the matrices is touched. C is fetched while its tile is computed, or each tile
+   would wait for it at its end. 95 to 99 % of the multiply-add units' limit; 80 % for ten
+   steps of k, which hardly hide a tile's 24 stores.                          */
 #define K_ROWS1(X) X(0)
 #define K_ROWS2(X) X(0) X(1)
 #define K_ROWS5(X) K_ROWS4(X) X(4)
-#define K_LINE(i) const lsnn_real *const a##i = a + i * ai;
+#define K_A0 a0[0]
+#define K_A1 a0[ai]
+#define K_A2 a0[2 * ai]
+#define K_A3 a3[0]
+#define K_A4 a3[ai]
+#define K_A5 a3[2 * ai]
+#define K_A6 a6[0]
+#define K_A7 a6[ai]
+#undef K_ITEM
+#define K_ITEM(i) (K_A##i - zero)
 #define K_TAKE2 const kvec v0 = K_LOAD(b), v1 = K_LOAD(b + last);
 #define K_TAKE3 K_TAKE2 const kvec v2 = K_LOAD(b + LSNNI_MIN(last, K_LANES));
 #define K_ADD2(i) c##i##0 = c##i##0 + K_LOAD(at); c##i##1 = c##i##1 + K_LOAD(at + last);   \
@@ -1762,19 +1806,21 @@ static void K_(tile)(const lsnni_tile *t)
     static void K_(block##R##V)(const lsnni_block *g, int i, int tiles)                    \
     {                                                                                      \
         const kvec zero = K_ZERO;                                                          \
-        const ptrdiff_t ai = g->ai, ak = g->ak, bk = g->bk, ci = g->ci, end = g->k * ak;   \
+        const ptrdiff_t ai = g->ai, ak = g->ak, bk = g->bk, ci = g->ci;                    \
         const ptrdiff_t n = g->n, last = n - K_LANES;                                      \
         const lsnn_real *a = g->a + i * ai;                                                \
         lsnn_real *c = g->c + i * ci;                                                      \
         for (; tiles > 0; tiles--, a += R * ai) {                                          \
-            const lsnn_real *b = g->b, *at = c;                                            \
-            K_ROWS##R(K_LINE) K_ROWS##R(K_CLEAR##V)                                        \
+            const lsnn_real *a0 = a, *a3 = a + (R > 3 ? 3 * ai : 0);                       \
+            const lsnn_real *a6 = a + (R > 6 ? 6 * ai : 0), *b = g->b, *at = c;            \
+            K_ROWS##R(K_CLEAR##V)                                                          \
             for (int r = 0; r < R && g->k > 32; r++)                                       \
                 for (int v = 0; v < 3; v++) LSNNI_FETCH(c + r * ci + v * (n - 1) / 2);     \
-            for (ptrdiff_t ia = 0; ia < end; ia += ak, b += bk) {                          \
+            for (int k = g->k; k > 0; k--, b += bk, a0 += ak, a3 += ak, a6 += ak) {        \
                 K_TAKE##V                                                                  \
                 K_ROWS##R(K_STEP##V)                                                       \
             }                                                                              \
+            (void)a3; (void)a6;                                                            \
             if (g->add) { K_ROWS##R(K_ADD##V) }                                            \
             K_ROWS##R(K_PUT##V)                                                            \
         }                                                                                  \
@@ -1823,19 +1869,25 @@ LSNNI_NOINLINE static void K_(fill_up)(lsnn_real *to, const lsnn_real *from, int
     for (int l = 0; l < K_LANES; l++) to[l] = l < rest ? from[l] : 0;
 }
 
-/* Lane i of the result is the sum of t[i]'s lanes: halves are added until each vector is
-   a single number.                                                           */
-static inline void K_(halve)(kvec *t, int n)
+/* Lane i of the result is the sum of t[i]'s lanes: even ones and odd ones are added until
+   each is a single number. So vectors are transposed (>>transpose), and added up. */
+#if K_BYTES > 0
+static inline void K_(halve)(kvec *t, int n, int near)
 {
     LSNNI_UNROLL
-    for (int i = 0; i < n; i++) t[i] = K_(low)(t[i], t[i + n]) + K_(high)(t[i], t[i + n]);
+    for (int i = 0; i < n; i++)
+        t[i] = K_(sort_evens)(t[2 * i], t[2 * i + 1], near) +
+               K_(sort_odds)(t[2 * i], t[2 * i + 1], near);
 }
+#endif
 static inline kvec K_(add_lanes)(kvec *t)
 {
-    if (K_LANES >= 16) K_(halve)(t, 8);
-    if (K_LANES >= 8) K_(halve)(t, 4);
-    if (K_LANES >= 4) K_(halve)(t, 2);
-    if (K_LANES >= 2) K_(halve)(t, 1);
+#if K_BYTES > 0
+    K_(halve)(t, K_COUNT / 2, 1);
+    if (K_COUNT >= 4) K_(halve)(t, K_COUNT / 4, sizeof(lsnn_real) == 4);
+    if (K_COUNT >= 8) K_(halve)(t, K_COUNT / 8, 0);
+    if (K_COUNT >= 16) K_(halve)(t, K_COUNT / 16, 0);
+#endif
     return t[0];
 }
 
@@ -2222,7 +2274,7 @@ static inline kvec K_(max_of_4)(kvec a, kvec b, kvec c, kvec d, int at, int w, i
                                 kints *where)
 {
     const kvec zero = K_ZERO;
-    const kints even = { K_EVEN };
+    const kints even = { K_EVENS };
     kvec best = K_(evens)(a, b), right = K_(odds)(a, b);
     kvec low = K_(evens)(c, d), low_right = K_(odds)(c, d);
     kints from = even + at, under = from + w, wins = (right > best) | (right != right);
@@ -2378,8 +2430,8 @@ static void K_(lanes_sum_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t
 }
 
 /* ---- >>transpose: y[j*ys + i] = x[i*xs + j]. A square of L x L numbers is turned in
-   registers: to interleave rows i and i + L/2, log2(L) times, is to transpose.
-   Bound by the shuffles, log2(L) a vector.                                   */
+   registers: to sort rows 2 i and 2 i + 1 into evens, row i, and odds, row i + L/2,
+   log2(L) times, is to transpose. Bound by the shuffles, log2(L) a vector.   */
 #if K_BYTES > 0
 static void K_(turn)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs)
 {
@@ -2389,10 +2441,11 @@ static void K_(turn)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs)
     for (int i = 0; i < K_COUNT; i++) a[i] = K_LOAD(x + (size_t)i * xs);
     LSNNI_UNROLL
     for (int pass = 1; pass < K_COUNT; pass *= 2) {
+        const int near = pass * (int)sizeof(lsnn_real) < 16;
         LSNNI_UNROLL
         for (int i = 0; i < HALF; i++) {
-            b[2 * i] = K_(low)(a[i], a[i + HALF]);
-            b[2 * i + 1] = K_(high)(a[i], a[i + HALF]);
+            b[i] = K_(sort_evens)(a[2 * i], a[2 * i + 1], near);
+            b[i + HALF] = K_(sort_odds)(a[2 * i], a[2 * i + 1], near);
         }
         LSNNI_UNROLL
         for (int i = 0; i < K_COUNT; i++) a[i] = b[i];
@@ -2555,7 +2608,14 @@ static const lsnni_kernels K_(kernels) = {
 #undef K_ROWS2
 #undef K_ROWS5
 #undef K_ROWS6
-#undef K_LINE
+#undef K_A0
+#undef K_A1
+#undef K_A2
+#undef K_A3
+#undef K_A4
+#undef K_A5
+#undef K_A6
+#undef K_A7
 #undef K_TAKE2
 #undef K_TAKE3
 #undef K_ADD2
@@ -2571,10 +2631,12 @@ static const lsnni_kernels K_(kernels) = {
 #undef K_KEEP4
 #undef K_DOTS
 #undef K_COUNT
-#undef K_LOW
-#undef K_HIGH
-#undef K_EVEN
-#undef K_ODD
+#undef K_EVENS
+#undef K_ODDS
+#undef K_NEAR_EVENS
+#undef K_NEAR_ODDS
+#undef K_FAR_EVENS
+#undef K_FAR_ODDS
 #undef K_SHUFFLE
 #undef K_FULL1
 #undef K_FULL2
