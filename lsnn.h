@@ -920,7 +920,7 @@ typedef struct lsnn_batch {
     const int *labels; int heads;
     const lsnn_real *targets; int target_count;
     uint32_t step;                   /* addresses dropout's draws             */
-} lsnn_batch;                        /* x must stay until lsnn_backward is done */
+} lsnn_batch;                        /* all must stay until lsnn_backward is done */
 LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int training,
                                   double *loss);
 LSNN_API lsnn_status lsnn_backward(lsnn_net *net);  /* adds to gradients; once a forward */
@@ -1072,6 +1072,8 @@ typedef struct lsnn_fit_desc {
     const char *save;                /* checkpoint file                       */
     int save_every;                  /* steps; 0 -> at the end of each epoch  */
     const char *resume;              /* checkpoint to go on from              */
+    const char *note;                /* saved with it, perhaps what the data are: a */
+                                     /*   resume with another note is refused */
     int keep_order;                  /* 1: do not shuffle                     */
     lsnn_progress *last;             /* gets the last progress                */
 } lsnn_fit_desc;
@@ -1091,12 +1093,15 @@ LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_sc
 
 /* ---- >>files ----------------------------------------------------------------
    safetensors; the graph is in the metadata. Written to PATH.tmp, synced, then
-   renamed over PATH, so that PATH is always whole.                           */
+   renamed over PATH, so that PATH is always whole. EIO if another program is saving
+   to the same path.                                                          */
 LSNN_API lsnn_status lsnn_net_save(lsnn_net *net, const char *path);
 /* Builds the file's net. types: your own layer types, if it uses any.        */
 LSNN_API lsnn_net *lsnn_net_load(lsnn_ctx *cx, const char *path, const lsnn_build_desc *d,
                                  const lsnn_layer_type *const *types, int count);
-/* Reads parameters and buffers into a net of the same names and shapes.      */
+/* Reads parameters and buffers into a net of the same names and shapes. ESTATE if the
+   file has a graph, and a layer of a name differs in its type or in an option that
+   prediction depends on.                                                     */
 LSNN_API lsnn_status lsnn_net_read(lsnn_net *net, const char *path);
 
 /* The file format by itself: named arrays and a table of strings.            */
@@ -2883,7 +2888,7 @@ static void *lsnni_cut(char **at, size_t count, size_t size)
 }
 
 static int lsnni_round_up(int n, int to) { return (n + to - 1) / to * to; }
-static int lsnni_div_up(int n, int by) { return (n + by - 1) / by; }
+static int lsnni_div_up(int n, int by) { return n / by + (n % by != 0); }
 static size_t lsnni_area(int a, int b) { return (size_t)a * (size_t)b; }
 
 /* ESHAPE unless all `count` sizes are positive and their product is an index. */
@@ -3041,10 +3046,11 @@ LSNNI_UNUSED static lsnn_status lsnni_product_run(lsnn_ctx *cx, lsnni_product *p
     }
     p->pack = NULL;
     p->pack_size = lsnni_area(p->chunk, LSNNI_MAX_VECTORS * kv->lanes);
-    if (!dots && g->m / p->row_parts >= 128) {
+    if (!dots && g->m >= 128) {          /* room even where the strips are smaller: a batch */
         p->pack = (lsnn_real *)lsnni_scratch(cx, p->pack_size * (size_t)lsnn_ctx_threads(cx),
-                                             sizeof *p->pack);
+                                             sizeof *p->pack);   /* of fewer takes no more */
         if (!p->pack) return LSNN_ENOMEM;
+        if (g->m / p->row_parts < 128) p->pack = NULL;
     }
     if (work >= 2 * least)
         lsnn_parallel(cx, p->row_parts * p->column_parts, lsnni_product_task, p);
@@ -4379,6 +4385,9 @@ static lsnn_status lsnni_conv2d_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_rea
     p.spread = lsnni_spread_of(s);
     p.depth = s->c * s->kernel_h * s->kernel_w;
     p.kp = lsnni_round_up(s->k, p.kv->lanes);
+    if ((double)area * p.kp > INT32_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "conv2d: gradients of %d kernels at %.0f places are "
+                          "over 2^31 numbers", s->k, (double)area);
     p.part_size = lsnni_area(p.depth, p.kp);
     p.groups = (int)(((size_t)1 << 20) / p.part_size);
     p.groups = LSNNI_MAX(1, LSNNI_MIN(LSNNI_MIN(p.groups, 8), s->n));
@@ -4622,7 +4631,8 @@ static lsnn_status lsnni_local2d_plan(lsnn_ctx *cx, lsnni_local2d *p, const lsnn
     p->x_block = lsnni_area(s->c * s->h, s->w) * (size_t)lanes;
     p->y_block = (size_t)s->k * p->area * (size_t)lanes;
     images = (size_t)p->blocks * (size_t)lanes;
-    if ((double)p->blocks * (double)p->x_block > INT32_MAX || (double)p->y_block > INT32_MAX)
+    if ((double)p->blocks * (double)p->x_block > INT32_MAX || (double)p->y_block > INT32_MAX ||
+        (double)images * p->kp > INT32_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "local2d: a batch of %d images has over 2^31 "
                           "numbers: use smaller batches", s->n);
     p->turned_size = LSNNI_MAX(images * (size_t)p->kp, p->area);
@@ -5044,8 +5054,8 @@ static void lsnni_pool_lanes_run(const lsnni_pool *p, size_t plane, int oy, int 
         for (int c = x0; c < x1; c++) taps[count++] = (r - y0) * s->w + c - x0;
     scale = p->kind == LSNNI_POOL_AVG && count ? 1.0 / count : 1;
     if (count == 0 && !p->backward) {                    /* padding alone     */
-        for (size_t l = 0; l < lanes; l++) p->y[to + l] = 0;
-        for (size_t l = 0; p->where && l < lanes; l++) p->where[to + l] = -1;
+        for (size_t l = 0; l < lanes * (size_t)run; l++) p->y[to + l] = 0;
+        for (size_t l = 0; p->where && l < lanes * (size_t)run; l++) p->where[to + l] = -1;
     } else if (count == 0) return;
     else if (p->kind == LSNNI_POOL_MAX && p->backward)
         p->kv->lanes_max_back(p->y + plane * in, p->x + to, p->from + to, taps, count,
@@ -6081,6 +6091,8 @@ struct lsnn_work {
     int batch, train, n, ready;      /* ready: 1 after a training forward     */
     int chunk;                       /* images that lsnn_work_predict runs at once */
     int lanes;                       /* of the last batch; 0: all arrays are plain */
+    int watch, blamed;               /* 1: forward ends at the first output that is not */
+                                     /*   finite, and blames that node        */
     lsnn_real **y, **dy, **keep;     /* one pointer a node, into the block    */
     lsnn_real **z, **dz;             /* y, dy in the other layout             */
     char *written, *written_z, *ran; /* dy, dz, y hold something of the last batch */
@@ -6178,6 +6190,10 @@ static lsnn_status lsnni_options_check(lsnn_ctx *cx, const lsnn_layer_type *type
         o->padding > LSNN_EXPLICIT)
         return lsnni_fail(cx, LSNN_EVALUE, "%s: init %d or padding %d is unknown", type->name,
                           (int)o->init, (int)o->padding);
+    if (o->padding != LSNN_EXPLICIT && (o->pad_top || o->pad_left || o->pad_bottom ||
+                                        o->pad_right))
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: pad_top, pad_left, pad_bottom and pad_right "
+                          "are for LSNN_EXPLICIT", type->name);
     return LSNN_OK;
 }
 
@@ -6396,7 +6412,7 @@ static lsnn_status lsnni_plan_pool(lsnn_ctx *cx, lsnn_layer_plan *p)
     lsnn_window s;
     if (!p->o.kernel_h) {
         p->o.kernel_h = p->in[0].h;
-        p->o.kernel_w = p->in[0].w;
+        if (!p->o.kernel_w) p->o.kernel_w = p->in[0].w;
     }
     if (!p->o.kernel_w) p->o.kernel_w = p->o.kernel_h;
     lsnni_window_defaults(&p->o, p->o.kernel_h, p->o.kernel_w);
@@ -6941,25 +6957,32 @@ static lsnn_status lsnni_grow(lsnn_ctx *cx, void **array, int used, int *room, s
 
 LSNN_API int lsnn_net_node(const lsnn_net *net, const char *name)
 {
+    if (!net) return -1;
     for (int i = 0; i < net->nodes; i++)
         if (net->node[i].name && strcmp(net->node[i].name, name) == 0) return i;
     return -1;
 }
 
 /* A name is what can stand in a file: letters, digits and _ - . /            */
+static lsnn_status lsnni_name_check(lsnn_ctx *cx, const char *name)
+{
+    for (const char *p = name; *p; p++)
+        if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+              (*p >= '0' && *p <= '9') || strchr("_-./", *p)))
+            return lsnni_fail(cx, LSNN_ENAME, "the name \"%.60s\" of a layer or its type has a "
+                              "character other than letters, digits and _-./", name);
+    if (!*name || strlen(name) > 200)
+        return lsnni_fail(cx, LSNN_ENAME, "a layer name has 1 to 200 characters");
+    return LSNN_OK;
+}
+
 static lsnn_status lsnni_name_node(lsnn_net *net, lsnni_node *v, const char *name)
 {
     char made[64];
     int number = 0;
+    LSNNI_TRY(lsnni_name_check(net->cx, v->type->name));
     if (name) {
-        for (const char *p = name; *p; p++)
-            if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
-                  (*p >= '0' && *p <= '9') || strchr("_-./", *p)))
-                return lsnni_fail(net->cx, LSNN_ENAME,
-                                  "the layer name \"%.60s\" has a character "
-                                  "other than letters, digits and _-./", name);
-        if (!*name || strlen(name) > 200)
-            return lsnni_fail(net->cx, LSNN_ENAME, "a layer name has 1 to 200 characters");
+        LSNNI_TRY(lsnni_name_check(net->cx, name));
         if (lsnn_net_node(net, name) >= 0)
             return lsnni_fail(net->cx, LSNN_ENAME, "two layers are called '%.60s'", name);
     } else {
@@ -7007,11 +7030,19 @@ static lsnn_status lsnni_share(lsnn_net *net, lsnni_node *v, const char *name)
     int other = lsnn_net_node(net, name);
     const lsnni_node *u = other < 0 ? NULL : &net->node[other];
     if (!u) return lsnni_fail(net->cx, LSNN_ENAME, "share: no layer is called '%.60s'", name);
-    if (u->type != v->type || u->plan.params != v->plan.params)
+    if (u->type != v->type || u->plan.params != v->plan.params ||
+        u->plan.buffers != v->plan.buffers)
         return lsnni_fail(net->cx, LSNN_ESHAPE,
                           "share: '%.60s' is a %s with %d parameters, this is "
                           "a %s with %d", name, u->type->name, u->plan.params, v->type->name,
                           v->plan.params);
+    if (v->plan.o.freeze || v->plan.o.no_decay || v->plan.o.lr_factor > 0)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "share: freeze, no_decay and lr_factor are "
+                          "for '%.60s' to set, whose parameters these are", name);
+    for (int i = 0; i < v->plan.buffers; i++)
+        if (u->plan.buffer[i].count != v->plan.buffer[i].count)
+            return lsnni_fail(net->cx, LSNN_ESHAPE, "share: the buffers of '%.60s' are of "
+                              "other sizes", name);
     for (int i = 0; i < v->plan.params; i++)
         for (int d = 0; d < 4; d++)
             if (u->plan.param[i].dim[d] != v->plan.param[i].dim[d])
@@ -7030,9 +7061,10 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
 {
     lsnn_ctx *cx = net->cx;
     int out[3];
-    if (count < v->type->min_inputs || count > v->type->max_inputs)
+    if (count < v->type->min_inputs || count > v->type->max_inputs || count > LSNN_MAX_INPUTS)
         return lsnni_fail(cx, LSNN_EVALUE, "%s takes %d to %d inputs, not %d", v->type->name,
-                          v->type->min_inputs, v->type->max_inputs, count);
+                          v->type->min_inputs,
+                          LSNNI_MIN(v->type->max_inputs, LSNN_MAX_INPUTS), count);
     for (int i = 0; i < count; i++) {
         if (x[i] < 0 || x[i] >= net->nodes)
             return lsnni_fail(cx, LSNN_EVALUE, "%s: input %d is node %d, there are %d",
@@ -7119,11 +7151,13 @@ LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w)
                    "a net has one input, made first; lsnn_slice parts it");
         return -1;
     }
-    if (lsnni_sizes(net->cx, "input", 3, size) != LSNN_OK || (double)c * h *
-        w > INT32_MAX / 4) {
-        net->failed = 1;
+    net->failed = 1;
+    if (lsnni_sizes(net->cx, "input", 3, size) != LSNN_OK) return -1;
+    if ((double)c * h * w > INT32_MAX / 4) {
+        lsnni_fail(net->cx, LSNN_ESHAPE, "an input of %dx%dx%d has over 2^29 numbers", c, h, w);
         return -1;
     }
+    net->failed = 0;
     node = lsnn_layer(net, lsnni_type("input"), NULL, 0, NULL);
     if (node < 0) return -1;
     net->node[0].plan.out.c = c;
@@ -7646,11 +7680,18 @@ static void lsnni_init_param(const lsnn_net *net, const lsnni_param *p, lsnn_rea
 
 LSNN_API void lsnn_net_set_output(lsnn_net *net, int node)
 {
-    if (net && !net->built && node >= 0 && node < net->nodes) net->output = node;
+    if (!net || net->failed) return;
+    if (!net->built && node >= 0 && node < net->nodes) net->output = node;
+    else {
+        lsnni_fail(net->cx, net->built ? LSNN_ESTATE : LSNN_EVALUE, "lsnn_net_set_output: node "
+                   "%d of %d%s", node, net->nodes, net->built ? ", and the net is built" : "");
+        net->failed = !net->built;
+    }
 }
 
 LSNN_API size_t lsnn_net_params(const lsnn_net *net)
 {
+    if (!net) return 0;
     size_t total = 0;
     for (int i = 0; i < net->params; i++) total += net->param[i].spec.count;
     return total;
@@ -7658,6 +7699,7 @@ LSNN_API size_t lsnn_net_params(const lsnn_net *net)
 
 LSNN_API double lsnn_net_macs(const lsnn_net *net)
 {
+    if (!net) return 0;
     double total = 0;
     for (int i = 0; i < net->nodes; i++) total += net->node[i].plan.macs;
     return total;
@@ -7669,10 +7711,11 @@ LSNN_API lsnn_shape lsnn_net_shape(const lsnn_net *net, int node)
     return net && node >= 0 && node < net->nodes ? net->node[node].whole : none;
 }
 
-LSNN_API int lsnn_net_output(const lsnn_net *net) { return net->output; }
+LSNN_API int lsnn_net_output(const lsnn_net *net) { return net ? net->output : -1; }
 
 LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
 {
+    if (!net) return;
     fprintf(out, "%-18s %-14s %-16s %12s %14s\n", "layer", "type", "output", "parameters",
             "multiply-adds");
     for (int i = 0; i < net->nodes; i++) {
@@ -7715,7 +7758,7 @@ static lsnn_status lsnni_relay(lsnn_work *w, int n, int i, lsnn_real *to,
                               const lsnn_real *from, int back, int add)
 {
     const lsnni_node *v = &w->net->node[i];
-    if (!w->lanes || !v->both) return LSNN_OK;
+    if (!w->lanes || !v->both || !v->live) return LSNN_OK;
     return lsnn_interleave(w->cx, to, from, n, (size_t)lsnni_features(v->plan.out),
                            v->lanes != back, add);
 }
@@ -7760,6 +7803,12 @@ static int lsnni_rehearsed(const lsnn_layer_type *t)
 }
 
 /* All nodes, or those the output needs if there are no labels and no targets. */
+static int lsnni_finite(const lsnn_real *v, size_t count)
+{
+    for (size_t i = 0; i < count; i++) if (!(fabs((double)v[i]) <= DBL_MAX)) return 0;
+    return 1;
+}
+
 static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int training,
                                       double *loss)
 {
@@ -7778,7 +7827,7 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
         lsnn_status s;
         lsnn_call c;
         if (w->cx->rehearsal_ ? !lsnni_rehearsed(v->type)
-                              : !v->on_path && !b->labels && !b->targets)
+                              : !training && !v->on_path && !b->labels && !b->targets)
             continue;
         if (!v->live) continue;
         lsnni_call_fill(&c, w, i, b, training);
@@ -7789,6 +7838,10 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
         if (s != LSNN_OK) return s;
         w->ran[i] = 1;
         total += c.loss;
+        if (!w->watch || v->done_by >= 0 || v->pooled_to >= 0) continue;
+        if (lsnni_finite(w->y[i], lsnni_area(b->n, lsnni_features(v->plan.out)))) continue;
+        w->blamed = v->pooled_by >= 0 ? v->pooled_by : i;
+        break;
     }
     w->n = b->n;
     w->last = *b;
@@ -7799,6 +7852,7 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
 LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int training,
                                   double *loss)
 {
+    if (!net) return LSNN_ENOMEM;
     if (!net->built)
         return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_forward: call lsnn_net_build first");
     if (training && net->predict_only)
@@ -7811,6 +7865,7 @@ LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int traini
 
 LSNN_API lsnn_status lsnn_backward(lsnn_net *net)
 {
+    if (!net) return LSNN_ENOMEM;
     lsnn_work *w = net->work;
     if (!net->built || !w->ready)
         return lsnni_fail(net->cx, LSNN_ESTATE,
@@ -7825,7 +7880,7 @@ LSNN_API lsnn_status lsnn_backward(lsnn_net *net)
         char *written;
         int turned;
         /* nothing to do above the parameters, or where no loss depends on it */
-        if (!v->needs_grad || !v->live || (net->cx->rehearsal_ ? !lsnni_rehearsed(v->type) :
+        if (!v->needs_grad || !w->ran[i] || (!net->cx->rehearsal_ &&
                                !v->type->is_loss && !w->written[i] && !w->written_z[i]))
             continue;
         if (w->written_z[i])
@@ -7855,6 +7910,7 @@ LSNN_API lsnn_status lsnn_backward(lsnn_net *net)
 
 LSNN_API void lsnn_zero_grad(lsnn_net *net)
 {
+    if (!net) return;
     if (net->grad) memset(net->grad, 0, net->param_size * sizeof *net->grad);
 }
 
@@ -7869,9 +7925,11 @@ static lsnn_status lsnni_rehearse(lsnn_work *w, lsnn_net *net)
     if (!x) return LSNN_ENOMEM;
     memset(&b, 0, sizeof b);
     b.x = x;
-    b.n = w->batch;
     w->cx->rehearsal_ = 1;
-    for (int pass = 0; pass < 2 && b.n > 0 && s == LSNN_OK; pass++, b.n--) {
+    for (int pass = 0; pass < 10 && s == LSNN_OK; pass++) {
+        b.n = pass == 0 ? w->batch : pass == 1 ? w->batch - 1
+            : pass == 2 ? w->batch - w->batch % lsnn_lanes(w->cx) : 10 - pass;
+        if (b.n < 1 || b.n > w->batch) continue;
         s = lsnni_work_forward(w, &b, net != NULL, NULL);
         w->ready = 1;
         if (net && s == LSNN_OK) s = lsnn_backward(net);
@@ -7885,6 +7943,7 @@ static lsnn_status lsnni_rehearse(lsnn_work *w, lsnn_net *net)
 
 LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch)
 {
+    if (!net) return NULL;
     lsnn_work *w;
     if (!net->built || batch < 1) {
         lsnni_fail(cx, net->built ? LSNN_EVALUE : LSNN_ESTATE, "lsnn_work_new: the net is %s, "
@@ -7954,7 +8013,8 @@ LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, 
         if (!w->train && b.n > lanes) b.n -= b.n % lanes;        /* whole blocks first */
         b.x = x + (size_t)i * in;
         LSNNI_TRY(lsnni_work_forward(w, &b, 0, NULL));
-        if (w->lanes && net->node[net->output].lanes)
+        if (net->output == 0) memcpy(y + (size_t)i * out, b.x, (size_t)b.n * out * sizeof *y);
+        else if (w->lanes && net->node[net->output].lanes)
             LSNNI_TRY(lsnn_interleave(w->cx, y + (size_t)i * out, w->y[net->output], b.n, out,
                                       1, 0));
         else memcpy(y + (size_t)i * out, w->y[net->output], (size_t)b.n * out * sizeof *y);
@@ -7964,6 +8024,7 @@ LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, 
 
 LSNN_API lsnn_status lsnn_predict(lsnn_net *net, const lsnn_real *x, int n, lsnn_real *y)
 {
+    if (!net) return LSNN_ENOMEM;
     if (!net->built)
         return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_predict: call lsnn_net_build first");
     return lsnn_work_predict(net->work, x, n, y);
@@ -7974,6 +8035,7 @@ typedef struct lsnni_view {
     lsnn_real *v;
     int rank, dim[4];
     int turned;                      /* 1: in blocks of images                */
+    int kept;                        /* 1: what a layer keeps, as a smoother's map */
     size_t count;
 } lsnni_view;
 
@@ -8025,6 +8087,7 @@ static lsnn_status lsnni_view_find(lsnn_net *net, lsnni_view *a, const char *nam
 {
     int is_grad = strncmp(name, "grad:", 5) == 0, i;
     const char *rest = name + (is_grad ? 5 : 0), *dot = strrchr(rest, '.');
+    a->kept = 0;
     if (!net->built)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s: call lsnn_net_build first", name);
     i = lsnni_find_param(net->param, net->params, rest);
@@ -8049,8 +8112,10 @@ static lsnn_status lsnni_view_find(lsnn_net *net, lsnni_view *a, const char *nam
         const lsnni_node *v = &net->node[i];
         size_t n = (size_t)(dot - rest);
         if (v->plan.keep_name && strcmp(dot + 1, v->plan.keep_name) == 0 &&
-            strlen(v->name) == n && strncmp(v->name, rest, n) == 0)
+            strlen(v->name) == n && strncmp(v->name, rest, n) == 0) {
+            a->kept = 1;
             return lsnni_view_node(net, a, i, 0, 1);
+        }
     }
     return lsnni_fail(net->cx, LSNN_ENAME, "the net has no parameter, buffer or layer '%.80s'",
                       name);
@@ -8058,6 +8123,7 @@ static lsnn_status lsnni_view_find(lsnn_net *net, lsnni_view *a, const char *nam
 
 LSNN_API lsnn_status lsnn_net_dims(lsnn_net *net, const char *name, int *rank, int dim[4])
 {
+    if (!net) return LSNN_ENOMEM;
     lsnni_view a;
     LSNNI_TRY(lsnni_view_find(net, &a, name));
     if (rank) *rank = a.rank;
@@ -8077,6 +8143,7 @@ static lsnn_status lsnni_view_count(lsnn_net *net, lsnni_view *a, const char *na
 
 LSNN_API lsnn_status lsnn_net_get(lsnn_net *net, const char *name, lsnn_real *v, size_t count)
 {
+    if (!net) return LSNN_ENOMEM;
     lsnni_view a;
     LSNNI_TRY(lsnni_view_count(net, &a, name, count));
     if (a.turned)
@@ -8088,8 +8155,12 @@ LSNN_API lsnn_status lsnn_net_get(lsnn_net *net, const char *name, lsnn_real *v,
 LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_real *v,
                                   size_t count)
 {
+    if (!net) return LSNN_ENOMEM;
     lsnni_view a;
     LSNNI_TRY(lsnni_view_count(net, &a, name, count));
+    if (a.kept)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s is computed by the layer: set what it is "
+                          "computed from", name);
     if (a.turned)
         return lsnn_interleave(net->cx, a.v, v, a.dim[0], count / (size_t)a.dim[0], 0, 0);
     memcpy(a.v, v, count * sizeof *v);
@@ -8098,6 +8169,7 @@ LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_re
 
 LSNN_API const char *lsnn_net_param_name(const lsnn_net *net, int kind, int i, size_t *count)
 {
+    if (!net) return NULL;
     const lsnni_param *p = kind ? net->buffer : net->param;
     if (i < 0 || i >= (kind ? net->buffers : net->params)) return NULL;
     if (count) *count = p[i].spec.count;
@@ -8141,6 +8213,9 @@ static int64_t lsnni_stream_size(FILE *f)
 
 static int lsnni_replaceable(const char *path) { (void)path; return 0; }
 
+enum { LSNNI_CLOSE_FIRST = 1 };      /* no open file can be renamed           */
+static FILE *lsnni_tmp_open(const char *tmp) { return fopen(tmp, "wb"); }
+
 static const char *lsnni_move(char *tmp, const char *path, int *moved)
 {
     *moved = MoveFileExA(tmp, path, 1 | 8) != 0;   /* replace, and wait for it */
@@ -8150,6 +8225,7 @@ static const char *lsnni_move(char *tmp, const char *path, int *moved)
 }
 #else
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #if !defined(_POSIX_C_SOURCE) || _POSIX_C_SOURCE < 200112L
@@ -8186,6 +8262,33 @@ static int lsnni_replaceable(const char *path)
     if (stat(path, &there) != 0 || S_ISREG(there.st_mode)) return 0;
     errno = S_ISDIR(there.st_mode) ? EISDIR : EINVAL;
     return -1;
+}
+
+/* Opens tmp empty and locked until it is closed, so that of two programs that save to one
+   path the second fails (EBUSY) instead of writing into the first one's file. What a
+   killed program left is taken over; what was renamed meanwhile is opened anew. */
+enum { LSNNI_CLOSE_FIRST = 0 };
+static FILE *lsnni_tmp_open(const char *tmp)
+{
+    for (int tries = 0; tries < 100; tries++) {
+        struct stat mine, there;
+        FILE *f = fopen(tmp, "ab");
+        int empty;
+        if (!f) return NULL;
+        if (flock(fileno(f), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+            fclose(f);
+            break;
+        }
+        if (fstat(fileno(f), &mine) == 0 && stat(tmp, &there) == 0 &&
+            mine.st_ino == there.st_ino && mine.st_dev == there.st_dev &&
+            (empty = open(tmp, O_WRONLY | O_TRUNC)) >= 0) {
+            close(empty);
+            return f;
+        }
+        fclose(f);
+    }
+    errno = EBUSY;
+    return NULL;
 }
 
 /* The folder is opened first: where that fails, nothing has changed yet.     */
@@ -8229,21 +8332,19 @@ static lsnn_status lsnni_file_replace(lsnn_ctx *cx, const char *path,
     const char *failed = NULL;
     lsnn_status s = LSNN_OK;
     FILE *f = NULL;
-    int moved = 0, why;
+    int moved = 0, closed = 0;
     if (!tmp) return LSNN_ENOMEM;
     memcpy(tmp, path, n);
     memcpy(tmp + n, ".tmp", 5);
     if (lsnni_replaceable(path) != 0) failed = "replacing what is there";
-    else if (!(f = fopen(tmp, "wb"))) failed = "creating its .tmp file";
+    else if (!(f = lsnni_tmp_open(tmp))) failed = "creating its .tmp file";
     else {
         s = fill(cx, f, user);
         if (s != LSNN_OK || ferror(f) || fflush(f) != 0) failed = "writing";
         else if (lsnni_stream_sync(f) != 0) failed = "syncing";
-        why = errno;
-        if (fclose(f) != 0 && !failed) failed = "closing";
-        else errno = why;
+        else if (LSNNI_CLOSE_FIRST && (closed = 1, fclose(f) != 0)) failed = "closing";
+        else failed = lsnni_move(tmp, path, &moved);
     }
-    if (!failed) failed = lsnni_move(tmp, path, &moved);
     if (failed) {
         s = lsnni_fail(cx, s == LSNN_OK ? LSNN_EIO : s,
                        moved ? "%s: written, but %s failed: %s; a power cut may undo it"
@@ -8251,6 +8352,7 @@ static lsnn_status lsnni_file_replace(lsnn_ctx *cx, const char *path,
                        lsnni_path_end(path), failed, strerror(errno));
         if (f && !moved) remove(tmp);
     }
+    if (f && !closed) fclose(f);                         /* and unlock        */
     lsnni_free(cx, tmp);
     return s;
 }
@@ -8986,6 +9088,72 @@ static void lsnni_graph_write(const lsnn_net *net, lsnni_string *t)
     }
 }
 
+/* The line of a graph that begins with `name`, and where it ends; NULL: none.  */
+static const char *lsnni_graph_find(const char *graph, const char *name, const char **end)
+{
+    size_t n = strlen(name);
+    for (const char *line = graph; *line; line = **end ? *end + 1 : *end) {
+        *end = line + strcspn(line, "\n");
+        if (strncmp(line, name, n) == 0 && line[n] == ' ') return line;
+    }
+    return NULL;
+}
+
+/* The first word of line a, after its name, that line b has not: a type or an option.
+   What a layer reads, and what only training asks for, may differ.           */
+static const char *lsnni_graph_differs(const char *a, const char *a_end, const char *b,
+                                       const char *b_end)
+{
+    static const char *const free_words[] = { "x=", "share=", "keep=", "init=", "init_scale=",
+        "lr_factor=", "freeze=", "no_decay=", "rate=", "momentum=", "head=", "loss_weight=" };
+    size_t n;
+    for (a += strcspn(a, " \n"); a < a_end; a += n) {
+        const char *c = b + strcspn(b, " \n");
+        int found = 0;
+        a += *a == ' ';
+        n = strcspn(a, " \n");
+        for (size_t i = 0; i < sizeof free_words / sizeof *free_words; i++)
+            found |= strncmp(a, free_words[i], strlen(free_words[i])) == 0;
+        for (size_t m; c < b_end && !found; c += m) {
+            c += *c == ' ';
+            m = strcspn(c, " \n");
+            found = m == n && strncmp(a, c, n) == 0;
+        }
+        if (!found) return a;
+    }
+    return NULL;
+}
+
+/* Layers that the file and the net both have do the same in both: of the same sizes a
+   smoother could be normalised here and not there. A file without a graph says nothing. */
+static lsnn_status lsnni_graph_match(const lsnn_net *net, const lsnn_file *f, const char *path)
+{
+    const char *theirs = lsnn_file_meta(f, "lsnn.graph"), *end, *own_end;
+    lsnni_string own;
+    lsnn_status s;
+    if (!theirs) return LSNN_OK;
+    memset(&own, 0, sizeof own);
+    own.cx = net->cx;
+    lsnni_graph_write(net, &own);
+    s = own.status;
+    for (int i = 1; i < net->nodes && s == LSNN_OK; i++) {
+        const char *line = lsnni_graph_find(theirs, net->node[i].name, &end);
+        const char *mine = lsnni_graph_find(own.v, net->node[i].name, &own_end), *word;
+        if (!line || !mine) continue;
+        word = lsnni_graph_differs(line, end, mine, own_end);
+        if (word)
+            s = lsnni_fail(net->cx, LSNN_ESTATE, "%.120s: there, layer '%.60s' has %.*s, which "
+                           "it has not here", path, net->node[i].name,
+                           (int)LSNNI_MIN(strcspn(word, " \n"), 60), word);
+        else if ((word = lsnni_graph_differs(mine, own_end, line, end)) != NULL)
+            s = lsnni_fail(net->cx, LSNN_ESTATE, "%.120s: layer '%.60s' has not %.*s there, "
+                           "which it has here", path, net->node[i].name,
+                           (int)LSNNI_MIN(strcspn(word, " \n"), 60), word);
+    }
+    lsnni_free(net->cx, own.v);
+    return s;
+}
+
 typedef struct lsnni_reader {
     lsnn_net *net;
     const char *path;
@@ -9158,6 +9326,7 @@ static lsnn_status lsnni_net_write(lsnn_net *net, lsnni_saver *s, const char *pa
 
 LSNN_API lsnn_status lsnn_net_save(lsnn_net *net, const char *path)
 {
+    if (!net) return LSNN_ENOMEM;
     lsnni_saver *s;
     lsnn_status status;
     if (!net->built)
@@ -9229,12 +9398,15 @@ static lsnn_status lsnni_net_fill(lsnn_net *net, const lsnn_file *f, const char 
 
 LSNN_API lsnn_status lsnn_net_read(lsnn_net *net, const char *path)
 {
+    if (!net) return LSNN_ENOMEM;
     lsnn_file f;
     lsnn_status s;
     if (!net->built)
         return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_net_read: call lsnn_net_build first");
     LSNNI_TRY(lsnn_file_read(net->cx, &f, path));
-    s = lsnni_net_fill(net, &f, path);
+    s = lsnni_net_match(net, &f, path);
+    if (s == LSNN_OK) s = lsnni_graph_match(net, &f, path);
+    if (s == LSNN_OK) s = lsnni_net_fill(net, &f, path);
     lsnn_file_free(net->cx, &f);
     return s;
 }
@@ -9302,12 +9474,14 @@ static lsnn_status lsnni_optimizer_check(lsnn_ctx *cx, const lsnn_optimizer_desc
         d->schedule > LSNN_COSINE)
         return lsnni_fail(cx, LSNN_EVALUE, "optimizer: method %d or schedule %d is unknown",
                           (int)d->method, (int)d->schedule);
-    if (!(d->lr > 0 && d->lr < HUGE_VAL && d->weight_decay >= 0 && d->clip_norm >= 0 &&
-          d->eps > 0))
+    if (!(d->lr > 0 && d->lr < HUGE_VAL && d->weight_decay >= 0 &&
+          d->weight_decay < HUGE_VAL && d->clip_norm >= 0 && d->clip_norm < HUGE_VAL &&
+          LSNNI_R(d->eps) > 0 && d->eps < HUGE_VAL && d->step_factor > 0 &&
+          d->step_factor < HUGE_VAL))
         return lsnni_fail(cx, LSNN_EVALUE,
-                          "optimizer: lr %g and eps %g must be positive, weight_decay "
-                          "%g and clip_norm %g not negative", d->lr, d->eps, d->weight_decay,
-                              d->clip_norm);
+                          "optimizer: lr %g, eps %g and step_factor %g must be positive, "
+                          "weight_decay %g and clip_norm %g not negative, all finite", d->lr,
+                          d->eps, d->step_factor, d->weight_decay, d->clip_norm);
     if (!(d->momentum >= 0 && d->momentum < 1) || (d->nesterov && !(d->momentum > 0)))
         return lsnni_fail(cx, LSNN_EVALUE,
                           "optimizer: momentum %g must lie in [0, 1), above 0 for "
@@ -9355,6 +9529,7 @@ LSNN_API void lsnn_optimizer_free(lsnn_optimizer *o)
 
 LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_desc *d)
 {
+    if (!net) return NULL;
     lsnn_optimizer_desc all;
     lsnn_optimizer *o;
     memset(&all, 0, sizeof all);
@@ -9522,24 +9697,32 @@ typedef struct lsnni_tally {
     int samples, heads;              /* heads that have a cross_entropy       */
 } lsnni_tally;
 
+/* 1 if node i is the first cross_entropy of its head: further ones (auxiliary losses) are
+   learned from, but not scored.                                              */
+static int lsnni_scores(const lsnn_net *net, int i)
+{
+    const lsnni_node *v = &net->node[i];
+    const lsnn_layer_type *type = lsnni_type("cross_entropy");
+    for (int k = 0; k < i && v->type == type; k++)
+        if (net->node[k].type == type && net->node[k].plan.o.head == v->plan.o.head) return 0;
+    return v->type == type;
+}
+
 /* Counts the last forward's errors; loss is its mean over the batch.         */
 static void lsnni_tally_add(const lsnn_net *net, lsnni_tally *t, const lsnn_batch *b,
-                            double loss,
-                            int *confusion)
+                            double loss, int *confusion)
 {
     t->loss += loss * b->n;
     t->samples += b->n;
     t->heads = 0;
-    for (int i = 0; i < net->nodes; i++)
-        t->heads += net->node[i].type->is_loss &&
-                    strcmp(net->node[i].type->name, "cross_entropy") == 0;
+    for (int i = 0; i < net->nodes; i++) t->heads += lsnni_scores(net, i);
     for (int n = 0; n < b->n && t->heads; n++) {
         int wrong = 0;
         for (int i = 0; i < net->nodes; i++) {
             const lsnni_node *v = &net->node[i];
             int classes = lsnni_features(v->plan.out), best = 0, truth, miss;
             const lsnn_real *p = net->work->y[i] + lsnni_area(n, classes);
-            if (!v->type->is_loss || strcmp(v->type->name, "cross_entropy") != 0) continue;
+            if (!lsnni_scores(net, i)) continue;
             truth = b->labels[lsnni_area(n, b->heads) + (size_t)v->plan.o.head];
             for (int k = 1; k < classes; k++) if (p[k] > p[best]) best = k;
             miss = best != truth;
@@ -9562,10 +9745,11 @@ static lsnn_status lsnni_evaluate(lsnn_net *net, lsnni_batch *b, lsnn_score *s)
 {
     lsnni_tally t;
     memset(&t, 0, sizeof t);
-    for (int i = 0; i < b->data->count; i += net->batch) {
+    for (int i = 0, n; i < b->data->count; i += n) {
         double loss;
-        lsnn_batch batch = lsnni_batch_fetch(net->cx, b, i,
-                                             LSNNI_MIN(net->batch, b->data->count - i));
+        lsnn_batch batch;
+        n = LSNNI_MIN(net->batch, b->data->count - i);
+        batch = lsnni_batch_fetch(net->cx, b, i, n);
         LSNNI_TRY(lsnn_forward(net, &batch, 0, &loss));
         lsnni_tally_add(net, &t, &batch, loss, s->confusion);
     }
@@ -9584,6 +9768,7 @@ static lsnn_status lsnni_evaluate(lsnn_net *net, lsnni_batch *b, lsnn_score *s)
 
 LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_score *s)
 {
+    if (!net) return LSNN_ENOMEM;
     lsnni_batch b;
     lsnn_status status;
     if (!net->built)
@@ -9665,6 +9850,7 @@ static lsnn_status lsnni_fit_save(lsnni_fit *f)
         lsnni_saver_number(s, "lsnn.done", f->done);
         lsnni_saver_number(s, "lsnn.batch", net->batch);
         lsnni_saver_number(s, "lsnn.samples", f->batch.data->count);
+        if (f->d->note) lsnni_saver_text(s, "lsnn.note", f->d->note);
         lsnni_saver_seed(s, net->seed);
         lsnni_saver_number(s, "lsnn.epoch.loss", f->tally.loss);
         lsnni_saver_number(s, "lsnn.epoch.wrong", f->tally.wrong_heads);
@@ -9697,6 +9883,7 @@ static lsnn_status lsnni_fit_restore(lsnni_fit *f, const lsnn_file *file, const 
         "lsnn.epoch.samples" };
     enum { STEP, EPOCH, DONE, BATCH, SAMPLES, HIGH, LOW, LOSS, WRONG, SEEN, KEYS };
     const char *method = lsnn_file_meta(file, "lsnn.optimizer");
+    const char *note = lsnn_file_meta(file, "lsnn.note");
     lsnn_net *net = f->net;
     double v[KEYS];
     for (int i = 0; i < KEYS; i++) {
@@ -9712,6 +9899,16 @@ static lsnn_status lsnni_fit_restore(lsnni_fit *f, const lsnn_file *file, const 
                           "here it is %s, %d and %d", path, method ? method : "?", v[BATCH],
                               v[SAMPLES],
                           lsnni_methods[f->o->d.method], net->batch, f->batch.data->count);
+    if (v[SEEN] != LSNNI_MIN(v[DONE] * v[BATCH], v[SAMPLES]) ||
+        v[WRONG] > v[SEEN] * (double)LSNN_MAX_HEADS || !(fabs(v[LOSS]) <= DBL_MAX))
+        return lsnni_fail(net->cx, LSNN_EFORMAT, "%.160s: %.0f steps of %.0f samples have not "
+                          "seen %.0f, with %.0f errors and a loss of %g", path, v[DONE],
+                          v[BATCH], v[SEEN], v[WRONG], v[LOSS]);
+    LSNNI_TRY(lsnni_net_match(net, file, path));
+    LSNNI_TRY(lsnni_graph_match(net, file, path));
+    if (note && strcmp(note, f->d->note ? f->d->note : "") != 0)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "%.100s was trained on \"%.100s\", here it is "
+                          "\"%.100s\"", path, note, f->d->note ? f->d->note : "");
     if (f->o->m)
         LSNNI_TRY(lsnni_read_block(net->cx, file, path, "optimizer.m:", net->param,
                                    net->params, f->o->m));
@@ -9739,19 +9936,22 @@ static lsnn_status lsnni_fit_resume(lsnni_fit *f)
     return s;
 }
 
-/* Names the first layer whose output, in forward order, is not finite.       */
-static lsnn_status lsnni_diverged(const lsnni_fit *f, int n)
+/* Names the first layer whose output, in forward order, is not finite: forward is run once
+   more, since outputs have taken each other's place.                         */
+static lsnn_status lsnni_diverged(const lsnni_fit *f, const lsnn_batch *b)
 {
     const lsnn_net *net = f->net;
-    for (int i = 1; i < net->nodes; i++) {
-        size_t count = lsnni_area(n, lsnni_features(net->node[i].plan.out));
-        for (size_t j = 0; j < count; j++)
-            if (!(fabs((double)net->work->y[i][j]) <= DBL_MAX))
-                return lsnni_fail(net->cx, LSNN_EDIVERGED,
-                                  "step %u: the loss is not finite, from layer "
-                                  "'%.80s' on: use a smaller learning rate or clip_norm",
-                                  (unsigned)f->o->step, net->node[i].name);
-    }
+    lsnn_work *w = net->work;
+    lsnn_status s;
+    w->blamed = 0;
+    w->watch = 1;
+    s = lsnni_work_forward(w, b, 1, NULL);
+    w->watch = 0;
+    if (s != LSNN_OK) return s;
+    if (w->blamed)
+        return lsnni_fail(net->cx, LSNN_EDIVERGED, "step %u: the loss is not finite, from layer "
+                          "'%.80s' on: use a smaller learning rate or clip_norm",
+                          (unsigned)f->o->step, net->node[w->blamed].name);
     return lsnni_fail(net->cx, LSNN_EDIVERGED,
                       "step %u: the loss is not finite, every layer's output is",
                       (unsigned)f->o->step);
@@ -9767,7 +9967,7 @@ static lsnn_status lsnni_fit_step(lsnni_fit *f)
     b = lsnni_batch_fetch(net->cx, &f->batch, first, LSNNI_MIN(net->batch, count - first));
     b.step = f->o->step;
     LSNNI_TRY(lsnn_forward(net, &b, 1, &loss));
-    if (!(fabs(loss) <= DBL_MAX)) return lsnni_diverged(f, b.n);
+    if (!(fabs(loss) <= DBL_MAX)) return lsnni_diverged(f, &b);
     LSNNI_TRY(lsnn_backward(net));
     lsnni_tally_add(net, &f->tally, &b, loss, NULL);
     f->p.lr = lsnn_optimizer_lr(&f->o->d, f->o->step);
@@ -9805,7 +10005,7 @@ static lsnn_status lsnni_fit_epoch(lsnni_fit *f)
 {
     int epochs = f->d->epochs ? f->d->epochs : 1, count = f->batch.data->count;
     lsnn_rng r = lsnn_rng_at(f->net->seed, "order", "", (uint32_t)f->epoch, 0);
-    lsnn_status s = LSNN_OK;
+    lsnn_status s = LSNN_OK, ended;
     if (f->d->keep_order) for (int i = 0; i < count; i++) f->order[i] = i;
     else lsnn_rng_permutation(&r, f->order, count);
     while (f->done < f->steps && s == LSNN_OK) {
@@ -9818,7 +10018,8 @@ static lsnn_status lsnni_fit_epoch(lsnni_fit *f)
             LSNNI_TRY(lsnni_fit_save(f));
     }
     if (f->done < f->steps) return s;                    /* stopped in mid-epoch */
-    if (s == LSNN_OK) s = lsnni_fit_report(f, 1);
+    ended = lsnni_fit_report(f, 1);                      /* also of one that was stopped */
+    if (ended != LSNN_OK) s = ended;
     if (s < 0) return s;
     f->epoch++;
     f->done = 0;
@@ -9851,6 +10052,7 @@ static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
 
 LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_fit_desc *d)
 {
+    if (!net) return LSNN_ENOMEM;
     lsnni_fit f;
     lsnn_status s;
     memset(&f, 0, sizeof f);

@@ -5,6 +5,7 @@
 #define _XOPEN_SOURCE 700
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -795,6 +796,21 @@ static void test_in_the_way(const lsnn_tensor *t)
     CHECK(lsnn_file_write(&cx, at("a"), t, 1, NULL, 0) == LSNN_OK && !exists(at("a.tmp")));
 }
 
+/* Two that save to one path: the second is refused, the first one's file stays its own. */
+static void test_two_writers(const lsnn_tensor *t)
+{
+    lsnn_ctx cx = context();
+    int other = open(at("a.tmp"), O_RDWR | O_CREAT, 0600);
+    char got[8] = "";
+    CHECK(other >= 0 && flock(other, LOCK_EX) == 0 && write(other, "theirs", 6) == 6);
+    CHECK(lsnn_file_write(&cx, at("a"), t, 1, NULL, 0) == LSNN_EIO);
+    CHECK(strstr(cx.message, "busy") || strstr(cx.message, "Busy"));
+    CHECK(pread(other, got, 7, 0) == 6 && strcmp(got, "theirs") == 0 && exists(at("a.tmp")));
+    CHECK(close(other) == 0);
+    cx = context();
+    CHECK(lsnn_file_write(&cx, at("a"), t, 1, NULL, 0) == LSNN_OK && !exists(at("a.tmp")));
+}
+
 static lsnn_status half(lsnn_ctx *cx, FILE *f, void *user)
 {
     fputs("half a file", f);
@@ -822,6 +838,7 @@ static void test_system(void)
     test_full_stream(&t);
     test_full_disk(&t);
     test_in_the_way(&t);
+    test_two_writers(&t);
     test_fill();
     test_end("files: full disk, things in the way: old file intact, nothing left behind");
     if (test_unwritable(&t)) test_end("files: unwritable folder");

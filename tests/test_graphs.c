@@ -48,10 +48,10 @@ static int pick_window(plotter *p, lsnn_shape s, int most, lsnn_options *o)
     int side = s.h < s.w ? s.h : s.w, k = 1 + upto(p, most < side ? most : side);
     o->padding = (lsnn_padding)upto(p, 3);
     if (o->padding == LSNN_EXPLICIT) {
-        o->pad_top = upto(p, k);
-        o->pad_left = upto(p, k);
-        o->pad_bottom = upto(p, k);
-        o->pad_right = upto(p, k);
+        o->pad_top = upto(p, k + 2);     /* now and then a window sees padding alone      */
+        o->pad_left = upto(p, k + 2);
+        o->pad_bottom = upto(p, k + 2);
+        o->pad_right = upto(p, k + 2);
     }
     return k;
 }
@@ -264,8 +264,10 @@ static lsnn_batch graph_batch(int n, int inputs, int seed)
 
 static void train_step(lsnn_net *net, const lsnn_batch *b, double *loss)
 {
+    long calls = heap.calls;
     lsnn_zero_grad(net);
     CHECK(lsnn_forward(net, b, 1, loss) == LSNN_OK && lsnn_backward(net) == LSNN_OK);
+    CHECK(heap.calls == calls);          /* whatever the batch, a step allocates nothing   */
 }
 
 /* A step of both, and a prediction: all that can be read of `net` is as in `plain`.      */

@@ -1112,8 +1112,113 @@ static void test_refusals(void)
     test_end("all is given back");
 }
 
+static const lsnn_layer_type wide_type = {
+    "wide", "", 1, 64, 0, 1, 0, power_plan, power_forward, power_backward, NULL, LSNN_PLAIN, 0
+};
+static const lsnn_layer_type spaced_type = {
+    "my layer", "custom0", 1, 1, 0, 1, 0, power_plan, power_forward, power_backward, NULL,
+    LSNN_PLAIN, 0
+};
+
+/* Refuses to build, by `status` and a message with `needle`, what make added to an input. */
+static void refuse_net(int (*make)(lsnn_net *net, int x), lsnn_status status,
+                       const char *needle)
+{
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_net *net = lsnn_net_new(&cx);
+    make(net, lsnn_input(net, 2, 4, 6));
+    REFUSED(&cx, build_net(net, 4, 1, 0) != LSNN_OK, status, needle);
+    lsnn_net_free(net);
+    lsnn_ctx_free(&cx);
+}
+static int make_pads(lsnn_net *net, int x)
+{
+    lsnn_options o = { 0 };
+    o.pad_top = 1;
+    return lsnn_conv2d(net, x, 2, 3, &o);
+}
+static int make_shared(lsnn_net *net, int x)
+{
+    lsnn_options a = { 0 }, b = { 0 };
+    a.name = b.share = "a";
+    b.freeze = 1;
+    return lsnn_dense(net, lsnn_dense(net, lsnn_dense(net, x, 5, NULL), 5, &a), 5, &b);
+}
+static int make_output(lsnn_net *net, int x)
+{
+    x = lsnn_dense(net, x, 3, NULL);
+    lsnn_net_set_output(net, lsnn_net_node(net, "typo"));
+    return x;
+}
+static int make_wide(lsnn_net *net, int x)
+{
+    int many[64];
+    for (int i = 0; i < 64; i++) many[i] = x;
+    return lsnn_layer(net, &wide_type, many, 64, NULL);
+}
+static int make_spaced(lsnn_net *net, int x) { return lsnn_layer(net, &spaced_type, &x, 1, NULL); }
+static int make_large(lsnn_net *net, int x)
+{
+    (void)x;
+    return lsnn_input(net, 1024, 1024, 1024);
+}
+
+/* What is asked for in vain is refused by name; a net that could not be made passes on. */
+static void test_vain(void)
+{
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_net *net;
+    lsnn_batch b = { 0 };
+    lsnn_real x[48], y[48];
+    double loss;
+    refuse_net(make_pads, LSNN_EVALUE, "LSNN_EXPLICIT");
+    refuse_net(make_shared, LSNN_EVALUE, "freeze");
+    refuse_net(make_output, LSNN_EVALUE, "node -1");
+    refuse_net(make_wide, LSNN_EVALUE, "1 to 16 inputs");
+    refuse_net(make_spaced, LSNN_ENAME, "my layer");
+    refuse_net(make_large, LSNN_ESTATE, "one input");
+    net = lsnn_net_new(&cx);
+    REFUSED(&cx, lsnn_input(net, 1024, 1024, 1024) < 0, LSNN_ESHAPE, "1024x1024x1024");
+    lsnn_net_free(net);
+
+    for (int i = 0; i < 48; i++) x[i] = (lsnn_real)i;
+    net = lsnn_net_new(&cx);                     /* the input is the output                  */
+    lsnn_cross_entropy(net, lsnn_dense(net, lsnn_input(net, 8, 1, 1), 2, NULL), NULL);
+    lsnn_net_set_output(net, 0);
+    CHECK(build_net(net, 4, 1, 0) == LSNN_OK);
+    CHECK(lsnn_predict(net, x, 6, y) == LSNN_OK && same_bits(x, y, 48));
+    b.n = 4;
+    b.x = x;
+    REFUSED(&cx, lsnn_forward(net, &b, 1, &loss) != LSNN_OK, LSNN_ESHAPE, "label");
+    REFUSED(&cx, lsnn_backward(net) != LSNN_OK, LSNN_ESTATE, "lsnn_forward");
+    lsnn_net_set_output(net, 1);
+    CHECK(cx.status == LSNN_ESTATE);
+    lsnn_clear(&cx);
+    lsnn_net_free(net);
+
+    net = small_net(&cx, "location", 14, 4, 1);  /* maps follow theta                        */
+    {
+        static const lsnn_real image[14 * 14];
+        CHECK(lsnn_predict(net, image, 1, y) == LSNN_OK);
+    }
+    REFUSED(&cx, lsnn_net_set(net, "smooth1.map", x, 3 * 100) != LSNN_OK, LSNN_ESTATE,
+            "computed");
+    lsnn_net_free(net);
+
+    CHECK(lsnn_forward(NULL, &b, 1, &loss) == LSNN_ENOMEM && lsnn_backward(NULL) != LSNN_OK);
+    CHECK(lsnn_predict(NULL, x, 1, y) == LSNN_ENOMEM && lsnn_net_node(NULL, "a") == -1);
+    CHECK(lsnn_net_get(NULL, "a", x, 1) == LSNN_ENOMEM && lsnn_net_save(NULL, "a") != LSNN_OK);
+    CHECK(lsnn_net_output(NULL) == -1 && lsnn_work_new(&cx, NULL, 4) == NULL);
+    lsnn_net_summary(NULL, stdout);
+    lsnn_zero_grad(NULL);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("what is asked for in vain is refused, a net that was not made passes on");
+}
+
 int main(void)
 {
+    test_vain();
     test_shapes();
     test_bad_layers();
     test_foreign_options();

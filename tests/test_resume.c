@@ -270,6 +270,31 @@ static void test_kills(void)
     test_end("killed %d times, each time resumed by a new process: the same bits", kills);
 }
 
+/* Stopped at an epoch's last step: the epoch is reported all the same, and once.          */
+static int ends[EPOCHS], stop_after;
+static int count_ends(const lsnn_progress *p, void *user)
+{
+    (void)user;
+    if (p->epoch_done) ends[p->epoch]++;
+    return !p->epoch_done && p->epoch * STEPS + p->step == stop_after;
+}
+static void test_ends(void)
+{
+    lsnn_fit_desc plan = plan_fit(LSNN_SGD);
+    memset(ends, 0, sizeof ends);
+    plan.save = checkpoint;
+    plan.progress = count_ends;
+    for (stop_after = STEPS; stop_after <= EPOCHS * STEPS; stop_after += STEPS) {
+        run *r = train("cnn", &plan, 3, BATCH, SAMPLES);
+        CHECK(r->status == LSNN_STOPPED);
+        run_free(r);
+        plan.resume = checkpoint;
+    }
+    for (int i = 0; i < EPOCHS; i++) CHECK(ends[i] == 1);
+    remove(checkpoint);
+    test_end("each epoch is reported once, also one that was stopped at its last step");
+}
+
 /* ---- what does not fit ------------------------------------------------------------------ */
 static void refuse_resume(const char *model, int method, int batch, int samples,
                           lsnn_status want, const char *needle)
@@ -315,6 +340,12 @@ static void test_refused(void)
     refuse_resume("cnn", LSNN_ADAMW, BATCH, SAMPLES, LSNN_ESTATE, "trained by adam");
     refuse_resume("lc", LSNN_ADAM, BATCH, SAMPLES, LSNN_ESHAPE, "conv1.weight");
     refuse_resume("content", LSNN_ADAM, BATCH, SAMPLES, LSNN_EFORMAT, "no tensor");
+    lsnn_clear(&r->cx);
+    at = 8;                              /* the last step of the first epoch                */
+    plan.note = "digits";
+    run_free(r);
+    r = train("cnn", &plan, 77, BATCH, SAMPLES);
+    refuse_resume("cnn", LSNN_ADAM, BATCH, SAMPLES, LSNN_ESTATE, "\"digits\", here it is \"\"");
     CHECK(lsnn_net_save(r->net, checkpoint) == LSNN_OK);
     refuse_resume("cnn", LSNN_ADAM, BATCH, SAMPLES, LSNN_EFORMAT, "no checkpoint");
     f = fopen(checkpoint, "wb");
@@ -377,6 +408,7 @@ int main(void)
     test_stops();
     test_chain();
     test_save_every();
+    test_ends();
     test_refused();
     test_liars();
     remove(checkpoint);

@@ -288,6 +288,51 @@ static void test_tensors(void)
     test_end("missing, renamed, added and reshaped tensors: refused, the net is untouched");
 }
 
+/* conv1, smooth1, perhaps a dropout, dense1: the same tensors whatever is asked for.      */
+static lsnn_net *same_sizes(lsnn_ctx *cx, lsnn_normalise normalise, int freeze, int dropout,
+                            int leaky)
+{
+    lsnn_net *net = lsnn_net_new(cx);
+    lsnn_options conv = named("conv1"), smooth = named("smooth1"), dense = named("dense1");
+    lsnn_options act = named("act1");
+    int x = lsnn_input(net, 1, 6, 6);
+    conv.no_bias = 1;
+    conv.freeze = freeze;
+    smooth.normalise = normalise;
+    x = lsnn_smooth(net, lsnn_conv2d(net, x, 2, 3, &conv), LSNN_FREE, &smooth);
+    x = leaky ? lsnn_leaky_relu(net, x, &act) : lsnn_relu(net, x, &act);
+    if (dropout) x = lsnn_dropout(net, x, 0.5, NULL);
+    lsnn_cross_entropy(net, lsnn_dense(net, x, 3, &dense), NULL);
+    CHECK(build_net(net, 4, 2, 0) == LSNN_OK);
+    return net;
+}
+
+/* Tensors of the same names and sizes of layers that compute something else.             */
+static void test_other_graph(void)
+{
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_net *net = same_sizes(&cx, LSNN_NORMALISE_MEAN, 0, 0, 0), *second;
+    CHECK(lsnn_net_save(net, path) == LSNN_OK);
+    lsnn_net_free(net);
+    second = same_sizes(&cx, LSNN_NORMALISE_SUM, 0, 0, 0);
+    REFUSED(&cx, lsnn_net_read(second, path) != LSNN_OK, LSNN_ESTATE,
+            "'smooth1' has normalise=2");
+    lsnn_net_free(second);
+    second = same_sizes(&cx, LSNN_NORMALISE_NONE, 0, 0, 0);
+    REFUSED(&cx, lsnn_net_read(second, path) != LSNN_OK, LSNN_ESTATE, "normalise=2");
+    lsnn_net_free(second);
+    second = same_sizes(&cx, LSNN_NORMALISE_MEAN, 0, 0, 1);
+    REFUSED(&cx, lsnn_net_read(second, path) != LSNN_OK, LSNN_ESTATE, "'act1' has relu");
+    lsnn_net_free(second);
+    second = same_sizes(&cx, LSNN_NORMALISE_MEAN, 1, 1, 0);     /* only training differs   */
+    CHECK(lsnn_net_read(second, path) == LSNN_OK);
+    lsnn_net_free(second);
+    remove(path);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("layers of the same sizes that compute something else are refused");
+}
+
 /* ---- graphs ----------------------------------------------------------------------------- */
 static lsnn_status load_graph(const char *graph, const char *out, char message[400])
 {
@@ -504,6 +549,7 @@ int main(void)
     test_options_survive();
     test_precision();
     test_tensors();
+    test_other_graph();
     test_graphs();
     test_fuzz();
     test_long_graphs();

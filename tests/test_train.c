@@ -419,7 +419,7 @@ static void test_scores(void)
 {
     lsnn_ctx cx = quiet_ctx();
     lsnn_net *net = lsnn_net_new(&cx);
-    lsnn_options first = named(NULL), second = named(NULL);
+    lsnn_options first = named(NULL), second = named(NULL), auxiliary = named(NULL);
     lsnn_shape shape = { 6, 1, 1 };
     lsnn_real x[SCORED * 6];
     int labels[SCORED * 2], confusion[9], total = 0, x0 = lsnn_input(net, 6, 1, 1);
@@ -430,6 +430,8 @@ static void test_scores(void)
     second.loss_weight = 0.5;
     lsnn_cross_entropy(net, lsnn_slice(net, x0, 0, 3, NULL), &first);
     lsnn_cross_entropy(net, lsnn_slice(net, x0, 3, 3, NULL), &second);
+    auxiliary.loss_weight = 1e-9;                /* a second loss of a head is not scored    */
+    lsnn_cross_entropy(net, lsnn_slice(net, x0, 3, 3, NULL), &auxiliary);
     CHECK(build_net(net, 3, 1, 0) == LSNN_OK);
     memset(x, 0, sizeof x);
     for (int i = 0; i < SCORED; i++)
@@ -505,7 +507,11 @@ static void test_bad_plans(void)
     BAD_PLAN(optimizer.momentum, 1, "momentum");
     BAD_PLAN(optimizer.momentum, -0.1, "momentum");
     BAD_PLAN(optimizer.weight_decay, -1, "weight_decay");
+    BAD_PLAN(optimizer.weight_decay, INFINITY, "weight_decay");
     BAD_PLAN(optimizer.clip_norm, -1, "clip_norm");
+    BAD_PLAN(optimizer.step_factor, -1, "step_factor");
+    BAD_PLAN(optimizer.step_factor, NAN, "step_factor");
+    if (sizeof(lsnn_real) == 4) BAD_PLAN(optimizer.eps, 1e-60, "eps");
     BAD_PLAN(optimizer.one_minus_beta1, 2, "one_minus_beta1");
     BAD_PLAN(optimizer.one_minus_beta2, -1, "one_minus_beta2");
     BAD_PLAN(optimizer.warmup_steps, -1, "warmup_steps");
