@@ -800,7 +800,7 @@ static void test_in_the_way(const lsnn_tensor *t)
 static void test_two_writers(const lsnn_tensor *t)
 {
     lsnn_ctx cx = context();
-    int other = open(at("a.tmp"), O_RDWR | O_CREAT, 0600);
+    int other = open(at("a.tmp"), O_RDWR | O_CREAT, 0666);
     char got[8] = "";
     CHECK(other >= 0 && flock(other, LOCK_EX) == 0 && write(other, "theirs", 6) == 6);
     CHECK(lsnn_file_write(&cx, at("a"), t, 1, NULL, 0) == LSNN_EIO);
