@@ -39,11 +39,11 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #ifdef _WIN32
 #include <direct.h>
 #include <io.h>
 #else
-#include <sys/stat.h>
 #include <unistd.h>
 #endif
 
@@ -385,12 +385,18 @@ static inline int app_can_write(const app *a, const char *flag, const char *file
     char probe[APP_PATH];
     FILE *f;
     int n;
+    struct stat there;
     if (!file) return APP_GO;
+    if (stat(file, &there) == 0 && (there.st_mode & S_IFMT) == S_IFDIR) {
+        app_refuse(a, "--%s %s: that is a folder", flag, file);
+        return 1;
+    }
     n = snprintf(probe, sizeof probe, "%s.probe.tmp", file);
     errno = 0;
     f = n > 0 && n < APP_PATH ? fopen(probe, "wb") : NULL;
     if (!f) {
-        app_refuse(a, "--%s %s: cannot write there: %s", flag, file, strerror(errno));
+        app_refuse(a, "--%s %s: cannot write there: %s", flag, file,
+                   errno ? strerror(errno) : "the path is too long");
         return 1;
     }
     fclose(f);
@@ -410,10 +416,11 @@ static inline int app_start(app *a, lsnn_ctx *cx)
     a->terminal = isatty(2);
 #endif
     status = app_can_write(a, "save", a->save);
+    if (status == APP_GO) status = app_can_write(a, "log", a->log);
     if (status != APP_GO) return status;
     signal(SIGINT, app_on_signal);
     signal(SIGTERM, app_on_signal);
-    return app_open_log(a);
+    return APP_GO;
 }
 
 /* ---- >>progress: a bar on a terminal, plain lines elsewhere --------------------*/
@@ -491,6 +498,33 @@ static inline void app_log_epoch(app *a, const lsnn_progress *p)
     if (fflush(a->csv) || ferror(a->csv)) app_log_failed(a);
 }
 
+/* After a kill the log can be ahead of the checkpoint: drops what comes again, the lines
+   of more epochs than are done.                                                  */
+static inline void app_trim_log(app *a, int done)
+{
+    char *text;
+    long size, kept = 0;
+    if (!a->csv || !a->resume) return;
+    fclose(a->csv);
+    a->csv = fopen(a->log, "rb");
+    if (!a->csv || fseek(a->csv, 0, SEEK_END) != 0 || (size = ftell(a->csv)) < 0 ||
+        !(text = (char *)calloc((size_t)size + 1, 1))) {
+        app_log_failed(a);
+        return;
+    }
+    rewind(a->csv);
+    size = (long)fread(text, 1, (size_t)size, a->csv);
+    for (char *line = text; *line && atoi(line) <= done; kept = (long)(line - text)) {
+        line += strcspn(line, "\n");
+        line += *line == '\n';
+    }
+    fclose(a->csv);
+    a->csv = fopen(a->log, kept < size ? "wb" : "ab");
+    if (!a->csv || (kept < size && fwrite(text, 1, (size_t)kept, a->csv) != (size_t)kept))
+        app_log_failed(a);
+    free(text);
+}
+
 /* lsnn_fit_desc.progress; user is the app. Non-zero after Ctrl-C.                */
 static inline int app_progress(const lsnn_progress *p, void *user)
 {
@@ -498,6 +532,7 @@ static inline int app_progress(const lsnn_progress *p, void *user)
     double wait = a->terminal ? 0.1 : 10;
     if (!a->seen) {
         a->seen = 1;
+        app_trim_log(a, p->epoch);
         a->first_step = (double)p->epoch * p->steps + p->step;
         a->first_seconds = a->drawn = p->seconds;
     }
@@ -516,6 +551,7 @@ static inline lsnn_status app_fit(app *a, lsnn_net *net, const lsnn_data *train,
                                   lsnn_fit_desc *d)
 {
     lsnn_status status;
+    if (app_open_log(a) != APP_GO) return LSNN_EIO;
     if (!d->epochs) d->epochs = a->epochs;
     if (a->lr > 0) d->optimizer.lr = a->lr;
     if (!d->save) d->save = a->save;

@@ -242,6 +242,7 @@ static lsnn_status run(experiment *e, lsnn_ctx *cx, lsnn_net *net)
     lsnn_score score;
     app_outcome r;
     lsnn_status s;
+    char note[80];
     memset(&d, 0, sizeof d);
     memset(&score, 0, sizeof score);
     memset(&r, 0, sizeof r);
@@ -254,9 +255,10 @@ static lsnn_status run(experiment *e, lsnn_ctx *cx, lsnn_net *net)
     test = data_of(&unseen, e->a.test);
     d.optimizer.method = LSNN_ADAM;
     d.optimizer.schedule = LSNN_COSINE;
+    snprintf(note, sizeof note, "task=%s seed=%.0f", e->task, (double)e->a.seed);
+    d.note = note;
     s = app_fit(&e->a, net, &train, &d);
     if (s == LSNN_OK) s = lsnn_evaluate(net, &test, &score);
-    if (s == LSNN_OK && e->figure) s = draw_figure(e, cx, net, &unseen);
     if (s != LSNN_OK) return s;
     r.task = e->task;
     r.model = e->model;
@@ -267,7 +269,7 @@ static lsnn_status run(experiment *e, lsnn_ctx *cx, lsnn_net *net)
     r.seconds = e->a.last.seconds;
     r.images_per_s = e->a.last.images_per_s;
     app_result(&e->a, &r);
-    return LSNN_OK;
+    return e->figure ? draw_figure(e, cx, net, &unseen) : LSNN_OK;
 }
 
 int main(int argc, char **argv)

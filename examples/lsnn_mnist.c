@@ -435,7 +435,7 @@ static void draw_detail(lsnn_image *im, int y, const sight *v, int image)
     for (int g = 0; g < v->groups; g++) {
         x += CELL;
         lsnn_image_grid(im, x, y, 1, maps_of(v, g, image), MODEL_MAPS, v->h, v->w, 4, 5);
-        if (v->groups > 1) lsnn_image_rect(im, x, y + 170, CELL - 21, 4, colour_of(v, g));
+        if (v->groups > 1) lsnn_image_rect(im, x, y + 4 * v->h + 18, 4 * v->w + 15, 4, colour_of(v, g));
     }
     x += CELL;
     draw_overlay(im, x, y, 2, v, image, 0);
@@ -486,15 +486,15 @@ static lsnn_status draw_figure(const experiment *e, lsnn_ctx *cx)
 
 /* ---- The strip: how the smoothers move ---------------------------------------------------
    Frames lie closer at the beginning, where they move most: at steps (f / 7)^2 of all. */
-enum { FRAMES = 8, FRAME_IMAGES = 3, FRAME_CELL = 178 };
+enum { FRAMES = 8, FRAME_IMAGES = 3, FRAME_CELL = 190 };
 
-static int frame_step(int frame, int steps)
+static double frame_step(int frame, double steps)
 {
     double t = (double)frame / (FRAMES - 1);
-    return (int)(t * t * steps + 0.5);
+    return floor(t * t * steps + 0.5);
 }
 
-static void draw_frame(experiment *e, int step)
+static void draw_frame(experiment *e, double step)
 {
     static sight v;
     int x = 10 + e->frames * FRAME_CELL, n = FRAME_IMAGES;
@@ -502,7 +502,7 @@ static void draw_frame(experiment *e, int step)
     if (n > e->data[e->shown].count) n = e->data[e->shown].count;
     if (n > e->a.batch) n = e->a.batch;
     if (look(e, &v, 0, n) != LSNN_OK) return;              /* the context keeps why    */
-    snprintf(text, sizeof text, "step %d", step);
+    snprintf(text, sizeof text, "step %.0f", step);
     lsnn_image_text(&e->film, x, 6, 1, INK, text);
     for (int i = 0; i < n; i++)
         draw_overlay(&e->film, x, 18 + i * FRAME_CELL, 4, &v, i, 1);
@@ -516,7 +516,7 @@ static void draw_frame(experiment *e, int step)
 static void watch_smoothers(const lsnn_progress *p, void *user)
 {
     experiment *e = (experiment *)user;
-    int done = p->epoch * p->steps + p->step, all = p->epochs * p->steps;
+    double done = (double)p->epoch * p->steps + p->step, all = (double)p->epochs * p->steps;
     for (; e->frames < FRAMES && frame_step(e->frames, all) <= done; e->frames++)
         if (frame_step(e->frames, all) == done) draw_frame(e, done);
 }
@@ -537,9 +537,13 @@ static lsnn_status begin_strip(experiment *e, lsnn_ctx *cx)
 /* ---- The experiment ------------------------------------------------------------------*/
 static lsnn_status train(experiment *e)
 {
-    int steps = e->data[TRAIN].count / e->a.batch * e->a.epochs;
+    double steps = (double)(e->data[TRAIN].count / e->a.batch) * e->a.epochs;
+    char note[80];                             /* a resume on other pictures is refused */
     lsnn_fit_desc d;
     memset(&d, 0, sizeof d);
+    snprintf(note, sizeof note, "task=%s seed=%.0f fresh=%d", e->task_name, (double)e->a.seed,
+             e->fresh);
+    d.note = note;
     if (strcmp(e->optimizer, "sgd") == 0) {
         d.optimizer.lr = 0.05;
         d.optimizer.momentum = 0.9;
@@ -550,7 +554,7 @@ static lsnn_status train(experiment *e)
         d.optimizer.weight_decay = 0.05;
     }
     if (e->decay >= 0) d.optimizer.weight_decay = e->decay;
-    d.optimizer.warmup_steps = steps / 10 < 300 ? steps / 10 : 300;
+    d.optimizer.warmup_steps = steps < 3000 ? (int)(steps / 10) : 300;
     d.optimizer.schedule = LSNN_COSINE;
     d.valid = e->holdout ? &e->data[VALID] : NULL;
     return app_fit(&e->a, e->net, &e->data[TRAIN], &d);
@@ -593,13 +597,13 @@ static lsnn_status report(const experiment *e, lsnn_ctx *cx)
     memset(&score, 0, sizeof score);
     s = lsnn_evaluate(e->net, &e->data[e->shown], &score);
     if (s == LSNN_OK) s = focus(e, "end");
+    if (s == LSNN_OK) print_result(e, &score);
     if (s == LSNN_OK && e->strip && !e->load) s = lsnn_image_save(cx, &e->film, e->strip);
     if (s == LSNN_OK && e->figure) s = draw_figure(e, cx);
     if (s == LSNN_EUNSUPPORTED) {              /* the message is out: go on without  */
         lsnn_clear(cx);
         s = LSNN_OK;
     }
-    if (s == LSNN_OK) print_result(e, &score);
     return s;
 }
 
@@ -683,9 +687,10 @@ static int check_flags(experiment *e)
         return app_refuse(&e->a, "--no-test needs --holdout N, or there is nothing to report");
     if ((e->figure || e->strip || e->focus || changed) && !smoothed)
         return app_refuse(&e->a, "--%s: the model %s has no smoothers", e->figure ? "figure" :
-                          e->strip ? "strip" : e->focus ? "focus" : "model", e->model);
-    if (e->strip && e->load)
-        return app_refuse(&e->a, "--strip shows training: it does not go with --load");
+                          e->strip ? "strip" : e->focus ? "focus" : "rank and the like", e->model);
+    if (e->load && (e->strip || e->a.save || e->a.resume || e->a.log))
+        return app_refuse(&e->a, "--load does not train: --%s does not go with it",
+                          e->strip ? "strip" : e->a.save ? "save" : e->a.resume ? "resume" : "log");
     return APP_GO;
 }
 

@@ -166,7 +166,7 @@ refused 1 --figure "$work/lsnn_1d" --figure "$work/nowhere/no.png"
 
 # ---- Ctrl-C saves and says how to resume; the resumed run ends with the same bits ---------
 if command -v timeout > /dev/null 2>&1; then
-    many='--train 3000 --test 100 --batch 32 --threads 1 --epochs 2 --model cnn --seed 7'
+    many='--train 6000 --test 100 --batch 32 --threads 1 --epochs 6 --model cnn --seed 7'
     # shellcheck disable=SC2086
     "$train" $many --save "$work/whole.safetensors" --quiet > "$work/whole.txt" 2> /dev/null
     # shellcheck disable=SC2086
@@ -182,6 +182,16 @@ if command -v timeout > /dev/null 2>&1; then
         n=$((n + 1))
         echo "ok $n - Ctrl-C # SKIP the run was over before it came"
     fi
+    # shellcheck disable=SC2086
+    "$train" $many --resume "$work/whole.safetensors" --seed 99 --quiet > /dev/null \
+        2> "$work/other.txt"
+    [ $? -eq 1 ] && grep -q 'seed=99' "$work/other.txt"
+    check 'a resume with another seed is refused, and says so' $?
+    echo precious > "$work/old.csv"
+    "$train" --summary --log "$work/old.csv" > /dev/null 2>&1
+    "$train" --load "$work/whole.safetensors" --log "$work/old.csv" > /dev/null 2>&1
+    [ "$(cat "$work/old.csv")" = precious ]
+    check 'a log is not touched by a run that does not train' $?
 fi
 
 # ---- bad input -------------------------------------------------------------------------

@@ -4,15 +4,15 @@
    Run:   tools/plot --out curves.png out/cnn.csv out/lsnn-content.csv
 
    A log has a header line, then a line an epoch; a curve is named after its file. The
-   picture shows the training loss, and the held-out error (or the training error
-   where nothing was held out). Exit status: 0 done, 1 a file failed, 2 bad arguments.   */
+   picture shows the training loss, and the held-out error (or, if any log has none, the
+   training error of all). Exit status: 0 done, 1 a file failed, 2 bad arguments.   */
 #define LSNN_IMPLEMENTATION
 #include "../lsnn.h"
 
-enum { FILES = 8, EPOCHS = 1000, COLUMNS = 32 };
+enum { FILES = 8, EPOCHS = 10000, COLUMNS = 32 };
 typedef struct log_file {
     char name[64];
-    double epoch[EPOCHS], loss[EPOCHS], error[EPOCHS];
+    double epoch[EPOCHS], loss[EPOCHS], error[EPOCHS], valid[EPOCHS];
     int count, held_out;
 } log_file;
 
@@ -60,8 +60,11 @@ static int read_log(const char *path, log_file *g)
         g->held_out = valid >= 0 && *word[valid] != 0;
         g->epoch[g->count] = strtod(word[epoch], NULL);
         g->loss[g->count] = strtod(word[loss], NULL);
-        g->error[g->count++] = strtod(word[g->held_out ? valid : error], NULL);
+        g->error[g->count] = strtod(word[error], NULL);
+        g->valid[g->count++] = g->held_out ? strtod(word[valid], NULL) : 0;
     }
+    if (g->count == EPOCHS && fgets(line, sizeof line, f))
+        fprintf(stderr, "plot: %s: only the first %d epochs are drawn\n", path, (int)EPOCHS);
     fclose(f);
     if (!g->count) fprintf(stderr, "plot: %s has no lines of epoch,loss,error\n", path);
     return g->count > 0;
@@ -93,9 +96,9 @@ int main(int argc, char **argv)
         loss[i].y = log_of[i].loss;
         loss[i].count = log_of[i].count;
         error[i] = loss[i];
-        error[i].y = log_of[i].error;
         held_out = held_out && log_of[i].held_out;
     }
+    for (int i = 0; i < files; i++) error[i].y = held_out ? log_of[i].valid : log_of[i].error;
     s = lsnn_image_new(&cx, &im, 1200, 480, 0xFFFFFF);
     if (s != LSNN_OK) return 1;
     lsnn_image_plot(&im, 10, 10, 580, 460, "Training loss", "epoch", "loss", loss, files);
