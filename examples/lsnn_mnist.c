@@ -5,8 +5,9 @@
    Run:   examples/lsnn_mnist --task cluttered --model lsnn-content --mnist DIR --epochs 10
 
    Trains a model of models.h on one of the paper's data sets, which is drawn while it
-   trains: the same pictures in each epoch, or new ones with --fresh. The test set is read
-   once, at the end; --holdout N watches the last N training images instead. --figure
+   trains: the same pictures in each epoch, or new ones with --fresh. The test set is
+   classified once, at the end (--focus and --strip look at its pictures before, and choose
+   nothing); --holdout N watches the last N training images instead. --figure
    draws the paper's Figures 6 to 9, --strip how the smoothers move while they learn. What
    the paper leaves open is written in RESULTS.md.                                     */
 #define LSNN_IMPLEMENTATION

@@ -197,5 +197,9 @@ int main(int argc, char **argv)
     free(x);
     lsnn_net_free(net);
     lsnn_ctx_free(&cx);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "predict: writing to standard output failed\n");
+        return 1;
+    }
     return s == LSNN_OK ? 0 : 1;
 }
