@@ -715,6 +715,7 @@ static void bench_conv(bench *b, int batch)
     bench_conv_op(b, &l, "conv2", second, 256, batch);
     bench_conv_op(b, &l, "conv3", third, 128, batch);
     bench_conv_net(b, &l, "conv2", second, batch);
+    bench_conv_net(b, &l, "conv3", third, batch);        /* with 256 kernels, not 128 */
 }
 
 /* ---- >>scale: how cost grows -----------------------------------------------------*/
