@@ -5462,7 +5462,7 @@ LSNN_API lsnn_status lsnn_cross_entropy_forward(lsnn_ctx *cx, double *loss, lsnn
         int t = label[(size_t)i * (size_t)label_stride];
         double most, sum = 0;
         if (t < 0 || t >= c)
-            return lsnni_fail(cx, LSNN_EVALUE, "cross_entropy: label %d of sample %d is not in "
+            return lsnni_fail(cx, LSNN_EVALUE, "cross_entropy: label %d of the batch's sample %d is not in "
                               "[0, %d)", t, i, c);
         most = (double)row[0];
         for (int j = 1; j < c; j++) if ((double)row[j] > most) most = (double)row[j];
@@ -5487,7 +5487,7 @@ LSNN_API lsnn_status lsnn_cross_entropy_backward(lsnn_ctx *cx, lsnn_real *dx,
     for (int i = 0; i < n; i++) {
         int t = label[(size_t)i * (size_t)label_stride];
         if (t < 0 || t >= c)
-            return lsnni_fail(cx, LSNN_EVALUE, "cross_entropy: label %d of sample %d is not in "
+            return lsnni_fail(cx, LSNN_EVALUE, "cross_entropy: label %d of the batch's sample %d is not in "
                               "[0, %d)", t, i, c);
         dx[lsnni_area(i, c) + (size_t)t] -= LSNNI_R(weight / n);
     }
@@ -9163,9 +9163,9 @@ typedef struct lsnni_reader {
 
 static lsnn_status lsnni_graph_fail(const lsnni_reader *r, const char *what, const char *word)
 {
-    return lsnni_fail(r->net->cx, LSNN_EFORMAT, "%.120s: line %d of lsnn.graph: %s \"%.60s\"",
-                      r->path,
-                      r->line, what, word);
+    char shown[64];
+    return lsnni_fail(r->net->cx, LSNN_EFORMAT, "%.120s: line %d of lsnn.graph: %s \"%s\"",
+                      r->path, r->line, what, lsnni_shown(shown, word));
 }
 
 /* Cuts the next word off *at, which ends at a space or 0.                    */
