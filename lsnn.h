@@ -5462,8 +5462,8 @@ LSNN_API lsnn_status lsnn_cross_entropy_forward(lsnn_ctx *cx, double *loss, lsnn
         int t = label[(size_t)i * (size_t)label_stride];
         double most, sum = 0;
         if (t < 0 || t >= c)
-            return lsnni_fail(cx, LSNN_EVALUE, "cross_entropy: label %d of the batch's sample %d is not in "
-                              "[0, %d)", t, i, c);
+            return lsnni_fail(cx, LSNN_EVALUE, "cross_entropy: label %d of the batch's sample "
+                              "%d is not in [0, %d)", t, i, c);
         most = (double)row[0];
         for (int j = 1; j < c; j++) if ((double)row[j] > most) most = (double)row[j];
         for (int j = 0; j < c; j++) sum += exp((double)row[j] - most);
@@ -5487,8 +5487,8 @@ LSNN_API lsnn_status lsnn_cross_entropy_backward(lsnn_ctx *cx, lsnn_real *dx,
     for (int i = 0; i < n; i++) {
         int t = label[(size_t)i * (size_t)label_stride];
         if (t < 0 || t >= c)
-            return lsnni_fail(cx, LSNN_EVALUE, "cross_entropy: label %d of the batch's sample %d is not in "
-                              "[0, %d)", t, i, c);
+            return lsnni_fail(cx, LSNN_EVALUE, "cross_entropy: label %d of the batch's sample "
+                              "%d is not in [0, %d)", t, i, c);
         dx[lsnni_area(i, c) + (size_t)t] -= LSNNI_R(weight / n);
     }
     return LSNN_OK;
