@@ -9702,10 +9702,10 @@ typedef struct lsnni_tally {
 static int lsnni_scores(const lsnn_net *net, int i)
 {
     const lsnni_node *v = &net->node[i];
-    const lsnn_layer_type *type = lsnni_type("cross_entropy");
-    for (int k = 0; k < i && v->type == type; k++)
-        if (net->node[k].type == type && net->node[k].plan.o.head == v->plan.o.head) return 0;
-    return v->type == type;
+    if (!v->type->is_loss || strcmp(v->type->name, "cross_entropy") != 0) return 0;
+    for (int k = 0; k < i; k++)
+        if (net->node[k].type == v->type && net->node[k].plan.o.head == v->plan.o.head) return 0;
+    return 1;
 }
 
 /* Counts the last forward's errors; loss is its mean over the batch.         */
