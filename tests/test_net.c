@@ -1177,6 +1177,14 @@ static void test_vain(void)
     refuse_net(make_wide, LSNN_EVALUE, "1 to 16 inputs");
     refuse_net(make_spaced, LSNN_ENAME, "my layer");
     refuse_net(make_large, LSNN_ESTATE, "one input");
+    net = lsnn_net_new(&cx);                     /* only the missing side is the map's       */
+    {
+        lsnn_options two = { 0 };
+        two.kernel_w = 2;
+        lsnn_avg_pool(net, lsnn_input(net, 2, 4, 6), 0, &two);
+        CHECK(lsnn_net_shape(net, 1).h == 1 && lsnn_net_shape(net, 1).w == 3);
+    }
+    lsnn_net_free(net);
     net = lsnn_net_new(&cx);
     REFUSED(&cx, lsnn_input(net, 1024, 1024, 1024) < 0, LSNN_ESHAPE, "1024x1024x1024");
     lsnn_net_free(net);

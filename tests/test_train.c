@@ -403,6 +403,16 @@ static void test_divergence(void)
         REFUSED(&cx, lsnn_fit(net, &d, &plan) == LSNN_EDIVERGED, LSNN_EDIVERGED,
                 i ? "not finite, from layer 'conv1' on" : "not finite, from layer '");
         lsnn_net_free(net);
+        net = small_net(&cx, i == 2 ? "content" : "cnn", 14, BATCH, 5);
+        nan_at = -1;                             /* pictures and first layers are fine       */
+        {
+            static lsnn_real endless[80];
+            for (int j = 0; j < 80; j++) endless[j] = (lsnn_real)INFINITY;
+            CHECK(lsnn_net_set(net, "dense2.weight", endless, 80) == LSNN_OK);
+        }
+        REFUSED(&cx, lsnn_fit(net, &d, &plan) == LSNN_EDIVERGED, LSNN_EDIVERGED,
+                "step 0: the loss is not finite, from layer 'dense2' on");
+        lsnn_net_free(net);
         lsnn_ctx_free(&cx);
     }
     CHECK(heap.live == 0);
