@@ -2,7 +2,7 @@
 # tables.sh - prints RESULTS.md's tables of the LSNN paper from the logs in results/.
 #
 # Error in %, mean (lowest to highest) of the seeds there are, and for smoothed models the
-# focus before and after training. `make results` ends with it; sh tools/tables.sh [FOLDER].
+# focus before and after training (means, too). `make results` ends with it; sh tools/tables.sh [FOLDER].
 cd "$(dirname "$0")/.." || exit 1
 
 cat "${1:-results}"/*-s[0-9]*.txt 2> /dev/null | awk '
@@ -16,6 +16,11 @@ function cell(k,    text) {
     if (n[k] > 1) text = text sprintf(" (%.2f-%.2f)", low[k], high[k])
     if (whole[k] != "") text = text sprintf(" / %.2f", whole[k] / n[k])
     return text
+}
+function look(k) {
+    if (!ends[k]) return "-"
+    return (starts[k] ? sprintf("%.2f", before[k] / starts[k]) : "-") " > " \
+           sprintf("%.2f", after[k] / ends[k])
 }
 # examples/lsnn_mnist FLAGS: one with a change to the smoother goes to the ablation
 /^# examples\/lsnn_mnist/ {
@@ -35,7 +40,8 @@ function cell(k,    text) {
     n[k]++
     sum[k] += e
     if (of("whole_error") != "") whole[k] += of("whole_error")
-    if (of("model") ~ /^lsnn/) focus[k] = (start == "" ? "-" : start) " > " end
+    if (start != "") { starts[k]++; before[k] += start }
+    if (end != "") { ends[k]++; after[k] += end }
     if (change != "" && !(change in known)) { known[change] = 1; changes[++many] = change }
     end = ""
 }
@@ -51,8 +57,7 @@ END {
             a = task[t] "," model[m] ",fixed,"
             b = task[t] "," model[m] ",fresh,"
             printf "| %s | %s | %s | %s | %s | %s | %s |\n", task[t], model[m], cell(a), cell(b),
-                   paper[4 * (t - 1) + m], (a in focus ? focus[a] : "-"),
-                   (b in focus ? focus[b] : "-")
+                   paper[4 * (t - 1) + m], look(a), look(b)
         }
     if (!many) exit
     print ""
@@ -63,6 +68,6 @@ END {
         a = "cluttered,lsnn-content,fixed," changes[i]
         b = "arrow,lsnn-content,fixed," changes[i]
         printf "| %s | %s | %s | %s | %s |\n", (i ? "--" changes[i] : "none"), cell(a),
-               (a in focus ? focus[a] : "-"), cell(b), (b in focus ? focus[b] : "-")
+               look(a), cell(b), look(b)
     }
 }'
