@@ -1533,8 +1533,7 @@ typedef struct lsnni_kernels {
     void (*act_backward)(lsnn_act f, lsnn_real *dx, const lsnn_real *dy, const lsnn_real *y,
                          size_t n, double slope, int add);
     void (*max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, int pitch, int w,
-                      int at, int n,
-                      int relu);
+                      int at, int n, int relu);
     void (*sum_pool2)(lsnn_real *y, const lsnn_real *top, int w, int n, double scale);
     void (*lanes_max)(lsnn_real *y, int32_t *where, const lsnn_real *x, const int32_t *tap,
                       int taps, int step, int at, int first, int n, int relu);
@@ -2478,7 +2477,7 @@ static void K_(transpose)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs
         }
 }
 
-/* ---- >>random: 16 blocks of >>philox at once, counter[which] rising by one; number j of
+/* ---- >>draws: 16 blocks of >>philox at once, counter[which] rising by one; number j of
    block l is out[16*j + l]. Bound by the products.                           */
 static void K_(random)(uint32_t out[64], const uint32_t key[2], const uint32_t counter[4],
                        int which)
@@ -3126,8 +3125,8 @@ static lsnn_status lsnni_window_check(lsnn_ctx *cx, const char *who, const lsnn_
     if (s->pad_top < 0 || s->pad_left < 0)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: padding %d, %d is negative", who, s->pad_top,
                           s->pad_left);
-    if ((double)s->c * s->h * s->w > INT32_MAX / 4 || (double)s->k * s->oh *
-        s->ow > INT32_MAX / 4 ||
+    if ((double)s->c * s->h * s->w > INT32_MAX / 4 ||
+        (double)s->k * s->oh * s->ow > INT32_MAX / 4 ||
         (double)s->c * s->kernel_h * s->kernel_w * s->k > INT32_MAX / 4 ||
         ((double)s->oh * s->stride_h + s->kernel_h) *
             ((double)s->ow * s->stride_w + s->kernel_w) * LSNNI_MAX(s->c, s->k) > INT32_MAX / 4)
@@ -3623,8 +3622,7 @@ static void lsnni_lanes_task(void *user, int task, int worker)
                 t.ka = g->ka;
                 t.kb = g->kb;
                 t.k = g->taps * (last ? p->maps - c : p->chunk);
-                lsnni_lanes_tiles(p, g, &t, x + (size_t)c * p->source * lanes, y0, y1,
-                                  first);
+                lsnni_lanes_tiles(p, g, &t, x + (size_t)c * p->source * lanes, y0, y1, first);
             }
         }
     if (p->pool.on) lsnni_lanes_pool(p, y, block, m0, m1, y0, y1);
@@ -4335,8 +4333,8 @@ static void lsnni_conv2d_dw_task(void *user, int task, int worker)
     lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
     lsnn_real *part = p->part + (size_t)group * p->part_size;
     lsnn_real *part_b = p->part_b + lsnni_area(group, s->k);
-    if (p->dw) memset(part + lsnni_area(d0, p->kp), 0, lsnni_area(d1 - d0, p->kp) *
-                      sizeof *part);
+    if (p->dw)
+        memset(part + lsnni_area(d0, p->kp), 0, lsnni_area(d1 - d0, p->kp) * sizeof *part);
     if (d0 == 0) memset(part_b, 0, (size_t)s->k * sizeof *part_b);
     for (int n = n0; n < n1; n++) {
         const lsnn_real *dy = p->dy + lsnni_area(n, s->k) * (size_t)area;
@@ -4844,8 +4842,8 @@ static void lsnni_softmax_task(void *user, int n, int worker)
             if (p->inner > 1) y[(size_t)c * step] = LSNNI_R(exp((double)y[(size_t)c * step]));
             sum += (double)y[(size_t)c * step];
         }
-        for (int c = 0; c < p->c; c++) y[(size_t)c * step] =
-            LSNNI_R((double)y[(size_t)c * step] / sum);
+        for (int c = 0; c < p->c; c++)
+            y[(size_t)c * step] = LSNNI_R((double)y[(size_t)c * step] / sum);
     }
 }
 
@@ -4858,8 +4856,8 @@ static void lsnni_softmax_back_task(void *user, int n, int worker)
         const lsnn_real *y = p->x + first + (size_t)i, *dy = p->dy + first + (size_t)i;
         lsnn_real *dx = p->y + first + (size_t)i;
         double sum = 0;
-        for (int c = 0; c < p->c; c++) sum += (double)y[(size_t)c * step] *
-            (double)dy[(size_t)c * step];
+        for (int c = 0; c < p->c; c++)
+            sum += (double)y[(size_t)c * step] * (double)dy[(size_t)c * step];
         for (int c = 0; c < p->c; c++) {
             lsnn_real g = LSNNI_R((double)y[(size_t)c * step] *
                                   ((double)dy[(size_t)c * step] - sum));
@@ -5511,8 +5509,8 @@ LSNN_API lsnn_status lsnn_mse_forward(lsnn_ctx *cx, double *loss, const lsnn_rea
     LSNNI_TRY(lsnni_mse_check(cx, t_stride, n, c));
     for (int i = 0; i < n; i++)
         for (int j = 0; j < c; j++) {
-            double d = (double)x[lsnni_area(i, c) +
-                                 (size_t)j] - (double)t[lsnni_area(i, t_stride) + (size_t)j];
+            double d = (double)x[lsnni_area(i, c) + (size_t)j];
+            d -= (double)t[lsnni_area(i, t_stride) + (size_t)j];
             total += d * d;
         }
     *loss = total / n / c;
@@ -5940,15 +5938,15 @@ static void lsnni_smooth_back_task(void *user, int map, int worker)
     lsnn_real *room, *g = lsnni_smooth_room(p, worker, &room);
     if (!p->s->per_image) memset(g, 0, p->area * sizeof *g);
     for (int n = 0; n < p->s->n; n++) {
-        size_t one = lsnni_area(n, p->maps) + (size_t)map, u = p->s->per_image ? one :
-            (size_t)map;
+        size_t one = lsnni_area(n, p->maps) + (size_t)map;
+        size_t u = p->s->per_image ? one : (size_t)map;
         const lsnn_real *dy = p->dy + (lsnni_area(n, p->s->k) + (size_t)k) * p->area;
         if (p->dtheta) {
             p->kv->multiply(g, dy, p->a + one * p->area, p->area, !p->s->per_image);
             if (inside) p->kv->axpy(g, (double)p->b[k], dy, p->area);
         }
-        if (p->da) p->kv->multiply(p->da + one * p->area, dy, p->uc + u * p->area, p->area,
-                                   p->add);
+        if (p->da)
+            p->kv->multiply(p->da + one * p->area, dy, p->uc + u * p->area, p->area, p->add);
         if (p->dtheta && p->s->per_image) lsnni_smooth_theta(p, g, room, u, p->add_theta);
     }
     if (p->dtheta && !p->s->per_image) lsnni_smooth_theta(p, g, room, (size_t)map, 1);
@@ -6030,10 +6028,8 @@ LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real
 {
     lsnni_smooth p;
     LSNNI_TRY(lsnni_smooth_plan(cx, &p, s));
-    p.da = da; p.dtheta = dtheta; p.db = db; p.dy = dy; p.a = a; p.uc = u; p.theta = theta;
-        p.b = b;
-    p.add = add;
-    p.add_theta = add_theta;
+    p.da = da; p.dtheta = dtheta; p.db = db; p.add = add; p.add_theta = add_theta;
+    p.dy = dy; p.a = a; p.uc = u; p.theta = theta; p.b = b;
     LSNNI_TRY(lsnni_smooth_work(cx, &p));
     if (db) lsnn_parallel(cx, s->k, s->lanes > 1 ? lsnni_smooth_lanes_bias_task :
                           lsnni_smooth_bias_task, &p);
@@ -6224,8 +6220,7 @@ static int lsnni_features(lsnn_shape s) { return s.c * s.h * s.w; }
 
 /* The window of a call, for its number of images.                            */
 static lsnn_status lsnni_window_of(lsnn_ctx *cx, lsnn_window *s, const lsnn_layer_plan *p,
-                                   int n,
-                                   int k)
+                                   int n, int k)
 {
     int pad[4];
     pad[0] = p->o.pad_top; pad[1] = p->o.pad_left;
@@ -6611,8 +6606,7 @@ static lsnn_status lsnni_plan_concat(lsnn_ctx *cx, lsnn_layer_plan *p)
     for (int i = 1; i < p->inputs; i++) {
         if (p->in[i].h != p->out.h || p->in[i].w != p->out.w)
             return lsnni_fail(cx, LSNN_ESHAPE, "concat: input %d is %dx%d, the first %dx%d",
-                              i + 1,
-                              p->in[i].h, p->in[i].w, p->out.h, p->out.w);
+                              i + 1, p->in[i].h, p->in[i].w, p->out.h, p->out.w);
         if (p->in[i].c > INT_MAX - p->out.c)
             return lsnni_fail(cx, LSNN_ESHAPE, "concat: too many channels");
         p->out.c += p->in[i].c;
@@ -6818,8 +6812,7 @@ static lsnn_status lsnni_forward_cross_entropy(lsnn_ctx *cx, lsnn_call *c)
         return lsnni_fail(cx, LSNN_ESHAPE, "cross_entropy: needs label %d of each sample, the "
                           "batch has %d", head, c->labels ? c->heads : 0);
     LSNNI_TRY(lsnn_cross_entropy_forward(cx, &c->loss, c->y, c->x[0], c->labels + head,
-                                         c->heads,
-                                         c->n, lsnni_features(c->plan->in[0])));
+                                         c->heads, c->n, lsnni_features(c->plan->in[0])));
     c->loss *= c->plan->o.loss_weight;
     return LSNN_OK;
 }
@@ -6827,8 +6820,7 @@ static lsnn_status lsnni_forward_cross_entropy(lsnn_ctx *cx, lsnn_call *c)
 static lsnn_status lsnni_backward_cross_entropy(lsnn_ctx *cx, lsnn_call *c)
 {
     return lsnn_cross_entropy_backward(cx, c->dx[0], c->y, c->labels + c->plan->o.head,
-                                       c->heads,
-                                       c->n, lsnni_features(c->plan->in[0]),
+                                       c->heads, c->n, lsnni_features(c->plan->in[0]),
                                        c->plan->o.loss_weight, c->add[0]);
 }
 
@@ -6849,9 +6841,8 @@ static lsnn_status lsnni_forward_mse(lsnn_ctx *cx, lsnn_call *c)
 static lsnn_status lsnni_backward_mse(lsnn_ctx *cx, lsnn_call *c)
 {
     return lsnn_mse_backward(cx, c->dx[0], c->x[0], c->targets + c->plan->o.head,
-                             c->target_count,
-                             c->n, lsnni_features(c->plan->in[0]), c->plan->o.loss_weight,
-                             c->add[0]);
+                             c->target_count, c->n, lsnni_features(c->plan->in[0]),
+                             c->plan->o.loss_weight, c->add[0]);
 }
 
 /* name, options, inputs, in_place, output_free, is_loss, plan, forward, backward, init,
@@ -7006,8 +6997,7 @@ static lsnn_status lsnni_enter(lsnn_net *net, lsnni_node *v, int i, int is_buffe
     size_t *block = is_buffer ? &net->buffer_size : &net->param_size;
     lsnni_param *p;
     LSNNI_TRY(lsnni_grow(net->cx, is_buffer ? (void **)&net->buffer : (void **)&net->param,
-                         *used,
-                         is_buffer ? &net->buffer_room : &net->param_room, sizeof *p));
+                         *used, is_buffer ? &net->buffer_room : &net->param_room, sizeof *p));
     p = (is_buffer ? net->buffer : net->param) + *used;
     memset(p, 0, sizeof *p);
     p->name = (char *)lsnni_alloc(net->cx, length, 1);
@@ -7092,9 +7082,10 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
         return lsnni_fail(cx, LSNN_EVALUE, "a layer has at most %d parameters and buffers",
                           LSNN_MAX_PARAMS);
     if (o && o->share) return lsnni_share(net, v, o->share);
-    for (int i = 0; i < v->plan.params; i++) LSNNI_TRY(lsnni_enter(net, v, i, 0, &v->param[i]));
-    for (int i = 0; i < v->plan.buffers;
-         i++) LSNNI_TRY(lsnni_enter(net, v, i, 1, &v->buffer[i]));
+    for (int i = 0; i < v->plan.params; i++)
+        LSNNI_TRY(lsnni_enter(net, v, i, 0, &v->param[i]));
+    for (int i = 0; i < v->plan.buffers; i++)
+        LSNNI_TRY(lsnni_enter(net, v, i, 1, &v->buffer[i]));
     return LSNN_OK;
 }
 
@@ -7742,8 +7733,7 @@ LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
                 v->share ? 0.0 : (double)count, v->plan.macs, note);
     }
     fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f\n", "total", "", "",
-            (double)lsnn_net_params(net),
-            lsnn_net_macs(net));
+            (double)lsnn_net_params(net), lsnn_net_macs(net));
 }
 
 /* ---- >>running -------------------------------------------------------------------*/
@@ -7802,13 +7792,13 @@ static int lsnni_rehearsed(const lsnn_layer_type *t)
     return !t->is_loss && lsnni_type(t->name) == t;
 }
 
-/* All nodes, or those the output needs if there are no labels and no targets. */
 static int lsnni_finite(const lsnn_real *v, size_t count)
 {
     for (size_t i = 0; i < count; i++) if (!(fabs((double)v[i]) <= DBL_MAX)) return 0;
     return 1;
 }
 
+/* All nodes, or those the output needs if there are no labels and no targets. */
 static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int training,
                                       double *loss)
 {
@@ -7998,7 +7988,6 @@ fail:
     return cx->status;
 }
 
-
 LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, lsnn_real *y)
 {
     const lsnn_net *net = w->net;
@@ -8072,8 +8061,7 @@ static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_g
                           v->name);
     if (!(is_grad ? w->written[i] : w->ran[i]))
         return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' had no part in the last %s",
-                          v->name,
-                          is_grad ? "backward" : "forward");
+                          v->name, is_grad ? "backward" : "forward");
     if (i == 0 || !(is_keep || (is_grad ? data && v->plan.o.keep : v->readable)))
         return lsnni_fail(net->cx, LSNN_ESTATE,
                           "%s of '%.60s' is not kept: set its option keep",
@@ -8175,7 +8163,6 @@ LSNN_API const char *lsnn_net_param_name(const lsnn_net *net, int kind, int i, s
     if (count) *count = p[i].spec.count;
     return p[i].name;
 }
-
 
 /* ============================================================================
    >>files  FILES
@@ -8357,7 +8344,7 @@ static lsnn_status lsnni_file_replace(lsnn_ctx *cx, const char *path,
     return s;
 }
 
-/* ---- >>text: UTF-8 and names -------------------------------------------------*/
+/* ---- >>utf8: text and names from strangers -----------------------------------*/
 
 /* Bytes of the character at text: 1 to 4, or 0 if it is not valid UTF-8.     */
 static int lsnni_utf8_length(const char *text)
@@ -9019,7 +9006,7 @@ LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_
    A checkpoint holds the optimizer's state and the position in training too.
    ==========================================================================*/
 
-/* ---- >>text: a growing string --------------------------------------------------*/
+/* ---- >>strings: text that grows ------------------------------------------------*/
 typedef struct lsnni_string {
     lsnn_ctx *cx;
     char *v;
@@ -9814,8 +9801,8 @@ static lsnn_status lsnni_saver_state(lsnn_ctx *cx, lsnni_saver *s, const lsnn_ne
     int first = s->tensors;
     *names = NULL;
     if (!block) return LSNN_OK;
-    for (int i = 0; i < net->params; i++) length += strlen(prefix) +
-        strlen(net->param[i].name) + 1;
+    for (int i = 0; i < net->params; i++)
+        length += strlen(prefix) + strlen(net->param[i].name) + 1;
     *names = (char *)lsnni_alloc(cx, length + 1, 1);
     if (!*names) return LSNN_ENOMEM;
     lsnni_saver_tensors(s, net->param, net->params, block);
@@ -9879,8 +9866,7 @@ static lsnn_status lsnni_fit_restore(lsnni_fit *f, const lsnn_file *file, const 
 {
     static const char *const key[] = { "lsnn.step", "lsnn.epoch", "lsnn.done", "lsnn.batch",
         "lsnn.samples", "lsnn.seed.high", "lsnn.seed.low", "lsnn.epoch.loss",
-            "lsnn.epoch.wrong",
-        "lsnn.epoch.samples" };
+        "lsnn.epoch.wrong", "lsnn.epoch.samples" };
     enum { STEP, EPOCH, DONE, BATCH, SAMPLES, HIGH, LOW, LOSS, WRONG, SEEN, KEYS };
     const char *method = lsnn_file_meta(file, "lsnn.optimizer");
     const char *note = lsnn_file_meta(file, "lsnn.note");
@@ -9892,13 +9878,12 @@ static lsnn_status lsnni_fit_restore(lsnni_fit *f, const lsnn_file *file, const 
             return lsnni_fail(net->cx, LSNN_EFORMAT, "%.160s: %s is %g", path, key[i], v[i]);
     }
     if ((int64_t)v[BATCH] != net->batch || (int64_t)v[SAMPLES] != f->batch.data->count ||
-        !method ||
-        strcmp(method, lsnni_methods[f->o->d.method]) != 0 || v[DONE] > f->steps)
+        !method || strcmp(method, lsnni_methods[f->o->d.method]) != 0 || v[DONE] > f->steps)
         return lsnni_fail(net->cx, LSNN_ESTATE,
                           "%.120s was trained by %.10s with batch %.0f on %.0f samples, "
                           "here it is %s, %d and %d", path, method ? method : "?", v[BATCH],
-                              v[SAMPLES],
-                          lsnni_methods[f->o->d.method], net->batch, f->batch.data->count);
+                          v[SAMPLES], lsnni_methods[f->o->d.method], net->batch,
+                          f->batch.data->count);
     if (v[SEEN] != LSNNI_MIN(v[DONE] * v[BATCH], v[SAMPLES]) ||
         v[WRONG] > v[SEEN] * (double)LSNN_MAX_HEADS || !(fabs(v[LOSS]) <= DBL_MAX))
         return lsnni_fail(net->cx, LSNN_EFORMAT, "%.160s: %.0f steps of %.0f samples have not "
@@ -11121,7 +11106,7 @@ LSNN_API void lsnn_image_line(lsnn_image *im, double x0, double y0, double x1, d
     lsnni_stroke(&cv, none, from, to, thickness, rgb);
 }
 
-/* ---- >>text ------------------------------------------------------------------*/
+/* ---- >>letters ---------------------------------------------------------------*/
 /* Letters of 5 x 8 pixels from the blank on, the last one a box for any other
    code: bit 8 c + r is the pixel in column c, row r.                          */
 static const uint64_t lsnni_letters[96] = {
