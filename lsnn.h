@@ -417,6 +417,7 @@ typedef float lsnn_real;
 #define lsnn_task_name lsnn_task_name_f64
 #define lsnn_task_from_name lsnn_task_from_name_f64
 #define lsnn_task_shape lsnn_task_shape_f64
+#define lsnn_task_digits lsnn_task_digits_f64
 #define lsnn_task_heads lsnn_task_heads_f64
 #define lsnn_recipe_check lsnn_recipe_check_f64
 #define lsnn_recipe_draw lsnn_recipe_draw_f64
@@ -1017,10 +1018,11 @@ LSNN_API const char *lsnn_task_name(lsnn_task t);
 LSNN_API lsnn_task lsnn_task_from_name(const char *name);   /* COUNT_ if unknown */
 LSNN_API lsnn_shape lsnn_task_shape(lsnn_task t);
 LSNN_API int lsnn_task_heads(lsnn_task t);                  /* labels a sample */
+LSNN_API int lsnn_task_digits(lsnn_task t);                 /* digits, the labelled first */
 /* Checks a recipe: ESHAPE, EVALUE.                                           */
 LSNN_API lsnn_status lsnn_recipe_check(lsnn_ctx *cx, const lsnn_recipe *r);
 /* Draws sample `index`, the image first + index, as bytes; `heads` labels, and
-   where each label's digit lies (place may be NULL; rounded outwards).       */
+   where each of its digits lies (place may be NULL; rounded outwards).       */
 LSNN_API void lsnn_recipe_draw(const lsnn_recipe *r, uint32_t epoch, int index,
                                unsigned char *pixels, unsigned char *labels, lsnn_place *place);
 /* As a data set: r must outlive d.                                           */
@@ -3115,19 +3117,33 @@ static lsnn_status lsnni_window_side(lsnn_ctx *cx, const char *side, int in, int
     return LSNN_OK;
 }
 
-static lsnn_status lsnni_window_check(lsnn_ctx *cx, const char *who, const lsnn_window *s)
+static lsnn_status lsnni_window_sizes(lsnn_ctx *cx, const char *who, const lsnn_window *s,
+                                      int count)
 {
+    static const char *const name[11] = { "n", "c", "h", "w", "k", "kernel_h", "kernel_w",
+        "stride_h", "stride_w", "oh", "ow" };
     int size[11];
     size[0] = s->n; size[1] = s->c; size[2] = s->h; size[3] = s->w; size[4] = s->k;
-    size[5] = s->oh; size[6] = s->ow; size[7] = s->kernel_h; size[8] = s->kernel_w;
-    size[9] = s->stride_h; size[10] = s->stride_w;
-    for (int i = 0; i < 11; i++) LSNNI_TRY(lsnni_sizes(cx, who, 1, size + i));
+    size[5] = s->kernel_h; size[6] = s->kernel_w; size[7] = s->stride_h; size[8] = s->stride_w;
+    size[9] = s->oh; size[10] = s->ow;
+    for (int i = 0; i < count; i++)
+        if (size[i] < 1)
+            return lsnni_fail(cx, LSNN_ESHAPE, "%s: %s is %d, it must be positive", who, name[i],
+                              size[i]);
+    return LSNN_OK;
+}
+
+/* weights: the kernels have some, [k][c][kernel_h][kernel_w]; a pooling's have none. */
+static lsnn_status lsnni_window_check(lsnn_ctx *cx, const char *who, const lsnn_window *s,
+                                      int weights)
+{
+    LSNNI_TRY(lsnni_window_sizes(cx, who, s, 11));
     if (s->pad_top < 0 || s->pad_left < 0)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: padding %d, %d is negative", who, s->pad_top,
                           s->pad_left);
     if ((double)s->c * s->h * s->w > INT32_MAX / 4 ||
         (double)s->k * s->oh * s->ow > INT32_MAX / 4 ||
-        (double)s->c * s->kernel_h * s->kernel_w * s->k > INT32_MAX / 4 ||
+        (double)s->c * s->kernel_h * s->kernel_w * (weights ? s->k : 1) > INT32_MAX / 4 ||
         ((double)s->oh * s->stride_h + s->kernel_h) *
             ((double)s->ow * s->stride_w + s->kernel_w) * LSNNI_MAX(s->c, s->k) > INT32_MAX / 4)
         return lsnni_fail(cx, LSNN_ESHAPE,
@@ -3141,18 +3157,17 @@ LSNN_API lsnn_status lsnn_window_set(lsnn_ctx *cx, lsnn_window *s, int n, lsnn_s
                                      int k, int kernel_h, int kernel_w, int stride_h,
                                      int stride_w, lsnn_padding padding, const int pad[4])
 {
-    int size[9];
     memset(s, 0, sizeof *s);
-    size[0] = s->n = n;
-    size[1] = s->c = in.c;
-    size[2] = s->h = in.h;
-    size[3] = s->w = in.w;
-    size[4] = s->k = k;
-    size[5] = s->kernel_h = kernel_h;
-    size[6] = s->kernel_w = kernel_w;
-    size[7] = s->stride_h = stride_h;
-    size[8] = s->stride_w = stride_w;
-    for (int i = 0; i < 9; i++) LSNNI_TRY(lsnni_sizes(cx, "window", 1, size + i));
+    s->n = n;
+    s->c = in.c;
+    s->h = in.h;
+    s->w = in.w;
+    s->k = k;
+    s->kernel_h = kernel_h;
+    s->kernel_w = kernel_w;
+    s->stride_h = stride_h;
+    s->stride_w = stride_w;
+    LSNNI_TRY(lsnni_window_sizes(cx, "window", s, 9));
     for (int i = 0; i < 4; i++)
         if (padding == LSNN_EXPLICIT && (!pad || pad[i] < 0))
             return lsnni_fail(cx, LSNN_ESHAPE, "window: explicit padding must be four sizes "
@@ -3161,7 +3176,7 @@ LSNN_API lsnn_status lsnn_window_set(lsnn_ctx *cx, lsnn_window *s, int n, lsnn_s
                                 pad ? pad[0] : 0, pad ? pad[2] : 0, &s->pad_top, &s->oh));
     LSNNI_TRY(lsnni_window_side(cx, "wide", in.w, kernel_w, stride_w, padding,
                                 pad ? pad[1] : 0, pad ? pad[3] : 0, &s->pad_left, &s->ow));
-    return lsnni_window_check(cx, "window", s);
+    return lsnni_window_check(cx, "window", s, 0);
 }
 
 /* ---- >>spread: an image laid out so that neighbours in the output are neighbours
@@ -3760,64 +3775,146 @@ static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_wind
     return LSNN_OK;
 }
 
-/* The gradient of w: a weight (c, r, s) of kernel k is the sum over pixels and lanes of
-   dy times x. Strips of dy are turned so that vectors run over the kernels; then it is
-   a tile of 8 weights x 3 vectors of kernels, with the pixels and lanes of the strip as
-   its depth, and weights whose taps are of one kind share a table of pixels. The batch is
-   cut into groups of blocks and the weights into ranges, by sizes alone, and the groups'
-   sums are added in order. Bound by arithmetic.                              */
-enum { LSNNI_STRIP = 16 };           /* pixels of a strip, or a row if it is wider */
-typedef struct lsnni_lanes_dw {
-    const lsnni_kernels *kv;
-    const lsnn_window *s;
-    lsnni_kinds kinds[2];
-    int blocks, groups, ranges, per_range, depth, kp, rows, columns;
-    const lsnn_real *x, *dy;
-    lsnn_real *dw, *db, *part, *part_b, *turned;
-    int32_t *item, *start;           /* weights kind by kind, and where each begins in x */
-    int32_t *ka, *kb;                /* a table of pixels for each kind of columns */
-    size_t part_size, turned_size, table;
-} lsnni_lanes_dw;
-
-/* Adds a strip to `count` weights: x at the strip's first pixel, dy turned.  */
-static void lsnni_lanes_dw_tiles(const lsnni_lanes_dw *p, lsnni_tile *t, const lsnn_real *x,
-                                 const lsnn_real *dy, lsnn_real *part, const int32_t *item,
-                                 const int32_t *start, int count)
+/* The tiles of a gradient of w: adds to `count` rows of c, `width` kernels each, the products
+   of dy, turned so that its vectors run over the kernels, and x from start[i] on. Row i is
+   number item[i], or i; t has the tables of what is summed over.            */
+static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c, int width,
+                           const lsnn_real *dy, const lsnn_real *x, const int32_t *start,
+                           const int32_t *item, int count)
 {
-    int lanes = p->kv->lanes, rows = p->kv->rows, vectors = p->kp / lanes;
+    int lanes = kv->lanes, vectors = lsnni_div_up(width, lanes);
     t->bias = NULL;
     t->add = 1;
     for (int v0 = 0; v0 < vectors; v0 += LSNNI_MAX_VECTORS) {
         t->vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, vectors - v0);
         for (int v = 0; v < t->vectors; v++) {
-            t->b[v] = dy + (v0 + v) * lanes;
             t->at[v] = (v0 + v) * lanes;
-            t->lanes[v] = lanes;
+            t->b[v] = dy + t->at[v];
+            t->lanes[v] = LSNNI_MIN(lanes, width - (v0 + v) * lanes);
         }
-        for (int i = 0; i < count; i += rows) {
-            t->rows = LSNNI_MIN(rows, count - i);
-            for (int r = 0; r < rows; r++) {
+        for (int i = 0; i < count; i += kv->rows) {
+            t->rows = LSNNI_MIN(kv->rows, count - i);
+            for (int r = 0; r < kv->rows; r++) {
                 int j = i + LSNNI_MIN(r, t->rows - 1);
-                t->a[r] = x + (ptrdiff_t)start[j] * lanes;
-                t->c[r] = part + lsnni_area(item[j], p->kp);
+                t->a[r] = x + start[j];
+                t->c[r] = c + lsnni_area(item ? item[j] : j, width);
             }
-            p->kv->tile(t);
+            kv->tile(t);
         }
     }
 }
 
+/* A gradient of w is summed in groups of the batch (its units: images, or blocks of them)
+   and ranges of a kernel's taps, cut by sizes alone, so that its bits do not depend on
+   threads. Each group has sums of its own, added in order: [depth + 1][kp], vectors along
+   the kernels, the last row the bias, whose x is 1.                          */
+typedef struct lsnni_sums {
+    const lsnni_kernels *kv;
+    int kernels, depth, kp;          /* kernels, taps of one, kernels in whole vectors */
+    int units, groups, ranges, per_range;
+    size_t size;                     /* of a group's sums */
+    lsnn_real *part, *dw, *db;
+} lsnni_sums;
+
+static void lsnni_sums_plan(lsnni_sums *p, lsnn_ctx *cx, const lsnn_window *s, int units,
+                            lsnn_real *dw, lsnn_real *db)
+{
+    p->kv = lsnni_kernels_of(cx);
+    p->kernels = s->k;
+    p->depth = s->c * s->kernel_h * s->kernel_w;
+    p->kp = lsnni_round_up(s->k, p->kv->lanes);
+    p->size = lsnni_area(p->depth + 1, p->kp);
+    p->units = units;
+    p->groups = (int)LSNNI_MIN(((size_t)1 << 20) / lsnni_area(p->depth, p->kp), 8);
+    p->groups = LSNNI_MAX(1, LSNNI_MIN(p->groups, units));
+    p->ranges = lsnni_div_up(8, p->groups);
+    p->per_range = lsnni_round_up(lsnni_div_up(p->depth, p->ranges), p->kv->rows);
+    p->ranges = lsnni_div_up(p->depth, p->per_range);
+    p->dw = dw;
+    p->db = db;
+}
+
+/* A task's units [n0, n1) and taps [d0, d1), and its group's sums.           */
+typedef struct lsnni_slice {
+    int n0, n1, d0, d1;
+    lsnn_real *part;
+} lsnni_slice;
+
+static lsnni_slice lsnni_sums_slice(const lsnni_sums *p, int task)
+{
+    int group = task / p->ranges;
+    lsnni_slice slice;
+    slice.n0 = (int)((int64_t)p->units * group / p->groups);
+    slice.n1 = (int)((int64_t)p->units * (group + 1) / p->groups);
+    slice.d0 = task % p->ranges * p->per_range;
+    slice.d1 = LSNNI_MIN(slice.d0 + p->per_range, p->depth);
+    slice.part = p->part + (size_t)group * p->size;
+    return slice;
+}
+
+/* Unit n of the bias: `plane` numbers of dy for each kernel.                 */
+static void lsnni_sums_bias(const lsnni_sums *p, const lsnni_slice *slice, int n,
+                            const lsnn_real *dy, size_t plane)
+{
+    lsnn_real *sum = slice->part + lsnni_area(p->depth, p->kp);
+    if (!p->db || slice->d0 > 0) return;
+    if (n == slice->n0) memset(sum, 0, (size_t)p->kp * sizeof *sum);
+    for (int k = 0; k < p->kernels; k++)
+        sum[k] += LSNNI_R(p->kv->sum(dy + (size_t)k * plane, plane));
+}
+
+/* Adds the groups' sums of 64 rows to dw and db.                             */
+static void lsnni_sums_task(void *user, int task, int worker)
+{
+    const lsnni_sums *p = (const lsnni_sums *)user;
+    int d0 = p->dw ? task * 64 : p->depth, d1 = LSNNI_MIN(d0 + 64, p->depth + (p->db ? 1 : 0));
+    lsnn_real *total = p->part + lsnni_area(d0, p->kp);
+    (void)worker;
+    for (int g = 1; g < p->groups; g++)
+        p->kv->axpy(total, 1, total + (size_t)g * p->size, lsnni_area(d1 - d0, p->kp));
+    for (int k = 0; k < p->kernels; k++)
+        for (int d = d0; d < d1; d++)
+            *(d == p->depth ? p->db + k : p->dw + lsnni_area(k, p->depth) + (size_t)d) +=
+                p->part[lsnni_area(d, p->kp) + (size_t)k];
+}
+
+static void lsnni_sums_add(lsnn_ctx *cx, lsnni_sums *p)
+{
+    lsnn_parallel(cx, p->dw ? lsnni_div_up(p->depth + 1, 64) : 1, lsnni_sums_task, p);
+}
+
+/* The gradient of w: a weight (c, r, s) of kernel k is the sum over pixels and lanes of
+   dy times x. Strips of dy are turned so that vectors run over the kernels; then it is
+   a tile of 8 weights x 3 vectors of kernels, with the pixels and lanes of the strip as
+   its depth, and weights whose taps are of one kind share a table of pixels. Bound by
+   arithmetic.                                                                */
+enum { LSNNI_STRIP = 16 };           /* pixels of a strip, or a row if it is wider */
+typedef struct lsnni_lanes_dw {
+    const lsnn_window *s;
+    lsnni_sums sums;
+    lsnni_kinds kinds[2];
+    int rows, columns;
+    const lsnn_real *x, *dy;
+    lsnn_real *turned;
+    int32_t *item, *start;           /* weights kind by kind, and where each begins in x */
+    int32_t *ka, *kb;                /* a table of pixels for each kind of columns */
+    size_t turned_size, table;
+} lsnni_lanes_dw;
+
 /* One strip: output rows [y0, y1), columns [x0, x1).                         */
 static void lsnni_lanes_dw_strip(const lsnni_lanes_dw *p, const lsnn_real *x,
-                                 const lsnn_real *dy, lsnn_real *turned, lsnn_real *part,
-                                 const int box[4], int d0, int d1)
+                                 const lsnn_real *dy, lsnn_real *turned,
+                                 const lsnni_slice *slice, const int box[4])
 {
+    const lsnni_kernels *kv = p->sums.kv;
     const lsnn_window *s = p->s;
-    int y0 = box[0], y1 = box[1], x0 = box[2], x1 = box[3], lanes = p->kv->lanes, done = 0;
+    int y0 = box[0], y1 = box[1], x0 = box[2], x1 = box[3];
+    int lanes = kv->lanes, kp = p->sums.kp, done = 0;
     size_t plane = lsnni_area(s->oh, s->ow) * (size_t)lanes;
     for (int y = y0, q = 0; y < y1; y++)
         for (int c = x0; c < x1; c++, q++)
-            p->kv->transpose(turned + lsnni_area(q * lanes, p->kp), (size_t)p->kp,
-                             dy + lsnni_area(y * s->ow + c, lanes), plane, s->k, lanes);
+            kv->transpose(turned + lsnni_area(q * lanes, kp), (size_t)kp,
+                          dy + lsnni_area(y * s->ow + c, lanes), plane, s->k, lanes);
     for (int i = 0; i < p->kinds[0].kinds; i++)
         for (int j = 0; j < p->kinds[1].kinds; j++) {
             const lsnni_reach *r = &p->kinds[0].reach[p->kinds[0].example[i]];
@@ -3825,7 +3922,8 @@ static void lsnni_lanes_dw_strip(const lsnni_lanes_dw *p, const lsnn_real *x,
             int top = LSNNI_MAX(y0, r->first), bottom = LSNNI_MIN(y1, r->first + r->count);
             int left = LSNNI_MAX(x0, c->first), right = LSNNI_MIN(x1, c->first + c->count);
             int count = s->c * p->kinds[0].members[i] * p->kinds[1].members[j];
-            int first = LSNNI_MAX(d0 - done, 0), last = LSNNI_MIN(d1 - done, count);
+            int first = LSNNI_MAX(slice->d0 - done, 0);
+            int last = LSNNI_MIN(slice->d1 - done, count);
             ptrdiff_t from = (ptrdiff_t)(top - r->first) * s->stride_h * s->w +
                 (ptrdiff_t)(left - c->first) * s->stride_w;
             lsnni_tile t;
@@ -3833,10 +3931,10 @@ static void lsnni_lanes_dw_strip(const lsnni_lanes_dw *p, const lsnn_real *x,
             t.kb = p->kb + (size_t)j * p->table;
             t.k = (bottom - top) * (right - left) * lanes;
             if (top < bottom && left < right && first < last)
-                lsnni_lanes_dw_tiles(p, &t, x + from * lanes, turned +
-                                     lsnni_area(((top - y0) * (x1 - x0) + left - x0) * lanes,
-                                                p->kp), part, p->item + done + first,
-                                     p->start + done + first, last - first);
+                lsnni_dw_tiles(kv, &t, slice->part, kp, turned +
+                               lsnni_area(((top - y0) * (x1 - x0) + left - x0) * lanes, kp),
+                               x + from * lanes, p->start + done + first,
+                               p->item + done + first, last - first);
             done += count;
         }
 }
@@ -3845,44 +3943,25 @@ static void lsnni_lanes_dw_task(void *user, int task, int worker)
 {
     const lsnni_lanes_dw *p = (const lsnni_lanes_dw *)user;
     const lsnn_window *s = p->s;
-    int group = task / p->ranges, d0 = task % p->ranges * p->per_range, box[4];
-    int d1 = LSNNI_MIN(d0 + p->per_range, p->depth), n0 = p->blocks * group / p->groups;
-    int n1 = p->blocks * (group + 1) / p->groups;
-    size_t lanes = (size_t)p->kv->lanes, plane = lsnni_area(s->oh, s->ow) * lanes;
-    lsnn_real *part = p->part + (size_t)group * p->part_size;
-    lsnn_real *part_b = p->part_b + lsnni_area(group, s->k);
+    lsnni_slice slice = lsnni_sums_slice(&p->sums, task);
+    size_t kp = (size_t)p->sums.kp, lanes = (size_t)p->sums.kv->lanes;
+    size_t plane = lsnni_area(s->oh, s->ow) * lanes;
     lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
-    for (int i = d0; p->dw && i < d1; i++)
-        memset(part + lsnni_area(p->item[i], p->kp), 0, (size_t)p->kp * sizeof *part);
+    int box[4];
+    for (int i = slice.d0; p->sums.dw && i < slice.d1; i++)
+        memset(slice.part + (size_t)p->item[i] * kp, 0, kp * sizeof *turned);
     memset(turned, 0, p->turned_size * sizeof *turned);  /* past the last kernel */
-    for (int n = n0; n < n1; n++) {
+    for (int n = slice.n0; n < slice.n1; n++) {
         const lsnn_real *dy = p->dy + lsnni_area(n, s->k) * plane;
         const lsnn_real *x = p->x + lsnni_area(n, s->c) * lsnni_area(s->h, s->w) * lanes;
-        for (int k = 0; p->db && d0 == 0 && k < s->k; k++)
-            part_b[k] = (n == n0 ? 0 : part_b[k]) +
-                LSNNI_R(p->kv->sum(dy + (size_t)k * plane, plane));
-        for (box[0] = 0; p->dw && box[0] < s->oh; box[0] += p->rows)
+        lsnni_sums_bias(&p->sums, &slice, n, dy, plane);
+        for (box[0] = 0; p->sums.dw && box[0] < s->oh; box[0] += p->rows)
             for (box[2] = 0; box[2] < s->ow; box[2] += p->columns) {
                 box[1] = LSNNI_MIN(box[0] + p->rows, s->oh);
                 box[3] = LSNNI_MIN(box[2] + p->columns, s->ow);
-                lsnni_lanes_dw_strip(p, x, dy, turned, part, box, d0, d1);
+                lsnni_lanes_dw_strip(p, x, dy, turned, &slice, box);
             }
     }
-}
-
-/* Adds the groups' sums of 64 weights to dw.                                 */
-static void lsnni_lanes_dw_sum(void *user, int task, int worker)
-{
-    const lsnni_lanes_dw *p = (const lsnni_lanes_dw *)user;
-    int d0 = task * 64, d1 = LSNNI_MIN(d0 + 64, p->depth);
-    lsnn_real *total = p->part + lsnni_area(d0, p->kp);
-    (void)worker;
-    for (int g = 1; g < p->groups; g++)
-        p->kv->axpy(total, 1, total + (size_t)g * p->part_size, lsnni_area(d1 - d0, p->kp));
-    for (int k = 0; k < p->s->k; k++)
-        for (int d = d0; d < d1; d++)
-            p->dw[lsnni_area(k, p->depth) + (size_t)d] +=
-                p->part[lsnni_area(d, p->kp) + (size_t)k];
 }
 
 /* The weights of each kind, and the tables of a strip's pixels and lanes.    */
@@ -3890,7 +3969,7 @@ static void lsnni_lanes_dw_tables(lsnni_lanes_dw *p)
 {
     const lsnn_window *s = p->s;
     const lsnni_kinds *rows = &p->kinds[0], *columns = &p->kinds[1];
-    int n = 0, lanes = p->kv->lanes;
+    int n = 0, lanes = p->sums.kv->lanes;
     for (int i = 0; i < rows->kinds; i++)
         for (int j = 0; j < columns->kinds; j++)
             for (int c = 0; c < s->c; c++)
@@ -3898,8 +3977,8 @@ static void lsnni_lanes_dw_tables(lsnni_lanes_dw *p)
                     for (int x = 0; rows->kind[y] == i && x < s->kernel_w; x++)
                         if (columns->kind[x] == j) {
                             p->item[n] = (c * s->kernel_h + y) * s->kernel_w + x;
-                            p->start[n++] = (c * s->h + rows->reach[y].at) * s->w +
-                                columns->reach[x].at;
+                            p->start[n++] = ((c * s->h + rows->reach[y].at) * s->w +
+                                             columns->reach[x].at) * lanes;
                         }
     for (int j = 0; j < columns->kinds; j++) {           /* one row, or all columns */
         int32_t *ka = p->ka + (size_t)j * p->table, *kb = p->kb + (size_t)j * p->table;
@@ -3908,29 +3987,9 @@ static void lsnni_lanes_dw_tables(lsnni_lanes_dw *p)
             for (int x = 0; x < wide; x++)
                 for (int l = 0; l < lanes; l++) {
                     *ka++ = (y * s->stride_h * s->w + x * s->stride_w) * lanes + l;
-                    *kb++ = ((y * p->columns + x) * lanes + l) * p->kp;
+                    *kb++ = ((y * p->columns + x) * lanes + l) * p->sums.kp;
                 }
     }
-}
-
-static void lsnni_lanes_dw_plan(lsnni_lanes_dw *p, lsnn_ctx *cx)
-{
-    const lsnn_window *s = p->s;
-    int strips = lsnni_div_up(s->ow, LSNNI_STRIP);
-    p->kv = lsnni_kernels_of(cx);
-    p->depth = s->c * s->kernel_h * s->kernel_w;
-    p->kp = lsnni_round_up(s->k, p->kv->lanes);
-    p->blocks = s->n / s->lanes;
-    p->part_size = lsnni_area(p->depth, p->kp);
-    p->groups = (int)LSNNI_MIN(((size_t)1 << 20) / p->part_size, 8);
-    p->groups = LSNNI_MAX(1, LSNNI_MIN(p->groups, p->blocks));
-    p->ranges = lsnni_div_up(8, p->groups);
-    p->per_range = lsnni_round_up(lsnni_div_up(p->depth, p->ranges), p->kv->rows);
-    p->ranges = lsnni_div_up(p->depth, p->per_range);
-    p->columns = lsnni_div_up(s->ow, strips);
-    p->rows = LSNNI_MIN(s->oh, strips > 1 ? 1 : LSNNI_MAX(1, LSNNI_STRIP / s->ow));
-    p->table = lsnni_area(p->rows * p->columns, p->kv->lanes);
-    p->turned_size = p->table * (size_t)p->kp;
 }
 
 static lsnn_status lsnni_lanes_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
@@ -3938,36 +3997,38 @@ static lsnn_status lsnni_lanes_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real
                                           const lsnn_window *s)
 {
     size_t threads = (size_t)lsnn_ctx_threads(cx), bytes, tables;
+    int strips = lsnni_div_up(s->ow, LSNNI_STRIP), depth;
     lsnni_lanes_dw p;
     lsnni_side side[2];
     char *at;
     LSNNI_TRY(lsnni_lanes_check(cx, "conv2d", s));
-    p.s = s; p.x = x; p.dy = dy; p.dw = dw; p.db = db;
-    lsnni_lanes_dw_plan(&p, cx);
+    p.s = s; p.x = x; p.dy = dy;
+    lsnni_sums_plan(&p.sums, cx, s, s->n / s->lanes, dw, db);
+    p.columns = lsnni_div_up(s->ow, strips);
+    p.rows = LSNNI_MIN(s->oh, strips > 1 ? 1 : LSNNI_MAX(1, LSNNI_STRIP / s->ow));
+    p.table = lsnni_area(p.rows * p.columns, s->lanes);
+    p.turned_size = p.table * (size_t)p.sums.kp;
+    depth = p.sums.depth;
     tables = lsnni_room_times(p.table, s->kernel_w);
     bytes = lsnni_kinds_room(s->kernel_h) + lsnni_kinds_room(s->kernel_w);
-    bytes = lsnni_room_add(bytes, 2 * lsnni_room((size_t)p.depth, sizeof *p.item));
+    bytes = lsnni_room_add(bytes, 2 * lsnni_room((size_t)depth, sizeof *p.item));
     bytes = lsnni_room_add(bytes, 2 * lsnni_room(tables, sizeof *p.ka));
-    bytes = lsnni_room_add(bytes, lsnni_room(p.part_size * (size_t)p.groups, sizeof *x));
-    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_area(p.groups, s->k), sizeof *x));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.sums.size * (size_t)p.sums.groups, sizeof *x));
     bytes = lsnni_room_add(bytes, lsnni_room(p.turned_size * threads, sizeof *x));
     at = (char *)lsnni_scratch(cx, bytes, 1);
     if (!at) return LSNN_ENOMEM;
     lsnni_sides(side, s);
     lsnni_kinds_fill(&p.kinds[0], &at, &side[0], LSNNI_TO_W, s->kernel_h);
     lsnni_kinds_fill(&p.kinds[1], &at, &side[1], LSNNI_TO_W, s->kernel_w);
-    p.item = (int32_t *)lsnni_cut(&at, (size_t)p.depth, sizeof *p.item);
-    p.start = (int32_t *)lsnni_cut(&at, (size_t)p.depth, sizeof *p.start);
+    p.item = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof *p.item);
+    p.start = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof *p.start);
     p.ka = (int32_t *)lsnni_cut(&at, tables, sizeof *p.ka);
     p.kb = (int32_t *)lsnni_cut(&at, tables, sizeof *p.kb);
-    p.part = (lsnn_real *)lsnni_cut(&at, p.part_size * (size_t)p.groups, sizeof *x);
-    p.part_b = (lsnn_real *)lsnni_cut(&at, lsnni_area(p.groups, s->k), sizeof *x);
+    p.sums.part = (lsnn_real *)lsnni_cut(&at, p.sums.size * (size_t)p.sums.groups, sizeof *x);
     p.turned = (lsnn_real *)(void *)at;
     lsnni_lanes_dw_tables(&p);
-    lsnn_parallel(cx, p.groups * p.ranges, lsnni_lanes_dw_task, &p);
-    if (dw) lsnn_parallel(cx, lsnni_div_up(p.depth, 64), lsnni_lanes_dw_sum, &p);
-    for (int g = 0; db && g < p.groups; g++)
-        for (int k = 0; k < s->k; k++) db[k] += p.part_b[lsnni_area(g, s->k) + (size_t)k];
+    lsnn_parallel(cx, p.sums.groups * p.sums.ranges, lsnni_lanes_dw_task, &p);
+    lsnni_sums_add(cx, &p.sums);
     return LSNN_OK;
 }
 
@@ -4141,7 +4202,7 @@ static lsnn_status lsnni_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_r
     size_t bytes, images;
     lsnni_conv2d p;
     char *at;
-    LSNNI_TRY(lsnni_window_check(cx, "conv2d", s));
+    LSNNI_TRY(lsnni_window_check(cx, "conv2d", s, 1));
     if (s->lanes > 1) return lsnni_lanes_forward(cx, y, x, w, b, s, pool);
     if (!pool->on && lsnni_image_tasks(s->n) > 1 && lsnni_pointwise(s))
         return lsnni_pointwise_run(cx, y, x, w, b, s);
@@ -4277,93 +4338,44 @@ static lsnn_status lsnni_conv2d_backward_x(lsnn_ctx *cx, lsnn_real *dx, const ls
 }
 
 /* The gradient of w: tiles of 8 taps (c, r, s) by vectors of kernels, summed over output
-   pixels, with dy turned to pixel-major order once an image. The batch is cut into a
-   few groups with a partial sum each, and the taps into ranges where the partial
-   sums are too large for that; both by sizes alone, and the partial sums are added
-   in order.                                                                  */
+   pixels, with dy turned to pixel-major order once an image.                 */
 typedef struct lsnni_conv2d_dw {
-    const lsnni_kernels *kv;
     const lsnn_window *s;
+    lsnni_sums sums;
     lsnni_spread spread;
-    int groups, ranges, per_range, depth, kp;
-    size_t image_size, turned_size, part_size;
+    size_t turned_size;
     const lsnn_real *x, *dy;
     const int32_t *offset, *place, *row;
-    lsnn_real *images, *turned, *part, *part_b, *dw, *db;
+    lsnn_real *images, *turned;
 } lsnni_conv2d_dw;
-
-static void lsnni_conv2d_dw_image(const lsnni_conv2d_dw *p, const lsnn_real *image,
-                                  const lsnn_real *turned, lsnn_real *part, int d0, int d1)
-{
-    int lanes = p->kv->lanes, vectors = p->kp / lanes;
-    lsnni_tile t;
-    t.ka = p->place;
-    t.kb = p->row;
-    t.k = p->s->oh * p->s->ow;
-    t.bias = NULL;
-    t.add = 1;
-    for (int v0 = 0; v0 < vectors; v0 += LSNNI_MAX_VECTORS) {
-        t.vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, vectors - v0);
-        for (int v = 0; v < t.vectors; v++) {
-            t.b[v] = turned + (v0 + v) * lanes;
-            t.at[v] = (v0 + v) * lanes;
-            t.lanes[v] = lanes;
-        }
-        for (int d = d0; d < d1; d += p->kv->rows) {
-            t.rows = LSNNI_MIN(p->kv->rows, d1 - d);
-            for (int i = 0; i < p->kv->rows; i++) {
-                int tap = d + LSNNI_MIN(i, t.rows - 1);
-                t.a[i] = image + p->offset[tap];
-                t.c[i] = part + lsnni_area(tap, p->kp);
-            }
-            p->kv->tile(&t);
-        }
-    }
-}
 
 static void lsnni_conv2d_dw_task(void *user, int task, int worker)
 {
     const lsnni_conv2d_dw *p = (const lsnni_conv2d_dw *)user;
     const lsnn_window *s = p->s;
-    int group = task / p->ranges, d0 = task % p->ranges * p->per_range;
-    int d1 = LSNNI_MIN(d0 + p->per_range, p->depth), area = s->oh * s->ow;
-    int n0 = (int)((int64_t)s->n * group / p->groups);
-    int n1 = (int)((int64_t)s->n * (group + 1) / p->groups);
-    lsnn_real *image = p->images + (size_t)worker * p->image_size;
+    lsnni_slice slice = lsnni_sums_slice(&p->sums, task);
+    size_t area = lsnni_area(s->oh, s->ow), kp = (size_t)p->sums.kp;
+    lsnn_real *image = p->images + (size_t)worker * p->spread.size;
     lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
-    lsnn_real *part = p->part + (size_t)group * p->part_size;
-    lsnn_real *part_b = p->part_b + lsnni_area(group, s->k);
-    if (p->dw)
-        memset(part + lsnni_area(d0, p->kp), 0, lsnni_area(d1 - d0, p->kp) * sizeof *part);
-    if (d0 == 0) memset(part_b, 0, (size_t)s->k * sizeof *part_b);
-    for (int n = n0; n < n1; n++) {
-        const lsnn_real *dy = p->dy + lsnni_area(n, s->k) * (size_t)area;
-        if (p->db && d0 == 0)
-            for (int k = 0; k < s->k; k++)
-                part_b[k] += LSNNI_R(p->kv->sum(dy + lsnni_area(k, area), (size_t)area));
-        if (!p->dw) continue;
+    lsnni_tile t;
+    t.ka = p->place;
+    t.kb = p->row;
+    t.k = (int)area;
+    if (p->sums.dw)
+        memset(slice.part + (size_t)slice.d0 * kp, 0,
+               (size_t)(slice.d1 - slice.d0) * kp * sizeof *turned);
+    for (int n = slice.n0; n < slice.n1; n++) {
+        const lsnn_real *dy = p->dy + lsnni_area(n, s->k) * area;
+        lsnni_sums_bias(&p->sums, &slice, n, dy, area);
+        if (!p->sums.dw) continue;
         lsnni_spread_fill(image, &p->spread,
                           p->x + (size_t)n * lsnni_area(s->c * s->h, s->w), s, 0, s->c);
-        p->kv->transpose(turned, (size_t)p->kp, dy, (size_t)area, s->k, area);
-        for (int k = s->k; k < p->kp; k++)
-            for (int q = 0; q < area; q++) turned[lsnni_area(q, p->kp) + (size_t)k] = 0;
-        lsnni_conv2d_dw_image(p, image, turned, part, d0, d1);
+        p->sums.kv->transpose(turned, kp, dy, area, s->k, (int)area);
+        for (size_t q = 0; q < area; q++)
+            for (size_t k = (size_t)s->k; k < kp; k++) turned[q * kp + k] = 0;
+        lsnni_dw_tiles(p->sums.kv, &t, slice.part + (size_t)slice.d0 * kp, p->sums.kp, turned,
+                       image, p->offset + slice.d0, NULL, slice.d1 - slice.d0);
     }
-}
-
-/* Adds the groups' sums of 64 taps to dw.                                    */
-static void lsnni_conv2d_dw_sum(void *user, int task, int worker)
-{
-    const lsnni_conv2d_dw *p = (const lsnni_conv2d_dw *)user;
-    int d0 = task * 64, d1 = LSNNI_MIN(d0 + 64, p->depth);
-    lsnn_real *total = p->part + lsnni_area(d0, p->kp);
-    (void)worker;
-    for (int g = 1; g < p->groups; g++)
-        p->kv->axpy(total, 1, total + (size_t)g * p->part_size, lsnni_area(d1 - d0, p->kp));
-    for (int k = 0; k < p->s->k; k++)
-        for (int d = d0; d < d1; d++)
-            p->dw[lsnni_area(k, p->depth) + (size_t)d] +=
-                p->part[lsnni_area(d, p->kp) + (size_t)k];
 }
 
 static lsnn_status lsnni_conv2d_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
@@ -4374,53 +4386,38 @@ static lsnn_status lsnni_conv2d_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_rea
     int32_t *offset, *place, *row;
     lsnni_conv2d_dw p;
     char *at;
-    p.kv = lsnni_kernels_of(cx);
     p.s = s;
     p.x = x;
     p.dy = dy;
-    p.dw = dw;
-    p.db = db;
     p.spread = lsnni_spread_of(s);
-    p.depth = s->c * s->kernel_h * s->kernel_w;
-    p.kp = lsnni_round_up(s->k, p.kv->lanes);
-    if ((double)area * p.kp > INT32_MAX)
+    lsnni_sums_plan(&p.sums, cx, s, s->n, dw, db);
+    p.turned_size = area * (size_t)p.sums.kp;
+    if ((double)area * p.sums.kp > INT32_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "conv2d: gradients of %d kernels at %.0f places are "
                           "over 2^31 numbers", s->k, (double)area);
-    p.part_size = lsnni_area(p.depth, p.kp);
-    p.groups = (int)(((size_t)1 << 20) / p.part_size);
-    p.groups = LSNNI_MAX(1, LSNNI_MIN(LSNNI_MIN(p.groups, 8), s->n));
-    p.ranges = lsnni_div_up(8, p.groups);
-    p.per_range = lsnni_round_up(lsnni_div_up(p.depth, p.ranges), p.kv->rows);
-    p.ranges = lsnni_div_up(p.depth, p.per_range);
-    p.image_size = p.spread.size;
-    p.turned_size = area * (size_t)p.kp;
-    bytes = lsnni_room_add(lsnni_room((size_t)p.depth, sizeof *offset),
+    bytes = lsnni_room_add(lsnni_room((size_t)p.sums.depth, sizeof *offset),
                            2 * lsnni_room(area, sizeof *offset));
-    bytes = lsnni_room_add(bytes, lsnni_room(p.image_size * threads, sizeof *x));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.spread.size * threads, sizeof *x));
     bytes = lsnni_room_add(bytes, lsnni_room(p.turned_size * threads, sizeof *x));
-    bytes = lsnni_room_add(bytes, lsnni_room(p.part_size * (size_t)p.groups, sizeof *x));
-    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_area(p.groups, s->k), sizeof *x));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.sums.size * (size_t)p.sums.groups, sizeof *x));
     at = (char *)lsnni_scratch(cx, bytes, 1);
     if (!at) return LSNN_ENOMEM;
-    offset = (int32_t *)lsnni_cut(&at, (size_t)p.depth, sizeof *offset);
+    offset = (int32_t *)lsnni_cut(&at, (size_t)p.sums.depth, sizeof *offset);
     place = (int32_t *)lsnni_cut(&at, area, sizeof *place);
     row = (int32_t *)lsnni_cut(&at, area, sizeof *row);
-    p.images = (lsnn_real *)lsnni_cut(&at, p.image_size * threads, sizeof *x);
+    p.images = (lsnn_real *)lsnni_cut(&at, p.spread.size * threads, sizeof *x);
     p.turned = (lsnn_real *)lsnni_cut(&at, p.turned_size * threads, sizeof *x);
-    p.part = (lsnn_real *)lsnni_cut(&at, p.part_size * (size_t)p.groups, sizeof *x);
-    p.part_b = (lsnn_real *)lsnni_cut(&at, lsnni_area(p.groups, s->k), sizeof *x);
+    p.sums.part = (lsnn_real *)lsnni_cut(&at, p.sums.size * (size_t)p.sums.groups, sizeof *x);
     lsnni_spread_taps(offset, NULL, &p.spread, s, 0, s->kernel_h);
     for (int q = 0; q < (int)area; q++) {
         place[q] = q / s->ow * p.spread.qw + q % s->ow;
-        row[q] = q * p.kp;
+        row[q] = q * p.sums.kp;
     }
     p.offset = offset;
     p.place = place;
     p.row = row;
-    lsnn_parallel(cx, p.groups * p.ranges, lsnni_conv2d_dw_task, &p);
-    if (dw) lsnn_parallel(cx, lsnni_div_up(p.depth, 64), lsnni_conv2d_dw_sum, &p);
-    for (int g = 0; db && g < p.groups; g++)
-        for (int k = 0; k < s->k; k++) db[k] += p.part_b[lsnni_area(g, s->k) + (size_t)k];
+    lsnn_parallel(cx, p.sums.groups * p.sums.ranges, lsnni_conv2d_dw_task, &p);
+    lsnni_sums_add(cx, &p.sums);
     return LSNN_OK;
 }
 
@@ -4430,7 +4427,7 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
                                           const lsnn_window *s, int add)
 {
     int lanes = s->lanes > 1;
-    LSNNI_TRY(lsnni_window_check(cx, "conv2d", s));
+    LSNNI_TRY(lsnni_window_check(cx, "conv2d", s, 1));
     if (dw || db)
         LSNNI_TRY((lanes ? lsnni_lanes_backward_w : lsnni_conv2d_backward_w)(cx, dw, db, dy, x,
                                                                             s));
@@ -4512,12 +4509,10 @@ static void lsnni_local2d_dw_task(void *user, int task, int worker)
     const lsnni_kernels *kv = p->g.kv;
     const lsnni_group *g = p->g.group;
     int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), K = p->s->k;
-    int lanes = kv->lanes, vectors = p->kp / lanes;
+    int lanes = kv->lanes;
     lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
     lsnni_tile t;
     memset(turned, 0, p->turned_size * sizeof *turned);
-    t.add = 1;
-    t.bias = NULL;
     t.ka = p->image;
     t.kb = p->turn;
     t.k = p->blocks * lanes;
@@ -4528,23 +4523,8 @@ static void lsnni_local2d_dw_task(void *user, int task, int worker)
             kv->transpose(turned + lsnni_area(n * lanes, p->kp), (size_t)p->kp,
                           p->dy + (size_t)n * p->y_block + q * (size_t)lanes,
                           p->area * (size_t)lanes, K, lanes);
-        for (int v0 = 0; v0 < vectors; v0 += LSNNI_MAX_VECTORS) {
-            t.vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, vectors - v0);
-            for (int v = 0; v < t.vectors; v++) {
-                t.at[v] = (v0 + v) * lanes;
-                t.b[v] = turned + t.at[v];
-                t.lanes[v] = LSNNI_MIN(lanes, K - (v0 + v) * lanes);
-            }
-            for (int d = 0; d < g->taps * p->s->c; d += kv->rows) {
-                t.rows = LSNNI_MIN(kv->rows, g->taps * p->s->c - d);
-                for (int r = 0; r < kv->rows; r++) {
-                    int tap = d + LSNNI_MIN(r, t.rows - 1);
-                    t.a[r] = p->x + from * (size_t)lanes + g->kb[tap];
-                    t.c[r] = p->dw + (q * (size_t)p->depth + (size_t)g->ka[tap]) * (size_t)K;
-                }
-                kv->tile(&t);
-            }
-        }
+        lsnni_dw_tiles(kv, &t, p->dw + q * (size_t)p->depth * (size_t)K, K, turned,
+                       p->x + from * (size_t)lanes, g->kb, g->ka, g->taps * p->s->c);
     }
 }
 
@@ -4618,7 +4598,7 @@ static lsnn_status lsnni_local2d_plan(lsnn_ctx *cx, lsnni_local2d *p, const lsnn
     int lanes = lsnn_lanes(cx), turn = s->lanes < 2 && lanes > 1;
     size_t threads = (size_t)lsnn_ctx_threads(cx), taps, images, more, n_all;
     char *at;
-    LSNNI_TRY(lsnni_window_check(cx, "local2d", s));
+    LSNNI_TRY(lsnni_window_check(cx, "local2d", s, 1));
     if (s->lanes > 1) LSNNI_TRY(lsnni_lanes_check(cx, "local2d", s));
     memset(p, 0, sizeof *p);
     p->s = s;
@@ -5094,7 +5074,7 @@ static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real 
                                   const lsnn_window *s, int backward, int add, int relu)
 {
     lsnni_pool p;
-    LSNNI_TRY(lsnni_window_check(cx, "pool", s));
+    LSNNI_TRY(lsnni_window_check(cx, "pool", s, 0));
     if (s->k != s->c || (double)s->n * s->c > INT_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "pool: %d images of %d channels in, %d out: the "
                           "channels must be equal, and their number an int", s->n, s->c, s->k);
@@ -6098,37 +6078,17 @@ struct lsnn_work {
 
 /* ---- >>options: one table, so that checking, saving and loading are loops ------*/
 typedef struct lsnni_field { const char *name; size_t at; char kind; } lsnni_field;
+#define LSNNI_INT(name) { #name, offsetof(lsnn_options, name), 'i' }
+#define LSNNI_REAL(name) { #name, offsetof(lsnn_options, name), 'd' }
 static const lsnni_field lsnni_fields[] = {
-    { "keep", offsetof(lsnn_options, keep), 'i' },
-    { "init", offsetof(lsnn_options, init), 'i' },
-    { "init_scale", offsetof(lsnn_options, init_scale), 'd' },
-    { "lr_factor", offsetof(lsnn_options, lr_factor), 'd' },
-    { "freeze", offsetof(lsnn_options, freeze), 'i' },
-    { "no_decay", offsetof(lsnn_options, no_decay), 'i' },
-    { "no_bias", offsetof(lsnn_options, no_bias), 'i' },
-    { "filters", offsetof(lsnn_options, filters), 'i' },
-    { "kernel_h", offsetof(lsnn_options, kernel_h), 'i' },
-    { "kernel_w", offsetof(lsnn_options, kernel_w), 'i' },
-    { "stride_h", offsetof(lsnn_options, stride_h), 'i' },
-    { "stride_w", offsetof(lsnn_options, stride_w), 'i' },
-    { "padding", offsetof(lsnn_options, padding), 'i' },
-    { "pad_top", offsetof(lsnn_options, pad_top), 'i' },
-    { "pad_left", offsetof(lsnn_options, pad_left), 'i' },
-    { "pad_bottom", offsetof(lsnn_options, pad_bottom), 'i' },
-    { "pad_right", offsetof(lsnn_options, pad_right), 'i' },
-    { "slope", offsetof(lsnn_options, slope), 'd' },
-    { "rate", offsetof(lsnn_options, rate), 'd' },
-    { "momentum", offsetof(lsnn_options, momentum), 'd' },
-    { "eps", offsetof(lsnn_options, eps), 'd' },
-    { "first", offsetof(lsnn_options, first), 'i' },
-    { "count", offsetof(lsnn_options, count), 'i' },
-    { "head", offsetof(lsnn_options, head), 'i' },
-    { "loss_weight", offsetof(lsnn_options, loss_weight), 'd' },
-    { "smooth_shape", offsetof(lsnn_options, smooth_shape), 'i' },
-    { "normalise", offsetof(lsnn_options, normalise), 'i' },
-    { "rank", offsetof(lsnn_options, rank), 'i' },
-    { "mixture", offsetof(lsnn_options, mixture), 'i' },
-    { "smooth_bias", offsetof(lsnn_options, smooth_bias), 'i' },
+    LSNNI_INT(keep), LSNNI_INT(init), LSNNI_REAL(init_scale), LSNNI_REAL(lr_factor),
+    LSNNI_INT(freeze), LSNNI_INT(no_decay), LSNNI_INT(no_bias), LSNNI_INT(filters),
+    LSNNI_INT(kernel_h), LSNNI_INT(kernel_w), LSNNI_INT(stride_h), LSNNI_INT(stride_w),
+    LSNNI_INT(padding), LSNNI_INT(pad_top), LSNNI_INT(pad_left), LSNNI_INT(pad_bottom),
+    LSNNI_INT(pad_right), LSNNI_REAL(slope), LSNNI_REAL(rate), LSNNI_REAL(momentum),
+    LSNNI_REAL(eps), LSNNI_INT(first), LSNNI_INT(count), LSNNI_INT(head),
+    LSNNI_REAL(loss_weight), LSNNI_INT(smooth_shape), LSNNI_INT(normalise), LSNNI_INT(rank),
+    LSNNI_INT(mixture), LSNNI_INT(smooth_bias),
     { "custom0", offsetof(lsnn_options, custom), 'd' },
     { "custom1", offsetof(lsnn_options, custom) + sizeof(double), 'd' },
     { "custom2", offsetof(lsnn_options, custom) + 2 * sizeof(double), 'd' },
@@ -6229,9 +6189,9 @@ static lsnn_status lsnni_window_of(lsnn_ctx *cx, lsnn_window *s, const lsnn_laye
                            p->o.stride_w, p->o.padding, pad);
 }
 
-static lsnn_status lsnni_call_window(lsnn_ctx *cx, lsnn_window *s, const lsnn_call *c, int k)
+static lsnn_status lsnni_call_window(lsnn_ctx *cx, lsnn_window *s, const lsnn_call *c)
 {
-    LSNNI_TRY(lsnni_window_of(cx, s, c->plan, c->n, k));
+    LSNNI_TRY(lsnni_window_of(cx, s, c->plan, c->n, c->plan->out.c));
     s->oh = c->plan->out.h;          /* less where nobody reads the rest      */
     s->ow = c->plan->out.w;
     s->lanes = c->lanes;
@@ -6261,6 +6221,7 @@ static lsnn_status lsnni_plan_kernels(lsnn_ctx *cx, lsnn_layer_plan *p, lsnn_win
 {
     lsnni_window_defaults(&p->o, 1, 1);
     LSNNI_TRY(lsnni_window_of(cx, s, p, 1, p->o.filters));
+    LSNNI_TRY(lsnni_window_check(cx, "window", s, 1));
     p->out.c = s->k; p->out.h = s->oh; p->out.w = s->ow;
     p->params = p->o.no_bias ? 1 : 2;
     return LSNN_OK;
@@ -6298,7 +6259,7 @@ static lsnn_status lsnni_forward_conv2d(lsnn_ctx *cx, lsnn_call *c)
 {
     lsnni_pooled pool;
     lsnn_window s;
-    LSNNI_TRY(lsnni_call_window(cx, &s, c, c->plan->out.c));
+    LSNNI_TRY(lsnni_call_window(cx, &s, c));
     memset(&pool, 0, sizeof pool);
     pool.on = c->with_pool_;
     pool.relu = c->with_relu_;
@@ -6308,14 +6269,14 @@ static lsnn_status lsnni_forward_conv2d(lsnn_ctx *cx, lsnn_call *c)
 static lsnn_status lsnni_forward_local2d(lsnn_ctx *cx, lsnn_call *c)
 {
     lsnn_window s;
-    LSNNI_TRY(lsnni_call_window(cx, &s, c, c->plan->out.c));
+    LSNNI_TRY(lsnni_call_window(cx, &s, c));
     return lsnn_local2d_forward(cx, c->y, c->x[0], c->param[0], c->param[1], &s);
 }
 #define LSNNI_BACKWARD(name)                                                             \
     static lsnn_status lsnni_backward_##name(lsnn_ctx *cx, lsnn_call *c)                 \
     {                                                                                    \
         lsnn_window s;                                                                   \
-        LSNNI_TRY(lsnni_call_window(cx, &s, c, c->plan->out.c));                         \
+        LSNNI_TRY(lsnni_call_window(cx, &s, c));                         \
         return lsnn_##name##_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy,   \
                                       c->x[0], c->param[0], &s, c->add[0]);              \
     }
@@ -6423,35 +6384,25 @@ static lsnn_status lsnni_plan_max_pool(lsnn_ctx *cx, lsnn_layer_plan *p)
     return LSNN_OK;
 }
 
-static lsnn_status lsnni_forward_max_pool(lsnn_ctx *cx, lsnn_call *c)
-{
-    lsnn_window s;
-    LSNNI_TRY(lsnni_call_window(cx, &s, c, c->plan->in[0].c));
-    return lsnni_pool_run(cx, LSNNI_POOL_MAX, c->y, c->x[0], (int32_t *)(void *)c->keep, NULL,
-                          &s, 0, 0, c->with_relu_);
-}
-static lsnn_status lsnni_backward_max_pool(lsnn_ctx *cx, lsnn_call *c)
-{
-    lsnn_window s;
-    LSNNI_TRY(lsnni_call_window(cx, &s, c, c->plan->in[0].c));
-    return lsnn_max_pool_backward(cx, c->dx[0], c->dy, (int32_t *)(void *)c->keep, &s,
-                                  c->add[0]);
-}
-#define LSNNI_POOLING(name)                                                              \
+#define LSNNI_POOLING(name, kind)                                                        \
     static lsnn_status lsnni_forward_##name(lsnn_ctx *cx, lsnn_call *c)                  \
     {                                                                                    \
         lsnn_window s;                                                                   \
-        LSNNI_TRY(lsnni_call_window(cx, &s, c, c->plan->in[0].c));             \
-        return lsnn_##name##_forward(cx, c->y, c->x[0], &s);                             \
+        LSNNI_TRY(lsnni_call_window(cx, &s, c));                                         \
+        return lsnni_pool_run(cx, kind, c->y, c->x[0], kind == LSNNI_POOL_MAX ?          \
+                              (int32_t *)(void *)c->keep : NULL, NULL, &s, 0, 0,         \
+                              c->with_relu_);                                            \
     }                                                                                    \
     static lsnn_status lsnni_backward_##name(lsnn_ctx *cx, lsnn_call *c)                 \
     {                                                                                    \
         lsnn_window s;                                                                   \
-        LSNNI_TRY(lsnni_call_window(cx, &s, c, c->plan->in[0].c));             \
-        return lsnn_##name##_backward(cx, c->dx[0], c->dy, &s, c->add[0]);               \
+        LSNNI_TRY(lsnni_call_window(cx, &s, c));                                         \
+        return lsnni_pool_run(cx, kind, c->dx[0], c->dy, NULL,                           \
+                              (int32_t *)(void *)c->keep, &s, 1, c->add[0], 0);          \
     }
-LSNNI_POOLING(avg_pool)
-LSNNI_POOLING(sum_pool)
+LSNNI_POOLING(max_pool, LSNNI_POOL_MAX)
+LSNNI_POOLING(avg_pool, LSNNI_POOL_AVG)
+LSNNI_POOLING(sum_pool, LSNNI_POOL_SUM)
 #undef LSNNI_POOLING
 
 static lsnn_status lsnni_plan_dropout(lsnn_ctx *cx, lsnn_layer_plan *p)
@@ -8096,7 +8047,7 @@ static lsnn_status lsnni_view_find(lsnn_net *net, lsnni_view *a, const char *nam
     }
     i = lsnn_net_node(net, rest);
     if (i >= 0) return lsnni_view_node(net, a, i, is_grad, 0);
-    for (i = 0; i < net->nodes && dot; i++) {
+    for (i = 0; i < net->nodes && dot && !is_grad; i++) {
         const lsnni_node *v = &net->node[i];
         size_t n = (size_t)(dot - rest);
         if (v->plan.keep_name && strcmp(dot + 1, v->plan.keep_name) == 0 &&
@@ -9212,8 +9163,8 @@ static lsnn_status lsnni_graph_line(const lsnni_reader *r, char *line)
                 !(size[i] >= 1 && size[i] <= INT_MAX))
                 return lsnni_graph_fail(r, "the first line must be \"input input C H W\", not",
                                         name);
-        lsnn_input(r->net, (int)size[0], (int)size[1], (int)size[2]);
-        return r->net->cx->status;
+        return lsnn_input(r->net, (int)size[0], (int)size[1], (int)size[2]) < 0 ?
+            r->net->cx->status : LSNN_OK;
     }
     for (int i = 0; i < r->count && !type; i++)
         if (strcmp(r->types[i]->name, kind) == 0) type = r->types[i];
@@ -10767,7 +10718,7 @@ static void lsnni_lay_sequence(lsnni_scene *s)
 
 static const lsnni_task lsnni_tasks[LSNN_TASK_COUNT_ + 1] = {
     /* name         side  out heads digits crops */
-    { "digits",       28, 28, 1, 0,  0, 0, NULL },
+    { "digits",       28, 28, 1, 1,  0, 0, NULL },
     { "cluttered",    84, 42, 1, 1, 32, 6, lsnni_lay_anywhere },
     { "arrow",        84, 42, 1, 2,  0, 0, lsnni_lay_arrow },
     { "rectangle",    84, 42, 1, 2,  0, 0, lsnni_lay_rectangle },
@@ -10891,6 +10842,7 @@ LSNN_API lsnn_shape lsnn_task_shape(lsnn_task t)
     return shape;
 }
 LSNN_API int lsnn_task_heads(lsnn_task t) { return lsnni_task_of(t)->heads; }
+LSNN_API int lsnn_task_digits(lsnn_task t) { return lsnni_task_of(t)->digits; }
 
 LSNN_API lsnn_task lsnn_task_from_name(const char *name)
 {
@@ -10955,7 +10907,7 @@ LSNN_API void lsnn_recipe_draw(const lsnn_recipe *r, uint32_t epoch, int index,
         lsnni_scene_clutter(&s, r->crops);
         lsnni_scene_shrink(&s, pixels);
     }
-    for (int k = 0; place && k < task->heads; k++) {
+    for (int k = 0; place && k < task->digits; k++) {
         place[k].x = s.x[k] * out / side;
         place[k].y = s.y[k] * out / side;
         place[k].w = ((s.x[k] + LSNNI_DIGIT) * out + side - 1) / side - place[k].x;

@@ -66,7 +66,9 @@ static void test_overflow(void)
     CHECK(lsnn_window_set(&cx, &s, 1, huge, 1, 1, 1, 1, 1, LSNN_VALID, NULL) < 0);
     CHECK(lsnn_window_set(&cx, &s, 1, in, INT_MAX, 3, 3, 1, 1, LSNN_SAME, NULL) < 0);
     CHECK(lsnn_window_set(&cx, &s, 1, in, 1, 3, 3, 1, 1, LSNN_EXPLICIT, pad) < 0);
+    lsnn_clear(&cx);
     CHECK(lsnn_window_set(&cx, &s, 1, in, 1, 3, 3, 0, 1, LSNN_VALID, NULL) < 0);
+    CHECK(strstr(cx.message, "window: stride_h is 0"));
     CHECK(lsnn_window_set(&cx, &s, INT_MAX, in, 1, INT_MAX, 3, 1, 1, LSNN_SAME, NULL) < 0);
     lsnn_clear(&cx);
     net = lsnn_net_new(&cx);
@@ -78,6 +80,13 @@ static void test_overflow(void)
     CHECK(lsnn_net_build(net, NULL) < 0 && cx.status < 0);
     lsnn_net_free(net);
     lsnn_clear(&cx);
+    net = lsnn_net_new(&cx);                    /* 2^20 numbers: a pooling has no weights */
+    CHECK(lsnn_avg_pool(net, lsnn_input(net, 1024, 32, 32), 0, NULL) == 1);
+    lsnn_net_free(net);
+    net = lsnn_net_new(&cx);                    /* 2^30 weights                          */
+    CHECK(lsnn_conv2d(net, lsnn_input(net, 1 << 20, 1, 1), 1024, 1, NULL) < 0);
+    CHECK(cx.status == LSNN_ESHAPE);
+    lsnn_net_free(net);
     lsnn_ctx_free(&cx);
     test_end("sizes: overflowing products are refused");
 }

@@ -430,6 +430,8 @@ static void test_keep(void)
     CHECK(rank == 4 && dim[0] == 3 && dim[1] == KC && dim[2] == KS && dim[3] == KS);
     CHECK(lsnn_net_dims(net, "smooth1.map", &rank, dim) == LSNN_OK);
     CHECK(rank == 3 && dim[0] == KC && dim[1] == KS && dim[2] == KS);
+    REFUSED(&cx, lsnn_net_get(net, "grad:smooth1.map", y, KC * KP) != LSNN_OK, LSNN_ENAME,
+            "smooth1.map");
     CHECK(lsnn_predict(net, s.x, 1, y) == LSNN_OK);
     has_bits(net, "conv1", h.conv, KC * KP);     /* of the last forward: one image         */
     REFUSED(&cx, lsnn_net_get(net, "cross_entropy1", y, 3) != LSNN_OK, LSNN_ESTATE,

@@ -340,7 +340,7 @@ static void test_arrow(void)
             other = c;
             others[value - 40]++;
         }
-        CHECK(other >= 0);
+        CHECK(other >= 0 && v.place[1].x == other % 2 * 28 && v.place[1].y == other / 2 * 28);
         for (int p = 0; p < PIXELS; p++)        /* nothing in the other cells    */
             if (v.pixels[p] && (p / OUT / 14 == 1) != (p % OUT / 14 == 1)) CHECK(0);
         pairs[4 * target + other]++;
@@ -390,6 +390,7 @@ static int check_rectangle(source *s, const lsnn_recipe *r, uint32_t epoch, int 
             int k = y * OUT + x, deep = x > p.x && x + 1 < p.x + p.w && y > p.y &&
                                         y + 1 < p.y + p.h;
             if (deep) CHECK(frame.pixels[k] == 0 && own.pixels[k] == 100);
+            if (!on(&frame.place[1], x, y)) CHECK(other.pixels[k] == frame.pixels[k]);
             if (on(&p, x, y)) CHECK(other.pixels[k] == frame.pixels[k]);
             else CHECK(own.pixels[k] == frame.pixels[k]);
         }

@@ -106,6 +106,10 @@ static void test_round_trip(void)
         CHECK(lsnn_net_read(twin, path) == LSNN_OK);
         CHECK(net_is(twin, net_values(net)));
         lsnn_net_free(twin);
+        CHECK(load(&cx, "/nowhere/net", BATCH, 0) == NULL && cx.status == LSNN_EIO);
+        twin = load(&cx, path, BATCH, 0);        /* whatever failed before                  */
+        CHECK(twin != NULL);
+        lsnn_net_free(twin);
         lsnn_net_free(net);
         lsnn_ctx_free(&cx);
         CHECK(heap.live == 0);
