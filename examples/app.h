@@ -194,7 +194,7 @@ static inline int app_table(app *a, app_flag *t, const app_flag *own, int count)
     all[n++] = app_text("resume", &a->resume, "FILE", "go on from this checkpoint");
     all[n++] = app_text("log", &a->log, "FILE.csv", "a line an epoch; goes on with --resume");
     all[n++] = app_switch("quiet", &a->quiet, "no progress, only the result line");
-    all[n++] = app_switch("list", &a->list, "name the tasks and models");
+    all[n++] = app_switch("list", &a->list, "name what there is");
     all[n++] = app_switch("summary", &a->summary, "print the network's table; needs no data");
     for (int i = 0; i < n; i++)
         if (!a->takes || app_is_in(a->takes, ' ', all[i].name, strlen(all[i].name)))

@@ -295,34 +295,22 @@ static const lsnn_real *maps_of(const sight *v, int group, int image)
     return v->u + (size_t)set * (size_t)v->maps * (size_t)v->h * (size_t)v->w;
 }
 
-/* The sum of a group's maps. For a picture each is divided by its largest value, as the
-   maps beside it are, and the sum is stretched to [0, 1].                            */
-static void blend_maps(const sight *v, int group, int image, int as_picture,
-                       lsnn_real blend[PIXELS])
+/* The mean of a group's maps.                                                        */
+static void blend_maps(const sight *v, int group, int image, lsnn_real blend[PIXELS])
 {
     const lsnn_real *u = maps_of(v, group, image);
     int area = v->h * v->w;
-    lsnn_real low, high;
     memset(blend, 0, (size_t)area * sizeof *blend);
-    for (int k = 0; k < v->maps; k++, u += area) {
-        lsnn_real top = 0;
-        for (int p = 0; p < area; p++) if (u[p] > top) top = u[p];
-        if (!as_picture || top <= 0) top = 1;
-        for (int p = 0; p < area; p++) blend[p] += u[p] / top;
-    }
-    low = high = blend[0];
-    for (int p = 0; p < area; p++) {
-        if (blend[p] < low) low = blend[p];
-        if (blend[p] > high) high = blend[p];
-    }
-    for (int p = 0; as_picture && p < area; p++)
-        blend[p] = high > low ? (blend[p] - low) / (high - low) : 1;
+    for (int k = 0; k < v->maps; k++, u += area)
+        for (int p = 0; p < area; p++) blend[p] += u[p] / (lsnn_real)v->maps;
 }
 
-/* Adds the share of the blend's mass on the box, and the box's share of the positions.
-   Position (i, j) is the middle of its patch.                                        */
-static void add_focus(const sight *v, const lsnn_real *blend, const lsnn_place *box,
-                      double *share, double *area)
+/* Sums over images of the share of a blend's mass that lies on a box, and of the box's
+   share of the positions. Position (i, j) is the middle of its patch.                */
+typedef struct focus_sum { double share, area; } focus_sum;
+
+static void add_focus(focus_sum *f, const sight *v, const lsnn_real *blend,
+                      const lsnn_place *box)
 {
     int edge = (SIDE - v->h) / 2;
     double in = 0, all = 0, inside = 0;
@@ -334,18 +322,35 @@ static void add_focus(const sight *v, const lsnn_real *blend, const lsnn_place *
             in += on ? (double)blend[r * v->w + c] : 0;
             inside += on;
         }
-    *share += in / all;
-    *area += inside / (v->h * v->w);
+    f->share += in / all;
+    f->area += inside / (v->h * v->w);
 }
 
-/* Over the images that are shown: each group's focus on its own digit where there are
-   several, then their mean.                                                          */
+/* What a group looks at: the digit that it is to name; the other digits; that digit again,
+   with the smoothers of the next image, which were not computed from it.             */
+enum { OWN, OTHERS, NEXT, FOCUSES };
+
+static void print_focus_line(const experiment *e, const char *when, int digit, int count,
+                             const focus_sum f[FOCUSES])
+{
+    printf("focus task=%s model=%s at=%s", e->task_name, e->model, when);
+    if (digit) printf(" digit=%d", digit);
+    printf(" share=%.3f area=%.3f ratio=%.2f", f[OWN].share / count, f[OWN].area / count,
+           f[OWN].share / f[OWN].area);
+    if (f[OTHERS].area > 0) printf(" others=%.2f", f[OTHERS].share / f[OTHERS].area);
+    printf(" next=%.2f\n", f[NEXT].share / f[NEXT].area);
+    fflush(stdout);                            /* a log has it if the run is cut off    */
+}
+
+/* Over the images that are shown: each group's focus where there are several, then their
+   mean.                                                                              */
 static lsnn_status print_focus(const experiment *e, const char *when)
 {
     static sight v;
-    double share[LSNN_MAX_HEADS + 1] = { 0 }, area[LSNN_MAX_HEADS + 1] = { 0 };
+    focus_sum sum[LSNN_MAX_HEADS + 1][FOCUSES];
     int count = e->data[e->shown].count, groups = e->choice.heads;
-    int most = e->a.batch < LOOK ? e->a.batch : LOOK;
+    int most = e->a.batch < LOOK ? e->a.batch : LOOK, shown = lsnn_task_digits(e->task);
+    memset(sum, 0, sizeof sum);
     for (int first = 0; first < count; first += most) {
         lsnn_status s = look(e, &v, first, count - first < most ? count - first : most);
         if (s != LSNN_OK) return s;
@@ -355,27 +360,29 @@ static lsnn_status print_focus(const experiment *e, const char *when)
             lsnn_recipe_draw(&e->recipe[e->shown], 0, first + i, pixels, labels, box);
             for (int g = 0; g < groups; g++) {
                 lsnn_real blend[PIXELS];
-                blend_maps(&v, g, i, 0, blend);
-                add_focus(&v, blend, &box[g], &share[g], &area[g]);
+                blend_maps(&v, g, i, blend);
+                for (int k = 0; k < shown; k++)
+                    add_focus(&sum[g][k == g ? OWN : OTHERS], &v, blend, &box[k]);
+                blend_maps(&v, g, (i + 1) % v.n, blend);
+                add_focus(&sum[g][NEXT], &v, blend, &box[g]);
             }
         }
         free(v.u);
     }
     for (int g = 0; g < groups; g++) {
-        share[groups] += share[g] / groups;
-        area[groups] += area[g] / groups;
+        if (groups > 1) print_focus_line(e, when, g + 1, count, sum[g]);
+        for (int k = 0; k < FOCUSES; k++) {
+            sum[groups][k].share += sum[g][k].share / groups;
+            sum[groups][k].area += sum[g][k].area / groups;
+        }
     }
-    for (int g = groups > 1 ? 0 : 1; g <= groups; g++) {
-        printf("focus task=%s model=%s at=%s", e->task_name, e->model, when);
-        if (g < groups) printf(" digit=%d", g + 1);
-        printf(" share=%.3f area=%.3f ratio=%.2f\n", share[g] / count, area[g] / count,
-               share[g] / area[g]);
-    }
+    print_focus_line(e, when, 0, count, sum[groups]);
     return LSNN_OK;
 }
 
 /* ---- Figures ---------------------------------------------------------------------------*/
-enum { INK = 0x202020, DETAILS = 3, EXAMPLE_ROWS = 2, CELL = 188, SMALL = 94 };
+enum { INK = 0x202020, DETAILS = 3, EXAMPLE_ROWS = 2 };
+enum { CELL = 196, SMALL = 94, DETAIL = 206, EXAMPLE = 196 };       /* pixels      */
 
 /* Red, as in Figures 6 and 7; the groups of Figure 9 are blue, green and red.        */
 static uint32_t colour_of(const sight *v, int group)
@@ -401,7 +408,8 @@ static void add_light(lsnn_image *im, int x, int y, int scale, const lsnn_real *
         }
 }
 
-/* Each group's blend in its colour over the image, or over black.                    */
+/* Each group's blend in its colour over the image, or over black. Its mean, what a plain
+   convolution has everywhere, is a third of full light: all pictures on one scale.   */
 static void draw_overlay(lsnn_image *im, int x, int y, int scale, const sight *v, int image,
                          int on_image)
 {
@@ -409,8 +417,12 @@ static void draw_overlay(lsnn_image *im, int x, int y, int scale, const sight *v
     lsnn_image_rect(im, x, y, SIDE * scale, SIDE * scale, 0);
     if (on_image) lsnn_image_map(im, x, y, scale, v->x + image * PIXELS, SIDE, SIDE, 0, 1);
     for (int g = 0; g < v->groups; g++) {
-        lsnn_real blend[PIXELS];
-        blend_maps(v, g, image, 1, blend);
+        lsnn_real blend[PIXELS], mean = 0;
+        int area = v->h * v->w;
+        blend_maps(v, g, image, blend);
+        for (int p = 0; p < area; p++) mean += blend[p] / (lsnn_real)area;
+        for (int p = 0; p < area; p++)
+            blend[p] = blend[p] < 3 * mean ? blend[p] / (3 * mean) : 1;
         add_light(im, x + edge, y + edge, scale, blend, v->h, v->w, colour_of(v, g));
     }
 }
@@ -447,7 +459,7 @@ static void draw_detail(lsnn_image *im, int y, const sight *v, int image)
 static void draw_examples(lsnn_image *im, int y, const sight *v, int first, int columns)
 {
     for (int i = first; i < v->n; i++) {
-        int at = i - first, x = 12 + at % columns * SMALL, top = y + at / columns * 196;
+        int at = i - first, x = 12 + at % columns * SMALL, top = y + at / columns * EXAMPLE;
         char text[48];
         label_text(v, i, text);
         lsnn_image_text(im, x, top, 1, INK, text);
@@ -462,7 +474,7 @@ static lsnn_status draw_figure(const experiment *e, lsnn_ctx *cx)
     int groups = e->choice.heads, width = 24 + (groups + 1) * CELL + 84, y = 24;
     int columns = (width - 12) / SMALL, n = DETAILS + EXAMPLE_ROWS * columns;
     lsnn_image im;
-    lsnn_status s = lsnn_image_new(cx, &im, width, y + DETAILS * 192 + EXAMPLE_ROWS * 196,
+    lsnn_status s = lsnn_image_new(cx, &im, width, y + DETAILS * DETAIL + EXAMPLE_ROWS * EXAMPLE,
                                    0xFFFFFF);
     if (s != LSNN_OK) return s;
     if (n > e->data[e->shown].count) n = e->data[e->shown].count;
@@ -472,11 +484,16 @@ static lsnn_status draw_figure(const experiment *e, lsnn_ctx *cx)
         lsnn_image_text(&im, 12, 10, 1, INK, "image: label > read");
         lsnn_image_text(&im, width - 12 - 84, 10, 1, INK, "blend, overlay");
         for (int g = 1; g <= groups; g++) {
-            char title[32] = "16 smoothers";
-            if (groups > 1) snprintf(title, sizeof title, "16 smoothers, digit %d", g);
+            char title[48];
+            int at = snprintf(title, sizeof title, v.maps > MODEL_MAPS ? "%d of %d smoothers"
+                              : "%d smoothers", (int)MODEL_MAPS, v.maps);
+            if (e->choice.mixture > 1)
+                at += snprintf(title + at, sizeof title - (size_t)at, " of %d Gaussians",
+                               e->choice.mixture);
+            if (groups > 1) snprintf(title + at, sizeof title - (size_t)at, ", digit %d", g);
             lsnn_image_text(&im, 12 + g * CELL, 10, 1, INK, title);
         }
-        for (int i = 0; i < DETAILS && i < n; i++, y += 192) draw_detail(&im, y, &v, i);
+        for (int i = 0; i < DETAILS && i < n; i++, y += DETAIL) draw_detail(&im, y, &v, i);
         draw_examples(&im, y, &v, DETAILS, columns);
         free(v.u);
         s = lsnn_image_save(cx, &im, e->figure);
@@ -487,7 +504,7 @@ static lsnn_status draw_figure(const experiment *e, lsnn_ctx *cx)
 
 /* ---- The strip: how the smoothers move ---------------------------------------------------
    Frames lie closer at the beginning, where they move most: at steps (f / 7)^2 of all. */
-enum { FRAMES = 8, FRAME_IMAGES = 3, FRAME_CELL = 190 };
+enum { FRAMES = 8, FRAME_IMAGES = 3, FRAME_CELL = 200 };
 
 static double frame_step(int frame, double steps)
 {
@@ -505,11 +522,17 @@ static void draw_frame(experiment *e, double step)
     if (look(e, &v, 0, n) != LSNN_OK) return;              /* the context keeps why    */
     snprintf(text, sizeof text, "step %.0f", step);
     lsnn_image_text(&e->film, x, 6, 1, INK, text);
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
+        char labels[48];
         draw_overlay(&e->film, x, 18 + i * FRAME_CELL, 4, &v, i, 1);
-    for (int g = 0; g < v.groups; g++)
-        lsnn_image_grid(&e->film, x, 18 + (n + g) * FRAME_CELL, 1, maps_of(&v, g, 0),
-                        MODEL_MAPS, v.h, v.w, 4, 5);
+        label_text(&v, i, labels);
+        lsnn_image_text(&e->film, x, 18 + i * FRAME_CELL + 4 * SIDE + 4, 1, INK, labels);
+    }
+    for (int g = 0; g < v.groups; g++) {
+        int y = 18 + (n + g) * FRAME_CELL;
+        lsnn_image_grid(&e->film, x, y, 1, maps_of(&v, g, 0), MODEL_MAPS, v.h, v.w, 4, 5);
+        lsnn_image_text(&e->film, x, y + 4 * v.h + 19, 1, INK, "16 smoothers, top image");
+    }
     free(v.u);
 }
 
@@ -678,6 +701,10 @@ static int check_flags(experiment *e)
     changed = c->normalise != usual.normalise || c->bias_inside || c->rank > 1 ||
               c->mixture > 1 || c->separable || c->mu_range >= 0 || c->alpha >= 0 ||
               c->param_lr >= 0;
+    if ((c->mu_range > -1 && c->mu_range < 0) || (c->alpha > -1 && c->alpha < 0) ||
+        (c->param_lr > -1 && c->param_lr < 0) || (e->decay > -1 && e->decay < 0))
+        return app_refuse(&e->a, "--mu-range, --alpha-start, --param-lr, --weight-decay: -1 or "
+                          "at least 0");
     if (c->param_lr >= 0 && c->param_lr < 1e-9)
         return app_refuse(&e->a, "--param-lr must be above 0");
     if (e->a.data && (e->fresh || e->a.mnist))
@@ -689,6 +716,8 @@ static int check_flags(experiment *e)
     if ((e->figure || e->strip || e->focus || changed) && !smoothed)
         return app_refuse(&e->a, "--%s: the model %s has no smoothers", e->figure ? "figure" :
                           e->strip ? "strip" : e->focus ? "focus" : "rank and the like", e->model);
+    if (e->focus && e->a.data)
+        return app_refuse(&e->a, "--focus: --data does not say where its digits lie; use --mnist");
     if (e->load && (e->strip || e->a.save || e->a.resume || e->a.log))
         return app_refuse(&e->a, "--load does not train: --%s does not go with it",
                           e->strip ? "strip" : e->a.save ? "save" : e->a.resume ? "resume" : "log");

@@ -83,6 +83,60 @@ static void test_sequence(const expected *e)
     lsnn_net_free(net);
 }
 
+/* LSNN 5.3: the groups are independent. Each one's maps come from its own fifth of theta (the
+   parameter network's output is a bias here), and its scores from no other's.           */
+static void test_groups(void)
+{
+    enum { K = 16, THETA = K * 5, SIDE = 38, MAP = K * SIDE * SIDE };
+    static lsnn_real weight[3 * THETA * 1568], start[3 * THETA], x[42 * 42], got[MAP], want[MAP];
+    lsnn_build_desc build = { 1, 1, 0 };
+    lsnn_net *net = lsnn_net_new(&cx);
+    model_choice c = model_defaults();
+    lsnn_real bias[3 * THETA], y[4][3][10];
+    lsnn_smoother s;
+    int scores[3];
+    c.heads = 3;
+    model_of_lsnn(net, "lsnn-content", lsnn_input(net, 1, 42, 42), 10, &c, scores);
+    for (int g = 0; g < 3; g++) {
+        lsnn_options o = model_options(NULL);
+        o.head = g;
+        lsnn_cross_entropy(net, scores[g], &o);
+    }
+    CHECK(lsnn_net_build(net, &build) == LSNN_OK);
+    for (int i = 0; i < 42 * 42; i++) x[i] = (lsnn_real)(i % 11) / 11;
+    for (int i = 0; i < 3 * THETA; i++)
+        start[i] = (lsnn_real)(i % 5 < 2 ? 0.1 + 0.003 * i : i % 5 < 4 ? 1 + 0.01 * i : 0);
+    CHECK(lsnn_net_set(net, "param3.weight", weight, 3 * THETA * 1568) == LSNN_OK);
+    memset(&s, 0, sizeof s);
+    s.n = 1; s.k = K; s.h = s.w = SIDE;
+    s.normalise = c.normalise;
+    for (int moved = 0; moved < 4; moved++) {            /* all in place, then each moved */
+        int labels[3] = { 0 };
+        lsnn_batch b;
+        memset(&b, 0, sizeof b);
+        b.n = 1;
+        b.x = x;
+        b.labels = labels;
+        b.heads = 3;
+        for (int i = 0; i < 3 * THETA; i++)
+            bias[i] = start[i] * (lsnn_real)(i / THETA + 1 == moved ? 1.5 : 1);
+        CHECK(lsnn_net_set(net, "param3.bias", bias, 3 * THETA) == LSNN_OK);
+        CHECK(lsnn_forward(net, &b, 0, NULL) == LSNN_OK);
+        for (int g = 0; g < 3; g++) {
+            char name[32];
+            snprintf(name, sizeof name, "smooth%d.map", g + 1);
+            CHECK(lsnn_net_get(net, name, got, MAP) == LSNN_OK);
+            CHECK(lsnn_smoother_map(&cx, want, bias + g * THETA, &s) == LSNN_OK);
+            for (int i = 0; i < MAP; i++) NEAR(got[i], want[i], 1e-5);
+            CHECK(lsnn_net_get(net, model_group(name, "dense2", g + 1), y[moved][g], 10) ==
+                  LSNN_OK);
+            CHECK((memcmp(y[moved][g], y[0][g], sizeof y[0][0]) != 0) == (g + 1 == moved));
+        }
+    }
+    test_end("three groups: each has its own part of theta, and its own scores");
+    lsnn_net_free(net);
+}
+
 /* Where smoothers begin: mu in 0.5 -+ mu_range, not all alike, alpha and beta, else 0.  */
 static void test_start(int content, const model_choice *c)
 {
@@ -135,6 +189,7 @@ int main(void)
 {
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) test_counts(&table[i]);
     for (size_t i = 0; i < sizeof sequence / sizeof *sequence; i++) test_sequence(&sequence[i]);
+    test_groups();
     test_starts();
     lsnn_ctx_free(&cx);
     return test_finish();

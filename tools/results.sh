@@ -3,11 +3,14 @@
 #
 # A cell is one training: its stdout goes to results/CELL.txt (command, commit, machine and
 # date on top), its epochs to results/CELL.csv. A cell that was interrupted goes on from its
-# checkpoint in build/. CELLS=1 make results runs one cell and stops; ONLY='arrow-*' only
-# those whose names match.
+# checkpoint in build/. What has a log is not run; OUT=again runs it once more, with logs and
+# checkpoints in the folder `again`. CELLS=1 make results runs one cell and stops;
+# ONLY='arrow-*' only those whose names match.
 cd "$(dirname "$0")/.." || exit 1
 mnist=$(sh tools/get_mnist.sh) || { echo "results: needs MNIST"; exit 1; }
-mkdir -p build results
+results=${OUT:-results}
+work=${OUT:-build}
+mkdir -p "$work" "$results" || exit 1
 left=${CELLS:-1000}
 
 machine() {
@@ -15,36 +18,38 @@ machine() {
     echo "${cpu:-$(uname -m)}, $(getconf _NPROCESSORS_ONLN) cores, $(${CC:-cc} --version | head -n 1)"
 }
 
+# shellcheck disable=SC2254
+wanted() { case $1 in ${ONLY:-*}) ;; *) return 1 ;; esac; }
+
 # cell NAME FLAGS...: one run of examples/lsnn_mnist
 cell() {
     name=$1
     shift
-    [ -f "results/$name.txt" ] && return
-    # shellcheck disable=SC2254
-    case $name in ${ONLY:-*}) ;; *) return ;; esac
+    [ -f "$results/$name.txt" ] && return
+    wanted "$name" || return
     [ "$left" -gt 0 ] || return
     left=$((left - 1))
-    checkpoint=build/$name.safetensors
+    checkpoint=$work/$name.safetensors
+    part=$work/$name.part            # of the log, until the cell is done
     resume=
-    [ -f "$checkpoint" ] && resume="--resume $checkpoint"
+    [ -f "$checkpoint" ] && [ -f "$part" ] && resume=$checkpoint
     case "$*" in *lsnn-*) set -- "$@" --focus ;; esac    # before training, too
     echo "results: $name: lsnn_mnist $*"
     commit=$(git rev-parse --short HEAD 2> /dev/null || echo unknown)
-    if [ -n "$resume" ] && [ -f "build/$name.txt" ]; then
-        echo "# went on at commit $commit, $(date -u +%Y-%m-%d)" >> "build/$name.txt"
+    if [ -n "$resume" ]; then
+        echo "# went on at commit $commit, $(date -u +%Y-%m-%d)" >> "$part"
     else
         {
             echo "# examples/lsnn_mnist $*"
             echo "# commit $commit"
             echo "# $(machine)"
             echo "# $(date -u +%Y-%m-%d)"
-        } > "build/$name.txt"
+        } > "$part"
     fi
-    # shellcheck disable=SC2086
-    if examples/lsnn_mnist "$@" --mnist "$mnist" --save "$checkpoint" $resume \
-        --log "results/$name.csv" >> "build/$name.txt"; then
-        mv "build/$name.txt" "results/$name.txt"
-        tail -n 1 "results/$name.txt"
+    if examples/lsnn_mnist "$@" --mnist "$mnist" --save "$checkpoint" \
+        ${resume:+--resume "$resume"} --log "$results/$name.csv" >> "$part"; then
+        mv "$part" "$results/$name.txt"
+        tail -n 1 "$results/$name.txt"
     else
         status=$?
         echo "results: $name ended with status $status; run it again to go on"
@@ -53,7 +58,7 @@ cell() {
 }
 
 # ---- Signals: a minute or two in all. One file, a result line a run.
-if [ ! -f results/signals.txt ]; then
+if [ ! -f "$results/signals.txt" ] && wanted signals; then
     {
         echo "# examples/lsnn_1d --task TASK --model MODEL --mixture M --seed S"
         echo "# commit $(git rev-parse --short HEAD 2> /dev/null || echo unknown)"
@@ -71,13 +76,14 @@ if [ ! -f results/signals.txt ]; then
                     --seed $seed --quiet || exit 1
             done
         done
-    } > build/signals.txt || exit 1
-    mv build/signals.txt results/signals.txt
+    } > "$work/signals.part" || exit 1
+    mv "$work/signals.part" "$results/signals.txt"
 fi
 # ---- LSNN Tables 1 to 3, one seed of every cell before the second of any. Fixed regime:
 # ---- 60,000 images drawn once; fresh: drawn anew in each epoch, where weight decay only costs and
 # ---- padding (larger maps, twice the parameters) and larger kernels help.
-# ---- Epochs, rates and the smoothers' start were chosen on 5,000 held-out training images.
+# ---- Rates, kernels and the smoothers' start were chosen on 5,000 held-out training images,
+# ---- the numbers of epochs by the time there was (RESULTS.md).
 tasks="cluttered arrow rectangle sequence"
 models="lsnn-content cnn lsnn-location lc"
 for task in $tasks; do
@@ -109,4 +115,4 @@ for seed in 2 3; do
     done
 done
 
-sh tools/tables.sh
+sh tools/tables.sh "$results"
