@@ -448,7 +448,8 @@ static void draw_detail(lsnn_image *im, int y, const sight *v, int image)
     for (int g = 0; g < v->groups; g++) {
         x += CELL;
         lsnn_image_grid(im, x, y, 1, maps_of(v, g, image), MODEL_MAPS, v->h, v->w, 4, 5);
-        if (v->groups > 1) lsnn_image_rect(im, x, y + 4 * v->h + 18, 4 * v->w + 15, 4, colour_of(v, g));
+        if (v->groups > 1)
+            lsnn_image_rect(im, x, y + 4 * v->h + 18, 4 * v->w + 15, 4, colour_of(v, g));
     }
     x += CELL;
     draw_overlay(im, x, y, 2, v, image, 0);
@@ -473,9 +474,9 @@ static lsnn_status draw_figure(const experiment *e, lsnn_ctx *cx)
     static sight v;
     int groups = e->choice.heads, width = 24 + (groups + 1) * CELL + 84, y = 24;
     int columns = (width - 12) / SMALL, n = DETAILS + EXAMPLE_ROWS * columns;
+    int height = y + DETAILS * DETAIL + EXAMPLE_ROWS * EXAMPLE;
     lsnn_image im;
-    lsnn_status s = lsnn_image_new(cx, &im, width, y + DETAILS * DETAIL + EXAMPLE_ROWS * EXAMPLE,
-                                   0xFFFFFF);
+    lsnn_status s = lsnn_image_new(cx, &im, width, height, 0xFFFFFF);
     if (s != LSNN_OK) return s;
     if (n > e->data[e->shown].count) n = e->data[e->shown].count;
     if (n > e->a.batch) n = e->a.batch;
@@ -686,7 +687,7 @@ static int choice_flags(experiment *e, app_flag *own)
     own[n++] = app_int("mixture", &c->mixture, 1, 64, "Gaussians a smoother");
     own[n++] = app_int("separable", &c->separable, 0, 1, "1: Phi without gamma");
     own[n++] = app_real("param-lr", &c->param_lr, -1, 1000,
-                        "their rate, times --lr (-1: 0.1; lsnn-content 1)");
+                        "their rate, times --lr (-1: 0.1; lsnn-content 1, but on sequence 0.1)");
     return n;
 }
 
@@ -717,7 +718,8 @@ static int check_flags(experiment *e)
         return app_refuse(&e->a, "--%s: the model %s has no smoothers", e->figure ? "figure" :
                           e->strip ? "strip" : e->focus ? "focus" : "rank and the like", e->model);
     if (e->focus && e->a.data)
-        return app_refuse(&e->a, "--focus: --data does not say where its digits lie; use --mnist");
+        return app_refuse(&e->a, "--focus: --data does not say where its digits lie: use "
+                          "--mnist");
     if (e->load && (e->strip || e->a.save || e->a.resume || e->a.log))
         return app_refuse(&e->a, "--load does not train: --%s does not go with it",
                           e->strip ? "strip" : e->a.save ? "save" : e->a.resume ? "resume" : "log");

@@ -58,13 +58,15 @@ static inline model_choice model_defaults(void)
 }
 
 /* Free smoothers begin wide and all over the picture. Computed ones begin in its middle and
-   narrow enough that the parameter network soon has to move them.                    */
+   narrow enough that the parameter network soon has to move them, at the full rate; but the
+   gradients of three groups at that rate put all its units to 0 for good, and every picture
+   gets the same smoothers.                                                           */
 static inline model_choice model_own(const model_choice *choice, int content)
 {
     model_choice c = choice ? *choice : model_defaults();
     if (c.mu_range < 0) c.mu_range = content ? 0.1 : 0.3;
     if (c.alpha < 0) c.alpha = content ? 3 : 1.5;
-    if (c.param_lr < 0) c.param_lr = content ? 1 : 0.1;
+    if (c.param_lr < 0) c.param_lr = content && c.heads == 1 ? 1 : 0.1;
     return c;
 }
 
@@ -127,8 +129,8 @@ static inline void model_baseline(lsnn_net *net, int image, int classes, int loc
 }
 
 /* The parameter network: two convolutions and a dense layer. The paper lets it learn at a
-   tenth of the rate (section 3.3); see RESULTS.md. Its last layer begins with small weights and
-   a bias that is set by model_lsnn_start.                                            */
+   tenth of the rate (section 3.3); see model_own and RESULTS.md. Its last layer begins with
+   small weights and a bias that is set by model_lsnn_start.                          */
 static inline int model_parameters(lsnn_net *net, int image, const model_choice *c)
 {
     lsnn_options p1 = model_weights("param1"), p2 = model_weights("param2");
