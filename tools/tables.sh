@@ -2,7 +2,8 @@
 # tables.sh - prints RESULTS.md's tables of the LSNN paper from the logs in results/.
 #
 # Error in %, mean (lowest to highest) of the seeds there are, and for smoothed models the
-# focus before and after training (means, too). `make results` ends with it; sh tools/tables.sh [FOLDER].
+# focus before and after training (means, too); what trained smoothers look at; the ablation.
+# `make results` ends with it; sh tools/tables.sh [FOLDER].
 cd "$(dirname "$0")/.." || exit 1
 
 cat "${1:-results}"/*-s[0-9]*.txt 2> /dev/null | awk '
@@ -25,13 +26,23 @@ function look(k) {
 # examples/lsnn_mnist FLAGS: one with a change to the smoother goes to the ablation
 /^# examples\/lsnn_mnist/ {
     change = ""
+    regime = / --fresh/ ? "fresh" : "fixed"
     for (i = 3; i <= NF; i++)
         if ($i ~ /^--(separable|bias|normalise|alpha-start|mu-range|param-lr|rank|mixture)$/)
             change = substr($i, 3) " " $(i + 1)
     start = ""
 }
 /^focus .*at=start/ && of("digit") == "" { start = of("ratio") }
-/^focus .*at=end/ && of("digit") == "" { end = of("ratio") }
+/^focus .*at=end/ && of("digit") == "" {
+    end = of("ratio")
+    if (change == "" && of("next") != "") {
+        k = of("task") "," of("model") "," regime ","
+        looks[k]++
+        own[k] += end
+        others[k] += of("others")
+        following[k] += of("next")
+    }
+}
 /^result / {
     k = of("task") "," of("model") "," (of("fresh") == 1 ? "fresh" : "fixed") "," change
     e = of("error") + 0
@@ -59,6 +70,19 @@ END {
             printf "| %s | %s | %s | %s | %s | %s | %s |\n", task[t], model[m], cell(a), cell(b),
                    paper[4 * (t - 1) + m], look(a), look(b)
         }
+    print ""
+    print "| trained smoothers | regime | seeds | own digit | other digits | own, next image |"
+    print "|---|---|---|---|---|---|"
+    for (t = 1; t <= 4; t++)
+        for (m = 3; m <= 4; m++)
+            for (i = 0; i < 2; i++) {
+                k = task[t] "," model[m] "," (i ? "fresh" : "fixed") ","
+                if (!looks[k]) continue
+                printf "| %s, %s | %s | %d | %.2f | %s | %.2f |\n", task[t], model[m],
+                       (i ? "fresh" : "fixed"), looks[k], own[k] / looks[k],
+                       (others[k] ? sprintf("%.2f", others[k] / looks[k]) : "-"),
+                       following[k] / looks[k]
+            }
     if (!many) exit
     print ""
     print "| change to lsnn-content | cluttered | focus | arrow | focus |"
