@@ -687,7 +687,7 @@ static int choice_flags(experiment *e, app_flag *own)
     own[n++] = app_int("mixture", &c->mixture, 1, 64, "Gaussians a smoother");
     own[n++] = app_int("separable", &c->separable, 0, 1, "1: Phi without gamma");
     own[n++] = app_real("param-lr", &c->param_lr, -1, 1000,
-                        "their rate, times --lr (-1: 0.1; lsnn-content 1, but on sequence 0.1)");
+                        "their rate, times --lr (-1: 0.1; lsnn-content 1, but on sequence 0.3)");
     return n;
 }
 
