@@ -5742,15 +5742,17 @@ static void lsnni_map_backward(const lsnni_kernels *kv, lsnn_real *dtheta, lsnn_
     }
 }
 
+/* The images come in blocks, whose pixels are `lanes` wide (see >>lanes); plain arrays are
+   blocks of one image.                                                       */
 typedef struct lsnni_smooth {
     const lsnni_kernels *kv;
     const lsnn_smoother *s;
-    int rank, maps, theta_count;
+    int rank, maps, theta_count, lanes, blocks;
     size_t area;
     const lsnn_real *a, *theta, *b, *dy, *uc;
     lsnn_real *y, *u, *da, *dtheta, *db;
     lsnn_real *work;                 /* each worker's: dL/dU of a map, lsnni_map_room, */
-    int add, add_theta;              /*   and three planes of a block, if there are lanes */
+    int add, add_theta;              /*   and three planes of a block         */
 } lsnni_smooth;
 
 static lsnn_status lsnni_smooth_plan(lsnn_ctx *cx, lsnni_smooth *p, const lsnn_smoother *s)
@@ -5785,14 +5787,15 @@ static lsnn_status lsnni_smooth_plan(lsnn_ctx *cx, lsnni_smooth *p, const lsnn_s
     p->maps = s->k * p->rank;
     p->area = lsnni_area(s->h, s->w);
     p->theta_count = lsnn_smoother_theta(s);
+    p->lanes = LSNNI_MAX(1, s->lanes);
+    p->blocks = s->n / p->lanes;
     return LSNN_OK;
 }
 
 static size_t lsnni_smooth_room_size(const lsnni_smooth *p)
 {
-    size_t planes = p->s->lanes > 1 ? 3 * (size_t)p->s->lanes : 0;
-    return lsnni_room(lsnni_room_add(lsnni_map_room(p->s), p->area * (1 + planes)),
-                      sizeof *p->work);
+    return lsnni_room(lsnni_room_add(lsnni_map_room(p->s),
+                                     p->area * (1 + 3 * (size_t)p->lanes)), sizeof *p->work);
 }
 
 static lsnn_status lsnni_smooth_work(lsnn_ctx *cx, lsnni_smooth *p)
@@ -5808,6 +5811,13 @@ static lsnn_real *lsnni_smooth_room(const lsnni_smooth *p, int worker, lsnn_real
     lsnn_real *g = p->work + lsnni_smooth_room_size(p) / sizeof *g * (size_t)worker;
     *room = lsnni_map_room(p->s) ? g + p->area : NULL;
     return g;
+}
+
+/* A worker's planes of a block.                                              */
+static lsnn_real *lsnni_smooth_planes(const lsnni_smooth *p, int worker)
+{
+    lsnn_real *room;
+    return lsnni_smooth_room(p, worker, &room) + p->area + lsnni_map_room(p->s);
 }
 
 static void lsnni_smooth_map_task(void *user, int map, int worker)
@@ -5831,50 +5841,35 @@ LSNN_API lsnn_status lsnn_smoother_map(lsnn_ctx *cx, lsnn_real *u, const lsnn_re
     return LSNN_OK;
 }
 
-static void lsnni_smooth_task(void *user, int nk, int worker)
+/* A block's images' smoothers of one map, pixels with their lanes: one image's lie in maps
+   as they are; others are brought into the plane, shared ones for the first block.   */
+static const lsnn_real *lsnni_smooth_plane(const lsnni_smooth *p, lsnn_real *plane,
+                                           const lsnn_real *maps, int block, int map)
 {
-    const lsnni_smooth *p = (const lsnni_smooth *)user;
-    int n = nk / p->s->k, k = nk % p->s->k;
-    lsnn_real *y = p->y + (size_t)nk * p->area;
-    (void)worker;
-    for (int l = 0; l < p->rank; l++) {
-        size_t map = (size_t)(k * p->rank + l), a = (size_t)nk * (size_t)p->rank + (size_t)l;
-        const lsnn_real *u = p->u + (p->s->per_image ? lsnni_area(n, p->maps) + map : map) *
-            p->area;
-        p->kv->multiply(y, p->a + a * p->area, u, p->area, l > 0);
-        if (p->b && p->s->smooth_bias) p->kv->axpy(y, (double)p->b[k], u, p->area);
-    }
-    if (p->b && !p->s->smooth_bias) p->kv->affine(y, y, 1, (double)p->b[k], p->area, 0);
-}
-
-/* The maps of a block's images as a plane of pixels with their lanes. Shared maps
-   are the same for every block, so only the first fills the plane.           */
-static void lsnni_smooth_plane(const lsnni_smooth *p, lsnn_real *plane, const lsnn_real *maps,
-                               int block, int map)
-{
-    size_t lanes = (size_t)p->s->lanes, step = (size_t)p->maps * p->area;
+    size_t lanes = (size_t)p->lanes, step = (size_t)p->maps * p->area;
+    maps += (size_t)map * p->area + (p->s->per_image ? (size_t)block * lanes * step : 0);
+    if (lanes == 1) return maps;
     if (p->s->per_image)
-        p->kv->transpose(plane, lanes, maps + (size_t)block * lanes * step + (size_t)map *
-                         p->area, step, (int)lanes, (int)p->area);
-    else if (block == 0) p->kv->spread(plane, maps + (size_t)map * p->area, p->area);
+        p->kv->transpose(plane, lanes, maps, step, (int)lanes, (int)p->area);
+    else if (block == 0) p->kv->spread(plane, maps, p->area);
+    return plane;
 }
 
-/* Kernel k of all blocks (see >>lanes).                                      */
-static void lsnni_smooth_lanes_task(void *user, int k, int worker)
+/* y of kernel k.                                                             */
+static void lsnni_smooth_task(void *user, int k, int worker)
 {
     const lsnni_smooth *p = (const lsnni_smooth *)user;
-    int blocks = p->s->n / p->s->lanes, inside = p->b && p->s->smooth_bias;
-    size_t size = p->area * (size_t)p->s->lanes;
-    lsnn_real *room, *plane = lsnni_smooth_room(p, worker, &room) + p->area +
-        lsnni_map_room(p->s);
+    int inside = p->b && p->s->smooth_bias;
+    size_t size = p->area * (size_t)p->lanes;
+    lsnn_real *plane = lsnni_smooth_planes(p, worker);
     for (int l = 0; l < p->rank; l++)
-        for (int n = 0; n < blocks; n++) {
+        for (int n = 0; n < p->blocks; n++) {
             int map = k * p->rank + l;
+            const lsnn_real *u = lsnni_smooth_plane(p, plane, p->u, n, map);
             lsnn_real *y = p->y + (lsnni_area(n, p->s->k) + (size_t)k) * size;
-            lsnni_smooth_plane(p, plane, p->u, n, map);
-            p->kv->multiply(y, p->a + (lsnni_area(n, p->maps) + (size_t)map) * size, plane,
-                            size, l > 0);
-            if (inside) p->kv->axpy(y, (double)p->b[k], plane, size);
+            p->kv->multiply(y, p->a + (lsnni_area(n, p->maps) + (size_t)map) * size, u, size,
+                            l > 0);
+            if (inside) p->kv->axpy(y, (double)p->b[k], u, size);
             if (p->b && !inside && l + 1 == p->rank)
                 p->kv->affine(y, y, 1, (double)p->b[k], size, 0);
         }
@@ -5889,8 +5884,7 @@ static lsnn_status lsnni_smooth_apply(lsnn_ctx *cx, lsnn_real *y, lsnn_real *u,
     LSNNI_TRY(lsnni_smooth_plan(cx, &p, s));
     p.y = y; p.u = u; p.a = a; p.b = b;
     LSNNI_TRY(lsnni_smooth_work(cx, &p));
-    if (s->lanes > 1) lsnn_parallel(cx, s->k, lsnni_smooth_lanes_task, &p);
-    else lsnn_parallel(cx, s->n * s->k, lsnni_smooth_task, &p);
+    lsnn_parallel(cx, s->k, lsnni_smooth_task, &p);
     return LSNN_OK;
 }
 
@@ -5914,89 +5908,46 @@ static void lsnni_smooth_theta(const lsnni_smooth *p, lsnn_real *g, lsnn_real *r
 static void lsnni_smooth_back_task(void *user, int map, int worker)
 {
     const lsnni_smooth *p = (const lsnni_smooth *)user;
-    int k = map / p->rank, inside = p->b && p->s->smooth_bias;
+    int k = map / p->rank, inside = p->b && p->s->smooth_bias, apart = p->lanes > 1;
+    size_t lanes = (size_t)p->lanes, size = p->area * lanes;
     lsnn_real *room, *g = lsnni_smooth_room(p, worker, &room);
-    if (!p->s->per_image) memset(g, 0, p->area * sizeof *g);
-    for (int n = 0; n < p->s->n; n++) {
-        size_t one = lsnni_area(n, p->maps) + (size_t)map;
-        size_t u = p->s->per_image ? one : (size_t)map;
-        const lsnn_real *dy = p->dy + (lsnni_area(n, p->s->k) + (size_t)k) * p->area;
-        if (p->dtheta) {
-            p->kv->multiply(g, dy, p->a + one * p->area, p->area, !p->s->per_image);
-            if (inside) p->kv->axpy(g, (double)p->b[k], dy, p->area);
-        }
-        if (p->da)
-            p->kv->multiply(p->da + one * p->area, dy, p->uc + u * p->area, p->area, p->add);
-        if (p->dtheta && p->s->per_image) lsnni_smooth_theta(p, g, room, u, p->add_theta);
-    }
-    if (p->dtheta && !p->s->per_image) lsnni_smooth_theta(p, g, room, (size_t)map, 1);
-}
-
-static void lsnni_smooth_lanes_back_task(void *user, int map, int worker)
-{
-    const lsnni_smooth *p = (const lsnni_smooth *)user;
-    int k = map / p->rank, blocks = p->s->n / p->s->lanes, inside = p->b && p->s->smooth_bias;
-    size_t lanes = (size_t)p->s->lanes, size = p->area * lanes;
-    lsnn_real *room, *g = lsnni_smooth_room(p, worker, &room);
-    lsnn_real *plane = g + p->area + lsnni_map_room(p->s), *gs = plane + size;
-    lsnn_real *rows = gs + size;
+    lsnn_real *plane = lsnni_smooth_planes(p, worker), *gs = plane + size;
+    lsnn_real *rows = apart ? gs + size : gs;            /* dL/dU, image by image */
     if (!p->s->per_image) memset(gs, 0, size * sizeof *gs);
-    for (int n = 0; n < blocks; n++) {
+    for (int n = 0; n < p->blocks; n++) {
         size_t at = (lsnni_area(n, p->maps) + (size_t)map) * size;
         const lsnn_real *dy = p->dy + (lsnni_area(n, p->s->k) + (size_t)k) * size;
         if (p->dtheta) {
             p->kv->multiply(gs, dy, p->a + at, size, !p->s->per_image);
             if (inside) p->kv->axpy(gs, (double)p->b[k], dy, size);
         }
-        if (p->da) {
-            lsnni_smooth_plane(p, plane, p->uc, n, map);
-            p->kv->multiply(p->da + at, dy, plane, size, p->add);
-        }
+        if (p->da)
+            p->kv->multiply(p->da + at, dy, lsnni_smooth_plane(p, plane, p->uc, n, map), size,
+                            p->add);
         if (!p->dtheta || !p->s->per_image) continue;
-        p->kv->transpose(rows, p->area, gs, lanes, (int)p->area, (int)lanes);
+        if (apart) p->kv->transpose(rows, p->area, gs, lanes, (int)p->area, (int)lanes);
         for (size_t l = 0; l < lanes; l++)
             lsnni_smooth_theta(p, rows + l * p->area, room,
                                ((size_t)n * lanes + l) * (size_t)p->maps + (size_t)map,
                                p->add_theta);
     }
     if (!p->dtheta || p->s->per_image) return;
-    p->kv->gather(g, gs, p->area);
-    lsnni_smooth_theta(p, g, room, (size_t)map, 1);
-}
-
-static void lsnni_smooth_lanes_bias_task(void *user, int k, int worker)
-{
-    const lsnni_smooth *p = (const lsnni_smooth *)user;
-    size_t size = p->area * (size_t)p->s->lanes;
-    lsnn_real *room, *plane = lsnni_smooth_room(p, worker, &room) + p->area +
-        lsnni_map_room(p->s);
-    double total = 0;
-    for (int l = 0; l < (p->s->smooth_bias ? p->rank : 1); l++)
-        for (int n = 0; n < p->s->n / p->s->lanes; n++) {
-            const lsnn_real *dy = p->dy + (lsnni_area(n, p->s->k) + (size_t)k) * size;
-            if (p->s->smooth_bias) {
-                lsnni_smooth_plane(p, plane, p->uc, n, k * p->rank + l);
-                total += p->kv->dot(dy, plane, size);
-            } else total += p->kv->sum(dy, size);
-        }
-    p->db[k] += LSNNI_R(total);
+    if (apart) p->kv->gather(g, gs, p->area);
+    lsnni_smooth_theta(p, apart ? g : gs, room, (size_t)map, 1);
 }
 
 static void lsnni_smooth_bias_task(void *user, int k, int worker)
 {
     const lsnni_smooth *p = (const lsnni_smooth *)user;
+    size_t size = p->area * (size_t)p->lanes;
+    lsnn_real *plane = lsnni_smooth_planes(p, worker);
     double total = 0;
-    (void)worker;
-    for (int n = 0; n < p->s->n; n++) {
-        const lsnn_real *dy = p->dy + (lsnni_area(n, p->s->k) + (size_t)k) * p->area;
-        if (!p->s->smooth_bias) total += p->kv->sum(dy, p->area);
-        else
-            for (int l = 0; l < p->rank; l++) {
-                size_t map = (size_t)(k * p->rank + l);
-                if (p->s->per_image) map += lsnni_area(n, p->maps);
-                total += p->kv->dot(dy, p->uc + map * p->area, p->area);
-            }
-    }
+    for (int l = 0; l < (p->s->smooth_bias ? p->rank : 1); l++)
+        for (int n = 0; n < p->blocks; n++) {
+            const lsnn_real *dy = p->dy + (lsnni_area(n, p->s->k) + (size_t)k) * size;
+            total += !p->s->smooth_bias ? p->kv->sum(dy, size) :
+                p->kv->dot(dy, lsnni_smooth_plane(p, plane, p->uc, n, k * p->rank + l), size);
+        }
     p->db[k] += LSNNI_R(total);
 }
 
@@ -6011,10 +5962,8 @@ LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real
     p.da = da; p.dtheta = dtheta; p.db = db; p.add = add; p.add_theta = add_theta;
     p.dy = dy; p.a = a; p.uc = u; p.theta = theta; p.b = b;
     LSNNI_TRY(lsnni_smooth_work(cx, &p));
-    if (db) lsnn_parallel(cx, s->k, s->lanes > 1 ? lsnni_smooth_lanes_bias_task :
-                          lsnni_smooth_bias_task, &p);
-    lsnn_parallel(cx, p.maps, s->lanes > 1 ? lsnni_smooth_lanes_back_task :
-                  lsnni_smooth_back_task, &p);         /* last: da may be dy   */
+    if (db) lsnn_parallel(cx, s->k, lsnni_smooth_bias_task, &p);
+    lsnn_parallel(cx, p.maps, lsnni_smooth_back_task, &p);       /* last: da may be dy   */
     return LSNN_OK;
 }
 
