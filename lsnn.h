@@ -1433,21 +1433,14 @@ LSNN_API lsnn_rng lsnn_rng_at(uint64_t seed, const char *purpose, const char *na
     return r;
 }
 
-/* Elements 4i .. 4i+3 of sample.                                             */
-static void lsnni_rng_block(const lsnn_rng *r, uint32_t sample, uint32_t i, uint32_t out[4])
+LSNN_API uint32_t lsnn_rng_u32(lsnn_rng *r)        /* Philox gives four at a time */
 {
-    uint32_t counter[4];
-    counter[0] = i;
-    counter[1] = sample;
+    uint32_t e = r->element++, counter[4];
+    counter[0] = e >> 2;
+    counter[1] = r->sample;
     counter[2] = r->step;
     counter[3] = r->stream;
-    lsnni_philox(r->key, counter, out);
-}
-
-LSNN_API uint32_t lsnn_rng_u32(lsnn_rng *r)
-{
-    uint32_t e = r->element++;
-    if ((e & 3) == 0) lsnni_rng_block(r, r->sample, e >> 2, r->block);
+    if ((e & 3) == 0) lsnni_philox(r->key, counter, r->block);
     return r->block[e & 3];
 }
 
@@ -3018,7 +3011,7 @@ static const lsnn_real *lsnni_product_turn(const lsnni_kernels *kv, char **at,
 }
 
 /* Runs p, whose g is set.                                                     */
-LSNNI_UNUSED static lsnn_status lsnni_product_run(lsnn_ctx *cx, lsnni_product *p)
+static lsnn_status lsnni_product_run(lsnn_ctx *cx, lsnni_product *p)
 {
     const lsnni_kernels *kv = p->kv = lsnni_kernels_of(cx);
     lsnni_block *g = &p->g;
@@ -3059,6 +3052,36 @@ LSNNI_UNUSED static lsnn_status lsnni_product_run(lsnn_ctx *cx, lsnni_product *p
     return LSNN_OK;
 }
 
+/* lsnn_gemm, and `bias`, if any, added to each row.                          */
+static lsnn_status lsnni_gemm(lsnn_ctx *cx, int trans_a, int trans_b, int m, int n, int k,
+                              const lsnn_real *a, int lda, const lsnn_real *b, int ldb, int add,
+                              lsnn_real *c, int ldc, const lsnn_real *bias)
+{
+#ifdef LSNN_USE_CBLAS
+    CBLAS_TRANSPOSE ta = trans_a ? CblasTrans : CblasNoTrans;
+    CBLAS_TRANSPOSE tb = trans_b ? CblasTrans : CblasNoTrans;
+    lsnn_real beta = add ? 1 : 0;
+#ifdef LSNN_DOUBLE
+    cblas_dgemm(CblasRowMajor, ta, tb, m, n, k, 1, a, lda, b, ldb, beta, c, ldc);
+#else
+    cblas_sgemm(CblasRowMajor, ta, tb, m, n, k, 1, a, lda, b, ldb, beta, c, ldc);
+#endif
+    for (int i = 0; bias && i < m; i++)
+        lsnni_kernels_of(cx)->axpy(c + lsnni_area(i, ldc), 1, bias, (size_t)n);
+    return LSNN_OK;
+#else
+    lsnni_product p;
+    memset(&p, 0, sizeof p);
+    p.g.m = m; p.g.n = n; p.g.k = k;
+    p.g.a = a; p.g.ai = trans_a ? 1 : lda; p.g.ak = trans_a ? lda : 1;
+    p.g.b = b; p.g.bk = trans_b ? 1 : ldb; p.g.bj = trans_b ? ldb : 1;
+    p.g.c = c; p.g.ci = ldc;
+    p.g.add = add;
+    p.g.bias = bias;
+    return lsnni_product_run(cx, &p);
+#endif
+}
+
 LSNN_API lsnn_status lsnn_gemm(lsnn_ctx *cx, int trans_a, int trans_b, int m, int n, int k,
                                const lsnn_real *a, int lda, const lsnn_real *b, int ldb,
                                int add, lsnn_real *c, int ldc)
@@ -3069,30 +3092,7 @@ LSNN_API lsnn_status lsnn_gemm(lsnn_ctx *cx, int trans_a, int trans_b, int m, in
     if (lda < (trans_a ? m : k) || ldb < (trans_b ? k : n) || ldc < n)
         return lsnni_fail(cx, LSNN_ESHAPE, "gemm: row strides %d, %d, %d are too short for "
                           "M = %d, N = %d, K = %d", lda, ldb, ldc, m, n, k);
-#ifdef LSNN_USE_CBLAS
-    {
-        CBLAS_TRANSPOSE ta = trans_a ? CblasTrans : CblasNoTrans;
-        CBLAS_TRANSPOSE tb = trans_b ? CblasTrans : CblasNoTrans;
-        lsnn_real beta = add ? 1 : 0;
-#ifdef LSNN_DOUBLE
-        cblas_dgemm(CblasRowMajor, ta, tb, m, n, k, 1, a, lda, b, ldb, beta, c, ldc);
-#else
-        cblas_sgemm(CblasRowMajor, ta, tb, m, n, k, 1, a, lda, b, ldb, beta, c, ldc);
-#endif
-        return LSNN_OK;
-    }
-#else
-    {
-        lsnni_product p;
-        memset(&p, 0, sizeof p);
-        p.g.m = m; p.g.n = n; p.g.k = k;
-        p.g.a = a; p.g.ai = trans_a ? 1 : lda; p.g.ak = trans_a ? lda : 1;
-        p.g.b = b; p.g.bk = trans_b ? 1 : ldb; p.g.bj = trans_b ? ldb : 1;
-        p.g.c = c; p.g.ci = ldc;
-        p.g.add = add;
-        return lsnni_product_run(cx, &p);
-    }
-#endif
+    return lsnni_gemm(cx, trans_a, trans_b, m, n, k, a, lda, b, ldb, add, c, ldc, NULL);
 }
 
 /* ---- >>window: how kernels slide ------------------------------------------------*/
@@ -4705,23 +4705,7 @@ LSNN_API lsnn_status lsnn_dense_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_r
                                         int k)
 {
     LSNNI_TRY(lsnni_dense_sizes(cx, n, c, k));
-#ifdef LSNN_USE_CBLAS
-    LSNNI_TRY(lsnn_gemm(cx, 0, 1, n, k, c, x, c, w, c, 0, y, k));
-    for (int i = 0; b && i < n; i++)
-        lsnni_kernels_of(cx)->axpy(y + lsnni_area(i, k), 1, b, (size_t)k);
-    return LSNN_OK;
-#else
-    {
-        lsnni_product p;
-        memset(&p, 0, sizeof p);
-        p.g.m = n; p.g.n = k; p.g.k = c;
-        p.g.a = x; p.g.ai = c; p.g.ak = 1;
-        p.g.b = w; p.g.bj = c; p.g.bk = 1;
-        p.g.c = y; p.g.ci = k;
-        p.g.bias = b;
-        return lsnni_product_run(cx, &p);
-    }
-#endif
+    return lsnni_gemm(cx, 0, 1, n, k, c, x, c, w, c, 0, y, k, b);
 }
 
 LSNN_API lsnn_status lsnn_dense_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
@@ -9278,7 +9262,6 @@ static lsnn_status lsnni_net_match(lsnn_net *net, const lsnn_file *f, const char
 /* Everything is checked before anything is changed.                          */
 static lsnn_status lsnni_net_fill(lsnn_net *net, const lsnn_file *f, const char *path)
 {
-    LSNNI_TRY(lsnni_net_match(net, f, path));
     LSNNI_TRY(lsnni_read_block(net->cx, f, path, "", net->param, net->params, net->value));
     return lsnni_read_block(net->cx, f, path, "", net->buffer, net->buffers, net->state);
 }
