@@ -1717,7 +1717,7 @@ static inline kvec K_(sort_odds)(kvec a, kvec b, int near)
 #define K_TILE(R, V)                                                                      \
     static void K_(tile##R##V)(const lsnni_tile *t)                                       \
     {                                                                                     \
-        const kvec zero = K_ZERO;                                                         \
+        const kvec zero = { 0 };                                                         \
         const lsnn_real *b0 = t->b[0], *b1 = t->b[1], *b2 = t->b[2];                      \
         const int32_t *ka = t->ka, *kb = t->kb;                                           \
         K_ROWS##R(K_ROW) K_ROWS##R(K_CLEAR##V)                                            \
@@ -1804,7 +1804,7 @@ static void K_(tile)(const lsnni_tile *t)
 #define K_BLOCK(R, V)                                                                      \
     static void K_(block##R##V)(const lsnni_block *g, int i, int tiles)                    \
     {                                                                                      \
-        const kvec zero = K_ZERO;                                                          \
+        const kvec zero = { 0 };                                                          \
         const ptrdiff_t ai = g->ai, ak = g->ak, bk = g->bk, ci = g->ci;                    \
         const ptrdiff_t n = g->n, last = n - K_LANES;                                      \
         const lsnn_real *a = g->a + i * ai;                                                \
@@ -1945,7 +1945,7 @@ static inline void K_(dots_store)(const lsnni_block *g, const lsnn_real *sum, in
         enum { L = K_LANES, W = COLUMNS, COUNT = (R * W + L - 1) / L * L };                \
         const int rest = g->k % L, whole = g->k - rest;                                    \
         const lsnn_real *b = g->b + j0 * g->bj;                                            \
-        const kvec zero = K_ZERO;                                                          \
+        const kvec zero = { 0 };                                                          \
         lsnn_real edge[W * L], sum[COUNT + L];                   /* read past its end */   \
         K_ROWS##COLUMNS(K_COLUMN)                                                          \
         for (; i < rows; i += R) {                                                         \
@@ -2019,7 +2019,7 @@ static kvec K_(exp_vec)(kvec x)
     const float round_up = 12582912.0f, lowest = -87.0f, highest = 88.0f;
     const K_(int) exponent_bias = 127, mantissa = 23;
 #endif
-    const kvec zero = K_ZERO;
+    const kvec zero = { 0 };
     kints under = x < lowest, over = x > highest;       /* both false for NaN   */
     kvec p = zero + term[0], t, n, r, power;
     kints e;
@@ -2272,7 +2272,7 @@ static void K_(norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_rea
 static inline kvec K_(max_of_4)(kvec a, kvec b, kvec c, kvec d, int at, int w, int relu,
                                 kints *where)
 {
-    const kvec zero = K_ZERO;
+    const kvec zero = { 0 };
     const kints even = { K_EVENS };
     kvec best = K_(evens)(a, b), right = K_(odds)(a, b);
     kvec low = K_(evens)(c, d), low_right = K_(odds)(c, d);
@@ -2365,7 +2365,7 @@ static void K_(sum_pool2)(lsnn_real *y, const lsnn_real *top, int w, int n, doub
 static void K_(lanes_max)(lsnn_real *y, int32_t *where, const lsnn_real *x, const int32_t *tap,
                           int taps, int step, int at, int first, int n, int relu)
 {
-    const kvec zero = K_ZERO;
+    const kvec zero = { 0 };
     const kints none = (kints)zero;                      /* all bits 0        */
     for (int j = 0; j < n; j++, at += step) {
         kvec best = K_LOAD(x + (ptrdiff_t)(at + tap[0]) * K_LANES);
@@ -2391,7 +2391,7 @@ static void K_(lanes_max)(lsnn_real *y, int32_t *where, const lsnn_real *x, cons
 static void K_(lanes_max_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *where,
                                const int32_t *tap, int taps, int step, int at, int n, int apart)
 {
-    const kvec zero = K_ZERO;
+    const kvec zero = { 0 };
     for (int j = 0; j < n; j++, at += step) {
         kvec g = K_LOAD(dy + (ptrdiff_t)j * K_LANES);
         kints from = K_LOAD_INTS(where + (ptrdiff_t)j * K_LANES);
@@ -2407,7 +2407,7 @@ static void K_(lanes_max_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t
 static void K_(lanes_sum)(lsnn_real *y, const lsnn_real *x, const int32_t *tap, int taps,
                           int step, int at, int n, double scale)
 {
-    const kvec zero = K_ZERO;
+    const kvec zero = { 0 };
     for (int j = 0; j < n; j++, at += step) {
         kvec sum = zero;
         for (int i = 0; i < taps; i++)
@@ -2646,7 +2646,6 @@ static const lsnni_kernels K_(kernels) = {
 #undef K_SAVE3
 #undef K_SUMS
 #undef K_REDUCE
-#undef K_ZERO
 #undef K_BYTES
 #undef K_TILE_ROWS
 #undef LSNNI_KERNEL_PASS
@@ -2695,22 +2694,15 @@ static const lsnni_kernels K_(kernels) = {
 #  else
 #    define K_TILE_ROWS 4
 #  endif
-#  ifdef LSNN_DOUBLE
-#    define K_ZERO { 0, 0 }
-#  else
-#    define K_ZERO { 0, 0, 0, 0 }
-#  endif
 #  include LSNN_FILENAME
 #  ifdef LSNNI_ARM
 #    define LSNNI_KERNEL_PASS neon
 #    define K_BYTES 16
 #    define K_TILE_ROWS 8
 #    ifdef LSNN_DOUBLE
-#      define K_ZERO { 0, 0 }
 #      define K_FMA(a, b, c)                                                              \
            ((kvec)vfmaq_f64((float64x2_t)(c), (float64x2_t)(a), (float64x2_t)(b)))
 #    else
-#      define K_ZERO { 0, 0, 0, 0 }
 #      define K_FMA(a, b, c)                                                              \
            ((kvec)vfmaq_f32((float32x4_t)(c), (float32x4_t)(a), (float32x4_t)(b)))
 #    endif
@@ -2723,7 +2715,6 @@ static const lsnni_kernels K_(kernels) = {
 #  define LSNNI_KERNEL_PASS portable
 #  define K_BYTES 0
 #  define K_TILE_ROWS 4
-#  define K_ZERO 0
 #  include LSNN_FILENAME
 #endif
 
@@ -2740,10 +2731,8 @@ static const lsnni_kernels K_(kernels) = {
 #  define K_BYTES 32
 #  define K_TILE_ROWS 4
 #  ifdef LSNN_DOUBLE
-#    define K_ZERO { 0, 0, 0, 0 }
 #    define K_FMA(a, b, c) ((kvec)_mm256_fmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(c)))
 #  else
-#    define K_ZERO { 0, 0, 0, 0, 0, 0, 0, 0 }
 #    define K_FMA(a, b, c) ((kvec)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
 #  endif
 #  include LSNN_FILENAME
@@ -2762,7 +2751,6 @@ static const lsnni_kernels K_(kernels) = {
 #  define K_BYTES 64
 #  define K_TILE_ROWS 8
 #  ifdef LSNN_DOUBLE
-#    define K_ZERO { 0, 0, 0, 0, 0, 0, 0, 0 }
 #    define K_FMA(a, b, c) ((kvec)_mm512_fmadd_pd((__m512d)(a), (__m512d)(b), (__m512d)(c)))
 #    define K_LOAD_SOME(p, n) ((kvec)_mm512_maskz_loadu_pd((__mmask8)((1u << (n)) - 1), p))
 #    define K_STORE_SOME(p, v, n)                                                         \
@@ -2771,7 +2759,6 @@ static const lsnni_kernels K_(kernels) = {
          _mm256_mask_storeu_epi32(p, (__mmask8)((1u << (n)) - 1),                         \
                                   (__m256i)__builtin_convertvector(v, K_(whole)))
 #  else
-#    define K_ZERO { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 #    define K_FMA(a, b, c) ((kvec)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
 #    define K_LOAD_SOME(p, n) ((kvec)_mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), p))
 #    define K_STORE_SOME(p, v, n)                                                         \
