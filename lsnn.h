@@ -1021,8 +1021,8 @@ LSNN_API int lsnn_task_heads(lsnn_task t);                  /* labels a sample *
 LSNN_API int lsnn_task_digits(lsnn_task t);                 /* digits, the labelled first */
 /* Checks a recipe: ESHAPE, EVALUE.                                           */
 LSNN_API lsnn_status lsnn_recipe_check(lsnn_ctx *cx, const lsnn_recipe *r);
-/* Draws sample `index`, the image first + index, as bytes; `heads` labels, and
-   where each of its digits lies (place may be NULL; rounded outwards).       */
+/* Draws sample `index`, the image first + index, as bytes; `heads` labels; and
+   where its digits lie, rounded outwards (place: lsnn_task_digits, or NULL). */
 LSNN_API void lsnn_recipe_draw(const lsnn_recipe *r, uint32_t epoch, int index,
                                unsigned char *pixels, unsigned char *labels, lsnn_place *place);
 /* As a data set: r must outlive d.                                           */
