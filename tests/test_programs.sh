@@ -57,6 +57,9 @@ if [ -f "$work/look.png" ]; then
     check 'predict loads the net and reads a PNG' $?
     grep -q '^prediction file=.* class=[0-9] probability=' "$work/predict.txt" && [ -s "$work/overlay.png" ]
     check 'it prints a class and draws the overlay' $?
+    "$mnist" arrow --out "$work/one" --train 70 --test 1 --preview "$work/sheet.png" > "$work/sheet.txt" 2>&1
+    grep -q 'sheet.png: preview' "$work/sheet.txt" && [ "$(wc -c < "$work/sheet.png")" -gt 5000 ]
+    check 'gen_data draws a preview' $?
 else
     n=$((n + 1))
     echo "ok $n - predict reads a PNG # SKIP built without stb"
