@@ -2888,6 +2888,13 @@ static lsnn_status lsnni_sizes(lsnn_ctx *cx, const char *who, int count, const i
     return LSNN_OK;
 }
 
+static lsnn_status lsnni_sizes3(lsnn_ctx *cx, const char *who, int a, int b, int c)
+{
+    int size[3];
+    size[0] = a; size[1] = b; size[2] = c;
+    return lsnni_sizes(cx, who, 3, size);
+}
+
 /* ---- >>gemm: C (M x N) (+)= A (M x K) B (K x N) ---------------------------------
    How a matrix product gets fast. A core can start two vector multiply-adds a cycle, but load
    only two vectors from its first-level cache, and far fewer from behind it: each number has
@@ -4679,12 +4686,9 @@ LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_rea
    same bits in any batch. For fewer than about 8 images it is bound by reading w.  */
 static lsnn_status lsnni_dense_sizes(lsnn_ctx *cx, int n, int c, int k)
 {
-    int size[3];
-    size[0] = n; size[1] = c; size[2] = k;
-    LSNNI_TRY(lsnni_sizes(cx, "dense", 2, size));
-    LSNNI_TRY(lsnni_sizes(cx, "dense", 2, size + 1));
-    size[1] = n;
-    return lsnni_sizes(cx, "dense", 2, size + 1);
+    LSNNI_TRY(lsnni_sizes3(cx, "dense", n, c, 1));
+    LSNNI_TRY(lsnni_sizes3(cx, "dense", c, k, 1));
+    return lsnni_sizes3(cx, "dense", n, k, 1);
 }
 
 LSNN_API lsnn_status lsnn_dense_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
@@ -4821,9 +4825,7 @@ static lsnn_status lsnni_softmax_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real
                                      const lsnn_real *x, int n, int c, int inner, int add)
 {
     lsnni_softmax p;
-    int size[3];
-    size[0] = n; size[1] = c; size[2] = inner;
-    LSNNI_TRY(lsnni_sizes(cx, "softmax", 3, size));
+    LSNNI_TRY(lsnni_sizes3(cx, "softmax", n, c, inner));
     if (!y) return LSNN_OK;
     p.kv = lsnni_kernels_of(cx);
     p.x = x; p.dy = dy; p.y = y; p.c = c; p.inner = inner; p.add = add;
@@ -5131,9 +5133,7 @@ static lsnn_status lsnni_dropout_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real
                                      int add)
 {
     lsnni_dropout p;
-    int size[2];
-    size[0] = n; size[1] = count;
-    LSNNI_TRY(lsnni_sizes(cx, "dropout", 2, size));
+    LSNNI_TRY(lsnni_sizes3(cx, "dropout", n, count, 1));
     if (lanes && (lanes != lsnn_lanes(cx) || n % lanes))
         return lsnni_fail(cx, LSNN_ESHAPE, "dropout: %d lanes and %d images: here lanes are 0 "
                           "or %d, with a multiple of that many images", lanes, n,
@@ -5215,10 +5215,9 @@ static void lsnni_norm_task(void *user, int c, int worker)
 static lsnn_status lsnni_norm_run(lsnn_ctx *cx, lsnni_norm *p, int n, int c, int inner,
                                   void (*task)(void *user, int c, int worker))
 {
-    int size[3];
-    size[0] = p->n = n; size[1] = p->c = c; size[2] = p->inner = inner;
+    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm", n, c, inner));
+    p->n = n; p->c = c; p->inner = inner;
     if (!p->all) p->all = c;
-    LSNNI_TRY(lsnni_sizes(cx, "batch_norm", 3, size));
     p->kv = lsnni_kernels_of(cx);
     lsnni_parallel_some(cx, lsnni_area(n, c) * (size_t)inner, c, task, p);
     return LSNN_OK;
@@ -5328,9 +5327,7 @@ static void lsnni_scale_task(void *user, int c, int worker)
 
 static lsnn_status lsnni_scale_run(lsnn_ctx *cx, lsnni_scale *p, int n, int c, int inner)
 {
-    int size[3];
-    size[0] = n; size[1] = c; size[2] = inner;
-    LSNNI_TRY(lsnni_sizes(cx, "scale", 3, size));
+    LSNNI_TRY(lsnni_sizes3(cx, "scale", n, c, inner));
     p->kv = lsnni_kernels_of(cx);
     p->n = n; p->c = c; p->inner = (size_t)inner;
     lsnni_parallel_some(cx, lsnni_area(n, c) * p->inner, c, lsnni_scale_task, p);
@@ -5428,9 +5425,7 @@ LSNN_API lsnn_status lsnn_cross_entropy_backward(lsnn_ctx *cx, lsnn_real *dx,
                                                  int add)
 {
     const lsnni_kernels *kv = lsnni_kernels_of(cx);
-    int size[2];
-    size[0] = n; size[1] = c;
-    LSNNI_TRY(lsnni_sizes(cx, "cross_entropy", 2, size));
+    LSNNI_TRY(lsnni_sizes3(cx, "cross_entropy", n, c, 1));
     if (!dx) return LSNN_OK;
     kv->affine(dx, p, weight / n, 0, lsnni_area(n, c), add);
     for (int i = 0; i < n; i++) {
@@ -5445,9 +5440,7 @@ LSNN_API lsnn_status lsnn_cross_entropy_backward(lsnn_ctx *cx, lsnn_real *dx,
 
 static lsnn_status lsnni_mse_check(lsnn_ctx *cx, int t_stride, int n, int c)
 {
-    int size[2];
-    size[0] = n; size[1] = c;
-    LSNNI_TRY(lsnni_sizes(cx, "mse", 2, size));
+    LSNNI_TRY(lsnni_sizes3(cx, "mse", n, c, 1));
     if (t_stride < c && n > 1)
         return lsnni_fail(cx, LSNN_ESHAPE, "mse: rows of %d targets are %d apart", c, t_stride);
     return LSNN_OK;
@@ -7004,9 +6997,8 @@ LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x
 
 LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w)
 {
-    int size[3], node;
+    int node;
     if (!net || net->failed) return -1;
-    size[0] = c; size[1] = h; size[2] = w;
     if (net->nodes) {
         net->failed = 1;
         lsnni_fail(net->cx, LSNN_ESTATE,
@@ -7014,7 +7006,7 @@ LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w)
         return -1;
     }
     net->failed = 1;
-    if (lsnni_sizes(net->cx, "input", 3, size) != LSNN_OK) return -1;
+    if (lsnni_sizes3(net->cx, "input", c, h, w) != LSNN_OK) return -1;
     if ((double)c * h * w > INT32_MAX / 4) {
         lsnni_fail(net->cx, LSNN_ESHAPE, "an input of %dx%dx%d has over 2^29 numbers", c, h, w);
         return -1;
