@@ -30,7 +30,7 @@ function look(k) {
     for (i = 3; i <= NF; i++)
         if ($i ~ /^--(separable|bias|normalise|alpha-start|mu-range|param-lr|rank|mixture)$/)
             change = substr($i, 3) " " $(i + 1)
-    start = ""
+    start = end = ""
 }
 /^focus .*at=start/ && of("digit") == "" { start = of("ratio") }
 /^focus .*at=end/ && of("digit") == "" {
