@@ -327,7 +327,8 @@ static void add_focus(focus_sum *f, const sight *v, const lsnn_real *blend,
 }
 
 /* What a group looks at: the digit that it is to name; the other digits; that digit again,
-   with the smoothers of the next image, which were not computed from it.             */
+   with the smoothers of the next image, which were not computed from it (of a batch of
+   one there is no next: the same).                                                   */
 enum { OWN, OTHERS, NEXT, FOCUSES };
 
 static void print_focus_line(const experiment *e, const char *when, int digit, int count,
