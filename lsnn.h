@@ -630,7 +630,7 @@ LSNN_API lsnn_status lsnn_softmax_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn
                                           int n, int c, int inner);
 LSNN_API lsnn_status lsnn_softmax_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
                                            const lsnn_real *y, int n, int c, int inner,
-                                               int add);
+                                           int add);
 
 /* where (N,C,OH,OW): the input pixel (row*W + column) each maximum came from.
    Average divides by the pixels that lie inside the image, never by padding. */
@@ -638,7 +638,7 @@ LSNN_API lsnn_status lsnn_max_pool_forward(lsnn_ctx *cx, lsnn_real *y, int32_t *
                                            const lsnn_real *x, const lsnn_window *s);
 LSNN_API lsnn_status lsnn_max_pool_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
                                             const int32_t *where, const lsnn_window *s,
-                                                int add);
+                                            int add);
 LSNN_API lsnn_status lsnn_avg_pool_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                            const lsnn_window *s);
 LSNN_API lsnn_status lsnn_avg_pool_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
