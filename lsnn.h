@@ -155,8 +155,8 @@
    mid-epoch. Between instruction sets, compilers and flags the last bits differ; a checkpoint
    records them, and so do those of batches of whole blocks and of others (see SPEED). With
    LSNN_USE_CBLAS the library behind it decides. Random numbers have
-   addresses (seed, purpose, layer, step, sample, element): adding a layer or splitting a batch
-   changes no other draw.
+   addresses (seed, purpose, layer's name, step, sample, element): splitting a batch, or adding
+   a layer that does not change the others' names, changes no other draw.
 
    8. SPEED
    Compile with -fopenmp (all cores) and -O2; the vector kernels take the best instruction set
@@ -873,7 +873,7 @@ typedef struct lsnn_call {           /* what forward and backward work on     */
     const int *labels; int heads;    /* N x heads, NULL when predicting       */
     const lsnn_real *targets; int target_count;
     double loss;                     /* a loss layer writes it, weight included */
-    lsnn_rng rng;                    /* at this layer's name, step, sample 0  */
+    lsnn_rng rng;                    /* at this layer's name, step, first sample */
 } lsnn_call;
 typedef struct lsnn_layer_type {
     const char *name;
@@ -914,14 +914,16 @@ LSNN_API int lsnn_net_output(const lsnn_net *net);      /* what lsnn_predict ret
 LSNN_API void lsnn_net_set_output(lsnn_net *net, int node);  /* before build  */
 
 /* One batch. x: N x input shape. labels: N x heads, needed by cross_entropy.
-   targets: N x target_count, needed by mse.                                  */
+   targets: N x target_count, needed by mse. All stay the caller's, and must stay as
+   they are until lsnn_backward is done.                                      */
 typedef struct lsnn_batch {
     int n;
     const lsnn_real *x;
     const int *labels; int heads;
     const lsnn_real *targets; int target_count;
-    uint32_t step;                   /* addresses dropout's draws             */
-} lsnn_batch;                        /* all must stay until lsnn_backward is done */
+    uint32_t step;                   /* these two address dropout's draws: sample is the */
+    uint32_t sample;                 /*   first image's place in the step's batch, if   */
+} lsnn_batch;                        /*   that is fed in parts                */
 LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int training,
                                   double *loss);
 LSNN_API lsnn_status lsnn_backward(lsnn_net *net);  /* adds to gradients; once a forward */
@@ -6693,8 +6695,8 @@ static lsnn_status lsnni_forward_mse(lsnn_ctx *cx, lsnn_call *c)
     int count = lsnni_features(c->plan->in[0]), first = c->plan->o.head;
     if (!c->targets || first > c->target_count - count)
         return lsnni_fail(cx, LSNN_ESHAPE,
-                          "mse: needs targets %d to %d of each sample, the batch "
-                          "has %d", first, first + count - 1, c->targets ? c->target_count : 0);
+                          "mse: needs %d targets of each sample from number %d on, the batch "
+                          "has %d", count, first, c->targets ? c->target_count : 0);
     LSNNI_TRY(lsnn_mse_forward(cx, &c->loss, c->x[0], c->targets + first, c->target_count, c->n,
                                count));
     memcpy(c->y, c->x[0], lsnni_call_count(c) * sizeof *c->y);
@@ -6818,6 +6820,12 @@ LSNN_API int lsnn_net_node(const lsnn_net *net, const char *name)
     return -1;
 }
 
+static int lsnni_find_param(const lsnni_param *p, int count, const char *name)
+{
+    for (int i = 0; i < count; i++) if (strcmp(p[i].name, name) == 0) return i;
+    return -1;
+}
+
 /* A name is what can stand in a file: letters, digits and _ - . /            */
 static lsnn_status lsnni_name_check(lsnn_ctx *cx, const char *name)
 {
@@ -6833,13 +6841,20 @@ static lsnn_status lsnni_name_check(lsnn_ctx *cx, const char *name)
 
 static lsnn_status lsnni_name_node(lsnn_net *net, lsnni_node *v, const char *name)
 {
+    const lsnn_layer_type *ours = lsnni_type(v->type->name);
     char made[64];
     int number = 0;
     LSNNI_TRY(lsnni_name_check(net->cx, v->type->name));
+    if (ours && ours != v->type)
+        return lsnni_fail(net->cx, LSNN_ENAME, "'%s' is a layer type of the library: give yours "
+                          "another name", ours->name);
     if (name) {
         LSNNI_TRY(lsnni_name_check(net->cx, name));
         if (lsnn_net_node(net, name) >= 0)
             return lsnni_fail(net->cx, LSNN_ENAME, "two layers are called '%.60s'", name);
+        if (lsnni_find_param(net->param, net->params, name) >= 0 ||
+            lsnni_find_param(net->buffer, net->buffers, name) >= 0)
+            return lsnni_fail(net->cx, LSNN_ENAME, "'%.60s' is the name of a parameter", name);
     } else {
         for (int i = 0; i < net->nodes; i++) number += net->node[i].type == v->type;
         do snprintf(made, sizeof made, "%.40s%d", v->type->name, ++number);
@@ -6864,9 +6879,16 @@ static lsnn_status lsnni_enter(lsnn_net *net, lsnni_node *v, int i, int is_buffe
                          *used, is_buffer ? &net->buffer_room : &net->param_room, sizeof *p));
     p = (is_buffer ? net->buffer : net->param) + *used;
     memset(p, 0, sizeof *p);
+    if (spec->count > INT32_MAX / 4)
+        return lsnni_fail(net->cx, LSNN_ESHAPE, "%s: %.4g numbers of %.60s are over 2^29",
+                          v->type->name, (double)spec->count, spec->name);
     p->name = (char *)lsnni_alloc(net->cx, length, 1);
     if (!p->name) return LSNN_ENOMEM;
     snprintf(p->name, length, "%s.%s", v->name, spec->name);
+    *index = (*used)++;              /* freed with the others from here on    */
+    if (lsnn_net_node(net, p->name) >= 0)
+        return lsnni_fail(net->cx, LSNN_ENAME, "a layer is called '%.60s', like a parameter of "
+                          "this one", p->name);
     p->spec = *spec;
     p->at = *block;
     p->lr_factor = o->freeze ? 0 : o->lr_factor > 0 ? o->lr_factor : 1;
@@ -6874,7 +6896,6 @@ static lsnn_status lsnni_enter(lsnn_net *net, lsnni_node *v, int i, int is_buffe
     p->owner = net->nodes;
     p->index = i;
     *block += (spec->count + 15) / 16 * 16;              /* rows of whole vectors */
-    *index = (*used)++;
     return LSNN_OK;
 }
 
@@ -6890,6 +6911,10 @@ static lsnn_status lsnni_share(lsnn_net *net, lsnni_node *v, const char *name)
                           "share: '%.60s' is a %s with %d parameters, this is "
                           "a %s with %d", name, u->type->name, u->plan.params, v->type->name,
                           v->plan.params);
+    if (v->plan.o.smooth_shape != u->plan.o.smooth_shape ||
+        v->plan.o.mixture != u->plan.o.mixture || v->plan.o.normalise != u->plan.o.normalise)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another smooth_shape, "
+                          "mixture or normalise: its theta means something else", name);
     if (v->plan.o.freeze || v->plan.o.no_decay || v->plan.o.lr_factor > 0)
         return lsnni_fail(net->cx, LSNN_EVALUE, "share: freeze, no_decay and lr_factor are "
                           "for '%.60s' to set, whose parameters these are", name);
@@ -6960,12 +6985,16 @@ LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x
     lsnni_node *v;
     int params, buffers;
     if (!net || net->failed) return -1;
-    net->failed = 1;                 /* until this call has succeeded         */
-    params = net->params;
-    buffers = net->buffers;
     if (net->built) {
         lsnni_fail(net->cx, LSNN_ESTATE, "%s: the net is built, no layer can be added",
                    type->name);
+        return -1;
+    }
+    net->failed = 1;                 /* until this call has succeeded         */
+    params = net->params;
+    buffers = net->buffers;
+    if (!net->nodes && type != lsnni_type("input")) {
+        lsnni_fail(net->cx, LSNN_ESTATE, "%s: a net begins with lsnn_input", type->name);
         return -1;
     }
     if (net->nodes >= LSNNI_MAX_NODES) {
@@ -7000,7 +7029,7 @@ LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w)
     int node;
     if (!net || net->failed) return -1;
     if (net->nodes) {
-        net->failed = 1;
+        net->failed = !net->built;
         lsnni_fail(net->cx, LSNN_ESTATE,
                    "a net has one input, made first; lsnn_slice parts it");
         return -1;
@@ -7046,8 +7075,7 @@ LSNN_API int lsnn_conv2d(lsnn_net *net, int x, int filters, int kernel, const ls
 LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
 {
     lsnn_options row = lsnni_options(o);
-    row.kernel_h = 1;
-    row.kernel_w = kernel;
+    if (!row.kernel_h) row.kernel_h = 1;
     return lsnni_windowed(net, "conv2d", x, filters, kernel, &row);
 }
 LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
@@ -7131,7 +7159,7 @@ LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
 static int lsnni_parts_of(const lsnn_net *net, int i, int *part, int count)
 {
     const lsnni_node *v = &net->node[i];
-    for (int j = 0; j < v->plan.inputs; j++) {
+    for (int j = 0; j < v->plan.inputs && count <= LSNN_MAX_INPUTS; j++) {
         int x = v->input[j], whole = net->node[x].type != v->type;
         if (part && !net->node[x].apart) whole = 1;
         if (!whole) count = lsnni_parts_of(net, x, part, count);
@@ -7208,26 +7236,26 @@ static int lsnni_lanes_for(const lsnn_work *w, int n)
    each takes the lowest place that is free for its whole life. Forward of node i is at
    time i, its backward at 2 nodes - i. An output lives as long as a consumer, or backward,
    reads it.                                                                  */
-typedef struct lsnni_life { size_t size, at; int from, to, placed; } lsnni_life;
+typedef struct lsnni_life {
+    size_t size, at;
+    int from, to, placed;
+    struct lsnni_life *next;         /* of those placed, the next higher one  */
+} lsnni_life;
 
 static size_t lsnni_place_lives(lsnni_life *life, int count)
 {
+    lsnni_life *lowest = NULL;
     size_t total = 0;
     for (;;) {
-        lsnni_life *a = NULL;
-        int moved = 1;
+        lsnni_life *a = NULL, **link = &lowest;
         for (int i = 0; i < count; i++)
             if (!life[i].placed && life[i].size > (a ? a->size : 0)) a = &life[i];
         if (!a) return total;
-        while (moved) {
-            moved = 0;
-            for (const lsnni_life *b = life; b < life + count; b++)
-                if (b->placed && b->from <= a->to && a->from <= b->to &&
-                    a->at < b->at + b->size && b->at < a->at + a->size) {
-                    a->at = b->at + b->size;
-                    moved = 1;
-                }
-        }
+        for (const lsnni_life *b = lowest; b && b->at < a->at + a->size; b = b->next)
+            if (b->from <= a->to && a->from <= b->to) a->at = LSNNI_MAX(a->at, b->at + b->size);
+        while (*link && (*link)->at < a->at) link = &(*link)->next;
+        a->next = *link;
+        *link = a;
         a->placed = 1;
         total = LSNNI_MAX(total, a->at + a->size);
     }
@@ -7312,7 +7340,8 @@ static void lsnni_plan_graph(lsnn_net *net, int train)
     for (int i = 0; i < net->nodes; i++) {
         lsnni_node *v = &net->node[i];
         if (v->plan.o.keep || i == net->output || v->type->is_loss) v->readable = 1;
-        if (v->type->is_loss) net->node[v->input[0]].readable = 1;
+        for (int j = 0; j < v->plan.inputs && v->type->is_loss; j++)
+            net->node[v->input[j]].readable = 1;
         if (i == net->output) v->on_path = 1;
     }
     for (int i = net->nodes - 1; i >= 0; i--) {
@@ -7339,12 +7368,10 @@ static void lsnni_plan_graph(lsnn_net *net, int train)
         int x = v->plan.inputs == 1 || v->type->in_place == 2 ? v->input[0] : 0;
         const lsnni_node *u = &net->node[x];
         if (!v->live || !v->type->in_place || x < 1 || u->consumers != 1 || u->both ||
-            u->readable) continue;
+            u->readable || lsnni_features(u->plan.out) != lsnni_features(v->plan.out)) continue;
         if (v->type->in_place == 1 && (!train || (u->type->output_free && !v->plan.o.keep)))
             v->alias = v->dy_alias = x;
-        if (v->type->in_place == 2 && !v->plan.o.keep &&
-            lsnni_features(u->plan.out) == lsnni_features(v->plan.out))
-            v->dy_alias = x;
+        if (v->type->in_place == 2 && !v->plan.o.keep) v->dy_alias = x;
     }
 }
 
@@ -7646,7 +7673,7 @@ static void lsnni_call_fill(lsnn_call *c, lsnn_work *w, int i, const lsnn_batch 
     c->heads = b->heads;
     c->targets = b->targets;
     c->target_count = b->target_count;
-    c->rng = lsnn_rng_at(net->seed, v->type->name, v->name, b->step, 0);
+    c->rng = lsnn_rng_at(net->seed, v->type->name, v->name, b->step, b->sample);
 }
 
 /* Our own types but losses, which need labels and no scratch memory.         */
@@ -7667,11 +7694,11 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
 {
     const lsnn_net *net = w->net;
     double total = 0;
+    w->ready = w->n = 0;
     if (b->n < 1 || b->n > w->batch)
         return lsnni_fail(w->cx, LSNN_ESHAPE,
                           "forward: %d images, the net was built for 1 to %d",
                           b->n, w->batch);
-    w->ready = w->n = 0;
     w->lanes = lsnni_lanes_for(w, b->n);
     memset(w->written, 0, 3 * (size_t)net->nodes);       /* and written_z, ran */
     LSNNI_TRY(lsnni_relay(w, b->n, 0, w->z[0], b->x, 0, 0));
@@ -7796,11 +7823,11 @@ static lsnn_status lsnni_rehearse(lsnn_work *w, lsnn_net *net)
 
 LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch)
 {
-    if (!net) return NULL;
     lsnn_work *w;
-    if (!net->built || batch < 1) {
-        lsnni_fail(cx, net->built ? LSNN_EVALUE : LSNN_ESTATE, "lsnn_work_new: the net is %s, "
-                   "the batch is %d", net->built ? "built" : "not built", batch);
+    if (!net || !net->built || batch < 1) {
+        lsnni_fail(cx, net && net->built ? LSNN_EVALUE : LSNN_ESTATE, "lsnn_work_new: the net is "
+                   "%s, the batch is %d", !net ? "NULL" : net->built ? "built" : "not built",
+                   batch);
         return NULL;
     }
     w = lsnni_work_make(cx, net, batch, 0);
@@ -7814,7 +7841,8 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
     lsnn_ctx *cx = net ? net->cx : NULL;
     if (!net) return LSNN_ENOMEM;
     if (net->failed)
-        return lsnni_fail(cx, LSNN_ESTATE, "lsnn_net_build: a layer could not be made");
+        return lsnni_fail(cx, LSNN_ESTATE, "lsnn_net_build: %s", net->failed == 1 ?
+                          "a layer could not be made" : "it failed before: make the net anew");
     if (net->built || net->nodes < 2)
         return lsnni_fail(cx, LSNN_ESTATE, "lsnn_net_build: %s", net->built ?
                           "the net is built already" : "the net has no layers");
@@ -7847,7 +7875,7 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
     if (lsnni_rehearse(net->work, net->predict_only ? NULL : net) == LSNN_OK) return LSNN_OK;
     net->built = 0;
 fail:
-    net->failed = 1;
+    net->failed = 2;
     return cx->status;
 }
 
@@ -7859,6 +7887,7 @@ LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, 
     int lanes = lsnn_lanes(w->cx);
     lsnn_batch b;
     memset(&b, 0, sizeof b);
+    w->ready = w->n = 0;
     if (n < 1) return lsnni_fail(w->cx, LSNN_ESHAPE, "predict: %d images", n);
     for (int i = 0; i < n; i += b.n) {
         b.n = LSNNI_MIN(w->chunk, n - i);
@@ -7903,12 +7932,6 @@ static void lsnni_view_set(lsnni_view *a, lsnn_real *v, int rank, const int *dim
     }
 }
 
-static int lsnni_find_param(const lsnni_param *p, int count, const char *name)
-{
-    for (int i = 0; i < count; i++) if (strcmp(p[i].name, name) == 0) return i;
-    return -1;
-}
-
 /* An output of the last forward, its gradient, or a kept array of node i.    */
 static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_grad,
                                    int is_keep)
@@ -7922,13 +7945,15 @@ static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_g
     if (!w->n)
         return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' has no output before a forward",
                           v->name);
-    if (!(is_grad ? w->written[i] : w->ran[i]))
-        return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' had no part in the last %s",
-                          v->name, is_grad ? "backward" : "forward");
-    if (i == 0 || !(is_keep || (is_grad ? data && v->plan.o.keep : v->readable)))
+    if (i == 0)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "'input' is the caller's own array");
+    if (!(is_keep || (is_grad ? data && v->plan.o.keep : v->readable)))
         return lsnni_fail(net->cx, LSNN_ESTATE,
                           "%s of '%.60s' is not kept: set its option keep",
                           is_grad ? "the gradient" : "the output", v->name);
+    if (!(is_grad ? w->written[i] : w->ran[i]))
+        return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' had no part in the last %s",
+                          v->name, is_grad ? "backward" : "forward");
     lsnni_view_set(a, data, fixed ? 3 : 4, fixed ? dim + 1 : dim);
     a->turned = !is_keep && v->lanes && w->lanes;
     return LSNN_OK;
