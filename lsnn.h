@@ -528,7 +528,7 @@ typedef struct lsnn_rng {
     uint32_t stream;                 /* hash of purpose and name              */
     uint32_t step, sample;
     uint32_t element;                /* the next draw's element               */
-    uint32_t block[4];               /* private: the block that holds it      */
+    uint32_t block_[4], held_;       /* private: the block last made, and which */
 } lsnn_rng;
 
 LSNN_API lsnn_rng lsnn_rng_at(uint64_t seed, const char *purpose, const char *name,
@@ -1064,7 +1064,7 @@ typedef struct lsnn_progress {
     int step, steps;                 /* within the epoch                      */
     int epoch_done;
     double loss, error;              /* means over this epoch so far; error in % */
-    double lr, seconds, images_per_s;
+    double lr, seconds, images_per_s;        /* seconds since this lsnn_fit began */
     double valid_loss, valid_error;  /* at epoch_done, if there is a valid set */
 } lsnn_progress;
 typedef struct lsnn_fit_desc {
@@ -1081,7 +1081,9 @@ typedef struct lsnn_fit_desc {
     int keep_order;                  /* 1: do not shuffle                     */
     lsnn_progress *last;             /* gets the last progress                */
 } lsnn_fit_desc;
-/* Returns STOPPED if progress asked for it (a checkpoint is written first).  */
+/* Returns STOPPED if progress asked for it (a checkpoint is written first). Each call
+   begins with epoch 0 and a new optimizer, so two calls of one epoch see the same order
+   and the same fresh drawings twice: ask for two epochs, or resume.          */
 LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_fit_desc *d);
 
 enum { LSNN_MAX_HEADS = 8 };
@@ -1097,8 +1099,8 @@ LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_sc
 
 /* ---- >>files ----------------------------------------------------------------
    safetensors; the graph is in the metadata. Written to PATH.tmp, synced, then
-   renamed over PATH, so that PATH is always whole. EIO if another program is saving
-   to the same path.                                                          */
+   renamed over PATH, so that PATH is always whole; it is a new file, in place of a link, too.
+   EIO if another program is saving to the same path.                         */
 LSNN_API lsnn_status lsnn_net_save(lsnn_net *net, const char *path);
 /* Builds the file's net. types: your own layer types, if it uses any.        */
 LSNN_API lsnn_net *lsnn_net_load(lsnn_ctx *cx, const char *path, const lsnn_build_desc *d,
@@ -1253,6 +1255,8 @@ static lsnn_status lsnni_fail(lsnn_ctx *cx, lsnn_status s, const char *format, .
     va_start(list, format);
     vsnprintf(cx->message + used, sizeof cx->message - (size_t)used, format, list);
     va_end(list);
+    for (char *c = cx->message; *c; c++)                 /* names may be from a file */
+        if ((unsigned char)*c < 32 || *c == 127) *c = '?';
     cx->status = s;
     if (cx->log_fn) cx->log_fn(cx->message, cx->log_user);
     else fprintf(stderr, "lsnn: %s\n", cx->message);
@@ -1442,8 +1446,9 @@ LSNN_API uint32_t lsnn_rng_u32(lsnn_rng *r)        /* Philox gives four at a tim
     counter[1] = r->sample;
     counter[2] = r->step;
     counter[3] = r->stream;
-    if ((e & 3) == 0) lsnni_philox(r->key, counter, r->block);
-    return r->block[e & 3];
+    if ((e & 3) == 0 || r->held_ != counter[0] + 1) lsnni_philox(r->key, counter, r->block_);
+    r->held_ = counter[0] + 1;
+    return r->block_[e & 3];
 }
 
 LSNN_API double lsnn_rng_uniform(lsnn_rng *r)
@@ -6045,18 +6050,18 @@ static lsnn_status lsnni_options_check(lsnn_ctx *cx, const lsnn_layer_type *type
 {
     for (int i = 0; i < LSNNI_FIELDS; i++) {
         double v = lsnni_field_get(o, &lsnni_fields[i]);
-        if (!(v <= 0 || v >= 0))
-            return lsnni_fail(cx, LSNN_EVALUE, "%s: option %s is not a number", type->name,
-                              lsnni_fields[i].name);
+        if (!(fabs(v) <= DBL_MAX))
+            return lsnni_fail(cx, LSNN_EVALUE, "%s: option %s is not a finite number",
+                              type->name, lsnni_fields[i].name);
         if ((v < 0 || v > 0) && strcmp(lsnni_fields[i].name, "keep") != 0 &&
             !lsnni_listed(type->options, lsnni_fields[i].name))
             return lsnni_fail(cx, LSNN_EVALUE, "%s has no option %s (it is %g): it reads %s",
                               type->name, lsnni_fields[i].name, v,
                               type->options && *type->options ? type->options : "none");
     }
-    if (o->lr_factor < 0 || o->init_scale < 0)
-        return lsnni_fail(cx, LSNN_EVALUE, "%s: lr_factor %g or init_scale %g is negative",
-                          type->name, o->lr_factor, o->init_scale);
+    if (o->lr_factor < 0 || o->init_scale < 0 || o->loss_weight < 0)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: lr_factor %g, init_scale %g or loss_weight %g is "
+                          "negative", type->name, o->lr_factor, o->init_scale, o->loss_weight);
     if ((int)o->init < 0 || o->init > LSNN_INIT_ZERO || (int)o->padding < 0 ||
         o->padding > LSNN_EXPLICIT)
         return lsnni_fail(cx, LSNN_EVALUE, "%s: init %d or padding %d is unknown", type->name,
@@ -7942,11 +7947,11 @@ static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_g
     int dim[4], fixed = is_keep && v->plan.keep_fixed;
     lsnn_real *data = is_keep ? w->keep[i] : is_grad ? w->dy[i] : w->y[i];
     dim[0] = w->n; dim[1] = s.c; dim[2] = s.h; dim[3] = s.w;
+    if (i == 0)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "'input' is the caller's own array");
     if (!w->n)
         return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' has no output before a forward",
                           v->name);
-    if (i == 0)
-        return lsnni_fail(net->cx, LSNN_ESTATE, "'input' is the caller's own array");
     if (!(is_keep || (is_grad ? data && v->plan.o.keep : v->readable)))
         return lsnni_fail(net->cx, LSNN_ESTATE,
                           "%s of '%.60s' is not kept: set its option keep",
@@ -8256,16 +8261,6 @@ static char *lsnni_utf8_put(char *out, uint32_t c)
     return out;
 }
 
-/* A name from a file, fit for a terminal.                                    */
-static const char *lsnni_shown(char shown[64], const char *name)
-{
-    size_t n = 0;
-    for (; name[n] && n < 63; n++)
-        shown[n] = (unsigned char)name[n] < 32 || name[n] == 127 ? '?' : name[n];
-    shown[n] = 0;
-    return shown;
-}
-
 static int lsnni_compare_names(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
@@ -8279,16 +8274,14 @@ static lsnn_status lsnni_names_check(lsnn_ctx *cx, lsnn_status bad, const char *
     size_t most = (size_t)LSNNI_MAX(tensors, metas);
     const char **name = (const char **)lsnni_alloc(cx, most, sizeof *name);
     lsnn_status s = name ? LSNN_OK : LSNN_ENOMEM;
-    char shown[64];
     for (int keys = 0; keys < 2 && s == LSNN_OK; keys++) {
         int count = keys ? metas : tensors;
         for (int i = 0; i < count; i++) name[i] = keys ? meta[i].key : t[i].name;
         qsort((void *)name, (size_t)count, sizeof *name, lsnni_compare_names);
         for (int i = 1; i < count && s == LSNN_OK; i++)
             if (strcmp(name[i - 1], name[i]) == 0)
-                s = lsnni_fail(cx, bad, keys ? "%s: __metadata__ has the key '%s' twice"
-                               : "%s: two tensors are named '%s'", path,
-                               lsnni_shown(shown, name[i]));
+                s = lsnni_fail(cx, bad, keys ? "%s: __metadata__ has the key '%.60s' twice"
+                               : "%s: two tensors are named '%.60s'", path, name[i]);
     }
     lsnni_free(cx, (void *)name);
     return s;
@@ -8331,7 +8324,7 @@ typedef struct lsnni_header {
 LSNNI_PRINTF(2, 3)
 static lsnn_status lsnni_header_fail(lsnni_header *h, const char *format, ...)
 {
-    char rule[200], shown[64];
+    char rule[200];
     va_list list;
     va_start(list, format);
     vsnprintf(rule, sizeof rule, format, list);
@@ -8339,8 +8332,7 @@ static lsnn_status lsnni_header_fail(lsnni_header *h, const char *format, ...)
     if (h->at) h->at += strlen(h->at);
     h->status = LSNN_EFORMAT;
     if (!h->tensor) return lsnni_fail(h->cx, LSNN_EFORMAT, "%s: %s", h->path, rule);
-    return lsnni_fail(h->cx, LSNN_EFORMAT, "%s: tensor '%s': %s", h->path,
-                      lsnni_shown(shown, h->tensor), rule);
+    return lsnni_fail(h->cx, LSNN_EFORMAT, "%s: tensor '%.60s': %s", h->path, h->tensor, rule);
 }
 
 static void lsnni_json_fail(lsnni_header *h, const char *rule)
@@ -8488,7 +8480,6 @@ static lsnn_status lsnni_header_tensor(lsnni_header *h, lsnn_tensor *t, lsnni_sp
 {
     enum { DTYPE = 1, SHAPE = 2, OFFSETS = 4 };
     uint64_t offset[2] = {0, 0};
-    char shown[64];
     int seen = 0;
     lsnni_json_expect(h, '{');
     while (lsnni_json_more(h, seen == 0, '}')) {
@@ -8497,8 +8488,8 @@ static lsnn_status lsnni_header_tensor(lsnni_header *h, lsnn_tensor *t, lsnni_sp
                  : strcmp(key, "data_offsets") == 0 ? OFFSETS : 0;
         lsnni_json_expect(h, ':');
         if (!what || (seen & what))
-            return lsnni_header_fail(h, what ? "key '%s' occurs twice" : "unknown key '%s'",
-                                     lsnni_shown(shown, key));
+            return lsnni_header_fail(h, what ? "key '%.60s' occurs twice"
+                                             : "unknown key '%.60s'", key);
         seen |= what;
         if (what == SHAPE) {
             lsnni_header_shape(h, t);
@@ -8509,8 +8500,7 @@ static lsnn_status lsnni_header_tensor(lsnni_header *h, lsnn_tensor *t, lsnni_sp
             dtype = lsnni_json_string(h);
             span->width = strcmp(dtype, "F32") == 0 ? 4 : strcmp(dtype, "F64") == 0 ? 8 : 0;
             if (!span->width)
-                lsnni_header_fail(h, "dtype '%s' cannot be read, only F32 and F64 can",
-                                  lsnni_shown(shown, dtype));
+                lsnni_header_fail(h, "dtype '%.60s' cannot be read, only F32 and F64 can", dtype);
         }
     }
     LSNNI_TRY(h->status);
@@ -8834,13 +8824,12 @@ static lsnn_status lsnni_write_file(lsnn_ctx *cx, FILE *f, void *user)
 
 static lsnn_status lsnni_write_check_text(lsnn_ctx *cx, const char *path, const char *text)
 {
-    char shown[64];
     int n;
     if (!text) return lsnni_fail(cx, LSNN_EVALUE, "%s: a name or a text is NULL", path);
     for (const char *s = text; *s; s += n)
         if ((n = lsnni_utf8_length(s)) == 0)
-            return lsnni_fail(cx, LSNN_EVALUE, "%s: the text '%s' is not valid UTF-8", path,
-                              lsnni_shown(shown, text));
+            return lsnni_fail(cx, LSNN_EVALUE, "%s: the text '%.60s' is not valid UTF-8", path,
+                              text);
     return LSNN_OK;
 }
 
@@ -8848,19 +8837,17 @@ static lsnn_status lsnni_write_check_tensor(lsnn_ctx *cx, const char *path,
                                             const lsnn_tensor *t, size_t *bytes)
 {
     size_t own = 0;
-    char shown[64];
     LSNNI_TRY(lsnni_write_check_text(cx, path, t->name));
-    lsnni_shown(shown, t->name);
     if (t->rank < 0 || t->rank > 4 || !lsnni_tensor_bytes(t, sizeof *t->v, &own) ||
         own / sizeof *t->v != t->count || own > (size_t)-1 - *bytes)
-        return lsnni_fail(cx, LSNN_ESHAPE, "%s: tensor '%s': rank %d (0 to 4) and its "
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: tensor '%.60s': rank %d (0 to 4) and its "
                           "dimensions do not give a count of %.0f, or the file's size "
-                          "overflows", path, shown, t->rank, (double)t->count);
+                          "overflows", path, t->name, t->rank, (double)t->count);
     *bytes += own;
     if (strcmp(t->name, "__metadata__") == 0)
-        return lsnni_fail(cx, LSNN_EVALUE, "%s: a tensor cannot be named %s", path, shown);
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: a tensor cannot be named %s", path, t->name);
     if (!t->v && own)
-        return lsnni_fail(cx, LSNN_EVALUE, "%s: tensor '%s' has no values", path, shown);
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: tensor '%.60s' has no values", path, t->name);
     return LSNN_OK;
 }
 
@@ -9038,9 +9025,8 @@ typedef struct lsnni_reader {
 
 static lsnn_status lsnni_graph_fail(const lsnni_reader *r, const char *what, const char *word)
 {
-    char shown[64];
-    return lsnni_fail(r->net->cx, LSNN_EFORMAT, "%.120s: line %d of lsnn.graph: %s \"%s\"",
-                      r->path, r->line, what, lsnni_shown(shown, word));
+    return lsnni_fail(r->net->cx, LSNN_EFORMAT, "%.120s: line %d of lsnn.graph: %s \"%.60s\"",
+                      r->path, r->line, what, word);
 }
 
 /* Cuts the next word off *at, which ends at a space or 0.                    */
@@ -9360,11 +9346,12 @@ static lsnn_status lsnni_optimizer_check(lsnn_ctx *cx, const lsnn_optimizer_desc
         return lsnni_fail(cx, LSNN_EVALUE,
                           "optimizer: momentum %g must lie in [0, 1), above 0 for "
                           "nesterov", d->momentum);
-    if (!(d->one_minus_beta1 > 0 && d->one_minus_beta1 <= 1 && d->one_minus_beta2 > 0 &&
+    if (!(1 - d->one_minus_beta1 < 1 && d->one_minus_beta1 <= 1 && 1 - d->one_minus_beta2 < 1 &&
           d->one_minus_beta2 <= 1))
         return lsnni_fail(cx, LSNN_EVALUE,
-                          "optimizer: one_minus_beta1 %g and one_minus_beta2 %g must "
-                          "lie in (0, 1]", d->one_minus_beta1, d->one_minus_beta2);
+                          "optimizer: one_minus_beta1 %g and one_minus_beta2 %g must lie in "
+                          "(0, 1], and not vanish beside 1", d->one_minus_beta1,
+                          d->one_minus_beta2);
     if (d->warmup_steps < 0 || d->total_steps < 0 || d->step_every < 0 ||
         (d->schedule == LSNN_COSINE && d->total_steps <= d->warmup_steps) ||
         (d->schedule == LSNN_STEP && d->step_every == 0))
@@ -9674,7 +9661,7 @@ typedef struct lsnni_fit {
     lsnni_batch batch, valid;
     lsnni_tally tally;               /* of this epoch                         */
     lsnn_progress p;
-    int *order, epoch, done, steps;  /* done: steps of this epoch             */
+    int *order, epoch, epochs, done, steps;  /* done: steps of this epoch     */
     double began, trained, images;   /* seconds and images of this call       */
 } lsnni_fit;
 
@@ -9725,6 +9712,7 @@ static lsnn_status lsnni_fit_save(lsnni_fit *f)
         lsnni_saver_number(s, "lsnn.batch", net->batch);
         lsnni_saver_number(s, "lsnn.samples", f->batch.data->count);
         if (f->d->note) lsnni_saver_text(s, "lsnn.note", f->d->note);
+        if (f->d->keep_order) lsnni_saver_text(s, "lsnn.keep_order", "1");
         lsnni_saver_seed(s, net->seed);
         lsnni_saver_number(s, "lsnn.epoch.loss", f->tally.loss);
         lsnni_saver_number(s, "lsnn.epoch.wrong", f->tally.wrong_heads);
@@ -9756,7 +9744,8 @@ static lsnn_status lsnni_fit_restore(lsnni_fit *f, const lsnn_file *file, const 
         "lsnn.epoch.wrong", "lsnn.epoch.samples" };
     enum { STEP, EPOCH, DONE, BATCH, SAMPLES, HIGH, LOW, LOSS, WRONG, SEEN, KEYS };
     const char *method = lsnn_file_meta(file, "lsnn.optimizer");
-    const char *note = lsnn_file_meta(file, "lsnn.note");
+    const char *note = lsnn_file_meta(file, "lsnn.note"), *own = f->d->note;
+    int keep_order = lsnn_file_meta(file, "lsnn.keep_order") != NULL;
     lsnn_net *net = f->net;
     double v[KEYS];
     for (int i = 0; i < KEYS; i++) {
@@ -9778,9 +9767,13 @@ static lsnn_status lsnni_fit_restore(lsnni_fit *f, const lsnn_file *file, const 
                           v[BATCH], v[SEEN], v[WRONG], v[LOSS]);
     LSNNI_TRY(lsnni_net_match(net, file, path));
     LSNNI_TRY(lsnni_graph_match(net, file, path));
-    if (note && strcmp(note, f->d->note ? f->d->note : "") != 0)
+    if (strcmp(note ? note : "", own ? own : "") != 0)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.100s was trained on \"%.100s\", here it is "
-                          "\"%.100s\"", path, note, f->d->note ? f->d->note : "");
+                          "\"%.100s\"", path, note ? note : "", own ? own : "");
+    if (keep_order != (f->d->keep_order != 0) || v[EPOCH] > f->epochs - (v[DONE] > 0))
+        return lsnni_fail(net->cx, LSNN_ESTATE, "%.120s was trained for %.0f epochs with "
+                          "keep_order %d, this asks for %d with %d", path, v[EPOCH], keep_order,
+                          f->epochs, f->d->keep_order);
     if (f->o->m)
         LSNNI_TRY(lsnni_read_block(net->cx, file, path, "optimizer.m:", net->param,
                                    net->params, f->o->m));
@@ -9855,7 +9848,7 @@ static lsnn_status lsnni_fit_report(lsnni_fit *f, int epoch_done)
 {
     lsnn_progress *p = &f->p;
     p->epoch = f->epoch;
-    p->epochs = f->d->epochs ? f->d->epochs : 1;
+    p->epochs = f->epochs;
     p->step = f->done;
     p->steps = f->steps;
     p->epoch_done = epoch_done;
@@ -9875,7 +9868,7 @@ static lsnn_status lsnni_fit_report(lsnni_fit *f, int epoch_done)
 
 static lsnn_status lsnni_fit_epoch(lsnni_fit *f)
 {
-    int epochs = f->d->epochs ? f->d->epochs : 1, count = f->batch.data->count;
+    int count = f->batch.data->count;
     lsnn_rng r = lsnn_rng_at(f->net->seed, "order", "", (uint32_t)f->epoch, 0);
     lsnn_status s = LSNN_OK, ended;
     if (f->d->keep_order) for (int i = 0; i < count; i++) f->order[i] = i;
@@ -9896,7 +9889,7 @@ static lsnn_status lsnni_fit_epoch(lsnni_fit *f)
     f->epoch++;
     f->done = 0;
     memset(&f->tally, 0, sizeof f->tally);
-    if (f->d->save && (s == LSNN_STOPPED || !f->d->save_every || f->epoch == epochs ||
+    if (f->d->save && (s == LSNN_STOPPED || !f->d->save_every || f->epoch == f->epochs ||
                        f->o->step % (uint32_t)f->d->save_every == 0))
         LSNNI_TRY(lsnni_fit_save(f));
     return s;
@@ -9905,20 +9898,21 @@ static lsnn_status lsnni_fit_epoch(lsnni_fit *f)
 static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
 {
     lsnn_optimizer_desc o = f->d->optimizer;
-    int epochs = f->d->epochs ? f->d->epochs : 1;
     lsnn_status s = LSNN_OK;
+    f->epochs = f->d->epochs ? f->d->epochs : 1;
     LSNNI_TRY(lsnni_batch_make(f->net, &f->batch, train));
     if (f->d->valid) LSNNI_TRY(lsnni_batch_make(f->net, &f->valid, f->d->valid));
     f->steps = lsnni_div_up(train->count, f->net->batch);
     if (o.schedule == LSNN_COSINE && !o.total_steps)
-        o.total_steps = (int)LSNNI_MIN((double)epochs * f->steps, INT_MAX);
+        o.total_steps = (int)LSNNI_MIN((double)f->epochs * f->steps, INT_MAX);
     f->o = lsnn_optimizer_new(f->net, &o);
     f->order = (int *)lsnni_alloc(f->net->cx, (size_t)train->count, sizeof *f->order);
     f->batch.order = f->order;
     if (!f->o || !f->order) return f->net->cx->status;
     lsnn_zero_grad(f->net);
     if (f->d->resume) LSNNI_TRY(lsnni_fit_resume(f));
-    while (f->epoch < epochs && s == LSNN_OK) s = lsnni_fit_epoch(f);
+    if (f->epoch == f->epochs && f->d->save) return lsnni_fit_save(f);   /* none is left */
+    while (f->epoch < f->epochs && s == LSNN_OK) s = lsnni_fit_epoch(f);
     return s;
 }
 

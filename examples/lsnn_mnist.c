@@ -20,6 +20,7 @@ enum { BUILT_IN = 60000, SIDE = 42, PIXELS = SIDE * SIDE, CLASSES = 10 };
 /* Where digits come from: MNIST's four files, or drawn by the library.                */
 typedef struct digits {
     lsnn_idx train_images, train_labels, test_images, test_labels;
+    lsnn_idx crops;                  /* the training images that are not held out       */
 } digits;
 
 typedef enum part { TRAIN, VALID, TEST, PARTS } part;
@@ -84,7 +85,10 @@ static lsnn_status get_digits(experiment *e, lsnn_ctx *cx)
         int test = e->a.test ? e->a.test : BUILT_IN / 6;
         fprintf(stderr, "lsnn_mnist: no --mnist, so the digits are the built-in ones\n");
         room = (unsigned char *)malloc(((size_t)train + (size_t)test) * 785);
-        if (!room) return LSNN_ENOMEM;
+        if (!room) {
+            fprintf(stderr, "lsnn_mnist: no memory for %d + %d digits\n", train, test);
+            return LSNN_ENOMEM;
+        }
         draw_digits(&d->train_images, &d->train_labels, train, 0, e->a.seed, room);
         draw_digits(&d->test_images, &d->test_labels, test, 1, e->a.seed,
                     room + (size_t)train * 785);
@@ -113,13 +117,16 @@ static lsnn_status count_images(experiment *e, int train, int test, int count[PA
 }
 
 /* Pictures drawn while they are used. The held-out ones show none of the digits that
-   training pictures show, and the reverse; --test N are the first N of all.          */
+   training pictures show, and the reverse, but for crops of those in their clutter; --test N
+   are the first N of all.                                                            */
 static lsnn_status get_drawn(experiment *e, lsnn_ctx *cx)
 {
     int count[PARTS];
     lsnn_status s = get_digits(e, cx);
     if (s == LSNN_OK)
         s = count_images(e, e->source.train_images.dim[0], e->source.test_images.dim[0], count);
+    e->source.crops = e->source.train_images;
+    if (s == LSNN_OK && count[VALID]) e->source.crops.dim[0] = count[TRAIN];
     for (int p = TRAIN; p < PARTS && s == LSNN_OK; p++) {
         lsnn_recipe *r = &e->recipe[p];
         r->task = e->task;
@@ -127,7 +134,7 @@ static lsnn_status get_drawn(experiment *e, lsnn_ctx *cx)
         r->test = p == TEST;
         r->images = r->test ? &e->source.test_images : &e->source.train_images;
         r->labels = r->test ? &e->source.test_labels : &e->source.train_labels;
-        r->crops = &e->source.train_images;
+        r->crops = &e->source.crops;
         r->fresh = e->fresh && p == TRAIN;
         r->first = p == VALID ? count[TRAIN] : 0;
         r->count = r->test ? 0 : count[p];
@@ -322,8 +329,8 @@ static void add_focus(focus_sum *f, const sight *v, const lsnn_real *blend,
             in += on ? (double)blend[r * v->w + c] : 0;
             inside += on;
         }
-    f->share += in / all;
     f->area += inside / (v->h * v->w);
+    f->share += all > 0 ? in / all : inside / (v->h * v->w);   /* all dark: as if even */
 }
 
 /* What a group looks at: the digit that it is to name; the other digits; that digit again,
@@ -567,8 +574,8 @@ static lsnn_status train(experiment *e)
     char note[80];                             /* a resume on other pictures is refused */
     lsnn_fit_desc d;
     memset(&d, 0, sizeof d);
-    snprintf(note, sizeof note, "task=%s seed=%.0f fresh=%d", e->task_name, (double)e->a.seed,
-             e->fresh);
+    snprintf(note, sizeof note, "task=%s digits=%s seed=%.0f fresh=%d", e->task_name,
+             e->a.data ? "data" : e->a.mnist ? "mnist" : "builtin", (double)e->a.seed, e->fresh);
     d.note = note;
     if (strcmp(e->optimizer, "sgd") == 0) {
         d.optimizer.lr = 0.05;
@@ -645,7 +652,7 @@ static int run(experiment *e, lsnn_ctx *cx)
         lsnn_net_free(e->net);
         return app_end(&e->a, LSNN_OK);
     }
-    if (s == LSNN_OK && !e->a.save) {          /* so that Ctrl-C never loses a run   */
+    if (s == LSNN_OK && !e->a.save && !e->load) {        /* so that Ctrl-C never loses a run   */
         snprintf(name, sizeof name, "%.40s-%.40s.safetensors", e->task_name, e->model);
         if (!app_make_folder(&e->a, e->a.out) || !app_path(&e->a, save, e->a.out, name))
             s = LSNN_EIO;
@@ -721,9 +728,12 @@ static int check_flags(experiment *e)
     if (e->focus && e->a.data)
         return app_refuse(&e->a, "--focus: --data does not say where its digits lie: use "
                           "--mnist");
-    if (e->load && (e->strip || e->a.save || e->a.resume || e->a.log))
+    if (e->load && (e->strip || e->a.save || e->a.resume || e->a.log || e->fresh || e->a.lr > 0 ||
+                    e->decay >= 0))
         return app_refuse(&e->a, "--load does not train: --%s does not go with it",
-                          e->strip ? "strip" : e->a.save ? "save" : e->a.resume ? "resume" : "log");
+                          e->strip ? "strip" : e->a.save ? "save" : e->a.resume ? "resume" :
+                          e->a.log ? "log" : e->fresh ? "fresh" : e->a.lr > 0 ? "lr"
+                          : "weight-decay");
     return APP_GO;
 }
 

@@ -133,7 +133,8 @@ static void print_head(const lsnn_real *p, int classes, const char *picture, int
    outputs are the probabilities, whatever the labels.                                   */
 static lsnn_status answer(lsnn_ctx *cx, lsnn_net *net, const lsnn_real *x, const char *picture)
 {
-    int classes = lsnn_net_shape(net, lsnn_net_output(net)).c, heads = 0;
+    lsnn_shape out = lsnn_net_shape(net, lsnn_net_output(net));
+    int classes = out.c * out.h * out.w, heads = 0;
     static const int labels[LSNN_MAX_HEADS] = { 0 };
     lsnn_real *p = (lsnn_real *)malloc((size_t)classes * sizeof *p);
     lsnn_batch b;

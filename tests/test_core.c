@@ -128,6 +128,12 @@ static void test_philox(void)
     lsnn_rng r;
     memset(&r, 0, sizeof r);
     for (int i = 0; i < 4; i++) CHECK(lsnn_rng_u32(&r) == zero[i]);
+    for (int i = 3; i >= 0; i--) {                       /* any element, in any order   */
+        r.element = 1000;
+        CHECK(lsnn_rng_u32(&r) != zero[i]);
+        r.element = (uint32_t)i;
+        CHECK(lsnn_rng_u32(&r) == zero[i]);
+    }
     lsnni_philox(key, counter, out);
     for (int i = 0; i < 4; i++) CHECK(out[i] == pi[i]);
     memset(counter, 255, sizeof counter);

@@ -218,6 +218,10 @@ static void test_bad_layers(void)
     BAD_LAYER(lsnn_dense(net, 1, 4, &o), LSNN_EVALUE, "lr_factor");
     o = named("odd"); o.init_scale = -1;
     BAD_LAYER(lsnn_dense(net, 1, 4, &o), LSNN_EVALUE, "init_scale");
+    o = named("odd"); o.lr_factor = INFINITY;
+    BAD_LAYER(lsnn_dense(net, 1, 4, &o), LSNN_EVALUE, "lr_factor");
+    o = named("odd"); o.loss_weight = -1;
+    BAD_LAYER(lsnn_cross_entropy(net, 1, &o), LSNN_EVALUE, "loss_weight");
     o = named("odd"); o.init = (lsnn_init)7;
     BAD_LAYER(lsnn_dense(net, 1, 4, &o), LSNN_EVALUE, "init");
     o = named("odd"); o.padding = (lsnn_padding)7;
@@ -232,6 +236,16 @@ static void test_bad_layers(void)
     share.share = "dense1";
     BAD_LAYER((lsnn_dense(net, 1, 5, NULL), lsnn_dense(net, 1, 4, &share)), LSNN_ESHAPE,
               "is 5");
+    o = named("free");
+    share = named("sharer"); share.share = "free"; share.normalise = LSNN_NORMALISE_MEAN;
+    BAD_LAYER((lsnn_smooth(net, 1, LSNN_FREE, &o), lsnn_smooth(net, 1, LSNN_FREE, &share)),
+              LSNN_EVALUE, "means something else");
+    share = named("sharer");
+    BAD_LAYER(lsnn_local2d(net, lsnn_conv2d(net, 1, 4096, 3, NULL), 4096, 3, &share),
+              LSNN_ESHAPE, "over 2^29");
+    o = named("a"); bad.name = "a.weight";
+    BAD_LAYER((lsnn_dense(net, 1, 4, &o), lsnn_relu(net, 1, &bad)), LSNN_ENAME, "a parameter");
+    BAD_LAYER((lsnn_relu(net, 1, &bad), lsnn_dense(net, 1, 4, &o)), LSNN_ENAME, "'a.weight'");
     bad.name = "";
     BAD_LAYER(lsnn_relu(net, 1, &bad), LSNN_ENAME, "1 to 200");
     bad.name = "two words";
@@ -273,7 +287,7 @@ static void test_foreign_options(void)
     {
         lsnn_options o = named("odd");
         o.eps = NAN;
-        BAD_LAYER(lsnn_relu(net, 1, &o), LSNN_EVALUE, "eps is not a number");
+        BAD_LAYER(lsnn_relu(net, 1, &o), LSNN_EVALUE, "eps is not a finite number");
     }
     CHECK(cases > 400 && heap.live == 0);
     test_end("%d options that a type does not read are refused by name", cases);
@@ -288,6 +302,9 @@ static void test_wrong_times(void)
     lsnn_batch b = *draw_batch(&s, 4, 14 * 14, 1);
     double loss;
     REFUSED(&cx, build_net(net, 4, 1, 0) != LSNN_OK, LSNN_ESTATE, "no layers");
+    REFUSED(&cx, lsnn_dense(net, 0, 10, NULL) == -1, LSNN_ESTATE, "begins with lsnn_input");
+    lsnn_net_free(net);
+    net = lsnn_net_new(&cx);
     lsnn_input(net, 1, 14, 14);
     REFUSED(&cx, build_net(net, 4, 1, 0) != LSNN_OK, LSNN_ESTATE, "no layers");
     lsnn_cross_entropy(net, lsnn_dense(net, 0, 10, NULL), NULL);
@@ -295,6 +312,7 @@ static void test_wrong_times(void)
     REFUSED(&cx, lsnn_predict(net, s.x, 1, y) != LSNN_OK, LSNN_ESTATE, "lsnn_net_build");
     REFUSED(&cx, lsnn_net_get(net, "dense1.bias", y, 10) != LSNN_OK, LSNN_ESTATE, "build");
     REFUSED(&cx, lsnn_work_new(&cx, net, 4) == NULL, LSNN_ESTATE, "not built");
+    REFUSED(&cx, lsnn_work_new(&cx, NULL, 4) == NULL, LSNN_ESTATE, "NULL");
     REFUSED(&cx, lsnn_optimizer_new(net, NULL) == NULL, LSNN_ESTATE, "built");
     REFUSED(&cx, lsnn_net_save(net, "/nowhere/x") != LSNN_OK, LSNN_ESTATE, "build");
     REFUSED(&cx, build_net(net, -4, 1, 0) != LSNN_OK, LSNN_EVALUE, "batch -4");
@@ -308,8 +326,10 @@ static void test_wrong_times(void)
     CHECK(lsnn_forward(net, &b, 1, &loss) == LSNN_OK);
     CHECK(lsnn_predict(net, s.x, 2, y) == LSNN_OK);
     REFUSED(&cx, lsnn_backward(net) != LSNN_OK, LSNN_ESTATE, "training = 1");
+    CHECK(lsnn_forward(net, &b, 1, &loss) == LSNN_OK);
     b.n = 5;
     REFUSED(&cx, lsnn_forward(net, &b, 1, &loss) != LSNN_OK, LSNN_ESHAPE, "5 images");
+    REFUSED(&cx, lsnn_backward(net) != LSNN_OK, LSNN_ESTATE, "training = 1");
     b.n = 0;
     REFUSED(&cx, lsnn_forward(net, &b, 1, &loss) != LSNN_OK, LSNN_ESHAPE, "0 images");
     REFUSED(&cx, lsnn_predict(net, s.x, 0, y) != LSNN_OK, LSNN_ESHAPE, "0 images");
@@ -323,6 +343,15 @@ static void test_wrong_times(void)
     b.labels = NULL;
     REFUSED(&cx, lsnn_forward(net, &b, 1, &loss) != LSNN_OK, LSNN_ESHAPE, "label 0");
     REFUSED(&cx, lsnn_relu(net, 1, NULL) == -1, LSNN_ESTATE, "built");
+    REFUSED(&cx, lsnn_input(net, 1, 1, 1) == -1, LSNN_ESTATE, "one input");
+    REFUSED(&cx, build_net(net, 4, 1, 0) != LSNN_OK, LSNN_ESTATE, "built already");
+    REFUSED(&cx, lsnn_net_get(net, "input", y, 80) != LSNN_OK, LSNN_ESTATE, "the caller's");
+    lsnn_net_free(net);
+    net = fresh_net(&cx);
+    heap.refuse_all = 1;
+    REFUSED(&cx, build_net(net, 4, 1, 0) != LSNN_OK, LSNN_ENOMEM, "refused");
+    heap.refuse_all = 0;
+    REFUSED(&cx, build_net(net, 4, 1, 0) != LSNN_OK, LSNN_ESTATE, "failed before");
     lsnn_net_free(net);
     net = small_net(&cx, "cnn", 14, 4, 1);
     lsnn_net_free(net);
@@ -331,7 +360,7 @@ static void test_wrong_times(void)
     REFUSED(&cx, lsnn_forward(net, &b, 1, &loss) != LSNN_OK, LSNN_ESTATE, "predict only");
     CHECK(lsnn_forward(net, &b, 0, &loss) == LSNN_OK && loss > 0);
     b.targets = NULL;
-    REFUSED(&cx, lsnn_forward(net, &b, 0, &loss) != LSNN_OK, LSNN_ESHAPE, "targets 0 to 1");
+    REFUSED(&cx, lsnn_forward(net, &b, 0, &loss) != LSNN_OK, LSNN_ESHAPE, "2 targets");
     lsnn_net_free(net);
     lsnn_net_free(NULL);
     lsnn_ctx_free(&cx);
@@ -687,6 +716,98 @@ static lsnn_net *dense_net(lsnn_ctx *cx, int layers, int keep)
 
 /* Concats that only batch normalisations read are not made, and nothing else changes; one
    of more parts than a layer has inputs is made. Files say what the user said.           */
+/* Layers of one's own that work in place, of which one changes the size: they give what
+   they give otherwise. The first half of the channels, doubled in place or not.           */
+static lsnn_status half_plan(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    (void)cx;
+    p->out = p->in[0];
+    p->out.c = p->in[0].c / 2;
+    return LSNN_OK;
+}
+static lsnn_status half_forward(lsnn_ctx *cx, lsnn_call *c)
+{
+    int k = c->plan->out.c;
+    (void)cx;
+    for (int n = 0; n < c->n; n++) memmove(c->y + n * k, c->x[0] + 2 * n * k,
+                                           (size_t)k * sizeof *c->y);
+    return LSNN_OK;
+}
+static lsnn_status half_backward(lsnn_ctx *cx, lsnn_call *c)
+{
+    int k = c->plan->out.c;
+    (void)cx;
+    for (int n = c->n - 1; n >= 0; n--)
+        for (int i = 2 * k - 1; i >= 0; i--)
+            c->dx[0][2 * n * k + i] = (i < k ? c->dy[n * k + i] : 0) +
+                (c->add[0] ? c->dx[0][2 * n * k + i] : 0);
+    return LSNN_OK;
+}
+
+static void test_half(void)
+{
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_layer_type half, fake;
+    lsnn_real g[2][16 * 40];
+    static sample_batch s;
+    lsnn_batch b = *draw_batch(&s, 8, 16, 2);
+    memset(&half, 0, sizeof half);
+    half.name = "half";
+    half.min_inputs = half.max_inputs = 1;
+    half.output_free = half.input_free = 1;
+    half.plan = half_plan; half.forward = half_forward; half.backward = half_backward;
+    for (half.in_place = 0; half.in_place < 2; half.in_place++) {
+        lsnn_net *net = lsnn_net_new(&cx);
+        int x = lsnn_dense(net, lsnn_input(net, 16, 1, 1), 40, NULL);
+        x = lsnn_layer(net, &half, &x, 1, NULL);
+        lsnn_cross_entropy(net, lsnn_dense(net, lsnn_tanh(net, x, NULL), 10, NULL), NULL);
+        CHECK(build_net(net, 8, 1, 0) == LSNN_OK);
+        loss_of(net, &b);
+        CHECK(lsnn_backward(net) == LSNN_OK);
+        CHECK(lsnn_net_get(net, "grad:dense1.weight", g[half.in_place], 16 * 40) == LSNN_OK);
+        lsnn_net_free(net);
+    }
+    CHECK(same_bits(g[0], g[1], 16 * 40));
+    fake = half;
+    fake.name = "tanh";
+    {
+        int x = 1;
+        BAD_LAYER(lsnn_layer(net, &fake, &x, 1, NULL), LSNN_ENAME, "of the library");
+    }
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("layers of one's own: sizes that change in place, names that are taken");
+}
+
+/* A batch fed in parts has the dropout that it has as a whole.                             */
+static void test_parts(void)
+{
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_net *net = lsnn_net_new(&cx);
+    lsnn_options keep = named("drop");
+    lsnn_real whole[8 * 16], part[4 * 16];
+    static sample_batch s;
+    lsnn_batch b = *draw_batch(&s, 8, 16, 3);
+    keep.keep = 1;
+    lsnn_cross_entropy(net, lsnn_dense(net, lsnn_dropout(net, lsnn_input(net, 16, 1, 1), 0.5,
+                                                         &keep), 10, NULL), NULL);
+    CHECK(build_net(net, 8, 1, 0) == LSNN_OK);
+    loss_of(net, &b);
+    CHECK(lsnn_net_get(net, "drop", whole, 8 * 16) == LSNN_OK);
+    b.n = 4;
+    for (b.sample = 0; b.sample < 8; b.sample += 4) {
+        b.x = s.x + b.sample * 16;
+        b.labels = s.labels + b.sample;
+        loss_of(net, &b);
+        CHECK(lsnn_net_get(net, "drop", part, 4 * 16) == LSNN_OK);
+        CHECK(same_bits(part, whole + b.sample * 16, 4 * 16));
+    }
+    lsnn_net_free(net);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("dropout of a batch in parts");
+}
+
 static void test_concats(void)
 {
     const char *folder = getenv("TEST_TMP");
@@ -1238,6 +1359,8 @@ int main(void)
     test_fused_norm();
     test_cropped();
     test_concats();
+    test_half();
+    test_parts();
     test_names();
     test_predict();
     test_chunks();

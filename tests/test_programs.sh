@@ -152,6 +152,14 @@ if [ -f "$work/look.png" ]; then
     "$predict" "$work/out/sequence-lsnn-location.safetensors" "$work/look.png" > "$work/predict.txt" &&
         [ "$(grep -c '^prediction file=.* head=[123] class=[0-9] probability=' "$work/predict.txt")" -eq 3 ]
     check 'predict reads the three digits of a sequence' $?
+    printf '%s\n' '#define LSNN_IMPLEMENTATION' '#include "lsnn.h"' 'int main(int c, char **v) {' \
+        'static lsnn_ctx cx; lsnn_net *net = lsnn_net_new(&cx); (void)c;' \
+        'lsnn_conv2d(net, lsnn_input(net, 1, 42, 42), 8, 5, NULL); lsnn_net_build(net, NULL);' \
+        'return lsnn_net_save(net, v[1]) != LSNN_OK; }' > "$work/maps.c"
+    $CC -O0 -I. "$work/maps.c" -o "$work/maps" -lm && "$work/maps" "$work/maps.safetensors" &&
+        "$predict" "$work/maps.safetensors" "$work/look.png" > "$work/predict.txt" &&
+        [ "$(grep -c '%$' "$work/predict.txt")" -eq $((8 * 38 * 38)) ]
+    check 'predict reads a net that puts out maps' $?
 else
     n=$((n + 1))
     echo "ok $n - predict reads three digits # SKIP built without stb"
@@ -165,6 +173,7 @@ refused 2 smoothers "$train" --model lc --rank 2
 refused 2 --normalise "$train" --normalise most
 refused 2 --strip "$train" --model cnn --strip "$work/no.png"
 refused 2 --strip "$train" --load "$work/no" --strip "$work/no.png"
+refused 2 --fresh "$train" --load "$work/no" --fresh
 refused 2 --task "$train" --task line
 for part in train t10k; do
     cp "$work/data/sequence-$part-images-idx3-ubyte" "$work/data/arrow-$part-images-idx3-ubyte"
@@ -235,6 +244,7 @@ refused 1 --save "$train" --save "$work/nowhere/net.safetensors"
 refused 1 --figure "$train" --figure "$work/nowhere/look.png"
 refused 2 --seed "$mnist" cluttered --seed x
 refused 2 unknown "$mnist" cluttered --what
+refused 2 --mnist "$mnist" digits --mnist "$work" --out "$work/data"
 refused 1 "$work/nowhere" "$mnist" cluttered --mnist "$work/nowhere" --out "$work/data"
 refused 2 usage "$predict"
 refused 1 "$work/nowhere" "$predict" "$work/nowhere" x.png

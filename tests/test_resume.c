@@ -341,7 +341,16 @@ static void test_refused(void)
     refuse_resume("lc", LSNN_ADAM, BATCH, SAMPLES, LSNN_ESHAPE, "conv1.weight");
     refuse_resume("content", LSNN_ADAM, BATCH, SAMPLES, LSNN_EFORMAT, "no tensor");
     lsnn_clear(&r->cx);
-    at = 8;                              /* the last step of the first epoch                */
+    run_free(r);
+    at = 2 * STEPS + 3;                  /* in the third epoch: one is too few              */
+    plan.keep_order = 1;
+    r = train("cnn", &plan, 77, BATCH, SAMPLES);
+    refuse_resume("cnn", LSNN_ADAM, BATCH, SAMPLES, LSNN_ESTATE, "keep_order 1, this");
+    plan.keep_order = 0;
+    run_free(r);
+    r = train("cnn", &plan, 77, BATCH, SAMPLES);
+    refuse_resume("cnn", LSNN_ADAM, BATCH, SAMPLES, LSNN_ESTATE, "for 2 epochs");
+    at = 8;
     plan.note = "digits";
     run_free(r);
     r = train("cnn", &plan, 77, BATCH, SAMPLES);

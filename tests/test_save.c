@@ -390,7 +390,7 @@ static void test_graphs(void)
         { "input input 1 4 4\na relu x=input keep", "a", "name=value" },
         { "input input 1 4 4\na relu x=input  keep=1", "a", "name=value" },
         { "input input 1 4 4\na leaky_relu x=input slope=fast", "a", "not a number" },
-        { "input input 1 4 4\na leaky_relu x=input slope=nan", "a", "slope is not a number" },
+        { "input input 1 4 4\na leaky_relu x=input slope=nan", "a", "slope is not a finite number" },
         { "input input 1 4 4\na leaky_relu x=input slope=-1", "a", "slope" },
         { "input input 1 4 4\na conv2d x=input filters=1e300 kernel_h=3", "a", "not an int" },
         { "input input 1 4 4\na conv2d x=input filters=2e9 kernel_h=3", "a", "" },

@@ -524,6 +524,7 @@ static void test_bad_plans(void)
     if (sizeof(lsnn_real) == 4) BAD_PLAN(optimizer.eps, 1e-60, "eps");
     BAD_PLAN(optimizer.one_minus_beta1, 2, "one_minus_beta1");
     BAD_PLAN(optimizer.one_minus_beta2, -1, "one_minus_beta2");
+    BAD_PLAN(optimizer.one_minus_beta1, 1e-17, "vanish");
     BAD_PLAN(optimizer.warmup_steps, -1, "warmup_steps");
     BAD_PLAN(optimizer.schedule, LSNN_STEP, "step_every");
     BAD_PLAN(optimizer.schedule, (lsnn_schedule)9, "schedule");

@@ -181,6 +181,8 @@ int main(int argc, char **argv)
     task = lsnn_task_from_name(a.word[0]);
     if (task == LSNN_TASK_COUNT_)
         return app_refuse(&a, "unknown task %s (--list names them)", a.word[0]);
+    if (task == LSNN_TASK_DIGITS && a.mnist)
+        return app_refuse(&a, "digits are drawn here: --mnist does not go with them");
     if ((status = app_start(&a, &cx)) != APP_GO) return status;
     folder = digits ? NULL : a.mnist;
     if (task != LSNN_TASK_DIGITS && !a.mnist && !digits)

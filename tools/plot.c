@@ -57,7 +57,7 @@ static int read_log(const char *path, log_file *g)
     while (epoch >= 0 && loss >= 0 && error >= 0 && g->count < EPOCHS &&
            fgets(line, sizeof line, f)) {
         if (split(line, word) < words) continue;
-        g->held_out = valid >= 0 && *word[valid] != 0;
+        g->held_out = (g->held_out || !g->count) && valid >= 0 && *word[valid] != 0;
         g->epoch[g->count] = strtod(word[epoch], NULL);
         g->loss[g->count] = strtod(word[loss], NULL);
         g->error[g->count] = strtod(word[error], NULL);
