@@ -220,6 +220,13 @@ if command -v timeout > /dev/null 2>&1; then
         2> "$work/other.txt"
     [ $? -eq 1 ] && grep -q 'seed=99' "$work/other.txt"
     check 'a resume with another seed is refused, and says so' $?
+    "$mnist" digits --out "$work/others" --train 320 --test 100 --seed 2 > /dev/null
+    for file in "$work/others"/digits-*; do mv "$file" "$work/others/${file##*/digits-}"; done
+    # shellcheck disable=SC2086
+    "$train" --model cnn $tiny --mnist "$work/mnist" --save "$work/digits.safetensors" > /dev/null &&
+        ! "$train" --model cnn $tiny --mnist "$work/others" --resume "$work/digits.safetensors" \
+            --out "$work/out" > /dev/null 2> "$work/other.txt" && grep -q 'data=' "$work/other.txt"
+    check 'a resume on other pictures is refused, and says so' $?
     echo precious > "$work/old.csv"
     "$train" --summary --log "$work/old.csv" > /dev/null 2>&1
     "$train" --load "$work/whole.safetensors" --log "$work/old.csv" > /dev/null 2>&1
