@@ -134,7 +134,7 @@ static lsnn_status get_drawn(experiment *e, lsnn_ctx *cx)
         r->test = p == TEST;
         r->images = r->test ? &e->source.test_images : &e->source.train_images;
         r->labels = r->test ? &e->source.test_labels : &e->source.train_labels;
-        r->crops = &e->source.crops;
+        r->crops = r->test ? &e->source.train_images : &e->source.crops;
         r->fresh = e->fresh && p == TRAIN;
         r->first = p == VALID ? count[TRAIN] : 0;
         r->count = r->test ? 0 : count[p];

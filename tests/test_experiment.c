@@ -95,6 +95,9 @@ static void test_parts(int fresh)
     CHECK(e.data[TRAIN].count == TRAIN_DIGITS - HELD_OUT);
     CHECK(e.data[VALID].count == HELD_OUT && e.data[TEST].count == TEST_DIGITS);
     CHECK(e.recipe[TEST].crops == &e.source.train_images);
+    for (int p = TRAIN; p < TEST; p++)               /* nor crops of held-out digits     */
+        CHECK(e.recipe[p].crops->dim[0] == TRAIN_DIGITS - HELD_OUT &&
+              e.recipe[p].crops->v == e.source.train_images.v);
     paint(&e.source.train_images, 0, TRAIN_DIGITS - HELD_OUT, TRAIN_INK);
     paint(&e.source.train_images, TRAIN_DIGITS - HELD_OUT, HELD_OUT, VALID_INK);
     paint(&e.source.test_images, 0, TEST_DIGITS, TEST_INK);
