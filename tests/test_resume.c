@@ -342,12 +342,12 @@ static void test_refused(void)
     refuse_resume("content", LSNN_ADAM, BATCH, SAMPLES, LSNN_EFORMAT, "no tensor");
     lsnn_clear(&r->cx);
     run_free(r);
-    at = 2 * STEPS + 3;                  /* in the third epoch: one is too few              */
     plan.keep_order = 1;
     r = train("cnn", &plan, 77, BATCH, SAMPLES);
     refuse_resume("cnn", LSNN_ADAM, BATCH, SAMPLES, LSNN_ESTATE, "keep_order 1, this");
     plan.keep_order = 0;
     run_free(r);
+    at = 2 * STEPS + 3;                  /* in the third epoch, where two are asked for     */
     r = train("cnn", &plan, 77, BATCH, SAMPLES);
     refuse_resume("cnn", LSNN_ADAM, BATCH, SAMPLES, LSNN_ESTATE, "for 2 epochs");
     at = 8;
