@@ -42,7 +42,7 @@
    CONTENTS (search for the tag, as in ">>api")
        >>manual          this text: options, contract, memory, threads, exactness, a layer
                          of your own, files
-       >>api             everything you can call
+       >>api             everything you can call; each further hit is its next part
        >>implementation  errors, memory, threads, random numbers
        >>kernels         the inner loops, once per instruction set
        >>ops             one block a layer type: formula, forward, backward
@@ -68,8 +68,8 @@
        LSNN_API               your own linkage specifier for the public functions
        LSNN_USE_ZLIB          read .gz files; link -lz
        LSNN_USE_CBLAS         lsnn_gemm and dense layers call cblas_sgemm; link -lopenblas or
-                              another; LSNN_CBLAS_H names its header if it is not <cblas.h>,
-                              LSNN_USE_MKL takes <mkl_cblas.h>; Accelerate on macOS
+                              another; LSNN_CBLAS_H names its header if it is not <cblas.h>
+                              (<mkl_cblas.h>, ...); macOS: Accelerate
        LSNN_STB_IMAGE_WRITE   stb_image_write.h in quotes, if it is not found by itself as
                               <stb/stb_image_write.h> or <stb_image_write.h>
        LSNN_NO_STB            no PNG files
@@ -120,13 +120,13 @@
 
    5. MEMORY
    The context's allocator (malloc and free if there is none) makes few blocks: parameters,
-   gradients, buffers, and one for all activations. lsnn_net_build makes them; after the
-   first training step nothing is allocated any more, whatever the batch. An output lies there
-   as long as the next layers, or lsnn_backward, need it; then others take its place, and
-   layers that work in place (relu, dropout, flatten on a single reader) take none: the summary
-   shows them. So lsnn_net_get reads the losses, what they read, the last layer, and each
-   output (with its gradient) whose option `keep` was set, and refuses the rest. A layer that
-   none of these depends on is not run.
+   gradients, buffers, and one for all activations. lsnn_net_build makes them, so a step
+   allocates nothing, whatever its batch (the first may, if a layer type of your own calls
+   ops). An output lies there as long as the next layers, or lsnn_backward, need it; then
+   others take its place, and layers that work in place (relu, dropout, flatten on a single
+   reader) take none: the summary shows them. So lsnn_net_get reads the losses, what they
+   read, the net's output, smoothers' maps, and each output (with its gradient) whose option
+   `keep` was set, and refuses the rest. A layer that none of these depends on is not run.
 
    6. THREADS
    A context belongs to one thread at a time; distinct contexts share nothing. Layers use
@@ -152,8 +152,8 @@
    7. EXACTNESS
    Work is divided by sizes alone and partial sums are added in a fixed order: the same seed
    gives the same bits for any number of threads, and across save, kill and resume in
-   mid-epoch. Between instruction sets, compilers and flags the last bits differ; a checkpoint
-   records them, and so do those of batches of whole blocks and of others (see SPEED). With
+   mid-epoch. The last bits differ between instruction sets, compilers and flags (a checkpoint
+   records the first two), and between batches of whole blocks and others (see SPEED). With
    LSNN_USE_CBLAS the library behind it decides. Random numbers have
    addresses (seed, purpose, layer's name, step, sample, element): splitting a batch, or adding
    a layer that does not change the others' names, changes no other draw.
@@ -170,8 +170,8 @@
    To predict many images, build with predict_only or take a lsnn_work: they go on in chunks
    of whole blocks that stay in cache (lsnn_net_get then reads of the last chunk), the rest
    along rows. Free smoothers' maps are made when theta changes.
-   All memory is taken when a net is built; a step allocates nothing. Many processes on few
-   cores: set OMP_WAIT_POLICY=passive, or waiting threads keep the cores busy.
+   Many processes on few cores: set OMP_WAIT_POLICY=passive, or waiting threads keep the
+   cores busy.
 
    9. YOUR OWN ARRAYS
    /// arrays.c
@@ -266,7 +266,7 @@
    you plain arrays, N x C x H x W.
 
    12. FILES
-   lsnn_net_save writes safetensors: parameters and buffers by name ("conv1.weight",
+   lsnn_net_save writes safetensors: parameters and buffers by name ("conv2d1.weight",
    "batch_norm1.mean"), and in the metadata the graph as text, one line a layer, so that
    lsnn_net_load returns a net that runs. Checkpoints of lsnn_fit hold the optimizer's state
    ("optimizer.m:conv1.weight") and the position too, and load as nets. Reading checks every
@@ -449,7 +449,7 @@ typedef float lsnn_real;
 #define lsnn_image_plot lsnn_image_plot_f64
 #endif
 
-/* ---- >>status: what every fallible call returns ----------------------------
+/* ---- >>api status: what every fallible call returns ------------------------
    Zero is success, negative is a failure, LSNN_STOPPED (1) means that your own
    callback asked for an end.                                                 */
 #define LSNN_STATUS_LIST(X)                                                    \
@@ -473,7 +473,7 @@ typedef enum lsnn_status {
 
 LSNN_API const char *lsnn_status_text(lsnn_status s);
 
-/* ---- >>context: memory, log, threads and the first failure ------------------
+/* ---- >>api context: memory, log, threads and the first failure --------------
    A context that is all zero is ready for use. It belongs to one thread at a
    time; distinct contexts share nothing.                                     */
 typedef struct lsnn_allocator {      /* set both functions or neither         */
@@ -496,7 +496,7 @@ typedef struct lsnn_ctx {
     void (*log_fn)(const char *message, void *user);   /* NULL: stderr        */
     void *log_user;
     int threads;                     /* 0: all that OpenMP offers, else 1     */
-    lsnn_isa isa;                    /* 0: best; results depend on it         */
+    lsnn_isa isa;                    /* 0, or one that does not run here: best */
     lsnn_status status;              /* the first failure, until lsnn_clear   */
     char message[400];               /* what failed, where, and a hint        */
     const char *where_;              /* private: the layer at work            */
@@ -515,12 +515,12 @@ LSNN_API lsnn_isa lsnn_isa_from_name(const char *name);  /* COUNT_ if unknown */
 LSNN_API const char *lsnn_build_info(void);        /* "float openmp zlib ..." */
 
 /* Calls task(user, i, worker) for i in [0, count), on cx's threads. Workers are
-   numbered from 0; which worker gets which i is not defined, so a task must
-   write only what belongs to i.                                              */
+   numbered from 0 to lsnn_ctx_threads(cx) - 1; which gets which i is not
+   defined, so a task must write only what belongs to i, or to its worker.    */
 LSNN_API void lsnn_parallel(lsnn_ctx *cx, int count,
                             void (*task)(void *user, int i, int worker), void *user);
 
-/* ---- >>random: numbers that have an address ---------------------------------
+/* ---- >>api random: numbers that have an address -----------------------------
    Philox 4x32-10. A draw is addressed by (seed, purpose, name, step, sample,
    element), so no draw depends on how many others were made before it.       */
 typedef struct lsnn_rng {
@@ -540,7 +540,7 @@ LSNN_API int lsnn_rng_int(lsnn_rng *r, int n);             /* in [0, n), unbiase
 /* A permutation of 0..n-1 into order.                                        */
 LSNN_API void lsnn_rng_permutation(lsnn_rng *r, int *order, int n);
 
-/* ---- >>shapes ---------------------------------------------------------------
+/* ---- >>api shapes -----------------------------------------------------------
    Arrays are row-major, images are N x C x H x W; letters used throughout:
    N images, C channels, H rows, W columns, K kernels (output channels),
    P = OH*OW output positions. A feature vector is a C x 1 x 1 image.         */
@@ -568,7 +568,7 @@ LSNN_API lsnn_status lsnn_window_set(lsnn_ctx *cx, lsnn_window *s, int n, lsnn_s
                                      int k, int kernel_h, int kernel_w, int stride_h,
                                      int stride_w, lsnn_padding padding, const int pad[4]);
 
-/* ---- >>ops: one pair of functions a layer type ------------------------------
+/* ---- >>api ops: one pair of functions a layer type --------------------------
    Forward overwrites its output. Backward ADDS to the gradients of parameters
    (dw, db, ...: the caller zeroes them) and overwrites the gradient of the
    input (dx), or adds to it when `add` is LSNN_ADD. Every gradient pointer may
@@ -585,7 +585,8 @@ LSNN_API lsnn_status lsnn_gemm(lsnn_ctx *cx, int trans_a, int trans_b, int m, in
 
 /* Blocks of L = lsnn_lanes(cx) images, the lanes of a vector: (N / L) x C x H x W x L.
    The layers with windows take their images in this order too (lsnn_window.lanes),
-   N a multiple of L. y = x interleaved, or back; size: the numbers of an image. */
+   N a multiple of L (else ESHAPE). y (+)= x interleaved, or 1: back; size: the numbers
+   of an image; add: LSNN_SET or LSNN_ADD.                                    */
 LSNN_API int lsnn_lanes(const lsnn_ctx *cx);
 LSNN_API lsnn_status lsnn_interleave(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x, int n,
                                      size_t size, int back, int add);
@@ -617,7 +618,8 @@ LSNN_API lsnn_status lsnn_dense_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real 
                                          const lsnn_real *x, const lsnn_real *w, int n, int c,
                                          int k, int add);
 
-/* Elementwise. Backward needs only y, so y may be x itself, and dx may be dy. */
+/* Elementwise. Backward needs only y, so y may be x itself, and dx may be dy.
+   slope: leaky_relu's, positive.                                             */
 typedef enum lsnn_act { LSNN_RELU, LSNN_LEAKY_RELU, LSNN_SIGMOID, LSNN_TANH } lsnn_act;
 LSNN_API lsnn_status lsnn_activation_forward(lsnn_ctx *cx, lsnn_act f, lsnn_real *y,
                                              const lsnn_real *x, size_t count, double slope);
@@ -633,7 +635,8 @@ LSNN_API lsnn_status lsnn_softmax_backward(lsnn_ctx *cx, lsnn_real *dx, const ls
                                            int add);
 
 /* where (N,C,OH,OW): the input pixel (row*W + column) each maximum came from.
-   Average divides by the pixels that lie inside the image, never by padding. */
+   Average divides by the pixels that lie inside the image, never by padding. A
+   window of padding alone gives 0, and its `where` is -1.                    */
 LSNN_API lsnn_status lsnn_max_pool_forward(lsnn_ctx *cx, lsnn_real *y, int32_t *where,
                                            const lsnn_real *x, const lsnn_window *s);
 LSNN_API lsnn_status lsnn_max_pool_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
@@ -661,8 +664,8 @@ LSNN_API lsnn_status lsnn_dropout_backward(lsnn_ctx *cx, lsnn_real *dx, const ls
 
 /* Batch normalisation over N*I values a channel: x, y N,C,I; others C.
    Training writes mean and istd (1 / sqrt(variance + eps)) for backward and
-   moves running_mean and running_var (unbiased) by `momentum`. Prediction
-   reads the running ones.                                                    */
+   moves running_mean and running_var (unbiased; both NULL: not kept) by
+   `momentum`. Prediction reads the running ones.                             */
 LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *mean,
                                              lsnn_real *istd, lsnn_real *running_mean,
                                              lsnn_real *running_var, const lsnn_real *x,
@@ -713,7 +716,7 @@ LSNN_API lsnn_status lsnn_mse_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_r
                                        const lsnn_real *t, int t_stride, int n, int c,
                                        double weight, int add);
 
-/* ---- >>smoother: LSNN's U(p; theta) -----------------------------------------
+/* ---- >>api smoother: LSNN's U(p; theta) -------------------------------------
    y[n,k,p] = sum_l U[n,k,l,p] a[n,k,l,p] + b[k]      (LSNN Eq. 1; l = 1..rank)
    a N,K*rank,H,W is a convolution's output without bias.
    theta, numbers a map: GAUSSIAN mu_x, mu_y, alpha, beta, gamma (Eq. 6);
@@ -750,15 +753,16 @@ LSNN_API lsnn_status lsnn_smooth_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *
                                          const lsnn_real *a, const lsnn_real *theta,
                                          const lsnn_real *b, const lsnn_smoother *s);
 /* dtheta of a per_image smoother belongs to another node: add_theta says whether
-   it is added to; free theta is a parameter and is always added to.          */
+   it is added to; free theta is a parameter and is always added to. da may be dy
+   if rank is 1.                                                              */
 LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real *dtheta,
                                           lsnn_real *db, const lsnn_real *dy,
                                           const lsnn_real *a, const lsnn_real *u,
                                           const lsnn_real *theta, const lsnn_real *b,
                                           const lsnn_smoother *s, int add, int add_theta);
 
-/* ---- >>net: a graph of layers -----------------------------------------------
-   Build it from top to bottom: every lsnn_add-like call takes nodes made before
+/* ---- >>api net: a graph of layers -------------------------------------------
+   Build it from top to bottom: a call that adds a layer takes nodes made before
    and returns a new node's number, or -1 after a failure (a call given -1
    passes it on, so one check at lsnn_net_build is enough).                   */
 typedef struct lsnn_net lsnn_net;
@@ -796,7 +800,7 @@ typedef struct lsnn_options {
     lsnn_normalise normalise;
     int rank, mixture;               /* smooth: 0 -> 1                        */
     int smooth_bias;
-    double custom[4];                /* for layer types of your own           */
+    double custom[4];                /* types of your own: "custom0", "custom1", ... */
 } lsnn_options;
 
 LSNN_API lsnn_net *lsnn_net_new(lsnn_ctx *cx);          /* NULL: ENOMEM       */
@@ -846,7 +850,7 @@ typedef struct lsnn_param_spec {     /* a parameter, a buffer or a kept array */
 typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */
     int inputs;
     lsnn_shape in[LSNN_MAX_INPUTS];  /* given                                 */
-    lsnn_options o;                  /* given, defaults resolved              */
+    lsnn_options o;                  /* given; plan puts defaults where 0 is  */
     lsnn_shape out;
     lsnn_param_spec param[LSNN_MAX_PARAMS];  int params;
     lsnn_param_spec buffer[LSNN_MAX_PARAMS]; int buffers;
@@ -877,7 +881,7 @@ typedef struct lsnn_call {           /* what forward and backward work on     */
 } lsnn_call;
 typedef struct lsnn_layer_type {
     const char *name;
-    const char *options;             /* names of the option fields it reads   */
+    const char *options;             /* the option fields it reads, "stride_h custom0" */
     int min_inputs, max_inputs;
     int in_place;                    /* 1: y may be x, dx dy; backward never reads x; */
                                      /*   2: only dx may be dy                */
@@ -897,7 +901,7 @@ LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x
                         const lsnn_options *o);
 
 /* Allocates all memory for batches of up to `batch` images and draws the first
-   parameters. Nothing is allocated after it.                                 */
+   parameters. A step allocates nothing after it (see MEMORY in the manual).  */
 typedef struct lsnn_build_desc {
     int batch;                       /* 0 -> 64                               */
     uint64_t seed;                   /* first parameters, dropout, data order */
@@ -924,6 +928,9 @@ typedef struct lsnn_batch {
     uint32_t step;                   /* these two address dropout's draws: sample is the */
     uint32_t sample;                 /*   first image's place in the step's batch, if   */
 } lsnn_batch;                        /*   that is fed in parts                */
+/* *loss (may be NULL): the sum of the losses, weights included. training 1: lsnn_backward
+   may follow, dropout draws, batch_norm uses the batch; 0 without labels and targets: only
+   what the output needs is run.                                              */
 LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int training,
                                   double *loss);
 LSNN_API lsnn_status lsnn_backward(lsnn_net *net);  /* adds to gradients; once a forward */
@@ -931,11 +938,10 @@ LSNN_API void lsnn_zero_grad(lsnn_net *net);
 /* y: N x output shape; any N. Softmax is not applied to logits.              */
 LSNN_API lsnn_status lsnn_predict(lsnn_net *net, const lsnn_real *x, int n, lsnn_real *y);
 
-/* By name: "conv2d1.weight" (parameter or buffer), "grad:conv2d1.weight",
-   "conv2d1" (the output in the last forward, first n images) and "smooth1.map" of what
-   is kept, the net's output, the losses and what they read, "grad:conv2d1" of what is
-   kept. dim (may be NULL) gets up to 4 sizes. `count` must be exact. ENAME, ESHAPE;
-   ESTATE: not kept.                                                           */
+/* By name: "conv2d1.weight" (parameter or buffer), "grad:conv2d1.weight", "smooth1.map";
+   "conv2d1", the output in the last forward (its n images), of what is kept, the net's
+   output, the losses and what they read; "grad:conv2d1" of what is kept. dim (may be NULL)
+   gets up to 4 sizes. `count` must be exact. ENAME, ESHAPE; ESTATE: not kept.  */
 LSNN_API lsnn_status lsnn_net_dims(lsnn_net *net, const char *name, int *rank, int dim[4]);
 LSNN_API lsnn_status lsnn_net_get(lsnn_net *net, const char *name, lsnn_real *v, size_t count);
 LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_real *v,
@@ -951,9 +957,10 @@ LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch);
 LSNN_API void lsnn_work_free(lsnn_work *w);
 LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, lsnn_real *y);
 
-/* ---- >>data: where samples come from ----------------------------------------
+/* ---- >>api data: where samples come from ------------------------------------
    A data set is a function that writes sample `index` as it looks in `epoch`;
-   it is called from several threads at once.                                 */
+   it is called from several threads at once. x: the shape's numbers; labels: `heads`,
+   NULL if that is 0; targets: `target_count`, NULL if that is 0.             */
 typedef struct lsnn_data {
     int count;                       /* samples                               */
     lsnn_shape shape;
@@ -988,7 +995,7 @@ LSNN_API void lsnn_idx_free(lsnn_ctx *cx, lsnn_idx *a);
 LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *images,
                                    const lsnn_idx *labels, int classes);
 
-/* ---- >>recipes: the data sets of the source documents -----------------------
+/* ---- >>api recipes: the data sets of the source documents -------------------
    digits     28x28 handwritten-like digits, drawn here from stroke models
    cluttered  LSNN 5.1: 84x84, a digit at a uniform place, 32 crops of 6x6
    arrow      LSNN 5.2: 84x84, digits in two of the corners, and in the middle an
@@ -1024,7 +1031,8 @@ LSNN_API int lsnn_task_digits(lsnn_task t);                 /* digits, the label
 /* Checks a recipe: ESHAPE, EVALUE.                                           */
 LSNN_API lsnn_status lsnn_recipe_check(lsnn_ctx *cx, const lsnn_recipe *r);
 /* Draws sample `index`, the image first + index, as bytes; `heads` labels; and
-   where its digits lie, rounded outwards (place: lsnn_task_digits, or NULL). */
+   where its digits lie, rounded outwards (place: lsnn_task_digits, or NULL).
+   pixels: those of lsnn_task_shape. r must have passed lsnn_recipe_check.    */
 LSNN_API void lsnn_recipe_draw(const lsnn_recipe *r, uint32_t epoch, int index,
                                unsigned char *pixels, unsigned char *labels, lsnn_place *place);
 /* As a data set: r must outlive d.                                           */
@@ -1032,7 +1040,7 @@ LSNN_API lsnn_status lsnn_data_recipe(lsnn_ctx *cx, lsnn_data *d, const lsnn_rec
 /* One built-in digit, 28x28, 0 black to 255 white, centred as MNIST's are.   */
 LSNN_API void lsnn_digit_draw(lsnn_rng *r, int digit, unsigned char *pixels);
 
-/* ---- >>training -------------------------------------------------------------*/
+/* ---- >>api training ---------------------------------------------------------*/
 typedef enum lsnn_method { LSNN_SGD = 0, LSNN_ADAM, LSNN_ADAMW } lsnn_method;
 typedef enum lsnn_schedule { LSNN_CONSTANT = 0, LSNN_STEP, LSNN_COSINE } lsnn_schedule;
 typedef struct lsnn_optimizer_desc {
@@ -1095,9 +1103,11 @@ typedef struct lsnn_score {
     int *confusion;                  /* set before: classes x classes, [truth][guess] */
     double *class_error;             /* set before, with confusion: classes, in % */
 } lsnn_score;
+/* In the data's order. s: all zero, then confusion and class_error set if wanted. ESTATE
+   without a loss, ESHAPE if the data do not fit.                             */
 LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_score *s);
 
-/* ---- >>files ----------------------------------------------------------------
+/* ---- >>api files ------------------------------------------------------------
    safetensors; the graph is in the metadata. Written to PATH.tmp, synced, then
    renamed over PATH, so that PATH is always whole; it is a new file, in place of a link, too.
    EIO if another program is saving to the same path.                         */
@@ -1130,7 +1140,7 @@ LSNN_API const char *lsnn_file_meta(const lsnn_file *f, const char *key);
 LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_tensor *t,
                                      int tensors, const lsnn_pair *meta, int metas);
 
-/* ---- >>pictures (PNG by stb_image_write) ------------------------------------*/
+/* ---- >>api pictures (PNG by stb_image_write) --------------------------------*/
 typedef struct lsnn_image { int w, h; unsigned char *rgb; } lsnn_image;
 LSNN_API lsnn_status lsnn_image_new(lsnn_ctx *cx, lsnn_image *im, int w, int h, uint32_t rgb);
 LSNN_API void lsnn_image_free(lsnn_ctx *cx, lsnn_image *im);
@@ -1173,9 +1183,6 @@ LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const 
 #if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__
 #error "lsnn: build without -ffast-math and -Ofast: infinities and NaN must keep their meaning"
 #endif
-#if defined(LSNN_USE_CUDA) && !defined(__CUDACC__)
-#error "lsnn: LSNN_USE_CUDA needs the implementation file compiled by nvcc -x cu"
-#endif
 
 #include <errno.h>
 #include <float.h>
@@ -1191,8 +1198,6 @@ LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const 
 #include LSNN_CBLAS_H
 #elif defined(__APPLE__)
 #include <Accelerate/Accelerate.h>  /* build with -DACCELERATE_NEW_LAPACK */
-#elif defined(__INTEL_MKL__) || defined(LSNN_USE_MKL)
-#include <mkl_cblas.h>
 #else
 #include <cblas.h>                  /* OpenBLAS, BLIS, Netlib */
 #endif
@@ -1211,12 +1216,14 @@ LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const 
 #  define LSNNI_PRINTF(f, a) __attribute__((format(printf, f, a)))
 #  define LSNNI_UNUSED __attribute__((unused))
 #  define LSNNI_NOINLINE __attribute__((noinline))
-#  define LSNNI_FETCH(p) __builtin_prefetch(p, 1)
+#  define LSNNI_FETCH_TO_READ(p) __builtin_prefetch(p)
+#  define LSNNI_FETCH_TO_WRITE(p) __builtin_prefetch(p, 1)
 #else
 #  define LSNNI_PRINTF(f, a)
 #  define LSNNI_UNUSED
 #  define LSNNI_NOINLINE
-#  define LSNNI_FETCH(p) ((void)(p))
+#  define LSNNI_FETCH_TO_READ(p) ((void)(p))
+#  define LSNNI_FETCH_TO_WRITE(p) ((void)(p))
 #endif
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
 #  if __GNUC__ >= 8
@@ -1481,14 +1488,13 @@ LSNN_API void lsnn_rng_permutation(lsnn_rng *r, int *order, int n)
     }
 }
 
-/* ---- >>tile: the product that everything is made of ---------------------------
+/* ---- >>tile: the product that windows are made of -----------------------------
    C[i][v] (+)= sum_k a[i][ka[k]] * b[v][kb[k]] + bias[i], for `rows` rows i and `vectors`
    vectors v of neighbouring numbers; a's elements are single numbers, b's are
-   vectors. The two offset tables make one kernel serve all:
-       matrix product        ka[k] = k,              kb[k] = k * row stride of B
+   vectors. The two offset tables make one kernel serve both
        convolution           a: weights, b: pixels   kb[k] = place of (c, r, s) in the image
        its weight gradient   a: pixels, b: dy        ka[k] = place of output pixel k
-   so nothing is unrolled into patches and nothing is packed but borders.     */
+   so no image is unrolled into patches. Plain matrices need no tables: lsnni_block. */
 enum { LSNNI_MAX_ROWS = 8, LSNNI_MAX_VECTORS = 3, LSNNI_MAX_LANES = 16,
        LSNNI_DOTS_ROWS = 128 };
 typedef struct lsnni_tile {
@@ -1502,10 +1508,11 @@ typedef struct lsnni_tile {
     int k, rows, vectors, add;
 } lsnni_tile;
 
-/* A product of matrices without tables: C (m x n) (+)= A (m x k) B (k x n) + bias, with
-   A's element (i, k) at a[i*ai + k*ak], B's at b[k*bk + j*bj], C's at c[i*ci + j]. */
+/* A product of matrices, as of dense layers and 1 x 1 windows:
+   C (m x n) (+)= A (m x k) B (k x n) + bias, with A's element (i, k) at a[i*ai + k*ak],
+   B's at b[k*bk + j*bj], C's at c[i*ci + j].                                 */
 typedef struct lsnni_block {
-    const lsnn_real *a, *b, *bias;       /* bias: one for each column, or NULL   */
+    const lsnn_real *a, *b, *bias;       /* bias: of dots, not add; a column each, or NULL */
     lsnn_real *c;
     ptrdiff_t ai, ak, bk, bj, ci;
     int m, n, k, add;
@@ -1528,7 +1535,7 @@ typedef struct lsnni_kernels {
     size_t (*largest)(const lsnn_real *x, size_t n);
     void (*axpy)(lsnn_real *y, double a, const lsnn_real *x, size_t n);   /* y += a x */
     void (*affine)(lsnn_real *y, const lsnn_real *x, double a, double b, size_t n, int add);
-    void (*spread)(lsnn_real *y, const lsnn_real *x, size_t n);
+    void (*repeat)(lsnn_real *y, const lsnn_real *x, size_t n);
     void (*gather)(lsnn_real *y, const lsnn_real *x, size_t n);
     void (*multiply)(lsnn_real *y, const lsnn_real *a, const lsnn_real *b, size_t n, int add);
     void (*act_forward)(lsnn_act f, lsnn_real *y, const lsnn_real *x, size_t n, double slope);
@@ -1821,7 +1828,7 @@ static void K_(tile)(const lsnni_tile *t)
             const lsnn_real *a6 = a + (R > 6 ? 6 * ai : 0), *b = g->b, *at = c;            \
             K_ROWS##R(K_CLEAR##V)                                                          \
             for (int r = 0; r < R && g->k > 32; r++)                                       \
-                for (int v = 0; v < 3; v++) LSNNI_FETCH(c + r * ci + v * (n - 1) / 2);     \
+                for (int v = 0; v < 3; v++) LSNNI_FETCH_TO_WRITE(c + r*ci + v*(n - 1)/2); \
             for (int k = g->k; k > 0; k--, b += bk, a0 += ak, a3 += ak, a6 += ak) {        \
                 K_TAKE##V                                                                  \
                 K_ROWS##R(K_STEP##V)                                                       \
@@ -2190,8 +2197,8 @@ static void K_(affine)(lsnn_real *y, const lsnn_real *x, double a, double b, siz
     else for (size_t i = 0; i < n; i++) y[i] = x[i] * s + t;
 }
 
-/* One number for all lanes of a pixel, and the sum of its lanes.             */
-static void K_(spread)(lsnn_real *y, const lsnn_real *x, size_t n)
+/* repeat: one number for all lanes of a pixel; gather: the sum of its lanes. */
+static void K_(repeat)(lsnn_real *y, const lsnn_real *x, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         for (size_t l = 0; l < (size_t)K_LANES; l++) y[i * (size_t)K_LANES + l] = x[i];
@@ -2570,7 +2577,7 @@ static void K_(adam)(lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *
 static const lsnni_kernels K_(kernels) = {
     K_TILE_ROWS, K_LANES, K_(tile), K_(block), K_(dots), K_(exp), K_(sum), K_(dot),
     K_(deviation), K_(sum_dot), K_(moments),
-    K_(exponents), K_(largest), K_(axpy), K_(affine), K_(spread), K_(gather), K_(multiply),
+    K_(exponents), K_(largest), K_(axpy), K_(affine), K_(repeat), K_(gather), K_(multiply),
     K_(act_forward), K_(act_backward), K_(max_pool2), K_(sum_pool2), K_(lanes_max),
     K_(lanes_max_back), K_(lanes_sum),
     K_(lanes_sum_back), K_(dropout), K_(transpose), K_(norm_backward), K_(sgd), K_(adam)
@@ -2929,8 +2936,7 @@ typedef struct lsnni_product {
     lsnn_real *pack;                     /* room for a panel's chunk a thread, or NULL   */
     size_t pack_size;
 } lsnni_product;
-enum { LSNNI_CHUNK = 1024,               /* of convolutions (>>convolve)         */
-       LSNNI_BLOCK_CHUNK = 384, LSNNI_DOTS_CHUNK = 1024 };
+enum { LSNNI_BLOCK_CHUNK = 384, LSNNI_DOTS_CHUNK = 1024 };
 
 /* Panels of 3 vectors; 4 vectors as 2 + 2, so that none is left with one.     */
 static void lsnni_product_panels(const lsnni_kernels *kv, const lsnni_block *whole,
@@ -3040,10 +3046,12 @@ static lsnn_status lsnni_product_run(lsnn_ctx *cx, lsnni_product *p)
         g->ak = g->bk = 1;
     }
     p->pack = NULL;
-    p->pack_size = lsnni_area(p->chunk, LSNNI_MAX_VECTORS * kv->lanes);
-    if (!dots && g->m >= 128) {          /* room even where the strips are smaller: a batch */
+    p->pack_size = lsnni_area(LSNNI_MIN(most, lsnni_round_up(g->k, 16)),
+                              LSNNI_MAX_VECTORS * kv->lanes);
+    if (!dots && g->m >= 128) {          /* room for the longest chunk, and even where the  */
         p->pack = (lsnn_real *)lsnni_scratch(cx, p->pack_size * (size_t)lsnn_ctx_threads(cx),
-                                             sizeof *p->pack);   /* of fewer takes no more */
+                                             sizeof *p->pack);   /* strips are smaller: a   */
+                                         /* batch of fewer images takes no more             */
         if (!p->pack) return LSNN_ENOMEM;
         if (g->m / p->row_parts < 128) p->pack = NULL;
     }
@@ -3053,12 +3061,13 @@ static lsnn_status lsnni_product_run(lsnn_ctx *cx, lsnni_product *p)
     return LSNN_OK;
 }
 
-/* lsnn_gemm, and `bias`, if any, added to each row.                          */
+/* lsnn_gemm; bias, one for each column, or NULL: with trans_b and not add (dense's forward). */
 static lsnn_status lsnni_gemm(lsnn_ctx *cx, int trans_a, int trans_b, int m, int n, int k,
                               const lsnn_real *a, int lda, const lsnn_real *b, int ldb, int add,
                               lsnn_real *c, int ldc, const lsnn_real *bias)
 {
 #ifdef LSNN_USE_CBLAS
+    if (cx->rehearsal_) return LSNN_OK;
     CBLAS_TRANSPOSE ta = trans_a ? CblasTrans : CblasNoTrans;
     CBLAS_TRANSPOSE tb = trans_b ? CblasTrans : CblasNoTrans;
     lsnn_real beta = add ? 1 : 0;
@@ -3258,6 +3267,7 @@ static int lsnni_spread_taps(int32_t *offset, int32_t *index, const lsnni_spread
    first and last rows leave a row of kernel taps out.
    Bound by arithmetic; lanes past a row's end are the loss (a fifth at most
    for rows of 38, none where qw = OW).                                       */
+enum { LSNNI_CHUNK = 1024 };             /* products summed in one pass          */
 typedef struct lsnni_tap_list {          /* of the places up to `end`             */
     int32_t *offset, *index;         /* in the image and in w                 */
     int count, end;
@@ -3387,17 +3397,21 @@ static int lsnni_image_tasks(int n) { return n >= 8 ? 1 : lsnni_div_up(8, n); }
    Where a window's `lanes` is L = lsnn_lanes(cx), images stand in blocks of L,
        (N / L) x C x H x W x L,
    so that a pixel of a block is one vector with an image in each lane. No row is too
-   short for vectors then, no border cuts one, and windows, smoothers and strides cost
-   nothing. The net chooses this layout for batches of whole blocks (see >>layout). */
+   short for vectors then, no border cuts one, and strides cost nothing. The net chooses
+   this layout for batches of whole blocks (see >>layout).                    */
 LSNN_API int lsnn_lanes(const lsnn_ctx *cx) { return lsnni_kernels_of(cx)->lanes; }
+
+static lsnn_status lsnni_lanes_fit(lsnn_ctx *cx, const char *who, int lanes, int n)
+{
+    if (!lanes || (lanes == lsnn_lanes(cx) && n % lanes == 0)) return LSNN_OK;
+    return lsnni_fail(cx, LSNN_ESHAPE, "%s: %d lanes and %d images: here lanes are 0 or %d, "
+                      "with a multiple of that many images", who, lanes, n, lsnn_lanes(cx));
+}
 
 static lsnn_status lsnni_lanes_check(lsnn_ctx *cx, const char *who, const lsnn_window *s)
 {
     int lanes = lsnn_lanes(cx);
-    if (s->lanes != lanes || s->n % lanes)
-        return lsnni_fail(cx, LSNN_ESHAPE, "%s: %d lanes and %d images: here lanes are 0 or "
-                          "%d, with a multiple of that many images", who, s->lanes, s->n,
-                          lanes);
+    LSNNI_TRY(lsnni_lanes_fit(cx, who, s->lanes, s->n));
     if ((double)LSNNI_MAX((double)s->c * s->h * s->w, (double)s->k * s->oh * s->ow) * lanes >
         INT32_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: %d images of this size have over 2^31 numbers",
@@ -3776,7 +3790,8 @@ static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_wind
     return LSNN_OK;
 }
 
-/* The tiles of a gradient of w: adds to `count` rows of c, `width` kernels each, the products
+/* ---- >>sums: gradients of w, in both layouts --------------------------------------
+   The tiles of one: adds to `count` rows of c, `width` kernels each, the products
    of dy, turned so that its vectors run over the kernels, and x from start[i] on. Row i is
    number item[i], or i; t has the tables of what is summed over.            */
 static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c, int width,
@@ -4058,7 +4073,9 @@ static lsnn_status lsnni_lanes_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsn
    dw[k,c,r,s]     += sum_n,oy,ox dy[n,k,oy,ox] x[n, c, oy*sh + r - pt, ox*sw + s - pl]
    db[k]           += sum_n,oy,ox dy[n,k,oy,ox]
    x N,C,H,W  w K,C,kh,kw  b K  y N,K,OH,OW; pixels outside the image are 0.
-   K*C*kh*kw*OH*OW multiply-adds an image forward, twice that backward.       */
+   K*C*kh*kw*OH*OW multiply-adds an image forward, twice that backward.
+   Blocks of images run as in >>lanes, plain arrays as in >>convolve; a few images under a
+   1 x 1 window are one product of matrices each. The gradient of w: >>sums.  */
 typedef struct lsnni_conv2d {
     const lsnn_window *s;
     lsnni_convolve g;
@@ -4969,7 +4986,7 @@ static void lsnni_sum_pool_task(void *user, int i, int worker)
             lsnni_pool_side(ox, s->stride_w, s->pad_left, s->kernel_w, s->w, &x0, &x1);
             for (int r = y0; r < y1; r++)
                 for (int c = x0; c < x1; c++) sum += (double)x[r * s->w + c];
-            if (p->kind == LSNNI_POOL_AVG && y0 < y1 && x0 < x1) sum /= (y1 - y0) * (x1 - x0);
+            if (average && y0 < y1 && x0 < x1) sum /= (y1 - y0) * (x1 - x0);
             *y++ = LSNNI_R(sum);
         }
 }
@@ -5141,10 +5158,7 @@ static lsnn_status lsnni_dropout_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real
 {
     lsnni_dropout p;
     LSNNI_TRY(lsnni_sizes3(cx, "dropout", n, count, 1));
-    if (lanes && (lanes != lsnn_lanes(cx) || n % lanes))
-        return lsnni_fail(cx, LSNN_ESHAPE, "dropout: %d lanes and %d images: here lanes are 0 "
-                          "or %d, with a multiple of that many images", lanes, n,
-                          lsnn_lanes(cx));
+    LSNNI_TRY(lsnni_lanes_fit(cx, "dropout", lanes, n));
     if (!(rate >= 0 && rate < 1))
         return lsnni_fail(cx, LSNN_EVALUE, "dropout: rate %g must lie in [0, 1)", rate);
     if (!y) return LSNN_OK;
@@ -5362,7 +5376,7 @@ LSNN_API lsnn_status lsnn_scale_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real 
     return lsnni_scale_run(cx, &p, n, c, inner);
 }
 
-/* ---- >>copies: concat, slice and add are made of these ------------------------------*/
+/* ---- >>copies: concat, slice, add and flatten are made of lsnn_rows_copy ------------*/
 typedef struct lsnni_rows {
     const lsnni_kernels *kv;
     const lsnn_real *x;
@@ -5404,6 +5418,13 @@ LSNN_API lsnn_status lsnn_rows_copy(lsnn_ctx *cx, lsnn_real *y, size_t y_stride,
 /* ---- >>losses ----------------------------------------------------------------------
    cross-entropy  L = -1/N sum_n log p[n, label n],  p = softmax(x)   dx = (p - onehot) / N
    mean squares   L = 1/(N C) sum (x - t)^2                           dx = 2 (x - t) / (N C) */
+static lsnn_status lsnni_label_check(lsnn_ctx *cx, int label, int sample, int c)
+{
+    if (label >= 0 && label < c) return LSNN_OK;
+    return lsnni_fail(cx, LSNN_EVALUE, "cross_entropy: label %d of the batch's sample %d is "
+                      "not in [0, %d)", label, sample, c);
+}
+
 LSNN_API lsnn_status lsnn_cross_entropy_forward(lsnn_ctx *cx, double *loss, lsnn_real *p,
                                                 const lsnn_real *x, const int *label,
                                                 int label_stride, int n, int c)
@@ -5414,9 +5435,7 @@ LSNN_API lsnn_status lsnn_cross_entropy_forward(lsnn_ctx *cx, double *loss, lsnn
         const lsnn_real *row = x + lsnni_area(i, c);
         int t = label[(size_t)i * (size_t)label_stride];
         double most, sum = 0;
-        if (t < 0 || t >= c)
-            return lsnni_fail(cx, LSNN_EVALUE, "cross_entropy: label %d of the batch's sample "
-                              "%d is not in [0, %d)", t, i, c);
+        LSNNI_TRY(lsnni_label_check(cx, t, i, c));
         most = (double)row[0];
         for (int j = 1; j < c; j++) if ((double)row[j] > most) most = (double)row[j];
         for (int j = 0; j < c; j++) sum += exp((double)row[j] - most);
@@ -5437,9 +5456,7 @@ LSNN_API lsnn_status lsnn_cross_entropy_backward(lsnn_ctx *cx, lsnn_real *dx,
     kv->affine(dx, p, weight / n, 0, lsnni_area(n, c), add);
     for (int i = 0; i < n; i++) {
         int t = label[(size_t)i * (size_t)label_stride];
-        if (t < 0 || t >= c)
-            return lsnni_fail(cx, LSNN_EVALUE, "cross_entropy: label %d of the batch's sample "
-                              "%d is not in [0, %d)", t, i, c);
+        LSNNI_TRY(lsnni_label_check(cx, t, i, c));
         dx[lsnni_area(i, c) + (size_t)t] -= LSNNI_R(weight / n);
     }
     return LSNN_OK;
@@ -5490,9 +5507,10 @@ LSNN_API lsnn_status lsnn_mse_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_r
 
    e[p] = -(p - mu)' Phi' Phi (p - mu),  Phi = (alpha gamma; gamma beta)      (Eq. 6)
    none  G = exp(e)          sum  G = exp(e) / Z          mean  G = P exp(e) / Z
+   Z = sum_p exp(e[p])                                                        (Eq. 8, 9)
    U = G, or of M Gaussians  U = sum_m w_m G_m,  w = softmax(logits)          (4.2.1)
-   Each G is normalised by itself: the maps are those of Eq. 8 on the whole mixture, with
-   w_m Z_m in w_m's place, but a Gaussian far outside keeps its weight and its gradient.
+   Each G is normalised by itself: the maps are those of Eq. 8 on the whole mixture with
+   weights w_m / Z_m, but a Gaussian far outside keeps its weight and its gradient.
    Eq. 8 as printed is 0/0 in floats for a far-away mu, the very case it is for.
    With q any point and r = Phi (p - q),
        e[p] - e[q] = -r . (r + 2 Phi (q - mu)),
@@ -5751,10 +5769,7 @@ static lsnn_status lsnni_smooth_plan(lsnn_ctx *cx, lsnni_smooth *p, const lsnn_s
         return lsnni_fail(cx, LSNN_ESHAPE, "smooth: a mixture of %d Gaussians, 1 to %d can be",
                           s->mixture, INT_MAX / size[4]);
     LSNNI_TRY(lsnni_sizes(cx, "smooth", 5, size));
-    if (s->lanes && (s->lanes != lsnn_lanes(cx) || s->n % s->lanes))
-        return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d lanes and %d images: here lanes are 0 "
-                          "or %d, with a multiple of that many images", s->lanes, s->n,
-                          lsnn_lanes(cx));
+    LSNNI_TRY(lsnni_lanes_fit(cx, "smooth", s->lanes, s->n));
     p->maps = s->k * p->rank;
     p->area = lsnni_area(s->h, s->w);
     p->theta_count = lsnn_smoother_theta(s);
@@ -5812,8 +5827,9 @@ LSNN_API lsnn_status lsnn_smoother_map(lsnn_ctx *cx, lsnn_real *u, const lsnn_re
     return LSNN_OK;
 }
 
-/* A block's images' smoothers of one map, pixels with their lanes: one image's lie in maps
-   as they are; others are brought into the plane, shared ones for the first block.   */
+/* Map number `map` of a block's images, laid out as their pixels are. For plain arrays it
+   lies in `maps` so already; else it is brought into the plane: each image's own are turned,
+   one for all is repeated, once, at block 0.                                 */
 static const lsnn_real *lsnni_smooth_plane(const lsnni_smooth *p, lsnn_real *plane,
                                            const lsnn_real *maps, int block, int map)
 {
@@ -5822,7 +5838,7 @@ static const lsnn_real *lsnni_smooth_plane(const lsnni_smooth *p, lsnn_real *pla
     if (lanes == 1) return maps;
     if (p->s->per_image)
         p->kv->transpose(plane, lanes, maps, step, (int)lanes, (int)p->area);
-    else if (block == 0) p->kv->spread(plane, maps, p->area);
+    else if (block == 0) p->kv->repeat(plane, maps, p->area);
     return plane;
 }
 
@@ -5942,7 +5958,7 @@ LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real
    >>net  a graph of layers: shapes, memory, forward, backward
    ==========================================================================*/
 typedef struct lsnni_param {
-    char *name;                      /* "conv1.weight"                        */
+    char *name;                      /* "conv2d1.weight"                      */
     lsnn_param_spec spec;
     size_t at;                       /* offset in the block                   */
     double lr_factor;                /* 0: frozen                             */
@@ -5962,7 +5978,8 @@ typedef struct lsnni_node {
     int lanes, both;                 /* see >>layout                          */
     int done_by, with_relu;          /* see lsnni_plan_fusion; done_by: or -1 */
     int pooled_to, pooled_by;        /*   a convolution's pooling, and back; or -1 */
-    int needs_grad, on_path, live;   /* the output, or a readable one, depends on it */
+    int needs_grad;                  /* it, or what it reads, has a parameter that learns */
+    int on_path, live;               /* the net's output, or a readable one, depends on it */
     int concat, apart;               /* see lsnni_plan_concats; concat: or -1 */
     int readable;                    /* kept, the net's output, a loss's input or output */
     lsnn_shape whole;                /* plan.out, or more; see lsnni_plan_crop */
@@ -5997,6 +6014,11 @@ struct lsnn_work {
 };
 
 /* ---- >>options: one table, so that checking, saving and loading are loops ------*/
+static double lsnni_or(double value, double otherwise)
+{
+    return value <= 0 && value >= 0 ? otherwise : value;     /* NaN stays, to be refused */
+}
+
 typedef struct lsnni_field { const char *name; size_t at; char kind; } lsnni_field;
 #define LSNNI_INT(name) { #name, offsetof(lsnn_options, name), 'i' }
 #define LSNNI_REAL(name) { #name, offsetof(lsnn_options, name), 'd' }
@@ -6263,7 +6285,7 @@ LSNNI_ACTIVATION(tanh, LSNN_TANH)
 
 static lsnn_status lsnni_plan_leaky_relu(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
-    if (p->o.slope <= 0 && p->o.slope >= 0) p->o.slope = 0.01;
+    p->o.slope = lsnni_or(p->o.slope, 0.01);
     if (!(p->o.slope > 0))
         return lsnni_fail(cx, LSNN_EVALUE, "leaky_relu: slope %g must be positive", p->o.slope);
     return lsnni_plan_same(cx, p);
@@ -6351,8 +6373,8 @@ static lsnn_status lsnni_backward_dropout(lsnn_ctx *cx, lsnn_call *c)
 static lsnn_status lsnni_plan_batch_norm(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     int channels = p->in[0].c;
-    if (p->o.eps <= 0 && p->o.eps >= 0) p->o.eps = 1e-5;
-    if (p->o.momentum <= 0 && p->o.momentum >= 0) p->o.momentum = 0.1;
+    p->o.eps = lsnni_or(p->o.eps, 1e-5);
+    p->o.momentum = lsnni_or(p->o.momentum, 0.1);
     if (!(p->o.eps > 0) || !(p->o.momentum > 0 && p->o.momentum <= 1))
         return lsnni_fail(cx, LSNN_EVALUE,
                           "batch_norm: eps %g must be positive, momentum %g in "
@@ -6613,7 +6635,7 @@ static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
     return LSNN_OK;
 }
 
-/* Parameters of a smoother in a call: theta may be a node, either may be missing. */
+/* Which parameter is the bias: 0 if theta is a node, else 1; -1 if there is none. */
 static int lsnni_smooth_bias_index(const lsnn_call *c)
 {
     int index = c->plan->inputs == 2 ? 0 : 1;
@@ -6670,7 +6692,7 @@ static void lsnni_init_smooth(const lsnn_layer_plan *p, int i, lsnn_real *v, lsn
 
 static lsnn_status lsnni_plan_loss(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
-    if (p->o.loss_weight <= 0 && p->o.loss_weight >= 0) p->o.loss_weight = 1;
+    p->o.loss_weight = lsnni_or(p->o.loss_weight, 1);
     if (p->o.head < 0)
         return lsnni_fail(cx, LSNN_EVALUE, "loss: head %d is negative", p->o.head);
     return lsnni_plan_same(cx, p);
@@ -6774,7 +6796,9 @@ static const lsnn_layer_type *lsnni_type(const char *name)
 /* Names are found by looking at each; a file that lies must not take hours.  */
 enum { LSNNI_MAX_NODES = 10000 };
 
-/* ---- >>building ------------------------------------------------------------------*/
+/* ---- >>building --------------------------------------------------------------------
+   lsnn_layer checks a layer and enters it. lsnn_net_build (at the end of >>running) plans:
+   >>concats, >>layout, >>use, >>fusion, >>memory plan; draws the >>first values; rehearses. */
 LSNN_API lsnn_net *lsnn_net_new(lsnn_ctx *cx)
 {
     lsnn_net *net = (lsnn_net *)lsnni_alloc(cx, 1, sizeof *net);
@@ -7203,11 +7227,12 @@ static void lsnni_plan_concats(lsnn_net *net)
 }
 
 /* ---- >>layout: which arrays are blocks of images -------------------------------------
-   Convolutions, poolings and smoothers run on blocks of images (see >>lanes), the layers
-   without weights follow what they are given, all others take plain arrays. An output
-   that is wanted both ways exists both ways, and so does its gradient: y and dy as its
-   own layer has them, z and dz in the other layout. A batch that is not made of whole
-   blocks runs on plain arrays throughout.                                    */
+   Convolutions, locally connected layers, poolings and smoothers run on blocks of images
+   (see >>lanes); activations, dropout, batch_norm, scale, add, concat, slice and flatten
+   follow what they are given; dense, softmax, losses and, unless they say otherwise, types
+   of your own take plain arrays. An output that is wanted both ways exists both ways, and
+   so does its gradient: y and dy as its own layer has them, z and dz in the other layout.
+   A batch that is not made of whole blocks runs on plain arrays throughout.  */
 static int lsnni_wants_lanes(const lsnni_node *v, int input)
 {
     return v->lanes && (v->type->lanes == LSNN_LANES_ALL || input == 0);
@@ -7305,7 +7330,6 @@ static int lsnni_needed(const lsnn_net *net, int i, int train)
 static void lsnni_plan_lives(const lsnn_net *net, lsnni_life *life, int batch, int train)
 {
     int nodes = net->nodes;
-    memset(life, 0, 5 * (size_t)nodes * sizeof *life);
     for (int i = 0; i < nodes; i++) {
         const lsnni_node *v = &net->node[i];
         int root = lsnni_root(net, i), dy_root = lsnni_dy_root(net, i);
@@ -7337,9 +7361,10 @@ static void lsnni_plan_lives(const lsnn_net *net, lsnni_life *life, int batch, i
     }
 }
 
-/* Who can work in place: a single reader of an array that nobody wants to see
-   again, whose maker does not need it either. A kept node's gradient would be
-   overwritten too.                                                           */
+/* ---- >>use: what each node is for ----------------------------------------------------
+   readable, on_path and live from the end backward, consumers and needs_grad forward; then
+   who can work in place: a single reader of an array that nobody wants to see again, whose
+   maker does not need it either. A kept node's gradient would be overwritten too. */
 static void lsnni_plan_graph(lsnn_net *net, int train)
 {
     for (int i = 0; i < net->nodes; i++) {
@@ -7412,14 +7437,17 @@ static lsnn_status lsnni_plan_crop(lsnn_net *net)
     return LSNN_OK;
 }
 
-/* A relu in place is left out where a neighbour can do it on the way. max(relu(x)) =
+/* ---- >>fusion: what a neighbour does on the way --------------------------------------
+   A relu in place is left out where a neighbour can do it on the way. max(relu(x)) =
    relu(max(x)), so a max pooling that alone reads it applies it to the few numbers that it
    keeps. Else the batch normalisation before it does, while a channel is in cache. */
-static int lsnni_can_fuse(const lsnn_net *net, int relu, int by)
+static void lsnni_fuse(lsnn_net *net, int relu, int by)
 {
-    const lsnni_node *v = &net->node[relu];
-    return v->type == lsnni_type("relu") && v->alias >= 0 && v->done_by < 0 &&
-           v->lanes == net->node[by].lanes && v->live && net->node[by].live;
+    lsnni_node *v = &net->node[relu], *w = &net->node[by];
+    if (v->type != lsnni_type("relu") || v->alias < 0 || v->done_by >= 0 ||
+        v->lanes != w->lanes || !v->live || !w->live) return;
+    v->done_by = by;
+    w->with_relu = 1;
 }
 
 /* A max pooling of 2 x 2 goes with the convolution that it alone reads, perhaps through a
@@ -7441,17 +7469,15 @@ static void lsnni_plan_pooled(lsnn_net *net, int k)
 
 static void lsnni_plan_fusion(lsnn_net *net)
 {
-    for (int pass = 0; pass < 2; pass++)
-        for (int i = 1; i < net->nodes; i++) {
-            int x = net->node[i].input[0], relu = pass ? i : x, by = pass ? x : i;
-            lsnni_node *v = &net->node[relu], *w = &net->node[by];
-            if (!lsnni_can_fuse(net, relu, by)) continue;
-            if (pass ? w->type != lsnni_type("batch_norm")
-                     : w->type != lsnni_type("max_pool") || v->consumers != 1 ||
-                       v->readable) continue;
-            v->done_by = by;
-            w->with_relu = 1;
-        }
+    for (int i = 1; i < net->nodes; i++) {
+        int x = net->node[i].input[0];
+        if (net->node[i].type == lsnni_type("max_pool") && net->node[x].consumers == 1 &&
+            !net->node[x].readable) lsnni_fuse(net, x, i);
+    }
+    for (int i = 1; i < net->nodes; i++) {
+        int x = net->node[i].input[0];
+        if (net->node[x].type == lsnni_type("batch_norm")) lsnni_fuse(net, i, x);
+    }
     for (int k = 1; k < net->nodes; k++) lsnni_plan_pooled(net, k);
 }
 
@@ -7541,7 +7567,7 @@ static lsnn_work *lsnni_work_make(lsnn_ctx *cx, const lsnn_net *net, int batch, 
     return NULL;
 }
 
-/* First values: weights by He (normal, variance 2 / fan_in) or Glorot (uniform,
+/* ---- >>first values: weights by He (normal, variance 2 / fan_in) or Glorot (uniform,
    variance 2 / (fan_in + fan_out)), the rest as the layer says.              */
 static void lsnni_init_param(const lsnn_net *net, const lsnni_param *p, lsnn_real *v)
 {
@@ -7631,7 +7657,11 @@ LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
             (double)lsnn_net_params(net), lsnn_net_macs(net));
 }
 
-/* ---- >>running -------------------------------------------------------------------*/
+/* ---- >>running ---------------------------------------------------------------------
+   Forward fills an lsnn_call for each live node and runs it; an output that is wanted in
+   both layouts is then turned. Backward goes the other way: the first to write a gradient
+   sets it (see `written`), the others add.                                   */
+
 /* 1 if node v takes its input j in the other layout than its maker has it.   */
 static int lsnni_turned(const lsnn_work *w, const lsnni_node *v, int j)
 {
@@ -7693,7 +7723,7 @@ static int lsnni_finite(const lsnn_real *v, size_t count)
     return 1;
 }
 
-/* All nodes, or those the output needs if there are no labels and no targets. */
+/* All live nodes; to predict without labels and targets, those the output needs. */
 static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int training,
                                       double *loss)
 {
@@ -7800,7 +7830,8 @@ LSNN_API void lsnn_zero_grad(lsnn_net *net)
 }
 
 /* A step without work in each layout that a batch can have, so that every op takes
-   its scratch memory now and none later. net: NULL if there is no backward.  */
+   its scratch memory now and none later: the batch, one image less, whole blocks, and 7
+   to 1 images, which ops divide otherwise. net: NULL if there is no backward. */
 static lsnn_status lsnni_rehearse(lsnn_work *w, lsnn_net *net)
 {
     lsnn_status s = LSNN_OK;
@@ -8061,7 +8092,7 @@ LSNN_API const char *lsnn_net_param_name(const lsnn_net *net, int kind, int i, s
    >>files  FILES
    A .safetensors file:  u64 N, little-endian | N bytes of JSON | the data
      {"__metadata__":{"key":"text"},
-      "conv1.weight":{"dtype":"F32","shape":[8,1,5,5],"data_offsets":[0,800]}}
+      "conv2d1.weight":{"dtype":"F32","shape":[8,1,5,5],"data_offsets":[0,800]}}
    Offsets count from the first byte of data. A reader of files from strangers
    believes nothing: see lsnni_header_* and lsnni_spans_check.
    ==========================================================================*/
@@ -9314,11 +9345,6 @@ struct lsnn_optimizer {
     lsnn_real *m, *v;                /* m: SGD's velocity, or Adam's mean     */
 };
 
-static double lsnni_or(double value, double otherwise)
-{
-    return value <= 0 && value >= 0 ? otherwise : value;     /* NaN stays, to be refused */
-}
-
 static void lsnni_optimizer_defaults(lsnn_optimizer_desc *d)
 {
     d->lr = lsnni_or(d->lr, d->method == LSNN_SGD ? 0.01 : 0.001);
@@ -10543,16 +10569,11 @@ LSNN_API void lsnn_digit_draw(lsnn_rng *r, int digit, unsigned char *pixels)
    epoch, sample), so it can be drawn alone, on any thread, in any order. A scene
    is a black canvas: its task lays out digits and signs, which never overlap;
    then clutter is added, clipped at 255; then the canvas is reduced to the
-   picture. A new task is a line of the table, and a layout if it has its own.  */
+   picture. A new task is a name in lsnn_task, a line of the table, and a layout if it
+   has its own.                                                               */
 enum { LSNNI_DIGIT = 28, LSNNI_DIGIT_SIZE = 28 * 28, LSNNI_TASK_SIDE = 100,
        LSNNI_TASK_DIGITS = 3, LSNNI_TASK_CROPS = 32, LSNNI_TAPS = 4,
        LSNNI_PITCH = 112 };          /* from canvas row to canvas row: whole vectors */
-
-#if defined(__GNUC__)
-#define LSNNI_PREFETCH(p) __builtin_prefetch(p)
-#else
-#define LSNNI_PREFETCH(p) ((void)(p))
-#endif
 
 typedef struct lsnni_scene lsnni_scene;
 
@@ -10709,7 +10730,7 @@ static void lsnni_scene_clutter(lsnni_scene *s, const lsnn_idx *crops)
         from[k] = crops->v + (size_t)lsnn_rng_int(&s->rng, crops->dim[0]) * LSNNI_DIGIT_SIZE;
         from[k] += lsnn_rng_int(&s->rng, LSNNI_DIGIT - size + 1) * LSNNI_DIGIT;
         from[k] += lsnn_rng_int(&s->rng, LSNNI_DIGIT - size + 1);
-        for (int i = 0; i < size; i += 2) LSNNI_PREFETCH(from[k] + i * LSNNI_DIGIT);
+        for (int i = 0; i < size; i += 2) LSNNI_FETCH_TO_READ(from[k] + i * LSNNI_DIGIT);
         to[k] = s->canvas + lsnn_rng_int(&s->rng, side - size + 1) * LSNNI_PITCH;
         to[k] += lsnn_rng_int(&s->rng, side - size + 1);
     }

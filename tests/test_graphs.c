@@ -416,6 +416,29 @@ static void check_graph(int seed, lsnn_isa isa, double near)
     CHECK(heap.live == 0);
 }
 
+/* The sums over a batch are cut into chunks, which of fewer images can be longer.        */
+static void check_chunks(int threads)
+{
+    enum { MOST = 400, INPUTS = 90 };
+    static lsnn_real x[MOST * INPUTS];
+    static int labels[MOST];
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_build_desc d = { MOST, 1, 0 };
+    lsnn_net *net = lsnn_net_new(&cx);
+    lsnn_batch b;
+    memset(&b, 0, sizeof b);
+    cx.threads = threads;
+    draw_reals(x, MOST * INPUTS, 1, -1, 1);
+    lsnn_cross_entropy(net, lsnn_dense(net, lsnn_dense(net, lsnn_input(net, INPUTS, 1, 1), 150,
+                                                       NULL), CLASSES, NULL), NULL);
+    CHECK(lsnn_net_build(net, &d) == LSNN_OK);
+    b.x = x;
+    b.labels = labels; b.heads = 1;
+    for (b.n = 1; b.n <= MOST && !test_bad; b.n++) train_step(net, &b, NULL);
+    lsnn_net_free(net);
+    lsnn_ctx_free(&cx);
+}
+
 int main(int argc, char **argv)          /* test_graphs [FIRST [COUNT]]                    */
 {
     const double near = sizeof(lsnn_real) == 8 ? 1e-9 : 2e-3;
@@ -435,6 +458,7 @@ int main(int argc, char **argv)          /* test_graphs [FIRST [COUNT]]         
         CHECK(seen.done_by && seen.cropped && seen.pooled && seen.unmade && seen.in_parts);
     printf("# %d layers: %d done by others, %d cropped, %d pool, %d not made, %d in parts\n",
            seen.nodes, seen.done_by, seen.cropped, seen.pooled, seen.unmade, seen.in_parts);
+    for (int threads = 1; threads <= 3; threads++) check_chunks(threads);
     test_end("%d random graphs, planned and plain: the same numbers", graphs);
     return test_finish();
 }
