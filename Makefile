@@ -59,7 +59,7 @@ LIBS     := $(strip $(LIBS))
 all: $(PROGRAMS)
 
 $(PROGRAMS) $(BENCHES): %: %.c $(SHARED) build/flags
-	$(CC) $(CFLAGS) $(WARNINGS) $(FEATURES) $(CPPFLAGS) $< -o $@ $(LDFLAGS) $(LIBS)
+	$(CC) $(CFLAGS) $(WARNINGS) $(FEATURES) $(CPPFLAGS) $< -o $@ $(LDFLAGS) $(LIBS) $(DL)
 
 # Changes when the command line does, so that `make OMP=0` after `make` builds again.
 build/flags: FORCE
@@ -82,15 +82,14 @@ test:
 
 # make bench WHAT=train NET=cnn BATCH=64 THREADS=2, and BENCH='--pairs 15 --missing' for the
 # other flags; dlopen stands in -ldl before glibc 2.34.
-$(BENCHES): LIBS += -ldl
+$(BENCHES): DL = -ldl
 $(BENCHES): $(wildcard bench/*.h)
 bench: $(BENCHES)
 	@./bench/bench $(if $(WHAT),--what $(WHAT)) $(if $(NET),--net $(NET)) \
 	 $(if $(BATCH),--batch $(BATCH)) $(if $(THREADS),--threads $(THREADS)) $(BENCH)
 
 results: all
-	@if [ -f tools/results.sh ]; then sh tools/results.sh; \
-	 else echo "lsnn: tools/results.sh is not there"; exit 1; fi
+	@sh tools/results.sh
 
 deps:
 	@sh tools/deps.sh $(if $(PEERS),bench)

@@ -19,7 +19,7 @@
            own[0] = app_choice("task", &task, "cluttered|arrow", "which data");
            status = app_parse(&a, argc, argv, own, 1);
            if (status != APP_GO) return status;       // 0 after --help, 2 after a bad flag
-           status = app_start(&a, &cx);               // threads, LSNN_ISA, Ctrl-C, log
+           status = app_start(&a, &cx);               // threads, LSNN_ISA, Ctrl-C
            if (status != APP_GO) return status;
            ...  lsnn_fit_desc d = zero;  fit = app_fit(&a, net, &train, &d);
            if (fit == LSNN_OK) app_result(&a, &result);
@@ -193,7 +193,7 @@ static inline int app_table(app *a, app_flag *t, const app_flag *own, int count)
     all[n++] = app_int("save-every", &a->save_every, 1, INT_MAX, "steps between checkpoints");
     all[n++] = app_text("resume", &a->resume, "FILE", "go on from this checkpoint");
     all[n++] = app_text("log", &a->log, "FILE.csv", "a line an epoch; goes on with --resume");
-    all[n++] = app_switch("quiet", &a->quiet, "no progress, only the result line");
+    all[n++] = app_switch("quiet", &a->quiet, "no progress, only results");
     all[n++] = app_switch("list", &a->list, "name what there is");
     all[n++] = app_switch("summary", &a->summary, "print the network's table; needs no data");
     for (int i = 0; i < n; i++)
@@ -319,7 +319,7 @@ static inline int app_parse(app *a, int argc, char **argv, const app_flag *own, 
     }
     if (status == APP_GO && a->words < app_words_wanted(a) && !a->list)
         status = app_refuse(a, "needs %s (--help shows the usage)", a->word_names);
-    if (status == APP_GO && a->save_every && !a->save)
+    if (status == APP_GO && a->save_every && !a->save && !a->out)
         status = app_refuse(a, "--save-every needs --save FILE");
     return status;
 }
@@ -546,7 +546,8 @@ static inline int app_progress(const lsnn_progress *p, void *user)
     return app_signal != 0;
 }
 
-/* lsnn_fit with the common flags filled in where the program left a zero.        */
+/* lsnn_fit with the common flags filled in where the program left a zero; --lr
+   goes before what it set.                                                       */
 static inline lsnn_status app_fit(app *a, lsnn_net *net, const lsnn_data *train,
                                   lsnn_fit_desc *d)
 {

@@ -4,7 +4,8 @@
    Run:   examples/custom_layer      Expect: errors below 1e-6, else exit 1
 
    The layer is "softplus": y = log(1 + e^(beta x)) / beta with one learned beta, a smooth
-   relu. A type is four functions and a name; lsnn.h itself is not touched.             */
+   relu. A type is three functions, a name and the options it reads; lsnn.h itself is
+   not touched.                                                                         */
 #define LSNN_DOUBLE                    /* gradient checks need double precision     */
 #define LSNN_IMPLEMENTATION
 #include "../lsnn.h"

@@ -2,9 +2,9 @@
    signals where it matters where one looks.
 
    Each signal is noise with short waves in it, of four kinds. What is to be named:
-       place    the kind of the wave in the left third; another kind is in the right third
+       place    the kind of the wave on the left; another kind is on the right
        pointer  the kind of the one that a ramp in the middle points to: it rises to the right
-       ends     which of kinds 0, 1 and which of 2, 3 are in the outer thirds, on either side;
+       ends     which of kinds 0, 1 and which of 2, 3 are at the ends, on either side;
                 a wave in the middle is to be left out
    The networks average over the signal at their end, so that the plain one cannot know where
    a wave was. Smoothers of their own (lsnn-location) learn a place, smoothers that a small

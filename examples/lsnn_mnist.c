@@ -9,7 +9,8 @@
    classified once, at the end (--focus and --strip look at its pictures before, and choose
    nothing); --holdout N watches the last N training images instead. --figure
    draws the paper's Figures 6 to 9, --strip how the smoothers move while they learn. What
-   the paper leaves open is written in RESULTS.md.                                     */
+   the paper leaves open is written in RESULTS.md. The net is saved after each epoch, as
+   OUT/TASK-MODEL.safetensors unless --save names another file.                        */
 #define LSNN_IMPLEMENTATION
 #include "../lsnn.h"
 #include "app.h"
@@ -40,8 +41,8 @@ typedef struct experiment {
     lsnn_data data[PARTS];
     part shown;                      /* what is reported on and drawn         */
     lsnn_image film;                 /* of --strip                            */
+    int frames;                      /* of the film: drawn, or left out       */
     lsnn_net *net;
-    int frames;                      /* drawn of it, or left out              */
 } experiment;
 
 /* ---- The data ------------------------------------------------------------------------*/
@@ -148,7 +149,7 @@ static lsnn_status get_files(experiment *e, lsnn_ctx *cx)
 {
     static const char *const part_name[2] = { "train", "t10k" };
     int heads = e->choice.heads, count[PARTS];
-    lsnn_data test;
+    const lsnn_data *set[2] = { &e->whole, &e->data[TEST] };
     lsnn_status s = LSNN_OK;
     for (int i = 0; i < 4 && s == LSNN_OK; i++) {
         char name[96];
@@ -159,15 +160,15 @@ static lsnn_status get_files(experiment *e, lsnn_ctx *cx)
     if (s == LSNN_OK) s = lsnn_data_idx(cx, &e->whole, &e->file[0], &e->file[1], CLASSES);
     if (s == LSNN_OK) s = lsnn_data_idx(cx, &e->data[TEST], &e->file[2], &e->file[3], CLASSES);
     if (s != LSNN_OK) return s;
-    test = e->data[TEST];
-    if (e->whole.heads != heads || test.heads != heads || test.shape.h != SIDE ||
-        test.shape.w != SIDE || test.shape.c != 1) {
-        app_refuse(&e->a, "--data %s: %d labels a picture of %d x %d, %s has %d of %d x %d",
-                   e->a.data, test.heads, test.shape.h, test.shape.w, e->task_name, heads,
+    for (int i = 0; i < 2; i++) {
+        lsnn_shape shape = set[i]->shape;
+        if (set[i]->heads == heads && shape.c == 1 && shape.h == SIDE && shape.w == SIDE) continue;
+        app_refuse(&e->a, "--data %s, %s: %d labels a picture of %d x %d, %s has %d of %d x %d",
+                   e->a.data, part_name[i], set[i]->heads, shape.h, shape.w, e->task_name, heads,
                    (int)SIDE, (int)SIDE);
         return LSNN_ESHAPE;
     }
-    s = count_images(e, e->whole.count, test.count, count);
+    s = count_images(e, e->whole.count, e->data[TEST].count, count);
     if (s == LSNN_OK) s = lsnn_data_part(cx, &e->data[TRAIN], &e->whole, 0, count[TRAIN]);
     if (s == LSNN_OK && count[VALID])
         s = lsnn_data_part(cx, &e->data[VALID], &e->whole, count[TRAIN], count[VALID]);
@@ -744,11 +745,11 @@ static int check_flags(experiment *e)
         return app_refuse(&e->a, "--focus: --data does not say where its digits lie: use "
                           "--mnist");
     if (e->load && (e->strip || e->a.save || e->a.resume || e->a.log || e->fresh || e->a.lr > 0 ||
-                    e->decay >= 0))
+                    e->decay >= 0 || strcmp(e->optimizer, "sgd") != 0))
         return app_refuse(&e->a, "--load does not train: --%s does not go with it",
                           e->strip ? "strip" : e->a.save ? "save" : e->a.resume ? "resume" :
-                          e->a.log ? "log" : e->fresh ? "fresh" : e->a.lr > 0 ? "lr"
-                          : "weight-decay");
+                          e->a.log ? "log" : e->fresh ? "fresh" : e->a.lr > 0 ? "lr" :
+                          e->decay >= 0 ? "weight-decay" : "optimizer");
     return APP_GO;
 }
 
@@ -782,7 +783,7 @@ int main(int argc, char **argv)
     own[n++] = app_text("load", &e.load, "FILE", "do not train: take the parameters of FILE");
     own[n++] = app_text("figure", &e.figure, "FILE.png", "draw images, smoothers and overlays");
     own[n++] = app_text("strip", &e.strip, "FILE.png", "draw how the smoothers move");
-    own[n++] = app_switch("focus", &e.focus, "print the focus before training too");
+    own[n++] = app_switch("focus", &e.focus, "print the focus, before training too");
     n += choice_flags(&e, own + n);
     status = app_parse(&e.a, argc, argv, own, n);
     if (status != APP_GO) return status;
@@ -797,7 +798,7 @@ int main(int argc, char **argv)
     e.choice.heads = lsnn_task_heads(e.task);
     if (e.choice.param_lr < 0 && strcmp(e.model, "lsnn-content") == 0 &&
         (e.task == LSNN_TASK_ARROW || e.task == LSNN_TASK_RECTANGLE))
-        e.choice.param_lr = 1;                 /* no seed lost them there: RESULTS.md    */
+        e.choice.param_lr = 1;                 /* as RESULTS.md's runs were made         */
     e.shown = e.no_test ? VALID : TEST;
     status = app_start(&e.a, &cx);
     if (status == APP_GO) status = app_can_write(&e.a, "figure", e.figure);

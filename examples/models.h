@@ -31,10 +31,12 @@ static inline lsnn_options model_weights(const char *name)
 /* ---- Locally Smoothed Neural Networks, section 5 -----------------------------------
    16 kernels of 5x5, max pooling, 32 kernels of 5x5, max pooling, 256 hidden units,
    dropout 0.5. The paper gives no kernel size; 5x5 "valid" is our choice.
-   From the first layer's maps on, all four models are the same.                      */
+   From the first layer's maps on all four models are the same (several labels: cnn and lc
+   have a last layer each, smoothed ones one that all groups share).                  */
 enum { MODEL_MAPS = 16 };
 
-/* What an experiment with them varies; model_defaults() gives RESULTS.md's choices.  */
+/* What an experiment with them varies; model_defaults() gives the choices of RESULTS.md's
+   fixed regime (arrow and rectangle: param_lr 1).                                    */
 typedef struct model_choice {
     int heads;                       /* labels a picture                              */
     int kernel1, kernel2, same;      /* sides of the kernels: 5, 5; 1: padded: 0      */

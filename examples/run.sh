@@ -50,6 +50,7 @@ for model in cnn lsnn-location lsnn-content; do
     printf '%-16s %-18s %-22s %-8s %s\n' $model "$(field error "$line") ($epochs epochs)" \
         "${full:--}" "$(paper $model)" "$(field images_per_s "$line")"
 done
+echo "(This run keeps 5,000 of the training images to watch; the full run learns from all.)"
 [ -n "$mnist" ] || echo "The paper's and the full run's digits are MNIST's, these are the built-in ones."
 echo
 echo "Pictures, where PNG could be written:"

@@ -174,6 +174,7 @@ refused 2 --normalise "$train" --normalise most
 refused 2 --strip "$train" --model cnn --strip "$work/no.png"
 refused 2 --strip "$train" --load "$work/no" --strip "$work/no.png"
 refused 2 --fresh "$train" --load "$work/no" --fresh
+refused 2 --optimizer "$train" --load "$work/no" --optimizer adamw
 refused 2 --task "$train" --task line
 for part in train t10k; do
     cp "$work/data/sequence-$part-images-idx3-ubyte" "$work/data/arrow-$part-images-idx3-ubyte"
@@ -259,6 +260,14 @@ refused 1 "$work/log.csv" "$predict" "$work/log.csv" x.png
 "$train" --summary > /dev/full 2> /dev/null
 [ $? -ne 0 ] || [ ! -e /dev/full ]
 check 'a full standard output is a failure' $?
+# training pictures of another size than the test pictures'
+mkdir -p "$work/other"
+"$mnist" digits --out "$work/other" --train 64 --test 8 > /dev/null 2>&1
+for file in images-idx3-ubyte labels-idx1-ubyte; do
+    mv "$work/other/digits-train-$file" "$work/other/cluttered-train-$file"
+    cp "$work/data/cluttered-t10k-$file" "$work/other"
+done
+refused 1 'train: 1 labels a picture of 28 x 28' "$train" --data "$work/other" --out "$work/out"
 head -c 5000 "$work/data/cluttered-train-images-idx3-ubyte" > "$work/short"
 cp "$work/short" "$work/data/cluttered-train-images-idx3-ubyte"
 refused 1 cluttered-train-images "$train" --data "$work/data" --out "$work/out"

@@ -37,7 +37,7 @@ have_stb || add libstb-dev
 have_zlib || add zlib1g-dev
 if [ "${1:-}" = bench ]; then
     /usr/bin/python3 -c 'import torch' 2> /dev/null || add python3-torch
-    ldconfig -p 2> /dev/null | grep -q 'libopenblas\.so\.0' || add libopenblas0
+    PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2> /dev/null | grep -q 'libopenblas\.so\.0' || add libopenblas0
     echo "lsnn: ONNX Runtime is no package. In a folder outside of this one, type:"
     echo "    npm install --ignore-scripts onnxruntime-node@1.30.0"
     echo "and then: ORT_NODE=THAT_FOLDER make bench"
@@ -45,8 +45,10 @@ fi
 [ -z "$missing" ] && exit 0
 
 say_what_to_type() {
-    echo "lsnn: not installed: $missing (pictures need stb, .gz files zlib). To add them:"
+    echo "lsnn: not installed: $missing. To add them:"
     echo "    Debian, Ubuntu:  sudo apt-get install $missing"
+    case $missing in *-dev*) ;; *) return ;; esac
+    echo "Pictures need stb, .gz files zlib. To add them elsewhere:"
     echo "    Fedora:          sudo dnf install stb-devel zlib-devel"
     echo "    macOS:           brew install zlib; copy stb_image.h and stb_image_write.h"
     echo "                     from https://github.com/nothings/stb beside lsnn.h"
