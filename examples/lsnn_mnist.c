@@ -711,7 +711,7 @@ static int choice_flags(experiment *e, app_flag *own)
     own[n++] = app_int("mixture", &c->mixture, 1, 64, "Gaussians a smoother");
     own[n++] = app_int("separable", &c->separable, 0, 1, "1: Phi without gamma");
     own[n++] = app_real("param-lr", &c->param_lr, -1, 1000,
-                        "their rate, times --lr (-1: 0.1; lsnn-content 0.3; arrow, rectangle 1)");
+                        "their rate, times --lr (-1: 0.1; lsnn-content 1, on sequence 0.3)");
     return n;
 }
 
@@ -796,9 +796,6 @@ int main(int argc, char **argv)
     if (status != APP_GO) return status;
     e.task = lsnn_task_from_name(e.task_name);
     e.choice.heads = lsnn_task_heads(e.task);
-    if (e.choice.param_lr < 0 && strcmp(e.model, "lsnn-content") == 0 &&
-        (e.task == LSNN_TASK_ARROW || e.task == LSNN_TASK_RECTANGLE))
-        e.choice.param_lr = 1;                 /* as RESULTS.md's runs were made         */
     e.shown = e.no_test ? VALID : TEST;
     status = app_start(&e.a, &cx);
     if (status == APP_GO) status = app_can_write(&e.a, "figure", e.figure);

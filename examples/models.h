@@ -36,7 +36,7 @@ static inline lsnn_options model_weights(const char *name)
 enum { MODEL_MAPS = 16 };
 
 /* What an experiment with them varies; model_defaults() gives the choices of RESULTS.md's
-   fixed regime (arrow and rectangle: param_lr 1).                                    */
+   fixed regime.                                                                      */
 typedef struct model_choice {
     int heads;                       /* labels a picture                              */
     int kernel1, kernel2, same;      /* sides of the kernels: 5, 5; 1: padded: 0      */
@@ -60,15 +60,15 @@ static inline model_choice model_defaults(void)
 }
 
 /* Free smoothers begin wide and all over the picture. Computed ones begin in its middle and
-   narrow enough that the parameter network soon has to move them. It learns slower than the
-   rest: at the full rate its units can all end at 0 for good, and every picture gets the
-   same smoothers (RESULTS.md).                                                       */
+   narrow enough that the parameter network soon has to move them, at the full rate; but three
+   groups' gradients at that rate put its units to 0 for good, and every picture gets the
+   same smoothers (one in three seeds of cluttered, too: see RESULTS.md).             */
 static inline model_choice model_own(const model_choice *choice, int content)
 {
     model_choice c = choice ? *choice : model_defaults();
     if (c.mu_range < 0) c.mu_range = content ? 0.1 : 0.3;
     if (c.alpha < 0) c.alpha = content ? 3 : 1.5;
-    if (c.param_lr < 0) c.param_lr = content ? 0.3 : 0.1;
+    if (c.param_lr < 0) c.param_lr = !content ? 0.1 : c.heads == 1 ? 1 : 0.3;
     return c;
 }
 

@@ -106,7 +106,7 @@ done
 # ---- The smoother's ablation: one thing changed at a time, seed 1, fixed regime.
 for task in cluttered arrow; do
     for change in 'separable 1' 'bias inside' 'normalise none' 'normalise sum' 'alpha-start 1.5' \
-        'mu-range 0.3' 'param-lr 0.1' 'rank 2' 'rank 4' 'mixture 2' 'mixture 3'; do
+        'mu-range 0.3' 'param-lr 0.3' 'param-lr 0.1' 'rank 2' 'rank 4' 'mixture 2' 'mixture 3'; do
         # shellcheck disable=SC2086
         cell "$task-content-$(echo "$change" | tr ' ' '-')-s1" --task "$task" \
             --model lsnn-content --epochs 15 --seed 1 --$change
