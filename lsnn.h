@@ -982,7 +982,7 @@ LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data 
                                     int first, int count);
 
 /* IDX files (MNIST's format), unsigned bytes, rank 1 to 4. With LSNN_USE_ZLIB
-   the reader takes .gz too, and tries PATH.gz where PATH is missing.         */
+   the reader takes .gz too (else EUNSUPPORTED), and tries PATH.gz where PATH is missing. */
 typedef struct lsnn_idx {
     int rank, dim[4];
     unsigned char *v;                /* product of dim bytes                  */
@@ -1035,9 +1035,10 @@ LSNN_API lsnn_status lsnn_recipe_check(lsnn_ctx *cx, const lsnn_recipe *r);
    pixels: those of lsnn_task_shape. r must have passed lsnn_recipe_check.    */
 LSNN_API void lsnn_recipe_draw(const lsnn_recipe *r, uint32_t epoch, int index,
                                unsigned char *pixels, unsigned char *labels, lsnn_place *place);
-/* As a data set: r must outlive d.                                           */
+/* As a data set: r, and the arrays it points to, must outlive d.             */
 LSNN_API lsnn_status lsnn_data_recipe(lsnn_ctx *cx, lsnn_data *d, const lsnn_recipe *r);
-/* One built-in digit, 28x28, 0 black to 255 white, centred as MNIST's are.   */
+/* One built-in digit, 28x28, 0 black to 255 white, centred as MNIST's are. Outside of 0..9
+   it draws a 0.                                                              */
 LSNN_API void lsnn_digit_draw(lsnn_rng *r, int digit, unsigned char *pixels);
 
 /* ---- >>api training ---------------------------------------------------------*/
@@ -1103,14 +1104,15 @@ typedef struct lsnn_score {
     int *confusion;                  /* set before: classes x classes, [truth][guess] */
     double *class_error;             /* set before, with confusion: classes, in % */
 } lsnn_score;
-/* In the data's order. s: all zero, then confusion and class_error set if wanted. ESTATE
-   without a loss, ESHAPE if the data do not fit.                             */
+/* In the data's order, as in epoch 0. s: all zero, then confusion and class_error set if
+   wanted (a class without samples: 0). ESTATE without a loss, ESHAPE if the data do not
+   fit.                                                                       */
 LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_score *s);
 
 /* ---- >>api files ------------------------------------------------------------
    safetensors; the graph is in the metadata. Written to PATH.tmp, synced, then
    renamed over PATH, so that PATH is always whole; it is a new file, in place of a link, too.
-   EIO if another program is saving to the same path.                         */
+   EIO if another program is saving to the same path (not on Windows).        */
 LSNN_API lsnn_status lsnn_net_save(lsnn_net *net, const char *path);
 /* Builds the file's net. types: your own layer types, if it uses any.        */
 LSNN_API lsnn_net *lsnn_net_load(lsnn_ctx *cx, const char *path, const lsnn_build_desc *d,
@@ -1120,7 +1122,9 @@ LSNN_API lsnn_net *lsnn_net_load(lsnn_ctx *cx, const char *path, const lsnn_buil
    prediction depends on.                                                     */
 LSNN_API lsnn_status lsnn_net_read(lsnn_net *net, const char *path);
 
-/* The file format by itself: named arrays and a table of strings.            */
+/* The file format by itself: named arrays and a table of strings. count is the product of
+   dim, rank 0 to 4, each name once (write: else ESHAPE, EVALUE). What was read is freed
+   by lsnn_file_free. No such name: NULL.                                     */
 typedef struct lsnn_tensor {
     const char *name;
     int rank, dim[4];
@@ -1144,15 +1148,17 @@ LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_
 typedef struct lsnn_image { int w, h; unsigned char *rgb; } lsnn_image;
 LSNN_API lsnn_status lsnn_image_new(lsnn_ctx *cx, lsnn_image *im, int w, int h, uint32_t rgb);
 LSNN_API void lsnn_image_free(lsnn_ctx *cx, lsnn_image *im);
+/* EUNSUPPORTED if stb_image_write.h was not there.                           */
 LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const char *path);
-/* All drawing is clipped at the image's border. Colours are 0xRRGGBB.        */
+/* All drawing is clipped at the image's border. Colours are 0xRRGGBB. A line's whole
+   coordinates are centres of pixels.                                         */
 LSNN_API void lsnn_image_rect(lsnn_image *im, int x, int y, int w, int h, uint32_t rgb);
 LSNN_API void lsnn_image_line(lsnn_image *im, double x0, double y0, double x1, double y1,
                               double thickness, uint32_t rgb);
 /* ASCII text, 6x8 pixels a letter times scale; returns its width.            */
 LSNN_API int lsnn_image_text(lsnn_image *im, int x, int y, int scale, uint32_t rgb,
                              const char *text);
-/* A map (H x W), lo black to hi white, each value scale x scale pixels.      */
+/* A map (H x W), lo black to hi white, NaN magenta, each value scale x scale pixels. */
 LSNN_API void lsnn_image_map(lsnn_image *im, int x, int y, int scale, const lsnn_real *map,
                              int h, int w, double lo, double hi);
 /* A colour laid over what is there, opacity map / hi: the same geometry.     */
@@ -1163,12 +1169,13 @@ LSNN_API void lsnn_image_overlay(lsnn_image *im, int x, int y, int scale, const 
 LSNN_API void lsnn_image_grid(lsnn_image *im, int x, int y, int scale, const lsnn_real *maps,
                               int count, int h, int w, int columns, int gap);
 typedef struct lsnn_curve {
-    const char *label;
-    const double *x, *y;
+    const char *label;               /* NULL: not in the legend               */
+    const double *x, *y;             /* x NULL: 0, 1, ...; not finite: a gap  */
     int count;
     uint32_t rgb;                    /* 0 -> the next of a fixed palette      */
 } lsnn_curve;
-/* A line plot with axes, ticks, grid and a legend, filling x, y, w, h.       */
+/* A line plot with axes, ticks, grid and a legend, filling x, y, w, h. The title and the
+   labels may be NULL.                                                        */
 LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const char *title,
                               const char *x_label, const char *y_label,
                               const lsnn_curve *curves, int count);
@@ -1214,13 +1221,11 @@ LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const 
          if (try_status_ != LSNN_OK) return try_status_; } while (0)
 #if defined(__GNUC__)
 #  define LSNNI_PRINTF(f, a) __attribute__((format(printf, f, a)))
-#  define LSNNI_UNUSED __attribute__((unused))
 #  define LSNNI_NOINLINE __attribute__((noinline))
 #  define LSNNI_FETCH_TO_READ(p) __builtin_prefetch(p)
 #  define LSNNI_FETCH_TO_WRITE(p) __builtin_prefetch(p, 1)
 #else
 #  define LSNNI_PRINTF(f, a)
-#  define LSNNI_UNUSED
 #  define LSNNI_NOINLINE
 #  define LSNNI_FETCH_TO_READ(p) ((void)(p))
 #  define LSNNI_FETCH_TO_WRITE(p) ((void)(p))
@@ -1352,19 +1357,6 @@ LSNN_API void lsnn_ctx_free(lsnn_ctx *cx)
     lsnni_free(cx, cx->scratch_);
     cx->scratch_ = NULL;
     cx->scratch_bytes_ = 0;
-}
-
-LSNNI_UNUSED static double lsnni_seconds(void)
-{
-#if defined(_OPENMP)
-    return omp_get_wtime();
-#elif defined(CLOCK_MONOTONIC)
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-#else
-    return (double)clock() / CLOCKS_PER_SEC;
-#endif
 }
 
 /* ---- >>threads: the one place that starts any --------------------------------*/
@@ -1578,7 +1570,7 @@ typedef struct lsnni_kernels {
 #define K_(name) K_PASTE(name, LSNNI_KERNEL_PASS)
 #define K_LANES ((int)(K_BYTES / sizeof(lsnn_real)))
 
-#if K_BYTES == 0                     /* no vectors: nvcc's and MSVC's front ends */
+#if K_BYTES == 0                     /* no vectors: LSNN_NO_SIMD, nvcc, MSVC */
 #undef K_LANES
 #define K_LANES 1
 typedef lsnn_real K_(vec);
@@ -1883,7 +1875,7 @@ LSNNI_NOINLINE static void K_(fill_up)(lsnn_real *to, const lsnn_real *from, int
 }
 
 /* Lane i of the result is the sum of t[i]'s lanes: even ones and odd ones are added until
-   each is a single number. So vectors are transposed (>>transpose), and added up. */
+   each is a single number: the steps of >>transpose, with an addition in each. */
 #if K_BYTES > 0
 static inline void K_(halve)(kvec *t, int n, int near)
 {
@@ -2157,7 +2149,7 @@ static void K_(moments)(const lsnn_real *t, size_t n, double x0, double step, do
 #pragma GCC pop_options
 #endif
 
-/* Where the largest number is, the first of equals; 0 if all are NaN.        */
+/* Where the largest number is, the first of equals; or a NaN before it.      */
 static size_t K_(largest)(const lsnn_real *x, size_t n)
 {
     lsnn_real most[16], best;
@@ -2542,7 +2534,8 @@ static void K_(dropout)(lsnn_real *y, const lsnn_real *x, const lsnn_rng *at, ui
     }
 }
 
-/* ---- >>updates: see >>optimizers for the formulas; scale is the clipping -----*/
+/* ---- >>updates: see >>optimizers for the formulas. scale is the clipping, c1 and c2 are
+   1 / (1 - b1^t) and 1 / (1 - b2^t), shrink is AdamW's lr wd.                */
 static void K_(sgd)(lsnn_real *w, lsnn_real *v, const lsnn_real *g, double scale, double lr,
                     double decay, double momentum, int nesterov, size_t n)
 {
@@ -3220,11 +3213,12 @@ static void lsnni_spread_fill(lsnn_real *to, const lsnni_spread *g, const lsnn_r
             for (int pw = 0; pw < g->phases_w; pw++)
                 for (int i = 0; i < g->qh; i++, q += g->qw) {
                     int y = i * s->stride_h + ph - s->pad_top, shift = pw - s->pad_left;
-                    const lsnn_real *row = x + lsnni_area(c * s->h + y, s->w);
+                    const lsnn_real *row;
                     if (y < 0 || y >= s->h) {
                         memset(q, 0, (size_t)g->qw * sizeof *q);
                         continue;
                     }
+                    row = x + lsnni_area(c * s->h + y, s->w);
                     if (s->stride_w == 1) {              /* zeros, pixels, zeros */
                         int left = LSNNI_MIN(-shift, g->qw);
                         int end = LSNNI_MIN(g->qw, s->w - shift);
@@ -3412,8 +3406,7 @@ static lsnn_status lsnni_lanes_check(lsnn_ctx *cx, const char *who, const lsnn_w
 {
     int lanes = lsnn_lanes(cx);
     LSNNI_TRY(lsnni_lanes_fit(cx, who, s->lanes, s->n));
-    if ((double)LSNNI_MAX((double)s->c * s->h * s->w, (double)s->k * s->oh * s->ow) * lanes >
-        INT32_MAX)
+    if (LSNNI_MAX((double)s->c * s->h * s->w, (double)s->k * s->oh * s->ow) * lanes > INT32_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: %d images of this size have over 2^31 numbers",
                           who, lanes);
     return LSNN_OK;
@@ -3474,7 +3467,8 @@ LSNN_API lsnn_status lsnn_interleave(lsnn_ctx *cx, lsnn_real *y, const lsnn_real
     return LSNN_OK;
 }
 
-/* What one row (or column) of pixels meets: `count` partners, beginning with number
+/* ---- >>reach: which rows of pixels and of the kernel meet --------------------------
+   What one row (or column) of pixels meets: `count` partners, beginning with number
    `first` at coordinate `at` of the other side, which rises by one (TO_W: a stride).
        FORWARD   an output row: the kernel's rows, and the image's
        TO_X      an image row: the kernel's rows, falling by a stride, and the output's
@@ -3567,10 +3561,13 @@ typedef struct lsnni_pooled {
     size_t size;
 } lsnni_pooled;
 
-/* Forward, and the gradient of x: each target pixel of m maps is a sum over its taps
+/* ---- >>on lanes: forward, and the gradient of x, on blocks --------------------------
+   Each target pixel of m maps is a sum over its taps
    and the source's maps. Tiles are 8 maps x 3 pixels of one kind; bands of target rows
    and chunks of source maps are sized for the second-level cache. Bound by arithmetic. */
 enum { LSNNI_CACHE = 1 << 17 };      /* numbers of a band, and of a chunk      */
+/* The pixels of one kind: the kinds of their row and column, the taps in one source map, the
+   first place in the source, and their tables.                               */
 typedef struct lsnni_group { int row, column, taps, first; int32_t *ka, *kb; } lsnni_group;
 typedef struct lsnni_lanes {
     const lsnni_kernels *kv;
@@ -3615,7 +3612,7 @@ static void lsnni_lanes_pool(const lsnni_lanes *p, const lsnn_real *x, int block
     for (int m = m0; m < m1; m++)
         for (int y = y0; y < y1; y += 2) {
             size_t to = lsnni_area(block * p->m + m, p->kinds[0].rows / 2) + (size_t)y / 2;
-            const lsnn_real *from = x + lsnni_area((m - m0) * p->band + y - y0, 1) * row;
+            const lsnn_real *from = x + (size_t)((m - m0) * p->band + y - y0) * row;
             p->kv->lanes_max(p->y + to * row / 2, p->pool.where + to * row / 2, from, tap, 4, 2,
                              0, y * w, w / 2, p->pool.relu);
         }
@@ -3630,7 +3627,7 @@ static void lsnni_lanes_task(void *user, int task, int worker)
     int first = p->pool.on ? y0 * p->kinds[1].rows : 0;
     size_t lanes = (size_t)p->kv->lanes, map = p->target;
     const lsnn_real *x = p->x + lsnni_area(block, p->maps) * p->source * lanes;
-    lsnn_real *y = p->y + lsnni_area(block * p->m + m0, 1) * p->target * lanes;
+    lsnn_real *y = p->y + (size_t)(block * p->m + m0) * p->target * lanes;
     lsnni_tile t;
     if (p->pool.on) {
         map = lsnni_area(p->band, p->kinds[1].rows);
@@ -3683,7 +3680,8 @@ static int lsnni_lanes_group(const lsnni_lanes *p, const lsnni_group *g, const l
     return n;
 }
 
-/* Bands and chunks.                                                          */
+/* Bands of target rows and chunks of source maps, about LSNNI_CACHE numbers each at stride
+   1; a chunk has 2 LSNNI_CHUNK taps at most.                                 */
 static void lsnni_lanes_sizes(lsnni_lanes *p, const lsnn_window *s, lsnni_way way, int lanes)
 {
     int back = way == LSNNI_TO_X, rows = back ? s->h : s->oh, columns = back ? s->w : s->ow;
@@ -4180,8 +4178,9 @@ static void lsnni_conv2d_plan(lsnni_conv2d *p, lsnn_ctx *cx, int m, int depth, i
         p->p_step = p->g.wide ? p->places : lsnni_round_up(lsnni_div_up(p->places, tasks),
                                                            2 * lsnni_div_up(ow, kv->lanes));
     p->tasks = p->m_tasks * lsnni_div_up(p->places, p->p_step);
-    p->joined_size = p->g.wide ? lsnni_area(p->m_step, p->g.wide) * (size_t)kv->lanes : 0;
-    if (p->pool.on) p->joined_size = lsnni_convolve_pitch(&p->g) * (size_t)kv->rows;
+    p->joined_size = lsnni_convolve_pitch(&p->g);
+    if (p->pool.on) p->joined_size *= (size_t)kv->rows;
+    else p->joined_size *= lsnni_convolve_splits(&p->g) ? (size_t)p->m_step : 0;
 }
 
 /* A window of one pixel is a matrix product: few images are done one by one by all threads. */
@@ -4294,8 +4293,9 @@ static void lsnni_conv2d_dx_task(void *user, int task, int worker)
         for (int oy = 0; oy < s->oh; oy++) {
             int iy = oy * s->stride_h + top;
             const lsnn_real *from = dy + lsnni_area(k * s->oh + oy, s->ow);
-            lsnn_real *to = z + lsnni_area(k * p->zh + iy, p->zw);
+            lsnn_real *to;
             if (iy < 0 || iy >= p->zh) continue;
+            to = z + lsnni_area(k * p->zh + iy, p->zw);
             for (int ox = 0; ox < s->ow; ox++) {
                 int ix = ox * s->stride_w + left;
                 if (ix >= 0 && ix < p->zw) to[ix] = from[ox];
@@ -4379,9 +4379,11 @@ static void lsnni_conv2d_dw_task(void *user, int task, int worker)
     t.ka = p->place;
     t.kb = p->row;
     t.k = (int)area;
-    if (p->sums.dw)
+    if (p->sums.dw) {
+        memset(turned, 0, p->turned_size * sizeof *turned);      /* past the last kernel */
         memset(slice.part + (size_t)slice.d0 * kp, 0,
                (size_t)(slice.d1 - slice.d0) * kp * sizeof *turned);
+    }
     for (int n = slice.n0; n < slice.n1; n++) {
         const lsnn_real *dy = p->dy + lsnni_area(n, s->k) * area;
         lsnni_sums_bias(&p->sums, &slice, n, dy, area);
@@ -4389,8 +4391,6 @@ static void lsnni_conv2d_dw_task(void *user, int task, int worker)
         lsnni_spread_fill(image, &p->spread,
                           p->x + (size_t)n * lsnni_area(s->c * s->h, s->w), s, 0, s->c);
         p->sums.kv->transpose(turned, kp, dy, area, s->k, (int)area);
-        for (size_t q = 0; q < area; q++)
-            for (size_t k = (size_t)s->k; k < kp; k++) turned[q * kp + k] = 0;
         lsnni_dw_tiles(p->sums.kv, &t, slice.part + (size_t)slice.d0 * kp, p->sums.kp, turned,
                        image, p->offset + slice.d0, NULL, slice.d1 - slice.d0);
     }
@@ -7890,10 +7890,10 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
     for (int i = 0; i < net->nodes && net->output < 0; i++)
         if (net->node[i].type->is_loss) net->output = net->node[i].input[0];
     if (net->output < 0) net->output = net->nodes - 1;
-    net->value = (lsnn_real *)lsnni_alloc(cx, net->param_size + 1, sizeof *net->value);
-    net->state = (lsnn_real *)lsnni_alloc(cx, net->buffer_size + 1, sizeof *net->state);
+    net->value = (lsnn_real *)lsnni_alloc(cx, net->param_size, sizeof *net->value);
+    net->state = (lsnn_real *)lsnni_alloc(cx, net->buffer_size, sizeof *net->state);
     if (!net->predict_only)
-        net->grad = (lsnn_real *)lsnni_alloc(cx, net->param_size + 1, sizeof *net->grad);
+        net->grad = (lsnn_real *)lsnni_alloc(cx, net->param_size, sizeof *net->grad);
     if (!net->value || !net->state || (!net->predict_only && !net->grad)) goto fail;
     for (int i = 0; i < net->params; i++)
         lsnni_init_param(net, &net->param[i], net->value + net->param[i].at);
@@ -8089,7 +8089,7 @@ LSNN_API const char *lsnn_net_param_name(const lsnn_net *net, int kind, int i, s
 }
 
 /* ============================================================================
-   >>files  FILES
+   >>files  safetensors, and replacing a file safely
    A .safetensors file:  u64 N, little-endian | N bytes of JSON | the data
      {"__metadata__":{"key":"text"},
       "conv2d1.weight":{"dtype":"F32","shape":[8,1,5,5],"data_offsets":[0,800]}}
@@ -8261,6 +8261,7 @@ static lsnn_status lsnni_file_replace(lsnn_ctx *cx, const char *path,
                        moved ? "%s: written, but %s failed: %s; a power cut may undo it"
                              : "%s: not written: %s failed: %s; what was there is unchanged",
                        lsnni_path_end(path), failed, strerror(errno));
+        if (f && LSNNI_CLOSE_FIRST && !closed) { fclose(f); closed = 1; }
         if (f && !moved) remove(tmp);
     }
     if (f && !closed) fclose(f);                         /* and unlock        */
@@ -8666,8 +8667,8 @@ static lsnn_status lsnni_spans_check(lsnni_header *h, const lsnn_file *f)
                              (double)(h->data_bytes - end));
 }
 
-/* Reads t's numbers, a chunk at a time, into v. A float keeps its bits, whatever
-   NaN it is: it never becomes a double.                                      */
+/* Reads t's numbers, a chunk at a time, into v. In the float build a float keeps its bits,
+   whatever NaN it is: it never becomes a double.                             */
 static lsnn_status lsnni_read_tensor(lsnni_header *h, const lsnn_tensor *t, size_t width,
                                      lsnn_real *v)
 {
@@ -8907,8 +8908,10 @@ LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_
 /* ============================================================================
    >>models  nets in files
    A model file is a safetensors file: parameters and buffers by name, and in the
-   metadata "lsnn.graph", one line a layer:
+   metadata "lsnn.graph", one line a layer,
+       input input C H W
        NAME TYPE [x=INPUT,INPUT] [share=NAME] [option=value] ...
+   "lsnn.output", the layer that is predicted, and "lsnn.version", what wrote it.
    A checkpoint holds the optimizer's state and the position in training too.
    ==========================================================================*/
 
@@ -9060,7 +9063,7 @@ static lsnn_status lsnni_graph_fail(const lsnni_reader *r, const char *what, con
                       r->path, r->line, what, word);
 }
 
-/* Cuts the next word off *at, which ends at a space or 0.                    */
+/* Cuts the next word off *at, which ends at `mark` or 0.                     */
 static char *lsnni_word(char **at, char mark)
 {
     char *word = *at, *end = strchr(word, mark);
@@ -9113,10 +9116,11 @@ static lsnn_status lsnni_graph_line(const lsnni_reader *r, char *line)
     if (r->line == 1) {
         double size[3];
         for (int i = 0; i < 3; i++)
-            if (!lsnni_parse_number(lsnni_word(&line, ' '), &size[i]) ||
+            if (strcmp(kind, "input") != 0 ||
+                !lsnni_parse_number(lsnni_word(&line, ' '), &size[i]) ||
                 !(size[i] >= 1 && size[i] <= INT_MAX))
-                return lsnni_graph_fail(r, "the first line must be \"input input C H W\", not",
-                                        name);
+                return lsnni_graph_fail(r, "the first line must be \"input input C H W\"; it "
+                                        "begins with", name);
         return lsnn_input(r->net, (int)size[0], (int)size[1], (int)size[2]) < 0 ?
             r->net->cx->status : LSNN_OK;
     }
@@ -9138,8 +9142,9 @@ static lsnn_status lsnni_graph_read(lsnni_reader *r, const lsnn_file *f)
     lsnn_status s = LSNN_OK;
     char *copy, *at;
     if (!graph || !*graph || !out)
-        return lsnni_fail(r->net->cx, LSNN_EFORMAT, "%.160s holds no net: its metadata has no "
-                          "lsnn.graph; lsnn_net_read reads parameters alone", r->path);
+        return lsnni_fail(r->net->cx, LSNN_EFORMAT, "%.160s holds no net: its metadata lacks "
+                          "%s; lsnn_net_read reads parameters alone", r->path,
+                          graph && *graph ? "lsnn.output" : "lsnn.graph");
     at = copy = lsnni_strdup(r->net->cx, graph);
     if (!copy) return LSNN_ENOMEM;
     for (r->line = 1; *at && s == LSNN_OK; r->line++)
@@ -9162,24 +9167,10 @@ typedef struct lsnni_saver {
     char value[LSNNI_METAS][40];
 } lsnni_saver;
 
-static void lsnni_saver_number(lsnni_saver *s, const char *key, double v)
-{
-    s->meta[s->metas].key = key;
-    s->meta[s->metas].value = lsnni_number(s->value[s->metas], v);
-    s->metas++;
-}
-
 static void lsnni_saver_text(lsnni_saver *s, const char *key, const char *value)
 {
     s->meta[s->metas].key = key;
     s->meta[s->metas++].value = value;
-}
-
-/* A seed is 64 bits, more than a number's 53: two halves.                    */
-LSNNI_UNUSED static void lsnni_saver_seed(lsnni_saver *s, uint64_t seed)
-{
-    lsnni_saver_number(s, "lsnn.seed.high", (double)(uint32_t)(seed >> 32));
-    lsnni_saver_number(s, "lsnn.seed.low", (double)(uint32_t)seed);
 }
 
 static void lsnni_saver_tensors(lsnni_saver *s, const lsnni_param *p, int count,
@@ -9225,7 +9216,7 @@ LSNN_API lsnn_status lsnn_net_save(lsnn_net *net, const char *path)
         return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_net_save: call lsnn_net_build first");
     s = (lsnni_saver *)lsnni_alloc(net->cx, 1, sizeof *s);
     if (!s) return LSNN_ENOMEM;
-    s->tensor = (lsnn_tensor *)lsnni_alloc(net->cx, (size_t)(net->params + net->buffers) + 1,
+    s->tensor = (lsnn_tensor *)lsnni_alloc(net->cx, (size_t)(net->params + net->buffers),
                                            sizeof *s->tensor);
     status = s->tensor ? lsnni_net_write(net, s, path) : LSNN_ENOMEM;
     lsnni_free(net->cx, s->tensor);
@@ -9264,7 +9255,7 @@ static lsnn_status lsnni_read_block(lsnn_ctx *cx, const lsnn_file *f, const char
     return LSNN_OK;
 }
 
-/* The file has the net's parameters and buffers, and no others.               */
+/* The file has the net's parameters and buffers, and no others but an optimizer's. */
 static lsnn_status lsnni_net_match(lsnn_net *net, const lsnn_file *f, const char *path)
 {
     LSNNI_TRY(lsnni_read_block(net->cx, f, path, "", net->param, net->params, NULL));
@@ -9419,6 +9410,7 @@ LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_
     if (!net) return NULL;
     lsnn_optimizer_desc all;
     lsnn_optimizer *o;
+    int with_m, with_v;
     memset(&all, 0, sizeof all);
     if (d) all = *d;
     lsnni_optimizer_defaults(&all);
@@ -9432,13 +9424,11 @@ LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_
     if (!o) return NULL;
     o->net = net;
     o->d = all;
-    if (all.method != LSNN_SGD || all.momentum > 0)
-        o->m = (lsnn_real *)lsnni_alloc(net->cx, net->param_size + 1, sizeof *o->m);
-    if (all.method != LSNN_SGD)
-        o->v = (lsnn_real *)lsnni_alloc(net->cx, net->param_size + 1, sizeof *o->v);
-    if ((o->m || (all.method == LSNN_SGD && all.momentum <= 0)) &&
-        (o->v || all.method == LSNN_SGD))
-        return o;
+    with_v = all.method != LSNN_SGD;
+    with_m = with_v || all.momentum > 0;
+    if (with_m) o->m = (lsnn_real *)lsnni_alloc(net->cx, net->param_size, sizeof *o->m);
+    if (with_v) o->v = (lsnn_real *)lsnni_alloc(net->cx, net->param_size, sizeof *o->v);
+    if ((o->m || !with_m) && (o->v || !with_v)) return o;
     lsnn_optimizer_free(o);
     return NULL;
 }
@@ -9446,7 +9436,7 @@ LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_
 typedef struct lsnni_update {
     lsnn_optimizer *o;
     const lsnni_kernels *kv;
-    double lr, scale, c1, c2;
+    double lr, scale, c1, c2;        /* see >>updates                         */
 } lsnni_update;
 
 /* One parameter array.                                                       */
@@ -9693,7 +9683,8 @@ typedef struct lsnni_fit {
 
 static const char *const lsnni_methods[] = { "sgd", "adam", "adamw" };
 
-/* The names under which an optimizer's arrays are saved: prefix + name, in a block. */
+/* Enters an optimizer's array `block` as tensors. Their names, prefix + the parameter's, lie
+   in *names, for the caller to free.                                         */
 static lsnn_status lsnni_saver_state(lsnn_ctx *cx, lsnni_saver *s, const lsnn_net *net,
                                      const char *prefix, const lsnn_real *block, char **names)
 {
@@ -9703,17 +9694,30 @@ static lsnn_status lsnni_saver_state(lsnn_ctx *cx, lsnni_saver *s, const lsnn_ne
     if (!block) return LSNN_OK;
     for (int i = 0; i < net->params; i++)
         length += strlen(prefix) + strlen(net->param[i].name) + 1;
-    *names = (char *)lsnni_alloc(cx, length + 1, 1);
+    *names = (char *)lsnni_alloc(cx, length, 1);
     if (!*names) return LSNN_ENOMEM;
     lsnni_saver_tensors(s, net->param, net->params, block);
     for (int i = 0; i < net->params; i++) {
         char *name = *names + at;
         at += strlen(prefix) + strlen(net->param[i].name) + 1;
-        snprintf(name, length + 1 - (size_t)(name - *names), "%s%s", prefix,
-                 net->param[i].name);
+        snprintf(name, length - (size_t)(name - *names), "%s%s", prefix, net->param[i].name);
         s->tensor[first + i].name = name;
     }
     return LSNN_OK;
+}
+
+static void lsnni_saver_number(lsnni_saver *s, const char *key, double v)
+{
+    s->meta[s->metas].key = key;
+    s->meta[s->metas].value = lsnni_number(s->value[s->metas], v);
+    s->metas++;
+}
+
+/* A seed is 64 bits, more than a number's 53: two halves.                    */
+static void lsnni_saver_seed(lsnni_saver *s, uint64_t seed)
+{
+    lsnni_saver_number(s, "lsnn.seed.high", (double)(uint32_t)(seed >> 32));
+    lsnni_saver_number(s, "lsnn.seed.low", (double)(uint32_t)seed);
 }
 
 static lsnn_status lsnni_fit_save(lsnni_fit *f)
@@ -9724,7 +9728,7 @@ static lsnn_status lsnni_fit_save(lsnni_fit *f)
     lsnn_status status = LSNN_ENOMEM;
     lsnni_saver *s = (lsnni_saver *)lsnni_alloc(cx, 1, sizeof *s);
     if (!s) return LSNN_ENOMEM;
-    s->tensor = (lsnn_tensor *)lsnni_alloc(cx, (size_t)(3 * net->params + net->buffers) + 1,
+    s->tensor = (lsnn_tensor *)lsnni_alloc(cx, (size_t)(3 * net->params + net->buffers),
                                            sizeof *s->tensor);
     if (s->tensor) status = lsnni_saver_state(cx, s, net, "optimizer.m:", f->o->m, &m);
     if (status == LSNN_OK) status = lsnni_saver_state(cx, s, net, "optimizer.v:", f->o->v, &v);
@@ -9848,6 +9852,19 @@ static lsnn_status lsnni_diverged(const lsnni_fit *f, const lsnn_batch *b)
                       (unsigned)f->o->step);
 }
 
+static double lsnni_seconds(void)
+{
+#if defined(_OPENMP)
+    return omp_get_wtime();
+#elif defined(CLOCK_MONOTONIC)
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+#else
+    return (double)clock() / CLOCKS_PER_SEC;
+#endif
+}
+
 static lsnn_status lsnni_fit_step(lsnni_fit *f)
 {
     lsnn_net *net = f->net;
@@ -9902,7 +9919,6 @@ static lsnn_status lsnni_fit_epoch(lsnni_fit *f)
     while (f->done < f->steps && s == LSNN_OK) {
         LSNNI_TRY(lsnni_fit_step(f));
         s = lsnni_fit_report(f, 0);
-        if (s < 0) return s;
         if (f->d->save && f->done < f->steps &&
             (s == LSNN_STOPPED ||
              (f->d->save_every && f->o->step % (uint32_t)f->d->save_every == 0)))
@@ -9926,6 +9942,8 @@ static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
     lsnn_optimizer_desc o = f->d->optimizer;
     lsnn_status s = LSNN_OK;
     f->epochs = f->d->epochs ? f->d->epochs : 1;
+    if (f->d->save && f->d->note)                        /* not after an epoch  */
+        LSNNI_TRY(lsnni_write_check_text(f->net->cx, "lsnn_fit: note", f->d->note));
     LSNNI_TRY(lsnni_batch_make(f->net, &f->batch, train));
     if (f->d->valid) LSNNI_TRY(lsnni_batch_make(f->net, &f->valid, f->d->valid));
     f->steps = lsnni_div_up(train->count, f->net->batch);
@@ -9968,7 +9986,7 @@ LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_
 #endif /* LSNN_NO_TRAIN */
 
 /* ============================================================================
-   >>data chapter: sample sources, IDX files, built-in digits, recipes
+   >>data  arrays, IDX files, built-in digits, recipes
    ==========================================================================*/
 #ifndef LSNN_NO_DATA
 
@@ -10170,16 +10188,16 @@ static lsnn_status lsnni_idx_open(lsnn_ctx *cx, lsnni_idx_file *in, const char *
     return LSNN_OK;
 }
 
-/* Product of a's sizes into *bytes.                                          */
-static lsnn_status lsnni_idx_check(lsnn_ctx *cx, const lsnn_idx *a, const char *path,
-                                   size_t *bytes)
+/* Product of a's sizes into *bytes. bad: what a wrong one is.                */
+static lsnn_status lsnni_idx_check(lsnn_ctx *cx, lsnn_status bad, const lsnn_idx *a,
+                                   const char *path, size_t *bytes)
 {
     *bytes = 1;
     if (a->rank < 1 || a->rank > 4)
-        return lsnni_fail(cx, LSNN_EFORMAT, "%s: rank %d is not in 1..4", path, a->rank);
+        return lsnni_fail(cx, bad, "%s: rank %d is not in 1..4", path, a->rank);
     for (int i = 0; i < a->rank; i++)
         if (a->dim[i] < 1 || !lsnni_mul(bytes, (size_t)a->dim[i]))
-            return lsnni_fail(cx, LSNN_EFORMAT, "%s: size %d of its %d is not in 1..%d, or "
+            return lsnni_fail(cx, bad, "%s: size %d of its %d is not in 1..%d, or "
                               "the product overflows", path, i + 1, a->rank, INT_MAX);
     return LSNN_OK;
 }
@@ -10204,7 +10222,7 @@ static lsnn_status lsnni_idx_head(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in,
         uint32_t v = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
         a->dim[i] = v > INT_MAX ? -1 : (int)v;
     }
-    return lsnni_idx_check(cx, a, in->shown, bytes);
+    return lsnni_idx_check(cx, LSNN_EFORMAT, a, in->shown, bytes);
 }
 
 static lsnn_status lsnni_idx_body(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in, size_t bytes)
@@ -10260,7 +10278,7 @@ LSNN_API lsnn_status lsnn_idx_write(lsnn_ctx *cx, const lsnn_idx *a, const char 
 {
     lsnn_idx copy = *a;              /* lsnni_file_replace takes no const     */
     size_t bytes;
-    LSNNI_TRY(lsnni_idx_check(cx, a, lsnni_path_end(path), &bytes));
+    LSNNI_TRY(lsnni_idx_check(cx, LSNN_ESHAPE, a, lsnni_path_end(path), &bytes));
     if (!a->v)
         return lsnni_fail(cx, LSNN_EVALUE, "%s: v is NULL", lsnni_path_end(path));
     return lsnni_file_replace(cx, path, lsnni_idx_put, &copy);
@@ -10302,7 +10320,7 @@ LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *i
                           "N,C,H,W", images->rank);
     if (classes < 1 || classes > 256)
         return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_idx: %d classes: give 1..256", classes);
-    LSNNI_TRY(lsnni_idx_check(cx, images, "lsnn_data_idx: images", &bytes));
+    LSNNI_TRY(lsnni_idx_check(cx, LSNN_ESHAPE, images, "lsnn_data_idx: images", &bytes));
     LSNNI_TRY(lsnni_idx_labels(cx, "lsnn_data_idx", labels, images->dim[0], classes));
     if (images->rank == 4) shape.c = images->dim[1];
     shape.h = images->dim[images->rank - 2];
@@ -10438,16 +10456,14 @@ static void lsnni_path_smooth(lsnni_path *p, const lsnni_path *a)
 {
     p->count = 0;
     for (int k = 0; k < a->count; k++) {
-        int first = k == 0 || a->lift[k - 1] || a->corner[k], steps = LSNNI_SPLIT;
-        int before = first ? k : k - 1, next = k + 1;
-        int after = a->lift[k] ? k : a->lift[next] || a->corner[next] ? next : next + 1;
-        if (a->lift[k]) steps = 1;
+        int first = k == 0 || a->lift[k - 1] || a->corner[k], before = first ? k : k - 1;
+        int next = a->lift[k] ? k : k + 1, steps = a->lift[k] ? 1 : LSNNI_SPLIT;
+        int after = a->lift[next] || a->corner[next] ? next : next + 1;
         for (int i = 0; i < steps; i++) {
             double t = i * (1.0 / (int)LSNNI_SPLIT), u = 1 - t;
             double wb = -t * u * u / 2, wa = -t * t * u / 2;      /* neighbours' weights */
             double wk = u * (1 + t - 1.5 * t * t), wn = t * (1 + u - 1.5 * u * u);
             int n = p->count++;
-            if (a->lift[k]) next = k;
             p->x[n] = wb * a->x[before] + wk * a->x[k] + wn * a->x[next] + wa * a->x[after];
             p->y[n] = wb * a->y[before] + wk * a->y[k] + wn * a->y[next] + wa * a->y[after];
             p->lift[n] = a->lift[k];
@@ -10525,7 +10541,8 @@ static void lsnni_ink_line(float ink[28][28], double ax, double ay, double bx, d
         }
 }
 
-/* Shifts by whole pixels so that the centre of mass lies in the middle.      */
+/* Shifts by whole pixels so that the centre of mass comes nearest to the centre of pixel
+   (14, 14).                                                                  */
 static void lsnni_ink_centre(unsigned char *pixels, float ink[28][28])
 {
     double sum = 0, sx = 0, sy = 0;
@@ -10569,8 +10586,8 @@ LSNN_API void lsnn_digit_draw(lsnn_rng *r, int digit, unsigned char *pixels)
    epoch, sample), so it can be drawn alone, on any thread, in any order. A scene
    is a black canvas: its task lays out digits and signs, which never overlap;
    then clutter is added, clipped at 255; then the canvas is reduced to the
-   picture. A new task is a name in lsnn_task, a line of the table, and a layout if it
-   has its own.                                                               */
+   picture. A new task is a name in lsnn_task, a line of the table within the limits
+   below, and a layout if it has its own.                                     */
 enum { LSNNI_DIGIT = 28, LSNNI_DIGIT_SIZE = 28 * 28, LSNNI_TASK_SIDE = 100,
        LSNNI_TASK_DIGITS = 3, LSNNI_TASK_CROPS = 32, LSNNI_TAPS = 4,
        LSNNI_PITCH = 112 };          /* from canvas row to canvas row: whole vectors */
@@ -10632,8 +10649,8 @@ static void lsnni_lay_arrow(lsnni_scene *s)
         }
 }
 
-/* LSNN 5.2: two digits, uniform over the pairs of places where neither touches
-   the other's frame; a frame of 2 pixels round the first.                    */
+/* LSNN 5.2: two digits, uniform over the pairs of places where the second overlaps neither
+   the first nor its frame of 2 pixels.                                       */
 static void lsnni_lay_rectangle(lsnni_scene *s)
 {
     const int frame = 2, outer = LSNNI_DIGIT + 2 * frame, apart = LSNNI_DIGIT + frame;
@@ -10696,7 +10713,7 @@ static lsnn_rng lsnni_recipe_rng(const lsnn_recipe *r, const char *name, uint32_
                        r->fresh ? epoch : 0, (uint32_t)sample);
 }
 
-/* Every ten samples in a row hold each digit once, in a drawn order.         */
+/* Samples 0 to 9, 10 to 19, ... hold each digit once, in a drawn order.      */
 static void lsnni_draw_digit(const lsnn_recipe *r, lsnn_rng *rng, unsigned char *pixels,
                              unsigned char *labels)
 {
@@ -10888,7 +10905,6 @@ LSNN_API lsnn_status lsnn_data_recipe(lsnn_ctx *cx, lsnn_data *d, const lsnn_rec
     d->classes = 10;
     d->fetch = lsnni_fetch_recipe;
     d->user = r;
-    d->mem_ = cx->mem;
     return LSNN_OK;
 }
 
@@ -10968,8 +10984,8 @@ LSNN_API void lsnn_image_rect(lsnn_image *im, int x, int y, int w, int h, uint32
 }
 
 /* ---- >>line ------------------------------------------------------------------*/
-/* The part of pixel (x, y) under the line from a to b: full up to half the
-   thickness away, then soft over one pixel. An end that is NaN: nothing.      */
+/* The part of pixel (x, y) under the line from a to b: 1 until half a pixel inside its
+   edge, 0 from half a pixel outside of it. An end that is NaN: nothing.      */
 static double lsnni_coverage(double x, double y, const double a[2], const double b[2],
                              double thickness)
 {

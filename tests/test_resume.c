@@ -355,6 +355,11 @@ static void test_refused(void)
     run_free(r);
     r = train("cnn", &plan, 77, BATCH, SAMPLES);
     refuse_resume("cnn", LSNN_ADAM, BATCH, SAMPLES, LSNN_ESTATE, "\"digits\", here it is \"\"");
+    plan.note = "donn\xE9" "es";         /* Latin-1: refused before a step, not at the save  */
+    run_free(r);
+    r = train("cnn", &plan, 77, BATCH, SAMPLES);
+    CHECK(r->status == LSNN_EVALUE && strstr(r->cx.message, "lsnn_fit: note"));
+    lsnn_clear(&r->cx);
     CHECK(lsnn_net_save(r->net, checkpoint) == LSNN_OK);
     refuse_resume("cnn", LSNN_ADAM, BATCH, SAMPLES, LSNN_EFORMAT, "no checkpoint");
     f = fopen(checkpoint, "wb");
