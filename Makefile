@@ -33,7 +33,7 @@ OMP_C   := $(HASH)include <omp.h>\n$(MAIN) { return omp_get_max_threads() < 1; }
 ZLIB_C  := $(HASH)include <zlib.h>\n$(MAIN) { return !zlibVersion(); }\n
 STB1_C  := $(HASH)include <stb/stb_image_write.h>\n$(MAIN) { return 0; }\n
 STB2_C  := $(HASH)include <stb_image_write.h>\n$(MAIN) { return 0; }\n
-CBLAS_C := void cblas_sgemm(void);\n$(MAIN) { cblas_sgemm(); return 0; }\n
+CBLAS_C := $(HASH)include <cblas.h>\n$(MAIN) { return cblas_sgemm == 0; }\n
 OMP  ?= $(call try,$(OMP_C),$(OMP_FLAGS))
 ZLIB ?= $(call try,$(ZLIB_C),-lz)
 STB  ?= $(if $(filter 1,$(call try,$(STB1_C)) $(call try,$(STB2_C))),1,0)

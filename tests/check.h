@@ -60,6 +60,7 @@ static inline void test_skip(const char *text, const char *why)
 
 static int test_finish(void)
 {
+    if (test_bad) test_end("checks after the last line");
     printf("1..%d\n", test_count);
     return test_failed != 0 || test_count == 0;
 }

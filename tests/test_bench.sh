@@ -27,9 +27,9 @@ run() {
     "$work/bench/bench" --what "$what" --seconds 0.01 --pairs 1 --threads 1 \
         --csv "$work/bench.csv" --png "$work/bench.png" "$@" > "$work/out" 2> "$work/err"
 }
-# lines COUNT: it has printed so many lines, all of the fixed form
+# lines COUNT [THREADS]: it has printed so many lines, all of the fixed form
 lines() {
-    form='^bench what=[a-z]+ net=[a-z0-9-]+ batch=[0-9]+ threads=1 ours=[0-9.e+-]+'
+    form='^bench what=[a-z]+ net=[a-z0-9-]+ batch=[0-9]+ threads='"${2:-1}"' ours=[0-9.e+-]+'
     form="$form"'( peer=[0-9.e+-]+ ratio=[0-9.]+)? unit=[^ ]+( peer_name=[^ ]+)?$'
     [ "$(grep -Ecx "$form" "$work/out")" -eq "$1" ] && [ "$(grep -c . "$work/out")" -eq "$1" ]
 }
@@ -38,7 +38,7 @@ run train --net dn10 --batch 4 --alone
 check 'train without a peer' $?
 lines 1
 check 'one line of the fixed form' $?
-run threads --net cnn --batch 4 && lines 1 && grep -q 'peer_name=one-thread' "$work/out"
+run threads --net cnn --batch 4 --threads 2 && lines 1 2 && grep -q 'peer_name=one-thread' "$work/out"
 check 'two threads beside one' $?
 run memory --net cnn --batch 4 && lines 1 && grep -q 'unit=MB' "$work/out"
 check 'memory of a process of its own' $?

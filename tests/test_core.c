@@ -197,6 +197,56 @@ static void mark(void *user, int i, int worker)
     ((int *)user)[i] += i + 1;
 }
 
+#ifdef _OPENMP
+/* Writes its worker, and waits until the other task has begun: so both run at once.      */
+static void meet(void *user, int i, int worker)
+{
+    int *seen = (int *)user, other = 0;
+    double end = omp_get_wtime() + 20;
+    #pragma omp atomic write
+    seen[i] = 1 + worker;
+    while (!other && omp_get_wtime() < end) {
+        #pragma omp atomic read
+        other = seen[1 - i];
+    }
+}
+
+static void test_two_workers(void)
+{
+    lsnn_ctx cx;
+    int seen[2] = { 0, 0 };
+    memset(&cx, 0, sizeof cx);
+    cx.threads = 2;
+    CHECK(lsnn_ctx_threads(&cx) == 2);
+    lsnn_parallel(&cx, 2, meet, seen);
+    CHECK(seen[0] + seen[1] == 3 && seen[0] != seen[1]);
+    test_end("two threads are two workers, 0 and 1, at once");
+}
+#endif
+
+/* The instruction sets are those of the machine; one that does not run here means the best. */
+static void test_isa(void)
+{
+    lsnn_ctx cx;
+    lsnn_isa best;
+    memset(&cx, 0, sizeof cx);
+    best = lsnn_ctx_isa(&cx);
+    CHECK(lsnn_isa_available(best) && lsnn_isa_available(LSNN_ISA_PORTABLE));
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(LSNN_NO_SIMD)
+    CHECK(lsnn_isa_available(LSNN_ISA_AVX2) ==
+          (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")));
+    CHECK(lsnn_isa_available(LSNN_ISA_AVX512) ==
+          (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl")));
+    CHECK(!lsnn_isa_available(LSNN_ISA_NEON));
+#endif
+    for (int i = 1; i < LSNN_ISA_COUNT_; i++) {
+        cx.isa = (lsnn_isa)i;
+        CHECK(lsnn_ctx_isa(&cx) == (lsnn_isa_available(cx.isa) ? cx.isa : best));
+    }
+    test_end("instruction sets: what the machine has, else the best");
+}
+
 static void test_parallel(void)
 {
     static int done[1000];
@@ -226,5 +276,9 @@ int main(void)
     test_draws();
     test_addresses();
     test_parallel();
+#ifdef _OPENMP
+    test_two_workers();
+#endif
+    test_isa();
     return test_finish();
 }

@@ -10,8 +10,17 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+static int syncs, was_there;             /* lsnn.h's calls of fsync; at the first one      */
+static const char *watched;              /*   this file was still there                    */
+static int counted_fsync(int d)
+{
+    if (syncs++ == 0) was_there = watched && access(watched, F_OK) == 0;
+    return (fsync)(d);
+}
+#define fsync(d) counted_fsync(d)
 #define LSNN_IMPLEMENTATION
 #include "../lsnn.h"
+#undef fsync
 #include "check.h"
 
 /* ---- a context whose allocator counts, and refuses when told to -------------*/
@@ -829,12 +838,34 @@ static void test_fill(void)
     CHECK(strstr(cx.message, "/b: not written: writing failed") && !exists(at("b.tmp")));
 }
 
+/* The file is synced before it is renamed, then its folder; a link is replaced by a file. */
+static void test_synced(const lsnn_tensor *t)
+{
+    lsnn_ctx cx = context();
+    struct stat there, target;
+    syncs = 0;
+    watched = at("synced.tmp");
+    CHECK(lsnn_file_write(&cx, at("synced"), t, 1, NULL, 0) == LSNN_OK);
+#ifndef F_FULLFSYNC
+    CHECK(syncs == 2 && was_there);
+#endif
+    watched = NULL;
+    put_file(at("target"), "mine", 4);
+    CHECK(symlink(at("target"), at("link")) == 0);
+    CHECK(lsnn_file_write(&cx, at("link"), t, 1, NULL, 0) == LSNN_OK);
+    CHECK(lstat(at("link"), &there) == 0 && S_ISREG(there.st_mode));
+    CHECK(stat(at("target"), &target) == 0 && target.st_size == 4);
+    CHECK(unlink(at("target")) == 0 && unlink(at("link")) == 0 && unlink(at("synced")) == 0);
+    CHECK(heap.live == 0);
+}
+
 static void test_system(void)
 {
     lsnn_tensor t = tensor("w", 1, LARGE, 0, 0, 0, large());
     lsnn_ctx cx = context();
     char here[512];
     CHECK(lsnn_file_write(&cx, at("a"), &t, 1, NULL, 0) == LSNN_OK);
+    test_synced(&t);
     test_full_stream(&t);
     test_full_disk(&t);
     test_in_the_way(&t);

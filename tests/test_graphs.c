@@ -63,6 +63,7 @@ static int draw_conv(plotter *p, int x, int local)
     int k = pick_window(p, s, 5, &o);
     o.stride_h = 1 + (upto(p, 4) == 0);
     o.no_bias = upto(p, 3) == 0;
+    o.freeze = upto(p, 8) == 0;          /* backward without dw and db                     */
     return local ? lsnn_local2d(p->net, x, 1 + upto(p, 3), k, &o)
                  : lsnn_conv2d(p->net, x, 1 + upto(p, 9), k, &o);
 }
@@ -98,6 +99,7 @@ static int draw_smooth(plotter *p, int x)
     o.smooth_bias = upto(p, 2);
     o.no_bias = !o.smooth_bias && upto(p, 2);
     t.init_scale = 0.3;
+    o.freeze = upto(p, 8) == 0;
     if (upto(p, 2)) {
         int group = shape == LSNN_GAUSSIAN_SEPARABLE ? 4 : 5;
         int a_map = shape == LSNN_TABLE ? s.h * s.w
@@ -143,14 +145,16 @@ static int draw_stage(plotter *p, int x)
 static int draw_layer(plotter *p)
 {
     int x = pick(p);
-    lsnn_options o = fresh_options(p);
+    lsnn_options o = fresh_options(p), norm = fresh_options(p);
     lsnn_shape s = shape_of(p, x);
     switch (upto(p, 20)) {
     case 0: case 1: case 2: case 3: return draw_conv(p, x, 0);
     case 4: return numbers(s) < 500 ? draw_conv(p, x, 1) : draw_conv(p, x, 0);
     case 5: case 6: return draw_pool(p, x);
     case 7: case 8: case 9: return draw_stage(p, x);
-    case 10: return lsnn_relu(p->net, lsnn_batch_norm(p->net, x, NULL), &o);
+    case 10:
+        norm.freeze = upto(p, 8) == 0;
+        return lsnn_relu(p->net, lsnn_batch_norm(p->net, x, &norm), &o);
     case 11: return draw_join(p, x);
     case 12:                             /* as in a densely connected block                 */
         return draw_conv(p, lsnn_relu(p->net, lsnn_batch_norm(p->net, draw_join(p, x), NULL),

@@ -14,6 +14,7 @@ strict='-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror'
 jobs=0
 
 have() { command -v "$1" > /dev/null 2>&1; }
+have timeout && limit='timeout 120' || limit=
 
 # job NAME COMMAND: a later line of TAP
 job() {
@@ -41,7 +42,7 @@ dialects() {
     done
     for std in c++11 c++20; do echo "g++ $std -x c++"; echo "clang++ $std -x c++"; done
 }
-switches='-DLSNN_NO_TRAIN|-DLSNN_NO_DATA|-DLSNN_NO_PICTURES|
+switches='-DLSNN_NO_SIMD|-DLSNN_NO_TRAIN|-DLSNN_NO_DATA|-DLSNN_NO_PICTURES|
 -DLSNN_NO_TRAIN -DLSNN_NO_DATA -DLSNN_NO_PICTURES'
 
 dialects > "$work/dialects"
@@ -76,7 +77,7 @@ have gcc || cc=cc
 compile $cc c99 -O2                  # some warnings need the optimizer
 compile $cc c99 -O2 -DLSNN_DOUBLE -fopenmp
 have clang && compile clang c99 -O2
-if [ -f /usr/include/zlib.h ]; then
+if echo '#include <zlib.h>' | $cc -x c -fsyntax-only - > /dev/null 2>&1; then
     compile $cc c99 -DLSNN_USE_ZLIB
     compile $cc c99 -DLSNN_USE_ZLIB -DLSNN_NO_STB
 fi
@@ -96,6 +97,12 @@ cat > "$work/late.c" << 'END'
 #include "lsnn.h"
 END
 job 'after the system headers, -std=c99' "$cc -std=c99 $strict -I. -c $work/late.c -o /dev/null"
+cp lsnn.h "$work/renamed.h"
+printf '#define LSNN_IMPLEMENTATION\n#include "renamed.h"\n' > "$work/renamed.c"
+job 'renamed, with LSNN_FILENAME' "$cc -O2 -DLSNN_FILENAME='\"renamed.h\"' -I$work \
+    -c $work/renamed.c -o /dev/null"
+job 'LSNN_API' "$cc '-DLSNN_API=__attribute__((visibility(\"hidden\")))' -I. -c $work/unit.c -o /dev/null"
+job '-ffast-math is refused' "! $cc -ffast-math -I. -c $work/unit.c -o /dev/null"
 if have nvcc; then
     job 'nvcc -x cu' "nvcc -x cu -I. -c $work/unit.c -o $work/nvcc.o"
 else
@@ -186,7 +193,7 @@ for file in "$work"/manual_*.c "$work"/readme_*.c; do
     lenient='-Wall -Wextra -Wno-unused -Wno-missing-field-initializers -Werror'
     if grep -q 'main *(' "$file"; then
         grep -q 'define LSNN_IMPLEMENTATION' "$file" && unit='' || unit=$work/unit.c
-        run="&& cd $work && timeout 120 ./$(basename "$base")"
+        run="&& cd $work && $limit ./$(basename "$base")"
         grep -q 'compile only' "$file" && run=''
         job "$name" "$cc -O2 $lenient -I. $file $unit -o $base -lm $run"
     else

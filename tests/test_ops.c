@@ -5,7 +5,7 @@
    Build: cc -std=c99 -O2 -I. tests/test_ops.c -o tests/test_ops -lm        in float
           the same with -DLSNN_DOUBLE; with -fopenmp the threads are real
    Usage: test_ops [SEED]
-   modes: plain double noomp cblas */
+   modes: plain double noomp nosimd cblas asan */
 #define LSNN_IMPLEMENTATION
 #include "lsnn.h"
 #include "check.h"
@@ -17,6 +17,9 @@
 #define EPSILON DBL_EPSILON
 #else
 #define EPSILON ((double)FLT_EPSILON)
+#endif
+#if !defined(TEST_TRIALS) && defined(__SANITIZE_ADDRESS__)
+#define TEST_TRIALS 60
 #endif
 #ifndef TEST_TRIALS                      /* fewer where each takes long: test_neon.sh     */
 #define TEST_TRIALS 500
@@ -929,6 +932,16 @@ static void check_bad_windows(void)
     BAD_WINDOW(stride_w, 0)
     BAD_WINDOW(kernel_h, -1)
     BAD_WINDOW(oh, 0)
+    if (lsnn_lanes(&cx) > 1) {           /* blocks of images: whole ones                   */
+        BAD_WINDOW(lanes, lsnn_lanes(&cx) + 1)
+        REFUSED(lsnn_interleave(&cx, v, v + 32, lsnn_lanes(&cx) + 1, 1, 0, LSNN_SET),
+                LSNN_ESHAPE);
+        s = good;
+        s.lanes = lsnn_lanes(&cx);
+        s.n = s.lanes + 1;
+        REFUSED(lsnn_conv2d_forward(&cx, v, v + 16, v + 40, NULL, &s), LSNN_ESHAPE);
+        REFUSED(lsnn_sum_pool_forward(&cx, v, v + 16, &s), LSNN_ESHAPE);
+    }
 #undef BAD_WINDOW
     test_end("misuse: windows that do not fit");
 }

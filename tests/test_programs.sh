@@ -51,7 +51,10 @@ tail -n 1 "$work/result.txt" | grep -Eq '^result task=cluttered model=lsnn-conte
 check 'its last line is the result line' $?
 [ "$(wc -l < "$work/log.csv")" -eq 2 ]
 check 'its log has a header and a line an epoch' $?
-if [ -f "$work/look.png" ]; then
+case ${TEST_FLAGS:-} in *LSNN_NO_STB*) stb=0 ;; *) stb=1 ;; esac
+if [ $stb -eq 1 ]; then
+    [ -s "$work/look.png" ]
+    check 'it draws the figure' $?
     "$predict" "$work/out/cluttered-lsnn-content.safetensors" "$work/look.png" \
         --overlay "$work/overlay.png" > "$work/predict.txt"
     check 'predict loads the net and reads a PNG' $?
@@ -76,11 +79,11 @@ done
 # digits DIR WHAT VALUE: 64 images that are squares of one value, and labels of 1
 digits() {
     { printf '\000\000\010\003\000\000\000\100\000\000\000\034\000\000\000\034'
-      head -c 50176 /dev/zero | tr '\000' "$3"; } > "$1/$2-images-idx3-ubyte"
+      head -c 50176 /dev/zero | LC_ALL=C tr '\000' "$3"; } > "$1/$2-images-idx3-ubyte"
     { printf '\000\000\010\001\000\000\000\100'
-      head -c 64 /dev/zero | tr '\000' '\001'; } > "$1/$2-labels-idx1-ubyte"
+      head -c 64 /dev/zero | LC_ALL=C tr '\000' '\001'; } > "$1/$2-labels-idx1-ubyte"
 }
-ink() { tail -c +17 "$1" | tr -d '\000' | wc -c; }       # bytes that are not 0
+ink() { tail -c +17 "$1" | LC_ALL=C tr -d '\000' | wc -c; }       # bytes that are not 0
 mkdir -p "$work/black" "$work/white" "$work/other" "$work/one" "$work/two"
 digits "$work/black" train '\000'; digits "$work/black" t10k '\310'
 digits "$work/white" train '\310'; digits "$work/white" t10k '\000'
@@ -125,7 +128,7 @@ models: cnn lc lsnn-location lsnn-content" ]
 check '--list names tasks and models' $?
 tiny='--train 320 --test 100 --batch 32 --threads 1 --epochs 1 --quiet'
 drawn=
-[ -f "$work/look.png" ] && drawn="--figure $work/figure.png --strip $work/strip.png"
+[ $stb -eq 1 ] && drawn="--figure $work/figure.png --strip $work/strip.png"
 for task in arrow rectangle sequence; do
     rm -f "$work/figure.png" "$work/strip.png"
     # shellcheck disable=SC2086
@@ -148,7 +151,7 @@ for model in cnn lc lsnn-location; do
         grep -q "^result task=sequence model=$model .* whole_error="
     check "lsnn_mnist --task sequence --model $model reads gen_data's labels" $?
 done
-if [ -f "$work/look.png" ]; then
+if [ $stb -eq 1 ]; then
     "$predict" "$work/out/sequence-lsnn-location.safetensors" "$work/look.png" > "$work/predict.txt" &&
         [ "$(grep -c '^prediction file=.* head=[123] class=[0-9] probability=' "$work/predict.txt")" -eq 3 ]
     check 'predict reads the three digits of a sequence' $?
@@ -199,41 +202,45 @@ refused 2 --figure "$work/lsnn_1d" --model cnn --figure "$work/no.png"
 refused 1 --figure "$work/lsnn_1d" --figure "$work/nowhere/no.png"
 
 # ---- Ctrl-C saves and says how to resume; the resumed run ends with the same bits ---------
-if command -v timeout > /dev/null 2>&1; then
-    many='--train 6000 --test 100 --batch 32 --threads 1 --epochs 6 --model cnn --seed 7'
+many='--train 6000 --test 100 --batch 32 --threads 1 --epochs 6 --model cnn --seed 7'
+# shellcheck disable=SC2086
+"$train" $many --save "$work/whole.safetensors" --quiet > "$work/whole.txt" 2> /dev/null
+# shellcheck disable=SC2086
+"$train" $many --save "$work/cut.safetensors" > /dev/null 2> "$work/cut.txt" &
+i=0                              # until its second epoch, a minute at most
+while ! grep -q 'epoch 2' "$work/cut.txt" && [ $i -lt 600 ]; do sleep 0.1; i=$((i + 1)); done
+kill -INT $!
+wait $!
+status=$?
+if [ "$status" -ne 0 ]; then
+    [ "$status" -eq 130 ] && grep -q -e '--resume' "$work/cut.txt"
+    check 'Ctrl-C saves and prints the command that resumes' $?
     # shellcheck disable=SC2086
-    "$train" $many --save "$work/whole.safetensors" --quiet > "$work/whole.txt" 2> /dev/null
-    # shellcheck disable=SC2086
-    timeout -s INT 1 "$train" $many --save "$work/cut.safetensors" > /dev/null 2> "$work/cut.txt"
-    if grep -q -e '--resume' "$work/cut.txt"; then
-        check 'Ctrl-C saves and prints the command that resumes' 0
-        # shellcheck disable=SC2086
-        "$train" $many --save "$work/cut.safetensors" --resume "$work/cut.safetensors" --quiet \
-            > "$work/resumed.txt" 2> /dev/null
-        cmp -s "$work/whole.safetensors" "$work/cut.safetensors"
-        check 'the resumed run ends with the same file, bit for bit' $?
-    else
-        n=$((n + 1))
-        echo "ok $n - Ctrl-C # SKIP the run was over before it came"
-    fi
-    # shellcheck disable=SC2086
-    "$train" $many --resume "$work/whole.safetensors" --seed 99 --quiet > /dev/null \
-        2> "$work/other.txt"
-    [ $? -eq 1 ] && grep -q 'seed=99' "$work/other.txt"
-    check 'a resume with another seed is refused, and says so' $?
-    "$mnist" digits --out "$work/others" --train 320 --test 100 --seed 2 > /dev/null
-    for file in "$work/others"/digits-*; do mv "$file" "$work/others/${file##*/digits-}"; done
-    # shellcheck disable=SC2086
-    "$train" --model cnn $tiny --mnist "$work/mnist" --save "$work/digits.safetensors" > /dev/null &&
-        ! "$train" --model cnn $tiny --mnist "$work/others" --resume "$work/digits.safetensors" \
-            --out "$work/out" > /dev/null 2> "$work/other.txt" && grep -q 'data=' "$work/other.txt"
-    check 'a resume on other pictures is refused, and says so' $?
-    echo precious > "$work/old.csv"
-    "$train" --summary --log "$work/old.csv" > /dev/null 2>&1
-    "$train" --load "$work/whole.safetensors" --log "$work/old.csv" > /dev/null 2>&1
-    [ "$(cat "$work/old.csv")" = precious ]
-    check 'a log is not touched by a run that does not train' $?
+    "$train" $many --save "$work/cut.safetensors" --resume "$work/cut.safetensors" --quiet \
+        > "$work/resumed.txt" 2> /dev/null
+    cmp -s "$work/whole.safetensors" "$work/cut.safetensors"
+    check 'the resumed run ends with the same file, bit for bit' $?
+else
+    n=$((n + 1))
+    echo "ok $n - Ctrl-C # SKIP the run was over before it came"
 fi
+# shellcheck disable=SC2086
+"$train" $many --resume "$work/whole.safetensors" --seed 99 --quiet > /dev/null \
+    2> "$work/other.txt"
+[ $? -eq 1 ] && grep -q 'seed=99' "$work/other.txt"
+check 'a resume with another seed is refused, and says so' $?
+"$mnist" digits --out "$work/others" --train 320 --test 100 --seed 2 > /dev/null
+for file in "$work/others"/digits-*; do mv "$file" "$work/others/${file##*/digits-}"; done
+# shellcheck disable=SC2086
+"$train" --model cnn $tiny --mnist "$work/mnist" --save "$work/digits.safetensors" > /dev/null &&
+    ! "$train" --model cnn $tiny --mnist "$work/others" --resume "$work/digits.safetensors" \
+        --out "$work/out" > /dev/null 2> "$work/other.txt" && grep -q 'data=' "$work/other.txt"
+check 'a resume on other pictures is refused, and says so' $?
+echo precious > "$work/old.csv"
+"$train" --summary --log "$work/old.csv" > /dev/null 2>&1
+"$train" --load "$work/whole.safetensors" --log "$work/old.csv" > /dev/null 2>&1
+[ "$(cat "$work/old.csv")" = precious ]
+check 'a log is not touched by a run that does not train' $?
 
 # ---- bad input -------------------------------------------------------------------------
 refused 2 --nonsense "$train" --nonsense
@@ -257,9 +264,10 @@ refused 1 "$work/nowhere" "$mnist" cluttered --mnist "$work/nowhere" --out "$wor
 refused 2 usage "$predict"
 refused 1 "$work/nowhere" "$predict" "$work/nowhere" x.png
 refused 1 "$work/log.csv" "$predict" "$work/log.csv" x.png
-"$train" --summary > /dev/full 2> /dev/null
-[ $? -ne 0 ] || [ ! -e /dev/full ]
-check 'a full standard output is a failure' $?
+if [ -c /dev/full ]; then
+    ! "$train" --summary > /dev/full 2> /dev/null
+    check 'a full standard output is a failure' $?
+fi
 # training pictures of another size than the test pictures'
 mkdir -p "$work/other"
 "$mnist" digits --out "$work/other" --train 64 --test 8 > /dev/null 2>&1
@@ -293,11 +301,11 @@ check 'tables.sh: means and ranges of seeds, changes in a table of their own' $?
 if command -v valgrind > /dev/null 2>&1; then
     sed 's/count = 40000/count = 96/; s/count = 2000/count = 32/; s|"../lsnn.h"|"lsnn.h"|' \
         examples/hello.c > "$work/hello_small.c"
-    $CC -O1 -g -I. "$work/hello_small.c" -o "$work/hello_small" -lm &&
-        valgrind -q --leak-check=full --errors-for-leak-kinds=all --error-exitcode=9 \
-            "$work/hello_small" > "$work/valgrind.txt" 2>&1
+    $CC -O1 -g -I. "$work/hello_small.c" -o "$work/hello_small" -lm
+    valgrind -q --leak-check=full --errors-for-leak-kinds=all --error-exitcode=9 \
+        "$work/hello_small" > "$work/valgrind.txt" 2>&1
     status=$?                        # 1: it has learned too little, as it must
-    [ "$status" -le 1 ]
+    [ "$status" -le 1 ] && grep -q 'unseen digits' "$work/valgrind.txt"
     check 'valgrind finds nothing in hello' $?
     [ "$status" -le 1 ] || sed 's/^/# /' "$work/valgrind.txt"
 fi

@@ -328,6 +328,13 @@ static void test_other_graph(void)
     second = same_sizes(&cx, LSNN_NORMALISE_MEAN, 0, 0, 1);
     REFUSED(&cx, lsnn_net_read(second, path) != LSNN_OK, LSNN_ESTATE, "'act1' has relu");
     lsnn_net_free(second);
+    net = same_sizes(&cx, LSNN_NORMALISE_NONE, 0, 0, 0);        /* and the other way round */
+    CHECK(lsnn_net_save(net, other) == LSNN_OK);
+    lsnn_net_free(net);
+    second = same_sizes(&cx, LSNN_NORMALISE_MEAN, 0, 0, 0);
+    REFUSED(&cx, lsnn_net_read(second, other) != LSNN_OK, LSNN_ESTATE, "has not normalise=2");
+    lsnn_net_free(second);
+    remove(other);
     second = same_sizes(&cx, LSNN_NORMALISE_MEAN, 1, 1, 0);     /* only training differs   */
     CHECK(lsnn_net_read(second, path) == LSNN_OK);
     lsnn_net_free(second);
@@ -335,6 +342,44 @@ static void test_other_graph(void)
     lsnn_ctx_free(&cx);
     CHECK(heap.live == 0);
     test_end("layers of the same sizes that compute something else are refused");
+}
+
+/* A number that prediction depends on: which 0 stride, 1 eps, 2 slope, given as `v`.     */
+static lsnn_net *one_number(lsnn_ctx *cx, int which, double v)
+{
+    lsnn_net *net = lsnn_net_new(cx);
+    lsnn_options o = named("it");
+    int x = lsnn_input(net, 1, 6, 6);
+    o.padding = which == 0 ? LSNN_SAME : LSNN_VALID;
+    if (which == 0) o.stride_h = (int)v;
+    if (which == 1) o.eps = v;
+    if (which == 2) o.slope = v;
+    x = which == 0 ? lsnn_conv2d(net, x, 2, 3, &o) : which == 1 ? lsnn_batch_norm(net, x, &o)
+                                                                : lsnn_leaky_relu(net, x, &o);
+    lsnn_dense(net, lsnn_avg_pool(net, x, 0, NULL), 2, NULL);
+    CHECK(build_net(net, 2, 1, 0) == LSNN_OK);
+    return net;
+}
+static void test_numbers_differ(void)
+{
+    static const double value[3][2] = { { 1, 2 }, { 0.1, 0.2 }, { 0.1, 0.2 } };
+    static const char *const word[3] = { "stride_h=", "eps=0.1", "slope=0.1" };
+    lsnn_ctx cx = quiet_ctx();
+    for (int which = 0; which < 3; which++) {
+        lsnn_net *net = one_number(&cx, which, value[which][0]);
+        lsnn_net *same = one_number(&cx, which, value[which][0]);
+        lsnn_net *differs = one_number(&cx, which, value[which][1]);
+        CHECK(lsnn_net_save(net, other) == LSNN_OK);
+        CHECK(lsnn_net_read(same, other) == LSNN_OK);
+        REFUSED(&cx, lsnn_net_read(differs, other) != LSNN_OK, LSNN_ESTATE, word[which]);
+        lsnn_net_free(net);
+        lsnn_net_free(same);
+        lsnn_net_free(differs);
+    }
+    remove(other);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("another stride, eps or slope is another net");
 }
 
 /* ---- graphs ----------------------------------------------------------------------------- */
@@ -554,6 +599,7 @@ int main(void)
     test_precision();
     test_tensors();
     test_other_graph();
+    test_numbers_differ();
     test_graphs();
     test_fuzz();
     test_long_graphs();

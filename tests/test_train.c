@@ -213,7 +213,7 @@ static void test_loop(void)
 }
 
 /* The order: each epoch a permutation, drawn anew, every sample once. */
-typedef struct visits { int count[3][SAMPLES], first[3]; } visits;
+typedef struct visits { int count[3][SAMPLES], order[3][SAMPLES], at[3]; } visits;
 static visits seen;
 static void fetch_seen(const void *user, uint32_t epoch, int index, lsnn_real *x, int *labels,
                        lsnn_real *targets)
@@ -223,6 +223,7 @@ static void fetch_seen(const void *user, uint32_t epoch, int index, lsnn_real *x
     for (int i = 0; i < 196; i++) x[i] = (lsnn_real)((index * 7 + i) % 5);
     labels[0] = index % 10;
     seen.count[epoch][index]++;
+    seen.order[epoch][seen.at[epoch]++] = index;
 }
 
 static void test_order(void)
@@ -231,7 +232,8 @@ static void test_order(void)
     lsnn_fit_desc plan = plan_sgd(3);
     lsnn_data d;
     lsnn_net *net = small_net(&cx, "cnn", 14, BATCH, 5);
-    int bad = 0;
+    int bad = 0, moved = 0;
+    cx.threads = 1;                              /* samples are fetched one after another    */
     memset(&d, 0, sizeof d);
     d.count = SAMPLES;
     d.shape.c = 1; d.shape.h = d.shape.w = 14;
@@ -239,11 +241,22 @@ static void test_order(void)
     d.fetch = fetch_seen;
     memset(&seen, 0, sizeof seen);
     CHECK(lsnn_fit(net, &d, &plan) == LSNN_OK);
-    for (int e = 0; e < 3; e++) for (int i = 0; i < SAMPLES; i++) bad += seen.count[e][i] != 1;
+    for (int e = 0; e < 3; e++)
+        for (int i = 0; i < SAMPLES; i++) {
+            bad += seen.count[e][i] != 1;
+            moved += seen.order[e][i] != i;
+        }
+    CHECK(bad == 0 && moved > 3 * SAMPLES / 2);
+    CHECK(memcmp(seen.order[0], seen.order[1], sizeof seen.order[0]) != 0);
+    CHECK(memcmp(seen.order[1], seen.order[2], sizeof seen.order[0]) != 0);
+    memset(&seen, 0, sizeof seen);
+    plan.keep_order = 1;
+    CHECK(lsnn_fit(net, &d, &plan) == LSNN_OK);
+    for (int e = 0; e < 3; e++) for (int i = 0; i < SAMPLES; i++) bad += seen.order[e][i] != i;
     CHECK(bad == 0);
     lsnn_net_free(net);
     lsnn_ctx_free(&cx);
-    test_end("every epoch visits every sample once");
+    test_end("every epoch visits every sample once, in an order of its own, or as they come");
 }
 
 /* ---- what one step does to each parameter ----------------------------------------------- */
@@ -419,6 +432,101 @@ static void test_divergence(void)
     test_end("a loss that is not finite names its step and the layer where it began");
 }
 
+/* A gradient that is not finite: nothing moves.                                          */
+static void test_bad_gradient(void)
+{
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_net *net = step_net(&cx);
+    lsnn_optimizer *o = lsnn_optimizer_new(net, NULL);
+    lsnn_real bad[6] = { 0 };
+    bad[5] = (lsnn_real)NAN;
+    step_batch(net);
+    CHECK(lsnn_net_set(net, "grad:plain.bias", bad, 6) == LSNN_OK);
+    {
+        lsnn_real *before = net_values(net);
+        REFUSED(&cx, lsnn_optimizer_step(o) == LSNN_EDIVERGED, LSNN_EDIVERGED, "plain.bias");
+        CHECK(net_is(net, before));
+    }
+    lsnn_optimizer_free(o);
+    lsnn_net_free(net);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("a gradient that is not finite is named, and no parameter moves");
+}
+
+/* Watching other samples changes no bit of training, and says what evaluate says.        */
+static void test_valid(void)
+{
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_fit_desc plan = plan_sgd(2);
+    lsnn_progress last;
+    lsnn_recipe r[2];
+    lsnn_score s;
+    lsnn_data data = digit_data(&cx, &r[0], SAMPLES), watched = digit_data(&cx, &r[1], 40);
+    lsnn_net *net = small_net(&cx, "cnn", 28, BATCH, 5);
+    lsnn_net *twin = small_net(&cx, "cnn", 28, BATCH, 5);
+    r[1].test = 1;
+    CHECK(lsnn_fit(twin, &data, &plan) == LSNN_OK);
+    plan.valid = &watched;
+    plan.last = &last;
+    CHECK(lsnn_fit(net, &data, &plan) == LSNN_OK);
+    CHECK(net_is(net, net_values(twin)));
+    memset(&s, 0, sizeof s);
+    CHECK(lsnn_evaluate(net, &watched, &s) == LSNN_OK);
+    CHECK(s.loss > 0 && s.error > 0);
+    NEAR(last.valid_loss, s.loss, 1e-12);
+    NEAR(last.valid_error, s.error, 1e-12);
+    lsnn_net_free(net);
+    lsnn_net_free(twin);
+    lsnn_data_free(&data);
+    lsnn_data_free(&watched);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("a valid set is scored as by evaluate, and training does not see it");
+}
+
+/* Targets alone, no labels: y = 2 x - 1 is learned, and evaluate has its loss.           */
+static void fetch_line(const void *user, uint32_t epoch, int index, lsnn_real *x, int *labels,
+                       lsnn_real *targets)
+{
+    (void)user;
+    (void)epoch;
+    CHECK(labels == NULL && targets != NULL);
+    x[0] = (lsnn_real)((index * 37 % 64) / 32.0 - 1);
+    targets[0] = 2 * x[0] - 1;
+}
+static void test_targets(void)
+{
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_net *net = lsnn_net_new(&cx);
+    lsnn_fit_desc plan = plan_sgd(60);
+    lsnn_options line = named("line");
+    lsnn_real w = 0, b = 0;
+    lsnn_score s;
+    lsnn_data d;
+    cx.threads = 1;
+    plan.optimizer.lr = 0.05;
+    plan.optimizer.weight_decay = 0;
+    lsnn_mse(net, lsnn_dense(net, lsnn_input(net, 1, 1, 1), 1, &line), NULL);
+    CHECK(build_net(net, 8, 1, 0) == LSNN_OK);
+    memset(&d, 0, sizeof d);
+    d.count = 64;
+    d.shape.c = d.shape.h = d.shape.w = 1;
+    d.target_count = 1;
+    d.fetch = fetch_line;
+    CHECK(lsnn_fit(net, &d, &plan) == LSNN_OK);
+    CHECK(lsnn_net_get(net, "line.weight", &w, 1) == LSNN_OK);
+    CHECK(lsnn_net_get(net, "line.bias", &b, 1) == LSNN_OK);
+    NEAR(w, 2, 1e-3);
+    NEAR(b, -1, 1e-3);
+    memset(&s, 0, sizeof s);
+    CHECK(lsnn_evaluate(net, &d, &s) == LSNN_OK && s.loss < 1e-5 && s.error <= 0);
+    lsnn_net_free(net);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("targets without labels: a line is learned and evaluated");
+}
+
 /* ---- scores ----------------------------------------------------------------------------- */
 /* Two heads of 3 classes that say what the input says: head h's guess is where x[3h..] is 1. */
 enum { SCORED = 7 };
@@ -433,7 +541,7 @@ static void test_scores(void)
     lsnn_shape shape = { 6, 1, 1 };
     lsnn_real x[SCORED * 6];
     int labels[SCORED * 2], confusion[9], total = 0, x0 = lsnn_input(net, 6, 1, 1);
-    double loss = 0, e = exp(4.0);
+    double loss = 0, e = exp(4.0), class_error[4];
     lsnn_data data;
     lsnn_score s;
     second.head = 1;
@@ -454,6 +562,7 @@ static void test_scores(void)
     CHECK(lsnn_data_arrays(&cx, &data, x, labels, SCORED, shape, 2, 3) == LSNN_OK);
     memset(&s, 0, sizeof s);
     s.confusion = confusion;
+    s.class_error = class_error;
     memset(confusion, 0x77, sizeof confusion);
     CHECK(lsnn_evaluate(net, &data, &s) == LSNN_OK);
     NEAR(s.head_error[0], 100 * 3 / 7.0, 1e-12);
@@ -466,6 +575,9 @@ static void test_scores(void)
     CHECK(confusion[0] == 3 && confusion[1 * 3 + 1] == 3 && confusion[2 * 3 + 2] == 2);
     CHECK(confusion[0 * 3 + 2] == 1 && confusion[0 * 3 + 1] == 1 && confusion[2 * 3 + 0] == 1);
     CHECK(confusion[1 * 3 + 0] == 1 && confusion[1 * 3 + 2] == 1 && confusion[2 * 3 + 1] == 1);
+    NEAR(class_error[0], 100 * 2 / 5.0, 1e-12);
+    NEAR(class_error[1], 100 * 2 / 5.0, 1e-12);
+    NEAR(class_error[2], 100 * 2 / 4.0, 1e-12);
     data.classes = 2;
     REFUSED(&cx, lsnn_evaluate(net, &data, &s) == LSNN_ESHAPE, LSNN_ESHAPE, "confusion");
     data.classes = 3;
@@ -559,6 +671,9 @@ int main(void)
     test_order();
     test_step();
     test_divergence();
+    test_bad_gradient();
+    test_valid();
+    test_targets();
     test_scores();
     test_bad_plans();
     test_no_memory();
