@@ -280,7 +280,8 @@ class Trainer:
             self.optimizer.step()
 
     def measure(self, seconds):
-        """Images/s of as many whole steps as fill that time, at least two."""
+        """Images/s of as many whole steps as fill that time, at least two, after one."""
+        self.step(0)
         steps, start = 0, time.perf_counter()
         while True:
             self.step(steps)
