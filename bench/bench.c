@@ -124,7 +124,7 @@ static void work_free(work *w)
 static lsnn_batch work_batch(work *w, int n)
 {
     size_t first = (size_t)(w->step % (uint32_t)w->batches) * (size_t)w->batch;
-    lsnn_batch batch = { n, w->x + first * w->pixels, w->labels + first, 1, NULL, 0, w->step };
+    lsnn_batch batch = { n, w->x + first * w->pixels, w->labels + first, 1, NULL, 0, w->step, 0 };
     w->step++;
     return batch;
 }
@@ -670,7 +670,7 @@ static void chain_make(bench *b, chain *c, lsnn_shape in, int layers, int batch)
 
 static void chain_once(chain *c)
 {
-    lsnn_batch batch = { c->w.batch, c->w.x, NULL, 0, c->targets, (int)c->w.pixels, 0 };
+    lsnn_batch batch = { c->w.batch, c->w.x, NULL, 0, c->targets, (int)c->w.pixels, 0, 0 };
     double start = now(), loss;
     must(lsnn_forward(c->w.net, &batch, 1, &loss) == LSNN_OK, "the chain, forward");
     c->forward = now() - start;
