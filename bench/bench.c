@@ -246,10 +246,10 @@ static void local_make(bench *b, local *l, int batch)
     l->dy = l->x + BATCHES * l->xs;
     l->y = l->dy + BATCHES * l->ys;
     l->w = l->y + l->ys;
-    l->step = 0;
     l->dw = l->w + l->ws;
     l->b = l->dw + l->ws;
     l->db = l->b + l->bs;
+    l->step = 0;
 }
 
 static void check_local(bench *b, const local *l)

@@ -319,7 +319,7 @@ static inline int app_parse(app *a, int argc, char **argv, const app_flag *own, 
     }
     if (status == APP_GO && a->words < app_words_wanted(a) && !a->list)
         status = app_refuse(a, "needs %s (--help shows the usage)", a->word_names);
-    if (status == APP_GO && a->save_every && !a->save && !a->out)
+    if (status == APP_GO && a->save_every && !a->save && !a->out)    /* out: saved there */
         status = app_refuse(a, "--save-every needs --save FILE");
     return status;
 }
