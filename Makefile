@@ -68,6 +68,10 @@ build/flags: FORCE
 	 if cmp -s $@.$$$$ $@; then rm -f $@.$$$$; else mv $@.$$$$ $@; fi
 FORCE:
 
+# Written in src/, one layer a file; pasted together for those who copy it.
+lsnn.h: $(wildcard src/*.h src/ops/*.h) tools/assemble.sh
+	@sh tools/assemble.sh src/lsnn.h > $@.$$$$ && mv $@.$$$$ $@ || { rm -f $@.$$$$; false; }
+
 # The main job: from a fresh clone to trained nets, a table and figures.
 run:
 	@sh tools/deps.sh || echo "lsnn: going on without the optional packages"
@@ -104,6 +108,7 @@ clean:
 
 help:
 	@echo 'make           build every program beside its source'
+	@echo 'make lsnn.h    assemble it from src/, where it is written'
 	@echo 'make run       get MNIST, train three networks, print the table, draw the figures'
 	@echo 'make test      run all tests (ONLY=net: those whose names contain "net")'
 	@echo 'make bench     measure speed: NET=cnn WHAT=train|predict|gemm|conv|limit|threads|scale|'

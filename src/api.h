@@ -1,0 +1,765 @@
+/* ============================================================================
+   >>api  PUBLIC API
+   ==========================================================================*/
+#ifndef LSNN_H
+#define LSNN_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define LSNN_VERSION_MAJOR 0
+#define LSNN_VERSION_MINOR 1
+#define LSNN_VERSION_PATCH 0
+#define LSNN_VERSION "0.1.0"
+
+#ifdef LSNN_DOUBLE
+typedef double lsnn_real;
+#else
+typedef float lsnn_real;
+#endif
+
+#ifndef LSNN_API
+#  ifdef LSNN_STATIC
+#    define LSNN_API static
+#  elif defined(__cplusplus)
+#    define LSNN_API extern "C"
+#  else
+#    define LSNN_API extern
+#  endif
+#endif
+
+#include "names.h"
+
+/* ---- >>api status: what every fallible call returns ------------------------
+   Zero is success, negative is a failure, LSNN_STOPPED (1) means that your own
+   callback asked for an end.                                                 */
+#define LSNN_STATUS_LIST(X)                                                    \
+    X(STOPPED,       1, "stopped by the caller's callback")                    \
+    X(OK,            0, "no error")                                            \
+    X(ESHAPE,       -1, "shapes or sizes do not fit together")                 \
+    X(ENOMEM,       -2, "the allocator returned NULL")                         \
+    X(EVALUE,       -3, "a value is out of range")                             \
+    X(ENAME,        -4, "no such name")                                        \
+    X(ESTATE,       -5, "the call comes at the wrong time")                    \
+    X(EIO,          -6, "a file could not be read or written")                 \
+    X(EFORMAT,      -7, "a file does not follow its format")                   \
+    X(EDIVERGED,    -8, "the loss is not a finite number")                     \
+    X(EUNSUPPORTED, -9, "this build leaves that part out")
+typedef enum lsnn_status {
+#define LSNN_STATUS_ENUM(name, code, text) LSNN_##name = code,
+    LSNN_STATUS_LIST(LSNN_STATUS_ENUM)
+#undef LSNN_STATUS_ENUM
+    LSNN_STATUS_MAX_ = 2
+} lsnn_status;
+
+LSNN_API const char *lsnn_status_text(lsnn_status s);
+
+/* ---- >>api context: memory, log, threads and the first failure --------------
+   A context that is all zero is ready for use. It belongs to one thread at a
+   time; distinct contexts share nothing.                                     */
+typedef struct lsnn_allocator {      /* set both functions or neither         */
+    void *(*alloc_fn)(size_t bytes, void *user);   /* NULL when refused       */
+    void (*free_fn)(void *block, void *user);
+    void *user;
+} lsnn_allocator;
+
+typedef enum lsnn_isa {              /* instruction set of the vector kernels */
+    LSNN_ISA_BEST = 0,               /* the best that this machine runs       */
+    LSNN_ISA_PORTABLE,               /* what the compiler's flags allow       */
+    LSNN_ISA_AVX2,
+    LSNN_ISA_AVX512,
+    LSNN_ISA_NEON,
+    LSNN_ISA_COUNT_
+} lsnn_isa;
+
+typedef struct lsnn_ctx {
+    lsnn_allocator mem;              /* NULL functions: malloc and free       */
+    void (*log_fn)(const char *message, void *user);   /* NULL: stderr        */
+    void *log_user;
+    int threads;                     /* 0: all that OpenMP offers, else 1     */
+    lsnn_isa isa;                    /* 0, or one that does not run here: best */
+    lsnn_status status;              /* the first failure, until lsnn_clear   */
+    char message[400];               /* what failed, where, and a hint        */
+    const char *where_;              /* private: the layer at work            */
+    int rehearsal_;                  /* private: take scratch memory, do no work */
+    void *scratch_;                  /* private: grow-only working memory     */
+    size_t scratch_bytes_;
+} lsnn_ctx;
+
+LSNN_API void lsnn_clear(lsnn_ctx *cx);            /* forget the failure      */
+LSNN_API void lsnn_ctx_free(lsnn_ctx *cx);         /* free the scratch memory */
+LSNN_API int lsnn_ctx_threads(const lsnn_ctx *cx); /* threads really used     */
+LSNN_API lsnn_isa lsnn_ctx_isa(const lsnn_ctx *cx);      /* set really used   */
+LSNN_API int lsnn_isa_available(lsnn_isa isa);     /* 1 if it runs here       */
+LSNN_API const char *lsnn_isa_name(lsnn_isa isa);  /* "avx512", ...           */
+LSNN_API lsnn_isa lsnn_isa_from_name(const char *name);  /* COUNT_ if unknown */
+LSNN_API const char *lsnn_build_info(void);        /* "float openmp zlib ..." */
+
+/* Calls task(user, i, worker) for i in [0, count), on cx's threads. Workers are
+   numbered from 0 to lsnn_ctx_threads(cx) - 1; which gets which i is not
+   defined, so a task must write only what belongs to i, or to its worker.    */
+LSNN_API void lsnn_parallel(lsnn_ctx *cx, int count,
+                            void (*task)(void *user, int i, int worker), void *user);
+
+/* ---- >>api random: numbers that have an address -----------------------------
+   Philox 4x32-10. A draw is addressed by (seed, purpose, name, step, sample,
+   element), so no draw depends on how many others were made before it.       */
+typedef struct lsnn_rng {
+    uint32_t key[2];                 /* the seed                              */
+    uint32_t stream;                 /* hash of purpose and name              */
+    uint32_t step, sample;
+    uint32_t element;                /* the next draw's element               */
+    uint32_t block_[4], held_;       /* private: the block last made, and which */
+} lsnn_rng;
+
+LSNN_API lsnn_rng lsnn_rng_at(uint64_t seed, const char *purpose, const char *name,
+                              uint32_t step, uint32_t sample);
+LSNN_API uint32_t lsnn_rng_u32(lsnn_rng *r);               /* uniform 32 bits  */
+LSNN_API double lsnn_rng_uniform(lsnn_rng *r);             /* in [0, 1)        */
+LSNN_API double lsnn_rng_normal(lsnn_rng *r);              /* mean 0, variance 1 */
+LSNN_API int lsnn_rng_int(lsnn_rng *r, int n);             /* in [0, n), unbiased */
+/* A permutation of 0..n-1 into order.                                        */
+LSNN_API void lsnn_rng_permutation(lsnn_rng *r, int *order, int n);
+
+/* ---- >>api shapes -----------------------------------------------------------
+   Arrays are row-major, images are N x C x H x W; letters used throughout:
+   N images, C channels, H rows, W columns, K kernels (output channels),
+   P = OH*OW output positions. A feature vector is a C x 1 x 1 image.         */
+typedef struct lsnn_shape { int c, h, w; } lsnn_shape;
+
+typedef enum lsnn_padding {
+    LSNN_VALID = 0,                  /* none: output (H - k) / stride + 1     */
+    LSNN_SAME,                       /* output ceil(H / stride), extra pixel  */
+                                     /*   at the bottom and right             */
+    LSNN_EXPLICIT                    /* pad_top, pad_left, pad_bottom, pad_right */
+} lsnn_padding;
+
+/* A window that slides over images: conv2d, local2d and the poolings.        */
+typedef struct lsnn_window {
+    int n, c, h, w;                  /* input  N x C x H x W                  */
+    int k, oh, ow;                   /* output N x K x OH x OW (pooling: K=C) */
+    int kernel_h, kernel_w, stride_h, stride_w;
+    int pad_top, pad_left;           /* what sticks out at the other sides is padding too */
+    int lanes;                       /* 0: N x C x H x W; lsnn_lanes: blocks of images */
+} lsnn_window;
+
+/* Fills a window. SAME and VALID ignore pad[]; EXPLICIT takes it as top, left,
+   bottom, right. ESHAPE if nothing fits, the message says what.              */
+LSNN_API lsnn_status lsnn_window_set(lsnn_ctx *cx, lsnn_window *s, int n, lsnn_shape in,
+                                     int k, int kernel_h, int kernel_w, int stride_h,
+                                     int stride_w, lsnn_padding padding, const int pad[4]);
+
+/* ---- >>api ops: one pair of functions a layer type --------------------------
+   Forward overwrites its output. Backward ADDS to the gradients of parameters
+   (dw, db, ...: the caller zeroes them) and overwrites the gradient of the
+   input (dx), or adds to it when `add` is LSNN_ADD. Every gradient pointer may
+   be NULL: it is then not computed. Arrays must not overlap unless a comment
+   says so. Each returns ESHAPE, EVALUE or ENOMEM on failure, and on failure
+   what it had written so far is undefined.                                   */
+enum { LSNN_SET = 0, LSNN_ADD = 1 };
+
+/* C (M x N) = op(A) op(B) + (add ? C : 0); op(A) is M x K, op(B) is K x N. A is
+   stored M x K with row stride lda, or K x M when trans_a; likewise B.       */
+LSNN_API lsnn_status lsnn_gemm(lsnn_ctx *cx, int trans_a, int trans_b, int m, int n, int k,
+                               const lsnn_real *a, int lda, const lsnn_real *b, int ldb,
+                               int add, lsnn_real *c, int ldc);
+
+/* Blocks of L = lsnn_lanes(cx) images, the lanes of a vector: (N / L) x C x H x W x L.
+   The layers with windows take their images in this order too (lsnn_window.lanes),
+   N a multiple of L (else ESHAPE). y (+)= x interleaved, or 1: back; size: the numbers
+   of an image; add: LSNN_SET or LSNN_ADD.                                    */
+LSNN_API int lsnn_lanes(const lsnn_ctx *cx);
+LSNN_API lsnn_status lsnn_interleave(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x, int n,
+                                     size_t size, int back, int add);
+
+/* x N,C,H,W   w K,C,kh,kw   b K (NULL: none)   y N,K,OH,OW                   */
+LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                         const lsnn_real *w, const lsnn_real *b,
+                                         const lsnn_window *s);
+LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                          lsnn_real *db, const lsnn_real *dy,
+                                          const lsnn_real *x, const lsnn_real *w,
+                                          const lsnn_window *s, int add);
+
+/* Unshared weights: w OH*OW,C*kh*kw,K   b K,OH,OW (NULL: none)               */
+LSNN_API lsnn_status lsnn_local2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                          const lsnn_real *w, const lsnn_real *b,
+                                          const lsnn_window *s);
+LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                           lsnn_real *db, const lsnn_real *dy,
+                                           const lsnn_real *x, const lsnn_real *w,
+                                           const lsnn_window *s, int add);
+
+/* x N,C   w K,C   b K (NULL: none)   y N,K                                   */
+LSNN_API lsnn_status lsnn_dense_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                        const lsnn_real *w, const lsnn_real *b, int n, int c,
+                                        int k);
+LSNN_API lsnn_status lsnn_dense_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                         lsnn_real *db, const lsnn_real *dy,
+                                         const lsnn_real *x, const lsnn_real *w, int n, int c,
+                                         int k, int add);
+
+/* Elementwise. Backward needs only y, so y may be x itself, and dx may be dy.
+   slope: leaky_relu's, positive.                                             */
+typedef enum lsnn_act { LSNN_RELU, LSNN_LEAKY_RELU, LSNN_SIGMOID, LSNN_TANH } lsnn_act;
+LSNN_API lsnn_status lsnn_activation_forward(lsnn_ctx *cx, lsnn_act f, lsnn_real *y,
+                                             const lsnn_real *x, size_t count, double slope);
+LSNN_API lsnn_status lsnn_activation_backward(lsnn_ctx *cx, lsnn_act f, lsnn_real *dx,
+                                              const lsnn_real *dy, const lsnn_real *y,
+                                              size_t count, double slope, int add);
+
+/* Softmax over C at each of N*I places: x, y N,C,I (I = H*W).                */
+LSNN_API lsnn_status lsnn_softmax_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                          int n, int c, int inner);
+LSNN_API lsnn_status lsnn_softmax_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                           const lsnn_real *y, int n, int c, int inner,
+                                           int add);
+
+/* where (N,C,OH,OW): the input pixel (row*W + column) each maximum came from.
+   Average divides by the pixels that lie inside the image, never by padding. A
+   window of padding alone gives 0, and its `where` is -1.                    */
+LSNN_API lsnn_status lsnn_max_pool_forward(lsnn_ctx *cx, lsnn_real *y, int32_t *where,
+                                           const lsnn_real *x, const lsnn_window *s);
+LSNN_API lsnn_status lsnn_max_pool_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                            const int32_t *where, const lsnn_window *s,
+                                            int add);
+LSNN_API lsnn_status lsnn_avg_pool_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_window *s);
+LSNN_API lsnn_status lsnn_avg_pool_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                            const lsnn_window *s, int add);
+LSNN_API lsnn_status lsnn_sum_pool_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_window *s);
+LSNN_API lsnn_status lsnn_sum_pool_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                            const lsnn_window *s, int add);
+
+/* Zeroes an element with probability `rate`, divides the others by 1 - rate.
+   The mask is drawn from `at` again in backward: sample n uses sample
+   at->sample + n. lanes: 0, or lsnn_lanes (blocks of images, the same mask).
+   y may be x, dx may be dy.                                                  */
+LSNN_API lsnn_status lsnn_dropout_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                          int n, int count, int lanes, double rate,
+                                          const lsnn_rng *at);
+LSNN_API lsnn_status lsnn_dropout_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                           int n, int count, int lanes, double rate,
+                                           const lsnn_rng *at, int add);
+
+/* Batch normalisation over N*I values a channel: x, y N,C,I; others C.
+   Training writes mean and istd (1 / sqrt(variance + eps)) for backward and
+   moves running_mean and running_var (unbiased; both NULL: not kept) by
+   `momentum`. Prediction reads the running ones.                             */
+LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *mean,
+                                             lsnn_real *istd, lsnn_real *running_mean,
+                                             lsnn_real *running_var, const lsnn_real *x,
+                                             const lsnn_real *gamma, const lsnn_real *beta,
+                                             int n, int c, int inner, double momentum,
+                                             double eps);
+LSNN_API lsnn_status lsnn_batch_norm_predict(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                             const lsnn_real *gamma, const lsnn_real *beta,
+                                             const lsnn_real *running_mean,
+                                             const lsnn_real *running_var, int n, int c,
+                                             int inner, double eps);
+LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dgamma,
+                                              lsnn_real *dbeta, const lsnn_real *dy,
+                                              const lsnn_real *x, const lsnn_real *gamma,
+                                              const lsnn_real *mean, const lsnn_real *istd,
+                                              int n, int c, int inner, int add);
+
+/* y[n,c,i] = x[n,c,i] * g[c] + b[c] (b may be NULL): x, y N,C,I              */
+LSNN_API lsnn_status lsnn_scale_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                        const lsnn_real *g, const lsnn_real *b, int n, int c,
+                                        int inner);
+LSNN_API lsnn_status lsnn_scale_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dg,
+                                         lsnn_real *db, const lsnn_real *dy,
+                                         const lsnn_real *x, const lsnn_real *g, int n, int c,
+                                         int inner, int add);
+
+/* Copies rows: y[n, 0..len) = x[n, 0..len), rows y_stride and x_stride apart.
+   Concat and slice are this copy in their two directions.                    */
+LSNN_API lsnn_status lsnn_rows_copy(lsnn_ctx *cx, lsnn_real *y, size_t y_stride,
+                                    const lsnn_real *x, size_t x_stride, int n, size_t len,
+                                    int add);
+
+/* Softmax and cross-entropy in one: x N,C logits, label[n * label_stride] in
+   [0, C); p N,C gets the probabilities, loss the mean over N. EVALUE for a
+   label out of range. Backward: dx = (p - onehot(label)) * weight / N.       */
+LSNN_API lsnn_status lsnn_cross_entropy_forward(lsnn_ctx *cx, double *loss, lsnn_real *p,
+                                                const lsnn_real *x, const int *label,
+                                                int label_stride, int n, int c);
+LSNN_API lsnn_status lsnn_cross_entropy_backward(lsnn_ctx *cx, lsnn_real *dx,
+                                                 const lsnn_real *p, const int *label,
+                                                 int label_stride, int n, int c, double weight,
+                                                 int add);
+
+/* loss = mean over N*C of (x - t)^2; rows of t are t_stride apart.           */
+LSNN_API lsnn_status lsnn_mse_forward(lsnn_ctx *cx, double *loss, const lsnn_real *x,
+                                      const lsnn_real *t, int t_stride, int n, int c);
+LSNN_API lsnn_status lsnn_mse_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *x,
+                                       const lsnn_real *t, int t_stride, int n, int c,
+                                       double weight, int add);
+
+/* ---- >>api smoother: LSNN's U(p; theta) -------------------------------------
+   y[n,k,p] = sum_l U[n,k,l,p] a[n,k,l,p] + b[k]      (LSNN Eq. 1; l = 1..rank)
+   a N,K*rank,H,W is a convolution's output without bias.
+   theta, numbers a map: GAUSSIAN mu_x, mu_y, alpha, beta, gamma (Eq. 6);
+   GAUSSIAN_SEPARABLE without gamma; GAUSSIAN_1D mu, alpha, for signals (H = 1) or
+   for windows on columns; TABLE H*W. A mixture of M > 1 (4.2.1) has M such groups,
+   each followed by its logit: U = sum_m w_m G_m, w = softmax(logits).
+   One set for all images (K*rank sets), or per_image (N*K*rank sets).
+   u gets the maps: K*rank,H,W or N,K*rank,H,W.
+   Positions run over [0, 1]: column j is at j / (W - 1), row i at i / (H - 1);
+   the first coordinate of p and mu is the column. W = 1 puts it at 0.        */
+typedef enum lsnn_smooth_shape {
+    LSNN_GAUSSIAN = 0, LSNN_TABLE, LSNN_GAUSSIAN_SEPARABLE, LSNN_GAUSSIAN_1D
+} lsnn_smooth_shape;
+typedef enum lsnn_normalise {
+    LSNN_NORMALISE_NONE = 0,         /* U as it is                            */
+    LSNN_NORMALISE_SUM,              /* U / sum over positions  (LSNN Eq. 8)  */
+    LSNN_NORMALISE_MEAN              /* U / mean over positions               */
+} lsnn_normalise;
+
+typedef struct lsnn_smoother {
+    int n, k, rank, h, w;            /* rank 0 means 1                        */
+    lsnn_smooth_shape shape;
+    int mixture;                     /* Gaussians a map, 0 -> 1; TABLE: 1     */
+    lsnn_normalise normalise;        /* of each Gaussian; a TABLE takes none  */
+    int per_image;                   /* theta differs from image to image     */
+    int smooth_bias;                 /* y = sum_l U a + (sum_l U) b           */
+    int lanes;                       /* 0, or lsnn_lanes: y and a are blocks of images */
+} lsnn_smoother;
+
+LSNN_API int lsnn_smoother_theta(const lsnn_smoother *s);   /* numbers a map  */
+LSNN_API lsnn_status lsnn_smoother_map(lsnn_ctx *cx, lsnn_real *u, const lsnn_real *theta,
+                                       const lsnn_smoother *s);
+LSNN_API lsnn_status lsnn_smooth_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *u,
+                                         const lsnn_real *a, const lsnn_real *theta,
+                                         const lsnn_real *b, const lsnn_smoother *s);
+/* dtheta of a per_image smoother belongs to another node: add_theta says whether
+   it is added to; free theta is a parameter and is always added to. da may be dy
+   if rank is 1.                                                              */
+LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real *dtheta,
+                                          lsnn_real *db, const lsnn_real *dy,
+                                          const lsnn_real *a, const lsnn_real *u,
+                                          const lsnn_real *theta, const lsnn_real *b,
+                                          const lsnn_smoother *s, int add, int add_theta);
+
+/* ---- >>api net: a graph of layers -------------------------------------------
+   Build it from top to bottom: a call that adds a layer takes nodes made before
+   and returns a new node's number, or -1 after a failure (a call given -1
+   passes it on, so one check at lsnn_net_build is enough).                   */
+typedef struct lsnn_net lsnn_net;
+
+typedef enum lsnn_init { LSNN_INIT_HE = 0, LSNN_INIT_GLOROT, LSNN_INIT_ZERO } lsnn_init;
+
+/* Everything optional about a layer; all zero is the default. A field that the
+   layer's type does not read must stay zero (EVALUE names it).               */
+typedef struct lsnn_options {
+    const char *name;                /* default: type and a number, "conv2d1" */
+    const char *share;               /* use the parameters of that layer      */
+    int keep;                        /* 1: the output stays readable          */
+    /* parameters */
+    lsnn_init init;                  /* of the weights; biases begin at 0     */
+    double init_scale;               /* 0 -> 1: multiplies the drawn weights  */
+    double lr_factor;                /* 0 -> 1: times the learning rate       */
+    int freeze;                      /* 1: the optimizer leaves them alone    */
+    int no_decay;                    /* 1: weights get no weight decay        */
+    int no_bias;                     /* conv2d, local2d, dense, scale, smooth */
+    /* windows: conv2d, local2d, poolings */
+    int filters;                     /* kernels; dense: outputs (set by the call) */
+    int kernel_h, kernel_w;          /* set by the call; here to be not square */
+    int stride_h, stride_w;          /* 0 -> 1, pooling: the kernel; w 0 -> h */
+    lsnn_padding padding;
+    int pad_top, pad_left, pad_bottom, pad_right;    /* for LSNN_EXPLICIT     */
+    /* single types */
+    double slope;                    /* leaky_relu: 0 -> 0.01                 */
+    double rate;                     /* dropout (set by the call)             */
+    double momentum;                 /* batch_norm: 0 -> 0.1                  */
+    double eps;                      /* batch_norm: 0 -> 1e-5                 */
+    int first, count;                /* slice: channels (set by the call)     */
+    int head;                        /* losses: label column; mse: first target */
+    double loss_weight;              /* losses: 0 -> 1                        */
+    lsnn_smooth_shape smooth_shape;  /* smooth                                */
+    lsnn_normalise normalise;
+    int rank, mixture;               /* smooth: 0 -> 1                        */
+    int smooth_bias;
+    double custom[4];                /* types of your own: "custom0", "custom1", ... */
+} lsnn_options;
+
+LSNN_API lsnn_net *lsnn_net_new(lsnn_ctx *cx);          /* NULL: ENOMEM       */
+LSNN_API void lsnn_net_free(lsnn_net *net);             /* NULL is fine       */
+
+LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w);   /* one a net   */
+LSNN_API int lsnn_conv2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
+/* A conv2d with kernels of 1 x kernel, for signals: C x 1 x W.               */
+LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
+LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
+LSNN_API int lsnn_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o);
+LSNN_API int lsnn_relu(lsnn_net *net, int x, const lsnn_options *o);
+LSNN_API int lsnn_leaky_relu(lsnn_net *net, int x, const lsnn_options *o);
+LSNN_API int lsnn_sigmoid(lsnn_net *net, int x, const lsnn_options *o);
+LSNN_API int lsnn_tanh(lsnn_net *net, int x, const lsnn_options *o);
+LSNN_API int lsnn_softmax(lsnn_net *net, int x, const lsnn_options *o);   /* over channels */
+/* kernel 0 pools over the whole map                                          */
+LSNN_API int lsnn_max_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
+LSNN_API int lsnn_avg_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
+LSNN_API int lsnn_sum_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
+LSNN_API int lsnn_dropout(lsnn_net *net, int x, double rate, const lsnn_options *o);
+LSNN_API int lsnn_batch_norm(lsnn_net *net, int x, const lsnn_options *o);
+LSNN_API int lsnn_scale(lsnn_net *net, int x, const lsnn_options *o);     /* begins at g = 1 */
+LSNN_API int lsnn_add(lsnn_net *net, int a, int b, const lsnn_options *o);
+LSNN_API int lsnn_concat(lsnn_net *net, const int *x, int count, const lsnn_options *o);
+LSNN_API int lsnn_slice(lsnn_net *net, int x, int first, int count, const lsnn_options *o);
+LSNN_API int lsnn_flatten(lsnn_net *net, int x, const lsnn_options *o);
+/* theta: a node with (numbers a map)*K*rank features (LSNN-Content), or LSNN_FREE:
+   the layer has its own (LSNN-Location, AR); they begin at mu ~ U(0.2, 0.8),
+   alpha = beta = 1.5, gamma = 0, equal weights, a table at 1. The maps are
+   readable as "NAME.map".                                                    */
+enum { LSNN_FREE = -2 };
+LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o);
+LSNN_API int lsnn_cross_entropy(lsnn_net *net, int x, const lsnn_options *o);   /* a loss */
+LSNN_API int lsnn_mse(lsnn_net *net, int x, const lsnn_options *o);             /* a loss */
+
+/* A layer type of your own: four functions and a name. See >>custom.         */
+enum { LSNN_MAX_INPUTS = 16, LSNN_MAX_PARAMS = 4 };
+typedef struct lsnn_param_spec {     /* a parameter, a buffer or a kept array */
+    const char *name;                /* "weight": becomes "LAYER.weight"      */
+    size_t count;                    /* product of dim                        */
+    int rank, dim[4];
+    int fan_in, fan_out;             /* for He and Glorot; 0: begins at `value` */
+    double value;
+    int no_decay;                    /* 1: no weight decay (biases, ...)      */
+} lsnn_param_spec;
+typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */
+    int inputs;
+    lsnn_shape in[LSNN_MAX_INPUTS];  /* given                                 */
+    lsnn_options o;                  /* given; plan puts defaults where 0 is  */
+    lsnn_shape out;
+    lsnn_param_spec param[LSNN_MAX_PARAMS];  int params;
+    lsnn_param_spec buffer[LSNN_MAX_PARAMS]; int buffers;
+    size_t keep_per_image;           /* lsnn_reals kept from forward for backward */
+    size_t keep_fixed;               /*   or so many for the whole batch      */
+    const char *keep_name;           /* NULL, or readable as "LAYER.keep_name" */
+    lsnn_shape keep_shape;           /*   of an image's part or of the fixed one */
+    double macs;                     /* multiply-adds an image                */
+} lsnn_layer_plan;
+typedef struct lsnn_call {           /* what forward and backward work on     */
+    const lsnn_layer_plan *plan;
+    int n, training;                 /* images in this batch                  */
+    int lanes;                       /* 0: plain arrays; else see lsnn_interleave */
+    int with_relu_, with_pool_;      /* private: does a neighbour's work, too */
+    const lsnn_real *x[LSNN_MAX_INPUTS];
+    lsnn_real *y;
+    const lsnn_real *dy;
+    lsnn_real *dx[LSNN_MAX_INPUTS];  /* NULL: not wanted                      */
+    int add[LSNN_MAX_INPUTS];        /* LSNN_SET or LSNN_ADD, per dx          */
+    const lsnn_real *param[LSNN_MAX_PARAMS];
+    lsnn_real *dparam[LSNN_MAX_PARAMS];      /* add to these; NULL: frozen    */
+    lsnn_real *buffer[LSNN_MAX_PARAMS];
+    lsnn_real *keep;
+    const int *labels; int heads;    /* N x heads, NULL when predicting       */
+    const lsnn_real *targets; int target_count;
+    double loss;                     /* a loss layer writes it, weight included */
+    lsnn_rng rng;                    /* at this layer's name, step, first sample */
+} lsnn_call;
+typedef struct lsnn_layer_type {
+    const char *name;
+    const char *options;             /* the option fields it reads, "stride_h custom0" */
+    int min_inputs, max_inputs;
+    int in_place;                    /* 1: y may be x, dx dy; backward never reads x; */
+                                     /*   2: only dx may be dy                */
+    int output_free;                 /* 1: backward never reads y either      */
+    int is_loss;
+    lsnn_status (*plan)(lsnn_ctx *cx, lsnn_layer_plan *p);
+    lsnn_status (*forward)(lsnn_ctx *cx, lsnn_call *c);
+    lsnn_status (*backward)(lsnn_ctx *cx, lsnn_call *c);
+    /* NULL, or draws the first values of parameter number i                  */
+    void (*init)(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng);
+    int lanes;                       /* what it can take: PLAIN arrays; in blocks of */
+                                     /*   call.lanes images: x[0] and y, or ALL arrays */
+    int input_free;                  /* 1: backward never reads x; so if in_place is 1 */
+} lsnn_layer_type;
+enum { LSNN_PLAIN = 0, LSNN_LANES, LSNN_LANES_ALL };
+LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x, int count,
+                        const lsnn_options *o);
+
+/* Allocates all memory for batches of up to `batch` images and draws the first
+   parameters. A step allocates nothing after it (see MEMORY in the manual).  */
+typedef struct lsnn_build_desc {
+    int batch;                       /* 0 -> 64                               */
+    uint64_t seed;                   /* first parameters, dropout, data order */
+    int predict_only;                /* no gradients: less memory, no training */
+} lsnn_build_desc;
+LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d);
+LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out);
+LSNN_API size_t lsnn_net_params(const lsnn_net *net);   /* how many numbers   */
+LSNN_API double lsnn_net_macs(const lsnn_net *net);     /* multiply-adds an image */
+LSNN_API lsnn_shape lsnn_net_shape(const lsnn_net *net, int node);
+LSNN_API int lsnn_net_node(const lsnn_net *net, const char *name);  /* -1: none */
+LSNN_API int lsnn_net_output(const lsnn_net *net);      /* what lsnn_predict returns:
+                                     the first loss's input, else the last node */
+LSNN_API void lsnn_net_set_output(lsnn_net *net, int node);  /* before build  */
+
+/* One batch. x: N x input shape. labels: N x heads, needed by cross_entropy.
+   targets: N x target_count, needed by mse. All stay the caller's, and must stay as
+   they are until lsnn_backward is done.                                      */
+typedef struct lsnn_batch {
+    int n;
+    const lsnn_real *x;
+    const int *labels; int heads;
+    const lsnn_real *targets; int target_count;
+    uint32_t step;                   /* these two address dropout's draws: sample is the */
+    uint32_t sample;                 /*   first image's place in the step's batch, if   */
+} lsnn_batch;                        /*   that is fed in parts                */
+/* *loss (may be NULL): the sum of the losses, weights included. training 1: lsnn_backward
+   may follow, dropout draws, batch_norm uses the batch; 0 without labels and targets: only
+   what the output needs is run.                                              */
+LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int training,
+                                  double *loss);
+LSNN_API lsnn_status lsnn_backward(lsnn_net *net);  /* adds to gradients; once a forward */
+LSNN_API void lsnn_zero_grad(lsnn_net *net);
+/* y: N x output shape; any N. Softmax is not applied to logits.              */
+LSNN_API lsnn_status lsnn_predict(lsnn_net *net, const lsnn_real *x, int n, lsnn_real *y);
+
+/* By name: "conv2d1.weight" (parameter or buffer), "grad:conv2d1.weight", "smooth1.map";
+   "conv2d1", the output in the last forward (its n images), of what is kept, the net's
+   output, the losses and what they read; "grad:conv2d1" of what is kept. dim (may be NULL)
+   gets up to 4 sizes. `count` must be exact. ENAME, ESHAPE; ESTATE: not kept.  */
+LSNN_API lsnn_status lsnn_net_dims(lsnn_net *net, const char *name, int *rank, int dim[4]);
+LSNN_API lsnn_status lsnn_net_get(lsnn_net *net, const char *name, lsnn_real *v, size_t count);
+LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_real *v,
+                                  size_t count);
+/* The table of parameters (kind 0) and buffers (kind 1): name of number i, NULL
+   past the end.                                                              */
+LSNN_API const char *lsnn_net_param_name(const lsnn_net *net, int kind, int i, size_t *count);
+
+/* A workspace lets another thread predict with a net that nobody is changing:
+   one context and one workspace a thread.                                    */
+typedef struct lsnn_work lsnn_work;
+LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch);
+LSNN_API void lsnn_work_free(lsnn_work *w);
+LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, lsnn_real *y);
+
+/* ---- >>api data: where samples come from ------------------------------------
+   A data set is a function that writes sample `index` as it looks in `epoch`;
+   it is called from several threads at once. x: the shape's numbers; labels: `heads`,
+   NULL if that is 0; targets: `target_count`, NULL if that is 0.             */
+typedef struct lsnn_data {
+    int count;                       /* samples                               */
+    lsnn_shape shape;
+    int heads, classes;              /* labels a sample, each in [0, classes) */
+    int target_count;                /* real targets a sample (mse), or 0     */
+    void (*fetch)(const void *user, uint32_t epoch, int index, lsnn_real *x, int *labels,
+                  lsnn_real *targets);
+    const void *user;
+    void *owned_; lsnn_allocator mem_;   /* private                            */
+} lsnn_data;
+LSNN_API void lsnn_data_free(lsnn_data *d);
+/* Your own arrays, which must outlive d. labels: count x heads. heads may be 0
+   and labels NULL: samples without labels, to predict with.                  */
+LSNN_API lsnn_status lsnn_data_arrays(lsnn_ctx *cx, lsnn_data *d, const lsnn_real *x,
+                                      const int *labels, int count, lsnn_shape shape,
+                                      int heads, int classes);
+/* Samples [first, first + count) of another set, which must outlive this one. */
+LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data *whole,
+                                    int first, int count);
+
+/* IDX files (MNIST's format), unsigned bytes, rank 1 to 4. With LSNN_USE_ZLIB
+   the reader takes .gz too (else EUNSUPPORTED), and tries PATH.gz where PATH is missing. */
+typedef struct lsnn_idx {
+    int rank, dim[4];
+    unsigned char *v;                /* product of dim bytes                  */
+} lsnn_idx;
+LSNN_API lsnn_status lsnn_idx_read(lsnn_ctx *cx, lsnn_idx *a, const char *path);
+LSNN_API lsnn_status lsnn_idx_write(lsnn_ctx *cx, const lsnn_idx *a, const char *path);
+LSNN_API void lsnn_idx_free(lsnn_ctx *cx, lsnn_idx *a);
+/* Images (N,H,W or N,C,H,W; pixel / 255) and labels (N or N,heads), which must
+   outlive d. Counts and label range are checked.                             */
+LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *images,
+                                   const lsnn_idx *labels, int classes);
+
+/* ---- >>api recipes: the data sets of the source documents -------------------
+   digits     28x28 handwritten-like digits, drawn here from stroke models
+   cluttered  LSNN 5.1: 84x84, a digit at a uniform place, 32 crops of 6x6
+   arrow      LSNN 5.2: 84x84, digits in two of the corners, and in the middle an
+              arrow that points to the labelled one
+   rectangle  LSNN 5.2: 84x84, two digits at uniform places that do not overlap,
+              and a frame round the labelled one
+   sequence   LSNN 5.3: 100x100, three digits side by side on a line of -45 to 45
+              degrees, 8 crops of 6x6; three labels, from left to right
+   All but digits are reduced to 42x42. What the paper leaves open, as we read it:
+   clutter is added and clipped at 255; an output pixel is the mean over the area
+   it covers; the arrow is 20x20 and lies anywhere in the middle 28x28; the frame
+   is 2 pixels wide; the lines of a sequence rise by a uniform number of pixels.
+   The label is that of the sample's own image (sequence: the first label); the
+   other digits are drawn from the recipe's images too, with replacement.     */
+typedef enum lsnn_task { LSNN_TASK_DIGITS = 0, LSNN_TASK_CLUTTERED, LSNN_TASK_ARROW,
+    LSNN_TASK_RECTANGLE, LSNN_TASK_SEQUENCE, LSNN_TASK_COUNT_ } lsnn_task;
+typedef struct lsnn_recipe {
+    lsnn_task task;
+    uint64_t seed;
+    int test;                        /* 1: the test set's draws               */
+    const lsnn_idx *images, *labels; /* N x 28 x 28 digits to place           */
+    const lsnn_idx *crops;           /* training images: clutter is cut from them */
+    int fresh;                       /* 1: drawn anew each epoch              */
+    int first, count;                /* images [first, first + count), no others: */
+                                     /*   0 -> all from first on (digits: needed) */
+} lsnn_recipe;
+typedef struct lsnn_place { int x, y, w, h; } lsnn_place;   /* in output pixels */
+LSNN_API const char *lsnn_task_name(lsnn_task t);
+LSNN_API lsnn_task lsnn_task_from_name(const char *name);   /* COUNT_ if unknown */
+LSNN_API lsnn_shape lsnn_task_shape(lsnn_task t);
+LSNN_API int lsnn_task_heads(lsnn_task t);                  /* labels a sample */
+LSNN_API int lsnn_task_digits(lsnn_task t);                 /* digits, the labelled first */
+/* Checks a recipe: ESHAPE, EVALUE.                                           */
+LSNN_API lsnn_status lsnn_recipe_check(lsnn_ctx *cx, const lsnn_recipe *r);
+/* Draws sample `index`, the image first + index, as bytes; `heads` labels; and
+   where its digits lie, rounded outwards (place: lsnn_task_digits, or NULL).
+   pixels: those of lsnn_task_shape. r must have passed lsnn_recipe_check.    */
+LSNN_API void lsnn_recipe_draw(const lsnn_recipe *r, uint32_t epoch, int index,
+                               unsigned char *pixels, unsigned char *labels, lsnn_place *place);
+/* As a data set: r, and the arrays it points to, must outlive d.             */
+LSNN_API lsnn_status lsnn_data_recipe(lsnn_ctx *cx, lsnn_data *d, const lsnn_recipe *r);
+/* One built-in digit, 28x28, 0 black to 255 white, centred as MNIST's are. Outside of 0..9
+   it draws a 0.                                                              */
+LSNN_API void lsnn_digit_draw(lsnn_rng *r, int digit, unsigned char *pixels);
+
+/* ---- >>api training ---------------------------------------------------------*/
+typedef enum lsnn_method { LSNN_SGD = 0, LSNN_ADAM, LSNN_ADAMW } lsnn_method;
+typedef enum lsnn_schedule { LSNN_CONSTANT = 0, LSNN_STEP, LSNN_COSINE } lsnn_schedule;
+typedef struct lsnn_optimizer_desc {
+    lsnn_method method;
+    double lr;                       /* 0 -> 0.01 (SGD), 0.001 (Adam, AdamW)  */
+    double momentum;                 /* SGD: v = momentum v + g; w -= lr v    */
+    int nesterov;                    /* SGD: w -= lr (g + momentum v)         */
+    double one_minus_beta1;          /* Adam: 0 -> 0.1                        */
+    double one_minus_beta2;          /* Adam: 0 -> 0.001                      */
+    double eps;                      /* Adam: 0 -> 1e-8                       */
+    double weight_decay;             /* SGD, Adam: g += wd w; AdamW: w -= lr wd w */
+    double clip_norm;                /* 0 -> off: longest gradient            */
+    lsnn_schedule schedule;
+    int warmup_steps;                /* lr rises linearly over these first    */
+    int total_steps;                 /* cosine: where lr reaches 0 (fit sets it) */
+    int step_every;                  /* step: multiply by step_factor so often */
+    double step_factor;              /* 0 -> 0.1                              */
+} lsnn_optimizer_desc;
+typedef struct lsnn_optimizer lsnn_optimizer;
+LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_desc *d);
+LSNN_API void lsnn_optimizer_free(lsnn_optimizer *o);
+/* Learning rate at step t = 0, 1, ...                                        */
+LSNN_API double lsnn_optimizer_lr(const lsnn_optimizer_desc *d, uint32_t step);
+/* Applies the gradients, then zeroes them. EDIVERGED if they are not finite. */
+LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o);
+
+typedef struct lsnn_progress {
+    int epoch, epochs;               /* from 0; epoch_done: just finished     */
+    int step, steps;                 /* within the epoch                      */
+    int epoch_done;
+    double loss, error;              /* means over this epoch so far; error in % */
+    double lr, seconds, images_per_s;        /* seconds since this lsnn_fit began */
+    double valid_loss, valid_error;  /* at epoch_done, if there is a valid set */
+} lsnn_progress;
+typedef struct lsnn_fit_desc {
+    int epochs;                      /* 0 -> 1                                */
+    lsnn_optimizer_desc optimizer;
+    const lsnn_data *valid;          /* evaluated after each epoch            */
+    int (*progress)(const lsnn_progress *p, void *user);   /* non-zero: stop  */
+    void *user;
+    const char *save;                /* checkpoint file                       */
+    int save_every;                  /* steps; 0 -> at the end of each epoch  */
+    const char *resume;              /* checkpoint to go on from              */
+    const char *note;                /* saved with it, perhaps what the data are: a */
+                                     /*   resume with another note is refused */
+    int keep_order;                  /* 1: do not shuffle                     */
+    lsnn_progress *last;             /* gets the last progress                */
+} lsnn_fit_desc;
+/* Returns STOPPED if progress asked for it (a checkpoint is written first). Each call
+   begins with epoch 0 and a new optimizer, so two calls of one epoch see the same order
+   and the same fresh drawings twice: ask for two epochs, or resume.          */
+LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_fit_desc *d);
+
+enum { LSNN_MAX_HEADS = 8 };
+typedef struct lsnn_score {
+    double loss;
+    double error;                    /* %: mean over heads                    */
+    double whole_error;              /* %: samples with any head wrong        */
+    double head_error[LSNN_MAX_HEADS];
+    int *confusion;                  /* set before: classes x classes, [truth][guess] */
+    double *class_error;             /* set before, with confusion: classes, in % */
+} lsnn_score;
+/* In the data's order, as in epoch 0. s: all zero, then confusion and class_error set if
+   wanted (a class without samples: 0). ESTATE without a loss, ESHAPE if the data do not
+   fit.                                                                       */
+LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_score *s);
+
+/* ---- >>api files ------------------------------------------------------------
+   safetensors; the graph is in the metadata. Written to PATH.tmp, synced, then
+   renamed over PATH, so that PATH is always whole; it is a new file, in place of a link, too.
+   EIO if another program is saving to the same path (not on Windows).        */
+LSNN_API lsnn_status lsnn_net_save(lsnn_net *net, const char *path);
+/* Builds the file's net. types: your own layer types, if it uses any.        */
+LSNN_API lsnn_net *lsnn_net_load(lsnn_ctx *cx, const char *path, const lsnn_build_desc *d,
+                                 const lsnn_layer_type *const *types, int count);
+/* Reads parameters and buffers into a net of the same names and shapes. ESTATE if the
+   file has a graph, and a layer of a name differs in its type or in an option that
+   prediction depends on.                                                     */
+LSNN_API lsnn_status lsnn_net_read(lsnn_net *net, const char *path);
+
+/* The file format by itself: named arrays and a table of strings. count is the product of
+   dim, rank 0 to 4, each name once (write: else ESHAPE, EVALUE). What was read is freed
+   by lsnn_file_free. No such name: NULL.                                     */
+typedef struct lsnn_tensor {
+    const char *name;
+    int rank, dim[4];
+    size_t count;
+    const lsnn_real *v;              /* read: converted to lsnn_real          */
+} lsnn_tensor;
+typedef struct lsnn_pair { const char *key, *value; } lsnn_pair;
+typedef struct lsnn_file {
+    lsnn_tensor *tensor; int tensors;
+    lsnn_pair *meta; int metas;
+    void *block_[3];                 /* private                               */
+} lsnn_file;
+LSNN_API lsnn_status lsnn_file_read(lsnn_ctx *cx, lsnn_file *f, const char *path);
+LSNN_API void lsnn_file_free(lsnn_ctx *cx, lsnn_file *f);
+LSNN_API const lsnn_tensor *lsnn_file_tensor(const lsnn_file *f, const char *name);
+LSNN_API const char *lsnn_file_meta(const lsnn_file *f, const char *key);
+LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_tensor *t,
+                                     int tensors, const lsnn_pair *meta, int metas);
+
+/* ---- >>api pictures (PNG by stb_image_write) --------------------------------*/
+typedef struct lsnn_image { int w, h; unsigned char *rgb; } lsnn_image;
+LSNN_API lsnn_status lsnn_image_new(lsnn_ctx *cx, lsnn_image *im, int w, int h, uint32_t rgb);
+LSNN_API void lsnn_image_free(lsnn_ctx *cx, lsnn_image *im);
+/* EUNSUPPORTED if stb_image_write.h was not there.                           */
+LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const char *path);
+/* All drawing is clipped at the image's border. Colours are 0xRRGGBB. A line's whole
+   coordinates are centres of pixels.                                         */
+LSNN_API void lsnn_image_rect(lsnn_image *im, int x, int y, int w, int h, uint32_t rgb);
+LSNN_API void lsnn_image_line(lsnn_image *im, double x0, double y0, double x1, double y1,
+                              double thickness, uint32_t rgb);
+/* ASCII text, 6x8 pixels a letter times scale; returns its width.            */
+LSNN_API int lsnn_image_text(lsnn_image *im, int x, int y, int scale, uint32_t rgb,
+                             const char *text);
+/* A map (H x W), lo black to hi white, NaN magenta, each value scale x scale pixels. */
+LSNN_API void lsnn_image_map(lsnn_image *im, int x, int y, int scale, const lsnn_real *map,
+                             int h, int w, double lo, double hi);
+/* A colour laid over what is there, opacity map / hi: the same geometry.     */
+LSNN_API void lsnn_image_overlay(lsnn_image *im, int x, int y, int scale, const lsnn_real *map,
+                                 int h, int w, double hi, uint32_t rgb);
+/* `count` maps in rows of `columns` with a gap of `gap` pixels, each map from
+   its own smallest (or 0 if that is larger) to its own largest value.        */
+LSNN_API void lsnn_image_grid(lsnn_image *im, int x, int y, int scale, const lsnn_real *maps,
+                              int count, int h, int w, int columns, int gap);
+typedef struct lsnn_curve {
+    const char *label;               /* NULL: not in the legend               */
+    const double *x, *y;             /* x NULL: 0, 1, ...; not finite: a gap  */
+    int count;
+    uint32_t rgb;                    /* 0 -> the next of a fixed palette      */
+} lsnn_curve;
+/* A line plot with axes, ticks, grid and a legend, filling x, y, w, h. The title and the
+   labels may be NULL.                                                        */
+LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const char *title,
+                              const char *x_label, const char *y_label,
+                              const lsnn_curve *curves, int count);
+
+#endif /* LSNN_H */

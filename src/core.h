@@ -1,0 +1,376 @@
+/* ============================================================================
+   >>implementation
+   ==========================================================================*/
+#if defined(LSNN_IMPLEMENTATION) && !defined(LSNNI_CORE)
+#define LSNNI_CORE
+
+#if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__
+#error "lsnn: build without -ffast-math and -Ofast: infinities and NaN must keep their meaning"
+#endif
+
+#include <errno.h>
+#include <float.h>
+#include <limits.h>
+#include <locale.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#ifdef LSNN_USE_CBLAS
+#if defined(LSNN_CBLAS_H)
+#include LSNN_CBLAS_H
+#elif defined(__APPLE__)
+#include <Accelerate/Accelerate.h>  /* build with -DACCELERATE_NEW_LAPACK */
+#else
+#include <cblas.h>                  /* OpenBLAS, BLIS, Netlib */
+#endif
+#endif
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#define LSNNI_R(v) ((lsnn_real)(v))
+#define LSNNI_MIN(a, b) ((a) < (b) ? (a) : (b))
+#define LSNNI_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define LSNNI_TRY(call)                                                        \
+    do { lsnn_status try_status_ = (call);                                     \
+         if (try_status_ != LSNN_OK) return try_status_; } while (0)
+#if defined(__GNUC__)
+#  define LSNNI_PRINTF(f, a) __attribute__((format(printf, f, a)))
+#  define LSNNI_NOINLINE __attribute__((noinline))
+#  define LSNNI_FETCH_TO_READ(p) __builtin_prefetch(p)
+#  define LSNNI_FETCH_TO_WRITE(p) __builtin_prefetch(p, 1)
+#else
+#  define LSNNI_PRINTF(f, a)
+#  define LSNNI_NOINLINE
+#  define LSNNI_FETCH_TO_READ(p) ((void)(p))
+#  define LSNNI_FETCH_TO_WRITE(p) ((void)(p))
+#endif
+#if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
+#  if __GNUC__ >= 8
+#    define LSNNI_UNROLL _Pragma("GCC unroll 16")
+#  else
+#    define LSNNI_UNROLL
+#  endif
+#  ifdef __OPTIMIZE__
+#    define LSNNI_CALM 1             /* see below: compile in half of the time */
+#  endif
+#else
+#  define LSNNI_UNROLL
+#endif
+
+/* ---- >>errors --------------------------------------------------------------*/
+LSNN_API const char *lsnn_status_text(lsnn_status s)
+{
+    switch (s) {
+#define LSNN_STATUS_CASE(name, code, text) case LSNN_##name: return text;
+    LSNN_STATUS_LIST(LSNN_STATUS_CASE)
+#undef LSNN_STATUS_CASE
+    default: return "unknown status";
+    }
+}
+
+/* Records the first failure and returns s, so that a caller can write
+   `return lsnni_fail(...)`. The message: function or layer, values, hint.     */
+LSNNI_PRINTF(3, 4)
+static lsnn_status lsnni_fail(lsnn_ctx *cx, lsnn_status s, const char *format, ...)
+{
+    va_list list;
+    int used = 0;
+    if (cx->status != LSNN_OK) return s;
+    if (cx->where_)
+        used = snprintf(cx->message, sizeof cx->message, "layer '%.80s': ", cx->where_);
+    va_start(list, format);
+    vsnprintf(cx->message + used, sizeof cx->message - (size_t)used, format, list);
+    va_end(list);
+    for (char *c = cx->message; *c; c++)                 /* names may be from a file */
+        if ((unsigned char)*c < 32 || *c == 127) *c = '?';
+    cx->status = s;
+    if (cx->log_fn) cx->log_fn(cx->message, cx->log_user);
+    else fprintf(stderr, "lsnn: %s\n", cx->message);
+    return s;
+}
+
+LSNN_API void lsnn_clear(lsnn_ctx *cx)
+{
+    cx->status = LSNN_OK;
+    cx->message[0] = 0;
+}
+
+/* ---- >>memory: aligned blocks from the context's allocator -------------------*/
+enum { LSNNI_ALIGN = 64 };           /* a cache line, and the widest vector   */
+
+/* *product *= factor; 0 if it overflows.                                     */
+static int lsnni_mul(size_t *product, size_t factor)
+{
+    if (factor && *product > (size_t)-1 / factor) return 0;
+    *product *= factor;
+    return 1;
+}
+
+/* count * size bytes, aligned. NULL: the failure is recorded.                */
+static void *lsnni_alloc_raw(lsnn_ctx *cx, size_t count, size_t size)
+{
+    size_t bytes = count, pad = LSNNI_ALIGN + sizeof(void *);
+    char *raw, *block;
+    if (!lsnni_mul(&bytes, size) || bytes > (size_t)-1 - pad) {
+        lsnni_fail(cx, LSNN_ESHAPE, "%.0f x %.0f bytes do not fit into memory",
+                   (double)count, (double)size);
+        return NULL;
+    }
+    raw = (char *)(cx->mem.alloc_fn ? cx->mem.alloc_fn(bytes + pad, cx->mem.user)
+                                    : malloc(bytes + pad));
+    if (!raw) {
+        lsnni_fail(cx, LSNN_ENOMEM, "the allocator refused %.0f bytes", (double)(bytes + pad));
+        return NULL;
+    }
+    block = raw + pad - ((uintptr_t)raw + pad) % LSNNI_ALIGN;
+    memcpy(block - sizeof raw, &raw, sizeof raw);    /* lsnni_free finds it there */
+    return block;
+}
+
+/* The same, zeroed.                                                          */
+static void *lsnni_alloc(lsnn_ctx *cx, size_t count, size_t size)
+{
+    void *block = lsnni_alloc_raw(cx, count, size);
+    return block ? memset(block, 0, count * size) : NULL;
+}
+
+static void lsnni_free_by(const lsnn_allocator *mem, void *block)
+{
+    char *raw;
+    if (!block) return;
+    memcpy(&raw, (char *)block - sizeof raw, sizeof raw);
+    if (mem->free_fn) mem->free_fn(raw, mem->user);
+    else free(raw);
+}
+static void lsnni_free(lsnn_ctx *cx, void *block) { lsnni_free_by(&cx->mem, block); }
+
+static char *lsnni_strdup(lsnn_ctx *cx, const char *text)
+{
+    size_t n = strlen(text) + 1;
+    char *copy = (char *)lsnni_alloc(cx, n, 1);
+    if (copy) memcpy(copy, text, n);
+    return copy;
+}
+
+/* Working memory for one op call, filled with anything. It grows and is never given
+   back before lsnn_ctx_free, so a training step allocates nothing.           */
+static void *lsnni_scratch(lsnn_ctx *cx, size_t count, size_t size)
+{
+    size_t bytes = count;
+    if (lsnni_mul(&bytes, size) && bytes <= cx->scratch_bytes_ && cx->scratch_)
+        return cx->scratch_;
+    lsnni_free(cx, cx->scratch_);
+    cx->scratch_bytes_ = 0;
+    cx->scratch_ = lsnni_alloc_raw(cx, count, size);
+    if (cx->scratch_) cx->scratch_bytes_ = bytes;
+    return cx->scratch_;
+}
+
+LSNN_API void lsnn_ctx_free(lsnn_ctx *cx)
+{
+    lsnni_free(cx, cx->scratch_);
+    cx->scratch_ = NULL;
+    cx->scratch_bytes_ = 0;
+}
+
+/* ---- >>threads: the one place that starts any --------------------------------*/
+LSNN_API int lsnn_ctx_threads(const lsnn_ctx *cx)
+{
+#ifdef _OPENMP
+    return cx->threads > 0 ? cx->threads : omp_get_max_threads();
+#else
+    (void)cx;
+    return 1;
+#endif
+}
+
+LSNN_API void lsnn_parallel(lsnn_ctx *cx, int count,
+                            void (*task)(void *user, int i, int worker), void *user)
+{
+    int i;
+#ifdef _OPENMP
+    int threads = LSNNI_MIN(lsnn_ctx_threads(cx), count);
+    if (threads > 1 && !omp_in_parallel() && !cx->rehearsal_) {
+#ifdef _MSC_VER
+        __pragma(omp parallel for num_threads(threads) schedule(dynamic, 1))
+#else
+        _Pragma("omp parallel for num_threads(threads) schedule(dynamic, 1)")
+#endif
+        for (i = 0; i < count; i++) task(user, i, omp_get_thread_num());
+        return;
+    }
+#endif
+    for (i = 0; i < count && !cx->rehearsal_; i++) task(user, i, 0);
+}
+
+/* Tasks that read or write `numbers` in all, a few operations each: fewer are done before a
+   second thread has begun.                                                   */
+static void lsnni_parallel_some(lsnn_ctx *cx, size_t numbers, int count,
+                                void (*task)(void *user, int i, int worker), void *user)
+{
+    if (numbers > 30000) lsnn_parallel(cx, count, task, user);
+    else for (int i = 0; i < count && !cx->rehearsal_; i++) task(user, i, 0);
+}
+
+/* ---- >>philox: counter-based random numbers ----------------------------------
+   Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011:
+   ten rounds of two 32x32 -> 64 bit products mix a counter under a key.      */
+static void lsnni_philox(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4])
+{
+    uint32_t k0 = key[0], k1 = key[1];
+    uint32_t a = counter[0], b = counter[1], c = counter[2], d = counter[3];
+    for (int round = 0; round < 10; round++) {
+        uint64_t p = (uint64_t)0xD2511F53u * a, q = (uint64_t)0xCD9E8D57u * c;
+        uint32_t na = (uint32_t)(q >> 32) ^ b ^ k0, nc = (uint32_t)(p >> 32) ^ d ^ k1;
+        b = (uint32_t)q;
+        d = (uint32_t)p;
+        a = na;
+        c = nc;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    out[0] = a; out[1] = b; out[2] = c; out[3] = d;
+}
+
+/* FNV-1a over the text and its end mark.                                     */
+static uint32_t lsnni_hash(uint32_t h, const char *text)
+{
+    do { h = (h ^ (unsigned char)*text) * 16777619u; } while (*text++);
+    return h;
+}
+
+LSNN_API lsnn_rng lsnn_rng_at(uint64_t seed, const char *purpose, const char *name,
+                              uint32_t step, uint32_t sample)
+{
+    lsnn_rng r;
+    memset(&r, 0, sizeof r);
+    r.key[0] = (uint32_t)seed;
+    r.key[1] = (uint32_t)(seed >> 32);
+    r.stream = lsnni_hash(lsnni_hash(2166136261u, purpose), name);
+    r.step = step;
+    r.sample = sample;
+    return r;
+}
+
+LSNN_API uint32_t lsnn_rng_u32(lsnn_rng *r)        /* Philox gives four at a time */
+{
+    uint32_t e = r->element++, counter[4];
+    counter[0] = e >> 2;
+    counter[1] = r->sample;
+    counter[2] = r->step;
+    counter[3] = r->stream;
+    if ((e & 3) == 0 || r->held_ != counter[0] + 1) lsnni_philox(r->key, counter, r->block_);
+    r->held_ = counter[0] + 1;
+    return r->block_[e & 3];
+}
+
+LSNN_API double lsnn_rng_uniform(lsnn_rng *r)
+{
+    return (double)lsnn_rng_u32(r) * (1.0 / 4294967296.0);
+}
+
+LSNN_API double lsnn_rng_normal(lsnn_rng *r)       /* Box and Muller           */
+{
+    double u = ((double)lsnn_rng_u32(r) + 1.0) * (1.0 / 4294967296.0);    /* (0, 1] */
+    double v = lsnn_rng_uniform(r);
+    return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
+}
+
+LSNN_API int lsnn_rng_int(lsnn_rng *r, int n)      /* Lemire 2019: no modulo bias */
+{
+    uint32_t m = n > 0 ? (uint32_t)n : 1, low = (0u - m) % m;
+    for (;;) {
+        uint64_t product = (uint64_t)lsnn_rng_u32(r) * m;
+        if ((uint32_t)product >= low) return (int)(product >> 32);
+    }
+}
+
+LSNN_API void lsnn_rng_permutation(lsnn_rng *r, int *order, int n)
+{
+    for (int i = 0; i < n; i++) {
+        int j = lsnn_rng_int(r, i + 1);
+        order[i] = order[j];
+        order[j] = i;
+    }
+}
+
+/* ---- >>tile: the product that windows are made of -----------------------------
+   C[i][v] (+)= sum_k a[i][ka[k]] * b[v][kb[k]] + bias[i], for `rows` rows i and `vectors`
+   vectors v of neighbouring numbers; a's elements are single numbers, b's are
+   vectors. The two offset tables make one kernel serve both
+       convolution           a: weights, b: pixels   kb[k] = place of (c, r, s) in the image
+       its weight gradient   a: pixels, b: dy        ka[k] = place of output pixel k
+   so no image is unrolled into patches. Plain matrices need no tables: lsnni_block. */
+enum { LSNNI_MAX_ROWS = 8, LSNNI_MAX_VECTORS = 3, LSNNI_MAX_LANES = 16,
+       LSNNI_DOTS_ROWS = 128 };
+typedef struct lsnni_tile {
+    const lsnn_real *a[LSNNI_MAX_ROWS];
+    const lsnn_real *b[LSNNI_MAX_VECTORS];
+    lsnn_real *c[LSNNI_MAX_ROWS];        /* vector v of row i is at c[i] + at[v] */
+    ptrdiff_t at[LSNNI_MAX_VECTORS];
+    int lanes[LSNNI_MAX_VECTORS];        /* numbers of vector v that are stored */
+    const int32_t *ka, *kb;
+    const lsnn_real *bias;               /* a row each, or NULL                */
+    int k, rows, vectors, add;
+} lsnni_tile;
+
+/* A product of matrices, as of dense layers and 1 x 1 windows:
+   C (m x n) (+)= A (m x k) B (k x n) + bias, with A's element (i, k) at a[i*ai + k*ak],
+   B's at b[k*bk + j*bj], C's at c[i*ci + j].                                 */
+typedef struct lsnni_block {
+    const lsnn_real *a, *b, *bias;       /* bias: of dots, not add; a column each, or NULL */
+    lsnn_real *c;
+    ptrdiff_t ai, ak, bk, bj, ci;
+    int m, n, k, add;
+} lsnni_block;
+
+/* What one instruction set offers. Everything is single-threaded.            */
+typedef struct lsnni_kernels {
+    int rows, lanes;                     /* of the register tile               */
+    void (*tile)(const lsnni_tile *t);   /* entries of a past `rows` must be readable */
+    void (*block)(const lsnni_block *g); /* bj is 1, n from 1 to 3 vectors, no bias    */
+    void (*dots)(const lsnni_block *g);  /* ak and bk are 1, m to LSNNI_DOTS_ROWS      */
+    void (*exp)(lsnn_real *y, const lsnn_real *x, size_t n);
+    double (*sum)(const lsnn_real *x, size_t n);
+    double (*dot)(const lsnn_real *x, const lsnn_real *y, size_t n);
+    double (*deviation)(const lsnn_real *x, double mean, size_t n); /* sum (x - mean)^2 */
+    void (*sum_dot)(double m[2], lsnn_real *dy, const lsnn_real *x, const lsnn_real *y,
+                    size_t n);
+    void (*moments)(const lsnn_real *t, size_t n, double x0, double step, double m[3]);
+    void (*exponents)(lsnn_real *u, size_t n, double step, double from, const double p[8]);
+    size_t (*largest)(const lsnn_real *x, size_t n);
+    void (*axpy)(lsnn_real *y, double a, const lsnn_real *x, size_t n);   /* y += a x */
+    void (*affine)(lsnn_real *y, const lsnn_real *x, double a, double b, size_t n, int add);
+    void (*repeat)(lsnn_real *y, const lsnn_real *x, size_t n);
+    void (*gather)(lsnn_real *y, const lsnn_real *x, size_t n);
+    void (*multiply)(lsnn_real *y, const lsnn_real *a, const lsnn_real *b, size_t n, int add);
+    void (*act_forward)(lsnn_act f, lsnn_real *y, const lsnn_real *x, size_t n, double slope);
+    void (*act_backward)(lsnn_act f, lsnn_real *dx, const lsnn_real *dy, const lsnn_real *y,
+                         size_t n, double slope, int add);
+    void (*max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, int pitch, int w,
+                      int at, int n, int relu);
+    void (*sum_pool2)(lsnn_real *y, const lsnn_real *top, int w, int n, double scale);
+    void (*lanes_max)(lsnn_real *y, int32_t *where, const lsnn_real *x, const int32_t *tap,
+                      int taps, int step, int at, int first, int n, int relu);
+    void (*lanes_max_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *where,
+                           const int32_t *tap, int taps, int step, int at, int n, int apart);
+    void (*lanes_sum)(lsnn_real *y, const lsnn_real *x, const int32_t *tap, int taps, int step,
+                      int at, int n, double scale);
+    void (*lanes_sum_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *tap, int taps,
+                           int step, int at, int n, double scale);
+    void (*dropout)(lsnn_real *y, const lsnn_real *x, const lsnn_rng *at, uint32_t sample,
+                    int e0, int e1, int in_blocks, uint32_t limit, double scale, int add);
+    void (*transpose)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, int rows,
+                      int columns);      /* y[j*ys + i] = x[i*xs + j]           */
+    void (*norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x, double a,
+                          double b, double c, size_t n, int add); /* dx = a dy + b x + c */
+    void (*sgd)(lsnn_real *w, lsnn_real *v, const lsnn_real *g, double scale, double lr,
+                double decay, double momentum, int nesterov, size_t n);
+    void (*adam)(lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *g, double scale,
+                 double lr, double decay, double shrink, double b1, double b2, double c1,
+                 double c2, double eps, size_t n);
+} lsnni_kernels;
+#endif /* LSNNI_CORE */

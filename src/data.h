@@ -1,0 +1,354 @@
+/* ============================================================================
+   >>data  arrays, IDX files, built-in digits, recipes
+   ==========================================================================*/
+#ifndef LSNN_NO_DATA
+
+#ifdef LSNN_USE_ZLIB
+#include <zlib.h>
+#endif
+
+/* ---- >>data-sets: arrays, parts ----------------------------------------------
+   What a data set owns is one small block that its fetch reads: no fetch writes
+   anything that another could see, so any number may run at once.             */
+typedef struct lsnni_data_user {
+    const lsnn_real *x;              /* arrays                                */
+    const int *labels;
+    const unsigned char *pixels, *bytes;     /* IDX: in place of x and labels */
+    const lsnn_data *whole;          /* part                                  */
+    int first;
+    size_t size, heads;              /* numbers an image, labels an image     */
+} lsnni_data_user;
+
+LSNN_API void lsnn_data_free(lsnn_data *d)
+{
+    lsnni_free_by(&d->mem_, d->owned_);
+    memset(d, 0, sizeof *d);
+}
+
+/* Numbers in an image; 0 if it is no size.                                   */
+static size_t lsnni_shape_size(lsnn_shape s)
+{
+    size_t n = 1;
+    if (s.c < 1 || s.h < 1 || s.w < 1 || !lsnni_mul(&n, (size_t)s.c) ||
+        !lsnni_mul(&n, (size_t)s.h) || !lsnni_mul(&n, (size_t)s.w)) return 0;
+    return n;
+}
+
+/* The common part of a data set; its block is returned, NULL on failure.     */
+static lsnni_data_user *lsnni_data_new(lsnn_ctx *cx, lsnn_data *d, int count,
+                                       lsnn_shape shape, int heads, int classes)
+{
+    lsnni_data_user *u = (lsnni_data_user *)lsnni_alloc(cx, 1, sizeof *u);
+    if (!u) return NULL;
+    u->heads = (size_t)heads;
+    u->size = lsnni_shape_size(shape);
+    d->count = count;
+    d->shape = shape;
+    d->heads = heads;
+    d->classes = classes;
+    d->user = d->owned_ = u;
+    d->mem_ = cx->mem;
+    return u;
+}
+
+static void lsnni_pixels(lsnn_real *x, const unsigned char *pixels, size_t count)
+{
+    for (size_t i = 0; i < count; i++) x[i] = LSNNI_R(pixels[i]) / 255;
+}
+
+static void lsnni_fetch_memory(const void *user, uint32_t epoch, int index, lsnn_real *x,
+                               int *labels, lsnn_real *targets)
+{
+    const lsnni_data_user *u = (const lsnni_data_user *)user;
+    size_t image = (size_t)index * u->size, label = (size_t)index * u->heads;
+    (void)epoch;
+    (void)targets;
+    if (u->x) memcpy(x, u->x + image, u->size * sizeof *x);
+    else lsnni_pixels(x, u->pixels + image, u->size);
+    for (size_t i = 0; labels && i < u->heads; i++)
+        labels[i] = u->labels ? u->labels[label + i] : u->bytes[label + i];
+}
+
+LSNN_API lsnn_status lsnn_data_arrays(lsnn_ctx *cx, lsnn_data *d, const lsnn_real *x,
+                                      const int *labels, int count, lsnn_shape shape,
+                                      int heads, int classes)
+{
+    lsnni_data_user *u;
+    size_t total = lsnni_shape_size(shape);
+    memset(d, 0, sizeof *d);
+    if (!x || count < 1 || !total || !lsnni_mul(&total, (size_t)count))
+        return lsnni_fail(cx, LSNN_ESHAPE, "lsnn_data_arrays: %d samples of %d x %d x %d at "
+                          "%s", count, shape.c, shape.h, shape.w, x ? "x" : "NULL");
+    if (heads < 0 || heads > LSNN_MAX_HEADS || (heads > 0 && (classes < 1 || !labels)))
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_arrays: %d labels a sample (at most %d) "
+                          "of %d classes at %s", heads, (int)LSNN_MAX_HEADS, classes,
+                          labels ? "labels" : "NULL");
+    for (size_t i = 0; i < (size_t)count * (size_t)heads; i++)
+        if (labels[i] < 0 || labels[i] >= classes)
+            return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_arrays: label %d of sample %.0f is "
+                              "not in [0, %d)", labels[i], (double)(i / (size_t)heads),
+                              classes);
+    u = lsnni_data_new(cx, d, count, shape, heads, classes);
+    if (!u) return cx->status;
+    u->x = x;
+    u->labels = labels;
+    d->fetch = lsnni_fetch_memory;
+    return LSNN_OK;
+}
+
+static void lsnni_fetch_part(const void *user, uint32_t epoch, int index, lsnn_real *x,
+                             int *labels, lsnn_real *targets)
+{
+    const lsnni_data_user *u = (const lsnni_data_user *)user;
+    u->whole->fetch(u->whole->user, epoch, u->first + index, x, labels, targets);
+}
+
+LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data *whole,
+                                    int first, int count)
+{
+    lsnni_data_user *u;
+    memset(d, 0, sizeof *d);
+    if (first < 0 || count < 1 || first > whole->count || count > whole->count - first)
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_part: %d samples from number %d on, of "
+                          "a set that has %d", count, first, whole->count);
+    u = lsnni_data_new(cx, d, count, whole->shape, whole->heads, whole->classes);
+    if (!u) return cx->status;
+    u->whole = whole;
+    u->first = first;
+    d->target_count = whole->target_count;
+    d->fetch = lsnni_fetch_part;
+    return LSNN_OK;
+}
+
+/* ---- >>idx: MNIST's file format -----------------------------------------------
+   0 0 8 rank, then `rank` sizes of four bytes, the highest first, then the
+   bytes. A header is believed only as far as the file bears it out: the block
+   grows with what has been read. zlib's gz functions read plain files too.    */
+#ifdef LSNN_USE_ZLIB
+typedef gzFile lsnni_idx_stream;
+#define LSNNI_IDX_OPEN(path) gzopen(path, "rb")
+#define LSNNI_IDX_CLOSE gzclose
+#else
+typedef FILE *lsnni_idx_stream;
+#define LSNNI_IDX_OPEN(path) fopen(path, "rb")
+#define LSNNI_IDX_CLOSE fclose
+#endif
+typedef struct lsnni_idx_file {
+    lsnni_idx_stream stream;
+    char shown[208];                 /* its path in messages                  */
+} lsnni_idx_file;
+
+static size_t lsnni_idx_get(lsnni_idx_file *in, void *to, size_t bytes)
+{
+#ifdef LSNN_USE_ZLIB
+    size_t have = 0;
+    int got = 1;
+    while (have < bytes && got > 0) {
+        got = gzread(in->stream, (char *)to + have,
+                     (unsigned)LSNNI_MIN(bytes - have, (size_t)1 << 20));
+        if (got > 0) have += (size_t)got;
+    }
+    return have;
+#else
+    return fread(to, 1, bytes, in->stream);
+#endif
+}
+
+/* What reading met that is neither data nor the file's end.                  */
+static lsnn_status lsnni_idx_error(lsnn_ctx *cx, lsnni_idx_file *in)
+{
+#ifdef LSNN_USE_ZLIB
+    int code = Z_OK;
+    gzerror(in->stream, &code);
+    if (code != Z_OK && code != Z_STREAM_END && code != Z_ERRNO)
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: its gzip data is damaged or cut off (%s)",
+                          in->shown, zError(code));
+    if (code != Z_ERRNO) return LSNN_OK;
+#else
+    if (!ferror(in->stream)) return LSNN_OK;
+#endif
+    return lsnni_fail(cx, LSNN_EIO, "%s: cannot be read: %s", in->shown, strerror(errno));
+}
+
+/* Reads `bytes` bytes, all of them: `what` they are.                         */
+static lsnn_status lsnni_idx_need(lsnn_ctx *cx, lsnni_idx_file *in, void *to, size_t bytes,
+                                  const char *what)
+{
+    if (lsnni_idx_get(in, to, bytes) == bytes) return LSNN_OK;
+    LSNNI_TRY(lsnni_idx_error(cx, in));
+    return lsnni_fail(cx, LSNN_EFORMAT, "%s: ends within its %s", in->shown, what);
+}
+
+/* Opens PATH or, where that is missing, PATH.gz.                             */
+static lsnn_status lsnni_idx_open(lsnn_ctx *cx, lsnni_idx_file *in, const char *path)
+{
+    size_t n = strlen(path);
+    char *packed;
+    int why;
+    snprintf(in->shown, sizeof in->shown, "%s", lsnni_path_end(path));
+    in->stream = LSNNI_IDX_OPEN(path);
+    if (in->stream) return LSNN_OK;
+    why = errno;
+    packed = (char *)lsnni_alloc(cx, n + 4, 1);
+    if (!packed) return cx->status;
+    memcpy(packed, path, n);
+    memcpy(packed + n, ".gz", 4);
+    in->stream = LSNNI_IDX_OPEN(packed);
+    lsnni_free(cx, packed);
+    if (!in->stream)
+        return lsnni_fail(cx, LSNN_EIO, "%s: cannot be opened: %s", in->shown, strerror(why));
+    snprintf(in->shown, sizeof in->shown, "%s.gz", lsnni_path_end(path));
+    return LSNN_OK;
+}
+
+/* Product of a's sizes into *bytes. bad: what a wrong one is.                */
+static lsnn_status lsnni_idx_check(lsnn_ctx *cx, lsnn_status bad, const lsnn_idx *a,
+                                   const char *path, size_t *bytes)
+{
+    *bytes = 1;
+    if (a->rank < 1 || a->rank > 4)
+        return lsnni_fail(cx, bad, "%s: rank %d is not in 1..4", path, a->rank);
+    for (int i = 0; i < a->rank; i++)
+        if (a->dim[i] < 1 || !lsnni_mul(bytes, (size_t)a->dim[i]))
+            return lsnni_fail(cx, bad, "%s: size %d of its %d is not in 1..%d, or "
+                              "the product overflows", path, i + 1, a->rank, INT_MAX);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_idx_head(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in, size_t *bytes)
+{
+    unsigned char b[16];
+    LSNNI_TRY(lsnni_idx_need(cx, in, b, 4, "first four bytes"));
+#ifndef LSNN_USE_ZLIB
+    if (b[0] == 0x1f && b[1] == 0x8b)
+        return lsnni_fail(cx, LSNN_EUNSUPPORTED, "%s: is compressed: build with "
+                          "-DLSNN_USE_ZLIB -lz, or gunzip it", in->shown);
+#endif
+    if (b[0] || b[1] || b[2] != 8 || b[3] < 1 || b[3] > 4)
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: begins with %02x %02x %02x %02x; an IDX file "
+                          "of unsigned bytes with 00 00 08 and its rank, 1 to 4", in->shown,
+                          b[0], b[1], b[2], b[3]);
+    a->rank = b[3];
+    LSNNI_TRY(lsnni_idx_need(cx, in, b, 4 * (size_t)a->rank, "header"));
+    for (int i = 0; i < a->rank; i++) {
+        const unsigned char *p = b + 4 * i;
+        uint32_t v = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+        a->dim[i] = v > INT_MAX ? -1 : (int)v;
+    }
+    return lsnni_idx_check(cx, LSNN_EFORMAT, a, in->shown, bytes);
+}
+
+static lsnn_status lsnni_idx_body(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in, size_t bytes)
+{
+    char more;
+    for (size_t have = 0, room = 1 << 20; have < bytes; have = room, room *= 2) {
+        unsigned char *v;
+        room = room > bytes / 2 ? bytes : room;
+        v = (unsigned char *)lsnni_alloc(cx, room, 1);
+        if (!v) return cx->status;
+        if (a->v) memcpy(v, a->v, have);
+        lsnni_free(cx, a->v);
+        a->v = v;
+        LSNNI_TRY(lsnni_idx_need(cx, in, v + have, room - have, "data"));
+    }
+#ifdef LSNN_USE_ZLIB
+    gzclearerr(in->stream);          /* else a stream cut at its end mark passes */
+#endif
+    if (lsnni_idx_get(in, &more, 1) == 1)
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: is longer than its header says", in->shown);
+    return lsnni_idx_error(cx, in);
+}
+
+LSNN_API lsnn_status lsnn_idx_read(lsnn_ctx *cx, lsnn_idx *a, const char *path)
+{
+    lsnni_idx_file in;
+    lsnn_status s;
+    size_t bytes = 0;
+    memset(a, 0, sizeof *a);
+    LSNNI_TRY(lsnni_idx_open(cx, &in, path));
+    s = lsnni_idx_head(cx, a, &in, &bytes);
+    if (s == LSNN_OK) s = lsnni_idx_body(cx, a, &in, bytes);
+    LSNNI_IDX_CLOSE(in.stream);
+    if (s != LSNN_OK) lsnn_idx_free(cx, a);
+    return s;
+}
+
+static lsnn_status lsnni_idx_put(lsnn_ctx *cx, FILE *f, void *user)
+{
+    const lsnn_idx *a = (const lsnn_idx *)user;
+    size_t bytes = 1, head = 4 + 4 * (size_t)a->rank;
+    unsigned char b[20] = { 0, 0, 8, 0 };
+    (void)cx;
+    b[3] = (unsigned char)a->rank;
+    for (int i = 0; i < 4 * a->rank; i++)
+        b[4 + i] = (unsigned char)((uint32_t)a->dim[i / 4] >> (24 - 8 * (i % 4)));
+    for (int i = 0; i < a->rank; i++) bytes *= (size_t)a->dim[i];
+    if (fwrite(b, 1, head, f) != head || fwrite(a->v, 1, bytes, f) != bytes) return LSNN_EIO;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_idx_write(lsnn_ctx *cx, const lsnn_idx *a, const char *path)
+{
+    lsnn_idx copy = *a;              /* lsnni_file_replace takes no const     */
+    size_t bytes;
+    LSNNI_TRY(lsnni_idx_check(cx, LSNN_ESHAPE, a, lsnni_path_end(path), &bytes));
+    if (!a->v)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: v is NULL", lsnni_path_end(path));
+    return lsnni_file_replace(cx, path, lsnni_idx_put, &copy);
+}
+
+LSNN_API void lsnn_idx_free(lsnn_ctx *cx, lsnn_idx *a)
+{
+    lsnni_free(cx, a->v);
+    memset(a, 0, sizeof *a);
+}
+
+/* Labels N or N x heads for `count` images, each below `classes`.            */
+static lsnn_status lsnni_idx_labels(lsnn_ctx *cx, const char *who, const lsnn_idx *a,
+                                    int count, int classes)
+{
+    int heads = a->rank == 2 ? a->dim[1] : 1;
+    if ((a->rank != 1 && a->rank != 2) || heads < 1 || heads > LSNN_MAX_HEADS || !a->v)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: labels of rank %d with %d an image: give N or "
+                          "N x heads, at most %d", who, a->rank, heads, (int)LSNN_MAX_HEADS);
+    if (a->dim[0] != count)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: %d images but %d labels", who, count,
+                          a->dim[0]);
+    for (size_t i = 0; i < (size_t)count * (size_t)heads; i++)
+        if (a->v[i] >= classes)
+            return lsnni_fail(cx, LSNN_EVALUE, "%s: label %d of image %.0f is not in [0, %d)",
+                              who, a->v[i], (double)(i / (size_t)heads), classes);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *images,
+                                   const lsnn_idx *labels, int classes)
+{
+    lsnni_data_user *u;
+    lsnn_shape shape = { 1, 0, 0 };
+    size_t bytes;
+    memset(d, 0, sizeof *d);
+    if (images->rank < 3 || !images->v)
+        return lsnni_fail(cx, LSNN_ESHAPE, "lsnn_data_idx: images of rank %d: give N,H,W or "
+                          "N,C,H,W", images->rank);
+    if (classes < 1 || classes > 256)
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_idx: %d classes: give 1..256", classes);
+    LSNNI_TRY(lsnni_idx_check(cx, LSNN_ESHAPE, images, "lsnn_data_idx: images", &bytes));
+    LSNNI_TRY(lsnni_idx_labels(cx, "lsnn_data_idx", labels, images->dim[0], classes));
+    if (images->rank == 4) shape.c = images->dim[1];
+    shape.h = images->dim[images->rank - 2];
+    shape.w = images->dim[images->rank - 1];
+    u = lsnni_data_new(cx, d, images->dim[0], shape, labels->rank == 2 ? labels->dim[1] : 1,
+                       classes);
+    if (!u) return cx->status;
+    u->pixels = images->v;
+    u->bytes = labels->v;
+    d->fetch = lsnni_fetch_memory;
+    return LSNN_OK;
+}
+
+#include "digits.h"
+#include "recipes.h"
+#undef LSNNI_IDX_OPEN
+#undef LSNNI_IDX_CLOSE
+#endif /* LSNN_NO_DATA */

@@ -1,0 +1,817 @@
+/* ============================================================================
+   >>files  safetensors, and replacing a file safely
+   A .safetensors file:  u64 N, little-endian | N bytes of JSON | the data
+     {"__metadata__":{"key":"text"},
+      "conv2d1.weight":{"dtype":"F32","shape":[8,1,5,5],"data_offsets":[0,800]}}
+   Offsets count from the first byte of data. A reader of files from strangers
+   believes nothing: see lsnni_header_* and lsnni_spans_check.
+   ==========================================================================*/
+
+/* ---- >>durable: the one seam to the system under the files -------------------
+   ISO C can write a file, but neither make it survive a power cut (fsync of the
+   file before the rename, of its folder after it) nor, on Windows, rename over
+   an old one. POSIX can; but under -std=c99 its headers hide fileno and fsync.
+   Where they may be hidden they are declared here, by POSIX's own prototypes: to
+   declare a function twice with the same type is valid C. In C++ that type
+   includes noexcept, for which glibc's word is __THROW; elsewhere C++ compilers
+   see them anyway. The parentheses keep macros of these names away.
+   Those that return int return 0, or -1 with the reason in errno. lsnni_move
+   puts tmp in the place of path and returns NULL, or the step that failed.   */
+#if defined(_WIN32)
+#include <io.h>
+#ifdef __cplusplus
+extern "C"
+#endif
+__declspec(dllimport) int __stdcall MoveFileExA(const char *from, const char *to,
+                                                unsigned long flags);
+
+static int lsnni_stream_sync(FILE *f) { return _commit(_fileno(f)); }
+
+static int64_t lsnni_stream_size(FILE *f)
+{
+    return _fseeki64(f, 0, SEEK_END) != 0 ? -1 : (int64_t)_ftelli64(f);
+}
+
+static int lsnni_replaceable(const char *path) { (void)path; return 0; }
+
+enum { LSNNI_CLOSE_FIRST = 1 };      /* no open file can be renamed           */
+static FILE *lsnni_tmp_open(const char *tmp) { return fopen(tmp, "wb"); }
+
+static const char *lsnni_move(char *tmp, const char *path, int *moved)
+{
+    *moved = MoveFileExA(tmp, path, 1 | 8) != 0;   /* replace, and wait for it */
+    if (*moved) return NULL;
+    errno = EACCES;                  /* the usual reason: somebody has it open */
+    return "renaming";
+}
+#else
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#if !defined(_POSIX_C_SOURCE) || _POSIX_C_SOURCE < 200112L
+#  if defined(__cplusplus) && defined(__GLIBC__)
+extern "C" int (fileno)(FILE *stream) __THROW;
+extern "C" int (fsync)(int descriptor);
+#  elif !defined(__cplusplus)
+extern int (fileno)(FILE *stream);
+extern int (fsync)(int descriptor);
+#  endif
+#endif
+
+static int lsnni_sync(int descriptor)
+{
+    int result;
+#ifdef F_FULLFSYNC                   /* macOS: fsync stops at the disk's cache */
+    if (fcntl(descriptor, F_FULLFSYNC) == 0) return 0;
+#endif
+    do { result = fsync(descriptor); } while (result != 0 && errno == EINTR);
+    return result;
+}
+
+static int lsnni_stream_sync(FILE *f) { return lsnni_sync(fileno(f)); }
+
+static int64_t lsnni_stream_size(FILE *f)
+{
+    return fseek(f, 0, SEEK_END) != 0 ? -1 : (int64_t)ftell(f);
+}
+
+/* A rename would put a file in the place of a device (/dev/null, for root).  */
+static int lsnni_replaceable(const char *path)
+{
+    struct stat there;
+    if (stat(path, &there) != 0 || S_ISREG(there.st_mode)) return 0;
+    errno = S_ISDIR(there.st_mode) ? EISDIR : EINVAL;
+    return -1;
+}
+
+/* Opens tmp empty and locked until it is closed, so that of two programs that save to one
+   path the second fails (EBUSY) instead of writing into the first one's file. What a
+   killed program left is taken over; what was renamed meanwhile is opened anew. */
+enum { LSNNI_CLOSE_FIRST = 0 };
+static FILE *lsnni_tmp_open(const char *tmp)
+{
+    for (int tries = 0; tries < 100; tries++) {
+        struct stat mine, there;
+        FILE *f = fopen(tmp, "ab");
+        int empty;
+        if (!f) return NULL;
+        if (flock(fileno(f), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+            fclose(f);
+            break;
+        }
+        if (fstat(fileno(f), &mine) == 0 && stat(tmp, &there) == 0 &&
+            mine.st_ino == there.st_ino && mine.st_dev == there.st_dev &&
+            (empty = open(tmp, O_WRONLY | O_TRUNC)) >= 0) {
+            close(empty);
+            return f;
+        }
+        fclose(f);
+    }
+    errno = EBUSY;
+    return NULL;
+}
+
+/* The folder is opened first: where that fails, nothing has changed yet.     */
+static const char *lsnni_move(char *tmp, const char *path, int *moved)
+{
+    char *slash = strrchr(tmp, '/'), *name = slash ? slash + 1 : tmp, letter = *name;
+    const char *failed = NULL;
+    int folder, why;
+    *name = 0;                       /* tmp is the folder's path for a moment  */
+    folder = open(*tmp ? tmp : ".", O_RDONLY);
+    *name = letter;
+    if (folder < 0) return "opening its folder";
+    *moved = rename(tmp, path) == 0;
+    if (!*moved) failed = "renaming";
+    else if (lsnni_sync(folder) != 0 && errno != EINVAL) failed = "syncing its folder";
+    why = errno;                     /* EINVAL: a folder that needs no syncing */
+    close(folder);
+    errno = why;
+    return failed;
+}
+#endif
+
+/* ---- >>replace: write a whole file or none -----------------------------------*/
+
+/* The end of a path, so that what follows it fits into the message.          */
+static const char *lsnni_path_end(const char *path)
+{
+    size_t n = strlen(path);
+    return n > 200 ? path + n - 200 : path;
+}
+
+/* Puts at path what `fill` writes: into PATH.tmp first, which is synced and
+   renamed, so that a crash at any moment leaves the old file or the new one.
+   fill returns EIO, and needs no message, as soon as a stream call fails.   */
+static lsnn_status lsnni_file_replace(lsnn_ctx *cx, const char *path,
+                                      lsnn_status (*fill)(lsnn_ctx *cx, FILE *f, void *user),
+                                      void *user)
+{
+    size_t n = strlen(path);
+    char *tmp = (char *)lsnni_alloc(cx, n + 5, 1);
+    const char *failed = NULL;
+    lsnn_status s = LSNN_OK;
+    FILE *f = NULL;
+    int moved = 0, closed = 0;
+    if (!tmp) return LSNN_ENOMEM;
+    memcpy(tmp, path, n);
+    memcpy(tmp + n, ".tmp", 5);
+    if (lsnni_replaceable(path) != 0) failed = "replacing what is there";
+    else if (!(f = lsnni_tmp_open(tmp))) failed = "creating its .tmp file";
+    else {
+        s = fill(cx, f, user);
+        if (s != LSNN_OK || ferror(f) || fflush(f) != 0) failed = "writing";
+        else if (lsnni_stream_sync(f) != 0) failed = "syncing";
+        else if (LSNNI_CLOSE_FIRST && (closed = 1, fclose(f) != 0)) failed = "closing";
+        else failed = lsnni_move(tmp, path, &moved);
+    }
+    if (failed) {
+        s = lsnni_fail(cx, s == LSNN_OK ? LSNN_EIO : s,
+                       moved ? "%s: written, but %s failed: %s; a power cut may undo it"
+                             : "%s: not written: %s failed: %s; what was there is unchanged",
+                       lsnni_path_end(path), failed, strerror(errno));
+        if (f && LSNNI_CLOSE_FIRST && !closed) { fclose(f); closed = 1; }
+        if (f && !moved) remove(tmp);
+    }
+    if (f && !closed) fclose(f);                         /* and unlock        */
+    lsnni_free(cx, tmp);
+    return s;
+}
+
+/* ---- >>utf8: text and names from strangers -----------------------------------*/
+
+/* Bytes of the character at text: 1 to 4, or 0 if it is not valid UTF-8.     */
+static int lsnni_utf8_length(const char *text)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    int n = s[0] < 0x80 ? 1 : s[0] < 0xE0 ? 2 : s[0] < 0xF0 ? 3 : 4;
+    int low = s[0] == 0xE0 ? 0xA0 : s[0] == 0xF0 ? 0x90 : 0x80;    /* else too long  */
+    int high = s[0] == 0xED ? 0x9F : s[0] == 0xF4 ? 0x8F : 0xBF;   /* else surrogate */
+    if (n > 1 && (s[0] < 0xC2 || s[0] > 0xF4 || s[1] < low || s[1] > high)) return 0;
+    for (int i = 2; i < n; i++) if ((s[i] & 0xC0) != 0x80) return 0;
+    return n;
+}
+
+/* Writes code point c, returns the place behind it.                          */
+static char *lsnni_utf8_put(char *out, uint32_t c)
+{
+    int more = c < 0x80 ? 0 : c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+    static const unsigned lead[4] = {0, 0xC0, 0xE0, 0xF0};
+    *out++ = (char)(lead[more] | (c >> (6*more)));
+    while (more-- > 0) *out++ = (char)(0x80 | ((c >> (6*more)) & 0x3F));
+    return out;
+}
+
+static int lsnni_compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* No name may occur twice among the tensors, no key among the metadata.      */
+static lsnn_status lsnni_names_check(lsnn_ctx *cx, lsnn_status bad, const char *path,
+                                     const lsnn_tensor *t, int tensors, const lsnn_pair *meta,
+                                     int metas)
+{
+    size_t most = (size_t)LSNNI_MAX(tensors, metas);
+    const char **name = (const char **)lsnni_alloc(cx, most, sizeof *name);
+    lsnn_status s = name ? LSNN_OK : LSNN_ENOMEM;
+    for (int keys = 0; keys < 2 && s == LSNN_OK; keys++) {
+        int count = keys ? metas : tensors;
+        for (int i = 0; i < count; i++) name[i] = keys ? meta[i].key : t[i].name;
+        qsort((void *)name, (size_t)count, sizeof *name, lsnni_compare_names);
+        for (int i = 1; i < count && s == LSNN_OK; i++)
+            if (strcmp(name[i - 1], name[i]) == 0)
+                s = lsnni_fail(cx, bad, keys ? "%s: __metadata__ has the key '%.60s' twice"
+                               : "%s: two tensors are named '%.60s'", path, name[i]);
+    }
+    lsnni_free(cx, (void *)name);
+    return s;
+}
+
+/* The bytes of t's numbers, `width` each; 0 if they overflow.                */
+static int lsnni_tensor_bytes(const lsnn_tensor *t, size_t width, size_t *bytes)
+{
+    *bytes = width;
+    for (int i = 0; i < t->rank; i++)
+        if (t->dim[i] < 0 || !lsnni_mul(bytes, (size_t)t->dim[i])) return 0;
+    return 1;
+}
+
+/* ---- >>json: just as much of it as a header may contain ----------------------
+   The header is a tree of fixed depth (header, tensor or metadata, list), so a
+   function a level reads it, and deeper nesting is a wrong character like any
+   other. The text ends in a 0, which is no valid character anywhere: that is
+   why nothing below asks where the end is. The first failure moves to that 0:
+   what is read afterwards fails too, so h->status is asked once, at the end.  */
+enum { LSNNI_HEADER_MAX = 100000000 };     /* bytes: safetensors' own limit     */
+
+typedef struct lsnni_span {          /* where a tensor lies in the file       */
+    uint64_t begin, end;             /* bytes from the start of the data      */
+    size_t width;                    /* bytes a number: 4 or 8                */
+    lsnn_tensor *tensor;
+} lsnni_span;
+
+typedef struct lsnni_header {
+    lsnn_ctx *cx;
+    lsnn_status status;
+    const char *path;                /* for messages                          */
+    FILE *stream;
+    uint64_t data_bytes;             /* what the file has behind its header   */
+    char *text, *at;
+    const char *tensor;              /* the one that is being read, or NULL   */
+    lsnni_span *span;                /* one a tensor                          */
+} lsnni_header;
+
+LSNNI_PRINTF(2, 3)
+static lsnn_status lsnni_header_fail(lsnni_header *h, const char *format, ...)
+{
+    char rule[200];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(rule, sizeof rule, format, list);
+    va_end(list);
+    if (h->at) h->at += strlen(h->at);
+    h->status = LSNN_EFORMAT;
+    if (!h->tensor) return lsnni_fail(h->cx, LSNN_EFORMAT, "%s: %s", h->path, rule);
+    return lsnni_fail(h->cx, LSNN_EFORMAT, "%s: tensor '%.60s': %s", h->path, h->tensor, rule);
+}
+
+static void lsnni_json_fail(lsnni_header *h, const char *rule)
+{
+    lsnni_header_fail(h, "header is not valid: byte %d %s", (int)(h->at - h->text), rule);
+}
+
+/* Takes the character c if it is the next one.                               */
+static int lsnni_json_take(lsnni_header *h, char c)
+{
+    h->at += strspn(h->at, " \t\r\n");
+    if (*h->at != c) return 0;
+    h->at++;
+    return 1;
+}
+
+static void lsnni_json_expect(lsnni_header *h, char c)
+{
+    if (!lsnni_json_take(h, c))
+        lsnni_header_fail(h, "header is not valid: byte %d should be '%c'",
+                          (int)(h->at - h->text), c);
+}
+
+/* Is there another member or element? `last` ends the list.                  */
+static int lsnni_json_more(lsnni_header *h, int first, char last)
+{
+    if (first) return !lsnni_json_take(h, last);
+    if (lsnni_json_take(h, ',')) return 1;
+    lsnni_json_expect(h, last);
+    return 0;
+}
+
+/* The value of 4 hexadecimal digits at text; 0 if they are not.              */
+static uint32_t lsnni_json_hex(const char *text)
+{
+    char digits[5] = {0};
+    if (strspn(text, "0123456789abcdefABCDEF") < 4) return 0;
+    memcpy(digits, text, 4);
+    return (uint32_t)strtoul(digits, NULL, 16);
+}
+
+/* Decodes the escape at h->at (a backslash) to *out and moves both on.       */
+static void lsnni_json_escape(lsnni_header *h, char **out)
+{
+    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+    const char *s = h->at, *simple = s[1] ? strchr(from, s[1]) : NULL;
+    uint32_t c = s[1] == 'u' ? lsnni_json_hex(s + 2) : 0, low;
+    int length = simple ? 2 : 6;
+    if (simple) {
+        c = (uint32_t)to[simple - from];
+    } else if (c >= 0xD800 && c < 0xDC00 && s[6] == '\\' && s[7] == 'u' &&
+               (low = lsnni_json_hex(s + 8)) >= 0xDC00 && low < 0xE000) {
+        c = 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00);     /* a surrogate pair */
+        length = 12;
+    } else if (c == 0 || (c >= 0xD800 && c < 0xE000)) {
+        lsnni_json_fail(h, "starts a bad escape");
+        return;
+    }
+    *out = lsnni_utf8_put(*out, c);
+    h->at += length;
+}
+
+/* Reads a string and decodes it where it lies, since no escape is shorter than
+   what it stands for; the closing quote makes room for the end mark.         */
+static const char *lsnni_json_string(lsnni_header *h)
+{
+    char *string, *out;
+    lsnni_json_expect(h, '"');
+    string = out = h->at;
+    while (*h->at != '"' && h->status == LSNN_OK) {
+        int n = lsnni_utf8_length(h->at);
+        if (*h->at == '\\') lsnni_json_escape(h, &out);
+        else if (n == 0 || (unsigned char)*h->at < 32)
+            lsnni_json_fail(h, "cannot be in a string");
+        else while (n-- > 0) *out++ = *h->at++;
+    }
+    lsnni_json_take(h, '"');
+    *out = 0;
+    return string;
+}
+
+static uint64_t lsnni_json_count(lsnni_header *h)
+{
+    uint64_t value = 0;
+    char *end;
+    h->at += strspn(h->at, " \t\r\n");
+    end = h->at;
+    errno = 0;                       /* strtoull alone would take signs too   */
+    if (*h->at >= '0' && *h->at <= '9') value = strtoull(h->at, &end, 10);
+    if (errno) lsnni_json_fail(h, "starts a number that is too large");
+    else if (end == h->at || (*h->at == '0' && end - h->at > 1) || strspn(end, ".eE"))
+        lsnni_json_fail(h, "should start a whole number from 0 on");
+    else h->at = end;
+    return value;
+}
+
+/* Reads a list of at most `max` numbers; returns how many.                   */
+static int lsnni_json_counts(lsnni_header *h, const char *what, uint64_t *value, int max)
+{
+    int n = 0;
+    lsnni_json_expect(h, '[');
+    while (lsnni_json_more(h, n == 0, ']')) {
+        if (n == max) {
+            lsnni_header_fail(h, "%s has more than %d numbers", what, max);
+            break;
+        }
+        value[n++] = lsnni_json_count(h);
+    }
+    return n;
+}
+
+/* ---- >>header: what it says about each tensor --------------------------------*/
+static void lsnni_header_shape(lsnni_header *h, lsnn_tensor *t)
+{
+    uint64_t dim[4];
+    t->rank = lsnni_json_counts(h, "shape", dim, 4);
+    for (int i = 0; i < t->rank; i++) {
+        if (dim[i] > INT_MAX)
+            lsnni_header_fail(h, "shape: dimension %d is above %d", i, INT_MAX);
+        t->dim[i] = (int)dim[i];
+    }
+}
+
+/* The bytes that the offsets give must be the bytes that the shape needs.    */
+static lsnn_status lsnni_header_bytes(lsnni_header *h, const lsnni_span *span)
+{
+    uint64_t begin = span->begin, end = span->end;
+    lsnn_tensor *t = span->tensor;
+    size_t bytes;
+    if (begin > end || end > h->data_bytes)
+        return lsnni_header_fail(h, "data_offsets [%.0f, %.0f) do not lie in the data, "
+                                 "%.0f bytes", (double)begin, (double)end,
+                                 (double)h->data_bytes);
+    if (!lsnni_tensor_bytes(t, span->width, &bytes))
+        return lsnni_header_fail(h, "shape: its size in bytes overflows");
+    if (bytes != end - begin)
+        return lsnni_header_fail(h, "shape and dtype make %.0f bytes, data_offsets %.0f",
+                                 (double)bytes, (double)(end - begin));
+    t->count = bytes / span->width;
+    return LSNN_OK;
+}
+
+/* {"dtype":"F32","shape":[8,5],"data_offsets":[0,160]}, in any order.        */
+static lsnn_status lsnni_header_tensor(lsnni_header *h, lsnn_tensor *t, lsnni_span *span)
+{
+    enum { DTYPE = 1, SHAPE = 2, OFFSETS = 4 };
+    uint64_t offset[2] = {0, 0};
+    int seen = 0;
+    lsnni_json_expect(h, '{');
+    while (lsnni_json_more(h, seen == 0, '}')) {
+        const char *key = lsnni_json_string(h), *dtype;
+        int what = strcmp(key, "dtype") == 0 ? DTYPE : strcmp(key, "shape") == 0 ? SHAPE
+                 : strcmp(key, "data_offsets") == 0 ? OFFSETS : 0;
+        lsnni_json_expect(h, ':');
+        if (!what || (seen & what))
+            return lsnni_header_fail(h, what ? "key '%.60s' occurs twice"
+                                             : "unknown key '%.60s'", key);
+        seen |= what;
+        if (what == SHAPE) {
+            lsnni_header_shape(h, t);
+        } else if (what == OFFSETS) {
+            if (lsnni_json_counts(h, "data_offsets", offset, 2) != 2)
+                lsnni_header_fail(h, "data_offsets needs two numbers");
+        } else {
+            dtype = lsnni_json_string(h);
+            span->width = strcmp(dtype, "F32") == 0 ? 4 : strcmp(dtype, "F64") == 0 ? 8 : 0;
+            if (!span->width)
+                lsnni_header_fail(h, "dtype '%.60s' cannot be read, only F32 and F64 can", dtype);
+        }
+    }
+    LSNNI_TRY(h->status);
+    if (seen != (DTYPE | SHAPE | OFFSETS))
+        return lsnni_header_fail(h, "dtype, shape or data_offsets is missing");
+    span->tensor = t;
+    span->begin = offset[0];
+    span->end = offset[1];
+    return lsnni_header_bytes(h, span);
+}
+
+static void lsnni_header_metadata(lsnni_header *h, lsnn_file *f)
+{
+    lsnni_json_expect(h, '{');
+    while (lsnni_json_more(h, f->metas == 0, '}')) {
+        lsnn_pair *pair = &f->meta[f->metas++];
+        pair->key = lsnni_json_string(h);
+        lsnni_json_expect(h, ':');
+        pair->value = lsnni_json_string(h);
+    }
+}
+
+/* The tables are large enough, see lsnni_read_tables: a failure ends each loop. */
+static lsnn_status lsnni_header_parse(lsnni_header *h, lsnn_file *f)
+{
+    int metadata = 0;
+    if (*h->at != '{') return lsnni_header_fail(h, "the header does not start with '{'");
+    h->at++;
+    while (lsnni_json_more(h, f->tensors + metadata == 0, '}')) {
+        const char *name = lsnni_json_string(h);
+        lsnni_json_expect(h, ':');
+        if (strcmp(name, "__metadata__") == 0) {
+            if (metadata++) return lsnni_header_fail(h, "__metadata__ occurs twice");
+            lsnni_header_metadata(h, f);
+            continue;
+        }
+        h->tensor = f->tensor[f->tensors].name = name;
+        LSNNI_TRY(lsnni_header_tensor(h, &f->tensor[f->tensors], &h->span[f->tensors]));
+        f->tensors++;
+        h->tensor = NULL;
+    }
+    h->at += strspn(h->at, " \t\r\n");
+    if (*h->at) lsnni_json_fail(h, "should be the end");
+    return h->status;
+}
+
+/* ---- >>file_read -------------------------------------------------------------*/
+static lsnn_status lsnni_read_bytes(const lsnni_header *h, void *v, size_t bytes)
+{
+    errno = 0;
+    if (fread(v, 1, bytes, h->stream) == bytes) return LSNN_OK;
+    return lsnni_fail(h->cx, LSNN_EIO, "%s: cannot be read: %s", h->path,
+                      ferror(h->stream) ? strerror(errno) : "it became shorter meanwhile");
+}
+
+/* The number in `width` little-endian bytes, on any host.                    */
+static uint64_t lsnni_bits_from(const unsigned char *p, size_t width)
+{
+    uint64_t bits = 0;
+    while (width-- > 0) bits = bits << 8 | p[width];
+    return bits;
+}
+
+/* Finds the file's true size, then believes the header's length no further than
+   that, and reads the header.                                                */
+static lsnn_status lsnni_read_header(lsnni_header *h, lsnn_file *f)
+{
+    unsigned char length[8];
+    int64_t size = lsnni_stream_size(h->stream);
+    uint64_t n;
+    if (size < 0 || fseek(h->stream, 0, SEEK_SET) != 0)
+        return lsnni_fail(h->cx, LSNN_EIO, "%s: cannot find its size: %s", h->path,
+                          strerror(errno));
+    if (size < 8)
+        return lsnni_header_fail(h, "%d bytes are too few, a file has 8 at least", (int)size);
+    LSNNI_TRY(lsnni_read_bytes(h, length, 8));
+    n = lsnni_bits_from(length, 8);
+    if (n > LSNNI_HEADER_MAX || n > (uint64_t)size - 8)
+        return lsnni_header_fail(h, "a header of %.0f bytes does not fit into a file of %.0f, "
+                                 "or is above %d", (double)n, (double)size, LSNNI_HEADER_MAX);
+    h->data_bytes = (uint64_t)size - 8 - n;
+    f->block_[0] = h->text = h->at = (char *)lsnni_alloc(h->cx, (size_t)n + 1, 1);
+    if (!h->text) return LSNN_ENOMEM;
+    LSNNI_TRY(lsnni_read_bytes(h, h->text, (size_t)n));
+    if (strlen(h->text) == n) return LSNN_OK;
+    return lsnni_header_fail(h, "the header contains a zero byte");
+}
+
+/* The shortest tensor takes 50 bytes of header, the shortest pair 6: the tables
+   have room for all that may be there and one more of each, which breaks off. */
+static lsnn_status lsnni_read_tables(lsnni_header *h, lsnn_file *f)
+{
+    size_t n = strlen(h->text), tensors = n / 50 + 1, pairs = n / 6 + 1;
+    size_t tensor_bytes = tensors * sizeof *f->tensor, span_bytes = tensors * sizeof *h->span;
+    char *block = (char *)lsnni_alloc(h->cx, tensor_bytes + span_bytes +
+                                      pairs * sizeof *f->meta, 1);
+    f->block_[1] = block;
+    if (!block) return LSNN_ENOMEM;
+    f->tensor = (lsnn_tensor *)(void *)block;
+    h->span = (lsnni_span *)(void *)(block + tensor_bytes);
+    f->meta = (lsnn_pair *)(void *)(block + tensor_bytes + span_bytes);
+    LSNNI_TRY(lsnni_header_parse(h, f));
+    return lsnni_names_check(h->cx, LSNN_EFORMAT, h->path, f->tensor, f->tensors, f->meta,
+                              f->metas);
+}
+
+static int lsnni_compare_spans(const void *a, const void *b)
+{
+    const lsnni_span *left = (const lsnni_span *)a, *right = (const lsnni_span *)b;
+    if (left->begin != right->begin) return left->begin < right->begin ? -1 : 1;
+    return left->end < right->end ? -1 : left->end > right->end;
+}
+
+/* Sorts the spans; they must cover the data, from its first byte to its last,
+   without a hole and without an overlap.                                     */
+static lsnn_status lsnni_spans_check(lsnni_header *h, const lsnn_file *f)
+{
+    uint64_t end = 0;
+    qsort(h->span, (size_t)f->tensors, sizeof *h->span, lsnni_compare_spans);
+    for (int i = 0; i < f->tensors; i++) {
+        const lsnni_span *span = &h->span[i];
+        h->tensor = span->tensor->name;
+        if (span->begin != end)
+            return lsnni_header_fail(h, "its data starts at %.0f, not where those before end, "
+                                     "at %.0f: %s", (double)span->begin, (double)end,
+                                     span->begin < end ? "they overlap" : "there is a hole");
+        end = span->end;
+    }
+    h->tensor = NULL;
+    if (end == h->data_bytes) return LSNN_OK;
+    return lsnni_header_fail(h, "%.0f bytes follow the last tensor's data",
+                             (double)(h->data_bytes - end));
+}
+
+/* Reads t's numbers, a chunk at a time, into v. In the float build a float keeps its bits,
+   whatever NaN it is: it never becomes a double.                             */
+static lsnn_status lsnni_read_tensor(lsnni_header *h, const lsnn_tensor *t, size_t width,
+                                     lsnn_real *v)
+{
+    unsigned char chunk[16384];
+    size_t most = sizeof chunk / width;
+    h->tensor = t->name;
+    for (size_t i = 0; i < t->count; i++) {
+        const unsigned char *p = chunk + i % most * width;
+        uint64_t bits;
+        if (p == chunk)
+            LSNNI_TRY(lsnni_read_bytes(h, chunk, LSNNI_MIN(most, t->count - i) * width));
+        bits = lsnni_bits_from(p, width);
+        if (width == 4) {
+            uint32_t low = (uint32_t)bits;
+            float x;
+            memcpy(&x, &low, 4);
+            v[i] = LSNNI_R(x);
+        } else {
+            double x;
+            memcpy(&x, &bits, 8);
+            v[i] = LSNNI_R(x);
+            if (fabs((double)v[i]) > DBL_MAX && fabs(x) <= DBL_MAX)
+                return lsnni_header_fail(h, "a value is too large for float; build with "
+                                         "LSNN_DOUBLE");
+        }
+    }
+    return LSNN_OK;
+}
+
+/* The data in file order, so that the stream never seeks.                    */
+static lsnn_status lsnni_read_values(lsnni_header *h, lsnn_file *f)
+{
+    size_t count = 0;
+    lsnn_real *v;
+    for (int i = 0; i < f->tensors; i++) count += f->tensor[i].count;
+    f->block_[2] = v = (lsnn_real *)lsnni_alloc(h->cx, count, sizeof *v);
+    if (!v) return LSNN_ENOMEM;
+    for (int i = 0; i < f->tensors; i++) {
+        lsnn_tensor *t = h->span[i].tensor;
+        LSNNI_TRY(lsnni_read_tensor(h, t, h->span[i].width, v));
+        t->v = v;
+        v += t->count;
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_file_read(lsnn_ctx *cx, lsnn_file *f, const char *path)
+{
+    lsnni_header h;
+    lsnn_status s;
+    memset(f, 0, sizeof *f);
+    memset(&h, 0, sizeof h);
+    h.cx = cx;
+    h.path = lsnni_path_end(path);
+    h.stream = fopen(path, "rb");
+    if (!h.stream)
+        return lsnni_fail(cx, LSNN_EIO, "%s: cannot be opened: %s", h.path, strerror(errno));
+    s = lsnni_read_header(&h, f);
+    if (s == LSNN_OK) s = lsnni_read_tables(&h, f);
+    if (s == LSNN_OK) s = lsnni_spans_check(&h, f);
+    if (s == LSNN_OK) s = lsnni_read_values(&h, f);
+    fclose(h.stream);
+    if (s != LSNN_OK) lsnn_file_free(cx, f);
+    return s;
+}
+
+LSNN_API void lsnn_file_free(lsnn_ctx *cx, lsnn_file *f)
+{
+    for (int i = 0; i < 3; i++) lsnni_free(cx, f->block_[i]);
+    memset(f, 0, sizeof *f);
+}
+
+LSNN_API const lsnn_tensor *lsnn_file_tensor(const lsnn_file *f, const char *name)
+{
+    for (int i = 0; i < f->tensors; i++)
+        if (strcmp(f->tensor[i].name, name) == 0) return &f->tensor[i];
+    return NULL;
+}
+
+LSNN_API const char *lsnn_file_meta(const lsnn_file *f, const char *key)
+{
+    for (int i = 0; i < f->metas; i++)
+        if (strcmp(f->meta[i].key, key) == 0) return f->meta[i].value;
+    return NULL;
+}
+
+/* ---- >>file_write ------------------------------------------------------------*/
+typedef struct lsnni_writer {
+    const lsnn_tensor *tensor; int tensors;
+    const lsnn_pair *meta; int metas;
+    FILE *stream;                    /* NULL: only count                      */
+    size_t header;                   /* its bytes so far                      */
+} lsnni_writer;
+
+LSNNI_PRINTF(2, 3)
+static void lsnni_put(lsnni_writer *w, const char *format, ...)
+{
+    int n;
+    va_list list;
+    va_start(list, format);
+    n = w->stream ? vfprintf(w->stream, format, list) : vsnprintf(NULL, 0, format, list);
+    va_end(list);
+    w->header += (size_t)LSNNI_MAX(n, 0);          /* the stream keeps its error */
+}
+
+static void lsnni_put_string(lsnni_writer *w, const char *s)
+{
+    lsnni_put(w, "\"");
+    for (; *s; s++) {
+        if (*s == '"' || *s == '\\') lsnni_put(w, "\\%c", *s);
+        else if (*s == '\n') lsnni_put(w, "\\n");
+        else if ((unsigned char)*s < 32) lsnni_put(w, "\\u%04x", (unsigned)*s);
+        else lsnni_put(w, "%c", *s);
+    }
+    lsnni_put(w, "\"");
+}
+
+/* The header, to the stream or only counted.                                 */
+static void lsnni_put_header(lsnni_writer *w)
+{
+    unsigned long long end = 0;
+    w->header = 0;
+    lsnni_put(w, w->metas ? "{\"__metadata__\":{" : "{");
+    for (int i = 0; i < w->metas; i++) {
+        if (i) lsnni_put(w, ",");
+        lsnni_put_string(w, w->meta[i].key);
+        lsnni_put(w, ":");
+        lsnni_put_string(w, w->meta[i].value);
+    }
+    if (w->metas) lsnni_put(w, "}");
+    for (int i = 0; i < w->tensors; i++) {
+        const lsnn_tensor *t = &w->tensor[i];
+        unsigned long long begin = end;
+        end += t->count * sizeof(lsnn_real);
+        if (i || w->metas) lsnni_put(w, ",");
+        lsnni_put_string(w, t->name);
+        lsnni_put(w, ":{\"dtype\":\"F%d\",\"shape\":[", 8 * (int)sizeof(lsnn_real));
+        for (int k = 0; k < t->rank; k++) lsnni_put(w, k ? ",%d" : "%d", t->dim[k]);
+        lsnni_put(w, "],\"data_offsets\":[%llu,%llu]}", begin, end);
+    }
+    lsnni_put(w, "}");
+    while (w->header % 8) lsnni_put(w, " ");       /* the data starts on 8 bytes */
+}
+
+static void lsnni_bytes_of(unsigned char *p, uint64_t bits, size_t width)
+{
+    for (size_t k = 0; k < width; k++) p[k] = (unsigned char)(bits >> (8*k));
+}
+
+static lsnn_status lsnni_write_values(FILE *f, const lsnn_real *v, size_t count)
+{
+    unsigned char chunk[16384];
+    size_t used = 0;
+    for (size_t i = 0; i < count; i++) {
+#ifdef LSNN_DOUBLE
+        uint64_t bits;
+#else
+        uint32_t bits;
+#endif
+        memcpy(&bits, v + i, sizeof bits);
+        lsnni_bytes_of(chunk + used, bits, sizeof bits);
+        used += sizeof bits;
+        if (used < sizeof chunk && i + 1 < count) continue;
+        if (fwrite(chunk, 1, used, f) != used) return LSNN_EIO;
+        used = 0;
+    }
+    return LSNN_OK;
+}
+
+/* For lsnni_file_replace.                                                    */
+static lsnn_status lsnni_write_file(lsnn_ctx *cx, FILE *f, void *user)
+{
+    lsnni_writer *w = (lsnni_writer *)user;
+    unsigned char length[8];
+    (void)cx;
+    lsnni_bytes_of(length, w->header, 8);
+    fwrite(length, 1, 8, f);
+    w->stream = f;
+    lsnni_put_header(w);
+    if (ferror(f)) return LSNN_EIO;
+    for (int i = 0; i < w->tensors; i++)
+        LSNNI_TRY(lsnni_write_values(f, w->tensor[i].v, w->tensor[i].count));
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_write_check_text(lsnn_ctx *cx, const char *path, const char *text)
+{
+    int n;
+    if (!text) return lsnni_fail(cx, LSNN_EVALUE, "%s: a name or a text is NULL", path);
+    for (const char *s = text; *s; s += n)
+        if ((n = lsnni_utf8_length(s)) == 0)
+            return lsnni_fail(cx, LSNN_EVALUE, "%s: the text '%.60s' is not valid UTF-8", path,
+                              text);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_write_check_tensor(lsnn_ctx *cx, const char *path,
+                                            const lsnn_tensor *t, size_t *bytes)
+{
+    size_t own = 0;
+    LSNNI_TRY(lsnni_write_check_text(cx, path, t->name));
+    if (t->rank < 0 || t->rank > 4 || !lsnni_tensor_bytes(t, sizeof *t->v, &own) ||
+        own / sizeof *t->v != t->count || own > (size_t)-1 - *bytes)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: tensor '%.60s': rank %d (0 to 4) and its "
+                          "dimensions do not give a count of %.0f, or the file's size "
+                          "overflows", path, t->name, t->rank, (double)t->count);
+    *bytes += own;
+    if (strcmp(t->name, "__metadata__") == 0)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: a tensor cannot be named %s", path, t->name);
+    if (!t->v && own)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: tensor '%.60s' has no values", path, t->name);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_tensor *t,
+                                     int tensors, const lsnn_pair *meta, int metas)
+{
+    lsnni_writer w = {t, tensors, meta, metas, NULL, 0};
+    const char *shown = lsnni_path_end(path);
+    size_t bytes = 0;
+    if (tensors < 0 || metas < 0)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: %d tensors, %d metadata", shown, tensors,
+                          metas);
+    for (int i = 0; i < tensors; i++)
+        LSNNI_TRY(lsnni_write_check_tensor(cx, shown, &t[i], &bytes));
+    for (int i = 0; i < metas; i++) {
+        LSNNI_TRY(lsnni_write_check_text(cx, shown, meta[i].key));
+        LSNNI_TRY(lsnni_write_check_text(cx, shown, meta[i].value));
+    }
+    LSNNI_TRY(lsnni_names_check(cx, LSNN_EVALUE, shown, t, tensors, meta, metas));
+    lsnni_put_header(&w);
+    if (w.header > LSNNI_HEADER_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: a header of %.0f bytes is above %d", shown,
+                          (double)w.header, LSNNI_HEADER_MAX);
+    return lsnni_file_replace(cx, path, lsnni_write_file, &w);
+}

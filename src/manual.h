@@ -1,0 +1,278 @@
+/* lsnn.h - v0.1.0 - neural networks you can read: tensors, layers with hand-written forward
+   and backward passes, training, files, data and pictures in one C file.
+   Public domain or MIT, as you like: see the end.
+
+   In ONE source file:              In all others:
+       #define LSNN_IMPLEMENTATION      #include "lsnn.h"
+       #include "lsnn.h"
+
+   /// quick.c
+   #define LSNN_IMPLEMENTATION
+   #include "lsnn.h"
+   int main(void)
+   {
+       static lsnn_ctx cx;                             // all zero is ready for use
+       static lsnn_recipe digits;                      // 28x28 digits, drawn by the library
+       static lsnn_fit_desc fit;
+       lsnn_data train;
+       lsnn_net *net = lsnn_net_new(&cx);
+       int x = lsnn_input(net, 1, 28, 28);
+       x = lsnn_relu(net, lsnn_conv2d(net, x, 8, 5, NULL), NULL);    // 8 kernels of 5x5
+       x = lsnn_dense(net, lsnn_max_pool(net, x, 4, NULL), 10, NULL);
+       lsnn_cross_entropy(net, x, NULL);               // the loss
+       lsnn_net_build(net, NULL);
+       digits.count = 2000;
+       lsnn_data_recipe(&cx, &train, &digits);
+       fit.epochs = 2;
+       fit.optimizer.lr = 0.02;
+       fit.optimizer.momentum = 0.9;
+       lsnn_fit(net, &train, &fit);
+       lsnn_net_save(net, "digits.safetensors");       // lsnn_net_load(file) runs it again
+       lsnn_net_free(net);
+       lsnn_data_free(&train);
+       lsnn_ctx_free(&cx);
+       return cx.status == LSNN_OK ? 0 : 1;            // the first failure; its message is
+   }                                                   //   in cx.message and on stderr
+   ///
+   Compile it by  cc -O2 quick.c -lm   (-fopenmp: all cores).
+
+   lsnn does NOT: differentiate for you, download anything, keep globals, read the
+   environment, or ever call exit().
+
+   CONTENTS (search for the tag, as in ">>api")
+       >>manual          this text: options, contract, memory, threads, exactness, a layer
+                         of your own, files
+       >>api             everything you can call; each further hit is its next part
+       >>implementation  errors, memory, threads, random numbers
+       >>kernels         the inner loops, once per instruction set
+       >>ops             one block a layer type: formula, forward, backward
+                         >>gemm >>lanes >>conv2d >>local2d >>dense >>activations >>softmax
+                         >>pooling >>dropout >>batch_norm >>scale >>losses >>smooth
+       >>net             a graph of layers: shapes, memory, forward, backward
+       >>files           safetensors, and replacing a file safely
+       >>models          nets in files
+       >>training        optimizers, schedules, fit, evaluate, checkpoints
+       >>data            arrays, IDX files, built-in digits, recipes
+       >>pictures        PNG figures and curves
+   To learn how a layer works, read its block in >>ops, and its naive twin, written for the
+   eye, in tests/naive.h of the repository.
+
+   ============================================================================
+   >>manual
+   ============================================================================
+
+   1. BUILD OPTIONS: define them where LSNN_IMPLEMENTATION is defined
+       LSNN_DOUBLE            lsnn_real is double (define it for every file that includes
+                              lsnn.h; the functions get names of their own, ..._f64)
+       LSNN_STATIC            all functions static
+       LSNN_API               your own linkage specifier for the public functions
+       LSNN_USE_ZLIB          read .gz files; link -lz
+       LSNN_USE_CBLAS         lsnn_gemm and dense layers call cblas_sgemm; link -lopenblas or
+                              another; LSNN_CBLAS_H names its header if it is not <cblas.h>
+                              (<mkl_cblas.h>, ...); macOS: Accelerate
+       LSNN_STB_IMAGE_WRITE   stb_image_write.h in quotes, if it is not found by itself as
+                              <stb/stb_image_write.h> or <stb_image_write.h>
+       LSNN_NO_STB            no PNG files
+       LSNN_NO_SIMD           the portable kernels alone
+       LSNN_NO_TRAIN, LSNN_NO_DATA, LSNN_NO_PICTURES    leave that chapter out
+       LSNN_FILENAME          this file's name in quotes, if you renamed it: it includes
+                              itself once for each instruction set
+   -fopenmp adds threads. -ffast-math and -Ofast are refused: NaN must stay NaN. There is no
+   need for -march=native: the vector kernels (AVX-512, AVX2, NEON) are compiled anyway and
+   chosen when the program runs.
+
+   2. SHAPES
+   Arrays are row-major; images are N x C x H x W; a feature vector is C x 1 x 1. Weights
+   of a convolution are K x C x kh x kw, of a dense layer K x C, of a locally connected one
+   OH*OW x C*kh*kw x K. The API's comments give every shape.
+
+   3. THE CONTRACT OF FORWARD AND BACKWARD
+   Forward overwrites its output. Backward ADDS to gradients of parameters (the caller zeroes
+   them) and overwrites the gradient of the input, or adds to it if told LSNN_ADD. Any
+   gradient may be NULL: it is then not computed. The ops can be called without a net:
+
+   /// ops.c
+   #include "lsnn.h"
+   // y = relu(conv(x)); then the gradient of the weights for a given dy
+   lsnn_status one_layer(lsnn_ctx *cx, const lsnn_real *x, const lsnn_real *w,
+                         const lsnn_real *b, lsnn_real *y, lsnn_real *dy, lsnn_real *dw,
+                         lsnn_real *db)
+   {
+       lsnn_shape in = { 3, 32, 32 };
+       lsnn_window s;
+       size_t count = (size_t)8 * 16 * 28 * 28;                 // N K OH OW
+       lsnn_status r = lsnn_window_set(cx, &s, 8, in, 16, 5, 5, 1, 1, LSNN_VALID, NULL);
+       if (r == LSNN_OK) r = lsnn_conv2d_forward(cx, y, x, w, b, &s);
+       if (r == LSNN_OK) r = lsnn_activation_forward(cx, LSNN_RELU, y, y, count, 0);
+       if (r == LSNN_OK)
+           r = lsnn_activation_backward(cx, LSNN_RELU, dy, dy, y, count, 0, LSNN_SET);
+       if (r == LSNN_OK) r = lsnn_conv2d_backward(cx, NULL, dw, db, dy, x, w, &s, LSNN_SET);
+       return r;
+   }
+   ///
+
+   4. ERRORS
+   Every call that can fail returns a status. The context keeps the first failure and a
+   message that names the function or layer, the values, and a hint, until lsnn_clear. The
+   message goes to log_fn, or to stderr. Functions that return a pointer return NULL, those
+   that return a node -1, and a call that is given -1 passes it on: check once, at
+   lsnn_net_build. A file that was being replaced is still the old one.
+
+   5. MEMORY
+   The context's allocator (malloc and free if there is none) makes few blocks: parameters,
+   gradients, buffers, and one for all activations. lsnn_net_build makes them, so a step
+   allocates nothing, whatever its batch (the first may, if a layer type of your own calls
+   ops). An output lies there as long as the next layers, or lsnn_backward, need it; then
+   others take its place, and layers that work in place (relu, dropout, flatten on a single
+   reader) take none: the summary shows them. So lsnn_net_get reads the losses, what they
+   read, the net's output, smoothers' maps, and each output (with its gradient) whose option
+   `keep` was set, and refuses the rest. A layer that none of these depends on is not run.
+
+   6. THREADS
+   A context belongs to one thread at a time; distinct contexts share nothing. Layers use
+   cx.threads threads (0: as many as OpenMP offers) inside. Several threads can predict with
+   one net, each with a context and a lsnn_work of its own, as long as nobody trains it.
+
+   /// threads.c
+   #include "lsnn.h"
+   // called by each thread with a context of its own
+   lsnn_status predict_here(lsnn_ctx *cx, const lsnn_net *net, const lsnn_real *x, int n,
+                            lsnn_real *scores)
+   {
+       lsnn_work *work;
+       lsnn_status s;
+       cx->threads = 1;
+       work = lsnn_work_new(cx, net, 32);
+       s = work ? lsnn_work_predict(work, x, n, scores) : cx->status;
+       lsnn_work_free(work);
+       return s;
+   }
+   ///
+
+   7. EXACTNESS
+   Work is divided by sizes alone and partial sums are added in a fixed order: the same seed
+   gives the same bits for any number of threads, and across save, kill and resume in
+   mid-epoch. The last bits differ between instruction sets, compilers and flags (a checkpoint
+   records the first two), and between batches of whole blocks and others (see SPEED). With
+   LSNN_USE_CBLAS the library behind it decides. Random numbers have
+   addresses (seed, purpose, layer's name, step, sample, element): splitting a batch, or adding
+   a layer that does not change the others' names, changes no other draw.
+
+   8. SPEED
+   Compile with -fopenmp (all cores) and -O2; the vector kernels take the best instruction set
+   of the machine by themselves. Convolutions, poolings, smoothers and locally connected layers
+   run fastest on batches that are a multiple of lsnn_lanes(cx), 16 with AVX-512: the net then
+   lays blocks of images side by side, one a lane (the summary says where: "in blocks").
+   Other batches, and single images, run along rows. A relu before a max pooling is done by
+   the pooling, one after a batch normalisation by that; a max pooling of 2 x 2 by the
+   convolution before it, pixels that no pooling reads are left out, and a concat that only
+   batch normalisations read is not made: they read its parts.
+   To predict many images, build with predict_only or take a lsnn_work: they go on in chunks
+   of whole blocks that stay in cache (lsnn_net_get then reads of the last chunk), the rest
+   along rows. Free smoothers' maps are made when theta changes.
+   Many processes on few cores: set OMP_WAIT_POLICY=passive, or waiting threads keep the
+   cores busy.
+
+   9. YOUR OWN ARRAYS
+   /// arrays.c
+   #include "lsnn.h"
+   // x: count x 16 numbers, label: count numbers in [0, 3)
+   lsnn_status learn(lsnn_ctx *cx, const lsnn_real *x, const int *label, int count)
+   {
+       lsnn_shape shape = { 16, 1, 1 };
+       lsnn_fit_desc fit = { 0 };
+       lsnn_data data;
+       lsnn_net *net = lsnn_net_new(cx);
+       int y = lsnn_tanh(net, lsnn_dense(net, lsnn_input(net, 16, 1, 1), 32, NULL), NULL);
+       lsnn_status s;
+       lsnn_cross_entropy(net, lsnn_dense(net, y, 3, NULL), NULL);
+       s = lsnn_net_build(net, NULL);
+       if (s == LSNN_OK) s = lsnn_data_arrays(cx, &data, x, label, count, shape, 1, 3);
+       if (s == LSNN_OK) {
+           fit.epochs = 20;
+           fit.optimizer.method = LSNN_ADAM;
+           s = lsnn_fit(net, &data, &fit);
+           lsnn_data_free(&data);
+       }
+       lsnn_net_free(net);
+       return s;
+   }
+   ///
+   The loop by hand, for what lsnn_fit does not do:
+
+   /// loop.c
+   #include "lsnn.h"
+   lsnn_status steps(lsnn_net *net, const lsnn_real *x, const int *label, int n, int count)
+   {
+       lsnn_optimizer *o = lsnn_optimizer_new(net, NULL);        // SGD, lr 0.01
+       lsnn_status s = o ? LSNN_OK : LSNN_ENOMEM;
+       lsnn_batch b = { 0 };
+       double loss;
+       b.n = n;
+       b.x = x;
+       b.labels = label;
+       b.heads = 1;
+       for (int i = 0; i < count && s == LSNN_OK; i++) {
+           b.step = (uint32_t)i;                                 // dropout's address
+           s = lsnn_forward(net, &b, 1, &loss);
+           if (s == LSNN_OK) s = lsnn_backward(net);
+           if (s == LSNN_OK) s = lsnn_optimizer_step(o);         // and zeroes gradients
+       }
+       lsnn_optimizer_free(o);
+       return s;
+   }
+   ///
+
+   10. LSNN: A SMOOTHED CONVOLUTION
+   A convolution without bias, then lsnn_smooth, which multiplies its maps by U and adds the
+   bias. With LSNN_FREE the layer learns theta itself (LSNN-Location); with a node, that node
+   computes theta from the image (LSNN-Content).
+
+   /// smooth.c
+   #include "lsnn.h"
+   int lsnn_location(lsnn_net *net, int image)
+   {
+       lsnn_options no_bias = { 0 }, mean = { 0 };
+       no_bias.no_bias = 1;
+       mean.normalise = LSNN_NORMALISE_MEAN;
+       return lsnn_smooth(net, lsnn_conv2d(net, image, 16, 5, &no_bias), LSNN_FREE, &mean);
+   }
+   ///
+   Options of the smoother (section 4.2 of the paper): smooth_shape, mixture (M Gaussians a
+   map, blended with learned weights), rank (d maps a kernel, each on a convolution of its
+   own), normalise, smooth_bias. In one dimension (section 3.1) a signal is C x 1 x W:
+
+   /// signal.c
+   #include "lsnn.h"
+   int lsnn_signal(lsnn_net *net, int signal)      // 8 kernels, each the sum of 2 smoothed ones
+   {
+       lsnn_options no_bias = { 0 }, line = { 0 };
+       no_bias.no_bias = 1;
+       line.smooth_shape = LSNN_GAUSSIAN_1D;
+       line.mixture = 3;
+       line.rank = 2;
+       line.normalise = LSNN_NORMALISE_MEAN;
+       return lsnn_smooth(net, lsnn_conv1d(net, signal, 2 * 8, 9, &no_bias), LSNN_FREE, &line);
+   }
+   ///
+
+   11. >>custom: A LAYER TYPE OF YOUR OWN
+   Fill a lsnn_layer_type: its name, the options it reads, plan (output shape, parameters),
+   forward and backward; add it with lsnn_layer. examples/custom_layer.c is one, in a page,
+   with its gradient check. A net that uses it is loaded by passing the type to
+   lsnn_net_load. Declare in_place only if backward does not read x (input_free says the same
+   of a layer that writes elsewhere), and output_free only if it does not read y: gradients
+   and other layers may then overwrite them. All of them 0 is always right; `lanes` 0 gives
+   you plain arrays, N x C x H x W.
+
+   12. FILES
+   lsnn_net_save writes safetensors: parameters and buffers by name ("conv2d1.weight",
+   "batch_norm1.mean"), and in the metadata the graph as text, one line a layer, so that
+   lsnn_net_load returns a net that runs. Checkpoints of lsnn_fit hold the optimizer's state
+   ("optimizer.m:conv1.weight") and the position too, and load as nets. Reading checks every
+   rule of the format before it believes a size, and converts between float and double.
+
+   13. NUMBERS TO KNOW
+   Limits: 2^29 numbers an image and a weight array, 10,000 layers, 16 inputs and 4 parameters
+   a layer, 8 heads. Tested: gradients against central differences in double to 1e-6, ops
+   against PyTorch in double to 1e-10 and against naive code on every instruction set: tests/. */

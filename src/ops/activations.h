@@ -1,0 +1,59 @@
+/* ---- >>activations ----------------------------------------------------------------
+   relu max(x, 0)   leaky_relu x or slope*x   sigmoid 1 / (1 + e^-x)   tanh
+   Gradients in terms of y: [y > 0], [y > 0] or slope, y (1 - y), 1 - y^2; relu's at 0 is 0. */
+enum { LSNNI_PIECE = 16384 };        /* numbers a task of elementwise work    */
+typedef struct lsnni_elementwise {
+    const lsnni_kernels *kv;
+    lsnn_act f;
+    const lsnn_real *x, *dy;
+    lsnn_real *y;
+    size_t count;
+    double slope;
+    int add;
+} lsnni_elementwise;
+
+static void lsnni_activation_task(void *user, int i, int worker)
+{
+    const lsnni_elementwise *p = (const lsnni_elementwise *)user;
+    size_t first = (size_t)i * LSNNI_PIECE;
+    size_t n = LSNNI_MIN((size_t)LSNNI_PIECE, p->count - first);
+    (void)worker;
+    if (p->dy)
+        p->kv->act_backward(p->f, p->y + first, p->dy + first, p->x + first, n, p->slope,
+                            p->add);
+    else
+        p->kv->act_forward(p->f, p->y + first, p->x + first, n, p->slope);
+}
+
+static lsnn_status lsnni_activation(lsnn_ctx *cx, lsnn_act f, lsnn_real *y, const lsnn_real *dy,
+                                    const lsnn_real *x, size_t count, double slope, int add)
+{
+    lsnni_elementwise p;
+    if (count / LSNNI_PIECE >= INT_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "activation: %.3g numbers are too many",
+                          (double)count);
+    if ((int)f < 0 || (int)f > (int)LSNN_TANH)
+        return lsnni_fail(cx, LSNN_EVALUE, "activation: %d is none of lsnn_act", (int)f);
+    if (f == LSNN_LEAKY_RELU && !(slope > 0))
+        return lsnni_fail(cx, LSNN_EVALUE, "leaky_relu: slope %g must be positive", slope);
+    if (!y) return LSNN_OK;
+    p.kv = lsnni_kernels_of(cx);
+    p.f = f; p.x = x; p.dy = dy; p.y = y; p.count = count; p.slope = slope; p.add = add;
+    lsnn_parallel(cx, (int)((count + LSNNI_PIECE - 1) / LSNNI_PIECE), lsnni_activation_task,
+                  &p);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_activation_forward(lsnn_ctx *cx, lsnn_act f, lsnn_real *y,
+                                             const lsnn_real *x, size_t count, double slope)
+{
+    return lsnni_activation(cx, f, y, NULL, x, count, slope, 0);
+}
+
+LSNN_API lsnn_status lsnn_activation_backward(lsnn_ctx *cx, lsnn_act f, lsnn_real *dx,
+                                              const lsnn_real *dy, const lsnn_real *y,
+                                              size_t count, double slope, int add)
+{
+    return lsnni_activation(cx, f, dx, dy, y, count, slope, add);
+}
+

@@ -1,0 +1,135 @@
+/* ---- >>batch_norm (Ioffe and Szegedy 2015) ------------------------------------------
+   xh = (x - mean) istd    y = gamma xh + beta    over the M = N*I values of a channel
+   dgamma += sum dy xh     dbeta += sum dy
+   dx (+)= gamma istd (dy - mean(dy) - xh mean(dy xh))                        */
+typedef struct lsnni_norm {
+    const lsnni_kernels *kv;
+    const lsnn_real *x, *dy, *gamma, *beta;
+    lsnn_real *y, *mean, *istd, *running_mean, *running_var, *dgamma, *dbeta;
+    int n, c, inner, add, predict;
+    int all;                         /* y and dy have so many channels, x and dx c of them */
+    int relu;                        /* forward: y = relu(y) too                  */
+    const lsnn_real *relu_y;         /* backward: dy is the gradient of this relu */
+    double momentum, eps;
+} lsnni_norm;
+
+static void lsnni_norm_task(void *user, int c, int worker)
+{
+    const lsnni_norm *p = (const lsnni_norm *)user;
+    size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
+    size_t y_step = (size_t)p->all * inner;
+    double count = (double)p->n * p->inner, mean = 0, var = 0, istd;
+    (void)worker;
+    if (p->predict) {
+        mean = (double)p->running_mean[c];
+        istd = 1 / sqrt((double)p->running_var[c] + p->eps);
+    } else {
+        for (int n = 0; n < p->n; n++)
+            mean += p->kv->sum(p->x + first + (size_t)n * step, inner);
+        mean /= count;
+        for (int n = 0; n < p->n; n++)
+            var += p->kv->deviation(p->x + first + (size_t)n * step, mean, inner);
+        istd = 1 / sqrt(var / count + p->eps);
+        p->mean[c] = LSNNI_R(mean);
+        p->istd[c] = LSNNI_R(istd);
+        if (p->running_mean) {
+            double m = p->momentum, unbiased = var / LSNNI_MAX(count - 1, 1);
+            p->running_mean[c] = LSNNI_R((1 - m) * (double)p->running_mean[c] + m * mean);
+            p->running_var[c] = LSNNI_R((1 - m) * (double)p->running_var[c] + m * unbiased);
+        }
+    }
+    {
+        double a = istd * (double)p->gamma[c], b = (double)p->beta[c] - mean * a;
+        for (int n = 0; n < p->n; n++) {
+            lsnn_real *y = p->y + first + (size_t)n * y_step;
+            p->kv->affine(y, p->x + first + (size_t)n * step, a, b, inner, 0);
+            if (p->relu) p->kv->act_forward(LSNN_RELU, y, y, inner, 0);
+        }
+    }
+}
+
+static lsnn_status lsnni_norm_run(lsnn_ctx *cx, lsnni_norm *p, int n, int c, int inner,
+                                  void (*task)(void *user, int c, int worker))
+{
+    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm", n, c, inner));
+    p->n = n; p->c = c; p->inner = inner;
+    if (!p->all) p->all = c;
+    p->kv = lsnni_kernels_of(cx);
+    lsnni_parallel_some(cx, lsnni_area(n, c) * (size_t)inner, c, task, p);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *mean,
+                                             lsnn_real *istd, lsnn_real *running_mean,
+                                             lsnn_real *running_var, const lsnn_real *x,
+                                             const lsnn_real *gamma, const lsnn_real *beta,
+                                             int n, int c, int inner, double momentum,
+                                             double eps)
+{
+    lsnni_norm p;
+    memset(&p, 0, sizeof p);
+    p.x = x; p.gamma = gamma; p.beta = beta; p.y = y; p.mean = mean; p.istd = istd;
+    p.running_mean = running_mean; p.running_var = running_var;
+    p.momentum = momentum; p.eps = eps;
+    return lsnni_norm_run(cx, &p, n, c, inner, lsnni_norm_task);
+}
+
+LSNN_API lsnn_status lsnn_batch_norm_predict(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                             const lsnn_real *gamma, const lsnn_real *beta,
+                                             const lsnn_real *running_mean,
+                                             const lsnn_real *running_var, int n, int c,
+                                             int inner, double eps)
+{
+    lsnni_norm p;
+    memset(&p, 0, sizeof p);
+    p.x = x; p.gamma = gamma; p.beta = beta; p.y = y; p.predict = 1;
+    p.running_mean = (lsnn_real *)(uintptr_t)running_mean;       /* only read    */
+    p.running_var = (lsnn_real *)(uintptr_t)running_var;
+    p.eps = eps;
+    return lsnni_norm_run(cx, &p, n, c, inner, lsnni_norm_task);
+}
+
+static void lsnni_norm_back_task(void *user, int c, int worker)
+{
+    const lsnni_norm *p = (const lsnni_norm *)user;      /* y is dx           */
+    size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
+    size_t y_step = (size_t)p->all * inner;
+    double count = (double)p->n * p->inner, sum = 0, dot = 0;
+    double mean = (double)p->mean[c], istd = (double)p->istd[c], scale, slope;
+    (void)worker;
+    for (int n = 0; n < p->n; n++) {
+        size_t at = first + (size_t)n * y_step;
+        const lsnn_real *x = p->x + first + (size_t)n * step;
+        lsnn_real *dy = (lsnn_real *)(uintptr_t)(p->dy + at);    /* written if relu_y */
+        double m[2];
+        p->kv->sum_dot(m, dy, x, p->relu_y ? p->relu_y + at : NULL, inner);
+        sum += m[0];
+        dot += m[1] - mean * m[0];
+    }
+    dot *= istd;                                         /* sum dy xh         */
+    if (p->dgamma) p->dgamma[c] += LSNNI_R(dot);
+    if (p->dbeta) p->dbeta[c] += LSNNI_R(sum);
+    if (!p->y) return;
+    scale = (double)p->gamma[c] * istd;
+    slope = -scale * istd * dot / count;                 /* of x in dx        */
+    for (int n = 0; n < p->n; n++)
+        p->kv->norm_backward(p->y + first + (size_t)n * step, p->dy + first + (size_t)n * y_step,
+                             p->x + first + (size_t)n * step, scale, slope,
+                             -scale * sum / count - slope * mean, inner, p->add);
+}
+
+LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dgamma,
+                                              lsnn_real *dbeta, const lsnn_real *dy,
+                                              const lsnn_real *x, const lsnn_real *gamma,
+                                              const lsnn_real *mean, const lsnn_real *istd,
+                                              int n, int c, int inner, int add)
+{
+    lsnni_norm p;
+    memset(&p, 0, sizeof p);
+    p.x = x; p.dy = dy; p.gamma = gamma; p.y = dx; p.dgamma = dgamma; p.dbeta = dbeta;
+    p.mean = (lsnn_real *)(uintptr_t)mean;               /* only read         */
+    p.istd = (lsnn_real *)(uintptr_t)istd;
+    p.add = add;
+    return lsnni_norm_run(cx, &p, n, c, inner, lsnni_norm_back_task);
+}
+

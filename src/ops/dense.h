@@ -1,0 +1,35 @@
+/* ---- >>dense --------------------------------------------------------------------
+   y[n,k]   = b[k] + sum_c w[k,c] x[n,c]            x N,C  w K,C  b K  y N,K
+   dx[n,c] (+)= sum_k w[k,c] dy[n,k]
+   dw[k,c]   += sum_n dy[n,k] x[n,c]                db[k] += sum_n dy[n,k]
+   Three matrix products of N*C*K multiply-adds (>>gemm). In forward both factors lie along
+   the sum, so it is made of dot products, for one image as for a batch: an image's y has the
+   same bits in any batch. For fewer than about 8 images it is bound by reading w.  */
+static lsnn_status lsnni_dense_sizes(lsnn_ctx *cx, int n, int c, int k)
+{
+    LSNNI_TRY(lsnni_sizes3(cx, "dense", n, c, 1));
+    LSNNI_TRY(lsnni_sizes3(cx, "dense", c, k, 1));
+    return lsnni_sizes3(cx, "dense", n, k, 1);
+}
+
+LSNN_API lsnn_status lsnn_dense_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                        const lsnn_real *w, const lsnn_real *b, int n, int c,
+                                        int k)
+{
+    LSNNI_TRY(lsnni_dense_sizes(cx, n, c, k));
+    return lsnni_gemm(cx, 0, 1, n, k, c, x, c, w, c, 0, y, k, b);
+}
+
+LSNN_API lsnn_status lsnn_dense_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                         lsnn_real *db, const lsnn_real *dy,
+                                         const lsnn_real *x, const lsnn_real *w, int n, int c,
+                                         int k, int add)
+{
+    const lsnni_kernels *kv = lsnni_kernels_of(cx);
+    LSNNI_TRY(lsnni_dense_sizes(cx, n, c, k));
+    if (dx) LSNNI_TRY(lsnn_gemm(cx, 0, 0, n, c, k, dy, k, w, c, add, dx, c));
+    if (dw) LSNNI_TRY(lsnn_gemm(cx, 1, 0, k, c, n, dy, k, x, c, LSNN_ADD, dw, c));
+    for (int i = 0; db && i < n; i++) kv->axpy(db, 1, dy + lsnni_area(i, k), (size_t)k);
+    return LSNN_OK;
+}
+

@@ -1,0 +1,246 @@
+/* ---- >>local2d: locally connected, unshared weights ------------------------------
+   y[n,k,p]   = b[k,p] + sum_crs w[p,crs,k] x[n, patch of p, crs]
+   dx        (+)= sum_p,k w[p,crs,k] dy[n,k,p]   at each pixel of the patches
+   dw[p,crs,k] += sum_n dy[n,k,p] x[n, patch of p, crs]     db[k,p] += sum_n dy[n,k,p]
+   w OH*OW,C*kh*kw,K   b K,OH,OW   others as conv2d. It runs on blocks of images
+   (see >>lanes); plain arrays are turned into them, with zeros for missing images.
+   Bound by reading the weights for small batches, by arithmetic for large.   */
+enum { LSNNI_PLACES = 16 };          /* neighbouring positions a task takes   */
+typedef struct lsnni_local2d {
+    lsnni_lanes g;                   /* groups of pixels and their taps       */
+    const lsnn_window *s;
+    int blocks, depth, kp;
+    size_t area, x_block, y_block, turned_size;
+    const lsnn_real *x, *w, *b, *dy;
+    lsnn_real *y, *dx, *dw, *db, *turned;
+    int32_t *row, *image, *turn, *map;   /* offsets: see lsnni_local2d_tables  */
+    int add;
+} lsnni_local2d;
+
+/* The group of pixel number i, from group g on.                              */
+static const lsnni_group *lsnni_group_of(const lsnni_lanes *p, const lsnni_group *g, int i)
+{
+    while (i >= g->first + p->kinds[0].members[g->row] * p->kinds[1].members[g->column]) g++;
+    return g;
+}
+
+/* Forward: tiles of 8 kernels x 3 blocks, over the taps.                     */
+static void lsnni_local2d_task(void *user, int task, int worker)
+{
+    const lsnni_local2d *p = (const lsnni_local2d *)user;
+    const lsnni_kernels *kv = p->g.kv;
+    const lsnni_group *g = p->g.group;
+    int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), K = p->s->k;
+    lsnn_real bias[LSNNI_MAX_ROWS];
+    lsnni_tile t;
+    (void)worker;
+    t.add = 0;
+    t.bias = p->b ? bias : NULL;
+    for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t.lanes[v] = kv->lanes;
+    for (int i = task * LSNNI_PLACES; i < end; i++) {
+        size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i];
+        g = lsnni_group_of(&p->g, g, i);
+        t.k = g->taps * p->s->c;
+        t.ka = p->row + (g->ka - p->g.group->ka);
+        t.kb = g->kb;
+        for (int k = 0; k < K; k += kv->rows) {
+            t.rows = LSNNI_MIN(kv->rows, K - k);
+            for (int r = 0; r < kv->rows; r++) {
+                size_t row = (size_t)(k + LSNNI_MIN(r, t.rows - 1));
+                t.a[r] = p->w + q * lsnni_area(p->depth, K) + row;
+                t.c[r] = p->y + (row * p->area + q) * (size_t)kv->lanes;
+                if (p->b) bias[r] = p->b[row * p->area + q];
+            }
+            for (int n = 0; n < p->blocks; n += LSNNI_MAX_VECTORS) {
+                t.vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, p->blocks - n);
+                for (int v = 0; v < t.vectors; v++) {
+                    t.b[v] = p->x + (size_t)(n + v) * p->x_block + from * (size_t)kv->lanes;
+                    t.at[v] = (ptrdiff_t)((size_t)(n + v) * p->y_block);
+                }
+                kv->tile(&t);
+            }
+        }
+    }
+}
+
+/* dw: tiles of 8 taps x 3 vectors of kernels, over the images, with dy turned.  */
+static void lsnni_local2d_dw_task(void *user, int task, int worker)
+{
+    const lsnni_local2d *p = (const lsnni_local2d *)user;
+    const lsnni_kernels *kv = p->g.kv;
+    const lsnni_group *g = p->g.group;
+    int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), K = p->s->k;
+    int lanes = kv->lanes;
+    lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
+    lsnni_tile t;
+    memset(turned, 0, p->turned_size * sizeof *turned);
+    t.ka = p->image;
+    t.kb = p->turn;
+    t.k = p->blocks * lanes;
+    for (int i = task * LSNNI_PLACES; i < end; i++) {
+        size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i];
+        g = lsnni_group_of(&p->g, g, i);
+        for (int n = 0; n < p->blocks; n++)
+            kv->transpose(turned + lsnni_area(n * lanes, p->kp), (size_t)p->kp,
+                          p->dy + (size_t)n * p->y_block + q * (size_t)lanes,
+                          p->area * (size_t)lanes, K, lanes);
+        lsnni_dw_tiles(kv, &t, p->dw + q * (size_t)p->depth * (size_t)K, K, turned,
+                       p->x + from * (size_t)lanes, g->kb, g->ka, g->taps * p->s->c);
+    }
+}
+
+static void lsnni_local2d_db_task(void *user, int k, int worker)
+{
+    const lsnni_local2d *p = (const lsnni_local2d *)user;
+    lsnn_real *sums = p->turned + (size_t)worker * p->turned_size;
+    for (int n = 0; n < p->blocks; n++) {
+        p->g.kv->gather(sums, p->dy + (size_t)n * p->y_block +
+                        (size_t)k * p->area * (size_t)p->g.kv->lanes, p->area);
+        p->g.kv->axpy(p->db + (size_t)k * p->area, 1, sums, p->area);
+    }
+}
+
+/* dx of one block and one of its maps: tiles of 8 taps, over the kernels.     */
+static void lsnni_local2d_dx_task(void *user, int task, int worker)
+{
+    const lsnni_local2d *p = (const lsnni_local2d *)user;
+    const lsnni_kernels *kv = p->g.kv;
+    const lsnni_group *g = p->g.group;
+    int n = task / p->s->c, c = task % p->s->c;
+    size_t lanes = (size_t)kv->lanes, plane = p->g.source * lanes;
+    lsnn_real *dx = p->dx + (size_t)n * p->x_block;
+    lsnni_tile t;
+    (void)worker;
+    if (!p->add) memset(dx + (size_t)c * plane, 0, plane * sizeof *dx);
+    t.add = t.vectors = 1;
+    t.bias = NULL;
+    t.ka = p->map;
+    t.kb = p->map + p->s->k;
+    t.k = p->s->k;
+    t.at[0] = 0;
+    t.lanes[0] = (int)lanes;
+    for (int i = 0; i < (int)p->area; i++) {
+        size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i];
+        g = lsnni_group_of(&p->g, g, i);
+        t.b[0] = p->dy + (size_t)n * p->y_block + q * lanes;
+        for (int d = 0; d < g->taps; d += kv->rows) {
+            t.rows = LSNNI_MIN(kv->rows, g->taps - d);
+            for (int r = 0; r < kv->rows; r++) {
+                int tap = c * g->taps + d + LSNNI_MIN(r, t.rows - 1);
+                t.a[r] = p->w + (q * (size_t)p->depth + (size_t)g->ka[tap]) * (size_t)p->s->k;
+                t.c[r] = dx + from * lanes + g->kb[tap];
+            }
+            kv->tile(&t);
+        }
+    }
+}
+
+/* row    tap -> its weights        image  image -> its place in x
+   turn   image -> its row of turned dy        map  k, and kernel k's place in dy */
+static void lsnni_local2d_tables(lsnni_local2d *p, size_t taps)
+{
+    int lanes = p->g.kv->lanes;
+    for (size_t i = 0; i < taps; i++) p->row[i] = p->g.group->ka[i] * p->s->k;
+    for (int n = 0; n < p->blocks * lanes; n++) {
+        p->image[n] = (int32_t)((size_t)(n / lanes) * p->x_block) + n % lanes;
+        p->turn[n] = n * p->kp;
+    }
+    for (int k = 0; k < p->s->k; k++) {
+        p->map[k] = k;
+        p->map[p->s->k + k] = k * (int32_t)p->area * lanes;
+    }
+}
+
+/* Sets p up but for its arrays; *x_room and *y_room: room for blocks of images where
+   the caller's arrays are plain, else NULL.                                  */
+static lsnn_status lsnni_local2d_plan(lsnn_ctx *cx, lsnni_local2d *p, const lsnn_window *s,
+                                      lsnn_real **x_room, lsnn_real **y_room)
+{
+    int lanes = lsnn_lanes(cx), turn = s->lanes < 2 && lanes > 1;
+    size_t threads = (size_t)lsnn_ctx_threads(cx), taps, images, more, n_all;
+    char *at;
+    LSNNI_TRY(lsnni_window_check(cx, "local2d", s, 1));
+    if (s->lanes > 1) LSNNI_TRY(lsnni_lanes_check(cx, "local2d", s));
+    memset(p, 0, sizeof *p);
+    p->s = s;
+    p->blocks = lsnni_div_up(s->n, lanes);
+    p->depth = s->c * s->kernel_h * s->kernel_w;
+    p->kp = lsnni_round_up(s->k, lanes);
+    p->area = lsnni_area(s->oh, s->ow);
+    p->x_block = lsnni_area(s->c * s->h, s->w) * (size_t)lanes;
+    p->y_block = (size_t)s->k * p->area * (size_t)lanes;
+    images = (size_t)p->blocks * (size_t)lanes;
+    if ((double)p->blocks * (double)p->x_block > INT32_MAX || (double)p->y_block > INT32_MAX ||
+        (double)images * p->kp > INT32_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "local2d: a batch of %d images has over 2^31 "
+                          "numbers: use smaller batches", s->n);
+    p->turned_size = LSNNI_MAX(images * (size_t)p->kp, p->area);
+    n_all = lsnni_room((size_t)p->blocks * p->x_block, sizeof **x_room);
+    more = 2 * lsnni_room(images, sizeof *p->image) +
+        lsnni_room(2 * (size_t)s->k, sizeof *p->map);
+    more = lsnni_room_add(more, lsnni_room(p->turned_size * threads, sizeof *p->turned));
+    if (turn) more = lsnni_room_add(lsnni_room_add(more, n_all),
+                                    lsnni_room((size_t)p->blocks * p->y_block,
+                                               sizeof **y_room));
+    LSNNI_TRY(lsnni_lanes_plan(cx, &p->g, s, LSNNI_FORWARD, s->c, 1, more, &taps, &at));
+    p->row = (int32_t *)lsnni_cut(&at, taps, sizeof *p->row);
+    p->image = (int32_t *)lsnni_cut(&at, images, sizeof *p->image);
+    p->turn = (int32_t *)lsnni_cut(&at, images, sizeof *p->turn);
+    p->map = (int32_t *)lsnni_cut(&at, 2 * (size_t)s->k, sizeof *p->map);
+    p->turned = (lsnn_real *)lsnni_cut(&at, p->turned_size * threads, sizeof *p->turned);
+    *x_room = *y_room = NULL;
+    if (turn) {
+        *x_room = (lsnn_real *)lsnni_cut(&at, (size_t)p->blocks * p->x_block, sizeof **x_room);
+        *y_room = (lsnn_real *)(void *)at;
+    }
+    lsnni_local2d_tables(p, taps);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_local2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                          const lsnn_real *w, const lsnn_real *b,
+                                          const lsnn_window *s)
+{
+    lsnn_real *xs, *ys;
+    lsnni_local2d p;
+    LSNNI_TRY(lsnni_local2d_plan(cx, &p, s, &xs, &ys));
+    if (xs) lsnni_turn_run(cx, xs, x, s->n, p.x_block / (size_t)p.g.kv->lanes, 0, LSNN_SET);
+    p.x = xs ? xs : x;
+    p.y = ys ? ys : y;
+    p.w = w;
+    p.b = b;
+    lsnn_parallel(cx, (int)((p.area + LSNNI_PLACES - 1) / LSNNI_PLACES), lsnni_local2d_task,
+                  &p);
+    if (ys) lsnni_turn_run(cx, y, ys, s->n, p.y_block / (size_t)p.g.kv->lanes, 1, LSNN_SET);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                           lsnn_real *db, const lsnn_real *dy,
+                                           const lsnn_real *x, const lsnn_real *w,
+                                           const lsnn_window *s, int add)
+{
+    lsnn_real *xs, *ys;
+    lsnni_local2d p;
+    size_t x_size;
+    LSNNI_TRY(lsnni_local2d_plan(cx, &p, s, &xs, &ys));
+    x_size = p.x_block / (size_t)p.g.kv->lanes;
+    if (ys) lsnni_turn_run(cx, ys, dy, s->n, p.y_block / (size_t)p.g.kv->lanes, 0, LSNN_SET);
+    if (xs && dw) lsnni_turn_run(cx, xs, x, s->n, x_size, 0, LSNN_SET);
+    p.x = xs ? xs : x;
+    p.dy = ys ? ys : dy;
+    p.w = w;
+    p.dw = dw;
+    p.db = db;
+    if (dw)
+        lsnn_parallel(cx, (int)((p.area + LSNNI_PLACES - 1) / LSNNI_PLACES),
+                      lsnni_local2d_dw_task, &p);
+    if (db) lsnn_parallel(cx, s->k, lsnni_local2d_db_task, &p);
+    if (!dx) return LSNN_OK;
+    p.dx = xs ? xs : dx;             /* x is no longer needed                 */
+    p.add = !xs && add;
+    lsnn_parallel(cx, p.blocks * s->c, lsnni_local2d_dx_task, &p);
+    if (xs) lsnni_turn_run(cx, dx, xs, s->n, x_size, 1, add);
+    return LSNN_OK;
+}
+

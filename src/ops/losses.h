@@ -1,0 +1,86 @@
+/* ---- >>losses ----------------------------------------------------------------------
+   cross-entropy  L = -1/N sum_n log p[n, label n],  p = softmax(x)   dx = (p - onehot) / N
+   mean squares   L = 1/(N C) sum (x - t)^2                           dx = 2 (x - t) / (N C) */
+static lsnn_status lsnni_label_check(lsnn_ctx *cx, int label, int sample, int c)
+{
+    if (label >= 0 && label < c) return LSNN_OK;
+    return lsnni_fail(cx, LSNN_EVALUE, "cross_entropy: label %d of the batch's sample %d is "
+                      "not in [0, %d)", label, sample, c);
+}
+
+LSNN_API lsnn_status lsnn_cross_entropy_forward(lsnn_ctx *cx, double *loss, lsnn_real *p,
+                                                const lsnn_real *x, const int *label,
+                                                int label_stride, int n, int c)
+{
+    double total = 0;
+    LSNNI_TRY(lsnn_softmax_forward(cx, p, x, n, c, 1));
+    for (int i = 0; i < n; i++) {
+        const lsnn_real *row = x + lsnni_area(i, c);
+        int t = label[(size_t)i * (size_t)label_stride];
+        double most, sum = 0;
+        LSNNI_TRY(lsnni_label_check(cx, t, i, c));
+        most = (double)row[0];
+        for (int j = 1; j < c; j++) if ((double)row[j] > most) most = (double)row[j];
+        for (int j = 0; j < c; j++) sum += exp((double)row[j] - most);
+        total += most + log(sum) - (double)row[t];       /* finite where p is 0 */
+    }
+    *loss = total / n;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_cross_entropy_backward(lsnn_ctx *cx, lsnn_real *dx,
+                                                 const lsnn_real *p, const int *label,
+                                                 int label_stride, int n, int c, double weight,
+                                                 int add)
+{
+    const lsnni_kernels *kv = lsnni_kernels_of(cx);
+    LSNNI_TRY(lsnni_sizes3(cx, "cross_entropy", n, c, 1));
+    if (!dx) return LSNN_OK;
+    kv->affine(dx, p, weight / n, 0, lsnni_area(n, c), add);
+    for (int i = 0; i < n; i++) {
+        int t = label[(size_t)i * (size_t)label_stride];
+        LSNNI_TRY(lsnni_label_check(cx, t, i, c));
+        dx[lsnni_area(i, c) + (size_t)t] -= LSNNI_R(weight / n);
+    }
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_mse_check(lsnn_ctx *cx, int t_stride, int n, int c)
+{
+    LSNNI_TRY(lsnni_sizes3(cx, "mse", n, c, 1));
+    if (t_stride < c && n > 1)
+        return lsnni_fail(cx, LSNN_ESHAPE, "mse: rows of %d targets are %d apart", c, t_stride);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_mse_forward(lsnn_ctx *cx, double *loss, const lsnn_real *x,
+                                      const lsnn_real *t, int t_stride, int n, int c)
+{
+    double total = 0;
+    LSNNI_TRY(lsnni_mse_check(cx, t_stride, n, c));
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < c; j++) {
+            double d = (double)x[lsnni_area(i, c) + (size_t)j];
+            d -= (double)t[lsnni_area(i, t_stride) + (size_t)j];
+            total += d * d;
+        }
+    *loss = total / n / c;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_mse_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *x,
+                                       const lsnn_real *t, int t_stride, int n, int c,
+                                       double weight, int add)
+{
+    lsnn_real scale = LSNNI_R(2 * weight / n / c);
+    LSNNI_TRY(lsnni_mse_check(cx, t_stride, n, c));
+    if (!dx) return LSNN_OK;
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < c; j++) {
+            size_t at = lsnni_area(i, c) + (size_t)j;
+            lsnn_real g = scale * (x[at] - t[lsnni_area(i, t_stride) + (size_t)j]);
+            dx[at] = add ? dx[at] + g : g;
+        }
+    return LSNN_OK;
+}
+

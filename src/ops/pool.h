@@ -1,0 +1,258 @@
+/* ---- >>pooling --------------------------------------------------------------------
+   max  y[p] = max of the window's pixels; dx at that pixel (+)= dy[p]
+   sum  y[p] = sum of them;                dx at all of them (+)= dy[p]
+   average: sum / number of pixels inside the image. Padding never counts.    */
+typedef enum lsnni_pool_kind { LSNNI_POOL_MAX, LSNNI_POOL_SUM, LSNNI_POOL_AVG } lsnni_pool_kind;
+typedef struct lsnni_pool {
+    const lsnni_kernels *kv;
+    const lsnn_window *s;
+    lsnni_pool_kind kind;
+    const lsnn_real *x;
+    lsnn_real *y;
+    int32_t *where, *taps;
+    const int32_t *from;
+    int add, backward, relu;         /* relu: y = relu(max), where = -1 if it is 0 */
+    int apart;                       /* windows don't overlap, dx is written  */
+} lsnni_pool;
+
+/* The part of a window's side that lies inside the image: [*a, *b).          */
+static void lsnni_pool_side(int out, int stride, int pad, int kernel, int size, int *a, int *b)
+{
+    int first = out * stride - pad;
+    *a = LSNNI_MAX(first, 0);
+    *b = LSNNI_MIN(first + kernel, size);
+}
+
+static void lsnni_max_window(const lsnni_pool *p, const lsnn_real *x, int oy, int ox,
+                             lsnn_real *y, int32_t *where)
+{
+    const lsnn_window *s = p->s;
+    int y0, y1, x0, x1, best;
+    lsnni_pool_side(oy, s->stride_h, s->pad_top, s->kernel_h, s->h, &y0, &y1);
+    lsnni_pool_side(ox, s->stride_w, s->pad_left, s->kernel_w, s->w, &x0, &x1);
+    if (y0 >= y1 || x0 >= x1) {      /* a window of padding alone             */
+        *y = 0;
+        *where = -1;
+        return;
+    }
+    best = y0 * s->w + x0;
+    for (int i = y0; i < y1; i++)
+        for (int j = x0; j < x1; j++) {
+            lsnn_real v = x[i * s->w + j];
+            if (v > x[best] || v != v) best = i * s->w + j;     /* NaN wins       */
+        }
+    *y = x[best];
+    *where = best;
+}
+
+/* 1: 2 x 2 windows side by side, all inside the image.                       */
+static int lsnni_pool_halves(const lsnn_window *s)
+{
+    return s->kernel_h == 2 && s->kernel_w == 2 && s->stride_h == 2 && s->stride_w == 2 &&
+           !s->pad_top && !s->pad_left && 2 * s->oh <= s->h && 2 * s->ow <= s->w;
+}
+
+static void lsnni_max_pool_task(void *user, int i, int worker)
+{
+    const lsnni_pool *p = (const lsnni_pool *)user;
+    const lsnn_window *s = p->s;
+    const lsnn_real *x = p->x + (size_t)i * lsnni_area(s->h, s->w);
+    lsnn_real *y = p->y + (size_t)i * lsnni_area(s->oh, s->ow);
+    int32_t *where = p->where + (size_t)i * lsnni_area(s->oh, s->ow);
+    int halves = lsnni_pool_halves(s);
+    (void)worker;
+    for (int oy = 0; oy < s->oh; oy++, y += s->ow, where += s->ow) {
+        if (halves) {
+            p->kv->max_pool2(y, where, x + 2 * oy * s->w, s->w, s->w, 2 * oy * s->w, s->ow,
+                             p->relu);
+            continue;
+        }
+        for (int ox = 0; ox < s->ow; ox++)
+            lsnni_max_window(p, x, oy, ox, y + ox, where + ox);
+        for (int ox = 0; p->relu && ox < s->ow; ox++) {
+            if (!(y[ox] > 0)) where[ox] = -1;
+            if (y[ox] < 0) y[ox] = 0;
+        }
+    }
+}
+
+static void lsnni_max_pool_back_task(void *user, int i, int worker)
+{
+    const lsnni_pool *p = (const lsnni_pool *)user;      /* x is dy, y is dx  */
+    size_t in = lsnni_area(p->s->h, p->s->w), out = lsnni_area(p->s->oh, p->s->ow);
+    lsnn_real *dx = p->y + (size_t)i * in;
+    const lsnn_real *dy = p->x + (size_t)i * out;
+    const int32_t *from = p->from + (size_t)i * out;
+    (void)worker;
+    if (!p->add) memset(dx, 0, in * sizeof *dx);
+    for (size_t q = 0; q < out; q++) if (from[q] >= 0) dx[from[q]] += dy[q];
+}
+
+static void lsnni_sum_pool_task(void *user, int i, int worker)
+{
+    const lsnni_pool *p = (const lsnni_pool *)user;
+    const lsnn_window *s = p->s;
+    const lsnn_real *x = p->x + (size_t)i * lsnni_area(s->h, s->w);
+    lsnn_real *y = p->y + (size_t)i * lsnni_area(s->oh, s->ow);
+    int y0, y1, x0, x1, average = p->kind == LSNNI_POOL_AVG;
+    int whole = s->oh == 1 && s->ow == 1 && s->kernel_h == s->h && s->kernel_w == s->w;
+    (void)worker;
+    if (whole && !s->pad_top && !s->pad_left) {
+        size_t area = lsnni_area(s->h, s->w);
+        *y = LSNNI_R(p->kv->sum(x, area) / (average ? (double)area : 1));
+        return;
+    }
+    if (lsnni_pool_halves(s)) {
+        for (int oy = 0; oy < s->oh; oy++)
+            p->kv->sum_pool2(y + oy * s->ow, x + 2 * oy * s->w, s->w, s->ow,
+                             average ? 0.25 : 1);
+        return;
+    }
+    for (int oy = 0; oy < s->oh; oy++)
+        for (int ox = 0; ox < s->ow; ox++) {
+            double sum = 0;
+            lsnni_pool_side(oy, s->stride_h, s->pad_top, s->kernel_h, s->h, &y0, &y1);
+            lsnni_pool_side(ox, s->stride_w, s->pad_left, s->kernel_w, s->w, &x0, &x1);
+            for (int r = y0; r < y1; r++)
+                for (int c = x0; c < x1; c++) sum += (double)x[r * s->w + c];
+            if (average && y0 < y1 && x0 < x1) sum /= (y1 - y0) * (x1 - x0);
+            *y++ = LSNNI_R(sum);
+        }
+}
+
+static void lsnni_sum_pool_back_task(void *user, int i, int worker)
+{
+    const lsnni_pool *p = (const lsnni_pool *)user;      /* x is dy, y is dx  */
+    const lsnn_window *s = p->s;
+    const lsnn_real *dy = p->x + (size_t)i * lsnni_area(s->oh, s->ow);
+    lsnn_real *dx = p->y + (size_t)i * lsnni_area(s->h, s->w);
+    int y0, y1, x0, x1;
+    (void)worker;
+    if (!p->add) memset(dx, 0, lsnni_area(s->h, s->w) * sizeof *dx);
+    for (int oy = 0; oy < s->oh; oy++)
+        for (int ox = 0; ox < s->ow; ox++) {
+            lsnn_real g = *dy++;
+            lsnni_pool_side(oy, s->stride_h, s->pad_top, s->kernel_h, s->h, &y0, &y1);
+            lsnni_pool_side(ox, s->stride_w, s->pad_left, s->kernel_w, s->w, &x0, &x1);
+            if (p->kind == LSNNI_POOL_AVG && y0 < y1 && x0 < x1)
+                g /= LSNNI_R((y1 - y0) * (x1 - x0));
+            for (int r = y0; r < y1; r++)
+                for (int c = x0; c < x1; c++) dx[r * s->w + c] += g;
+        }
+}
+
+/* Windows [ox, ox + run) of output row oy of one block's plane; `taps` has room for
+   a window's pixels.                                                         */
+static void lsnni_pool_lanes_run(const lsnni_pool *p, size_t plane, int oy, int ox, int run,
+                                 int32_t *taps)
+{
+    const lsnn_window *s = p->s;
+    size_t lanes = (size_t)p->kv->lanes, out = lsnni_area(s->oh, s->ow) * lanes;
+    size_t in = lsnni_area(s->h, s->w) * lanes;
+    size_t to = plane * out + lsnni_area(oy * s->ow + ox, (int)lanes);
+    int y0, y1, x0, x1, count = 0;
+    double scale;
+    lsnni_pool_side(oy, s->stride_h, s->pad_top, s->kernel_h, s->h, &y0, &y1);
+    lsnni_pool_side(ox, s->stride_w, s->pad_left, s->kernel_w, s->w, &x0, &x1);
+    for (int r = y0; r < y1; r++)
+        for (int c = x0; c < x1; c++) taps[count++] = (r - y0) * s->w + c - x0;
+    scale = p->kind == LSNNI_POOL_AVG && count ? 1.0 / count : 1;
+    if (count == 0 && !p->backward) {                    /* padding alone     */
+        for (size_t l = 0; l < lanes * (size_t)run; l++) p->y[to + l] = 0;
+        for (size_t l = 0; p->where && l < lanes * (size_t)run; l++) p->where[to + l] = -1;
+    } else if (count == 0) return;
+    else if (p->kind == LSNNI_POOL_MAX && p->backward)
+        p->kv->lanes_max_back(p->y + plane * in, p->x + to, p->from + to, taps, count,
+                              s->stride_w, y0 * s->w + x0, run, p->apart);
+    else if (p->kind == LSNNI_POOL_MAX)
+        p->kv->lanes_max(p->y + to, p->where + to, p->x + plane * in, taps, count, s->stride_w,
+                         y0 * s->w + x0, 0, run, p->relu);
+    else if (p->backward)
+        p->kv->lanes_sum_back(p->y + plane * in, p->x + to, taps, count, s->stride_w,
+                              y0 * s->w + x0, run, scale);
+    else
+        p->kv->lanes_sum(p->y + to, p->x + plane * in, taps, count, s->stride_w,
+                         y0 * s->w + x0, run, scale);
+}
+
+/* One plane of a block of images (see >>lanes).                              */
+static void lsnni_pool_lanes_task(void *user, int plane, int worker)
+{
+    const lsnni_pool *p = (const lsnni_pool *)user;
+    const lsnn_window *s = p->s;
+    size_t in = lsnni_area(s->h, s->w) * (size_t)p->kv->lanes;
+    int32_t *taps = p->taps + lsnni_area(worker, s->kernel_h * s->kernel_w);
+    int tiled = p->kind == LSNNI_POOL_MAX && !s->pad_top && !s->pad_left &&
+        s->stride_h == s->kernel_h && s->oh * s->kernel_h == s->h &&
+        s->stride_w == s->kernel_w && s->ow * s->kernel_w == s->w;   /* all is written */
+    if (p->backward && !p->add && !tiled)
+        memset(p->y + (size_t)plane * in, 0, in * sizeof *p->y);
+    for (int oy = 0; oy < s->oh; oy++)
+        for (int ox = 0, run; ox < s->ow; ox += run) {   /* whole windows in one go */
+            int left = ox * s->stride_w - s->pad_left, room = s->w - s->kernel_w - left;
+            run = left < 0 || room < 0 ? 1 : LSNNI_MIN(room / s->stride_w + 1, s->ow - ox);
+            lsnni_pool_lanes_run(p, (size_t)plane, oy, ox, run, taps);
+        }
+}
+
+static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real *y,
+                                  const lsnn_real *x, int32_t *where, const int32_t *from,
+                                  const lsnn_window *s, int backward, int add, int relu)
+{
+    lsnni_pool p;
+    LSNNI_TRY(lsnni_window_check(cx, "pool", s, 0));
+    if (s->k != s->c || (double)s->n * s->c > INT_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "pool: %d images of %d channels in, %d out: the "
+                          "channels must be equal, and their number an int", s->n, s->c, s->k);
+    if (!y) return LSNN_OK;
+    p.kv = lsnni_kernels_of(cx);
+    p.s = s; p.kind = kind; p.x = x; p.y = y; p.where = where; p.from = from; p.add = add;
+    p.backward = backward;
+    p.relu = relu;
+    p.apart = !add && s->stride_h >= s->kernel_h && s->stride_w >= s->kernel_w;
+    if (s->lanes > 1) {
+        LSNNI_TRY(lsnni_lanes_check(cx, "pool", s));
+        p.taps = (int32_t *)lsnni_scratch(cx, lsnni_area(lsnn_ctx_threads(cx), s->kernel_h) *
+                                          (size_t)s->kernel_w, sizeof *p.taps);
+        if (!p.taps) return LSNN_ENOMEM;
+        lsnn_parallel(cx, s->n / s->lanes * s->c, lsnni_pool_lanes_task, &p);
+    } else if (kind == LSNNI_POOL_MAX)
+        lsnn_parallel(cx, s->n * s->c, backward ? lsnni_max_pool_back_task :
+                      lsnni_max_pool_task, &p);
+    else
+        lsnn_parallel(cx, s->n * s->c, backward ? lsnni_sum_pool_back_task :
+                      lsnni_sum_pool_task, &p);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_max_pool_forward(lsnn_ctx *cx, lsnn_real *y, int32_t *where,
+                                           const lsnn_real *x, const lsnn_window *s)
+{
+    return lsnni_pool_run(cx, LSNNI_POOL_MAX, y, x, where, NULL, s, 0, 0, 0);
+}
+LSNN_API lsnn_status lsnn_max_pool_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                            const int32_t *where, const lsnn_window *s, int add)
+{
+    return lsnni_pool_run(cx, LSNNI_POOL_MAX, dx, dy, NULL, where, s, 1, add, 0);
+}
+LSNN_API lsnn_status lsnn_avg_pool_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_window *s)
+{
+    return lsnni_pool_run(cx, LSNNI_POOL_AVG, y, x, NULL, NULL, s, 0, 0, 0);
+}
+LSNN_API lsnn_status lsnn_avg_pool_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                            const lsnn_window *s, int add)
+{
+    return lsnni_pool_run(cx, LSNNI_POOL_AVG, dx, dy, NULL, NULL, s, 1, add, 0);
+}
+LSNN_API lsnn_status lsnn_sum_pool_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_window *s)
+{
+    return lsnni_pool_run(cx, LSNNI_POOL_SUM, y, x, NULL, NULL, s, 0, 0, 0);
+}
+LSNN_API lsnn_status lsnn_sum_pool_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                            const lsnn_window *s, int add)
+{
+    return lsnni_pool_run(cx, LSNNI_POOL_SUM, dx, dy, NULL, NULL, s, 1, add, 0);
+}
+

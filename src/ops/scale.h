@@ -1,0 +1,58 @@
+/* ---- >>scale ----------------------------------------------------------------------
+   y = x g + b    dx (+)= dy g    dg += sum dy x    db += sum dy    sums over n and i */
+typedef struct lsnni_scale {
+    const lsnni_kernels *kv;
+    const lsnn_real *x, *g, *b, *dy;
+    lsnn_real *y, *dg, *db;
+    int n, c, add;
+    size_t inner;
+} lsnni_scale;
+
+static void lsnni_scale_task(void *user, int c, int worker)
+{
+    const lsnni_scale *p = (const lsnni_scale *)user;
+    (void)worker;
+    for (int n = 0; n < p->n; n++) {
+        size_t first = (lsnni_area(n, p->c) + (size_t)c) * p->inner;
+        if (!p->dy) {
+            p->kv->affine(p->y + first, p->x + first, (double)p->g[c],
+                          p->b ? (double)p->b[c] : 0, p->inner, 0);
+            continue;
+        }
+        if (p->dg) p->dg[c] += LSNNI_R(p->kv->dot(p->dy + first, p->x + first, p->inner));
+        if (p->db) p->db[c] += LSNNI_R(p->kv->sum(p->dy + first, p->inner));
+        if (p->y)
+            p->kv->affine(p->y + first, p->dy + first, (double)p->g[c], 0, p->inner, p->add);
+    }
+}
+
+static lsnn_status lsnni_scale_run(lsnn_ctx *cx, lsnni_scale *p, int n, int c, int inner)
+{
+    LSNNI_TRY(lsnni_sizes3(cx, "scale", n, c, inner));
+    p->kv = lsnni_kernels_of(cx);
+    p->n = n; p->c = c; p->inner = (size_t)inner;
+    lsnni_parallel_some(cx, lsnni_area(n, c) * p->inner, c, lsnni_scale_task, p);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_scale_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                        const lsnn_real *g, const lsnn_real *b, int n, int c,
+                                        int inner)
+{
+    lsnni_scale p;
+    memset(&p, 0, sizeof p);
+    p.y = y; p.x = x; p.g = g; p.b = b;
+    return lsnni_scale_run(cx, &p, n, c, inner);
+}
+
+LSNN_API lsnn_status lsnn_scale_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dg,
+                                         lsnn_real *db, const lsnn_real *dy,
+                                         const lsnn_real *x, const lsnn_real *g, int n, int c,
+                                         int inner, int add)
+{
+    lsnni_scale p;
+    memset(&p, 0, sizeof p);
+    p.y = dx; p.dg = dg; p.db = db; p.dy = dy; p.x = x; p.g = g; p.add = add;
+    return lsnni_scale_run(cx, &p, n, c, inner);
+}
+

@@ -1,0 +1,74 @@
+/* ---- >>softmax --------------------------------------------------------------------
+   y[c] = e^(x[c] - max x) / sum_c' e^(x[c'] - max x)     dx[c] (+)= y[c] (dy[c] - sum dy y) */
+typedef struct lsnni_softmax {
+    const lsnni_kernels *kv;
+    const lsnn_real *x, *dy;
+    lsnn_real *y;
+    int c, inner, add;
+} lsnni_softmax;
+
+static void lsnni_softmax_task(void *user, int n, int worker)
+{
+    const lsnni_softmax *p = (const lsnni_softmax *)user;
+    size_t step = (size_t)p->inner, first = lsnni_area(n, p->c) * step;
+    (void)worker;
+    for (int i = 0; i < p->inner; i++) {
+        const lsnn_real *x = p->x + first + (size_t)i;
+        lsnn_real *y = p->y + first + (size_t)i, most = x[0];
+        double sum = 0;
+        for (int c = 1; c < p->c; c++)
+            if (x[(size_t)c * step] > most) most = x[(size_t)c * step];
+        for (int c = 0; c < p->c; c++) y[(size_t)c * step] = x[(size_t)c * step] - most;
+        if (p->inner == 1) p->kv->exp(y, y, (size_t)p->c);
+        for (int c = 0; c < p->c; c++) {
+            if (p->inner > 1) y[(size_t)c * step] = LSNNI_R(exp((double)y[(size_t)c * step]));
+            sum += (double)y[(size_t)c * step];
+        }
+        for (int c = 0; c < p->c; c++)
+            y[(size_t)c * step] = LSNNI_R((double)y[(size_t)c * step] / sum);
+    }
+}
+
+static void lsnni_softmax_back_task(void *user, int n, int worker)
+{
+    const lsnni_softmax *p = (const lsnni_softmax *)user;     /* x is y, y is dx */
+    size_t step = (size_t)p->inner, first = lsnni_area(n, p->c) * step;
+    (void)worker;
+    for (int i = 0; i < p->inner; i++) {
+        const lsnn_real *y = p->x + first + (size_t)i, *dy = p->dy + first + (size_t)i;
+        lsnn_real *dx = p->y + first + (size_t)i;
+        double sum = 0;
+        for (int c = 0; c < p->c; c++)
+            sum += (double)y[(size_t)c * step] * (double)dy[(size_t)c * step];
+        for (int c = 0; c < p->c; c++) {
+            lsnn_real g = LSNNI_R((double)y[(size_t)c * step] *
+                                  ((double)dy[(size_t)c * step] - sum));
+            dx[(size_t)c * step] = p->add ? dx[(size_t)c * step] + g : g;
+        }
+    }
+}
+
+static lsnn_status lsnni_softmax_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *dy,
+                                     const lsnn_real *x, int n, int c, int inner, int add)
+{
+    lsnni_softmax p;
+    LSNNI_TRY(lsnni_sizes3(cx, "softmax", n, c, inner));
+    if (!y) return LSNN_OK;
+    p.kv = lsnni_kernels_of(cx);
+    p.x = x; p.dy = dy; p.y = y; p.c = c; p.inner = inner; p.add = add;
+    lsnn_parallel(cx, n, dy ? lsnni_softmax_back_task : lsnni_softmax_task, &p);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_softmax_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                          int n, int c, int inner)
+{
+    return lsnni_softmax_run(cx, y, NULL, x, n, c, inner, 0);
+}
+
+LSNN_API lsnn_status lsnn_softmax_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                           const lsnn_real *y, int n, int c, int inner, int add)
+{
+    return lsnni_softmax_run(cx, dx, dy, y, n, c, inner, add);
+}
+

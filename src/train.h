@@ -1,0 +1,668 @@
+#ifndef LSNN_NO_TRAIN
+/* ============================================================================
+   >>training  optimizers, schedules, fit, evaluate, checkpoints
+   ==========================================================================*/
+
+/* ---- >>optimizers -----------------------------------------------------------------
+   g is the gradient, clipped as a whole: g min(1, clip / (|g| + 1e-6)).
+   SGD      e = g + wd w;  v = momentum v + e;  w -= lr v   (Nesterov: lr (e + momentum v))
+   Adam     e = g + wd w;  m = b1 m + (1 - b1) e;  v = b2 v + (1 - b2) e^2
+            w -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)    t = 1, 2, ...
+   AdamW    Adam with wd = 0, and w *= 1 - lr wd first
+   as PyTorch has them (no dampening). wd is 0 for biases, normalisation and
+   smoothers; lr is times the parameter's factor.                             */
+struct lsnn_optimizer {
+    lsnn_net *net;
+    lsnn_optimizer_desc d;
+    uint32_t step;
+    lsnn_real *m, *v;                /* m: SGD's velocity, or Adam's mean     */
+};
+
+static void lsnni_optimizer_defaults(lsnn_optimizer_desc *d)
+{
+    d->lr = lsnni_or(d->lr, d->method == LSNN_SGD ? 0.01 : 0.001);
+    d->one_minus_beta1 = lsnni_or(d->one_minus_beta1, 0.1);
+    d->one_minus_beta2 = lsnni_or(d->one_minus_beta2, 0.001);
+    d->eps = lsnni_or(d->eps, 1e-8);
+    d->step_factor = lsnni_or(d->step_factor, 0.1);
+}
+
+static lsnn_status lsnni_optimizer_check(lsnn_ctx *cx, const lsnn_optimizer_desc *d)
+{
+    if ((int)d->method < 0 || d->method > LSNN_ADAMW || (int)d->schedule < 0 ||
+        d->schedule > LSNN_COSINE)
+        return lsnni_fail(cx, LSNN_EVALUE, "optimizer: method %d or schedule %d is unknown",
+                          (int)d->method, (int)d->schedule);
+    if (!(d->lr > 0 && d->lr < HUGE_VAL && d->weight_decay >= 0 &&
+          d->weight_decay < HUGE_VAL && d->clip_norm >= 0 && d->clip_norm < HUGE_VAL &&
+          LSNNI_R(d->eps) > 0 && d->eps < HUGE_VAL && d->step_factor > 0 &&
+          d->step_factor < HUGE_VAL))
+        return lsnni_fail(cx, LSNN_EVALUE,
+                          "optimizer: lr %g, eps %g and step_factor %g must be positive, "
+                          "weight_decay %g and clip_norm %g not negative, all finite", d->lr,
+                          d->eps, d->step_factor, d->weight_decay, d->clip_norm);
+    if (!(d->momentum >= 0 && d->momentum < 1) || (d->nesterov && !(d->momentum > 0)))
+        return lsnni_fail(cx, LSNN_EVALUE,
+                          "optimizer: momentum %g must lie in [0, 1), above 0 for "
+                          "nesterov", d->momentum);
+    if (!(1 - d->one_minus_beta1 < 1 && d->one_minus_beta1 <= 1 && 1 - d->one_minus_beta2 < 1 &&
+          d->one_minus_beta2 <= 1))
+        return lsnni_fail(cx, LSNN_EVALUE,
+                          "optimizer: one_minus_beta1 %g and one_minus_beta2 %g must lie in "
+                          "(0, 1], and not vanish beside 1", d->one_minus_beta1,
+                          d->one_minus_beta2);
+    if (d->warmup_steps < 0 || d->total_steps < 0 || d->step_every < 0 ||
+        (d->schedule == LSNN_COSINE && d->total_steps <= d->warmup_steps) ||
+        (d->schedule == LSNN_STEP && d->step_every == 0))
+        return lsnni_fail(cx, LSNN_EVALUE,
+                          "optimizer: the schedule has warmup_steps %d, total_steps %d, "
+                          "step_every %d; cosine needs total_steps over warmup_steps, step "
+                          "needs step_every", d->warmup_steps, d->total_steps, d->step_every);
+    return LSNN_OK;
+}
+
+/* ---- >>schedules: lr at step t = 0, 1, ...
+   warm-up (t < W): lr (t + 1) / W     constant: lr     step: lr factor^floor(t / every)
+   cosine: lr (1 + cos(pi (t - W) / (T - W))) / 2                             */
+LSNN_API double lsnn_optimizer_lr(const lsnn_optimizer_desc *desc, uint32_t step)
+{
+    lsnn_optimizer_desc d = *desc;
+    double t = (double)step, warm = (double)d.warmup_steps;
+    lsnni_optimizer_defaults(&d);
+    if (t < warm) return d.lr * (t + 1) / warm;
+    if (d.schedule == LSNN_STEP && d.step_every > 0)
+        return d.lr * pow(d.step_factor, floor(t / d.step_every));
+    if (d.schedule == LSNN_COSINE) {
+        double part = (t - warm) / LSNNI_MAX(1, (double)d.total_steps - warm);
+        return part >= 1 ? 0 : d.lr * 0.5 * (1 + cos(3.141592653589793 * part));
+    }
+    return d.lr;
+}
+
+LSNN_API void lsnn_optimizer_free(lsnn_optimizer *o)
+{
+    if (!o) return;
+    lsnni_free(o->net->cx, o->m);
+    lsnni_free(o->net->cx, o->v);
+    lsnni_free(o->net->cx, o);
+}
+
+LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_desc *d)
+{
+    if (!net) return NULL;
+    lsnn_optimizer_desc all;
+    lsnn_optimizer *o;
+    int with_m, with_v;
+    memset(&all, 0, sizeof all);
+    if (d) all = *d;
+    lsnni_optimizer_defaults(&all);
+    if (!net->built || net->predict_only) {
+        lsnni_fail(net->cx, LSNN_ESTATE,
+                   "optimizer: the net must be built, and not to predict only");
+        return NULL;
+    }
+    if (lsnni_optimizer_check(net->cx, &all) != LSNN_OK) return NULL;
+    o = (lsnn_optimizer *)lsnni_alloc(net->cx, 1, sizeof *o);
+    if (!o) return NULL;
+    o->net = net;
+    o->d = all;
+    with_v = all.method != LSNN_SGD;
+    with_m = with_v || all.momentum > 0;
+    if (with_m) o->m = (lsnn_real *)lsnni_alloc(net->cx, net->param_size, sizeof *o->m);
+    if (with_v) o->v = (lsnn_real *)lsnni_alloc(net->cx, net->param_size, sizeof *o->v);
+    if ((o->m || !with_m) && (o->v || !with_v)) return o;
+    lsnn_optimizer_free(o);
+    return NULL;
+}
+
+typedef struct lsnni_update {
+    lsnn_optimizer *o;
+    const lsnni_kernels *kv;
+    double lr, scale, c1, c2;        /* see >>updates                         */
+} lsnni_update;
+
+/* One parameter array.                                                       */
+static void lsnni_update_task(void *user, int i, int worker)
+{
+    const lsnni_update *u = (const lsnni_update *)user;
+    const lsnn_optimizer_desc *d = &u->o->d;
+    const lsnn_net *net = u->o->net;
+    const lsnni_param *p = &net->param[i];
+    lsnn_real *w = net->value + p->at, *m = u->o->m ? u->o->m + p->at : NULL;
+    double lr = u->lr * p->lr_factor, decay = p->decay ? d->weight_decay : 0;
+    double shrink = d->method == LSNN_ADAMW ? lr * decay : 0;
+    (void)worker;
+    if (!(p->lr_factor > 0)) return;
+    if (d->method == LSNN_SGD)
+        u->kv->sgd(w, m, net->grad + p->at, u->scale, lr, decay, d->momentum, d->nesterov,
+                   p->spec.count);
+    else
+        u->kv->adam(w, m, u->o->v + p->at, net->grad + p->at, u->scale, lr,
+                    d->method == LSNN_ADAMW ? 0 : decay, shrink, 1 - d->one_minus_beta1,
+                    1 - d->one_minus_beta2, u->c1, u->c2, d->eps, p->spec.count);
+}
+
+LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
+{
+    lsnn_net *net = o->net;
+    lsnni_update u;
+    double norm = 0;
+    u.o = o;
+    u.kv = lsnni_kernels_of(net->cx);
+    u.lr = lsnn_optimizer_lr(&o->d, o->step);
+    u.c1 = 1 / (1 - pow(1 - o->d.one_minus_beta1, (double)o->step + 1));
+    u.c2 = 1 / (1 - pow(1 - o->d.one_minus_beta2, (double)o->step + 1));
+    for (int i = 0; i < net->params; i++) {
+        const lsnn_real *g = net->grad + net->param[i].at;
+        double part = u.kv->dot(g, g, net->param[i].spec.count);
+        if (!(part <= DBL_MAX))
+            return lsnni_fail(net->cx, LSNN_EDIVERGED,
+                              "step %u: the gradient of '%.80s' is not finite: "
+                              "use a smaller learning rate or clip_norm", (unsigned)o->step,
+                              net->param[i].name);
+        norm += part;
+    }
+    norm = sqrt(norm);
+    u.scale = o->d.clip_norm > 0 ? LSNNI_MIN(1, o->d.clip_norm / (norm + 1e-6)) : 1;
+    lsnn_parallel(net->cx, net->params, lsnni_update_task, &u);
+    lsnn_zero_grad(net);
+    o->step++;
+    return LSNN_OK;
+}
+
+/* ---- >>batches: samples fetched by all threads -------------------------------------*/
+typedef struct lsnni_batch {
+    const lsnn_data *data;
+    const int *order;                /* NULL: first, first + 1, ...           */
+    int first;
+    uint32_t epoch;
+    size_t size;
+    lsnn_real *x, *targets;
+    int *labels;
+} lsnni_batch;
+
+static void lsnni_batch_task(void *user, int i, int worker)
+{
+    const lsnni_batch *b = (const lsnni_batch *)user;
+    const lsnn_data *d = b->data;
+    int index = b->order ? b->order[b->first + i] : b->first + i;
+    (void)worker;
+    d->fetch(d->user, b->epoch, index, b->x + (size_t)i * b->size,
+             b->labels ? b->labels + lsnni_area(i, d->heads) : NULL,
+             b->targets ? b->targets + lsnni_area(i, d->target_count) : NULL);
+}
+
+static void lsnni_batch_free(lsnn_ctx *cx, lsnni_batch *b)
+{
+    lsnni_free(cx, b->x);
+    lsnni_free(cx, b->targets);
+    lsnni_free(cx, b->labels);
+    b->x = b->targets = NULL;
+    b->labels = NULL;
+}
+
+static lsnn_status lsnni_batch_make(lsnn_net *net, lsnni_batch *b, const lsnn_data *d)
+{
+    lsnn_shape in = net->node[0].plan.out;
+    size_t n = (size_t)net->batch;
+    int losses = 0;
+    memset(b, 0, sizeof *b);
+    if (d->count < 1 || !d->fetch || d->heads < 0 || d->heads > LSNN_MAX_HEADS ||
+        d->target_count < 0)
+        return lsnni_fail(net->cx, LSNN_ESHAPE,
+                          "the data set has %d samples, %d labels and %d targets "
+                          "each", d->count, d->heads, d->target_count);
+    if (!d->heads && !d->target_count)
+        return lsnni_fail(net->cx, LSNN_ESHAPE, "the data set has neither labels nor targets");
+    for (int i = 0; i < net->nodes; i++) losses += net->node[i].type->is_loss;
+    if (!losses)
+        return lsnni_fail(net->cx, LSNN_ESTATE,
+                          "the net has no loss: add lsnn_cross_entropy or lsnn_mse");
+    if (d->shape.c != in.c || d->shape.h != in.h || d->shape.w != in.w)
+        return lsnni_fail(net->cx, LSNN_ESHAPE,
+                          "the data are %d x %d x %d, the net reads %d x %d x %d",
+                          d->shape.c, d->shape.h, d->shape.w, in.c, in.h, in.w);
+    b->data = d;
+    b->size = (size_t)lsnni_features(in);
+    b->x = (lsnn_real *)lsnni_alloc(net->cx, b->size * n, sizeof *b->x);
+    if (b->x && d->heads)
+        b->labels = (int *)lsnni_alloc(net->cx, (size_t)d->heads * n, sizeof *b->labels);
+    if (b->x && d->target_count)
+        b->targets = (lsnn_real *)lsnni_alloc(net->cx, (size_t)d->target_count * n,
+                                              sizeof *b->x);
+    if (b->x && (b->labels || !d->heads) && (b->targets || !d->target_count)) return LSNN_OK;
+    lsnni_batch_free(net->cx, b);
+    return LSNN_ENOMEM;
+}
+
+static lsnn_batch lsnni_batch_fetch(lsnn_ctx *cx, lsnni_batch *b, int first, int n)
+{
+    lsnn_batch out;
+    memset(&out, 0, sizeof out);
+    b->first = first;
+    lsnn_parallel(cx, n, lsnni_batch_task, b);
+    out.n = n;
+    out.x = b->x;
+    out.labels = b->labels;
+    out.heads = b->data->heads;
+    out.targets = b->targets;
+    out.target_count = b->data->target_count;
+    return out;
+}
+
+/* ---- >>scores ---------------------------------------------------------------------*/
+typedef struct lsnni_tally {
+    double loss, wrong_heads, wrong_samples, head[LSNN_MAX_HEADS];
+    int samples, heads;              /* heads that have a cross_entropy       */
+} lsnni_tally;
+
+/* 1 if node i is the first cross_entropy of its head: further ones (auxiliary losses) are
+   learned from, but not scored.                                              */
+static int lsnni_scores(const lsnn_net *net, int i)
+{
+    const lsnni_node *v = &net->node[i];
+    if (!v->type->is_loss || strcmp(v->type->name, "cross_entropy") != 0) return 0;
+    for (int k = 0; k < i; k++)
+        if (net->node[k].type == v->type && net->node[k].plan.o.head == v->plan.o.head) return 0;
+    return 1;
+}
+
+/* Counts the last forward's errors; loss is its mean over the batch.         */
+static void lsnni_tally_add(const lsnn_net *net, lsnni_tally *t, const lsnn_batch *b,
+                            double loss, int *confusion)
+{
+    t->loss += loss * b->n;
+    t->samples += b->n;
+    t->heads = 0;
+    for (int i = 0; i < net->nodes; i++) t->heads += lsnni_scores(net, i);
+    for (int n = 0; n < b->n && t->heads; n++) {
+        int wrong = 0;
+        for (int i = 0; i < net->nodes; i++) {
+            const lsnni_node *v = &net->node[i];
+            int classes = lsnni_features(v->plan.out), best = 0, truth, miss;
+            const lsnn_real *p = net->work->y[i] + lsnni_area(n, classes);
+            if (!lsnni_scores(net, i)) continue;
+            truth = b->labels[lsnni_area(n, b->heads) + (size_t)v->plan.o.head];
+            for (int k = 1; k < classes; k++) if (p[k] > p[best]) best = k;
+            miss = best != truth;
+            wrong += miss;
+            t->head[v->plan.o.head] += miss;
+            if (confusion) confusion[truth * classes + best]++;
+        }
+        t->wrong_heads += wrong;
+        t->wrong_samples += wrong > 0;
+    }
+}
+
+static double lsnni_tally_error(const lsnni_tally *t)
+{
+    double total = (double)t->samples * t->heads;
+    return total > 0 ? 100 * t->wrong_heads / total : 0;
+}
+
+static lsnn_status lsnni_evaluate(lsnn_net *net, lsnni_batch *b, lsnn_score *s)
+{
+    lsnni_tally t;
+    memset(&t, 0, sizeof t);
+    for (int i = 0, n; i < b->data->count; i += n) {
+        double loss;
+        lsnn_batch batch;
+        n = LSNNI_MIN(net->batch, b->data->count - i);
+        batch = lsnni_batch_fetch(net->cx, b, i, n);
+        LSNNI_TRY(lsnn_forward(net, &batch, 0, &loss));
+        lsnni_tally_add(net, &t, &batch, loss, s->confusion);
+    }
+    s->loss = t.loss / t.samples;
+    s->error = lsnni_tally_error(&t);
+    s->whole_error = 100 * t.wrong_samples / t.samples;
+    for (int i = 0; i < LSNN_MAX_HEADS; i++) s->head_error[i] = 100 * t.head[i] / t.samples;
+    for (int k = 0; s->confusion && s->class_error && k < b->data->classes; k++) {
+        const int *row = s->confusion + lsnni_area(k, b->data->classes);
+        double count = 0;
+        for (int j = 0; j < b->data->classes; j++) count += row[j];
+        s->class_error[k] = count > 0 ? 100 * (1 - row[k] / count) : 0;
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_score *s)
+{
+    if (!net) return LSNN_ENOMEM;
+    lsnni_batch b;
+    lsnn_status status;
+    if (!net->built)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_evaluate: call lsnn_net_build first");
+    LSNNI_TRY(lsnni_batch_make(net, &b, data));
+    for (int i = 0; s->confusion && i < net->nodes; i++)
+        if (strcmp(net->node[i].type->name, "cross_entropy") == 0 &&
+            lsnni_features(net->node[i].plan.out) != data->classes) {
+            lsnni_batch_free(net->cx, &b);
+            return lsnni_fail(net->cx, LSNN_ESHAPE,
+                              "confusion: '%.60s' has %d classes, the data %d",
+                              net->node[i].name, lsnni_features(net->node[i].plan.out),
+                              data->classes);
+        }
+    if (s->confusion)
+        memset(s->confusion, 0, lsnni_area(data->classes, data->classes) * sizeof(int));
+    status = lsnni_evaluate(net, &b, s);
+    lsnni_batch_free(net->cx, &b);
+    return status;
+}
+
+/* ---- >>fit ------------------------------------------------------------------------
+   Epochs of shuffled batches. The order of an epoch, its fresh data and dropout are
+   addressed by seed, epoch and step, so a resume needs no more than the numbers below. */
+typedef struct lsnni_fit {
+    lsnn_net *net;
+    const lsnn_fit_desc *d;
+    lsnn_optimizer *o;
+    lsnni_batch batch, valid;
+    lsnni_tally tally;               /* of this epoch                         */
+    lsnn_progress p;
+    int *order, epoch, epochs, done, steps;  /* done: steps of this epoch     */
+    double began, trained, images;   /* seconds and images of this call       */
+} lsnni_fit;
+
+static const char *const lsnni_methods[] = { "sgd", "adam", "adamw" };
+
+/* Enters an optimizer's array `block` as tensors. Their names, prefix + the parameter's, lie
+   in *names, for the caller to free.                                         */
+static lsnn_status lsnni_saver_state(lsnn_ctx *cx, lsnni_saver *s, const lsnn_net *net,
+                                     const char *prefix, const lsnn_real *block, char **names)
+{
+    size_t length = 0, at = 0;
+    int first = s->tensors;
+    *names = NULL;
+    if (!block) return LSNN_OK;
+    for (int i = 0; i < net->params; i++)
+        length += strlen(prefix) + strlen(net->param[i].name) + 1;
+    *names = (char *)lsnni_alloc(cx, length, 1);
+    if (!*names) return LSNN_ENOMEM;
+    lsnni_saver_tensors(s, net->param, net->params, block);
+    for (int i = 0; i < net->params; i++) {
+        char *name = *names + at;
+        at += strlen(prefix) + strlen(net->param[i].name) + 1;
+        snprintf(name, length - (size_t)(name - *names), "%s%s", prefix, net->param[i].name);
+        s->tensor[first + i].name = name;
+    }
+    return LSNN_OK;
+}
+
+static void lsnni_saver_number(lsnni_saver *s, const char *key, double v)
+{
+    s->meta[s->metas].key = key;
+    s->meta[s->metas].value = lsnni_number(s->value[s->metas], v);
+    s->metas++;
+}
+
+/* A seed is 64 bits, more than a number's 53: two halves.                    */
+static void lsnni_saver_seed(lsnni_saver *s, uint64_t seed)
+{
+    lsnni_saver_number(s, "lsnn.seed.high", (double)(uint32_t)(seed >> 32));
+    lsnni_saver_number(s, "lsnn.seed.low", (double)(uint32_t)seed);
+}
+
+static lsnn_status lsnni_fit_save(lsnni_fit *f)
+{
+    lsnn_net *net = f->net;
+    lsnn_ctx *cx = net->cx;
+    char *m = NULL, *v = NULL;
+    lsnn_status status = LSNN_ENOMEM;
+    lsnni_saver *s = (lsnni_saver *)lsnni_alloc(cx, 1, sizeof *s);
+    if (!s) return LSNN_ENOMEM;
+    s->tensor = (lsnn_tensor *)lsnni_alloc(cx, (size_t)(3 * net->params + net->buffers),
+                                           sizeof *s->tensor);
+    if (s->tensor) status = lsnni_saver_state(cx, s, net, "optimizer.m:", f->o->m, &m);
+    if (status == LSNN_OK) status = lsnni_saver_state(cx, s, net, "optimizer.v:", f->o->v, &v);
+    if (status == LSNN_OK) {
+        lsnni_saver_text(s, "lsnn.build", lsnn_build_info());
+        lsnni_saver_text(s, "lsnn.isa", lsnn_isa_name(lsnn_ctx_isa(cx)));
+        lsnni_saver_text(s, "lsnn.optimizer", lsnni_methods[f->o->d.method]);
+        lsnni_saver_number(s, "lsnn.step", (double)f->o->step);
+        lsnni_saver_number(s, "lsnn.epoch", f->epoch);
+        lsnni_saver_number(s, "lsnn.done", f->done);
+        lsnni_saver_number(s, "lsnn.batch", net->batch);
+        lsnni_saver_number(s, "lsnn.samples", f->batch.data->count);
+        if (f->d->note) lsnni_saver_text(s, "lsnn.note", f->d->note);
+        if (f->d->keep_order) lsnni_saver_text(s, "lsnn.keep_order", "1");
+        lsnni_saver_seed(s, net->seed);
+        lsnni_saver_number(s, "lsnn.epoch.loss", f->tally.loss);
+        lsnni_saver_number(s, "lsnn.epoch.wrong", f->tally.wrong_heads);
+        lsnni_saver_number(s, "lsnn.epoch.samples", f->tally.samples);
+        status = lsnni_net_write(net, s, f->d->save);
+    }
+    lsnni_free(cx, m);
+    lsnni_free(cx, v);
+    lsnni_free(cx, s->tensor);
+    lsnni_free(cx, s);
+    return status;
+}
+
+static lsnn_status lsnni_meta_number(lsnn_ctx *cx, const lsnn_file *f, const char *path,
+                                     const char *key, double *v)
+{
+    const char *text = lsnn_file_meta(f, key);
+    if (!text || !lsnni_parse_number(text, v))
+        return lsnni_fail(cx, LSNN_EFORMAT,
+                          "%.160s is no checkpoint: its metadata have no number %s",
+                          path, key);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_fit_restore(lsnni_fit *f, const lsnn_file *file, const char *path)
+{
+    static const char *const key[] = { "lsnn.step", "lsnn.epoch", "lsnn.done", "lsnn.batch",
+        "lsnn.samples", "lsnn.seed.high", "lsnn.seed.low", "lsnn.epoch.loss",
+        "lsnn.epoch.wrong", "lsnn.epoch.samples" };
+    enum { STEP, EPOCH, DONE, BATCH, SAMPLES, HIGH, LOW, LOSS, WRONG, SEEN, KEYS };
+    const char *method = lsnn_file_meta(file, "lsnn.optimizer");
+    const char *note = lsnn_file_meta(file, "lsnn.note"), *own = f->d->note;
+    int keep_order = lsnn_file_meta(file, "lsnn.keep_order") != NULL;
+    lsnn_net *net = f->net;
+    double v[KEYS];
+    for (int i = 0; i < KEYS; i++) {
+        LSNNI_TRY(lsnni_meta_number(net->cx, file, path, key[i], &v[i]));
+        if (i != LOSS && !(v[i] >= 0 && v[i] <= 4294967295.0))
+            return lsnni_fail(net->cx, LSNN_EFORMAT, "%.160s: %s is %g", path, key[i], v[i]);
+    }
+    if ((int64_t)v[BATCH] != net->batch || (int64_t)v[SAMPLES] != f->batch.data->count ||
+        !method || strcmp(method, lsnni_methods[f->o->d.method]) != 0 || v[DONE] > f->steps)
+        return lsnni_fail(net->cx, LSNN_ESTATE,
+                          "%.120s was trained by %.10s with batch %.0f on %.0f samples, "
+                          "here it is %s, %d and %d", path, method ? method : "?", v[BATCH],
+                          v[SAMPLES], lsnni_methods[f->o->d.method], net->batch,
+                          f->batch.data->count);
+    if (v[SEEN] != LSNNI_MIN(v[DONE] * v[BATCH], v[SAMPLES]) ||
+        v[WRONG] > v[SEEN] * (double)LSNN_MAX_HEADS || !(fabs(v[LOSS]) <= DBL_MAX))
+        return lsnni_fail(net->cx, LSNN_EFORMAT, "%.160s: %.0f steps of %.0f samples have not "
+                          "seen %.0f, with %.0f errors and a loss of %g", path, v[DONE],
+                          v[BATCH], v[SEEN], v[WRONG], v[LOSS]);
+    LSNNI_TRY(lsnni_net_match(net, file, path));
+    LSNNI_TRY(lsnni_graph_match(net, file, path));
+    if (strcmp(note ? note : "", own ? own : "") != 0)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "%.100s was trained on \"%.100s\", here it is "
+                          "\"%.100s\"", path, note ? note : "", own ? own : "");
+    if (keep_order != (f->d->keep_order != 0) || v[EPOCH] > f->epochs - (v[DONE] > 0))
+        return lsnni_fail(net->cx, LSNN_ESTATE, "%.120s was trained for %.0f epochs with "
+                          "keep_order %d, this asks for %d with %d", path, v[EPOCH], keep_order,
+                          f->epochs, f->d->keep_order);
+    if (f->o->m)
+        LSNNI_TRY(lsnni_read_block(net->cx, file, path, "optimizer.m:", net->param,
+                                   net->params, f->o->m));
+    if (f->o->v)
+        LSNNI_TRY(lsnni_read_block(net->cx, file, path, "optimizer.v:", net->param,
+                                   net->params, f->o->v));
+    LSNNI_TRY(lsnni_net_fill(net, file, path));
+    net->seed = (uint64_t)v[HIGH] << 32 | (uint64_t)v[LOW];
+    f->o->step = (uint32_t)v[STEP];
+    f->epoch = (int)LSNNI_MIN(v[EPOCH], INT_MAX);
+    f->done = (int)v[DONE];
+    f->tally.loss = v[LOSS];
+    f->tally.wrong_heads = v[WRONG];
+    f->tally.samples = (int)LSNNI_MIN(v[SEEN], INT_MAX);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_fit_resume(lsnni_fit *f)
+{
+    lsnn_file file;
+    lsnn_status s;
+    LSNNI_TRY(lsnn_file_read(f->net->cx, &file, f->d->resume));
+    s = lsnni_fit_restore(f, &file, f->d->resume);
+    lsnn_file_free(f->net->cx, &file);
+    return s;
+}
+
+/* Names the first layer whose output, in forward order, is not finite: forward is run once
+   more, since outputs have taken each other's place.                         */
+static lsnn_status lsnni_diverged(const lsnni_fit *f, const lsnn_batch *b)
+{
+    const lsnn_net *net = f->net;
+    lsnn_work *w = net->work;
+    lsnn_status s;
+    w->blamed = 0;
+    w->watch = 1;
+    s = lsnni_work_forward(w, b, 1, NULL);
+    w->watch = 0;
+    if (s != LSNN_OK) return s;
+    if (w->blamed)
+        return lsnni_fail(net->cx, LSNN_EDIVERGED, "step %u: the loss is not finite, from layer "
+                          "'%.80s' on: use a smaller learning rate or clip_norm",
+                          (unsigned)f->o->step, net->node[w->blamed].name);
+    return lsnni_fail(net->cx, LSNN_EDIVERGED,
+                      "step %u: the loss is not finite, every layer's output is",
+                      (unsigned)f->o->step);
+}
+
+static double lsnni_seconds(void)
+{
+#if defined(_OPENMP)
+    return omp_get_wtime();
+#elif defined(CLOCK_MONOTONIC)
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+#else
+    return (double)clock() / CLOCKS_PER_SEC;
+#endif
+}
+
+static lsnn_status lsnni_fit_step(lsnni_fit *f)
+{
+    lsnn_net *net = f->net;
+    int first = f->done * net->batch, count = f->batch.data->count;
+    lsnn_batch b;
+    double loss, start = lsnni_seconds();
+    f->batch.epoch = (uint32_t)f->epoch;
+    b = lsnni_batch_fetch(net->cx, &f->batch, first, LSNNI_MIN(net->batch, count - first));
+    b.step = f->o->step;
+    LSNNI_TRY(lsnn_forward(net, &b, 1, &loss));
+    if (!(fabs(loss) <= DBL_MAX)) return lsnni_diverged(f, &b);
+    LSNNI_TRY(lsnn_backward(net));
+    lsnni_tally_add(net, &f->tally, &b, loss, NULL);
+    f->p.lr = lsnn_optimizer_lr(&f->o->d, f->o->step);
+    LSNNI_TRY(lsnn_optimizer_step(f->o));
+    f->done++;
+    f->images += b.n;
+    f->trained += lsnni_seconds() - start;
+    return LSNN_OK;
+}
+
+/* Tells the caller where training stands; STOPPED if it wants no more.       */
+static lsnn_status lsnni_fit_report(lsnni_fit *f, int epoch_done)
+{
+    lsnn_progress *p = &f->p;
+    p->epoch = f->epoch;
+    p->epochs = f->epochs;
+    p->step = f->done;
+    p->steps = f->steps;
+    p->epoch_done = epoch_done;
+    p->loss = f->tally.loss / LSNNI_MAX(1, f->tally.samples);
+    p->error = lsnni_tally_error(&f->tally);
+    p->seconds = lsnni_seconds() - f->began;
+    p->images_per_s = f->trained > 0 ? f->images / f->trained : 0;
+    if (epoch_done && f->d->valid) {
+        lsnn_score s;
+        memset(&s, 0, sizeof s);
+        LSNNI_TRY(lsnni_evaluate(f->net, &f->valid, &s));
+        p->valid_loss = s.loss;
+        p->valid_error = s.error;
+    }
+    return f->d->progress && f->d->progress(p, f->d->user) ? LSNN_STOPPED : LSNN_OK;
+}
+
+static lsnn_status lsnni_fit_epoch(lsnni_fit *f)
+{
+    int count = f->batch.data->count;
+    lsnn_rng r = lsnn_rng_at(f->net->seed, "order", "", (uint32_t)f->epoch, 0);
+    lsnn_status s = LSNN_OK, ended;
+    if (f->d->keep_order) for (int i = 0; i < count; i++) f->order[i] = i;
+    else lsnn_rng_permutation(&r, f->order, count);
+    while (f->done < f->steps && s == LSNN_OK) {
+        LSNNI_TRY(lsnni_fit_step(f));
+        s = lsnni_fit_report(f, 0);
+        if (f->d->save && f->done < f->steps &&
+            (s == LSNN_STOPPED ||
+             (f->d->save_every && f->o->step % (uint32_t)f->d->save_every == 0)))
+            LSNNI_TRY(lsnni_fit_save(f));
+    }
+    if (f->done < f->steps) return s;                    /* stopped in mid-epoch */
+    ended = lsnni_fit_report(f, 1);                      /* also of one that was stopped */
+    if (ended != LSNN_OK) s = ended;
+    if (s < 0) return s;
+    f->epoch++;
+    f->done = 0;
+    memset(&f->tally, 0, sizeof f->tally);
+    if (f->d->save && (s == LSNN_STOPPED || !f->d->save_every || f->epoch == f->epochs ||
+                       f->o->step % (uint32_t)f->d->save_every == 0))
+        LSNNI_TRY(lsnni_fit_save(f));
+    return s;
+}
+
+static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
+{
+    lsnn_optimizer_desc o = f->d->optimizer;
+    lsnn_status s = LSNN_OK;
+    f->epochs = f->d->epochs ? f->d->epochs : 1;
+    if (f->d->save && f->d->note)                        /* not after an epoch  */
+        LSNNI_TRY(lsnni_write_check_text(f->net->cx, "lsnn_fit: note", f->d->note));
+    LSNNI_TRY(lsnni_batch_make(f->net, &f->batch, train));
+    if (f->d->valid) LSNNI_TRY(lsnni_batch_make(f->net, &f->valid, f->d->valid));
+    f->steps = lsnni_div_up(train->count, f->net->batch);
+    if (o.schedule == LSNN_COSINE && !o.total_steps)
+        o.total_steps = (int)LSNNI_MIN((double)f->epochs * f->steps, INT_MAX);
+    f->o = lsnn_optimizer_new(f->net, &o);
+    f->order = (int *)lsnni_alloc(f->net->cx, (size_t)train->count, sizeof *f->order);
+    f->batch.order = f->order;
+    if (!f->o || !f->order) return f->net->cx->status;
+    lsnn_zero_grad(f->net);
+    if (f->d->resume) LSNNI_TRY(lsnni_fit_resume(f));
+    if (f->epoch == f->epochs && f->d->save) return lsnni_fit_save(f);   /* none is left */
+    while (f->epoch < f->epochs && s == LSNN_OK) s = lsnni_fit_epoch(f);
+    return s;
+}
+
+LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_fit_desc *d)
+{
+    if (!net) return LSNN_ENOMEM;
+    lsnni_fit f;
+    lsnn_status s;
+    memset(&f, 0, sizeof f);
+    f.net = net;
+    f.d = d;
+    f.began = lsnni_seconds();
+    if (!net->built || net->predict_only)
+        return lsnni_fail(net->cx, LSNN_ESTATE,
+                          "lsnn_fit: the net must be built, and not to predict only");
+    if (d->epochs < 0 || d->save_every < 0)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "lsnn_fit: epochs %d, save_every %d",
+                          d->epochs, d->save_every);
+    s = lsnni_fit_run(&f, train);
+    if (d->last) *d->last = f.p;
+    lsnni_batch_free(net->cx, &f.batch);
+    lsnni_batch_free(net->cx, &f.valid);
+    lsnni_free(net->cx, f.order);
+    lsnn_optimizer_free(f.o);
+    return s;
+}
+#endif /* LSNN_NO_TRAIN */

@@ -1,0 +1,13 @@
+#!/bin/sh
+# test_assembled.sh - lsnn.h is what src/ assembles to, byte for byte. TAP; the first test.
+cd "$(dirname "$0")/.." || exit 1
+work=${TEST_TMP:-build/assembled.tmp}
+mkdir -p "$work" || exit 1
+sh tools/assemble.sh src/lsnn.h > "$work/lsnn.h"
+if cmp lsnn.h "$work/lsnn.h"; then
+    echo 'ok 1 - lsnn.h is what src/ assembles to'
+else
+    echo 'not ok 1 - lsnn.h is not what src/ assembles to: edit src/, then type  make lsnn.h'
+    diff lsnn.h "$work/lsnn.h" | head -n 10 | sed 's/^/# /'
+fi
+echo '1..1'
