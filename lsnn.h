@@ -847,11 +847,40 @@ typedef struct lsnn_param_spec {     /* a parameter, a buffer or a kept array */
     double value;
     int no_decay;                    /* 1: no weight decay (biases, ...)      */
 } lsnn_param_spec;
+/* What the net may do with a layer, or-ed together. None of them is always right. */
+enum {
+    LSNN_IN_PLACE = 1,               /* y may be x and dx dy: backward never reads x */
+    LSNN_DX_IN_PLACE = 2,            /* dx[0] may be dy                       */
+    LSNN_X_FREE = 4,                 /* backward never reads x: others may overwrite it */
+    LSNN_Y_FREE = 8,                 /* backward never reads y                */
+    LSNN_IS_LOSS = 16,               /* ends a path and writes call.loss      */
+    LSNN_CLASSIFIES = 32,            /* a loss whose y says how likely each class is; */
+                                     /*   option head: the label's column     */
+    LSNN_BLOCKS = 64,                /* takes x[0] and y in blocks of call.lanes images */
+    LSNN_BLOCKS_ALL = 128,           /* takes all arrays so, and follows its inputs */
+    LSNN_REHEARSES = 256,            /* lsnn_net_build may call it on zeros while */
+                                     /*   lsnn_parallel does nothing, so that the ops it */
+                                     /*   calls take their working memory then */
+    /* work that one layer does for a neighbour on the way, see call.does     */
+    LSNN_IS_RELU = 512,              /* y = max(x, 0)                         */
+    LSNN_RELU_AFTER = 1024,          /* does a relu of its y                  */
+    LSNN_RELU_BEFORE = 2048,         /* does a relu of its x                  */
+    LSNN_IS_MAX2 = 4096,             /* y: the largest of 2 x 2 pixels of x, side by side */
+    LSNN_MAX2_AFTER = 8192,          /* does that with its y, its own y is not written */
+    LSNN_CROPS = 16384,              /* makes fewer rows and columns of y if plan.out says so */
+    LSNN_JOINS = 32768,              /* y: the channels of its inputs, one after another */
+    LSNN_READS_PARTS = 65536         /* reads such a y as the inputs it is made of: */
+};                                   /*   plan.inputs of them                 */
+enum { LSNN_DO_RELU = 1, LSNN_DO_MAX2 = 2 };
+
 typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */
     int inputs;
     lsnn_shape in[LSNN_MAX_INPUTS];  /* given                                 */
     lsnn_options o;                  /* given; plan puts defaults where 0 is  */
+    int traits;                      /* given: the type's; plan takes out what does */
+                                     /*   not hold for these sizes            */
     lsnn_shape out;
+    int reads_h, reads_w;            /* rows and columns of in[0] that it reads; 0: all */
     lsnn_param_spec param[LSNN_MAX_PARAMS];  int params;
     lsnn_param_spec buffer[LSNN_MAX_PARAMS]; int buffers;
     size_t keep_per_image;           /* lsnn_reals kept from forward for backward */
@@ -864,16 +893,18 @@ typedef struct lsnn_call {           /* what forward and backward work on     */
     const lsnn_layer_plan *plan;
     int n, training;                 /* images in this batch                  */
     int lanes;                       /* 0: plain arrays; else see lsnn_interleave */
-    int with_relu_, with_pool_;      /* private: does a neighbour's work, too */
+    int does;                        /* LSNN_DO_...: a neighbour's work, on the way */
     const lsnn_real *x[LSNN_MAX_INPUTS];
     lsnn_real *y;
-    const lsnn_real *dy;
+    lsnn_real *dy;                   /* written only by LSNN_RELU_AFTER's backward */
     lsnn_real *dx[LSNN_MAX_INPUTS];  /* NULL: not wanted                      */
     int add[LSNN_MAX_INPUTS];        /* LSNN_SET or LSNN_ADD, per dx          */
     const lsnn_real *param[LSNN_MAX_PARAMS];
     lsnn_real *dparam[LSNN_MAX_PARAMS];      /* add to these; NULL: frozen    */
     lsnn_real *buffer[LSNN_MAX_PARAMS];
     lsnn_real *keep;
+    int *kept;                       /* 0 until forward sets it, and again when parameters */
+                                     /*   have changed: what `keep` holds is still right */
     const int *labels; int heads;    /* N x heads, NULL when predicting       */
     const lsnn_real *targets; int target_count;
     double loss;                     /* a loss layer writes it, weight included */
@@ -883,20 +914,13 @@ typedef struct lsnn_layer_type {
     const char *name;
     const char *options;             /* the option fields it reads, "stride_h custom0" */
     int min_inputs, max_inputs;
-    int in_place;                    /* 1: y may be x, dx dy; backward never reads x; */
-                                     /*   2: only dx may be dy                */
-    int output_free;                 /* 1: backward never reads y either      */
-    int is_loss;
+    int traits;                      /* LSNN_IN_PLACE, ... or 0               */
     lsnn_status (*plan)(lsnn_ctx *cx, lsnn_layer_plan *p);
     lsnn_status (*forward)(lsnn_ctx *cx, lsnn_call *c);
     lsnn_status (*backward)(lsnn_ctx *cx, lsnn_call *c);
     /* NULL, or draws the first values of parameter number i                  */
     void (*init)(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng);
-    int lanes;                       /* what it can take: PLAIN arrays; in blocks of */
-                                     /*   call.lanes images: x[0] and y, or ALL arrays */
-    int input_free;                  /* 1: backward never reads x; so if in_place is 1 */
 } lsnn_layer_type;
-enum { LSNN_PLAIN = 0, LSNN_LANES, LSNN_LANES_ALL };
 LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x, int count,
                         const lsnn_options *o);
 
@@ -906,9 +930,14 @@ typedef struct lsnn_build_desc {
     int batch;                       /* 0 -> 64                               */
     uint64_t seed;                   /* first parameters, dropout, data order */
     int predict_only;                /* no gradients: less memory, no training */
+    int profile;                     /* 1: keeps time, for lsnn_net_profile   */
 } lsnn_build_desc;
 LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d);
 LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out);
+/* What each layer has cost since the net was built with `profile`: milliseconds a batch,
+   share, operations (a multiply-add is two) and GFLOPS, forward and backward. ESTATE if it
+   was built without.                                                         */
+LSNN_API lsnn_status lsnn_net_profile(const lsnn_net *net, FILE *out);
 LSNN_API size_t lsnn_net_params(const lsnn_net *net);   /* how many numbers   */
 LSNN_API double lsnn_net_macs(const lsnn_net *net);     /* multiply-adds an image */
 LSNN_API lsnn_shape lsnn_net_shape(const lsnn_net *net, int node);
@@ -1480,6 +1509,86 @@ LSNN_API void lsnn_rng_permutation(lsnn_rng *r, int *order, int n)
     }
 }
 
+/* ---- >>clock --------------------------------------------------------------------*/
+static double lsnni_seconds(void)
+{
+#if defined(_OPENMP)
+    return omp_get_wtime();
+#elif defined(CLOCK_MONOTONIC)
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+#else
+    return (double)clock() / CLOCKS_PER_SEC;
+#endif
+}
+
+/* ---- >>room: how an op asks for its working memory -----------------------------
+   It adds up what it needs, takes one scratch block, and cuts it in the same
+   order. Sums saturate, so that an overflow ends as a refused allocation.    */
+static size_t lsnni_room(size_t count, size_t size)
+{
+    size_t bytes = count;
+    if (!lsnni_mul(&bytes, size) || bytes > (size_t)-1 / 4) return (size_t)-1 / 4;
+    return (bytes + LSNNI_ALIGN - 1) / LSNNI_ALIGN * LSNNI_ALIGN;
+}
+static size_t lsnni_room_add(size_t a, size_t b)
+{
+    return a > (size_t)-1 / 2 - b ? (size_t)-1 / 2 : a + b;
+}
+static size_t lsnni_room_times(size_t a, int n)
+{
+    return lsnni_mul(&a, (size_t)n) ? LSNNI_MIN(a, (size_t)-1 / 4) : (size_t)-1 / 4;
+}
+static void *lsnni_cut(char **at, size_t count, size_t size)
+{
+    void *piece = *at;
+    *at += (count * size + LSNNI_ALIGN - 1) / LSNNI_ALIGN * LSNNI_ALIGN;
+    return piece;
+}
+
+static int lsnni_round_up(int n, int to) { return (n + to - 1) / to * to; }
+static int lsnni_div_up(int n, int by) { return n / by + (n % by != 0); }
+static size_t lsnni_area(int a, int b) { return (size_t)a * (size_t)b; }
+
+/* ESHAPE unless all `count` sizes are positive and their product is an index. */
+static lsnn_status lsnni_sizes(lsnn_ctx *cx, const char *who, int count, const int *size)
+{
+    double product = 1;
+    for (int i = 0; i < count; i++) {
+        if (size[i] < 1)
+            return lsnni_fail(cx, LSNN_ESHAPE, "%s: size %d of %d is %d, it must be positive",
+                              who, i + 1, count, size[i]);
+        product *= size[i];
+    }
+    if (product >= (double)PTRDIFF_MAX / (double)sizeof(lsnn_real))
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: an array of %.3g numbers is too large", who,
+                          product);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_sizes3(lsnn_ctx *cx, const char *who, int a, int b, int c)
+{
+    int size[3];
+    size[0] = a; size[1] = b; size[2] = c;
+    return lsnni_sizes(cx, who, 3, size);
+}
+
+#endif /* LSNNI_CORE */
+
+#if defined(LSNN_IMPLEMENTATION) && !defined(LSNNI_BODY)
+#define LSNNI_BODY
+
+/* Nothing is hot here but what calls the kernels: O1 is as fast and halves the time to
+   compile.                                                                   */
+#ifdef LSNNI_CALM
+#  pragma GCC push_options
+#  pragma GCC optimize("O1")
+#endif
+
+/* ============================================================================
+   >>fast  what the machinery for speed, at the end of the book, offers the ops
+   ==========================================================================*/
 /* ---- >>tile: the product that windows are made of -----------------------------
    C[i][v] (+)= sum_k a[i][ka[k]] * b[v][kb[k]] + bias[i], for `rows` rows i and `vectors`
    vectors v of neighbouring numbers; a's elements are single numbers, b's are
@@ -1556,1548 +1665,91 @@ typedef struct lsnni_kernels {
                  double lr, double decay, double shrink, double b1, double b2, double c1,
                  double c2, double eps, size_t n);
 } lsnni_kernels;
-#endif /* LSNNI_CORE */
-
-/* ============================================================================
-   >>kernels  the inner loops, once per instruction set
-   The file includes itself below with LSNNI_KERNEL_PASS set to the name of an
-   instruction set; this chapter is all that such a pass compiles. K_(name) is
-   the function's name in the pass, kvec its vector of K_LANES numbers.
-   ==========================================================================*/
-#ifdef LSNNI_KERNEL_PASS
-#define K_PASTE2(a, b) lsnni_##a##_##b
-#define K_PASTE(a, b) K_PASTE2(a, b)
-#define K_(name) K_PASTE(name, LSNNI_KERNEL_PASS)
-#define K_LANES ((int)(K_BYTES / sizeof(lsnn_real)))
-
-#if K_BYTES == 0                     /* no vectors: LSNN_NO_SIMD, nvcc, MSVC */
-#undef K_LANES
-#define K_LANES 1
-typedef lsnn_real K_(vec);
-#define kvec K_(vec)
-#define kints int32_t
-#define K_LOAD(p) (*(p))
-#define K_STORE(p, v) (*(p) = (v))
-#define K_SELECT(type, mask, a, b) ((mask) ? (a) : (b))
-#define K_LOAD_INTS(p) (*(p))
-#define K_STORE_INTS(p, v) (*(p) = (v))
-#else
-#ifdef LSNN_DOUBLE
-typedef int64_t K_(int);
-typedef int64_t K_(ints) __attribute__((vector_size(K_BYTES)));
-#else
-typedef int32_t K_(int);
-typedef int32_t K_(ints) __attribute__((vector_size(K_BYTES)));
-#endif
-typedef lsnn_real K_(vec) __attribute__((vector_size(K_BYTES)));
-typedef lsnn_real K_(mem) __attribute__((vector_size(K_BYTES), aligned(sizeof(lsnn_real)),
-                                         may_alias));
-#define kvec K_(vec)
-#define kints K_(ints)
-#define K_LOAD(p) (*(const K_(mem) *)(p))
-#define K_STORE(p, v) (*(K_(mem) *)(p) = (v))
-#define K_SELECT(type, mask, a, b) ((type)(((kints)(a) & (mask)) | ((kints)(b) & ~(mask))))
-#ifdef LSNN_DOUBLE                   /* int32_t in memory, int64_t in registers */
-typedef int32_t K_(whole) __attribute__((vector_size(K_BYTES / 2), aligned(4), may_alias));
-#define K_LOAD_INTS(p) __builtin_convertvector(*(const K_(whole) *)(p), kints)
-#define K_STORE_INTS(p, v) (*(K_(whole) *)(p) = __builtin_convertvector(v, K_(whole)))
-#else
-typedef int32_t K_(whole) __attribute__((vector_size(K_BYTES), aligned(4), may_alias));
-#define K_LOAD_INTS(p) (*(const K_(whole) *)(p))
-#define K_STORE_INTS(p, v) (*(K_(whole) *)(p) = (v))
-#endif
-#endif
-#ifndef K_FMA
-#define K_FMA(a, b, c) ((a) * (b) + (c))
-#endif
-/* The even and the odd ones of two vectors, the first vector's before the second's: of all
-   numbers (evens, odds), of the numbers in each 16 bytes (near), of all 16 bytes (far). Near
-   and far shuffles are the cheap ones; a near pass for each halving of 16 bytes and then
-   a far pass for each halving of the vector sort the numbers as evens and odds do. */
-#if K_BYTES > 0
-#ifdef LSNN_DOUBLE
-#define K_COUNT (K_BYTES / 8)
-#else
-#define K_COUNT (K_BYTES / 4)
-#endif
-#if K_COUNT == 16
-#define K_EVENS 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
-#define K_ODDS 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
-#define K_NEAR_EVENS 0, 2, 16, 18, 4, 6, 20, 22, 8, 10, 24, 26, 12, 14, 28, 30
-#define K_NEAR_ODDS 1, 3, 17, 19, 5, 7, 21, 23, 9, 11, 25, 27, 13, 15, 29, 31
-#define K_FAR_EVENS 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27
-#define K_FAR_ODDS 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31
-#elif K_COUNT == 8
-#define K_EVENS 0, 2, 4, 6, 8, 10, 12, 14
-#define K_ODDS 1, 3, 5, 7, 9, 11, 13, 15
-#ifdef LSNN_DOUBLE
-#define K_NEAR_EVENS 0, 8, 2, 10, 4, 12, 6, 14
-#define K_NEAR_ODDS 1, 9, 3, 11, 5, 13, 7, 15
-#define K_FAR_EVENS 0, 1, 4, 5, 8, 9, 12, 13
-#define K_FAR_ODDS 2, 3, 6, 7, 10, 11, 14, 15
-#else
-#define K_NEAR_EVENS 0, 2, 8, 10, 4, 6, 12, 14
-#define K_NEAR_ODDS 1, 3, 9, 11, 5, 7, 13, 15
-#define K_FAR_EVENS 0, 1, 2, 3, 8, 9, 10, 11
-#define K_FAR_ODDS 4, 5, 6, 7, 12, 13, 14, 15
-#endif
-#elif K_COUNT == 4
-#define K_EVENS 0, 2, 4, 6
-#define K_ODDS 1, 3, 5, 7
-#ifdef LSNN_DOUBLE
-#define K_NEAR_EVENS 0, 4, 2, 6
-#define K_NEAR_ODDS 1, 5, 3, 7
-#define K_FAR_EVENS 0, 1, 4, 5
-#define K_FAR_ODDS 2, 3, 6, 7
-#endif
-#else
-#define K_EVENS 0, 2
-#define K_ODDS 1, 3
-#endif
-#ifndef K_NEAR_EVENS                 /* a vector is 16 bytes                  */
-#define K_NEAR_EVENS K_EVENS
-#define K_NEAR_ODDS K_ODDS
-#endif
-#ifndef K_FAR_EVENS                  /* and never asked for these             */
-#define K_FAR_EVENS K_EVENS
-#define K_FAR_ODDS K_ODDS
-#endif
-#ifdef __clang__
-#define K_SHUFFLE(name, ...)                                                             \
-    static inline kvec K_(name)(kvec a, kvec b)                                            \
-    { return __builtin_shufflevector(a, b, __VA_ARGS__); }
-#else
-#define K_SHUFFLE(name, ...)                                                             \
-    static inline kvec K_(name)(kvec a, kvec b)                                            \
-    { const kints list = { __VA_ARGS__ }; return __builtin_shuffle(a, b, list); }
-#endif
-K_SHUFFLE(evens, K_EVENS)
-K_SHUFFLE(odds, K_ODDS)
-K_SHUFFLE(near_evens, K_NEAR_EVENS)
-K_SHUFFLE(near_odds, K_NEAR_ODDS)
-K_SHUFFLE(far_evens, K_FAR_EVENS)
-K_SHUFFLE(far_odds, K_FAR_ODDS)
-static inline kvec K_(sort_evens)(kvec a, kvec b, int near)
-{
-    return near ? K_(near_evens)(a, b) : K_(far_evens)(a, b);
-}
-static inline kvec K_(sort_odds)(kvec a, kvec b, int near)
-{
-    return near ? K_(near_odds)(a, b) : K_(far_odds)(a, b);
-}
-#endif
-
-/* ---- >>tile kernel: bound by the two multiply-add units. The tile of 8 x 3 vectors
-   needs 8 broadcasts and 3 loads for 24 multiply-adds, half of what the load
-   units can do, and 24 of 32 registers; with 16 registers the tile is 4 x 3.
-   One function for each number of vectors; the accumulators are spelled out,
-   c_ij for row i and vector j, because compilers keep only names in registers. */
-#define K_ROWS4(X) X(0) X(1) X(2) X(3)
-#define K_ROWS8(X) K_ROWS4(X) X(4) X(5) X(6) X(7)
-#define K_ROW(i) const lsnn_real *a##i = t->a[i];
-#define K_CLEAR1(i) kvec c##i##0 = zero;
-#define K_CLEAR2(i) K_CLEAR1(i) kvec c##i##1 = zero;
-#define K_CLEAR3(i) K_CLEAR2(i) kvec c##i##2 = zero;
-#define K_CLEAR4(i) K_CLEAR3(i) kvec c##i##3 = zero;
-#define K_FETCH1 kvec v0 = K_LOAD(b0 + ib);
-#define K_FETCH2 K_FETCH1 kvec v1 = K_LOAD(b1 + ib);
-#define K_FETCH3 K_FETCH2 kvec v2 = K_LOAD(b2 + ib);
-#define K_ITEM(i) (a##i[ia] - zero)  /* x - 0 is x, so this is a broadcast and no more */
-#define K_STEP1(i) c##i##0 = K_FMA(K_ITEM(i), v0, c##i##0);
-#define K_STEP2(i) K_STEP1(i) c##i##1 = K_FMA(K_ITEM(i), v1, c##i##1);
-#define K_STEP3(i) K_STEP2(i) c##i##2 = K_FMA(K_ITEM(i), v2, c##i##2);
-#define K_STEP4(i) K_STEP3(i) c##i##3 = K_FMA(K_ITEM(i), v3, c##i##3);
-#define K_END1(i) if (i < t->rows) K_(store)(t, i, 0, c##i##0);
-#define K_END2(i) K_END1(i) if (i < t->rows) K_(store)(t, i, 1, c##i##1);
-#define K_END3(i) K_END2(i) if (i < t->rows) K_(store)(t, i, 2, c##i##2);
-#define K_FULL1 (t->lanes[0] == K_LANES)
-#define K_FULL2 (K_FULL1 && t->lanes[1] == K_LANES)
-#define K_FULL3 (K_FULL2 && t->lanes[2] == K_LANES)
-#define K_SAVE(i, v) { lsnn_real *c = t->c[i] + t->at[v];                                  \
-                      if (t->add) c##i##v = c##i##v + K_LOAD(c);                          \
-                      if (t->bias) c##i##v = c##i##v + t->bias[i];                        \
-                      K_STORE(c, c##i##v); }
-#define K_SAVE1(i) if (i < t->rows) K_SAVE(i, 0)
-#define K_SAVE2(i) if (i < t->rows) { K_SAVE(i, 0) K_SAVE(i, 1) }
-#define K_SAVE3(i) if (i < t->rows) { K_SAVE(i, 0) K_SAVE(i, 1) K_SAVE(i, 2) }
-#define K_TILE(R, V)                                                                      \
-    static void K_(tile##R##V)(const lsnni_tile *t)                                       \
-    {                                                                                     \
-        const kvec zero = { 0 };                                                         \
-        const lsnn_real *b0 = t->b[0], *b1 = t->b[1], *b2 = t->b[2];                      \
-        const int32_t *ka = t->ka, *kb = t->kb;                                           \
-        K_ROWS##R(K_ROW) K_ROWS##R(K_CLEAR##V)                                            \
-        for (int k = 0, count = t->k; k < count; k++) {                                   \
-            ptrdiff_t ia = ka[k], ib = kb[k];                                             \
-            K_FETCH##V                                                                    \
-            K_ROWS##R(K_STEP##V)                                                          \
-        }                                                                                 \
-        (void)b0; (void)b1; (void)b2;                                                     \
-        if (K_FULL##V) { K_ROWS##R(K_SAVE##V) }                                            \
-        else { K_ROWS##R(K_END##V) }                                                      \
-    }
-
-/* A vector of which only some lanes are wanted.                              */
-static void K_(store)(const lsnni_tile *t, int i, int v, kvec acc)
-{
-    lsnn_real *c = t->c[i] + t->at[v];
-#ifdef K_LOAD_SOME
-    if (t->add) acc = acc + K_LOAD_SOME(c, t->lanes[v]);
-    if (t->bias) acc = acc + t->bias[i];
-    K_STORE_SOME(c, acc, t->lanes[v]);
-#else
-    const lsnn_real bias = t->bias ? t->bias[i] : 0;
-    lsnn_real part[K_LANES];
-    K_STORE(part, acc);
-    for (int l = 0; l < t->lanes[v]; l++) {
-        lsnn_real sum = t->add ? part[l] + c[l] : part[l];
-        c[l] = t->bias ? sum + bias : sum;
-    }
-#endif
-}
-
-K_TILE(4, 1)
-K_TILE(4, 2)
-K_TILE(4, 3)
-#if K_TILE_ROWS == 8
-K_TILE(8, 1)
-K_TILE(8, 2)
-K_TILE(8, 3)
-#endif
-
-static void K_(tile)(const lsnni_tile *t)
-{
-#if K_TILE_ROWS == 8
-    if (t->rows > 4) {
-        if (t->vectors == 3) K_(tile83)(t);
-        else if (t->vectors == 2) K_(tile82)(t);
-        else K_(tile81)(t);
-        return;
-    }
-#endif
-    if (t->vectors == 3) K_(tile43)(t);
-    else if (t->vectors == 2) K_(tile42)(t);
-    else K_(tile41)(t);
-}
-
-/* ---- >>block kernel: the same tiles for plain matrices, whose places are bases and strides
-   instead of tables. B's rows are used where they lie; A's are three to a pointer, since
-   one pointer a row is more than there are registers for. The last vector of C's row ends
-   where the row ends, over the one before it: both compute the same bits there, and nothing
-   outside of the matrices is touched. C is fetched while its tile is computed, or each tile
-   would wait for it at its end. 95 to 99 % of the multiply-add units' limit; 80 % for ten
-   steps of k, which hardly hide a tile's 24 stores.                          */
-#define K_ROWS1(X) X(0)
-#define K_ROWS2(X) X(0) X(1)
-#define K_ROWS5(X) K_ROWS4(X) X(4)
-#define K_A0 a0[0]
-#define K_A1 a0[ai]
-#define K_A2 a0[2 * ai]
-#define K_A3 a3[0]
-#define K_A4 a3[ai]
-#define K_A5 a3[2 * ai]
-#define K_A6 a6[0]
-#define K_A7 a6[ai]
-#undef K_ITEM
-#define K_ITEM(i) (K_A##i - zero)
-#define K_TAKE2 const kvec v0 = K_LOAD(b), v1 = K_LOAD(b + last);
-#define K_TAKE3 K_TAKE2 const kvec v2 = K_LOAD(b + LSNNI_MIN(last, K_LANES));
-#define K_ADD2(i) c##i##0 = c##i##0 + K_LOAD(at); c##i##1 = c##i##1 + K_LOAD(at + last);   \
-                  at += ci;
-#define K_ADD3(i) c##i##2 = c##i##2 + K_LOAD(at + LSNNI_MIN(last, K_LANES)); K_ADD2(i)
-#define K_PUT2(i) K_STORE(c, c##i##0); K_STORE(c + last, c##i##1); c += ci;
-#define K_PUT3(i) K_STORE(c + LSNNI_MIN(last, K_LANES), c##i##2); K_PUT2(i)
-#define K_BLOCK(R, V)                                                                      \
-    static void K_(block##R##V)(const lsnni_block *g, int i, int tiles)                    \
-    {                                                                                      \
-        const kvec zero = { 0 };                                                          \
-        const ptrdiff_t ai = g->ai, ak = g->ak, bk = g->bk, ci = g->ci;                    \
-        const ptrdiff_t n = g->n, last = n - K_LANES;                                      \
-        const lsnn_real *a = g->a + i * ai;                                                \
-        lsnn_real *c = g->c + i * ci;                                                      \
-        for (; tiles > 0; tiles--, a += R * ai) {                                          \
-            const lsnn_real *a0 = a, *a3 = a + (R > 3 ? 3 * ai : 0);                       \
-            const lsnn_real *a6 = a + (R > 6 ? 6 * ai : 0), *b = g->b, *at = c;            \
-            K_ROWS##R(K_CLEAR##V)                                                          \
-            for (int r = 0; r < R && g->k > 32; r++)                                       \
-                for (int v = 0; v < 3; v++) LSNNI_FETCH_TO_WRITE(c + r*ci + v*(n - 1)/2); \
-            for (int k = g->k; k > 0; k--, b += bk, a0 += ak, a3 += ak, a6 += ak) {        \
-                K_TAKE##V                                                                  \
-                K_ROWS##R(K_STEP##V)                                                       \
-            }                                                                              \
-            (void)a3; (void)a6;                                                            \
-            if (g->add) { K_ROWS##R(K_ADD##V) }                                            \
-            K_ROWS##R(K_PUT##V)                                                            \
-        }                                                                                  \
-    }
-K_BLOCK(1, 3)
-K_BLOCK(2, 3)
-K_BLOCK(4, 3)
-#if K_TILE_ROWS == 8
-K_BLOCK(5, 2)
-K_BLOCK(5, 3)
-K_BLOCK(8, 2)
-K_BLOCK(8, 3)
-#else
-K_BLOCK(4, 2)
-#endif
-
-/* Rows by tiles of 8, then by smaller ones; 8 + 1 and 8 + 2 rows as 5 + 4 and 5 + 5, since
-   a tile of one or two rows has too few sums to keep the multiply-add units busy. */
-static void K_(block)(const lsnni_block *g)
-{
-    typedef void run(const lsnni_block *g, int i, int tiles);
-    static const struct { int rows; run *two, *three; } shapes[] = {
-#if K_TILE_ROWS == 8
-        { 8, K_(block82), K_(block83) }, { 5, K_(block52), K_(block53) },
-        { 4, K_(block43), K_(block43) },
-#else
-        { 4, K_(block42), K_(block43) },
-#endif
-        { 2, K_(block23), K_(block23) }, { 1, K_(block13), K_(block13) }
-    };
-    const int left = g->m % K_TILE_ROWS;
-    int split = K_TILE_ROWS == 8 && g->m > 8 && (left == 1 || left == 2);
-    for (int s = 0, i = 0, tiles; i < g->m; i += tiles * shapes[s++].rows, split = 0) {
-        tiles = (g->m - i) / shapes[s].rows - split;
-        if (tiles) (g->n > 2 * K_LANES ? shapes[s].three : shapes[s].two)(g, i, tiles);
-    }
-}
-
-/* ---- >>dots kernel: where A's rows and B's columns are contiguous, the vectors run along
-   k, and an element of C is a vector of partial sums, added up at the end. 4 rows of A
-   by 6 columns of B need 10 loads for 24 multiply-adds: 80 to 90 % of the limit. A single
-   row takes 8 columns side by side, as fast as the caches give them. What is left of k is
-   copied and filled up with zeros. All tiles compute an element in the same way. */
-LSNNI_NOINLINE static void K_(fill_up)(lsnn_real *to, const lsnn_real *from, int rest)
-{
-    for (int l = 0; l < K_LANES; l++) to[l] = l < rest ? from[l] : 0;
-}
-
-/* Lane i of the result is the sum of t[i]'s lanes: even ones and odd ones are added until
-   each is a single number: the steps of >>transpose, with an addition in each. */
-#if K_BYTES > 0
-static inline void K_(halve)(kvec *t, int n, int near)
-{
-    LSNNI_UNROLL
-    for (int i = 0; i < n; i++)
-        t[i] = K_(sort_evens)(t[2 * i], t[2 * i + 1], near) +
-               K_(sort_odds)(t[2 * i], t[2 * i + 1], near);
-}
-#endif
-static inline kvec K_(add_lanes)(kvec *t)
-{
-#if K_BYTES > 0
-    K_(halve)(t, K_COUNT / 2, 1);
-    if (K_COUNT >= 4) K_(halve)(t, K_COUNT / 4, sizeof(lsnn_real) == 4);
-    if (K_COUNT >= 8) K_(halve)(t, K_COUNT / 8, 0);
-    if (K_COUNT >= 16) K_(halve)(t, K_COUNT / 16, 0);
-#endif
-    return t[0];
-}
-
-/* A tile's sums, `width` a row, to C from column j on.                        */
-#ifdef K_LOAD_SOME
-static inline void K_(dots_store)(const lsnni_block *g, const lsnn_real *sum, int i, int j,
-                                  int rows, int width)
-{
-    const int columns = LSNNI_MIN(width, g->n - j);
-    for (int r = 0; r < rows; r++, sum += width) {
-        lsnn_real *c = g->c + (i + r) * g->ci + j;
-        kvec v = K_LOAD(sum);
-        if (g->add) v = v + K_LOAD_SOME(c, columns);
-        else if (g->bias) v = v + K_LOAD_SOME(g->bias + j, columns);
-        K_STORE_SOME(c, v, columns);
-    }
-}
-#else
-LSNNI_NOINLINE static void K_(dots_few)(lsnn_real *c, const lsnn_real *sum,
-                                        const lsnn_real *from, int columns)
-{
-    for (int l = 0; l < columns; l++) c[l] = sum[l] + from[l];
-}
-static inline void K_(dots_store)(const lsnni_block *g, const lsnn_real *sum, int i, int j,
-                                  int rows, int width)
-{
-    static const lsnn_real none[8] = { 0 };
-    for (int r = 0; r < rows; r++, sum += width) {
-        lsnn_real *c = g->c + (i + r) * g->ci + j, all[8];
-        const lsnn_real *from = g->add ? c : g->bias ? g->bias + j : none;
-        if (g->n - j < width) {
-            K_(dots_few)(c, sum, from, g->n - j);
-            continue;
-        }
-        for (int l = 0; l < width; l++) all[l] = sum[l] + from[l];
-        memcpy(c, all, (size_t)width * sizeof *c);
-    }
-}
-#endif
-
-#undef K_ITEM
-#define K_ITEM(j) K_LOAD(REST ? edge + j * L : b##j + k)
-#define K_ROWS6(X) K_ROWS5(X) X(5)
-#define K_COLUMN(j) const lsnn_real *const b##j = b + LSNNI_MIN(j, g->n - 1 - j0) * g->bj; \
-                    if (rest) K_(fill_up)(edge + j * L, b##j + whole, rest);
-#define K_DOT(r) K_LOAD(REST ? a_edge + (i + r) * L : a + r * g->ai + k)
-#define K_DOT1 const kvec v0 = K_DOT(0);
-#define K_DOT4 const kvec v0 = K_DOT(0), v1 = K_DOT(1), v2 = K_DOT(2), v3 = K_DOT(3);
-#define K_KEEP1(j) t[j] = c##j##0;
-#define K_KEEP4(j) t[j] = c##j##0; t[W + j] = c##j##1; t[2*W + j] = c##j##2;               \
-                   t[3*W + j] = c##j##3;
-#define K_DOTS(R, COLUMNS)                                                                 \
-    static void K_(dots##R##COLUMNS)(const lsnni_block *g, int i, int rows, int j0,        \
-                                     const lsnn_real *a_edge)                              \
-    {                                                                                      \
-        enum { L = K_LANES, W = COLUMNS, COUNT = (R * W + L - 1) / L * L };                \
-        const int rest = g->k % L, whole = g->k - rest;                                    \
-        const lsnn_real *b = g->b + j0 * g->bj;                                            \
-        const kvec zero = { 0 };                                                          \
-        lsnn_real edge[W * L], sum[COUNT + L];                   /* read past its end */   \
-        K_ROWS##COLUMNS(K_COLUMN)                                                          \
-        for (; i < rows; i += R) {                                                         \
-            const lsnn_real *a = g->a + i * g->ai;                                         \
-            ptrdiff_t k = 0;                                                               \
-            kvec t[COUNT];                                                                 \
-            K_ROWS##COLUMNS(K_CLEAR##R)                                                    \
-            for (; k < whole; k += L) {                                                    \
-                enum { REST = 0 };                                                         \
-                K_DOT##R                                                                   \
-                K_ROWS##COLUMNS(K_STEP##R)                                                 \
-            }                                                                              \
-            if (rest) {                                                                    \
-                enum { REST = 1 };                                                         \
-                K_DOT##R                                                                   \
-                K_ROWS##COLUMNS(K_STEP##R)                                                 \
-            }                                                                              \
-            K_ROWS##COLUMNS(K_KEEP##R)                                                     \
-            for (int l = R * W; l < COUNT; l++) t[l] = zero;                               \
-            K_STORE(sum, K_(add_lanes)(t));                                                \
-            if (COUNT > L) K_STORE(sum + L, K_(add_lanes)(t + L));                         \
-            for (int l = 2 * L; l < COUNT; l += L) K_STORE(sum + l, K_(add_lanes)(t + l)); \
-            K_(dots_store)(g, sum, i, j0, R, W);                                           \
-        }                                                                                  \
-    }
-K_DOTS(1, 8)
-#if K_TILE_ROWS == 8
-K_DOTS(4, 4)
-K_DOTS(4, 6)
-#else
-K_DOTS(4, 2)
-#endif
-
-static void K_(dots)(const lsnni_block *g)
-{
-    const int rest = g->k % K_LANES, fours = g->m - g->m % 4;
-    lsnn_real edge[LSNNI_DOTS_ROWS * K_LANES];
-    int j = 0;
-    for (int i = 0; i < g->m && rest; i++)
-        K_(fill_up)(edge + i * K_LANES, g->a + i * g->ai + (g->k - rest), rest);
-#if K_TILE_ROWS == 8
-    for (; fours && g->n - j > 4; j += 6) K_(dots46)(g, 0, fours, j, edge);
-    for (; fours && j < g->n; j += 4) K_(dots44)(g, 0, fours, j, edge);
-#else
-    for (; fours && j < g->n; j += 2) K_(dots42)(g, 0, fours, j, edge);
-#endif
-    for (j = 0; fours < g->m && j < g->n; j += 8) K_(dots18)(g, fours, g->m, j, edge);
-}
-
-/* ---- >>exp: e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and e^r by its
-   series, cut where the next term is below half a unit in the last place.    */
-#if K_BYTES == 0
-static void K_(exp)(lsnn_real *y, const lsnn_real *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++) y[i] = LSNNI_R(exp((double)x[i]));
-}
-#else
-static kvec K_(exp_vec)(kvec x)
-{
-#ifdef LSNN_DOUBLE
-    static const double term[] = { 1.0 / 6227020800.0, 1.0 / 479001600, 1.0 / 39916800,
-        1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040, 1.0 / 720, 1.0 / 120, 1.0 / 24,
-        1.0 / 6, 0.5, 1, 1 };
-    const double ln2_high = 6.93147180369123816490e-1, ln2_low = 1.90821492927058770002e-10;
-    const double round_up = 6755399441055744.0, lowest = -708, highest = 709;
-    const K_(int) exponent_bias = 1023, mantissa = 52;
-#else
-    static const float term[] = { 1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6,
-                                  0.5f, 1, 1 };
-    const float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
-    const float round_up = 12582912.0f, lowest = -87.0f, highest = 88.0f;
-    const K_(int) exponent_bias = 127, mantissa = 23;
-#endif
-    const kvec zero = { 0 };
-    kints under = x < lowest, over = x > highest;       /* both false for NaN   */
-    kvec p = zero + term[0], t, n, r, power;
-    kints e;
-    x = (kvec)((kints)x & ~(under | over));
-    t = x * LSNNI_R(1.4426950408889634) + round_up;
-    n = t - round_up;
-    e = (kints)t - (kints)(zero + round_up) + exponent_bias;
-    r = K_FMA(n, zero - ln2_low, K_FMA(n, zero - ln2_high, x));
-    for (size_t i = 1; i < sizeof term / sizeof term[0]; i++) p = K_FMA(p, r, zero + term[i]);
-    power = (kvec)(e << mantissa);
-    p = p * power;
-    p = (kvec)((kints)p & ~(under | over));             /* out of range: 0 or infinity */
-    return (kvec)((kints)p | ((kints)(zero + LSNNI_R(HUGE_VAL)) & over));
-}
-
-static void K_(exp)(lsnn_real *y, const lsnn_real *x, size_t n)
-{
-    size_t i = 0;
-    lsnn_real part[K_LANES];
-    for (; i + (size_t)K_LANES <= n; i += (size_t)K_LANES)
-        K_STORE(y + i, K_(exp_vec)(K_LOAD(x + i)));
-    if (i == n) return;
-    for (size_t l = 0; l < (size_t)K_LANES; l++) part[l] = i + l < n ? x[i + l] : 0;
-    K_STORE(part, K_(exp_vec)(K_LOAD(part)));
-    for (size_t l = 0; i + l < n; l++) y[i + l] = part[l];
-}
-#endif
-
-#if defined(LSNNI_CALM) && K_BYTES > 16
-#pragma GCC push_options             /* or the sums below are kept in memory  */
-#pragma GCC optimize("O3")
-#endif
-/* ---- >>reductions: K_SUMS sums in double side by side, so that additions need not wait
-   for each other, then added in pairs: the same order for every instruction set. */
-#define K_SUMS 32
-static double K_(fold)(double *s, int count)
-{
-    for (int half = count / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; l++) s[l] += s[l + half];
-    return s[0];
-}
-
-#define K_REDUCE(term)                                                                    \
-    double s[K_SUMS];                                                                     \
-    size_t i = 0;                                                                         \
-    for (int l = 0; l < K_SUMS; l++) s[l] = 0;                                            \
-    for (; i + K_SUMS <= n; i += K_SUMS)                                                  \
-        for (size_t l = 0; l < K_SUMS; l++) s[l] += term(i + l);                          \
-    for (size_t l = 0; i + l < n; l++) s[l] += term(i + l);                               \
-    return K_(fold)(s, K_SUMS)
-
-static double K_(sum)(const lsnn_real *x, size_t n)
-{
-#define K_TERM(j) (double)x[j]
-    K_REDUCE(K_TERM);
-#undef K_TERM
-}
-
-static double K_(dot)(const lsnn_real *x, const lsnn_real *y, size_t n)
-{
-#define K_TERM(j) (double)x[j] * (double)y[j]
-    K_REDUCE(K_TERM);
-#undef K_TERM
-}
-
-static double K_(deviation)(const lsnn_real *x, double mean, size_t n)
-{
-#define K_TERM(j) ((double)x[j] - mean) * ((double)x[j] - mean)
-    K_REDUCE(K_TERM);
-#undef K_TERM
-}
-
-/* m = sum dy, sum dy x, where y (unless it is NULL) sets dy to 0 wherever it isn't above 0. */
-static void K_(sum_dot)(double m[2], lsnn_real *dy, const lsnn_real *x, const lsnn_real *y,
-                        size_t n)
-{
-    double sum[K_SUMS], dot[K_SUMS];
-    size_t i = 0;
-    for (int l = 0; l < K_SUMS; l++) sum[l] = dot[l] = 0;
-    for (; i + K_SUMS <= n; i += K_SUMS) {
-        if (y)
-            for (size_t l = i; l < i + K_SUMS; l++) dy[l] = y[l] > 0 ? dy[l] : 0;
-        for (size_t l = 0; l < K_SUMS; l++) {
-            sum[l] += (double)dy[i + l];
-            dot[l] += (double)dy[i + l] * (double)x[i + l];
-        }
-    }
-    for (size_t l = 0; i + l < n; l++) {
-        if (y) dy[i + l] = y[i + l] > 0 ? dy[i + l] : 0;
-        sum[l] += (double)dy[i + l];
-        dot[l] += (double)dy[i + l] * (double)x[i + l];
-    }
-    m[0] = K_(fold)(sum, K_SUMS);
-    m[1] = K_(fold)(dot, K_SUMS);
-}
-
-/* m[i] = sum_j t[j] x^i with x = x0 + step j: what a smoother's gradient is made of. */
-static void K_(moments)(const lsnn_real *t, size_t n, double x0, double step, double m[3])
-{
-    double s0[K_SUMS / 2], s1[K_SUMS / 2], s2[K_SUMS / 2];
-    size_t i = 0;
-    for (int l = 0; l < K_SUMS / 2; l++) s0[l] = s1[l] = s2[l] = 0;
-    for (; i < n; i += K_SUMS / 2) {
-        size_t count = LSNNI_MIN(n - i, (size_t)(K_SUMS / 2));
-        double v[K_SUMS / 2];
-        for (size_t l = 0; l < count; l++) v[l] = (double)t[i + l];
-        for (size_t l = count; l < K_SUMS / 2; l++) v[l] = 0;
-        for (int l = 0; l < K_SUMS / 2; l++) {
-            double x = x0 + step * (double)((int)i + l);
-            s0[l] += v[l];
-            s1[l] += v[l] * x;
-            s2[l] += v[l] * x * x;
-        }
-    }
-    m[0] = K_(fold)(s0, K_SUMS / 2);
-    m[1] = K_(fold)(s1, K_SUMS / 2);
-    m[2] = K_(fold)(s2, K_SUMS / 2);
-}
-
-#if defined(LSNNI_CALM) && K_BYTES > 16
-#pragma GCC pop_options
-#endif
-
-/* Where the largest number is, the first of equals; or a NaN before it.      */
-static size_t K_(largest)(const lsnn_real *x, size_t n)
-{
-    lsnn_real most[16], best;
-    size_t i = 0;
-    for (int l = 0; l < 16; l++) most[l] = x[0];
-    for (; i + 16 <= n; i += 16)
-        for (size_t l = 0; l < 16; l++) most[l] = x[i + l] > most[l] ? x[i + l] : most[l];
-    for (; i < n; i++) most[0] = x[i] > most[0] ? x[i] : most[0];
-    best = most[0];
-    for (int l = 1; l < 16; l++) best = most[l] > best ? most[l] : best;
-    for (i = 0; i < n && x[i] < best; ) i++;
-    return i < n ? i : 0;
-}
-
-/* u[j] = -((a + b x)(c + d x) + (e + f x)(g + h x)) with x = step (j - from): one row of
-   a Gaussian's exponents; p holds a to h. In double: the factors may cancel. */
-static void K_(exponents)(lsnn_real *u, size_t n, double step, double from, const double p[8])
-{
-    for (size_t j = 0; j < n; j++) {
-        double x = step * ((double)(int)j - from);
-        u[j] = LSNNI_R(-((p[0] + p[1] * x) * (p[2] + p[3] * x) +
-                         (p[4] + p[5] * x) * (p[6] + p[7] * x)));
-    }
-}
-
-/* ---- >>elementwise: bound by memory; the compiler makes the vectors ----------*/
-static void K_(axpy)(lsnn_real *y, double a, const lsnn_real *x, size_t n)
-{
-    const lsnn_real s = LSNNI_R(a);
-    for (size_t i = 0; i < n; i++) y[i] += s * x[i];
-}
-
-static void K_(affine)(lsnn_real *y, const lsnn_real *x, double a, double b, size_t n, int add)
-{
-    const lsnn_real s = LSNNI_R(a), t = LSNNI_R(b);
-    if (add) for (size_t i = 0; i < n; i++) y[i] += x[i] * s + t;
-    else for (size_t i = 0; i < n; i++) y[i] = x[i] * s + t;
-}
-
-/* repeat: one number for all lanes of a pixel; gather: the sum of its lanes. */
-static void K_(repeat)(lsnn_real *y, const lsnn_real *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        for (size_t l = 0; l < (size_t)K_LANES; l++) y[i * (size_t)K_LANES + l] = x[i];
-}
-
-static void K_(gather)(lsnn_real *y, const lsnn_real *x, size_t n)
-{
-    size_t i = 0;
-#if K_BYTES > 0
-    kvec t[K_COUNT];
-    for (; i + K_COUNT <= n; i += K_COUNT) {
-        for (size_t l = 0; l < K_COUNT; l++) t[l] = K_LOAD(x + (i + l) * K_COUNT);
-        K_STORE(y + i, K_(add_lanes)(t));
-    }
-#endif
-    for (; i < n; i++) {
-        y[i] = 0;
-        for (size_t l = 0; l < (size_t)K_LANES; l++) y[i] += x[i * (size_t)K_LANES + l];
-    }
-}
-
-static void K_(multiply)(lsnn_real *y, const lsnn_real *a, const lsnn_real *b, size_t n,
-                         int add)
-{
-    if (add) for (size_t i = 0; i < n; i++) y[i] += a[i] * b[i];
-    else for (size_t i = 0; i < n; i++) y[i] = a[i] * b[i];
-}
-
-static void K_(act_forward)(lsnn_act f, lsnn_real *y, const lsnn_real *x, size_t n,
-                            double slope)
-{
-    const lsnn_real s = LSNNI_R(slope), one = 1;
-    size_t i;
-    switch (f) {
-    case LSNN_RELU:                  /* written so that NaN stays NaN         */
-        for (i = 0; i < n; i++) y[i] = x[i] < 0 ? 0 : x[i];
-        break;
-    case LSNN_LEAKY_RELU:
-        for (i = 0; i < n; i++) y[i] = x[i] < 0 ? s * x[i] : x[i];
-        break;
-    case LSNN_SIGMOID:
-        for (i = 0; i < n; i++) y[i] = -x[i];
-        K_(exp)(y, y, n);
-        for (i = 0; i < n; i++) y[i] = one / (one + y[i]);
-        break;
-    case LSNN_TANH:
-        for (i = 0; i < n; i++) y[i] = LSNNI_R(tanh((double)x[i]));
-        break;
-    }
-}
-
-/* f'(x) in terms of y = f(x): y may have overwritten x.                      */
-static void K_(act_backward)(lsnn_act f, lsnn_real *dx, const lsnn_real *dy,
-                             const lsnn_real *y, size_t n, double slope, int add)
-{
-    const lsnn_real s = f == LSNN_LEAKY_RELU ? LSNNI_R(slope) : 0;
-    size_t i;
-    switch (f) {
-    case LSNN_RELU:
-    case LSNN_LEAKY_RELU:
-        if (add) for (i = 0; i < n; i++) dx[i] += y[i] > 0 ? dy[i] : s * dy[i];
-        else for (i = 0; i < n; i++) dx[i] = y[i] > 0 ? dy[i] : s * dy[i];
-        break;
-    case LSNN_SIGMOID:
-        for (i = 0; i < n; i++)
-            dx[i] = (add ? dx[i] : 0) + dy[i] * y[i] * (1 - y[i]);
-        break;
-    case LSNN_TANH:
-        for (i = 0; i < n; i++) dx[i] = (add ? dx[i] : 0) + dy[i] * (1 - y[i] * y[i]);
-        break;
-    }
-}
-
-static void K_(norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x, double a,
-                              double b, double c, size_t n, int add)
-{
-    const lsnn_real ra = LSNNI_R(a), rb = LSNNI_R(b), rc = LSNNI_R(c);
-    if (add) for (size_t i = 0; i < n; i++) dx[i] += ra * dy[i] + rb * x[i] + rc;
-    else for (size_t i = 0; i < n; i++) dx[i] = ra * dy[i] + rb * x[i] + rc;
-}
-
-/* 2 x 2 windows from the rows a b over c d, the first at pixel `at`, rows w apart: their
-   largest numbers, and where they are. relu: y = relu(max), where = -1 if it is 0. */
-#if K_BYTES > 0
-static inline kvec K_(max_of_4)(kvec a, kvec b, kvec c, kvec d, int at, int w, int relu,
-                                kints *where)
-{
-    const kvec zero = { 0 };
-    const kints even = { K_EVENS };
-    kvec best = K_(evens)(a, b), right = K_(odds)(a, b);
-    kvec low = K_(evens)(c, d), low_right = K_(odds)(c, d);
-    kints from = even + at, under = from + w, wins = (right > best) | (right != right);
-    best = K_SELECT(kvec, wins, right, best);            /* NaN wins          */
-    from = K_SELECT(kints, wins, from + 1, from);
-    wins = (low_right > low) | (low_right != low_right);
-    low = K_SELECT(kvec, wins, low_right, low);
-    under = K_SELECT(kints, wins, under + 1, under);
-    wins = (low > best) | (low != low);
-    best = K_SELECT(kvec, wins, low, best);
-    from = K_SELECT(kints, wins, under, from);
-    if (relu) {
-        kints positive = best > zero;
-        from = K_SELECT(kints, positive, from, (kints)zero - 1);
-        best = K_SELECT(kvec, best < zero, zero, best);
-    }
-    *where = from;
-    return best;
-}
-#endif
-
-/* One output row of 2 x 2 windows: rows top and top + pitch, which have the indices at and
-   at + w on.                                                                 */
-static void K_(max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, int pitch, int w,
-                          int at, int n, int relu)
-{
-    int j = 0;
-#if K_BYTES > 0
-    kints from;
-    for (; j + K_LANES <= n; j += K_LANES) {
-        const lsnn_real *p = top + 2 * j, *q = p + pitch;
-        K_STORE(y + j, K_(max_of_4)(K_LOAD(p), K_LOAD(p + K_LANES), K_LOAD(q),
-                                    K_LOAD(q + K_LANES), at + 2 * j, w, relu, &from));
-        K_STORE_INTS(where + j, from);
-    }
-#endif
-#ifdef K_LOAD_SOME
-    if (j < n) {
-        const int m = n - j, first = LSNNI_MIN(2 * m, K_LANES), rest = 2 * m - first;
-        const lsnn_real *p = top + 2 * j, *q = p + pitch;
-        kvec best = K_(max_of_4)(K_LOAD_SOME(p, first), K_LOAD_SOME(p + first, rest),
-                                 K_LOAD_SOME(q, first), K_LOAD_SOME(q + first, rest),
-                                 at + 2 * j, w, relu, &from);
-        K_STORE_SOME(y + j, best, m);
-        K_STORE_SOME_INTS(where + j, from, m);
-        return;
-    }
-#endif
-    for (; j < n; j++) {
-        const lsnn_real *p = top + 2 * j;
-        const lsnn_real *q = p + pitch;
-        int right = p[1] > p[0] || p[1] != p[1], below = q[1] > q[0] || q[1] != q[1];
-        int low = q[below] > p[right] || q[below] != q[below];
-        lsnn_real best = low ? q[below] : p[right];
-        y[j] = relu && best < 0 ? 0 : best;
-        where[j] = relu && !(best > 0) ? -1 : at + 2 * j + (low ? w + below : right);
-    }
-}
-
-/* The same with sums, times scale.                                           */
-static void K_(sum_pool2)(lsnn_real *y, const lsnn_real *top, int w, int n, double scale)
-{
-    const lsnn_real s = LSNNI_R(scale);
-    int j = 0;
-#if K_BYTES > 0
-    for (; j + K_LANES <= n; j += K_LANES) {
-        const lsnn_real *p = top + 2 * j;
-        kvec a = K_LOAD(p) + K_LOAD(p + w), b = K_LOAD(p + K_LANES) + K_LOAD(p + w + K_LANES);
-        K_STORE(y + j, (K_(evens)(a, b) + K_(odds)(a, b)) * s);
-    }
-#endif
-#ifdef K_LOAD_SOME
-    if (j < n) {
-        const int m = n - j, first = LSNNI_MIN(2 * m, K_LANES), rest = 2 * m - first;
-        const lsnn_real *p = top + 2 * j, *q = p + w;
-        kvec a = K_LOAD_SOME(p, first) + K_LOAD_SOME(q, first);
-        kvec b = K_LOAD_SOME(p + first, rest) + K_LOAD_SOME(q + first, rest);
-        K_STORE_SOME(y + j, (K_(evens)(a, b) + K_(odds)(a, b)) * s, m);
-        return;
-    }
-#endif
-    for (; j < n; j++)
-        y[j] = ((top[2 * j] + top[w + 2 * j]) + (top[2 * j + 1] + top[w + 2 * j + 1])) * s;
-}
-
-/* ---- >>pooling of blocks of images: `n` windows in a row, the first at pixel `at`, the
-   next ones `step` pixels on; tap[] says where a window's `taps` pixels are. Bound by
-   the loads of x and dx. x is a map from its pixel number `first` on.        */
-static void K_(lanes_max)(lsnn_real *y, int32_t *where, const lsnn_real *x, const int32_t *tap,
-                          int taps, int step, int at, int first, int n, int relu)
-{
-    const kvec zero = { 0 };
-    const kints none = (kints)zero;                      /* all bits 0        */
-    for (int j = 0; j < n; j++, at += step) {
-        kvec best = K_LOAD(x + (ptrdiff_t)(at + tap[0]) * K_LANES);
-        kints from = none + (first + at + tap[0]);
-        for (int i = 1; i < taps; i++) {
-            kvec v = K_LOAD(x + (ptrdiff_t)(at + tap[i]) * K_LANES);
-            kints wins = (v > best) | (v != v);          /* NaN wins          */
-            best = K_SELECT(kvec, wins, v, best);
-            from = K_SELECT(kints, wins, none + (first + at + tap[i]), from);
-        }
-        if (relu) {
-            kints positive = best > zero;
-            from = K_SELECT(kints, positive, from, none - 1);
-            best = K_SELECT(kvec, best < zero, zero, best);
-        }
-        K_STORE(y + (ptrdiff_t)j * K_LANES, best);
-        K_STORE_INTS(where + (ptrdiff_t)j * K_LANES, from);
-    }
-}
-
-/* dx of the windows' pixels is written where no other window has a part in them
-   (apart), else added to.                                                    */
-static void K_(lanes_max_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *where,
-                               const int32_t *tap, int taps, int step, int at, int n, int apart)
-{
-    const kvec zero = { 0 };
-    for (int j = 0; j < n; j++, at += step) {
-        kvec g = K_LOAD(dy + (ptrdiff_t)j * K_LANES);
-        kints from = K_LOAD_INTS(where + (ptrdiff_t)j * K_LANES);
-        for (int i = 0; i < taps; i++) {
-            lsnn_real *p = dx + (ptrdiff_t)(at + tap[i]) * K_LANES;
-            kvec part = K_SELECT(kvec, from == at + tap[i], g, zero);
-            if (!apart) part = part + K_LOAD(p);
-            K_STORE(p, part);
-        }
-    }
-}
-
-static void K_(lanes_sum)(lsnn_real *y, const lsnn_real *x, const int32_t *tap, int taps,
-                          int step, int at, int n, double scale)
-{
-    const kvec zero = { 0 };
-    for (int j = 0; j < n; j++, at += step) {
-        kvec sum = zero;
-        for (int i = 0; i < taps; i++)
-            sum = sum + K_LOAD(x + (ptrdiff_t)(at + tap[i]) * K_LANES);
-        K_STORE(y + (ptrdiff_t)j * K_LANES, sum * LSNNI_R(scale));
-    }
-}
-
-static void K_(lanes_sum_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *tap, int taps,
-                               int step, int at, int n, double scale)
-{
-    for (int j = 0; j < n; j++, at += step) {
-        kvec g = K_LOAD(dy + (ptrdiff_t)j * K_LANES) * LSNNI_R(scale);
-        for (int i = 0; i < taps; i++) {
-            lsnn_real *p = dx + (ptrdiff_t)(at + tap[i]) * K_LANES;
-            K_STORE(p, K_LOAD(p) + g);
-        }
-    }
-}
-
-/* ---- >>transpose: y[j*ys + i] = x[i*xs + j]. A square of L x L numbers is turned in
-   registers: to sort rows 2 i and 2 i + 1 into evens, row i, and odds, row i + L/2,
-   log2(L) times, is to transpose. Bound by the shuffles, log2(L) a vector.   */
-#if K_BYTES > 0
-static void K_(turn)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs)
-{
-    enum { HALF = K_COUNT / 2 };
-    kvec a[K_COUNT], b[K_COUNT];
-    LSNNI_UNROLL
-    for (int i = 0; i < K_COUNT; i++) a[i] = K_LOAD(x + (size_t)i * xs);
-    LSNNI_UNROLL
-    for (int pass = 1; pass < K_COUNT; pass *= 2) {
-        const int near = pass * (int)sizeof(lsnn_real) < 16;
-        LSNNI_UNROLL
-        for (int i = 0; i < HALF; i++) {
-            b[i] = K_(sort_evens)(a[2 * i], a[2 * i + 1], near);
-            b[i + HALF] = K_(sort_odds)(a[2 * i], a[2 * i + 1], near);
-        }
-        LSNNI_UNROLL
-        for (int i = 0; i < K_COUNT; i++) a[i] = b[i];
-    }
-    LSNNI_UNROLL
-    for (int i = 0; i < K_COUNT; i++) K_STORE(y + (size_t)i * ys, a[i]);
-}
-#endif
-
-static void K_(transpose)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, int rows,
-                          int columns)
-{
-    for (int i0 = 0; i0 < rows; i0 += K_LANES)
-        for (int j0 = 0; j0 < columns; j0 += K_LANES) {
-            int i1 = LSNNI_MIN(i0 + K_LANES, rows), j1 = LSNNI_MIN(j0 + K_LANES, columns);
-#if K_BYTES > 0
-            if (i1 - i0 == K_LANES && j1 - j0 == K_LANES) {
-                K_(turn)(y + (size_t)j0 * ys + i0, ys, x + (size_t)i0 * xs + j0, xs);
-                continue;
-            }
-#endif
-            for (int j = j0; j < j1; j++)
-                for (int i = i0; i < i1; i++)
-                    y[(size_t)j * ys + (size_t)i] = x[(size_t)i * xs + (size_t)j];
-        }
-}
-
-/* ---- >>draws: 16 blocks of >>philox at once, counter[which] rising by one; number j of
-   block l is out[16*j + l]. Bound by the products.                           */
-static void K_(random)(uint32_t out[64], const uint32_t key[2], const uint32_t counter[4],
-                       int which)
-{
-    uint32_t a[16], b[16], c[16], d[16], k0 = key[0], k1 = key[1];
-    for (uint32_t l = 0; l < 16; l++) {
-        a[l] = counter[0] + (which == 0 ? l : 0);
-        b[l] = counter[1] + (which == 1 ? l : 0);
-        c[l] = counter[2];
-        d[l] = counter[3];
-    }
-    for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u)
-        for (int l = 0; l < 16; l++) {
-            uint64_t p = (uint64_t)0xD2511F53u * a[l], q = (uint64_t)0xCD9E8D57u * c[l];
-            a[l] = (uint32_t)(q >> 32) ^ b[l] ^ k0;
-            c[l] = (uint32_t)(p >> 32) ^ d[l] ^ k1;
-            b[l] = (uint32_t)q;
-            d[l] = (uint32_t)p;
-        }
-    for (int l = 0; l < 16; l++) {
-        out[l] = a[l];
-        out[16 + l] = b[l];
-        out[32 + l] = c[l];
-        out[48 + l] = d[l];
-    }
-}
-
-/* y = x scale where the element's bits are at least `limit`, else 0: see >>dropout. x and
-   y are one image, or a block of K_LANES from `sample` on; e0 is a multiple of 64. */
-static void K_(dropout)(lsnn_real *y, const lsnn_real *x, const lsnn_rng *at, uint32_t sample,
-                        int e0, int e1, int in_blocks, uint32_t limit, double scale, int add)
-{
-    const lsnn_real s = LSNNI_R(scale);
-    uint32_t draw[64], counter[4];
-    counter[1] = at->sample + sample;
-    counter[2] = at->step;
-    counter[3] = at->stream;
-    for (int e = e0; e < e1; e += in_blocks ? 4 : 64) {
-        counter[0] = (uint32_t)e >> 2;
-        K_(random)(draw, at->key, counter, in_blocks);
-        if (in_blocks)
-            for (int q = 0; q < LSNNI_MIN(4, e1 - e); q++)
-                for (int l = 0; l < K_LANES; l++) {
-                    ptrdiff_t j = (ptrdiff_t)(e + q) * K_LANES + l;
-                    lsnn_real v = draw[16 * q + l] >= limit ? x[j] * s : 0;
-                    y[j] = add ? y[j] + v : v;
-                }
-        else
-            for (int q = 0; q < LSNNI_MIN(64, e1 - e); q++) {
-                lsnn_real v = draw[16 * (q & 3) + q / 4] >= limit ? x[e + q] * s : 0;
-                y[e + q] = add ? y[e + q] + v : v;
-            }
-    }
-}
-
-/* ---- >>updates: see >>optimizers for the formulas. scale is the clipping, c1 and c2 are
-   1 / (1 - b1^t) and 1 / (1 - b2^t), shrink is AdamW's lr wd.                */
-static void K_(sgd)(lsnn_real *w, lsnn_real *v, const lsnn_real *g, double scale, double lr,
-                    double decay, double momentum, int nesterov, size_t n)
-{
-    const lsnn_real s = LSNNI_R(scale), l = LSNNI_R(lr), d = LSNNI_R(decay);
-    const lsnn_real m = LSNNI_R(momentum);
-    if (!v)
-        for (size_t i = 0; i < n; i++) w[i] -= l * (s * g[i] + d * w[i]);
-    else
-        for (size_t i = 0; i < n; i++) {
-            lsnn_real e = s * g[i] + d * w[i], u = m * v[i] + e;
-            v[i] = u;
-            w[i] -= l * (nesterov ? e + m * u : u);
-        }
-}
-
-static void K_(adam)(lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *g, double scale,
-                     double lr, double decay, double shrink, double b1, double b2, double c1,
-                     double c2, double eps, size_t n)
-{
-    const lsnn_real s = LSNNI_R(scale), l = LSNNI_R(lr * c1), d = LSNNI_R(decay);
-    const lsnn_real r1 = LSNNI_R(b1), r2 = LSNNI_R(b2), q1 = LSNNI_R(1 - b1);
-    const lsnn_real q2 = LSNNI_R(1 - b2), rc = LSNNI_R(c2), re = LSNNI_R(eps);
-    const lsnn_real keep = LSNNI_R(1 - shrink);
-    for (size_t i = 0; i < n; i++) {
-        lsnn_real e = s * g[i] + d * w[i];
-        m[i] = r1 * m[i] + q1 * e;
-        v[i] = r2 * v[i] + q2 * e * e;
-        w[i] = keep * w[i] - l * m[i] / (K_SQRT(v[i] * rc) + re);
-    }
-}
-
-static const lsnni_kernels K_(kernels) = {
-    K_TILE_ROWS, K_LANES, K_(tile), K_(block), K_(dots), K_(exp), K_(sum), K_(dot),
-    K_(deviation), K_(sum_dot), K_(moments),
-    K_(exponents), K_(largest), K_(axpy), K_(affine), K_(repeat), K_(gather), K_(multiply),
-    K_(act_forward), K_(act_backward), K_(max_pool2), K_(sum_pool2), K_(lanes_max),
-    K_(lanes_max_back), K_(lanes_sum),
-    K_(lanes_sum_back), K_(dropout), K_(transpose), K_(norm_backward), K_(sgd), K_(adam)
-};
-
-#undef K_PASTE2
-#undef K_PASTE
-#undef K_
-#undef K_LANES
-#undef kvec
-#undef kints
-#undef K_LOAD
-#undef K_STORE
-#undef K_SELECT
-#undef K_LOAD_INTS
-#undef K_STORE_INTS
-#undef K_LOAD_SOME
-#undef K_STORE_SOME
-#undef K_STORE_SOME_INTS
-#undef K_FMA
-#undef K_ROWS4
-#undef K_ROWS8
-#undef K_ROW
-#undef K_CLEAR1
-#undef K_CLEAR2
-#undef K_CLEAR3
-#undef K_FETCH1
-#undef K_FETCH2
-#undef K_FETCH3
-#undef K_STEP1
-#undef K_STEP2
-#undef K_STEP3
-#undef K_END1
-#undef K_END2
-#undef K_END3
-#undef K_TILE
-#undef K_CLEAR4
-#undef K_STEP4
-#undef K_ITEM
-#undef K_ROWS1
-#undef K_ROWS2
-#undef K_ROWS5
-#undef K_ROWS6
-#undef K_A0
-#undef K_A1
-#undef K_A2
-#undef K_A3
-#undef K_A4
-#undef K_A5
-#undef K_A6
-#undef K_A7
-#undef K_TAKE2
-#undef K_TAKE3
-#undef K_ADD2
-#undef K_ADD3
-#undef K_PUT2
-#undef K_PUT3
-#undef K_BLOCK
-#undef K_DOT
-#undef K_COLUMN
-#undef K_DOT1
-#undef K_DOT4
-#undef K_KEEP1
-#undef K_KEEP4
-#undef K_DOTS
-#undef K_COUNT
-#undef K_EVENS
-#undef K_ODDS
-#undef K_NEAR_EVENS
-#undef K_NEAR_ODDS
-#undef K_FAR_EVENS
-#undef K_FAR_ODDS
-#undef K_SHUFFLE
-#undef K_FULL1
-#undef K_FULL2
-#undef K_FULL3
-#undef K_SAVE
-#undef K_SAVE1
-#undef K_SAVE2
-#undef K_SAVE3
-#undef K_SUMS
-#undef K_REDUCE
-#undef K_BYTES
-#undef K_TILE_ROWS
-#undef LSNNI_KERNEL_PASS
-#endif /* LSNNI_KERNEL_PASS */
-
-#if defined(LSNN_IMPLEMENTATION) && !defined(LSNNI_BODY)
-#define LSNNI_BODY
-
-/* ---- >>instruction sets: the passes over the chapter above --------------------
-   A pass names its instruction set, the bytes of a vector, the rows of a tile,
-   and how to multiply and add. It is compiled for that set whatever the flags
-   say, and chosen when the program runs, so plain `cc -O2` is already fast.   */
-#ifndef LSNN_FILENAME
-#define LSNN_FILENAME "lsnn.h"       /* set it if you rename this file        */
-#endif
-#ifdef LSNN_DOUBLE
-#define K_SQRT(v) sqrt(v)
-#else
-#define K_SQRT(v) sqrtf(v)
-#endif
-#if defined(__GNUC__) && !defined(__CUDACC__) && !defined(LSNN_NO_SIMD)
-#  define LSNNI_VECTORS 1
-#  if defined(__x86_64__)
-#    define LSNNI_X86 1
-#    include <immintrin.h>
-#  elif defined(__aarch64__)
-#    define LSNNI_ARM 1
-#    include <arm_neon.h>
-#  endif
-#endif
-
-#ifdef LSNNI_VECTORS
-#  if !defined(__clang__)
-#    pragma GCC push_options
-#    ifdef LSNNI_X86                 /* old processors only: compiled fast    */
-#      pragma GCC optimize("O1", "no-math-errno", "no-trapping-math")
-#    else
-#      pragma GCC optimize("O2", "tree-vectorize", "vect-cost-model=dynamic")
-#      pragma GCC optimize("no-math-errno", "no-trapping-math")
-#    endif
-#  endif
-#  define LSNNI_KERNEL_PASS portable
-#  define K_BYTES 16
-#  ifdef LSNNI_ARM
-#    define K_TILE_ROWS 8
-#  else
-#    define K_TILE_ROWS 4
-#  endif
-#  include LSNN_FILENAME
-#  ifdef LSNNI_ARM
-#    define LSNNI_KERNEL_PASS neon
-#    define K_BYTES 16
-#    define K_TILE_ROWS 8
-#    ifdef LSNN_DOUBLE
-#      define K_FMA(a, b, c)                                                              \
-           ((kvec)vfmaq_f64((float64x2_t)(c), (float64x2_t)(a), (float64x2_t)(b)))
-#    else
-#      define K_FMA(a, b, c)                                                              \
-           ((kvec)vfmaq_f32((float32x4_t)(c), (float32x4_t)(a), (float32x4_t)(b)))
-#    endif
-#    include LSNN_FILENAME
-#  endif
-#  if !defined(__clang__)
-#    pragma GCC pop_options
-#  endif
-#else
-#  define LSNNI_KERNEL_PASS portable
-#  define K_BYTES 0
-#  define K_TILE_ROWS 4
-#  include LSNN_FILENAME
-#endif
-
-#ifdef LSNNI_X86
-#  ifdef __clang__
-#    pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
-#  else
-#    pragma GCC push_options
-#    pragma GCC target("avx2,fma")
-#    pragma GCC optimize("O2", "tree-vectorize", "vect-cost-model=dynamic")
-#    pragma GCC optimize("no-math-errno", "no-trapping-math")
-#  endif
-#  define LSNNI_KERNEL_PASS avx2
-#  define K_BYTES 32
-#  define K_TILE_ROWS 4
-#  ifdef LSNN_DOUBLE
-#    define K_FMA(a, b, c) ((kvec)_mm256_fmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(c)))
-#  else
-#    define K_FMA(a, b, c) ((kvec)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
-#  endif
-#  include LSNN_FILENAME
-#  ifdef __clang__
-#    pragma clang attribute pop
-#    pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512vl,avx2,fma"))), \
-                                 apply_to = function)
-#  else
-#    pragma GCC pop_options
-#    pragma GCC push_options
-#    pragma GCC target("avx512f,avx512dq,avx512vl,avx2,fma")
-#    pragma GCC optimize("O2", "tree-vectorize", "vect-cost-model=dynamic")
-#    pragma GCC optimize("no-math-errno", "no-trapping-math")
-#  endif
-#  define LSNNI_KERNEL_PASS avx512
-#  define K_BYTES 64
-#  define K_TILE_ROWS 8
-#  ifdef LSNN_DOUBLE
-#    define K_FMA(a, b, c) ((kvec)_mm512_fmadd_pd((__m512d)(a), (__m512d)(b), (__m512d)(c)))
-#    define K_LOAD_SOME(p, n) ((kvec)_mm512_maskz_loadu_pd((__mmask8)((1u << (n)) - 1), p))
-#    define K_STORE_SOME(p, v, n)                                                         \
-         _mm512_mask_storeu_pd(p, (__mmask8)((1u << (n)) - 1), (__m512d)(v))
-#    define K_STORE_SOME_INTS(p, v, n)                                                    \
-         _mm256_mask_storeu_epi32(p, (__mmask8)((1u << (n)) - 1),                         \
-                                  (__m256i)__builtin_convertvector(v, K_(whole)))
-#  else
-#    define K_FMA(a, b, c) ((kvec)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
-#    define K_LOAD_SOME(p, n) ((kvec)_mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), p))
-#    define K_STORE_SOME(p, v, n)                                                         \
-         _mm512_mask_storeu_ps(p, (__mmask16)((1u << (n)) - 1), (__m512)(v))
-#    define K_STORE_SOME_INTS(p, v, n)                                                    \
-         _mm512_mask_storeu_epi32(p, (__mmask16)((1u << (n)) - 1), (__m512i)(v))
-#  endif
-#  include LSNN_FILENAME
-#  ifdef __clang__
-#    pragma clang attribute pop
-#  else
-#    pragma GCC pop_options
-#  endif
-#endif
-#undef K_SQRT
-
-/* From here on nothing is hot but what calls the kernels: O1 is as fast and halves the time
-   to compile.                                                                */
-#ifdef LSNNI_CALM
-#  pragma GCC push_options
-#  pragma GCC optimize("O1")
-#endif
-
-LSNN_API int lsnn_isa_available(lsnn_isa isa)
-{
-    switch (isa) {
-    case LSNN_ISA_BEST:
-    case LSNN_ISA_PORTABLE: return 1;
-#ifdef LSNNI_X86
-    case LSNN_ISA_AVX2:
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    case LSNN_ISA_AVX512:
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-               __builtin_cpu_supports("avx512vl");
-#endif
-#ifdef LSNNI_ARM
-    case LSNN_ISA_NEON: return 1;
-#endif
-    default: return 0;
-    }
-}
-
-LSNN_API lsnn_isa lsnn_ctx_isa(const lsnn_ctx *cx)
-{
-    if (cx->isa != LSNN_ISA_BEST && lsnn_isa_available(cx->isa)) return cx->isa;
-    if (lsnn_isa_available(LSNN_ISA_AVX512)) return LSNN_ISA_AVX512;
-    if (lsnn_isa_available(LSNN_ISA_AVX2)) return LSNN_ISA_AVX2;
-    if (lsnn_isa_available(LSNN_ISA_NEON)) return LSNN_ISA_NEON;
-    return LSNN_ISA_PORTABLE;
-}
-
-static const char *const lsnni_isa_names[LSNN_ISA_COUNT_] = {
-    "best", "portable", "avx2", "avx512", "neon"
-};
-
-LSNN_API const char *lsnn_isa_name(lsnn_isa isa)
-{
-    return isa < LSNN_ISA_COUNT_ ? lsnni_isa_names[isa] : "unknown";
-}
-
-LSNN_API lsnn_isa lsnn_isa_from_name(const char *name)
-{
-    int i = 0;
-    while (i < LSNN_ISA_COUNT_ && strcmp(name, lsnni_isa_names[i]) != 0) i++;
-    return (lsnn_isa)i;
-}
-
-static const lsnni_kernels *lsnni_kernels_of(const lsnn_ctx *cx)
-{
-    switch (lsnn_ctx_isa(cx)) {
-#ifdef LSNNI_X86
-    case LSNN_ISA_AVX512: return &lsnni_kernels_avx512;
-    case LSNN_ISA_AVX2: return &lsnni_kernels_avx2;
-#endif
-#ifdef LSNNI_ARM
-    case LSNN_ISA_NEON: return &lsnni_kernels_neon;
-#endif
-    default: return &lsnni_kernels_portable;
-    }
-}
-
-/* ============================================================================
-   >>ops  one block a layer type: formula, forward, backward
-   ==========================================================================*/
-
-/* ---- >>room: how an op asks for its working memory -----------------------------
-   It adds up what it needs, takes one scratch block, and cuts it in the same
-   order. Sums saturate, so that an overflow ends as a refused allocation.    */
-static size_t lsnni_room(size_t count, size_t size)
-{
-    size_t bytes = count;
-    if (!lsnni_mul(&bytes, size) || bytes > (size_t)-1 / 4) return (size_t)-1 / 4;
-    return (bytes + LSNNI_ALIGN - 1) / LSNNI_ALIGN * LSNNI_ALIGN;
-}
-static size_t lsnni_room_add(size_t a, size_t b)
-{
-    return a > (size_t)-1 / 2 - b ? (size_t)-1 / 2 : a + b;
-}
-static size_t lsnni_room_times(size_t a, int n)
-{
-    return lsnni_mul(&a, (size_t)n) ? LSNNI_MIN(a, (size_t)-1 / 4) : (size_t)-1 / 4;
-}
-static void *lsnni_cut(char **at, size_t count, size_t size)
-{
-    void *piece = *at;
-    *at += (count * size + LSNNI_ALIGN - 1) / LSNNI_ALIGN * LSNNI_ALIGN;
-    return piece;
-}
-
-static int lsnni_round_up(int n, int to) { return (n + to - 1) / to * to; }
-static int lsnni_div_up(int n, int by) { return n / by + (n % by != 0); }
-static size_t lsnni_area(int a, int b) { return (size_t)a * (size_t)b; }
-
-/* ESHAPE unless all `count` sizes are positive and their product is an index. */
-static lsnn_status lsnni_sizes(lsnn_ctx *cx, const char *who, int count, const int *size)
-{
-    double product = 1;
-    for (int i = 0; i < count; i++) {
-        if (size[i] < 1)
-            return lsnni_fail(cx, LSNN_ESHAPE, "%s: size %d of %d is %d, it must be positive",
-                              who, i + 1, count, size[i]);
-        product *= size[i];
-    }
-    if (product >= (double)PTRDIFF_MAX / (double)sizeof(lsnn_real))
-        return lsnni_fail(cx, LSNN_ESHAPE, "%s: an array of %.3g numbers is too large", who,
-                          product);
-    return LSNN_OK;
-}
-
-static lsnn_status lsnni_sizes3(lsnn_ctx *cx, const char *who, int a, int b, int c)
-{
-    int size[3];
-    size[0] = a; size[1] = b; size[2] = c;
-    return lsnni_sizes(cx, who, 3, size);
-}
-
-/* ---- >>gemm: C (M x N) (+)= A (M x K) B (K x N) ---------------------------------
-   How a matrix product gets fast. A core can start two vector multiply-adds a cycle, but load
-   only two vectors from its first-level cache, and far fewer from behind it: each number has
-   to be used many times once it is there.
-   Tiles: 8 rows by 3 vectors of C stay in registers while k runs; a step loads 8 numbers of A
-       and 3 vectors of B for 24 multiply-adds (>>block kernel).
-   Panels: 3 vectors' width of B serves all rows of A, tile below tile, before the next.
-   Chunks: K is cut, so that a panel's chunk (72 KB) stays in the second-level cache while A's
-       rows pass. Shorter chunks would load and store C more often.
-   Packing: where 128 rows or more pass by a panel, its chunk is copied first to lie in one
-       piece: rows a power of two apart would push each other out of the caches. A's rows are
-       used where they lie.
-   Dots: if B lies along k, as in x W^T, the vectors do too (>>dots kernel); then a chunk of 6
-       columns (24 KB) stays in the first-level cache, LSNNI_DOTS_ROWS rows in the second.
-       A, or a B narrower than a vector, is turned for it if it lies the other way.
-   Threads: each takes a strip of C's rows or columns and adds up its sums by itself in order
-       of k, so bits do not depend on the division. Waking one costs about 250,000
-       multiply-adds, so it gets at least as many.
-   Bound by arithmetic: 90 to 98 % of the limit for squares from 64 to 2048; for few rows of A
-   by reading B.                                                              */
-typedef struct lsnni_product {
+/* ---- >>reach: which rows of pixels and of the kernel meet --------------------------
+   What one row (or column) of pixels meets: `count` partners, beginning with number
+   `first` at coordinate `at` of the other side, which rises by one (TO_W: a stride).
+       FORWARD   an output row: the kernel's rows, and the image's
+       TO_X      an image row: the kernel's rows, falling by a stride, and the output's
+       TO_W      a kernel row: the output's rows, and the image's             */
+typedef enum lsnni_way { LSNNI_FORWARD, LSNNI_TO_X, LSNNI_TO_W } lsnni_way;
+typedef struct lsnni_reach { int first, count, at; } lsnni_reach;
+typedef struct lsnni_side { int in, out, kernel, stride, pad; } lsnni_side;
+
+/* Rows with equal `first` and `count` are of one kind, and pixels whose rows and
+   columns are of one kind share a table of taps. Pixels near the border have shorter
+   tables, so padding costs nothing at all.                                   */
+typedef struct lsnni_kinds {
+    int rows, kinds, partners;       /* partners: of one row of each kind     */
+    lsnni_reach *reach;              /* of each row                           */
+    int *kind, *example, *members;   /* of each row; a row, how many, of each kind */
+} lsnni_kinds;
+
+/* A max pooling of 2 x 2 pixels that the convolution before it does: a few rows at a time
+   are computed into a worker's room of `size` numbers, and pooled from there. */
+typedef struct lsnni_pooled {
+    int on, relu;
+    int32_t *where;                  /* the maxima's pixels                   */
+    lsnn_real *room;
+    size_t size;
+} lsnni_pooled;
+
+/* The pixels of one kind: the kinds of their row and column, the taps in one source map, the
+   first place in the source, and their tables.                               */
+typedef struct lsnni_group { int row, column, taps, first; int32_t *ka, *kb; } lsnni_group;
+typedef struct lsnni_lanes {
     const lsnni_kernels *kv;
-    lsnni_block g;                       /* the whole product                    */
-    int dots, chunk, row_unit, column_unit, row_parts, column_parts;
-    lsnn_real *pack;                     /* room for a panel's chunk a thread, or NULL   */
-    size_t pack_size;
-} lsnni_product;
-enum { LSNNI_BLOCK_CHUNK = 384, LSNNI_DOTS_CHUNK = 1024 };
+    lsnni_kinds kinds[2];
+    int m, maps, chunk, groups, bands, band, tasks, per_task, add;
+    size_t source, target, taps;     /* pixels of a map, weights of a pair of maps */
+    lsnni_group *group;
+    int32_t *from, *to;              /* pixels, group by group                */
+    const lsnn_real *x, *w, *bias;   /* w: target map, source map, tap        */
+    lsnn_real *y;
+    lsnni_pooled pool;
+} lsnni_lanes;
 
-/* Panels of 3 vectors; 4 vectors as 2 + 2, so that none is left with one.     */
-static void lsnni_product_panels(const lsnni_kernels *kv, const lsnni_block *whole,
-                                 lsnn_real *pack)
-{
-    const int wide = LSNNI_MAX_VECTORS * kv->lanes;
-    lsnni_block g = *whole;
-    for (int j = 0; j < whole->n; j += g.n) {
-        int left = whole->n - j;
-        g.n = left > wide && left <= 4 * kv->lanes ? 2 * kv->lanes : LSNNI_MIN(left, wide);
-        g.b = whole->b + j * whole->bj;
-        g.c = whole->c + j;
-        for (int k = 0; pack && k < g.k; k++)
-            memcpy(pack + k * wide, g.b + k * whole->bk, (size_t)g.n * sizeof *pack);
-        if (pack) {
-            g.b = pack;
-            g.bk = wide;
-        }
-        kv->block(&g);
-    }
-}
+/* How many tasks share one image: 1 for batches that keep a handful of cores busy
+   anyway. Sizes alone decide.                                                */
+static int lsnni_image_tasks(int n) { return n >= 8 ? 1 : lsnni_div_up(8, n); }
 
-static void lsnni_product_dots(const lsnni_kernels *kv, const lsnni_block *whole)
-{
-    lsnni_block g = *whole;
-    for (int i = 0; i < whole->m; i += g.m) {
-        g.m = LSNNI_MIN(LSNNI_DOTS_ROWS, whole->m - i);
-        g.a = whole->a + i * g.ai;
-        g.c = whole->c + i * g.ci;
-        kv->dots(&g);
-    }
-}
-
-/* Where part `index` of `parts` begins, in steps of `unit`; the last part is the largest. */
-static int lsnni_part(int count, int unit, int parts, int index)
-{
-    return index == parts ? count : (int)((int64_t)(count / unit) * index / parts) * unit;
-}
-
-static void lsnni_product_task(void *user, int task, int worker)
-{
-    const lsnni_product *p = (const lsnni_product *)user;
-    const int row = p->row_parts > 1 ? task : 0, column = task - row;
-    const int m = lsnni_part(p->g.m, p->row_unit, p->row_parts, row);
-    const int n = lsnni_part(p->g.n, p->column_unit, p->column_parts, column);
-    lsnn_real *pack = p->pack ? p->pack + (size_t)worker * p->pack_size : NULL;
-    lsnni_block g = p->g;
-    g.m = lsnni_part(p->g.m, p->row_unit, p->row_parts, row + 1) - m;
-    g.n = lsnni_part(p->g.n, p->column_unit, p->column_parts, column + 1) - n;
-    g.c += m * g.ci + n;
-    if (g.bias) g.bias += n;
-    for (int k = 0; k < p->g.k; k += p->chunk, g.add = 1) {
-        g.k = LSNNI_MIN(p->chunk, p->g.k - k);
-        g.a = p->g.a + m * g.ai + k * g.ak;
-        g.b = p->g.b + n * g.bj + k * g.bk;
-        if (p->dots) lsnni_product_dots(p->kv, &g);
-        else lsnni_product_panels(p->kv, &g, pack);
-    }
-}
-
-/* One strip a thread: of rows or of columns, whichever makes the largest strip smaller. */
-static void lsnni_product_divide(lsnni_product *p, int threads)
-{
-    int rows = LSNNI_MIN(threads, LSNNI_MAX(p->g.m / p->row_unit, 1));
-    int columns = LSNNI_MIN(threads, LSNNI_MAX(p->g.n / p->column_unit, 1));
-    double m = p->g.m - lsnni_part(p->g.m, p->row_unit, rows, rows - 1);
-    double n = p->g.n - lsnni_part(p->g.n, p->column_unit, columns, columns - 1);
-    p->row_parts = m * p->g.n < n * p->g.m ? rows : 1;
-    p->column_parts = p->row_parts > 1 ? 1 : columns;
-}
-
-/* n vectors of k numbers side by side, rows `stride` apart: one after the other in scratch. */
-static const lsnn_real *lsnni_product_turn(const lsnni_kernels *kv, char **at,
-                                           const lsnn_real *x, ptrdiff_t stride, int n, int k)
-{
-    lsnn_real *y = (lsnn_real *)lsnni_cut(at, lsnni_area(n, k), sizeof *y);
-    kv->transpose(y, (size_t)k, x, (size_t)stride, k, n);
-    return y;
-}
-
-/* Runs p, whose g is set.                                                     */
-static lsnn_status lsnni_product_run(lsnn_ctx *cx, lsnni_product *p)
-{
-    const lsnni_kernels *kv = p->kv = lsnni_kernels_of(cx);
-    lsnni_block *g = &p->g;
-    const int dots = g->bk == 1 || g->n < kv->lanes;
-    const int most = dots ? LSNNI_DOTS_CHUNK : LSNNI_BLOCK_CHUNK;
-    const int turn_a = dots && g->ak != 1, turn_b = dots && g->bk != 1;
-    const double work = (g->m + 4.0) * g->n * g->k, least = 2.5e5;
-    p->dots = dots;
-    p->chunk = lsnni_round_up(lsnni_div_up(g->k, lsnni_div_up(g->k, most)), 16);
-    p->row_unit = kv->rows;
-    p->column_unit = dots ? 2 : kv->lanes;
-    p->row_parts = p->column_parts = 1;
-    if (work >= 2 * least)
-        lsnni_product_divide(p, (int)LSNNI_MIN(work / least, lsnn_ctx_threads(cx)));
-    if (turn_a || turn_b) {
-        size_t a_room = turn_a ? lsnni_room(lsnni_area(g->m, g->k), sizeof *g->a) : 0;
-        size_t b_room = turn_b ? lsnni_room(lsnni_area(g->n, g->k), sizeof *g->b) : 0;
-        char *at = (char *)lsnni_scratch(cx, lsnni_room_add(a_room, b_room), 1);
-        if (!at) return LSNN_ENOMEM;
-        if (cx->rehearsal_) return LSNN_OK;
-        if (turn_a) g->a = lsnni_product_turn(kv, &at, g->a, g->ak, g->m, g->k);
-        if (turn_b) g->b = lsnni_product_turn(kv, &at, g->b, g->bk, g->n, g->k);
-        if (turn_a) g->ai = g->k;
-        if (turn_b) g->bj = g->k;
-        g->ak = g->bk = 1;
-    }
-    p->pack = NULL;
-    p->pack_size = lsnni_area(LSNNI_MIN(most, lsnni_round_up(g->k, 16)),
-                              LSNNI_MAX_VECTORS * kv->lanes);
-    if (!dots && g->m >= 128) {          /* room for the longest chunk, and even where the  */
-        p->pack = (lsnn_real *)lsnni_scratch(cx, p->pack_size * (size_t)lsnn_ctx_threads(cx),
-                                             sizeof *p->pack);   /* strips are smaller: a   */
-                                         /* batch of fewer images takes no more             */
-        if (!p->pack) return LSNN_ENOMEM;
-        if (g->m / p->row_parts < 128) p->pack = NULL;
-    }
-    if (work >= 2 * least)
-        lsnn_parallel(cx, p->row_parts * p->column_parts, lsnni_product_task, p);
-    else if (!cx->rehearsal_) lsnni_product_task(p, 0, 0);
-    return LSNN_OK;
-}
-
-/* lsnn_gemm; bias, one for each column, or NULL: with trans_b and not add (dense's forward). */
+/* ---- >>fast functions: what each does stands where it is defined --------------------------*/
+static const lsnni_kernels *lsnni_kernels_of(const lsnn_ctx *cx);
+/* >>gemm */
 static lsnn_status lsnni_gemm(lsnn_ctx *cx, int trans_a, int trans_b, int m, int n, int k,
                               const lsnn_real *a, int lda, const lsnn_real *b, int ldb, int add,
-                              lsnn_real *c, int ldc, const lsnn_real *bias)
-{
-#ifdef LSNN_USE_CBLAS
-    if (cx->rehearsal_) return LSNN_OK;
-    CBLAS_TRANSPOSE ta = trans_a ? CblasTrans : CblasNoTrans;
-    CBLAS_TRANSPOSE tb = trans_b ? CblasTrans : CblasNoTrans;
-    lsnn_real beta = add ? 1 : 0;
-#ifdef LSNN_DOUBLE
-    cblas_dgemm(CblasRowMajor, ta, tb, m, n, k, 1, a, lda, b, ldb, beta, c, ldc);
-#else
-    cblas_sgemm(CblasRowMajor, ta, tb, m, n, k, 1, a, lda, b, ldb, beta, c, ldc);
-#endif
-    for (int i = 0; bias && i < m; i++)
-        lsnni_kernels_of(cx)->axpy(c + lsnni_area(i, ldc), 1, bias, (size_t)n);
-    return LSNN_OK;
-#else
-    lsnni_product p;
-    memset(&p, 0, sizeof p);
-    p.g.m = m; p.g.n = n; p.g.k = k;
-    p.g.a = a; p.g.ai = trans_a ? 1 : lda; p.g.ak = trans_a ? lda : 1;
-    p.g.b = b; p.g.bk = trans_b ? 1 : ldb; p.g.bj = trans_b ? ldb : 1;
-    p.g.c = c; p.g.ci = ldc;
-    p.g.add = add;
-    p.g.bias = bias;
-    return lsnni_product_run(cx, &p);
-#endif
-}
-
-LSNN_API lsnn_status lsnn_gemm(lsnn_ctx *cx, int trans_a, int trans_b, int m, int n, int k,
-                               const lsnn_real *a, int lda, const lsnn_real *b, int ldb,
-                               int add, lsnn_real *c, int ldc)
-{
-    if (m < 1 || n < 1 || k < 1)
-        return lsnni_fail(cx, LSNN_ESHAPE, "gemm: M = %d, N = %d, K = %d must be positive", m,
-                          n, k);
-    if (lda < (trans_a ? m : k) || ldb < (trans_b ? k : n) || ldc < n)
-        return lsnni_fail(cx, LSNN_ESHAPE, "gemm: row strides %d, %d, %d are too short for "
-                          "M = %d, N = %d, K = %d", lda, ldb, ldc, m, n, k);
-    return lsnni_gemm(cx, trans_a, trans_b, m, n, k, a, lda, b, ldb, add, c, ldc, NULL);
-}
-
+                              lsnn_real *c, int ldc, const lsnn_real *bias);
+/* >>blocks */
+static lsnn_status lsnni_lanes_fit(lsnn_ctx *cx, const char *who, int lanes, int n);
+static lsnn_status lsnni_lanes_check(lsnn_ctx *cx, const char *who, const lsnn_window *s);
+static void lsnni_turn_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x, int n, size_t size,
+                           int back, int add);
+static lsnn_status lsnni_lanes_plan(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
+                                    lsnni_way way, int chunk, int more_tables, size_t more,
+                                    size_t *table, char **at);
+static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c, int width,
+                           const lsnn_real *dy, const lsnn_real *x, const int32_t *start,
+                           const int32_t *item, int count);
+static lsnn_status lsnni_blocks_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                        const lsnn_real *w, const lsnn_real *b,
+                                        const lsnn_window *s, const lsnni_pooled *pool);
+static lsnn_status lsnni_blocks_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                           const lsnn_real *w, const lsnn_window *s, int add);
+static lsnn_status lsnni_blocks_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
+                                           const lsnn_real *dy, const lsnn_real *x,
+                                           const lsnn_window *s);
+/* >>rows */
+static lsnn_status lsnni_rows_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                      const lsnn_real *w, const lsnn_real *b,
+                                      const lsnn_window *s, const lsnni_pooled *pool);
+static lsnn_status lsnni_rows_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                         const lsnn_real *w, const lsnn_window *s, int add);
+static lsnn_status lsnni_rows_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
+                                         const lsnn_real *dy, const lsnn_real *x,
+                                         const lsnn_window *s);
+static int lsnni_pointwise(const lsnn_window *s);
+static lsnn_status lsnni_pointwise_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_real *w, const lsnn_real *b,
+                                           const lsnn_window *s);
 /* ---- >>window: how kernels slide ------------------------------------------------*/
 static lsnn_status lsnni_window_side(lsnn_ctx *cx, const char *side, int in, int kernel,
                                      int stride, lsnn_padding padding, int before, int after,
@@ -3182,1525 +1834,122 @@ LSNN_API lsnn_status lsnn_window_set(lsnn_ctx *cx, lsnn_window *s, int n, lsnn_s
     return lsnni_window_check(cx, "window", s, 0);
 }
 
-/* ---- >>spread: an image laid out so that neighbours in the output are neighbours
-   in memory. Padding becomes zeros, and stride (sh, sw) splits the image into
-   sh*sw phases, each a small image of rows qw apart: padded pixel
-   (oy*sh + r, ox*sw + s) lies at offset(c, r, s) + oy*qw + ox.               */
-typedef struct lsnni_spread {
-    int phases_h, phases_w, qh, qw;
-    size_t size;                     /* of one image, with room to read past it */
-} lsnni_spread;
-
-static lsnni_spread lsnni_spread_of(const lsnn_window *s)
+/* ---- >>layer: what the layers' files share ----------------------------------------
+   How the net sees an op: plan computes shapes, parameters and counts from the inputs'
+   shapes and the options; forward and backward run the op on a call's arrays. */
+static lsnn_param_spec lsnni_spec(const char *name, int rank, int a, int b, int c, int d)
 {
-    lsnni_spread g;
-    g.phases_h = LSNNI_MIN(s->stride_h, s->kernel_h);
-    g.phases_w = LSNNI_MIN(s->stride_w, s->kernel_w);
-    g.qh = s->oh + (s->kernel_h - 1) / s->stride_h;
-    g.qw = s->ow + (s->kernel_w - 1) / s->stride_w;
-    g.size = lsnni_area(s->c * g.phases_h * g.phases_w, g.qh) * (size_t)g.qw +
-             2 * LSNNI_MAX_LANES;
-    return g;
+    lsnn_param_spec s;
+    memset(&s, 0, sizeof s);
+    s.name = name;
+    s.rank = rank;
+    s.dim[0] = a; s.dim[1] = b; s.dim[2] = c; s.dim[3] = d;
+    s.count = 1;
+    for (int i = 0; i < rank; i++) s.count *= (size_t)s.dim[i];
+    return s;
 }
 
-/* Channels [c0, c1).                                                         */
-static void lsnni_spread_fill(lsnn_real *to, const lsnni_spread *g, const lsnn_real *x,
-                              const lsnn_window *s, int c0, int c1)
+static int lsnni_inner(lsnn_shape s) { return s.h * s.w; }
+/* A block of images is like one image whose pixels are lanes as wide.        */
+static int lsnni_lanes_or_1(const lsnn_call *c) { return c->lanes ? c->lanes : 1; }
+static int lsnni_blocks(const lsnn_call *c) { return c->n / lsnni_lanes_or_1(c); }
+static int lsnni_call_inner(const lsnn_call *c)
 {
-    lsnn_real *q = to + lsnni_area(c0 * g->phases_h * g->phases_w, g->qh) * (size_t)g->qw;
-    for (int c = c0; c < c1; c++)
-        for (int ph = 0; ph < g->phases_h; ph++)
-            for (int pw = 0; pw < g->phases_w; pw++)
-                for (int i = 0; i < g->qh; i++, q += g->qw) {
-                    int y = i * s->stride_h + ph - s->pad_top, shift = pw - s->pad_left;
-                    const lsnn_real *row;
-                    if (y < 0 || y >= s->h) {
-                        memset(q, 0, (size_t)g->qw * sizeof *q);
-                        continue;
-                    }
-                    row = x + lsnni_area(c * s->h + y, s->w);
-                    if (s->stride_w == 1) {              /* zeros, pixels, zeros */
-                        int left = LSNNI_MIN(-shift, g->qw);
-                        int end = LSNNI_MIN(g->qw, s->w - shift);
-                        for (int j = 0; j < left; j++) q[j] = 0;
-                        if (end > left) memcpy(q + left, row, (size_t)(end - left) * sizeof *q);
-                        for (int j = LSNNI_MAX(end, left); j < g->qw; j++) q[j] = 0;
-                        continue;
-                    }
-                    for (int j = 0; j < g->qw; j++) {
-                        int at = j * s->stride_w + shift;
-                        q[j] = at >= 0 && at < s->w ? row[at] : 0;
-                    }
-                }
-    if (c1 == s->c) memset(q, 0, 2 * LSNNI_MAX_LANES * sizeof *q);
+    return lsnni_inner(c->plan->in[0]) * lsnni_lanes_or_1(c);
+}
+static int lsnni_features(lsnn_shape s) { return s.c * s.h * s.w; }
+
+/* The window of a call, for its number of images.                            */
+static lsnn_status lsnni_window_of(lsnn_ctx *cx, lsnn_window *s, const lsnn_layer_plan *p,
+                                   int n, int k)
+{
+    int pad[4];
+    pad[0] = p->o.pad_top; pad[1] = p->o.pad_left;
+    pad[2] = p->o.pad_bottom; pad[3] = p->o.pad_right;
+    return lsnn_window_set(cx, s, n, p->in[0], k, p->o.kernel_h, p->o.kernel_w, p->o.stride_h,
+                           p->o.stride_w, p->o.padding, pad);
 }
 
-/* Where the taps in kernel rows [r0, r1) are: in the spread image, and in a kernel. */
-static int lsnni_spread_taps(int32_t *offset, int32_t *index, const lsnni_spread *g,
-                             const lsnn_window *s, int r0, int r1)
+static lsnn_status lsnni_call_window(lsnn_ctx *cx, lsnn_window *s, const lsnn_call *c)
 {
-    for (int c = 0; c < s->c; c++)
-        for (int r = r0; r < r1; r++) {
-            int at = (c * s->kernel_h + r) * s->kernel_w;
-            int phase = (c * g->phases_h + r % s->stride_h) * g->phases_w;
-            int row = (phase * g->qh + r / s->stride_h) * g->qw, area = g->qh * g->qw;
-            if (s->stride_w == 1) for (int x = 0; x < s->kernel_w; x++) *offset++ = row + x;
-            else
-                for (int x = 0; x < s->kernel_w; x++)
-                    *offset++ = row + x % s->stride_w * area + x / s->stride_w;
-            for (int x = 0; index && x < s->kernel_w; x++) *index++ = at + x;
-        }
-    return s->c * (r1 - r0) * s->kernel_w;
-}
-
-/* ---- >>convolve: M maps of OH x OW from one spread image -------------------------
-   y[m, oy, ox] = sum_d w[m, d] image[offset[d] + oy*qw + ox] + bias[m]
-   Vectors run along output rows, or, where rows are short, over the image's
-   whole length with the few positions between rows thrown away afterwards.
-   Above and below the image are only zeros: where vectors run along rows, the
-   first and last rows leave a row of kernel taps out.
-   Bound by arithmetic; lanes past a row's end are the loss (a fifth at most
-   for rows of 38, none where qw = OW).                                       */
-enum { LSNNI_CHUNK = 1024 };             /* products summed in one pass          */
-typedef struct lsnni_tap_list {          /* of the places up to `end`             */
-    int32_t *offset, *index;         /* in the image and in w                 */
-    int count, end;
-} lsnni_tap_list;
-typedef struct lsnni_convolve {
-    const lsnni_kernels *kv;
-    int m, depth, oh, ow, qw;
-    int wide;                        /* vectors per map if rows are joined, or 0 */
-    int parts;
-    lsnni_tap_list taps[3];
-    const lsnn_real *w, *bias;
-    int add;
-} lsnni_convolve;
-
-static int lsnni_convolve_wide(const lsnni_kernels *kv, int oh, int ow, int qw)
-{
-    int rows = oh * lsnni_div_up(ow, kv->lanes);
-    int joined = lsnni_div_up((oh - 1) * qw + ow, kv->lanes);
-    return joined * 10 < rows * 9 || qw == ow ? joined : 0;
-}
-
-/* Sets vector v of t to position number `index`, in y's or the joined layout. */
-static void lsnni_convolve_place(const lsnni_convolve *g, lsnni_tile *t, int v, int index,
-                                 const lsnn_real *image)
-{
-    int lanes = g->kv->lanes, per_row = lsnni_div_up(g->ow, lanes);
-    if (g->wide) {
-        int q = index * lanes, end = g->qw == g->ow ? g->oh * g->ow : g->wide * lanes;
-        t->b[v] = image + q;
-        t->at[v] = q;
-        t->lanes[v] = LSNNI_MIN(lanes, end - q);
-    } else {
-        int oy = index / per_row, ox = index % per_row * lanes;
-        t->b[v] = image + oy * g->qw + ox;
-        t->at[v] = oy * g->ow + ox;
-        t->lanes[v] = LSNNI_MIN(lanes, g->ow - ox);
-    }
-}
-
-/* Vectors per map; and whether rows are joined with numbers between them to throw away. */
-static int lsnni_convolve_places(const lsnni_convolve *g)
-{
-    return g->wide ? g->wide : g->oh * lsnni_div_up(g->ow, g->kv->lanes);
-}
-static int lsnni_convolve_splits(const lsnni_convolve *g)
-{
-    return g->wide && g->qw != g->ow;
-}
-
-/* Of the next tile, when so many are left: 4 as 2 + 2, since 1 is slow.      */
-static int lsnni_vectors(int left)
-{
-    return left == LSNNI_MAX_VECTORS + 1 ? 2 : LSNNI_MIN(LSNNI_MAX_VECTORS, left);
-}
-
-/* Maps [m0, m1) at places [p0, p1), which have the same taps.                */
-static void lsnni_convolve_part(const lsnni_convolve *g, const lsnni_tap_list *taps,
-                                lsnn_real *out, size_t pitch, const lsnn_real *image, int m0,
-                                int m1, int p0, int p1)
-{
-    int splits = lsnni_convolve_splits(g);
-    lsnni_tile t;
-    for (int d = 0; d < taps->count; d += LSNNI_CHUNK)
-        for (int p = p0; p < p1; p += t.vectors) {
-            t.vectors = lsnni_vectors(p1 - p);
-            for (int v = 0; v < t.vectors; v++) lsnni_convolve_place(g, &t, v, p + v, image);
-            t.ka = taps->index + d;
-            t.kb = taps->offset + d;
-            t.k = LSNNI_MIN(LSNNI_CHUNK, taps->count - d);
-            t.add = d > 0 || (g->add && !splits);
-            for (int m = m0; m < m1; m += g->kv->rows) {
-                t.rows = LSNNI_MIN(g->kv->rows, m1 - m);
-                t.bias = g->bias && d + LSNNI_CHUNK >= taps->count ? g->bias + m : NULL;
-                for (int i = 0; i < g->kv->rows; i++) {
-                    int row = m + LSNNI_MIN(i, t.rows - 1);
-                    t.a[i] = g->w + lsnni_area(row, g->depth);
-                    t.c[i] = out + (size_t)(row - m0) * pitch;
-                }
-                g->kv->tile(&t);
-            }
-        }
-}
-
-/* Numbers from one map to the next, as convolve_maps writes them.            */
-static size_t lsnni_convolve_pitch(const lsnni_convolve *g)
-{
-    return lsnni_convolve_splits(g) ? lsnni_area(g->wide, g->kv->lanes)
-                                    : lsnni_area(g->oh, g->ow);
-}
-
-/* Maps [m0, m1) at places [p0, p1) to `out`, rows joined if it splits.       */
-static void lsnni_convolve_maps(const lsnni_convolve *g, lsnn_real *out,
-                                const lsnn_real *image, int m0, int m1, int p0, int p1)
-{
-    size_t pitch = lsnni_convolve_pitch(g);
-    for (int i = 0; i < g->parts && p0 < p1; i++) {
-        int end = LSNNI_MIN(g->taps[i].end, p1);
-        if (end <= p0) continue;
-        lsnni_convolve_part(g, &g->taps[i], out, pitch, image, m0, m1, p0, end);
-        p0 = end;
-    }
-}
-
-/* Maps [m0, m1) at places [p0, p1): all places, and room for (m1 - m0) * wide vectors in
-   joined, if it splits.                                                      */
-static void lsnni_convolve_run(const lsnni_convolve *g, lsnn_real *y, const lsnn_real *image,
-                               int m0, int m1, int p0, int p1, lsnn_real *joined)
-{
-    int split = lsnni_convolve_splits(g);
-    size_t area = lsnni_area(g->oh, g->ow), pitch = lsnni_convolve_pitch(g);
-    lsnni_convolve_maps(g, split ? joined : y + (size_t)m0 * area, image, m0, m1, p0, p1);
-    if (!split) return;
-    for (int m = m0; m < m1; m++)
-        for (int oy = 0; oy < g->oh; oy++) {
-            const lsnn_real *from = joined + (size_t)(m - m0) * pitch + lsnni_area(oy, g->qw);
-            lsnn_real *to = y + (size_t)m * area + lsnni_area(oy, g->ow);
-            if (g->add) g->kv->axpy(to, 1, from, (size_t)g->ow);
-            else memcpy(to, from, (size_t)g->ow * sizeof *to);
-        }
-}
-
-/* How many tasks share one image: 1 for batches that keep a handful of cores busy
-   anyway. Sizes alone decide.                                                */
-static int lsnni_image_tasks(int n) { return n >= 8 ? 1 : lsnni_div_up(8, n); }
-
-/* ---- >>lanes: images side by side -----------------------------------------------
-   Where a window's `lanes` is L = lsnn_lanes(cx), images stand in blocks of L,
-       (N / L) x C x H x W x L,
-   so that a pixel of a block is one vector with an image in each lane. No row is too
-   short for vectors then, no border cuts one, and strides cost nothing. The net chooses
-   this layout for batches of whole blocks (see >>layout).                    */
-LSNN_API int lsnn_lanes(const lsnn_ctx *cx) { return lsnni_kernels_of(cx)->lanes; }
-
-static lsnn_status lsnni_lanes_fit(lsnn_ctx *cx, const char *who, int lanes, int n)
-{
-    if (!lanes || (lanes == lsnn_lanes(cx) && n % lanes == 0)) return LSNN_OK;
-    return lsnni_fail(cx, LSNN_ESHAPE, "%s: %d lanes and %d images: here lanes are 0 or %d, "
-                      "with a multiple of that many images", who, lanes, n, lsnn_lanes(cx));
-}
-
-static lsnn_status lsnni_lanes_check(lsnn_ctx *cx, const char *who, const lsnn_window *s)
-{
-    int lanes = lsnn_lanes(cx);
-    LSNNI_TRY(lsnni_lanes_fit(cx, who, s->lanes, s->n));
-    if (LSNNI_MAX((double)s->c * s->h * s->w, (double)s->k * s->oh * s->ow) * lanes > INT32_MAX)
-        return lsnni_fail(cx, LSNN_ESHAPE, "%s: %d images of this size have over 2^31 numbers",
-                          who, lanes);
+    LSNNI_TRY(lsnni_window_of(cx, s, c->plan, c->n, c->plan->out.c));
+    s->oh = c->plan->out.h;          /* less where nobody reads the rest      */
+    s->ow = c->plan->out.w;
+    s->lanes = c->lanes;
     return LSNN_OK;
 }
 
-enum { LSNNI_TURN = 1024 };          /* pixels a task                          */
-typedef struct lsnni_turn {
-    const lsnni_kernels *kv;
-    const lsnn_real *x;
-    lsnn_real *y;
-    size_t size;
-    int n, back, add, pieces;
-} lsnni_turn;
-
-static void lsnni_turn_task(void *user, int task, int worker)
+static void lsnni_window_defaults(lsnn_options *o, int stride_h, int stride_w)
 {
-    const lsnni_turn *p = (const lsnni_turn *)user;
-    size_t lanes = (size_t)p->kv->lanes, first = (size_t)(task % p->pieces) * LSNNI_TURN;
-    size_t count = LSNNI_MIN((size_t)LSNNI_TURN, p->size - first);
-    int block = task / p->pieces, images = LSNNI_MIN((int)lanes, p->n - block * (int)lanes);
-    size_t plain = (size_t)block * lanes * p->size + first;
-    size_t turned = (size_t)block * lanes * p->size + first * lanes;
-    (void)worker;
-    if (p->add)
-        for (size_t l = 0; l < (size_t)images; l++)
-            for (size_t i = 0; i < count; i++) {
-                size_t there = turned + i * lanes + l, here = plain + l * p->size + i;
-                if (p->back) p->y[here] += p->x[there];
-                else p->y[there] += p->x[here];
-            }
-    else if (p->back)
-        p->kv->transpose(p->y + plain, p->size, p->x + turned, lanes, (int)count, images);
-    else {
-        if (images < (int)lanes) memset(p->y + turned, 0, count * lanes * sizeof *p->y);
-        p->kv->transpose(p->y + turned, lanes, p->x + plain, p->size, images, (int)count);
-    }
+    if (!o->kernel_w) o->kernel_w = o->kernel_h;
+    if (!o->stride_w) o->stride_w = o->stride_h ? o->stride_h : stride_w;
+    if (!o->stride_h) o->stride_h = stride_h;
 }
 
-/* n images of `size` numbers to blocks, the missing ones of the last block zero; or back. */
-static void lsnni_turn_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x, int n, size_t size,
-                           int back, int add)
+/* An option, or what it is where the caller left it 0.                        */
+static double lsnni_or(double value, double otherwise)
 {
-    lsnni_turn p;
-    p.kv = lsnni_kernels_of(cx);
-    p.x = x; p.y = y; p.n = n; p.size = size; p.back = back; p.add = add;
-    p.pieces = (int)((size + LSNNI_TURN - 1) / LSNNI_TURN);
-    lsnn_parallel(cx, lsnni_div_up(n, p.kv->lanes) * p.pieces, lsnni_turn_task, &p);
+    return value <= 0 && value >= 0 ? otherwise : value;     /* NaN stays, to be refused */
 }
 
-LSNN_API lsnn_status lsnn_interleave(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x, int n,
-                                     size_t size, int back, int add)
+#define LSNNI_PARAM_OPTIONS "init init_scale lr_factor freeze no_decay "
+#define LSNNI_WINDOW_OPTIONS "kernel_h kernel_w stride_h stride_w padding pad_top pad_left " \
+                             "pad_bottom pad_right "
+#define LSNNI_WEIGHTED LSNNI_PARAM_OPTIONS "no_bias filters "
+
+static lsnn_status lsnni_plan_same(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
-    double pieces = ((double)size + (int)LSNNI_TURN - 1) / (int)LSNNI_TURN;
-    if (n < 1 || n % lsnn_lanes(cx) || size < 1 || pieces * n > INT_MAX)
-        return lsnni_fail(cx, LSNN_ESHAPE, "interleave: %d images of %.0f numbers in blocks of "
-                          "%d", n, (double)size, lsnn_lanes(cx));
-    lsnni_turn_run(cx, y, x, n, size, back, add);
+    (void)cx;
+    p->out = p->in[0];
     return LSNN_OK;
 }
 
-/* ---- >>reach: which rows of pixels and of the kernel meet --------------------------
-   What one row (or column) of pixels meets: `count` partners, beginning with number
-   `first` at coordinate `at` of the other side, which rises by one (TO_W: a stride).
-       FORWARD   an output row: the kernel's rows, and the image's
-       TO_X      an image row: the kernel's rows, falling by a stride, and the output's
-       TO_W      a kernel row: the output's rows, and the image's             */
-typedef enum lsnni_way { LSNNI_FORWARD, LSNNI_TO_X, LSNNI_TO_W } lsnni_way;
-typedef struct lsnni_reach { int first, count, at; } lsnni_reach;
-typedef struct lsnni_side { int in, out, kernel, stride, pad; } lsnni_side;
-
-static lsnni_reach lsnni_reach_of(const lsnni_side *a, lsnni_way way, int i)
+static size_t lsnni_call_count(const lsnn_call *c)
 {
-    lsnni_reach r;
-    int past;
-    if (way == LSNNI_FORWARD) {
-        r.at = i * a->stride - a->pad;
-        r.first = LSNNI_MAX(0, -r.at);
-        r.count = LSNNI_MIN(a->kernel, a->in - r.at) - r.first;
-        r.at += r.first;
-    } else if (way == LSNNI_TO_X) {
-        int tap = (i + a->pad) % a->stride, out = (i + a->pad) / a->stride;
-        past = LSNNI_MAX(0, out - (a->out - 1));
-        tap += past * a->stride;                         /* the lowest, met by the highest */
-        out -= past;                                     /*   output row              */
-        r.count = tap < a->kernel ? LSNNI_MIN((a->kernel - 1 - tap) / a->stride, out) + 1 : 0;
-        r.first = tap + (r.count - 1) * a->stride;
-        r.at = out - (r.count - 1);
-    } else {
-        r.first = i < a->pad ? (a->pad - i + a->stride - 1) / a->stride : 0;
-        past = a->in + a->pad - i;
-        r.count = LSNNI_MIN(a->out, past > 0 ? (past - 1) / a->stride + 1 : 0) - r.first;
-        r.at = r.first * a->stride - a->pad + i;
-    }
-    if (r.count < 1) r.first = r.count = r.at = 0;
-    return r;
+    return lsnni_area(c->n, lsnni_features(c->plan->in[0]));
 }
 
-/* Rows with equal `first` and `count` are of one kind, and pixels whose rows and
-   columns are of one kind share a table of taps. Pixels near the border have shorter
-   tables, so padding costs nothing at all.                                   */
-typedef struct lsnni_kinds {
-    int rows, kinds, partners;       /* partners: of one row of each kind     */
-    lsnni_reach *reach;              /* of each row                           */
-    int *kind, *example, *members;   /* of each row; a row, how many, of each kind */
-} lsnni_kinds;
-
-static size_t lsnni_kinds_room(int rows)
+/* What the plans of conv2d and local2d have in common.                       */
+static lsnn_status lsnni_plan_kernels(lsnn_ctx *cx, lsnn_layer_plan *p, lsnn_window *s)
 {
-    return lsnni_room((size_t)rows, sizeof(lsnni_reach)) +
-           3 * lsnni_room((size_t)rows, sizeof(int));
-}
-
-static void lsnni_kinds_fill(lsnni_kinds *g, char **at, const lsnni_side *side, lsnni_way way,
-                             int rows)
-{
-    g->rows = rows;
-    g->kinds = g->partners = 0;
-    g->reach = (lsnni_reach *)lsnni_cut(at, (size_t)rows, sizeof *g->reach);
-    g->kind = (int *)lsnni_cut(at, (size_t)rows, sizeof *g->kind);
-    g->example = (int *)lsnni_cut(at, (size_t)rows, sizeof *g->example);
-    g->members = (int *)lsnni_cut(at, (size_t)rows, sizeof *g->members);
-    for (int i = 0; i < rows; i++) {
-        lsnni_reach r = g->reach[i] = lsnni_reach_of(side, way, i);
-        int k = 0;
-        while (k < g->kinds && (g->reach[g->example[k]].first != r.first ||
-                                g->reach[g->example[k]].count != r.count))
-            k++;
-        if (k == g->kinds) {
-            g->members[k] = 0;
-            g->example[g->kinds++] = i;
-            g->partners += r.count;
-        }
-        g->kind[i] = k;
-        g->members[k]++;
-    }
-}
-
-static void lsnni_sides(lsnni_side side[2], const lsnn_window *s)
-{
-    side[0].in = s->h; side[0].out = s->oh; side[0].kernel = s->kernel_h;
-    side[0].stride = s->stride_h; side[0].pad = s->pad_top;
-    side[1].in = s->w; side[1].out = s->ow; side[1].kernel = s->kernel_w;
-    side[1].stride = s->stride_w; side[1].pad = s->pad_left;
-}
-
-/* A max pooling of 2 x 2 pixels that the convolution before it does: a few rows at a time
-   are computed into a worker's room of `size` numbers, and pooled from there. */
-typedef struct lsnni_pooled {
-    int on, relu;
-    int32_t *where;                  /* the maxima's pixels                   */
-    lsnn_real *room;
-    size_t size;
-} lsnni_pooled;
-
-/* ---- >>on lanes: forward, and the gradient of x, on blocks --------------------------
-   Each target pixel of m maps is a sum over its taps
-   and the source's maps. Tiles are 8 maps x 3 pixels of one kind; bands of target rows
-   and chunks of source maps are sized for the second-level cache. Bound by arithmetic. */
-enum { LSNNI_CACHE = 1 << 17 };      /* numbers of a band, and of a chunk      */
-/* The pixels of one kind: the kinds of their row and column, the taps in one source map, the
-   first place in the source, and their tables.                               */
-typedef struct lsnni_group { int row, column, taps, first; int32_t *ka, *kb; } lsnni_group;
-typedef struct lsnni_lanes {
-    const lsnni_kernels *kv;
-    lsnni_kinds kinds[2];
-    int m, maps, chunk, groups, bands, band, tasks, per_task, add;
-    size_t source, target, taps;     /* pixels of a map, weights of a pair of maps */
-    lsnni_group *group;
-    int32_t *from, *to;              /* pixels, group by group                */
-    const lsnn_real *x, *w, *bias;   /* w: target map, source map, tap        */
-    lsnn_real *y;
-    lsnni_pooled pool;
-} lsnni_lanes;
-
-/* Tiles of the maps that t's rows say, pixels of group g in target rows [y0, y1); the maps
-   in memory begin at pixel number `first`.                                   */
-static void lsnni_lanes_tiles(const lsnni_lanes *p, const lsnni_group *g, lsnni_tile *t,
-                              const lsnn_real *x, int y0, int y1, int first)
-{
-    int lanes = p->kv->lanes, above = 0, inside = 0, wide = p->kinds[1].members[g->column];
-    for (int y = 0; y < y1; y++)
-        if (p->kinds[0].kind[y] == g->row) ++*(y < y0 ? &above : &inside);
-    for (int i = 0; i < inside * wide; i += t->vectors) {
-        const int32_t *from = p->from + g->first + above * wide + i;
-        const int32_t *to = p->to + g->first + above * wide + i;
-        t->vectors = lsnni_vectors(inside * wide - i);
-        for (int v = 0; v < t->vectors; v++) {
-            t->b[v] = x + (ptrdiff_t)from[v] * lanes;
-            t->at[v] = (ptrdiff_t)(to[v] - first) * lanes;
-        }
-        p->kv->tile(t);
-    }
-}
-
-/* Target rows [y0, y1) of maps [m0, m1), which x holds, pooled.              */
-static void lsnni_lanes_pool(const lsnni_lanes *p, const lsnn_real *x, int block, int m0, int m1,
-                             int y0, int y1)
-{
-    int w = p->kinds[1].rows;
-    size_t lanes = (size_t)p->kv->lanes, row = (size_t)w * lanes;
-    int32_t tap[4];
-    tap[0] = 0; tap[1] = 1; tap[2] = w; tap[3] = w + 1;
-    for (int m = m0; m < m1; m++)
-        for (int y = y0; y < y1; y += 2) {
-            size_t to = lsnni_area(block * p->m + m, p->kinds[0].rows / 2) + (size_t)y / 2;
-            const lsnn_real *from = x + (size_t)((m - m0) * p->band + y - y0) * row;
-            p->kv->lanes_max(p->y + to * row / 2, p->pool.where + to * row / 2, from, tap, 4, 2,
-                             0, y * w, w / 2, p->pool.relu);
-        }
-}
-
-static void lsnni_lanes_task(void *user, int task, int worker)
-{
-    const lsnni_lanes *p = (const lsnni_lanes *)user;
-    int m0 = task % p->tasks * p->per_task, m1 = LSNNI_MIN(m0 + p->per_task, p->m);
-    int band = task / p->tasks % p->bands, block = task / p->tasks / p->bands;
-    int y0 = band * p->band, y1 = LSNNI_MIN(y0 + p->band, p->kinds[0].rows);
-    int first = p->pool.on ? y0 * p->kinds[1].rows : 0;
-    size_t lanes = (size_t)p->kv->lanes, map = p->target;
-    const lsnn_real *x = p->x + lsnni_area(block, p->maps) * p->source * lanes;
-    lsnn_real *y = p->y + (size_t)(block * p->m + m0) * p->target * lanes;
-    lsnni_tile t;
-    if (p->pool.on) {
-        map = lsnni_area(p->band, p->kinds[1].rows);
-        y = p->pool.room + (size_t)worker * p->pool.size;
-    }
-    for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t.lanes[v] = (int)lanes;
-    for (int c = 0; c < p->maps; c += p->chunk)
-        for (int m = m0; m < m1; m += p->kv->rows) {
-            int last = c + p->chunk >= p->maps;
-            t.add = c > 0 || p->add;
-            t.rows = LSNNI_MIN(p->kv->rows, m1 - m);
-            t.bias = p->bias && last ? p->bias + m : NULL;
-            for (int r = 0; r < p->kv->rows; r++) {
-                size_t row = (size_t)(m + LSNNI_MIN(r, t.rows - 1));
-                t.a[r] = p->w + (row * (size_t)p->maps + (size_t)c) * p->taps;
-                t.c[r] = y + (row - (size_t)m0) * map * lanes;
-            }
-            for (const lsnni_group *g = p->group; g < p->group + p->groups; g++) {
-                t.ka = g->ka;
-                t.kb = g->kb;
-                t.k = g->taps * (last ? p->maps - c : p->chunk);
-                lsnni_lanes_tiles(p, g, &t, x + (size_t)c * p->source * lanes, y0, y1, first);
-            }
-        }
-    if (p->pool.on) lsnni_lanes_pool(p, y, block, m0, m1, y0, y1);
-}
-
-/* The pixels of one kind and their table of taps: source maps, kernel rows, columns. */
-static int lsnni_lanes_group(const lsnni_lanes *p, const lsnni_group *g, const lsnn_window *s,
-                             lsnni_way way)
-{
-    const lsnni_kinds *rows = &p->kinds[0], *columns = &p->kinds[1];
-    const lsnni_reach *r = &rows->reach[rows->example[g->row]];
-    const lsnni_reach *q = &columns->reach[columns->example[g->column]];
-    int back = way == LSNNI_TO_X, width = back ? s->ow : s->w, n = g->first, k = 0;
-    int step_y = back ? -s->stride_h : 1, step_x = back ? -s->stride_w : 1;
-    for (int y = 0; y < rows->rows; y++)
-        for (int x = 0; rows->kind[y] == g->row && x < columns->rows; x++)
-            if (columns->kind[x] == g->column) {
-                p->from[n] = rows->reach[y].at * width + columns->reach[x].at;
-                p->to[n++] = y * columns->rows + x;
-            }
-    for (int c = 0; c < p->chunk; c++)
-        for (int i = 0; i < r->count; i++)
-            for (int j = 0; j < q->count; j++, k++) {
-                g->ka[k] = c * (int32_t)p->taps + (r->first + i * step_y) * s->kernel_w +
-                    q->first + j * step_x;
-                g->kb[k] = ((int32_t)((size_t)c * p->source) + i * width + j) * p->kv->lanes;
-            }
-    return n;
-}
-
-/* Bands of target rows and chunks of source maps, about LSNNI_CACHE numbers each at stride
-   1; a chunk has 2 LSNNI_CHUNK taps at most.                                 */
-static void lsnni_lanes_sizes(lsnni_lanes *p, const lsnn_window *s, lsnni_way way, int lanes)
-{
-    int back = way == LSNNI_TO_X, rows = back ? s->h : s->oh, columns = back ? s->w : s->ow;
-    int high = back ? s->oh : s->h, wide = back ? s->ow : s->w;
-    size_t row;
-    p->m = back ? s->c : s->k;
-    p->maps = back ? s->k : s->c;
-    row = lsnni_area(p->m, columns) * (size_t)lanes;     /* of the target, all maps */
-    p->band = LSNNI_MIN(rows, LSNNI_MAX(1, (int)(LSNNI_CACHE / row)));
-    if (p->pool.on) p->band = LSNNI_MIN(rows, LSNNI_MAX(1, (int)(LSNNI_CACHE / 8 / row)) * 2);
-    p->bands = lsnni_div_up(rows, p->band);
-    high = LSNNI_MIN(high, p->band + s->kernel_h - 1);   /* of the source, a map */
-    p->chunk = (int)(LSNNI_CACHE / (lsnni_area(high, wide) * (size_t)lanes));
-    p->chunk = LSNNI_MIN(p->chunk, 2 * LSNNI_CHUNK / (s->kernel_h * s->kernel_w));
-    p->chunk = LSNNI_MIN(p->maps, LSNNI_MAX(1, p->chunk));
-}
-
-/* w with its two maps exchanged, so that the source maps of one target are neighbours. */
-static void lsnni_lanes_exchange(lsnn_real *to, const lsnn_real *w, const lsnn_window *s)
-{
-    int taps = s->kernel_h * s->kernel_w;
-    for (int k = 0; k < s->k; k++)
-        for (int c = 0; c < s->c; c++)
-            memcpy(to + lsnni_area(c * s->k + k, taps), w + lsnni_area(k * s->c + c, taps),
-                   (size_t)taps * sizeof *to);
-}
-
-/* Takes scratch memory for the groups and `more` bytes, and fills the groups in.
-   more_tables: arrays as long as the tables that the caller wants beside; *at: the
-   caller's part; *table: the tables' length.                                 */
-static lsnn_status lsnni_lanes_plan(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
-                                    lsnni_way way, int chunk, int more_tables, size_t more,
-                                    size_t *table, char **at)
-{
-    int back = way == LSNNI_TO_X, rows = back ? s->h : s->oh, columns = back ? s->w : s->ow;
-    size_t bytes = lsnni_kinds_room(rows) + lsnni_kinds_room(columns);
-    lsnni_side side[2];
-    int32_t *ka, *kb;
-    p->kv = lsnni_kernels_of(cx);
-    p->chunk = chunk;
-    p->source = back ? lsnni_area(s->oh, s->ow) : lsnni_area(s->h, s->w);
-    p->target = lsnni_area(rows, columns);
-    p->taps = lsnni_area(s->kernel_h, s->kernel_w);
-    lsnni_sides(side, s);
-    for (int pass = 0; pass < 2; pass++) {               /* to count, then to fill */
-        *at = (char *)lsnni_scratch(cx, bytes, 1);
-        if (!*at) return LSNN_ENOMEM;
-        lsnni_kinds_fill(&p->kinds[0], at, &side[0], way, rows);
-        lsnni_kinds_fill(&p->kinds[1], at, &side[1], way, columns);
-        if (pass) break;
-        *table = lsnni_area(p->kinds[0].partners, p->kinds[1].partners) * (size_t)chunk;
-        p->groups = p->kinds[0].kinds * p->kinds[1].kinds;
-        bytes += lsnni_room((size_t)p->groups, sizeof *p->group);
-        bytes = lsnni_room_add(bytes, 2 * lsnni_room(p->target, sizeof(int32_t)));
-        bytes = lsnni_room_add(bytes, lsnni_room_times(lsnni_room(*table, sizeof(int32_t)),
-                                                       2 + more_tables));
-        bytes = lsnni_room_add(bytes, more);
-    }
-    p->group = (lsnni_group *)lsnni_cut(at, (size_t)p->groups, sizeof *p->group);
-    p->from = (int32_t *)lsnni_cut(at, p->target, sizeof *p->from);
-    p->to = (int32_t *)lsnni_cut(at, p->target, sizeof *p->to);
-    ka = (int32_t *)lsnni_cut(at, *table, sizeof *ka);
-    kb = (int32_t *)lsnni_cut(at, *table, sizeof *kb);
-    for (int i = 0, first = 0; i < p->groups; i++) {
-        lsnni_group *g = &p->group[i];
-        g->row = i / p->kinds[1].kinds;
-        g->column = i % p->kinds[1].kinds;
-        g->taps = p->kinds[0].reach[p->kinds[0].example[g->row]].count *
-            p->kinds[1].reach[p->kinds[1].example[g->column]].count;
-        g->first = first;
-        g->ka = ka;
-        g->kb = kb;
-        first = lsnni_lanes_group(p, g, s, way);
-        ka += g->taps * chunk;
-        kb += g->taps * chunk;
-    }
+    lsnni_window_defaults(&p->o, 1, 1);
+    LSNNI_TRY(lsnni_window_of(cx, s, p, 1, p->o.filters));
+    LSNNI_TRY(lsnni_window_check(cx, "window", s, 1));
+    p->out.c = s->k; p->out.h = s->oh; p->out.w = s->ow;
+    p->params = p->o.no_bias ? 1 : 2;
     return LSNN_OK;
 }
 
-static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
-                                   lsnni_way way)
+/* The builders fill in what their positional arguments say.                   */
+static lsnn_options lsnni_options(const lsnn_options *o)
 {
-    int back = way == LSNNI_TO_X;
-    size_t weights = back ? lsnni_area(s->c, s->k) * lsnni_area(s->kernel_h, s->kernel_w) : 0;
-    size_t table, room;
-    char *at;
-    LSNNI_TRY(lsnni_lanes_check(cx, "conv2d", s));
-    lsnni_lanes_sizes(p, s, way, lsnn_lanes(cx));
-    p->tasks = LSNNI_MIN(lsnni_image_tasks(s->n / s->lanes * p->bands),
-                         lsnni_div_up(p->m, lsnni_kernels_of(cx)->rows));
-    p->per_task = lsnni_round_up(lsnni_div_up(p->m, p->tasks), lsnni_kernels_of(cx)->rows);
-    p->tasks = lsnni_div_up(p->m, p->per_task);
-    if (p->pool.on) p->pool.size = lsnni_area(p->per_task * p->band, s->ow * s->lanes);
-    room = lsnni_room_times(lsnni_room(p->pool.size, sizeof *p->y), lsnn_ctx_threads(cx));
-    room = lsnni_room_add(room, lsnni_room(weights, sizeof *p->y));
-    LSNNI_TRY(lsnni_lanes_plan(cx, p, s, way, p->chunk, 0, room, &table, &at));
-    p->pool.room = (lsnn_real *)lsnni_cut(&at, p->pool.size * (size_t)lsnn_ctx_threads(cx),
-                                          sizeof *p->y);
-    if (back) {
-        lsnni_lanes_exchange((lsnn_real *)(void *)at, p->w, s);
-        p->w = (lsnn_real *)(void *)at;
-    }
-    lsnn_parallel(cx, s->n / s->lanes * p->bands * p->tasks, lsnni_lanes_task, p);
+    lsnn_options copy;
+    memset(&copy, 0, sizeof copy);
+    return o ? *o : copy;
+}
+
+static int lsnni_windowed(lsnn_net *net, const lsnn_layer_type *type, int x, int filters,
+                          int kernel, const lsnn_options *o)
+{
+    lsnn_options all = lsnni_options(o);
+    if (filters) all.filters = filters;
+    if (!all.kernel_h) all.kernel_h = kernel;
+    if (!all.kernel_w) all.kernel_w = kernel;
+    return lsnn_layer(net, type, &x, 1, &all);
+}
+
+/* ---- >>input: where the batch's images enter --------------------------------------
+   The first node of every net; its output is the caller's own array.         */
+static lsnn_status lsnni_plan_input(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    (void)cx;
+    p->out = p->in[0];               /* set by lsnn_input                     */
     return LSNN_OK;
 }
 
-/* ---- >>sums: gradients of w, in both layouts --------------------------------------
-   The tiles of one: adds to `count` rows of c, `width` kernels each, the products
-   of dy, turned so that its vectors run over the kernels, and x from start[i] on. Row i is
-   number item[i], or i; t has the tables of what is summed over.            */
-static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c, int width,
-                           const lsnn_real *dy, const lsnn_real *x, const int32_t *start,
-                           const int32_t *item, int count)
-{
-    int lanes = kv->lanes, vectors = lsnni_div_up(width, lanes);
-    t->bias = NULL;
-    t->add = 1;
-    for (int v0 = 0; v0 < vectors; v0 += LSNNI_MAX_VECTORS) {
-        t->vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, vectors - v0);
-        for (int v = 0; v < t->vectors; v++) {
-            t->at[v] = (v0 + v) * lanes;
-            t->b[v] = dy + t->at[v];
-            t->lanes[v] = LSNNI_MIN(lanes, width - (v0 + v) * lanes);
-        }
-        for (int i = 0; i < count; i += kv->rows) {
-            t->rows = LSNNI_MIN(kv->rows, count - i);
-            for (int r = 0; r < kv->rows; r++) {
-                int j = i + LSNNI_MIN(r, t->rows - 1);
-                t->a[r] = x + start[j];
-                t->c[r] = c + lsnni_area(item ? item[j] : j, width);
-            }
-            kv->tile(t);
-        }
-    }
-}
-
-/* A gradient of w is summed in groups of the batch (its units: images, or blocks of them)
-   and ranges of a kernel's taps, cut by sizes alone, so that its bits do not depend on
-   threads. Each group has sums of its own, added in order: [depth + 1][kp], vectors along
-   the kernels, the last row the bias, whose x is 1.                          */
-typedef struct lsnni_sums {
-    const lsnni_kernels *kv;
-    int kernels, depth, kp;          /* kernels, taps of one, kernels in whole vectors */
-    int units, groups, ranges, per_range;
-    size_t size;                     /* of a group's sums */
-    lsnn_real *part, *dw, *db;
-} lsnni_sums;
-
-static void lsnni_sums_plan(lsnni_sums *p, lsnn_ctx *cx, const lsnn_window *s, int units,
-                            lsnn_real *dw, lsnn_real *db)
-{
-    p->kv = lsnni_kernels_of(cx);
-    p->kernels = s->k;
-    p->depth = s->c * s->kernel_h * s->kernel_w;
-    p->kp = lsnni_round_up(s->k, p->kv->lanes);
-    p->size = lsnni_area(p->depth + 1, p->kp);
-    p->units = units;
-    p->groups = (int)LSNNI_MIN(((size_t)1 << 20) / lsnni_area(p->depth, p->kp), 8);
-    p->groups = LSNNI_MAX(1, LSNNI_MIN(p->groups, units));
-    p->ranges = lsnni_div_up(8, p->groups);
-    p->per_range = lsnni_round_up(lsnni_div_up(p->depth, p->ranges), p->kv->rows);
-    p->ranges = lsnni_div_up(p->depth, p->per_range);
-    p->dw = dw;
-    p->db = db;
-}
-
-/* A task's units [n0, n1) and taps [d0, d1), and its group's sums.           */
-typedef struct lsnni_slice {
-    int n0, n1, d0, d1;
-    lsnn_real *part;
-} lsnni_slice;
-
-static lsnni_slice lsnni_sums_slice(const lsnni_sums *p, int task)
-{
-    int group = task / p->ranges;
-    lsnni_slice slice;
-    slice.n0 = (int)((int64_t)p->units * group / p->groups);
-    slice.n1 = (int)((int64_t)p->units * (group + 1) / p->groups);
-    slice.d0 = task % p->ranges * p->per_range;
-    slice.d1 = LSNNI_MIN(slice.d0 + p->per_range, p->depth);
-    slice.part = p->part + (size_t)group * p->size;
-    return slice;
-}
-
-/* Unit n of the bias: `plane` numbers of dy for each kernel.                 */
-static void lsnni_sums_bias(const lsnni_sums *p, const lsnni_slice *slice, int n,
-                            const lsnn_real *dy, size_t plane)
-{
-    lsnn_real *sum = slice->part + lsnni_area(p->depth, p->kp);
-    if (!p->db || slice->d0 > 0) return;
-    if (n == slice->n0) memset(sum, 0, (size_t)p->kp * sizeof *sum);
-    for (int k = 0; k < p->kernels; k++)
-        sum[k] += LSNNI_R(p->kv->sum(dy + (size_t)k * plane, plane));
-}
-
-/* Adds the groups' sums of 64 rows to dw and db.                             */
-static void lsnni_sums_task(void *user, int task, int worker)
-{
-    const lsnni_sums *p = (const lsnni_sums *)user;
-    int d0 = p->dw ? task * 64 : p->depth, d1 = LSNNI_MIN(d0 + 64, p->depth + (p->db ? 1 : 0));
-    lsnn_real *total = p->part + lsnni_area(d0, p->kp);
-    (void)worker;
-    for (int g = 1; g < p->groups; g++)
-        p->kv->axpy(total, 1, total + (size_t)g * p->size, lsnni_area(d1 - d0, p->kp));
-    for (int k = 0; k < p->kernels; k++)
-        for (int d = d0; d < d1; d++)
-            *(d == p->depth ? p->db + k : p->dw + lsnni_area(k, p->depth) + (size_t)d) +=
-                p->part[lsnni_area(d, p->kp) + (size_t)k];
-}
-
-static void lsnni_sums_add(lsnn_ctx *cx, lsnni_sums *p)
-{
-    lsnn_parallel(cx, p->dw ? lsnni_div_up(p->depth + 1, 64) : 1, lsnni_sums_task, p);
-}
-
-/* The gradient of w: a weight (c, r, s) of kernel k is the sum over pixels and lanes of
-   dy times x. Strips of dy are turned so that vectors run over the kernels; then it is
-   a tile of 8 weights x 3 vectors of kernels, with the pixels and lanes of the strip as
-   its depth, and weights whose taps are of one kind share a table of pixels. Bound by
-   arithmetic.                                                                */
-enum { LSNNI_STRIP = 16 };           /* pixels of a strip, or a row if it is wider */
-typedef struct lsnni_lanes_dw {
-    const lsnn_window *s;
-    lsnni_sums sums;
-    lsnni_kinds kinds[2];
-    int rows, columns;
-    const lsnn_real *x, *dy;
-    lsnn_real *turned;
-    int32_t *item, *start;           /* weights kind by kind, and where each begins in x */
-    int32_t *ka, *kb;                /* a table of pixels for each kind of columns */
-    size_t turned_size, table;
-} lsnni_lanes_dw;
-
-/* One strip: output rows [y0, y1), columns [x0, x1).                         */
-static void lsnni_lanes_dw_strip(const lsnni_lanes_dw *p, const lsnn_real *x,
-                                 const lsnn_real *dy, lsnn_real *turned,
-                                 const lsnni_slice *slice, const int box[4])
-{
-    const lsnni_kernels *kv = p->sums.kv;
-    const lsnn_window *s = p->s;
-    int y0 = box[0], y1 = box[1], x0 = box[2], x1 = box[3];
-    int lanes = kv->lanes, kp = p->sums.kp, done = 0;
-    size_t plane = lsnni_area(s->oh, s->ow) * (size_t)lanes;
-    for (int y = y0, q = 0; y < y1; y++)
-        for (int c = x0; c < x1; c++, q++)
-            kv->transpose(turned + lsnni_area(q * lanes, kp), (size_t)kp,
-                          dy + lsnni_area(y * s->ow + c, lanes), plane, s->k, lanes);
-    for (int i = 0; i < p->kinds[0].kinds; i++)
-        for (int j = 0; j < p->kinds[1].kinds; j++) {
-            const lsnni_reach *r = &p->kinds[0].reach[p->kinds[0].example[i]];
-            const lsnni_reach *c = &p->kinds[1].reach[p->kinds[1].example[j]];
-            int top = LSNNI_MAX(y0, r->first), bottom = LSNNI_MIN(y1, r->first + r->count);
-            int left = LSNNI_MAX(x0, c->first), right = LSNNI_MIN(x1, c->first + c->count);
-            int count = s->c * p->kinds[0].members[i] * p->kinds[1].members[j];
-            int first = LSNNI_MAX(slice->d0 - done, 0);
-            int last = LSNNI_MIN(slice->d1 - done, count);
-            ptrdiff_t from = (ptrdiff_t)(top - r->first) * s->stride_h * s->w +
-                (ptrdiff_t)(left - c->first) * s->stride_w;
-            lsnni_tile t;
-            t.ka = p->ka + (size_t)j * p->table;
-            t.kb = p->kb + (size_t)j * p->table;
-            t.k = (bottom - top) * (right - left) * lanes;
-            if (top < bottom && left < right && first < last)
-                lsnni_dw_tiles(kv, &t, slice->part, kp, turned +
-                               lsnni_area(((top - y0) * (x1 - x0) + left - x0) * lanes, kp),
-                               x + from * lanes, p->start + done + first,
-                               p->item + done + first, last - first);
-            done += count;
-        }
-}
-
-static void lsnni_lanes_dw_task(void *user, int task, int worker)
-{
-    const lsnni_lanes_dw *p = (const lsnni_lanes_dw *)user;
-    const lsnn_window *s = p->s;
-    lsnni_slice slice = lsnni_sums_slice(&p->sums, task);
-    size_t kp = (size_t)p->sums.kp, lanes = (size_t)p->sums.kv->lanes;
-    size_t plane = lsnni_area(s->oh, s->ow) * lanes;
-    lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
-    int box[4];
-    for (int i = slice.d0; p->sums.dw && i < slice.d1; i++)
-        memset(slice.part + (size_t)p->item[i] * kp, 0, kp * sizeof *turned);
-    memset(turned, 0, p->turned_size * sizeof *turned);  /* past the last kernel */
-    for (int n = slice.n0; n < slice.n1; n++) {
-        const lsnn_real *dy = p->dy + lsnni_area(n, s->k) * plane;
-        const lsnn_real *x = p->x + lsnni_area(n, s->c) * lsnni_area(s->h, s->w) * lanes;
-        lsnni_sums_bias(&p->sums, &slice, n, dy, plane);
-        for (box[0] = 0; p->sums.dw && box[0] < s->oh; box[0] += p->rows)
-            for (box[2] = 0; box[2] < s->ow; box[2] += p->columns) {
-                box[1] = LSNNI_MIN(box[0] + p->rows, s->oh);
-                box[3] = LSNNI_MIN(box[2] + p->columns, s->ow);
-                lsnni_lanes_dw_strip(p, x, dy, turned, &slice, box);
-            }
-    }
-}
-
-/* The weights of each kind, and the tables of a strip's pixels and lanes.    */
-static void lsnni_lanes_dw_tables(lsnni_lanes_dw *p)
-{
-    const lsnn_window *s = p->s;
-    const lsnni_kinds *rows = &p->kinds[0], *columns = &p->kinds[1];
-    int n = 0, lanes = p->sums.kv->lanes;
-    for (int i = 0; i < rows->kinds; i++)
-        for (int j = 0; j < columns->kinds; j++)
-            for (int c = 0; c < s->c; c++)
-                for (int y = 0; y < s->kernel_h; y++)
-                    for (int x = 0; rows->kind[y] == i && x < s->kernel_w; x++)
-                        if (columns->kind[x] == j) {
-                            p->item[n] = (c * s->kernel_h + y) * s->kernel_w + x;
-                            p->start[n++] = ((c * s->h + rows->reach[y].at) * s->w +
-                                             columns->reach[x].at) * lanes;
-                        }
-    for (int j = 0; j < columns->kinds; j++) {           /* one row, or all columns */
-        int32_t *ka = p->ka + (size_t)j * p->table, *kb = p->kb + (size_t)j * p->table;
-        int wide = p->rows == 1 ? p->columns : columns->reach[columns->example[j]].count;
-        for (int y = 0; y < p->rows; y++)
-            for (int x = 0; x < wide; x++)
-                for (int l = 0; l < lanes; l++) {
-                    *ka++ = (y * s->stride_h * s->w + x * s->stride_w) * lanes + l;
-                    *kb++ = ((y * p->columns + x) * lanes + l) * p->sums.kp;
-                }
-    }
-}
-
-static lsnn_status lsnni_lanes_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
-                                          const lsnn_real *dy, const lsnn_real *x,
-                                          const lsnn_window *s)
-{
-    size_t threads = (size_t)lsnn_ctx_threads(cx), bytes, tables;
-    int strips = lsnni_div_up(s->ow, LSNNI_STRIP), depth;
-    lsnni_lanes_dw p;
-    lsnni_side side[2];
-    char *at;
-    LSNNI_TRY(lsnni_lanes_check(cx, "conv2d", s));
-    p.s = s; p.x = x; p.dy = dy;
-    lsnni_sums_plan(&p.sums, cx, s, s->n / s->lanes, dw, db);
-    p.columns = lsnni_div_up(s->ow, strips);
-    p.rows = LSNNI_MIN(s->oh, strips > 1 ? 1 : LSNNI_MAX(1, LSNNI_STRIP / s->ow));
-    p.table = lsnni_area(p.rows * p.columns, s->lanes);
-    p.turned_size = p.table * (size_t)p.sums.kp;
-    depth = p.sums.depth;
-    tables = lsnni_room_times(p.table, s->kernel_w);
-    bytes = lsnni_kinds_room(s->kernel_h) + lsnni_kinds_room(s->kernel_w);
-    bytes = lsnni_room_add(bytes, 2 * lsnni_room((size_t)depth, sizeof *p.item));
-    bytes = lsnni_room_add(bytes, 2 * lsnni_room(tables, sizeof *p.ka));
-    bytes = lsnni_room_add(bytes, lsnni_room(p.sums.size * (size_t)p.sums.groups, sizeof *x));
-    bytes = lsnni_room_add(bytes, lsnni_room(p.turned_size * threads, sizeof *x));
-    at = (char *)lsnni_scratch(cx, bytes, 1);
-    if (!at) return LSNN_ENOMEM;
-    lsnni_sides(side, s);
-    lsnni_kinds_fill(&p.kinds[0], &at, &side[0], LSNNI_TO_W, s->kernel_h);
-    lsnni_kinds_fill(&p.kinds[1], &at, &side[1], LSNNI_TO_W, s->kernel_w);
-    p.item = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof *p.item);
-    p.start = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof *p.start);
-    p.ka = (int32_t *)lsnni_cut(&at, tables, sizeof *p.ka);
-    p.kb = (int32_t *)lsnni_cut(&at, tables, sizeof *p.kb);
-    p.sums.part = (lsnn_real *)lsnni_cut(&at, p.sums.size * (size_t)p.sums.groups, sizeof *x);
-    p.turned = (lsnn_real *)(void *)at;
-    lsnni_lanes_dw_tables(&p);
-    lsnn_parallel(cx, p.sums.groups * p.sums.ranges, lsnni_lanes_dw_task, &p);
-    lsnni_sums_add(cx, &p.sums);
-    return LSNN_OK;
-}
-
-static lsnn_status lsnni_lanes_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
-                                       const lsnn_real *w, const lsnn_real *b,
-                                       const lsnn_window *s, const lsnni_pooled *pool)
-{
-    lsnni_lanes p;
-    p.x = x; p.w = w; p.bias = b; p.y = y; p.add = 0;
-    p.pool = *pool;
-    return lsnni_lanes_run(cx, &p, s, LSNNI_FORWARD);
-}
-
-static lsnn_status lsnni_lanes_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
-                                          const lsnn_real *w, const lsnn_window *s, int add)
-{
-    lsnni_lanes p;
-    p.x = dy; p.w = w; p.bias = NULL; p.y = dx; p.add = add;
-    memset(&p.pool, 0, sizeof p.pool);
-    return lsnni_lanes_run(cx, &p, s, LSNNI_TO_X);
-}
-
-/* ---- >>conv2d -------------------------------------------------------------------
-   y[n,k,oy,ox]   = b[k] + sum_crs w[k,c,r,s] x[n, c, oy*sh + r - pt, ox*sw + s - pl]
-   dx[n,c,iy,ix] (+)= sum_krs w[k,c,r,s] dy[n,k,oy,ox]   over oy*sh + r - pt = iy, same for x
-   dw[k,c,r,s]     += sum_n,oy,ox dy[n,k,oy,ox] x[n, c, oy*sh + r - pt, ox*sw + s - pl]
-   db[k]           += sum_n,oy,ox dy[n,k,oy,ox]
-   x N,C,H,W  w K,C,kh,kw  b K  y N,K,OH,OW; pixels outside the image are 0.
-   K*C*kh*kw*OH*OW multiply-adds an image forward, twice that backward.
-   Blocks of images run as in >>lanes, plain arrays as in >>convolve; a few images under a
-   1 x 1 window are one product of matrices each. The gradient of w: >>sums.  */
-typedef struct lsnni_conv2d {
-    const lsnn_window *s;
-    lsnni_convolve g;
-    lsnni_spread spread;
-    int tasks, m_tasks, m_step, places, p_step;      /* an image's tasks: m_step maps at  */
-    int shared;                      /* p_step places each; shared: they share its copy */
-    size_t image_size, joined_size, x_image, y_image;
-    const lsnn_real *x;
-    lsnn_real *y, *images, *joined;
-    lsnni_pooled pool;
-} lsnni_conv2d;
-
-/* Rows of output that reach above the image, all others, and those that reach below it. */
-static void lsnni_conv2d_parts(lsnni_conv2d *p)
-{
-    const lsnn_window *s = p->s;
-    int per_row = lsnni_div_up(s->ow, p->g.kv->lanes);
-    int top = s->pad_top, below = s->h + s->pad_top - s->kernel_h + 1;  /* its first row   */
-    if (p->g.wide || s->stride_h > 1 || s->kernel_h < 2 || top < 1 || below >= s->oh ||
-        top >= below) return;
-    p->g.parts = 3;
-    p->g.taps[0].end = top * per_row;
-    p->g.taps[1].end = below * per_row;
-    p->g.taps[2].end = p->places;
-}
-
-/* Few images: their spread copies are made before, by all threads, eight channels a task. */
-static void lsnni_conv2d_spread_task(void *user, int task, int worker)
-{
-    const lsnni_conv2d *p = (const lsnni_conv2d *)user;
-    int pieces = lsnni_div_up(p->s->c, 8), n = task / pieces, c = task % pieces * 8;
-    (void)worker;
-    lsnni_spread_fill(p->images + (size_t)n * p->image_size, &p->spread,
-                      p->x + (size_t)n * p->x_image, p->s, c, LSNNI_MIN(c + 8, p->s->c));
-}
-
-/* Maps [m0, m1), whose places [p0, p1) `maps` holds, pooled as those of image n. */
-static void lsnni_conv2d_pool(const lsnni_conv2d *p, const lsnn_real *maps, int n, int m0,
-                              int m1, int p0, int p1)
-{
-    const lsnni_convolve *g = &p->g;
-    int per_row = g->wide ? 1 : lsnni_div_up(g->ow, g->kv->lanes);
-    int w = g->wide ? g->qw : g->ow, y0 = p0 / per_row, y1 = g->wide ? g->oh : p1 / per_row;
-    for (int m = m0; m < m1; m++, maps += lsnni_convolve_pitch(g))
-        for (int y = y0; y < y1; y += 2) {
-            size_t to = (size_t)n * p->y_image + lsnni_area(m * g->oh + y, g->ow / 2) / 2;
-            g->kv->max_pool2(p->y + to, p->pool.where + to, maps + lsnni_area(y, w), w, g->ow,
-                             y * g->ow, g->ow / 2, p->pool.relu);
-        }
-}
-
-/* Task number `task` of image n's, from its spread copy.                     */
-static void lsnni_conv2d_piece(const lsnni_conv2d *p, int n, const lsnn_real *image, int task,
-                               int worker)
-{
-    int m0 = task % p->m_tasks * p->m_step, p0 = task / p->m_tasks * p->p_step;
-    int m1 = LSNNI_MIN(m0 + p->m_step, p->g.m), p1 = LSNNI_MIN(p0 + p->p_step, p->places);
-    lsnn_real *joined = p->joined + (size_t)worker * p->joined_size;
-    if (!p->pool.on) {
-        lsnni_convolve_run(&p->g, p->y + (size_t)n * p->y_image, image, m0, m1, p0, p1, joined);
-        return;
-    }
-    for (int m = m0; m < m1; m += p->g.kv->rows) {
-        int end = LSNNI_MIN(m + p->g.kv->rows, m1);
-        lsnni_convolve_maps(&p->g, joined, image, m, end, p0, p1);
-        lsnni_conv2d_pool(p, joined, n, m, end, p0, p1);
-    }
-}
-
-static void lsnni_conv2d_task(void *user, int task, int worker)
-{
-    const lsnni_conv2d *p = (const lsnni_conv2d *)user;
-    int n = task / p->tasks;
-    lsnn_real *image = p->images + (size_t)(p->shared ? n : worker) * p->image_size;
-    if (!p->shared)
-        lsnni_spread_fill(image, &p->spread, p->x + (size_t)n * p->x_image, p->s, 0, p->s->c);
-    lsnni_conv2d_piece(p, n, image, task % p->tasks, worker);
-}
-
-/* Fills in what forward and the gradient of x have in common.                */
-static void lsnni_conv2d_plan(lsnni_conv2d *p, lsnn_ctx *cx, int m, int depth, int oh, int ow,
-                              int qw)
-{
-    const lsnni_kernels *kv = lsnni_kernels_of(cx);
-    int tasks = lsnni_image_tasks(p->s->n);
-    p->g.kv = kv;
-    p->g.m = m;
-    p->g.depth = depth;
-    p->g.oh = oh;
-    p->g.ow = ow;
-    p->g.qw = qw;
-    p->g.wide = lsnni_convolve_wide(kv, oh, ow, qw);
-    p->places = lsnni_convolve_places(&p->g);
-    p->g.parts = 1;
-    p->g.taps[0].count = depth;
-    p->g.taps[0].end = p->places;
-    p->m_step = lsnni_round_up(lsnni_div_up(m, tasks), kv->rows);
-    p->m_tasks = lsnni_div_up(m, p->m_step);
-    tasks = lsnni_convolve_splits(&p->g) ? 1 : lsnni_div_up(tasks, p->m_tasks);
-    p->p_step = lsnni_round_up(lsnni_div_up(p->places, tasks), LSNNI_MAX_VECTORS);
-    if (p->pool.on)                  /* whole pairs of rows                   */
-        p->p_step = p->g.wide ? p->places : lsnni_round_up(lsnni_div_up(p->places, tasks),
-                                                           2 * lsnni_div_up(ow, kv->lanes));
-    p->tasks = p->m_tasks * lsnni_div_up(p->places, p->p_step);
-    p->joined_size = lsnni_convolve_pitch(&p->g);
-    if (p->pool.on) p->joined_size *= (size_t)kv->rows;
-    else p->joined_size *= lsnni_convolve_splits(&p->g) ? (size_t)p->m_step : 0;
-}
-
-/* A window of one pixel is a matrix product: few images are done one by one by all threads. */
-static int lsnni_pointwise(const lsnn_window *s)
-{
-    return s->kernel_h * s->kernel_w * s->stride_h * s->stride_w == 1 && !s->pad_top &&
-           !s->pad_left && s->oh == s->h && s->ow == s->w;
-}
-
-static lsnn_status lsnni_pointwise_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
-                                       const lsnn_real *w, const lsnn_real *b,
-                                       const lsnn_window *s)
-{
-    int area = s->h * s->w;
-    for (int n = 0; n < s->n; n++, x += lsnni_area(s->c, area), y += lsnni_area(s->k, area)) {
-        lsnni_product p;
-        memset(&p, 0, sizeof p);
-        p.g.m = s->k; p.g.n = area; p.g.k = s->c;
-        p.g.a = w; p.g.ai = s->c; p.g.ak = 1;
-        p.g.b = x; p.g.bk = area; p.g.bj = 1;
-        p.g.c = y; p.g.ci = area;
-        p.g.add = b != NULL;
-        for (int k = 0; b && k < s->k; k++)
-            for (int i = 0; i < area; i++) y[(ptrdiff_t)k * area + i] = b[k];
-        LSNNI_TRY(lsnni_product_run(cx, &p));
-    }
-    return LSNN_OK;
-}
-
-/* pool.on: the maps, of even sides, go through a max pooling of 2 x 2 to y and pool.where. */
-static lsnn_status lsnni_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
-                                        const lsnn_real *w, const lsnn_real *b,
-                                        const lsnn_window *s, const lsnni_pooled *pool)
-{
-    int threads = lsnn_ctx_threads(cx), depth;
-    size_t bytes, images;
-    lsnni_conv2d p;
-    char *at;
-    LSNNI_TRY(lsnni_window_check(cx, "conv2d", s, 1));
-    if (s->lanes > 1) return lsnni_lanes_forward(cx, y, x, w, b, s, pool);
-    if (!pool->on && lsnni_image_tasks(s->n) > 1 && lsnni_pointwise(s))
-        return lsnni_pointwise_run(cx, y, x, w, b, s);
-    depth = s->c * s->kernel_h * s->kernel_w;
-    p.s = s;
-    p.x = x;
-    p.y = y;
-    p.pool = *pool;
-    p.spread = lsnni_spread_of(s);
-    lsnni_conv2d_plan(&p, cx, s->k, depth, s->oh, s->ow, p.spread.qw);
-    lsnni_conv2d_parts(&p);
-    p.image_size = p.spread.size;
-    p.shared = p.tasks > 1;
-    images = p.shared ? (size_t)s->n : (size_t)threads;
-    p.x_image = lsnni_area(s->c * s->h, s->w);
-    p.y_image = lsnni_area(s->k * s->oh, s->ow) / (pool->on ? 4 : 1);
-    bytes = lsnni_room_times(2 * lsnni_room((size_t)depth, sizeof(int32_t)), p.g.parts);
-    bytes = lsnni_room_add(bytes, lsnni_room(p.image_size * images, sizeof *y));
-    bytes = lsnni_room_add(bytes, lsnni_room(p.joined_size * (size_t)threads, sizeof *y));
-    at = (char *)lsnni_scratch(cx, bytes, 1);
-    if (!at) return LSNN_ENOMEM;
-    for (int i = 0; i < p.g.parts; i++) {        /* the first and last rows', if apart */
-        lsnni_tap_list *t = &p.g.taps[i];
-        int first = p.g.parts == 3 && i == 0, last = p.g.parts == 3 && i == 2;
-        t->offset = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
-        t->index = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
-        t->count = lsnni_spread_taps(t->offset, t->index, &p.spread, s, first,
-                                     s->kernel_h - last);
-    }
-    p.images = (lsnn_real *)lsnni_cut(&at, p.image_size * images, sizeof *y);
-    p.joined = (lsnn_real *)lsnni_cut(&at, p.joined_size * (size_t)threads, sizeof *y);
-    p.g.w = w;
-    p.g.bias = b;
-    p.g.add = 0;
-    if (p.shared)
-        lsnni_parallel_some(cx, p.image_size * images, s->n * lsnni_div_up(s->c, 8),
-                            lsnni_conv2d_spread_task, &p);
-    lsnn_parallel(cx, s->n * p.tasks, lsnni_conv2d_task, &p);
-    return LSNN_OK;
-}
-
-LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
-                                         const lsnn_real *w, const lsnn_real *b,
-                                         const lsnn_window *s)
-{
-    lsnni_pooled none;
-    memset(&none, 0, sizeof none);
-    return lsnni_conv2d_forward(cx, y, x, w, b, s, &none);
-}
-
-/* The gradient of x is a convolution too: of dy, with zeros between its pixels
-   where the stride was more than 1, by the kernels turned by 180 degrees:
-   dx[c,iy,ix] = sum_krs w[k,c,r,s] z[k, iy + kh-1-r, ix + kw-1-s], where dy's
-   pixel (oy, ox) stands in z at (oy*sh + kh-1-pt, ox*sw + kw-1-pl).          */
-typedef struct lsnni_conv2d_dx {
-    lsnni_conv2d conv;               /* x is dy, y is dx                      */
-    int zh, zw;
-} lsnni_conv2d_dx;
-
-static void lsnni_conv2d_dx_task(void *user, int task, int worker)
-{
-    const lsnni_conv2d_dx *p = (const lsnni_conv2d_dx *)user;
-    const lsnni_conv2d *v = &p->conv;
-    const lsnn_window *s = v->s;
-    int n = task / v->tasks;
-    int top = s->kernel_h - 1 - s->pad_top, left = s->kernel_w - 1 - s->pad_left;
-    lsnn_real *z = v->images + (size_t)worker * v->image_size;
-    const lsnn_real *dy = v->x + (size_t)n * v->x_image;
-    memset(z, 0, v->image_size * sizeof *z);
-    for (int k = 0; k < s->k; k++)
-        for (int oy = 0; oy < s->oh; oy++) {
-            int iy = oy * s->stride_h + top;
-            const lsnn_real *from = dy + lsnni_area(k * s->oh + oy, s->ow);
-            lsnn_real *to;
-            if (iy < 0 || iy >= p->zh) continue;
-            to = z + lsnni_area(k * p->zh + iy, p->zw);
-            for (int ox = 0; ox < s->ow; ox++) {
-                int ix = ox * s->stride_w + left;
-                if (ix >= 0 && ix < p->zw) to[ix] = from[ox];
-            }
-        }
-    lsnni_conv2d_piece(v, n, z, task % v->tasks, worker);
-}
-
-static lsnn_status lsnni_conv2d_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
-                                           const lsnn_real *w, const lsnn_window *s, int add)
-{
-    int threads = lsnn_ctx_threads(cx), taps = s->kernel_h * s->kernel_w, depth = s->k * taps;
-    int32_t *offset, *iota;
-    lsnn_real *turned;
-    lsnni_conv2d_dx p;
-    size_t bytes;
-    char *at;
-    p.zh = s->h + s->kernel_h - 1;
-    p.zw = s->w + s->kernel_w - 1;
-    p.conv.s = s;
-    p.conv.x = dy;
-    p.conv.y = dx;
-    memset(&p.conv.pool, 0, sizeof p.conv.pool);
-    lsnni_conv2d_plan(&p.conv, cx, s->c, depth, s->h, s->w, p.zw);
-    p.conv.image_size = lsnni_area(s->k * p.zh, p.zw) + 2 * LSNNI_MAX_LANES;
-    p.conv.x_image = lsnni_area(s->k * s->oh, s->ow);
-    p.conv.y_image = lsnni_area(s->c * s->h, s->w);
-    bytes = lsnni_room_add(2 * lsnni_room((size_t)depth, sizeof(int32_t)),
-                           lsnni_room(lsnni_area(s->c, depth), sizeof *dx));
-    bytes = lsnni_room_add(bytes, lsnni_room(p.conv.image_size * (size_t)threads, sizeof *dx));
-    bytes = lsnni_room_add(bytes, lsnni_room(p.conv.joined_size * (size_t)threads, sizeof *dx));
-    at = (char *)lsnni_scratch(cx, bytes, 1);
-    if (!at) return LSNN_ENOMEM;
-    offset = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
-    iota = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
-    turned = (lsnn_real *)lsnni_cut(&at, lsnni_area(s->c, depth), sizeof *dx);
-    p.conv.images = (lsnn_real *)lsnni_cut(&at, p.conv.image_size * (size_t)threads,
-                                           sizeof *dx);
-    p.conv.joined = (lsnn_real *)lsnni_cut(&at, p.conv.joined_size * (size_t)threads,
-                                           sizeof *dx);
-    for (int k = 0, d = 0; k < s->k; k++)
-        for (int r = 0; r < s->kernel_h; r++)
-            for (int x = 0; x < s->kernel_w; x++, d++) {
-                int from = (s->kernel_h - 1 - r) * s->kernel_w + s->kernel_w - 1 - x;
-                offset[d] = (k * p.zh + r) * p.zw + x;
-                iota[d] = d;
-                for (int c = 0; c < s->c; c++)
-                    turned[lsnni_area(c, depth) + (size_t)d] =
-                        w[lsnni_area(k * s->c + c, taps) + (size_t)from];
-            }
-    p.conv.g.taps[0].offset = offset;
-    p.conv.g.taps[0].index = iota;
-    p.conv.g.w = turned;
-    p.conv.g.bias = NULL;
-    p.conv.g.add = add;
-    lsnn_parallel(cx, s->n * p.conv.tasks, lsnni_conv2d_dx_task, &p);
-    return LSNN_OK;
-}
-
-/* The gradient of w: tiles of 8 taps (c, r, s) by vectors of kernels, summed over output
-   pixels, with dy turned to pixel-major order once an image.                 */
-typedef struct lsnni_conv2d_dw {
-    const lsnn_window *s;
-    lsnni_sums sums;
-    lsnni_spread spread;
-    size_t turned_size;
-    const lsnn_real *x, *dy;
-    const int32_t *offset, *place, *row;
-    lsnn_real *images, *turned;
-} lsnni_conv2d_dw;
-
-static void lsnni_conv2d_dw_task(void *user, int task, int worker)
-{
-    const lsnni_conv2d_dw *p = (const lsnni_conv2d_dw *)user;
-    const lsnn_window *s = p->s;
-    lsnni_slice slice = lsnni_sums_slice(&p->sums, task);
-    size_t area = lsnni_area(s->oh, s->ow), kp = (size_t)p->sums.kp;
-    lsnn_real *image = p->images + (size_t)worker * p->spread.size;
-    lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
-    lsnni_tile t;
-    t.ka = p->place;
-    t.kb = p->row;
-    t.k = (int)area;
-    if (p->sums.dw) {
-        memset(turned, 0, p->turned_size * sizeof *turned);      /* past the last kernel */
-        memset(slice.part + (size_t)slice.d0 * kp, 0,
-               (size_t)(slice.d1 - slice.d0) * kp * sizeof *turned);
-    }
-    for (int n = slice.n0; n < slice.n1; n++) {
-        const lsnn_real *dy = p->dy + lsnni_area(n, s->k) * area;
-        lsnni_sums_bias(&p->sums, &slice, n, dy, area);
-        if (!p->sums.dw) continue;
-        lsnni_spread_fill(image, &p->spread,
-                          p->x + (size_t)n * lsnni_area(s->c * s->h, s->w), s, 0, s->c);
-        p->sums.kv->transpose(turned, kp, dy, area, s->k, (int)area);
-        lsnni_dw_tiles(p->sums.kv, &t, slice.part + (size_t)slice.d0 * kp, p->sums.kp, turned,
-                       image, p->offset + slice.d0, NULL, slice.d1 - slice.d0);
-    }
-}
-
-static lsnn_status lsnni_conv2d_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
-                                           const lsnn_real *dy, const lsnn_real *x,
-                                           const lsnn_window *s)
-{
-    size_t threads = (size_t)lsnn_ctx_threads(cx), bytes, area = lsnni_area(s->oh, s->ow);
-    int32_t *offset, *place, *row;
-    lsnni_conv2d_dw p;
-    char *at;
-    p.s = s;
-    p.x = x;
-    p.dy = dy;
-    p.spread = lsnni_spread_of(s);
-    lsnni_sums_plan(&p.sums, cx, s, s->n, dw, db);
-    p.turned_size = area * (size_t)p.sums.kp;
-    if ((double)area * p.sums.kp > INT32_MAX)
-        return lsnni_fail(cx, LSNN_ESHAPE, "conv2d: gradients of %d kernels at %.0f places are "
-                          "over 2^31 numbers", s->k, (double)area);
-    bytes = lsnni_room_add(lsnni_room((size_t)p.sums.depth, sizeof *offset),
-                           2 * lsnni_room(area, sizeof *offset));
-    bytes = lsnni_room_add(bytes, lsnni_room(p.spread.size * threads, sizeof *x));
-    bytes = lsnni_room_add(bytes, lsnni_room(p.turned_size * threads, sizeof *x));
-    bytes = lsnni_room_add(bytes, lsnni_room(p.sums.size * (size_t)p.sums.groups, sizeof *x));
-    at = (char *)lsnni_scratch(cx, bytes, 1);
-    if (!at) return LSNN_ENOMEM;
-    offset = (int32_t *)lsnni_cut(&at, (size_t)p.sums.depth, sizeof *offset);
-    place = (int32_t *)lsnni_cut(&at, area, sizeof *place);
-    row = (int32_t *)lsnni_cut(&at, area, sizeof *row);
-    p.images = (lsnn_real *)lsnni_cut(&at, p.spread.size * threads, sizeof *x);
-    p.turned = (lsnn_real *)lsnni_cut(&at, p.turned_size * threads, sizeof *x);
-    p.sums.part = (lsnn_real *)lsnni_cut(&at, p.sums.size * (size_t)p.sums.groups, sizeof *x);
-    lsnni_spread_taps(offset, NULL, &p.spread, s, 0, s->kernel_h);
-    for (int q = 0; q < (int)area; q++) {
-        place[q] = q / s->ow * p.spread.qw + q % s->ow;
-        row[q] = q * p.sums.kp;
-    }
-    p.offset = offset;
-    p.place = place;
-    p.row = row;
-    lsnn_parallel(cx, p.sums.groups * p.sums.ranges, lsnni_conv2d_dw_task, &p);
-    lsnni_sums_add(cx, &p.sums);
-    return LSNN_OK;
-}
-
-LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
-                                          lsnn_real *db, const lsnn_real *dy,
-                                          const lsnn_real *x, const lsnn_real *w,
-                                          const lsnn_window *s, int add)
-{
-    int lanes = s->lanes > 1;
-    LSNNI_TRY(lsnni_window_check(cx, "conv2d", s, 1));
-    if (dw || db)
-        LSNNI_TRY((lanes ? lsnni_lanes_backward_w : lsnni_conv2d_backward_w)(cx, dw, db, dy, x,
-                                                                            s));
-    if (dx)
-        LSNNI_TRY((lanes ? lsnni_lanes_backward_x : lsnni_conv2d_backward_x)(cx, dx, dy, w, s,
-                                                                            add));
-    return LSNN_OK;
-}
-
-/* ---- >>local2d: locally connected, unshared weights ------------------------------
-   y[n,k,p]   = b[k,p] + sum_crs w[p,crs,k] x[n, patch of p, crs]
-   dx        (+)= sum_p,k w[p,crs,k] dy[n,k,p]   at each pixel of the patches
-   dw[p,crs,k] += sum_n dy[n,k,p] x[n, patch of p, crs]     db[k,p] += sum_n dy[n,k,p]
-   w OH*OW,C*kh*kw,K   b K,OH,OW   others as conv2d. It runs on blocks of images
-   (see >>lanes); plain arrays are turned into them, with zeros for missing images.
-   Bound by reading the weights for small batches, by arithmetic for large.   */
-enum { LSNNI_PLACES = 16 };          /* neighbouring positions a task takes   */
-typedef struct lsnni_local2d {
-    lsnni_lanes g;                   /* groups of pixels and their taps       */
-    const lsnn_window *s;
-    int blocks, depth, kp;
-    size_t area, x_block, y_block, turned_size;
-    const lsnn_real *x, *w, *b, *dy;
-    lsnn_real *y, *dx, *dw, *db, *turned;
-    int32_t *row, *image, *turn, *map;   /* offsets: see lsnni_local2d_tables  */
-    int add;
-} lsnni_local2d;
-
-/* The group of pixel number i, from group g on.                              */
-static const lsnni_group *lsnni_group_of(const lsnni_lanes *p, const lsnni_group *g, int i)
-{
-    while (i >= g->first + p->kinds[0].members[g->row] * p->kinds[1].members[g->column]) g++;
-    return g;
-}
-
-/* Forward: tiles of 8 kernels x 3 blocks, over the taps.                     */
-static void lsnni_local2d_task(void *user, int task, int worker)
-{
-    const lsnni_local2d *p = (const lsnni_local2d *)user;
-    const lsnni_kernels *kv = p->g.kv;
-    const lsnni_group *g = p->g.group;
-    int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), K = p->s->k;
-    lsnn_real bias[LSNNI_MAX_ROWS];
-    lsnni_tile t;
-    (void)worker;
-    t.add = 0;
-    t.bias = p->b ? bias : NULL;
-    for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t.lanes[v] = kv->lanes;
-    for (int i = task * LSNNI_PLACES; i < end; i++) {
-        size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i];
-        g = lsnni_group_of(&p->g, g, i);
-        t.k = g->taps * p->s->c;
-        t.ka = p->row + (g->ka - p->g.group->ka);
-        t.kb = g->kb;
-        for (int k = 0; k < K; k += kv->rows) {
-            t.rows = LSNNI_MIN(kv->rows, K - k);
-            for (int r = 0; r < kv->rows; r++) {
-                size_t row = (size_t)(k + LSNNI_MIN(r, t.rows - 1));
-                t.a[r] = p->w + q * lsnni_area(p->depth, K) + row;
-                t.c[r] = p->y + (row * p->area + q) * (size_t)kv->lanes;
-                if (p->b) bias[r] = p->b[row * p->area + q];
-            }
-            for (int n = 0; n < p->blocks; n += LSNNI_MAX_VECTORS) {
-                t.vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, p->blocks - n);
-                for (int v = 0; v < t.vectors; v++) {
-                    t.b[v] = p->x + (size_t)(n + v) * p->x_block + from * (size_t)kv->lanes;
-                    t.at[v] = (ptrdiff_t)((size_t)(n + v) * p->y_block);
-                }
-                kv->tile(&t);
-            }
-        }
-    }
-}
-
-/* dw: tiles of 8 taps x 3 vectors of kernels, over the images, with dy turned.  */
-static void lsnni_local2d_dw_task(void *user, int task, int worker)
-{
-    const lsnni_local2d *p = (const lsnni_local2d *)user;
-    const lsnni_kernels *kv = p->g.kv;
-    const lsnni_group *g = p->g.group;
-    int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), K = p->s->k;
-    int lanes = kv->lanes;
-    lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
-    lsnni_tile t;
-    memset(turned, 0, p->turned_size * sizeof *turned);
-    t.ka = p->image;
-    t.kb = p->turn;
-    t.k = p->blocks * lanes;
-    for (int i = task * LSNNI_PLACES; i < end; i++) {
-        size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i];
-        g = lsnni_group_of(&p->g, g, i);
-        for (int n = 0; n < p->blocks; n++)
-            kv->transpose(turned + lsnni_area(n * lanes, p->kp), (size_t)p->kp,
-                          p->dy + (size_t)n * p->y_block + q * (size_t)lanes,
-                          p->area * (size_t)lanes, K, lanes);
-        lsnni_dw_tiles(kv, &t, p->dw + q * (size_t)p->depth * (size_t)K, K, turned,
-                       p->x + from * (size_t)lanes, g->kb, g->ka, g->taps * p->s->c);
-    }
-}
-
-static void lsnni_local2d_db_task(void *user, int k, int worker)
-{
-    const lsnni_local2d *p = (const lsnni_local2d *)user;
-    lsnn_real *sums = p->turned + (size_t)worker * p->turned_size;
-    for (int n = 0; n < p->blocks; n++) {
-        p->g.kv->gather(sums, p->dy + (size_t)n * p->y_block +
-                        (size_t)k * p->area * (size_t)p->g.kv->lanes, p->area);
-        p->g.kv->axpy(p->db + (size_t)k * p->area, 1, sums, p->area);
-    }
-}
-
-/* dx of one block and one of its maps: tiles of 8 taps, over the kernels.     */
-static void lsnni_local2d_dx_task(void *user, int task, int worker)
-{
-    const lsnni_local2d *p = (const lsnni_local2d *)user;
-    const lsnni_kernels *kv = p->g.kv;
-    const lsnni_group *g = p->g.group;
-    int n = task / p->s->c, c = task % p->s->c;
-    size_t lanes = (size_t)kv->lanes, plane = p->g.source * lanes;
-    lsnn_real *dx = p->dx + (size_t)n * p->x_block;
-    lsnni_tile t;
-    (void)worker;
-    if (!p->add) memset(dx + (size_t)c * plane, 0, plane * sizeof *dx);
-    t.add = t.vectors = 1;
-    t.bias = NULL;
-    t.ka = p->map;
-    t.kb = p->map + p->s->k;
-    t.k = p->s->k;
-    t.at[0] = 0;
-    t.lanes[0] = (int)lanes;
-    for (int i = 0; i < (int)p->area; i++) {
-        size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i];
-        g = lsnni_group_of(&p->g, g, i);
-        t.b[0] = p->dy + (size_t)n * p->y_block + q * lanes;
-        for (int d = 0; d < g->taps; d += kv->rows) {
-            t.rows = LSNNI_MIN(kv->rows, g->taps - d);
-            for (int r = 0; r < kv->rows; r++) {
-                int tap = c * g->taps + d + LSNNI_MIN(r, t.rows - 1);
-                t.a[r] = p->w + (q * (size_t)p->depth + (size_t)g->ka[tap]) * (size_t)p->s->k;
-                t.c[r] = dx + from * lanes + g->kb[tap];
-            }
-            kv->tile(&t);
-        }
-    }
-}
-
-/* row    tap -> its weights        image  image -> its place in x
-   turn   image -> its row of turned dy        map  k, and kernel k's place in dy */
-static void lsnni_local2d_tables(lsnni_local2d *p, size_t taps)
-{
-    int lanes = p->g.kv->lanes;
-    for (size_t i = 0; i < taps; i++) p->row[i] = p->g.group->ka[i] * p->s->k;
-    for (int n = 0; n < p->blocks * lanes; n++) {
-        p->image[n] = (int32_t)((size_t)(n / lanes) * p->x_block) + n % lanes;
-        p->turn[n] = n * p->kp;
-    }
-    for (int k = 0; k < p->s->k; k++) {
-        p->map[k] = k;
-        p->map[p->s->k + k] = k * (int32_t)p->area * lanes;
-    }
-}
-
-/* Sets p up but for its arrays; *x_room and *y_room: room for blocks of images where
-   the caller's arrays are plain, else NULL.                                  */
-static lsnn_status lsnni_local2d_plan(lsnn_ctx *cx, lsnni_local2d *p, const lsnn_window *s,
-                                      lsnn_real **x_room, lsnn_real **y_room)
-{
-    int lanes = lsnn_lanes(cx), turn = s->lanes < 2 && lanes > 1;
-    size_t threads = (size_t)lsnn_ctx_threads(cx), taps, images, more, n_all;
-    char *at;
-    LSNNI_TRY(lsnni_window_check(cx, "local2d", s, 1));
-    if (s->lanes > 1) LSNNI_TRY(lsnni_lanes_check(cx, "local2d", s));
-    memset(p, 0, sizeof *p);
-    p->s = s;
-    p->blocks = lsnni_div_up(s->n, lanes);
-    p->depth = s->c * s->kernel_h * s->kernel_w;
-    p->kp = lsnni_round_up(s->k, lanes);
-    p->area = lsnni_area(s->oh, s->ow);
-    p->x_block = lsnni_area(s->c * s->h, s->w) * (size_t)lanes;
-    p->y_block = (size_t)s->k * p->area * (size_t)lanes;
-    images = (size_t)p->blocks * (size_t)lanes;
-    if ((double)p->blocks * (double)p->x_block > INT32_MAX || (double)p->y_block > INT32_MAX ||
-        (double)images * p->kp > INT32_MAX)
-        return lsnni_fail(cx, LSNN_ESHAPE, "local2d: a batch of %d images has over 2^31 "
-                          "numbers: use smaller batches", s->n);
-    p->turned_size = LSNNI_MAX(images * (size_t)p->kp, p->area);
-    n_all = lsnni_room((size_t)p->blocks * p->x_block, sizeof **x_room);
-    more = 2 * lsnni_room(images, sizeof *p->image) +
-        lsnni_room(2 * (size_t)s->k, sizeof *p->map);
-    more = lsnni_room_add(more, lsnni_room(p->turned_size * threads, sizeof *p->turned));
-    if (turn) more = lsnni_room_add(lsnni_room_add(more, n_all),
-                                    lsnni_room((size_t)p->blocks * p->y_block,
-                                               sizeof **y_room));
-    LSNNI_TRY(lsnni_lanes_plan(cx, &p->g, s, LSNNI_FORWARD, s->c, 1, more, &taps, &at));
-    p->row = (int32_t *)lsnni_cut(&at, taps, sizeof *p->row);
-    p->image = (int32_t *)lsnni_cut(&at, images, sizeof *p->image);
-    p->turn = (int32_t *)lsnni_cut(&at, images, sizeof *p->turn);
-    p->map = (int32_t *)lsnni_cut(&at, 2 * (size_t)s->k, sizeof *p->map);
-    p->turned = (lsnn_real *)lsnni_cut(&at, p->turned_size * threads, sizeof *p->turned);
-    *x_room = *y_room = NULL;
-    if (turn) {
-        *x_room = (lsnn_real *)lsnni_cut(&at, (size_t)p->blocks * p->x_block, sizeof **x_room);
-        *y_room = (lsnn_real *)(void *)at;
-    }
-    lsnni_local2d_tables(p, taps);
-    return LSNN_OK;
-}
-
-LSNN_API lsnn_status lsnn_local2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
-                                          const lsnn_real *w, const lsnn_real *b,
-                                          const lsnn_window *s)
-{
-    lsnn_real *xs, *ys;
-    lsnni_local2d p;
-    LSNNI_TRY(lsnni_local2d_plan(cx, &p, s, &xs, &ys));
-    if (xs) lsnni_turn_run(cx, xs, x, s->n, p.x_block / (size_t)p.g.kv->lanes, 0, LSNN_SET);
-    p.x = xs ? xs : x;
-    p.y = ys ? ys : y;
-    p.w = w;
-    p.b = b;
-    lsnn_parallel(cx, (int)((p.area + LSNNI_PLACES - 1) / LSNNI_PLACES), lsnni_local2d_task,
-                  &p);
-    if (ys) lsnni_turn_run(cx, y, ys, s->n, p.y_block / (size_t)p.g.kv->lanes, 1, LSNN_SET);
-    return LSNN_OK;
-}
-
-LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
-                                           lsnn_real *db, const lsnn_real *dy,
-                                           const lsnn_real *x, const lsnn_real *w,
-                                           const lsnn_window *s, int add)
-{
-    lsnn_real *xs, *ys;
-    lsnni_local2d p;
-    size_t x_size;
-    LSNNI_TRY(lsnni_local2d_plan(cx, &p, s, &xs, &ys));
-    x_size = p.x_block / (size_t)p.g.kv->lanes;
-    if (ys) lsnni_turn_run(cx, ys, dy, s->n, p.y_block / (size_t)p.g.kv->lanes, 0, LSNN_SET);
-    if (xs && dw) lsnni_turn_run(cx, xs, x, s->n, x_size, 0, LSNN_SET);
-    p.x = xs ? xs : x;
-    p.dy = ys ? ys : dy;
-    p.w = w;
-    p.dw = dw;
-    p.db = db;
-    if (dw)
-        lsnn_parallel(cx, (int)((p.area + LSNNI_PLACES - 1) / LSNNI_PLACES),
-                      lsnni_local2d_dw_task, &p);
-    if (db) lsnn_parallel(cx, s->k, lsnni_local2d_db_task, &p);
-    if (!dx) return LSNN_OK;
-    p.dx = xs ? xs : dx;             /* x is no longer needed                 */
-    p.add = !xs && add;
-    lsnn_parallel(cx, p.blocks * s->c, lsnni_local2d_dx_task, &p);
-    if (xs) lsnni_turn_run(cx, dx, xs, s->n, x_size, 1, add);
-    return LSNN_OK;
-}
-
+static const lsnn_layer_type lsnni_input_type = {
+    "input", "", 0, 0, LSNN_X_FREE, lsnni_plan_input, NULL, NULL, NULL
+};
 /* ---- >>dense --------------------------------------------------------------------
    y[n,k]   = b[k] + sum_c w[k,c] x[n,c]            x N,C  w K,C  b K  y N,K
    dx[n,c] (+)= sum_k w[k,c] dy[n,k]
@@ -4736,6 +1985,44 @@ LSNN_API lsnn_status lsnn_dense_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real 
     return LSNN_OK;
 }
 
+static lsnn_status lsnni_plan_dense(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    int in = lsnni_features(p->in[0]), out = p->o.filters;
+    LSNNI_TRY(lsnni_dense_sizes(cx, 1, in, out));
+    p->out.c = out; p->out.h = p->out.w = 1;
+    p->param[0] = lsnni_spec("weight", 2, out, in, 0, 0);
+    p->param[0].fan_in = in;
+    p->param[0].fan_out = out;
+    p->param[1] = lsnni_spec("bias", 1, out, 0, 0, 0);
+    p->param[1].no_decay = 1;
+    p->params = p->o.no_bias ? 1 : 2;
+    p->macs = ((double)in + (p->o.no_bias ? 0 : 1)) * out;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_forward_dense(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnn_dense_forward(cx, c->y, c->x[0], c->param[0], c->param[1], c->n,
+                              lsnni_features(c->plan->in[0]), c->plan->out.c);
+}
+
+static lsnn_status lsnni_backward_dense(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnn_dense_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
+                               c->param[0], c->n, lsnni_features(c->plan->in[0]),
+                               c->plan->out.c, c->add[0]);
+}
+
+static const lsnn_layer_type lsnni_dense_type = {
+    "dense", LSNNI_WEIGHTED, 1, 1,
+    LSNN_Y_FREE | LSNN_REHEARSES,
+    lsnni_plan_dense, lsnni_forward_dense, lsnni_backward_dense, NULL
+};
+
+LSNN_API int lsnn_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o)
+{
+    return lsnni_windowed(net, &lsnni_dense_type, x, outputs, 0, o);
+}
 /* ---- >>activations ----------------------------------------------------------------
    relu max(x, 0)   leaky_relu x or slope*x   sigmoid 1 / (1 + e^-x)   tanh
    Gradients in terms of y: [y > 0], [y > 0] or slope, y (1 - y), 1 - y^2; relu's at 0 is 0. */
@@ -4795,6 +2082,74 @@ LSNN_API lsnn_status lsnn_activation_backward(lsnn_ctx *cx, lsnn_act f, lsnn_rea
     return lsnni_activation(cx, f, dx, dy, y, count, slope, add);
 }
 
+#define LSNNI_ACTIVATION(name, kind)                                                     \
+    static lsnn_status lsnni_forward_##name(lsnn_ctx *cx, lsnn_call *c)                  \
+    {                                                                                    \
+        return lsnn_activation_forward(cx, kind, c->y, c->x[0], lsnni_call_count(c),     \
+                                       c->plan->o.slope);                                \
+    }                                                                                    \
+    static lsnn_status lsnni_backward_##name(lsnn_ctx *cx, lsnn_call *c)                 \
+    {                                                                                    \
+        return lsnn_activation_backward(cx, kind, c->dx[0], c->dy, c->y,                 \
+                                        lsnni_call_count(c), c->plan->o.slope, c->add[0]); \
+    }
+LSNNI_ACTIVATION(relu, LSNN_RELU)
+LSNNI_ACTIVATION(leaky_relu, LSNN_LEAKY_RELU)
+LSNNI_ACTIVATION(sigmoid, LSNN_SIGMOID)
+LSNNI_ACTIVATION(tanh, LSNN_TANH)
+#undef LSNNI_ACTIVATION
+
+static lsnn_status lsnni_plan_leaky_relu(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    p->o.slope = lsnni_or(p->o.slope, 0.01);
+    if (!(p->o.slope > 0))
+        return lsnni_fail(cx, LSNN_EVALUE, "leaky_relu: slope %g must be positive", p->o.slope);
+    return lsnni_plan_same(cx, p);
+}
+
+static const lsnn_layer_type lsnni_relu_type = {
+    "relu", "", 1, 1,
+    LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_IS_RELU,
+    lsnni_plan_same, lsnni_forward_relu, lsnni_backward_relu, NULL
+};
+
+static const lsnn_layer_type lsnni_leaky_relu_type = {
+    "leaky_relu", "slope", 1, 1,
+    LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
+    lsnni_plan_leaky_relu, lsnni_forward_leaky_relu, lsnni_backward_leaky_relu, NULL
+};
+
+static const lsnn_layer_type lsnni_sigmoid_type = {
+    "sigmoid", "", 1, 1,
+    LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
+    lsnni_plan_same, lsnni_forward_sigmoid, lsnni_backward_sigmoid, NULL
+};
+
+static const lsnn_layer_type lsnni_tanh_type = {
+    "tanh", "", 1, 1,
+    LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
+    lsnni_plan_same, lsnni_forward_tanh, lsnni_backward_tanh, NULL
+};
+
+LSNN_API int lsnn_relu(lsnn_net *net, int x, const lsnn_options *o)
+{
+    return lsnn_layer(net, &lsnni_relu_type, &x, 1, o);
+}
+
+LSNN_API int lsnn_leaky_relu(lsnn_net *net, int x, const lsnn_options *o)
+{
+    return lsnn_layer(net, &lsnni_leaky_relu_type, &x, 1, o);
+}
+
+LSNN_API int lsnn_sigmoid(lsnn_net *net, int x, const lsnn_options *o)
+{
+    return lsnn_layer(net, &lsnni_sigmoid_type, &x, 1, o);
+}
+
+LSNN_API int lsnn_tanh(lsnn_net *net, int x, const lsnn_options *o)
+{
+    return lsnn_layer(net, &lsnni_tanh_type, &x, 1, o);
+}
 /* ---- >>softmax --------------------------------------------------------------------
    y[c] = e^(x[c] - max x) / sum_c' e^(x[c'] - max x)     dx[c] (+)= y[c] (dy[c] - sum dy y) */
 typedef struct lsnni_softmax {
@@ -4869,6 +2224,29 @@ LSNN_API lsnn_status lsnn_softmax_backward(lsnn_ctx *cx, lsnn_real *dx, const ls
     return lsnni_softmax_run(cx, dx, dy, y, n, c, inner, add);
 }
 
+static lsnn_status lsnni_forward_softmax(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_shape s = c->plan->in[0];
+    return lsnn_softmax_forward(cx, c->y, c->x[0], c->n, s.c, lsnni_inner(s));
+}
+
+static lsnn_status lsnni_backward_softmax(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_shape s = c->plan->in[0];
+    return lsnn_softmax_backward(cx, c->dx[0], c->dy, c->y, c->n, s.c, lsnni_inner(s),
+                                 c->add[0]);
+}
+
+static const lsnn_layer_type lsnni_softmax_type = {
+    "softmax", "", 1, 1,
+    LSNN_X_FREE | LSNN_REHEARSES,
+    lsnni_plan_same, lsnni_forward_softmax, lsnni_backward_softmax, NULL
+};
+
+LSNN_API int lsnn_softmax(lsnn_net *net, int x, const lsnn_options *o)
+{
+    return lsnn_layer(net, &lsnni_softmax_type, &x, 1, o);
+}
 /* ---- >>pooling --------------------------------------------------------------------
    max  y[p] = max of the window's pixels; dx at that pixel (+)= dy[p]
    sum  y[p] = sum of them;                dx at all of them (+)= dy[p]
@@ -5127,6 +2505,100 @@ LSNN_API lsnn_status lsnn_sum_pool_backward(lsnn_ctx *cx, lsnn_real *dx, const l
     return lsnni_pool_run(cx, LSNNI_POOL_SUM, dx, dy, NULL, NULL, s, 1, add, 0);
 }
 
+/* What of the input the windows reach, if a smaller input gives the same windows. */
+static lsnn_status lsnni_pool_reads(lsnn_ctx *cx, lsnn_layer_plan *p, const lsnn_window *s)
+{
+    lsnn_layer_plan crop = *p;
+    lsnn_window cropped;
+    int h = (s->oh - 1) * s->stride_h + s->kernel_h - s->pad_top;
+    int w = (s->ow - 1) * s->stride_w + s->kernel_w - s->pad_left;
+    crop.in[0].h = LSNNI_MAX(1, LSNNI_MIN(s->h, h));
+    crop.in[0].w = LSNNI_MAX(1, LSNNI_MIN(s->w, w));
+    LSNNI_TRY(lsnni_window_of(cx, &cropped, &crop, 1, s->c));
+    if (cropped.oh != s->oh || cropped.ow != s->ow || cropped.pad_top != s->pad_top ||
+        cropped.pad_left != s->pad_left) return LSNN_OK;
+    p->reads_h = crop.in[0].h;
+    p->reads_w = crop.in[0].w;
+    return LSNN_OK;
+}
+
+/* kernel 0: the whole map. The stride defaults to the kernel.                */
+static lsnn_status lsnni_plan_pool(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_window s;
+    if (!p->o.kernel_h) {
+        p->o.kernel_h = p->in[0].h;
+        if (!p->o.kernel_w) p->o.kernel_w = p->in[0].w;
+    }
+    if (!p->o.kernel_w) p->o.kernel_w = p->o.kernel_h;
+    lsnni_window_defaults(&p->o, p->o.kernel_h, p->o.kernel_w);
+    LSNNI_TRY(lsnni_window_of(cx, &s, p, 1, p->in[0].c));
+    p->out.c = s.k; p->out.h = s.oh; p->out.w = s.ow;
+    LSNNI_TRY(lsnni_pool_reads(cx, p, &s));
+    if (!lsnni_pool_halves(&s)) p->traits &= ~LSNN_IS_MAX2;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_plan_max_pool(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    LSNNI_TRY(lsnni_plan_pool(cx, p));
+    p->keep_per_image = (size_t)lsnni_features(p->out);    /* room for int32  */
+    return LSNN_OK;
+}
+
+#define LSNNI_POOLING(name, kind)                                                        \
+    static lsnn_status lsnni_forward_##name(lsnn_ctx *cx, lsnn_call *c)                  \
+    {                                                                                    \
+        lsnn_window s;                                                                   \
+        LSNNI_TRY(lsnni_call_window(cx, &s, c));                                         \
+        return lsnni_pool_run(cx, kind, c->y, c->x[0], kind == LSNNI_POOL_MAX ?          \
+                              (int32_t *)(void *)c->keep : NULL, NULL, &s, 0, 0,         \
+                              c->does & LSNN_DO_RELU);                                            \
+    }                                                                                    \
+    static lsnn_status lsnni_backward_##name(lsnn_ctx *cx, lsnn_call *c)                 \
+    {                                                                                    \
+        lsnn_window s;                                                                   \
+        LSNNI_TRY(lsnni_call_window(cx, &s, c));                                         \
+        return lsnni_pool_run(cx, kind, c->dx[0], c->dy, NULL,                           \
+                              (int32_t *)(void *)c->keep, &s, 1, c->add[0], 0);          \
+    }
+LSNNI_POOLING(max_pool, LSNNI_POOL_MAX)
+LSNNI_POOLING(avg_pool, LSNNI_POOL_AVG)
+LSNNI_POOLING(sum_pool, LSNNI_POOL_SUM)
+#undef LSNNI_POOLING
+
+static const lsnn_layer_type lsnni_max_pool_type = {
+    "max_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
+    LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNN_RELU_BEFORE | LSNN_IS_MAX2,
+    lsnni_plan_max_pool, lsnni_forward_max_pool, lsnni_backward_max_pool, NULL
+};
+
+static const lsnn_layer_type lsnni_avg_pool_type = {
+    "avg_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
+    LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
+    lsnni_plan_pool, lsnni_forward_avg_pool, lsnni_backward_avg_pool, NULL
+};
+
+static const lsnn_layer_type lsnni_sum_pool_type = {
+    "sum_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
+    LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
+    lsnni_plan_pool, lsnni_forward_sum_pool, lsnni_backward_sum_pool, NULL
+};
+
+LSNN_API int lsnn_max_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
+{
+    return lsnni_windowed(net, &lsnni_max_pool_type, x, 0, kernel, o);
+}
+
+LSNN_API int lsnn_avg_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
+{
+    return lsnni_windowed(net, &lsnni_avg_pool_type, x, 0, kernel, o);
+}
+
+LSNN_API int lsnn_sum_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
+{
+    return lsnni_windowed(net, &lsnni_sum_pool_type, x, 0, kernel, o);
+}
 /* ---- >>dropout --------------------------------------------------------------------
    y = x m / (1 - rate), m = 0 with probability rate, else 1; dx (+)= dy m / (1 - rate).
    Element e of image n is kept if its 32 random bits are at least rate * 2^32, in any
@@ -5183,6 +2655,41 @@ LSNN_API lsnn_status lsnn_dropout_backward(lsnn_ctx *cx, lsnn_real *dx, const ls
     return lsnni_dropout_run(cx, dx, dy, n, count, lanes, rate, at, add);
 }
 
+static lsnn_status lsnni_plan_dropout(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    if (!(p->o.rate >= 0 && p->o.rate < 1))
+        return lsnni_fail(cx, LSNN_EVALUE, "dropout: rate %g must lie in [0, 1)", p->o.rate);
+    return lsnni_plan_same(cx, p);
+}
+
+static lsnn_status lsnni_forward_dropout(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t count = lsnni_call_count(c);
+    if (c->training)
+        return lsnn_dropout_forward(cx, c->y, c->x[0], c->n, lsnni_features(c->plan->in[0]),
+                                    c->lanes, c->plan->o.rate, &c->rng);
+    if (c->y != c->x[0]) memcpy(c->y, c->x[0], count * sizeof *c->y);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_backward_dropout(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnn_dropout_backward(cx, c->dx[0], c->dy, c->n, lsnni_features(c->plan->in[0]),
+                                 c->lanes, c->plan->o.rate, &c->rng, c->add[0]);
+}
+
+static const lsnn_layer_type lsnni_dropout_type = {
+    "dropout", "rate", 1, 1,
+    LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_Y_FREE,
+    lsnni_plan_dropout, lsnni_forward_dropout, lsnni_backward_dropout, NULL
+};
+
+LSNN_API int lsnn_dropout(lsnn_net *net, int x, double rate, const lsnn_options *o)
+{
+    lsnn_options all = lsnni_options(o);
+    all.rate = rate;
+    return lsnn_layer(net, &lsnni_dropout_type, &x, 1, &all);
+}
 /* ---- >>batch_norm (Ioffe and Szegedy 2015) ------------------------------------------
    xh = (x - mean) istd    y = gamma xh + beta    over the M = N*I values of a channel
    dgamma += sum dy xh     dbeta += sum dy
@@ -5318,6 +2825,88 @@ LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_
     return lsnni_norm_run(cx, &p, n, c, inner, lsnni_norm_back_task);
 }
 
+static lsnn_status lsnni_plan_batch_norm(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    int channels = p->in[0].c;
+    p->o.eps = lsnni_or(p->o.eps, 1e-5);
+    p->o.momentum = lsnni_or(p->o.momentum, 0.1);
+    if (!(p->o.eps > 0) || !(p->o.momentum > 0 && p->o.momentum <= 1))
+        return lsnni_fail(cx, LSNN_EVALUE,
+                          "batch_norm: eps %g must be positive, momentum %g in "
+                          "(0, 1]", p->o.eps, p->o.momentum);
+    p->param[0] = lsnni_spec("gamma", 1, channels, 0, 0, 0);
+    p->param[0].value = 1;
+    p->param[1] = lsnni_spec("beta", 1, channels, 0, 0, 0);
+    p->param[0].no_decay = p->param[1].no_decay = 1;
+    p->params = 2;
+    p->buffer[0] = lsnni_spec("mean", 1, channels, 0, 0, 0);
+    p->buffer[1] = lsnni_spec("variance", 1, channels, 0, 0, 0);
+    p->buffer[1].value = 1;
+    p->buffers = 2;
+    p->keep_fixed = 2 * (size_t)channels;
+    p->macs = (double)lsnni_features(p->in[0]);
+    return lsnni_plan_same(cx, p);
+}
+
+/* Channels [first, first + those of input j): all of them, or one input of the concat that
+   is read in parts (see lsnni_plan_concats).                                 */
+static void lsnni_norm_part(lsnni_norm *g, const lsnn_call *c, int j, int first)
+{
+    int channels = c->plan->out.c;
+    memset(g, 0, sizeof *g);
+    g->all = channels;
+    g->x = c->x[j];
+    g->gamma = c->param[0] + first;
+    g->mean = c->keep + first;
+    g->istd = c->keep + channels + first;
+}
+
+static lsnn_status lsnni_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
+{
+    const lsnn_layer_plan *p = c->plan;
+    for (int j = 0, first = 0; j < p->inputs; first += p->in[j++].c) {
+        lsnni_norm g;
+        lsnni_norm_part(&g, c, j, first);
+        g.y = c->y + lsnni_area(first, lsnni_call_inner(c));
+        g.beta = c->param[1] + first;
+        g.running_mean = c->buffer[0] + first;
+        g.running_var = c->buffer[1] + first;
+        g.momentum = p->o.momentum; g.eps = p->o.eps;
+        g.predict = !c->training; g.relu = c->does & LSNN_DO_RELU;
+        LSNNI_TRY(lsnni_norm_run(cx, &g, lsnni_blocks(c), p->in[j].c, lsnni_call_inner(c),
+                                 lsnni_norm_task));
+    }
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
+{
+    const lsnn_layer_plan *p = c->plan;
+    for (int j = 0, first = 0; j < p->inputs; first += p->in[j++].c) {
+        size_t skip = lsnni_area(first, lsnni_call_inner(c));
+        lsnni_norm g;
+        lsnni_norm_part(&g, c, j, first);
+        g.dy = c->dy + skip;
+        g.y = c->dx[j]; g.add = c->add[j];
+        if (c->dparam[0]) g.dgamma = c->dparam[0] + first;
+        if (c->dparam[1]) g.dbeta = c->dparam[1] + first;
+        if (c->does & LSNN_DO_RELU) g.relu_y = c->y + skip;   /* what relu would do in place */
+        LSNNI_TRY(lsnni_norm_run(cx, &g, lsnni_blocks(c), p->in[j].c, lsnni_call_inner(c),
+                                 lsnni_norm_back_task));
+    }
+    return LSNN_OK;
+}
+
+static const lsnn_layer_type lsnni_batch_norm_type = {
+    "batch_norm", LSNNI_PARAM_OPTIONS "momentum eps", 1, 1,
+    LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_RELU_AFTER | LSNN_READS_PARTS,
+    lsnni_plan_batch_norm, lsnni_forward_batch_norm, lsnni_backward_batch_norm, NULL
+};
+
+LSNN_API int lsnn_batch_norm(lsnn_net *net, int x, const lsnn_options *o)
+{
+    return lsnn_layer(net, &lsnni_batch_norm_type, &x, 1, o);
+}
 /* ---- >>scale ----------------------------------------------------------------------
    y = x g + b    dx (+)= dy g    dg += sum dy x    db += sum dy    sums over n and i */
 typedef struct lsnni_scale {
@@ -5376,6 +2965,42 @@ LSNN_API lsnn_status lsnn_scale_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real 
     return lsnni_scale_run(cx, &p, n, c, inner);
 }
 
+static lsnn_status lsnni_plan_scale(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    p->param[0] = lsnni_spec("scale", 1, p->in[0].c, 0, 0, 0);
+    p->param[0].value = 1;
+    p->param[1] = lsnni_spec("bias", 1, p->in[0].c, 0, 0, 0);
+    p->param[0].no_decay = p->param[1].no_decay = 1;
+    p->params = p->o.no_bias ? 1 : 2;
+    p->macs = (double)lsnni_features(p->in[0]);
+    return lsnni_plan_same(cx, p);
+}
+
+static lsnn_status lsnni_forward_scale(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_shape s = c->plan->in[0];
+    return lsnn_scale_forward(cx, c->y, c->x[0], c->param[0], c->param[1], lsnni_blocks(c), s.c,
+                              lsnni_call_inner(c));
+}
+
+static lsnn_status lsnni_backward_scale(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_shape s = c->plan->in[0];
+    return lsnn_scale_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
+                               c->param[0], lsnni_blocks(c), s.c, lsnni_call_inner(c),
+                               c->add[0]);
+}
+
+static const lsnn_layer_type lsnni_scale_type = {
+    "scale", LSNNI_PARAM_OPTIONS "no_bias", 1, 1,
+    LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
+    lsnni_plan_scale, lsnni_forward_scale, lsnni_backward_scale, NULL
+};
+
+LSNN_API int lsnn_scale(lsnn_net *net, int x, const lsnn_options *o)
+{
+    return lsnn_layer(net, &lsnni_scale_type, &x, 1, o);
+}
 /* ---- >>copies: concat, slice, add and flatten are made of lsnn_rows_copy ------------*/
 typedef struct lsnni_rows {
     const lsnni_kernels *kv;
@@ -5415,6 +3040,172 @@ LSNN_API lsnn_status lsnn_rows_copy(lsnn_ctx *cx, lsnn_real *y, size_t y_stride,
     return LSNN_OK;
 }
 
+static lsnn_status lsnni_plan_add(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_shape a = p->in[0], b = p->in[1];
+    if (a.c != b.c || a.h != b.h || a.w != b.w)
+        return lsnni_fail(cx, LSNN_ESHAPE, "add: %dx%dx%d and %dx%dx%d differ", a.c, a.h, a.w,
+                          b.c, b.h, b.w);
+    return lsnni_plan_same(cx, p);
+}
+
+static lsnn_status lsnni_forward_add(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t count = lsnni_call_count(c);
+    LSNNI_TRY(lsnn_rows_copy(cx, c->y, count, c->x[0], count, 1, count, LSNN_SET));
+    return lsnn_rows_copy(cx, c->y, count, c->x[1], count, 1, count, LSNN_ADD);
+}
+
+static lsnn_status lsnni_backward_add(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t count = lsnni_call_count(c);
+    for (int i = 0; i < 2; i++)
+        if (c->dx[i])
+            LSNNI_TRY(lsnn_rows_copy(cx, c->dx[i], count, c->dy, count, 1, count, c->add[i]));
+    return LSNN_OK;
+}
+
+static const lsnn_layer_type lsnni_add_type = {
+    "add", "", 2, 2,
+    LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
+    lsnni_plan_add, lsnni_forward_add, lsnni_backward_add, NULL
+};
+
+LSNN_API int lsnn_add(lsnn_net *net, int a, int b, const lsnn_options *o)
+{
+    int x[2];
+    x[0] = a;
+    x[1] = b;
+    return lsnn_layer(net, &lsnni_add_type, x, 2, o);
+}
+
+static lsnn_status lsnni_plan_concat(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    p->out = p->in[0];
+    for (int i = 1; i < p->inputs; i++) {
+        if (p->in[i].h != p->out.h || p->in[i].w != p->out.w)
+            return lsnni_fail(cx, LSNN_ESHAPE, "concat: input %d is %dx%d, the first %dx%d",
+                              i + 1, p->in[i].h, p->in[i].w, p->out.h, p->out.w);
+        if (p->in[i].c > INT_MAX - p->out.c)
+            return lsnni_fail(cx, LSNN_ESHAPE, "concat: too many channels");
+        p->out.c += p->in[i].c;
+    }
+    return LSNN_OK;
+}
+
+/* Concat forward and backward are one walk over the inputs' places in y.     */
+static lsnn_status lsnni_concat_walk(lsnn_ctx *cx, lsnn_call *c, int backward)
+{
+    size_t lanes = (size_t)lsnni_lanes_or_1(c), out = (size_t)lsnni_features(c->plan->out);
+    size_t at = 0;
+    int n = lsnni_blocks(c);
+    out *= lanes;
+    for (int i = 0; i < c->plan->inputs; i++) {
+        size_t in = (size_t)lsnni_features(c->plan->in[i]) * lanes;
+        if (!backward)
+            LSNNI_TRY(lsnn_rows_copy(cx, c->y + at, out, c->x[i], in, n, in, LSNN_SET));
+        else if (c->dx[i])
+            LSNNI_TRY(lsnn_rows_copy(cx, c->dx[i], in, c->dy + at, out, n, in, c->add[i]));
+        at += in;
+    }
+    return LSNN_OK;
+}
+static lsnn_status lsnni_forward_concat(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnni_concat_walk(cx, c, 0);
+}
+static lsnn_status lsnni_backward_concat(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnni_concat_walk(cx, c, 1);
+}
+
+static const lsnn_layer_type lsnni_concat_type = {
+    "concat", "", 1, LSNN_MAX_INPUTS,
+    LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_JOINS,
+    lsnni_plan_concat, lsnni_forward_concat, lsnni_backward_concat, NULL
+};
+
+LSNN_API int lsnn_concat(lsnn_net *net, const int *x, int count, const lsnn_options *o)
+{
+    return lsnn_layer(net, &lsnni_concat_type, x, count, o);
+}
+
+static lsnn_status lsnni_plan_slice(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    if (p->o.first < 0 || p->o.count < 1 || p->o.first > p->in[0].c - p->o.count)
+        return lsnni_fail(cx, LSNN_ESHAPE, "slice: channels [%d, %d + %d) of %d", p->o.first,
+                          p->o.first, p->o.count, p->in[0].c);
+    p->out = p->in[0];
+    p->out.c = p->o.count;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_forward_slice(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t lanes = (size_t)lsnni_lanes_or_1(c);
+    size_t len = (size_t)lsnni_features(c->plan->out) * lanes;
+    return lsnn_rows_copy(cx, c->y, len, c->x[0] + lsnni_area(c->plan->o.first,
+                                                              lsnni_call_inner(c)),
+                          (size_t)lsnni_features(c->plan->in[0]) * lanes, lsnni_blocks(c), len,
+                          LSNN_SET);
+}
+
+static lsnn_status lsnni_backward_slice(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t lanes = (size_t)lsnni_lanes_or_1(c);
+    size_t len = (size_t)lsnni_features(c->plan->out) * lanes;
+    if (!c->add[0]) memset(c->dx[0], 0, lsnni_call_count(c) * sizeof *c->dy);
+    return lsnn_rows_copy(cx, c->dx[0] + lsnni_area(c->plan->o.first, lsnni_call_inner(c)),
+                          (size_t)lsnni_features(c->plan->in[0]) * lanes, c->dy, len,
+                          lsnni_blocks(c), len, LSNN_ADD);
+}
+
+static const lsnn_layer_type lsnni_slice_type = {
+    "slice", "first count", 1, 1,
+    LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
+    lsnni_plan_slice, lsnni_forward_slice, lsnni_backward_slice, NULL
+};
+
+LSNN_API int lsnn_slice(lsnn_net *net, int x, int first, int count, const lsnn_options *o)
+{
+    lsnn_options all = lsnni_options(o);
+    all.first = first;
+    all.count = count;
+    return lsnn_layer(net, &lsnni_slice_type, &x, 1, &all);
+}
+
+static lsnn_status lsnni_plan_flatten(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    (void)cx;
+    p->out.c = lsnni_features(p->in[0]);
+    p->out.h = p->out.w = 1;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_forward_flatten(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t count = lsnni_call_count(c);
+    if (c->y == c->x[0]) return LSNN_OK;
+    return lsnn_rows_copy(cx, c->y, count, c->x[0], count, 1, count, LSNN_SET);
+}
+
+static lsnn_status lsnni_backward_flatten(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t count = lsnni_call_count(c);
+    if (c->dx[0] == c->dy) return LSNN_OK;
+    return lsnn_rows_copy(cx, c->dx[0], count, c->dy, count, 1, count, c->add[0]);
+}
+
+static const lsnn_layer_type lsnni_flatten_type = {
+    "flatten", "", 1, 1,
+    LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_Y_FREE,
+    lsnni_plan_flatten, lsnni_forward_flatten, lsnni_backward_flatten, NULL
+};
+
+LSNN_API int lsnn_flatten(lsnn_net *net, int x, const lsnn_options *o)
+{
+    return lsnn_layer(net, &lsnni_flatten_type, &x, 1, o);
+}
 /* ---- >>losses ----------------------------------------------------------------------
    cross-entropy  L = -1/N sum_n log p[n, label n],  p = softmax(x)   dx = (p - onehot) / N
    mean squares   L = 1/(N C) sum (x - t)^2                           dx = 2 (x - t) / (N C) */
@@ -5501,6 +3292,460 @@ LSNN_API lsnn_status lsnn_mse_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_r
     return LSNN_OK;
 }
 
+static lsnn_status lsnni_plan_loss(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    p->o.loss_weight = lsnni_or(p->o.loss_weight, 1);
+    if (p->o.head < 0)
+        return lsnni_fail(cx, LSNN_EVALUE, "loss: head %d is negative", p->o.head);
+    return lsnni_plan_same(cx, p);
+}
+
+static lsnn_status lsnni_forward_cross_entropy(lsnn_ctx *cx, lsnn_call *c)
+{
+    int head = c->plan->o.head;
+    if (!c->labels || head >= c->heads)
+        return lsnni_fail(cx, LSNN_ESHAPE, "cross_entropy: needs label %d of each sample, the "
+                          "batch has %d", head, c->labels ? c->heads : 0);
+    LSNNI_TRY(lsnn_cross_entropy_forward(cx, &c->loss, c->y, c->x[0], c->labels + head,
+                                         c->heads, c->n, lsnni_features(c->plan->in[0])));
+    c->loss *= c->plan->o.loss_weight;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_backward_cross_entropy(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnn_cross_entropy_backward(cx, c->dx[0], c->y, c->labels + c->plan->o.head,
+                                       c->heads, c->n, lsnni_features(c->plan->in[0]),
+                                       c->plan->o.loss_weight, c->add[0]);
+}
+
+static lsnn_status lsnni_forward_mse(lsnn_ctx *cx, lsnn_call *c)
+{
+    int count = lsnni_features(c->plan->in[0]), first = c->plan->o.head;
+    if (!c->targets || first > c->target_count - count)
+        return lsnni_fail(cx, LSNN_ESHAPE,
+                          "mse: needs %d targets of each sample from number %d on, the batch "
+                          "has %d", count, first, c->targets ? c->target_count : 0);
+    LSNNI_TRY(lsnn_mse_forward(cx, &c->loss, c->x[0], c->targets + first, c->target_count, c->n,
+                               count));
+    memcpy(c->y, c->x[0], lsnni_call_count(c) * sizeof *c->y);
+    c->loss *= c->plan->o.loss_weight;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_backward_mse(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnn_mse_backward(cx, c->dx[0], c->x[0], c->targets + c->plan->o.head,
+                             c->target_count, c->n, lsnni_features(c->plan->in[0]),
+                             c->plan->o.loss_weight, c->add[0]);
+}
+
+static const lsnn_layer_type lsnni_cross_entropy_type = {
+    "cross_entropy", "head loss_weight", 1, 1,
+    LSNN_IS_LOSS | LSNN_CLASSIFIES | LSNN_X_FREE,
+    lsnni_plan_loss, lsnni_forward_cross_entropy, lsnni_backward_cross_entropy, NULL
+};
+
+static const lsnn_layer_type lsnni_mse_type = {
+    "mse", "head loss_weight", 1, 1,
+    LSNN_IS_LOSS,
+    lsnni_plan_loss, lsnni_forward_mse, lsnni_backward_mse, NULL
+};
+
+LSNN_API int lsnn_cross_entropy(lsnn_net *net, int x, const lsnn_options *o)
+{
+    return lsnn_layer(net, &lsnni_cross_entropy_type, &x, 1, o);
+}
+
+LSNN_API int lsnn_mse(lsnn_net *net, int x, const lsnn_options *o)
+{
+    return lsnn_layer(net, &lsnni_mse_type, &x, 1, o);
+}
+/* ---- >>conv2d -------------------------------------------------------------------
+   y[n,k,oy,ox]   = b[k] + sum_crs w[k,c,r,s] x[n, c, oy*sh + r - pt, ox*sw + s - pl]
+   dx[n,c,iy,ix] (+)= sum_krs w[k,c,r,s] dy[n,k,oy,ox]   over oy*sh + r - pt = iy, same for x
+   dw[k,c,r,s]     += sum_n,oy,ox dy[n,k,oy,ox] x[n, c, oy*sh + r - pt, ox*sw + s - pl]
+   db[k]           += sum_n,oy,ox dy[n,k,oy,ox]
+   x N,C,H,W  w K,C,kh,kw  b K  y N,K,OH,OW; pixels outside the image are 0.
+   K*C*kh*kw*OH*OW multiply-adds an image forward, twice that backward.   */
+
+/* Three ways, as the arrays lie: blocks of images (>>blocks) run fastest; plain arrays go
+   along rows (>>rows); a few plain images under a 1 x 1 window are a product of matrices
+   each (>>gemm). pool.on: the maps, of even sides, go through a max pooling of 2 x 2 to y
+   and pool.where on the way.                                                 */
+static lsnn_status lsnni_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                        const lsnn_real *w, const lsnn_real *b,
+                                        const lsnn_window *s, const lsnni_pooled *pool)
+{
+    LSNNI_TRY(lsnni_window_check(cx, "conv2d", s, 1));
+    if (s->lanes > 1) return lsnni_blocks_forward(cx, y, x, w, b, s, pool);
+    if (!pool->on && lsnni_image_tasks(s->n) > 1 && lsnni_pointwise(s))
+        return lsnni_pointwise_forward(cx, y, x, w, b, s);
+    return lsnni_rows_forward(cx, y, x, w, b, s, pool);
+}
+
+LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                         const lsnn_real *w, const lsnn_real *b,
+                                         const lsnn_window *s)
+{
+    lsnni_pooled none;
+    memset(&none, 0, sizeof none);
+    return lsnni_conv2d_forward(cx, y, x, w, b, s, &none);
+}
+
+LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                          lsnn_real *db, const lsnn_real *dy,
+                                          const lsnn_real *x, const lsnn_real *w,
+                                          const lsnn_window *s, int add)
+{
+    int blocks = s->lanes > 1;
+    LSNNI_TRY(lsnni_window_check(cx, "conv2d", s, 1));
+    if (dw || db)
+        LSNNI_TRY((blocks ? lsnni_blocks_backward_w : lsnni_rows_backward_w)(cx, dw, db, dy, x,
+                                                                            s));
+    if (dx)
+        LSNNI_TRY((blocks ? lsnni_blocks_backward_x : lsnni_rows_backward_x)(cx, dx, dy, w, s,
+                                                                            add));
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_plan_conv2d(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_plan_kernels(cx, p, &s));
+    p->param[0] = lsnni_spec("weight", 4, s.k, s.c, s.kernel_h, s.kernel_w);
+    p->param[0].fan_in = s.c * s.kernel_h * s.kernel_w;
+    p->param[0].fan_out = s.k * s.kernel_h * s.kernel_w;
+    p->param[1] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
+    p->param[1].no_decay = 1;
+    p->macs = (double)p->param[0].count * s.oh * s.ow;
+    if (s.kernel_h * s.kernel_w == 1) p->traits &= ~LSNN_MAX2_AFTER;     /* a matrix product */
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_forward_conv2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_pooled pool;
+    lsnn_window s;
+    LSNNI_TRY(lsnni_call_window(cx, &s, c));
+    memset(&pool, 0, sizeof pool);
+    pool.on = c->does & LSNN_DO_MAX2;
+    pool.relu = c->does & LSNN_DO_RELU;
+    pool.where = (int32_t *)(void *)c->keep;
+    return lsnni_conv2d_forward(cx, c->y, c->x[0], c->param[0], c->param[1], &s, &pool);
+}
+
+static lsnn_status lsnni_backward_conv2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_call_window(cx, &s, c));
+    return lsnn_conv2d_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
+                                c->param[0], &s, c->add[0]);
+}
+
+static const lsnn_layer_type lsnni_conv2d_type = {
+    "conv2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS, 1, 1,
+    LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNN_CROPS | LSNN_MAX2_AFTER,
+    lsnni_plan_conv2d, lsnni_forward_conv2d, lsnni_backward_conv2d, NULL
+};
+
+LSNN_API int lsnn_conv2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
+{
+    return lsnni_windowed(net, &lsnni_conv2d_type, x, filters, kernel, o);
+}
+
+LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
+{
+    lsnn_options row = lsnni_options(o);
+    if (!row.kernel_h) row.kernel_h = 1;
+    return lsnni_windowed(net, &lsnni_conv2d_type, x, filters, kernel, &row);
+}
+/* ---- >>local2d: locally connected, unshared weights ------------------------------
+   y[n,k,p]   = b[k,p] + sum_crs w[p,crs,k] x[n, patch of p, crs]
+   dx        (+)= sum_p,k w[p,crs,k] dy[n,k,p]   at each pixel of the patches
+   dw[p,crs,k] += sum_n dy[n,k,p] x[n, patch of p, crs]     db[k,p] += sum_n dy[n,k,p]
+   w OH*OW,C*kh*kw,K   b K,OH,OW   others as conv2d. It runs on blocks of images
+   (see >>lanes); plain arrays are turned into them, with zeros for missing images.
+   Bound by reading the weights for small batches, by arithmetic for large.   */
+enum { LSNNI_PLACES = 16 };          /* neighbouring positions a task takes   */
+typedef struct lsnni_local2d {
+    lsnni_lanes g;                   /* groups of pixels and their taps       */
+    const lsnn_window *s;
+    int blocks, depth, kp;
+    size_t area, x_block, y_block, turned_size;
+    const lsnn_real *x, *w, *b, *dy;
+    lsnn_real *y, *dx, *dw, *db, *turned;
+    int32_t *row, *image, *turn, *map;   /* offsets: see lsnni_local2d_tables  */
+    int add;
+} lsnni_local2d;
+
+/* The group of pixel number i, from group g on.                              */
+static const lsnni_group *lsnni_group_of(const lsnni_lanes *p, const lsnni_group *g, int i)
+{
+    while (i >= g->first + p->kinds[0].members[g->row] * p->kinds[1].members[g->column]) g++;
+    return g;
+}
+
+/* Forward: tiles of 8 kernels x 3 blocks, over the taps.                     */
+static void lsnni_local2d_task(void *user, int task, int worker)
+{
+    const lsnni_local2d *p = (const lsnni_local2d *)user;
+    const lsnni_kernels *kv = p->g.kv;
+    const lsnni_group *g = p->g.group;
+    int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), K = p->s->k;
+    lsnn_real bias[LSNNI_MAX_ROWS];
+    lsnni_tile t;
+    (void)worker;
+    t.add = 0;
+    t.bias = p->b ? bias : NULL;
+    for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t.lanes[v] = kv->lanes;
+    for (int i = task * LSNNI_PLACES; i < end; i++) {
+        size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i];
+        g = lsnni_group_of(&p->g, g, i);
+        t.k = g->taps * p->s->c;
+        t.ka = p->row + (g->ka - p->g.group->ka);
+        t.kb = g->kb;
+        for (int k = 0; k < K; k += kv->rows) {
+            t.rows = LSNNI_MIN(kv->rows, K - k);
+            for (int r = 0; r < kv->rows; r++) {
+                size_t row = (size_t)(k + LSNNI_MIN(r, t.rows - 1));
+                t.a[r] = p->w + q * lsnni_area(p->depth, K) + row;
+                t.c[r] = p->y + (row * p->area + q) * (size_t)kv->lanes;
+                if (p->b) bias[r] = p->b[row * p->area + q];
+            }
+            for (int n = 0; n < p->blocks; n += LSNNI_MAX_VECTORS) {
+                t.vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, p->blocks - n);
+                for (int v = 0; v < t.vectors; v++) {
+                    t.b[v] = p->x + (size_t)(n + v) * p->x_block + from * (size_t)kv->lanes;
+                    t.at[v] = (ptrdiff_t)((size_t)(n + v) * p->y_block);
+                }
+                kv->tile(&t);
+            }
+        }
+    }
+}
+
+/* dw: tiles of 8 taps x 3 vectors of kernels, over the images, with dy turned.  */
+static void lsnni_local2d_dw_task(void *user, int task, int worker)
+{
+    const lsnni_local2d *p = (const lsnni_local2d *)user;
+    const lsnni_kernels *kv = p->g.kv;
+    const lsnni_group *g = p->g.group;
+    int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), K = p->s->k;
+    int lanes = kv->lanes;
+    lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
+    lsnni_tile t;
+    memset(turned, 0, p->turned_size * sizeof *turned);
+    t.ka = p->image;
+    t.kb = p->turn;
+    t.k = p->blocks * lanes;
+    for (int i = task * LSNNI_PLACES; i < end; i++) {
+        size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i];
+        g = lsnni_group_of(&p->g, g, i);
+        for (int n = 0; n < p->blocks; n++)
+            kv->transpose(turned + lsnni_area(n * lanes, p->kp), (size_t)p->kp,
+                          p->dy + (size_t)n * p->y_block + q * (size_t)lanes,
+                          p->area * (size_t)lanes, K, lanes);
+        lsnni_dw_tiles(kv, &t, p->dw + q * (size_t)p->depth * (size_t)K, K, turned,
+                       p->x + from * (size_t)lanes, g->kb, g->ka, g->taps * p->s->c);
+    }
+}
+
+static void lsnni_local2d_db_task(void *user, int k, int worker)
+{
+    const lsnni_local2d *p = (const lsnni_local2d *)user;
+    lsnn_real *sums = p->turned + (size_t)worker * p->turned_size;
+    for (int n = 0; n < p->blocks; n++) {
+        p->g.kv->gather(sums, p->dy + (size_t)n * p->y_block +
+                        (size_t)k * p->area * (size_t)p->g.kv->lanes, p->area);
+        p->g.kv->axpy(p->db + (size_t)k * p->area, 1, sums, p->area);
+    }
+}
+
+/* dx of one block and one of its maps: tiles of 8 taps, over the kernels.     */
+static void lsnni_local2d_dx_task(void *user, int task, int worker)
+{
+    const lsnni_local2d *p = (const lsnni_local2d *)user;
+    const lsnni_kernels *kv = p->g.kv;
+    const lsnni_group *g = p->g.group;
+    int n = task / p->s->c, c = task % p->s->c;
+    size_t lanes = (size_t)kv->lanes, plane = p->g.source * lanes;
+    lsnn_real *dx = p->dx + (size_t)n * p->x_block;
+    lsnni_tile t;
+    (void)worker;
+    if (!p->add) memset(dx + (size_t)c * plane, 0, plane * sizeof *dx);
+    t.add = t.vectors = 1;
+    t.bias = NULL;
+    t.ka = p->map;
+    t.kb = p->map + p->s->k;
+    t.k = p->s->k;
+    t.at[0] = 0;
+    t.lanes[0] = (int)lanes;
+    for (int i = 0; i < (int)p->area; i++) {
+        size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i];
+        g = lsnni_group_of(&p->g, g, i);
+        t.b[0] = p->dy + (size_t)n * p->y_block + q * lanes;
+        for (int d = 0; d < g->taps; d += kv->rows) {
+            t.rows = LSNNI_MIN(kv->rows, g->taps - d);
+            for (int r = 0; r < kv->rows; r++) {
+                int tap = c * g->taps + d + LSNNI_MIN(r, t.rows - 1);
+                t.a[r] = p->w + (q * (size_t)p->depth + (size_t)g->ka[tap]) * (size_t)p->s->k;
+                t.c[r] = dx + from * lanes + g->kb[tap];
+            }
+            kv->tile(&t);
+        }
+    }
+}
+
+/* row    tap -> its weights        image  image -> its place in x
+   turn   image -> its row of turned dy        map  k, and kernel k's place in dy */
+static void lsnni_local2d_tables(lsnni_local2d *p, size_t taps)
+{
+    int lanes = p->g.kv->lanes;
+    for (size_t i = 0; i < taps; i++) p->row[i] = p->g.group->ka[i] * p->s->k;
+    for (int n = 0; n < p->blocks * lanes; n++) {
+        p->image[n] = (int32_t)((size_t)(n / lanes) * p->x_block) + n % lanes;
+        p->turn[n] = n * p->kp;
+    }
+    for (int k = 0; k < p->s->k; k++) {
+        p->map[k] = k;
+        p->map[p->s->k + k] = k * (int32_t)p->area * lanes;
+    }
+}
+
+/* Sets p up but for its arrays; *x_room and *y_room: room for blocks of images where
+   the caller's arrays are plain, else NULL.                                  */
+static lsnn_status lsnni_local2d_plan(lsnn_ctx *cx, lsnni_local2d *p, const lsnn_window *s,
+                                      lsnn_real **x_room, lsnn_real **y_room)
+{
+    int lanes = lsnn_lanes(cx), turn = s->lanes < 2 && lanes > 1;
+    size_t threads = (size_t)lsnn_ctx_threads(cx), taps, images, more, n_all;
+    char *at;
+    LSNNI_TRY(lsnni_window_check(cx, "local2d", s, 1));
+    if (s->lanes > 1) LSNNI_TRY(lsnni_lanes_check(cx, "local2d", s));
+    memset(p, 0, sizeof *p);
+    p->s = s;
+    p->blocks = lsnni_div_up(s->n, lanes);
+    p->depth = s->c * s->kernel_h * s->kernel_w;
+    p->kp = lsnni_round_up(s->k, lanes);
+    p->area = lsnni_area(s->oh, s->ow);
+    p->x_block = lsnni_area(s->c * s->h, s->w) * (size_t)lanes;
+    p->y_block = (size_t)s->k * p->area * (size_t)lanes;
+    images = (size_t)p->blocks * (size_t)lanes;
+    if ((double)p->blocks * (double)p->x_block > INT32_MAX || (double)p->y_block > INT32_MAX ||
+        (double)images * p->kp > INT32_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "local2d: a batch of %d images has over 2^31 "
+                          "numbers: use smaller batches", s->n);
+    p->turned_size = LSNNI_MAX(images * (size_t)p->kp, p->area);
+    n_all = lsnni_room((size_t)p->blocks * p->x_block, sizeof **x_room);
+    more = 2 * lsnni_room(images, sizeof *p->image) +
+        lsnni_room(2 * (size_t)s->k, sizeof *p->map);
+    more = lsnni_room_add(more, lsnni_room(p->turned_size * threads, sizeof *p->turned));
+    if (turn) more = lsnni_room_add(lsnni_room_add(more, n_all),
+                                    lsnni_room((size_t)p->blocks * p->y_block,
+                                               sizeof **y_room));
+    LSNNI_TRY(lsnni_lanes_plan(cx, &p->g, s, LSNNI_FORWARD, s->c, 1, more, &taps, &at));
+    p->row = (int32_t *)lsnni_cut(&at, taps, sizeof *p->row);
+    p->image = (int32_t *)lsnni_cut(&at, images, sizeof *p->image);
+    p->turn = (int32_t *)lsnni_cut(&at, images, sizeof *p->turn);
+    p->map = (int32_t *)lsnni_cut(&at, 2 * (size_t)s->k, sizeof *p->map);
+    p->turned = (lsnn_real *)lsnni_cut(&at, p->turned_size * threads, sizeof *p->turned);
+    *x_room = *y_room = NULL;
+    if (turn) {
+        *x_room = (lsnn_real *)lsnni_cut(&at, (size_t)p->blocks * p->x_block, sizeof **x_room);
+        *y_room = (lsnn_real *)(void *)at;
+    }
+    lsnni_local2d_tables(p, taps);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_local2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                          const lsnn_real *w, const lsnn_real *b,
+                                          const lsnn_window *s)
+{
+    lsnn_real *xs, *ys;
+    lsnni_local2d p;
+    LSNNI_TRY(lsnni_local2d_plan(cx, &p, s, &xs, &ys));
+    if (xs) lsnni_turn_run(cx, xs, x, s->n, p.x_block / (size_t)p.g.kv->lanes, 0, LSNN_SET);
+    p.x = xs ? xs : x;
+    p.y = ys ? ys : y;
+    p.w = w;
+    p.b = b;
+    lsnn_parallel(cx, (int)((p.area + LSNNI_PLACES - 1) / LSNNI_PLACES), lsnni_local2d_task,
+                  &p);
+    if (ys) lsnni_turn_run(cx, y, ys, s->n, p.y_block / (size_t)p.g.kv->lanes, 1, LSNN_SET);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                           lsnn_real *db, const lsnn_real *dy,
+                                           const lsnn_real *x, const lsnn_real *w,
+                                           const lsnn_window *s, int add)
+{
+    lsnn_real *xs, *ys;
+    lsnni_local2d p;
+    size_t x_size;
+    LSNNI_TRY(lsnni_local2d_plan(cx, &p, s, &xs, &ys));
+    x_size = p.x_block / (size_t)p.g.kv->lanes;
+    if (ys) lsnni_turn_run(cx, ys, dy, s->n, p.y_block / (size_t)p.g.kv->lanes, 0, LSNN_SET);
+    if (xs && dw) lsnni_turn_run(cx, xs, x, s->n, x_size, 0, LSNN_SET);
+    p.x = xs ? xs : x;
+    p.dy = ys ? ys : dy;
+    p.w = w;
+    p.dw = dw;
+    p.db = db;
+    if (dw)
+        lsnn_parallel(cx, (int)((p.area + LSNNI_PLACES - 1) / LSNNI_PLACES),
+                      lsnni_local2d_dw_task, &p);
+    if (db) lsnn_parallel(cx, s->k, lsnni_local2d_db_task, &p);
+    if (!dx) return LSNN_OK;
+    p.dx = xs ? xs : dx;             /* x is no longer needed                 */
+    p.add = !xs && add;
+    lsnn_parallel(cx, p.blocks * s->c, lsnni_local2d_dx_task, &p);
+    if (xs) lsnni_turn_run(cx, dx, xs, s->n, x_size, 1, add);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_plan_local2d(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_window s;
+    int depth;
+    LSNNI_TRY(lsnni_plan_kernels(cx, p, &s));
+    depth = s.c * s.kernel_h * s.kernel_w;
+    p->param[0] = lsnni_spec("weight", 3, s.oh * s.ow, depth, s.k, 0);
+    p->param[0].fan_in = depth;
+    p->param[0].fan_out = s.k * s.kernel_h * s.kernel_w;
+    p->param[1] = lsnni_spec("bias", 3, s.k, s.oh, s.ow, 0);
+    p->param[1].no_decay = 1;
+    p->macs = (double)p->param[0].count;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_forward_local2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_call_window(cx, &s, c));
+    return lsnn_local2d_forward(cx, c->y, c->x[0], c->param[0], c->param[1], &s);
+}
+
+static lsnn_status lsnni_backward_local2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_call_window(cx, &s, c));
+    return lsnn_local2d_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
+                                 c->param[0], &s, c->add[0]);
+}
+
+static const lsnn_layer_type lsnni_local2d_type = {
+    "local2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS, 1, 1,
+    LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
+    lsnni_plan_local2d, lsnni_forward_local2d, lsnni_backward_local2d, NULL
+};
+
+LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
+{
+    return lsnni_windowed(net, &lsnni_local2d_type, x, filters, kernel, o);
+}
 /* ---- >>smooth: LSNN's smoother ------------------------------------------------------
    y[n,k,p] = sum_l U[k,l,p] a[n,k,l,p] + b[k]                                (Eq. 1)
    First theta -> U and dL/dU -> dtheta, one map at a time; then U's use on a.
@@ -5542,7 +3787,7 @@ LSNN_API int lsnn_smoother_theta(const lsnn_smoother *s)
 }
 
 /* Places are counted in rows and columns from 0 and lie `step` apart.        */
-static double lsnni_step(int count) { return count > 1 ? 1.0 / (count - 1) : 1; }
+static double lsnni_spacing(int count) { return count > 1 ? 1.0 / (count - 1) : 1; }
 
 /* u[p] = e[p] - e[q] for q in row and column (i, j), which may be no whole numbers;
    returns the place of the largest. At q itself r is 0, without a rounding.  */
@@ -5550,17 +3795,17 @@ static int lsnni_exponents(const lsnni_kernels *kv, lsnn_real *u, const double *
                            const lsnn_smoother *s, double qi, double qj)
 {
     double al = t[LSNNI_ALPHA], be = t[LSNNI_BETA], ga = t[LSNNI_GAMMA], p[8];
-    double x = 2 * (lsnni_step(s->w) * qj - t[LSNNI_MU_X]);
-    double y = 2 * (lsnni_step(s->h) * qi - t[LSNNI_MU_Y]);
+    double x = 2 * (lsnni_spacing(s->w) * qj - t[LSNNI_MU_X]);
+    double y = 2 * (lsnni_spacing(s->h) * qi - t[LSNNI_MU_Y]);
     p[1] = p[3] = al;
     p[5] = p[7] = ga;
     for (int i = 0; i < s->h; i++) {
-        double d = lsnni_step(s->h) * (i - qi);
+        double d = lsnni_spacing(s->h) * (i - qi);
         p[0] = ga * d;                                   /* p[0] + p[1] x: r, row 1 */
         p[4] = be * d;                                   /* p[4] + p[5] x: row 2    */
         p[2] = p[0] + (al * x + ga * y);
         p[6] = p[4] + (ga * x + be * y);
-        kv->exponents(u + i * s->w, (size_t)s->w, lsnni_step(s->w), qj, p);
+        kv->exponents(u + i * s->w, (size_t)s->w, lsnni_spacing(s->w), qj, p);
     }
     return (int)kv->largest(u, lsnni_area(s->h, s->w));
 }
@@ -5600,8 +3845,8 @@ static void lsnni_gaussian(const lsnni_kernels *kv, lsnn_real *u, const double *
 {
     size_t area = lsnni_area(s->h, s->w);
     if (s->normalise == LSNN_NORMALISE_NONE)             /* q = mu: e[q] = 0  */
-        lsnni_exponents(kv, u, t, s, t[LSNNI_MU_Y] / lsnni_step(s->h),
-                        t[LSNNI_MU_X] / lsnni_step(s->w));
+        lsnni_exponents(kv, u, t, s, t[LSNNI_MU_Y] / lsnni_spacing(s->h),
+                        t[LSNNI_MU_X] / lsnni_spacing(s->w));
     else
         lsnni_from_largest(kv, u, t, s);
     kv->exp(u, u, area);
@@ -5633,8 +3878,8 @@ static void lsnni_gaussian_back(const lsnni_kernels *kv, double *dt, lsnn_real *
     }
     kv->multiply(g, g, u, area, 0);                      /* now h             */
     for (int i = 0; i < s->h; i++) {
-        double m[3], y = lsnni_step(s->h) * i - qy;
-        kv->moments(g + i * s->w, (size_t)s->w, -qx, lsnni_step(s->w), m);
+        double m[3], y = lsnni_spacing(s->h) * i - qy;
+        kv->moments(g + i * s->w, (size_t)s->w, -qx, lsnni_spacing(s->w), m);
         s1x += m[1];
         s1y += m[0] * y;
         sxx += m[2];
@@ -5954,6 +4199,131 @@ LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real
     return LSNN_OK;
 }
 
+static lsnn_smoother lsnni_smoother_of(const lsnn_layer_plan *p, int n, int lanes)
+{
+    lsnn_smoother s;
+    memset(&s, 0, sizeof s);
+    s.n = n;
+    s.lanes = lanes;
+    s.rank = p->o.rank;
+    s.k = p->in[0].c / s.rank;
+    s.h = p->in[0].h;
+    s.w = p->in[0].w;
+    s.shape = p->o.smooth_shape;
+    s.mixture = p->o.mixture;
+    s.normalise = p->o.normalise;
+    s.per_image = p->inputs == 2;
+    s.smooth_bias = p->o.smooth_bias;
+    return s;
+}
+
+static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_smoother s;
+    lsnni_smooth check;
+    int numbers, bias;
+    if (!p->o.rank) p->o.rank = 1;
+    if (!p->o.mixture) p->o.mixture = 1;
+    if (p->o.rank < 1 || p->in[0].c % p->o.rank)
+        return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d channels are not a multiple of rank %d",
+                          p->in[0].c, p->o.rank);
+    s = lsnni_smoother_of(p, 1, 0);
+    LSNNI_TRY(lsnni_smooth_plan(cx, &check, &s));
+    numbers = lsnn_smoother_theta(&s);
+    if (s.per_image && lsnni_area(numbers, p->in[0].c) != (size_t)lsnni_features(p->in[1]))
+        return lsnni_fail(cx, LSNN_ESHAPE,
+                          "smooth: theta has %d features, %d maps of %d numbers "
+                          "need %.0f", lsnni_features(p->in[1]), p->in[0].c, numbers,
+                          (double)numbers * p->in[0].c);
+    p->out = p->in[0];
+    p->out.c = s.k;
+    bias = s.per_image ? 0 : 1;      /* parameter 0 is the bias or theta      */
+    p->param[0] = lsnni_spec("theta", 2, p->in[0].c, numbers, 0, 0);
+    p->param[bias] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
+    p->param[0].no_decay = p->param[bias].no_decay = 1;
+    p->params = bias + (p->o.no_bias ? 0 : 1);
+    p->keep_name = "map";
+    p->keep_shape = p->in[0];
+    if (s.per_image) p->keep_per_image = (size_t)lsnni_features(p->in[0]);
+    else p->keep_fixed = (size_t)lsnni_features(p->in[0]);
+    return LSNN_OK;
+}
+
+/* Which parameter is the bias: 0 if theta is a node, else 1; -1 if there is none. */
+static int lsnni_smooth_bias_index(const lsnn_call *c)
+{
+    int index = c->plan->inputs == 2 ? 0 : 1;
+    return c->plan->o.no_bias ? -1 : index;
+}
+
+static lsnn_status lsnni_forward_smooth(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_smoother s = lsnni_smoother_of(c->plan, c->n, c->lanes);
+    int bias = lsnni_smooth_bias_index(c);
+    if (s.per_image) LSNNI_TRY(lsnn_smoother_map(cx, c->keep, c->x[1], &s));
+    else if (!*c->kept)              /* maps that all images share, until theta changes */
+        LSNNI_TRY(lsnn_smoother_map(cx, c->keep, c->param[0], &s));
+    *c->kept = !s.per_image;
+    return lsnni_smooth_apply(cx, c->y, c->keep, c->x[0], bias < 0 ? NULL : c->param[bias], &s);
+}
+
+static lsnn_status lsnni_backward_smooth(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_smoother s = lsnni_smoother_of(c->plan, c->n, c->lanes);
+    int bias = lsnni_smooth_bias_index(c);
+    return lsnn_smooth_backward(cx, c->dx[0], s.per_image ? c->dx[1] : c->dparam[0],
+                                bias < 0 ? NULL : c->dparam[bias], c->dy, c->x[0], c->keep,
+                                s.per_image ? c->x[1] : c->param[0],
+                                bias < 0 ? NULL : c->param[bias], &s, c->add[0], c->add[1]);
+}
+
+/* mu ~ U(0.2, 0.8), alpha = beta = 1.5, gamma = 0, logits 0; a table begins at 1. */
+static void lsnni_init_smooth(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
+{
+    static const double start[LSNNI_NUMBERS] = { 0.2, 0.2, 1.5, 1.5, 0 };
+    lsnn_smoother s = lsnni_smoother_of(p, 1, 0);
+    const lsnni_family *f = &lsnni_families[s.shape];
+    int is_theta = p->inputs == 1 && i == 0, stride = lsnni_stride(&s);
+    for (size_t j = 0; j < p->param[i].count; j++) {
+        int part = stride ? (int)(j % (size_t)stride) : 0;
+        int number = part < f->count ? f->number[part] : LSNNI_GAMMA;
+        double random = is_theta && stride && number < LSNNI_ALPHA
+            ? 0.6 * lsnn_rng_uniform(rng) : 0;
+        v[j] = LSNNI_R(!is_theta ? 0 : stride ? start[number] + random : 1);
+    }
+}
+
+static const lsnn_layer_type lsnni_smooth_type = {
+    "smooth", "lr_factor freeze no_bias smooth_shape normalise rank mixture smooth_bias", 1, 2,
+    LSNN_DX_IN_PLACE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
+    lsnni_plan_smooth, lsnni_forward_smooth, lsnni_backward_smooth, lsnni_init_smooth
+};
+
+LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
+{
+    int x[2];
+    x[0] = a;
+    x[1] = theta;
+    return lsnn_layer(net, &lsnni_smooth_type, x, theta == LSNN_FREE ? 1 : 2, o);
+}
+
+/* The library's layer types. A new one is a file above and a line here.      */
+static const lsnn_layer_type *const lsnni_types[] = {
+    &lsnni_input_type,
+    &lsnni_dense_type,
+    &lsnni_relu_type, &lsnni_leaky_relu_type, &lsnni_sigmoid_type, &lsnni_tanh_type,
+    &lsnni_softmax_type,
+    &lsnni_max_pool_type, &lsnni_avg_pool_type, &lsnni_sum_pool_type,
+    &lsnni_dropout_type,
+    &lsnni_batch_norm_type,
+    &lsnni_scale_type,
+    &lsnni_add_type, &lsnni_concat_type, &lsnni_slice_type, &lsnni_flatten_type,
+    &lsnni_cross_entropy_type, &lsnni_mse_type,
+    &lsnni_conv2d_type,
+    &lsnni_local2d_type,
+    &lsnni_smooth_type
+};
+
 /* ============================================================================
    >>net  a graph of layers: shapes, memory, forward, backward
    ==========================================================================*/
@@ -5966,23 +4336,31 @@ typedef struct lsnni_param {
     int index;                       /*   as its parameter number `index`     */
 } lsnni_param;
 
+/* What planning finds out about a node: see plan.h, chapter by chapter.       */
+typedef struct lsnni_role {
+    int readable;                    /* kept, the net's output, a loss's input or output */
+    int on_path, live;               /* the net's output, or a readable one, depends on it */
+    int needs_grad;                  /* it, or what it reads, has a parameter that learns */
+    int readers, last_reader;        /* nodes that read it                    */
+    int apart;                       /* a join that is not made: its readers read its parts */
+    int blocks, both;                /* its arrays are blocks of images; some reader takes */
+                                     /*   the other layout, which is made beside it */
+    int y_at, dy_at;                 /* the node in whose place its output lies, its */
+                                     /*   gradient: others where it works in place */
+    int forward_by, backward_by;     /* the node whose call does its work: a neighbour on */
+                                     /*   the way, or itself                  */
+    int does, writes;                /* LSNN_DO_...; the node whose output its call writes */
+} lsnni_role;
+
 typedef struct lsnni_node {
     const lsnn_layer_type *type;
     char *name, *share;
-    lsnn_layer_plan plan;
-    int input[LSNN_MAX_INPUTS];
+    lsnn_layer_plan plan;            /* as it runs: a crop makes `out` smaller, and a reader */
+    int input[LSNN_MAX_INPUTS];      /*   of parts has those in place of its input */
+    int joined;                      /* that input, or -1                     */
+    lsnn_shape shape;                /* the output's, before a crop           */
     int param[LSNN_MAX_PARAMS], buffer[LSNN_MAX_PARAMS];
-    int consumers, last_consumer;
-    int alias;                       /* works in place on that node's output, or -1 */
-    int dy_alias;                    /* its gradient becomes that node's, or -1 */
-    int lanes, both;                 /* see >>layout                          */
-    int done_by, with_relu;          /* see lsnni_plan_fusion; done_by: or -1 */
-    int pooled_to, pooled_by;        /*   a convolution's pooling, and back; or -1 */
-    int needs_grad;                  /* it, or what it reads, has a parameter that learns */
-    int on_path, live;               /* the net's output, or a readable one, depends on it */
-    int concat, apart;               /* see lsnni_plan_concats; concat: or -1 */
-    int readable;                    /* kept, the net's output, a loss's input or output */
-    lsnn_shape whole;                /* plan.out, or more; see lsnni_plan_crop */
+    lsnni_role role;
 } lsnni_node;
 
 struct lsnn_net {
@@ -5995,30 +4373,47 @@ struct lsnn_net {
     int built, failed, batch, predict_only, output;
     int max_lanes;                   /* a block of more images would be too large */
     uint64_t seed;
+    uint32_t version;                /* counts changes of the parameters      */
+    int profile;
     lsnn_work *work;
 };
+
+/* One call of a step. All that stays the same from batch to batch is filled in. */
+typedef struct lsnni_step {
+    int node;                        /* whose forward or backward this is     */
+    int turns;                       /* 1: no call; an array of its goes from one layout */
+    int back, add;                   /*   to the other: `from` to `to`, as lsnn_interleave */
+    lsnn_real *to;                   /*   has it                              */
+    const lsnn_real *from;           /* NULL: the batch's own images          */
+    lsnn_call call;                  /* x[j] NULL: the batch's own images     */
+    double seconds, images;          /* what it has cost, for how many: lsnn_net_profile */
+} lsnni_step;
+typedef struct lsnni_schedule {
+    lsnni_step *forward, *backward;  /* in the order in which they run        */
+    int forwards, backwards;
+} lsnni_schedule;
 
 struct lsnn_work {
     lsnn_ctx *cx;
     const lsnn_net *net;
-    int batch, train, n, ready;      /* ready: 1 after a training forward     */
+    int batch, train, n;             /* n: images of the last forward, 0: none */
+    int ready, done;                 /* 1 after a training forward; after a backward */
+    int all;                         /* the last forward ran more than the output needs */
     int chunk;                       /* images that lsnn_work_predict runs at once */
     int lanes;                       /* of the last batch; 0: all arrays are plain */
     int watch, blamed;               /* 1: forward ends at the first output that is not */
                                      /*   finite, and blames that node        */
     lsnn_real **y, **dy, **keep;     /* one pointer a node, into the block    */
     lsnn_real **z, **dz;             /* y, dy in the other layout             */
-    char *written, *written_z, *ran; /* dy, dz, y hold something of the last batch */
+    lsnni_schedule schedule[2];      /* of plain arrays, of blocks            */
+    int *kept;                       /* one a node, see lsnn_call; of this version of the */
+    uint32_t version;                /*   parameters                          */
+    char *reached;                   /* one a node: backward gives it a gradient */
     lsnn_real *block;
     lsnn_batch last;
 };
 
 /* ---- >>options: one table, so that checking, saving and loading are loops ------*/
-static double lsnni_or(double value, double otherwise)
-{
-    return value <= 0 && value >= 0 ? otherwise : value;     /* NaN stays, to be refused */
-}
-
 typedef struct lsnni_field { const char *name; size_t at; char kind; } lsnni_field;
 #define LSNNI_INT(name) { #name, offsetof(lsnn_options, name), 'i' }
 #define LSNNI_REAL(name) { #name, offsetof(lsnn_options, name), 'd' }
@@ -6095,710 +4490,21 @@ static lsnn_status lsnni_options_check(lsnn_ctx *cx, const lsnn_layer_type *type
     return LSNN_OK;
 }
 
-/* ---- >>layer types: each op as the net sees it -----------------------------------
-   plan: shapes, parameters and counts from the inputs' shapes and the options.
-   forward and backward: the op, on the call's arrays.                        */
-static lsnn_param_spec lsnni_spec(const char *name, int rank, int a, int b, int c, int d)
-{
-    lsnn_param_spec s;
-    memset(&s, 0, sizeof s);
-    s.name = name;
-    s.rank = rank;
-    s.dim[0] = a; s.dim[1] = b; s.dim[2] = c; s.dim[3] = d;
-    s.count = 1;
-    for (int i = 0; i < rank; i++) s.count *= (size_t)s.dim[i];
-    return s;
-}
-
-static int lsnni_inner(lsnn_shape s) { return s.h * s.w; }
-/* A block of images is like one image whose pixels are lanes as wide.        */
-static int lsnni_lanes_or_1(const lsnn_call *c) { return c->lanes ? c->lanes : 1; }
-static int lsnni_blocks(const lsnn_call *c) { return c->n / lsnni_lanes_or_1(c); }
-static int lsnni_call_inner(const lsnn_call *c)
-{
-    return lsnni_inner(c->plan->in[0]) * lsnni_lanes_or_1(c);
-}
-static int lsnni_features(lsnn_shape s) { return s.c * s.h * s.w; }
-
-/* The window of a call, for its number of images.                            */
-static lsnn_status lsnni_window_of(lsnn_ctx *cx, lsnn_window *s, const lsnn_layer_plan *p,
-                                   int n, int k)
-{
-    int pad[4];
-    pad[0] = p->o.pad_top; pad[1] = p->o.pad_left;
-    pad[2] = p->o.pad_bottom; pad[3] = p->o.pad_right;
-    return lsnn_window_set(cx, s, n, p->in[0], k, p->o.kernel_h, p->o.kernel_w, p->o.stride_h,
-                           p->o.stride_w, p->o.padding, pad);
-}
-
-static lsnn_status lsnni_call_window(lsnn_ctx *cx, lsnn_window *s, const lsnn_call *c)
-{
-    LSNNI_TRY(lsnni_window_of(cx, s, c->plan, c->n, c->plan->out.c));
-    s->oh = c->plan->out.h;          /* less where nobody reads the rest      */
-    s->ow = c->plan->out.w;
-    s->lanes = c->lanes;
-    return LSNN_OK;
-}
-
-static void lsnni_window_defaults(lsnn_options *o, int stride_h, int stride_w)
-{
-    if (!o->kernel_w) o->kernel_w = o->kernel_h;
-    if (!o->stride_w) o->stride_w = o->stride_h ? o->stride_h : stride_w;
-    if (!o->stride_h) o->stride_h = stride_h;
-}
-
-#define LSNNI_PARAM_OPTIONS "init init_scale lr_factor freeze no_decay "
-#define LSNNI_WINDOW_OPTIONS "kernel_h kernel_w stride_h stride_w padding pad_top pad_left " \
-                             "pad_bottom pad_right "
-
-static lsnn_status lsnni_plan_input(lsnn_ctx *cx, lsnn_layer_plan *p)
-{
-    (void)cx;
-    p->out = p->in[0];               /* set by lsnn_input                     */
-    return LSNN_OK;
-}
-
-/* What the plans of conv2d and local2d have in common.                       */
-static lsnn_status lsnni_plan_kernels(lsnn_ctx *cx, lsnn_layer_plan *p, lsnn_window *s)
-{
-    lsnni_window_defaults(&p->o, 1, 1);
-    LSNNI_TRY(lsnni_window_of(cx, s, p, 1, p->o.filters));
-    LSNNI_TRY(lsnni_window_check(cx, "window", s, 1));
-    p->out.c = s->k; p->out.h = s->oh; p->out.w = s->ow;
-    p->params = p->o.no_bias ? 1 : 2;
-    return LSNN_OK;
-}
-
-static lsnn_status lsnni_plan_conv2d(lsnn_ctx *cx, lsnn_layer_plan *p)
-{
-    lsnn_window s;
-    LSNNI_TRY(lsnni_plan_kernels(cx, p, &s));
-    p->param[0] = lsnni_spec("weight", 4, s.k, s.c, s.kernel_h, s.kernel_w);
-    p->param[0].fan_in = s.c * s.kernel_h * s.kernel_w;
-    p->param[0].fan_out = s.k * s.kernel_h * s.kernel_w;
-    p->param[1] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
-    p->param[1].no_decay = 1;
-    p->macs = (double)p->param[0].count * s.oh * s.ow;
-    return LSNN_OK;
-}
-
-static lsnn_status lsnni_plan_local2d(lsnn_ctx *cx, lsnn_layer_plan *p)
-{
-    lsnn_window s;
-    int depth;
-    LSNNI_TRY(lsnni_plan_kernels(cx, p, &s));
-    depth = s.c * s.kernel_h * s.kernel_w;
-    p->param[0] = lsnni_spec("weight", 3, s.oh * s.ow, depth, s.k, 0);
-    p->param[0].fan_in = depth;
-    p->param[0].fan_out = s.k * s.kernel_h * s.kernel_w;
-    p->param[1] = lsnni_spec("bias", 3, s.k, s.oh, s.ow, 0);
-    p->param[1].no_decay = 1;
-    p->macs = (double)p->param[0].count;
-    return LSNN_OK;
-}
-
-static lsnn_status lsnni_forward_conv2d(lsnn_ctx *cx, lsnn_call *c)
-{
-    lsnni_pooled pool;
-    lsnn_window s;
-    LSNNI_TRY(lsnni_call_window(cx, &s, c));
-    memset(&pool, 0, sizeof pool);
-    pool.on = c->with_pool_;
-    pool.relu = c->with_relu_;
-    pool.where = (int32_t *)(void *)c->keep;
-    return lsnni_conv2d_forward(cx, c->y, c->x[0], c->param[0], c->param[1], &s, &pool);
-}
-static lsnn_status lsnni_forward_local2d(lsnn_ctx *cx, lsnn_call *c)
-{
-    lsnn_window s;
-    LSNNI_TRY(lsnni_call_window(cx, &s, c));
-    return lsnn_local2d_forward(cx, c->y, c->x[0], c->param[0], c->param[1], &s);
-}
-#define LSNNI_BACKWARD(name)                                                             \
-    static lsnn_status lsnni_backward_##name(lsnn_ctx *cx, lsnn_call *c)                 \
-    {                                                                                    \
-        lsnn_window s;                                                                   \
-        LSNNI_TRY(lsnni_call_window(cx, &s, c));                         \
-        return lsnn_##name##_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy,   \
-                                      c->x[0], c->param[0], &s, c->add[0]);              \
-    }
-LSNNI_BACKWARD(conv2d)
-LSNNI_BACKWARD(local2d)
-#undef LSNNI_BACKWARD
-
-static lsnn_status lsnni_plan_dense(lsnn_ctx *cx, lsnn_layer_plan *p)
-{
-    int in = lsnni_features(p->in[0]), out = p->o.filters;
-    LSNNI_TRY(lsnni_dense_sizes(cx, 1, in, out));
-    p->out.c = out; p->out.h = p->out.w = 1;
-    p->param[0] = lsnni_spec("weight", 2, out, in, 0, 0);
-    p->param[0].fan_in = in;
-    p->param[0].fan_out = out;
-    p->param[1] = lsnni_spec("bias", 1, out, 0, 0, 0);
-    p->param[1].no_decay = 1;
-    p->params = p->o.no_bias ? 1 : 2;
-    p->macs = ((double)in + (p->o.no_bias ? 0 : 1)) * out;
-    return LSNN_OK;
-}
-
-static lsnn_status lsnni_forward_dense(lsnn_ctx *cx, lsnn_call *c)
-{
-    return lsnn_dense_forward(cx, c->y, c->x[0], c->param[0], c->param[1], c->n,
-                              lsnni_features(c->plan->in[0]), c->plan->out.c);
-}
-
-static lsnn_status lsnni_backward_dense(lsnn_ctx *cx, lsnn_call *c)
-{
-    return lsnn_dense_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
-                               c->param[0], c->n, lsnni_features(c->plan->in[0]),
-                               c->plan->out.c, c->add[0]);
-}
-
-static lsnn_status lsnni_plan_same(lsnn_ctx *cx, lsnn_layer_plan *p)
-{
-    (void)cx;
-    p->out = p->in[0];
-    return LSNN_OK;
-}
-
-static size_t lsnni_call_count(const lsnn_call *c)
-{
-    return lsnni_area(c->n, lsnni_features(c->plan->in[0]));
-}
-
-#define LSNNI_ACTIVATION(name, kind)                                                     \
-    static lsnn_status lsnni_forward_##name(lsnn_ctx *cx, lsnn_call *c)                  \
-    {                                                                                    \
-        return lsnn_activation_forward(cx, kind, c->y, c->x[0], lsnni_call_count(c),     \
-                                       c->plan->o.slope);                                \
-    }                                                                                    \
-    static lsnn_status lsnni_backward_##name(lsnn_ctx *cx, lsnn_call *c)                 \
-    {                                                                                    \
-        return lsnn_activation_backward(cx, kind, c->dx[0], c->dy, c->y,                 \
-                                        lsnni_call_count(c), c->plan->o.slope, c->add[0]); \
-    }
-LSNNI_ACTIVATION(relu, LSNN_RELU)
-LSNNI_ACTIVATION(leaky_relu, LSNN_LEAKY_RELU)
-LSNNI_ACTIVATION(sigmoid, LSNN_SIGMOID)
-LSNNI_ACTIVATION(tanh, LSNN_TANH)
-#undef LSNNI_ACTIVATION
-
-static lsnn_status lsnni_plan_leaky_relu(lsnn_ctx *cx, lsnn_layer_plan *p)
-{
-    p->o.slope = lsnni_or(p->o.slope, 0.01);
-    if (!(p->o.slope > 0))
-        return lsnni_fail(cx, LSNN_EVALUE, "leaky_relu: slope %g must be positive", p->o.slope);
-    return lsnni_plan_same(cx, p);
-}
-
-static lsnn_status lsnni_forward_softmax(lsnn_ctx *cx, lsnn_call *c)
-{
-    lsnn_shape s = c->plan->in[0];
-    return lsnn_softmax_forward(cx, c->y, c->x[0], c->n, s.c, lsnni_inner(s));
-}
-
-static lsnn_status lsnni_backward_softmax(lsnn_ctx *cx, lsnn_call *c)
-{
-    lsnn_shape s = c->plan->in[0];
-    return lsnn_softmax_backward(cx, c->dx[0], c->dy, c->y, c->n, s.c, lsnni_inner(s),
-                                 c->add[0]);
-}
-
-/* kernel 0: the whole map. The stride defaults to the kernel.                */
-static lsnn_status lsnni_plan_pool(lsnn_ctx *cx, lsnn_layer_plan *p)
-{
-    lsnn_window s;
-    if (!p->o.kernel_h) {
-        p->o.kernel_h = p->in[0].h;
-        if (!p->o.kernel_w) p->o.kernel_w = p->in[0].w;
-    }
-    if (!p->o.kernel_w) p->o.kernel_w = p->o.kernel_h;
-    lsnni_window_defaults(&p->o, p->o.kernel_h, p->o.kernel_w);
-    LSNNI_TRY(lsnni_window_of(cx, &s, p, 1, p->in[0].c));
-    p->out.c = s.k; p->out.h = s.oh; p->out.w = s.ow;
-    return LSNN_OK;
-}
-
-static lsnn_status lsnni_plan_max_pool(lsnn_ctx *cx, lsnn_layer_plan *p)
-{
-    LSNNI_TRY(lsnni_plan_pool(cx, p));
-    p->keep_per_image = (size_t)lsnni_features(p->out);    /* room for int32  */
-    return LSNN_OK;
-}
-
-#define LSNNI_POOLING(name, kind)                                                        \
-    static lsnn_status lsnni_forward_##name(lsnn_ctx *cx, lsnn_call *c)                  \
-    {                                                                                    \
-        lsnn_window s;                                                                   \
-        LSNNI_TRY(lsnni_call_window(cx, &s, c));                                         \
-        return lsnni_pool_run(cx, kind, c->y, c->x[0], kind == LSNNI_POOL_MAX ?          \
-                              (int32_t *)(void *)c->keep : NULL, NULL, &s, 0, 0,         \
-                              c->with_relu_);                                            \
-    }                                                                                    \
-    static lsnn_status lsnni_backward_##name(lsnn_ctx *cx, lsnn_call *c)                 \
-    {                                                                                    \
-        lsnn_window s;                                                                   \
-        LSNNI_TRY(lsnni_call_window(cx, &s, c));                                         \
-        return lsnni_pool_run(cx, kind, c->dx[0], c->dy, NULL,                           \
-                              (int32_t *)(void *)c->keep, &s, 1, c->add[0], 0);          \
-    }
-LSNNI_POOLING(max_pool, LSNNI_POOL_MAX)
-LSNNI_POOLING(avg_pool, LSNNI_POOL_AVG)
-LSNNI_POOLING(sum_pool, LSNNI_POOL_SUM)
-#undef LSNNI_POOLING
-
-static lsnn_status lsnni_plan_dropout(lsnn_ctx *cx, lsnn_layer_plan *p)
-{
-    if (!(p->o.rate >= 0 && p->o.rate < 1))
-        return lsnni_fail(cx, LSNN_EVALUE, "dropout: rate %g must lie in [0, 1)", p->o.rate);
-    return lsnni_plan_same(cx, p);
-}
-
-static lsnn_status lsnni_forward_dropout(lsnn_ctx *cx, lsnn_call *c)
-{
-    size_t count = lsnni_call_count(c);
-    if (c->training)
-        return lsnn_dropout_forward(cx, c->y, c->x[0], c->n, lsnni_features(c->plan->in[0]),
-                                    c->lanes, c->plan->o.rate, &c->rng);
-    if (c->y != c->x[0]) memcpy(c->y, c->x[0], count * sizeof *c->y);
-    return LSNN_OK;
-}
-
-static lsnn_status lsnni_backward_dropout(lsnn_ctx *cx, lsnn_call *c)
-{
-    return lsnn_dropout_backward(cx, c->dx[0], c->dy, c->n, lsnni_features(c->plan->in[0]),
-                                 c->lanes, c->plan->o.rate, &c->rng, c->add[0]);
-}
-
-static lsnn_status lsnni_plan_batch_norm(lsnn_ctx *cx, lsnn_layer_plan *p)
-{
-    int channels = p->in[0].c;
-    p->o.eps = lsnni_or(p->o.eps, 1e-5);
-    p->o.momentum = lsnni_or(p->o.momentum, 0.1);
-    if (!(p->o.eps > 0) || !(p->o.momentum > 0 && p->o.momentum <= 1))
-        return lsnni_fail(cx, LSNN_EVALUE,
-                          "batch_norm: eps %g must be positive, momentum %g in "
-                          "(0, 1]", p->o.eps, p->o.momentum);
-    p->param[0] = lsnni_spec("gamma", 1, channels, 0, 0, 0);
-    p->param[0].value = 1;
-    p->param[1] = lsnni_spec("beta", 1, channels, 0, 0, 0);
-    p->param[0].no_decay = p->param[1].no_decay = 1;
-    p->params = 2;
-    p->buffer[0] = lsnni_spec("mean", 1, channels, 0, 0, 0);
-    p->buffer[1] = lsnni_spec("variance", 1, channels, 0, 0, 0);
-    p->buffer[1].value = 1;
-    p->buffers = 2;
-    p->keep_fixed = 2 * (size_t)channels;
-    p->macs = (double)lsnni_features(p->in[0]);
-    return lsnni_plan_same(cx, p);
-}
-
-/* Channels [first, first + those of input j): all of them, or one input of the concat that
-   is read in parts (see lsnni_plan_concats).                                 */
-static void lsnni_norm_part(lsnni_norm *g, const lsnn_call *c, int j, int first)
-{
-    int channels = c->plan->out.c;
-    memset(g, 0, sizeof *g);
-    g->all = channels;
-    g->x = c->x[j];
-    g->gamma = c->param[0] + first;
-    g->mean = c->keep + first;
-    g->istd = c->keep + channels + first;
-}
-
-static lsnn_status lsnni_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
-{
-    const lsnn_layer_plan *p = c->plan;
-    for (int j = 0, first = 0; j < p->inputs; first += p->in[j++].c) {
-        lsnni_norm g;
-        lsnni_norm_part(&g, c, j, first);
-        g.y = c->y + lsnni_area(first, lsnni_call_inner(c));
-        g.beta = c->param[1] + first;
-        g.running_mean = c->buffer[0] + first;
-        g.running_var = c->buffer[1] + first;
-        g.momentum = p->o.momentum; g.eps = p->o.eps;
-        g.predict = !c->training; g.relu = c->with_relu_;
-        LSNNI_TRY(lsnni_norm_run(cx, &g, lsnni_blocks(c), p->in[j].c, lsnni_call_inner(c),
-                                 lsnni_norm_task));
-    }
-    return LSNN_OK;
-}
-
-static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
-{
-    const lsnn_layer_plan *p = c->plan;
-    for (int j = 0, first = 0; j < p->inputs; first += p->in[j++].c) {
-        size_t skip = lsnni_area(first, lsnni_call_inner(c));
-        lsnni_norm g;
-        lsnni_norm_part(&g, c, j, first);
-        g.dy = c->dy + skip;
-        g.y = c->dx[j]; g.add = c->add[j];
-        if (c->dparam[0]) g.dgamma = c->dparam[0] + first;
-        if (c->dparam[1]) g.dbeta = c->dparam[1] + first;
-        if (c->with_relu_) g.relu_y = c->y + skip;   /* what relu would do in place */
-        LSNNI_TRY(lsnni_norm_run(cx, &g, lsnni_blocks(c), p->in[j].c, lsnni_call_inner(c),
-                                 lsnni_norm_back_task));
-    }
-    return LSNN_OK;
-}
-
-static lsnn_status lsnni_plan_scale(lsnn_ctx *cx, lsnn_layer_plan *p)
-{
-    p->param[0] = lsnni_spec("scale", 1, p->in[0].c, 0, 0, 0);
-    p->param[0].value = 1;
-    p->param[1] = lsnni_spec("bias", 1, p->in[0].c, 0, 0, 0);
-    p->param[0].no_decay = p->param[1].no_decay = 1;
-    p->params = p->o.no_bias ? 1 : 2;
-    p->macs = (double)lsnni_features(p->in[0]);
-    return lsnni_plan_same(cx, p);
-}
-
-static lsnn_status lsnni_forward_scale(lsnn_ctx *cx, lsnn_call *c)
-{
-    lsnn_shape s = c->plan->in[0];
-    return lsnn_scale_forward(cx, c->y, c->x[0], c->param[0], c->param[1], lsnni_blocks(c), s.c,
-                              lsnni_call_inner(c));
-}
-
-static lsnn_status lsnni_backward_scale(lsnn_ctx *cx, lsnn_call *c)
-{
-    lsnn_shape s = c->plan->in[0];
-    return lsnn_scale_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
-                               c->param[0], lsnni_blocks(c), s.c, lsnni_call_inner(c),
-                               c->add[0]);
-}
-
-static lsnn_status lsnni_plan_add(lsnn_ctx *cx, lsnn_layer_plan *p)
-{
-    lsnn_shape a = p->in[0], b = p->in[1];
-    if (a.c != b.c || a.h != b.h || a.w != b.w)
-        return lsnni_fail(cx, LSNN_ESHAPE, "add: %dx%dx%d and %dx%dx%d differ", a.c, a.h, a.w,
-                          b.c, b.h, b.w);
-    return lsnni_plan_same(cx, p);
-}
-
-static lsnn_status lsnni_forward_add(lsnn_ctx *cx, lsnn_call *c)
-{
-    size_t count = lsnni_call_count(c);
-    LSNNI_TRY(lsnn_rows_copy(cx, c->y, count, c->x[0], count, 1, count, LSNN_SET));
-    return lsnn_rows_copy(cx, c->y, count, c->x[1], count, 1, count, LSNN_ADD);
-}
-
-static lsnn_status lsnni_backward_add(lsnn_ctx *cx, lsnn_call *c)
-{
-    size_t count = lsnni_call_count(c);
-    for (int i = 0; i < 2; i++)
-        if (c->dx[i])
-            LSNNI_TRY(lsnn_rows_copy(cx, c->dx[i], count, c->dy, count, 1, count, c->add[i]));
-    return LSNN_OK;
-}
-
-static lsnn_status lsnni_plan_concat(lsnn_ctx *cx, lsnn_layer_plan *p)
-{
-    p->out = p->in[0];
-    for (int i = 1; i < p->inputs; i++) {
-        if (p->in[i].h != p->out.h || p->in[i].w != p->out.w)
-            return lsnni_fail(cx, LSNN_ESHAPE, "concat: input %d is %dx%d, the first %dx%d",
-                              i + 1, p->in[i].h, p->in[i].w, p->out.h, p->out.w);
-        if (p->in[i].c > INT_MAX - p->out.c)
-            return lsnni_fail(cx, LSNN_ESHAPE, "concat: too many channels");
-        p->out.c += p->in[i].c;
-    }
-    return LSNN_OK;
-}
-
-/* Concat forward and backward are one walk over the inputs' places in y.     */
-static lsnn_status lsnni_concat_walk(lsnn_ctx *cx, lsnn_call *c, int backward)
-{
-    size_t lanes = (size_t)lsnni_lanes_or_1(c), out = (size_t)lsnni_features(c->plan->out);
-    size_t at = 0;
-    int n = lsnni_blocks(c);
-    out *= lanes;
-    for (int i = 0; i < c->plan->inputs; i++) {
-        size_t in = (size_t)lsnni_features(c->plan->in[i]) * lanes;
-        if (!backward)
-            LSNNI_TRY(lsnn_rows_copy(cx, c->y + at, out, c->x[i], in, n, in, LSNN_SET));
-        else if (c->dx[i])
-            LSNNI_TRY(lsnn_rows_copy(cx, c->dx[i], in, c->dy + at, out, n, in, c->add[i]));
-        at += in;
-    }
-    return LSNN_OK;
-}
-static lsnn_status lsnni_forward_concat(lsnn_ctx *cx, lsnn_call *c)
-{
-    return lsnni_concat_walk(cx, c, 0);
-}
-static lsnn_status lsnni_backward_concat(lsnn_ctx *cx, lsnn_call *c)
-{
-    return lsnni_concat_walk(cx, c, 1);
-}
-
-static lsnn_status lsnni_plan_slice(lsnn_ctx *cx, lsnn_layer_plan *p)
-{
-    if (p->o.first < 0 || p->o.count < 1 || p->o.first > p->in[0].c - p->o.count)
-        return lsnni_fail(cx, LSNN_ESHAPE, "slice: channels [%d, %d + %d) of %d", p->o.first,
-                          p->o.first, p->o.count, p->in[0].c);
-    p->out = p->in[0];
-    p->out.c = p->o.count;
-    return LSNN_OK;
-}
-
-static lsnn_status lsnni_forward_slice(lsnn_ctx *cx, lsnn_call *c)
-{
-    size_t lanes = (size_t)lsnni_lanes_or_1(c);
-    size_t len = (size_t)lsnni_features(c->plan->out) * lanes;
-    return lsnn_rows_copy(cx, c->y, len, c->x[0] + lsnni_area(c->plan->o.first,
-                                                              lsnni_call_inner(c)),
-                          (size_t)lsnni_features(c->plan->in[0]) * lanes, lsnni_blocks(c), len,
-                          LSNN_SET);
-}
-
-static lsnn_status lsnni_backward_slice(lsnn_ctx *cx, lsnn_call *c)
-{
-    size_t lanes = (size_t)lsnni_lanes_or_1(c);
-    size_t len = (size_t)lsnni_features(c->plan->out) * lanes;
-    if (!c->add[0]) memset(c->dx[0], 0, lsnni_call_count(c) * sizeof *c->dy);
-    return lsnn_rows_copy(cx, c->dx[0] + lsnni_area(c->plan->o.first, lsnni_call_inner(c)),
-                          (size_t)lsnni_features(c->plan->in[0]) * lanes, c->dy, len,
-                          lsnni_blocks(c), len, LSNN_ADD);
-}
-
-static lsnn_status lsnni_plan_flatten(lsnn_ctx *cx, lsnn_layer_plan *p)
-{
-    (void)cx;
-    p->out.c = lsnni_features(p->in[0]);
-    p->out.h = p->out.w = 1;
-    return LSNN_OK;
-}
-
-static lsnn_status lsnni_forward_flatten(lsnn_ctx *cx, lsnn_call *c)
-{
-    size_t count = lsnni_call_count(c);
-    if (c->y == c->x[0]) return LSNN_OK;
-    return lsnn_rows_copy(cx, c->y, count, c->x[0], count, 1, count, LSNN_SET);
-}
-
-static lsnn_status lsnni_backward_flatten(lsnn_ctx *cx, lsnn_call *c)
-{
-    size_t count = lsnni_call_count(c);
-    if (c->dx[0] == c->dy) return LSNN_OK;
-    return lsnn_rows_copy(cx, c->dx[0], count, c->dy, count, 1, count, c->add[0]);
-}
-
-static lsnn_smoother lsnni_smoother_of(const lsnn_layer_plan *p, int n, int lanes)
-{
-    lsnn_smoother s;
-    memset(&s, 0, sizeof s);
-    s.n = n;
-    s.lanes = lanes;
-    s.rank = p->o.rank;
-    s.k = p->in[0].c / s.rank;
-    s.h = p->in[0].h;
-    s.w = p->in[0].w;
-    s.shape = p->o.smooth_shape;
-    s.mixture = p->o.mixture;
-    s.normalise = p->o.normalise;
-    s.per_image = p->inputs == 2;
-    s.smooth_bias = p->o.smooth_bias;
-    return s;
-}
-
-static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
-{
-    lsnn_smoother s;
-    lsnni_smooth check;
-    int numbers, bias;
-    if (!p->o.rank) p->o.rank = 1;
-    if (!p->o.mixture) p->o.mixture = 1;
-    if (p->o.rank < 1 || p->in[0].c % p->o.rank)
-        return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d channels are not a multiple of rank %d",
-                          p->in[0].c, p->o.rank);
-    s = lsnni_smoother_of(p, 1, 0);
-    LSNNI_TRY(lsnni_smooth_plan(cx, &check, &s));
-    numbers = lsnn_smoother_theta(&s);
-    if (s.per_image && lsnni_area(numbers, p->in[0].c) != (size_t)lsnni_features(p->in[1]))
-        return lsnni_fail(cx, LSNN_ESHAPE,
-                          "smooth: theta has %d features, %d maps of %d numbers "
-                          "need %.0f", lsnni_features(p->in[1]), p->in[0].c, numbers,
-                          (double)numbers * p->in[0].c);
-    p->out = p->in[0];
-    p->out.c = s.k;
-    bias = s.per_image ? 0 : 1;      /* parameter 0 is the bias or theta      */
-    p->param[0] = lsnni_spec("theta", 2, p->in[0].c, numbers, 0, 0);
-    p->param[bias] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
-    p->param[0].no_decay = p->param[bias].no_decay = 1;
-    p->params = bias + (p->o.no_bias ? 0 : 1);
-    p->keep_name = "map";
-    p->keep_shape = p->in[0];
-    if (s.per_image) p->keep_per_image = (size_t)lsnni_features(p->in[0]);
-    else p->keep_fixed = (size_t)lsnni_features(p->in[0]) + p->param[0].count + 1;
-    return LSNN_OK;
-}
-
-/* Which parameter is the bias: 0 if theta is a node, else 1; -1 if there is none. */
-static int lsnni_smooth_bias_index(const lsnn_call *c)
-{
-    int index = c->plan->inputs == 2 ? 0 : 1;
-    return c->plan->o.no_bias ? -1 : index;
-}
-
-/* Maps that all images share are made anew only when theta has changed: behind them are
-   kept the theta that they were made of, and a 1 once there is one.          */
-static lsnn_status lsnni_shared_map(lsnn_ctx *cx, lsnn_call *c, const lsnn_smoother *s)
-{
-    size_t count = c->plan->param[0].count, bytes = count * sizeof(lsnn_real);
-    lsnn_real *theta = c->keep + lsnni_features(c->plan->in[0]), *made = theta + count;
-    if (*made > 0 && memcmp(theta, c->param[0], bytes) == 0) return LSNN_OK;
-    LSNNI_TRY(lsnn_smoother_map(cx, c->keep, c->param[0], s));
-    memcpy(theta, c->param[0], bytes);
-    *made = !cx->rehearsal_;
-    return LSNN_OK;
-}
-
-static lsnn_status lsnni_forward_smooth(lsnn_ctx *cx, lsnn_call *c)
-{
-    lsnn_smoother s = lsnni_smoother_of(c->plan, c->n, c->lanes);
-    int bias = lsnni_smooth_bias_index(c);
-    LSNNI_TRY(s.per_image ? lsnn_smoother_map(cx, c->keep, c->x[1], &s)
-                          : lsnni_shared_map(cx, c, &s));
-    return lsnni_smooth_apply(cx, c->y, c->keep, c->x[0], bias < 0 ? NULL : c->param[bias], &s);
-}
-
-static lsnn_status lsnni_backward_smooth(lsnn_ctx *cx, lsnn_call *c)
-{
-    lsnn_smoother s = lsnni_smoother_of(c->plan, c->n, c->lanes);
-    int bias = lsnni_smooth_bias_index(c);
-    return lsnn_smooth_backward(cx, c->dx[0], s.per_image ? c->dx[1] : c->dparam[0],
-                                bias < 0 ? NULL : c->dparam[bias], c->dy, c->x[0], c->keep,
-                                s.per_image ? c->x[1] : c->param[0],
-                                bias < 0 ? NULL : c->param[bias], &s, c->add[0], c->add[1]);
-}
-
-/* mu ~ U(0.2, 0.8), alpha = beta = 1.5, gamma = 0, logits 0; a table begins at 1. */
-static void lsnni_init_smooth(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
-{
-    static const double start[LSNNI_NUMBERS] = { 0.2, 0.2, 1.5, 1.5, 0 };
-    lsnn_smoother s = lsnni_smoother_of(p, 1, 0);
-    const lsnni_family *f = &lsnni_families[s.shape];
-    int is_theta = p->inputs == 1 && i == 0, stride = lsnni_stride(&s);
-    for (size_t j = 0; j < p->param[i].count; j++) {
-        int part = stride ? (int)(j % (size_t)stride) : 0;
-        int number = part < f->count ? f->number[part] : LSNNI_GAMMA;
-        double random = is_theta && stride && number < LSNNI_ALPHA
-            ? 0.6 * lsnn_rng_uniform(rng) : 0;
-        v[j] = LSNNI_R(!is_theta ? 0 : stride ? start[number] + random : 1);
-    }
-}
-
-static lsnn_status lsnni_plan_loss(lsnn_ctx *cx, lsnn_layer_plan *p)
-{
-    p->o.loss_weight = lsnni_or(p->o.loss_weight, 1);
-    if (p->o.head < 0)
-        return lsnni_fail(cx, LSNN_EVALUE, "loss: head %d is negative", p->o.head);
-    return lsnni_plan_same(cx, p);
-}
-
-static lsnn_status lsnni_forward_cross_entropy(lsnn_ctx *cx, lsnn_call *c)
-{
-    int head = c->plan->o.head;
-    if (!c->labels || head >= c->heads)
-        return lsnni_fail(cx, LSNN_ESHAPE, "cross_entropy: needs label %d of each sample, the "
-                          "batch has %d", head, c->labels ? c->heads : 0);
-    LSNNI_TRY(lsnn_cross_entropy_forward(cx, &c->loss, c->y, c->x[0], c->labels + head,
-                                         c->heads, c->n, lsnni_features(c->plan->in[0])));
-    c->loss *= c->plan->o.loss_weight;
-    return LSNN_OK;
-}
-
-static lsnn_status lsnni_backward_cross_entropy(lsnn_ctx *cx, lsnn_call *c)
-{
-    return lsnn_cross_entropy_backward(cx, c->dx[0], c->y, c->labels + c->plan->o.head,
-                                       c->heads, c->n, lsnni_features(c->plan->in[0]),
-                                       c->plan->o.loss_weight, c->add[0]);
-}
-
-static lsnn_status lsnni_forward_mse(lsnn_ctx *cx, lsnn_call *c)
-{
-    int count = lsnni_features(c->plan->in[0]), first = c->plan->o.head;
-    if (!c->targets || first > c->target_count - count)
-        return lsnni_fail(cx, LSNN_ESHAPE,
-                          "mse: needs %d targets of each sample from number %d on, the batch "
-                          "has %d", count, first, c->targets ? c->target_count : 0);
-    LSNNI_TRY(lsnn_mse_forward(cx, &c->loss, c->x[0], c->targets + first, c->target_count, c->n,
-                               count));
-    memcpy(c->y, c->x[0], lsnni_call_count(c) * sizeof *c->y);
-    c->loss *= c->plan->o.loss_weight;
-    return LSNN_OK;
-}
-
-static lsnn_status lsnni_backward_mse(lsnn_ctx *cx, lsnn_call *c)
-{
-    return lsnn_mse_backward(cx, c->dx[0], c->x[0], c->targets + c->plan->o.head,
-                             c->target_count, c->n, lsnni_features(c->plan->in[0]),
-                             c->plan->o.loss_weight, c->add[0]);
-}
-
-/* name, options, inputs, in_place, output_free, is_loss, plan, forward, backward, init,
-   lanes, input_free                                                          */
-#define LSNNI_PAIR(name) lsnni_forward_##name, lsnni_backward_##name
-#define LSNNI_WEIGHTED LSNNI_PARAM_OPTIONS "no_bias filters "
-static const lsnn_layer_type lsnni_types[] = {
-    { "input", "", 0, 1, 0, 0, 0, lsnni_plan_input, NULL, NULL, NULL, LSNN_PLAIN, 1 },
-    { "conv2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS, 1, 1, 0, 1, 0, lsnni_plan_conv2d,
-      LSNNI_PAIR(conv2d), NULL, LSNN_LANES, 0 },
-    { "local2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS, 1, 1, 0, 1, 0, lsnni_plan_local2d,
-      LSNNI_PAIR(local2d), NULL, LSNN_LANES, 0 },
-    { "dense", LSNNI_WEIGHTED, 1, 1, 0, 1, 0, lsnni_plan_dense, LSNNI_PAIR(dense), NULL,
-      LSNN_PLAIN, 0 },
-    { "relu", "", 1, 1, 1, 0, 0, lsnni_plan_same, LSNNI_PAIR(relu), NULL, LSNN_LANES_ALL, 1 },
-    { "leaky_relu", "slope", 1, 1, 1, 0, 0, lsnni_plan_leaky_relu, LSNNI_PAIR(leaky_relu),
-      NULL, LSNN_LANES_ALL, 1 },
-    { "sigmoid", "", 1, 1, 1, 0, 0, lsnni_plan_same, LSNNI_PAIR(sigmoid), NULL,
-      LSNN_LANES_ALL, 1 },
-    { "tanh", "", 1, 1, 1, 0, 0, lsnni_plan_same, LSNNI_PAIR(tanh), NULL, LSNN_LANES_ALL, 1 },
-    { "softmax", "", 1, 1, 0, 0, 0, lsnni_plan_same, LSNNI_PAIR(softmax), NULL, LSNN_PLAIN, 1 },
-    { "max_pool", LSNNI_WINDOW_OPTIONS, 1, 1, 0, 1, 0, lsnni_plan_max_pool,
-      LSNNI_PAIR(max_pool), NULL, LSNN_LANES, 1 },
-    { "avg_pool", LSNNI_WINDOW_OPTIONS, 1, 1, 0, 1, 0, lsnni_plan_pool, LSNNI_PAIR(avg_pool),
-      NULL, LSNN_LANES, 1 },
-    { "sum_pool", LSNNI_WINDOW_OPTIONS, 1, 1, 0, 1, 0, lsnni_plan_pool, LSNNI_PAIR(sum_pool),
-      NULL, LSNN_LANES, 1 },
-    { "dropout", "rate", 1, 1, 1, 1, 0, lsnni_plan_dropout, LSNNI_PAIR(dropout), NULL,
-      LSNN_LANES_ALL, 1 },
-    { "batch_norm", LSNNI_PARAM_OPTIONS "momentum eps", 1, 1, 0, 1, 0, lsnni_plan_batch_norm,
-      LSNNI_PAIR(batch_norm), NULL, LSNN_LANES_ALL, 0 },
-    { "scale", LSNNI_PARAM_OPTIONS "no_bias", 1, 1, 0, 1, 0, lsnni_plan_scale,
-      LSNNI_PAIR(scale), NULL, LSNN_LANES_ALL, 0 },
-    { "add", "", 2, 2, 0, 1, 0, lsnni_plan_add, LSNNI_PAIR(add), NULL, LSNN_LANES_ALL, 1 },
-    { "concat", "", 1, LSNN_MAX_INPUTS, 0, 1, 0, lsnni_plan_concat, LSNNI_PAIR(concat), NULL,
-      LSNN_LANES_ALL, 1 },
-    { "slice", "first count", 1, 1, 0, 1, 0, lsnni_plan_slice, LSNNI_PAIR(slice), NULL,
-      LSNN_LANES_ALL, 1 },
-    { "flatten", "", 1, 1, 1, 1, 0, lsnni_plan_flatten, LSNNI_PAIR(flatten), NULL,
-      LSNN_LANES_ALL, 1 },
-    { "smooth", "lr_factor freeze no_bias smooth_shape normalise rank mixture smooth_bias", 1,
-      2, 2, 1, 0, lsnni_plan_smooth, LSNNI_PAIR(smooth), lsnni_init_smooth, LSNN_LANES, 0 },
-    { "cross_entropy", "head loss_weight", 1, 1, 0, 0, 1, lsnni_plan_loss,
-      LSNNI_PAIR(cross_entropy), NULL, LSNN_PLAIN, 1 },
-    { "mse", "head loss_weight", 1, 1, 0, 0, 1, lsnni_plan_loss, LSNNI_PAIR(mse), NULL,
-      LSNN_PLAIN, 0 }
-};
-#undef LSNNI_PAIR
-#undef LSNNI_WEIGHTED
-
-static const lsnn_layer_type *lsnni_type(const char *name)
-{
-    for (size_t i = 0; i < sizeof lsnni_types / sizeof lsnni_types[0]; i++)
-        if (strcmp(lsnni_types[i].name, name) == 0) return &lsnni_types[i];
-    return NULL;
-}
-
 /* Names are found by looking at each; a file that lies must not take hours.  */
 enum { LSNNI_MAX_NODES = 10000 };
 
+/* The library's layer type of that name, or NULL.                            */
+static const lsnn_layer_type *lsnni_type(const char *name)
+{
+    for (size_t i = 0; i < sizeof lsnni_types / sizeof lsnni_types[0]; i++)
+        if (strcmp(lsnni_types[i]->name, name) == 0) return lsnni_types[i];
+    return NULL;
+}
+
 /* ---- >>building --------------------------------------------------------------------
-   lsnn_layer checks a layer and enters it. lsnn_net_build (at the end of >>running) plans:
-   >>concats, >>layout, >>use, >>fusion, >>memory plan; draws the >>first values; rehearses. */
+   lsnn_layer checks a layer and enters it, one of ours as one of yours: all it knows of
+   them is their type. lsnn_net_build (at the end) draws the >>first values, plans (see
+   >>plan) and rehearses.                                                      */
 LSNN_API lsnn_net *lsnn_net_new(lsnn_ctx *cx)
 {
     lsnn_net *net = (lsnn_net *)lsnni_alloc(cx, 1, sizeof *net);
@@ -6888,7 +4594,7 @@ static lsnn_status lsnni_name_node(lsnn_net *net, lsnni_node *v, const char *nam
         for (int i = 0; i < net->nodes; i++) number += net->node[i].type == v->type;
         do snprintf(made, sizeof made, "%.40s%d", v->type->name, ++number);
         while (lsnn_net_node(net, made) >= 0);
-        if (strcmp(v->type->name, "input") == 0) snprintf(made, sizeof made, "input");
+        if (net->nodes == 0) snprintf(made, sizeof made, "%.40s", v->type->name);
         name = made;
     }
     v->name = lsnni_strdup(net->cx, name);
@@ -6977,22 +4683,23 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
         if (x[i] < 0 || x[i] >= net->nodes)
             return lsnni_fail(cx, LSNN_EVALUE, "%s: input %d is node %d, there are %d",
                               v->type->name, i + 1, x[i], net->nodes);
-        if (net->node[x[i]].type->is_loss)
+        if (net->node[x[i]].plan.traits & LSNN_IS_LOSS)
             return lsnni_fail(cx, LSNN_EVALUE,
                               "%s: input %d is the loss '%.60s', which ends a path",
                               v->type->name, i + 1, net->node[x[i]].name);
         v->input[i] = x[i];
-        v->plan.in[i] = net->node[x[i]].plan.out;
+        v->plan.in[i] = net->node[x[i]].shape;
     }
     v->plan.inputs = count;
     LSNNI_TRY(lsnni_name_node(net, v, o ? o->name : NULL));
     cx->where_ = v->name;
     if (o) v->plan.o = *o;
     LSNNI_TRY(lsnni_options_check(cx, v->type, &v->plan.o));
+    v->plan.traits = v->type->traits;
     LSNNI_TRY(v->type->plan(cx, &v->plan));
-    v->whole = v->plan.out;
+    v->shape = v->plan.out;
     out[0] = v->plan.out.c; out[1] = v->plan.out.h; out[2] = v->plan.out.w;
-    if (strcmp(v->type->name, "input") != 0) LSNNI_TRY(lsnni_sizes(cx, v->type->name, 3, out));
+    if (count > 0) LSNNI_TRY(lsnni_sizes(cx, v->type->name, 3, out));
     if ((double)out[0] * out[1] * out[2] > INT32_MAX / 4)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: an output of %dx%dx%d has over 2^29 numbers",
                           v->type->name, out[0], out[1], out[2]);
@@ -7022,7 +4729,7 @@ LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x
     net->failed = 1;                 /* until this call has succeeded         */
     params = net->params;
     buffers = net->buffers;
-    if (!net->nodes && type != lsnni_type("input")) {
+    if (!net->nodes && type != &lsnni_input_type) {
         lsnni_fail(net->cx, LSNN_ESTATE, "%s: a net begins with lsnn_input", type->name);
         return -1;
     }
@@ -7037,8 +4744,7 @@ LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x
     v = net->node + net->nodes;
     memset(v, 0, sizeof *v);
     v->type = type;
-    v->alias = v->dy_alias = v->done_by = v->pooled_to = v->pooled_by = -1;
-    v->concat = -1;
+    v->joined = -1;
     status = lsnni_layer(net, v, x, count, o);
     net->cx->where_ = NULL;
     if (status != LSNN_OK) {
@@ -7070,501 +4776,13 @@ LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w)
         return -1;
     }
     net->failed = 0;
-    node = lsnn_layer(net, lsnni_type("input"), NULL, 0, NULL);
+    node = lsnn_layer(net, &lsnni_input_type, NULL, 0, NULL);
     if (node < 0) return -1;
     net->node[0].plan.out.c = c;
     net->node[0].plan.out.h = h;
     net->node[0].plan.out.w = w;
-    net->node[0].whole = net->node[0].plan.out;
+    net->node[0].shape = net->node[0].plan.out;
     return node;
-}
-
-/* The builders below fill in what their positional arguments say.            */
-static lsnn_options lsnni_options(const lsnn_options *o)
-{
-    lsnn_options copy;
-    memset(&copy, 0, sizeof copy);
-    return o ? *o : copy;
-}
-
-static int lsnni_windowed(lsnn_net *net, const char *type, int x, int filters, int kernel,
-                          const lsnn_options *o)
-{
-    lsnn_options all = lsnni_options(o);
-    if (filters) all.filters = filters;
-    if (!all.kernel_h) all.kernel_h = kernel;
-    if (!all.kernel_w) all.kernel_w = kernel;
-    return lsnn_layer(net, lsnni_type(type), &x, 1, &all);
-}
-
-LSNN_API int lsnn_conv2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
-{
-    return lsnni_windowed(net, "conv2d", x, filters, kernel, o);
-}
-LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
-{
-    lsnn_options row = lsnni_options(o);
-    if (!row.kernel_h) row.kernel_h = 1;
-    return lsnni_windowed(net, "conv2d", x, filters, kernel, &row);
-}
-LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
-{
-    return lsnni_windowed(net, "local2d", x, filters, kernel, o);
-}
-LSNN_API int lsnn_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o)
-{
-    return lsnni_windowed(net, "dense", x, outputs, 0, o);
-}
-LSNN_API int lsnn_max_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
-{
-    return lsnni_windowed(net, "max_pool", x, 0, kernel, o);
-}
-LSNN_API int lsnn_avg_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
-{
-    return lsnni_windowed(net, "avg_pool", x, 0, kernel, o);
-}
-LSNN_API int lsnn_sum_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
-{
-    return lsnni_windowed(net, "sum_pool", x, 0, kernel, o);
-}
-
-#define LSNNI_PLAIN(name)                                                     \
-    LSNN_API int lsnn_##name(lsnn_net *net, int x, const lsnn_options *o)     \
-    {                                                                         \
-        return lsnn_layer(net, lsnni_type(#name), &x, 1, o);                  \
-    }
-LSNNI_PLAIN(relu)
-LSNNI_PLAIN(leaky_relu)
-LSNNI_PLAIN(sigmoid)
-LSNNI_PLAIN(tanh)
-LSNNI_PLAIN(softmax)
-LSNNI_PLAIN(batch_norm)
-LSNNI_PLAIN(scale)
-LSNNI_PLAIN(flatten)
-LSNNI_PLAIN(cross_entropy)
-LSNNI_PLAIN(mse)
-#undef LSNNI_PLAIN
-
-LSNN_API int lsnn_dropout(lsnn_net *net, int x, double rate, const lsnn_options *o)
-{
-    lsnn_options all = lsnni_options(o);
-    all.rate = rate;
-    return lsnn_layer(net, lsnni_type("dropout"), &x, 1, &all);
-}
-
-LSNN_API int lsnn_add(lsnn_net *net, int a, int b, const lsnn_options *o)
-{
-    int x[2];
-    x[0] = a;
-    x[1] = b;
-    return lsnn_layer(net, lsnni_type("add"), x, 2, o);
-}
-
-LSNN_API int lsnn_concat(lsnn_net *net, const int *x, int count, const lsnn_options *o)
-{
-    return lsnn_layer(net, lsnni_type("concat"), x, count, o);
-}
-
-LSNN_API int lsnn_slice(lsnn_net *net, int x, int first, int count, const lsnn_options *o)
-{
-    lsnn_options all = lsnni_options(o);
-    all.first = first;
-    all.count = count;
-    return lsnn_layer(net, lsnni_type("slice"), &x, 1, &all);
-}
-
-LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
-{
-    int x[2];
-    x[0] = a;
-    x[1] = theta;
-    return lsnn_layer(net, lsnni_type("smooth"), x, theta == LSNN_FREE ? 1 : 2, o);
-}
-
-/* ---- >>concats: parts that need not lie side by side ----------------------------------
-   A concat that only batch normalisations read, or concats like it, is not made: they read
-   its parts one by one, since they go channel by channel anyway. So a densely connected
-   block copies nothing.                                                      */
-static int lsnni_parts_of(const lsnn_net *net, int i, int *part, int count)
-{
-    const lsnni_node *v = &net->node[i];
-    for (int j = 0; j < v->plan.inputs && count <= LSNN_MAX_INPUTS; j++) {
-        int x = v->input[j], whole = net->node[x].type != v->type;
-        if (part && !net->node[x].apart) whole = 1;
-        if (!whole) count = lsnni_parts_of(net, x, part, count);
-        else if (part) part[count++] = x;
-        else count++;
-    }
-    return count;
-}
-
-static void lsnni_plan_concats(lsnn_net *net)
-{
-    const lsnn_layer_type *concat = lsnni_type("concat"), *norm = lsnni_type("batch_norm");
-    int part[LSNN_MAX_INPUTS];
-    for (int i = net->nodes - 1; i > 0; i--) {
-        lsnni_node *v = &net->node[i];
-        int readers = 0, others = 0;
-        for (int k = i + 1; k < net->nodes && v->type == concat; k++)
-            for (int j = 0; j < net->node[k].plan.inputs; j++)
-                if (net->node[k].input[j] == i) {
-                    readers++;
-                    others += net->node[k].type != norm && !net->node[k].apart;
-                }
-        v->apart = readers && !others && !v->plan.o.keep && i != net->output &&
-            lsnni_parts_of(net, i, NULL, 0) <= LSNN_MAX_INPUTS;
-    }
-    for (int i = 1; i < net->nodes; i++) {
-        lsnni_node *v = &net->node[i];
-        if (v->type != norm || !net->node[v->input[0]].apart) continue;
-        v->concat = v->input[0];
-        v->plan.inputs = lsnni_parts_of(net, v->concat, part, 0);
-        for (int j = 0; j < v->plan.inputs; j++) {
-            v->input[j] = part[j];
-            v->plan.in[j] = net->node[part[j]].plan.out;
-        }
-    }
-}
-
-/* ---- >>layout: which arrays are blocks of images -------------------------------------
-   Convolutions, locally connected layers, poolings and smoothers run on blocks of images
-   (see >>lanes); activations, dropout, batch_norm, scale, add, concat, slice and flatten
-   follow what they are given; dense, softmax, losses and, unless they say otherwise, types
-   of your own take plain arrays. An output that is wanted both ways exists both ways, and
-   so does its gradient: y and dy as its own layer has them, z and dz in the other layout.
-   A batch that is not made of whole blocks runs on plain arrays throughout.  */
-static int lsnni_wants_lanes(const lsnni_node *v, int input)
-{
-    return v->lanes && (v->type->lanes == LSNN_LANES_ALL || input == 0);
-}
-
-static void lsnni_plan_layout(lsnn_net *net)
-{
-    net->max_lanes = INT32_MAX;
-    for (int i = 0; i < net->nodes; i++) {
-        lsnni_node *v = &net->node[i];
-        v->lanes = v->type->lanes == LSNN_LANES;
-        for (int j = 0; j < v->plan.inputs && v->type->lanes == LSNN_LANES_ALL; j++)
-            if (net->node[v->input[j]].lanes) v->lanes = 1;
-        for (int j = 0; j < v->plan.inputs; j++) {
-            lsnni_node *u = &net->node[v->input[j]];
-            if (u->lanes != lsnni_wants_lanes(v, j)) u->both = 1;
-        }
-        net->max_lanes = LSNNI_MIN(net->max_lanes, INT32_MAX / lsnni_features(v->plan.out));
-    }
-}
-
-/* The lanes of a batch of n images: 0 for plain arrays.                      */
-static int lsnni_lanes_for(const lsnn_work *w, int n)
-{
-    int lanes = lsnn_lanes(w->cx);
-    return lanes > 1 && lanes <= w->net->max_lanes && n % lanes == 0 ? lanes : 0;
-}
-
-/* ---- >>memory plan: which array lies where -----------------------------------------
-   A life is an array needed from one time to another; from the largest to the smallest,
-   each takes the lowest place that is free for its whole life. Forward of node i is at
-   time i, its backward at 2 nodes - i. An output lives as long as a consumer, or backward,
-   reads it.                                                                  */
-typedef struct lsnni_life {
-    size_t size, at;
-    int from, to, placed;
-    struct lsnni_life *next;         /* of those placed, the next higher one  */
-} lsnni_life;
-
-static size_t lsnni_place_lives(lsnni_life *life, int count)
-{
-    lsnni_life *lowest = NULL;
-    size_t total = 0;
-    for (;;) {
-        lsnni_life *a = NULL, **link = &lowest;
-        for (int i = 0; i < count; i++)
-            if (!life[i].placed && life[i].size > (a ? a->size : 0)) a = &life[i];
-        if (!a) return total;
-        for (const lsnni_life *b = lowest; b && b->at < a->at + a->size; b = b->next)
-            if (b->from <= a->to && a->from <= b->to) a->at = LSNNI_MAX(a->at, b->at + b->size);
-        while (*link && (*link)->at < a->at) link = &(*link)->next;
-        a->next = *link;
-        *link = a;
-        a->placed = 1;
-        total = LSNNI_MAX(total, a->at + a->size);
-    }
-}
-
-/* The node whose memory node i's output lies in.                             */
-static int lsnni_root(const lsnn_net *net, int i)
-{
-    while (net->node[i].alias >= 0) i = net->node[i].alias;
-    return i;
-}
-
-/* The node whose gradient's memory node i's gradient lies in.                */
-static int lsnni_dy_root(const lsnn_net *net, int i)
-{
-    while (net->node[i].dy_alias >= 0) i = net->node[i].dy_alias;
-    return i;
-}
-
-/* When node i's output is needed last: read forward by its consumers, backward by them
-   or by itself.                                                              */
-static int lsnni_needed(const lsnn_net *net, int i, int train)
-{
-    const lsnni_node *v = &net->node[i];
-    int nodes = net->nodes, last = LSNNI_MAX(v->last_consumer, i);
-    if (v->readable) return 2 * nodes + 1;
-    if (!train) return last;
-    if (v->done_by < 0 && (!v->type->output_free ||      /* or it does a relu's backward */
-                           (v->with_relu && v->type == lsnni_type("batch_norm"))))
-        last = 2 * nodes - i;
-    for (int k = v->last_consumer; k > i; k--)
-        for (int j = 0; j < net->node[k].plan.inputs; j++)
-            if (net->node[k].input[j] == i && net->node[k].live &&
-                net->node[k].type->in_place != 1 &&
-                !net->node[k].type->input_free)
-                last = LSNNI_MAX(last, 2 * nodes - k);
-    return last;
-}
-
-/* Lives in groups of one a node: y, z, dy, dz, keep. Nodes that work in place have no
-   y and dy.                                                                  */
-static void lsnni_plan_lives(const lsnn_net *net, lsnni_life *life, int batch, int train)
-{
-    int nodes = net->nodes;
-    for (int i = 0; i < nodes; i++) {
-        const lsnni_node *v = &net->node[i];
-        int root = lsnni_root(net, i), dy_root = lsnni_dy_root(net, i);
-        int begin = 2 * nodes - LSNNI_MAX(v->last_consumer, i), end = 2 * nodes - i;
-        lsnni_life *y = &life[root], *dy = &life[2 * nodes + dy_root], *z = &life[nodes + i];
-        lsnni_life *dz = &life[3 * nodes + i];
-        size_t size = (size_t)lsnni_features(v->plan.out) * (size_t)batch;
-        int grad = train && v->live && v->needs_grad && !v->type->is_loss;
-        size = (size + 15) / 16 * 16;                    /* whole vectors     */
-        if (root == i) {
-            y->size = i && v->live && v->pooled_to < 0 ? size : 0;   /* 0: the caller's */
-            y->from = v->pooled_by >= 0 ? v->pooled_by : i;
-        }
-        y->to = LSNNI_MAX(y->to, lsnni_needed(net, i, train));
-        if (dy_root == i) {
-            dy->from = begin;
-            dy->to = end;
-        }
-        if (grad) dy->size = size;
-        dy->from = LSNNI_MIN(dy->from, begin);
-        if (v->plan.o.keep) dy->to = 2 * nodes + 1;
-        if (!v->both || !v->live) continue;
-        z->size = size;
-        z->from = i;
-        z->to = lsnni_needed(net, i, train);
-        dz->size = grad ? size : 0;
-        dz->from = begin;
-        dz->to = end;
-    }
-}
-
-/* ---- >>use: what each node is for ----------------------------------------------------
-   readable, on_path and live from the end backward, consumers and needs_grad forward; then
-   who can work in place: a single reader of an array that nobody wants to see again, whose
-   maker does not need it either. A kept node's gradient would be overwritten too. */
-static void lsnni_plan_graph(lsnn_net *net, int train)
-{
-    for (int i = 0; i < net->nodes; i++) {
-        lsnni_node *v = &net->node[i];
-        if (v->plan.o.keep || i == net->output || v->type->is_loss) v->readable = 1;
-        for (int j = 0; j < v->plan.inputs && v->type->is_loss; j++)
-            net->node[v->input[j]].readable = 1;
-        if (i == net->output) v->on_path = 1;
-    }
-    for (int i = net->nodes - 1; i >= 0; i--) {
-        lsnni_node *v = &net->node[i];
-        if (v->readable) v->live = 1;
-        for (int j = 0; j < v->plan.inputs; j++) {
-            if (v->on_path) net->node[v->input[j]].on_path = 1;
-            if (v->live) net->node[v->input[j]].live = 1;
-        }
-    }
-    for (int i = 0; i < net->nodes; i++) {
-        lsnni_node *v = &net->node[i];
-        for (int j = 0; j < v->plan.params; j++)
-            if (net->param[v->param[j]].lr_factor > 0) v->needs_grad = 1;
-        for (int j = 0; j < v->plan.inputs && v->live; j++) {
-            lsnni_node *u = &net->node[v->input[j]];
-            u->consumers++;
-            u->last_consumer = i;
-            if (u->needs_grad) v->needs_grad = 1;
-        }
-    }
-    for (int i = 1; i < net->nodes; i++) {
-        lsnni_node *v = &net->node[i];
-        int x = v->plan.inputs == 1 || v->type->in_place == 2 ? v->input[0] : 0;
-        const lsnni_node *u = &net->node[x];
-        if (!v->live || !v->type->in_place || x < 1 || u->consumers != 1 || u->both ||
-            u->readable || lsnni_features(u->plan.out) != lsnni_features(v->plan.out)) continue;
-        if (v->type->in_place == 1 && (!train || (u->type->output_free && !v->plan.o.keep)))
-            v->alias = v->dy_alias = x;
-        if (v->type->in_place == 2 && !v->plan.o.keep) v->dy_alias = x;
-    }
-}
-
-/* Pixels that no window of a pooling reads are not computed: of maps of 15 x 15 under
-   windows of 2 x 2 the last row and column, an eighth of the convolution's work.
-   Between the two may be relus.                                              */
-static lsnn_status lsnni_plan_crop(lsnn_net *net)
-{
-    for (int k = 1; k < net->nodes; k++) {
-        lsnn_layer_plan *p = &net->node[k].plan, crop = *p;
-        int i = net->node[k].input[0];
-        lsnn_window s, cropped;
-        if (!net->node[k].live || (net->node[k].type->plan != lsnni_plan_pool &&
-                                   net->node[k].type->plan != lsnni_plan_max_pool)) continue;
-        LSNNI_TRY(lsnni_window_of(net->cx, &s, p, 1, p->in[0].c));
-        crop.in[0].h = (s.oh - 1) * s.stride_h + s.kernel_h - s.pad_top;
-        crop.in[0].w = (s.ow - 1) * s.stride_w + s.kernel_w - s.pad_left;
-        crop.in[0].h = LSNNI_MAX(1, LSNNI_MIN(s.h, crop.in[0].h));
-        crop.in[0].w = LSNNI_MAX(1, LSNNI_MIN(s.w, crop.in[0].w));
-        LSNNI_TRY(lsnni_window_of(net->cx, &cropped, &crop, 1, p->in[0].c));
-        if (cropped.oh != s.oh || cropped.ow != s.ow || cropped.pad_top != s.pad_top ||
-            cropped.pad_left != s.pad_left) continue;
-        while (net->node[i].type == lsnni_type("relu") && net->node[i].consumers == 1 &&
-               !net->node[i].readable) i = net->node[i].input[0];
-        if (net->node[i].type != lsnni_type("conv2d") || net->node[i].consumers != 1 ||
-            net->node[i].readable) continue;
-        p->in[0] = crop.in[0];
-        for (int j = net->node[k].input[0]; j >= i; j = j > i ? net->node[j].input[0] : -1) {
-            net->node[j].plan.out = crop.in[0];
-            if (j > i) net->node[j].plan.in[0] = crop.in[0];
-        }
-    }
-    return LSNN_OK;
-}
-
-/* ---- >>fusion: what a neighbour does on the way --------------------------------------
-   A relu in place is left out where a neighbour can do it on the way. max(relu(x)) =
-   relu(max(x)), so a max pooling that alone reads it applies it to the few numbers that it
-   keeps. Else the batch normalisation before it does, while a channel is in cache. */
-static void lsnni_fuse(lsnn_net *net, int relu, int by)
-{
-    lsnni_node *v = &net->node[relu], *w = &net->node[by];
-    if (v->type != lsnni_type("relu") || v->alias < 0 || v->done_by >= 0 ||
-        v->lanes != w->lanes || !v->live || !w->live) return;
-    v->done_by = by;
-    w->with_relu = 1;
-}
-
-/* A max pooling of 2 x 2 goes with the convolution that it alone reads, perhaps through a
-   relu: the convolution's own output is never written.                       */
-static void lsnni_plan_pooled(lsnn_net *net, int k)
-{
-    lsnni_node *w = &net->node[k], *v = &net->node[w->input[0]];
-    const lsnn_options *o = &v->plan.o;
-    lsnn_window s;
-    if (v->done_by == k) v = &net->node[v->input[0]];
-    if (!w->live || w->type != lsnni_type("max_pool") || v->type != lsnni_type("conv2d") ||
-        v->consumers != 1 || v->readable || v->lanes != w->lanes || v->both ||
-        o->kernel_h * o->kernel_w == 1 ||                /* a matrix product  */
-        lsnni_window_of(net->cx, &s, &w->plan, 1, w->plan.in[0].c) != LSNN_OK ||
-        !lsnni_pool_halves(&s) || s.h != 2 * s.oh || s.w != 2 * s.ow) return;
-    v->pooled_to = k;
-    w->pooled_by = (int)(v - net->node);
-}
-
-static void lsnni_plan_fusion(lsnn_net *net)
-{
-    for (int i = 1; i < net->nodes; i++) {
-        int x = net->node[i].input[0];
-        if (net->node[i].type == lsnni_type("max_pool") && net->node[x].consumers == 1 &&
-            !net->node[x].readable) lsnni_fuse(net, x, i);
-    }
-    for (int i = 1; i < net->nodes; i++) {
-        int x = net->node[i].input[0];
-        if (net->node[x].type == lsnni_type("batch_norm")) lsnni_fuse(net, i, x);
-    }
-    for (int k = 1; k < net->nodes; k++) lsnni_plan_pooled(net, k);
-}
-
-LSNN_API void lsnn_work_free(lsnn_work *w)
-{
-    if (!w) return;
-    lsnni_free(w->cx, w->y);
-    lsnni_free(w->cx, w->block);
-    lsnni_free(w->cx, w);
-}
-
-/* Only to predict: as many images at once as let the arrays that one layer reads and writes
-   stay in a last-level cache, but a block at least. Else a whole batch, since its outputs
-   are to be read by name.                                                    */
-static int lsnni_plan_chunk(const lsnn_work *w)
-{
-    const double cache = 1 << 24;
-    double most = 1, numbers;
-    int chunk, lanes = lsnn_lanes(w->cx);
-    if (w->train) return w->batch;
-    for (int i = 1; i < w->net->nodes; i++) {
-        const lsnn_layer_plan *p = &w->net->node[i].plan;
-        numbers = lsnni_features(p->out);
-        for (int j = 0; j < p->inputs; j++) numbers += lsnni_features(p->in[j]);
-        if (numbers > most) most = numbers;
-    }
-    chunk = (int)LSNNI_MIN(cache / (most * sizeof(lsnn_real)), w->batch);
-    return LSNNI_MIN(w->batch, LSNNI_MAX(chunk / lanes, 1) * lanes);
-}
-
-static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
-{
-    const lsnn_net *net = w->net;
-    int nodes = net->nodes;
-    size_t total;
-    w->y = (lsnn_real **)lsnni_alloc(w->cx, (size_t)nodes * 6, sizeof *w->y);
-    if (!w->y) return LSNN_ENOMEM;
-    w->z = w->y + nodes;
-    w->dy = w->z + nodes;
-    w->dz = w->dy + nodes;
-    w->keep = w->dz + nodes;
-    w->written = (char *)(w->keep + nodes);
-    w->written_z = w->written + nodes;
-    w->ran = w->written_z + nodes;
-    for (int i = 0; i < nodes; i++)
-        if ((double)lsnni_features(net->node[i].plan.out) * w->batch > INT_MAX * 64.0)
-            return lsnni_fail(w->cx, LSNN_ESHAPE,
-                              "batches of %d images are too large for layer "
-                              "'%.60s'", w->batch, net->node[i].name);
-    w->chunk = lsnni_plan_chunk(w);
-    lsnni_plan_lives(net, life, w->batch, w->train);
-    total = lsnni_place_lives(life, 4 * nodes);
-    for (int i = 0; i < nodes; i++) {
-        const lsnn_layer_plan *p = &net->node[i].plan;
-        life[4 * nodes + i].at = total;
-        if (net->node[i].live)
-            total += (p->keep_fixed + p->keep_per_image * (size_t)w->batch + 15) / 16 * 16;
-    }
-    w->block = (lsnn_real *)lsnni_alloc(w->cx, total + 1, sizeof *w->block);
-    if (!w->block) return LSNN_ENOMEM;
-    for (int i = 0; i < nodes; i++) {
-        const lsnni_life *own = life + i, *dy = life + 2 * nodes + lsnni_dy_root(net, i);
-        w->y[i] = w->block + life[lsnni_root(net, i)].at;
-        w->z[i] = w->block + own[nodes].at;
-        w->dy[i] = dy->size ? w->block + dy->at : NULL;
-        w->dz[i] = own[3 * nodes].size ? w->block + own[3 * nodes].at : NULL;
-        w->keep[i] = w->block + own[4 * nodes].at;
-    }
-    return LSNN_OK;
-}
-
-static lsnn_work *lsnni_work_make(lsnn_ctx *cx, const lsnn_net *net, int batch, int train)
-{
-    lsnn_work *w = (lsnn_work *)lsnni_alloc(cx, 1, sizeof *w);
-    lsnni_life *life;
-    lsnn_status s;
-    if (!w) return NULL;
-    w->cx = cx;
-    w->net = net;
-    w->batch = batch;
-    w->train = train;
-    life = (lsnni_life *)lsnni_alloc(cx, 5 * (size_t)net->nodes, sizeof *life);
-    s = life ? lsnni_work_fill(w, life) : LSNN_ENOMEM;
-    lsnni_free(cx, life);
-    if (s == LSNN_OK) return w;
-    lsnn_work_free(w);
-    return NULL;
 }
 
 /* ---- >>first values: weights by He (normal, variance 2 / fan_in) or Glorot (uniform,
@@ -7620,7 +4838,7 @@ LSNN_API double lsnn_net_macs(const lsnn_net *net)
 LSNN_API lsnn_shape lsnn_net_shape(const lsnn_net *net, int node)
 {
     lsnn_shape none = { 0, 0, 0 };
-    return net && node >= 0 && node < net->nodes ? net->node[node].whole : none;
+    return net && node >= 0 && node < net->nodes ? net->node[node].shape : none;
 }
 
 LSNN_API int lsnn_net_output(const lsnn_net *net) { return net ? net->output : -1; }
@@ -7635,19 +4853,20 @@ LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
         size_t count = 0;
         char shape[48], note[96];
         for (int j = 0; j < v->plan.params; j++) count += v->plan.param[j].count;
-        snprintf(shape, sizeof shape, "%d x %d x %d", v->whole.c, v->whole.h, v->whole.w);
+        snprintf(shape, sizeof shape, "%d x %d x %d", v->shape.c, v->shape.h, v->shape.w);
         note[0] = 0;
         if (v->share) snprintf(note, sizeof note, "  parameters of %.60s", v->share);
-        else if (v->done_by >= 0)
-            snprintf(note, sizeof note, "  done by %.60s", net->node[v->done_by].name);
-        else if (net->built && !v->live) snprintf(note, sizeof note, "  not made");
-        else if (v->pooled_to >= 0)
-            snprintf(note, sizeof note, "  pools to %.60s", net->node[v->pooled_to].name);
-        else if (v->alias >= 0) snprintf(note, sizeof note, "  in place");
-        if (v->lanes && v->done_by < 0)
+        else if (!net->built) ;
+        else if (!v->role.live) snprintf(note, sizeof note, "  not made");
+        else if (v->role.backward_by != i)
+            snprintf(note, sizeof note, "  done by %.60s", net->node[v->role.backward_by].name);
+        else if (v->role.writes != i)
+            snprintf(note, sizeof note, "  pools to %.60s", net->node[v->role.writes].name);
+        else if (v->role.y_at != i) snprintf(note, sizeof note, "  in place");
+        if (v->role.blocks && v->role.backward_by == i)
             snprintf(note + strlen(note), sizeof note - strlen(note), "%s in blocks",
                      *note ? "," : " ");
-        if (v->whole.h != v->plan.out.h || v->whole.w != v->plan.out.w)
+        if (v->shape.h != v->plan.out.h || v->shape.w != v->plan.out.w)
             snprintf(note + strlen(note), sizeof note - strlen(note), "%s only %d x %d",
                      *note ? "," : " ", v->plan.out.h, v->plan.out.w);
         fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f%s\n", v->name, v->type->name, shape,
@@ -7657,64 +4876,623 @@ LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
             (double)lsnn_net_params(net), lsnn_net_macs(net));
 }
 
-/* ---- >>running ---------------------------------------------------------------------
-   Forward fills an lsnn_call for each live node and runs it; an output that is wanted in
-   both layouts is then turned. Backward goes the other way: the first to write a gradient
-   sets it (see `written`), the others add.                                   */
+/* ============================================================================
+   >>plan  what lsnn_net_build finds out about a net, and the schedule that comes of it
+   Each chapter fills in a part of the nodes' roles (lsnni_role) from what the layers' types
+   say of themselves (their traits): which joins are not made (>>parts), which arrays are
+   blocks of images (>>layout), who needs what (>>use), who works in place (>>in place),
+   which pixels nobody reads (>>crop), what a neighbour does on the way (>>fusion). Then each
+   workspace gets its memory (>>memory plan), and a list of calls for each layout
+   (>>schedule), which running only walks.
+   ==========================================================================*/
 
-/* 1 if node v takes its input j in the other layout than its maker has it.   */
-static int lsnni_turned(const lsnn_work *w, const lsnni_node *v, int j)
+static int lsnni_has(const lsnni_node *v, int trait) { return (v->plan.traits & trait) != 0; }
+
+/* ---- >>parts: joins that need not be made ----------------------------------------------
+   A concat that only batch normalisations read, or concats like it, is not made: they read
+   its parts one by one, since they go channel by channel anyway. So a densely connected
+   block copies nothing, where making each concat would copy all layers before it.
+   parts_of lists the parts of node i, those of its own unmade parts among them, and returns
+   how many; part NULL: only counts, and takes every join among its inputs for unmade. */
+static int lsnni_parts_of(const lsnn_net *net, int i, int *part, int count)
 {
-    return w->lanes && w->net->node[v->input[j]].lanes != lsnni_wants_lanes(v, j);
+    const lsnni_node *v = &net->node[i];
+    for (int j = 0; j < v->plan.inputs && count <= LSNN_MAX_INPUTS; j++) {
+        const int x = v->input[j];
+        const int unmade = lsnni_has(&net->node[x], LSNN_JOINS) &&
+            (!part || net->node[x].role.apart);
+        if (unmade) count = lsnni_parts_of(net, x, part, count);
+        else if (part) part[count++] = x;
+        else count++;
+    }
+    return count;
 }
 
-/* Node i's output, or gradient, from one layout to the other. back: to the node's own. */
-static lsnn_status lsnni_relay(lsnn_work *w, int n, int i, lsnn_real *to,
-                              const lsnn_real *from, int back, int add)
+/* 1 if all who read node i can read its parts, and somebody does.             */
+static int lsnni_read_in_parts(const lsnn_net *net, int i)
 {
-    const lsnni_node *v = &w->net->node[i];
-    if (!w->lanes || !v->both || !v->live) return LSNN_OK;
-    return lsnn_interleave(w->cx, to, from, n, (size_t)lsnni_features(v->plan.out),
-                           v->lanes != back, add);
+    int readers = 0;
+    for (int k = i + 1; k < net->nodes; k++)
+        for (int j = 0; j < net->node[k].plan.inputs; j++)
+            if (net->node[k].input[j] == i) {
+                readers++;
+                if (!lsnni_has(&net->node[k], LSNN_READS_PARTS) && !net->node[k].role.apart)
+                    return 0;
+            }
+    return readers > 0;
 }
 
-static void lsnni_call_fill(lsnn_call *c, lsnn_work *w, int i, const lsnn_batch *b,
-                            int training)
+static void lsnni_plan_parts(lsnn_net *net)
+{
+    int part[LSNN_MAX_INPUTS];
+    for (int i = net->nodes - 1; i > 0; i--) {           /* a join's readers before it */
+        lsnni_node *v = &net->node[i];
+        v->role.apart = lsnni_has(v, LSNN_JOINS) && !v->plan.o.keep && i != net->output &&
+            lsnni_read_in_parts(net, i) && lsnni_parts_of(net, i, NULL, 0) <= LSNN_MAX_INPUTS;
+    }
+    for (int i = 1; i < net->nodes; i++) {
+        lsnni_node *v = &net->node[i];
+        if (!lsnni_has(v, LSNN_READS_PARTS) || !net->node[v->input[0]].role.apart) continue;
+        v->joined = v->input[0];                         /* what the file says it reads */
+        v->plan.inputs = lsnni_parts_of(net, v->joined, part, 0);
+        for (int j = 0; j < v->plan.inputs; j++) {
+            v->input[j] = part[j];
+            v->plan.in[j] = net->node[part[j]].plan.out;
+        }
+    }
+}
+
+/* ---- >>layout: which arrays are blocks of images ---------------------------------------
+   Convolutions, locally connected layers, poolings and smoothers run on blocks of images
+   (LSNN_BLOCKS, see >>blocks); what works number by number or channel by channel follows
+   what it is given (LSNN_BLOCKS_ALL); dense, softmax, losses and, unless they say otherwise,
+   types of your own take plain arrays. An output that is wanted both ways exists both ways,
+   and so does its gradient: y and dy as its own layer has them, z and dz in the other layout.
+   This is decided once. A batch that is not made of whole blocks runs on plain arrays
+   throughout, so each workspace has two schedules.                           */
+static int lsnni_wants_blocks(const lsnni_node *v, int input)
+{
+    return v->role.blocks && (lsnni_has(v, LSNN_BLOCKS_ALL) || input == 0);
+}
+
+static void lsnni_plan_layout(lsnn_net *net)
+{
+    net->max_lanes = INT32_MAX;
+    for (int i = 0; i < net->nodes; i++) {
+        lsnni_node *v = &net->node[i];
+        v->role.blocks = lsnni_has(v, LSNN_BLOCKS);
+        for (int j = 0; j < v->plan.inputs && lsnni_has(v, LSNN_BLOCKS_ALL); j++)
+            if (net->node[v->input[j]].role.blocks) v->role.blocks = 1;
+        for (int j = 0; j < v->plan.inputs; j++) {
+            lsnni_role *u = &net->node[v->input[j]].role;
+            if (u->blocks != lsnni_wants_blocks(v, j)) u->both = 1;
+        }
+        /* places within a block are 32-bit numbers */
+        net->max_lanes = LSNNI_MIN(net->max_lanes, INT32_MAX / lsnni_features(v->plan.out));
+    }
+}
+
+/* The lanes of a batch of n images: 0 for plain arrays.                      */
+static int lsnni_lanes_for(const lsnn_work *w, int n)
+{
+    int lanes = lsnn_lanes(w->cx);
+    return lanes > 1 && lanes <= w->net->max_lanes && n % lanes == 0 ? lanes : 0;
+}
+
+/* ---- >>use: who needs what ---------------------------------------------------------------
+   From the end backward: an output that can be read (readable) needs what it depends on
+   (live), and so does the net's own output (on_path: all that a prediction runs). From the
+   beginning forward: who reads whom, and which nodes a gradient must reach: those that have,
+   or depend on, a parameter that learns. What is above all parameters needs none. */
+static void lsnni_plan_use(lsnn_net *net)
+{
+    for (int i = 0; i < net->nodes; i++) {
+        lsnni_node *v = &net->node[i];
+        int loss = lsnni_has(v, LSNN_IS_LOSS);
+        if (v->plan.o.keep || i == net->output || loss) v->role.readable = 1;
+        for (int j = 0; j < v->plan.inputs && loss; j++)
+            net->node[v->input[j]].role.readable = 1;
+        v->role.on_path = i == net->output;
+    }
+    for (int i = net->nodes - 1; i >= 0; i--) {
+        lsnni_node *v = &net->node[i];
+        v->role.live |= v->role.readable;
+        for (int j = 0; j < v->plan.inputs; j++) {
+            net->node[v->input[j]].role.on_path |= v->role.on_path;
+            net->node[v->input[j]].role.live |= v->role.live;
+        }
+    }
+    for (int i = 0; i < net->nodes; i++) {
+        lsnni_node *v = &net->node[i];
+        v->role.last_reader = i;                         /* until somebody reads it */
+        for (int j = 0; j < v->plan.params; j++)
+            if (net->param[v->param[j]].lr_factor > 0) v->role.needs_grad = 1;
+        for (int j = 0; j < v->plan.inputs && v->role.live; j++) {
+            lsnni_role *u = &net->node[v->input[j]].role;
+            u->readers++;
+            u->last_reader = i;
+            v->role.needs_grad |= u->needs_grad;
+        }
+    }
+}
+
+/* Nobody but its one reader sees node i's output: it may be changed on the way. */
+static int lsnni_private(const lsnn_net *net, int i)
+{
+    return i > 0 && net->node[i].role.readers == 1 && !net->node[i].role.readable;
+}
+
+/* ---- >>in place: outputs that take their input's place -----------------------------------
+   A layer may write over its input if that is private, of the same size and layout, and its
+   maker's backward does not need it any more. Their gradients share a place likewise, and a
+   kept gradient may not be overwritten.                                      */
+static void lsnni_plan_in_place(lsnn_net *net, int train)
+{
+    for (int i = 0; i < net->nodes; i++) {
+        lsnni_node *v = &net->node[i];
+        int x = i > 0 ? v->input[0] : 0, kept = v->plan.o.keep;
+        const lsnni_node *u = &net->node[x];
+        v->role.y_at = v->role.dy_at = i;
+        if (!v->role.live || !lsnni_private(net, x) || u->role.both ||
+            lsnni_features(u->plan.out) != lsnni_features(v->plan.out)) continue;
+        if (lsnni_has(v, LSNN_IN_PLACE) && v->plan.inputs == 1 &&
+            (!train || (lsnni_has(u, LSNN_Y_FREE) && !kept))) {
+            v->role.y_at = u->role.y_at;
+            v->role.dy_at = u->role.dy_at;
+        }
+        if (lsnni_has(v, LSNN_DX_IN_PLACE) && !kept) v->role.dy_at = u->role.dy_at;
+    }
+}
+
+/* ---- >>crop: pixels that nobody reads are not computed -------------------------------------
+   Of maps of 15 x 15 under windows of 2 x 2 the last row and column are left out, an eighth
+   of the convolution's work. Between the two may be relus.                   */
+static void lsnni_plan_crop(lsnn_net *net)
+{
+    for (int k = 1; k < net->nodes; k++) {
+        lsnn_layer_plan *p = &net->node[k].plan;
+        lsnn_shape read = p->in[0];
+        int x = net->node[k].input[0], maker = x;
+        if (!net->node[k].role.live || !p->reads_h) continue;
+        read.h = p->reads_h;
+        read.w = p->reads_w;
+        while (lsnni_has(&net->node[maker], LSNN_IS_RELU) && lsnni_private(net, maker))
+            maker = net->node[maker].input[0];
+        if (!lsnni_has(&net->node[maker], LSNN_CROPS) || !lsnni_private(net, maker)) continue;
+        p->in[0] = read;
+        for (; x > maker; x = net->node[x].input[0])
+            net->node[x].plan.out = net->node[x].plan.in[0] = read;
+        net->node[maker].plan.out = read;
+    }
+}
+
+/* ---- >>fusion: what a neighbour does on the way --------------------------------------------
+   A relu in place is left out where a neighbour can do it while the numbers are at hand.
+   max(relu(x)) = relu(max(x)), so a max pooling that alone reads it applies it to the few
+   numbers that it keeps; else the batch normalisation before it does, while a channel is in
+   the cache. The neighbour does its backward, too.                           */
+static void lsnni_fuse_relu(lsnn_net *net, int relu, int by)
+{
+    lsnni_role *v = &net->node[relu].role, *w = &net->node[by].role;
+    if (!lsnni_has(&net->node[relu], LSNN_IS_RELU) || v->y_at == relu ||
+        v->forward_by != relu || v->blocks != w->blocks || !v->live || !w->live) return;
+    v->forward_by = v->backward_by = by;
+    w->does |= LSNN_DO_RELU;
+}
+
+/* A max pooling of 2 x 2 goes with the convolution that it alone reads, perhaps through a
+   relu that it does already: the convolution's own output is never written. Backward, both
+   do their own.                                                              */
+static void lsnni_fuse_max2(lsnn_net *net, int k)
+{
+    const lsnn_layer_plan *p = &net->node[k].plan;
+    int x = net->node[k].input[0];
+    lsnni_role *v, *w = &net->node[k].role;
+    if (x > 0 && net->node[x].role.forward_by == k) x = net->node[x].input[0];
+    v = &net->node[x].role;
+    if (!w->live || !lsnni_has(&net->node[k], LSNN_IS_MAX2) ||
+        !lsnni_has(&net->node[x], LSNN_MAX2_AFTER) || !lsnni_private(net, x) ||
+        v->blocks != w->blocks || v->both ||
+        p->in[0].h != 2 * p->out.h || p->in[0].w != 2 * p->out.w) return;
+    v->writes = k;
+    v->does = LSNN_DO_MAX2 | w->does;
+    w->forward_by = x;
+}
+
+static void lsnni_plan_fusion(lsnn_net *net)
+{
+    for (int i = 0; i < net->nodes; i++) {
+        lsnni_role *v = &net->node[i].role;
+        v->forward_by = v->backward_by = v->writes = i;
+    }
+    for (int i = 1; i < net->nodes; i++) {
+        int x = net->node[i].input[0];
+        if (lsnni_has(&net->node[i], LSNN_RELU_BEFORE) && lsnni_private(net, x))
+            lsnni_fuse_relu(net, x, i);
+    }
+    for (int i = 1; i < net->nodes; i++) {
+        int x = net->node[i].input[0];
+        if (lsnni_has(&net->node[x], LSNN_RELU_AFTER)) lsnni_fuse_relu(net, i, x);
+    }
+    for (int k = 1; k < net->nodes; k++) lsnni_fuse_max2(net, k);
+}
+
+/* ---- >>memory plan: which array lies where ------------------------------------------------
+   A life is an array needed from one time to another; from the largest to the smallest,
+   each takes the lowest place that is free for its whole life. Forward of node i is at
+   time i, its backward at 2 nodes - i. An output lives as long as a reader, or backward,
+   needs it.                                                                  */
+typedef struct lsnni_life {
+    size_t size, at;
+    int from, to, placed;
+    struct lsnni_life *next;         /* of those placed, the next higher one  */
+} lsnni_life;
+
+static size_t lsnni_place_lives(lsnni_life *life, int count)
+{
+    lsnni_life *lowest = NULL;
+    size_t total = 0;
+    for (;;) {
+        lsnni_life *a = NULL, **link = &lowest;
+        for (int i = 0; i < count; i++)
+            if (!life[i].placed && life[i].size > (a ? a->size : 0)) a = &life[i];
+        if (!a) return total;
+        for (const lsnni_life *b = lowest; b && b->at < a->at + a->size; b = b->next)
+            if (b->from <= a->to && a->from <= b->to) a->at = LSNNI_MAX(a->at, b->at + b->size);
+        while (*link && (*link)->at < a->at) link = &(*link)->next;
+        a->next = *link;
+        *link = a;
+        a->placed = 1;
+        total = LSNNI_MAX(total, a->at + a->size);
+    }
+}
+
+/* 1 if node k's backward reads its input.                                     */
+static int lsnni_backward_reads_x(const lsnni_node *v)
+{
+    return v->role.live && !lsnni_has(v, LSNN_IN_PLACE) && !lsnni_has(v, LSNN_X_FREE);
+}
+
+/* 1 if node i's own backward reads its output: for itself, or for a relu that it does. */
+static int lsnni_backward_reads_y(const lsnni_node *v, int i)
+{
+    int relu = (v->role.does & LSNN_DO_RELU) && lsnni_has(v, LSNN_RELU_AFTER);
+    return v->role.backward_by == i && (!lsnni_has(v, LSNN_Y_FREE) || relu);
+}
+
+/* When node i's output is needed last.                                        */
+static int lsnni_needed(const lsnn_net *net, int i, int train)
+{
+    const lsnni_node *v = &net->node[i];
+    int nodes = net->nodes, last = v->role.last_reader;
+    if (v->role.readable) return 2 * nodes + 1;
+    if (!train) return last;
+    if (lsnni_backward_reads_y(v, i)) last = 2 * nodes - i;
+    for (int k = v->role.last_reader; k > i; k--)
+        for (int j = 0; j < net->node[k].plan.inputs; j++)
+            if (net->node[k].input[j] == i && lsnni_backward_reads_x(&net->node[k]))
+                last = LSNNI_MAX(last, 2 * nodes - k);
+    return last;
+}
+
+/* Lives in groups of one a node: y, z, dy, dz, keep. A node that works in place has no
+   y or dy of its own: it lengthens the life of that whose place it takes.    */
+static void lsnni_plan_lives(const lsnn_net *net, lsnni_life *life, int batch, int train)
+{
+    int nodes = net->nodes;
+    for (int i = 0; i < nodes; i++) {
+        const lsnni_node *v = &net->node[i];
+        const lsnni_role *r = &v->role;
+        lsnni_life *y = &life[r->y_at], *z = &life[nodes + i];
+        lsnni_life *dy = &life[2 * nodes + r->dy_at], *dz = &life[3 * nodes + i];
+        int begin = 2 * nodes - r->last_reader, end = 2 * nodes - i;     /* of dy */
+        int needed = lsnni_needed(net, i, train);
+        int grad = train && r->live && r->needs_grad && !lsnni_has(v, LSNN_IS_LOSS);
+        size_t size = (size_t)lsnni_features(v->plan.out) * (size_t)batch;
+        size = (size + 15) / 16 * 16;                    /* whole vectors     */
+        if (r->y_at == i) {                              /* node 0's: the caller's */
+            y->size = i > 0 && r->live && r->writes == i ? size : 0;
+            y->from = r->forward_by;
+        }
+        y->to = LSNNI_MAX(y->to, needed);
+        if (r->dy_at == i) {
+            dy->from = begin;
+            dy->to = end;
+        }
+        if (grad) dy->size = size;
+        dy->from = LSNNI_MIN(dy->from, begin);
+        if (v->plan.o.keep) dy->to = 2 * nodes + 1;
+        if (!r->both || !r->live) continue;
+        z->size = size;
+        z->from = i;
+        z->to = needed;
+        dz->size = grad ? size : 0;
+        dz->from = begin;
+        dz->to = end;
+    }
+}
+
+/* Only to predict: as many images at once as let the arrays that one layer reads and writes
+   stay in a last-level cache, but a block at least. Else a whole batch, since its outputs
+   are to be read by name.                                                    */
+static int lsnni_plan_chunk(const lsnn_work *w)
+{
+    const double cache = 1 << 24;
+    double most = 1, numbers;
+    int chunk, lanes = lsnn_lanes(w->cx);
+    if (w->train) return w->batch;
+    for (int i = 1; i < w->net->nodes; i++) {
+        const lsnn_layer_plan *p = &w->net->node[i].plan;
+        numbers = lsnni_features(p->out);
+        for (int j = 0; j < p->inputs; j++) numbers += lsnni_features(p->in[j]);
+        if (numbers > most) most = numbers;
+    }
+    chunk = (int)LSNNI_MIN(cache / (most * sizeof(lsnn_real)), w->batch);
+    return LSNNI_MIN(w->batch, LSNNI_MAX(chunk / lanes, 1) * lanes);
+}
+
+/* ---- >>schedule: the calls of a step --------------------------------------------------------
+   Which layer is called when, on which arrays, and where an array goes from one layout to
+   the other in between: the same for every batch of a layout, so it is written down once.
+   Forward: the live nodes in order, but for those whose work a neighbour does. Backward: in
+   reverse, those that a gradient reaches; the first to write a gradient sets it, the others
+   add. `steps` NULL: only counts.                                            */
+static void lsnni_schedule_call(lsnn_work *w, lsnni_step *s, int i, int lanes)
 {
     const lsnn_net *net = w->net;
     const lsnni_node *v = &net->node[i];
-    memset(c, 0, sizeof *c);
+    lsnn_call *c = &s->call;
+    s->node = i;
     c->plan = &v->plan;
-    c->n = b->n;
-    c->training = training;
-    c->lanes = v->lanes ? w->lanes : 0;
-    c->with_relu_ = v->with_relu;
+    c->lanes = v->role.blocks ? lanes : 0;
+    c->does = v->role.does;
     for (int j = 0; j < v->plan.inputs; j++) {
-        int x = v->input[j];
-        if (lsnni_turned(w, v, j)) c->x[j] = w->z[x];
-        else c->x[j] = x == 0 ? b->x : w->y[x];
+        int x = v->input[j], other = lanes &&
+            net->node[x].role.blocks != lsnni_wants_blocks(v, j);
+        c->x[j] = other ? w->z[x] : x == 0 ? NULL : w->y[x];
     }
-    if (v->pooled_to >= 0) {
-        c->with_pool_ = 1;
-        c->with_relu_ = net->node[v->pooled_to].with_relu;
-    }
-    c->y = w->y[c->with_pool_ ? v->pooled_to : i];
-    c->keep = w->keep[c->with_pool_ ? v->pooled_to : i];
+    c->y = w->y[v->role.writes];
+    c->keep = w->keep[v->role.writes];
+    c->kept = &w->kept[i];
     for (int j = 0; j < v->plan.params; j++)
         c->param[j] = net->value + net->param[v->param[j]].at;
     for (int j = 0; j < v->plan.buffers; j++)
         c->buffer[j] = net->state + net->buffer[v->buffer[j]].at;
-    c->labels = b->labels;
-    c->heads = b->heads;
-    c->targets = b->targets;
-    c->target_count = b->target_count;
-    c->rng = lsnn_rng_at(net->seed, v->type->name, v->name, b->step, b->sample);
 }
 
-/* Our own types but losses, which need labels and no scratch memory.         */
-static int lsnni_rehearsed(const lsnn_layer_type *t)
+/* Node i's output from its own layout to the other.                           */
+static void lsnni_schedule_turn(lsnn_work *w, lsnni_step *s, int i)
 {
-    return !t->is_loss && lsnni_type(t->name) == t;
+    s->node = i;
+    s->turns = 1;
+    s->to = w->z[i];
+    s->from = i ? w->y[i] : NULL;
+    s->back = w->net->node[i].role.blocks;
+}
+
+static int lsnni_schedule_forward(lsnn_work *w, lsnni_step *steps, int lanes)
+{
+    int count = 0;
+    for (int i = 0; i < w->net->nodes; i++) {
+        const lsnni_role *r = &w->net->node[i].role;
+        if (!r->live) continue;
+        if (i > 0 && r->forward_by == i) {
+            if (steps) lsnni_schedule_call(w, &steps[count], i, lanes);
+            count++;
+        }
+        if (lanes && r->both) {
+            if (steps) lsnni_schedule_turn(w, &steps[count], i);
+            count++;
+        }
+    }
+    return count;
+}
+
+/* The gradients that node i's backward writes: dy of its inputs, or dz where it reads them in
+   the other layout. has and has_z say which already hold something.          */
+static void lsnni_schedule_dx(lsnn_work *w, lsnn_call *c, int i, int lanes, char *has,
+                              char *has_z)
+{
+    const lsnn_net *net = w->net;
+    const lsnni_node *v = &net->node[i];
+    for (int j = 0; j < v->plan.inputs; j++) {
+        int x = v->input[j], other;
+        char *held;
+        if (!net->node[x].role.needs_grad) continue;
+        other = lanes && net->node[x].role.blocks != lsnni_wants_blocks(v, j);
+        held = other ? &has_z[x] : &has[x];
+        if (c) c->dx[j] = other ? w->dz[x] : w->dy[x];
+        if (c) c->add[j] = *held ? LSNN_ADD : LSNN_SET;
+        *held = 1;
+    }
+    for (int j = 0; j < v->plan.params && c; j++)
+        if (net->param[v->param[j]].lr_factor > 0)
+            c->dparam[j] = net->grad + net->param[v->param[j]].at;
+}
+
+/* has: nodes chars, which end as 1 where a gradient arrives; has_z: as many, scratch. */
+static int lsnni_schedule_backward(lsnn_work *w, lsnni_step *steps, int lanes, char *has,
+                                   char *has_z)
+{
+    const lsnn_net *net = w->net;
+    int count = 0;
+    memset(has, 0, (size_t)net->nodes);
+    memset(has_z, 0, (size_t)net->nodes);
+    for (int i = net->nodes - 1; i > 0; i--) {
+        const lsnni_node *v = &net->node[i];
+        lsnni_step *s;
+        int reached = has[i] || has_z[i] || lsnni_has(v, LSNN_IS_LOSS);
+        if (!v->role.live || !v->role.needs_grad || !reached) continue;
+        if (has_z[i]) {                                  /* dz of its readers, to dy */
+            s = steps ? &steps[count] : NULL;
+            if (s) {
+                lsnni_schedule_turn(w, s, i);
+                s->to = w->dy[i];
+                s->from = w->dz[i];
+                s->back = !v->role.blocks;
+                s->add = has[i];
+            }
+            count++;
+        }
+        has[i] = 1;
+        s = steps && v->role.backward_by == i ? &steps[count] : NULL;
+        if (s) {
+            lsnni_schedule_call(w, s, i, lanes);
+            s->call.dy = w->dy[i];
+        }
+        lsnni_schedule_dx(w, s ? &s->call : NULL, i, lanes, has, has_z);
+        count += v->role.backward_by == i;
+    }
+    return count;
+}
+
+/* Both layouts' schedules, in one block.                                      */
+static lsnn_status lsnni_plan_schedules(lsnn_work *w)
+{
+    int lanes = lsnni_lanes_for(w, 0), count[2] = { 0, 0 };
+    size_t nodes = (size_t)w->net->nodes;
+    char *has_z = w->reached + nodes;
+    for (int blocks = 0; blocks <= (lanes > 0 && lanes <= w->batch); blocks++) {
+        lsnni_schedule *p = &w->schedule[blocks];
+        int l = blocks ? lanes : 0;
+        count[0] = lsnni_schedule_forward(w, NULL, l);
+        count[1] = w->train ? lsnni_schedule_backward(w, NULL, l, w->reached, has_z) : 0;
+        p->forward = (lsnni_step *)lsnni_alloc(w->cx, (size_t)count[0] + (size_t)count[1] + 1,
+                                               sizeof *p->forward);
+        if (!p->forward) return LSNN_ENOMEM;
+        p->backward = p->forward + count[0];
+        p->forwards = lsnni_schedule_forward(w, p->forward, l);
+        if (w->train)
+            p->backwards = lsnni_schedule_backward(w, p->backward, l, w->reached, has_z);
+    }
+    return LSNN_OK;
+}
+
+/* ---- >>workspaces: what one thread needs to run a net -----------------------------------------*/
+LSNN_API void lsnn_work_free(lsnn_work *w)
+{
+    if (!w) return;
+    for (int l = 0; l < 2; l++) lsnni_free(w->cx, w->schedule[l].forward);
+    lsnni_free(w->cx, w->y);
+    lsnni_free(w->cx, w->block);
+    lsnni_free(w->cx, w);
+}
+
+/* The tables of a node each, in one block: five of pointers, one of ints, two of chars. */
+static lsnn_status lsnni_work_tables(lsnn_work *w)
+{
+    size_t nodes = (size_t)w->net->nodes;
+    w->y = (lsnn_real **)lsnni_alloc(w->cx, nodes, 5 * sizeof *w->y + sizeof *w->kept + 2);
+    if (!w->y) return LSNN_ENOMEM;
+    w->z = w->y + nodes;
+    w->dy = w->z + nodes;
+    w->dz = w->dy + nodes;
+    w->keep = w->dz + nodes;
+    w->kept = (int *)(void *)(w->keep + nodes);
+    w->reached = (char *)(w->kept + nodes);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
+{
+    const lsnn_net *net = w->net;
+    int nodes = net->nodes;
+    size_t total;
+    for (int i = 0; i < nodes; i++)
+        if ((double)lsnni_features(net->node[i].plan.out) * w->batch > INT_MAX * 64.0)
+            return lsnni_fail(w->cx, LSNN_ESHAPE, "batches of %d images are too large for "
+                              "layer '%.60s'", w->batch, net->node[i].name);
+    w->chunk = lsnni_plan_chunk(w);
+    lsnni_plan_lives(net, life, w->batch, w->train);
+    total = lsnni_place_lives(life, 4 * nodes);
+    for (int i = 0; i < nodes; i++) {                    /* what is kept lies behind it */
+        const lsnn_layer_plan *p = &net->node[i].plan;
+        life[4 * nodes + i].at = total;
+        if (net->node[i].role.live)
+            total += (p->keep_fixed + p->keep_per_image * (size_t)w->batch + 15) / 16 * 16;
+    }
+    w->block = (lsnn_real *)lsnni_alloc(w->cx, total + 1, sizeof *w->block);
+    if (!w->block) return LSNN_ENOMEM;
+    for (int i = 0; i < nodes; i++) {
+        const lsnni_life *own = life + i, *dy = life + 2 * nodes + net->node[i].role.dy_at;
+        w->y[i] = w->block + life[net->node[i].role.y_at].at;
+        w->z[i] = w->block + own[nodes].at;
+        w->dy[i] = dy->size ? w->block + dy->at : NULL;
+        w->dz[i] = own[3 * nodes].size ? w->block + own[3 * nodes].at : NULL;
+        w->keep[i] = w->block + own[4 * nodes].at;
+    }
+    return lsnni_plan_schedules(w);
+}
+
+static lsnn_work *lsnni_work_make(lsnn_ctx *cx, const lsnn_net *net, int batch, int train)
+{
+    lsnn_work *w = (lsnn_work *)lsnni_alloc(cx, 1, sizeof *w);
+    lsnni_life *life;
+    lsnn_status s;
+    if (!w) return NULL;
+    w->cx = cx;
+    w->net = net;
+    w->batch = batch;
+    w->train = train;
+    life = (lsnni_life *)lsnni_alloc(cx, 5 * (size_t)net->nodes, sizeof *life);
+    s = life ? lsnni_work_tables(w) : LSNN_ENOMEM;
+    if (s == LSNN_OK) s = lsnni_work_fill(w, life);
+    lsnni_free(cx, life);
+    if (s == LSNN_OK) return w;
+    lsnn_work_free(w);
+    return NULL;
+}
+
+/* All but the memory, which each workspace plans for its own batch.           */
+static void lsnni_plan_net(lsnn_net *net)
+{
+    lsnni_plan_parts(net);
+    lsnni_plan_layout(net);
+    lsnni_plan_use(net);
+    lsnni_plan_in_place(net, !net->predict_only);
+    lsnni_plan_crop(net);
+    lsnni_plan_fusion(net);
+}
+/* ---- >>running: walking a schedule ------------------------------------------------
+   Every decision was made in >>plan: what is left is to fill in the batch, call, and stop at
+   the first failure.                                                         */
+
+/* Parameters have changed: what layers keep of them (lsnn_call.kept) is no longer right. */
+static void lsnni_changed(lsnn_net *net) { net->version++; }
+
+/* One step on a batch: a layer's forward (or backward), or an array to the other layout. */
+static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch *b,
+                                  int training, int backward)
+{
+    const lsnn_net *net = w->net;
+    const lsnni_node *v = &net->node[s->node];
+    lsnn_call *c = &s->call;
+    lsnn_call local;
+    lsnn_status status;
+    double start = net->profile ? lsnni_seconds() : 0;
+    if (s->turns)
+        status = lsnn_interleave(w->cx, s->to, s->from ? s->from : b->x, b->n,
+                                 (size_t)lsnni_features(v->plan.out), s->back, s->add);
+    else {
+        local = *c;                                      /* a layer may change its call */
+        local.n = b->n;
+        local.training = training;
+        for (int j = 0; j < v->plan.inputs; j++) if (!local.x[j]) local.x[j] = b->x;
+        local.labels = b->labels;
+        local.heads = b->heads;
+        local.targets = b->targets;
+        local.target_count = b->target_count;
+        local.rng = lsnn_rng_at(net->seed, v->type->name, v->name, b->step, b->sample);
+        w->cx->where_ = v->name;
+        status = (backward ? v->type->backward : v->type->forward)(w->cx, &local);
+        w->cx->where_ = NULL;
+        c->loss = local.loss;
+    }
+    if (net->profile && !w->cx->rehearsal_) {
+        s->seconds += lsnni_seconds() - start;
+        s->images += b->n;
+    }
+    return status;
 }
 
 static int lsnni_finite(const lsnn_real *v, size_t count)
@@ -7723,43 +5501,51 @@ static int lsnni_finite(const lsnn_real *v, size_t count)
     return 1;
 }
 
-/* All live nodes; to predict without labels and targets, those the output needs. */
+/* While w is watched: 1 if what step s has written holds a number that is not finite. */
+static int lsnni_blames(lsnn_work *w, const lsnni_step *s)
+{
+    const lsnni_node *v = &w->net->node[s->node];
+    int numbers;
+    if (!w->watch || s->turns) return 0;
+    numbers = lsnni_features(w->net->node[v->role.writes].plan.out);
+    if (lsnni_finite(s->call.y, lsnni_area(w->last.n, numbers))) return 0;
+    w->blamed = s->node;
+    return 1;
+}
+
+/* 1 if forward leaves this step out. To predict without labels and targets, only what the
+   output needs is run; a rehearsal runs the layers that know what it is.     */
+static int lsnni_skipped(const lsnn_work *w, const lsnni_step *s)
+{
+    const lsnni_node *v = &w->net->node[s->node];
+    if (w->cx->rehearsal_) return !s->turns && !lsnni_has(v, LSNN_REHEARSES);
+    return !w->all && !v->role.on_path;
+}
+
 static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int training,
                                       double *loss)
 {
     const lsnn_net *net = w->net;
+    lsnni_schedule *p;
     double total = 0;
-    w->ready = w->n = 0;
+    w->ready = w->done = w->n = 0;
     if (b->n < 1 || b->n > w->batch)
-        return lsnni_fail(w->cx, LSNN_ESHAPE,
-                          "forward: %d images, the net was built for 1 to %d",
-                          b->n, w->batch);
+        return lsnni_fail(w->cx, LSNN_ESHAPE, "forward: %d images, the net was built for 1 to "
+                          "%d", b->n, w->batch);
+    if (w->version != net->version) memset(w->kept, 0, (size_t)net->nodes * sizeof *w->kept);
+    w->version = net->version;
     w->lanes = lsnni_lanes_for(w, b->n);
-    memset(w->written, 0, 3 * (size_t)net->nodes);       /* and written_z, ran */
-    LSNNI_TRY(lsnni_relay(w, b->n, 0, w->z[0], b->x, 0, 0));
-    for (int i = 1; i < net->nodes; i++) {
-        const lsnni_node *v = &net->node[i];
-        lsnn_status s;
-        lsnn_call c;
-        if (w->cx->rehearsal_ ? !lsnni_rehearsed(v->type)
-                              : !training && !v->on_path && !b->labels && !b->targets)
-            continue;
-        if (!v->live) continue;
-        lsnni_call_fill(&c, w, i, b, training);
-        w->cx->where_ = v->name;
-        s = v->done_by >= 0 || v->pooled_by >= 0 ? LSNN_OK : v->type->forward(w->cx, &c);
-        if (s == LSNN_OK) s = lsnni_relay(w, b->n, i, w->z[i], w->y[i], 0, 0);
-        w->cx->where_ = NULL;
-        if (s != LSNN_OK) return s;
-        w->ran[i] = 1;
-        total += c.loss;
-        if (!w->watch || v->done_by >= 0 || v->pooled_to >= 0) continue;
-        if (lsnni_finite(w->y[i], lsnni_area(b->n, lsnni_features(v->plan.out)))) continue;
-        w->blamed = v->pooled_by >= 0 ? v->pooled_by : i;
-        break;
+    w->all = training || b->labels || b->targets;
+    w->last = *b;
+    p = &w->schedule[w->lanes > 0];
+    for (lsnni_step *s = p->forward; s < p->forward + p->forwards; s++) {
+        if (lsnni_skipped(w, s)) continue;
+        s->call.loss = 0;
+        LSNNI_TRY(lsnni_step_run(w, s, b, training, 0));
+        total += s->call.loss;
+        if (lsnni_blames(w, s)) break;
     }
     w->n = b->n;
-    w->last = *b;
     if (loss) *loss = total;
     return LSNN_OK;
 }
@@ -7778,49 +5564,25 @@ LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int traini
     return LSNN_OK;
 }
 
+static lsnn_status lsnni_work_backward(lsnn_work *w)
+{
+    lsnni_schedule *p = &w->schedule[w->lanes > 0];
+    for (lsnni_step *s = p->backward; s < p->backward + p->backwards; s++)
+        if (!w->cx->rehearsal_ || s->turns ||
+            lsnni_has(&w->net->node[s->node], LSNN_REHEARSES))
+            LSNNI_TRY(lsnni_step_run(w, s, &w->last, 1, 1));
+    w->done = 1;
+    return LSNN_OK;
+}
+
 LSNN_API lsnn_status lsnn_backward(lsnn_net *net)
 {
     if (!net) return LSNN_ENOMEM;
-    lsnn_work *w = net->work;
-    if (!net->built || !w->ready)
-        return lsnni_fail(net->cx, LSNN_ESTATE,
-                          "lsnn_backward: call lsnn_forward with training = 1 "
-                          "first");
-    w->ready = 0;
-    memset(w->written, 0, 2 * (size_t)net->nodes);       /* and written_z     */
-    for (int i = net->nodes - 1; i > 0; i--) {
-        const lsnni_node *v = &net->node[i];
-        lsnn_status s;
-        lsnn_call c;
-        char *written;
-        int turned;
-        /* nothing to do above the parameters, or where no loss depends on it */
-        if (!v->needs_grad || !w->ran[i] || (!net->cx->rehearsal_ &&
-                               !v->type->is_loss && !w->written[i] && !w->written_z[i]))
-            continue;
-        if (w->written_z[i])
-            LSNNI_TRY(lsnni_relay(w, w->n, i, w->dy[i], w->dz[i], 1, w->written[i]));
-        w->written[i] = 1;
-        lsnni_call_fill(&c, w, i, &w->last, 1);
-        c.dy = w->dy[i];
-        for (int j = 0; j < v->plan.inputs; j++) {
-            int x = v->input[j];
-            if (!net->node[x].needs_grad) continue;
-            turned = lsnni_turned(w, v, j);
-            c.dx[j] = turned ? w->dz[x] : w->dy[x];
-            written = turned ? w->written_z : w->written;
-            c.add[j] = written[x] ? LSNN_ADD : LSNN_SET;
-            written[x] = 1;
-        }
-        for (int j = 0; j < v->plan.params; j++)
-            if (net->param[v->param[j]].lr_factor > 0)
-                c.dparam[j] = net->grad + net->param[v->param[j]].at;
-        w->cx->where_ = v->name;
-        s = v->done_by >= 0 ? LSNN_OK : v->type->backward(w->cx, &c);
-        w->cx->where_ = NULL;
-        if (s != LSNN_OK) return s;
-    }
-    return LSNN_OK;
+    if (!net->built || !net->work->ready)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_backward: call lsnn_forward with "
+                          "training = 1 first");
+    net->work->ready = 0;
+    return lsnni_work_backward(net->work);
 }
 
 LSNN_API void lsnn_zero_grad(lsnn_net *net)
@@ -7847,11 +5609,11 @@ static lsnn_status lsnni_rehearse(lsnn_work *w, lsnn_net *net)
             : pass == 2 ? w->batch - w->batch % lsnn_lanes(w->cx) : 10 - pass;
         if (b.n < 1 || b.n > w->batch) continue;
         s = lsnni_work_forward(w, &b, net != NULL, NULL);
-        w->ready = 1;
-        if (net && s == LSNN_OK) s = lsnn_backward(net);
-        w->ready = w->n = 0;
+        if (net && s == LSNN_OK) s = lsnni_work_backward(w);
+        w->done = w->n = 0;
     }
     w->cx->rehearsal_ = 0;
+    memset(w->kept, 0, (size_t)w->net->nodes * sizeof *w->kept);         /* nothing was made */
     if (net) lsnn_zero_grad(net);
     lsnni_free(w->cx, x);
     return s;
@@ -7885,10 +5647,11 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
     net->batch = d && d->batch ? d->batch : 64;
     net->seed = d ? d->seed : 0;
     net->predict_only = d ? d->predict_only : 0;
+    net->profile = d ? d->profile : 0;
     if (net->batch < 1)
         return lsnni_fail(cx, LSNN_EVALUE, "lsnn_net_build: batch %d", net->batch);
     for (int i = 0; i < net->nodes && net->output < 0; i++)
-        if (net->node[i].type->is_loss) net->output = net->node[i].input[0];
+        if (lsnni_has(&net->node[i], LSNN_IS_LOSS)) net->output = net->node[i].input[0];
     if (net->output < 0) net->output = net->nodes - 1;
     net->value = (lsnn_real *)lsnni_alloc(cx, net->param_size, sizeof *net->value);
     net->state = (lsnn_real *)lsnni_alloc(cx, net->buffer_size, sizeof *net->state);
@@ -7900,11 +5663,7 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
     for (int i = 0; i < net->buffers; i++)
         for (size_t j = 0; j < net->buffer[i].spec.count; j++)
             net->state[net->buffer[i].at + j] = LSNNI_R(net->buffer[i].spec.value);
-    lsnni_plan_concats(net);
-    lsnni_plan_layout(net);
-    lsnni_plan_graph(net, !net->predict_only);
-    if (lsnni_plan_crop(net) != LSNN_OK) goto fail;
-    lsnni_plan_fusion(net);
+    lsnni_plan_net(net);
     net->work = lsnni_work_make(cx, net, net->batch, !net->predict_only);
     if (!net->work) goto fail;
     net->built = 1;
@@ -7931,7 +5690,7 @@ LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, 
         b.x = x + (size_t)i * in;
         LSNNI_TRY(lsnni_work_forward(w, &b, 0, NULL));
         if (net->output == 0) memcpy(y + (size_t)i * out, b.x, (size_t)b.n * out * sizeof *y);
-        else if (w->lanes && net->node[net->output].lanes)
+        else if (w->lanes && net->node[net->output].role.blocks)
             LSNNI_TRY(lsnn_interleave(w->cx, y + (size_t)i * out, w->y[net->output], b.n, out,
                                       1, 0));
         else memcpy(y + (size_t)i * out, w->y[net->output], (size_t)b.n * out * sizeof *y);
@@ -7983,15 +5742,15 @@ static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_g
     if (!w->n)
         return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' has no output before a forward",
                           v->name);
-    if (!(is_keep || (is_grad ? data && v->plan.o.keep : v->readable)))
+    if (!(is_keep || (is_grad ? data && v->plan.o.keep : v->role.readable)))
         return lsnni_fail(net->cx, LSNN_ESTATE,
                           "%s of '%.60s' is not kept: set its option keep",
                           is_grad ? "the gradient" : "the output", v->name);
-    if (!(is_grad ? w->written[i] : w->ran[i]))
+    if (!(is_grad ? w->done && w->reached[i] : v->role.live && (w->all || v->role.on_path)))
         return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' had no part in the last %s",
                           v->name, is_grad ? "backward" : "forward");
     lsnni_view_set(a, data, fixed ? 3 : 4, fixed ? dim + 1 : dim);
-    a->turned = !is_keep && v->lanes && w->lanes;
+    a->turned = !is_keep && v->role.blocks && w->lanes;
     return LSNN_OK;
 }
 
@@ -8073,6 +5832,7 @@ LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_re
     if (a.kept)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s is computed by the layer: set what it is "
                           "computed from", name);
+    lsnni_changed(net);
     if (a.turned)
         return lsnn_interleave(net->cx, a.v, v, a.dim[0], count / (size_t)a.dim[0], 0, 0);
     memcpy(a.v, v, count * sizeof *v);
@@ -8088,6 +5848,100 @@ LSNN_API const char *lsnn_net_param_name(const lsnn_net *net, int kind, int i, s
     return p[i].name;
 }
 
+/* ---- >>profile: what each layer costs ----------------------------------------------
+   Both layouts' steps of a node are added up. Operations are 2 a multiply-add; forward as
+   many as the layer says (less what a crop leaves out), backward as many again for dx and
+   for the parameters' gradients. Work done for a neighbour is in the row of who does it. */
+typedef struct lsnni_cost { double seconds, images, operations; } lsnni_cost;
+
+static void lsnni_cost_add(lsnni_cost *c, const lsnni_step *s, double macs)
+{
+    c->seconds += s->seconds;
+    c->images += s->images;
+    c->operations += 2 * macs * s->images;
+}
+
+/* Of node i forward and backward; i = nodes: of all arrays' ways to the other layout. */
+static void lsnni_profile_node(const lsnn_net *net, int i, lsnni_cost cost[2])
+{
+    memset(cost, 0, 2 * sizeof *cost);
+    for (int l = 0; l < 2; l++) {
+        const lsnni_schedule *p = &net->work->schedule[l];
+        for (int k = 0; k < p->forwards + p->backwards; k++) {
+            const lsnni_step *s = &p->forward[k];        /* backward's follow forward's */
+            const lsnni_node *v = &net->node[s->node];
+            int backward = k >= p->forwards, times = 1;
+            double macs = v->plan.macs;
+            if (i != (s->turns ? net->nodes : s->node)) continue;
+            if (backward) times = (s->call.dx[0] != NULL) + (s->call.dparam[0] != NULL);
+            macs *= (double)v->plan.out.h * v->plan.out.w;
+            macs /= (double)v->shape.h * v->shape.w;
+            lsnni_cost_add(&cost[backward], s, s->turns ? 0 : macs * times);
+        }
+    }
+}
+
+static void lsnni_profile_row(FILE *out, const char *name, const char *type,
+                              const lsnni_cost cost[2], double total, double images)
+{
+    fprintf(out, "%-18s %-14s", name, type);
+    for (int i = 0; i < 2; i++) {
+        double rate = cost[i].seconds > 0 ? cost[i].operations / cost[i].seconds / 1e9 : 0;
+        fprintf(out, " %10.3f %5.1f %%", images > 0 ? 1e3 * cost[i].seconds / images : 0,
+                total > 0 ? 100 * cost[i].seconds / total : 0);
+        if (rate > 0)
+            fprintf(out, " %9.3f %8.1f", cost[i].operations / cost[i].images / 1e6, rate);
+        else fprintf(out, " %9s %8s", "-", "-");
+    }
+    fprintf(out, "\n");
+}
+
+/* A node's name and those of the neighbours whose work it does, "conv2d1 relu1 max_pool1". */
+static void lsnni_profile_name(const lsnn_net *net, int i, char *name, size_t size)
+{
+    snprintf(name, size, "%.60s", net->node[i].name);
+    for (int k = 1; k < net->nodes; k++) {
+        int by = net->node[k].role.forward_by;
+        if (k != i && (by == i || (net->node[i].role.writes == by && by != i)))
+            snprintf(name + strlen(name), size - strlen(name), " %.40s", net->node[k].name);
+    }
+}
+
+LSNN_API lsnn_status lsnn_net_profile(const lsnn_net *net, FILE *out)
+{
+    lsnni_cost cost[2], sum[2];
+    double images = 0, total;
+    if (!net) return LSNN_ENOMEM;
+    if (!net->built || !net->profile)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_net_profile: build the net with profile "
+                          "= 1 first");
+    memset(sum, 0, sizeof sum);
+    for (int i = 0; i <= net->nodes; i++) {
+        lsnni_profile_node(net, i, cost);
+        for (int b = 0; b < 2; b++) {
+            sum[b].seconds += cost[b].seconds;
+            sum[b].operations += cost[b].operations;
+        }
+        if (i < net->nodes) images = LSNNI_MAX(images, cost[0].images);
+    }
+    total = sum[0].seconds + sum[1].seconds;
+    sum[0].images = sum[1].images = images;
+    fprintf(out, "%-18s %-14s %10s %7s %9s %8s %10s %7s %9s %8s\n", "layer", "type",
+            "forward ms", "share", "Mops", "GFLOPS", "back ms", "share", "Mops", "GFLOPS");
+    for (int i = 1; i <= net->nodes; i++) {
+        char name[256];
+        if (i < net->nodes && net->node[i].role.forward_by != i &&
+            net->node[i].role.backward_by != i) continue;
+        lsnni_profile_node(net, i, cost);
+        if (cost[0].seconds + cost[1].seconds <= 0) continue;
+        if (i < net->nodes) lsnni_profile_name(net, i, name, sizeof name);
+        else snprintf(name, sizeof name, "to other layouts");
+        lsnni_profile_row(out, name, i < net->nodes ? net->node[i].type->name : "-", cost,
+                          total, images / net->batch);
+    }
+    lsnni_profile_row(out, "total", "", sum, total, images / net->batch);
+    return LSNN_OK;
+}
 /* ============================================================================
    >>files  safetensors, and replacing a file safely
    A .safetensors file:  u64 N, little-endian | N bytes of JSON | the data
@@ -8971,9 +6825,9 @@ static void lsnni_graph_write(const lsnn_net *net, lsnni_string *t)
     for (int i = 1; i < net->nodes; i++) {
         const lsnni_node *v = &net->node[i];
         lsnni_print(t, "%s %s", v->name, v->type->name);
-        for (int j = 0; j < (v->concat < 0 ? v->plan.inputs : 1); j++)
+        for (int j = 0; j < (v->joined < 0 ? v->plan.inputs : 1); j++)
             lsnni_print(t, "%s%s", j ? "," : " x=",
-                        net->node[v->concat < 0 ? v->input[j] : v->concat].name);
+                        net->node[v->joined < 0 ? v->input[j] : v->joined].name);
         if (v->share) lsnni_print(t, " share=%s", v->share);
         for (int f = 0; f < LSNNI_FIELDS; f++) {
             double value = lsnni_field_get(&v->plan.o, &lsnni_fields[f]);
@@ -9274,6 +7128,7 @@ static lsnn_status lsnni_net_match(lsnn_net *net, const lsnn_file *f, const char
 /* Everything is checked before anything is changed.                          */
 static lsnn_status lsnni_net_fill(lsnn_net *net, const lsnn_file *f, const char *path)
 {
+    lsnni_changed(net);
     LSNNI_TRY(lsnni_read_block(net->cx, f, path, "", net->param, net->params, net->value));
     return lsnni_read_block(net->cx, f, path, "", net->buffer, net->buffers, net->state);
 }
@@ -9483,6 +7338,7 @@ LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
     norm = sqrt(norm);
     u.scale = o->d.clip_norm > 0 ? LSNNI_MIN(1, o->d.clip_norm / (norm + 1e-6)) : 1;
     lsnn_parallel(net->cx, net->params, lsnni_update_task, &u);
+    lsnni_changed(net);
     lsnn_zero_grad(net);
     o->step++;
     return LSNN_OK;
@@ -9532,7 +7388,7 @@ static lsnn_status lsnni_batch_make(lsnn_net *net, lsnni_batch *b, const lsnn_da
                           "each", d->count, d->heads, d->target_count);
     if (!d->heads && !d->target_count)
         return lsnni_fail(net->cx, LSNN_ESHAPE, "the data set has neither labels nor targets");
-    for (int i = 0; i < net->nodes; i++) losses += net->node[i].type->is_loss;
+    for (int i = 0; i < net->nodes; i++) losses += lsnni_has(&net->node[i], LSNN_IS_LOSS);
     if (!losses)
         return lsnni_fail(net->cx, LSNN_ESTATE,
                           "the net has no loss: add lsnn_cross_entropy or lsnn_mse");
@@ -9579,7 +7435,7 @@ typedef struct lsnni_tally {
 static int lsnni_scores(const lsnn_net *net, int i)
 {
     const lsnni_node *v = &net->node[i];
-    if (!v->type->is_loss || strcmp(v->type->name, "cross_entropy") != 0) return 0;
+    if (!lsnni_has(v, LSNN_CLASSIFIES)) return 0;
     for (int k = 0; k < i; k++)
         if (net->node[k].type == v->type && net->node[k].plan.o.head == v->plan.o.head) return 0;
     return 1;
@@ -9652,7 +7508,7 @@ LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_sc
         return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_evaluate: call lsnn_net_build first");
     LSNNI_TRY(lsnni_batch_make(net, &b, data));
     for (int i = 0; s->confusion && i < net->nodes; i++)
-        if (strcmp(net->node[i].type->name, "cross_entropy") == 0 &&
+        if (lsnni_has(&net->node[i], LSNN_CLASSIFIES) &&
             lsnni_features(net->node[i].plan.out) != data->classes) {
             lsnni_batch_free(net->cx, &b);
             return lsnni_fail(net->cx, LSNN_ESHAPE,
@@ -9852,19 +7708,6 @@ static lsnn_status lsnni_diverged(const lsnni_fit *f, const lsnn_batch *b)
                       (unsigned)f->o->step);
 }
 
-static double lsnni_seconds(void)
-{
-#if defined(_OPENMP)
-    return omp_get_wtime();
-#elif defined(CLOCK_MONOTONIC)
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-#else
-    return (double)clock() / CLOCKS_PER_SEC;
-#endif
-}
-
 static lsnn_status lsnni_fit_step(lsnni_fit *f)
 {
     lsnn_net *net = f->net;
@@ -9984,7 +7827,6 @@ LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_
     return s;
 }
 #endif /* LSNN_NO_TRAIN */
-
 /* ============================================================================
    >>data  arrays, IDX files, built-in digits, recipes
    ==========================================================================*/
@@ -11390,6 +9232,2678 @@ LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const c
 }
 #endif
 #endif /* LSNN_NO_PICTURES */
+
+/* ---- >>gemm: C (M x N) (+)= A (M x K) B (K x N) ---------------------------------
+   How a matrix product gets fast. A core can start two vector multiply-adds a cycle, but load
+   only two vectors from its first-level cache, and far fewer from behind it: each number has
+   to be used many times once it is there.
+   Tiles: 8 rows by 3 vectors of C stay in registers while k runs; a step loads 8 numbers of A
+       and 3 vectors of B for 24 multiply-adds (>>block kernel).
+   Panels: 3 vectors' width of B serves all rows of A, tile below tile, before the next.
+   Chunks: K is cut, so that a panel's chunk (72 KB) stays in the second-level cache while A's
+       rows pass. Shorter chunks would load and store C more often.
+   Packing: where 128 rows or more pass by a panel, its chunk is copied first to lie in one
+       piece: rows a power of two apart would push each other out of the caches. A's rows are
+       used where they lie.
+   Dots: if B lies along k, as in x W^T, the vectors do too (>>dots kernel); then a chunk of 6
+       columns (24 KB) stays in the first-level cache, LSNNI_DOTS_ROWS rows in the second.
+       A, or a B narrower than a vector, is turned for it if it lies the other way.
+   Threads: each takes a strip of C's rows or columns and adds up its sums by itself in order
+       of k, so bits do not depend on the division. Waking one costs about 250,000
+       multiply-adds, so it gets at least as many.
+   Bound by arithmetic: 90 to 98 % of the limit for squares from 64 to 2048; for few rows of A
+   by reading B.                                                              */
+typedef struct lsnni_product {
+    const lsnni_kernels *kv;
+    lsnni_block g;                       /* the whole product                    */
+    int dots, chunk, row_unit, column_unit, row_parts, column_parts;
+    lsnn_real *pack;                     /* room for a panel's chunk a thread, or NULL   */
+    size_t pack_size;
+} lsnni_product;
+enum { LSNNI_BLOCK_CHUNK = 384, LSNNI_DOTS_CHUNK = 1024 };
+
+/* Panels of 3 vectors; 4 vectors as 2 + 2, so that none is left with one.     */
+static void lsnni_product_panels(const lsnni_kernels *kv, const lsnni_block *whole,
+                                 lsnn_real *pack)
+{
+    const int wide = LSNNI_MAX_VECTORS * kv->lanes;
+    lsnni_block g = *whole;
+    for (int j = 0; j < whole->n; j += g.n) {
+        int left = whole->n - j;
+        g.n = left > wide && left <= 4 * kv->lanes ? 2 * kv->lanes : LSNNI_MIN(left, wide);
+        g.b = whole->b + j * whole->bj;
+        g.c = whole->c + j;
+        for (int k = 0; pack && k < g.k; k++)
+            memcpy(pack + k * wide, g.b + k * whole->bk, (size_t)g.n * sizeof *pack);
+        if (pack) {
+            g.b = pack;
+            g.bk = wide;
+        }
+        kv->block(&g);
+    }
+}
+
+static void lsnni_product_dots(const lsnni_kernels *kv, const lsnni_block *whole)
+{
+    lsnni_block g = *whole;
+    for (int i = 0; i < whole->m; i += g.m) {
+        g.m = LSNNI_MIN(LSNNI_DOTS_ROWS, whole->m - i);
+        g.a = whole->a + i * g.ai;
+        g.c = whole->c + i * g.ci;
+        kv->dots(&g);
+    }
+}
+
+/* Where part `index` of `parts` begins, in steps of `unit`; the last part is the largest. */
+static int lsnni_part(int count, int unit, int parts, int index)
+{
+    return index == parts ? count : (int)((int64_t)(count / unit) * index / parts) * unit;
+}
+
+static void lsnni_product_task(void *user, int task, int worker)
+{
+    const lsnni_product *p = (const lsnni_product *)user;
+    const int row = p->row_parts > 1 ? task : 0, column = task - row;
+    const int m = lsnni_part(p->g.m, p->row_unit, p->row_parts, row);
+    const int n = lsnni_part(p->g.n, p->column_unit, p->column_parts, column);
+    lsnn_real *pack = p->pack ? p->pack + (size_t)worker * p->pack_size : NULL;
+    lsnni_block g = p->g;
+    g.m = lsnni_part(p->g.m, p->row_unit, p->row_parts, row + 1) - m;
+    g.n = lsnni_part(p->g.n, p->column_unit, p->column_parts, column + 1) - n;
+    g.c += m * g.ci + n;
+    if (g.bias) g.bias += n;
+    for (int k = 0; k < p->g.k; k += p->chunk, g.add = 1) {
+        g.k = LSNNI_MIN(p->chunk, p->g.k - k);
+        g.a = p->g.a + m * g.ai + k * g.ak;
+        g.b = p->g.b + n * g.bj + k * g.bk;
+        if (p->dots) lsnni_product_dots(p->kv, &g);
+        else lsnni_product_panels(p->kv, &g, pack);
+    }
+}
+
+/* One strip a thread: of rows or of columns, whichever makes the largest strip smaller. */
+static void lsnni_product_divide(lsnni_product *p, int threads)
+{
+    int rows = LSNNI_MIN(threads, LSNNI_MAX(p->g.m / p->row_unit, 1));
+    int columns = LSNNI_MIN(threads, LSNNI_MAX(p->g.n / p->column_unit, 1));
+    double m = p->g.m - lsnni_part(p->g.m, p->row_unit, rows, rows - 1);
+    double n = p->g.n - lsnni_part(p->g.n, p->column_unit, columns, columns - 1);
+    p->row_parts = m * p->g.n < n * p->g.m ? rows : 1;
+    p->column_parts = p->row_parts > 1 ? 1 : columns;
+}
+
+/* n vectors of k numbers side by side, rows `stride` apart: one after the other in scratch. */
+static const lsnn_real *lsnni_product_turn(const lsnni_kernels *kv, char **at,
+                                           const lsnn_real *x, ptrdiff_t stride, int n, int k)
+{
+    lsnn_real *y = (lsnn_real *)lsnni_cut(at, lsnni_area(n, k), sizeof *y);
+    kv->transpose(y, (size_t)k, x, (size_t)stride, k, n);
+    return y;
+}
+
+/* Runs p, whose g is set.                                                     */
+static lsnn_status lsnni_product_run(lsnn_ctx *cx, lsnni_product *p)
+{
+    const lsnni_kernels *kv = p->kv = lsnni_kernels_of(cx);
+    lsnni_block *g = &p->g;
+    const int dots = g->bk == 1 || g->n < kv->lanes;
+    const int most = dots ? LSNNI_DOTS_CHUNK : LSNNI_BLOCK_CHUNK;
+    const int turn_a = dots && g->ak != 1, turn_b = dots && g->bk != 1;
+    const double work = (g->m + 4.0) * g->n * g->k, least = 2.5e5;
+    p->dots = dots;
+    p->chunk = lsnni_round_up(lsnni_div_up(g->k, lsnni_div_up(g->k, most)), 16);
+    p->row_unit = kv->rows;
+    p->column_unit = dots ? 2 : kv->lanes;
+    p->row_parts = p->column_parts = 1;
+    if (work >= 2 * least)
+        lsnni_product_divide(p, (int)LSNNI_MIN(work / least, lsnn_ctx_threads(cx)));
+    if (turn_a || turn_b) {
+        size_t a_room = turn_a ? lsnni_room(lsnni_area(g->m, g->k), sizeof *g->a) : 0;
+        size_t b_room = turn_b ? lsnni_room(lsnni_area(g->n, g->k), sizeof *g->b) : 0;
+        char *at = (char *)lsnni_scratch(cx, lsnni_room_add(a_room, b_room), 1);
+        if (!at) return LSNN_ENOMEM;
+        if (cx->rehearsal_) return LSNN_OK;
+        if (turn_a) g->a = lsnni_product_turn(kv, &at, g->a, g->ak, g->m, g->k);
+        if (turn_b) g->b = lsnni_product_turn(kv, &at, g->b, g->bk, g->n, g->k);
+        if (turn_a) g->ai = g->k;
+        if (turn_b) g->bj = g->k;
+        g->ak = g->bk = 1;
+    }
+    p->pack = NULL;
+    p->pack_size = lsnni_area(LSNNI_MIN(most, lsnni_round_up(g->k, 16)),
+                              LSNNI_MAX_VECTORS * kv->lanes);
+    if (!dots && g->m >= 128) {          /* room for the longest chunk, and even where the  */
+        p->pack = (lsnn_real *)lsnni_scratch(cx, p->pack_size * (size_t)lsnn_ctx_threads(cx),
+                                             sizeof *p->pack);   /* strips are smaller: a   */
+                                         /* batch of fewer images takes no more             */
+        if (!p->pack) return LSNN_ENOMEM;
+        if (g->m / p->row_parts < 128) p->pack = NULL;
+    }
+    if (work >= 2 * least)
+        lsnn_parallel(cx, p->row_parts * p->column_parts, lsnni_product_task, p);
+    else if (!cx->rehearsal_) lsnni_product_task(p, 0, 0);
+    return LSNN_OK;
+}
+
+/* lsnn_gemm; bias, one for each column, or NULL: with trans_b and not add (dense's forward). */
+static lsnn_status lsnni_gemm(lsnn_ctx *cx, int trans_a, int trans_b, int m, int n, int k,
+                              const lsnn_real *a, int lda, const lsnn_real *b, int ldb, int add,
+                              lsnn_real *c, int ldc, const lsnn_real *bias)
+{
+#ifdef LSNN_USE_CBLAS
+    if (cx->rehearsal_) return LSNN_OK;
+    CBLAS_TRANSPOSE ta = trans_a ? CblasTrans : CblasNoTrans;
+    CBLAS_TRANSPOSE tb = trans_b ? CblasTrans : CblasNoTrans;
+    lsnn_real beta = add ? 1 : 0;
+#ifdef LSNN_DOUBLE
+    cblas_dgemm(CblasRowMajor, ta, tb, m, n, k, 1, a, lda, b, ldb, beta, c, ldc);
+#else
+    cblas_sgemm(CblasRowMajor, ta, tb, m, n, k, 1, a, lda, b, ldb, beta, c, ldc);
+#endif
+    for (int i = 0; bias && i < m; i++)
+        lsnni_kernels_of(cx)->axpy(c + lsnni_area(i, ldc), 1, bias, (size_t)n);
+    return LSNN_OK;
+#else
+    lsnni_product p;
+    memset(&p, 0, sizeof p);
+    p.g.m = m; p.g.n = n; p.g.k = k;
+    p.g.a = a; p.g.ai = trans_a ? 1 : lda; p.g.ak = trans_a ? lda : 1;
+    p.g.b = b; p.g.bk = trans_b ? 1 : ldb; p.g.bj = trans_b ? ldb : 1;
+    p.g.c = c; p.g.ci = ldc;
+    p.g.add = add;
+    p.g.bias = bias;
+    return lsnni_product_run(cx, &p);
+#endif
+}
+
+LSNN_API lsnn_status lsnn_gemm(lsnn_ctx *cx, int trans_a, int trans_b, int m, int n, int k,
+                               const lsnn_real *a, int lda, const lsnn_real *b, int ldb,
+                               int add, lsnn_real *c, int ldc)
+{
+    if (m < 1 || n < 1 || k < 1)
+        return lsnni_fail(cx, LSNN_ESHAPE, "gemm: M = %d, N = %d, K = %d must be positive", m,
+                          n, k);
+    if (lda < (trans_a ? m : k) || ldb < (trans_b ? k : n) || ldc < n)
+        return lsnni_fail(cx, LSNN_ESHAPE, "gemm: row strides %d, %d, %d are too short for "
+                          "M = %d, N = %d, K = %d", lda, ldb, ldc, m, n, k);
+    return lsnni_gemm(cx, trans_a, trans_b, m, n, k, a, lda, b, ldb, add, c, ldc, NULL);
+}
+
+/* ---- >>sums: gradients of w, in both layouts --------------------------------------
+   The tiles of one: adds to `count` rows of c, `width` kernels each, the products
+   of dy, turned so that its vectors run over the kernels, and x from start[i] on. Row i is
+   number item[i], or i; t has the tables of what is summed over.            */
+static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c, int width,
+                           const lsnn_real *dy, const lsnn_real *x, const int32_t *start,
+                           const int32_t *item, int count)
+{
+    int lanes = kv->lanes, vectors = lsnni_div_up(width, lanes);
+    t->bias = NULL;
+    t->add = 1;
+    for (int v0 = 0; v0 < vectors; v0 += LSNNI_MAX_VECTORS) {
+        t->vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, vectors - v0);
+        for (int v = 0; v < t->vectors; v++) {
+            t->at[v] = (v0 + v) * lanes;
+            t->b[v] = dy + t->at[v];
+            t->lanes[v] = LSNNI_MIN(lanes, width - (v0 + v) * lanes);
+        }
+        for (int i = 0; i < count; i += kv->rows) {
+            t->rows = LSNNI_MIN(kv->rows, count - i);
+            for (int r = 0; r < kv->rows; r++) {
+                int j = i + LSNNI_MIN(r, t->rows - 1);
+                t->a[r] = x + start[j];
+                t->c[r] = c + lsnni_area(item ? item[j] : j, width);
+            }
+            kv->tile(t);
+        }
+    }
+}
+
+/* A gradient of w is summed in groups of the batch (its units: images, or blocks of them)
+   and ranges of a kernel's taps, cut by sizes alone, so that its bits do not depend on
+   threads. Each group has sums of its own, added in order: [depth + 1][kp], vectors along
+   the kernels, the last row the bias, whose x is 1.                          */
+typedef struct lsnni_sums {
+    const lsnni_kernels *kv;
+    int kernels, depth, kp;          /* kernels, taps of one, kernels in whole vectors */
+    int units, groups, ranges, per_range;
+    size_t size;                     /* of a group's sums */
+    lsnn_real *part, *dw, *db;
+} lsnni_sums;
+
+static void lsnni_sums_plan(lsnni_sums *p, lsnn_ctx *cx, const lsnn_window *s, int units,
+                            lsnn_real *dw, lsnn_real *db)
+{
+    p->kv = lsnni_kernels_of(cx);
+    p->kernels = s->k;
+    p->depth = s->c * s->kernel_h * s->kernel_w;
+    p->kp = lsnni_round_up(s->k, p->kv->lanes);
+    p->size = lsnni_area(p->depth + 1, p->kp);
+    p->units = units;
+    p->groups = (int)LSNNI_MIN(((size_t)1 << 20) / lsnni_area(p->depth, p->kp), 8);
+    p->groups = LSNNI_MAX(1, LSNNI_MIN(p->groups, units));
+    p->ranges = lsnni_div_up(8, p->groups);
+    p->per_range = lsnni_round_up(lsnni_div_up(p->depth, p->ranges), p->kv->rows);
+    p->ranges = lsnni_div_up(p->depth, p->per_range);
+    p->dw = dw;
+    p->db = db;
+}
+
+/* A task's units [n0, n1) and taps [d0, d1), and its group's sums.           */
+typedef struct lsnni_slice {
+    int n0, n1, d0, d1;
+    lsnn_real *part;
+} lsnni_slice;
+
+static lsnni_slice lsnni_sums_slice(const lsnni_sums *p, int task)
+{
+    int group = task / p->ranges;
+    lsnni_slice slice;
+    slice.n0 = (int)((int64_t)p->units * group / p->groups);
+    slice.n1 = (int)((int64_t)p->units * (group + 1) / p->groups);
+    slice.d0 = task % p->ranges * p->per_range;
+    slice.d1 = LSNNI_MIN(slice.d0 + p->per_range, p->depth);
+    slice.part = p->part + (size_t)group * p->size;
+    return slice;
+}
+
+/* Unit n of the bias: `plane` numbers of dy for each kernel.                 */
+static void lsnni_sums_bias(const lsnni_sums *p, const lsnni_slice *slice, int n,
+                            const lsnn_real *dy, size_t plane)
+{
+    lsnn_real *sum = slice->part + lsnni_area(p->depth, p->kp);
+    if (!p->db || slice->d0 > 0) return;
+    if (n == slice->n0) memset(sum, 0, (size_t)p->kp * sizeof *sum);
+    for (int k = 0; k < p->kernels; k++)
+        sum[k] += LSNNI_R(p->kv->sum(dy + (size_t)k * plane, plane));
+}
+
+/* Adds the groups' sums of 64 rows to dw and db.                             */
+static void lsnni_sums_task(void *user, int task, int worker)
+{
+    const lsnni_sums *p = (const lsnni_sums *)user;
+    int d0 = p->dw ? task * 64 : p->depth, d1 = LSNNI_MIN(d0 + 64, p->depth + (p->db ? 1 : 0));
+    lsnn_real *total = p->part + lsnni_area(d0, p->kp);
+    (void)worker;
+    for (int g = 1; g < p->groups; g++)
+        p->kv->axpy(total, 1, total + (size_t)g * p->size, lsnni_area(d1 - d0, p->kp));
+    for (int k = 0; k < p->kernels; k++)
+        for (int d = d0; d < d1; d++)
+            *(d == p->depth ? p->db + k : p->dw + lsnni_area(k, p->depth) + (size_t)d) +=
+                p->part[lsnni_area(d, p->kp) + (size_t)k];
+}
+
+static void lsnni_sums_add(lsnn_ctx *cx, lsnni_sums *p)
+{
+    lsnn_parallel(cx, p->dw ? lsnni_div_up(p->depth + 1, 64) : 1, lsnni_sums_task, p);
+}
+/* ---- >>spread: an image laid out so that neighbours in the output are neighbours
+   in memory. Padding becomes zeros, and stride (sh, sw) splits the image into
+   sh*sw phases, each a small image of rows qw apart: padded pixel
+   (oy*sh + r, ox*sw + s) lies at offset(c, r, s) + oy*qw + ox.               */
+typedef struct lsnni_spread {
+    int phases_h, phases_w, qh, qw;
+    size_t size;                     /* of one image, with room to read past it */
+} lsnni_spread;
+
+static lsnni_spread lsnni_spread_of(const lsnn_window *s)
+{
+    lsnni_spread g;
+    g.phases_h = LSNNI_MIN(s->stride_h, s->kernel_h);
+    g.phases_w = LSNNI_MIN(s->stride_w, s->kernel_w);
+    g.qh = s->oh + (s->kernel_h - 1) / s->stride_h;
+    g.qw = s->ow + (s->kernel_w - 1) / s->stride_w;
+    g.size = lsnni_area(s->c * g.phases_h * g.phases_w, g.qh) * (size_t)g.qw +
+             2 * LSNNI_MAX_LANES;
+    return g;
+}
+
+/* Channels [c0, c1).                                                         */
+static void lsnni_spread_fill(lsnn_real *to, const lsnni_spread *g, const lsnn_real *x,
+                              const lsnn_window *s, int c0, int c1)
+{
+    lsnn_real *q = to + lsnni_area(c0 * g->phases_h * g->phases_w, g->qh) * (size_t)g->qw;
+    for (int c = c0; c < c1; c++)
+        for (int ph = 0; ph < g->phases_h; ph++)
+            for (int pw = 0; pw < g->phases_w; pw++)
+                for (int i = 0; i < g->qh; i++, q += g->qw) {
+                    int y = i * s->stride_h + ph - s->pad_top, shift = pw - s->pad_left;
+                    const lsnn_real *row;
+                    if (y < 0 || y >= s->h) {
+                        memset(q, 0, (size_t)g->qw * sizeof *q);
+                        continue;
+                    }
+                    row = x + lsnni_area(c * s->h + y, s->w);
+                    if (s->stride_w == 1) {              /* zeros, pixels, zeros */
+                        int left = LSNNI_MIN(-shift, g->qw);
+                        int end = LSNNI_MIN(g->qw, s->w - shift);
+                        for (int j = 0; j < left; j++) q[j] = 0;
+                        if (end > left) memcpy(q + left, row, (size_t)(end - left) * sizeof *q);
+                        for (int j = LSNNI_MAX(end, left); j < g->qw; j++) q[j] = 0;
+                        continue;
+                    }
+                    for (int j = 0; j < g->qw; j++) {
+                        int at = j * s->stride_w + shift;
+                        q[j] = at >= 0 && at < s->w ? row[at] : 0;
+                    }
+                }
+    if (c1 == s->c) memset(q, 0, 2 * LSNNI_MAX_LANES * sizeof *q);
+}
+
+/* Where the taps in kernel rows [r0, r1) are: in the spread image, and in a kernel. */
+static int lsnni_spread_taps(int32_t *offset, int32_t *index, const lsnni_spread *g,
+                             const lsnn_window *s, int r0, int r1)
+{
+    for (int c = 0; c < s->c; c++)
+        for (int r = r0; r < r1; r++) {
+            int at = (c * s->kernel_h + r) * s->kernel_w;
+            int phase = (c * g->phases_h + r % s->stride_h) * g->phases_w;
+            int row = (phase * g->qh + r / s->stride_h) * g->qw, area = g->qh * g->qw;
+            if (s->stride_w == 1) for (int x = 0; x < s->kernel_w; x++) *offset++ = row + x;
+            else
+                for (int x = 0; x < s->kernel_w; x++)
+                    *offset++ = row + x % s->stride_w * area + x / s->stride_w;
+            for (int x = 0; index && x < s->kernel_w; x++) *index++ = at + x;
+        }
+    return s->c * (r1 - r0) * s->kernel_w;
+}
+
+/* ---- >>convolve: M maps of OH x OW from one spread image -------------------------
+   y[m, oy, ox] = sum_d w[m, d] image[offset[d] + oy*qw + ox] + bias[m]
+   Vectors run along output rows, or, where rows are short, over the image's
+   whole length with the few positions between rows thrown away afterwards.
+   Above and below the image are only zeros: where vectors run along rows, the
+   first and last rows leave a row of kernel taps out.
+   Bound by arithmetic; lanes past a row's end are the loss (a fifth at most
+   for rows of 38, none where qw = OW).                                       */
+enum { LSNNI_CHUNK = 1024 };             /* products summed in one pass          */
+typedef struct lsnni_tap_list {          /* of the places up to `end`             */
+    int32_t *offset, *index;         /* in the image and in w                 */
+    int count, end;
+} lsnni_tap_list;
+typedef struct lsnni_convolve {
+    const lsnni_kernels *kv;
+    int m, depth, oh, ow, qw;
+    int wide;                        /* vectors per map if rows are joined, or 0 */
+    int parts;
+    lsnni_tap_list taps[3];
+    const lsnn_real *w, *bias;
+    int add;
+} lsnni_convolve;
+
+static int lsnni_convolve_wide(const lsnni_kernels *kv, int oh, int ow, int qw)
+{
+    int rows = oh * lsnni_div_up(ow, kv->lanes);
+    int joined = lsnni_div_up((oh - 1) * qw + ow, kv->lanes);
+    return joined * 10 < rows * 9 || qw == ow ? joined : 0;
+}
+
+/* Sets vector v of t to position number `index`, in y's or the joined layout. */
+static void lsnni_convolve_place(const lsnni_convolve *g, lsnni_tile *t, int v, int index,
+                                 const lsnn_real *image)
+{
+    int lanes = g->kv->lanes, per_row = lsnni_div_up(g->ow, lanes);
+    if (g->wide) {
+        int q = index * lanes, end = g->qw == g->ow ? g->oh * g->ow : g->wide * lanes;
+        t->b[v] = image + q;
+        t->at[v] = q;
+        t->lanes[v] = LSNNI_MIN(lanes, end - q);
+    } else {
+        int oy = index / per_row, ox = index % per_row * lanes;
+        t->b[v] = image + oy * g->qw + ox;
+        t->at[v] = oy * g->ow + ox;
+        t->lanes[v] = LSNNI_MIN(lanes, g->ow - ox);
+    }
+}
+
+/* Vectors per map; and whether rows are joined with numbers between them to throw away. */
+static int lsnni_convolve_places(const lsnni_convolve *g)
+{
+    return g->wide ? g->wide : g->oh * lsnni_div_up(g->ow, g->kv->lanes);
+}
+static int lsnni_convolve_splits(const lsnni_convolve *g)
+{
+    return g->wide && g->qw != g->ow;
+}
+
+/* Of the next tile, when so many are left: 4 as 2 + 2, since 1 is slow.      */
+static int lsnni_vectors(int left)
+{
+    return left == LSNNI_MAX_VECTORS + 1 ? 2 : LSNNI_MIN(LSNNI_MAX_VECTORS, left);
+}
+
+/* Maps [m0, m1) at places [p0, p1), which have the same taps.                */
+static void lsnni_convolve_part(const lsnni_convolve *g, const lsnni_tap_list *taps,
+                                lsnn_real *out, size_t pitch, const lsnn_real *image, int m0,
+                                int m1, int p0, int p1)
+{
+    int splits = lsnni_convolve_splits(g);
+    lsnni_tile t;
+    for (int d = 0; d < taps->count; d += LSNNI_CHUNK)
+        for (int p = p0; p < p1; p += t.vectors) {
+            t.vectors = lsnni_vectors(p1 - p);
+            for (int v = 0; v < t.vectors; v++) lsnni_convolve_place(g, &t, v, p + v, image);
+            t.ka = taps->index + d;
+            t.kb = taps->offset + d;
+            t.k = LSNNI_MIN(LSNNI_CHUNK, taps->count - d);
+            t.add = d > 0 || (g->add && !splits);
+            for (int m = m0; m < m1; m += g->kv->rows) {
+                t.rows = LSNNI_MIN(g->kv->rows, m1 - m);
+                t.bias = g->bias && d + LSNNI_CHUNK >= taps->count ? g->bias + m : NULL;
+                for (int i = 0; i < g->kv->rows; i++) {
+                    int row = m + LSNNI_MIN(i, t.rows - 1);
+                    t.a[i] = g->w + lsnni_area(row, g->depth);
+                    t.c[i] = out + (size_t)(row - m0) * pitch;
+                }
+                g->kv->tile(&t);
+            }
+        }
+}
+
+/* Numbers from one map to the next, as convolve_maps writes them.            */
+static size_t lsnni_convolve_pitch(const lsnni_convolve *g)
+{
+    return lsnni_convolve_splits(g) ? lsnni_area(g->wide, g->kv->lanes)
+                                    : lsnni_area(g->oh, g->ow);
+}
+
+/* Maps [m0, m1) at places [p0, p1) to `out`, rows joined if it splits.       */
+static void lsnni_convolve_maps(const lsnni_convolve *g, lsnn_real *out,
+                                const lsnn_real *image, int m0, int m1, int p0, int p1)
+{
+    size_t pitch = lsnni_convolve_pitch(g);
+    for (int i = 0; i < g->parts && p0 < p1; i++) {
+        int end = LSNNI_MIN(g->taps[i].end, p1);
+        if (end <= p0) continue;
+        lsnni_convolve_part(g, &g->taps[i], out, pitch, image, m0, m1, p0, end);
+        p0 = end;
+    }
+}
+
+/* Maps [m0, m1) at places [p0, p1): all places, and room for (m1 - m0) * wide vectors in
+   joined, if it splits.                                                      */
+static void lsnni_convolve_run(const lsnni_convolve *g, lsnn_real *y, const lsnn_real *image,
+                               int m0, int m1, int p0, int p1, lsnn_real *joined)
+{
+    int split = lsnni_convolve_splits(g);
+    size_t area = lsnni_area(g->oh, g->ow), pitch = lsnni_convolve_pitch(g);
+    lsnni_convolve_maps(g, split ? joined : y + (size_t)m0 * area, image, m0, m1, p0, p1);
+    if (!split) return;
+    for (int m = m0; m < m1; m++)
+        for (int oy = 0; oy < g->oh; oy++) {
+            const lsnn_real *from = joined + (size_t)(m - m0) * pitch + lsnni_area(oy, g->qw);
+            lsnn_real *to = y + (size_t)m * area + lsnni_area(oy, g->ow);
+            if (g->add) g->kv->axpy(to, 1, from, (size_t)g->ow);
+            else memcpy(to, from, (size_t)g->ow * sizeof *to);
+        }
+}
+
+/* ---- >>plain conv2d: on plain arrays, along rows ---------------------------------*/
+typedef struct lsnni_conv2d {
+    const lsnn_window *s;
+    lsnni_convolve g;
+    lsnni_spread spread;
+    int tasks, m_tasks, m_step, places, p_step;      /* an image's tasks: m_step maps at  */
+    int shared;                      /* p_step places each; shared: they share its copy */
+    size_t image_size, joined_size, x_image, y_image;
+    const lsnn_real *x;
+    lsnn_real *y, *images, *joined;
+    lsnni_pooled pool;
+} lsnni_conv2d;
+
+/* Rows of output that reach above the image, all others, and those that reach below it. */
+static void lsnni_conv2d_parts(lsnni_conv2d *p)
+{
+    const lsnn_window *s = p->s;
+    int per_row = lsnni_div_up(s->ow, p->g.kv->lanes);
+    int top = s->pad_top, below = s->h + s->pad_top - s->kernel_h + 1;  /* its first row   */
+    if (p->g.wide || s->stride_h > 1 || s->kernel_h < 2 || top < 1 || below >= s->oh ||
+        top >= below) return;
+    p->g.parts = 3;
+    p->g.taps[0].end = top * per_row;
+    p->g.taps[1].end = below * per_row;
+    p->g.taps[2].end = p->places;
+}
+
+/* Few images: their spread copies are made before, by all threads, eight channels a task. */
+static void lsnni_conv2d_spread_task(void *user, int task, int worker)
+{
+    const lsnni_conv2d *p = (const lsnni_conv2d *)user;
+    int pieces = lsnni_div_up(p->s->c, 8), n = task / pieces, c = task % pieces * 8;
+    (void)worker;
+    lsnni_spread_fill(p->images + (size_t)n * p->image_size, &p->spread,
+                      p->x + (size_t)n * p->x_image, p->s, c, LSNNI_MIN(c + 8, p->s->c));
+}
+
+/* Maps [m0, m1), whose places [p0, p1) `maps` holds, pooled as those of image n. */
+static void lsnni_conv2d_pool(const lsnni_conv2d *p, const lsnn_real *maps, int n, int m0,
+                              int m1, int p0, int p1)
+{
+    const lsnni_convolve *g = &p->g;
+    int per_row = g->wide ? 1 : lsnni_div_up(g->ow, g->kv->lanes);
+    int w = g->wide ? g->qw : g->ow, y0 = p0 / per_row, y1 = g->wide ? g->oh : p1 / per_row;
+    for (int m = m0; m < m1; m++, maps += lsnni_convolve_pitch(g))
+        for (int y = y0; y < y1; y += 2) {
+            size_t to = (size_t)n * p->y_image + lsnni_area(m * g->oh + y, g->ow / 2) / 2;
+            g->kv->max_pool2(p->y + to, p->pool.where + to, maps + lsnni_area(y, w), w, g->ow,
+                             y * g->ow, g->ow / 2, p->pool.relu);
+        }
+}
+
+/* Task number `task` of image n's, from its spread copy.                     */
+static void lsnni_conv2d_piece(const lsnni_conv2d *p, int n, const lsnn_real *image, int task,
+                               int worker)
+{
+    int m0 = task % p->m_tasks * p->m_step, p0 = task / p->m_tasks * p->p_step;
+    int m1 = LSNNI_MIN(m0 + p->m_step, p->g.m), p1 = LSNNI_MIN(p0 + p->p_step, p->places);
+    lsnn_real *joined = p->joined + (size_t)worker * p->joined_size;
+    if (!p->pool.on) {
+        lsnni_convolve_run(&p->g, p->y + (size_t)n * p->y_image, image, m0, m1, p0, p1, joined);
+        return;
+    }
+    for (int m = m0; m < m1; m += p->g.kv->rows) {
+        int end = LSNNI_MIN(m + p->g.kv->rows, m1);
+        lsnni_convolve_maps(&p->g, joined, image, m, end, p0, p1);
+        lsnni_conv2d_pool(p, joined, n, m, end, p0, p1);
+    }
+}
+
+static void lsnni_conv2d_task(void *user, int task, int worker)
+{
+    const lsnni_conv2d *p = (const lsnni_conv2d *)user;
+    int n = task / p->tasks;
+    lsnn_real *image = p->images + (size_t)(p->shared ? n : worker) * p->image_size;
+    if (!p->shared)
+        lsnni_spread_fill(image, &p->spread, p->x + (size_t)n * p->x_image, p->s, 0, p->s->c);
+    lsnni_conv2d_piece(p, n, image, task % p->tasks, worker);
+}
+
+/* Fills in what forward and the gradient of x have in common.                */
+static void lsnni_conv2d_plan(lsnni_conv2d *p, lsnn_ctx *cx, int m, int depth, int oh, int ow,
+                              int qw)
+{
+    const lsnni_kernels *kv = lsnni_kernels_of(cx);
+    int tasks = lsnni_image_tasks(p->s->n);
+    p->g.kv = kv;
+    p->g.m = m;
+    p->g.depth = depth;
+    p->g.oh = oh;
+    p->g.ow = ow;
+    p->g.qw = qw;
+    p->g.wide = lsnni_convolve_wide(kv, oh, ow, qw);
+    p->places = lsnni_convolve_places(&p->g);
+    p->g.parts = 1;
+    p->g.taps[0].count = depth;
+    p->g.taps[0].end = p->places;
+    p->m_step = lsnni_round_up(lsnni_div_up(m, tasks), kv->rows);
+    p->m_tasks = lsnni_div_up(m, p->m_step);
+    tasks = lsnni_convolve_splits(&p->g) ? 1 : lsnni_div_up(tasks, p->m_tasks);
+    p->p_step = lsnni_round_up(lsnni_div_up(p->places, tasks), LSNNI_MAX_VECTORS);
+    if (p->pool.on)                  /* whole pairs of rows                   */
+        p->p_step = p->g.wide ? p->places : lsnni_round_up(lsnni_div_up(p->places, tasks),
+                                                           2 * lsnni_div_up(ow, kv->lanes));
+    p->tasks = p->m_tasks * lsnni_div_up(p->places, p->p_step);
+    p->joined_size = lsnni_convolve_pitch(&p->g);
+    if (p->pool.on) p->joined_size *= (size_t)kv->rows;
+    else p->joined_size *= lsnni_convolve_splits(&p->g) ? (size_t)p->m_step : 0;
+}
+
+/* pool.on: the maps, of even sides, go through a max pooling of 2 x 2 to y and pool.where. */
+static lsnn_status lsnni_rows_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                      const lsnn_real *w, const lsnn_real *b,
+                                      const lsnn_window *s, const lsnni_pooled *pool)
+{
+    int threads = lsnn_ctx_threads(cx), depth;
+    size_t bytes, images;
+    lsnni_conv2d p;
+    char *at;
+    depth = s->c * s->kernel_h * s->kernel_w;
+    p.s = s;
+    p.x = x;
+    p.y = y;
+    p.pool = *pool;
+    p.spread = lsnni_spread_of(s);
+    lsnni_conv2d_plan(&p, cx, s->k, depth, s->oh, s->ow, p.spread.qw);
+    lsnni_conv2d_parts(&p);
+    p.image_size = p.spread.size;
+    p.shared = p.tasks > 1;
+    images = p.shared ? (size_t)s->n : (size_t)threads;
+    p.x_image = lsnni_area(s->c * s->h, s->w);
+    p.y_image = lsnni_area(s->k * s->oh, s->ow) / (pool->on ? 4 : 1);
+    bytes = lsnni_room_times(2 * lsnni_room((size_t)depth, sizeof(int32_t)), p.g.parts);
+    bytes = lsnni_room_add(bytes, lsnni_room(p.image_size * images, sizeof *y));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.joined_size * (size_t)threads, sizeof *y));
+    at = (char *)lsnni_scratch(cx, bytes, 1);
+    if (!at) return LSNN_ENOMEM;
+    for (int i = 0; i < p.g.parts; i++) {        /* the first and last rows', if apart */
+        lsnni_tap_list *t = &p.g.taps[i];
+        int first = p.g.parts == 3 && i == 0, last = p.g.parts == 3 && i == 2;
+        t->offset = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
+        t->index = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
+        t->count = lsnni_spread_taps(t->offset, t->index, &p.spread, s, first,
+                                     s->kernel_h - last);
+    }
+    p.images = (lsnn_real *)lsnni_cut(&at, p.image_size * images, sizeof *y);
+    p.joined = (lsnn_real *)lsnni_cut(&at, p.joined_size * (size_t)threads, sizeof *y);
+    p.g.w = w;
+    p.g.bias = b;
+    p.g.add = 0;
+    if (p.shared)
+        lsnni_parallel_some(cx, p.image_size * images, s->n * lsnni_div_up(s->c, 8),
+                            lsnni_conv2d_spread_task, &p);
+    lsnn_parallel(cx, s->n * p.tasks, lsnni_conv2d_task, &p);
+    return LSNN_OK;
+}
+
+/* The gradient of x is a convolution too: of dy, with zeros between its pixels
+   where the stride was more than 1, by the kernels turned by 180 degrees:
+   dx[c,iy,ix] = sum_krs w[k,c,r,s] z[k, iy + kh-1-r, ix + kw-1-s], where dy's
+   pixel (oy, ox) stands in z at (oy*sh + kh-1-pt, ox*sw + kw-1-pl).          */
+typedef struct lsnni_conv2d_dx {
+    lsnni_conv2d conv;               /* x is dy, y is dx                      */
+    int zh, zw;
+} lsnni_conv2d_dx;
+
+static void lsnni_conv2d_dx_task(void *user, int task, int worker)
+{
+    const lsnni_conv2d_dx *p = (const lsnni_conv2d_dx *)user;
+    const lsnni_conv2d *v = &p->conv;
+    const lsnn_window *s = v->s;
+    int n = task / v->tasks;
+    int top = s->kernel_h - 1 - s->pad_top, left = s->kernel_w - 1 - s->pad_left;
+    lsnn_real *z = v->images + (size_t)worker * v->image_size;
+    const lsnn_real *dy = v->x + (size_t)n * v->x_image;
+    memset(z, 0, v->image_size * sizeof *z);
+    for (int k = 0; k < s->k; k++)
+        for (int oy = 0; oy < s->oh; oy++) {
+            int iy = oy * s->stride_h + top;
+            const lsnn_real *from = dy + lsnni_area(k * s->oh + oy, s->ow);
+            lsnn_real *to;
+            if (iy < 0 || iy >= p->zh) continue;
+            to = z + lsnni_area(k * p->zh + iy, p->zw);
+            for (int ox = 0; ox < s->ow; ox++) {
+                int ix = ox * s->stride_w + left;
+                if (ix >= 0 && ix < p->zw) to[ix] = from[ox];
+            }
+        }
+    lsnni_conv2d_piece(v, n, z, task % v->tasks, worker);
+}
+
+static lsnn_status lsnni_rows_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                         const lsnn_real *w, const lsnn_window *s, int add)
+{
+    int threads = lsnn_ctx_threads(cx), taps = s->kernel_h * s->kernel_w, depth = s->k * taps;
+    int32_t *offset, *iota;
+    lsnn_real *turned;
+    lsnni_conv2d_dx p;
+    size_t bytes;
+    char *at;
+    p.zh = s->h + s->kernel_h - 1;
+    p.zw = s->w + s->kernel_w - 1;
+    p.conv.s = s;
+    p.conv.x = dy;
+    p.conv.y = dx;
+    memset(&p.conv.pool, 0, sizeof p.conv.pool);
+    lsnni_conv2d_plan(&p.conv, cx, s->c, depth, s->h, s->w, p.zw);
+    p.conv.image_size = lsnni_area(s->k * p.zh, p.zw) + 2 * LSNNI_MAX_LANES;
+    p.conv.x_image = lsnni_area(s->k * s->oh, s->ow);
+    p.conv.y_image = lsnni_area(s->c * s->h, s->w);
+    bytes = lsnni_room_add(2 * lsnni_room((size_t)depth, sizeof(int32_t)),
+                           lsnni_room(lsnni_area(s->c, depth), sizeof *dx));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.conv.image_size * (size_t)threads, sizeof *dx));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.conv.joined_size * (size_t)threads, sizeof *dx));
+    at = (char *)lsnni_scratch(cx, bytes, 1);
+    if (!at) return LSNN_ENOMEM;
+    offset = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
+    iota = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
+    turned = (lsnn_real *)lsnni_cut(&at, lsnni_area(s->c, depth), sizeof *dx);
+    p.conv.images = (lsnn_real *)lsnni_cut(&at, p.conv.image_size * (size_t)threads,
+                                           sizeof *dx);
+    p.conv.joined = (lsnn_real *)lsnni_cut(&at, p.conv.joined_size * (size_t)threads,
+                                           sizeof *dx);
+    for (int k = 0, d = 0; k < s->k; k++)
+        for (int r = 0; r < s->kernel_h; r++)
+            for (int x = 0; x < s->kernel_w; x++, d++) {
+                int from = (s->kernel_h - 1 - r) * s->kernel_w + s->kernel_w - 1 - x;
+                offset[d] = (k * p.zh + r) * p.zw + x;
+                iota[d] = d;
+                for (int c = 0; c < s->c; c++)
+                    turned[lsnni_area(c, depth) + (size_t)d] =
+                        w[lsnni_area(k * s->c + c, taps) + (size_t)from];
+            }
+    p.conv.g.taps[0].offset = offset;
+    p.conv.g.taps[0].index = iota;
+    p.conv.g.w = turned;
+    p.conv.g.bias = NULL;
+    p.conv.g.add = add;
+    lsnn_parallel(cx, s->n * p.conv.tasks, lsnni_conv2d_dx_task, &p);
+    return LSNN_OK;
+}
+
+/* The gradient of w: tiles of 8 taps (c, r, s) by vectors of kernels, summed over output
+   pixels, with dy turned to pixel-major order once an image.                 */
+typedef struct lsnni_conv2d_dw {
+    const lsnn_window *s;
+    lsnni_sums sums;
+    lsnni_spread spread;
+    size_t turned_size;
+    const lsnn_real *x, *dy;
+    const int32_t *offset, *place, *row;
+    lsnn_real *images, *turned;
+} lsnni_conv2d_dw;
+
+static void lsnni_conv2d_dw_task(void *user, int task, int worker)
+{
+    const lsnni_conv2d_dw *p = (const lsnni_conv2d_dw *)user;
+    const lsnn_window *s = p->s;
+    lsnni_slice slice = lsnni_sums_slice(&p->sums, task);
+    size_t area = lsnni_area(s->oh, s->ow), kp = (size_t)p->sums.kp;
+    lsnn_real *image = p->images + (size_t)worker * p->spread.size;
+    lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
+    lsnni_tile t;
+    t.ka = p->place;
+    t.kb = p->row;
+    t.k = (int)area;
+    if (p->sums.dw) {
+        memset(turned, 0, p->turned_size * sizeof *turned);      /* past the last kernel */
+        memset(slice.part + (size_t)slice.d0 * kp, 0,
+               (size_t)(slice.d1 - slice.d0) * kp * sizeof *turned);
+    }
+    for (int n = slice.n0; n < slice.n1; n++) {
+        const lsnn_real *dy = p->dy + lsnni_area(n, s->k) * area;
+        lsnni_sums_bias(&p->sums, &slice, n, dy, area);
+        if (!p->sums.dw) continue;
+        lsnni_spread_fill(image, &p->spread,
+                          p->x + (size_t)n * lsnni_area(s->c * s->h, s->w), s, 0, s->c);
+        p->sums.kv->transpose(turned, kp, dy, area, s->k, (int)area);
+        lsnni_dw_tiles(p->sums.kv, &t, slice.part + (size_t)slice.d0 * kp, p->sums.kp, turned,
+                       image, p->offset + slice.d0, NULL, slice.d1 - slice.d0);
+    }
+}
+
+static lsnn_status lsnni_rows_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
+                                           const lsnn_real *dy, const lsnn_real *x,
+                                           const lsnn_window *s)
+{
+    size_t threads = (size_t)lsnn_ctx_threads(cx), bytes, area = lsnni_area(s->oh, s->ow);
+    int32_t *offset, *place, *row;
+    lsnni_conv2d_dw p;
+    char *at;
+    p.s = s;
+    p.x = x;
+    p.dy = dy;
+    p.spread = lsnni_spread_of(s);
+    lsnni_sums_plan(&p.sums, cx, s, s->n, dw, db);
+    p.turned_size = area * (size_t)p.sums.kp;
+    if ((double)area * p.sums.kp > INT32_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "conv2d: gradients of %d kernels at %.0f places are "
+                          "over 2^31 numbers", s->k, (double)area);
+    bytes = lsnni_room_add(lsnni_room((size_t)p.sums.depth, sizeof *offset),
+                           2 * lsnni_room(area, sizeof *offset));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.spread.size * threads, sizeof *x));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.turned_size * threads, sizeof *x));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.sums.size * (size_t)p.sums.groups, sizeof *x));
+    at = (char *)lsnni_scratch(cx, bytes, 1);
+    if (!at) return LSNN_ENOMEM;
+    offset = (int32_t *)lsnni_cut(&at, (size_t)p.sums.depth, sizeof *offset);
+    place = (int32_t *)lsnni_cut(&at, area, sizeof *place);
+    row = (int32_t *)lsnni_cut(&at, area, sizeof *row);
+    p.images = (lsnn_real *)lsnni_cut(&at, p.spread.size * threads, sizeof *x);
+    p.turned = (lsnn_real *)lsnni_cut(&at, p.turned_size * threads, sizeof *x);
+    p.sums.part = (lsnn_real *)lsnni_cut(&at, p.sums.size * (size_t)p.sums.groups, sizeof *x);
+    lsnni_spread_taps(offset, NULL, &p.spread, s, 0, s->kernel_h);
+    for (int q = 0; q < (int)area; q++) {
+        place[q] = q / s->ow * p.spread.qw + q % s->ow;
+        row[q] = q * p.sums.kp;
+    }
+    p.offset = offset;
+    p.place = place;
+    p.row = row;
+    lsnn_parallel(cx, p.sums.groups * p.sums.ranges, lsnni_conv2d_dw_task, &p);
+    lsnni_sums_add(cx, &p.sums);
+    return LSNN_OK;
+}
+
+/* A window of one pixel is a matrix product: few images are done one by one by all threads. */
+static int lsnni_pointwise(const lsnn_window *s)
+{
+    return s->kernel_h * s->kernel_w * s->stride_h * s->stride_w == 1 && !s->pad_top &&
+           !s->pad_left && s->oh == s->h && s->ow == s->w;
+}
+
+static lsnn_status lsnni_pointwise_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_real *w, const lsnn_real *b,
+                                           const lsnn_window *s)
+{
+    int area = s->h * s->w;
+    for (int n = 0; n < s->n; n++, x += lsnni_area(s->c, area), y += lsnni_area(s->k, area)) {
+        lsnni_product p;
+        memset(&p, 0, sizeof p);
+        p.g.m = s->k; p.g.n = area; p.g.k = s->c;
+        p.g.a = w; p.g.ai = s->c; p.g.ak = 1;
+        p.g.b = x; p.g.bk = area; p.g.bj = 1;
+        p.g.c = y; p.g.ci = area;
+        p.g.add = b != NULL;
+        for (int k = 0; b && k < s->k; k++)
+            for (int i = 0; i < area; i++) y[(ptrdiff_t)k * area + i] = b[k];
+        LSNNI_TRY(lsnni_product_run(cx, &p));
+    }
+    return LSNN_OK;
+}
+/* ---- >>lanes: images side by side -----------------------------------------------
+   Where a window's `lanes` is L = lsnn_lanes(cx), images stand in blocks of L,
+       (N / L) x C x H x W x L,
+   so that a pixel of a block is one vector with an image in each lane. No row is too
+   short for vectors then, no border cuts one, and strides cost nothing. The net chooses
+   this layout for batches of whole blocks (see >>layout).                    */
+LSNN_API int lsnn_lanes(const lsnn_ctx *cx) { return lsnni_kernels_of(cx)->lanes; }
+
+static lsnn_status lsnni_lanes_fit(lsnn_ctx *cx, const char *who, int lanes, int n)
+{
+    if (!lanes || (lanes == lsnn_lanes(cx) && n % lanes == 0)) return LSNN_OK;
+    return lsnni_fail(cx, LSNN_ESHAPE, "%s: %d lanes and %d images: here lanes are 0 or %d, "
+                      "with a multiple of that many images", who, lanes, n, lsnn_lanes(cx));
+}
+
+static lsnn_status lsnni_lanes_check(lsnn_ctx *cx, const char *who, const lsnn_window *s)
+{
+    int lanes = lsnn_lanes(cx);
+    LSNNI_TRY(lsnni_lanes_fit(cx, who, s->lanes, s->n));
+    if (LSNNI_MAX((double)s->c * s->h * s->w, (double)s->k * s->oh * s->ow) * lanes > INT32_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: %d images of this size have over 2^31 numbers",
+                          who, lanes);
+    return LSNN_OK;
+}
+
+enum { LSNNI_TURN = 1024 };          /* pixels a task                          */
+typedef struct lsnni_turn {
+    const lsnni_kernels *kv;
+    const lsnn_real *x;
+    lsnn_real *y;
+    size_t size;
+    int n, back, add, pieces;
+} lsnni_turn;
+
+static void lsnni_turn_task(void *user, int task, int worker)
+{
+    const lsnni_turn *p = (const lsnni_turn *)user;
+    size_t lanes = (size_t)p->kv->lanes, first = (size_t)(task % p->pieces) * LSNNI_TURN;
+    size_t count = LSNNI_MIN((size_t)LSNNI_TURN, p->size - first);
+    int block = task / p->pieces, images = LSNNI_MIN((int)lanes, p->n - block * (int)lanes);
+    size_t plain = (size_t)block * lanes * p->size + first;
+    size_t turned = (size_t)block * lanes * p->size + first * lanes;
+    (void)worker;
+    if (p->add)
+        for (size_t l = 0; l < (size_t)images; l++)
+            for (size_t i = 0; i < count; i++) {
+                size_t there = turned + i * lanes + l, here = plain + l * p->size + i;
+                if (p->back) p->y[here] += p->x[there];
+                else p->y[there] += p->x[here];
+            }
+    else if (p->back)
+        p->kv->transpose(p->y + plain, p->size, p->x + turned, lanes, (int)count, images);
+    else {
+        if (images < (int)lanes) memset(p->y + turned, 0, count * lanes * sizeof *p->y);
+        p->kv->transpose(p->y + turned, lanes, p->x + plain, p->size, images, (int)count);
+    }
+}
+
+/* n images of `size` numbers to blocks, the missing ones of the last block zero; or back. */
+static void lsnni_turn_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x, int n, size_t size,
+                           int back, int add)
+{
+    lsnni_turn p;
+    p.kv = lsnni_kernels_of(cx);
+    p.x = x; p.y = y; p.n = n; p.size = size; p.back = back; p.add = add;
+    p.pieces = (int)((size + LSNNI_TURN - 1) / LSNNI_TURN);
+    lsnn_parallel(cx, lsnni_div_up(n, p.kv->lanes) * p.pieces, lsnni_turn_task, &p);
+}
+
+LSNN_API lsnn_status lsnn_interleave(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x, int n,
+                                     size_t size, int back, int add)
+{
+    double pieces = ((double)size + (int)LSNNI_TURN - 1) / (int)LSNNI_TURN;
+    if (n < 1 || n % lsnn_lanes(cx) || size < 1 || pieces * n > INT_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "interleave: %d images of %.0f numbers in blocks of "
+                          "%d", n, (double)size, lsnn_lanes(cx));
+    lsnni_turn_run(cx, y, x, n, size, back, add);
+    return LSNN_OK;
+}
+
+/* ---- >>reach: see lsnni_reach ------------------------------------------------------*/
+static lsnni_reach lsnni_reach_of(const lsnni_side *a, lsnni_way way, int i)
+{
+    lsnni_reach r;
+    int past;
+    if (way == LSNNI_FORWARD) {
+        r.at = i * a->stride - a->pad;
+        r.first = LSNNI_MAX(0, -r.at);
+        r.count = LSNNI_MIN(a->kernel, a->in - r.at) - r.first;
+        r.at += r.first;
+    } else if (way == LSNNI_TO_X) {
+        int tap = (i + a->pad) % a->stride, out = (i + a->pad) / a->stride;
+        past = LSNNI_MAX(0, out - (a->out - 1));
+        tap += past * a->stride;                         /* the lowest, met by the highest */
+        out -= past;                                     /*   output row              */
+        r.count = tap < a->kernel ? LSNNI_MIN((a->kernel - 1 - tap) / a->stride, out) + 1 : 0;
+        r.first = tap + (r.count - 1) * a->stride;
+        r.at = out - (r.count - 1);
+    } else {
+        r.first = i < a->pad ? (a->pad - i + a->stride - 1) / a->stride : 0;
+        past = a->in + a->pad - i;
+        r.count = LSNNI_MIN(a->out, past > 0 ? (past - 1) / a->stride + 1 : 0) - r.first;
+        r.at = r.first * a->stride - a->pad + i;
+    }
+    if (r.count < 1) r.first = r.count = r.at = 0;
+    return r;
+}
+
+static size_t lsnni_kinds_room(int rows)
+{
+    return lsnni_room((size_t)rows, sizeof(lsnni_reach)) +
+           3 * lsnni_room((size_t)rows, sizeof(int));
+}
+
+static void lsnni_kinds_fill(lsnni_kinds *g, char **at, const lsnni_side *side, lsnni_way way,
+                             int rows)
+{
+    g->rows = rows;
+    g->kinds = g->partners = 0;
+    g->reach = (lsnni_reach *)lsnni_cut(at, (size_t)rows, sizeof *g->reach);
+    g->kind = (int *)lsnni_cut(at, (size_t)rows, sizeof *g->kind);
+    g->example = (int *)lsnni_cut(at, (size_t)rows, sizeof *g->example);
+    g->members = (int *)lsnni_cut(at, (size_t)rows, sizeof *g->members);
+    for (int i = 0; i < rows; i++) {
+        lsnni_reach r = g->reach[i] = lsnni_reach_of(side, way, i);
+        int k = 0;
+        while (k < g->kinds && (g->reach[g->example[k]].first != r.first ||
+                                g->reach[g->example[k]].count != r.count))
+            k++;
+        if (k == g->kinds) {
+            g->members[k] = 0;
+            g->example[g->kinds++] = i;
+            g->partners += r.count;
+        }
+        g->kind[i] = k;
+        g->members[k]++;
+    }
+}
+
+static void lsnni_sides(lsnni_side side[2], const lsnn_window *s)
+{
+    side[0].in = s->h; side[0].out = s->oh; side[0].kernel = s->kernel_h;
+    side[0].stride = s->stride_h; side[0].pad = s->pad_top;
+    side[1].in = s->w; side[1].out = s->ow; side[1].kernel = s->kernel_w;
+    side[1].stride = s->stride_w; side[1].pad = s->pad_left;
+}
+
+/* ---- >>on lanes: forward, and the gradient of x, on blocks --------------------------
+   Each target pixel of m maps is a sum over its taps
+   and the source's maps. Tiles are 8 maps x 3 pixels of one kind; bands of target rows
+   and chunks of source maps are sized for the second-level cache. Bound by arithmetic. */
+enum { LSNNI_CACHE = 1 << 17 };      /* numbers of a band, and of a chunk      */
+/* Tiles of the maps that t's rows say, pixels of group g in target rows [y0, y1); the maps
+   in memory begin at pixel number `first`.                                   */
+static void lsnni_lanes_tiles(const lsnni_lanes *p, const lsnni_group *g, lsnni_tile *t,
+                              const lsnn_real *x, int y0, int y1, int first)
+{
+    int lanes = p->kv->lanes, above = 0, inside = 0, wide = p->kinds[1].members[g->column];
+    for (int y = 0; y < y1; y++)
+        if (p->kinds[0].kind[y] == g->row) ++*(y < y0 ? &above : &inside);
+    for (int i = 0; i < inside * wide; i += t->vectors) {
+        const int32_t *from = p->from + g->first + above * wide + i;
+        const int32_t *to = p->to + g->first + above * wide + i;
+        t->vectors = lsnni_vectors(inside * wide - i);
+        for (int v = 0; v < t->vectors; v++) {
+            t->b[v] = x + (ptrdiff_t)from[v] * lanes;
+            t->at[v] = (ptrdiff_t)(to[v] - first) * lanes;
+        }
+        p->kv->tile(t);
+    }
+}
+
+/* Target rows [y0, y1) of maps [m0, m1), which x holds, pooled.              */
+static void lsnni_lanes_pool(const lsnni_lanes *p, const lsnn_real *x, int block, int m0, int m1,
+                             int y0, int y1)
+{
+    int w = p->kinds[1].rows;
+    size_t lanes = (size_t)p->kv->lanes, row = (size_t)w * lanes;
+    int32_t tap[4];
+    tap[0] = 0; tap[1] = 1; tap[2] = w; tap[3] = w + 1;
+    for (int m = m0; m < m1; m++)
+        for (int y = y0; y < y1; y += 2) {
+            size_t to = lsnni_area(block * p->m + m, p->kinds[0].rows / 2) + (size_t)y / 2;
+            const lsnn_real *from = x + (size_t)((m - m0) * p->band + y - y0) * row;
+            p->kv->lanes_max(p->y + to * row / 2, p->pool.where + to * row / 2, from, tap, 4, 2,
+                             0, y * w, w / 2, p->pool.relu);
+        }
+}
+
+static void lsnni_lanes_task(void *user, int task, int worker)
+{
+    const lsnni_lanes *p = (const lsnni_lanes *)user;
+    int m0 = task % p->tasks * p->per_task, m1 = LSNNI_MIN(m0 + p->per_task, p->m);
+    int band = task / p->tasks % p->bands, block = task / p->tasks / p->bands;
+    int y0 = band * p->band, y1 = LSNNI_MIN(y0 + p->band, p->kinds[0].rows);
+    int first = p->pool.on ? y0 * p->kinds[1].rows : 0;
+    size_t lanes = (size_t)p->kv->lanes, map = p->target;
+    const lsnn_real *x = p->x + lsnni_area(block, p->maps) * p->source * lanes;
+    lsnn_real *y = p->y + (size_t)(block * p->m + m0) * p->target * lanes;
+    lsnni_tile t;
+    if (p->pool.on) {
+        map = lsnni_area(p->band, p->kinds[1].rows);
+        y = p->pool.room + (size_t)worker * p->pool.size;
+    }
+    for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t.lanes[v] = (int)lanes;
+    for (int c = 0; c < p->maps; c += p->chunk)
+        for (int m = m0; m < m1; m += p->kv->rows) {
+            int last = c + p->chunk >= p->maps;
+            t.add = c > 0 || p->add;
+            t.rows = LSNNI_MIN(p->kv->rows, m1 - m);
+            t.bias = p->bias && last ? p->bias + m : NULL;
+            for (int r = 0; r < p->kv->rows; r++) {
+                size_t row = (size_t)(m + LSNNI_MIN(r, t.rows - 1));
+                t.a[r] = p->w + (row * (size_t)p->maps + (size_t)c) * p->taps;
+                t.c[r] = y + (row - (size_t)m0) * map * lanes;
+            }
+            for (const lsnni_group *g = p->group; g < p->group + p->groups; g++) {
+                t.ka = g->ka;
+                t.kb = g->kb;
+                t.k = g->taps * (last ? p->maps - c : p->chunk);
+                lsnni_lanes_tiles(p, g, &t, x + (size_t)c * p->source * lanes, y0, y1, first);
+            }
+        }
+    if (p->pool.on) lsnni_lanes_pool(p, y, block, m0, m1, y0, y1);
+}
+
+/* The pixels of one kind and their table of taps: source maps, kernel rows, columns. */
+static int lsnni_lanes_group(const lsnni_lanes *p, const lsnni_group *g, const lsnn_window *s,
+                             lsnni_way way)
+{
+    const lsnni_kinds *rows = &p->kinds[0], *columns = &p->kinds[1];
+    const lsnni_reach *r = &rows->reach[rows->example[g->row]];
+    const lsnni_reach *q = &columns->reach[columns->example[g->column]];
+    int back = way == LSNNI_TO_X, width = back ? s->ow : s->w, n = g->first, k = 0;
+    int step_y = back ? -s->stride_h : 1, step_x = back ? -s->stride_w : 1;
+    for (int y = 0; y < rows->rows; y++)
+        for (int x = 0; rows->kind[y] == g->row && x < columns->rows; x++)
+            if (columns->kind[x] == g->column) {
+                p->from[n] = rows->reach[y].at * width + columns->reach[x].at;
+                p->to[n++] = y * columns->rows + x;
+            }
+    for (int c = 0; c < p->chunk; c++)
+        for (int i = 0; i < r->count; i++)
+            for (int j = 0; j < q->count; j++, k++) {
+                g->ka[k] = c * (int32_t)p->taps + (r->first + i * step_y) * s->kernel_w +
+                    q->first + j * step_x;
+                g->kb[k] = ((int32_t)((size_t)c * p->source) + i * width + j) * p->kv->lanes;
+            }
+    return n;
+}
+
+/* Bands of target rows and chunks of source maps, about LSNNI_CACHE numbers each at stride
+   1; a chunk has 2 LSNNI_CHUNK taps at most.                                 */
+static void lsnni_lanes_sizes(lsnni_lanes *p, const lsnn_window *s, lsnni_way way, int lanes)
+{
+    int back = way == LSNNI_TO_X, rows = back ? s->h : s->oh, columns = back ? s->w : s->ow;
+    int high = back ? s->oh : s->h, wide = back ? s->ow : s->w;
+    size_t row;
+    p->m = back ? s->c : s->k;
+    p->maps = back ? s->k : s->c;
+    row = lsnni_area(p->m, columns) * (size_t)lanes;     /* of the target, all maps */
+    p->band = LSNNI_MIN(rows, LSNNI_MAX(1, (int)(LSNNI_CACHE / row)));
+    if (p->pool.on) p->band = LSNNI_MIN(rows, LSNNI_MAX(1, (int)(LSNNI_CACHE / 8 / row)) * 2);
+    p->bands = lsnni_div_up(rows, p->band);
+    high = LSNNI_MIN(high, p->band + s->kernel_h - 1);   /* of the source, a map */
+    p->chunk = (int)(LSNNI_CACHE / (lsnni_area(high, wide) * (size_t)lanes));
+    p->chunk = LSNNI_MIN(p->chunk, 2 * LSNNI_CHUNK / (s->kernel_h * s->kernel_w));
+    p->chunk = LSNNI_MIN(p->maps, LSNNI_MAX(1, p->chunk));
+}
+
+/* w with its two maps exchanged, so that the source maps of one target are neighbours. */
+static void lsnni_lanes_exchange(lsnn_real *to, const lsnn_real *w, const lsnn_window *s)
+{
+    int taps = s->kernel_h * s->kernel_w;
+    for (int k = 0; k < s->k; k++)
+        for (int c = 0; c < s->c; c++)
+            memcpy(to + lsnni_area(c * s->k + k, taps), w + lsnni_area(k * s->c + c, taps),
+                   (size_t)taps * sizeof *to);
+}
+
+/* Takes scratch memory for the groups and `more` bytes, and fills the groups in.
+   more_tables: arrays as long as the tables that the caller wants beside; *at: the
+   caller's part; *table: the tables' length.                                 */
+static lsnn_status lsnni_lanes_plan(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
+                                    lsnni_way way, int chunk, int more_tables, size_t more,
+                                    size_t *table, char **at)
+{
+    int back = way == LSNNI_TO_X, rows = back ? s->h : s->oh, columns = back ? s->w : s->ow;
+    size_t bytes = lsnni_kinds_room(rows) + lsnni_kinds_room(columns);
+    lsnni_side side[2];
+    int32_t *ka, *kb;
+    p->kv = lsnni_kernels_of(cx);
+    p->chunk = chunk;
+    p->source = back ? lsnni_area(s->oh, s->ow) : lsnni_area(s->h, s->w);
+    p->target = lsnni_area(rows, columns);
+    p->taps = lsnni_area(s->kernel_h, s->kernel_w);
+    lsnni_sides(side, s);
+    for (int pass = 0; pass < 2; pass++) {               /* to count, then to fill */
+        *at = (char *)lsnni_scratch(cx, bytes, 1);
+        if (!*at) return LSNN_ENOMEM;
+        lsnni_kinds_fill(&p->kinds[0], at, &side[0], way, rows);
+        lsnni_kinds_fill(&p->kinds[1], at, &side[1], way, columns);
+        if (pass) break;
+        *table = lsnni_area(p->kinds[0].partners, p->kinds[1].partners) * (size_t)chunk;
+        p->groups = p->kinds[0].kinds * p->kinds[1].kinds;
+        bytes += lsnni_room((size_t)p->groups, sizeof *p->group);
+        bytes = lsnni_room_add(bytes, 2 * lsnni_room(p->target, sizeof(int32_t)));
+        bytes = lsnni_room_add(bytes, lsnni_room_times(lsnni_room(*table, sizeof(int32_t)),
+                                                       2 + more_tables));
+        bytes = lsnni_room_add(bytes, more);
+    }
+    p->group = (lsnni_group *)lsnni_cut(at, (size_t)p->groups, sizeof *p->group);
+    p->from = (int32_t *)lsnni_cut(at, p->target, sizeof *p->from);
+    p->to = (int32_t *)lsnni_cut(at, p->target, sizeof *p->to);
+    ka = (int32_t *)lsnni_cut(at, *table, sizeof *ka);
+    kb = (int32_t *)lsnni_cut(at, *table, sizeof *kb);
+    for (int i = 0, first = 0; i < p->groups; i++) {
+        lsnni_group *g = &p->group[i];
+        g->row = i / p->kinds[1].kinds;
+        g->column = i % p->kinds[1].kinds;
+        g->taps = p->kinds[0].reach[p->kinds[0].example[g->row]].count *
+            p->kinds[1].reach[p->kinds[1].example[g->column]].count;
+        g->first = first;
+        g->ka = ka;
+        g->kb = kb;
+        first = lsnni_lanes_group(p, g, s, way);
+        ka += g->taps * chunk;
+        kb += g->taps * chunk;
+    }
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
+                                   lsnni_way way)
+{
+    int back = way == LSNNI_TO_X;
+    size_t weights = back ? lsnni_area(s->c, s->k) * lsnni_area(s->kernel_h, s->kernel_w) : 0;
+    size_t table, room;
+    char *at;
+    LSNNI_TRY(lsnni_lanes_check(cx, "conv2d", s));
+    lsnni_lanes_sizes(p, s, way, lsnn_lanes(cx));
+    p->tasks = LSNNI_MIN(lsnni_image_tasks(s->n / s->lanes * p->bands),
+                         lsnni_div_up(p->m, lsnni_kernels_of(cx)->rows));
+    p->per_task = lsnni_round_up(lsnni_div_up(p->m, p->tasks), lsnni_kernels_of(cx)->rows);
+    p->tasks = lsnni_div_up(p->m, p->per_task);
+    if (p->pool.on) p->pool.size = lsnni_area(p->per_task * p->band, s->ow * s->lanes);
+    room = lsnni_room_times(lsnni_room(p->pool.size, sizeof *p->y), lsnn_ctx_threads(cx));
+    room = lsnni_room_add(room, lsnni_room(weights, sizeof *p->y));
+    LSNNI_TRY(lsnni_lanes_plan(cx, p, s, way, p->chunk, 0, room, &table, &at));
+    p->pool.room = (lsnn_real *)lsnni_cut(&at, p->pool.size * (size_t)lsnn_ctx_threads(cx),
+                                          sizeof *p->y);
+    if (back) {
+        lsnni_lanes_exchange((lsnn_real *)(void *)at, p->w, s);
+        p->w = (lsnn_real *)(void *)at;
+    }
+    lsnn_parallel(cx, s->n / s->lanes * p->bands * p->tasks, lsnni_lanes_task, p);
+    return LSNN_OK;
+}
+
+/* ---- >>dw on blocks ------------------------------------------------------------------
+   The gradient of w: a weight (c, r, s) of kernel k is the sum over pixels and lanes of
+   dy times x. Strips of dy are turned so that vectors run over the kernels; then it is
+   a tile of 8 weights x 3 vectors of kernels, with the pixels and lanes of the strip as
+   its depth, and weights whose taps are of one kind share a table of pixels. Bound by
+   arithmetic.                                                                */
+enum { LSNNI_STRIP = 16 };           /* pixels of a strip, or a row if it is wider */
+typedef struct lsnni_lanes_dw {
+    const lsnn_window *s;
+    lsnni_sums sums;
+    lsnni_kinds kinds[2];
+    int rows, columns;
+    const lsnn_real *x, *dy;
+    lsnn_real *turned;
+    int32_t *item, *start;           /* weights kind by kind, and where each begins in x */
+    int32_t *ka, *kb;                /* a table of pixels for each kind of columns */
+    size_t turned_size, table;
+} lsnni_lanes_dw;
+
+/* One strip: output rows [y0, y1), columns [x0, x1).                         */
+static void lsnni_lanes_dw_strip(const lsnni_lanes_dw *p, const lsnn_real *x,
+                                 const lsnn_real *dy, lsnn_real *turned,
+                                 const lsnni_slice *slice, const int box[4])
+{
+    const lsnni_kernels *kv = p->sums.kv;
+    const lsnn_window *s = p->s;
+    int y0 = box[0], y1 = box[1], x0 = box[2], x1 = box[3];
+    int lanes = kv->lanes, kp = p->sums.kp, done = 0;
+    size_t plane = lsnni_area(s->oh, s->ow) * (size_t)lanes;
+    for (int y = y0, q = 0; y < y1; y++)
+        for (int c = x0; c < x1; c++, q++)
+            kv->transpose(turned + lsnni_area(q * lanes, kp), (size_t)kp,
+                          dy + lsnni_area(y * s->ow + c, lanes), plane, s->k, lanes);
+    for (int i = 0; i < p->kinds[0].kinds; i++)
+        for (int j = 0; j < p->kinds[1].kinds; j++) {
+            const lsnni_reach *r = &p->kinds[0].reach[p->kinds[0].example[i]];
+            const lsnni_reach *c = &p->kinds[1].reach[p->kinds[1].example[j]];
+            int top = LSNNI_MAX(y0, r->first), bottom = LSNNI_MIN(y1, r->first + r->count);
+            int left = LSNNI_MAX(x0, c->first), right = LSNNI_MIN(x1, c->first + c->count);
+            int count = s->c * p->kinds[0].members[i] * p->kinds[1].members[j];
+            int first = LSNNI_MAX(slice->d0 - done, 0);
+            int last = LSNNI_MIN(slice->d1 - done, count);
+            ptrdiff_t from = (ptrdiff_t)(top - r->first) * s->stride_h * s->w +
+                (ptrdiff_t)(left - c->first) * s->stride_w;
+            lsnni_tile t;
+            t.ka = p->ka + (size_t)j * p->table;
+            t.kb = p->kb + (size_t)j * p->table;
+            t.k = (bottom - top) * (right - left) * lanes;
+            if (top < bottom && left < right && first < last)
+                lsnni_dw_tiles(kv, &t, slice->part, kp, turned +
+                               lsnni_area(((top - y0) * (x1 - x0) + left - x0) * lanes, kp),
+                               x + from * lanes, p->start + done + first,
+                               p->item + done + first, last - first);
+            done += count;
+        }
+}
+
+static void lsnni_lanes_dw_task(void *user, int task, int worker)
+{
+    const lsnni_lanes_dw *p = (const lsnni_lanes_dw *)user;
+    const lsnn_window *s = p->s;
+    lsnni_slice slice = lsnni_sums_slice(&p->sums, task);
+    size_t kp = (size_t)p->sums.kp, lanes = (size_t)p->sums.kv->lanes;
+    size_t plane = lsnni_area(s->oh, s->ow) * lanes;
+    lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
+    int box[4];
+    for (int i = slice.d0; p->sums.dw && i < slice.d1; i++)
+        memset(slice.part + (size_t)p->item[i] * kp, 0, kp * sizeof *turned);
+    memset(turned, 0, p->turned_size * sizeof *turned);  /* past the last kernel */
+    for (int n = slice.n0; n < slice.n1; n++) {
+        const lsnn_real *dy = p->dy + lsnni_area(n, s->k) * plane;
+        const lsnn_real *x = p->x + lsnni_area(n, s->c) * lsnni_area(s->h, s->w) * lanes;
+        lsnni_sums_bias(&p->sums, &slice, n, dy, plane);
+        for (box[0] = 0; p->sums.dw && box[0] < s->oh; box[0] += p->rows)
+            for (box[2] = 0; box[2] < s->ow; box[2] += p->columns) {
+                box[1] = LSNNI_MIN(box[0] + p->rows, s->oh);
+                box[3] = LSNNI_MIN(box[2] + p->columns, s->ow);
+                lsnni_lanes_dw_strip(p, x, dy, turned, &slice, box);
+            }
+    }
+}
+
+/* The weights of each kind, and the tables of a strip's pixels and lanes.    */
+static void lsnni_lanes_dw_tables(lsnni_lanes_dw *p)
+{
+    const lsnn_window *s = p->s;
+    const lsnni_kinds *rows = &p->kinds[0], *columns = &p->kinds[1];
+    int n = 0, lanes = p->sums.kv->lanes;
+    for (int i = 0; i < rows->kinds; i++)
+        for (int j = 0; j < columns->kinds; j++)
+            for (int c = 0; c < s->c; c++)
+                for (int y = 0; y < s->kernel_h; y++)
+                    for (int x = 0; rows->kind[y] == i && x < s->kernel_w; x++)
+                        if (columns->kind[x] == j) {
+                            p->item[n] = (c * s->kernel_h + y) * s->kernel_w + x;
+                            p->start[n++] = ((c * s->h + rows->reach[y].at) * s->w +
+                                             columns->reach[x].at) * lanes;
+                        }
+    for (int j = 0; j < columns->kinds; j++) {           /* one row, or all columns */
+        int32_t *ka = p->ka + (size_t)j * p->table, *kb = p->kb + (size_t)j * p->table;
+        int wide = p->rows == 1 ? p->columns : columns->reach[columns->example[j]].count;
+        for (int y = 0; y < p->rows; y++)
+            for (int x = 0; x < wide; x++)
+                for (int l = 0; l < lanes; l++) {
+                    *ka++ = (y * s->stride_h * s->w + x * s->stride_w) * lanes + l;
+                    *kb++ = ((y * p->columns + x) * lanes + l) * p->sums.kp;
+                }
+    }
+}
+
+static lsnn_status lsnni_blocks_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
+                                          const lsnn_real *dy, const lsnn_real *x,
+                                          const lsnn_window *s)
+{
+    size_t threads = (size_t)lsnn_ctx_threads(cx), bytes, tables;
+    int strips = lsnni_div_up(s->ow, LSNNI_STRIP), depth;
+    lsnni_lanes_dw p;
+    lsnni_side side[2];
+    char *at;
+    LSNNI_TRY(lsnni_lanes_check(cx, "conv2d", s));
+    p.s = s; p.x = x; p.dy = dy;
+    lsnni_sums_plan(&p.sums, cx, s, s->n / s->lanes, dw, db);
+    p.columns = lsnni_div_up(s->ow, strips);
+    p.rows = LSNNI_MIN(s->oh, strips > 1 ? 1 : LSNNI_MAX(1, LSNNI_STRIP / s->ow));
+    p.table = lsnni_area(p.rows * p.columns, s->lanes);
+    p.turned_size = p.table * (size_t)p.sums.kp;
+    depth = p.sums.depth;
+    tables = lsnni_room_times(p.table, s->kernel_w);
+    bytes = lsnni_kinds_room(s->kernel_h) + lsnni_kinds_room(s->kernel_w);
+    bytes = lsnni_room_add(bytes, 2 * lsnni_room((size_t)depth, sizeof *p.item));
+    bytes = lsnni_room_add(bytes, 2 * lsnni_room(tables, sizeof *p.ka));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.sums.size * (size_t)p.sums.groups, sizeof *x));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.turned_size * threads, sizeof *x));
+    at = (char *)lsnni_scratch(cx, bytes, 1);
+    if (!at) return LSNN_ENOMEM;
+    lsnni_sides(side, s);
+    lsnni_kinds_fill(&p.kinds[0], &at, &side[0], LSNNI_TO_W, s->kernel_h);
+    lsnni_kinds_fill(&p.kinds[1], &at, &side[1], LSNNI_TO_W, s->kernel_w);
+    p.item = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof *p.item);
+    p.start = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof *p.start);
+    p.ka = (int32_t *)lsnni_cut(&at, tables, sizeof *p.ka);
+    p.kb = (int32_t *)lsnni_cut(&at, tables, sizeof *p.kb);
+    p.sums.part = (lsnn_real *)lsnni_cut(&at, p.sums.size * (size_t)p.sums.groups, sizeof *x);
+    p.turned = (lsnn_real *)(void *)at;
+    lsnni_lanes_dw_tables(&p);
+    lsnn_parallel(cx, p.sums.groups * p.sums.ranges, lsnni_lanes_dw_task, &p);
+    lsnni_sums_add(cx, &p.sums);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_blocks_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                       const lsnn_real *w, const lsnn_real *b,
+                                       const lsnn_window *s, const lsnni_pooled *pool)
+{
+    lsnni_lanes p;
+    p.x = x; p.w = w; p.bias = b; p.y = y; p.add = 0;
+    p.pool = *pool;
+    return lsnni_lanes_run(cx, &p, s, LSNNI_FORWARD);
+}
+
+static lsnn_status lsnni_blocks_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                          const lsnn_real *w, const lsnn_window *s, int add)
+{
+    lsnni_lanes p;
+    p.x = dy; p.w = w; p.bias = NULL; p.y = dx; p.add = add;
+    memset(&p.pool, 0, sizeof p.pool);
+    return lsnni_lanes_run(cx, &p, s, LSNNI_TO_X);
+}
+
+
+#ifdef LSNNI_CALM
+#  pragma GCC pop_options
+#endif
+#endif /* LSNNI_BODY */
+
+/* ============================================================================
+   >>kernels  the inner loops, once per instruction set
+   The file includes itself below with LSNNI_KERNEL_PASS set to the name of an
+   instruction set; this chapter is all that such a pass compiles. K_(name) is
+   the function's name in the pass, kvec its vector of K_LANES numbers.
+   ==========================================================================*/
+#ifdef LSNNI_KERNEL_PASS
+#define K_PASTE2(a, b) lsnni_##a##_##b
+#define K_PASTE(a, b) K_PASTE2(a, b)
+#define K_(name) K_PASTE(name, LSNNI_KERNEL_PASS)
+#define K_LANES ((int)(K_BYTES / sizeof(lsnn_real)))
+
+#if K_BYTES == 0                     /* no vectors: LSNN_NO_SIMD, nvcc, MSVC */
+#undef K_LANES
+#define K_LANES 1
+typedef lsnn_real K_(vec);
+#define kvec K_(vec)
+#define kints int32_t
+#define K_LOAD(p) (*(p))
+#define K_STORE(p, v) (*(p) = (v))
+#define K_SELECT(type, mask, a, b) ((mask) ? (a) : (b))
+#define K_LOAD_INTS(p) (*(p))
+#define K_STORE_INTS(p, v) (*(p) = (v))
+#else
+#ifdef LSNN_DOUBLE
+typedef int64_t K_(int);
+typedef int64_t K_(ints) __attribute__((vector_size(K_BYTES)));
+#else
+typedef int32_t K_(int);
+typedef int32_t K_(ints) __attribute__((vector_size(K_BYTES)));
+#endif
+typedef lsnn_real K_(vec) __attribute__((vector_size(K_BYTES)));
+typedef lsnn_real K_(mem) __attribute__((vector_size(K_BYTES), aligned(sizeof(lsnn_real)),
+                                         may_alias));
+#define kvec K_(vec)
+#define kints K_(ints)
+#define K_LOAD(p) (*(const K_(mem) *)(p))
+#define K_STORE(p, v) (*(K_(mem) *)(p) = (v))
+#define K_SELECT(type, mask, a, b) ((type)(((kints)(a) & (mask)) | ((kints)(b) & ~(mask))))
+#ifdef LSNN_DOUBLE                   /* int32_t in memory, int64_t in registers */
+typedef int32_t K_(whole) __attribute__((vector_size(K_BYTES / 2), aligned(4), may_alias));
+#define K_LOAD_INTS(p) __builtin_convertvector(*(const K_(whole) *)(p), kints)
+#define K_STORE_INTS(p, v) (*(K_(whole) *)(p) = __builtin_convertvector(v, K_(whole)))
+#else
+typedef int32_t K_(whole) __attribute__((vector_size(K_BYTES), aligned(4), may_alias));
+#define K_LOAD_INTS(p) (*(const K_(whole) *)(p))
+#define K_STORE_INTS(p, v) (*(K_(whole) *)(p) = (v))
+#endif
+#endif
+#ifndef K_FMA
+#define K_FMA(a, b, c) ((a) * (b) + (c))
+#endif
+/* The even and the odd ones of two vectors, the first vector's before the second's: of all
+   numbers (evens, odds), of the numbers in each 16 bytes (near), of all 16 bytes (far). Near
+   and far shuffles are the cheap ones; a near pass for each halving of 16 bytes and then
+   a far pass for each halving of the vector sort the numbers as evens and odds do. */
+#if K_BYTES > 0
+#ifdef LSNN_DOUBLE
+#define K_COUNT (K_BYTES / 8)
+#else
+#define K_COUNT (K_BYTES / 4)
+#endif
+#if K_COUNT == 16
+#define K_EVENS 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define K_ODDS 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
+#define K_NEAR_EVENS 0, 2, 16, 18, 4, 6, 20, 22, 8, 10, 24, 26, 12, 14, 28, 30
+#define K_NEAR_ODDS 1, 3, 17, 19, 5, 7, 21, 23, 9, 11, 25, 27, 13, 15, 29, 31
+#define K_FAR_EVENS 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27
+#define K_FAR_ODDS 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31
+#elif K_COUNT == 8
+#define K_EVENS 0, 2, 4, 6, 8, 10, 12, 14
+#define K_ODDS 1, 3, 5, 7, 9, 11, 13, 15
+#ifdef LSNN_DOUBLE
+#define K_NEAR_EVENS 0, 8, 2, 10, 4, 12, 6, 14
+#define K_NEAR_ODDS 1, 9, 3, 11, 5, 13, 7, 15
+#define K_FAR_EVENS 0, 1, 4, 5, 8, 9, 12, 13
+#define K_FAR_ODDS 2, 3, 6, 7, 10, 11, 14, 15
+#else
+#define K_NEAR_EVENS 0, 2, 8, 10, 4, 6, 12, 14
+#define K_NEAR_ODDS 1, 3, 9, 11, 5, 7, 13, 15
+#define K_FAR_EVENS 0, 1, 2, 3, 8, 9, 10, 11
+#define K_FAR_ODDS 4, 5, 6, 7, 12, 13, 14, 15
+#endif
+#elif K_COUNT == 4
+#define K_EVENS 0, 2, 4, 6
+#define K_ODDS 1, 3, 5, 7
+#ifdef LSNN_DOUBLE
+#define K_NEAR_EVENS 0, 4, 2, 6
+#define K_NEAR_ODDS 1, 5, 3, 7
+#define K_FAR_EVENS 0, 1, 4, 5
+#define K_FAR_ODDS 2, 3, 6, 7
+#endif
+#else
+#define K_EVENS 0, 2
+#define K_ODDS 1, 3
+#endif
+#ifndef K_NEAR_EVENS                 /* a vector is 16 bytes                  */
+#define K_NEAR_EVENS K_EVENS
+#define K_NEAR_ODDS K_ODDS
+#endif
+#ifndef K_FAR_EVENS                  /* and never asked for these             */
+#define K_FAR_EVENS K_EVENS
+#define K_FAR_ODDS K_ODDS
+#endif
+#ifdef __clang__
+#define K_SHUFFLE(name, ...)                                                             \
+    static inline kvec K_(name)(kvec a, kvec b)                                            \
+    { return __builtin_shufflevector(a, b, __VA_ARGS__); }
+#else
+#define K_SHUFFLE(name, ...)                                                             \
+    static inline kvec K_(name)(kvec a, kvec b)                                            \
+    { const kints list = { __VA_ARGS__ }; return __builtin_shuffle(a, b, list); }
+#endif
+K_SHUFFLE(evens, K_EVENS)
+K_SHUFFLE(odds, K_ODDS)
+K_SHUFFLE(near_evens, K_NEAR_EVENS)
+K_SHUFFLE(near_odds, K_NEAR_ODDS)
+K_SHUFFLE(far_evens, K_FAR_EVENS)
+K_SHUFFLE(far_odds, K_FAR_ODDS)
+static inline kvec K_(sort_evens)(kvec a, kvec b, int near)
+{
+    return near ? K_(near_evens)(a, b) : K_(far_evens)(a, b);
+}
+static inline kvec K_(sort_odds)(kvec a, kvec b, int near)
+{
+    return near ? K_(near_odds)(a, b) : K_(far_odds)(a, b);
+}
+#endif
+
+/* ---- >>tile kernel: bound by the two multiply-add units. The tile of 8 x 3 vectors
+   needs 8 broadcasts and 3 loads for 24 multiply-adds, half of what the load
+   units can do, and 24 of 32 registers; with 16 registers the tile is 4 x 3.
+   One function for each number of vectors; the accumulators are spelled out,
+   c_ij for row i and vector j, because compilers keep only names in registers. */
+#define K_ROWS4(X) X(0) X(1) X(2) X(3)
+#define K_ROWS8(X) K_ROWS4(X) X(4) X(5) X(6) X(7)
+#define K_ROW(i) const lsnn_real *a##i = t->a[i];
+#define K_CLEAR1(i) kvec c##i##0 = zero;
+#define K_CLEAR2(i) K_CLEAR1(i) kvec c##i##1 = zero;
+#define K_CLEAR3(i) K_CLEAR2(i) kvec c##i##2 = zero;
+#define K_CLEAR4(i) K_CLEAR3(i) kvec c##i##3 = zero;
+#define K_FETCH1 kvec v0 = K_LOAD(b0 + ib);
+#define K_FETCH2 K_FETCH1 kvec v1 = K_LOAD(b1 + ib);
+#define K_FETCH3 K_FETCH2 kvec v2 = K_LOAD(b2 + ib);
+#define K_ITEM(i) (a##i[ia] - zero)  /* x - 0 is x, so this is a broadcast and no more */
+#define K_STEP1(i) c##i##0 = K_FMA(K_ITEM(i), v0, c##i##0);
+#define K_STEP2(i) K_STEP1(i) c##i##1 = K_FMA(K_ITEM(i), v1, c##i##1);
+#define K_STEP3(i) K_STEP2(i) c##i##2 = K_FMA(K_ITEM(i), v2, c##i##2);
+#define K_STEP4(i) K_STEP3(i) c##i##3 = K_FMA(K_ITEM(i), v3, c##i##3);
+#define K_END1(i) if (i < t->rows) K_(store)(t, i, 0, c##i##0);
+#define K_END2(i) K_END1(i) if (i < t->rows) K_(store)(t, i, 1, c##i##1);
+#define K_END3(i) K_END2(i) if (i < t->rows) K_(store)(t, i, 2, c##i##2);
+#define K_FULL1 (t->lanes[0] == K_LANES)
+#define K_FULL2 (K_FULL1 && t->lanes[1] == K_LANES)
+#define K_FULL3 (K_FULL2 && t->lanes[2] == K_LANES)
+#define K_SAVE(i, v) { lsnn_real *c = t->c[i] + t->at[v];                                  \
+                      if (t->add) c##i##v = c##i##v + K_LOAD(c);                          \
+                      if (t->bias) c##i##v = c##i##v + t->bias[i];                        \
+                      K_STORE(c, c##i##v); }
+#define K_SAVE1(i) if (i < t->rows) K_SAVE(i, 0)
+#define K_SAVE2(i) if (i < t->rows) { K_SAVE(i, 0) K_SAVE(i, 1) }
+#define K_SAVE3(i) if (i < t->rows) { K_SAVE(i, 0) K_SAVE(i, 1) K_SAVE(i, 2) }
+#define K_TILE(R, V)                                                                      \
+    static void K_(tile##R##V)(const lsnni_tile *t)                                       \
+    {                                                                                     \
+        const kvec zero = { 0 };                                                         \
+        const lsnn_real *b0 = t->b[0], *b1 = t->b[1], *b2 = t->b[2];                      \
+        const int32_t *ka = t->ka, *kb = t->kb;                                           \
+        K_ROWS##R(K_ROW) K_ROWS##R(K_CLEAR##V)                                            \
+        for (int k = 0, count = t->k; k < count; k++) {                                   \
+            ptrdiff_t ia = ka[k], ib = kb[k];                                             \
+            K_FETCH##V                                                                    \
+            K_ROWS##R(K_STEP##V)                                                          \
+        }                                                                                 \
+        (void)b0; (void)b1; (void)b2;                                                     \
+        if (K_FULL##V) { K_ROWS##R(K_SAVE##V) }                                            \
+        else { K_ROWS##R(K_END##V) }                                                      \
+    }
+
+/* A vector of which only some lanes are wanted.                              */
+static void K_(store)(const lsnni_tile *t, int i, int v, kvec acc)
+{
+    lsnn_real *c = t->c[i] + t->at[v];
+#ifdef K_LOAD_SOME
+    if (t->add) acc = acc + K_LOAD_SOME(c, t->lanes[v]);
+    if (t->bias) acc = acc + t->bias[i];
+    K_STORE_SOME(c, acc, t->lanes[v]);
+#else
+    const lsnn_real bias = t->bias ? t->bias[i] : 0;
+    lsnn_real part[K_LANES];
+    K_STORE(part, acc);
+    for (int l = 0; l < t->lanes[v]; l++) {
+        lsnn_real sum = t->add ? part[l] + c[l] : part[l];
+        c[l] = t->bias ? sum + bias : sum;
+    }
+#endif
+}
+
+K_TILE(4, 1)
+K_TILE(4, 2)
+K_TILE(4, 3)
+#if K_TILE_ROWS == 8
+K_TILE(8, 1)
+K_TILE(8, 2)
+K_TILE(8, 3)
+#endif
+
+static void K_(tile)(const lsnni_tile *t)
+{
+#if K_TILE_ROWS == 8
+    if (t->rows > 4) {
+        if (t->vectors == 3) K_(tile83)(t);
+        else if (t->vectors == 2) K_(tile82)(t);
+        else K_(tile81)(t);
+        return;
+    }
+#endif
+    if (t->vectors == 3) K_(tile43)(t);
+    else if (t->vectors == 2) K_(tile42)(t);
+    else K_(tile41)(t);
+}
+
+/* ---- >>block kernel: the same tiles for plain matrices, whose places are bases and strides
+   instead of tables. B's rows are used where they lie; A's are three to a pointer, since
+   one pointer a row is more than there are registers for. The last vector of C's row ends
+   where the row ends, over the one before it: both compute the same bits there, and nothing
+   outside of the matrices is touched. C is fetched while its tile is computed, or each tile
+   would wait for it at its end. 95 to 99 % of the multiply-add units' limit; 80 % for ten
+   steps of k, which hardly hide a tile's 24 stores.                          */
+#define K_ROWS1(X) X(0)
+#define K_ROWS2(X) X(0) X(1)
+#define K_ROWS5(X) K_ROWS4(X) X(4)
+#define K_A0 a0[0]
+#define K_A1 a0[ai]
+#define K_A2 a0[2 * ai]
+#define K_A3 a3[0]
+#define K_A4 a3[ai]
+#define K_A5 a3[2 * ai]
+#define K_A6 a6[0]
+#define K_A7 a6[ai]
+#undef K_ITEM
+#define K_ITEM(i) (K_A##i - zero)
+#define K_TAKE2 const kvec v0 = K_LOAD(b), v1 = K_LOAD(b + last);
+#define K_TAKE3 K_TAKE2 const kvec v2 = K_LOAD(b + LSNNI_MIN(last, K_LANES));
+#define K_ADD2(i) c##i##0 = c##i##0 + K_LOAD(at); c##i##1 = c##i##1 + K_LOAD(at + last);   \
+                  at += ci;
+#define K_ADD3(i) c##i##2 = c##i##2 + K_LOAD(at + LSNNI_MIN(last, K_LANES)); K_ADD2(i)
+#define K_PUT2(i) K_STORE(c, c##i##0); K_STORE(c + last, c##i##1); c += ci;
+#define K_PUT3(i) K_STORE(c + LSNNI_MIN(last, K_LANES), c##i##2); K_PUT2(i)
+#define K_BLOCK(R, V)                                                                      \
+    static void K_(block##R##V)(const lsnni_block *g, int i, int tiles)                    \
+    {                                                                                      \
+        const kvec zero = { 0 };                                                          \
+        const ptrdiff_t ai = g->ai, ak = g->ak, bk = g->bk, ci = g->ci;                    \
+        const ptrdiff_t n = g->n, last = n - K_LANES;                                      \
+        const lsnn_real *a = g->a + i * ai;                                                \
+        lsnn_real *c = g->c + i * ci;                                                      \
+        for (; tiles > 0; tiles--, a += R * ai) {                                          \
+            const lsnn_real *a0 = a, *a3 = a + (R > 3 ? 3 * ai : 0);                       \
+            const lsnn_real *a6 = a + (R > 6 ? 6 * ai : 0), *b = g->b, *at = c;            \
+            K_ROWS##R(K_CLEAR##V)                                                          \
+            for (int r = 0; r < R && g->k > 32; r++)                                       \
+                for (int v = 0; v < 3; v++) LSNNI_FETCH_TO_WRITE(c + r*ci + v*(n - 1)/2); \
+            for (int k = g->k; k > 0; k--, b += bk, a0 += ak, a3 += ak, a6 += ak) {        \
+                K_TAKE##V                                                                  \
+                K_ROWS##R(K_STEP##V)                                                       \
+            }                                                                              \
+            (void)a3; (void)a6;                                                            \
+            if (g->add) { K_ROWS##R(K_ADD##V) }                                            \
+            K_ROWS##R(K_PUT##V)                                                            \
+        }                                                                                  \
+    }
+K_BLOCK(1, 3)
+K_BLOCK(2, 3)
+K_BLOCK(4, 3)
+#if K_TILE_ROWS == 8
+K_BLOCK(5, 2)
+K_BLOCK(5, 3)
+K_BLOCK(8, 2)
+K_BLOCK(8, 3)
+#else
+K_BLOCK(4, 2)
+#endif
+
+/* Rows by tiles of 8, then by smaller ones; 8 + 1 and 8 + 2 rows as 5 + 4 and 5 + 5, since
+   a tile of one or two rows has too few sums to keep the multiply-add units busy. */
+static void K_(block)(const lsnni_block *g)
+{
+    typedef void run(const lsnni_block *g, int i, int tiles);
+    static const struct { int rows; run *two, *three; } shapes[] = {
+#if K_TILE_ROWS == 8
+        { 8, K_(block82), K_(block83) }, { 5, K_(block52), K_(block53) },
+        { 4, K_(block43), K_(block43) },
+#else
+        { 4, K_(block42), K_(block43) },
+#endif
+        { 2, K_(block23), K_(block23) }, { 1, K_(block13), K_(block13) }
+    };
+    const int left = g->m % K_TILE_ROWS;
+    int split = K_TILE_ROWS == 8 && g->m > 8 && (left == 1 || left == 2);
+    for (int s = 0, i = 0, tiles; i < g->m; i += tiles * shapes[s++].rows, split = 0) {
+        tiles = (g->m - i) / shapes[s].rows - split;
+        if (tiles) (g->n > 2 * K_LANES ? shapes[s].three : shapes[s].two)(g, i, tiles);
+    }
+}
+
+/* ---- >>dots kernel: where A's rows and B's columns are contiguous, the vectors run along
+   k, and an element of C is a vector of partial sums, added up at the end. 4 rows of A
+   by 6 columns of B need 10 loads for 24 multiply-adds: 80 to 90 % of the limit. A single
+   row takes 8 columns side by side, as fast as the caches give them. What is left of k is
+   copied and filled up with zeros. All tiles compute an element in the same way. */
+LSNNI_NOINLINE static void K_(fill_up)(lsnn_real *to, const lsnn_real *from, int rest)
+{
+    for (int l = 0; l < K_LANES; l++) to[l] = l < rest ? from[l] : 0;
+}
+
+/* Lane i of the result is the sum of t[i]'s lanes: even ones and odd ones are added until
+   each is a single number: the steps of >>transpose, with an addition in each. */
+#if K_BYTES > 0
+static inline void K_(halve)(kvec *t, int n, int near)
+{
+    LSNNI_UNROLL
+    for (int i = 0; i < n; i++)
+        t[i] = K_(sort_evens)(t[2 * i], t[2 * i + 1], near) +
+               K_(sort_odds)(t[2 * i], t[2 * i + 1], near);
+}
+#endif
+static inline kvec K_(add_lanes)(kvec *t)
+{
+#if K_BYTES > 0
+    K_(halve)(t, K_COUNT / 2, 1);
+    if (K_COUNT >= 4) K_(halve)(t, K_COUNT / 4, sizeof(lsnn_real) == 4);
+    if (K_COUNT >= 8) K_(halve)(t, K_COUNT / 8, 0);
+    if (K_COUNT >= 16) K_(halve)(t, K_COUNT / 16, 0);
+#endif
+    return t[0];
+}
+
+/* A tile's sums, `width` a row, to C from column j on.                        */
+#ifdef K_LOAD_SOME
+static inline void K_(dots_store)(const lsnni_block *g, const lsnn_real *sum, int i, int j,
+                                  int rows, int width)
+{
+    const int columns = LSNNI_MIN(width, g->n - j);
+    for (int r = 0; r < rows; r++, sum += width) {
+        lsnn_real *c = g->c + (i + r) * g->ci + j;
+        kvec v = K_LOAD(sum);
+        if (g->add) v = v + K_LOAD_SOME(c, columns);
+        else if (g->bias) v = v + K_LOAD_SOME(g->bias + j, columns);
+        K_STORE_SOME(c, v, columns);
+    }
+}
+#else
+LSNNI_NOINLINE static void K_(dots_few)(lsnn_real *c, const lsnn_real *sum,
+                                        const lsnn_real *from, int columns)
+{
+    for (int l = 0; l < columns; l++) c[l] = sum[l] + from[l];
+}
+static inline void K_(dots_store)(const lsnni_block *g, const lsnn_real *sum, int i, int j,
+                                  int rows, int width)
+{
+    static const lsnn_real none[8] = { 0 };
+    for (int r = 0; r < rows; r++, sum += width) {
+        lsnn_real *c = g->c + (i + r) * g->ci + j, all[8];
+        const lsnn_real *from = g->add ? c : g->bias ? g->bias + j : none;
+        if (g->n - j < width) {
+            K_(dots_few)(c, sum, from, g->n - j);
+            continue;
+        }
+        for (int l = 0; l < width; l++) all[l] = sum[l] + from[l];
+        memcpy(c, all, (size_t)width * sizeof *c);
+    }
+}
+#endif
+
+#undef K_ITEM
+#define K_ITEM(j) K_LOAD(REST ? edge + j * L : b##j + k)
+#define K_ROWS6(X) K_ROWS5(X) X(5)
+#define K_COLUMN(j) const lsnn_real *const b##j = b + LSNNI_MIN(j, g->n - 1 - j0) * g->bj; \
+                    if (rest) K_(fill_up)(edge + j * L, b##j + whole, rest);
+#define K_DOT(r) K_LOAD(REST ? a_edge + (i + r) * L : a + r * g->ai + k)
+#define K_DOT1 const kvec v0 = K_DOT(0);
+#define K_DOT4 const kvec v0 = K_DOT(0), v1 = K_DOT(1), v2 = K_DOT(2), v3 = K_DOT(3);
+#define K_KEEP1(j) t[j] = c##j##0;
+#define K_KEEP4(j) t[j] = c##j##0; t[W + j] = c##j##1; t[2*W + j] = c##j##2;               \
+                   t[3*W + j] = c##j##3;
+#define K_DOTS(R, COLUMNS)                                                                 \
+    static void K_(dots##R##COLUMNS)(const lsnni_block *g, int i, int rows, int j0,        \
+                                     const lsnn_real *a_edge)                              \
+    {                                                                                      \
+        enum { L = K_LANES, W = COLUMNS, COUNT = (R * W + L - 1) / L * L };                \
+        const int rest = g->k % L, whole = g->k - rest;                                    \
+        const lsnn_real *b = g->b + j0 * g->bj;                                            \
+        const kvec zero = { 0 };                                                          \
+        lsnn_real edge[W * L], sum[COUNT + L];                   /* read past its end */   \
+        K_ROWS##COLUMNS(K_COLUMN)                                                          \
+        for (; i < rows; i += R) {                                                         \
+            const lsnn_real *a = g->a + i * g->ai;                                         \
+            ptrdiff_t k = 0;                                                               \
+            kvec t[COUNT];                                                                 \
+            K_ROWS##COLUMNS(K_CLEAR##R)                                                    \
+            for (; k < whole; k += L) {                                                    \
+                enum { REST = 0 };                                                         \
+                K_DOT##R                                                                   \
+                K_ROWS##COLUMNS(K_STEP##R)                                                 \
+            }                                                                              \
+            if (rest) {                                                                    \
+                enum { REST = 1 };                                                         \
+                K_DOT##R                                                                   \
+                K_ROWS##COLUMNS(K_STEP##R)                                                 \
+            }                                                                              \
+            K_ROWS##COLUMNS(K_KEEP##R)                                                     \
+            for (int l = R * W; l < COUNT; l++) t[l] = zero;                               \
+            K_STORE(sum, K_(add_lanes)(t));                                                \
+            if (COUNT > L) K_STORE(sum + L, K_(add_lanes)(t + L));                         \
+            for (int l = 2 * L; l < COUNT; l += L) K_STORE(sum + l, K_(add_lanes)(t + l)); \
+            K_(dots_store)(g, sum, i, j0, R, W);                                           \
+        }                                                                                  \
+    }
+K_DOTS(1, 8)
+#if K_TILE_ROWS == 8
+K_DOTS(4, 4)
+K_DOTS(4, 6)
+#else
+K_DOTS(4, 2)
+#endif
+
+static void K_(dots)(const lsnni_block *g)
+{
+    const int rest = g->k % K_LANES, fours = g->m - g->m % 4;
+    lsnn_real edge[LSNNI_DOTS_ROWS * K_LANES];
+    int j = 0;
+    for (int i = 0; i < g->m && rest; i++)
+        K_(fill_up)(edge + i * K_LANES, g->a + i * g->ai + (g->k - rest), rest);
+#if K_TILE_ROWS == 8
+    for (; fours && g->n - j > 4; j += 6) K_(dots46)(g, 0, fours, j, edge);
+    for (; fours && j < g->n; j += 4) K_(dots44)(g, 0, fours, j, edge);
+#else
+    for (; fours && j < g->n; j += 2) K_(dots42)(g, 0, fours, j, edge);
+#endif
+    for (j = 0; fours < g->m && j < g->n; j += 8) K_(dots18)(g, fours, g->m, j, edge);
+}
+
+/* ---- >>exp: e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and e^r by its
+   series, cut where the next term is below half a unit in the last place.    */
+#if K_BYTES == 0
+static void K_(exp)(lsnn_real *y, const lsnn_real *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) y[i] = LSNNI_R(exp((double)x[i]));
+}
+#else
+static kvec K_(exp_vec)(kvec x)
+{
+#ifdef LSNN_DOUBLE
+    static const double term[] = { 1.0 / 6227020800.0, 1.0 / 479001600, 1.0 / 39916800,
+        1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040, 1.0 / 720, 1.0 / 120, 1.0 / 24,
+        1.0 / 6, 0.5, 1, 1 };
+    const double ln2_high = 6.93147180369123816490e-1, ln2_low = 1.90821492927058770002e-10;
+    const double round_up = 6755399441055744.0, lowest = -708, highest = 709;
+    const K_(int) exponent_bias = 1023, mantissa = 52;
+#else
+    static const float term[] = { 1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6,
+                                  0.5f, 1, 1 };
+    const float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
+    const float round_up = 12582912.0f, lowest = -87.0f, highest = 88.0f;
+    const K_(int) exponent_bias = 127, mantissa = 23;
+#endif
+    const kvec zero = { 0 };
+    kints under = x < lowest, over = x > highest;       /* both false for NaN   */
+    kvec p = zero + term[0], t, n, r, power;
+    kints e;
+    x = (kvec)((kints)x & ~(under | over));
+    t = x * LSNNI_R(1.4426950408889634) + round_up;
+    n = t - round_up;
+    e = (kints)t - (kints)(zero + round_up) + exponent_bias;
+    r = K_FMA(n, zero - ln2_low, K_FMA(n, zero - ln2_high, x));
+    for (size_t i = 1; i < sizeof term / sizeof term[0]; i++) p = K_FMA(p, r, zero + term[i]);
+    power = (kvec)(e << mantissa);
+    p = p * power;
+    p = (kvec)((kints)p & ~(under | over));             /* out of range: 0 or infinity */
+    return (kvec)((kints)p | ((kints)(zero + LSNNI_R(HUGE_VAL)) & over));
+}
+
+static void K_(exp)(lsnn_real *y, const lsnn_real *x, size_t n)
+{
+    size_t i = 0;
+    lsnn_real part[K_LANES];
+    for (; i + (size_t)K_LANES <= n; i += (size_t)K_LANES)
+        K_STORE(y + i, K_(exp_vec)(K_LOAD(x + i)));
+    if (i == n) return;
+    for (size_t l = 0; l < (size_t)K_LANES; l++) part[l] = i + l < n ? x[i + l] : 0;
+    K_STORE(part, K_(exp_vec)(K_LOAD(part)));
+    for (size_t l = 0; i + l < n; l++) y[i + l] = part[l];
+}
+#endif
+
+#if defined(LSNNI_CALM) && K_BYTES > 16
+#pragma GCC push_options             /* or the sums below are kept in memory  */
+#pragma GCC optimize("O3")
+#endif
+/* ---- >>reductions: K_SUMS sums in double side by side, so that additions need not wait
+   for each other, then added in pairs: the same order for every instruction set. */
+#define K_SUMS 32
+static double K_(fold)(double *s, int count)
+{
+    for (int half = count / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; l++) s[l] += s[l + half];
+    return s[0];
+}
+
+#define K_REDUCE(term)                                                                    \
+    double s[K_SUMS];                                                                     \
+    size_t i = 0;                                                                         \
+    for (int l = 0; l < K_SUMS; l++) s[l] = 0;                                            \
+    for (; i + K_SUMS <= n; i += K_SUMS)                                                  \
+        for (size_t l = 0; l < K_SUMS; l++) s[l] += term(i + l);                          \
+    for (size_t l = 0; i + l < n; l++) s[l] += term(i + l);                               \
+    return K_(fold)(s, K_SUMS)
+
+static double K_(sum)(const lsnn_real *x, size_t n)
+{
+#define K_TERM(j) (double)x[j]
+    K_REDUCE(K_TERM);
+#undef K_TERM
+}
+
+static double K_(dot)(const lsnn_real *x, const lsnn_real *y, size_t n)
+{
+#define K_TERM(j) (double)x[j] * (double)y[j]
+    K_REDUCE(K_TERM);
+#undef K_TERM
+}
+
+static double K_(deviation)(const lsnn_real *x, double mean, size_t n)
+{
+#define K_TERM(j) ((double)x[j] - mean) * ((double)x[j] - mean)
+    K_REDUCE(K_TERM);
+#undef K_TERM
+}
+
+/* m = sum dy, sum dy x, where y (unless it is NULL) sets dy to 0 wherever it isn't above 0. */
+static void K_(sum_dot)(double m[2], lsnn_real *dy, const lsnn_real *x, const lsnn_real *y,
+                        size_t n)
+{
+    double sum[K_SUMS], dot[K_SUMS];
+    size_t i = 0;
+    for (int l = 0; l < K_SUMS; l++) sum[l] = dot[l] = 0;
+    for (; i + K_SUMS <= n; i += K_SUMS) {
+        if (y)
+            for (size_t l = i; l < i + K_SUMS; l++) dy[l] = y[l] > 0 ? dy[l] : 0;
+        for (size_t l = 0; l < K_SUMS; l++) {
+            sum[l] += (double)dy[i + l];
+            dot[l] += (double)dy[i + l] * (double)x[i + l];
+        }
+    }
+    for (size_t l = 0; i + l < n; l++) {
+        if (y) dy[i + l] = y[i + l] > 0 ? dy[i + l] : 0;
+        sum[l] += (double)dy[i + l];
+        dot[l] += (double)dy[i + l] * (double)x[i + l];
+    }
+    m[0] = K_(fold)(sum, K_SUMS);
+    m[1] = K_(fold)(dot, K_SUMS);
+}
+
+/* m[i] = sum_j t[j] x^i with x = x0 + step j: what a smoother's gradient is made of. */
+static void K_(moments)(const lsnn_real *t, size_t n, double x0, double step, double m[3])
+{
+    double s0[K_SUMS / 2], s1[K_SUMS / 2], s2[K_SUMS / 2];
+    size_t i = 0;
+    for (int l = 0; l < K_SUMS / 2; l++) s0[l] = s1[l] = s2[l] = 0;
+    for (; i < n; i += K_SUMS / 2) {
+        size_t count = LSNNI_MIN(n - i, (size_t)(K_SUMS / 2));
+        double v[K_SUMS / 2];
+        for (size_t l = 0; l < count; l++) v[l] = (double)t[i + l];
+        for (size_t l = count; l < K_SUMS / 2; l++) v[l] = 0;
+        for (int l = 0; l < K_SUMS / 2; l++) {
+            double x = x0 + step * (double)((int)i + l);
+            s0[l] += v[l];
+            s1[l] += v[l] * x;
+            s2[l] += v[l] * x * x;
+        }
+    }
+    m[0] = K_(fold)(s0, K_SUMS / 2);
+    m[1] = K_(fold)(s1, K_SUMS / 2);
+    m[2] = K_(fold)(s2, K_SUMS / 2);
+}
+
+#if defined(LSNNI_CALM) && K_BYTES > 16
+#pragma GCC pop_options
+#endif
+
+/* Where the largest number is, the first of equals; or a NaN before it.      */
+static size_t K_(largest)(const lsnn_real *x, size_t n)
+{
+    lsnn_real most[16], best;
+    size_t i = 0;
+    for (int l = 0; l < 16; l++) most[l] = x[0];
+    for (; i + 16 <= n; i += 16)
+        for (size_t l = 0; l < 16; l++) most[l] = x[i + l] > most[l] ? x[i + l] : most[l];
+    for (; i < n; i++) most[0] = x[i] > most[0] ? x[i] : most[0];
+    best = most[0];
+    for (int l = 1; l < 16; l++) best = most[l] > best ? most[l] : best;
+    for (i = 0; i < n && x[i] < best; ) i++;
+    return i < n ? i : 0;
+}
+
+/* u[j] = -((a + b x)(c + d x) + (e + f x)(g + h x)) with x = step (j - from): one row of
+   a Gaussian's exponents; p holds a to h. In double: the factors may cancel. */
+static void K_(exponents)(lsnn_real *u, size_t n, double step, double from, const double p[8])
+{
+    for (size_t j = 0; j < n; j++) {
+        double x = step * ((double)(int)j - from);
+        u[j] = LSNNI_R(-((p[0] + p[1] * x) * (p[2] + p[3] * x) +
+                         (p[4] + p[5] * x) * (p[6] + p[7] * x)));
+    }
+}
+
+/* ---- >>elementwise: bound by memory; the compiler makes the vectors ----------*/
+static void K_(axpy)(lsnn_real *y, double a, const lsnn_real *x, size_t n)
+{
+    const lsnn_real s = LSNNI_R(a);
+    for (size_t i = 0; i < n; i++) y[i] += s * x[i];
+}
+
+static void K_(affine)(lsnn_real *y, const lsnn_real *x, double a, double b, size_t n, int add)
+{
+    const lsnn_real s = LSNNI_R(a), t = LSNNI_R(b);
+    if (add) for (size_t i = 0; i < n; i++) y[i] += x[i] * s + t;
+    else for (size_t i = 0; i < n; i++) y[i] = x[i] * s + t;
+}
+
+/* repeat: one number for all lanes of a pixel; gather: the sum of its lanes. */
+static void K_(repeat)(lsnn_real *y, const lsnn_real *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t l = 0; l < (size_t)K_LANES; l++) y[i * (size_t)K_LANES + l] = x[i];
+}
+
+static void K_(gather)(lsnn_real *y, const lsnn_real *x, size_t n)
+{
+    size_t i = 0;
+#if K_BYTES > 0
+    kvec t[K_COUNT];
+    for (; i + K_COUNT <= n; i += K_COUNT) {
+        for (size_t l = 0; l < K_COUNT; l++) t[l] = K_LOAD(x + (i + l) * K_COUNT);
+        K_STORE(y + i, K_(add_lanes)(t));
+    }
+#endif
+    for (; i < n; i++) {
+        y[i] = 0;
+        for (size_t l = 0; l < (size_t)K_LANES; l++) y[i] += x[i * (size_t)K_LANES + l];
+    }
+}
+
+static void K_(multiply)(lsnn_real *y, const lsnn_real *a, const lsnn_real *b, size_t n,
+                         int add)
+{
+    if (add) for (size_t i = 0; i < n; i++) y[i] += a[i] * b[i];
+    else for (size_t i = 0; i < n; i++) y[i] = a[i] * b[i];
+}
+
+static void K_(act_forward)(lsnn_act f, lsnn_real *y, const lsnn_real *x, size_t n,
+                            double slope)
+{
+    const lsnn_real s = LSNNI_R(slope), one = 1;
+    size_t i;
+    switch (f) {
+    case LSNN_RELU:                  /* written so that NaN stays NaN         */
+        for (i = 0; i < n; i++) y[i] = x[i] < 0 ? 0 : x[i];
+        break;
+    case LSNN_LEAKY_RELU:
+        for (i = 0; i < n; i++) y[i] = x[i] < 0 ? s * x[i] : x[i];
+        break;
+    case LSNN_SIGMOID:
+        for (i = 0; i < n; i++) y[i] = -x[i];
+        K_(exp)(y, y, n);
+        for (i = 0; i < n; i++) y[i] = one / (one + y[i]);
+        break;
+    case LSNN_TANH:
+        for (i = 0; i < n; i++) y[i] = LSNNI_R(tanh((double)x[i]));
+        break;
+    }
+}
+
+/* f'(x) in terms of y = f(x): y may have overwritten x.                      */
+static void K_(act_backward)(lsnn_act f, lsnn_real *dx, const lsnn_real *dy,
+                             const lsnn_real *y, size_t n, double slope, int add)
+{
+    const lsnn_real s = f == LSNN_LEAKY_RELU ? LSNNI_R(slope) : 0;
+    size_t i;
+    switch (f) {
+    case LSNN_RELU:
+    case LSNN_LEAKY_RELU:
+        if (add) for (i = 0; i < n; i++) dx[i] += y[i] > 0 ? dy[i] : s * dy[i];
+        else for (i = 0; i < n; i++) dx[i] = y[i] > 0 ? dy[i] : s * dy[i];
+        break;
+    case LSNN_SIGMOID:
+        for (i = 0; i < n; i++)
+            dx[i] = (add ? dx[i] : 0) + dy[i] * y[i] * (1 - y[i]);
+        break;
+    case LSNN_TANH:
+        for (i = 0; i < n; i++) dx[i] = (add ? dx[i] : 0) + dy[i] * (1 - y[i] * y[i]);
+        break;
+    }
+}
+
+static void K_(norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x, double a,
+                              double b, double c, size_t n, int add)
+{
+    const lsnn_real ra = LSNNI_R(a), rb = LSNNI_R(b), rc = LSNNI_R(c);
+    if (add) for (size_t i = 0; i < n; i++) dx[i] += ra * dy[i] + rb * x[i] + rc;
+    else for (size_t i = 0; i < n; i++) dx[i] = ra * dy[i] + rb * x[i] + rc;
+}
+
+/* 2 x 2 windows from the rows a b over c d, the first at pixel `at`, rows w apart: their
+   largest numbers, and where they are. relu: y = relu(max), where = -1 if it is 0. */
+#if K_BYTES > 0
+static inline kvec K_(max_of_4)(kvec a, kvec b, kvec c, kvec d, int at, int w, int relu,
+                                kints *where)
+{
+    const kvec zero = { 0 };
+    const kints even = { K_EVENS };
+    kvec best = K_(evens)(a, b), right = K_(odds)(a, b);
+    kvec low = K_(evens)(c, d), low_right = K_(odds)(c, d);
+    kints from = even + at, under = from + w, wins = (right > best) | (right != right);
+    best = K_SELECT(kvec, wins, right, best);            /* NaN wins          */
+    from = K_SELECT(kints, wins, from + 1, from);
+    wins = (low_right > low) | (low_right != low_right);
+    low = K_SELECT(kvec, wins, low_right, low);
+    under = K_SELECT(kints, wins, under + 1, under);
+    wins = (low > best) | (low != low);
+    best = K_SELECT(kvec, wins, low, best);
+    from = K_SELECT(kints, wins, under, from);
+    if (relu) {
+        kints positive = best > zero;
+        from = K_SELECT(kints, positive, from, (kints)zero - 1);
+        best = K_SELECT(kvec, best < zero, zero, best);
+    }
+    *where = from;
+    return best;
+}
+#endif
+
+/* One output row of 2 x 2 windows: rows top and top + pitch, which have the indices at and
+   at + w on.                                                                 */
+static void K_(max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, int pitch, int w,
+                          int at, int n, int relu)
+{
+    int j = 0;
+#if K_BYTES > 0
+    kints from;
+    for (; j + K_LANES <= n; j += K_LANES) {
+        const lsnn_real *p = top + 2 * j, *q = p + pitch;
+        K_STORE(y + j, K_(max_of_4)(K_LOAD(p), K_LOAD(p + K_LANES), K_LOAD(q),
+                                    K_LOAD(q + K_LANES), at + 2 * j, w, relu, &from));
+        K_STORE_INTS(where + j, from);
+    }
+#endif
+#ifdef K_LOAD_SOME
+    if (j < n) {
+        const int m = n - j, first = LSNNI_MIN(2 * m, K_LANES), rest = 2 * m - first;
+        const lsnn_real *p = top + 2 * j, *q = p + pitch;
+        kvec best = K_(max_of_4)(K_LOAD_SOME(p, first), K_LOAD_SOME(p + first, rest),
+                                 K_LOAD_SOME(q, first), K_LOAD_SOME(q + first, rest),
+                                 at + 2 * j, w, relu, &from);
+        K_STORE_SOME(y + j, best, m);
+        K_STORE_SOME_INTS(where + j, from, m);
+        return;
+    }
+#endif
+    for (; j < n; j++) {
+        const lsnn_real *p = top + 2 * j;
+        const lsnn_real *q = p + pitch;
+        int right = p[1] > p[0] || p[1] != p[1], below = q[1] > q[0] || q[1] != q[1];
+        int low = q[below] > p[right] || q[below] != q[below];
+        lsnn_real best = low ? q[below] : p[right];
+        y[j] = relu && best < 0 ? 0 : best;
+        where[j] = relu && !(best > 0) ? -1 : at + 2 * j + (low ? w + below : right);
+    }
+}
+
+/* The same with sums, times scale.                                           */
+static void K_(sum_pool2)(lsnn_real *y, const lsnn_real *top, int w, int n, double scale)
+{
+    const lsnn_real s = LSNNI_R(scale);
+    int j = 0;
+#if K_BYTES > 0
+    for (; j + K_LANES <= n; j += K_LANES) {
+        const lsnn_real *p = top + 2 * j;
+        kvec a = K_LOAD(p) + K_LOAD(p + w), b = K_LOAD(p + K_LANES) + K_LOAD(p + w + K_LANES);
+        K_STORE(y + j, (K_(evens)(a, b) + K_(odds)(a, b)) * s);
+    }
+#endif
+#ifdef K_LOAD_SOME
+    if (j < n) {
+        const int m = n - j, first = LSNNI_MIN(2 * m, K_LANES), rest = 2 * m - first;
+        const lsnn_real *p = top + 2 * j, *q = p + w;
+        kvec a = K_LOAD_SOME(p, first) + K_LOAD_SOME(q, first);
+        kvec b = K_LOAD_SOME(p + first, rest) + K_LOAD_SOME(q + first, rest);
+        K_STORE_SOME(y + j, (K_(evens)(a, b) + K_(odds)(a, b)) * s, m);
+        return;
+    }
+#endif
+    for (; j < n; j++)
+        y[j] = ((top[2 * j] + top[w + 2 * j]) + (top[2 * j + 1] + top[w + 2 * j + 1])) * s;
+}
+
+/* ---- >>pooling of blocks of images: `n` windows in a row, the first at pixel `at`, the
+   next ones `step` pixels on; tap[] says where a window's `taps` pixels are. Bound by
+   the loads of x and dx. x is a map from its pixel number `first` on.        */
+static void K_(lanes_max)(lsnn_real *y, int32_t *where, const lsnn_real *x, const int32_t *tap,
+                          int taps, int step, int at, int first, int n, int relu)
+{
+    const kvec zero = { 0 };
+    const kints none = (kints)zero;                      /* all bits 0        */
+    for (int j = 0; j < n; j++, at += step) {
+        kvec best = K_LOAD(x + (ptrdiff_t)(at + tap[0]) * K_LANES);
+        kints from = none + (first + at + tap[0]);
+        for (int i = 1; i < taps; i++) {
+            kvec v = K_LOAD(x + (ptrdiff_t)(at + tap[i]) * K_LANES);
+            kints wins = (v > best) | (v != v);          /* NaN wins          */
+            best = K_SELECT(kvec, wins, v, best);
+            from = K_SELECT(kints, wins, none + (first + at + tap[i]), from);
+        }
+        if (relu) {
+            kints positive = best > zero;
+            from = K_SELECT(kints, positive, from, none - 1);
+            best = K_SELECT(kvec, best < zero, zero, best);
+        }
+        K_STORE(y + (ptrdiff_t)j * K_LANES, best);
+        K_STORE_INTS(where + (ptrdiff_t)j * K_LANES, from);
+    }
+}
+
+/* dx of the windows' pixels is written where no other window has a part in them
+   (apart), else added to.                                                    */
+static void K_(lanes_max_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *where,
+                               const int32_t *tap, int taps, int step, int at, int n, int apart)
+{
+    const kvec zero = { 0 };
+    for (int j = 0; j < n; j++, at += step) {
+        kvec g = K_LOAD(dy + (ptrdiff_t)j * K_LANES);
+        kints from = K_LOAD_INTS(where + (ptrdiff_t)j * K_LANES);
+        for (int i = 0; i < taps; i++) {
+            lsnn_real *p = dx + (ptrdiff_t)(at + tap[i]) * K_LANES;
+            kvec part = K_SELECT(kvec, from == at + tap[i], g, zero);
+            if (!apart) part = part + K_LOAD(p);
+            K_STORE(p, part);
+        }
+    }
+}
+
+static void K_(lanes_sum)(lsnn_real *y, const lsnn_real *x, const int32_t *tap, int taps,
+                          int step, int at, int n, double scale)
+{
+    const kvec zero = { 0 };
+    for (int j = 0; j < n; j++, at += step) {
+        kvec sum = zero;
+        for (int i = 0; i < taps; i++)
+            sum = sum + K_LOAD(x + (ptrdiff_t)(at + tap[i]) * K_LANES);
+        K_STORE(y + (ptrdiff_t)j * K_LANES, sum * LSNNI_R(scale));
+    }
+}
+
+static void K_(lanes_sum_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *tap, int taps,
+                               int step, int at, int n, double scale)
+{
+    for (int j = 0; j < n; j++, at += step) {
+        kvec g = K_LOAD(dy + (ptrdiff_t)j * K_LANES) * LSNNI_R(scale);
+        for (int i = 0; i < taps; i++) {
+            lsnn_real *p = dx + (ptrdiff_t)(at + tap[i]) * K_LANES;
+            K_STORE(p, K_LOAD(p) + g);
+        }
+    }
+}
+
+/* ---- >>transpose: y[j*ys + i] = x[i*xs + j]. A square of L x L numbers is turned in
+   registers: to sort rows 2 i and 2 i + 1 into evens, row i, and odds, row i + L/2,
+   log2(L) times, is to transpose. Bound by the shuffles, log2(L) a vector.   */
+#if K_BYTES > 0
+static void K_(turn)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs)
+{
+    enum { HALF = K_COUNT / 2 };
+    kvec a[K_COUNT], b[K_COUNT];
+    LSNNI_UNROLL
+    for (int i = 0; i < K_COUNT; i++) a[i] = K_LOAD(x + (size_t)i * xs);
+    LSNNI_UNROLL
+    for (int pass = 1; pass < K_COUNT; pass *= 2) {
+        const int near = pass * (int)sizeof(lsnn_real) < 16;
+        LSNNI_UNROLL
+        for (int i = 0; i < HALF; i++) {
+            b[i] = K_(sort_evens)(a[2 * i], a[2 * i + 1], near);
+            b[i + HALF] = K_(sort_odds)(a[2 * i], a[2 * i + 1], near);
+        }
+        LSNNI_UNROLL
+        for (int i = 0; i < K_COUNT; i++) a[i] = b[i];
+    }
+    LSNNI_UNROLL
+    for (int i = 0; i < K_COUNT; i++) K_STORE(y + (size_t)i * ys, a[i]);
+}
+#endif
+
+static void K_(transpose)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, int rows,
+                          int columns)
+{
+    for (int i0 = 0; i0 < rows; i0 += K_LANES)
+        for (int j0 = 0; j0 < columns; j0 += K_LANES) {
+            int i1 = LSNNI_MIN(i0 + K_LANES, rows), j1 = LSNNI_MIN(j0 + K_LANES, columns);
+#if K_BYTES > 0
+            if (i1 - i0 == K_LANES && j1 - j0 == K_LANES) {
+                K_(turn)(y + (size_t)j0 * ys + i0, ys, x + (size_t)i0 * xs + j0, xs);
+                continue;
+            }
+#endif
+            for (int j = j0; j < j1; j++)
+                for (int i = i0; i < i1; i++)
+                    y[(size_t)j * ys + (size_t)i] = x[(size_t)i * xs + (size_t)j];
+        }
+}
+
+/* ---- >>draws: 16 blocks of >>philox at once, counter[which] rising by one; number j of
+   block l is out[16*j + l]. Bound by the products.                           */
+static void K_(random)(uint32_t out[64], const uint32_t key[2], const uint32_t counter[4],
+                       int which)
+{
+    uint32_t a[16], b[16], c[16], d[16], k0 = key[0], k1 = key[1];
+    for (uint32_t l = 0; l < 16; l++) {
+        a[l] = counter[0] + (which == 0 ? l : 0);
+        b[l] = counter[1] + (which == 1 ? l : 0);
+        c[l] = counter[2];
+        d[l] = counter[3];
+    }
+    for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u)
+        for (int l = 0; l < 16; l++) {
+            uint64_t p = (uint64_t)0xD2511F53u * a[l], q = (uint64_t)0xCD9E8D57u * c[l];
+            a[l] = (uint32_t)(q >> 32) ^ b[l] ^ k0;
+            c[l] = (uint32_t)(p >> 32) ^ d[l] ^ k1;
+            b[l] = (uint32_t)q;
+            d[l] = (uint32_t)p;
+        }
+    for (int l = 0; l < 16; l++) {
+        out[l] = a[l];
+        out[16 + l] = b[l];
+        out[32 + l] = c[l];
+        out[48 + l] = d[l];
+    }
+}
+
+/* y = x scale where the element's bits are at least `limit`, else 0: see >>dropout. x and
+   y are one image, or a block of K_LANES from `sample` on; e0 is a multiple of 64. */
+static void K_(dropout)(lsnn_real *y, const lsnn_real *x, const lsnn_rng *at, uint32_t sample,
+                        int e0, int e1, int in_blocks, uint32_t limit, double scale, int add)
+{
+    const lsnn_real s = LSNNI_R(scale);
+    uint32_t draw[64], counter[4];
+    counter[1] = at->sample + sample;
+    counter[2] = at->step;
+    counter[3] = at->stream;
+    for (int e = e0; e < e1; e += in_blocks ? 4 : 64) {
+        counter[0] = (uint32_t)e >> 2;
+        K_(random)(draw, at->key, counter, in_blocks);
+        if (in_blocks)
+            for (int q = 0; q < LSNNI_MIN(4, e1 - e); q++)
+                for (int l = 0; l < K_LANES; l++) {
+                    ptrdiff_t j = (ptrdiff_t)(e + q) * K_LANES + l;
+                    lsnn_real v = draw[16 * q + l] >= limit ? x[j] * s : 0;
+                    y[j] = add ? y[j] + v : v;
+                }
+        else
+            for (int q = 0; q < LSNNI_MIN(64, e1 - e); q++) {
+                lsnn_real v = draw[16 * (q & 3) + q / 4] >= limit ? x[e + q] * s : 0;
+                y[e + q] = add ? y[e + q] + v : v;
+            }
+    }
+}
+
+/* ---- >>updates: see >>optimizers for the formulas. scale is the clipping, c1 and c2 are
+   1 / (1 - b1^t) and 1 / (1 - b2^t), shrink is AdamW's lr wd.                */
+static void K_(sgd)(lsnn_real *w, lsnn_real *v, const lsnn_real *g, double scale, double lr,
+                    double decay, double momentum, int nesterov, size_t n)
+{
+    const lsnn_real s = LSNNI_R(scale), l = LSNNI_R(lr), d = LSNNI_R(decay);
+    const lsnn_real m = LSNNI_R(momentum);
+    if (!v)
+        for (size_t i = 0; i < n; i++) w[i] -= l * (s * g[i] + d * w[i]);
+    else
+        for (size_t i = 0; i < n; i++) {
+            lsnn_real e = s * g[i] + d * w[i], u = m * v[i] + e;
+            v[i] = u;
+            w[i] -= l * (nesterov ? e + m * u : u);
+        }
+}
+
+static void K_(adam)(lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *g, double scale,
+                     double lr, double decay, double shrink, double b1, double b2, double c1,
+                     double c2, double eps, size_t n)
+{
+    const lsnn_real s = LSNNI_R(scale), l = LSNNI_R(lr * c1), d = LSNNI_R(decay);
+    const lsnn_real r1 = LSNNI_R(b1), r2 = LSNNI_R(b2), q1 = LSNNI_R(1 - b1);
+    const lsnn_real q2 = LSNNI_R(1 - b2), rc = LSNNI_R(c2), re = LSNNI_R(eps);
+    const lsnn_real keep = LSNNI_R(1 - shrink);
+    for (size_t i = 0; i < n; i++) {
+        lsnn_real e = s * g[i] + d * w[i];
+        m[i] = r1 * m[i] + q1 * e;
+        v[i] = r2 * v[i] + q2 * e * e;
+        w[i] = keep * w[i] - l * m[i] / (K_SQRT(v[i] * rc) + re);
+    }
+}
+
+static const lsnni_kernels K_(kernels) = {
+    K_TILE_ROWS, K_LANES, K_(tile), K_(block), K_(dots), K_(exp), K_(sum), K_(dot),
+    K_(deviation), K_(sum_dot), K_(moments),
+    K_(exponents), K_(largest), K_(axpy), K_(affine), K_(repeat), K_(gather), K_(multiply),
+    K_(act_forward), K_(act_backward), K_(max_pool2), K_(sum_pool2), K_(lanes_max),
+    K_(lanes_max_back), K_(lanes_sum),
+    K_(lanes_sum_back), K_(dropout), K_(transpose), K_(norm_backward), K_(sgd), K_(adam)
+};
+
+#undef K_PASTE2
+#undef K_PASTE
+#undef K_
+#undef K_LANES
+#undef kvec
+#undef kints
+#undef K_LOAD
+#undef K_STORE
+#undef K_SELECT
+#undef K_LOAD_INTS
+#undef K_STORE_INTS
+#undef K_LOAD_SOME
+#undef K_STORE_SOME
+#undef K_STORE_SOME_INTS
+#undef K_FMA
+#undef K_ROWS4
+#undef K_ROWS8
+#undef K_ROW
+#undef K_CLEAR1
+#undef K_CLEAR2
+#undef K_CLEAR3
+#undef K_FETCH1
+#undef K_FETCH2
+#undef K_FETCH3
+#undef K_STEP1
+#undef K_STEP2
+#undef K_STEP3
+#undef K_END1
+#undef K_END2
+#undef K_END3
+#undef K_TILE
+#undef K_CLEAR4
+#undef K_STEP4
+#undef K_ITEM
+#undef K_ROWS1
+#undef K_ROWS2
+#undef K_ROWS5
+#undef K_ROWS6
+#undef K_A0
+#undef K_A1
+#undef K_A2
+#undef K_A3
+#undef K_A4
+#undef K_A5
+#undef K_A6
+#undef K_A7
+#undef K_TAKE2
+#undef K_TAKE3
+#undef K_ADD2
+#undef K_ADD3
+#undef K_PUT2
+#undef K_PUT3
+#undef K_BLOCK
+#undef K_DOT
+#undef K_COLUMN
+#undef K_DOT1
+#undef K_DOT4
+#undef K_KEEP1
+#undef K_KEEP4
+#undef K_DOTS
+#undef K_COUNT
+#undef K_EVENS
+#undef K_ODDS
+#undef K_NEAR_EVENS
+#undef K_NEAR_ODDS
+#undef K_FAR_EVENS
+#undef K_FAR_ODDS
+#undef K_SHUFFLE
+#undef K_FULL1
+#undef K_FULL2
+#undef K_FULL3
+#undef K_SAVE
+#undef K_SAVE1
+#undef K_SAVE2
+#undef K_SAVE3
+#undef K_SUMS
+#undef K_REDUCE
+#undef K_BYTES
+#undef K_TILE_ROWS
+#undef LSNNI_KERNEL_PASS
+#endif /* LSNNI_KERNEL_PASS */
+#if defined(LSNN_IMPLEMENTATION) && !defined(LSNNI_ISA)
+#define LSNNI_ISA
+/* ---- >>instruction sets: the passes over the chapter above --------------------
+   A pass names its instruction set, the bytes of a vector, the rows of a tile,
+   and how to multiply and add. It is compiled for that set whatever the flags
+   say, and chosen when the program runs, so plain `cc -O2` is already fast.   */
+#ifndef LSNN_FILENAME
+#define LSNN_FILENAME "lsnn.h"       /* set it if you rename this file        */
+#endif
+#ifdef LSNN_DOUBLE
+#define K_SQRT(v) sqrt(v)
+#else
+#define K_SQRT(v) sqrtf(v)
+#endif
+#if defined(__GNUC__) && !defined(__CUDACC__) && !defined(LSNN_NO_SIMD)
+#  define LSNNI_VECTORS 1
+#  if defined(__x86_64__)
+#    define LSNNI_X86 1
+#    include <immintrin.h>
+#  elif defined(__aarch64__)
+#    define LSNNI_ARM 1
+#    include <arm_neon.h>
+#  endif
+#endif
+
+#ifdef LSNNI_VECTORS
+#  if !defined(__clang__)
+#    pragma GCC push_options
+#    ifdef LSNNI_X86                 /* old processors only: compiled fast    */
+#      pragma GCC optimize("O1", "no-math-errno", "no-trapping-math")
+#    else
+#      pragma GCC optimize("O2", "tree-vectorize", "vect-cost-model=dynamic")
+#      pragma GCC optimize("no-math-errno", "no-trapping-math")
+#    endif
+#  endif
+#  define LSNNI_KERNEL_PASS portable
+#  define K_BYTES 16
+#  ifdef LSNNI_ARM
+#    define K_TILE_ROWS 8
+#  else
+#    define K_TILE_ROWS 4
+#  endif
+#  include LSNN_FILENAME
+#  ifdef LSNNI_ARM
+#    define LSNNI_KERNEL_PASS neon
+#    define K_BYTES 16
+#    define K_TILE_ROWS 8
+#    ifdef LSNN_DOUBLE
+#      define K_FMA(a, b, c)                                                              \
+           ((kvec)vfmaq_f64((float64x2_t)(c), (float64x2_t)(a), (float64x2_t)(b)))
+#    else
+#      define K_FMA(a, b, c)                                                              \
+           ((kvec)vfmaq_f32((float32x4_t)(c), (float32x4_t)(a), (float32x4_t)(b)))
+#    endif
+#    include LSNN_FILENAME
+#  endif
+#  if !defined(__clang__)
+#    pragma GCC pop_options
+#  endif
+#else
+#  define LSNNI_KERNEL_PASS portable
+#  define K_BYTES 0
+#  define K_TILE_ROWS 4
+#  include LSNN_FILENAME
+#endif
+
+#ifdef LSNNI_X86
+#  ifdef __clang__
+#    pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#  else
+#    pragma GCC push_options
+#    pragma GCC target("avx2,fma")
+#    pragma GCC optimize("O2", "tree-vectorize", "vect-cost-model=dynamic")
+#    pragma GCC optimize("no-math-errno", "no-trapping-math")
+#  endif
+#  define LSNNI_KERNEL_PASS avx2
+#  define K_BYTES 32
+#  define K_TILE_ROWS 4
+#  ifdef LSNN_DOUBLE
+#    define K_FMA(a, b, c) ((kvec)_mm256_fmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(c)))
+#  else
+#    define K_FMA(a, b, c) ((kvec)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
+#  endif
+#  include LSNN_FILENAME
+#  ifdef __clang__
+#    pragma clang attribute pop
+#    pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512vl,avx2,fma"))), \
+                                 apply_to = function)
+#  else
+#    pragma GCC pop_options
+#    pragma GCC push_options
+#    pragma GCC target("avx512f,avx512dq,avx512vl,avx2,fma")
+#    pragma GCC optimize("O2", "tree-vectorize", "vect-cost-model=dynamic")
+#    pragma GCC optimize("no-math-errno", "no-trapping-math")
+#  endif
+#  define LSNNI_KERNEL_PASS avx512
+#  define K_BYTES 64
+#  define K_TILE_ROWS 8
+#  ifdef LSNN_DOUBLE
+#    define K_FMA(a, b, c) ((kvec)_mm512_fmadd_pd((__m512d)(a), (__m512d)(b), (__m512d)(c)))
+#    define K_LOAD_SOME(p, n) ((kvec)_mm512_maskz_loadu_pd((__mmask8)((1u << (n)) - 1), p))
+#    define K_STORE_SOME(p, v, n)                                                         \
+         _mm512_mask_storeu_pd(p, (__mmask8)((1u << (n)) - 1), (__m512d)(v))
+#    define K_STORE_SOME_INTS(p, v, n)                                                    \
+         _mm256_mask_storeu_epi32(p, (__mmask8)((1u << (n)) - 1),                         \
+                                  (__m256i)__builtin_convertvector(v, K_(whole)))
+#  else
+#    define K_FMA(a, b, c) ((kvec)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
+#    define K_LOAD_SOME(p, n) ((kvec)_mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), p))
+#    define K_STORE_SOME(p, v, n)                                                         \
+         _mm512_mask_storeu_ps(p, (__mmask16)((1u << (n)) - 1), (__m512)(v))
+#    define K_STORE_SOME_INTS(p, v, n)                                                    \
+         _mm512_mask_storeu_epi32(p, (__mmask16)((1u << (n)) - 1), (__m512i)(v))
+#  endif
+#  include LSNN_FILENAME
+#  ifdef __clang__
+#    pragma clang attribute pop
+#  else
+#    pragma GCC pop_options
+#  endif
+#endif
+#undef K_SQRT
+
+LSNN_API int lsnn_isa_available(lsnn_isa isa)
+{
+    switch (isa) {
+    case LSNN_ISA_BEST:
+    case LSNN_ISA_PORTABLE: return 1;
+#ifdef LSNNI_X86
+    case LSNN_ISA_AVX2:
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case LSNN_ISA_AVX512:
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512vl");
+#endif
+#ifdef LSNNI_ARM
+    case LSNN_ISA_NEON: return 1;
+#endif
+    default: return 0;
+    }
+}
+
+LSNN_API lsnn_isa lsnn_ctx_isa(const lsnn_ctx *cx)
+{
+    if (cx->isa != LSNN_ISA_BEST && lsnn_isa_available(cx->isa)) return cx->isa;
+    if (lsnn_isa_available(LSNN_ISA_AVX512)) return LSNN_ISA_AVX512;
+    if (lsnn_isa_available(LSNN_ISA_AVX2)) return LSNN_ISA_AVX2;
+    if (lsnn_isa_available(LSNN_ISA_NEON)) return LSNN_ISA_NEON;
+    return LSNN_ISA_PORTABLE;
+}
+
+static const char *const lsnni_isa_names[LSNN_ISA_COUNT_] = {
+    "best", "portable", "avx2", "avx512", "neon"
+};
+
+LSNN_API const char *lsnn_isa_name(lsnn_isa isa)
+{
+    return isa < LSNN_ISA_COUNT_ ? lsnni_isa_names[isa] : "unknown";
+}
+
+LSNN_API lsnn_isa lsnn_isa_from_name(const char *name)
+{
+    int i = 0;
+    while (i < LSNN_ISA_COUNT_ && strcmp(name, lsnni_isa_names[i]) != 0) i++;
+    return (lsnn_isa)i;
+}
+
+static const lsnni_kernels *lsnni_kernels_of(const lsnn_ctx *cx)
+{
+    switch (lsnn_ctx_isa(cx)) {
+#ifdef LSNNI_X86
+    case LSNN_ISA_AVX512: return &lsnni_kernels_avx512;
+    case LSNN_ISA_AVX2: return &lsnni_kernels_avx2;
+#endif
+#ifdef LSNNI_ARM
+    case LSNN_ISA_NEON: return &lsnni_kernels_neon;
+#endif
+    default: return &lsnni_kernels_portable;
+    }
+}
+
 /* ---- >>info: what this build holds ---------------------------------------------*/
 LSNN_API const char *lsnn_build_info(void)
 {
@@ -11425,11 +11939,7 @@ LSNN_API const char *lsnn_build_info(void)
 #endif
            ;
 }
-
-#ifdef LSNNI_CALM
-#  pragma GCC pop_options
-#endif
-#endif /* LSNNI_BODY */
+#endif /* LSNNI_ISA */
 /* ---- >>licence: choose either -----------------------------------------------------
    ------------------------------------------------------------------------------
    ALTERNATIVE A - MIT License

@@ -429,11 +429,40 @@ typedef struct lsnn_param_spec {     /* a parameter, a buffer or a kept array */
     double value;
     int no_decay;                    /* 1: no weight decay (biases, ...)      */
 } lsnn_param_spec;
+/* What the net may do with a layer, or-ed together. None of them is always right. */
+enum {
+    LSNN_IN_PLACE = 1,               /* y may be x and dx dy: backward never reads x */
+    LSNN_DX_IN_PLACE = 2,            /* dx[0] may be dy                       */
+    LSNN_X_FREE = 4,                 /* backward never reads x: others may overwrite it */
+    LSNN_Y_FREE = 8,                 /* backward never reads y                */
+    LSNN_IS_LOSS = 16,               /* ends a path and writes call.loss      */
+    LSNN_CLASSIFIES = 32,            /* a loss whose y says how likely each class is; */
+                                     /*   option head: the label's column     */
+    LSNN_BLOCKS = 64,                /* takes x[0] and y in blocks of call.lanes images */
+    LSNN_BLOCKS_ALL = 128,           /* takes all arrays so, and follows its inputs */
+    LSNN_REHEARSES = 256,            /* lsnn_net_build may call it on zeros while */
+                                     /*   lsnn_parallel does nothing, so that the ops it */
+                                     /*   calls take their working memory then */
+    /* work that one layer does for a neighbour on the way, see call.does     */
+    LSNN_IS_RELU = 512,              /* y = max(x, 0)                         */
+    LSNN_RELU_AFTER = 1024,          /* does a relu of its y                  */
+    LSNN_RELU_BEFORE = 2048,         /* does a relu of its x                  */
+    LSNN_IS_MAX2 = 4096,             /* y: the largest of 2 x 2 pixels of x, side by side */
+    LSNN_MAX2_AFTER = 8192,          /* does that with its y, its own y is not written */
+    LSNN_CROPS = 16384,              /* makes fewer rows and columns of y if plan.out says so */
+    LSNN_JOINS = 32768,              /* y: the channels of its inputs, one after another */
+    LSNN_READS_PARTS = 65536         /* reads such a y as the inputs it is made of: */
+};                                   /*   plan.inputs of them                 */
+enum { LSNN_DO_RELU = 1, LSNN_DO_MAX2 = 2 };
+
 typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */
     int inputs;
     lsnn_shape in[LSNN_MAX_INPUTS];  /* given                                 */
     lsnn_options o;                  /* given; plan puts defaults where 0 is  */
+    int traits;                      /* given: the type's; plan takes out what does */
+                                     /*   not hold for these sizes            */
     lsnn_shape out;
+    int reads_h, reads_w;            /* rows and columns of in[0] that it reads; 0: all */
     lsnn_param_spec param[LSNN_MAX_PARAMS];  int params;
     lsnn_param_spec buffer[LSNN_MAX_PARAMS]; int buffers;
     size_t keep_per_image;           /* lsnn_reals kept from forward for backward */
@@ -446,16 +475,18 @@ typedef struct lsnn_call {           /* what forward and backward work on     */
     const lsnn_layer_plan *plan;
     int n, training;                 /* images in this batch                  */
     int lanes;                       /* 0: plain arrays; else see lsnn_interleave */
-    int with_relu_, with_pool_;      /* private: does a neighbour's work, too */
+    int does;                        /* LSNN_DO_...: a neighbour's work, on the way */
     const lsnn_real *x[LSNN_MAX_INPUTS];
     lsnn_real *y;
-    const lsnn_real *dy;
+    lsnn_real *dy;                   /* written only by LSNN_RELU_AFTER's backward */
     lsnn_real *dx[LSNN_MAX_INPUTS];  /* NULL: not wanted                      */
     int add[LSNN_MAX_INPUTS];        /* LSNN_SET or LSNN_ADD, per dx          */
     const lsnn_real *param[LSNN_MAX_PARAMS];
     lsnn_real *dparam[LSNN_MAX_PARAMS];      /* add to these; NULL: frozen    */
     lsnn_real *buffer[LSNN_MAX_PARAMS];
     lsnn_real *keep;
+    int *kept;                       /* 0 until forward sets it, and again when parameters */
+                                     /*   have changed: what `keep` holds is still right */
     const int *labels; int heads;    /* N x heads, NULL when predicting       */
     const lsnn_real *targets; int target_count;
     double loss;                     /* a loss layer writes it, weight included */
@@ -465,20 +496,13 @@ typedef struct lsnn_layer_type {
     const char *name;
     const char *options;             /* the option fields it reads, "stride_h custom0" */
     int min_inputs, max_inputs;
-    int in_place;                    /* 1: y may be x, dx dy; backward never reads x; */
-                                     /*   2: only dx may be dy                */
-    int output_free;                 /* 1: backward never reads y either      */
-    int is_loss;
+    int traits;                      /* LSNN_IN_PLACE, ... or 0               */
     lsnn_status (*plan)(lsnn_ctx *cx, lsnn_layer_plan *p);
     lsnn_status (*forward)(lsnn_ctx *cx, lsnn_call *c);
     lsnn_status (*backward)(lsnn_ctx *cx, lsnn_call *c);
     /* NULL, or draws the first values of parameter number i                  */
     void (*init)(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng);
-    int lanes;                       /* what it can take: PLAIN arrays; in blocks of */
-                                     /*   call.lanes images: x[0] and y, or ALL arrays */
-    int input_free;                  /* 1: backward never reads x; so if in_place is 1 */
 } lsnn_layer_type;
-enum { LSNN_PLAIN = 0, LSNN_LANES, LSNN_LANES_ALL };
 LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x, int count,
                         const lsnn_options *o);
 
@@ -488,9 +512,14 @@ typedef struct lsnn_build_desc {
     int batch;                       /* 0 -> 64                               */
     uint64_t seed;                   /* first parameters, dropout, data order */
     int predict_only;                /* no gradients: less memory, no training */
+    int profile;                     /* 1: keeps time, for lsnn_net_profile   */
 } lsnn_build_desc;
 LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d);
 LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out);
+/* What each layer has cost since the net was built with `profile`: milliseconds a batch,
+   share, operations (a multiply-add is two) and GFLOPS, forward and backward. ESTATE if it
+   was built without.                                                         */
+LSNN_API lsnn_status lsnn_net_profile(const lsnn_net *net, FILE *out);
 LSNN_API size_t lsnn_net_params(const lsnn_net *net);   /* how many numbers   */
 LSNN_API double lsnn_net_macs(const lsnn_net *net);     /* multiply-adds an image */
 LSNN_API lsnn_shape lsnn_net_shape(const lsnn_net *net, int node);

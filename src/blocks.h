@@ -78,16 +78,7 @@ LSNN_API lsnn_status lsnn_interleave(lsnn_ctx *cx, lsnn_real *y, const lsnn_real
     return LSNN_OK;
 }
 
-/* ---- >>reach: which rows of pixels and of the kernel meet --------------------------
-   What one row (or column) of pixels meets: `count` partners, beginning with number
-   `first` at coordinate `at` of the other side, which rises by one (TO_W: a stride).
-       FORWARD   an output row: the kernel's rows, and the image's
-       TO_X      an image row: the kernel's rows, falling by a stride, and the output's
-       TO_W      a kernel row: the output's rows, and the image's             */
-typedef enum lsnni_way { LSNNI_FORWARD, LSNNI_TO_X, LSNNI_TO_W } lsnni_way;
-typedef struct lsnni_reach { int first, count, at; } lsnni_reach;
-typedef struct lsnni_side { int in, out, kernel, stride, pad; } lsnni_side;
-
+/* ---- >>reach: see lsnni_reach ------------------------------------------------------*/
 static lsnni_reach lsnni_reach_of(const lsnni_side *a, lsnni_way way, int i)
 {
     lsnni_reach r;
@@ -114,15 +105,6 @@ static lsnni_reach lsnni_reach_of(const lsnni_side *a, lsnni_way way, int i)
     if (r.count < 1) r.first = r.count = r.at = 0;
     return r;
 }
-
-/* Rows with equal `first` and `count` are of one kind, and pixels whose rows and
-   columns are of one kind share a table of taps. Pixels near the border have shorter
-   tables, so padding costs nothing at all.                                   */
-typedef struct lsnni_kinds {
-    int rows, kinds, partners;       /* partners: of one row of each kind     */
-    lsnni_reach *reach;              /* of each row                           */
-    int *kind, *example, *members;   /* of each row; a row, how many, of each kind */
-} lsnni_kinds;
 
 static size_t lsnni_kinds_room(int rows)
 {
@@ -163,35 +145,11 @@ static void lsnni_sides(lsnni_side side[2], const lsnn_window *s)
     side[1].stride = s->stride_w; side[1].pad = s->pad_left;
 }
 
-/* A max pooling of 2 x 2 pixels that the convolution before it does: a few rows at a time
-   are computed into a worker's room of `size` numbers, and pooled from there. */
-typedef struct lsnni_pooled {
-    int on, relu;
-    int32_t *where;                  /* the maxima's pixels                   */
-    lsnn_real *room;
-    size_t size;
-} lsnni_pooled;
-
 /* ---- >>on lanes: forward, and the gradient of x, on blocks --------------------------
    Each target pixel of m maps is a sum over its taps
    and the source's maps. Tiles are 8 maps x 3 pixels of one kind; bands of target rows
    and chunks of source maps are sized for the second-level cache. Bound by arithmetic. */
 enum { LSNNI_CACHE = 1 << 17 };      /* numbers of a band, and of a chunk      */
-/* The pixels of one kind: the kinds of their row and column, the taps in one source map, the
-   first place in the source, and their tables.                               */
-typedef struct lsnni_group { int row, column, taps, first; int32_t *ka, *kb; } lsnni_group;
-typedef struct lsnni_lanes {
-    const lsnni_kernels *kv;
-    lsnni_kinds kinds[2];
-    int m, maps, chunk, groups, bands, band, tasks, per_task, add;
-    size_t source, target, taps;     /* pixels of a map, weights of a pair of maps */
-    lsnni_group *group;
-    int32_t *from, *to;              /* pixels, group by group                */
-    const lsnn_real *x, *w, *bias;   /* w: target map, source map, tap        */
-    lsnn_real *y;
-    lsnni_pooled pool;
-} lsnni_lanes;
-
 /* Tiles of the maps that t's rows say, pixels of group g in target rows [y0, y1); the maps
    in memory begin at pixel number `first`.                                   */
 static void lsnni_lanes_tiles(const lsnni_lanes *p, const lsnni_group *g, lsnni_tile *t,
@@ -399,116 +357,8 @@ static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_wind
     return LSNN_OK;
 }
 
-/* ---- >>sums: gradients of w, in both layouts --------------------------------------
-   The tiles of one: adds to `count` rows of c, `width` kernels each, the products
-   of dy, turned so that its vectors run over the kernels, and x from start[i] on. Row i is
-   number item[i], or i; t has the tables of what is summed over.            */
-static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c, int width,
-                           const lsnn_real *dy, const lsnn_real *x, const int32_t *start,
-                           const int32_t *item, int count)
-{
-    int lanes = kv->lanes, vectors = lsnni_div_up(width, lanes);
-    t->bias = NULL;
-    t->add = 1;
-    for (int v0 = 0; v0 < vectors; v0 += LSNNI_MAX_VECTORS) {
-        t->vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, vectors - v0);
-        for (int v = 0; v < t->vectors; v++) {
-            t->at[v] = (v0 + v) * lanes;
-            t->b[v] = dy + t->at[v];
-            t->lanes[v] = LSNNI_MIN(lanes, width - (v0 + v) * lanes);
-        }
-        for (int i = 0; i < count; i += kv->rows) {
-            t->rows = LSNNI_MIN(kv->rows, count - i);
-            for (int r = 0; r < kv->rows; r++) {
-                int j = i + LSNNI_MIN(r, t->rows - 1);
-                t->a[r] = x + start[j];
-                t->c[r] = c + lsnni_area(item ? item[j] : j, width);
-            }
-            kv->tile(t);
-        }
-    }
-}
-
-/* A gradient of w is summed in groups of the batch (its units: images, or blocks of them)
-   and ranges of a kernel's taps, cut by sizes alone, so that its bits do not depend on
-   threads. Each group has sums of its own, added in order: [depth + 1][kp], vectors along
-   the kernels, the last row the bias, whose x is 1.                          */
-typedef struct lsnni_sums {
-    const lsnni_kernels *kv;
-    int kernels, depth, kp;          /* kernels, taps of one, kernels in whole vectors */
-    int units, groups, ranges, per_range;
-    size_t size;                     /* of a group's sums */
-    lsnn_real *part, *dw, *db;
-} lsnni_sums;
-
-static void lsnni_sums_plan(lsnni_sums *p, lsnn_ctx *cx, const lsnn_window *s, int units,
-                            lsnn_real *dw, lsnn_real *db)
-{
-    p->kv = lsnni_kernels_of(cx);
-    p->kernels = s->k;
-    p->depth = s->c * s->kernel_h * s->kernel_w;
-    p->kp = lsnni_round_up(s->k, p->kv->lanes);
-    p->size = lsnni_area(p->depth + 1, p->kp);
-    p->units = units;
-    p->groups = (int)LSNNI_MIN(((size_t)1 << 20) / lsnni_area(p->depth, p->kp), 8);
-    p->groups = LSNNI_MAX(1, LSNNI_MIN(p->groups, units));
-    p->ranges = lsnni_div_up(8, p->groups);
-    p->per_range = lsnni_round_up(lsnni_div_up(p->depth, p->ranges), p->kv->rows);
-    p->ranges = lsnni_div_up(p->depth, p->per_range);
-    p->dw = dw;
-    p->db = db;
-}
-
-/* A task's units [n0, n1) and taps [d0, d1), and its group's sums.           */
-typedef struct lsnni_slice {
-    int n0, n1, d0, d1;
-    lsnn_real *part;
-} lsnni_slice;
-
-static lsnni_slice lsnni_sums_slice(const lsnni_sums *p, int task)
-{
-    int group = task / p->ranges;
-    lsnni_slice slice;
-    slice.n0 = (int)((int64_t)p->units * group / p->groups);
-    slice.n1 = (int)((int64_t)p->units * (group + 1) / p->groups);
-    slice.d0 = task % p->ranges * p->per_range;
-    slice.d1 = LSNNI_MIN(slice.d0 + p->per_range, p->depth);
-    slice.part = p->part + (size_t)group * p->size;
-    return slice;
-}
-
-/* Unit n of the bias: `plane` numbers of dy for each kernel.                 */
-static void lsnni_sums_bias(const lsnni_sums *p, const lsnni_slice *slice, int n,
-                            const lsnn_real *dy, size_t plane)
-{
-    lsnn_real *sum = slice->part + lsnni_area(p->depth, p->kp);
-    if (!p->db || slice->d0 > 0) return;
-    if (n == slice->n0) memset(sum, 0, (size_t)p->kp * sizeof *sum);
-    for (int k = 0; k < p->kernels; k++)
-        sum[k] += LSNNI_R(p->kv->sum(dy + (size_t)k * plane, plane));
-}
-
-/* Adds the groups' sums of 64 rows to dw and db.                             */
-static void lsnni_sums_task(void *user, int task, int worker)
-{
-    const lsnni_sums *p = (const lsnni_sums *)user;
-    int d0 = p->dw ? task * 64 : p->depth, d1 = LSNNI_MIN(d0 + 64, p->depth + (p->db ? 1 : 0));
-    lsnn_real *total = p->part + lsnni_area(d0, p->kp);
-    (void)worker;
-    for (int g = 1; g < p->groups; g++)
-        p->kv->axpy(total, 1, total + (size_t)g * p->size, lsnni_area(d1 - d0, p->kp));
-    for (int k = 0; k < p->kernels; k++)
-        for (int d = d0; d < d1; d++)
-            *(d == p->depth ? p->db + k : p->dw + lsnni_area(k, p->depth) + (size_t)d) +=
-                p->part[lsnni_area(d, p->kp) + (size_t)k];
-}
-
-static void lsnni_sums_add(lsnn_ctx *cx, lsnni_sums *p)
-{
-    lsnn_parallel(cx, p->dw ? lsnni_div_up(p->depth + 1, 64) : 1, lsnni_sums_task, p);
-}
-
-/* The gradient of w: a weight (c, r, s) of kernel k is the sum over pixels and lanes of
+/* ---- >>dw on blocks ------------------------------------------------------------------
+   The gradient of w: a weight (c, r, s) of kernel k is the sum over pixels and lanes of
    dy times x. Strips of dy are turned so that vectors run over the kernels; then it is
    a tile of 8 weights x 3 vectors of kernels, with the pixels and lanes of the strip as
    its depth, and weights whose taps are of one kind share a table of pixels. Bound by
@@ -617,7 +467,7 @@ static void lsnni_lanes_dw_tables(lsnni_lanes_dw *p)
     }
 }
 
-static lsnn_status lsnni_lanes_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
+static lsnn_status lsnni_blocks_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
                                           const lsnn_real *dy, const lsnn_real *x,
                                           const lsnn_window *s)
 {
@@ -657,7 +507,7 @@ static lsnn_status lsnni_lanes_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real
     return LSNN_OK;
 }
 
-static lsnn_status lsnni_lanes_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+static lsnn_status lsnni_blocks_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                        const lsnn_real *w, const lsnn_real *b,
                                        const lsnn_window *s, const lsnni_pooled *pool)
 {
@@ -667,7 +517,7 @@ static lsnn_status lsnni_lanes_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_re
     return lsnni_lanes_run(cx, &p, s, LSNNI_FORWARD);
 }
 
-static lsnn_status lsnni_lanes_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+static lsnn_status lsnni_blocks_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
                                           const lsnn_real *w, const lsnn_window *s, int add)
 {
     lsnni_lanes p;

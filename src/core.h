@@ -297,80 +297,69 @@ LSNN_API void lsnn_rng_permutation(lsnn_rng *r, int *order, int n)
     }
 }
 
-/* ---- >>tile: the product that windows are made of -----------------------------
-   C[i][v] (+)= sum_k a[i][ka[k]] * b[v][kb[k]] + bias[i], for `rows` rows i and `vectors`
-   vectors v of neighbouring numbers; a's elements are single numbers, b's are
-   vectors. The two offset tables make one kernel serve both
-       convolution           a: weights, b: pixels   kb[k] = place of (c, r, s) in the image
-       its weight gradient   a: pixels, b: dy        ka[k] = place of output pixel k
-   so no image is unrolled into patches. Plain matrices need no tables: lsnni_block. */
-enum { LSNNI_MAX_ROWS = 8, LSNNI_MAX_VECTORS = 3, LSNNI_MAX_LANES = 16,
-       LSNNI_DOTS_ROWS = 128 };
-typedef struct lsnni_tile {
-    const lsnn_real *a[LSNNI_MAX_ROWS];
-    const lsnn_real *b[LSNNI_MAX_VECTORS];
-    lsnn_real *c[LSNNI_MAX_ROWS];        /* vector v of row i is at c[i] + at[v] */
-    ptrdiff_t at[LSNNI_MAX_VECTORS];
-    int lanes[LSNNI_MAX_VECTORS];        /* numbers of vector v that are stored */
-    const int32_t *ka, *kb;
-    const lsnn_real *bias;               /* a row each, or NULL                */
-    int k, rows, vectors, add;
-} lsnni_tile;
+/* ---- >>clock --------------------------------------------------------------------*/
+static double lsnni_seconds(void)
+{
+#if defined(_OPENMP)
+    return omp_get_wtime();
+#elif defined(CLOCK_MONOTONIC)
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+#else
+    return (double)clock() / CLOCKS_PER_SEC;
+#endif
+}
 
-/* A product of matrices, as of dense layers and 1 x 1 windows:
-   C (m x n) (+)= A (m x k) B (k x n) + bias, with A's element (i, k) at a[i*ai + k*ak],
-   B's at b[k*bk + j*bj], C's at c[i*ci + j].                                 */
-typedef struct lsnni_block {
-    const lsnn_real *a, *b, *bias;       /* bias: of dots, not add; a column each, or NULL */
-    lsnn_real *c;
-    ptrdiff_t ai, ak, bk, bj, ci;
-    int m, n, k, add;
-} lsnni_block;
+/* ---- >>room: how an op asks for its working memory -----------------------------
+   It adds up what it needs, takes one scratch block, and cuts it in the same
+   order. Sums saturate, so that an overflow ends as a refused allocation.    */
+static size_t lsnni_room(size_t count, size_t size)
+{
+    size_t bytes = count;
+    if (!lsnni_mul(&bytes, size) || bytes > (size_t)-1 / 4) return (size_t)-1 / 4;
+    return (bytes + LSNNI_ALIGN - 1) / LSNNI_ALIGN * LSNNI_ALIGN;
+}
+static size_t lsnni_room_add(size_t a, size_t b)
+{
+    return a > (size_t)-1 / 2 - b ? (size_t)-1 / 2 : a + b;
+}
+static size_t lsnni_room_times(size_t a, int n)
+{
+    return lsnni_mul(&a, (size_t)n) ? LSNNI_MIN(a, (size_t)-1 / 4) : (size_t)-1 / 4;
+}
+static void *lsnni_cut(char **at, size_t count, size_t size)
+{
+    void *piece = *at;
+    *at += (count * size + LSNNI_ALIGN - 1) / LSNNI_ALIGN * LSNNI_ALIGN;
+    return piece;
+}
 
-/* What one instruction set offers. Everything is single-threaded.            */
-typedef struct lsnni_kernels {
-    int rows, lanes;                     /* of the register tile               */
-    void (*tile)(const lsnni_tile *t);   /* entries of a past `rows` must be readable */
-    void (*block)(const lsnni_block *g); /* bj is 1, n from 1 to 3 vectors, no bias    */
-    void (*dots)(const lsnni_block *g);  /* ak and bk are 1, m to LSNNI_DOTS_ROWS      */
-    void (*exp)(lsnn_real *y, const lsnn_real *x, size_t n);
-    double (*sum)(const lsnn_real *x, size_t n);
-    double (*dot)(const lsnn_real *x, const lsnn_real *y, size_t n);
-    double (*deviation)(const lsnn_real *x, double mean, size_t n); /* sum (x - mean)^2 */
-    void (*sum_dot)(double m[2], lsnn_real *dy, const lsnn_real *x, const lsnn_real *y,
-                    size_t n);
-    void (*moments)(const lsnn_real *t, size_t n, double x0, double step, double m[3]);
-    void (*exponents)(lsnn_real *u, size_t n, double step, double from, const double p[8]);
-    size_t (*largest)(const lsnn_real *x, size_t n);
-    void (*axpy)(lsnn_real *y, double a, const lsnn_real *x, size_t n);   /* y += a x */
-    void (*affine)(lsnn_real *y, const lsnn_real *x, double a, double b, size_t n, int add);
-    void (*repeat)(lsnn_real *y, const lsnn_real *x, size_t n);
-    void (*gather)(lsnn_real *y, const lsnn_real *x, size_t n);
-    void (*multiply)(lsnn_real *y, const lsnn_real *a, const lsnn_real *b, size_t n, int add);
-    void (*act_forward)(lsnn_act f, lsnn_real *y, const lsnn_real *x, size_t n, double slope);
-    void (*act_backward)(lsnn_act f, lsnn_real *dx, const lsnn_real *dy, const lsnn_real *y,
-                         size_t n, double slope, int add);
-    void (*max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, int pitch, int w,
-                      int at, int n, int relu);
-    void (*sum_pool2)(lsnn_real *y, const lsnn_real *top, int w, int n, double scale);
-    void (*lanes_max)(lsnn_real *y, int32_t *where, const lsnn_real *x, const int32_t *tap,
-                      int taps, int step, int at, int first, int n, int relu);
-    void (*lanes_max_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *where,
-                           const int32_t *tap, int taps, int step, int at, int n, int apart);
-    void (*lanes_sum)(lsnn_real *y, const lsnn_real *x, const int32_t *tap, int taps, int step,
-                      int at, int n, double scale);
-    void (*lanes_sum_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *tap, int taps,
-                           int step, int at, int n, double scale);
-    void (*dropout)(lsnn_real *y, const lsnn_real *x, const lsnn_rng *at, uint32_t sample,
-                    int e0, int e1, int in_blocks, uint32_t limit, double scale, int add);
-    void (*transpose)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, int rows,
-                      int columns);      /* y[j*ys + i] = x[i*xs + j]           */
-    void (*norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x, double a,
-                          double b, double c, size_t n, int add); /* dx = a dy + b x + c */
-    void (*sgd)(lsnn_real *w, lsnn_real *v, const lsnn_real *g, double scale, double lr,
-                double decay, double momentum, int nesterov, size_t n);
-    void (*adam)(lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *g, double scale,
-                 double lr, double decay, double shrink, double b1, double b2, double c1,
-                 double c2, double eps, size_t n);
-} lsnni_kernels;
+static int lsnni_round_up(int n, int to) { return (n + to - 1) / to * to; }
+static int lsnni_div_up(int n, int by) { return n / by + (n % by != 0); }
+static size_t lsnni_area(int a, int b) { return (size_t)a * (size_t)b; }
+
+/* ESHAPE unless all `count` sizes are positive and their product is an index. */
+static lsnn_status lsnni_sizes(lsnn_ctx *cx, const char *who, int count, const int *size)
+{
+    double product = 1;
+    for (int i = 0; i < count; i++) {
+        if (size[i] < 1)
+            return lsnni_fail(cx, LSNN_ESHAPE, "%s: size %d of %d is %d, it must be positive",
+                              who, i + 1, count, size[i]);
+        product *= size[i];
+    }
+    if (product >= (double)PTRDIFF_MAX / (double)sizeof(lsnn_real))
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: an array of %.3g numbers is too large", who,
+                          product);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_sizes3(lsnn_ctx *cx, const char *who, int a, int b, int c)
+{
+    int size[3];
+    size[0] = a; size[1] = b; size[2] = c;
+    return lsnni_sizes(cx, who, 3, size);
+}
+
 #endif /* LSNNI_CORE */

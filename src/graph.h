@@ -64,9 +64,9 @@ static void lsnni_graph_write(const lsnn_net *net, lsnni_string *t)
     for (int i = 1; i < net->nodes; i++) {
         const lsnni_node *v = &net->node[i];
         lsnni_print(t, "%s %s", v->name, v->type->name);
-        for (int j = 0; j < (v->concat < 0 ? v->plan.inputs : 1); j++)
+        for (int j = 0; j < (v->joined < 0 ? v->plan.inputs : 1); j++)
             lsnni_print(t, "%s%s", j ? "," : " x=",
-                        net->node[v->concat < 0 ? v->input[j] : v->concat].name);
+                        net->node[v->joined < 0 ? v->input[j] : v->joined].name);
         if (v->share) lsnni_print(t, " share=%s", v->share);
         for (int f = 0; f < LSNNI_FIELDS; f++) {
             double value = lsnni_field_get(&v->plan.o, &lsnni_fields[f]);
@@ -367,6 +367,7 @@ static lsnn_status lsnni_net_match(lsnn_net *net, const lsnn_file *f, const char
 /* Everything is checked before anything is changed.                          */
 static lsnn_status lsnni_net_fill(lsnn_net *net, const lsnn_file *f, const char *path)
 {
+    lsnni_changed(net);
     LSNNI_TRY(lsnni_read_block(net->cx, f, path, "", net->param, net->params, net->value));
     return lsnni_read_block(net->cx, f, path, "", net->buffer, net->buffers, net->state);
 }

@@ -1,3 +1,5 @@
+#if defined(LSNN_IMPLEMENTATION) && !defined(LSNNI_ISA)
+#define LSNNI_ISA
 /* ---- >>instruction sets: the passes over the chapter above --------------------
    A pass names its instruction set, the bytes of a vector, the rows of a tile,
    and how to multiply and add. It is compiled for that set whatever the flags
@@ -119,13 +121,6 @@
 #endif
 #undef K_SQRT
 
-/* From here on nothing is hot but what calls the kernels: O1 is as fast and halves the time
-   to compile.                                                                */
-#ifdef LSNNI_CALM
-#  pragma GCC push_options
-#  pragma GCC optimize("O1")
-#endif
-
 LSNN_API int lsnn_isa_available(lsnn_isa isa)
 {
     switch (isa) {
@@ -183,3 +178,40 @@ static const lsnni_kernels *lsnni_kernels_of(const lsnn_ctx *cx)
     default: return &lsnni_kernels_portable;
     }
 }
+
+/* ---- >>info: what this build holds ---------------------------------------------*/
+LSNN_API const char *lsnn_build_info(void)
+{
+    return "lsnn " LSNN_VERSION
+#ifdef LSNN_DOUBLE
+           " double"
+#else
+           " float"
+#endif
+#ifdef LSNNI_X86
+           " portable avx2 avx512"
+#elif defined(LSNNI_ARM)
+           " portable neon"
+#else
+           " portable"
+#endif
+#ifdef _OPENMP
+           " openmp"
+#endif
+#ifdef LSNN_USE_CBLAS
+           " cblas"
+#endif
+#ifdef LSNN_USE_ZLIB
+           " zlib"
+#endif
+#ifdef LSNNI_PNG
+           " png"
+#endif
+#if defined(__clang__)
+           " clang " __clang_version__
+#elif defined(__GNUC__)
+           " gcc " __VERSION__
+#endif
+           ;
+}
+#endif /* LSNNI_ISA */

@@ -1,6 +1,184 @@
+/* ============================================================================
+   >>net  a graph of layers: shapes, memory, forward, backward
+   ==========================================================================*/
+typedef struct lsnni_param {
+    char *name;                      /* "conv2d1.weight"                      */
+    lsnn_param_spec spec;
+    size_t at;                       /* offset in the block                   */
+    double lr_factor;                /* 0: frozen                             */
+    int decay, owner;                /* owner: the node that draws it         */
+    int index;                       /*   as its parameter number `index`     */
+} lsnni_param;
+
+/* What planning finds out about a node: see plan.h, chapter by chapter.       */
+typedef struct lsnni_role {
+    int readable;                    /* kept, the net's output, a loss's input or output */
+    int on_path, live;               /* the net's output, or a readable one, depends on it */
+    int needs_grad;                  /* it, or what it reads, has a parameter that learns */
+    int readers, last_reader;        /* nodes that read it                    */
+    int apart;                       /* a join that is not made: its readers read its parts */
+    int blocks, both;                /* its arrays are blocks of images; some reader takes */
+                                     /*   the other layout, which is made beside it */
+    int y_at, dy_at;                 /* the node in whose place its output lies, its */
+                                     /*   gradient: others where it works in place */
+    int forward_by, backward_by;     /* the node whose call does its work: a neighbour on */
+                                     /*   the way, or itself                  */
+    int does, writes;                /* LSNN_DO_...; the node whose output its call writes */
+} lsnni_role;
+
+typedef struct lsnni_node {
+    const lsnn_layer_type *type;
+    char *name, *share;
+    lsnn_layer_plan plan;            /* as it runs: a crop makes `out` smaller, and a reader */
+    int input[LSNN_MAX_INPUTS];      /*   of parts has those in place of its input */
+    int joined;                      /* that input, or -1                     */
+    lsnn_shape shape;                /* the output's, before a crop           */
+    int param[LSNN_MAX_PARAMS], buffer[LSNN_MAX_PARAMS];
+    lsnni_role role;
+} lsnni_node;
+
+struct lsnn_net {
+    lsnn_ctx *cx;
+    lsnni_node *node;
+    lsnni_param *param, *buffer;
+    int nodes, params, buffers, node_room, param_room, buffer_room;
+    size_t param_size, buffer_size;  /* of the blocks                         */
+    lsnn_real *value, *grad, *state; /* parameters, gradients, buffers        */
+    int built, failed, batch, predict_only, output;
+    int max_lanes;                   /* a block of more images would be too large */
+    uint64_t seed;
+    uint32_t version;                /* counts changes of the parameters      */
+    int profile;
+    lsnn_work *work;
+};
+
+/* One call of a step. All that stays the same from batch to batch is filled in. */
+typedef struct lsnni_step {
+    int node;                        /* whose forward or backward this is     */
+    int turns;                       /* 1: no call; an array of its goes from one layout */
+    int back, add;                   /*   to the other: `from` to `to`, as lsnn_interleave */
+    lsnn_real *to;                   /*   has it                              */
+    const lsnn_real *from;           /* NULL: the batch's own images          */
+    lsnn_call call;                  /* x[j] NULL: the batch's own images     */
+    double seconds, images;          /* what it has cost, for how many: lsnn_net_profile */
+} lsnni_step;
+typedef struct lsnni_schedule {
+    lsnni_step *forward, *backward;  /* in the order in which they run        */
+    int forwards, backwards;
+} lsnni_schedule;
+
+struct lsnn_work {
+    lsnn_ctx *cx;
+    const lsnn_net *net;
+    int batch, train, n;             /* n: images of the last forward, 0: none */
+    int ready, done;                 /* 1 after a training forward; after a backward */
+    int all;                         /* the last forward ran more than the output needs */
+    int chunk;                       /* images that lsnn_work_predict runs at once */
+    int lanes;                       /* of the last batch; 0: all arrays are plain */
+    int watch, blamed;               /* 1: forward ends at the first output that is not */
+                                     /*   finite, and blames that node        */
+    lsnn_real **y, **dy, **keep;     /* one pointer a node, into the block    */
+    lsnn_real **z, **dz;             /* y, dy in the other layout             */
+    lsnni_schedule schedule[2];      /* of plain arrays, of blocks            */
+    int *kept;                       /* one a node, see lsnn_call; of this version of the */
+    uint32_t version;                /*   parameters                          */
+    char *reached;                   /* one a node: backward gives it a gradient */
+    lsnn_real *block;
+    lsnn_batch last;
+};
+
+/* ---- >>options: one table, so that checking, saving and loading are loops ------*/
+typedef struct lsnni_field { const char *name; size_t at; char kind; } lsnni_field;
+#define LSNNI_INT(name) { #name, offsetof(lsnn_options, name), 'i' }
+#define LSNNI_REAL(name) { #name, offsetof(lsnn_options, name), 'd' }
+static const lsnni_field lsnni_fields[] = {
+    LSNNI_INT(keep), LSNNI_INT(init), LSNNI_REAL(init_scale), LSNNI_REAL(lr_factor),
+    LSNNI_INT(freeze), LSNNI_INT(no_decay), LSNNI_INT(no_bias), LSNNI_INT(filters),
+    LSNNI_INT(kernel_h), LSNNI_INT(kernel_w), LSNNI_INT(stride_h), LSNNI_INT(stride_w),
+    LSNNI_INT(padding), LSNNI_INT(pad_top), LSNNI_INT(pad_left), LSNNI_INT(pad_bottom),
+    LSNNI_INT(pad_right), LSNNI_REAL(slope), LSNNI_REAL(rate), LSNNI_REAL(momentum),
+    LSNNI_REAL(eps), LSNNI_INT(first), LSNNI_INT(count), LSNNI_INT(head),
+    LSNNI_REAL(loss_weight), LSNNI_INT(smooth_shape), LSNNI_INT(normalise), LSNNI_INT(rank),
+    LSNNI_INT(mixture), LSNNI_INT(smooth_bias),
+    { "custom0", offsetof(lsnn_options, custom), 'd' },
+    { "custom1", offsetof(lsnn_options, custom) + sizeof(double), 'd' },
+    { "custom2", offsetof(lsnn_options, custom) + 2 * sizeof(double), 'd' },
+    { "custom3", offsetof(lsnn_options, custom) + 3 * sizeof(double), 'd' }
+};
+enum { LSNNI_FIELDS = (int)(sizeof lsnni_fields / sizeof lsnni_fields[0]) };
+
+static double lsnni_field_get(const lsnn_options *o, const lsnni_field *f)
+{
+    int i;
+    double d;
+    if (f->kind == 'i') {
+        memcpy(&i, (const char *)o + f->at, sizeof i);
+        return i;
+    }
+    memcpy(&d, (const char *)o + f->at, sizeof d);
+    return d;
+}
+
+static void lsnni_field_set(lsnn_options *o, const lsnni_field *f, double v)
+{
+    int i = f->kind == 'i' ? (int)v : 0;
+    if (f->kind == 'i') memcpy((char *)o + f->at, &i, sizeof i);
+    else memcpy((char *)o + f->at, &v, sizeof v);
+}
+
+/* 1 if `word` is one of the words of a list separated by spaces.             */
+static int lsnni_listed(const char *list, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *p = list; p && (p = strstr(p, word)) != NULL; p += n)
+        if ((p == list || p[-1] == ' ') && (p[n] == 0 || p[n] == ' ')) return 1;
+    return 0;
+}
+
+/* Every layer reads keep; a field that the type does not read must be zero.  */
+static lsnn_status lsnni_options_check(lsnn_ctx *cx, const lsnn_layer_type *type,
+                                       const lsnn_options *o)
+{
+    for (int i = 0; i < LSNNI_FIELDS; i++) {
+        double v = lsnni_field_get(o, &lsnni_fields[i]);
+        if (!(fabs(v) <= DBL_MAX))
+            return lsnni_fail(cx, LSNN_EVALUE, "%s: option %s is not a finite number",
+                              type->name, lsnni_fields[i].name);
+        if ((v < 0 || v > 0) && strcmp(lsnni_fields[i].name, "keep") != 0 &&
+            !lsnni_listed(type->options, lsnni_fields[i].name))
+            return lsnni_fail(cx, LSNN_EVALUE, "%s has no option %s (it is %g): it reads %s",
+                              type->name, lsnni_fields[i].name, v,
+                              type->options && *type->options ? type->options : "none");
+    }
+    if (o->lr_factor < 0 || o->init_scale < 0 || o->loss_weight < 0)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: lr_factor %g, init_scale %g or loss_weight %g is "
+                          "negative", type->name, o->lr_factor, o->init_scale, o->loss_weight);
+    if ((int)o->init < 0 || o->init > LSNN_INIT_ZERO || (int)o->padding < 0 ||
+        o->padding > LSNN_EXPLICIT)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: init %d or padding %d is unknown", type->name,
+                          (int)o->init, (int)o->padding);
+    if (o->padding != LSNN_EXPLICIT && (o->pad_top || o->pad_left || o->pad_bottom ||
+                                        o->pad_right))
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: pad_top, pad_left, pad_bottom and pad_right "
+                          "are for LSNN_EXPLICIT", type->name);
+    return LSNN_OK;
+}
+
+/* Names are found by looking at each; a file that lies must not take hours.  */
+enum { LSNNI_MAX_NODES = 10000 };
+
+/* The library's layer type of that name, or NULL.                            */
+static const lsnn_layer_type *lsnni_type(const char *name)
+{
+    for (size_t i = 0; i < sizeof lsnni_types / sizeof lsnni_types[0]; i++)
+        if (strcmp(lsnni_types[i]->name, name) == 0) return lsnni_types[i];
+    return NULL;
+}
+
 /* ---- >>building --------------------------------------------------------------------
-   lsnn_layer checks a layer and enters it. lsnn_net_build (at the end of >>running) plans:
-   >>concats, >>layout, >>use, >>fusion, >>memory plan; draws the >>first values; rehearses. */
+   lsnn_layer checks a layer and enters it, one of ours as one of yours: all it knows of
+   them is their type. lsnn_net_build (at the end) draws the >>first values, plans (see
+   >>plan) and rehearses.                                                      */
 LSNN_API lsnn_net *lsnn_net_new(lsnn_ctx *cx)
 {
     lsnn_net *net = (lsnn_net *)lsnni_alloc(cx, 1, sizeof *net);
@@ -90,7 +268,7 @@ static lsnn_status lsnni_name_node(lsnn_net *net, lsnni_node *v, const char *nam
         for (int i = 0; i < net->nodes; i++) number += net->node[i].type == v->type;
         do snprintf(made, sizeof made, "%.40s%d", v->type->name, ++number);
         while (lsnn_net_node(net, made) >= 0);
-        if (strcmp(v->type->name, "input") == 0) snprintf(made, sizeof made, "input");
+        if (net->nodes == 0) snprintf(made, sizeof made, "%.40s", v->type->name);
         name = made;
     }
     v->name = lsnni_strdup(net->cx, name);
@@ -179,22 +357,23 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
         if (x[i] < 0 || x[i] >= net->nodes)
             return lsnni_fail(cx, LSNN_EVALUE, "%s: input %d is node %d, there are %d",
                               v->type->name, i + 1, x[i], net->nodes);
-        if (net->node[x[i]].type->is_loss)
+        if (net->node[x[i]].plan.traits & LSNN_IS_LOSS)
             return lsnni_fail(cx, LSNN_EVALUE,
                               "%s: input %d is the loss '%.60s', which ends a path",
                               v->type->name, i + 1, net->node[x[i]].name);
         v->input[i] = x[i];
-        v->plan.in[i] = net->node[x[i]].plan.out;
+        v->plan.in[i] = net->node[x[i]].shape;
     }
     v->plan.inputs = count;
     LSNNI_TRY(lsnni_name_node(net, v, o ? o->name : NULL));
     cx->where_ = v->name;
     if (o) v->plan.o = *o;
     LSNNI_TRY(lsnni_options_check(cx, v->type, &v->plan.o));
+    v->plan.traits = v->type->traits;
     LSNNI_TRY(v->type->plan(cx, &v->plan));
-    v->whole = v->plan.out;
+    v->shape = v->plan.out;
     out[0] = v->plan.out.c; out[1] = v->plan.out.h; out[2] = v->plan.out.w;
-    if (strcmp(v->type->name, "input") != 0) LSNNI_TRY(lsnni_sizes(cx, v->type->name, 3, out));
+    if (count > 0) LSNNI_TRY(lsnni_sizes(cx, v->type->name, 3, out));
     if ((double)out[0] * out[1] * out[2] > INT32_MAX / 4)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: an output of %dx%dx%d has over 2^29 numbers",
                           v->type->name, out[0], out[1], out[2]);
@@ -224,7 +403,7 @@ LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x
     net->failed = 1;                 /* until this call has succeeded         */
     params = net->params;
     buffers = net->buffers;
-    if (!net->nodes && type != lsnni_type("input")) {
+    if (!net->nodes && type != &lsnni_input_type) {
         lsnni_fail(net->cx, LSNN_ESTATE, "%s: a net begins with lsnn_input", type->name);
         return -1;
     }
@@ -239,8 +418,7 @@ LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x
     v = net->node + net->nodes;
     memset(v, 0, sizeof *v);
     v->type = type;
-    v->alias = v->dy_alias = v->done_by = v->pooled_to = v->pooled_by = -1;
-    v->concat = -1;
+    v->joined = -1;
     status = lsnni_layer(net, v, x, count, o);
     net->cx->where_ = NULL;
     if (status != LSNN_OK) {
@@ -272,114 +450,103 @@ LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w)
         return -1;
     }
     net->failed = 0;
-    node = lsnn_layer(net, lsnni_type("input"), NULL, 0, NULL);
+    node = lsnn_layer(net, &lsnni_input_type, NULL, 0, NULL);
     if (node < 0) return -1;
     net->node[0].plan.out.c = c;
     net->node[0].plan.out.h = h;
     net->node[0].plan.out.w = w;
-    net->node[0].whole = net->node[0].plan.out;
+    net->node[0].shape = net->node[0].plan.out;
     return node;
 }
 
-/* The builders below fill in what their positional arguments say.            */
-static lsnn_options lsnni_options(const lsnn_options *o)
+/* ---- >>first values: weights by He (normal, variance 2 / fan_in) or Glorot (uniform,
+   variance 2 / (fan_in + fan_out)), the rest as the layer says.              */
+static void lsnni_init_param(const lsnn_net *net, const lsnni_param *p, lsnn_real *v)
 {
-    lsnn_options copy;
-    memset(&copy, 0, sizeof copy);
-    return o ? *o : copy;
-}
-
-static int lsnni_windowed(lsnn_net *net, const char *type, int x, int filters, int kernel,
-                          const lsnn_options *o)
-{
-    lsnn_options all = lsnni_options(o);
-    if (filters) all.filters = filters;
-    if (!all.kernel_h) all.kernel_h = kernel;
-    if (!all.kernel_w) all.kernel_w = kernel;
-    return lsnn_layer(net, lsnni_type(type), &x, 1, &all);
-}
-
-LSNN_API int lsnn_conv2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
-{
-    return lsnni_windowed(net, "conv2d", x, filters, kernel, o);
-}
-LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
-{
-    lsnn_options row = lsnni_options(o);
-    if (!row.kernel_h) row.kernel_h = 1;
-    return lsnni_windowed(net, "conv2d", x, filters, kernel, &row);
-}
-LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
-{
-    return lsnni_windowed(net, "local2d", x, filters, kernel, o);
-}
-LSNN_API int lsnn_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o)
-{
-    return lsnni_windowed(net, "dense", x, outputs, 0, o);
-}
-LSNN_API int lsnn_max_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
-{
-    return lsnni_windowed(net, "max_pool", x, 0, kernel, o);
-}
-LSNN_API int lsnn_avg_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
-{
-    return lsnni_windowed(net, "avg_pool", x, 0, kernel, o);
-}
-LSNN_API int lsnn_sum_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
-{
-    return lsnni_windowed(net, "sum_pool", x, 0, kernel, o);
-}
-
-#define LSNNI_PLAIN(name)                                                     \
-    LSNN_API int lsnn_##name(lsnn_net *net, int x, const lsnn_options *o)     \
-    {                                                                         \
-        return lsnn_layer(net, lsnni_type(#name), &x, 1, o);                  \
+    const lsnni_node *owner = &net->node[p->owner];
+    lsnn_rng r = lsnn_rng_at(net->seed, "init", p->name, 0, 0);
+    lsnn_init kind = owner->plan.o.init;
+    double scale = owner->plan.o.init_scale > 0 ? owner->plan.o.init_scale : 1;
+    double he = sqrt(2.0 / LSNNI_MAX(1, p->spec.fan_in));
+    double glorot = sqrt(6.0 / LSNNI_MAX(1, p->spec.fan_in + p->spec.fan_out));
+    if (owner->type->init) {
+        owner->type->init(&owner->plan, p->index, v, &r);
+        return;
     }
-LSNNI_PLAIN(relu)
-LSNNI_PLAIN(leaky_relu)
-LSNNI_PLAIN(sigmoid)
-LSNNI_PLAIN(tanh)
-LSNNI_PLAIN(softmax)
-LSNNI_PLAIN(batch_norm)
-LSNNI_PLAIN(scale)
-LSNNI_PLAIN(flatten)
-LSNNI_PLAIN(cross_entropy)
-LSNNI_PLAIN(mse)
-#undef LSNNI_PLAIN
-
-LSNN_API int lsnn_dropout(lsnn_net *net, int x, double rate, const lsnn_options *o)
-{
-    lsnn_options all = lsnni_options(o);
-    all.rate = rate;
-    return lsnn_layer(net, lsnni_type("dropout"), &x, 1, &all);
+    for (size_t i = 0; i < p->spec.count; i++) {
+        double d = p->spec.value;
+        if (p->spec.fan_in > 0 && kind == LSNN_INIT_HE) d = scale * he * lsnn_rng_normal(&r);
+        else if (p->spec.fan_in > 0 && kind == LSNN_INIT_GLOROT)
+            d = scale * glorot * (2 * lsnn_rng_uniform(&r) - 1);
+        v[i] = LSNNI_R(d);
+    }
 }
 
-LSNN_API int lsnn_add(lsnn_net *net, int a, int b, const lsnn_options *o)
+LSNN_API void lsnn_net_set_output(lsnn_net *net, int node)
 {
-    int x[2];
-    x[0] = a;
-    x[1] = b;
-    return lsnn_layer(net, lsnni_type("add"), x, 2, o);
+    if (!net || net->failed) return;
+    if (!net->built && node >= 0 && node < net->nodes) net->output = node;
+    else {
+        lsnni_fail(net->cx, net->built ? LSNN_ESTATE : LSNN_EVALUE, "lsnn_net_set_output: node "
+                   "%d of %d%s", node, net->nodes, net->built ? ", and the net is built" : "");
+        net->failed = !net->built;
+    }
 }
 
-LSNN_API int lsnn_concat(lsnn_net *net, const int *x, int count, const lsnn_options *o)
+LSNN_API size_t lsnn_net_params(const lsnn_net *net)
 {
-    return lsnn_layer(net, lsnni_type("concat"), x, count, o);
+    if (!net) return 0;
+    size_t total = 0;
+    for (int i = 0; i < net->params; i++) total += net->param[i].spec.count;
+    return total;
 }
 
-LSNN_API int lsnn_slice(lsnn_net *net, int x, int first, int count, const lsnn_options *o)
+LSNN_API double lsnn_net_macs(const lsnn_net *net)
 {
-    lsnn_options all = lsnni_options(o);
-    all.first = first;
-    all.count = count;
-    return lsnn_layer(net, lsnni_type("slice"), &x, 1, &all);
+    if (!net) return 0;
+    double total = 0;
+    for (int i = 0; i < net->nodes; i++) total += net->node[i].plan.macs;
+    return total;
 }
 
-LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
+LSNN_API lsnn_shape lsnn_net_shape(const lsnn_net *net, int node)
 {
-    int x[2];
-    x[0] = a;
-    x[1] = theta;
-    return lsnn_layer(net, lsnni_type("smooth"), x, theta == LSNN_FREE ? 1 : 2, o);
+    lsnn_shape none = { 0, 0, 0 };
+    return net && node >= 0 && node < net->nodes ? net->node[node].shape : none;
+}
+
+LSNN_API int lsnn_net_output(const lsnn_net *net) { return net ? net->output : -1; }
+
+LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
+{
+    if (!net) return;
+    fprintf(out, "%-18s %-14s %-16s %12s %14s\n", "layer", "type", "output", "parameters",
+            "multiply-adds");
+    for (int i = 0; i < net->nodes; i++) {
+        const lsnni_node *v = &net->node[i];
+        size_t count = 0;
+        char shape[48], note[96];
+        for (int j = 0; j < v->plan.params; j++) count += v->plan.param[j].count;
+        snprintf(shape, sizeof shape, "%d x %d x %d", v->shape.c, v->shape.h, v->shape.w);
+        note[0] = 0;
+        if (v->share) snprintf(note, sizeof note, "  parameters of %.60s", v->share);
+        else if (!net->built) ;
+        else if (!v->role.live) snprintf(note, sizeof note, "  not made");
+        else if (v->role.backward_by != i)
+            snprintf(note, sizeof note, "  done by %.60s", net->node[v->role.backward_by].name);
+        else if (v->role.writes != i)
+            snprintf(note, sizeof note, "  pools to %.60s", net->node[v->role.writes].name);
+        else if (v->role.y_at != i) snprintf(note, sizeof note, "  in place");
+        if (v->role.blocks && v->role.backward_by == i)
+            snprintf(note + strlen(note), sizeof note - strlen(note), "%s in blocks",
+                     *note ? "," : " ");
+        if (v->shape.h != v->plan.out.h || v->shape.w != v->plan.out.w)
+            snprintf(note + strlen(note), sizeof note - strlen(note), "%s only %d x %d",
+                     *note ? "," : " ", v->plan.out.h, v->plan.out.w);
+        fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f%s\n", v->name, v->type->name, shape,
+                v->share ? 0.0 : (double)count, v->plan.macs, note);
+    }
+    fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f\n", "total", "", "",
+            (double)lsnn_net_params(net), lsnn_net_macs(net));
 }
 

@@ -1,41 +1,62 @@
-/* ---- >>concats: parts that need not lie side by side ----------------------------------
+/* ============================================================================
+   >>plan  what lsnn_net_build finds out about a net, and the schedule that comes of it
+   Each chapter fills in a part of the nodes' roles (lsnni_role) from what the layers' types
+   say of themselves (their traits): which joins are not made (>>parts), which arrays are
+   blocks of images (>>layout), who needs what (>>use), who works in place (>>in place),
+   which pixels nobody reads (>>crop), what a neighbour does on the way (>>fusion). Then each
+   workspace gets its memory (>>memory plan), and a list of calls for each layout
+   (>>schedule), which running only walks.
+   ==========================================================================*/
+
+static int lsnni_has(const lsnni_node *v, int trait) { return (v->plan.traits & trait) != 0; }
+
+/* ---- >>parts: joins that need not be made ----------------------------------------------
    A concat that only batch normalisations read, or concats like it, is not made: they read
    its parts one by one, since they go channel by channel anyway. So a densely connected
-   block copies nothing.                                                      */
+   block copies nothing, where making each concat would copy all layers before it.
+   parts_of lists the parts of node i, those of its own unmade parts among them, and returns
+   how many; part NULL: only counts, and takes every join among its inputs for unmade. */
 static int lsnni_parts_of(const lsnn_net *net, int i, int *part, int count)
 {
     const lsnni_node *v = &net->node[i];
     for (int j = 0; j < v->plan.inputs && count <= LSNN_MAX_INPUTS; j++) {
-        int x = v->input[j], whole = net->node[x].type != v->type;
-        if (part && !net->node[x].apart) whole = 1;
-        if (!whole) count = lsnni_parts_of(net, x, part, count);
+        const int x = v->input[j];
+        const int unmade = lsnni_has(&net->node[x], LSNN_JOINS) &&
+            (!part || net->node[x].role.apart);
+        if (unmade) count = lsnni_parts_of(net, x, part, count);
         else if (part) part[count++] = x;
         else count++;
     }
     return count;
 }
 
-static void lsnni_plan_concats(lsnn_net *net)
+/* 1 if all who read node i can read its parts, and somebody does.             */
+static int lsnni_read_in_parts(const lsnn_net *net, int i)
 {
-    const lsnn_layer_type *concat = lsnni_type("concat"), *norm = lsnni_type("batch_norm");
+    int readers = 0;
+    for (int k = i + 1; k < net->nodes; k++)
+        for (int j = 0; j < net->node[k].plan.inputs; j++)
+            if (net->node[k].input[j] == i) {
+                readers++;
+                if (!lsnni_has(&net->node[k], LSNN_READS_PARTS) && !net->node[k].role.apart)
+                    return 0;
+            }
+    return readers > 0;
+}
+
+static void lsnni_plan_parts(lsnn_net *net)
+{
     int part[LSNN_MAX_INPUTS];
-    for (int i = net->nodes - 1; i > 0; i--) {
+    for (int i = net->nodes - 1; i > 0; i--) {           /* a join's readers before it */
         lsnni_node *v = &net->node[i];
-        int readers = 0, others = 0;
-        for (int k = i + 1; k < net->nodes && v->type == concat; k++)
-            for (int j = 0; j < net->node[k].plan.inputs; j++)
-                if (net->node[k].input[j] == i) {
-                    readers++;
-                    others += net->node[k].type != norm && !net->node[k].apart;
-                }
-        v->apart = readers && !others && !v->plan.o.keep && i != net->output &&
-            lsnni_parts_of(net, i, NULL, 0) <= LSNN_MAX_INPUTS;
+        v->role.apart = lsnni_has(v, LSNN_JOINS) && !v->plan.o.keep && i != net->output &&
+            lsnni_read_in_parts(net, i) && lsnni_parts_of(net, i, NULL, 0) <= LSNN_MAX_INPUTS;
     }
     for (int i = 1; i < net->nodes; i++) {
         lsnni_node *v = &net->node[i];
-        if (v->type != norm || !net->node[v->input[0]].apart) continue;
-        v->concat = v->input[0];
-        v->plan.inputs = lsnni_parts_of(net, v->concat, part, 0);
+        if (!lsnni_has(v, LSNN_READS_PARTS) || !net->node[v->input[0]].role.apart) continue;
+        v->joined = v->input[0];                         /* what the file says it reads */
+        v->plan.inputs = lsnni_parts_of(net, v->joined, part, 0);
         for (int j = 0; j < v->plan.inputs; j++) {
             v->input[j] = part[j];
             v->plan.in[j] = net->node[part[j]].plan.out;
@@ -43,16 +64,17 @@ static void lsnni_plan_concats(lsnn_net *net)
     }
 }
 
-/* ---- >>layout: which arrays are blocks of images -------------------------------------
+/* ---- >>layout: which arrays are blocks of images ---------------------------------------
    Convolutions, locally connected layers, poolings and smoothers run on blocks of images
-   (see >>lanes); activations, dropout, batch_norm, scale, add, concat, slice and flatten
-   follow what they are given; dense, softmax, losses and, unless they say otherwise, types
-   of your own take plain arrays. An output that is wanted both ways exists both ways, and
-   so does its gradient: y and dy as its own layer has them, z and dz in the other layout.
-   A batch that is not made of whole blocks runs on plain arrays throughout.  */
-static int lsnni_wants_lanes(const lsnni_node *v, int input)
+   (LSNN_BLOCKS, see >>blocks); what works number by number or channel by channel follows
+   what it is given (LSNN_BLOCKS_ALL); dense, softmax, losses and, unless they say otherwise,
+   types of your own take plain arrays. An output that is wanted both ways exists both ways,
+   and so does its gradient: y and dy as its own layer has them, z and dz in the other layout.
+   This is decided once. A batch that is not made of whole blocks runs on plain arrays
+   throughout, so each workspace has two schedules.                           */
+static int lsnni_wants_blocks(const lsnni_node *v, int input)
 {
-    return v->lanes && (v->type->lanes == LSNN_LANES_ALL || input == 0);
+    return v->role.blocks && (lsnni_has(v, LSNN_BLOCKS_ALL) || input == 0);
 }
 
 static void lsnni_plan_layout(lsnn_net *net)
@@ -60,13 +82,14 @@ static void lsnni_plan_layout(lsnn_net *net)
     net->max_lanes = INT32_MAX;
     for (int i = 0; i < net->nodes; i++) {
         lsnni_node *v = &net->node[i];
-        v->lanes = v->type->lanes == LSNN_LANES;
-        for (int j = 0; j < v->plan.inputs && v->type->lanes == LSNN_LANES_ALL; j++)
-            if (net->node[v->input[j]].lanes) v->lanes = 1;
+        v->role.blocks = lsnni_has(v, LSNN_BLOCKS);
+        for (int j = 0; j < v->plan.inputs && lsnni_has(v, LSNN_BLOCKS_ALL); j++)
+            if (net->node[v->input[j]].role.blocks) v->role.blocks = 1;
         for (int j = 0; j < v->plan.inputs; j++) {
-            lsnni_node *u = &net->node[v->input[j]];
-            if (u->lanes != lsnni_wants_lanes(v, j)) u->both = 1;
+            lsnni_role *u = &net->node[v->input[j]].role;
+            if (u->blocks != lsnni_wants_blocks(v, j)) u->both = 1;
         }
+        /* places within a block are 32-bit numbers */
         net->max_lanes = LSNNI_MIN(net->max_lanes, INT32_MAX / lsnni_features(v->plan.out));
     }
 }
@@ -78,11 +101,149 @@ static int lsnni_lanes_for(const lsnn_work *w, int n)
     return lanes > 1 && lanes <= w->net->max_lanes && n % lanes == 0 ? lanes : 0;
 }
 
-/* ---- >>memory plan: which array lies where -----------------------------------------
+/* ---- >>use: who needs what ---------------------------------------------------------------
+   From the end backward: an output that can be read (readable) needs what it depends on
+   (live), and so does the net's own output (on_path: all that a prediction runs). From the
+   beginning forward: who reads whom, and which nodes a gradient must reach: those that have,
+   or depend on, a parameter that learns. What is above all parameters needs none. */
+static void lsnni_plan_use(lsnn_net *net)
+{
+    for (int i = 0; i < net->nodes; i++) {
+        lsnni_node *v = &net->node[i];
+        int loss = lsnni_has(v, LSNN_IS_LOSS);
+        if (v->plan.o.keep || i == net->output || loss) v->role.readable = 1;
+        for (int j = 0; j < v->plan.inputs && loss; j++)
+            net->node[v->input[j]].role.readable = 1;
+        v->role.on_path = i == net->output;
+    }
+    for (int i = net->nodes - 1; i >= 0; i--) {
+        lsnni_node *v = &net->node[i];
+        v->role.live |= v->role.readable;
+        for (int j = 0; j < v->plan.inputs; j++) {
+            net->node[v->input[j]].role.on_path |= v->role.on_path;
+            net->node[v->input[j]].role.live |= v->role.live;
+        }
+    }
+    for (int i = 0; i < net->nodes; i++) {
+        lsnni_node *v = &net->node[i];
+        v->role.last_reader = i;                         /* until somebody reads it */
+        for (int j = 0; j < v->plan.params; j++)
+            if (net->param[v->param[j]].lr_factor > 0) v->role.needs_grad = 1;
+        for (int j = 0; j < v->plan.inputs && v->role.live; j++) {
+            lsnni_role *u = &net->node[v->input[j]].role;
+            u->readers++;
+            u->last_reader = i;
+            v->role.needs_grad |= u->needs_grad;
+        }
+    }
+}
+
+/* Nobody but its one reader sees node i's output: it may be changed on the way. */
+static int lsnni_private(const lsnn_net *net, int i)
+{
+    return i > 0 && net->node[i].role.readers == 1 && !net->node[i].role.readable;
+}
+
+/* ---- >>in place: outputs that take their input's place -----------------------------------
+   A layer may write over its input if that is private, of the same size and layout, and its
+   maker's backward does not need it any more. Their gradients share a place likewise, and a
+   kept gradient may not be overwritten.                                      */
+static void lsnni_plan_in_place(lsnn_net *net, int train)
+{
+    for (int i = 0; i < net->nodes; i++) {
+        lsnni_node *v = &net->node[i];
+        int x = i > 0 ? v->input[0] : 0, kept = v->plan.o.keep;
+        const lsnni_node *u = &net->node[x];
+        v->role.y_at = v->role.dy_at = i;
+        if (!v->role.live || !lsnni_private(net, x) || u->role.both ||
+            lsnni_features(u->plan.out) != lsnni_features(v->plan.out)) continue;
+        if (lsnni_has(v, LSNN_IN_PLACE) && v->plan.inputs == 1 &&
+            (!train || (lsnni_has(u, LSNN_Y_FREE) && !kept))) {
+            v->role.y_at = u->role.y_at;
+            v->role.dy_at = u->role.dy_at;
+        }
+        if (lsnni_has(v, LSNN_DX_IN_PLACE) && !kept) v->role.dy_at = u->role.dy_at;
+    }
+}
+
+/* ---- >>crop: pixels that nobody reads are not computed -------------------------------------
+   Of maps of 15 x 15 under windows of 2 x 2 the last row and column are left out, an eighth
+   of the convolution's work. Between the two may be relus.                   */
+static void lsnni_plan_crop(lsnn_net *net)
+{
+    for (int k = 1; k < net->nodes; k++) {
+        lsnn_layer_plan *p = &net->node[k].plan;
+        lsnn_shape read = p->in[0];
+        int x = net->node[k].input[0], maker = x;
+        if (!net->node[k].role.live || !p->reads_h) continue;
+        read.h = p->reads_h;
+        read.w = p->reads_w;
+        while (lsnni_has(&net->node[maker], LSNN_IS_RELU) && lsnni_private(net, maker))
+            maker = net->node[maker].input[0];
+        if (!lsnni_has(&net->node[maker], LSNN_CROPS) || !lsnni_private(net, maker)) continue;
+        p->in[0] = read;
+        for (; x > maker; x = net->node[x].input[0])
+            net->node[x].plan.out = net->node[x].plan.in[0] = read;
+        net->node[maker].plan.out = read;
+    }
+}
+
+/* ---- >>fusion: what a neighbour does on the way --------------------------------------------
+   A relu in place is left out where a neighbour can do it while the numbers are at hand.
+   max(relu(x)) = relu(max(x)), so a max pooling that alone reads it applies it to the few
+   numbers that it keeps; else the batch normalisation before it does, while a channel is in
+   the cache. The neighbour does its backward, too.                           */
+static void lsnni_fuse_relu(lsnn_net *net, int relu, int by)
+{
+    lsnni_role *v = &net->node[relu].role, *w = &net->node[by].role;
+    if (!lsnni_has(&net->node[relu], LSNN_IS_RELU) || v->y_at == relu ||
+        v->forward_by != relu || v->blocks != w->blocks || !v->live || !w->live) return;
+    v->forward_by = v->backward_by = by;
+    w->does |= LSNN_DO_RELU;
+}
+
+/* A max pooling of 2 x 2 goes with the convolution that it alone reads, perhaps through a
+   relu that it does already: the convolution's own output is never written. Backward, both
+   do their own.                                                              */
+static void lsnni_fuse_max2(lsnn_net *net, int k)
+{
+    const lsnn_layer_plan *p = &net->node[k].plan;
+    int x = net->node[k].input[0];
+    lsnni_role *v, *w = &net->node[k].role;
+    if (x > 0 && net->node[x].role.forward_by == k) x = net->node[x].input[0];
+    v = &net->node[x].role;
+    if (!w->live || !lsnni_has(&net->node[k], LSNN_IS_MAX2) ||
+        !lsnni_has(&net->node[x], LSNN_MAX2_AFTER) || !lsnni_private(net, x) ||
+        v->blocks != w->blocks || v->both ||
+        p->in[0].h != 2 * p->out.h || p->in[0].w != 2 * p->out.w) return;
+    v->writes = k;
+    v->does = LSNN_DO_MAX2 | w->does;
+    w->forward_by = x;
+}
+
+static void lsnni_plan_fusion(lsnn_net *net)
+{
+    for (int i = 0; i < net->nodes; i++) {
+        lsnni_role *v = &net->node[i].role;
+        v->forward_by = v->backward_by = v->writes = i;
+    }
+    for (int i = 1; i < net->nodes; i++) {
+        int x = net->node[i].input[0];
+        if (lsnni_has(&net->node[i], LSNN_RELU_BEFORE) && lsnni_private(net, x))
+            lsnni_fuse_relu(net, x, i);
+    }
+    for (int i = 1; i < net->nodes; i++) {
+        int x = net->node[i].input[0];
+        if (lsnni_has(&net->node[x], LSNN_RELU_AFTER)) lsnni_fuse_relu(net, i, x);
+    }
+    for (int k = 1; k < net->nodes; k++) lsnni_fuse_max2(net, k);
+}
+
+/* ---- >>memory plan: which array lies where ------------------------------------------------
    A life is an array needed from one time to another; from the largest to the smallest,
    each takes the lowest place that is free for its whole life. Forward of node i is at
-   time i, its backward at 2 nodes - i. An output lives as long as a consumer, or backward,
-   reads it.                                                                  */
+   time i, its backward at 2 nodes - i. An output lives as long as a reader, or backward,
+   needs it.                                                                  */
 typedef struct lsnni_life {
     size_t size, at;
     int from, to, placed;
@@ -108,202 +269,69 @@ static size_t lsnni_place_lives(lsnni_life *life, int count)
     }
 }
 
-/* The node whose memory node i's output lies in.                             */
-static int lsnni_root(const lsnn_net *net, int i)
+/* 1 if node k's backward reads its input.                                     */
+static int lsnni_backward_reads_x(const lsnni_node *v)
 {
-    while (net->node[i].alias >= 0) i = net->node[i].alias;
-    return i;
+    return v->role.live && !lsnni_has(v, LSNN_IN_PLACE) && !lsnni_has(v, LSNN_X_FREE);
 }
 
-/* The node whose gradient's memory node i's gradient lies in.                */
-static int lsnni_dy_root(const lsnn_net *net, int i)
+/* 1 if node i's own backward reads its output: for itself, or for a relu that it does. */
+static int lsnni_backward_reads_y(const lsnni_node *v, int i)
 {
-    while (net->node[i].dy_alias >= 0) i = net->node[i].dy_alias;
-    return i;
+    int relu = (v->role.does & LSNN_DO_RELU) && lsnni_has(v, LSNN_RELU_AFTER);
+    return v->role.backward_by == i && (!lsnni_has(v, LSNN_Y_FREE) || relu);
 }
 
-/* When node i's output is needed last: read forward by its consumers, backward by them
-   or by itself.                                                              */
+/* When node i's output is needed last.                                        */
 static int lsnni_needed(const lsnn_net *net, int i, int train)
 {
     const lsnni_node *v = &net->node[i];
-    int nodes = net->nodes, last = LSNNI_MAX(v->last_consumer, i);
-    if (v->readable) return 2 * nodes + 1;
+    int nodes = net->nodes, last = v->role.last_reader;
+    if (v->role.readable) return 2 * nodes + 1;
     if (!train) return last;
-    if (v->done_by < 0 && (!v->type->output_free ||      /* or it does a relu's backward */
-                           (v->with_relu && v->type == lsnni_type("batch_norm"))))
-        last = 2 * nodes - i;
-    for (int k = v->last_consumer; k > i; k--)
+    if (lsnni_backward_reads_y(v, i)) last = 2 * nodes - i;
+    for (int k = v->role.last_reader; k > i; k--)
         for (int j = 0; j < net->node[k].plan.inputs; j++)
-            if (net->node[k].input[j] == i && net->node[k].live &&
-                net->node[k].type->in_place != 1 &&
-                !net->node[k].type->input_free)
+            if (net->node[k].input[j] == i && lsnni_backward_reads_x(&net->node[k]))
                 last = LSNNI_MAX(last, 2 * nodes - k);
     return last;
 }
 
-/* Lives in groups of one a node: y, z, dy, dz, keep. Nodes that work in place have no
-   y and dy.                                                                  */
+/* Lives in groups of one a node: y, z, dy, dz, keep. A node that works in place has no
+   y or dy of its own: it lengthens the life of that whose place it takes.    */
 static void lsnni_plan_lives(const lsnn_net *net, lsnni_life *life, int batch, int train)
 {
     int nodes = net->nodes;
     for (int i = 0; i < nodes; i++) {
         const lsnni_node *v = &net->node[i];
-        int root = lsnni_root(net, i), dy_root = lsnni_dy_root(net, i);
-        int begin = 2 * nodes - LSNNI_MAX(v->last_consumer, i), end = 2 * nodes - i;
-        lsnni_life *y = &life[root], *dy = &life[2 * nodes + dy_root], *z = &life[nodes + i];
-        lsnni_life *dz = &life[3 * nodes + i];
+        const lsnni_role *r = &v->role;
+        lsnni_life *y = &life[r->y_at], *z = &life[nodes + i];
+        lsnni_life *dy = &life[2 * nodes + r->dy_at], *dz = &life[3 * nodes + i];
+        int begin = 2 * nodes - r->last_reader, end = 2 * nodes - i;     /* of dy */
+        int needed = lsnni_needed(net, i, train);
+        int grad = train && r->live && r->needs_grad && !lsnni_has(v, LSNN_IS_LOSS);
         size_t size = (size_t)lsnni_features(v->plan.out) * (size_t)batch;
-        int grad = train && v->live && v->needs_grad && !v->type->is_loss;
         size = (size + 15) / 16 * 16;                    /* whole vectors     */
-        if (root == i) {
-            y->size = i && v->live && v->pooled_to < 0 ? size : 0;   /* 0: the caller's */
-            y->from = v->pooled_by >= 0 ? v->pooled_by : i;
+        if (r->y_at == i) {                              /* node 0's: the caller's */
+            y->size = i > 0 && r->live && r->writes == i ? size : 0;
+            y->from = r->forward_by;
         }
-        y->to = LSNNI_MAX(y->to, lsnni_needed(net, i, train));
-        if (dy_root == i) {
+        y->to = LSNNI_MAX(y->to, needed);
+        if (r->dy_at == i) {
             dy->from = begin;
             dy->to = end;
         }
         if (grad) dy->size = size;
         dy->from = LSNNI_MIN(dy->from, begin);
         if (v->plan.o.keep) dy->to = 2 * nodes + 1;
-        if (!v->both || !v->live) continue;
+        if (!r->both || !r->live) continue;
         z->size = size;
         z->from = i;
-        z->to = lsnni_needed(net, i, train);
+        z->to = needed;
         dz->size = grad ? size : 0;
         dz->from = begin;
         dz->to = end;
     }
-}
-
-/* ---- >>use: what each node is for ----------------------------------------------------
-   readable, on_path and live from the end backward, consumers and needs_grad forward; then
-   who can work in place: a single reader of an array that nobody wants to see again, whose
-   maker does not need it either. A kept node's gradient would be overwritten too. */
-static void lsnni_plan_graph(lsnn_net *net, int train)
-{
-    for (int i = 0; i < net->nodes; i++) {
-        lsnni_node *v = &net->node[i];
-        if (v->plan.o.keep || i == net->output || v->type->is_loss) v->readable = 1;
-        for (int j = 0; j < v->plan.inputs && v->type->is_loss; j++)
-            net->node[v->input[j]].readable = 1;
-        if (i == net->output) v->on_path = 1;
-    }
-    for (int i = net->nodes - 1; i >= 0; i--) {
-        lsnni_node *v = &net->node[i];
-        if (v->readable) v->live = 1;
-        for (int j = 0; j < v->plan.inputs; j++) {
-            if (v->on_path) net->node[v->input[j]].on_path = 1;
-            if (v->live) net->node[v->input[j]].live = 1;
-        }
-    }
-    for (int i = 0; i < net->nodes; i++) {
-        lsnni_node *v = &net->node[i];
-        for (int j = 0; j < v->plan.params; j++)
-            if (net->param[v->param[j]].lr_factor > 0) v->needs_grad = 1;
-        for (int j = 0; j < v->plan.inputs && v->live; j++) {
-            lsnni_node *u = &net->node[v->input[j]];
-            u->consumers++;
-            u->last_consumer = i;
-            if (u->needs_grad) v->needs_grad = 1;
-        }
-    }
-    for (int i = 1; i < net->nodes; i++) {
-        lsnni_node *v = &net->node[i];
-        int x = v->plan.inputs == 1 || v->type->in_place == 2 ? v->input[0] : 0;
-        const lsnni_node *u = &net->node[x];
-        if (!v->live || !v->type->in_place || x < 1 || u->consumers != 1 || u->both ||
-            u->readable || lsnni_features(u->plan.out) != lsnni_features(v->plan.out)) continue;
-        if (v->type->in_place == 1 && (!train || (u->type->output_free && !v->plan.o.keep)))
-            v->alias = v->dy_alias = x;
-        if (v->type->in_place == 2 && !v->plan.o.keep) v->dy_alias = x;
-    }
-}
-
-/* Pixels that no window of a pooling reads are not computed: of maps of 15 x 15 under
-   windows of 2 x 2 the last row and column, an eighth of the convolution's work.
-   Between the two may be relus.                                              */
-static lsnn_status lsnni_plan_crop(lsnn_net *net)
-{
-    for (int k = 1; k < net->nodes; k++) {
-        lsnn_layer_plan *p = &net->node[k].plan, crop = *p;
-        int i = net->node[k].input[0];
-        lsnn_window s, cropped;
-        if (!net->node[k].live || (net->node[k].type->plan != lsnni_plan_pool &&
-                                   net->node[k].type->plan != lsnni_plan_max_pool)) continue;
-        LSNNI_TRY(lsnni_window_of(net->cx, &s, p, 1, p->in[0].c));
-        crop.in[0].h = (s.oh - 1) * s.stride_h + s.kernel_h - s.pad_top;
-        crop.in[0].w = (s.ow - 1) * s.stride_w + s.kernel_w - s.pad_left;
-        crop.in[0].h = LSNNI_MAX(1, LSNNI_MIN(s.h, crop.in[0].h));
-        crop.in[0].w = LSNNI_MAX(1, LSNNI_MIN(s.w, crop.in[0].w));
-        LSNNI_TRY(lsnni_window_of(net->cx, &cropped, &crop, 1, p->in[0].c));
-        if (cropped.oh != s.oh || cropped.ow != s.ow || cropped.pad_top != s.pad_top ||
-            cropped.pad_left != s.pad_left) continue;
-        while (net->node[i].type == lsnni_type("relu") && net->node[i].consumers == 1 &&
-               !net->node[i].readable) i = net->node[i].input[0];
-        if (net->node[i].type != lsnni_type("conv2d") || net->node[i].consumers != 1 ||
-            net->node[i].readable) continue;
-        p->in[0] = crop.in[0];
-        for (int j = net->node[k].input[0]; j >= i; j = j > i ? net->node[j].input[0] : -1) {
-            net->node[j].plan.out = crop.in[0];
-            if (j > i) net->node[j].plan.in[0] = crop.in[0];
-        }
-    }
-    return LSNN_OK;
-}
-
-/* ---- >>fusion: what a neighbour does on the way --------------------------------------
-   A relu in place is left out where a neighbour can do it on the way. max(relu(x)) =
-   relu(max(x)), so a max pooling that alone reads it applies it to the few numbers that it
-   keeps. Else the batch normalisation before it does, while a channel is in cache. */
-static void lsnni_fuse(lsnn_net *net, int relu, int by)
-{
-    lsnni_node *v = &net->node[relu], *w = &net->node[by];
-    if (v->type != lsnni_type("relu") || v->alias < 0 || v->done_by >= 0 ||
-        v->lanes != w->lanes || !v->live || !w->live) return;
-    v->done_by = by;
-    w->with_relu = 1;
-}
-
-/* A max pooling of 2 x 2 goes with the convolution that it alone reads, perhaps through a
-   relu: the convolution's own output is never written.                       */
-static void lsnni_plan_pooled(lsnn_net *net, int k)
-{
-    lsnni_node *w = &net->node[k], *v = &net->node[w->input[0]];
-    const lsnn_options *o = &v->plan.o;
-    lsnn_window s;
-    if (v->done_by == k) v = &net->node[v->input[0]];
-    if (!w->live || w->type != lsnni_type("max_pool") || v->type != lsnni_type("conv2d") ||
-        v->consumers != 1 || v->readable || v->lanes != w->lanes || v->both ||
-        o->kernel_h * o->kernel_w == 1 ||                /* a matrix product  */
-        lsnni_window_of(net->cx, &s, &w->plan, 1, w->plan.in[0].c) != LSNN_OK ||
-        !lsnni_pool_halves(&s) || s.h != 2 * s.oh || s.w != 2 * s.ow) return;
-    v->pooled_to = k;
-    w->pooled_by = (int)(v - net->node);
-}
-
-static void lsnni_plan_fusion(lsnn_net *net)
-{
-    for (int i = 1; i < net->nodes; i++) {
-        int x = net->node[i].input[0];
-        if (net->node[i].type == lsnni_type("max_pool") && net->node[x].consumers == 1 &&
-            !net->node[x].readable) lsnni_fuse(net, x, i);
-    }
-    for (int i = 1; i < net->nodes; i++) {
-        int x = net->node[i].input[0];
-        if (net->node[x].type == lsnni_type("batch_norm")) lsnni_fuse(net, i, x);
-    }
-    for (int k = 1; k < net->nodes; k++) lsnni_plan_pooled(net, k);
-}
-
-LSNN_API void lsnn_work_free(lsnn_work *w)
-{
-    if (!w) return;
-    lsnni_free(w->cx, w->y);
-    lsnni_free(w->cx, w->block);
-    lsnni_free(w->cx, w);
 }
 
 /* Only to predict: as many images at once as let the arrays that one layer reads and writes
@@ -325,45 +353,197 @@ static int lsnni_plan_chunk(const lsnn_work *w)
     return LSNNI_MIN(w->batch, LSNNI_MAX(chunk / lanes, 1) * lanes);
 }
 
-static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
+/* ---- >>schedule: the calls of a step --------------------------------------------------------
+   Which layer is called when, on which arrays, and where an array goes from one layout to
+   the other in between: the same for every batch of a layout, so it is written down once.
+   Forward: the live nodes in order, but for those whose work a neighbour does. Backward: in
+   reverse, those that a gradient reaches; the first to write a gradient sets it, the others
+   add. `steps` NULL: only counts.                                            */
+static void lsnni_schedule_call(lsnn_work *w, lsnni_step *s, int i, int lanes)
 {
     const lsnn_net *net = w->net;
-    int nodes = net->nodes;
-    size_t total;
-    w->y = (lsnn_real **)lsnni_alloc(w->cx, (size_t)nodes * 6, sizeof *w->y);
+    const lsnni_node *v = &net->node[i];
+    lsnn_call *c = &s->call;
+    s->node = i;
+    c->plan = &v->plan;
+    c->lanes = v->role.blocks ? lanes : 0;
+    c->does = v->role.does;
+    for (int j = 0; j < v->plan.inputs; j++) {
+        int x = v->input[j], other = lanes &&
+            net->node[x].role.blocks != lsnni_wants_blocks(v, j);
+        c->x[j] = other ? w->z[x] : x == 0 ? NULL : w->y[x];
+    }
+    c->y = w->y[v->role.writes];
+    c->keep = w->keep[v->role.writes];
+    c->kept = &w->kept[i];
+    for (int j = 0; j < v->plan.params; j++)
+        c->param[j] = net->value + net->param[v->param[j]].at;
+    for (int j = 0; j < v->plan.buffers; j++)
+        c->buffer[j] = net->state + net->buffer[v->buffer[j]].at;
+}
+
+/* Node i's output from its own layout to the other.                           */
+static void lsnni_schedule_turn(lsnn_work *w, lsnni_step *s, int i)
+{
+    s->node = i;
+    s->turns = 1;
+    s->to = w->z[i];
+    s->from = i ? w->y[i] : NULL;
+    s->back = w->net->node[i].role.blocks;
+}
+
+static int lsnni_schedule_forward(lsnn_work *w, lsnni_step *steps, int lanes)
+{
+    int count = 0;
+    for (int i = 0; i < w->net->nodes; i++) {
+        const lsnni_role *r = &w->net->node[i].role;
+        if (!r->live) continue;
+        if (i > 0 && r->forward_by == i) {
+            if (steps) lsnni_schedule_call(w, &steps[count], i, lanes);
+            count++;
+        }
+        if (lanes && r->both) {
+            if (steps) lsnni_schedule_turn(w, &steps[count], i);
+            count++;
+        }
+    }
+    return count;
+}
+
+/* The gradients that node i's backward writes: dy of its inputs, or dz where it reads them in
+   the other layout. has and has_z say which already hold something.          */
+static void lsnni_schedule_dx(lsnn_work *w, lsnn_call *c, int i, int lanes, char *has,
+                              char *has_z)
+{
+    const lsnn_net *net = w->net;
+    const lsnni_node *v = &net->node[i];
+    for (int j = 0; j < v->plan.inputs; j++) {
+        int x = v->input[j], other;
+        char *held;
+        if (!net->node[x].role.needs_grad) continue;
+        other = lanes && net->node[x].role.blocks != lsnni_wants_blocks(v, j);
+        held = other ? &has_z[x] : &has[x];
+        if (c) c->dx[j] = other ? w->dz[x] : w->dy[x];
+        if (c) c->add[j] = *held ? LSNN_ADD : LSNN_SET;
+        *held = 1;
+    }
+    for (int j = 0; j < v->plan.params && c; j++)
+        if (net->param[v->param[j]].lr_factor > 0)
+            c->dparam[j] = net->grad + net->param[v->param[j]].at;
+}
+
+/* has: nodes chars, which end as 1 where a gradient arrives; has_z: as many, scratch. */
+static int lsnni_schedule_backward(lsnn_work *w, lsnni_step *steps, int lanes, char *has,
+                                   char *has_z)
+{
+    const lsnn_net *net = w->net;
+    int count = 0;
+    memset(has, 0, (size_t)net->nodes);
+    memset(has_z, 0, (size_t)net->nodes);
+    for (int i = net->nodes - 1; i > 0; i--) {
+        const lsnni_node *v = &net->node[i];
+        lsnni_step *s;
+        int reached = has[i] || has_z[i] || lsnni_has(v, LSNN_IS_LOSS);
+        if (!v->role.live || !v->role.needs_grad || !reached) continue;
+        if (has_z[i]) {                                  /* dz of its readers, to dy */
+            s = steps ? &steps[count] : NULL;
+            if (s) {
+                lsnni_schedule_turn(w, s, i);
+                s->to = w->dy[i];
+                s->from = w->dz[i];
+                s->back = !v->role.blocks;
+                s->add = has[i];
+            }
+            count++;
+        }
+        has[i] = 1;
+        s = steps && v->role.backward_by == i ? &steps[count] : NULL;
+        if (s) {
+            lsnni_schedule_call(w, s, i, lanes);
+            s->call.dy = w->dy[i];
+        }
+        lsnni_schedule_dx(w, s ? &s->call : NULL, i, lanes, has, has_z);
+        count += v->role.backward_by == i;
+    }
+    return count;
+}
+
+/* Both layouts' schedules, in one block.                                      */
+static lsnn_status lsnni_plan_schedules(lsnn_work *w)
+{
+    int lanes = lsnni_lanes_for(w, 0), count[2] = { 0, 0 };
+    size_t nodes = (size_t)w->net->nodes;
+    char *has_z = w->reached + nodes;
+    for (int blocks = 0; blocks <= (lanes > 0 && lanes <= w->batch); blocks++) {
+        lsnni_schedule *p = &w->schedule[blocks];
+        int l = blocks ? lanes : 0;
+        count[0] = lsnni_schedule_forward(w, NULL, l);
+        count[1] = w->train ? lsnni_schedule_backward(w, NULL, l, w->reached, has_z) : 0;
+        p->forward = (lsnni_step *)lsnni_alloc(w->cx, (size_t)count[0] + (size_t)count[1] + 1,
+                                               sizeof *p->forward);
+        if (!p->forward) return LSNN_ENOMEM;
+        p->backward = p->forward + count[0];
+        p->forwards = lsnni_schedule_forward(w, p->forward, l);
+        if (w->train)
+            p->backwards = lsnni_schedule_backward(w, p->backward, l, w->reached, has_z);
+    }
+    return LSNN_OK;
+}
+
+/* ---- >>workspaces: what one thread needs to run a net -----------------------------------------*/
+LSNN_API void lsnn_work_free(lsnn_work *w)
+{
+    if (!w) return;
+    for (int l = 0; l < 2; l++) lsnni_free(w->cx, w->schedule[l].forward);
+    lsnni_free(w->cx, w->y);
+    lsnni_free(w->cx, w->block);
+    lsnni_free(w->cx, w);
+}
+
+/* The tables of a node each, in one block: five of pointers, one of ints, two of chars. */
+static lsnn_status lsnni_work_tables(lsnn_work *w)
+{
+    size_t nodes = (size_t)w->net->nodes;
+    w->y = (lsnn_real **)lsnni_alloc(w->cx, nodes, 5 * sizeof *w->y + sizeof *w->kept + 2);
     if (!w->y) return LSNN_ENOMEM;
     w->z = w->y + nodes;
     w->dy = w->z + nodes;
     w->dz = w->dy + nodes;
     w->keep = w->dz + nodes;
-    w->written = (char *)(w->keep + nodes);
-    w->written_z = w->written + nodes;
-    w->ran = w->written_z + nodes;
+    w->kept = (int *)(void *)(w->keep + nodes);
+    w->reached = (char *)(w->kept + nodes);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
+{
+    const lsnn_net *net = w->net;
+    int nodes = net->nodes;
+    size_t total;
     for (int i = 0; i < nodes; i++)
         if ((double)lsnni_features(net->node[i].plan.out) * w->batch > INT_MAX * 64.0)
-            return lsnni_fail(w->cx, LSNN_ESHAPE,
-                              "batches of %d images are too large for layer "
-                              "'%.60s'", w->batch, net->node[i].name);
+            return lsnni_fail(w->cx, LSNN_ESHAPE, "batches of %d images are too large for "
+                              "layer '%.60s'", w->batch, net->node[i].name);
     w->chunk = lsnni_plan_chunk(w);
     lsnni_plan_lives(net, life, w->batch, w->train);
     total = lsnni_place_lives(life, 4 * nodes);
-    for (int i = 0; i < nodes; i++) {
+    for (int i = 0; i < nodes; i++) {                    /* what is kept lies behind it */
         const lsnn_layer_plan *p = &net->node[i].plan;
         life[4 * nodes + i].at = total;
-        if (net->node[i].live)
+        if (net->node[i].role.live)
             total += (p->keep_fixed + p->keep_per_image * (size_t)w->batch + 15) / 16 * 16;
     }
     w->block = (lsnn_real *)lsnni_alloc(w->cx, total + 1, sizeof *w->block);
     if (!w->block) return LSNN_ENOMEM;
     for (int i = 0; i < nodes; i++) {
-        const lsnni_life *own = life + i, *dy = life + 2 * nodes + lsnni_dy_root(net, i);
-        w->y[i] = w->block + life[lsnni_root(net, i)].at;
+        const lsnni_life *own = life + i, *dy = life + 2 * nodes + net->node[i].role.dy_at;
+        w->y[i] = w->block + life[net->node[i].role.y_at].at;
         w->z[i] = w->block + own[nodes].at;
         w->dy[i] = dy->size ? w->block + dy->at : NULL;
         w->dz[i] = own[3 * nodes].size ? w->block + own[3 * nodes].at : NULL;
         w->keep[i] = w->block + own[4 * nodes].at;
     }
-    return LSNN_OK;
+    return lsnni_plan_schedules(w);
 }
 
 static lsnn_work *lsnni_work_make(lsnn_ctx *cx, const lsnn_net *net, int batch, int train)
@@ -377,10 +557,21 @@ static lsnn_work *lsnni_work_make(lsnn_ctx *cx, const lsnn_net *net, int batch, 
     w->batch = batch;
     w->train = train;
     life = (lsnni_life *)lsnni_alloc(cx, 5 * (size_t)net->nodes, sizeof *life);
-    s = life ? lsnni_work_fill(w, life) : LSNN_ENOMEM;
+    s = life ? lsnni_work_tables(w) : LSNN_ENOMEM;
+    if (s == LSNN_OK) s = lsnni_work_fill(w, life);
     lsnni_free(cx, life);
     if (s == LSNN_OK) return w;
     lsnn_work_free(w);
     return NULL;
 }
 
+/* All but the memory, which each workspace plans for its own batch.           */
+static void lsnni_plan_net(lsnn_net *net)
+{
+    lsnni_plan_parts(net);
+    lsnni_plan_layout(net);
+    lsnni_plan_use(net);
+    lsnni_plan_in_place(net, !net->predict_only);
+    lsnni_plan_crop(net);
+    lsnni_plan_fusion(net);
+}

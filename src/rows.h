@@ -199,7 +199,355 @@ static void lsnni_convolve_run(const lsnni_convolve *g, lsnn_real *y, const lsnn
         }
 }
 
-/* How many tasks share one image: 1 for batches that keep a handful of cores busy
-   anyway. Sizes alone decide.                                                */
-static int lsnni_image_tasks(int n) { return n >= 8 ? 1 : lsnni_div_up(8, n); }
+/* ---- >>plain conv2d: on plain arrays, along rows ---------------------------------*/
+typedef struct lsnni_conv2d {
+    const lsnn_window *s;
+    lsnni_convolve g;
+    lsnni_spread spread;
+    int tasks, m_tasks, m_step, places, p_step;      /* an image's tasks: m_step maps at  */
+    int shared;                      /* p_step places each; shared: they share its copy */
+    size_t image_size, joined_size, x_image, y_image;
+    const lsnn_real *x;
+    lsnn_real *y, *images, *joined;
+    lsnni_pooled pool;
+} lsnni_conv2d;
 
+/* Rows of output that reach above the image, all others, and those that reach below it. */
+static void lsnni_conv2d_parts(lsnni_conv2d *p)
+{
+    const lsnn_window *s = p->s;
+    int per_row = lsnni_div_up(s->ow, p->g.kv->lanes);
+    int top = s->pad_top, below = s->h + s->pad_top - s->kernel_h + 1;  /* its first row   */
+    if (p->g.wide || s->stride_h > 1 || s->kernel_h < 2 || top < 1 || below >= s->oh ||
+        top >= below) return;
+    p->g.parts = 3;
+    p->g.taps[0].end = top * per_row;
+    p->g.taps[1].end = below * per_row;
+    p->g.taps[2].end = p->places;
+}
+
+/* Few images: their spread copies are made before, by all threads, eight channels a task. */
+static void lsnni_conv2d_spread_task(void *user, int task, int worker)
+{
+    const lsnni_conv2d *p = (const lsnni_conv2d *)user;
+    int pieces = lsnni_div_up(p->s->c, 8), n = task / pieces, c = task % pieces * 8;
+    (void)worker;
+    lsnni_spread_fill(p->images + (size_t)n * p->image_size, &p->spread,
+                      p->x + (size_t)n * p->x_image, p->s, c, LSNNI_MIN(c + 8, p->s->c));
+}
+
+/* Maps [m0, m1), whose places [p0, p1) `maps` holds, pooled as those of image n. */
+static void lsnni_conv2d_pool(const lsnni_conv2d *p, const lsnn_real *maps, int n, int m0,
+                              int m1, int p0, int p1)
+{
+    const lsnni_convolve *g = &p->g;
+    int per_row = g->wide ? 1 : lsnni_div_up(g->ow, g->kv->lanes);
+    int w = g->wide ? g->qw : g->ow, y0 = p0 / per_row, y1 = g->wide ? g->oh : p1 / per_row;
+    for (int m = m0; m < m1; m++, maps += lsnni_convolve_pitch(g))
+        for (int y = y0; y < y1; y += 2) {
+            size_t to = (size_t)n * p->y_image + lsnni_area(m * g->oh + y, g->ow / 2) / 2;
+            g->kv->max_pool2(p->y + to, p->pool.where + to, maps + lsnni_area(y, w), w, g->ow,
+                             y * g->ow, g->ow / 2, p->pool.relu);
+        }
+}
+
+/* Task number `task` of image n's, from its spread copy.                     */
+static void lsnni_conv2d_piece(const lsnni_conv2d *p, int n, const lsnn_real *image, int task,
+                               int worker)
+{
+    int m0 = task % p->m_tasks * p->m_step, p0 = task / p->m_tasks * p->p_step;
+    int m1 = LSNNI_MIN(m0 + p->m_step, p->g.m), p1 = LSNNI_MIN(p0 + p->p_step, p->places);
+    lsnn_real *joined = p->joined + (size_t)worker * p->joined_size;
+    if (!p->pool.on) {
+        lsnni_convolve_run(&p->g, p->y + (size_t)n * p->y_image, image, m0, m1, p0, p1, joined);
+        return;
+    }
+    for (int m = m0; m < m1; m += p->g.kv->rows) {
+        int end = LSNNI_MIN(m + p->g.kv->rows, m1);
+        lsnni_convolve_maps(&p->g, joined, image, m, end, p0, p1);
+        lsnni_conv2d_pool(p, joined, n, m, end, p0, p1);
+    }
+}
+
+static void lsnni_conv2d_task(void *user, int task, int worker)
+{
+    const lsnni_conv2d *p = (const lsnni_conv2d *)user;
+    int n = task / p->tasks;
+    lsnn_real *image = p->images + (size_t)(p->shared ? n : worker) * p->image_size;
+    if (!p->shared)
+        lsnni_spread_fill(image, &p->spread, p->x + (size_t)n * p->x_image, p->s, 0, p->s->c);
+    lsnni_conv2d_piece(p, n, image, task % p->tasks, worker);
+}
+
+/* Fills in what forward and the gradient of x have in common.                */
+static void lsnni_conv2d_plan(lsnni_conv2d *p, lsnn_ctx *cx, int m, int depth, int oh, int ow,
+                              int qw)
+{
+    const lsnni_kernels *kv = lsnni_kernels_of(cx);
+    int tasks = lsnni_image_tasks(p->s->n);
+    p->g.kv = kv;
+    p->g.m = m;
+    p->g.depth = depth;
+    p->g.oh = oh;
+    p->g.ow = ow;
+    p->g.qw = qw;
+    p->g.wide = lsnni_convolve_wide(kv, oh, ow, qw);
+    p->places = lsnni_convolve_places(&p->g);
+    p->g.parts = 1;
+    p->g.taps[0].count = depth;
+    p->g.taps[0].end = p->places;
+    p->m_step = lsnni_round_up(lsnni_div_up(m, tasks), kv->rows);
+    p->m_tasks = lsnni_div_up(m, p->m_step);
+    tasks = lsnni_convolve_splits(&p->g) ? 1 : lsnni_div_up(tasks, p->m_tasks);
+    p->p_step = lsnni_round_up(lsnni_div_up(p->places, tasks), LSNNI_MAX_VECTORS);
+    if (p->pool.on)                  /* whole pairs of rows                   */
+        p->p_step = p->g.wide ? p->places : lsnni_round_up(lsnni_div_up(p->places, tasks),
+                                                           2 * lsnni_div_up(ow, kv->lanes));
+    p->tasks = p->m_tasks * lsnni_div_up(p->places, p->p_step);
+    p->joined_size = lsnni_convolve_pitch(&p->g);
+    if (p->pool.on) p->joined_size *= (size_t)kv->rows;
+    else p->joined_size *= lsnni_convolve_splits(&p->g) ? (size_t)p->m_step : 0;
+}
+
+/* pool.on: the maps, of even sides, go through a max pooling of 2 x 2 to y and pool.where. */
+static lsnn_status lsnni_rows_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                      const lsnn_real *w, const lsnn_real *b,
+                                      const lsnn_window *s, const lsnni_pooled *pool)
+{
+    int threads = lsnn_ctx_threads(cx), depth;
+    size_t bytes, images;
+    lsnni_conv2d p;
+    char *at;
+    depth = s->c * s->kernel_h * s->kernel_w;
+    p.s = s;
+    p.x = x;
+    p.y = y;
+    p.pool = *pool;
+    p.spread = lsnni_spread_of(s);
+    lsnni_conv2d_plan(&p, cx, s->k, depth, s->oh, s->ow, p.spread.qw);
+    lsnni_conv2d_parts(&p);
+    p.image_size = p.spread.size;
+    p.shared = p.tasks > 1;
+    images = p.shared ? (size_t)s->n : (size_t)threads;
+    p.x_image = lsnni_area(s->c * s->h, s->w);
+    p.y_image = lsnni_area(s->k * s->oh, s->ow) / (pool->on ? 4 : 1);
+    bytes = lsnni_room_times(2 * lsnni_room((size_t)depth, sizeof(int32_t)), p.g.parts);
+    bytes = lsnni_room_add(bytes, lsnni_room(p.image_size * images, sizeof *y));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.joined_size * (size_t)threads, sizeof *y));
+    at = (char *)lsnni_scratch(cx, bytes, 1);
+    if (!at) return LSNN_ENOMEM;
+    for (int i = 0; i < p.g.parts; i++) {        /* the first and last rows', if apart */
+        lsnni_tap_list *t = &p.g.taps[i];
+        int first = p.g.parts == 3 && i == 0, last = p.g.parts == 3 && i == 2;
+        t->offset = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
+        t->index = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
+        t->count = lsnni_spread_taps(t->offset, t->index, &p.spread, s, first,
+                                     s->kernel_h - last);
+    }
+    p.images = (lsnn_real *)lsnni_cut(&at, p.image_size * images, sizeof *y);
+    p.joined = (lsnn_real *)lsnni_cut(&at, p.joined_size * (size_t)threads, sizeof *y);
+    p.g.w = w;
+    p.g.bias = b;
+    p.g.add = 0;
+    if (p.shared)
+        lsnni_parallel_some(cx, p.image_size * images, s->n * lsnni_div_up(s->c, 8),
+                            lsnni_conv2d_spread_task, &p);
+    lsnn_parallel(cx, s->n * p.tasks, lsnni_conv2d_task, &p);
+    return LSNN_OK;
+}
+
+/* The gradient of x is a convolution too: of dy, with zeros between its pixels
+   where the stride was more than 1, by the kernels turned by 180 degrees:
+   dx[c,iy,ix] = sum_krs w[k,c,r,s] z[k, iy + kh-1-r, ix + kw-1-s], where dy's
+   pixel (oy, ox) stands in z at (oy*sh + kh-1-pt, ox*sw + kw-1-pl).          */
+typedef struct lsnni_conv2d_dx {
+    lsnni_conv2d conv;               /* x is dy, y is dx                      */
+    int zh, zw;
+} lsnni_conv2d_dx;
+
+static void lsnni_conv2d_dx_task(void *user, int task, int worker)
+{
+    const lsnni_conv2d_dx *p = (const lsnni_conv2d_dx *)user;
+    const lsnni_conv2d *v = &p->conv;
+    const lsnn_window *s = v->s;
+    int n = task / v->tasks;
+    int top = s->kernel_h - 1 - s->pad_top, left = s->kernel_w - 1 - s->pad_left;
+    lsnn_real *z = v->images + (size_t)worker * v->image_size;
+    const lsnn_real *dy = v->x + (size_t)n * v->x_image;
+    memset(z, 0, v->image_size * sizeof *z);
+    for (int k = 0; k < s->k; k++)
+        for (int oy = 0; oy < s->oh; oy++) {
+            int iy = oy * s->stride_h + top;
+            const lsnn_real *from = dy + lsnni_area(k * s->oh + oy, s->ow);
+            lsnn_real *to;
+            if (iy < 0 || iy >= p->zh) continue;
+            to = z + lsnni_area(k * p->zh + iy, p->zw);
+            for (int ox = 0; ox < s->ow; ox++) {
+                int ix = ox * s->stride_w + left;
+                if (ix >= 0 && ix < p->zw) to[ix] = from[ox];
+            }
+        }
+    lsnni_conv2d_piece(v, n, z, task % v->tasks, worker);
+}
+
+static lsnn_status lsnni_rows_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                         const lsnn_real *w, const lsnn_window *s, int add)
+{
+    int threads = lsnn_ctx_threads(cx), taps = s->kernel_h * s->kernel_w, depth = s->k * taps;
+    int32_t *offset, *iota;
+    lsnn_real *turned;
+    lsnni_conv2d_dx p;
+    size_t bytes;
+    char *at;
+    p.zh = s->h + s->kernel_h - 1;
+    p.zw = s->w + s->kernel_w - 1;
+    p.conv.s = s;
+    p.conv.x = dy;
+    p.conv.y = dx;
+    memset(&p.conv.pool, 0, sizeof p.conv.pool);
+    lsnni_conv2d_plan(&p.conv, cx, s->c, depth, s->h, s->w, p.zw);
+    p.conv.image_size = lsnni_area(s->k * p.zh, p.zw) + 2 * LSNNI_MAX_LANES;
+    p.conv.x_image = lsnni_area(s->k * s->oh, s->ow);
+    p.conv.y_image = lsnni_area(s->c * s->h, s->w);
+    bytes = lsnni_room_add(2 * lsnni_room((size_t)depth, sizeof(int32_t)),
+                           lsnni_room(lsnni_area(s->c, depth), sizeof *dx));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.conv.image_size * (size_t)threads, sizeof *dx));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.conv.joined_size * (size_t)threads, sizeof *dx));
+    at = (char *)lsnni_scratch(cx, bytes, 1);
+    if (!at) return LSNN_ENOMEM;
+    offset = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
+    iota = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
+    turned = (lsnn_real *)lsnni_cut(&at, lsnni_area(s->c, depth), sizeof *dx);
+    p.conv.images = (lsnn_real *)lsnni_cut(&at, p.conv.image_size * (size_t)threads,
+                                           sizeof *dx);
+    p.conv.joined = (lsnn_real *)lsnni_cut(&at, p.conv.joined_size * (size_t)threads,
+                                           sizeof *dx);
+    for (int k = 0, d = 0; k < s->k; k++)
+        for (int r = 0; r < s->kernel_h; r++)
+            for (int x = 0; x < s->kernel_w; x++, d++) {
+                int from = (s->kernel_h - 1 - r) * s->kernel_w + s->kernel_w - 1 - x;
+                offset[d] = (k * p.zh + r) * p.zw + x;
+                iota[d] = d;
+                for (int c = 0; c < s->c; c++)
+                    turned[lsnni_area(c, depth) + (size_t)d] =
+                        w[lsnni_area(k * s->c + c, taps) + (size_t)from];
+            }
+    p.conv.g.taps[0].offset = offset;
+    p.conv.g.taps[0].index = iota;
+    p.conv.g.w = turned;
+    p.conv.g.bias = NULL;
+    p.conv.g.add = add;
+    lsnn_parallel(cx, s->n * p.conv.tasks, lsnni_conv2d_dx_task, &p);
+    return LSNN_OK;
+}
+
+/* The gradient of w: tiles of 8 taps (c, r, s) by vectors of kernels, summed over output
+   pixels, with dy turned to pixel-major order once an image.                 */
+typedef struct lsnni_conv2d_dw {
+    const lsnn_window *s;
+    lsnni_sums sums;
+    lsnni_spread spread;
+    size_t turned_size;
+    const lsnn_real *x, *dy;
+    const int32_t *offset, *place, *row;
+    lsnn_real *images, *turned;
+} lsnni_conv2d_dw;
+
+static void lsnni_conv2d_dw_task(void *user, int task, int worker)
+{
+    const lsnni_conv2d_dw *p = (const lsnni_conv2d_dw *)user;
+    const lsnn_window *s = p->s;
+    lsnni_slice slice = lsnni_sums_slice(&p->sums, task);
+    size_t area = lsnni_area(s->oh, s->ow), kp = (size_t)p->sums.kp;
+    lsnn_real *image = p->images + (size_t)worker * p->spread.size;
+    lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
+    lsnni_tile t;
+    t.ka = p->place;
+    t.kb = p->row;
+    t.k = (int)area;
+    if (p->sums.dw) {
+        memset(turned, 0, p->turned_size * sizeof *turned);      /* past the last kernel */
+        memset(slice.part + (size_t)slice.d0 * kp, 0,
+               (size_t)(slice.d1 - slice.d0) * kp * sizeof *turned);
+    }
+    for (int n = slice.n0; n < slice.n1; n++) {
+        const lsnn_real *dy = p->dy + lsnni_area(n, s->k) * area;
+        lsnni_sums_bias(&p->sums, &slice, n, dy, area);
+        if (!p->sums.dw) continue;
+        lsnni_spread_fill(image, &p->spread,
+                          p->x + (size_t)n * lsnni_area(s->c * s->h, s->w), s, 0, s->c);
+        p->sums.kv->transpose(turned, kp, dy, area, s->k, (int)area);
+        lsnni_dw_tiles(p->sums.kv, &t, slice.part + (size_t)slice.d0 * kp, p->sums.kp, turned,
+                       image, p->offset + slice.d0, NULL, slice.d1 - slice.d0);
+    }
+}
+
+static lsnn_status lsnni_rows_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
+                                           const lsnn_real *dy, const lsnn_real *x,
+                                           const lsnn_window *s)
+{
+    size_t threads = (size_t)lsnn_ctx_threads(cx), bytes, area = lsnni_area(s->oh, s->ow);
+    int32_t *offset, *place, *row;
+    lsnni_conv2d_dw p;
+    char *at;
+    p.s = s;
+    p.x = x;
+    p.dy = dy;
+    p.spread = lsnni_spread_of(s);
+    lsnni_sums_plan(&p.sums, cx, s, s->n, dw, db);
+    p.turned_size = area * (size_t)p.sums.kp;
+    if ((double)area * p.sums.kp > INT32_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "conv2d: gradients of %d kernels at %.0f places are "
+                          "over 2^31 numbers", s->k, (double)area);
+    bytes = lsnni_room_add(lsnni_room((size_t)p.sums.depth, sizeof *offset),
+                           2 * lsnni_room(area, sizeof *offset));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.spread.size * threads, sizeof *x));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.turned_size * threads, sizeof *x));
+    bytes = lsnni_room_add(bytes, lsnni_room(p.sums.size * (size_t)p.sums.groups, sizeof *x));
+    at = (char *)lsnni_scratch(cx, bytes, 1);
+    if (!at) return LSNN_ENOMEM;
+    offset = (int32_t *)lsnni_cut(&at, (size_t)p.sums.depth, sizeof *offset);
+    place = (int32_t *)lsnni_cut(&at, area, sizeof *place);
+    row = (int32_t *)lsnni_cut(&at, area, sizeof *row);
+    p.images = (lsnn_real *)lsnni_cut(&at, p.spread.size * threads, sizeof *x);
+    p.turned = (lsnn_real *)lsnni_cut(&at, p.turned_size * threads, sizeof *x);
+    p.sums.part = (lsnn_real *)lsnni_cut(&at, p.sums.size * (size_t)p.sums.groups, sizeof *x);
+    lsnni_spread_taps(offset, NULL, &p.spread, s, 0, s->kernel_h);
+    for (int q = 0; q < (int)area; q++) {
+        place[q] = q / s->ow * p.spread.qw + q % s->ow;
+        row[q] = q * p.sums.kp;
+    }
+    p.offset = offset;
+    p.place = place;
+    p.row = row;
+    lsnn_parallel(cx, p.sums.groups * p.sums.ranges, lsnni_conv2d_dw_task, &p);
+    lsnni_sums_add(cx, &p.sums);
+    return LSNN_OK;
+}
+
+/* A window of one pixel is a matrix product: few images are done one by one by all threads. */
+static int lsnni_pointwise(const lsnn_window *s)
+{
+    return s->kernel_h * s->kernel_w * s->stride_h * s->stride_w == 1 && !s->pad_top &&
+           !s->pad_left && s->oh == s->h && s->ow == s->w;
+}
+
+static lsnn_status lsnni_pointwise_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_real *w, const lsnn_real *b,
+                                           const lsnn_window *s)
+{
+    int area = s->h * s->w;
+    for (int n = 0; n < s->n; n++, x += lsnni_area(s->c, area), y += lsnni_area(s->k, area)) {
+        lsnni_product p;
+        memset(&p, 0, sizeof p);
+        p.g.m = s->k; p.g.n = area; p.g.k = s->c;
+        p.g.a = w; p.g.ai = s->c; p.g.ak = 1;
+        p.g.b = x; p.g.bk = area; p.g.bj = 1;
+        p.g.c = y; p.g.ci = area;
+        p.g.add = b != NULL;
+        for (int k = 0; b && k < s->k; k++)
+            for (int i = 0; i < area; i++) y[(ptrdiff_t)k * area + i] = b[k];
+        LSNNI_TRY(lsnni_product_run(cx, &p));
+    }
+    return LSNN_OK;
+}

@@ -1,151 +1,43 @@
-/* ---- >>first values: weights by He (normal, variance 2 / fan_in) or Glorot (uniform,
-   variance 2 / (fan_in + fan_out)), the rest as the layer says.              */
-static void lsnni_init_param(const lsnn_net *net, const lsnni_param *p, lsnn_real *v)
-{
-    const lsnni_node *owner = &net->node[p->owner];
-    lsnn_rng r = lsnn_rng_at(net->seed, "init", p->name, 0, 0);
-    lsnn_init kind = owner->plan.o.init;
-    double scale = owner->plan.o.init_scale > 0 ? owner->plan.o.init_scale : 1;
-    double he = sqrt(2.0 / LSNNI_MAX(1, p->spec.fan_in));
-    double glorot = sqrt(6.0 / LSNNI_MAX(1, p->spec.fan_in + p->spec.fan_out));
-    if (owner->type->init) {
-        owner->type->init(&owner->plan, p->index, v, &r);
-        return;
-    }
-    for (size_t i = 0; i < p->spec.count; i++) {
-        double d = p->spec.value;
-        if (p->spec.fan_in > 0 && kind == LSNN_INIT_HE) d = scale * he * lsnn_rng_normal(&r);
-        else if (p->spec.fan_in > 0 && kind == LSNN_INIT_GLOROT)
-            d = scale * glorot * (2 * lsnn_rng_uniform(&r) - 1);
-        v[i] = LSNNI_R(d);
-    }
-}
+/* ---- >>running: walking a schedule ------------------------------------------------
+   Every decision was made in >>plan: what is left is to fill in the batch, call, and stop at
+   the first failure.                                                         */
 
-LSNN_API void lsnn_net_set_output(lsnn_net *net, int node)
-{
-    if (!net || net->failed) return;
-    if (!net->built && node >= 0 && node < net->nodes) net->output = node;
-    else {
-        lsnni_fail(net->cx, net->built ? LSNN_ESTATE : LSNN_EVALUE, "lsnn_net_set_output: node "
-                   "%d of %d%s", node, net->nodes, net->built ? ", and the net is built" : "");
-        net->failed = !net->built;
-    }
-}
+/* Parameters have changed: what layers keep of them (lsnn_call.kept) is no longer right. */
+static void lsnni_changed(lsnn_net *net) { net->version++; }
 
-LSNN_API size_t lsnn_net_params(const lsnn_net *net)
-{
-    if (!net) return 0;
-    size_t total = 0;
-    for (int i = 0; i < net->params; i++) total += net->param[i].spec.count;
-    return total;
-}
-
-LSNN_API double lsnn_net_macs(const lsnn_net *net)
-{
-    if (!net) return 0;
-    double total = 0;
-    for (int i = 0; i < net->nodes; i++) total += net->node[i].plan.macs;
-    return total;
-}
-
-LSNN_API lsnn_shape lsnn_net_shape(const lsnn_net *net, int node)
-{
-    lsnn_shape none = { 0, 0, 0 };
-    return net && node >= 0 && node < net->nodes ? net->node[node].whole : none;
-}
-
-LSNN_API int lsnn_net_output(const lsnn_net *net) { return net ? net->output : -1; }
-
-LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
-{
-    if (!net) return;
-    fprintf(out, "%-18s %-14s %-16s %12s %14s\n", "layer", "type", "output", "parameters",
-            "multiply-adds");
-    for (int i = 0; i < net->nodes; i++) {
-        const lsnni_node *v = &net->node[i];
-        size_t count = 0;
-        char shape[48], note[96];
-        for (int j = 0; j < v->plan.params; j++) count += v->plan.param[j].count;
-        snprintf(shape, sizeof shape, "%d x %d x %d", v->whole.c, v->whole.h, v->whole.w);
-        note[0] = 0;
-        if (v->share) snprintf(note, sizeof note, "  parameters of %.60s", v->share);
-        else if (v->done_by >= 0)
-            snprintf(note, sizeof note, "  done by %.60s", net->node[v->done_by].name);
-        else if (net->built && !v->live) snprintf(note, sizeof note, "  not made");
-        else if (v->pooled_to >= 0)
-            snprintf(note, sizeof note, "  pools to %.60s", net->node[v->pooled_to].name);
-        else if (v->alias >= 0) snprintf(note, sizeof note, "  in place");
-        if (v->lanes && v->done_by < 0)
-            snprintf(note + strlen(note), sizeof note - strlen(note), "%s in blocks",
-                     *note ? "," : " ");
-        if (v->whole.h != v->plan.out.h || v->whole.w != v->plan.out.w)
-            snprintf(note + strlen(note), sizeof note - strlen(note), "%s only %d x %d",
-                     *note ? "," : " ", v->plan.out.h, v->plan.out.w);
-        fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f%s\n", v->name, v->type->name, shape,
-                v->share ? 0.0 : (double)count, v->plan.macs, note);
-    }
-    fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f\n", "total", "", "",
-            (double)lsnn_net_params(net), lsnn_net_macs(net));
-}
-
-/* ---- >>running ---------------------------------------------------------------------
-   Forward fills an lsnn_call for each live node and runs it; an output that is wanted in
-   both layouts is then turned. Backward goes the other way: the first to write a gradient
-   sets it (see `written`), the others add.                                   */
-
-/* 1 if node v takes its input j in the other layout than its maker has it.   */
-static int lsnni_turned(const lsnn_work *w, const lsnni_node *v, int j)
-{
-    return w->lanes && w->net->node[v->input[j]].lanes != lsnni_wants_lanes(v, j);
-}
-
-/* Node i's output, or gradient, from one layout to the other. back: to the node's own. */
-static lsnn_status lsnni_relay(lsnn_work *w, int n, int i, lsnn_real *to,
-                              const lsnn_real *from, int back, int add)
-{
-    const lsnni_node *v = &w->net->node[i];
-    if (!w->lanes || !v->both || !v->live) return LSNN_OK;
-    return lsnn_interleave(w->cx, to, from, n, (size_t)lsnni_features(v->plan.out),
-                           v->lanes != back, add);
-}
-
-static void lsnni_call_fill(lsnn_call *c, lsnn_work *w, int i, const lsnn_batch *b,
-                            int training)
+/* One step on a batch: a layer's forward (or backward), or an array to the other layout. */
+static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch *b,
+                                  int training, int backward)
 {
     const lsnn_net *net = w->net;
-    const lsnni_node *v = &net->node[i];
-    memset(c, 0, sizeof *c);
-    c->plan = &v->plan;
-    c->n = b->n;
-    c->training = training;
-    c->lanes = v->lanes ? w->lanes : 0;
-    c->with_relu_ = v->with_relu;
-    for (int j = 0; j < v->plan.inputs; j++) {
-        int x = v->input[j];
-        if (lsnni_turned(w, v, j)) c->x[j] = w->z[x];
-        else c->x[j] = x == 0 ? b->x : w->y[x];
+    const lsnni_node *v = &net->node[s->node];
+    lsnn_call *c = &s->call;
+    lsnn_call local;
+    lsnn_status status;
+    double start = net->profile ? lsnni_seconds() : 0;
+    if (s->turns)
+        status = lsnn_interleave(w->cx, s->to, s->from ? s->from : b->x, b->n,
+                                 (size_t)lsnni_features(v->plan.out), s->back, s->add);
+    else {
+        local = *c;                                      /* a layer may change its call */
+        local.n = b->n;
+        local.training = training;
+        for (int j = 0; j < v->plan.inputs; j++) if (!local.x[j]) local.x[j] = b->x;
+        local.labels = b->labels;
+        local.heads = b->heads;
+        local.targets = b->targets;
+        local.target_count = b->target_count;
+        local.rng = lsnn_rng_at(net->seed, v->type->name, v->name, b->step, b->sample);
+        w->cx->where_ = v->name;
+        status = (backward ? v->type->backward : v->type->forward)(w->cx, &local);
+        w->cx->where_ = NULL;
+        c->loss = local.loss;
     }
-    if (v->pooled_to >= 0) {
-        c->with_pool_ = 1;
-        c->with_relu_ = net->node[v->pooled_to].with_relu;
+    if (net->profile && !w->cx->rehearsal_) {
+        s->seconds += lsnni_seconds() - start;
+        s->images += b->n;
     }
-    c->y = w->y[c->with_pool_ ? v->pooled_to : i];
-    c->keep = w->keep[c->with_pool_ ? v->pooled_to : i];
-    for (int j = 0; j < v->plan.params; j++)
-        c->param[j] = net->value + net->param[v->param[j]].at;
-    for (int j = 0; j < v->plan.buffers; j++)
-        c->buffer[j] = net->state + net->buffer[v->buffer[j]].at;
-    c->labels = b->labels;
-    c->heads = b->heads;
-    c->targets = b->targets;
-    c->target_count = b->target_count;
-    c->rng = lsnn_rng_at(net->seed, v->type->name, v->name, b->step, b->sample);
-}
-
-/* Our own types but losses, which need labels and no scratch memory.         */
-static int lsnni_rehearsed(const lsnn_layer_type *t)
-{
-    return !t->is_loss && lsnni_type(t->name) == t;
+    return status;
 }
 
 static int lsnni_finite(const lsnn_real *v, size_t count)
@@ -154,43 +46,51 @@ static int lsnni_finite(const lsnn_real *v, size_t count)
     return 1;
 }
 
-/* All live nodes; to predict without labels and targets, those the output needs. */
+/* While w is watched: 1 if what step s has written holds a number that is not finite. */
+static int lsnni_blames(lsnn_work *w, const lsnni_step *s)
+{
+    const lsnni_node *v = &w->net->node[s->node];
+    int numbers;
+    if (!w->watch || s->turns) return 0;
+    numbers = lsnni_features(w->net->node[v->role.writes].plan.out);
+    if (lsnni_finite(s->call.y, lsnni_area(w->last.n, numbers))) return 0;
+    w->blamed = s->node;
+    return 1;
+}
+
+/* 1 if forward leaves this step out. To predict without labels and targets, only what the
+   output needs is run; a rehearsal runs the layers that know what it is.     */
+static int lsnni_skipped(const lsnn_work *w, const lsnni_step *s)
+{
+    const lsnni_node *v = &w->net->node[s->node];
+    if (w->cx->rehearsal_) return !s->turns && !lsnni_has(v, LSNN_REHEARSES);
+    return !w->all && !v->role.on_path;
+}
+
 static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int training,
                                       double *loss)
 {
     const lsnn_net *net = w->net;
+    lsnni_schedule *p;
     double total = 0;
-    w->ready = w->n = 0;
+    w->ready = w->done = w->n = 0;
     if (b->n < 1 || b->n > w->batch)
-        return lsnni_fail(w->cx, LSNN_ESHAPE,
-                          "forward: %d images, the net was built for 1 to %d",
-                          b->n, w->batch);
+        return lsnni_fail(w->cx, LSNN_ESHAPE, "forward: %d images, the net was built for 1 to "
+                          "%d", b->n, w->batch);
+    if (w->version != net->version) memset(w->kept, 0, (size_t)net->nodes * sizeof *w->kept);
+    w->version = net->version;
     w->lanes = lsnni_lanes_for(w, b->n);
-    memset(w->written, 0, 3 * (size_t)net->nodes);       /* and written_z, ran */
-    LSNNI_TRY(lsnni_relay(w, b->n, 0, w->z[0], b->x, 0, 0));
-    for (int i = 1; i < net->nodes; i++) {
-        const lsnni_node *v = &net->node[i];
-        lsnn_status s;
-        lsnn_call c;
-        if (w->cx->rehearsal_ ? !lsnni_rehearsed(v->type)
-                              : !training && !v->on_path && !b->labels && !b->targets)
-            continue;
-        if (!v->live) continue;
-        lsnni_call_fill(&c, w, i, b, training);
-        w->cx->where_ = v->name;
-        s = v->done_by >= 0 || v->pooled_by >= 0 ? LSNN_OK : v->type->forward(w->cx, &c);
-        if (s == LSNN_OK) s = lsnni_relay(w, b->n, i, w->z[i], w->y[i], 0, 0);
-        w->cx->where_ = NULL;
-        if (s != LSNN_OK) return s;
-        w->ran[i] = 1;
-        total += c.loss;
-        if (!w->watch || v->done_by >= 0 || v->pooled_to >= 0) continue;
-        if (lsnni_finite(w->y[i], lsnni_area(b->n, lsnni_features(v->plan.out)))) continue;
-        w->blamed = v->pooled_by >= 0 ? v->pooled_by : i;
-        break;
+    w->all = training || b->labels || b->targets;
+    w->last = *b;
+    p = &w->schedule[w->lanes > 0];
+    for (lsnni_step *s = p->forward; s < p->forward + p->forwards; s++) {
+        if (lsnni_skipped(w, s)) continue;
+        s->call.loss = 0;
+        LSNNI_TRY(lsnni_step_run(w, s, b, training, 0));
+        total += s->call.loss;
+        if (lsnni_blames(w, s)) break;
     }
     w->n = b->n;
-    w->last = *b;
     if (loss) *loss = total;
     return LSNN_OK;
 }
@@ -209,49 +109,25 @@ LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int traini
     return LSNN_OK;
 }
 
+static lsnn_status lsnni_work_backward(lsnn_work *w)
+{
+    lsnni_schedule *p = &w->schedule[w->lanes > 0];
+    for (lsnni_step *s = p->backward; s < p->backward + p->backwards; s++)
+        if (!w->cx->rehearsal_ || s->turns ||
+            lsnni_has(&w->net->node[s->node], LSNN_REHEARSES))
+            LSNNI_TRY(lsnni_step_run(w, s, &w->last, 1, 1));
+    w->done = 1;
+    return LSNN_OK;
+}
+
 LSNN_API lsnn_status lsnn_backward(lsnn_net *net)
 {
     if (!net) return LSNN_ENOMEM;
-    lsnn_work *w = net->work;
-    if (!net->built || !w->ready)
-        return lsnni_fail(net->cx, LSNN_ESTATE,
-                          "lsnn_backward: call lsnn_forward with training = 1 "
-                          "first");
-    w->ready = 0;
-    memset(w->written, 0, 2 * (size_t)net->nodes);       /* and written_z     */
-    for (int i = net->nodes - 1; i > 0; i--) {
-        const lsnni_node *v = &net->node[i];
-        lsnn_status s;
-        lsnn_call c;
-        char *written;
-        int turned;
-        /* nothing to do above the parameters, or where no loss depends on it */
-        if (!v->needs_grad || !w->ran[i] || (!net->cx->rehearsal_ &&
-                               !v->type->is_loss && !w->written[i] && !w->written_z[i]))
-            continue;
-        if (w->written_z[i])
-            LSNNI_TRY(lsnni_relay(w, w->n, i, w->dy[i], w->dz[i], 1, w->written[i]));
-        w->written[i] = 1;
-        lsnni_call_fill(&c, w, i, &w->last, 1);
-        c.dy = w->dy[i];
-        for (int j = 0; j < v->plan.inputs; j++) {
-            int x = v->input[j];
-            if (!net->node[x].needs_grad) continue;
-            turned = lsnni_turned(w, v, j);
-            c.dx[j] = turned ? w->dz[x] : w->dy[x];
-            written = turned ? w->written_z : w->written;
-            c.add[j] = written[x] ? LSNN_ADD : LSNN_SET;
-            written[x] = 1;
-        }
-        for (int j = 0; j < v->plan.params; j++)
-            if (net->param[v->param[j]].lr_factor > 0)
-                c.dparam[j] = net->grad + net->param[v->param[j]].at;
-        w->cx->where_ = v->name;
-        s = v->done_by >= 0 ? LSNN_OK : v->type->backward(w->cx, &c);
-        w->cx->where_ = NULL;
-        if (s != LSNN_OK) return s;
-    }
-    return LSNN_OK;
+    if (!net->built || !net->work->ready)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_backward: call lsnn_forward with "
+                          "training = 1 first");
+    net->work->ready = 0;
+    return lsnni_work_backward(net->work);
 }
 
 LSNN_API void lsnn_zero_grad(lsnn_net *net)
@@ -278,11 +154,11 @@ static lsnn_status lsnni_rehearse(lsnn_work *w, lsnn_net *net)
             : pass == 2 ? w->batch - w->batch % lsnn_lanes(w->cx) : 10 - pass;
         if (b.n < 1 || b.n > w->batch) continue;
         s = lsnni_work_forward(w, &b, net != NULL, NULL);
-        w->ready = 1;
-        if (net && s == LSNN_OK) s = lsnn_backward(net);
-        w->ready = w->n = 0;
+        if (net && s == LSNN_OK) s = lsnni_work_backward(w);
+        w->done = w->n = 0;
     }
     w->cx->rehearsal_ = 0;
+    memset(w->kept, 0, (size_t)w->net->nodes * sizeof *w->kept);         /* nothing was made */
     if (net) lsnn_zero_grad(net);
     lsnni_free(w->cx, x);
     return s;
@@ -316,10 +192,11 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
     net->batch = d && d->batch ? d->batch : 64;
     net->seed = d ? d->seed : 0;
     net->predict_only = d ? d->predict_only : 0;
+    net->profile = d ? d->profile : 0;
     if (net->batch < 1)
         return lsnni_fail(cx, LSNN_EVALUE, "lsnn_net_build: batch %d", net->batch);
     for (int i = 0; i < net->nodes && net->output < 0; i++)
-        if (net->node[i].type->is_loss) net->output = net->node[i].input[0];
+        if (lsnni_has(&net->node[i], LSNN_IS_LOSS)) net->output = net->node[i].input[0];
     if (net->output < 0) net->output = net->nodes - 1;
     net->value = (lsnn_real *)lsnni_alloc(cx, net->param_size, sizeof *net->value);
     net->state = (lsnn_real *)lsnni_alloc(cx, net->buffer_size, sizeof *net->state);
@@ -331,11 +208,7 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
     for (int i = 0; i < net->buffers; i++)
         for (size_t j = 0; j < net->buffer[i].spec.count; j++)
             net->state[net->buffer[i].at + j] = LSNNI_R(net->buffer[i].spec.value);
-    lsnni_plan_concats(net);
-    lsnni_plan_layout(net);
-    lsnni_plan_graph(net, !net->predict_only);
-    if (lsnni_plan_crop(net) != LSNN_OK) goto fail;
-    lsnni_plan_fusion(net);
+    lsnni_plan_net(net);
     net->work = lsnni_work_make(cx, net, net->batch, !net->predict_only);
     if (!net->work) goto fail;
     net->built = 1;
@@ -362,7 +235,7 @@ LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, 
         b.x = x + (size_t)i * in;
         LSNNI_TRY(lsnni_work_forward(w, &b, 0, NULL));
         if (net->output == 0) memcpy(y + (size_t)i * out, b.x, (size_t)b.n * out * sizeof *y);
-        else if (w->lanes && net->node[net->output].lanes)
+        else if (w->lanes && net->node[net->output].role.blocks)
             LSNNI_TRY(lsnn_interleave(w->cx, y + (size_t)i * out, w->y[net->output], b.n, out,
                                       1, 0));
         else memcpy(y + (size_t)i * out, w->y[net->output], (size_t)b.n * out * sizeof *y);
@@ -414,15 +287,15 @@ static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_g
     if (!w->n)
         return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' has no output before a forward",
                           v->name);
-    if (!(is_keep || (is_grad ? data && v->plan.o.keep : v->readable)))
+    if (!(is_keep || (is_grad ? data && v->plan.o.keep : v->role.readable)))
         return lsnni_fail(net->cx, LSNN_ESTATE,
                           "%s of '%.60s' is not kept: set its option keep",
                           is_grad ? "the gradient" : "the output", v->name);
-    if (!(is_grad ? w->written[i] : w->ran[i]))
+    if (!(is_grad ? w->done && w->reached[i] : v->role.live && (w->all || v->role.on_path)))
         return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' had no part in the last %s",
                           v->name, is_grad ? "backward" : "forward");
     lsnni_view_set(a, data, fixed ? 3 : 4, fixed ? dim + 1 : dim);
-    a->turned = !is_keep && v->lanes && w->lanes;
+    a->turned = !is_keep && v->role.blocks && w->lanes;
     return LSNN_OK;
 }
 
@@ -504,6 +377,7 @@ LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_re
     if (a.kept)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s is computed by the layer: set what it is "
                           "computed from", name);
+    lsnni_changed(net);
     if (a.turned)
         return lsnn_interleave(net->cx, a.v, v, a.dim[0], count / (size_t)a.dim[0], 0, 0);
     memcpy(a.v, v, count * sizeof *v);

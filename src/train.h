@@ -165,6 +165,7 @@ LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
     norm = sqrt(norm);
     u.scale = o->d.clip_norm > 0 ? LSNNI_MIN(1, o->d.clip_norm / (norm + 1e-6)) : 1;
     lsnn_parallel(net->cx, net->params, lsnni_update_task, &u);
+    lsnni_changed(net);
     lsnn_zero_grad(net);
     o->step++;
     return LSNN_OK;
@@ -214,7 +215,7 @@ static lsnn_status lsnni_batch_make(lsnn_net *net, lsnni_batch *b, const lsnn_da
                           "each", d->count, d->heads, d->target_count);
     if (!d->heads && !d->target_count)
         return lsnni_fail(net->cx, LSNN_ESHAPE, "the data set has neither labels nor targets");
-    for (int i = 0; i < net->nodes; i++) losses += net->node[i].type->is_loss;
+    for (int i = 0; i < net->nodes; i++) losses += lsnni_has(&net->node[i], LSNN_IS_LOSS);
     if (!losses)
         return lsnni_fail(net->cx, LSNN_ESTATE,
                           "the net has no loss: add lsnn_cross_entropy or lsnn_mse");
@@ -261,7 +262,7 @@ typedef struct lsnni_tally {
 static int lsnni_scores(const lsnn_net *net, int i)
 {
     const lsnni_node *v = &net->node[i];
-    if (!v->type->is_loss || strcmp(v->type->name, "cross_entropy") != 0) return 0;
+    if (!lsnni_has(v, LSNN_CLASSIFIES)) return 0;
     for (int k = 0; k < i; k++)
         if (net->node[k].type == v->type && net->node[k].plan.o.head == v->plan.o.head) return 0;
     return 1;
@@ -334,7 +335,7 @@ LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_sc
         return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_evaluate: call lsnn_net_build first");
     LSNNI_TRY(lsnni_batch_make(net, &b, data));
     for (int i = 0; s->confusion && i < net->nodes; i++)
-        if (strcmp(net->node[i].type->name, "cross_entropy") == 0 &&
+        if (lsnni_has(&net->node[i], LSNN_CLASSIFIES) &&
             lsnni_features(net->node[i].plan.out) != data->classes) {
             lsnni_batch_free(net->cx, &b);
             return lsnni_fail(net->cx, LSNN_ESHAPE,
@@ -532,19 +533,6 @@ static lsnn_status lsnni_diverged(const lsnni_fit *f, const lsnn_batch *b)
     return lsnni_fail(net->cx, LSNN_EDIVERGED,
                       "step %u: the loss is not finite, every layer's output is",
                       (unsigned)f->o->step);
-}
-
-static double lsnni_seconds(void)
-{
-#if defined(_OPENMP)
-    return omp_get_wtime();
-#elif defined(CLOCK_MONOTONIC)
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-#else
-    return (double)clock() / CLOCKS_PER_SEC;
-#endif
 }
 
 static lsnn_status lsnni_fit_step(lsnni_fit *f)

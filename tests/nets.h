@@ -216,8 +216,8 @@ static inline lsnn_status power_backward(lsnn_ctx *cx, lsnn_call *c)
     return LSNN_OK;
 }
 static const lsnn_layer_type power_type = {
-    "power", "lr_factor freeze no_decay custom0", 1, 1, 0, 1, 0,
-    power_plan, power_forward, power_backward, NULL, LSNN_PLAIN, 0
+    "power", "lr_factor freeze no_decay custom0", 1, 1, LSNN_Y_FREE,
+    power_plan, power_forward, power_backward, NULL
 };
 
 /* Every layer type, two branches that share a dense layer, two classifying heads (3 and 4

@@ -298,7 +298,7 @@ static void check_step(lsnn_net *net, lsnn_net *plain, int n, int inputs, int se
     for (int i = 0; lsnn_net_param_name(net, 1, i, &count); i++) {
         snprintf(name, sizeof name, "%s", lsnn_net_param_name(net, 1, i, NULL));
         name[strcspn(name, ".")] = 0;
-        if (net->node[lsnn_net_node(net, name)].live)    /* else nothing moves it           */
+        if (net->node[lsnn_net_node(net, name)].role.live)  /* else nothing moves it           */
             check_alike(net, plain, lsnn_net_param_name(net, 1, i, NULL), count, near, seed);
     }
     CHECK(lsnn_predict(net, b.x, n, y) == LSNN_OK);
@@ -354,7 +354,7 @@ static void check_file(lsnn_net *net, int n, int inputs, int seed)
     static lsnn_real y[BATCH * CLASSES], want[BATCH * CLASSES];
     const char *folder = getenv("TEST_TMP");
     lsnn_batch b = graph_batch(n, inputs, seed);
-    lsnn_build_desc d = { BATCH, 0, 0 };
+    lsnn_build_desc d = { BATCH, 0, 0, 0 };
     lsnn_net *again;
     char path[600];
     snprintf(path, sizeof path, "%.500s/graphs.tmp.safetensors", folder ? folder : ".");
@@ -378,11 +378,11 @@ static void count_plans(const lsnn_net *net)
     for (int i = 0; i < net->nodes; i++) {
         const lsnni_node *d = &net->node[i];
         seen.nodes++;
-        seen.done_by += d->done_by >= 0;
-        seen.cropped += d->live && (d->plan.out.h != lsnn_net_shape(net, i).h ||
+        seen.done_by += d->role.backward_by != i;
+        seen.cropped += d->role.live && (d->plan.out.h != lsnn_net_shape(net, i).h ||
                                     d->plan.out.w != lsnn_net_shape(net, i).w);
-        seen.pooled += d->pooled_to >= 0;
-        seen.unmade += !d->live;
+        seen.pooled += d->role.writes != i;
+        seen.unmade += !d->role.live;
         seen.in_parts += strncmp(d->name, "batch_norm", 10) == 0 && d->plan.inputs > 1;
     }
 }
@@ -427,7 +427,7 @@ static void check_chunks(int threads)
     static lsnn_real x[MOST * INPUTS];
     static int labels[MOST];
     lsnn_ctx cx = quiet_ctx();
-    lsnn_build_desc d = { MOST, 1, 0 };
+    lsnn_build_desc d = { MOST, 1, 0, 0 };
     lsnn_net *net = lsnn_net_new(&cx);
     lsnn_batch b;
     memset(&b, 0, sizeof b);

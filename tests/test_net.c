@@ -271,7 +271,7 @@ static void test_foreign_options(void)
     int cases = 0;
     for (size_t t = 1; t < sizeof lsnni_types / sizeof lsnni_types[0]; t++)
         for (int f = 0; f < LSNNI_FIELDS; f++) {
-            const lsnn_layer_type *type = &lsnni_types[t];
+            const lsnn_layer_type *type = lsnni_types[t];
             lsnn_options o = named("odd");
             char needle[64];
             if (strcmp(lsnni_fields[f].name, "keep") == 0) continue;
@@ -627,8 +627,8 @@ static void test_fused_norm(void)
 {
     lsnn_ctx cx = quiet_ctx();
     lsnn_net *one = norm_net(&cx, 0), *apart = norm_net(&cx, 1);
-    CHECK(one->node[3].done_by == 2 && one->node[6].done_by == 5);
-    CHECK(apart->node[3].done_by < 0 && apart->node[6].done_by < 0);
+    CHECK(one->node[3].role.backward_by == 2 && one->node[6].role.backward_by == 5);
+    CHECK(apart->node[3].role.backward_by == 3 && apart->node[6].role.backward_by == 6);
     check_same(&cx, one, apart, 2 * 7 * 6);
     lsnn_ctx_free(&cx);
     CHECK(heap.live == 0);
@@ -684,8 +684,8 @@ static void test_cropped(void)
             lean = crop_net(&cx, c, 0, 1);
             CHECK(one->node[1].plan.out.h == c->crop_h && one->node[1].plan.out.w == c->crop_w);
             CHECK(apart->node[1].plan.out.h == c->h && apart->node[1].plan.out.w == c->w);
-            CHECK(one->node[1].pooled_to == (c->pooled ? 3 : -1));
-            CHECK(apart->node[1].pooled_to == -1 && lsnn_net_shape(one, 1).h == c->h);
+            CHECK(one->node[1].role.writes == (c->pooled ? 3 : 1));
+            CHECK(apart->node[1].role.writes == 1 && lsnn_net_shape(one, 1).h == c->h);
             check_same_scores(lean, apart, 2 * c->h * c->w);
             check_same(&cx, one, apart, 2 * c->h * c->w);
             lsnn_net_free(lean);
@@ -754,9 +754,9 @@ static void test_half(void)
     memset(&half, 0, sizeof half);
     half.name = "half";
     half.min_inputs = half.max_inputs = 1;
-    half.output_free = half.input_free = 1;
     half.plan = half_plan; half.forward = half_forward; half.backward = half_backward;
-    for (half.in_place = 0; half.in_place < 2; half.in_place++) {
+    for (int in_place = 0; in_place < 2; in_place++) {
+        half.traits = LSNN_X_FREE | LSNN_Y_FREE | (in_place ? LSNN_IN_PLACE : 0);
         lsnn_net *net = lsnn_net_new(&cx);
         int x = lsnn_dense(net, lsnn_input(net, 16, 1, 1), 40, NULL);
         x = lsnn_layer(net, &half, &x, 1, NULL);
@@ -764,7 +764,7 @@ static void test_half(void)
         CHECK(build_net(net, 8, 1, 0) == LSNN_OK);
         loss_of(net, &b);
         CHECK(lsnn_backward(net) == LSNN_OK);
-        CHECK(lsnn_net_get(net, "grad:dense1.weight", g[half.in_place], 16 * 40) == LSNN_OK);
+        CHECK(lsnn_net_get(net, "grad:dense1.weight", g[in_place], 16 * 40) == LSNN_OK);
         lsnn_net_free(net);
     }
     CHECK(same_bits(g[0], g[1], 16 * 40));
@@ -817,7 +817,7 @@ static void test_concats(void)
     for (int layers = 1; layers <= LSNN_MAX_INPUTS; layers += 3) {
         lsnn_net *one = dense_net(&cx, layers, 0), *apart = dense_net(&cx, layers, 1), *again;
         int concat = lsnn_net_node(one, "concat1"), parts = layers < LSNN_MAX_INPUTS;
-        CHECK(one->node[concat].live == !parts && apart->node[concat].live);
+        CHECK(one->node[concat].role.live == !parts && apart->node[concat].role.live);
         CHECK(one->node[one->nodes - 4].plan.inputs == (parts ? layers + 1 : 1));
         CHECK(lsnn_net_save(one, path) == LSNN_OK);
         again = lsnn_net_load(&cx, path, NULL, NULL, 0);
@@ -1236,11 +1236,10 @@ static void test_refusals(void)
 }
 
 static const lsnn_layer_type wide_type = {
-    "wide", "", 1, 64, 0, 1, 0, power_plan, power_forward, power_backward, NULL, LSNN_PLAIN, 0
+    "wide", "", 1, 64, LSNN_Y_FREE, power_plan, power_forward, power_backward, NULL
 };
 static const lsnn_layer_type spaced_type = {
-    "my layer", "custom0", 1, 1, 0, 1, 0, power_plan, power_forward, power_backward, NULL,
-    LSNN_PLAIN, 0
+    "my layer", "custom0", 1, 1, LSNN_Y_FREE, power_plan, power_forward, power_backward, NULL
 };
 
 /* Refuses to build, by `status` and a message with `needle`, what make added to an input. */

@@ -57,3 +57,71 @@ LSNN_API lsnn_status lsnn_activation_backward(lsnn_ctx *cx, lsnn_act f, lsnn_rea
     return lsnni_activation(cx, f, dx, dy, y, count, slope, add);
 }
 
+#define LSNNI_ACTIVATION(name, kind)                                                     \
+    static lsnn_status lsnni_forward_##name(lsnn_ctx *cx, lsnn_call *c)                  \
+    {                                                                                    \
+        return lsnn_activation_forward(cx, kind, c->y, c->x[0], lsnni_call_count(c),     \
+                                       c->plan->o.slope);                                \
+    }                                                                                    \
+    static lsnn_status lsnni_backward_##name(lsnn_ctx *cx, lsnn_call *c)                 \
+    {                                                                                    \
+        return lsnn_activation_backward(cx, kind, c->dx[0], c->dy, c->y,                 \
+                                        lsnni_call_count(c), c->plan->o.slope, c->add[0]); \
+    }
+LSNNI_ACTIVATION(relu, LSNN_RELU)
+LSNNI_ACTIVATION(leaky_relu, LSNN_LEAKY_RELU)
+LSNNI_ACTIVATION(sigmoid, LSNN_SIGMOID)
+LSNNI_ACTIVATION(tanh, LSNN_TANH)
+#undef LSNNI_ACTIVATION
+
+static lsnn_status lsnni_plan_leaky_relu(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    p->o.slope = lsnni_or(p->o.slope, 0.01);
+    if (!(p->o.slope > 0))
+        return lsnni_fail(cx, LSNN_EVALUE, "leaky_relu: slope %g must be positive", p->o.slope);
+    return lsnni_plan_same(cx, p);
+}
+
+static const lsnn_layer_type lsnni_relu_type = {
+    "relu", "", 1, 1,
+    LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_IS_RELU,
+    lsnni_plan_same, lsnni_forward_relu, lsnni_backward_relu, NULL
+};
+
+static const lsnn_layer_type lsnni_leaky_relu_type = {
+    "leaky_relu", "slope", 1, 1,
+    LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
+    lsnni_plan_leaky_relu, lsnni_forward_leaky_relu, lsnni_backward_leaky_relu, NULL
+};
+
+static const lsnn_layer_type lsnni_sigmoid_type = {
+    "sigmoid", "", 1, 1,
+    LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
+    lsnni_plan_same, lsnni_forward_sigmoid, lsnni_backward_sigmoid, NULL
+};
+
+static const lsnn_layer_type lsnni_tanh_type = {
+    "tanh", "", 1, 1,
+    LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
+    lsnni_plan_same, lsnni_forward_tanh, lsnni_backward_tanh, NULL
+};
+
+LSNN_API int lsnn_relu(lsnn_net *net, int x, const lsnn_options *o)
+{
+    return lsnn_layer(net, &lsnni_relu_type, &x, 1, o);
+}
+
+LSNN_API int lsnn_leaky_relu(lsnn_net *net, int x, const lsnn_options *o)
+{
+    return lsnn_layer(net, &lsnni_leaky_relu_type, &x, 1, o);
+}
+
+LSNN_API int lsnn_sigmoid(lsnn_net *net, int x, const lsnn_options *o)
+{
+    return lsnn_layer(net, &lsnni_sigmoid_type, &x, 1, o);
+}
+
+LSNN_API int lsnn_tanh(lsnn_net *net, int x, const lsnn_options *o)
+{
+    return lsnn_layer(net, &lsnni_tanh_type, &x, 1, o);
+}

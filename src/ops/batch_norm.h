@@ -133,3 +133,85 @@ LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_
     return lsnni_norm_run(cx, &p, n, c, inner, lsnni_norm_back_task);
 }
 
+static lsnn_status lsnni_plan_batch_norm(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    int channels = p->in[0].c;
+    p->o.eps = lsnni_or(p->o.eps, 1e-5);
+    p->o.momentum = lsnni_or(p->o.momentum, 0.1);
+    if (!(p->o.eps > 0) || !(p->o.momentum > 0 && p->o.momentum <= 1))
+        return lsnni_fail(cx, LSNN_EVALUE,
+                          "batch_norm: eps %g must be positive, momentum %g in "
+                          "(0, 1]", p->o.eps, p->o.momentum);
+    p->param[0] = lsnni_spec("gamma", 1, channels, 0, 0, 0);
+    p->param[0].value = 1;
+    p->param[1] = lsnni_spec("beta", 1, channels, 0, 0, 0);
+    p->param[0].no_decay = p->param[1].no_decay = 1;
+    p->params = 2;
+    p->buffer[0] = lsnni_spec("mean", 1, channels, 0, 0, 0);
+    p->buffer[1] = lsnni_spec("variance", 1, channels, 0, 0, 0);
+    p->buffer[1].value = 1;
+    p->buffers = 2;
+    p->keep_fixed = 2 * (size_t)channels;
+    p->macs = (double)lsnni_features(p->in[0]);
+    return lsnni_plan_same(cx, p);
+}
+
+/* Channels [first, first + those of input j): all of them, or one input of the concat that
+   is read in parts (see lsnni_plan_concats).                                 */
+static void lsnni_norm_part(lsnni_norm *g, const lsnn_call *c, int j, int first)
+{
+    int channels = c->plan->out.c;
+    memset(g, 0, sizeof *g);
+    g->all = channels;
+    g->x = c->x[j];
+    g->gamma = c->param[0] + first;
+    g->mean = c->keep + first;
+    g->istd = c->keep + channels + first;
+}
+
+static lsnn_status lsnni_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
+{
+    const lsnn_layer_plan *p = c->plan;
+    for (int j = 0, first = 0; j < p->inputs; first += p->in[j++].c) {
+        lsnni_norm g;
+        lsnni_norm_part(&g, c, j, first);
+        g.y = c->y + lsnni_area(first, lsnni_call_inner(c));
+        g.beta = c->param[1] + first;
+        g.running_mean = c->buffer[0] + first;
+        g.running_var = c->buffer[1] + first;
+        g.momentum = p->o.momentum; g.eps = p->o.eps;
+        g.predict = !c->training; g.relu = c->does & LSNN_DO_RELU;
+        LSNNI_TRY(lsnni_norm_run(cx, &g, lsnni_blocks(c), p->in[j].c, lsnni_call_inner(c),
+                                 lsnni_norm_task));
+    }
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
+{
+    const lsnn_layer_plan *p = c->plan;
+    for (int j = 0, first = 0; j < p->inputs; first += p->in[j++].c) {
+        size_t skip = lsnni_area(first, lsnni_call_inner(c));
+        lsnni_norm g;
+        lsnni_norm_part(&g, c, j, first);
+        g.dy = c->dy + skip;
+        g.y = c->dx[j]; g.add = c->add[j];
+        if (c->dparam[0]) g.dgamma = c->dparam[0] + first;
+        if (c->dparam[1]) g.dbeta = c->dparam[1] + first;
+        if (c->does & LSNN_DO_RELU) g.relu_y = c->y + skip;   /* what relu would do in place */
+        LSNNI_TRY(lsnni_norm_run(cx, &g, lsnni_blocks(c), p->in[j].c, lsnni_call_inner(c),
+                                 lsnni_norm_back_task));
+    }
+    return LSNN_OK;
+}
+
+static const lsnn_layer_type lsnni_batch_norm_type = {
+    "batch_norm", LSNNI_PARAM_OPTIONS "momentum eps", 1, 1,
+    LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_RELU_AFTER | LSNN_READS_PARTS,
+    lsnni_plan_batch_norm, lsnni_forward_batch_norm, lsnni_backward_batch_norm, NULL
+};
+
+LSNN_API int lsnn_batch_norm(lsnn_net *net, int x, const lsnn_options *o)
+{
+    return lsnn_layer(net, &lsnni_batch_norm_type, &x, 1, o);
+}

@@ -33,3 +33,41 @@ LSNN_API lsnn_status lsnn_dense_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real 
     return LSNN_OK;
 }
 
+static lsnn_status lsnni_plan_dense(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    int in = lsnni_features(p->in[0]), out = p->o.filters;
+    LSNNI_TRY(lsnni_dense_sizes(cx, 1, in, out));
+    p->out.c = out; p->out.h = p->out.w = 1;
+    p->param[0] = lsnni_spec("weight", 2, out, in, 0, 0);
+    p->param[0].fan_in = in;
+    p->param[0].fan_out = out;
+    p->param[1] = lsnni_spec("bias", 1, out, 0, 0, 0);
+    p->param[1].no_decay = 1;
+    p->params = p->o.no_bias ? 1 : 2;
+    p->macs = ((double)in + (p->o.no_bias ? 0 : 1)) * out;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_forward_dense(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnn_dense_forward(cx, c->y, c->x[0], c->param[0], c->param[1], c->n,
+                              lsnni_features(c->plan->in[0]), c->plan->out.c);
+}
+
+static lsnn_status lsnni_backward_dense(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnn_dense_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
+                               c->param[0], c->n, lsnni_features(c->plan->in[0]),
+                               c->plan->out.c, c->add[0]);
+}
+
+static const lsnn_layer_type lsnni_dense_type = {
+    "dense", LSNNI_WEIGHTED, 1, 1,
+    LSNN_Y_FREE | LSNN_REHEARSES,
+    lsnni_plan_dense, lsnni_forward_dense, lsnni_backward_dense, NULL
+};
+
+LSNN_API int lsnn_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o)
+{
+    return lsnni_windowed(net, &lsnni_dense_type, x, outputs, 0, o);
+}

@@ -54,3 +54,38 @@ LSNN_API lsnn_status lsnn_dropout_backward(lsnn_ctx *cx, lsnn_real *dx, const ls
     return lsnni_dropout_run(cx, dx, dy, n, count, lanes, rate, at, add);
 }
 
+static lsnn_status lsnni_plan_dropout(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    if (!(p->o.rate >= 0 && p->o.rate < 1))
+        return lsnni_fail(cx, LSNN_EVALUE, "dropout: rate %g must lie in [0, 1)", p->o.rate);
+    return lsnni_plan_same(cx, p);
+}
+
+static lsnn_status lsnni_forward_dropout(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t count = lsnni_call_count(c);
+    if (c->training)
+        return lsnn_dropout_forward(cx, c->y, c->x[0], c->n, lsnni_features(c->plan->in[0]),
+                                    c->lanes, c->plan->o.rate, &c->rng);
+    if (c->y != c->x[0]) memcpy(c->y, c->x[0], count * sizeof *c->y);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_backward_dropout(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnn_dropout_backward(cx, c->dx[0], c->dy, c->n, lsnni_features(c->plan->in[0]),
+                                 c->lanes, c->plan->o.rate, &c->rng, c->add[0]);
+}
+
+static const lsnn_layer_type lsnni_dropout_type = {
+    "dropout", "rate", 1, 1,
+    LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_Y_FREE,
+    lsnni_plan_dropout, lsnni_forward_dropout, lsnni_backward_dropout, NULL
+};
+
+LSNN_API int lsnn_dropout(lsnn_net *net, int x, double rate, const lsnn_options *o)
+{
+    lsnn_options all = lsnni_options(o);
+    all.rate = rate;
+    return lsnn_layer(net, &lsnni_dropout_type, &x, 1, &all);
+}

@@ -244,3 +244,43 @@ LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_rea
     return LSNN_OK;
 }
 
+static lsnn_status lsnni_plan_local2d(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_window s;
+    int depth;
+    LSNNI_TRY(lsnni_plan_kernels(cx, p, &s));
+    depth = s.c * s.kernel_h * s.kernel_w;
+    p->param[0] = lsnni_spec("weight", 3, s.oh * s.ow, depth, s.k, 0);
+    p->param[0].fan_in = depth;
+    p->param[0].fan_out = s.k * s.kernel_h * s.kernel_w;
+    p->param[1] = lsnni_spec("bias", 3, s.k, s.oh, s.ow, 0);
+    p->param[1].no_decay = 1;
+    p->macs = (double)p->param[0].count;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_forward_local2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_call_window(cx, &s, c));
+    return lsnn_local2d_forward(cx, c->y, c->x[0], c->param[0], c->param[1], &s);
+}
+
+static lsnn_status lsnni_backward_local2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_call_window(cx, &s, c));
+    return lsnn_local2d_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
+                                 c->param[0], &s, c->add[0]);
+}
+
+static const lsnn_layer_type lsnni_local2d_type = {
+    "local2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS, 1, 1,
+    LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
+    lsnni_plan_local2d, lsnni_forward_local2d, lsnni_backward_local2d, NULL
+};
+
+LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
+{
+    return lsnni_windowed(net, &lsnni_local2d_type, x, filters, kernel, o);
+}

@@ -84,3 +84,72 @@ LSNN_API lsnn_status lsnn_mse_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_r
     return LSNN_OK;
 }
 
+static lsnn_status lsnni_plan_loss(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    p->o.loss_weight = lsnni_or(p->o.loss_weight, 1);
+    if (p->o.head < 0)
+        return lsnni_fail(cx, LSNN_EVALUE, "loss: head %d is negative", p->o.head);
+    return lsnni_plan_same(cx, p);
+}
+
+static lsnn_status lsnni_forward_cross_entropy(lsnn_ctx *cx, lsnn_call *c)
+{
+    int head = c->plan->o.head;
+    if (!c->labels || head >= c->heads)
+        return lsnni_fail(cx, LSNN_ESHAPE, "cross_entropy: needs label %d of each sample, the "
+                          "batch has %d", head, c->labels ? c->heads : 0);
+    LSNNI_TRY(lsnn_cross_entropy_forward(cx, &c->loss, c->y, c->x[0], c->labels + head,
+                                         c->heads, c->n, lsnni_features(c->plan->in[0])));
+    c->loss *= c->plan->o.loss_weight;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_backward_cross_entropy(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnn_cross_entropy_backward(cx, c->dx[0], c->y, c->labels + c->plan->o.head,
+                                       c->heads, c->n, lsnni_features(c->plan->in[0]),
+                                       c->plan->o.loss_weight, c->add[0]);
+}
+
+static lsnn_status lsnni_forward_mse(lsnn_ctx *cx, lsnn_call *c)
+{
+    int count = lsnni_features(c->plan->in[0]), first = c->plan->o.head;
+    if (!c->targets || first > c->target_count - count)
+        return lsnni_fail(cx, LSNN_ESHAPE,
+                          "mse: needs %d targets of each sample from number %d on, the batch "
+                          "has %d", count, first, c->targets ? c->target_count : 0);
+    LSNNI_TRY(lsnn_mse_forward(cx, &c->loss, c->x[0], c->targets + first, c->target_count, c->n,
+                               count));
+    memcpy(c->y, c->x[0], lsnni_call_count(c) * sizeof *c->y);
+    c->loss *= c->plan->o.loss_weight;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_backward_mse(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnn_mse_backward(cx, c->dx[0], c->x[0], c->targets + c->plan->o.head,
+                             c->target_count, c->n, lsnni_features(c->plan->in[0]),
+                             c->plan->o.loss_weight, c->add[0]);
+}
+
+static const lsnn_layer_type lsnni_cross_entropy_type = {
+    "cross_entropy", "head loss_weight", 1, 1,
+    LSNN_IS_LOSS | LSNN_CLASSIFIES | LSNN_X_FREE,
+    lsnni_plan_loss, lsnni_forward_cross_entropy, lsnni_backward_cross_entropy, NULL
+};
+
+static const lsnn_layer_type lsnni_mse_type = {
+    "mse", "head loss_weight", 1, 1,
+    LSNN_IS_LOSS,
+    lsnni_plan_loss, lsnni_forward_mse, lsnni_backward_mse, NULL
+};
+
+LSNN_API int lsnn_cross_entropy(lsnn_net *net, int x, const lsnn_options *o)
+{
+    return lsnn_layer(net, &lsnni_cross_entropy_type, &x, 1, o);
+}
+
+LSNN_API int lsnn_mse(lsnn_net *net, int x, const lsnn_options *o)
+{
+    return lsnn_layer(net, &lsnni_mse_type, &x, 1, o);
+}

@@ -256,3 +256,97 @@ LSNN_API lsnn_status lsnn_sum_pool_backward(lsnn_ctx *cx, lsnn_real *dx, const l
     return lsnni_pool_run(cx, LSNNI_POOL_SUM, dx, dy, NULL, NULL, s, 1, add, 0);
 }
 
+/* What of the input the windows reach, if a smaller input gives the same windows. */
+static lsnn_status lsnni_pool_reads(lsnn_ctx *cx, lsnn_layer_plan *p, const lsnn_window *s)
+{
+    lsnn_layer_plan crop = *p;
+    lsnn_window cropped;
+    int h = (s->oh - 1) * s->stride_h + s->kernel_h - s->pad_top;
+    int w = (s->ow - 1) * s->stride_w + s->kernel_w - s->pad_left;
+    crop.in[0].h = LSNNI_MAX(1, LSNNI_MIN(s->h, h));
+    crop.in[0].w = LSNNI_MAX(1, LSNNI_MIN(s->w, w));
+    LSNNI_TRY(lsnni_window_of(cx, &cropped, &crop, 1, s->c));
+    if (cropped.oh != s->oh || cropped.ow != s->ow || cropped.pad_top != s->pad_top ||
+        cropped.pad_left != s->pad_left) return LSNN_OK;
+    p->reads_h = crop.in[0].h;
+    p->reads_w = crop.in[0].w;
+    return LSNN_OK;
+}
+
+/* kernel 0: the whole map. The stride defaults to the kernel.                */
+static lsnn_status lsnni_plan_pool(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_window s;
+    if (!p->o.kernel_h) {
+        p->o.kernel_h = p->in[0].h;
+        if (!p->o.kernel_w) p->o.kernel_w = p->in[0].w;
+    }
+    if (!p->o.kernel_w) p->o.kernel_w = p->o.kernel_h;
+    lsnni_window_defaults(&p->o, p->o.kernel_h, p->o.kernel_w);
+    LSNNI_TRY(lsnni_window_of(cx, &s, p, 1, p->in[0].c));
+    p->out.c = s.k; p->out.h = s.oh; p->out.w = s.ow;
+    LSNNI_TRY(lsnni_pool_reads(cx, p, &s));
+    if (!lsnni_pool_halves(&s)) p->traits &= ~LSNN_IS_MAX2;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_plan_max_pool(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    LSNNI_TRY(lsnni_plan_pool(cx, p));
+    p->keep_per_image = (size_t)lsnni_features(p->out);    /* room for int32  */
+    return LSNN_OK;
+}
+
+#define LSNNI_POOLING(name, kind)                                                        \
+    static lsnn_status lsnni_forward_##name(lsnn_ctx *cx, lsnn_call *c)                  \
+    {                                                                                    \
+        lsnn_window s;                                                                   \
+        LSNNI_TRY(lsnni_call_window(cx, &s, c));                                         \
+        return lsnni_pool_run(cx, kind, c->y, c->x[0], kind == LSNNI_POOL_MAX ?          \
+                              (int32_t *)(void *)c->keep : NULL, NULL, &s, 0, 0,         \
+                              c->does & LSNN_DO_RELU);                                            \
+    }                                                                                    \
+    static lsnn_status lsnni_backward_##name(lsnn_ctx *cx, lsnn_call *c)                 \
+    {                                                                                    \
+        lsnn_window s;                                                                   \
+        LSNNI_TRY(lsnni_call_window(cx, &s, c));                                         \
+        return lsnni_pool_run(cx, kind, c->dx[0], c->dy, NULL,                           \
+                              (int32_t *)(void *)c->keep, &s, 1, c->add[0], 0);          \
+    }
+LSNNI_POOLING(max_pool, LSNNI_POOL_MAX)
+LSNNI_POOLING(avg_pool, LSNNI_POOL_AVG)
+LSNNI_POOLING(sum_pool, LSNNI_POOL_SUM)
+#undef LSNNI_POOLING
+
+static const lsnn_layer_type lsnni_max_pool_type = {
+    "max_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
+    LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNN_RELU_BEFORE | LSNN_IS_MAX2,
+    lsnni_plan_max_pool, lsnni_forward_max_pool, lsnni_backward_max_pool, NULL
+};
+
+static const lsnn_layer_type lsnni_avg_pool_type = {
+    "avg_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
+    LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
+    lsnni_plan_pool, lsnni_forward_avg_pool, lsnni_backward_avg_pool, NULL
+};
+
+static const lsnn_layer_type lsnni_sum_pool_type = {
+    "sum_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
+    LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
+    lsnni_plan_pool, lsnni_forward_sum_pool, lsnni_backward_sum_pool, NULL
+};
+
+LSNN_API int lsnn_max_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
+{
+    return lsnni_windowed(net, &lsnni_max_pool_type, x, 0, kernel, o);
+}
+
+LSNN_API int lsnn_avg_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
+{
+    return lsnni_windowed(net, &lsnni_avg_pool_type, x, 0, kernel, o);
+}
+
+LSNN_API int lsnn_sum_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
+{
+    return lsnni_windowed(net, &lsnni_sum_pool_type, x, 0, kernel, o);
+}

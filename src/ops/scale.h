@@ -56,3 +56,39 @@ LSNN_API lsnn_status lsnn_scale_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real 
     return lsnni_scale_run(cx, &p, n, c, inner);
 }
 
+static lsnn_status lsnni_plan_scale(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    p->param[0] = lsnni_spec("scale", 1, p->in[0].c, 0, 0, 0);
+    p->param[0].value = 1;
+    p->param[1] = lsnni_spec("bias", 1, p->in[0].c, 0, 0, 0);
+    p->param[0].no_decay = p->param[1].no_decay = 1;
+    p->params = p->o.no_bias ? 1 : 2;
+    p->macs = (double)lsnni_features(p->in[0]);
+    return lsnni_plan_same(cx, p);
+}
+
+static lsnn_status lsnni_forward_scale(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_shape s = c->plan->in[0];
+    return lsnn_scale_forward(cx, c->y, c->x[0], c->param[0], c->param[1], lsnni_blocks(c), s.c,
+                              lsnni_call_inner(c));
+}
+
+static lsnn_status lsnni_backward_scale(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_shape s = c->plan->in[0];
+    return lsnn_scale_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
+                               c->param[0], lsnni_blocks(c), s.c, lsnni_call_inner(c),
+                               c->add[0]);
+}
+
+static const lsnn_layer_type lsnni_scale_type = {
+    "scale", LSNNI_PARAM_OPTIONS "no_bias", 1, 1,
+    LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
+    lsnni_plan_scale, lsnni_forward_scale, lsnni_backward_scale, NULL
+};
+
+LSNN_API int lsnn_scale(lsnn_net *net, int x, const lsnn_options *o)
+{
+    return lsnn_layer(net, &lsnni_scale_type, &x, 1, o);
+}

@@ -39,7 +39,7 @@ LSNN_API int lsnn_smoother_theta(const lsnn_smoother *s)
 }
 
 /* Places are counted in rows and columns from 0 and lie `step` apart.        */
-static double lsnni_step(int count) { return count > 1 ? 1.0 / (count - 1) : 1; }
+static double lsnni_spacing(int count) { return count > 1 ? 1.0 / (count - 1) : 1; }
 
 /* u[p] = e[p] - e[q] for q in row and column (i, j), which may be no whole numbers;
    returns the place of the largest. At q itself r is 0, without a rounding.  */
@@ -47,17 +47,17 @@ static int lsnni_exponents(const lsnni_kernels *kv, lsnn_real *u, const double *
                            const lsnn_smoother *s, double qi, double qj)
 {
     double al = t[LSNNI_ALPHA], be = t[LSNNI_BETA], ga = t[LSNNI_GAMMA], p[8];
-    double x = 2 * (lsnni_step(s->w) * qj - t[LSNNI_MU_X]);
-    double y = 2 * (lsnni_step(s->h) * qi - t[LSNNI_MU_Y]);
+    double x = 2 * (lsnni_spacing(s->w) * qj - t[LSNNI_MU_X]);
+    double y = 2 * (lsnni_spacing(s->h) * qi - t[LSNNI_MU_Y]);
     p[1] = p[3] = al;
     p[5] = p[7] = ga;
     for (int i = 0; i < s->h; i++) {
-        double d = lsnni_step(s->h) * (i - qi);
+        double d = lsnni_spacing(s->h) * (i - qi);
         p[0] = ga * d;                                   /* p[0] + p[1] x: r, row 1 */
         p[4] = be * d;                                   /* p[4] + p[5] x: row 2    */
         p[2] = p[0] + (al * x + ga * y);
         p[6] = p[4] + (ga * x + be * y);
-        kv->exponents(u + i * s->w, (size_t)s->w, lsnni_step(s->w), qj, p);
+        kv->exponents(u + i * s->w, (size_t)s->w, lsnni_spacing(s->w), qj, p);
     }
     return (int)kv->largest(u, lsnni_area(s->h, s->w));
 }
@@ -97,8 +97,8 @@ static void lsnni_gaussian(const lsnni_kernels *kv, lsnn_real *u, const double *
 {
     size_t area = lsnni_area(s->h, s->w);
     if (s->normalise == LSNN_NORMALISE_NONE)             /* q = mu: e[q] = 0  */
-        lsnni_exponents(kv, u, t, s, t[LSNNI_MU_Y] / lsnni_step(s->h),
-                        t[LSNNI_MU_X] / lsnni_step(s->w));
+        lsnni_exponents(kv, u, t, s, t[LSNNI_MU_Y] / lsnni_spacing(s->h),
+                        t[LSNNI_MU_X] / lsnni_spacing(s->w));
     else
         lsnni_from_largest(kv, u, t, s);
     kv->exp(u, u, area);
@@ -130,8 +130,8 @@ static void lsnni_gaussian_back(const lsnni_kernels *kv, double *dt, lsnn_real *
     }
     kv->multiply(g, g, u, area, 0);                      /* now h             */
     for (int i = 0; i < s->h; i++) {
-        double m[3], y = lsnni_step(s->h) * i - qy;
-        kv->moments(g + i * s->w, (size_t)s->w, -qx, lsnni_step(s->w), m);
+        double m[3], y = lsnni_spacing(s->h) * i - qy;
+        kv->moments(g + i * s->w, (size_t)s->w, -qx, lsnni_spacing(s->w), m);
         s1x += m[1];
         s1y += m[0] * y;
         sxx += m[2];
@@ -451,3 +451,110 @@ LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real
     return LSNN_OK;
 }
 
+static lsnn_smoother lsnni_smoother_of(const lsnn_layer_plan *p, int n, int lanes)
+{
+    lsnn_smoother s;
+    memset(&s, 0, sizeof s);
+    s.n = n;
+    s.lanes = lanes;
+    s.rank = p->o.rank;
+    s.k = p->in[0].c / s.rank;
+    s.h = p->in[0].h;
+    s.w = p->in[0].w;
+    s.shape = p->o.smooth_shape;
+    s.mixture = p->o.mixture;
+    s.normalise = p->o.normalise;
+    s.per_image = p->inputs == 2;
+    s.smooth_bias = p->o.smooth_bias;
+    return s;
+}
+
+static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_smoother s;
+    lsnni_smooth check;
+    int numbers, bias;
+    if (!p->o.rank) p->o.rank = 1;
+    if (!p->o.mixture) p->o.mixture = 1;
+    if (p->o.rank < 1 || p->in[0].c % p->o.rank)
+        return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d channels are not a multiple of rank %d",
+                          p->in[0].c, p->o.rank);
+    s = lsnni_smoother_of(p, 1, 0);
+    LSNNI_TRY(lsnni_smooth_plan(cx, &check, &s));
+    numbers = lsnn_smoother_theta(&s);
+    if (s.per_image && lsnni_area(numbers, p->in[0].c) != (size_t)lsnni_features(p->in[1]))
+        return lsnni_fail(cx, LSNN_ESHAPE,
+                          "smooth: theta has %d features, %d maps of %d numbers "
+                          "need %.0f", lsnni_features(p->in[1]), p->in[0].c, numbers,
+                          (double)numbers * p->in[0].c);
+    p->out = p->in[0];
+    p->out.c = s.k;
+    bias = s.per_image ? 0 : 1;      /* parameter 0 is the bias or theta      */
+    p->param[0] = lsnni_spec("theta", 2, p->in[0].c, numbers, 0, 0);
+    p->param[bias] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
+    p->param[0].no_decay = p->param[bias].no_decay = 1;
+    p->params = bias + (p->o.no_bias ? 0 : 1);
+    p->keep_name = "map";
+    p->keep_shape = p->in[0];
+    if (s.per_image) p->keep_per_image = (size_t)lsnni_features(p->in[0]);
+    else p->keep_fixed = (size_t)lsnni_features(p->in[0]);
+    return LSNN_OK;
+}
+
+/* Which parameter is the bias: 0 if theta is a node, else 1; -1 if there is none. */
+static int lsnni_smooth_bias_index(const lsnn_call *c)
+{
+    int index = c->plan->inputs == 2 ? 0 : 1;
+    return c->plan->o.no_bias ? -1 : index;
+}
+
+static lsnn_status lsnni_forward_smooth(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_smoother s = lsnni_smoother_of(c->plan, c->n, c->lanes);
+    int bias = lsnni_smooth_bias_index(c);
+    if (s.per_image) LSNNI_TRY(lsnn_smoother_map(cx, c->keep, c->x[1], &s));
+    else if (!*c->kept)              /* maps that all images share, until theta changes */
+        LSNNI_TRY(lsnn_smoother_map(cx, c->keep, c->param[0], &s));
+    *c->kept = !s.per_image;
+    return lsnni_smooth_apply(cx, c->y, c->keep, c->x[0], bias < 0 ? NULL : c->param[bias], &s);
+}
+
+static lsnn_status lsnni_backward_smooth(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_smoother s = lsnni_smoother_of(c->plan, c->n, c->lanes);
+    int bias = lsnni_smooth_bias_index(c);
+    return lsnn_smooth_backward(cx, c->dx[0], s.per_image ? c->dx[1] : c->dparam[0],
+                                bias < 0 ? NULL : c->dparam[bias], c->dy, c->x[0], c->keep,
+                                s.per_image ? c->x[1] : c->param[0],
+                                bias < 0 ? NULL : c->param[bias], &s, c->add[0], c->add[1]);
+}
+
+/* mu ~ U(0.2, 0.8), alpha = beta = 1.5, gamma = 0, logits 0; a table begins at 1. */
+static void lsnni_init_smooth(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
+{
+    static const double start[LSNNI_NUMBERS] = { 0.2, 0.2, 1.5, 1.5, 0 };
+    lsnn_smoother s = lsnni_smoother_of(p, 1, 0);
+    const lsnni_family *f = &lsnni_families[s.shape];
+    int is_theta = p->inputs == 1 && i == 0, stride = lsnni_stride(&s);
+    for (size_t j = 0; j < p->param[i].count; j++) {
+        int part = stride ? (int)(j % (size_t)stride) : 0;
+        int number = part < f->count ? f->number[part] : LSNNI_GAMMA;
+        double random = is_theta && stride && number < LSNNI_ALPHA
+            ? 0.6 * lsnn_rng_uniform(rng) : 0;
+        v[j] = LSNNI_R(!is_theta ? 0 : stride ? start[number] + random : 1);
+    }
+}
+
+static const lsnn_layer_type lsnni_smooth_type = {
+    "smooth", "lr_factor freeze no_bias smooth_shape normalise rank mixture smooth_bias", 1, 2,
+    LSNN_DX_IN_PLACE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
+    lsnni_plan_smooth, lsnni_forward_smooth, lsnni_backward_smooth, lsnni_init_smooth
+};
+
+LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
+{
+    int x[2];
+    x[0] = a;
+    x[1] = theta;
+    return lsnn_layer(net, &lsnni_smooth_type, x, theta == LSNN_FREE ? 1 : 2, o);
+}

@@ -72,3 +72,26 @@ LSNN_API lsnn_status lsnn_softmax_backward(lsnn_ctx *cx, lsnn_real *dx, const ls
     return lsnni_softmax_run(cx, dx, dy, y, n, c, inner, add);
 }
 
+static lsnn_status lsnni_forward_softmax(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_shape s = c->plan->in[0];
+    return lsnn_softmax_forward(cx, c->y, c->x[0], c->n, s.c, lsnni_inner(s));
+}
+
+static lsnn_status lsnni_backward_softmax(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_shape s = c->plan->in[0];
+    return lsnn_softmax_backward(cx, c->dx[0], c->dy, c->y, c->n, s.c, lsnni_inner(s),
+                                 c->add[0]);
+}
+
+static const lsnn_layer_type lsnni_softmax_type = {
+    "softmax", "", 1, 1,
+    LSNN_X_FREE | LSNN_REHEARSES,
+    lsnni_plan_same, lsnni_forward_softmax, lsnni_backward_softmax, NULL
+};
+
+LSNN_API int lsnn_softmax(lsnn_net *net, int x, const lsnn_options *o)
+{
+    return lsnn_layer(net, &lsnni_softmax_type, &x, 1, o);
+}

@@ -1,0 +1,164 @@
+/* ============================================================================
+   >>fast  what the machinery for speed, at the end of the book, offers the ops
+   ==========================================================================*/
+/* ---- >>tile: the product that windows are made of -----------------------------
+   C[i][v] (+)= sum_k a[i][ka[k]] * b[v][kb[k]] + bias[i], for `rows` rows i and `vectors`
+   vectors v of neighbouring numbers; a's elements are single numbers, b's are
+   vectors. The two offset tables make one kernel serve both
+       convolution           a: weights, b: pixels   kb[k] = place of (c, r, s) in the image
+       its weight gradient   a: pixels, b: dy        ka[k] = place of output pixel k
+   so no image is unrolled into patches. Plain matrices need no tables: lsnni_block. */
+enum { LSNNI_MAX_ROWS = 8, LSNNI_MAX_VECTORS = 3, LSNNI_MAX_LANES = 16,
+       LSNNI_DOTS_ROWS = 128 };
+typedef struct lsnni_tile {
+    const lsnn_real *a[LSNNI_MAX_ROWS];
+    const lsnn_real *b[LSNNI_MAX_VECTORS];
+    lsnn_real *c[LSNNI_MAX_ROWS];        /* vector v of row i is at c[i] + at[v] */
+    ptrdiff_t at[LSNNI_MAX_VECTORS];
+    int lanes[LSNNI_MAX_VECTORS];        /* numbers of vector v that are stored */
+    const int32_t *ka, *kb;
+    const lsnn_real *bias;               /* a row each, or NULL                */
+    int k, rows, vectors, add;
+} lsnni_tile;
+
+/* A product of matrices, as of dense layers and 1 x 1 windows:
+   C (m x n) (+)= A (m x k) B (k x n) + bias, with A's element (i, k) at a[i*ai + k*ak],
+   B's at b[k*bk + j*bj], C's at c[i*ci + j].                                 */
+typedef struct lsnni_block {
+    const lsnn_real *a, *b, *bias;       /* bias: of dots, not add; a column each, or NULL */
+    lsnn_real *c;
+    ptrdiff_t ai, ak, bk, bj, ci;
+    int m, n, k, add;
+} lsnni_block;
+
+/* What one instruction set offers. Everything is single-threaded.            */
+typedef struct lsnni_kernels {
+    int rows, lanes;                     /* of the register tile               */
+    void (*tile)(const lsnni_tile *t);   /* entries of a past `rows` must be readable */
+    void (*block)(const lsnni_block *g); /* bj is 1, n from 1 to 3 vectors, no bias    */
+    void (*dots)(const lsnni_block *g);  /* ak and bk are 1, m to LSNNI_DOTS_ROWS      */
+    void (*exp)(lsnn_real *y, const lsnn_real *x, size_t n);
+    double (*sum)(const lsnn_real *x, size_t n);
+    double (*dot)(const lsnn_real *x, const lsnn_real *y, size_t n);
+    double (*deviation)(const lsnn_real *x, double mean, size_t n); /* sum (x - mean)^2 */
+    void (*sum_dot)(double m[2], lsnn_real *dy, const lsnn_real *x, const lsnn_real *y,
+                    size_t n);
+    void (*moments)(const lsnn_real *t, size_t n, double x0, double step, double m[3]);
+    void (*exponents)(lsnn_real *u, size_t n, double step, double from, const double p[8]);
+    size_t (*largest)(const lsnn_real *x, size_t n);
+    void (*axpy)(lsnn_real *y, double a, const lsnn_real *x, size_t n);   /* y += a x */
+    void (*affine)(lsnn_real *y, const lsnn_real *x, double a, double b, size_t n, int add);
+    void (*repeat)(lsnn_real *y, const lsnn_real *x, size_t n);
+    void (*gather)(lsnn_real *y, const lsnn_real *x, size_t n);
+    void (*multiply)(lsnn_real *y, const lsnn_real *a, const lsnn_real *b, size_t n, int add);
+    void (*act_forward)(lsnn_act f, lsnn_real *y, const lsnn_real *x, size_t n, double slope);
+    void (*act_backward)(lsnn_act f, lsnn_real *dx, const lsnn_real *dy, const lsnn_real *y,
+                         size_t n, double slope, int add);
+    void (*max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, int pitch, int w,
+                      int at, int n, int relu);
+    void (*sum_pool2)(lsnn_real *y, const lsnn_real *top, int w, int n, double scale);
+    void (*lanes_max)(lsnn_real *y, int32_t *where, const lsnn_real *x, const int32_t *tap,
+                      int taps, int step, int at, int first, int n, int relu);
+    void (*lanes_max_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *where,
+                           const int32_t *tap, int taps, int step, int at, int n, int apart);
+    void (*lanes_sum)(lsnn_real *y, const lsnn_real *x, const int32_t *tap, int taps, int step,
+                      int at, int n, double scale);
+    void (*lanes_sum_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *tap, int taps,
+                           int step, int at, int n, double scale);
+    void (*dropout)(lsnn_real *y, const lsnn_real *x, const lsnn_rng *at, uint32_t sample,
+                    int e0, int e1, int in_blocks, uint32_t limit, double scale, int add);
+    void (*transpose)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, int rows,
+                      int columns);      /* y[j*ys + i] = x[i*xs + j]           */
+    void (*norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x, double a,
+                          double b, double c, size_t n, int add); /* dx = a dy + b x + c */
+    void (*sgd)(lsnn_real *w, lsnn_real *v, const lsnn_real *g, double scale, double lr,
+                double decay, double momentum, int nesterov, size_t n);
+    void (*adam)(lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *g, double scale,
+                 double lr, double decay, double shrink, double b1, double b2, double c1,
+                 double c2, double eps, size_t n);
+} lsnni_kernels;
+/* ---- >>reach: which rows of pixels and of the kernel meet --------------------------
+   What one row (or column) of pixels meets: `count` partners, beginning with number
+   `first` at coordinate `at` of the other side, which rises by one (TO_W: a stride).
+       FORWARD   an output row: the kernel's rows, and the image's
+       TO_X      an image row: the kernel's rows, falling by a stride, and the output's
+       TO_W      a kernel row: the output's rows, and the image's             */
+typedef enum lsnni_way { LSNNI_FORWARD, LSNNI_TO_X, LSNNI_TO_W } lsnni_way;
+typedef struct lsnni_reach { int first, count, at; } lsnni_reach;
+typedef struct lsnni_side { int in, out, kernel, stride, pad; } lsnni_side;
+
+/* Rows with equal `first` and `count` are of one kind, and pixels whose rows and
+   columns are of one kind share a table of taps. Pixels near the border have shorter
+   tables, so padding costs nothing at all.                                   */
+typedef struct lsnni_kinds {
+    int rows, kinds, partners;       /* partners: of one row of each kind     */
+    lsnni_reach *reach;              /* of each row                           */
+    int *kind, *example, *members;   /* of each row; a row, how many, of each kind */
+} lsnni_kinds;
+
+/* A max pooling of 2 x 2 pixels that the convolution before it does: a few rows at a time
+   are computed into a worker's room of `size` numbers, and pooled from there. */
+typedef struct lsnni_pooled {
+    int on, relu;
+    int32_t *where;                  /* the maxima's pixels                   */
+    lsnn_real *room;
+    size_t size;
+} lsnni_pooled;
+
+/* The pixels of one kind: the kinds of their row and column, the taps in one source map, the
+   first place in the source, and their tables.                               */
+typedef struct lsnni_group { int row, column, taps, first; int32_t *ka, *kb; } lsnni_group;
+typedef struct lsnni_lanes {
+    const lsnni_kernels *kv;
+    lsnni_kinds kinds[2];
+    int m, maps, chunk, groups, bands, band, tasks, per_task, add;
+    size_t source, target, taps;     /* pixels of a map, weights of a pair of maps */
+    lsnni_group *group;
+    int32_t *from, *to;              /* pixels, group by group                */
+    const lsnn_real *x, *w, *bias;   /* w: target map, source map, tap        */
+    lsnn_real *y;
+    lsnni_pooled pool;
+} lsnni_lanes;
+
+/* How many tasks share one image: 1 for batches that keep a handful of cores busy
+   anyway. Sizes alone decide.                                                */
+static int lsnni_image_tasks(int n) { return n >= 8 ? 1 : lsnni_div_up(8, n); }
+
+/* ---- >>fast functions: what each does stands where it is defined --------------------------*/
+static const lsnni_kernels *lsnni_kernels_of(const lsnn_ctx *cx);
+/* >>gemm */
+static lsnn_status lsnni_gemm(lsnn_ctx *cx, int trans_a, int trans_b, int m, int n, int k,
+                              const lsnn_real *a, int lda, const lsnn_real *b, int ldb, int add,
+                              lsnn_real *c, int ldc, const lsnn_real *bias);
+/* >>blocks */
+static lsnn_status lsnni_lanes_fit(lsnn_ctx *cx, const char *who, int lanes, int n);
+static lsnn_status lsnni_lanes_check(lsnn_ctx *cx, const char *who, const lsnn_window *s);
+static void lsnni_turn_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x, int n, size_t size,
+                           int back, int add);
+static lsnn_status lsnni_lanes_plan(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
+                                    lsnni_way way, int chunk, int more_tables, size_t more,
+                                    size_t *table, char **at);
+static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c, int width,
+                           const lsnn_real *dy, const lsnn_real *x, const int32_t *start,
+                           const int32_t *item, int count);
+static lsnn_status lsnni_blocks_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                        const lsnn_real *w, const lsnn_real *b,
+                                        const lsnn_window *s, const lsnni_pooled *pool);
+static lsnn_status lsnni_blocks_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                           const lsnn_real *w, const lsnn_window *s, int add);
+static lsnn_status lsnni_blocks_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
+                                           const lsnn_real *dy, const lsnn_real *x,
+                                           const lsnn_window *s);
+/* >>rows */
+static lsnn_status lsnni_rows_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                      const lsnn_real *w, const lsnn_real *b,
+                                      const lsnn_window *s, const lsnni_pooled *pool);
+static lsnn_status lsnni_rows_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                         const lsnn_real *w, const lsnn_window *s, int add);
+static lsnn_status lsnni_rows_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
+                                         const lsnn_real *dy, const lsnn_real *x,
+                                         const lsnn_window *s);
+static int lsnni_pointwise(const lsnn_window *s);
+static lsnn_status lsnni_pointwise_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_real *w, const lsnn_real *b,
+                                           const lsnn_window *s);
