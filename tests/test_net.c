@@ -899,8 +899,11 @@ static void predict_sizes(lsnn_net *net, lsnn_net *lean, int size, int classes)
         CHECK(lsnn_predict(net, s.x, n, y) == LSNN_OK);
         CHECK(same_bits(y, want, (size_t)(n * classes)));
         CHECK(n == MOST || ((unsigned char *)y)[(size_t)(n * classes) * sizeof *y] == 0x55);
+        /* which takes whole blocks first, where an instruction set has so few lanes        */
         CHECK(lsnn_predict(lean, s.x, n, z) == LSNN_OK);
-        CHECK(same_bits(z, want, (size_t)(n * classes)));
+        if (lsnn_lanes(lean->cx) > BATCH) CHECK(same_bits(z, want, (size_t)(n * classes)));
+        for (int i = 0; i < n * classes; i++)
+            NEAR(z[i], want[i], sizeof *z == 8 ? 1e-13 : 1e-5);
     }
     for (int i = 0; i < MOST; i++) {
         CHECK(lsnn_predict(net, s.x + i * size, 1, one) == LSNN_OK);
@@ -1007,9 +1010,11 @@ static void test_workspaces(void)
     static lsnn_real x[IMAGES * ALL_IN], alone[IMAGES * 3], y[THREADS][IMAGES * 3];
     lsnn_ctx cx = quiet_ctx();
     lsnn_net *net = all_net(&cx, BATCH, 4, 0);
+    lsnn_work *first = lsnn_work_new(&cx, net, BATCH);
     int bad = 0, i;
     draw_reals(x, IMAGES * ALL_IN, 3, -1, 1);
-    CHECK(lsnn_predict(net, x, IMAGES, alone) == LSNN_OK);
+    CHECK(first && lsnn_work_predict(first, x, IMAGES, alone) == LSNN_OK);
+    lsnn_work_free(first);
 #ifdef _OPENMP
 #pragma omp parallel for num_threads(THREADS) reduction(+:bad)
 #endif
