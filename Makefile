@@ -55,7 +55,7 @@ LIBS     := $(if $(filter 1,$(ZLIB)),-lz) $(if $(filter 1,$(CBLAS)),$(CBLAS_LIBS
 FEATURES := $(strip $(FEATURES))
 LIBS     := $(strip $(LIBS))
 
-.PHONY: all run test bench results deps install help clean FORCE
+.PHONY: all run test test-all bench results deps install help clean FORCE
 all: $(PROGRAMS)
 
 $(PROGRAMS) $(BENCHES): %: %.c $(SHARED) build/flags
@@ -78,9 +78,10 @@ run:
 	@$(MAKE) --no-print-directory all
 	@mnist=$$(sh tools/get_mnist.sh) || mnist=; sh examples/run.sh "$$mnist"
 
-# make test ONLY=net runs the tests whose names contain "net".
-test:
-	@CC='$(CC)' OMP_FLAGS='$(if $(filter 1,$(OMP)),$(OMP_FLAGS))' CBLAS_LIBS='$(CBLAS_LIBS)' \
+# make test ONLY=net runs the tests whose names contain "net", in all their modes.
+test-all: TEST_ALL = 1
+test test-all:
+	@TEST_ALL='$(TEST_ALL)' CC='$(CC)' OMP_FLAGS='$(if $(filter 1,$(OMP)),$(OMP_FLAGS))' CBLAS_LIBS='$(CBLAS_LIBS)' \
 	 TEST_FLAGS='$(filter-out -fopenmp $(OMP_FLAGS) -DLSNN_USE_CBLAS,$(FEATURES))' \
 	 TEST_LIBS='$(filter-out $(CBLAS_LIBS),$(LIBS))' ONLY='$(ONLY)' sh tests/run.sh
 
@@ -110,7 +111,8 @@ help:
 	@echo 'make           build every program beside its source'
 	@echo 'make lsnn.h    assemble it from src/, where it is written'
 	@echo 'make run       get MNIST, train three networks, print the table, draw the figures'
-	@echo 'make test      run all tests (ONLY=net: those whose names contain "net")'
+	@echo 'make test      prove that every piece is right, in minutes; make test-all: in every mode,'
+	@echo '               dialect and program (ONLY=net: tests whose names contain "net")'
 	@echo 'make bench     measure speed: NET=cnn WHAT=train|predict|gemm|conv|limit|threads|scale|'
 	@echo '               memory|draw|start BATCH=64 THREADS=2 (bench/bench.c says how)'
 	@echo 'make results   run the next missing cells of RESULTS.md'

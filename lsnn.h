@@ -1849,6 +1849,26 @@ static lsnn_param_spec lsnni_spec(const char *name, int rank, int a, int b, int 
     return s;
 }
 
+/* Places in arrays of sizes ... x J x K x L, for the naive pairs.                */
+static inline size_t lsnni_at2(int i, int j, int J)
+{
+    return (size_t)i * (size_t)J + (size_t)j;
+}
+static inline size_t lsnni_at3(int i, int j, int J, int k, int K)
+{
+    return lsnni_at2(i, j, J) * (size_t)K + (size_t)k;
+}
+static inline size_t lsnni_at4(int i, int j, int J, int k, int K, int l, int L)
+{
+    return lsnni_at3(i, j, J, k, K) * (size_t)L + (size_t)l;
+}
+
+/* A backward writes dx, or adds to it: the naive ones clear it first, and always add. */
+static inline void lsnni_clear(lsnn_real *dx, size_t count, int add)
+{
+    if (dx && !add) memset(dx, 0, count * sizeof *dx);
+}
+
 static int lsnni_inner(lsnn_shape s) { return s.h * s.w; }
 /* A block of images is like one image whose pixels are lanes as wide.        */
 static int lsnni_lanes_or_1(const lsnn_call *c) { return c->lanes ? c->lanes : 1; }
@@ -1964,6 +1984,43 @@ static lsnn_status lsnni_dense_sizes(lsnn_ctx *cx, int n, int c, int k)
     return lsnni_sizes3(cx, "dense", n, k, 1);
 }
 
+/* ---- The naive pair                                                        */
+#ifdef LSNN_NAIVE
+LSNN_API lsnn_status lsnn_dense_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                        const lsnn_real *w, const lsnn_real *b, int n, int c,
+                                        int k)
+{
+    LSNNI_TRY(lsnni_dense_sizes(cx, n, c, k));
+    for (int i = 0; i < n; i++)
+    for (int j = 0; j < k; j++) {
+        double sum = b ? (double)b[j] : 0;
+        for (int l = 0; l < c; l++)
+            sum += (double)x[lsnni_at2(i, l, c)] * (double)w[lsnni_at2(j, l, c)];
+        y[lsnni_at2(i, j, k)] = LSNNI_R(sum);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_dense_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                         lsnn_real *db, const lsnn_real *dy,
+                                         const lsnn_real *x, const lsnn_real *w, int n, int c,
+                                         int k, int add)
+{
+    LSNNI_TRY(lsnni_dense_sizes(cx, n, c, k));
+    lsnni_clear(dx, lsnni_area(n, c), add);
+    for (int i = 0; i < n; i++)
+    for (int j = 0; j < k; j++) {
+        lsnn_real g = dy[lsnni_at2(i, j, k)];
+        if (db) db[j] += g;
+        for (int l = 0; l < c; l++) {
+            if (dx) dx[lsnni_at2(i, l, c)] += g * w[lsnni_at2(j, l, c)];
+            if (dw) dw[lsnni_at2(j, l, c)] += g * x[lsnni_at2(i, l, c)];
+        }
+    }
+    return LSNN_OK;
+}
+
+#else /* ---- The fast pair ---------------------------------------------------------------*/
 LSNN_API lsnn_status lsnn_dense_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                         const lsnn_real *w, const lsnn_real *b, int n, int c,
                                         int k)
@@ -1985,6 +2042,9 @@ LSNN_API lsnn_status lsnn_dense_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real 
     return LSNN_OK;
 }
 
+#endif /* LSNN_NAIVE */
+
+/* ---- The layer ------------------------------------------------------------------------*/
 static lsnn_status lsnni_plan_dense(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     int in = lsnni_features(p->in[0]), out = p->o.filters;
@@ -2027,6 +2087,62 @@ LSNN_API int lsnn_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o
    relu max(x, 0)   leaky_relu x or slope*x   sigmoid 1 / (1 + e^-x)   tanh
    Gradients in terms of y: [y > 0], [y > 0] or slope, y (1 - y), 1 - y^2; relu's at 0 is 0. */
 enum { LSNNI_PIECE = 16384 };        /* numbers a task of elementwise work    */
+
+static lsnn_status lsnni_activation_check(lsnn_ctx *cx, lsnn_act f, size_t count, double slope)
+{
+    if (count / LSNNI_PIECE >= INT_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "activation: %.3g numbers are too many",
+                          (double)count);
+    if ((int)f < 0 || (int)f > (int)LSNN_TANH)
+        return lsnni_fail(cx, LSNN_EVALUE, "activation: %d is none of lsnn_act", (int)f);
+    if (f == LSNN_LEAKY_RELU && !(slope > 0))
+        return lsnni_fail(cx, LSNN_EVALUE, "leaky_relu: slope %g must be positive", slope);
+    return LSNN_OK;
+}
+
+/* ---- The naive pair, a number at a time: f(x), and f'(x) in terms of y; NaN stays NaN. */
+#ifdef LSNN_NAIVE
+static double lsnni_act(lsnn_act f, double x, double slope)
+{
+    switch (f) {
+    case LSNN_RELU:       return x < 0 ? 0 : x;
+    case LSNN_LEAKY_RELU: return x < 0 ? slope * x : x;
+    case LSNN_SIGMOID:    return 1 / (1 + exp(-x));
+    default:              return tanh(x);
+    }
+}
+
+static double lsnni_act_slope(lsnn_act f, double y, double slope)
+{
+    switch (f) {
+    case LSNN_RELU:       return y > 0 ? 1 : 0;
+    case LSNN_LEAKY_RELU: return y > 0 ? 1 : slope;
+    case LSNN_SIGMOID:    return y * (1 - y);
+    default:              return 1 - y * y;
+    }
+}
+
+LSNN_API lsnn_status lsnn_activation_forward(lsnn_ctx *cx, lsnn_act f, lsnn_real *y,
+                                             const lsnn_real *x, size_t count, double slope)
+{
+    LSNNI_TRY(lsnni_activation_check(cx, f, count, slope));
+    for (size_t i = 0; i < count && y; i++) y[i] = LSNNI_R(lsnni_act(f, (double)x[i], slope));
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_activation_backward(lsnn_ctx *cx, lsnn_act f, lsnn_real *dx,
+                                              const lsnn_real *dy, const lsnn_real *y,
+                                              size_t count, double slope, int add)
+{
+    LSNNI_TRY(lsnni_activation_check(cx, f, count, slope));
+    for (size_t i = 0; i < count && dx; i++) {
+        double g = (double)dy[i] * lsnni_act_slope(f, (double)y[i], slope);
+        dx[i] = LSNNI_R(g + (add ? (double)dx[i] : 0));
+    }
+    return LSNN_OK;
+}
+
+#else /* ---- The fast pair: bound by memory ----------------------------------------------*/
 typedef struct lsnni_elementwise {
     const lsnni_kernels *kv;
     lsnn_act f;
@@ -2054,13 +2170,7 @@ static lsnn_status lsnni_activation(lsnn_ctx *cx, lsnn_act f, lsnn_real *y, cons
                                     const lsnn_real *x, size_t count, double slope, int add)
 {
     lsnni_elementwise p;
-    if (count / LSNNI_PIECE >= INT_MAX)
-        return lsnni_fail(cx, LSNN_ESHAPE, "activation: %.3g numbers are too many",
-                          (double)count);
-    if ((int)f < 0 || (int)f > (int)LSNN_TANH)
-        return lsnni_fail(cx, LSNN_EVALUE, "activation: %d is none of lsnn_act", (int)f);
-    if (f == LSNN_LEAKY_RELU && !(slope > 0))
-        return lsnni_fail(cx, LSNN_EVALUE, "leaky_relu: slope %g must be positive", slope);
+    LSNNI_TRY(lsnni_activation_check(cx, f, count, slope));
     if (!y) return LSNN_OK;
     p.kv = lsnni_kernels_of(cx);
     p.f = f; p.x = x; p.dy = dy; p.y = y; p.count = count; p.slope = slope; p.add = add;
@@ -2082,6 +2192,9 @@ LSNN_API lsnn_status lsnn_activation_backward(lsnn_ctx *cx, lsnn_act f, lsnn_rea
     return lsnni_activation(cx, f, dx, dy, y, count, slope, add);
 }
 
+#endif /* LSNN_NAIVE */
+
+/* ---- The layers -----------------------------------------------------------------------*/
 #define LSNNI_ACTIVATION(name, kind)                                                     \
     static lsnn_status lsnni_forward_##name(lsnn_ctx *cx, lsnn_call *c)                  \
     {                                                                                    \
@@ -2152,6 +2265,49 @@ LSNN_API int lsnn_tanh(lsnn_net *net, int x, const lsnn_options *o)
 }
 /* ---- >>softmax --------------------------------------------------------------------
    y[c] = e^(x[c] - max x) / sum_c' e^(x[c'] - max x)     dx[c] (+)= y[c] (dy[c] - sum dy y) */
+/* ---- The naive pair                                                        */
+#ifdef LSNN_NAIVE
+LSNN_API lsnn_status lsnn_softmax_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                          int n, int c, int inner)
+{
+    LSNNI_TRY(lsnni_sizes3(cx, "softmax", n, c, inner));
+    for (int l = 0; l < n; l++)
+    for (int i = 0; i < inner; i++) {
+        double most = (double)x[lsnni_at3(l, 0, c, i, inner)], sum = 0;
+        for (int k = 1; k < c; k++)
+            most = LSNNI_MAX(most, (double)x[lsnni_at3(l, k, c, i, inner)]);
+        for (int k = 0; k < c; k++)
+            sum += exp((double)x[lsnni_at3(l, k, c, i, inner)] - most);
+        for (int k = 0; k < c; k++) {
+            size_t at = lsnni_at3(l, k, c, i, inner);
+            y[at] = LSNNI_R(exp((double)x[at] - most) / sum);
+        }
+    }
+    return LSNN_OK;
+}
+
+/* dy[d]/dx[c] = y[d] (d == c) - y[d] y[c], so dx[c] = y[c] (dy[c] - sum_d dy[d] y[d]) */
+LSNN_API lsnn_status lsnn_softmax_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                           const lsnn_real *y, int n, int c, int inner, int add)
+{
+    LSNNI_TRY(lsnni_sizes3(cx, "softmax", n, c, inner));
+    lsnni_clear(dx, lsnni_at3(n, 0, c, 0, inner), add);
+    for (int l = 0; l < n && dx; l++)
+    for (int i = 0; i < inner; i++) {
+        double dot = 0;
+        for (int k = 0; k < c; k++) {
+            size_t at = lsnni_at3(l, k, c, i, inner);
+            dot += (double)dy[at] * (double)y[at];
+        }
+        for (int k = 0; k < c; k++) {
+            size_t at = lsnni_at3(l, k, c, i, inner);
+            dx[at] += LSNNI_R((double)y[at] * ((double)dy[at] - dot));
+        }
+    }
+    return LSNN_OK;
+}
+
+#else /* ---- The fast pair: an image a task ----------------------------------------------*/
 typedef struct lsnni_softmax {
     const lsnni_kernels *kv;
     const lsnn_real *x, *dy;
@@ -2224,6 +2380,9 @@ LSNN_API lsnn_status lsnn_softmax_backward(lsnn_ctx *cx, lsnn_real *dx, const ls
     return lsnni_softmax_run(cx, dx, dy, y, n, c, inner, add);
 }
 
+#endif /* LSNN_NAIVE */
+
+/* ---- The layer ------------------------------------------------------------------------*/
 static lsnn_status lsnni_forward_softmax(lsnn_ctx *cx, lsnn_call *c)
 {
     lsnn_shape s = c->plan->in[0];
@@ -2301,6 +2460,92 @@ static int lsnni_pool_halves(const lsnn_window *s)
            !s->pad_top && !s->pad_left && 2 * s->oh <= s->h && 2 * s->ow <= s->w;
 }
 
+static lsnn_status lsnni_pool_check(lsnn_ctx *cx, const lsnn_window *s)
+{
+    LSNNI_TRY(lsnni_window_check(cx, "pool", s, 0));
+    if (s->k != s->c || (double)s->n * s->c > INT_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "pool: %d images of %d channels in, %d out: the "
+                          "channels must be equal, and their number an int", s->n, s->c, s->k);
+    return LSNN_OK;
+}
+
+#ifdef LSNN_NAIVE
+#define LSNNI_POOL_FUSES 0
+/* ---- The naive pair, a map at a time: x is dy and y is dx in backward                     */
+static void lsnni_naive_max(const lsnni_pool *p, const lsnn_real *x, lsnn_real *y,
+                            int32_t *where)
+{
+    for (int i = 0; i < p->s->oh; i++)
+    for (int j = 0; j < p->s->ow; j++, y++, where++) lsnni_max_window(p, x, i, j, y, where);
+}
+
+static void lsnni_naive_max_back(const lsnni_pool *p, lsnn_real *dx, const lsnn_real *dy,
+                                 const int32_t *from)
+{
+    for (int q = 0; q < p->s->oh * p->s->ow; q++) if (from[q] >= 0) dx[from[q]] += dy[q];
+}
+
+/* What one pixel of window (i, j) counts: 1, or in an average 1 / pixels inside the image. */
+static double lsnni_share_of(const lsnni_pool *p, int i, int j, int box[4])
+{
+    const lsnn_window *s = p->s;
+    lsnni_pool_side(i, s->stride_h, s->pad_top, s->kernel_h, s->h, &box[0], &box[1]);
+    lsnni_pool_side(j, s->stride_w, s->pad_left, s->kernel_w, s->w, &box[2], &box[3]);
+    if (p->kind != LSNNI_POOL_AVG || box[0] >= box[1] || box[2] >= box[3]) return 1;
+    return 1.0 / ((box[1] - box[0]) * (box[3] - box[2]));
+}
+
+static void lsnni_naive_sum(const lsnni_pool *p, const lsnn_real *x, lsnn_real *y)
+{
+    for (int i = 0; i < p->s->oh; i++)
+    for (int j = 0; j < p->s->ow; j++) {
+        double sum = 0, share;
+        int box[4];
+        share = lsnni_share_of(p, i, j, box);
+        for (int r = box[0]; r < box[1]; r++)
+        for (int c = box[2]; c < box[3]; c++) sum += (double)x[r * p->s->w + c];
+        *y++ = LSNNI_R(sum * share);
+    }
+}
+
+static void lsnni_naive_sum_back(const lsnni_pool *p, lsnn_real *dx, const lsnn_real *dy)
+{
+    for (int i = 0; i < p->s->oh; i++)
+    for (int j = 0; j < p->s->ow; j++) {
+        int box[4];
+        double share = lsnni_share_of(p, i, j, box), g = (double)*dy++ * share;
+        for (int r = box[0]; r < box[1]; r++)
+        for (int c = box[2]; c < box[3]; c++) dx[r * p->s->w + c] += LSNNI_R(g);
+    }
+}
+
+static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real *y,
+                                  const lsnn_real *x, int32_t *where, const int32_t *from,
+                                  const lsnn_window *s, int backward, int add, int relu)
+{
+    size_t in, out;
+    lsnni_pool p;
+    LSNNI_TRY(lsnni_pool_check(cx, s));
+    (void)relu;
+    memset(&p, 0, sizeof p);
+    p.s = s; p.kind = kind;
+    in = lsnni_area(s->h, s->w);
+    out = lsnni_area(s->oh, s->ow);
+    if (backward) lsnni_clear(y, in * lsnni_area(s->n, s->c), add);
+    for (size_t m = 0; m < lsnni_area(s->n, s->c) && y; m++) {
+        const lsnn_real *xm = x + m * (backward ? out : in);
+        lsnn_real *ym = y + m * (backward ? in : out);
+        int max = kind == LSNNI_POOL_MAX;
+        if (max && backward) lsnni_naive_max_back(&p, ym, xm, from + m * out);
+        else if (max) lsnni_naive_max(&p, xm, ym, where + m * out);
+        else if (backward) lsnni_naive_sum_back(&p, ym, xm);
+        else lsnni_naive_sum(&p, xm, ym);
+    }
+    return LSNN_OK;
+}
+
+#else /* ---- The fast pair: bound by the loads of x and dx ---------------------------------*/
+#define LSNNI_POOL_FUSES LSNN_RELU_BEFORE | LSNN_IS_MAX2
 static void lsnni_max_pool_task(void *user, int i, int worker)
 {
     const lsnni_pool *p = (const lsnni_pool *)user;
@@ -2449,10 +2694,7 @@ static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real 
                                   const lsnn_window *s, int backward, int add, int relu)
 {
     lsnni_pool p;
-    LSNNI_TRY(lsnni_window_check(cx, "pool", s, 0));
-    if (s->k != s->c || (double)s->n * s->c > INT_MAX)
-        return lsnni_fail(cx, LSNN_ESHAPE, "pool: %d images of %d channels in, %d out: the "
-                          "channels must be equal, and their number an int", s->n, s->c, s->k);
+    LSNNI_TRY(lsnni_pool_check(cx, s));
     if (!y) return LSNN_OK;
     p.kv = lsnni_kernels_of(cx);
     p.s = s; p.kind = kind; p.x = x; p.y = y; p.where = where; p.from = from; p.add = add;
@@ -2473,6 +2715,7 @@ static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real 
                       lsnni_sum_pool_task, &p);
     return LSNN_OK;
 }
+#endif /* LSNN_NAIVE */
 
 LSNN_API lsnn_status lsnn_max_pool_forward(lsnn_ctx *cx, lsnn_real *y, int32_t *where,
                                            const lsnn_real *x, const lsnn_window *s)
@@ -2569,7 +2812,7 @@ LSNNI_POOLING(sum_pool, LSNNI_POOL_SUM)
 
 static const lsnn_layer_type lsnni_max_pool_type = {
     "max_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
-    LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNN_RELU_BEFORE | LSNN_IS_MAX2,
+    LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNNI_POOL_FUSES,
     lsnni_plan_max_pool, lsnni_forward_max_pool, lsnni_backward_max_pool, NULL
 };
 
@@ -2694,6 +2937,95 @@ LSNN_API int lsnn_dropout(lsnn_net *net, int x, double rate, const lsnn_options 
    xh = (x - mean) istd    y = gamma xh + beta    over the M = N*I values of a channel
    dgamma += sum dy xh     dbeta += sum dy
    dx (+)= gamma istd (dy - mean(dy) - xh mean(dy xh))                        */
+/* ---- The naive pair                                                        */
+#ifdef LSNN_NAIVE
+#define LSNNI_NORM_FUSES 0
+LSNN_API lsnn_status lsnn_batch_norm_predict(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                             const lsnn_real *gamma, const lsnn_real *beta,
+                                             const lsnn_real *running_mean,
+                                             const lsnn_real *running_var, int n, int c,
+                                             int inner, double eps)
+{
+    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm", n, c, inner));
+    for (int l = 0; l < n; l++)
+    for (int k = 0; k < c; k++)
+    for (int i = 0; i < inner; i++) {
+        size_t at = lsnni_at3(l, k, c, i, inner);
+        double xh = (double)x[at] - (double)running_mean[k];
+        xh /= sqrt((double)running_var[k] + eps);
+        y[at] = LSNNI_R((double)gamma[k] * xh + (double)beta[k]);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *mean,
+                                             lsnn_real *istd, lsnn_real *running_mean,
+                                             lsnn_real *running_var, const lsnn_real *x,
+                                             const lsnn_real *gamma, const lsnn_real *beta,
+                                             int n, int c, int inner, double momentum,
+                                             double eps)
+{
+    double count = (double)n * inner;
+    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm", n, c, inner));
+    if (cx->rehearsal_) return LSNN_OK;                  /* the running ones stay */
+    for (int k = 0; k < c; k++) {
+        double m = 0, var = 0;
+        for (int l = 0; l < n; l++)
+        for (int i = 0; i < inner; i++) m += (double)x[lsnni_at3(l, k, c, i, inner)] / count;
+        for (int l = 0; l < n; l++)
+        for (int i = 0; i < inner; i++) {
+            double d = (double)x[lsnni_at3(l, k, c, i, inner)] - m;
+            var += d * d;
+        }
+        for (int l = 0; l < n; l++)
+        for (int i = 0; i < inner; i++) {
+            size_t at = lsnni_at3(l, k, c, i, inner);
+            double xh = ((double)x[at] - m) / sqrt(var / count + eps);
+            y[at] = LSNNI_R((double)gamma[k] * xh + (double)beta[k]);
+        }
+        mean[k] = LSNNI_R(m);
+        istd[k] = LSNNI_R(1 / sqrt(var / count + eps));
+        if (!running_mean) continue;
+        var /= LSNNI_MAX(count - 1, 1);                  /* unbiased          */
+        running_mean[k] = LSNNI_R((1 - momentum) * (double)running_mean[k] + momentum * m);
+        running_var[k] = LSNNI_R((1 - momentum) * (double)running_var[k] + momentum * var);
+    }
+    return LSNN_OK;
+}
+
+/* mean and istd depend on x too, hence the two means that are taken off.      */
+LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dgamma,
+                                              lsnn_real *dbeta, const lsnn_real *dy,
+                                              const lsnn_real *x, const lsnn_real *gamma,
+                                              const lsnn_real *mean, const lsnn_real *istd,
+                                              int n, int c, int inner, int add)
+{
+    double count = (double)n * inner;
+    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm", n, c, inner));
+    lsnni_clear(dx, lsnni_at3(n, 0, c, 0, inner), add);
+    for (int k = 0; k < c; k++) {
+        double sum = 0, dot = 0, m = (double)mean[k], r = (double)istd[k];
+        for (int l = 0; l < n; l++)
+        for (int i = 0; i < inner; i++) {
+            size_t at = lsnni_at3(l, k, c, i, inner);
+            sum += (double)dy[at];
+            dot += (double)dy[at] * ((double)x[at] - m) * r;
+        }
+        if (dgamma) dgamma[k] += LSNNI_R(dot);
+        if (dbeta) dbeta[k] += LSNNI_R(sum);
+        for (int l = 0; l < n && dx; l++)
+        for (int i = 0; i < inner; i++) {
+            size_t at = lsnni_at3(l, k, c, i, inner);
+            double xh = ((double)x[at] - m) * r;
+            dx[at] += LSNNI_R((double)gamma[k] * r *
+                              ((double)dy[at] - sum / count - xh * dot / count));
+        }
+    }
+    return LSNN_OK;
+}
+
+#else /* ---- The fast pair: a channel a task ---------------------------------------------*/
+#define LSNNI_NORM_FUSES LSNN_RELU_AFTER | LSNN_READS_PARTS
 typedef struct lsnni_norm {
     const lsnni_kernels *kv;
     const lsnn_real *x, *dy, *gamma, *beta;
@@ -2825,6 +3157,9 @@ LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_
     return lsnni_norm_run(cx, &p, n, c, inner, lsnni_norm_back_task);
 }
 
+#endif /* LSNN_NAIVE */
+
+/* ---- The layer ------------------------------------------------------------------------*/
 static lsnn_status lsnni_plan_batch_norm(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     int channels = p->in[0].c;
@@ -2848,6 +3183,27 @@ static lsnn_status lsnni_plan_batch_norm(lsnn_ctx *cx, lsnn_layer_plan *p)
     return lsnni_plan_same(cx, p);
 }
 
+#ifdef LSNN_NAIVE
+static lsnn_status lsnni_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
+{
+    const lsnn_layer_plan *p = c->plan;
+    int channels = p->out.c, inner = lsnni_call_inner(c);
+    if (!c->training)
+        return lsnn_batch_norm_predict(cx, c->y, c->x[0], c->param[0], c->param[1], c->buffer[0],
+                                       c->buffer[1], c->n, channels, inner, p->o.eps);
+    return lsnn_batch_norm_forward(cx, c->y, c->keep, c->keep + channels, c->buffer[0],
+                                   c->buffer[1], c->x[0], c->param[0], c->param[1], c->n,
+                                   channels, inner, p->o.momentum, p->o.eps);
+}
+
+static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
+{
+    int channels = c->plan->out.c;
+    return lsnn_batch_norm_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
+                                    c->param[0], c->keep, c->keep + channels, c->n, channels,
+                                    lsnni_call_inner(c), c->add[0]);
+}
+#else
 /* Channels [first, first + those of input j): all of them, or one input of the concat that
    is read in parts (see lsnni_plan_concats).                                 */
 static void lsnni_norm_part(lsnni_norm *g, const lsnn_call *c, int j, int first)
@@ -2896,10 +3252,11 @@ static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
     }
     return LSNN_OK;
 }
+#endif
 
 static const lsnn_layer_type lsnni_batch_norm_type = {
     "batch_norm", LSNNI_PARAM_OPTIONS "momentum eps", 1, 1,
-    LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_RELU_AFTER | LSNN_READS_PARTS,
+    LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNNI_NORM_FUSES,
     lsnni_plan_batch_norm, lsnni_forward_batch_norm, lsnni_backward_batch_norm, NULL
 };
 
@@ -2909,6 +3266,41 @@ LSNN_API int lsnn_batch_norm(lsnn_net *net, int x, const lsnn_options *o)
 }
 /* ---- >>scale ----------------------------------------------------------------------
    y = x g + b    dx (+)= dy g    dg += sum dy x    db += sum dy    sums over n and i */
+/* ---- The naive pair                                                        */
+#ifdef LSNN_NAIVE
+LSNN_API lsnn_status lsnn_scale_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                        const lsnn_real *g, const lsnn_real *b, int n, int c,
+                                        int inner)
+{
+    LSNNI_TRY(lsnni_sizes3(cx, "scale", n, c, inner));
+    for (int l = 0; l < n; l++)
+    for (int k = 0; k < c; k++)
+    for (int i = 0; i < inner; i++) {
+        size_t at = lsnni_at3(l, k, c, i, inner);
+        y[at] = x[at] * g[k] + (b ? b[k] : 0);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_scale_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dg,
+                                         lsnn_real *db, const lsnn_real *dy,
+                                         const lsnn_real *x, const lsnn_real *g, int n, int c,
+                                         int inner, int add)
+{
+    LSNNI_TRY(lsnni_sizes3(cx, "scale", n, c, inner));
+    lsnni_clear(dx, lsnni_at3(n, 0, c, 0, inner), add);
+    for (int l = 0; l < n; l++)
+    for (int k = 0; k < c; k++)
+    for (int i = 0; i < inner; i++) {
+        size_t at = lsnni_at3(l, k, c, i, inner);
+        if (dx) dx[at] += dy[at] * g[k];
+        if (dg) dg[k] += dy[at] * x[at];
+        if (db) db[k] += dy[at];
+    }
+    return LSNN_OK;
+}
+
+#else /* ---- The fast pair: bound by memory ----------------------------------------------*/
 typedef struct lsnni_scale {
     const lsnni_kernels *kv;
     const lsnn_real *x, *g, *b, *dy;
@@ -2965,6 +3357,9 @@ LSNN_API lsnn_status lsnn_scale_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real 
     return lsnni_scale_run(cx, &p, n, c, inner);
 }
 
+#endif /* LSNN_NAIVE */
+
+/* ---- The layer ------------------------------------------------------------------------*/
 static lsnn_status lsnni_plan_scale(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     p->param[0] = lsnni_spec("scale", 1, p->in[0].c, 0, 0, 0);
@@ -3369,6 +3764,69 @@ LSNN_API int lsnn_mse(lsnn_net *net, int x, const lsnn_options *o)
    x N,C,H,W  w K,C,kh,kw  b K  y N,K,OH,OW; pixels outside the image are 0.
    K*C*kh*kw*OH*OW multiply-adds an image forward, twice that backward.   */
 
+/* ---- The naive pair: what the formulas say. Wherever forward has y += x * w, backward has
+   dx += dy * w and dw += dy * x. LSNN_NAIVE builds the library on it.        */
+#ifdef LSNN_NAIVE
+#define LSNNI_CONV2D_FUSES 0
+static int lsnni_inside(const lsnn_window *s, int row, int col)
+{
+    return row >= 0 && row < s->h && col >= 0 && col < s->w;
+}
+
+LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                         const lsnn_real *w, const lsnn_real *b,
+                                         const lsnn_window *s)
+{
+    LSNNI_TRY(lsnni_window_check(cx, "conv2d", s, 1));
+    if (cx->rehearsal_) return LSNN_OK;
+    for (int n = 0; n < s->n; n++)
+    for (int k = 0; k < s->k; k++)
+    for (int i = 0; i < s->oh; i++)
+    for (int j = 0; j < s->ow; j++) {
+        double sum = 0;
+        for (int c = 0; c < s->c; c++)
+        for (int u = 0; u < s->kernel_h; u++)
+        for (int v = 0; v < s->kernel_w; v++) {
+            int row = i * s->stride_h - s->pad_top + u, col = j * s->stride_w - s->pad_left + v;
+            if (!lsnni_inside(s, row, col)) continue;    /* padding is 0      */
+            sum += (double)x[lsnni_at4(n, c, s->c, row, s->h, col, s->w)]
+                 * (double)w[lsnni_at4(k, c, s->c, u, s->kernel_h, v, s->kernel_w)];
+        }
+        y[lsnni_at4(n, k, s->k, i, s->oh, j, s->ow)] = LSNNI_R(sum) + (b ? b[k] : 0);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                          lsnn_real *db, const lsnn_real *dy,
+                                          const lsnn_real *x, const lsnn_real *w,
+                                          const lsnn_window *s, int add)
+{
+    LSNNI_TRY(lsnni_window_check(cx, "conv2d", s, 1));
+    if (cx->rehearsal_) return LSNN_OK;
+    lsnni_clear(dx, lsnni_at4(s->n, 0, s->c, 0, s->h, 0, s->w), add);
+    for (int n = 0; n < s->n; n++)
+    for (int k = 0; k < s->k; k++)
+    for (int i = 0; i < s->oh; i++)
+    for (int j = 0; j < s->ow; j++) {
+        lsnn_real g = dy[lsnni_at4(n, k, s->k, i, s->oh, j, s->ow)];
+        if (db) db[k] += g;
+        for (int c = 0; c < s->c; c++)
+        for (int u = 0; u < s->kernel_h; u++)
+        for (int v = 0; v < s->kernel_w; v++) {
+            int row = i * s->stride_h - s->pad_top + u, col = j * s->stride_w - s->pad_left + v;
+            size_t in = lsnni_at4(n, c, s->c, row, s->h, col, s->w);
+            size_t at = lsnni_at4(k, c, s->c, u, s->kernel_h, v, s->kernel_w);
+            if (!lsnni_inside(s, row, col)) continue;
+            if (dx) dx[in] += g * w[at];
+            if (dw) dw[at] += g * x[in];
+        }
+    }
+    return LSNN_OK;
+}
+
+#else /* ---- The fast pair ---------------------------------------------------------------*/
+#define LSNNI_CONV2D_FUSES LSNN_MAX2_AFTER
 /* Three ways, as the arrays lie: blocks of images (>>blocks) run fastest; plain arrays go
    along rows (>>rows); a few plain images under a 1 x 1 window are a product of matrices
    each (>>gemm). pool.on: the maps, of even sides, go through a max pooling of 2 x 2 to y
@@ -3409,6 +3867,9 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
     return LSNN_OK;
 }
 
+#endif /* LSNN_NAIVE */
+
+/* ---- The layer ------------------------------------------------------------------------*/
 static lsnn_status lsnni_plan_conv2d(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     lsnn_window s;
@@ -3425,14 +3886,19 @@ static lsnn_status lsnni_plan_conv2d(lsnn_ctx *cx, lsnn_layer_plan *p)
 
 static lsnn_status lsnni_forward_conv2d(lsnn_ctx *cx, lsnn_call *c)
 {
-    lsnni_pooled pool;
     lsnn_window s;
     LSNNI_TRY(lsnni_call_window(cx, &s, c));
-    memset(&pool, 0, sizeof pool);
-    pool.on = c->does & LSNN_DO_MAX2;
-    pool.relu = c->does & LSNN_DO_RELU;
-    pool.where = (int32_t *)(void *)c->keep;
-    return lsnni_conv2d_forward(cx, c->y, c->x[0], c->param[0], c->param[1], &s, &pool);
+#ifndef LSNN_NAIVE
+    if (c->does) {
+        lsnni_pooled pool;
+        memset(&pool, 0, sizeof pool);
+        pool.on = c->does & LSNN_DO_MAX2;
+        pool.relu = c->does & LSNN_DO_RELU;
+        pool.where = (int32_t *)(void *)c->keep;
+        return lsnni_conv2d_forward(cx, c->y, c->x[0], c->param[0], c->param[1], &s, &pool);
+    }
+#endif
+    return lsnn_conv2d_forward(cx, c->y, c->x[0], c->param[0], c->param[1], &s);
 }
 
 static lsnn_status lsnni_backward_conv2d(lsnn_ctx *cx, lsnn_call *c)
@@ -3445,7 +3911,7 @@ static lsnn_status lsnni_backward_conv2d(lsnn_ctx *cx, lsnn_call *c)
 
 static const lsnn_layer_type lsnni_conv2d_type = {
     "conv2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS, 1, 1,
-    LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNN_CROPS | LSNN_MAX2_AFTER,
+    LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNN_CROPS | LSNNI_CONV2D_FUSES,
     lsnni_plan_conv2d, lsnni_forward_conv2d, lsnni_backward_conv2d, NULL
 };
 
@@ -3467,6 +3933,65 @@ LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const ls
    w OH*OW,C*kh*kw,K   b K,OH,OW   others as conv2d. It runs on blocks of images
    (see >>lanes); plain arrays are turned into them, with zeros for missing images.
    Bound by reading the weights for small batches, by arithmetic for large.   */
+/* ---- The naive pair: as conv2d's, but position p has weights and a bias of its own */
+#ifdef LSNN_NAIVE
+LSNN_API lsnn_status lsnn_local2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                          const lsnn_real *w, const lsnn_real *b,
+                                          const lsnn_window *s)
+{
+    LSNNI_TRY(lsnni_window_check(cx, "local2d", s, 1));
+    if (cx->rehearsal_) return LSNN_OK;
+    for (int n = 0; n < s->n; n++)
+    for (int k = 0; k < s->k; k++)
+    for (int i = 0; i < s->oh; i++)
+    for (int j = 0; j < s->ow; j++) {
+        int p = i * s->ow + j, depth = s->c * s->kernel_h * s->kernel_w;
+        double sum = b ? (double)b[lsnni_at3(k, i, s->oh, j, s->ow)] : 0;
+        for (int c = 0; c < s->c; c++)
+        for (int u = 0; u < s->kernel_h; u++)
+        for (int v = 0; v < s->kernel_w; v++) {
+            int row = i * s->stride_h - s->pad_top + u, col = j * s->stride_w - s->pad_left + v;
+            int q = (c * s->kernel_h + u) * s->kernel_w + v;
+            if (!lsnni_inside(s, row, col)) continue;
+            sum += (double)x[lsnni_at4(n, c, s->c, row, s->h, col, s->w)]
+                 * (double)w[lsnni_at3(p, q, depth, k, s->k)];
+        }
+        y[lsnni_at4(n, k, s->k, i, s->oh, j, s->ow)] = LSNNI_R(sum);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                           lsnn_real *db, const lsnn_real *dy,
+                                           const lsnn_real *x, const lsnn_real *w,
+                                           const lsnn_window *s, int add)
+{
+    LSNNI_TRY(lsnni_window_check(cx, "local2d", s, 1));
+    if (cx->rehearsal_) return LSNN_OK;
+    lsnni_clear(dx, lsnni_at4(s->n, 0, s->c, 0, s->h, 0, s->w), add);
+    for (int n = 0; n < s->n; n++)
+    for (int k = 0; k < s->k; k++)
+    for (int i = 0; i < s->oh; i++)
+    for (int j = 0; j < s->ow; j++) {
+        int p = i * s->ow + j, depth = s->c * s->kernel_h * s->kernel_w;
+        lsnn_real g = dy[lsnni_at4(n, k, s->k, i, s->oh, j, s->ow)];
+        if (db) db[lsnni_at3(k, i, s->oh, j, s->ow)] += g;
+        for (int c = 0; c < s->c; c++)
+        for (int u = 0; u < s->kernel_h; u++)
+        for (int v = 0; v < s->kernel_w; v++) {
+            int row = i * s->stride_h - s->pad_top + u, col = j * s->stride_w - s->pad_left + v;
+            int q = (c * s->kernel_h + u) * s->kernel_w + v;
+            size_t in = lsnni_at4(n, c, s->c, row, s->h, col, s->w);
+            size_t at = lsnni_at3(p, q, depth, k, s->k);
+            if (!lsnni_inside(s, row, col)) continue;
+            if (dx) dx[in] += g * w[at];
+            if (dw) dw[at] += g * x[in];
+        }
+    }
+    return LSNN_OK;
+}
+
+#else /* ---- The fast pair ---------------------------------------------------------------*/
 enum { LSNNI_PLACES = 16 };          /* neighbouring positions a task takes   */
 typedef struct lsnni_local2d {
     lsnni_lanes g;                   /* groups of pixels and their taps       */
@@ -3706,6 +4231,9 @@ LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_rea
     return LSNN_OK;
 }
 
+#endif /* LSNN_NAIVE */
+
+/* ---- The layer ------------------------------------------------------------------------*/
 static lsnn_status lsnni_plan_local2d(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     lsnn_window s;
@@ -3811,7 +4339,7 @@ static int lsnni_exponents(const lsnni_kernels *kv, lsnn_real *u, const double *
 }
 
 /* Row or column of a mu, or the nearest in the map.                          */
-static double lsnni_inside(double mu, int count)
+static double lsnni_nearest(double mu, int count)
 {
     return mu > 0 ? LSNNI_MIN(mu, 1) * (count - 1) : 0;
 }
@@ -3822,7 +4350,7 @@ static double lsnni_inside(double mu, int count)
 static void lsnni_from_largest(const lsnni_kernels *kv, lsnn_real *u, const double *t,
                                const lsnn_smoother *s)
 {
-    double i = lsnni_inside(t[LSNNI_MU_Y], s->h), j = lsnni_inside(t[LSNNI_MU_X], s->w);
+    double i = lsnni_nearest(t[LSNNI_MU_Y], s->h), j = lsnni_nearest(t[LSNNI_MU_X], s->w);
     double small[LSNNI_NUMBERS], size;
     int where = lsnni_exponents(kv, u, t, s, i, j);
     if (!(u[where] >= -1 && u[where] <= 0)) {
@@ -11737,7 +12265,8 @@ static const lsnni_kernels K_(kernels) = {
 #else
 #define K_SQRT(v) sqrtf(v)
 #endif
-#if defined(__GNUC__) && !defined(__CUDACC__) && !defined(LSNN_NO_SIMD)
+#if defined(__GNUC__) && !defined(__CUDACC__) && !defined(LSNN_NO_SIMD) && \
+    !defined(LSNN_NAIVE)
 #  define LSNNI_VECTORS 1
 #  if defined(__x86_64__)
 #    define LSNNI_X86 1

@@ -12,7 +12,8 @@
 #else
 #define K_SQRT(v) sqrtf(v)
 #endif
-#if defined(__GNUC__) && !defined(__CUDACC__) && !defined(LSNN_NO_SIMD)
+#if defined(__GNUC__) && !defined(__CUDACC__) && !defined(LSNN_NO_SIMD) && \
+    !defined(LSNN_NAIVE)
 #  define LSNNI_VECTORS 1
 #  if defined(__x86_64__)
 #    define LSNNI_X86 1

@@ -13,6 +13,26 @@ static lsnn_param_spec lsnni_spec(const char *name, int rank, int a, int b, int 
     return s;
 }
 
+/* Places in arrays of sizes ... x J x K x L, for the naive pairs.                */
+static inline size_t lsnni_at2(int i, int j, int J)
+{
+    return (size_t)i * (size_t)J + (size_t)j;
+}
+static inline size_t lsnni_at3(int i, int j, int J, int k, int K)
+{
+    return lsnni_at2(i, j, J) * (size_t)K + (size_t)k;
+}
+static inline size_t lsnni_at4(int i, int j, int J, int k, int K, int l, int L)
+{
+    return lsnni_at3(i, j, J, k, K) * (size_t)L + (size_t)l;
+}
+
+/* A backward writes dx, or adds to it: the naive ones clear it first, and always add. */
+static inline void lsnni_clear(lsnn_real *dx, size_t count, int add)
+{
+    if (dx && !add) memset(dx, 0, count * sizeof *dx);
+}
+
 static int lsnni_inner(lsnn_shape s) { return s.h * s.w; }
 /* A block of images is like one image whose pixels are lanes as wide.        */
 static int lsnni_lanes_or_1(const lsnn_call *c) { return c->lanes ? c->lanes : 1; }

@@ -1,13 +1,19 @@
 #!/bin/sh
 # run.sh - builds and runs the tests, two at a time; `make test` calls it.
 #
-#   make test            all of tests/test_*.c and tests/test_*.sh
+#   make test            what a contributor waits for, a few minutes: lsnn.h is what src/
+#                        assembles to, each tests/test_*.c in mode plain but the long one
+#                        that learns, PyTorch's tensors in double, and the naive library
+#   make test-all        those, and every other mode, dialect and program (TEST_ALL=1)
 #   make test ONLY=net   those whose names contain "net"
 #
 # A line near the top of a test says in which ways it is built, /* modes: plain asan */:
 #   plain   -O2, OpenMP                  double    the same with -DLSNN_DOUBLE
 #   asan    AddressSanitizer and UBSan   noomp     -O2 without OpenMP
 #   cblas   -DLSNN_USE_CBLAS             nosimd    -DLSNN_NO_SIMD, the portable kernels
+#   naive   -DLSNN_NAIVE -DLSNN_DOUBLE, the plain loops of each op
+# Sanitizers, double and naive read src/ itself, so that what they say names its lines; asan
+# leaves the vector kernels to test_ops, since their code takes long to compile.
 # Each prints TAP. A test that crashes, prints no plan, or runs for more than 600 s fails.
 # Tests run in the project's folder; they may write into $TEST_TMP, a folder of their own.
 # $MNIST_DIR is the folder of MNIST where one is known. The last line: N passed, N failed.
@@ -27,6 +33,7 @@ mode_flags() {
     cblas)    echo "-O2 $OMP_FLAGS -DLSNN_USE_CBLAS" ;;
     asan)     echo "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all" ;;
     nosimd)   echo "-O2 $OMP_FLAGS -DLSNN_NO_SIMD" ;;
+    naive)    echo "-O2 $OMP_FLAGS -DLSNN_NAIVE -DLSNN_DOUBLE" ;;
     *)        return 1 ;;
     esac
 }
@@ -52,6 +59,8 @@ mode_fault() {
 build_and_run() {
     case $1 in *.sh) limit sh "$1"; return ;; esac
     flags=$(mode_flags "$2") || { echo "1..1"; echo "not ok 1 - unknown mode $2"; return 1; }
+    case $2 in asan | double | naive) flags="$flags -Isrc" ;; esac
+    case $2:$1 in asan:*test_ops.c) ;; asan:*) flags="$flags -DLSNN_NO_SIMD" ;; esac
     libs=$TEST_LIBS
     [ "$2" = cblas ] && libs="$CBLAS_LIBS $libs"
     # shellcheck disable=SC2086
@@ -139,10 +148,19 @@ export CC OMP_FLAGS TEST_FLAGS TEST_LIBS CBLAS_LIBS WARNINGS ASAN_OPTIONS OMP_WA
 
 # By mode, not by test: two modes of one test then seldom wait for each other. The slow
 # modes come first, so that no long one is left alone at the end.
+# quick MODE TEST: whether `make test` runs it, too
+quick() {
+    case $1:$2 in
+    *:*test_assembled.sh | naive:* | double:*test_golden.c) return 0 ;;
+    plain:*test_learn.c) return 1 ;;
+    plain:*) return 0 ;;
+    *) return 1 ;;
+    esac
+}
 for test in tests/test_*.sh; do
     case $test in *"${ONLY:-}"*) [ -f "$test" ] && echo "script $test" ;; esac
 done > "$here/jobs"
-for mode in asan double plain noomp nosimd cblas; do
+for mode in asan double plain noomp nosimd cblas naive; do
     for test in tests/test_*.c; do
         case $test in *"${ONLY:-}"*) ;; *) continue ;; esac
         [ -f "$test" ] || continue
@@ -158,6 +176,13 @@ for test in tests/test_*.c; do       # a misspelt mode is a failure, not silence
         mode_flags "$wanted" > /dev/null || echo "$wanted $test" >> "$here/jobs"
     done
 done
+
+if [ -z "${TEST_ALL:-}" ] && [ -z "${ONLY:-}" ]; then
+    while read -r mode test; do
+        quick "$mode" "$test" && echo "$mode $test"
+    done < "$here/jobs" > "$here/quick"
+    mv "$here/quick" "$here/jobs"
+fi
 
 [ -s "$here/jobs" ] && xargs -n 2 -P "${JOBS:-2}" sh tests/run.sh --job < "$here/jobs"
 

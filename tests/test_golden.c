@@ -3,7 +3,7 @@
 
    Build: cc -std=c99 -O2 -DLSNN_DOUBLE -I. tests/test_golden.c -o tests/test_golden -lm
    Usage: test_golden [FOLDER]                                  default: tests/golden
-   modes: double */
+   modes: double naive */
 #define LSNN_IMPLEMENTATION
 #include "lsnn.h"
 #include "check.h"

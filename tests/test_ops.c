@@ -5,7 +5,7 @@
    Build: cc -std=c99 -O2 -I. tests/test_ops.c -o tests/test_ops -lm        in float
           the same with -DLSNN_DOUBLE; with -fopenmp the threads are real
    Usage: test_ops [SEED]
-   modes: plain double noomp nosimd cblas asan */
+   modes: plain double noomp nosimd cblas asan naive */
 #define LSNN_IMPLEMENTATION
 #include "lsnn.h"
 #include "check.h"

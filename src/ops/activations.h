@@ -2,6 +2,62 @@
    relu max(x, 0)   leaky_relu x or slope*x   sigmoid 1 / (1 + e^-x)   tanh
    Gradients in terms of y: [y > 0], [y > 0] or slope, y (1 - y), 1 - y^2; relu's at 0 is 0. */
 enum { LSNNI_PIECE = 16384 };        /* numbers a task of elementwise work    */
+
+static lsnn_status lsnni_activation_check(lsnn_ctx *cx, lsnn_act f, size_t count, double slope)
+{
+    if (count / LSNNI_PIECE >= INT_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "activation: %.3g numbers are too many",
+                          (double)count);
+    if ((int)f < 0 || (int)f > (int)LSNN_TANH)
+        return lsnni_fail(cx, LSNN_EVALUE, "activation: %d is none of lsnn_act", (int)f);
+    if (f == LSNN_LEAKY_RELU && !(slope > 0))
+        return lsnni_fail(cx, LSNN_EVALUE, "leaky_relu: slope %g must be positive", slope);
+    return LSNN_OK;
+}
+
+/* ---- The naive pair, a number at a time: f(x), and f'(x) in terms of y; NaN stays NaN. */
+#ifdef LSNN_NAIVE
+static double lsnni_act(lsnn_act f, double x, double slope)
+{
+    switch (f) {
+    case LSNN_RELU:       return x < 0 ? 0 : x;
+    case LSNN_LEAKY_RELU: return x < 0 ? slope * x : x;
+    case LSNN_SIGMOID:    return 1 / (1 + exp(-x));
+    default:              return tanh(x);
+    }
+}
+
+static double lsnni_act_slope(lsnn_act f, double y, double slope)
+{
+    switch (f) {
+    case LSNN_RELU:       return y > 0 ? 1 : 0;
+    case LSNN_LEAKY_RELU: return y > 0 ? 1 : slope;
+    case LSNN_SIGMOID:    return y * (1 - y);
+    default:              return 1 - y * y;
+    }
+}
+
+LSNN_API lsnn_status lsnn_activation_forward(lsnn_ctx *cx, lsnn_act f, lsnn_real *y,
+                                             const lsnn_real *x, size_t count, double slope)
+{
+    LSNNI_TRY(lsnni_activation_check(cx, f, count, slope));
+    for (size_t i = 0; i < count && y; i++) y[i] = LSNNI_R(lsnni_act(f, (double)x[i], slope));
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_activation_backward(lsnn_ctx *cx, lsnn_act f, lsnn_real *dx,
+                                              const lsnn_real *dy, const lsnn_real *y,
+                                              size_t count, double slope, int add)
+{
+    LSNNI_TRY(lsnni_activation_check(cx, f, count, slope));
+    for (size_t i = 0; i < count && dx; i++) {
+        double g = (double)dy[i] * lsnni_act_slope(f, (double)y[i], slope);
+        dx[i] = LSNNI_R(g + (add ? (double)dx[i] : 0));
+    }
+    return LSNN_OK;
+}
+
+#else /* ---- The fast pair: bound by memory ----------------------------------------------*/
 typedef struct lsnni_elementwise {
     const lsnni_kernels *kv;
     lsnn_act f;
@@ -29,13 +85,7 @@ static lsnn_status lsnni_activation(lsnn_ctx *cx, lsnn_act f, lsnn_real *y, cons
                                     const lsnn_real *x, size_t count, double slope, int add)
 {
     lsnni_elementwise p;
-    if (count / LSNNI_PIECE >= INT_MAX)
-        return lsnni_fail(cx, LSNN_ESHAPE, "activation: %.3g numbers are too many",
-                          (double)count);
-    if ((int)f < 0 || (int)f > (int)LSNN_TANH)
-        return lsnni_fail(cx, LSNN_EVALUE, "activation: %d is none of lsnn_act", (int)f);
-    if (f == LSNN_LEAKY_RELU && !(slope > 0))
-        return lsnni_fail(cx, LSNN_EVALUE, "leaky_relu: slope %g must be positive", slope);
+    LSNNI_TRY(lsnni_activation_check(cx, f, count, slope));
     if (!y) return LSNN_OK;
     p.kv = lsnni_kernels_of(cx);
     p.f = f; p.x = x; p.dy = dy; p.y = y; p.count = count; p.slope = slope; p.add = add;
@@ -57,6 +107,9 @@ LSNN_API lsnn_status lsnn_activation_backward(lsnn_ctx *cx, lsnn_act f, lsnn_rea
     return lsnni_activation(cx, f, dx, dy, y, count, slope, add);
 }
 
+#endif /* LSNN_NAIVE */
+
+/* ---- The layers -----------------------------------------------------------------------*/
 #define LSNNI_ACTIVATION(name, kind)                                                     \
     static lsnn_status lsnni_forward_##name(lsnn_ctx *cx, lsnn_call *c)                  \
     {                                                                                    \

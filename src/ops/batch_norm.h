@@ -2,6 +2,95 @@
    xh = (x - mean) istd    y = gamma xh + beta    over the M = N*I values of a channel
    dgamma += sum dy xh     dbeta += sum dy
    dx (+)= gamma istd (dy - mean(dy) - xh mean(dy xh))                        */
+/* ---- The naive pair                                                        */
+#ifdef LSNN_NAIVE
+#define LSNNI_NORM_FUSES 0
+LSNN_API lsnn_status lsnn_batch_norm_predict(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                             const lsnn_real *gamma, const lsnn_real *beta,
+                                             const lsnn_real *running_mean,
+                                             const lsnn_real *running_var, int n, int c,
+                                             int inner, double eps)
+{
+    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm", n, c, inner));
+    for (int l = 0; l < n; l++)
+    for (int k = 0; k < c; k++)
+    for (int i = 0; i < inner; i++) {
+        size_t at = lsnni_at3(l, k, c, i, inner);
+        double xh = (double)x[at] - (double)running_mean[k];
+        xh /= sqrt((double)running_var[k] + eps);
+        y[at] = LSNNI_R((double)gamma[k] * xh + (double)beta[k]);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *mean,
+                                             lsnn_real *istd, lsnn_real *running_mean,
+                                             lsnn_real *running_var, const lsnn_real *x,
+                                             const lsnn_real *gamma, const lsnn_real *beta,
+                                             int n, int c, int inner, double momentum,
+                                             double eps)
+{
+    double count = (double)n * inner;
+    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm", n, c, inner));
+    if (cx->rehearsal_) return LSNN_OK;                  /* the running ones stay */
+    for (int k = 0; k < c; k++) {
+        double m = 0, var = 0;
+        for (int l = 0; l < n; l++)
+        for (int i = 0; i < inner; i++) m += (double)x[lsnni_at3(l, k, c, i, inner)] / count;
+        for (int l = 0; l < n; l++)
+        for (int i = 0; i < inner; i++) {
+            double d = (double)x[lsnni_at3(l, k, c, i, inner)] - m;
+            var += d * d;
+        }
+        for (int l = 0; l < n; l++)
+        for (int i = 0; i < inner; i++) {
+            size_t at = lsnni_at3(l, k, c, i, inner);
+            double xh = ((double)x[at] - m) / sqrt(var / count + eps);
+            y[at] = LSNNI_R((double)gamma[k] * xh + (double)beta[k]);
+        }
+        mean[k] = LSNNI_R(m);
+        istd[k] = LSNNI_R(1 / sqrt(var / count + eps));
+        if (!running_mean) continue;
+        var /= LSNNI_MAX(count - 1, 1);                  /* unbiased          */
+        running_mean[k] = LSNNI_R((1 - momentum) * (double)running_mean[k] + momentum * m);
+        running_var[k] = LSNNI_R((1 - momentum) * (double)running_var[k] + momentum * var);
+    }
+    return LSNN_OK;
+}
+
+/* mean and istd depend on x too, hence the two means that are taken off.      */
+LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dgamma,
+                                              lsnn_real *dbeta, const lsnn_real *dy,
+                                              const lsnn_real *x, const lsnn_real *gamma,
+                                              const lsnn_real *mean, const lsnn_real *istd,
+                                              int n, int c, int inner, int add)
+{
+    double count = (double)n * inner;
+    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm", n, c, inner));
+    lsnni_clear(dx, lsnni_at3(n, 0, c, 0, inner), add);
+    for (int k = 0; k < c; k++) {
+        double sum = 0, dot = 0, m = (double)mean[k], r = (double)istd[k];
+        for (int l = 0; l < n; l++)
+        for (int i = 0; i < inner; i++) {
+            size_t at = lsnni_at3(l, k, c, i, inner);
+            sum += (double)dy[at];
+            dot += (double)dy[at] * ((double)x[at] - m) * r;
+        }
+        if (dgamma) dgamma[k] += LSNNI_R(dot);
+        if (dbeta) dbeta[k] += LSNNI_R(sum);
+        for (int l = 0; l < n && dx; l++)
+        for (int i = 0; i < inner; i++) {
+            size_t at = lsnni_at3(l, k, c, i, inner);
+            double xh = ((double)x[at] - m) * r;
+            dx[at] += LSNNI_R((double)gamma[k] * r *
+                              ((double)dy[at] - sum / count - xh * dot / count));
+        }
+    }
+    return LSNN_OK;
+}
+
+#else /* ---- The fast pair: a channel a task ---------------------------------------------*/
+#define LSNNI_NORM_FUSES LSNN_RELU_AFTER | LSNN_READS_PARTS
 typedef struct lsnni_norm {
     const lsnni_kernels *kv;
     const lsnn_real *x, *dy, *gamma, *beta;
@@ -133,6 +222,9 @@ LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_
     return lsnni_norm_run(cx, &p, n, c, inner, lsnni_norm_back_task);
 }
 
+#endif /* LSNN_NAIVE */
+
+/* ---- The layer ------------------------------------------------------------------------*/
 static lsnn_status lsnni_plan_batch_norm(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     int channels = p->in[0].c;
@@ -156,6 +248,27 @@ static lsnn_status lsnni_plan_batch_norm(lsnn_ctx *cx, lsnn_layer_plan *p)
     return lsnni_plan_same(cx, p);
 }
 
+#ifdef LSNN_NAIVE
+static lsnn_status lsnni_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
+{
+    const lsnn_layer_plan *p = c->plan;
+    int channels = p->out.c, inner = lsnni_call_inner(c);
+    if (!c->training)
+        return lsnn_batch_norm_predict(cx, c->y, c->x[0], c->param[0], c->param[1], c->buffer[0],
+                                       c->buffer[1], c->n, channels, inner, p->o.eps);
+    return lsnn_batch_norm_forward(cx, c->y, c->keep, c->keep + channels, c->buffer[0],
+                                   c->buffer[1], c->x[0], c->param[0], c->param[1], c->n,
+                                   channels, inner, p->o.momentum, p->o.eps);
+}
+
+static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
+{
+    int channels = c->plan->out.c;
+    return lsnn_batch_norm_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
+                                    c->param[0], c->keep, c->keep + channels, c->n, channels,
+                                    lsnni_call_inner(c), c->add[0]);
+}
+#else
 /* Channels [first, first + those of input j): all of them, or one input of the concat that
    is read in parts (see lsnni_plan_concats).                                 */
 static void lsnni_norm_part(lsnni_norm *g, const lsnn_call *c, int j, int first)
@@ -204,10 +317,11 @@ static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
     }
     return LSNN_OK;
 }
+#endif
 
 static const lsnn_layer_type lsnni_batch_norm_type = {
     "batch_norm", LSNNI_PARAM_OPTIONS "momentum eps", 1, 1,
-    LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_RELU_AFTER | LSNN_READS_PARTS,
+    LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNNI_NORM_FUSES,
     lsnni_plan_batch_norm, lsnni_forward_batch_norm, lsnni_backward_batch_norm, NULL
 };
 

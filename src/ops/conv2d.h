@@ -6,6 +6,69 @@
    x N,C,H,W  w K,C,kh,kw  b K  y N,K,OH,OW; pixels outside the image are 0.
    K*C*kh*kw*OH*OW multiply-adds an image forward, twice that backward.   */
 
+/* ---- The naive pair: what the formulas say. Wherever forward has y += x * w, backward has
+   dx += dy * w and dw += dy * x. LSNN_NAIVE builds the library on it.        */
+#ifdef LSNN_NAIVE
+#define LSNNI_CONV2D_FUSES 0
+static int lsnni_inside(const lsnn_window *s, int row, int col)
+{
+    return row >= 0 && row < s->h && col >= 0 && col < s->w;
+}
+
+LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                         const lsnn_real *w, const lsnn_real *b,
+                                         const lsnn_window *s)
+{
+    LSNNI_TRY(lsnni_window_check(cx, "conv2d", s, 1));
+    if (cx->rehearsal_) return LSNN_OK;
+    for (int n = 0; n < s->n; n++)
+    for (int k = 0; k < s->k; k++)
+    for (int i = 0; i < s->oh; i++)
+    for (int j = 0; j < s->ow; j++) {
+        double sum = 0;
+        for (int c = 0; c < s->c; c++)
+        for (int u = 0; u < s->kernel_h; u++)
+        for (int v = 0; v < s->kernel_w; v++) {
+            int row = i * s->stride_h - s->pad_top + u, col = j * s->stride_w - s->pad_left + v;
+            if (!lsnni_inside(s, row, col)) continue;    /* padding is 0      */
+            sum += (double)x[lsnni_at4(n, c, s->c, row, s->h, col, s->w)]
+                 * (double)w[lsnni_at4(k, c, s->c, u, s->kernel_h, v, s->kernel_w)];
+        }
+        y[lsnni_at4(n, k, s->k, i, s->oh, j, s->ow)] = LSNNI_R(sum) + (b ? b[k] : 0);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                          lsnn_real *db, const lsnn_real *dy,
+                                          const lsnn_real *x, const lsnn_real *w,
+                                          const lsnn_window *s, int add)
+{
+    LSNNI_TRY(lsnni_window_check(cx, "conv2d", s, 1));
+    if (cx->rehearsal_) return LSNN_OK;
+    lsnni_clear(dx, lsnni_at4(s->n, 0, s->c, 0, s->h, 0, s->w), add);
+    for (int n = 0; n < s->n; n++)
+    for (int k = 0; k < s->k; k++)
+    for (int i = 0; i < s->oh; i++)
+    for (int j = 0; j < s->ow; j++) {
+        lsnn_real g = dy[lsnni_at4(n, k, s->k, i, s->oh, j, s->ow)];
+        if (db) db[k] += g;
+        for (int c = 0; c < s->c; c++)
+        for (int u = 0; u < s->kernel_h; u++)
+        for (int v = 0; v < s->kernel_w; v++) {
+            int row = i * s->stride_h - s->pad_top + u, col = j * s->stride_w - s->pad_left + v;
+            size_t in = lsnni_at4(n, c, s->c, row, s->h, col, s->w);
+            size_t at = lsnni_at4(k, c, s->c, u, s->kernel_h, v, s->kernel_w);
+            if (!lsnni_inside(s, row, col)) continue;
+            if (dx) dx[in] += g * w[at];
+            if (dw) dw[at] += g * x[in];
+        }
+    }
+    return LSNN_OK;
+}
+
+#else /* ---- The fast pair ---------------------------------------------------------------*/
+#define LSNNI_CONV2D_FUSES LSNN_MAX2_AFTER
 /* Three ways, as the arrays lie: blocks of images (>>blocks) run fastest; plain arrays go
    along rows (>>rows); a few plain images under a 1 x 1 window are a product of matrices
    each (>>gemm). pool.on: the maps, of even sides, go through a max pooling of 2 x 2 to y
@@ -46,6 +109,9 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
     return LSNN_OK;
 }
 
+#endif /* LSNN_NAIVE */
+
+/* ---- The layer ------------------------------------------------------------------------*/
 static lsnn_status lsnni_plan_conv2d(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     lsnn_window s;
@@ -62,14 +128,19 @@ static lsnn_status lsnni_plan_conv2d(lsnn_ctx *cx, lsnn_layer_plan *p)
 
 static lsnn_status lsnni_forward_conv2d(lsnn_ctx *cx, lsnn_call *c)
 {
-    lsnni_pooled pool;
     lsnn_window s;
     LSNNI_TRY(lsnni_call_window(cx, &s, c));
-    memset(&pool, 0, sizeof pool);
-    pool.on = c->does & LSNN_DO_MAX2;
-    pool.relu = c->does & LSNN_DO_RELU;
-    pool.where = (int32_t *)(void *)c->keep;
-    return lsnni_conv2d_forward(cx, c->y, c->x[0], c->param[0], c->param[1], &s, &pool);
+#ifndef LSNN_NAIVE
+    if (c->does) {
+        lsnni_pooled pool;
+        memset(&pool, 0, sizeof pool);
+        pool.on = c->does & LSNN_DO_MAX2;
+        pool.relu = c->does & LSNN_DO_RELU;
+        pool.where = (int32_t *)(void *)c->keep;
+        return lsnni_conv2d_forward(cx, c->y, c->x[0], c->param[0], c->param[1], &s, &pool);
+    }
+#endif
+    return lsnn_conv2d_forward(cx, c->y, c->x[0], c->param[0], c->param[1], &s);
 }
 
 static lsnn_status lsnni_backward_conv2d(lsnn_ctx *cx, lsnn_call *c)
@@ -82,7 +153,7 @@ static lsnn_status lsnni_backward_conv2d(lsnn_ctx *cx, lsnn_call *c)
 
 static const lsnn_layer_type lsnni_conv2d_type = {
     "conv2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS, 1, 1,
-    LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNN_CROPS | LSNN_MAX2_AFTER,
+    LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNN_CROPS | LSNNI_CONV2D_FUSES,
     lsnni_plan_conv2d, lsnni_forward_conv2d, lsnni_backward_conv2d, NULL
 };
 

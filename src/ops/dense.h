@@ -12,6 +12,43 @@ static lsnn_status lsnni_dense_sizes(lsnn_ctx *cx, int n, int c, int k)
     return lsnni_sizes3(cx, "dense", n, k, 1);
 }
 
+/* ---- The naive pair                                                        */
+#ifdef LSNN_NAIVE
+LSNN_API lsnn_status lsnn_dense_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                        const lsnn_real *w, const lsnn_real *b, int n, int c,
+                                        int k)
+{
+    LSNNI_TRY(lsnni_dense_sizes(cx, n, c, k));
+    for (int i = 0; i < n; i++)
+    for (int j = 0; j < k; j++) {
+        double sum = b ? (double)b[j] : 0;
+        for (int l = 0; l < c; l++)
+            sum += (double)x[lsnni_at2(i, l, c)] * (double)w[lsnni_at2(j, l, c)];
+        y[lsnni_at2(i, j, k)] = LSNNI_R(sum);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_dense_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                         lsnn_real *db, const lsnn_real *dy,
+                                         const lsnn_real *x, const lsnn_real *w, int n, int c,
+                                         int k, int add)
+{
+    LSNNI_TRY(lsnni_dense_sizes(cx, n, c, k));
+    lsnni_clear(dx, lsnni_area(n, c), add);
+    for (int i = 0; i < n; i++)
+    for (int j = 0; j < k; j++) {
+        lsnn_real g = dy[lsnni_at2(i, j, k)];
+        if (db) db[j] += g;
+        for (int l = 0; l < c; l++) {
+            if (dx) dx[lsnni_at2(i, l, c)] += g * w[lsnni_at2(j, l, c)];
+            if (dw) dw[lsnni_at2(j, l, c)] += g * x[lsnni_at2(i, l, c)];
+        }
+    }
+    return LSNN_OK;
+}
+
+#else /* ---- The fast pair ---------------------------------------------------------------*/
 LSNN_API lsnn_status lsnn_dense_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                         const lsnn_real *w, const lsnn_real *b, int n, int c,
                                         int k)
@@ -33,6 +70,9 @@ LSNN_API lsnn_status lsnn_dense_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real 
     return LSNN_OK;
 }
 
+#endif /* LSNN_NAIVE */
+
+/* ---- The layer ------------------------------------------------------------------------*/
 static lsnn_status lsnni_plan_dense(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     int in = lsnni_features(p->in[0]), out = p->o.filters;

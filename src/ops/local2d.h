@@ -5,6 +5,65 @@
    w OH*OW,C*kh*kw,K   b K,OH,OW   others as conv2d. It runs on blocks of images
    (see >>lanes); plain arrays are turned into them, with zeros for missing images.
    Bound by reading the weights for small batches, by arithmetic for large.   */
+/* ---- The naive pair: as conv2d's, but position p has weights and a bias of its own */
+#ifdef LSNN_NAIVE
+LSNN_API lsnn_status lsnn_local2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                          const lsnn_real *w, const lsnn_real *b,
+                                          const lsnn_window *s)
+{
+    LSNNI_TRY(lsnni_window_check(cx, "local2d", s, 1));
+    if (cx->rehearsal_) return LSNN_OK;
+    for (int n = 0; n < s->n; n++)
+    for (int k = 0; k < s->k; k++)
+    for (int i = 0; i < s->oh; i++)
+    for (int j = 0; j < s->ow; j++) {
+        int p = i * s->ow + j, depth = s->c * s->kernel_h * s->kernel_w;
+        double sum = b ? (double)b[lsnni_at3(k, i, s->oh, j, s->ow)] : 0;
+        for (int c = 0; c < s->c; c++)
+        for (int u = 0; u < s->kernel_h; u++)
+        for (int v = 0; v < s->kernel_w; v++) {
+            int row = i * s->stride_h - s->pad_top + u, col = j * s->stride_w - s->pad_left + v;
+            int q = (c * s->kernel_h + u) * s->kernel_w + v;
+            if (!lsnni_inside(s, row, col)) continue;
+            sum += (double)x[lsnni_at4(n, c, s->c, row, s->h, col, s->w)]
+                 * (double)w[lsnni_at3(p, q, depth, k, s->k)];
+        }
+        y[lsnni_at4(n, k, s->k, i, s->oh, j, s->ow)] = LSNNI_R(sum);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                           lsnn_real *db, const lsnn_real *dy,
+                                           const lsnn_real *x, const lsnn_real *w,
+                                           const lsnn_window *s, int add)
+{
+    LSNNI_TRY(lsnni_window_check(cx, "local2d", s, 1));
+    if (cx->rehearsal_) return LSNN_OK;
+    lsnni_clear(dx, lsnni_at4(s->n, 0, s->c, 0, s->h, 0, s->w), add);
+    for (int n = 0; n < s->n; n++)
+    for (int k = 0; k < s->k; k++)
+    for (int i = 0; i < s->oh; i++)
+    for (int j = 0; j < s->ow; j++) {
+        int p = i * s->ow + j, depth = s->c * s->kernel_h * s->kernel_w;
+        lsnn_real g = dy[lsnni_at4(n, k, s->k, i, s->oh, j, s->ow)];
+        if (db) db[lsnni_at3(k, i, s->oh, j, s->ow)] += g;
+        for (int c = 0; c < s->c; c++)
+        for (int u = 0; u < s->kernel_h; u++)
+        for (int v = 0; v < s->kernel_w; v++) {
+            int row = i * s->stride_h - s->pad_top + u, col = j * s->stride_w - s->pad_left + v;
+            int q = (c * s->kernel_h + u) * s->kernel_w + v;
+            size_t in = lsnni_at4(n, c, s->c, row, s->h, col, s->w);
+            size_t at = lsnni_at3(p, q, depth, k, s->k);
+            if (!lsnni_inside(s, row, col)) continue;
+            if (dx) dx[in] += g * w[at];
+            if (dw) dw[at] += g * x[in];
+        }
+    }
+    return LSNN_OK;
+}
+
+#else /* ---- The fast pair ---------------------------------------------------------------*/
 enum { LSNNI_PLACES = 16 };          /* neighbouring positions a task takes   */
 typedef struct lsnni_local2d {
     lsnni_lanes g;                   /* groups of pixels and their taps       */
@@ -244,6 +303,9 @@ LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_rea
     return LSNN_OK;
 }
 
+#endif /* LSNN_NAIVE */
+
+/* ---- The layer ------------------------------------------------------------------------*/
 static lsnn_status lsnni_plan_local2d(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     lsnn_window s;

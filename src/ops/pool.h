@@ -52,6 +52,92 @@ static int lsnni_pool_halves(const lsnn_window *s)
            !s->pad_top && !s->pad_left && 2 * s->oh <= s->h && 2 * s->ow <= s->w;
 }
 
+static lsnn_status lsnni_pool_check(lsnn_ctx *cx, const lsnn_window *s)
+{
+    LSNNI_TRY(lsnni_window_check(cx, "pool", s, 0));
+    if (s->k != s->c || (double)s->n * s->c > INT_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "pool: %d images of %d channels in, %d out: the "
+                          "channels must be equal, and their number an int", s->n, s->c, s->k);
+    return LSNN_OK;
+}
+
+#ifdef LSNN_NAIVE
+#define LSNNI_POOL_FUSES 0
+/* ---- The naive pair, a map at a time: x is dy and y is dx in backward                     */
+static void lsnni_naive_max(const lsnni_pool *p, const lsnn_real *x, lsnn_real *y,
+                            int32_t *where)
+{
+    for (int i = 0; i < p->s->oh; i++)
+    for (int j = 0; j < p->s->ow; j++, y++, where++) lsnni_max_window(p, x, i, j, y, where);
+}
+
+static void lsnni_naive_max_back(const lsnni_pool *p, lsnn_real *dx, const lsnn_real *dy,
+                                 const int32_t *from)
+{
+    for (int q = 0; q < p->s->oh * p->s->ow; q++) if (from[q] >= 0) dx[from[q]] += dy[q];
+}
+
+/* What one pixel of window (i, j) counts: 1, or in an average 1 / pixels inside the image. */
+static double lsnni_share_of(const lsnni_pool *p, int i, int j, int box[4])
+{
+    const lsnn_window *s = p->s;
+    lsnni_pool_side(i, s->stride_h, s->pad_top, s->kernel_h, s->h, &box[0], &box[1]);
+    lsnni_pool_side(j, s->stride_w, s->pad_left, s->kernel_w, s->w, &box[2], &box[3]);
+    if (p->kind != LSNNI_POOL_AVG || box[0] >= box[1] || box[2] >= box[3]) return 1;
+    return 1.0 / ((box[1] - box[0]) * (box[3] - box[2]));
+}
+
+static void lsnni_naive_sum(const lsnni_pool *p, const lsnn_real *x, lsnn_real *y)
+{
+    for (int i = 0; i < p->s->oh; i++)
+    for (int j = 0; j < p->s->ow; j++) {
+        double sum = 0, share;
+        int box[4];
+        share = lsnni_share_of(p, i, j, box);
+        for (int r = box[0]; r < box[1]; r++)
+        for (int c = box[2]; c < box[3]; c++) sum += (double)x[r * p->s->w + c];
+        *y++ = LSNNI_R(sum * share);
+    }
+}
+
+static void lsnni_naive_sum_back(const lsnni_pool *p, lsnn_real *dx, const lsnn_real *dy)
+{
+    for (int i = 0; i < p->s->oh; i++)
+    for (int j = 0; j < p->s->ow; j++) {
+        int box[4];
+        double share = lsnni_share_of(p, i, j, box), g = (double)*dy++ * share;
+        for (int r = box[0]; r < box[1]; r++)
+        for (int c = box[2]; c < box[3]; c++) dx[r * p->s->w + c] += LSNNI_R(g);
+    }
+}
+
+static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real *y,
+                                  const lsnn_real *x, int32_t *where, const int32_t *from,
+                                  const lsnn_window *s, int backward, int add, int relu)
+{
+    size_t in, out;
+    lsnni_pool p;
+    LSNNI_TRY(lsnni_pool_check(cx, s));
+    (void)relu;
+    memset(&p, 0, sizeof p);
+    p.s = s; p.kind = kind;
+    in = lsnni_area(s->h, s->w);
+    out = lsnni_area(s->oh, s->ow);
+    if (backward) lsnni_clear(y, in * lsnni_area(s->n, s->c), add);
+    for (size_t m = 0; m < lsnni_area(s->n, s->c) && y; m++) {
+        const lsnn_real *xm = x + m * (backward ? out : in);
+        lsnn_real *ym = y + m * (backward ? in : out);
+        int max = kind == LSNNI_POOL_MAX;
+        if (max && backward) lsnni_naive_max_back(&p, ym, xm, from + m * out);
+        else if (max) lsnni_naive_max(&p, xm, ym, where + m * out);
+        else if (backward) lsnni_naive_sum_back(&p, ym, xm);
+        else lsnni_naive_sum(&p, xm, ym);
+    }
+    return LSNN_OK;
+}
+
+#else /* ---- The fast pair: bound by the loads of x and dx ---------------------------------*/
+#define LSNNI_POOL_FUSES LSNN_RELU_BEFORE | LSNN_IS_MAX2
 static void lsnni_max_pool_task(void *user, int i, int worker)
 {
     const lsnni_pool *p = (const lsnni_pool *)user;
@@ -200,10 +286,7 @@ static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real 
                                   const lsnn_window *s, int backward, int add, int relu)
 {
     lsnni_pool p;
-    LSNNI_TRY(lsnni_window_check(cx, "pool", s, 0));
-    if (s->k != s->c || (double)s->n * s->c > INT_MAX)
-        return lsnni_fail(cx, LSNN_ESHAPE, "pool: %d images of %d channels in, %d out: the "
-                          "channels must be equal, and their number an int", s->n, s->c, s->k);
+    LSNNI_TRY(lsnni_pool_check(cx, s));
     if (!y) return LSNN_OK;
     p.kv = lsnni_kernels_of(cx);
     p.s = s; p.kind = kind; p.x = x; p.y = y; p.where = where; p.from = from; p.add = add;
@@ -224,6 +307,7 @@ static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real 
                       lsnni_sum_pool_task, &p);
     return LSNN_OK;
 }
+#endif /* LSNN_NAIVE */
 
 LSNN_API lsnn_status lsnn_max_pool_forward(lsnn_ctx *cx, lsnn_real *y, int32_t *where,
                                            const lsnn_real *x, const lsnn_window *s)
@@ -320,7 +404,7 @@ LSNNI_POOLING(sum_pool, LSNNI_POOL_SUM)
 
 static const lsnn_layer_type lsnni_max_pool_type = {
     "max_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
-    LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNN_RELU_BEFORE | LSNN_IS_MAX2,
+    LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNNI_POOL_FUSES,
     lsnni_plan_max_pool, lsnni_forward_max_pool, lsnni_backward_max_pool, NULL
 };
 

@@ -1,5 +1,40 @@
 /* ---- >>scale ----------------------------------------------------------------------
    y = x g + b    dx (+)= dy g    dg += sum dy x    db += sum dy    sums over n and i */
+/* ---- The naive pair                                                        */
+#ifdef LSNN_NAIVE
+LSNN_API lsnn_status lsnn_scale_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                        const lsnn_real *g, const lsnn_real *b, int n, int c,
+                                        int inner)
+{
+    LSNNI_TRY(lsnni_sizes3(cx, "scale", n, c, inner));
+    for (int l = 0; l < n; l++)
+    for (int k = 0; k < c; k++)
+    for (int i = 0; i < inner; i++) {
+        size_t at = lsnni_at3(l, k, c, i, inner);
+        y[at] = x[at] * g[k] + (b ? b[k] : 0);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_scale_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dg,
+                                         lsnn_real *db, const lsnn_real *dy,
+                                         const lsnn_real *x, const lsnn_real *g, int n, int c,
+                                         int inner, int add)
+{
+    LSNNI_TRY(lsnni_sizes3(cx, "scale", n, c, inner));
+    lsnni_clear(dx, lsnni_at3(n, 0, c, 0, inner), add);
+    for (int l = 0; l < n; l++)
+    for (int k = 0; k < c; k++)
+    for (int i = 0; i < inner; i++) {
+        size_t at = lsnni_at3(l, k, c, i, inner);
+        if (dx) dx[at] += dy[at] * g[k];
+        if (dg) dg[k] += dy[at] * x[at];
+        if (db) db[k] += dy[at];
+    }
+    return LSNN_OK;
+}
+
+#else /* ---- The fast pair: bound by memory ----------------------------------------------*/
 typedef struct lsnni_scale {
     const lsnni_kernels *kv;
     const lsnn_real *x, *g, *b, *dy;
@@ -56,6 +91,9 @@ LSNN_API lsnn_status lsnn_scale_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real 
     return lsnni_scale_run(cx, &p, n, c, inner);
 }
 
+#endif /* LSNN_NAIVE */
+
+/* ---- The layer ------------------------------------------------------------------------*/
 static lsnn_status lsnni_plan_scale(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     p->param[0] = lsnni_spec("scale", 1, p->in[0].c, 0, 0, 0);

@@ -63,7 +63,7 @@ static int lsnni_exponents(const lsnni_kernels *kv, lsnn_real *u, const double *
 }
 
 /* Row or column of a mu, or the nearest in the map.                          */
-static double lsnni_inside(double mu, int count)
+static double lsnni_nearest(double mu, int count)
 {
     return mu > 0 ? LSNNI_MIN(mu, 1) * (count - 1) : 0;
 }
@@ -74,7 +74,7 @@ static double lsnni_inside(double mu, int count)
 static void lsnni_from_largest(const lsnni_kernels *kv, lsnn_real *u, const double *t,
                                const lsnn_smoother *s)
 {
-    double i = lsnni_inside(t[LSNNI_MU_Y], s->h), j = lsnni_inside(t[LSNNI_MU_X], s->w);
+    double i = lsnni_nearest(t[LSNNI_MU_Y], s->h), j = lsnni_nearest(t[LSNNI_MU_X], s->w);
     double small[LSNNI_NUMBERS], size;
     int where = lsnni_exponents(kv, u, t, s, i, j);
     if (!(u[where] >= -1 && u[where] <= 0)) {

@@ -1,5 +1,48 @@
 /* ---- >>softmax --------------------------------------------------------------------
    y[c] = e^(x[c] - max x) / sum_c' e^(x[c'] - max x)     dx[c] (+)= y[c] (dy[c] - sum dy y) */
+/* ---- The naive pair                                                        */
+#ifdef LSNN_NAIVE
+LSNN_API lsnn_status lsnn_softmax_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                          int n, int c, int inner)
+{
+    LSNNI_TRY(lsnni_sizes3(cx, "softmax", n, c, inner));
+    for (int l = 0; l < n; l++)
+    for (int i = 0; i < inner; i++) {
+        double most = (double)x[lsnni_at3(l, 0, c, i, inner)], sum = 0;
+        for (int k = 1; k < c; k++)
+            most = LSNNI_MAX(most, (double)x[lsnni_at3(l, k, c, i, inner)]);
+        for (int k = 0; k < c; k++)
+            sum += exp((double)x[lsnni_at3(l, k, c, i, inner)] - most);
+        for (int k = 0; k < c; k++) {
+            size_t at = lsnni_at3(l, k, c, i, inner);
+            y[at] = LSNNI_R(exp((double)x[at] - most) / sum);
+        }
+    }
+    return LSNN_OK;
+}
+
+/* dy[d]/dx[c] = y[d] (d == c) - y[d] y[c], so dx[c] = y[c] (dy[c] - sum_d dy[d] y[d]) */
+LSNN_API lsnn_status lsnn_softmax_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                           const lsnn_real *y, int n, int c, int inner, int add)
+{
+    LSNNI_TRY(lsnni_sizes3(cx, "softmax", n, c, inner));
+    lsnni_clear(dx, lsnni_at3(n, 0, c, 0, inner), add);
+    for (int l = 0; l < n && dx; l++)
+    for (int i = 0; i < inner; i++) {
+        double dot = 0;
+        for (int k = 0; k < c; k++) {
+            size_t at = lsnni_at3(l, k, c, i, inner);
+            dot += (double)dy[at] * (double)y[at];
+        }
+        for (int k = 0; k < c; k++) {
+            size_t at = lsnni_at3(l, k, c, i, inner);
+            dx[at] += LSNNI_R((double)y[at] * ((double)dy[at] - dot));
+        }
+    }
+    return LSNN_OK;
+}
+
+#else /* ---- The fast pair: an image a task ----------------------------------------------*/
 typedef struct lsnni_softmax {
     const lsnni_kernels *kv;
     const lsnn_real *x, *dy;
@@ -72,6 +115,9 @@ LSNN_API lsnn_status lsnn_softmax_backward(lsnn_ctx *cx, lsnn_real *dx, const ls
     return lsnni_softmax_run(cx, dx, dy, y, n, c, inner, add);
 }
 
+#endif /* LSNN_NAIVE */
+
+/* ---- The layer ------------------------------------------------------------------------*/
 static lsnn_status lsnni_forward_softmax(lsnn_ctx *cx, lsnn_call *c)
 {
     lsnn_shape s = c->plan->in[0];
