@@ -69,7 +69,9 @@ build/flags: FORCE
 FORCE:
 
 # Written in src/, one layer a file; pasted together for those who copy it.
-lsnn.h: $(wildcard src/*.h src/ops/*.h) tools/assemble.sh
+lsnn.h: $(wildcard src/*.h src/ops/*.h) tools/assemble.sh tools/names.sh
+	@sh tools/names.sh src/api.h > $@.$$$$ && \
+	 { cmp -s $@.$$$$ src/names.h || cp $@.$$$$ src/names.h; }; rm -f $@.$$$$
 	@sh tools/assemble.sh src/lsnn.h > $@.$$$$ && mv $@.$$$$ $@ || { rm -f $@.$$$$; false; }
 
 # The main job: from a fresh clone to trained nets, a table and figures.

@@ -308,7 +308,8 @@ typedef float lsnn_real;
 #endif
 
 /* ---- >>double: the double build's functions have names of their own, so that both
-   precisions can live in one program and a mix-up ends at the linker.        */
+   precisions can live in one program and a mix-up ends at the linker. Made by
+   tools/names.sh from the functions below.                                   */
 #ifdef LSNN_DOUBLE
 #define lsnn_status_text lsnn_status_text_f64
 #define lsnn_clear lsnn_clear_f64
@@ -390,6 +391,7 @@ typedef float lsnn_real;
 #define lsnn_layer lsnn_layer_f64
 #define lsnn_net_build lsnn_net_build_f64
 #define lsnn_net_summary lsnn_net_summary_f64
+#define lsnn_net_profile lsnn_net_profile_f64
 #define lsnn_net_params lsnn_net_params_f64
 #define lsnn_net_macs lsnn_net_macs_f64
 #define lsnn_net_shape lsnn_net_shape_f64
@@ -417,8 +419,8 @@ typedef float lsnn_real;
 #define lsnn_task_name lsnn_task_name_f64
 #define lsnn_task_from_name lsnn_task_from_name_f64
 #define lsnn_task_shape lsnn_task_shape_f64
-#define lsnn_task_digits lsnn_task_digits_f64
 #define lsnn_task_heads lsnn_task_heads_f64
+#define lsnn_task_digits lsnn_task_digits_f64
 #define lsnn_recipe_check lsnn_recipe_check_f64
 #define lsnn_recipe_draw lsnn_recipe_draw_f64
 #define lsnn_data_recipe lsnn_data_recipe_f64
@@ -6412,7 +6414,7 @@ static void lsnni_profile_node(const lsnn_net *net, int i, lsnni_cost cost[2])
 static void lsnni_profile_row(FILE *out, const char *name, const char *type,
                               const lsnni_cost cost[2], double total, double images)
 {
-    fprintf(out, "%-18s %-14s", name, type);
+    fprintf(out, "%-32s %-13s", name, type);
     for (int i = 0; i < 2; i++) {
         double rate = cost[i].seconds > 0 ? cost[i].operations / cost[i].seconds / 1e9 : 0;
         fprintf(out, " %10.3f %5.1f %%", images > 0 ? 1e3 * cost[i].seconds / images : 0,
@@ -6454,7 +6456,7 @@ LSNN_API lsnn_status lsnn_net_profile(const lsnn_net *net, FILE *out)
     }
     total = sum[0].seconds + sum[1].seconds;
     sum[0].images = sum[1].images = images;
-    fprintf(out, "%-18s %-14s %10s %7s %9s %8s %10s %7s %9s %8s\n", "layer", "type",
+    fprintf(out, "%-32s %-13s %10s %7s %9s %8s %10s %7s %9s %8s\n", "layer", "type",
             "forward ms", "share", "Mops", "GFLOPS", "back ms", "share", "Mops", "GFLOPS");
     for (int i = 1; i <= net->nodes; i++) {
         char name[256];

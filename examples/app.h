@@ -79,7 +79,7 @@ typedef struct app {
     int epochs, batch, threads, train, test, save_every;
     double lr;
     const char *data, *mnist, *out, *save, *resume, *log;
-    int quiet, list, summary, help;
+    int quiet, list, summary, profile, help;
     const char *word[APP_MAX_WORDS]; /* arguments that are no flags               */
     int words;
     void (*watch)(const lsnn_progress *p, void *user);   /* app_fit calls it after each step */
@@ -177,7 +177,7 @@ static inline int app_is_in(const char *list, char mark, const char *text, size_
 /* The common flags that this program takes, then its own; returns how many.      */
 static inline int app_table(app *a, app_flag *t, const app_flag *own, int count)
 {
-    app_flag all[17];
+    app_flag all[18];
     int n = 0, kept = 0;
     all[n++] = app_size("seed", &a->seed, 9007199254740992.0, "of every random draw");
     all[n++] = app_int("epochs", &a->epochs, 1, 1000000, "times through the training set");
@@ -196,6 +196,7 @@ static inline int app_table(app *a, app_flag *t, const app_flag *own, int count)
     all[n++] = app_switch("quiet", &a->quiet, "no progress, only results");
     all[n++] = app_switch("list", &a->list, "name what there is");
     all[n++] = app_switch("summary", &a->summary, "print the network's table; needs no data");
+    all[n++] = app_switch("profile", &a->profile, "print what each layer's time was");
     for (int i = 0; i < n; i++)
         if (!a->takes || app_is_in(a->takes, ' ', all[i].name, strlen(all[i].name)))
             t[kept++] = all[i];

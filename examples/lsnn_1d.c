@@ -154,6 +154,7 @@ static lsnn_net *make_net(const experiment *e, lsnn_ctx *cx)
     memset(&d, 0, sizeof d);
     d.batch = e->a.batch;
     d.seed = e->a.seed;
+    d.profile = e->a.profile;
     if (lsnn_net_build(net, &d) == LSNN_OK) return net;
     lsnn_net_free(net);
     return NULL;
@@ -268,6 +269,7 @@ static lsnn_status run(experiment *e, lsnn_ctx *cx, lsnn_net *net)
     r.params = lsnn_net_params(net);
     r.seconds = e->a.last.seconds;
     r.images_per_s = e->a.last.images_per_s;
+    if (e->a.profile) lsnn_net_profile(net, stdout);
     app_result(&e->a, &r);
     return e->figure ? draw_figure(e, cx, net, &unseen) : LSNN_OK;
 }
@@ -283,7 +285,7 @@ int main(int argc, char **argv)
     app_init(&e.a, "lsnn_1d", "one-dimensional smoothers on signals",
              "--task pointer --model lsnn-content --figure smoothers.png");
     e.a.takes = "seed epochs batch lr threads train test log save save-every resume quiet list "
-                "summary";
+                "summary profile";
     e.a.threads = 1;                           /* too little work to share     */
     e.a.epochs = 40;
     e.a.batch = 32;

@@ -201,6 +201,7 @@ static lsnn_net *make_net(experiment *e, lsnn_ctx *cx)
     memset(&d, 0, sizeof d);
     d.batch = e->a.batch;
     d.seed = e->a.seed;
+    d.profile = e->a.profile;
     if (!net) return NULL;
     model_of_lsnn(net, e->model, lsnn_input(net, in.c, in.h, in.w), CLASSES, &e->choice,
                   scores);
@@ -636,6 +637,7 @@ static void print_result(const experiment *e, const lsnn_score *score)
         for (int k = 0; k < r.heads; k++) printf(" error%d=%.2f", k + 1, score->head_error[k]);
         printf("\n");
     }
+    if (e->a.profile) lsnn_net_profile(e->net, stdout);
     app_result(&e->a, &r);
 }
 

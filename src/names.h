@@ -1,5 +1,6 @@
 /* ---- >>double: the double build's functions have names of their own, so that both
-   precisions can live in one program and a mix-up ends at the linker.        */
+   precisions can live in one program and a mix-up ends at the linker. Made by
+   tools/names.sh from the functions below.                                   */
 #ifdef LSNN_DOUBLE
 #define lsnn_status_text lsnn_status_text_f64
 #define lsnn_clear lsnn_clear_f64
@@ -81,6 +82,7 @@
 #define lsnn_layer lsnn_layer_f64
 #define lsnn_net_build lsnn_net_build_f64
 #define lsnn_net_summary lsnn_net_summary_f64
+#define lsnn_net_profile lsnn_net_profile_f64
 #define lsnn_net_params lsnn_net_params_f64
 #define lsnn_net_macs lsnn_net_macs_f64
 #define lsnn_net_shape lsnn_net_shape_f64
@@ -108,8 +110,8 @@
 #define lsnn_task_name lsnn_task_name_f64
 #define lsnn_task_from_name lsnn_task_from_name_f64
 #define lsnn_task_shape lsnn_task_shape_f64
-#define lsnn_task_digits lsnn_task_digits_f64
 #define lsnn_task_heads lsnn_task_heads_f64
+#define lsnn_task_digits lsnn_task_digits_f64
 #define lsnn_recipe_check lsnn_recipe_check_f64
 #define lsnn_recipe_draw lsnn_recipe_draw_f64
 #define lsnn_data_recipe lsnn_data_recipe_f64

@@ -34,7 +34,7 @@ static void lsnni_profile_node(const lsnn_net *net, int i, lsnni_cost cost[2])
 static void lsnni_profile_row(FILE *out, const char *name, const char *type,
                               const lsnni_cost cost[2], double total, double images)
 {
-    fprintf(out, "%-18s %-14s", name, type);
+    fprintf(out, "%-32s %-13s", name, type);
     for (int i = 0; i < 2; i++) {
         double rate = cost[i].seconds > 0 ? cost[i].operations / cost[i].seconds / 1e9 : 0;
         fprintf(out, " %10.3f %5.1f %%", images > 0 ? 1e3 * cost[i].seconds / images : 0,
@@ -76,7 +76,7 @@ LSNN_API lsnn_status lsnn_net_profile(const lsnn_net *net, FILE *out)
     }
     total = sum[0].seconds + sum[1].seconds;
     sum[0].images = sum[1].images = images;
-    fprintf(out, "%-18s %-14s %10s %7s %9s %8s %10s %7s %9s %8s\n", "layer", "type",
+    fprintf(out, "%-32s %-13s %10s %7s %9s %8s %10s %7s %9s %8s\n", "layer", "type",
             "forward ms", "share", "Mops", "GFLOPS", "back ms", "share", "Mops", "GFLOPS");
     for (int i = 1; i <= net->nodes; i++) {
         char name[256];

@@ -918,6 +918,47 @@ static void predict_sizes(lsnn_net *net, lsnn_net *lean, int size, int classes)
     }
 }
 
+/* The table names each call once, with the neighbours whose work it does, and its sum. */
+static void test_profile(void)
+{
+    static sample_batch s;
+    static char text[8000];
+    const char *folder = getenv("TEST_TMP");
+    char path[600];
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_build_desc d;
+    lsnn_batch b = *draw_batch(&s, 16, 12 * 12, 3);
+    FILE *out;
+    size_t used;
+    snprintf(path, sizeof path, "%.500s/profile.tmp.txt", folder ? folder : ".");
+    for (int on = 0; on < 2; on++) {
+        lsnn_net *net = lsnn_net_new(&cx);
+        int x = lsnn_relu(net, lsnn_conv2d(net, lsnn_input(net, 1, 12, 12), 4, 3, NULL), NULL);
+        memset(&d, 0, sizeof d);
+        d.batch = 16;
+        d.profile = on;
+        lsnn_cross_entropy(net, lsnn_dense(net, lsnn_max_pool(net, x, 2, NULL), 3, NULL), NULL);
+        CHECK(lsnn_net_build(net, &d) == LSNN_OK);
+        loss_of(net, &b);
+        CHECK(lsnn_backward(net) == LSNN_OK);
+        out = fopen(path, "w+");
+        if (!CHECK(out != NULL)) return;
+        CHECK(lsnn_net_profile(net, out) == (on ? LSNN_OK : LSNN_ESTATE));
+        lsnn_clear(&cx);
+        rewind(out);
+        used = fread(text, 1, sizeof text - 1, out);
+        text[used] = 0;
+        fclose(out);
+        CHECK(on || used == 0);
+        lsnn_net_free(net);
+    }
+    CHECK(strstr(text, FUSES ? "conv2d1 relu1 max_pool1 " : "conv2d1 ") != NULL);
+    CHECK(strstr(text, "dense1 ") && strstr(text, "\ntotal "));
+    remove(path);
+    lsnn_ctx_free(&cx);
+    test_end("the profile names each call once");
+}
+
 static void test_predict(void)
 {
     static const char *const model[] = { "cnn", "lc", "location", "content" };
@@ -1373,6 +1414,7 @@ int main(void)
     test_half();
     test_parts();
     test_names();
+    test_profile();
     test_predict();
     test_chunks();
     test_shared_maps();
