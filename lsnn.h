@@ -44,18 +44,23 @@
                          of your own, files
        >>api             everything you can call; each further hit is its next part
        >>implementation  errors, memory, threads, random numbers
-       >>kernels         the inner loops, once per instruction set
-       >>ops             one block a layer type: formula, forward, backward
-                         >>gemm >>lanes >>conv2d >>local2d >>dense >>activations >>softmax
-                         >>pooling >>dropout >>batch_norm >>scale >>losses >>smooth
-       >>net             a graph of layers: shapes, memory, forward, backward
+       >>fast            what the machinery for speed (below) offers the ops
+       >>window          how kernels slide
+       >>layer           what the layers share; then one layer after the other, each with its
+                         formula, naive pair, fast pair, and how the net sees it:
+                         >>input >>dense >>activations >>softmax >>pooling >>dropout
+                         >>batch_norm >>scale >>copies >>losses >>conv2d >>local2d >>smooth
+       >>net             a graph of layers: options, building
+       >>plan            what the net finds out about itself; its schedule of calls
+       >>running         walking that schedule; >>profile: what each layer costs
        >>files           safetensors, and replacing a file safely
        >>models          nets in files
        >>training        optimizers, schedules, fit, evaluate, checkpoints
        >>data            arrays, IDX files, built-in digits, recipes
        >>pictures        PNG figures and curves
-   To learn how a layer works, read its block in >>ops, and its naive twin, written for the
-   eye, in tests/naive.h of the repository.
+       the machinery     >>gemm >>sums >>spread and >>convolve (plain arrays, along rows),
+                         >>lanes (blocks of images), >>kernels, >>instruction sets
+   To learn how a layer works, read its formula and its naive pair, written for the eye.
 
    ============================================================================
    >>manual
@@ -74,6 +79,8 @@
                               <stb/stb_image_write.h> or <stb_image_write.h>
        LSNN_NO_STB            no PNG files
        LSNN_NO_SIMD           the portable kernels alone
+       LSNN_NAIVE             the layers' naive pairs, plain loops without a trick: slow, to
+                              learn from, to port, and to hold the fast ones against
        LSNN_NO_TRAIN, LSNN_NO_DATA, LSNN_NO_PICTURES    leave that chapter out
        LSNN_FILENAME          this file's name in quotes, if you renamed it: it includes
                               itself once for each instruction set
@@ -159,6 +166,8 @@
    a layer that does not change the others' names, changes no other draw.
 
    8. SPEED
+   Where the time goes: build with profile = 1, and lsnn_net_profile prints a table of time,
+   operations and GFLOPS a layer (--profile in the programs).
    Compile with -fopenmp (all cores) and -O2; the vector kernels take the best instruction set
    of the machine by themselves. Convolutions, poolings, smoothers and locally connected layers
    run fastest on batches that are a multiple of lsnn_lanes(cx), 16 with AVX-512: the net then
@@ -260,22 +269,56 @@
    Fill a lsnn_layer_type: its name, the options it reads, plan (output shape, parameters),
    forward and backward; add it with lsnn_layer. examples/custom_layer.c is one, in a page,
    with its gradient check. A net that uses it is loaded by passing the type to
-   lsnn_net_load. Declare in_place only if backward does not read x (input_free says the same
-   of a layer that writes elsewhere), and output_free only if it does not read y: gradients
-   and other layers may then overwrite them. All of them 0 is always right; `lanes` 0 gives
-   you plain arrays, N x C x H x W.
+   lsnn_net_load. The library's own layers enter in the same way. What the net may do with a
+   layer is said by its traits, of which none is always right: LSNN_IN_PLACE only if backward
+   does not read x (LSNN_X_FREE says the same of a layer that writes elsewhere), LSNN_Y_FREE
+   only if it does not read y, since gradients and other layers may then overwrite them;
+   without LSNN_BLOCKS you get plain arrays, N x C x H x W.
 
-   12. FILES
+   12. CAVEATS
+   A batch that is no multiple of lsnn_lanes(cx) runs along rows, up to twice as slowly and
+   with other last bits: choose batches of 32, 64, ... Compilers without vector extensions
+   (MSVC, nvcc's host pass) get the portable kernels, several times slower. The implementation
+   takes 4 to 11 s to compile by the machine, so keep it in a file of its own. Sums of floats
+   are rounded: a result may differ in its last digits between instruction sets, and a mean
+   over very large equal numbers loses what they have in common. Time kept by
+   lsnn_net_profile is wall time: another busy process shows up in it.
+
+   13. HOW THIS FILE IS MADE
+   It is written in the repository's src/, one layer a file, and pasted together by `make
+   lsnn.h` (tools/assemble.sh), which changes nothing; the first test compares. To add a layer
+   to the library: a file in src/ops/ in the order of the others (title, formula, shapes; the
+   naive pair; the fast pair; plan; forward and backward as the net calls them; type;
+   builder), its #include and its line in the table in src/lsnn.h, its prototypes in
+   src/api.h. The order of the book: manual, API, core, the layers from simple to hard, the
+   net, files, training, data, pictures, and last the machinery for speed.
+
+   14. FILES
    lsnn_net_save writes safetensors: parameters and buffers by name ("conv2d1.weight",
    "batch_norm1.mean"), and in the metadata the graph as text, one line a layer, so that
    lsnn_net_load returns a net that runs. Checkpoints of lsnn_fit hold the optimizer's state
    ("optimizer.m:conv1.weight") and the position too, and load as nets. Reading checks every
    rule of the format before it believes a size, and converts between float and double.
 
-   13. NUMBERS TO KNOW
+   15. NUMBERS TO KNOW
    Limits: 2^29 numbers an image and a weight array, 10,000 layers, 16 inputs and 4 parameters
    a layer, 8 heads. Tested: gradients against central differences in double to 1e-6, ops
    against PyTorch in double to 1e-10 and against naive code on every instruction set: tests/. */
+
+/* Where is what (src/ of the repository; a line of the list is a chapter of the book)
+
+       api.h, names.h                   everything that can be called
+       core.h                           errors, memory, threads, random numbers
+       window.h, layer.h, ops/*.h       the layers, from simple to hard
+       net.h > plan.h > run.h           a graph is built > planned > run
+       profile.h                          and timed
+       files.h, graph.h                 safetensors; a net as text and back
+       train.h, data.h, pictures.h      optimizers and fit; IDX, recipes; PNG
+       fast.h                           what the ops ask of the machinery:
+         gemm.h, sums.h                   products of matrices; sums over a batch
+         rows.h, blocks.h                 windows on plain arrays; on blocks of images
+         kernels.h > isa.h                inner loops > compiled once an instruction set
+                                                                              */
 /* ============================================================================
    >>api  PUBLIC API
    ==========================================================================*/
@@ -3829,8 +3872,8 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
 
 #else /* ---- The fast pair ---------------------------------------------------------------*/
 #define LSNNI_CONV2D_FUSES LSNN_MAX2_AFTER
-/* Three ways, as the arrays lie: blocks of images (>>blocks) run fastest; plain arrays go
-   along rows (>>rows); a few plain images under a 1 x 1 window are a product of matrices
+/* Three ways, as the arrays lie: blocks of images (>>lanes) run fastest; plain arrays go
+   along rows (>>convolve); a few plain images under a 1 x 1 window are a product of matrices
    each (>>gemm). pool.on: the maps, of even sides, go through a max pooling of 2 x 2 to y
    and pool.where on the way.                                                 */
 static lsnn_status lsnni_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
@@ -5474,7 +5517,7 @@ static void lsnni_plan_parts(lsnn_net *net)
 
 /* ---- >>layout: which arrays are blocks of images ---------------------------------------
    Convolutions, locally connected layers, poolings and smoothers run on blocks of images
-   (LSNN_BLOCKS, see >>blocks); what works number by number or channel by channel follows
+   (LSNN_BLOCKS, see >>lanes); what works number by number or channel by channel follows
    what it is given (LSNN_BLOCKS_ALL); dense, softmax, losses and, unless they say otherwise,
    types of your own take plain arrays. An output that is wanted both ways exists both ways,
    and so does its gradient: y and dy as its own layer has them, z and dz in the other layout.

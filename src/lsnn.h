@@ -1,4 +1,19 @@
 #include "manual.h"
+
+/* Where is what (src/ of the repository; a line of the list is a chapter of the book)
+
+       api.h, names.h                   everything that can be called
+       core.h                           errors, memory, threads, random numbers
+       window.h, layer.h, ops/*.h       the layers, from simple to hard
+       net.h > plan.h > run.h           a graph is built > planned > run
+       profile.h                          and timed
+       files.h, graph.h                 safetensors; a net as text and back
+       train.h, data.h, pictures.h      optimizers and fit; IDX, recipes; PNG
+       fast.h                           what the ops ask of the machinery:
+         gemm.h, sums.h                   products of matrices; sums over a batch
+         rows.h, blocks.h                 windows on plain arrays; on blocks of images
+         kernels.h > isa.h                inner loops > compiled once an instruction set
+                                                                              */
 #include "api.h"
 #include "core.h"
 

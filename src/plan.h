@@ -66,7 +66,7 @@ static void lsnni_plan_parts(lsnn_net *net)
 
 /* ---- >>layout: which arrays are blocks of images ---------------------------------------
    Convolutions, locally connected layers, poolings and smoothers run on blocks of images
-   (LSNN_BLOCKS, see >>blocks); what works number by number or channel by channel follows
+   (LSNN_BLOCKS, see >>lanes); what works number by number or channel by channel follows
    what it is given (LSNN_BLOCKS_ALL); dense, softmax, losses and, unless they say otherwise,
    types of your own take plain arrays. An output that is wanted both ways exists both ways,
    and so does its gradient: y and dy as its own layer has them, z and dz in the other layout.

@@ -69,8 +69,8 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
 
 #else /* ---- The fast pair ---------------------------------------------------------------*/
 #define LSNNI_CONV2D_FUSES LSNN_MAX2_AFTER
-/* Three ways, as the arrays lie: blocks of images (>>blocks) run fastest; plain arrays go
-   along rows (>>rows); a few plain images under a 1 x 1 window are a product of matrices
+/* Three ways, as the arrays lie: blocks of images (>>lanes) run fastest; plain arrays go
+   along rows (>>convolve); a few plain images under a 1 x 1 window are a product of matrices
    each (>>gemm). pool.on: the maps, of even sides, go through a max pooling of 2 x 2 to y
    and pool.where on the way.                                                 */
 static lsnn_status lsnni_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
