@@ -4,7 +4,7 @@
 
        api.h, names.h                   everything that can be called
        core.h                           errors, memory, threads, random numbers
-       window.h, layer.h, ops/*.h       the layers, from simple to hard
+       window.h, layer.h, ops/          the layers, from simple to hard
        net.h > plan.h > run.h           a graph is built > planned > run
        profile.h                          and timed
        files.h, graph.h                 safetensors; a net as text and back
