@@ -271,9 +271,9 @@
    with its gradient check, and docs/a-layer.md builds one step by step. A net that uses it is
    loaded by passing the type to lsnn_net_load. The library's own layers enter in the same
    way. What the net may do with a layer is said by its traits, of which none is always right:
-   LSNN_IN_PLACE only if backward does not read x (LSNN_X_FREE says the same of a layer that writes elsewhere), LSNN_Y_FREE
-   only if it does not read y, since gradients and other layers may then overwrite them;
-   without LSNN_BLOCKS you get plain arrays, N x C x H x W.
+   LSNN_IN_PLACE only if backward does not read x (LSNN_X_FREE says the same of a layer that
+   writes elsewhere), LSNN_Y_FREE only if it does not read y, since gradients and other layers
+   may then overwrite them; without LSNN_BLOCKS you get plain arrays, N x C x H x W.
 
    12. CAVEATS
    A batch that is no multiple of lsnn_lanes(cx) runs along rows, up to twice as slowly and
