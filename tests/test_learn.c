@@ -6,15 +6,20 @@
    modes: plain
    Build: cc -O2 -fopenmp -I. tests/test_learn.c -o tests/test_learn -lm
    Usage: test_learn [SEED [clutter]] */
+#ifndef TEST_LINKED
 #define LSNN_IMPLEMENTATION
+#endif
 #include "lsnn.h"
 #include "examples/models.h"
 #include "check.h"
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static lsnn_ctx cx;                      /* zeroed: ready for use                        */
 static uint64_t seed = 1;
+
+static double seconds(void) { return (double)time(NULL); }
 
 /* ---- drawn digits as IDX arrays --------------------------------------------------------- */
 typedef struct digits { lsnn_idx images, labels; } digits;
@@ -147,7 +152,7 @@ static lsnn_net *four_net(lsnn_shape in, int location)
 
 static void test_place(const digits *known, const digits *unseen)
 {
-    double error[2], start = lsnni_seconds();
+    double error[2], start = seconds();
     four a, b;
     lsnn_data taught, asked;
     a.source = known; a.part = "train";
@@ -163,7 +168,7 @@ static void test_place(const digits *known, const digits *unseen)
     CHECK(error[1] <= 0.8 * error[0]);
     CHECK(error[0] < 40);                        /* the cnn learns too, else it says little   */
     test_end("place decides: cnn %.2f %%, LSNN-Location %.2f %%, %.2f times (%.0f s)", error[0],
-             error[1], error[1] / error[0], lsnni_seconds() - start);
+             error[1], error[1] / error[0], seconds() - start);
 }
 
 /* ---- clutter: where does LSNN-Content look? --------------------------------------------- */
@@ -255,7 +260,7 @@ static double mean_share(lsnn_net *net, const lsnn_data *data, const lsnn_recipe
 static void test_clutter(void)
 {
     digits known = digits_draw(50000, 1), unseen = digits_draw(512, 2);
-    double start = lsnni_seconds(), share;
+    double start = seconds(), share;
     lsnn_fit_desc fit;
     lsnn_recipe r, t;
     lsnn_data taught, asked;
@@ -283,7 +288,7 @@ static void test_clutter(void)
     share = mean_share(net, &asked, &t, 512);
     CHECK(share >= 1.5);
     test_end("clutter: the blended smoother puts %.2f times the box's share on the digit "
-             "(error %.1f %%, %.0f s)", share, error_of(net, &asked), lsnni_seconds() - start);
+             "(error %.1f %%, %.0f s)", share, error_of(net, &asked), seconds() - start);
     lsnn_net_free(net);
     digits_free(&known);
     digits_free(&unseen);
@@ -330,7 +335,7 @@ static int mnist_open(digits *d)
 
 static void test_digits(void)
 {
-    double start = lsnni_seconds(), error;
+    double start = seconds(), error;
     lsnn_recipe r, t;
     lsnn_data taught, asked;
     lsnn_net *net = digit_net();
@@ -348,7 +353,7 @@ static void test_digits(void)
     error = error_of(net, &asked);
     CHECK(error < 2);
     test_end("60,000 drawn digits: %.2f %% error on unseen ones (%.0f s)", error,
-             lsnni_seconds() - start);
+             seconds() - start);
     if (mnist_open(&mnist)) {
         CHECK(lsnn_data_idx(&cx, &asked, &mnist.images, &mnist.labels, 10) == LSNN_OK);
         error = error_of(net, &asked);

@@ -6,7 +6,9 @@
           the same with -DLSNN_DOUBLE; with -fopenmp the threads are real
    Usage: test_ops [SEED]
    modes: plain double noomp nosimd cblas asan */
+#ifndef TEST_LINKED
 #define LSNN_IMPLEMENTATION
+#endif
 #include "lsnn.h"
 #include "check.h"
 #include "ops.h"

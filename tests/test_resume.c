@@ -9,7 +9,9 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#ifndef TEST_LINKED
 #define LSNN_IMPLEMENTATION
+#endif
 #include "lsnn.h"
 #include "check.h"
 #include "nets.h"
