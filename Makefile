@@ -55,7 +55,7 @@ LIBS     := $(if $(filter 1,$(ZLIB)),-lz) $(if $(filter 1,$(CBLAS)),$(CBLAS_LIBS
 FEATURES := $(strip $(FEATURES))
 LIBS     := $(strip $(LIBS))
 
-.PHONY: all run test bench results deps install help clean FORCE
+.PHONY: all run test test-all bench results deps install help clean FORCE
 all: $(PROGRAMS)
 
 $(PROGRAMS) $(BENCHES): %: %.c $(SHARED) build/flags
@@ -78,9 +78,12 @@ run:
 	@$(MAKE) --no-print-directory all
 	@mnist=$$(sh tools/get_mnist.sh) || mnist=; sh examples/run.sh "$$mnist"
 
-# make test ONLY=net runs the tests whose names contain "net".
-test:
-	@CC='$(CC)' OMP_FLAGS='$(if $(filter 1,$(OMP)),$(OMP_FLAGS))' CBLAS_LIBS='$(CBLAS_LIBS)' \
+# make test ONLY=net runs the tests whose names contain "net"; PART=rest with test-all leaves
+# out what make test runs.
+test: TEST_PART = quick
+test-all: TEST_PART = $(or $(PART),all)
+test test-all:
+	@PART='$(TEST_PART)' CC='$(CC)' OMP_FLAGS='$(if $(filter 1,$(OMP)),$(OMP_FLAGS))' CBLAS_LIBS='$(CBLAS_LIBS)' \
 	 TEST_FLAGS='$(filter-out -fopenmp $(OMP_FLAGS) -DLSNN_USE_CBLAS,$(FEATURES))' \
 	 TEST_LIBS='$(filter-out $(CBLAS_LIBS),$(LIBS))' ONLY='$(ONLY)' sh tests/run.sh
 
@@ -110,7 +113,8 @@ help:
 	@echo 'make           build every program beside its source'
 	@echo 'make lsnn.h    assemble it from src/, where it is written'
 	@echo 'make run       get MNIST, train three networks, print the table, draw the figures'
-	@echo 'make test      run all tests (ONLY=net: those whose names contain "net")'
+	@echo 'make test      run the tests, a few minutes (ONLY=net: whose names contain "net")'
+	@echo 'make test-all  run all of them, half an hour; PART=rest: but those of make test'
 	@echo 'make bench     measure speed: NET=cnn WHAT=train|predict|gemm|conv|limit|threads|scale|'
 	@echo '               memory|draw|start BATCH=64 THREADS=2 (bench/bench.c says how)'
 	@echo 'make results   run the next missing cells of RESULTS.md'

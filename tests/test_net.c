@@ -2,7 +2,7 @@
    and refusals, kept outputs, prediction by batches, threads and workspaces, counts, and a
    failure at every allocation in turn.
 
-   modes: plain double asan
+   modes: plain double | asan
    Build: cc -O2 -fopenmp -I. tests/test_net.c -o tests/test_net -lm                     */
 #define LSNN_IMPLEMENTATION
 #include "lsnn.h"

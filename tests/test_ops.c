@@ -5,7 +5,7 @@
    Build: cc -std=c99 -O2 -I. tests/test_ops.c -o tests/test_ops -lm        in float
           the same with -DLSNN_DOUBLE; with -fopenmp the threads are real
    Usage: test_ops [SEED]
-   modes: plain double noomp nosimd cblas asan */
+   modes: plain double asan | noomp nosimd cblas */
 #ifndef TEST_LINKED
 #define LSNN_IMPLEMENTATION
 #endif

@@ -1,5 +1,5 @@
 /* test_pictures.c - drawing pixel by pixel, plots of awkward data, PNG files.
-   modes: plain double asan                                                   */
+   modes: plain asan | double                                                   */
 #ifndef TEST_LINKED
 #define LSNN_IMPLEMENTATION
 #endif
