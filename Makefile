@@ -80,10 +80,12 @@ run:
 	@$(MAKE) --no-print-directory all
 	@mnist=$$(sh tools/get_mnist.sh) || mnist=; sh examples/run.sh "$$mnist"
 
-# make test ONLY=net runs the tests whose names contain "net", in all their modes.
-test-all: TEST_ALL = 1
+# make test ONLY=net runs the tests whose names contain "net"; PART=rest with test-all leaves
+# out what make test runs.
+test: TEST_PART = quick
+test-all: TEST_PART = $(or $(PART),all)
 test test-all:
-	@TEST_ALL='$(TEST_ALL)' CC='$(CC)' OMP_FLAGS='$(if $(filter 1,$(OMP)),$(OMP_FLAGS))' CBLAS_LIBS='$(CBLAS_LIBS)' \
+	@PART='$(TEST_PART)' CC='$(CC)' OMP_FLAGS='$(if $(filter 1,$(OMP)),$(OMP_FLAGS))' CBLAS_LIBS='$(CBLAS_LIBS)' \
 	 TEST_FLAGS='$(filter-out -fopenmp $(OMP_FLAGS) -DLSNN_USE_CBLAS,$(FEATURES))' \
 	 TEST_LIBS='$(filter-out $(CBLAS_LIBS),$(LIBS))' ONLY='$(ONLY)' sh tests/run.sh
 
@@ -113,8 +115,8 @@ help:
 	@echo 'make           build every program beside its source'
 	@echo 'make lsnn.h    assemble it from src/, where it is written'
 	@echo 'make run       get MNIST, train three networks, print the table, draw the figures'
-	@echo 'make test      prove that every piece is right, in minutes; make test-all: in every mode,'
-	@echo '               dialect and program (ONLY=net: tests whose names contain "net")'
+	@echo 'make test      run the tests, a few minutes (ONLY=net: whose names contain "net")'
+	@echo 'make test-all  run all of them, half an hour; PART=rest: but those of make test'
 	@echo 'make bench     measure speed: NET=cnn WHAT=train|predict|gemm|conv|limit|threads|scale|'
 	@echo '               memory|draw|start BATCH=64 THREADS=2 (bench/bench.c says how)'
 	@echo 'make results   run the next missing cells of RESULTS.md'

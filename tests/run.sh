@@ -1,19 +1,25 @@
 #!/bin/sh
-# run.sh - builds and runs the tests, two at a time; `make test` calls it.
+# run.sh - builds and runs the tests, two at a time; make calls it.
 #
-#   make test            what a contributor waits for, a few minutes: lsnn.h is what src/
-#                        assembles to, each tests/test_*.c in mode plain but the long one
-#                        that learns, PyTorch's tensors in double, and the naive library
-#   make test-all        those, and every other mode, dialect and program (TEST_ALL=1)
-#   make test ONLY=net   those whose names contain "net"
+#   make test                   what a contributor waits for: under 5 minutes on two cores
+#   make test-all               everything
+#   make test-all PART=rest     what make test leaves out, as .ci/run wants it
+#   ONLY=net                    with each: the tests whose names contain "net"
 #
-# A line near the top of a test says in which ways it is built, /* modes: plain asan */:
+# A line near the top of a test says in which ways it is run, modes: plain double | asan
+# Those before the bar are for make test, those behind it for the rest. A program's:
 #   plain   -O2, OpenMP                  double    the same with -DLSNN_DOUBLE
 #   asan    AddressSanitizer and UBSan   noomp     -O2 without OpenMP
 #   cblas   -DLSNN_USE_CBLAS             nosimd    -DLSNN_NO_SIMD, the portable kernels
-#   naive   -DLSNN_NAIVE -DLSNN_DOUBLE, the plain loops of each op
-# Sanitizers, double and naive read src/ itself, so that what they say names its lines; asan
-# leaves the vector kernels to test_ops, since their code takes long to compile.
+#   naive   -DLSNN_NAIVE -DLSNN_DOUBLE, the plain loops of each layer
+#   long    as plain, with TEST_LONG=1 in its environment: what takes long
+# A script's: short, and long with TEST_LONG=1. Without that line: plain, short.
+#
+# Plain is built from lsnn.h, as users do; the other modes from src/, so that what they say
+# points to a line of the sources. A mode's implementation is compiled once, and the programs
+# that know TEST_LINKED link with it; the others use private names and include it. A script
+# that knows TEST_LINKED finds its name there when short, to link with.
+#
 # Each prints TAP. A test that crashes, prints no plan, or runs for more than 600 s fails.
 # Tests run in the project's folder; they may write into $TEST_TMP, a folder of their own.
 # $MNIST_DIR is the folder of MNIST where one is known. The last line: N passed, N failed.
@@ -27,13 +33,14 @@ have() { command -v "$1" > /dev/null 2>&1; }
 
 mode_flags() {
     case $1 in
-    plain)    echo "-O2 $OMP_FLAGS" ;;
-    double)   echo "-O2 $OMP_FLAGS -DLSNN_DOUBLE" ;;
-    noomp)    echo "-O2" ;;
-    cblas)    echo "-O2 $OMP_FLAGS -DLSNN_USE_CBLAS" ;;
-    asan)     echo "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all" ;;
-    nosimd)   echo "-O2 $OMP_FLAGS -DLSNN_NO_SIMD" ;;
-    naive)    echo "-O2 $OMP_FLAGS -DLSNN_NAIVE -DLSNN_DOUBLE" ;;
+    plain | long) echo "-O2 $OMP_FLAGS -I." ;;
+    double)   echo "-O2 $OMP_FLAGS -DLSNN_DOUBLE -Isrc -I." ;;
+    noomp)    echo "-O2 -Isrc -I." ;;
+    cblas)    echo "-O2 $OMP_FLAGS -DLSNN_USE_CBLAS -Isrc -I." ;;
+    # -g1: functions and lines, in three quarters of the time that -g takes
+    asan)     echo "-O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all -Isrc -I." ;;
+    nosimd)   echo "-O2 $OMP_FLAGS -DLSNN_NO_SIMD -Isrc -I." ;;
+    naive)    echo "-O2 $OMP_FLAGS -DLSNN_NAIVE -DLSNN_DOUBLE -Isrc -I." ;;
     *)        return 1 ;;
     esac
 }
@@ -55,16 +62,55 @@ mode_fault() {
     rm -f "$probe" "$probe.c"
 }
 
+# Compiles the implementation for mode $1 where that is not done yet. 1: it cannot be.
+implementation() {
+    object=$here/lsnn.$1.o
+    lock "$object.lock"
+    if [ ! -f "$object" ] && [ ! -f "$object.bad" ]; then
+        printf '#define LSNN_IMPLEMENTATION\n#include "lsnn.h"\n' > "$here/lsnn.$1.c"
+        # shellcheck disable=SC2046,SC2086
+        $CC $(mode_flags "$1") $WARNINGS $TEST_FLAGS -c "$here/lsnn.$1.c" -o "$object" ||
+            : > "$object.bad"
+    fi
+    rmdir "$object.lock"
+    [ -f "$object" ]
+}
+
 # Builds $1 for $2 as $3 and runs it. TAP on stdout.
 build_and_run() {
-    case $1 in *.sh) limit sh "$1"; return ;; esac
+    case $2 in long) export TEST_LONG=1 ;; esac
+    case $1 in
+    *.sh)
+        case $2 in
+        short)
+            if grep -q TEST_LINKED "$1"; then
+                implementation plain || { echo "not ok - $1 has no implementation"; return 1; }
+                export TEST_LINKED="$here/lsnn.plain.o"
+            fi
+            limit sh "$1" ;;
+        long) limit sh "$1" ;;
+        *) echo "1..1"; echo "not ok 1 - unknown mode $2"; return 1 ;;
+        esac
+        return ;;
+    esac
     flags=$(mode_flags "$2") || { echo "1..1"; echo "not ok 1 - unknown mode $2"; return 1; }
-    case $2 in asan | double | naive) flags="$flags -Isrc" ;; esac
-    case $2:$1 in asan:*test_ops.c) ;; asan:*) flags="$flags -DLSNN_NO_SIMD" ;; esac
     libs=$TEST_LIBS
     [ "$2" = cblas ] && libs="$CBLAS_LIBS $libs"
+    if [ "$1" = lsnn.h ]; then
+        if implementation "$2"; then echo "ok 1 - lsnn.h compiles in mode $2"
+        else echo "not ok 1 - lsnn.h does not compile in mode $2"; fi
+        echo "1..1"
+        return
+    fi
+    linked=
+    if grep -q TEST_LINKED "$1"; then
+        mode=$2
+        [ "$mode" = long ] && mode=plain
+        implementation "$mode" || { echo "not ok - $1 has no implementation"; return 1; }
+        linked="-DTEST_LINKED $here/lsnn.$mode.o"
+    fi
     # shellcheck disable=SC2086
-    if ! $CC $flags $WARNINGS $TEST_FLAGS -I. "$1" -o "$3" $libs; then
+    if ! $CC $flags $WARNINGS $TEST_FLAGS "$1" -o "$3" $linked $libs; then
         echo "not ok - $1 does not compile"
         return 1
     fi
@@ -99,6 +145,7 @@ run_job() {
     name=${name%.*}.$1
     log=$here/$name.log
     test_lock=$here/$(basename "$2").lock
+    [ "$2" = lsnn.h ] && test_lock=$here/$name.lock
     began=$(date +%s)
     fault=$(mode_fault "$1")
     if [ -n "$fault" ]; then
@@ -131,6 +178,11 @@ fi
 rm -rf "$here"
 mkdir -p "$here" || exit 1
 CC=${CC:-cc}
+PART=${PART:-quick}                  # quick, rest or all
+case $PART in
+quick | rest | all) ;;
+*) echo "PART=$PART: quick, rest or all"; echo '0 passed, 1 failed'; exit 1 ;;
+esac
 WARNINGS='-Wall -Wextra -Wno-unused-function'
 for folder in "${MNIST_DIR:-}" ../shared/data/mnist data/mnist; do
     if [ -n "$folder" ] && [ -d "$folder" ]; then
@@ -146,45 +198,52 @@ ASAN_OPTIONS=allocator_may_return_null=1${ASAN_OPTIONS:+:$ASAN_OPTIONS}
 OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 export CC OMP_FLAGS TEST_FLAGS TEST_LIBS CBLAS_LIBS WARNINGS ASAN_OPTIONS OMP_WAIT_POLICY
 
-# By mode, not by test: two modes of one test then seldom wait for each other. The slow
-# modes come first, so that no long one is left alone at the end.
-# quick MODE TEST: whether `make test` runs it, too
-quick() {
-    case $1:$2 in
-    *:*test_assembled.sh | naive:* | double:*test_golden.c) return 0 ;;
-    plain:*test_learn.c) return 1 ;;
-    plain:*) return 0 ;;
-    *) return 1 ;;
-    esac
+# test_modes FILE: "mode test" for each of its modes that are asked for
+test_modes() {
+    default=plain
+    case $1 in *.sh) default=short ;; esac
+    sed -n '1,40s/.*modes: *\([a-z| ]*[a-z]\).*/\1/p' "$1" | head -n 1 |
+        awk -v part="$PART" -v test="$1" -v default="$default" '
+            { line = $0 }
+            END {
+                n = split(line == "" ? default : line, word, " ")
+                for (i = 1; i <= n; i++)
+                    if (word[i] == "|") rest = 1
+                    else if (part == "all" || part == (rest ? "rest" : "quick"))
+                        print word[i], test
+            }'
 }
-for test in tests/test_*.sh; do
-    case $test in *"${ONLY:-}"*) [ -f "$test" ] && echo "script $test" ;; esac
-done > "$here/jobs"
-for mode in asan double plain noomp nosimd cblas naive; do
-    for test in tests/test_*.c; do
-        case $test in *"${ONLY:-}"*) ;; *) continue ;; esac
-        [ -f "$test" ] || continue
-        modes=$(sed -n '1,40s/.*modes: *\([a-z ]*[a-z]\).*/\1/p' "$test" | head -n 1)
-        for wanted in ${modes:-plain}; do
-            [ "$wanted" = "$mode" ] && echo "$mode $test"
-        done
-    done
-done >> "$here/jobs"
-for test in tests/test_*.c; do       # a misspelt mode is a failure, not silence
-    [ -f "$test" ] || continue
-    for wanted in $(sed -n '1,40s/.*modes: *\([a-z ]*[a-z]\).*/\1/p' "$test" | head -n 1); do
-        mode_flags "$wanted" > /dev/null || echo "$wanted $test" >> "$here/jobs"
-    done
+
+for test in tests/test_*.sh tests/test_*.c; do
+    case $test in *"${ONLY:-}"*) [ -f "$test" ] && test_modes "$test" ;; esac
+done > "$here/wanted"
+
+# test_assembled.sh by itself: where lsnn.h is not what src/ says, all else is beside the point.
+# Then implementations, which others wait for; then by mode, not by test: two modes of one
+# test seldom wait for each other. What takes long comes first, so that it is not left alone
+# at the end. A misspelt mode is a failure, not silence.
+grep 'test_assembled' "$here/wanted" > "$here/first"
+{ for mode in asan double plain noomp nosimd cblas naive; do
+      while read -r wanted test; do
+          case $wanted$test in
+          long*.sh) continue ;;
+          long* | short*) wanted=plain ;;
+          esac
+          [ "$wanted" = "$mode" ] && grep -q TEST_LINKED "$test" && echo "$mode lsnn.h" && break
+      done < "$here/wanted"
+  done
+  for mode in long short asan double plain noomp nosimd cblas naive; do
+      grep "^$mode " "$here/wanted"
+  done
+  grep -Ev '^(long|short|asan|double|plain|noomp|nosimd|cblas|naive) ' "$here/wanted"
+} | grep -v test_assembled > "$here/others"
+cat "$here/first" "$here/others" > "$here/jobs"
+
+[ -s "$here/jobs" ] || echo "# no test named *${ONLY:-}* has a part in PART=$PART"
+for jobs in first others; do
+    [ -s "$here/$jobs" ] &&
+        xargs -n 2 -P "${JOBS:-2}" sh tests/run.sh --job < "$here/$jobs"
 done
-
-if [ -z "${TEST_ALL:-}" ] && [ -z "${ONLY:-}" ]; then
-    while read -r mode test; do
-        quick "$mode" "$test" && echo "$mode $test"
-    done < "$here/jobs" > "$here/quick"
-    mv "$here/quick" "$here/jobs"
-fi
-
-[ -s "$here/jobs" ] && xargs -n 2 -P "${JOBS:-2}" sh tests/run.sh --job < "$here/jobs"
 
 cat "$here"/*.count 2> /dev/null | awk -v jobs="$(grep -c . "$here/jobs")" '
     { passed += $1; failed += $2; skipped += $3 }

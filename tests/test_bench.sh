@@ -1,6 +1,10 @@
 #!/bin/sh
 # test_bench.sh - the bench runs, its lines and its table have their form, and the peers that
 # are here compute what lsnn computes (speed is not tested: too noisy). TAP.
+# modes: short | long
+#
+# Without TEST_LONG, OpenBLAS is the only peer, and where TEST_LINKED names an object of the
+# implementation, the bench is linked with it.
 cd "$(dirname "$0")/.." || exit 1
 work=${TEST_TMP:-build/bench.tmp}
 mkdir -p "$work/bench" || exit 1
@@ -15,10 +19,18 @@ check() {                            # check TEXT STATUS: one TAP line
 
 # The peers' scripts are looked for beside the program.
 cp bench/torch_train.py bench/onnx_predict.js "$work/bench/"
-# shellcheck disable=SC2086
-$CC -O2 ${OMP_FLAGS:-} ${TEST_FLAGS:-} bench/bench.c -o "$work/bench/bench" ${TEST_LIBS:--lm} \
-    -ldl
-check 'bench.c compiles by one line' $?
+if [ -n "${TEST_LINKED:-}" ]; then
+    sed 's/^#define LSNN_IMPLEMENTATION$//' bench/bench.c > "$work/bench/bench.c"
+    # shellcheck disable=SC2086
+    $CC -O2 ${OMP_FLAGS:-} ${TEST_FLAGS:-} -Ibench -include tests/linked.h \
+        "$work/bench/bench.c" "$TEST_LINKED" -o "$work/bench/bench" ${TEST_LIBS:--lm} -ldl
+    check 'bench.c links with the implementation' $?
+else
+    # shellcheck disable=SC2086
+    $CC -O2 ${OMP_FLAGS:-} ${TEST_FLAGS:-} bench/bench.c -o "$work/bench/bench" \
+        ${TEST_LIBS:--lm} -ldl
+    check 'bench.c compiles by one line' $?
+fi
 
 # run WHAT FLAG...: as short as can be, all lines into one table
 run() {
@@ -78,6 +90,10 @@ with_peer() {
     [ "$status" -eq 0 ] || sed 's/^/# /' "$work/err"
 }
 with_peer 'gemm: products are those of OpenBLAS' openblas gemm
+if [ -z "${TEST_LONG:-}" ]; then
+    echo "1..$n"
+    exit $failed
+fi
 for net in cnn lsnn-location lsnn-content lc lc-layer dn10 cnn6; do
     with_peer "$net: one step is that of PyTorch" pytorch train --net "$net" --batch 4
 done

@@ -1,5 +1,5 @@
 /* test_core.c - context, errors, memory, threads, random numbers.
-   modes: plain double asan noomp */
+   modes: plain | double asan noomp */
 #define LSNN_IMPLEMENTATION
 #include "lsnn.h"
 #include "check.h"

@@ -1,10 +1,15 @@
 /* test_data.c - sample sources, IDX files and the built-in digits.
 
-   Build: cc -O2 tests/test_data.c -o tests/test_data -lm
-          (also with -fopenmp, and with -DLSNN_USE_ZLIB -lz)   modes: plain double asan */
+   Build: cc -O2 -I. tests/test_data.c -o tests/test_data -lm
+          (also with -fopenmp, and with -DLSNN_USE_ZLIB -lz)   modes: plain asan | double */
+#ifndef TEST_LINKED
 #define LSNN_IMPLEMENTATION
-#include "../lsnn.h"
+#endif
+#include "lsnn.h"
 #include "source.h"
+#ifdef LSNN_USE_ZLIB
+#include <zlib.h>
+#endif
 
 #define FILE_NAME "test_data.tmp.idx"
 #define GONE_NAME "test_data.tmp.gone"

@@ -2,9 +2,11 @@
    first values, draws with addresses, options that reach their op, a loss of your own with
    all that a layer type may have.
 
-   modes: plain double asan
+   modes: plain asan | double
    Build: cc -O2 -fopenmp -I. tests/test_effects.c -o tests/test_effects -lm              */
+#ifndef TEST_LINKED
 #define LSNN_IMPLEMENTATION
+#endif
 #include "lsnn.h"
 #include "check.h"
 #include "nets.h"

@@ -2,7 +2,9 @@
    measures where smoothers look. The program is included, its main renamed.
 
    Build: cc -O2 -fopenmp -I. tests/test_experiment.c -o tests/test_experiment -lm
-   modes: plain asan */
+   modes: plain | asan */
+#define LSNN_IMPLEMENTATION
+#include "lsnn.h"                    /* the mode's own, before the program's            */
 #define main lsnn_mnist_main
 #include "examples/lsnn_mnist.c"
 #undef main

@@ -1,7 +1,7 @@
 /* test_files.c - the safetensors reader and writer, and the durable replace.
-   Build: cc -O2 tests/test_files.c -lm      Expect: TAP lines, exit status 0
+   Build: cc -O2 -I. tests/test_files.c -lm    Expect: TAP lines, exit status 0
    Works in a folder of its own under TMPDIR, /dev/shm (there fsync costs nothing,
-   and a kill is a kill) or /tmp, and removes it.      modes: plain double asan */
+   and a kill is a kill) or /tmp, and removes it.      modes: plain asan | double */
 #define _XOPEN_SOURCE 700
 #include <fcntl.h>
 #include <signal.h>
@@ -19,7 +19,7 @@ static int counted_fsync(int d)
 }
 #define fsync(d) counted_fsync(d)
 #define LSNN_IMPLEMENTATION
-#include "../lsnn.h"
+#include "lsnn.h"
 #undef fsync
 #include "check.h"
 

@@ -4,7 +4,9 @@
    Build: cc -std=c99 -O2 -DLSNN_DOUBLE -I. tests/test_golden.c -o tests/test_golden -lm
    Usage: test_golden [FOLDER]                                  default: tests/golden
    modes: double naive */
+#ifndef TEST_LINKED
 #define LSNN_IMPLEMENTATION
+#endif
 #include "lsnn.h"
 #include "check.h"
 #include "ops.h"

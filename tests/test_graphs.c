@@ -1,5 +1,5 @@
 /* test_graphs.c - random graphs: what the plan of a net saves must not change a number.
-   modes: double plain asan
+   modes: plain | double asan
 
    A net decides once how it is computed: outputs share memory, layers do a neighbour's work,
    pixels nobody reads are left out, concats are read in parts, images go in blocks. Here

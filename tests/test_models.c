@@ -4,7 +4,9 @@
    Build: cc -std=c99 -O2 -I. tests/test_models.c -o tests/test_models -lm
    Usage: test_models
    modes: plain */
+#ifndef TEST_LINKED
 #define LSNN_IMPLEMENTATION
+#endif
 #include "lsnn.h"
 #include "examples/models.h"
 #include "check.h"

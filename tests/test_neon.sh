@@ -1,6 +1,6 @@
 #!/bin/sh
 # test_neon.sh - the NEON kernels where there is no ARM processor: Debian's aarch64 gcc builds
-# the tests of the ops, qemu-user runs them. TAP, one line a program.
+# the tests of the ops, qemu-user runs them. TAP, one line a program. modes: | short
 cd "$(dirname "$0")/.." || exit 1
 work=${TEST_TMP:-build/neon.tmp}
 mkdir -p "$work" || exit 1

@@ -2,7 +2,7 @@
    and refusals, kept outputs, prediction by batches, threads and workspaces, counts, and a
    failure at every allocation in turn.
 
-   modes: plain double asan naive
+   modes: plain double | asan naive
    Build: cc -O2 -fopenmp -I. tests/test_net.c -o tests/test_net -lm                     */
 #define LSNN_IMPLEMENTATION
 #include "lsnn.h"
@@ -440,6 +440,15 @@ static void has_bits(lsnn_net *net, const char *name, const lsnn_real *want, siz
     free(got);
 }
 
+/* The images that lsnn_predict takes next of `left`: a prediction-only net takes whole blocks
+   first and the rest along rows, a net for training takes its batches.                     */
+static int piece(const lsnn_net *net, int batch, int left)
+{
+    int lanes = lsnn_lanes(net->cx), n = left < net->work->chunk ? left : net->work->chunk;
+    CHECK(n >= 1 && n <= batch && (net->work->chunk == batch || net->work->chunk % lanes == 0));
+    return net->work->train || n <= lanes ? n : n - n % lanes;
+}
+
 static void test_keep(void)
 {
     lsnn_ctx cx = quiet_ctx();
@@ -448,8 +457,8 @@ static void test_keep(void)
     static by_hand h;
     lsnn_real y[4 * KC * KP], fused[KC * 25];
     lsnn_batch b = *draw_batch(&s, 3, 14 * 14, 1);
-    size_t count = (size_t)b.n * KC * KP;
-    int rank, dim[4];
+    size_t count = (size_t)b.n * KC * KP, from;
+    int rank, dim[4], last;
     CHECK(lsnn_forward(net, &b, 1, NULL) == LSNN_OK);
     REFUSED(&cx, lsnn_net_get(net, "grad:conv1", y, count) != LSNN_OK, LSNN_ESTATE, "backward");
     CHECK(lsnn_backward(net) == LSNN_OK);
@@ -511,9 +520,11 @@ static void test_keep(void)
     lsnn_net_free(net);
     net = kept_net(&cx, 1, 1);
     CHECK(lsnn_predict(net, s.x, 3, y) == LSNN_OK);
-    has_bits(net, "conv1", h.conv, count);
-    has_bits(net, "smooth1", h.smooth, count);
-    has_bits(net, "relu1", h.relu, count);
+    last = piece(net, 4, 3) == 3 ? 3 : 1;        /* with 2 lanes a block, then the third   */
+    from = (size_t)(3 - last) * KC * KP;
+    has_bits(net, "conv1", h.conv + from, count - from);
+    has_bits(net, "smooth1", h.smooth + from, count - from);
+    has_bits(net, "relu1", h.relu + from, count - from);
     lsnn_net_free(net);
     lsnn_ctx_free(&cx);
     CHECK(heap.live == 0);
@@ -882,38 +893,34 @@ static void test_names(void)
 }
 
 /* ---- prediction -------------------------------------------------------------------------- */
-enum { BATCH = 5, MOST = BATCH + 3 };
+enum { BATCH = 5, LARGE = 18, MOST = LARGE + 3 };      /* no multiple of any lanes       */
 
-/* Predicting n images is forward in steps of BATCH, the rest last: to the bit; and each
-   image alone gives the same numbers but for rounding.                                     */
-static void predict_sizes(lsnn_net *net, lsnn_net *lean, int size, int classes)
+/* Predicting n images with `net` is forward with `model`, which has the same parameters and
+   outputs that can be read, on the same pieces: to the bit. Other pieces, each image alone
+   too, give the same numbers but for rounding: blocks of images are another way of adding. */
+static void predict_sizes(lsnn_net *net, lsnn_net *model, int batch, int size, int classes)
 {
-    static sample_batch s;
-    lsnn_real y[MOST * 10], z[MOST * 10], want[MOST * 10], one[10];
-    const char *out = net->node[lsnn_net_output(net)].name;
-    draw_batch(&s, MOST, size, 9);
-    for (int n = 1; n <= MOST; n++) {
+    static lsnn_real x[MOST * 15 * 15];
+    lsnn_real y[MOST * 10], want[MOST * 10], one[10];
+    const char *out = model->node[lsnn_net_output(model)].name;
+    draw_reals(x, (size_t)((batch + 3) * size), 9, -1, 1);
+    for (int n = 1; n <= batch + 3; n++) {
         lsnn_batch b;
         memset(&b, 0, sizeof b);
         for (int i = 0; i < n; i += b.n) {
-            b.n = n - i < BATCH ? n - i : BATCH;
-            b.x = s.x + i * size;
-            CHECK(lsnn_forward(net, &b, 0, NULL) == LSNN_OK);
-            CHECK(lsnn_net_get(net, out, want + i * classes, (size_t)(b.n * classes)) ==
+            b.n = piece(net, batch, n - i);
+            b.x = x + i * size;
+            CHECK(lsnn_forward(model, &b, 0, NULL) == LSNN_OK);
+            CHECK(lsnn_net_get(model, out, want + i * classes, (size_t)(b.n * classes)) ==
                   LSNN_OK);
         }
         memset(y, 0x55, sizeof y);
-        CHECK(lsnn_predict(net, s.x, n, y) == LSNN_OK);
+        CHECK(lsnn_predict(net, x, n, y) == LSNN_OK);
         CHECK(same_bits(y, want, (size_t)(n * classes)));
         CHECK(n == MOST || ((unsigned char *)y)[(size_t)(n * classes) * sizeof *y] == 0x55);
-        /* which takes whole blocks first, where an instruction set has so few lanes        */
-        CHECK(lsnn_predict(lean, s.x, n, z) == LSNN_OK);
-        if (lsnn_lanes(lean->cx) > BATCH) CHECK(same_bits(z, want, (size_t)(n * classes)));
-        for (int i = 0; i < n * classes; i++)
-            NEAR(z[i], want[i], sizeof *z == 8 ? 1e-13 : 1e-5);
     }
-    for (int i = 0; i < MOST; i++) {
-        CHECK(lsnn_predict(net, s.x + i * size, 1, one) == LSNN_OK);
+    for (int i = 0; i < batch + 3; i++) {
+        CHECK(lsnn_predict(net, x + i * size, 1, one) == LSNN_OK);
         for (int k = 0; k < classes; k++) NEAR(one[k], y[i * classes + k], 1e-5);
     }
 }
@@ -959,32 +966,39 @@ static void test_profile(void)
     test_end("the profile names each call once");
 }
 
+static void predict_both(lsnn_net *net, lsnn_net *lean, int batch, int size, int classes)
+{
+    predict_sizes(net, net, batch, size, classes);
+    predict_sizes(lean, net, batch, size, classes);
+    lsnn_net_free(net);
+    lsnn_net_free(lean);
+}
+
 static void test_predict(void)
 {
     static const char *const model[] = { "cnn", "lc", "location", "content" };
-    lsnn_ctx cx = quiet_ctx();
-    lsnn_net *net, *lean;
-    for (int i = 0; i < 4; i++) {
-        lsnn_real bias[15];
-        net = small_net(&cx, model[i], 15, BATCH, 4);
-        lean = lsnn_net_new(&cx);
-        lsnn_cross_entropy(lean, small_scores(lean, model[i], 15), NULL);
-        CHECK(build_net(lean, BATCH, 4, 1) == LSNN_OK);
-        if (i == 3 && lsnn_net_get(net, "param3.bias", bias, 15) == LSNN_OK)
-            CHECK(lsnn_net_set(lean, "param3.bias", bias, 15) == LSNN_OK);
-        predict_sizes(net, lean, 15 * 15, 10);
-        lsnn_net_free(net);
-        lsnn_net_free(lean);
-    }
-    net = all_net(&cx, BATCH, 4, 0);
-    lean = all_net(&cx, BATCH, 4, 1);
-    predict_sizes(net, lean, ALL_IN, 3);
-    lsnn_net_free(net);
-    lsnn_net_free(lean);
-    lsnn_ctx_free(&cx);
-    CHECK(heap.live == 0);
-    test_end("prediction of 1 to %d images by %d, and by prediction-only nets: the same bits",
-             (int)MOST, (int)BATCH);
+    for (int isa = LSNN_ISA_PORTABLE; isa < LSNN_ISA_COUNT_; isa++)
+        for (int batch = BATCH; batch <= LARGE; batch += LARGE - BATCH) {
+            lsnn_ctx cx = quiet_ctx();
+            if (!lsnn_isa_available((lsnn_isa)isa)) continue;
+            cx.isa = (lsnn_isa)isa;
+            for (int i = 0; i < 4; i++) {
+                lsnn_net *net = small_net(&cx, model[i], 15, batch, 4);
+                lsnn_net *lean = lsnn_net_new(&cx);
+                lsnn_real bias[15];
+                lsnn_cross_entropy(lean, small_scores(lean, model[i], 15), NULL);
+                CHECK(build_net(lean, batch, 4, 1) == LSNN_OK);
+                if (i == 3 && lsnn_net_get(net, "param3.bias", bias, 15) == LSNN_OK)
+                    CHECK(lsnn_net_set(lean, "param3.bias", bias, 15) == LSNN_OK);
+                predict_both(net, lean, batch, 15 * 15, 10);
+            }
+            predict_both(all_net(&cx, batch, 4, 0), all_net(&cx, batch, 4, 1), batch, ALL_IN,
+                         3);
+            lsnn_ctx_free(&cx);
+            CHECK(heap.live == 0);
+        }
+    test_end("prediction of 1 to %d images by %d and %d, and by prediction-only nets: the bits "
+             "of forward", (int)MOST, (int)BATCH, (int)LARGE);
 }
 
 /* A prediction-only net takes many images in chunks of whole blocks, then the rest.         */
@@ -1051,37 +1065,48 @@ static void test_shared_maps(void)
     test_end("shared smoothers' maps follow theta");
 }
 
-/* Several threads, one net that nobody changes, a context and a workspace each.            */
+/* Several threads, one net that nobody changes, a context and a workspace each; and a net for
+   prediction only, which cuts the images as a workspace does, whole blocks first.          */
 enum { THREADS = 4, IMAGES = 40 };
 static void test_workspaces(void)
 {
     static lsnn_real x[IMAGES * ALL_IN], alone[IMAGES * 3], y[THREADS][IMAGES * 3];
-    lsnn_ctx cx = quiet_ctx();
-    lsnn_net *net = all_net(&cx, BATCH, 4, 0);
-    lsnn_work *first = lsnn_work_new(&cx, net, BATCH);
-    int bad = 0, i;
     draw_reals(x, IMAGES * ALL_IN, 3, -1, 1);
-    CHECK(first && lsnn_work_predict(first, x, IMAGES, alone) == LSNN_OK);
-    lsnn_work_free(first);
+    for (int isa = LSNN_ISA_PORTABLE; isa < LSNN_ISA_COUNT_; isa++) {
+        lsnn_ctx cx = quiet_ctx();
+        lsnn_net *net, *lean;
+        int bad = 0, i;
+        if (!lsnn_isa_available((lsnn_isa)isa)) continue;
+        cx.isa = (lsnn_isa)isa;
+        net = all_net(&cx, BATCH, 4, 0);
+        lean = all_net(&cx, BATCH, 4, 1);
+        CHECK(lsnn_predict(lean, x, IMAGES, alone) == LSNN_OK);
 #ifdef _OPENMP
 #pragma omp parallel for num_threads(THREADS) reduction(+:bad)
 #endif
-    for (i = 0; i < THREADS; i++) {
-        lsnn_ctx own;
-        lsnn_work *w;
-        memset(&own, 0, sizeof own);
-        own.threads = 1 + i % 2;
-        w = lsnn_work_new(&own, net, BATCH);
-        for (int again = 0; again < 20; again++)
-            bad += !w || lsnn_work_predict(w, x, IMAGES, y[i]) != LSNN_OK ||
-                   !same_bits(y[i], alone, IMAGES * 3);
-        lsnn_work_free(w);
-        lsnn_ctx_free(&own);
+        for (i = 0; i < THREADS; i++) {
+            lsnn_ctx own;
+            lsnn_work *w;
+            memset(&own, 0, sizeof own);
+            own.isa = (lsnn_isa)isa;
+            own.threads = 1 + i % 2;
+            w = lsnn_work_new(&own, net, BATCH);
+            for (int again = 0; again < 20; again++)
+                bad += !w || lsnn_work_predict(w, x, IMAGES, y[i]) != LSNN_OK ||
+                       !same_bits(y[i], alone, IMAGES * 3);
+            lsnn_work_free(w);
+            lsnn_ctx_free(&own);
+        }
+        CHECK(bad == 0);
+        CHECK(lsnn_predict(net, x, IMAGES, y[0]) == LSNN_OK);
+        for (i = 0; i < IMAGES * 3; i++) NEAR(y[0][i], alone[i], 1e-5);
+        if (lsnn_lanes(&cx) > BATCH || lsnn_lanes(&cx) == 1)       /* neither has blocks */
+            CHECK(same_bits(y[0], alone, IMAGES * 3));
+        lsnn_net_free(net);
+        lsnn_net_free(lean);
+        lsnn_ctx_free(&cx);
+        CHECK(heap.live == 0);
     }
-    CHECK(bad == 0);
-    lsnn_net_free(net);
-    lsnn_ctx_free(&cx);
-    CHECK(heap.live == 0);
     test_end("%d threads with a workspace each predict the same bits as one", (int)THREADS);
 }
 
@@ -1175,11 +1200,12 @@ static char saved[600];
 static int try_work(lsnn_ctx *cx)
 {
     static sample_batch s;
-    lsnn_real y[MOST * 3];
+    enum { MANY = BATCH + 3 };
+    lsnn_real y[MANY * 3];
     lsnn_work *w = lsnn_work_new(cx, made, 4);
     int good = w != NULL;
-    draw_batch(&s, MOST, ALL_IN, 9);
-    good = good && lsnn_work_predict(w, s.x, MOST, y) == LSNN_OK;
+    draw_batch(&s, MANY, ALL_IN, 9);
+    good = good && lsnn_work_predict(w, s.x, MANY, y) == LSNN_OK;
     lsnn_work_free(w);
     return good;
 }

@@ -4,7 +4,7 @@
    tests/golden/old.safetensors holds the net, old-scores.safetensors what it predicted, and
    old-checkpoint.safetensors an epoch of training. Made by this program itself, with
    -DMAKE_OLD and that commit's lsnn.h.
-   modes: plain double */
+   modes: plain | double */
 #define LSNN_IMPLEMENTATION
 #include "lsnn.h"
 #include "check.h"

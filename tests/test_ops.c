@@ -5,8 +5,10 @@
    Build: cc -std=c99 -O2 -I. tests/test_ops.c -o tests/test_ops -lm        in float
           the same with -DLSNN_DOUBLE; with -fopenmp the threads are real
    Usage: test_ops [SEED]
-   modes: plain double noomp nosimd cblas asan naive */
+   modes: plain double asan | noomp nosimd cblas naive */
+#ifndef TEST_LINKED
 #define LSNN_IMPLEMENTATION
+#endif
 #include "lsnn.h"
 #include "check.h"
 #include "ops.h"

@@ -1,7 +1,9 @@
 /* test_pictures.c - drawing pixel by pixel, plots of awkward data, PNG files.
-   modes: plain double asan                                                   */
+   modes: plain asan | double                                                   */
+#ifndef TEST_LINKED
 #define LSNN_IMPLEMENTATION
-#include "../lsnn.h"
+#endif
+#include "lsnn.h"
 #include "check.h"
 #include <float.h>
 #include <limits.h>
@@ -160,11 +162,11 @@ static void test_text(lsnn_ctx *cx)
 
 static void test_maps(lsnn_ctx *cx)
 {
-    lsnn_real map[6], maps[3 * 4], none = LSNNI_R(NAN), all = LSNNI_R(INFINITY);
+    lsnn_real map[6], maps[3 * 4], none = (lsnn_real)NAN, all = (lsnn_real)INFINITY;
     static const double grid[12] = { 1, 2, 3, 4, -1, 0, 1, 1, 0, 0, 0, 0 };
     lsnn_image im;
     if (!CHECK(lsnn_image_new(cx, &im, 30, 20, 0x0A141E) == LSNN_OK)) return;
-    map[0] = 0; map[1] = LSNNI_R(0.5); map[2] = 1; map[3] = none; map[4] = all; map[5] = -all;
+    map[0] = 0; map[1] = (lsnn_real)0.5; map[2] = 1; map[3] = none; map[4] = all; map[5] = -all;
     lsnn_image_map(&im, 2, 3, 4, map, 2, 3, 0, 1);
     CHECK(pixels(&im, 2, 3, 4, 4, 1, 0) == 16 && pixels(&im, 6, 3, 4, 4, 1, 0x808080) == 16);
     CHECK(pixels(&im, 10, 3, 4, 4, 1, 0xFFFFFF) == 16);
@@ -188,7 +190,7 @@ static void test_maps(lsnn_ctx *cx)
     CHECK(pixels(&im, 7, 5, 3, 3, 1, 0xFF6400) == 9);                /* above hi    */
 
     lsnn_image_rect(&im, 0, 0, 30, 20, 0x0A141E);
-    for (int i = 0; i < 12; i++) maps[i] = LSNNI_R(grid[i]);
+    for (int i = 0; i < 12; i++) maps[i] = (lsnn_real)grid[i];
     lsnn_image_grid(&im, 1, 2, 3, maps, 3, 2, 2, 2, 1);
     CHECK(pixel(&im, 1, 2) == 0x404040 && pixel(&im, 6, 7) == 0xFFFFFF);   /* 1/4, 4/4 */
     CHECK(pixel(&im, 8, 2) == 0 && pixel(&im, 11, 2) == 0x808080);         /* -1..1    */

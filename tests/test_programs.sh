@@ -1,10 +1,15 @@
 #!/bin/sh
 # test_programs.sh - the programs as people run them: end to end on little data, Ctrl-C and
 # resume, bad flags, missing files, nothing overwritten; hello under valgrind. TAP.
+# modes: short | long
+#
+# Without TEST_LONG, Ctrl-C and valgrind are left out, and where TEST_LINKED names an object of
+# the implementation, programs are linked with it: so they use no private names.
 cd "$(dirname "$0")/.." || exit 1
 work=${TEST_TMP:-build/programs.tmp}
 mkdir -p "$work" || exit 1
 CC=${CC:-cc}
+long=${TEST_LONG:-}
 n=0
 failed=0
 
@@ -25,10 +30,32 @@ refused() {
     grep -q -e "$word" "$work/stderr" || sed 's/^/# /' "$work/stderr"
 }
 
-build() {
+# compile FILE PROGRAM FLAG...
+compile() {
+    file=$1
+    to=$2
+    shift 2
+    object=
+    if [ -n "${TEST_LINKED:-}" ]; then
+        sed 's/^#define LSNN_IMPLEMENTATION$//' "$file" > "$to.c"
+        file=$to.c
+        object="-include tests/linked.h $TEST_LINKED"
+    fi
     # shellcheck disable=SC2086
-    $CC -O2 ${OMP_FLAGS:-} ${TEST_FLAGS:-} "$1" -o "$work/$(basename "$1" .c)" ${TEST_LIBS:--lm}
-    check "$1 compiles by one line" $?
+    $CC "$@" -Iexamples -I. ${OMP_FLAGS:-} ${TEST_FLAGS:-} "$file" $object \
+        -o "$to" ${TEST_LIBS:--lm}
+}
+# A program with a precision of its own cannot be linked.
+build() {
+    if [ -z "${TEST_LINKED:-}" ] || grep -q '^#define LSNN_DOUBLE' "$1"; then
+        # shellcheck disable=SC2086
+        $CC -O2 ${OMP_FLAGS:-} ${TEST_FLAGS:-} "$1" -o "$work/$(basename "$1" .c)" \
+            ${TEST_LIBS:--lm}
+        check "$1 compiles by one line" $?
+    else
+        compile "$1" "$work/$(basename "$1" .c)" -O1
+        check "$1 links with the implementation" $?
+    fi
 }
 
 for p in examples/*.c tools/*.c; do build "$p"; done
@@ -159,7 +186,7 @@ if [ $stb -eq 1 ]; then
         'static lsnn_ctx cx; lsnn_net *net = lsnn_net_new(&cx); (void)c;' \
         'lsnn_conv2d(net, lsnn_input(net, 1, 42, 42), 8, 5, NULL); lsnn_net_build(net, NULL);' \
         'return lsnn_net_save(net, v[1]) != LSNN_OK; }' > "$work/maps.c"
-    $CC -O0 -I. "$work/maps.c" -o "$work/maps" -lm && "$work/maps" "$work/maps.safetensors" &&
+    compile "$work/maps.c" "$work/maps.program" -O0 && "$work/maps.program" "$work/maps.safetensors" &&
         "$predict" "$work/maps.safetensors" "$work/look.png" > "$work/predict.txt" &&
         [ "$(grep -c '%$' "$work/predict.txt")" -eq $((8 * 38 * 38)) ]
     check 'predict reads a net that puts out maps' $?
@@ -202,45 +229,47 @@ refused 2 --figure "$work/lsnn_1d" --model cnn --figure "$work/no.png"
 refused 1 --figure "$work/lsnn_1d" --figure "$work/nowhere/no.png"
 
 # ---- Ctrl-C saves and says how to resume; the resumed run ends with the same bits ---------
-many='--train 6000 --test 100 --batch 32 --threads 1 --epochs 6 --model cnn --seed 7'
-# shellcheck disable=SC2086
-"$train" $many --save "$work/whole.safetensors" --quiet > "$work/whole.txt" 2> /dev/null
-# shellcheck disable=SC2086
-"$train" $many --save "$work/cut.safetensors" > /dev/null 2> "$work/cut.txt" &
-i=0                              # until its second epoch, a minute at most
-while ! grep -q 'epoch 2' "$work/cut.txt" && [ $i -lt 600 ]; do sleep 0.1; i=$((i + 1)); done
-kill -INT $!
-wait $!
-status=$?
-if [ "$status" -ne 0 ]; then
-    [ "$status" -eq 130 ] && grep -q -e '--resume' "$work/cut.txt"
-    check 'Ctrl-C saves and prints the command that resumes' $?
+if [ -n "$long" ]; then
+    many='--train 6000 --test 100 --batch 32 --threads 1 --epochs 6 --model cnn --seed 7'
     # shellcheck disable=SC2086
-    "$train" $many --save "$work/cut.safetensors" --resume "$work/cut.safetensors" --quiet \
-        > "$work/resumed.txt" 2> /dev/null
-    cmp -s "$work/whole.safetensors" "$work/cut.safetensors"
-    check 'the resumed run ends with the same file, bit for bit' $?
-else
-    n=$((n + 1))
-    echo "ok $n - Ctrl-C # SKIP the run was over before it came"
+    "$train" $many --save "$work/whole.safetensors" --quiet > "$work/whole.txt" 2> /dev/null
+    # shellcheck disable=SC2086
+    "$train" $many --save "$work/cut.safetensors" > /dev/null 2> "$work/cut.txt" &
+    i=0                              # until its second epoch, a minute at most
+    while ! grep -q 'epoch 2' "$work/cut.txt" && [ $i -lt 600 ]; do sleep 0.1; i=$((i + 1)); done
+    kill -INT $!
+    wait $!
+    status=$?
+    if [ "$status" -ne 0 ]; then
+        [ "$status" -eq 130 ] && grep -q -e '--resume' "$work/cut.txt"
+        check 'Ctrl-C saves and prints the command that resumes' $?
+        # shellcheck disable=SC2086
+        "$train" $many --save "$work/cut.safetensors" --resume "$work/cut.safetensors" --quiet \
+            > "$work/resumed.txt" 2> /dev/null
+        cmp -s "$work/whole.safetensors" "$work/cut.safetensors"
+        check 'the resumed run ends with the same file, bit for bit' $?
+    else
+        n=$((n + 1))
+        echo "ok $n - Ctrl-C # SKIP the run was over before it came"
+    fi
+    # shellcheck disable=SC2086
+    "$train" $many --resume "$work/whole.safetensors" --seed 99 --quiet > /dev/null \
+        2> "$work/other.txt"
+    [ $? -eq 1 ] && grep -q 'seed=99' "$work/other.txt"
+    check 'a resume with another seed is refused, and says so' $?
+    "$mnist" digits --out "$work/others" --train 320 --test 100 --seed 2 > /dev/null
+    for file in "$work/others"/digits-*; do mv "$file" "$work/others/${file##*/digits-}"; done
+    # shellcheck disable=SC2086
+    "$train" --model cnn $tiny --mnist "$work/mnist" --save "$work/digits.safetensors" > /dev/null &&
+        ! "$train" --model cnn $tiny --mnist "$work/others" --resume "$work/digits.safetensors" \
+            --out "$work/out" > /dev/null 2> "$work/other.txt" && grep -q 'data=' "$work/other.txt"
+    check 'a resume on other pictures is refused, and says so' $?
+    echo precious > "$work/old.csv"
+    "$train" --summary --log "$work/old.csv" > /dev/null 2>&1
+    "$train" --load "$work/whole.safetensors" --log "$work/old.csv" > /dev/null 2>&1
+    [ "$(cat "$work/old.csv")" = precious ]
+    check 'a log is not touched by a run that does not train' $?
 fi
-# shellcheck disable=SC2086
-"$train" $many --resume "$work/whole.safetensors" --seed 99 --quiet > /dev/null \
-    2> "$work/other.txt"
-[ $? -eq 1 ] && grep -q 'seed=99' "$work/other.txt"
-check 'a resume with another seed is refused, and says so' $?
-"$mnist" digits --out "$work/others" --train 320 --test 100 --seed 2 > /dev/null
-for file in "$work/others"/digits-*; do mv "$file" "$work/others/${file##*/digits-}"; done
-# shellcheck disable=SC2086
-"$train" --model cnn $tiny --mnist "$work/mnist" --save "$work/digits.safetensors" > /dev/null &&
-    ! "$train" --model cnn $tiny --mnist "$work/others" --resume "$work/digits.safetensors" \
-        --out "$work/out" > /dev/null 2> "$work/other.txt" && grep -q 'data=' "$work/other.txt"
-check 'a resume on other pictures is refused, and says so' $?
-echo precious > "$work/old.csv"
-"$train" --summary --log "$work/old.csv" > /dev/null 2>&1
-"$train" --load "$work/whole.safetensors" --log "$work/old.csv" > /dev/null 2>&1
-[ "$(cat "$work/old.csv")" = precious ]
-check 'a log is not touched by a run that does not train' $?
 
 # ---- bad input -------------------------------------------------------------------------
 refused 2 --nonsense "$train" --nonsense
@@ -298,7 +327,7 @@ grep -qF '| arrow | cnn | 3.00 (2.00-4.00) | - | 2.05 | - | - |' "$work/tables.m
 check 'tables.sh: means and ranges of seeds, changes in a table of their own' $?
 
 # ---- hello, with less to learn, under valgrind -------------------------------------------
-if command -v valgrind > /dev/null 2>&1; then
+if [ -n "$long" ] && command -v valgrind > /dev/null 2>&1; then
     sed 's/count = 40000/count = 96/; s/count = 2000/count = 32/; s|"../lsnn.h"|"lsnn.h"|' \
         examples/hello.c > "$work/hello_small.c"
     $CC -O1 -g -I. "$work/hello_small.c" -o "$work/hello_small" -lm

@@ -1,9 +1,9 @@
 /* test_recipes.c - the tasks' pictures: what they show, where from, and the same for all.
 
-   Build: cc -O2 tests/test_recipes.c -o tests/test_recipes -lm
-          (also with -fopenmp)                                   modes: plain double asan */
+   Build: cc -O2 -I. tests/test_recipes.c -o tests/test_recipes -lm
+          (also with -fopenmp)                                   modes: plain | double asan */
 #define LSNN_IMPLEMENTATION
-#include "../lsnn.h"
+#include "lsnn.h"
 #include "source.h"
 
 enum { OUT = 42, PIXELS = 42 * 42 };

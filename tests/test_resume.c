@@ -1,7 +1,7 @@
 /* test_resume.c - training that is stopped or killed and goes on from its checkpoint ends
    with the same bits as training that never stopped; what does not fit is refused.
 
-   modes: plain double asan
+   modes: plain asan | double
    Build: cc -O2 -fopenmp -I. tests/test_resume.c -o tests/test_resume -lm               */
 #define _XOPEN_SOURCE 700
 #include <signal.h>
@@ -9,7 +9,9 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#ifndef TEST_LINKED
 #define LSNN_IMPLEMENTATION
+#endif
 #include "lsnn.h"
 #include "check.h"
 #include "nets.h"

@@ -2,7 +2,7 @@
    precision nearly; files and graphs that do not fit, lie or are garbage give a status and
    change nothing.
 
-   modes: plain double asan
+   modes: plain | double asan
    Build: cc -O2 -fopenmp -I. tests/test_save.c -o tests/test_save -lm                   */
 #define LSNN_IMPLEMENTATION
 #include "lsnn.h"

@@ -4,7 +4,9 @@
 
    modes: plain double asan
    Build: cc -O2 -fopenmp -I. tests/test_train.c -o tests/test_train -lm                  */
+#ifndef TEST_LINKED
 #define LSNN_IMPLEMENTATION
+#endif
 #include "lsnn.h"
 #include "check.h"
 #include "nets.h"

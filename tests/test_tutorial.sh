@@ -2,6 +2,7 @@
 # test_tutorial.sh - the program of docs/a-layer.md: as C and as C++ it compiles without a
 # warning and prints what the page says; with a mistake in its backward it fails, and it is
 # the gradient check that says so. TAP.
+# modes: | short
 cd "$(dirname "$0")/.." || exit 1
 work=${TEST_TMP:-build/tutorial.tmp}
 root=$(pwd)
