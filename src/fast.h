@@ -31,51 +31,63 @@ typedef struct lsnni_block {
     int m, n, k, add;
 } lsnni_block;
 
-/* What one instruction set offers. Everything is single-threaded.            */
+/* What one instruction set offers, one entry a function: its type, name and arguments. The
+   struct and each set's table are made from this list. Everything is single-threaded.
+   tile: entries of a past `rows` must be readable.  block: bj is 1, n from 1 to 3 vectors, no
+   bias.  dots: ak and bk are 1, m to LSNNI_DOTS_ROWS.  deviation: sum (x - mean)^2.
+   axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].  norm_backward: dx = a dy + b x + c. */
+#define LSNNI_KERNELS(X)                                                                      \
+    X(void, tile, (const lsnni_tile *t))                                                      \
+    X(void, block, (const lsnni_block *g))                                                    \
+    X(void, dots, (const lsnni_block *g))                                                     \
+    X(void, exp, (lsnn_real *y, const lsnn_real *x, size_t n))                                \
+    X(double, sum, (const lsnn_real *x, size_t n))                                            \
+    X(double, dot, (const lsnn_real *x, const lsnn_real *y, size_t n))                        \
+    X(double, deviation, (const lsnn_real *x, double mean, size_t n))                         \
+    X(void, sum_dot, (double m[2], lsnn_real *dy, const lsnn_real *x, const lsnn_real *y,     \
+        size_t n))                                                                            \
+    X(void, moments, (const lsnn_real *t, size_t n, double x0, double step, double m[3]))     \
+    X(void, exponents, (lsnn_real *u, size_t n, double step, double from,                     \
+        const double p[8]))                                                                   \
+    X(size_t, largest, (const lsnn_real *x, size_t n))                                        \
+    X(void, axpy, (lsnn_real *y, double a, const lsnn_real *x, size_t n))                     \
+    X(void, affine, (lsnn_real *y, const lsnn_real *x, double a, double b, size_t n,          \
+        int add))                                                                             \
+    X(void, repeat, (lsnn_real *y, const lsnn_real *x, size_t n))                             \
+    X(void, gather, (lsnn_real *y, const lsnn_real *x, size_t n))                             \
+    X(void, multiply, (lsnn_real *y, const lsnn_real *a, const lsnn_real *b, size_t n,        \
+        int add))                                                                             \
+    X(void, act_forward, (lsnn_act f, lsnn_real *y, const lsnn_real *x, size_t n,             \
+        double slope))                                                                        \
+    X(void, act_backward, (lsnn_act f, lsnn_real *dx, const lsnn_real *dy,                    \
+        const lsnn_real *y, size_t n, double slope, int add))                                 \
+    X(void, max_pool2, (lsnn_real *y, int32_t *where, const lsnn_real *top, int pitch,        \
+        int w, int at, int n, int relu))                                                      \
+    X(void, sum_pool2, (lsnn_real *y, const lsnn_real *top, int w, int n, double scale))      \
+    X(void, lanes_max, (lsnn_real *y, int32_t *where, const lsnn_real *x,                     \
+        const int32_t *tap, int taps, int step, int at, int first, int n, int relu))          \
+    X(void, lanes_max_back, (lsnn_real *dx, const lsnn_real *dy, const int32_t *where,        \
+        const int32_t *tap, int taps, int step, int at, int n, int apart))                    \
+    X(void, lanes_sum, (lsnn_real *y, const lsnn_real *x, const int32_t *tap, int taps,       \
+        int step, int at, int n, double scale))                                               \
+    X(void, lanes_sum_back, (lsnn_real *dx, const lsnn_real *dy, const int32_t *tap,          \
+        int taps, int step, int at, int n, double scale))                                     \
+    X(void, dropout, (lsnn_real *y, const lsnn_real *x, const lsnn_rng *at, uint32_t sample,  \
+        int e0, int e1, int in_blocks, uint32_t limit, double scale, int add))                \
+    X(void, transpose, (lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, int rows,     \
+        int columns))                                                                         \
+    X(void, norm_backward, (lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x,           \
+        double a, double b, double c, size_t n, int add))                                     \
+    X(void, sgd, (lsnn_real *w, lsnn_real *v, const lsnn_real *g, double scale, double lr,    \
+        double decay, double momentum, int nesterov, size_t n))                               \
+    X(void, adam, (lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *g,              \
+        double scale, double lr, double decay, double shrink, double b1, double b2,           \
+        double c1, double c2, double eps, size_t n))
 typedef struct lsnni_kernels {
     int rows, lanes;                     /* of the register tile               */
-    void (*tile)(const lsnni_tile *t);   /* entries of a past `rows` must be readable */
-    void (*block)(const lsnni_block *g); /* bj is 1, n from 1 to 3 vectors, no bias    */
-    void (*dots)(const lsnni_block *g);  /* ak and bk are 1, m to LSNNI_DOTS_ROWS      */
-    void (*exp)(lsnn_real *y, const lsnn_real *x, size_t n);
-    double (*sum)(const lsnn_real *x, size_t n);
-    double (*dot)(const lsnn_real *x, const lsnn_real *y, size_t n);
-    double (*deviation)(const lsnn_real *x, double mean, size_t n); /* sum (x - mean)^2 */
-    void (*sum_dot)(double m[2], lsnn_real *dy, const lsnn_real *x, const lsnn_real *y,
-                    size_t n);
-    void (*moments)(const lsnn_real *t, size_t n, double x0, double step, double m[3]);
-    void (*exponents)(lsnn_real *u, size_t n, double step, double from, const double p[8]);
-    size_t (*largest)(const lsnn_real *x, size_t n);
-    void (*axpy)(lsnn_real *y, double a, const lsnn_real *x, size_t n);   /* y += a x */
-    void (*affine)(lsnn_real *y, const lsnn_real *x, double a, double b, size_t n, int add);
-    void (*repeat)(lsnn_real *y, const lsnn_real *x, size_t n);
-    void (*gather)(lsnn_real *y, const lsnn_real *x, size_t n);
-    void (*multiply)(lsnn_real *y, const lsnn_real *a, const lsnn_real *b, size_t n, int add);
-    void (*act_forward)(lsnn_act f, lsnn_real *y, const lsnn_real *x, size_t n, double slope);
-    void (*act_backward)(lsnn_act f, lsnn_real *dx, const lsnn_real *dy, const lsnn_real *y,
-                         size_t n, double slope, int add);
-    void (*max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, int pitch, int w,
-                      int at, int n, int relu);
-    void (*sum_pool2)(lsnn_real *y, const lsnn_real *top, int w, int n, double scale);
-    void (*lanes_max)(lsnn_real *y, int32_t *where, const lsnn_real *x, const int32_t *tap,
-                      int taps, int step, int at, int first, int n, int relu);
-    void (*lanes_max_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *where,
-                           const int32_t *tap, int taps, int step, int at, int n, int apart);
-    void (*lanes_sum)(lsnn_real *y, const lsnn_real *x, const int32_t *tap, int taps, int step,
-                      int at, int n, double scale);
-    void (*lanes_sum_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *tap, int taps,
-                           int step, int at, int n, double scale);
-    void (*dropout)(lsnn_real *y, const lsnn_real *x, const lsnn_rng *at, uint32_t sample,
-                    int e0, int e1, int in_blocks, uint32_t limit, double scale, int add);
-    void (*transpose)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, int rows,
-                      int columns);      /* y[j*ys + i] = x[i*xs + j]           */
-    void (*norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x, double a,
-                          double b, double c, size_t n, int add); /* dx = a dy + b x + c */
-    void (*sgd)(lsnn_real *w, lsnn_real *v, const lsnn_real *g, double scale, double lr,
-                double decay, double momentum, int nesterov, size_t n);
-    void (*adam)(lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *g, double scale,
-                 double lr, double decay, double shrink, double b1, double b2, double c1,
-                 double c2, double eps, size_t n);
+#define LSNNI_KERNEL_FIELD(type, name, arguments) type (*name) arguments;
+    LSNNI_KERNELS(LSNNI_KERNEL_FIELD)
+#undef LSNNI_KERNEL_FIELD
 } lsnni_kernels;
 /* ---- >>reach: which rows of pixels and of the kernel meet --------------------------
    What one row (or column) of pixels meets: `count` partners, beginning with number

@@ -1007,15 +1007,10 @@ static void K_(adam)(lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *
     }
 }
 
-static const lsnni_kernels K_(kernels) = {
-    K_TILE_ROWS, K_LANES, K_(tile), K_(block), K_(dots), K_(exp), K_(sum), K_(dot),
-    K_(deviation), K_(sum_dot), K_(moments),
-    K_(exponents), K_(largest), K_(axpy), K_(affine), K_(repeat), K_(gather), K_(multiply),
-    K_(act_forward), K_(act_backward), K_(max_pool2), K_(sum_pool2), K_(lanes_max),
-    K_(lanes_max_back), K_(lanes_sum),
-    K_(lanes_sum_back), K_(dropout), K_(transpose), K_(norm_backward), K_(sgd), K_(adam)
-};
+#define K_ENTRY(type, name, arguments) , K_(name)
+static const lsnni_kernels K_(kernels) = { K_TILE_ROWS, K_LANES LSNNI_KERNELS(K_ENTRY) };
 
+#undef K_ENTRY
 #undef K_PASTE2
 #undef K_PASTE
 #undef K_
