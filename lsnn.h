@@ -1592,6 +1592,35 @@ static void *lsnni_cut(char **at, size_t count, size_t size)
     return piece;
 }
 
+/* The same as a list, taken once: each want names a pointer, and gets so many of what it
+   points to. place is the pointer's address, written by memcpy whatever its type. */
+typedef struct lsnni_want { void *place; size_t count, size; } lsnni_want;
+
+static void lsnni_want_add(lsnni_want **list, void *place, size_t count, size_t size)
+{
+    (*list)->place = place;
+    (*list)->count = count;
+    (*list)++->size = size;
+}
+#define LSNNI_WANT(list, pointer, count)                                                   \
+    lsnni_want_add(list, &(pointer), count, sizeof *(pointer))
+
+/* The wants from `first` up to `end`, in one scratch block.                   */
+static lsnn_status lsnni_take(lsnn_ctx *cx, const lsnni_want *first, const lsnni_want *end)
+{
+    size_t bytes = 0;
+    char *at;
+    for (const lsnni_want *w = first; w < end; w++)
+        bytes = lsnni_room_add(bytes, lsnni_room(w->count, w->size));
+    at = (char *)lsnni_scratch(cx, bytes, 1);
+    if (!at) return LSNN_ENOMEM;
+    for (const lsnni_want *w = first; w < end; w++) {
+        void *piece = lsnni_cut(&at, w->count, w->size);
+        memcpy(w->place, &piece, sizeof piece);
+    }
+    return LSNN_OK;
+}
+
 static int lsnni_round_up(int n, int to) { return (n + to - 1) / to * to; }
 static int lsnni_div_up(int n, int by) { return n / by + (n % by != 0); }
 static size_t lsnni_area(int a, int b) { return (size_t)a * (size_t)b; }
@@ -10439,9 +10468,9 @@ static lsnn_status lsnni_rows_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_rea
                                       const lsnn_window *s, const lsnni_pooled *pool)
 {
     int threads = lsnn_ctx_threads(cx), depth;
-    size_t bytes, images;
+    lsnni_want want[8], *end = want;
+    size_t images;
     lsnni_conv2d p;
-    char *at;
     depth = s->c * s->kernel_h * s->kernel_w;
     p.s = s;
     p.x = x;
@@ -10455,21 +10484,19 @@ static lsnn_status lsnni_rows_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_rea
     images = p.shared ? (size_t)s->n : (size_t)threads;
     p.x_image = lsnni_area(s->c * s->h, s->w);
     p.y_image = lsnni_area(s->k * s->oh, s->ow) / (pool->on ? 4 : 1);
-    bytes = lsnni_room_times(2 * lsnni_room((size_t)depth, sizeof(int32_t)), p.g.parts);
-    bytes = lsnni_room_add(bytes, lsnni_room(p.image_size * images, sizeof *y));
-    bytes = lsnni_room_add(bytes, lsnni_room(p.joined_size * (size_t)threads, sizeof *y));
-    at = (char *)lsnni_scratch(cx, bytes, 1);
-    if (!at) return LSNN_ENOMEM;
+    for (int i = 0; i < p.g.parts; i++) {
+        LSNNI_WANT(&end, p.g.taps[i].offset, (size_t)depth);
+        LSNNI_WANT(&end, p.g.taps[i].index, (size_t)depth);
+    }
+    LSNNI_WANT(&end, p.images, p.image_size * images);
+    LSNNI_WANT(&end, p.joined, p.joined_size * (size_t)threads);
+    LSNNI_TRY(lsnni_take(cx, want, end));
     for (int i = 0; i < p.g.parts; i++) {        /* the first and last rows', if apart */
         lsnni_tap_list *t = &p.g.taps[i];
         int first = p.g.parts == 3 && i == 0, last = p.g.parts == 3 && i == 2;
-        t->offset = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
-        t->index = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
         t->count = lsnni_spread_taps(t->offset, t->index, &p.spread, s, first,
                                      s->kernel_h - last);
     }
-    p.images = (lsnn_real *)lsnni_cut(&at, p.image_size * images, sizeof *y);
-    p.joined = (lsnn_real *)lsnni_cut(&at, p.joined_size * (size_t)threads, sizeof *y);
     p.g.w = w;
     p.g.bias = b;
     p.g.add = 0;
@@ -10521,8 +10548,7 @@ static lsnn_status lsnni_rows_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn
     int32_t *offset, *iota;
     lsnn_real *turned;
     lsnni_conv2d_dx p;
-    size_t bytes;
-    char *at;
+    lsnni_want want[5], *end = want;
     p.zh = s->h + s->kernel_h - 1;
     p.zw = s->w + s->kernel_w - 1;
     p.conv.s = s;
@@ -10533,19 +10559,12 @@ static lsnn_status lsnni_rows_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn
     p.conv.image_size = lsnni_area(s->k * p.zh, p.zw) + 2 * LSNNI_MAX_LANES;
     p.conv.x_image = lsnni_area(s->k * s->oh, s->ow);
     p.conv.y_image = lsnni_area(s->c * s->h, s->w);
-    bytes = lsnni_room_add(2 * lsnni_room((size_t)depth, sizeof(int32_t)),
-                           lsnni_room(lsnni_area(s->c, depth), sizeof *dx));
-    bytes = lsnni_room_add(bytes, lsnni_room(p.conv.image_size * (size_t)threads, sizeof *dx));
-    bytes = lsnni_room_add(bytes, lsnni_room(p.conv.joined_size * (size_t)threads, sizeof *dx));
-    at = (char *)lsnni_scratch(cx, bytes, 1);
-    if (!at) return LSNN_ENOMEM;
-    offset = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
-    iota = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof(int32_t));
-    turned = (lsnn_real *)lsnni_cut(&at, lsnni_area(s->c, depth), sizeof *dx);
-    p.conv.images = (lsnn_real *)lsnni_cut(&at, p.conv.image_size * (size_t)threads,
-                                           sizeof *dx);
-    p.conv.joined = (lsnn_real *)lsnni_cut(&at, p.conv.joined_size * (size_t)threads,
-                                           sizeof *dx);
+    LSNNI_WANT(&end, offset, (size_t)depth);
+    LSNNI_WANT(&end, iota, (size_t)depth);
+    LSNNI_WANT(&end, turned, lsnni_area(s->c, depth));
+    LSNNI_WANT(&end, p.conv.images, p.conv.image_size * (size_t)threads);
+    LSNNI_WANT(&end, p.conv.joined, p.conv.joined_size * (size_t)threads);
+    LSNNI_TRY(lsnni_take(cx, want, end));
     for (int k = 0, d = 0; k < s->k; k++)
         for (int r = 0; r < s->kernel_h; r++)
             for (int x = 0; x < s->kernel_w; x++, d++) {
@@ -10610,10 +10629,10 @@ static lsnn_status lsnni_rows_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real 
                                            const lsnn_real *dy, const lsnn_real *x,
                                            const lsnn_window *s)
 {
-    size_t threads = (size_t)lsnn_ctx_threads(cx), bytes, area = lsnni_area(s->oh, s->ow);
+    size_t threads = (size_t)lsnn_ctx_threads(cx), area = lsnni_area(s->oh, s->ow);
     int32_t *offset, *place, *row;
     lsnni_conv2d_dw p;
-    char *at;
+    lsnni_want want[6], *end = want;
     p.s = s;
     p.x = x;
     p.dy = dy;
@@ -10623,19 +10642,13 @@ static lsnn_status lsnni_rows_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real 
     if ((double)area * p.sums.kp > INT32_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "conv2d: gradients of %d kernels at %.0f places are "
                           "over 2^31 numbers", s->k, (double)area);
-    bytes = lsnni_room_add(lsnni_room((size_t)p.sums.depth, sizeof *offset),
-                           2 * lsnni_room(area, sizeof *offset));
-    bytes = lsnni_room_add(bytes, lsnni_room(p.spread.size * threads, sizeof *x));
-    bytes = lsnni_room_add(bytes, lsnni_room(p.turned_size * threads, sizeof *x));
-    bytes = lsnni_room_add(bytes, lsnni_room(p.sums.size * (size_t)p.sums.groups, sizeof *x));
-    at = (char *)lsnni_scratch(cx, bytes, 1);
-    if (!at) return LSNN_ENOMEM;
-    offset = (int32_t *)lsnni_cut(&at, (size_t)p.sums.depth, sizeof *offset);
-    place = (int32_t *)lsnni_cut(&at, area, sizeof *place);
-    row = (int32_t *)lsnni_cut(&at, area, sizeof *row);
-    p.images = (lsnn_real *)lsnni_cut(&at, p.spread.size * threads, sizeof *x);
-    p.turned = (lsnn_real *)lsnni_cut(&at, p.turned_size * threads, sizeof *x);
-    p.sums.part = (lsnn_real *)lsnni_cut(&at, p.sums.size * (size_t)p.sums.groups, sizeof *x);
+    LSNNI_WANT(&end, offset, (size_t)p.sums.depth);
+    LSNNI_WANT(&end, place, area);
+    LSNNI_WANT(&end, row, area);
+    LSNNI_WANT(&end, p.images, p.spread.size * threads);
+    LSNNI_WANT(&end, p.turned, p.turned_size * threads);
+    LSNNI_WANT(&end, p.sums.part, p.sums.size * (size_t)p.sums.groups);
+    LSNNI_TRY(lsnni_take(cx, want, end));
     lsnni_spread_taps(offset, NULL, &p.spread, s, 0, s->kernel_h);
     for (int q = 0; q < (int)area; q++) {
         place[q] = q / s->ow * p.spread.qw + q % s->ow;

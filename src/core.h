@@ -335,6 +335,35 @@ static void *lsnni_cut(char **at, size_t count, size_t size)
     return piece;
 }
 
+/* The same as a list, taken once: each want names a pointer, and gets so many of what it
+   points to. place is the pointer's address, written by memcpy whatever its type. */
+typedef struct lsnni_want { void *place; size_t count, size; } lsnni_want;
+
+static void lsnni_want_add(lsnni_want **list, void *place, size_t count, size_t size)
+{
+    (*list)->place = place;
+    (*list)->count = count;
+    (*list)++->size = size;
+}
+#define LSNNI_WANT(list, pointer, count)                                                   \
+    lsnni_want_add(list, &(pointer), count, sizeof *(pointer))
+
+/* The wants from `first` up to `end`, in one scratch block.                   */
+static lsnn_status lsnni_take(lsnn_ctx *cx, const lsnni_want *first, const lsnni_want *end)
+{
+    size_t bytes = 0;
+    char *at;
+    for (const lsnni_want *w = first; w < end; w++)
+        bytes = lsnni_room_add(bytes, lsnni_room(w->count, w->size));
+    at = (char *)lsnni_scratch(cx, bytes, 1);
+    if (!at) return LSNN_ENOMEM;
+    for (const lsnni_want *w = first; w < end; w++) {
+        void *piece = lsnni_cut(&at, w->count, w->size);
+        memcpy(w->place, &piece, sizeof piece);
+    }
+    return LSNN_OK;
+}
+
 static int lsnni_round_up(int n, int to) { return (n + to - 1) / to * to; }
 static int lsnni_div_up(int n, int by) { return n / by + (n % by != 0); }
 static size_t lsnni_area(int a, int b) { return (size_t)a * (size_t)b; }
