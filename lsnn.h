@@ -4403,6 +4403,231 @@ LSNN_API int lsnn_smoother_theta(const lsnn_smoother *s)
 /* Places are counted in rows and columns from 0 and lie `step` apart.        */
 static double lsnni_spacing(int count) { return count > 1 ? 1.0 / (count - 1) : 1; }
 
+/* The five numbers of a Gaussian.                                            */
+static void lsnni_numbers(double *t, const lsnn_real *theta, const lsnn_smoother *s)
+{
+    const lsnni_family *f = &lsnni_families[s->shape];
+    memset(t, 0, LSNNI_NUMBERS * sizeof *t);
+    for (int i = 0; i < f->count; i++) t[f->number[i]] = (double)theta[i];
+}
+
+static lsnn_status lsnni_smooth_check(lsnn_ctx *cx, const lsnn_smoother *s)
+{
+    int size[5];
+    size[0] = s->n; size[1] = s->k; size[2] = s->rank ? s->rank : 1;
+    size[3] = s->h; size[4] = s->w;
+    LSNNI_TRY(lsnni_sizes(cx, "smooth", 5, size));
+    if ((double)s->n * s->k * size[2] > INT_MAX || (double)s->h * s->w > INT_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d images x %d kernels x rank %d, maps of "
+                          "%d x %d are too many", s->n, s->k, size[2], s->h, s->w);
+    if ((int)s->shape < 0 || s->shape > LSNN_GAUSSIAN_1D || (int)s->normalise < 0 ||
+        s->normalise > LSNN_NORMALISE_MEAN)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: shape %d or normalise %d is unknown",
+                          (int)s->shape, (int)s->normalise);
+    if (s->shape == LSNN_TABLE && (s->normalise != LSNN_NORMALISE_NONE || s->mixture > 1))
+        return lsnni_fail(cx, LSNN_EVALUE,
+                          "smooth: a table takes no normalisation and no mixture");
+    size[3] = lsnni_parts(s);
+    size[4] = LSNNI_NUMBERS + 1;
+    if (s->mixture < 0 || (double)size[3] * size[4] > INT_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "smooth: a mixture of %d Gaussians, 1 to %d can be",
+                          s->mixture, INT_MAX / size[4]);
+    LSNNI_TRY(lsnni_sizes(cx, "smooth", 5, size));
+    LSNNI_TRY(lsnni_lanes_fit(cx, "smooth", s->lanes, s->n));
+    return LSNN_OK;
+}
+
+/* ---- The naive pair: Eq. 1, 6, 7 and 8 as they are printed, pixel by pixel. Only two things
+   are not: the largest exponent is subtracted before exp where maps are normalised, and
+   dgamma is that of a symmetric Phi.                                         */
+#ifdef LSNN_NAIVE
+/* One Gaussian: its numbers, its weight in the mixture, and G_p = scale exp(e_p - shift). */
+typedef struct lsnni_bell { double t[LSNNI_NUMBERS], weight, shift, scale; } lsnni_bell;
+
+/* d = p - mu and r = Phi d at pixel p; returns the exponent, -r . r.          */
+static double lsnni_bell_exponent(const lsnni_bell *g, const lsnn_smoother *s, int p,
+                                  double d[2], double r[2])
+{
+    const double *t = g->t;
+    d[0] = p % s->w * lsnni_spacing(s->w) - t[LSNNI_MU_X];
+    d[1] = p / s->w * lsnni_spacing(s->h) - t[LSNNI_MU_Y];
+    r[0] = t[LSNNI_ALPHA] * d[0] + t[LSNNI_GAMMA] * d[1];
+    r[1] = t[LSNNI_GAMMA] * d[0] + t[LSNNI_BETA] * d[1];
+    return -(r[0] * r[0] + r[1] * r[1]);
+}
+
+static double lsnni_bell_at(const lsnni_bell *g, const lsnn_smoother *s, int p)
+{
+    double d[2], r[2];
+    return g->scale * exp(lsnni_bell_exponent(g, s, p, d, r) - g->shift);
+}
+
+/* Gaussian m of the map whose theta this is.                                  */
+static lsnni_bell lsnni_bell_of(const lsnn_real *theta, int m, const lsnn_smoother *s)
+{
+    int stride = lsnni_stride(s), parts = lsnni_parts(s), count = s->h * s->w;
+    const lsnn_real *logit = theta + stride - 1;
+    double sum = 0, d[2], r[2];
+    lsnni_bell g;
+    lsnni_numbers(g.t, theta + m * stride, s);
+    for (int i = 0; i < parts && parts > 1; i++)
+        sum += exp((double)logit[i * stride] - (double)logit[m * stride]);
+    g.weight = parts > 1 ? 1 / sum : 1;
+    g.shift = 0;
+    g.scale = 1;
+    if (s->normalise == LSNN_NORMALISE_NONE) return g;
+    g.shift = -HUGE_VAL;
+    for (int p = 0; p < count; p++)
+        g.shift = LSNNI_MAX(g.shift, lsnni_bell_exponent(&g, s, p, d, r));
+    sum = 0;
+    for (int p = 0; p < count; p++) sum += lsnni_bell_at(&g, s, p);
+    g.scale = (s->normalise == LSNN_NORMALISE_MEAN ? count : 1) / sum;
+    return g;
+}
+
+static int lsnni_maps(const lsnn_smoother *s)
+{
+    return s->k * (s->rank ? s->rank : 1) * (s->per_image ? s->n : 1);
+}
+
+/* The map of image n, channel k, rank l.                                      */
+static int lsnni_map_of(const lsnn_smoother *s, int n, int k, int l)
+{
+    return ((s->per_image ? n : 0) * s->k + k) * (s->rank ? s->rank : 1) + l;
+}
+
+LSNN_API lsnn_status lsnn_smoother_map(lsnn_ctx *cx, lsnn_real *u, const lsnn_real *theta,
+                                       const lsnn_smoother *s)
+{
+    int count = s->h * s->w;
+    LSNNI_TRY(lsnni_smooth_check(cx, s));
+    if (cx->rehearsal_) return LSNN_OK;
+    for (int map = 0; map < lsnni_maps(s); map++) {
+        const lsnn_real *t = theta + lsnni_area(map, lsnn_smoother_theta(s));
+        for (int p = 0; p < count; p++) {
+            double sum = s->shape == LSNN_TABLE ? (double)t[p] : 0;
+            u[lsnni_at2(map, p, count)] = LSNNI_R(sum);
+        }
+        for (int m = 0; m < lsnni_parts(s) && s->shape != LSNN_TABLE; m++) {
+            lsnni_bell g = lsnni_bell_of(t, m, s);
+            for (int p = 0; p < count; p++)
+                u[lsnni_at2(map, p, count)] += LSNNI_R(g.weight * lsnni_bell_at(&g, s, p));
+        }
+    }
+    return LSNN_OK;
+}
+
+/* y from maps that are there (Eq. 1).                                         */
+static lsnn_status lsnni_smooth_apply(lsnn_ctx *cx, lsnn_real *y, lsnn_real *u,
+                                      const lsnn_real *a, const lsnn_real *b,
+                                      const lsnn_smoother *s)
+{
+    int rank = s->rank ? s->rank : 1, count = s->h * s->w;
+    LSNNI_TRY(lsnni_smooth_check(cx, s));
+    if (cx->rehearsal_) return LSNN_OK;
+    for (int n = 0; n < s->n; n++)
+    for (int k = 0; k < s->k; k++)
+    for (int p = 0; p < count; p++) {
+        lsnn_real sum = 0;
+        for (int l = 0; l < rank; l++) {
+            lsnn_real map = u[lsnni_at2(lsnni_map_of(s, n, k, l), p, count)];
+            sum += map * a[lsnni_at4(n, k, s->k, l, rank, p, count)];
+            if (b && s->smooth_bias) sum += map * b[k];
+        }
+        y[lsnni_at3(n, k, s->k, p, count)] = sum + (b && !s->smooth_bias ? b[k] : 0);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_smooth_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *u,
+                                         const lsnn_real *a, const lsnn_real *theta,
+                                         const lsnn_real *b, const lsnn_smoother *s)
+{
+    LSNNI_TRY(lsnn_smoother_map(cx, u, theta, s));
+    return lsnni_smooth_apply(cx, y, u, a, b, s);
+}
+
+/* dL/dU of a map at pixel p: over all images that use it.                     */
+static double lsnni_du(const lsnn_smoother *s, int map, int p, const lsnn_real *dy,
+                       const lsnn_real *a, const lsnn_real *b)
+{
+    int rank = s->rank ? s->rank : 1, k = map / rank % s->k, l = map % rank;
+    int count = s->h * s->w;
+    double sum = 0;
+    for (int n = 0; n < s->n; n++) {
+        double product;
+        if (lsnni_map_of(s, n, k, l) != map) continue;
+        product = (double)a[lsnni_at4(n, k, s->k, l, rank, p, count)];
+        if (b && s->smooth_bias) product += (double)b[k];
+        sum += (double)dy[lsnni_at3(n, k, s->k, p, count)] * product;
+    }
+    return sum;
+}
+
+/* Adds Gaussian m's part of dtheta, at t. dL/de_p = w G_p (dL/dU_p - sum_q S_q dL/dU_q), where
+   S = G / sum G comes from the normalisation, as in a softmax; without one that sum is
+   left out. Then Eq. 7; dL/dlogit = sum_p w (G_p - U_p) dL/dU_p.             */
+static void lsnni_bell_back(lsnn_real *t, const lsnni_bell *g, const lsnn_smoother *s, int map,
+                            const lsnn_real *dy, const lsnn_real *a, const lsnn_real *u,
+                            const lsnn_real *b)
+{
+    const lsnni_family *f = &lsnni_families[s->shape];
+    double dt[LSNNI_NUMBERS] = { 0, 0, 0, 0, 0 }, d[2], r[2], middle = 0, sum = 0, logit = 0;
+    const double al = g->t[LSNNI_ALPHA], be = g->t[LSNNI_BETA], ga = g->t[LSNNI_GAMMA];
+    int count = s->h * s->w;
+    for (int p = 0; p < count; p++) sum += lsnni_bell_at(g, s, p);
+    for (int p = 0; p < count && s->normalise != LSNN_NORMALISE_NONE; p++)
+        middle += lsnni_bell_at(g, s, p) / sum * lsnni_du(s, map, p, dy, a, b);
+    for (int p = 0; p < count; p++) {
+        double du = lsnni_du(s, map, p, dy, a, b), G = lsnni_bell_at(g, s, p);
+        double de = g->weight * G * (du - middle);
+        lsnni_bell_exponent(g, s, p, d, r);
+        dt[LSNNI_MU_X] += de * 2 * (r[0] * al + r[1] * ga);
+        dt[LSNNI_MU_Y] += de * 2 * (r[0] * ga + r[1] * be);
+        dt[LSNNI_ALPHA] -= de * 2 * r[0] * d[0];
+        dt[LSNNI_BETA] -= de * 2 * r[1] * d[1];
+        dt[LSNNI_GAMMA] -= de * 2 * (r[0] * d[1] + r[1] * d[0]);
+        logit += g->weight * (G - (double)u[lsnni_at2(map, p, count)]) * du;
+    }
+    for (int i = 0; i < f->count; i++) t[i] += LSNNI_R(dt[f->number[i]]);
+    if (lsnni_parts(s) > 1) t[f->count] += LSNNI_R(logit);
+}
+
+LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real *dtheta,
+                                          lsnn_real *db, const lsnn_real *dy,
+                                          const lsnn_real *a, const lsnn_real *u,
+                                          const lsnn_real *theta, const lsnn_real *b,
+                                          const lsnn_smoother *s, int add, int add_theta)
+{
+    int rank = s->rank ? s->rank : 1, count = s->h * s->w, numbers = lsnn_smoother_theta(s);
+    LSNNI_TRY(lsnni_smooth_check(cx, s));
+    if (cx->rehearsal_) return LSNN_OK;
+    if (s->per_image) lsnni_clear(dtheta, lsnni_area(lsnni_maps(s), numbers), add_theta);
+    for (int map = 0; map < lsnni_maps(s) && dtheta; map++) {
+        size_t at = lsnni_area(map, numbers);
+        for (int p = 0; p < count && s->shape == LSNN_TABLE; p++)
+            dtheta[at + (size_t)p] += LSNNI_R(lsnni_du(s, map, p, dy, a, b));
+        for (int m = 0; m < lsnni_parts(s) && s->shape != LSNN_TABLE; m++) {
+            lsnni_bell g = lsnni_bell_of(theta + at, m, s);
+            lsnni_bell_back(dtheta + at + m * lsnni_stride(s), &g, s, map, dy, a, u, b);
+        }
+    }
+    for (int n = 0; n < s->n; n++)                       /* last: da may be dy */
+    for (int k = 0; k < s->k; k++)
+    for (int p = 0; p < count; p++) {
+        lsnn_real g = dy[lsnni_at3(n, k, s->k, p, count)];
+        if (db && !s->smooth_bias) db[k] += g;
+        for (int l = 0; l < rank; l++) {
+            lsnn_real map = u[lsnni_at2(lsnni_map_of(s, n, k, l), p, count)];
+            size_t to = lsnni_at4(n, k, s->k, l, rank, p, count);
+            if (db && s->smooth_bias) db[k] += g * map;
+            if (da) da[to] = g * map + (add ? da[to] : 0);
+        }
+    }
+    return LSNN_OK;
+}
+
+#else /* ---- The fast pair: a map a task ------------------------------------------------*/
 /* u[p] = e[p] - e[q] for q in row and column (i, j), which may be no whole numbers;
    returns the place of the largest. At q itself r is 0, without a rounding.  */
 static int lsnni_exponents(const lsnni_kernels *kv, lsnn_real *u, const double *t,
@@ -4512,14 +4737,6 @@ static void lsnni_gaussian_back(const lsnni_kernels *kv, double *dt, lsnn_real *
     dt[LSNNI_GAMMA] = -2 * ((al + be) * m12 + ga * (m11 + m22));
 }
 
-/* The five numbers of a Gaussian.                                            */
-static void lsnni_numbers(double *t, const lsnn_real *theta, const lsnn_smoother *s)
-{
-    const lsnni_family *f = &lsnni_families[s->shape];
-    memset(t, 0, LSNNI_NUMBERS * sizeof *t);
-    for (int i = 0; i < f->count; i++) t[f->number[i]] = (double)theta[i];
-}
-
 /* Of a mixture's logits: the largest, and sum_m exp(logit_m - largest).      */
 static void lsnni_logits(const lsnn_real *theta, const lsnn_smoother *s, double *most,
                          double *sum)
@@ -4605,30 +4822,11 @@ typedef struct lsnni_smooth {
 
 static lsnn_status lsnni_smooth_plan(lsnn_ctx *cx, lsnni_smooth *p, const lsnn_smoother *s)
 {
-    int size[5];
     memset(p, 0, sizeof *p);
+    LSNNI_TRY(lsnni_smooth_check(cx, s));
     p->kv = lsnni_kernels_of(cx);
     p->s = s;
     p->rank = s->rank ? s->rank : 1;
-    size[0] = s->n; size[1] = s->k; size[2] = p->rank; size[3] = s->h; size[4] = s->w;
-    LSNNI_TRY(lsnni_sizes(cx, "smooth", 5, size));
-    if ((double)s->n * s->k * p->rank > INT_MAX || (double)s->h * s->w > INT_MAX)
-        return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d images x %d kernels x rank %d, maps of "
-                          "%d x %d are too many", s->n, s->k, p->rank, s->h, s->w);
-    if ((int)s->shape < 0 || s->shape > LSNN_GAUSSIAN_1D || (int)s->normalise < 0 ||
-        s->normalise > LSNN_NORMALISE_MEAN)
-        return lsnni_fail(cx, LSNN_EVALUE, "smooth: shape %d or normalise %d is unknown",
-                          (int)s->shape, (int)s->normalise);
-    if (s->shape == LSNN_TABLE && (s->normalise != LSNN_NORMALISE_NONE || s->mixture > 1))
-        return lsnni_fail(cx, LSNN_EVALUE,
-                          "smooth: a table takes no normalisation and no mixture");
-    size[3] = lsnni_parts(s);
-    size[4] = LSNNI_NUMBERS + 1;
-    if (s->mixture < 0 || (double)size[3] * size[4] > INT_MAX)
-        return lsnni_fail(cx, LSNN_ESHAPE, "smooth: a mixture of %d Gaussians, 1 to %d can be",
-                          s->mixture, INT_MAX / size[4]);
-    LSNNI_TRY(lsnni_sizes(cx, "smooth", 5, size));
-    LSNNI_TRY(lsnni_lanes_fit(cx, "smooth", s->lanes, s->n));
     p->maps = s->k * p->rank;
     p->area = lsnni_area(s->h, s->w);
     p->theta_count = lsnn_smoother_theta(s);
@@ -4813,6 +5011,9 @@ LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real
     return LSNN_OK;
 }
 
+#endif /* LSNN_NAIVE */
+
+/* ---- The layer ------------------------------------------------------------------------*/
 static lsnn_smoother lsnni_smoother_of(const lsnn_layer_plan *p, int n, int lanes)
 {
     lsnn_smoother s;
@@ -4834,7 +5035,6 @@ static lsnn_smoother lsnni_smoother_of(const lsnn_layer_plan *p, int n, int lane
 static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     lsnn_smoother s;
-    lsnni_smooth check;
     int numbers, bias;
     if (!p->o.rank) p->o.rank = 1;
     if (!p->o.mixture) p->o.mixture = 1;
@@ -4842,7 +5042,7 @@ static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
         return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d channels are not a multiple of rank %d",
                           p->in[0].c, p->o.rank);
     s = lsnni_smoother_of(p, 1, 0);
-    LSNNI_TRY(lsnni_smooth_plan(cx, &check, &s));
+    LSNNI_TRY(lsnni_smooth_check(cx, &s));
     numbers = lsnn_smoother_theta(&s);
     if (s.per_image && lsnni_area(numbers, p->in[0].c) != (size_t)lsnni_features(p->in[1]))
         return lsnni_fail(cx, LSNN_ESHAPE,
