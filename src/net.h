@@ -28,7 +28,7 @@ typedef struct lsnni_role {
 
 typedef struct lsnni_node {
     const lsnn_layer_type *type;
-    char *name, *share;
+    char *name, *share, *table;      /* the caller's strings, copied          */
     lsnn_layer_plan plan;            /* as it runs: a crop makes `out` smaller, and a reader */
     int input[LSNN_MAX_INPUTS];      /*   of parts has those in place of its input */
     int joined;                      /* that input, or -1                     */
@@ -98,7 +98,8 @@ static const lsnni_field lsnni_fields[] = {
     LSNNI_INT(padding), LSNNI_INT(pad_top), LSNNI_INT(pad_left), LSNNI_INT(pad_bottom),
     LSNNI_INT(pad_right), LSNNI_REAL(slope), LSNNI_REAL(rate), LSNNI_REAL(momentum),
     LSNNI_REAL(eps), LSNNI_INT(first), LSNNI_INT(count), LSNNI_INT(head),
-    LSNNI_REAL(loss_weight), LSNNI_INT(smooth_shape), LSNNI_INT(normalise), LSNNI_INT(rank),
+    LSNNI_REAL(loss_weight), LSNNI_REAL(rubbish), LSNNI_REAL(norm), LSNNI_INT(learn_norm),
+    LSNNI_INT(smooth_shape), LSNNI_INT(normalise), LSNNI_INT(rank),
     LSNNI_INT(mixture), LSNNI_INT(smooth_bias),
     { "custom0", offsetof(lsnn_options, custom), 'd' },
     { "custom1", offsetof(lsnn_options, custom) + sizeof(double), 'd' },
@@ -150,6 +151,8 @@ static lsnn_status lsnni_options_check(lsnn_ctx *cx, const lsnn_layer_type *type
                               type->name, lsnni_fields[i].name, v,
                               type->options && *type->options ? type->options : "none");
     }
+    if (o->table && !lsnni_listed(type->options, "table"))
+        return lsnni_fail(cx, LSNN_EVALUE, "%s has no option table", type->name);
     if (o->lr_factor < 0 || o->init_scale < 0 || o->loss_weight < 0)
         return lsnni_fail(cx, LSNN_EVALUE, "%s: lr_factor %g, init_scale %g or loss_weight %g is "
                           "negative", type->name, o->lr_factor, o->init_scale, o->loss_weight);
@@ -194,6 +197,7 @@ LSNN_API void lsnn_net_free(lsnn_net *net)
     for (int i = 0; i < net->nodes; i++) {
         lsnni_free(net->cx, net->node[i].name);
         lsnni_free(net->cx, net->node[i].share);
+        lsnni_free(net->cx, net->node[i].table);
     }
     for (int i = 0; i < net->params; i++) lsnni_free(net->cx, net->param[i].name);
     for (int i = 0; i < net->buffers; i++) lsnni_free(net->cx, net->buffer[i].name);
@@ -324,6 +328,8 @@ static lsnn_status lsnni_share(lsnn_net *net, lsnni_node *v, const char *name)
         v->plan.o.mixture != u->plan.o.mixture || v->plan.o.normalise != u->plan.o.normalise)
         return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another smooth_shape, "
                           "mixture or normalise: its theta means something else", name);
+    if (v->table && strcmp(v->table, u->table) != 0)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another table", name);
     if (v->plan.o.freeze || v->plan.o.no_decay || v->plan.o.lr_factor > 0)
         return lsnni_fail(net->cx, LSNN_EVALUE, "share: freeze, no_decay and lr_factor are "
                           "for '%.60s' to set, whose parameters these are", name);
@@ -369,6 +375,10 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
     cx->where_ = v->name;
     if (o) v->plan.o = *o;
     LSNNI_TRY(lsnni_options_check(cx, v->type, &v->plan.o));
+    if (o && o->table) {
+        v->plan.o.table = v->table = lsnni_strdup(cx, o->table);
+        if (!v->table) return LSNN_ENOMEM;
+    }
     v->plan.traits = v->type->traits;
     LSNNI_TRY(v->type->plan(cx, &v->plan));
     v->shape = v->plan.out;
@@ -426,6 +436,7 @@ LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x
         while (net->buffers > buffers) lsnni_free(net->cx, net->buffer[--net->buffers].name);
         lsnni_free(net->cx, v->name);
         lsnni_free(net->cx, v->share);
+        lsnni_free(net->cx, v->table);
         return -1;
     }
     v->plan.o.name = v->plan.o.share = NULL;             /* the caller's strings */

@@ -85,13 +85,32 @@ static void draw_smoother(lsnn_smoother *s, int most)
     s->per_image = draw_int(0, 1);
     s->smooth_bias = draw_int(0, 1);
 }
+/* A table for the window: each kernel reads some of the maps, at least one.             */
+static void draw_table(problem *p)
+{
+    char *at = p->table;
+    for (int k = 0; k < p->s.k; k++) {
+        int c = draw_int(0, p->s.c - 1);
+        at += sprintf(at, "%s%d", k ? ";" : "", c);
+        while ((c += draw_int(1, 3)) < p->s.c) at += sprintf(at, ",%d", c);
+    }
+}
+
+static int is_pooling(const op *o) { return o->size == op_pool_size || o->size == op_lp_pool_size; }
+static int has_window(const op *o)
+{
+    return o->size == op_conv2d_size || o->size == op_local2d_size || is_pooling(o) ||
+           o->size == op_table_conv2d_size;
+}
+
 /* most: the largest number of channels.                                                 */
 static void draw_problem(problem *p, const op *o, int most)
 {
     static int label[256];
-    int window = o->size == op_conv2d_size || o->size == op_local2d_size ||
-                 o->size == op_pool_size;
+    int window = has_window(o), table = o->size == op_table_conv2d_size;
     memset(p, 0, sizeof *p);
+    if (table && most > 12) most = 12;
+    p->p_maps = draw_int(0, 1);
     p->op = o;
     p->bias = draw_int(0, 3) > 0;
     p->n = draw_size(9); p->c = draw_size(most); p->k = draw_size(most);
@@ -112,7 +131,8 @@ static void draw_problem(problem *p, const op *o, int most)
     p->in_blocks = draw_int(0, 1) && (window || o->size == op_smooth_size);
     if (o->size == op_smooth_size) draw_smoother(&p->u, most < 12 ? most : 12);
     if (o->size == op_smooth_size && p->in_blocks) p->u.n = 16;
-    while (window && !draw_window(&p->s, o->size == op_pool_size, most, p->in_blocks)) { }
+    while (window && !draw_window(&p->s, is_pooling(o), most, p->in_blocks)) { }
+    if (table) draw_table(p);
     op_size(p);
 }
 
@@ -135,6 +155,7 @@ static void draw_input(const problem *p, int i, double *v)
         v[j] = draw_real(-1, 1);
         if (strstr(name, "relu")) v[j] += v[j] < 0 ? -0.125 : 0.125;
         if (strcmp(name, "softmax") == 0 || strcmp(name, "sigmoid") == 0) v[j] *= 4;
+        if (p->op->size == op_lp_pool_size && i == 1) v[j] = 4 + 3 * v[j];        /* p       */
         if (norm && i == 4) v[j] = fabs(v[j]) + 0.25;          /* a variance             */
         if (p->op->size == op_smooth_size && i == 1) v[j] = draw_theta(&p->u, j, v[j]);
     }
@@ -412,7 +433,8 @@ static void check_windows(const op *o)
         for (int i = 0; i < 3; i++) w[i] = draw_int(1, i == 0 ? SIDE : i == 1 ? KERNEL : STRIDE);
         w[3] = draw_int(0, w[1] - 1); w[4] = draw_int(0, w[1] - 1);
         if (cases % 2) memcpy(w, v, sizeof w);           /* often square                 */
-        if (!small_window(&p.s, v, w, o->size == op_pool_size ? 2 : 3)) continue;
+        if (!small_window(&p.s, v, w, is_pooling(o) ? 2 : 3)) continue;
+        strcpy(p.table, "0;1;0,1");
         op_size(&p);
         do isa = isa + 1 < LSNN_ISA_COUNT_ ? isa + 1 : LSNN_ISA_PORTABLE;
         while (!lsnn_isa_available((lsnn_isa)isa));
@@ -673,7 +695,7 @@ static void check_in_place(void)
 {
     enum { COUNT = 103 };
     lsnn_real x[COUNT], y[COUNT], dy[COUNT], dx[COUNT];
-    for (int f = LSNN_RELU; f <= LSNN_TANH; f++) {
+    for (int f = LSNN_RELU; f <= LSNN_SCALED_TANH; f++) {
         for (int i = 0; i < COUNT; i++) x[i] = (lsnn_real)draw_real(-2, 2);
         for (int i = 0; i < COUNT; i++) dy[i] = (lsnn_real)draw_real(-2, 2);
         CHECK(lsnn_activation_forward(&cx, (lsnn_act)f, y, x, COUNT, 0.1) == LSNN_OK);
@@ -1052,8 +1074,7 @@ int main(int argc, char **argv)
     cx.threads = 1;
     for (int i = 0; i < OP_COUNT; i++) check_kernels(&op_table[i]);
     for (int i = 0; i < OP_COUNT; i++)
-        if (op_table[i].size == op_conv2d_size || op_table[i].size == op_local2d_size ||
-            op_table[i].size == op_pool_size) check_windows(&op_table[i]);
+        if (has_window(&op_table[i])) check_windows(&op_table[i]);
     check_gemm();
     check_dense_batches();
 #ifdef LSNN_DOUBLE
