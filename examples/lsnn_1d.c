@@ -309,7 +309,7 @@ int main(int argc, char **argv)
     if (strcmp(e.model, "cnn") == 0 && (e.figure || e.mixture > 1 || e.rank > 1))
         return app_refuse(&e.a, "--figure, --mixture, --rank: the model cnn has no smoothers");
     status = app_start(&e.a, &cx);
-    if (status == APP_GO) status = app_can_write(&e.a, "figure", e.figure);
+    if (status == APP_GO) status = app_picture(&e.a, "figure", e.figure);
     if (status != APP_GO) return status;
     net = make_net(&e, &cx);
     s = net ? start(&e, net) : cx.status;
