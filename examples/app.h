@@ -931,4 +931,55 @@ static inline void app_summary(const lsnn_net *net, const char *model)
     fflush(stdout);
 }
 
+/* ---- >>pictures: PNG, JPEG, ... by stb_image, for a program that defines APP_READS_PICTURES - */
+#ifdef APP_READS_PICTURES
+#if defined(__has_include)
+#  if __has_include(<stb/stb_image.h>)
+#    define APP_STB_IMAGE <stb/stb_image.h>
+#  elif __has_include(<stb_image.h>)
+#    define APP_STB_IMAGE <stb_image.h>
+#  endif
+#endif
+#ifdef APP_STB_IMAGE
+#  if defined(__GNUC__)
+#    pragma GCC diagnostic push
+#    pragma GCC diagnostic ignored "-Wconversion"
+#    pragma GCC diagnostic ignored "-Wsign-conversion"
+#    pragma GCC diagnostic ignored "-Wunused-parameter"
+#    pragma GCC diagnostic ignored "-Wunused-function"
+#    pragma GCC diagnostic ignored "-Wpedantic"
+#    pragma GCC diagnostic ignored "-Wshadow"
+#  endif
+#  define STB_IMAGE_IMPLEMENTATION
+#  include APP_STB_IMAGE
+#  if defined(__GNUC__)
+#    pragma GCC diagnostic pop
+#  endif
+#endif
+
+/* A picture's colours, to be freed by lsnn_image_free. EIO, EUNSUPPORTED or ENOMEM after a
+   message.                                                                       */
+static inline lsnn_status app_read_picture(const app *a, lsnn_ctx *cx, lsnn_image *im,
+                                           const char *path)
+{
+#ifdef APP_STB_IMAGE
+    int n;
+    lsnn_status s;
+    unsigned char *rgb = stbi_load(path, &im->w, &im->h, &n, 3);
+    if (!rgb) {
+        app_refuse(a, "cannot read %s: %s", path, stbi_failure_reason());
+        return LSNN_EIO;
+    }
+    s = lsnn_image_new(cx, im, im->w, im->h, 0);
+    if (s == LSNN_OK) memcpy(im->rgb, rgb, 3 * (size_t)im->w * (size_t)im->h);
+    stbi_image_free(rgb);
+    return s;
+#else
+    (void)cx; (void)im;
+    app_refuse(a, "cannot read %s: built without stb_image.h", path);
+    return LSNN_EUNSUPPORTED;
+#endif
+}
+#endif
+
 #endif /* APP_H */
