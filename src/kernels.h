@@ -547,7 +547,7 @@ static kvec K_(tanh_vec)(kvec x)
     static const float term[] = { -929569.0f / 638512875, 21844.0f / 6081075,
         -1382.0f / 155925, 62.0f / 2835, -17.0f / 315, 2.0f / 15, -1.0f / 3 };
     const kvec zero = { 0 }, one = zero + 1.0f;
-    kints sign = (kints)x & (kints)(zero - 0.0f);
+    kints sign = (kints)x & INT32_MIN;
     kvec size = (kvec)((kints)x ^ sign), z = x * x, p = zero, far;
     kints near = size < 0.5f;
     for (size_t i = 0; i < sizeof term / sizeof term[0]; i++) p = K_FMA(p, z, zero + term[i]);

@@ -155,6 +155,7 @@ static void draw_input(const problem *p, int i, double *v)
         v[j] = draw_real(-1, 1);
         if (strstr(name, "relu")) v[j] += v[j] < 0 ? -0.125 : 0.125;
         if (strcmp(name, "softmax") == 0 || strcmp(name, "sigmoid") == 0) v[j] *= 4;
+        if (strstr(name, "tanh")) v[j] *= j % 2 ? 8 : 1;           /* flat, and near 0     */
         if (p->op->size == op_lp_pool_size && i == 1) v[j] = 4 + 3 * v[j];        /* p       */
         if (norm && i == 4) v[j] = fabs(v[j]) + 0.25;          /* a variance             */
         if (p->op->size == op_smooth_size && i == 1) v[j] = draw_theta(&p->u, j, v[j]);
@@ -710,6 +711,31 @@ static void check_in_place(void)
     test_end("activations: in place");
 }
 
+/* Every activation far out, at 0, infinite and not a number, in whole vectors and alone. */
+static void check_extremes(void)
+{
+    static const double at[] = { 0, 1e-30, 1e-3, 0.7, 0.75, 5, 20, 90, 1e4, 1e30, HUGE_VAL };
+    enum { COUNT = 2 * (int)(sizeof at / sizeof *at) + 1 };
+    for (int f = LSNN_RELU; f <= LSNN_SCALED_TANH; f++)
+        for (int isa = LSNN_ISA_PORTABLE; isa < LSNN_ISA_COUNT_; isa++) {
+            lsnn_real x[COUNT], y[COUNT];
+            if (!lsnn_isa_available((lsnn_isa)isa)) continue;
+            cx.isa = (lsnn_isa)isa;
+            for (int i = 0; i < COUNT - 1; i++)
+                x[i] = (lsnn_real)(i % 2 ? -at[i / 2] : at[i / 2]);
+            x[COUNT - 1] = (lsnn_real)NAN;
+            CHECK(lsnn_activation_forward(&cx, (lsnn_act)f, y, x, COUNT, 0.1) == LSNN_OK);
+            for (int i = 0; i < COUNT - 1; i++) {
+                double want = naive_activation(f, (double)x[i], 0.1);
+                if (fabs((double)x[i]) > 1e300) CHECK(y[i] == (lsnn_real)want); /* infinite */
+                else CHECK(fabs((double)y[i] - want) <= 8 * EPSILON * fabs(want) + 1e-37);
+            }
+            CHECK(f == LSNN_RELU || y[COUNT - 1] != y[COUNT - 1]);
+        }
+    cx.isa = LSNN_ISA_BEST;
+    test_end("activations: far out, at 0, infinite, not a number");
+}
+
 /* The mask is what a row of ones becomes.                                               */
 static void check_dropout(void)
 {
@@ -1083,6 +1109,7 @@ int main(int argc, char **argv)
     check_smoother_options();
 #endif
     check_in_place();
+    check_extremes();
     check_dropout();
     check_identities();
     check_far();
