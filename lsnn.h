@@ -376,10 +376,14 @@ typedef float lsnn_real;
 #define lsnn_interleave lsnn_interleave_f64
 #define lsnn_conv2d_forward lsnn_conv2d_forward_f64
 #define lsnn_conv2d_backward lsnn_conv2d_backward_f64
+#define lsnn_table_conv2d_forward lsnn_table_conv2d_forward_f64
+#define lsnn_table_conv2d_backward lsnn_table_conv2d_backward_f64
 #define lsnn_local2d_forward lsnn_local2d_forward_f64
 #define lsnn_local2d_backward lsnn_local2d_backward_f64
 #define lsnn_dense_forward lsnn_dense_forward_f64
 #define lsnn_dense_backward lsnn_dense_backward_f64
+#define lsnn_rbf_forward lsnn_rbf_forward_f64
+#define lsnn_rbf_backward lsnn_rbf_backward_f64
 #define lsnn_activation_forward lsnn_activation_forward_f64
 #define lsnn_activation_backward lsnn_activation_backward_f64
 #define lsnn_softmax_forward lsnn_softmax_forward_f64
@@ -390,6 +394,8 @@ typedef float lsnn_real;
 #define lsnn_avg_pool_backward lsnn_avg_pool_backward_f64
 #define lsnn_sum_pool_forward lsnn_sum_pool_forward_f64
 #define lsnn_sum_pool_backward lsnn_sum_pool_backward_f64
+#define lsnn_lp_pool_forward lsnn_lp_pool_forward_f64
+#define lsnn_lp_pool_backward lsnn_lp_pool_backward_f64
 #define lsnn_dropout_forward lsnn_dropout_forward_f64
 #define lsnn_dropout_backward lsnn_dropout_backward_f64
 #define lsnn_batch_norm_forward lsnn_batch_norm_forward_f64
@@ -400,6 +406,7 @@ typedef float lsnn_real;
 #define lsnn_rows_copy lsnn_rows_copy_f64
 #define lsnn_cross_entropy_forward lsnn_cross_entropy_forward_f64
 #define lsnn_cross_entropy_backward lsnn_cross_entropy_backward_f64
+#define lsnn_cross_entropy_rubbish_forward lsnn_cross_entropy_rubbish_forward_f64
 #define lsnn_mse_forward lsnn_mse_forward_f64
 #define lsnn_mse_backward lsnn_mse_backward_f64
 #define lsnn_smoother_theta lsnn_smoother_theta_f64
@@ -411,16 +418,20 @@ typedef float lsnn_real;
 #define lsnn_input lsnn_input_f64
 #define lsnn_conv2d lsnn_conv2d_f64
 #define lsnn_conv1d lsnn_conv1d_f64
+#define lsnn_table_conv2d lsnn_table_conv2d_f64
 #define lsnn_local2d lsnn_local2d_f64
 #define lsnn_dense lsnn_dense_f64
+#define lsnn_rbf lsnn_rbf_f64
 #define lsnn_relu lsnn_relu_f64
 #define lsnn_leaky_relu lsnn_leaky_relu_f64
 #define lsnn_sigmoid lsnn_sigmoid_f64
 #define lsnn_tanh lsnn_tanh_f64
+#define lsnn_scaled_tanh lsnn_scaled_tanh_f64
 #define lsnn_softmax lsnn_softmax_f64
 #define lsnn_max_pool lsnn_max_pool_f64
 #define lsnn_avg_pool lsnn_avg_pool_f64
 #define lsnn_sum_pool lsnn_sum_pool_f64
+#define lsnn_lp_pool lsnn_lp_pool_f64
 #define lsnn_dropout lsnn_dropout_f64
 #define lsnn_batch_norm lsnn_batch_norm_f64
 #define lsnn_scale lsnn_scale_f64
@@ -645,6 +656,19 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
                                           const lsnn_real *x, const lsnn_real *w,
                                           const lsnn_window *s, int add);
 
+/* A convolution whose kernel k reads the input maps that a table lists for it: text, for each
+   kernel its maps in rising order, "0,1,2;1,2,3;0-2,5". w M,kh,kw: the M connections in the
+   table's order; room: K*C*kh*kw numbers to work in. EVALUE: what is wrong in the table. */
+LSNN_API lsnn_status lsnn_table_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *room,
+                                               const lsnn_real *x, const lsnn_real *w,
+                                               const lsnn_real *b, const char *table,
+                                               const lsnn_window *s);
+LSNN_API lsnn_status lsnn_table_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                                lsnn_real *db, lsnn_real *room,
+                                                const lsnn_real *dy, const lsnn_real *x,
+                                                const lsnn_real *w, const char *table,
+                                                const lsnn_window *s, int add);
+
 /* Unshared weights: w OH*OW,C*kh*kw,K   b K,OH,OW (NULL: none)               */
 LSNN_API lsnn_status lsnn_local2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                           const lsnn_real *w, const lsnn_real *b,
@@ -663,9 +687,17 @@ LSNN_API lsnn_status lsnn_dense_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real 
                                          const lsnn_real *x, const lsnn_real *w, int n, int c,
                                          int k, int add);
 
+/* y[n,k] = -|x[n] - w[k]|^2: x N,C   w K,C: centres   y N,K. LeNet-5's penalties, negative. */
+LSNN_API lsnn_status lsnn_rbf_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                      const lsnn_real *w, int n, int c, int k);
+LSNN_API lsnn_status lsnn_rbf_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                       const lsnn_real *dy, const lsnn_real *x,
+                                       const lsnn_real *w, int n, int c, int k, int add);
+
 /* Elementwise. Backward needs only y, so y may be x itself, and dx may be dy.
-   slope: leaky_relu's, positive.                                             */
-typedef enum lsnn_act { LSNN_RELU, LSNN_LEAKY_RELU, LSNN_SIGMOID, LSNN_TANH } lsnn_act;
+   slope: leaky_relu's, positive. LSNN_SCALED_TANH: 1.7159 tanh(2 x / 3), LeNet-5's. */
+typedef enum lsnn_act { LSNN_RELU, LSNN_LEAKY_RELU, LSNN_SIGMOID, LSNN_TANH,
+    LSNN_SCALED_TANH } lsnn_act;
 LSNN_API lsnn_status lsnn_activation_forward(lsnn_ctx *cx, lsnn_act f, lsnn_real *y,
                                              const lsnn_real *x, size_t count, double slope);
 LSNN_API lsnn_status lsnn_activation_backward(lsnn_ctx *cx, lsnn_act f, lsnn_real *dx,
@@ -695,6 +727,16 @@ LSNN_API lsnn_status lsnn_sum_pool_forward(lsnn_ctx *cx, lsnn_real *y, const lsn
                                            const lsnn_window *s);
 LSNN_API lsnn_status lsnn_sum_pool_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
                                             const lsnn_window *s, int add);
+
+/* y = (sum |x|^p)^(1/p) over a window, padding counts as 0: p is one number, or with p_maps 1
+   one a map, each at least 1 (EVALUE). dp: as many, or NULL. Safe at 0 and for large p. */
+LSNN_API lsnn_status lsnn_lp_pool_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                          const lsnn_real *p, int p_maps,
+                                          const lsnn_window *s);
+LSNN_API lsnn_status lsnn_lp_pool_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dp,
+                                           const lsnn_real *dy, const lsnn_real *x,
+                                           const lsnn_real *y, const lsnn_real *p, int p_maps,
+                                           const lsnn_window *s, int add);
 
 /* Zeroes an element with probability `rate`, divides the others by 1 - rate.
    The mask is drawn from `at` again in backward: sample n uses sample
@@ -753,6 +795,13 @@ LSNN_API lsnn_status lsnn_cross_entropy_backward(lsnn_ctx *cx, lsnn_real *dx,
                                                  const lsnn_real *p, const int *label,
                                                  int label_stride, int n, int c, double weight,
                                                  int add);
+
+/* The same with a class more, for what is none of the C: its logit is -j everywhere, so the
+   probabilities add up to less than 1. The same backward.                    */
+LSNN_API lsnn_status lsnn_cross_entropy_rubbish_forward(lsnn_ctx *cx, double *loss,
+                                                        lsnn_real *p, const lsnn_real *x,
+                                                        const int *label, int label_stride,
+                                                        int n, int c, double j);
 
 /* loss = mean over N*C of (x - t)^2; rows of t are t_stride apart.           */
 LSNN_API lsnn_status lsnn_mse_forward(lsnn_ctx *cx, double *loss, const lsnn_real *x,
@@ -814,6 +863,11 @@ typedef struct lsnn_net lsnn_net;
 
 typedef enum lsnn_init { LSNN_INIT_HE = 0, LSNN_INIT_GLOROT, LSNN_INIT_ZERO } lsnn_init;
 
+/* lp_pool's p: as the option norm says; or learned from there on, one a layer or a map. */
+typedef enum lsnn_learn_norm {
+    LSNN_NORM_FIXED = 0, LSNN_NORM_OF_LAYER, LSNN_NORM_OF_MAP
+} lsnn_learn_norm;
+
 /* Everything optional about a layer; all zero is the default. A field that the
    layer's type does not read must stay zero (EVALUE names it).               */
 typedef struct lsnn_options {
@@ -841,6 +895,10 @@ typedef struct lsnn_options {
     int first, count;                /* slice: channels (set by the call)     */
     int head;                        /* losses: label column; mse: first target */
     double loss_weight;              /* losses: 0 -> 1                        */
+    double rubbish;                  /* cross_entropy: a class more, of logit -rubbish */
+    double norm;                     /* lp_pool: p, at least 1; 0 -> 2        */
+    lsnn_learn_norm learn_norm;
+    const char *table;               /* table_conv2d (set by the call)        */
     lsnn_smooth_shape smooth_shape;  /* smooth                                */
     lsnn_normalise normalise;
     int rank, mixture;               /* smooth: 0 -> 1                        */
@@ -855,17 +913,26 @@ LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w);   /* one a net   */
 LSNN_API int lsnn_conv2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
 /* A conv2d with kernels of 1 x kernel, for signals: C x 1 x W.               */
 LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
+/* Kernels that read only some maps each: table as lsnn_table_conv2d_forward has it. The net
+   keeps a copy.                                                              */
+LSNN_API int lsnn_table_conv2d(lsnn_net *net, int x, const char *table, int kernel,
+                               const lsnn_options *o);
 LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o);
+/* Distances to `outputs` centres, which begin at random corners of [-1, 1]^C; freeze: they
+   are a buffer, all 0, for lsnn_net_set.                                     */
+LSNN_API int lsnn_rbf(lsnn_net *net, int x, int outputs, const lsnn_options *o);
 LSNN_API int lsnn_relu(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_leaky_relu(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_sigmoid(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_tanh(lsnn_net *net, int x, const lsnn_options *o);
+LSNN_API int lsnn_scaled_tanh(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_softmax(lsnn_net *net, int x, const lsnn_options *o);   /* over channels */
 /* kernel 0 pools over the whole map                                          */
 LSNN_API int lsnn_max_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_avg_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_sum_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
+LSNN_API int lsnn_lp_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_dropout(lsnn_net *net, int x, double rate, const lsnn_options *o);
 LSNN_API int lsnn_batch_norm(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_scale(lsnn_net *net, int x, const lsnn_options *o);     /* begins at g = 1 */
@@ -1056,7 +1123,9 @@ LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data 
                                     int first, int count);
 
 /* IDX files (MNIST's format), unsigned bytes, rank 1 to 4. With LSNN_USE_ZLIB
-   the reader takes .gz too (else EUNSUPPORTED), and tries PATH.gz where PATH is missing. */
+   the reader takes .gz too (else EUNSUPPORTED). Where x-idx3-ubyte is missing it tries
+   x-idx3-ubyte.gz, x.idx3-ubyte and x.idx3-ubyte.gz, as unpackers call them; first of all, a
+   folder x-idx3-ubyte that holds the file.                                   */
 typedef struct lsnn_idx {
     int rank, dim[4];
     unsigned char *v;                /* product of dim bytes                  */
@@ -1095,6 +1164,9 @@ typedef struct lsnn_recipe {
     int fresh;                       /* 1: drawn anew each epoch              */
     int first, count;                /* images [first, first + count), no others: */
                                      /*   0 -> all from first on (digits: needed) */
+    int classes;                     /* of the labels, at most 256; 0 -> 10, or as many as */
+                                     /*   they have (letters: 26): give training and test */
+                                     /*   set the same                        */
 } lsnn_recipe;
 typedef struct lsnn_place { int x, y, w, h; } lsnn_place;   /* in output pixels */
 LSNN_API const char *lsnn_task_name(lsnn_task t);
@@ -1670,6 +1742,8 @@ static lsnn_status lsnni_sizes3(lsnn_ctx *cx, const char *who, int a, int b, int
        convolution           a: weights, b: pixels   kb[k] = place of (c, r, s) in the image
        its weight gradient   a: pixels, b: dy        ka[k] = place of output pixel k
    so no image is unrolled into patches. Plain matrices need no tables: lsnni_block. */
+#define LSNNI_TANH_A 1.7159              /* A and S of >>activations' scaled tanh */
+#define LSNNI_TANH_S (2.0 / 3)
 enum { LSNNI_MAX_ROWS = 8, LSNNI_MAX_VECTORS = 3, LSNNI_MAX_LANES = 16,
        LSNNI_DOTS_ROWS = 128 };
 typedef struct lsnni_tile {
@@ -1703,6 +1777,7 @@ typedef struct lsnni_block {
     X(void, block, (const lsnni_block *g))                                                    \
     X(void, dots, (const lsnni_block *g))                                                     \
     X(void, exp, (lsnn_real *y, const lsnn_real *x, size_t n))                                \
+    X(void, log, (lsnn_real *y, const lsnn_real *x, size_t n))                                \
     X(double, sum, (const lsnn_real *x, size_t n))                                            \
     X(double, dot, (const lsnn_real *x, const lsnn_real *y, size_t n))                        \
     X(double, deviation, (const lsnn_real *x, double mean, size_t n))                         \
@@ -2169,9 +2244,115 @@ LSNN_API int lsnn_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o
 {
     return lsnni_windowed(net, &lsnni_dense_type, x, outputs, 0, o);
 }
+/* ---- >>rbf ----------------------------------------------------------------------
+   y[n,k]    = -sum_c (x[n,c] - w[k,c])^2          x N,C  w K,C: centres  y N,K
+   dx[n,c] (+)= -2 sum_k dy[n,k] (x[n,c] - w[k,c])
+   dw[k,c]   +=  2 sum_n dy[n,k] (x[n,c] - w[k,c])
+   Euclidean radial basis functions: the logarithm of a Gaussian round each centre, but for a
+   constant. LeNet-5's output layer (LeCun et al. 1998, Eq. 7), whose penalties are these
+   numbers with the other sign: so the largest wins, here as everywhere. Its centres are fixed
+   pictures of the digits: with the option freeze they are a buffer, no parameters, all 0
+   until lsnn_net_set sets "NAME.centre". Its losses: Eq. 9 is cross_entropy with the option
+   rubbish, Eq. 8 the squares of x less the right class's centre.
+   N*K*C multiply-adds forward, twice that backward; plain loops, for classes are few. */
+static lsnn_status lsnni_rbf_sizes(lsnn_ctx *cx, int n, int c, int k)
+{
+    LSNNI_TRY(lsnni_sizes3(cx, "rbf", n, c, 1));
+    LSNNI_TRY(lsnni_sizes3(cx, "rbf", c, k, 1));
+    return lsnni_sizes3(cx, "rbf", n, k, 1);
+}
+
+LSNN_API lsnn_status lsnn_rbf_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                      const lsnn_real *w, int n, int c, int k)
+{
+    LSNNI_TRY(lsnni_rbf_sizes(cx, n, c, k));
+    for (int i = 0; i < n; i++)
+    for (int j = 0; j < k; j++) {
+        double sum = 0;
+        for (int l = 0; l < c; l++) {
+            double d = (double)x[lsnni_at2(i, l, c)] - (double)w[lsnni_at2(j, l, c)];
+            sum += d * d;
+        }
+        y[lsnni_at2(i, j, k)] = LSNNI_R(-sum);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_rbf_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                       const lsnn_real *dy, const lsnn_real *x,
+                                       const lsnn_real *w, int n, int c, int k, int add)
+{
+    LSNNI_TRY(lsnni_rbf_sizes(cx, n, c, k));
+    lsnni_clear(dx, lsnni_area(n, c), add);
+    for (int i = 0; i < n; i++)
+    for (int j = 0; j < k; j++) {
+        lsnn_real g = 2 * dy[lsnni_at2(i, j, k)];
+        for (int l = 0; l < c; l++) {
+            lsnn_real d = x[lsnni_at2(i, l, c)] - w[lsnni_at2(j, l, c)];
+            if (dx) dx[lsnni_at2(i, l, c)] -= g * d;
+            if (dw) dw[lsnni_at2(j, l, c)] += g * d;
+        }
+    }
+    return LSNN_OK;
+}
+
+/* ---- The layer ------------------------------------------------------------------------*/
+static lsnn_status lsnni_plan_rbf(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    int in = lsnni_features(p->in[0]), out = p->o.filters;
+    lsnn_param_spec centre;
+    LSNNI_TRY(lsnni_rbf_sizes(cx, 1, in, out));
+    p->out.c = out; p->out.h = p->out.w = 1;
+    centre = lsnni_spec("centre", 2, out, in, 0, 0);
+    centre.no_decay = 1;
+    p->params = p->o.freeze ? 0 : 1;
+    p->buffers = p->o.freeze ? 1 : 0;
+    p->param[0] = p->buffer[0] = centre;
+    p->macs = (double)in * out;
+    return LSNN_OK;
+}
+
+/* Corners of a cube, +-1: far apart, as the codes of classes should be.       */
+static void lsnni_init_rbf(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
+{
+    double size = lsnni_or(p->o.init_scale, 1);
+    for (size_t j = 0; j < p->param[i].count; j++)
+        v[j] = LSNNI_R(lsnn_rng_int(rng, 2) ? size : -size);
+}
+
+static const lsnn_real *lsnni_rbf_centre(const lsnn_call *c)
+{
+    return c->plan->params ? c->param[0] : c->buffer[0];
+}
+
+static lsnn_status lsnni_forward_rbf(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnn_rbf_forward(cx, c->y, c->x[0], lsnni_rbf_centre(c), c->n,
+                            lsnni_features(c->plan->in[0]), c->plan->out.c);
+}
+
+static lsnn_status lsnni_backward_rbf(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnn_rbf_backward(cx, c->dx[0], c->dparam[0], c->dy, c->x[0], lsnni_rbf_centre(c),
+                             c->n, lsnni_features(c->plan->in[0]), c->plan->out.c, c->add[0]);
+}
+
+static const lsnn_layer_type lsnni_rbf_type = {
+    "rbf", "filters init_scale lr_factor freeze", 1, 1,
+    LSNN_Y_FREE,
+    lsnni_plan_rbf, lsnni_forward_rbf, lsnni_backward_rbf, lsnni_init_rbf
+};
+
+LSNN_API int lsnn_rbf(lsnn_net *net, int x, int outputs, const lsnn_options *o)
+{
+    return lsnni_windowed(net, &lsnni_rbf_type, x, outputs, 0, o);
+}
 /* ---- >>activations ----------------------------------------------------------------
    relu max(x, 0)   leaky_relu x or slope*x   sigmoid 1 / (1 + e^-x)   tanh
-   Gradients in terms of y: [y > 0], [y > 0] or slope, y (1 - y), 1 - y^2; relu's at 0 is 0. */
+   scaled_tanh A tanh(S x), A = 1.7159, S = 2/3, so that f(1) = 1 and f(-1) = -1
+                          (LeCun et al. 1998, "Gradient-based learning", Eq. 6 and appendix A)
+   Gradients in terms of y: [y > 0], [y > 0] or slope, y (1 - y), 1 - y^2, S (A - y^2 / A);
+   relu's at 0 is 0.                                                         */
 enum { LSNNI_PIECE = 16384 };        /* numbers a task of elementwise work    */
 
 static lsnn_status lsnni_activation_check(lsnn_ctx *cx, lsnn_act f, size_t count, double slope)
@@ -2179,7 +2360,7 @@ static lsnn_status lsnni_activation_check(lsnn_ctx *cx, lsnn_act f, size_t count
     if (count / LSNNI_PIECE >= INT_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "activation: %.3g numbers are too many",
                           (double)count);
-    if ((int)f < 0 || (int)f > (int)LSNN_TANH)
+    if ((int)f < 0 || (int)f > (int)LSNN_SCALED_TANH)
         return lsnni_fail(cx, LSNN_EVALUE, "activation: %d is none of lsnn_act", (int)f);
     if (f == LSNN_LEAKY_RELU && !(slope > 0))
         return lsnni_fail(cx, LSNN_EVALUE, "leaky_relu: slope %g must be positive", slope);
@@ -2194,7 +2375,8 @@ static double lsnni_act(lsnn_act f, double x, double slope)
     case LSNN_RELU:       return x < 0 ? 0 : x;
     case LSNN_LEAKY_RELU: return x < 0 ? slope * x : x;
     case LSNN_SIGMOID:    return 1 / (1 + exp(-x));
-    default:              return tanh(x);
+    case LSNN_TANH:       return tanh(x);
+    default:              return LSNNI_TANH_A * tanh(LSNNI_TANH_S * x);
     }
 }
 
@@ -2204,7 +2386,8 @@ static double lsnni_act_slope(lsnn_act f, double y, double slope)
     case LSNN_RELU:       return y > 0 ? 1 : 0;
     case LSNN_LEAKY_RELU: return y > 0 ? 1 : slope;
     case LSNN_SIGMOID:    return y * (1 - y);
-    default:              return 1 - y * y;
+    case LSNN_TANH:       return 1 - y * y;
+    default:              return LSNNI_TANH_S * (LSNNI_TANH_A - y * y / LSNNI_TANH_A);
     }
 }
 
@@ -2296,6 +2479,7 @@ LSNNI_ACTIVATION(relu, LSNN_RELU)
 LSNNI_ACTIVATION(leaky_relu, LSNN_LEAKY_RELU)
 LSNNI_ACTIVATION(sigmoid, LSNN_SIGMOID)
 LSNNI_ACTIVATION(tanh, LSNN_TANH)
+LSNNI_ACTIVATION(scaled_tanh, LSNN_SCALED_TANH)
 #undef LSNNI_ACTIVATION
 
 static lsnn_status lsnni_plan_leaky_relu(lsnn_ctx *cx, lsnn_layer_plan *p)
@@ -2330,6 +2514,12 @@ static const lsnn_layer_type lsnni_tanh_type = {
     lsnni_plan_same, lsnni_forward_tanh, lsnni_backward_tanh, NULL
 };
 
+static const lsnn_layer_type lsnni_scaled_tanh_type = {
+    "scaled_tanh", "", 1, 1,
+    LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
+    lsnni_plan_same, lsnni_forward_scaled_tanh, lsnni_backward_scaled_tanh, NULL
+};
+
 LSNN_API int lsnn_relu(lsnn_net *net, int x, const lsnn_options *o)
 {
     return lsnn_layer(net, &lsnni_relu_type, &x, 1, o);
@@ -2348,6 +2538,11 @@ LSNN_API int lsnn_sigmoid(lsnn_net *net, int x, const lsnn_options *o)
 LSNN_API int lsnn_tanh(lsnn_net *net, int x, const lsnn_options *o)
 {
     return lsnn_layer(net, &lsnni_tanh_type, &x, 1, o);
+}
+
+LSNN_API int lsnn_scaled_tanh(lsnn_net *net, int x, const lsnn_options *o)
+{
+    return lsnn_layer(net, &lsnni_scaled_tanh_type, &x, 1, o);
 }
 /* ---- >>softmax --------------------------------------------------------------------
    y[c] = e^(x[c] - max x) / sum_c' e^(x[c'] - max x)     dx[c] (+)= y[c] (dy[c] - sum dy y) */
@@ -2927,6 +3122,350 @@ LSNN_API int lsnn_avg_pool(lsnn_net *net, int x, int kernel, const lsnn_options 
 LSNN_API int lsnn_sum_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
 {
     return lsnni_windowed(net, &lsnni_sum_pool_type, x, 0, kernel, o);
+}
+/* ---- >>lp_pool --------------------------------------------------------------------
+   y          = (sum |x_i|^p)^(1/p) over the window's pixels, p >= 1: their L_p norm (the
+                lecture's L_p pooling). p = 1 adds them up, p -> infinity takes the largest.
+   dx_i   (+)= dy sign(x_i) r_i^(p-1)                       r_i = |x_i| / y, at most 1
+   dp       += dy (y / p) sum r_i^p log r_i                 never positive: y falls with p
+   x N,C,H,W  y N,C,OH,OW; padding counts as 0. For x >= 0 and for even p it is PyTorch's
+   lp_pool2d. Where a window is all 0, y and both gradients are 0.
+   Forward divides by the largest |x_i| before it raises to the power, backward by y, so that
+   nothing overflows for any p and any x. p is a number a layer (p_maps 0) or a map (1); the
+   layer learns it as p = 1 + log(1 + e^rho) if asked (Gulcehre et al. 2014, "Learned-norm
+   pooling"), and so never leaves p > 1.                                      */
+static lsnn_status lsnni_lp_check(lsnn_ctx *cx, const lsnn_real *norm, int maps,
+                                  const lsnn_window *s)
+{
+    LSNNI_TRY(lsnni_pool_check(cx, s));
+    for (int c = 0; c < (maps ? s->c : 1); c++)
+        if (!((double)norm[c] >= 1 && (double)norm[c] <= 1e30))
+            return lsnni_fail(cx, LSNN_EVALUE, "lp_pool: p of map %d is %g, it must be from 1 to "
+                              "1e30", c, (double)norm[c]);
+    return LSNN_OK;
+}
+
+#ifdef LSNN_NAIVE
+/* ---- The naive pair, a window at a time ------------------------------------------------*/
+static void lsnni_lp_box(const lsnn_window *s, int i, int j, int box[4])
+{
+    lsnni_pool_side(i, s->stride_h, s->pad_top, s->kernel_h, s->h, &box[0], &box[1]);
+    lsnni_pool_side(j, s->stride_w, s->pad_left, s->kernel_w, s->w, &box[2], &box[3]);
+}
+
+static double lsnni_lp_norm(const lsnn_window *s, const lsnn_real *x, const int box[4], double p)
+{
+    double most = 0, sum = 0;
+    for (int r = box[0]; r < box[1]; r++)
+    for (int c = box[2]; c < box[3]; c++) {
+        double size = fabs((double)x[lsnni_at2(r, c, s->w)]);
+        if (!(size <= most)) most = size;                /* NaN wins          */
+    }
+    if (!(most > 0)) return most;
+    for (int r = box[0]; r < box[1]; r++)
+    for (int c = box[2]; c < box[3]; c++)
+        sum += pow(fabs((double)x[lsnni_at2(r, c, s->w)]) / most, p);
+    return most * pow(sum, 1 / p);
+}
+
+/* What one window with output y and gradient g adds to dx; returns what it adds to dp. */
+static double lsnni_lp_back(const lsnn_window *s, lsnn_real *dx, double g, const lsnn_real *x,
+                            double y, const int box[4], double p)
+{
+    double sum = 0;
+    for (int r = box[0]; r < box[1]; r++)
+    for (int c = box[2]; c < box[3]; c++) {
+        size_t at = lsnni_at2(r, c, s->w);
+        double v = (double)x[at], ratio = fabs(v) / y;
+        if (v <= 0 && v >= 0) continue;
+        if (dx) dx[at] += LSNNI_R((v < 0 ? -g : g) * pow(ratio, p - 1));
+        sum += pow(ratio, p) * log(ratio);
+    }
+    return g * y / p * sum;
+}
+
+LSNN_API lsnn_status lsnn_lp_pool_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                          const lsnn_real *p, int p_maps, const lsnn_window *s)
+{
+    LSNNI_TRY(lsnni_lp_check(cx, p, p_maps, s));
+    for (int n = 0; n < s->n; n++)
+    for (int c = 0; c < s->c; c++)
+    for (int i = 0; i < s->oh; i++)
+    for (int j = 0; j < s->ow; j++) {
+        const lsnn_real *map = x + lsnni_at4(n, c, s->c, 0, s->h, 0, s->w);
+        int box[4];
+        lsnni_lp_box(s, i, j, box);
+        y[lsnni_at4(n, c, s->c, i, s->oh, j, s->ow)] =
+            LSNNI_R(lsnni_lp_norm(s, map, box, (double)p[p_maps ? c : 0]));
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_lp_pool_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dp,
+                                           const lsnn_real *dy, const lsnn_real *x,
+                                           const lsnn_real *y, const lsnn_real *p, int p_maps,
+                                           const lsnn_window *s, int add)
+{
+    LSNNI_TRY(lsnni_lp_check(cx, p, p_maps, s));
+    lsnni_clear(dx, lsnni_at4(s->n, 0, s->c, 0, s->h, 0, s->w), add);
+    for (int n = 0; n < s->n; n++)
+    for (int c = 0; c < s->c; c++)
+    for (int i = 0; i < s->oh; i++)
+    for (int j = 0; j < s->ow; j++) {
+        size_t in = lsnni_at4(n, c, s->c, 0, s->h, 0, s->w), which = p_maps ? (size_t)c : 0;
+        size_t out = lsnni_at4(n, c, s->c, i, s->oh, j, s->ow);
+        double more;
+        int box[4];
+        lsnni_lp_box(s, i, j, box);
+        more = lsnni_lp_back(s, dx ? dx + in : NULL, (double)dy[out], x + in, (double)y[out],
+                             box, (double)p[which]);
+        if (dp) dp[which] += LSNNI_R(more);
+    }
+    return LSNN_OK;
+}
+
+#else /* ---- The fast pair: bound by a logarithm and an exponential a tap ------------------
+   A row of windows at a time, tap by tap, so that the vectors run along the row; a block of
+   images is a row whose pixels are lanes wide. r^p is e^(p log r), and log 0 is a large
+   negative number, so that 0 needs no case of its own.                       */
+typedef struct lsnni_lp {
+    const lsnni_kernels *kv;
+    const lsnn_window *s;
+    const lsnn_real *x, *y, *dy, *p;
+    lsnn_real *to, *room;            /* to: y or dx; room: three rows a worker */
+    double *sum;                     /* dp of each plane, or NULL             */
+    int p_maps, add, lanes;
+    size_t row;                      /* numbers of an output's row            */
+} lsnni_lp;
+
+/* The windows of an output row whose tap v lies inside the image: [*a, *b).   */
+static void lsnni_lp_inside(const lsnn_window *s, int v, int *a, int *b)
+{
+    int first = s->pad_left - v, last = s->w - 1 + s->pad_left - v;
+    *a = first > 0 ? LSNNI_MIN(lsnni_div_up(first, s->stride_w), s->ow) : 0;
+    *b = last < 0 ? *a : LSNNI_MAX(*a, LSNNI_MIN(last / s->stride_w + 1, s->ow));
+}
+
+/* The pixels under tap (u, v) of the windows of row oy, or NULL: all are padding. The pixel
+   of window ox is at returned[ox * stride_w * lanes].                        */
+static ptrdiff_t lsnni_lp_at(const lsnni_lp *p, int oy, int u, int v)
+{
+    const lsnn_window *s = p->s;
+    int row = oy * s->stride_h - s->pad_top + u;
+    if (row < 0 || row >= s->h) return PTRDIFF_MIN;
+    return ((ptrdiff_t)row * s->w + v - s->pad_left) * p->lanes;
+}
+
+/* |x| under a tap, 0 for padding.                                             */
+static void lsnni_lp_take(const lsnni_lp *p, lsnn_real *a, const lsnn_real *x, int oy, int u,
+                          int v)
+{
+    ptrdiff_t at = lsnni_lp_at(p, oy, u, v), step = (ptrdiff_t)p->s->stride_w * p->lanes;
+    int from, to;
+    memset(a, 0, p->row * sizeof *a);
+    if (at == PTRDIFF_MIN) return;
+    lsnni_lp_inside(p->s, v, &from, &to);
+    for (int ox = from; ox < to; ox++)
+        for (int l = 0; l < p->lanes; l++) {
+            lsnn_real t = x[at + ox * step + l];
+            a[ox * p->lanes + l] = t < 0 ? -t : t;
+        }
+}
+
+/* v = v^p for v in [0, taps].                                                 */
+static void lsnni_lp_power(const lsnni_lp *p, lsnn_real *v, double norm)
+{
+    p->kv->log(v, v, p->row);
+    for (size_t i = 0; i < p->row; i++) v[i] *= LSNNI_R(norm);
+    p->kv->exp(v, v, p->row);
+}
+
+static void lsnni_lp_row(const lsnni_lp *p, lsnn_real *y, const lsnn_real *x, int oy,
+                         double norm, lsnn_real *most)
+{
+    const lsnn_window *s = p->s;
+    lsnn_real *r = most + p->row;
+    memset(most, 0, p->row * sizeof *most);
+    memset(y, 0, p->row * sizeof *y);
+    for (int t = 0; t < s->kernel_h * s->kernel_w; t++) {
+        lsnni_lp_take(p, r, x, oy, t / s->kernel_w, t % s->kernel_w);
+        for (size_t i = 0; i < p->row; i++) if (!(r[i] <= most[i])) most[i] = r[i];
+    }
+    for (int t = 0; t < s->kernel_h * s->kernel_w; t++) {
+        lsnni_lp_take(p, r, x, oy, t / s->kernel_w, t % s->kernel_w);
+        for (size_t i = 0; i < p->row; i++) r[i] = most[i] > 0 ? r[i] / most[i] : 0;
+        lsnni_lp_power(p, r, norm);
+        for (size_t i = 0; i < p->row; i++) y[i] += r[i];
+    }
+    lsnni_lp_power(p, y, 1 / norm);
+    for (size_t i = 0; i < p->row; i++) y[i] *= most[i];
+}
+
+static void lsnni_lp_task(void *user, int plane, int worker)
+{
+    const lsnni_lp *p = (const lsnni_lp *)user;
+    const lsnn_window *s = p->s;
+    double norm = (double)p->p[p->p_maps ? plane % s->c : 0];
+    const lsnn_real *x = p->x + lsnni_area(s->h, s->w) * (size_t)p->lanes * (size_t)plane;
+    lsnn_real *y = p->to + p->row * (size_t)s->oh * (size_t)plane;
+    for (int oy = 0; oy < s->oh; oy++)
+        lsnni_lp_row(p, y + p->row * (size_t)oy, x, oy, norm, p->room + 3 * p->row *
+                     (size_t)worker);
+}
+
+/* One tap of one row: adds to dx, returns sum g r^p log r. room: three rows.  */
+static double lsnni_lp_tap(const lsnni_lp *p, lsnn_real *dx, const lsnn_real *x, size_t out,
+                           int oy, int t, double norm, lsnn_real *room)
+{
+    const lsnn_window *s = p->s;
+    lsnn_real *r = room, *log = room + p->row, *w = log + p->row;
+    const lsnn_real *y = p->y + out, *g = p->dy + out;
+    ptrdiff_t step = (ptrdiff_t)s->stride_w * p->lanes;
+    ptrdiff_t at = lsnni_lp_at(p, oy, t / s->kernel_w, t % s->kernel_w);
+    double sum = 0;
+    int from, to;
+    lsnni_lp_take(p, r, x, oy, t / s->kernel_w, t % s->kernel_w);
+    for (size_t i = 0; i < p->row; i++) r[i] = y[i] > 0 ? r[i] / y[i] : 0;
+    p->kv->log(log, r, p->row);
+    for (size_t i = 0; i < p->row; i++) w[i] = LSNNI_R(norm - 1) * log[i];
+    p->kv->exp(w, w, p->row);
+    for (size_t i = 0; i < p->row; i++) w[i] *= g[i];
+    for (size_t i = 0; i < p->row && p->sum; i++)
+        sum += (double)y[i] * (double)w[i] * (double)r[i] * (double)log[i];
+    if (at == PTRDIFF_MIN || !dx) return sum;
+    lsnni_lp_inside(s, t % s->kernel_w, &from, &to);
+    for (int ox = from; ox < to; ox++)
+        for (int l = 0; l < p->lanes; l++) {
+            lsnn_real v = x[at + ox * step + l], d = w[ox * p->lanes + l];
+            dx[at + ox * step + l] += v > 0 ? d : v < 0 ? -d : 0;
+        }
+    return sum;
+}
+
+static void lsnni_lp_back_task(void *user, int plane, int worker)
+{
+    const lsnni_lp *p = (const lsnni_lp *)user;
+    const lsnn_window *s = p->s;
+    double norm = (double)p->p[p->p_maps ? plane % s->c : 0], sum = 0;
+    size_t in = lsnni_area(s->h, s->w) * (size_t)p->lanes;
+    size_t out = p->row * (size_t)s->oh * (size_t)plane;
+    const lsnn_real *x = p->x + in * (size_t)plane;
+    lsnn_real *dx = p->to ? p->to + in * (size_t)plane : NULL;
+    if (dx && !p->add) memset(dx, 0, in * sizeof *dx);
+    for (int oy = 0; oy < s->oh; oy++, out += p->row)
+        for (int t = 0; t < s->kernel_h * s->kernel_w; t++)
+            sum += lsnni_lp_tap(p, dx, x, out, oy, t, norm, p->room + 3 * p->row *
+                                (size_t)worker);
+    if (p->sum) p->sum[plane] = sum / norm;
+}
+
+static lsnn_status lsnni_lp_run(lsnn_ctx *cx, lsnni_lp *p, const lsnn_window *s, lsnn_real *dp)
+{
+    lsnni_want want[2], *w = want;
+    int planes;
+    LSNNI_TRY(lsnni_lp_check(cx, p->p, p->p_maps, s));
+    if (s->lanes > 1) LSNNI_TRY(lsnni_lanes_check(cx, "lp_pool", s));
+    p->kv = lsnni_kernels_of(cx);
+    p->s = s;
+    p->lanes = s->lanes > 1 ? s->lanes : 1;
+    p->row = lsnni_area(s->ow, p->lanes);
+    planes = s->n / p->lanes * s->c;
+    LSNNI_WANT(&w, p->room, 3 * p->row * (size_t)lsnn_ctx_threads(cx));
+    if (dp) LSNNI_WANT(&w, p->sum, (size_t)planes);
+    LSNNI_TRY(lsnni_take(cx, want, w));
+    lsnn_parallel(cx, planes, p->dy ? lsnni_lp_back_task : lsnni_lp_task, p);
+    for (int i = 0; i < planes && dp && !cx->rehearsal_; i++)
+        dp[p->p_maps ? i % s->c : 0] += LSNNI_R(p->sum[i]);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_lp_pool_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                          const lsnn_real *p, int p_maps, const lsnn_window *s)
+{
+    lsnni_lp run;
+    memset(&run, 0, sizeof run);
+    run.to = y; run.x = x; run.p = p; run.p_maps = p_maps;
+    return lsnni_lp_run(cx, &run, s, NULL);
+}
+
+LSNN_API lsnn_status lsnn_lp_pool_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dp,
+                                           const lsnn_real *dy, const lsnn_real *x,
+                                           const lsnn_real *y, const lsnn_real *p, int p_maps,
+                                           const lsnn_window *s, int add)
+{
+    lsnni_lp run;
+    memset(&run, 0, sizeof run);
+    run.to = dx; run.x = x; run.y = y; run.dy = dy; run.p = p; run.p_maps = p_maps;
+    run.add = add;
+    return lsnni_lp_run(cx, &run, s, dp);
+}
+#endif /* LSNN_NAIVE */
+
+/* ---- The layer: keeps p and dp of each map ---------------------------------------------*/
+static lsnn_status lsnni_plan_lp_pool(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    int learned = p->o.learn_norm != LSNN_NORM_FIXED;
+    double norm = p->o.norm = lsnni_or(p->o.norm, 2);
+    if ((int)p->o.learn_norm < 0 || p->o.learn_norm > LSNN_NORM_OF_MAP)
+        return lsnni_fail(cx, LSNN_EVALUE, "lp_pool: learn_norm %d is unknown",
+                          (int)p->o.learn_norm);
+    if (!(norm >= 1 && norm <= 1e30) || (learned && !(norm > 1)))
+        return lsnni_fail(cx, LSNN_EVALUE, "lp_pool: norm is %g, it must be from 1 to 1e30%s",
+                          norm, learned ? ", and above 1 to be learned" : "");
+    LSNNI_TRY(lsnni_plan_pool(cx, p));
+    p->param[0] = lsnni_spec("rho", 1, p->o.learn_norm == LSNN_NORM_OF_MAP ? p->in[0].c : 1, 0,
+                             0, 0);
+    p->param[0].value = norm > 30 ? norm - 1 : log(expm1(norm - 1));
+    p->param[0].no_decay = 1;
+    p->params = learned;
+    p->keep_fixed = 2 * (size_t)p->in[0].c;
+    return LSNN_OK;
+}
+
+/* p of each map into what is kept; how many there are.                        */
+static size_t lsnni_lp_norms(const lsnn_call *c)
+{
+    size_t count = c->plan->params ? c->plan->param[0].count : 1;
+    c->keep[0] = LSNNI_R(c->plan->o.norm);
+    for (size_t i = 0; i < count && c->plan->params; i++) {
+        double rho = (double)c->param[0][i];
+        c->keep[i] = LSNNI_R(1 + (rho > 30 ? rho : log1p(exp(rho))));
+    }
+    return count;
+}
+
+static lsnn_status lsnni_forward_lp_pool(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_call_window(cx, &s, c));
+    lsnni_lp_norms(c);
+    return lsnn_lp_pool_forward(cx, c->y, c->x[0], c->keep,
+                                c->plan->o.learn_norm == LSNN_NORM_OF_MAP, &s);
+}
+
+static lsnn_status lsnni_backward_lp_pool(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t count = lsnni_lp_norms(c);
+    lsnn_real *dp = c->dparam[0] ? c->keep + c->plan->in[0].c : NULL;
+    lsnn_window s;
+    LSNNI_TRY(lsnni_call_window(cx, &s, c));
+    for (size_t i = 0; i < count && dp; i++) dp[i] = 0;
+    LSNNI_TRY(lsnn_lp_pool_backward(cx, c->dx[0], dp, c->dy, c->x[0], c->y, c->keep,
+                                    c->plan->o.learn_norm == LSNN_NORM_OF_MAP, &s, c->add[0]));
+    for (size_t i = 0; i < count && dp; i++)             /* dp / drho         */
+        c->dparam[0][i] += dp[i] / LSNNI_R(1 + exp(-(double)c->param[0][i]));
+    return LSNN_OK;
+}
+
+static const lsnn_layer_type lsnni_lp_pool_type = {
+    "lp_pool", LSNNI_WINDOW_OPTIONS "norm learn_norm lr_factor freeze", 1, 1,
+    LSNN_BLOCKS | LSNN_REHEARSES,
+    lsnni_plan_lp_pool, lsnni_forward_lp_pool, lsnni_backward_lp_pool, NULL
+};
+
+LSNN_API int lsnn_lp_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
+{
+    return lsnni_windowed(net, &lsnni_lp_pool_type, x, 0, kernel, o);
 }
 /* ---- >>dropout --------------------------------------------------------------------
    y = x m / (1 - rate), m = 0 with probability rate, else 1; dx (+)= dy m / (1 - rate).
@@ -3689,6 +4228,8 @@ LSNN_API int lsnn_flatten(lsnn_net *net, int x, const lsnn_options *o)
 }
 /* ---- >>losses ----------------------------------------------------------------------
    cross-entropy  L = -1/N sum_n log p[n, label n],  p = softmax(x)   dx = (p - onehot) / N
+     with a rubbish class of logit -j beside the C:  p[n,k] = e^x[n,k] / (e^-j + sum_i e^x[n,i])
+                  (LeCun et al. 1998, Eq. 9, whose penalties y are -x)           dx the same
    mean squares   L = 1/(N C) sum (x - t)^2                           dx = 2 (x - t) / (N C) */
 static lsnn_status lsnni_label_check(lsnn_ctx *cx, int label, int sample, int c)
 {
@@ -3712,6 +4253,29 @@ LSNN_API lsnn_status lsnn_cross_entropy_forward(lsnn_ctx *cx, double *loss, lsnn
         for (int j = 1; j < c; j++) if ((double)row[j] > most) most = (double)row[j];
         for (int j = 0; j < c; j++) sum += exp((double)row[j] - most);
         total += most + log(sum) - (double)row[t];       /* finite where p is 0 */
+    }
+    *loss = total / n;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_cross_entropy_rubbish_forward(lsnn_ctx *cx, double *loss,
+                                                        lsnn_real *p, const lsnn_real *x,
+                                                        const int *label, int label_stride,
+                                                        int n, int c, double j)
+{
+    double total = 0;
+    LSNNI_TRY(lsnni_sizes3(cx, "cross_entropy", n, c, 1));
+    for (int i = 0; i < n; i++) {
+        const lsnn_real *row = x + lsnni_area(i, c);
+        int t = label[(size_t)i * (size_t)label_stride];
+        double most = -j, sum;
+        LSNNI_TRY(lsnni_label_check(cx, t, i, c));
+        for (int k = 0; k < c; k++) if (!((double)row[k] <= most)) most = (double)row[k];
+        sum = exp(-j - most);
+        for (int k = 0; k < c; k++) sum += exp((double)row[k] - most);
+        for (int k = 0; k < c; k++)
+            p[lsnni_area(i, c) + (size_t)k] = LSNNI_R(exp((double)row[k] - most) / sum);
+        total += most + log(sum) - (double)row[t];
     }
     *loss = total / n;
     return LSNN_OK;
@@ -3781,14 +4345,27 @@ static lsnn_status lsnni_plan_loss(lsnn_ctx *cx, lsnn_layer_plan *p)
     return lsnni_plan_same(cx, p);
 }
 
+static lsnn_status lsnni_plan_cross_entropy(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    if (p->o.rubbish < 0)
+        return lsnni_fail(cx, LSNN_EVALUE, "cross_entropy: rubbish is %g, it must be positive, or "
+                          "0 for no such class", p->o.rubbish);
+    return lsnni_plan_loss(cx, p);
+}
+
 static lsnn_status lsnni_forward_cross_entropy(lsnn_ctx *cx, lsnn_call *c)
 {
-    int head = c->plan->o.head;
+    int head = c->plan->o.head, size = lsnni_features(c->plan->in[0]);
     if (!c->labels || head >= c->heads)
         return lsnni_fail(cx, LSNN_ESHAPE, "cross_entropy: needs label %d of each sample, the "
                           "batch has %d", head, c->labels ? c->heads : 0);
-    LSNNI_TRY(lsnn_cross_entropy_forward(cx, &c->loss, c->y, c->x[0], c->labels + head,
-                                         c->heads, c->n, lsnni_features(c->plan->in[0])));
+    if (c->plan->o.rubbish > 0)
+        LSNNI_TRY(lsnn_cross_entropy_rubbish_forward(cx, &c->loss, c->y, c->x[0],
+                                                     c->labels + head, c->heads, c->n, size,
+                                                     c->plan->o.rubbish));
+    else
+        LSNNI_TRY(lsnn_cross_entropy_forward(cx, &c->loss, c->y, c->x[0], c->labels + head,
+                                             c->heads, c->n, size));
     c->loss *= c->plan->o.loss_weight;
     return LSNN_OK;
 }
@@ -3822,9 +4399,9 @@ static lsnn_status lsnni_backward_mse(lsnn_ctx *cx, lsnn_call *c)
 }
 
 static const lsnn_layer_type lsnni_cross_entropy_type = {
-    "cross_entropy", "head loss_weight", 1, 1,
+    "cross_entropy", "head loss_weight rubbish", 1, 1,
     LSNN_IS_LOSS | LSNN_CLASSIFIES | LSNN_X_FREE,
-    lsnni_plan_loss, lsnni_forward_cross_entropy, lsnni_backward_cross_entropy, NULL
+    lsnni_plan_cross_entropy, lsnni_forward_cross_entropy, lsnni_backward_cross_entropy, NULL
 };
 
 static const lsnn_layer_type lsnni_mse_type = {
@@ -4011,6 +4588,243 @@ LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const ls
     lsnn_options row = lsnni_options(o);
     if (!row.kernel_h) row.kernel_h = 1;
     return lsnni_windowed(net, &lsnni_conv2d_type, x, filters, kernel, &row);
+}
+/* ---- >>table_conv2d -------------------------------------------------------------
+   A convolution whose kernels read only some of the input's maps: those that a connection
+   table lists, as C3 of LeNet-5 (LeCun et al. 1998, Table I).
+   y[n,k,p]   = b[k] + sum over c in table[k], r, s of w[m,r,s] x[n,c,...]    m: number of (k, c)
+   dx[n,c,...] (+)= sum over k with c in table[k] of w[m,r,s] dy[n,k,p]
+   dw[m,r,s]    += sum_n,p dy[n,k,p] x[n,c,...]     db[k] += sum_n,p dy[n,k,p]
+   x N,C,H,W  w M,kh,kw: one a connection, in the table's order  b K  y N,K,OH,OW
+   The table is text, "0,1,2;1,2,3;0-2,5": for each kernel, the numbers of its maps in rising
+   order. What is not connected has no weight: M*kh*kw*OH*OW multiply-adds an image.  */
+
+/* The next connection of a table, number *k of the kernels and *c of the maps; begin with
+   *at the table, *k = 0 and *c = *to = -1. to: where a range ends.            */
+static int lsnni_table_next(const char **at, int *k, int *c, int *to)
+{
+    if (*c < *to) { ++*c; return 1; }
+    if (!**at) return 0;
+    if (**at == ';') ++*k;
+    if (**at == ';' || **at == ',') ++*at;
+    for (*c = 0; **at >= '0' && **at <= '9'; ++*at) *c = *c * 10 + (**at - '0');
+    *to = *c;
+    if (**at != '-') return 1;
+    for (++*at, *to = 0; **at >= '0' && **at <= '9'; ++*at) *to = *to * 10 + (**at - '0');
+    return 1;
+}
+
+/* A number of at most 6 digits, or -1.                                        */
+static int lsnni_table_number(const char **at)
+{
+    int n = 0, digits = 0;
+    for (; **at >= '0' && **at <= '9'; ++*at, digits++) n = digits < 6 ? n * 10 + (**at - '0') : 0;
+    return digits >= 1 && digits <= 6 ? n : -1;
+}
+
+/* Counts a table's kernels and connections, after it is found to be one for c maps. */
+static lsnn_status lsnni_table_check(lsnn_ctx *cx, const char *table, int c, int *kernels,
+                                     int *connections)
+{
+    const char *at = table ? table : "";
+    double count = 0;
+    int last = -1;
+    *kernels = 1;
+    for (;;) {
+        int from = lsnni_table_number(&at), to = from;
+        if (*at == '-') { at++; to = lsnni_table_number(&at); }
+        if (from <= last || to < from || (*at && *at != ',' && *at != ';'))
+            return lsnni_fail(cx, LSNN_EVALUE, "table_conv2d: the table \"%.60s\" is not right at "
+                              "its character %d: it wants maps in rising order, like "
+                              "\"0,1,2;1,2,3;0-5\"", table ? table : "", (int)(at - (table ?
+                              table : at)) + 1);
+        if (to >= c)
+            return lsnni_fail(cx, LSNN_EVALUE, "table_conv2d: the table's kernel %d reads map %d, "
+                              "there are %d", *kernels - 1, to, c);
+        count += to - from + 1;
+        last = to;
+        if (!*at) break;
+        if (*at++ == ';') { last = -1; ++*kernels; }
+    }
+    if (count > INT32_MAX / 4)
+        return lsnni_fail(cx, LSNN_ESHAPE, "table_conv2d: %.3g connections", count);
+    *connections = (int)count;
+    return LSNN_OK;
+}
+
+/* The window's sizes and the table fit together.                              */
+static lsnn_status lsnni_table_fits(lsnn_ctx *cx, const char *table, const lsnn_window *s)
+{
+    int kernels, connections;
+    LSNNI_TRY(lsnni_window_check(cx, "table_conv2d", s, 1));
+    LSNNI_TRY(lsnni_table_check(cx, table, s->c, &kernels, &connections));
+    if (kernels != s->k)
+        return lsnni_fail(cx, LSNN_ESHAPE, "table_conv2d: the table has %d kernels, the window "
+                          "%d", kernels, s->k);
+    return LSNN_OK;
+}
+
+/* ---- The naive pair: the loops of >>conv2d, over the pairs that the table lists. */
+#ifdef LSNN_NAIVE
+/* One pair of maps of one image: y += w * x, or with dy its two gradients.    */
+static void lsnni_table_pair(const lsnn_window *s, lsnn_real *y, const lsnn_real *dy,
+                             const lsnn_real *x, lsnn_real *dx, const lsnn_real *w,
+                             lsnn_real *dw)
+{
+    for (int i = 0; i < s->oh; i++)
+    for (int j = 0; j < s->ow; j++)
+    for (int u = 0; u < s->kernel_h; u++)
+    for (int v = 0; v < s->kernel_w; v++) {
+        int row = i * s->stride_h - s->pad_top + u, col = j * s->stride_w - s->pad_left + v;
+        size_t in = lsnni_at2(row, col, s->w), out = lsnni_at2(i, j, s->ow);
+        size_t at = lsnni_at2(u, v, s->kernel_w);
+        if (row < 0 || row >= s->h || col < 0 || col >= s->w) continue;   /* padding is 0 */
+        if (y) y[out] += w[at] * x[in];
+        if (dx) dx[in] += dy[out] * w[at];
+        if (dw) dw[at] += dy[out] * x[in];
+    }
+}
+
+static void lsnni_table_image(const char *table, const lsnn_window *s, lsnn_real *y,
+                              const lsnn_real *dy, const lsnn_real *x, lsnn_real *dx,
+                              const lsnn_real *w, lsnn_real *dw)
+{
+    size_t in = lsnni_area(s->h, s->w), out = lsnni_area(s->oh, s->ow), m = 0;
+    size_t taps = lsnni_area(s->kernel_h, s->kernel_w);
+    for (int k = 0, c = -1, to = -1; lsnni_table_next(&table, &k, &c, &to); m++)
+        lsnni_table_pair(s, y ? y + (size_t)k * out : NULL, dy ? dy + (size_t)k * out : NULL,
+                         x + (size_t)c * in, dx ? dx + (size_t)c * in : NULL, w + m * taps,
+                         dw ? dw + m * taps : NULL);
+}
+
+LSNN_API lsnn_status lsnn_table_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *room,
+                                               const lsnn_real *x, const lsnn_real *w,
+                                               const lsnn_real *b, const char *table,
+                                               const lsnn_window *s)
+{
+    size_t in = lsnni_area(s->h, s->w) * (size_t)s->c, out = lsnni_area(s->oh, s->ow);
+    (void)room;
+    LSNNI_TRY(lsnni_table_fits(cx, table, s));
+    if (cx->rehearsal_) return LSNN_OK;
+    for (int n = 0; n < s->n; n++) {
+        lsnn_real *yn = y + (size_t)n * (size_t)s->k * out;
+        for (size_t i = 0; i < (size_t)s->k * out; i++) yn[i] = b ? b[i / out] : 0;
+        lsnni_table_image(table, s, yn, NULL, x + (size_t)n * in, NULL, w, NULL);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_table_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                                lsnn_real *db, lsnn_real *room,
+                                                const lsnn_real *dy, const lsnn_real *x,
+                                                const lsnn_real *w, const char *table,
+                                                const lsnn_window *s, int add)
+{
+    size_t in = lsnni_area(s->h, s->w) * (size_t)s->c, out = lsnni_area(s->oh, s->ow);
+    (void)room;
+    LSNNI_TRY(lsnni_table_fits(cx, table, s));
+    if (cx->rehearsal_) return LSNN_OK;
+    lsnni_clear(dx, in * (size_t)s->n, add);
+    for (int n = 0; n < s->n; n++) {
+        const lsnn_real *dyn = dy + (size_t)n * (size_t)s->k * out;
+        for (size_t i = 0; i < (size_t)s->k * out && db; i++) db[i / out] += dyn[i];
+        lsnni_table_image(table, s, NULL, dyn, x + (size_t)n * in,
+                          dx ? dx + (size_t)n * in : NULL, w, dw);
+    }
+    return LSNN_OK;
+}
+
+#else /* ---- The fast pair: the convolution, with 0 where nothing is connected -------------
+   It does K*C/M times the work, which is less than what gathering maps would cost: 1.6 times
+   for LeNet-5's table. A table that leaves out nearly all is better made of slices.  */
+static void lsnni_table_spread(lsnn_real *full, const lsnn_real *w, const char *table,
+                               const lsnn_window *s)
+{
+    size_t taps = lsnni_area(s->kernel_h, s->kernel_w), m = 0;
+    memset(full, 0, lsnni_area(s->k, s->c) * taps * sizeof *full);
+    for (int k = 0, c = -1, to = -1; lsnni_table_next(&table, &k, &c, &to); m++)
+        memcpy(full + lsnni_at2(k, c, s->c) * taps, w + m * taps, taps * sizeof *full);
+}
+
+LSNN_API lsnn_status lsnn_table_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *room,
+                                               const lsnn_real *x, const lsnn_real *w,
+                                               const lsnn_real *b, const char *table,
+                                               const lsnn_window *s)
+{
+    LSNNI_TRY(lsnni_table_fits(cx, table, s));
+    lsnni_table_spread(room, w, table, s);
+    return lsnn_conv2d_forward(cx, y, x, room, b, s);
+}
+
+LSNN_API lsnn_status lsnn_table_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                                lsnn_real *db, lsnn_real *room,
+                                                const lsnn_real *dy, const lsnn_real *x,
+                                                const lsnn_real *w, const char *table,
+                                                const lsnn_window *s, int add)
+{
+    size_t taps = lsnni_area(s->kernel_h, s->kernel_w), m = 0;
+    LSNNI_TRY(lsnni_table_fits(cx, table, s));
+    if (dx) lsnni_table_spread(room, w, table, s);
+    LSNNI_TRY(lsnn_conv2d_backward(cx, dx, NULL, db, dy, x, room, s, add));
+    if (!dw) return LSNN_OK;
+    memset(room, 0, lsnni_area(s->k, s->c) * taps * sizeof *room);
+    LSNNI_TRY(lsnn_conv2d_backward(cx, NULL, room, NULL, dy, x, w, s, LSNN_SET));
+    for (int k = 0, c = -1, to = -1; lsnni_table_next(&table, &k, &c, &to); m++)
+        for (size_t i = 0; i < taps; i++)
+            dw[m * taps + i] += room[lsnni_at2(k, c, s->c) * taps + i];
+    return LSNN_OK;
+}
+#endif /* LSNN_NAIVE */
+
+/* ---- The layer ------------------------------------------------------------------------*/
+static lsnn_status lsnni_plan_table_conv2d(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_window s;
+    int kernels, connections;
+    LSNNI_TRY(lsnni_table_check(cx, p->o.table, p->in[0].c, &kernels, &connections));
+    if (p->o.filters && p->o.filters != kernels)
+        return lsnni_fail(cx, LSNN_ESHAPE, "table_conv2d: filters is %d, the table has %d kernels",
+                          p->o.filters, kernels);
+    p->o.filters = kernels;
+    LSNNI_TRY(lsnni_plan_kernels(cx, p, &s));
+    p->param[0] = lsnni_spec("weight", 3, connections, s.kernel_h, s.kernel_w, 0);
+    p->param[0].fan_in = lsnni_div_up(connections, s.k) * s.kernel_h * s.kernel_w;
+    p->param[0].fan_out = lsnni_div_up(connections, s.c) * s.kernel_h * s.kernel_w;
+    p->param[1] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
+    p->param[1].no_decay = 1;
+    p->keep_fixed = lsnni_area(s.k, s.c) * lsnni_area(s.kernel_h, s.kernel_w);
+    p->macs = (double)p->param[0].count * s.oh * s.ow;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_forward_table_conv2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_call_window(cx, &s, c));
+    return lsnn_table_conv2d_forward(cx, c->y, c->keep, c->x[0], c->param[0], c->param[1],
+                                     c->plan->o.table, &s);
+}
+
+static lsnn_status lsnni_backward_table_conv2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_call_window(cx, &s, c));
+    return lsnn_table_conv2d_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->keep, c->dy,
+                                      c->x[0], c->param[0], c->plan->o.table, &s, c->add[0]);
+}
+
+static const lsnn_layer_type lsnni_table_conv2d_type = {
+    "table_conv2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS "table", 1, 1,
+    LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNN_CROPS,
+    lsnni_plan_table_conv2d, lsnni_forward_table_conv2d, lsnni_backward_table_conv2d, NULL
+};
+
+LSNN_API int lsnn_table_conv2d(lsnn_net *net, int x, const char *table, int kernel,
+                               const lsnn_options *o)
+{
+    lsnn_options all = lsnni_options(o);
+    if (!all.table) all.table = table;
+    return lsnni_windowed(net, &lsnni_table_conv2d_type, x, 0, kernel, &all);
 }
 /* ---- >>local2d: locally connected, unshared weights ------------------------------
    y[n,k,p]   = b[k,p] + sum_crs w[p,crs,k] x[n, patch of p, crs]
@@ -5125,15 +5939,19 @@ LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
 static const lsnn_layer_type *const lsnni_types[] = {
     &lsnni_input_type,
     &lsnni_dense_type,
+    &lsnni_rbf_type,
     &lsnni_relu_type, &lsnni_leaky_relu_type, &lsnni_sigmoid_type, &lsnni_tanh_type,
+    &lsnni_scaled_tanh_type,
     &lsnni_softmax_type,
     &lsnni_max_pool_type, &lsnni_avg_pool_type, &lsnni_sum_pool_type,
+    &lsnni_lp_pool_type,
     &lsnni_dropout_type,
     &lsnni_batch_norm_type,
     &lsnni_scale_type,
     &lsnni_add_type, &lsnni_concat_type, &lsnni_slice_type, &lsnni_flatten_type,
     &lsnni_cross_entropy_type, &lsnni_mse_type,
     &lsnni_conv2d_type,
+    &lsnni_table_conv2d_type,
     &lsnni_local2d_type,
     &lsnni_smooth_type
 };
@@ -5168,7 +5986,7 @@ typedef struct lsnni_role {
 
 typedef struct lsnni_node {
     const lsnn_layer_type *type;
-    char *name, *share;
+    char *name, *share, *table;      /* the caller's strings, copied          */
     lsnn_layer_plan plan;            /* as it runs: a crop makes `out` smaller, and a reader */
     int input[LSNN_MAX_INPUTS];      /*   of parts has those in place of its input */
     int joined;                      /* that input, or -1                     */
@@ -5238,7 +6056,8 @@ static const lsnni_field lsnni_fields[] = {
     LSNNI_INT(padding), LSNNI_INT(pad_top), LSNNI_INT(pad_left), LSNNI_INT(pad_bottom),
     LSNNI_INT(pad_right), LSNNI_REAL(slope), LSNNI_REAL(rate), LSNNI_REAL(momentum),
     LSNNI_REAL(eps), LSNNI_INT(first), LSNNI_INT(count), LSNNI_INT(head),
-    LSNNI_REAL(loss_weight), LSNNI_INT(smooth_shape), LSNNI_INT(normalise), LSNNI_INT(rank),
+    LSNNI_REAL(loss_weight), LSNNI_REAL(rubbish), LSNNI_REAL(norm), LSNNI_INT(learn_norm),
+    LSNNI_INT(smooth_shape), LSNNI_INT(normalise), LSNNI_INT(rank),
     LSNNI_INT(mixture), LSNNI_INT(smooth_bias),
     { "custom0", offsetof(lsnn_options, custom), 'd' },
     { "custom1", offsetof(lsnn_options, custom) + sizeof(double), 'd' },
@@ -5290,6 +6109,8 @@ static lsnn_status lsnni_options_check(lsnn_ctx *cx, const lsnn_layer_type *type
                               type->name, lsnni_fields[i].name, v,
                               type->options && *type->options ? type->options : "none");
     }
+    if (o->table && !lsnni_listed(type->options, "table"))
+        return lsnni_fail(cx, LSNN_EVALUE, "%s has no option table", type->name);
     if (o->lr_factor < 0 || o->init_scale < 0 || o->loss_weight < 0)
         return lsnni_fail(cx, LSNN_EVALUE, "%s: lr_factor %g, init_scale %g or loss_weight %g is "
                           "negative", type->name, o->lr_factor, o->init_scale, o->loss_weight);
@@ -5334,6 +6155,7 @@ LSNN_API void lsnn_net_free(lsnn_net *net)
     for (int i = 0; i < net->nodes; i++) {
         lsnni_free(net->cx, net->node[i].name);
         lsnni_free(net->cx, net->node[i].share);
+        lsnni_free(net->cx, net->node[i].table);
     }
     for (int i = 0; i < net->params; i++) lsnni_free(net->cx, net->param[i].name);
     for (int i = 0; i < net->buffers; i++) lsnni_free(net->cx, net->buffer[i].name);
@@ -5464,6 +6286,8 @@ static lsnn_status lsnni_share(lsnn_net *net, lsnni_node *v, const char *name)
         v->plan.o.mixture != u->plan.o.mixture || v->plan.o.normalise != u->plan.o.normalise)
         return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another smooth_shape, "
                           "mixture or normalise: its theta means something else", name);
+    if (v->table && strcmp(v->table, u->table) != 0)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another table", name);
     if (v->plan.o.freeze || v->plan.o.no_decay || v->plan.o.lr_factor > 0)
         return lsnni_fail(net->cx, LSNN_EVALUE, "share: freeze, no_decay and lr_factor are "
                           "for '%.60s' to set, whose parameters these are", name);
@@ -5509,6 +6333,10 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
     cx->where_ = v->name;
     if (o) v->plan.o = *o;
     LSNNI_TRY(lsnni_options_check(cx, v->type, &v->plan.o));
+    if (o && o->table) {
+        v->plan.o.table = v->table = lsnni_strdup(cx, o->table);
+        if (!v->table) return LSNN_ENOMEM;
+    }
     v->plan.traits = v->type->traits;
     LSNNI_TRY(v->type->plan(cx, &v->plan));
     v->shape = v->plan.out;
@@ -5566,6 +6394,7 @@ LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x
         while (net->buffers > buffers) lsnni_free(net->cx, net->buffer[--net->buffers].name);
         lsnni_free(net->cx, v->name);
         lsnni_free(net->cx, v->share);
+        lsnni_free(net->cx, v->table);
         return -1;
     }
     v->plan.o.name = v->plan.o.share = NULL;             /* the caller's strings */
@@ -7578,7 +8407,7 @@ LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_
    A model file is a safetensors file: parameters and buffers by name, and in the
    metadata "lsnn.graph", one line a layer,
        input input C H W
-       NAME TYPE [x=INPUT,INPUT] [share=NAME] [option=value] ...
+       NAME TYPE [x=INPUT,INPUT] [share=NAME] [table=TEXT] [option=value] ...
    "lsnn.output", the layer that is predicted, and "lsnn.version", what wrote it.
    A checkpoint holds the optimizer's state and the position in training too.
    ==========================================================================*/
@@ -7643,6 +8472,9 @@ static void lsnni_graph_write(const lsnn_net *net, lsnni_string *t)
             lsnni_print(t, "%s%s", j ? "," : " x=",
                         net->node[v->joined < 0 ? v->input[j] : v->joined].name);
         if (v->share) lsnni_print(t, " share=%s", v->share);
+        if (v->table) lsnni_print(t, " table=");
+        for (const char *p = v->table; p && *p; p += LSNNI_MIN(strlen(p), 400))
+            lsnni_print(t, "%.400s", p);                 /* of any length     */
         for (int f = 0; f < LSNNI_FIELDS; f++) {
             double value = lsnni_field_get(&v->plan.o, &lsnni_fields[f]);
             if (value < 0 || value > 0)
@@ -7750,6 +8582,10 @@ static lsnn_status lsnni_graph_word(const lsnni_reader *r, char *word, lsnn_opti
     *value++ = 0;
     if (strcmp(word, "share") == 0) {
         o->share = value;
+        return LSNN_OK;
+    }
+    if (strcmp(word, "table") == 0) {
+        o->table = value;
         return LSNN_OK;
     }
     if (strcmp(word, "x") == 0) {
@@ -8822,26 +9658,44 @@ static lsnn_status lsnni_idx_need(lsnn_ctx *cx, lsnni_idx_file *in, void *to, si
     return lsnni_fail(cx, LSNN_EFORMAT, "%s: ends within its %s", in->shown, what);
 }
 
-/* Opens PATH or, where that is missing, PATH.gz.                             */
+/* The names under which unpackers leave PATH/x-idx3-ubyte, in the order they are tried: in a
+   folder of its own name, as it is, and with a dot for the dash; the last two packed, too.
+   to has room for the longest; 0: there is no such name.                     */
+enum { LSNNI_IDX_OWN_FOLDER, LSNNI_IDX_PLAIN, LSNNI_IDX_PACKED, LSNNI_IDX_DOTTED,
+       LSNNI_IDX_DOTTED_PACKED, LSNNI_IDX_NAMES };
+static int lsnni_idx_name(char *to, const char *path, int which)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    const char *dash = strstr(name, "-idx");
+    size_t n = strlen(path);
+    memcpy(to, path, n + 1);
+    if (which == LSNNI_IDX_OWN_FOLDER) {
+        to[n] = '/';
+        memcpy(to + n + 1, name, strlen(name) + 1);
+    }
+    if (which >= LSNNI_IDX_DOTTED && !dash) return 0;
+    if (which >= LSNNI_IDX_DOTTED) to[dash - path] = '.';
+    if (which == LSNNI_IDX_PACKED || which == LSNNI_IDX_DOTTED_PACKED) memcpy(to + n, ".gz", 4);
+    return 1;
+}
+
+/* Opens PATH under the first of its names that is there.                     */
 static lsnn_status lsnni_idx_open(lsnn_ctx *cx, lsnni_idx_file *in, const char *path)
 {
-    size_t n = strlen(path);
-    char *packed;
-    int why;
+    char *name = (char *)lsnni_alloc(cx, 2 * strlen(path) + 5, 1);
+    int why = 0;
+    if (!name) return cx->status;
     snprintf(in->shown, sizeof in->shown, "%s", lsnni_path_end(path));
-    in->stream = LSNNI_IDX_OPEN(path);
+    in->stream = NULL;
+    for (int which = 0; !in->stream && which < LSNNI_IDX_NAMES; which++) {
+        if (!lsnni_idx_name(name, path, which)) continue;
+        in->stream = LSNNI_IDX_OPEN(name);
+        if (!in->stream && which == LSNNI_IDX_PLAIN) why = errno;
+        if (in->stream) snprintf(in->shown, sizeof in->shown, "%s", lsnni_path_end(name));
+    }
+    lsnni_free(cx, name);
     if (in->stream) return LSNN_OK;
-    why = errno;
-    packed = (char *)lsnni_alloc(cx, n + 4, 1);
-    if (!packed) return cx->status;
-    memcpy(packed, path, n);
-    memcpy(packed + n, ".gz", 4);
-    in->stream = LSNNI_IDX_OPEN(packed);
-    lsnni_free(cx, packed);
-    if (!in->stream)
-        return lsnni_fail(cx, LSNN_EIO, "%s: cannot be opened: %s", in->shown, strerror(why));
-    snprintf(in->shown, sizeof in->shown, "%s.gz", lsnni_path_end(path));
-    return LSNN_OK;
+    return lsnni_fail(cx, LSNN_EIO, "%s: cannot be opened: %s", in->shown, strerror(why));
 }
 
 /* Product of a's sizes into *bytes. bad: what a wrong one is.                */
@@ -9361,6 +10215,15 @@ static int lsnni_recipe_count(const lsnn_recipe *r)
     return r->count ? r->count : r->images->dim[0] - r->first;
 }
 
+/* Classes of a recipe's labels.                                              */
+static int lsnni_recipe_classes(const lsnn_recipe *r)
+{
+    int most = 10;                   /* also where a few digits have no 9     */
+    if (r->classes || !lsnni_task_of(r->task)->lay) return r->classes ? r->classes : most;
+    for (int i = 0; i < r->labels->dim[0]; i++) most = LSNNI_MAX(most, r->labels->v[i] + 1);
+    return most;
+}
+
 /* The generator of one sample. A fixed set is a fresh one's epoch 0.         */
 static lsnn_rng lsnni_recipe_rng(const lsnn_recipe *r, const char *name, uint32_t epoch,
                                  int sample)
@@ -9497,12 +10360,16 @@ LSNN_API lsnn_status lsnn_recipe_check(lsnn_ctx *cx, const lsnn_recipe *r)
         (r->count == 0 && !task->lay))
         return lsnni_fail(cx, LSNN_EVALUE, "recipe %s: %d samples from number %d on: set count",
                           task->name, r->count, r->first);
+    if (r->classes < 0 || r->classes > 256 || (!task->lay && r->classes && r->classes < 10))
+        return lsnni_fail(cx, LSNN_EVALUE, "recipe %s: classes %d: labels are bytes, digits' 0 "
+                          "to 9", task->name, r->classes);
     if (!task->lay) return LSNN_OK;
     LSNNI_TRY(lsnni_recipe_images(cx, task->name, "images", r->images));
     if (task->crops) LSNNI_TRY(lsnni_recipe_images(cx, task->name, "crops", r->crops));
     if (!r->labels || r->labels->rank != 1)
         return lsnni_fail(cx, LSNN_ESHAPE, "recipe %s: needs labels of rank 1", task->name);
-    LSNNI_TRY(lsnni_idx_labels(cx, "recipe", r->labels, r->images->dim[0], 10));
+    LSNNI_TRY(lsnni_idx_labels(cx, "recipe", r->labels, r->images->dim[0],
+                               r->classes ? r->classes : 256));
     if (r->first >= r->images->dim[0] || r->count > r->images->dim[0] - r->first)
         return lsnni_fail(cx, LSNN_EVALUE, "recipe %s: %d samples from number %d on, of %d "
                           "digits: each is used once", task->name, r->count, r->first,
@@ -9558,7 +10425,7 @@ LSNN_API lsnn_status lsnn_data_recipe(lsnn_ctx *cx, lsnn_data *d, const lsnn_rec
     d->count = lsnni_recipe_count(r);
     d->shape = lsnn_task_shape(r->task);
     d->heads = lsnn_task_heads(r->task);
-    d->classes = 10;
+    d->classes = lsnni_recipe_classes(r);
     d->fetch = lsnni_fetch_recipe;
     d->user = r;
     return LSNN_OK;
@@ -11905,17 +12772,81 @@ static kvec K_(exp_vec)(kvec x)
     return (kvec)((kints)p | ((kints)(zero + LSNNI_R(HUGE_VAL)) & over));
 }
 
-static void K_(exp)(lsnn_real *y, const lsnn_real *x, size_t n)
+/* A function of arrays from one of vectors.                                  */
+#define K_MAP(name)                                                                       \
+    static void K_(name)(lsnn_real *y, const lsnn_real *x, size_t n)                      \
+    {                                                                                     \
+        size_t i = 0;                                                                     \
+        lsnn_real part[K_LANES];                                                          \
+        for (; i + (size_t)K_LANES <= n; i += (size_t)K_LANES)                            \
+            K_STORE(y + i, K_(name##_vec)(K_LOAD(x + i)));                                \
+        if (i == n) return;                                                               \
+        for (size_t l = 0; l < (size_t)K_LANES; l++) part[l] = i + l < n ? x[i + l] : 0;  \
+        K_STORE(part, K_(name##_vec)(K_LOAD(part)));                                      \
+        for (size_t l = 0; i + l < n; l++) y[i + l] = part[l];                            \
+    }
+K_MAP(exp)
+#endif
+
+/* ---- >>log: x = 2^n m with m in [sqrt 1/2, sqrt 2), log x = n ln 2 + 2 artanh s with
+   s = (m - 1) / (m + 1), |s| <= 0.172, by its series: exact near 1, too. What is smaller than
+   any normal number, 0 above all, gives -1e30, which exp turns to 0 and a factor of 0 to 0. */
+#if K_BYTES == 0
+static void K_(log)(lsnn_real *y, const lsnn_real *x, size_t n)
 {
-    size_t i = 0;
-    lsnn_real part[K_LANES];
-    for (; i + (size_t)K_LANES <= n; i += (size_t)K_LANES)
-        K_STORE(y + i, K_(exp_vec)(K_LOAD(x + i)));
-    if (i == n) return;
-    for (size_t l = 0; l < (size_t)K_LANES; l++) part[l] = i + l < n ? x[i + l] : 0;
-    K_STORE(part, K_(exp_vec)(K_LOAD(part)));
-    for (size_t l = 0; i + l < n; l++) y[i + l] = part[l];
+    const double least = sizeof(lsnn_real) == 4 ? (double)FLT_MIN : DBL_MIN;
+    for (size_t i = 0; i < n; i++)
+        y[i] = LSNNI_R((double)x[i] < least ? -1e30 : log((double)x[i]));
 }
+#else
+static kvec K_(log_vec)(kvec x)
+{
+#ifdef LSNN_DOUBLE
+    const int terms = 10, mantissa = 52;
+    const double least = DBL_MIN, root = 0.70710678118654752440;
+    const double ln2_high = 6.93147180369123816490e-1, ln2_low = 1.90821492927058770002e-10;
+    const double round_up = 6755399441055744.0;
+#else
+    const int terms = 5, mantissa = 23;
+    const float least = FLT_MIN, root = 0.70710678f;
+    const float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f, round_up = 12582912.0f;
+#endif
+    const kvec zero = { 0 }, one = zero + LSNNI_R(1);
+    const K_(int) fraction = ((K_(int))1 << mantissa) - 1;
+    kints tiny = x < least, finite = (x >= least) & (x < LSNNI_R(HUGE_VAL));
+    kints bits = (kints)x - (kints)(zero + root);
+    kvec n = (kvec)((bits >> mantissa) + (kints)(zero + round_up)) - round_up;
+    kvec m = (kvec)((bits & fraction) + (kints)(zero + root));
+    kvec s = (m - one) / (m + one), z = s * s, p = zero;
+    for (int i = terms; i > 0; i--) p = p * z + one / LSNNI_R(2 * i + 1);
+    p = n * ln2_high + (s * (one + p * z) * LSNNI_R(2) + n * ln2_low);
+    p = K_SELECT(kvec, finite, p, x);                    /* NaN and infinity stay */
+    return K_SELECT(kvec, tiny, zero - LSNNI_R(1e30), p);
+}
+K_MAP(log)
+#endif
+
+/* ---- >>tanh: by its series where |x| < 1/2, else 1 - 2 / (e^2|x| + 1).      */
+#if K_BYTES == 0 || defined(LSNN_DOUBLE)
+static void K_(tanh)(lsnn_real *y, const lsnn_real *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) y[i] = LSNNI_R(tanh((double)x[i]));
+}
+#else
+static kvec K_(tanh_vec)(kvec x)
+{
+    static const float term[] = { -929569.0f / 638512875, 21844.0f / 6081075,
+        -1382.0f / 155925, 62.0f / 2835, -17.0f / 315, 2.0f / 15, -1.0f / 3 };
+    const kvec zero = { 0 }, one = zero + 1.0f;
+    kints sign = (kints)x & INT32_MIN;
+    kvec size = (kvec)((kints)x ^ sign), z = x * x, p = zero, far;
+    kints near = size < 0.5f;
+    for (size_t i = 0; i < sizeof term / sizeof term[0]; i++) p = K_FMA(p, z, zero + term[i]);
+    far = one - 2.0f / (K_(exp_vec)(size + size) + one);
+    far = (kvec)((kints)far | sign);
+    return K_SELECT(kvec, near, x + x * z * p, far);
+}
+K_MAP(tanh)
 #endif
 
 #if defined(LSNNI_CALM) && K_BYTES > 16
@@ -12103,6 +13034,11 @@ static void K_(act_forward)(lsnn_act f, lsnn_real *y, const lsnn_real *x, size_t
     case LSNN_TANH:
         for (i = 0; i < n; i++) y[i] = LSNNI_R(tanh((double)x[i]));
         break;
+    case LSNN_SCALED_TANH:
+        for (i = 0; i < n; i++) y[i] = LSNNI_R(LSNNI_TANH_S) * x[i];
+        K_(tanh)(y, y, n);
+        for (i = 0; i < n; i++) y[i] *= LSNNI_R(LSNNI_TANH_A);
+        break;
     }
 }
 
@@ -12125,6 +13061,12 @@ static void K_(act_backward)(lsnn_act f, lsnn_real *dx, const lsnn_real *dy,
     case LSNN_TANH:
         for (i = 0; i < n; i++) dx[i] = (add ? dx[i] : 0) + dy[i] * (1 - y[i] * y[i]);
         break;
+    case LSNN_SCALED_TANH: {
+        const lsnn_real a = LSNNI_R(LSNNI_TANH_S * LSNNI_TANH_A);
+        const lsnn_real b = LSNNI_R(LSNNI_TANH_S / LSNNI_TANH_A);
+        for (i = 0; i < n; i++) dx[i] = (add ? dx[i] : 0) + dy[i] * (a - b * y[i] * y[i]);
+        break;
+    }
     }
 }
 
@@ -12512,6 +13454,7 @@ static const lsnni_kernels K_(kernels) = { K_TILE_ROWS, K_LANES LSNNI_KERNELS(K_
 #undef K_SAVE3
 #undef K_SUMS
 #undef K_REDUCE
+#undef K_MAP
 #undef K_BYTES
 #undef K_TILE_ROWS
 #undef LSNNI_KERNEL_PASS
