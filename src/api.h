@@ -721,9 +721,11 @@ typedef struct lsnn_score {
 LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_score *s);
 
 /* ---- >>api files ------------------------------------------------------------
-   safetensors; the graph is in the metadata. Written to PATH.tmp, synced, then
-   renamed over PATH, so that PATH is always whole; it is a new file, in place of a link, too.
-   EIO if another program is saving to the same path (not on Windows).        */
+   safetensors; the graph is in the metadata. Written to PATH.tmp (or, where that name is
+   taken or too long, to another in the folder), synced, then renamed over PATH, so that PATH
+   is always whole; it is a new file, in place of a link, too, of the old one's mode, owner
+   and group. EIO if that is read-only, or if another program is saving to the same path (not
+   on Windows). A path of NULL: EVALUE.                                       */
 LSNN_API lsnn_status lsnn_net_save(lsnn_net *net, const char *path);
 /* Builds the file's net. types: your own layer types, if it uses any.        */
 LSNN_API lsnn_net *lsnn_net_load(lsnn_ctx *cx, const char *path, const lsnn_build_desc *d,

@@ -460,7 +460,7 @@ static lsnn_status lsnni_png_write(lsnn_ctx *cx, FILE *f, void *user)
 LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const char *path)
 {
     lsnn_image copy = *im;                           /* of the struct, not of pixels */
-    if (!path) return lsnni_fail(cx, LSNN_EVALUE, "lsnn_image_save: the path is NULL");
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_image_save", path));
     if (!im->rgb || im->w < 1 || im->h < 1 || im->h > INT_MAX / 4 / (3.0 * im->w + 1))
         return lsnni_fail(cx, LSNN_ESHAPE, "lsnn_image_save: %s: %d x %d pixels are none, or "
                           "more than stb_image_write can count", path, im->w, im->h);

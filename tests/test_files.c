@@ -3,6 +3,7 @@
    Works in a folder of its own under TMPDIR, /dev/shm (there fsync costs nothing,
    and a kill is a kill) or /tmp, and removes it.      modes: plain asan | double */
 #define _XOPEN_SOURCE 700
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
@@ -12,9 +13,14 @@
 #include <unistd.h>
 static int syncs, was_there;             /* lsnn.h's calls of fsync; at the first one      */
 static const char *watched;              /*   this file was still there                    */
+static int sync_fails, sync_errno;       /* the number of the one that fails, and why      */
 static int counted_fsync(int d)
 {
     if (syncs++ == 0) was_there = watched && access(watched, F_OK) == 0;
+    if (syncs == sync_fails) {
+        errno = sync_errno;
+        return -1;
+    }
     return (fsync)(d);
 }
 #define fsync(d) counted_fsync(d)
@@ -797,19 +803,186 @@ static void test_in_the_way(const lsnn_tensor *t)
     CHECK(lstat(at("fifo"), &there) == 0 && S_ISFIFO(there.st_mode));
     CHECK(unlink(at("fifo")) == 0);
     CHECK(mkdir(at("a.tmp"), 0700) == 0);              /* not ours: must stay      */
-    CHECK(lsnn_file_write(&cx, at("a"), t, 1, NULL, 0) == LSNN_EIO);
-    CHECK(strstr(cx.message, "creating its .tmp file failed: Is a directory"));
-    CHECK(rmdir(at("a.tmp")) == 0 && heap.live == 0);
+    CHECK(lsnn_file_write(&cx, at("a"), t, 1, NULL, 0) == LSNN_OK);
+    CHECK(rmdir(at("a.tmp")) == 0 && !exists(at("a.tmp1")) && heap.live == 0);
     put_file(at("a.tmp"), "left by a crash", 15);      /* stale: does not disturb  */
-    cx = context();
+    CHECK(chmod(at("a.tmp"), 0200) == 0);
     CHECK(lsnn_file_write(&cx, at("a"), t, 1, NULL, 0) == LSNN_OK && !exists(at("a.tmp")));
+    put_file(at("a.tmp"), "", 0);                      /* killed at once           */
+    CHECK(lsnn_file_write(&cx, at("a"), t, 1, NULL, 0) == LSNN_OK && !exists(at("a.tmp")));
+}
+
+static int holds(const char *path, const char *text)
+{
+    size_t n;
+    unsigned char *bytes = get_file(path, &n);
+    int same = n == strlen(text) && memcmp(bytes, text, n) == 0;
+    free(bytes);
+    return same;
+}
+
+/* Whatever waits at the temporary name, link or file, keeps what it has, and the save takes
+   another name.                                                                       */
+static void test_planted(const lsnn_tensor *t)
+{
+    for (int kind = 0; kind < 5; kind++) {
+        struct stat there;
+        lsnn_ctx cx = context();
+        put_file(at("victim"), "my thesis", 9);
+        if (kind == 0) CHECK(symlink("victim", at("a.tmp")) == 0);
+        if (kind == 1) CHECK(link(at("victim"), at("a.tmp")) == 0);
+        if (kind == 2) CHECK(symlink("nowhere", at("a.tmp")) == 0);
+        if (kind == 3) put_file(at("a.tmp"), "my thesis", 9);
+        if (kind == 4) {                               /* a hard link that looks like ours */
+            CHECK(chmod(at("victim"), 0200) == 0 && link(at("victim"), at("a.tmp")) == 0);
+            CHECK(lsnn_file_write(&cx, at("a"), t, 1, NULL, 0) == LSNN_OK);
+            CHECK(chmod(at("victim"), 0600) == 0);
+        } else CHECK(lsnn_file_write(&cx, at("a"), t, 1, NULL, 0) == LSNN_OK);
+        CHECK(holds(at("victim"), "my thesis") && !exists(at("nowhere")));
+        CHECK(lstat(at("a.tmp"), &there) == 0 && !exists(at("a.tmp1")));
+        if (kind == 3) CHECK(holds(at("a.tmp"), "my thesis"));
+        CHECK(lstat(at("a"), &there) == 0 && S_ISREG(there.st_mode) && there.st_nlink == 1);
+        CHECK(unlink(at("a.tmp")) == 0 && unlink(at("victim")) == 0 && heap.live == 0);
+    }
+    test_end("files: links and files at the temporary name stay what they are");
+}
+
+static int mode_of(const char *path)
+{
+    struct stat there;
+    return stat(path, &there) == 0 ? (int)(there.st_mode & 07777) : -1;
+}
+
+/* A new file's mode is the umask's, an old one's is kept; and its owner and group, or the
+   group gets no more than everybody.                                                  */
+static void test_modes(const lsnn_tensor *t)
+{
+    static const mode_t masks[] = {022, 027, 077, 0}, modes[] = {0600, 0640, 0664, 0644, 0606};
+    mode_t old = umask(022);
+    struct stat there;
+    lsnn_ctx cx = context();
+    for (size_t i = 0; i < sizeof masks / sizeof masks[0]; i++) {
+        umask(masks[i]);
+        unlink(at("m"));
+        CHECK(lsnn_file_write(&cx, at("m"), t, 1, NULL, 0) == LSNN_OK);
+        CHECK(mode_of(at("m")) == (int)(0666 & ~masks[i]));
+    }
+    umask(022);
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        CHECK(chmod(at("m"), modes[i]) == 0);
+        CHECK(lsnn_file_write(&cx, at("m"), t, 1, NULL, 0) == LSNN_OK);
+        CHECK(mode_of(at("m")) == (int)modes[i]);
+    }
+    CHECK(chmod(at("m"), 0600) == 0 && symlink("m", at("link")) == 0);
+    CHECK(lsnn_file_write(&cx, at("link"), t, 1, NULL, 0) == LSNN_OK);
+    CHECK(mode_of(at("link")) == 0600 && unlink(at("link")) == 0);
+    if (geteuid() == 0) {
+        CHECK(chown(at("m"), 65534, 65533) == 0 && chmod(at("m"), 0664) == 0);
+        CHECK(lsnn_file_write(&cx, at("m"), t, 1, NULL, 0) == LSNN_OK);
+        CHECK(stat(at("m"), &there) == 0 && there.st_uid == 65534 && there.st_gid == 65533);
+        CHECK(mode_of(at("m")) == 0664);
+        CHECK(chmod(folder, 0777) == 0 && seteuid(65534) == 0);  /* of another group    */
+        CHECK(lsnn_file_write(&cx, at("m"), t, 1, NULL, 0) == LSNN_OK);
+        CHECK(mode_of(at("m")) == 0644 && chmod(at("m"), 0444) == 0);
+        CHECK(lsnn_file_write(&cx, at("m"), t, 1, NULL, 0) == LSNN_EIO);     /* protected */
+        CHECK(mode_of(at("m")) == 0444 && seteuid(0) == 0 && chmod(folder, 0700) == 0);
+    }
+    umask(old);
+    CHECK(unlink(at("m")) == 0 && heap.live == 0);
+    test_end("files: modes, owners and groups are kept");
+}
+
+/* Names as long as the file system takes them, and none at all.                       */
+static void test_long_names(const lsnn_tensor *t)
+{
+    char name[300];
+    size_t longest = 0;
+    for (size_t n = 240; n <= 256; n++) {
+        lsnn_ctx cx = context();
+        FILE *f;
+        memset(name, 'n', n);
+        name[n] = 0;
+        f = fopen(at(name), "wb");
+        if (f) fclose(f);
+        else CHECK(n > 240 && lsnn_file_write(&cx, at(name), t, 1, NULL, 0) == LSNN_EIO);
+        if (!f) continue;
+        longest = n;
+        CHECK(unlink(at(name)) == 0);
+        CHECK(lsnn_file_write(&cx, at(name), t, 1, NULL, 0) == LSNN_OK);
+        CHECK(lsnn_file_write(&cx, at(name), t, 1, NULL, 0) == LSNN_OK);
+        CHECK(unlink(at(name)) == 0 && heap.live == 0);
+    }
+    test_end("files: names of up to %d bytes", (int)longest);
+}
+
+static void test_no_path(const lsnn_tensor *t)
+{
+    unsigned char pixel = 0;
+    lsnn_image im = { 1, 1, NULL };
+    unsigned char rgb[3] = { 0, 0, 0 };
+    lsnn_idx idx;
+    lsnn_file f;
+    lsnn_ctx cx = context();
+    lsnn_net *net = lsnn_net_new(&cx);
+    lsnn_dense(net, lsnn_input(net, 1, 1, 1), 1, NULL);
+    CHECK(lsnn_net_build(net, NULL) == LSNN_OK);
+    memset(&idx, 0, sizeof idx);
+    idx.rank = idx.dim[0] = 1;
+    idx.v = &pixel;
+    im.rgb = rgb;
+#define NO_PATH(call)                                                                  \
+    CHECK(call);                                                                       \
+    CHECK(cx.status != LSNN_OK && (strstr(cx.message, "the path is NULL") ||           \
+                                   cx.status == LSNN_EUNSUPPORTED));                   \
+    lsnn_clear(&cx)
+    NO_PATH(lsnn_file_write(&cx, NULL, t, 1, NULL, 0) == LSNN_EVALUE);
+    NO_PATH(lsnn_file_read(&cx, &f, NULL) == LSNN_EVALUE && all_zero(&f));
+    NO_PATH(lsnn_net_save(net, NULL) == LSNN_EVALUE);
+    NO_PATH(lsnn_net_read(net, NULL) == LSNN_EVALUE);
+    NO_PATH(!lsnn_net_load(&cx, NULL, NULL, NULL, 0));
+    NO_PATH(lsnn_idx_write(&cx, &idx, NULL) == LSNN_EVALUE);
+    NO_PATH(lsnn_idx_read(&cx, &idx, NULL) == LSNN_EVALUE && !idx.v);
+    NO_PATH(lsnn_image_save(&cx, &im, NULL) != LSNN_OK);
+    lsnn_net_free(net);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("files: a path of NULL is refused by all that take one");
+}
+
+/* File systems that know no syncing of folders (or of anything) are no failure; a disk that
+   breaks is, and where the file is in place already the message says so.              */
+static void test_sync_errors(const lsnn_tensor *t)
+{
+    static const int harmless[] = {EINVAL, ENOSYS, ENOTSUP, EOPNOTSUPP, EBADF};
+#ifndef F_FULLFSYNC
+    for (int which = 1; which <= 2; which++) {
+        lsnn_ctx cx = context();
+        for (size_t i = 0; i < sizeof harmless / sizeof harmless[0]; i++) {
+            syncs = 0;
+            sync_fails = which;
+            sync_errno = harmless[i];
+            CHECK(lsnn_file_write(&cx, at("a"), t, 1, NULL, 0) == LSNN_OK && syncs == 2);
+        }
+        syncs = 0;
+        sync_errno = EIO;
+        CHECK(lsnn_file_write(&cx, at("a"), t, 1, NULL, 0) == LSNN_EIO);
+        CHECK(strstr(cx.message, which == 1 ? "not written: syncing failed"
+                                            : "written, but syncing its folder failed"));
+        CHECK(!exists(at("a.tmp")) && heap.live == 0);
+    }
+    sync_fails = 0;
+#else
+    (void)harmless;
+    (void)t;
+#endif
+    test_end("files: what a file system cannot sync is no failure");
 }
 
 /* Two that save to one path: the second is refused, the first one's file stays its own. */
 static void test_two_writers(const lsnn_tensor *t)
 {
     lsnn_ctx cx = context();
-    int other = open(at("a.tmp"), O_RDWR | O_CREAT, 0666);
+    int other = open(at("a.tmp"), O_RDWR | O_CREAT | O_EXCL, 0200);  /* as lsnn makes it  */
     char got[8] = "";
     CHECK(other >= 0 && flock(other, LOCK_EX) == 0 && write(other, "theirs", 6) == 6);
     CHECK(lsnn_file_write(&cx, at("a"), t, 1, NULL, 0) == LSNN_EIO);
@@ -872,6 +1045,11 @@ static void test_system(void)
     test_two_writers(&t);
     test_fill();
     test_end("files: full disk, things in the way: old file intact, nothing left behind");
+    test_planted(&t);
+    test_modes(&t);
+    test_long_names(&t);
+    test_no_path(&t);
+    test_sync_errors(&t);
     if (test_unwritable(&t)) test_end("files: unwritable folder");
     else test_skip("files: unwritable folder", "no other user to try it as");
     if (CHECK(getcwd(here, sizeof here) && chdir(folder) == 0)) {
@@ -978,7 +1156,7 @@ static void test_two_savers(void)
 int main(void)
 {
     static const char *names[] = {"a", "a.tmp", "b", "bad", "fuzz", "k", "k.tmp", "p", "p.tmp",
-                                  "q", "q.tmp", "plain"};
+                                  "q", "q.tmp", "plain", "k.tmp1", "p.tmp1", "q.tmp1"};
     const char *tmp = getenv("TMPDIR");
     if (!tmp || !*tmp) tmp = access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : "/tmp";
     snprintf(folder, sizeof folder, "%s/lsnn-files-XXXXXX", tmp);
