@@ -33,7 +33,9 @@ typedef float lsnn_real;
 
 /* ---- >>api status: what every fallible call returns ------------------------
    Zero is success, negative is a failure, LSNN_STOPPED (1) means that your own
-   callback asked for an end.                                                 */
+   callback asked for an end. Each enum that stands in a struct has a last member ..._INT_
+   that is used for nothing: it keeps the enum as wide as an int under -fshort-enums, too,
+   so that files and structs are the same.                                    */
 #define LSNN_STATUS_LIST(X)                                                    \
     X(STOPPED,       1, "stopped by the caller's callback")                    \
     X(OK,            0, "no error")                                            \
@@ -50,7 +52,8 @@ typedef enum lsnn_status {
 #define LSNN_STATUS_ENUM(name, code, text) LSNN_##name = code,
     LSNN_STATUS_LIST(LSNN_STATUS_ENUM)
 #undef LSNN_STATUS_ENUM
-    LSNN_STATUS_MAX_ = 2
+    LSNN_STATUS_MAX_ = 2,
+    LSNN_STATUS_INT_ = 0x7FFFFFFF
 } lsnn_status;
 
 LSNN_API const char *lsnn_status_text(lsnn_status s);
@@ -70,7 +73,8 @@ typedef enum lsnn_isa {              /* instruction set of the vector kernels */
     LSNN_ISA_AVX2,
     LSNN_ISA_AVX512,
     LSNN_ISA_NEON,
-    LSNN_ISA_COUNT_
+    LSNN_ISA_COUNT_,
+    LSNN_ISA_INT_ = 0x7FFFFFFF
 } lsnn_isa;
 
 typedef struct lsnn_ctx {
@@ -132,7 +136,8 @@ typedef enum lsnn_padding {
     LSNN_VALID = 0,                  /* none: output (H - k) / stride + 1     */
     LSNN_SAME,                       /* output ceil(H / stride), extra pixel  */
                                      /*   at the bottom and right             */
-    LSNN_EXPLICIT                    /* pad_top, pad_left, pad_bottom, pad_right */
+    LSNN_EXPLICIT,                   /* pad_top, pad_left, pad_bottom, pad_right */
+    LSNN_PADDING_INT_ = 0x7FFFFFFF
 } lsnn_padding;
 
 /* A window that slides over images: conv2d, local2d and the poolings.        */
@@ -310,12 +315,14 @@ LSNN_API lsnn_status lsnn_mse_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_r
    Positions run over [0, 1]: column j is at j / (W - 1), row i at i / (H - 1);
    the first coordinate of p and mu is the column. W = 1 puts it at 0.        */
 typedef enum lsnn_smooth_shape {
-    LSNN_GAUSSIAN = 0, LSNN_TABLE, LSNN_GAUSSIAN_SEPARABLE, LSNN_GAUSSIAN_1D
+    LSNN_GAUSSIAN = 0, LSNN_TABLE, LSNN_GAUSSIAN_SEPARABLE, LSNN_GAUSSIAN_1D,
+    LSNN_SMOOTH_SHAPE_INT_ = 0x7FFFFFFF
 } lsnn_smooth_shape;
 typedef enum lsnn_normalise {
     LSNN_NORMALISE_NONE = 0,         /* U as it is                            */
     LSNN_NORMALISE_SUM,              /* U / sum over positions  (LSNN Eq. 8)  */
-    LSNN_NORMALISE_MEAN              /* U / mean over positions               */
+    LSNN_NORMALISE_MEAN,             /* U / mean over positions               */
+    LSNN_NORMALISE_INT_ = 0x7FFFFFFF
 } lsnn_normalise;
 
 typedef struct lsnn_smoother {
@@ -349,7 +356,9 @@ LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real
    passes it on, so one check at lsnn_net_build is enough).                   */
 typedef struct lsnn_net lsnn_net;
 
-typedef enum lsnn_init { LSNN_INIT_HE = 0, LSNN_INIT_GLOROT, LSNN_INIT_ZERO } lsnn_init;
+typedef enum lsnn_init {
+    LSNN_INIT_HE = 0, LSNN_INIT_GLOROT, LSNN_INIT_ZERO, LSNN_INIT_INT_ = 0x7FFFFFFF
+} lsnn_init;
 
 /* Everything optional about a layer; all zero is the default. A field that the
    layer's type does not read must stay zero (EVALUE names it).               */
@@ -622,7 +631,8 @@ LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *i
    The label is that of the sample's own image (sequence: the first label); the
    other digits are drawn from the recipe's images too, with replacement.     */
 typedef enum lsnn_task { LSNN_TASK_DIGITS = 0, LSNN_TASK_CLUTTERED, LSNN_TASK_ARROW,
-    LSNN_TASK_RECTANGLE, LSNN_TASK_SEQUENCE, LSNN_TASK_COUNT_ } lsnn_task;
+    LSNN_TASK_RECTANGLE, LSNN_TASK_SEQUENCE, LSNN_TASK_COUNT_,
+    LSNN_TASK_INT_ = 0x7FFFFFFF } lsnn_task;
 typedef struct lsnn_recipe {
     lsnn_task task;
     uint64_t seed;
@@ -653,8 +663,12 @@ LSNN_API lsnn_status lsnn_data_recipe(lsnn_ctx *cx, lsnn_data *d, const lsnn_rec
 LSNN_API void lsnn_digit_draw(lsnn_rng *r, int digit, unsigned char *pixels);
 
 /* ---- >>api training ---------------------------------------------------------*/
-typedef enum lsnn_method { LSNN_SGD = 0, LSNN_ADAM, LSNN_ADAMW } lsnn_method;
-typedef enum lsnn_schedule { LSNN_CONSTANT = 0, LSNN_STEP, LSNN_COSINE } lsnn_schedule;
+typedef enum lsnn_method {
+    LSNN_SGD = 0, LSNN_ADAM, LSNN_ADAMW, LSNN_METHOD_INT_ = 0x7FFFFFFF
+} lsnn_method;
+typedef enum lsnn_schedule {
+    LSNN_CONSTANT = 0, LSNN_STEP, LSNN_COSINE, LSNN_SCHEDULE_INT_ = 0x7FFFFFFF
+} lsnn_schedule;
 typedef struct lsnn_optimizer_desc {
     lsnn_method method;
     double lr;                       /* 0 -> 0.01 (SGD), 0.001 (Adam, AdamW)  */

@@ -33,25 +33,35 @@ static void lsnni_print(lsnni_string *t, const char *format, ...)
     if (t->status == LSNN_OK) t->used--;                 /* the next piece goes over the 0 */
 }
 
-/* Numbers are written and read with a point whatever the program's locale says. */
+/* Numbers are written and read with a point, whatever stands for it in the program's locale:
+   a comma, or a character of several bytes (U+066B).                         */
+static void lsnni_plain_point(char *text)
+{
+    char *to = text;
+    for (const char *p = text; *p; p++)
+        if (strchr("0123456789+-einfa", *p)) *to++ = *p;
+        else if (to == text || to[-1] != '.') *to++ = '.';
+    *to = 0;
+}
+
 static const char *lsnni_number(char text[40], double v)
 {
     snprintf(text, 40, "%.17g", v);
-    for (char *p = text; *p; p++) if (*p == ',') *p = '.';
+    lsnni_plain_point(text);
     return text;
 }
 
 static int lsnni_parse_number(const char *text, double *v)
 {
-    char copy[64], *end;
-    size_t n = strlen(text);
-    if (!n || n >= sizeof copy) return 0;
-    memcpy(copy, text, n + 1);
+    char copy[80], half[16], *end;
+    const char *dot = strchr(text, '.');
+    size_t n = strlen(text), whole = dot ? (size_t)(dot - text) : n;
+    if (!n || n >= 64 || strspn(text, "0123456789+-.eEinfa") < n) return 0;
+    snprintf(half, sizeof half, "%.1f", 0.5);            /* 0, the point, 5       */
+    half[strlen(half) - 1] = 0;
+    snprintf(copy, sizeof copy, "%.*s%s%s", (int)whole, text, dot ? half + 1 : "",
+             dot ? dot + 1 : "");
     *v = strtod(copy, &end);
-    if (*end == '.') {
-        *end = *localeconv()->decimal_point;
-        *v = strtod(copy, &end);
-    }
     return *end == 0;
 }
 

@@ -89,8 +89,14 @@ struct lsnn_work {
 
 /* ---- >>options: one table, so that checking, saving and loading are loops ------*/
 typedef struct lsnni_field { const char *name; size_t at; char kind; } lsnni_field;
-#define LSNNI_INT(name) { #name, offsetof(lsnn_options, name), 'i' }
-#define LSNNI_REAL(name) { #name, offsetof(lsnn_options, name), 'd' }
+/* An option is an int or an enum as wide (each has a member ..._INT_), or a double: any other
+   does not compile.                                                          */
+#define LSNNI_WIDE(name, type)                                                             \
+    (0 * sizeof(char[sizeof(((lsnn_options *)0)->name) == sizeof(type) ? 1 : -1]))
+#define LSNNI_INT(name)                                                                    \
+    { #name, offsetof(lsnn_options, name) + LSNNI_WIDE(name, int), 'i' }
+#define LSNNI_REAL(name)                                                                   \
+    { #name, offsetof(lsnn_options, name) + LSNNI_WIDE(name, double), 'd' }
 static const lsnni_field lsnni_fields[] = {
     LSNNI_INT(keep), LSNNI_INT(init), LSNNI_REAL(init_scale), LSNNI_REAL(lr_factor),
     LSNNI_INT(freeze), LSNNI_INT(no_decay), LSNNI_INT(no_bias), LSNNI_INT(filters),

@@ -294,6 +294,7 @@ static int lsnni_axis_tick(const lsnni_axis *a, int i, double *pixel, char text[
         int ten = (int)floor(log10(fabs(v)) + 1e-9);
         snprintf(text, 64, "%.*ge%d", ten - last + 1, v / pow(10, ten), ten);
     }
+    lsnni_plain_point(text);
     return 1;
 }
 

@@ -4,8 +4,49 @@
 
    modes: plain | double asan
    Build: cc -O2 -fopenmp -I. tests/test_save.c -o tests/test_save -lm                   */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The library's numbers, as a locale has them whose decimal point is `point`. */
+static const char *point = ".";
+
+#if defined(__GNUC__)
+__attribute__((format(printf, 3, 4)))
+#endif
+static int local_snprintf(char *text, size_t room, const char *format, ...)
+{
+    char with[64], *dot;
+    va_list list;
+    int n;
+    va_start(list, format);
+    n = vsnprintf(text, room, format, list);
+    va_end(list);
+    if (strcmp(format, "%.17g") != 0 && strcmp(format, "%.1f") != 0) return n;
+    if ((dot = strchr(text, '.')) == NULL) return n;
+    snprintf(with, sizeof with, "%.*s%s%s", (int)(dot - text), text, point, dot + 1);
+    return snprintf(text, room, "%s", with);
+}
+static double local_strtod(const char *text, char **end)
+{
+    const char *at = strstr(text, point);
+    size_t whole = at ? (size_t)(at - text) : strlen(text), n = strlen(point);
+    char with[128], *stop;
+    double v;
+    snprintf(with, sizeof with, "%.*s%s%s", (int)whole, text, at ? "." : "", at ? at + n : "");
+    v = strtod(with, &stop);
+    *end = (char *)text + (stop - with) + (at && stop > with + whole ? n - 1 : 0);
+    if (strcmp(point, ".") != 0 && memchr(text, '.', (size_t)(*end - text)))
+        *end = (char *)strchr(text, '.');                /* no number's part there */
+    return v;
+}
+#define snprintf local_snprintf
+#define strtod local_strtod
 #define LSNN_IMPLEMENTATION
 #include "lsnn.h"
+#undef snprintf
+#undef strtod
 #include "check.h"
 #include "nets.h"
 
@@ -382,6 +423,53 @@ static void test_numbers_differ(void)
     test_end("another stride, eps or slope is another net");
 }
 
+/* ---- locales ------------------------------------------------------------------------------
+   A comma, or U+066B of Arabic and Persian, two bytes: the files are the same, byte for byte,
+   and are read.                                                                         */
+static lsnn_net *fractions(lsnn_ctx *cx)
+{
+    lsnn_net *net = lsnn_net_new(cx);
+    lsnn_options o = named("norm"), leaky = named("leaky");
+    int x = lsnn_input(net, 1, 6, 6);
+    o.eps = 0.25;
+    o.momentum = 1.0 / 3;
+    leaky.slope = 1.5e-7;
+    lsnn_dense(net, lsnn_leaky_relu(net, lsnn_batch_norm(net, x, &o), &leaky), 2, NULL);
+    CHECK(build_net(net, 2, 1, 0) == LSNN_OK);
+    return net;
+}
+static void test_locales(void)
+{
+    static const char *const points[] = { ".", ",", "\xD9\xAB" };
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_net *net = fractions(&cx);
+    double v;
+    for (int i = 0; i < 3; i++) {
+        point = points[i];
+        CHECK(lsnn_net_save(net, i ? other : path) == LSNN_OK);
+        if (i) CHECK(same_files(path, other));
+        for (int j = 0; j < 3; j++) {
+            lsnn_net *again;
+            point = points[j];
+            again = load(&cx, i ? other : path, 2, 0);
+            CHECK(again && lsnn_net_read(again, path) == LSNN_OK);
+            if (again && j == 0) CHECK(again->node[1].plan.o.momentum == 1.0 / 3);
+            lsnn_net_free(again);
+            CHECK(lsnni_parse_number("-12.5e-3", &v) && v == -12.5e-3);
+            CHECK(lsnni_parse_number("7", &v) && v == 7 && lsnni_parse_number(".5", &v));
+            CHECK(!lsnni_parse_number("1.5.5", &v) && !lsnni_parse_number("1,5", &v));
+            CHECK(!lsnni_parse_number("1\xD9\xAB" "5", &v) && !lsnni_parse_number("", &v));
+        }
+    }
+    point = ".";
+    lsnn_net_free(net);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    remove(path);
+    remove(other);
+    test_end("locales: a comma or U+066B for a point, the same files");
+}
+
 /* ---- graphs ----------------------------------------------------------------------------- */
 static lsnn_status load_graph(const char *graph, const char *out, char message[400])
 {
@@ -600,6 +688,7 @@ int main(void)
     test_tensors();
     test_other_graph();
     test_numbers_differ();
+    test_locales();
     test_graphs();
     test_fuzz();
     test_long_graphs();
