@@ -29,6 +29,12 @@ typedef float lsnn_real;
 #  endif
 #endif
 
+#if defined(__GNUC__)
+#  define LSNNI_PRINTF(f, a) __attribute__((format(printf, f, a)))
+#else
+#  define LSNNI_PRINTF(f, a)
+#endif
+
 #include "names.h"
 
 /* ---- >>api status: what every fallible call returns ------------------------
@@ -92,6 +98,11 @@ typedef struct lsnn_ctx {
 } lsnn_ctx;
 
 LSNN_API void lsnn_clear(lsnn_ctx *cx);            /* forget the failure      */
+/* Records a failure as the library's own functions do, with the layer's name before it, and
+   returns s: a layer type of your own says so why it refuses.
+       if (k % 2 == 0) return lsnn_fail(cx, LSNN_EVALUE, "kernel_h is %d: it must be odd", k); */
+LSNNI_PRINTF(3, 4)
+LSNN_API lsnn_status lsnn_fail(lsnn_ctx *cx, lsnn_status s, const char *format, ...);
 LSNN_API void lsnn_ctx_free(lsnn_ctx *cx);         /* free the scratch memory */
 LSNN_API int lsnn_ctx_threads(const lsnn_ctx *cx); /* threads really used     */
 LSNN_API lsnn_isa lsnn_ctx_isa(const lsnn_ctx *cx);      /* set really used   */
@@ -415,6 +426,9 @@ LSNN_API int lsnn_sum_pool(lsnn_net *net, int x, int kernel, const lsnn_options 
 LSNN_API int lsnn_dropout(lsnn_net *net, int x, double rate, const lsnn_options *o);
 LSNN_API int lsnn_batch_norm(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_scale(lsnn_net *net, int x, const lsnn_options *o);     /* begins at g = 1 */
+/* Two branches: make them in statements of their own. C does not say which argument of
+   lsnn_add(net, f(net, x), g(net, x), NULL) is made first, and default names ("conv2d2"), so
+   first values and files, go by the order in which layers are made.          */
 LSNN_API int lsnn_add(lsnn_net *net, int a, int b, const lsnn_options *o);
 LSNN_API int lsnn_concat(lsnn_net *net, const int *x, int count, const lsnn_options *o);
 LSNN_API int lsnn_slice(lsnn_net *net, int x, int first, int count, const lsnn_options *o);
@@ -428,12 +442,14 @@ LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
 LSNN_API int lsnn_cross_entropy(lsnn_net *net, int x, const lsnn_options *o);   /* a loss */
 LSNN_API int lsnn_mse(lsnn_net *net, int x, const lsnn_options *o);             /* a loss */
 
-/* A layer type of your own: four functions and a name. See >>custom.         */
+/* A layer type of your own: four functions and a name. See >>custom. What plan fills in is
+   checked once, by lsnn_layer, and trusted from there on. A function that returns a status
+   without lsnn_fail gets a message that names the layer.                     */
 enum { LSNN_MAX_INPUTS = 16, LSNN_MAX_PARAMS = 4 };
 typedef struct lsnn_param_spec {     /* a parameter, a buffer or a kept array */
     const char *name;                /* "weight": becomes "LAYER.weight"      */
-    size_t count;                    /* product of dim                        */
-    int rank, dim[4];
+    size_t count;                    /* 0, or the product of dim: the net computes it */
+    int rank, dim[4];                /* 0 to 4 sizes, each at least 1         */
     int fan_in, fan_out;             /* for He and Glorot; 0: begins at `value` */
     double value;
     int no_decay;                    /* 1: no weight decay (biases, ...)      */
@@ -489,7 +505,12 @@ typedef struct lsnn_call {           /* what forward and backward work on     */
     lsnn_real *y;
     lsnn_real *dy;                   /* written only by LSNN_RELU_AFTER's backward */
     lsnn_real *dx[LSNN_MAX_INPUTS];  /* NULL: not wanted                      */
-    int add[LSNN_MAX_INPUTS];        /* LSNN_SET or LSNN_ADD, per dx          */
+    int add[LSNN_MAX_INPUTS];        /* LSNN_SET or LSNN_ADD, per dx: of the readers of an */
+                                     /*   output that take it in one layout, the first to */
+                                     /*   run in backward sets and the others add; where */
+                                     /*   readers take both layouts there are two firsts. So */
+                                     /*   which it is may differ from batch to batch: do */
+                                     /*   what `add` says                     */
     const lsnn_real *param[LSNN_MAX_PARAMS];
     lsnn_real *dparam[LSNN_MAX_PARAMS];      /* add to these; NULL: frozen    */
     lsnn_real *buffer[LSNN_MAX_PARAMS];

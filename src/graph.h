@@ -225,7 +225,7 @@ static lsnn_status lsnni_graph_line(const lsnni_reader *r, char *line)
                 return lsnni_graph_fail(r, "the first line must be \"input input C H W\"; it "
                                         "begins with", name);
         return lsnn_input(r->net, (int)size[0], (int)size[1], (int)size[2]) < 0 ?
-            r->net->cx->status : LSNN_OK;
+            r->net->why : LSNN_OK;
     }
     for (int i = 0; i < r->count && !type; i++)
         if (strcmp(r->types[i]->name, kind) == 0) type = r->types[i];
@@ -235,7 +235,7 @@ static lsnn_status lsnni_graph_line(const lsnni_reader *r, char *line)
                                 "lsnn_net_load):", kind);
     o.name = name;
     while (*line) LSNNI_TRY(lsnni_graph_word(r, lsnni_word(&line, ' '), &o, x, &count));
-    return lsnn_layer(r->net, type, x, count, &o) < 0 ? r->net->cx->status : LSNN_OK;
+    return lsnn_layer(r->net, type, x, count, &o) < 0 ? r->net->why : LSNN_OK;
 }
 
 static lsnn_status lsnni_graph_read(lsnni_reader *r, const lsnn_file *f)

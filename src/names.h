@@ -4,6 +4,7 @@
 #ifdef LSNN_DOUBLE
 #define lsnn_status_text lsnn_status_text_f64
 #define lsnn_clear lsnn_clear_f64
+#define lsnn_fail lsnn_fail_f64
 #define lsnn_ctx_free lsnn_ctx_free_f64
 #define lsnn_ctx_threads lsnn_ctx_threads_f64
 #define lsnn_ctx_isa lsnn_ctx_isa_f64

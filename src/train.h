@@ -225,11 +225,11 @@ static lsnn_status lsnni_batch_make(lsnn_net *net, lsnni_batch *b, const lsnn_da
                           d->shape.c, d->shape.h, d->shape.w, in.c, in.h, in.w);
     b->data = d;
     b->size = (size_t)lsnni_features(in);
-    b->x = (lsnn_real *)lsnni_alloc(net->cx, b->size * n, sizeof *b->x);
+    b->x = (lsnn_real *)lsnni_alloc(net->cx, lsnni_times(b->size, n), sizeof *b->x);
     if (b->x && d->heads)
-        b->labels = (int *)lsnni_alloc(net->cx, (size_t)d->heads * n, sizeof *b->labels);
+        b->labels = (int *)lsnni_alloc(net->cx, n, (size_t)d->heads * sizeof *b->labels);
     if (b->x && d->target_count)
-        b->targets = (lsnn_real *)lsnni_alloc(net->cx, (size_t)d->target_count * n,
+        b->targets = (lsnn_real *)lsnni_alloc(net->cx, lsnni_times((size_t)d->target_count, n),
                                               sizeof *b->x);
     if (b->x && (b->labels || !d->heads) && (b->targets || !d->target_count)) return LSNN_OK;
     lsnni_batch_free(net->cx, b);

@@ -237,7 +237,8 @@ static lsnn_status lsnni_local2d_plan(lsnn_ctx *cx, lsnni_local2d *p, const lsnn
     n_all = lsnni_room((size_t)p->blocks * p->x_block, sizeof **x_room);
     more = 2 * lsnni_room(images, sizeof *p->image) +
         lsnni_room(2 * (size_t)s->k, sizeof *p->map);
-    more = lsnni_room_add(more, lsnni_room(p->turned_size * threads, sizeof *p->turned));
+    more = lsnni_room_add(more, lsnni_room(lsnni_times(p->turned_size, threads),
+                                           sizeof *p->turned));
     if (turn) more = lsnni_room_add(lsnni_room_add(more, n_all),
                                     lsnni_room((size_t)p->blocks * p->y_block,
                                                sizeof **y_room));
