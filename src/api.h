@@ -101,8 +101,8 @@ LSNN_API void lsnn_clear(lsnn_ctx *cx);            /* forget the failure      */
 /* Records a failure as the library's own functions do, with the layer's name before it, and
    returns s: a layer type of your own says so why it refuses.
        if (k % 2 == 0) return lsnn_fail(cx, LSNN_EVALUE, "kernel_h is %d: it must be odd", k); */
-LSNNI_PRINTF(3, 4)
-LSNN_API lsnn_status lsnn_fail(lsnn_ctx *cx, lsnn_status s, const char *format, ...);
+LSNN_API lsnn_status lsnn_fail(lsnn_ctx *cx, lsnn_status s, const char *format, ...)
+    LSNNI_PRINTF(3, 4);
 LSNN_API void lsnn_ctx_free(lsnn_ctx *cx);         /* free the scratch memory */
 LSNN_API int lsnn_ctx_threads(const lsnn_ctx *cx); /* threads really used     */
 LSNN_API lsnn_isa lsnn_ctx_isa(const lsnn_ctx *cx);      /* set really used   */

@@ -267,7 +267,8 @@
 
    11. >>custom: A LAYER TYPE OF YOUR OWN
    Fill a lsnn_layer_type: its name, the options it reads, plan (output shape, parameters),
-   forward and backward; add it with lsnn_layer. examples/custom_layer.c is one, in a page,
+   forward and backward; add it with lsnn_layer. Who refuses returns lsnn_fail(cx, status,
+   "why, with %d values", n). examples/custom_layer.c is one, in a page,
    with its gradient check, and docs/a-layer.md builds one step by step. A net that uses it is
    loaded by passing the type to lsnn_net_load. The library's own layers enter in the same
    way. What the net may do with a layer is said by its traits, of which none is always right:

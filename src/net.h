@@ -534,10 +534,9 @@ LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w)
         return -1;
     }
     net->failed = 1;
-    net->why = lsnni_sizes3(net->cx, "input", c, h, w);
-    if (net->why == LSNN_OK && (double)c * h * w > INT32_MAX / 4)
-        net->why = lsnni_fail(net->cx, LSNN_ESHAPE, "an input of %dx%dx%d has over 2^29 "
-                              "numbers", c, h, w);
+    net->why = (double)c * h * w > INT32_MAX / 4 ?
+        lsnni_fail(net->cx, LSNN_ESHAPE, "an input of %dx%dx%d has over 2^29 numbers", c, h, w) :
+        lsnni_sizes3(net->cx, "input", c, h, w);
     if (net->why != LSNN_OK) return -1;
     net->failed = 0;
     node = lsnn_layer(net, &lsnni_input_type, NULL, 0, NULL);

@@ -42,6 +42,7 @@ static lsnni_canvas lsnni_canvas_of(lsnn_image *im, double x, double y, double w
 {
     lsnni_canvas cv = { im, lsnni_clamp(x, 0, im->w), lsnni_clamp(y, 0, im->h),
                         lsnni_clamp(x + w, 0, im->w), lsnni_clamp(y + h, 0, im->h) };
+    if (!im->rgb) cv.right = cv.left;                    /* nothing to draw on    */
     return cv;
 }
 

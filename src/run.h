@@ -75,6 +75,7 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
     lsnni_schedule *p;
     double total = 0;
     w->ready = w->done = w->n = 0;
+    if (!b->x) return lsnni_fail(w->cx, LSNN_EVALUE, "forward: x is NULL");
     if (b->n < 1 || b->n > w->batch)
         return lsnni_fail(w->cx, LSNN_ESHAPE, "forward: %d images, the net was built for 1 to "
                           "%d", b->n, w->batch);

@@ -1,7 +1,7 @@
 /* test_files.c - the safetensors reader and writer, and the durable replace.
    Build: cc -O2 -I. tests/test_files.c -lm    Expect: TAP lines, exit status 0
    Works in a folder of its own under TMPDIR, /dev/shm (there fsync costs nothing,
-   and a kill is a kill) or /tmp, and removes it.      modes: plain asan | double */
+   and a kill is a kill) or /tmp, and removes it.      modes: plain asan | double m32 */
 #define _XOPEN_SOURCE 700
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
    and refusals, kept outputs, prediction by batches, threads and workspaces, counts, and a
    failure at every allocation in turn.
 
-   modes: plain double | asan naive
+   modes: plain double | asan naive m32
    Build: cc -O2 -fopenmp -I. tests/test_net.c -o tests/test_net -lm                     */
 #define LSNN_IMPLEMENTATION
 #include "lsnn.h"

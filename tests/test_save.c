@@ -2,7 +2,7 @@
    precision nearly; files and graphs that do not fit, lie or are garbage give a status and
    change nothing.
 
-   modes: plain | double asan
+   modes: plain | double asan m32
    Build: cc -O2 -fopenmp -I. tests/test_save.c -o tests/test_save -lm                   */
 #include <stdarg.h>
 #include <stdio.h>
@@ -237,7 +237,7 @@ static void write_other(lsnn_ctx *cx)
     putc('}', text);
     while (ftell(text) % 8) putc(' ', text);
     header = (size_t)ftell(text);
-    for (int i = 0; i < 8; i++) length[i] = (unsigned char)(header >> 8*i);
+    for (int i = 0; i < 8; i++) length[i] = (unsigned char)((uint64_t)header >> 8*i);
     fwrite(length, 1, 8, out);
     rewind(text);
     while ((c = getc(text)) != EOF) putc(c, out);
