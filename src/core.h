@@ -1,6 +1,13 @@
 /* ============================================================================
    >>implementation
    ==========================================================================*/
+#if defined(LSNN_IMPLEMENTATION) && !defined(_MSC_VER) &&                                  \
+    (defined(__cplusplus) ? __cplusplus < 201103L :                                        \
+     !defined(__STDC_VERSION__) || __STDC_VERSION__ < 199901L)
+#error "lsnn: LSNN_IMPLEMENTATION needs C99 or C++11: compile that file with -std=c99 or -std=c++11"
+#undef LSNN_IMPLEMENTATION           /* one message, not a thousand           */
+#endif
+
 #if defined(LSNN_IMPLEMENTATION) && !defined(LSNNI_CORE)
 #define LSNNI_CORE
 
