@@ -761,29 +761,47 @@ LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_sc
    is always whole; it is a new file, in place of a link, too, of the old one's mode, owner
    and group. EIO if that is read-only, or if another program is saving to the same path (not
    on Windows). A path of NULL: EVALUE.                                       */
+typedef struct lsnn_pair { const char *key, *value; } lsnn_pair;
 LSNN_API lsnn_status lsnn_net_save(lsnn_net *net, const char *path);
 /* Builds the file's net. types: your own layer types, if it uses any.        */
 LSNN_API lsnn_net *lsnn_net_load(lsnn_ctx *cx, const char *path, const lsnn_build_desc *d,
                                  const lsnn_layer_type *const *types, int count);
 /* Reads parameters and buffers into a net of the same names and shapes. ESTATE if the
    file has a graph, and a layer of a name differs in its type or in an option that
-   prediction depends on.                                                     */
+   prediction depends on; EFORMAT if a file with a graph has more than the net. One without,
+   from elsewhere, may have more.                                             */
 LSNN_API lsnn_status lsnn_net_read(lsnn_net *net, const char *path);
+/* The same from other people's files, or from a part of another net. The file must have all
+   that the net has, unless it is `partial`, and may have more. Where nothing at all fits:
+   EFORMAT. On failure the net is as it was. d NULL: lsnn_net_read.           */
+typedef struct lsnn_read_desc {
+    const lsnn_pair *names;          /* key: a parameter or buffer of the net, value: what */
+    int name_count;                  /*   the file calls it, or NULL: not from the file; */
+                                     /*   names that are not listed are the same in both */
+    int partial;                     /* 1: takes what has the name, the sizes and, in a file */
+                                     /*   with a graph, the layer's type and options; the */
+                                     /*   rest keeps the values that it has   */
+    int *taken;                      /* NULL, or gets how many of them were taken */
+} lsnn_read_desc;
+LSNN_API lsnn_status lsnn_net_read_as(lsnn_net *net, const char *path,
+                                      const lsnn_read_desc *d);
 
 /* The file format by itself: named arrays and a table of strings. count is the product of
-   dim, rank 0 to 4, each name once (write: else ESHAPE, EVALUE). What was read is freed
-   by lsnn_file_free. No such name: NULL.                                     */
+   the sizes, each name stands once (write: else ESHAPE, EVALUE). What was read is freed
+   by lsnn_file_free. No such name: NULL. Read are F64, F32, F16 and BF16, of any rank; what
+   holds anything else (I64, BOOL, ...) is only named. Written is lsnn_real.  */
 typedef struct lsnn_tensor {
     const char *name;
-    int rank, dim[4];
+    int rank, dim[4];                /* the first four sizes                  */
     size_t count;
     const lsnn_real *v;              /* read: converted to lsnn_real          */
+    const int *dims;                 /* all sizes; to write: may be NULL up to rank 4 */
 } lsnn_tensor;
-typedef struct lsnn_pair { const char *key, *value; } lsnn_pair;
 typedef struct lsnn_file {
     lsnn_tensor *tensor; int tensors;
     lsnn_pair *meta; int metas;
-    void *block_[3];                 /* private                               */
+    lsnn_pair *skipped; int skips;   /* what was not read: name and dtype     */
+    void *block_[4];                 /* private                               */
 } lsnn_file;
 LSNN_API lsnn_status lsnn_file_read(lsnn_ctx *cx, lsnn_file *f, const char *path);
 LSNN_API void lsnn_file_free(lsnn_ctx *cx, lsnn_file *f);

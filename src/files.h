@@ -362,15 +362,17 @@ static int lsnni_compare_names(const void *a, const void *b)
 
 /* No name may occur twice among the tensors, no key among the metadata.      */
 static lsnn_status lsnni_names_check(lsnn_ctx *cx, lsnn_status bad, const char *path,
-                                     const lsnn_tensor *t, int tensors, const lsnn_pair *meta,
-                                     int metas)
+                                     const lsnn_tensor *t, int tensors,
+                                     const lsnn_pair *skipped, int skips,
+                                     const lsnn_pair *meta, int metas)
 {
-    size_t most = (size_t)LSNNI_MAX(tensors, metas);
+    size_t most = (size_t)LSNNI_MAX(tensors + skips, metas);
     const char **name = (const char **)lsnni_alloc(cx, most, sizeof *name);
     lsnn_status s = name ? LSNN_OK : LSNN_ENOMEM;
     for (int keys = 0; keys < 2 && s == LSNN_OK; keys++) {
-        int count = keys ? metas : tensors;
-        for (int i = 0; i < count; i++) name[i] = keys ? meta[i].key : t[i].name;
+        int count = keys ? metas : tensors + skips;
+        for (int i = 0; i < count; i++)
+            name[i] = keys ? meta[i].key : i < tensors ? t[i].name : skipped[i - tensors].key;
         qsort((void *)name, (size_t)count, sizeof *name, lsnni_compare_names);
         for (int i = 1; i < count && s == LSNN_OK; i++)
             if (strcmp(name[i - 1], name[i]) == 0)
@@ -381,13 +383,22 @@ static lsnn_status lsnni_names_check(lsnn_ctx *cx, lsnn_status bad, const char *
     return s;
 }
 
+/* Size i of t: the one place that knows where it stands.                     */
+static int lsnni_tensor_dim(const lsnn_tensor *t, int i)
+{
+    return i < 4 ? t->dim[i] : t->dims[i];
+}
+
 /* The bytes of t's numbers, `width` each; 0 if they overflow.                */
 static int lsnni_tensor_bytes(const lsnn_tensor *t, size_t width, size_t *bytes)
 {
+    int fits = 1;
     *bytes = width;
-    for (int i = 0; i < t->rank; i++)
-        if (t->dim[i] < 0 || !lsnni_mul(bytes, (size_t)t->dim[i])) return 0;
-    return 1;
+    for (int i = 0; i < t->rank; i++) {
+        if (lsnni_tensor_dim(t, i) < 0) return 0;
+        fits &= lsnni_mul(bytes, (size_t)lsnni_tensor_dim(t, i));
+    }
+    return fits;
 }
 
 /* ---- >>json: just as much of it as a header may contain ----------------------
@@ -398,10 +409,17 @@ static int lsnni_tensor_bytes(const lsnn_tensor *t, size_t width, size_t *bytes)
    what is read afterwards fails too, so h->status is asked once, at the end.  */
 enum { LSNNI_HEADER_MAX = 100000000 };     /* bytes: safetensors' own limit     */
 
+typedef struct lsnni_dtype {
+    const char *name;
+    unsigned width;                  /* bytes a number; 0: not known          */
+    int floats;                      /* 1: it is read, 0: skipped             */
+} lsnni_dtype;
+
 typedef struct lsnni_span {          /* where a tensor lies in the file       */
     uint64_t begin, end;             /* bytes from the start of the data      */
-    size_t width;                    /* bytes a number: 4 or 8                */
-    lsnn_tensor *tensor;
+    const lsnni_dtype *dtype;
+    const char *name;
+    lsnn_tensor *tensor;             /* NULL: skipped                         */
 } lsnni_span;
 
 typedef struct lsnni_header {
@@ -412,7 +430,8 @@ typedef struct lsnni_header {
     uint64_t data_bytes;             /* what the file has behind its header   */
     char *text, *at;
     const char *tensor;              /* the one that is being read, or NULL   */
-    lsnni_span *span;                /* one a tensor                          */
+    lsnni_span *span;                /* one a tensor, skipped or not          */
+    int *dims;                       /* room for the sizes of those that follow */
 } lsnni_header;
 
 LSNNI_PRINTF(2, 3)
@@ -539,71 +558,94 @@ static int lsnni_json_counts(lsnni_header *h, const char *what, uint64_t *value,
 }
 
 /* ---- >>header: what it says about each tensor --------------------------------*/
+static const lsnni_dtype lsnni_dtypes[] = {
+    { "F64", 8, 1 }, { "F32", 4, 1 }, { "F16", 2, 1 }, { "BF16", 2, 1 },
+    { "I64", 8, 0 }, { "U64", 8, 0 }, { "C64", 8, 0 }, { "I32", 4, 0 }, { "U32", 4, 0 },
+    { "I16", 2, 0 }, { "U16", 2, 0 }, { "I8", 1, 0 }, { "U8", 1, 0 }, { "BOOL", 1, 0 },
+    { "F8_E4M3", 1, 0 }, { "F8_E5M2", 1, 0 }, { "F8_E8M0", 1, 0 }, { NULL, 0, 0 }
+};
+
+/* The format gets new dtypes: one that is not in the list is skipped, too.   */
+static const lsnni_dtype *lsnni_header_dtype(lsnni_header *h, const char *name)
+{
+    const lsnni_dtype *d = lsnni_dtypes;
+    size_t n = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+    while (d->name && strcmp(d->name, name) != 0) d++;
+    if (!n || n > 16 || name[n]) lsnni_header_fail(h, "dtype '%.60s' cannot be one", name);
+    return d;
+}
+
+/* lsnni_read_tables has made room for all sizes of the header.               */
 static void lsnni_header_shape(lsnni_header *h, lsnn_tensor *t)
 {
-    uint64_t dim[4];
-    t->rank = lsnni_json_counts(h, "shape", dim, 4);
-    for (int i = 0; i < t->rank; i++) {
-        if (dim[i] > INT_MAX)
-            lsnni_header_fail(h, "shape: dimension %d is above %d", i, INT_MAX);
-        t->dim[i] = (int)dim[i];
+    t->dims = h->dims;
+    lsnni_json_expect(h, '[');
+    while (lsnni_json_more(h, t->rank == 0, ']')) {
+        uint64_t dim = lsnni_json_count(h);
+        if (dim > INT_MAX)
+            lsnni_header_fail(h, "shape: dimension %d is above %d", t->rank, INT_MAX);
+        if (h->status != LSNN_OK) break;
+        if (t->rank < 4) t->dim[t->rank] = (int)dim;
+        *h->dims++ = (int)dim;
+        t->rank++;
     }
 }
 
 /* The bytes that the offsets give must be the bytes that the shape needs.    */
-static lsnn_status lsnni_header_bytes(lsnni_header *h, const lsnni_span *span)
+static lsnn_status lsnni_header_bytes(lsnni_header *h, const lsnni_span *span, lsnn_tensor *t)
 {
     uint64_t begin = span->begin, end = span->end;
-    lsnn_tensor *t = span->tensor;
     size_t bytes;
     if (begin > end || end > h->data_bytes)
         return lsnni_header_fail(h, "data_offsets [%.0f, %.0f) do not lie in the data, "
                                  "%.0f bytes", (double)begin, (double)end,
                                  (double)h->data_bytes);
-    if (!lsnni_tensor_bytes(t, span->width, &bytes))
+    if (!span->dtype->name) return LSNN_OK;              /* skipped, whatever it is */
+    if (!lsnni_tensor_bytes(t, span->dtype->width, &bytes))
         return lsnni_header_fail(h, "shape: its size in bytes overflows");
     if (bytes != end - begin)
         return lsnni_header_fail(h, "shape and dtype make %.0f bytes, data_offsets %.0f",
                                  (double)bytes, (double)(end - begin));
-    t->count = bytes / span->width;
+    t->count = bytes / span->dtype->width;
     return LSNN_OK;
 }
 
-/* {"dtype":"F32","shape":[8,5],"data_offsets":[0,160]}, in any order.        */
-static lsnn_status lsnni_header_tensor(lsnni_header *h, lsnn_tensor *t, lsnni_span *span)
+/* {"dtype":"F32","shape":[8,5],"data_offsets":[0,160]}, in any order. *dtype gets the word. */
+static lsnn_status lsnni_header_tensor(lsnni_header *h, lsnn_tensor *t, lsnni_span *span,
+                                       const char **dtype)
 {
-    enum { DTYPE = 1, SHAPE = 2, OFFSETS = 4 };
+    enum { has_dtype = 1, has_shape = 2, has_offsets = 4 };
     uint64_t offset[2] = {0, 0};
     int seen = 0;
+    memset(t, 0, sizeof *t);
+    t->name = span->name = h->tensor;
     lsnni_json_expect(h, '{');
     while (lsnni_json_more(h, seen == 0, '}')) {
-        const char *key = lsnni_json_string(h), *dtype;
-        int what = strcmp(key, "dtype") == 0 ? DTYPE : strcmp(key, "shape") == 0 ? SHAPE
-                 : strcmp(key, "data_offsets") == 0 ? OFFSETS : 0;
+        const char *key = lsnni_json_string(h);
+        int what = strcmp(key, "dtype") == 0 ? has_dtype : strcmp(key, "shape") == 0 ? has_shape
+                 : strcmp(key, "data_offsets") == 0 ? has_offsets : 0;
         lsnni_json_expect(h, ':');
         if (!what || (seen & what))
             return lsnni_header_fail(h, what ? "key '%.60s' occurs twice"
                                              : "unknown key '%.60s'", key);
         seen |= what;
-        if (what == SHAPE) {
+        if (what == has_shape) {
             lsnni_header_shape(h, t);
-        } else if (what == OFFSETS) {
+        } else if (what == has_offsets) {
             if (lsnni_json_counts(h, "data_offsets", offset, 2) != 2)
                 lsnni_header_fail(h, "data_offsets needs two numbers");
         } else {
-            dtype = lsnni_json_string(h);
-            span->width = strcmp(dtype, "F32") == 0 ? 4 : strcmp(dtype, "F64") == 0 ? 8 : 0;
-            if (!span->width)
-                lsnni_header_fail(h, "dtype '%.60s' cannot be read, only F32 and F64 can", dtype);
+            *dtype = lsnni_json_string(h);
+            span->dtype = lsnni_header_dtype(h, *dtype);
         }
     }
     LSNNI_TRY(h->status);
-    if (seen != (DTYPE | SHAPE | OFFSETS))
+    if (seen != (has_dtype | has_shape | has_offsets))
         return lsnni_header_fail(h, "dtype, shape or data_offsets is missing");
-    span->tensor = t;
+    span->tensor = span->dtype->floats ? t : NULL;
     span->begin = offset[0];
     span->end = offset[1];
-    return lsnni_header_bytes(h, span);
+    return lsnni_header_bytes(h, span, t);
 }
 
 static void lsnni_header_metadata(lsnni_header *h, lsnn_file *f)
@@ -623,17 +665,21 @@ static lsnn_status lsnni_header_parse(lsnni_header *h, lsnn_file *f)
     int metadata = 0;
     if (*h->at != '{') return lsnni_header_fail(h, "the header does not start with '{'");
     h->at++;
-    while (lsnni_json_more(h, f->tensors + metadata == 0, '}')) {
-        const char *name = lsnni_json_string(h);
+    while (lsnni_json_more(h, f->tensors + f->skips + metadata == 0, '}')) {
+        const char *name = lsnni_json_string(h), *dtype = "";
+        lsnni_span *span = &h->span[f->tensors + f->skips];
         lsnni_json_expect(h, ':');
         if (strcmp(name, "__metadata__") == 0) {
             if (metadata++) return lsnni_header_fail(h, "__metadata__ occurs twice");
             lsnni_header_metadata(h, f);
             continue;
         }
-        h->tensor = f->tensor[f->tensors].name = name;
-        LSNNI_TRY(lsnni_header_tensor(h, &f->tensor[f->tensors], &h->span[f->tensors]));
-        f->tensors++;
+        h->tensor = name;
+        LSNNI_TRY(lsnni_header_tensor(h, &f->tensor[f->tensors], span, &dtype));
+        if (!span->tensor) {
+            f->skipped[f->skips].key = name;
+            f->skipped[f->skips++].value = dtype;
+        } else f->tensors++;
         h->tensor = NULL;
     }
     h->at += strspn(h->at, " \t\r\n");
@@ -683,22 +729,26 @@ static lsnn_status lsnni_read_header(lsnni_header *h, lsnn_file *f)
     return lsnni_header_fail(h, "the header contains a zero byte");
 }
 
-/* The shortest tensor takes 50 bytes of header, the shortest pair 6: the tables
-   have room for all that may be there and one more of each, which breaks off. */
+/* The shortest tensor takes 48 bytes of header, the shortest pair 6, and a size a comma or
+   a tensor: the tables have room for all that may be there and one more of each, which
+   breaks off.                                                                */
 static lsnn_status lsnni_read_tables(lsnni_header *h, lsnn_file *f)
 {
-    size_t n = strlen(h->text), tensors = n / 50 + 1, pairs = n / 6 + 1;
+    size_t n = strlen(h->text), tensors = n / 48 + 1, pairs = n / 6 + 1, sizes = tensors;
     size_t tensor_bytes = tensors * sizeof *f->tensor, span_bytes = tensors * sizeof *h->span;
     char *block = (char *)lsnni_alloc(h->cx, tensor_bytes + span_bytes +
-                                      pairs * sizeof *f->meta, 1);
+                                      (pairs + tensors) * sizeof *f->meta, 1);
+    for (const char *p = h->text; *p; p++) sizes += *p == ',';
     f->block_[1] = block;
-    if (!block) return LSNN_ENOMEM;
+    f->block_[3] = h->dims = (int *)lsnni_alloc(h->cx, sizes, sizeof *h->dims);
+    if (!block || !h->dims) return LSNN_ENOMEM;
     f->tensor = (lsnn_tensor *)(void *)block;
     h->span = (lsnni_span *)(void *)(block + tensor_bytes);
     f->meta = (lsnn_pair *)(void *)(block + tensor_bytes + span_bytes);
+    f->skipped = f->meta + pairs;
     LSNNI_TRY(lsnni_header_parse(h, f));
-    return lsnni_names_check(h->cx, LSNN_EFORMAT, h->path, f->tensor, f->tensors, f->meta,
-                              f->metas);
+    return lsnni_names_check(h->cx, LSNN_EFORMAT, h->path, f->tensor, f->tensors, f->skipped,
+                             f->skips, f->meta, f->metas);
 }
 
 static int lsnni_compare_spans(const void *a, const void *b)
@@ -713,10 +763,11 @@ static int lsnni_compare_spans(const void *a, const void *b)
 static lsnn_status lsnni_spans_check(lsnni_header *h, const lsnn_file *f)
 {
     uint64_t end = 0;
-    qsort(h->span, (size_t)f->tensors, sizeof *h->span, lsnni_compare_spans);
-    for (int i = 0; i < f->tensors; i++) {
+    int count = f->tensors + f->skips;
+    qsort(h->span, (size_t)count, sizeof *h->span, lsnni_compare_spans);
+    for (int i = 0; i < count; i++) {
         const lsnni_span *span = &h->span[i];
-        h->tensor = span->tensor->name;
+        h->tensor = span->name;
         if (span->begin != end)
             return lsnni_header_fail(h, "its data starts at %.0f, not where those before end, "
                                      "at %.0f: %s", (double)span->begin, (double)end,
@@ -729,13 +780,36 @@ static lsnn_status lsnni_spans_check(lsnni_header *h, const lsnn_file *f)
                              (double)(h->data_bytes - end));
 }
 
-/* Reads t's numbers, a chunk at a time, into v. In the float build a float keeps its bits,
-   whatever NaN it is: it never becomes a double.                             */
-static lsnn_status lsnni_read_tensor(lsnni_header *h, const lsnn_tensor *t, size_t width,
-                                     lsnn_real *v)
+/* The bits of the float that has the value of an F16: a sign, 5 bits of exponent (bias 15),
+   10 of fraction. Below 2^-14 it counts in steps of 2^-24.                   */
+static uint32_t lsnni_bits_of_f16(uint32_t half)
+{
+    uint32_t sign = (half & 0x8000) << 16, exponent = half >> 10 & 31, low = half & 1023, bits;
+    float small_value = (float)low / 16777216;
+    memcpy(&bits, &small_value, 4);
+    if (exponent == 31) bits = 0x7F800000 | low << 13;   /* infinity, NaN         */
+    else if (exponent) bits = (exponent + 127 - 15) << 23 | low << 13;
+    return sign | bits;
+}
+
+/* Past what is not read. The stream never seeks: no file is too long for a long. */
+static lsnn_status lsnni_read_past(lsnni_header *h, uint64_t bytes)
 {
     unsigned char chunk[16384];
-    size_t most = sizeof chunk / width;
+    for (uint64_t n; bytes; bytes -= n) {
+        n = LSNNI_MIN(bytes, sizeof chunk);
+        LSNNI_TRY(lsnni_read_bytes(h, chunk, (size_t)n));
+    }
+    return LSNN_OK;
+}
+
+/* Reads t's numbers, a chunk at a time, into v. In the float build a float keeps its bits,
+   whatever NaN it is: it never becomes a double.                             */
+static lsnn_status lsnni_read_tensor(lsnni_header *h, const lsnn_tensor *t,
+                                     const lsnni_dtype *dtype, lsnn_real *v)
+{
+    unsigned char chunk[16384];
+    size_t width = dtype->width, most = sizeof chunk / width;
     h->tensor = t->name;
     for (size_t i = 0; i < t->count; i++) {
         const unsigned char *p = chunk + i % most * width;
@@ -743,9 +817,10 @@ static lsnn_status lsnni_read_tensor(lsnni_header *h, const lsnn_tensor *t, size
         if (p == chunk)
             LSNNI_TRY(lsnni_read_bytes(h, chunk, LSNNI_MIN(most, t->count - i) * width));
         bits = lsnni_bits_from(p, width);
-        if (width == 4) {
+        if (width <= 4) {
             uint32_t low = (uint32_t)bits;
             float x;
+            if (width == 2) low = *dtype->name == 'F' ? lsnni_bits_of_f16(low) : low << 16;
             memcpy(&x, &low, 4);
             v[i] = LSNNI_R(x);
         } else {
@@ -765,14 +840,18 @@ static lsnn_status lsnni_read_values(lsnni_header *h, lsnn_file *f)
 {
     size_t count = 0;
     lsnn_real *v;
-    for (int i = 0; i < f->tensors; i++) count += f->tensor[i].count;
+    for (int i = 0; i < f->tensors; i++) count = lsnni_plus(count, f->tensor[i].count);
     f->block_[2] = v = (lsnn_real *)lsnni_alloc(h->cx, count, sizeof *v);
     if (!v) return LSNN_ENOMEM;
-    for (int i = 0; i < f->tensors; i++) {
-        lsnn_tensor *t = h->span[i].tensor;
-        LSNNI_TRY(lsnni_read_tensor(h, t, h->span[i].width, v));
-        t->v = v;
-        v += t->count;
+    for (int i = 0; i < f->tensors + f->skips; i++) {
+        const lsnni_span *span = &h->span[i];
+        if (!span->tensor) {
+            LSNNI_TRY(lsnni_read_past(h, span->end - span->begin));
+            continue;
+        }
+        LSNNI_TRY(lsnni_read_tensor(h, span->tensor, span->dtype, v));
+        span->tensor->v = v;
+        v += span->tensor->count;
     }
     return LSNN_OK;
 }
@@ -800,20 +879,20 @@ LSNN_API lsnn_status lsnn_file_read(lsnn_ctx *cx, lsnn_file *f, const char *path
 
 LSNN_API void lsnn_file_free(lsnn_ctx *cx, lsnn_file *f)
 {
-    for (int i = 0; i < 3; i++) lsnni_free(cx, f->block_[i]);
+    for (int i = 0; i < 4; i++) lsnni_free(cx, f->block_[i]);
     memset(f, 0, sizeof *f);
 }
 
 LSNN_API const lsnn_tensor *lsnn_file_tensor(const lsnn_file *f, const char *name)
 {
-    for (int i = 0; i < f->tensors; i++)
+    for (int i = 0; i < f->tensors && name; i++)
         if (strcmp(f->tensor[i].name, name) == 0) return &f->tensor[i];
     return NULL;
 }
 
 LSNN_API const char *lsnn_file_meta(const lsnn_file *f, const char *key)
 {
-    for (int i = 0; i < f->metas; i++)
+    for (int i = 0; i < f->metas && key; i++)
         if (strcmp(f->meta[i].key, key) == 0) return f->meta[i].value;
     return NULL;
 }
@@ -869,7 +948,8 @@ static void lsnni_put_header(lsnni_writer *w)
         if (i || w->metas) lsnni_put(w, ",");
         lsnni_put_string(w, t->name);
         lsnni_put(w, ":{\"dtype\":\"F%d\",\"shape\":[", 8 * (int)sizeof(lsnn_real));
-        for (int k = 0; k < t->rank; k++) lsnni_put(w, k ? ",%d" : "%d", t->dim[k]);
+        for (int k = 0; k < t->rank; k++)
+            lsnni_put(w, k ? ",%d" : "%d", lsnni_tensor_dim(t, k));
         lsnni_put(w, "],\"data_offsets\":[%llu,%llu]}", begin, end);
     }
     lsnni_put(w, "}");
@@ -933,10 +1013,10 @@ static lsnn_status lsnni_write_check_tensor(lsnn_ctx *cx, const char *path,
 {
     size_t own = 0;
     LSNNI_TRY(lsnni_write_check_text(cx, path, t->name));
-    if (t->rank < 0 || t->rank > 4 || !lsnni_tensor_bytes(t, sizeof *t->v, &own) ||
-        own / sizeof *t->v != t->count || own > (size_t)-1 - *bytes)
-        return lsnni_fail(cx, LSNN_ESHAPE, "%s: tensor '%.60s': rank %d (0 to 4) and its "
-                          "dimensions do not give a count of %.0f, or the file's size "
+    if (t->rank < 0 || (t->rank > 4 && !t->dims) || !lsnni_tensor_bytes(t, sizeof *t->v, &own) ||
+        own / sizeof *t->v != t->count || lsnni_plus(*bytes, own) == LSNNI_TOO_LARGE)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: tensor '%.60s': rank %d (above 4: with dims) "
+                          "and its dimensions do not give a count of %.0f, or the file's size "
                           "overflows", path, t->name, t->rank, (double)t->count);
     *bytes += own;
     if (strcmp(t->name, "__metadata__") == 0)
@@ -963,7 +1043,7 @@ LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_
         LSNNI_TRY(lsnni_write_check_text(cx, shown, meta[i].key));
         LSNNI_TRY(lsnni_write_check_text(cx, shown, meta[i].value));
     }
-    LSNNI_TRY(lsnni_names_check(cx, LSNN_EVALUE, shown, t, tensors, meta, metas));
+    LSNNI_TRY(lsnni_names_check(cx, LSNN_EVALUE, shown, t, tensors, NULL, 0, meta, metas));
     lsnni_put_header(&w);
     if (w.header > LSNNI_HEADER_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: a header of %.0f bytes is above %d", shown,

@@ -479,7 +479,7 @@ static lsnn_status lsnni_fit_restore(lsnni_fit *f, const lsnn_file *file, const 
                           "seen %.0f, with %.0f errors and a loss of %g", path, v[done],
                           v[batch], v[seen], v[wrong], v[loss]);
     LSNNI_TRY(lsnni_net_match(net, file, path));
-    LSNNI_TRY(lsnni_graph_match(net, file, path));
+    LSNNI_TRY(lsnni_graph_match(net, file, path, NULL));
     if (strcmp(note ? note : "", own ? own : "") != 0)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.100s was trained on \"%.100s\", here it is "
                           "\"%.100s\"", path, note ? note : "", own ? own : "");

@@ -263,6 +263,76 @@ static void test_hand(void)
     test_end("files: a file written by hand, F32 and F64");
 }
 
+/* As PyTorch and others write them: halves are converted, exactly; integers, booleans and
+   what the format may yet get are named and left; any rank.                  */
+static void test_others(void)
+{
+    static const unsigned char data[] = {
+        0, 0x3E, 0, 0xC0, 1, 0, 0xFF, 3, 0, 0x7C, 0, 0xFC, 1, 0xFE, 0xFF, 0x7B, 0, 0x80,
+        0xC0, 0x3F, 0, 0xC0, 1, 0,                                  /* b, BF16          */
+        12, 0, 0, 0, 0, 0, 0, 0,                                    /* steps, I64       */
+        0, 0, 0x80, 0x3F, 0, 0, 0, 0x40,                            /* v, F32           */
+        1, 0, 1,                                                    /* mask, BOOL       */
+        7, 7, 7, 7, 7};                                             /* new, F4_X        */
+    static const int sizes[6] = {1, 1, 1, 1, 2, 1};
+    unsigned char bytes[1024];
+    size_t n = craft(bytes, "{\"__metadata__\":{\"format\":\"pt\"},"
+        "\"h\":{\"dtype\":\"F16\",\"shape\":[9],\"data_offsets\":[0,18]},"
+        "\"steps\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[24,32]},"
+        "\"b\":{\"dtype\":\"BF16\",\"shape\":[3],\"data_offsets\":[18,24]},"
+        "\"v\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,2,1],\"data_offsets\":[32,40]},"
+        "\"new\":{\"dtype\":\"F4_X\",\"shape\":[9,99],\"data_offsets\":[43,48]},"
+        "\"mask\":{\"dtype\":\"BOOL\",\"shape\":[3],\"data_offsets\":[40,43]}}", sizeof data);
+    lsnn_ctx cx = context();
+    const lsnn_tensor *t;
+    lsnn_tensor again;
+    lsnn_file f;
+    memcpy(bytes + n - sizeof data, data, sizeof data);
+    put_file(at("a"), bytes, n);
+    CHECK(lsnn_file_read(&cx, &f, at("a")) == LSNN_OK && f.tensors == 3 && f.skips == 3);
+    t = lsnn_file_tensor(&f, "h");
+    if (CHECK(t && t->rank == 1 && t->count == 9)) {
+        CHECK(t->v[0] == LSNNI_R(1.5) && t->v[1] == -2);
+        CHECK((double)t->v[2] == ldexp(1, -24) && (double)t->v[3] == ldexp(1023, -24));
+        CHECK(t->v[4] == LSNNI_R(INFINITY) && t->v[5] == -LSNNI_R(INFINITY));
+        CHECK(t->v[6] != t->v[6] && t->v[7] == 65504 && t->v[8] == 0 && signbit(t->v[8]));
+    }
+    t = lsnn_file_tensor(&f, "b");
+    if (CHECK(t && t->count == 3))
+        CHECK(t->v[0] == LSNNI_R(1.5) && t->v[1] == -2 && (double)t->v[2] == ldexp(1, -133));
+    t = lsnn_file_tensor(&f, "v");
+    if (CHECK(t && t->rank == 6 && t->count == 2 && t->v[0] == 1 && t->v[1] == 2))
+        for (int i = 0; i < 6; i++)
+            CHECK(t->dims[i] == sizes[i] && (i > 3 || t->dim[i] == sizes[i]));
+    CHECK(strcmp(f.skipped[0].key, "steps") == 0 && strcmp(f.skipped[0].value, "I64") == 0);
+    CHECK(strcmp(f.skipped[1].key, "new") == 0 && strcmp(f.skipped[1].value, "F4_X") == 0);
+    CHECK(strcmp(f.skipped[2].key, "mask") == 0 && !lsnn_file_tensor(&f, "mask"));
+    again = *t;                                        /* rank 6 can be written, too */
+    CHECK(lsnn_file_write(&cx, at("b"), &again, 1, NULL, 0) == LSNN_OK);
+    lsnn_file_free(&cx, &f);
+    CHECK(lsnn_file_read(&cx, &f, at("b")) == LSNN_OK && f.tensors == 1);
+    CHECK(f.tensor[0].rank == 6 && f.tensor[0].dims[4] == 2 && f.tensor[0].v[1] == 2);
+    lsnn_file_free(&cx, &f);
+    CHECK(heap.live == 0 && cx.status == LSNN_OK);
+    test_end("files: other people's dtypes and ranks");
+}
+
+/* All 65536 halves, against the definition.                                  */
+static void test_halves(void)
+{
+    for (uint32_t h = 0; h < 65536; h++) {
+        uint32_t bits = lsnni_bits_of_f16(h);
+        int exponent = (int)(h >> 10 & 31), low = (int)(h & 1023);
+        double want = exponent ? ldexp(1024 + low, exponent - 25) : ldexp(low, -24);
+        float got;
+        memcpy(&got, &bits, 4);
+        if (exponent == 31) CHECK(low ? got != got : isinf(got));
+        else CHECK(fabs((double)got) == want);
+        CHECK((signbit(got) != 0) == (h >> 15));
+    }
+    test_end("files: every F16");
+}
+
 /* The writer's bytes, compared with a file composed by hand.                 */
 static void test_layout(void)
 {
@@ -363,8 +433,16 @@ static const bad_header bad_headers[] = {
     {"{\"__metadata__\":\"a\"}", 0, "should be '{'"},
     {"{\"__metadata__\":{\"a\":\"b\",}}", 0, "should be '\"'"},
     /* dtype */
-    {"{" T("\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[0,4]") "}", 4, "dtype 'F16'"},
-    {"{" T("\"dtype\":\"I64\",\"shape\":[2],\"data_offsets\":[0,16]") "}", 16, "tensor 'w'"},
+    {"{" T("\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[0,8]") "}", 8, "make 4 bytes"},
+    {"{" T("\"dtype\":\"I64\",\"shape\":[2],\"data_offsets\":[0,8]") "}", 8, "make 16 bytes"},
+    {"{" T("\"dtype\":\"BOOL\",\"shape\":[2],\"data_offsets\":[0,9]") "}", 9, "make 2 bytes"},
+    {"{" T("\"dtype\":\"X9\",\"shape\":[2],\"data_offsets\":[0,9]") "}", 8, "do not lie"},
+    {"{" T("\"dtype\":\"X9\",\"shape\":[2],\"data_offsets\":[1,9]") "}", 9, "hole"},
+    {"{" T("\"dtype\":\"I8\",\"shape\":[4],\"data_offsets\":[0,4]") "," ONE("w", "4", "8") "}", 8,
+     "two tensors are named 'w'"},
+    {"{" T("\"dtype\":\"\",\"shape\":[2],\"data_offsets\":[0,8]") "}", 8, "dtype ''"},
+    {"{" T("\"dtype\":\"ABCDEFGHIJKLMNOPQ\",\"shape\":[2],\"data_offsets\":[0,8]") "}", 8,
+     "dtype 'ABCD"},
     {"{" T("\"dtype\":\"f32\",\"shape\":[1],\"data_offsets\":[0,4]") "}", 4, "dtype 'f32'"},
     {"{" T("\"dtype\":\"F32 \",\"shape\":[1],\"data_offsets\":[0,4]") "}", 4, "dtype 'F32 '"},
     {"{" T("\"dtype\":32,\"shape\":[1],\"data_offsets\":[0,4]") "}", 4, "should be '\"'"},
@@ -381,7 +459,7 @@ static const bad_header bad_headers[] = {
     {"{" T(F32("[1 1]", "0", "4")) "}", 4, "should be ']'"},
     {"{" T(F32("1", "0", "4")) "}", 4, "should be '['"},
     {"{" T(F32("[1", "0", "4")) "}", 4, "whole number"},
-    {"{" T(F32("[1,1,1,1,1]", "0", "4")) "}", 4, "more than 4"},
+    {"{" T(F32("[1,1,1,1,2]", "0", "4")) "}", 4, "make 8 bytes"},
     {"{" T(F32("[2147483648]", "0", "4")) "}", 4, "dimension 0 is above"},
     {"{" T(F32("[18446744073709551616]", "0", "4")) "}", 4, "too large"},
     {"{" T(F32("[18446744073709551617]", "0", "4")) "}", 4, "too large"},
@@ -596,13 +674,18 @@ static void use_file(const lsnn_file *f)
     for (int i = 0; i < f->tensors; i++) {
         const lsnn_tensor *t = &f->tensor[i];
         size_t count = 1;
-        CHECK(t->rank >= 0 && t->rank <= 4);
-        for (int d = 0; d < t->rank; d++) count *= (size_t)t->dim[d];
+        CHECK(t->rank >= 0);
+        for (int d = 0; d < t->rank; d++) {
+            count *= (size_t)t->dims[d];
+            CHECK(d > 3 || t->dim[d] == t->dims[d]);
+        }
         CHECK(count == t->count && strlen(t->name) < 1000);
         for (size_t k = 0; k < count; k++) sum = sum + (double)t->v[k];
     }
     for (int i = 0; i < f->metas; i++)
         CHECK(strlen(f->meta[i].key) + strlen(f->meta[i].value) < 1000);
+    for (int i = 0; i < f->skips; i++)
+        CHECK(strlen(f->skipped[i].key) < 1000 && strlen(f->skipped[i].value) <= 16);
 }
 
 static void test_fuzz(void)
@@ -613,7 +696,9 @@ static void test_fuzz(void)
     size_t size = craft(whole,
         "{\"__metadata__\":{\"k\\n\":\"v\\u00e9\\uD83D\\uDE00\",\"\xC3\xA9\":\"\"},"
         "\"a\":{" F32("[2,3]", "0", "24") "}," ONE("b", "24", "28") ","
-        "\"c\":{\"dtype\":\"F64\",\"shape\":[2],\"data_offsets\":[28,44]}}  ", 44);
+        "\"d\":{\"dtype\":\"F16\",\"shape\":[1,1,2,1,1],\"data_offsets\":[44,48]},"
+        "\"e\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[48,56]},"
+        "\"c\":{\"dtype\":\"F64\",\"shape\":[2],\"data_offsets\":[28,44]}}  ", 56);
     for (int i = 0; i < TRIES; i++) {
         lsnn_rng r = lsnn_rng_at(1, "test", "fuzz", 0, (uint32_t)i);
         lsnn_ctx cx = context();
@@ -622,7 +707,7 @@ static void test_fuzz(void)
         size_t n;
         memcpy(bytes, whole, size);
         n = mutate(&r, bytes, size);
-        if (i % 4 && n > 52) put_u64(bytes, n - 8 - 44);    /* mostly an honest length */
+        if (i % 4 && n > 64) put_u64(bytes, n - 8 - 56);    /* mostly an honest length */
         put_file(at("fuzz"), bytes, n);
         s = lsnn_file_read(&cx, &f, at("fuzz"));
         CHECK(s == LSNN_OK || s == LSNN_EFORMAT);
@@ -1166,6 +1251,8 @@ int main(void)
     }
     test_round_trip();
     test_hand();
+    test_others();
+    test_halves();
     test_layout();
     test_bad_headers();
     test_bad_sizes();
