@@ -8,7 +8,7 @@
        net.h > plan.h > run.h           a graph is built > planned > run
        profile.h                          and timed
        files.h, graph.h                 safetensors; a net as text and back
-       train.h, data.h, pictures.h      optimizers and fit; IDX, recipes; PNG
+       train.h, data.h, pictures.h      optimizers and fit; IDX, recipes; figures (png.h)
        fast.h                           what the ops ask of the machinery:
          gemm.h, sums.h                   products of matrices; sums over a batch
          rows.h, blocks.h                 windows on plain arrays; on blocks of images
@@ -71,6 +71,7 @@ static const lsnn_layer_type *const lsnni_types[] = {
 #include "train.h"
 #include "data.h"
 #include "pictures.h"
+#include "png.h"
 
 #include "gemm.h"
 #include "sums.h"
