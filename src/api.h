@@ -733,6 +733,28 @@ LSNN_API lsnn_net *lsnn_net_load(lsnn_ctx *cx, const char *path, const lsnn_buil
    prediction depends on.                                                     */
 LSNN_API lsnn_status lsnn_net_read(lsnn_net *net, const char *path);
 
+/* Writes one C99 file with a function
+       void NAME_predict(const float *x, float *y);     x: input shape, y: output shape
+   that is lsnn_predict for one image: plain loops, weights as constant arrays, no allocation,
+   no file, no library but math. Of the weights of dense, conv2d and local2d it stores what
+   `storage` says, everything else as floats. ENAME: a name that C does not take;
+   EUNSUPPORTED: a layer type of your own; EVALUE: a parameter that is no finite float. */
+typedef enum lsnn_storage {
+    LSNN_STORE_FLOAT,
+    LSNN_STORE_HALF,                 /* IEEE binary16                         */
+    LSNN_STORE_INT8                  /* 8 bits, and one factor an output      */
+} lsnn_storage;
+typedef struct lsnn_export_desc {
+    const char *name;                /* NULL -> "net"                         */
+    lsnn_storage storage;
+    int static_buffers;              /* 1: buffers are static, not on the stack */
+} lsnn_export_desc;
+LSNN_API lsnn_status lsnn_net_export_c(lsnn_net *net, const char *path,
+                                       const lsnn_export_desc *d);
+/* Rounds those weights, here in the net, to what that storage keeps: predictions are then
+   the file's, so that what it costs can be measured.                          */
+LSNN_API lsnn_status lsnn_net_round(lsnn_net *net, lsnn_storage storage);
+
 /* The file format by itself: named arrays and a table of strings. count is the product of
    dim, rank 0 to 4, each name once (write: else ESHAPE, EVALUE). What was read is freed
    by lsnn_file_free. No such name: NULL.                                     */
