@@ -1,7 +1,9 @@
-/* export.c - a trained net as one C file, for programs and chips that have no room for more.
+/* export.c - a trained net as one C file, for programs and chips that have no room for more,
+   or as an ONNX model, for other frameworks.
 
    Build: cc -O2 examples/export.c -o examples/export -lm
    Run:   examples/export out/net.safetensors --c digits.c --name digits --int8
+          examples/export out/net.safetensors --onnx digits.onnx
 
    The C file needs no library but math; it holds digits_predict(x, y). --int8 and --half
    store the weights in 8 or 16 bits; what that costs is measured here, on pictures of an IDX
@@ -82,37 +84,45 @@ int main(int argc, char **argv)
 {
     static lsnn_ctx cx;
     static app a;
-    const char *c = NULL, *images = NULL;
+    const char *c = NULL, *onnx = NULL, *images = NULL;
     int int8 = 0, half = 0, status;
     lsnn_export_desc d;
     lsnn_build_desc build;
     lsnn_status s;
     lsnn_net *net;
-    app_flag own[6];
+    app_flag own[7];
     memset(&d, 0, sizeof d);
     memset(&build, 0, sizeof build);
-    app_init(&a, "export", "writes a trained net as C source",
+    app_init(&a, "export", "writes a trained net as C source or as an ONNX model",
              "out/net.safetensors --c digits.c --name digits --int8");
     a.takes = "threads";
     a.word_names = "NET.safetensors";
     own[0] = app_text("c", &c, "OUT.c", "the C file to write");
+    own[6] = app_text("onnx", &onnx, "OUT.onnx", "the ONNX model to write");
     own[1] = app_text("name", &d.name, "NAME", "its function is NAME_predict (net)");
     own[2] = app_switch("int8", &int8, "weights in 8 bits, a factor an output");
     own[3] = app_switch("half", &half, "weights in 16 bits");
     own[4] = app_switch("static", &d.static_buffers, "buffers are static, not on the stack");
     own[5] = app_text("images", &images, "FILE", "IDX pictures to measure the rounding with");
-    status = app_parse(&a, argc, argv, own, 6);
+    status = app_parse(&a, argc, argv, own, 7);
     if (status != APP_GO) return status;
-    if (!c) return app_refuse(&a, "needs --c OUT.c (--help shows the usage)");
+    if (!c && !onnx) return app_refuse(&a, "needs --c OUT.c or --onnx OUT.onnx (--help)");
+    if (!c && (d.name || int8 || half || images || d.static_buffers))
+        return app_refuse(&a, "--name, --int8, --half, --static and --images are for --c");
     if (int8 && half) return app_refuse(&a, "--int8 and --half: one of them");
-    if (strcmp(c, a.word[0]) == 0) return app_refuse(&a, "--c %s is the net itself", c);
+    if ((c && strcmp(c, a.word[0]) == 0) || (onnx && strcmp(onnx, a.word[0]) == 0) ||
+        (c && onnx && strcmp(c, onnx) == 0))
+        return app_refuse(&a, "the net, --c and --onnx must be different files");
     status = app_start(&a, &cx);
     if (status != APP_GO) return status;
     d.storage = int8 ? LSNN_STORE_INT8 : half ? LSNN_STORE_HALF : LSNN_STORE_FLOAT;
     build.predict_only = 1;
     net = lsnn_net_load(&cx, a.word[0], &build, NULL, 0);
-    s = net ? lsnn_net_export_c(net, c, &d) : LSNN_EIO;
-    if (s == LSNN_OK) {
+    s = net ? LSNN_OK : LSNN_EIO;
+    if (s == LSNN_OK && onnx) s = lsnn_net_export_onnx(net, onnx);
+    if (s == LSNN_OK && onnx) printf("%s: an ONNX model, opset 13\n", onnx);
+    if (s == LSNN_OK && c) s = lsnn_net_export_c(net, c, &d);
+    if (s == LSNN_OK && c) {
         static const char *const as[] = { "floats", "halves", "8-bit integers" };
         printf("%s: %s_predict, %.0f parameters, %.0f multiply-adds, weights as %s\n", c,
                d.name ? d.name : "net", (double)lsnn_net_params(net), lsnn_net_macs(net),

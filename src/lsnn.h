@@ -8,7 +8,7 @@
        net.h > plan.h > run.h           a graph is built > planned > run
        profile.h                          and timed
        files.h, graph.h                 safetensors; a net as text and back
-       export.h                         a net as a C file
+       export.h, onnx.h                 a net as a C file; as an ONNX model
        train.h, data.h, pictures.h      optimizers and fit; IDX, recipes; PNG
        fast.h                           what the ops ask of the machinery:
          gemm.h, sums.h                   products of matrices; sums over a batch
@@ -70,6 +70,7 @@ static const lsnn_layer_type *const lsnni_types[] = {
 #include "files.h"
 #include "graph.h"
 #include "export.h"
+#include "onnx.h"
 #include "train.h"
 #include "data.h"
 #include "pictures.h"

@@ -1,8 +1,10 @@
 /* test_export.c - nets written as C: compiled as strict, freestanding C99 and run, they
-   predict what the library predicts.
+   predict what the library predicts. As ONNX models: ONNX's checker takes them, and ONNX
+   Runtime predicts the same.
 
    Build: cc -std=c99 -O2 -I. tests/test_export.c -o tests/test_export -lm
    Usage: test_export     writes into $TEST_TMP (else .), compiles by $CC (else cc)
+          ORT_NODE=FOLDER: where `npm install onnxruntime-node` was run; python3-onnx checks
    modes: plain | long asan double */
 #ifndef TEST_LINKED
 #define LSNN_IMPLEMENTATION
@@ -51,28 +53,51 @@ static int write_main(size_t in, size_t out)
     return fclose(f) == 0;
 }
 
+static int write_floats(const lsnn_real *x, size_t count)
+{
+    FILE *f;
+    int good;
+    float *copy = (float *)malloc(count * sizeof *copy);
+    for (size_t i = 0; i < count; i++) copy[i] = (float)x[i];
+    snprintf(path, sizeof path, "%s/x.bin", folder);
+    f = fopen(path, "wb");
+    good = f && fwrite(copy, count * sizeof *copy, 1, f) == 1 && fclose(f) == 0;
+    free(copy);
+    return good;
+}
+
+static int read_floats(float *y, size_t count)
+{
+    FILE *f;
+    int good;
+    snprintf(path, sizeof path, "%s/y.bin", folder);
+    f = fopen(path, "rb");
+    good = f && fread(y, count * sizeof *y, 1, f) == 1 && fgetc(f) == EOF;
+    if (f) fclose(f);
+    return good;
+}
+
+/* The largest difference, and *most, the largest output.                                 */
+static double apart(const lsnn_real *y, const float *theirs, size_t count, double *most)
+{
+    double worst = 0;
+    for (size_t i = 0; i < count; i++) {
+        double d = fabs((double)theirs[i] - (double)y[i]);
+        if (!(d <= worst)) worst = d;
+        if (fabs((double)y[i]) > *most) *most = fabs((double)y[i]);
+    }
+    return worst;
+}
+
 /* The file's outputs for the images, through a compiler.                                 */
 static int compiled(const lsnn_real *x, size_t in, float *y, size_t out)
 {
-    const char *cc = getenv("CC");
-    FILE *f;
-    int good;
-    float *copy = (float *)malloc(in * IMAGES * sizeof *copy);
-    for (size_t i = 0; i < in * IMAGES; i++) copy[i] = (float)x[i];
-    snprintf(path, sizeof path, "%s/x.bin", folder);
-    f = fopen(path, "wb");
-    good = f && fwrite(copy, in * sizeof *copy, IMAGES, f) == IMAGES && fclose(f) == 0;
-    free(copy);
+    const char *cc = getenv("CC") ? getenv("CC") : "cc";
     snprintf(command, sizeof command, "cd '%s' && %s -std=c99 -O1 -Wall -Wextra -Werror "
              "-Wpedantic -Wmissing-prototypes -Wshadow -ffreestanding -c net.c -o net.o && "
-             "%s main.c net.o -o net.exe -lm && ./net.exe < x.bin > y.bin", folder,
-             cc ? cc : "cc", cc ? cc : "cc");
-    good = good && write_main(in, out) && system(command) == 0;
-    snprintf(path, sizeof path, "%s/y.bin", folder);
-    f = good ? fopen(path, "rb") : NULL;
-    good = f && fread(y, out * sizeof *y, IMAGES, f) == IMAGES && fgetc(f) == EOF;
-    if (f) fclose(f);
-    return good;
+             "%s main.c net.o -o net.exe -lm && ./net.exe < x.bin > y.bin", folder, cc, cc);
+    return write_floats(x, IMAGES * in) && write_main(in, out) && system(command) == 0 &&
+           read_floats(y, IMAGES * out);
 }
 
 /* Writes the net with one storage, rounds it here likewise, and compares. Returns the
@@ -97,12 +122,7 @@ static double difference(lsnn_net *net, const char *what, lsnn_storage storage,
     CHECK(lsnn_net_round(net, storage) == LSNN_OK);
     CHECK(lsnn_predict(net, x, IMAGES, y) == LSNN_OK);
     if (!CHECK(compiled(x, in, theirs, out))) printf("# %s\n", what);
-    else
-        for (size_t i = 0; i < IMAGES * out; i++) {
-            double apart = fabs((double)theirs[i] - (double)y[i]);
-            if (!(apart <= worst)) worst = apart;
-            if (fabs((double)y[i]) > most) most = fabs((double)y[i]);
-        }
+    else worst = apart(y, theirs, IMAGES * out, &most);
     free(x);
     free(y);
     free(theirs);
@@ -110,6 +130,47 @@ static double difference(lsnn_net *net, const char *what, lsnn_storage storage,
         printf("# %s, storage %d: %g apart, the largest output is %g\n", what, (int)storage,
                worst, most);
     return worst / most;
+}
+
+/* ---- ONNX ------------------------------------------------------------------------------ */
+static int has_checker, has_runtime;
+
+static void find_onnx(void)
+{
+    has_checker = system("/usr/bin/python3 -c 'import onnx' 2> /dev/null") == 0;
+    has_runtime = system("node tests/onnx_run.js 2> /dev/null") == 0;
+    if (!has_checker) test_skip("ONNX's checker", "python3-onnx is not here");
+    if (!has_runtime) test_skip("ONNX Runtime", "onnxruntime-node is not here, see ORT_NODE");
+}
+
+static void same_in_onnx(lsnn_net *net, const char *what)
+{
+    lsnn_shape s = lsnn_net_shape(net, 0);
+    size_t in = size_of(s), out = size_of(lsnn_net_shape(net, lsnn_net_output(net)));
+    lsnn_real *x = (lsnn_real *)malloc(IMAGES * in * sizeof *x);
+    lsnn_real *y = (lsnn_real *)malloc(IMAGES * out * sizeof *y);
+    float *theirs = (float *)malloc(IMAGES * out * sizeof *theirs);
+    double most = 0, worst = 0;
+    draw_reals(x, IMAGES * in, 7, 0, 1);
+    snprintf(path, sizeof path, "%s/net.onnx", folder);
+    CHECK(lsnn_net_export_onnx(net, path) == LSNN_OK);
+    CHECK(lsnn_predict(net, x, IMAGES, y) == LSNN_OK);
+    snprintf(command, sizeof command, "/usr/bin/python3 -c \"import onnx; onnx.checker.check_model("
+             "onnx.load('%s'), full_check=True)\"", path);
+    if (has_checker && !CHECK(system(command) == 0)) printf("# %s\n", what);
+    snprintf(command, sizeof command, "node tests/onnx_run.js '%s/net.onnx' '%s/x.bin' "
+             "'%s/y.bin' %d %d %d", folder, folder, folder, s.c, s.h, s.w);
+    if (has_runtime) {
+        CHECK(write_floats(x, IMAGES * in) && system(command) == 0 &&
+              read_floats(theirs, IMAGES * out));
+        worst = apart(y, theirs, IMAGES * out, &most);
+        if (!CHECK(most > 0 && worst <= 1e-5 * (most > 1 ? most : 1)))
+            printf("# %s: ONNX Runtime is %g apart, the largest output is %g\n", what, worst,
+                   most);
+    }
+    free(x);
+    free(y);
+    free(theirs);
 }
 
 /* ---- the networks of the documents --------------------------------------------------- */
@@ -126,10 +187,11 @@ static void test_model(const char *name, int c, int side, int classes)
     lsnn_cross_entropy(net, model_by_name(net, name, x, classes), NULL);
     CHECK(lsnn_net_build(net, &d) == LSNN_OK && model_lsnn_start(net, 1, NULL) == LSNN_OK);
     stir(net);
+    same_in_onnx(net, name);
     worst[0] = difference(net, name, LSNN_STORE_FLOAT, 0);
     worst[1] = difference(net, name, LSNN_STORE_HALF, 1);
     worst[2] = difference(net, name, LSNN_STORE_INT8, 0);
-    test_end("%s as C: %.1g of the largest output apart, with halves %.1g, with int8 %.1g", name,
+    test_end("%s as ONNX; as C: %.1g of the largest output apart, with halves %.1g, with int8 %.1g", name,
              worst[0], worst[1], worst[2]);
     lsnn_net_free(net);
     lsnn_ctx_free(&cx);
@@ -160,16 +222,18 @@ static void test_all_layers(void)
     same.stride_h = 2;
     both[0] = lsnn_max_pool(net, x, 3, &same);
     both[1] = lsnn_avg_pool(net, x, 3, &same);
-    x = lsnn_add(net, both[0], both[1], NULL);
+    both[2] = lsnn_sum_pool(net, x, 3, &same);
+    x = lsnn_add(net, lsnn_add(net, both[0], both[1], NULL), both[2], NULL);
     x = lsnn_softmax(net, x, NULL);
     x = lsnn_dropout(net, lsnn_flatten(net, x, NULL), 0.5, NULL);
     x = lsnn_dense(net, x, 7, NULL);
     CHECK(x >= 0 && lsnn_net_build(net, &d) == LSNN_OK);
     stir(net);
+    same_in_onnx(net, "all layers");
     difference(net, "all layers", LSNN_STORE_FLOAT, 0);
     difference(net, "all layers", LSNN_STORE_HALF, 0);
     difference(net, "all layers", LSNN_STORE_INT8, 1);
-    test_end("a net of every layer type as C");
+    test_end("a net of every layer type as ONNX and as C");
     lsnn_net_free(net);
     lsnn_ctx_free(&cx);
 }
@@ -200,6 +264,7 @@ static void test_smoother(int shape, int normalise, int mixture, int rank, int c
              normalise, mixture, rank, computed ? "computed" : "free");
     CHECK(x >= 0 && lsnn_net_build(net, NULL) == LSNN_OK);
     stir(net);
+    same_in_onnx(net, what);
     difference(net, what, LSNN_STORE_FLOAT, 0);
     lsnn_net_free(net);
     lsnn_ctx_free(&cx);
@@ -214,7 +279,7 @@ static void test_smoothers(void)
             test_smoother(shape, table ? 0 : (shape + 2) % 3, table ? 1 : 3, 1, computed);
             if (!table) test_smoother(shape, LSNN_NORMALISE_NONE, 1, 1, computed);
         }
-    test_end("smoothers as C: all shapes, normalisations, mixtures, ranks; free and computed");
+    test_end("smoothers as ONNX and as C: all shapes, normalisations, mixtures, ranks; free and computed");
 }
 
 /* ---- what is refused ------------------------------------------------------------------- */
@@ -264,6 +329,7 @@ static void test_refusals(void)
     x = lsnn_layer(net, &own, &x, 1, NULL);
     CHECK(lsnn_net_build(net, NULL) == LSNN_OK);
     REFUSED(&cx, lsnn_net_export_c(net, path, NULL), LSNN_EUNSUPPORTED, "own1");
+    REFUSED(&cx, lsnn_net_export_onnx(net, path), LSNN_EUNSUPPORTED, "own1");
     lsnn_net_free(net);
     net = lsnn_net_new(&cx);
     x = lsnn_dense(net, lsnn_input(net, 1, 4, 4), 3, &o);
@@ -272,6 +338,8 @@ static void test_refusals(void)
     REFUSED(&cx, lsnn_net_export_c(net, path, NULL), LSNN_ENAME, "same name");
     for (heap.calls = 0, heap.refuse = 1; heap.refuse <= 4; heap.refuse++, heap.calls = 0)
         CHECK(lsnn_net_export_c(net, path, NULL) != LSNN_OK), lsnn_clear(&cx);
+    for (heap.calls = 0, heap.refuse = 1; heap.refuse <= 8; heap.refuse++, heap.calls = 0)
+        CHECK(lsnn_net_export_onnx(net, path) != LSNN_OK), lsnn_clear(&cx);
     heap.refuse = 0;
     lsnn_net_free(net);
     lsnn_ctx_free(&cx);
@@ -282,6 +350,7 @@ static void test_refusals(void)
 int main(void)
 {
     if (getenv("TEST_TMP")) folder = getenv("TEST_TMP");
+    find_onnx();
     test_all_layers();
     test_smoothers();
     test_model("lsnn-location", 1, 42, 10);
