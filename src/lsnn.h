@@ -8,6 +8,7 @@
        net.h > plan.h > run.h           a graph is built > planned > run
        profile.h                          and timed
        files.h, graph.h                 safetensors; a net as text and back
+       export.h, onnx.h                 a net as a C file; as an ONNX model
        train.h, data.h, pictures.h      optimizers and fit; IDX, recipes; figures (png.h)
        fast.h                           what the ops ask of the machinery:
          gemm.h, sums.h                   products of matrices; sums over a batch
@@ -68,6 +69,8 @@ static const lsnn_layer_type *const lsnni_types[] = {
 #include "profile.h"
 #include "files.h"
 #include "graph.h"
+#include "export.h"
+#include "onnx.h"
 #include "train.h"
 #include "data.h"
 #include "pictures.h"
