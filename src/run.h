@@ -41,12 +41,6 @@ static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch 
     return status;
 }
 
-static int lsnni_finite(const lsnn_real *v, size_t count)
-{
-    for (size_t i = 0; i < count; i++) if (!(fabs((double)v[i]) <= DBL_MAX)) return 0;
-    return 1;
-}
-
 /* While w is watched: 1 if what step s has written holds a number that is not finite. */
 static int lsnni_blames(lsnn_work *w, const lsnni_step *s)
 {
