@@ -55,6 +55,7 @@
        >>running         walking that schedule; >>profile: what each layer costs
        >>files           safetensors, and replacing a file safely
        >>models          nets in files
+       >>export, >>onnx  nets as C source, as ONNX models
        >>training        optimizers, schedules, fit, evaluate, checkpoints
        >>data            arrays, IDX files, built-in digits, recipes
        >>pictures        figures and curves; >>png: how they become files
@@ -323,6 +324,21 @@
        d.partial = 1;
        d.taken = &taken;
        return lsnn_net_read_as(net, path, &d);
+   }
+   ///
+   The ways out: lsnn_net_export_c writes a C99 file with NAME_predict(x, y), for programs and
+   chips without room for more (int8 weights take a quarter; lsnn_net_round says, in the net,
+   what that costs); lsnn_net_export_onnx writes an ONNX model. Both take every layer type of
+   the library and refuse your own by name; examples/export does both:
+
+   /// export.c
+   #include "lsnn.h"
+   lsnn_status as_c(lsnn_net *net)
+   {
+       lsnn_export_desc d = { 0 };
+       d.name = "digits";                            // digits_predict
+       d.storage = LSNN_STORE_INT8;
+       return lsnn_net_export_c(net, "digits.c", &d);
    }
    ///
 
@@ -8677,6 +8693,7 @@ static int lsnni_has_weights(const lsnni_node *v)
 
 LSNN_API lsnn_status lsnn_net_round(lsnn_net *net, lsnn_storage storage)
 {
+    if (!net) return LSNN_ENOMEM;
     if (!net->built) return lsnni_fail(net->cx, LSNN_ESTATE, "net_round: build the net first");
     if ((int)storage < 0 || storage > LSNN_STORE_INT8)
         return lsnni_fail(net->cx, LSNN_EVALUE, "net_round: storage %d is unknown",
@@ -8701,6 +8718,25 @@ LSNN_API lsnn_status lsnn_net_round(lsnn_net *net, lsnn_storage storage)
         }
     }
     lsnni_changed(net);
+    return LSNN_OK;
+}
+
+/* What every way out asks of a net first: all that it will read is there and finite.   */
+static lsnn_status lsnni_export_check(const lsnn_net *net, const char *who, const char *path)
+{
+    lsnn_ctx *cx = net->cx;
+    if (!net->built) return lsnni_fail(cx, LSNN_ESTATE, "%s: build the net first", who);
+    LSNNI_TRY(lsnni_path_check(cx, who, path));
+    if (net->output == 0)
+        return lsnni_fail(cx, LSNN_ESTATE, "%s: the net's output is its input", who);
+    for (int i = 0; i < net->params + net->buffers; i++) {
+        const lsnni_param *p = i < net->params ? &net->param[i] : &net->buffer[i - net->params];
+        const lsnn_real *v = (i < net->params ? net->value : net->state) + p->at;
+        for (size_t j = 0; j < p->spec.count; j++)
+            if (!(fabs((double)v[j]) <= (double)FLT_MAX))
+                return lsnni_fail(cx, LSNN_EVALUE, "%s: number %.0f of %.60s is %g, which is no "
+                                  "finite float", who, (double)j, p->name, (double)v[j]);
+    }
     return LSNN_OK;
 }
 
@@ -8892,7 +8928,7 @@ static const char *const lsnni_c_maps_text =
     "    for (int p = 0; p < n; p++)\n"
     "        y[p] += scale * expf(exponent(g, p, q, s) - most) * (a[p] + b);\n"
     "}\n\n"
-    "/* y[k] = sum over its maps u of u a, the maps made from theta; and b, perhaps under them. */\n"
+    "/* As smooth of constant maps, but the maps are made from theta here. */\n"
     "static void smooth_by(float *y, const float *a, const float *theta, const float *b,\n"
     "                      smoother s)\n"
     "{\n"
@@ -9331,25 +9367,13 @@ static void lsnni_c_plan(lsnni_c *e)
     e->work = lsnni_place_lives(e->place, net->nodes);
 }
 
-static lsnn_status lsnni_c_check_net(const lsnn_net *net)
+static lsnn_status lsnni_c_check_types(const lsnn_net *net)
 {
-    lsnn_ctx *cx = net->cx;
-    if (!net->built) return lsnni_fail(cx, LSNN_ESTATE, "net_export_c: build the net first");
-    if (net->output == 0)
-        return lsnni_fail(cx, LSNN_ESTATE, "net_export_c: the net's output is its input");
     for (int i = 1; i < net->nodes; i++) {
         const lsnni_node *v = &net->node[i];
         if (v->role.on_path && lsnni_c_writer(v->type) < 0)
-            return lsnni_fail(cx, LSNN_EUNSUPPORTED, "net_export_c: layer '%.60s': a %.40s "
+            return lsnni_fail(net->cx, LSNN_EUNSUPPORTED, "net_export_c: layer '%.60s': a %.40s "
                               "cannot be written as C", v->name, v->type->name);
-    }
-    for (int i = 0; i < net->params + net->buffers; i++) {
-        const lsnni_param *p = i < net->params ? &net->param[i] : &net->buffer[i - net->params];
-        const lsnn_real *v = (i < net->params ? net->value : net->state) + p->at;
-        for (size_t j = 0; j < p->spec.count; j++)
-            if (!(fabs((double)v[j]) <= (double)FLT_MAX))
-                return lsnni_fail(cx, LSNN_EVALUE, "net_export_c: number %.0f of %.60s is %g, "
-                                  "which is no finite float", (double)j, p->name, (double)v[j]);
     }
     return LSNN_OK;
 }
@@ -9454,14 +9478,16 @@ LSNN_API lsnn_status lsnn_net_export_c(lsnn_net *net, const char *path,
     lsnn_export_desc defaults;
     lsnni_c e;
     lsnn_status s;
+    if (!net) return LSNN_ENOMEM;
     memset(&defaults, 0, sizeof defaults);
     memset(&e, 0, sizeof e);
     e.cx = net->cx;
     e.net = net;
     e.d = d ? d : &defaults;
     e.name = e.d->name ? e.d->name : "net";
+    LSNNI_TRY(lsnni_export_check(net, "net_export_c", path));
     LSNNI_TRY(lsnni_c_check_name(e.cx, e.name));
-    LSNNI_TRY(lsnni_c_check_net(net));
+    LSNNI_TRY(lsnni_c_check_types(net));
     LSNNI_TRY(lsnni_c_check_same(net));
     if ((int)e.d->storage < 0 || e.d->storage > LSNN_STORE_INT8)
         return lsnni_fail(e.cx, LSNN_EVALUE, "net_export_c: storage %d is unknown",
@@ -9600,7 +9626,7 @@ static void lsnni_onnx_constant(lsnni_onnx *e, const char *name, const lsnn_real
     lsnni_pb_message(&e->graph, 5, &e->inner);
 }
 
-/* A name that no layer has: "conv1/3".                                          */
+/* A name that no layer has: "conv1:3".                                          */
 static const char *lsnni_onnx_made(lsnni_onnx *e, int i, char name[LSNNI_ONNX_NAME])
 {
     snprintf(name, LSNNI_ONNX_NAME, "%.200s:%d", e->net->node[i].name, ++e->made);
@@ -9644,7 +9670,7 @@ static void lsnni_onnx_writes(lsnni_onnx *e, const char *op, const char *name)
     lsnni_pb_message(&e->graph, 1, &e->node);
 }
 
-/* Reads x (and what else was said to be read), writes a new array.               */
+/* Ends a node: it writes a new array, whose name is name's from here on.         */
 static void lsnni_onnx_next(lsnni_onnx *e, int i, const char *op, char name[LSNNI_ONNX_NAME])
 {
     lsnni_onnx_writes(e, op, lsnni_onnx_made(e, i, name));
@@ -9726,16 +9752,22 @@ static void lsnni_onnx_done(lsnni_onnx *e, int i, const char *last)
 }
 
 /* ---- >>writers: a layer type in ONNX's operators --------------------------------------------*/
+/* A node begins that reads x, weights, and a bias if there is one.               */
+static void lsnni_onnx_weighted(lsnni_onnx *e, int i, const char *x)
+{
+    char name[2][LSNNI_ONNX_NAME];
+    int params = e->net->node[i].plan.params;
+    for (int j = 0; j < params; j++) lsnni_onnx_param(e, i, j, 0, NULL, 0, name[j]);
+    lsnni_onnx_reads(e, x);
+    for (int j = 0; j < params; j++) lsnni_onnx_reads(e, name[j]);
+}
+
 static void lsnni_onnx_dense(lsnni_onnx *e, int i)
 {
     const lsnni_node *v = &e->net->node[i];
-    char x[LSNNI_ONNX_NAME], w[LSNNI_ONNX_NAME], b[LSNNI_ONNX_NAME] = "";
+    char x[LSNNI_ONNX_NAME];
     lsnni_onnx_read(e, i, v->input[0], 1, x);
-    lsnni_onnx_param(e, i, 0, 0, NULL, 0, w);
-    if (v->plan.params > 1) lsnni_onnx_param(e, i, 1, 0, NULL, 0, b);
-    lsnni_onnx_reads(e, x);
-    lsnni_onnx_reads(e, w);
-    if (*b) lsnni_onnx_reads(e, b);
+    lsnni_onnx_weighted(e, i, x);
     lsnni_onnx_int(e, "transB", 1);
     lsnni_onnx_writes(e, "Gemm", v->name);
     e->flat[i] = 1;
@@ -9800,13 +9832,9 @@ static void lsnni_onnx_window_says(lsnni_onnx *e, int i)
 static void lsnni_onnx_conv2d(lsnni_onnx *e, int i)
 {
     const lsnni_node *v = &e->net->node[i];
-    char x[LSNNI_ONNX_NAME], w[LSNNI_ONNX_NAME], b[LSNNI_ONNX_NAME] = "";
+    char x[LSNNI_ONNX_NAME];
     lsnni_onnx_read(e, i, v->input[0], 0, x);
-    lsnni_onnx_param(e, i, 0, 0, NULL, 0, w);
-    if (v->plan.params > 1) lsnni_onnx_param(e, i, 1, 0, NULL, 0, b);
-    lsnni_onnx_reads(e, x);
-    lsnni_onnx_reads(e, w);
-    if (*b) lsnni_onnx_reads(e, b);
+    lsnni_onnx_weighted(e, i, x);
     lsnni_onnx_window_says(e, i);
     lsnni_onnx_writes(e, "Conv", v->name);
 }
@@ -10155,10 +10183,9 @@ static lsnn_status lsnni_onnx_write(lsnn_ctx *cx, FILE *f, void *user)
     return fwrite(b->v, 1, (size_t)b->used, f) == (size_t)b->used ? LSNN_OK : LSNN_EIO;
 }
 
-static lsnn_status lsnni_onnx_check(const lsnn_net *net)
+static lsnn_status lsnni_onnx_check(const lsnn_net *net, const char *path)
 {
-    if (!net->built)
-        return lsnni_fail(net->cx, LSNN_ESTATE, "net_export_onnx: build the net first");
+    LSNNI_TRY(lsnni_export_check(net, "net_export_onnx", path));
     for (int i = 1; i < net->nodes; i++) {
         const lsnni_node *v = &net->node[i];
         if (v->role.on_path && lsnni_onnx_writer(v->type) < 0)
@@ -10171,10 +10198,12 @@ static lsnn_status lsnni_onnx_check(const lsnn_net *net)
 LSNN_API lsnn_status lsnn_net_export_onnx(lsnn_net *net, const char *path)
 {
     lsnni_onnx e;
-    lsnn_ctx *cx = net->cx;
     lsnn_status s = LSNN_ENOMEM;
     size_t row = 1;
-    LSNNI_TRY(lsnni_onnx_check(net));
+    lsnn_ctx *cx;
+    if (!net) return LSNN_ENOMEM;
+    cx = net->cx;
+    LSNNI_TRY(lsnni_onnx_check(net, path));
     memset(&e, 0, sizeof e);
     e.cx = e.graph.cx = e.node.cx = e.inner.cx = e.innermost.cx = cx;
     e.net = net;

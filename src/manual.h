@@ -55,6 +55,7 @@
        >>running         walking that schedule; >>profile: what each layer costs
        >>files           safetensors, and replacing a file safely
        >>models          nets in files
+       >>export, >>onnx  nets as C source, as ONNX models
        >>training        optimizers, schedules, fit, evaluate, checkpoints
        >>data            arrays, IDX files, built-in digits, recipes
        >>pictures        figures and curves; >>png: how they become files
@@ -323,6 +324,21 @@
        d.partial = 1;
        d.taken = &taken;
        return lsnn_net_read_as(net, path, &d);
+   }
+   ///
+   The ways out: lsnn_net_export_c writes a C99 file with NAME_predict(x, y), for programs and
+   chips without room for more (int8 weights take a quarter; lsnn_net_round says, in the net,
+   what that costs); lsnn_net_export_onnx writes an ONNX model. Both take every layer type of
+   the library and refuse your own by name; examples/export does both:
+
+   /// export.c
+   #include "lsnn.h"
+   lsnn_status as_c(lsnn_net *net)
+   {
+       lsnn_export_desc d = { 0 };
+       d.name = "digits";                            // digits_predict
+       d.storage = LSNN_STORE_INT8;
+       return lsnn_net_export_c(net, "digits.c", &d);
    }
    ///
 

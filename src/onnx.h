@@ -121,7 +121,7 @@ static void lsnni_onnx_constant(lsnni_onnx *e, const char *name, const lsnn_real
     lsnni_pb_message(&e->graph, 5, &e->inner);
 }
 
-/* A name that no layer has: "conv1/3".                                          */
+/* A name that no layer has: "conv1:3".                                          */
 static const char *lsnni_onnx_made(lsnni_onnx *e, int i, char name[LSNNI_ONNX_NAME])
 {
     snprintf(name, LSNNI_ONNX_NAME, "%.200s:%d", e->net->node[i].name, ++e->made);
@@ -165,7 +165,7 @@ static void lsnni_onnx_writes(lsnni_onnx *e, const char *op, const char *name)
     lsnni_pb_message(&e->graph, 1, &e->node);
 }
 
-/* Reads x (and what else was said to be read), writes a new array.               */
+/* Ends a node: it writes a new array, whose name is name's from here on.         */
 static void lsnni_onnx_next(lsnni_onnx *e, int i, const char *op, char name[LSNNI_ONNX_NAME])
 {
     lsnni_onnx_writes(e, op, lsnni_onnx_made(e, i, name));
@@ -247,16 +247,22 @@ static void lsnni_onnx_done(lsnni_onnx *e, int i, const char *last)
 }
 
 /* ---- >>writers: a layer type in ONNX's operators --------------------------------------------*/
+/* A node begins that reads x, weights, and a bias if there is one.               */
+static void lsnni_onnx_weighted(lsnni_onnx *e, int i, const char *x)
+{
+    char name[2][LSNNI_ONNX_NAME];
+    int params = e->net->node[i].plan.params;
+    for (int j = 0; j < params; j++) lsnni_onnx_param(e, i, j, 0, NULL, 0, name[j]);
+    lsnni_onnx_reads(e, x);
+    for (int j = 0; j < params; j++) lsnni_onnx_reads(e, name[j]);
+}
+
 static void lsnni_onnx_dense(lsnni_onnx *e, int i)
 {
     const lsnni_node *v = &e->net->node[i];
-    char x[LSNNI_ONNX_NAME], w[LSNNI_ONNX_NAME], b[LSNNI_ONNX_NAME] = "";
+    char x[LSNNI_ONNX_NAME];
     lsnni_onnx_read(e, i, v->input[0], 1, x);
-    lsnni_onnx_param(e, i, 0, 0, NULL, 0, w);
-    if (v->plan.params > 1) lsnni_onnx_param(e, i, 1, 0, NULL, 0, b);
-    lsnni_onnx_reads(e, x);
-    lsnni_onnx_reads(e, w);
-    if (*b) lsnni_onnx_reads(e, b);
+    lsnni_onnx_weighted(e, i, x);
     lsnni_onnx_int(e, "transB", 1);
     lsnni_onnx_writes(e, "Gemm", v->name);
     e->flat[i] = 1;
@@ -321,13 +327,9 @@ static void lsnni_onnx_window_says(lsnni_onnx *e, int i)
 static void lsnni_onnx_conv2d(lsnni_onnx *e, int i)
 {
     const lsnni_node *v = &e->net->node[i];
-    char x[LSNNI_ONNX_NAME], w[LSNNI_ONNX_NAME], b[LSNNI_ONNX_NAME] = "";
+    char x[LSNNI_ONNX_NAME];
     lsnni_onnx_read(e, i, v->input[0], 0, x);
-    lsnni_onnx_param(e, i, 0, 0, NULL, 0, w);
-    if (v->plan.params > 1) lsnni_onnx_param(e, i, 1, 0, NULL, 0, b);
-    lsnni_onnx_reads(e, x);
-    lsnni_onnx_reads(e, w);
-    if (*b) lsnni_onnx_reads(e, b);
+    lsnni_onnx_weighted(e, i, x);
     lsnni_onnx_window_says(e, i);
     lsnni_onnx_writes(e, "Conv", v->name);
 }
@@ -676,10 +678,9 @@ static lsnn_status lsnni_onnx_write(lsnn_ctx *cx, FILE *f, void *user)
     return fwrite(b->v, 1, (size_t)b->used, f) == (size_t)b->used ? LSNN_OK : LSNN_EIO;
 }
 
-static lsnn_status lsnni_onnx_check(const lsnn_net *net)
+static lsnn_status lsnni_onnx_check(const lsnn_net *net, const char *path)
 {
-    if (!net->built)
-        return lsnni_fail(net->cx, LSNN_ESTATE, "net_export_onnx: build the net first");
+    LSNNI_TRY(lsnni_export_check(net, "net_export_onnx", path));
     for (int i = 1; i < net->nodes; i++) {
         const lsnni_node *v = &net->node[i];
         if (v->role.on_path && lsnni_onnx_writer(v->type) < 0)
@@ -692,10 +693,12 @@ static lsnn_status lsnni_onnx_check(const lsnn_net *net)
 LSNN_API lsnn_status lsnn_net_export_onnx(lsnn_net *net, const char *path)
 {
     lsnni_onnx e;
-    lsnn_ctx *cx = net->cx;
     lsnn_status s = LSNN_ENOMEM;
     size_t row = 1;
-    LSNNI_TRY(lsnni_onnx_check(net));
+    lsnn_ctx *cx;
+    if (!net) return LSNN_ENOMEM;
+    cx = net->cx;
+    LSNNI_TRY(lsnni_onnx_check(net, path));
     memset(&e, 0, sizeof e);
     e.cx = e.graph.cx = e.node.cx = e.inner.cx = e.innermost.cx = cx;
     e.net = net;
