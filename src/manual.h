@@ -353,7 +353,8 @@
    a kill or a power cut (where the disk honours fsync; a file system that knows no syncing
    is no failure). Nothing else is touched: what stands at the temporary name PATH.tmp, a
    link or a file of yours, stays, and the save takes another name; what a killed save left
-   there (mode 0200) is removed by the next. A link at PATH is replaced, its target stays.
+   there (mode 0200 or 01xxx) is removed by the next. A link at PATH is replaced, its target
+   stays.
    The new file has the old one's mode, owner and group, or less where these cannot be had (a
    group that you are not of gets what everybody gets); without an old one the umask's mode.
    EIO: PATH is read-only for you, a folder or a device, or another program is saving to it.
