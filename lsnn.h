@@ -55,6 +55,7 @@
        >>running         walking that schedule; >>profile: what each layer costs
        >>files           safetensors, and replacing a file safely
        >>models          nets in files
+       >>export, >>onnx  nets as C source, as ONNX models
        >>training        optimizers, schedules, fit, evaluate, checkpoints
        >>data            arrays, IDX files, built-in digits, recipes
        >>pictures        figures and curves; >>png: how they become files
@@ -325,6 +326,21 @@
        return lsnn_net_read_as(net, path, &d);
    }
    ///
+   The ways out: lsnn_net_export_c writes a C99 file with NAME_predict(x, y), for programs and
+   chips without room for more (int8 weights take a quarter; lsnn_net_round says, in the net,
+   what that costs); lsnn_net_export_onnx writes an ONNX model. Both take every layer type of
+   the library and refuse your own by name; examples/export does both:
+
+   /// export.c
+   #include "lsnn.h"
+   lsnn_status as_c(lsnn_net *net)
+   {
+       lsnn_export_desc d = { 0 };
+       d.name = "digits";                            // digits_predict
+       d.storage = LSNN_STORE_INT8;
+       return lsnn_net_export_c(net, "digits.c", &d);
+   }
+   ///
 
    15. NUMBERS TO KNOW
    Limits: 2^29 numbers an image and a weight array, 10,000 layers, 16 inputs and 4 parameters
@@ -337,7 +353,8 @@
    a kill or a power cut (where the disk honours fsync; a file system that knows no syncing
    is no failure). Nothing else is touched: what stands at the temporary name PATH.tmp, a
    link or a file of yours, stays, and the save takes another name; what a killed save left
-   there (mode 0200) is removed by the next. A link at PATH is replaced, its target stays.
+   there (mode 0200 or 01xxx) is removed by the next. A link at PATH is replaced, its target
+   stays.
    The new file has the old one's mode, owner and group, or less where these cannot be had (a
    group that you are not of gets what everybody gets); without an old one the umask's mode.
    EIO: PATH is read-only for you, a folder or a device, or another program is saving to it.
@@ -7076,6 +7093,7 @@ static FILE *lsnni_tmp_open(char *tmp, size_t room, const char *path, lsnni_acce
     return fopen(tmp, "wb");
 }
 
+static void lsnni_tmp_done(FILE *f) { (void)f; }
 static int lsnni_tmp_hand_over(FILE *f, const lsnni_access *old)
 {
     (void)f;
@@ -7180,10 +7198,11 @@ static int lsnni_replaceable(const char *path, lsnni_access *old)
 /* ---- the file in the making. In a folder that others can write to, anything may wait at
    its name: a link to somebody's file, or a file of the user's own. So nothing that is there
    is ever opened for its contents; the file is made new (O_EXCL, which follows no link), or
-   under another name. Until it is whole its mode is LSNNI_MAKING: nobody reads half a file,
-   and what a killed program left is known by it, and removed. It is locked until it is
-   closed, so that of two programs that save to one path the second fails (EBUSY). */
-enum { LSNNI_CLOSE_FIRST = 0, LSNNI_MAKING = 0200, LSNNI_TMP_TRIES = 200 };
+   under another name. Until it is whole its mode is LSNNI_MAKING: nobody reads half a file.
+   From then until it is in its place it has LSNNI_WHOLE too, a bit that means nothing on a
+   file. So what a killed program left is known by its mode, and removed. It is locked until
+   it is closed, so that of two programs that save to one path the second fails (EBUSY). */
+enum { LSNNI_CLOSE_FIRST = 0, LSNNI_MAKING = 0200, LSNNI_WHOLE = 01000, LSNNI_TMP_TRIES = 200 };
 
 static int lsnni_same_file(const struct stat *a, const struct stat *b)
 {
@@ -7215,7 +7234,8 @@ static int lsnni_tmp_clear(const char *tmp)
     if (descriptor < 0) return 0;
     if (fstat(descriptor, &mine) == 0 && S_ISREG(mine.st_mode) && mine.st_nlink == 1 &&
         mine.st_uid == geteuid() &&
-        ((mine.st_mode & 07777) == LSNNI_MAKING || mine.st_size == 0)) {
+        ((mine.st_mode & 07777) == LSNNI_MAKING || (mine.st_mode & LSNNI_WHOLE) ||
+         mine.st_size == 0)) {
         if (lsnni_lock(descriptor) != 0) cleared = -1;
         else if (stat(tmp, &there) != 0 || lsnni_same_file(&mine, &there))
             cleared = unlink(tmp) == 0 || errno == ENOENT;
@@ -7279,9 +7299,17 @@ static int lsnni_tmp_hand_over(FILE *f, const lsnni_access *old)
     if (old->there && fchown(descriptor, old->owner, old->group) != 0 &&
         fchown(descriptor, (uid_t)-1, old->group) != 0)
         mode &= 0707 | ((mode & 07) << 3);
-    if (fchmod(descriptor, mode) == 0) return 0;
+    if (fchmod(descriptor, mode | LSNNI_WHOLE) == 0 || fchmod(descriptor, mode) == 0) return 0;
     if (fstat(descriptor, &now) != 0) return -1;
     return (now.st_mode & 0777 & ~mode) == 0 ? 0 : -1;   /* no modes there, or too much */
+}
+
+/* It is in its place.                                                        */
+static void lsnni_tmp_done(FILE *f)
+{
+    struct stat now;
+    if (fstat(fileno(f), &now) == 0 && (now.st_mode & LSNNI_WHOLE))
+        (void)!fchmod(fileno(f), now.st_mode & 0777);
 }
 
 /* The folder is opened first: where that fails, nothing has changed yet. One that can be
@@ -7353,6 +7381,7 @@ static lsnn_status lsnni_file_replace(lsnn_ctx *cx, const char *path,
         if (f && LSNNI_CLOSE_FIRST && !closed) { fclose(f); closed = 1; }
         if (f && !moved) remove(tmp);
     }
+    if (f && moved) lsnni_tmp_done(f);
     if (f && !closed) fclose(f);                         /* and unlock        */
     lsnni_free(cx, tmp);
     return s;
@@ -8677,6 +8706,7 @@ static int lsnni_has_weights(const lsnni_node *v)
 
 LSNN_API lsnn_status lsnn_net_round(lsnn_net *net, lsnn_storage storage)
 {
+    if (!net) return LSNN_ENOMEM;
     if (!net->built) return lsnni_fail(net->cx, LSNN_ESTATE, "net_round: build the net first");
     if ((int)storage < 0 || storage > LSNN_STORE_INT8)
         return lsnni_fail(net->cx, LSNN_EVALUE, "net_round: storage %d is unknown",
@@ -8701,6 +8731,25 @@ LSNN_API lsnn_status lsnn_net_round(lsnn_net *net, lsnn_storage storage)
         }
     }
     lsnni_changed(net);
+    return LSNN_OK;
+}
+
+/* What every way out asks of a net first: all that it will read is there and finite.   */
+static lsnn_status lsnni_export_check(const lsnn_net *net, const char *who, const char *path)
+{
+    lsnn_ctx *cx = net->cx;
+    if (!net->built) return lsnni_fail(cx, LSNN_ESTATE, "%s: build the net first", who);
+    LSNNI_TRY(lsnni_path_check(cx, who, path));
+    if (net->output == 0)
+        return lsnni_fail(cx, LSNN_ESTATE, "%s: the net's output is its input", who);
+    for (int i = 0; i < net->params + net->buffers; i++) {
+        const lsnni_param *p = i < net->params ? &net->param[i] : &net->buffer[i - net->params];
+        const lsnn_real *v = (i < net->params ? net->value : net->state) + p->at;
+        for (size_t j = 0; j < p->spec.count; j++)
+            if (!(fabs((double)v[j]) <= (double)FLT_MAX))
+                return lsnni_fail(cx, LSNN_EVALUE, "%s: number %.0f of %.60s is %g, which is no "
+                                  "finite float", who, (double)j, p->name, (double)v[j]);
+    }
     return LSNN_OK;
 }
 
@@ -8892,7 +8941,7 @@ static const char *const lsnni_c_maps_text =
     "    for (int p = 0; p < n; p++)\n"
     "        y[p] += scale * expf(exponent(g, p, q, s) - most) * (a[p] + b);\n"
     "}\n\n"
-    "/* y[k] = sum over its maps u of u a, the maps made from theta; and b, perhaps under them. */\n"
+    "/* As smooth of constant maps, but the maps are made from theta here. */\n"
     "static void smooth_by(float *y, const float *a, const float *theta, const float *b,\n"
     "                      smoother s)\n"
     "{\n"
@@ -9331,25 +9380,13 @@ static void lsnni_c_plan(lsnni_c *e)
     e->work = lsnni_place_lives(e->place, net->nodes);
 }
 
-static lsnn_status lsnni_c_check_net(const lsnn_net *net)
+static lsnn_status lsnni_c_check_types(const lsnn_net *net)
 {
-    lsnn_ctx *cx = net->cx;
-    if (!net->built) return lsnni_fail(cx, LSNN_ESTATE, "net_export_c: build the net first");
-    if (net->output == 0)
-        return lsnni_fail(cx, LSNN_ESTATE, "net_export_c: the net's output is its input");
     for (int i = 1; i < net->nodes; i++) {
         const lsnni_node *v = &net->node[i];
         if (v->role.on_path && lsnni_c_writer(v->type) < 0)
-            return lsnni_fail(cx, LSNN_EUNSUPPORTED, "net_export_c: layer '%.60s': a %.40s "
+            return lsnni_fail(net->cx, LSNN_EUNSUPPORTED, "net_export_c: layer '%.60s': a %.40s "
                               "cannot be written as C", v->name, v->type->name);
-    }
-    for (int i = 0; i < net->params + net->buffers; i++) {
-        const lsnni_param *p = i < net->params ? &net->param[i] : &net->buffer[i - net->params];
-        const lsnn_real *v = (i < net->params ? net->value : net->state) + p->at;
-        for (size_t j = 0; j < p->spec.count; j++)
-            if (!(fabs((double)v[j]) <= (double)FLT_MAX))
-                return lsnni_fail(cx, LSNN_EVALUE, "net_export_c: number %.0f of %.60s is %g, "
-                                  "which is no finite float", (double)j, p->name, (double)v[j]);
     }
     return LSNN_OK;
 }
@@ -9454,14 +9491,16 @@ LSNN_API lsnn_status lsnn_net_export_c(lsnn_net *net, const char *path,
     lsnn_export_desc defaults;
     lsnni_c e;
     lsnn_status s;
+    if (!net) return LSNN_ENOMEM;
     memset(&defaults, 0, sizeof defaults);
     memset(&e, 0, sizeof e);
     e.cx = net->cx;
     e.net = net;
     e.d = d ? d : &defaults;
     e.name = e.d->name ? e.d->name : "net";
+    LSNNI_TRY(lsnni_export_check(net, "net_export_c", path));
     LSNNI_TRY(lsnni_c_check_name(e.cx, e.name));
-    LSNNI_TRY(lsnni_c_check_net(net));
+    LSNNI_TRY(lsnni_c_check_types(net));
     LSNNI_TRY(lsnni_c_check_same(net));
     if ((int)e.d->storage < 0 || e.d->storage > LSNN_STORE_INT8)
         return lsnni_fail(e.cx, LSNN_EVALUE, "net_export_c: storage %d is unknown",
@@ -9556,7 +9595,7 @@ enum { LSNNI_ONNX_NAME = 260 };
 typedef struct lsnni_onnx {
     lsnn_ctx *cx;
     lsnn_net *net;
-    lsnni_bytes graph, node, small, tiny;    /* messages inside of messages   */
+    lsnni_bytes graph, node, inner, innermost;    /* messages inside of messages   */
     int made;                                /* names of arrays in between    */
     char *flat;                              /* one a net's node: its array is N,K */
     lsnn_real *row;
@@ -9565,15 +9604,15 @@ typedef struct lsnni_onnx {
 static void lsnni_onnx_value(lsnni_onnx *e, int field, const char *name, const int *dim, int rank)
 {
     for (int i = -1; i < rank; i++) {
-        if (i < 0) lsnni_pb_text(&e->tiny, 2, "N");
-        else lsnni_pb_int(&e->tiny, 1, dim[i]);
-        lsnni_pb_message(&e->small, 1, &e->tiny);
+        if (i < 0) lsnni_pb_text(&e->innermost, 2, "N");
+        else lsnni_pb_int(&e->innermost, 1, dim[i]);
+        lsnni_pb_message(&e->inner, 1, &e->innermost);
     }
-    lsnni_pb_int(&e->tiny, 1, LSNNI_ONNX_FLOAT);
-    lsnni_pb_message(&e->tiny, 2, &e->small);
-    lsnni_pb_message(&e->small, 1, &e->tiny);
+    lsnni_pb_int(&e->innermost, 1, LSNNI_ONNX_FLOAT);
+    lsnni_pb_message(&e->innermost, 2, &e->inner);
+    lsnni_pb_message(&e->inner, 1, &e->innermost);
     lsnni_pb_text(&e->node, 1, name);
-    lsnni_pb_message(&e->node, 2, &e->small);
+    lsnni_pb_message(&e->node, 2, &e->inner);
     lsnni_pb_message(&e->graph, field, &e->node);
 }
 
@@ -9584,23 +9623,23 @@ static void lsnni_onnx_constant(lsnni_onnx *e, const char *name, const lsnn_real
     size_t count = 1;
     unsigned char bytes[8];
     for (int i = 0; i < rank; i++) {
-        lsnni_pb_int(&e->small, 1, dim[i]);
+        lsnni_pb_int(&e->inner, 1, dim[i]);
         count *= (size_t)dim[i];
     }
-    lsnni_pb_int(&e->small, 2, v ? LSNNI_ONNX_FLOAT : LSNNI_ONNX_INT64);
-    lsnni_pb_text(&e->small, 8, name);
+    lsnni_pb_int(&e->inner, 2, v ? LSNNI_ONNX_FLOAT : LSNNI_ONNX_INT64);
+    lsnni_pb_text(&e->inner, 8, name);
     for (size_t i = 0; i < count; i++) {
         uint32_t bits = 0;
         float x = v ? (float)v[i] : 0;
         memcpy(&bits, &x, 4);
         lsnni_bytes_of(bytes, v ? bits : (uint64_t)whole[i], v ? 4 : 8);
-        lsnni_pb_raw(&e->tiny, bytes, v ? 4 : 8);
+        lsnni_pb_raw(&e->innermost, bytes, v ? 4 : 8);
     }
-    lsnni_pb_message(&e->small, 9, &e->tiny);
-    lsnni_pb_message(&e->graph, 5, &e->small);
+    lsnni_pb_message(&e->inner, 9, &e->innermost);
+    lsnni_pb_message(&e->graph, 5, &e->inner);
 }
 
-/* A name that no layer has: "conv1/3".                                          */
+/* A name that no layer has: "conv1:3".                                          */
 static const char *lsnni_onnx_made(lsnni_onnx *e, int i, char name[LSNNI_ONNX_NAME])
 {
     snprintf(name, LSNNI_ONNX_NAME, "%.200s:%d", e->net->node[i].name, ++e->made);
@@ -9611,17 +9650,17 @@ static const char *lsnni_onnx_made(lsnni_onnx *e, int i, char name[LSNNI_ONNX_NA
 static void lsnni_onnx_reads(lsnni_onnx *e, const char *name) { lsnni_pb_text(&e->node, 1, name); }
 static void lsnni_onnx_ints(lsnni_onnx *e, const char *name, const int *v, int count)
 {
-    lsnni_pb_text(&e->small, 1, name);
-    for (int i = 0; i < count; i++) lsnni_pb_int(&e->small, 8, v[i]);
-    lsnni_pb_int(&e->small, 20, 7);
-    lsnni_pb_message(&e->node, 5, &e->small);
+    lsnni_pb_text(&e->inner, 1, name);
+    for (int i = 0; i < count; i++) lsnni_pb_int(&e->inner, 8, v[i]);
+    lsnni_pb_int(&e->inner, 20, 7);
+    lsnni_pb_message(&e->node, 5, &e->inner);
 }
 static void lsnni_onnx_int(lsnni_onnx *e, const char *name, int v)
 {
-    lsnni_pb_text(&e->small, 1, name);
-    lsnni_pb_int(&e->small, 3, v);
-    lsnni_pb_int(&e->small, 20, 2);
-    lsnni_pb_message(&e->node, 5, &e->small);
+    lsnni_pb_text(&e->inner, 1, name);
+    lsnni_pb_int(&e->inner, 3, v);
+    lsnni_pb_int(&e->inner, 20, 2);
+    lsnni_pb_message(&e->node, 5, &e->inner);
 }
 static void lsnni_onnx_float(lsnni_onnx *e, const char *name, double v)
 {
@@ -9630,11 +9669,11 @@ static void lsnni_onnx_float(lsnni_onnx *e, const char *name, double v)
     uint32_t bits;
     memcpy(&bits, &x, 4);
     lsnni_bytes_of(bytes, bits, 4);
-    lsnni_pb_text(&e->small, 1, name);
-    lsnni_pb_varint(&e->small, 2 << 3 | 5);              /* four bytes        */
-    lsnni_pb_raw(&e->small, bytes, 4);
-    lsnni_pb_int(&e->small, 20, 1);
-    lsnni_pb_message(&e->node, 5, &e->small);
+    lsnni_pb_text(&e->inner, 1, name);
+    lsnni_pb_varint(&e->inner, 2 << 3 | 5);              /* four bytes        */
+    lsnni_pb_raw(&e->inner, bytes, 4);
+    lsnni_pb_int(&e->inner, 20, 1);
+    lsnni_pb_message(&e->node, 5, &e->inner);
 }
 static void lsnni_onnx_writes(lsnni_onnx *e, const char *op, const char *name)
 {
@@ -9644,7 +9683,7 @@ static void lsnni_onnx_writes(lsnni_onnx *e, const char *op, const char *name)
     lsnni_pb_message(&e->graph, 1, &e->node);
 }
 
-/* Reads x (and what else was said to be read), writes a new array.               */
+/* Ends a node: it writes a new array, whose name is name's from here on.         */
 static void lsnni_onnx_next(lsnni_onnx *e, int i, const char *op, char name[LSNNI_ONNX_NAME])
 {
     lsnni_onnx_writes(e, op, lsnni_onnx_made(e, i, name));
@@ -9726,16 +9765,22 @@ static void lsnni_onnx_done(lsnni_onnx *e, int i, const char *last)
 }
 
 /* ---- >>writers: a layer type in ONNX's operators --------------------------------------------*/
+/* A node begins that reads x, weights, and a bias if there is one.               */
+static void lsnni_onnx_weighted(lsnni_onnx *e, int i, const char *x)
+{
+    char name[2][LSNNI_ONNX_NAME];
+    int params = e->net->node[i].plan.params;
+    for (int j = 0; j < params; j++) lsnni_onnx_param(e, i, j, 0, NULL, 0, name[j]);
+    lsnni_onnx_reads(e, x);
+    for (int j = 0; j < params; j++) lsnni_onnx_reads(e, name[j]);
+}
+
 static void lsnni_onnx_dense(lsnni_onnx *e, int i)
 {
     const lsnni_node *v = &e->net->node[i];
-    char x[LSNNI_ONNX_NAME], w[LSNNI_ONNX_NAME], b[LSNNI_ONNX_NAME] = "";
+    char x[LSNNI_ONNX_NAME];
     lsnni_onnx_read(e, i, v->input[0], 1, x);
-    lsnni_onnx_param(e, i, 0, 0, NULL, 0, w);
-    if (v->plan.params > 1) lsnni_onnx_param(e, i, 1, 0, NULL, 0, b);
-    lsnni_onnx_reads(e, x);
-    lsnni_onnx_reads(e, w);
-    if (*b) lsnni_onnx_reads(e, b);
+    lsnni_onnx_weighted(e, i, x);
     lsnni_onnx_int(e, "transB", 1);
     lsnni_onnx_writes(e, "Gemm", v->name);
     e->flat[i] = 1;
@@ -9800,13 +9845,9 @@ static void lsnni_onnx_window_says(lsnni_onnx *e, int i)
 static void lsnni_onnx_conv2d(lsnni_onnx *e, int i)
 {
     const lsnni_node *v = &e->net->node[i];
-    char x[LSNNI_ONNX_NAME], w[LSNNI_ONNX_NAME], b[LSNNI_ONNX_NAME] = "";
+    char x[LSNNI_ONNX_NAME];
     lsnni_onnx_read(e, i, v->input[0], 0, x);
-    lsnni_onnx_param(e, i, 0, 0, NULL, 0, w);
-    if (v->plan.params > 1) lsnni_onnx_param(e, i, 1, 0, NULL, 0, b);
-    lsnni_onnx_reads(e, x);
-    lsnni_onnx_reads(e, w);
-    if (*b) lsnni_onnx_reads(e, b);
+    lsnni_onnx_weighted(e, i, x);
     lsnni_onnx_window_says(e, i);
     lsnni_onnx_writes(e, "Conv", v->name);
 }
@@ -10142,8 +10183,8 @@ static lsnn_status lsnni_onnx_graph(lsnni_onnx *e)
     lsnni_onnx_value(e, 12, net->node[net->output].name, dim, e->flat[net->output] ? 1 : 3);
     lsnni_pb_text(&e->graph, 2, "lsnn");
     LSNNI_TRY(e->node.status);
-    LSNNI_TRY(e->small.status);
-    LSNNI_TRY(e->tiny.status);
+    LSNNI_TRY(e->inner.status);
+    LSNNI_TRY(e->innermost.status);
     return e->graph.status;
 }
 
@@ -10155,10 +10196,9 @@ static lsnn_status lsnni_onnx_write(lsnn_ctx *cx, FILE *f, void *user)
     return fwrite(b->v, 1, (size_t)b->used, f) == (size_t)b->used ? LSNN_OK : LSNN_EIO;
 }
 
-static lsnn_status lsnni_onnx_check(const lsnn_net *net)
+static lsnn_status lsnni_onnx_check(const lsnn_net *net, const char *path)
 {
-    if (!net->built)
-        return lsnni_fail(net->cx, LSNN_ESTATE, "net_export_onnx: build the net first");
+    LSNNI_TRY(lsnni_export_check(net, "net_export_onnx", path));
     for (int i = 1; i < net->nodes; i++) {
         const lsnni_node *v = &net->node[i];
         if (v->role.on_path && lsnni_onnx_writer(v->type) < 0)
@@ -10171,12 +10211,14 @@ static lsnn_status lsnni_onnx_check(const lsnn_net *net)
 LSNN_API lsnn_status lsnn_net_export_onnx(lsnn_net *net, const char *path)
 {
     lsnni_onnx e;
-    lsnn_ctx *cx = net->cx;
     lsnn_status s = LSNN_ENOMEM;
     size_t row = 1;
-    LSNNI_TRY(lsnni_onnx_check(net));
+    lsnn_ctx *cx;
+    if (!net) return LSNN_ENOMEM;
+    cx = net->cx;
+    LSNNI_TRY(lsnni_onnx_check(net, path));
     memset(&e, 0, sizeof e);
-    e.cx = e.graph.cx = e.node.cx = e.small.cx = e.tiny.cx = cx;
+    e.cx = e.graph.cx = e.node.cx = e.inner.cx = e.innermost.cx = cx;
     e.net = net;
     for (int i = 0; i < net->nodes; i++)
         row = LSNNI_MAX(row, (size_t)lsnni_features(net->node[i].shape));
@@ -10188,16 +10230,16 @@ LSNN_API lsnn_status lsnn_net_export_onnx(lsnn_net *net, const char *path)
         lsnni_pb_text(&e.node, 2, "lsnn");
         lsnni_pb_text(&e.node, 3, LSNN_VERSION);
         lsnni_pb_message(&e.node, 7, &e.graph);
-        lsnni_pb_text(&e.small, 1, "");
-        lsnni_pb_int(&e.small, 2, LSNNI_ONNX_OPSET);
-        lsnni_pb_message(&e.node, 8, &e.small);
+        lsnni_pb_text(&e.inner, 1, "");
+        lsnni_pb_int(&e.inner, 2, LSNNI_ONNX_OPSET);
+        lsnni_pb_message(&e.node, 8, &e.inner);
         s = e.node.status;
     }
     if (s == LSNN_OK) s = lsnni_file_replace(cx, path, lsnni_onnx_write, &e.node);
     lsnni_free(cx, e.graph.v);
     lsnni_free(cx, e.node.v);
-    lsnni_free(cx, e.small.v);
-    lsnni_free(cx, e.tiny.v);
+    lsnni_free(cx, e.inner.v);
+    lsnni_free(cx, e.innermost.v);
     lsnni_free(cx, e.flat);
     lsnni_free(cx, e.row);
     return s;

@@ -87,6 +87,7 @@ static int lsnni_has_weights(const lsnni_node *v)
 
 LSNN_API lsnn_status lsnn_net_round(lsnn_net *net, lsnn_storage storage)
 {
+    if (!net) return LSNN_ENOMEM;
     if (!net->built) return lsnni_fail(net->cx, LSNN_ESTATE, "net_round: build the net first");
     if ((int)storage < 0 || storage > LSNN_STORE_INT8)
         return lsnni_fail(net->cx, LSNN_EVALUE, "net_round: storage %d is unknown",
@@ -111,6 +112,25 @@ LSNN_API lsnn_status lsnn_net_round(lsnn_net *net, lsnn_storage storage)
         }
     }
     lsnni_changed(net);
+    return LSNN_OK;
+}
+
+/* What every way out asks of a net first: all that it will read is there and finite.   */
+static lsnn_status lsnni_export_check(const lsnn_net *net, const char *who, const char *path)
+{
+    lsnn_ctx *cx = net->cx;
+    if (!net->built) return lsnni_fail(cx, LSNN_ESTATE, "%s: build the net first", who);
+    LSNNI_TRY(lsnni_path_check(cx, who, path));
+    if (net->output == 0)
+        return lsnni_fail(cx, LSNN_ESTATE, "%s: the net's output is its input", who);
+    for (int i = 0; i < net->params + net->buffers; i++) {
+        const lsnni_param *p = i < net->params ? &net->param[i] : &net->buffer[i - net->params];
+        const lsnn_real *v = (i < net->params ? net->value : net->state) + p->at;
+        for (size_t j = 0; j < p->spec.count; j++)
+            if (!(fabs((double)v[j]) <= (double)FLT_MAX))
+                return lsnni_fail(cx, LSNN_EVALUE, "%s: number %.0f of %.60s is %g, which is no "
+                                  "finite float", who, (double)j, p->name, (double)v[j]);
+    }
     return LSNN_OK;
 }
 
@@ -302,7 +322,7 @@ static const char *const lsnni_c_maps_text =
     "    for (int p = 0; p < n; p++)\n"
     "        y[p] += scale * expf(exponent(g, p, q, s) - most) * (a[p] + b);\n"
     "}\n\n"
-    "/* y[k] = sum over its maps u of u a, the maps made from theta; and b, perhaps under them. */\n"
+    "/* As smooth of constant maps, but the maps are made from theta here. */\n"
     "static void smooth_by(float *y, const float *a, const float *theta, const float *b,\n"
     "                      smoother s)\n"
     "{\n"
@@ -741,25 +761,13 @@ static void lsnni_c_plan(lsnni_c *e)
     e->work = lsnni_place_lives(e->place, net->nodes);
 }
 
-static lsnn_status lsnni_c_check_net(const lsnn_net *net)
+static lsnn_status lsnni_c_check_types(const lsnn_net *net)
 {
-    lsnn_ctx *cx = net->cx;
-    if (!net->built) return lsnni_fail(cx, LSNN_ESTATE, "net_export_c: build the net first");
-    if (net->output == 0)
-        return lsnni_fail(cx, LSNN_ESTATE, "net_export_c: the net's output is its input");
     for (int i = 1; i < net->nodes; i++) {
         const lsnni_node *v = &net->node[i];
         if (v->role.on_path && lsnni_c_writer(v->type) < 0)
-            return lsnni_fail(cx, LSNN_EUNSUPPORTED, "net_export_c: layer '%.60s': a %.40s "
+            return lsnni_fail(net->cx, LSNN_EUNSUPPORTED, "net_export_c: layer '%.60s': a %.40s "
                               "cannot be written as C", v->name, v->type->name);
-    }
-    for (int i = 0; i < net->params + net->buffers; i++) {
-        const lsnni_param *p = i < net->params ? &net->param[i] : &net->buffer[i - net->params];
-        const lsnn_real *v = (i < net->params ? net->value : net->state) + p->at;
-        for (size_t j = 0; j < p->spec.count; j++)
-            if (!(fabs((double)v[j]) <= (double)FLT_MAX))
-                return lsnni_fail(cx, LSNN_EVALUE, "net_export_c: number %.0f of %.60s is %g, "
-                                  "which is no finite float", (double)j, p->name, (double)v[j]);
     }
     return LSNN_OK;
 }
@@ -864,14 +872,16 @@ LSNN_API lsnn_status lsnn_net_export_c(lsnn_net *net, const char *path,
     lsnn_export_desc defaults;
     lsnni_c e;
     lsnn_status s;
+    if (!net) return LSNN_ENOMEM;
     memset(&defaults, 0, sizeof defaults);
     memset(&e, 0, sizeof e);
     e.cx = net->cx;
     e.net = net;
     e.d = d ? d : &defaults;
     e.name = e.d->name ? e.d->name : "net";
+    LSNNI_TRY(lsnni_export_check(net, "net_export_c", path));
     LSNNI_TRY(lsnni_c_check_name(e.cx, e.name));
-    LSNNI_TRY(lsnni_c_check_net(net));
+    LSNNI_TRY(lsnni_c_check_types(net));
     LSNNI_TRY(lsnni_c_check_same(net));
     if ((int)e.d->storage < 0 || e.d->storage > LSNN_STORE_INT8)
         return lsnni_fail(e.cx, LSNN_EVALUE, "net_export_c: storage %d is unknown",

@@ -55,6 +55,7 @@
        >>running         walking that schedule; >>profile: what each layer costs
        >>files           safetensors, and replacing a file safely
        >>models          nets in files
+       >>export, >>onnx  nets as C source, as ONNX models
        >>training        optimizers, schedules, fit, evaluate, checkpoints
        >>data            arrays, IDX files, built-in digits, recipes
        >>pictures        figures and curves; >>png: how they become files
@@ -325,6 +326,21 @@
        return lsnn_net_read_as(net, path, &d);
    }
    ///
+   The ways out: lsnn_net_export_c writes a C99 file with NAME_predict(x, y), for programs and
+   chips without room for more (int8 weights take a quarter; lsnn_net_round says, in the net,
+   what that costs); lsnn_net_export_onnx writes an ONNX model. Both take every layer type of
+   the library and refuse your own by name; examples/export does both:
+
+   /// export.c
+   #include "lsnn.h"
+   lsnn_status as_c(lsnn_net *net)
+   {
+       lsnn_export_desc d = { 0 };
+       d.name = "digits";                            // digits_predict
+       d.storage = LSNN_STORE_INT8;
+       return lsnn_net_export_c(net, "digits.c", &d);
+   }
+   ///
 
    15. NUMBERS TO KNOW
    Limits: 2^29 numbers an image and a weight array, 10,000 layers, 16 inputs and 4 parameters
@@ -337,7 +353,8 @@
    a kill or a power cut (where the disk honours fsync; a file system that knows no syncing
    is no failure). Nothing else is touched: what stands at the temporary name PATH.tmp, a
    link or a file of yours, stays, and the save takes another name; what a killed save left
-   there (mode 0200) is removed by the next. A link at PATH is replaced, its target stays.
+   there (mode 0200 or 01xxx) is removed by the next. A link at PATH is replaced, its target
+   stays.
    The new file has the old one's mode, owner and group, or less where these cannot be had (a
    group that you are not of gets what everybody gets); without an old one the umask's mode.
    EIO: PATH is read-only for you, a folder or a device, or another program is saving to it.

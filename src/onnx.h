@@ -77,7 +77,7 @@ enum { LSNNI_ONNX_NAME = 260 };
 typedef struct lsnni_onnx {
     lsnn_ctx *cx;
     lsnn_net *net;
-    lsnni_bytes graph, node, small, tiny;    /* messages inside of messages   */
+    lsnni_bytes graph, node, inner, innermost;    /* messages inside of messages   */
     int made;                                /* names of arrays in between    */
     char *flat;                              /* one a net's node: its array is N,K */
     lsnn_real *row;
@@ -86,15 +86,15 @@ typedef struct lsnni_onnx {
 static void lsnni_onnx_value(lsnni_onnx *e, int field, const char *name, const int *dim, int rank)
 {
     for (int i = -1; i < rank; i++) {
-        if (i < 0) lsnni_pb_text(&e->tiny, 2, "N");
-        else lsnni_pb_int(&e->tiny, 1, dim[i]);
-        lsnni_pb_message(&e->small, 1, &e->tiny);
+        if (i < 0) lsnni_pb_text(&e->innermost, 2, "N");
+        else lsnni_pb_int(&e->innermost, 1, dim[i]);
+        lsnni_pb_message(&e->inner, 1, &e->innermost);
     }
-    lsnni_pb_int(&e->tiny, 1, LSNNI_ONNX_FLOAT);
-    lsnni_pb_message(&e->tiny, 2, &e->small);
-    lsnni_pb_message(&e->small, 1, &e->tiny);
+    lsnni_pb_int(&e->innermost, 1, LSNNI_ONNX_FLOAT);
+    lsnni_pb_message(&e->innermost, 2, &e->inner);
+    lsnni_pb_message(&e->inner, 1, &e->innermost);
     lsnni_pb_text(&e->node, 1, name);
-    lsnni_pb_message(&e->node, 2, &e->small);
+    lsnni_pb_message(&e->node, 2, &e->inner);
     lsnni_pb_message(&e->graph, field, &e->node);
 }
 
@@ -105,23 +105,23 @@ static void lsnni_onnx_constant(lsnni_onnx *e, const char *name, const lsnn_real
     size_t count = 1;
     unsigned char bytes[8];
     for (int i = 0; i < rank; i++) {
-        lsnni_pb_int(&e->small, 1, dim[i]);
+        lsnni_pb_int(&e->inner, 1, dim[i]);
         count *= (size_t)dim[i];
     }
-    lsnni_pb_int(&e->small, 2, v ? LSNNI_ONNX_FLOAT : LSNNI_ONNX_INT64);
-    lsnni_pb_text(&e->small, 8, name);
+    lsnni_pb_int(&e->inner, 2, v ? LSNNI_ONNX_FLOAT : LSNNI_ONNX_INT64);
+    lsnni_pb_text(&e->inner, 8, name);
     for (size_t i = 0; i < count; i++) {
         uint32_t bits = 0;
         float x = v ? (float)v[i] : 0;
         memcpy(&bits, &x, 4);
         lsnni_bytes_of(bytes, v ? bits : (uint64_t)whole[i], v ? 4 : 8);
-        lsnni_pb_raw(&e->tiny, bytes, v ? 4 : 8);
+        lsnni_pb_raw(&e->innermost, bytes, v ? 4 : 8);
     }
-    lsnni_pb_message(&e->small, 9, &e->tiny);
-    lsnni_pb_message(&e->graph, 5, &e->small);
+    lsnni_pb_message(&e->inner, 9, &e->innermost);
+    lsnni_pb_message(&e->graph, 5, &e->inner);
 }
 
-/* A name that no layer has: "conv1/3".                                          */
+/* A name that no layer has: "conv1:3".                                          */
 static const char *lsnni_onnx_made(lsnni_onnx *e, int i, char name[LSNNI_ONNX_NAME])
 {
     snprintf(name, LSNNI_ONNX_NAME, "%.200s:%d", e->net->node[i].name, ++e->made);
@@ -132,17 +132,17 @@ static const char *lsnni_onnx_made(lsnni_onnx *e, int i, char name[LSNNI_ONNX_NA
 static void lsnni_onnx_reads(lsnni_onnx *e, const char *name) { lsnni_pb_text(&e->node, 1, name); }
 static void lsnni_onnx_ints(lsnni_onnx *e, const char *name, const int *v, int count)
 {
-    lsnni_pb_text(&e->small, 1, name);
-    for (int i = 0; i < count; i++) lsnni_pb_int(&e->small, 8, v[i]);
-    lsnni_pb_int(&e->small, 20, 7);
-    lsnni_pb_message(&e->node, 5, &e->small);
+    lsnni_pb_text(&e->inner, 1, name);
+    for (int i = 0; i < count; i++) lsnni_pb_int(&e->inner, 8, v[i]);
+    lsnni_pb_int(&e->inner, 20, 7);
+    lsnni_pb_message(&e->node, 5, &e->inner);
 }
 static void lsnni_onnx_int(lsnni_onnx *e, const char *name, int v)
 {
-    lsnni_pb_text(&e->small, 1, name);
-    lsnni_pb_int(&e->small, 3, v);
-    lsnni_pb_int(&e->small, 20, 2);
-    lsnni_pb_message(&e->node, 5, &e->small);
+    lsnni_pb_text(&e->inner, 1, name);
+    lsnni_pb_int(&e->inner, 3, v);
+    lsnni_pb_int(&e->inner, 20, 2);
+    lsnni_pb_message(&e->node, 5, &e->inner);
 }
 static void lsnni_onnx_float(lsnni_onnx *e, const char *name, double v)
 {
@@ -151,11 +151,11 @@ static void lsnni_onnx_float(lsnni_onnx *e, const char *name, double v)
     uint32_t bits;
     memcpy(&bits, &x, 4);
     lsnni_bytes_of(bytes, bits, 4);
-    lsnni_pb_text(&e->small, 1, name);
-    lsnni_pb_varint(&e->small, 2 << 3 | 5);              /* four bytes        */
-    lsnni_pb_raw(&e->small, bytes, 4);
-    lsnni_pb_int(&e->small, 20, 1);
-    lsnni_pb_message(&e->node, 5, &e->small);
+    lsnni_pb_text(&e->inner, 1, name);
+    lsnni_pb_varint(&e->inner, 2 << 3 | 5);              /* four bytes        */
+    lsnni_pb_raw(&e->inner, bytes, 4);
+    lsnni_pb_int(&e->inner, 20, 1);
+    lsnni_pb_message(&e->node, 5, &e->inner);
 }
 static void lsnni_onnx_writes(lsnni_onnx *e, const char *op, const char *name)
 {
@@ -165,7 +165,7 @@ static void lsnni_onnx_writes(lsnni_onnx *e, const char *op, const char *name)
     lsnni_pb_message(&e->graph, 1, &e->node);
 }
 
-/* Reads x (and what else was said to be read), writes a new array.               */
+/* Ends a node: it writes a new array, whose name is name's from here on.         */
 static void lsnni_onnx_next(lsnni_onnx *e, int i, const char *op, char name[LSNNI_ONNX_NAME])
 {
     lsnni_onnx_writes(e, op, lsnni_onnx_made(e, i, name));
@@ -247,16 +247,22 @@ static void lsnni_onnx_done(lsnni_onnx *e, int i, const char *last)
 }
 
 /* ---- >>writers: a layer type in ONNX's operators --------------------------------------------*/
+/* A node begins that reads x, weights, and a bias if there is one.               */
+static void lsnni_onnx_weighted(lsnni_onnx *e, int i, const char *x)
+{
+    char name[2][LSNNI_ONNX_NAME];
+    int params = e->net->node[i].plan.params;
+    for (int j = 0; j < params; j++) lsnni_onnx_param(e, i, j, 0, NULL, 0, name[j]);
+    lsnni_onnx_reads(e, x);
+    for (int j = 0; j < params; j++) lsnni_onnx_reads(e, name[j]);
+}
+
 static void lsnni_onnx_dense(lsnni_onnx *e, int i)
 {
     const lsnni_node *v = &e->net->node[i];
-    char x[LSNNI_ONNX_NAME], w[LSNNI_ONNX_NAME], b[LSNNI_ONNX_NAME] = "";
+    char x[LSNNI_ONNX_NAME];
     lsnni_onnx_read(e, i, v->input[0], 1, x);
-    lsnni_onnx_param(e, i, 0, 0, NULL, 0, w);
-    if (v->plan.params > 1) lsnni_onnx_param(e, i, 1, 0, NULL, 0, b);
-    lsnni_onnx_reads(e, x);
-    lsnni_onnx_reads(e, w);
-    if (*b) lsnni_onnx_reads(e, b);
+    lsnni_onnx_weighted(e, i, x);
     lsnni_onnx_int(e, "transB", 1);
     lsnni_onnx_writes(e, "Gemm", v->name);
     e->flat[i] = 1;
@@ -321,13 +327,9 @@ static void lsnni_onnx_window_says(lsnni_onnx *e, int i)
 static void lsnni_onnx_conv2d(lsnni_onnx *e, int i)
 {
     const lsnni_node *v = &e->net->node[i];
-    char x[LSNNI_ONNX_NAME], w[LSNNI_ONNX_NAME], b[LSNNI_ONNX_NAME] = "";
+    char x[LSNNI_ONNX_NAME];
     lsnni_onnx_read(e, i, v->input[0], 0, x);
-    lsnni_onnx_param(e, i, 0, 0, NULL, 0, w);
-    if (v->plan.params > 1) lsnni_onnx_param(e, i, 1, 0, NULL, 0, b);
-    lsnni_onnx_reads(e, x);
-    lsnni_onnx_reads(e, w);
-    if (*b) lsnni_onnx_reads(e, b);
+    lsnni_onnx_weighted(e, i, x);
     lsnni_onnx_window_says(e, i);
     lsnni_onnx_writes(e, "Conv", v->name);
 }
@@ -663,8 +665,8 @@ static lsnn_status lsnni_onnx_graph(lsnni_onnx *e)
     lsnni_onnx_value(e, 12, net->node[net->output].name, dim, e->flat[net->output] ? 1 : 3);
     lsnni_pb_text(&e->graph, 2, "lsnn");
     LSNNI_TRY(e->node.status);
-    LSNNI_TRY(e->small.status);
-    LSNNI_TRY(e->tiny.status);
+    LSNNI_TRY(e->inner.status);
+    LSNNI_TRY(e->innermost.status);
     return e->graph.status;
 }
 
@@ -676,10 +678,9 @@ static lsnn_status lsnni_onnx_write(lsnn_ctx *cx, FILE *f, void *user)
     return fwrite(b->v, 1, (size_t)b->used, f) == (size_t)b->used ? LSNN_OK : LSNN_EIO;
 }
 
-static lsnn_status lsnni_onnx_check(const lsnn_net *net)
+static lsnn_status lsnni_onnx_check(const lsnn_net *net, const char *path)
 {
-    if (!net->built)
-        return lsnni_fail(net->cx, LSNN_ESTATE, "net_export_onnx: build the net first");
+    LSNNI_TRY(lsnni_export_check(net, "net_export_onnx", path));
     for (int i = 1; i < net->nodes; i++) {
         const lsnni_node *v = &net->node[i];
         if (v->role.on_path && lsnni_onnx_writer(v->type) < 0)
@@ -692,12 +693,14 @@ static lsnn_status lsnni_onnx_check(const lsnn_net *net)
 LSNN_API lsnn_status lsnn_net_export_onnx(lsnn_net *net, const char *path)
 {
     lsnni_onnx e;
-    lsnn_ctx *cx = net->cx;
     lsnn_status s = LSNN_ENOMEM;
     size_t row = 1;
-    LSNNI_TRY(lsnni_onnx_check(net));
+    lsnn_ctx *cx;
+    if (!net) return LSNN_ENOMEM;
+    cx = net->cx;
+    LSNNI_TRY(lsnni_onnx_check(net, path));
     memset(&e, 0, sizeof e);
-    e.cx = e.graph.cx = e.node.cx = e.small.cx = e.tiny.cx = cx;
+    e.cx = e.graph.cx = e.node.cx = e.inner.cx = e.innermost.cx = cx;
     e.net = net;
     for (int i = 0; i < net->nodes; i++)
         row = LSNNI_MAX(row, (size_t)lsnni_features(net->node[i].shape));
@@ -709,16 +712,16 @@ LSNN_API lsnn_status lsnn_net_export_onnx(lsnn_net *net, const char *path)
         lsnni_pb_text(&e.node, 2, "lsnn");
         lsnni_pb_text(&e.node, 3, LSNN_VERSION);
         lsnni_pb_message(&e.node, 7, &e.graph);
-        lsnni_pb_text(&e.small, 1, "");
-        lsnni_pb_int(&e.small, 2, LSNNI_ONNX_OPSET);
-        lsnni_pb_message(&e.node, 8, &e.small);
+        lsnni_pb_text(&e.inner, 1, "");
+        lsnni_pb_int(&e.inner, 2, LSNNI_ONNX_OPSET);
+        lsnni_pb_message(&e.node, 8, &e.inner);
         s = e.node.status;
     }
     if (s == LSNN_OK) s = lsnni_file_replace(cx, path, lsnni_onnx_write, &e.node);
     lsnni_free(cx, e.graph.v);
     lsnni_free(cx, e.node.v);
-    lsnni_free(cx, e.small.v);
-    lsnni_free(cx, e.tiny.v);
+    lsnni_free(cx, e.inner.v);
+    lsnni_free(cx, e.innermost.v);
     lsnni_free(cx, e.flat);
     lsnni_free(cx, e.row);
     return s;

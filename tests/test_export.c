@@ -191,8 +191,8 @@ static void test_model(const char *name, int c, int side, int classes)
     worst[0] = difference(net, name, LSNN_STORE_FLOAT, 0);
     worst[1] = difference(net, name, LSNN_STORE_HALF, 1);
     worst[2] = difference(net, name, LSNN_STORE_INT8, 0);
-    test_end("%s as ONNX; as C: %.1g of the largest output apart, with halves %.1g, with int8 %.1g", name,
-             worst[0], worst[1], worst[2]);
+    test_end("%s as ONNX; as C: %.1g of the largest output apart, with halves %.1g, with int8 "
+             "%.1g", name, worst[0], worst[1], worst[2]);
     lsnn_net_free(net);
     lsnn_ctx_free(&cx);
 }
@@ -274,12 +274,45 @@ static void test_smoothers(void)
 {
     for (int computed = 0; computed < 2; computed++)
         for (int shape = 0; shape <= LSNN_GAUSSIAN_1D; shape++) {
-            int table = shape == LSNN_TABLE;
-            test_smoother(shape, table ? 0 : (shape + 1) % 3, table ? 1 : 1 + shape % 2, 2, computed);
+            int table = shape == LSNN_TABLE, some = 1 + shape % 2;
+            test_smoother(shape, table ? 0 : (shape + 1) % 3, table ? 1 : some, 2, computed);
             test_smoother(shape, table ? 0 : (shape + 2) % 3, table ? 1 : 3, 1, computed);
             if (!table) test_smoother(shape, LSNN_NORMALISE_NONE, 1, 1, computed);
         }
-    test_end("smoothers as ONNX and as C: all shapes, normalisations, mixtures, ranks; free and computed");
+    test_end("smoothers as ONNX and as C: all shapes, normalisations, mixtures, ranks, free and "
+             "computed");
+}
+
+/* ---- storage: values worked out by hand ------------------------------------------------- */
+static void test_rounding(void)
+{
+    /* 0.1; halves' largest; their smallest; two ties, which go to the even neighbour; a value
+       below the smallest that is nearer to 0                                            */
+    static const double given[8] = { 0.1, 65504, 5.9604644775390625e-8, 1 + 1 / 2048.0,
+                                     1 + 3 / 2048.0, -0.1, 2e-8, 0 };
+    static const double half[8] = { 0.0999755859375, 65504, 5.9604644775390625e-8, 1,
+                                    1 + 2 / 1024.0, -0.0999755859375, 0, 0 };
+    static const double bytes[4] = { 127, -63.5, 1.4, 0 };       /* step 1               */
+    static const double rounded[4] = { 127, -63, 1, 0 };
+    static lsnn_ctx cx;
+    lsnn_net *net = lsnn_net_new(&cx);
+    lsnn_real w[8];
+    lsnn_dense(net, lsnn_dense(net, lsnn_input(net, 4, 1, 1), 2, NULL), 2, NULL);
+    CHECK(lsnn_net_build(net, NULL) == LSNN_OK);
+    for (int i = 0; i < 8; i++) w[i] = (lsnn_real)given[i];
+    CHECK(lsnn_net_set(net, "dense1.weight", w, 8) == LSNN_OK);
+    CHECK(lsnn_net_round(net, LSNN_STORE_HALF) == LSNN_OK);
+    lsnn_net_get(net, "dense1.weight", w, 8);
+    for (int i = 0; i < 8; i++) CHECK(fabs((double)w[i] - half[i]) <= 0);
+    for (int i = 0; i < 8; i++) w[i] = (lsnn_real)(bytes[i % 4] * (i < 4 ? 1 : 0.25));
+    CHECK(lsnn_net_set(net, "dense1.weight", w, 8) == LSNN_OK);
+    CHECK(lsnn_net_round(net, LSNN_STORE_INT8) == LSNN_OK);
+    lsnn_net_get(net, "dense1.weight", w, 8);                    /* a step each row      */
+    for (int i = 0; i < 8; i++)
+        CHECK(fabs((double)w[i] - rounded[i % 4] * (i < 4 ? 1 : 0.25)) <= 0);
+    test_end("weights rounded to halves and to bytes, by hand");
+    lsnn_net_free(net);
+    lsnn_ctx_free(&cx);
 }
 
 /* ---- what is refused ------------------------------------------------------------------- */
@@ -319,6 +352,9 @@ static void test_refusals(void)
     REFUSED(&cx, lsnn_net_export_c(net, path, &d), LSNN_EVALUE, "storage");
     CHECK(lsnn_net_set(net, "a-b.bias", &bad, 1) == LSNN_OK);
     REFUSED(&cx, lsnn_net_export_c(net, path, NULL), LSNN_EVALUE, "a-b.bias");
+    REFUSED(&cx, lsnn_net_export_onnx(net, path), LSNN_EVALUE, "a-b.bias");
+    REFUSED(&cx, lsnn_net_export_c(net, NULL, NULL), LSNN_EVALUE, "path");
+    REFUSED(&cx, lsnn_net_export_onnx(net, NULL), LSNN_EVALUE, "path");
     bad = 0;
     CHECK(lsnn_net_set(net, "a-b.bias", &bad, 1) == LSNN_OK);
     REFUSED(&cx, lsnn_net_export_c(net, "not/there.c", NULL), LSNN_EIO, "there.c");
@@ -362,6 +398,7 @@ int main(void)
         test_model("cnn6", 1, 28, 10);
         test_model("dn40", 3, 32, 10);
     }
+    test_rounding();
     test_refusals();
     return test_finish();
 }
