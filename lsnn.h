@@ -1853,6 +1853,12 @@ static lsnn_status lsnni_sizes3(lsnn_ctx *cx, const char *who, int a, int b, int
 #  pragma GCC optimize("O1")
 #endif
 
+/* A naive build leaves the fast paths where they are, and unused.            */
+#if defined(LSNN_NAIVE) && defined(__GNUC__)
+#  pragma GCC diagnostic push
+#  pragma GCC diagnostic ignored "-Wunused-function"
+#endif
+
 /* ============================================================================
    >>fast  what the machinery for speed, at the end of the book, offers the ops
    ==========================================================================*/
@@ -8933,12 +8939,13 @@ static const char *const lsnni_c_conv2d_text =
     "        float sum = 0;\n"
     "        clip(top, s.kh, s.h, &u0, &u1);\n"
     "        clip(left, s.kw, s.w, &v0, &v1);\n"
-    "        for (int c = 0; c < s.c; c++)\n"
-    "        for (int u = u0; u < u1; u++) {\n"
-    "            const float *row = x + (c * s.h + top + u) * s.w + left;\n"
-    "            float part = 0;\n"
-    "            for (int v = v0; v < v1; v++)\n"
-    "                part += row[v] * @[((k * s.c + c) * s.kh + u) * s.kw + v];\n"
+    "        for (int c = 0; c < s.c; c++) {\n"
+    "            float part = 0;          /* a sum a channel: rounded less */\n"
+    "            for (int u = u0; u < u1; u++) {\n"
+    "                const float *row = x + (c * s.h + top + u) * s.w + left;\n"
+    "                for (int v = v0; v < v1; v++)\n"
+    "                    part += row[v] * @[((k * s.c + c) * s.kh + u) * s.kw + v];\n"
+    "            }\n"
     "            sum += part;\n"
     "        }\n"
     "        y[(k * s.oh + i) * s.ow + j] = (b ? b[k] : 0) + sum@<k>;\n"
@@ -14041,6 +14048,9 @@ static lsnn_status lsnni_blocks_backward_x(lsnn_ctx *cx, lsnn_real *dx, const ls
 }
 
 
+#if defined(LSNN_NAIVE) && defined(__GNUC__)
+#  pragma GCC diagnostic pop
+#endif
 #ifdef LSNNI_CALM
 #  pragma GCC pop_options
 #endif

@@ -28,6 +28,12 @@
 #  pragma GCC optimize("O1")
 #endif
 
+/* A naive build leaves the fast paths where they are, and unused.            */
+#if defined(LSNN_NAIVE) && defined(__GNUC__)
+#  pragma GCC diagnostic push
+#  pragma GCC diagnostic ignored "-Wunused-function"
+#endif
+
 #include "fast.h"
 #include "window.h"
 #include "layer.h"
@@ -81,6 +87,9 @@ static const lsnn_layer_type *const lsnni_types[] = {
 #include "rows.h"
 #include "blocks.h"
 
+#if defined(LSNN_NAIVE) && defined(__GNUC__)
+#  pragma GCC diagnostic pop
+#endif
 #ifdef LSNNI_CALM
 #  pragma GCC pop_options
 #endif

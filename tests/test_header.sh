@@ -178,9 +178,11 @@ int main(int count, char **names)
     static lsnn_ctx cx;
     static lsnn_options o;
     lsnn_net *net = lsnn_net_new(&cx);
-    int x = lsnn_conv2d(net, lsnn_input(net, 1, 8, 8), 2, 3, NULL);
+    static lsnn_options drawn;
+    int x;
+    drawn.init = LSNN_INIT_GLOROT;
+    x = lsnn_conv2d(net, lsnn_input(net, 1, 8, 8), 2, 3, &drawn);
     o.normalise = LSNN_NORMALISE_MEAN;
-    o.init = LSNN_INIT_GLOROT;
     lsnn_smooth(net, x, LSNN_FREE, &o);
     return count < 2 || lsnn_net_build(net, NULL) != LSNN_OK || lsnn_net_save(net, names[1]) ||
         sizeof(lsnn_init) != sizeof(int) || sizeof o.padding != sizeof(int);
