@@ -3271,6 +3271,7 @@ LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_re
     if (cx->rehearsal_) return LSNN_OK;                  /* the running ones stay */
     for (int k = 0; k < c; k++) {
         double m = 0, var = 0;
+        lsnn_real next;
         for (int l = 0; l < n; l++)
         for (int i = 0; i < inner; i++) m += (double)x[lsnni_at3(l, k, c, i, inner)] / count;
         for (int l = 0; l < n; l++)
@@ -3286,18 +3287,21 @@ LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_re
         }
         mean[k] = LSNNI_R(m);
         istd[k] = LSNNI_R(1 / sqrt(var / count + eps));
-        if (!(var <= DBL_MAX))                           /* the running ones stay */
+        var /= LSNNI_MAX(count - 1, 1);                  /* unbiased          */
+        next = LSNNI_R((1 - momentum) * (running_var ? (double)running_var[k] : 1) +
+                       momentum * var);
+        if (!lsnni_finite(&next, 1))                     /* the running ones stay */
             return lsnni_fail(cx, LSNN_EDIVERGED, "batch_norm: the values of channel %d are not "
                               "finite, or too large for a variance", k);
         if (!running_mean) continue;
-        var /= LSNNI_MAX(count - 1, 1);                  /* unbiased          */
         running_mean[k] = LSNNI_R((1 - momentum) * (double)running_mean[k] + momentum * m);
-        running_var[k] = LSNNI_R((1 - momentum) * (double)running_var[k] + momentum * var);
+        running_var[k] = next;
     }
     return LSNN_OK;
 }
 
-/* mean and istd depend on x too, hence the two means that are taken off.      */
+/* mean and istd depend on x too, hence the two means that are taken off. The mean is made
+   again: as forward kept it, it is rounded to an lsnn_real.                   */
 LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dgamma,
                                               lsnn_real *dbeta, const lsnn_real *dy,
                                               const lsnn_real *x, const lsnn_real *gamma,
@@ -3305,10 +3309,13 @@ LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_
                                               int n, int c, int inner, int add)
 {
     double count = (double)n * inner;
+    (void)mean;
     LSNNI_TRY(lsnni_sizes3(cx, "batch_norm", n, c, inner));
     lsnni_clear(dx, lsnni_at3(n, 0, c, 0, inner), add);
     for (int k = 0; k < c; k++) {
-        double sum = 0, dot = 0, m = (double)mean[k], r = (double)istd[k];
+        double sum = 0, dot = 0, m = 0, r = (double)istd[k];
+        for (int l = 0; l < n; l++)
+        for (int i = 0; i < inner; i++) m += (double)x[lsnni_at3(l, k, c, i, inner)] / count;
         for (int l = 0; l < n; l++)
         for (int i = 0; i < inner; i++) {
             size_t at = lsnni_at3(l, k, c, i, inner);
@@ -6686,7 +6693,7 @@ static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch 
         local.heads = b->heads;
         local.targets = b->targets;
         local.target_count = b->target_count;
-        local.total = b->total;
+        local.total = b->total ? b->total : b->n;
         local.rng = lsnn_rng_at(net->seed, v->type->name, v->name, b->step, b->sample);
         w->cx->where_ = v->name;
         status = (backward ? v->type->backward : v->type->forward)(w->cx, &local);
@@ -6765,12 +6772,11 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
     w->lanes = lsnni_lanes_for(w, b->n);
     w->all = training || b->labels || b->targets;
     w->last = *b;
-    if (!b->total) w->last.total = b->n;
     p = &w->schedule[w->lanes > 0];
     for (lsnni_step *s = p->forward; s < p->forward + p->forwards; s++) {
         if (lsnni_skipped(w, s)) continue;
         s->call.loss = 0;
-        LSNNI_TRY(lsnni_step_run(w, s, &w->last, training, 0));
+        LSNNI_TRY(lsnni_step_run(w, s, b, training, 0));
         total += s->call.loss;
         if (lsnni_blames(w, s)) break;
     }

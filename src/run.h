@@ -28,7 +28,7 @@ static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch 
         local.heads = b->heads;
         local.targets = b->targets;
         local.target_count = b->target_count;
-        local.total = b->total;
+        local.total = b->total ? b->total : b->n;
         local.rng = lsnn_rng_at(net->seed, v->type->name, v->name, b->step, b->sample);
         w->cx->where_ = v->name;
         status = (backward ? v->type->backward : v->type->forward)(w->cx, &local);
@@ -107,12 +107,11 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
     w->lanes = lsnni_lanes_for(w, b->n);
     w->all = training || b->labels || b->targets;
     w->last = *b;
-    if (!b->total) w->last.total = b->n;
     p = &w->schedule[w->lanes > 0];
     for (lsnni_step *s = p->forward; s < p->forward + p->forwards; s++) {
         if (lsnni_skipped(w, s)) continue;
         s->call.loss = 0;
-        LSNNI_TRY(lsnni_step_run(w, s, &w->last, training, 0));
+        LSNNI_TRY(lsnni_step_run(w, s, b, training, 0));
         total += s->call.loss;
         if (lsnni_blames(w, s)) break;
     }
