@@ -4,7 +4,7 @@
    there is no global. Each thread takes the next i that is left until none is. Two rules
    make that fit for a machine that others use, too:
 
-   - Who waits, spins for 50 microseconds and then sleeps. Layers follow one another faster
+   - Who waits, spins for 20 microseconds and then sleeps. Layers follow one another faster
      than that, so nothing sleeps within a step; and nothing that waits keeps a core busy.
    - The caller works like the others and waits only for those that have begun, never for one
      that might still come. What a busy machine, a fork (threads are not copied) or a refused
@@ -97,10 +97,10 @@ static void lsnni_pause(void)
 #endif
 }
 
-/* Looks at *word until it is `value`, or until it is not, for at most 50 microseconds. */
+/* Looks at *word until it is `value`, or until it is not, for at most 20 microseconds. */
 static void lsnni_spin(const lsnni_team *p, const unsigned *word, unsigned value, int equal)
 {
-    const double end = p->spin ? lsnni_seconds() + 50e-6 : 0;
+    const double end = p->spin ? lsnni_seconds() + 20e-6 : 0;
     do {
         for (int i = 0; i < 16; i++) {
             if ((__atomic_load_n(word, __ATOMIC_ACQUIRE) == value) == equal) return;

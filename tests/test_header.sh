@@ -51,7 +51,7 @@ dialects() {
         echo "clang++ $std -x c++"
     done
 }
-switches='-DLSNN_NO_SIMD|-DLSNN_NO_TRAIN|-DLSNN_NO_DATA|-DLSNN_NO_PICTURES|
+switches='-DLSNN_NO_SIMD|-DLSNN_NO_THREADS|-DLSNN_NO_TRAIN|-DLSNN_NO_DATA|-DLSNN_NO_PICTURES|
 -DLSNN_NO_TRAIN -DLSNN_NO_DATA -DLSNN_NO_PICTURES'
 
 dialects > "$work/dialects"
@@ -66,7 +66,7 @@ while read -r compiler std language; do
         if echo 'int main(void){return 0;}' |
             $compiler -x c - -fopenmp -o /dev/null > /dev/null 2>&1; then
             # shellcheck disable=SC2086
-            compile $compiler $std $language $real -fopenmp
+            compile $compiler $std $language $real -fopenmp -DLSNN_USE_OPENMP
         fi
     done
     case $std in c99 | c++11)
@@ -85,7 +85,9 @@ cc=gcc
 have gcc || cc=cc
 if [ -n "$long" ]; then              # some warnings need the optimizer
     compile $cc c99 -O2
-    compile $cc c99 -O2 -DLSNN_DOUBLE -fopenmp
+    compile $cc c99 -O2 -DLSNN_DOUBLE
+    $cc -fopenmp -x c -fsyntax-only "$work/unit.c" -I. 2> /dev/null &&
+        compile $cc c99 -O2 -DLSNN_DOUBLE -fopenmp
     have clang && compile clang c99 -O2
 fi
 if echo '#include <zlib.h>' | $cc -x c -fsyntax-only - > /dev/null 2>&1; then
@@ -114,6 +116,7 @@ job 'renamed, with LSNN_FILENAME' "$cc -O2 -DLSNN_FILENAME='\"renamed.h\"' -I$wo
     $code $work/renamed.c"
 job 'LSNN_API' "$cc '-DLSNN_API=__attribute__((visibility(\"hidden\")))' -I. \
     $code $work/unit.c"
+job 'OpenMP that is not there is refused' "! $cc -DLSNN_USE_OPENMP -I. $code $work/unit.c"
 job '-ffast-math is refused' "! $cc -ffast-math -I. $code $work/unit.c"
 if [ -z "$long" ]; then
     :

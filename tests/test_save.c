@@ -3,7 +3,7 @@
    change nothing.
 
    modes: plain | double asan
-   Build: cc -O2 -fopenmp -I. tests/test_save.c -o tests/test_save -lm                   */
+   Build: cc -O2 -I. tests/test_save.c -o tests/test_save -lm                            */
 #define LSNN_IMPLEMENTATION
 #include "lsnn.h"
 #include "check.h"
