@@ -336,6 +336,14 @@ static void app_on_signal(int number)
     signal(SIGTERM, SIG_DFL);
 }
 
+/* --threads, else OMP_NUM_THREADS as batch systems set it; 0: all cores.         */
+static inline int app_threads(const app *a)
+{
+    const char *text = getenv("OMP_NUM_THREADS");
+    int n = text && a->threads == 0 ? atoi(text) : a->threads;
+    return n > 0 && n <= 1024 ? n : 0;
+}
+
 /* LSNN_ISA forces an instruction set: results depend on it in their last bits.   */
 static inline int app_read_isa(const app *a, lsnn_ctx *cx)
 {
@@ -403,14 +411,6 @@ static inline int app_can_write(const app *a, const char *flag, const char *file
     fclose(f);
     remove(probe);
     return APP_GO;
-}
-
-/* --threads, else OMP_NUM_THREADS as batch systems set it; 0: all cores.         */
-static inline int app_threads(const app *a)
-{
-    const char *text = getenv("OMP_NUM_THREADS");
-    int n = text && a->threads == 0 ? atoi(text) : a->threads;
-    return n > 0 && n <= 1024 ? n : 0;
 }
 
 /* Call it after app_parse and before anything long. APP_GO, or what main returns. */
