@@ -34,7 +34,8 @@
        return cx.status == LSNN_OK ? 0 : 1;            // the first failure; its message is
    }                                                   //   in cx.message and on stderr
    ///
-   Compile it by  cc -O2 quick.c -lm   (-fopenmp: all cores).
+   Compile it by  cc -O2 quick.c -lm   (before glibc 2.34, and on the BSDs: -pthread as well,
+   or it has one thread).
 
    lsnn does NOT: differentiate for you, download anything, keep globals, read the
    environment, or ever call exit().
@@ -81,10 +82,12 @@
        LSNN_NO_SIMD           the portable kernels alone
        LSNN_NAIVE             the layers' naive pairs, plain loops without a trick: slow, to
                               learn from, to port, and to hold the fast ones against
+       LSNN_NO_THREADS        one thread
+       LSNN_USE_OPENMP        OpenMP's threads in place of the library's own; -fopenmp
        LSNN_NO_TRAIN, LSNN_NO_DATA, LSNN_NO_PICTURES    leave that chapter out
        LSNN_FILENAME          this file's name in quotes, if you renamed it: it includes
                               itself once for each instruction set
-   -fopenmp adds threads. -ffast-math and -Ofast are refused: NaN must stay NaN. There is no
+   -fopenmp alone changes nothing. -ffast-math and -Ofast are refused: NaN must stay NaN. There is no
    need for -march=native: the vector kernels (AVX-512, AVX2, NEON) are compiled anyway and
    chosen when the program runs.
 
@@ -136,9 +139,11 @@
    `keep` was set, and refuses the rest. A layer that none of these depends on is not run.
 
    6. THREADS
-   A context belongs to one thread at a time; distinct contexts share nothing. Layers use
-   cx.threads threads (0: as many as OpenMP offers) inside. Several threads can predict with
-   one net, each with a context and a lsnn_work of its own, as long as nobody trains it.
+   A context belongs to one thread at a time; distinct contexts share nothing. Layers divide
+   their work among cx.threads threads (0: one for each core that the calling thread may run
+   on). The context has them of its own, from its first lsnn_net_build or op until
+   lsnn_ctx_free. Several threads can predict with one net, each with a context and a lsnn_work
+   of its own, as long as nobody trains it. Chapter 14 says what is promised.
 
    /// threads.c
    #include "lsnn.h"
@@ -168,8 +173,8 @@
    8. SPEED
    Where the time goes: build with profile = 1, and lsnn_net_profile prints a table of time,
    operations and GFLOPS a layer (--profile in the programs).
-   Compile with -fopenmp (all cores) and -O2; the vector kernels take the best instruction set
-   of the machine by themselves. Convolutions, poolings, smoothers and locally connected layers
+   Compile with -O2; the vector kernels take the best instruction set of the machine by
+   themselves. Convolutions, poolings, smoothers and locally connected layers
    run fastest on batches that are a multiple of lsnn_lanes(cx), 16 with AVX-512: the net then
    lays blocks of images side by side, one a lane (the summary says where: "in blocks").
    Other batches, and single images, run along rows. A relu before a max pooling is done by
@@ -179,8 +184,8 @@
    To predict many images, build with predict_only or take a lsnn_work: they go on in chunks
    of whole blocks that stay in cache (lsnn_net_get then reads of the last chunk), the rest
    along rows. Free smoothers' maps are made when theta changes.
-   Many processes on few cores: set OMP_WAIT_POLICY=passive, or waiting threads keep the
-   cores busy.
+   Many processes on few cores: threads that wait sleep, so each gets its share. With
+   LSNN_USE_OPENMP set OMP_WAIT_POLICY=passive, or waiting threads keep the cores busy.
 
    9. YOUR OWN ARRAYS
    /// arrays.c
@@ -293,14 +298,35 @@
    src/api.h. The order of the book: manual, API, core, the layers from simple to hard, the
    net, files, training, data, pictures, and last the machinery for speed.
 
-   14. FILES
+   14. WHAT IS PROMISED
+   Threads. lsnn_parallel does every task once, whatever happens to its threads: those that
+   cannot be had (a limit, no memory) or do not get a core are missed by the clock alone, and
+   the results have the same bits. A thread that waits spins for 20 microseconds, then sleeps:
+   an idle context takes no processor time, a busy machine is shared fairly, and two trainings
+   side by side each keep about half of their speed. A task that calls lsnn_parallel on its
+   own context does all of it itself, as worker 0; on another context it gets that one's
+   threads. Nets and contexts of several threads of the program run side by side.
+   cx.threads may be changed between calls; threads once started stay, asleep, until
+   lsnn_ctx_free. They block all signals but those that a thread brings upon itself and SIGPROF
+   (with -std=c99, which hides how to say so, the kernel decides), so handlers run in threads
+   of the program. Functions of yours that the library calls by all its threads (lsnn_data's
+   fetch, tasks) must be ready for that, and must not throw. A library that is to be unloaded
+   calls lsnn_ctx_free before. There are threads wherever there are pthreads and gcc's or
+   clang's builtins; elsewhere (MSVC) /openmp brings them, or there is one. A processor quota
+   (docker --cpus) is not a core less: set cx.threads.
+   Fork. A child may go on with what it inherited: contexts, nets, data. The threads are not
+   copied; the child starts its own when it first needs them, and the parent keeps its. This
+   holds for a fork by the thread that uses the context, between two calls. (With
+   LSNN_USE_OPENMP it does not: GNU OpenMP hangs in such a child.)
+
+   15. FILES
    lsnn_net_save writes safetensors: parameters and buffers by name ("conv2d1.weight",
    "batch_norm1.mean"), and in the metadata the graph as text, one line a layer, so that
    lsnn_net_load returns a net that runs. Checkpoints of lsnn_fit hold the optimizer's state
    ("optimizer.m:conv1.weight") and the position too, and load as nets. Reading checks every
    rule of the format before it believes a size, and converts between float and double.
 
-   15. NUMBERS TO KNOW
+   16. NUMBERS TO KNOW
    Limits: 2^29 numbers an image and a weight array, 10,000 layers, 16 inputs and 4 parameters
    a layer, 8 heads. Tested: gradients against central differences in double to 1e-6, ops
    against PyTorch in double to 1e-10 and against naive code on every instruction set: tests/. */
@@ -540,7 +566,7 @@ typedef struct lsnn_ctx {
     lsnn_allocator mem;              /* NULL functions: malloc and free       */
     void (*log_fn)(const char *message, void *user);   /* NULL: stderr        */
     void *log_user;
-    int threads;                     /* 0: all that OpenMP offers, else 1     */
+    int threads;                     /* 0: one for each core it may run on    */
     lsnn_isa isa;                    /* 0, or one that does not run here: best */
     lsnn_status status;              /* the first failure, until lsnn_clear   */
     char message[400];               /* what failed, where, and a hint        */
@@ -548,20 +574,23 @@ typedef struct lsnn_ctx {
     int rehearsal_;                  /* private: take scratch memory, do no work */
     void *scratch_;                  /* private: grow-only working memory     */
     size_t scratch_bytes_;
+    struct lsnni_team *team_;        /* private: its threads, once needed     */
+    int cores_;                      /* private: what threads 0 means, once asked */
 } lsnn_ctx;
 
 LSNN_API void lsnn_clear(lsnn_ctx *cx);            /* forget the failure      */
-LSNN_API void lsnn_ctx_free(lsnn_ctx *cx);         /* free the scratch memory */
+LSNN_API void lsnn_ctx_free(lsnn_ctx *cx);         /* end its threads, free its scratch */
 LSNN_API int lsnn_ctx_threads(const lsnn_ctx *cx); /* threads really used     */
 LSNN_API lsnn_isa lsnn_ctx_isa(const lsnn_ctx *cx);      /* set really used   */
 LSNN_API int lsnn_isa_available(lsnn_isa isa);     /* 1 if it runs here       */
 LSNN_API const char *lsnn_isa_name(lsnn_isa isa);  /* "avx512", ...           */
 LSNN_API lsnn_isa lsnn_isa_from_name(const char *name);  /* COUNT_ if unknown */
-LSNN_API const char *lsnn_build_info(void);        /* "float openmp zlib ..." */
+LSNN_API const char *lsnn_build_info(void);        /* "float threads zlib ..." */
 
 /* Calls task(user, i, worker) for i in [0, count), on cx's threads. Workers are
    numbered from 0 to lsnn_ctx_threads(cx) - 1; which gets which i is not
-   defined, so a task must write only what belongs to i, or to its worker.    */
+   defined, so a task must write only what belongs to i, or to its worker. A task
+   that calls this again on cx does all of the inner tasks itself, as worker 0. */
 LSNN_API void lsnn_parallel(lsnn_ctx *cx, int count,
                             void (*task)(void *user, int i, int worker), void *user);
 
@@ -1286,6 +1315,22 @@ LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const 
 #ifdef _OPENMP
 #include <omp.h>
 #endif
+/* Who divides loops, see >>threads.                                          */
+#if defined(LSNN_NO_THREADS)
+#elif defined(LSNN_USE_OPENMP) && !defined(_OPENMP)
+#error "lsnn: LSNN_USE_OPENMP needs -fopenmp (MSVC: /openmp)"
+#elif !defined(LSNN_USE_OPENMP) && defined(__GNUC__) && (defined(__unix__) || defined(__APPLE__))
+#define LSNNI_TEAM
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#elif defined(_OPENMP)
+#define LSNNI_OPENMP
+#endif
+#if defined(__unix__) || defined(__APPLE__)
+#include <sys/time.h>
+#include <unistd.h>
+#endif
 
 #define LSNNI_R(v) ((lsnn_real)(v))
 #define LSNNI_MIN(a, b) ((a) < (b) ? (a) : (b))
@@ -1353,6 +1398,25 @@ LSNN_API void lsnn_clear(lsnn_ctx *cx)
 {
     cx->status = LSNN_OK;
     cx->message[0] = 0;
+}
+
+/* ---- >>clock --------------------------------------------------------------------*/
+/* Seconds of the wall, not of the processor: threads would add up.           */
+static double lsnni_seconds(void)
+{
+#if defined(CLOCK_MONOTONIC)
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+#elif defined(LSNNI_OPENMP)
+    return omp_get_wtime();
+#elif defined(__unix__) || defined(__APPLE__)        /* -std=c99 hides the one above */
+    struct timeval t;
+    gettimeofday(&t, NULL);
+    return (double)t.tv_sec + 1e-6 * (double)t.tv_usec;
+#else
+    return (double)clock() / CLOCKS_PER_SEC;         /* Windows: of the wall */
+#endif
 }
 
 /* ---- >>memory: aligned blocks from the context's allocator -------------------*/
@@ -1426,41 +1490,338 @@ static void *lsnni_scratch(lsnn_ctx *cx, size_t count, size_t size)
     return cx->scratch_;
 }
 
-LSNN_API void lsnn_ctx_free(lsnn_ctx *cx)
+/* ---- >>threads: the one place that starts any ----------------------------------
+   lsnn_parallel divides a loop among threads that the context keeps: it starts them when
+   they are first needed, lsnn_ctx_free ends them, and no other context knows of them, so
+   there is no global. Each thread takes the next i that is left until none is. Two rules
+   make that fit for a machine that others use, too:
+
+   - Who waits, spins for 20 microseconds and then sleeps. Layers follow one another faster
+     than that, so nothing sleeps within a step; and nothing that waits keeps a core busy.
+   - The caller works like the others and waits only for those that have begun, never for one
+     that might still come. What a busy machine, a fork (threads are not copied) or a refused
+     pthread_create takes away is speed: never a result, and nothing hangs.
+
+   With LSNN_USE_OPENMP, OpenMP's threads do it instead; with LSNN_NO_THREADS, or where there
+   are no POSIX threads and no OpenMP, the caller does it alone. The bits are the same.   */
+#if defined(LSNNI_TEAM)
+enum {
+    LSNNI_INSIDE = 0x7fff,           /* of `state`: how many workers are at the job */
+    LSNNI_ASLEEP = 0x8000,           /*   set: the caller sleeps until they have left */
+    LSNNI_PLACE = 0x10000            /*   times how many more may come; 0: it is closed */
+};
+
+typedef struct lsnni_team {          /* (a) read and written as atomics       */
+    void (*task)(void *user, int i, int worker);     /* the job: constant while any is inside */
+    void *user;
+    int count;
+    unsigned job;                    /* (a) its number: a new one, something to do */
+    int quit;                        /* (a) the job is to end                 */
+    int spin;                        /* 0: more threads than cores, sleep at once */
+    char apart_[64];                 /* what all write: in another cache line */
+    unsigned state, next;            /* (a) see above; (a) the next i         */
+    char also_apart_[64];
+    unsigned sleepers;               /* (a) workers asleep; written under the lock */
+    int busy;                        /* (a) a job is under way                */
+    int alone;                       /* nobody came to the last job           */
+    int asked, workers;              /* threads wanted, threads started       */
+    pid_t process;                   /* whose they are                        */
+    pthread_mutex_t lock;            /* for falling asleep and waking only    */
+    pthread_cond_t wake, left;       /* for the workers; for the caller       */
+    pthread_t *thread;
+} lsnni_team;
+
+/* Before glibc 2.34, and on the BSDs, these are missing unless -pthread links them. A program
+   built without has one thread then, in place of an error of the linker.     */
+#if defined(LSNNI_TEST_WEAK) || \
+    (defined(__GLIBC__) && __GLIBC__ == 2 && __GLIBC_MINOR__ < 34) || defined(__FreeBSD__) || \
+    defined(__NetBSD__) || defined(__OpenBSD__) || defined(__DragonFly__)
+static __typeof__(pthread_create) lsnni_pthread_create __attribute__((weakref("pthread_create")));
+static __typeof__(pthread_join) lsnni_pthread_join __attribute__((weakref("pthread_join")));
+#  ifdef SIG_BLOCK
+static __typeof__(pthread_sigmask) lsnni_pthread_sigmask
+    __attribute__((weakref("pthread_sigmask")));
+#  endif
+#  define LSNNI_THREADS_LINKED (lsnni_pthread_create && lsnni_pthread_join)
+#else
+#  define lsnni_pthread_create pthread_create
+#  define lsnni_pthread_join pthread_join
+#  define lsnni_pthread_sigmask pthread_sigmask
+#  define LSNNI_THREADS_LINKED 1
+#endif
+
+/* The cores that this thread may run on: what taskset and a container's cpuset leave. */
+#if defined(CPU_SETSIZE)
+#  define LSNNI_CPU_SET cpu_set_t
+#elif defined(__linux__) && !defined(__cplusplus)    /* hidden without _GNU_SOURCE, which C++ has */
+#  define LSNNI_CPU_SET void
+extern int sched_getaffinity(pid_t thread, size_t bytes, void *set);
+#endif
+static int lsnni_cores(void)
 {
-    lsnni_free(cx, cx->scratch_);
-    cx->scratch_ = NULL;
-    cx->scratch_bytes_ = 0;
+    long cores = 0;
+#ifdef LSNNI_CPU_SET
+    unsigned long set[128] = { 0 };  /* 4,096 cores where longs have 32 bits  */
+    if (sched_getaffinity(0, sizeof set, (LSNNI_CPU_SET *)set) >= 0)
+        for (int i = 0; i < 128; i++)
+            for (unsigned long bits = set[i]; bits; bits &= bits - 1) cores++;
+#endif
+#ifdef _SC_NPROCESSORS_ONLN
+    if (cores < 1) cores = sysconf(_SC_NPROCESSORS_ONLN);
+#endif
+    return cores < 1 ? 1 : (int)LSNNI_MIN(cores, INT_MAX);
 }
 
-/* ---- >>threads: the one place that starts any --------------------------------*/
+/* Asked once a context: arrays with a part for each thread are sized by the answer. */
 LSNN_API int lsnn_ctx_threads(const lsnn_ctx *cx)
 {
-#ifdef _OPENMP
-    return cx->threads > 0 ? cx->threads : omp_get_max_threads();
-#else
-    (void)cx;
-    return 1;
+    if (cx->threads > 0) return cx->threads;
+    if (cx->cores_ == 0) ((lsnn_ctx *)(uintptr_t)cx)->cores_ = lsnni_cores();
+    return cx->cores_;
+}
+
+static void lsnni_pause(void)
+{
+#if defined(__i386__) || defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("yield");
 #endif
 }
+
+/* Looks at *word until it is `value`, or until it is not, for at most 20 microseconds. */
+static void lsnni_spin(const lsnni_team *p, const unsigned *word, unsigned value, int equal)
+{
+    const double end = p->spin ? lsnni_seconds() + 20e-6 : 0;
+    do {
+        for (int i = 0; i < 16; i++) {
+            if ((__atomic_load_n(word, __ATOMIC_ACQUIRE) == value) == equal) return;
+            if (p->spin) lsnni_pause();
+        }
+    } while (p->spin && lsnni_seconds() < end);
+}
+
+/* Does what is left of the job, and leaves. The caller may go on when the last has left. */
+static void lsnni_team_work(lsnni_team *p, int worker)
+{
+    unsigned i, count = (unsigned)p->count;
+    while ((i = __atomic_fetch_add(&p->next, 1u, __ATOMIC_RELAXED)) < count)
+        p->task(p->user, (int)i, worker);
+}
+
+static void lsnni_team_help(lsnni_team *p)
+{
+    unsigned s = __atomic_load_n(&p->state, __ATOMIC_RELAXED);
+    do {
+        if (s < LSNNI_PLACE) return;                     /* enough have come, or it is done */
+    } while (!__atomic_compare_exchange_n(&p->state, &s, s - LSNNI_PLACE + 1, 0,
+                                          __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
+    lsnni_team_work(p, (int)(s / LSNNI_PLACE));
+    s = __atomic_fetch_sub(&p->state, 1u, __ATOMIC_RELEASE);
+    if (s == LSNNI_ASLEEP + 1) {
+        pthread_mutex_lock(&p->lock);
+        pthread_cond_signal(&p->left);
+        pthread_mutex_unlock(&p->lock);
+    }
+}
+
+static void *lsnni_team_worker(void *team)
+{
+    lsnni_team *p = (lsnni_team *)team;
+    unsigned seen = 0;
+    for (;;) {
+        lsnni_spin(p, &p->job, seen, 0);
+        if (__atomic_load_n(&p->job, __ATOMIC_ACQUIRE) == seen) {
+            pthread_mutex_lock(&p->lock);
+            /* either this sees the new job, or the caller of that job sees the sleeper */
+            __atomic_fetch_add(&p->sleepers, 1u, __ATOMIC_SEQ_CST);
+            while (__atomic_load_n(&p->job, __ATOMIC_SEQ_CST) == seen)
+                pthread_cond_wait(&p->wake, &p->lock);
+            __atomic_fetch_sub(&p->sleepers, 1u, __ATOMIC_RELAXED);
+            pthread_mutex_unlock(&p->lock);
+        }
+        seen = __atomic_load_n(&p->job, __ATOMIC_ACQUIRE);
+        if (__atomic_load_n(&p->quit, __ATOMIC_RELAXED)) return NULL;
+        lsnni_team_help(p);
+    }
+}
+
+/* A new number says that the job is there; so many sleepers as are missing are woken. */
+static void lsnni_team_call(lsnni_team *p, int wanted)
+{
+    int asleep, missing;
+    __atomic_store_n(&p->job, p->job + 1, __ATOMIC_SEQ_CST);
+    asleep = (int)__atomic_load_n(&p->sleepers, __ATOMIC_SEQ_CST);
+    missing = wanted - (p->workers - asleep);
+    if (asleep == 0 || missing <= 0) return;
+    pthread_mutex_lock(&p->lock);    /* whoever was just falling asleep is asleep now */
+    pthread_mutex_unlock(&p->lock);
+    if (missing >= asleep) pthread_cond_broadcast(&p->wake);
+    else while (missing-- > 0) pthread_cond_signal(&p->wake);
+}
+
+static void lsnni_team_run(lsnni_team *p, int helpers, int count,
+                           void (*task)(void *user, int i, int worker), void *user)
+{
+    unsigned s, places = (unsigned)LSNNI_MIN(helpers, p->workers) * LSNNI_PLACE;
+    p->task = task;
+    p->user = user;
+    p->count = count;
+    __atomic_store_n(&p->next, 0u, __ATOMIC_RELAXED);
+    __atomic_store_n(&p->state, places, __ATOMIC_RELEASE);
+    lsnni_team_call(p, LSNNI_MIN(helpers, p->workers));
+    lsnni_team_work(p, 0);
+    s = __atomic_fetch_and(&p->state, LSNNI_PLACE - 1u, __ATOMIC_ACQUIRE);
+    p->alone = s == places;
+    if ((s & LSNNI_INSIDE) == 0) return;
+    lsnni_spin(p, &p->state, 0, 1);
+    if (__atomic_load_n(&p->state, __ATOMIC_ACQUIRE) == 0) return;
+    pthread_mutex_lock(&p->lock);
+    __atomic_fetch_or(&p->state, (unsigned)LSNNI_ASLEEP, __ATOMIC_RELAXED);
+    while (__atomic_load_n(&p->state, __ATOMIC_ACQUIRE) & LSNNI_INSIDE)
+        pthread_cond_wait(&p->left, &p->lock);
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* ---- Beginning and end ----------------------------------------------------------*/
+/* Workers leave signals to the program's own threads: Ctrl-C lands where it is waited for.
+   Those that a thread brings upon itself must not be held back, nor a profiler's. */
+static int lsnni_team_start(lsnni_team *p)
+{
+    pthread_attr_t attributes, *how = NULL;
+    int n = 0;
+#ifdef SIG_BLOCK                     /* hidden by -std=c99; Linux prefers the main thread anyway */
+    static const int own[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGPROF };
+    sigset_t all, before;
+    sigfillset(&all);
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) sigdelset(&all, own[i]);
+    if (!LSNNI_THREADS_LINKED || lsnni_pthread_sigmask(SIG_SETMASK, &all, &before) != 0) return 0;
+#endif
+#ifndef __GLIBC__                    /* musl gives 128 KiB, macOS 512: a callback may want more */
+    if (pthread_attr_init(&attributes) == 0) {
+        how = &attributes;
+        pthread_attr_setstacksize(how, (size_t)2 << 20);
+    }
+#else
+    (void)attributes;
+#endif
+    while (LSNNI_THREADS_LINKED && n < p->asked &&
+           lsnni_pthread_create(&p->thread[n], how, lsnni_team_worker, p) == 0) n++;
+    if (how) pthread_attr_destroy(how);
+#ifdef SIG_BLOCK
+    lsnni_pthread_sigmask(SIG_SETMASK, &before, NULL);
+#endif
+    return n;
+}
+
+/* Also in a forked child, on its copy of the parent's team: what had been there is not. */
+static void lsnni_team_begin(lsnni_team *p, int workers)
+{
+    memset(p, 0, sizeof *p);
+    p->thread = (pthread_t *)(void *)(p + 1);
+    p->process = getpid();
+    p->asked = workers;
+    p->busy = 1;
+    p->spin = workers < lsnni_cores();
+    if (pthread_mutex_init(&p->lock, NULL) != 0) return;
+    if (pthread_cond_init(&p->wake, NULL) != 0) return;
+    if (pthread_cond_init(&p->left, NULL) != 0) return;
+    p->workers = lsnni_team_start(p);
+}
+
+static void lsnni_team_end(lsnn_ctx *cx)
+{
+    lsnni_team *p = cx->team_;
+    cx->team_ = NULL;
+    if (!p) return;
+    if (p->process == getpid() && p->workers > 0) {
+        __atomic_store_n(&p->quit, 1, __ATOMIC_RELAXED);
+        lsnni_team_call(p, p->workers);
+        for (int i = 0; i < p->workers; i++) lsnni_pthread_join(p->thread[i], NULL);
+        pthread_cond_destroy(&p->wake);
+        pthread_cond_destroy(&p->left);
+        pthread_mutex_destroy(&p->lock);
+    }
+    if (cx->mem.free_fn) cx->mem.free_fn(p, cx->mem.user);
+    else free(p);
+}
+
+/* cx's team, taken for one job; NULL: there is none, or a task of its present job asks. A child
+   has to begin anew, which nobody coming or all asleep may be a sign of: only then is the
+   system asked.                                                              */
+static lsnni_team *lsnni_team_take(lsnn_ctx *cx)
+{
+    int workers = LSNNI_MIN(lsnn_ctx_threads(cx), LSNNI_INSIDE) - 1;
+    size_t bytes = sizeof(lsnni_team) + (size_t)workers * sizeof(pthread_t);
+    lsnni_team *p = cx->team_;
+    if (p && __atomic_exchange_n(&p->busy, 1, __ATOMIC_ACQUIRE)) return NULL;
+    if (!p || p->asked < workers) {
+        lsnni_team_end(cx);
+        p = (lsnni_team *)(cx->mem.alloc_fn ? cx->mem.alloc_fn(bytes, cx->mem.user)
+                                            : malloc(bytes));
+        if (!p) return NULL;
+        lsnni_team_begin(p, workers);
+        cx->team_ = p;
+    } else if ((p->alone || __atomic_load_n(&p->sleepers, __ATOMIC_RELAXED)) &&
+               p->process != getpid()) lsnni_team_begin(p, p->asked);
+    return p;
+}
+
+/* Tasks that are done side by side: 1, unless nobody can help.               */
+static int lsnni_divided(lsnn_ctx *cx, int threads, int count,
+                         void (*task)(void *user, int i, int worker), void *user)
+{
+    lsnni_team *p = lsnni_team_take(cx);             /* in a rehearsal, too: a step then    */
+    if (!p) return 0;                                /* allocates nothing                   */
+    if (!cx->rehearsal_) lsnni_team_run(p, threads - 1, count, task, user);
+    __atomic_store_n(&p->busy, 0, __ATOMIC_RELEASE);
+    return 1;
+}
+
+#elif defined(LSNNI_OPENMP)
+LSNN_API int lsnn_ctx_threads(const lsnn_ctx *cx)
+{
+    return cx->threads > 0 ? cx->threads : omp_get_max_threads();
+}
+
+static int lsnni_divided(lsnn_ctx *cx, int threads, int count,
+                         void (*task)(void *user, int i, int worker), void *user)
+{
+    int i;
+    if (cx->rehearsal_) return 1;
+#ifdef _MSC_VER
+    __pragma(omp parallel for num_threads(threads) schedule(dynamic, 1))
+#else
+    _Pragma("omp parallel for num_threads(threads) schedule(dynamic, 1)")
+#endif
+    for (i = 0; i < count; i++) task(user, i, omp_get_thread_num());
+    return 1;
+}
+
+static void lsnni_team_end(lsnn_ctx *cx) { (void)cx; }
+
+#else
+LSNN_API int lsnn_ctx_threads(const lsnn_ctx *cx) { (void)cx; return 1; }
+
+static int lsnni_divided(lsnn_ctx *cx, int threads, int count,
+                         void (*task)(void *user, int i, int worker), void *user)
+{
+    (void)cx; (void)threads; (void)count; (void)task; (void)user;
+    return 0;
+}
+
+static void lsnni_team_end(lsnn_ctx *cx) { (void)cx; }
+#endif
 
 LSNN_API void lsnn_parallel(lsnn_ctx *cx, int count,
                             void (*task)(void *user, int i, int worker), void *user)
 {
-    int i;
-#ifdef _OPENMP
     int threads = LSNNI_MIN(lsnn_ctx_threads(cx), count);
-    if (threads > 1 && !omp_in_parallel() && !cx->rehearsal_) {
-#ifdef _MSC_VER
-        __pragma(omp parallel for num_threads(threads) schedule(dynamic, 1))
-#else
-        _Pragma("omp parallel for num_threads(threads) schedule(dynamic, 1)")
+#ifdef _OPENMP
+    if (omp_in_parallel()) threads = 1;      /* a region of the caller's own: it has divided */
 #endif
-        for (i = 0; i < count; i++) task(user, i, omp_get_thread_num());
-        return;
-    }
-#endif
-    for (i = 0; i < count && !cx->rehearsal_; i++) task(user, i, 0);
+    if (threads > 1 && lsnni_divided(cx, threads, count, task, user)) return;
+    for (int i = 0; i < count && !cx->rehearsal_; i++) task(user, i, 0);
 }
 
 /* Tasks that read or write `numbers` in all, a few operations each: fewer are done before a
@@ -1470,6 +1831,14 @@ static void lsnni_parallel_some(lsnn_ctx *cx, size_t numbers, int count,
 {
     if (numbers > 30000) lsnn_parallel(cx, count, task, user);
     else for (int i = 0; i < count && !cx->rehearsal_; i++) task(user, i, 0);
+}
+
+LSNN_API void lsnn_ctx_free(lsnn_ctx *cx)
+{
+    lsnni_team_end(cx);
+    lsnni_free(cx, cx->scratch_);
+    cx->scratch_ = NULL;
+    cx->scratch_bytes_ = 0;
 }
 
 /* ---- >>philox: counter-based random numbers ----------------------------------
@@ -1552,20 +1921,6 @@ LSNN_API void lsnn_rng_permutation(lsnn_rng *r, int *order, int n)
         order[i] = order[j];
         order[j] = i;
     }
-}
-
-/* ---- >>clock --------------------------------------------------------------------*/
-static double lsnni_seconds(void)
-{
-#if defined(_OPENMP)
-    return omp_get_wtime();
-#elif defined(CLOCK_MONOTONIC)
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-#else
-    return (double)clock() / CLOCKS_PER_SEC;
-#endif
 }
 
 /* ---- >>room: how an op asks for its working memory -----------------------------
@@ -12714,7 +13069,9 @@ LSNN_API const char *lsnn_build_info(void)
 #else
            " portable"
 #endif
-#ifdef _OPENMP
+#ifdef LSNNI_TEAM
+           " threads"
+#elif defined(LSNNI_OPENMP)
            " openmp"
 #endif
 #ifdef LSNN_USE_CBLAS
