@@ -26,8 +26,8 @@ mkdir -p "$dir" || exit 1
 if [ -z "${BUILT:-}" ]; then
     # shellcheck disable=SC2086
     {
-        $CC -O2 -DLSNN_NO_STB -pthread bench/bench.c -o "$dir/bench.own" -lm -ldl &&
-            $CC -O2 -DLSNN_NO_STB ${OMP_FLAGS:--fopenmp} -DLSNN_USE_OPENMP bench/bench.c \
+        $CC -O2 -pthread bench/bench.c -o "$dir/bench.own" -lm -ldl &&
+            $CC -O2 ${OMP_FLAGS:--fopenmp} -DLSNN_USE_OPENMP bench/bench.c \
                 -o "$dir/bench.omp" -lm -ldl
     } || exit 1
 fi
