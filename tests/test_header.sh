@@ -153,6 +153,37 @@ if have g++; then
     sed 's/tgmath.h/ctgmath/' "$work/tgmath.c" > "$work/ctgmath.cc"
     job 'after ctgmath, C++' "g++ -std=c++11 $strict -I. $code $work/ctgmath.cc"
 fi
+# A POSIX of before threads hides what masks signals; later ones, and X/Open's, have it.
+for posix in -D_POSIX_SOURCE -D_POSIX_C_SOURCE=199309L ${long:+-D_POSIX_C_SOURCE=199506L \
+    -D_POSIX_C_SOURCE=200809L -D_XOPEN_SOURCE=500 -D_XOPEN_SOURCE=700}; do
+    compile $cc c99 "$posix"
+done
+# Where the linker has no threads (before glibc 2.34, without -pthread) there is one.
+cat > "$work/weak.c" << 'END'
+#define LSNN_IMPLEMENTATION
+#include "lsnn.h"
+static void task(void *user, int i, int worker) { ((int *)user)[i] += worker == 0; }
+int main(void)
+{
+    static lsnn_ctx cx;
+    static int done[100];
+    int good = 0;
+    cx.threads = 4;
+    lsnn_parallel(&cx, 100, task, done);
+    lsnn_parallel(&cx, 100, task, done);
+    for (int i = 0; i < 100; i++) good += done[i] == 2;
+    lsnn_ctx_free(&cx);
+    return good != 100;
+}
+END
+[ "$(uname -s)" = Linux ] && {
+    weak="$cc -std=gnu99 $strict '-DLSNNI_TEST_WEAK=\"no_\"' -I."
+    if [ -n "$long" ]; then
+        job 'no threads to be linked' "$weak -O1 $work/weak.c -o $work/weak -lm && $work/weak"
+    else
+        job 'no threads to be linked' "$weak $code $work/weak.c"
+    fi
+}
 # Another implementation in the same file, before or behind.
 if echo '#include <stb/stb_image_write.h>' | $cc -x c -fsyntax-only - > /dev/null 2>&1; then
     stb='#define STB_IMAGE_WRITE_IMPLEMENTATION\n#include <stb/stb_image_write.h>\n'

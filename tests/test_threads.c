@@ -400,6 +400,30 @@ static void test_refused(void)
     test_end("threads or memory refused: slower, and nothing else");
 }
 
+/* An allocator whose addresses are odd: mutexes and atomics stand on whole lines all the same. */
+static void *odd_alloc(size_t bytes, void *user)
+{
+    char *block = (char *)heap_alloc(bytes + 1, user);
+    return block ? block + 1 : NULL;
+}
+static void odd_free(void *block, void *user) { heap_free((char *)block - 1, user); }
+
+static void test_odd(void)
+{
+    static tally t;
+    lsnn_ctx cx = quiet_ctx();
+    cx.mem.alloc_fn = odd_alloc;
+    cx.mem.free_fn = odd_free;
+    t.cx = &cx;
+    CHECK(meets(&cx, 3));
+    CHECK((uintptr_t)cx.team_ % 64 == 0);
+    nap(2);
+    check_tally(&t, 200);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("an allocator of odd addresses");
+}
+
 /* ---- asleep, and ended ------------------------------------------------------------------------ */
 static double cpu_seconds(void) { return (double)clock() / CLOCKS_PER_SEC; }
 
@@ -498,13 +522,18 @@ int main(void)
 #else
         test_fork();
 #endif
+#ifdef LSNNI_WEAK
+        test_skip("refusals", "this C library's pthread_create is found by the linker alone");
+#else
         test_refused();
+#endif
+        test_odd();
         test_asleep();
         test_signals();
 #ifdef CPU_SET
         test_cores();
 #endif
-    } else test_skip("fork, refusals, sleep, signals, cores", "no threads of the library's own");
+    } else test_skip("fork, refusals, addresses, sleep, signals, cores", "no threads of the library's own");
     free(alone);
     return test_finish();
 }
