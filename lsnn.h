@@ -1615,25 +1615,31 @@ static int lsnni_mul(size_t *product, size_t factor)
     return *product < LSNNI_TOO_LARGE;
 }
 
+/* Aligned, whatever the allocator returns. NULL: refused, which nobody is told. */
+static void *lsnni_aligned(lsnn_ctx *cx, size_t bytes)
+{
+    size_t pad = LSNNI_ALIGN + sizeof(void *);
+    char *raw, *block;
+    if (bytes >= LSNNI_TOO_LARGE - pad) return NULL;
+    raw = (char *)(cx->mem.alloc_fn ? cx->mem.alloc_fn(bytes + pad, cx->mem.user)
+                                    : malloc(bytes + pad));
+    if (!raw) return NULL;
+    block = raw + pad - ((uintptr_t)raw + pad) % LSNNI_ALIGN;
+    memcpy(block - sizeof raw, &raw, sizeof raw);    /* lsnni_free finds it there */
+    return block;
+}
+
 /* count * size bytes, aligned. NULL: ENOMEM is recorded.                     */
 static void *lsnni_alloc_raw(lsnn_ctx *cx, size_t count, size_t size)
 {
     size_t bytes = lsnni_times(count, size), pad = LSNNI_ALIGN + sizeof(void *);
-    char *raw, *block;
-    if (bytes >= LSNNI_TOO_LARGE - pad) {
+    void *block = lsnni_aligned(cx, bytes);
+    if (block) return block;
+    if (bytes >= LSNNI_TOO_LARGE - pad)
         lsnni_fail(cx, LSNN_ENOMEM, "%.0f x %.0f bytes do not fit into this machine's memory",
                    (double)count, (double)size);
-        return NULL;
-    }
-    raw = (char *)(cx->mem.alloc_fn ? cx->mem.alloc_fn(bytes + pad, cx->mem.user)
-                                    : malloc(bytes + pad));
-    if (!raw) {
-        lsnni_fail(cx, LSNN_ENOMEM, "the allocator refused %.0f bytes", (double)(bytes + pad));
-        return NULL;
-    }
-    block = raw + pad - ((uintptr_t)raw + pad) % LSNNI_ALIGN;
-    memcpy(block - sizeof raw, &raw, sizeof raw);    /* lsnni_free finds it there */
-    return block;
+    else lsnni_fail(cx, LSNN_ENOMEM, "the allocator refused %.0f bytes", (double)(bytes + pad));
+    return NULL;
 }
 
 /* The same, zeroed.                                                          */
@@ -1710,21 +1716,32 @@ typedef struct lsnni_team {          /* (a) read and written as atomics       */
     int alone;                       /* nobody came to the last job           */
     int asked, workers;              /* threads wanted, threads started       */
     pid_t process;                   /* whose they are                        */
+    int ready;                       /* there are the next three              */
     pthread_mutex_t lock;            /* for falling asleep and waking only    */
     pthread_cond_t wake, left;       /* for the workers; for the caller       */
     pthread_t *thread;
 } lsnni_team;
 
+/* What signals' masks need; -std=c99 hides it, and so does a POSIX of before threads. */
+#if defined(__GLIBC__) && !defined(__USE_POSIX199506)
+#elif defined(SIG_BLOCK) && (!defined(_POSIX_C_SOURCE) || _POSIX_C_SOURCE >= 199506L)
+#  define LSNNI_SIGNALS
+#endif
 /* Before glibc 2.34, and on the BSDs, these are missing unless -pthread links them. A program
-   built without has one thread then, in place of an error of the linker.     */
+   built without has one thread then, in place of an error of the linker. A test says what to
+   put before their names, so that they are missing here, too.                */
 #if defined(LSNNI_TEST_WEAK) || \
     (defined(__GLIBC__) && __GLIBC__ == 2 && __GLIBC_MINOR__ < 34) || defined(__FreeBSD__) || \
     defined(__NetBSD__) || defined(__OpenBSD__) || defined(__DragonFly__)
-static __typeof__(pthread_create) lsnni_pthread_create __attribute__((weakref("pthread_create")));
-static __typeof__(pthread_join) lsnni_pthread_join __attribute__((weakref("pthread_join")));
-#  ifdef SIG_BLOCK
-static __typeof__(pthread_sigmask) lsnni_pthread_sigmask
-    __attribute__((weakref("pthread_sigmask")));
+#  ifndef LSNNI_TEST_WEAK
+#    define LSNNI_TEST_WEAK
+#  endif
+#  define LSNNI_WEAK(name) \
+    static __typeof__(name) lsnni_##name __attribute__((weakref(LSNNI_TEST_WEAK #name)))
+LSNNI_WEAK(pthread_create);
+LSNNI_WEAK(pthread_join);
+#  ifdef LSNNI_SIGNALS
+LSNNI_WEAK(pthread_sigmask);
 #  endif
 #  define LSNNI_THREADS_LINKED (lsnni_pthread_create && lsnni_pthread_join)
 #else
@@ -1773,16 +1790,18 @@ static void lsnni_pause(void)
 #endif
 }
 
-/* Looks at *word until it is `value`, or until it is not, for at most 20 microseconds. */
+/* Looks at *word until it is `value`, or until it is not, for at most 20 microseconds; for some
+   hundreds if somebody sets the clock back.                                  */
 static void lsnni_spin(const lsnni_team *p, const unsigned *word, unsigned value, int equal)
 {
     const double end = p->spin ? lsnni_seconds() + 20e-6 : 0;
+    int rounds = 2000;
     do {
         for (int i = 0; i < 16; i++) {
             if ((__atomic_load_n(word, __ATOMIC_ACQUIRE) == value) == equal) return;
             if (p->spin) lsnni_pause();
         }
-    } while (p->spin && lsnni_seconds() < end);
+    } while (p->spin && --rounds > 0 && lsnni_seconds() < end);
 }
 
 /* Does what is left of the job, and leaves. The caller may go on when the last has left. */
@@ -1868,18 +1887,39 @@ static void lsnni_team_run(lsnni_team *p, int helpers, int count,
 }
 
 /* ---- Beginning and end ----------------------------------------------------------*/
+#ifdef LSNNI_SIGNALS
 /* Workers leave signals to the program's own threads: Ctrl-C lands where it is waited for.
    Those that a thread brings upon itself must not be held back, nor a profiler's. */
+static void lsnni_team_signals(sigset_t *off)
+{
+    static const int own[] = {
+        SIGSEGV, SIGFPE, SIGILL, SIGABRT,
+#ifdef SIGBUS
+        SIGBUS,
+#endif
+#ifdef SIGTRAP
+        SIGTRAP,
+#endif
+#ifdef SIGSYS
+        SIGSYS,
+#endif
+#ifdef SIGPROF
+        SIGPROF
+#endif
+    };
+    sigfillset(off);
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) sigdelset(off, own[i]);
+}
+#endif
+
 static int lsnni_team_start(lsnni_team *p)
 {
     pthread_attr_t attributes, *how = NULL;
     int n = 0;
-#ifdef SIG_BLOCK                     /* hidden by -std=c99; Linux prefers the main thread anyway */
-    static const int own[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGPROF };
-    sigset_t all, before;
-    sigfillset(&all);
-    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) sigdelset(&all, own[i]);
-    if (!LSNNI_THREADS_LINKED || lsnni_pthread_sigmask(SIG_SETMASK, &all, &before) != 0) return 0;
+#ifdef LSNNI_SIGNALS                 /* without, Linux prefers the main thread anyway */
+    sigset_t off, before;
+    lsnni_team_signals(&off);
+    if (!LSNNI_THREADS_LINKED || lsnni_pthread_sigmask(SIG_SETMASK, &off, &before) != 0) return 0;
 #endif
 #ifndef __GLIBC__                    /* musl gives 128 KiB, macOS 512: a callback may want more */
     if (pthread_attr_init(&attributes) == 0) {
@@ -1892,7 +1932,7 @@ static int lsnni_team_start(lsnni_team *p)
     while (LSNNI_THREADS_LINKED && n < p->asked &&
            lsnni_pthread_create(&p->thread[n], how, lsnni_team_worker, p) == 0) n++;
     if (how) pthread_attr_destroy(how);
-#ifdef SIG_BLOCK
+#ifdef LSNNI_SIGNALS
     lsnni_pthread_sigmask(SIG_SETMASK, &before, NULL);
 #endif
     return n;
@@ -1910,6 +1950,7 @@ static void lsnni_team_begin(lsnni_team *p, int workers)
     if (pthread_mutex_init(&p->lock, NULL) != 0) return;
     if (pthread_cond_init(&p->wake, NULL) != 0) return;
     if (pthread_cond_init(&p->left, NULL) != 0) return;
+    p->ready = 1;
     p->workers = lsnni_team_start(p);
 }
 
@@ -1918,7 +1959,7 @@ static void lsnni_team_end(lsnn_ctx *cx)
     lsnni_team *p = cx->team_;
     cx->team_ = NULL;
     if (!p) return;
-    if (p->process == getpid() && p->workers > 0) {
+    if (p->ready && p->process == getpid()) {
         __atomic_store_n(&p->quit, 1, __ATOMIC_RELAXED);
         lsnni_team_call(p, p->workers);
         for (int i = 0; i < p->workers; i++) lsnni_pthread_join(p->thread[i], NULL);
@@ -1926,8 +1967,7 @@ static void lsnni_team_end(lsnn_ctx *cx)
         pthread_cond_destroy(&p->left);
         pthread_mutex_destroy(&p->lock);
     }
-    if (cx->mem.free_fn) cx->mem.free_fn(p, cx->mem.user);
-    else free(p);
+    lsnni_free(cx, p);
 }
 
 /* cx's team, taken for one job; NULL: there is none, or a task of its present job asks. A child
@@ -1941,8 +1981,7 @@ static lsnni_team *lsnni_team_take(lsnn_ctx *cx)
     if (p && __atomic_exchange_n(&p->busy, 1, __ATOMIC_ACQUIRE)) return NULL;
     if (!p || p->asked < workers) {
         lsnni_team_end(cx);
-        p = (lsnni_team *)(cx->mem.alloc_fn ? cx->mem.alloc_fn(bytes, cx->mem.user)
-                                            : malloc(bytes));
+        p = (lsnni_team *)lsnni_aligned(cx, bytes);
         if (!p) return NULL;
         lsnni_team_begin(p, workers);
         cx->team_ = p;

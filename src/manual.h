@@ -382,11 +382,13 @@
    own context does all of it itself, as worker 0; on another context it gets that one's
    threads. Nets and contexts of several threads of the program run side by side.
    cx.threads may be changed between calls; threads once started stay, asleep, until
-   lsnn_ctx_free. Functions of yours that the library calls by all its threads (lsnn_data's
-   fetch, tasks) must be ready for that, and must not throw. A library that is to be unloaded
-   calls lsnn_ctx_free before. There are threads wherever there are pthreads and gcc's or
-   clang's builtins; elsewhere (MSVC) /openmp brings them, or there is one. A processor quota
-   (docker --cpus) is not a core less: set cx.threads.
+   lsnn_ctx_free. They keep the rounding mode (and flush-to-zero) that the caller had when it
+   started them, at the context's first op: who changes it later gets some of both. Functions
+   of yours that the library calls by all its threads (lsnn_data's fetch, tasks) must be ready
+   for that, and must not throw. A library that is to be unloaded calls lsnn_ctx_free before.
+   There are threads wherever there are pthreads and gcc's or clang's builtins; elsewhere
+   (MSVC) /openmp brings them, or there is one. A processor quota (docker --cpus) is not a core
+   less: set cx.threads.
    Fork. A child may go on with what it inherited: contexts, nets, data. The threads are not
    copied; the child starts its own when it first needs them, and the parent keeps its. This
    holds for a fork by the thread that uses the context, between two calls. (With
