@@ -85,9 +85,10 @@
        LSNN_NO_TRAIN, LSNN_NO_DATA, LSNN_NO_PICTURES    leave that chapter out
        LSNN_FILENAME          this file's name in quotes, if you renamed it: it includes
                               itself once for each instruction set
-   -fopenmp alone changes nothing. -ffast-math and -Ofast are refused: NaN must stay NaN. There is no
-   need for -march=native: the vector kernels (AVX-512, AVX2, NEON) are compiled anyway and
-   chosen when the program runs.
+   -fopenmp alone changes nothing, but in a parallel region of your own a context takes one
+   thread. -ffast-math and -Ofast are refused: NaN must stay NaN. There is no need for
+   -march=native: the vector kernels (AVX-512, AVX2, NEON) are compiled anyway and chosen when
+   the program runs.
 
    2. SHAPES
    Arrays are row-major; images are N x C x H x W; a feature vector is C x 1 x 1. Weights
@@ -382,11 +383,13 @@
    own context does all of it itself, as worker 0; on another context it gets that one's
    threads. Nets and contexts of several threads of the program run side by side.
    cx.threads may be changed between calls; threads once started stay, asleep, until
-   lsnn_ctx_free. Functions of yours that the library calls by all its threads (lsnn_data's
-   fetch, tasks) must be ready for that, and must not throw. A library that is to be unloaded
-   calls lsnn_ctx_free before. There are threads wherever there are pthreads and gcc's or
-   clang's builtins; elsewhere (MSVC) /openmp brings them, or there is one. A processor quota
-   (docker --cpus) is not a core less: set cx.threads.
+   lsnn_ctx_free. They keep the rounding mode (and flush-to-zero) that the caller had when it
+   started them, at the context's first op: who changes it later gets some of both. Functions
+   of yours that the library calls by all its threads (lsnn_data's fetch, tasks) must be ready
+   for that, and must not throw. A library that is to be unloaded calls lsnn_ctx_free before.
+   There are threads wherever there are pthreads and gcc's or clang's builtins; elsewhere
+   (MSVC) /openmp brings them, or there is one. A processor quota (docker --cpus) is not a core
+   less: set cx.threads.
    Fork. A child may go on with what it inherited: contexts, nets, data. The threads are not
    copied; the child starts its own when it first needs them, and the parent keeps its. This
    holds for a fork by the thread that uses the context, between two calls. (With
