@@ -34,7 +34,8 @@
        return cx.status == LSNN_OK ? 0 : 1;            // the first failure; its message is
    }                                                   //   in cx.message and on stderr
    ///
-   Compile it by  cc -O2 quick.c -lm   (-fopenmp: all cores).
+   Compile it by  cc -O2 quick.c -lm   (before glibc 2.34, and on the BSDs: -pthread as well,
+   or it has one thread).
 
    lsnn does NOT: differentiate for you, download anything, keep globals, read the
    environment, or ever call exit().
@@ -79,12 +80,15 @@
        LSNN_NO_SIMD           the portable kernels alone
        LSNN_NAIVE             the layers' naive pairs, plain loops without a trick: slow, to
                               learn from, to port, and to hold the fast ones against
+       LSNN_NO_THREADS        one thread
+       LSNN_USE_OPENMP        OpenMP's threads in place of the library's own; -fopenmp
        LSNN_NO_TRAIN, LSNN_NO_DATA, LSNN_NO_PICTURES    leave that chapter out
        LSNN_FILENAME          this file's name in quotes, if you renamed it: it includes
                               itself once for each instruction set
-   -fopenmp adds threads. -ffast-math and -Ofast are refused: NaN must stay NaN. There is no
-   need for -march=native: the vector kernels (AVX-512, AVX2, NEON) are compiled anyway and
-   chosen when the program runs.
+   -fopenmp alone changes nothing, but in a parallel region of your own a context takes one
+   thread. -ffast-math and -Ofast are refused: NaN must stay NaN. There is no need for
+   -march=native: the vector kernels (AVX-512, AVX2, NEON) are compiled anyway and chosen when
+   the program runs.
 
    2. SHAPES
    Arrays are row-major; images are N x C x H x W; a feature vector is C x 1 x 1. Weights
@@ -134,9 +138,11 @@
    `keep` was set, and refuses the rest. A layer that none of these depends on is not run.
 
    6. THREADS
-   A context belongs to one thread at a time; distinct contexts share nothing. Layers use
-   cx.threads threads (0: as many as OpenMP offers) inside. Several threads can predict with
-   one net, each with a context and a lsnn_work of its own, as long as nobody trains it.
+   A context belongs to one thread at a time; distinct contexts share nothing. Layers divide
+   their work among cx.threads threads (0: one for each core that the calling thread may run
+   on). The context has them of its own, from its first lsnn_net_build or op until
+   lsnn_ctx_free. Several threads can predict with one net, each with a context and a lsnn_work
+   of its own, as long as nobody trains it. Search >>promised for the rest.
 
    /// threads.c
    #include "lsnn.h"
@@ -166,8 +172,8 @@
    8. SPEED
    Where the time goes: build with profile = 1, and lsnn_net_profile prints a table of time,
    operations and GFLOPS a layer (--profile in the programs).
-   Compile with -fopenmp (all cores) and -O2; the vector kernels take the best instruction set
-   of the machine by themselves. Convolutions, poolings, smoothers and locally connected layers
+   Compile with -O2; the vector kernels take the best instruction set of the machine by
+   themselves. Convolutions, poolings, smoothers and locally connected layers
    run fastest on batches that are a multiple of lsnn_lanes(cx), 16 with AVX-512: the net then
    lays blocks of images side by side, one a lane (the summary says where: "in blocks").
    Other batches, and single images, run along rows. A relu before a max pooling is done by
@@ -177,8 +183,8 @@
    To predict many images, build with predict_only or take a lsnn_work: they go on in chunks
    of whole blocks that stay in cache (lsnn_net_get then reads of the last chunk), the rest
    along rows. Free smoothers' maps are made when theta changes.
-   Many processes on few cores: set OMP_WAIT_POLICY=passive, or waiting threads keep the
-   cores busy.
+   Many processes on few cores: threads that wait sleep, so each gets its share. With
+   LSNN_USE_OPENMP set OMP_WAIT_POLICY=passive, or waiting threads keep the cores busy.
 
    9. YOUR OWN ARRAYS
    /// arrays.c
@@ -361,28 +367,33 @@
    The bytes depend neither on the locale nor on the machine's byte order or the compiler's
    enums. Files of strangers are checked first: no length, shape or offset is believed.
    On Windows: PATH.tmp itself is overwritten, and two programs must not save to one path.
-   Signals. The library installs no handler and blocks none; none of its functions may be
+   Signals. The library installs no handler and blocks none for you; its own threads block all
+   but those that a thread brings upon itself and SIGPROF, so handlers run in your threads (with
+   -std=c99, which hides how to say so, the kernel decides). None of its functions may be
    called from a handler: set a flag there, and let the progress function of lsnn_fit return
    it: the fit stops after its step, saves, and returns STOPPED. A signal that kills leaves
    the old file; one whose handler interrupts a write (no SA_RESTART, on a network's file
    system) makes that save EIO, and what was there stays. SIGXFSZ (a file over ulimit -f)
    kills unless the program ignores it; then it is EIO.
-   Numbers. What is not finite is an error, EDIVERGED, where it comes in and where it goes
-   out: lsnn_forward, lsnn_predict, lsnn_evaluate and lsnn_fit name the sample whose input is a
-   NaN or an infinity, before anything is run or any running mean has seen it; predict and
-   evaluate name the output that is none, so no NaN is counted as a class; forward and fit stop
-   at such a loss, fit with the first layer that made it, and the optimizer's step refuses such
-   a gradient, before it moves anything. A NaN that a relu stops on its way is not seen.
-   A batch may be fed in parts, where it does not fit: lsnn_batch's `sample` and `total` say
-   which part this is; loss and gradient then sum up to the whole batch's (but batch_norm
-   normalises each part by itself). `step` 0 in a loop of your own means as many as the
-   optimizer has made.
-   batch_norm takes the mean off before it multiplies: a spread of 1 about 1e4 keeps all the
-   digits that the floats have. Frozen (option freeze), it normalises by its running mean and
-   variance and leaves them. A variance past the largest lsnn_real is EDIVERGED.
-   The data's classes must be those of a classifying head: a net with more outputs than there
-   are classes is refused, as one with fewer is.
-   Failures. The context keeps the first one, until lsnn_clear; every one is logged. */
+   Threads. lsnn_parallel does every task once, whatever happens to its threads: those that
+   cannot be had (a limit, no memory) or do not get a core are missed by the clock alone, and
+   the results have the same bits. A thread that waits spins for 20 microseconds, then sleeps:
+   an idle context takes no processor time, a busy machine is shared fairly, and two trainings
+   side by side each keep about half of their speed. A task that calls lsnn_parallel on its
+   own context does all of it itself, as worker 0; on another context it gets that one's
+   threads. Nets and contexts of several threads of the program run side by side.
+   cx.threads may be changed between calls; threads once started stay, asleep, until
+   lsnn_ctx_free. They keep the rounding mode (and flush-to-zero) that the caller had when it
+   started them, at the context's first op: who changes it later gets some of both. Functions
+   of yours that the library calls by all its threads (lsnn_data's fetch, tasks) must be ready
+   for that, and must not throw. A library that is to be unloaded calls lsnn_ctx_free before.
+   There are threads wherever there are pthreads and gcc's or clang's builtins; elsewhere
+   (MSVC) /openmp brings them, or there is one. A processor quota (docker --cpus) is not a core
+   less: set cx.threads.
+   Fork. A child may go on with what it inherited: contexts, nets, data. The threads are not
+   copied; the child starts its own when it first needs them, and the parent keeps its. This
+   holds for a fork by the thread that uses the context, between two calls. (With
+   LSNN_USE_OPENMP it does not: GNU OpenMP hangs in such a child.) */
 
 /* Where is what (src/ of the repository; a line of the list is a chapter of the book)
 
@@ -600,7 +611,7 @@ typedef float lsnn_real;
     X(ESTATE,       -5, "the call comes at the wrong time")                    \
     X(EIO,          -6, "a file could not be read or written")                 \
     X(EFORMAT,      -7, "a file does not follow its format")                   \
-    X(EDIVERGED,    -8, "a number is not finite (NaN or infinite)")             \
+    X(EDIVERGED,    -8, "the loss is not a finite number")                     \
     X(EUNSUPPORTED, -9, "this build leaves that part out")
 typedef enum lsnn_status {
 #define LSNN_STATUS_ENUM(name, code, text) LSNN_##name = code,
@@ -635,16 +646,16 @@ typedef struct lsnn_ctx {
     lsnn_allocator mem;              /* NULL functions: malloc and free       */
     void (*log_fn)(const char *message, void *user);   /* NULL: stderr        */
     void *log_user;
-    int threads;                     /* 0: all that OpenMP offers, else 1     */
+    int threads;                     /* 0: one for each core it may run on    */
     lsnn_isa isa;                    /* 0, or one that does not run here: best */
     lsnn_status status;              /* the first failure, until lsnn_clear   */
     char message[400];               /* what failed, where, and a hint        */
-    lsnn_status last_;               /* private: the last failure, and how many there were */
-    unsigned failures_;
     const char *where_;              /* private: the layer at work            */
     int rehearsal_;                  /* private: take scratch memory, do no work */
     void *scratch_;                  /* private: grow-only working memory     */
     size_t scratch_bytes_;
+    struct lsnni_team *team_;        /* private: its threads, once needed     */
+    int cores_;                      /* private: what threads 0 means, once asked */
 } lsnn_ctx;
 
 LSNN_API void lsnn_clear(lsnn_ctx *cx);            /* forget the failure      */
@@ -653,17 +664,18 @@ LSNN_API void lsnn_clear(lsnn_ctx *cx);            /* forget the failure      */
        if (k % 2 == 0) return lsnn_fail(cx, LSNN_EVALUE, "kernel_h is %d: it must be odd", k); */
 LSNN_API lsnn_status lsnn_fail(lsnn_ctx *cx, lsnn_status s, const char *format, ...)
     LSNNI_PRINTF(3, 4);
-LSNN_API void lsnn_ctx_free(lsnn_ctx *cx);         /* free the scratch memory */
+LSNN_API void lsnn_ctx_free(lsnn_ctx *cx);         /* end its threads, free its scratch */
 LSNN_API int lsnn_ctx_threads(const lsnn_ctx *cx); /* threads really used     */
 LSNN_API lsnn_isa lsnn_ctx_isa(const lsnn_ctx *cx);      /* set really used   */
 LSNN_API int lsnn_isa_available(lsnn_isa isa);     /* 1 if it runs here       */
 LSNN_API const char *lsnn_isa_name(lsnn_isa isa);  /* "avx512", ...           */
 LSNN_API lsnn_isa lsnn_isa_from_name(const char *name);  /* COUNT_ if unknown */
-LSNN_API const char *lsnn_build_info(void);        /* "float openmp zlib ..." */
+LSNN_API const char *lsnn_build_info(void);        /* "float threads zlib ..." */
 
 /* Calls task(user, i, worker) for i in [0, count), on cx's threads. Workers are
    numbered from 0 to lsnn_ctx_threads(cx) - 1; which gets which i is not
-   defined, so a task must write only what belongs to i, or to its worker.    */
+   defined, so a task must write only what belongs to i, or to its worker. A task
+   that calls this again on cx does all of the inner tasks itself, as worker 0. */
 LSNN_API void lsnn_parallel(lsnn_ctx *cx, int count,
                             void (*task)(void *user, int i, int worker), void *user);
 
@@ -1065,7 +1077,6 @@ typedef struct lsnn_call {           /* what forward and backward work on     */
     lsnn_real *dparam[LSNN_MAX_PARAMS];      /* add to these; NULL: frozen    */
     lsnn_real *buffer[LSNN_MAX_PARAMS];
     lsnn_real *keep;
-    int total;                       /* images of the batch that this may be a part of */
     int *kept;                       /* 0 until forward sets it, and again when parameters */
                                      /*   have changed: what `keep` holds is still right */
     const int *labels; int heads;    /* N x heads, NULL when predicting       */
@@ -1117,23 +1128,17 @@ typedef struct lsnn_batch {
     const lsnn_real *x;
     const int *labels; int heads;
     const lsnn_real *targets; int target_count;
-    uint32_t step;                   /* addresses dropout's draws. 0: as many steps as an */
-                                     /*   optimizer of this net has made      */
-    /* A batch that is fed in parts, a forward and a backward each: */
-    uint32_t sample;                 /* this part's first image, counted in the whole; and how */
-    int total;                       /*   many images that has: losses are means over all of */
-} lsnn_batch;                        /*   them. 0: it is whole                */
-/* *loss (may be NULL): the sum of the losses, weights included; of a part, its share of the
-   whole batch's. training 1: lsnn_backward
+    uint32_t step;                   /* these two address dropout's draws: sample is the */
+    uint32_t sample;                 /*   first image's place in the step's batch, if   */
+} lsnn_batch;                        /*   that is fed in parts                */
+/* *loss (may be NULL): the sum of the losses, weights included. training 1: lsnn_backward
    may follow, dropout draws, batch_norm uses the batch; 0 without labels and targets: only
-   what the output needs is run. EDIVERGED: x holds a NaN or an infinity (nothing was done
-   then, and the message names the sample), or the loss is not finite.        */
+   what the output needs is run.                                              */
 LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int training,
                                   double *loss);
 LSNN_API lsnn_status lsnn_backward(lsnn_net *net);  /* adds to gradients; once a forward */
 LSNN_API void lsnn_zero_grad(lsnn_net *net);
-/* y: N x output shape; any N. Softmax is not applied to logits. EDIVERGED: x or y holds a NaN or
-   an infinity; the message names the sample.                                 */
+/* y: N x output shape; any N. Softmax is not applied to logits.              */
 LSNN_API lsnn_status lsnn_predict(lsnn_net *net, const lsnn_real *x, int n, lsnn_real *y);
 
 /* By name: "conv2d1.weight" (parameter or buffer), "grad:conv2d1.weight", "smooth1.map";
@@ -1468,6 +1473,22 @@ LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const 
 #ifdef _OPENMP
 #include <omp.h>
 #endif
+/* Who divides loops, see >>threads.                                          */
+#if defined(LSNN_NO_THREADS)
+#elif defined(LSNN_USE_OPENMP) && !defined(_OPENMP)
+#error "lsnn: LSNN_USE_OPENMP needs -fopenmp (MSVC: /openmp)"
+#elif !defined(LSNN_USE_OPENMP) && defined(__GNUC__) && (defined(__unix__) || defined(__APPLE__))
+#define LSNNI_TEAM
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#elif defined(_OPENMP)
+#define LSNNI_OPENMP
+#endif
+#if defined(__unix__) || defined(__APPLE__)
+#include <sys/time.h>
+#include <unistd.h>
+#endif
 
 #define LSNNI_R(v) ((lsnn_real)(v))
 #define LSNNI_MIN(a, b) ((a) < (b) ? (a) : (b))
@@ -1508,26 +1529,21 @@ LSNN_API const char *lsnn_status_text(lsnn_status s)
     }
 }
 
-/* Logs a failure and returns s, so that a caller can write `return lsnni_fail(...)`. The context
-   keeps the first: what comes later is often a consequence, but not always, so that is logged
-   too. The message: function or layer, values, hint.                         */
+/* Records the first failure and returns s, so that a caller can write
+   `return lsnni_fail(...)`. The message: function or layer, values, hint.     */
 static lsnn_status lsnni_fail_list(lsnn_ctx *cx, lsnn_status s, const char *format,
                                    va_list list)
 {
-    char text[sizeof cx->message];
     int used = 0;
-    if (cx->where_) used = snprintf(text, sizeof text, "layer '%.80s': ", cx->where_);
-    vsnprintf(text + used, sizeof text - (size_t)used, format, list);
-    for (char *c = text; *c; c++)                        /* names may be from a file */
+    if (cx->status != LSNN_OK) return s;
+    if (cx->where_)
+        used = snprintf(cx->message, sizeof cx->message, "layer '%.80s': ", cx->where_);
+    vsnprintf(cx->message + used, sizeof cx->message - (size_t)used, format, list);
+    for (char *c = cx->message; *c; c++)                 /* names may be from a file */
         if ((unsigned char)*c < 32 || *c == 127) *c = '?';
-    cx->last_ = s;
-    cx->failures_++;
-    if (cx->status == LSNN_OK) {
-        cx->status = s;
-        memcpy(cx->message, text, sizeof text);
-    }
-    if (cx->log_fn) cx->log_fn(text, cx->log_user);
-    else fprintf(stderr, "lsnn: %s\n", text);
+    cx->status = s;
+    if (cx->log_fn) cx->log_fn(cx->message, cx->log_user);
+    else fprintf(stderr, "lsnn: %s\n", cx->message);
     return s;
 }
 
@@ -1557,6 +1573,25 @@ LSNN_API void lsnn_clear(lsnn_ctx *cx)
     cx->message[0] = 0;
 }
 
+/* ---- >>clock --------------------------------------------------------------------*/
+/* Seconds of the wall, not of the processor: threads would add up.           */
+static double lsnni_seconds(void)
+{
+#if defined(CLOCK_MONOTONIC)
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+#elif defined(LSNNI_OPENMP)
+    return omp_get_wtime();
+#elif defined(__unix__) || defined(__APPLE__)        /* -std=c99 hides the one above */
+    struct timeval t;
+    gettimeofday(&t, NULL);
+    return (double)t.tv_sec + 1e-6 * (double)t.tv_usec;
+#else
+    return (double)clock() / CLOCKS_PER_SEC;         /* Windows: of the wall */
+#endif
+}
+
 /* ---- >>memory: aligned blocks from the context's allocator -------------------*/
 enum { LSNNI_ALIGN = 64 };           /* a cache line, and the widest vector   */
 
@@ -1583,25 +1618,31 @@ static int lsnni_mul(size_t *product, size_t factor)
     return *product < LSNNI_TOO_LARGE;
 }
 
+/* Aligned, whatever the allocator returns. NULL: refused, which nobody is told. */
+static void *lsnni_aligned(lsnn_ctx *cx, size_t bytes)
+{
+    size_t pad = LSNNI_ALIGN + sizeof(void *);
+    char *raw, *block;
+    if (bytes >= LSNNI_TOO_LARGE - pad) return NULL;
+    raw = (char *)(cx->mem.alloc_fn ? cx->mem.alloc_fn(bytes + pad, cx->mem.user)
+                                    : malloc(bytes + pad));
+    if (!raw) return NULL;
+    block = raw + pad - ((uintptr_t)raw + pad) % LSNNI_ALIGN;
+    memcpy(block - sizeof raw, &raw, sizeof raw);    /* lsnni_free finds it there */
+    return block;
+}
+
 /* count * size bytes, aligned. NULL: ENOMEM is recorded.                     */
 static void *lsnni_alloc_raw(lsnn_ctx *cx, size_t count, size_t size)
 {
     size_t bytes = lsnni_times(count, size), pad = LSNNI_ALIGN + sizeof(void *);
-    char *raw, *block;
-    if (bytes >= LSNNI_TOO_LARGE - pad) {
+    void *block = lsnni_aligned(cx, bytes);
+    if (block) return block;
+    if (bytes >= LSNNI_TOO_LARGE - pad)
         lsnni_fail(cx, LSNN_ENOMEM, "%.0f x %.0f bytes do not fit into this machine's memory",
                    (double)count, (double)size);
-        return NULL;
-    }
-    raw = (char *)(cx->mem.alloc_fn ? cx->mem.alloc_fn(bytes + pad, cx->mem.user)
-                                    : malloc(bytes + pad));
-    if (!raw) {
-        lsnni_fail(cx, LSNN_ENOMEM, "the allocator refused %.0f bytes", (double)(bytes + pad));
-        return NULL;
-    }
-    block = raw + pad - ((uintptr_t)raw + pad) % LSNNI_ALIGN;
-    memcpy(block - sizeof raw, &raw, sizeof raw);    /* lsnni_free finds it there */
-    return block;
+    else lsnni_fail(cx, LSNN_ENOMEM, "the allocator refused %.0f bytes", (double)(bytes + pad));
+    return NULL;
 }
 
 /* The same, zeroed.                                                          */
@@ -1642,41 +1683,371 @@ static void *lsnni_scratch(lsnn_ctx *cx, size_t count, size_t size)
     return cx->scratch_;
 }
 
-LSNN_API void lsnn_ctx_free(lsnn_ctx *cx)
+/* ---- >>threads: the one place that starts any ----------------------------------
+   lsnn_parallel divides a loop among threads that the context keeps: it starts them when
+   they are first needed, lsnn_ctx_free ends them, and no other context knows of them, so
+   there is no global. Each thread takes the next i that is left until none is. Two rules
+   make that fit for a machine that others use, too:
+
+   - Who waits, spins for 20 microseconds and then sleeps. Layers follow one another faster
+     than that, so nothing sleeps within a step; and nothing that waits keeps a core busy.
+   - The caller works like the others and waits only for those that have begun, never for one
+     that might still come. What a busy machine, a fork (threads are not copied) or a refused
+     pthread_create takes away is speed: never a result, and nothing hangs.
+
+   With LSNN_USE_OPENMP, OpenMP's threads do it instead; with LSNN_NO_THREADS, or where there
+   are no POSIX threads and no OpenMP, the caller does it alone. The bits are the same.   */
+#if defined(LSNNI_TEAM)
+enum {
+    LSNNI_INSIDE = 0x7fff,           /* of `state`: how many workers are at the job */
+    LSNNI_ASLEEP = 0x8000,           /*   set: the caller sleeps until they have left */
+    LSNNI_PLACE = 0x10000            /*   times how many more may come; 0: it is closed */
+};
+
+typedef struct lsnni_team {          /* (a) read and written as atomics       */
+    void (*task)(void *user, int i, int worker);     /* the job: constant while any is inside */
+    void *user;
+    int count;
+    unsigned job;                    /* (a) its number: a new one, something to do */
+    int quit;                        /* (a) the job is to end                 */
+    int spin;                        /* 0: more threads than cores, sleep at once */
+    char apart_[64];                 /* what all write: in another cache line */
+    unsigned state, next;            /* (a) see above; (a) the next i         */
+    char also_apart_[64];
+    unsigned sleepers;               /* (a) workers asleep; written under the lock */
+    int busy;                        /* (a) a job is under way                */
+    int alone;                       /* nobody came to the last job           */
+    int asked, workers;              /* threads wanted, threads started       */
+    pid_t process;                   /* whose they are                        */
+    int ready;                       /* there are the next three              */
+    pthread_mutex_t lock;            /* for falling asleep and waking only    */
+    pthread_cond_t wake, left;       /* for the workers; for the caller       */
+    pthread_t *thread;
+} lsnni_team;
+
+/* What signals' masks need; -std=c99 hides it, and so does a POSIX of before threads. */
+#if defined(__GLIBC__) && !defined(__USE_POSIX199506)
+#elif defined(SIG_BLOCK) && (!defined(_POSIX_C_SOURCE) || _POSIX_C_SOURCE >= 199506L)
+#  define LSNNI_SIGNALS
+#endif
+/* Before glibc 2.34, and on the BSDs, these are missing unless -pthread links them. A program
+   built without has one thread then, in place of an error of the linker. A test says what to
+   put before their names, so that they are missing here, too.                */
+#if defined(LSNNI_TEST_WEAK) || \
+    (defined(__GLIBC__) && __GLIBC__ == 2 && __GLIBC_MINOR__ < 34) || defined(__FreeBSD__) || \
+    defined(__NetBSD__) || defined(__OpenBSD__) || defined(__DragonFly__)
+#  ifndef LSNNI_TEST_WEAK
+#    define LSNNI_TEST_WEAK
+#  endif
+#  define LSNNI_WEAK(name) \
+    static __typeof__(name) lsnni_##name __attribute__((weakref(LSNNI_TEST_WEAK #name)))
+LSNNI_WEAK(pthread_create);
+LSNNI_WEAK(pthread_join);
+#  ifdef LSNNI_SIGNALS
+LSNNI_WEAK(pthread_sigmask);
+#  endif
+#  define LSNNI_THREADS_LINKED (lsnni_pthread_create && lsnni_pthread_join)
+#else
+#  define lsnni_pthread_create pthread_create
+#  define lsnni_pthread_join pthread_join
+#  define lsnni_pthread_sigmask pthread_sigmask
+#  define LSNNI_THREADS_LINKED 1
+#endif
+
+/* The cores that this thread may run on: what taskset and a container's cpuset leave. */
+#if defined(CPU_SETSIZE)
+#  define LSNNI_CPU_SET cpu_set_t
+#elif defined(__linux__) && !defined(__cplusplus)    /* hidden without _GNU_SOURCE, which C++ has */
+#  define LSNNI_CPU_SET void
+extern int sched_getaffinity(pid_t thread, size_t bytes, void *set);
+#endif
+static int lsnni_cores(void)
 {
-    lsnni_free(cx, cx->scratch_);
-    cx->scratch_ = NULL;
-    cx->scratch_bytes_ = 0;
+    long cores = 0;
+#ifdef LSNNI_CPU_SET
+    unsigned long set[128] = { 0 };  /* 4,096 cores where longs have 32 bits  */
+    if (sched_getaffinity(0, sizeof set, (LSNNI_CPU_SET *)set) >= 0)
+        for (int i = 0; i < 128; i++)
+            for (unsigned long bits = set[i]; bits; bits &= bits - 1) cores++;
+#endif
+#ifdef _SC_NPROCESSORS_ONLN
+    if (cores < 1) cores = sysconf(_SC_NPROCESSORS_ONLN);
+#endif
+    return cores < 1 ? 1 : (int)LSNNI_MIN(cores, INT_MAX);
 }
 
-/* ---- >>threads: the one place that starts any --------------------------------*/
+/* Asked once a context: arrays with a part for each thread are sized by the answer. */
 LSNN_API int lsnn_ctx_threads(const lsnn_ctx *cx)
 {
-#ifdef _OPENMP
-    return cx->threads > 0 ? cx->threads : omp_get_max_threads();
-#else
-    (void)cx;
-    return 1;
+    if (cx->threads > 0) return cx->threads;
+    if (cx->cores_ == 0) ((lsnn_ctx *)(uintptr_t)cx)->cores_ = lsnni_cores();
+    return cx->cores_;
+}
+
+static void lsnni_pause(void)
+{
+#if defined(__i386__) || defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("yield");
 #endif
 }
+
+/* Looks at *word until it is `value`, or until it is not, for at most 20 microseconds; for some
+   hundreds if somebody sets the clock back.                                  */
+static void lsnni_spin(const lsnni_team *p, const unsigned *word, unsigned value, int equal)
+{
+    const double end = p->spin ? lsnni_seconds() + 20e-6 : 0;
+    int rounds = 2000;
+    do {
+        for (int i = 0; i < 16; i++) {
+            if ((__atomic_load_n(word, __ATOMIC_ACQUIRE) == value) == equal) return;
+            if (p->spin) lsnni_pause();
+        }
+    } while (p->spin && --rounds > 0 && lsnni_seconds() < end);
+}
+
+/* Does what is left of the job, and leaves. The caller may go on when the last has left. */
+static void lsnni_team_work(lsnni_team *p, int worker)
+{
+    unsigned i, count = (unsigned)p->count;
+    while ((i = __atomic_fetch_add(&p->next, 1u, __ATOMIC_RELAXED)) < count)
+        p->task(p->user, (int)i, worker);
+}
+
+static void lsnni_team_help(lsnni_team *p)
+{
+    unsigned s = __atomic_load_n(&p->state, __ATOMIC_RELAXED);
+    do {
+        if (s < LSNNI_PLACE) return;                     /* enough have come, or it is done */
+    } while (!__atomic_compare_exchange_n(&p->state, &s, s - LSNNI_PLACE + 1, 0,
+                                          __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
+    lsnni_team_work(p, (int)(s / LSNNI_PLACE));
+    s = __atomic_fetch_sub(&p->state, 1u, __ATOMIC_RELEASE);
+    if (s == LSNNI_ASLEEP + 1) {
+        pthread_mutex_lock(&p->lock);
+        pthread_cond_signal(&p->left);
+        pthread_mutex_unlock(&p->lock);
+    }
+}
+
+static void *lsnni_team_worker(void *team)
+{
+    lsnni_team *p = (lsnni_team *)team;
+    unsigned seen = 0;
+    for (;;) {
+        lsnni_spin(p, &p->job, seen, 0);
+        if (__atomic_load_n(&p->job, __ATOMIC_ACQUIRE) == seen) {
+            pthread_mutex_lock(&p->lock);
+            /* either this sees the new job, or the caller of that job sees the sleeper */
+            __atomic_fetch_add(&p->sleepers, 1u, __ATOMIC_SEQ_CST);
+            while (__atomic_load_n(&p->job, __ATOMIC_SEQ_CST) == seen)
+                pthread_cond_wait(&p->wake, &p->lock);
+            __atomic_fetch_sub(&p->sleepers, 1u, __ATOMIC_RELAXED);
+            pthread_mutex_unlock(&p->lock);
+        }
+        seen = __atomic_load_n(&p->job, __ATOMIC_ACQUIRE);
+        if (__atomic_load_n(&p->quit, __ATOMIC_RELAXED)) return NULL;
+        lsnni_team_help(p);
+    }
+}
+
+/* A new number says that the job is there; so many sleepers as are missing are woken. */
+static void lsnni_team_call(lsnni_team *p, int wanted)
+{
+    int asleep, missing;
+    __atomic_store_n(&p->job, p->job + 1, __ATOMIC_SEQ_CST);
+    asleep = (int)__atomic_load_n(&p->sleepers, __ATOMIC_SEQ_CST);
+    missing = wanted - (p->workers - asleep);
+    if (asleep == 0 || missing <= 0) return;
+    pthread_mutex_lock(&p->lock);    /* whoever was just falling asleep is asleep now */
+    pthread_mutex_unlock(&p->lock);
+    if (missing >= asleep) pthread_cond_broadcast(&p->wake);
+    else while (missing-- > 0) pthread_cond_signal(&p->wake);
+}
+
+static void lsnni_team_run(lsnni_team *p, int helpers, int count,
+                           void (*task)(void *user, int i, int worker), void *user)
+{
+    unsigned s, places = (unsigned)LSNNI_MIN(helpers, p->workers) * LSNNI_PLACE;
+    p->task = task;
+    p->user = user;
+    p->count = count;
+    __atomic_store_n(&p->next, 0u, __ATOMIC_RELAXED);
+    __atomic_store_n(&p->state, places, __ATOMIC_RELEASE);
+    lsnni_team_call(p, LSNNI_MIN(helpers, p->workers));
+    lsnni_team_work(p, 0);
+    s = __atomic_fetch_and(&p->state, LSNNI_PLACE - 1u, __ATOMIC_ACQUIRE);
+    p->alone = s == places;
+    if ((s & LSNNI_INSIDE) == 0) return;
+    lsnni_spin(p, &p->state, 0, 1);
+    if (__atomic_load_n(&p->state, __ATOMIC_ACQUIRE) == 0) return;
+    pthread_mutex_lock(&p->lock);
+    __atomic_fetch_or(&p->state, (unsigned)LSNNI_ASLEEP, __ATOMIC_RELAXED);
+    while (__atomic_load_n(&p->state, __ATOMIC_ACQUIRE) & LSNNI_INSIDE)
+        pthread_cond_wait(&p->left, &p->lock);
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* ---- Beginning and end ----------------------------------------------------------*/
+#ifdef LSNNI_SIGNALS
+/* Workers leave signals to the program's own threads: Ctrl-C lands where it is waited for.
+   Those that a thread brings upon itself must not be held back, nor a profiler's. */
+static void lsnni_team_signals(sigset_t *off)
+{
+    static const int own[] = {
+        SIGSEGV, SIGFPE, SIGILL, SIGABRT,
+#ifdef SIGBUS
+        SIGBUS,
+#endif
+#ifdef SIGTRAP
+        SIGTRAP,
+#endif
+#ifdef SIGSYS
+        SIGSYS,
+#endif
+#ifdef SIGPROF
+        SIGPROF
+#endif
+    };
+    sigfillset(off);
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) sigdelset(off, own[i]);
+}
+#endif
+
+static int lsnni_team_start(lsnni_team *p)
+{
+    pthread_attr_t attributes, *how = NULL;
+    int n = 0;
+#ifdef LSNNI_SIGNALS                 /* without, Linux prefers the main thread anyway */
+    sigset_t off, before;
+    lsnni_team_signals(&off);
+    if (!LSNNI_THREADS_LINKED || lsnni_pthread_sigmask(SIG_SETMASK, &off, &before) != 0) return 0;
+#endif
+#ifndef __GLIBC__                    /* musl gives 128 KiB, macOS 512: a callback may want more */
+    if (pthread_attr_init(&attributes) == 0) {
+        how = &attributes;
+        pthread_attr_setstacksize(how, (size_t)2 << 20);
+    }
+#else
+    (void)attributes;
+#endif
+    while (LSNNI_THREADS_LINKED && n < p->asked &&
+           lsnni_pthread_create(&p->thread[n], how, lsnni_team_worker, p) == 0) n++;
+    if (how) pthread_attr_destroy(how);
+#ifdef LSNNI_SIGNALS
+    lsnni_pthread_sigmask(SIG_SETMASK, &before, NULL);
+#endif
+    return n;
+}
+
+/* Also in a forked child, on its copy of the parent's team: what had been there is not. */
+static void lsnni_team_begin(lsnni_team *p, int workers)
+{
+    memset(p, 0, sizeof *p);
+    p->thread = (pthread_t *)(void *)(p + 1);
+    p->process = getpid();
+    p->asked = workers;
+    p->busy = 1;
+    p->spin = workers < lsnni_cores();
+    if (pthread_mutex_init(&p->lock, NULL) != 0) return;
+    if (pthread_cond_init(&p->wake, NULL) != 0) return;
+    if (pthread_cond_init(&p->left, NULL) != 0) return;
+    p->ready = 1;
+    p->workers = lsnni_team_start(p);
+}
+
+static void lsnni_team_end(lsnn_ctx *cx)
+{
+    lsnni_team *p = cx->team_;
+    cx->team_ = NULL;
+    if (!p) return;
+    if (p->ready && p->process == getpid()) {
+        __atomic_store_n(&p->quit, 1, __ATOMIC_RELAXED);
+        lsnni_team_call(p, p->workers);
+        for (int i = 0; i < p->workers; i++) lsnni_pthread_join(p->thread[i], NULL);
+        pthread_cond_destroy(&p->wake);
+        pthread_cond_destroy(&p->left);
+        pthread_mutex_destroy(&p->lock);
+    }
+    lsnni_free(cx, p);
+}
+
+/* cx's team, taken for one job; NULL: there is none, or a task of its present job asks. A child
+   has to begin anew, which nobody coming or all asleep may be a sign of: only then is the
+   system asked.                                                              */
+static lsnni_team *lsnni_team_take(lsnn_ctx *cx)
+{
+    int workers = LSNNI_MIN(lsnn_ctx_threads(cx), LSNNI_INSIDE) - 1;
+    size_t bytes = sizeof(lsnni_team) + (size_t)workers * sizeof(pthread_t);
+    lsnni_team *p = cx->team_;
+    if (p && __atomic_exchange_n(&p->busy, 1, __ATOMIC_ACQUIRE)) return NULL;
+    if (!p || p->asked < workers) {
+        lsnni_team_end(cx);
+        p = (lsnni_team *)lsnni_aligned(cx, bytes);
+        if (!p) return NULL;
+        lsnni_team_begin(p, workers);
+        cx->team_ = p;
+    } else if ((p->alone || __atomic_load_n(&p->sleepers, __ATOMIC_RELAXED)) &&
+               p->process != getpid()) lsnni_team_begin(p, p->asked);
+    return p;
+}
+
+/* Tasks that are done side by side: 1, unless nobody can help.               */
+static int lsnni_divided(lsnn_ctx *cx, int threads, int count,
+                         void (*task)(void *user, int i, int worker), void *user)
+{
+    lsnni_team *p = lsnni_team_take(cx);             /* in a rehearsal, too: a step then    */
+    if (!p) return 0;                                /* allocates nothing                   */
+    if (!cx->rehearsal_) lsnni_team_run(p, threads - 1, count, task, user);
+    __atomic_store_n(&p->busy, 0, __ATOMIC_RELEASE);
+    return 1;
+}
+
+#elif defined(LSNNI_OPENMP)
+LSNN_API int lsnn_ctx_threads(const lsnn_ctx *cx)
+{
+    return cx->threads > 0 ? cx->threads : omp_get_max_threads();
+}
+
+static int lsnni_divided(lsnn_ctx *cx, int threads, int count,
+                         void (*task)(void *user, int i, int worker), void *user)
+{
+    int i;
+    if (cx->rehearsal_) return 1;
+#ifdef _MSC_VER
+    __pragma(omp parallel for num_threads(threads) schedule(dynamic, 1))
+#else
+    _Pragma("omp parallel for num_threads(threads) schedule(dynamic, 1)")
+#endif
+    for (i = 0; i < count; i++) task(user, i, omp_get_thread_num());
+    return 1;
+}
+
+static void lsnni_team_end(lsnn_ctx *cx) { (void)cx; }
+
+#else
+LSNN_API int lsnn_ctx_threads(const lsnn_ctx *cx) { (void)cx; return 1; }
+
+static int lsnni_divided(lsnn_ctx *cx, int threads, int count,
+                         void (*task)(void *user, int i, int worker), void *user)
+{
+    (void)cx; (void)threads; (void)count; (void)task; (void)user;
+    return 0;
+}
+
+static void lsnni_team_end(lsnn_ctx *cx) { (void)cx; }
+#endif
 
 LSNN_API void lsnn_parallel(lsnn_ctx *cx, int count,
                             void (*task)(void *user, int i, int worker), void *user)
 {
-    int i;
-#ifdef _OPENMP
     int threads = LSNNI_MIN(lsnn_ctx_threads(cx), count);
-    if (threads > 1 && !omp_in_parallel() && !cx->rehearsal_) {
-#ifdef _MSC_VER
-        __pragma(omp parallel for num_threads(threads) schedule(dynamic, 1))
-#else
-        _Pragma("omp parallel for num_threads(threads) schedule(dynamic, 1)")
+#ifdef _OPENMP
+    if (omp_in_parallel()) threads = 1;      /* a region of the caller's own: it has divided */
 #endif
-        for (i = 0; i < count; i++) task(user, i, omp_get_thread_num());
-        return;
-    }
-#endif
-    for (i = 0; i < count && !cx->rehearsal_; i++) task(user, i, 0);
+    if (threads > 1 && lsnni_divided(cx, threads, count, task, user)) return;
+    for (int i = 0; i < count && !cx->rehearsal_; i++) task(user, i, 0);
 }
 
 /* Tasks that read or write `numbers` in all, a few operations each: fewer are done before a
@@ -1686,6 +2057,14 @@ static void lsnni_parallel_some(lsnn_ctx *cx, size_t numbers, int count,
 {
     if (numbers > 30000) lsnn_parallel(cx, count, task, user);
     else for (int i = 0; i < count && !cx->rehearsal_; i++) task(user, i, 0);
+}
+
+LSNN_API void lsnn_ctx_free(lsnn_ctx *cx)
+{
+    lsnni_team_end(cx);
+    lsnni_free(cx, cx->scratch_);
+    cx->scratch_ = NULL;
+    cx->scratch_bytes_ = 0;
 }
 
 /* ---- >>philox: counter-based random numbers ----------------------------------
@@ -1768,20 +2147,6 @@ LSNN_API void lsnn_rng_permutation(lsnn_rng *r, int *order, int n)
         order[i] = order[j];
         order[j] = i;
     }
-}
-
-/* ---- >>clock --------------------------------------------------------------------*/
-static double lsnni_seconds(void)
-{
-#if defined(_OPENMP)
-    return omp_get_wtime();
-#elif defined(CLOCK_MONOTONIC)
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-#else
-    return (double)clock() / CLOCKS_PER_SEC;
-#endif
 }
 
 /* ---- >>room: how an op asks for its working memory -----------------------------
@@ -1912,9 +2277,7 @@ typedef struct lsnni_block {
    struct and each set's table are made from this list. Everything is single-threaded.
    tile: entries of a past `rows` must be readable.  block: bj is 1, n from 1 to 3 vectors, no
    bias.  dots: ak and bk are 1, m to LSNNI_DOTS_ROWS.  deviation: sum (x - mean)^2.
-   axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].
-   norm_forward: y = a (x - center) + b.
-   norm_backward: dx = a dy + b (x - center) istd + c. */
+   axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].  norm_backward: dx = a dy + b x + c. */
 #define LSNNI_KERNELS(X)                                                                      \
     X(void, tile, (const lsnni_tile *t))                                                      \
     X(void, block, (const lsnni_block *g))                                                    \
@@ -1923,8 +2286,8 @@ typedef struct lsnni_block {
     X(double, sum, (const lsnn_real *x, size_t n))                                            \
     X(double, dot, (const lsnn_real *x, const lsnn_real *y, size_t n))                        \
     X(double, deviation, (const lsnn_real *x, double mean, size_t n))                         \
-    X(void, sum_dot, (double m[3], const lsnn_real *dy, const lsnn_real *x, double center,    \
-        lsnn_real *relu, const lsnn_real *y, size_t n))                                       \
+    X(void, sum_dot, (double m[2], lsnn_real *dy, const lsnn_real *x, const lsnn_real *y,     \
+        size_t n))                                                                            \
     X(void, moments, (const lsnn_real *t, size_t n, double x0, double step, double m[3]))     \
     X(void, exponents, (lsnn_real *u, size_t n, double step, double from,                     \
         const double p[8]))                                                                   \
@@ -1955,10 +2318,8 @@ typedef struct lsnni_block {
         int e0, int e1, int in_blocks, uint32_t limit, double scale, int add))                \
     X(void, transpose, (lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, int rows,     \
         int columns))                                                                         \
-    X(void, norm_forward, (lsnn_real *y, const lsnn_real *x, double center, double a,         \
-        double b, size_t n))                                                                  \
     X(void, norm_backward, (lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x,           \
-        double center, double istd, double a, double b, double c, size_t n, int add))         \
+        double a, double b, double c, size_t n, int add))                                     \
     X(void, sgd, (lsnn_real *w, lsnn_real *v, const lsnn_real *g, double scale, double lr,    \
         double decay, double momentum, int nesterov, size_t n))                               \
     X(void, adam, (lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *g,              \
@@ -2174,13 +2535,6 @@ static inline size_t lsnni_at4(int i, int j, int js, int k, int ks, int l, int l
 static inline void lsnni_clear(lsnn_real *dx, size_t count, int add)
 {
     if (dx && !add) memset(dx, 0, count * sizeof *dx);
-}
-
-/* 1 if none of them is NaN or infinite.                                        */
-static int lsnni_finite(const lsnn_real *v, size_t count)
-{
-    for (size_t i = 0; i < count; i++) if (!(fabs((double)v[i]) <= DBL_MAX)) return 0;
-    return 1;
 }
 
 static int lsnni_inner(lsnn_shape s) { return s.h * s.w; }
@@ -3250,10 +3604,7 @@ LSNN_API int lsnn_dropout(lsnn_net *net, int x, double rate, const lsnn_options 
 /* ---- >>batch_norm (Ioffe and Szegedy 2015) ------------------------------------------
    xh = (x - mean) istd    y = gamma xh + beta    over the M = N*I values of a channel
    dgamma += sum dy xh     dbeta += sum dy
-   dx (+)= gamma istd (dy - mean(dy) - xh mean(dy xh))
-   Forward keeps mean and istd of a training batch for backward. A prediction, and a layer
-   that is frozen (option freeze), take the running mean and variance, which are constants:
-   dx (+)= gamma istd dy                                                       */
+   dx (+)= gamma istd (dy - mean(dy) - xh mean(dy xh))                        */
 /* ---- The naive pair                                                        */
 #ifdef LSNN_NAIVE
 #define LSNNI_NORM_FUSES 0
@@ -3287,7 +3638,6 @@ LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_re
     if (cx->rehearsal_) return LSNN_OK;                  /* the running ones stay */
     for (int k = 0; k < c; k++) {
         double m = 0, var = 0;
-        lsnn_real next;
         for (int l = 0; l < n; l++)
         for (int i = 0; i < inner; i++) m += (double)x[lsnni_at3(l, k, c, i, inner)] / count;
         for (int l = 0; l < n; l++)
@@ -3303,21 +3653,15 @@ LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_re
         }
         mean[k] = LSNNI_R(m);
         istd[k] = LSNNI_R(1 / sqrt(var / count + eps));
-        var /= LSNNI_MAX(count - 1, 1);                  /* unbiased          */
-        next = LSNNI_R((1 - momentum) * (running_var ? (double)running_var[k] : 1) +
-                       momentum * var);
-        if (!lsnni_finite(&next, 1))                     /* the running ones stay */
-            return lsnni_fail(cx, LSNN_EDIVERGED, "batch_norm: the values of channel %d are not "
-                              "finite, or too large for a variance", k);
         if (!running_mean) continue;
+        var /= LSNNI_MAX(count - 1, 1);                  /* unbiased          */
         running_mean[k] = LSNNI_R((1 - momentum) * (double)running_mean[k] + momentum * m);
-        running_var[k] = next;
+        running_var[k] = LSNNI_R((1 - momentum) * (double)running_var[k] + momentum * var);
     }
     return LSNN_OK;
 }
 
-/* mean and istd depend on x too, hence the two means that are taken off. The mean is made
-   again: as forward kept it, it is rounded to an lsnn_real.                   */
+/* mean and istd depend on x too, hence the two means that are taken off.      */
 LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dgamma,
                                               lsnn_real *dbeta, const lsnn_real *dy,
                                               const lsnn_real *x, const lsnn_real *gamma,
@@ -3325,13 +3669,10 @@ LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_
                                               int n, int c, int inner, int add)
 {
     double count = (double)n * inner;
-    (void)mean;
     LSNNI_TRY(lsnni_sizes3(cx, "batch_norm", n, c, inner));
     lsnni_clear(dx, lsnni_at3(n, 0, c, 0, inner), add);
     for (int k = 0; k < c; k++) {
-        double sum = 0, dot = 0, m = 0, r = (double)istd[k];
-        for (int l = 0; l < n; l++)
-        for (int i = 0; i < inner; i++) m += (double)x[lsnni_at3(l, k, c, i, inner)] / count;
+        double sum = 0, dot = 0, m = (double)mean[k], r = (double)istd[k];
         for (int l = 0; l < n; l++)
         for (int i = 0; i < inner; i++) {
             size_t at = lsnni_at3(l, k, c, i, inner);
@@ -3356,78 +3697,47 @@ LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_
 typedef struct lsnni_norm {
     const lsnni_kernels *kv;
     const lsnn_real *x, *dy, *gamma, *beta;
-    const lsnn_real *mean_in, *istd_in;          /* backward: what forward has written */
-    const lsnn_real *known_mean, *known_var;     /* forward by these; NULL: the batch's own */
     lsnn_real *y, *mean, *istd, *running_mean, *running_var, *dgamma, *dbeta;
-    int n, c, inner, add;
+    int n, c, inner, add, predict;
     int all;                         /* y and dy have so many channels, x and dx c of them */
     int relu;                        /* forward: y = relu(y) too                  */
-    lsnn_real *relu_dy;              /* backward: dy is the gradient of a relu of y, and is set */
-    const lsnn_real *relu_y;         /*   to 0 where that is 0; else NULL         */
+    const lsnn_real *relu_y;         /* backward: dy is the gradient of this relu */
     double momentum, eps;
-    int constant;                    /* backward: mean and istd do not depend on x */
 } lsnni_norm;
 
-/* y = (x - mean) a + beta. The mean is taken off before anything is multiplied: as a x + b a
-   spread that is small beside the mean would drown in rounding. What is taken off is the mean
-   as an lsnn_real, exactly; what that leaves goes into b.                     */
-static void lsnni_norm_apply(const lsnni_norm *p, int c, double mean, double istd)
-{
-    size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
-    size_t y_step = (size_t)p->all * inner;
-    double center = (double)LSNNI_R(mean), a = istd * (double)p->gamma[c];
-    double b = (double)p->beta[c] - (mean - center) * a;
-    for (int n = 0; n < p->n; n++) {
-        lsnn_real *y = p->y + first + (size_t)n * y_step;
-        p->kv->norm_forward(y, p->x + first + (size_t)n * step, center, a, b, inner);
-        if (p->relu) p->kv->act_forward(LSNN_RELU, y, y, inner, 0);
-    }
-}
-
-/* A batch whose statistics are no numbers leaves the running ones as they were, and istd 0,
-   which is how lsnni_norm_check knows.                                       */
 static void lsnni_norm_task(void *user, int c, int worker)
 {
     const lsnni_norm *p = (const lsnni_norm *)user;
     size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
-    double count = (double)p->n * p->inner, mean = 0, var = 0, m = p->momentum;
-    lsnn_real next_mean, next_var;
+    size_t y_step = (size_t)p->all * inner;
+    double count = (double)p->n * p->inner, mean = 0, var = 0, istd;
     (void)worker;
-    if (p->known_mean) {
-        double istd = 1 / sqrt((double)p->known_var[c] + p->eps);
-        if (p->mean) p->mean[c] = p->known_mean[c];
-        if (p->istd) p->istd[c] = LSNNI_R(istd);
-        lsnni_norm_apply(p, c, (double)p->known_mean[c], istd);
-        return;
-    }
-    for (int n = 0; n < p->n; n++) mean += p->kv->sum(p->x + first + (size_t)n * step, inner);
-    mean /= count;
-    for (int n = 0; n < p->n; n++)
-        var += p->kv->deviation(p->x + first + (size_t)n * step, mean, inner);
-    p->mean[c] = LSNNI_R(mean);
-    p->istd[c] = LSNNI_R(1 / sqrt(var / count + p->eps));
-    if (p->running_mean) {
-        next_mean = LSNNI_R((1 - m) * (double)p->running_mean[c] + m * mean);
-        next_var = LSNNI_R((1 - m) * (double)p->running_var[c] +
-                           m * (var / LSNNI_MAX(count - 1, 1)));         /* unbiased */
-        if (!lsnni_finite(&next_mean, 1) || !lsnni_finite(&next_var, 1)) {
-            p->istd[c] = 0;
-            return;
+    if (p->predict) {
+        mean = (double)p->running_mean[c];
+        istd = 1 / sqrt((double)p->running_var[c] + p->eps);
+    } else {
+        for (int n = 0; n < p->n; n++)
+            mean += p->kv->sum(p->x + first + (size_t)n * step, inner);
+        mean /= count;
+        for (int n = 0; n < p->n; n++)
+            var += p->kv->deviation(p->x + first + (size_t)n * step, mean, inner);
+        istd = 1 / sqrt(var / count + p->eps);
+        p->mean[c] = LSNNI_R(mean);
+        p->istd[c] = LSNNI_R(istd);
+        if (p->running_mean) {
+            double m = p->momentum, unbiased = var / LSNNI_MAX(count - 1, 1);
+            p->running_mean[c] = LSNNI_R((1 - m) * (double)p->running_mean[c] + m * mean);
+            p->running_var[c] = LSNNI_R((1 - m) * (double)p->running_var[c] + m * unbiased);
         }
-        p->running_mean[c] = next_mean;
-        p->running_var[c] = next_var;
     }
-    lsnni_norm_apply(p, c, mean, 1 / sqrt(var / count + p->eps));
-}
-
-/* After a training forward: every channel had a mean and a variance.             */
-static lsnn_status lsnni_norm_check(lsnn_ctx *cx, const lsnn_real *istd, int c)
-{
-    for (int k = 0; k < c && !cx->rehearsal_; k++)
-        if (!(istd[k] > 0))
-            return lsnni_fail(cx, LSNN_EDIVERGED, "batch_norm: the values of channel %d are not "
-                              "finite, or too large for a variance", k);
-    return LSNN_OK;
+    {
+        double a = istd * (double)p->gamma[c], b = (double)p->beta[c] - mean * a;
+        for (int n = 0; n < p->n; n++) {
+            lsnn_real *y = p->y + first + (size_t)n * y_step;
+            p->kv->affine(y, p->x + first + (size_t)n * step, a, b, inner, 0);
+            if (p->relu) p->kv->act_forward(LSNN_RELU, y, y, inner, 0);
+        }
+    }
 }
 
 static lsnn_status lsnni_norm_run(lsnn_ctx *cx, lsnni_norm *p, int n, int c, int inner,
@@ -3453,8 +3763,7 @@ LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_re
     p.x = x; p.gamma = gamma; p.beta = beta; p.y = y; p.mean = mean; p.istd = istd;
     p.running_mean = running_mean; p.running_var = running_var;
     p.momentum = momentum; p.eps = eps;
-    LSNNI_TRY(lsnni_norm_run(cx, &p, n, c, inner, lsnni_norm_task));
-    return lsnni_norm_check(cx, istd, c);
+    return lsnni_norm_run(cx, &p, n, c, inner, lsnni_norm_task);
 }
 
 LSNN_API lsnn_status lsnn_batch_norm_predict(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
@@ -3465,43 +3774,40 @@ LSNN_API lsnn_status lsnn_batch_norm_predict(lsnn_ctx *cx, lsnn_real *y, const l
 {
     lsnni_norm p;
     memset(&p, 0, sizeof p);
-    p.x = x; p.gamma = gamma; p.beta = beta; p.y = y; p.eps = eps;
-    p.known_mean = running_mean; p.known_var = running_var;
+    p.x = x; p.gamma = gamma; p.beta = beta; p.y = y; p.predict = 1;
+    p.running_mean = (lsnn_real *)(uintptr_t)running_mean;       /* only read    */
+    p.running_var = (lsnn_real *)(uintptr_t)running_var;
+    p.eps = eps;
     return lsnni_norm_run(cx, &p, n, c, inner, lsnni_norm_task);
 }
 
-/* With d = x - center, where center is the mean as forward kept it, rounded by `off`:
-   sum dy xh = istd (sum dy d - off sum dy). xh is made before it is multiplied: the square of
-   istd, as a factor of x, would be 0 for values of 1e20.                      */
 static void lsnni_norm_back_task(void *user, int c, int worker)
 {
     const lsnni_norm *p = (const lsnni_norm *)user;      /* y is dx           */
     size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
     size_t y_step = (size_t)p->all * inner;
-    double count = (double)p->n * p->inner, sum = 0, dot = 0, off = 0;
-    double center = (double)p->mean_in[c], istd = (double)p->istd_in[c], scale, slope;
+    double count = (double)p->n * p->inner, sum = 0, dot = 0;
+    double mean = (double)p->mean[c], istd = (double)p->istd[c], scale, slope;
     (void)worker;
     for (int n = 0; n < p->n; n++) {
         size_t at = first + (size_t)n * y_step;
-        double m[3];
-        p->kv->sum_dot(m, p->dy + at, p->x + first + (size_t)n * step, center,
-                       p->relu_dy ? p->relu_dy + at : NULL, p->relu_dy ? p->relu_y + at : NULL,
-                       inner);
+        const lsnn_real *x = p->x + first + (size_t)n * step;
+        lsnn_real *dy = (lsnn_real *)(uintptr_t)(p->dy + at);    /* written if relu_y */
+        double m[2];
+        p->kv->sum_dot(m, dy, x, p->relu_y ? p->relu_y + at : NULL, inner);
         sum += m[0];
-        dot += m[1];
-        off += m[2] / count;
+        dot += m[1] - mean * m[0];
     }
-    dot = istd * (dot - off * sum);                      /* sum dy xh         */
+    dot *= istd;                                         /* sum dy xh         */
     if (p->dgamma) p->dgamma[c] += LSNNI_R(dot);
     if (p->dbeta) p->dbeta[c] += LSNNI_R(sum);
     if (!p->y) return;
-    if (p->constant) sum = dot = 0;
     scale = (double)p->gamma[c] * istd;
-    slope = -scale * dot / count;                        /* of xh in dx       */
+    slope = -scale * istd * dot / count;                 /* of x in dx        */
     for (int n = 0; n < p->n; n++)
         p->kv->norm_backward(p->y + first + (size_t)n * step, p->dy + first + (size_t)n * y_step,
-                             p->x + first + (size_t)n * step, center, istd, scale, slope,
-                             -scale * sum / count - slope * istd * off, inner, p->add);
+                             p->x + first + (size_t)n * step, scale, slope,
+                             -scale * sum / count - slope * mean, inner, p->add);
 }
 
 LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dgamma,
@@ -3513,7 +3819,9 @@ LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_
     lsnni_norm p;
     memset(&p, 0, sizeof p);
     p.x = x; p.dy = dy; p.gamma = gamma; p.y = dx; p.dgamma = dgamma; p.dbeta = dbeta;
-    p.mean_in = mean; p.istd_in = istd; p.add = add;
+    p.mean = (lsnn_real *)(uintptr_t)mean;               /* only read         */
+    p.istd = (lsnn_real *)(uintptr_t)istd;
+    p.add = add;
     return lsnni_norm_run(cx, &p, n, c, inner, lsnni_norm_back_task);
 }
 
@@ -3543,22 +3851,14 @@ static lsnn_status lsnni_plan_batch_norm(lsnn_ctx *cx, lsnn_layer_plan *p)
     return lsnni_plan_same(cx, p);
 }
 
-/* 1 if the running mean and variance are taken, and stay as they are.          */
-static int lsnni_norm_knows(const lsnn_call *c) { return !c->training || c->plan->o.freeze; }
-
 #ifdef LSNN_NAIVE
 static lsnn_status lsnni_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
 {
     const lsnn_layer_plan *p = c->plan;
     int channels = p->out.c, inner = lsnni_call_inner(c);
-    if (lsnni_norm_knows(c)) {
-        for (int k = 0; k < channels; k++) {             /* for backward      */
-            c->keep[k] = c->buffer[0][k];
-            c->keep[channels + k] = LSNNI_R(1 / sqrt((double)c->buffer[1][k] + p->o.eps));
-        }
+    if (!c->training)
         return lsnn_batch_norm_predict(cx, c->y, c->x[0], c->param[0], c->param[1], c->buffer[0],
                                        c->buffer[1], c->n, channels, inner, p->o.eps);
-    }
     return lsnn_batch_norm_forward(cx, c->y, c->keep, c->keep + channels, c->buffer[0],
                                    c->buffer[1], c->x[0], c->param[0], c->param[1], c->n,
                                    channels, inner, p->o.momentum, p->o.eps);
@@ -3566,54 +3866,39 @@ static lsnn_status lsnni_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
 
 static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
 {
-    int channels = c->plan->out.c, inner = lsnni_call_inner(c);
-    if (!lsnni_norm_knows(c))
-        return lsnn_batch_norm_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
-                                        c->param[0], c->keep, c->keep + channels, c->n, channels,
-                                        inner, c->add[0]);
-    lsnni_clear(c->dx[0], lsnni_call_count(c), c->add[0]);
-    for (int l = 0; l < c->n && c->dx[0]; l++)
-    for (int k = 0; k < channels; k++)
-    for (int i = 0; i < inner; i++) {
-        size_t at = lsnni_at3(l, k, channels, i, inner);
-        c->dx[0][at] += c->param[0][k] * c->keep[channels + k] * c->dy[at];
-    }
-    return LSNN_OK;
+    int channels = c->plan->out.c;
+    return lsnn_batch_norm_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
+                                    c->param[0], c->keep, c->keep + channels, c->n, channels,
+                                    lsnni_call_inner(c), c->add[0]);
 }
 #else
 /* Channels [first, first + those of input j): all of them, or one input of the concat that
-   is read in parts (see >>parts).                                            */
+   is read in parts (see lsnni_plan_concats).                                 */
 static void lsnni_norm_part(lsnni_norm *g, const lsnn_call *c, int j, int first)
 {
+    int channels = c->plan->out.c;
     memset(g, 0, sizeof *g);
-    g->all = c->plan->out.c;
+    g->all = channels;
     g->x = c->x[j];
     g->gamma = c->param[0] + first;
+    g->mean = c->keep + first;
+    g->istd = c->keep + channels + first;
 }
 
 static lsnn_status lsnni_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
 {
     const lsnn_layer_plan *p = c->plan;
-    int known = lsnni_norm_knows(c);
     for (int j = 0, first = 0; j < p->inputs; first += p->in[j++].c) {
         lsnni_norm g;
         lsnni_norm_part(&g, c, j, first);
         g.y = c->y + lsnni_area(first, lsnni_call_inner(c));
         g.beta = c->param[1] + first;
-        g.mean = c->keep + first;
-        g.istd = c->keep + p->out.c + first;
-        if (known) {
-            g.known_mean = c->buffer[0] + first;
-            g.known_var = c->buffer[1] + first;
-        } else {
-            g.running_mean = c->buffer[0] + first;
-            g.running_var = c->buffer[1] + first;
-        }
+        g.running_mean = c->buffer[0] + first;
+        g.running_var = c->buffer[1] + first;
         g.momentum = p->o.momentum; g.eps = p->o.eps;
-        g.relu = c->does & LSNN_DO_RELU;
+        g.predict = !c->training; g.relu = c->does & LSNN_DO_RELU;
         LSNNI_TRY(lsnni_norm_run(cx, &g, lsnni_blocks(c), p->in[j].c, lsnni_call_inner(c),
                                  lsnni_norm_task));
-        if (!known) LSNNI_TRY(lsnni_norm_check(cx, g.istd, p->in[j].c));
     }
     return LSNN_OK;
 }
@@ -3627,15 +3912,9 @@ static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
         lsnni_norm_part(&g, c, j, first);
         g.dy = c->dy + skip;
         g.y = c->dx[j]; g.add = c->add[j];
-        g.constant = lsnni_norm_knows(c);
-        g.mean_in = c->keep + first;
-        g.istd_in = c->keep + p->out.c + first;
         if (c->dparam[0]) g.dgamma = c->dparam[0] + first;
         if (c->dparam[1]) g.dbeta = c->dparam[1] + first;
-        if (c->does & LSNN_DO_RELU) {                    /* what relu would do in place */
-            g.relu_dy = c->dy + skip;
-            g.relu_y = c->y + skip;
-        }
+        if (c->does & LSNN_DO_RELU) g.relu_y = c->y + skip;   /* what relu would do in place */
         LSNNI_TRY(lsnni_norm_run(cx, &g, lsnni_blocks(c), p->in[j].c, lsnni_call_inner(c),
                                  lsnni_norm_back_task));
     }
@@ -4076,13 +4355,6 @@ LSNN_API lsnn_status lsnn_mse_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_r
     return LSNN_OK;
 }
 
-/* A part of a batch has its share of the whole batch's mean.                      */
-static double lsnni_loss_weight(const lsnn_call *c)
-{
-    double w = c->plan->o.loss_weight;
-    return c->total == c->n ? w : w * c->n / c->total;
-}
-
 static lsnn_status lsnni_plan_loss(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     p->o.loss_weight = lsnni_or(p->o.loss_weight, 1);
@@ -4099,7 +4371,7 @@ static lsnn_status lsnni_forward_cross_entropy(lsnn_ctx *cx, lsnn_call *c)
                           "batch has %d", head, c->labels ? c->heads : 0);
     LSNNI_TRY(lsnn_cross_entropy_forward(cx, &c->loss, c->y, c->x[0], c->labels + head,
                                          c->heads, c->n, lsnni_features(c->plan->in[0])));
-    c->loss *= lsnni_loss_weight(c);
+    c->loss *= c->plan->o.loss_weight;
     return LSNN_OK;
 }
 
@@ -4107,7 +4379,7 @@ static lsnn_status lsnni_backward_cross_entropy(lsnn_ctx *cx, lsnn_call *c)
 {
     return lsnn_cross_entropy_backward(cx, c->dx[0], c->y, c->labels + c->plan->o.head,
                                        c->heads, c->n, lsnni_features(c->plan->in[0]),
-                                       lsnni_loss_weight(c), c->add[0]);
+                                       c->plan->o.loss_weight, c->add[0]);
 }
 
 static lsnn_status lsnni_forward_mse(lsnn_ctx *cx, lsnn_call *c)
@@ -4120,7 +4392,7 @@ static lsnn_status lsnni_forward_mse(lsnn_ctx *cx, lsnn_call *c)
     LSNNI_TRY(lsnn_mse_forward(cx, &c->loss, c->x[0], c->targets + first, c->target_count, c->n,
                                count));
     memcpy(c->y, c->x[0], lsnni_call_count(c) * sizeof *c->y);
-    c->loss *= lsnni_loss_weight(c);
+    c->loss *= c->plan->o.loss_weight;
     return LSNN_OK;
 }
 
@@ -4128,7 +4400,7 @@ static lsnn_status lsnni_backward_mse(lsnn_ctx *cx, lsnn_call *c)
 {
     return lsnn_mse_backward(cx, c->dx[0], c->x[0], c->targets + c->plan->o.head,
                              c->target_count, c->n, lsnni_features(c->plan->in[0]),
-                             lsnni_loss_weight(c), c->add[0]);
+                             c->plan->o.loss_weight, c->add[0]);
 }
 
 static const lsnn_layer_type lsnni_cross_entropy_type = {
@@ -5500,7 +5772,6 @@ struct lsnn_net {
     int max_lanes;                   /* a block of more images would be too large */
     uint64_t seed;
     uint32_t version;                /* counts changes of the parameters      */
-    uint32_t steps;                  /* of the last optimizer                 */
     int profile;
     lsnn_work *work;
 };
@@ -5770,11 +6041,11 @@ static lsnn_status lsnni_enter(lsnn_net *net, lsnni_node *v, int i, int is_buffe
 }
 
 /* What a function of a layer's type has answered. One that refuses without a reason (lsnn_fail)
-   gets this one: no failure is silent. failures: how many there were before.    */
+   gets this one: no failure is silent.                                       */
 static lsnn_status lsnni_answer(lsnn_ctx *cx, const lsnn_layer_type *type, const char *function,
-                                unsigned failures, lsnn_status s)
+                                lsnn_status s)
 {
-    if (s == LSNN_OK || cx->failures_ != failures) return s;
+    if (s == LSNN_OK || cx->status != LSNN_OK) return s;
     return lsnni_fail(cx, s, "%s: its %s returned %d (%s) and gave no reason: lsnn_fail does",
                       type->name, function, (int)s, lsnn_status_text(s));
 }
@@ -5897,7 +6168,6 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
 {
     lsnn_ctx *cx = net->cx;
     lsnn_layer_plan given;
-    unsigned failures;
     if (count < v->type->min_inputs || count > v->type->max_inputs || count > LSNN_MAX_INPUTS)
         return lsnni_fail(cx, LSNN_EVALUE, "%s takes %d to %d inputs, not %d", v->type->name,
                           v->type->min_inputs,
@@ -5922,8 +6192,7 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
     LSNNI_TRY(lsnni_options_check(cx, v->type, &v->plan.o));
     v->plan.traits = v->type->traits;
     given = v->plan;
-    failures = cx->failures_;
-    LSNNI_TRY(lsnni_answer(cx, v->type, "plan", failures, v->type->plan(cx, &v->plan)));
+    LSNNI_TRY(lsnni_answer(cx, v->type, "plan", v->type->plan(cx, &v->plan)));
     LSNNI_TRY(lsnni_plan_check(cx, v->type, &v->plan, &given));
     v->shape = v->plan.out;
     if (o && o->share) return lsnni_share(net, v, o->share);
@@ -6695,7 +6964,6 @@ static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch 
     lsnn_call *c = &s->call;
     lsnn_call local;
     lsnn_status status;
-    unsigned failures = w->cx->failures_;
     double start = net->profile ? lsnni_seconds() : 0;
     if (s->turns)
         status = lsnn_interleave(w->cx, s->to, s->from ? s->from : b->x, b->n,
@@ -6709,12 +6977,10 @@ static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch 
         local.heads = b->heads;
         local.targets = b->targets;
         local.target_count = b->target_count;
-        local.total = b->total ? b->total : b->n;
         local.rng = lsnn_rng_at(net->seed, v->type->name, v->name, b->step, b->sample);
         w->cx->where_ = v->name;
         status = (backward ? v->type->backward : v->type->forward)(w->cx, &local);
-        status = lsnni_answer(w->cx, v->type, backward ? "backward" : "forward", failures,
-                              status);
+        status = lsnni_answer(w->cx, v->type, backward ? "backward" : "forward", status);
         w->cx->where_ = NULL;
         c->loss = local.loss;
     }
@@ -6725,26 +6991,10 @@ static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch 
     return status;
 }
 
-/* The first sample of n with a number that is not finite, and which number; -1: none. A sum in
-   double is finite where all floats are, so most arrays are read once, quickly. */
-static int lsnni_bad_sample(const lsnni_kernels *kv, const lsnn_real *x, int n, size_t size,
-                            size_t *number)
+static int lsnni_finite(const lsnn_real *v, size_t count)
 {
-    if (fabs(kv->sum(x, (size_t)n * size)) <= DBL_MAX) return -1;
-    for (int i = 0; i < n; i++)
-        for (*number = 0; *number < size; ++*number)
-            if (!lsnni_finite(x + (size_t)i * size + *number, 1)) return i;
-    return -1;
-}
-
-static lsnn_status lsnni_inputs_check(lsnn_work *w, const lsnn_batch *b)
-{
-    size_t size = (size_t)lsnni_features(w->net->node[0].plan.out), number = 0;
-    int i = lsnni_bad_sample(lsnni_kernels_of(w->cx), b->x, b->n, size, &number);
-    if (i < 0) return LSNN_OK;
-    return lsnni_fail(w->cx, LSNN_EDIVERGED, "the input of sample %.0f of the batch holds %g, at "
-                      "place %.0f of its %.0f numbers", (double)b->sample + i,
-                      (double)b->x[(size_t)i * size + number], (double)number, (double)size);
+    for (size_t i = 0; i < count; i++) if (!(fabs((double)v[i]) <= DBL_MAX)) return 0;
+    return 1;
 }
 
 /* While w is watched: 1 if what step s has written holds a number that is not finite. */
@@ -6779,10 +7029,6 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
     if (b->n < 1 || b->n > w->batch)
         return lsnni_fail(w->cx, LSNN_ESHAPE, "forward: %d images, the net was built for 1 to "
                           "%d", b->n, w->batch);
-    if (b->total && (b->total < b->n || (double)b->sample + b->n > b->total))
-        return lsnni_fail(w->cx, LSNN_EVALUE, "forward: %d images from number %.0f on are no part "
-                          "of a batch of %d", b->n, (double)b->sample, b->total);
-    if (!w->cx->rehearsal_) LSNNI_TRY(lsnni_inputs_check(w, b));
     if (w->version != net->version) memset(w->kept, 0, (size_t)net->nodes * sizeof *w->kept);
     w->version = net->version;
     w->lanes = lsnni_lanes_for(w, b->n);
@@ -6801,31 +7047,18 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
     return LSNN_OK;
 }
 
-static lsnn_status lsnni_forward(lsnn_net *net, const lsnn_batch *b, int training, double *loss)
-{
-    LSNNI_TRY(lsnni_work_forward(net->work, b, training, loss));
-    net->work->ready = training;
-    return LSNN_OK;
-}
-
 LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int training,
                                   double *loss)
 {
-    lsnn_batch own;
-    double total = 0;
     if (!net) return LSNN_ENOMEM;
     if (!net->built)
         return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_forward: call lsnn_net_build first");
     if (training && net->predict_only)
         return lsnni_fail(net->cx, LSNN_ESTATE,
                           "lsnn_forward: the net was built to predict only");
-    own = *b;
-    if (training && !own.step) own.step = net->steps;
-    LSNNI_TRY(lsnni_forward(net, &own, training, &total));
-    if (loss) *loss = total;
-    if (fabs(total) <= DBL_MAX) return LSNN_OK;
-    net->work->ready = 0;
-    return lsnni_fail(net->cx, LSNN_EDIVERGED, "lsnn_forward: the loss is %g", total);
+    LSNNI_TRY(lsnni_work_forward(net->work, b, training, loss));
+    net->work->ready = training;
+    return LSNN_OK;
 }
 
 static lsnn_status lsnni_work_backward(lsnn_work *w)
@@ -6962,13 +7195,7 @@ LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, 
                                       1, 0));
         else memcpy(y + (size_t)i * out, w->y[net->output], (size_t)b.n * out * sizeof *y);
     }
-    {
-        size_t number = 0;
-        int bad = lsnni_bad_sample(lsnni_kernels_of(w->cx), y, n, out, &number);
-        if (bad < 0) return LSNN_OK;
-        return lsnni_fail(w->cx, LSNN_EDIVERGED, "predict: output %.0f of sample %d is %g",
-                          (double)number, bad, (double)y[(size_t)bad * out + number]);
-    }
+    return LSNN_OK;
 }
 
 LSNN_API lsnn_status lsnn_predict(lsnn_net *net, const lsnn_real *x, int n, lsnn_real *y)
@@ -10588,7 +10815,7 @@ LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
     lsnn_parallel(net->cx, net->params, lsnni_update_task, &u);
     lsnni_changed(net);
     lsnn_zero_grad(net);
-    net->steps = ++o->step;
+    o->step++;
     return LSNN_OK;
 }
 
@@ -10623,21 +10850,6 @@ static void lsnni_batch_free(lsnn_ctx *cx, lsnni_batch *b)
     b->labels = NULL;
 }
 
-/* The labels' classes are the outputs', of one head at least; a data set of your own that says
-   nothing of classes is believed, and each label is checked as it comes.      */
-static lsnn_status lsnni_classes_check(const lsnn_net *net, const lsnn_data *d)
-{
-    const lsnni_node *last = NULL;
-    for (int i = 0; i < net->nodes && d->classes; i++) {
-        if (!lsnni_has(&net->node[i], LSNN_CLASSIFIES)) continue;
-        last = &net->node[i];
-        if (lsnni_features(last->plan.out) == d->classes) return LSNN_OK;
-    }
-    if (!last) return LSNN_OK;
-    return lsnni_fail(net->cx, LSNN_ESHAPE, "the data have %d classes, layer '%.60s' has %d",
-                      d->classes, last->name, lsnni_features(last->plan.out));
-}
-
 static lsnn_status lsnni_batch_make(lsnn_net *net, lsnni_batch *b, const lsnn_data *d)
 {
     lsnn_shape in = net->node[0].plan.out;
@@ -10659,7 +10871,6 @@ static lsnn_status lsnni_batch_make(lsnn_net *net, lsnni_batch *b, const lsnn_da
         return lsnni_fail(net->cx, LSNN_ESHAPE,
                           "the data are %d x %d x %d, the net reads %d x %d x %d",
                           d->shape.c, d->shape.h, d->shape.w, in.c, in.h, in.w);
-    LSNNI_TRY(lsnni_classes_check(net, d));
     b->data = d;
     b->size = (size_t)lsnni_features(in);
     b->x = (lsnn_real *)lsnni_alloc(net->cx, lsnni_times(b->size, n), sizeof *b->x);
@@ -10686,21 +10897,6 @@ static lsnn_batch lsnni_batch_fetch(lsnn_ctx *cx, lsnni_batch *b, int first, int
     out.targets = b->targets;
     out.target_count = b->data->target_count;
     return out;
-}
-
-/* What is not finite is the data's fault, and named before anything is run.       */
-static lsnn_status lsnni_batch_check(lsnn_ctx *cx, const lsnni_batch *b, int n)
-{
-    const lsnni_kernels *kv = lsnni_kernels_of(cx);
-    size_t number = 0, targets = (size_t)b->data->target_count;
-    int in = lsnni_bad_sample(kv, b->x, n, b->size, &number);
-    int bad = in < 0 && b->targets ? lsnni_bad_sample(kv, b->targets, n, targets, &number) : in;
-    if (bad < 0) return LSNN_OK;
-    return lsnni_fail(cx, LSNN_EDIVERGED, "sample %d of the data: number %.0f of its %s is %g",
-                      b->order ? b->order[b->first + bad] : b->first + bad, (double)number,
-                      in < 0 ? "targets" : "input",
-                      (double)(in < 0 ? b->targets[(size_t)bad * targets + number]
-                                      : b->x[(size_t)bad * b->size + number]));
 }
 
 /* ---- >>scores ---------------------------------------------------------------------*/
@@ -10753,21 +10949,6 @@ static double lsnni_tally_error(const lsnni_tally *t)
     return total > 0 ? 100 * t->wrong_heads / total : 0;
 }
 
-/* The net's answer to one of these samples is no number: nothing to be counted.    */
-static lsnn_status lsnni_unscored(const lsnn_net *net, const lsnn_batch *b, int first)
-{
-    for (int n = 0; n < b->n; n++)
-        for (int i = 0; i < net->nodes; i++) {
-            size_t count = (size_t)lsnni_features(net->node[i].plan.out);
-            if (lsnni_has(&net->node[i], LSNN_IS_LOSS) &&
-                !lsnni_finite(net->work->y[i] + (size_t)n * count, count))
-                return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the net's answer to sample %d "
-                                  "is no number, at layer '%.60s'", first + n, net->node[i].name);
-        }
-    return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the loss of samples %d to %d is not "
-                      "finite", first, first + b->n - 1);
-}
-
 static lsnn_status lsnni_evaluate(lsnn_net *net, lsnni_batch *b, lsnn_score *s)
 {
     lsnni_tally t;
@@ -10777,9 +10958,7 @@ static lsnn_status lsnni_evaluate(lsnn_net *net, lsnni_batch *b, lsnn_score *s)
         lsnn_batch batch;
         n = LSNNI_MIN(net->batch, b->data->count - i);
         batch = lsnni_batch_fetch(net->cx, b, i, n);
-        LSNNI_TRY(lsnni_batch_check(net->cx, b, n));
-        LSNNI_TRY(lsnni_forward(net, &batch, 0, &loss));
-        if (!(fabs(loss) <= DBL_MAX)) return lsnni_unscored(net, &batch, i);
+        LSNNI_TRY(lsnn_forward(net, &batch, 0, &loss));
         lsnni_tally_add(net, &t, &batch, loss, s->confusion);
     }
     s->loss = t.loss / t.samples;
@@ -11013,8 +11192,7 @@ static lsnn_status lsnni_fit_step(lsnni_fit *f)
     f->batch.epoch = (uint32_t)f->epoch;
     b = lsnni_batch_fetch(net->cx, &f->batch, first, LSNNI_MIN(net->batch, count - first));
     b.step = f->o->step;
-    LSNNI_TRY(lsnni_batch_check(net->cx, &f->batch, b.n));
-    LSNNI_TRY(lsnni_forward(net, &b, 1, &loss));
+    LSNNI_TRY(lsnn_forward(net, &b, 1, &loss));
     if (!(fabs(loss) <= DBL_MAX)) return lsnni_diverged(f, &b);
     LSNNI_TRY(lsnn_backward(net));
     lsnni_tally_add(net, &f->tally, &b, loss, NULL);
@@ -11092,7 +11270,7 @@ static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
     f->o = lsnn_optimizer_new(f->net, &o);
     f->order = (int *)lsnni_alloc(f->net->cx, (size_t)train->count, sizeof *f->order);
     f->batch.order = f->order;
-    if (!f->o || !f->order) return f->net->cx->last_;
+    if (!f->o || !f->order) return f->net->cx->status;
     lsnn_zero_grad(f->net);
     if (f->d->resume) LSNNI_TRY(lsnni_fit_resume(f));
     if (f->epoch == f->epochs && f->d->save) return lsnni_fit_save(f);   /* none is left */
@@ -11103,12 +11281,9 @@ static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
 LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_fit_desc *d)
 {
     if (!net) return LSNN_ENOMEM;
-    lsnn_fit_desc defaults;
     lsnni_fit f;
     lsnn_status s;
     memset(&f, 0, sizeof f);
-    memset(&defaults, 0, sizeof defaults);
-    if (!d) d = &defaults;
     f.net = net;
     f.d = d;
     f.began = lsnni_seconds();
@@ -11218,7 +11393,7 @@ LSNN_API lsnn_status lsnn_data_arrays(lsnn_ctx *cx, lsnn_data *d, const lsnn_rea
                               "not in [0, %d)", labels[i], (double)(i / (size_t)heads),
                               classes);
     u = lsnni_data_new(cx, d, count, shape, heads, classes);
-    if (!u) return cx->last_;
+    if (!u) return cx->status;
     u->x = x;
     u->labels = labels;
     d->fetch = lsnni_fetch_memory;
@@ -11241,7 +11416,7 @@ LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data 
         return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_part: %d samples from number %d on, of "
                           "a set that has %d", count, first, whole->count);
     u = lsnni_data_new(cx, d, count, whole->shape, whole->heads, whole->classes);
-    if (!u) return cx->last_;
+    if (!u) return cx->status;
     u->whole = whole;
     u->first = first;
     d->target_count = whole->target_count;
@@ -11319,7 +11494,7 @@ static lsnn_status lsnni_idx_open(lsnn_ctx *cx, lsnni_idx_file *in, const char *
     if (in->stream) return LSNN_OK;
     why = errno;
     packed = (char *)lsnni_alloc(cx, n + 4, 1);
-    if (!packed) return cx->last_;
+    if (!packed) return cx->status;
     memcpy(packed, path, n);
     memcpy(packed + n, ".gz", 4);
     in->stream = LSNNI_IDX_OPEN(packed);
@@ -11374,7 +11549,7 @@ static lsnn_status lsnni_idx_body(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in,
         unsigned char *v;
         room = room > bytes / 2 ? bytes : room;
         v = (unsigned char *)lsnni_alloc(cx, room, 1);
-        if (!v) return cx->last_;
+        if (!v) return cx->status;
         if (a->v) memcpy(v, a->v, have);
         lsnni_free(cx, a->v);
         a->v = v;
@@ -11471,7 +11646,7 @@ LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *i
     shape.w = images->dim[images->rank - 1];
     u = lsnni_data_new(cx, d, images->dim[0], shape, labels->rank == 2 ? labels->dim[1] : 1,
                        classes);
-    if (!u) return cx->last_;
+    if (!u) return cx->status;
     u->pixels = images->v;
     u->bytes = labels->v;
     d->fetch = lsnni_fetch_memory;
@@ -14619,36 +14794,28 @@ static double K_(deviation)(const lsnn_real *x, double mean, size_t n)
 #undef K_TERM
 }
 
-/* With d = x - center: m = sum dy, sum dy d, sum d. relu (unless it is NULL) is dy once more,
-   to be set to 0 wherever y isn't above 0.                                   */
-static void K_(sum_dot)(double m[3], const lsnn_real *dy, const lsnn_real *x, double center,
-                        lsnn_real *relu, const lsnn_real *y, size_t n)
+/* m = sum dy, sum dy x, where y (unless it is NULL) sets dy to 0 wherever it isn't above 0. */
+static void K_(sum_dot)(double m[2], lsnn_real *dy, const lsnn_real *x, const lsnn_real *y,
+                        size_t n)
 {
-    const lsnn_real from = LSNNI_R(center);
-    double sum[K_SUMS], dot[K_SUMS], rest[K_SUMS];
+    double sum[K_SUMS], dot[K_SUMS];
     size_t i = 0;
-    for (int l = 0; l < K_SUMS; l++) sum[l] = dot[l] = rest[l] = 0;
-    for (; i < n; i += K_SUMS) {
-        size_t count = LSNNI_MIN(n - i, (size_t)K_SUMS);
-        if (relu)
-            for (size_t l = i; l < i + count; l++) relu[l] = y[l] > 0 ? relu[l] : 0;
-        if (count < K_SUMS) break;
+    for (int l = 0; l < K_SUMS; l++) sum[l] = dot[l] = 0;
+    for (; i + K_SUMS <= n; i += K_SUMS) {
+        if (y)
+            for (size_t l = i; l < i + K_SUMS; l++) dy[l] = y[l] > 0 ? dy[l] : 0;
         for (size_t l = 0; l < K_SUMS; l++) {
-            double d = (double)(x[i + l] - from);
             sum[l] += (double)dy[i + l];
-            dot[l] += (double)dy[i + l] * d;
-            rest[l] += d;
+            dot[l] += (double)dy[i + l] * (double)x[i + l];
         }
     }
     for (size_t l = 0; i + l < n; l++) {
-        double d = (double)(x[i + l] - from);
+        if (y) dy[i + l] = y[i + l] > 0 ? dy[i + l] : 0;
         sum[l] += (double)dy[i + l];
-        dot[l] += (double)dy[i + l] * d;
-        rest[l] += d;
+        dot[l] += (double)dy[i + l] * (double)x[i + l];
     }
     m[0] = K_(fold)(sum, K_SUMS);
     m[1] = K_(fold)(dot, K_SUMS);
-    m[2] = K_(fold)(rest, K_SUMS);
 }
 
 /* m[i] = sum_j t[j] x^i with x = x0 + step j: what a smoother's gradient is made of. */
@@ -14793,21 +14960,12 @@ static void K_(act_backward)(lsnn_act f, lsnn_real *dx, const lsnn_real *dy,
     }
 }
 
-static void K_(norm_forward)(lsnn_real *y, const lsnn_real *x, double center, double a, double b,
-                             size_t n)
+static void K_(norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x, double a,
+                              double b, double c, size_t n, int add)
 {
-    const lsnn_real m = LSNNI_R(center), s = LSNNI_R(a), t = LSNNI_R(b);
-    for (size_t i = 0; i < n; i++) y[i] = (x[i] - m) * s + t;
-}
-
-static void K_(norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x,
-                              double center, double istd, double a, double b, double c, size_t n,
-                              int add)
-{
-    const lsnn_real m = LSNNI_R(center), r = LSNNI_R(istd);
     const lsnn_real ra = LSNNI_R(a), rb = LSNNI_R(b), rc = LSNNI_R(c);
-    if (add) for (size_t i = 0; i < n; i++) dx[i] += ra * dy[i] + rb * ((x[i] - m) * r) + rc;
-    else for (size_t i = 0; i < n; i++) dx[i] = ra * dy[i] + rb * ((x[i] - m) * r) + rc;
+    if (add) for (size_t i = 0; i < n; i++) dx[i] += ra * dy[i] + rb * x[i] + rc;
+    else for (size_t i = 0; i < n; i++) dx[i] = ra * dy[i] + rb * x[i] + rc;
 }
 
 /* 2 x 2 windows from the rows a b over c d, the first at pixel `at`, rows w apart: their
@@ -15388,7 +15546,9 @@ LSNN_API const char *lsnn_build_info(void)
 #else
            " portable"
 #endif
-#ifdef _OPENMP
+#ifdef LSNNI_TEAM
+           " threads"
+#elif defined(LSNNI_OPENMP)
            " openmp"
 #endif
 #ifdef LSNN_USE_CBLAS

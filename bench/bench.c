@@ -1,6 +1,6 @@
 /* bench.c - how fast lsnn trains, predicts and multiplies, beside its peers in the same run.
 
-   Build: make bench/bench        or  cc -O2 -fopenmp bench/bench.c -o bench/bench -lm -ldl
+   Build: make bench/bench        or  cc -O2 bench/bench.c -o bench/bench -lm -ldl
    Run:   make bench                              train, predict and gemm; then the chart
           make bench WHAT=train NET=cnn BATCH=64 THREADS=2               one line of it
 

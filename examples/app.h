@@ -183,7 +183,7 @@ static inline int app_table(app *a, app_flag *t, const app_flag *own, int count)
     all[n++] = app_int("epochs", &a->epochs, 1, 1000000, "times through the training set");
     all[n++] = app_int("batch", &a->batch, 1, 65536, "images a step");
     all[n++] = app_real("lr", &a->lr, 1e-12, 1e6, "learning rate");
-    all[n++] = app_int("threads", &a->threads, 0, 1024, "0: all cores");
+    all[n++] = app_int("threads", &a->threads, 0, 1024, "0: OMP_NUM_THREADS, or all cores");
     all[n++] = app_int("train", &a->train, 1, INT_MAX, "training images");
     all[n++] = app_int("test", &a->test, 1, INT_MAX, "test images");
     all[n++] = app_text("data", &a->data, "DIR", "folder of the generated data set");
@@ -336,6 +336,14 @@ static void app_on_signal(int number)
     signal(SIGTERM, SIG_DFL);
 }
 
+/* --threads, else OMP_NUM_THREADS as batch systems set it; 0: all cores.         */
+static inline int app_threads(const app *a)
+{
+    const char *text = getenv("OMP_NUM_THREADS");
+    int n = text && a->threads == 0 ? atoi(text) : a->threads;
+    return n > 0 && n <= 1024 ? n : 0;
+}
+
 /* LSNN_ISA forces an instruction set: results depend on it in their last bits.   */
 static inline int app_read_isa(const app *a, lsnn_ctx *cx)
 {
@@ -410,7 +418,7 @@ static inline int app_start(app *a, lsnn_ctx *cx)
 {
     int status = app_read_isa(a, cx);
     if (status != APP_GO) return status;
-    cx->threads = a->threads;
+    cx->threads = app_threads(a);
 #ifdef _WIN32
     a->terminal = _isatty(_fileno(stderr));
 #else

@@ -1,6 +1,6 @@
 /* hello.c - the shortest useful program: a network learns to read handwritten-like digits.
 
-   Build: cc -O2 examples/hello.c -o examples/hello -lm         (-fopenmp: all cores)
+   Build: cc -O2 examples/hello.c -o examples/hello -lm
    Run:   examples/hello          Expect: over 98 % of unseen digits right, else exit 1    */
 #define LSNN_IMPLEMENTATION
 #include "../lsnn.h"

@@ -1,6 +1,6 @@
 /* lsnn_mnist.c - the experiments of "Locally Smoothed Neural Networks" (section 5).
 
-   Build: cc -O2 -fopenmp examples/lsnn_mnist.c -o examples/lsnn_mnist -lm
+   Build: cc -O2 examples/lsnn_mnist.c -o examples/lsnn_mnist -lm
           (add -DLSNN_USE_ZLIB -lz to read MNIST's .gz files as they are)
    Run:   examples/lsnn_mnist --task cluttered --model lsnn-content --mnist DIR --epochs 10
 

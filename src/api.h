@@ -87,7 +87,7 @@ typedef struct lsnn_ctx {
     lsnn_allocator mem;              /* NULL functions: malloc and free       */
     void (*log_fn)(const char *message, void *user);   /* NULL: stderr        */
     void *log_user;
-    int threads;                     /* 0: all that OpenMP offers, else 1     */
+    int threads;                     /* 0: one for each core it may run on    */
     lsnn_isa isa;                    /* 0, or one that does not run here: best */
     lsnn_status status;              /* the first failure, until lsnn_clear   */
     char message[400];               /* what failed, where, and a hint        */
@@ -97,6 +97,8 @@ typedef struct lsnn_ctx {
     int rehearsal_;                  /* private: take scratch memory, do no work */
     void *scratch_;                  /* private: grow-only working memory     */
     size_t scratch_bytes_;
+    struct lsnni_team *team_;        /* private: its threads, once needed     */
+    int cores_;                      /* private: what threads 0 means, once asked */
 } lsnn_ctx;
 
 LSNN_API void lsnn_clear(lsnn_ctx *cx);            /* forget the failure      */
@@ -105,17 +107,18 @@ LSNN_API void lsnn_clear(lsnn_ctx *cx);            /* forget the failure      */
        if (k % 2 == 0) return lsnn_fail(cx, LSNN_EVALUE, "kernel_h is %d: it must be odd", k); */
 LSNN_API lsnn_status lsnn_fail(lsnn_ctx *cx, lsnn_status s, const char *format, ...)
     LSNNI_PRINTF(3, 4);
-LSNN_API void lsnn_ctx_free(lsnn_ctx *cx);         /* free the scratch memory */
+LSNN_API void lsnn_ctx_free(lsnn_ctx *cx);         /* end its threads, free its scratch */
 LSNN_API int lsnn_ctx_threads(const lsnn_ctx *cx); /* threads really used     */
 LSNN_API lsnn_isa lsnn_ctx_isa(const lsnn_ctx *cx);      /* set really used   */
 LSNN_API int lsnn_isa_available(lsnn_isa isa);     /* 1 if it runs here       */
 LSNN_API const char *lsnn_isa_name(lsnn_isa isa);  /* "avx512", ...           */
 LSNN_API lsnn_isa lsnn_isa_from_name(const char *name);  /* COUNT_ if unknown */
-LSNN_API const char *lsnn_build_info(void);        /* "float openmp zlib ..." */
+LSNN_API const char *lsnn_build_info(void);        /* "float threads zlib ..." */
 
 /* Calls task(user, i, worker) for i in [0, count), on cx's threads. Workers are
    numbered from 0 to lsnn_ctx_threads(cx) - 1; which gets which i is not
-   defined, so a task must write only what belongs to i, or to its worker.    */
+   defined, so a task must write only what belongs to i, or to its worker. A task
+   that calls this again on cx does all of the inner tasks itself, as worker 0. */
 LSNN_API void lsnn_parallel(lsnn_ctx *cx, int count,
                             void (*task)(void *user, int i, int worker), void *user);
 

@@ -35,6 +35,22 @@
 #ifdef _OPENMP
 #include <omp.h>
 #endif
+/* Who divides loops, see >>threads.                                          */
+#if defined(LSNN_NO_THREADS)
+#elif defined(LSNN_USE_OPENMP) && !defined(_OPENMP)
+#error "lsnn: LSNN_USE_OPENMP needs -fopenmp (MSVC: /openmp)"
+#elif !defined(LSNN_USE_OPENMP) && defined(__GNUC__) && (defined(__unix__) || defined(__APPLE__))
+#define LSNNI_TEAM
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#elif defined(_OPENMP)
+#define LSNNI_OPENMP
+#endif
+#if defined(__unix__) || defined(__APPLE__)
+#include <sys/time.h>
+#include <unistd.h>
+#endif
 
 #define LSNNI_R(v) ((lsnn_real)(v))
 #define LSNNI_MIN(a, b) ((a) < (b) ? (a) : (b))
@@ -124,6 +140,25 @@ LSNN_API void lsnn_clear(lsnn_ctx *cx)
     cx->message[0] = 0;
 }
 
+/* ---- >>clock --------------------------------------------------------------------*/
+/* Seconds of the wall, not of the processor: threads would add up.           */
+static double lsnni_seconds(void)
+{
+#if defined(CLOCK_MONOTONIC)
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+#elif defined(LSNNI_OPENMP)
+    return omp_get_wtime();
+#elif defined(__unix__) || defined(__APPLE__)        /* -std=c99 hides the one above */
+    struct timeval t;
+    gettimeofday(&t, NULL);
+    return (double)t.tv_sec + 1e-6 * (double)t.tv_usec;
+#else
+    return (double)clock() / CLOCKS_PER_SEC;         /* Windows: of the wall */
+#endif
+}
+
 /* ---- >>memory: aligned blocks from the context's allocator -------------------*/
 enum { LSNNI_ALIGN = 64 };           /* a cache line, and the widest vector   */
 
@@ -150,25 +185,31 @@ static int lsnni_mul(size_t *product, size_t factor)
     return *product < LSNNI_TOO_LARGE;
 }
 
+/* Aligned, whatever the allocator returns. NULL: refused, which nobody is told. */
+static void *lsnni_aligned(lsnn_ctx *cx, size_t bytes)
+{
+    size_t pad = LSNNI_ALIGN + sizeof(void *);
+    char *raw, *block;
+    if (bytes >= LSNNI_TOO_LARGE - pad) return NULL;
+    raw = (char *)(cx->mem.alloc_fn ? cx->mem.alloc_fn(bytes + pad, cx->mem.user)
+                                    : malloc(bytes + pad));
+    if (!raw) return NULL;
+    block = raw + pad - ((uintptr_t)raw + pad) % LSNNI_ALIGN;
+    memcpy(block - sizeof raw, &raw, sizeof raw);    /* lsnni_free finds it there */
+    return block;
+}
+
 /* count * size bytes, aligned. NULL: ENOMEM is recorded.                     */
 static void *lsnni_alloc_raw(lsnn_ctx *cx, size_t count, size_t size)
 {
     size_t bytes = lsnni_times(count, size), pad = LSNNI_ALIGN + sizeof(void *);
-    char *raw, *block;
-    if (bytes >= LSNNI_TOO_LARGE - pad) {
+    void *block = lsnni_aligned(cx, bytes);
+    if (block) return block;
+    if (bytes >= LSNNI_TOO_LARGE - pad)
         lsnni_fail(cx, LSNN_ENOMEM, "%.0f x %.0f bytes do not fit into this machine's memory",
                    (double)count, (double)size);
-        return NULL;
-    }
-    raw = (char *)(cx->mem.alloc_fn ? cx->mem.alloc_fn(bytes + pad, cx->mem.user)
-                                    : malloc(bytes + pad));
-    if (!raw) {
-        lsnni_fail(cx, LSNN_ENOMEM, "the allocator refused %.0f bytes", (double)(bytes + pad));
-        return NULL;
-    }
-    block = raw + pad - ((uintptr_t)raw + pad) % LSNNI_ALIGN;
-    memcpy(block - sizeof raw, &raw, sizeof raw);    /* lsnni_free finds it there */
-    return block;
+    else lsnni_fail(cx, LSNN_ENOMEM, "the allocator refused %.0f bytes", (double)(bytes + pad));
+    return NULL;
 }
 
 /* The same, zeroed.                                                          */
@@ -209,50 +250,14 @@ static void *lsnni_scratch(lsnn_ctx *cx, size_t count, size_t size)
     return cx->scratch_;
 }
 
+#include "parallel.h"
+
 LSNN_API void lsnn_ctx_free(lsnn_ctx *cx)
 {
+    lsnni_team_end(cx);
     lsnni_free(cx, cx->scratch_);
     cx->scratch_ = NULL;
     cx->scratch_bytes_ = 0;
-}
-
-/* ---- >>threads: the one place that starts any --------------------------------*/
-LSNN_API int lsnn_ctx_threads(const lsnn_ctx *cx)
-{
-#ifdef _OPENMP
-    return cx->threads > 0 ? cx->threads : omp_get_max_threads();
-#else
-    (void)cx;
-    return 1;
-#endif
-}
-
-LSNN_API void lsnn_parallel(lsnn_ctx *cx, int count,
-                            void (*task)(void *user, int i, int worker), void *user)
-{
-    int i;
-#ifdef _OPENMP
-    int threads = LSNNI_MIN(lsnn_ctx_threads(cx), count);
-    if (threads > 1 && !omp_in_parallel() && !cx->rehearsal_) {
-#ifdef _MSC_VER
-        __pragma(omp parallel for num_threads(threads) schedule(dynamic, 1))
-#else
-        _Pragma("omp parallel for num_threads(threads) schedule(dynamic, 1)")
-#endif
-        for (i = 0; i < count; i++) task(user, i, omp_get_thread_num());
-        return;
-    }
-#endif
-    for (i = 0; i < count && !cx->rehearsal_; i++) task(user, i, 0);
-}
-
-/* Tasks that read or write `numbers` in all, a few operations each: fewer are done before a
-   second thread has begun.                                                   */
-static void lsnni_parallel_some(lsnn_ctx *cx, size_t numbers, int count,
-                                void (*task)(void *user, int i, int worker), void *user)
-{
-    if (numbers > 30000) lsnn_parallel(cx, count, task, user);
-    else for (int i = 0; i < count && !cx->rehearsal_; i++) task(user, i, 0);
 }
 
 /* ---- >>philox: counter-based random numbers ----------------------------------
@@ -335,20 +340,6 @@ LSNN_API void lsnn_rng_permutation(lsnn_rng *r, int *order, int n)
         order[i] = order[j];
         order[j] = i;
     }
-}
-
-/* ---- >>clock --------------------------------------------------------------------*/
-static double lsnni_seconds(void)
-{
-#if defined(_OPENMP)
-    return omp_get_wtime();
-#elif defined(CLOCK_MONOTONIC)
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-#else
-    return (double)clock() / CLOCKS_PER_SEC;
-#endif
 }
 
 /* ---- >>room: how an op asks for its working memory -----------------------------

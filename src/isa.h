@@ -196,7 +196,9 @@ LSNN_API const char *lsnn_build_info(void)
 #else
            " portable"
 #endif
-#ifdef _OPENMP
+#ifdef LSNNI_TEAM
+           " threads"
+#elif defined(LSNNI_OPENMP)
            " openmp"
 #endif
 #ifdef LSNN_USE_CBLAS

@@ -34,7 +34,8 @@
        return cx.status == LSNN_OK ? 0 : 1;            // the first failure; its message is
    }                                                   //   in cx.message and on stderr
    ///
-   Compile it by  cc -O2 quick.c -lm   (-fopenmp: all cores).
+   Compile it by  cc -O2 quick.c -lm   (before glibc 2.34, and on the BSDs: -pthread as well,
+   or it has one thread).
 
    lsnn does NOT: differentiate for you, download anything, keep globals, read the
    environment, or ever call exit().
@@ -79,12 +80,15 @@
        LSNN_NO_SIMD           the portable kernels alone
        LSNN_NAIVE             the layers' naive pairs, plain loops without a trick: slow, to
                               learn from, to port, and to hold the fast ones against
+       LSNN_NO_THREADS        one thread
+       LSNN_USE_OPENMP        OpenMP's threads in place of the library's own; -fopenmp
        LSNN_NO_TRAIN, LSNN_NO_DATA, LSNN_NO_PICTURES    leave that chapter out
        LSNN_FILENAME          this file's name in quotes, if you renamed it: it includes
                               itself once for each instruction set
-   -fopenmp adds threads. -ffast-math and -Ofast are refused: NaN must stay NaN. There is no
-   need for -march=native: the vector kernels (AVX-512, AVX2, NEON) are compiled anyway and
-   chosen when the program runs.
+   -fopenmp alone changes nothing, but in a parallel region of your own a context takes one
+   thread. -ffast-math and -Ofast are refused: NaN must stay NaN. There is no need for
+   -march=native: the vector kernels (AVX-512, AVX2, NEON) are compiled anyway and chosen when
+   the program runs.
 
    2. SHAPES
    Arrays are row-major; images are N x C x H x W; a feature vector is C x 1 x 1. Weights
@@ -134,9 +138,11 @@
    `keep` was set, and refuses the rest. A layer that none of these depends on is not run.
 
    6. THREADS
-   A context belongs to one thread at a time; distinct contexts share nothing. Layers use
-   cx.threads threads (0: as many as OpenMP offers) inside. Several threads can predict with
-   one net, each with a context and a lsnn_work of its own, as long as nobody trains it.
+   A context belongs to one thread at a time; distinct contexts share nothing. Layers divide
+   their work among cx.threads threads (0: one for each core that the calling thread may run
+   on). The context has them of its own, from its first lsnn_net_build or op until
+   lsnn_ctx_free. Several threads can predict with one net, each with a context and a lsnn_work
+   of its own, as long as nobody trains it. Search >>promised for the rest.
 
    /// threads.c
    #include "lsnn.h"
@@ -166,8 +172,8 @@
    8. SPEED
    Where the time goes: build with profile = 1, and lsnn_net_profile prints a table of time,
    operations and GFLOPS a layer (--profile in the programs).
-   Compile with -fopenmp (all cores) and -O2; the vector kernels take the best instruction set
-   of the machine by themselves. Convolutions, poolings, smoothers and locally connected layers
+   Compile with -O2; the vector kernels take the best instruction set of the machine by
+   themselves. Convolutions, poolings, smoothers and locally connected layers
    run fastest on batches that are a multiple of lsnn_lanes(cx), 16 with AVX-512: the net then
    lays blocks of images side by side, one a lane (the summary says where: "in blocks").
    Other batches, and single images, run along rows. A relu before a max pooling is done by
@@ -177,8 +183,8 @@
    To predict many images, build with predict_only or take a lsnn_work: they go on in chunks
    of whole blocks that stay in cache (lsnn_net_get then reads of the last chunk), the rest
    along rows. Free smoothers' maps are made when theta changes.
-   Many processes on few cores: set OMP_WAIT_POLICY=passive, or waiting threads keep the
-   cores busy.
+   Many processes on few cores: threads that wait sleep, so each gets its share. With
+   LSNN_USE_OPENMP set OMP_WAIT_POLICY=passive, or waiting threads keep the cores busy.
 
    9. YOUR OWN ARRAYS
    /// arrays.c
@@ -361,7 +367,9 @@
    The bytes depend neither on the locale nor on the machine's byte order or the compiler's
    enums. Files of strangers are checked first: no length, shape or offset is believed.
    On Windows: PATH.tmp itself is overwritten, and two programs must not save to one path.
-   Signals. The library installs no handler and blocks none; none of its functions may be
+   Signals. The library installs no handler and blocks none for you; its own threads block all
+   but those that a thread brings upon itself and SIGPROF, so handlers run in your threads (with
+   -std=c99, which hides how to say so, the kernel decides). None of its functions may be
    called from a handler: set a flag there, and let the progress function of lsnn_fit return
    it: the fit stops after its step, saves, and returns STOPPED. A signal that kills leaves
    the old file; one whose handler interrupts a write (no SA_RESTART, on a network's file
@@ -382,4 +390,23 @@
    variance and leaves them. A variance past the largest lsnn_real is EDIVERGED.
    The data's classes must be those of a classifying head: a net with more outputs than there
    are classes is refused, as one with fewer is.
-   Failures. The context keeps the first one, until lsnn_clear; every one is logged. */
+   Failures. The context keeps the first one, until lsnn_clear; every one is logged.
+   Threads. lsnn_parallel does every task once, whatever happens to its threads: those that
+   cannot be had (a limit, no memory) or do not get a core are missed by the clock alone, and
+   the results have the same bits. A thread that waits spins for 20 microseconds, then sleeps:
+   an idle context takes no processor time, a busy machine is shared fairly, and two trainings
+   side by side each keep about half of their speed. A task that calls lsnn_parallel on its
+   own context does all of it itself, as worker 0; on another context it gets that one's
+   threads. Nets and contexts of several threads of the program run side by side.
+   cx.threads may be changed between calls; threads once started stay, asleep, until
+   lsnn_ctx_free. They keep the rounding mode (and flush-to-zero) that the caller had when it
+   started them, at the context's first op: who changes it later gets some of both. Functions
+   of yours that the library calls by all its threads (lsnn_data's fetch, tasks) must be ready
+   for that, and must not throw. A library that is to be unloaded calls lsnn_ctx_free before.
+   There are threads wherever there are pthreads and gcc's or clang's builtins; elsewhere
+   (MSVC) /openmp brings them, or there is one. A processor quota (docker --cpus) is not a core
+   less: set cx.threads.
+   Fork. A child may go on with what it inherited: contexts, nets, data. The threads are not
+   copied; the child starts its own when it first needs them, and the parent keeps its. This
+   holds for a fork by the thread that uses the context, between two calls. (With
+   LSNN_USE_OPENMP it does not: GNU OpenMP hangs in such a child.) */

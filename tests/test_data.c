@@ -1,7 +1,7 @@
 /* test_data.c - sample sources, IDX files and the built-in digits.
 
    Build: cc -O2 -I. tests/test_data.c -o tests/test_data -lm
-          (also with -fopenmp, and with -DLSNN_USE_ZLIB -lz)   modes: plain asan | double */
+          (also with -DLSNN_USE_ZLIB -lz)                      modes: plain asan | double */
 #ifndef TEST_LINKED
 #define LSNN_IMPLEMENTATION
 #endif

@@ -1,7 +1,7 @@
 /* test_experiment.c - what examples/lsnn_mnist.c trains on, holds out and tests on, and how it
    measures where smoothers look. The program is included, its main renamed.
 
-   Build: cc -O2 -fopenmp -I. tests/test_experiment.c -o tests/test_experiment -lm
+   Build: cc -O2 -I. tests/test_experiment.c -o tests/test_experiment -lm
    modes: plain | asan */
 #define LSNN_IMPLEMENTATION
 #include "lsnn.h"                    /* the mode's own, before the program's            */

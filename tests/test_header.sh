@@ -51,7 +51,7 @@ dialects() {
         echo "clang++ $std -x c++"
     done
 }
-switches='-DLSNN_NO_SIMD|-DLSNN_NO_TRAIN|-DLSNN_NO_DATA|-DLSNN_NO_PICTURES|
+switches='-DLSNN_NO_SIMD|-DLSNN_NO_THREADS|-DLSNN_NO_TRAIN|-DLSNN_NO_DATA|-DLSNN_NO_PICTURES|
 -DLSNN_NO_TRAIN -DLSNN_NO_DATA -DLSNN_NO_PICTURES'
 
 dialects > "$work/dialects"
@@ -66,7 +66,7 @@ while read -r compiler std language; do
         if echo 'int main(void){return 0;}' |
             $compiler -x c - -fopenmp -o /dev/null > /dev/null 2>&1; then
             # shellcheck disable=SC2086
-            compile $compiler $std $language $real -fopenmp
+            compile $compiler $std $language $real -fopenmp -DLSNN_USE_OPENMP
         fi
     done
     case $std in c99 | c++11)
@@ -85,7 +85,9 @@ cc=gcc
 have gcc || cc=cc
 if [ -n "$long" ]; then              # some warnings need the optimizer
     compile $cc c99 -O2
-    compile $cc c99 -O2 -DLSNN_DOUBLE -fopenmp
+    compile $cc c99 -O2 -DLSNN_DOUBLE
+    $cc -fopenmp -x c -fsyntax-only "$work/unit.c" -I. 2> /dev/null &&
+        compile $cc c99 -O2 -DLSNN_DOUBLE -fopenmp
     have clang && compile clang c99 -O2
 fi
 if echo '#include <zlib.h>' | $cc -x c -fsyntax-only - > /dev/null 2>&1; then
@@ -151,6 +153,37 @@ if have g++; then
     sed 's/tgmath.h/ctgmath/' "$work/tgmath.c" > "$work/ctgmath.cc"
     job 'after ctgmath, C++' "g++ -std=c++11 $strict -I. $code $work/ctgmath.cc"
 fi
+# A POSIX of before threads hides what masks signals; later ones, and X/Open's, have it.
+for posix in -D_POSIX_SOURCE -D_POSIX_C_SOURCE=199309L ${long:+-D_POSIX_C_SOURCE=199506L \
+    -D_POSIX_C_SOURCE=200809L -D_XOPEN_SOURCE=500 -D_XOPEN_SOURCE=700}; do
+    compile $cc c99 "$posix"
+done
+# Where the linker has no threads (before glibc 2.34, without -pthread) there is one.
+cat > "$work/weak.c" << 'END'
+#define LSNN_IMPLEMENTATION
+#include "lsnn.h"
+static void task(void *user, int i, int worker) { ((int *)user)[i] += worker == 0; }
+int main(void)
+{
+    static lsnn_ctx cx;
+    static int done[100];
+    int good = 0;
+    cx.threads = 4;
+    lsnn_parallel(&cx, 100, task, done);
+    lsnn_parallel(&cx, 100, task, done);
+    for (int i = 0; i < 100; i++) good += done[i] == 2;
+    lsnn_ctx_free(&cx);
+    return good != 100;
+}
+END
+[ "$(uname -s)" = Linux ] && {
+    weak="$cc -std=gnu99 $strict '-DLSNNI_TEST_WEAK=\"no_\"' -I."
+    if [ -n "$long" ]; then
+        job 'no threads to be linked' "$weak -O1 $work/weak.c -o $work/weak -lm && $work/weak"
+    else
+        job 'no threads to be linked' "$weak $code $work/weak.c"
+    fi
+}
 # Another implementation in the same file, before or behind.
 if echo '#include <stb/stb_image_write.h>' | $cc -x c -fsyntax-only - > /dev/null 2>&1; then
     stb='#define STB_IMAGE_WRITE_IMPLEMENTATION\n#include <stb/stb_image_write.h>\n'
@@ -199,6 +232,7 @@ job 'renamed, with LSNN_FILENAME' "$cc -O2 -DLSNN_FILENAME='\"renamed.h\"' -I$wo
     $code $work/renamed.c"
 job 'LSNN_API' "$cc '-DLSNN_API=__attribute__((visibility(\"hidden\")))' -I. \
     $code $work/unit.c"
+job 'OpenMP that is not there is refused' "! $cc -DLSNN_USE_OPENMP -I. $code $work/unit.c"
 job '-ffast-math is refused' "! $cc -ffast-math -I. $code $work/unit.c"
 if [ -z "$long" ]; then
     :

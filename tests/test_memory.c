@@ -4,7 +4,7 @@
    LSNN_Y_FREE). Sizes that do not fit, and structs filled in wrongly by hand, are refused.
 
    modes: plain asan | double m32 naive
-   Build: cc -O2 -fopenmp -I. tests/test_memory.c -o tests/test_memory -lm               */
+   Build: cc -O2 -I. tests/test_memory.c -o tests/test_memory -lm                        */
 #define LSNN_IMPLEMENTATION
 #include "lsnn.h"
 #include "check.h"

@@ -3,9 +3,9 @@
    differences (double build), the identities of LSNN section 4.1, misuse, far-away smoothers.
 
    Build: cc -std=c99 -O2 -I. tests/test_ops.c -o tests/test_ops -lm        in float
-          the same with -DLSNN_DOUBLE; with -fopenmp the threads are real
+          the same with -DLSNN_DOUBLE; with -DLSNN_NO_THREADS one does it all
    Usage: test_ops [SEED]
-   modes: plain double asan | noomp nosimd cblas naive */
+   modes: plain double asan | omp nosimd cblas naive */
 #ifndef TEST_LINKED
 #define LSNN_IMPLEMENTATION
 #endif

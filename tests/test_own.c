@@ -3,7 +3,7 @@
    lsnn_forward, lsnn_backward, lsnn_predict and lsnn_fit return, and what the context keeps.
 
    modes: plain | asan
-   Build: cc -O2 -fopenmp -I. tests/test_own.c -o tests/test_own -lm                     */
+   Build: cc -O2 -I. tests/test_own.c -o tests/test_own -lm                              */
 #ifndef TEST_LINKED
 #define LSNN_IMPLEMENTATION
 #endif

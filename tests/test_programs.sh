@@ -42,14 +42,14 @@ compile() {
         object="-include tests/linked.h $TEST_LINKED"
     fi
     # shellcheck disable=SC2086
-    $CC "$@" -Iexamples -I. ${OMP_FLAGS:-} ${TEST_FLAGS:-} "$file" $object \
+    $CC "$@" -Iexamples -I. ${TEST_FLAGS:-} "$file" $object \
         -o "$to" ${TEST_LIBS:--lm}
 }
 # A program with a precision of its own cannot be linked.
 build() {
     if [ -z "${TEST_LINKED:-}" ] || grep -q '^#define LSNN_DOUBLE' "$1"; then
         # shellcheck disable=SC2086
-        $CC -O2 ${OMP_FLAGS:-} ${TEST_FLAGS:-} "$1" -o "$work/$(basename "$1" .c)" \
+        $CC -O2 ${TEST_FLAGS:-} "$1" -o "$work/$(basename "$1" .c)" \
             ${TEST_LIBS:--lm}
         check "$1 compiles by one line" $?
     else

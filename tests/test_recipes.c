@@ -1,7 +1,7 @@
 /* test_recipes.c - the tasks' pictures: what they show, where from, and the same for all.
 
    Build: cc -O2 -I. tests/test_recipes.c -o tests/test_recipes -lm
-          (also with -fopenmp)                                   modes: plain | double asan */
+                                                                 modes: plain | double asan */
 #define LSNN_IMPLEMENTATION
 #include "lsnn.h"
 #include "source.h"

@@ -3,7 +3,7 @@
    change nothing.
 
    modes: plain | double asan m32
-   Build: cc -O2 -fopenmp -I. tests/test_save.c -o tests/test_save -lm                   */
+   Build: cc -O2 -I. tests/test_save.c -o tests/test_save -lm                            */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
    decay, divergence, scores on labels made by hand, and what is refused.
 
    modes: plain double asan
-   Build: cc -O2 -fopenmp -I. tests/test_train.c -o tests/test_train -lm                  */
+   Build: cc -O2 -I. tests/test_train.c -o tests/test_train -lm                           */
 #ifndef TEST_LINKED
 #define LSNN_IMPLEMENTATION
 #endif

@@ -1,6 +1,6 @@
 /* gen_data.c - writes a task's training and test images as IDX files (MNIST's format).
 
-   Build: cc -O2 -fopenmp tools/gen_data.c -o tools/gen_data -lm
+   Build: cc -O2 tools/gen_data.c -o tools/gen_data -lm
           (add -DLSNN_USE_ZLIB -lz to read MNIST's .gz files as they are)
    Run:   tools/gen_data cluttered --mnist DIR --out data --preview cluttered.png
           (--list names the tasks; the labels of sequence are N x 3)
