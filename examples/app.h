@@ -57,7 +57,7 @@
 #endif
 
 enum { APP_GO = -1 };                /* "go on": every other status is main's own */
-enum { APP_MAX_FLAGS = 48, APP_MAX_WORDS = 4, APP_COLUMNS = 79, APP_PATH = 1024,
+enum { APP_MAX_FLAGS = 48, APP_MAX_WORDS = 8, APP_COLUMNS = 79, APP_PATH = 1024,
        APP_MAX_FILES = 16 };
 
 /* ---- >>flags: a table that names, checks and explains each one -----------------*/
@@ -92,7 +92,7 @@ typedef struct app {
     const char *name, *about, *example;    /* set by app_init                     */
     /* Set between app_init and app_parse:                                        */
     const char *takes;               /* common flags it takes, "seed epochs"; NULL: all */
-    const char *word_names;          /* "TASK" or "MODEL FILE.png"; NULL: no words */
+    const char *word_names;          /* "TASK", "MODEL FILE.png", "LOG ..."; NULL: none */
     /* The common flags. 0 and NULL mean "not given".                             */
     uint64_t seed;
     int epochs, batch, threads, train, test, save_every;
@@ -110,9 +110,10 @@ typedef struct app {
     app_file file[APP_MAX_FILES];
     int files;
     char default_save[APP_PATH];
-    lsnn_fit_desc *fit;
+    lsnn_fit_desc *fit;              /* while app_fit runs                        */
+    int saves;                       /* checkpoints are written by now            */
     FILE *csv;
-    int csv_failed;
+    int csv_failed, csv_begun;
     int terminal, line_length;       /* stderr is one; what stands on its line    */
     int has_valid;
     int seen;                        /* the two below are set                     */
@@ -324,10 +325,12 @@ static inline int app_read_flag(app *a, const app_flag *t, int count, int *i)
     return app_refuse(a, "unknown flag --%.*s (--help lists them)", (int)length, arg);
 }
 
-static inline int app_words_wanted(const app *a)
+/* The fewest and the most words that are taken: "LOG ..." is one or more.        */
+static inline int app_words_wanted(const app *a, int most)
 {
     int n = a->word_names && *a->word_names;
     for (const char *c = a->word_names; c && *c; c++) n += *c == ' ';
+    if (a->word_names && strstr(a->word_names, " ...")) return most ? (int)APP_MAX_WORDS : n - 1;
     return n;
 }
 
@@ -349,13 +352,13 @@ static inline int app_parse(app *a, int argc, char **argv, const app_flag *own, 
             status = app_read_flag(a, t, n, &i);
         else if (argv[i][0] == '-')
             status = app_refuse(a, "unknown flag %s (--help lists them)", argv[i]);
-        else if (a->words < app_words_wanted(a) && a->words < APP_MAX_WORDS)
+        else if (a->words < app_words_wanted(a, 1) && a->words < APP_MAX_WORDS)
             a->word[a->words++] = argv[i];
         else
             status = app_refuse(a, "unexpected argument \"%s\" (--help shows the usage)",
                                 argv[i]);
     }
-    if (status == APP_GO && a->words < app_words_wanted(a) && !a->list)
+    if (status == APP_GO && a->words < app_words_wanted(a, 0) && !a->list)
         status = app_refuse(a, "needs %s (--help shows the usage)", a->word_names);
     if (status == APP_GO && a->save_every && !a->save && !a->out)    /* out: saved there */
         status = app_refuse(a, "--save-every needs --save FILE");
@@ -647,21 +650,39 @@ static inline void app_log_failed(app *a)
     a->csv_failed = 1;
 }
 
-/* A resumed run goes on with its log; any other run begins a new one.            */
+/* A resumed run goes on with its log; any other run begins a new one, with its first epoch. */
 static inline int app_open_log(app *a)
 {
     if (!a->log) return APP_GO;
     errno = 0;
-    a->csv = fopen(a->log, a->resume ? "a" : "w");
+    a->csv_begun = a->resume != NULL;
+    a->csv = fopen(a->log, "a");
+    if (!a->csv) app_log_failed(a);
+    return a->csv_failed ? 1 : APP_GO;
+}
+
+/* Empties the log of a run that is not resumed; an empty one gets its header.    */
+static inline void app_begin_log(app *a)
+{
+    if (!a->csv_begun) a->csv = freopen(a->log, "w", a->csv);
+    a->csv_begun = 1;
     if (!a->csv) {
         app_log_failed(a);
-        return 1;
+        return;
     }
     fseek(a->csv, 0, SEEK_END);
     if (ftell(a->csv) == 0)
         fprintf(a->csv, "epoch,seconds,lr,loss,error,valid_loss,valid_error,images_per_s\n");
-    if (fflush(a->csv) || ferror(a->csv)) app_log_failed(a);
-    return a->csv_failed ? 1 : APP_GO;
+}
+
+static inline void app_close_log(app *a)
+{
+    struct stat now;
+    errno = 0;
+    if (a->csv && fclose(a->csv) != 0) app_log_failed(a);
+    if (a->csv && !a->csv_begun && stat(a->log, &now) == 0 && now.st_size == 0 &&
+        (now.st_mode & S_IFMT) == S_IFREG) remove(a->log);         /* no epoch    */
+    a->csv = NULL;
 }
 
 /* Call it after app_parse and before anything long. APP_GO, or what main returns. */
@@ -753,6 +774,8 @@ static inline void app_log_epoch(app *a, const lsnn_progress *p)
 {
     char valid[64] = ",";
     if (!a->csv || a->csv_failed) return;
+    app_begin_log(a);
+    if (a->csv_failed) return;
     if (a->has_valid) snprintf(valid, sizeof valid, "%.6g,%.4f", p->valid_loss, p->valid_error);
     errno = 0;
     fprintf(a->csv, "%d,%.2f,%.6g,%.6g,%.4f,%s,%.0f\n", p->epoch + 1, p->seconds, p->lr,
@@ -792,7 +815,10 @@ static inline int app_progress(const lsnn_progress *p, void *user)
 {
     app *a = (app *)user;
     double wait = a->terminal ? 0.1 : 10;
-    if (p->epoch_done) a->fit->save = a->save;
+    if (p->epoch_done) {
+        a->fit->save = a->save;
+        a->saves = a->save != NULL;
+    }
     if (!a->seen) {
         a->seen = 1;
         app_trim_log(a, p->epoch);
@@ -828,7 +854,8 @@ static inline lsnn_status app_fit(app *a, lsnn_net *net, const lsnn_data *train,
     if (!d->epochs) d->epochs = a->epochs;
     if (a->lr > 0) d->optimizer.lr = a->lr;
     if (d->save) a->save = d->save;
-    d->save = app_saves_early(a) ? a->save : NULL;       /* else app_progress sets it */
+    a->saves = a->save && app_saves_early(a);
+    d->save = a->saves ? a->save : NULL;                 /* else app_progress sets it */
     a->fit = d;
     if (!d->save_every) d->save_every = a->save_every;
     if (!d->resume) d->resume = a->resume;
@@ -838,6 +865,7 @@ static inline lsnn_status app_fit(app *a, lsnn_net *net, const lsnn_data *train,
     a->has_valid = d->valid != NULL;
     a->seen = 0;
     status = lsnn_fit(net, train, d);
+    a->fit = NULL;
     if (a->line_length) app_put_line(a, "", 1);
     return status;
 }
@@ -863,7 +891,7 @@ static inline void app_print_quoted(FILE *f, const char *text)
 /* The command line again, with --resume FILE in place of an older one.           */
 static inline void app_print_resume(const app *a)
 {
-    if (!a->save || !a->fit->save) {
+    if (!a->saves) {
         fprintf(stderr, "%s: stopped; nothing is saved %s\n", a->name, a->save ?
                 "before an epoch is learned (but by --save-every STEPS)" : "without --save FILE");
         return;
@@ -884,9 +912,7 @@ static inline void app_print_resume(const app *a)
 static inline int app_end(app *a, lsnn_status status)
 {
     if (a->line_length) app_put_line(a, "", 1);
-    errno = 0;
-    if (a->csv && fclose(a->csv) != 0) app_log_failed(a);
-    a->csv = NULL;
+    app_close_log(a);
     app_release(a);
     if (!a->quiet) app_print_files(a);
     if (status == LSNN_STOPPED) {
