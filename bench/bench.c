@@ -936,5 +936,5 @@ int main(int argc, char **argv)
         draw_chart(&b, png);
     }
     lsnn_ctx_free(&b.cx);
-    return b.failed;
+    return app_end(&b.a, b.failed ? LSNN_EIO : LSNN_OK);
 }
