@@ -247,6 +247,37 @@
        return lsnn_smooth(net, lsnn_conv2d(net, image, 16, 5, &no_bias), LSNN_FREE, &mean);
    }
    ///
+   Free theta begins by itself, wide and all over the picture. Computed theta is what the
+   parameter network's last layer puts out: its weights begin small, and its bias, set after
+   lsnn_net_build, is where theta begins. With a bias of 0 every smoother would begin flat in
+   the upper left corner, and nothing would move it.
+
+   /// content.c
+   #include "lsnn.h"
+   enum { MAPS = 16, NUMBERS = 5 };                // a map: mu_x, mu_y, alpha, beta, gamma
+   int lsnn_content(lsnn_net *net, int image)
+   {
+       lsnn_options no_bias = { 0 }, mean = { 0 }, theta = { 0 };
+       int x = lsnn_relu(net, lsnn_conv2d(net, image, 16, 5, NULL), NULL);
+       no_bias.no_bias = 1;
+       mean.normalise = LSNN_NORMALISE_MEAN;
+       theta.name = "theta";
+       theta.init_scale = 0.1;
+       x = lsnn_dense(net, lsnn_max_pool(net, x, 4, NULL), MAPS * NUMBERS, &theta);
+       return lsnn_smooth(net, lsnn_conv2d(net, image, MAPS, 5, &no_bias), x, &mean);
+   }
+   lsnn_status lsnn_content_start(lsnn_net *net)   // after lsnn_net_build
+   {
+       lsnn_rng r = lsnn_rng_at(1, "start", "theta.bias", 0, 0);
+       lsnn_real bias[MAPS * NUMBERS];
+       for (int i = 0; i < MAPS * NUMBERS; i++)
+           bias[i] = (lsnn_real)(i % NUMBERS < 2 ? 0.4 + 0.2 * lsnn_rng_uniform(&r)    // mu
+                                 : i % NUMBERS < 4 ? 3 : 0);    // alpha, beta; gamma: round
+       return lsnn_net_set(net, "theta.bias", bias, MAPS * NUMBERS);
+   }
+   ///
+   theta's learning rate is its layers' lr_factor: the paper takes 0.1 (section 3.3).
+   examples/models.h has the whole parameter network.
    Options of the smoother (section 4.2 of the paper): smooth_shape, mixture (M Gaussians a
    map, blended with learned weights), rank (d maps a kernel, each on a convolution of its
    own), normalise, smooth_bias. In one dimension (section 3.1) a signal is C x 1 x W:
@@ -1056,7 +1087,9 @@ LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data 
                                     int first, int count);
 
 /* IDX files (MNIST's format), unsigned bytes, rank 1 to 4. With LSNN_USE_ZLIB
-   the reader takes .gz too (else EUNSUPPORTED), and tries PATH.gz where PATH is missing. */
+   the reader takes .gz too (else EUNSUPPORTED). Where x-idx3-ubyte is missing it tries
+   x-idx3-ubyte.gz, x.idx3-ubyte and x.idx3-ubyte.gz, as unpackers call them; first of all, a
+   folder x-idx3-ubyte that holds the file.                                   */
 typedef struct lsnn_idx {
     int rank, dim[4];
     unsigned char *v;                /* product of dim bytes                  */
@@ -1095,6 +1128,9 @@ typedef struct lsnn_recipe {
     int fresh;                       /* 1: drawn anew each epoch              */
     int first, count;                /* images [first, first + count), no others: */
                                      /*   0 -> all from first on (digits: needed) */
+    int classes;                     /* of the labels, at most 256; 0 -> 10, or as many as */
+                                     /*   they have (letters: 26): give training and test */
+                                     /*   set the same                        */
 } lsnn_recipe;
 typedef struct lsnn_place { int x, y, w, h; } lsnn_place;   /* in output pixels */
 LSNN_API const char *lsnn_task_name(lsnn_task t);
@@ -8822,26 +8858,44 @@ static lsnn_status lsnni_idx_need(lsnn_ctx *cx, lsnni_idx_file *in, void *to, si
     return lsnni_fail(cx, LSNN_EFORMAT, "%s: ends within its %s", in->shown, what);
 }
 
-/* Opens PATH or, where that is missing, PATH.gz.                             */
+/* The names under which unpackers leave PATH/x-idx3-ubyte, in the order they are tried: in a
+   folder of its own name, as it is, and with a dot for the dash; the last two packed, too.
+   to has room for the longest; 0: there is no such name.                     */
+enum { LSNNI_IDX_OWN_FOLDER, LSNNI_IDX_PLAIN, LSNNI_IDX_PACKED, LSNNI_IDX_DOTTED,
+       LSNNI_IDX_DOTTED_PACKED, LSNNI_IDX_NAMES };
+static int lsnni_idx_name(char *to, const char *path, int which)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    const char *dash = strstr(name, "-idx");
+    size_t n = strlen(path);
+    memcpy(to, path, n + 1);
+    if (which == LSNNI_IDX_OWN_FOLDER) {
+        to[n] = '/';
+        memcpy(to + n + 1, name, strlen(name) + 1);
+    }
+    if (which >= LSNNI_IDX_DOTTED && !dash) return 0;
+    if (which >= LSNNI_IDX_DOTTED) to[dash - path] = '.';
+    if (which == LSNNI_IDX_PACKED || which == LSNNI_IDX_DOTTED_PACKED) memcpy(to + n, ".gz", 4);
+    return 1;
+}
+
+/* Opens PATH under the first of its names that is there.                     */
 static lsnn_status lsnni_idx_open(lsnn_ctx *cx, lsnni_idx_file *in, const char *path)
 {
-    size_t n = strlen(path);
-    char *packed;
-    int why;
+    char *name = (char *)lsnni_alloc(cx, 2 * strlen(path) + 5, 1);
+    int why = 0;
+    if (!name) return cx->status;
     snprintf(in->shown, sizeof in->shown, "%s", lsnni_path_end(path));
-    in->stream = LSNNI_IDX_OPEN(path);
+    in->stream = NULL;
+    for (int which = 0; !in->stream && which < LSNNI_IDX_NAMES; which++) {
+        if (!lsnni_idx_name(name, path, which)) continue;
+        in->stream = LSNNI_IDX_OPEN(name);
+        if (!in->stream && which == LSNNI_IDX_PLAIN) why = errno;
+        if (in->stream) snprintf(in->shown, sizeof in->shown, "%s", lsnni_path_end(name));
+    }
+    lsnni_free(cx, name);
     if (in->stream) return LSNN_OK;
-    why = errno;
-    packed = (char *)lsnni_alloc(cx, n + 4, 1);
-    if (!packed) return cx->status;
-    memcpy(packed, path, n);
-    memcpy(packed + n, ".gz", 4);
-    in->stream = LSNNI_IDX_OPEN(packed);
-    lsnni_free(cx, packed);
-    if (!in->stream)
-        return lsnni_fail(cx, LSNN_EIO, "%s: cannot be opened: %s", in->shown, strerror(why));
-    snprintf(in->shown, sizeof in->shown, "%s.gz", lsnni_path_end(path));
-    return LSNN_OK;
+    return lsnni_fail(cx, LSNN_EIO, "%s: cannot be opened: %s", in->shown, strerror(why));
 }
 
 /* Product of a's sizes into *bytes. bad: what a wrong one is.                */
@@ -9361,6 +9415,15 @@ static int lsnni_recipe_count(const lsnn_recipe *r)
     return r->count ? r->count : r->images->dim[0] - r->first;
 }
 
+/* Classes of a recipe's labels.                                              */
+static int lsnni_recipe_classes(const lsnn_recipe *r)
+{
+    int most = 10;                   /* also where a few digits have no 9     */
+    if (r->classes || !lsnni_task_of(r->task)->lay) return r->classes ? r->classes : most;
+    for (int i = 0; i < r->labels->dim[0]; i++) most = LSNNI_MAX(most, r->labels->v[i] + 1);
+    return most;
+}
+
 /* The generator of one sample. A fixed set is a fresh one's epoch 0.         */
 static lsnn_rng lsnni_recipe_rng(const lsnn_recipe *r, const char *name, uint32_t epoch,
                                  int sample)
@@ -9497,12 +9560,16 @@ LSNN_API lsnn_status lsnn_recipe_check(lsnn_ctx *cx, const lsnn_recipe *r)
         (r->count == 0 && !task->lay))
         return lsnni_fail(cx, LSNN_EVALUE, "recipe %s: %d samples from number %d on: set count",
                           task->name, r->count, r->first);
+    if (r->classes < 0 || r->classes > 256 || (!task->lay && r->classes && r->classes < 10))
+        return lsnni_fail(cx, LSNN_EVALUE, "recipe %s: classes %d: labels are bytes, digits' 0 "
+                          "to 9", task->name, r->classes);
     if (!task->lay) return LSNN_OK;
     LSNNI_TRY(lsnni_recipe_images(cx, task->name, "images", r->images));
     if (task->crops) LSNNI_TRY(lsnni_recipe_images(cx, task->name, "crops", r->crops));
     if (!r->labels || r->labels->rank != 1)
         return lsnni_fail(cx, LSNN_ESHAPE, "recipe %s: needs labels of rank 1", task->name);
-    LSNNI_TRY(lsnni_idx_labels(cx, "recipe", r->labels, r->images->dim[0], 10));
+    LSNNI_TRY(lsnni_idx_labels(cx, "recipe", r->labels, r->images->dim[0],
+                               r->classes ? r->classes : 256));
     if (r->first >= r->images->dim[0] || r->count > r->images->dim[0] - r->first)
         return lsnni_fail(cx, LSNN_EVALUE, "recipe %s: %d samples from number %d on, of %d "
                           "digits: each is used once", task->name, r->count, r->first,
@@ -9558,7 +9625,7 @@ LSNN_API lsnn_status lsnn_data_recipe(lsnn_ctx *cx, lsnn_data *d, const lsnn_rec
     d->count = lsnni_recipe_count(r);
     d->shape = lsnn_task_shape(r->task);
     d->heads = lsnn_task_heads(r->task);
-    d->classes = 10;
+    d->classes = lsnni_recipe_classes(r);
     d->fetch = lsnni_fetch_recipe;
     d->user = r;
     return LSNN_OK;
