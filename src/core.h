@@ -1,6 +1,13 @@
 /* ============================================================================
    >>implementation
    ==========================================================================*/
+#if defined(LSNN_IMPLEMENTATION) && !defined(_MSC_VER) &&                                  \
+    (defined(__cplusplus) ? __cplusplus < 201103L :                                        \
+     !defined(__STDC_VERSION__) || __STDC_VERSION__ < 199901L)
+#error "lsnn: LSNN_IMPLEMENTATION needs C99 or C++11: compile that file with -std=c99 or -std=c++11"
+#undef LSNN_IMPLEMENTATION           /* one message, not a thousand           */
+#endif
+
 #if defined(LSNN_IMPLEMENTATION) && !defined(LSNNI_CORE)
 #define LSNNI_CORE
 
@@ -11,7 +18,6 @@
 #include <errno.h>
 #include <float.h>
 #include <limits.h>
-#include <locale.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -37,12 +43,10 @@
     do { lsnn_status try_status_ = (call);                                     \
          if (try_status_ != LSNN_OK) return try_status_; } while (0)
 #if defined(__GNUC__)
-#  define LSNNI_PRINTF(f, a) __attribute__((format(printf, f, a)))
 #  define LSNNI_NOINLINE __attribute__((noinline))
 #  define LSNNI_FETCH_TO_READ(p) __builtin_prefetch(p)
 #  define LSNNI_FETCH_TO_WRITE(p) __builtin_prefetch(p, 1)
 #else
-#  define LSNNI_PRINTF(f, a)
 #  define LSNNI_NOINLINE
 #  define LSNNI_FETCH_TO_READ(p) ((void)(p))
 #  define LSNNI_FETCH_TO_WRITE(p) ((void)(p))
@@ -73,22 +77,39 @@ LSNN_API const char *lsnn_status_text(lsnn_status s)
 
 /* Records the first failure and returns s, so that a caller can write
    `return lsnni_fail(...)`. The message: function or layer, values, hint.     */
-LSNNI_PRINTF(3, 4)
-static lsnn_status lsnni_fail(lsnn_ctx *cx, lsnn_status s, const char *format, ...)
+static lsnn_status lsnni_fail_list(lsnn_ctx *cx, lsnn_status s, const char *format,
+                                   va_list list)
 {
-    va_list list;
     int used = 0;
     if (cx->status != LSNN_OK) return s;
     if (cx->where_)
         used = snprintf(cx->message, sizeof cx->message, "layer '%.80s': ", cx->where_);
-    va_start(list, format);
     vsnprintf(cx->message + used, sizeof cx->message - (size_t)used, format, list);
-    va_end(list);
     for (char *c = cx->message; *c; c++)                 /* names may be from a file */
         if ((unsigned char)*c < 32 || *c == 127) *c = '?';
     cx->status = s;
     if (cx->log_fn) cx->log_fn(cx->message, cx->log_user);
     else fprintf(stderr, "lsnn: %s\n", cx->message);
+    return s;
+}
+
+LSNNI_PRINTF(3, 4)
+static lsnn_status lsnni_fail(lsnn_ctx *cx, lsnn_status s, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    lsnni_fail_list(cx, s, format, list);
+    va_end(list);
+    return s;
+}
+
+LSNN_API lsnn_status lsnn_fail(lsnn_ctx *cx, lsnn_status s, const char *format, ...)
+{
+    va_list list;
+    if (s == LSNN_OK) s = LSNN_EVALUE;                   /* no failure has no status */
+    va_start(list, format);
+    lsnni_fail_list(cx, s, format, list);
+    va_end(list);
     return s;
 }
 
@@ -101,21 +122,36 @@ LSNN_API void lsnn_clear(lsnn_ctx *cx)
 /* ---- >>memory: aligned blocks from the context's allocator -------------------*/
 enum { LSNNI_ALIGN = 64 };           /* a cache line, and the widest vector   */
 
-/* *product *= factor; 0 if it overflows.                                     */
-static int lsnni_mul(size_t *product, size_t factor)
+/* One rule for the size of anything that will be allocated: it is computed by these two, which
+   stop at LSNNI_TOO_LARGE, half of what a size_t holds. So a sum or a product that does not
+   fit (on 32 bits: 4 GB) is never a small number, and the allocation below refuses it. */
+#define LSNNI_TOO_LARGE ((size_t)-1 / 2)
+static size_t lsnni_times(size_t a, size_t b)
 {
-    if (factor && *product > (size_t)-1 / factor) return 0;
-    *product *= factor;
-    return 1;
+    return b && a > LSNNI_TOO_LARGE / b ? LSNNI_TOO_LARGE : a * b;
+}
+static size_t lsnni_plus(size_t a, size_t b)
+{
+    return a >= LSNNI_TOO_LARGE || b >= LSNNI_TOO_LARGE - a ? LSNNI_TOO_LARGE : a + b;
 }
 
-/* count * size bytes, aligned. NULL: the failure is recorded.                */
+/* count rounded up to whole vectors.                                         */
+static size_t lsnni_whole_vectors(size_t count) { return lsnni_plus(count, 15) / 16 * 16; }
+
+/* *product *= factor; 0 if it is too large.                                  */
+static int lsnni_mul(size_t *product, size_t factor)
+{
+    *product = lsnni_times(*product, factor);
+    return *product < LSNNI_TOO_LARGE;
+}
+
+/* count * size bytes, aligned. NULL: ENOMEM is recorded.                     */
 static void *lsnni_alloc_raw(lsnn_ctx *cx, size_t count, size_t size)
 {
-    size_t bytes = count, pad = LSNNI_ALIGN + sizeof(void *);
+    size_t bytes = lsnni_times(count, size), pad = LSNNI_ALIGN + sizeof(void *);
     char *raw, *block;
-    if (!lsnni_mul(&bytes, size) || bytes > (size_t)-1 - pad) {
-        lsnni_fail(cx, LSNN_ESHAPE, "%.0f x %.0f bytes do not fit into memory",
+    if (bytes >= LSNNI_TOO_LARGE - pad) {
+        lsnni_fail(cx, LSNN_ENOMEM, "%.0f x %.0f bytes do not fit into this machine's memory",
                    (double)count, (double)size);
         return NULL;
     }
@@ -159,9 +195,8 @@ static char *lsnni_strdup(lsnn_ctx *cx, const char *text)
    back before lsnn_ctx_free, so a training step allocates nothing.           */
 static void *lsnni_scratch(lsnn_ctx *cx, size_t count, size_t size)
 {
-    size_t bytes = count;
-    if (lsnni_mul(&bytes, size) && bytes <= cx->scratch_bytes_ && cx->scratch_)
-        return cx->scratch_;
+    size_t bytes = lsnni_times(count, size);
+    if (bytes <= cx->scratch_bytes_ && cx->scratch_) return cx->scratch_;
     lsnni_free(cx, cx->scratch_);
     cx->scratch_bytes_ = 0;
     cx->scratch_ = lsnni_alloc_raw(cx, count, size);
@@ -312,22 +347,15 @@ static double lsnni_seconds(void)
 }
 
 /* ---- >>room: how an op asks for its working memory -----------------------------
-   It adds up what it needs, takes one scratch block, and cuts it in the same
-   order. Sums saturate, so that an overflow ends as a refused allocation.    */
+   It adds up what it needs, takes one scratch block, and cuts it in the same order. */
 static size_t lsnni_room(size_t count, size_t size)
 {
-    size_t bytes = count;
-    if (!lsnni_mul(&bytes, size) || bytes > (size_t)-1 / 4) return (size_t)-1 / 4;
+    size_t bytes = lsnni_times(count, size);
+    if (bytes > LSNNI_TOO_LARGE - LSNNI_ALIGN) return LSNNI_TOO_LARGE;
     return (bytes + LSNNI_ALIGN - 1) / LSNNI_ALIGN * LSNNI_ALIGN;
 }
-static size_t lsnni_room_add(size_t a, size_t b)
-{
-    return a > (size_t)-1 / 2 - b ? (size_t)-1 / 2 : a + b;
-}
-static size_t lsnni_room_times(size_t a, int n)
-{
-    return lsnni_mul(&a, (size_t)n) ? LSNNI_MIN(a, (size_t)-1 / 4) : (size_t)-1 / 4;
-}
+static size_t lsnni_room_add(size_t a, size_t b) { return lsnni_plus(a, b); }
+static size_t lsnni_room_times(size_t a, int n) { return lsnni_times(a, (size_t)n); }
 static void *lsnni_cut(char **at, size_t count, size_t size)
 {
     void *piece = *at;

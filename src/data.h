@@ -283,6 +283,7 @@ LSNN_API lsnn_status lsnn_idx_read(lsnn_ctx *cx, lsnn_idx *a, const char *path)
     lsnn_status s;
     size_t bytes = 0;
     memset(a, 0, sizeof *a);
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_idx_read", path));
     LSNNI_TRY(lsnni_idx_open(cx, &in, path));
     s = lsnni_idx_head(cx, a, &in, &bytes);
     if (s == LSNN_OK) s = lsnni_idx_body(cx, a, &in, bytes);
@@ -309,6 +310,7 @@ LSNN_API lsnn_status lsnn_idx_write(lsnn_ctx *cx, const lsnn_idx *a, const char 
 {
     lsnn_idx copy = *a;              /* lsnni_file_replace takes no const     */
     size_t bytes;
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_idx_write", path));
     LSNNI_TRY(lsnni_idx_check(cx, LSNN_ESHAPE, a, lsnni_path_end(path), &bytes));
     if (!a->v)
         return lsnni_fail(cx, LSNN_EVALUE, "%s: v is NULL", lsnni_path_end(path));

@@ -117,13 +117,13 @@ K_SHUFFLE(near_evens, K_NEAR_EVENS)
 K_SHUFFLE(near_odds, K_NEAR_ODDS)
 K_SHUFFLE(far_evens, K_FAR_EVENS)
 K_SHUFFLE(far_odds, K_FAR_ODDS)
-static inline kvec K_(sort_evens)(kvec a, kvec b, int near)
+static inline kvec K_(sort_evens)(kvec a, kvec b, int within)
 {
-    return near ? K_(near_evens)(a, b) : K_(far_evens)(a, b);
+    return within ? K_(near_evens)(a, b) : K_(far_evens)(a, b);
 }
-static inline kvec K_(sort_odds)(kvec a, kvec b, int near)
+static inline kvec K_(sort_odds)(kvec a, kvec b, int within)
 {
-    return near ? K_(near_odds)(a, b) : K_(far_odds)(a, b);
+    return within ? K_(near_odds)(a, b) : K_(far_odds)(a, b);
 }
 #endif
 
@@ -317,12 +317,12 @@ LSNNI_NOINLINE static void K_(fill_up)(lsnn_real *to, const lsnn_real *from, int
 /* Lane i of the result is the sum of t[i]'s lanes: even ones and odd ones are added until
    each is a single number: the steps of >>transpose, with an addition in each. */
 #if K_BYTES > 0
-static inline void K_(halve)(kvec *t, int n, int near)
+static inline void K_(halve)(kvec *t, int n, int within)
 {
     LSNNI_UNROLL
     for (int i = 0; i < n; i++)
-        t[i] = K_(sort_evens)(t[2 * i], t[2 * i + 1], near) +
-               K_(sort_odds)(t[2 * i], t[2 * i + 1], near);
+        t[i] = K_(sort_evens)(t[2 * i], t[2 * i + 1], within) +
+               K_(sort_odds)(t[2 * i], t[2 * i + 1], within);
 }
 #endif
 static inline kvec K_(add_lanes)(kvec *t)
@@ -374,47 +374,48 @@ static inline void K_(dots_store)(const lsnni_block *g, const lsnn_real *sum, in
 #endif
 
 #undef K_ITEM
-#define K_ITEM(j) K_LOAD(REST ? edge + j * L : b##j + k)
+#define K_ITEM(j) K_LOAD(K_REST ? edge + j * K_LANES : b##j + k)
 #define K_ROWS6(X) K_ROWS5(X) X(5)
 #define K_COLUMN(j) const lsnn_real *const b##j = b + LSNNI_MIN(j, g->n - 1 - j0) * g->bj; \
-                    if (rest) K_(fill_up)(edge + j * L, b##j + whole, rest);
-#define K_DOT(r) K_LOAD(REST ? a_edge + (i + r) * L : a + r * g->ai + k)
+                    if (rest) K_(fill_up)(edge + j * K_LANES, b##j + whole, rest);
+#define K_DOT(r) K_LOAD(K_REST ? a_edge + (i + r) * K_LANES : a + r * g->ai + k)
 #define K_DOT1 const kvec v0 = K_DOT(0);
 #define K_DOT4 const kvec v0 = K_DOT(0), v1 = K_DOT(1), v2 = K_DOT(2), v3 = K_DOT(3);
 #define K_KEEP1(j) t[j] = c##j##0;
-#define K_KEEP4(j) t[j] = c##j##0; t[W + j] = c##j##1; t[2*W + j] = c##j##2;               \
-                   t[3*W + j] = c##j##3;
+#define K_KEEP4(j) t[j] = c##j##0; t[K_WIDE + j] = c##j##1; t[2*K_WIDE + j] = c##j##2;     \
+                   t[3*K_WIDE + j] = c##j##3;
 #define K_DOTS(R, COLUMNS)                                                                 \
     static void K_(dots##R##COLUMNS)(const lsnni_block *g, int i, int rows, int j0,        \
                                      const lsnn_real *a_edge)                              \
     {                                                                                      \
-        enum { L = K_LANES, W = COLUMNS, COUNT = (R * W + L - 1) / L * L };                \
-        const int rest = g->k % L, whole = g->k - rest;                                    \
+        enum { K_WIDE = COLUMNS, K_SUMS = (R * K_WIDE + K_LANES - 1) / K_LANES * K_LANES };\
+        const int rest = g->k % K_LANES, whole = g->k - rest;                              \
         const lsnn_real *b = g->b + j0 * g->bj;                                            \
         const kvec zero = { 0 };                                                          \
-        lsnn_real edge[W * L], sum[COUNT + L];                   /* read past its end */   \
+        lsnn_real edge[K_WIDE * K_LANES], sum[K_SUMS + K_LANES];  /* read past its end */ \
         K_ROWS##COLUMNS(K_COLUMN)                                                          \
         for (; i < rows; i += R) {                                                         \
             const lsnn_real *a = g->a + i * g->ai;                                         \
             ptrdiff_t k = 0;                                                               \
-            kvec t[COUNT];                                                                 \
+            kvec t[K_SUMS];                                                                \
             K_ROWS##COLUMNS(K_CLEAR##R)                                                    \
-            for (; k < whole; k += L) {                                                    \
-                enum { REST = 0 };                                                         \
+            for (; k < whole; k += K_LANES) {                                              \
+                enum { K_REST = 0 };                                                       \
                 K_DOT##R                                                                   \
                 K_ROWS##COLUMNS(K_STEP##R)                                                 \
             }                                                                              \
             if (rest) {                                                                    \
-                enum { REST = 1 };                                                         \
+                enum { K_REST = 1 };                                                       \
                 K_DOT##R                                                                   \
                 K_ROWS##COLUMNS(K_STEP##R)                                                 \
             }                                                                              \
             K_ROWS##COLUMNS(K_KEEP##R)                                                     \
-            for (int l = R * W; l < COUNT; l++) t[l] = zero;                               \
+            for (int l = R * K_WIDE; l < K_SUMS; l++) t[l] = zero;                         \
             K_STORE(sum, K_(add_lanes)(t));                                                \
-            if (COUNT > L) K_STORE(sum + L, K_(add_lanes)(t + L));                         \
-            for (int l = 2 * L; l < COUNT; l += L) K_STORE(sum + l, K_(add_lanes)(t + l)); \
-            K_(dots_store)(g, sum, i, j0, R, W);                                           \
+            if (K_SUMS > K_LANES) K_STORE(sum + K_LANES, K_(add_lanes)(t + K_LANES));      \
+            for (int l = 2 * K_LANES; l < K_SUMS; l += K_LANES)                            \
+                K_STORE(sum + l, K_(add_lanes)(t + l));                                    \
+            K_(dots_store)(g, sum, i, j0, R, K_WIDE);                                      \
         }                                                                                  \
     }
 K_DOTS(1, 8)
@@ -880,17 +881,17 @@ static void K_(lanes_sum_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t
 #if K_BYTES > 0
 static void K_(turn)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs)
 {
-    enum { HALF = K_COUNT / 2 };
+    enum { K_HALF = K_COUNT / 2 };
     kvec a[K_COUNT], b[K_COUNT];
     LSNNI_UNROLL
     for (int i = 0; i < K_COUNT; i++) a[i] = K_LOAD(x + (size_t)i * xs);
     LSNNI_UNROLL
     for (int pass = 1; pass < K_COUNT; pass *= 2) {
-        const int near = pass * (int)sizeof(lsnn_real) < 16;
+        const int within = pass * (int)sizeof(lsnn_real) < 16;
         LSNNI_UNROLL
-        for (int i = 0; i < HALF; i++) {
-            b[i] = K_(sort_evens)(a[2 * i], a[2 * i + 1], near);
-            b[i + HALF] = K_(sort_odds)(a[2 * i], a[2 * i + 1], near);
+        for (int i = 0; i < K_HALF; i++) {
+            b[i] = K_(sort_evens)(a[2 * i], a[2 * i + 1], within);
+            b[i + K_HALF] = K_(sort_odds)(a[2 * i], a[2 * i + 1], within);
         }
         LSNNI_UNROLL
         for (int i = 0; i < K_COUNT; i++) a[i] = b[i];

@@ -30,6 +30,7 @@ static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch 
         local.rng = lsnn_rng_at(net->seed, v->type->name, v->name, b->step, b->sample);
         w->cx->where_ = v->name;
         status = (backward ? v->type->backward : v->type->forward)(w->cx, &local);
+        status = lsnni_answer(w->cx, v->type, backward ? "backward" : "forward", status);
         w->cx->where_ = NULL;
         c->loss = local.loss;
     }
@@ -74,6 +75,7 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
     lsnni_schedule *p;
     double total = 0;
     w->ready = w->done = w->n = 0;
+    if (!b->x) return lsnni_fail(w->cx, LSNN_EVALUE, "forward: x is NULL");
     if (b->n < 1 || b->n > w->batch)
         return lsnni_fail(w->cx, LSNN_ESHAPE, "forward: %d images, the net was built for 1 to "
                           "%d", b->n, w->batch);
@@ -173,8 +175,8 @@ LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch)
                    batch);
         return NULL;
     }
-    w = lsnni_work_make(cx, net, batch, 0);
-    if (!w || lsnni_rehearse(w, NULL) == LSNN_OK) return w;
+    if (lsnni_work_make(cx, net, batch, 0, &w) != LSNN_OK) return NULL;
+    if (lsnni_rehearse(w, NULL) == LSNN_OK) return w;
     lsnn_work_free(w);
     return NULL;
 }
@@ -182,10 +184,12 @@ LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch)
 LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
 {
     lsnn_ctx *cx = net ? net->cx : NULL;
+    lsnn_status s = LSNN_ENOMEM;
     if (!net) return LSNN_ENOMEM;
     if (net->failed)
-        return lsnni_fail(cx, LSNN_ESTATE, "lsnn_net_build: %s", net->failed == 1 ?
-                          "a layer could not be made" : "it failed before: make the net anew");
+        return lsnni_fail(cx, net->failed == 1 ? net->why : LSNN_ESTATE, "lsnn_net_build: %s",
+                          net->failed == 1 ? "a layer could not be made"
+                                           : "it failed before: make the net anew");
     if (net->built || net->nodes < 2)
         return lsnni_fail(cx, LSNN_ESTATE, "lsnn_net_build: %s", net->built ?
                           "the net is built already" : "the net has no layers");
@@ -209,14 +213,15 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
         for (size_t j = 0; j < net->buffer[i].spec.count; j++)
             net->state[net->buffer[i].at + j] = LSNNI_R(net->buffer[i].spec.value);
     lsnni_plan_net(net);
-    net->work = lsnni_work_make(cx, net, net->batch, !net->predict_only);
-    if (!net->work) goto fail;
+    s = lsnni_work_make(cx, net, net->batch, !net->predict_only, &net->work);
+    if (s != LSNN_OK) goto fail;
     net->built = 1;
-    if (lsnni_rehearse(net->work, net->predict_only ? NULL : net) == LSNN_OK) return LSNN_OK;
+    s = lsnni_rehearse(net->work, net->predict_only ? NULL : net);
+    if (s == LSNN_OK) return LSNN_OK;
     net->built = 0;
 fail:
     net->failed = 2;
-    return cx->status;
+    return s;
 }
 
 LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, lsnn_real *y)
@@ -301,8 +306,9 @@ static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_g
 
 static lsnn_status lsnni_view_find(lsnn_net *net, lsnni_view *a, const char *name)
 {
-    int is_grad = strncmp(name, "grad:", 5) == 0, i;
-    const char *rest = name + (is_grad ? 5 : 0), *dot = strrchr(rest, '.');
+    int is_grad = name && strncmp(name, "grad:", 5) == 0, i;
+    const char *rest = name ? name + (is_grad ? 5 : 0) : "", *dot = strrchr(rest, '.');
+    if (!name) return lsnni_fail(net->cx, LSNN_ENAME, "lsnn_net_get, _set, _dims: no name");
     a->kept = 0;
     if (!net->built)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s: call lsnn_net_build first", name);

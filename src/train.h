@@ -225,11 +225,11 @@ static lsnn_status lsnni_batch_make(lsnn_net *net, lsnni_batch *b, const lsnn_da
                           d->shape.c, d->shape.h, d->shape.w, in.c, in.h, in.w);
     b->data = d;
     b->size = (size_t)lsnni_features(in);
-    b->x = (lsnn_real *)lsnni_alloc(net->cx, b->size * n, sizeof *b->x);
+    b->x = (lsnn_real *)lsnni_alloc(net->cx, lsnni_times(b->size, n), sizeof *b->x);
     if (b->x && d->heads)
-        b->labels = (int *)lsnni_alloc(net->cx, (size_t)d->heads * n, sizeof *b->labels);
+        b->labels = (int *)lsnni_alloc(net->cx, n, (size_t)d->heads * sizeof *b->labels);
     if (b->x && d->target_count)
-        b->targets = (lsnn_real *)lsnni_alloc(net->cx, (size_t)d->target_count * n,
+        b->targets = (lsnn_real *)lsnni_alloc(net->cx, lsnni_times((size_t)d->target_count, n),
                                               sizeof *b->x);
     if (b->x && (b->labels || !d->heads) && (b->targets || !d->target_count)) return LSNN_OK;
     lsnni_batch_free(net->cx, b);
@@ -455,37 +455,37 @@ static lsnn_status lsnni_fit_restore(lsnni_fit *f, const lsnn_file *file, const 
     static const char *const key[] = { "lsnn.step", "lsnn.epoch", "lsnn.done", "lsnn.batch",
         "lsnn.samples", "lsnn.seed.high", "lsnn.seed.low", "lsnn.epoch.loss",
         "lsnn.epoch.wrong", "lsnn.epoch.samples" };
-    enum { STEP, EPOCH, DONE, BATCH, SAMPLES, HIGH, LOW, LOSS, WRONG, SEEN, KEYS };
+    enum { step, epoch, done, batch, samples, high, low, loss, wrong, seen, keys };
     const char *method = lsnn_file_meta(file, "lsnn.optimizer");
     const char *note = lsnn_file_meta(file, "lsnn.note"), *own = f->d->note;
     int keep_order = lsnn_file_meta(file, "lsnn.keep_order") != NULL;
     lsnn_net *net = f->net;
-    double v[KEYS];
-    for (int i = 0; i < KEYS; i++) {
+    double v[keys];
+    for (int i = 0; i < keys; i++) {
         LSNNI_TRY(lsnni_meta_number(net->cx, file, path, key[i], &v[i]));
-        if (i != LOSS && !(v[i] >= 0 && v[i] <= 4294967295.0))
+        if (i != loss && !(v[i] >= 0 && v[i] <= 4294967295.0))
             return lsnni_fail(net->cx, LSNN_EFORMAT, "%.160s: %s is %g", path, key[i], v[i]);
     }
-    if ((int64_t)v[BATCH] != net->batch || (int64_t)v[SAMPLES] != f->batch.data->count ||
-        !method || strcmp(method, lsnni_methods[f->o->d.method]) != 0 || v[DONE] > f->steps)
+    if ((int64_t)v[batch] != net->batch || (int64_t)v[samples] != f->batch.data->count ||
+        !method || strcmp(method, lsnni_methods[f->o->d.method]) != 0 || v[done] > f->steps)
         return lsnni_fail(net->cx, LSNN_ESTATE,
                           "%.120s was trained by %.10s with batch %.0f on %.0f samples, "
-                          "here it is %s, %d and %d", path, method ? method : "?", v[BATCH],
-                          v[SAMPLES], lsnni_methods[f->o->d.method], net->batch,
+                          "here it is %s, %d and %d", path, method ? method : "?", v[batch],
+                          v[samples], lsnni_methods[f->o->d.method], net->batch,
                           f->batch.data->count);
-    if (v[SEEN] != LSNNI_MIN(v[DONE] * v[BATCH], v[SAMPLES]) ||
-        v[WRONG] > v[SEEN] * (double)LSNN_MAX_HEADS || !(fabs(v[LOSS]) <= DBL_MAX))
+    if (v[seen] != LSNNI_MIN(v[done] * v[batch], v[samples]) ||
+        v[wrong] > v[seen] * (double)LSNN_MAX_HEADS || !(fabs(v[loss]) <= DBL_MAX))
         return lsnni_fail(net->cx, LSNN_EFORMAT, "%.160s: %.0f steps of %.0f samples have not "
-                          "seen %.0f, with %.0f errors and a loss of %g", path, v[DONE],
-                          v[BATCH], v[SEEN], v[WRONG], v[LOSS]);
+                          "seen %.0f, with %.0f errors and a loss of %g", path, v[done],
+                          v[batch], v[seen], v[wrong], v[loss]);
     LSNNI_TRY(lsnni_net_match(net, file, path));
-    LSNNI_TRY(lsnni_graph_match(net, file, path));
+    LSNNI_TRY(lsnni_graph_match(net, file, path, NULL));
     if (strcmp(note ? note : "", own ? own : "") != 0)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.100s was trained on \"%.100s\", here it is "
                           "\"%.100s\"", path, note ? note : "", own ? own : "");
-    if (keep_order != (f->d->keep_order != 0) || v[EPOCH] > f->epochs - (v[DONE] > 0))
+    if (keep_order != (f->d->keep_order != 0) || v[epoch] > f->epochs - (v[done] > 0))
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.120s was trained for %.0f epochs with "
-                          "keep_order %d, this asks for %d with %d", path, v[EPOCH], keep_order,
+                          "keep_order %d, this asks for %d with %d", path, v[epoch], keep_order,
                           f->epochs, f->d->keep_order);
     if (f->o->m)
         LSNNI_TRY(lsnni_read_block(net->cx, file, path, "optimizer.m:", net->param,
@@ -494,13 +494,13 @@ static lsnn_status lsnni_fit_restore(lsnni_fit *f, const lsnn_file *file, const 
         LSNNI_TRY(lsnni_read_block(net->cx, file, path, "optimizer.v:", net->param,
                                    net->params, f->o->v));
     LSNNI_TRY(lsnni_net_fill(net, file, path));
-    net->seed = (uint64_t)v[HIGH] << 32 | (uint64_t)v[LOW];
-    f->o->step = (uint32_t)v[STEP];
-    f->epoch = (int)LSNNI_MIN(v[EPOCH], INT_MAX);
-    f->done = (int)v[DONE];
-    f->tally.loss = v[LOSS];
-    f->tally.wrong_heads = v[WRONG];
-    f->tally.samples = (int)LSNNI_MIN(v[SEEN], INT_MAX);
+    net->seed = (uint64_t)v[high] << 32 | (uint64_t)v[low];
+    f->o->step = (uint32_t)v[step];
+    f->epoch = (int)LSNNI_MIN(v[epoch], INT_MAX);
+    f->done = (int)v[done];
+    f->tally.loss = v[loss];
+    f->tally.wrong_heads = v[wrong];
+    f->tally.samples = (int)LSNNI_MIN(v[seen], INT_MAX);
     return LSNN_OK;
 }
 

@@ -12,6 +12,7 @@
 #   asan    AddressSanitizer and UBSan   noomp     -O2 without OpenMP
 #   cblas   -DLSNN_USE_CBLAS             nosimd    -DLSNN_NO_SIMD, the portable kernels
 #   naive   -DLSNN_NAIVE -DLSNN_DOUBLE, the plain loops of each layer
+#   m32     32 bits, where the compiler has their C library (Debian: gcc-multilib)
 #   long    as plain, with TEST_LONG=1 in its environment: what takes long
 # A script's: short, and long with TEST_LONG=1. Without that line: plain, short.
 #
@@ -41,6 +42,7 @@ mode_flags() {
     asan)     echo "-O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all -Isrc -I." ;;
     nosimd)   echo "-O2 $OMP_FLAGS -DLSNN_NO_SIMD -Isrc -I." ;;
     naive)    echo "-O2 $OMP_FLAGS -DLSNN_NAIVE -DLSNN_DOUBLE -Isrc -I." ;;
+    m32)      echo "-O1 -m32 -msse2 -mfpmath=sse -Isrc -I." ;;
     *)        return 1 ;;
     esac
 }
@@ -53,11 +55,12 @@ mode_fault() {
         printf '%s\n' '#include <cblas.h>' 'int main(void){return cblas_sgemm == 0;}' > "$probe.c"
         # shellcheck disable=SC2086
         $CC "$probe.c" -o "$probe" $CBLAS_LIBS > /dev/null 2>&1 || echo "no $CBLAS_LIBS" ;;
-    asan)
-        echo 'int main(void){return 0;}' > "$probe.c"
+    asan | m32)
+        echo '#include <stdio.h>
+              int main(void){return 0;}' > "$probe.c"
         # shellcheck disable=SC2046
-        { $CC "$probe.c" -o "$probe" $(mode_flags asan) && "./$probe"; } > /dev/null 2>&1 ||
-            echo 'no sanitizers' ;;
+        { $CC "$probe.c" -o "$probe" $(mode_flags "$1") -lm && "./$probe"; } > /dev/null 2>&1 ||
+            echo "$1 cannot be built and run" ;;
     esac
     rm -f "$probe" "$probe.c"
 }
@@ -95,6 +98,10 @@ build_and_run() {
     esac
     flags=$(mode_flags "$2") || { echo "1..1"; echo "not ok 1 - unknown mode $2"; return 1; }
     libs=$TEST_LIBS
+    if [ "$2" = m32 ]; then          # the other libraries are of 64 bits
+        libs=-lm
+        TEST_FLAGS=$(echo " $TEST_FLAGS" | sed 's/ -DLSNN_USE_[A-Z]*//g')
+    fi
     [ "$2" = cblas ] && libs="$CBLAS_LIBS $libs"
     if [ "$1" = lsnn.h ]; then
         if implementation "$2"; then echo "ok 1 - lsnn.h compiles in mode $2"
@@ -202,7 +209,7 @@ export CC OMP_FLAGS TEST_FLAGS TEST_LIBS CBLAS_LIBS WARNINGS ASAN_OPTIONS OMP_WA
 test_modes() {
     default=plain
     case $1 in *.sh) default=short ;; esac
-    sed -n '1,40s/.*modes: *\([a-z| ]*[a-z]\).*/\1/p' "$1" | head -n 1 |
+    sed -n '1,40s/.*modes: *\([a-z0-9| ]*[a-z0-9]\).*/\1/p' "$1" | head -n 1 |
         awk -v part="$PART" -v test="$1" -v default="$default" '
             { line = $0 }
             END {
@@ -223,7 +230,7 @@ done > "$here/wanted"
 # test seldom wait for each other. What takes long comes first, so that it is not left alone
 # at the end. A misspelt mode is a failure, not silence.
 grep 'test_assembled' "$here/wanted" > "$here/first"
-{ for mode in asan double plain noomp nosimd cblas naive; do
+{ for mode in asan double plain noomp nosimd cblas naive m32; do
       while read -r wanted test; do
           case $wanted$test in
           long*.sh) continue ;;
@@ -232,10 +239,10 @@ grep 'test_assembled' "$here/wanted" > "$here/first"
           [ "$wanted" = "$mode" ] && grep -q TEST_LINKED "$test" && echo "$mode lsnn.h" && break
       done < "$here/wanted"
   done
-  for mode in long short asan double plain noomp nosimd cblas naive; do
+  for mode in long short asan double plain noomp nosimd cblas naive m32; do
       grep "^$mode " "$here/wanted"
   done
-  grep -Ev '^(long|short|asan|double|plain|noomp|nosimd|cblas|naive) ' "$here/wanted"
+  grep -Ev '^(long|short|asan|double|plain|noomp|nosimd|cblas|naive|m32) ' "$here/wanted"
 } | grep -v test_assembled > "$here/others"
 cat "$here/first" "$here/others" > "$here/jobs"
 
