@@ -925,6 +925,8 @@ int main(int argc, char **argv)
     own[count++] = app_switch("in-process", &in_process, "memory: of this process, net --net");
     status = app_parse(&b.a, argc, argv, own, count);
     if (status == APP_GO) status = app_start(&b.a, &b.cx);
+    if (status == APP_GO && !in_process) status = app_output(&b.a, "csv", b.csv_path);
+    if (status == APP_GO && !in_process) status = app_picture(&b.a, "png", png);
     if (status != APP_GO) return status;
     signal(SIGINT, SIG_DFL);                     /* there is nothing to save */
     signal(SIGTERM, SIG_DFL);

@@ -81,7 +81,8 @@ typedef struct app_flag {
 
 /* A file that the run reads or writes.                                           */
 typedef struct app_file {
-    const char *flag, *path;
+    const char *flag;
+    char path[APP_PATH];
     int output;
     struct stat before, locked;      /* all zero: there was no file, no lock      */
     char lock_path[APP_PATH];
@@ -196,6 +197,14 @@ static inline int app_refuse(const app *a, const char *format, ...)
     va_end(list);
     fprintf(stderr, "\n");
     return 2;
+}
+
+/* Whether all that was printed on stdout has arrived; 0 after a message.         */
+static inline int app_printed(const app *a)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout)) return 1;
+    app_refuse(a, "writing to standard output failed");
+    return 0;
 }
 
 /* 1 if text[0..length) is one of the words of list, which stand between marks.   */
@@ -345,7 +354,7 @@ static inline int app_parse(app *a, int argc, char **argv, const app_flag *own, 
     for (int i = 1; i < argc; i++)             /* --help first: it shows the defaults */
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             app_print_help(a, t, n);
-            return 0;
+            return app_printed(a) ? 0 : 1;
         }
     for (int i = 1; i < argc && status == APP_GO; i++) {
         if (strncmp(argv[i], "--", 2) == 0 && argv[i][2])
@@ -489,13 +498,23 @@ static inline int app_same_file(const app_file *f, const app_file *g)
             f->locked.st_dev == g->locked.st_dev) || strcmp(f->path, g->path) == 0;
 }
 
-/* Whether an output would replace what another run has learned. A resumed run goes on with
-   its log, and with its net where --save names that.                             */
+/* Whether PATH begins as a net does: {"... behind a length of eight bytes.        */
+static inline int app_is_net(const char *path)
+{
+    char start[10] = "";
+    FILE *f = fopen(path, "rb");
+    size_t n = f ? fread(start, 1, sizeof start, f) : 0;
+    if (f) fclose(f);
+    return n == sizeof start && memcmp(start + 8, "{\"", 2) == 0;
+}
+
+/* Whether an output would replace what another run has learned: a net, a log. A resumed run
+   goes on with its log, and with its net where --save names that.                */
 static inline int app_is_work(const app *a, const app_file *f)
 {
     int save = strcmp(f->flag, "save") == 0;
-    if (a->overwrite || f->before.st_size == 0 || (!save && strcmp(f->flag, "log") != 0))
-        return 0;
+    if (a->overwrite || f->before.st_size == 0 ||
+        (!save && strcmp(f->flag, "log") != 0 && !app_is_net(f->path))) return 0;
     for (int i = 0; i < a->files; i++)
         if (strcmp(a->file[i].flag, "resume") == 0 && (!save || app_same_file(&a->file[i], f)))
             return 0;
@@ -524,13 +543,14 @@ static inline int app_hold(app *a, app_file *f)
         return 1;
     }
     if (stat(f->path, &f->before) != 0) memset(&f->before, 0, sizeof f->before);
-    if (app_is_work(a, f)) {
+    if (!app_is_work(a, f)) return APP_GO;
+    if (!log && strcmp(f->flag, "save") != 0)
+        app_refuse(a, "--%s %s: what is there is a net, and would be lost", f->flag, f->path);
+    else
         app_refuse(a, "--%s %s: there is one already: --resume %s goes on%s, --overwrite "
                    "replaces it", f->flag, f->path, log ? "FILE" : f->path,
                    log ? " with it" : " from it");
-        return 1;
-    }
-    return APP_GO;
+    return 1;
 }
 
 static inline int app_add_file(app *a, const char *flag, const char *path, int output)
@@ -543,7 +563,7 @@ static inline int app_add_file(app *a, const char *flag, const char *path, int o
         return 1;
     }
     f->flag = flag;
-    f->path = path;
+    strcpy(f->path, path);                     /* app_lock_path: it fits              */
     f->output = output;
     f->lock = -1;
     if (stat(path, &f->before) != 0) memset(&f->before, 0, sizeof f->before);
@@ -919,10 +939,7 @@ static inline int app_end(app *a, lsnn_status status)
         app_print_resume(a);
         return app_signal ? 128 + (int)app_signal : 1;
     }
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        app_refuse(a, "writing to standard output failed");
-        return 1;
-    }
+    if (!app_printed(a)) return 1;
     return status != LSNN_OK || a->csv_failed;
 }
 

@@ -73,6 +73,7 @@ static lsnn_status read_file(experiment *e, lsnn_ctx *cx, const char *folder, co
 {
     char path[APP_PATH];
     if (!app_path(&e->a, path, folder, name)) return LSNN_EVALUE;
+    if (app_input(&e->a, e->a.data ? "data" : "mnist", path) != APP_GO) return LSNN_EVALUE;
     return lsnn_idx_read(cx, a, path);
 }
 
@@ -839,7 +840,7 @@ int main(int argc, char **argv)
     if (e.a.list) {
         printf("tasks: digits cluttered arrow rectangle sequence\n"
                "models: cnn lc lsnn-location lsnn-content\n");
-        return 0;
+        return app_end(&e.a, LSNN_OK);
     }
     e.task = lsnn_task_from_name(e.task_name);
     status = check_flags(&e);
