@@ -597,7 +597,9 @@ static void draw_frame(experiment *e, double step)
     }
     for (int g = 0; g < v.groups; g++) {
         int y = 22 + (n + g) * FRAME_CELL;
-        lsnn_image_text(&e->film, x, y, 1, INK, "16 smoothers, top image");
+        char title[48] = "top image's 16 smoothers";
+        if (v.groups > 1) snprintf(title, sizeof title, "top image's smoothers, digit %d", g + 1);
+        lsnn_image_text(&e->film, x, y, 1, INK, title);
         lsnn_image_grid(&e->film, x, y + 12, 1, maps_of(&v, g, 0), MODEL_MAPS, v.h, v.w, 4, 5);
     }
     draw_key(&e->film, 10, e->film.h - 12 * v.groups - 4, &v);

@@ -164,7 +164,7 @@ if [ -c /dev/full ]; then
         full "$train" --list
         full "$train" --help
         full "$signals" --threads 1 --train 200 --test 50 --epochs 1 --quiet
-        full "$data" digits $sets
+        full "$data" digits --train 64 --test 8 --out "$work/full"
         full "$data" --list
         full "$export" "$net" --c "$work/full.c"
         full "$predict" --help
