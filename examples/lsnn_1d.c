@@ -234,8 +234,8 @@ static lsnn_status draw_figure(const experiment *e, lsnn_ctx *cx, lsnn_net *net,
                          : LSNN_ENOMEM;
     char text[128];
     if (s != LSNN_OK) { free(maps); return s; }
-    snprintf(text, sizeof text, "task %s, %s: %d smoothers of %d Gaussian%s", e->task, e->model, count, e->mixture,
-             e->mixture > 1 ? "s" : "");
+    snprintf(text, sizeof text, "task %s, %s: %d smoothers of %d Gaussian%s", e->task, e->model,
+             count, e->mixture, e->mixture > 1 ? "s" : "");
     lsnn_image_text(&im, 10, 8, 1, 0x202020, text);
     draw_key(&im, 24, count);
     for (int i = 0; i < rows && s == LSNN_OK; i++) {

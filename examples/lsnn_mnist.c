@@ -315,8 +315,8 @@ static lsnn_status look(const experiment *e, sight *v, int first, int n)
     v->classes = e->classes;
     v->groups = e->choice.heads;
     for (int i = 0; i < n; i++)
-        data->fetch(data->user, 0, first + i, v->x + i * e->side * e->side, v->labels + i * v->groups,
-                    NULL);
+        data->fetch(data->user, 0, first + i, v->x + i * e->side * e->side,
+                    v->labels + i * v->groups, NULL);
     b.n = n;
     b.x = v->x;
     b.labels = v->labels;            /* so that each label's scores are computed     */

@@ -134,7 +134,8 @@ static void hold_streams(void)
 {
 #ifndef _WIN32
     for (int k = 0; k < 3; k++)
-        if (fcntl(k, F_GETFD) == -1 && open("/dev/null", k < 2 ? O_RDONLY : O_WRONLY) != k) return;
+        if (fcntl(k, F_GETFD) == -1 && open("/dev/null", k < 2 ? O_RDONLY : O_WRONLY) != k)
+            return;
 #endif
 }
 

@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2034,SC2154
 # programs.sh - what the tests of programs share; they read it from the project's folder, with
 # the name of a folder of their own in $work. They end with: echo "1..$n"; exit $failed
 mkdir -p "$work" || exit 1
