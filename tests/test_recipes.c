@@ -145,8 +145,10 @@ static void test_recipe_check(void)
     wrong = s;
     {
         lsnn_recipe r = cluttered(&wrong, &wrong, 1, 0);
+        r.classes = 10;                          /* else the label 10 makes 11    */
         CHECK(lsnn_recipe_check(&cx, &r) == LSNN_EVALUE);
         lsnn_clear(&cx);
+        r.classes = 0;
         s.labels.v[5] = 9;
         r.crops = NULL;
         r.task = LSNN_TASK_ARROW;               /* has no clutter                */
