@@ -81,9 +81,11 @@ lsnn.h: $(wildcard src/*.h src/ops/*.h) tools/assemble.sh tools/names.sh
 	@sh tools/assemble.sh src/lsnn.h > $@.$$$$ && mv $@.$$$$ $@ || { rm -f $@.$$$$; false; }
 
 # The main job: from a fresh clone to trained nets, a table and figures.
+# On all cores, unless make was told on how many.
+CORES = $(shell getconf _NPROCESSORS_ONLN 2> /dev/null || echo 1)
 run:
 	@sh tools/deps.sh || echo "lsnn: going on without the optional packages"
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(CORES)) all
 	@mnist=$$(sh tools/get_mnist.sh) || mnist=; sh examples/run.sh "$$mnist"
 
 # make test ONLY=net runs the tests whose names contain "net"; PART=rest with test-all leaves

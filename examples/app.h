@@ -19,13 +19,19 @@
            own[0] = app_choice("task", &task, "cluttered|arrow", "which data");
            status = app_parse(&a, argc, argv, own, 1);
            if (status != APP_GO) return status;       // 0 after --help, 2 after a bad flag
-           status = app_start(&a, &cx);               // threads, LSNN_ISA, Ctrl-C
+           status = app_start(&a, &cx);               // threads, LSNN_ISA, Ctrl-C, --save, --log
+           if (status == APP_GO) status = app_input(&a, "load", load);       // NULL: not given
+           if (status == APP_GO) status = app_picture(&a, "figure", figure); // locked until the end
+           if (status == APP_GO) status = app_default_save(&a, "TASK-MODEL");
            if (status != APP_GO) return status;
            ...  lsnn_fit_desc d = zero;  fit = app_fit(&a, net, &train, &d);
            if (fit == LSNN_OK) app_result(&a, &result);
            return app_end(&a, fit);
        }
 
+   What a run learned is not lost: a net or a log that is there is replaced by --overwrite
+   alone, and by nothing before an epoch is learned; two runs cannot write one file; no output
+   is an input's file or another output's.
    Flags are written --name VALUE or --name=VALUE; the last one wins. Exit status: 0 done,
    1 failed, 2 bad flag, 128 + signal after Ctrl-C (130) or SIGTERM (143).                */
 #ifndef APP_H
@@ -33,6 +39,7 @@
 
 #include "../lsnn.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <math.h>
 #include <signal.h>
@@ -40,15 +47,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/types.h>
 #ifdef _WIN32
 #include <direct.h>
 #include <io.h>
+#include <share.h>
 #else
 #include <unistd.h>
 #endif
 
 enum { APP_GO = -1 };                /* "go on": every other status is main's own */
-enum { APP_MAX_FLAGS = 48, APP_MAX_WORDS = 4, APP_COLUMNS = 79, APP_PATH = 1024 };
+enum { APP_MAX_FLAGS = 48, APP_MAX_WORDS = 8, APP_COLUMNS = 79, APP_PATH = 1024,
+       APP_MAX_FILES = 16 };
 
 /* ---- >>flags: a table that names, checks and explains each one -----------------*/
 typedef enum app_kind {
@@ -69,17 +79,27 @@ typedef struct app_flag {
     const char *help;
 } app_flag;
 
+/* A file that the run reads or writes.                                           */
+typedef struct app_file {
+    const char *flag;
+    char path[APP_PATH];
+    int output;
+    struct stat before, locked;      /* all zero: there was no file, no lock      */
+    char lock_path[APP_PATH];
+    int lock;                        /* its descriptor, or -1                     */
+} app_file;
+
 typedef struct app {
     const char *name, *about, *example;    /* set by app_init                     */
     /* Set between app_init and app_parse:                                        */
     const char *takes;               /* common flags it takes, "seed epochs"; NULL: all */
-    const char *word_names;          /* "TASK" or "MODEL FILE.png"; NULL: no words */
+    const char *word_names;          /* "TASK", "MODEL FILE.png", "LOG ..."; NULL: none */
     /* The common flags. 0 and NULL mean "not given".                             */
     uint64_t seed;
     int epochs, batch, threads, train, test, save_every;
     double lr;
     const char *data, *mnist, *out, *save, *resume, *log;
-    int quiet, list, summary, profile, help;
+    int overwrite, quiet, list, summary, profile, help;
     const char *word[APP_MAX_WORDS]; /* arguments that are no flags               */
     int words;
     void (*watch)(const lsnn_progress *p, void *user);   /* app_fit calls it after each step */
@@ -88,8 +108,13 @@ typedef struct app {
     /* Private.                                                                   */
     int argc;
     char **argv;
+    app_file file[APP_MAX_FILES];
+    int files;
+    char default_save[APP_PATH];
+    lsnn_fit_desc *fit;              /* while app_fit runs                        */
+    int saves;                       /* checkpoints are written by now            */
     FILE *csv;
-    int csv_failed;
+    int csv_failed, csv_begun;
     int terminal, line_length;       /* stderr is one; what stands on its line    */
     int has_valid;
     int seen;                        /* the two below are set                     */
@@ -138,8 +163,20 @@ static inline app_flag app_choice(const char *name, const char **v, const char *
     return app_flag_make(name, APP_CHOICE, (void *)v, 0, 0, choices, help);
 }
 
+/* Where a standard stream is closed, the next file that is opened would get its number, and
+   what is printed. What is printed to a closed stdout fails: app_end says so.    */
+static inline void app_hold_streams(void)
+{
+#ifndef _WIN32
+    for (int k = 0; k < 3; k++)
+        if (fcntl(k, F_GETFD) == -1 && open("/dev/null", k < 2 ? O_RDONLY : O_WRONLY) != k)
+            return;                            /* no /dev/null: nothing can be done   */
+#endif
+}
+
 static inline void app_init(app *a, const char *name, const char *about, const char *example)
 {
+    app_hold_streams();
     memset(a, 0, sizeof *a);
     a->name = name;
     a->about = about;
@@ -162,6 +199,14 @@ static inline int app_refuse(const app *a, const char *format, ...)
     return 2;
 }
 
+/* Whether all that was printed on stdout has arrived; 0 after a message.         */
+static inline int app_printed(const app *a)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout)) return 1;
+    app_refuse(a, "writing to standard output failed");
+    return 0;
+}
+
 /* 1 if text[0..length) is one of the words of list, which stand between marks.   */
 static inline int app_is_in(const char *list, char mark, const char *text, size_t length)
 {
@@ -177,7 +222,7 @@ static inline int app_is_in(const char *list, char mark, const char *text, size_
 /* The common flags that this program takes, then its own; returns how many.      */
 static inline int app_table(app *a, app_flag *t, const app_flag *own, int count)
 {
-    app_flag all[18];
+    app_flag all[19];
     int n = 0, kept = 0;
     all[n++] = app_size("seed", &a->seed, 9007199254740992.0, "of every random draw");
     all[n++] = app_int("epochs", &a->epochs, 1, 1000000, "times through the training set");
@@ -190,6 +235,7 @@ static inline int app_table(app *a, app_flag *t, const app_flag *own, int count)
     all[n++] = app_text("mnist", &a->mnist, "DIR", "folder of MNIST's four files");
     all[n++] = app_text("out", &a->out, "DIR", "folder for what is written");
     all[n++] = app_text("save", &a->save, "FILE", "checkpoint, written again and again");
+    all[n++] = app_switch("overwrite", &a->overwrite, "replace the net and the log that are there");
     all[n++] = app_int("save-every", &a->save_every, 1, INT_MAX, "steps between checkpoints");
     all[n++] = app_text("resume", &a->resume, "FILE", "go on from this checkpoint");
     all[n++] = app_text("log", &a->log, "FILE.csv", "a line an epoch; goes on with --resume");
@@ -198,7 +244,8 @@ static inline int app_table(app *a, app_flag *t, const app_flag *own, int count)
     all[n++] = app_switch("summary", &a->summary, "print the network's table; needs no data");
     all[n++] = app_switch("profile", &a->profile, "print what each layer's time was");
     for (int i = 0; i < n; i++)
-        if (!a->takes || app_is_in(a->takes, ' ', all[i].name, strlen(all[i].name)))
+        if (!a->takes || app_is_in(a->takes, ' ', all[i].name, strlen(all[i].name)) ||
+            (all[i].value == &a->overwrite && app_is_in(a->takes, ' ', "save", 4)))
             t[kept++] = all[i];
     t[kept++] = app_switch("help", &a->help, "print this");
     for (int i = 0; i < count && kept < APP_MAX_FLAGS; i++) t[kept++] = own[i];
@@ -287,10 +334,12 @@ static inline int app_read_flag(app *a, const app_flag *t, int count, int *i)
     return app_refuse(a, "unknown flag --%.*s (--help lists them)", (int)length, arg);
 }
 
-static inline int app_words_wanted(const app *a)
+/* The fewest and the most words that are taken: "LOG ..." is one or more.        */
+static inline int app_words_wanted(const app *a, int most)
 {
     int n = a->word_names && *a->word_names;
     for (const char *c = a->word_names; c && *c; c++) n += *c == ' ';
+    if (a->word_names && strstr(a->word_names, " ...")) return most ? (int)APP_MAX_WORDS : n - 1;
     return n;
 }
 
@@ -305,24 +354,283 @@ static inline int app_parse(app *a, int argc, char **argv, const app_flag *own, 
     for (int i = 1; i < argc; i++)             /* --help first: it shows the defaults */
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             app_print_help(a, t, n);
-            return 0;
+            return app_printed(a) ? 0 : 1;
         }
     for (int i = 1; i < argc && status == APP_GO; i++) {
         if (strncmp(argv[i], "--", 2) == 0 && argv[i][2])
             status = app_read_flag(a, t, n, &i);
         else if (argv[i][0] == '-')
             status = app_refuse(a, "unknown flag %s (--help lists them)", argv[i]);
-        else if (a->words < app_words_wanted(a) && a->words < APP_MAX_WORDS)
+        else if (a->words < app_words_wanted(a, 1) && a->words < APP_MAX_WORDS)
             a->word[a->words++] = argv[i];
         else
             status = app_refuse(a, "unexpected argument \"%s\" (--help shows the usage)",
                                 argv[i]);
     }
-    if (status == APP_GO && a->words < app_words_wanted(a) && !a->list)
+    if (status == APP_GO && a->words < app_words_wanted(a, 0) && !a->list)
         status = app_refuse(a, "needs %s (--help shows the usage)", a->word_names);
     if (status == APP_GO && a->save_every && !a->save && !a->out)    /* out: saved there */
         status = app_refuse(a, "--save-every needs --save FILE");
     return status;
+}
+
+/* ---- >>files: what a run reads and writes, each in nobody else's hands -----------*/
+/* DIR/FILE into path; 1, or 0 with a message when it is too long.                */
+static inline int app_path(const app *a, char path[APP_PATH], const char *folder,
+                           const char *file)
+{
+    int n = snprintf(path, APP_PATH, "%s/%s", folder, file);
+    if (n > 0 && n < APP_PATH) return 1;
+    app_refuse(a, "the path %.60s.../%s is too long", folder, file);
+    return 0;
+}
+
+static inline int app_make_one_folder(const char *path)
+{
+#ifdef _WIN32
+    return _mkdir(path) == 0 || errno == EEXIST;
+#else
+    return mkdir(path, 0777) == 0 || errno == EEXIST;
+#endif
+}
+
+/* Makes a folder and those above it, and tries to write there; 1, or 0 with a
+   message.                                                                       */
+static inline int app_make_folder(const app *a, const char *folder)
+{
+    char path[APP_PATH], probe[APP_PATH];
+    FILE *f;
+    if (!app_path(a, probe, folder, ".lsnn-probe.tmp") || !app_path(a, path, folder, ""))
+        return 0;
+    for (char *c = path + 1; *c; c++) {
+        if (*c != '/') continue;
+        *c = 0;
+        app_make_one_folder(path);             /* the probe tells whether it worked */
+        *c = '/';
+    }
+    errno = 0;
+    f = fopen(probe, "wb");
+    if (!f) {
+        app_refuse(a, "cannot write into the folder %s: %s", folder, strerror(errno));
+        return 0;
+    }
+    fclose(f);
+    remove(probe);
+    return 1;
+}
+
+/* Where the lock of a file lies: beside what its links lead to, even to nothing. A name that
+   has no room for ".lock" is cut: names that begin alike then exclude each other. 0: the
+   path is too long.                                                              */
+static inline int app_lock_path(char lock[APP_PATH], const char *path)
+{
+    char *name;
+    if (strlen(path) + 8 > APP_PATH) return 0;
+    strcpy(lock, path);
+#ifndef _WIN32
+    for (int i = 0; i < 8; i++) {
+        char link[APP_PATH], *slash = strrchr(lock, '/');
+        ssize_t n = readlink(lock, link, sizeof link);
+        size_t at = n > 0 && link[0] != '/' && slash ? (size_t)(slash + 1 - lock) : 0;
+        if (n < 1) break;
+        if (at + (size_t)n + 8 > APP_PATH) return 0;
+        memcpy(lock + at, link, (size_t)n);
+        lock[at + (size_t)n] = 0;
+    }
+#endif
+    name = strrchr(lock, '/') ? strrchr(lock, '/') + 1 : lock;
+    if (strlen(name) > 240) name[240] = 0;
+    strcat(name, ".lock");
+    return 1;
+}
+
+/* Holds the lock until the process ends, however it ends: the lock is the system's, not the
+   file, so what a killed run left stops nobody. 0, or why not as errno has it; EBUSY:
+   another run has it.                                                            */
+static inline int app_lock(app_file *f)
+{
+#ifdef _WIN32
+    f->lock = _sopen(f->lock_path, _O_CREAT | _O_RDWR | _O_TEMPORARY, _SH_DENYRW,
+                     _S_IREAD | _S_IWRITE);
+    return f->lock >= 0 ? 0 : errno == EACCES ? EBUSY : errno;
+#else
+    for (;;) {
+        struct flock whole;
+        struct stat now;
+        f->lock = open(f->lock_path, O_CREAT | O_RDWR, 0666);
+        if (f->lock < 0) return errno;
+        memset(&whole, 0, sizeof whole);
+        whole.l_type = F_WRLCK;
+        whole.l_whence = SEEK_SET;
+        if (fcntl(f->lock, F_SETLK, &whole) != 0) {
+            if (errno != EACCES && errno != EAGAIN) return 0;    /* the disk has no locks */
+            close(f->lock);
+            f->lock = -1;
+            return EBUSY;
+        }
+        if (fstat(f->lock, &f->locked) == 0 && stat(f->lock_path, &now) == 0 &&
+            now.st_ino == f->locked.st_ino && now.st_dev == f->locked.st_dev) return 0;
+        close(f->lock);                        /* its owner ended, and removed it     */
+    }
+#endif
+}
+
+static inline void app_release(app *a)
+{
+    for (int i = 0; i < a->files; i++) {
+        if (a->file[i].lock < 0) continue;
+#ifdef _WIN32
+        _close(a->file[i].lock);               /* and it is gone                      */
+#else
+        remove(a->file[i].lock_path);
+        close(a->file[i].lock);
+#endif
+        a->file[i].lock = -1;
+    }
+}
+
+/* Whether two are one file, by whatever names: of one that is not there yet, by its lock. */
+static inline int app_same_file(const app_file *f, const app_file *g)
+{
+    return (f->before.st_ino && f->before.st_ino == g->before.st_ino &&
+            f->before.st_dev == g->before.st_dev) ||
+           (f->locked.st_ino && f->locked.st_ino == g->locked.st_ino &&
+            f->locked.st_dev == g->locked.st_dev) || strcmp(f->path, g->path) == 0;
+}
+
+/* Whether PATH begins as a net does: {"... behind a length of eight bytes.        */
+static inline int app_is_net(const char *path)
+{
+    char start[10] = "";
+    FILE *f = fopen(path, "rb");
+    size_t n = f ? fread(start, 1, sizeof start, f) : 0;
+    if (f) fclose(f);
+    return n == sizeof start && memcmp(start + 8, "{\"", 2) == 0;
+}
+
+/* Whether an output would replace what another run has learned: a net, a log. A resumed run
+   goes on with its log, and with its net where --save names that.                */
+static inline int app_is_work(const app *a, const app_file *f)
+{
+    int save = strcmp(f->flag, "save") == 0;
+    if (a->overwrite || f->before.st_size == 0 ||
+        (!save && strcmp(f->flag, "log") != 0 && !app_is_net(f->path))) return 0;
+    for (int i = 0; i < a->files; i++)
+        if (strcmp(a->file[i].flag, "resume") == 0 && (!save || app_same_file(&a->file[i], f)))
+            return 0;
+    return 1;
+}
+
+/* Whether the run may write f, before any of its work is done. APP_GO, or 1 after a message. */
+static inline int app_hold(app *a, app_file *f)
+{
+    const char *log = strcmp(f->flag, "log") == 0 ? f->path : NULL;
+    int kind = f->before.st_mode & S_IFMT, why;
+    if (kind == S_IFDIR) {
+        app_refuse(a, "--%s %s: that is a folder", f->flag, f->path);
+        return 1;
+    }
+    if (kind && kind != S_IFREG) {
+        if (log) return APP_GO;                /* /dev/stderr                         */
+        app_refuse(a, "--%s %s: that is a device", f->flag, f->path);
+        return 1;
+    }
+    why = app_lock(f);
+    if (why) {
+        app_refuse(a, "--%s %s: %s%s", f->flag, f->path, why == EBUSY ?
+                   "another run is writing it" : "cannot write there: ",
+                   why == EBUSY ? "" : strerror(why));
+        return 1;
+    }
+    if (stat(f->path, &f->before) != 0) memset(&f->before, 0, sizeof f->before);
+    if (!app_is_work(a, f)) return APP_GO;
+    if (!log && strcmp(f->flag, "save") != 0)
+        app_refuse(a, "--%s %s: what is there is a net, and would be lost", f->flag, f->path);
+    else
+        app_refuse(a, "--%s %s: there is one already: --resume %s goes on%s, --overwrite "
+                   "replaces it", f->flag, f->path, log ? "FILE" : f->path,
+                   log ? " with it" : " from it");
+    return 1;
+}
+
+static inline int app_add_file(app *a, const char *flag, const char *path, int output)
+{
+    app_file *f = &a->file[a->files];
+    int status = APP_GO;
+    if (!path) return APP_GO;
+    if (a->files == APP_MAX_FILES || !app_lock_path(f->lock_path, path)) {
+        app_refuse(a, "--%s %.60s...: the path is too long", flag, path);
+        return 1;
+    }
+    f->flag = flag;
+    strcpy(f->path, path);                     /* app_lock_path: it fits              */
+    f->output = output;
+    f->lock = -1;
+    if (stat(path, &f->before) != 0) memset(&f->before, 0, sizeof f->before);
+    if (output) status = app_hold(a, f);
+    for (int i = 0; i < a->files && status == APP_GO; i++) {
+        const app_file *g = &a->file[i];
+        int resumed = strcmp(flag, "save") == 0 && strcmp(g->flag, "resume") == 0;
+        if ((output || g->output) && !resumed && app_same_file(f, g))
+            status = app_refuse(a, "--%s %s and --%s %s are one file", g->flag, g->path, flag,
+                                path);
+    }
+    a->files++;
+    if (status != APP_GO) app_release(a);
+    return status;
+}
+
+/* For each file that a flag (or a word) names; path NULL: not given. Call them after app_start
+   and before anything is written. An output is the run's alone until app_end; one that names
+   another file of the run is refused, by inode: through links and other spellings. APP_GO,
+   or what main should return.                                                    */
+static inline int app_input(app *a, const char *flag, const char *path)
+{
+    return app_add_file(a, flag, path, 0);
+}
+static inline int app_output(app *a, const char *flag, const char *path)
+{
+    return app_add_file(a, flag, path, 1);
+}
+
+/* An output that is a PNG file: it takes the place of another such file only.     */
+static inline int app_picture(app *a, const char *flag, const char *path)
+{
+    int status = app_output(a, flag, path);
+    char start[4] = "";
+    FILE *f = path && status == APP_GO ? fopen(path, "rb") : NULL;
+    if (!f) return status;
+    if (fread(start, 1, 4, f) > 0 && memcmp(start, "\x89PNG", 4) != 0) {
+        app_refuse(a, "--%s %s: what is there is no picture, and would be lost", flag, path);
+        app_release(a);
+        status = 1;
+    }
+    fclose(f);
+    return status;
+}
+
+/* Without --save: OUT/NAME.safetensors, so that Ctrl-C loses no run.              */
+static inline int app_default_save(app *a, const char *name)
+{
+    char file[256];
+    if (a->save || a->summary) return APP_GO;
+    snprintf(file, sizeof file, "%.200s.safetensors", name);
+    if (!app_make_folder(a, a->out) || !app_path(a, a->default_save, a->out, file)) return 1;
+    a->save = a->default_save;
+    return app_output(a, "save", a->save);
+}
+
+/* The outputs that the run has made or changed, on stderr.                       */
+static inline void app_print_files(const app *a)
+{
+    for (int i = 0; i < a->files; i++) {
+        const app_file *f = &a->file[i];
+        struct stat now;
+        if (!f->output || stat(f->path, &now) != 0 ||
+            (now.st_ino == f->before.st_ino && now.st_mtime == f->before.st_mtime &&
+             now.st_size == f->before.st_size)) continue;
+        fprintf(stderr, "%s: wrote %s\n", a->name, f->path);
+    }
 }
 
 /* ---- >>start: Ctrl-C, threads, instruction set, log ----------------------------*/
@@ -370,47 +678,39 @@ static inline void app_log_failed(app *a)
     a->csv_failed = 1;
 }
 
-/* A resumed run goes on with its log; any other run begins a new one.            */
+/* A resumed run goes on with its log; any other run begins a new one, with its first epoch. */
 static inline int app_open_log(app *a)
 {
     if (!a->log) return APP_GO;
     errno = 0;
-    a->csv = fopen(a->log, a->resume ? "a" : "w");
+    a->csv_begun = a->resume != NULL;
+    a->csv = fopen(a->log, "a");
+    if (!a->csv) app_log_failed(a);
+    return a->csv_failed ? 1 : APP_GO;
+}
+
+/* Empties the log of a run that is not resumed; an empty one gets its header.    */
+static inline void app_begin_log(app *a)
+{
+    if (!a->csv_begun) a->csv = freopen(a->log, "w", a->csv);
+    a->csv_begun = 1;
     if (!a->csv) {
         app_log_failed(a);
-        return 1;
+        return;
     }
     fseek(a->csv, 0, SEEK_END);
     if (ftell(a->csv) == 0)
         fprintf(a->csv, "epoch,seconds,lr,loss,error,valid_loss,valid_error,images_per_s\n");
-    if (fflush(a->csv) || ferror(a->csv)) app_log_failed(a);
-    return a->csv_failed ? 1 : APP_GO;
 }
 
-/* Tries to write beside the file that a flag names, so that a long run does not end with
-   "no such folder". APP_GO, or 1 after a message. NULL is fine.                   */
-static inline int app_can_write(const app *a, const char *flag, const char *file)
+static inline void app_close_log(app *a)
 {
-    char probe[APP_PATH];
-    FILE *f;
-    int n;
-    struct stat there;
-    if (!file) return APP_GO;
-    if (stat(file, &there) == 0 && (there.st_mode & S_IFMT) == S_IFDIR) {
-        app_refuse(a, "--%s %s: that is a folder", flag, file);
-        return 1;
-    }
-    n = snprintf(probe, sizeof probe, "%s.probe.tmp", file);
+    struct stat now;
     errno = 0;
-    f = n > 0 && n < APP_PATH ? fopen(probe, "wb") : NULL;
-    if (!f) {
-        app_refuse(a, "--%s %s: cannot write there: %s", flag, file,
-                   errno ? strerror(errno) : "the path is too long");
-        return 1;
-    }
-    fclose(f);
-    remove(probe);
-    return APP_GO;
+    if (a->csv && fclose(a->csv) != 0) app_log_failed(a);
+    if (a->csv && !a->csv_begun && stat(a->log, &now) == 0 && now.st_size == 0 &&
+        (now.st_mode & S_IFMT) == S_IFREG) remove(a->log);         /* no epoch    */
+    a->csv = NULL;
 }
 
 /* Call it after app_parse and before anything long. APP_GO, or what main returns. */
@@ -424,8 +724,10 @@ static inline int app_start(app *a, lsnn_ctx *cx)
 #else
     a->terminal = isatty(2);
 #endif
-    status = app_can_write(a, "save", a->save);
-    if (status == APP_GO) status = app_can_write(a, "log", a->log);
+    if (a->summary) a->save = a->log = a->resume = NULL;     /* trains nothing    */
+    status = app_input(a, "resume", a->resume);
+    if (status == APP_GO) status = app_output(a, "save", a->save);
+    if (status == APP_GO) status = app_output(a, "log", a->log);
     if (status != APP_GO) return status;
     signal(SIGINT, app_on_signal);
     signal(SIGTERM, app_on_signal);
@@ -500,6 +802,8 @@ static inline void app_log_epoch(app *a, const lsnn_progress *p)
 {
     char valid[64] = ",";
     if (!a->csv || a->csv_failed) return;
+    app_begin_log(a);
+    if (a->csv_failed) return;
     if (a->has_valid) snprintf(valid, sizeof valid, "%.6g,%.4f", p->valid_loss, p->valid_error);
     errno = 0;
     fprintf(a->csv, "%d,%.2f,%.6g,%.6g,%.4f,%s,%.0f\n", p->epoch + 1, p->seconds, p->lr,
@@ -539,6 +843,10 @@ static inline int app_progress(const lsnn_progress *p, void *user)
 {
     app *a = (app *)user;
     double wait = a->terminal ? 0.1 : 10;
+    if (p->epoch_done) {
+        a->fit->save = a->save;
+        a->saves = a->save != NULL;
+    }
     if (!a->seen) {
         a->seen = 1;
         app_trim_log(a, p->epoch);
@@ -555,6 +863,15 @@ static inline int app_progress(const lsnn_progress *p, void *user)
     return app_signal != 0;
 }
 
+/* Whether checkpoints may be written from the first step on: what goes on with one, and what
+   --save-every asks for where nothing is replaced. Else a net is written as soon as an epoch
+   is learned: one of a few steps is of no use, and stands in the next run's way.  */
+static inline int app_saves_early(const app *a)
+{
+    struct stat there;
+    return a->resume || (a->save_every && a->save && stat(a->save, &there) != 0);
+}
+
 /* lsnn_fit with the common flags filled in where the program left a zero; --lr
    goes before what it set.                                                       */
 static inline lsnn_status app_fit(app *a, lsnn_net *net, const lsnn_data *train,
@@ -564,7 +881,10 @@ static inline lsnn_status app_fit(app *a, lsnn_net *net, const lsnn_data *train,
     if (app_open_log(a) != APP_GO) return LSNN_EIO;
     if (!d->epochs) d->epochs = a->epochs;
     if (a->lr > 0) d->optimizer.lr = a->lr;
-    if (!d->save) d->save = a->save;
+    if (d->save) a->save = d->save;
+    a->saves = a->save && app_saves_early(a);
+    d->save = a->saves ? a->save : NULL;                 /* else app_progress sets it */
+    a->fit = d;
     if (!d->save_every) d->save_every = a->save_every;
     if (!d->resume) d->resume = a->resume;
     d->progress = app_progress;
@@ -573,8 +893,8 @@ static inline lsnn_status app_fit(app *a, lsnn_net *net, const lsnn_data *train,
     a->has_valid = d->valid != NULL;
     a->seen = 0;
     status = lsnn_fit(net, train, d);
+    a->fit = NULL;
     if (a->line_length) app_put_line(a, "", 1);
-    if (status == LSNN_STOPPED) a->save = d->save;
     return status;
 }
 
@@ -599,13 +919,15 @@ static inline void app_print_quoted(FILE *f, const char *text)
 /* The command line again, with --resume FILE in place of an older one.           */
 static inline void app_print_resume(const app *a)
 {
-    if (!a->save) {
-        fprintf(stderr, "%s: stopped; nothing is saved without --save FILE\n", a->name);
+    if (!a->saves) {
+        fprintf(stderr, "%s: stopped; nothing is saved %s\n", a->name, a->save ?
+                "before an epoch is learned (but by --save-every STEPS)" : "without --save FILE");
         return;
     }
     fprintf(stderr, "%s: stopped and saved; to go on:\n ", a->name);
     for (int i = 0; i < a->argc; i++) {
         if (strcmp(a->argv[i], "--resume") == 0) i++;
+        else if (strcmp(a->argv[i], "--overwrite") == 0) continue;
         else if (strncmp(a->argv[i], "--resume=", 9) != 0)
             app_print_quoted(stderr, a->argv[i]);
     }
@@ -614,21 +936,18 @@ static inline void app_print_resume(const app *a)
     fprintf(stderr, "\n");
 }
 
-/* Closes the log; returns main's exit status.                                    */
+/* Closes the log, names the files, unlocks them; returns main's exit status.      */
 static inline int app_end(app *a, lsnn_status status)
 {
     if (a->line_length) app_put_line(a, "", 1);
-    errno = 0;
-    if (a->csv && fclose(a->csv) != 0) app_log_failed(a);
-    a->csv = NULL;
+    app_close_log(a);
+    app_release(a);
+    if (!a->quiet) app_print_files(a);
     if (status == LSNN_STOPPED) {
         app_print_resume(a);
         return app_signal ? 128 + (int)app_signal : 1;
     }
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        app_refuse(a, "writing to standard output failed");
-        return 1;
-    }
+    if (!app_printed(a)) return 1;
     return status != LSNN_OK || a->csv_failed;
 }
 
@@ -661,51 +980,6 @@ static inline void app_summary(const lsnn_net *net, const char *model)
     printf("summary model=%s params=%.0f macs=%.0f\n", model, (double)lsnn_net_params(net),
            lsnn_net_macs(net));
     fflush(stdout);
-}
-
-/* ---- >>folders ------------------------------------------------------------------*/
-/* DIR/FILE into path; 1, or 0 with a message when it is too long.                */
-static inline int app_path(const app *a, char path[APP_PATH], const char *folder,
-                           const char *file)
-{
-    int n = snprintf(path, APP_PATH, "%s/%s", folder, file);
-    if (n > 0 && n < APP_PATH) return 1;
-    app_refuse(a, "the path %.60s.../%s is too long", folder, file);
-    return 0;
-}
-
-static inline int app_make_one_folder(const char *path)
-{
-#ifdef _WIN32
-    return _mkdir(path) == 0 || errno == EEXIST;
-#else
-    return mkdir(path, 0777) == 0 || errno == EEXIST;
-#endif
-}
-
-/* Makes a folder and those above it, and tries to write there; 1, or 0 with a
-   message.                                                                       */
-static inline int app_make_folder(const app *a, const char *folder)
-{
-    char path[APP_PATH], probe[APP_PATH];
-    FILE *f;
-    if (!app_path(a, probe, folder, ".lsnn-probe.tmp") || !app_path(a, path, folder, ""))
-        return 0;
-    for (char *c = path + 1; *c; c++) {
-        if (*c != '/') continue;
-        *c = 0;
-        app_make_one_folder(path);             /* the probe tells whether it worked */
-        *c = '/';
-    }
-    errno = 0;
-    f = fopen(probe, "wb");
-    if (!f) {
-        app_refuse(a, "cannot write into the folder %s: %s", folder, strerror(errno));
-        return 0;
-    }
-    fclose(f);
-    remove(probe);
-    return 1;
 }
 
 #endif /* APP_H */

@@ -139,5 +139,6 @@ int main(void)
     }
     lsnn_net_free(net);
     lsnn_ctx_free(&cx);
+    if (fflush(stdout) != 0 || ferror(stdout)) bad = 1;
     return bad;
 }

@@ -110,10 +110,11 @@ int main(int argc, char **argv)
     if (!c && (d.name || int8 || half || images || d.static_buffers))
         return app_refuse(&a, "--name, --int8, --half, --static and --images are for --c");
     if (int8 && half) return app_refuse(&a, "--int8 and --half: one of them");
-    if ((c && strcmp(c, a.word[0]) == 0) || (onnx && strcmp(onnx, a.word[0]) == 0) ||
-        (c && onnx && strcmp(c, onnx) == 0))
-        return app_refuse(&a, "the net, --c and --onnx must be different files");
     status = app_start(&a, &cx);
+    if (status == APP_GO) status = app_input(&a, "net", a.word[0]);
+    if (status == APP_GO) status = app_input(&a, "images", images);
+    if (status == APP_GO) status = app_output(&a, "c", c);
+    if (status == APP_GO) status = app_output(&a, "onnx", onnx);
     if (status != APP_GO) return status;
     d.storage = int8 ? LSNN_STORE_INT8 : half ? LSNN_STORE_HALF : LSNN_STORE_FLOAT;
     build.predict_only = 1;

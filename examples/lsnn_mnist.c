@@ -5,7 +5,8 @@
    Run:   examples/lsnn_mnist --task cluttered --model lsnn-content --mnist DIR --epochs 10
 
    Trains a model of models.h on one of the paper's data sets, which is drawn while it
-   trains: the same pictures in each epoch, or new ones with --fresh. The test set is
+   trains: the same pictures in each epoch, or new ones with --fresh; --task digits takes
+   MNIST's digits as they are. Labels may have more classes (EMNIST's letters). The test set is
    classified once, at the end (--focus and --strip look at its pictures before, and choose
    nothing); --holdout N watches the last N training images instead. --figure
    draws the paper's Figures 6 to 9, --strip how the smoothers move while they learn. What
@@ -16,7 +17,7 @@
 #include "app.h"
 #include "models.h"
 
-enum { BUILT_IN = 60000, SIDE = 42, PIXELS = SIDE * SIDE, CLASSES = 10 };
+enum { BUILT_IN = 60000, SIDE = 42, PIXELS = SIDE * SIDE, DIGITS = 10 };      /* at most */
 
 /* Where digits come from: MNIST's four files, or drawn by the library.                */
 typedef struct digits {
@@ -34,10 +35,11 @@ typedef struct experiment {
     double decay;
     model_choice choice;
     lsnn_task task;
+    int side, classes;               /* of its pictures, of their labels      */
     digits source;
-    lsnn_idx file[4];                /* of --data                             */
-    lsnn_data whole;                 /* of --data: what TRAIN and VALID are cut from */
-    lsnn_recipe recipe[PARTS];       /* without --data                        */
+    lsnn_idx file[4];                /* of pictures that lie in files         */
+    lsnn_data whole;                 /* theirs: what TRAIN and VALID are cut from */
+    lsnn_recipe recipe[PARTS];       /* of pictures that are drawn            */
     lsnn_data data[PARTS];
     part shown;                      /* what is reported on and drawn         */
     lsnn_image film;                 /* of --strip                            */
@@ -71,6 +73,7 @@ static lsnn_status read_file(experiment *e, lsnn_ctx *cx, const char *folder, co
 {
     char path[APP_PATH];
     if (!app_path(&e->a, path, folder, name)) return LSNN_EVALUE;
+    if (app_input(&e->a, e->a.data ? "data" : "mnist", path) != APP_GO) return LSNN_EVALUE;
     return lsnn_idx_read(cx, a, path);
 }
 
@@ -102,6 +105,19 @@ static lsnn_status get_digits(experiment *e, lsnn_ctx *cx)
     return s;
 }
 
+/* At least ten, so that a few digits without a 9 are still digits.                   */
+static int classes_of(const lsnn_idx *train_labels, const lsnn_idx *test_labels)
+{
+    const lsnn_idx *set[2] = { train_labels, test_labels };
+    int most = DIGITS;
+    for (int k = 0; k < 2; k++) {
+        size_t count = set[k]->v ? 1 : 0;
+        for (int i = 0; i < set[k]->rank; i++) count *= (size_t)set[k]->dim[i];
+        for (size_t i = 0; i < count; i++) if (set[k]->v[i] >= most) most = set[k]->v[i] + 1;
+    }
+    return most;
+}
+
 /* Images of MNIST, or of --data, that --train and --test leave.                      */
 static lsnn_status count_images(experiment *e, int train, int test, int count[PARTS])
 {
@@ -122,10 +138,14 @@ static lsnn_status count_images(experiment *e, int train, int test, int count[PA
    are the first N of all.                                                            */
 static lsnn_status get_drawn(experiment *e, lsnn_ctx *cx)
 {
-    int count[PARTS];
-    lsnn_status s = get_digits(e, cx);
+    int count[PARTS], placed = e->task != LSNN_TASK_DIGITS;
+    lsnn_status s = placed ? get_digits(e, cx) : LSNN_OK;
     if (s == LSNN_OK)
-        s = count_images(e, e->source.train_images.dim[0], e->source.test_images.dim[0], count);
+        s = count_images(e, placed ? e->source.train_images.dim[0] : e->a.train ? e->a.train
+                                                                   : (int)BUILT_IN,
+                         placed ? e->source.test_images.dim[0] : e->a.test ? e->a.test
+                                                               : BUILT_IN / 6, count);
+    e->classes = classes_of(&e->source.train_labels, &e->source.test_labels);
     e->source.crops = e->source.train_images;
     if (s == LSNN_OK && count[VALID]) e->source.crops.dim[0] = count[TRAIN];
     for (int p = TRAIN; p < PARTS && s == LSNN_OK; p++) {
@@ -136,36 +156,42 @@ static lsnn_status get_drawn(experiment *e, lsnn_ctx *cx)
         r->images = r->test ? &e->source.test_images : &e->source.train_images;
         r->labels = r->test ? &e->source.test_labels : &e->source.train_labels;
         r->crops = r->test ? &e->source.train_images : &e->source.crops;
+        r->classes = e->classes;
         r->fresh = e->fresh && p == TRAIN;
         r->first = p == VALID ? count[TRAIN] : 0;
-        r->count = r->test ? 0 : count[p];
+        r->count = r->test && placed ? 0 : count[p];
         if (count[p]) s = lsnn_data_recipe(cx, &e->data[p], r);
         if (s == LSNN_OK) e->data[p].count = count[p];
     }
     return s;
 }
 
+/* TASK-train-images-idx3-ubyte and so on of --data; MNIST's own files have no TASK-. */
 static lsnn_status get_files(experiment *e, lsnn_ctx *cx)
 {
     static const char *const part_name[2] = { "train", "t10k" };
+    const char *folder = e->a.data ? e->a.data : e->a.mnist;
     int heads = e->choice.heads, count[PARTS];
     const lsnn_data *set[2] = { &e->whole, &e->data[TEST] };
     lsnn_status s = LSNN_OK;
     for (int i = 0; i < 4 && s == LSNN_OK; i++) {
         char name[96];
-        snprintf(name, sizeof name, "%.40s-%s-%s-idx%d-ubyte", e->task_name, part_name[i / 2],
-                 i % 2 ? "labels" : "images", i % 2 == 0 ? 3 : heads > 1 ? 2 : 1);
-        s = read_file(e, cx, e->a.data, name, &e->file[i]);
+        snprintf(name, sizeof name, "%.40s%s%s-%s-idx%d-ubyte", e->a.data ? e->task_name : "",
+                 e->a.data ? "-" : "", part_name[i / 2], i % 2 ? "labels" : "images",
+                 i % 2 == 0 ? 3 : heads > 1 ? 2 : 1);
+        s = read_file(e, cx, folder, name, &e->file[i]);
     }
-    if (s == LSNN_OK) s = lsnn_data_idx(cx, &e->whole, &e->file[0], &e->file[1], CLASSES);
-    if (s == LSNN_OK) s = lsnn_data_idx(cx, &e->data[TEST], &e->file[2], &e->file[3], CLASSES);
+    e->classes = classes_of(&e->file[1], &e->file[3]);
+    if (s == LSNN_OK) s = lsnn_data_idx(cx, &e->whole, &e->file[0], &e->file[1], e->classes);
+    if (s == LSNN_OK) s = lsnn_data_idx(cx, &e->data[TEST], &e->file[2], &e->file[3], e->classes);
     if (s != LSNN_OK) return s;
     for (int i = 0; i < 2; i++) {
         lsnn_shape shape = set[i]->shape;
-        if (set[i]->heads == heads && shape.c == 1 && shape.h == SIDE && shape.w == SIDE) continue;
-        app_refuse(&e->a, "--data %s, %s: %d labels a picture of %d x %d, %s has %d of %d x %d",
-                   e->a.data, part_name[i], set[i]->heads, shape.h, shape.w, e->task_name, heads,
-                   (int)SIDE, (int)SIDE);
+        if (set[i]->heads == heads && shape.c == 1 && shape.h == e->side && shape.w == e->side)
+            continue;
+        app_refuse(&e->a, "%s, %s: %d labels a picture of %d x %d, %s has %d of %d x %d",
+                   folder, part_name[i], set[i]->heads, shape.h, shape.w, e->task_name, heads,
+                   e->side, e->side);
         return LSNN_ESHAPE;
     }
     s = count_images(e, e->whole.count, e->data[TEST].count, count);
@@ -176,13 +202,18 @@ static lsnn_status get_files(experiment *e, lsnn_ctx *cx)
     return s;
 }
 
+static int from_files(const experiment *e)
+{
+    return e->a.data || (e->a.mnist && e->task == LSNN_TASK_DIGITS);
+}
+
 static void free_data(experiment *e, lsnn_ctx *cx)
 {
     for (int p = TRAIN; p < PARTS; p++) lsnn_data_free(&e->data[p]);
     lsnn_data_free(&e->whole);
     for (int i = 0; i < 4; i++) lsnn_idx_free(cx, &e->file[i]);
     lsnn_image_free(cx, &e->film);
-    if (!e->a.mnist) {
+    if (!e->a.mnist || from_files(e)) {
         free(e->source.train_images.v);        /* one block holds all four          */
         return;
     }
@@ -203,7 +234,7 @@ static lsnn_net *make_net(experiment *e, lsnn_ctx *cx)
     d.seed = e->a.seed;
     d.profile = e->a.profile;
     if (!net) return NULL;
-    model_of_lsnn(net, e->model, lsnn_input(net, in.c, in.h, in.w), CLASSES, &e->choice,
+    model_of_lsnn(net, e->model, lsnn_input(net, in.c, in.h, in.w), e->classes, &e->choice,
                   scores);
     for (int k = 0; k < e->choice.heads; k++) {        /* each digit its own error     */
         lsnn_options o = model_options(NULL);
@@ -222,7 +253,7 @@ enum { LOOK = 50 };                  /* images a look: at most                  
 /* Some images, what the net reads in them, and its smoothers: for each group, and each
    image if they differ from image to image, `maps` maps of h x w.                    */
 typedef struct sight {
-    int n, groups, images, maps, h, w;
+    int n, side, classes, groups, images, maps, h, w;
     lsnn_real *u;
     lsnn_real x[LOOK * PIXELS];
     int labels[LOOK * LSNN_MAX_HEADS], read[LOOK * LSNN_MAX_HEADS];
@@ -256,16 +287,16 @@ static lsnn_status get_maps(lsnn_net *net, sight *v)
 static lsnn_status get_read(lsnn_net *net, sight *v)
 {
     for (int g = 0; g < v->groups; g++) {
-        static lsnn_real score[LOOK * CLASSES];
+        static lsnn_real score[LOOK * 256];
         char name[32];
         lsnn_status s = lsnn_net_get(net, model_group(name, "dense2", g + 1), score,
-                                     (size_t)v->n * CLASSES);
+                                     (size_t)v->n * (size_t)v->classes);
         if (s != LSNN_OK) return s;
         for (int i = 0; i < v->n; i++) {
             int *best = &v->read[i * v->groups + g];
             *best = 0;
-            for (int k = 1; k < CLASSES; k++)
-                if (score[i * CLASSES + k] > score[i * CLASSES + *best]) *best = k;
+            for (int k = 1; k < v->classes; k++)
+                if (score[i * v->classes + k] > score[i * v->classes + *best]) *best = k;
         }
     }
     return LSNN_OK;
@@ -280,10 +311,12 @@ static lsnn_status look(const experiment *e, sight *v, int first, int n)
     memset(&b, 0, sizeof b);
     v->u = NULL;
     v->n = n;
+    v->side = e->side;
+    v->classes = e->classes;
     v->groups = e->choice.heads;
     for (int i = 0; i < n; i++)
-        data->fetch(data->user, 0, first + i, v->x + i * PIXELS, v->labels + i * v->groups,
-                    NULL);
+        data->fetch(data->user, 0, first + i, v->x + i * e->side * e->side,
+                    v->labels + i * v->groups, NULL);
     b.n = n;
     b.x = v->x;
     b.labels = v->labels;            /* so that each label's scores are computed     */
@@ -321,7 +354,7 @@ typedef struct focus_sum { double share, area; } focus_sum;
 static void add_focus(focus_sum *f, const sight *v, const lsnn_real *blend,
                       const lsnn_place *box)
 {
-    int edge = (SIDE - v->h) / 2;
+    int edge = (v->side - v->h) / 2;
     double in = 0, all = 0, inside = 0;
     for (int r = 0; r < v->h; r++)
         for (int c = 0; c < v->w; c++) {
@@ -418,14 +451,19 @@ static void add_light(lsnn_image *im, int x, int y, int scale, const lsnn_real *
         }
 }
 
+static void draw_image(lsnn_image *im, int x, int y, int scale, const sight *v, int image)
+{
+    lsnn_image_map(im, x, y, scale, v->x + image * v->side * v->side, v->side, v->side, 0, 1);
+}
+
 /* Each group's blend in its colour over the image, or over black. Its mean, what a plain
    convolution has everywhere, is a third of full light: all pictures on one scale.   */
 static void draw_overlay(lsnn_image *im, int x, int y, int scale, const sight *v, int image,
                          int on_image)
 {
-    int edge = (SIDE - v->h) / 2 * scale;
-    lsnn_image_rect(im, x, y, SIDE * scale, SIDE * scale, 0);
-    if (on_image) lsnn_image_map(im, x, y, scale, v->x + image * PIXELS, SIDE, SIDE, 0, 1);
+    int edge = (v->side - v->h) / 2 * scale;
+    lsnn_image_rect(im, x, y, v->side * scale, v->side * scale, 0);
+    if (on_image) draw_image(im, x, y, scale, v, image);
     for (int g = 0; g < v->groups; g++) {
         lsnn_real blend[PIXELS], mean = 0;
         int area = v->h * v->w;
@@ -434,6 +472,22 @@ static void draw_overlay(lsnn_image *im, int x, int y, int scale, const sight *v
         for (int p = 0; p < area; p++)
             blend[p] = blend[p] < 3 * mean ? blend[p] / (3 * mean) : 1;
         add_light(im, x + edge, y + edge, scale, blend, v->h, v->w, colour_of(v, g));
+    }
+}
+
+/* What the colours mean: a bar from none of a group's light to all of it, a line each. */
+static void draw_key(lsnn_image *im, int x, int y, const sight *v)
+{
+    for (int g = 0; g < v->groups; g++, y += 12) {
+        lsnn_real light[84];
+        char text[80] = "where the smoothers look: 0 to 3 times their mean";
+        for (int i = 0; i < 84; i++) light[i] = (lsnn_real)i / 83;
+        lsnn_image_rect(im, x, y, 84, 8, 0);
+        for (int i = 0; i < 8; i++) add_light(im, x, y + i, 1, light, 1, 84, colour_of(v, g));
+        if (v->groups > 1)
+            snprintf(text, sizeof text, "where those of digit %d look: 0 to 3 times their mean",
+                     g + 1);
+        lsnn_image_text(im, x + 92, y, 1, INK, text);
     }
 }
 
@@ -453,8 +507,9 @@ static void draw_detail(lsnn_image *im, int y, const sight *v, int image)
     char text[48];
     int x = 12;
     label_text(v, image, text);
-    lsnn_image_map(im, x, y, 4, v->x + image * PIXELS, SIDE, SIDE, 0, 1);
-    lsnn_image_text(im, x, y + 172, 1, INK, text);
+    lsnn_image_text(im, x, y, 1, INK, text);
+    y += 12;
+    draw_image(im, x, y, 4, v, image);
     for (int g = 0; g < v->groups; g++) {
         x += CELL;
         lsnn_image_grid(im, x, y, 1, maps_of(v, g, image), MODEL_MAPS, v->h, v->w, 4, 5);
@@ -474,7 +529,7 @@ static void draw_examples(lsnn_image *im, int y, const sight *v, int first, int 
         char text[48];
         label_text(v, i, text);
         lsnn_image_text(im, x, top, 1, INK, text);
-        lsnn_image_map(im, x, top + 12, 2, v->x + i * PIXELS, SIDE, SIDE, 0, 1);
+        draw_image(im, x, top + 12, 2, v, i);
         draw_overlay(im, x, top + 98, 2, v, i, 1);
     }
 }
@@ -484,7 +539,7 @@ static lsnn_status draw_figure(const experiment *e, lsnn_ctx *cx)
     static sight v;
     int groups = e->choice.heads, width = 24 + (groups + 1) * CELL + 84, y = 24;
     int columns = (width - 12) / SMALL, n = DETAILS + EXAMPLE_ROWS * columns;
-    int height = y + DETAILS * DETAIL + EXAMPLE_ROWS * EXAMPLE;
+    int height = y + DETAILS * DETAIL + EXAMPLE_ROWS * EXAMPLE + 12 * groups + 8;
     lsnn_image im;
     lsnn_status s = lsnn_image_new(cx, &im, width, height, 0xFFFFFF);
     if (s != LSNN_OK) return s;
@@ -506,6 +561,7 @@ static lsnn_status draw_figure(const experiment *e, lsnn_ctx *cx)
         }
         for (int i = 0; i < DETAILS && i < n; i++, y += DETAIL) draw_detail(&im, y, &v, i);
         draw_examples(&im, y, &v, DETAILS, columns);
+        draw_key(&im, 12, height - 12 * groups - 8, &v);
         free(v.u);
         s = lsnn_image_save(cx, &im, e->figure);
     }
@@ -535,15 +591,18 @@ static void draw_frame(experiment *e, double step)
     lsnn_image_text(&e->film, x, 6, 1, INK, text);
     for (int i = 0; i < n; i++) {
         char labels[48];
-        draw_overlay(&e->film, x, 18 + i * FRAME_CELL, 4, &v, i, 1);
         label_text(&v, i, labels);
-        lsnn_image_text(&e->film, x, 18 + i * FRAME_CELL + 4 * SIDE + 4, 1, INK, labels);
+        lsnn_image_text(&e->film, x, 22 + i * FRAME_CELL, 1, INK, labels);
+        draw_overlay(&e->film, x, 34 + i * FRAME_CELL, 4, &v, i, 1);
     }
     for (int g = 0; g < v.groups; g++) {
-        int y = 18 + (n + g) * FRAME_CELL;
-        lsnn_image_grid(&e->film, x, y, 1, maps_of(&v, g, 0), MODEL_MAPS, v.h, v.w, 4, 5);
-        lsnn_image_text(&e->film, x, y + 4 * v.h + 19, 1, INK, "16 smoothers, top image");
+        int y = 22 + (n + g) * FRAME_CELL;
+        char title[48] = "top image's 16 smoothers";
+        if (v.groups > 1) snprintf(title, sizeof title, "top image's smoothers, digit %d", g + 1);
+        lsnn_image_text(&e->film, x, y, 1, INK, title);
+        lsnn_image_grid(&e->film, x, y + 12, 1, maps_of(&v, g, 0), MODEL_MAPS, v.h, v.w, 4, 5);
     }
+    draw_key(&e->film, 10, e->film.h - 12 * v.groups - 4, &v);
     free(v.u);
 }
 
@@ -560,7 +619,7 @@ static lsnn_status begin_strip(experiment *e, lsnn_ctx *cx)
 {
     int rows = FRAME_IMAGES + e->choice.heads;
     lsnn_status s = lsnn_image_new(cx, &e->film, 10 + FRAMES * FRAME_CELL,
-                                   18 + rows * FRAME_CELL, 0xFFFFFF);
+                                   30 + rows * FRAME_CELL + 12 * e->choice.heads, 0xFFFFFF);
     if (s != LSNN_OK) return s;
     e->a.watch = watch_smoothers;
     e->a.watch_user = e;
@@ -578,7 +637,7 @@ static unsigned data_mark(const lsnn_data *d)
     uint32_t mark = 2166136261u;
     for (int i = 0; i < d->count && i < 16; i++) {
         d->fetch(d->user, 0, i, x, labels, NULL);
-        for (int p = 0; p < PIXELS; p++)
+        for (int p = 0; p < d->shape.h * d->shape.w; p++)
             mark = (mark ^ (uint32_t)(255 * x[p] + (lsnn_real)0.5)) * 16777619u;
         for (int k = 0; k < d->heads; k++) mark = (mark ^ (uint32_t)labels[k]) * 16777619u;
     }
@@ -613,7 +672,8 @@ static lsnn_status train(experiment *e)
 /* The focus where smoothers and boxes are known; LSNN_OK without a line where not.   */
 static lsnn_status focus(const experiment *e, const char *when)
 {
-    if (lsnn_net_node(e->net, "smooth1") < 0 || e->a.data) return LSNN_OK;
+    if (lsnn_net_node(e->net, "smooth1") < 0 || e->a.data || e->task == LSNN_TASK_DIGITS)
+        return LSNN_OK;
     return print_focus(e, when);
 }
 
@@ -660,31 +720,17 @@ static lsnn_status report(const experiment *e, lsnn_ctx *cx)
 
 static int run(experiment *e, lsnn_ctx *cx)
 {
-    static char save[APP_PATH];
-    char name[96];
-    lsnn_status s;
-    e->net = make_net(e, cx);
-    s = e->net ? LSNN_OK : cx->status;
-    if (e->net && e->a.summary) {
-        app_summary(e->net, e->model);
-        lsnn_net_free(e->net);
-        return app_end(&e->a, LSNN_OK);
-    }
-    if (s == LSNN_OK && !e->a.save && !e->load) {        /* so that Ctrl-C never loses a run   */
-        snprintf(name, sizeof name, "%.40s-%.40s.safetensors", e->task_name, e->model);
-        if (!app_make_folder(&e->a, e->a.out) || !app_path(&e->a, save, e->a.out, name))
-            s = LSNN_EIO;
-        e->a.save = save;
-    }
-    if (s == LSNN_OK) s = e->a.data ? get_files(e, cx) : get_drawn(e, cx);
+    lsnn_status s = e->a.summary ? LSNN_OK : from_files(e) ? get_files(e, cx) : get_drawn(e, cx);
+    if (s == LSNN_OK && !(e->net = make_net(e, cx))) s = cx->status;
     if (e->load) e->a.epochs = 0;
-    if (s == LSNN_OK && e->load) s = lsnn_net_read(e->net, e->load);
+    if (s == LSNN_OK && e->a.summary) app_summary(e->net, e->model);
+    else if (s == LSNN_OK && e->load) s = lsnn_net_read(e->net, e->load);
     else if (s == LSNN_OK) {
         if (e->focus && !e->a.resume) s = focus(e, "start");
         if (s == LSNN_OK && e->strip) s = begin_strip(e, cx);
         if (s == LSNN_OK) s = train(e);
     }
-    if (s == LSNN_OK) s = report(e, cx);
+    if (s == LSNN_OK && !e->a.summary) s = report(e, cx);
     free_data(e, cx);
     lsnn_net_free(e->net);
     lsnn_ctx_free(cx);
@@ -738,6 +784,9 @@ static int check_flags(experiment *e)
         return app_refuse(&e->a,
                           "--data holds pictures that are drawn: it goes with neither --fresh "
                           "nor --mnist");
+    if (e->task == LSNN_TASK_DIGITS && ((e->a.mnist && e->fresh) || e->focus))
+        return app_refuse(&e->a, "--task digits: MNIST's are not drawn, and they fill their "
+                          "pictures: neither --fresh nor --focus goes with it");
     if (e->no_test && !e->holdout)
         return app_refuse(&e->a, "--no-test needs --holdout N, or there is nothing to report");
     if ((e->figure || e->strip || e->focus || changed) && !smoothed)
@@ -760,6 +809,7 @@ int main(int argc, char **argv)
     static lsnn_ctx cx;
     static experiment e;
     app_flag own[28];
+    char name[96];
     int status, n = 0;
     app_init(&e.a, "lsnn_mnist", "trains a network on a task of the LSNN paper",
              "--task cluttered --model lsnn-content --mnist data/mnist --epochs 10");
@@ -771,7 +821,7 @@ int main(int argc, char **argv)
     e.optimizer = "sgd";
     e.decay = -1;                              /* 0.05 for adamw, 0.0005 for sgd    */
     e.choice = model_defaults();
-    own[n++] = app_choice("task", &e.task_name, "cluttered|arrow|rectangle|sequence",
+    own[n++] = app_choice("task", &e.task_name, "digits|cluttered|arrow|rectangle|sequence",
                           "which data set");
     own[n++] = app_choice("model", &e.model, "cnn|lc|lsnn-location|lsnn-content",
                           "which network");
@@ -790,18 +840,23 @@ int main(int argc, char **argv)
     status = app_parse(&e.a, argc, argv, own, n);
     if (status != APP_GO) return status;
     if (e.a.list) {
-        printf("tasks: cluttered arrow rectangle sequence\n"
+        printf("tasks: digits cluttered arrow rectangle sequence\n"
                "models: cnn lc lsnn-location lsnn-content\n");
-        return 0;
+        return app_end(&e.a, LSNN_OK);
     }
+    e.task = lsnn_task_from_name(e.task_name);
     status = check_flags(&e);
     if (status != APP_GO) return status;
-    e.task = lsnn_task_from_name(e.task_name);
+    e.side = lsnn_task_shape(e.task).h;
+    e.classes = DIGITS;
     e.choice.heads = lsnn_task_heads(e.task);
     e.shown = e.no_test ? VALID : TEST;
     status = app_start(&e.a, &cx);
-    if (status == APP_GO) status = app_can_write(&e.a, "figure", e.figure);
-    if (status == APP_GO) status = app_can_write(&e.a, "strip", e.strip);
+    snprintf(name, sizeof name, "%.40s-%.40s", e.task_name, e.model);
+    if (status == APP_GO) status = app_input(&e.a, "load", e.load);
+    if (status == APP_GO && !e.load) status = app_default_save(&e.a, name);
+    if (status == APP_GO) status = app_picture(&e.a, "figure", e.figure);
+    if (status == APP_GO) status = app_picture(&e.a, "strip", e.strip);
     if (status != APP_GO) return status;
     return run(&e, &cx);
 }

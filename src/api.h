@@ -635,7 +635,9 @@ LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data 
                                     int first, int count);
 
 /* IDX files (MNIST's format), unsigned bytes, rank 1 to 4. With LSNN_USE_ZLIB
-   the reader takes .gz too (else EUNSUPPORTED), and tries PATH.gz where PATH is missing. */
+   the reader takes .gz too (else EUNSUPPORTED). Where x-idx3-ubyte is missing it tries
+   x-idx3-ubyte.gz, x.idx3-ubyte and x.idx3-ubyte.gz, as unpackers call them; first of all, a
+   folder x-idx3-ubyte that holds the file.                                   */
 typedef struct lsnn_idx {
     int rank, dim[4];
     unsigned char *v;                /* product of dim bytes                  */
@@ -675,6 +677,9 @@ typedef struct lsnn_recipe {
     int fresh;                       /* 1: drawn anew each epoch              */
     int first, count;                /* images [first, first + count), no others: */
                                      /*   0 -> all from first on (digits: needed) */
+    int classes;                     /* of the labels, at most 256; 0 -> 10, or as many as */
+                                     /*   they have (letters: 26): give training and test */
+                                     /*   set the same                        */
 } lsnn_recipe;
 typedef struct lsnn_place { int x, y, w, h; } lsnn_place;   /* in output pixels */
 LSNN_API const char *lsnn_task_name(lsnn_task t);

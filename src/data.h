@@ -179,26 +179,44 @@ static lsnn_status lsnni_idx_need(lsnn_ctx *cx, lsnni_idx_file *in, void *to, si
     return lsnni_fail(cx, LSNN_EFORMAT, "%s: ends within its %s", in->shown, what);
 }
 
-/* Opens PATH or, where that is missing, PATH.gz.                             */
+/* The names under which unpackers leave PATH/x-idx3-ubyte, in the order they are tried: in a
+   folder of its own name, as it is, and with a dot for the dash; the last two packed, too.
+   to has room for the longest; 0: there is no such name.                     */
+enum { LSNNI_IDX_OWN_FOLDER, LSNNI_IDX_PLAIN, LSNNI_IDX_PACKED, LSNNI_IDX_DOTTED,
+       LSNNI_IDX_DOTTED_PACKED, LSNNI_IDX_NAMES };
+static int lsnni_idx_name(char *to, const char *path, int which)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    const char *dash = strstr(name, "-idx");
+    size_t n = strlen(path);
+    memcpy(to, path, n + 1);
+    if (which == LSNNI_IDX_OWN_FOLDER) {
+        to[n] = '/';
+        memcpy(to + n + 1, name, strlen(name) + 1);
+    }
+    if (which >= LSNNI_IDX_DOTTED && !dash) return 0;
+    if (which >= LSNNI_IDX_DOTTED) to[dash - path] = '.';
+    if (which == LSNNI_IDX_PACKED || which == LSNNI_IDX_DOTTED_PACKED) memcpy(to + n, ".gz", 4);
+    return 1;
+}
+
+/* Opens PATH under the first of its names that is there.                     */
 static lsnn_status lsnni_idx_open(lsnn_ctx *cx, lsnni_idx_file *in, const char *path)
 {
-    size_t n = strlen(path);
-    char *packed;
-    int why;
+    char *name = (char *)lsnni_alloc(cx, 2 * strlen(path) + 5, 1);
+    int why = 0;
+    if (!name) return cx->last_;
     snprintf(in->shown, sizeof in->shown, "%s", lsnni_path_end(path));
-    in->stream = LSNNI_IDX_OPEN(path);
+    in->stream = NULL;
+    for (int which = 0; !in->stream && which < LSNNI_IDX_NAMES; which++) {
+        if (!lsnni_idx_name(name, path, which)) continue;
+        in->stream = LSNNI_IDX_OPEN(name);
+        if (!in->stream && which == LSNNI_IDX_PLAIN) why = errno;
+        if (in->stream) snprintf(in->shown, sizeof in->shown, "%s", lsnni_path_end(name));
+    }
+    lsnni_free(cx, name);
     if (in->stream) return LSNN_OK;
-    why = errno;
-    packed = (char *)lsnni_alloc(cx, n + 4, 1);
-    if (!packed) return cx->last_;
-    memcpy(packed, path, n);
-    memcpy(packed + n, ".gz", 4);
-    in->stream = LSNNI_IDX_OPEN(packed);
-    lsnni_free(cx, packed);
-    if (!in->stream)
-        return lsnni_fail(cx, LSNN_EIO, "%s: cannot be opened: %s", in->shown, strerror(why));
-    snprintf(in->shown, sizeof in->shown, "%s.gz", lsnni_path_end(path));
-    return LSNN_OK;
+    return lsnni_fail(cx, LSNN_EIO, "%s: cannot be opened: %s", in->shown, strerror(why));
 }
 
 /* Product of a's sizes into *bytes. bad: what a wrong one is.                */

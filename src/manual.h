@@ -251,6 +251,37 @@
        return lsnn_smooth(net, lsnn_conv2d(net, image, 16, 5, &no_bias), LSNN_FREE, &mean);
    }
    ///
+   Free theta begins by itself, wide and all over the picture. Computed theta is what the
+   parameter network's last layer puts out: its weights begin small, and its bias, set after
+   lsnn_net_build, is where theta begins. With a bias of 0 all would begin alike: flat,
+   about the upper left corner.
+
+   /// content.c
+   #include "lsnn.h"
+   enum { MAPS = 16, NUMBERS = 5 };                // a map: mu_x, mu_y, alpha, beta, gamma
+   int lsnn_content(lsnn_net *net, int image)
+   {
+       lsnn_options no_bias = { 0 }, mean = { 0 }, theta = { 0 };
+       int x = lsnn_relu(net, lsnn_conv2d(net, image, 16, 5, NULL), NULL);
+       no_bias.no_bias = 1;
+       mean.normalise = LSNN_NORMALISE_MEAN;
+       theta.name = "theta";
+       theta.init_scale = 0.1;
+       x = lsnn_dense(net, lsnn_max_pool(net, x, 4, NULL), MAPS * NUMBERS, &theta);
+       return lsnn_smooth(net, lsnn_conv2d(net, image, MAPS, 5, &no_bias), x, &mean);
+   }
+   lsnn_status lsnn_content_start(lsnn_net *net)   // after lsnn_net_build
+   {
+       lsnn_rng r = lsnn_rng_at(1, "start", "theta.bias", 0, 0);
+       lsnn_real bias[MAPS * NUMBERS];
+       for (int i = 0; i < MAPS * NUMBERS; i++)
+           bias[i] = (lsnn_real)(i % NUMBERS < 2 ? 0.4 + 0.2 * lsnn_rng_uniform(&r)    // mu
+                                 : i % NUMBERS < 4 ? 3 : 0);    // alpha, beta; gamma: round
+       return lsnn_net_set(net, "theta.bias", bias, MAPS * NUMBERS);
+   }
+   ///
+   theta's learning rate is its layers' lr_factor: the paper takes 0.1 (section 3.3).
+   examples/models.h has the whole parameter network.
    Options of the smoother (section 4.2 of the paper): smooth_shape, mixture (M Gaussians a
    map, blended with learned weights), rank (d maps a kernel, each on a convolution of its
    own), normalise, smooth_bias. In one dimension (section 3.1) a signal is C x 1 x W:

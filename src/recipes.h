@@ -122,6 +122,15 @@ static int lsnni_recipe_count(const lsnn_recipe *r)
     return r->count ? r->count : r->images->dim[0] - r->first;
 }
 
+/* Classes of a recipe's labels.                                              */
+static int lsnni_recipe_classes(const lsnn_recipe *r)
+{
+    int most = 10;                   /* also where a few digits have no 9     */
+    if (r->classes || !lsnni_task_of(r->task)->lay) return r->classes ? r->classes : most;
+    for (int i = 0; i < r->labels->dim[0]; i++) most = LSNNI_MAX(most, r->labels->v[i] + 1);
+    return most;
+}
+
 /* The generator of one sample. A fixed set is a fresh one's epoch 0.         */
 static lsnn_rng lsnni_recipe_rng(const lsnn_recipe *r, const char *name, uint32_t epoch,
                                  int sample)
@@ -258,12 +267,16 @@ LSNN_API lsnn_status lsnn_recipe_check(lsnn_ctx *cx, const lsnn_recipe *r)
         (r->count == 0 && !task->lay))
         return lsnni_fail(cx, LSNN_EVALUE, "recipe %s: %d samples from number %d on: set count",
                           task->name, r->count, r->first);
+    if (r->classes < 0 || r->classes > 256 || (!task->lay && r->classes && r->classes < 10))
+        return lsnni_fail(cx, LSNN_EVALUE, "recipe %s: classes %d: labels are bytes, digits' 0 "
+                          "to 9", task->name, r->classes);
     if (!task->lay) return LSNN_OK;
     LSNNI_TRY(lsnni_recipe_images(cx, task->name, "images", r->images));
     if (task->crops) LSNNI_TRY(lsnni_recipe_images(cx, task->name, "crops", r->crops));
     if (!r->labels || r->labels->rank != 1)
         return lsnni_fail(cx, LSNN_ESHAPE, "recipe %s: needs labels of rank 1", task->name);
-    LSNNI_TRY(lsnni_idx_labels(cx, "recipe", r->labels, r->images->dim[0], 10));
+    LSNNI_TRY(lsnni_idx_labels(cx, "recipe", r->labels, r->images->dim[0],
+                               r->classes ? r->classes : 256));
     if (r->first >= r->images->dim[0] || r->count > r->images->dim[0] - r->first)
         return lsnni_fail(cx, LSNN_EVALUE, "recipe %s: %d samples from number %d on, of %d "
                           "digits: each is used once", task->name, r->count, r->first,
@@ -319,7 +332,7 @@ LSNN_API lsnn_status lsnn_data_recipe(lsnn_ctx *cx, lsnn_data *d, const lsnn_rec
     d->count = lsnni_recipe_count(r);
     d->shape = lsnn_task_shape(r->task);
     d->heads = lsnn_task_heads(r->task);
-    d->classes = 10;
+    d->classes = lsnni_recipe_classes(r);
     d->fetch = lsnni_fetch_recipe;
     d->user = r;
     return LSNN_OK;

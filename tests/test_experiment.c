@@ -23,6 +23,7 @@ static void test_focus(int side)
     int edge = (SIDE - side) / 2, area = side * side, reach = 14 - edge;
     v.n = v.groups = v.images = 1;
     v.maps = MAPS;
+    v.side = SIDE;
     v.h = v.w = side;
     v.u = u;
     memset(u, 0, sizeof u);
