@@ -2,13 +2,15 @@
 #
 # Nothing here is needed to use lsnn: each program is one line of cc, and `make` prints it.
 # Features are found by compiling and linking, and each can be overridden:
-#     make OMP=0    one thread           make ZLIB=0   no .gz files
+#     make OMP=1    OpenMP's threads     make ZLIB=0   no .gz files
 #     make STB=0    no pictures          make CBLAS=1  gemm by CBLAS (CBLAS_LIBS=-lopenblas)
+#     make CPPFLAGS=-DLSNN_NO_THREADS    one thread
 
 CFLAGS     ?= -O2
 WARNINGS   ?= -Wall -Wextra
 PREFIX     ?= /usr/local
 OMP_FLAGS  ?= -fopenmp
+PTHREAD    ?= -pthread
 CBLAS_LIBS ?= -lopenblas
 
 PROGRAMS := $(patsubst %.c,%,$(wildcard examples/*.c tools/*.c))
@@ -34,22 +36,26 @@ ZLIB_C  := $(HASH)include <zlib.h>\n$(MAIN) { return !zlibVersion(); }\n
 STB1_C  := $(HASH)include <stb/stb_image_write.h>\n$(MAIN) { return 0; }\n
 STB2_C  := $(HASH)include <stb_image_write.h>\n$(MAIN) { return 0; }\n
 CBLAS_C := $(HASH)include <cblas.h>\n$(MAIN) { return cblas_sgemm == 0; }\n
-OMP  ?= $(call try,$(OMP_C),$(OMP_FLAGS))
+OMP  ?= 0
 ZLIB ?= $(call try,$(ZLIB_C),-lz)
 STB  ?= $(if $(filter 1,$(call try,$(STB1_C)) $(call try,$(STB2_C))),1,0)
 CBLAS ?= 0
-OMP := $(OMP)
 ZLIB := $(ZLIB)
 STB := $(STB)
+ifeq ($(OMP),1)
+ifneq ($(call try,$(OMP_C),$(OMP_FLAGS)),1)
+$(error OMP=1, but $(CC) $(OMP_FLAGS) does not link: install it or set OMP_FLAGS)
+endif
+endif
 ifeq ($(CBLAS),1)
 ifneq ($(call try,$(CBLAS_C),$(CBLAS_LIBS)),1)
 $(error CBLAS=1, but $(CBLAS_LIBS) does not link: install libopenblas-dev or set CBLAS_LIBS)
 endif
 endif
-$(info lsnn: openmp=$(OMP) zlib=$(ZLIB) stb=$(STB) cblas=$(CBLAS)   (make OMP=0 overrides))
+$(info lsnn: openmp=$(OMP) zlib=$(ZLIB) stb=$(STB) cblas=$(CBLAS)   (make ZLIB=0 overrides))
 endif
 
-FEATURES := $(if $(filter 1,$(OMP)),$(OMP_FLAGS)) $(if $(filter 1,$(ZLIB)),-DLSNN_USE_ZLIB) \
+FEATURES := $(if $(filter 1,$(OMP)),$(OMP_FLAGS) -DLSNN_USE_OPENMP,$(PTHREAD)) $(if $(filter 1,$(ZLIB)),-DLSNN_USE_ZLIB) \
             $(if $(filter 0,$(STB)),-DLSNN_NO_STB) $(if $(filter 1,$(CBLAS)),-DLSNN_USE_CBLAS)
 LIBS     := $(if $(filter 1,$(ZLIB)),-lz) $(if $(filter 1,$(CBLAS)),$(CBLAS_LIBS)) -lm
 FEATURES := $(strip $(FEATURES))
@@ -61,7 +67,7 @@ all: $(PROGRAMS)
 $(PROGRAMS) $(BENCHES): %: %.c $(SHARED) build/flags
 	$(CC) $(CFLAGS) $(WARNINGS) $(FEATURES) $(CPPFLAGS) $< -o $@ $(LDFLAGS) $(LIBS) $(DL)
 
-# Changes when the command line does, so that `make OMP=0` after `make` builds again.
+# Changes when the command line does, so that `make OMP=1` after `make` builds again.
 build/flags: FORCE
 	@mkdir -p build
 	@echo '$(CC) $(CFLAGS) $(WARNINGS) $(FEATURES) $(CPPFLAGS) $(LDFLAGS) $(LIBS)' > $@.$$$$; \
@@ -75,9 +81,11 @@ lsnn.h: $(wildcard src/*.h src/ops/*.h) tools/assemble.sh tools/names.sh
 	@sh tools/assemble.sh src/lsnn.h > $@.$$$$ && mv $@.$$$$ $@ || { rm -f $@.$$$$; false; }
 
 # The main job: from a fresh clone to trained nets, a table and figures.
+# On all cores, unless make was told on how many.
+CORES = $(shell getconf _NPROCESSORS_ONLN 2> /dev/null || echo 1)
 run:
 	@sh tools/deps.sh || echo "lsnn: going on without the optional packages"
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(CORES)) all
 	@mnist=$$(sh tools/get_mnist.sh) || mnist=; sh examples/run.sh "$$mnist"
 
 # make test ONLY=net runs the tests whose names contain "net"; PART=rest with test-all leaves
@@ -85,17 +93,22 @@ run:
 test: TEST_PART = quick
 test-all: TEST_PART = $(or $(PART),all)
 test test-all:
-	@PART='$(TEST_PART)' CC='$(CC)' OMP_FLAGS='$(if $(filter 1,$(OMP)),$(OMP_FLAGS))' CBLAS_LIBS='$(CBLAS_LIBS)' \
-	 TEST_FLAGS='$(filter-out -fopenmp $(OMP_FLAGS) -DLSNN_USE_CBLAS,$(FEATURES))' \
+	@PART='$(TEST_PART)' CC='$(CC)' OMP_FLAGS='$(OMP_FLAGS)' CBLAS_LIBS='$(CBLAS_LIBS)' \
+	 TEST_FLAGS='$(filter-out $(OMP_FLAGS) -DLSNN_USE_OPENMP -DLSNN_USE_CBLAS,$(FEATURES) $(PTHREAD))' \
 	 TEST_LIBS='$(filter-out $(CBLAS_LIBS),$(LIBS))' ONLY='$(ONLY)' sh tests/run.sh
 
 # make bench WHAT=train NET=cnn BATCH=64 THREADS=2, and BENCH='--pairs 15 --missing' for the
 # other flags; dlopen stands in -ldl before glibc 2.34.
 $(BENCHES): DL = -ldl
 $(BENCHES): $(wildcard bench/*.h)
+ifeq ($(WHAT),busy)
+bench:
+	@CC='$(CC)' OMP_FLAGS='$(OMP_FLAGS)' sh bench/busy.sh
+else
 bench: $(BENCHES)
 	@./bench/bench $(if $(WHAT),--what $(WHAT)) $(if $(NET),--net $(NET)) \
 	 $(if $(BATCH),--batch $(BATCH)) $(if $(THREADS),--threads $(THREADS)) $(BENCH)
+endif
 
 results: all
 	@sh tools/results.sh
@@ -118,10 +131,10 @@ help:
 	@echo 'make test      run the tests, a few minutes (ONLY=net: whose names contain "net")'
 	@echo 'make test-all  run all of them, half an hour; PART=rest: but those of make test'
 	@echo 'make bench     measure speed: NET=cnn WHAT=train|predict|gemm|conv|limit|threads|scale|'
-	@echo '               memory|draw|start BATCH=64 THREADS=2 (bench/bench.c says how)'
+	@echo '               memory|draw|start|busy BATCH=64 THREADS=2 (bench/bench.c, busy.sh)'
 	@echo 'make results   run the next missing cells of RESULTS.md'
 	@echo 'make deps      install libstb-dev and zlib1g-dev (root or sudo -n), never asks;'
 	@echo '               PEERS=1: what bench compares with, too'
 	@echo 'make install   copy lsnn.h to $$(DESTDIR)$$(PREFIX)/include   (PREFIX=$(PREFIX))'
 	@echo 'make clean     remove what make built; data/ and out/ stay'
-	@echo 'Overrides: CC=clang CFLAGS=-O3 OMP=0 ZLIB=0 STB=0 CBLAS=1'
+	@echo 'Overrides: CC=clang CFLAGS=-O3 OMP=1 ZLIB=0 STB=0 CBLAS=1'

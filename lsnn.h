@@ -34,14 +34,15 @@
        return cx.status == LSNN_OK ? 0 : 1;            // the first failure; its message is
    }                                                   //   in cx.message and on stderr
    ///
-   Compile it by  cc -O2 quick.c -lm   (-fopenmp: all cores).
+   Compile it by  cc -O2 quick.c -lm   (before glibc 2.34, and on the BSDs: -pthread as well,
+   or it has one thread).
 
    lsnn does NOT: differentiate for you, download anything, keep globals, read the
    environment, or ever call exit().
 
    CONTENTS (search for the tag, as in ">>api")
        >>manual          this text: options, contract, memory, threads, exactness, a layer
-                         of your own, files
+                         of your own, files, >>promised: what you can rely on
        >>api             everything you can call; each further hit is its next part
        >>implementation  errors, memory, threads, random numbers
        >>fast            what the machinery for speed (below) offers the ops
@@ -55,9 +56,10 @@
        >>running         walking that schedule; >>profile: what each layer costs
        >>files           safetensors, and replacing a file safely
        >>models          nets in files
+       >>export, >>onnx  nets as C source, as ONNX models
        >>training        optimizers, schedules, fit, evaluate, checkpoints
        >>data            arrays, IDX files, built-in digits, recipes
-       >>pictures        PNG figures and curves
+       >>pictures        figures and curves; >>png: how they become files
        the machinery     >>gemm >>sums >>spread and >>convolve (plain arrays, along rows),
                          >>lanes (blocks of images), >>kernels, >>instruction sets
    To learn how a layer works, read its formula and its naive pair, written for the eye.
@@ -75,18 +77,18 @@
        LSNN_USE_CBLAS         lsnn_gemm and dense layers call cblas_sgemm; link -lopenblas or
                               another; LSNN_CBLAS_H names its header if it is not <cblas.h>
                               (<mkl_cblas.h>, ...); macOS: Accelerate
-       LSNN_STB_IMAGE_WRITE   stb_image_write.h in quotes, if it is not found by itself as
-                              <stb/stb_image_write.h> or <stb_image_write.h>
-       LSNN_NO_STB            no PNG files
        LSNN_NO_SIMD           the portable kernels alone
        LSNN_NAIVE             the layers' naive pairs, plain loops without a trick: slow, to
                               learn from, to port, and to hold the fast ones against
+       LSNN_NO_THREADS        one thread
+       LSNN_USE_OPENMP        OpenMP's threads in place of the library's own; -fopenmp
        LSNN_NO_TRAIN, LSNN_NO_DATA, LSNN_NO_PICTURES    leave that chapter out
        LSNN_FILENAME          this file's name in quotes, if you renamed it: it includes
                               itself once for each instruction set
-   -fopenmp adds threads. -ffast-math and -Ofast are refused: NaN must stay NaN. There is no
-   need for -march=native: the vector kernels (AVX-512, AVX2, NEON) are compiled anyway and
-   chosen when the program runs.
+   -fopenmp alone changes nothing, but in a parallel region of your own a context takes one
+   thread. -ffast-math and -Ofast are refused: NaN must stay NaN. There is no need for
+   -march=native: the vector kernels (AVX-512, AVX2, NEON) are compiled anyway and chosen when
+   the program runs.
 
    2. SHAPES
    Arrays are row-major; images are N x C x H x W; a feature vector is C x 1 x 1. Weights
@@ -136,9 +138,11 @@
    `keep` was set, and refuses the rest. A layer that none of these depends on is not run.
 
    6. THREADS
-   A context belongs to one thread at a time; distinct contexts share nothing. Layers use
-   cx.threads threads (0: as many as OpenMP offers) inside. Several threads can predict with
-   one net, each with a context and a lsnn_work of its own, as long as nobody trains it.
+   A context belongs to one thread at a time; distinct contexts share nothing. Layers divide
+   their work among cx.threads threads (0: one for each core that the calling thread may run
+   on). The context has them of its own, from its first lsnn_net_build or op until
+   lsnn_ctx_free. Several threads can predict with one net, each with a context and a lsnn_work
+   of its own, as long as nobody trains it. Search >>promised for the rest.
 
    /// threads.c
    #include "lsnn.h"
@@ -168,8 +172,8 @@
    8. SPEED
    Where the time goes: build with profile = 1, and lsnn_net_profile prints a table of time,
    operations and GFLOPS a layer (--profile in the programs).
-   Compile with -fopenmp (all cores) and -O2; the vector kernels take the best instruction set
-   of the machine by themselves. Convolutions, poolings, smoothers and locally connected layers
+   Compile with -O2; the vector kernels take the best instruction set of the machine by
+   themselves. Convolutions, poolings, smoothers and locally connected layers
    run fastest on batches that are a multiple of lsnn_lanes(cx), 16 with AVX-512: the net then
    lays blocks of images side by side, one a lane (the summary says where: "in blocks").
    Other batches, and single images, run along rows. A relu before a max pooling is done by
@@ -179,8 +183,8 @@
    To predict many images, build with predict_only or take a lsnn_work: they go on in chunks
    of whole blocks that stay in cache (lsnn_net_get then reads of the last chunk), the rest
    along rows. Free smoothers' maps are made when theta changes.
-   Many processes on few cores: set OMP_WAIT_POLICY=passive, or waiting threads keep the
-   cores busy.
+   Many processes on few cores: threads that wait sleep, so each gets its share. With
+   LSNN_USE_OPENMP set OMP_WAIT_POLICY=passive, or waiting threads keep the cores busy.
 
    9. YOUR OWN ARRAYS
    /// arrays.c
@@ -247,6 +251,37 @@
        return lsnn_smooth(net, lsnn_conv2d(net, image, 16, 5, &no_bias), LSNN_FREE, &mean);
    }
    ///
+   Free theta begins by itself, wide and all over the picture. Computed theta is what the
+   parameter network's last layer puts out: its weights begin small, and its bias, set after
+   lsnn_net_build, is where theta begins. With a bias of 0 all would begin alike: flat,
+   about the upper left corner.
+
+   /// content.c
+   #include "lsnn.h"
+   enum { MAPS = 16, NUMBERS = 5 };                // a map: mu_x, mu_y, alpha, beta, gamma
+   int lsnn_content(lsnn_net *net, int image)
+   {
+       lsnn_options no_bias = { 0 }, mean = { 0 }, theta = { 0 };
+       int x = lsnn_relu(net, lsnn_conv2d(net, image, 16, 5, NULL), NULL);
+       no_bias.no_bias = 1;
+       mean.normalise = LSNN_NORMALISE_MEAN;
+       theta.name = "theta";
+       theta.init_scale = 0.1;
+       x = lsnn_dense(net, lsnn_max_pool(net, x, 4, NULL), MAPS * NUMBERS, &theta);
+       return lsnn_smooth(net, lsnn_conv2d(net, image, MAPS, 5, &no_bias), x, &mean);
+   }
+   lsnn_status lsnn_content_start(lsnn_net *net)   // after lsnn_net_build
+   {
+       lsnn_rng r = lsnn_rng_at(1, "start", "theta.bias", 0, 0);
+       lsnn_real bias[MAPS * NUMBERS];
+       for (int i = 0; i < MAPS * NUMBERS; i++)
+           bias[i] = (lsnn_real)(i % NUMBERS < 2 ? 0.4 + 0.2 * lsnn_rng_uniform(&r)    // mu
+                                 : i % NUMBERS < 4 ? 3 : 0);    // alpha, beta; gamma: round
+       return lsnn_net_set(net, "theta.bias", bias, MAPS * NUMBERS);
+   }
+   ///
+   theta's learning rate is its layers' lr_factor: the paper takes 0.1 (section 3.3).
+   examples/models.h has the whole parameter network.
    Options of the smoother (section 4.2 of the paper): smooth_shape, mixture (M Gaussians a
    map, blended with learned weights), rank (d maps a kernel, each on a convolution of its
    own), normalise, smooth_bias. In one dimension (section 3.1) a signal is C x 1 x W:
@@ -267,7 +302,8 @@
 
    11. >>custom: A LAYER TYPE OF YOUR OWN
    Fill a lsnn_layer_type: its name, the options it reads, plan (output shape, parameters),
-   forward and backward; add it with lsnn_layer. examples/custom_layer.c is one, in a page,
+   forward and backward; add it with lsnn_layer. Who refuses returns lsnn_fail(cx, status,
+   "why, with %d values", n). examples/custom_layer.c is one, in a page,
    with its gradient check, and docs/a-layer.md builds one step by step. A net that uses it is
    loaded by passing the type to lsnn_net_load. The library's own layers enter in the same
    way. What the net may do with a layer is said by its traits, of which none is always right:
@@ -299,11 +335,112 @@
    lsnn_net_load returns a net that runs. Checkpoints of lsnn_fit hold the optimizer's state
    ("optimizer.m:conv1.weight") and the position too, and load as nets. Reading checks every
    rule of the format before it believes a size, and converts between float and double.
+   Other people's files: lsnn_file_read converts F16 and BF16, too, and names what holds no
+   floats (a PyTorch state_dict with batch normalisation has an I64). lsnn_net_read takes
+   such a file if it has all that the net has, and lsnn_net_read_as by a table of names, or
+   only what fits:
+
+   /// pytorch.c
+   #include "lsnn.h"
+   // a net of two dense layers, "dense1" and "dense2", from nn.Sequential(Linear, ReLU, Linear)
+   lsnn_status from_pytorch(lsnn_net *net, const char *path)
+   {
+       static const lsnn_pair names[] = {
+           { "dense1.weight", "0.weight" }, { "dense1.bias", "0.bias" },
+           { "dense2.weight", "2.weight" }, { "dense2.bias", "2.bias" } };
+       lsnn_read_desc d = { 0 };
+       d.names = names;
+       d.name_count = 4;
+       return lsnn_net_read_as(net, path, &d);
+   }
+   // the layers that a trained net has in common with this one; the others begin as drawn
+   lsnn_status begin_from(lsnn_net *net, const char *path)
+   {
+       lsnn_read_desc d = { 0 };
+       int taken = 0;
+       d.partial = 1;
+       d.taken = &taken;
+       return lsnn_net_read_as(net, path, &d);
+   }
+   ///
+   The ways out: lsnn_net_export_c writes a C99 file with NAME_predict(x, y), for programs and
+   chips without room for more (int8 weights take a quarter; lsnn_net_round says, in the net,
+   what that costs); lsnn_net_export_onnx writes an ONNX model. Both take every layer type of
+   the library and refuse your own by name; examples/export does both:
+
+   /// export.c
+   #include "lsnn.h"
+   lsnn_status as_c(lsnn_net *net)
+   {
+       lsnn_export_desc d = { 0 };
+       d.name = "digits";                            // digits_predict
+       d.storage = LSNN_STORE_INT8;
+       return lsnn_net_export_c(net, "digits.c", &d);
+   }
+   ///
 
    15. NUMBERS TO KNOW
    Limits: 2^29 numbers an image and a weight array, 10,000 layers, 16 inputs and 4 parameters
    a layer, 8 heads. Tested: gradients against central differences in double to 1e-6, ops
-   against PyTorch in double to 1e-10 and against naive code on every instruction set: tests/. */
+   against PyTorch in double to 1e-10 and against naive code on every instruction set: tests/.
+
+   16. >>promised: WHAT IS PROMISED
+   Files. Whatever is saved (nets, checkpoints, IDX, PNG) is written beside its place, synced
+   and renamed: PATH is the old file or the new one, whole, at every moment, through a crash,
+   a kill or a power cut (where the disk honours fsync; a file system that knows no syncing
+   is no failure). Nothing else is touched: what stands at the temporary name PATH.tmp, a
+   link or a file of yours, stays, and the save takes another name; what a killed save left
+   there (mode 0200 or 01xxx) is removed by the next. A link at PATH is replaced, its target
+   stays.
+   The new file has the old one's mode, owner and group, or less where these cannot be had (a
+   group that you are not of gets what everybody gets); without an old one the umask's mode.
+   EIO: PATH is read-only for you, a folder or a device, or another program is saving to it.
+   The bytes depend neither on the locale nor on the machine's byte order or the compiler's
+   enums. Files of strangers are checked first: no length, shape or offset is believed.
+   On Windows: PATH.tmp itself is overwritten, and two programs must not save to one path.
+   Signals. The library installs no handler and blocks none for you; its own threads block all
+   but those that a thread brings upon itself and SIGPROF, so handlers run in your threads (with
+   -std=c99, which hides how to say so, the kernel decides). None of its functions may be
+   called from a handler: set a flag there, and let the progress function of lsnn_fit return
+   it: the fit stops after its step, saves, and returns STOPPED. A signal that kills leaves
+   the old file; one whose handler interrupts a write (no SA_RESTART, on a network's file
+   system) makes that save EIO, and what was there stays. SIGXFSZ (a file over ulimit -f)
+   kills unless the program ignores it; then it is EIO.
+   Numbers. What is not finite is an error, EDIVERGED, where it comes in and where it goes
+   out: lsnn_forward, lsnn_predict, lsnn_evaluate and lsnn_fit name the sample whose input is a
+   NaN or an infinity, before anything is run or any running mean has seen it; predict and
+   evaluate name the output that is none, so no NaN is counted as a class; forward and fit stop
+   at such a loss, fit with the first layer that made it, and the optimizer's step refuses such
+   a gradient, before it moves anything. A NaN that a relu stops on its way is not seen.
+   A batch may be fed in parts, where it does not fit: lsnn_batch's `sample` and `total` say
+   which part this is; loss and gradient then sum up to the whole batch's (but batch_norm
+   normalises each part by itself). `step` 0 in a loop of your own means as many as the
+   optimizer has made.
+   batch_norm takes the mean off before it multiplies: a spread of 1 about 1e4 keeps all the
+   digits that the floats have. Frozen (option freeze), it normalises by its running mean and
+   variance and leaves them. A variance past the largest lsnn_real is EDIVERGED.
+   The data's classes must be those of a classifying head: a net with more outputs than there
+   are classes is refused, as one with fewer is.
+   Failures. The context keeps the first one, until lsnn_clear; every one is logged.
+   Threads. lsnn_parallel does every task once, whatever happens to its threads: those that
+   cannot be had (a limit, no memory) or do not get a core are missed by the clock alone, and
+   the results have the same bits. A thread that waits spins for 20 microseconds, then sleeps:
+   an idle context takes no processor time, a busy machine is shared fairly, and two trainings
+   side by side each keep about half of their speed. A task that calls lsnn_parallel on its
+   own context does all of it itself, as worker 0; on another context it gets that one's
+   threads. Nets and contexts of several threads of the program run side by side.
+   cx.threads may be changed between calls; threads once started stay, asleep, until
+   lsnn_ctx_free. They keep the rounding mode (and flush-to-zero) that the caller had when it
+   started them, at the context's first op: who changes it later gets some of both. Functions
+   of yours that the library calls by all its threads (lsnn_data's fetch, tasks) must be ready
+   for that, and must not throw. A library that is to be unloaded calls lsnn_ctx_free before.
+   There are threads wherever there are pthreads and gcc's or clang's builtins; elsewhere
+   (MSVC) /openmp brings them, or there is one. A processor quota (docker --cpus) is not a core
+   less: set cx.threads.
+   Fork. A child may go on with what it inherited: contexts, nets, data. The threads are not
+   copied; the child starts its own when it first needs them, and the parent keeps its. This
+   holds for a fork by the thread that uses the context, between two calls. (With
+   LSNN_USE_OPENMP it does not: GNU OpenMP hangs in such a child.) */
 
 /* Where is what (src/ of the repository; a line of the list is a chapter of the book)
 
@@ -313,7 +450,8 @@
        net.h > plan.h > run.h           a graph is built > planned > run
        profile.h                          and timed
        files.h, graph.h                 safetensors; a net as text and back
-       train.h, data.h, pictures.h      optimizers and fit; IDX, recipes; PNG
+       export.h, onnx.h                 a net as a C file; as an ONNX model
+       train.h, data.h, pictures.h      optimizers and fit; IDX, recipes; figures (png.h)
        fast.h                           what the ops ask of the machinery:
          gemm.h, sums.h                   products of matrices; sums over a batch
          rows.h, blocks.h                 windows on plain arrays; on blocks of images
@@ -350,12 +488,19 @@ typedef float lsnn_real;
 #  endif
 #endif
 
+#if defined(__GNUC__)
+#  define LSNNI_PRINTF(f, a) __attribute__((format(printf, f, a)))
+#else
+#  define LSNNI_PRINTF(f, a)
+#endif
+
 /* ---- >>double: the double build's functions have names of their own, so that both
    precisions can live in one program and a mix-up ends at the linker. Made by
    tools/names.sh from the functions below.                                   */
 #ifdef LSNN_DOUBLE
 #define lsnn_status_text lsnn_status_text_f64
 #define lsnn_clear lsnn_clear_f64
+#define lsnn_fail lsnn_fail_f64
 #define lsnn_ctx_free lsnn_ctx_free_f64
 #define lsnn_ctx_threads lsnn_ctx_threads_f64
 #define lsnn_ctx_isa lsnn_ctx_isa_f64
@@ -488,6 +633,10 @@ typedef float lsnn_real;
 #define lsnn_net_save lsnn_net_save_f64
 #define lsnn_net_load lsnn_net_load_f64
 #define lsnn_net_read lsnn_net_read_f64
+#define lsnn_net_read_as lsnn_net_read_as_f64
+#define lsnn_net_export_c lsnn_net_export_c_f64
+#define lsnn_net_export_onnx lsnn_net_export_onnx_f64
+#define lsnn_net_round lsnn_net_round_f64
 #define lsnn_file_read lsnn_file_read_f64
 #define lsnn_file_free lsnn_file_free_f64
 #define lsnn_file_tensor lsnn_file_tensor_f64
@@ -507,7 +656,9 @@ typedef float lsnn_real;
 
 /* ---- >>api status: what every fallible call returns ------------------------
    Zero is success, negative is a failure, LSNN_STOPPED (1) means that your own
-   callback asked for an end.                                                 */
+   callback asked for an end. Each enum that stands in a struct has a last member ..._INT_
+   that is used for nothing: it keeps the enum as wide as an int under -fshort-enums, too,
+   so that files and structs are the same.                                    */
 #define LSNN_STATUS_LIST(X)                                                    \
     X(STOPPED,       1, "stopped by the caller's callback")                    \
     X(OK,            0, "no error")                                            \
@@ -518,13 +669,14 @@ typedef float lsnn_real;
     X(ESTATE,       -5, "the call comes at the wrong time")                    \
     X(EIO,          -6, "a file could not be read or written")                 \
     X(EFORMAT,      -7, "a file does not follow its format")                   \
-    X(EDIVERGED,    -8, "the loss is not a finite number")                     \
+    X(EDIVERGED,    -8, "a number is not finite (NaN or infinite)")             \
     X(EUNSUPPORTED, -9, "this build leaves that part out")
 typedef enum lsnn_status {
 #define LSNN_STATUS_ENUM(name, code, text) LSNN_##name = code,
     LSNN_STATUS_LIST(LSNN_STATUS_ENUM)
 #undef LSNN_STATUS_ENUM
-    LSNN_STATUS_MAX_ = 2
+    LSNN_STATUS_MAX_ = 2,
+    LSNN_STATUS_INT_ = 0x7FFFFFFF
 } lsnn_status;
 
 LSNN_API const char *lsnn_status_text(lsnn_status s);
@@ -544,35 +696,46 @@ typedef enum lsnn_isa {              /* instruction set of the vector kernels */
     LSNN_ISA_AVX2,
     LSNN_ISA_AVX512,
     LSNN_ISA_NEON,
-    LSNN_ISA_COUNT_
+    LSNN_ISA_COUNT_,
+    LSNN_ISA_INT_ = 0x7FFFFFFF
 } lsnn_isa;
 
 typedef struct lsnn_ctx {
     lsnn_allocator mem;              /* NULL functions: malloc and free       */
     void (*log_fn)(const char *message, void *user);   /* NULL: stderr        */
     void *log_user;
-    int threads;                     /* 0: all that OpenMP offers, else 1     */
+    int threads;                     /* 0: one for each core it may run on    */
     lsnn_isa isa;                    /* 0, or one that does not run here: best */
     lsnn_status status;              /* the first failure, until lsnn_clear   */
     char message[400];               /* what failed, where, and a hint        */
+    lsnn_status last_;               /* private: the last failure, and how many there were */
+    unsigned failures_;
     const char *where_;              /* private: the layer at work            */
     int rehearsal_;                  /* private: take scratch memory, do no work */
     void *scratch_;                  /* private: grow-only working memory     */
     size_t scratch_bytes_;
+    struct lsnni_team *team_;        /* private: its threads, once needed     */
+    int cores_;                      /* private: what threads 0 means, once asked */
 } lsnn_ctx;
 
 LSNN_API void lsnn_clear(lsnn_ctx *cx);            /* forget the failure      */
-LSNN_API void lsnn_ctx_free(lsnn_ctx *cx);         /* free the scratch memory */
+/* Records a failure as the library's own functions do, with the layer's name before it, and
+   returns s: a layer type of your own says so why it refuses.
+       if (k % 2 == 0) return lsnn_fail(cx, LSNN_EVALUE, "kernel_h is %d: it must be odd", k); */
+LSNN_API lsnn_status lsnn_fail(lsnn_ctx *cx, lsnn_status s, const char *format, ...)
+    LSNNI_PRINTF(3, 4);
+LSNN_API void lsnn_ctx_free(lsnn_ctx *cx);         /* end its threads, free its scratch */
 LSNN_API int lsnn_ctx_threads(const lsnn_ctx *cx); /* threads really used     */
 LSNN_API lsnn_isa lsnn_ctx_isa(const lsnn_ctx *cx);      /* set really used   */
 LSNN_API int lsnn_isa_available(lsnn_isa isa);     /* 1 if it runs here       */
 LSNN_API const char *lsnn_isa_name(lsnn_isa isa);  /* "avx512", ...           */
 LSNN_API lsnn_isa lsnn_isa_from_name(const char *name);  /* COUNT_ if unknown */
-LSNN_API const char *lsnn_build_info(void);        /* "float openmp zlib ..." */
+LSNN_API const char *lsnn_build_info(void);        /* "float threads zlib ..." */
 
 /* Calls task(user, i, worker) for i in [0, count), on cx's threads. Workers are
    numbered from 0 to lsnn_ctx_threads(cx) - 1; which gets which i is not
-   defined, so a task must write only what belongs to i, or to its worker.    */
+   defined, so a task must write only what belongs to i, or to its worker. A task
+   that calls this again on cx does all of the inner tasks itself, as worker 0. */
 LSNN_API void lsnn_parallel(lsnn_ctx *cx, int count,
                             void (*task)(void *user, int i, int worker), void *user);
 
@@ -606,7 +769,8 @@ typedef enum lsnn_padding {
     LSNN_VALID = 0,                  /* none: output (H - k) / stride + 1     */
     LSNN_SAME,                       /* output ceil(H / stride), extra pixel  */
                                      /*   at the bottom and right             */
-    LSNN_EXPLICIT                    /* pad_top, pad_left, pad_bottom, pad_right */
+    LSNN_EXPLICIT,                   /* pad_top, pad_left, pad_bottom, pad_right */
+    LSNN_PADDING_INT_ = 0x7FFFFFFF
 } lsnn_padding;
 
 /* A window that slides over images: conv2d, local2d and the poolings.        */
@@ -822,12 +986,14 @@ LSNN_API lsnn_status lsnn_mse_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_r
    Positions run over [0, 1]: column j is at j / (W - 1), row i at i / (H - 1);
    the first coordinate of p and mu is the column. W = 1 puts it at 0.        */
 typedef enum lsnn_smooth_shape {
-    LSNN_GAUSSIAN = 0, LSNN_TABLE, LSNN_GAUSSIAN_SEPARABLE, LSNN_GAUSSIAN_1D
+    LSNN_GAUSSIAN = 0, LSNN_TABLE, LSNN_GAUSSIAN_SEPARABLE, LSNN_GAUSSIAN_1D,
+    LSNN_SMOOTH_SHAPE_INT_ = 0x7FFFFFFF
 } lsnn_smooth_shape;
 typedef enum lsnn_normalise {
     LSNN_NORMALISE_NONE = 0,         /* U as it is                            */
     LSNN_NORMALISE_SUM,              /* U / sum over positions  (LSNN Eq. 8)  */
-    LSNN_NORMALISE_MEAN              /* U / mean over positions               */
+    LSNN_NORMALISE_MEAN,             /* U / mean over positions               */
+    LSNN_NORMALISE_INT_ = 0x7FFFFFFF
 } lsnn_normalise;
 
 typedef struct lsnn_smoother {
@@ -861,7 +1027,9 @@ LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real
    passes it on, so one check at lsnn_net_build is enough).                   */
 typedef struct lsnn_net lsnn_net;
 
-typedef enum lsnn_init { LSNN_INIT_HE = 0, LSNN_INIT_GLOROT, LSNN_INIT_ZERO } lsnn_init;
+typedef enum lsnn_init {
+    LSNN_INIT_HE = 0, LSNN_INIT_GLOROT, LSNN_INIT_ZERO, LSNN_INIT_INT_ = 0x7FFFFFFF
+} lsnn_init;
 
 /* lp_pool's p: as the option norm says; or learned from there on, one a layer or a map. */
 typedef enum lsnn_learn_norm {
@@ -936,6 +1104,9 @@ LSNN_API int lsnn_lp_pool(lsnn_net *net, int x, int kernel, const lsnn_options *
 LSNN_API int lsnn_dropout(lsnn_net *net, int x, double rate, const lsnn_options *o);
 LSNN_API int lsnn_batch_norm(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_scale(lsnn_net *net, int x, const lsnn_options *o);     /* begins at g = 1 */
+/* Two branches: make them in statements of their own. C does not say which argument of
+   lsnn_add(net, f(net, x), g(net, x), NULL) is made first, and default names ("conv2d2"), so
+   first values and files, go by the order in which layers are made.          */
 LSNN_API int lsnn_add(lsnn_net *net, int a, int b, const lsnn_options *o);
 LSNN_API int lsnn_concat(lsnn_net *net, const int *x, int count, const lsnn_options *o);
 LSNN_API int lsnn_slice(lsnn_net *net, int x, int first, int count, const lsnn_options *o);
@@ -949,12 +1120,14 @@ LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
 LSNN_API int lsnn_cross_entropy(lsnn_net *net, int x, const lsnn_options *o);   /* a loss */
 LSNN_API int lsnn_mse(lsnn_net *net, int x, const lsnn_options *o);             /* a loss */
 
-/* A layer type of your own: four functions and a name. See >>custom.         */
+/* A layer type of your own: four functions and a name. See >>custom. What plan fills in is
+   checked once, by lsnn_layer, and trusted from there on. A function that returns a status
+   without lsnn_fail gets a message that names the layer.                     */
 enum { LSNN_MAX_INPUTS = 16, LSNN_MAX_PARAMS = 4 };
 typedef struct lsnn_param_spec {     /* a parameter, a buffer or a kept array */
     const char *name;                /* "weight": becomes "LAYER.weight"      */
-    size_t count;                    /* product of dim                        */
-    int rank, dim[4];
+    size_t count;                    /* 0, or the product of dim: the net computes it */
+    int rank, dim[4];                /* 0 to 4 sizes, each at least 1         */
     int fan_in, fan_out;             /* for He and Glorot; 0: begins at `value` */
     double value;
     int no_decay;                    /* 1: no weight decay (biases, ...)      */
@@ -1010,11 +1183,17 @@ typedef struct lsnn_call {           /* what forward and backward work on     */
     lsnn_real *y;
     lsnn_real *dy;                   /* written only by LSNN_RELU_AFTER's backward */
     lsnn_real *dx[LSNN_MAX_INPUTS];  /* NULL: not wanted                      */
-    int add[LSNN_MAX_INPUTS];        /* LSNN_SET or LSNN_ADD, per dx          */
+    int add[LSNN_MAX_INPUTS];        /* LSNN_SET or LSNN_ADD, per dx: of the readers of an */
+                                     /*   output that take it in one layout, the first to */
+                                     /*   run in backward sets and the others add; where */
+                                     /*   readers take both layouts there are two firsts. So */
+                                     /*   which it is may differ from batch to batch: do */
+                                     /*   what `add` says                     */
     const lsnn_real *param[LSNN_MAX_PARAMS];
     lsnn_real *dparam[LSNN_MAX_PARAMS];      /* add to these; NULL: frozen    */
     lsnn_real *buffer[LSNN_MAX_PARAMS];
     lsnn_real *keep;
+    int total;                       /* images of the batch that this may be a part of */
     int *kept;                       /* 0 until forward sets it, and again when parameters */
                                      /*   have changed: what `keep` holds is still right */
     const int *labels; int heads;    /* N x heads, NULL when predicting       */
@@ -1066,17 +1245,23 @@ typedef struct lsnn_batch {
     const lsnn_real *x;
     const int *labels; int heads;
     const lsnn_real *targets; int target_count;
-    uint32_t step;                   /* these two address dropout's draws: sample is the */
-    uint32_t sample;                 /*   first image's place in the step's batch, if   */
-} lsnn_batch;                        /*   that is fed in parts                */
-/* *loss (may be NULL): the sum of the losses, weights included. training 1: lsnn_backward
+    uint32_t step;                   /* addresses dropout's draws. 0: as many steps as an */
+                                     /*   optimizer of this net has made      */
+    /* A batch that is fed in parts, a forward and a backward each: */
+    uint32_t sample;                 /* this part's first image, counted in the whole; and how */
+    int total;                       /*   many images that has: losses are means over all of */
+} lsnn_batch;                        /*   them. 0: it is whole                */
+/* *loss (may be NULL): the sum of the losses, weights included; of a part, its share of the
+   whole batch's. training 1: lsnn_backward
    may follow, dropout draws, batch_norm uses the batch; 0 without labels and targets: only
-   what the output needs is run.                                              */
+   what the output needs is run. EDIVERGED: x holds a NaN or an infinity (nothing was done
+   then, and the message names the sample), or the loss is not finite.        */
 LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int training,
                                   double *loss);
 LSNN_API lsnn_status lsnn_backward(lsnn_net *net);  /* adds to gradients; once a forward */
 LSNN_API void lsnn_zero_grad(lsnn_net *net);
-/* y: N x output shape; any N. Softmax is not applied to logits.              */
+/* y: N x output shape; any N. Softmax is not applied to logits. EDIVERGED: x or y holds a NaN or
+   an infinity; the message names the sample.                                 */
 LSNN_API lsnn_status lsnn_predict(lsnn_net *net, const lsnn_real *x, int n, lsnn_real *y);
 
 /* By name: "conv2d1.weight" (parameter or buffer), "grad:conv2d1.weight", "smooth1.map";
@@ -1154,7 +1339,8 @@ LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *i
    The label is that of the sample's own image (sequence: the first label); the
    other digits are drawn from the recipe's images too, with replacement.     */
 typedef enum lsnn_task { LSNN_TASK_DIGITS = 0, LSNN_TASK_CLUTTERED, LSNN_TASK_ARROW,
-    LSNN_TASK_RECTANGLE, LSNN_TASK_SEQUENCE, LSNN_TASK_COUNT_ } lsnn_task;
+    LSNN_TASK_RECTANGLE, LSNN_TASK_SEQUENCE, LSNN_TASK_COUNT_,
+    LSNN_TASK_INT_ = 0x7FFFFFFF } lsnn_task;
 typedef struct lsnn_recipe {
     lsnn_task task;
     uint64_t seed;
@@ -1188,8 +1374,12 @@ LSNN_API lsnn_status lsnn_data_recipe(lsnn_ctx *cx, lsnn_data *d, const lsnn_rec
 LSNN_API void lsnn_digit_draw(lsnn_rng *r, int digit, unsigned char *pixels);
 
 /* ---- >>api training ---------------------------------------------------------*/
-typedef enum lsnn_method { LSNN_SGD = 0, LSNN_ADAM, LSNN_ADAMW } lsnn_method;
-typedef enum lsnn_schedule { LSNN_CONSTANT = 0, LSNN_STEP, LSNN_COSINE } lsnn_schedule;
+typedef enum lsnn_method {
+    LSNN_SGD = 0, LSNN_ADAM, LSNN_ADAMW, LSNN_METHOD_INT_ = 0x7FFFFFFF
+} lsnn_method;
+typedef enum lsnn_schedule {
+    LSNN_CONSTANT = 0, LSNN_STEP, LSNN_COSINE, LSNN_SCHEDULE_INT_ = 0x7FFFFFFF
+} lsnn_schedule;
 typedef struct lsnn_optimizer_desc {
     lsnn_method method;
     double lr;                       /* 0 -> 0.01 (SGD), 0.001 (Adam, AdamW)  */
@@ -1256,32 +1446,79 @@ typedef struct lsnn_score {
 LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_score *s);
 
 /* ---- >>api files ------------------------------------------------------------
-   safetensors; the graph is in the metadata. Written to PATH.tmp, synced, then
-   renamed over PATH, so that PATH is always whole; it is a new file, in place of a link, too.
-   EIO if another program is saving to the same path (not on Windows).        */
+   safetensors; the graph is in the metadata. Written to PATH.tmp (or, where that name is
+   taken or too long, to another in the folder), synced, then renamed over PATH, so that PATH
+   is always whole; it is a new file, in place of a link, too, of the old one's mode, owner
+   and group. EIO if that is read-only, or if another program is saving to the same path (not
+   on Windows). A path of NULL: EVALUE.                                       */
+typedef struct lsnn_pair { const char *key, *value; } lsnn_pair;
 LSNN_API lsnn_status lsnn_net_save(lsnn_net *net, const char *path);
 /* Builds the file's net. types: your own layer types, if it uses any.        */
 LSNN_API lsnn_net *lsnn_net_load(lsnn_ctx *cx, const char *path, const lsnn_build_desc *d,
                                  const lsnn_layer_type *const *types, int count);
 /* Reads parameters and buffers into a net of the same names and shapes. ESTATE if the
    file has a graph, and a layer of a name differs in its type or in an option that
-   prediction depends on.                                                     */
+   prediction depends on; EFORMAT if a file with a graph has more than the net. One without,
+   from elsewhere, may have more.                                             */
 LSNN_API lsnn_status lsnn_net_read(lsnn_net *net, const char *path);
+/* The same from other people's files, or from a part of another net. The file must have all
+   that the net has, unless it is `partial`, and may have more. Where nothing at all fits:
+   EFORMAT. On failure the net is as it was. d NULL: lsnn_net_read.           */
+typedef struct lsnn_read_desc {
+    const lsnn_pair *names;          /* key: a parameter or buffer of the net, value: what */
+    int name_count;                  /*   the file calls it, or NULL: not from the file; */
+                                     /*   names that are not listed are the same in both */
+    int partial;                     /* 1: takes what has the name, the sizes and, in a file */
+                                     /*   with a graph, the layer's type and options; the */
+                                     /*   rest keeps the values that it has   */
+    int *taken;                      /* NULL, or gets how many of them were taken */
+} lsnn_read_desc;
+LSNN_API lsnn_status lsnn_net_read_as(lsnn_net *net, const char *path,
+                                      const lsnn_read_desc *d);
+
+/* Writes one C99 file with a function
+       void NAME_predict(const float *x, float *y);     x: input shape, y: output shape
+   that is lsnn_predict for one image: plain loops, weights as constant arrays, no allocation,
+   no file, no library but math. Of the weights of dense, conv2d and local2d it stores what
+   `storage` says, everything else as floats. ENAME: a name that C does not take;
+   EUNSUPPORTED: a layer type of your own; EVALUE: a parameter that is no finite float. */
+typedef enum lsnn_storage {
+    LSNN_STORE_FLOAT,
+    LSNN_STORE_HALF,                 /* IEEE binary16                         */
+    LSNN_STORE_INT8                  /* 8 bits, and one factor an output      */
+} lsnn_storage;
+typedef struct lsnn_export_desc {
+    const char *name;                /* NULL -> "net"                         */
+    lsnn_storage storage;
+    int static_buffers;              /* 1: buffers are static, not on the stack */
+} lsnn_export_desc;
+LSNN_API lsnn_status lsnn_net_export_c(lsnn_net *net, const char *path,
+                                       const lsnn_export_desc *d);
+/* Writes an ONNX model (opset 13) of the prediction, for ONNX Runtime and others: input "input"
+   (the input layer's name), N x C x H x W; output: the output layer's name. Every layer type
+   of the library has a form, smoothers too, though one whose mu lies far outside of the map
+   loses digits there. EUNSUPPORTED: a layer type of your own.                 */
+LSNN_API lsnn_status lsnn_net_export_onnx(lsnn_net *net, const char *path);
+/* Rounds those weights, here in the net, to what that storage keeps: predictions are then
+   the file's, so that what it costs can be measured.                          */
+LSNN_API lsnn_status lsnn_net_round(lsnn_net *net, lsnn_storage storage);
 
 /* The file format by itself: named arrays and a table of strings. count is the product of
-   dim, rank 0 to 4, each name once (write: else ESHAPE, EVALUE). What was read is freed
-   by lsnn_file_free. No such name: NULL.                                     */
+   the sizes, each name stands once (write: else ESHAPE, EVALUE). What was read is freed
+   by lsnn_file_free. No such name: NULL. Read are F64, F32, F16 and BF16, of any rank; what
+   holds anything else (I64, BOOL, ...) is only named. Written is lsnn_real.  */
 typedef struct lsnn_tensor {
     const char *name;
-    int rank, dim[4];
+    int rank, dim[4];                /* the first four sizes                  */
     size_t count;
     const lsnn_real *v;              /* read: converted to lsnn_real          */
+    const int *dims;                 /* all sizes; to write: may be NULL up to rank 4 */
 } lsnn_tensor;
-typedef struct lsnn_pair { const char *key, *value; } lsnn_pair;
 typedef struct lsnn_file {
     lsnn_tensor *tensor; int tensors;
     lsnn_pair *meta; int metas;
-    void *block_[3];                 /* private                               */
+    lsnn_pair *skipped; int skips;   /* what was not read: name and dtype     */
+    void *block_[4];                 /* private                               */
 } lsnn_file;
 LSNN_API lsnn_status lsnn_file_read(lsnn_ctx *cx, lsnn_file *f, const char *path);
 LSNN_API void lsnn_file_free(lsnn_ctx *cx, lsnn_file *f);
@@ -1290,11 +1527,11 @@ LSNN_API const char *lsnn_file_meta(const lsnn_file *f, const char *key);
 LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_tensor *t,
                                      int tensors, const lsnn_pair *meta, int metas);
 
-/* ---- >>api pictures (PNG by stb_image_write) --------------------------------*/
+/* ---- >>api pictures (PNG) ---------------------------------------------------*/
 typedef struct lsnn_image { int w, h; unsigned char *rgb; } lsnn_image;
 LSNN_API lsnn_status lsnn_image_new(lsnn_ctx *cx, lsnn_image *im, int w, int h, uint32_t rgb);
 LSNN_API void lsnn_image_free(lsnn_ctx *cx, lsnn_image *im);
-/* EUNSUPPORTED if stb_image_write.h was not there.                           */
+/* As a PNG file.                                                             */
 LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const char *path);
 /* All drawing is clipped at the image's border. Colours are 0xRRGGBB. A line's whole
    coordinates are centres of pixels.                                         */
@@ -1330,6 +1567,13 @@ LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const 
 /* ============================================================================
    >>implementation
    ==========================================================================*/
+#if defined(LSNN_IMPLEMENTATION) && !defined(_MSC_VER) &&                                  \
+    (defined(__cplusplus) ? __cplusplus < 201103L :                                        \
+     !defined(__STDC_VERSION__) || __STDC_VERSION__ < 199901L)
+#error "lsnn: LSNN_IMPLEMENTATION needs C99 or C++11: compile that file with -std=c99 or -std=c++11"
+#undef LSNN_IMPLEMENTATION           /* one message, not a thousand           */
+#endif
+
 #if defined(LSNN_IMPLEMENTATION) && !defined(LSNNI_CORE)
 #define LSNNI_CORE
 
@@ -1340,7 +1584,6 @@ LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const 
 #include <errno.h>
 #include <float.h>
 #include <limits.h>
-#include <locale.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -1358,6 +1601,22 @@ LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const 
 #ifdef _OPENMP
 #include <omp.h>
 #endif
+/* Who divides loops, see >>threads.                                          */
+#if defined(LSNN_NO_THREADS)
+#elif defined(LSNN_USE_OPENMP) && !defined(_OPENMP)
+#error "lsnn: LSNN_USE_OPENMP needs -fopenmp (MSVC: /openmp)"
+#elif !defined(LSNN_USE_OPENMP) && defined(__GNUC__) && (defined(__unix__) || defined(__APPLE__))
+#define LSNNI_TEAM
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#elif defined(_OPENMP)
+#define LSNNI_OPENMP
+#endif
+#if defined(__unix__) || defined(__APPLE__)
+#include <sys/time.h>
+#include <unistd.h>
+#endif
 
 #define LSNNI_R(v) ((lsnn_real)(v))
 #define LSNNI_MIN(a, b) ((a) < (b) ? (a) : (b))
@@ -1366,12 +1625,10 @@ LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const 
     do { lsnn_status try_status_ = (call);                                     \
          if (try_status_ != LSNN_OK) return try_status_; } while (0)
 #if defined(__GNUC__)
-#  define LSNNI_PRINTF(f, a) __attribute__((format(printf, f, a)))
 #  define LSNNI_NOINLINE __attribute__((noinline))
 #  define LSNNI_FETCH_TO_READ(p) __builtin_prefetch(p)
 #  define LSNNI_FETCH_TO_WRITE(p) __builtin_prefetch(p, 1)
 #else
-#  define LSNNI_PRINTF(f, a)
 #  define LSNNI_NOINLINE
 #  define LSNNI_FETCH_TO_READ(p) ((void)(p))
 #  define LSNNI_FETCH_TO_WRITE(p) ((void)(p))
@@ -1400,24 +1657,46 @@ LSNN_API const char *lsnn_status_text(lsnn_status s)
     }
 }
 
-/* Records the first failure and returns s, so that a caller can write
-   `return lsnni_fail(...)`. The message: function or layer, values, hint.     */
+/* Logs a failure and returns s, so that a caller can write `return lsnni_fail(...)`. The context
+   keeps the first: what comes later is often a consequence, but not always, so that is logged
+   too. The message: function or layer, values, hint.                         */
+static lsnn_status lsnni_fail_list(lsnn_ctx *cx, lsnn_status s, const char *format,
+                                   va_list list)
+{
+    char text[sizeof cx->message];
+    int used = 0;
+    if (cx->where_) used = snprintf(text, sizeof text, "layer '%.80s': ", cx->where_);
+    vsnprintf(text + used, sizeof text - (size_t)used, format, list);
+    for (char *c = text; *c; c++)                        /* names may be from a file */
+        if ((unsigned char)*c < 32 || *c == 127) *c = '?';
+    cx->last_ = s;
+    cx->failures_++;
+    if (cx->status == LSNN_OK) {
+        cx->status = s;
+        memcpy(cx->message, text, sizeof text);
+    }
+    if (cx->log_fn) cx->log_fn(text, cx->log_user);
+    else fprintf(stderr, "lsnn: %s\n", text);
+    return s;
+}
+
 LSNNI_PRINTF(3, 4)
 static lsnn_status lsnni_fail(lsnn_ctx *cx, lsnn_status s, const char *format, ...)
 {
     va_list list;
-    int used = 0;
-    if (cx->status != LSNN_OK) return s;
-    if (cx->where_)
-        used = snprintf(cx->message, sizeof cx->message, "layer '%.80s': ", cx->where_);
     va_start(list, format);
-    vsnprintf(cx->message + used, sizeof cx->message - (size_t)used, format, list);
+    lsnni_fail_list(cx, s, format, list);
     va_end(list);
-    for (char *c = cx->message; *c; c++)                 /* names may be from a file */
-        if ((unsigned char)*c < 32 || *c == 127) *c = '?';
-    cx->status = s;
-    if (cx->log_fn) cx->log_fn(cx->message, cx->log_user);
-    else fprintf(stderr, "lsnn: %s\n", cx->message);
+    return s;
+}
+
+LSNN_API lsnn_status lsnn_fail(lsnn_ctx *cx, lsnn_status s, const char *format, ...)
+{
+    va_list list;
+    if (s == LSNN_OK) s = LSNN_EVALUE;                   /* no failure has no status */
+    va_start(list, format);
+    lsnni_fail_list(cx, s, format, list);
+    va_end(list);
     return s;
 }
 
@@ -1427,36 +1706,76 @@ LSNN_API void lsnn_clear(lsnn_ctx *cx)
     cx->message[0] = 0;
 }
 
+/* ---- >>clock --------------------------------------------------------------------*/
+/* Seconds of the wall, not of the processor: threads would add up.           */
+static double lsnni_seconds(void)
+{
+#if defined(CLOCK_MONOTONIC)
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+#elif defined(LSNNI_OPENMP)
+    return omp_get_wtime();
+#elif defined(__unix__) || defined(__APPLE__)        /* -std=c99 hides the one above */
+    struct timeval t;
+    gettimeofday(&t, NULL);
+    return (double)t.tv_sec + 1e-6 * (double)t.tv_usec;
+#else
+    return (double)clock() / CLOCKS_PER_SEC;         /* Windows: of the wall */
+#endif
+}
+
 /* ---- >>memory: aligned blocks from the context's allocator -------------------*/
 enum { LSNNI_ALIGN = 64 };           /* a cache line, and the widest vector   */
 
-/* *product *= factor; 0 if it overflows.                                     */
-static int lsnni_mul(size_t *product, size_t factor)
+/* One rule for the size of anything that will be allocated: it is computed by these two, which
+   stop at LSNNI_TOO_LARGE, half of what a size_t holds. So a sum or a product that does not
+   fit (on 32 bits: 4 GB) is never a small number, and the allocation below refuses it. */
+#define LSNNI_TOO_LARGE ((size_t)-1 / 2)
+static size_t lsnni_times(size_t a, size_t b)
 {
-    if (factor && *product > (size_t)-1 / factor) return 0;
-    *product *= factor;
-    return 1;
+    return b && a > LSNNI_TOO_LARGE / b ? LSNNI_TOO_LARGE : a * b;
+}
+static size_t lsnni_plus(size_t a, size_t b)
+{
+    return a >= LSNNI_TOO_LARGE || b >= LSNNI_TOO_LARGE - a ? LSNNI_TOO_LARGE : a + b;
 }
 
-/* count * size bytes, aligned. NULL: the failure is recorded.                */
-static void *lsnni_alloc_raw(lsnn_ctx *cx, size_t count, size_t size)
+/* count rounded up to whole vectors.                                         */
+static size_t lsnni_whole_vectors(size_t count) { return lsnni_plus(count, 15) / 16 * 16; }
+
+/* *product *= factor; 0 if it is too large.                                  */
+static int lsnni_mul(size_t *product, size_t factor)
 {
-    size_t bytes = count, pad = LSNNI_ALIGN + sizeof(void *);
+    *product = lsnni_times(*product, factor);
+    return *product < LSNNI_TOO_LARGE;
+}
+
+/* Aligned, whatever the allocator returns. NULL: refused, which nobody is told. */
+static void *lsnni_aligned(lsnn_ctx *cx, size_t bytes)
+{
+    size_t pad = LSNNI_ALIGN + sizeof(void *);
     char *raw, *block;
-    if (!lsnni_mul(&bytes, size) || bytes > (size_t)-1 - pad) {
-        lsnni_fail(cx, LSNN_ESHAPE, "%.0f x %.0f bytes do not fit into memory",
-                   (double)count, (double)size);
-        return NULL;
-    }
+    if (bytes >= LSNNI_TOO_LARGE - pad) return NULL;
     raw = (char *)(cx->mem.alloc_fn ? cx->mem.alloc_fn(bytes + pad, cx->mem.user)
                                     : malloc(bytes + pad));
-    if (!raw) {
-        lsnni_fail(cx, LSNN_ENOMEM, "the allocator refused %.0f bytes", (double)(bytes + pad));
-        return NULL;
-    }
+    if (!raw) return NULL;
     block = raw + pad - ((uintptr_t)raw + pad) % LSNNI_ALIGN;
     memcpy(block - sizeof raw, &raw, sizeof raw);    /* lsnni_free finds it there */
     return block;
+}
+
+/* count * size bytes, aligned. NULL: ENOMEM is recorded.                     */
+static void *lsnni_alloc_raw(lsnn_ctx *cx, size_t count, size_t size)
+{
+    size_t bytes = lsnni_times(count, size), pad = LSNNI_ALIGN + sizeof(void *);
+    void *block = lsnni_aligned(cx, bytes);
+    if (block) return block;
+    if (bytes >= LSNNI_TOO_LARGE - pad)
+        lsnni_fail(cx, LSNN_ENOMEM, "%.0f x %.0f bytes do not fit into this machine's memory",
+                   (double)count, (double)size);
+    else lsnni_fail(cx, LSNN_ENOMEM, "the allocator refused %.0f bytes", (double)(bytes + pad));
+    return NULL;
 }
 
 /* The same, zeroed.                                                          */
@@ -1488,9 +1807,8 @@ static char *lsnni_strdup(lsnn_ctx *cx, const char *text)
    back before lsnn_ctx_free, so a training step allocates nothing.           */
 static void *lsnni_scratch(lsnn_ctx *cx, size_t count, size_t size)
 {
-    size_t bytes = count;
-    if (lsnni_mul(&bytes, size) && bytes <= cx->scratch_bytes_ && cx->scratch_)
-        return cx->scratch_;
+    size_t bytes = lsnni_times(count, size);
+    if (bytes <= cx->scratch_bytes_ && cx->scratch_) return cx->scratch_;
     lsnni_free(cx, cx->scratch_);
     cx->scratch_bytes_ = 0;
     cx->scratch_ = lsnni_alloc_raw(cx, count, size);
@@ -1498,41 +1816,371 @@ static void *lsnni_scratch(lsnn_ctx *cx, size_t count, size_t size)
     return cx->scratch_;
 }
 
-LSNN_API void lsnn_ctx_free(lsnn_ctx *cx)
+/* ---- >>threads: the one place that starts any ----------------------------------
+   lsnn_parallel divides a loop among threads that the context keeps: it starts them when
+   they are first needed, lsnn_ctx_free ends them, and no other context knows of them, so
+   there is no global. Each thread takes the next i that is left until none is. Two rules
+   make that fit for a machine that others use, too:
+
+   - Who waits, spins for 20 microseconds and then sleeps. Layers follow one another faster
+     than that, so nothing sleeps within a step; and nothing that waits keeps a core busy.
+   - The caller works like the others and waits only for those that have begun, never for one
+     that might still come. What a busy machine, a fork (threads are not copied) or a refused
+     pthread_create takes away is speed: never a result, and nothing hangs.
+
+   With LSNN_USE_OPENMP, OpenMP's threads do it instead; with LSNN_NO_THREADS, or where there
+   are no POSIX threads and no OpenMP, the caller does it alone. The bits are the same.   */
+#if defined(LSNNI_TEAM)
+enum {
+    LSNNI_INSIDE = 0x7fff,           /* of `state`: how many workers are at the job */
+    LSNNI_ASLEEP = 0x8000,           /*   set: the caller sleeps until they have left */
+    LSNNI_PLACE = 0x10000            /*   times how many more may come; 0: it is closed */
+};
+
+typedef struct lsnni_team {          /* (a) read and written as atomics       */
+    void (*task)(void *user, int i, int worker);     /* the job: constant while any is inside */
+    void *user;
+    int count;
+    unsigned job;                    /* (a) its number: a new one, something to do */
+    int quit;                        /* (a) the job is to end                 */
+    int spin;                        /* 0: more threads than cores, sleep at once */
+    char apart_[64];                 /* what all write: in another cache line */
+    unsigned state, next;            /* (a) see above; (a) the next i         */
+    char also_apart_[64];
+    unsigned sleepers;               /* (a) workers asleep; written under the lock */
+    int busy;                        /* (a) a job is under way                */
+    int alone;                       /* nobody came to the last job           */
+    int asked, workers;              /* threads wanted, threads started       */
+    pid_t process;                   /* whose they are                        */
+    int ready;                       /* there are the next three              */
+    pthread_mutex_t lock;            /* for falling asleep and waking only    */
+    pthread_cond_t wake, left;       /* for the workers; for the caller       */
+    pthread_t *thread;
+} lsnni_team;
+
+/* What signals' masks need; -std=c99 hides it, and so does a POSIX of before threads. */
+#if defined(__GLIBC__) && !defined(__USE_POSIX199506)
+#elif defined(SIG_BLOCK) && (!defined(_POSIX_C_SOURCE) || _POSIX_C_SOURCE >= 199506L)
+#  define LSNNI_SIGNALS
+#endif
+/* Before glibc 2.34, and on the BSDs, these are missing unless -pthread links them. A program
+   built without has one thread then, in place of an error of the linker. A test says what to
+   put before their names, so that they are missing here, too.                */
+#if defined(LSNNI_TEST_WEAK) || \
+    (defined(__GLIBC__) && __GLIBC__ == 2 && __GLIBC_MINOR__ < 34) || defined(__FreeBSD__) || \
+    defined(__NetBSD__) || defined(__OpenBSD__) || defined(__DragonFly__)
+#  ifndef LSNNI_TEST_WEAK
+#    define LSNNI_TEST_WEAK
+#  endif
+#  define LSNNI_WEAK(name) \
+    static __typeof__(name) lsnni_##name __attribute__((weakref(LSNNI_TEST_WEAK #name)))
+LSNNI_WEAK(pthread_create);
+LSNNI_WEAK(pthread_join);
+#  ifdef LSNNI_SIGNALS
+LSNNI_WEAK(pthread_sigmask);
+#  endif
+#  define LSNNI_THREADS_LINKED (lsnni_pthread_create && lsnni_pthread_join)
+#else
+#  define lsnni_pthread_create pthread_create
+#  define lsnni_pthread_join pthread_join
+#  define lsnni_pthread_sigmask pthread_sigmask
+#  define LSNNI_THREADS_LINKED 1
+#endif
+
+/* The cores that this thread may run on: what taskset and a container's cpuset leave. */
+#if defined(CPU_SETSIZE)
+#  define LSNNI_CPU_SET cpu_set_t
+#elif defined(__linux__) && !defined(__cplusplus)    /* hidden without _GNU_SOURCE, which C++ has */
+#  define LSNNI_CPU_SET void
+extern int sched_getaffinity(pid_t thread, size_t bytes, void *set);
+#endif
+static int lsnni_cores(void)
 {
-    lsnni_free(cx, cx->scratch_);
-    cx->scratch_ = NULL;
-    cx->scratch_bytes_ = 0;
+    long cores = 0;
+#ifdef LSNNI_CPU_SET
+    unsigned long set[128] = { 0 };  /* 4,096 cores where longs have 32 bits  */
+    if (sched_getaffinity(0, sizeof set, (LSNNI_CPU_SET *)set) >= 0)
+        for (int i = 0; i < 128; i++)
+            for (unsigned long bits = set[i]; bits; bits &= bits - 1) cores++;
+#endif
+#ifdef _SC_NPROCESSORS_ONLN
+    if (cores < 1) cores = sysconf(_SC_NPROCESSORS_ONLN);
+#endif
+    return cores < 1 ? 1 : (int)LSNNI_MIN(cores, INT_MAX);
 }
 
-/* ---- >>threads: the one place that starts any --------------------------------*/
+/* Asked once a context: arrays with a part for each thread are sized by the answer. */
 LSNN_API int lsnn_ctx_threads(const lsnn_ctx *cx)
 {
-#ifdef _OPENMP
-    return cx->threads > 0 ? cx->threads : omp_get_max_threads();
-#else
-    (void)cx;
-    return 1;
+    if (cx->threads > 0) return cx->threads;
+    if (cx->cores_ == 0) ((lsnn_ctx *)(uintptr_t)cx)->cores_ = lsnni_cores();
+    return cx->cores_;
+}
+
+static void lsnni_pause(void)
+{
+#if defined(__i386__) || defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("yield");
 #endif
 }
+
+/* Looks at *word until it is `value`, or until it is not, for at most 20 microseconds; for some
+   hundreds if somebody sets the clock back.                                  */
+static void lsnni_spin(const lsnni_team *p, const unsigned *word, unsigned value, int equal)
+{
+    const double end = p->spin ? lsnni_seconds() + 20e-6 : 0;
+    int rounds = 2000;
+    do {
+        for (int i = 0; i < 16; i++) {
+            if ((__atomic_load_n(word, __ATOMIC_ACQUIRE) == value) == equal) return;
+            if (p->spin) lsnni_pause();
+        }
+    } while (p->spin && --rounds > 0 && lsnni_seconds() < end);
+}
+
+/* Does what is left of the job, and leaves. The caller may go on when the last has left. */
+static void lsnni_team_work(lsnni_team *p, int worker)
+{
+    unsigned i, count = (unsigned)p->count;
+    while ((i = __atomic_fetch_add(&p->next, 1u, __ATOMIC_RELAXED)) < count)
+        p->task(p->user, (int)i, worker);
+}
+
+static void lsnni_team_help(lsnni_team *p)
+{
+    unsigned s = __atomic_load_n(&p->state, __ATOMIC_RELAXED);
+    do {
+        if (s < LSNNI_PLACE) return;                     /* enough have come, or it is done */
+    } while (!__atomic_compare_exchange_n(&p->state, &s, s - LSNNI_PLACE + 1, 0,
+                                          __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
+    lsnni_team_work(p, (int)(s / LSNNI_PLACE));
+    s = __atomic_fetch_sub(&p->state, 1u, __ATOMIC_RELEASE);
+    if (s == LSNNI_ASLEEP + 1) {
+        pthread_mutex_lock(&p->lock);
+        pthread_cond_signal(&p->left);
+        pthread_mutex_unlock(&p->lock);
+    }
+}
+
+static void *lsnni_team_worker(void *team)
+{
+    lsnni_team *p = (lsnni_team *)team;
+    unsigned seen = 0;
+    for (;;) {
+        lsnni_spin(p, &p->job, seen, 0);
+        if (__atomic_load_n(&p->job, __ATOMIC_ACQUIRE) == seen) {
+            pthread_mutex_lock(&p->lock);
+            /* either this sees the new job, or the caller of that job sees the sleeper */
+            __atomic_fetch_add(&p->sleepers, 1u, __ATOMIC_SEQ_CST);
+            while (__atomic_load_n(&p->job, __ATOMIC_SEQ_CST) == seen)
+                pthread_cond_wait(&p->wake, &p->lock);
+            __atomic_fetch_sub(&p->sleepers, 1u, __ATOMIC_RELAXED);
+            pthread_mutex_unlock(&p->lock);
+        }
+        seen = __atomic_load_n(&p->job, __ATOMIC_ACQUIRE);
+        if (__atomic_load_n(&p->quit, __ATOMIC_RELAXED)) return NULL;
+        lsnni_team_help(p);
+    }
+}
+
+/* A new number says that the job is there; so many sleepers as are missing are woken. */
+static void lsnni_team_call(lsnni_team *p, int wanted)
+{
+    int asleep, missing;
+    __atomic_store_n(&p->job, p->job + 1, __ATOMIC_SEQ_CST);
+    asleep = (int)__atomic_load_n(&p->sleepers, __ATOMIC_SEQ_CST);
+    missing = wanted - (p->workers - asleep);
+    if (asleep == 0 || missing <= 0) return;
+    pthread_mutex_lock(&p->lock);    /* whoever was just falling asleep is asleep now */
+    pthread_mutex_unlock(&p->lock);
+    if (missing >= asleep) pthread_cond_broadcast(&p->wake);
+    else while (missing-- > 0) pthread_cond_signal(&p->wake);
+}
+
+static void lsnni_team_run(lsnni_team *p, int helpers, int count,
+                           void (*task)(void *user, int i, int worker), void *user)
+{
+    unsigned s, places = (unsigned)LSNNI_MIN(helpers, p->workers) * LSNNI_PLACE;
+    p->task = task;
+    p->user = user;
+    p->count = count;
+    __atomic_store_n(&p->next, 0u, __ATOMIC_RELAXED);
+    __atomic_store_n(&p->state, places, __ATOMIC_RELEASE);
+    lsnni_team_call(p, LSNNI_MIN(helpers, p->workers));
+    lsnni_team_work(p, 0);
+    s = __atomic_fetch_and(&p->state, LSNNI_PLACE - 1u, __ATOMIC_ACQUIRE);
+    p->alone = s == places;
+    if ((s & LSNNI_INSIDE) == 0) return;
+    lsnni_spin(p, &p->state, 0, 1);
+    if (__atomic_load_n(&p->state, __ATOMIC_ACQUIRE) == 0) return;
+    pthread_mutex_lock(&p->lock);
+    __atomic_fetch_or(&p->state, (unsigned)LSNNI_ASLEEP, __ATOMIC_RELAXED);
+    while (__atomic_load_n(&p->state, __ATOMIC_ACQUIRE) & LSNNI_INSIDE)
+        pthread_cond_wait(&p->left, &p->lock);
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* ---- Beginning and end ----------------------------------------------------------*/
+#ifdef LSNNI_SIGNALS
+/* Workers leave signals to the program's own threads: Ctrl-C lands where it is waited for.
+   Those that a thread brings upon itself must not be held back, nor a profiler's. */
+static void lsnni_team_signals(sigset_t *off)
+{
+    static const int own[] = {
+        SIGSEGV, SIGFPE, SIGILL, SIGABRT,
+#ifdef SIGBUS
+        SIGBUS,
+#endif
+#ifdef SIGTRAP
+        SIGTRAP,
+#endif
+#ifdef SIGSYS
+        SIGSYS,
+#endif
+#ifdef SIGPROF
+        SIGPROF
+#endif
+    };
+    sigfillset(off);
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) sigdelset(off, own[i]);
+}
+#endif
+
+static int lsnni_team_start(lsnni_team *p)
+{
+    pthread_attr_t attributes, *how = NULL;
+    int n = 0;
+#ifdef LSNNI_SIGNALS                 /* without, Linux prefers the main thread anyway */
+    sigset_t off, before;
+    lsnni_team_signals(&off);
+    if (!LSNNI_THREADS_LINKED || lsnni_pthread_sigmask(SIG_SETMASK, &off, &before) != 0) return 0;
+#endif
+#ifndef __GLIBC__                    /* musl gives 128 KiB, macOS 512: a callback may want more */
+    if (pthread_attr_init(&attributes) == 0) {
+        how = &attributes;
+        pthread_attr_setstacksize(how, (size_t)2 << 20);
+    }
+#else
+    (void)attributes;
+#endif
+    while (LSNNI_THREADS_LINKED && n < p->asked &&
+           lsnni_pthread_create(&p->thread[n], how, lsnni_team_worker, p) == 0) n++;
+    if (how) pthread_attr_destroy(how);
+#ifdef LSNNI_SIGNALS
+    lsnni_pthread_sigmask(SIG_SETMASK, &before, NULL);
+#endif
+    return n;
+}
+
+/* Also in a forked child, on its copy of the parent's team: what had been there is not. */
+static void lsnni_team_begin(lsnni_team *p, int workers)
+{
+    memset(p, 0, sizeof *p);
+    p->thread = (pthread_t *)(void *)(p + 1);
+    p->process = getpid();
+    p->asked = workers;
+    p->busy = 1;
+    p->spin = workers < lsnni_cores();
+    if (pthread_mutex_init(&p->lock, NULL) != 0) return;
+    if (pthread_cond_init(&p->wake, NULL) != 0) return;
+    if (pthread_cond_init(&p->left, NULL) != 0) return;
+    p->ready = 1;
+    p->workers = lsnni_team_start(p);
+}
+
+static void lsnni_team_end(lsnn_ctx *cx)
+{
+    lsnni_team *p = cx->team_;
+    cx->team_ = NULL;
+    if (!p) return;
+    if (p->ready && p->process == getpid()) {
+        __atomic_store_n(&p->quit, 1, __ATOMIC_RELAXED);
+        lsnni_team_call(p, p->workers);
+        for (int i = 0; i < p->workers; i++) lsnni_pthread_join(p->thread[i], NULL);
+        pthread_cond_destroy(&p->wake);
+        pthread_cond_destroy(&p->left);
+        pthread_mutex_destroy(&p->lock);
+    }
+    lsnni_free(cx, p);
+}
+
+/* cx's team, taken for one job; NULL: there is none, or a task of its present job asks. A child
+   has to begin anew, which nobody coming or all asleep may be a sign of: only then is the
+   system asked.                                                              */
+static lsnni_team *lsnni_team_take(lsnn_ctx *cx)
+{
+    int workers = LSNNI_MIN(lsnn_ctx_threads(cx), LSNNI_INSIDE) - 1;
+    size_t bytes = sizeof(lsnni_team) + (size_t)workers * sizeof(pthread_t);
+    lsnni_team *p = cx->team_;
+    if (p && __atomic_exchange_n(&p->busy, 1, __ATOMIC_ACQUIRE)) return NULL;
+    if (!p || p->asked < workers) {
+        lsnni_team_end(cx);
+        p = (lsnni_team *)lsnni_aligned(cx, bytes);
+        if (!p) return NULL;
+        lsnni_team_begin(p, workers);
+        cx->team_ = p;
+    } else if ((p->alone || __atomic_load_n(&p->sleepers, __ATOMIC_RELAXED)) &&
+               p->process != getpid()) lsnni_team_begin(p, p->asked);
+    return p;
+}
+
+/* Tasks that are done side by side: 1, unless nobody can help.               */
+static int lsnni_divided(lsnn_ctx *cx, int threads, int count,
+                         void (*task)(void *user, int i, int worker), void *user)
+{
+    lsnni_team *p = lsnni_team_take(cx);             /* in a rehearsal, too: a step then    */
+    if (!p) return 0;                                /* allocates nothing                   */
+    if (!cx->rehearsal_) lsnni_team_run(p, threads - 1, count, task, user);
+    __atomic_store_n(&p->busy, 0, __ATOMIC_RELEASE);
+    return 1;
+}
+
+#elif defined(LSNNI_OPENMP)
+LSNN_API int lsnn_ctx_threads(const lsnn_ctx *cx)
+{
+    return cx->threads > 0 ? cx->threads : omp_get_max_threads();
+}
+
+static int lsnni_divided(lsnn_ctx *cx, int threads, int count,
+                         void (*task)(void *user, int i, int worker), void *user)
+{
+    int i;
+    if (cx->rehearsal_) return 1;
+#ifdef _MSC_VER
+    __pragma(omp parallel for num_threads(threads) schedule(dynamic, 1))
+#else
+    _Pragma("omp parallel for num_threads(threads) schedule(dynamic, 1)")
+#endif
+    for (i = 0; i < count; i++) task(user, i, omp_get_thread_num());
+    return 1;
+}
+
+static void lsnni_team_end(lsnn_ctx *cx) { (void)cx; }
+
+#else
+LSNN_API int lsnn_ctx_threads(const lsnn_ctx *cx) { (void)cx; return 1; }
+
+static int lsnni_divided(lsnn_ctx *cx, int threads, int count,
+                         void (*task)(void *user, int i, int worker), void *user)
+{
+    (void)cx; (void)threads; (void)count; (void)task; (void)user;
+    return 0;
+}
+
+static void lsnni_team_end(lsnn_ctx *cx) { (void)cx; }
+#endif
 
 LSNN_API void lsnn_parallel(lsnn_ctx *cx, int count,
                             void (*task)(void *user, int i, int worker), void *user)
 {
-    int i;
-#ifdef _OPENMP
     int threads = LSNNI_MIN(lsnn_ctx_threads(cx), count);
-    if (threads > 1 && !omp_in_parallel() && !cx->rehearsal_) {
-#ifdef _MSC_VER
-        __pragma(omp parallel for num_threads(threads) schedule(dynamic, 1))
-#else
-        _Pragma("omp parallel for num_threads(threads) schedule(dynamic, 1)")
+#ifdef _OPENMP
+    if (omp_in_parallel()) threads = 1;      /* a region of the caller's own: it has divided */
 #endif
-        for (i = 0; i < count; i++) task(user, i, omp_get_thread_num());
-        return;
-    }
-#endif
-    for (i = 0; i < count && !cx->rehearsal_; i++) task(user, i, 0);
+    if (threads > 1 && lsnni_divided(cx, threads, count, task, user)) return;
+    for (int i = 0; i < count && !cx->rehearsal_; i++) task(user, i, 0);
 }
 
 /* Tasks that read or write `numbers` in all, a few operations each: fewer are done before a
@@ -1542,6 +2190,14 @@ static void lsnni_parallel_some(lsnn_ctx *cx, size_t numbers, int count,
 {
     if (numbers > 30000) lsnn_parallel(cx, count, task, user);
     else for (int i = 0; i < count && !cx->rehearsal_; i++) task(user, i, 0);
+}
+
+LSNN_API void lsnn_ctx_free(lsnn_ctx *cx)
+{
+    lsnni_team_end(cx);
+    lsnni_free(cx, cx->scratch_);
+    cx->scratch_ = NULL;
+    cx->scratch_bytes_ = 0;
 }
 
 /* ---- >>philox: counter-based random numbers ----------------------------------
@@ -1626,37 +2282,16 @@ LSNN_API void lsnn_rng_permutation(lsnn_rng *r, int *order, int n)
     }
 }
 
-/* ---- >>clock --------------------------------------------------------------------*/
-static double lsnni_seconds(void)
-{
-#if defined(_OPENMP)
-    return omp_get_wtime();
-#elif defined(CLOCK_MONOTONIC)
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-#else
-    return (double)clock() / CLOCKS_PER_SEC;
-#endif
-}
-
 /* ---- >>room: how an op asks for its working memory -----------------------------
-   It adds up what it needs, takes one scratch block, and cuts it in the same
-   order. Sums saturate, so that an overflow ends as a refused allocation.    */
+   It adds up what it needs, takes one scratch block, and cuts it in the same order. */
 static size_t lsnni_room(size_t count, size_t size)
 {
-    size_t bytes = count;
-    if (!lsnni_mul(&bytes, size) || bytes > (size_t)-1 / 4) return (size_t)-1 / 4;
+    size_t bytes = lsnni_times(count, size);
+    if (bytes > LSNNI_TOO_LARGE - LSNNI_ALIGN) return LSNNI_TOO_LARGE;
     return (bytes + LSNNI_ALIGN - 1) / LSNNI_ALIGN * LSNNI_ALIGN;
 }
-static size_t lsnni_room_add(size_t a, size_t b)
-{
-    return a > (size_t)-1 / 2 - b ? (size_t)-1 / 2 : a + b;
-}
-static size_t lsnni_room_times(size_t a, int n)
-{
-    return lsnni_mul(&a, (size_t)n) ? LSNNI_MIN(a, (size_t)-1 / 4) : (size_t)-1 / 4;
-}
+static size_t lsnni_room_add(size_t a, size_t b) { return lsnni_plus(a, b); }
+static size_t lsnni_room_times(size_t a, int n) { return lsnni_times(a, (size_t)n); }
 static void *lsnni_cut(char **at, size_t count, size_t size)
 {
     void *piece = *at;
@@ -1732,6 +2367,12 @@ static lsnn_status lsnni_sizes3(lsnn_ctx *cx, const char *who, int a, int b, int
 #  pragma GCC optimize("O1")
 #endif
 
+/* A naive build leaves the fast paths where they are, and unused.            */
+#if defined(LSNN_NAIVE) && defined(__GNUC__)
+#  pragma GCC diagnostic push
+#  pragma GCC diagnostic ignored "-Wunused-function"
+#endif
+
 /* ============================================================================
    >>fast  what the machinery for speed, at the end of the book, offers the ops
    ==========================================================================*/
@@ -1771,7 +2412,9 @@ typedef struct lsnni_block {
    struct and each set's table are made from this list. Everything is single-threaded.
    tile: entries of a past `rows` must be readable.  block: bj is 1, n from 1 to 3 vectors, no
    bias.  dots: ak and bk are 1, m to LSNNI_DOTS_ROWS.  deviation: sum (x - mean)^2.
-   axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].  norm_backward: dx = a dy + b x + c. */
+   axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].
+   norm_forward: y = a (x - center) + b.
+   norm_backward: dx = a dy + b (x - center) istd + c. */
 #define LSNNI_KERNELS(X)                                                                      \
     X(void, tile, (const lsnni_tile *t))                                                      \
     X(void, block, (const lsnni_block *g))                                                    \
@@ -1781,8 +2424,8 @@ typedef struct lsnni_block {
     X(double, sum, (const lsnn_real *x, size_t n))                                            \
     X(double, dot, (const lsnn_real *x, const lsnn_real *y, size_t n))                        \
     X(double, deviation, (const lsnn_real *x, double mean, size_t n))                         \
-    X(void, sum_dot, (double m[2], lsnn_real *dy, const lsnn_real *x, const lsnn_real *y,     \
-        size_t n))                                                                            \
+    X(void, sum_dot, (double m[3], const lsnn_real *dy, const lsnn_real *x, double center,    \
+        lsnn_real *relu, const lsnn_real *y, size_t n))                                       \
     X(void, moments, (const lsnn_real *t, size_t n, double x0, double step, double m[3]))     \
     X(void, exponents, (lsnn_real *u, size_t n, double step, double from,                     \
         const double p[8]))                                                                   \
@@ -1813,8 +2456,10 @@ typedef struct lsnni_block {
         int e0, int e1, int in_blocks, uint32_t limit, double scale, int add))                \
     X(void, transpose, (lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, int rows,     \
         int columns))                                                                         \
+    X(void, norm_forward, (lsnn_real *y, const lsnn_real *x, double center, double a,         \
+        double b, size_t n))                                                                  \
     X(void, norm_backward, (lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x,           \
-        double a, double b, double c, size_t n, int add))                                     \
+        double center, double istd, double a, double b, double c, size_t n, int add))         \
     X(void, sgd, (lsnn_real *w, lsnn_real *v, const lsnn_real *g, double scale, double lr,    \
         double decay, double momentum, int nesterov, size_t n))                               \
     X(void, adam, (lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *g,              \
@@ -1960,6 +2605,8 @@ static lsnn_status lsnni_window_check(lsnn_ctx *cx, const char *who, const lsnn_
     if ((double)s->c * s->h * s->w > INT32_MAX / 4 ||
         (double)s->k * s->oh * s->ow > INT32_MAX / 4 ||
         (double)s->c * s->kernel_h * s->kernel_w * (weights ? s->k : 1) > INT32_MAX / 4 ||
+        (weights && ((double)s->h + s->kernel_h - 1) * ((double)s->w + s->kernel_w - 1) *
+            s->k > INT32_MAX) ||     /* what dx is made from: see rows.h      */
         ((double)s->oh * s->stride_h + s->kernel_h) *
             ((double)s->ow * s->stride_w + s->kernel_w) * LSNNI_MAX(s->c, s->k) > INT32_MAX / 4)
         return lsnni_fail(cx, LSNN_ESHAPE,
@@ -2010,24 +2657,31 @@ static lsnn_param_spec lsnni_spec(const char *name, int rank, int a, int b, int 
     return s;
 }
 
-/* Places in arrays of sizes ... x J x K x L, for the naive pairs.                */
-static inline size_t lsnni_at2(int i, int j, int J)
+/* Places in arrays of sizes ... x js x ks x ls, for the naive pairs.               */
+static inline size_t lsnni_at2(int i, int j, int js)
 {
-    return (size_t)i * (size_t)J + (size_t)j;
+    return (size_t)i * (size_t)js + (size_t)j;
 }
-static inline size_t lsnni_at3(int i, int j, int J, int k, int K)
+static inline size_t lsnni_at3(int i, int j, int js, int k, int ks)
 {
-    return lsnni_at2(i, j, J) * (size_t)K + (size_t)k;
+    return lsnni_at2(i, j, js) * (size_t)ks + (size_t)k;
 }
-static inline size_t lsnni_at4(int i, int j, int J, int k, int K, int l, int L)
+static inline size_t lsnni_at4(int i, int j, int js, int k, int ks, int l, int ls)
 {
-    return lsnni_at3(i, j, J, k, K) * (size_t)L + (size_t)l;
+    return lsnni_at3(i, j, js, k, ks) * (size_t)ls + (size_t)l;
 }
 
 /* A backward writes dx, or adds to it: the naive ones clear it first, and always add. */
 static inline void lsnni_clear(lsnn_real *dx, size_t count, int add)
 {
     if (dx && !add) memset(dx, 0, count * sizeof *dx);
+}
+
+/* 1 if none of them is NaN or infinite.                                        */
+static int lsnni_finite(const lsnn_real *v, size_t count)
+{
+    for (size_t i = 0; i < count; i++) if (!(fabs((double)v[i]) <= DBL_MAX)) return 0;
+    return 1;
 }
 
 static int lsnni_inner(lsnn_shape s) { return s.h * s.w; }
@@ -2608,7 +3262,7 @@ static void lsnni_softmax_task(void *user, int n, int worker)
         for (int c = 1; c < p->c; c++)
             if (x[(size_t)c * step] > most) most = x[(size_t)c * step];
         for (int c = 0; c < p->c; c++) y[(size_t)c * step] = x[(size_t)c * step] - most;
-        if (p->inner == 1) p->kv->exp(y, y, (size_t)p->c);
+        if (p->inner == 1) (p->kv->exp)(y, y, (size_t)p->c);     /* not tgmath.h's */
         for (int c = 0; c < p->c; c++) {
             if (p->inner > 1) y[(size_t)c * step] = LSNNI_R(exp((double)y[(size_t)c * step]));
             sum += (double)y[(size_t)c * step];
@@ -3561,7 +4215,10 @@ LSNN_API int lsnn_dropout(lsnn_net *net, int x, double rate, const lsnn_options 
 /* ---- >>batch_norm (Ioffe and Szegedy 2015) ------------------------------------------
    xh = (x - mean) istd    y = gamma xh + beta    over the M = N*I values of a channel
    dgamma += sum dy xh     dbeta += sum dy
-   dx (+)= gamma istd (dy - mean(dy) - xh mean(dy xh))                        */
+   dx (+)= gamma istd (dy - mean(dy) - xh mean(dy xh))
+   Forward keeps mean and istd of a training batch for backward. A prediction, and a layer
+   that is frozen (option freeze), take the running mean and variance, which are constants:
+   dx (+)= gamma istd dy                                                       */
 /* ---- The naive pair                                                        */
 #ifdef LSNN_NAIVE
 #define LSNNI_NORM_FUSES 0
@@ -3595,6 +4252,7 @@ LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_re
     if (cx->rehearsal_) return LSNN_OK;                  /* the running ones stay */
     for (int k = 0; k < c; k++) {
         double m = 0, var = 0;
+        lsnn_real next;
         for (int l = 0; l < n; l++)
         for (int i = 0; i < inner; i++) m += (double)x[lsnni_at3(l, k, c, i, inner)] / count;
         for (int l = 0; l < n; l++)
@@ -3610,15 +4268,21 @@ LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_re
         }
         mean[k] = LSNNI_R(m);
         istd[k] = LSNNI_R(1 / sqrt(var / count + eps));
-        if (!running_mean) continue;
         var /= LSNNI_MAX(count - 1, 1);                  /* unbiased          */
+        next = LSNNI_R((1 - momentum) * (running_var ? (double)running_var[k] : 1) +
+                       momentum * var);
+        if (!lsnni_finite(&next, 1))                     /* the running ones stay */
+            return lsnni_fail(cx, LSNN_EDIVERGED, "batch_norm: the values of channel %d are not "
+                              "finite, or too large for a variance", k);
+        if (!running_mean) continue;
         running_mean[k] = LSNNI_R((1 - momentum) * (double)running_mean[k] + momentum * m);
-        running_var[k] = LSNNI_R((1 - momentum) * (double)running_var[k] + momentum * var);
+        running_var[k] = next;
     }
     return LSNN_OK;
 }
 
-/* mean and istd depend on x too, hence the two means that are taken off.      */
+/* mean and istd depend on x too, hence the two means that are taken off. The mean is made
+   again: as forward kept it, it is rounded to an lsnn_real.                   */
 LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dgamma,
                                               lsnn_real *dbeta, const lsnn_real *dy,
                                               const lsnn_real *x, const lsnn_real *gamma,
@@ -3626,10 +4290,13 @@ LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_
                                               int n, int c, int inner, int add)
 {
     double count = (double)n * inner;
+    (void)mean;
     LSNNI_TRY(lsnni_sizes3(cx, "batch_norm", n, c, inner));
     lsnni_clear(dx, lsnni_at3(n, 0, c, 0, inner), add);
     for (int k = 0; k < c; k++) {
-        double sum = 0, dot = 0, m = (double)mean[k], r = (double)istd[k];
+        double sum = 0, dot = 0, m = 0, r = (double)istd[k];
+        for (int l = 0; l < n; l++)
+        for (int i = 0; i < inner; i++) m += (double)x[lsnni_at3(l, k, c, i, inner)] / count;
         for (int l = 0; l < n; l++)
         for (int i = 0; i < inner; i++) {
             size_t at = lsnni_at3(l, k, c, i, inner);
@@ -3654,47 +4321,78 @@ LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_
 typedef struct lsnni_norm {
     const lsnni_kernels *kv;
     const lsnn_real *x, *dy, *gamma, *beta;
+    const lsnn_real *mean_in, *istd_in;          /* backward: what forward has written */
+    const lsnn_real *known_mean, *known_var;     /* forward by these; NULL: the batch's own */
     lsnn_real *y, *mean, *istd, *running_mean, *running_var, *dgamma, *dbeta;
-    int n, c, inner, add, predict;
+    int n, c, inner, add;
     int all;                         /* y and dy have so many channels, x and dx c of them */
     int relu;                        /* forward: y = relu(y) too                  */
-    const lsnn_real *relu_y;         /* backward: dy is the gradient of this relu */
+    lsnn_real *relu_dy;              /* backward: dy is the gradient of a relu of y, and is set */
+    const lsnn_real *relu_y;         /*   to 0 where that is 0; else NULL         */
     double momentum, eps;
+    int constant;                    /* backward: mean and istd do not depend on x */
 } lsnni_norm;
 
+/* y = (x - mean) a + beta. The mean is taken off before anything is multiplied: as a x + b a
+   spread that is small beside the mean would drown in rounding. What is taken off is the mean
+   as an lsnn_real, exactly; what that leaves goes into b.                     */
+static void lsnni_norm_apply(const lsnni_norm *p, int c, double mean, double istd)
+{
+    size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
+    size_t y_step = (size_t)p->all * inner;
+    double center = (double)LSNNI_R(mean), a = istd * (double)p->gamma[c];
+    double b = (double)p->beta[c] - (mean - center) * a;
+    for (int n = 0; n < p->n; n++) {
+        lsnn_real *y = p->y + first + (size_t)n * y_step;
+        p->kv->norm_forward(y, p->x + first + (size_t)n * step, center, a, b, inner);
+        if (p->relu) p->kv->act_forward(LSNN_RELU, y, y, inner, 0);
+    }
+}
+
+/* A batch whose statistics are no numbers leaves the running ones as they were, and istd 0,
+   which is how lsnni_norm_check knows.                                       */
 static void lsnni_norm_task(void *user, int c, int worker)
 {
     const lsnni_norm *p = (const lsnni_norm *)user;
     size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
-    size_t y_step = (size_t)p->all * inner;
-    double count = (double)p->n * p->inner, mean = 0, var = 0, istd;
+    double count = (double)p->n * p->inner, mean = 0, var = 0, m = p->momentum;
+    lsnn_real next_mean, next_var;
     (void)worker;
-    if (p->predict) {
-        mean = (double)p->running_mean[c];
-        istd = 1 / sqrt((double)p->running_var[c] + p->eps);
-    } else {
-        for (int n = 0; n < p->n; n++)
-            mean += p->kv->sum(p->x + first + (size_t)n * step, inner);
-        mean /= count;
-        for (int n = 0; n < p->n; n++)
-            var += p->kv->deviation(p->x + first + (size_t)n * step, mean, inner);
-        istd = 1 / sqrt(var / count + p->eps);
-        p->mean[c] = LSNNI_R(mean);
-        p->istd[c] = LSNNI_R(istd);
-        if (p->running_mean) {
-            double m = p->momentum, unbiased = var / LSNNI_MAX(count - 1, 1);
-            p->running_mean[c] = LSNNI_R((1 - m) * (double)p->running_mean[c] + m * mean);
-            p->running_var[c] = LSNNI_R((1 - m) * (double)p->running_var[c] + m * unbiased);
-        }
+    if (p->known_mean) {
+        double istd = 1 / sqrt((double)p->known_var[c] + p->eps);
+        if (p->mean) p->mean[c] = p->known_mean[c];
+        if (p->istd) p->istd[c] = LSNNI_R(istd);
+        lsnni_norm_apply(p, c, (double)p->known_mean[c], istd);
+        return;
     }
-    {
-        double a = istd * (double)p->gamma[c], b = (double)p->beta[c] - mean * a;
-        for (int n = 0; n < p->n; n++) {
-            lsnn_real *y = p->y + first + (size_t)n * y_step;
-            p->kv->affine(y, p->x + first + (size_t)n * step, a, b, inner, 0);
-            if (p->relu) p->kv->act_forward(LSNN_RELU, y, y, inner, 0);
+    for (int n = 0; n < p->n; n++) mean += p->kv->sum(p->x + first + (size_t)n * step, inner);
+    mean /= count;
+    for (int n = 0; n < p->n; n++)
+        var += p->kv->deviation(p->x + first + (size_t)n * step, mean, inner);
+    p->mean[c] = LSNNI_R(mean);
+    p->istd[c] = LSNNI_R(1 / sqrt(var / count + p->eps));
+    if (p->running_mean) {
+        next_mean = LSNNI_R((1 - m) * (double)p->running_mean[c] + m * mean);
+        next_var = LSNNI_R((1 - m) * (double)p->running_var[c] +
+                           m * (var / LSNNI_MAX(count - 1, 1)));         /* unbiased */
+        if (!lsnni_finite(&next_mean, 1) || !lsnni_finite(&next_var, 1)) {
+            p->istd[c] = 0;
+            return;
         }
+        p->running_mean[c] = next_mean;
+        p->running_var[c] = next_var;
     }
+    lsnni_norm_apply(p, c, mean, 1 / sqrt(var / count + p->eps));
+}
+
+/* After a training forward: every channel had a mean and a variance.             */
+static lsnn_status lsnni_norm_check(lsnn_ctx *cx, const lsnn_real *istd, int c)
+{
+    for (int k = 0; k < c && !cx->rehearsal_; k++)
+        if (!(istd[k] > 0))
+            return lsnni_fail(cx, LSNN_EDIVERGED, "batch_norm: the values of channel %d are not "
+                              "finite, or too large for a variance", k);
+    return LSNN_OK;
 }
 
 static lsnn_status lsnni_norm_run(lsnn_ctx *cx, lsnni_norm *p, int n, int c, int inner,
@@ -3720,7 +4418,8 @@ LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_re
     p.x = x; p.gamma = gamma; p.beta = beta; p.y = y; p.mean = mean; p.istd = istd;
     p.running_mean = running_mean; p.running_var = running_var;
     p.momentum = momentum; p.eps = eps;
-    return lsnni_norm_run(cx, &p, n, c, inner, lsnni_norm_task);
+    LSNNI_TRY(lsnni_norm_run(cx, &p, n, c, inner, lsnni_norm_task));
+    return lsnni_norm_check(cx, istd, c);
 }
 
 LSNN_API lsnn_status lsnn_batch_norm_predict(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
@@ -3731,40 +4430,43 @@ LSNN_API lsnn_status lsnn_batch_norm_predict(lsnn_ctx *cx, lsnn_real *y, const l
 {
     lsnni_norm p;
     memset(&p, 0, sizeof p);
-    p.x = x; p.gamma = gamma; p.beta = beta; p.y = y; p.predict = 1;
-    p.running_mean = (lsnn_real *)(uintptr_t)running_mean;       /* only read    */
-    p.running_var = (lsnn_real *)(uintptr_t)running_var;
-    p.eps = eps;
+    p.x = x; p.gamma = gamma; p.beta = beta; p.y = y; p.eps = eps;
+    p.known_mean = running_mean; p.known_var = running_var;
     return lsnni_norm_run(cx, &p, n, c, inner, lsnni_norm_task);
 }
 
+/* With d = x - center, where center is the mean as forward kept it, rounded by `off`:
+   sum dy xh = istd (sum dy d - off sum dy). xh is made before it is multiplied: the square of
+   istd, as a factor of x, would be 0 for values of 1e20.                      */
 static void lsnni_norm_back_task(void *user, int c, int worker)
 {
     const lsnni_norm *p = (const lsnni_norm *)user;      /* y is dx           */
     size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
     size_t y_step = (size_t)p->all * inner;
-    double count = (double)p->n * p->inner, sum = 0, dot = 0;
-    double mean = (double)p->mean[c], istd = (double)p->istd[c], scale, slope;
+    double count = (double)p->n * p->inner, sum = 0, dot = 0, off = 0;
+    double center = (double)p->mean_in[c], istd = (double)p->istd_in[c], scale, slope;
     (void)worker;
     for (int n = 0; n < p->n; n++) {
         size_t at = first + (size_t)n * y_step;
-        const lsnn_real *x = p->x + first + (size_t)n * step;
-        lsnn_real *dy = (lsnn_real *)(uintptr_t)(p->dy + at);    /* written if relu_y */
-        double m[2];
-        p->kv->sum_dot(m, dy, x, p->relu_y ? p->relu_y + at : NULL, inner);
+        double m[3];
+        p->kv->sum_dot(m, p->dy + at, p->x + first + (size_t)n * step, center,
+                       p->relu_dy ? p->relu_dy + at : NULL, p->relu_dy ? p->relu_y + at : NULL,
+                       inner);
         sum += m[0];
-        dot += m[1] - mean * m[0];
+        dot += m[1];
+        off += m[2] / count;
     }
-    dot *= istd;                                         /* sum dy xh         */
+    dot = istd * (dot - off * sum);                      /* sum dy xh         */
     if (p->dgamma) p->dgamma[c] += LSNNI_R(dot);
     if (p->dbeta) p->dbeta[c] += LSNNI_R(sum);
     if (!p->y) return;
+    if (p->constant) sum = dot = 0;
     scale = (double)p->gamma[c] * istd;
-    slope = -scale * istd * dot / count;                 /* of x in dx        */
+    slope = -scale * dot / count;                        /* of xh in dx       */
     for (int n = 0; n < p->n; n++)
         p->kv->norm_backward(p->y + first + (size_t)n * step, p->dy + first + (size_t)n * y_step,
-                             p->x + first + (size_t)n * step, scale, slope,
-                             -scale * sum / count - slope * mean, inner, p->add);
+                             p->x + first + (size_t)n * step, center, istd, scale, slope,
+                             -scale * sum / count - slope * istd * off, inner, p->add);
 }
 
 LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dgamma,
@@ -3776,9 +4478,7 @@ LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_
     lsnni_norm p;
     memset(&p, 0, sizeof p);
     p.x = x; p.dy = dy; p.gamma = gamma; p.y = dx; p.dgamma = dgamma; p.dbeta = dbeta;
-    p.mean = (lsnn_real *)(uintptr_t)mean;               /* only read         */
-    p.istd = (lsnn_real *)(uintptr_t)istd;
-    p.add = add;
+    p.mean_in = mean; p.istd_in = istd; p.add = add;
     return lsnni_norm_run(cx, &p, n, c, inner, lsnni_norm_back_task);
 }
 
@@ -3808,14 +4508,22 @@ static lsnn_status lsnni_plan_batch_norm(lsnn_ctx *cx, lsnn_layer_plan *p)
     return lsnni_plan_same(cx, p);
 }
 
+/* 1 if the running mean and variance are taken, and stay as they are.          */
+static int lsnni_norm_knows(const lsnn_call *c) { return !c->training || c->plan->o.freeze; }
+
 #ifdef LSNN_NAIVE
 static lsnn_status lsnni_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
 {
     const lsnn_layer_plan *p = c->plan;
     int channels = p->out.c, inner = lsnni_call_inner(c);
-    if (!c->training)
+    if (lsnni_norm_knows(c)) {
+        for (int k = 0; k < channels; k++) {             /* for backward      */
+            c->keep[k] = c->buffer[0][k];
+            c->keep[channels + k] = LSNNI_R(1 / sqrt((double)c->buffer[1][k] + p->o.eps));
+        }
         return lsnn_batch_norm_predict(cx, c->y, c->x[0], c->param[0], c->param[1], c->buffer[0],
                                        c->buffer[1], c->n, channels, inner, p->o.eps);
+    }
     return lsnn_batch_norm_forward(cx, c->y, c->keep, c->keep + channels, c->buffer[0],
                                    c->buffer[1], c->x[0], c->param[0], c->param[1], c->n,
                                    channels, inner, p->o.momentum, p->o.eps);
@@ -3823,39 +4531,54 @@ static lsnn_status lsnni_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
 
 static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
 {
-    int channels = c->plan->out.c;
-    return lsnn_batch_norm_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
-                                    c->param[0], c->keep, c->keep + channels, c->n, channels,
-                                    lsnni_call_inner(c), c->add[0]);
+    int channels = c->plan->out.c, inner = lsnni_call_inner(c);
+    if (!lsnni_norm_knows(c))
+        return lsnn_batch_norm_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
+                                        c->param[0], c->keep, c->keep + channels, c->n, channels,
+                                        inner, c->add[0]);
+    lsnni_clear(c->dx[0], lsnni_call_count(c), c->add[0]);
+    for (int l = 0; l < c->n && c->dx[0]; l++)
+    for (int k = 0; k < channels; k++)
+    for (int i = 0; i < inner; i++) {
+        size_t at = lsnni_at3(l, k, channels, i, inner);
+        c->dx[0][at] += c->param[0][k] * c->keep[channels + k] * c->dy[at];
+    }
+    return LSNN_OK;
 }
 #else
 /* Channels [first, first + those of input j): all of them, or one input of the concat that
-   is read in parts (see lsnni_plan_concats).                                 */
+   is read in parts (see >>parts).                                            */
 static void lsnni_norm_part(lsnni_norm *g, const lsnn_call *c, int j, int first)
 {
-    int channels = c->plan->out.c;
     memset(g, 0, sizeof *g);
-    g->all = channels;
+    g->all = c->plan->out.c;
     g->x = c->x[j];
     g->gamma = c->param[0] + first;
-    g->mean = c->keep + first;
-    g->istd = c->keep + channels + first;
 }
 
 static lsnn_status lsnni_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
 {
     const lsnn_layer_plan *p = c->plan;
+    int known = lsnni_norm_knows(c);
     for (int j = 0, first = 0; j < p->inputs; first += p->in[j++].c) {
         lsnni_norm g;
         lsnni_norm_part(&g, c, j, first);
         g.y = c->y + lsnni_area(first, lsnni_call_inner(c));
         g.beta = c->param[1] + first;
-        g.running_mean = c->buffer[0] + first;
-        g.running_var = c->buffer[1] + first;
+        g.mean = c->keep + first;
+        g.istd = c->keep + p->out.c + first;
+        if (known) {
+            g.known_mean = c->buffer[0] + first;
+            g.known_var = c->buffer[1] + first;
+        } else {
+            g.running_mean = c->buffer[0] + first;
+            g.running_var = c->buffer[1] + first;
+        }
         g.momentum = p->o.momentum; g.eps = p->o.eps;
-        g.predict = !c->training; g.relu = c->does & LSNN_DO_RELU;
+        g.relu = c->does & LSNN_DO_RELU;
         LSNNI_TRY(lsnni_norm_run(cx, &g, lsnni_blocks(c), p->in[j].c, lsnni_call_inner(c),
                                  lsnni_norm_task));
+        if (!known) LSNNI_TRY(lsnni_norm_check(cx, g.istd, p->in[j].c));
     }
     return LSNN_OK;
 }
@@ -3869,9 +4592,15 @@ static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
         lsnni_norm_part(&g, c, j, first);
         g.dy = c->dy + skip;
         g.y = c->dx[j]; g.add = c->add[j];
+        g.constant = lsnni_norm_knows(c);
+        g.mean_in = c->keep + first;
+        g.istd_in = c->keep + p->out.c + first;
         if (c->dparam[0]) g.dgamma = c->dparam[0] + first;
         if (c->dparam[1]) g.dbeta = c->dparam[1] + first;
-        if (c->does & LSNN_DO_RELU) g.relu_y = c->y + skip;   /* what relu would do in place */
+        if (c->does & LSNN_DO_RELU) {                    /* what relu would do in place */
+            g.relu_dy = c->dy + skip;
+            g.relu_y = c->y + skip;
+        }
         LSNNI_TRY(lsnni_norm_run(cx, &g, lsnni_blocks(c), p->in[j].c, lsnni_call_inner(c),
                                  lsnni_norm_back_task));
     }
@@ -4337,6 +5066,13 @@ LSNN_API lsnn_status lsnn_mse_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_r
     return LSNN_OK;
 }
 
+/* A part of a batch has its share of the whole batch's mean.                      */
+static double lsnni_loss_weight(const lsnn_call *c)
+{
+    double w = c->plan->o.loss_weight;
+    return c->total == c->n ? w : w * c->n / c->total;
+}
+
 static lsnn_status lsnni_plan_loss(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     p->o.loss_weight = lsnni_or(p->o.loss_weight, 1);
@@ -4366,7 +5102,7 @@ static lsnn_status lsnni_forward_cross_entropy(lsnn_ctx *cx, lsnn_call *c)
     else
         LSNNI_TRY(lsnn_cross_entropy_forward(cx, &c->loss, c->y, c->x[0], c->labels + head,
                                              c->heads, c->n, size));
-    c->loss *= c->plan->o.loss_weight;
+    c->loss *= lsnni_loss_weight(c);
     return LSNN_OK;
 }
 
@@ -4374,7 +5110,7 @@ static lsnn_status lsnni_backward_cross_entropy(lsnn_ctx *cx, lsnn_call *c)
 {
     return lsnn_cross_entropy_backward(cx, c->dx[0], c->y, c->labels + c->plan->o.head,
                                        c->heads, c->n, lsnni_features(c->plan->in[0]),
-                                       c->plan->o.loss_weight, c->add[0]);
+                                       lsnni_loss_weight(c), c->add[0]);
 }
 
 static lsnn_status lsnni_forward_mse(lsnn_ctx *cx, lsnn_call *c)
@@ -4387,7 +5123,7 @@ static lsnn_status lsnni_forward_mse(lsnn_ctx *cx, lsnn_call *c)
     LSNNI_TRY(lsnn_mse_forward(cx, &c->loss, c->x[0], c->targets + first, c->target_count, c->n,
                                count));
     memcpy(c->y, c->x[0], lsnni_call_count(c) * sizeof *c->y);
-    c->loss *= c->plan->o.loss_weight;
+    c->loss *= lsnni_loss_weight(c);
     return LSNN_OK;
 }
 
@@ -4395,7 +5131,7 @@ static lsnn_status lsnni_backward_mse(lsnn_ctx *cx, lsnn_call *c)
 {
     return lsnn_mse_backward(cx, c->dx[0], c->x[0], c->targets + c->plan->o.head,
                              c->target_count, c->n, lsnni_features(c->plan->in[0]),
-                             c->plan->o.loss_weight, c->add[0]);
+                             lsnni_loss_weight(c), c->add[0]);
 }
 
 static const lsnn_layer_type lsnni_cross_entropy_type = {
@@ -4917,7 +5653,7 @@ static void lsnni_local2d_task(void *user, int task, int worker)
     const lsnni_local2d *p = (const lsnni_local2d *)user;
     const lsnni_kernels *kv = p->g.kv;
     const lsnni_group *g = p->g.group;
-    int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), K = p->s->k;
+    int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), kernels = p->s->k;
     lsnn_real bias[LSNNI_MAX_ROWS];
     lsnni_tile t;
     (void)worker;
@@ -4930,11 +5666,11 @@ static void lsnni_local2d_task(void *user, int task, int worker)
         t.k = g->taps * p->s->c;
         t.ka = p->row + (g->ka - p->g.group->ka);
         t.kb = g->kb;
-        for (int k = 0; k < K; k += kv->rows) {
-            t.rows = LSNNI_MIN(kv->rows, K - k);
+        for (int k = 0; k < kernels; k += kv->rows) {
+            t.rows = LSNNI_MIN(kv->rows, kernels - k);
             for (int r = 0; r < kv->rows; r++) {
                 size_t row = (size_t)(k + LSNNI_MIN(r, t.rows - 1));
-                t.a[r] = p->w + q * lsnni_area(p->depth, K) + row;
+                t.a[r] = p->w + q * lsnni_area(p->depth, kernels) + row;
                 t.c[r] = p->y + (row * p->area + q) * (size_t)kv->lanes;
                 if (p->b) bias[r] = p->b[row * p->area + q];
             }
@@ -4956,7 +5692,7 @@ static void lsnni_local2d_dw_task(void *user, int task, int worker)
     const lsnni_local2d *p = (const lsnni_local2d *)user;
     const lsnni_kernels *kv = p->g.kv;
     const lsnni_group *g = p->g.group;
-    int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), K = p->s->k;
+    int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), kernels = p->s->k;
     int lanes = kv->lanes;
     lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
     lsnni_tile t;
@@ -4970,8 +5706,8 @@ static void lsnni_local2d_dw_task(void *user, int task, int worker)
         for (int n = 0; n < p->blocks; n++)
             kv->transpose(turned + lsnni_area(n * lanes, p->kp), (size_t)p->kp,
                           p->dy + (size_t)n * p->y_block + q * (size_t)lanes,
-                          p->area * (size_t)lanes, K, lanes);
-        lsnni_dw_tiles(kv, &t, p->dw + q * (size_t)p->depth * (size_t)K, K, turned,
+                          p->area * (size_t)lanes, kernels, lanes);
+        lsnni_dw_tiles(kv, &t, p->dw + q * (size_t)p->depth * (size_t)kernels, kernels, turned,
                        p->x + from * (size_t)lanes, g->kb, g->ka, g->taps * p->s->c);
     }
 }
@@ -5065,7 +5801,8 @@ static lsnn_status lsnni_local2d_plan(lsnn_ctx *cx, lsnni_local2d *p, const lsnn
     n_all = lsnni_room((size_t)p->blocks * p->x_block, sizeof **x_room);
     more = 2 * lsnni_room(images, sizeof *p->image) +
         lsnni_room(2 * (size_t)s->k, sizeof *p->map);
-    more = lsnni_room_add(more, lsnni_room(p->turned_size * threads, sizeof *p->turned));
+    more = lsnni_room_add(more, lsnni_room(lsnni_times(p->turned_size, threads),
+                                           sizeof *p->turned));
     if (turn) more = lsnni_room_add(lsnni_room_add(more, n_all),
                                     lsnni_room((size_t)p->blocks * p->y_block,
                                                sizeof **y_room));
@@ -5393,15 +6130,15 @@ static void lsnni_bell_back(lsnn_real *t, const lsnni_bell *g, const lsnn_smooth
     for (int p = 0; p < count && s->normalise != LSNN_NORMALISE_NONE; p++)
         middle += lsnni_bell_at(g, s, p) / sum * lsnni_du(s, map, p, dy, a, b);
     for (int p = 0; p < count; p++) {
-        double du = lsnni_du(s, map, p, dy, a, b), G = lsnni_bell_at(g, s, p);
-        double de = g->weight * G * (du - middle);
+        double du = lsnni_du(s, map, p, dy, a, b), bell = lsnni_bell_at(g, s, p);
+        double de = g->weight * bell * (du - middle);
         lsnni_bell_exponent(g, s, p, d, r);
         dt[LSNNI_MU_X] += de * 2 * (r[0] * al + r[1] * ga);
         dt[LSNNI_MU_Y] += de * 2 * (r[0] * ga + r[1] * be);
         dt[LSNNI_ALPHA] -= de * 2 * r[0] * d[0];
         dt[LSNNI_BETA] -= de * 2 * r[1] * d[1];
         dt[LSNNI_GAMMA] -= de * 2 * (r[0] * d[1] + r[1] * d[0]);
-        logit += g->weight * (G - (double)u[lsnni_at2(map, p, count)]) * du;
+        logit += g->weight * (bell - (double)u[lsnni_at2(map, p, count)]) * du;
     }
     for (int i = 0; i < f->count; i++) t[i] += LSNNI_R(dt[f->number[i]]);
     if (lsnni_parts(s) > 1) t[f->count] += LSNNI_R(logit);
@@ -5476,15 +6213,15 @@ static void lsnni_from_largest(const lsnni_kernels *kv, lsnn_real *u, const doub
                                const lsnn_smoother *s)
 {
     double i = lsnni_nearest(t[LSNNI_MU_Y], s->h), j = lsnni_nearest(t[LSNNI_MU_X], s->w);
-    double small[LSNNI_NUMBERS], size;
+    double scaled[LSNNI_NUMBERS], size;
     int where = lsnni_exponents(kv, u, t, s, i, j);
     if (!(u[where] >= -1 && u[where] <= 0)) {
-        memcpy(small, t, sizeof small);
+        memcpy(scaled, t, sizeof scaled);
         size = LSNNI_MAX(fabs(t[LSNNI_ALPHA]), fabs(t[LSNNI_BETA]));
         size = LSNNI_MAX(size, fabs(t[LSNNI_GAMMA])) *
             sqrt(2 + fabs(t[LSNNI_MU_X]) + fabs(t[LSNNI_MU_Y]));
-        for (int n = LSNNI_ALPHA; n < LSNNI_NUMBERS; n++) small[n] /= size;
-        where = lsnni_exponents(kv, u, small, s, i, j);
+        for (int n = LSNNI_ALPHA; n < LSNNI_NUMBERS; n++) scaled[n] /= size;
+        where = lsnni_exponents(kv, u, scaled, s, i, j);
         for (int tries = 0; tries < 4 && (tries == 0 || u[where] > 0); tries++)
             where = lsnni_exponents(kv, u, t, s, where / s->w, where % s->w);
     }
@@ -5502,7 +6239,7 @@ static void lsnni_gaussian(const lsnni_kernels *kv, lsnn_real *u, const double *
                         t[LSNNI_MU_X] / lsnni_spacing(s->w));
     else
         lsnni_from_largest(kv, u, t, s);
-    kv->exp(u, u, area);
+    (kv->exp)(u, u, area);           /* in parentheses: tgmath.h has a macro */
     if (s->normalise != LSNN_NORMALISE_NONE)
         kv->affine(u, u, (s->normalise == LSNN_NORMALISE_MEAN ? (double)area : 1) /
                          kv->sum(u, area), 0, area, 0);
@@ -6003,9 +6740,11 @@ struct lsnn_net {
     size_t param_size, buffer_size;  /* of the blocks                         */
     lsnn_real *value, *grad, *state; /* parameters, gradients, buffers        */
     int built, failed, batch, predict_only, output;
+    lsnn_status why;                 /* of the first layer that could not be made */
     int max_lanes;                   /* a block of more images would be too large */
     uint64_t seed;
     uint32_t version;                /* counts changes of the parameters      */
+    uint32_t steps;                  /* of the last optimizer                 */
     int profile;
     lsnn_work *work;
 };
@@ -6047,8 +6786,14 @@ struct lsnn_work {
 
 /* ---- >>options: one table, so that checking, saving and loading are loops ------*/
 typedef struct lsnni_field { const char *name; size_t at; char kind; } lsnni_field;
-#define LSNNI_INT(name) { #name, offsetof(lsnn_options, name), 'i' }
-#define LSNNI_REAL(name) { #name, offsetof(lsnn_options, name), 'd' }
+/* An option is an int or an enum as wide (each has a member ..._INT_), or a double: any other
+   does not compile.                                                          */
+#define LSNNI_WIDE(name, type)                                                             \
+    (0 * sizeof(char[sizeof(((lsnn_options *)0)->name) == sizeof(type) ? 1 : -1]))
+#define LSNNI_INT(name)                                                                    \
+    { #name, offsetof(lsnn_options, name) + LSNNI_WIDE(name, int), 'i' }
+#define LSNNI_REAL(name)                                                                   \
+    { #name, offsetof(lsnn_options, name) + LSNNI_WIDE(name, double), 'd' }
 static const lsnni_field lsnni_fields[] = {
     LSNNI_INT(keep), LSNNI_INT(init), LSNNI_REAL(init_scale), LSNNI_REAL(lr_factor),
     LSNNI_INT(freeze), LSNNI_INT(no_decay), LSNNI_INT(no_bias), LSNNI_INT(filters),
@@ -6185,7 +6930,7 @@ static lsnn_status lsnni_grow(lsnn_ctx *cx, void **array, int used, int *room, s
 
 LSNN_API int lsnn_net_node(const lsnn_net *net, const char *name)
 {
-    if (!net) return -1;
+    if (!net || !name) return -1;
     for (int i = 0; i < net->nodes; i++)
         if (net->node[i].name && strcmp(net->node[i].name, name) == 0) return i;
     return -1;
@@ -6203,8 +6948,9 @@ static lsnn_status lsnni_name_check(lsnn_ctx *cx, const char *name)
     for (const char *p = name; *p; p++)
         if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
               (*p >= '0' && *p <= '9') || strchr("_-./", *p)))
-            return lsnni_fail(cx, LSNN_ENAME, "the name \"%.60s\" of a layer or its type has a "
-                              "character other than letters, digits and _-./", name);
+            return lsnni_fail(cx, LSNN_ENAME, "the name \"%.60s\" of a layer, its type or a "
+                              "parameter has a character other than letters, digits and _-./",
+                              name);
     if (!*name || strlen(name) > 200)
         return lsnni_fail(cx, LSNN_ENAME, "a layer name has 1 to 200 characters");
     return LSNN_OK;
@@ -6250,9 +6996,6 @@ static lsnn_status lsnni_enter(lsnn_net *net, lsnni_node *v, int i, int is_buffe
                          *used, is_buffer ? &net->buffer_room : &net->param_room, sizeof *p));
     p = (is_buffer ? net->buffer : net->param) + *used;
     memset(p, 0, sizeof *p);
-    if (spec->count > INT32_MAX / 4)
-        return lsnni_fail(net->cx, LSNN_ESHAPE, "%s: %.4g numbers of %.60s are over 2^29",
-                          v->type->name, (double)spec->count, spec->name);
     p->name = (char *)lsnni_alloc(net->cx, length, 1);
     if (!p->name) return LSNN_ENOMEM;
     snprintf(p->name, length, "%s.%s", v->name, spec->name);
@@ -6260,13 +7003,104 @@ static lsnn_status lsnni_enter(lsnn_net *net, lsnni_node *v, int i, int is_buffe
     if (lsnn_net_node(net, p->name) >= 0)
         return lsnni_fail(net->cx, LSNN_ENAME, "a layer is called '%.60s', like a parameter of "
                           "this one", p->name);
+    if (lsnni_find_param(net->param, net->params - !is_buffer, p->name) >= 0 ||
+        lsnni_find_param(net->buffer, net->buffers - is_buffer, p->name) >= 0)
+        return lsnni_fail(net->cx, LSNN_ENAME, "two parameters or buffers are called '%.60s'",
+                          p->name);
     p->spec = *spec;
     p->at = *block;
     p->lr_factor = o->freeze ? 0 : o->lr_factor > 0 ? o->lr_factor : 1;
     p->decay = !spec->no_decay && !o->no_decay;
     p->owner = net->nodes;
     p->index = i;
-    *block += (spec->count + 15) / 16 * 16;              /* rows of whole vectors */
+    *block = lsnni_plus(*block, lsnni_whole_vectors(spec->count));
+    return LSNN_OK;
+}
+
+/* What a function of a layer's type has answered. One that refuses without a reason (lsnn_fail)
+   gets this one: no failure is silent. failures: how many there were before.    */
+static lsnn_status lsnni_answer(lsnn_ctx *cx, const lsnn_layer_type *type, const char *function,
+                                unsigned failures, lsnn_status s)
+{
+    if (s == LSNN_OK || cx->failures_ != failures) return s;
+    return lsnni_fail(cx, s, "%s: its %s returned %d (%s) and gave no reason: lsnn_fail does",
+                      type->name, function, (int)s, lsnn_status_text(s));
+}
+
+static lsnn_status lsnni_type_check(lsnn_ctx *cx, const lsnn_layer_type *type)
+{
+    if (type == &lsnni_input_type || (type && type->name && type->plan && type->forward &&
+                                      type->backward)) return LSNN_OK;
+    return lsnni_fail(cx, LSNN_EVALUE, "lsnn_layer: the type%s%.60s %s", type ? " " : "",
+                      type && type->name ? type->name : "", !type ? "is NULL" :
+                      "needs a name, plan, forward and backward");
+}
+
+/* The sizes of a parameter or buffer; its count follows from them, or must agree. */
+static lsnn_status lsnni_spec_check(lsnn_ctx *cx, const lsnn_layer_type *type,
+                                    lsnn_param_spec *s)
+{
+    size_t count = 1;
+    if (!s->name)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: a parameter or buffer has no name", type->name);
+    LSNNI_TRY(lsnni_name_check(cx, s->name));
+    if (s->rank < 0 || s->rank > 4)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: %.60s has rank %d, it must be 0 to 4",
+                          type->name, s->name, s->rank);
+    for (int d = 0; d < 4; d++) {
+        if (d >= s->rank) s->dim[d] = 0;
+        else if (s->dim[d] < 1)
+            return lsnni_fail(cx, LSNN_ESHAPE, "%s: size %d of %.60s is %d, it must be positive",
+                              type->name, d + 1, s->name, s->dim[d]);
+        else count = lsnni_times(count, (size_t)s->dim[d]);
+    }
+    if (count > INT32_MAX / 4)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: %.4g numbers of %.60s are over 2^29",
+                          type->name, (double)count, s->name);
+    if (s->count && s->count != count)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: %.60s has a count of %.0f, but its sizes make "
+                          "%.0f: leave count at 0", type->name, s->name, (double)s->count,
+                          (double)count);
+    s->count = count;
+    return LSNN_OK;
+}
+
+/* What plan has filled in, of the library's types and of yours: everything that running
+   trusts is checked here. given: what it was given.                          */
+static lsnn_status lsnni_plan_check(lsnn_ctx *cx, const lsnn_layer_type *type,
+                                    lsnn_layer_plan *p, const lsnn_layer_plan *given)
+{
+    int out[3], keep[3];
+    out[0] = p->out.c; out[1] = p->out.h; out[2] = p->out.w;
+    keep[0] = p->keep_shape.c; keep[1] = p->keep_shape.h; keep[2] = p->keep_shape.w;
+    if (p->inputs != given->inputs || memcmp(p->in, given->in, sizeof p->in) ||
+        (p->traits & ~type->traits))
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: its plan has changed inputs or in, or added "
+                          "traits: they are given", type->name);
+    if (type != &lsnni_input_type) LSNNI_TRY(lsnni_sizes(cx, type->name, 3, out));
+    if ((double)out[0] * out[1] * out[2] > INT32_MAX / 4)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: an output of %dx%dx%d has over 2^29 numbers",
+                          type->name, out[0], out[1], out[2]);
+    if (p->params < 0 || p->params > LSNN_MAX_PARAMS || p->buffers < 0 ||
+        p->buffers > LSNN_MAX_PARAMS)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: %d parameters and %d buffers: a layer has at "
+                          "most %d of each", type->name, p->params, p->buffers,
+                          (int)LSNN_MAX_PARAMS);
+    for (int i = 0; i < p->params; i++) LSNNI_TRY(lsnni_spec_check(cx, type, &p->param[i]));
+    for (int i = 0; i < p->buffers; i++) LSNNI_TRY(lsnni_spec_check(cx, type, &p->buffer[i]));
+    if (p->reads_h || p->reads_w)
+        if (p->reads_h < 1 || p->reads_h > p->in[0].h || p->reads_w < 1 ||
+            p->reads_w > p->in[0].w)
+            return lsnni_fail(cx, LSNN_ESHAPE, "%s: reads_h %d, reads_w %d of an input of "
+                              "%d x %d", type->name, p->reads_h, p->reads_w, p->in[0].h,
+                              p->in[0].w);
+    if (!p->keep_name) return LSNN_OK;
+    LSNNI_TRY(lsnni_name_check(cx, p->keep_name));
+    LSNNI_TRY(lsnni_sizes(cx, p->keep_name, 3, keep));
+    if (lsnni_times(lsnni_area(keep[0], keep[1]), (size_t)keep[2]) >
+        (p->keep_fixed ? p->keep_fixed : p->keep_per_image))
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: keep_shape %dx%dx%d has more numbers than are "
+                          "kept", type->name, keep[0], keep[1], keep[2]);
     return LSNN_OK;
 }
 
@@ -6312,11 +7146,14 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
                                const lsnn_options *o)
 {
     lsnn_ctx *cx = net->cx;
-    int out[3];
+    lsnn_layer_plan given;
+    unsigned failures;
     if (count < v->type->min_inputs || count > v->type->max_inputs || count > LSNN_MAX_INPUTS)
         return lsnni_fail(cx, LSNN_EVALUE, "%s takes %d to %d inputs, not %d", v->type->name,
                           v->type->min_inputs,
                           LSNNI_MIN(v->type->max_inputs, LSNN_MAX_INPUTS), count);
+    if (count > 0 && !x)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: its %d inputs are NULL", v->type->name, count);
     for (int i = 0; i < count; i++) {
         if (x[i] < 0 || x[i] >= net->nodes)
             return lsnni_fail(cx, LSNN_EVALUE, "%s: input %d is node %d, there are %d",
@@ -6338,16 +7175,11 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
         if (!v->table) return LSNN_ENOMEM;
     }
     v->plan.traits = v->type->traits;
-    LSNNI_TRY(v->type->plan(cx, &v->plan));
+    given = v->plan;
+    failures = cx->failures_;
+    LSNNI_TRY(lsnni_answer(cx, v->type, "plan", failures, v->type->plan(cx, &v->plan)));
+    LSNNI_TRY(lsnni_plan_check(cx, v->type, &v->plan, &given));
     v->shape = v->plan.out;
-    out[0] = v->plan.out.c; out[1] = v->plan.out.h; out[2] = v->plan.out.w;
-    if (count > 0) LSNNI_TRY(lsnni_sizes(cx, v->type->name, 3, out));
-    if ((double)out[0] * out[1] * out[2] > INT32_MAX / 4)
-        return lsnni_fail(cx, LSNN_ESHAPE, "%s: an output of %dx%dx%d has over 2^29 numbers",
-                          v->type->name, out[0], out[1], out[2]);
-    if (v->plan.params > LSNN_MAX_PARAMS || v->plan.buffers > LSNN_MAX_PARAMS)
-        return lsnni_fail(cx, LSNN_EVALUE, "a layer has at most %d parameters and buffers",
-                          LSNN_MAX_PARAMS);
     if (o && o->share) return lsnni_share(net, v, o->share);
     for (int i = 0; i < v->plan.params; i++)
         LSNNI_TRY(lsnni_enter(net, v, i, 0, &v->param[i]));
@@ -6359,37 +7191,35 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
 LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x, int count,
                         const lsnn_options *o)
 {
-    lsnn_status status;
     lsnni_node *v;
     int params, buffers;
     if (!net || net->failed) return -1;
     if (net->built) {
         lsnni_fail(net->cx, LSNN_ESTATE, "%s: the net is built, no layer can be added",
-                   type->name);
+                   type && type->name ? type->name : "lsnn_layer");
         return -1;
     }
     net->failed = 1;                 /* until this call has succeeded         */
     params = net->params;
     buffers = net->buffers;
-    if (!net->nodes && type != &lsnni_input_type) {
-        lsnni_fail(net->cx, LSNN_ESTATE, "%s: a net begins with lsnn_input", type->name);
-        return -1;
-    }
-    if (net->nodes >= LSNNI_MAX_NODES) {
-        lsnni_fail(net->cx, LSNN_ESHAPE, "%s: a net has at most %d layers", type->name,
-                   (int)LSNNI_MAX_NODES);
-        return -1;
-    }
-    if (lsnni_grow(net->cx, (void **)&net->node, net->nodes, &net->node_room,
-                   sizeof *v) != LSNN_OK)
-        return -1;
+    net->why = lsnni_type_check(net->cx, type);
+    if (net->why == LSNN_OK && !net->nodes && type != &lsnni_input_type)
+        net->why = lsnni_fail(net->cx, LSNN_ESTATE, "%s: a net begins with lsnn_input",
+                              type->name);
+    if (net->why == LSNN_OK && net->nodes >= LSNNI_MAX_NODES)
+        net->why = lsnni_fail(net->cx, LSNN_ESHAPE, "%s: a net has at most %d layers",
+                              type->name, (int)LSNNI_MAX_NODES);
+    if (net->why == LSNN_OK)
+        net->why = lsnni_grow(net->cx, (void **)&net->node, net->nodes, &net->node_room,
+                              sizeof *v);
+    if (net->why != LSNN_OK) return -1;
     v = net->node + net->nodes;
     memset(v, 0, sizeof *v);
     v->type = type;
     v->joined = -1;
-    status = lsnni_layer(net, v, x, count, o);
+    net->why = lsnni_layer(net, v, x, count, o);
     net->cx->where_ = NULL;
-    if (status != LSNN_OK) {
+    if (net->why != LSNN_OK) {
         while (net->params > params) lsnni_free(net->cx, net->param[--net->params].name);
         while (net->buffers > buffers) lsnni_free(net->cx, net->buffer[--net->buffers].name);
         lsnni_free(net->cx, v->name);
@@ -6408,16 +7238,15 @@ LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w)
     if (!net || net->failed) return -1;
     if (net->nodes) {
         net->failed = !net->built;
-        lsnni_fail(net->cx, LSNN_ESTATE,
-                   "a net has one input, made first; lsnn_slice parts it");
+        net->why = lsnni_fail(net->cx, LSNN_ESTATE,
+                              "a net has one input, made first; lsnn_slice parts it");
         return -1;
     }
     net->failed = 1;
-    if (lsnni_sizes3(net->cx, "input", c, h, w) != LSNN_OK) return -1;
-    if ((double)c * h * w > INT32_MAX / 4) {
-        lsnni_fail(net->cx, LSNN_ESHAPE, "an input of %dx%dx%d has over 2^29 numbers", c, h, w);
-        return -1;
-    }
+    net->why = (double)c * h * w > INT32_MAX / 4 ?
+        lsnni_fail(net->cx, LSNN_ESHAPE, "an input of %dx%dx%d has over 2^29 numbers", c, h, w) :
+        lsnni_sizes3(net->cx, "input", c, h, w);
+    if (net->why != LSNN_OK) return -1;
     net->failed = 0;
     node = lsnn_layer(net, &lsnni_input_type, NULL, 0, NULL);
     if (node < 0) return -1;
@@ -6456,8 +7285,9 @@ LSNN_API void lsnn_net_set_output(lsnn_net *net, int node)
     if (!net || net->failed) return;
     if (!net->built && node >= 0 && node < net->nodes) net->output = node;
     else {
-        lsnni_fail(net->cx, net->built ? LSNN_ESTATE : LSNN_EVALUE, "lsnn_net_set_output: node "
-                   "%d of %d%s", node, net->nodes, net->built ? ", and the net is built" : "");
+        net->why = lsnni_fail(net->cx, net->built ? LSNN_ESTATE : LSNN_EVALUE,
+                              "lsnn_net_set_output: node %d of %d%s", node, net->nodes,
+                              net->built ? ", and the net is built" : "");
         net->failed = !net->built;
     }
 }
@@ -6466,7 +7296,8 @@ LSNN_API size_t lsnn_net_params(const lsnn_net *net)
 {
     if (!net) return 0;
     size_t total = 0;
-    for (int i = 0; i < net->params; i++) total += net->param[i].spec.count;
+    for (int i = 0; i < net->params; i++)
+        total = lsnni_plus(total, net->param[i].spec.count);
     return total;
 }
 
@@ -6780,13 +7611,14 @@ static size_t lsnni_place_lives(lsnni_life *life, int count)
         for (int i = 0; i < count; i++)
             if (!life[i].placed && life[i].size > (a ? a->size : 0)) a = &life[i];
         if (!a) return total;
-        for (const lsnni_life *b = lowest; b && b->at < a->at + a->size; b = b->next)
-            if (b->from <= a->to && a->from <= b->to) a->at = LSNNI_MAX(a->at, b->at + b->size);
+        for (const lsnni_life *b = lowest; b && b->at < lsnni_plus(a->at, a->size); b = b->next)
+            if (b->from <= a->to && a->from <= b->to)
+                a->at = LSNNI_MAX(a->at, lsnni_plus(b->at, b->size));
         while (*link && (*link)->at < a->at) link = &(*link)->next;
         a->next = *link;
         *link = a;
         a->placed = 1;
-        total = LSNNI_MAX(total, a->at + a->size);
+        total = LSNNI_MAX(total, lsnni_plus(a->at, a->size));
     }
 }
 
@@ -6831,8 +7663,8 @@ static void lsnni_plan_lives(const lsnn_net *net, lsnni_life *life, int batch, i
         int begin = 2 * nodes - r->last_reader, end = 2 * nodes - i;     /* of dy */
         int needed = lsnni_needed(net, i, train);
         int grad = train && r->live && r->needs_grad && !lsnni_has(v, LSNN_IS_LOSS);
-        size_t size = (size_t)lsnni_features(v->plan.out) * (size_t)batch;
-        size = (size + 15) / 16 * 16;                    /* whole vectors     */
+        size_t numbers = lsnni_times((size_t)lsnni_features(v->plan.out), (size_t)batch);
+        size_t size = lsnni_whole_vectors(numbers);
         if (r->y_at == i) {                              /* node 0's: the caller's */
             y->size = i > 0 && r->live && r->writes == i ? size : 0;
             y->from = r->forward_by;
@@ -7042,7 +7874,9 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
     int nodes = net->nodes;
     size_t total;
     for (int i = 0; i < nodes; i++)
-        if ((double)lsnni_features(net->node[i].plan.out) * w->batch > INT_MAX * 64.0)
+        if ((double)lsnni_features(net->node[i].plan.out) * w->batch > INT_MAX * 64.0 ||
+            lsnni_times(lsnni_times((size_t)lsnni_features(net->node[i].plan.out),
+                                    (size_t)w->batch), sizeof *w->block) == LSNNI_TOO_LARGE)
             return lsnni_fail(w->cx, LSNN_ESHAPE, "batches of %d images are too large for "
                               "layer '%.60s'", w->batch, net->node[i].name);
     w->chunk = lsnni_plan_chunk(w);
@@ -7051,10 +7885,12 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
     for (int i = 0; i < nodes; i++) {                    /* what is kept lies behind it */
         const lsnn_layer_plan *p = &net->node[i].plan;
         life[4 * nodes + i].at = total;
-        if (net->node[i].role.live)
-            total += (p->keep_fixed + p->keep_per_image * (size_t)w->batch + 15) / 16 * 16;
+        if (net->node[i].role.live) {
+            size_t kept = lsnni_times(p->keep_per_image, (size_t)w->batch);
+            total = lsnni_plus(total, lsnni_whole_vectors(lsnni_plus(p->keep_fixed, kept)));
+        }
     }
-    w->block = (lsnn_real *)lsnni_alloc(w->cx, total + 1, sizeof *w->block);
+    w->block = (lsnn_real *)lsnni_alloc(w->cx, lsnni_plus(total, 1), sizeof *w->block);
     if (!w->block) return LSNN_ENOMEM;
     for (int i = 0; i < nodes; i++) {
         const lsnni_life *own = life + i, *dy = life + 2 * nodes + net->node[i].role.dy_at;
@@ -7067,12 +7903,13 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
     return lsnni_plan_schedules(w);
 }
 
-static lsnn_work *lsnni_work_make(lsnn_ctx *cx, const lsnn_net *net, int batch, int train)
+static lsnn_status lsnni_work_make(lsnn_ctx *cx, const lsnn_net *net, int batch, int train,
+                                   lsnn_work **made)
 {
-    lsnn_work *w = (lsnn_work *)lsnni_alloc(cx, 1, sizeof *w);
+    lsnn_work *w = *made = (lsnn_work *)lsnni_alloc(cx, 1, sizeof *w);
     lsnni_life *life;
     lsnn_status s;
-    if (!w) return NULL;
+    if (!w) return LSNN_ENOMEM;
     w->cx = cx;
     w->net = net;
     w->batch = batch;
@@ -7081,9 +7918,10 @@ static lsnn_work *lsnni_work_make(lsnn_ctx *cx, const lsnn_net *net, int batch, 
     s = life ? lsnni_work_tables(w) : LSNN_ENOMEM;
     if (s == LSNN_OK) s = lsnni_work_fill(w, life);
     lsnni_free(cx, life);
-    if (s == LSNN_OK) return w;
+    if (s == LSNN_OK) return LSNN_OK;
     lsnn_work_free(w);
-    return NULL;
+    *made = NULL;
+    return s;
 }
 
 /* All but the memory, which each workspace plans for its own batch.           */
@@ -7112,6 +7950,7 @@ static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch 
     lsnn_call *c = &s->call;
     lsnn_call local;
     lsnn_status status;
+    unsigned failures = w->cx->failures_;
     double start = net->profile ? lsnni_seconds() : 0;
     if (s->turns)
         status = lsnn_interleave(w->cx, s->to, s->from ? s->from : b->x, b->n,
@@ -7125,9 +7964,12 @@ static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch 
         local.heads = b->heads;
         local.targets = b->targets;
         local.target_count = b->target_count;
+        local.total = b->total ? b->total : b->n;
         local.rng = lsnn_rng_at(net->seed, v->type->name, v->name, b->step, b->sample);
         w->cx->where_ = v->name;
         status = (backward ? v->type->backward : v->type->forward)(w->cx, &local);
+        status = lsnni_answer(w->cx, v->type, backward ? "backward" : "forward", failures,
+                              status);
         w->cx->where_ = NULL;
         c->loss = local.loss;
     }
@@ -7138,10 +7980,26 @@ static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch 
     return status;
 }
 
-static int lsnni_finite(const lsnn_real *v, size_t count)
+/* The first sample of n with a number that is not finite, and which number; -1: none. A sum in
+   double is finite where all floats are, so most arrays are read once, quickly. */
+static int lsnni_bad_sample(const lsnni_kernels *kv, const lsnn_real *x, int n, size_t size,
+                            size_t *number)
 {
-    for (size_t i = 0; i < count; i++) if (!(fabs((double)v[i]) <= DBL_MAX)) return 0;
-    return 1;
+    if (fabs(kv->sum(x, (size_t)n * size)) <= DBL_MAX) return -1;
+    for (int i = 0; i < n; i++)
+        for (*number = 0; *number < size; ++*number)
+            if (!lsnni_finite(x + (size_t)i * size + *number, 1)) return i;
+    return -1;
+}
+
+static lsnn_status lsnni_inputs_check(lsnn_work *w, const lsnn_batch *b)
+{
+    size_t size = (size_t)lsnni_features(w->net->node[0].plan.out), number = 0;
+    int i = lsnni_bad_sample(lsnni_kernels_of(w->cx), b->x, b->n, size, &number);
+    if (i < 0) return LSNN_OK;
+    return lsnni_fail(w->cx, LSNN_EDIVERGED, "the input of sample %.0f of the batch holds %g, at "
+                      "place %.0f of its %.0f numbers", (double)b->sample + i,
+                      (double)b->x[(size_t)i * size + number], (double)number, (double)size);
 }
 
 /* While w is watched: 1 if what step s has written holds a number that is not finite. */
@@ -7172,9 +8030,14 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
     lsnni_schedule *p;
     double total = 0;
     w->ready = w->done = w->n = 0;
+    if (!b->x) return lsnni_fail(w->cx, LSNN_EVALUE, "forward: x is NULL");
     if (b->n < 1 || b->n > w->batch)
         return lsnni_fail(w->cx, LSNN_ESHAPE, "forward: %d images, the net was built for 1 to "
                           "%d", b->n, w->batch);
+    if (b->total && (b->total < b->n || (double)b->sample + b->n > b->total))
+        return lsnni_fail(w->cx, LSNN_EVALUE, "forward: %d images from number %.0f on are no part "
+                          "of a batch of %d", b->n, (double)b->sample, b->total);
+    if (!w->cx->rehearsal_) LSNNI_TRY(lsnni_inputs_check(w, b));
     if (w->version != net->version) memset(w->kept, 0, (size_t)net->nodes * sizeof *w->kept);
     w->version = net->version;
     w->lanes = lsnni_lanes_for(w, b->n);
@@ -7193,18 +8056,31 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
     return LSNN_OK;
 }
 
+static lsnn_status lsnni_forward(lsnn_net *net, const lsnn_batch *b, int training, double *loss)
+{
+    LSNNI_TRY(lsnni_work_forward(net->work, b, training, loss));
+    net->work->ready = training;
+    return LSNN_OK;
+}
+
 LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int training,
                                   double *loss)
 {
+    lsnn_batch own;
+    double total = 0;
     if (!net) return LSNN_ENOMEM;
     if (!net->built)
         return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_forward: call lsnn_net_build first");
     if (training && net->predict_only)
         return lsnni_fail(net->cx, LSNN_ESTATE,
                           "lsnn_forward: the net was built to predict only");
-    LSNNI_TRY(lsnni_work_forward(net->work, b, training, loss));
-    net->work->ready = training;
-    return LSNN_OK;
+    own = *b;
+    if (training && !own.step) own.step = net->steps;
+    LSNNI_TRY(lsnni_forward(net, &own, training, &total));
+    if (loss) *loss = total;
+    if (fabs(total) <= DBL_MAX) return LSNN_OK;
+    net->work->ready = 0;
+    return lsnni_fail(net->cx, LSNN_EDIVERGED, "lsnn_forward: the loss is %g", total);
 }
 
 static lsnn_status lsnni_work_backward(lsnn_work *w)
@@ -7271,8 +8147,8 @@ LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch)
                    batch);
         return NULL;
     }
-    w = lsnni_work_make(cx, net, batch, 0);
-    if (!w || lsnni_rehearse(w, NULL) == LSNN_OK) return w;
+    if (lsnni_work_make(cx, net, batch, 0, &w) != LSNN_OK) return NULL;
+    if (lsnni_rehearse(w, NULL) == LSNN_OK) return w;
     lsnn_work_free(w);
     return NULL;
 }
@@ -7280,10 +8156,12 @@ LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch)
 LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
 {
     lsnn_ctx *cx = net ? net->cx : NULL;
+    lsnn_status s = LSNN_ENOMEM;
     if (!net) return LSNN_ENOMEM;
     if (net->failed)
-        return lsnni_fail(cx, LSNN_ESTATE, "lsnn_net_build: %s", net->failed == 1 ?
-                          "a layer could not be made" : "it failed before: make the net anew");
+        return lsnni_fail(cx, net->failed == 1 ? net->why : LSNN_ESTATE, "lsnn_net_build: %s",
+                          net->failed == 1 ? "a layer could not be made"
+                                           : "it failed before: make the net anew");
     if (net->built || net->nodes < 2)
         return lsnni_fail(cx, LSNN_ESTATE, "lsnn_net_build: %s", net->built ?
                           "the net is built already" : "the net has no layers");
@@ -7307,14 +8185,15 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
         for (size_t j = 0; j < net->buffer[i].spec.count; j++)
             net->state[net->buffer[i].at + j] = LSNNI_R(net->buffer[i].spec.value);
     lsnni_plan_net(net);
-    net->work = lsnni_work_make(cx, net, net->batch, !net->predict_only);
-    if (!net->work) goto fail;
+    s = lsnni_work_make(cx, net, net->batch, !net->predict_only, &net->work);
+    if (s != LSNN_OK) goto fail;
     net->built = 1;
-    if (lsnni_rehearse(net->work, net->predict_only ? NULL : net) == LSNN_OK) return LSNN_OK;
+    s = lsnni_rehearse(net->work, net->predict_only ? NULL : net);
+    if (s == LSNN_OK) return LSNN_OK;
     net->built = 0;
 fail:
     net->failed = 2;
-    return cx->status;
+    return s;
 }
 
 LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, lsnn_real *y)
@@ -7338,7 +8217,13 @@ LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, 
                                       1, 0));
         else memcpy(y + (size_t)i * out, w->y[net->output], (size_t)b.n * out * sizeof *y);
     }
-    return LSNN_OK;
+    {
+        size_t number = 0;
+        int bad = lsnni_bad_sample(lsnni_kernels_of(w->cx), y, n, out, &number);
+        if (bad < 0) return LSNN_OK;
+        return lsnni_fail(w->cx, LSNN_EDIVERGED, "predict: output %.0f of sample %d is %g",
+                          (double)number, bad, (double)y[(size_t)bad * out + number]);
+    }
 }
 
 LSNN_API lsnn_status lsnn_predict(lsnn_net *net, const lsnn_real *x, int n, lsnn_real *y)
@@ -7399,8 +8284,9 @@ static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_g
 
 static lsnn_status lsnni_view_find(lsnn_net *net, lsnni_view *a, const char *name)
 {
-    int is_grad = strncmp(name, "grad:", 5) == 0, i;
-    const char *rest = name + (is_grad ? 5 : 0), *dot = strrchr(rest, '.');
+    int is_grad = name && strncmp(name, "grad:", 5) == 0, i;
+    const char *rest = name ? name + (is_grad ? 5 : 0) : "", *dot = strrchr(rest, '.');
+    if (!name) return lsnni_fail(net->cx, LSNN_ENAME, "lsnn_net_get, _set, _dims: no name");
     a->kept = 0;
     if (!net->built)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s: call lsnn_net_build first", name);
@@ -7597,7 +8483,7 @@ LSNN_API lsnn_status lsnn_net_profile(const lsnn_net *net, FILE *out)
 /* ---- >>durable: the one seam to the system under the files -------------------
    ISO C can write a file, but neither make it survive a power cut (fsync of the
    file before the rename, of its folder after it) nor, on Windows, rename over
-   an old one. POSIX can; but under -std=c99 its headers hide fileno and fsync.
+   an old one. POSIX can; but under -std=c99 its headers hide fsync and others.
    Where they may be hidden they are declared here, by POSIX's own prototypes: to
    declare a function twice with the same type is valid C. In C++ that type
    includes noexcept, for which glibc's word is __THROW; elsewhere C++ compilers
@@ -7612,6 +8498,8 @@ extern "C"
 __declspec(dllimport) int __stdcall MoveFileExA(const char *from, const char *to,
                                                 unsigned long flags);
 
+typedef struct lsnni_access { int unused; } lsnni_access;
+
 static int lsnni_stream_sync(FILE *f) { return _commit(_fileno(f)); }
 
 static int64_t lsnni_stream_size(FILE *f)
@@ -7619,10 +8507,28 @@ static int64_t lsnni_stream_size(FILE *f)
     return _fseeki64(f, 0, SEEK_END) != 0 ? -1 : (int64_t)_ftelli64(f);
 }
 
-static int lsnni_replaceable(const char *path) { (void)path; return 0; }
+static int lsnni_replaceable(const char *path, lsnni_access *old)
+{
+    (void)path;
+    old->unused = 0;
+    return 0;
+}
 
 enum { LSNNI_CLOSE_FIRST = 1 };      /* no open file can be renamed           */
-static FILE *lsnni_tmp_open(const char *tmp) { return fopen(tmp, "wb"); }
+static FILE *lsnni_tmp_open(char *tmp, size_t room, const char *path, lsnni_access *old)
+{
+    (void)old;
+    snprintf(tmp, room, "%s.tmp", path);
+    return fopen(tmp, "wb");
+}
+
+static void lsnni_tmp_done(FILE *f) { (void)f; }
+static int lsnni_tmp_hand_over(FILE *f, const lsnni_access *old)
+{
+    (void)f;
+    (void)old;
+    return 0;
+}
 
 static const char *lsnni_move(char *tmp, const char *path, int *moved)
 {
@@ -7633,19 +8539,38 @@ static const char *lsnni_move(char *tmp, const char *path, int *moved)
 }
 #else
 #include <fcntl.h>
+#include <sys/types.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#if !defined(_POSIX_C_SOURCE) || _POSIX_C_SOURCE < 200112L
+#if !defined(_POSIX_C_SOURCE) || _POSIX_C_SOURCE < 200809L
 #  if defined(__cplusplus) && defined(__GLIBC__)
 extern "C" int (fileno)(FILE *stream) __THROW;
+extern "C" FILE *(fdopen)(int descriptor, const char *mode) __THROW;
 extern "C" int (fsync)(int descriptor);
+extern "C" int (fchmod)(int descriptor, mode_t mode) __THROW;
+extern "C" int (fchown)(int descriptor, uid_t owner, gid_t group) __THROW;
 #  elif !defined(__cplusplus)
 extern int (fileno)(FILE *stream);
+extern FILE *(fdopen)(int descriptor, const char *mode);
 extern int (fsync)(int descriptor);
+extern int (fchmod)(int descriptor, mode_t mode);
+extern int (fchown)(int descriptor, uid_t owner, gid_t group);
 #  endif
 #endif
+#ifdef O_NOFOLLOW
+#  define LSNNI_NOFOLLOW O_NOFOLLOW
+#else
+#  define LSNNI_NOFOLLOW 0           /* hidden by -std=c99: then what is found is not ours */
+#endif
+#ifdef O_CLOEXEC
+#  define LSNNI_CLOEXEC O_CLOEXEC
+#else
+#  define LSNNI_CLOEXEC 0
+#endif
 
+/* Not every file system knows syncing (of folders, above all): that is no failure, since the
+   file is as safe as it can be there.                                        */
 static int lsnni_sync(int descriptor)
 {
     int result;
@@ -7653,6 +8578,13 @@ static int lsnni_sync(int descriptor)
     if (fcntl(descriptor, F_FULLFSYNC) == 0) return 0;
 #endif
     do { result = fsync(descriptor); } while (result != 0 && errno == EINTR);
+    if (result != 0 && (errno == EINVAL || errno == ENOSYS || errno == EBADF)) return 0;
+#ifdef ENOTSUP
+    if (result != 0 && errno == ENOTSUP) return 0;
+#endif
+#ifdef EOPNOTSUPP
+    if (result != 0 && errno == EOPNOTSUPP) return 0;
+#endif
     return result;
 }
 
@@ -7663,57 +8595,168 @@ static int64_t lsnni_stream_size(FILE *f)
     return fseek(f, 0, SEEK_END) != 0 ? -1 : (int64_t)ftell(f);
 }
 
-/* A rename would put a file in the place of a device (/dev/null, for root).  */
-static int lsnni_replaceable(const char *path)
+/* Whose a file is and who may do what with it: the new file's are those of the old one. */
+typedef struct lsnni_access {
+    int there;                       /* 0: there is no old one; mode is the umask's */
+    mode_t mode;
+    uid_t owner;
+    gid_t group;
+} lsnni_access;
+
+/* A rename would put a file in the place of a device (/dev/null, for root), and of one that
+   was made read-only.                                                        */
+static int lsnni_replaceable(const char *path, lsnni_access *old)
 {
     struct stat there;
-    if (stat(path, &there) != 0 || S_ISREG(there.st_mode)) return 0;
-    errno = S_ISDIR(there.st_mode) ? EISDIR : EINVAL;
-    return -1;
+    int descriptor;
+    memset(old, 0, sizeof *old);
+    if (stat(path, &there) != 0) return 0;
+    if (!S_ISREG(there.st_mode)) {
+        errno = S_ISDIR(there.st_mode) ? EISDIR : EINVAL;
+        return -1;
+    }
+    old->there = 1;
+    old->mode = there.st_mode & 0777;
+    old->owner = there.st_uid;
+    old->group = there.st_gid;
+    descriptor = open(path, O_WRONLY | LSNNI_CLOEXEC);
+    if (descriptor >= 0) close(descriptor);
+    return descriptor < 0 && (errno == EACCES || errno == EPERM || errno == EROFS) ? -1 : 0;
 }
 
-/* Opens tmp empty and locked until it is closed, so that of two programs that save to one
-   path the second fails (EBUSY) instead of writing into the first one's file. What a
-   killed program left is taken over; what was renamed meanwhile is opened anew. */
-enum { LSNNI_CLOSE_FIRST = 0 };
-static FILE *lsnni_tmp_open(const char *tmp)
+/* ---- the file in the making. In a folder that others can write to, anything may wait at
+   its name: a link to somebody's file, or a file of the user's own. So nothing that is there
+   is ever opened for its contents; the file is made new (O_EXCL, which follows no link), or
+   under another name. Until it is whole its mode is LSNNI_MAKING: nobody reads half a file.
+   From then until it is in its place it has LSNNI_WHOLE too, a bit that means nothing on a
+   file. So what a killed program left is known by its mode, and removed. It is locked until
+   it is closed, so that of two programs that save to one path the second fails (EBUSY). */
+enum { LSNNI_CLOSE_FIRST = 0, LSNNI_MAKING = 0200, LSNNI_WHOLE = 01000, LSNNI_TMP_TRIES = 200 };
+
+static int lsnni_same_file(const struct stat *a, const struct stat *b)
 {
-    for (int tries = 0; tries < 100; tries++) {
-        struct stat mine, there;
-        FILE *f = fopen(tmp, "ab");
-        int empty;
-        if (!f) return NULL;
-        if (flock(fileno(f), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-            fclose(f);
-            break;
+    return a->st_ino == b->st_ino && a->st_dev == b->st_dev;
+}
+
+/* 0: locked, or a file system without locks; -1: it is somebody else's now.  */
+static int lsnni_lock(int descriptor)
+{
+    return flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK ? -1 : 0;
+}
+
+/* Locks the file just made. 1: done; 0: it was taken for a leftover meanwhile; -1: busy. */
+static int lsnni_tmp_lock(const char *tmp, int descriptor)
+{
+    struct stat mine, there;
+    if (lsnni_lock(descriptor) != 0) return -1;
+    return fstat(descriptor, &mine) == 0 && stat(tmp, &there) == 0 &&
+        lsnni_same_file(&mine, &there);
+}
+
+/* Removes what a killed program left. 1: done; 0: it is not ours to remove; -1: its maker is
+   still at it. Empty is one that was just made.                              */
+static int lsnni_tmp_clear(const char *tmp)
+{
+    struct stat mine, there;
+    int descriptor = open(tmp, O_WRONLY | O_NONBLOCK | LSNNI_NOFOLLOW | LSNNI_CLOEXEC);
+    int cleared = 0;
+    if (descriptor < 0) return 0;
+    if (fstat(descriptor, &mine) == 0 && S_ISREG(mine.st_mode) && mine.st_nlink == 1 &&
+        mine.st_uid == geteuid() &&
+        ((mine.st_mode & 07777) == LSNNI_MAKING || (mine.st_mode & LSNNI_WHOLE) ||
+         mine.st_size == 0)) {
+        if (lsnni_lock(descriptor) != 0) cleared = -1;
+        else if (stat(tmp, &there) != 0 || lsnni_same_file(&mine, &there))
+            cleared = unlink(tmp) == 0 || errno == ENOENT;
+        else cleared = 1;                                /* there is a new one    */
+    }
+    close(descriptor);
+    return cleared;
+}
+
+/* Writes PATH.tmp to tmp, PATH.tmp1 and so on, or a short name in the same folder. */
+static void lsnni_tmp_name(char *tmp, size_t room, const char *path, int number, int brief)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    char suffix[16] = "";
+    if (number) snprintf(suffix, sizeof suffix, "%d", number);
+    if (!brief) snprintf(tmp, room, "%s.tmp%s", path, suffix);
+    else snprintf(tmp, room, "%.*slsnn-%08lx.tmp%s", (int)(name - path), path,
+                  (unsigned long)lsnni_hash(2166136261u, name), suffix);
+}
+
+static FILE *lsnni_tmp_open(char *tmp, size_t room, const char *path, lsnni_access *old)
+{
+    int number = 0, brief = 0;
+    for (int tries = 0; tries < LSNNI_TMP_TRIES; tries++) {
+        struct stat mine;
+        int descriptor, done;
+        lsnni_tmp_name(tmp, room, path, number, brief);
+        descriptor = open(tmp, O_WRONLY | O_CREAT | O_EXCL | LSNNI_NOFOLLOW | LSNNI_CLOEXEC,
+                          old->there ? LSNNI_MAKING : 0666);
+        if (descriptor >= 0) {
+            FILE *f = NULL;
+            if (!old->there && fstat(descriptor, &mine) == 0) old->mode = mine.st_mode & 0777;
+            (void)!fchmod(descriptor, LSNNI_MAKING);     /* not everywhere are there modes */
+            done = lsnni_tmp_lock(tmp, descriptor);
+            if (done > 0 && (f = fdopen(descriptor, "wb")) != NULL) return f;
+            if (done > 0) unlink(tmp);
+            close(descriptor);
+            if (done > 0) return NULL;
+        } else if (errno == ENAMETOOLONG && !brief) {
+            brief = 1;
+            continue;
+        } else if (errno != EEXIST) {
+            return NULL;
+        } else {
+            done = lsnni_tmp_clear(tmp);
+            number += done == 0;
         }
-        if (fstat(fileno(f), &mine) == 0 && stat(tmp, &there) == 0 &&
-            mine.st_ino == there.st_ino && mine.st_dev == there.st_dev &&
-            (empty = open(tmp, O_WRONLY | O_TRUNC)) >= 0) {
-            close(empty);
-            return f;
-        }
-        fclose(f);
+        if (done < 0) break;
     }
     errno = EBUSY;
     return NULL;
 }
 
-/* The folder is opened first: where that fails, nothing has changed yet.     */
+/* The whole file gets the old one's owner, group and mode; where it cannot have that group,
+   the group that it has may not do more than everybody.                      */
+static int lsnni_tmp_hand_over(FILE *f, const lsnni_access *old)
+{
+    struct stat now;
+    mode_t mode = old->mode;
+    int descriptor = fileno(f);
+    if (old->there && fchown(descriptor, old->owner, old->group) != 0 &&
+        fchown(descriptor, (uid_t)-1, old->group) != 0)
+        mode &= 0707 | ((mode & 07) << 3);
+    if (fchmod(descriptor, mode | LSNNI_WHOLE) == 0 || fchmod(descriptor, mode) == 0) return 0;
+    if (fstat(descriptor, &now) != 0) return -1;
+    return (now.st_mode & 0777 & ~mode) == 0 ? 0 : -1;   /* no modes there, or too much */
+}
+
+/* It is in its place.                                                        */
+static void lsnni_tmp_done(FILE *f)
+{
+    struct stat now;
+    if (fstat(fileno(f), &now) == 0 && (now.st_mode & LSNNI_WHOLE))
+        (void)!fchmod(fileno(f), now.st_mode & 0777);
+}
+
+/* The folder is opened first: where that fails, nothing has changed yet. One that can be
+   written but not read cannot be synced.                                     */
 static const char *lsnni_move(char *tmp, const char *path, int *moved)
 {
     char *slash = strrchr(tmp, '/'), *name = slash ? slash + 1 : tmp, letter = *name;
     const char *failed = NULL;
     int folder, why;
     *name = 0;                       /* tmp is the folder's path for a moment  */
-    folder = open(*tmp ? tmp : ".", O_RDONLY);
+    folder = open(*tmp ? tmp : ".", O_RDONLY | LSNNI_CLOEXEC);
     *name = letter;
-    if (folder < 0) return "opening its folder";
+    if (folder < 0 && errno != EACCES) return "opening its folder";
     *moved = rename(tmp, path) == 0;
     if (!*moved) failed = "renaming";
-    else if (lsnni_sync(folder) != 0 && errno != EINVAL) failed = "syncing its folder";
-    why = errno;                     /* EINVAL: a folder that needs no syncing */
-    close(folder);
+    else if (folder >= 0 && lsnni_sync(folder) != 0) failed = "syncing its folder";
+    why = errno;
+    if (folder >= 0) close(folder);
     errno = why;
     return failed;
 }
@@ -7728,6 +8771,12 @@ static const char *lsnni_path_end(const char *path)
     return n > 200 ? path + n - 200 : path;
 }
 
+/* All that take a path ask this first.                                       */
+static lsnn_status lsnni_path_check(lsnn_ctx *cx, const char *who, const char *path)
+{
+    return path ? LSNN_OK : lsnni_fail(cx, LSNN_EVALUE, "%s: the path is NULL", who);
+}
+
 /* Puts at path what `fill` writes: into PATH.tmp first, which is synced and
    renamed, so that a crash at any moment leaves the old file or the new one.
    fill returns EIO, and needs no message, as soon as a stream call fails.   */
@@ -7735,21 +8784,21 @@ static lsnn_status lsnni_file_replace(lsnn_ctx *cx, const char *path,
                                       lsnn_status (*fill)(lsnn_ctx *cx, FILE *f, void *user),
                                       void *user)
 {
-    size_t n = strlen(path);
-    char *tmp = (char *)lsnni_alloc(cx, n + 5, 1);
+    size_t room = strlen(path) + 40;                     /* the longest of names  */
+    char *tmp = (char *)lsnni_alloc(cx, room, 1);
     const char *failed = NULL;
     lsnn_status s = LSNN_OK;
+    lsnni_access old;
     FILE *f = NULL;
     int moved = 0, closed = 0;
     if (!tmp) return LSNN_ENOMEM;
-    memcpy(tmp, path, n);
-    memcpy(tmp + n, ".tmp", 5);
-    if (lsnni_replaceable(path) != 0) failed = "replacing what is there";
-    else if (!(f = lsnni_tmp_open(tmp))) failed = "creating its .tmp file";
+    if (lsnni_replaceable(path, &old) != 0) failed = "replacing what is there";
+    else if (!(f = lsnni_tmp_open(tmp, room, path, &old))) failed = "creating its .tmp file";
     else {
         s = fill(cx, f, user);
         if (s != LSNN_OK || ferror(f) || fflush(f) != 0) failed = "writing";
         else if (lsnni_stream_sync(f) != 0) failed = "syncing";
+        else if (lsnni_tmp_hand_over(f, &old) != 0) failed = "giving it the old one's mode";
         else if (LSNNI_CLOSE_FIRST && (closed = 1, fclose(f) != 0)) failed = "closing";
         else failed = lsnni_move(tmp, path, &moved);
     }
@@ -7761,6 +8810,7 @@ static lsnn_status lsnni_file_replace(lsnn_ctx *cx, const char *path,
         if (f && LSNNI_CLOSE_FIRST && !closed) { fclose(f); closed = 1; }
         if (f && !moved) remove(tmp);
     }
+    if (f && moved) lsnni_tmp_done(f);
     if (f && !closed) fclose(f);                         /* and unlock        */
     lsnni_free(cx, tmp);
     return s;
@@ -7797,15 +8847,17 @@ static int lsnni_compare_names(const void *a, const void *b)
 
 /* No name may occur twice among the tensors, no key among the metadata.      */
 static lsnn_status lsnni_names_check(lsnn_ctx *cx, lsnn_status bad, const char *path,
-                                     const lsnn_tensor *t, int tensors, const lsnn_pair *meta,
-                                     int metas)
+                                     const lsnn_tensor *t, int tensors,
+                                     const lsnn_pair *skipped, int skips,
+                                     const lsnn_pair *meta, int metas)
 {
-    size_t most = (size_t)LSNNI_MAX(tensors, metas);
+    size_t most = (size_t)LSNNI_MAX(tensors + skips, metas);
     const char **name = (const char **)lsnni_alloc(cx, most, sizeof *name);
     lsnn_status s = name ? LSNN_OK : LSNN_ENOMEM;
     for (int keys = 0; keys < 2 && s == LSNN_OK; keys++) {
-        int count = keys ? metas : tensors;
-        for (int i = 0; i < count; i++) name[i] = keys ? meta[i].key : t[i].name;
+        int count = keys ? metas : tensors + skips;
+        for (int i = 0; i < count; i++)
+            name[i] = keys ? meta[i].key : i < tensors ? t[i].name : skipped[i - tensors].key;
         qsort((void *)name, (size_t)count, sizeof *name, lsnni_compare_names);
         for (int i = 1; i < count && s == LSNN_OK; i++)
             if (strcmp(name[i - 1], name[i]) == 0)
@@ -7816,13 +8868,22 @@ static lsnn_status lsnni_names_check(lsnn_ctx *cx, lsnn_status bad, const char *
     return s;
 }
 
+/* Size i of t: the one place that knows where it stands.                     */
+static int lsnni_tensor_dim(const lsnn_tensor *t, int i)
+{
+    return i < 4 ? t->dim[i] : t->dims[i];
+}
+
 /* The bytes of t's numbers, `width` each; 0 if they overflow.                */
 static int lsnni_tensor_bytes(const lsnn_tensor *t, size_t width, size_t *bytes)
 {
+    int fits = 1;
     *bytes = width;
-    for (int i = 0; i < t->rank; i++)
-        if (t->dim[i] < 0 || !lsnni_mul(bytes, (size_t)t->dim[i])) return 0;
-    return 1;
+    for (int i = 0; i < t->rank; i++) {
+        if (lsnni_tensor_dim(t, i) < 0) return 0;
+        fits &= lsnni_mul(bytes, (size_t)lsnni_tensor_dim(t, i));
+    }
+    return fits;
 }
 
 /* ---- >>json: just as much of it as a header may contain ----------------------
@@ -7833,10 +8894,17 @@ static int lsnni_tensor_bytes(const lsnn_tensor *t, size_t width, size_t *bytes)
    what is read afterwards fails too, so h->status is asked once, at the end.  */
 enum { LSNNI_HEADER_MAX = 100000000 };     /* bytes: safetensors' own limit     */
 
+typedef struct lsnni_dtype {
+    const char *name;
+    unsigned width;                  /* bytes a number; 0: not known          */
+    int floats;                      /* 1: it is read, 0: skipped             */
+} lsnni_dtype;
+
 typedef struct lsnni_span {          /* where a tensor lies in the file       */
     uint64_t begin, end;             /* bytes from the start of the data      */
-    size_t width;                    /* bytes a number: 4 or 8                */
-    lsnn_tensor *tensor;
+    const lsnni_dtype *dtype;
+    const char *name;
+    lsnn_tensor *tensor;             /* NULL: skipped                         */
 } lsnni_span;
 
 typedef struct lsnni_header {
@@ -7847,7 +8915,8 @@ typedef struct lsnni_header {
     uint64_t data_bytes;             /* what the file has behind its header   */
     char *text, *at;
     const char *tensor;              /* the one that is being read, or NULL   */
-    lsnni_span *span;                /* one a tensor                          */
+    lsnni_span *span;                /* one a tensor, skipped or not          */
+    int *dims;                       /* room for the sizes of those that follow */
 } lsnni_header;
 
 LSNNI_PRINTF(2, 3)
@@ -7974,71 +9043,94 @@ static int lsnni_json_counts(lsnni_header *h, const char *what, uint64_t *value,
 }
 
 /* ---- >>header: what it says about each tensor --------------------------------*/
+static const lsnni_dtype lsnni_dtypes[] = {
+    { "F64", 8, 1 }, { "F32", 4, 1 }, { "F16", 2, 1 }, { "BF16", 2, 1 },
+    { "I64", 8, 0 }, { "U64", 8, 0 }, { "C64", 8, 0 }, { "I32", 4, 0 }, { "U32", 4, 0 },
+    { "I16", 2, 0 }, { "U16", 2, 0 }, { "I8", 1, 0 }, { "U8", 1, 0 }, { "BOOL", 1, 0 },
+    { "F8_E4M3", 1, 0 }, { "F8_E5M2", 1, 0 }, { "F8_E8M0", 1, 0 }, { NULL, 0, 0 }
+};
+
+/* The format gets new dtypes: one that is not in the list is skipped, too.   */
+static const lsnni_dtype *lsnni_header_dtype(lsnni_header *h, const char *name)
+{
+    const lsnni_dtype *d = lsnni_dtypes;
+    size_t n = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+    while (d->name && strcmp(d->name, name) != 0) d++;
+    if (!n || n > 16 || name[n]) lsnni_header_fail(h, "dtype '%.60s' cannot be one", name);
+    return d;
+}
+
+/* lsnni_read_tables has made room for all sizes of the header.               */
 static void lsnni_header_shape(lsnni_header *h, lsnn_tensor *t)
 {
-    uint64_t dim[4];
-    t->rank = lsnni_json_counts(h, "shape", dim, 4);
-    for (int i = 0; i < t->rank; i++) {
-        if (dim[i] > INT_MAX)
-            lsnni_header_fail(h, "shape: dimension %d is above %d", i, INT_MAX);
-        t->dim[i] = (int)dim[i];
+    t->dims = h->dims;
+    lsnni_json_expect(h, '[');
+    while (lsnni_json_more(h, t->rank == 0, ']')) {
+        uint64_t dim = lsnni_json_count(h);
+        if (dim > INT_MAX)
+            lsnni_header_fail(h, "shape: dimension %d is above %d", t->rank, INT_MAX);
+        if (h->status != LSNN_OK) break;
+        if (t->rank < 4) t->dim[t->rank] = (int)dim;
+        *h->dims++ = (int)dim;
+        t->rank++;
     }
 }
 
 /* The bytes that the offsets give must be the bytes that the shape needs.    */
-static lsnn_status lsnni_header_bytes(lsnni_header *h, const lsnni_span *span)
+static lsnn_status lsnni_header_bytes(lsnni_header *h, const lsnni_span *span, lsnn_tensor *t)
 {
     uint64_t begin = span->begin, end = span->end;
-    lsnn_tensor *t = span->tensor;
     size_t bytes;
     if (begin > end || end > h->data_bytes)
         return lsnni_header_fail(h, "data_offsets [%.0f, %.0f) do not lie in the data, "
                                  "%.0f bytes", (double)begin, (double)end,
                                  (double)h->data_bytes);
-    if (!lsnni_tensor_bytes(t, span->width, &bytes))
+    if (!span->dtype->name) return LSNN_OK;              /* skipped, whatever it is */
+    if (!lsnni_tensor_bytes(t, span->dtype->width, &bytes))
         return lsnni_header_fail(h, "shape: its size in bytes overflows");
     if (bytes != end - begin)
         return lsnni_header_fail(h, "shape and dtype make %.0f bytes, data_offsets %.0f",
                                  (double)bytes, (double)(end - begin));
-    t->count = bytes / span->width;
+    t->count = bytes / span->dtype->width;
     return LSNN_OK;
 }
 
-/* {"dtype":"F32","shape":[8,5],"data_offsets":[0,160]}, in any order.        */
-static lsnn_status lsnni_header_tensor(lsnni_header *h, lsnn_tensor *t, lsnni_span *span)
+/* {"dtype":"F32","shape":[8,5],"data_offsets":[0,160]}, in any order. *dtype gets the word. */
+static lsnn_status lsnni_header_tensor(lsnni_header *h, lsnn_tensor *t, lsnni_span *span,
+                                       const char **dtype)
 {
-    enum { DTYPE = 1, SHAPE = 2, OFFSETS = 4 };
+    enum { has_dtype = 1, has_shape = 2, has_offsets = 4 };
     uint64_t offset[2] = {0, 0};
     int seen = 0;
+    memset(t, 0, sizeof *t);
+    t->name = span->name = h->tensor;
     lsnni_json_expect(h, '{');
     while (lsnni_json_more(h, seen == 0, '}')) {
-        const char *key = lsnni_json_string(h), *dtype;
-        int what = strcmp(key, "dtype") == 0 ? DTYPE : strcmp(key, "shape") == 0 ? SHAPE
-                 : strcmp(key, "data_offsets") == 0 ? OFFSETS : 0;
+        const char *key = lsnni_json_string(h);
+        int what = strcmp(key, "dtype") == 0 ? has_dtype : strcmp(key, "shape") == 0 ? has_shape
+                 : strcmp(key, "data_offsets") == 0 ? has_offsets : 0;
         lsnni_json_expect(h, ':');
         if (!what || (seen & what))
             return lsnni_header_fail(h, what ? "key '%.60s' occurs twice"
                                              : "unknown key '%.60s'", key);
         seen |= what;
-        if (what == SHAPE) {
+        if (what == has_shape) {
             lsnni_header_shape(h, t);
-        } else if (what == OFFSETS) {
+        } else if (what == has_offsets) {
             if (lsnni_json_counts(h, "data_offsets", offset, 2) != 2)
                 lsnni_header_fail(h, "data_offsets needs two numbers");
         } else {
-            dtype = lsnni_json_string(h);
-            span->width = strcmp(dtype, "F32") == 0 ? 4 : strcmp(dtype, "F64") == 0 ? 8 : 0;
-            if (!span->width)
-                lsnni_header_fail(h, "dtype '%.60s' cannot be read, only F32 and F64 can", dtype);
+            *dtype = lsnni_json_string(h);
+            span->dtype = lsnni_header_dtype(h, *dtype);
         }
     }
     LSNNI_TRY(h->status);
-    if (seen != (DTYPE | SHAPE | OFFSETS))
+    if (seen != (has_dtype | has_shape | has_offsets))
         return lsnni_header_fail(h, "dtype, shape or data_offsets is missing");
-    span->tensor = t;
+    span->tensor = span->dtype->floats ? t : NULL;
     span->begin = offset[0];
     span->end = offset[1];
-    return lsnni_header_bytes(h, span);
+    return lsnni_header_bytes(h, span, t);
 }
 
 static void lsnni_header_metadata(lsnni_header *h, lsnn_file *f)
@@ -8058,17 +9150,21 @@ static lsnn_status lsnni_header_parse(lsnni_header *h, lsnn_file *f)
     int metadata = 0;
     if (*h->at != '{') return lsnni_header_fail(h, "the header does not start with '{'");
     h->at++;
-    while (lsnni_json_more(h, f->tensors + metadata == 0, '}')) {
-        const char *name = lsnni_json_string(h);
+    while (lsnni_json_more(h, f->tensors + f->skips + metadata == 0, '}')) {
+        const char *name = lsnni_json_string(h), *dtype = "";
+        lsnni_span *span = &h->span[f->tensors + f->skips];
         lsnni_json_expect(h, ':');
         if (strcmp(name, "__metadata__") == 0) {
             if (metadata++) return lsnni_header_fail(h, "__metadata__ occurs twice");
             lsnni_header_metadata(h, f);
             continue;
         }
-        h->tensor = f->tensor[f->tensors].name = name;
-        LSNNI_TRY(lsnni_header_tensor(h, &f->tensor[f->tensors], &h->span[f->tensors]));
-        f->tensors++;
+        h->tensor = name;
+        LSNNI_TRY(lsnni_header_tensor(h, &f->tensor[f->tensors], span, &dtype));
+        if (!span->tensor) {
+            f->skipped[f->skips].key = name;
+            f->skipped[f->skips++].value = dtype;
+        } else f->tensors++;
         h->tensor = NULL;
     }
     h->at += strspn(h->at, " \t\r\n");
@@ -8118,22 +9214,26 @@ static lsnn_status lsnni_read_header(lsnni_header *h, lsnn_file *f)
     return lsnni_header_fail(h, "the header contains a zero byte");
 }
 
-/* The shortest tensor takes 50 bytes of header, the shortest pair 6: the tables
-   have room for all that may be there and one more of each, which breaks off. */
+/* The shortest tensor takes 48 bytes of header, the shortest pair 6, and a size a comma or
+   a tensor: the tables have room for all that may be there and one more of each, which
+   breaks off.                                                                */
 static lsnn_status lsnni_read_tables(lsnni_header *h, lsnn_file *f)
 {
-    size_t n = strlen(h->text), tensors = n / 50 + 1, pairs = n / 6 + 1;
+    size_t n = strlen(h->text), tensors = n / 48 + 1, pairs = n / 6 + 1, sizes = tensors;
     size_t tensor_bytes = tensors * sizeof *f->tensor, span_bytes = tensors * sizeof *h->span;
     char *block = (char *)lsnni_alloc(h->cx, tensor_bytes + span_bytes +
-                                      pairs * sizeof *f->meta, 1);
+                                      (pairs + tensors) * sizeof *f->meta, 1);
+    for (const char *p = h->text; *p; p++) sizes += *p == ',';
     f->block_[1] = block;
-    if (!block) return LSNN_ENOMEM;
+    f->block_[3] = h->dims = (int *)lsnni_alloc(h->cx, sizes, sizeof *h->dims);
+    if (!block || !h->dims) return LSNN_ENOMEM;
     f->tensor = (lsnn_tensor *)(void *)block;
     h->span = (lsnni_span *)(void *)(block + tensor_bytes);
     f->meta = (lsnn_pair *)(void *)(block + tensor_bytes + span_bytes);
+    f->skipped = f->meta + pairs;
     LSNNI_TRY(lsnni_header_parse(h, f));
-    return lsnni_names_check(h->cx, LSNN_EFORMAT, h->path, f->tensor, f->tensors, f->meta,
-                              f->metas);
+    return lsnni_names_check(h->cx, LSNN_EFORMAT, h->path, f->tensor, f->tensors, f->skipped,
+                             f->skips, f->meta, f->metas);
 }
 
 static int lsnni_compare_spans(const void *a, const void *b)
@@ -8148,10 +9248,11 @@ static int lsnni_compare_spans(const void *a, const void *b)
 static lsnn_status lsnni_spans_check(lsnni_header *h, const lsnn_file *f)
 {
     uint64_t end = 0;
-    qsort(h->span, (size_t)f->tensors, sizeof *h->span, lsnni_compare_spans);
-    for (int i = 0; i < f->tensors; i++) {
+    int count = f->tensors + f->skips;
+    qsort(h->span, (size_t)count, sizeof *h->span, lsnni_compare_spans);
+    for (int i = 0; i < count; i++) {
         const lsnni_span *span = &h->span[i];
-        h->tensor = span->tensor->name;
+        h->tensor = span->name;
         if (span->begin != end)
             return lsnni_header_fail(h, "its data starts at %.0f, not where those before end, "
                                      "at %.0f: %s", (double)span->begin, (double)end,
@@ -8164,13 +9265,36 @@ static lsnn_status lsnni_spans_check(lsnni_header *h, const lsnn_file *f)
                              (double)(h->data_bytes - end));
 }
 
-/* Reads t's numbers, a chunk at a time, into v. In the float build a float keeps its bits,
-   whatever NaN it is: it never becomes a double.                             */
-static lsnn_status lsnni_read_tensor(lsnni_header *h, const lsnn_tensor *t, size_t width,
-                                     lsnn_real *v)
+/* The bits of the float that has the value of an F16: a sign, 5 bits of exponent (bias 15),
+   10 of fraction. Below 2^-14 it counts in steps of 2^-24.                   */
+static uint32_t lsnni_bits_of_f16(uint32_t half)
+{
+    uint32_t sign = (half & 0x8000) << 16, exponent = half >> 10 & 31, low = half & 1023, bits;
+    float small_value = (float)low / 16777216;
+    memcpy(&bits, &small_value, 4);
+    if (exponent == 31) bits = 0x7F800000 | low << 13;   /* infinity, NaN         */
+    else if (exponent) bits = (exponent + 127 - 15) << 23 | low << 13;
+    return sign | bits;
+}
+
+/* Past what is not read. The stream never seeks: no file is too long for a long. */
+static lsnn_status lsnni_read_past(lsnni_header *h, uint64_t bytes)
 {
     unsigned char chunk[16384];
-    size_t most = sizeof chunk / width;
+    for (uint64_t n; bytes; bytes -= n) {
+        n = LSNNI_MIN(bytes, sizeof chunk);
+        LSNNI_TRY(lsnni_read_bytes(h, chunk, (size_t)n));
+    }
+    return LSNN_OK;
+}
+
+/* Reads t's numbers, a chunk at a time, into v. In the float build a float keeps its bits,
+   whatever NaN it is: it never becomes a double.                             */
+static lsnn_status lsnni_read_tensor(lsnni_header *h, const lsnn_tensor *t,
+                                     const lsnni_dtype *dtype, lsnn_real *v)
+{
+    unsigned char chunk[16384];
+    size_t width = dtype->width, most = sizeof chunk / width;
     h->tensor = t->name;
     for (size_t i = 0; i < t->count; i++) {
         const unsigned char *p = chunk + i % most * width;
@@ -8178,9 +9302,10 @@ static lsnn_status lsnni_read_tensor(lsnni_header *h, const lsnn_tensor *t, size
         if (p == chunk)
             LSNNI_TRY(lsnni_read_bytes(h, chunk, LSNNI_MIN(most, t->count - i) * width));
         bits = lsnni_bits_from(p, width);
-        if (width == 4) {
+        if (width <= 4) {
             uint32_t low = (uint32_t)bits;
             float x;
+            if (width == 2) low = *dtype->name == 'F' ? lsnni_bits_of_f16(low) : low << 16;
             memcpy(&x, &low, 4);
             v[i] = LSNNI_R(x);
         } else {
@@ -8200,14 +9325,18 @@ static lsnn_status lsnni_read_values(lsnni_header *h, lsnn_file *f)
 {
     size_t count = 0;
     lsnn_real *v;
-    for (int i = 0; i < f->tensors; i++) count += f->tensor[i].count;
+    for (int i = 0; i < f->tensors; i++) count = lsnni_plus(count, f->tensor[i].count);
     f->block_[2] = v = (lsnn_real *)lsnni_alloc(h->cx, count, sizeof *v);
     if (!v) return LSNN_ENOMEM;
-    for (int i = 0; i < f->tensors; i++) {
-        lsnn_tensor *t = h->span[i].tensor;
-        LSNNI_TRY(lsnni_read_tensor(h, t, h->span[i].width, v));
-        t->v = v;
-        v += t->count;
+    for (int i = 0; i < f->tensors + f->skips; i++) {
+        const lsnni_span *span = &h->span[i];
+        if (!span->tensor) {
+            LSNNI_TRY(lsnni_read_past(h, span->end - span->begin));
+            continue;
+        }
+        LSNNI_TRY(lsnni_read_tensor(h, span->tensor, span->dtype, v));
+        span->tensor->v = v;
+        v += span->tensor->count;
     }
     return LSNN_OK;
 }
@@ -8217,6 +9346,7 @@ LSNN_API lsnn_status lsnn_file_read(lsnn_ctx *cx, lsnn_file *f, const char *path
     lsnni_header h;
     lsnn_status s;
     memset(f, 0, sizeof *f);
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_file_read", path));
     memset(&h, 0, sizeof h);
     h.cx = cx;
     h.path = lsnni_path_end(path);
@@ -8234,20 +9364,20 @@ LSNN_API lsnn_status lsnn_file_read(lsnn_ctx *cx, lsnn_file *f, const char *path
 
 LSNN_API void lsnn_file_free(lsnn_ctx *cx, lsnn_file *f)
 {
-    for (int i = 0; i < 3; i++) lsnni_free(cx, f->block_[i]);
+    for (int i = 0; i < 4; i++) lsnni_free(cx, f->block_[i]);
     memset(f, 0, sizeof *f);
 }
 
 LSNN_API const lsnn_tensor *lsnn_file_tensor(const lsnn_file *f, const char *name)
 {
-    for (int i = 0; i < f->tensors; i++)
+    for (int i = 0; i < f->tensors && name; i++)
         if (strcmp(f->tensor[i].name, name) == 0) return &f->tensor[i];
     return NULL;
 }
 
 LSNN_API const char *lsnn_file_meta(const lsnn_file *f, const char *key)
 {
-    for (int i = 0; i < f->metas; i++)
+    for (int i = 0; i < f->metas && key; i++)
         if (strcmp(f->meta[i].key, key) == 0) return f->meta[i].value;
     return NULL;
 }
@@ -8303,7 +9433,8 @@ static void lsnni_put_header(lsnni_writer *w)
         if (i || w->metas) lsnni_put(w, ",");
         lsnni_put_string(w, t->name);
         lsnni_put(w, ":{\"dtype\":\"F%d\",\"shape\":[", 8 * (int)sizeof(lsnn_real));
-        for (int k = 0; k < t->rank; k++) lsnni_put(w, k ? ",%d" : "%d", t->dim[k]);
+        for (int k = 0; k < t->rank; k++)
+            lsnni_put(w, k ? ",%d" : "%d", lsnni_tensor_dim(t, k));
         lsnni_put(w, "],\"data_offsets\":[%llu,%llu]}", begin, end);
     }
     lsnni_put(w, "}");
@@ -8367,10 +9498,10 @@ static lsnn_status lsnni_write_check_tensor(lsnn_ctx *cx, const char *path,
 {
     size_t own = 0;
     LSNNI_TRY(lsnni_write_check_text(cx, path, t->name));
-    if (t->rank < 0 || t->rank > 4 || !lsnni_tensor_bytes(t, sizeof *t->v, &own) ||
-        own / sizeof *t->v != t->count || own > (size_t)-1 - *bytes)
-        return lsnni_fail(cx, LSNN_ESHAPE, "%s: tensor '%.60s': rank %d (0 to 4) and its "
-                          "dimensions do not give a count of %.0f, or the file's size "
+    if (t->rank < 0 || (t->rank > 4 && !t->dims) || !lsnni_tensor_bytes(t, sizeof *t->v, &own) ||
+        own / sizeof *t->v != t->count || lsnni_plus(*bytes, own) == LSNNI_TOO_LARGE)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: tensor '%.60s': rank %d (above 4: with dims) "
+                          "and its dimensions do not give a count of %.0f, or the file's size "
                           "overflows", path, t->name, t->rank, (double)t->count);
     *bytes += own;
     if (strcmp(t->name, "__metadata__") == 0)
@@ -8384,8 +9515,10 @@ LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_
                                      int tensors, const lsnn_pair *meta, int metas)
 {
     lsnni_writer w = {t, tensors, meta, metas, NULL, 0};
-    const char *shown = lsnni_path_end(path);
+    const char *shown;
     size_t bytes = 0;
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_file_write", path));
+    shown = lsnni_path_end(path);
     if (tensors < 0 || metas < 0)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: %d tensors, %d metadata", shown, tensors,
                           metas);
@@ -8395,7 +9528,7 @@ LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_
         LSNNI_TRY(lsnni_write_check_text(cx, shown, meta[i].key));
         LSNNI_TRY(lsnni_write_check_text(cx, shown, meta[i].value));
     }
-    LSNNI_TRY(lsnni_names_check(cx, LSNN_EVALUE, shown, t, tensors, meta, metas));
+    LSNNI_TRY(lsnni_names_check(cx, LSNN_EVALUE, shown, t, tensors, NULL, 0, meta, metas));
     lsnni_put_header(&w);
     if (w.header > LSNNI_HEADER_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: a header of %.0f bytes is above %d", shown,
@@ -8437,25 +9570,35 @@ static void lsnni_print(lsnni_string *t, const char *format, ...)
     if (t->status == LSNN_OK) t->used--;                 /* the next piece goes over the 0 */
 }
 
-/* Numbers are written and read with a point whatever the program's locale says. */
+/* Numbers are written and read with a point, whatever stands for it in the program's locale:
+   a comma, or a character of several bytes (U+066B).                         */
+static void lsnni_plain_point(char *text)
+{
+    char *to = text;
+    for (const char *p = text; *p; p++)
+        if (strchr("0123456789+-einfa", *p)) *to++ = *p;
+        else if (to == text || to[-1] != '.') *to++ = '.';
+    *to = 0;
+}
+
 static const char *lsnni_number(char text[40], double v)
 {
     snprintf(text, 40, "%.17g", v);
-    for (char *p = text; *p; p++) if (*p == ',') *p = '.';
+    lsnni_plain_point(text);
     return text;
 }
 
 static int lsnni_parse_number(const char *text, double *v)
 {
-    char copy[64], *end;
-    size_t n = strlen(text);
-    if (!n || n >= sizeof copy) return 0;
-    memcpy(copy, text, n + 1);
+    char copy[80], half[16], *end;
+    const char *dot = strchr(text, '.');
+    size_t n = strlen(text), whole = dot ? (size_t)(dot - text) : n;
+    if (!n || n >= 64 || strspn(text, "0123456789+-.eEinfa") < n) return 0;
+    snprintf(half, sizeof half, "%.1f", 0.5);            /* 0, the point, 5       */
+    half[strlen(half) - 1] = 0;
+    snprintf(copy, sizeof copy, "%.*s%s%s", (int)whole, text, dot ? half + 1 : "",
+             dot ? dot + 1 : "");
     *v = strtod(copy, &end);
-    if (*end == '.') {
-        *end = *localeconv()->decimal_point;
-        *v = strtod(copy, &end);
-    }
     return *end == 0;
 }
 
@@ -8521,8 +9664,10 @@ static const char *lsnni_graph_differs(const char *a, const char *a_end, const c
 }
 
 /* Layers that the file and the net both have do the same in both: of the same sizes a
-   smoother could be normalised here and not there. A file without a graph says nothing. */
-static lsnn_status lsnni_graph_match(const lsnn_net *net, const lsnn_file *f, const char *path)
+   smoother could be normalised here and not there. A file without a graph says nothing.
+   differs: NULL, or one a node, all 0: those that differ are marked, and it is no failure. */
+static lsnn_status lsnni_graph_match(const lsnn_net *net, const lsnn_file *f, const char *path,
+                                     char *differs)
 {
     const char *theirs = lsnn_file_meta(f, "lsnn.graph"), *end, *own_end;
     lsnni_string own;
@@ -8537,7 +9682,8 @@ static lsnn_status lsnni_graph_match(const lsnn_net *net, const lsnn_file *f, co
         const char *mine = lsnni_graph_find(own.v, net->node[i].name, &own_end), *word;
         if (!line || !mine) continue;
         word = lsnni_graph_differs(line, end, mine, own_end);
-        if (word)
+        if (differs) differs[i] = word || lsnni_graph_differs(mine, own_end, line, end);
+        else if (word)
             s = lsnni_fail(net->cx, LSNN_ESTATE, "%.120s: there, layer '%.60s' has %.*s, which "
                            "it has not here", path, net->node[i].name,
                            (int)LSNNI_MIN(strcspn(word, " \n"), 60), word);
@@ -8626,7 +9772,7 @@ static lsnn_status lsnni_graph_line(const lsnni_reader *r, char *line)
                 return lsnni_graph_fail(r, "the first line must be \"input input C H W\"; it "
                                         "begins with", name);
         return lsnn_input(r->net, (int)size[0], (int)size[1], (int)size[2]) < 0 ?
-            r->net->cx->status : LSNN_OK;
+            r->net->why : LSNN_OK;
     }
     for (int i = 0; i < r->count && !type; i++)
         if (strcmp(r->types[i]->name, kind) == 0) type = r->types[i];
@@ -8636,7 +9782,7 @@ static lsnn_status lsnni_graph_line(const lsnni_reader *r, char *line)
                                 "lsnn_net_load):", kind);
     o.name = name;
     while (*line) LSNNI_TRY(lsnni_graph_word(r, lsnni_word(&line, ' '), &o, x, &count));
-    return lsnn_layer(r->net, type, x, count, &o) < 0 ? r->net->cx->status : LSNN_OK;
+    return lsnn_layer(r->net, type, x, count, &o) < 0 ? r->net->why : LSNN_OK;
 }
 
 static lsnn_status lsnni_graph_read(lsnni_reader *r, const lsnn_file *f)
@@ -8728,18 +9874,24 @@ LSNN_API lsnn_status lsnn_net_save(lsnn_net *net, const char *path)
     return status;
 }
 
-/* The tensor called prefix + p's name, if its sizes are p's.                 */
+static int lsnni_same_sizes(const lsnn_tensor *t, const lsnni_param *p)
+{
+    return t->rank == p->spec.rank &&
+        memcmp(t->dim, p->spec.dim, (size_t)t->rank * sizeof t->dim[0]) == 0;
+}
+
+/* The tensor of that name, if its sizes are p's.                             */
 static lsnn_status lsnni_match(lsnn_ctx *cx, const lsnn_file *f, const char *path,
-                               const char *prefix, const lsnni_param *p,
+                               const char *name, const lsnni_param *p,
                                const lsnn_tensor **found)
 {
-    char name[512];
-    const lsnn_tensor *t;
-    snprintf(name, sizeof name, "%s%s", prefix, p->name);
-    *found = t = lsnn_file_tensor(f, name);
+    const lsnn_tensor *t = *found = lsnn_file_tensor(f, name);
+    for (int i = 0; i < f->skips && !t; i++)
+        if (strcmp(f->skipped[i].key, name) == 0)
+            return lsnni_fail(cx, LSNN_EFORMAT, "%.120s: the dtype of tensor '%.120s' is %.20s, "
+                              "which is not read", path, name, f->skipped[i].value);
     if (!t) return lsnni_fail(cx, LSNN_EFORMAT, "%.120s has no tensor '%.120s'", path, name);
-    if (t->rank != p->spec.rank ||
-        memcmp(t->dim, p->spec.dim, (size_t)t->rank * sizeof t->dim[0]))
+    if (!lsnni_same_sizes(t, p))
         return lsnni_fail(cx, LSNN_ESHAPE,
                           "%.120s: the sizes of tensor '%.120s' (%.0f numbers) are "
                           "not those of the net (%.0f numbers)", path, name, (double)t->count,
@@ -8752,19 +9904,22 @@ static lsnn_status lsnni_read_block(lsnn_ctx *cx, const lsnn_file *f, const char
                                     lsnn_real *block)
 {
     const lsnn_tensor *t;
+    char name[512];
     for (int i = 0; i < count; i++) {
-        LSNNI_TRY(lsnni_match(cx, f, path, prefix, &p[i], &t));
+        snprintf(name, sizeof name, "%s%s", prefix, p[i].name);
+        LSNNI_TRY(lsnni_match(cx, f, path, name, &p[i], &t));
         if (block) memcpy(block + p[i].at, t->v, t->count * sizeof *block);
     }
     return LSNN_OK;
 }
 
-/* The file has the net's parameters and buffers, and no others but an optimizer's. */
+/* The file has the net's parameters and buffers and, if it has a graph, no others but an
+   optimizer's.                                                               */
 static lsnn_status lsnni_net_match(lsnn_net *net, const lsnn_file *f, const char *path)
 {
     LSNNI_TRY(lsnni_read_block(net->cx, f, path, "", net->param, net->params, NULL));
     LSNNI_TRY(lsnni_read_block(net->cx, f, path, "", net->buffer, net->buffers, NULL));
-    for (int i = 0; i < f->tensors; i++) {
+    for (int i = 0; i < f->tensors && lsnn_file_meta(f, "lsnn.graph"); i++) {
         const char *name = f->tensor[i].name;
         if (strncmp(name, "optimizer.", 10) != 0 &&
             lsnni_find_param(net->param, net->params, name) < 0 &&
@@ -8783,6 +9938,83 @@ static lsnn_status lsnni_net_fill(lsnn_net *net, const lsnn_file *f, const char 
     return lsnni_read_block(net->cx, f, path, "", net->buffer, net->buffers, net->state);
 }
 
+/* ---- >>read as: under other names, and only what fits -----------------------------*/
+
+/* What the file calls the net's `name`, NULL: it is not to be read.          */
+static const char *lsnni_name_there(const lsnn_read_desc *d, const char *name)
+{
+    for (int i = 0; i < d->name_count; i++)
+        if (strcmp(d->names[i].key, name) == 0) return d->names[i].value;
+    return name;
+}
+
+static lsnn_status lsnni_names_known(const lsnn_net *net, const lsnn_read_desc *d)
+{
+    for (int i = 0; i < d->name_count; i++) {
+        const char *name = d->names ? d->names[i].key : NULL;
+        if (!name || (lsnni_find_param(net->param, net->params, name) < 0 &&
+                      lsnni_find_param(net->buffer, net->buffers, name) < 0))
+            return lsnni_fail(net->cx, LSNN_ENAME, "lsnn_net_read_as: name %d: the net has no "
+                              "parameter or buffer '%.120s'", i + 1, name ? name : "(NULL)");
+    }
+    return LSNN_OK;
+}
+
+/* Counts, and with a block copies, what is taken of these parameters.        */
+static lsnn_status lsnni_take_fitting(const lsnn_net *net, const lsnn_file *f, const char *path,
+                              const lsnn_read_desc *d, const char *differs,
+                              const lsnni_param *p, int count, lsnn_real *block, int *taken)
+{
+    for (int i = 0; i < count; i++) {
+        const char *name = lsnni_name_there(d, p[i].name);
+        const lsnn_tensor *t = name ? lsnn_file_tensor(f, name) : NULL;
+        if (!name || (d->partial && (!t || !lsnni_same_sizes(t, &p[i]) ||
+                                     differs[p[i].owner]))) continue;
+        LSNNI_TRY(lsnni_match(net->cx, f, path, name, &p[i], &t));
+        if (block) memcpy(block + p[i].at, t->v, t->count * sizeof *block);
+        else ++*taken;
+    }
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_read_as(lsnn_net *net, const lsnn_file *f, const char *path,
+                                 const lsnn_read_desc *d, char *differs)
+{
+    int taken = 0;
+    LSNNI_TRY(lsnni_graph_match(net, f, path, d->partial ? differs : NULL));
+    for (int pass = 0; pass < 2; pass++) {               /* to check, then to change */
+        LSNNI_TRY(lsnni_take_fitting(net, f, path, d, differs, net->param, net->params,
+                             pass ? net->value : NULL, &taken));
+        LSNNI_TRY(lsnni_take_fitting(net, f, path, d, differs, net->buffer, net->buffers,
+                             pass ? net->state : NULL, &taken));
+        if (!taken)
+            return lsnni_fail(net->cx, LSNN_EFORMAT, "%.120s: none of its %d tensors has the "
+                              "name and the sizes of a parameter of the net", path, f->tensors);
+        if (!pass) lsnni_changed(net);
+    }
+    if (d->taken) *d->taken = taken;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_net_read_as(lsnn_net *net, const char *path, const lsnn_read_desc *d)
+{
+    lsnn_status s;
+    lsnn_file f;
+    char *differs;
+    if (!net) return LSNN_ENOMEM;
+    if (!d) return lsnn_net_read(net, path);
+    if (d->taken) *d->taken = 0;
+    if (!net->built)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_net_read_as: call lsnn_net_build first");
+    LSNNI_TRY(lsnni_names_known(net, d));
+    LSNNI_TRY(lsnn_file_read(net->cx, &f, path));
+    differs = (char *)lsnni_alloc(net->cx, (size_t)net->nodes, 1);
+    s = differs ? lsnni_read_as(net, &f, lsnni_path_end(path), d, differs) : LSNN_ENOMEM;
+    lsnni_free(net->cx, differs);
+    lsnn_file_free(net->cx, &f);
+    return s;
+}
+
 LSNN_API lsnn_status lsnn_net_read(lsnn_net *net, const char *path)
 {
     if (!net) return LSNN_ENOMEM;
@@ -8792,7 +10024,7 @@ LSNN_API lsnn_status lsnn_net_read(lsnn_net *net, const char *path)
         return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_net_read: call lsnn_net_build first");
     LSNNI_TRY(lsnn_file_read(net->cx, &f, path));
     s = lsnni_net_match(net, &f, path);
-    if (s == LSNN_OK) s = lsnni_graph_match(net, &f, path);
+    if (s == LSNN_OK) s = lsnni_graph_match(net, &f, path, NULL);
     if (s == LSNN_OK) s = lsnni_net_fill(net, &f, path);
     lsnn_file_free(net->cx, &f);
     return s;
@@ -8821,6 +10053,1634 @@ LSNN_API lsnn_net *lsnn_net_load(lsnn_ctx *cx, const char *path, const lsnn_buil
     return NULL;
 }
 
+/* ============================================================================
+   >>export  a trained net as one C99 file that predicts
+   Functions for the kinds of layers that the net has, plain loops; its parameters as constant
+   arrays; and NAME_predict, a call a layer, whose buffers lie where the >>memory plan puts
+   them. A layer type has a writer below: it names the function it needs, its arrays, and
+   prints its call. It is called three times, as the file has three parts.
+   ==========================================================================*/
+typedef enum lsnni_c_part { LSNNI_C_ASK, LSNNI_C_DATA, LSNNI_C_CALLS } lsnni_c_part;
+enum { LSNNI_C_FUNCTIONS = 16 };
+typedef struct lsnni_c {
+    lsnn_ctx *cx;
+    lsnn_net *net;
+    const lsnn_export_desc *d;
+    const char *name;
+    FILE *f;
+    lsnni_c_part part;
+    const char *function[LSNNI_C_FUNCTIONS]; int functions;  /* asked for       */
+    lsnni_life *place;               /* one a node, of its output             */
+    int *at, *last;                  /* one a node: in whose place it lies; its last reader */
+    char *written;                   /* one a parameter: its array is         */
+    size_t work;                     /* floats of buffer                      */
+    lsnn_real *row;                  /* room for an array that is no parameter */
+} lsnni_c;
+
+/* ---- >>storage: what is left of a weight ---------------------------------------------
+   int8: one step a row, that is for all weights of one output: w = step q, q from -127 to
+   127. Half: IEEE binary16, rounded to nearest even.                          */
+static double lsnni_step_of(const lsnn_real *w, size_t depth, size_t inner)
+{
+    double most = 0;
+    for (size_t q = 0; q < depth; q++) most = LSNNI_MAX(most, fabs((double)w[q * inner]));
+    return (double)(float)(most / 127);
+}
+
+static int lsnni_int8_of(double w, double step)
+{
+    return step > 0 ? (int)LSNNI_MAX(-127, LSNNI_MIN(127, floor(w / step + 0.5))) : 0;
+}
+
+/* v in units of the last place that a half of its size has.                   */
+static unsigned lsnni_half_of(double v)
+{
+    int e;
+    double m = frexp(fabs(v), &e), whole, rest;          /* |v| = m 2^e, m in [0.5, 1) */
+    unsigned sign = v < 0 ? 0x8000u : 0, bits;
+    if (!(fabs(v) > 0)) return sign;
+    if (e < -13) { m = ldexp(m, e + 13); e = -13; }      /* a subnormal       */
+    m = ldexp(m, 11);
+    whole = floor(m);
+    rest = m - whole;
+    if (rest > 0.5 || (rest >= 0.5 && fmod(whole, 2) > 0)) whole++;
+    bits = (unsigned)whole + (unsigned)(e + 13) * 1024;  /* a carry goes into the exponent */
+    return bits < 0x7c00u ? sign | bits : 0x7c00u;
+}
+
+static double lsnni_half_value(unsigned h)
+{
+    int e = (int)(h >> 10 & 31), m = (int)(h & 1023);
+    double v = ldexp(e ? m + 1024 : m, (e ? e : 1) - 25);
+    return h & 0x8000u ? -v : v;
+}
+
+/* Where rows of `depth` weights lie: element q of row r of an array [r / inner][q][r % inner].
+   Only local2d has inner above 1.                                            */
+typedef struct lsnni_layout { size_t rows, depth, inner; } lsnni_layout;
+static size_t lsnni_row_at(const lsnni_layout *s, size_t r)
+{
+    return r / s->inner * s->depth * s->inner + r % s->inner;
+}
+
+static lsnni_layout lsnni_layout_of(const lsnni_node *v)
+{
+    const lsnn_param_spec *w = &v->plan.param[0];
+    lsnni_layout s;
+    s.inner = v->type == &lsnni_local2d_type ? (size_t)v->plan.out.c : 1;
+    s.depth = w->rank > 1 ? w->count / (size_t)w->dim[0] / s.inner : w->count;
+    s.rows = w->count / s.depth;
+    return s;
+}
+
+/* The layers whose first parameter is stored as the description says.         */
+static int lsnni_has_weights(const lsnni_node *v)
+{
+    return v->type == &lsnni_dense_type || v->type == &lsnni_conv2d_type ||
+           v->type == &lsnni_local2d_type;
+}
+
+LSNN_API lsnn_status lsnn_net_round(lsnn_net *net, lsnn_storage storage)
+{
+    if (!net) return LSNN_ENOMEM;
+    if (!net->built) return lsnni_fail(net->cx, LSNN_ESTATE, "net_round: build the net first");
+    if ((int)storage < 0 || storage > LSNN_STORE_INT8)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "net_round: storage %d is unknown",
+                          (int)storage);
+    for (int i = 0; i < net->nodes; i++) {
+        const lsnni_node *v = &net->node[i];
+        lsnni_layout s;
+        lsnn_real *w;
+        if (!lsnni_has_weights(v) || v->share) continue;
+        s = lsnni_layout_of(v);
+        for (size_t r = 0; r < s.rows; r++) {
+            double step;
+            w = net->value + net->param[v->param[0]].at + lsnni_row_at(&s, r);
+            step = lsnni_step_of(w, s.depth, s.inner);
+            for (size_t q = 0; q < s.depth; q++) {
+                lsnn_real *p = w + q * s.inner;
+                double x = (double)(float)*p;
+                if (storage == LSNN_STORE_HALF) x = lsnni_half_value(lsnni_half_of(x));
+                if (storage == LSNN_STORE_INT8) x = step * lsnni_int8_of(x, step);
+                *p = LSNNI_R(x);
+            }
+        }
+    }
+    lsnni_changed(net);
+    return LSNN_OK;
+}
+
+/* What every way out asks of a net first: all that it will read is there and finite.   */
+static lsnn_status lsnni_export_check(const lsnn_net *net, const char *who, const char *path)
+{
+    lsnn_ctx *cx = net->cx;
+    if (!net->built) return lsnni_fail(cx, LSNN_ESTATE, "%s: build the net first", who);
+    LSNNI_TRY(lsnni_path_check(cx, who, path));
+    if (net->output == 0)
+        return lsnni_fail(cx, LSNN_ESTATE, "%s: the net's output is its input", who);
+    for (int i = 0; i < net->params + net->buffers; i++) {
+        const lsnni_param *p = i < net->params ? &net->param[i] : &net->buffer[i - net->params];
+        const lsnn_real *v = (i < net->params ? net->value : net->state) + p->at;
+        for (size_t j = 0; j < p->spec.count; j++)
+            if (!(fabs((double)v[j]) <= (double)FLT_MAX))
+                return lsnni_fail(cx, LSNN_EVALUE, "%s: number %.0f of %.60s is %g, which is no "
+                                  "finite float", who, (double)j, p->name, (double)v[j]);
+    }
+    return LSNN_OK;
+}
+
+/* ---- >>functions: what the file may contain -------------------------------------------
+   In these texts @W is the parameter that weights come as, @[i] weight number i, and @<r> the
+   step of row r to multiply with, or nothing.                                */
+static const char *const lsnni_c_window =
+    "/* c x h x w pixels in, k x oh x ow out; kernels kh x kw, strides, padding before. */\n"
+    "typedef struct { int c, h, w, k, oh, ow, kh, kw, sh, sw, top, left; } window;\n\n"
+    "/* The part [*a, *b) of a kernel's side that lies inside the image. */\n"
+    "static void clip(int first, int kernel, int size, int *a, int *b)\n"
+    "{\n"
+    "    *a = first < 0 ? -first : 0;\n"
+    "    *b = first + kernel > size ? size - first : kernel;\n"
+    "}\n\n";
+static const char *const lsnni_c_dense_text =
+    "static void dense(float *y, const float *x, @W, const float *b, int in, int out)\n"
+    "{\n"
+    "    for (int k = 0; k < out; k++) {\n"
+    "        float part[4] = { 0, 0, 0, 0 };  /* four sums: quicker, and rounded less */\n"
+    "        int i = 0;\n"
+    "        for (; i + 4 <= in; i += 4)\n"
+    "            for (int j = 0; j < 4; j++) part[j] += x[i + j] * @[k * in + i + j];\n"
+    "        for (; i < in; i++) part[0] += x[i] * @[k * in + i];\n"
+    "        y[k] = (b ? b[k] : 0) + ((part[0] + part[1]) + (part[2] + part[3]))@<k>;\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_conv2d_text =
+    "static void conv2d(float *y, const float *x, @W, const float *b, window s)\n"
+    "{\n"
+    "    for (int k = 0; k < s.k; k++)\n"
+    "    for (int i = 0; i < s.oh; i++)\n"
+    "    for (int j = 0; j < s.ow; j++) {\n"
+    "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1;\n"
+    "        float sum = 0;\n"
+    "        clip(top, s.kh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.w, &v0, &v1);\n"
+    "        for (int c = 0; c < s.c; c++) {\n"
+    "            float part = 0;          /* a sum a channel: rounded less */\n"
+    "            for (int u = u0; u < u1; u++) {\n"
+    "                const float *row = x + (c * s.h + top + u) * s.w + left;\n"
+    "                for (int v = v0; v < v1; v++)\n"
+    "                    part += row[v] * @[((k * s.c + c) * s.kh + u) * s.kw + v];\n"
+    "            }\n"
+    "            sum += part;\n"
+    "        }\n"
+    "        y[(k * s.oh + i) * s.ow + j] = (b ? b[k] : 0) + sum@<k>;\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_local2d_text =
+    "/* Each place p has weights of its own: [p][c][u][v][k]. */\n"
+    "static void local2d(float *y, const float *x, @W, const float *b, window s)\n"
+    "{\n"
+    "    for (int p = 0; p < s.oh * s.ow; p++)\n"
+    "    for (int k = 0; k < s.k; k++) {\n"
+    "        int top = p / s.ow * s.sh - s.top, left = p % s.ow * s.sw - s.left;\n"
+    "        int u0, u1, v0, v1;\n"
+    "        float sum = 0;\n"
+    "        clip(top, s.kh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.w, &v0, &v1);\n"
+    "        for (int c = 0; c < s.c; c++)\n"
+    "        for (int u = u0; u < u1; u++)\n"
+    "        for (int v = v0; v < v1; v++)\n"
+    "            sum += x[(c * s.h + top + u) * s.w + left + v] *\n"
+    "                   @[(((p * s.c + c) * s.kh + u) * s.kw + v) * s.k + k];\n"
+    "        y[k * s.oh * s.ow + p] = (b ? b[k * s.oh * s.ow + p] : 0) + sum@<p * s.k + k>;\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_pool_text =
+    "/* m: largest, a: average, s: sum of the window's pixels inside the image. */\n"
+    "static void pool(float *y, const float *x, char kind, window s)\n"
+    "{\n"
+    "    for (int c = 0; c < s.c; c++)\n"
+    "    for (int i = 0; i < s.oh; i++)\n"
+    "    for (int j = 0; j < s.ow; j++) {\n"
+    "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1, count = 0;\n"
+    "        float sum = 0;\n"
+    "        clip(top, s.kh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.w, &v0, &v1);\n"
+    "        for (int u = u0; u < u1; u++)\n"
+    "        for (int v = v0; v < v1; v++) {\n"
+    "            float p = x[(c * s.h + top + u) * s.w + left + v];\n"
+    "            if (kind == 'm') sum = count && !(p > sum) ? sum : p;\n"
+    "            else sum += p;\n"
+    "            count++;\n"
+    "        }\n"
+    "        if (kind == 'a' && count) sum /= (float)count;\n"
+    "        y[(c * s.oh + i) * s.ow + j] = sum;\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_relu_text =
+    "static void relu(float *y, const float *x, int n, float slope)\n"
+    "{\n"
+    "    for (int i = 0; i < n; i++) y[i] = x[i] > 0 ? x[i] : slope * x[i];\n"
+    "}\n\n";
+static const char *const lsnni_c_sigmoid_text =
+    "static void sigmoid(float *y, const float *x, int n)\n"
+    "{\n"
+    "    for (int i = 0; i < n; i++) y[i] = 1 / (1 + expf(-x[i]));\n"
+    "}\n\n";
+static const char *const lsnni_c_tanh_text =
+    "static void hyperbolic(float *y, const float *x, int n)\n"
+    "{\n"
+    "    for (int i = 0; i < n; i++) y[i] = tanhf(x[i]);\n"
+    "}\n\n";
+static const char *const lsnni_c_softmax_text =
+    "/* Over c channels at each of n places. */\n"
+    "static void softmax(float *y, const float *x, int c, int n)\n"
+    "{\n"
+    "    for (int i = 0; i < n; i++) {\n"
+    "        float most = x[i], sum = 0;\n"
+    "        for (int k = 1; k < c; k++) if (x[k * n + i] > most) most = x[k * n + i];\n"
+    "        for (int k = 0; k < c; k++) sum += y[k * n + i] = expf(x[k * n + i] - most);\n"
+    "        for (int k = 0; k < c; k++) y[k * n + i] /= sum;\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_affine_text =
+    "/* y = (x - mean) scale + shift, n numbers a channel; no mean, no shift: 0. */\n"
+    "static void affine(float *y, const float *x, const float *mean, const float *scale,\n"
+    "                   const float *shift, int c, int n)\n"
+    "{\n"
+    "    for (int k = 0; k < c; k++)\n"
+    "    for (int i = 0; i < n; i++)\n"
+    "        y[k * n + i] = (x[k * n + i] - (mean ? mean[k] : 0)) * scale[k] +\n"
+    "                       (shift ? shift[k] : 0);\n"
+    "}\n\n";
+static const char *const lsnni_c_add_text =
+    "static void add(float *y, const float *a, const float *b, int n)\n"
+    "{\n"
+    "    for (int i = 0; i < n; i++) y[i] = a[i] + b[i];\n"
+    "}\n\n";
+static const char *const lsnni_c_copy_text =
+    "static void copy(float *y, const float *x, int n)\n"
+    "{\n"
+    "    for (int i = 0; i < n; i++) y[i] = x[i];\n"
+    "}\n\n";
+static const char *const lsnni_c_smooth_text =
+    "/* y[k] = sum over its `rank` maps u of u a, and b, perhaps under the maps too. */\n"
+    "static void smooth(float *y, const float *a, const float *u, const float *b, int k,\n"
+    "                   int rank, int n, int bias_inside)\n"
+    "{\n"
+    "    for (int i = 0; i < k * n; i++) {\n"
+    "        float sum = 0, under = 0;\n"
+    "        for (int l = 0; l < rank; l++) {\n"
+    "            int at = (i / n * rank + l) * n + i % n;\n"
+    "            sum += u[at] * a[at];\n"
+    "            under += u[at];\n"
+    "        }\n"
+    "        y[i] = sum + (b ? b[i / n] : 0) * (bias_inside ? under : 1);\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_maps_text =
+    "typedef struct { int k, rank, h, w, mixture, bias_inside; char shape, norm; } smoother;\n\n"
+    "/* e[p] - e[q] of e[p] = -|Phi (p - mu)|^2, g: mu x, mu y, alpha, beta, gamma. Written\n"
+    "   so that far from mu no digits are lost. */\n"
+    "static float exponent(const float *g, int p, int q, smoother s)\n"
+    "{\n"
+    "    float dx = s.w > 1 ? 1 / (float)(s.w - 1) : 1, dy = s.h > 1 ? 1 / (float)(s.h - 1) : 1;\n"
+    "    float x = dx * (float)(p % s.w - q % s.w), y = dy * (float)(p / s.w - q / s.w);\n"
+    "    float u = 2 * (dx * (float)(q % s.w) - g[0]), v = 2 * (dy * (float)(q / s.w) - g[1]);\n"
+    "    float r0 = g[2] * x + g[4] * y, r1 = g[4] * x + g[3] * y;\n"
+    "    return -r0 * (r0 + g[2] * u + g[4] * v) - r1 * (r1 + g[4] * u + g[3] * v);\n"
+    "}\n\n"
+    "static int nearest(float mu, int count)\n"
+    "{\n"
+    "    return mu > 0 ? (int)((mu < 1 ? mu : 1) * (float)(count - 1) + 0.5f) : 0;\n"
+    "}\n\n"
+    "/* Adds one Gaussian's map, times a + b, to y. */\n"
+    "static void smooth_one(float *y, const float *a, const float *t, float weight, float b,\n"
+    "                       smoother s)\n"
+    "{\n"
+    "    float g[5] = { t[0], 0, t[1], 0, 0 }, most = 0, sum = 0, scale = weight;\n"
+    "    int n = s.h * s.w, q;\n"
+    "    if (s.shape != 'l') { g[1] = t[1]; g[2] = t[2]; g[3] = t[3]; }\n"
+    "    if (s.shape == 'g') g[4] = t[4];\n"
+    "    q = nearest(g[1], s.h) * s.w + nearest(g[0], s.w);\n"
+    "    if (s.norm == 'n') {\n"
+    "        float x = (float)(q % s.w) / (float)(s.w > 1 ? s.w - 1 : 1) - g[0];\n"
+    "        float v = (float)(q / s.w) / (float)(s.h > 1 ? s.h - 1 : 1) - g[1];\n"
+    "        float r0 = g[2] * x + g[4] * v, r1 = g[4] * x + g[3] * v;\n"
+    "        most = r0 * r0 + r1 * r1;\n"
+    "    } else {\n"
+    "        for (int p = 0; p < n; p++) {\n"
+    "            float e = exponent(g, p, q, s);\n"
+    "            if (p == 0 || e > most) most = e;\n"
+    "        }\n"
+    "        for (int p = 0; p < n; p++) sum += expf(exponent(g, p, q, s) - most);\n"
+    "        scale *= (s.norm == 'm' ? (float)n : 1) / sum;\n"
+    "    }\n"
+    "    for (int p = 0; p < n; p++)\n"
+    "        y[p] += scale * expf(exponent(g, p, q, s) - most) * (a[p] + b);\n"
+    "}\n\n"
+    "/* As smooth of constant maps, but the maps are made from theta here. */\n"
+    "static void smooth_by(float *y, const float *a, const float *theta, const float *b,\n"
+    "                      smoother s)\n"
+    "{\n"
+    "    int n = s.h * s.w;\n"
+    "    int stride = (s.shape == 'g' ? 5 : s.shape == 's' ? 4 : 2) + (s.mixture > 1);\n"
+    "    for (int map = 0; map < s.k * s.rank; map++, a += n) {\n"
+    "        float *out = y + map / s.rank * n, bias = b ? b[map / s.rank] : 0;\n"
+    "        float inside = s.bias_inside ? bias : 0;\n"
+    "        for (int p = 0; map % s.rank == 0 && p < n; p++) out[p] = bias - inside;\n"
+    "        if (s.shape == 't') {\n"
+    "            for (int p = 0; p < n; p++) out[p] += theta[p] * (a[p] + inside);\n"
+    "            theta += n;\n"
+    "            continue;\n"
+    "        }\n"
+    "        for (int m = 0; m < s.mixture; m++) {\n"
+    "            const float *logit = theta + stride - 1;\n"
+    "            float sum = 0;\n"
+    "            for (int i = 0; s.mixture > 1 && i < s.mixture; i++)\n"
+    "                sum += expf(logit[i * stride] - logit[m * stride]);\n"
+    "            smooth_one(out, a, theta + m * stride, s.mixture > 1 ? 1 / sum : 1, inside, s);\n"
+    "        }\n"
+    "        theta += s.mixture * stride;\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_half_text =
+    "/* The float that an IEEE binary16 stands for. */\n"
+    "static float half(unsigned short h)\n"
+    "{\n"
+    "    int e = h >> 10 & 31, m = h & 1023;\n"
+    "    float v = (float)(e ? m + 1024 : m) / 33554432.0f * (float)(1u << (e ? e : 1));\n"
+    "    return h & 0x8000 ? -v : v;\n"
+    "}\n\n";
+
+/* ---- >>writing ---------------------------------------------------------------------------*/
+/* The marks of a text, for one storage.                                       */
+static void lsnni_c_text(const lsnni_c *e, const char *text)
+{
+    static const char *const weights[] = { "const float *w", "const unsigned short *w",
+        "const signed char *w, const float *step" };
+    int half = e->d->storage == LSNN_STORE_HALF, steps = e->d->storage == LSNN_STORE_INT8;
+    for (const char *p = text; *p; p++) {
+        size_t n;
+        if (*p != '@') {
+            fputc(*p, e->f);
+        } else if (*++p == 'W') {
+            fputs(weights[e->d->storage], e->f);
+        } else if (*p == '[') {
+            n = strcspn(p, "]");
+            fprintf(e->f, half ? "half(w[%.*s])" : "w[%.*s]", (int)n - 1, p + 1);
+            p += n;
+        } else {
+            n = strcspn(p, ">");
+            if (steps) fprintf(e->f, " * step[%.*s]", (int)n - 1, p + 1);
+            p += n;
+        }
+    }
+}
+
+/* A float constant of C, under any locale.                                    */
+static void lsnni_c_number(FILE *f, float v)
+{
+    char text[40];
+    int whole = 1;
+    snprintf(text, sizeof text, "%.9g", (double)v);
+    for (char *p = text; *p; p++) {
+        if (*p == 'e' || *p == '.' || *p == ',') whole = 0;
+        if (*p == ',') *p = '.';
+    }
+    fprintf(f, whole ? "%s.0f" : "%sf", text);
+}
+
+/* The writers' means: each does something in one part of the file only.       */
+static void lsnni_c_needs(lsnni_c *e, const char *text)
+{
+    int i = 0;
+    if (e->part != LSNNI_C_ASK) return;
+    while (i < e->functions && e->function[i] != text) i++;
+    if (i == e->functions && i < LSNNI_C_FUNCTIONS) e->function[e->functions++] = text;
+}
+
+LSNNI_PRINTF(2, 3)
+static void lsnni_c_print(const lsnni_c *e, const char *format, ...)
+{
+    va_list list;
+    if (e->part != LSNNI_C_CALLS) return;
+    va_start(list, format);
+    vfprintf(e->f, format, list);
+    va_end(list);
+}
+
+/* Where node i's output lies: "x", "y" or "work + 64".                         */
+static const char *lsnni_c_place(const lsnni_c *e, int i, char text[40])
+{
+    int at = e->at[i];
+    if (at == 0) snprintf(text, 40, "x");
+    else if (at == e->at[e->net->output]) snprintf(text, 40, "y");
+    else snprintf(text, 40, "work + %.0f", (double)e->place[at].at);
+    return text;
+}
+
+/* Names come from layers, which may have - . and / in them.                    */
+static void lsnni_c_named(const lsnni_c *e, const char *name)
+{
+    fprintf(e->f, "%s_", e->name);
+    for (; *name; name++) fputc(strchr("-./", *name) ? '_' : *name, e->f);
+}
+
+
+/* An array: as the data's part defines it, then as an argument of the call.     */
+static void lsnni_c_array(lsnni_c *e, const char *type, const char *name, const char *what)
+{
+    if (e->part == LSNNI_C_ASK) return;
+    fputs(e->part == LSNNI_C_CALLS ? ", " : type, e->f);
+    lsnni_c_named(e, name);
+    fputs(what, e->f);
+}
+
+static void lsnni_c_floats(lsnni_c *e, const char *name, const char *what, const lsnn_real *v,
+                           size_t count)
+{
+    lsnni_c_array(e, "static const float ", name, what);
+    if (e->part != LSNNI_C_DATA) return;
+    fprintf(e->f, "[%.0f] = {", (double)count);
+    for (size_t i = 0; i < count; i++) {
+        fputs(i % 6 ? " " : "\n    ", e->f);
+        lsnni_c_number(e->f, (float)v[i]);
+        if (i + 1 < count) fputc(',', e->f);
+    }
+    fputs("\n};\n", e->f);
+}
+
+static void lsnni_c_ints(lsnni_c *e, const char *type, const char *name, const lsnn_real *w,
+                         const lsnni_layout *s)
+{
+    lsnni_c_array(e, type, name, "");
+    if (e->part != LSNNI_C_DATA) return;
+    fprintf(e->f, "[%.0f] = {", (double)s->rows * (double)s->depth);
+    for (size_t i = 0; i < s->rows * s->depth; i++) {    /* in the array's order */
+        size_t r = i / (s->depth * s->inner) * s->inner + i % s->inner;
+        double v = (double)(float)w[i];
+        fputs(i % 16 ? " " : "\n    ", e->f);
+        if (e->d->storage == LSNN_STORE_HALF) fprintf(e->f, "%u", lsnni_half_of(v));
+        else fprintf(e->f, "%d", lsnni_int8_of(v, (double)e->row[r]));
+        if (i + 1 < s->rows * s->depth) fputc(',', e->f);
+    }
+    fputs("\n};\n", e->f);
+}
+
+/* Parameter j of node i, or a null pointer. Shared ones are written once.        */
+static void lsnni_c_param(lsnni_c *e, int i, int j)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const lsnni_param *p;
+    const lsnn_real *w;
+    if (j >= v->plan.params) {
+        lsnni_c_print(e, ", 0");
+        return;
+    }
+    p = &e->net->param[v->param[j]];
+    w = e->net->value + p->at;
+    if (e->part == LSNNI_C_DATA && e->written[v->param[j]]++) return;
+    if (j == 0 && lsnni_has_weights(v) && e->d->storage != LSNN_STORE_FLOAT) {
+        lsnni_layout s = lsnni_layout_of(v);
+        for (size_t r = 0; r < s.rows; r++)
+            e->row[r] = LSNNI_R(lsnni_step_of(w + lsnni_row_at(&s, r), s.depth, s.inner));
+        if (e->d->storage == LSNN_STORE_HALF)
+            lsnni_c_ints(e, "static const unsigned short ", p->name, w, &s);
+        else {
+            lsnni_c_ints(e, "static const signed char ", p->name, w, &s);
+            lsnni_c_floats(e, p->name, "_step", e->row, s.rows);
+        }
+    } else lsnni_c_floats(e, p->name, "", w, p->spec.count);
+}
+
+/* "    function(y, x": a call begins; its writer ends it.                        */
+static void lsnni_c_call(lsnni_c *e, int i, const char *function)
+{
+    char y[40], x[40];
+    lsnni_c_print(e, "    %s(%s, %s", function, lsnni_c_place(e, i, y),
+                  lsnni_c_place(e, e->net->node[i].input[0], x));
+}
+
+/* ---- >>writers: one a layer type ----------------------------------------------------------*/
+static void lsnni_c_window_of(lsnni_c *e, int i)
+{
+    const lsnn_layer_plan *p = &e->net->node[i].plan;
+    lsnn_window s;
+    if (lsnni_window_of(e->cx, &s, p, 1, p->out.c) != LSNN_OK) return;  /* build checked it */
+    lsnni_c_needs(e, lsnni_c_window);
+    lsnni_c_print(e, ",\n           (window){ %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d });\n",
+                  s.c, s.h, s.w, p->out.c, p->out.h, p->out.w, s.kernel_h, s.kernel_w,
+                  s.stride_h, s.stride_w, s.pad_top, s.pad_left);
+}
+
+static void lsnni_c_kernels(lsnni_c *e, int i, const char *function, const char *text)
+{
+    lsnni_c_call(e, i, function);
+    lsnni_c_param(e, i, 0);
+    lsnni_c_param(e, i, 1);
+    lsnni_c_window_of(e, i);
+    lsnni_c_needs(e, text);
+}
+static void lsnni_c_conv2d(lsnni_c *e, int i)
+{
+    lsnni_c_kernels(e, i, "conv2d", lsnni_c_conv2d_text);
+}
+static void lsnni_c_local2d(lsnni_c *e, int i)
+{
+    lsnni_c_kernels(e, i, "local2d", lsnni_c_local2d_text);
+}
+
+static void lsnni_c_dense(lsnni_c *e, int i)
+{
+    const lsnn_layer_plan *p = &e->net->node[i].plan;
+    lsnni_c_needs(e, lsnni_c_dense_text);
+    lsnni_c_call(e, i, "dense");
+    lsnni_c_param(e, i, 0);
+    lsnni_c_param(e, i, 1);
+    lsnni_c_print(e, ", %d, %d);\n", lsnni_features(p->in[0]), p->out.c);
+}
+
+static void lsnni_c_pool(lsnni_c *e, int i)
+{
+    lsnni_c_call(e, i, "pool");
+    lsnni_c_print(e, ", '%c'", e->net->node[i].type->name[0]);
+    lsnni_c_window_of(e, i);
+    lsnni_c_needs(e, lsnni_c_pool_text);
+}
+
+/* What works number by number: function(y, x, count).                         */
+static void lsnni_c_each(lsnni_c *e, int i, const char *function, const char *text)
+{
+    lsnni_c_needs(e, text);
+    lsnni_c_call(e, i, function);
+    lsnni_c_print(e, ", %d", lsnni_features(e->net->node[i].plan.out));
+}
+static void lsnni_c_relu(lsnni_c *e, int i)
+{
+    lsnni_c_each(e, i, "relu", lsnni_c_relu_text);
+    lsnni_c_print(e, ", ");
+    if (e->part == LSNNI_C_CALLS)
+        lsnni_c_number(e->f, (float)e->net->node[i].plan.o.slope);
+    lsnni_c_print(e, ");\n");
+}
+static void lsnni_c_sigmoid(lsnni_c *e, int i)
+{
+    lsnni_c_each(e, i, "sigmoid", lsnni_c_sigmoid_text);
+    lsnni_c_print(e, ");\n");
+}
+static void lsnni_c_tanh(lsnni_c *e, int i)
+{
+    lsnni_c_each(e, i, "hyperbolic", lsnni_c_tanh_text);
+    lsnni_c_print(e, ");\n");
+}
+
+static void lsnni_c_softmax(lsnni_c *e, int i)
+{
+    lsnn_shape s = e->net->node[i].plan.out;
+    lsnni_c_needs(e, lsnni_c_softmax_text);
+    lsnni_c_call(e, i, "softmax");
+    lsnni_c_print(e, ", %d, %d);\n", s.c, lsnni_inner(s));
+}
+
+/* What changes nothing in a prediction: its input, if that may not take its place. */
+static void lsnni_c_same(lsnni_c *e, int i)
+{
+    if (e->at[i] == e->at[e->net->node[i].input[0]]) return;
+    lsnni_c_each(e, i, "copy", lsnni_c_copy_text);
+    lsnni_c_print(e, ");\n");
+}
+
+/* y = (x - mean) scale + shift, of an input read in parts as of a whole.         */
+static void lsnni_c_batch_norm(lsnni_c *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const lsnn_layer_plan *p = &v->plan;
+    const lsnn_real *gamma = e->net->value + e->net->param[v->param[0]].at;
+    const lsnni_param *mean = &e->net->buffer[v->buffer[0]];
+    const lsnn_real *variance = e->net->state + e->net->buffer[v->buffer[1]].at;
+    char y[40], x[40];
+    int first = 0, inner = lsnni_inner(p->out);
+    lsnni_c_needs(e, lsnni_c_affine_text);
+    for (int k = 0; k < p->out.c; k++)
+        e->row[k] = LSNNI_R((double)gamma[k] / sqrt((double)variance[k] + p->o.eps));
+    for (int j = 0; j < p->inputs; j++) {
+        if (j && e->part == LSNNI_C_DATA) break;
+        lsnni_c_print(e, "    affine(%s + %d, %s", lsnni_c_place(e, i, y), first * inner,
+                      lsnni_c_place(e, v->input[j], x));
+        lsnni_c_floats(e, mean->name, "", e->net->state + mean->at, mean->spec.count);
+        lsnni_c_print(e, " + %d", first);
+        lsnni_c_floats(e, v->name, "_scale", e->row, (size_t)p->out.c);
+        lsnni_c_print(e, " + %d", first);
+        lsnni_c_param(e, i, 1);
+        lsnni_c_print(e, " + %d, %d, %d);\n", first, p->in[j].c, inner);
+        first += p->in[j].c;
+    }
+}
+
+static void lsnni_c_scale(lsnni_c *e, int i)
+{
+    lsnn_shape s = e->net->node[i].plan.out;
+    lsnni_c_needs(e, lsnni_c_affine_text);
+    lsnni_c_call(e, i, "affine");
+    lsnni_c_print(e, ", 0");
+    lsnni_c_param(e, i, 0);
+    lsnni_c_param(e, i, 1);
+    lsnni_c_print(e, ", %d, %d);\n", s.c, lsnni_inner(s));
+}
+
+static void lsnni_c_add(lsnni_c *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    char b[40];
+    lsnni_c_needs(e, lsnni_c_add_text);
+    lsnni_c_call(e, i, "add");
+    lsnni_c_print(e, ", %s, %d);\n", lsnni_c_place(e, v->input[1], b),
+                  lsnni_features(v->plan.out));
+}
+
+static void lsnni_c_concat(lsnni_c *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    char y[40], x[40];
+    int at = 0;
+    lsnni_c_needs(e, lsnni_c_copy_text);
+    for (int j = 0; j < v->plan.inputs; j++) {
+        int count = lsnni_features(v->plan.in[j]);
+        lsnni_c_print(e, "    copy(%s + %d, %s, %d);\n", lsnni_c_place(e, i, y), at,
+                      lsnni_c_place(e, v->input[j], x), count);
+        at += count;
+    }
+}
+
+static void lsnni_c_slice(lsnni_c *e, int i)
+{
+    const lsnn_layer_plan *p = &e->net->node[i].plan;
+    lsnni_c_needs(e, lsnni_c_copy_text);
+    lsnni_c_call(e, i, "copy");
+    lsnni_c_print(e, " + %d, %d);\n", p->o.first * lsnni_inner(p->out), lsnni_features(p->out));
+}
+
+/* Free smoothers are constant maps. Computed ones become theta -> maps in the file.  */
+static void lsnni_c_smooth(lsnni_c *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const lsnn_layer_plan *p = &v->plan;
+    lsnn_smoother s = lsnni_smoother_of(p, 1, 0);
+    const char *shapes = "gtsl";     /* gaussian, table, separable, of a line */
+    char text[40];
+    if (!s.per_image) {
+        size_t maps = (size_t)lsnni_features(p->in[0]);
+        if (e->part == LSNNI_C_DATA)
+            lsnn_smoother_map(e->cx, e->row, e->net->value + e->net->param[v->param[0]].at, &s);
+        lsnni_c_needs(e, lsnni_c_smooth_text);
+        lsnni_c_call(e, i, "smooth");
+        lsnni_c_floats(e, v->name, "_map", e->row, maps);
+        lsnni_c_param(e, i, 1);
+        lsnni_c_print(e, ", %d, %d, %d, %d);\n", s.k, s.rank, lsnni_inner(p->out), s.smooth_bias);
+        return;
+    }
+    lsnni_c_needs(e, lsnni_c_maps_text);
+    lsnni_c_call(e, i, "smooth_by");
+    lsnni_c_print(e, ", %s", lsnni_c_place(e, v->input[1], text));
+    lsnni_c_param(e, i, 0);
+    lsnni_c_print(e, ",\n              (smoother){ %d, %d, %d, %d, %d, %d, '%c', '%c' });\n", s.k,
+                  s.rank, s.h, s.w, s.mixture, s.smooth_bias, shapes[s.shape],
+                  "nsm"[s.normalise]);
+}
+
+/* A layer type and what writes it. Losses are not run in a prediction.          */
+static const struct { const lsnn_layer_type *type; void (*write)(lsnni_c *e, int i); }
+lsnni_c_writers[] = {
+    { &lsnni_dense_type, lsnni_c_dense },
+    { &lsnni_relu_type, lsnni_c_relu },
+    { &lsnni_leaky_relu_type, lsnni_c_relu },
+    { &lsnni_sigmoid_type, lsnni_c_sigmoid },
+    { &lsnni_tanh_type, lsnni_c_tanh },
+    { &lsnni_softmax_type, lsnni_c_softmax },
+    { &lsnni_max_pool_type, lsnni_c_pool },
+    { &lsnni_avg_pool_type, lsnni_c_pool },
+    { &lsnni_sum_pool_type, lsnni_c_pool },
+    { &lsnni_dropout_type, lsnni_c_same },
+    { &lsnni_flatten_type, lsnni_c_same },
+    { &lsnni_batch_norm_type, lsnni_c_batch_norm },
+    { &lsnni_scale_type, lsnni_c_scale },
+    { &lsnni_add_type, lsnni_c_add },
+    { &lsnni_concat_type, lsnni_c_concat },
+    { &lsnni_slice_type, lsnni_c_slice },
+    { &lsnni_conv2d_type, lsnni_c_conv2d },
+    { &lsnni_local2d_type, lsnni_c_local2d },
+    { &lsnni_smooth_type, lsnni_c_smooth }
+};
+
+static int lsnni_c_writer(const lsnn_layer_type *type)
+{
+    int count = (int)(sizeof lsnni_c_writers / sizeof lsnni_c_writers[0]);
+    for (int i = 0; i < count; i++) if (lsnni_c_writers[i].type == type) return i;
+    return -1;
+}
+
+/* ---- >>the file -----------------------------------------------------------------------*/
+/* A node that the prediction runs, and that the file computes: a join that all its readers
+   read in parts is not made.                                                 */
+static int lsnni_c_runs(const lsnni_c *e, int i)
+{
+    const lsnni_role *r = &e->net->node[i].role;
+    return i > 0 && r->on_path && !r->apart;
+}
+
+/* Buffers: from when a node is computed to when it is read last. What may work in place
+   takes its input's, if nobody else reads that any more.                     */
+static void lsnni_c_plan(lsnni_c *e)
+{
+    const lsnn_net *net = e->net;
+    for (int i = 0; i < net->nodes; i++) {
+        e->at[i] = e->last[i] = i;
+        for (int j = 0; j < net->node[i].plan.inputs && lsnni_c_runs(e, i); j++)
+            e->last[net->node[i].input[j]] = i;
+    }
+    e->last[net->output] = net->nodes;
+    for (int i = 1; i < net->nodes; i++) {
+        const lsnni_node *v = &net->node[i];
+        int x = v->input[0];
+        if (!lsnni_c_runs(e, i)) continue;
+        if (lsnni_has(v, LSNN_IN_PLACE) && v->plan.inputs == 1 && e->at[x] > 0 &&
+            e->last[x] == i && lsnni_features(v->plan.out) == lsnni_features(v->plan.in[0]))
+            e->at[i] = e->at[x];
+    }
+    for (int i = 1; i < net->nodes; i++) {
+        lsnni_life *life = &e->place[e->at[i]];
+        if (!lsnni_c_runs(e, i) || e->at[i] == e->at[net->output]) continue;
+        if (e->at[i] == i) life->from = i;
+        life->size = ((size_t)lsnni_features(net->node[i].plan.out) + 3) / 4 * 4;
+        life->to = LSNNI_MAX(life->to, e->last[i]);
+    }
+    e->work = lsnni_place_lives(e->place, net->nodes);
+}
+
+static lsnn_status lsnni_c_check_types(const lsnn_net *net)
+{
+    for (int i = 1; i < net->nodes; i++) {
+        const lsnni_node *v = &net->node[i];
+        if (v->role.on_path && lsnni_c_writer(v->type) < 0)
+            return lsnni_fail(net->cx, LSNN_EUNSUPPORTED, "net_export_c: layer '%.60s': a %.40s "
+                              "cannot be written as C", v->name, v->type->name);
+    }
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_c_check_name(lsnn_ctx *cx, const char *name)
+{
+    size_t n = strlen(name);
+    int good = n > 0 && n <= 40 && !(name[0] >= '0' && name[0] <= '9');
+    for (const char *p = name; *p; p++)
+        good &= (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || *p == '_' ||
+                (*p >= '0' && *p <= '9');
+    if (good) return LSNN_OK;
+    return lsnni_fail(cx, LSNN_ENAME, "net_export_c: the name \"%.60s\" must be 1 to 40 letters, "
+                      "digits or _, a digit not first", name);
+}
+
+/* Two names of the net's must not become one name of C's.                     */
+static lsnn_status lsnni_c_check_same(const lsnn_net *net)
+{
+    for (int i = 0; i < net->nodes; i++)
+        for (int k = 0; k < i; k++) {
+            const char *a = net->node[i].name, *b = net->node[k].name;
+            while (*a && (*a == *b || (strchr("-./_", *a) && *b && strchr("-./_", *b)))) a++, b++;
+            if (!*a && !*b)
+                return lsnni_fail(net->cx, LSNN_ENAME, "net_export_c: layers '%.60s' and '%.60s' "
+                                  "would have the same name in C", net->node[k].name,
+                                  net->node[i].name);
+        }
+    return LSNN_OK;
+}
+
+static void lsnni_c_write_part(lsnni_c *e, lsnni_c_part part)
+{
+    e->part = part;
+    for (int i = 1; i < e->net->nodes; i++)
+        if (lsnni_c_runs(e, i)) lsnni_c_writers[lsnni_c_writer(e->net->node[i].type)].write(e, i);
+}
+
+static void lsnni_c_write_head(lsnni_c *e)
+{
+    static const char *const stored[] = { "floats", "halves (IEEE binary16)",
+        "8-bit integers, a step an output" };
+    lsnn_shape in = e->net->node[0].plan.out, out = e->net->node[e->net->output].shape;
+    int math = 0;
+    fprintf(e->f, "/* %s: a net of %.0f parameters and %.0f multiply-adds, written by lsnn "
+            LSNN_VERSION ".\n   C99; needs no allocation and no file. Weights are %s.\n\n"
+            "       void %s_predict(const float x[%d], float y[%d]);\n\n"
+            "   x: %d x %d x %d (channels, rows, columns); y: the output of layer '%s', "
+            "%d x %d x %d.\n   They must not overlap. It needs %.0f bytes %s.%s */\n",
+            e->name, (double)lsnn_net_params(e->net), lsnn_net_macs(e->net),
+            stored[e->d->storage], e->name, lsnni_features(in), lsnni_features(out),
+            in.c, in.h, in.w, e->net->node[e->net->output].name, out.c, out.h, out.w,
+            4.0 * (double)e->work, e->d->static_buffers ? "of static memory" : "of stack",
+            e->d->static_buffers ? " One thread at a time may call it." : "");
+    for (int i = 0; i < e->functions; i++)
+        math |= strstr(e->function[i], "expf(") || strstr(e->function[i], "tanhf(");
+    if (math) fprintf(e->f, "#include <math.h>\n");
+    fprintf(e->f, "\nvoid %s_predict(const float *x, float *y);\n\n", e->name);
+    if (e->d->storage == LSNN_STORE_HALF) fputs(lsnni_c_half_text, e->f);
+    for (int i = 0; i < e->functions; i++) lsnni_c_text(e, e->function[i]);
+}
+
+/* For lsnni_file_replace.                                                    */
+static lsnn_status lsnni_c_write(lsnn_ctx *cx, FILE *f, void *user)
+{
+    lsnni_c *e = (lsnni_c *)user;
+    (void)cx;
+    e->f = f;
+    lsnni_c_write_part(e, LSNNI_C_ASK);
+    lsnni_c_write_head(e);
+    lsnni_c_write_part(e, LSNNI_C_DATA);
+    fprintf(f, "\nvoid %s_predict(const float *x, float *y)\n{\n", e->name);
+    if (e->work) fprintf(f, "    %sfloat work[%.0f];\n", e->d->static_buffers ? "static " : "",
+                         (double)e->work);
+    lsnni_c_write_part(e, LSNNI_C_CALLS);
+    fputs("}\n", f);
+    return ferror(f) ? LSNN_EIO : LSNN_OK;
+}
+
+/* Room for the tables of a node each, and for what is no parameter as it stands.  */
+static lsnn_status lsnni_c_room(lsnni_c *e)
+{
+    size_t nodes = (size_t)e->net->nodes, row = 1, params = (size_t)e->net->params + 1;
+    for (int i = 0; i < e->net->nodes; i++) {
+        const lsnn_layer_plan *p = &e->net->node[i].plan;
+        row = LSNNI_MAX(row, (size_t)lsnni_features(p->out));        /* steps, scales */
+        for (int j = 0; j < p->inputs; j++)
+            row = LSNNI_MAX(row, (size_t)lsnni_features(p->in[j]));  /* maps          */
+    }
+    e->place = (lsnni_life *)lsnni_alloc(e->cx, nodes, sizeof *e->place);
+    e->at = (int *)lsnni_alloc(e->cx, 2 * nodes, sizeof *e->at);
+    e->row = (lsnn_real *)lsnni_alloc(e->cx, row, sizeof *e->row);
+    e->written = (char *)lsnni_alloc(e->cx, params, 1);
+    if (!e->place || !e->at || !e->row || !e->written) return LSNN_ENOMEM;
+    e->last = e->at + nodes;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_net_export_c(lsnn_net *net, const char *path,
+                                       const lsnn_export_desc *d)
+{
+    lsnn_export_desc defaults;
+    lsnni_c e;
+    lsnn_status s;
+    if (!net) return LSNN_ENOMEM;
+    memset(&defaults, 0, sizeof defaults);
+    memset(&e, 0, sizeof e);
+    e.cx = net->cx;
+    e.net = net;
+    e.d = d ? d : &defaults;
+    e.name = e.d->name ? e.d->name : "net";
+    LSNNI_TRY(lsnni_export_check(net, "net_export_c", path));
+    LSNNI_TRY(lsnni_c_check_name(e.cx, e.name));
+    LSNNI_TRY(lsnni_c_check_types(net));
+    LSNNI_TRY(lsnni_c_check_same(net));
+    if ((int)e.d->storage < 0 || e.d->storage > LSNN_STORE_INT8)
+        return lsnni_fail(e.cx, LSNN_EVALUE, "net_export_c: storage %d is unknown",
+                          (int)e.d->storage);
+    s = lsnni_c_room(&e);
+    if (s == LSNN_OK) {
+        lsnni_c_plan(&e);
+        s = lsnni_file_replace(e.cx, path, lsnni_c_write, &e);
+    }
+    lsnni_free(e.cx, e.place);
+    lsnni_free(e.cx, e.at);
+    lsnni_free(e.cx, e.row);
+    lsnni_free(e.cx, e.written);
+    return s;
+}
+/* ============================================================================
+   >>onnx  a trained net as an ONNX model
+   An ONNX file is a protobuf message: fields of a number and a value, where a value may be a
+   message again. Five kinds are needed here, so they are written by hand: a model holds a
+   graph, a graph its nodes, constants, inputs and outputs (onnx.proto3 of ONNX 1.8). Opset 13,
+   the first whose Softmax and ReduceSum are today's.
+   Arrays are N,C,H,W; those of dense layers and of flatten N,K, see lsnni_onnx_read.
+   ==========================================================================*/
+enum { LSNNI_ONNX_OPSET = 13, LSNNI_ONNX_FLOAT = 1, LSNNI_ONNX_INT64 = 7 };
+
+/* ---- >>protobuf: bytes that grow ------------------------------------------------------*/
+typedef struct lsnni_bytes {
+    lsnn_ctx *cx;
+    char *v;
+    int used, room;
+    lsnn_status status;
+} lsnni_bytes;
+
+static void lsnni_pb_raw(lsnni_bytes *b, const void *v, size_t count)
+{
+    size_t room = (size_t)b->room;
+    if (b->status != LSNN_OK) return;
+    if (count > (size_t)INT_MAX - (size_t)b->used)
+        b->status = lsnni_fail(b->cx, LSNN_ESHAPE, "net_export_onnx: more than 2 GiB, which no "
+                               "protobuf message can be");
+    else if (count > room - (size_t)b->used) {
+        char *larger;
+        room = LSNNI_MIN(2 * room + count + 64, (size_t)INT_MAX);
+        larger = (char *)lsnni_alloc_raw(b->cx, room, 1);
+        if (!larger) b->status = LSNN_ENOMEM;
+        else {
+            if (b->used) memcpy(larger, b->v, (size_t)b->used);
+            lsnni_free(b->cx, b->v);
+            b->v = larger;
+            b->room = (int)room;
+        }
+    }
+    if (b->status != LSNN_OK) return;
+    if (count) memcpy(b->v + b->used, v, count);
+    b->used += (int)count;
+}
+
+/* Seven bits a byte, the lowest first; all but the last have the eighth bit.    */
+static void lsnni_pb_varint(lsnni_bytes *b, uint64_t v)
+{
+    unsigned char c;
+    do {
+        c = (unsigned char)((v & 127) | (v > 127 ? 128 : 0));
+        lsnni_pb_raw(b, &c, 1);
+    } while (v >>= 7);
+}
+static void lsnni_pb_int(lsnni_bytes *b, int field, int64_t v)
+{
+    lsnni_pb_varint(b, (uint64_t)field << 3);
+    lsnni_pb_varint(b, (uint64_t)v);
+}
+static void lsnni_pb_blob(lsnni_bytes *b, int field, const void *v, size_t count)
+{
+    lsnni_pb_varint(b, (uint64_t)field << 3 | 2);
+    lsnni_pb_varint(b, count);
+    lsnni_pb_raw(b, v, count);
+}
+static void lsnni_pb_text(lsnni_bytes *b, int field, const char *text)
+{
+    lsnni_pb_blob(b, field, text, strlen(text));
+}
+/* A message that is done: it becomes field `field` of b, and is emptied.        */
+static void lsnni_pb_message(lsnni_bytes *b, int field, lsnni_bytes *inner)
+{
+    if (inner->status != LSNN_OK) b->status = inner->status;
+    else lsnni_pb_blob(b, field, inner->v, (size_t)inner->used);
+    inner->used = 0;
+}
+
+/* ---- >>graph parts ------------------------------------------------------------------------*/
+enum { LSNNI_ONNX_NAME = 260 };
+typedef struct lsnni_onnx {
+    lsnn_ctx *cx;
+    lsnn_net *net;
+    lsnni_bytes graph, node, inner, innermost;    /* messages inside of messages   */
+    int made;                                /* names of arrays in between    */
+    char *flat;                              /* one a net's node: its array is N,K */
+    lsnn_real *row;
+} lsnni_onnx;
+
+static void lsnni_onnx_value(lsnni_onnx *e, int field, const char *name, const int *dim, int rank)
+{
+    for (int i = -1; i < rank; i++) {
+        if (i < 0) lsnni_pb_text(&e->innermost, 2, "N");
+        else lsnni_pb_int(&e->innermost, 1, dim[i]);
+        lsnni_pb_message(&e->inner, 1, &e->innermost);
+    }
+    lsnni_pb_int(&e->innermost, 1, LSNNI_ONNX_FLOAT);
+    lsnni_pb_message(&e->innermost, 2, &e->inner);
+    lsnni_pb_message(&e->inner, 1, &e->innermost);
+    lsnni_pb_text(&e->node, 1, name);
+    lsnni_pb_message(&e->node, 2, &e->inner);
+    lsnni_pb_message(&e->graph, field, &e->node);
+}
+
+/* A constant of floats or of int64s, its numbers little-endian.                 */
+static void lsnni_onnx_constant(lsnni_onnx *e, const char *name, const lsnn_real *v,
+                                const int64_t *whole, const int *dim, int rank)
+{
+    size_t count = 1;
+    unsigned char bytes[8];
+    for (int i = 0; i < rank; i++) {
+        lsnni_pb_int(&e->inner, 1, dim[i]);
+        count *= (size_t)dim[i];
+    }
+    lsnni_pb_int(&e->inner, 2, v ? LSNNI_ONNX_FLOAT : LSNNI_ONNX_INT64);
+    lsnni_pb_text(&e->inner, 8, name);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits = 0;
+        float x = v ? (float)v[i] : 0;
+        memcpy(&bits, &x, 4);
+        lsnni_bytes_of(bytes, v ? bits : (uint64_t)whole[i], v ? 4 : 8);
+        lsnni_pb_raw(&e->innermost, bytes, v ? 4 : 8);
+    }
+    lsnni_pb_message(&e->inner, 9, &e->innermost);
+    lsnni_pb_message(&e->graph, 5, &e->inner);
+}
+
+/* A name that no layer has: "conv1:3".                                          */
+static const char *lsnni_onnx_made(lsnni_onnx *e, int i, char name[LSNNI_ONNX_NAME])
+{
+    snprintf(name, LSNNI_ONNX_NAME, "%.200s:%d", e->net->node[i].name, ++e->made);
+    return name;
+}
+
+/* A node of ONNX: op, what it reads, its attributes, what it writes.            */
+static void lsnni_onnx_reads(lsnni_onnx *e, const char *name) { lsnni_pb_text(&e->node, 1, name); }
+static void lsnni_onnx_ints(lsnni_onnx *e, const char *name, const int *v, int count)
+{
+    lsnni_pb_text(&e->inner, 1, name);
+    for (int i = 0; i < count; i++) lsnni_pb_int(&e->inner, 8, v[i]);
+    lsnni_pb_int(&e->inner, 20, 7);
+    lsnni_pb_message(&e->node, 5, &e->inner);
+}
+static void lsnni_onnx_int(lsnni_onnx *e, const char *name, int v)
+{
+    lsnni_pb_text(&e->inner, 1, name);
+    lsnni_pb_int(&e->inner, 3, v);
+    lsnni_pb_int(&e->inner, 20, 2);
+    lsnni_pb_message(&e->node, 5, &e->inner);
+}
+static void lsnni_onnx_float(lsnni_onnx *e, const char *name, double v)
+{
+    unsigned char bytes[4];
+    float x = (float)v;
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    lsnni_bytes_of(bytes, bits, 4);
+    lsnni_pb_text(&e->inner, 1, name);
+    lsnni_pb_varint(&e->inner, 2 << 3 | 5);              /* four bytes        */
+    lsnni_pb_raw(&e->inner, bytes, 4);
+    lsnni_pb_int(&e->inner, 20, 1);
+    lsnni_pb_message(&e->node, 5, &e->inner);
+}
+static void lsnni_onnx_writes(lsnni_onnx *e, const char *op, const char *name)
+{
+    lsnni_pb_text(&e->node, 2, name);
+    lsnni_pb_text(&e->node, 3, name);
+    lsnni_pb_text(&e->node, 4, op);
+    lsnni_pb_message(&e->graph, 1, &e->node);
+}
+
+/* Ends a node: it writes a new array, whose name is name's from here on.         */
+static void lsnni_onnx_next(lsnni_onnx *e, int i, const char *op, char name[LSNNI_ONNX_NAME])
+{
+    lsnni_onnx_writes(e, op, lsnni_onnx_made(e, i, name));
+}
+
+/* A constant of the net's node i, made here; its name.                            */
+static const char *lsnni_onnx_floats(lsnni_onnx *e, int i, const lsnn_real *v, const int *dim,
+                                     int rank, char name[LSNNI_ONNX_NAME])
+{
+    lsnni_onnx_constant(e, lsnni_onnx_made(e, i, name), v, NULL, dim, rank);
+    return name;
+}
+static const char *lsnni_onnx_whole(lsnni_onnx *e, int i, const int64_t *v, int count,
+                                    char name[LSNNI_ONNX_NAME])
+{
+    lsnni_onnx_constant(e, lsnni_onnx_made(e, i, name), NULL, v, &count, 1);
+    return name;
+}
+
+/* x as N,c,h,w, or with h = 0 as N,c: reshaped if it is not. The -1 is N.          */
+static void lsnni_onnx_shape(lsnni_onnx *e, int i, char x[LSNNI_ONNX_NAME], int rank, int c,
+                             int h, int w)
+{
+    char shape[LSNNI_ONNX_NAME];
+    int64_t to[4];
+    to[0] = -1; to[1] = c; to[2] = h; to[3] = w;
+    lsnni_onnx_whole(e, i, to, rank, shape);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_reads(e, shape);
+    lsnni_onnx_next(e, i, "Reshape", x);
+}
+
+/* The output of the net's node x for reader i, as N,K (flat) or as N,C,H,W.        */
+static void lsnni_onnx_read(lsnni_onnx *e, int i, int x, int flat, char name[LSNNI_ONNX_NAME])
+{
+    lsnn_shape s = e->net->node[x].shape;
+    snprintf(name, LSNNI_ONNX_NAME, "%s", e->net->node[x].name);
+    if (e->flat[x] == flat) return;
+    lsnni_onnx_shape(e, i, name, flat ? 2 : 4, flat ? lsnni_features(s) : s.c, s.h, s.w);
+}
+
+/* Parameter or buffer j of node i as a constant; its name is the net's. Shared ones are
+   written by the layer that has them, which may not be in the model: so each time.        */
+static const char *lsnni_onnx_param(lsnni_onnx *e, int i, int j, int buffer, const int *dim,
+                                    int rank, char name[LSNNI_ONNX_NAME])
+{
+    const lsnni_node *v = &e->net->node[i];
+    const lsnni_param *p = buffer ? &e->net->buffer[v->buffer[j]] : &e->net->param[v->param[j]];
+    const lsnn_real *values = (buffer ? e->net->state : e->net->value) + p->at;
+    snprintf(name, LSNNI_ONNX_NAME, "%.200s.%.50s", v->name, p->spec.name);
+    lsnni_onnx_constant(e, name, values, NULL, dim ? dim : p->spec.dim,
+                        dim ? rank : p->spec.rank);
+    return name;
+}
+
+/* y = op(y, constant), v NULL: nothing.                                         */
+static void lsnni_onnx_by(lsnni_onnx *e, int i, const char *op, const lsnn_real *v,
+                          const int *dim, int rank, char y[LSNNI_ONNX_NAME])
+{
+    char name[LSNNI_ONNX_NAME];
+    if (!v) return;
+    lsnni_onnx_floats(e, i, v, dim, rank, name);
+    lsnni_onnx_reads(e, y);
+    lsnni_onnx_reads(e, name);
+    lsnni_onnx_next(e, i, op, y);
+}
+
+static const lsnn_real *lsnni_onnx_values(const lsnni_onnx *e, int i, int j)
+{
+    const lsnni_node *v = &e->net->node[i];
+    return j < v->plan.params ? e->net->value + e->net->param[v->param[j]].at : NULL;
+}
+
+/* The last node of a layer: its array has the layer's name.                      */
+static void lsnni_onnx_done(lsnni_onnx *e, int i, const char *last)
+{
+    lsnni_onnx_reads(e, last);
+    lsnni_onnx_writes(e, "Identity", e->net->node[i].name);
+}
+
+/* ---- >>writers: a layer type in ONNX's operators --------------------------------------------*/
+/* A node begins that reads x, weights, and a bias if there is one.               */
+static void lsnni_onnx_weighted(lsnni_onnx *e, int i, const char *x)
+{
+    char name[2][LSNNI_ONNX_NAME];
+    int params = e->net->node[i].plan.params;
+    for (int j = 0; j < params; j++) lsnni_onnx_param(e, i, j, 0, NULL, 0, name[j]);
+    lsnni_onnx_reads(e, x);
+    for (int j = 0; j < params; j++) lsnni_onnx_reads(e, name[j]);
+}
+
+static void lsnni_onnx_dense(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    char x[LSNNI_ONNX_NAME];
+    lsnni_onnx_read(e, i, v->input[0], 1, x);
+    lsnni_onnx_weighted(e, i, x);
+    lsnni_onnx_int(e, "transB", 1);
+    lsnni_onnx_writes(e, "Gemm", v->name);
+    e->flat[i] = 1;
+}
+
+/* What works number by number keeps its input's form.                            */
+static void lsnni_onnx_each(lsnni_onnx *e, int i, const char *op)
+{
+    const lsnni_node *v = &e->net->node[i];
+    e->flat[i] = e->flat[v->input[0]];
+    lsnni_onnx_reads(e, e->net->node[v->input[0]].name);
+    lsnni_onnx_writes(e, op, v->name);
+}
+static void lsnni_onnx_relu(lsnni_onnx *e, int i) { lsnni_onnx_each(e, i, "Relu"); }
+static void lsnni_onnx_sigmoid(lsnni_onnx *e, int i) { lsnni_onnx_each(e, i, "Sigmoid"); }
+static void lsnni_onnx_tanh(lsnni_onnx *e, int i) { lsnni_onnx_each(e, i, "Tanh"); }
+static void lsnni_onnx_same(lsnni_onnx *e, int i) { lsnni_onnx_each(e, i, "Identity"); }
+static void lsnni_onnx_leaky_relu(lsnni_onnx *e, int i)
+{
+    lsnni_onnx_float(e, "alpha", e->net->node[i].plan.o.slope);
+    lsnni_onnx_each(e, i, "LeakyRelu");
+}
+static void lsnni_onnx_softmax(lsnni_onnx *e, int i)
+{
+    lsnni_onnx_int(e, "axis", 1);
+    lsnni_onnx_each(e, i, "Softmax");
+}
+
+static void lsnni_onnx_flatten(lsnni_onnx *e, int i)
+{
+    char x[LSNNI_ONNX_NAME];
+    lsnni_onnx_read(e, i, e->net->node[i].input[0], 1, x);
+    e->flat[i] = 1;
+    lsnni_onnx_done(e, i, x);
+}
+
+/* The window on the whole input, before a crop; pad: top, left, bottom, right.     */
+static void lsnni_onnx_window(const lsnni_onnx *e, int i, lsnn_window *s, int pad[4])
+{
+    const lsnni_node *v = &e->net->node[i];
+    lsnn_layer_plan p = v->plan;
+    p.in[0] = e->net->node[v->input[0]].shape;
+    if (lsnni_window_of(e->cx, s, &p, 1, v->shape.c) != LSNN_OK) return;
+    pad[0] = s->pad_top;
+    pad[1] = s->pad_left;
+    pad[2] = LSNNI_MAX(0, (s->oh - 1) * s->stride_h + s->kernel_h - s->h - pad[0]);
+    pad[3] = LSNNI_MAX(0, (s->ow - 1) * s->stride_w + s->kernel_w - s->w - pad[1]);
+}
+
+static void lsnni_onnx_window_says(lsnni_onnx *e, int i)
+{
+    lsnn_window s;
+    int pad[4], kernel[2], stride[2];
+    lsnni_onnx_window(e, i, &s, pad);
+    kernel[0] = s.kernel_h; kernel[1] = s.kernel_w;
+    stride[0] = s.stride_h; stride[1] = s.stride_w;
+    lsnni_onnx_ints(e, "kernel_shape", kernel, 2);
+    lsnni_onnx_ints(e, "strides", stride, 2);
+    lsnni_onnx_ints(e, "pads", pad, 4);
+}
+
+static void lsnni_onnx_conv2d(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    char x[LSNNI_ONNX_NAME];
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_weighted(e, i, x);
+    lsnni_onnx_window_says(e, i);
+    lsnni_onnx_writes(e, "Conv", v->name);
+}
+
+/* A sum is an average over whole windows, padding too, times their size.           */
+static void lsnni_onnx_pool(lsnni_onnx *e, int i, const char *op, int sum)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const int one = 1;
+    lsnn_real size = LSNNI_R((double)v->plan.o.kernel_h * v->plan.o.kernel_w);
+    char x[LSNNI_ONNX_NAME];
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_window_says(e, i);
+    if (sum) lsnni_onnx_int(e, "count_include_pad", 1);
+    lsnni_onnx_next(e, i, op, x);
+    if (sum) lsnni_onnx_by(e, i, "Mul", &size, &one, 1, x);
+    lsnni_onnx_done(e, i, x);
+}
+static void lsnni_onnx_max_pool(lsnni_onnx *e, int i) { lsnni_onnx_pool(e, i, "MaxPool", 0); }
+static void lsnni_onnx_avg_pool(lsnni_onnx *e, int i) { lsnni_onnx_pool(e, i, "AveragePool", 0); }
+static void lsnni_onnx_sum_pool(lsnni_onnx *e, int i) { lsnni_onnx_pool(e, i, "AveragePool", 1); }
+
+/* All inputs, as N,C,H,W, into one.                                            */
+static void lsnni_onnx_join(lsnni_onnx *e, int i, const char *op, const char *y)
+{
+    const lsnni_node *v = &e->net->node[i];
+    char x[LSNN_MAX_INPUTS][LSNNI_ONNX_NAME];
+    for (int j = 0; j < v->plan.inputs; j++) lsnni_onnx_read(e, i, v->input[j], 0, x[j]);
+    for (int j = 0; j < v->plan.inputs; j++) lsnni_onnx_reads(e, x[j]);
+    if (strcmp(op, "Concat") == 0) lsnni_onnx_int(e, "axis", 1);
+    lsnni_onnx_writes(e, op, y);
+}
+static void lsnni_onnx_add(lsnni_onnx *e, int i)
+{
+    lsnni_onnx_join(e, i, "Add", e->net->node[i].name);
+}
+static void lsnni_onnx_concat(lsnni_onnx *e, int i)
+{
+    lsnni_onnx_join(e, i, "Concat", e->net->node[i].name);
+}
+
+/* The net may read a concat as its parts, see >>parts; ONNX has no such thing.   */
+static void lsnni_onnx_batch_norm(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    char x[LSNNI_ONNX_NAME], name[4][LSNNI_ONNX_NAME];
+    if (v->joined >= 0) lsnni_onnx_join(e, i, "Concat", lsnni_onnx_made(e, i, x));
+    else {
+        snprintf(x, sizeof x, "%s", e->net->node[v->input[0]].name);
+        e->flat[i] = e->flat[v->input[0]];
+    }
+    for (int j = 0; j < 4; j++) lsnni_onnx_param(e, i, j % 2, j / 2, NULL, 0, name[j]);
+    lsnni_onnx_reads(e, x);
+    for (int j = 0; j < 4; j++) lsnni_onnx_reads(e, name[j]);
+    lsnni_onnx_float(e, "epsilon", v->plan.o.eps);
+    lsnni_onnx_writes(e, "BatchNormalization", v->name);
+}
+
+static void lsnni_onnx_scale(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    char x[LSNNI_ONNX_NAME];
+    int dim[3] = { 0, 1, 1 };
+    dim[0] = v->shape.c;
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_by(e, i, "Mul", lsnni_onnx_values(e, i, 0), dim, 3, x);
+    lsnni_onnx_by(e, i, "Add", lsnni_onnx_values(e, i, 1), dim, 3, x);
+    lsnni_onnx_done(e, i, x);
+}
+
+/* x = x[..., first .. first + count, ...] of one axis.                              */
+static void lsnni_onnx_cut(lsnni_onnx *e, int i, int axis, int first, int count,
+                           char x[LSNNI_ONNX_NAME])
+{
+    char at[3][LSNNI_ONNX_NAME];
+    int64_t to[3];
+    to[0] = first; to[1] = first + count; to[2] = axis;
+    for (int j = 0; j < 3; j++) lsnni_onnx_whole(e, i, &to[j], 1, at[j]);
+    lsnni_onnx_reads(e, x);
+    for (int j = 0; j < 3; j++) lsnni_onnx_reads(e, at[j]);
+    lsnni_onnx_next(e, i, "Slice", x);
+}
+static void lsnni_onnx_slice(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    char x[LSNNI_ONNX_NAME];
+    snprintf(x, sizeof x, "%s", e->net->node[v->input[0]].name);
+    e->flat[i] = e->flat[v->input[0]];
+    lsnni_onnx_cut(e, i, 1, v->plan.o.first, v->plan.o.count, x);
+    lsnni_onnx_done(e, i, x);
+}
+
+/* ---- local2d: its patches gathered, then one product a place. */
+static void lsnni_onnx_patches(lsnni_onnx *e, int i, const lsnn_window *s, const int pad[4],
+                               char x[LSNNI_ONNX_NAME])
+{
+    char name[LSNNI_ONNX_NAME];
+    int h = s->h + pad[0] + pad[2], w = s->w + pad[1] + pad[3], dim[2];
+    size_t at = 0;
+    int64_t pads[8] = { 0, 0, 0, 0, 0, 0, 0, 0 }, *index;
+    pads[2] = pad[0]; pads[3] = pad[1]; pads[6] = pad[2]; pads[7] = pad[3];
+    lsnni_onnx_whole(e, i, pads, 8, name);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_reads(e, name);
+    lsnni_onnx_next(e, i, "Pad", x);
+    lsnni_onnx_shape(e, i, x, 2, s->c * h * w, 0, 0);
+    dim[0] = s->oh * s->ow;
+    dim[1] = s->c * s->kernel_h * s->kernel_w;
+    index = (int64_t *)lsnni_alloc(e->cx, lsnni_area(dim[0], dim[1]), sizeof *index);
+    if (!index) e->graph.status = LSNN_ENOMEM;
+    if (!index) return;
+    for (int oy = 0; oy < s->oh; oy++)
+    for (int ox = 0; ox < s->ow; ox++)
+    for (int c = 0; c < s->c; c++)
+    for (int u = 0; u < s->kernel_h; u++)
+    for (int v = 0; v < s->kernel_w; v++)
+        index[at++] = ((int64_t)c * h + oy * s->stride_h + u) * w + ox * s->stride_w + v;
+    lsnni_onnx_constant(e, lsnni_onnx_made(e, i, name), NULL, index, dim, 2);
+    lsnni_free(e->cx, index);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_reads(e, name);
+    lsnni_onnx_int(e, "axis", 1);
+    lsnni_onnx_next(e, i, "Gather", x);                  /* N,P,CRS           */
+}
+
+static void lsnni_onnx_turn(lsnni_onnx *e, int i, int a, int b, int c, char x[LSNNI_ONNX_NAME])
+{
+    int perm[3];
+    perm[0] = a; perm[1] = b; perm[2] = c;
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_ints(e, "perm", perm, 3);
+    lsnni_onnx_next(e, i, "Transpose", x);
+}
+
+static void lsnni_onnx_local2d(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    char x[LSNNI_ONNX_NAME], w[LSNNI_ONNX_NAME];
+    lsnn_window s;
+    int pad[4], dim[3];
+    lsnni_onnx_window(e, i, &s, pad);
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_patches(e, i, &s, pad, x);
+    dim[0] = s.oh * s.ow;
+    dim[1] = s.c * s.kernel_h * s.kernel_w;
+    dim[2] = s.k;
+    lsnni_onnx_param(e, i, 0, 0, dim, 3, w);
+    lsnni_onnx_turn(e, i, 1, 0, 2, x);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_reads(e, w);
+    lsnni_onnx_next(e, i, "MatMul", x);                  /* P,N,K             */
+    lsnni_onnx_turn(e, i, 1, 2, 0, x);
+    lsnni_onnx_shape(e, i, x, 4, s.k, s.oh, s.ow);
+    dim[0] = s.k; dim[1] = s.oh; dim[2] = s.ow;
+    lsnni_onnx_by(e, i, "Add", lsnni_onnx_values(e, i, 1), dim, 3, x);
+    lsnni_onnx_done(e, i, x);
+}
+
+/* ---- smoothers: U by Eq. 6 to 9 from theta, or as a constant. */
+/* y = op(a, b)                                                               */
+static void lsnni_onnx_pair(lsnni_onnx *e, int i, const char *op, const char *a, const char *b,
+                            char y[LSNNI_ONNX_NAME])
+{
+    lsnni_onnx_reads(e, a);
+    lsnni_onnx_reads(e, b);
+    lsnni_onnx_next(e, i, op, y);
+}
+
+/* p - mu along one side: places (a row of pixels' coordinates) less a number of theta's.  */
+static void lsnni_onnx_from_mu(lsnni_onnx *e, int i, const lsnn_smoother *s, const char *mu,
+                               int down, char y[LSNNI_ONNX_NAME])
+{
+    int dim[4] = { 1, 1, 1, 0 };
+    dim[3] = s->h * s->w;
+    for (int p = 0; p < dim[3]; p++)
+        e->row[p] = LSNNI_R(down ? p / s->w * lsnni_spacing(s->h) : p % s->w * lsnni_spacing(s->w));
+    lsnni_onnx_floats(e, i, e->row, dim, 4, y);
+    lsnni_onnx_pair(e, i, "Sub", y, mu, y);
+}
+
+/* -|Phi (p - mu)|^2 of each Gaussian: N, maps, M, P; theta is N, maps, M, numbers.  */
+static void lsnni_onnx_exponent(lsnni_onnx *e, int i, const lsnn_smoother *s, const char *theta,
+                                char y[LSNNI_ONNX_NAME])
+{
+    const lsnni_family *f = &lsnni_families[s->shape];
+    char t[LSNNI_NUMBERS][LSNNI_ONNX_NAME], r[2][LSNNI_ONNX_NAME], d[2][LSNNI_ONNX_NAME];
+    int has[LSNNI_NUMBERS] = { 0, 0, 0, 0, 0 }, rows = 1;
+    for (int j = 0; j < f->count; j++) {
+        snprintf(t[f->number[j]], LSNNI_ONNX_NAME, "%s", theta);
+        lsnni_onnx_cut(e, i, 3, j, 1, t[f->number[j]]);
+        has[f->number[j]] = 1;
+    }
+    lsnni_onnx_from_mu(e, i, s, t[LSNNI_MU_X], 0, d[0]);
+    lsnni_onnx_pair(e, i, "Mul", d[0], t[LSNNI_ALPHA], r[0]);
+    if (has[LSNNI_MU_Y]) {
+        rows = 2;
+        lsnni_onnx_from_mu(e, i, s, t[LSNNI_MU_Y], 1, d[1]);
+        lsnni_onnx_pair(e, i, "Mul", d[1], t[LSNNI_BETA], r[1]);
+    }
+    for (int j = 0; j < 2 && has[LSNNI_GAMMA]; j++) {
+        lsnni_onnx_pair(e, i, "Mul", d[1 - j], t[LSNNI_GAMMA], y);
+        lsnni_onnx_pair(e, i, "Add", r[j], y, r[j]);
+    }
+    for (int j = 0; j < rows; j++) lsnni_onnx_pair(e, i, "Mul", r[j], r[j], r[j]);
+    snprintf(y, LSNNI_ONNX_NAME, "%s", r[0]);
+    if (rows > 1) lsnni_onnx_pair(e, i, "Add", r[0], r[1], y);
+    lsnni_onnx_reads(e, y);
+    lsnni_onnx_next(e, i, "Neg", y);
+}
+
+/* The sum over axis 2, which is left out.                                      */
+static void lsnni_onnx_sum(lsnni_onnx *e, int i, char y[LSNNI_ONNX_NAME])
+{
+    char axes[LSNNI_ONNX_NAME];
+    int64_t axis = 2;
+    lsnni_onnx_whole(e, i, &axis, 1, axes);
+    lsnni_onnx_reads(e, y);
+    lsnni_onnx_reads(e, axes);
+    lsnni_onnx_int(e, "keepdims", 0);
+    lsnni_onnx_next(e, i, "ReduceSum", y);
+}
+
+static void lsnni_onnx_softmax_over(lsnni_onnx *e, int i, int axis, char y[LSNNI_ONNX_NAME])
+{
+    lsnni_onnx_reads(e, y);
+    lsnni_onnx_int(e, "axis", axis);
+    lsnni_onnx_next(e, i, "Softmax", y);
+}
+
+/* U: N, maps, H, W.                                                           */
+static void lsnni_onnx_maps(lsnni_onnx *e, int i, const lsnn_smoother *s, int node,
+                            char u[LSNNI_ONNX_NAME])
+{
+    char theta[LSNNI_ONNX_NAME], w[LSNNI_ONNX_NAME];
+    int maps = s->k * s->rank, parts = lsnni_parts(s), stride = lsnni_stride(s), one = 1;
+    lsnn_real count = LSNNI_R((double)s->h * s->w);
+    lsnni_onnx_read(e, i, node, 1, theta);
+    snprintf(u, LSNNI_ONNX_NAME, "%s", theta);
+    if (s->shape != LSNN_TABLE) {
+        lsnni_onnx_shape(e, i, theta, 4, maps, parts, stride);
+        lsnni_onnx_exponent(e, i, s, theta, u);
+        if (s->normalise == LSNN_NORMALISE_NONE) {
+            lsnni_onnx_reads(e, u);
+            lsnni_onnx_next(e, i, "Exp", u);
+        } else lsnni_onnx_softmax_over(e, i, 3, u);
+        if (s->normalise == LSNN_NORMALISE_MEAN) lsnni_onnx_by(e, i, "Mul", &count, &one, 1, u);
+        if (parts > 1) {
+            snprintf(w, LSNNI_ONNX_NAME, "%s", theta);
+            lsnni_onnx_cut(e, i, 3, stride - 1, 1, w);
+            lsnni_onnx_softmax_over(e, i, 2, w);
+            lsnni_onnx_pair(e, i, "Mul", u, w, u);
+            lsnni_onnx_sum(e, i, u);
+        }
+    }
+    lsnni_onnx_shape(e, i, u, 4, maps, s->h, s->w);
+}
+
+static void lsnni_onnx_smooth(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    lsnn_layer_plan p = v->plan;
+    lsnn_smoother s;
+    const lsnn_real *b = lsnni_onnx_values(e, i, v->plan.inputs == 2 ? 0 : 1);
+    char y[LSNNI_ONNX_NAME], u[LSNNI_ONNX_NAME];
+    int dim[3];
+    p.in[0] = e->net->node[v->input[0]].shape;
+    s = lsnni_smoother_of(&p, 1, 0);
+    lsnni_onnx_read(e, i, v->input[0], 0, y);
+    dim[0] = s.k * s.rank; dim[1] = dim[2] = 1;
+    if (s.smooth_bias && b) {                            /* U a + U b = U (a + b) */
+        for (int k = 0; k < dim[0]; k++) e->row[k] = b[k / s.rank];
+        lsnni_onnx_by(e, i, "Add", e->row, dim, 3, y);
+    }
+    dim[1] = s.h; dim[2] = s.w;
+    if (s.per_image) {
+        lsnni_onnx_maps(e, i, &s, v->input[1], u);
+        lsnni_onnx_pair(e, i, "Mul", y, u, y);
+    } else if (lsnn_smoother_map(e->cx, e->row, lsnni_onnx_values(e, i, 0), &s) == LSNN_OK)
+        lsnni_onnx_by(e, i, "Mul", e->row, dim, 3, y);
+    if (s.rank > 1) {
+        lsnni_onnx_shape(e, i, y, 4, s.k, s.rank, s.h * s.w);
+        lsnni_onnx_sum(e, i, y);
+        lsnni_onnx_shape(e, i, y, 4, s.k, s.h, s.w);
+    }
+    dim[0] = s.k; dim[1] = dim[2] = 1;
+    if (!s.smooth_bias) lsnni_onnx_by(e, i, "Add", b, dim, 3, y);
+    lsnni_onnx_done(e, i, y);
+}
+
+static const struct { const lsnn_layer_type *type; void (*write)(lsnni_onnx *e, int i); }
+lsnni_onnx_writers[] = {
+    { &lsnni_dense_type, lsnni_onnx_dense },
+    { &lsnni_relu_type, lsnni_onnx_relu },
+    { &lsnni_leaky_relu_type, lsnni_onnx_leaky_relu },
+    { &lsnni_sigmoid_type, lsnni_onnx_sigmoid },
+    { &lsnni_tanh_type, lsnni_onnx_tanh },
+    { &lsnni_softmax_type, lsnni_onnx_softmax },
+    { &lsnni_max_pool_type, lsnni_onnx_max_pool },
+    { &lsnni_avg_pool_type, lsnni_onnx_avg_pool },
+    { &lsnni_sum_pool_type, lsnni_onnx_sum_pool },
+    { &lsnni_dropout_type, lsnni_onnx_same },
+    { &lsnni_flatten_type, lsnni_onnx_flatten },
+    { &lsnni_batch_norm_type, lsnni_onnx_batch_norm },
+    { &lsnni_scale_type, lsnni_onnx_scale },
+    { &lsnni_add_type, lsnni_onnx_add },
+    { &lsnni_concat_type, lsnni_onnx_concat },
+    { &lsnni_slice_type, lsnni_onnx_slice },
+    { &lsnni_conv2d_type, lsnni_onnx_conv2d },
+    { &lsnni_local2d_type, lsnni_onnx_local2d },
+    { &lsnni_smooth_type, lsnni_onnx_smooth }
+};
+
+static int lsnni_onnx_writer(const lsnn_layer_type *type)
+{
+    int count = (int)(sizeof lsnni_onnx_writers / sizeof lsnni_onnx_writers[0]);
+    for (int i = 0; i < count; i++) if (lsnni_onnx_writers[i].type == type) return i;
+    return -1;
+}
+
+/* ---- >>the model -------------------------------------------------------------------------*/
+static lsnn_status lsnni_onnx_graph(lsnni_onnx *e)
+{
+    const lsnn_net *net = e->net;
+    lsnn_shape in = net->node[0].shape, out = net->node[net->output].shape;
+    int dim[3];
+    dim[0] = in.c; dim[1] = in.h; dim[2] = in.w;
+    lsnni_onnx_value(e, 11, net->node[0].name, dim, 3);
+    for (int i = 1; i < net->nodes; i++)
+        if (net->node[i].role.on_path)
+            lsnni_onnx_writers[lsnni_onnx_writer(net->node[i].type)].write(e, i);
+    dim[0] = out.c; dim[1] = out.h; dim[2] = out.w;
+    lsnni_onnx_value(e, 12, net->node[net->output].name, dim, e->flat[net->output] ? 1 : 3);
+    lsnni_pb_text(&e->graph, 2, "lsnn");
+    LSNNI_TRY(e->node.status);
+    LSNNI_TRY(e->inner.status);
+    LSNNI_TRY(e->innermost.status);
+    return e->graph.status;
+}
+
+/* For lsnni_file_replace.                                                    */
+static lsnn_status lsnni_onnx_write(lsnn_ctx *cx, FILE *f, void *user)
+{
+    const lsnni_bytes *b = (const lsnni_bytes *)user;
+    (void)cx;
+    return fwrite(b->v, 1, (size_t)b->used, f) == (size_t)b->used ? LSNN_OK : LSNN_EIO;
+}
+
+static lsnn_status lsnni_onnx_check(const lsnn_net *net, const char *path)
+{
+    LSNNI_TRY(lsnni_export_check(net, "net_export_onnx", path));
+    for (int i = 1; i < net->nodes; i++) {
+        const lsnni_node *v = &net->node[i];
+        if (v->role.on_path && lsnni_onnx_writer(v->type) < 0)
+            return lsnni_fail(net->cx, LSNN_EUNSUPPORTED, "net_export_onnx: layer '%.60s': a "
+                              "%.40s has no form in ONNX", v->name, v->type->name);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_net_export_onnx(lsnn_net *net, const char *path)
+{
+    lsnni_onnx e;
+    lsnn_status s = LSNN_ENOMEM;
+    size_t row = 1;
+    lsnn_ctx *cx;
+    if (!net) return LSNN_ENOMEM;
+    cx = net->cx;
+    LSNNI_TRY(lsnni_onnx_check(net, path));
+    memset(&e, 0, sizeof e);
+    e.cx = e.graph.cx = e.node.cx = e.inner.cx = e.innermost.cx = cx;
+    e.net = net;
+    for (int i = 0; i < net->nodes; i++)
+        row = LSNNI_MAX(row, (size_t)lsnni_features(net->node[i].shape));
+    e.flat = (char *)lsnni_alloc(cx, (size_t)net->nodes, 1);
+    e.row = (lsnn_real *)lsnni_alloc(cx, row, sizeof *e.row);
+    if (e.flat && e.row) s = lsnni_onnx_graph(&e);
+    if (s == LSNN_OK) {                                  /* node: the model, now */
+        lsnni_pb_int(&e.node, 1, 7);                     /* IR version of ONNX 1.8 */
+        lsnni_pb_text(&e.node, 2, "lsnn");
+        lsnni_pb_text(&e.node, 3, LSNN_VERSION);
+        lsnni_pb_message(&e.node, 7, &e.graph);
+        lsnni_pb_text(&e.inner, 1, "");
+        lsnni_pb_int(&e.inner, 2, LSNNI_ONNX_OPSET);
+        lsnni_pb_message(&e.node, 8, &e.inner);
+        s = e.node.status;
+    }
+    if (s == LSNN_OK) s = lsnni_file_replace(cx, path, lsnni_onnx_write, &e.node);
+    lsnni_free(cx, e.graph.v);
+    lsnni_free(cx, e.node.v);
+    lsnni_free(cx, e.inner.v);
+    lsnni_free(cx, e.innermost.v);
+    lsnni_free(cx, e.flat);
+    lsnni_free(cx, e.row);
+    return s;
+}
 #ifndef LSNN_NO_TRAIN
 /* ============================================================================
    >>training  optimizers, schedules, fit, evaluate, checkpoints
@@ -8990,7 +11850,7 @@ LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
     lsnn_parallel(net->cx, net->params, lsnni_update_task, &u);
     lsnni_changed(net);
     lsnn_zero_grad(net);
-    o->step++;
+    net->steps = ++o->step;
     return LSNN_OK;
 }
 
@@ -9025,6 +11885,21 @@ static void lsnni_batch_free(lsnn_ctx *cx, lsnni_batch *b)
     b->labels = NULL;
 }
 
+/* The labels' classes are the outputs', of one head at least; a data set of your own that says
+   nothing of classes is believed, and each label is checked as it comes.      */
+static lsnn_status lsnni_classes_check(const lsnn_net *net, const lsnn_data *d)
+{
+    const lsnni_node *last = NULL;
+    for (int i = 0; i < net->nodes && d->classes; i++) {
+        if (!lsnni_has(&net->node[i], LSNN_CLASSIFIES)) continue;
+        last = &net->node[i];
+        if (lsnni_features(last->plan.out) == d->classes) return LSNN_OK;
+    }
+    if (!last) return LSNN_OK;
+    return lsnni_fail(net->cx, LSNN_ESHAPE, "the data have %d classes, layer '%.60s' has %d",
+                      d->classes, last->name, lsnni_features(last->plan.out));
+}
+
 static lsnn_status lsnni_batch_make(lsnn_net *net, lsnni_batch *b, const lsnn_data *d)
 {
     lsnn_shape in = net->node[0].plan.out;
@@ -9046,13 +11921,14 @@ static lsnn_status lsnni_batch_make(lsnn_net *net, lsnni_batch *b, const lsnn_da
         return lsnni_fail(net->cx, LSNN_ESHAPE,
                           "the data are %d x %d x %d, the net reads %d x %d x %d",
                           d->shape.c, d->shape.h, d->shape.w, in.c, in.h, in.w);
+    LSNNI_TRY(lsnni_classes_check(net, d));
     b->data = d;
     b->size = (size_t)lsnni_features(in);
-    b->x = (lsnn_real *)lsnni_alloc(net->cx, b->size * n, sizeof *b->x);
+    b->x = (lsnn_real *)lsnni_alloc(net->cx, lsnni_times(b->size, n), sizeof *b->x);
     if (b->x && d->heads)
-        b->labels = (int *)lsnni_alloc(net->cx, (size_t)d->heads * n, sizeof *b->labels);
+        b->labels = (int *)lsnni_alloc(net->cx, n, (size_t)d->heads * sizeof *b->labels);
     if (b->x && d->target_count)
-        b->targets = (lsnn_real *)lsnni_alloc(net->cx, (size_t)d->target_count * n,
+        b->targets = (lsnn_real *)lsnni_alloc(net->cx, lsnni_times((size_t)d->target_count, n),
                                               sizeof *b->x);
     if (b->x && (b->labels || !d->heads) && (b->targets || !d->target_count)) return LSNN_OK;
     lsnni_batch_free(net->cx, b);
@@ -9072,6 +11948,21 @@ static lsnn_batch lsnni_batch_fetch(lsnn_ctx *cx, lsnni_batch *b, int first, int
     out.targets = b->targets;
     out.target_count = b->data->target_count;
     return out;
+}
+
+/* What is not finite is the data's fault, and named before anything is run.       */
+static lsnn_status lsnni_batch_check(lsnn_ctx *cx, const lsnni_batch *b, int n)
+{
+    const lsnni_kernels *kv = lsnni_kernels_of(cx);
+    size_t number = 0, targets = (size_t)b->data->target_count;
+    int in = lsnni_bad_sample(kv, b->x, n, b->size, &number);
+    int bad = in < 0 && b->targets ? lsnni_bad_sample(kv, b->targets, n, targets, &number) : in;
+    if (bad < 0) return LSNN_OK;
+    return lsnni_fail(cx, LSNN_EDIVERGED, "sample %d of the data: number %.0f of its %s is %g",
+                      b->order ? b->order[b->first + bad] : b->first + bad, (double)number,
+                      in < 0 ? "targets" : "input",
+                      (double)(in < 0 ? b->targets[(size_t)bad * targets + number]
+                                      : b->x[(size_t)bad * b->size + number]));
 }
 
 /* ---- >>scores ---------------------------------------------------------------------*/
@@ -9124,6 +12015,21 @@ static double lsnni_tally_error(const lsnni_tally *t)
     return total > 0 ? 100 * t->wrong_heads / total : 0;
 }
 
+/* The net's answer to one of these samples is no number: nothing to be counted.    */
+static lsnn_status lsnni_unscored(const lsnn_net *net, const lsnn_batch *b, int first)
+{
+    for (int n = 0; n < b->n; n++)
+        for (int i = 0; i < net->nodes; i++) {
+            size_t count = (size_t)lsnni_features(net->node[i].plan.out);
+            if (lsnni_has(&net->node[i], LSNN_IS_LOSS) &&
+                !lsnni_finite(net->work->y[i] + (size_t)n * count, count))
+                return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the net's answer to sample %d "
+                                  "is no number, at layer '%.60s'", first + n, net->node[i].name);
+        }
+    return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the loss of samples %d to %d is not "
+                      "finite", first, first + b->n - 1);
+}
+
 static lsnn_status lsnni_evaluate(lsnn_net *net, lsnni_batch *b, lsnn_score *s)
 {
     lsnni_tally t;
@@ -9133,7 +12039,9 @@ static lsnn_status lsnni_evaluate(lsnn_net *net, lsnni_batch *b, lsnn_score *s)
         lsnn_batch batch;
         n = LSNNI_MIN(net->batch, b->data->count - i);
         batch = lsnni_batch_fetch(net->cx, b, i, n);
-        LSNNI_TRY(lsnn_forward(net, &batch, 0, &loss));
+        LSNNI_TRY(lsnni_batch_check(net->cx, b, n));
+        LSNNI_TRY(lsnni_forward(net, &batch, 0, &loss));
+        if (!(fabs(loss) <= DBL_MAX)) return lsnni_unscored(net, &batch, i);
         lsnni_tally_add(net, &t, &batch, loss, s->confusion);
     }
     s->loss = t.loss / t.samples;
@@ -9278,37 +12186,37 @@ static lsnn_status lsnni_fit_restore(lsnni_fit *f, const lsnn_file *file, const 
     static const char *const key[] = { "lsnn.step", "lsnn.epoch", "lsnn.done", "lsnn.batch",
         "lsnn.samples", "lsnn.seed.high", "lsnn.seed.low", "lsnn.epoch.loss",
         "lsnn.epoch.wrong", "lsnn.epoch.samples" };
-    enum { STEP, EPOCH, DONE, BATCH, SAMPLES, HIGH, LOW, LOSS, WRONG, SEEN, KEYS };
+    enum { step, epoch, done, batch, samples, high, low, loss, wrong, seen, keys };
     const char *method = lsnn_file_meta(file, "lsnn.optimizer");
     const char *note = lsnn_file_meta(file, "lsnn.note"), *own = f->d->note;
     int keep_order = lsnn_file_meta(file, "lsnn.keep_order") != NULL;
     lsnn_net *net = f->net;
-    double v[KEYS];
-    for (int i = 0; i < KEYS; i++) {
+    double v[keys];
+    for (int i = 0; i < keys; i++) {
         LSNNI_TRY(lsnni_meta_number(net->cx, file, path, key[i], &v[i]));
-        if (i != LOSS && !(v[i] >= 0 && v[i] <= 4294967295.0))
+        if (i != loss && !(v[i] >= 0 && v[i] <= 4294967295.0))
             return lsnni_fail(net->cx, LSNN_EFORMAT, "%.160s: %s is %g", path, key[i], v[i]);
     }
-    if ((int64_t)v[BATCH] != net->batch || (int64_t)v[SAMPLES] != f->batch.data->count ||
-        !method || strcmp(method, lsnni_methods[f->o->d.method]) != 0 || v[DONE] > f->steps)
+    if ((int64_t)v[batch] != net->batch || (int64_t)v[samples] != f->batch.data->count ||
+        !method || strcmp(method, lsnni_methods[f->o->d.method]) != 0 || v[done] > f->steps)
         return lsnni_fail(net->cx, LSNN_ESTATE,
                           "%.120s was trained by %.10s with batch %.0f on %.0f samples, "
-                          "here it is %s, %d and %d", path, method ? method : "?", v[BATCH],
-                          v[SAMPLES], lsnni_methods[f->o->d.method], net->batch,
+                          "here it is %s, %d and %d", path, method ? method : "?", v[batch],
+                          v[samples], lsnni_methods[f->o->d.method], net->batch,
                           f->batch.data->count);
-    if (v[SEEN] != LSNNI_MIN(v[DONE] * v[BATCH], v[SAMPLES]) ||
-        v[WRONG] > v[SEEN] * (double)LSNN_MAX_HEADS || !(fabs(v[LOSS]) <= DBL_MAX))
+    if (v[seen] != LSNNI_MIN(v[done] * v[batch], v[samples]) ||
+        v[wrong] > v[seen] * (double)LSNN_MAX_HEADS || !(fabs(v[loss]) <= DBL_MAX))
         return lsnni_fail(net->cx, LSNN_EFORMAT, "%.160s: %.0f steps of %.0f samples have not "
-                          "seen %.0f, with %.0f errors and a loss of %g", path, v[DONE],
-                          v[BATCH], v[SEEN], v[WRONG], v[LOSS]);
+                          "seen %.0f, with %.0f errors and a loss of %g", path, v[done],
+                          v[batch], v[seen], v[wrong], v[loss]);
     LSNNI_TRY(lsnni_net_match(net, file, path));
-    LSNNI_TRY(lsnni_graph_match(net, file, path));
+    LSNNI_TRY(lsnni_graph_match(net, file, path, NULL));
     if (strcmp(note ? note : "", own ? own : "") != 0)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.100s was trained on \"%.100s\", here it is "
                           "\"%.100s\"", path, note ? note : "", own ? own : "");
-    if (keep_order != (f->d->keep_order != 0) || v[EPOCH] > f->epochs - (v[DONE] > 0))
+    if (keep_order != (f->d->keep_order != 0) || v[epoch] > f->epochs - (v[done] > 0))
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.120s was trained for %.0f epochs with "
-                          "keep_order %d, this asks for %d with %d", path, v[EPOCH], keep_order,
+                          "keep_order %d, this asks for %d with %d", path, v[epoch], keep_order,
                           f->epochs, f->d->keep_order);
     if (f->o->m)
         LSNNI_TRY(lsnni_read_block(net->cx, file, path, "optimizer.m:", net->param,
@@ -9317,13 +12225,13 @@ static lsnn_status lsnni_fit_restore(lsnni_fit *f, const lsnn_file *file, const 
         LSNNI_TRY(lsnni_read_block(net->cx, file, path, "optimizer.v:", net->param,
                                    net->params, f->o->v));
     LSNNI_TRY(lsnni_net_fill(net, file, path));
-    net->seed = (uint64_t)v[HIGH] << 32 | (uint64_t)v[LOW];
-    f->o->step = (uint32_t)v[STEP];
-    f->epoch = (int)LSNNI_MIN(v[EPOCH], INT_MAX);
-    f->done = (int)v[DONE];
-    f->tally.loss = v[LOSS];
-    f->tally.wrong_heads = v[WRONG];
-    f->tally.samples = (int)LSNNI_MIN(v[SEEN], INT_MAX);
+    net->seed = (uint64_t)v[high] << 32 | (uint64_t)v[low];
+    f->o->step = (uint32_t)v[step];
+    f->epoch = (int)LSNNI_MIN(v[epoch], INT_MAX);
+    f->done = (int)v[done];
+    f->tally.loss = v[loss];
+    f->tally.wrong_heads = v[wrong];
+    f->tally.samples = (int)LSNNI_MIN(v[seen], INT_MAX);
     return LSNN_OK;
 }
 
@@ -9367,7 +12275,8 @@ static lsnn_status lsnni_fit_step(lsnni_fit *f)
     f->batch.epoch = (uint32_t)f->epoch;
     b = lsnni_batch_fetch(net->cx, &f->batch, first, LSNNI_MIN(net->batch, count - first));
     b.step = f->o->step;
-    LSNNI_TRY(lsnn_forward(net, &b, 1, &loss));
+    LSNNI_TRY(lsnni_batch_check(net->cx, &f->batch, b.n));
+    LSNNI_TRY(lsnni_forward(net, &b, 1, &loss));
     if (!(fabs(loss) <= DBL_MAX)) return lsnni_diverged(f, &b);
     LSNNI_TRY(lsnn_backward(net));
     lsnni_tally_add(net, &f->tally, &b, loss, NULL);
@@ -9445,7 +12354,7 @@ static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
     f->o = lsnn_optimizer_new(f->net, &o);
     f->order = (int *)lsnni_alloc(f->net->cx, (size_t)train->count, sizeof *f->order);
     f->batch.order = f->order;
-    if (!f->o || !f->order) return f->net->cx->status;
+    if (!f->o || !f->order) return f->net->cx->last_;
     lsnn_zero_grad(f->net);
     if (f->d->resume) LSNNI_TRY(lsnni_fit_resume(f));
     if (f->epoch == f->epochs && f->d->save) return lsnni_fit_save(f);   /* none is left */
@@ -9456,9 +12365,12 @@ static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
 LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_fit_desc *d)
 {
     if (!net) return LSNN_ENOMEM;
+    lsnn_fit_desc defaults;
     lsnni_fit f;
     lsnn_status s;
     memset(&f, 0, sizeof f);
+    memset(&defaults, 0, sizeof defaults);
+    if (!d) d = &defaults;
     f.net = net;
     f.d = d;
     f.began = lsnni_seconds();
@@ -9568,7 +12480,7 @@ LSNN_API lsnn_status lsnn_data_arrays(lsnn_ctx *cx, lsnn_data *d, const lsnn_rea
                               "not in [0, %d)", labels[i], (double)(i / (size_t)heads),
                               classes);
     u = lsnni_data_new(cx, d, count, shape, heads, classes);
-    if (!u) return cx->status;
+    if (!u) return cx->last_;
     u->x = x;
     u->labels = labels;
     d->fetch = lsnni_fetch_memory;
@@ -9591,7 +12503,7 @@ LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data 
         return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_part: %d samples from number %d on, of "
                           "a set that has %d", count, first, whole->count);
     u = lsnni_data_new(cx, d, count, whole->shape, whole->heads, whole->classes);
-    if (!u) return cx->status;
+    if (!u) return cx->last_;
     u->whole = whole;
     u->first = first;
     d->target_count = whole->target_count;
@@ -9684,7 +12596,7 @@ static lsnn_status lsnni_idx_open(lsnn_ctx *cx, lsnni_idx_file *in, const char *
 {
     char *name = (char *)lsnni_alloc(cx, 2 * strlen(path) + 5, 1);
     int why = 0;
-    if (!name) return cx->status;
+    if (!name) return cx->last_;
     snprintf(in->shown, sizeof in->shown, "%s", lsnni_path_end(path));
     in->stream = NULL;
     for (int which = 0; !in->stream && which < LSNNI_IDX_NAMES; which++) {
@@ -9742,7 +12654,7 @@ static lsnn_status lsnni_idx_body(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in,
         unsigned char *v;
         room = room > bytes / 2 ? bytes : room;
         v = (unsigned char *)lsnni_alloc(cx, room, 1);
-        if (!v) return cx->status;
+        if (!v) return cx->last_;
         if (a->v) memcpy(v, a->v, have);
         lsnni_free(cx, a->v);
         a->v = v;
@@ -9762,6 +12674,7 @@ LSNN_API lsnn_status lsnn_idx_read(lsnn_ctx *cx, lsnn_idx *a, const char *path)
     lsnn_status s;
     size_t bytes = 0;
     memset(a, 0, sizeof *a);
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_idx_read", path));
     LSNNI_TRY(lsnni_idx_open(cx, &in, path));
     s = lsnni_idx_head(cx, a, &in, &bytes);
     if (s == LSNN_OK) s = lsnni_idx_body(cx, a, &in, bytes);
@@ -9788,6 +12701,7 @@ LSNN_API lsnn_status lsnn_idx_write(lsnn_ctx *cx, const lsnn_idx *a, const char 
 {
     lsnn_idx copy = *a;              /* lsnni_file_replace takes no const     */
     size_t bytes;
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_idx_write", path));
     LSNNI_TRY(lsnni_idx_check(cx, LSNN_ESHAPE, a, lsnni_path_end(path), &bytes));
     if (!a->v)
         return lsnni_fail(cx, LSNN_EVALUE, "%s: v is NULL", lsnni_path_end(path));
@@ -9837,7 +12751,7 @@ LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *i
     shape.w = images->dim[images->rank - 1];
     u = lsnni_data_new(cx, d, images->dim[0], shape, labels->rank == 2 ? labels->dim[1] : 1,
                        classes);
-    if (!u) return cx->status;
+    if (!u) return cx->last_;
     u->pixels = images->v;
     u->bytes = labels->v;
     d->fetch = lsnni_fetch_memory;
@@ -10478,6 +13392,7 @@ static lsnni_canvas lsnni_canvas_of(lsnn_image *im, double x, double y, double w
 {
     lsnni_canvas cv = { im, lsnni_clamp(x, 0, im->w), lsnni_clamp(y, 0, im->h),
                         lsnni_clamp(x + w, 0, im->w), lsnni_clamp(y + h, 0, im->h) };
+    if (!im->rgb) cv.right = cv.left;                    /* nothing to draw on    */
     return cv;
 }
 
@@ -10730,6 +13645,7 @@ static int lsnni_axis_tick(const lsnni_axis *a, int i, double *pixel, char text[
         int ten = (int)floor(log10(fabs(v)) + 1e-9);
         snprintf(text, 64, "%.*ge%d", ten - last + 1, v / pow(10, ten), ten);
     }
+    lsnni_plain_point(text);
     return 1;
 }
 
@@ -10842,76 +13758,238 @@ LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const 
     for (int c = 0; c < count; c++)
         lsnni_plot_curve(&p, &curves[c], lsnni_curve_rgb(curves, c));
 }
+#endif /* LSNN_NO_PICTURES */
+/* ============================================================================
+   >>png  an image as a PNG file: RFC 2083, with zlib (RFC 1950) and deflate (RFC 1951)
+     signature | IHDR | IDAT ... | IEND        a chunk: length, name, data, CRC-32
+   The data of all IDATs are one zlib stream of the rows, each with a filter's number before
+   it. It is one deflate block of fixed Huffman codes: literals, and matches of 3 to 258
+   bytes up to 32 K back, found where the same three bytes stood last.
+   ==========================================================================*/
+#ifndef LSNN_NO_PICTURES
 
-/* ---- >>png: stb_image_write, kept private to this file -------------------------
-   A file that includes stb_image_write.h itself does so before lsnn.h: that copy
-   is used then. stb allocates by malloc itself, not from the context.         */
-#ifdef LSNN_NO_STB
-#elif defined(INCLUDE_STB_IMAGE_WRITE_H)
-#  define LSNNI_PNG
-#elif defined(LSNN_STB_IMAGE_WRITE)
-#  define LSNNI_PNG LSNN_STB_IMAGE_WRITE
-#elif defined(__has_include)
-#  if __has_include(<stb/stb_image_write.h>)
-#    define LSNNI_PNG <stb/stb_image_write.h>
-#  elif __has_include(<stb_image_write.h>)
-#    define LSNNI_PNG <stb_image_write.h>
-#  endif
-#endif
+enum { LSNNI_PNG_HASHES = 1 << 14, LSNNI_PNG_REACH = 32768, LSNNI_PNG_LONGEST = 258,
+    LSNNI_PNG_END = 256 };
 
-#ifdef LSNNI_PNG
-#ifndef INCLUDE_STB_IMAGE_WRITE_H
-#ifndef STB_IMAGE_WRITE_IMPLEMENTATION
-#  define STB_IMAGE_WRITE_STATIC
-#  define STB_IMAGE_WRITE_IMPLEMENTATION
-#endif
-#ifdef __GNUC__
-#  pragma GCC diagnostic push
-#  pragma GCC diagnostic ignored "-Wconversion"
-#  pragma GCC diagnostic ignored "-Wsign-conversion"
-#  pragma GCC diagnostic ignored "-Wunused-function"
-#  pragma GCC diagnostic ignored "-Wmissing-field-initializers"
-#  pragma GCC diagnostic ignored "-Wdeprecated-declarations"     /* sprintf on macOS */
-#endif
-#include LSNNI_PNG
-#ifdef __GNUC__
-#  pragma GCC diagnostic pop
-#endif
-#undef STB_IMAGE_WRITE_IMPLEMENTATION
-#endif
+typedef struct lsnni_png {
+    FILE *f;                         /* it keeps its error: lsnni_file_replace asks */
+    uint32_t crc[256];               /* of a byte                             */
+    uint32_t bits;                   /* not yet a byte                        */
+    int bit_count, used;
+    unsigned char out[16384];        /* not yet a chunk                       */
+    int last[LSNNI_PNG_HASHES];      /* 1 + where three bytes of this hash stood last */
+} lsnni_png;
 
-static void lsnni_png_out(void *f, void *data, int bytes)
+/* ---- chunks ------------------------------------------------------------------*/
+static void lsnni_png_put32(unsigned char *to, uint32_t v)
 {
-    fwrite(data, 1, (size_t)bytes, (FILE *)f);       /* lsnni_file_replace asks ferror */
+    for (int i = 0; i < 4; i++) to[i] = (unsigned char)(v >> (24 - 8*i));
 }
 
+static uint32_t lsnni_png_crc(const lsnni_png *p, uint32_t crc, const unsigned char *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++) crc = p->crc[(crc ^ v[i]) & 255] ^ crc >> 8;
+    return crc;
+}
+
+static void lsnni_png_chunk(lsnni_png *p, const char *name, const unsigned char *v, size_t n)
+{
+    unsigned char head[8], tail[4];
+    lsnni_png_put32(head, (uint32_t)n);
+    memcpy(head + 4, name, 4);
+    lsnni_png_put32(tail, ~lsnni_png_crc(p, lsnni_png_crc(p, ~(uint32_t)0, head + 4, 4), v, n));
+    fwrite(head, 1, 8, p->f);
+    fwrite(v, 1, n, p->f);
+    fwrite(tail, 1, 4, p->f);
+}
+
+static void lsnni_png_byte(lsnni_png *p, uint32_t v)
+{
+    p->out[p->used++] = (unsigned char)v;
+    if (p->used < (int)sizeof p->out) return;
+    lsnni_png_chunk(p, "IDAT", p->out, (size_t)p->used);
+    p->used = 0;
+}
+
+/* ---- deflate: the lowest bit first, but codes from their highest -----------------*/
+static void lsnni_png_bits(lsnni_png *p, uint32_t v, int count)
+{
+    p->bits |= v << p->bit_count;
+    for (p->bit_count += count; p->bit_count >= 8; p->bit_count -= 8) {
+        lsnni_png_byte(p, p->bits);
+        p->bits >>= 8;
+    }
+}
+
+static void lsnni_png_code(lsnni_png *p, uint32_t code, int count)
+{
+    while (count-- > 0) lsnni_png_bits(p, code >> count & 1, 1);
+}
+
+/* RFC 1951, 3.2.6: a byte, the end, or from 257 on a length.                 */
+static void lsnni_png_symbol(lsnni_png *p, uint32_t s)
+{
+    if (s < 144) lsnni_png_code(p, 0x30 + s, 8);
+    else if (s < 256) lsnni_png_code(p, 0x190 + s - 144, 9);
+    else if (s < 280) lsnni_png_code(p, s - 256, 7);
+    else lsnni_png_code(p, 0xC0 + s - 280, 8);
+}
+
+/* Lengths and distances are coded alike (3.2.5): `steps` codes for each doubling, and the
+   bits below as they are. v counts from 0; *extra gets the number of those bits. */
+static uint32_t lsnni_png_scale(uint32_t v, uint32_t steps, int *extra)
+{
+    *extra = 0;
+    while (v >> *extra >= 2 * steps) ++*extra;
+    return (uint32_t)*extra * steps + (v >> *extra);
+}
+
+static void lsnni_png_match(lsnni_png *p, int length, int distance)
+{
+    uint32_t l = (uint32_t)length - 3, d = (uint32_t)distance - 1;
+    int extra;
+    if (length == LSNNI_PNG_LONGEST) lsnni_png_symbol(p, 285);
+    else {
+        lsnni_png_symbol(p, 257 + lsnni_png_scale(l, 4, &extra));
+        lsnni_png_bits(p, l & ((1u << extra) - 1), extra);
+    }
+    lsnni_png_code(p, lsnni_png_scale(d, 2, &extra), 5);
+    lsnni_png_bits(p, d & ((1u << extra) - 1), extra);
+}
+
+/* Looks up where v[i], v[i + 1], v[i + 2] stood last (-1: nowhere), and enters i. */
+static int lsnni_png_look(lsnni_png *p, const unsigned char *v, int i)
+{
+    uint32_t three = (uint32_t)v[i] | (uint32_t)v[i + 1] << 8 | (uint32_t)v[i + 2] << 16;
+    int *last = &p->last[(three * 2654435761u) >> 18], at = *last - 1;
+    *last = i + 1;
+    return at;
+}
+
+static void lsnni_png_deflate(lsnni_png *p, const unsigned char *v, int n)
+{
+    lsnni_png_bits(p, 3, 3);                             /* the last block, fixed codes */
+    for (int i = 0; i < n;) {
+        int at = i + 2 < n ? lsnni_png_look(p, v, i) : -1, length = 0;
+        int most = LSNNI_MIN(n - i, LSNNI_PNG_LONGEST);
+        if (at >= 0 && i - at <= LSNNI_PNG_REACH)
+            while (length < most && v[at + length] == v[i + length]) length++;
+        if (length < 3) {
+            lsnni_png_symbol(p, v[i++]);
+            continue;
+        }
+        lsnni_png_match(p, length, i - at);
+        for (i++; --length > 0; i++) if (i + 2 < n) lsnni_png_look(p, v, i);
+    }
+    lsnni_png_symbol(p, LSNNI_PNG_END);
+    lsnni_png_bits(p, 0, 7);                             /* the rest of the last byte */
+    p->bits = 0;
+    p->bit_count = 0;
+}
+
+static uint32_t lsnni_adler32(const unsigned char *v, size_t n)
+{
+    uint32_t a = 1, b = 0;
+    for (size_t i = 0; i < n; i++) {
+        a = (a + v[i]) % 65521;
+        b = (b + a) % 65521;
+    }
+    return b << 16 | a;
+}
+
+/* ---- filters: a byte less what its neighbours (left, above, both) suggest -------------*/
+static int lsnni_png_guess(int filter, int left, int above, int corner)
+{
+    int a = abs(above - corner), b = abs(left - corner), c = abs(above + left - 2 * corner);
+    switch (filter) {
+    case 1: return left;
+    case 2: return above;
+    case 3: return (left + above) / 2;
+    case 4: return a <= b && a <= c ? left : b <= c ? above : corner;     /* Paeth  */
+    default: return 0;
+    }
+}
+
+/* Row y of im, filtered, to `to` if that is not NULL; returns the sum of its bytes, each
+   taken as a number from -128 to 127: the smaller, the better it compresses. */
+static double lsnni_png_filter(const lsnn_image *im, int y, int filter, unsigned char *to)
+{
+    size_t n = 3 * (size_t)im->w;
+    const unsigned char *row = im->rgb + (size_t)y * n, *over = y ? row - n : NULL;
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        int left = i >= 3 ? row[i - 3] : 0, above = over ? over[i] : 0;
+        int corner = i >= 3 && over ? over[i - 3] : 0;
+        unsigned char v = (unsigned char)(row[i] - lsnni_png_guess(filter, left, above, corner));
+        sum += v < 128 ? v : 256 - v;
+        if (to) to[i] = v;
+    }
+    return sum;
+}
+
+/* The rows, each with its best filter.                                       */
+static void lsnni_png_rows(const lsnn_image *im, unsigned char *to)
+{
+    for (int y = 0; y < im->h; y++, to += 3 * (size_t)im->w + 1) {
+        double least = HUGE_VAL;
+        for (int filter = 0; filter < 5; filter++) {
+            double sum = lsnni_png_filter(im, y, filter, NULL);
+            if (sum < least) *to = (unsigned char)filter;
+            least = LSNNI_MIN(least, sum);
+        }
+        lsnni_png_filter(im, y, *to, to + 1);
+    }
+}
+
+static void lsnni_png_file(lsnni_png *p, const lsnn_image *im, const unsigned char *rows, int n)
+{
+    unsigned char head[13] = { 0 };
+    uint32_t check = lsnni_adler32(rows, (size_t)n);
+    for (uint32_t i = 0; i < 256; i++) {
+        p->crc[i] = i;
+        for (int bit = 0; bit < 8; bit++)
+            p->crc[i] = p->crc[i] >> 1 ^ (p->crc[i] & 1 ? 0xEDB88320u : 0);
+    }
+    lsnni_png_put32(head, (uint32_t)im->w);
+    lsnni_png_put32(head + 4, (uint32_t)im->h);
+    head[8] = 8;                                         /* bits a number         */
+    head[9] = 2;                                         /* red, green, blue      */
+    fwrite("\x89PNG\r\n\x1a\n", 1, 8, p->f);
+    lsnni_png_chunk(p, "IHDR", head, sizeof head);
+    lsnni_png_byte(p, 0x78);                             /* zlib, a window of 32 K */
+    lsnni_png_byte(p, 0x5E);
+    lsnni_png_deflate(p, rows, n);
+    for (int i = 0; i < 4; i++) lsnni_png_byte(p, check >> (24 - 8*i));
+    lsnni_png_chunk(p, "IDAT", p->out, (size_t)p->used);
+    lsnni_png_chunk(p, "IEND", head, 0);
+}
+
+/* For lsnni_file_replace.                                                    */
 static lsnn_status lsnni_png_write(lsnn_ctx *cx, FILE *f, void *user)
 {
     const lsnn_image *im = (const lsnn_image *)user;
-    if (!stbi_write_png_to_func(lsnni_png_out, f, im->w, im->h, 3, im->rgb, 0))
-        return lsnni_fail(cx, LSNN_ENOMEM, "lsnn_image_save: no memory to encode");
-    return LSNN_OK;
+    size_t n = (size_t)im->h * (3 * (size_t)im->w + 1);
+    unsigned char *rows = (unsigned char *)lsnni_alloc(cx, n, 1);
+    lsnni_png *p = rows ? (lsnni_png *)lsnni_alloc(cx, 1, sizeof *p) : NULL;
+    if (p) {
+        p->f = f;
+        lsnni_png_rows(im, rows);
+        lsnni_png_file(p, im, rows, (int)n);
+    }
+    lsnni_free(cx, p);
+    lsnni_free(cx, rows);
+    return p ? LSNN_OK : LSNN_ENOMEM;
 }
 
 LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const char *path)
 {
-    lsnn_image copy = *im;                           /* of the struct, not of pixels */
-    if (!path) return lsnni_fail(cx, LSNN_EVALUE, "lsnn_image_save: the path is NULL");
+    lsnn_image copy = *im;                               /* of the struct, not of pixels */
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_image_save", path));
     if (!im->rgb || im->w < 1 || im->h < 1 || im->h > INT_MAX / 4 / (3.0 * im->w + 1))
         return lsnni_fail(cx, LSNN_ESHAPE, "lsnn_image_save: %s: %d x %d pixels are none, or "
-                          "more than stb_image_write can count", path, im->w, im->h);
+                          "too many for a picture", lsnni_path_end(path), im->w, im->h);
     return lsnni_file_replace(cx, path, lsnni_png_write, &copy);
 }
-#else
-LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const char *path)
-{
-    (void)im;
-    (void)path;
-    return lsnni_fail(cx, LSNN_EUNSUPPORTED, "lsnn_image_save: built without stb_image_write.h "
-                      "(github.com/nothings/stb; Debian: libstb-dev): install it, or use "
-                      "-DLSNN_STB_IMAGE_WRITE='\"its/path.h\"'; leave LSNN_NO_STB out");
-}
-#endif
 #endif /* LSNN_NO_PICTURES */
 
 /* ---- >>gemm: C (M x N) (+)= A (M x K) B (K x N) ---------------------------------
@@ -11555,8 +14633,8 @@ static lsnn_status lsnni_rows_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_rea
         LSNNI_WANT(&end, p.g.taps[i].offset, (size_t)depth);
         LSNNI_WANT(&end, p.g.taps[i].index, (size_t)depth);
     }
-    LSNNI_WANT(&end, p.images, p.image_size * images);
-    LSNNI_WANT(&end, p.joined, p.joined_size * (size_t)threads);
+    LSNNI_WANT(&end, p.images, lsnni_times(p.image_size, images));
+    LSNNI_WANT(&end, p.joined, lsnni_times(p.joined_size, (size_t)threads));
     LSNNI_TRY(lsnni_take(cx, want, end));
     for (int i = 0; i < p.g.parts; i++) {        /* the first and last rows', if apart */
         lsnni_tap_list *t = &p.g.taps[i];
@@ -11629,8 +14707,8 @@ static lsnn_status lsnni_rows_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn
     LSNNI_WANT(&end, offset, (size_t)depth);
     LSNNI_WANT(&end, iota, (size_t)depth);
     LSNNI_WANT(&end, turned, lsnni_area(s->c, depth));
-    LSNNI_WANT(&end, p.conv.images, p.conv.image_size * (size_t)threads);
-    LSNNI_WANT(&end, p.conv.joined, p.conv.joined_size * (size_t)threads);
+    LSNNI_WANT(&end, p.conv.images, lsnni_times(p.conv.image_size, (size_t)threads));
+    LSNNI_WANT(&end, p.conv.joined, lsnni_times(p.conv.joined_size, (size_t)threads));
     LSNNI_TRY(lsnni_take(cx, want, end));
     for (int k = 0, d = 0; k < s->k; k++)
         for (int r = 0; r < s->kernel_h; r++)
@@ -11712,9 +14790,9 @@ static lsnn_status lsnni_rows_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real 
     LSNNI_WANT(&end, offset, (size_t)p.sums.depth);
     LSNNI_WANT(&end, place, area);
     LSNNI_WANT(&end, row, area);
-    LSNNI_WANT(&end, p.images, p.spread.size * threads);
-    LSNNI_WANT(&end, p.turned, p.turned_size * threads);
-    LSNNI_WANT(&end, p.sums.part, p.sums.size * (size_t)p.sums.groups);
+    LSNNI_WANT(&end, p.images, lsnni_times(p.spread.size, threads));
+    LSNNI_WANT(&end, p.turned, lsnni_times(p.turned_size, threads));
+    LSNNI_WANT(&end, p.sums.part, lsnni_times(p.sums.size, (size_t)p.sums.groups));
     LSNNI_TRY(lsnni_take(cx, want, end));
     lsnni_spread_taps(offset, NULL, &p.spread, s, 0, s->kernel_h);
     for (int q = 0; q < (int)area; q++) {
@@ -12245,8 +15323,9 @@ static lsnn_status lsnni_blocks_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_rea
     bytes = lsnni_kinds_room(s->kernel_h) + lsnni_kinds_room(s->kernel_w);
     bytes = lsnni_room_add(bytes, 2 * lsnni_room((size_t)depth, sizeof *p.item));
     bytes = lsnni_room_add(bytes, 2 * lsnni_room(tables, sizeof *p.ka));
-    bytes = lsnni_room_add(bytes, lsnni_room(p.sums.size * (size_t)p.sums.groups, sizeof *x));
-    bytes = lsnni_room_add(bytes, lsnni_room(p.turned_size * threads, sizeof *x));
+    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_times(p.sums.size, (size_t)p.sums.groups),
+                                             sizeof *x));
+    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_times(p.turned_size, threads), sizeof *x));
     at = (char *)lsnni_scratch(cx, bytes, 1);
     if (!at) return LSNN_ENOMEM;
     lsnni_sides(side, s);
@@ -12284,6 +15363,9 @@ static lsnn_status lsnni_blocks_backward_x(lsnn_ctx *cx, lsnn_real *dx, const ls
 }
 
 
+#if defined(LSNN_NAIVE) && defined(__GNUC__)
+#  pragma GCC diagnostic pop
+#endif
 #ifdef LSNNI_CALM
 #  pragma GCC pop_options
 #endif
@@ -12408,13 +15490,13 @@ K_SHUFFLE(near_evens, K_NEAR_EVENS)
 K_SHUFFLE(near_odds, K_NEAR_ODDS)
 K_SHUFFLE(far_evens, K_FAR_EVENS)
 K_SHUFFLE(far_odds, K_FAR_ODDS)
-static inline kvec K_(sort_evens)(kvec a, kvec b, int near)
+static inline kvec K_(sort_evens)(kvec a, kvec b, int within)
 {
-    return near ? K_(near_evens)(a, b) : K_(far_evens)(a, b);
+    return within ? K_(near_evens)(a, b) : K_(far_evens)(a, b);
 }
-static inline kvec K_(sort_odds)(kvec a, kvec b, int near)
+static inline kvec K_(sort_odds)(kvec a, kvec b, int within)
 {
-    return near ? K_(near_odds)(a, b) : K_(far_odds)(a, b);
+    return within ? K_(near_odds)(a, b) : K_(far_odds)(a, b);
 }
 #endif
 
@@ -12608,12 +15690,12 @@ LSNNI_NOINLINE static void K_(fill_up)(lsnn_real *to, const lsnn_real *from, int
 /* Lane i of the result is the sum of t[i]'s lanes: even ones and odd ones are added until
    each is a single number: the steps of >>transpose, with an addition in each. */
 #if K_BYTES > 0
-static inline void K_(halve)(kvec *t, int n, int near)
+static inline void K_(halve)(kvec *t, int n, int within)
 {
     LSNNI_UNROLL
     for (int i = 0; i < n; i++)
-        t[i] = K_(sort_evens)(t[2 * i], t[2 * i + 1], near) +
-               K_(sort_odds)(t[2 * i], t[2 * i + 1], near);
+        t[i] = K_(sort_evens)(t[2 * i], t[2 * i + 1], within) +
+               K_(sort_odds)(t[2 * i], t[2 * i + 1], within);
 }
 #endif
 static inline kvec K_(add_lanes)(kvec *t)
@@ -12665,47 +15747,48 @@ static inline void K_(dots_store)(const lsnni_block *g, const lsnn_real *sum, in
 #endif
 
 #undef K_ITEM
-#define K_ITEM(j) K_LOAD(REST ? edge + j * L : b##j + k)
+#define K_ITEM(j) K_LOAD(K_REST ? edge + j * K_LANES : b##j + k)
 #define K_ROWS6(X) K_ROWS5(X) X(5)
 #define K_COLUMN(j) const lsnn_real *const b##j = b + LSNNI_MIN(j, g->n - 1 - j0) * g->bj; \
-                    if (rest) K_(fill_up)(edge + j * L, b##j + whole, rest);
-#define K_DOT(r) K_LOAD(REST ? a_edge + (i + r) * L : a + r * g->ai + k)
+                    if (rest) K_(fill_up)(edge + j * K_LANES, b##j + whole, rest);
+#define K_DOT(r) K_LOAD(K_REST ? a_edge + (i + r) * K_LANES : a + r * g->ai + k)
 #define K_DOT1 const kvec v0 = K_DOT(0);
 #define K_DOT4 const kvec v0 = K_DOT(0), v1 = K_DOT(1), v2 = K_DOT(2), v3 = K_DOT(3);
 #define K_KEEP1(j) t[j] = c##j##0;
-#define K_KEEP4(j) t[j] = c##j##0; t[W + j] = c##j##1; t[2*W + j] = c##j##2;               \
-                   t[3*W + j] = c##j##3;
+#define K_KEEP4(j) t[j] = c##j##0; t[K_WIDE + j] = c##j##1; t[2*K_WIDE + j] = c##j##2;     \
+                   t[3*K_WIDE + j] = c##j##3;
 #define K_DOTS(R, COLUMNS)                                                                 \
     static void K_(dots##R##COLUMNS)(const lsnni_block *g, int i, int rows, int j0,        \
                                      const lsnn_real *a_edge)                              \
     {                                                                                      \
-        enum { L = K_LANES, W = COLUMNS, COUNT = (R * W + L - 1) / L * L };                \
-        const int rest = g->k % L, whole = g->k - rest;                                    \
+        enum { K_WIDE = COLUMNS, K_SUMS = (R * K_WIDE + K_LANES - 1) / K_LANES * K_LANES };\
+        const int rest = g->k % K_LANES, whole = g->k - rest;                              \
         const lsnn_real *b = g->b + j0 * g->bj;                                            \
         const kvec zero = { 0 };                                                          \
-        lsnn_real edge[W * L], sum[COUNT + L];                   /* read past its end */   \
+        lsnn_real edge[K_WIDE * K_LANES], sum[K_SUMS + K_LANES];  /* read past its end */ \
         K_ROWS##COLUMNS(K_COLUMN)                                                          \
         for (; i < rows; i += R) {                                                         \
             const lsnn_real *a = g->a + i * g->ai;                                         \
             ptrdiff_t k = 0;                                                               \
-            kvec t[COUNT];                                                                 \
+            kvec t[K_SUMS];                                                                \
             K_ROWS##COLUMNS(K_CLEAR##R)                                                    \
-            for (; k < whole; k += L) {                                                    \
-                enum { REST = 0 };                                                         \
+            for (; k < whole; k += K_LANES) {                                              \
+                enum { K_REST = 0 };                                                       \
                 K_DOT##R                                                                   \
                 K_ROWS##COLUMNS(K_STEP##R)                                                 \
             }                                                                              \
             if (rest) {                                                                    \
-                enum { REST = 1 };                                                         \
+                enum { K_REST = 1 };                                                       \
                 K_DOT##R                                                                   \
                 K_ROWS##COLUMNS(K_STEP##R)                                                 \
             }                                                                              \
             K_ROWS##COLUMNS(K_KEEP##R)                                                     \
-            for (int l = R * W; l < COUNT; l++) t[l] = zero;                               \
+            for (int l = R * K_WIDE; l < K_SUMS; l++) t[l] = zero;                         \
             K_STORE(sum, K_(add_lanes)(t));                                                \
-            if (COUNT > L) K_STORE(sum + L, K_(add_lanes)(t + L));                         \
-            for (int l = 2 * L; l < COUNT; l += L) K_STORE(sum + l, K_(add_lanes)(t + l)); \
-            K_(dots_store)(g, sum, i, j0, R, W);                                           \
+            if (K_SUMS > K_LANES) K_STORE(sum + K_LANES, K_(add_lanes)(t + K_LANES));      \
+            for (int l = 2 * K_LANES; l < K_SUMS; l += K_LANES)                            \
+                K_STORE(sum + l, K_(add_lanes)(t + l));                                    \
+            K_(dots_store)(g, sum, i, j0, R, K_WIDE);                                      \
         }                                                                                  \
     }
 K_DOTS(1, 8)
@@ -12893,28 +15976,36 @@ static double K_(deviation)(const lsnn_real *x, double mean, size_t n)
 #undef K_TERM
 }
 
-/* m = sum dy, sum dy x, where y (unless it is NULL) sets dy to 0 wherever it isn't above 0. */
-static void K_(sum_dot)(double m[2], lsnn_real *dy, const lsnn_real *x, const lsnn_real *y,
-                        size_t n)
+/* With d = x - center: m = sum dy, sum dy d, sum d. relu (unless it is NULL) is dy once more,
+   to be set to 0 wherever y isn't above 0.                                   */
+static void K_(sum_dot)(double m[3], const lsnn_real *dy, const lsnn_real *x, double center,
+                        lsnn_real *relu, const lsnn_real *y, size_t n)
 {
-    double sum[K_SUMS], dot[K_SUMS];
+    const lsnn_real from = LSNNI_R(center);
+    double sum[K_SUMS], dot[K_SUMS], rest[K_SUMS];
     size_t i = 0;
-    for (int l = 0; l < K_SUMS; l++) sum[l] = dot[l] = 0;
-    for (; i + K_SUMS <= n; i += K_SUMS) {
-        if (y)
-            for (size_t l = i; l < i + K_SUMS; l++) dy[l] = y[l] > 0 ? dy[l] : 0;
+    for (int l = 0; l < K_SUMS; l++) sum[l] = dot[l] = rest[l] = 0;
+    for (; i < n; i += K_SUMS) {
+        size_t count = LSNNI_MIN(n - i, (size_t)K_SUMS);
+        if (relu)
+            for (size_t l = i; l < i + count; l++) relu[l] = y[l] > 0 ? relu[l] : 0;
+        if (count < K_SUMS) break;
         for (size_t l = 0; l < K_SUMS; l++) {
+            double d = (double)(x[i + l] - from);
             sum[l] += (double)dy[i + l];
-            dot[l] += (double)dy[i + l] * (double)x[i + l];
+            dot[l] += (double)dy[i + l] * d;
+            rest[l] += d;
         }
     }
     for (size_t l = 0; i + l < n; l++) {
-        if (y) dy[i + l] = y[i + l] > 0 ? dy[i + l] : 0;
+        double d = (double)(x[i + l] - from);
         sum[l] += (double)dy[i + l];
-        dot[l] += (double)dy[i + l] * (double)x[i + l];
+        dot[l] += (double)dy[i + l] * d;
+        rest[l] += d;
     }
     m[0] = K_(fold)(sum, K_SUMS);
     m[1] = K_(fold)(dot, K_SUMS);
+    m[2] = K_(fold)(rest, K_SUMS);
 }
 
 /* m[i] = sum_j t[j] x^i with x = x0 + step j: what a smoother's gradient is made of. */
@@ -13070,12 +16161,21 @@ static void K_(act_backward)(lsnn_act f, lsnn_real *dx, const lsnn_real *dy,
     }
 }
 
-static void K_(norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x, double a,
-                              double b, double c, size_t n, int add)
+static void K_(norm_forward)(lsnn_real *y, const lsnn_real *x, double center, double a, double b,
+                             size_t n)
 {
+    const lsnn_real m = LSNNI_R(center), s = LSNNI_R(a), t = LSNNI_R(b);
+    for (size_t i = 0; i < n; i++) y[i] = (x[i] - m) * s + t;
+}
+
+static void K_(norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x,
+                              double center, double istd, double a, double b, double c, size_t n,
+                              int add)
+{
+    const lsnn_real m = LSNNI_R(center), r = LSNNI_R(istd);
     const lsnn_real ra = LSNNI_R(a), rb = LSNNI_R(b), rc = LSNNI_R(c);
-    if (add) for (size_t i = 0; i < n; i++) dx[i] += ra * dy[i] + rb * x[i] + rc;
-    else for (size_t i = 0; i < n; i++) dx[i] = ra * dy[i] + rb * x[i] + rc;
+    if (add) for (size_t i = 0; i < n; i++) dx[i] += ra * dy[i] + rb * ((x[i] - m) * r) + rc;
+    else for (size_t i = 0; i < n; i++) dx[i] = ra * dy[i] + rb * ((x[i] - m) * r) + rc;
 }
 
 /* 2 x 2 windows from the rows a b over c d, the first at pixel `at`, rows w apart: their
@@ -13246,17 +16346,17 @@ static void K_(lanes_sum_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t
 #if K_BYTES > 0
 static void K_(turn)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs)
 {
-    enum { HALF = K_COUNT / 2 };
+    enum { K_HALF = K_COUNT / 2 };
     kvec a[K_COUNT], b[K_COUNT];
     LSNNI_UNROLL
     for (int i = 0; i < K_COUNT; i++) a[i] = K_LOAD(x + (size_t)i * xs);
     LSNNI_UNROLL
     for (int pass = 1; pass < K_COUNT; pass *= 2) {
-        const int near = pass * (int)sizeof(lsnn_real) < 16;
+        const int within = pass * (int)sizeof(lsnn_real) < 16;
         LSNNI_UNROLL
-        for (int i = 0; i < HALF; i++) {
-            b[i] = K_(sort_evens)(a[2 * i], a[2 * i + 1], near);
-            b[i + HALF] = K_(sort_odds)(a[2 * i], a[2 * i + 1], near);
+        for (int i = 0; i < K_HALF; i++) {
+            b[i] = K_(sort_evens)(a[2 * i], a[2 * i + 1], within);
+            b[i + K_HALF] = K_(sort_odds)(a[2 * i], a[2 * i + 1], within);
         }
         LSNNI_UNROLL
         for (int i = 0; i < K_COUNT; i++) a[i] = b[i];
@@ -13617,7 +16717,7 @@ static const char *const lsnni_isa_names[LSNN_ISA_COUNT_] = {
 
 LSNN_API const char *lsnn_isa_name(lsnn_isa isa)
 {
-    return isa < LSNN_ISA_COUNT_ ? lsnni_isa_names[isa] : "unknown";
+    return (int)isa >= 0 && isa < LSNN_ISA_COUNT_ ? lsnni_isa_names[isa] : "unknown";
 }
 
 LSNN_API lsnn_isa lsnn_isa_from_name(const char *name)
@@ -13657,7 +16757,9 @@ LSNN_API const char *lsnn_build_info(void)
 #else
            " portable"
 #endif
-#ifdef _OPENMP
+#ifdef LSNNI_TEAM
+           " threads"
+#elif defined(LSNNI_OPENMP)
            " openmp"
 #endif
 #ifdef LSNN_USE_CBLAS

@@ -1,6 +1,6 @@
 /* bench.c - how fast lsnn trains, predicts and multiplies, beside its peers in the same run.
 
-   Build: make bench/bench        or  cc -O2 -fopenmp bench/bench.c -o bench/bench -lm -ldl
+   Build: make bench/bench        or  cc -O2 bench/bench.c -o bench/bench -lm -ldl
    Run:   make bench                              train, predict and gemm; then the chart
           make bench WHAT=train NET=cnn BATCH=64 THREADS=2               one line of it
 
@@ -89,7 +89,7 @@ static void work_build(bench *b, work *w, int scores, int batch, int training)
 {
     size_t images = (size_t)w->batches * (size_t)batch, pixels = images * w->pixels;
     lsnn_rng r = lsnn_rng_at(b->a.seed, "bench", "images", 0, 0);
-    lsnn_build_desc build = { batch, b->a.seed, !training };
+    lsnn_build_desc build = { batch, b->a.seed, !training, 0 };
     static lsnn_optimizer_desc sgd;
     sgd.momentum = 0.9;
     w->batch = batch;
@@ -656,7 +656,7 @@ typedef struct chain {
 
 static void chain_make(bench *b, chain *c, lsnn_shape in, int layers, int batch)
 {
-    lsnn_build_desc build = { batch, b->a.seed, 0 };
+    lsnn_build_desc build = { batch, b->a.seed, 0, 0 };
     int x = work_input(&c->w, &b->cx, in);
     size_t count = (size_t)batch * c->w.pixels;
     for (int i = 0; i < layers; i++) x = model_conv(c->w.net, x, in.c, 5);
@@ -925,6 +925,8 @@ int main(int argc, char **argv)
     own[count++] = app_switch("in-process", &in_process, "memory: of this process, net --net");
     status = app_parse(&b.a, argc, argv, own, count);
     if (status == APP_GO) status = app_start(&b.a, &b.cx);
+    if (status == APP_GO && !in_process) status = app_output(&b.a, "csv", b.csv_path);
+    if (status == APP_GO && !in_process) status = app_picture(&b.a, "png", png);
     if (status != APP_GO) return status;
     signal(SIGINT, SIG_DFL);                     /* there is nothing to save */
     signal(SIGTERM, SIG_DFL);
@@ -936,5 +938,5 @@ int main(int argc, char **argv)
         draw_chart(&b, png);
     }
     lsnn_ctx_free(&b.cx);
-    return b.failed;
+    return app_end(&b.a, b.failed ? LSNN_EIO : LSNN_OK);
 }

@@ -57,7 +57,7 @@
 #endif
 
 enum { APP_GO = -1 };                /* "go on": every other status is main's own */
-enum { APP_MAX_FLAGS = 48, APP_MAX_WORDS = 4, APP_COLUMNS = 79, APP_PATH = 1024,
+enum { APP_MAX_FLAGS = 48, APP_MAX_WORDS = 8, APP_COLUMNS = 79, APP_PATH = 1024,
        APP_MAX_FILES = 16 };
 
 /* ---- >>flags: a table that names, checks and explains each one -----------------*/
@@ -81,7 +81,8 @@ typedef struct app_flag {
 
 /* A file that the run reads or writes.                                           */
 typedef struct app_file {
-    const char *flag, *path;
+    const char *flag;
+    char path[APP_PATH];
     int output;
     struct stat before, locked;      /* all zero: there was no file, no lock      */
     char lock_path[APP_PATH];
@@ -92,7 +93,7 @@ typedef struct app {
     const char *name, *about, *example;    /* set by app_init                     */
     /* Set between app_init and app_parse:                                        */
     const char *takes;               /* common flags it takes, "seed epochs"; NULL: all */
-    const char *word_names;          /* "TASK" or "MODEL FILE.png"; NULL: no words */
+    const char *word_names;          /* "TASK", "MODEL FILE.png", "LOG ..."; NULL: none */
     /* The common flags. 0 and NULL mean "not given".                             */
     uint64_t seed;
     int epochs, batch, threads, train, test, save_every;
@@ -110,9 +111,10 @@ typedef struct app {
     app_file file[APP_MAX_FILES];
     int files;
     char default_save[APP_PATH];
-    lsnn_fit_desc *fit;
+    lsnn_fit_desc *fit;              /* while app_fit runs                        */
+    int saves;                       /* checkpoints are written by now            */
     FILE *csv;
-    int csv_failed;
+    int csv_failed, csv_begun;
     int terminal, line_length;       /* stderr is one; what stands on its line    */
     int has_valid;
     int seen;                        /* the two below are set                     */
@@ -197,6 +199,14 @@ static inline int app_refuse(const app *a, const char *format, ...)
     return 2;
 }
 
+/* Whether all that was printed on stdout has arrived; 0 after a message.         */
+static inline int app_printed(const app *a)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout)) return 1;
+    app_refuse(a, "writing to standard output failed");
+    return 0;
+}
+
 /* 1 if text[0..length) is one of the words of list, which stand between marks.   */
 static inline int app_is_in(const char *list, char mark, const char *text, size_t length)
 {
@@ -218,7 +228,7 @@ static inline int app_table(app *a, app_flag *t, const app_flag *own, int count)
     all[n++] = app_int("epochs", &a->epochs, 1, 1000000, "times through the training set");
     all[n++] = app_int("batch", &a->batch, 1, 65536, "images a step");
     all[n++] = app_real("lr", &a->lr, 1e-12, 1e6, "learning rate");
-    all[n++] = app_int("threads", &a->threads, 0, 1024, "0: all cores");
+    all[n++] = app_int("threads", &a->threads, 0, 1024, "0: OMP_NUM_THREADS, or all cores");
     all[n++] = app_int("train", &a->train, 1, INT_MAX, "training images");
     all[n++] = app_int("test", &a->test, 1, INT_MAX, "test images");
     all[n++] = app_text("data", &a->data, "DIR", "folder of the generated data set");
@@ -324,10 +334,12 @@ static inline int app_read_flag(app *a, const app_flag *t, int count, int *i)
     return app_refuse(a, "unknown flag --%.*s (--help lists them)", (int)length, arg);
 }
 
-static inline int app_words_wanted(const app *a)
+/* The fewest and the most words that are taken: "LOG ..." is one or more.        */
+static inline int app_words_wanted(const app *a, int most)
 {
     int n = a->word_names && *a->word_names;
     for (const char *c = a->word_names; c && *c; c++) n += *c == ' ';
+    if (a->word_names && strstr(a->word_names, " ...")) return most ? (int)APP_MAX_WORDS : n - 1;
     return n;
 }
 
@@ -342,20 +354,20 @@ static inline int app_parse(app *a, int argc, char **argv, const app_flag *own, 
     for (int i = 1; i < argc; i++)             /* --help first: it shows the defaults */
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             app_print_help(a, t, n);
-            return 0;
+            return app_printed(a) ? 0 : 1;
         }
     for (int i = 1; i < argc && status == APP_GO; i++) {
         if (strncmp(argv[i], "--", 2) == 0 && argv[i][2])
             status = app_read_flag(a, t, n, &i);
         else if (argv[i][0] == '-')
             status = app_refuse(a, "unknown flag %s (--help lists them)", argv[i]);
-        else if (a->words < app_words_wanted(a) && a->words < APP_MAX_WORDS)
+        else if (a->words < app_words_wanted(a, 1) && a->words < APP_MAX_WORDS)
             a->word[a->words++] = argv[i];
         else
             status = app_refuse(a, "unexpected argument \"%s\" (--help shows the usage)",
                                 argv[i]);
     }
-    if (status == APP_GO && a->words < app_words_wanted(a) && !a->list)
+    if (status == APP_GO && a->words < app_words_wanted(a, 0) && !a->list)
         status = app_refuse(a, "needs %s (--help shows the usage)", a->word_names);
     if (status == APP_GO && a->save_every && !a->save && !a->out)    /* out: saved there */
         status = app_refuse(a, "--save-every needs --save FILE");
@@ -486,13 +498,23 @@ static inline int app_same_file(const app_file *f, const app_file *g)
             f->locked.st_dev == g->locked.st_dev) || strcmp(f->path, g->path) == 0;
 }
 
-/* Whether an output would replace what another run has learned. A resumed run goes on with
-   its log, and with its net where --save names that.                             */
+/* Whether PATH begins as a net does: {"... behind a length of eight bytes.        */
+static inline int app_is_net(const char *path)
+{
+    char start[10] = "";
+    FILE *f = fopen(path, "rb");
+    size_t n = f ? fread(start, 1, sizeof start, f) : 0;
+    if (f) fclose(f);
+    return n == sizeof start && memcmp(start + 8, "{\"", 2) == 0;
+}
+
+/* Whether an output would replace what another run has learned: a net, a log. A resumed run
+   goes on with its log, and with its net where --save names that.                */
 static inline int app_is_work(const app *a, const app_file *f)
 {
     int save = strcmp(f->flag, "save") == 0;
-    if (a->overwrite || f->before.st_size == 0 || (!save && strcmp(f->flag, "log") != 0))
-        return 0;
+    if (a->overwrite || f->before.st_size == 0 ||
+        (!save && strcmp(f->flag, "log") != 0 && !app_is_net(f->path))) return 0;
     for (int i = 0; i < a->files; i++)
         if (strcmp(a->file[i].flag, "resume") == 0 && (!save || app_same_file(&a->file[i], f)))
             return 0;
@@ -521,13 +543,14 @@ static inline int app_hold(app *a, app_file *f)
         return 1;
     }
     if (stat(f->path, &f->before) != 0) memset(&f->before, 0, sizeof f->before);
-    if (app_is_work(a, f)) {
+    if (!app_is_work(a, f)) return APP_GO;
+    if (!log && strcmp(f->flag, "save") != 0)
+        app_refuse(a, "--%s %s: what is there is a net, and would be lost", f->flag, f->path);
+    else
         app_refuse(a, "--%s %s: there is one already: --resume %s goes on%s, --overwrite "
                    "replaces it", f->flag, f->path, log ? "FILE" : f->path,
                    log ? " with it" : " from it");
-        return 1;
-    }
-    return APP_GO;
+    return 1;
 }
 
 static inline int app_add_file(app *a, const char *flag, const char *path, int output)
@@ -540,7 +563,7 @@ static inline int app_add_file(app *a, const char *flag, const char *path, int o
         return 1;
     }
     f->flag = flag;
-    f->path = path;
+    strcpy(f->path, path);                     /* app_lock_path: it fits              */
     f->output = output;
     f->lock = -1;
     if (stat(path, &f->before) != 0) memset(&f->before, 0, sizeof f->before);
@@ -621,6 +644,14 @@ static void app_on_signal(int number)
     signal(SIGTERM, SIG_DFL);
 }
 
+/* --threads, else OMP_NUM_THREADS as batch systems set it; 0: all cores.         */
+static inline int app_threads(const app *a)
+{
+    const char *text = getenv("OMP_NUM_THREADS");
+    int n = text && a->threads == 0 ? atoi(text) : a->threads;
+    return n > 0 && n <= 1024 ? n : 0;
+}
+
 /* LSNN_ISA forces an instruction set: results depend on it in their last bits.   */
 static inline int app_read_isa(const app *a, lsnn_ctx *cx)
 {
@@ -647,21 +678,39 @@ static inline void app_log_failed(app *a)
     a->csv_failed = 1;
 }
 
-/* A resumed run goes on with its log; any other run begins a new one.            */
+/* A resumed run goes on with its log; any other run begins a new one, with its first epoch. */
 static inline int app_open_log(app *a)
 {
     if (!a->log) return APP_GO;
     errno = 0;
-    a->csv = fopen(a->log, a->resume ? "a" : "w");
+    a->csv_begun = a->resume != NULL;
+    a->csv = fopen(a->log, "a");
+    if (!a->csv) app_log_failed(a);
+    return a->csv_failed ? 1 : APP_GO;
+}
+
+/* Empties the log of a run that is not resumed; an empty one gets its header.    */
+static inline void app_begin_log(app *a)
+{
+    if (!a->csv_begun) a->csv = freopen(a->log, "w", a->csv);
+    a->csv_begun = 1;
     if (!a->csv) {
         app_log_failed(a);
-        return 1;
+        return;
     }
     fseek(a->csv, 0, SEEK_END);
     if (ftell(a->csv) == 0)
         fprintf(a->csv, "epoch,seconds,lr,loss,error,valid_loss,valid_error,images_per_s\n");
-    if (fflush(a->csv) || ferror(a->csv)) app_log_failed(a);
-    return a->csv_failed ? 1 : APP_GO;
+}
+
+static inline void app_close_log(app *a)
+{
+    struct stat now;
+    errno = 0;
+    if (a->csv && fclose(a->csv) != 0) app_log_failed(a);
+    if (a->csv && !a->csv_begun && stat(a->log, &now) == 0 && now.st_size == 0 &&
+        (now.st_mode & S_IFMT) == S_IFREG) remove(a->log);         /* no epoch    */
+    a->csv = NULL;
 }
 
 /* Call it after app_parse and before anything long. APP_GO, or what main returns. */
@@ -669,7 +718,7 @@ static inline int app_start(app *a, lsnn_ctx *cx)
 {
     int status = app_read_isa(a, cx);
     if (status != APP_GO) return status;
-    cx->threads = a->threads;
+    cx->threads = app_threads(a);
 #ifdef _WIN32
     a->terminal = _isatty(_fileno(stderr));
 #else
@@ -753,6 +802,8 @@ static inline void app_log_epoch(app *a, const lsnn_progress *p)
 {
     char valid[64] = ",";
     if (!a->csv || a->csv_failed) return;
+    app_begin_log(a);
+    if (a->csv_failed) return;
     if (a->has_valid) snprintf(valid, sizeof valid, "%.6g,%.4f", p->valid_loss, p->valid_error);
     errno = 0;
     fprintf(a->csv, "%d,%.2f,%.6g,%.6g,%.4f,%s,%.0f\n", p->epoch + 1, p->seconds, p->lr,
@@ -792,7 +843,10 @@ static inline int app_progress(const lsnn_progress *p, void *user)
 {
     app *a = (app *)user;
     double wait = a->terminal ? 0.1 : 10;
-    if (p->epoch_done) a->fit->save = a->save;
+    if (p->epoch_done) {
+        a->fit->save = a->save;
+        a->saves = a->save != NULL;
+    }
     if (!a->seen) {
         a->seen = 1;
         app_trim_log(a, p->epoch);
@@ -828,7 +882,8 @@ static inline lsnn_status app_fit(app *a, lsnn_net *net, const lsnn_data *train,
     if (!d->epochs) d->epochs = a->epochs;
     if (a->lr > 0) d->optimizer.lr = a->lr;
     if (d->save) a->save = d->save;
-    d->save = app_saves_early(a) ? a->save : NULL;       /* else app_progress sets it */
+    a->saves = a->save && app_saves_early(a);
+    d->save = a->saves ? a->save : NULL;                 /* else app_progress sets it */
     a->fit = d;
     if (!d->save_every) d->save_every = a->save_every;
     if (!d->resume) d->resume = a->resume;
@@ -838,6 +893,7 @@ static inline lsnn_status app_fit(app *a, lsnn_net *net, const lsnn_data *train,
     a->has_valid = d->valid != NULL;
     a->seen = 0;
     status = lsnn_fit(net, train, d);
+    a->fit = NULL;
     if (a->line_length) app_put_line(a, "", 1);
     return status;
 }
@@ -863,7 +919,7 @@ static inline void app_print_quoted(FILE *f, const char *text)
 /* The command line again, with --resume FILE in place of an older one.           */
 static inline void app_print_resume(const app *a)
 {
-    if (!a->save || !a->fit->save) {
+    if (!a->saves) {
         fprintf(stderr, "%s: stopped; nothing is saved %s\n", a->name, a->save ?
                 "before an epoch is learned (but by --save-every STEPS)" : "without --save FILE");
         return;
@@ -884,19 +940,14 @@ static inline void app_print_resume(const app *a)
 static inline int app_end(app *a, lsnn_status status)
 {
     if (a->line_length) app_put_line(a, "", 1);
-    errno = 0;
-    if (a->csv && fclose(a->csv) != 0) app_log_failed(a);
-    a->csv = NULL;
+    app_close_log(a);
     app_release(a);
     if (!a->quiet) app_print_files(a);
     if (status == LSNN_STOPPED) {
         app_print_resume(a);
         return app_signal ? 128 + (int)app_signal : 1;
     }
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        app_refuse(a, "writing to standard output failed");
-        return 1;
-    }
+    if (!app_printed(a)) return 1;
     return status != LSNN_OK || a->csv_failed;
 }
 

@@ -20,7 +20,6 @@ static lsnn_status plan(lsnn_ctx *cx, lsnn_layer_plan *p)
     p->param[0].name = "beta";         /* "softplus1.beta" in files and lsnn_net_get */
     p->param[0].rank = 1;
     p->param[0].dim[0] = 1;
-    p->param[0].count = 1;
     p->param[0].value = 1;             /* where it begins                           */
     p->param[0].no_decay = 1;
     return LSNN_OK;
@@ -140,5 +139,6 @@ int main(void)
     }
     lsnn_net_free(net);
     lsnn_ctx_free(&cx);
+    if (fflush(stdout) != 0 || ferror(stdout)) bad = 1;
     return bad;
 }

@@ -185,23 +185,42 @@ static void draw_curve(lsnn_image *im, int left, int width, double y, double sca
                         thickness, rgb);
 }
 
-/* A row: the signal, the waves that count on grey, and over them the smoothers, all to one
-   scale. Patch i of the first layer is drawn at its middle.                                */
-static void draw_row(lsnn_image *im, int y, const lsnn_real *x, const lsnn_real *maps,
-                     int count, answer a, const char *text)
+enum { SIGNAL = 0x606060, COUNTS = 0xE4E4E4 };
+static uint32_t colour_of(int smoother)
 {
     static const uint32_t colour[8] = { 0xD62728, 0x1F77B4, 0x2CA02C, 0xFF7F0E, 0x9467BD,
                                         0x17BECF, 0xE377C2, 0x8C564B };
+    return colour[smoother % 8];
+}
+
+static void draw_key(lsnn_image *im, int y, int count)
+{
+    int x = 10;
+    lsnn_image_rect(im, x, y + 3, 18, 2, SIGNAL);
+    x += 24 + lsnn_image_text(im, x + 24, y, 1, 0x202020, "signal") + 24;
+    lsnn_image_rect(im, x, y, 18, 8, COUNTS);
+    x += 24 + lsnn_image_text(im, x + 24, y, 1, 0x202020, "what counts") + 24;
+    for (int k = 0; k < count && k < 8; k++, x += 20)
+        lsnn_image_rect(im, x, y + 3, 18, 2, colour_of(k));
+    lsnn_image_text(im, x + 4, y, 1, 0x202020, count > 8 ? "smoothers, and so on" : "smoothers");
+}
+
+/* A row under its label: the signal, the waves that count on grey, and over them the smoothers,
+   all to one scale. Patch i of the first layer is drawn at its middle.                     */
+static void draw_row(lsnn_image *im, int y, const lsnn_real *x, const lsnn_real *maps,
+                     int count, answer a, const char *text)
+{
     const int left = 10, step = 5, places = LENGTH - PATCH + 1;
     double top = 0;
     for (int i = 0; i < count * places; i++) if ((double)maps[i] > top) top = (double)maps[i];
+    lsnn_image_text(im, left, y, 1, 0x202020, text);
+    y += 12;
     for (int i = 0; i < a.count; i++)
-        lsnn_image_rect(im, left + a.at[i] * step, y, WAVE * step, 120, 0xE4E4E4);
-    draw_curve(im, left, (LENGTH - 1) * step, y + 60, 22, x, LENGTH, 1.5, 0x606060);
+        lsnn_image_rect(im, left + a.at[i] * step, y, WAVE * step, 120, COUNTS);
+    draw_curve(im, left, (LENGTH - 1) * step, y + 60, 22, x, LENGTH, 1.5, SIGNAL);
     for (int k = 0; k < count; k++)
         draw_curve(im, left + PATCH / 2 * step, (places - 1) * step, y + 118, 110 / top,
-                   maps + k * places, places, 1.2, colour[k % 8]);
-    lsnn_image_text(im, left, y + 124, 1, 0x202020, text);
+                   maps + k * places, places, 1.2, colour_of(k));
 }
 
 static lsnn_status draw_figure(const experiment *e, lsnn_ctx *cx, lsnn_net *net,
@@ -211,14 +230,14 @@ static lsnn_status draw_figure(const experiment *e, lsnn_ctx *cx, lsnn_net *net,
     size_t size = (size_t)count * (LENGTH - PATCH + 1);
     lsnn_real *maps = (lsnn_real *)malloc(size * sizeof *maps), x[LENGTH], score[KINDS];
     lsnn_image im;
-    lsnn_status s = maps ? lsnn_image_new(cx, &im, LENGTH * 5 + 20, 30 + rows * 142, 0xFFFFFF)
+    lsnn_status s = maps ? lsnn_image_new(cx, &im, LENGTH * 5 + 20, 46 + rows * 146, 0xFFFFFF)
                          : LSNN_ENOMEM;
     char text[128];
     if (s != LSNN_OK) { free(maps); return s; }
-    snprintf(text, sizeof text, "task %s, %s: the signal, what counts in it, and %d smoothers "
-             "of %d Gaussian%s", e->task, e->model, count, e->mixture,
-             e->mixture > 1 ? "s" : "");
+    snprintf(text, sizeof text, "task %s, %s: %d smoothers of %d Gaussian%s", e->task, e->model,
+             count, e->mixture, e->mixture > 1 ? "s" : "");
     lsnn_image_text(&im, 10, 8, 1, 0x202020, text);
+    draw_key(&im, 24, count);
     for (int i = 0; i < rows && s == LSNN_OK; i++) {
         int best = 0;
         answer a = draw_signal(test, i, x);
@@ -226,7 +245,7 @@ static lsnn_status draw_figure(const experiment *e, lsnn_ctx *cx, lsnn_net *net,
         if (s == LSNN_OK) s = lsnn_net_get(net, "smooth1.map", maps, size);
         for (int k = 1; k < KINDS; k++) if (score[k] > score[best]) best = k;
         snprintf(text, sizeof text, "label %d, read as %d", a.label, best);
-        if (s == LSNN_OK) draw_row(&im, 26 + i * 142, x, maps, count, a, text);
+        if (s == LSNN_OK) draw_row(&im, 44 + i * 146, x, maps, count, a, text);
     }
     if (s == LSNN_OK) s = lsnn_image_save(cx, &im, e->figure);
     lsnn_image_free(cx, &im);

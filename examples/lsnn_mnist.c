@@ -1,6 +1,6 @@
 /* lsnn_mnist.c - the experiments of "Locally Smoothed Neural Networks" (section 5).
 
-   Build: cc -O2 -fopenmp examples/lsnn_mnist.c -o examples/lsnn_mnist -lm
+   Build: cc -O2 examples/lsnn_mnist.c -o examples/lsnn_mnist -lm
           (add -DLSNN_USE_ZLIB -lz to read MNIST's .gz files as they are)
    Run:   examples/lsnn_mnist --task cluttered --model lsnn-content --mnist DIR --epochs 10
 
@@ -73,6 +73,7 @@ static lsnn_status read_file(experiment *e, lsnn_ctx *cx, const char *folder, co
 {
     char path[APP_PATH];
     if (!app_path(&e->a, path, folder, name)) return LSNN_EVALUE;
+    if (app_input(&e->a, e->a.data ? "data" : "mnist", path) != APP_GO) return LSNN_EVALUE;
     return lsnn_idx_read(cx, a, path);
 }
 
@@ -314,8 +315,8 @@ static lsnn_status look(const experiment *e, sight *v, int first, int n)
     v->classes = e->classes;
     v->groups = e->choice.heads;
     for (int i = 0; i < n; i++)
-        data->fetch(data->user, 0, first + i, v->x + i * e->side * e->side, v->labels + i * v->groups,
-                    NULL);
+        data->fetch(data->user, 0, first + i, v->x + i * e->side * e->side,
+                    v->labels + i * v->groups, NULL);
     b.n = n;
     b.x = v->x;
     b.labels = v->labels;            /* so that each label's scores are computed     */
@@ -474,6 +475,22 @@ static void draw_overlay(lsnn_image *im, int x, int y, int scale, const sight *v
     }
 }
 
+/* What the colours mean: a bar from none of a group's light to all of it, a line each. */
+static void draw_key(lsnn_image *im, int x, int y, const sight *v)
+{
+    for (int g = 0; g < v->groups; g++, y += 12) {
+        lsnn_real light[84];
+        char text[80] = "where the smoothers look: 0 to 3 times their mean";
+        for (int i = 0; i < 84; i++) light[i] = (lsnn_real)i / 83;
+        lsnn_image_rect(im, x, y, 84, 8, 0);
+        for (int i = 0; i < 8; i++) add_light(im, x, y + i, 1, light, 1, 84, colour_of(v, g));
+        if (v->groups > 1)
+            snprintf(text, sizeof text, "where those of digit %d look: 0 to 3 times their mean",
+                     g + 1);
+        lsnn_image_text(im, x + 92, y, 1, INK, text);
+    }
+}
+
 /* "5 0 4 > 5 0 9": the labels, and what is read.                                     */
 static void label_text(const sight *v, int image, char text[48])
 {
@@ -490,8 +507,9 @@ static void draw_detail(lsnn_image *im, int y, const sight *v, int image)
     char text[48];
     int x = 12;
     label_text(v, image, text);
+    lsnn_image_text(im, x, y, 1, INK, text);
+    y += 12;
     draw_image(im, x, y, 4, v, image);
-    lsnn_image_text(im, x, y + 172, 1, INK, text);
     for (int g = 0; g < v->groups; g++) {
         x += CELL;
         lsnn_image_grid(im, x, y, 1, maps_of(v, g, image), MODEL_MAPS, v->h, v->w, 4, 5);
@@ -521,7 +539,7 @@ static lsnn_status draw_figure(const experiment *e, lsnn_ctx *cx)
     static sight v;
     int groups = e->choice.heads, width = 24 + (groups + 1) * CELL + 84, y = 24;
     int columns = (width - 12) / SMALL, n = DETAILS + EXAMPLE_ROWS * columns;
-    int height = y + DETAILS * DETAIL + EXAMPLE_ROWS * EXAMPLE;
+    int height = y + DETAILS * DETAIL + EXAMPLE_ROWS * EXAMPLE + 12 * groups + 8;
     lsnn_image im;
     lsnn_status s = lsnn_image_new(cx, &im, width, height, 0xFFFFFF);
     if (s != LSNN_OK) return s;
@@ -543,6 +561,7 @@ static lsnn_status draw_figure(const experiment *e, lsnn_ctx *cx)
         }
         for (int i = 0; i < DETAILS && i < n; i++, y += DETAIL) draw_detail(&im, y, &v, i);
         draw_examples(&im, y, &v, DETAILS, columns);
+        draw_key(&im, 12, height - 12 * groups - 8, &v);
         free(v.u);
         s = lsnn_image_save(cx, &im, e->figure);
     }
@@ -572,15 +591,18 @@ static void draw_frame(experiment *e, double step)
     lsnn_image_text(&e->film, x, 6, 1, INK, text);
     for (int i = 0; i < n; i++) {
         char labels[48];
-        draw_overlay(&e->film, x, 18 + i * FRAME_CELL, 4, &v, i, 1);
         label_text(&v, i, labels);
-        lsnn_image_text(&e->film, x, 18 + i * FRAME_CELL + 4 * SIDE + 4, 1, INK, labels);
+        lsnn_image_text(&e->film, x, 22 + i * FRAME_CELL, 1, INK, labels);
+        draw_overlay(&e->film, x, 34 + i * FRAME_CELL, 4, &v, i, 1);
     }
     for (int g = 0; g < v.groups; g++) {
-        int y = 18 + (n + g) * FRAME_CELL;
-        lsnn_image_grid(&e->film, x, y, 1, maps_of(&v, g, 0), MODEL_MAPS, v.h, v.w, 4, 5);
-        lsnn_image_text(&e->film, x, y + 4 * v.h + 19, 1, INK, "16 smoothers, top image");
+        int y = 22 + (n + g) * FRAME_CELL;
+        char title[48] = "top image's 16 smoothers";
+        if (v.groups > 1) snprintf(title, sizeof title, "top image's smoothers, digit %d", g + 1);
+        lsnn_image_text(&e->film, x, y, 1, INK, title);
+        lsnn_image_grid(&e->film, x, y + 12, 1, maps_of(&v, g, 0), MODEL_MAPS, v.h, v.w, 4, 5);
     }
+    draw_key(&e->film, 10, e->film.h - 12 * v.groups - 4, &v);
     free(v.u);
 }
 
@@ -597,7 +619,7 @@ static lsnn_status begin_strip(experiment *e, lsnn_ctx *cx)
 {
     int rows = FRAME_IMAGES + e->choice.heads;
     lsnn_status s = lsnn_image_new(cx, &e->film, 10 + FRAMES * FRAME_CELL,
-                                   18 + rows * FRAME_CELL, 0xFFFFFF);
+                                   30 + rows * FRAME_CELL + 12 * e->choice.heads, 0xFFFFFF);
     if (s != LSNN_OK) return s;
     e->a.watch = watch_smoothers;
     e->a.watch_user = e;
@@ -820,7 +842,7 @@ int main(int argc, char **argv)
     if (e.a.list) {
         printf("tasks: digits cluttered arrow rectangle sequence\n"
                "models: cnn lc lsnn-location lsnn-content\n");
-        return 0;
+        return app_end(&e.a, LSNN_OK);
     }
     e.task = lsnn_task_from_name(e.task_name);
     status = check_flags(&e);

@@ -1,89 +1,41 @@
 /* predict.c - a saved net reads your picture.
 
    Build: cc -O2 examples/predict.c -o examples/predict -lm       (needs stb_image.h)
-   Run:   examples/predict NET.safetensors PICTURE.png [--overlay OUT.png] [--invert]
+   Run:   examples/predict NET.safetensors PICTURE.png [--overlay OUT.png] [--whole] [--invert]
 
-   The picture (PNG, JPEG, ...) is turned to grey, scaled to the net's input by averaging
-   (its sides need not fit), and inverted where its border is bright, because the nets were
-   trained on white ink on black; --invert turns that around. --overlay draws where the
-   net's smoothers look. Prints each class's probability, then one line for machines; a net
-   with several heads (sequences of digits) does so head by head.
-   Exit status: 0 done, 1 a file failed, 2 bad arguments.                                */
+   picture.h makes of the file (PNG, JPEG, ...) what the net was trained on. --overlay draws
+   where the net's smoothers look.
+   Prints each class's probability, then one line for machines; a net with several heads
+   (sequences of digits) does so head by head.
+   Exit status: 0 done, 1 a file or the net failed, 2 bad arguments.                     */
 #define LSNN_IMPLEMENTATION
 #include "../lsnn.h"
-#if defined(__has_include)
-#  if __has_include(<stb/stb_image.h>)
-#    define STB_IMAGE_H <stb/stb_image.h>
-#  elif __has_include(<stb_image.h>)
-#    define STB_IMAGE_H <stb_image.h>
-#  endif
+#include <sys/stat.h>
+#ifndef _WIN32
+#include <fcntl.h>
 #endif
-#ifdef STB_IMAGE_H
-#  if defined(__GNUC__)
-#    pragma GCC diagnostic push
-#    pragma GCC diagnostic ignored "-Wconversion"
-#    pragma GCC diagnostic ignored "-Wsign-conversion"
-#    pragma GCC diagnostic ignored "-Wunused-parameter"
-#    pragma GCC diagnostic ignored "-Wunused-function"
-#    pragma GCC diagnostic ignored "-Wpedantic"
-#    pragma GCC diagnostic ignored "-Wshadow"
-#  endif
-#  define STB_IMAGE_IMPLEMENTATION
-#  include STB_IMAGE_H
-#  if defined(__GNUC__)
-#    pragma GCC diagnostic pop
-#  endif
-#else
-static unsigned char *stbi_load(const char *path, int *w, int *h, int *n, int want)
-{
-    (void)path; (void)w; (void)h; (void)n; (void)want;
-    return NULL;
-}
-static const char *stbi_failure_reason(void) { return "built without stb_image.h"; }
-static void stbi_image_free(void *v) { (void)v; }
-#endif
+#include "picture.h"
 
-/* The mean of the grey picture (0..255) over the part of it that becomes pixel (i, j).  */
-static double area_mean(const unsigned char *grey, int w, int h, double x0, double y0,
-                        double x1,
-                        double y1)
+/* The larger side of the ink in pictures that a net was trained on, as a part of theirs.
+   MNIST's digits are 20 of 28, in lsnn_mnist's scenes 10 of 42; 0: the place of things has a
+   meaning, so the picture is taken whole.                                               */
+static double ink_size(lsnn_ctx *cx, const char *path)
 {
-    double sum = 0, weight = 0;
-    for (int y = (int)y0; y < h && y < y1; y++)
-        for (int x = (int)x0; x < w && x < x1; x++) {
-            double ww = (x + 1 < x1 ? x + 1 : x1) - (x > x0 ? x : x0);
-            double hh = (y + 1 < y1 ? y + 1 : y1) - (y > y0 ? y : y0);
-            sum += grey[(size_t)y * (size_t)w + (size_t)x] * ww * hh;
-            weight += ww * hh;
-        }
-    return weight > 0 ? sum / weight : 0;
+    static const struct { const char *task; double size; } known[] = {
+        { "task=cluttered ", 10 / 42.0 }, { "task=sequence ", 32 / 42.0 },
+        { "task=arrow ", 0 }, { "task=rectangle ", 0 } };
+    double size = 20 / 28.0;
+    lsnn_file file;
+    const char *note;
+    if (lsnn_file_read(cx, &file, path) != LSNN_OK) return size;
+    note = lsnn_file_meta(&file, "lsnn.note");
+    for (size_t i = 0; note && i < sizeof known / sizeof known[0]; i++)
+        if (strncmp(note, known[i].task, strlen(known[i].task)) == 0) size = known[i].size;
+    lsnn_file_free(cx, &file);
+    return size;
 }
 
-/* The picture as the net reads it; the same grey plane in each channel.                 */
-static int load_picture(const char *path, lsnn_shape in, int invert, lsnn_real *x)
-{
-    int w, h, n;
-    double border = 0;
-    size_t size = (size_t)in.h * (size_t)in.w;
-    unsigned char *grey = stbi_load(path, &w, &h, &n, 1);
-    if (!grey) {
-        fprintf(stderr, "predict: cannot read %s: %s\n", path, stbi_failure_reason());
-        return 0;
-    }
-    for (int i = 0; i < in.h; i++)
-        for (int j = 0; j < in.w; j++)
-            x[i * in.w + j] = (lsnn_real)(area_mean(grey, w, h, (double)j * w / in.w,
-                (double)i * h / in.h, (j + 1.0) * w / in.w, (i + 1.0) * h / in.h) / 255);
-    stbi_image_free(grey);
-    for (int i = 0; i < in.h; i++)
-        border += (double)x[i * in.w] + (double)x[i * in.w + in.w - 1];
-    for (int j = 0; j < in.w; j++) border += (double)x[j] + (double)x[(in.h - 1) * in.w + j];
-    if ((border / (2 * (in.h + in.w)) > 0.5) != (invert != 0))
-        for (size_t i = 0; i < size; i++) x[i] = 1 - x[i];
-    for (int c = 1; c < in.c; c++) memcpy(x + (size_t)c * size, x, size * sizeof *x);
-    return 1;
-}
-
+/* ---- The answer ----------------------------------------------------------------------------*/
 /* All maps of the first smoother, added, laid over the picture in red.                  */
 static lsnn_status draw_overlay(lsnn_ctx *cx, lsnn_net *net, const lsnn_real *x, lsnn_shape in,
                                 const char *path)
@@ -92,8 +44,13 @@ static lsnn_status draw_overlay(lsnn_ctx *cx, lsnn_net *net, const lsnn_real *x,
     int rank, dim[4], k, h, w, dy, dx;
     lsnn_real *maps, top = 0;
     lsnn_image im;
-    lsnn_status s = lsnn_net_dims(net, "smooth1.map", &rank, dim);
-    if (s != LSNN_OK) return s;                  /* the net has no smoother         */
+    lsnn_status s;
+    if (lsnn_net_node(net, "smooth1") < 0) {
+        fprintf(stderr, "predict: --overlay: the net has no smoothers\n");
+        return LSNN_EVALUE;
+    }
+    s = lsnn_net_dims(net, "smooth1.map", &rank, dim);
+    if (s != LSNN_OK) return s;
     k = dim[rank - 3];
     h = dim[rank - 2];
     w = dim[rank - 1];
@@ -118,15 +75,24 @@ static lsnn_status draw_overlay(lsnn_ctx *cx, lsnn_net *net, const lsnn_real *x,
 }
 
 /* One head's classes by number, and the likeliest. heads: of the net, printed if several. */
-static void print_head(const lsnn_real *p, int classes, const char *picture, int head, int heads)
+static lsnn_status print_head(const lsnn_real *p, int classes, const char *picture, int head,
+                              int heads)
 {
     int best = 0;
-    for (int k = 1; k < classes; k++) if (p[k] > p[best]) best = k;
+    for (int k = 0; k < classes; k++) {
+        if (!(p[k] >= 0 && p[k] <= 1)) {
+            fprintf(stderr, "predict: class %d of head %d has probability %g: the net's "
+                    "parameters are damaged, or it diverged\n", k, head + 1, (double)p[k]);
+            return LSNN_EDIVERGED;
+        }
+        if (p[k] > p[best]) best = k;
+    }
     if (heads > 1) printf("head %d\n", head + 1);
     for (int k = 0; k < classes; k++) printf("%3d  %5.1f %%\n", k, 100 * (double)p[k]);
     printf("prediction file=%s ", picture);
     if (heads > 1) printf("head=%d ", head + 1);
     printf("class=%d probability=%.4f\n", best, (double)p[best]);
+    return LSNN_OK;
 }
 
 /* cross_entropy1, cross_entropy2, ... are the heads: a sequence's digits one by one. Their
@@ -151,56 +117,115 @@ static lsnn_status answer(lsnn_ctx *cx, lsnn_net *net, const lsnn_real *x, const
     for (int head = 0; s == LSNN_OK && head < heads; head++) {
         snprintf(name, sizeof name, "cross_entropy%d", head + 1);
         s = lsnn_net_get(net, name, p, (size_t)classes);
-        if (s == LSNN_OK) print_head(p, classes, picture, head, heads);
+        if (s == LSNN_OK) s = print_head(p, classes, picture, head, heads);
     }
     if (s == LSNN_OK && !heads) {                /* the scores of a net without a loss  */
         s = lsnn_predict(net, x, 1, p);
         if (s == LSNN_OK) s = lsnn_softmax_forward(cx, p, p, 1, classes, 1);
-        if (s == LSNN_OK) print_head(p, classes, picture, 0, 1);
+        if (s == LSNN_OK) s = print_head(p, classes, picture, 0, 1);
     }
     free(p);
     return s;
 }
 
+/* ---- The command line ----------------------------------------------------------------------*/
+/* A closed stream's number must not go to a file; what is printed to it fails.          */
+static void hold_streams(void)
+{
+#ifndef _WIN32
+    for (int k = 0; k < 3; k++)
+        if (fcntl(k, F_GETFD) == -1 && open("/dev/null", k < 2 ? O_RDONLY : O_WRONLY) != k)
+            return;
+#endif
+}
+
+/* Whether the overlay may be written: it replaces neither the net nor the picture, by whatever
+   name, nor what is no PNG file.                                                        */
+static int may_write(const char *path, const char *const file[2])
+{
+    struct stat there, other;
+    char start[4] = "";
+    FILE *f;
+    if (stat(path, &there) != 0) return 1;
+    for (int i = 0; i < 2; i++)
+        if (stat(file[i], &other) == 0 && there.st_ino && there.st_ino == other.st_ino &&
+            there.st_dev == other.st_dev) {
+            fprintf(stderr, "predict: --overlay %s and %s are one file\n", path, file[i]);
+            return 0;
+        }
+    f = fopen(path, "rb");
+    if (f && (fread(start, 1, 4, f) == 0 || memcmp(start, "\x89PNG", 4) == 0)) {
+        fclose(f);
+        return 1;
+    }
+    if (f) fclose(f);
+    fprintf(stderr, "predict: --overlay %s: what is there is no picture\n", path);
+    return 0;
+}
+
+static int usage(FILE *f)
+{
+    fprintf(f, "usage: predict NET.safetensors PICTURE.png [--overlay OUT.png] [--whole] [--invert]\n"
+            "example: examples/predict out/digits-cnn.safetensors digit.png\n"
+            "  --overlay OUT.png     draw where the net's smoothers look\n"
+            "  --whole               take the picture as it is, do not look for the ink\n"
+            "  --invert              for a net that reads black on white\n"
+            "  --help                print this\n");
+    return f == stdout ? 0 : 2;
+}
+
+/* What the flags ask for. -1, or main's status.                                         */
+typedef struct wish { const char *file[2], *overlay; int files, whole, invert; } wish;
+
+static int read_flags(int argc, char **argv, wish *a)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return usage(stdout);
+        if (strcmp(argv[i], "--invert") == 0) a->invert = 1;
+        else if (strcmp(argv[i], "--whole") == 0) a->whole = 1;
+        else if (strcmp(argv[i], "--overlay") == 0 && i + 1 < argc) a->overlay = argv[++i];
+        else if (argv[i][0] == '-' || a->files == 2) {
+            fprintf(stderr, "predict: what is %s?\n", argv[i]);
+            return usage(stderr);
+        } else a->file[a->files++] = argv[i];
+    }
+    if (a->files < 2) return usage(stderr);
+    return a->overlay && !may_write(a->overlay, a->file) ? 2 : -1;
+}
+
 int main(int argc, char **argv)
 {
     static lsnn_ctx cx;
-    const char *file[2] = { NULL, NULL }, *overlay = NULL;
-    int files = 0, invert = 0, bad = 0;
+    static wish a;
     lsnn_build_desc d;
     lsnn_shape in;
     lsnn_net *net;
     lsnn_real *x;
     lsnn_status s = LSNN_EIO;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--invert") == 0) invert = 1;
-        else if (strcmp(argv[i], "--overlay") == 0 && i + 1 < argc) overlay = argv[++i];
-        else if (argv[i][0] == '-' || files == 2)
-            bad = fprintf(stderr, "predict: what is %s?\n", argv[i]);
-        else file[files++] = argv[i];
+    int status;
+    hold_streams();
+    status = read_flags(argc, argv, &a);
+    if (status > 0) return status;
+    if (status < 0) {
+        memset(&d, 0, sizeof d);
+        d.batch = 1;
+        d.predict_only = 1;
+        net = lsnn_net_load(&cx, a.file[0], &d, NULL, 0);
+        if (!net) return 1;                      /* the message is on stderr        */
+        in = lsnn_net_shape(net, 0);
+        x = (lsnn_real *)malloc((size_t)in.c * (size_t)in.h * (size_t)in.w * sizeof *x);
+        if (x && picture_load(a.file[1], in, a.whole ? 0 : ink_size(&cx, a.file[0]), a.invert, x))
+            s = answer(&cx, net, x, a.file[1]);
+        if (s == LSNN_OK && a.overlay) s = draw_overlay(&cx, net, x, in, a.overlay);
+        if (s == LSNN_OK && a.overlay) fprintf(stderr, "predict: wrote %s\n", a.overlay);
+        free(x);
+        lsnn_net_free(net);
+        lsnn_ctx_free(&cx);
+        status = s == LSNN_OK ? 0 : 1;
     }
-    if (bad || files < 2) {
-        fprintf(stderr,
-                "usage: predict NET.safetensors PICTURE.png [--overlay OUT.png] [--invert]\n"
-                "example: examples/predict out/cluttered-lsnn-content.safetensors digit.png "
-                "--overlay look.png\n");
-        return 2;
-    }
-    memset(&d, 0, sizeof d);
-    d.batch = 1;
-    d.predict_only = 1;
-    net = lsnn_net_load(&cx, file[0], &d, NULL, 0);
-    if (!net) return 1;                          /* the message is on stderr        */
-    in = lsnn_net_shape(net, 0);
-    x = (lsnn_real *)malloc((size_t)in.c * (size_t)in.h * (size_t)in.w * sizeof *x);
-    if (x && load_picture(file[1], in, invert, x)) s = answer(&cx, net, x, file[1]);
-    if (s == LSNN_OK && overlay) s = draw_overlay(&cx, net, x, in, overlay);
-    free(x);
-    lsnn_net_free(net);
-    lsnn_ctx_free(&cx);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         fprintf(stderr, "predict: writing to standard output failed\n");
         return 1;
     }
-    return s == LSNN_OK ? 0 : 1;
+    return status;
 }

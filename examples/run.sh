@@ -2,11 +2,19 @@
 # run.sh MNIST - the main job, called by `make run`: draws the cluttered data set, trains the
 # three networks for the same number of epochs, prints the table and draws the figures.
 # MNIST is the folder of its four files; empty: the built-in digits take its place.
-# EPOCHS=5 takes about two minutes on two cores.
+# EPOCHS=5 takes about two minutes on two cores. All it writes is in out/run (the data set in
+# data/run); what an earlier run left there is kept as out/run.1, out/run.2, ...
 cd "$(dirname "$0")/.." || exit 1
 mnist=$1
 epochs=${EPOCHS:-5}
-out=out
+out=out/run
+data=data/run
+if [ -n "$(ls $out/*.safetensors 2> /dev/null)" ]; then
+    k=1
+    while [ -e $out.$k ]; do k=$((k + 1)); done
+    mv $out $out.$k || exit 1
+    echo "lsnn: what an earlier run left is kept as $out.$k"
+fi
 mkdir -p $out || exit 1
 if [ -n "$mnist" ]; then
     source="MNIST in $mnist"
@@ -14,16 +22,16 @@ else
     source="the built-in digits (MNIST could not be had)"
 fi
 echo "lsnn: cluttered digits from $source, $epochs epochs a network"
-tools/gen_data cluttered ${mnist:+--mnist "$mnist"} --out data --preview $out/cluttered.png ||
-    tools/gen_data cluttered ${mnist:+--mnist "$mnist"} --out data || exit 1
+tools/gen_data cluttered ${mnist:+--mnist "$mnist"} --out $data --preview $out/cluttered.png ||
+    tools/gen_data cluttered ${mnist:+--mnist "$mnist"} --out $data || exit 1
 
 for model in cnn lsnn-location lsnn-content; do
     echo "lsnn: training $model"
     figure=
     case $model in lsnn-*) figure="--figure $out/figure6-$model.png" ;; esac
     # shellcheck disable=SC2086
-    examples/lsnn_mnist --task cluttered --model $model --data data --out $out --epochs "$epochs" \
-        --holdout 5000 --log $out/$model.csv $figure > $out/$model.txt
+    examples/lsnn_mnist --task cluttered --model $model --data $data --out $out --epochs "$epochs" \
+        --holdout 5000 --log $out/$model.csv --overwrite $figure > $out/$model.txt
     status=$?
     [ $status -eq 0 ] || exit $status
     tail -n 1 $out/$model.txt

@@ -29,11 +29,19 @@ typedef float lsnn_real;
 #  endif
 #endif
 
+#if defined(__GNUC__)
+#  define LSNNI_PRINTF(f, a) __attribute__((format(printf, f, a)))
+#else
+#  define LSNNI_PRINTF(f, a)
+#endif
+
 #include "names.h"
 
 /* ---- >>api status: what every fallible call returns ------------------------
    Zero is success, negative is a failure, LSNN_STOPPED (1) means that your own
-   callback asked for an end.                                                 */
+   callback asked for an end. Each enum that stands in a struct has a last member ..._INT_
+   that is used for nothing: it keeps the enum as wide as an int under -fshort-enums, too,
+   so that files and structs are the same.                                    */
 #define LSNN_STATUS_LIST(X)                                                    \
     X(STOPPED,       1, "stopped by the caller's callback")                    \
     X(OK,            0, "no error")                                            \
@@ -44,13 +52,14 @@ typedef float lsnn_real;
     X(ESTATE,       -5, "the call comes at the wrong time")                    \
     X(EIO,          -6, "a file could not be read or written")                 \
     X(EFORMAT,      -7, "a file does not follow its format")                   \
-    X(EDIVERGED,    -8, "the loss is not a finite number")                     \
+    X(EDIVERGED,    -8, "a number is not finite (NaN or infinite)")             \
     X(EUNSUPPORTED, -9, "this build leaves that part out")
 typedef enum lsnn_status {
 #define LSNN_STATUS_ENUM(name, code, text) LSNN_##name = code,
     LSNN_STATUS_LIST(LSNN_STATUS_ENUM)
 #undef LSNN_STATUS_ENUM
-    LSNN_STATUS_MAX_ = 2
+    LSNN_STATUS_MAX_ = 2,
+    LSNN_STATUS_INT_ = 0x7FFFFFFF
 } lsnn_status;
 
 LSNN_API const char *lsnn_status_text(lsnn_status s);
@@ -70,35 +79,46 @@ typedef enum lsnn_isa {              /* instruction set of the vector kernels */
     LSNN_ISA_AVX2,
     LSNN_ISA_AVX512,
     LSNN_ISA_NEON,
-    LSNN_ISA_COUNT_
+    LSNN_ISA_COUNT_,
+    LSNN_ISA_INT_ = 0x7FFFFFFF
 } lsnn_isa;
 
 typedef struct lsnn_ctx {
     lsnn_allocator mem;              /* NULL functions: malloc and free       */
     void (*log_fn)(const char *message, void *user);   /* NULL: stderr        */
     void *log_user;
-    int threads;                     /* 0: all that OpenMP offers, else 1     */
+    int threads;                     /* 0: one for each core it may run on    */
     lsnn_isa isa;                    /* 0, or one that does not run here: best */
     lsnn_status status;              /* the first failure, until lsnn_clear   */
     char message[400];               /* what failed, where, and a hint        */
+    lsnn_status last_;               /* private: the last failure, and how many there were */
+    unsigned failures_;
     const char *where_;              /* private: the layer at work            */
     int rehearsal_;                  /* private: take scratch memory, do no work */
     void *scratch_;                  /* private: grow-only working memory     */
     size_t scratch_bytes_;
+    struct lsnni_team *team_;        /* private: its threads, once needed     */
+    int cores_;                      /* private: what threads 0 means, once asked */
 } lsnn_ctx;
 
 LSNN_API void lsnn_clear(lsnn_ctx *cx);            /* forget the failure      */
-LSNN_API void lsnn_ctx_free(lsnn_ctx *cx);         /* free the scratch memory */
+/* Records a failure as the library's own functions do, with the layer's name before it, and
+   returns s: a layer type of your own says so why it refuses.
+       if (k % 2 == 0) return lsnn_fail(cx, LSNN_EVALUE, "kernel_h is %d: it must be odd", k); */
+LSNN_API lsnn_status lsnn_fail(lsnn_ctx *cx, lsnn_status s, const char *format, ...)
+    LSNNI_PRINTF(3, 4);
+LSNN_API void lsnn_ctx_free(lsnn_ctx *cx);         /* end its threads, free its scratch */
 LSNN_API int lsnn_ctx_threads(const lsnn_ctx *cx); /* threads really used     */
 LSNN_API lsnn_isa lsnn_ctx_isa(const lsnn_ctx *cx);      /* set really used   */
 LSNN_API int lsnn_isa_available(lsnn_isa isa);     /* 1 if it runs here       */
 LSNN_API const char *lsnn_isa_name(lsnn_isa isa);  /* "avx512", ...           */
 LSNN_API lsnn_isa lsnn_isa_from_name(const char *name);  /* COUNT_ if unknown */
-LSNN_API const char *lsnn_build_info(void);        /* "float openmp zlib ..." */
+LSNN_API const char *lsnn_build_info(void);        /* "float threads zlib ..." */
 
 /* Calls task(user, i, worker) for i in [0, count), on cx's threads. Workers are
    numbered from 0 to lsnn_ctx_threads(cx) - 1; which gets which i is not
-   defined, so a task must write only what belongs to i, or to its worker.    */
+   defined, so a task must write only what belongs to i, or to its worker. A task
+   that calls this again on cx does all of the inner tasks itself, as worker 0. */
 LSNN_API void lsnn_parallel(lsnn_ctx *cx, int count,
                             void (*task)(void *user, int i, int worker), void *user);
 
@@ -132,7 +152,8 @@ typedef enum lsnn_padding {
     LSNN_VALID = 0,                  /* none: output (H - k) / stride + 1     */
     LSNN_SAME,                       /* output ceil(H / stride), extra pixel  */
                                      /*   at the bottom and right             */
-    LSNN_EXPLICIT                    /* pad_top, pad_left, pad_bottom, pad_right */
+    LSNN_EXPLICIT,                   /* pad_top, pad_left, pad_bottom, pad_right */
+    LSNN_PADDING_INT_ = 0x7FFFFFFF
 } lsnn_padding;
 
 /* A window that slides over images: conv2d, local2d and the poolings.        */
@@ -348,12 +369,14 @@ LSNN_API lsnn_status lsnn_mse_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_r
    Positions run over [0, 1]: column j is at j / (W - 1), row i at i / (H - 1);
    the first coordinate of p and mu is the column. W = 1 puts it at 0.        */
 typedef enum lsnn_smooth_shape {
-    LSNN_GAUSSIAN = 0, LSNN_TABLE, LSNN_GAUSSIAN_SEPARABLE, LSNN_GAUSSIAN_1D
+    LSNN_GAUSSIAN = 0, LSNN_TABLE, LSNN_GAUSSIAN_SEPARABLE, LSNN_GAUSSIAN_1D,
+    LSNN_SMOOTH_SHAPE_INT_ = 0x7FFFFFFF
 } lsnn_smooth_shape;
 typedef enum lsnn_normalise {
     LSNN_NORMALISE_NONE = 0,         /* U as it is                            */
     LSNN_NORMALISE_SUM,              /* U / sum over positions  (LSNN Eq. 8)  */
-    LSNN_NORMALISE_MEAN              /* U / mean over positions               */
+    LSNN_NORMALISE_MEAN,             /* U / mean over positions               */
+    LSNN_NORMALISE_INT_ = 0x7FFFFFFF
 } lsnn_normalise;
 
 typedef struct lsnn_smoother {
@@ -387,7 +410,9 @@ LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real
    passes it on, so one check at lsnn_net_build is enough).                   */
 typedef struct lsnn_net lsnn_net;
 
-typedef enum lsnn_init { LSNN_INIT_HE = 0, LSNN_INIT_GLOROT, LSNN_INIT_ZERO } lsnn_init;
+typedef enum lsnn_init {
+    LSNN_INIT_HE = 0, LSNN_INIT_GLOROT, LSNN_INIT_ZERO, LSNN_INIT_INT_ = 0x7FFFFFFF
+} lsnn_init;
 
 /* lp_pool's p: as the option norm says; or learned from there on, one a layer or a map. */
 typedef enum lsnn_learn_norm {
@@ -462,6 +487,9 @@ LSNN_API int lsnn_lp_pool(lsnn_net *net, int x, int kernel, const lsnn_options *
 LSNN_API int lsnn_dropout(lsnn_net *net, int x, double rate, const lsnn_options *o);
 LSNN_API int lsnn_batch_norm(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_scale(lsnn_net *net, int x, const lsnn_options *o);     /* begins at g = 1 */
+/* Two branches: make them in statements of their own. C does not say which argument of
+   lsnn_add(net, f(net, x), g(net, x), NULL) is made first, and default names ("conv2d2"), so
+   first values and files, go by the order in which layers are made.          */
 LSNN_API int lsnn_add(lsnn_net *net, int a, int b, const lsnn_options *o);
 LSNN_API int lsnn_concat(lsnn_net *net, const int *x, int count, const lsnn_options *o);
 LSNN_API int lsnn_slice(lsnn_net *net, int x, int first, int count, const lsnn_options *o);
@@ -475,12 +503,14 @@ LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
 LSNN_API int lsnn_cross_entropy(lsnn_net *net, int x, const lsnn_options *o);   /* a loss */
 LSNN_API int lsnn_mse(lsnn_net *net, int x, const lsnn_options *o);             /* a loss */
 
-/* A layer type of your own: four functions and a name. See >>custom.         */
+/* A layer type of your own: four functions and a name. See >>custom. What plan fills in is
+   checked once, by lsnn_layer, and trusted from there on. A function that returns a status
+   without lsnn_fail gets a message that names the layer.                     */
 enum { LSNN_MAX_INPUTS = 16, LSNN_MAX_PARAMS = 4 };
 typedef struct lsnn_param_spec {     /* a parameter, a buffer or a kept array */
     const char *name;                /* "weight": becomes "LAYER.weight"      */
-    size_t count;                    /* product of dim                        */
-    int rank, dim[4];
+    size_t count;                    /* 0, or the product of dim: the net computes it */
+    int rank, dim[4];                /* 0 to 4 sizes, each at least 1         */
     int fan_in, fan_out;             /* for He and Glorot; 0: begins at `value` */
     double value;
     int no_decay;                    /* 1: no weight decay (biases, ...)      */
@@ -536,11 +566,17 @@ typedef struct lsnn_call {           /* what forward and backward work on     */
     lsnn_real *y;
     lsnn_real *dy;                   /* written only by LSNN_RELU_AFTER's backward */
     lsnn_real *dx[LSNN_MAX_INPUTS];  /* NULL: not wanted                      */
-    int add[LSNN_MAX_INPUTS];        /* LSNN_SET or LSNN_ADD, per dx          */
+    int add[LSNN_MAX_INPUTS];        /* LSNN_SET or LSNN_ADD, per dx: of the readers of an */
+                                     /*   output that take it in one layout, the first to */
+                                     /*   run in backward sets and the others add; where */
+                                     /*   readers take both layouts there are two firsts. So */
+                                     /*   which it is may differ from batch to batch: do */
+                                     /*   what `add` says                     */
     const lsnn_real *param[LSNN_MAX_PARAMS];
     lsnn_real *dparam[LSNN_MAX_PARAMS];      /* add to these; NULL: frozen    */
     lsnn_real *buffer[LSNN_MAX_PARAMS];
     lsnn_real *keep;
+    int total;                       /* images of the batch that this may be a part of */
     int *kept;                       /* 0 until forward sets it, and again when parameters */
                                      /*   have changed: what `keep` holds is still right */
     const int *labels; int heads;    /* N x heads, NULL when predicting       */
@@ -592,17 +628,23 @@ typedef struct lsnn_batch {
     const lsnn_real *x;
     const int *labels; int heads;
     const lsnn_real *targets; int target_count;
-    uint32_t step;                   /* these two address dropout's draws: sample is the */
-    uint32_t sample;                 /*   first image's place in the step's batch, if   */
-} lsnn_batch;                        /*   that is fed in parts                */
-/* *loss (may be NULL): the sum of the losses, weights included. training 1: lsnn_backward
+    uint32_t step;                   /* addresses dropout's draws. 0: as many steps as an */
+                                     /*   optimizer of this net has made      */
+    /* A batch that is fed in parts, a forward and a backward each: */
+    uint32_t sample;                 /* this part's first image, counted in the whole; and how */
+    int total;                       /*   many images that has: losses are means over all of */
+} lsnn_batch;                        /*   them. 0: it is whole                */
+/* *loss (may be NULL): the sum of the losses, weights included; of a part, its share of the
+   whole batch's. training 1: lsnn_backward
    may follow, dropout draws, batch_norm uses the batch; 0 without labels and targets: only
-   what the output needs is run.                                              */
+   what the output needs is run. EDIVERGED: x holds a NaN or an infinity (nothing was done
+   then, and the message names the sample), or the loss is not finite.        */
 LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int training,
                                   double *loss);
 LSNN_API lsnn_status lsnn_backward(lsnn_net *net);  /* adds to gradients; once a forward */
 LSNN_API void lsnn_zero_grad(lsnn_net *net);
-/* y: N x output shape; any N. Softmax is not applied to logits.              */
+/* y: N x output shape; any N. Softmax is not applied to logits. EDIVERGED: x or y holds a NaN or
+   an infinity; the message names the sample.                                 */
 LSNN_API lsnn_status lsnn_predict(lsnn_net *net, const lsnn_real *x, int n, lsnn_real *y);
 
 /* By name: "conv2d1.weight" (parameter or buffer), "grad:conv2d1.weight", "smooth1.map";
@@ -680,7 +722,8 @@ LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *i
    The label is that of the sample's own image (sequence: the first label); the
    other digits are drawn from the recipe's images too, with replacement.     */
 typedef enum lsnn_task { LSNN_TASK_DIGITS = 0, LSNN_TASK_CLUTTERED, LSNN_TASK_ARROW,
-    LSNN_TASK_RECTANGLE, LSNN_TASK_SEQUENCE, LSNN_TASK_COUNT_ } lsnn_task;
+    LSNN_TASK_RECTANGLE, LSNN_TASK_SEQUENCE, LSNN_TASK_COUNT_,
+    LSNN_TASK_INT_ = 0x7FFFFFFF } lsnn_task;
 typedef struct lsnn_recipe {
     lsnn_task task;
     uint64_t seed;
@@ -714,8 +757,12 @@ LSNN_API lsnn_status lsnn_data_recipe(lsnn_ctx *cx, lsnn_data *d, const lsnn_rec
 LSNN_API void lsnn_digit_draw(lsnn_rng *r, int digit, unsigned char *pixels);
 
 /* ---- >>api training ---------------------------------------------------------*/
-typedef enum lsnn_method { LSNN_SGD = 0, LSNN_ADAM, LSNN_ADAMW } lsnn_method;
-typedef enum lsnn_schedule { LSNN_CONSTANT = 0, LSNN_STEP, LSNN_COSINE } lsnn_schedule;
+typedef enum lsnn_method {
+    LSNN_SGD = 0, LSNN_ADAM, LSNN_ADAMW, LSNN_METHOD_INT_ = 0x7FFFFFFF
+} lsnn_method;
+typedef enum lsnn_schedule {
+    LSNN_CONSTANT = 0, LSNN_STEP, LSNN_COSINE, LSNN_SCHEDULE_INT_ = 0x7FFFFFFF
+} lsnn_schedule;
 typedef struct lsnn_optimizer_desc {
     lsnn_method method;
     double lr;                       /* 0 -> 0.01 (SGD), 0.001 (Adam, AdamW)  */
@@ -782,32 +829,79 @@ typedef struct lsnn_score {
 LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_score *s);
 
 /* ---- >>api files ------------------------------------------------------------
-   safetensors; the graph is in the metadata. Written to PATH.tmp, synced, then
-   renamed over PATH, so that PATH is always whole; it is a new file, in place of a link, too.
-   EIO if another program is saving to the same path (not on Windows).        */
+   safetensors; the graph is in the metadata. Written to PATH.tmp (or, where that name is
+   taken or too long, to another in the folder), synced, then renamed over PATH, so that PATH
+   is always whole; it is a new file, in place of a link, too, of the old one's mode, owner
+   and group. EIO if that is read-only, or if another program is saving to the same path (not
+   on Windows). A path of NULL: EVALUE.                                       */
+typedef struct lsnn_pair { const char *key, *value; } lsnn_pair;
 LSNN_API lsnn_status lsnn_net_save(lsnn_net *net, const char *path);
 /* Builds the file's net. types: your own layer types, if it uses any.        */
 LSNN_API lsnn_net *lsnn_net_load(lsnn_ctx *cx, const char *path, const lsnn_build_desc *d,
                                  const lsnn_layer_type *const *types, int count);
 /* Reads parameters and buffers into a net of the same names and shapes. ESTATE if the
    file has a graph, and a layer of a name differs in its type or in an option that
-   prediction depends on.                                                     */
+   prediction depends on; EFORMAT if a file with a graph has more than the net. One without,
+   from elsewhere, may have more.                                             */
 LSNN_API lsnn_status lsnn_net_read(lsnn_net *net, const char *path);
+/* The same from other people's files, or from a part of another net. The file must have all
+   that the net has, unless it is `partial`, and may have more. Where nothing at all fits:
+   EFORMAT. On failure the net is as it was. d NULL: lsnn_net_read.           */
+typedef struct lsnn_read_desc {
+    const lsnn_pair *names;          /* key: a parameter or buffer of the net, value: what */
+    int name_count;                  /*   the file calls it, or NULL: not from the file; */
+                                     /*   names that are not listed are the same in both */
+    int partial;                     /* 1: takes what has the name, the sizes and, in a file */
+                                     /*   with a graph, the layer's type and options; the */
+                                     /*   rest keeps the values that it has   */
+    int *taken;                      /* NULL, or gets how many of them were taken */
+} lsnn_read_desc;
+LSNN_API lsnn_status lsnn_net_read_as(lsnn_net *net, const char *path,
+                                      const lsnn_read_desc *d);
+
+/* Writes one C99 file with a function
+       void NAME_predict(const float *x, float *y);     x: input shape, y: output shape
+   that is lsnn_predict for one image: plain loops, weights as constant arrays, no allocation,
+   no file, no library but math. Of the weights of dense, conv2d and local2d it stores what
+   `storage` says, everything else as floats. ENAME: a name that C does not take;
+   EUNSUPPORTED: a layer type of your own; EVALUE: a parameter that is no finite float. */
+typedef enum lsnn_storage {
+    LSNN_STORE_FLOAT,
+    LSNN_STORE_HALF,                 /* IEEE binary16                         */
+    LSNN_STORE_INT8                  /* 8 bits, and one factor an output      */
+} lsnn_storage;
+typedef struct lsnn_export_desc {
+    const char *name;                /* NULL -> "net"                         */
+    lsnn_storage storage;
+    int static_buffers;              /* 1: buffers are static, not on the stack */
+} lsnn_export_desc;
+LSNN_API lsnn_status lsnn_net_export_c(lsnn_net *net, const char *path,
+                                       const lsnn_export_desc *d);
+/* Writes an ONNX model (opset 13) of the prediction, for ONNX Runtime and others: input "input"
+   (the input layer's name), N x C x H x W; output: the output layer's name. Every layer type
+   of the library has a form, smoothers too, though one whose mu lies far outside of the map
+   loses digits there. EUNSUPPORTED: a layer type of your own.                 */
+LSNN_API lsnn_status lsnn_net_export_onnx(lsnn_net *net, const char *path);
+/* Rounds those weights, here in the net, to what that storage keeps: predictions are then
+   the file's, so that what it costs can be measured.                          */
+LSNN_API lsnn_status lsnn_net_round(lsnn_net *net, lsnn_storage storage);
 
 /* The file format by itself: named arrays and a table of strings. count is the product of
-   dim, rank 0 to 4, each name once (write: else ESHAPE, EVALUE). What was read is freed
-   by lsnn_file_free. No such name: NULL.                                     */
+   the sizes, each name stands once (write: else ESHAPE, EVALUE). What was read is freed
+   by lsnn_file_free. No such name: NULL. Read are F64, F32, F16 and BF16, of any rank; what
+   holds anything else (I64, BOOL, ...) is only named. Written is lsnn_real.  */
 typedef struct lsnn_tensor {
     const char *name;
-    int rank, dim[4];
+    int rank, dim[4];                /* the first four sizes                  */
     size_t count;
     const lsnn_real *v;              /* read: converted to lsnn_real          */
+    const int *dims;                 /* all sizes; to write: may be NULL up to rank 4 */
 } lsnn_tensor;
-typedef struct lsnn_pair { const char *key, *value; } lsnn_pair;
 typedef struct lsnn_file {
     lsnn_tensor *tensor; int tensors;
     lsnn_pair *meta; int metas;
-    void *block_[3];                 /* private                               */
+    lsnn_pair *skipped; int skips;   /* what was not read: name and dtype     */
+    void *block_[4];                 /* private                               */
 } lsnn_file;
 LSNN_API lsnn_status lsnn_file_read(lsnn_ctx *cx, lsnn_file *f, const char *path);
 LSNN_API void lsnn_file_free(lsnn_ctx *cx, lsnn_file *f);
@@ -816,11 +910,11 @@ LSNN_API const char *lsnn_file_meta(const lsnn_file *f, const char *key);
 LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_tensor *t,
                                      int tensors, const lsnn_pair *meta, int metas);
 
-/* ---- >>api pictures (PNG by stb_image_write) --------------------------------*/
+/* ---- >>api pictures (PNG) ---------------------------------------------------*/
 typedef struct lsnn_image { int w, h; unsigned char *rgb; } lsnn_image;
 LSNN_API lsnn_status lsnn_image_new(lsnn_ctx *cx, lsnn_image *im, int w, int h, uint32_t rgb);
 LSNN_API void lsnn_image_free(lsnn_ctx *cx, lsnn_image *im);
-/* EUNSUPPORTED if stb_image_write.h was not there.                           */
+/* As a PNG file.                                                             */
 LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const char *path);
 /* All drawing is clipped at the image's border. Colours are 0xRRGGBB. A line's whole
    coordinates are centres of pixels.                                         */

@@ -488,8 +488,9 @@ static lsnn_status lsnni_blocks_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_rea
     bytes = lsnni_kinds_room(s->kernel_h) + lsnni_kinds_room(s->kernel_w);
     bytes = lsnni_room_add(bytes, 2 * lsnni_room((size_t)depth, sizeof *p.item));
     bytes = lsnni_room_add(bytes, 2 * lsnni_room(tables, sizeof *p.ka));
-    bytes = lsnni_room_add(bytes, lsnni_room(p.sums.size * (size_t)p.sums.groups, sizeof *x));
-    bytes = lsnni_room_add(bytes, lsnni_room(p.turned_size * threads, sizeof *x));
+    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_times(p.sums.size, (size_t)p.sums.groups),
+                                             sizeof *x));
+    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_times(p.turned_size, threads), sizeof *x));
     at = (char *)lsnni_scratch(cx, bytes, 1);
     if (!at) return LSNN_ENOMEM;
     lsnni_sides(side, s);

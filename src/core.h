@@ -1,6 +1,13 @@
 /* ============================================================================
    >>implementation
    ==========================================================================*/
+#if defined(LSNN_IMPLEMENTATION) && !defined(_MSC_VER) &&                                  \
+    (defined(__cplusplus) ? __cplusplus < 201103L :                                        \
+     !defined(__STDC_VERSION__) || __STDC_VERSION__ < 199901L)
+#error "lsnn: LSNN_IMPLEMENTATION needs C99 or C++11: compile that file with -std=c99 or -std=c++11"
+#undef LSNN_IMPLEMENTATION           /* one message, not a thousand           */
+#endif
+
 #if defined(LSNN_IMPLEMENTATION) && !defined(LSNNI_CORE)
 #define LSNNI_CORE
 
@@ -11,7 +18,6 @@
 #include <errno.h>
 #include <float.h>
 #include <limits.h>
-#include <locale.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -29,6 +35,22 @@
 #ifdef _OPENMP
 #include <omp.h>
 #endif
+/* Who divides loops, see >>threads.                                          */
+#if defined(LSNN_NO_THREADS)
+#elif defined(LSNN_USE_OPENMP) && !defined(_OPENMP)
+#error "lsnn: LSNN_USE_OPENMP needs -fopenmp (MSVC: /openmp)"
+#elif !defined(LSNN_USE_OPENMP) && defined(__GNUC__) && (defined(__unix__) || defined(__APPLE__))
+#define LSNNI_TEAM
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#elif defined(_OPENMP)
+#define LSNNI_OPENMP
+#endif
+#if defined(__unix__) || defined(__APPLE__)
+#include <sys/time.h>
+#include <unistd.h>
+#endif
 
 #define LSNNI_R(v) ((lsnn_real)(v))
 #define LSNNI_MIN(a, b) ((a) < (b) ? (a) : (b))
@@ -37,12 +59,10 @@
     do { lsnn_status try_status_ = (call);                                     \
          if (try_status_ != LSNN_OK) return try_status_; } while (0)
 #if defined(__GNUC__)
-#  define LSNNI_PRINTF(f, a) __attribute__((format(printf, f, a)))
 #  define LSNNI_NOINLINE __attribute__((noinline))
 #  define LSNNI_FETCH_TO_READ(p) __builtin_prefetch(p)
 #  define LSNNI_FETCH_TO_WRITE(p) __builtin_prefetch(p, 1)
 #else
-#  define LSNNI_PRINTF(f, a)
 #  define LSNNI_NOINLINE
 #  define LSNNI_FETCH_TO_READ(p) ((void)(p))
 #  define LSNNI_FETCH_TO_WRITE(p) ((void)(p))
@@ -71,24 +91,46 @@ LSNN_API const char *lsnn_status_text(lsnn_status s)
     }
 }
 
-/* Records the first failure and returns s, so that a caller can write
-   `return lsnni_fail(...)`. The message: function or layer, values, hint.     */
+/* Logs a failure and returns s, so that a caller can write `return lsnni_fail(...)`. The context
+   keeps the first: what comes later is often a consequence, but not always, so that is logged
+   too. The message: function or layer, values, hint.                         */
+static lsnn_status lsnni_fail_list(lsnn_ctx *cx, lsnn_status s, const char *format,
+                                   va_list list)
+{
+    char text[sizeof cx->message];
+    int used = 0;
+    if (cx->where_) used = snprintf(text, sizeof text, "layer '%.80s': ", cx->where_);
+    vsnprintf(text + used, sizeof text - (size_t)used, format, list);
+    for (char *c = text; *c; c++)                        /* names may be from a file */
+        if ((unsigned char)*c < 32 || *c == 127) *c = '?';
+    cx->last_ = s;
+    cx->failures_++;
+    if (cx->status == LSNN_OK) {
+        cx->status = s;
+        memcpy(cx->message, text, sizeof text);
+    }
+    if (cx->log_fn) cx->log_fn(text, cx->log_user);
+    else fprintf(stderr, "lsnn: %s\n", text);
+    return s;
+}
+
 LSNNI_PRINTF(3, 4)
 static lsnn_status lsnni_fail(lsnn_ctx *cx, lsnn_status s, const char *format, ...)
 {
     va_list list;
-    int used = 0;
-    if (cx->status != LSNN_OK) return s;
-    if (cx->where_)
-        used = snprintf(cx->message, sizeof cx->message, "layer '%.80s': ", cx->where_);
     va_start(list, format);
-    vsnprintf(cx->message + used, sizeof cx->message - (size_t)used, format, list);
+    lsnni_fail_list(cx, s, format, list);
     va_end(list);
-    for (char *c = cx->message; *c; c++)                 /* names may be from a file */
-        if ((unsigned char)*c < 32 || *c == 127) *c = '?';
-    cx->status = s;
-    if (cx->log_fn) cx->log_fn(cx->message, cx->log_user);
-    else fprintf(stderr, "lsnn: %s\n", cx->message);
+    return s;
+}
+
+LSNN_API lsnn_status lsnn_fail(lsnn_ctx *cx, lsnn_status s, const char *format, ...)
+{
+    va_list list;
+    if (s == LSNN_OK) s = LSNN_EVALUE;                   /* no failure has no status */
+    va_start(list, format);
+    lsnni_fail_list(cx, s, format, list);
+    va_end(list);
     return s;
 }
 
@@ -98,36 +140,76 @@ LSNN_API void lsnn_clear(lsnn_ctx *cx)
     cx->message[0] = 0;
 }
 
+/* ---- >>clock --------------------------------------------------------------------*/
+/* Seconds of the wall, not of the processor: threads would add up.           */
+static double lsnni_seconds(void)
+{
+#if defined(CLOCK_MONOTONIC)
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+#elif defined(LSNNI_OPENMP)
+    return omp_get_wtime();
+#elif defined(__unix__) || defined(__APPLE__)        /* -std=c99 hides the one above */
+    struct timeval t;
+    gettimeofday(&t, NULL);
+    return (double)t.tv_sec + 1e-6 * (double)t.tv_usec;
+#else
+    return (double)clock() / CLOCKS_PER_SEC;         /* Windows: of the wall */
+#endif
+}
+
 /* ---- >>memory: aligned blocks from the context's allocator -------------------*/
 enum { LSNNI_ALIGN = 64 };           /* a cache line, and the widest vector   */
 
-/* *product *= factor; 0 if it overflows.                                     */
-static int lsnni_mul(size_t *product, size_t factor)
+/* One rule for the size of anything that will be allocated: it is computed by these two, which
+   stop at LSNNI_TOO_LARGE, half of what a size_t holds. So a sum or a product that does not
+   fit (on 32 bits: 4 GB) is never a small number, and the allocation below refuses it. */
+#define LSNNI_TOO_LARGE ((size_t)-1 / 2)
+static size_t lsnni_times(size_t a, size_t b)
 {
-    if (factor && *product > (size_t)-1 / factor) return 0;
-    *product *= factor;
-    return 1;
+    return b && a > LSNNI_TOO_LARGE / b ? LSNNI_TOO_LARGE : a * b;
+}
+static size_t lsnni_plus(size_t a, size_t b)
+{
+    return a >= LSNNI_TOO_LARGE || b >= LSNNI_TOO_LARGE - a ? LSNNI_TOO_LARGE : a + b;
 }
 
-/* count * size bytes, aligned. NULL: the failure is recorded.                */
-static void *lsnni_alloc_raw(lsnn_ctx *cx, size_t count, size_t size)
+/* count rounded up to whole vectors.                                         */
+static size_t lsnni_whole_vectors(size_t count) { return lsnni_plus(count, 15) / 16 * 16; }
+
+/* *product *= factor; 0 if it is too large.                                  */
+static int lsnni_mul(size_t *product, size_t factor)
 {
-    size_t bytes = count, pad = LSNNI_ALIGN + sizeof(void *);
+    *product = lsnni_times(*product, factor);
+    return *product < LSNNI_TOO_LARGE;
+}
+
+/* Aligned, whatever the allocator returns. NULL: refused, which nobody is told. */
+static void *lsnni_aligned(lsnn_ctx *cx, size_t bytes)
+{
+    size_t pad = LSNNI_ALIGN + sizeof(void *);
     char *raw, *block;
-    if (!lsnni_mul(&bytes, size) || bytes > (size_t)-1 - pad) {
-        lsnni_fail(cx, LSNN_ESHAPE, "%.0f x %.0f bytes do not fit into memory",
-                   (double)count, (double)size);
-        return NULL;
-    }
+    if (bytes >= LSNNI_TOO_LARGE - pad) return NULL;
     raw = (char *)(cx->mem.alloc_fn ? cx->mem.alloc_fn(bytes + pad, cx->mem.user)
                                     : malloc(bytes + pad));
-    if (!raw) {
-        lsnni_fail(cx, LSNN_ENOMEM, "the allocator refused %.0f bytes", (double)(bytes + pad));
-        return NULL;
-    }
+    if (!raw) return NULL;
     block = raw + pad - ((uintptr_t)raw + pad) % LSNNI_ALIGN;
     memcpy(block - sizeof raw, &raw, sizeof raw);    /* lsnni_free finds it there */
     return block;
+}
+
+/* count * size bytes, aligned. NULL: ENOMEM is recorded.                     */
+static void *lsnni_alloc_raw(lsnn_ctx *cx, size_t count, size_t size)
+{
+    size_t bytes = lsnni_times(count, size), pad = LSNNI_ALIGN + sizeof(void *);
+    void *block = lsnni_aligned(cx, bytes);
+    if (block) return block;
+    if (bytes >= LSNNI_TOO_LARGE - pad)
+        lsnni_fail(cx, LSNN_ENOMEM, "%.0f x %.0f bytes do not fit into this machine's memory",
+                   (double)count, (double)size);
+    else lsnni_fail(cx, LSNN_ENOMEM, "the allocator refused %.0f bytes", (double)(bytes + pad));
+    return NULL;
 }
 
 /* The same, zeroed.                                                          */
@@ -159,9 +241,8 @@ static char *lsnni_strdup(lsnn_ctx *cx, const char *text)
    back before lsnn_ctx_free, so a training step allocates nothing.           */
 static void *lsnni_scratch(lsnn_ctx *cx, size_t count, size_t size)
 {
-    size_t bytes = count;
-    if (lsnni_mul(&bytes, size) && bytes <= cx->scratch_bytes_ && cx->scratch_)
-        return cx->scratch_;
+    size_t bytes = lsnni_times(count, size);
+    if (bytes <= cx->scratch_bytes_ && cx->scratch_) return cx->scratch_;
     lsnni_free(cx, cx->scratch_);
     cx->scratch_bytes_ = 0;
     cx->scratch_ = lsnni_alloc_raw(cx, count, size);
@@ -169,50 +250,14 @@ static void *lsnni_scratch(lsnn_ctx *cx, size_t count, size_t size)
     return cx->scratch_;
 }
 
+#include "parallel.h"
+
 LSNN_API void lsnn_ctx_free(lsnn_ctx *cx)
 {
+    lsnni_team_end(cx);
     lsnni_free(cx, cx->scratch_);
     cx->scratch_ = NULL;
     cx->scratch_bytes_ = 0;
-}
-
-/* ---- >>threads: the one place that starts any --------------------------------*/
-LSNN_API int lsnn_ctx_threads(const lsnn_ctx *cx)
-{
-#ifdef _OPENMP
-    return cx->threads > 0 ? cx->threads : omp_get_max_threads();
-#else
-    (void)cx;
-    return 1;
-#endif
-}
-
-LSNN_API void lsnn_parallel(lsnn_ctx *cx, int count,
-                            void (*task)(void *user, int i, int worker), void *user)
-{
-    int i;
-#ifdef _OPENMP
-    int threads = LSNNI_MIN(lsnn_ctx_threads(cx), count);
-    if (threads > 1 && !omp_in_parallel() && !cx->rehearsal_) {
-#ifdef _MSC_VER
-        __pragma(omp parallel for num_threads(threads) schedule(dynamic, 1))
-#else
-        _Pragma("omp parallel for num_threads(threads) schedule(dynamic, 1)")
-#endif
-        for (i = 0; i < count; i++) task(user, i, omp_get_thread_num());
-        return;
-    }
-#endif
-    for (i = 0; i < count && !cx->rehearsal_; i++) task(user, i, 0);
-}
-
-/* Tasks that read or write `numbers` in all, a few operations each: fewer are done before a
-   second thread has begun.                                                   */
-static void lsnni_parallel_some(lsnn_ctx *cx, size_t numbers, int count,
-                                void (*task)(void *user, int i, int worker), void *user)
-{
-    if (numbers > 30000) lsnn_parallel(cx, count, task, user);
-    else for (int i = 0; i < count && !cx->rehearsal_; i++) task(user, i, 0);
 }
 
 /* ---- >>philox: counter-based random numbers ----------------------------------
@@ -297,37 +342,16 @@ LSNN_API void lsnn_rng_permutation(lsnn_rng *r, int *order, int n)
     }
 }
 
-/* ---- >>clock --------------------------------------------------------------------*/
-static double lsnni_seconds(void)
-{
-#if defined(_OPENMP)
-    return omp_get_wtime();
-#elif defined(CLOCK_MONOTONIC)
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-#else
-    return (double)clock() / CLOCKS_PER_SEC;
-#endif
-}
-
 /* ---- >>room: how an op asks for its working memory -----------------------------
-   It adds up what it needs, takes one scratch block, and cuts it in the same
-   order. Sums saturate, so that an overflow ends as a refused allocation.    */
+   It adds up what it needs, takes one scratch block, and cuts it in the same order. */
 static size_t lsnni_room(size_t count, size_t size)
 {
-    size_t bytes = count;
-    if (!lsnni_mul(&bytes, size) || bytes > (size_t)-1 / 4) return (size_t)-1 / 4;
+    size_t bytes = lsnni_times(count, size);
+    if (bytes > LSNNI_TOO_LARGE - LSNNI_ALIGN) return LSNNI_TOO_LARGE;
     return (bytes + LSNNI_ALIGN - 1) / LSNNI_ALIGN * LSNNI_ALIGN;
 }
-static size_t lsnni_room_add(size_t a, size_t b)
-{
-    return a > (size_t)-1 / 2 - b ? (size_t)-1 / 2 : a + b;
-}
-static size_t lsnni_room_times(size_t a, int n)
-{
-    return lsnni_mul(&a, (size_t)n) ? LSNNI_MIN(a, (size_t)-1 / 4) : (size_t)-1 / 4;
-}
+static size_t lsnni_room_add(size_t a, size_t b) { return lsnni_plus(a, b); }
+static size_t lsnni_room_times(size_t a, int n) { return lsnni_times(a, (size_t)n); }
 static void *lsnni_cut(char **at, size_t count, size_t size)
 {
     void *piece = *at;

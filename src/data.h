@@ -89,7 +89,7 @@ LSNN_API lsnn_status lsnn_data_arrays(lsnn_ctx *cx, lsnn_data *d, const lsnn_rea
                               "not in [0, %d)", labels[i], (double)(i / (size_t)heads),
                               classes);
     u = lsnni_data_new(cx, d, count, shape, heads, classes);
-    if (!u) return cx->status;
+    if (!u) return cx->last_;
     u->x = x;
     u->labels = labels;
     d->fetch = lsnni_fetch_memory;
@@ -112,7 +112,7 @@ LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data 
         return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_part: %d samples from number %d on, of "
                           "a set that has %d", count, first, whole->count);
     u = lsnni_data_new(cx, d, count, whole->shape, whole->heads, whole->classes);
-    if (!u) return cx->status;
+    if (!u) return cx->last_;
     u->whole = whole;
     u->first = first;
     d->target_count = whole->target_count;
@@ -205,7 +205,7 @@ static lsnn_status lsnni_idx_open(lsnn_ctx *cx, lsnni_idx_file *in, const char *
 {
     char *name = (char *)lsnni_alloc(cx, 2 * strlen(path) + 5, 1);
     int why = 0;
-    if (!name) return cx->status;
+    if (!name) return cx->last_;
     snprintf(in->shown, sizeof in->shown, "%s", lsnni_path_end(path));
     in->stream = NULL;
     for (int which = 0; !in->stream && which < LSNNI_IDX_NAMES; which++) {
@@ -263,7 +263,7 @@ static lsnn_status lsnni_idx_body(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in,
         unsigned char *v;
         room = room > bytes / 2 ? bytes : room;
         v = (unsigned char *)lsnni_alloc(cx, room, 1);
-        if (!v) return cx->status;
+        if (!v) return cx->last_;
         if (a->v) memcpy(v, a->v, have);
         lsnni_free(cx, a->v);
         a->v = v;
@@ -283,6 +283,7 @@ LSNN_API lsnn_status lsnn_idx_read(lsnn_ctx *cx, lsnn_idx *a, const char *path)
     lsnn_status s;
     size_t bytes = 0;
     memset(a, 0, sizeof *a);
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_idx_read", path));
     LSNNI_TRY(lsnni_idx_open(cx, &in, path));
     s = lsnni_idx_head(cx, a, &in, &bytes);
     if (s == LSNN_OK) s = lsnni_idx_body(cx, a, &in, bytes);
@@ -309,6 +310,7 @@ LSNN_API lsnn_status lsnn_idx_write(lsnn_ctx *cx, const lsnn_idx *a, const char 
 {
     lsnn_idx copy = *a;              /* lsnni_file_replace takes no const     */
     size_t bytes;
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_idx_write", path));
     LSNNI_TRY(lsnni_idx_check(cx, LSNN_ESHAPE, a, lsnni_path_end(path), &bytes));
     if (!a->v)
         return lsnni_fail(cx, LSNN_EVALUE, "%s: v is NULL", lsnni_path_end(path));
@@ -358,7 +360,7 @@ LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *i
     shape.w = images->dim[images->rank - 1];
     u = lsnni_data_new(cx, d, images->dim[0], shape, labels->rank == 2 ? labels->dim[1] : 1,
                        classes);
-    if (!u) return cx->status;
+    if (!u) return cx->last_;
     u->pixels = images->v;
     u->bytes = labels->v;
     d->fetch = lsnni_fetch_memory;

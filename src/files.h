@@ -10,7 +10,7 @@
 /* ---- >>durable: the one seam to the system under the files -------------------
    ISO C can write a file, but neither make it survive a power cut (fsync of the
    file before the rename, of its folder after it) nor, on Windows, rename over
-   an old one. POSIX can; but under -std=c99 its headers hide fileno and fsync.
+   an old one. POSIX can; but under -std=c99 its headers hide fsync and others.
    Where they may be hidden they are declared here, by POSIX's own prototypes: to
    declare a function twice with the same type is valid C. In C++ that type
    includes noexcept, for which glibc's word is __THROW; elsewhere C++ compilers
@@ -25,6 +25,8 @@ extern "C"
 __declspec(dllimport) int __stdcall MoveFileExA(const char *from, const char *to,
                                                 unsigned long flags);
 
+typedef struct lsnni_access { int unused; } lsnni_access;
+
 static int lsnni_stream_sync(FILE *f) { return _commit(_fileno(f)); }
 
 static int64_t lsnni_stream_size(FILE *f)
@@ -32,10 +34,28 @@ static int64_t lsnni_stream_size(FILE *f)
     return _fseeki64(f, 0, SEEK_END) != 0 ? -1 : (int64_t)_ftelli64(f);
 }
 
-static int lsnni_replaceable(const char *path) { (void)path; return 0; }
+static int lsnni_replaceable(const char *path, lsnni_access *old)
+{
+    (void)path;
+    old->unused = 0;
+    return 0;
+}
 
 enum { LSNNI_CLOSE_FIRST = 1 };      /* no open file can be renamed           */
-static FILE *lsnni_tmp_open(const char *tmp) { return fopen(tmp, "wb"); }
+static FILE *lsnni_tmp_open(char *tmp, size_t room, const char *path, lsnni_access *old)
+{
+    (void)old;
+    snprintf(tmp, room, "%s.tmp", path);
+    return fopen(tmp, "wb");
+}
+
+static void lsnni_tmp_done(FILE *f) { (void)f; }
+static int lsnni_tmp_hand_over(FILE *f, const lsnni_access *old)
+{
+    (void)f;
+    (void)old;
+    return 0;
+}
 
 static const char *lsnni_move(char *tmp, const char *path, int *moved)
 {
@@ -46,19 +66,38 @@ static const char *lsnni_move(char *tmp, const char *path, int *moved)
 }
 #else
 #include <fcntl.h>
+#include <sys/types.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#if !defined(_POSIX_C_SOURCE) || _POSIX_C_SOURCE < 200112L
+#if !defined(_POSIX_C_SOURCE) || _POSIX_C_SOURCE < 200809L
 #  if defined(__cplusplus) && defined(__GLIBC__)
 extern "C" int (fileno)(FILE *stream) __THROW;
+extern "C" FILE *(fdopen)(int descriptor, const char *mode) __THROW;
 extern "C" int (fsync)(int descriptor);
+extern "C" int (fchmod)(int descriptor, mode_t mode) __THROW;
+extern "C" int (fchown)(int descriptor, uid_t owner, gid_t group) __THROW;
 #  elif !defined(__cplusplus)
 extern int (fileno)(FILE *stream);
+extern FILE *(fdopen)(int descriptor, const char *mode);
 extern int (fsync)(int descriptor);
+extern int (fchmod)(int descriptor, mode_t mode);
+extern int (fchown)(int descriptor, uid_t owner, gid_t group);
 #  endif
 #endif
+#ifdef O_NOFOLLOW
+#  define LSNNI_NOFOLLOW O_NOFOLLOW
+#else
+#  define LSNNI_NOFOLLOW 0           /* hidden by -std=c99: then what is found is not ours */
+#endif
+#ifdef O_CLOEXEC
+#  define LSNNI_CLOEXEC O_CLOEXEC
+#else
+#  define LSNNI_CLOEXEC 0
+#endif
 
+/* Not every file system knows syncing (of folders, above all): that is no failure, since the
+   file is as safe as it can be there.                                        */
 static int lsnni_sync(int descriptor)
 {
     int result;
@@ -66,6 +105,13 @@ static int lsnni_sync(int descriptor)
     if (fcntl(descriptor, F_FULLFSYNC) == 0) return 0;
 #endif
     do { result = fsync(descriptor); } while (result != 0 && errno == EINTR);
+    if (result != 0 && (errno == EINVAL || errno == ENOSYS || errno == EBADF)) return 0;
+#ifdef ENOTSUP
+    if (result != 0 && errno == ENOTSUP) return 0;
+#endif
+#ifdef EOPNOTSUPP
+    if (result != 0 && errno == EOPNOTSUPP) return 0;
+#endif
     return result;
 }
 
@@ -76,57 +122,168 @@ static int64_t lsnni_stream_size(FILE *f)
     return fseek(f, 0, SEEK_END) != 0 ? -1 : (int64_t)ftell(f);
 }
 
-/* A rename would put a file in the place of a device (/dev/null, for root).  */
-static int lsnni_replaceable(const char *path)
+/* Whose a file is and who may do what with it: the new file's are those of the old one. */
+typedef struct lsnni_access {
+    int there;                       /* 0: there is no old one; mode is the umask's */
+    mode_t mode;
+    uid_t owner;
+    gid_t group;
+} lsnni_access;
+
+/* A rename would put a file in the place of a device (/dev/null, for root), and of one that
+   was made read-only.                                                        */
+static int lsnni_replaceable(const char *path, lsnni_access *old)
 {
     struct stat there;
-    if (stat(path, &there) != 0 || S_ISREG(there.st_mode)) return 0;
-    errno = S_ISDIR(there.st_mode) ? EISDIR : EINVAL;
-    return -1;
+    int descriptor;
+    memset(old, 0, sizeof *old);
+    if (stat(path, &there) != 0) return 0;
+    if (!S_ISREG(there.st_mode)) {
+        errno = S_ISDIR(there.st_mode) ? EISDIR : EINVAL;
+        return -1;
+    }
+    old->there = 1;
+    old->mode = there.st_mode & 0777;
+    old->owner = there.st_uid;
+    old->group = there.st_gid;
+    descriptor = open(path, O_WRONLY | LSNNI_CLOEXEC);
+    if (descriptor >= 0) close(descriptor);
+    return descriptor < 0 && (errno == EACCES || errno == EPERM || errno == EROFS) ? -1 : 0;
 }
 
-/* Opens tmp empty and locked until it is closed, so that of two programs that save to one
-   path the second fails (EBUSY) instead of writing into the first one's file. What a
-   killed program left is taken over; what was renamed meanwhile is opened anew. */
-enum { LSNNI_CLOSE_FIRST = 0 };
-static FILE *lsnni_tmp_open(const char *tmp)
+/* ---- the file in the making. In a folder that others can write to, anything may wait at
+   its name: a link to somebody's file, or a file of the user's own. So nothing that is there
+   is ever opened for its contents; the file is made new (O_EXCL, which follows no link), or
+   under another name. Until it is whole its mode is LSNNI_MAKING: nobody reads half a file.
+   From then until it is in its place it has LSNNI_WHOLE too, a bit that means nothing on a
+   file. So what a killed program left is known by its mode, and removed. It is locked until
+   it is closed, so that of two programs that save to one path the second fails (EBUSY). */
+enum { LSNNI_CLOSE_FIRST = 0, LSNNI_MAKING = 0200, LSNNI_WHOLE = 01000, LSNNI_TMP_TRIES = 200 };
+
+static int lsnni_same_file(const struct stat *a, const struct stat *b)
 {
-    for (int tries = 0; tries < 100; tries++) {
-        struct stat mine, there;
-        FILE *f = fopen(tmp, "ab");
-        int empty;
-        if (!f) return NULL;
-        if (flock(fileno(f), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-            fclose(f);
-            break;
+    return a->st_ino == b->st_ino && a->st_dev == b->st_dev;
+}
+
+/* 0: locked, or a file system without locks; -1: it is somebody else's now.  */
+static int lsnni_lock(int descriptor)
+{
+    return flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK ? -1 : 0;
+}
+
+/* Locks the file just made. 1: done; 0: it was taken for a leftover meanwhile; -1: busy. */
+static int lsnni_tmp_lock(const char *tmp, int descriptor)
+{
+    struct stat mine, there;
+    if (lsnni_lock(descriptor) != 0) return -1;
+    return fstat(descriptor, &mine) == 0 && stat(tmp, &there) == 0 &&
+        lsnni_same_file(&mine, &there);
+}
+
+/* Removes what a killed program left. 1: done; 0: it is not ours to remove; -1: its maker is
+   still at it. Empty is one that was just made.                              */
+static int lsnni_tmp_clear(const char *tmp)
+{
+    struct stat mine, there;
+    int descriptor = open(tmp, O_WRONLY | O_NONBLOCK | LSNNI_NOFOLLOW | LSNNI_CLOEXEC);
+    int cleared = 0;
+    if (descriptor < 0) return 0;
+    if (fstat(descriptor, &mine) == 0 && S_ISREG(mine.st_mode) && mine.st_nlink == 1 &&
+        mine.st_uid == geteuid() &&
+        ((mine.st_mode & 07777) == LSNNI_MAKING || (mine.st_mode & LSNNI_WHOLE) ||
+         mine.st_size == 0)) {
+        if (lsnni_lock(descriptor) != 0) cleared = -1;
+        else if (stat(tmp, &there) != 0 || lsnni_same_file(&mine, &there))
+            cleared = unlink(tmp) == 0 || errno == ENOENT;
+        else cleared = 1;                                /* there is a new one    */
+    }
+    close(descriptor);
+    return cleared;
+}
+
+/* Writes PATH.tmp to tmp, PATH.tmp1 and so on, or a short name in the same folder. */
+static void lsnni_tmp_name(char *tmp, size_t room, const char *path, int number, int brief)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    char suffix[16] = "";
+    if (number) snprintf(suffix, sizeof suffix, "%d", number);
+    if (!brief) snprintf(tmp, room, "%s.tmp%s", path, suffix);
+    else snprintf(tmp, room, "%.*slsnn-%08lx.tmp%s", (int)(name - path), path,
+                  (unsigned long)lsnni_hash(2166136261u, name), suffix);
+}
+
+static FILE *lsnni_tmp_open(char *tmp, size_t room, const char *path, lsnni_access *old)
+{
+    int number = 0, brief = 0;
+    for (int tries = 0; tries < LSNNI_TMP_TRIES; tries++) {
+        struct stat mine;
+        int descriptor, done;
+        lsnni_tmp_name(tmp, room, path, number, brief);
+        descriptor = open(tmp, O_WRONLY | O_CREAT | O_EXCL | LSNNI_NOFOLLOW | LSNNI_CLOEXEC,
+                          old->there ? LSNNI_MAKING : 0666);
+        if (descriptor >= 0) {
+            FILE *f = NULL;
+            if (!old->there && fstat(descriptor, &mine) == 0) old->mode = mine.st_mode & 0777;
+            (void)!fchmod(descriptor, LSNNI_MAKING);     /* not everywhere are there modes */
+            done = lsnni_tmp_lock(tmp, descriptor);
+            if (done > 0 && (f = fdopen(descriptor, "wb")) != NULL) return f;
+            if (done > 0) unlink(tmp);
+            close(descriptor);
+            if (done > 0) return NULL;
+        } else if (errno == ENAMETOOLONG && !brief) {
+            brief = 1;
+            continue;
+        } else if (errno != EEXIST) {
+            return NULL;
+        } else {
+            done = lsnni_tmp_clear(tmp);
+            number += done == 0;
         }
-        if (fstat(fileno(f), &mine) == 0 && stat(tmp, &there) == 0 &&
-            mine.st_ino == there.st_ino && mine.st_dev == there.st_dev &&
-            (empty = open(tmp, O_WRONLY | O_TRUNC)) >= 0) {
-            close(empty);
-            return f;
-        }
-        fclose(f);
+        if (done < 0) break;
     }
     errno = EBUSY;
     return NULL;
 }
 
-/* The folder is opened first: where that fails, nothing has changed yet.     */
+/* The whole file gets the old one's owner, group and mode; where it cannot have that group,
+   the group that it has may not do more than everybody.                      */
+static int lsnni_tmp_hand_over(FILE *f, const lsnni_access *old)
+{
+    struct stat now;
+    mode_t mode = old->mode;
+    int descriptor = fileno(f);
+    if (old->there && fchown(descriptor, old->owner, old->group) != 0 &&
+        fchown(descriptor, (uid_t)-1, old->group) != 0)
+        mode &= 0707 | ((mode & 07) << 3);
+    if (fchmod(descriptor, mode | LSNNI_WHOLE) == 0 || fchmod(descriptor, mode) == 0) return 0;
+    if (fstat(descriptor, &now) != 0) return -1;
+    return (now.st_mode & 0777 & ~mode) == 0 ? 0 : -1;   /* no modes there, or too much */
+}
+
+/* It is in its place.                                                        */
+static void lsnni_tmp_done(FILE *f)
+{
+    struct stat now;
+    if (fstat(fileno(f), &now) == 0 && (now.st_mode & LSNNI_WHOLE))
+        (void)!fchmod(fileno(f), now.st_mode & 0777);
+}
+
+/* The folder is opened first: where that fails, nothing has changed yet. One that can be
+   written but not read cannot be synced.                                     */
 static const char *lsnni_move(char *tmp, const char *path, int *moved)
 {
     char *slash = strrchr(tmp, '/'), *name = slash ? slash + 1 : tmp, letter = *name;
     const char *failed = NULL;
     int folder, why;
     *name = 0;                       /* tmp is the folder's path for a moment  */
-    folder = open(*tmp ? tmp : ".", O_RDONLY);
+    folder = open(*tmp ? tmp : ".", O_RDONLY | LSNNI_CLOEXEC);
     *name = letter;
-    if (folder < 0) return "opening its folder";
+    if (folder < 0 && errno != EACCES) return "opening its folder";
     *moved = rename(tmp, path) == 0;
     if (!*moved) failed = "renaming";
-    else if (lsnni_sync(folder) != 0 && errno != EINVAL) failed = "syncing its folder";
-    why = errno;                     /* EINVAL: a folder that needs no syncing */
-    close(folder);
+    else if (folder >= 0 && lsnni_sync(folder) != 0) failed = "syncing its folder";
+    why = errno;
+    if (folder >= 0) close(folder);
     errno = why;
     return failed;
 }
@@ -141,6 +298,12 @@ static const char *lsnni_path_end(const char *path)
     return n > 200 ? path + n - 200 : path;
 }
 
+/* All that take a path ask this first.                                       */
+static lsnn_status lsnni_path_check(lsnn_ctx *cx, const char *who, const char *path)
+{
+    return path ? LSNN_OK : lsnni_fail(cx, LSNN_EVALUE, "%s: the path is NULL", who);
+}
+
 /* Puts at path what `fill` writes: into PATH.tmp first, which is synced and
    renamed, so that a crash at any moment leaves the old file or the new one.
    fill returns EIO, and needs no message, as soon as a stream call fails.   */
@@ -148,21 +311,21 @@ static lsnn_status lsnni_file_replace(lsnn_ctx *cx, const char *path,
                                       lsnn_status (*fill)(lsnn_ctx *cx, FILE *f, void *user),
                                       void *user)
 {
-    size_t n = strlen(path);
-    char *tmp = (char *)lsnni_alloc(cx, n + 5, 1);
+    size_t room = strlen(path) + 40;                     /* the longest of names  */
+    char *tmp = (char *)lsnni_alloc(cx, room, 1);
     const char *failed = NULL;
     lsnn_status s = LSNN_OK;
+    lsnni_access old;
     FILE *f = NULL;
     int moved = 0, closed = 0;
     if (!tmp) return LSNN_ENOMEM;
-    memcpy(tmp, path, n);
-    memcpy(tmp + n, ".tmp", 5);
-    if (lsnni_replaceable(path) != 0) failed = "replacing what is there";
-    else if (!(f = lsnni_tmp_open(tmp))) failed = "creating its .tmp file";
+    if (lsnni_replaceable(path, &old) != 0) failed = "replacing what is there";
+    else if (!(f = lsnni_tmp_open(tmp, room, path, &old))) failed = "creating its .tmp file";
     else {
         s = fill(cx, f, user);
         if (s != LSNN_OK || ferror(f) || fflush(f) != 0) failed = "writing";
         else if (lsnni_stream_sync(f) != 0) failed = "syncing";
+        else if (lsnni_tmp_hand_over(f, &old) != 0) failed = "giving it the old one's mode";
         else if (LSNNI_CLOSE_FIRST && (closed = 1, fclose(f) != 0)) failed = "closing";
         else failed = lsnni_move(tmp, path, &moved);
     }
@@ -174,6 +337,7 @@ static lsnn_status lsnni_file_replace(lsnn_ctx *cx, const char *path,
         if (f && LSNNI_CLOSE_FIRST && !closed) { fclose(f); closed = 1; }
         if (f && !moved) remove(tmp);
     }
+    if (f && moved) lsnni_tmp_done(f);
     if (f && !closed) fclose(f);                         /* and unlock        */
     lsnni_free(cx, tmp);
     return s;
@@ -210,15 +374,17 @@ static int lsnni_compare_names(const void *a, const void *b)
 
 /* No name may occur twice among the tensors, no key among the metadata.      */
 static lsnn_status lsnni_names_check(lsnn_ctx *cx, lsnn_status bad, const char *path,
-                                     const lsnn_tensor *t, int tensors, const lsnn_pair *meta,
-                                     int metas)
+                                     const lsnn_tensor *t, int tensors,
+                                     const lsnn_pair *skipped, int skips,
+                                     const lsnn_pair *meta, int metas)
 {
-    size_t most = (size_t)LSNNI_MAX(tensors, metas);
+    size_t most = (size_t)LSNNI_MAX(tensors + skips, metas);
     const char **name = (const char **)lsnni_alloc(cx, most, sizeof *name);
     lsnn_status s = name ? LSNN_OK : LSNN_ENOMEM;
     for (int keys = 0; keys < 2 && s == LSNN_OK; keys++) {
-        int count = keys ? metas : tensors;
-        for (int i = 0; i < count; i++) name[i] = keys ? meta[i].key : t[i].name;
+        int count = keys ? metas : tensors + skips;
+        for (int i = 0; i < count; i++)
+            name[i] = keys ? meta[i].key : i < tensors ? t[i].name : skipped[i - tensors].key;
         qsort((void *)name, (size_t)count, sizeof *name, lsnni_compare_names);
         for (int i = 1; i < count && s == LSNN_OK; i++)
             if (strcmp(name[i - 1], name[i]) == 0)
@@ -229,13 +395,22 @@ static lsnn_status lsnni_names_check(lsnn_ctx *cx, lsnn_status bad, const char *
     return s;
 }
 
+/* Size i of t: the one place that knows where it stands.                     */
+static int lsnni_tensor_dim(const lsnn_tensor *t, int i)
+{
+    return i < 4 ? t->dim[i] : t->dims[i];
+}
+
 /* The bytes of t's numbers, `width` each; 0 if they overflow.                */
 static int lsnni_tensor_bytes(const lsnn_tensor *t, size_t width, size_t *bytes)
 {
+    int fits = 1;
     *bytes = width;
-    for (int i = 0; i < t->rank; i++)
-        if (t->dim[i] < 0 || !lsnni_mul(bytes, (size_t)t->dim[i])) return 0;
-    return 1;
+    for (int i = 0; i < t->rank; i++) {
+        if (lsnni_tensor_dim(t, i) < 0) return 0;
+        fits &= lsnni_mul(bytes, (size_t)lsnni_tensor_dim(t, i));
+    }
+    return fits;
 }
 
 /* ---- >>json: just as much of it as a header may contain ----------------------
@@ -246,10 +421,17 @@ static int lsnni_tensor_bytes(const lsnn_tensor *t, size_t width, size_t *bytes)
    what is read afterwards fails too, so h->status is asked once, at the end.  */
 enum { LSNNI_HEADER_MAX = 100000000 };     /* bytes: safetensors' own limit     */
 
+typedef struct lsnni_dtype {
+    const char *name;
+    unsigned width;                  /* bytes a number; 0: not known          */
+    int floats;                      /* 1: it is read, 0: skipped             */
+} lsnni_dtype;
+
 typedef struct lsnni_span {          /* where a tensor lies in the file       */
     uint64_t begin, end;             /* bytes from the start of the data      */
-    size_t width;                    /* bytes a number: 4 or 8                */
-    lsnn_tensor *tensor;
+    const lsnni_dtype *dtype;
+    const char *name;
+    lsnn_tensor *tensor;             /* NULL: skipped                         */
 } lsnni_span;
 
 typedef struct lsnni_header {
@@ -260,7 +442,8 @@ typedef struct lsnni_header {
     uint64_t data_bytes;             /* what the file has behind its header   */
     char *text, *at;
     const char *tensor;              /* the one that is being read, or NULL   */
-    lsnni_span *span;                /* one a tensor                          */
+    lsnni_span *span;                /* one a tensor, skipped or not          */
+    int *dims;                       /* room for the sizes of those that follow */
 } lsnni_header;
 
 LSNNI_PRINTF(2, 3)
@@ -387,71 +570,94 @@ static int lsnni_json_counts(lsnni_header *h, const char *what, uint64_t *value,
 }
 
 /* ---- >>header: what it says about each tensor --------------------------------*/
+static const lsnni_dtype lsnni_dtypes[] = {
+    { "F64", 8, 1 }, { "F32", 4, 1 }, { "F16", 2, 1 }, { "BF16", 2, 1 },
+    { "I64", 8, 0 }, { "U64", 8, 0 }, { "C64", 8, 0 }, { "I32", 4, 0 }, { "U32", 4, 0 },
+    { "I16", 2, 0 }, { "U16", 2, 0 }, { "I8", 1, 0 }, { "U8", 1, 0 }, { "BOOL", 1, 0 },
+    { "F8_E4M3", 1, 0 }, { "F8_E5M2", 1, 0 }, { "F8_E8M0", 1, 0 }, { NULL, 0, 0 }
+};
+
+/* The format gets new dtypes: one that is not in the list is skipped, too.   */
+static const lsnni_dtype *lsnni_header_dtype(lsnni_header *h, const char *name)
+{
+    const lsnni_dtype *d = lsnni_dtypes;
+    size_t n = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+    while (d->name && strcmp(d->name, name) != 0) d++;
+    if (!n || n > 16 || name[n]) lsnni_header_fail(h, "dtype '%.60s' cannot be one", name);
+    return d;
+}
+
+/* lsnni_read_tables has made room for all sizes of the header.               */
 static void lsnni_header_shape(lsnni_header *h, lsnn_tensor *t)
 {
-    uint64_t dim[4];
-    t->rank = lsnni_json_counts(h, "shape", dim, 4);
-    for (int i = 0; i < t->rank; i++) {
-        if (dim[i] > INT_MAX)
-            lsnni_header_fail(h, "shape: dimension %d is above %d", i, INT_MAX);
-        t->dim[i] = (int)dim[i];
+    t->dims = h->dims;
+    lsnni_json_expect(h, '[');
+    while (lsnni_json_more(h, t->rank == 0, ']')) {
+        uint64_t dim = lsnni_json_count(h);
+        if (dim > INT_MAX)
+            lsnni_header_fail(h, "shape: dimension %d is above %d", t->rank, INT_MAX);
+        if (h->status != LSNN_OK) break;
+        if (t->rank < 4) t->dim[t->rank] = (int)dim;
+        *h->dims++ = (int)dim;
+        t->rank++;
     }
 }
 
 /* The bytes that the offsets give must be the bytes that the shape needs.    */
-static lsnn_status lsnni_header_bytes(lsnni_header *h, const lsnni_span *span)
+static lsnn_status lsnni_header_bytes(lsnni_header *h, const lsnni_span *span, lsnn_tensor *t)
 {
     uint64_t begin = span->begin, end = span->end;
-    lsnn_tensor *t = span->tensor;
     size_t bytes;
     if (begin > end || end > h->data_bytes)
         return lsnni_header_fail(h, "data_offsets [%.0f, %.0f) do not lie in the data, "
                                  "%.0f bytes", (double)begin, (double)end,
                                  (double)h->data_bytes);
-    if (!lsnni_tensor_bytes(t, span->width, &bytes))
+    if (!span->dtype->name) return LSNN_OK;              /* skipped, whatever it is */
+    if (!lsnni_tensor_bytes(t, span->dtype->width, &bytes))
         return lsnni_header_fail(h, "shape: its size in bytes overflows");
     if (bytes != end - begin)
         return lsnni_header_fail(h, "shape and dtype make %.0f bytes, data_offsets %.0f",
                                  (double)bytes, (double)(end - begin));
-    t->count = bytes / span->width;
+    t->count = bytes / span->dtype->width;
     return LSNN_OK;
 }
 
-/* {"dtype":"F32","shape":[8,5],"data_offsets":[0,160]}, in any order.        */
-static lsnn_status lsnni_header_tensor(lsnni_header *h, lsnn_tensor *t, lsnni_span *span)
+/* {"dtype":"F32","shape":[8,5],"data_offsets":[0,160]}, in any order. *dtype gets the word. */
+static lsnn_status lsnni_header_tensor(lsnni_header *h, lsnn_tensor *t, lsnni_span *span,
+                                       const char **dtype)
 {
-    enum { DTYPE = 1, SHAPE = 2, OFFSETS = 4 };
+    enum { has_dtype = 1, has_shape = 2, has_offsets = 4 };
     uint64_t offset[2] = {0, 0};
     int seen = 0;
+    memset(t, 0, sizeof *t);
+    t->name = span->name = h->tensor;
     lsnni_json_expect(h, '{');
     while (lsnni_json_more(h, seen == 0, '}')) {
-        const char *key = lsnni_json_string(h), *dtype;
-        int what = strcmp(key, "dtype") == 0 ? DTYPE : strcmp(key, "shape") == 0 ? SHAPE
-                 : strcmp(key, "data_offsets") == 0 ? OFFSETS : 0;
+        const char *key = lsnni_json_string(h);
+        int what = strcmp(key, "dtype") == 0 ? has_dtype : strcmp(key, "shape") == 0 ? has_shape
+                 : strcmp(key, "data_offsets") == 0 ? has_offsets : 0;
         lsnni_json_expect(h, ':');
         if (!what || (seen & what))
             return lsnni_header_fail(h, what ? "key '%.60s' occurs twice"
                                              : "unknown key '%.60s'", key);
         seen |= what;
-        if (what == SHAPE) {
+        if (what == has_shape) {
             lsnni_header_shape(h, t);
-        } else if (what == OFFSETS) {
+        } else if (what == has_offsets) {
             if (lsnni_json_counts(h, "data_offsets", offset, 2) != 2)
                 lsnni_header_fail(h, "data_offsets needs two numbers");
         } else {
-            dtype = lsnni_json_string(h);
-            span->width = strcmp(dtype, "F32") == 0 ? 4 : strcmp(dtype, "F64") == 0 ? 8 : 0;
-            if (!span->width)
-                lsnni_header_fail(h, "dtype '%.60s' cannot be read, only F32 and F64 can", dtype);
+            *dtype = lsnni_json_string(h);
+            span->dtype = lsnni_header_dtype(h, *dtype);
         }
     }
     LSNNI_TRY(h->status);
-    if (seen != (DTYPE | SHAPE | OFFSETS))
+    if (seen != (has_dtype | has_shape | has_offsets))
         return lsnni_header_fail(h, "dtype, shape or data_offsets is missing");
-    span->tensor = t;
+    span->tensor = span->dtype->floats ? t : NULL;
     span->begin = offset[0];
     span->end = offset[1];
-    return lsnni_header_bytes(h, span);
+    return lsnni_header_bytes(h, span, t);
 }
 
 static void lsnni_header_metadata(lsnni_header *h, lsnn_file *f)
@@ -471,17 +677,21 @@ static lsnn_status lsnni_header_parse(lsnni_header *h, lsnn_file *f)
     int metadata = 0;
     if (*h->at != '{') return lsnni_header_fail(h, "the header does not start with '{'");
     h->at++;
-    while (lsnni_json_more(h, f->tensors + metadata == 0, '}')) {
-        const char *name = lsnni_json_string(h);
+    while (lsnni_json_more(h, f->tensors + f->skips + metadata == 0, '}')) {
+        const char *name = lsnni_json_string(h), *dtype = "";
+        lsnni_span *span = &h->span[f->tensors + f->skips];
         lsnni_json_expect(h, ':');
         if (strcmp(name, "__metadata__") == 0) {
             if (metadata++) return lsnni_header_fail(h, "__metadata__ occurs twice");
             lsnni_header_metadata(h, f);
             continue;
         }
-        h->tensor = f->tensor[f->tensors].name = name;
-        LSNNI_TRY(lsnni_header_tensor(h, &f->tensor[f->tensors], &h->span[f->tensors]));
-        f->tensors++;
+        h->tensor = name;
+        LSNNI_TRY(lsnni_header_tensor(h, &f->tensor[f->tensors], span, &dtype));
+        if (!span->tensor) {
+            f->skipped[f->skips].key = name;
+            f->skipped[f->skips++].value = dtype;
+        } else f->tensors++;
         h->tensor = NULL;
     }
     h->at += strspn(h->at, " \t\r\n");
@@ -531,22 +741,26 @@ static lsnn_status lsnni_read_header(lsnni_header *h, lsnn_file *f)
     return lsnni_header_fail(h, "the header contains a zero byte");
 }
 
-/* The shortest tensor takes 50 bytes of header, the shortest pair 6: the tables
-   have room for all that may be there and one more of each, which breaks off. */
+/* The shortest tensor takes 48 bytes of header, the shortest pair 6, and a size a comma or
+   a tensor: the tables have room for all that may be there and one more of each, which
+   breaks off.                                                                */
 static lsnn_status lsnni_read_tables(lsnni_header *h, lsnn_file *f)
 {
-    size_t n = strlen(h->text), tensors = n / 50 + 1, pairs = n / 6 + 1;
+    size_t n = strlen(h->text), tensors = n / 48 + 1, pairs = n / 6 + 1, sizes = tensors;
     size_t tensor_bytes = tensors * sizeof *f->tensor, span_bytes = tensors * sizeof *h->span;
     char *block = (char *)lsnni_alloc(h->cx, tensor_bytes + span_bytes +
-                                      pairs * sizeof *f->meta, 1);
+                                      (pairs + tensors) * sizeof *f->meta, 1);
+    for (const char *p = h->text; *p; p++) sizes += *p == ',';
     f->block_[1] = block;
-    if (!block) return LSNN_ENOMEM;
+    f->block_[3] = h->dims = (int *)lsnni_alloc(h->cx, sizes, sizeof *h->dims);
+    if (!block || !h->dims) return LSNN_ENOMEM;
     f->tensor = (lsnn_tensor *)(void *)block;
     h->span = (lsnni_span *)(void *)(block + tensor_bytes);
     f->meta = (lsnn_pair *)(void *)(block + tensor_bytes + span_bytes);
+    f->skipped = f->meta + pairs;
     LSNNI_TRY(lsnni_header_parse(h, f));
-    return lsnni_names_check(h->cx, LSNN_EFORMAT, h->path, f->tensor, f->tensors, f->meta,
-                              f->metas);
+    return lsnni_names_check(h->cx, LSNN_EFORMAT, h->path, f->tensor, f->tensors, f->skipped,
+                             f->skips, f->meta, f->metas);
 }
 
 static int lsnni_compare_spans(const void *a, const void *b)
@@ -561,10 +775,11 @@ static int lsnni_compare_spans(const void *a, const void *b)
 static lsnn_status lsnni_spans_check(lsnni_header *h, const lsnn_file *f)
 {
     uint64_t end = 0;
-    qsort(h->span, (size_t)f->tensors, sizeof *h->span, lsnni_compare_spans);
-    for (int i = 0; i < f->tensors; i++) {
+    int count = f->tensors + f->skips;
+    qsort(h->span, (size_t)count, sizeof *h->span, lsnni_compare_spans);
+    for (int i = 0; i < count; i++) {
         const lsnni_span *span = &h->span[i];
-        h->tensor = span->tensor->name;
+        h->tensor = span->name;
         if (span->begin != end)
             return lsnni_header_fail(h, "its data starts at %.0f, not where those before end, "
                                      "at %.0f: %s", (double)span->begin, (double)end,
@@ -577,13 +792,36 @@ static lsnn_status lsnni_spans_check(lsnni_header *h, const lsnn_file *f)
                              (double)(h->data_bytes - end));
 }
 
-/* Reads t's numbers, a chunk at a time, into v. In the float build a float keeps its bits,
-   whatever NaN it is: it never becomes a double.                             */
-static lsnn_status lsnni_read_tensor(lsnni_header *h, const lsnn_tensor *t, size_t width,
-                                     lsnn_real *v)
+/* The bits of the float that has the value of an F16: a sign, 5 bits of exponent (bias 15),
+   10 of fraction. Below 2^-14 it counts in steps of 2^-24.                   */
+static uint32_t lsnni_bits_of_f16(uint32_t half)
+{
+    uint32_t sign = (half & 0x8000) << 16, exponent = half >> 10 & 31, low = half & 1023, bits;
+    float small_value = (float)low / 16777216;
+    memcpy(&bits, &small_value, 4);
+    if (exponent == 31) bits = 0x7F800000 | low << 13;   /* infinity, NaN         */
+    else if (exponent) bits = (exponent + 127 - 15) << 23 | low << 13;
+    return sign | bits;
+}
+
+/* Past what is not read. The stream never seeks: no file is too long for a long. */
+static lsnn_status lsnni_read_past(lsnni_header *h, uint64_t bytes)
 {
     unsigned char chunk[16384];
-    size_t most = sizeof chunk / width;
+    for (uint64_t n; bytes; bytes -= n) {
+        n = LSNNI_MIN(bytes, sizeof chunk);
+        LSNNI_TRY(lsnni_read_bytes(h, chunk, (size_t)n));
+    }
+    return LSNN_OK;
+}
+
+/* Reads t's numbers, a chunk at a time, into v. In the float build a float keeps its bits,
+   whatever NaN it is: it never becomes a double.                             */
+static lsnn_status lsnni_read_tensor(lsnni_header *h, const lsnn_tensor *t,
+                                     const lsnni_dtype *dtype, lsnn_real *v)
+{
+    unsigned char chunk[16384];
+    size_t width = dtype->width, most = sizeof chunk / width;
     h->tensor = t->name;
     for (size_t i = 0; i < t->count; i++) {
         const unsigned char *p = chunk + i % most * width;
@@ -591,9 +829,10 @@ static lsnn_status lsnni_read_tensor(lsnni_header *h, const lsnn_tensor *t, size
         if (p == chunk)
             LSNNI_TRY(lsnni_read_bytes(h, chunk, LSNNI_MIN(most, t->count - i) * width));
         bits = lsnni_bits_from(p, width);
-        if (width == 4) {
+        if (width <= 4) {
             uint32_t low = (uint32_t)bits;
             float x;
+            if (width == 2) low = *dtype->name == 'F' ? lsnni_bits_of_f16(low) : low << 16;
             memcpy(&x, &low, 4);
             v[i] = LSNNI_R(x);
         } else {
@@ -613,14 +852,18 @@ static lsnn_status lsnni_read_values(lsnni_header *h, lsnn_file *f)
 {
     size_t count = 0;
     lsnn_real *v;
-    for (int i = 0; i < f->tensors; i++) count += f->tensor[i].count;
+    for (int i = 0; i < f->tensors; i++) count = lsnni_plus(count, f->tensor[i].count);
     f->block_[2] = v = (lsnn_real *)lsnni_alloc(h->cx, count, sizeof *v);
     if (!v) return LSNN_ENOMEM;
-    for (int i = 0; i < f->tensors; i++) {
-        lsnn_tensor *t = h->span[i].tensor;
-        LSNNI_TRY(lsnni_read_tensor(h, t, h->span[i].width, v));
-        t->v = v;
-        v += t->count;
+    for (int i = 0; i < f->tensors + f->skips; i++) {
+        const lsnni_span *span = &h->span[i];
+        if (!span->tensor) {
+            LSNNI_TRY(lsnni_read_past(h, span->end - span->begin));
+            continue;
+        }
+        LSNNI_TRY(lsnni_read_tensor(h, span->tensor, span->dtype, v));
+        span->tensor->v = v;
+        v += span->tensor->count;
     }
     return LSNN_OK;
 }
@@ -630,6 +873,7 @@ LSNN_API lsnn_status lsnn_file_read(lsnn_ctx *cx, lsnn_file *f, const char *path
     lsnni_header h;
     lsnn_status s;
     memset(f, 0, sizeof *f);
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_file_read", path));
     memset(&h, 0, sizeof h);
     h.cx = cx;
     h.path = lsnni_path_end(path);
@@ -647,20 +891,20 @@ LSNN_API lsnn_status lsnn_file_read(lsnn_ctx *cx, lsnn_file *f, const char *path
 
 LSNN_API void lsnn_file_free(lsnn_ctx *cx, lsnn_file *f)
 {
-    for (int i = 0; i < 3; i++) lsnni_free(cx, f->block_[i]);
+    for (int i = 0; i < 4; i++) lsnni_free(cx, f->block_[i]);
     memset(f, 0, sizeof *f);
 }
 
 LSNN_API const lsnn_tensor *lsnn_file_tensor(const lsnn_file *f, const char *name)
 {
-    for (int i = 0; i < f->tensors; i++)
+    for (int i = 0; i < f->tensors && name; i++)
         if (strcmp(f->tensor[i].name, name) == 0) return &f->tensor[i];
     return NULL;
 }
 
 LSNN_API const char *lsnn_file_meta(const lsnn_file *f, const char *key)
 {
-    for (int i = 0; i < f->metas; i++)
+    for (int i = 0; i < f->metas && key; i++)
         if (strcmp(f->meta[i].key, key) == 0) return f->meta[i].value;
     return NULL;
 }
@@ -716,7 +960,8 @@ static void lsnni_put_header(lsnni_writer *w)
         if (i || w->metas) lsnni_put(w, ",");
         lsnni_put_string(w, t->name);
         lsnni_put(w, ":{\"dtype\":\"F%d\",\"shape\":[", 8 * (int)sizeof(lsnn_real));
-        for (int k = 0; k < t->rank; k++) lsnni_put(w, k ? ",%d" : "%d", t->dim[k]);
+        for (int k = 0; k < t->rank; k++)
+            lsnni_put(w, k ? ",%d" : "%d", lsnni_tensor_dim(t, k));
         lsnni_put(w, "],\"data_offsets\":[%llu,%llu]}", begin, end);
     }
     lsnni_put(w, "}");
@@ -780,10 +1025,10 @@ static lsnn_status lsnni_write_check_tensor(lsnn_ctx *cx, const char *path,
 {
     size_t own = 0;
     LSNNI_TRY(lsnni_write_check_text(cx, path, t->name));
-    if (t->rank < 0 || t->rank > 4 || !lsnni_tensor_bytes(t, sizeof *t->v, &own) ||
-        own / sizeof *t->v != t->count || own > (size_t)-1 - *bytes)
-        return lsnni_fail(cx, LSNN_ESHAPE, "%s: tensor '%.60s': rank %d (0 to 4) and its "
-                          "dimensions do not give a count of %.0f, or the file's size "
+    if (t->rank < 0 || (t->rank > 4 && !t->dims) || !lsnni_tensor_bytes(t, sizeof *t->v, &own) ||
+        own / sizeof *t->v != t->count || lsnni_plus(*bytes, own) == LSNNI_TOO_LARGE)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: tensor '%.60s': rank %d (above 4: with dims) "
+                          "and its dimensions do not give a count of %.0f, or the file's size "
                           "overflows", path, t->name, t->rank, (double)t->count);
     *bytes += own;
     if (strcmp(t->name, "__metadata__") == 0)
@@ -797,8 +1042,10 @@ LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_
                                      int tensors, const lsnn_pair *meta, int metas)
 {
     lsnni_writer w = {t, tensors, meta, metas, NULL, 0};
-    const char *shown = lsnni_path_end(path);
+    const char *shown;
     size_t bytes = 0;
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_file_write", path));
+    shown = lsnni_path_end(path);
     if (tensors < 0 || metas < 0)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: %d tensors, %d metadata", shown, tensors,
                           metas);
@@ -808,7 +1055,7 @@ LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_
         LSNNI_TRY(lsnni_write_check_text(cx, shown, meta[i].key));
         LSNNI_TRY(lsnni_write_check_text(cx, shown, meta[i].value));
     }
-    LSNNI_TRY(lsnni_names_check(cx, LSNN_EVALUE, shown, t, tensors, meta, metas));
+    LSNNI_TRY(lsnni_names_check(cx, LSNN_EVALUE, shown, t, tensors, NULL, 0, meta, metas));
     lsnni_put_header(&w);
     if (w.header > LSNNI_HEADER_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: a header of %.0f bytes is above %d", shown,

@@ -33,25 +33,35 @@ static void lsnni_print(lsnni_string *t, const char *format, ...)
     if (t->status == LSNN_OK) t->used--;                 /* the next piece goes over the 0 */
 }
 
-/* Numbers are written and read with a point whatever the program's locale says. */
+/* Numbers are written and read with a point, whatever stands for it in the program's locale:
+   a comma, or a character of several bytes (U+066B).                         */
+static void lsnni_plain_point(char *text)
+{
+    char *to = text;
+    for (const char *p = text; *p; p++)
+        if (strchr("0123456789+-einfa", *p)) *to++ = *p;
+        else if (to == text || to[-1] != '.') *to++ = '.';
+    *to = 0;
+}
+
 static const char *lsnni_number(char text[40], double v)
 {
     snprintf(text, 40, "%.17g", v);
-    for (char *p = text; *p; p++) if (*p == ',') *p = '.';
+    lsnni_plain_point(text);
     return text;
 }
 
 static int lsnni_parse_number(const char *text, double *v)
 {
-    char copy[64], *end;
-    size_t n = strlen(text);
-    if (!n || n >= sizeof copy) return 0;
-    memcpy(copy, text, n + 1);
+    char copy[80], half[16], *end;
+    const char *dot = strchr(text, '.');
+    size_t n = strlen(text), whole = dot ? (size_t)(dot - text) : n;
+    if (!n || n >= 64 || strspn(text, "0123456789+-.eEinfa") < n) return 0;
+    snprintf(half, sizeof half, "%.1f", 0.5);            /* 0, the point, 5       */
+    half[strlen(half) - 1] = 0;
+    snprintf(copy, sizeof copy, "%.*s%s%s", (int)whole, text, dot ? half + 1 : "",
+             dot ? dot + 1 : "");
     *v = strtod(copy, &end);
-    if (*end == '.') {
-        *end = *localeconv()->decimal_point;
-        *v = strtod(copy, &end);
-    }
     return *end == 0;
 }
 
@@ -117,8 +127,10 @@ static const char *lsnni_graph_differs(const char *a, const char *a_end, const c
 }
 
 /* Layers that the file and the net both have do the same in both: of the same sizes a
-   smoother could be normalised here and not there. A file without a graph says nothing. */
-static lsnn_status lsnni_graph_match(const lsnn_net *net, const lsnn_file *f, const char *path)
+   smoother could be normalised here and not there. A file without a graph says nothing.
+   differs: NULL, or one a node, all 0: those that differ are marked, and it is no failure. */
+static lsnn_status lsnni_graph_match(const lsnn_net *net, const lsnn_file *f, const char *path,
+                                     char *differs)
 {
     const char *theirs = lsnn_file_meta(f, "lsnn.graph"), *end, *own_end;
     lsnni_string own;
@@ -133,7 +145,8 @@ static lsnn_status lsnni_graph_match(const lsnn_net *net, const lsnn_file *f, co
         const char *mine = lsnni_graph_find(own.v, net->node[i].name, &own_end), *word;
         if (!line || !mine) continue;
         word = lsnni_graph_differs(line, end, mine, own_end);
-        if (word)
+        if (differs) differs[i] = word || lsnni_graph_differs(mine, own_end, line, end);
+        else if (word)
             s = lsnni_fail(net->cx, LSNN_ESTATE, "%.120s: there, layer '%.60s' has %.*s, which "
                            "it has not here", path, net->node[i].name,
                            (int)LSNNI_MIN(strcspn(word, " \n"), 60), word);
@@ -222,7 +235,7 @@ static lsnn_status lsnni_graph_line(const lsnni_reader *r, char *line)
                 return lsnni_graph_fail(r, "the first line must be \"input input C H W\"; it "
                                         "begins with", name);
         return lsnn_input(r->net, (int)size[0], (int)size[1], (int)size[2]) < 0 ?
-            r->net->cx->status : LSNN_OK;
+            r->net->why : LSNN_OK;
     }
     for (int i = 0; i < r->count && !type; i++)
         if (strcmp(r->types[i]->name, kind) == 0) type = r->types[i];
@@ -232,7 +245,7 @@ static lsnn_status lsnni_graph_line(const lsnni_reader *r, char *line)
                                 "lsnn_net_load):", kind);
     o.name = name;
     while (*line) LSNNI_TRY(lsnni_graph_word(r, lsnni_word(&line, ' '), &o, x, &count));
-    return lsnn_layer(r->net, type, x, count, &o) < 0 ? r->net->cx->status : LSNN_OK;
+    return lsnn_layer(r->net, type, x, count, &o) < 0 ? r->net->why : LSNN_OK;
 }
 
 static lsnn_status lsnni_graph_read(lsnni_reader *r, const lsnn_file *f)
@@ -324,18 +337,24 @@ LSNN_API lsnn_status lsnn_net_save(lsnn_net *net, const char *path)
     return status;
 }
 
-/* The tensor called prefix + p's name, if its sizes are p's.                 */
+static int lsnni_same_sizes(const lsnn_tensor *t, const lsnni_param *p)
+{
+    return t->rank == p->spec.rank &&
+        memcmp(t->dim, p->spec.dim, (size_t)t->rank * sizeof t->dim[0]) == 0;
+}
+
+/* The tensor of that name, if its sizes are p's.                             */
 static lsnn_status lsnni_match(lsnn_ctx *cx, const lsnn_file *f, const char *path,
-                               const char *prefix, const lsnni_param *p,
+                               const char *name, const lsnni_param *p,
                                const lsnn_tensor **found)
 {
-    char name[512];
-    const lsnn_tensor *t;
-    snprintf(name, sizeof name, "%s%s", prefix, p->name);
-    *found = t = lsnn_file_tensor(f, name);
+    const lsnn_tensor *t = *found = lsnn_file_tensor(f, name);
+    for (int i = 0; i < f->skips && !t; i++)
+        if (strcmp(f->skipped[i].key, name) == 0)
+            return lsnni_fail(cx, LSNN_EFORMAT, "%.120s: the dtype of tensor '%.120s' is %.20s, "
+                              "which is not read", path, name, f->skipped[i].value);
     if (!t) return lsnni_fail(cx, LSNN_EFORMAT, "%.120s has no tensor '%.120s'", path, name);
-    if (t->rank != p->spec.rank ||
-        memcmp(t->dim, p->spec.dim, (size_t)t->rank * sizeof t->dim[0]))
+    if (!lsnni_same_sizes(t, p))
         return lsnni_fail(cx, LSNN_ESHAPE,
                           "%.120s: the sizes of tensor '%.120s' (%.0f numbers) are "
                           "not those of the net (%.0f numbers)", path, name, (double)t->count,
@@ -348,19 +367,22 @@ static lsnn_status lsnni_read_block(lsnn_ctx *cx, const lsnn_file *f, const char
                                     lsnn_real *block)
 {
     const lsnn_tensor *t;
+    char name[512];
     for (int i = 0; i < count; i++) {
-        LSNNI_TRY(lsnni_match(cx, f, path, prefix, &p[i], &t));
+        snprintf(name, sizeof name, "%s%s", prefix, p[i].name);
+        LSNNI_TRY(lsnni_match(cx, f, path, name, &p[i], &t));
         if (block) memcpy(block + p[i].at, t->v, t->count * sizeof *block);
     }
     return LSNN_OK;
 }
 
-/* The file has the net's parameters and buffers, and no others but an optimizer's. */
+/* The file has the net's parameters and buffers and, if it has a graph, no others but an
+   optimizer's.                                                               */
 static lsnn_status lsnni_net_match(lsnn_net *net, const lsnn_file *f, const char *path)
 {
     LSNNI_TRY(lsnni_read_block(net->cx, f, path, "", net->param, net->params, NULL));
     LSNNI_TRY(lsnni_read_block(net->cx, f, path, "", net->buffer, net->buffers, NULL));
-    for (int i = 0; i < f->tensors; i++) {
+    for (int i = 0; i < f->tensors && lsnn_file_meta(f, "lsnn.graph"); i++) {
         const char *name = f->tensor[i].name;
         if (strncmp(name, "optimizer.", 10) != 0 &&
             lsnni_find_param(net->param, net->params, name) < 0 &&
@@ -379,6 +401,83 @@ static lsnn_status lsnni_net_fill(lsnn_net *net, const lsnn_file *f, const char 
     return lsnni_read_block(net->cx, f, path, "", net->buffer, net->buffers, net->state);
 }
 
+/* ---- >>read as: under other names, and only what fits -----------------------------*/
+
+/* What the file calls the net's `name`, NULL: it is not to be read.          */
+static const char *lsnni_name_there(const lsnn_read_desc *d, const char *name)
+{
+    for (int i = 0; i < d->name_count; i++)
+        if (strcmp(d->names[i].key, name) == 0) return d->names[i].value;
+    return name;
+}
+
+static lsnn_status lsnni_names_known(const lsnn_net *net, const lsnn_read_desc *d)
+{
+    for (int i = 0; i < d->name_count; i++) {
+        const char *name = d->names ? d->names[i].key : NULL;
+        if (!name || (lsnni_find_param(net->param, net->params, name) < 0 &&
+                      lsnni_find_param(net->buffer, net->buffers, name) < 0))
+            return lsnni_fail(net->cx, LSNN_ENAME, "lsnn_net_read_as: name %d: the net has no "
+                              "parameter or buffer '%.120s'", i + 1, name ? name : "(NULL)");
+    }
+    return LSNN_OK;
+}
+
+/* Counts, and with a block copies, what is taken of these parameters.        */
+static lsnn_status lsnni_take_fitting(const lsnn_net *net, const lsnn_file *f, const char *path,
+                              const lsnn_read_desc *d, const char *differs,
+                              const lsnni_param *p, int count, lsnn_real *block, int *taken)
+{
+    for (int i = 0; i < count; i++) {
+        const char *name = lsnni_name_there(d, p[i].name);
+        const lsnn_tensor *t = name ? lsnn_file_tensor(f, name) : NULL;
+        if (!name || (d->partial && (!t || !lsnni_same_sizes(t, &p[i]) ||
+                                     differs[p[i].owner]))) continue;
+        LSNNI_TRY(lsnni_match(net->cx, f, path, name, &p[i], &t));
+        if (block) memcpy(block + p[i].at, t->v, t->count * sizeof *block);
+        else ++*taken;
+    }
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_read_as(lsnn_net *net, const lsnn_file *f, const char *path,
+                                 const lsnn_read_desc *d, char *differs)
+{
+    int taken = 0;
+    LSNNI_TRY(lsnni_graph_match(net, f, path, d->partial ? differs : NULL));
+    for (int pass = 0; pass < 2; pass++) {               /* to check, then to change */
+        LSNNI_TRY(lsnni_take_fitting(net, f, path, d, differs, net->param, net->params,
+                             pass ? net->value : NULL, &taken));
+        LSNNI_TRY(lsnni_take_fitting(net, f, path, d, differs, net->buffer, net->buffers,
+                             pass ? net->state : NULL, &taken));
+        if (!taken)
+            return lsnni_fail(net->cx, LSNN_EFORMAT, "%.120s: none of its %d tensors has the "
+                              "name and the sizes of a parameter of the net", path, f->tensors);
+        if (!pass) lsnni_changed(net);
+    }
+    if (d->taken) *d->taken = taken;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_net_read_as(lsnn_net *net, const char *path, const lsnn_read_desc *d)
+{
+    lsnn_status s;
+    lsnn_file f;
+    char *differs;
+    if (!net) return LSNN_ENOMEM;
+    if (!d) return lsnn_net_read(net, path);
+    if (d->taken) *d->taken = 0;
+    if (!net->built)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_net_read_as: call lsnn_net_build first");
+    LSNNI_TRY(lsnni_names_known(net, d));
+    LSNNI_TRY(lsnn_file_read(net->cx, &f, path));
+    differs = (char *)lsnni_alloc(net->cx, (size_t)net->nodes, 1);
+    s = differs ? lsnni_read_as(net, &f, lsnni_path_end(path), d, differs) : LSNN_ENOMEM;
+    lsnni_free(net->cx, differs);
+    lsnn_file_free(net->cx, &f);
+    return s;
+}
+
 LSNN_API lsnn_status lsnn_net_read(lsnn_net *net, const char *path)
 {
     if (!net) return LSNN_ENOMEM;
@@ -388,7 +487,7 @@ LSNN_API lsnn_status lsnn_net_read(lsnn_net *net, const char *path)
         return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_net_read: call lsnn_net_build first");
     LSNNI_TRY(lsnn_file_read(net->cx, &f, path));
     s = lsnni_net_match(net, &f, path);
-    if (s == LSNN_OK) s = lsnni_graph_match(net, &f, path);
+    if (s == LSNN_OK) s = lsnni_graph_match(net, &f, path, NULL);
     if (s == LSNN_OK) s = lsnni_net_fill(net, &f, path);
     lsnn_file_free(net->cx, &f);
     return s;

@@ -156,7 +156,7 @@ static const char *const lsnni_isa_names[LSNN_ISA_COUNT_] = {
 
 LSNN_API const char *lsnn_isa_name(lsnn_isa isa)
 {
-    return isa < LSNN_ISA_COUNT_ ? lsnni_isa_names[isa] : "unknown";
+    return (int)isa >= 0 && isa < LSNN_ISA_COUNT_ ? lsnni_isa_names[isa] : "unknown";
 }
 
 LSNN_API lsnn_isa lsnn_isa_from_name(const char *name)
@@ -196,7 +196,9 @@ LSNN_API const char *lsnn_build_info(void)
 #else
            " portable"
 #endif
-#ifdef _OPENMP
+#ifdef LSNNI_TEAM
+           " threads"
+#elif defined(LSNNI_OPENMP)
            " openmp"
 #endif
 #ifdef LSNN_USE_CBLAS

@@ -117,13 +117,13 @@ K_SHUFFLE(near_evens, K_NEAR_EVENS)
 K_SHUFFLE(near_odds, K_NEAR_ODDS)
 K_SHUFFLE(far_evens, K_FAR_EVENS)
 K_SHUFFLE(far_odds, K_FAR_ODDS)
-static inline kvec K_(sort_evens)(kvec a, kvec b, int near)
+static inline kvec K_(sort_evens)(kvec a, kvec b, int within)
 {
-    return near ? K_(near_evens)(a, b) : K_(far_evens)(a, b);
+    return within ? K_(near_evens)(a, b) : K_(far_evens)(a, b);
 }
-static inline kvec K_(sort_odds)(kvec a, kvec b, int near)
+static inline kvec K_(sort_odds)(kvec a, kvec b, int within)
 {
-    return near ? K_(near_odds)(a, b) : K_(far_odds)(a, b);
+    return within ? K_(near_odds)(a, b) : K_(far_odds)(a, b);
 }
 #endif
 
@@ -317,12 +317,12 @@ LSNNI_NOINLINE static void K_(fill_up)(lsnn_real *to, const lsnn_real *from, int
 /* Lane i of the result is the sum of t[i]'s lanes: even ones and odd ones are added until
    each is a single number: the steps of >>transpose, with an addition in each. */
 #if K_BYTES > 0
-static inline void K_(halve)(kvec *t, int n, int near)
+static inline void K_(halve)(kvec *t, int n, int within)
 {
     LSNNI_UNROLL
     for (int i = 0; i < n; i++)
-        t[i] = K_(sort_evens)(t[2 * i], t[2 * i + 1], near) +
-               K_(sort_odds)(t[2 * i], t[2 * i + 1], near);
+        t[i] = K_(sort_evens)(t[2 * i], t[2 * i + 1], within) +
+               K_(sort_odds)(t[2 * i], t[2 * i + 1], within);
 }
 #endif
 static inline kvec K_(add_lanes)(kvec *t)
@@ -374,47 +374,48 @@ static inline void K_(dots_store)(const lsnni_block *g, const lsnn_real *sum, in
 #endif
 
 #undef K_ITEM
-#define K_ITEM(j) K_LOAD(REST ? edge + j * L : b##j + k)
+#define K_ITEM(j) K_LOAD(K_REST ? edge + j * K_LANES : b##j + k)
 #define K_ROWS6(X) K_ROWS5(X) X(5)
 #define K_COLUMN(j) const lsnn_real *const b##j = b + LSNNI_MIN(j, g->n - 1 - j0) * g->bj; \
-                    if (rest) K_(fill_up)(edge + j * L, b##j + whole, rest);
-#define K_DOT(r) K_LOAD(REST ? a_edge + (i + r) * L : a + r * g->ai + k)
+                    if (rest) K_(fill_up)(edge + j * K_LANES, b##j + whole, rest);
+#define K_DOT(r) K_LOAD(K_REST ? a_edge + (i + r) * K_LANES : a + r * g->ai + k)
 #define K_DOT1 const kvec v0 = K_DOT(0);
 #define K_DOT4 const kvec v0 = K_DOT(0), v1 = K_DOT(1), v2 = K_DOT(2), v3 = K_DOT(3);
 #define K_KEEP1(j) t[j] = c##j##0;
-#define K_KEEP4(j) t[j] = c##j##0; t[W + j] = c##j##1; t[2*W + j] = c##j##2;               \
-                   t[3*W + j] = c##j##3;
+#define K_KEEP4(j) t[j] = c##j##0; t[K_WIDE + j] = c##j##1; t[2*K_WIDE + j] = c##j##2;     \
+                   t[3*K_WIDE + j] = c##j##3;
 #define K_DOTS(R, COLUMNS)                                                                 \
     static void K_(dots##R##COLUMNS)(const lsnni_block *g, int i, int rows, int j0,        \
                                      const lsnn_real *a_edge)                              \
     {                                                                                      \
-        enum { L = K_LANES, W = COLUMNS, COUNT = (R * W + L - 1) / L * L };                \
-        const int rest = g->k % L, whole = g->k - rest;                                    \
+        enum { K_WIDE = COLUMNS, K_SUMS = (R * K_WIDE + K_LANES - 1) / K_LANES * K_LANES };\
+        const int rest = g->k % K_LANES, whole = g->k - rest;                              \
         const lsnn_real *b = g->b + j0 * g->bj;                                            \
         const kvec zero = { 0 };                                                          \
-        lsnn_real edge[W * L], sum[COUNT + L];                   /* read past its end */   \
+        lsnn_real edge[K_WIDE * K_LANES], sum[K_SUMS + K_LANES];  /* read past its end */ \
         K_ROWS##COLUMNS(K_COLUMN)                                                          \
         for (; i < rows; i += R) {                                                         \
             const lsnn_real *a = g->a + i * g->ai;                                         \
             ptrdiff_t k = 0;                                                               \
-            kvec t[COUNT];                                                                 \
+            kvec t[K_SUMS];                                                                \
             K_ROWS##COLUMNS(K_CLEAR##R)                                                    \
-            for (; k < whole; k += L) {                                                    \
-                enum { REST = 0 };                                                         \
+            for (; k < whole; k += K_LANES) {                                              \
+                enum { K_REST = 0 };                                                       \
                 K_DOT##R                                                                   \
                 K_ROWS##COLUMNS(K_STEP##R)                                                 \
             }                                                                              \
             if (rest) {                                                                    \
-                enum { REST = 1 };                                                         \
+                enum { K_REST = 1 };                                                       \
                 K_DOT##R                                                                   \
                 K_ROWS##COLUMNS(K_STEP##R)                                                 \
             }                                                                              \
             K_ROWS##COLUMNS(K_KEEP##R)                                                     \
-            for (int l = R * W; l < COUNT; l++) t[l] = zero;                               \
+            for (int l = R * K_WIDE; l < K_SUMS; l++) t[l] = zero;                         \
             K_STORE(sum, K_(add_lanes)(t));                                                \
-            if (COUNT > L) K_STORE(sum + L, K_(add_lanes)(t + L));                         \
-            for (int l = 2 * L; l < COUNT; l += L) K_STORE(sum + l, K_(add_lanes)(t + l)); \
-            K_(dots_store)(g, sum, i, j0, R, W);                                           \
+            if (K_SUMS > K_LANES) K_STORE(sum + K_LANES, K_(add_lanes)(t + K_LANES));      \
+            for (int l = 2 * K_LANES; l < K_SUMS; l += K_LANES)                            \
+                K_STORE(sum + l, K_(add_lanes)(t + l));                                    \
+            K_(dots_store)(g, sum, i, j0, R, K_WIDE);                                      \
         }                                                                                  \
     }
 K_DOTS(1, 8)
@@ -602,28 +603,36 @@ static double K_(deviation)(const lsnn_real *x, double mean, size_t n)
 #undef K_TERM
 }
 
-/* m = sum dy, sum dy x, where y (unless it is NULL) sets dy to 0 wherever it isn't above 0. */
-static void K_(sum_dot)(double m[2], lsnn_real *dy, const lsnn_real *x, const lsnn_real *y,
-                        size_t n)
+/* With d = x - center: m = sum dy, sum dy d, sum d. relu (unless it is NULL) is dy once more,
+   to be set to 0 wherever y isn't above 0.                                   */
+static void K_(sum_dot)(double m[3], const lsnn_real *dy, const lsnn_real *x, double center,
+                        lsnn_real *relu, const lsnn_real *y, size_t n)
 {
-    double sum[K_SUMS], dot[K_SUMS];
+    const lsnn_real from = LSNNI_R(center);
+    double sum[K_SUMS], dot[K_SUMS], rest[K_SUMS];
     size_t i = 0;
-    for (int l = 0; l < K_SUMS; l++) sum[l] = dot[l] = 0;
-    for (; i + K_SUMS <= n; i += K_SUMS) {
-        if (y)
-            for (size_t l = i; l < i + K_SUMS; l++) dy[l] = y[l] > 0 ? dy[l] : 0;
+    for (int l = 0; l < K_SUMS; l++) sum[l] = dot[l] = rest[l] = 0;
+    for (; i < n; i += K_SUMS) {
+        size_t count = LSNNI_MIN(n - i, (size_t)K_SUMS);
+        if (relu)
+            for (size_t l = i; l < i + count; l++) relu[l] = y[l] > 0 ? relu[l] : 0;
+        if (count < K_SUMS) break;
         for (size_t l = 0; l < K_SUMS; l++) {
+            double d = (double)(x[i + l] - from);
             sum[l] += (double)dy[i + l];
-            dot[l] += (double)dy[i + l] * (double)x[i + l];
+            dot[l] += (double)dy[i + l] * d;
+            rest[l] += d;
         }
     }
     for (size_t l = 0; i + l < n; l++) {
-        if (y) dy[i + l] = y[i + l] > 0 ? dy[i + l] : 0;
+        double d = (double)(x[i + l] - from);
         sum[l] += (double)dy[i + l];
-        dot[l] += (double)dy[i + l] * (double)x[i + l];
+        dot[l] += (double)dy[i + l] * d;
+        rest[l] += d;
     }
     m[0] = K_(fold)(sum, K_SUMS);
     m[1] = K_(fold)(dot, K_SUMS);
+    m[2] = K_(fold)(rest, K_SUMS);
 }
 
 /* m[i] = sum_j t[j] x^i with x = x0 + step j: what a smoother's gradient is made of. */
@@ -779,12 +788,21 @@ static void K_(act_backward)(lsnn_act f, lsnn_real *dx, const lsnn_real *dy,
     }
 }
 
-static void K_(norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x, double a,
-                              double b, double c, size_t n, int add)
+static void K_(norm_forward)(lsnn_real *y, const lsnn_real *x, double center, double a, double b,
+                             size_t n)
 {
+    const lsnn_real m = LSNNI_R(center), s = LSNNI_R(a), t = LSNNI_R(b);
+    for (size_t i = 0; i < n; i++) y[i] = (x[i] - m) * s + t;
+}
+
+static void K_(norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x,
+                              double center, double istd, double a, double b, double c, size_t n,
+                              int add)
+{
+    const lsnn_real m = LSNNI_R(center), r = LSNNI_R(istd);
     const lsnn_real ra = LSNNI_R(a), rb = LSNNI_R(b), rc = LSNNI_R(c);
-    if (add) for (size_t i = 0; i < n; i++) dx[i] += ra * dy[i] + rb * x[i] + rc;
-    else for (size_t i = 0; i < n; i++) dx[i] = ra * dy[i] + rb * x[i] + rc;
+    if (add) for (size_t i = 0; i < n; i++) dx[i] += ra * dy[i] + rb * ((x[i] - m) * r) + rc;
+    else for (size_t i = 0; i < n; i++) dx[i] = ra * dy[i] + rb * ((x[i] - m) * r) + rc;
 }
 
 /* 2 x 2 windows from the rows a b over c d, the first at pixel `at`, rows w apart: their
@@ -955,17 +973,17 @@ static void K_(lanes_sum_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t
 #if K_BYTES > 0
 static void K_(turn)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs)
 {
-    enum { HALF = K_COUNT / 2 };
+    enum { K_HALF = K_COUNT / 2 };
     kvec a[K_COUNT], b[K_COUNT];
     LSNNI_UNROLL
     for (int i = 0; i < K_COUNT; i++) a[i] = K_LOAD(x + (size_t)i * xs);
     LSNNI_UNROLL
     for (int pass = 1; pass < K_COUNT; pass *= 2) {
-        const int near = pass * (int)sizeof(lsnn_real) < 16;
+        const int within = pass * (int)sizeof(lsnn_real) < 16;
         LSNNI_UNROLL
-        for (int i = 0; i < HALF; i++) {
-            b[i] = K_(sort_evens)(a[2 * i], a[2 * i + 1], near);
-            b[i + HALF] = K_(sort_odds)(a[2 * i], a[2 * i + 1], near);
+        for (int i = 0; i < K_HALF; i++) {
+            b[i] = K_(sort_evens)(a[2 * i], a[2 * i + 1], within);
+            b[i + K_HALF] = K_(sort_odds)(a[2 * i], a[2 * i + 1], within);
         }
         LSNNI_UNROLL
         for (int i = 0; i < K_COUNT; i++) a[i] = b[i];

@@ -13,24 +13,31 @@ static lsnn_param_spec lsnni_spec(const char *name, int rank, int a, int b, int 
     return s;
 }
 
-/* Places in arrays of sizes ... x J x K x L, for the naive pairs.                */
-static inline size_t lsnni_at2(int i, int j, int J)
+/* Places in arrays of sizes ... x js x ks x ls, for the naive pairs.               */
+static inline size_t lsnni_at2(int i, int j, int js)
 {
-    return (size_t)i * (size_t)J + (size_t)j;
+    return (size_t)i * (size_t)js + (size_t)j;
 }
-static inline size_t lsnni_at3(int i, int j, int J, int k, int K)
+static inline size_t lsnni_at3(int i, int j, int js, int k, int ks)
 {
-    return lsnni_at2(i, j, J) * (size_t)K + (size_t)k;
+    return lsnni_at2(i, j, js) * (size_t)ks + (size_t)k;
 }
-static inline size_t lsnni_at4(int i, int j, int J, int k, int K, int l, int L)
+static inline size_t lsnni_at4(int i, int j, int js, int k, int ks, int l, int ls)
 {
-    return lsnni_at3(i, j, J, k, K) * (size_t)L + (size_t)l;
+    return lsnni_at3(i, j, js, k, ks) * (size_t)ls + (size_t)l;
 }
 
 /* A backward writes dx, or adds to it: the naive ones clear it first, and always add. */
 static inline void lsnni_clear(lsnn_real *dx, size_t count, int add)
 {
     if (dx && !add) memset(dx, 0, count * sizeof *dx);
+}
+
+/* 1 if none of them is NaN or infinite.                                        */
+static int lsnni_finite(const lsnn_real *v, size_t count)
+{
+    for (size_t i = 0; i < count; i++) if (!(fabs((double)v[i]) <= DBL_MAX)) return 0;
+    return 1;
 }
 
 static int lsnni_inner(lsnn_shape s) { return s.h * s.w; }

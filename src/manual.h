@@ -34,14 +34,15 @@
        return cx.status == LSNN_OK ? 0 : 1;            // the first failure; its message is
    }                                                   //   in cx.message and on stderr
    ///
-   Compile it by  cc -O2 quick.c -lm   (-fopenmp: all cores).
+   Compile it by  cc -O2 quick.c -lm   (before glibc 2.34, and on the BSDs: -pthread as well,
+   or it has one thread).
 
    lsnn does NOT: differentiate for you, download anything, keep globals, read the
    environment, or ever call exit().
 
    CONTENTS (search for the tag, as in ">>api")
        >>manual          this text: options, contract, memory, threads, exactness, a layer
-                         of your own, files
+                         of your own, files, >>promised: what you can rely on
        >>api             everything you can call; each further hit is its next part
        >>implementation  errors, memory, threads, random numbers
        >>fast            what the machinery for speed (below) offers the ops
@@ -55,9 +56,10 @@
        >>running         walking that schedule; >>profile: what each layer costs
        >>files           safetensors, and replacing a file safely
        >>models          nets in files
+       >>export, >>onnx  nets as C source, as ONNX models
        >>training        optimizers, schedules, fit, evaluate, checkpoints
        >>data            arrays, IDX files, built-in digits, recipes
-       >>pictures        PNG figures and curves
+       >>pictures        figures and curves; >>png: how they become files
        the machinery     >>gemm >>sums >>spread and >>convolve (plain arrays, along rows),
                          >>lanes (blocks of images), >>kernels, >>instruction sets
    To learn how a layer works, read its formula and its naive pair, written for the eye.
@@ -75,18 +77,18 @@
        LSNN_USE_CBLAS         lsnn_gemm and dense layers call cblas_sgemm; link -lopenblas or
                               another; LSNN_CBLAS_H names its header if it is not <cblas.h>
                               (<mkl_cblas.h>, ...); macOS: Accelerate
-       LSNN_STB_IMAGE_WRITE   stb_image_write.h in quotes, if it is not found by itself as
-                              <stb/stb_image_write.h> or <stb_image_write.h>
-       LSNN_NO_STB            no PNG files
        LSNN_NO_SIMD           the portable kernels alone
        LSNN_NAIVE             the layers' naive pairs, plain loops without a trick: slow, to
                               learn from, to port, and to hold the fast ones against
+       LSNN_NO_THREADS        one thread
+       LSNN_USE_OPENMP        OpenMP's threads in place of the library's own; -fopenmp
        LSNN_NO_TRAIN, LSNN_NO_DATA, LSNN_NO_PICTURES    leave that chapter out
        LSNN_FILENAME          this file's name in quotes, if you renamed it: it includes
                               itself once for each instruction set
-   -fopenmp adds threads. -ffast-math and -Ofast are refused: NaN must stay NaN. There is no
-   need for -march=native: the vector kernels (AVX-512, AVX2, NEON) are compiled anyway and
-   chosen when the program runs.
+   -fopenmp alone changes nothing, but in a parallel region of your own a context takes one
+   thread. -ffast-math and -Ofast are refused: NaN must stay NaN. There is no need for
+   -march=native: the vector kernels (AVX-512, AVX2, NEON) are compiled anyway and chosen when
+   the program runs.
 
    2. SHAPES
    Arrays are row-major; images are N x C x H x W; a feature vector is C x 1 x 1. Weights
@@ -136,9 +138,11 @@
    `keep` was set, and refuses the rest. A layer that none of these depends on is not run.
 
    6. THREADS
-   A context belongs to one thread at a time; distinct contexts share nothing. Layers use
-   cx.threads threads (0: as many as OpenMP offers) inside. Several threads can predict with
-   one net, each with a context and a lsnn_work of its own, as long as nobody trains it.
+   A context belongs to one thread at a time; distinct contexts share nothing. Layers divide
+   their work among cx.threads threads (0: one for each core that the calling thread may run
+   on). The context has them of its own, from its first lsnn_net_build or op until
+   lsnn_ctx_free. Several threads can predict with one net, each with a context and a lsnn_work
+   of its own, as long as nobody trains it. Search >>promised for the rest.
 
    /// threads.c
    #include "lsnn.h"
@@ -168,8 +172,8 @@
    8. SPEED
    Where the time goes: build with profile = 1, and lsnn_net_profile prints a table of time,
    operations and GFLOPS a layer (--profile in the programs).
-   Compile with -fopenmp (all cores) and -O2; the vector kernels take the best instruction set
-   of the machine by themselves. Convolutions, poolings, smoothers and locally connected layers
+   Compile with -O2; the vector kernels take the best instruction set of the machine by
+   themselves. Convolutions, poolings, smoothers and locally connected layers
    run fastest on batches that are a multiple of lsnn_lanes(cx), 16 with AVX-512: the net then
    lays blocks of images side by side, one a lane (the summary says where: "in blocks").
    Other batches, and single images, run along rows. A relu before a max pooling is done by
@@ -179,8 +183,8 @@
    To predict many images, build with predict_only or take a lsnn_work: they go on in chunks
    of whole blocks that stay in cache (lsnn_net_get then reads of the last chunk), the rest
    along rows. Free smoothers' maps are made when theta changes.
-   Many processes on few cores: set OMP_WAIT_POLICY=passive, or waiting threads keep the
-   cores busy.
+   Many processes on few cores: threads that wait sleep, so each gets its share. With
+   LSNN_USE_OPENMP set OMP_WAIT_POLICY=passive, or waiting threads keep the cores busy.
 
    9. YOUR OWN ARRAYS
    /// arrays.c
@@ -247,6 +251,37 @@
        return lsnn_smooth(net, lsnn_conv2d(net, image, 16, 5, &no_bias), LSNN_FREE, &mean);
    }
    ///
+   Free theta begins by itself, wide and all over the picture. Computed theta is what the
+   parameter network's last layer puts out: its weights begin small, and its bias, set after
+   lsnn_net_build, is where theta begins. With a bias of 0 all would begin alike: flat,
+   about the upper left corner.
+
+   /// content.c
+   #include "lsnn.h"
+   enum { MAPS = 16, NUMBERS = 5 };                // a map: mu_x, mu_y, alpha, beta, gamma
+   int lsnn_content(lsnn_net *net, int image)
+   {
+       lsnn_options no_bias = { 0 }, mean = { 0 }, theta = { 0 };
+       int x = lsnn_relu(net, lsnn_conv2d(net, image, 16, 5, NULL), NULL);
+       no_bias.no_bias = 1;
+       mean.normalise = LSNN_NORMALISE_MEAN;
+       theta.name = "theta";
+       theta.init_scale = 0.1;
+       x = lsnn_dense(net, lsnn_max_pool(net, x, 4, NULL), MAPS * NUMBERS, &theta);
+       return lsnn_smooth(net, lsnn_conv2d(net, image, MAPS, 5, &no_bias), x, &mean);
+   }
+   lsnn_status lsnn_content_start(lsnn_net *net)   // after lsnn_net_build
+   {
+       lsnn_rng r = lsnn_rng_at(1, "start", "theta.bias", 0, 0);
+       lsnn_real bias[MAPS * NUMBERS];
+       for (int i = 0; i < MAPS * NUMBERS; i++)
+           bias[i] = (lsnn_real)(i % NUMBERS < 2 ? 0.4 + 0.2 * lsnn_rng_uniform(&r)    // mu
+                                 : i % NUMBERS < 4 ? 3 : 0);    // alpha, beta; gamma: round
+       return lsnn_net_set(net, "theta.bias", bias, MAPS * NUMBERS);
+   }
+   ///
+   theta's learning rate is its layers' lr_factor: the paper takes 0.1 (section 3.3).
+   examples/models.h has the whole parameter network.
    Options of the smoother (section 4.2 of the paper): smooth_shape, mixture (M Gaussians a
    map, blended with learned weights), rank (d maps a kernel, each on a convolution of its
    own), normalise, smooth_bias. In one dimension (section 3.1) a signal is C x 1 x W:
@@ -267,7 +302,8 @@
 
    11. >>custom: A LAYER TYPE OF YOUR OWN
    Fill a lsnn_layer_type: its name, the options it reads, plan (output shape, parameters),
-   forward and backward; add it with lsnn_layer. examples/custom_layer.c is one, in a page,
+   forward and backward; add it with lsnn_layer. Who refuses returns lsnn_fail(cx, status,
+   "why, with %d values", n). examples/custom_layer.c is one, in a page,
    with its gradient check, and docs/a-layer.md builds one step by step. A net that uses it is
    loaded by passing the type to lsnn_net_load. The library's own layers enter in the same
    way. What the net may do with a layer is said by its traits, of which none is always right:
@@ -299,8 +335,109 @@
    lsnn_net_load returns a net that runs. Checkpoints of lsnn_fit hold the optimizer's state
    ("optimizer.m:conv1.weight") and the position too, and load as nets. Reading checks every
    rule of the format before it believes a size, and converts between float and double.
+   Other people's files: lsnn_file_read converts F16 and BF16, too, and names what holds no
+   floats (a PyTorch state_dict with batch normalisation has an I64). lsnn_net_read takes
+   such a file if it has all that the net has, and lsnn_net_read_as by a table of names, or
+   only what fits:
+
+   /// pytorch.c
+   #include "lsnn.h"
+   // a net of two dense layers, "dense1" and "dense2", from nn.Sequential(Linear, ReLU, Linear)
+   lsnn_status from_pytorch(lsnn_net *net, const char *path)
+   {
+       static const lsnn_pair names[] = {
+           { "dense1.weight", "0.weight" }, { "dense1.bias", "0.bias" },
+           { "dense2.weight", "2.weight" }, { "dense2.bias", "2.bias" } };
+       lsnn_read_desc d = { 0 };
+       d.names = names;
+       d.name_count = 4;
+       return lsnn_net_read_as(net, path, &d);
+   }
+   // the layers that a trained net has in common with this one; the others begin as drawn
+   lsnn_status begin_from(lsnn_net *net, const char *path)
+   {
+       lsnn_read_desc d = { 0 };
+       int taken = 0;
+       d.partial = 1;
+       d.taken = &taken;
+       return lsnn_net_read_as(net, path, &d);
+   }
+   ///
+   The ways out: lsnn_net_export_c writes a C99 file with NAME_predict(x, y), for programs and
+   chips without room for more (int8 weights take a quarter; lsnn_net_round says, in the net,
+   what that costs); lsnn_net_export_onnx writes an ONNX model. Both take every layer type of
+   the library and refuse your own by name; examples/export does both:
+
+   /// export.c
+   #include "lsnn.h"
+   lsnn_status as_c(lsnn_net *net)
+   {
+       lsnn_export_desc d = { 0 };
+       d.name = "digits";                            // digits_predict
+       d.storage = LSNN_STORE_INT8;
+       return lsnn_net_export_c(net, "digits.c", &d);
+   }
+   ///
 
    15. NUMBERS TO KNOW
    Limits: 2^29 numbers an image and a weight array, 10,000 layers, 16 inputs and 4 parameters
    a layer, 8 heads. Tested: gradients against central differences in double to 1e-6, ops
-   against PyTorch in double to 1e-10 and against naive code on every instruction set: tests/. */
+   against PyTorch in double to 1e-10 and against naive code on every instruction set: tests/.
+
+   16. >>promised: WHAT IS PROMISED
+   Files. Whatever is saved (nets, checkpoints, IDX, PNG) is written beside its place, synced
+   and renamed: PATH is the old file or the new one, whole, at every moment, through a crash,
+   a kill or a power cut (where the disk honours fsync; a file system that knows no syncing
+   is no failure). Nothing else is touched: what stands at the temporary name PATH.tmp, a
+   link or a file of yours, stays, and the save takes another name; what a killed save left
+   there (mode 0200 or 01xxx) is removed by the next. A link at PATH is replaced, its target
+   stays.
+   The new file has the old one's mode, owner and group, or less where these cannot be had (a
+   group that you are not of gets what everybody gets); without an old one the umask's mode.
+   EIO: PATH is read-only for you, a folder or a device, or another program is saving to it.
+   The bytes depend neither on the locale nor on the machine's byte order or the compiler's
+   enums. Files of strangers are checked first: no length, shape or offset is believed.
+   On Windows: PATH.tmp itself is overwritten, and two programs must not save to one path.
+   Signals. The library installs no handler and blocks none for you; its own threads block all
+   but those that a thread brings upon itself and SIGPROF, so handlers run in your threads (with
+   -std=c99, which hides how to say so, the kernel decides). None of its functions may be
+   called from a handler: set a flag there, and let the progress function of lsnn_fit return
+   it: the fit stops after its step, saves, and returns STOPPED. A signal that kills leaves
+   the old file; one whose handler interrupts a write (no SA_RESTART, on a network's file
+   system) makes that save EIO, and what was there stays. SIGXFSZ (a file over ulimit -f)
+   kills unless the program ignores it; then it is EIO.
+   Numbers. What is not finite is an error, EDIVERGED, where it comes in and where it goes
+   out: lsnn_forward, lsnn_predict, lsnn_evaluate and lsnn_fit name the sample whose input is a
+   NaN or an infinity, before anything is run or any running mean has seen it; predict and
+   evaluate name the output that is none, so no NaN is counted as a class; forward and fit stop
+   at such a loss, fit with the first layer that made it, and the optimizer's step refuses such
+   a gradient, before it moves anything. A NaN that a relu stops on its way is not seen.
+   A batch may be fed in parts, where it does not fit: lsnn_batch's `sample` and `total` say
+   which part this is; loss and gradient then sum up to the whole batch's (but batch_norm
+   normalises each part by itself). `step` 0 in a loop of your own means as many as the
+   optimizer has made.
+   batch_norm takes the mean off before it multiplies: a spread of 1 about 1e4 keeps all the
+   digits that the floats have. Frozen (option freeze), it normalises by its running mean and
+   variance and leaves them. A variance past the largest lsnn_real is EDIVERGED.
+   The data's classes must be those of a classifying head: a net with more outputs than there
+   are classes is refused, as one with fewer is.
+   Failures. The context keeps the first one, until lsnn_clear; every one is logged.
+   Threads. lsnn_parallel does every task once, whatever happens to its threads: those that
+   cannot be had (a limit, no memory) or do not get a core are missed by the clock alone, and
+   the results have the same bits. A thread that waits spins for 20 microseconds, then sleeps:
+   an idle context takes no processor time, a busy machine is shared fairly, and two trainings
+   side by side each keep about half of their speed. A task that calls lsnn_parallel on its
+   own context does all of it itself, as worker 0; on another context it gets that one's
+   threads. Nets and contexts of several threads of the program run side by side.
+   cx.threads may be changed between calls; threads once started stay, asleep, until
+   lsnn_ctx_free. They keep the rounding mode (and flush-to-zero) that the caller had when it
+   started them, at the context's first op: who changes it later gets some of both. Functions
+   of yours that the library calls by all its threads (lsnn_data's fetch, tasks) must be ready
+   for that, and must not throw. A library that is to be unloaded calls lsnn_ctx_free before.
+   There are threads wherever there are pthreads and gcc's or clang's builtins; elsewhere
+   (MSVC) /openmp brings them, or there is one. A processor quota (docker --cpus) is not a core
+   less: set cx.threads.
+   Fork. A child may go on with what it inherited: contexts, nets, data. The threads are not
+   copied; the child starts its own when it first needs them, and the parent keeps its. This
+   holds for a fork by the thread that uses the context, between two calls. (With
+   LSNN_USE_OPENMP it does not: GNU OpenMP hangs in such a child.) */

@@ -4,6 +4,7 @@
 #ifdef LSNN_DOUBLE
 #define lsnn_status_text lsnn_status_text_f64
 #define lsnn_clear lsnn_clear_f64
+#define lsnn_fail lsnn_fail_f64
 #define lsnn_ctx_free lsnn_ctx_free_f64
 #define lsnn_ctx_threads lsnn_ctx_threads_f64
 #define lsnn_ctx_isa lsnn_ctx_isa_f64
@@ -136,6 +137,10 @@
 #define lsnn_net_save lsnn_net_save_f64
 #define lsnn_net_load lsnn_net_load_f64
 #define lsnn_net_read lsnn_net_read_f64
+#define lsnn_net_read_as lsnn_net_read_as_f64
+#define lsnn_net_export_c lsnn_net_export_c_f64
+#define lsnn_net_export_onnx lsnn_net_export_onnx_f64
+#define lsnn_net_round lsnn_net_round_f64
 #define lsnn_file_read lsnn_file_read_f64
 #define lsnn_file_free lsnn_file_free_f64
 #define lsnn_file_tensor lsnn_file_tensor_f64

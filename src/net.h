@@ -45,9 +45,11 @@ struct lsnn_net {
     size_t param_size, buffer_size;  /* of the blocks                         */
     lsnn_real *value, *grad, *state; /* parameters, gradients, buffers        */
     int built, failed, batch, predict_only, output;
+    lsnn_status why;                 /* of the first layer that could not be made */
     int max_lanes;                   /* a block of more images would be too large */
     uint64_t seed;
     uint32_t version;                /* counts changes of the parameters      */
+    uint32_t steps;                  /* of the last optimizer                 */
     int profile;
     lsnn_work *work;
 };
@@ -89,8 +91,14 @@ struct lsnn_work {
 
 /* ---- >>options: one table, so that checking, saving and loading are loops ------*/
 typedef struct lsnni_field { const char *name; size_t at; char kind; } lsnni_field;
-#define LSNNI_INT(name) { #name, offsetof(lsnn_options, name), 'i' }
-#define LSNNI_REAL(name) { #name, offsetof(lsnn_options, name), 'd' }
+/* An option is an int or an enum as wide (each has a member ..._INT_), or a double: any other
+   does not compile.                                                          */
+#define LSNNI_WIDE(name, type)                                                             \
+    (0 * sizeof(char[sizeof(((lsnn_options *)0)->name) == sizeof(type) ? 1 : -1]))
+#define LSNNI_INT(name)                                                                    \
+    { #name, offsetof(lsnn_options, name) + LSNNI_WIDE(name, int), 'i' }
+#define LSNNI_REAL(name)                                                                   \
+    { #name, offsetof(lsnn_options, name) + LSNNI_WIDE(name, double), 'd' }
 static const lsnni_field lsnni_fields[] = {
     LSNNI_INT(keep), LSNNI_INT(init), LSNNI_REAL(init_scale), LSNNI_REAL(lr_factor),
     LSNNI_INT(freeze), LSNNI_INT(no_decay), LSNNI_INT(no_bias), LSNNI_INT(filters),
@@ -227,7 +235,7 @@ static lsnn_status lsnni_grow(lsnn_ctx *cx, void **array, int used, int *room, s
 
 LSNN_API int lsnn_net_node(const lsnn_net *net, const char *name)
 {
-    if (!net) return -1;
+    if (!net || !name) return -1;
     for (int i = 0; i < net->nodes; i++)
         if (net->node[i].name && strcmp(net->node[i].name, name) == 0) return i;
     return -1;
@@ -245,8 +253,9 @@ static lsnn_status lsnni_name_check(lsnn_ctx *cx, const char *name)
     for (const char *p = name; *p; p++)
         if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
               (*p >= '0' && *p <= '9') || strchr("_-./", *p)))
-            return lsnni_fail(cx, LSNN_ENAME, "the name \"%.60s\" of a layer or its type has a "
-                              "character other than letters, digits and _-./", name);
+            return lsnni_fail(cx, LSNN_ENAME, "the name \"%.60s\" of a layer, its type or a "
+                              "parameter has a character other than letters, digits and _-./",
+                              name);
     if (!*name || strlen(name) > 200)
         return lsnni_fail(cx, LSNN_ENAME, "a layer name has 1 to 200 characters");
     return LSNN_OK;
@@ -292,9 +301,6 @@ static lsnn_status lsnni_enter(lsnn_net *net, lsnni_node *v, int i, int is_buffe
                          *used, is_buffer ? &net->buffer_room : &net->param_room, sizeof *p));
     p = (is_buffer ? net->buffer : net->param) + *used;
     memset(p, 0, sizeof *p);
-    if (spec->count > INT32_MAX / 4)
-        return lsnni_fail(net->cx, LSNN_ESHAPE, "%s: %.4g numbers of %.60s are over 2^29",
-                          v->type->name, (double)spec->count, spec->name);
     p->name = (char *)lsnni_alloc(net->cx, length, 1);
     if (!p->name) return LSNN_ENOMEM;
     snprintf(p->name, length, "%s.%s", v->name, spec->name);
@@ -302,13 +308,104 @@ static lsnn_status lsnni_enter(lsnn_net *net, lsnni_node *v, int i, int is_buffe
     if (lsnn_net_node(net, p->name) >= 0)
         return lsnni_fail(net->cx, LSNN_ENAME, "a layer is called '%.60s', like a parameter of "
                           "this one", p->name);
+    if (lsnni_find_param(net->param, net->params - !is_buffer, p->name) >= 0 ||
+        lsnni_find_param(net->buffer, net->buffers - is_buffer, p->name) >= 0)
+        return lsnni_fail(net->cx, LSNN_ENAME, "two parameters or buffers are called '%.60s'",
+                          p->name);
     p->spec = *spec;
     p->at = *block;
     p->lr_factor = o->freeze ? 0 : o->lr_factor > 0 ? o->lr_factor : 1;
     p->decay = !spec->no_decay && !o->no_decay;
     p->owner = net->nodes;
     p->index = i;
-    *block += (spec->count + 15) / 16 * 16;              /* rows of whole vectors */
+    *block = lsnni_plus(*block, lsnni_whole_vectors(spec->count));
+    return LSNN_OK;
+}
+
+/* What a function of a layer's type has answered. One that refuses without a reason (lsnn_fail)
+   gets this one: no failure is silent. failures: how many there were before.    */
+static lsnn_status lsnni_answer(lsnn_ctx *cx, const lsnn_layer_type *type, const char *function,
+                                unsigned failures, lsnn_status s)
+{
+    if (s == LSNN_OK || cx->failures_ != failures) return s;
+    return lsnni_fail(cx, s, "%s: its %s returned %d (%s) and gave no reason: lsnn_fail does",
+                      type->name, function, (int)s, lsnn_status_text(s));
+}
+
+static lsnn_status lsnni_type_check(lsnn_ctx *cx, const lsnn_layer_type *type)
+{
+    if (type == &lsnni_input_type || (type && type->name && type->plan && type->forward &&
+                                      type->backward)) return LSNN_OK;
+    return lsnni_fail(cx, LSNN_EVALUE, "lsnn_layer: the type%s%.60s %s", type ? " " : "",
+                      type && type->name ? type->name : "", !type ? "is NULL" :
+                      "needs a name, plan, forward and backward");
+}
+
+/* The sizes of a parameter or buffer; its count follows from them, or must agree. */
+static lsnn_status lsnni_spec_check(lsnn_ctx *cx, const lsnn_layer_type *type,
+                                    lsnn_param_spec *s)
+{
+    size_t count = 1;
+    if (!s->name)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: a parameter or buffer has no name", type->name);
+    LSNNI_TRY(lsnni_name_check(cx, s->name));
+    if (s->rank < 0 || s->rank > 4)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: %.60s has rank %d, it must be 0 to 4",
+                          type->name, s->name, s->rank);
+    for (int d = 0; d < 4; d++) {
+        if (d >= s->rank) s->dim[d] = 0;
+        else if (s->dim[d] < 1)
+            return lsnni_fail(cx, LSNN_ESHAPE, "%s: size %d of %.60s is %d, it must be positive",
+                              type->name, d + 1, s->name, s->dim[d]);
+        else count = lsnni_times(count, (size_t)s->dim[d]);
+    }
+    if (count > INT32_MAX / 4)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: %.4g numbers of %.60s are over 2^29",
+                          type->name, (double)count, s->name);
+    if (s->count && s->count != count)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: %.60s has a count of %.0f, but its sizes make "
+                          "%.0f: leave count at 0", type->name, s->name, (double)s->count,
+                          (double)count);
+    s->count = count;
+    return LSNN_OK;
+}
+
+/* What plan has filled in, of the library's types and of yours: everything that running
+   trusts is checked here. given: what it was given.                          */
+static lsnn_status lsnni_plan_check(lsnn_ctx *cx, const lsnn_layer_type *type,
+                                    lsnn_layer_plan *p, const lsnn_layer_plan *given)
+{
+    int out[3], keep[3];
+    out[0] = p->out.c; out[1] = p->out.h; out[2] = p->out.w;
+    keep[0] = p->keep_shape.c; keep[1] = p->keep_shape.h; keep[2] = p->keep_shape.w;
+    if (p->inputs != given->inputs || memcmp(p->in, given->in, sizeof p->in) ||
+        (p->traits & ~type->traits))
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: its plan has changed inputs or in, or added "
+                          "traits: they are given", type->name);
+    if (type != &lsnni_input_type) LSNNI_TRY(lsnni_sizes(cx, type->name, 3, out));
+    if ((double)out[0] * out[1] * out[2] > INT32_MAX / 4)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: an output of %dx%dx%d has over 2^29 numbers",
+                          type->name, out[0], out[1], out[2]);
+    if (p->params < 0 || p->params > LSNN_MAX_PARAMS || p->buffers < 0 ||
+        p->buffers > LSNN_MAX_PARAMS)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: %d parameters and %d buffers: a layer has at "
+                          "most %d of each", type->name, p->params, p->buffers,
+                          (int)LSNN_MAX_PARAMS);
+    for (int i = 0; i < p->params; i++) LSNNI_TRY(lsnni_spec_check(cx, type, &p->param[i]));
+    for (int i = 0; i < p->buffers; i++) LSNNI_TRY(lsnni_spec_check(cx, type, &p->buffer[i]));
+    if (p->reads_h || p->reads_w)
+        if (p->reads_h < 1 || p->reads_h > p->in[0].h || p->reads_w < 1 ||
+            p->reads_w > p->in[0].w)
+            return lsnni_fail(cx, LSNN_ESHAPE, "%s: reads_h %d, reads_w %d of an input of "
+                              "%d x %d", type->name, p->reads_h, p->reads_w, p->in[0].h,
+                              p->in[0].w);
+    if (!p->keep_name) return LSNN_OK;
+    LSNNI_TRY(lsnni_name_check(cx, p->keep_name));
+    LSNNI_TRY(lsnni_sizes(cx, p->keep_name, 3, keep));
+    if (lsnni_times(lsnni_area(keep[0], keep[1]), (size_t)keep[2]) >
+        (p->keep_fixed ? p->keep_fixed : p->keep_per_image))
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: keep_shape %dx%dx%d has more numbers than are "
+                          "kept", type->name, keep[0], keep[1], keep[2]);
     return LSNN_OK;
 }
 
@@ -354,11 +451,14 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
                                const lsnn_options *o)
 {
     lsnn_ctx *cx = net->cx;
-    int out[3];
+    lsnn_layer_plan given;
+    unsigned failures;
     if (count < v->type->min_inputs || count > v->type->max_inputs || count > LSNN_MAX_INPUTS)
         return lsnni_fail(cx, LSNN_EVALUE, "%s takes %d to %d inputs, not %d", v->type->name,
                           v->type->min_inputs,
                           LSNNI_MIN(v->type->max_inputs, LSNN_MAX_INPUTS), count);
+    if (count > 0 && !x)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: its %d inputs are NULL", v->type->name, count);
     for (int i = 0; i < count; i++) {
         if (x[i] < 0 || x[i] >= net->nodes)
             return lsnni_fail(cx, LSNN_EVALUE, "%s: input %d is node %d, there are %d",
@@ -380,16 +480,11 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
         if (!v->table) return LSNN_ENOMEM;
     }
     v->plan.traits = v->type->traits;
-    LSNNI_TRY(v->type->plan(cx, &v->plan));
+    given = v->plan;
+    failures = cx->failures_;
+    LSNNI_TRY(lsnni_answer(cx, v->type, "plan", failures, v->type->plan(cx, &v->plan)));
+    LSNNI_TRY(lsnni_plan_check(cx, v->type, &v->plan, &given));
     v->shape = v->plan.out;
-    out[0] = v->plan.out.c; out[1] = v->plan.out.h; out[2] = v->plan.out.w;
-    if (count > 0) LSNNI_TRY(lsnni_sizes(cx, v->type->name, 3, out));
-    if ((double)out[0] * out[1] * out[2] > INT32_MAX / 4)
-        return lsnni_fail(cx, LSNN_ESHAPE, "%s: an output of %dx%dx%d has over 2^29 numbers",
-                          v->type->name, out[0], out[1], out[2]);
-    if (v->plan.params > LSNN_MAX_PARAMS || v->plan.buffers > LSNN_MAX_PARAMS)
-        return lsnni_fail(cx, LSNN_EVALUE, "a layer has at most %d parameters and buffers",
-                          LSNN_MAX_PARAMS);
     if (o && o->share) return lsnni_share(net, v, o->share);
     for (int i = 0; i < v->plan.params; i++)
         LSNNI_TRY(lsnni_enter(net, v, i, 0, &v->param[i]));
@@ -401,37 +496,35 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
 LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x, int count,
                         const lsnn_options *o)
 {
-    lsnn_status status;
     lsnni_node *v;
     int params, buffers;
     if (!net || net->failed) return -1;
     if (net->built) {
         lsnni_fail(net->cx, LSNN_ESTATE, "%s: the net is built, no layer can be added",
-                   type->name);
+                   type && type->name ? type->name : "lsnn_layer");
         return -1;
     }
     net->failed = 1;                 /* until this call has succeeded         */
     params = net->params;
     buffers = net->buffers;
-    if (!net->nodes && type != &lsnni_input_type) {
-        lsnni_fail(net->cx, LSNN_ESTATE, "%s: a net begins with lsnn_input", type->name);
-        return -1;
-    }
-    if (net->nodes >= LSNNI_MAX_NODES) {
-        lsnni_fail(net->cx, LSNN_ESHAPE, "%s: a net has at most %d layers", type->name,
-                   (int)LSNNI_MAX_NODES);
-        return -1;
-    }
-    if (lsnni_grow(net->cx, (void **)&net->node, net->nodes, &net->node_room,
-                   sizeof *v) != LSNN_OK)
-        return -1;
+    net->why = lsnni_type_check(net->cx, type);
+    if (net->why == LSNN_OK && !net->nodes && type != &lsnni_input_type)
+        net->why = lsnni_fail(net->cx, LSNN_ESTATE, "%s: a net begins with lsnn_input",
+                              type->name);
+    if (net->why == LSNN_OK && net->nodes >= LSNNI_MAX_NODES)
+        net->why = lsnni_fail(net->cx, LSNN_ESHAPE, "%s: a net has at most %d layers",
+                              type->name, (int)LSNNI_MAX_NODES);
+    if (net->why == LSNN_OK)
+        net->why = lsnni_grow(net->cx, (void **)&net->node, net->nodes, &net->node_room,
+                              sizeof *v);
+    if (net->why != LSNN_OK) return -1;
     v = net->node + net->nodes;
     memset(v, 0, sizeof *v);
     v->type = type;
     v->joined = -1;
-    status = lsnni_layer(net, v, x, count, o);
+    net->why = lsnni_layer(net, v, x, count, o);
     net->cx->where_ = NULL;
-    if (status != LSNN_OK) {
+    if (net->why != LSNN_OK) {
         while (net->params > params) lsnni_free(net->cx, net->param[--net->params].name);
         while (net->buffers > buffers) lsnni_free(net->cx, net->buffer[--net->buffers].name);
         lsnni_free(net->cx, v->name);
@@ -450,16 +543,15 @@ LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w)
     if (!net || net->failed) return -1;
     if (net->nodes) {
         net->failed = !net->built;
-        lsnni_fail(net->cx, LSNN_ESTATE,
-                   "a net has one input, made first; lsnn_slice parts it");
+        net->why = lsnni_fail(net->cx, LSNN_ESTATE,
+                              "a net has one input, made first; lsnn_slice parts it");
         return -1;
     }
     net->failed = 1;
-    if (lsnni_sizes3(net->cx, "input", c, h, w) != LSNN_OK) return -1;
-    if ((double)c * h * w > INT32_MAX / 4) {
-        lsnni_fail(net->cx, LSNN_ESHAPE, "an input of %dx%dx%d has over 2^29 numbers", c, h, w);
-        return -1;
-    }
+    net->why = (double)c * h * w > INT32_MAX / 4 ?
+        lsnni_fail(net->cx, LSNN_ESHAPE, "an input of %dx%dx%d has over 2^29 numbers", c, h, w) :
+        lsnni_sizes3(net->cx, "input", c, h, w);
+    if (net->why != LSNN_OK) return -1;
     net->failed = 0;
     node = lsnn_layer(net, &lsnni_input_type, NULL, 0, NULL);
     if (node < 0) return -1;
@@ -498,8 +590,9 @@ LSNN_API void lsnn_net_set_output(lsnn_net *net, int node)
     if (!net || net->failed) return;
     if (!net->built && node >= 0 && node < net->nodes) net->output = node;
     else {
-        lsnni_fail(net->cx, net->built ? LSNN_ESTATE : LSNN_EVALUE, "lsnn_net_set_output: node "
-                   "%d of %d%s", node, net->nodes, net->built ? ", and the net is built" : "");
+        net->why = lsnni_fail(net->cx, net->built ? LSNN_ESTATE : LSNN_EVALUE,
+                              "lsnn_net_set_output: node %d of %d%s", node, net->nodes,
+                              net->built ? ", and the net is built" : "");
         net->failed = !net->built;
     }
 }
@@ -508,7 +601,8 @@ LSNN_API size_t lsnn_net_params(const lsnn_net *net)
 {
     if (!net) return 0;
     size_t total = 0;
-    for (int i = 0; i < net->params; i++) total += net->param[i].spec.count;
+    for (int i = 0; i < net->params; i++)
+        total = lsnni_plus(total, net->param[i].spec.count);
     return total;
 }
 

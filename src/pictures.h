@@ -42,6 +42,7 @@ static lsnni_canvas lsnni_canvas_of(lsnn_image *im, double x, double y, double w
 {
     lsnni_canvas cv = { im, lsnni_clamp(x, 0, im->w), lsnni_clamp(y, 0, im->h),
                         lsnni_clamp(x + w, 0, im->w), lsnni_clamp(y + h, 0, im->h) };
+    if (!im->rgb) cv.right = cv.left;                    /* nothing to draw on    */
     return cv;
 }
 
@@ -294,6 +295,7 @@ static int lsnni_axis_tick(const lsnni_axis *a, int i, double *pixel, char text[
         int ten = (int)floor(log10(fabs(v)) + 1e-9);
         snprintf(text, 64, "%.*ge%d", ten - last + 1, v / pow(10, ten), ten);
     }
+    lsnni_plain_point(text);
     return 1;
 }
 
@@ -406,74 +408,4 @@ LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const 
     for (int c = 0; c < count; c++)
         lsnni_plot_curve(&p, &curves[c], lsnni_curve_rgb(curves, c));
 }
-
-/* ---- >>png: stb_image_write, kept private to this file -------------------------
-   A file that includes stb_image_write.h itself does so before lsnn.h: that copy
-   is used then. stb allocates by malloc itself, not from the context.         */
-#ifdef LSNN_NO_STB
-#elif defined(INCLUDE_STB_IMAGE_WRITE_H)
-#  define LSNNI_PNG
-#elif defined(LSNN_STB_IMAGE_WRITE)
-#  define LSNNI_PNG LSNN_STB_IMAGE_WRITE
-#elif defined(__has_include)
-#  if __has_include(<stb/stb_image_write.h>)
-#    define LSNNI_PNG <stb/stb_image_write.h>
-#  elif __has_include(<stb_image_write.h>)
-#    define LSNNI_PNG <stb_image_write.h>
-#  endif
-#endif
-
-#ifdef LSNNI_PNG
-#ifndef INCLUDE_STB_IMAGE_WRITE_H
-#ifndef STB_IMAGE_WRITE_IMPLEMENTATION
-#  define STB_IMAGE_WRITE_STATIC
-#  define STB_IMAGE_WRITE_IMPLEMENTATION
-#endif
-#ifdef __GNUC__
-#  pragma GCC diagnostic push
-#  pragma GCC diagnostic ignored "-Wconversion"
-#  pragma GCC diagnostic ignored "-Wsign-conversion"
-#  pragma GCC diagnostic ignored "-Wunused-function"
-#  pragma GCC diagnostic ignored "-Wmissing-field-initializers"
-#  pragma GCC diagnostic ignored "-Wdeprecated-declarations"     /* sprintf on macOS */
-#endif
-#include LSNNI_PNG
-#ifdef __GNUC__
-#  pragma GCC diagnostic pop
-#endif
-#undef STB_IMAGE_WRITE_IMPLEMENTATION
-#endif
-
-static void lsnni_png_out(void *f, void *data, int bytes)
-{
-    fwrite(data, 1, (size_t)bytes, (FILE *)f);       /* lsnni_file_replace asks ferror */
-}
-
-static lsnn_status lsnni_png_write(lsnn_ctx *cx, FILE *f, void *user)
-{
-    const lsnn_image *im = (const lsnn_image *)user;
-    if (!stbi_write_png_to_func(lsnni_png_out, f, im->w, im->h, 3, im->rgb, 0))
-        return lsnni_fail(cx, LSNN_ENOMEM, "lsnn_image_save: no memory to encode");
-    return LSNN_OK;
-}
-
-LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const char *path)
-{
-    lsnn_image copy = *im;                           /* of the struct, not of pixels */
-    if (!path) return lsnni_fail(cx, LSNN_EVALUE, "lsnn_image_save: the path is NULL");
-    if (!im->rgb || im->w < 1 || im->h < 1 || im->h > INT_MAX / 4 / (3.0 * im->w + 1))
-        return lsnni_fail(cx, LSNN_ESHAPE, "lsnn_image_save: %s: %d x %d pixels are none, or "
-                          "more than stb_image_write can count", path, im->w, im->h);
-    return lsnni_file_replace(cx, path, lsnni_png_write, &copy);
-}
-#else
-LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const char *path)
-{
-    (void)im;
-    (void)path;
-    return lsnni_fail(cx, LSNN_EUNSUPPORTED, "lsnn_image_save: built without stb_image_write.h "
-                      "(github.com/nothings/stb; Debian: libstb-dev): install it, or use "
-                      "-DLSNN_STB_IMAGE_WRITE='\"its/path.h\"'; leave LSNN_NO_STB out");
-}
-#endif
 #endif /* LSNN_NO_PICTURES */

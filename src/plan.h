@@ -259,13 +259,14 @@ static size_t lsnni_place_lives(lsnni_life *life, int count)
         for (int i = 0; i < count; i++)
             if (!life[i].placed && life[i].size > (a ? a->size : 0)) a = &life[i];
         if (!a) return total;
-        for (const lsnni_life *b = lowest; b && b->at < a->at + a->size; b = b->next)
-            if (b->from <= a->to && a->from <= b->to) a->at = LSNNI_MAX(a->at, b->at + b->size);
+        for (const lsnni_life *b = lowest; b && b->at < lsnni_plus(a->at, a->size); b = b->next)
+            if (b->from <= a->to && a->from <= b->to)
+                a->at = LSNNI_MAX(a->at, lsnni_plus(b->at, b->size));
         while (*link && (*link)->at < a->at) link = &(*link)->next;
         a->next = *link;
         *link = a;
         a->placed = 1;
-        total = LSNNI_MAX(total, a->at + a->size);
+        total = LSNNI_MAX(total, lsnni_plus(a->at, a->size));
     }
 }
 
@@ -310,8 +311,8 @@ static void lsnni_plan_lives(const lsnn_net *net, lsnni_life *life, int batch, i
         int begin = 2 * nodes - r->last_reader, end = 2 * nodes - i;     /* of dy */
         int needed = lsnni_needed(net, i, train);
         int grad = train && r->live && r->needs_grad && !lsnni_has(v, LSNN_IS_LOSS);
-        size_t size = (size_t)lsnni_features(v->plan.out) * (size_t)batch;
-        size = (size + 15) / 16 * 16;                    /* whole vectors     */
+        size_t numbers = lsnni_times((size_t)lsnni_features(v->plan.out), (size_t)batch);
+        size_t size = lsnni_whole_vectors(numbers);
         if (r->y_at == i) {                              /* node 0's: the caller's */
             y->size = i > 0 && r->live && r->writes == i ? size : 0;
             y->from = r->forward_by;
@@ -521,7 +522,9 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
     int nodes = net->nodes;
     size_t total;
     for (int i = 0; i < nodes; i++)
-        if ((double)lsnni_features(net->node[i].plan.out) * w->batch > INT_MAX * 64.0)
+        if ((double)lsnni_features(net->node[i].plan.out) * w->batch > INT_MAX * 64.0 ||
+            lsnni_times(lsnni_times((size_t)lsnni_features(net->node[i].plan.out),
+                                    (size_t)w->batch), sizeof *w->block) == LSNNI_TOO_LARGE)
             return lsnni_fail(w->cx, LSNN_ESHAPE, "batches of %d images are too large for "
                               "layer '%.60s'", w->batch, net->node[i].name);
     w->chunk = lsnni_plan_chunk(w);
@@ -530,10 +533,12 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
     for (int i = 0; i < nodes; i++) {                    /* what is kept lies behind it */
         const lsnn_layer_plan *p = &net->node[i].plan;
         life[4 * nodes + i].at = total;
-        if (net->node[i].role.live)
-            total += (p->keep_fixed + p->keep_per_image * (size_t)w->batch + 15) / 16 * 16;
+        if (net->node[i].role.live) {
+            size_t kept = lsnni_times(p->keep_per_image, (size_t)w->batch);
+            total = lsnni_plus(total, lsnni_whole_vectors(lsnni_plus(p->keep_fixed, kept)));
+        }
     }
-    w->block = (lsnn_real *)lsnni_alloc(w->cx, total + 1, sizeof *w->block);
+    w->block = (lsnn_real *)lsnni_alloc(w->cx, lsnni_plus(total, 1), sizeof *w->block);
     if (!w->block) return LSNN_ENOMEM;
     for (int i = 0; i < nodes; i++) {
         const lsnni_life *own = life + i, *dy = life + 2 * nodes + net->node[i].role.dy_at;
@@ -546,12 +551,13 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
     return lsnni_plan_schedules(w);
 }
 
-static lsnn_work *lsnni_work_make(lsnn_ctx *cx, const lsnn_net *net, int batch, int train)
+static lsnn_status lsnni_work_make(lsnn_ctx *cx, const lsnn_net *net, int batch, int train,
+                                   lsnn_work **made)
 {
-    lsnn_work *w = (lsnn_work *)lsnni_alloc(cx, 1, sizeof *w);
+    lsnn_work *w = *made = (lsnn_work *)lsnni_alloc(cx, 1, sizeof *w);
     lsnni_life *life;
     lsnn_status s;
-    if (!w) return NULL;
+    if (!w) return LSNN_ENOMEM;
     w->cx = cx;
     w->net = net;
     w->batch = batch;
@@ -560,9 +566,10 @@ static lsnn_work *lsnni_work_make(lsnn_ctx *cx, const lsnn_net *net, int batch, 
     s = life ? lsnni_work_tables(w) : LSNN_ENOMEM;
     if (s == LSNN_OK) s = lsnni_work_fill(w, life);
     lsnni_free(cx, life);
-    if (s == LSNN_OK) return w;
+    if (s == LSNN_OK) return LSNN_OK;
     lsnn_work_free(w);
-    return NULL;
+    *made = NULL;
+    return s;
 }
 
 /* All but the memory, which each workspace plans for its own batch.           */

@@ -335,8 +335,8 @@ static lsnn_status lsnni_rows_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_rea
         LSNNI_WANT(&end, p.g.taps[i].offset, (size_t)depth);
         LSNNI_WANT(&end, p.g.taps[i].index, (size_t)depth);
     }
-    LSNNI_WANT(&end, p.images, p.image_size * images);
-    LSNNI_WANT(&end, p.joined, p.joined_size * (size_t)threads);
+    LSNNI_WANT(&end, p.images, lsnni_times(p.image_size, images));
+    LSNNI_WANT(&end, p.joined, lsnni_times(p.joined_size, (size_t)threads));
     LSNNI_TRY(lsnni_take(cx, want, end));
     for (int i = 0; i < p.g.parts; i++) {        /* the first and last rows', if apart */
         lsnni_tap_list *t = &p.g.taps[i];
@@ -409,8 +409,8 @@ static lsnn_status lsnni_rows_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn
     LSNNI_WANT(&end, offset, (size_t)depth);
     LSNNI_WANT(&end, iota, (size_t)depth);
     LSNNI_WANT(&end, turned, lsnni_area(s->c, depth));
-    LSNNI_WANT(&end, p.conv.images, p.conv.image_size * (size_t)threads);
-    LSNNI_WANT(&end, p.conv.joined, p.conv.joined_size * (size_t)threads);
+    LSNNI_WANT(&end, p.conv.images, lsnni_times(p.conv.image_size, (size_t)threads));
+    LSNNI_WANT(&end, p.conv.joined, lsnni_times(p.conv.joined_size, (size_t)threads));
     LSNNI_TRY(lsnni_take(cx, want, end));
     for (int k = 0, d = 0; k < s->k; k++)
         for (int r = 0; r < s->kernel_h; r++)
@@ -492,9 +492,9 @@ static lsnn_status lsnni_rows_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real 
     LSNNI_WANT(&end, offset, (size_t)p.sums.depth);
     LSNNI_WANT(&end, place, area);
     LSNNI_WANT(&end, row, area);
-    LSNNI_WANT(&end, p.images, p.spread.size * threads);
-    LSNNI_WANT(&end, p.turned, p.turned_size * threads);
-    LSNNI_WANT(&end, p.sums.part, p.sums.size * (size_t)p.sums.groups);
+    LSNNI_WANT(&end, p.images, lsnni_times(p.spread.size, threads));
+    LSNNI_WANT(&end, p.turned, lsnni_times(p.turned_size, threads));
+    LSNNI_WANT(&end, p.sums.part, lsnni_times(p.sums.size, (size_t)p.sums.groups));
     LSNNI_TRY(lsnni_take(cx, want, end));
     lsnni_spread_taps(offset, NULL, &p.spread, s, 0, s->kernel_h);
     for (int q = 0; q < (int)area; q++) {

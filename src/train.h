@@ -167,7 +167,7 @@ LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
     lsnn_parallel(net->cx, net->params, lsnni_update_task, &u);
     lsnni_changed(net);
     lsnn_zero_grad(net);
-    o->step++;
+    net->steps = ++o->step;
     return LSNN_OK;
 }
 
@@ -202,6 +202,21 @@ static void lsnni_batch_free(lsnn_ctx *cx, lsnni_batch *b)
     b->labels = NULL;
 }
 
+/* The labels' classes are the outputs', of one head at least; a data set of your own that says
+   nothing of classes is believed, and each label is checked as it comes.      */
+static lsnn_status lsnni_classes_check(const lsnn_net *net, const lsnn_data *d)
+{
+    const lsnni_node *last = NULL;
+    for (int i = 0; i < net->nodes && d->classes; i++) {
+        if (!lsnni_has(&net->node[i], LSNN_CLASSIFIES)) continue;
+        last = &net->node[i];
+        if (lsnni_features(last->plan.out) == d->classes) return LSNN_OK;
+    }
+    if (!last) return LSNN_OK;
+    return lsnni_fail(net->cx, LSNN_ESHAPE, "the data have %d classes, layer '%.60s' has %d",
+                      d->classes, last->name, lsnni_features(last->plan.out));
+}
+
 static lsnn_status lsnni_batch_make(lsnn_net *net, lsnni_batch *b, const lsnn_data *d)
 {
     lsnn_shape in = net->node[0].plan.out;
@@ -223,13 +238,14 @@ static lsnn_status lsnni_batch_make(lsnn_net *net, lsnni_batch *b, const lsnn_da
         return lsnni_fail(net->cx, LSNN_ESHAPE,
                           "the data are %d x %d x %d, the net reads %d x %d x %d",
                           d->shape.c, d->shape.h, d->shape.w, in.c, in.h, in.w);
+    LSNNI_TRY(lsnni_classes_check(net, d));
     b->data = d;
     b->size = (size_t)lsnni_features(in);
-    b->x = (lsnn_real *)lsnni_alloc(net->cx, b->size * n, sizeof *b->x);
+    b->x = (lsnn_real *)lsnni_alloc(net->cx, lsnni_times(b->size, n), sizeof *b->x);
     if (b->x && d->heads)
-        b->labels = (int *)lsnni_alloc(net->cx, (size_t)d->heads * n, sizeof *b->labels);
+        b->labels = (int *)lsnni_alloc(net->cx, n, (size_t)d->heads * sizeof *b->labels);
     if (b->x && d->target_count)
-        b->targets = (lsnn_real *)lsnni_alloc(net->cx, (size_t)d->target_count * n,
+        b->targets = (lsnn_real *)lsnni_alloc(net->cx, lsnni_times((size_t)d->target_count, n),
                                               sizeof *b->x);
     if (b->x && (b->labels || !d->heads) && (b->targets || !d->target_count)) return LSNN_OK;
     lsnni_batch_free(net->cx, b);
@@ -249,6 +265,21 @@ static lsnn_batch lsnni_batch_fetch(lsnn_ctx *cx, lsnni_batch *b, int first, int
     out.targets = b->targets;
     out.target_count = b->data->target_count;
     return out;
+}
+
+/* What is not finite is the data's fault, and named before anything is run.       */
+static lsnn_status lsnni_batch_check(lsnn_ctx *cx, const lsnni_batch *b, int n)
+{
+    const lsnni_kernels *kv = lsnni_kernels_of(cx);
+    size_t number = 0, targets = (size_t)b->data->target_count;
+    int in = lsnni_bad_sample(kv, b->x, n, b->size, &number);
+    int bad = in < 0 && b->targets ? lsnni_bad_sample(kv, b->targets, n, targets, &number) : in;
+    if (bad < 0) return LSNN_OK;
+    return lsnni_fail(cx, LSNN_EDIVERGED, "sample %d of the data: number %.0f of its %s is %g",
+                      b->order ? b->order[b->first + bad] : b->first + bad, (double)number,
+                      in < 0 ? "targets" : "input",
+                      (double)(in < 0 ? b->targets[(size_t)bad * targets + number]
+                                      : b->x[(size_t)bad * b->size + number]));
 }
 
 /* ---- >>scores ---------------------------------------------------------------------*/
@@ -301,6 +332,21 @@ static double lsnni_tally_error(const lsnni_tally *t)
     return total > 0 ? 100 * t->wrong_heads / total : 0;
 }
 
+/* The net's answer to one of these samples is no number: nothing to be counted.    */
+static lsnn_status lsnni_unscored(const lsnn_net *net, const lsnn_batch *b, int first)
+{
+    for (int n = 0; n < b->n; n++)
+        for (int i = 0; i < net->nodes; i++) {
+            size_t count = (size_t)lsnni_features(net->node[i].plan.out);
+            if (lsnni_has(&net->node[i], LSNN_IS_LOSS) &&
+                !lsnni_finite(net->work->y[i] + (size_t)n * count, count))
+                return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the net's answer to sample %d "
+                                  "is no number, at layer '%.60s'", first + n, net->node[i].name);
+        }
+    return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the loss of samples %d to %d is not "
+                      "finite", first, first + b->n - 1);
+}
+
 static lsnn_status lsnni_evaluate(lsnn_net *net, lsnni_batch *b, lsnn_score *s)
 {
     lsnni_tally t;
@@ -310,7 +356,9 @@ static lsnn_status lsnni_evaluate(lsnn_net *net, lsnni_batch *b, lsnn_score *s)
         lsnn_batch batch;
         n = LSNNI_MIN(net->batch, b->data->count - i);
         batch = lsnni_batch_fetch(net->cx, b, i, n);
-        LSNNI_TRY(lsnn_forward(net, &batch, 0, &loss));
+        LSNNI_TRY(lsnni_batch_check(net->cx, b, n));
+        LSNNI_TRY(lsnni_forward(net, &batch, 0, &loss));
+        if (!(fabs(loss) <= DBL_MAX)) return lsnni_unscored(net, &batch, i);
         lsnni_tally_add(net, &t, &batch, loss, s->confusion);
     }
     s->loss = t.loss / t.samples;
@@ -455,37 +503,37 @@ static lsnn_status lsnni_fit_restore(lsnni_fit *f, const lsnn_file *file, const 
     static const char *const key[] = { "lsnn.step", "lsnn.epoch", "lsnn.done", "lsnn.batch",
         "lsnn.samples", "lsnn.seed.high", "lsnn.seed.low", "lsnn.epoch.loss",
         "lsnn.epoch.wrong", "lsnn.epoch.samples" };
-    enum { STEP, EPOCH, DONE, BATCH, SAMPLES, HIGH, LOW, LOSS, WRONG, SEEN, KEYS };
+    enum { step, epoch, done, batch, samples, high, low, loss, wrong, seen, keys };
     const char *method = lsnn_file_meta(file, "lsnn.optimizer");
     const char *note = lsnn_file_meta(file, "lsnn.note"), *own = f->d->note;
     int keep_order = lsnn_file_meta(file, "lsnn.keep_order") != NULL;
     lsnn_net *net = f->net;
-    double v[KEYS];
-    for (int i = 0; i < KEYS; i++) {
+    double v[keys];
+    for (int i = 0; i < keys; i++) {
         LSNNI_TRY(lsnni_meta_number(net->cx, file, path, key[i], &v[i]));
-        if (i != LOSS && !(v[i] >= 0 && v[i] <= 4294967295.0))
+        if (i != loss && !(v[i] >= 0 && v[i] <= 4294967295.0))
             return lsnni_fail(net->cx, LSNN_EFORMAT, "%.160s: %s is %g", path, key[i], v[i]);
     }
-    if ((int64_t)v[BATCH] != net->batch || (int64_t)v[SAMPLES] != f->batch.data->count ||
-        !method || strcmp(method, lsnni_methods[f->o->d.method]) != 0 || v[DONE] > f->steps)
+    if ((int64_t)v[batch] != net->batch || (int64_t)v[samples] != f->batch.data->count ||
+        !method || strcmp(method, lsnni_methods[f->o->d.method]) != 0 || v[done] > f->steps)
         return lsnni_fail(net->cx, LSNN_ESTATE,
                           "%.120s was trained by %.10s with batch %.0f on %.0f samples, "
-                          "here it is %s, %d and %d", path, method ? method : "?", v[BATCH],
-                          v[SAMPLES], lsnni_methods[f->o->d.method], net->batch,
+                          "here it is %s, %d and %d", path, method ? method : "?", v[batch],
+                          v[samples], lsnni_methods[f->o->d.method], net->batch,
                           f->batch.data->count);
-    if (v[SEEN] != LSNNI_MIN(v[DONE] * v[BATCH], v[SAMPLES]) ||
-        v[WRONG] > v[SEEN] * (double)LSNN_MAX_HEADS || !(fabs(v[LOSS]) <= DBL_MAX))
+    if (v[seen] != LSNNI_MIN(v[done] * v[batch], v[samples]) ||
+        v[wrong] > v[seen] * (double)LSNN_MAX_HEADS || !(fabs(v[loss]) <= DBL_MAX))
         return lsnni_fail(net->cx, LSNN_EFORMAT, "%.160s: %.0f steps of %.0f samples have not "
-                          "seen %.0f, with %.0f errors and a loss of %g", path, v[DONE],
-                          v[BATCH], v[SEEN], v[WRONG], v[LOSS]);
+                          "seen %.0f, with %.0f errors and a loss of %g", path, v[done],
+                          v[batch], v[seen], v[wrong], v[loss]);
     LSNNI_TRY(lsnni_net_match(net, file, path));
-    LSNNI_TRY(lsnni_graph_match(net, file, path));
+    LSNNI_TRY(lsnni_graph_match(net, file, path, NULL));
     if (strcmp(note ? note : "", own ? own : "") != 0)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.100s was trained on \"%.100s\", here it is "
                           "\"%.100s\"", path, note ? note : "", own ? own : "");
-    if (keep_order != (f->d->keep_order != 0) || v[EPOCH] > f->epochs - (v[DONE] > 0))
+    if (keep_order != (f->d->keep_order != 0) || v[epoch] > f->epochs - (v[done] > 0))
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.120s was trained for %.0f epochs with "
-                          "keep_order %d, this asks for %d with %d", path, v[EPOCH], keep_order,
+                          "keep_order %d, this asks for %d with %d", path, v[epoch], keep_order,
                           f->epochs, f->d->keep_order);
     if (f->o->m)
         LSNNI_TRY(lsnni_read_block(net->cx, file, path, "optimizer.m:", net->param,
@@ -494,13 +542,13 @@ static lsnn_status lsnni_fit_restore(lsnni_fit *f, const lsnn_file *file, const 
         LSNNI_TRY(lsnni_read_block(net->cx, file, path, "optimizer.v:", net->param,
                                    net->params, f->o->v));
     LSNNI_TRY(lsnni_net_fill(net, file, path));
-    net->seed = (uint64_t)v[HIGH] << 32 | (uint64_t)v[LOW];
-    f->o->step = (uint32_t)v[STEP];
-    f->epoch = (int)LSNNI_MIN(v[EPOCH], INT_MAX);
-    f->done = (int)v[DONE];
-    f->tally.loss = v[LOSS];
-    f->tally.wrong_heads = v[WRONG];
-    f->tally.samples = (int)LSNNI_MIN(v[SEEN], INT_MAX);
+    net->seed = (uint64_t)v[high] << 32 | (uint64_t)v[low];
+    f->o->step = (uint32_t)v[step];
+    f->epoch = (int)LSNNI_MIN(v[epoch], INT_MAX);
+    f->done = (int)v[done];
+    f->tally.loss = v[loss];
+    f->tally.wrong_heads = v[wrong];
+    f->tally.samples = (int)LSNNI_MIN(v[seen], INT_MAX);
     return LSNN_OK;
 }
 
@@ -544,7 +592,8 @@ static lsnn_status lsnni_fit_step(lsnni_fit *f)
     f->batch.epoch = (uint32_t)f->epoch;
     b = lsnni_batch_fetch(net->cx, &f->batch, first, LSNNI_MIN(net->batch, count - first));
     b.step = f->o->step;
-    LSNNI_TRY(lsnn_forward(net, &b, 1, &loss));
+    LSNNI_TRY(lsnni_batch_check(net->cx, &f->batch, b.n));
+    LSNNI_TRY(lsnni_forward(net, &b, 1, &loss));
     if (!(fabs(loss) <= DBL_MAX)) return lsnni_diverged(f, &b);
     LSNNI_TRY(lsnn_backward(net));
     lsnni_tally_add(net, &f->tally, &b, loss, NULL);
@@ -622,7 +671,7 @@ static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
     f->o = lsnn_optimizer_new(f->net, &o);
     f->order = (int *)lsnni_alloc(f->net->cx, (size_t)train->count, sizeof *f->order);
     f->batch.order = f->order;
-    if (!f->o || !f->order) return f->net->cx->status;
+    if (!f->o || !f->order) return f->net->cx->last_;
     lsnn_zero_grad(f->net);
     if (f->d->resume) LSNNI_TRY(lsnni_fit_resume(f));
     if (f->epoch == f->epochs && f->d->save) return lsnni_fit_save(f);   /* none is left */
@@ -633,9 +682,12 @@ static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
 LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_fit_desc *d)
 {
     if (!net) return LSNN_ENOMEM;
+    lsnn_fit_desc defaults;
     lsnni_fit f;
     lsnn_status s;
     memset(&f, 0, sizeof f);
+    memset(&defaults, 0, sizeof defaults);
+    if (!d) d = &defaults;
     f.net = net;
     f.d = d;
     f.began = lsnni_seconds();

@@ -47,6 +47,8 @@ static lsnn_status lsnni_window_check(lsnn_ctx *cx, const char *who, const lsnn_
     if ((double)s->c * s->h * s->w > INT32_MAX / 4 ||
         (double)s->k * s->oh * s->ow > INT32_MAX / 4 ||
         (double)s->c * s->kernel_h * s->kernel_w * (weights ? s->k : 1) > INT32_MAX / 4 ||
+        (weights && ((double)s->h + s->kernel_h - 1) * ((double)s->w + s->kernel_w - 1) *
+            s->k > INT32_MAX) ||     /* what dx is made from: see rows.h      */
         ((double)s->oh * s->stride_h + s->kernel_h) *
             ((double)s->ow * s->stride_w + s->kernel_w) * LSNNI_MAX(s->c, s->k) > INT32_MAX / 4)
         return lsnni_fail(cx, LSNN_ESHAPE,

@@ -8,10 +8,13 @@
 #
 # A line near the top of a test says in which ways it is run, modes: plain double | asan
 # Those before the bar are for make test, those behind it for the rest. A program's:
-#   plain   -O2, OpenMP                  double    the same with -DLSNN_DOUBLE
-#   asan    AddressSanitizer and UBSan   noomp     -O2 without OpenMP
+#   plain   -O2                          double    the same with -DLSNN_DOUBLE
+#   asan    AddressSanitizer and UBSan   tsan      ThreadSanitizer
+#   omp     OpenMP's threads             single    -DLSNN_NO_THREADS
 #   cblas   -DLSNN_USE_CBLAS             nosimd    -DLSNN_NO_SIMD, the portable kernels
 #   naive   -DLSNN_NAIVE -DLSNN_DOUBLE, the plain loops of each layer
+#   m32     32 bits, where the compiler has their C library (Debian: libc6-dev-i386 and
+#           lib32gcc-VERSION-dev; gcc-multilib keeps compilers for ARM away)
 #   long    as plain, with TEST_LONG=1 in its environment: what takes long
 # A script's: short, and long with TEST_LONG=1. Without that line: plain, short.
 #
@@ -33,14 +36,18 @@ have() { command -v "$1" > /dev/null 2>&1; }
 
 mode_flags() {
     case $1 in
-    plain | long) echo "-O2 $OMP_FLAGS -I." ;;
-    double)   echo "-O2 $OMP_FLAGS -DLSNN_DOUBLE -Isrc -I." ;;
-    noomp)    echo "-O2 -Isrc -I." ;;
-    cblas)    echo "-O2 $OMP_FLAGS -DLSNN_USE_CBLAS -Isrc -I." ;;
+    plain | long) echo "-O2 -I." ;;
+    double)   echo "-O2 -DLSNN_DOUBLE -Isrc -I." ;;
+    omp)      echo "-O2 $OMP_FLAGS -DLSNN_USE_OPENMP -Isrc -I." ;;
+    single)   echo "-O2 -DLSNN_NO_THREADS -Isrc -I." ;;
+    tsan)     echo "-O1 -g1 -fsanitize=thread -Isrc -I." ;;
+    cblas)    echo "-O2 -DLSNN_USE_CBLAS -Isrc -I." ;;
     # -g1: functions and lines, in three quarters of the time that -g takes
     asan)     echo "-O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all -Isrc -I." ;;
-    nosimd)   echo "-O2 $OMP_FLAGS -DLSNN_NO_SIMD -Isrc -I." ;;
-    naive)    echo "-O2 $OMP_FLAGS -DLSNN_NAIVE -DLSNN_DOUBLE -Isrc -I." ;;
+    nosimd)   echo "-O2 -DLSNN_NO_SIMD -Isrc -I." ;;
+    naive)    echo "-O2 -DLSNN_NAIVE -DLSNN_DOUBLE -Isrc -I." ;;
+    m32)      echo "-O1 -m32 -msse2 -mfpmath=sse -Isrc -I." \
+                   "-idirafter /usr/include/$($CC -print-multiarch 2> /dev/null)" ;;
     *)        return 1 ;;
     esac
 }
@@ -53,11 +60,12 @@ mode_fault() {
         printf '%s\n' '#include <cblas.h>' 'int main(void){return cblas_sgemm == 0;}' > "$probe.c"
         # shellcheck disable=SC2086
         $CC "$probe.c" -o "$probe" $CBLAS_LIBS > /dev/null 2>&1 || echo "no $CBLAS_LIBS" ;;
-    asan)
-        echo 'int main(void){return 0;}' > "$probe.c"
+    asan | tsan | omp | m32)
+        echo '#include <errno.h>
+              int main(void){return 0;}' > "$probe.c"
         # shellcheck disable=SC2046
-        { $CC "$probe.c" -o "$probe" $(mode_flags asan) && "./$probe"; } > /dev/null 2>&1 ||
-            echo 'no sanitizers' ;;
+        { $CC "$probe.c" -o "$probe" $(mode_flags "$1") -lm && "./$probe"; } > /dev/null 2>&1 ||
+            echo "$1 cannot be built and run" ;;
     esac
     rm -f "$probe" "$probe.c"
 }
@@ -95,6 +103,10 @@ build_and_run() {
     esac
     flags=$(mode_flags "$2") || { echo "1..1"; echo "not ok 1 - unknown mode $2"; return 1; }
     libs=$TEST_LIBS
+    if [ "$2" = m32 ]; then          # the other libraries are of 64 bits
+        libs=-lm
+        TEST_FLAGS=$(echo " $TEST_FLAGS" | sed 's/ -DLSNN_USE_[A-Z]*//g')
+    fi
     [ "$2" = cblas ] && libs="$CBLAS_LIBS $libs"
     if [ "$1" = lsnn.h ]; then
         if implementation "$2"; then echo "ok 1 - lsnn.h compiles in mode $2"
@@ -178,6 +190,7 @@ fi
 rm -rf "$here"
 mkdir -p "$here" || exit 1
 CC=${CC:-cc}
+OMP_FLAGS=${OMP_FLAGS:--fopenmp}
 PART=${PART:-quick}                  # quick, rest or all
 case $PART in
 quick | rest | all) ;;
@@ -194,7 +207,7 @@ done
 if [ -n "$MNIST_DIR" ]; then export MNIST_DIR; else unset MNIST_DIR; fi
 # malloc may say no: the library's answer to that is what is tested
 ASAN_OPTIONS=allocator_may_return_null=1${ASAN_OPTIONS:+:$ASAN_OPTIONS}
-# two programs share the cores: threads that wait must sleep, not spin
+# two programs share the cores: OpenMP's threads that wait must sleep, not spin
 OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 export CC OMP_FLAGS TEST_FLAGS TEST_LIBS CBLAS_LIBS WARNINGS ASAN_OPTIONS OMP_WAIT_POLICY
 
@@ -202,7 +215,7 @@ export CC OMP_FLAGS TEST_FLAGS TEST_LIBS CBLAS_LIBS WARNINGS ASAN_OPTIONS OMP_WA
 test_modes() {
     default=plain
     case $1 in *.sh) default=short ;; esac
-    sed -n '1,40s/.*modes: *\([a-z| ]*[a-z]\).*/\1/p' "$1" | head -n 1 |
+    sed -n '1,40s/.*modes: *\([a-z0-9| ]*[a-z0-9]\).*/\1/p' "$1" | head -n 1 |
         awk -v part="$PART" -v test="$1" -v default="$default" '
             { line = $0 }
             END {
@@ -223,7 +236,7 @@ done > "$here/wanted"
 # test seldom wait for each other. What takes long comes first, so that it is not left alone
 # at the end. A misspelt mode is a failure, not silence.
 grep 'test_assembled' "$here/wanted" > "$here/first"
-{ for mode in asan double plain noomp nosimd cblas naive; do
+{ for mode in asan double plain omp single tsan nosimd cblas naive m32; do
       while read -r wanted test; do
           case $wanted$test in
           long*.sh) continue ;;
@@ -232,10 +245,10 @@ grep 'test_assembled' "$here/wanted" > "$here/first"
           [ "$wanted" = "$mode" ] && grep -q TEST_LINKED "$test" && echo "$mode lsnn.h" && break
       done < "$here/wanted"
   done
-  for mode in long short asan double plain noomp nosimd cblas naive; do
+  for mode in long short asan double plain omp single tsan nosimd cblas naive m32; do
       grep "^$mode " "$here/wanted"
   done
-  grep -Ev '^(long|short|asan|double|plain|noomp|nosimd|cblas|naive) ' "$here/wanted"
+  grep -Ev '^(long|short|asan|double|plain|omp|single|tsan|nosimd|cblas|naive|m32) ' "$here/wanted"
 } | grep -v test_assembled > "$here/others"
 cat "$here/first" "$here/others" > "$here/jobs"
 

@@ -22,12 +22,12 @@ cp bench/torch_train.py bench/onnx_predict.js "$work/bench/"
 if [ -n "${TEST_LINKED:-}" ]; then
     sed 's/^#define LSNN_IMPLEMENTATION$//' bench/bench.c > "$work/bench/bench.c"
     # shellcheck disable=SC2086
-    $CC -O2 ${OMP_FLAGS:-} ${TEST_FLAGS:-} -Ibench -include tests/linked.h \
+    $CC -O2 ${TEST_FLAGS:-} -Ibench -include tests/linked.h \
         "$work/bench/bench.c" "$TEST_LINKED" -o "$work/bench/bench" ${TEST_LIBS:--lm} -ldl
     check 'bench.c links with the implementation' $?
 else
     # shellcheck disable=SC2086
-    $CC -O2 ${OMP_FLAGS:-} ${TEST_FLAGS:-} bench/bench.c -o "$work/bench/bench" \
+    $CC -O2 ${TEST_FLAGS:-} bench/bench.c -o "$work/bench/bench" \
         ${TEST_LIBS:--lm} -ldl
     check 'bench.c compiles by one line' $?
 fi

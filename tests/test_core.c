@@ -1,5 +1,5 @@
 /* test_core.c - context, errors, memory, threads, random numbers.
-   modes: plain | double asan noomp */
+   modes: plain | double asan single */
 #define LSNN_IMPLEMENTATION
 #include "lsnn.h"
 #include "check.h"
@@ -197,33 +197,6 @@ static void mark(void *user, int i, int worker)
     ((int *)user)[i] += i + 1;
 }
 
-#ifdef _OPENMP
-/* Writes its worker, and waits until the other task has begun: so both run at once.      */
-static void meet(void *user, int i, int worker)
-{
-    int *seen = (int *)user, other = 0;
-    double end = omp_get_wtime() + 20;
-    #pragma omp atomic write
-    seen[i] = 1 + worker;
-    while (!other && omp_get_wtime() < end) {
-        #pragma omp atomic read
-        other = seen[1 - i];
-    }
-}
-
-static void test_two_workers(void)
-{
-    lsnn_ctx cx;
-    int seen[2] = { 0, 0 };
-    memset(&cx, 0, sizeof cx);
-    cx.threads = 2;
-    CHECK(lsnn_ctx_threads(&cx) == 2);
-    lsnn_parallel(&cx, 2, meet, seen);
-    CHECK(seen[0] + seen[1] == 3 && seen[0] != seen[1]);
-    test_end("two threads are two workers, 0 and 1, at once");
-}
-#endif
-
 /* The instruction sets are those of the machine; one that does not run here means the best. */
 static void test_isa(void)
 {
@@ -264,6 +237,7 @@ static void test_parallel(void)
     CHECK(lsnn_isa_from_name("sse9") == LSNN_ISA_COUNT_);
     CHECK(lsnn_isa_available(lsnn_ctx_isa(&cx)));
     CHECK(strstr(lsnn_build_info(), LSNN_VERSION) != NULL);
+    lsnn_ctx_free(&cx);
     test_end("parallel: every task once, for any number of threads");
 }
 
@@ -276,9 +250,6 @@ int main(void)
     test_draws();
     test_addresses();
     test_parallel();
-#ifdef _OPENMP
-    test_two_workers();
-#endif
     test_isa();
     return test_finish();
 }

@@ -1,7 +1,7 @@
 /* test_data.c - sample sources, IDX files and the built-in digits.
 
    Build: cc -O2 -I. tests/test_data.c -o tests/test_data -lm
-          (also with -fopenmp, and with -DLSNN_USE_ZLIB -lz)   modes: plain asan | double */
+          (also with -DLSNN_USE_ZLIB -lz)                      modes: plain asan | double */
 #ifndef TEST_LINKED
 #define LSNN_IMPLEMENTATION
 #endif
@@ -13,6 +13,7 @@
 
 #define FILE_NAME "test_data.tmp.idx"
 #define GONE_NAME "test_data.tmp.gone"
+#define NAMES "test_data.tmp"
 
 static void write_bytes(const char *path, const unsigned char *v, size_t n)
 {
@@ -145,6 +146,33 @@ static void test_idx_paths(void)
     lsnn_clear(&cx);
     CHECK(lsnn_idx_write(&cx, &keep, ".") == LSNN_EIO);
     test_end("IDX: missing files and folders, and nothing overwritten on failure");
+}
+
+/* NAME-idx1-ubyte as unpackers leave it: NAME.idx1-ubyte; the first is read if both are there. */
+static void test_idx_names(void)
+{
+    static const char plain[] = NAMES "-idx1-ubyte", dotted[] = NAMES ".idx1-ubyte";
+    lsnn_ctx cx = quiet();
+    lsnn_idx a, keep;
+    unsigned char v[4] = { 9, 8, 7, 6 };
+    memset(&keep, 0, sizeof keep);
+    keep.rank = 1;
+    keep.dim[0] = 4;
+    keep.v = v;
+    remove(plain);
+    CHECK(lsnn_idx_write(&cx, &keep, dotted) == LSNN_OK);
+    CHECK(lsnn_idx_read(&cx, &a, plain) == LSNN_OK && a.v[0] == 9);
+    lsnn_idx_free(&cx, &a);
+    v[0] = 1;
+    CHECK(lsnn_idx_write(&cx, &keep, plain) == LSNN_OK);
+    CHECK(lsnn_idx_read(&cx, &a, plain) == LSNN_OK && a.v[0] == 1);
+    lsnn_idx_free(&cx, &a);
+    CHECK(lsnn_idx_read(&cx, &a, dotted) == LSNN_OK && a.v[0] == 9);
+    lsnn_idx_free(&cx, &a);
+    remove(plain);
+    remove(dotted);
+    CHECK(lsnn_idx_read(&cx, &a, plain) == LSNN_EIO && strstr(cx.message, plain));
+    test_end("IDX: the names that unpackers write");
 }
 
 #ifdef LSNN_USE_ZLIB
@@ -459,6 +487,7 @@ int main(void)
     test_idx_round_trip();
     test_idx_malformed();
     test_idx_paths();
+    test_idx_names();
     test_idx_gz();
     test_sets();
     test_sets_idx();

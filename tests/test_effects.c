@@ -3,7 +3,7 @@
    all that a layer type may have.
 
    modes: plain asan | double
-   Build: cc -O2 -fopenmp -I. tests/test_effects.c -o tests/test_effects -lm              */
+   Build: cc -O2 -I. tests/test_effects.c -o tests/test_effects -lm                       */
 #ifndef TEST_LINKED
 #define LSNN_IMPLEMENTATION
 #endif

@@ -1,7 +1,7 @@
 /* test_experiment.c - what examples/lsnn_mnist.c trains on, holds out and tests on, and how it
    measures where smoothers look. The program is included, its main renamed.
 
-   Build: cc -O2 -fopenmp -I. tests/test_experiment.c -o tests/test_experiment -lm
+   Build: cc -O2 -I. tests/test_experiment.c -o tests/test_experiment -lm
    modes: plain | asan */
 #define LSNN_IMPLEMENTATION
 #include "lsnn.h"                    /* the mode's own, before the program's            */
@@ -23,6 +23,7 @@ static void test_focus(int side)
     int edge = (SIDE - side) / 2, area = side * side, reach = 14 - edge;
     v.n = v.groups = v.images = 1;
     v.maps = MAPS;
+    v.side = SIDE;
     v.h = v.w = side;
     v.u = u;
     memset(u, 0, sizeof u);

@@ -51,7 +51,7 @@ dialects() {
         echo "clang++ $std -x c++"
     done
 }
-switches='-DLSNN_NO_SIMD|-DLSNN_NO_TRAIN|-DLSNN_NO_DATA|-DLSNN_NO_PICTURES|
+switches='-DLSNN_NO_SIMD|-DLSNN_NO_THREADS|-DLSNN_NO_TRAIN|-DLSNN_NO_DATA|-DLSNN_NO_PICTURES|
 -DLSNN_NO_TRAIN -DLSNN_NO_DATA -DLSNN_NO_PICTURES'
 
 dialects > "$work/dialects"
@@ -66,7 +66,7 @@ while read -r compiler std language; do
         if echo 'int main(void){return 0;}' |
             $compiler -x c - -fopenmp -o /dev/null > /dev/null 2>&1; then
             # shellcheck disable=SC2086
-            compile $compiler $std $language $real -fopenmp
+            compile $compiler $std $language $real -fopenmp -DLSNN_USE_OPENMP
         fi
     done
     case $std in c99 | c++11)
@@ -85,12 +85,13 @@ cc=gcc
 have gcc || cc=cc
 if [ -n "$long" ]; then              # some warnings need the optimizer
     compile $cc c99 -O2
-    compile $cc c99 -O2 -DLSNN_DOUBLE -fopenmp
+    compile $cc c99 -O2 -DLSNN_DOUBLE
+    $cc -fopenmp -x c -fsyntax-only "$work/unit.c" -I. 2> /dev/null &&
+        compile $cc c99 -O2 -DLSNN_DOUBLE -fopenmp
     have clang && compile clang c99 -O2
 fi
 if echo '#include <zlib.h>' | $cc -x c -fsyntax-only - > /dev/null 2>&1; then
     compile $cc c99 -DLSNN_USE_ZLIB
-    compile $cc c99 -DLSNN_USE_ZLIB -DLSNN_NO_STB
 fi
 if echo '#include <cblas.h>' | $cc -x c -fsyntax-only - > /dev/null 2>&1; then
     compile $cc c99 -DLSNN_USE_CBLAS
@@ -108,12 +109,130 @@ cat > "$work/late.c" << 'END'
 #include "lsnn.h"
 END
 job 'after the system headers, -std=c99' "$cc -std=c99 $strict -I. $code $work/late.c"
+
+# ---- Headers around it: macros of other people's -----------------------------------------
+# Words of windows.h, of Arduino's headers and of X11, and each capital letter: none may stand
+# in the implementation. Those of tgmath.h and complex.h come from the real ones.
+{ for word in A B C D E F G H I J K L M N O P Q R S T U V W X Y Z near far huge small hyper \
+      interface pascal cdecl boolean IN OUT OPTIONAL CONST VOID TRUE FALSE ERROR DELETE NO_ERROR \
+      OK FAIL HIGH LOW DONE COUNT HALF REST LANES WIDE STEP SHAPE SIZE BATCH LOSS EPSILON PI \
+      THREADS WIDTH HEIGHT None Bool Status Success Always True False; do
+      echo "#define $word ) this is a macro ("
+  done
+  for word in 'min(a, b)' 'max(a, b)' 'bit(b)' 'check(a)' 'verify(a)' 'square(a)' 'map(a, b)' \
+      'swap(a, b)' 'clamp(a, b, c)' 'constrain(a, b, c)' 'isset(a, b)' 'word(a)'; do
+      echo "#define $word ) this is a macro ("
+  done
+} > "$work/macros.h"
+cat > "$work/around.c" << 'END'
+#include <errno.h>
+#include <fcntl.h>
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
+#include "macros.h"
+#define LSNN_IMPLEMENTATION
+#include "lsnn.h"
+END
+printf '#include <tgmath.h>\n#define LSNN_IMPLEMENTATION\n#include "lsnn.h"\n' > "$work/tgmath.c"
+job "after other people's macros, C" "$cc -std=c99 $strict -I. -I$work $code $work/around.c"
+job "after other people's macros, naive" \
+    "$cc -std=c99 $strict -DLSNN_NAIVE -I. -I$work $code $work/around.c"
+job 'after tgmath.h' "$cc -std=c99 $strict -I. $code $work/tgmath.c"
+if have g++; then
+    job "after other people's macros, C++" \
+        "g++ -std=c++11 $strict -x c++ -I. -I$work $code $work/around.c"
+    sed 's/tgmath.h/ctgmath/' "$work/tgmath.c" > "$work/ctgmath.cc"
+    job 'after ctgmath, C++' "g++ -std=c++11 $strict -I. $code $work/ctgmath.cc"
+fi
+# A POSIX of before threads hides what masks signals; later ones, and X/Open's, have it.
+for posix in -D_POSIX_SOURCE -D_POSIX_C_SOURCE=199309L ${long:+-D_POSIX_C_SOURCE=199506L \
+    -D_POSIX_C_SOURCE=200809L -D_XOPEN_SOURCE=500 -D_XOPEN_SOURCE=700}; do
+    compile $cc c99 "$posix"
+done
+# Where the linker has no threads (before glibc 2.34, without -pthread) there is one.
+cat > "$work/weak.c" << 'END'
+#define LSNN_IMPLEMENTATION
+#include "lsnn.h"
+static void task(void *user, int i, int worker) { ((int *)user)[i] += worker == 0; }
+int main(void)
+{
+    static lsnn_ctx cx;
+    static int done[100];
+    int good = 0;
+    cx.threads = 4;
+    lsnn_parallel(&cx, 100, task, done);
+    lsnn_parallel(&cx, 100, task, done);
+    for (int i = 0; i < 100; i++) good += done[i] == 2;
+    lsnn_ctx_free(&cx);
+    return good != 100;
+}
+END
+[ "$(uname -s)" = Linux ] && {
+    weak="$cc -std=gnu99 $strict '-DLSNNI_TEST_WEAK=\"no_\"' -I."
+    if [ -n "$long" ]; then
+        job 'no threads to be linked' "$weak -O1 $work/weak.c -o $work/weak -lm && $work/weak"
+    else
+        job 'no threads to be linked' "$weak $code $work/weak.c"
+    fi
+}
+# Another implementation in the same file, before or behind.
+if echo '#include <stb/stb_image_write.h>' | $cc -x c -fsyntax-only - > /dev/null 2>&1; then
+    stb='#define STB_IMAGE_WRITE_IMPLEMENTATION\n#include <stb/stb_image_write.h>\n'
+    us='#define LSNN_IMPLEMENTATION\n#include "lsnn.h"\n'
+    printf '%b%b' "$us" "$stb" > "$work/stb_after.c"
+    printf '%b%b' "$stb" "$us" > "$work/stb_before.c"
+    job "before stb_image_write's implementation" "$cc -std=c99 -I. $code $work/stb_after.c"
+    job "behind stb_image_write's implementation" "$cc -std=c99 -I. $code $work/stb_before.c"
+else
+    skip "around stb_image_write's implementation" 'not installed'
+fi
+# An old dialect gets one message, not a thousand.
+for std in gnu89 c90; do
+    job "-std=$std: one message" "$cc -std=$std -I. -fsyntax-only $work/unit.c 2>&1 |
+        grep -c 'error: ' | grep -qx 1"
+done
+have g++ && job '-std=c++98: one message' "g++ -std=c++98 -x c++ -I. -fsyntax-only $work/unit.c 2>&1 |
+    grep -c 'error: ' | grep -qx 1"
+# Enums of one byte: they are of four all the same, so structs and files are as ever.
+cat > "$work/enums.c" << 'END'
+#define LSNN_IMPLEMENTATION
+#include "lsnn.h"
+int main(int count, char **names)
+{
+    static lsnn_ctx cx;
+    static lsnn_options o;
+    lsnn_net *net = lsnn_net_new(&cx);
+    static lsnn_options drawn;
+    int x;
+    drawn.init = LSNN_INIT_GLOROT;
+    x = lsnn_conv2d(net, lsnn_input(net, 1, 8, 8), 2, 3, &drawn);
+    o.normalise = LSNN_NORMALISE_MEAN;
+    lsnn_smooth(net, x, LSNN_FREE, &o);
+    return count < 2 || lsnn_net_build(net, NULL) != LSNN_OK || lsnn_net_save(net, names[1]) ||
+        sizeof(lsnn_init) != sizeof(int) || sizeof o.padding != sizeof(int);
+}
+END
+job '-fshort-enums' "$cc -std=c99 $strict -Wno-type-limits -fshort-enums -I. $code $work/unit.c"
+[ -n "$long" ] && job '-fshort-enums writes the same file' \
+    "$cc -O1 -fshort-enums -I. $work/enums.c -o $work/enums1 -lm && $work/enums1 $work/enums1.st &&
+     $cc -O1 -I. $work/enums.c -o $work/enums4 -lm && $work/enums4 $work/enums4.st &&
+     cmp $work/enums1.st $work/enums4.st"
 cp lsnn.h "$work/renamed.h"
 printf '#define LSNN_IMPLEMENTATION\n#include "renamed.h"\n' > "$work/renamed.c"
 job 'renamed, with LSNN_FILENAME' "$cc -O2 -DLSNN_FILENAME='\"renamed.h\"' -I$work \
     $code $work/renamed.c"
 job 'LSNN_API' "$cc '-DLSNN_API=__attribute__((visibility(\"hidden\")))' -I. \
     $code $work/unit.c"
+job 'OpenMP that is not there is refused' "! $cc -DLSNN_USE_OPENMP -I. $code $work/unit.c"
 job '-ffast-math is refused' "! $cc -ffast-math -I. $code $work/unit.c"
 if [ -z "$long" ]; then
     :

@@ -4,7 +4,7 @@
    for MNIST's, where it is at hand ($MNIST_DIR).
 
    modes: plain | long
-   Build: cc -O2 -fopenmp -I. tests/test_learn.c -o tests/test_learn -lm
+   Build: cc -O2 -I. tests/test_learn.c -o tests/test_learn -lm
    Usage: TEST_LONG=1 test_learn     or     test_learn SEED      all of it
           test_learn                                              only the first, in short */
 #ifndef TEST_LINKED

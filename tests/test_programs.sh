@@ -7,56 +7,8 @@
 # the implementation, programs are linked with it: so they use no private names.
 cd "$(dirname "$0")/.." || exit 1
 work=${TEST_TMP:-build/programs.tmp}
-mkdir -p "$work" || exit 1
-CC=${CC:-cc}
+. tests/programs.sh
 long=${TEST_LONG:-}
-n=0
-failed=0
-
-check() {                            # check TEXT STATUS: one TAP line
-    n=$((n + 1))
-    if [ "$2" -eq 0 ]; then echo "ok $n - $1"; else echo "not ok $n - $1"; failed=1; fi
-}
-
-# refused STATUS WORD COMMAND...: ends with that status, and its stderr has the word
-refused() {
-    want=$1
-    word=$2
-    shift 2
-    "$@" > "$work/stdout" 2> "$work/stderr" < /dev/null
-    status=$?
-    [ "$status" -eq "$want" ] && grep -q -e "$word" "$work/stderr"
-    check "refused: $(basename "$1") ... names $word" $?
-    grep -q -e "$word" "$work/stderr" || sed 's/^/# /' "$work/stderr"
-}
-
-# compile FILE PROGRAM FLAG...
-compile() {
-    file=$1
-    to=$2
-    shift 2
-    object=
-    if [ -n "${TEST_LINKED:-}" ]; then
-        sed 's/^#define LSNN_IMPLEMENTATION$//' "$file" > "$to.c"
-        file=$to.c
-        object="-include tests/linked.h $TEST_LINKED"
-    fi
-    # shellcheck disable=SC2086
-    $CC "$@" -Iexamples -I. ${OMP_FLAGS:-} ${TEST_FLAGS:-} "$file" $object \
-        -o "$to" ${TEST_LIBS:--lm}
-}
-# A program with a precision of its own cannot be linked.
-build() {
-    if [ -z "${TEST_LINKED:-}" ] || grep -q '^#define LSNN_DOUBLE' "$1"; then
-        # shellcheck disable=SC2086
-        $CC -O2 ${OMP_FLAGS:-} ${TEST_FLAGS:-} "$1" -o "$work/$(basename "$1" .c)" \
-            ${TEST_LIBS:--lm}
-        check "$1 compiles by one line" $?
-    else
-        compile "$1" "$work/$(basename "$1" .c)" -O1
-        check "$1 links with the implementation" $?
-    fi
-}
 
 for p in examples/*.c tools/*.c; do build "$p"; done
 mnist=$work/gen_data
@@ -144,13 +96,13 @@ for task in cluttered arrow rectangle sequence; do
         [ $from = data ] && folder=$work/one
         # shellcheck disable=SC2086
         "$train" --task $task --model cnn $drawn --batch 20 --epochs 1 --threads 1 --quiet --$from "$folder" \
-            --save "$work/$from.safetensors" | sed 's/ seconds=.* images_per_s=[0-9]*//' > "$work/$from.txt"
+            --save "$work/$from.safetensors" --overwrite | sed 's/ seconds=.* images_per_s=[0-9]*//' > "$work/$from.txt"
     done
     cmp "$work/mnist.safetensors" "$work/data.safetensors" && [ -s "$work/mnist.txt" ] &&
         cmp "$work/mnist.txt" "$work/data.txt"
     check "lsnn_mnist --task $task: pictures drawn on the way are gen_data's: the same net and error" $?
 done
-[ "$("$train" --list)" = "tasks: cluttered arrow rectangle sequence
+[ "$("$train" --list)" = "tasks: digits cluttered arrow rectangle sequence
 models: cnn lc lsnn-location lsnn-content" ]
 check '--list names tasks and models' $?
 tiny='--train 320 --test 100 --batch 32 --threads 1 --epochs 1 --quiet'
@@ -210,7 +162,7 @@ for part in train t10k; do
     cp "$work/data/sequence-$part-images-idx3-ubyte" "$work/data/arrow-$part-images-idx3-ubyte"
     cp "$work/data/sequence-$part-labels-idx2-ubyte" "$work/data/arrow-$part-labels-idx1-ubyte"
 done
-refused 1 '3 labels a picture' "$train" --task arrow --data "$work/data" --out "$work/out"
+refused 1 '3 labels a picture' "$train" --task arrow --data "$work/data" --out "$work/fresh"
 
 # ---- signals: what each model can know and cannot ------------------------------------------
 signals="$work/lsnn_1d --threads 1 --train 2000 --test 500 --epochs 20 --quiet"
@@ -253,7 +205,7 @@ if [ -n "$long" ]; then
         echo "ok $n - Ctrl-C # SKIP the run was over before it came"
     fi
     # shellcheck disable=SC2086
-    "$train" $many --resume "$work/whole.safetensors" --seed 99 --quiet > /dev/null \
+    "$train" $many --resume "$work/whole.safetensors" --seed 99 --out "$work/fresh" --quiet > /dev/null \
         2> "$work/other.txt"
     [ $? -eq 1 ] && grep -q 'seed=99' "$work/other.txt"
     check 'a resume with another seed is refused, and says so' $?
@@ -262,7 +214,7 @@ if [ -n "$long" ]; then
     # shellcheck disable=SC2086
     "$train" --model cnn $tiny --mnist "$work/mnist" --save "$work/digits.safetensors" > /dev/null &&
         ! "$train" --model cnn $tiny --mnist "$work/others" --resume "$work/digits.safetensors" \
-            --out "$work/out" > /dev/null 2> "$work/other.txt" && grep -q 'data=' "$work/other.txt"
+            --out "$work/fresh" > /dev/null 2> "$work/other.txt" && grep -q 'data=' "$work/other.txt"
     check 'a resume on other pictures is refused, and says so' $?
     echo precious > "$work/old.csv"
     "$train" --summary --log "$work/old.csv" > /dev/null 2>&1
@@ -282,8 +234,8 @@ refused 2 --figure "$train" --model cnn --figure "$work/no.png"
 refused 2 --data "$train" --data "$work/data" --fresh
 refused 2 --focus "$train" --data "$work/data" --focus
 refused 2 --mu-range "$train" --mu-range -0.5
-refused 1 "$work/nowhere" "$train" --mnist "$work/nowhere" --out "$work/out"
-refused 1 "$work/nowhere" "$train" --data "$work/nowhere" --out "$work/out"
+refused 1 "$work/nowhere" "$train" --mnist "$work/nowhere" --out "$work/fresh"
+refused 1 "$work/nowhere" "$train" --data "$work/nowhere" --out "$work/fresh"
 refused 1 --save "$train" --save "$work/nowhere/net.safetensors"
 refused 1 --figure "$train" --figure "$work/nowhere/look.png"
 refused 2 --seed "$mnist" cluttered --seed x
@@ -304,10 +256,10 @@ for file in images-idx3-ubyte labels-idx1-ubyte; do
     mv "$work/other/digits-train-$file" "$work/other/cluttered-train-$file"
     cp "$work/data/cluttered-t10k-$file" "$work/other"
 done
-refused 1 'train: 1 labels a picture of 28 x 28' "$train" --data "$work/other" --out "$work/out"
+refused 1 'train: 1 labels a picture of 28 x 28' "$train" --data "$work/other" --out "$work/fresh"
 head -c 5000 "$work/data/cluttered-train-images-idx3-ubyte" > "$work/short"
 cp "$work/short" "$work/data/cluttered-train-images-idx3-ubyte"
-refused 1 cluttered-train-images "$train" --data "$work/data" --out "$work/out"
+refused 1 cluttered-train-images "$train" --data "$work/data" --out "$work/fresh"
 cmp -s "$work/short" "$work/data/cluttered-train-images-idx3-ubyte"
 check 'a bad input file stays as it was' $?
 

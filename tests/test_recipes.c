@@ -1,7 +1,7 @@
 /* test_recipes.c - the tasks' pictures: what they show, where from, and the same for all.
 
    Build: cc -O2 -I. tests/test_recipes.c -o tests/test_recipes -lm
-          (also with -fopenmp)                                   modes: plain | double asan */
+                                                                 modes: plain | double asan */
 #define LSNN_IMPLEMENTATION
 #include "lsnn.h"
 #include "source.h"
@@ -145,8 +145,10 @@ static void test_recipe_check(void)
     wrong = s;
     {
         lsnn_recipe r = cluttered(&wrong, &wrong, 1, 0);
+        r.classes = 10;                          /* else the label 10 makes 11    */
         CHECK(lsnn_recipe_check(&cx, &r) == LSNN_EVALUE);
         lsnn_clear(&cx);
+        r.classes = 0;
         s.labels.v[5] = 9;
         r.crops = NULL;
         r.task = LSNN_TASK_ARROW;               /* has no clutter                */
@@ -749,8 +751,34 @@ static void test_recipe_data(void)
     test_end("recipe as a data set: pixel / 255, and a part of it");
 }
 
+/* Labels of more classes than digits have: letters, 26.                       */
+static void test_classes(void)
+{
+    source s = make_source(30, 1, 0);
+    lsnn_ctx cx = quiet();
+    lsnn_recipe r = cluttered(&s, &s, 5, 0);
+    lsnn_data d;
+    for (int i = 0; i < 30; i++) s.labels.v[i] = (unsigned char)(i % 26);
+    CHECK(lsnn_data_recipe(&cx, &d, &r) == LSNN_OK && d.classes == 26);
+    r.classes = 62;
+    CHECK(lsnn_data_recipe(&cx, &d, &r) == LSNN_OK && d.classes == 62);
+    r.classes = 25;
+    CHECK(lsnn_data_recipe(&cx, &d, &r) == LSNN_EVALUE && strstr(cx.message, "label 25"));
+    for (int i = 0; i < 3; i++) {
+        static const int bad[3] = { -1, 257, 9 };
+        lsnn_clear(&cx);
+        r.classes = bad[i];
+        if (i == 2) r.task = LSNN_TASK_DIGITS;
+        r.count = 30;
+        CHECK(lsnn_recipe_check(&cx, &r) == LSNN_EVALUE && strstr(cx.message, "classes"));
+    }
+    free_source(&s);
+    test_end("recipes take the classes that the labels have, or those that are given");
+}
+
 int main(void)
 {
+    test_classes();
     test_tasks();
     test_recipe_check();
     test_cluttered_compositing();

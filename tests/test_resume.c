@@ -2,7 +2,7 @@
    with the same bits as training that never stopped; what does not fit is refused.
 
    modes: plain asan | double
-   Build: cc -O2 -fopenmp -I. tests/test_resume.c -o tests/test_resume -lm               */
+   Build: cc -O2 -I. tests/test_resume.c -o tests/test_resume -lm                        */
 #define _XOPEN_SOURCE 700
 #include <signal.h>
 #include <sys/stat.h>

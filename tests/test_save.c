@@ -2,10 +2,51 @@
    precision nearly; files and graphs that do not fit, lie or are garbage give a status and
    change nothing.
 
-   modes: plain | double asan
-   Build: cc -O2 -fopenmp -I. tests/test_save.c -o tests/test_save -lm                   */
+   modes: plain | double asan m32
+   Build: cc -O2 -I. tests/test_save.c -o tests/test_save -lm                            */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The library's numbers, as a locale has them whose decimal point is `point`. */
+static const char *point = ".";
+
+#if defined(__GNUC__)
+__attribute__((format(printf, 3, 4)))
+#endif
+static int local_snprintf(char *text, size_t room, const char *format, ...)
+{
+    char with[64], *dot;
+    va_list list;
+    int n;
+    va_start(list, format);
+    n = vsnprintf(text, room, format, list);
+    va_end(list);
+    if (strcmp(format, "%.17g") != 0 && strcmp(format, "%.1f") != 0) return n;
+    if ((dot = strchr(text, '.')) == NULL) return n;
+    snprintf(with, sizeof with, "%.*s%s%s", (int)(dot - text), text, point, dot + 1);
+    return snprintf(text, room, "%s", with);
+}
+static double local_strtod(const char *text, char **end)
+{
+    const char *at = strstr(text, point);
+    size_t whole = at ? (size_t)(at - text) : strlen(text), n = strlen(point);
+    char with[128], *stop;
+    double v;
+    snprintf(with, sizeof with, "%.*s%s%s", (int)whole, text, at ? "." : "", at ? at + n : "");
+    v = strtod(with, &stop);
+    *end = (char *)text + (stop - with) + (at && stop > with + whole ? n - 1 : 0);
+    if (strcmp(point, ".") != 0 && memchr(text, '.', (size_t)(*end - text)))
+        *end = (char *)strchr(text, '.');                /* no number's part there */
+    return v;
+}
+#define snprintf local_snprintf
+#define strtod local_strtod
 #define LSNN_IMPLEMENTATION
 #include "lsnn.h"
+#undef snprintf
+#undef strtod
 #include "check.h"
 #include "nets.h"
 
@@ -196,7 +237,7 @@ static void write_other(lsnn_ctx *cx)
     putc('}', text);
     while (ftell(text) % 8) putc(' ', text);
     header = (size_t)ftell(text);
-    for (int i = 0; i < 8; i++) length[i] = (unsigned char)(header >> 8*i);
+    for (int i = 0; i < 8; i++) length[i] = (unsigned char)((uint64_t)header >> 8*i);
     fwrite(length, 1, 8, out);
     rewind(text);
     while ((c = getc(text)) != EOF) putc(c, out);
@@ -380,6 +421,185 @@ static void test_numbers_differ(void)
     lsnn_ctx_free(&cx);
     CHECK(heap.live == 0);
     test_end("another stride, eps or slope is another net");
+}
+
+/* ---- other people's files, and parts ------------------------------------------------------ */
+static lsnn_net *two_layers(lsnn_ctx *cx, int classes, uint64_t seed)
+{
+    lsnn_net *net = lsnn_net_new(cx);
+    lsnn_options norm = named("norm"), body = named("body"), head = named("head");
+    int x = lsnn_batch_norm(net, lsnn_input(net, 3, 1, 1), &norm);
+    x = lsnn_tanh(net, lsnn_dense(net, x, 4, &body), NULL);
+    lsnn_cross_entropy(net, lsnn_dense(net, x, classes, &head), NULL);
+    CHECK(build_net(net, 2, seed, 0) == LSNN_OK);
+    return net;
+}
+
+/* Writes net's tensors as a file from elsewhere: without a graph, by other names, with an
+   integer and a tensor that the net has not. cut: so many tensors are left out.          */
+static void write_foreign(lsnn_ctx *cx, lsnn_net *net, const char *prefix, int cut)
+{
+    lsnn_tensor t[16];
+    char names[16][64];
+    lsnn_file f;
+    int count = 0;
+    CHECK(lsnn_net_save(net, path) == LSNN_OK && lsnn_file_read(cx, &f, path) == LSNN_OK);
+    for (int i = 0; i < f.tensors - cut && i < 15; i++) {
+        snprintf(names[count], 64, "%s%.50s", prefix, f.tensor[i].name);
+        t[count] = f.tensor[i];
+        t[count].name = names[count];
+        count++;
+    }
+    t[count] = t[0];
+    t[count++].name = "more.than.the.net";
+    CHECK(lsnn_file_write(cx, other, t, count, NULL, 0) == LSNN_OK);
+    lsnn_file_free(cx, &f);
+}
+
+static void test_foreign(void)
+{
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_net *net = two_layers(&cx, 3, 1), *second = two_layers(&cx, 3, 2);
+    lsnn_pair map[8];
+    char names[8][64];
+    lsnn_read_desc d;
+    int taken = -1, count = 0;
+    lsnn_real *before;
+    memset(&d, 0, sizeof d);
+    write_foreign(&cx, net, "", 0);
+    CHECK(lsnn_net_read(second, other) == LSNN_OK && net_is(second, net_values(net)));
+    lsnn_net_free(second);
+    second = two_layers(&cx, 3, 2);
+    write_foreign(&cx, net, "model.", 0);                        /* by other names        */
+    before = net_values(second);
+    REFUSED(&cx, lsnn_net_read(second, other) != LSNN_OK, LSNN_EFORMAT, "no tensor");
+    d.partial = 1;
+    d.taken = &taken;
+    REFUSED(&cx, lsnn_net_read_as(second, other, &d) != LSNN_OK, LSNN_EFORMAT, "none of its");
+    CHECK(taken == 0 && net_is(second, before));
+    d.partial = 0;
+    for (int kind = 0; kind < 2; kind++)
+        for (int i = 0; lsnn_net_param_name(net, kind, i, NULL); i++, count++) {
+            map[count].key = lsnn_net_param_name(net, kind, i, NULL);
+            snprintf(names[count], 64, "model.%.50s", map[count].key);
+            map[count].value = names[count];
+        }
+    CHECK(count == 8);
+    d.names = map;
+    d.name_count = count;
+    CHECK(lsnn_net_read_as(second, other, &d) == LSNN_OK && taken == 8);
+    CHECK(net_is(second, net_values(net)));
+    lsnn_net_free(second);
+    second = two_layers(&cx, 3, 2);
+    map[3].value = NULL;                                         /* but for one of them   */
+    CHECK(lsnn_net_read_as(second, other, &d) == LSNN_OK && taken == 7);
+    map[3].value = "model.nothing";
+    before = net_values(second);
+    REFUSED(&cx, lsnn_net_read_as(second, other, &d) != LSNN_OK, LSNN_EFORMAT, "model.nothing");
+    map[3].value = names[2];
+    REFUSED(&cx, lsnn_net_read_as(second, other, &d) != LSNN_OK, LSNN_ESHAPE, "sizes");
+    map[3].value = NULL;
+    map[2].key = "nobody.weight";
+    REFUSED(&cx, lsnn_net_read_as(second, other, &d) != LSNN_OK, LSNN_ENAME, "nobody.weight");
+    CHECK(net_is(second, before));
+    lsnn_net_free(second);
+    lsnn_net_free(net);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    remove(path);
+    remove(other);
+    test_end("files from elsewhere: more tensors, other names");
+}
+
+/* A net of 10 classes begins from one of 3: all is taken but its last layer.             */
+static void test_partial(void)
+{
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_net *net = two_layers(&cx, 3, 1), *second = two_layers(&cx, 10, 2);
+    lsnn_real a[40], b[40];
+    lsnn_read_desc d;
+    int taken = 0;
+    memset(&d, 0, sizeof d);
+    d.taken = &taken;
+    CHECK(lsnn_net_save(net, path) == LSNN_OK);
+    REFUSED(&cx, lsnn_net_read_as(second, path, &d) != LSNN_OK, LSNN_ESTATE, "filters=3");
+    REFUSED(&cx, lsnn_net_read_as(second, path, NULL) != LSNN_OK, LSNN_ESHAPE, "head.weight");
+    d.partial = 1;
+    CHECK(lsnn_net_get(second, "head.weight", b, 40) == LSNN_OK);
+    CHECK(lsnn_net_read_as(second, path, &d) == LSNN_OK && taken == 6);
+    CHECK(lsnn_net_get(second, "head.weight", a, 40) == LSNN_OK && same_bits(a, b, 40));
+    CHECK(lsnn_net_get(second, "body.weight", a, 12) == LSNN_OK);
+    CHECK(lsnn_net_get(net, "body.weight", b, 12) == LSNN_OK && same_bits(a, b, 12));
+    lsnn_net_free(second);
+    second = two_layers(&cx, 3, 2);
+    write_foreign(&cx, net, "", 2);                              /* a part of a file      */
+    REFUSED(&cx, lsnn_net_read(second, other) != LSNN_OK, LSNN_EFORMAT, "no tensor");
+    CHECK(lsnn_net_read_as(second, other, &d) == LSNN_OK && taken == 6);
+    lsnn_net_free(second);
+    lsnn_net_free(net);
+    net = same_sizes(&cx, LSNN_NORMALISE_MEAN, 0, 0, 0);         /* the same sizes, but   */
+    second = same_sizes(&cx, LSNN_NORMALISE_SUM, 0, 0, 0);       /*   another smoother    */
+    CHECK(lsnn_net_save(net, path) == LSNN_OK);
+    CHECK(lsnn_net_get(second, "smooth1.theta", b, 10) == LSNN_OK);
+    CHECK(lsnn_net_read_as(second, path, &d) == LSNN_OK && taken == 3);
+    CHECK(lsnn_net_get(second, "smooth1.theta", a, 10) == LSNN_OK && same_bits(a, b, 10));
+    lsnn_net_free(second);
+    lsnn_net_free(net);
+    REFUSED(&cx, lsnn_net_read_as(net = lsnn_net_new(&cx), path, &d) != LSNN_OK, LSNN_ESTATE,
+            "build");
+    lsnn_net_free(net);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    remove(path);
+    remove(other);
+    test_end("a part of a file: what has the name, the sizes and the options");
+}
+
+/* ---- locales ------------------------------------------------------------------------------
+   A comma, or U+066B of Arabic and Persian, two bytes: the files are the same, byte for byte,
+   and are read.                                                                         */
+static lsnn_net *fractions(lsnn_ctx *cx)
+{
+    lsnn_net *net = lsnn_net_new(cx);
+    lsnn_options o = named("norm"), leaky = named("leaky");
+    int x = lsnn_input(net, 1, 6, 6);
+    o.eps = 0.25;
+    o.momentum = 1.0 / 3;
+    leaky.slope = 1.5e-7;
+    lsnn_dense(net, lsnn_leaky_relu(net, lsnn_batch_norm(net, x, &o), &leaky), 2, NULL);
+    CHECK(build_net(net, 2, 1, 0) == LSNN_OK);
+    return net;
+}
+static void test_locales(void)
+{
+    static const char *const points[] = { ".", ",", "\xD9\xAB" };
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_net *net = fractions(&cx);
+    double v;
+    for (int i = 0; i < 3; i++) {
+        point = points[i];
+        CHECK(lsnn_net_save(net, i ? other : path) == LSNN_OK);
+        if (i) CHECK(same_files(path, other));
+        for (int j = 0; j < 3; j++) {
+            lsnn_net *again;
+            point = points[j];
+            again = load(&cx, i ? other : path, 2, 0);
+            CHECK(again && lsnn_net_read(again, path) == LSNN_OK);
+            if (again && j == 0) CHECK(again->node[1].plan.o.momentum == 1.0 / 3);
+            lsnn_net_free(again);
+            CHECK(lsnni_parse_number("-12.5e-3", &v) && v == -12.5e-3);
+            CHECK(lsnni_parse_number("7", &v) && v == 7 && lsnni_parse_number(".5", &v));
+            CHECK(!lsnni_parse_number("1.5.5", &v) && !lsnni_parse_number("1,5", &v));
+            CHECK(!lsnni_parse_number("1\xD9\xAB" "5", &v) && !lsnni_parse_number("", &v));
+        }
+    }
+    point = ".";
+    lsnn_net_free(net);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    remove(path);
+    remove(other);
+    test_end("locales: a comma or U+066B for a point, the same files");
 }
 
 /* ---- graphs ----------------------------------------------------------------------------- */
@@ -600,6 +820,9 @@ int main(void)
     test_tensors();
     test_other_graph();
     test_numbers_differ();
+    test_foreign();
+    test_partial();
+    test_locales();
     test_graphs();
     test_fuzz();
     test_long_graphs();

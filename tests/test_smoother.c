@@ -3,7 +3,7 @@
    written out, files, counts, first values, and numbers that no one should feed it.
 
    modes: plain double asan
-   Build: cc -O2 -fopenmp -I. tests/test_smoother.c -o tests/test_smoother -lm           */
+   Build: cc -O2 -I. tests/test_smoother.c -o tests/test_smoother -lm                    */
 #ifndef TEST_LINKED
 #define LSNN_IMPLEMENTATION
 #endif

@@ -25,9 +25,9 @@ check() {
     fi
 }
 
-# build COMPILER FLAG...: OpenMP where make has found it
+# build COMPILER FLAG...
 # shellcheck disable=SC2086
-build() { "$@" $warnings ${OMP_FLAGS:-} -I"$root"; }
+build() { "$@" $warnings ${TEST_FLAGS:-} -I"$root"; }
 # prints PROGRAM: status 0, and the page's last block
 prints() {
     "./$1" > "$1.out" || { cat "$1.out"; return 1; }

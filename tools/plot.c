@@ -8,8 +8,9 @@
    training error of all). Exit status: 0 done, 1 a file failed, 2 bad arguments.   */
 #define LSNN_IMPLEMENTATION
 #include "../lsnn.h"
+#include "../examples/app.h"
 
-enum { FILES = 8, EPOCHS = 10000, COLUMNS = 32 };
+enum { FILES = APP_MAX_WORDS, EPOCHS = 10000, COLUMNS = 32 };
 typedef struct log_file {
     char name[64];
     double epoch[EPOCHS], loss[EPOCHS], error[EPOCHS], valid[EPOCHS];
@@ -70,42 +71,52 @@ static int read_log(const char *path, log_file *g)
     return g->count > 0;
 }
 
-int main(int argc, char **argv)
+static lsnn_status draw(lsnn_ctx *cx, const log_file *log_of, int files, const char *out)
 {
-    static lsnn_ctx cx;
-    static log_file log_of[FILES];
     lsnn_curve loss[FILES], error[FILES];
-    const char *out = NULL;
-    int files = 0, held_out = 1;
+    int held_out = 1;
     lsnn_image im;
-    lsnn_status s;
+    lsnn_status s = lsnn_image_new(cx, &im, 1200, 480, 0xFFFFFF);
+    if (s != LSNN_OK) return s;
     memset(loss, 0, sizeof loss);
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--out") == 0 && i + 1 < argc) out = argv[++i];
-        else if (argv[i][0] == '-' || files == FILES) files = FILES + 1;
-        else if (files < FILES && !read_log(argv[i], &log_of[files++])) return 1;
-    }
-    if (!out || files < 1 || files > FILES) {
-        fprintf(stderr, "usage: plot --out CURVES.png LOG.csv [LOG.csv ...]   (at most %d)\n",
-                (int)FILES);
-        return 2;
-    }
+    for (int i = 0; i < files; i++) held_out = held_out && log_of[i].held_out;
     for (int i = 0; i < files; i++) {
         loss[i].label = log_of[i].name;
         loss[i].x = log_of[i].epoch;
         loss[i].y = log_of[i].loss;
         loss[i].count = log_of[i].count;
         error[i] = loss[i];
-        held_out = held_out && log_of[i].held_out;
+        error[i].y = held_out ? log_of[i].valid : log_of[i].error;
     }
-    for (int i = 0; i < files; i++) error[i].y = held_out ? log_of[i].valid : log_of[i].error;
-    s = lsnn_image_new(&cx, &im, 1200, 480, 0xFFFFFF);
-    if (s != LSNN_OK) return 1;
     lsnn_image_plot(&im, 10, 10, 580, 460, "Training loss", "epoch", "loss", loss, files);
     lsnn_image_plot(&im, 610, 10, 580, 460, held_out ? "Held-out error" : "Training error",
-                    "epoch",
-                    "error, %", error, files);
-    s = lsnn_image_save(&cx, &im, out);
-    lsnn_image_free(&cx, &im);
-    return s == LSNN_OK ? 0 : 1;
+                    "epoch", "error, %", error, files);
+    s = lsnn_image_save(cx, &im, out);
+    lsnn_image_free(cx, &im);
+    return s;
+}
+
+int main(int argc, char **argv)
+{
+    static lsnn_ctx cx;
+    static app a;
+    static log_file log_of[FILES];
+    const char *out = NULL;
+    app_flag own[1];
+    int status;
+    app_init(&a, "plot", "draws training curves from the CSV logs of the examples",
+             "--out curves.png out/cnn.csv out/lsnn-content.csv");
+    a.takes = "";
+    a.word_names = "LOG.csv ...";
+    own[0] = app_text("out", &out, "CURVES.png", "the picture");
+    status = app_parse(&a, argc, argv, own, 1);
+    if (status == APP_GO && !out) status = app_refuse(&a, "needs --out CURVES.png");
+    if (status == APP_GO) status = app_start(&a, &cx);
+    for (int i = 0; i < a.words && status == APP_GO; i++)
+        status = app_input(&a, "log", a.word[i]);
+    if (status == APP_GO) status = app_picture(&a, "out", out);
+    if (status != APP_GO) return status;
+    for (int i = 0; i < a.words; i++)
+        if (!read_log(a.word[i], &log_of[i])) return app_end(&a, LSNN_EIO);
+    return app_end(&a, draw(&cx, log_of, a.words, out));
 }

@@ -46,8 +46,10 @@ cell() {
             echo "# $(date -u +%Y-%m-%d)"
         } > "$part"
     fi
+    # what is there without its log was left by a cell that is run again
+    if [ -n "$resume" ]; then set -- "$@" --resume "$resume"; else set -- "$@" --overwrite; fi
     if examples/lsnn_mnist "$@" --mnist "$mnist" --save "$checkpoint" \
-        ${resume:+--resume "$resume"} --log "$results/$name.csv" >> "$part"; then
+        --log "$results/$name.csv" >> "$part"; then
         mv "$part" "$results/$name.txt"
         tail -n 1 "$results/$name.txt"
     else

@@ -89,7 +89,7 @@ static void lsnni_local2d_task(void *user, int task, int worker)
     const lsnni_local2d *p = (const lsnni_local2d *)user;
     const lsnni_kernels *kv = p->g.kv;
     const lsnni_group *g = p->g.group;
-    int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), K = p->s->k;
+    int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), kernels = p->s->k;
     lsnn_real bias[LSNNI_MAX_ROWS];
     lsnni_tile t;
     (void)worker;
@@ -102,11 +102,11 @@ static void lsnni_local2d_task(void *user, int task, int worker)
         t.k = g->taps * p->s->c;
         t.ka = p->row + (g->ka - p->g.group->ka);
         t.kb = g->kb;
-        for (int k = 0; k < K; k += kv->rows) {
-            t.rows = LSNNI_MIN(kv->rows, K - k);
+        for (int k = 0; k < kernels; k += kv->rows) {
+            t.rows = LSNNI_MIN(kv->rows, kernels - k);
             for (int r = 0; r < kv->rows; r++) {
                 size_t row = (size_t)(k + LSNNI_MIN(r, t.rows - 1));
-                t.a[r] = p->w + q * lsnni_area(p->depth, K) + row;
+                t.a[r] = p->w + q * lsnni_area(p->depth, kernels) + row;
                 t.c[r] = p->y + (row * p->area + q) * (size_t)kv->lanes;
                 if (p->b) bias[r] = p->b[row * p->area + q];
             }
@@ -128,7 +128,7 @@ static void lsnni_local2d_dw_task(void *user, int task, int worker)
     const lsnni_local2d *p = (const lsnni_local2d *)user;
     const lsnni_kernels *kv = p->g.kv;
     const lsnni_group *g = p->g.group;
-    int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), K = p->s->k;
+    int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), kernels = p->s->k;
     int lanes = kv->lanes;
     lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
     lsnni_tile t;
@@ -142,8 +142,8 @@ static void lsnni_local2d_dw_task(void *user, int task, int worker)
         for (int n = 0; n < p->blocks; n++)
             kv->transpose(turned + lsnni_area(n * lanes, p->kp), (size_t)p->kp,
                           p->dy + (size_t)n * p->y_block + q * (size_t)lanes,
-                          p->area * (size_t)lanes, K, lanes);
-        lsnni_dw_tiles(kv, &t, p->dw + q * (size_t)p->depth * (size_t)K, K, turned,
+                          p->area * (size_t)lanes, kernels, lanes);
+        lsnni_dw_tiles(kv, &t, p->dw + q * (size_t)p->depth * (size_t)kernels, kernels, turned,
                        p->x + from * (size_t)lanes, g->kb, g->ka, g->taps * p->s->c);
     }
 }
@@ -237,7 +237,8 @@ static lsnn_status lsnni_local2d_plan(lsnn_ctx *cx, lsnni_local2d *p, const lsnn
     n_all = lsnni_room((size_t)p->blocks * p->x_block, sizeof **x_room);
     more = 2 * lsnni_room(images, sizeof *p->image) +
         lsnni_room(2 * (size_t)s->k, sizeof *p->map);
-    more = lsnni_room_add(more, lsnni_room(p->turned_size * threads, sizeof *p->turned));
+    more = lsnni_room_add(more, lsnni_room(lsnni_times(p->turned_size, threads),
+                                           sizeof *p->turned));
     if (turn) more = lsnni_room_add(lsnni_room_add(more, n_all),
                                     lsnni_room((size_t)p->blocks * p->y_block,
                                                sizeof **y_room));

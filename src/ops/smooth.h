@@ -217,15 +217,15 @@ static void lsnni_bell_back(lsnn_real *t, const lsnni_bell *g, const lsnn_smooth
     for (int p = 0; p < count && s->normalise != LSNN_NORMALISE_NONE; p++)
         middle += lsnni_bell_at(g, s, p) / sum * lsnni_du(s, map, p, dy, a, b);
     for (int p = 0; p < count; p++) {
-        double du = lsnni_du(s, map, p, dy, a, b), G = lsnni_bell_at(g, s, p);
-        double de = g->weight * G * (du - middle);
+        double du = lsnni_du(s, map, p, dy, a, b), bell = lsnni_bell_at(g, s, p);
+        double de = g->weight * bell * (du - middle);
         lsnni_bell_exponent(g, s, p, d, r);
         dt[LSNNI_MU_X] += de * 2 * (r[0] * al + r[1] * ga);
         dt[LSNNI_MU_Y] += de * 2 * (r[0] * ga + r[1] * be);
         dt[LSNNI_ALPHA] -= de * 2 * r[0] * d[0];
         dt[LSNNI_BETA] -= de * 2 * r[1] * d[1];
         dt[LSNNI_GAMMA] -= de * 2 * (r[0] * d[1] + r[1] * d[0]);
-        logit += g->weight * (G - (double)u[lsnni_at2(map, p, count)]) * du;
+        logit += g->weight * (bell - (double)u[lsnni_at2(map, p, count)]) * du;
     }
     for (int i = 0; i < f->count; i++) t[i] += LSNNI_R(dt[f->number[i]]);
     if (lsnni_parts(s) > 1) t[f->count] += LSNNI_R(logit);
@@ -300,15 +300,15 @@ static void lsnni_from_largest(const lsnni_kernels *kv, lsnn_real *u, const doub
                                const lsnn_smoother *s)
 {
     double i = lsnni_nearest(t[LSNNI_MU_Y], s->h), j = lsnni_nearest(t[LSNNI_MU_X], s->w);
-    double small[LSNNI_NUMBERS], size;
+    double scaled[LSNNI_NUMBERS], size;
     int where = lsnni_exponents(kv, u, t, s, i, j);
     if (!(u[where] >= -1 && u[where] <= 0)) {
-        memcpy(small, t, sizeof small);
+        memcpy(scaled, t, sizeof scaled);
         size = LSNNI_MAX(fabs(t[LSNNI_ALPHA]), fabs(t[LSNNI_BETA]));
         size = LSNNI_MAX(size, fabs(t[LSNNI_GAMMA])) *
             sqrt(2 + fabs(t[LSNNI_MU_X]) + fabs(t[LSNNI_MU_Y]));
-        for (int n = LSNNI_ALPHA; n < LSNNI_NUMBERS; n++) small[n] /= size;
-        where = lsnni_exponents(kv, u, small, s, i, j);
+        for (int n = LSNNI_ALPHA; n < LSNNI_NUMBERS; n++) scaled[n] /= size;
+        where = lsnni_exponents(kv, u, scaled, s, i, j);
         for (int tries = 0; tries < 4 && (tries == 0 || u[where] > 0); tries++)
             where = lsnni_exponents(kv, u, t, s, where / s->w, where % s->w);
     }
@@ -326,7 +326,7 @@ static void lsnni_gaussian(const lsnni_kernels *kv, lsnn_real *u, const double *
                         t[LSNNI_MU_X] / lsnni_spacing(s->w));
     else
         lsnni_from_largest(kv, u, t, s);
-    kv->exp(u, u, area);
+    (kv->exp)(u, u, area);           /* in parentheses: tgmath.h has a macro */
     if (s->normalise != LSNN_NORMALISE_NONE)
         kv->affine(u, u, (s->normalise == LSNN_NORMALISE_MEAN ? (double)area : 1) /
                          kv->sum(u, area), 0, area, 0);

@@ -62,7 +62,7 @@ static void lsnni_softmax_task(void *user, int n, int worker)
         for (int c = 1; c < p->c; c++)
             if (x[(size_t)c * step] > most) most = x[(size_t)c * step];
         for (int c = 0; c < p->c; c++) y[(size_t)c * step] = x[(size_t)c * step] - most;
-        if (p->inner == 1) p->kv->exp(y, y, (size_t)p->c);
+        if (p->inner == 1) (p->kv->exp)(y, y, (size_t)p->c);     /* not tgmath.h's */
         for (int c = 0; c < p->c; c++) {
             if (p->inner > 1) y[(size_t)c * step] = LSNNI_R(exp((double)y[(size_t)c * step]));
             sum += (double)y[(size_t)c * step];
