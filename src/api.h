@@ -556,6 +556,7 @@ typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */
     const char *keep_name;           /* NULL, or readable as "LAYER.keep_name" */
     lsnn_shape keep_shape;           /*   of an image's part or of the fixed one */
     double macs;                     /* multiply-adds an image                */
+    double connections[2];           /* an image's: units with what they read, with biases */
 } lsnn_layer_plan;
 typedef struct lsnn_call {           /* what forward and backward work on     */
     const lsnn_layer_plan *plan;

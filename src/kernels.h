@@ -545,8 +545,8 @@ static void K_(tanh)(lsnn_real *y, const lsnn_real *x, size_t n)
 #else
 static kvec K_(tanh_vec)(kvec x)
 {
-    static const float term[] = { -929569.0f / 638512875, 21844.0f / 6081075,
-        -1382.0f / 155925, 62.0f / 2835, -17.0f / 315, 2.0f / 15, -1.0f / 3 };
+    static const float term[] = { -929569.0f / 638512875.0f, 21844.0f / 6081075.0f,
+        -1382.0f / 155925.0f, 62.0f / 2835.0f, -17.0f / 315.0f, 2.0f / 15.0f, -1.0f / 3.0f };
     const kvec zero = { 0 }, one = zero + 1.0f;
     kints sign = (kints)x & INT32_MIN;
     kvec size = (kvec)((kints)x ^ sign), z = x * x, p = zero, far;

@@ -622,36 +622,65 @@ LSNN_API lsnn_shape lsnn_net_shape(const lsnn_net *net, int node)
 
 LSNN_API int lsnn_net_output(const lsnn_net *net) { return net ? net->output : -1; }
 
+/* "14400 + 576 by 25 + 1": what units are connected with, their inputs + their biases, by how
+   many weights + biases.                                                     */
+enum { LSNNI_NOTE = 112 };
+static void lsnni_connections_note(const lsnn_layer_plan *p, char text[LSNNI_NOTE])
+{
+    char number[2 + LSNN_MAX_PARAMS][LSNNI_NOTE / 6];
+    memset(number, 0, sizeof number);
+    text[0] = 0;
+    if (!(p->connections[0] + p->connections[1] > 0)) return;
+    snprintf(number[0], sizeof number[0], "%.0f", p->connections[0]);
+    if (p->connections[1] > 0) snprintf(number[1], sizeof number[1], "%.0f", p->connections[1]);
+    for (int j = 0; j < p->params; j++)
+        snprintf(number[2 + j], sizeof number[0], "%.0f", (double)p->param[j].count);
+    snprintf(text, LSNNI_NOTE, "%s%s%s%s%s%s%s", number[0], *number[1] ? " + " : "", number[1],
+             *number[2] ? " by " : "", number[2], *number[3] ? " + " : "", number[3]);
+}
+
+/* How the net runs a layer.                                                  */
+static void lsnni_role_note(const lsnn_net *net, int i, char text[LSNNI_NOTE])
+{
+    const lsnni_node *v = &net->node[i];
+    size_t n = LSNNI_NOTE;
+    text[0] = 0;
+    if (v->share) snprintf(text, n, "parameters of %.60s", v->share);
+    else if (!net->built) ;
+    else if (!v->role.live) snprintf(text, n, "not made");
+    else if (v->role.backward_by != i)
+        snprintf(text, n, "done by %.60s", net->node[v->role.backward_by].name);
+    else if (v->role.writes != i)
+        snprintf(text, n, "pools to %.60s", net->node[v->role.writes].name);
+    else if (v->role.y_at != i) snprintf(text, n, "in place");
+    if (v->role.blocks && v->role.backward_by == i)
+        snprintf(text + strlen(text), n - strlen(text), "%sin blocks", *text ? ", " : "");
+    if (v->shape.h != v->plan.out.h || v->shape.w != v->plan.out.w)
+        snprintf(text + strlen(text), n - strlen(text), "%sonly %d x %d", *text ? ", " : "",
+                 v->plan.out.h, v->plan.out.w);
+}
+
 LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
 {
+    double connections = 0;
     if (!net) return;
-    fprintf(out, "%-18s %-14s %-16s %12s %14s\n", "layer", "type", "output", "parameters",
-            "multiply-adds");
+    fprintf(out, "%-18s %-14s %-16s %12s %14s  %s\n", "layer", "type", "output", "parameters",
+            "multiply-adds", "connections");
     for (int i = 0; i < net->nodes; i++) {
         const lsnni_node *v = &net->node[i];
         size_t count = 0;
-        char shape[48], note[96];
+        char shape[48], connected[LSNNI_NOTE], role[LSNNI_NOTE];
         for (int j = 0; j < v->plan.params; j++) count += v->plan.param[j].count;
+        for (int j = 0; j < 2; j++) connections += v->plan.connections[j];
         snprintf(shape, sizeof shape, "%d x %d x %d", v->shape.c, v->shape.h, v->shape.w);
-        note[0] = 0;
-        if (v->share) snprintf(note, sizeof note, "  parameters of %.60s", v->share);
-        else if (!net->built) ;
-        else if (!v->role.live) snprintf(note, sizeof note, "  not made");
-        else if (v->role.backward_by != i)
-            snprintf(note, sizeof note, "  done by %.60s", net->node[v->role.backward_by].name);
-        else if (v->role.writes != i)
-            snprintf(note, sizeof note, "  pools to %.60s", net->node[v->role.writes].name);
-        else if (v->role.y_at != i) snprintf(note, sizeof note, "  in place");
-        if (v->role.blocks && v->role.backward_by == i)
-            snprintf(note + strlen(note), sizeof note - strlen(note), "%s in blocks",
-                     *note ? "," : " ");
-        if (v->shape.h != v->plan.out.h || v->shape.w != v->plan.out.w)
-            snprintf(note + strlen(note), sizeof note - strlen(note), "%s only %d x %d",
-                     *note ? "," : " ", v->plan.out.h, v->plan.out.w);
-        fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f%s\n", v->name, v->type->name, shape,
-                v->share ? 0.0 : (double)count, v->plan.macs, note);
+        lsnni_connections_note(&v->plan, connected);
+        lsnni_role_note(net, i, role);
+        fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f", v->name, v->type->name, shape,
+                v->share ? 0.0 : (double)count, v->plan.macs);
+        if (*role) fprintf(out, "  %-30s  %s\n", connected, role);
+        else fprintf(out, "%s%s\n", *connected ? "  " : "", connected);
     }
-    fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f\n", "total", "", "",
-            (double)lsnn_net_params(net), lsnn_net_macs(net));
+    fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f  %.0f\n", "total", "", "",
+            (double)lsnn_net_params(net), lsnn_net_macs(net), connections);
 }
 

@@ -34,7 +34,7 @@ static double lsnni_lp_norm(const lsnn_window *s, const lsnn_real *x, const int 
     for (int r = box[0]; r < box[1]; r++)
     for (int c = box[2]; c < box[3]; c++) {
         double size = fabs((double)x[lsnni_at2(r, c, s->w)]);
-        if (!(size <= most)) most = size;                /* NaN wins          */
+        if (size > most || size != size) most = size;    /* NaN wins, and stays */
     }
     if (!(most > 0)) return most;
     for (int r = box[0]; r < box[1]; r++)
@@ -164,7 +164,7 @@ static void lsnni_lp_row(const lsnni_lp *p, lsnn_real *y, const lsnn_real *x, in
     memset(y, 0, p->row * sizeof *y);
     for (int t = 0; t < s->kernel_h * s->kernel_w; t++) {
         lsnni_lp_take(p, r, x, oy, t / s->kernel_w, t % s->kernel_w);
-        for (size_t i = 0; i < p->row; i++) if (!(r[i] <= most[i])) most[i] = r[i];
+        for (size_t i = 0; i < p->row; i++) if (r[i] > most[i] || r[i] != r[i]) most[i] = r[i];
     }
     for (int t = 0; t < s->kernel_h * s->kernel_w; t++) {
         lsnni_lp_take(p, r, x, oy, t / s->kernel_w, t % s->kernel_w);
@@ -297,16 +297,21 @@ static lsnn_status lsnni_plan_lp_pool(lsnn_ctx *cx, lsnn_layer_plan *p)
     return LSNN_OK;
 }
 
-/* p of each map into what is kept; how many there are.                        */
-static size_t lsnni_lp_norms(const lsnn_call *c)
+/* p of each map, or of all, from rho if it is learned; how many there are.    */
+static size_t lsnni_lp_norms_of(const lsnn_layer_plan *p, const lsnn_real *rho, lsnn_real *norm)
 {
-    size_t count = c->plan->params ? c->plan->param[0].count : 1;
-    c->keep[0] = LSNNI_R(c->plan->o.norm);
-    for (size_t i = 0; i < count && c->plan->params; i++) {
-        double rho = (double)c->param[0][i];
-        c->keep[i] = LSNNI_R(1 + (rho > 30 ? rho : log1p(exp(rho))));
+    size_t count = p->params ? p->param[0].count : 1;
+    norm[0] = LSNNI_R(p->o.norm);
+    for (size_t i = 0; i < count && p->params; i++) {
+        double r = (double)rho[i];
+        norm[i] = LSNNI_R(1 + (r > 30 ? r : log1p(exp(r))));
     }
     return count;
+}
+
+static size_t lsnni_lp_norms(const lsnn_call *c)
+{
+    return lsnni_lp_norms_of(c->plan, c->param[0], c->keep);
 }
 
 static lsnn_status lsnni_forward_lp_pool(lsnn_ctx *cx, lsnn_call *c)

@@ -63,6 +63,7 @@ static lsnn_status lsnni_plan_rbf(lsnn_ctx *cx, lsnn_layer_plan *p)
     p->buffers = p->o.freeze ? 1 : 0;
     p->param[0] = p->buffer[0] = centre;
     p->macs = (double)in * out;
+    lsnni_connect(p, in);
     return LSNN_OK;
 }
 

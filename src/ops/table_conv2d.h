@@ -203,6 +203,7 @@ static lsnn_status lsnni_plan_table_conv2d(lsnn_ctx *cx, lsnn_layer_plan *p)
     p->param[1].no_decay = 1;
     p->keep_fixed = lsnni_area(s.k, s.c) * lsnni_area(s.kernel_h, s.kernel_w);
     p->macs = (double)p->param[0].count * s.oh * s.ow;
+    lsnni_connect(p, (double)p->param[0].count / s.k);
     return LSNN_OK;
 }
 
