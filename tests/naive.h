@@ -578,6 +578,23 @@ static inline void naive_cross_entropy_backward(double *dx, double weight, const
     }
 }
 
+/* With a rubbish class of logit -j: loss = mean_n log(e^-j + sum_c e^x[n,c]) - x[n,label].
+   LeCun et al. 1998, Eq. 9, with y = -x. dx may be NULL.                                */
+static inline double naive_rubbish(double *dx, double weight, const double *x, const int *label,
+                                   int stride, int N, int C, double j)
+{
+    double loss = 0;
+    for (int n = 0; n < N; n++) {
+        double sum = exp(-j);
+        for (int c = 0; c < C; c++) sum += exp(x[naive_at2(n, c, C)]);
+        loss += log(sum) - x[naive_at2(n, label[n * stride], C)];
+        for (int c = 0; c < C && dx; c++)
+            dx[naive_at2(n, c, C)] += weight / N * (exp(x[naive_at2(n, c, C)]) / sum
+                                                    - (c == label[n * stride]));
+    }
+    return loss / N;
+}
+
 /* ---- mean squared error: loss = mean_nc (x[n,c] - t[n * stride + c])^2        x N,C   */
 static inline double naive_mse_forward(const double *x, const double *t, int stride, int N,
                                        int C)

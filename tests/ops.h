@@ -658,6 +658,34 @@ static inline void op_cross_entropy_naive_back(const problem *p, double *const *
 {
     naive_cross_entropy_backward(d[0], dy[0], in[0], p->label + p->head, p->heads, p->n, p->c);
 }
+/* With a class more: its logit is minus the number of classes.                          */
+static inline lsnn_status op_cross_entropy_rubbish(lsnn_ctx *cx, const problem *p, lsnn_real *y,
+                                                   keep *kept, const lsnn_real *const *in)
+{
+    double loss = NAN;
+    lsnn_status s = lsnn_cross_entropy_rubbish_forward(cx, &loss, kept->v, in[0],
+                                                       p->label + p->head, p->heads, p->n, p->c,
+                                                       p->c);
+    y[0] = (lsnn_real)loss;
+    return s;
+}
+static inline lsnn_status op_cross_entropy_rubbish_back(lsnn_ctx *cx, const problem *p,
+                                                        lsnn_real *const *d, const lsnn_real *dy,
+                                                        const lsnn_real *y, keep *kept,
+                                                        const lsnn_real *const *in, int add)
+{
+    return op_cross_entropy_back(cx, p, d, dy, y, kept, in, add);
+}
+static inline void op_cross_entropy_rubbish_naive(const problem *p, double *y,
+                                                  const double *const *in)
+{
+    y[0] = naive_rubbish(NULL, 0, in[0], p->label + p->head, p->heads, p->n, p->c, p->c);
+}
+static inline void op_cross_entropy_rubbish_naive_back(const problem *p, double *const *d,
+                                                       const double *dy, const double *const *in)
+{
+    naive_rubbish(d[0], dy[0], in[0], p->label + p->head, p->heads, p->n, p->c, p->c);
+}
 static inline void op_mse_size(problem *p)
 {
     op_plain_size(p);
@@ -775,6 +803,7 @@ static const op op_table[] = {
     OP_ROW(slice,         "x",            1, 1, op_slice_size),
     OP_ROW(add,           "x t",          2, 1, op_add_size),
     OP_ROW(cross_entropy, "x",            1, 0, op_cross_entropy_size),
+    OP_ROW(cross_entropy_rubbish, "x",    1, 0, op_cross_entropy_size),
     OP_ROW(mse,           "x t",          1, 0, op_mse_size),
     OP_ROW(smooth,        "a theta b",    3, 0, op_smooth_size),
     { "batch_norm_predict", "x gamma beta mean var", 0, 0, op_batch_norm_predict_size,

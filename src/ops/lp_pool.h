@@ -14,9 +14,9 @@ static lsnn_status lsnni_lp_check(lsnn_ctx *cx, const lsnn_real *norm, int maps,
 {
     LSNNI_TRY(lsnni_pool_check(cx, s));
     for (int c = 0; c < (maps ? s->c : 1); c++)
-        if (!((double)norm[c] >= 1 && (double)norm[c] <= 1e30))
+        if (!((double)norm[c] >= 1 && (double)norm[c] <= (double)FLT_MAX))
             return lsnni_fail(cx, LSNN_EVALUE, "lp_pool: p of map %d is %g, it must be from 1 to "
-                              "1e30", c, (double)norm[c]);
+                              "%g", c, (double)norm[c], (double)FLT_MAX);
     return LSNN_OK;
 }
 
@@ -284,9 +284,9 @@ static lsnn_status lsnni_plan_lp_pool(lsnn_ctx *cx, lsnn_layer_plan *p)
     if ((int)p->o.learn_norm < 0 || p->o.learn_norm > LSNN_NORM_OF_MAP)
         return lsnni_fail(cx, LSNN_EVALUE, "lp_pool: learn_norm %d is unknown",
                           (int)p->o.learn_norm);
-    if (!(norm >= 1 && norm <= 1e30) || (learned && !(norm > 1)))
-        return lsnni_fail(cx, LSNN_EVALUE, "lp_pool: norm is %g, it must be from 1 to 1e30%s",
-                          norm, learned ? ", and above 1 to be learned" : "");
+    if (!(norm >= 1 && norm <= (double)FLT_MAX) || (learned && !(norm > 1)))
+        return lsnni_fail(cx, LSNN_EVALUE, "lp_pool: norm is %g, it must be from 1 to %g%s", norm,
+                          (double)FLT_MAX, learned ? ", and above 1 to be learned" : "");
     LSNNI_TRY(lsnni_plan_pool(cx, p));
     p->param[0] = lsnni_spec("rho", 1, p->o.learn_norm == LSNN_NORM_OF_MAP ? p->in[0].c : 1, 0,
                              0, 0);

@@ -41,7 +41,7 @@ static lsnn_status lsnni_table_check(lsnn_ctx *cx, const char *table, int c, int
     *kernels = 1;
     for (;;) {
         int from = lsnni_table_number(&at), to = from;
-        if (*at == '-') { at++; to = lsnni_table_number(&at); }
+        if (from >= 0 && *at == '-') { at++; to = lsnni_table_number(&at); }
         if (from <= last || to < from || (*at && *at != ',' && *at != ';'))
             return lsnni_fail(cx, LSNN_EVALUE, "table_conv2d: the table \"%.60s\" is not right at "
                               "its character %d: it wants maps in rising order, like "
