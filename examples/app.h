@@ -982,54 +982,44 @@ static inline void app_summary(const lsnn_net *net, const char *model)
     fflush(stdout);
 }
 
-/* ---- >>pictures: PNG, JPEG, ... by stb_image, for a program that defines APP_READS_PICTURES - */
-#ifdef APP_READS_PICTURES
-#if defined(__has_include)
-#  if __has_include(<stb/stb_image.h>)
-#    define APP_STB_IMAGE <stb/stb_image.h>
-#  elif __has_include(<stb_image.h>)
-#    define APP_STB_IMAGE <stb_image.h>
-#  endif
-#endif
-#ifdef APP_STB_IMAGE
-#  if defined(__GNUC__)
-#    pragma GCC diagnostic push
-#    pragma GCC diagnostic ignored "-Wconversion"
-#    pragma GCC diagnostic ignored "-Wsign-conversion"
-#    pragma GCC diagnostic ignored "-Wunused-parameter"
-#    pragma GCC diagnostic ignored "-Wunused-function"
-#    pragma GCC diagnostic ignored "-Wpedantic"
-#    pragma GCC diagnostic ignored "-Wshadow"
-#  endif
-#  define STB_IMAGE_IMPLEMENTATION
-#  include APP_STB_IMAGE
-#  if defined(__GNUC__)
-#    pragma GCC diagnostic pop
-#  endif
-#endif
-
-/* A picture's colours, to be freed by lsnn_image_free. EIO, EUNSUPPORTED or ENOMEM after a
-   message.                                                                       */
-static inline lsnn_status app_read_picture(const app *a, lsnn_ctx *cx, lsnn_image *im,
-                                           const char *path)
+/* A number that other pictures or labels hardly have, for a checkpoint's note: FNV-1a over the
+   first ones. 0 without memory.                                                  */
+static inline unsigned app_data_mark(const lsnn_data *d)
 {
-#ifdef APP_STB_IMAGE
-    int n;
-    lsnn_status s;
-    unsigned char *rgb = stbi_load(path, &im->w, &im->h, &n, 3);
-    if (!rgb) {
-        app_refuse(a, "cannot read %s: %s", path, stbi_failure_reason());
-        return LSNN_EIO;
+    int labels[LSNN_MAX_HEADS];
+    int size = d->shape.c * d->shape.h * d->shape.w;
+    uint32_t mark = 2166136261u;
+    lsnn_real *x = (lsnn_real *)malloc((size_t)size * sizeof *x);
+    for (int i = 0; x && i < d->count && i < 16; i++) {
+        d->fetch(d->user, 0, i, x, labels, NULL);
+        for (int p = 0; p < size; p++)
+            mark = (mark ^ (uint32_t)(int)(255 * x[p] + (lsnn_real)0.5)) * 16777619u;
+        for (int k = 0; k < d->heads; k++) mark = (mark ^ (uint32_t)labels[k]) * 16777619u;
     }
-    s = lsnn_image_new(cx, im, im->w, im->h, 0);
-    if (s == LSNN_OK) memcpy(im->rgb, rgb, 3 * (size_t)im->w * (size_t)im->h);
-    stbi_image_free(rgb);
+    if (!x) return 0;
+    free(x);
+    return mark;
+}
+
+/* ---- >>pictures: PNG, JPEG, ... for a program that defines APP_READS_PICTURES ---- */
+#ifdef APP_READS_PICTURES
+#include "stb.h"
+
+/* A picture's colours, to be freed by lsnn_image_free. EIO after a message; at most `most`
+   pixels a side.                                                                 */
+static inline lsnn_status app_read_picture(const app *a, lsnn_ctx *cx, lsnn_image *im,
+                                           const char *path, int most)
+{
+    int w, h, n;
+    lsnn_status s = LSNN_EIO;
+    unsigned char *rgb = stbi_load(path, &w, &h, &n, 3);
+    if (!rgb) app_refuse(a, "cannot read %s: %s", path, stbi_failure_reason());
+    else if (w > most || h > most)
+        app_refuse(a, "%s: %d x %d pixels, at most %d a side can be taken", path, w, h, most);
+    else s = lsnn_image_new(cx, im, w, h, 0);
+    if (s == LSNN_OK) memcpy(im->rgb, rgb, 3 * (size_t)w * (size_t)h);
+    if (rgb) stbi_image_free(rgb);
     return s;
-#else
-    (void)cx; (void)im;
-    app_refuse(a, "cannot read %s: built without stb_image.h", path);
-    return LSNN_EUNSUPPORTED;
-#endif
 }
 #endif
 

@@ -1,6 +1,6 @@
 /* convnet.c - the lecture "Convolutional Neural Networks" (Renals, MLP lecture 7, 2015).
 
-   Build: cc -O2 -fopenmp examples/convnet.c -o examples/convnet -lm
+   Build: cc -O2 examples/convnet.c -o examples/convnet -lm
           (add -DLSNN_USE_ZLIB -lz to read MNIST's .gz files as they are)
    Run:   examples/convnet --model convnet --mnist DIR --epochs 20
 
@@ -25,7 +25,7 @@ typedef struct experiment {
     app a;
     const char *task, *model, *pool, *learn, *image, *figure;
     model_pooling pooling;
-    int kernels, explain, holdout, no_test;
+    int kernels, explain, holdout, no_test, maps;
     double decay, rubbish;
     lsnn_idx file[4];
     lsnn_recipe digits[2];           /* without --mnist                               */
@@ -123,7 +123,7 @@ static lsnn_net *make_net(experiment *e, lsnn_ctx *cx)
     d.profile = e->a.profile;
     lenet5 = strcmp(e->model, "lenet5") == 0;
     if (lenet5) loss.rubbish = e->rubbish;
-    x = strcmp(e->model, "convnet") == 0 ? model_convnet(net, x, CLASSES, &e->pooling)
+    x = strcmp(e->model, "convnet") == 0 ? model_convnet(net, x, CLASSES, e->maps, &e->pooling)
                                          : model_by_name(net, e->model, x, CLASSES);
     lsnn_cross_entropy(net, x, &loss);
     if (lsnn_net_build(net, &d) == LSNN_OK &&
@@ -135,11 +135,11 @@ static lsnn_net *make_net(experiment *e, lsnn_ctx *cx)
 static lsnn_status train(experiment *e)
 {
     int steps = (e->data[TRAIN].count + e->a.batch - 1) / e->a.batch * e->a.epochs;
-    char note[64];
+    char note[80];
     lsnn_fit_desc d;
     memset(&d, 0, sizeof d);
-    snprintf(note, sizeof note, "task=%s seed=%.0f mnist=%d", e->task, (double)e->a.seed,
-             e->a.mnist != NULL);
+    snprintf(note, sizeof note, "task=%s seed=%.0f data=%08x", e->task, (double)e->a.seed,
+             app_data_mark(&e->data[TRAIN]));
     d.note = note;                             /* a resume on other pictures is refused */
     d.optimizer.lr = strcmp(e->model, "lenet5") == 0 ? 0.001 : strcmp(e->model, "lenet5-modern") ?
         0.1 : 0.02;
@@ -213,7 +213,7 @@ static int run(experiment *e, lsnn_ctx *cx)
    calls convolution takes x[i-k, j-l]: the same with the kernel turned by half a turn. To a
    symmetric kernel it makes no difference; the last one is emboss, turned: its light comes
    from the other side.                                                               */
-enum { KERNELS = 9, ROW = 3, GAP = 8, TITLE = 14 };
+enum { KERNELS = 9, ROW = 3, GAP = 8, TITLE = 14, LARGEST = 2048 };
 static const struct { const char *name; double w[9]; } kernel[KERNELS] = {
     { "identity", { 0, 0, 0, 0, 1, 0, 0, 0, 0 } },
     { "edges, diagonal", { 1, 0, -1, 0, 0, 0, -1, 0, 1 } },
@@ -263,10 +263,11 @@ static lsnn_status draw_kernels(experiment *e, lsnn_ctx *cx)
     lsnn_shape shape = { 1, 0, 0 };
     lsnn_window s;
     lsnn_real weight[KERNELS * 9], *x = NULL, *y = NULL;
-    lsnn_status r = e->image ? app_read_picture(&e->a, cx, &in, e->image)
+    size_t area;
+    lsnn_status r = e->image ? app_read_picture(&e->a, cx, &in, e->image, LARGEST)
                              : draw_own_picture(cx, &in);
-    size_t area = (size_t)in.h * (size_t)in.w;
     if (r != LSNN_OK) return r;
+    area = (size_t)in.h * (size_t)in.w;
     for (int i = 0; i < KERNELS * 9; i++) weight[i] = (lsnn_real)kernel[i / 9].w[i % 9];
     shape.h = in.h;
     shape.w = in.w;
@@ -274,7 +275,10 @@ static lsnn_status draw_kernels(experiment *e, lsnn_ctx *cx)
     if (r == LSNN_OK) {
         x = (lsnn_real *)malloc(3 * area * sizeof *x);
         y = (lsnn_real *)malloc(3 * KERNELS * area * sizeof *y);
-        if (!x || !y) r = LSNN_ENOMEM;
+        if (!x || !y) {
+            app_refuse(&e->a, "no memory for %d x %d pixels", in.w, in.h);
+            r = LSNN_ENOMEM;
+        }
     }
     for (size_t i = 0; i < 3 * area && r == LSNN_OK; i++)        /* three images of one channel */
         x[i] = (lsnn_real)(in.rgb[i % area * 3 + i / area] / 255.0);
@@ -344,7 +348,7 @@ static lsnn_status explain(lsnn_ctx *cx, uint64_t seed)
             double pixel = count > 1 ? (double)x[row * TINY + col] : 1;
             sum += (double)d[p] * pixel;
             if (k == 0) printf("  d[%d,%d] x[%d,%d] = %9.6f * %.1f = %9.6f\n", p / OUT, p % OUT,
-                               row, col, (double)d[p], pixel, (double)d[p] * pixel);
+                               row, col, (double)d[p], pixel, (double)d[p] * pixel + 0.0);
         }
         if (count > 1) printf("w[%d,%d]", at / SIDE, at % SIDE);
         else printf("b, of all d,");
@@ -376,8 +380,10 @@ static int check_flags(experiment *e)
     p->kind = e->pool;
     p->learn = strcmp(e->learn, "layer") == 0 ? LSNN_NORM_OF_LAYER
              : strcmp(e->learn, "map") == 0 ? LSNN_NORM_OF_MAP : LSNN_NORM_FIXED;
-    if (!convnet && (strcmp(e->pool, "max") != 0 || p->kernel || p->stride))
-        return app_refuse(&e->a, "--pool: of the model convnet alone");
+    if (!convnet && (strcmp(e->pool, "max") != 0 || p->kernel || p->stride || e->maps != 20))
+        return app_refuse(&e->a, "--maps and --pool: of the model convnet alone");
+    if (strcmp(e->model, "lenet5") != 0 && fabs(e->rubbish - 10) > 0)
+        return app_refuse(&e->a, "--rubbish: of the model lenet5 alone");
     if (!(convnet && lp) && (p->norm > 0 || p->learn))
         return app_refuse(&e->a, "--norm and --learn-norm: for --pool lp");
     if ((e->kernels != 0) != (e->figure != NULL))
@@ -406,8 +412,10 @@ int main(int argc, char **argv)
     e.pool = "max";
     e.learn = "no";
     e.rubbish = 10;
+    e.maps = 20;
     own[n++] = app_choice("task", &e.task, "mnist", "which data set");
     own[n++] = app_choice("model", &e.model, "mlp|convnet|lenet5|lenet5-modern", "which network");
+    own[n++] = app_int("maps", &e.maps, 1, 1000, "the convnet's feature maps");
     own[n++] = app_choice("pool", &e.pool, "max|average|sum|lp", "the convnet's pooling");
     own[n++] = app_int("pool-size", &e.pooling.kernel, 0, 24, "side of its windows (0: 2)");
     own[n++] = app_int("pool-stride", &e.pooling.stride, 0, 24, "0: the side; less overlaps");
@@ -425,7 +433,7 @@ int main(int argc, char **argv)
     if (status != APP_GO) return status;
     if (e.a.list) {
         printf("tasks: mnist\nmodels: mlp convnet lenet5 lenet5-modern\n");
-        return 0;
+        return app_end(&e.a, LSNN_OK);
     }
     status = check_flags(&e);
     if (status != APP_GO) return status;

@@ -311,14 +311,15 @@ static inline int model_pool(lsnn_net *net, int x, const model_pooling *p)
     return lsnn_lp_pool(net, x, kernel, &o);
 }
 
-/* 20 feature maps h = sigmoid(w * x + b) of 5x5, pooling, 100 hidden units: on 28x28
+/* Feature maps h = sigmoid(w * x + b) of 5x5, pooling, 100 hidden units: with 20 maps on 28x28
    20 x (25 + 1) + 2880 x 100 + 100 + 100 x 10 + 10 = 289,630 weights.                  */
-static inline int model_convnet(lsnn_net *net, int x, int classes, const model_pooling *pool)
+static inline int model_convnet(lsnn_net *net, int x, int classes, int count,
+                                const model_pooling *pool)
 {
     lsnn_options maps = model_options("maps"), hidden = model_options("hidden");
     lsnn_options output = model_options("output");
     maps.init = hidden.init = LSNN_INIT_GLOROT;
-    x = lsnn_sigmoid(net, lsnn_conv2d(net, x, 20, 5, &maps), NULL);
+    x = lsnn_sigmoid(net, lsnn_conv2d(net, x, count, 5, &maps), NULL);
     x = model_pool(net, x, pool);
     x = lsnn_sigmoid(net, lsnn_dense(net, x, 100, &hidden), NULL);
     return lsnn_dense(net, x, classes, &output);
@@ -452,7 +453,7 @@ static inline int model_by_name(lsnn_net *net, const char *name, int image, int 
     if (strcmp(name, "dn10") == 0) return model_dn10(net, image, classes);
     if (strcmp(name, "dn40") == 0) return model_dn40(net, image, classes);
     if (strcmp(name, "mlp") == 0) return model_mlp(net, image, classes);
-    if (strcmp(name, "convnet") == 0) return model_convnet(net, image, classes, NULL);
+    if (strcmp(name, "convnet") == 0) return model_convnet(net, image, classes, 20, NULL);
     if (strcmp(name, "lenet5") == 0) return model_lenet5(net, image, classes);
     if (strcmp(name, "lenet5-modern") == 0) return model_lenet5_modern(net, image, classes);
     return model_of_lsnn(net, name, image, classes, NULL, scores);

@@ -272,8 +272,9 @@ static inline int all_layers(lsnn_net *net)
     a = lsnn_dense(net, b, 3, &h1);
     lsnn_cross_entropy(net, a, &l1);
     l2.rubbish = 2;
-    rbf.init_scale = 0.5;
-    lsnn_cross_entropy(net, lsnn_rbf(net, lsnn_dense(net, x[0], 4, &h2), 4, &rbf), &l2);
+    rbf.init_scale = 0.5; rbf.lr_factor = 0.1;
+    b = lsnn_scaled_tanh(net, lsnn_dense(net, x[0], 4, &h2), NULL);
+    lsnn_cross_entropy(net, lsnn_rbf(net, b, 4, &rbf), &l2);
     lsnn_mse(net, lsnn_dense(net, x[1], 2, NULL), &l3);
     return a;
 }
