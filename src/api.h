@@ -608,6 +608,8 @@ typedef struct lsnn_build_desc {
     int profile;                     /* 1: keeps time, for lsnn_net_profile   */
 } lsnn_build_desc;
 LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d);
+/* A line a layer: shape, parameters, multiply-adds, connections (what its units read + their
+   biases, "by" how many weights + biases: shared ones count each time), how it is run. */
 LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out);
 /* What each layer has cost since the net was built with `profile`: milliseconds a batch,
    share, operations (a multiply-add is two) and GFLOPS, forward and backward. ESTATE if it
