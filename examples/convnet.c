@@ -138,8 +138,8 @@ static lsnn_status train(experiment *e)
     char note[80];
     lsnn_fit_desc d;
     memset(&d, 0, sizeof d);
-    snprintf(note, sizeof note, "task=%s seed=%.0f data=%08x", e->task, (double)e->a.seed,
-             app_data_mark(&e->data[TRAIN]));
+    snprintf(note, sizeof note, "task=%s frame=%d seed=%.0f data=%08x", e->task,
+             is_lenet(e) ? FRAME : MNIST, (double)e->a.seed, app_data_mark(&e->data[TRAIN]));
     d.note = note;                             /* a resume on other pictures is refused */
     d.optimizer.lr = strcmp(e->model, "lenet5") == 0 ? 0.001 : strcmp(e->model, "lenet5-modern") ?
         0.1 : 0.02;

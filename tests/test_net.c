@@ -306,7 +306,7 @@ static void test_bad_lecture(void)
     BAD_LAYER(lsnn_cross_entropy(net, 1, &o), LSNN_EVALUE, "rubbish is -1");
     BAD_LAYER(lsnn_rbf(net, 1, 0, NULL), LSNN_ESHAPE, "rbf");
     CHECK(heap.live == 0);
-    test_end("connection tables, norms and rubbish that make no sense are refused, by what is wrong");
+    test_end("connection tables, norms, rubbish that make no sense are refused, by what is wrong");
 }
 
 static void test_foreign_options(void)

@@ -790,7 +790,8 @@ static void check_norms_by_hand(void)
     const lsnn_real huge = (lsnn_real)(sizeof huge == 4 ? 3e37 : 3e307);
     const lsnn_real tiny = (lsnn_real)(sizeof tiny == 4 ? 3e-37 : 3e-307);
     const lsnn_real x[10] = { 3, -4, 0, 0, huge, -huge, tiny, tiny, (lsnn_real)NAN, 0 };
-    const double root = sqrt(2), dx[8] = { 0.6, -0.8, 0, 0, 1 / root, -1 / root, 1 / root, 1 / root };
+    const double root = sqrt(2), half = 1 / root;
+    const double dx[8] = { 0.6, -0.8, 0, 0, half, -half, half, half };
     const lsnn_real one[5] = { 1, 1, 1, 1, 1 };
     const lsnn_shape in = { 1, 1, 10 };
     lsnn_real y[5], d[10], dp[1] = { 0 }, p = 2;

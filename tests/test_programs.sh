@@ -224,6 +224,17 @@ if [ $stb -eq 1 ]; then
         [ "$(wc -c < "$work/again.png")" -gt "$(wc -c < "$work/kernels.png")" ]
     check 'convnet --kernels filters a picture that is given' $?
     refused 1 "$work/log.csv" "$convnet" --kernels "$work/log.csv" --figure "$work/no.png"
+    "$convnet" --model lenet5 --train 6000 --test 100 --epochs 8 --threads 1 --quiet \
+        --save "$work/lenet.safetensors" > /dev/null 2>&1
+    right=0
+    for seed in 1 2 3 4 5 6 7 8 9 10; do
+        label=$("$mnist" digits --seed $seed --train 64 --test 8 --out "$work/first" \
+            --first "$work/digit.png" 2> /dev/null | sed -n 's/.*its label \([0-9]\)$/\1/p')
+        "$predict" "$work/lenet.safetensors" "$work/digit.png" 2> /dev/null |
+            grep -q "class=$label " && right=$((right + 1))
+    done
+    [ $right -ge 8 ]
+    check "predict gives LeNet-5 the frame that it knows: $right of 10 digits read" $?
 fi
 refused 1 "$work/nowhere.png" "$convnet" --kernels "$work/nowhere.png" --figure "$work/no.png"
 refused 2 'one file' "$convnet" --kernels "$work/kernels.png" --figure "$work/kernels.png"
