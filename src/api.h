@@ -416,7 +416,7 @@ typedef enum lsnn_init {
 
 /* lp_pool's p: as the option norm says; or learned from there on, one a layer or a map. */
 typedef enum lsnn_learn_norm {
-    LSNN_NORM_FIXED = 0, LSNN_NORM_OF_LAYER, LSNN_NORM_OF_MAP
+    LSNN_NORM_FIXED = 0, LSNN_NORM_OF_LAYER, LSNN_NORM_OF_MAP, LSNN_NORM_INT_ = 0x7FFFFFFF
 } lsnn_learn_norm;
 
 /* Everything optional about a layer; all zero is the default. A field that the
