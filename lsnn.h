@@ -49,8 +49,9 @@
        >>window          how kernels slide
        >>layer           what the layers share; then one layer after the other, each with its
                          formula, naive pair, fast pair, and how the net sees it:
-                         >>input >>dense >>activations >>softmax >>pooling >>dropout
-                         >>batch_norm >>scale >>copies >>losses >>conv2d >>local2d >>smooth
+                         >>input >>dense >>rbf >>activations >>softmax >>pooling >>lp_pool
+                         >>dropout >>batch_norm >>scale >>copies >>losses >>conv2d
+                         >>table_conv2d >>local2d >>smooth
        >>net             a graph of layers: options, building
        >>plan            what the net finds out about itself; its schedule of calls
        >>running         walking that schedule; >>profile: what each layer costs
@@ -1033,7 +1034,7 @@ typedef enum lsnn_init {
 
 /* lp_pool's p: as the option norm says; or learned from there on, one a layer or a map. */
 typedef enum lsnn_learn_norm {
-    LSNN_NORM_FIXED = 0, LSNN_NORM_OF_LAYER, LSNN_NORM_OF_MAP
+    LSNN_NORM_FIXED = 0, LSNN_NORM_OF_LAYER, LSNN_NORM_OF_MAP, LSNN_NORM_INT_ = 0x7FFFFFFF
 } lsnn_learn_norm;
 
 /* Everything optional about a layer; all zero is the default. A field that the
@@ -1173,6 +1174,7 @@ typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */
     const char *keep_name;           /* NULL, or readable as "LAYER.keep_name" */
     lsnn_shape keep_shape;           /*   of an image's part or of the fixed one */
     double macs;                     /* multiply-adds an image                */
+    double connections[2];           /* an image's: units with what they read, with biases */
 } lsnn_layer_plan;
 typedef struct lsnn_call {           /* what forward and backward work on     */
     const lsnn_layer_plan *plan;
@@ -1224,6 +1226,8 @@ typedef struct lsnn_build_desc {
     int profile;                     /* 1: keeps time, for lsnn_net_profile   */
 } lsnn_build_desc;
 LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d);
+/* A line a layer: shape, parameters, multiply-adds, connections (what its units read + their
+   biases, "by" how many weights + biases: shared ones count each time), how it is run. */
 LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out);
 /* What each layer has cost since the net was built with `profile`: milliseconds a batch,
    share, operations (a multiply-add is two) and GFLOPS, forward and backward. ESTATE if it
@@ -2755,6 +2759,15 @@ static lsnn_status lsnni_plan_kernels(lsnn_ctx *cx, lsnn_layer_plan *p, lsnn_win
     return LSNN_OK;
 }
 
+/* Each of a layer's units reads `inputs` numbers, and has a bias if that is a parameter,
+   whatever weights they share: what the summary counts.                       */
+static void lsnni_connect(lsnn_layer_plan *p, double inputs)
+{
+    double units = (double)lsnni_features(p->out);
+    p->connections[0] = units * inputs;
+    p->connections[1] = p->params > 1 ? units : 0;
+}
+
 /* The builders fill in what their positional arguments say.                   */
 static lsnn_options lsnni_options(const lsnn_options *o)
 {
@@ -2872,6 +2885,7 @@ static lsnn_status lsnni_plan_dense(lsnn_ctx *cx, lsnn_layer_plan *p)
     p->param[1].no_decay = 1;
     p->params = p->o.no_bias ? 1 : 2;
     p->macs = ((double)in + (p->o.no_bias ? 0 : 1)) * out;
+    lsnni_connect(p, in);
     return LSNN_OK;
 }
 
@@ -2963,6 +2977,7 @@ static lsnn_status lsnni_plan_rbf(lsnn_ctx *cx, lsnn_layer_plan *p)
     p->buffers = p->o.freeze ? 1 : 0;
     p->param[0] = p->buffer[0] = centre;
     p->macs = (double)in * out;
+    lsnni_connect(p, in);
     return LSNN_OK;
 }
 
@@ -3712,6 +3727,7 @@ static lsnn_status lsnni_plan_pool(lsnn_ctx *cx, lsnn_layer_plan *p)
     lsnni_window_defaults(&p->o, p->o.kernel_h, p->o.kernel_w);
     LSNNI_TRY(lsnni_window_of(cx, &s, p, 1, p->in[0].c));
     p->out.c = s.k; p->out.h = s.oh; p->out.w = s.ow;
+    lsnni_connect(p, (double)s.kernel_h * s.kernel_w);
     LSNNI_TRY(lsnni_pool_reads(cx, p, &s));
     if (!lsnni_pool_halves(&s)) p->traits &= ~LSNN_IS_MAX2;
     return LSNN_OK;
@@ -3793,9 +3809,9 @@ static lsnn_status lsnni_lp_check(lsnn_ctx *cx, const lsnn_real *norm, int maps,
 {
     LSNNI_TRY(lsnni_pool_check(cx, s));
     for (int c = 0; c < (maps ? s->c : 1); c++)
-        if (!((double)norm[c] >= 1 && (double)norm[c] <= 1e30))
+        if (!((double)norm[c] >= 1 && (double)norm[c] <= (double)FLT_MAX))
             return lsnni_fail(cx, LSNN_EVALUE, "lp_pool: p of map %d is %g, it must be from 1 to "
-                              "1e30", c, (double)norm[c]);
+                              "%g", c, (double)norm[c], (double)FLT_MAX);
     return LSNN_OK;
 }
 
@@ -3813,7 +3829,7 @@ static double lsnni_lp_norm(const lsnn_window *s, const lsnn_real *x, const int 
     for (int r = box[0]; r < box[1]; r++)
     for (int c = box[2]; c < box[3]; c++) {
         double size = fabs((double)x[lsnni_at2(r, c, s->w)]);
-        if (!(size <= most)) most = size;                /* NaN wins          */
+        if (size > most || size != size) most = size;    /* NaN wins, and stays */
     }
     if (!(most > 0)) return most;
     for (int r = box[0]; r < box[1]; r++)
@@ -3943,7 +3959,7 @@ static void lsnni_lp_row(const lsnni_lp *p, lsnn_real *y, const lsnn_real *x, in
     memset(y, 0, p->row * sizeof *y);
     for (int t = 0; t < s->kernel_h * s->kernel_w; t++) {
         lsnni_lp_take(p, r, x, oy, t / s->kernel_w, t % s->kernel_w);
-        for (size_t i = 0; i < p->row; i++) if (!(r[i] <= most[i])) most[i] = r[i];
+        for (size_t i = 0; i < p->row; i++) if (r[i] > most[i] || r[i] != r[i]) most[i] = r[i];
     }
     for (int t = 0; t < s->kernel_h * s->kernel_w; t++) {
         lsnni_lp_take(p, r, x, oy, t / s->kernel_w, t % s->kernel_w);
@@ -4063,9 +4079,9 @@ static lsnn_status lsnni_plan_lp_pool(lsnn_ctx *cx, lsnn_layer_plan *p)
     if ((int)p->o.learn_norm < 0 || p->o.learn_norm > LSNN_NORM_OF_MAP)
         return lsnni_fail(cx, LSNN_EVALUE, "lp_pool: learn_norm %d is unknown",
                           (int)p->o.learn_norm);
-    if (!(norm >= 1 && norm <= 1e30) || (learned && !(norm > 1)))
-        return lsnni_fail(cx, LSNN_EVALUE, "lp_pool: norm is %g, it must be from 1 to 1e30%s",
-                          norm, learned ? ", and above 1 to be learned" : "");
+    if (!(norm >= 1 && norm <= (double)FLT_MAX) || (learned && !(norm > 1)))
+        return lsnni_fail(cx, LSNN_EVALUE, "lp_pool: norm is %g, it must be from 1 to %g%s", norm,
+                          (double)FLT_MAX, learned ? ", and above 1 to be learned" : "");
     LSNNI_TRY(lsnni_plan_pool(cx, p));
     p->param[0] = lsnni_spec("rho", 1, p->o.learn_norm == LSNN_NORM_OF_MAP ? p->in[0].c : 1, 0,
                              0, 0);
@@ -4076,16 +4092,21 @@ static lsnn_status lsnni_plan_lp_pool(lsnn_ctx *cx, lsnn_layer_plan *p)
     return LSNN_OK;
 }
 
-/* p of each map into what is kept; how many there are.                        */
-static size_t lsnni_lp_norms(const lsnn_call *c)
+/* p of each map, or of all, from rho if it is learned; how many there are.    */
+static size_t lsnni_lp_norms_of(const lsnn_layer_plan *p, const lsnn_real *rho, lsnn_real *norm)
 {
-    size_t count = c->plan->params ? c->plan->param[0].count : 1;
-    c->keep[0] = LSNNI_R(c->plan->o.norm);
-    for (size_t i = 0; i < count && c->plan->params; i++) {
-        double rho = (double)c->param[0][i];
-        c->keep[i] = LSNNI_R(1 + (rho > 30 ? rho : log1p(exp(rho))));
+    size_t count = p->params ? p->param[0].count : 1;
+    norm[0] = LSNNI_R(p->o.norm);
+    for (size_t i = 0; i < count && p->params; i++) {
+        double r = (double)rho[i];
+        norm[i] = LSNNI_R(1 + (r > 30 ? r : log1p(exp(r))));
     }
     return count;
+}
+
+static size_t lsnni_lp_norms(const lsnn_call *c)
+{
+    return lsnni_lp_norms_of(c->plan, c->param[0], c->keep);
 }
 
 static lsnn_status lsnni_forward_lp_pool(lsnn_ctx *cx, lsnn_call *c)
@@ -4722,7 +4743,9 @@ static lsnn_status lsnni_plan_scale(lsnn_ctx *cx, lsnn_layer_plan *p)
     p->param[0].no_decay = p->param[1].no_decay = 1;
     p->params = p->o.no_bias ? 1 : 2;
     p->macs = (double)lsnni_features(p->in[0]);
-    return lsnni_plan_same(cx, p);
+    LSNNI_TRY(lsnni_plan_same(cx, p));
+    lsnni_connect(p, 0);                                 /* its inputs' stay  */
+    return LSNN_OK;
 }
 
 static lsnn_status lsnni_forward_scale(lsnn_ctx *cx, lsnn_call *c)
@@ -5279,6 +5302,7 @@ static lsnn_status lsnni_plan_conv2d(lsnn_ctx *cx, lsnn_layer_plan *p)
     p->param[1] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
     p->param[1].no_decay = 1;
     p->macs = (double)p->param[0].count * s.oh * s.ow;
+    lsnni_connect(p, p->param[0].fan_in);
     if (s.kernel_h * s.kernel_w == 1) p->traits &= ~LSNN_MAX2_AFTER;     /* a matrix product */
     return LSNN_OK;
 }
@@ -5368,7 +5392,7 @@ static lsnn_status lsnni_table_check(lsnn_ctx *cx, const char *table, int c, int
     *kernels = 1;
     for (;;) {
         int from = lsnni_table_number(&at), to = from;
-        if (*at == '-') { at++; to = lsnni_table_number(&at); }
+        if (from >= 0 && *at == '-') { at++; to = lsnni_table_number(&at); }
         if (from <= last || to < from || (*at && *at != ',' && *at != ';'))
             return lsnni_fail(cx, LSNN_EVALUE, "table_conv2d: the table \"%.60s\" is not right at "
                               "its character %d: it wants maps in rising order, like "
@@ -5530,6 +5554,7 @@ static lsnn_status lsnni_plan_table_conv2d(lsnn_ctx *cx, lsnn_layer_plan *p)
     p->param[1].no_decay = 1;
     p->keep_fixed = lsnni_area(s.k, s.c) * lsnni_area(s.kernel_h, s.kernel_w);
     p->macs = (double)p->param[0].count * s.oh * s.ow;
+    lsnni_connect(p, (double)p->param[0].count / s.k);
     return LSNN_OK;
 }
 
@@ -5883,6 +5908,7 @@ static lsnn_status lsnni_plan_local2d(lsnn_ctx *cx, lsnn_layer_plan *p)
     p->param[1] = lsnni_spec("bias", 3, s.k, s.oh, s.ow, 0);
     p->param[1].no_decay = 1;
     p->macs = (double)p->param[0].count;
+    lsnni_connect(p, depth);
     return LSNN_OK;
 }
 
@@ -7317,37 +7343,66 @@ LSNN_API lsnn_shape lsnn_net_shape(const lsnn_net *net, int node)
 
 LSNN_API int lsnn_net_output(const lsnn_net *net) { return net ? net->output : -1; }
 
+/* "14400 + 576 by 25 + 1": what units are connected with, their inputs + their biases, by how
+   many weights + biases.                                                     */
+enum { LSNNI_NOTE = 112 };
+static void lsnni_connections_note(const lsnn_layer_plan *p, char text[LSNNI_NOTE])
+{
+    char number[2 + LSNN_MAX_PARAMS][LSNNI_NOTE / 6];
+    memset(number, 0, sizeof number);
+    text[0] = 0;
+    if (!(p->connections[0] + p->connections[1] > 0)) return;
+    snprintf(number[0], sizeof number[0], "%.0f", p->connections[0]);
+    if (p->connections[1] > 0) snprintf(number[1], sizeof number[1], "%.0f", p->connections[1]);
+    for (int j = 0; j < p->params; j++)
+        snprintf(number[2 + j], sizeof number[0], "%.0f", (double)p->param[j].count);
+    snprintf(text, LSNNI_NOTE, "%s%s%s%s%s%s%s", number[0], *number[1] ? " + " : "", number[1],
+             *number[2] ? " by " : "", number[2], *number[3] ? " + " : "", number[3]);
+}
+
+/* How the net runs a layer.                                                  */
+static void lsnni_role_note(const lsnn_net *net, int i, char text[LSNNI_NOTE])
+{
+    const lsnni_node *v = &net->node[i];
+    size_t n = LSNNI_NOTE;
+    text[0] = 0;
+    if (v->share) snprintf(text, n, "parameters of %.60s", v->share);
+    else if (!net->built) ;
+    else if (!v->role.live) snprintf(text, n, "not made");
+    else if (v->role.backward_by != i)
+        snprintf(text, n, "done by %.60s", net->node[v->role.backward_by].name);
+    else if (v->role.writes != i)
+        snprintf(text, n, "pools to %.60s", net->node[v->role.writes].name);
+    else if (v->role.y_at != i) snprintf(text, n, "in place");
+    if (v->role.blocks && v->role.backward_by == i)
+        snprintf(text + strlen(text), n - strlen(text), "%sin blocks", *text ? ", " : "");
+    if (v->shape.h != v->plan.out.h || v->shape.w != v->plan.out.w)
+        snprintf(text + strlen(text), n - strlen(text), "%sonly %d x %d", *text ? ", " : "",
+                 v->plan.out.h, v->plan.out.w);
+}
+
 LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
 {
+    double connections = 0;
     if (!net) return;
-    fprintf(out, "%-18s %-14s %-16s %12s %14s\n", "layer", "type", "output", "parameters",
-            "multiply-adds");
+    fprintf(out, "%-18s %-14s %-16s %12s %14s  %s\n", "layer", "type", "output", "parameters",
+            "multiply-adds", "connections");
     for (int i = 0; i < net->nodes; i++) {
         const lsnni_node *v = &net->node[i];
         size_t count = 0;
-        char shape[48], note[96];
+        char shape[48], connected[LSNNI_NOTE], role[LSNNI_NOTE];
         for (int j = 0; j < v->plan.params; j++) count += v->plan.param[j].count;
+        for (int j = 0; j < 2; j++) connections += v->plan.connections[j];
         snprintf(shape, sizeof shape, "%d x %d x %d", v->shape.c, v->shape.h, v->shape.w);
-        note[0] = 0;
-        if (v->share) snprintf(note, sizeof note, "  parameters of %.60s", v->share);
-        else if (!net->built) ;
-        else if (!v->role.live) snprintf(note, sizeof note, "  not made");
-        else if (v->role.backward_by != i)
-            snprintf(note, sizeof note, "  done by %.60s", net->node[v->role.backward_by].name);
-        else if (v->role.writes != i)
-            snprintf(note, sizeof note, "  pools to %.60s", net->node[v->role.writes].name);
-        else if (v->role.y_at != i) snprintf(note, sizeof note, "  in place");
-        if (v->role.blocks && v->role.backward_by == i)
-            snprintf(note + strlen(note), sizeof note - strlen(note), "%s in blocks",
-                     *note ? "," : " ");
-        if (v->shape.h != v->plan.out.h || v->shape.w != v->plan.out.w)
-            snprintf(note + strlen(note), sizeof note - strlen(note), "%s only %d x %d",
-                     *note ? "," : " ", v->plan.out.h, v->plan.out.w);
-        fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f%s\n", v->name, v->type->name, shape,
-                v->share ? 0.0 : (double)count, v->plan.macs, note);
+        lsnni_connections_note(&v->plan, connected);
+        lsnni_role_note(net, i, role);
+        fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f", v->name, v->type->name, shape,
+                v->share ? 0.0 : (double)count, v->plan.macs);
+        if (*role) fprintf(out, "  %-30s  %s\n", connected, role);
+        else fprintf(out, "%s%s\n", *connected ? "  " : "", connected);
     }
-    fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f\n", "total", "", "",
-            (double)lsnn_net_params(net), lsnn_net_macs(net));
+    fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f  %.0f\n", "total", "", "",
+            (double)lsnn_net_params(net), lsnn_net_macs(net), connections);
 }
 
 /* ============================================================================
@@ -10061,7 +10116,7 @@ LSNN_API lsnn_net *lsnn_net_load(lsnn_ctx *cx, const char *path, const lsnn_buil
    prints its call. It is called three times, as the file has three parts.
    ==========================================================================*/
 typedef enum lsnni_c_part { LSNNI_C_ASK, LSNNI_C_DATA, LSNNI_C_CALLS } lsnni_c_part;
-enum { LSNNI_C_FUNCTIONS = 16 };
+enum { LSNNI_C_FUNCTIONS = 24 };
 typedef struct lsnni_c {
     lsnn_ctx *cx;
     lsnn_net *net;
@@ -10137,7 +10192,7 @@ static lsnni_layout lsnni_layout_of(const lsnni_node *v)
 static int lsnni_has_weights(const lsnni_node *v)
 {
     return v->type == &lsnni_dense_type || v->type == &lsnni_conv2d_type ||
-           v->type == &lsnni_local2d_type;
+           v->type == &lsnni_local2d_type || v->type == &lsnni_table_conv2d_type;
 }
 
 LSNN_API lsnn_status lsnn_net_round(lsnn_net *net, lsnn_storage storage)
@@ -10235,6 +10290,29 @@ static const char *const lsnni_c_conv2d_text =
     "        y[(k * s.oh + i) * s.ow + j] = (b ? b[k] : 0) + sum@<k>;\n"
     "    }\n"
     "}\n\n";
+static const char *const lsnni_c_table_conv2d_text =
+    "/* Kernel k reads maps map[first[k]] to map[first[k + 1] - 1], with a w for each. */\n"
+    "static void table_conv2d(float *y, const float *x, @W, const float *b, const int *first,\n"
+    "                         const int *map, window s)\n"
+    "{\n"
+    "    for (int k = 0; k < s.k; k++)\n"
+    "    for (int i = 0; i < s.oh; i++)\n"
+    "    for (int j = 0; j < s.ow; j++) {\n"
+    "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1;\n"
+    "        float sum = b ? b[k] : 0;\n"
+    "        clip(top, s.kh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.w, &v0, &v1);\n"
+    "        for (int m = first[k]; m < first[k + 1]; m++) {\n"
+    "            float part = 0;\n"
+    "            for (int u = u0; u < u1; u++)\n"
+    "            for (int v = v0; v < v1; v++)\n"
+    "                part += x[(map[m] * s.h + top + u) * s.w + left + v] *\n"
+    "                        @[(m * s.kh + u) * s.kw + v];\n"
+    "            sum += part@<m>;\n"
+    "        }\n"
+    "        y[(k * s.oh + i) * s.ow + j] = sum;\n"
+    "    }\n"
+    "}\n\n";
 static const char *const lsnni_c_local2d_text =
     "/* Each place p has weights of its own: [p][c][u][v][k]. */\n"
     "static void local2d(float *y, const float *x, @W, const float *b, window s)\n"
@@ -10275,6 +10353,46 @@ static const char *const lsnni_c_pool_text =
     "        if (kind == 'a' && count) sum /= (float)count;\n"
     "        y[(c * s.oh + i) * s.ow + j] = sum;\n"
     "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_lp_pool_text =
+    "/* The norms (sum |x|^p)^(1/p); p: one number, or one a map. Divided by the largest |x|\n"
+    "   first, so that nothing overflows. */\n"
+    "static void lp_pool(float *y, const float *x, const float *p, int maps, window s)\n"
+    "{\n"
+    "    for (int c = 0; c < s.c; c++)\n"
+    "    for (int i = 0; i < s.oh; i++)\n"
+    "    for (int j = 0; j < s.ow; j++) {\n"
+    "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1;\n"
+    "        float most = 0, sum = 0, norm = p[maps ? c : 0];\n"
+    "        clip(top, s.kh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.w, &v0, &v1);\n"
+    "        for (int again = 0; again < 2; again++)\n"
+    "        for (int u = u0; u < u1; u++)\n"
+    "        for (int v = v0; v < v1; v++) {\n"
+    "            float t = fabsf(x[(c * s.h + top + u) * s.w + left + v]);\n"
+    "            if (again) sum += most > 0 ? powf(t / most, norm) : 0;\n"
+    "            else most = t > most ? t : most;\n"
+    "        }\n"
+    "        y[(c * s.oh + i) * s.ow + j] = most * powf(sum, 1 / norm);\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_rbf_text =
+    "/* -|x - centre|^2 for each of `out` centres. */\n"
+    "static void rbf(float *y, const float *x, const float *centre, int in, int out)\n"
+    "{\n"
+    "    for (int k = 0; k < out; k++) {\n"
+    "        float sum = 0;\n"
+    "        for (int i = 0; i < in; i++) {\n"
+    "            float d = x[i] - centre[k * in + i];\n"
+    "            sum += d * d;\n"
+    "        }\n"
+    "        y[k] = -sum;\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_scaled_tanh_text =
+    "static void scaled_hyperbolic(float *y, const float *x, int n)\n"
+    "{\n"
+    "    for (int i = 0; i < n; i++) y[i] = 1.7159f * tanhf(x[i] * (2.0f / 3));\n"
     "}\n\n";
 static const char *const lsnni_c_relu_text =
     "static void relu(float *y, const float *x, int n, float slope)\n"
@@ -10590,6 +10708,49 @@ static void lsnni_c_local2d(lsnni_c *e, int i)
     lsnni_c_kernels(e, i, "local2d", lsnni_c_local2d_text);
 }
 
+/* Where each kernel's connections begin, and the maps that they read.         */
+static void lsnni_c_table(lsnni_c *e, int i, int maps)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const char *at = v->table;
+    int first = 0, done = -1, k = 0, c = -1, to = -1;
+    lsnni_c_array(e, "static const int ", v->name, maps ? "_maps" : "_first");
+    if (e->part != LSNNI_C_DATA) return;
+    fputs("[] = {", e->f);
+    for (; lsnni_table_next(&at, &k, &c, &to); first++) {
+        if (maps) fprintf(e->f, "%s%d", first ? ", " : " ", c);
+        else if (k > done) fprintf(e->f, " %d,", first);
+        done = k;
+    }
+    if (!maps) fprintf(e->f, " %d", first);
+    fputs(" };\n", e->f);
+}
+
+static void lsnni_c_table_conv2d(lsnni_c *e, int i)
+{
+    lsnni_c_call(e, i, "table_conv2d");
+    lsnni_c_param(e, i, 0);
+    lsnni_c_param(e, i, 1);
+    lsnni_c_table(e, i, 0);
+    lsnni_c_table(e, i, 1);
+    lsnni_c_window_of(e, i);
+    lsnni_c_needs(e, lsnni_c_table_conv2d_text);
+}
+
+/* A layer that is frozen has its centres as a buffer.                         */
+static void lsnni_c_rbf(lsnni_c *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    lsnni_c_needs(e, lsnni_c_rbf_text);
+    lsnni_c_call(e, i, "rbf");
+    if (v->plan.params) lsnni_c_param(e, i, 0);
+    else {
+        const lsnni_param *centre = &e->net->buffer[v->buffer[0]];
+        lsnni_c_floats(e, centre->name, "", e->net->state + centre->at, centre->spec.count);
+    }
+    lsnni_c_print(e, ", %d, %d);\n", lsnni_features(v->plan.in[0]), v->plan.out.c);
+}
+
 static void lsnni_c_dense(lsnni_c *e, int i)
 {
     const lsnn_layer_plan *p = &e->net->node[i].plan;
@@ -10606,6 +10767,19 @@ static void lsnni_c_pool(lsnni_c *e, int i)
     lsnni_c_print(e, ", '%c'", e->net->node[i].type->name[0]);
     lsnni_c_window_of(e, i);
     lsnni_c_needs(e, lsnni_c_pool_text);
+}
+
+static void lsnni_c_lp_pool(lsnni_c *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    int maps = v->plan.o.learn_norm == LSNN_NORM_OF_MAP;
+    lsnni_c_call(e, i, "lp_pool");
+    lsnni_lp_norms_of(&v->plan, v->plan.params ? e->net->value + e->net->param[v->param[0]].at
+                                               : NULL, e->row);
+    lsnni_c_floats(e, v->name, "_norm", e->row, maps ? (size_t)v->plan.in[0].c : 1);
+    lsnni_c_print(e, ", %d", maps);
+    lsnni_c_window_of(e, i);
+    lsnni_c_needs(e, lsnni_c_lp_pool_text);
 }
 
 /* What works number by number: function(y, x, count).                         */
@@ -10631,6 +10805,12 @@ static void lsnni_c_sigmoid(lsnni_c *e, int i)
 static void lsnni_c_tanh(lsnni_c *e, int i)
 {
     lsnni_c_each(e, i, "hyperbolic", lsnni_c_tanh_text);
+    lsnni_c_print(e, ");\n");
+}
+
+static void lsnni_c_scaled_tanh(lsnni_c *e, int i)
+{
+    lsnni_c_each(e, i, "scaled_hyperbolic", lsnni_c_scaled_tanh_text);
     lsnni_c_print(e, ");\n");
 }
 
@@ -10756,10 +10936,13 @@ lsnni_c_writers[] = {
     { &lsnni_leaky_relu_type, lsnni_c_relu },
     { &lsnni_sigmoid_type, lsnni_c_sigmoid },
     { &lsnni_tanh_type, lsnni_c_tanh },
+    { &lsnni_scaled_tanh_type, lsnni_c_scaled_tanh },
+    { &lsnni_rbf_type, lsnni_c_rbf },
     { &lsnni_softmax_type, lsnni_c_softmax },
     { &lsnni_max_pool_type, lsnni_c_pool },
     { &lsnni_avg_pool_type, lsnni_c_pool },
     { &lsnni_sum_pool_type, lsnni_c_pool },
+    { &lsnni_lp_pool_type, lsnni_c_lp_pool },
     { &lsnni_dropout_type, lsnni_c_same },
     { &lsnni_flatten_type, lsnni_c_same },
     { &lsnni_batch_norm_type, lsnni_c_batch_norm },
@@ -10768,6 +10951,7 @@ lsnni_c_writers[] = {
     { &lsnni_concat_type, lsnni_c_concat },
     { &lsnni_slice_type, lsnni_c_slice },
     { &lsnni_conv2d_type, lsnni_c_conv2d },
+    { &lsnni_table_conv2d_type, lsnni_c_table_conv2d },
     { &lsnni_local2d_type, lsnni_c_local2d },
     { &lsnni_smooth_type, lsnni_c_smooth }
 };
@@ -10879,7 +11063,8 @@ static void lsnni_c_write_head(lsnni_c *e)
             4.0 * (double)e->work, e->d->static_buffers ? "of static memory" : "of stack",
             e->d->static_buffers ? " One thread at a time may call it." : "");
     for (int i = 0; i < e->functions; i++)
-        math |= strstr(e->function[i], "expf(") || strstr(e->function[i], "tanhf(");
+        math |= strstr(e->function[i], "expf(") || strstr(e->function[i], "tanhf(") ||
+                strstr(e->function[i], "powf(");
     if (math) fprintf(e->f, "#include <math.h>\n");
     fprintf(e->f, "\nvoid %s_predict(const float *x, float *y);\n\n", e->name);
     if (e->d->storage == LSNN_STORE_HALF) fputs(lsnni_c_half_text, e->f);
@@ -10910,6 +11095,7 @@ static lsnn_status lsnni_c_room(lsnni_c *e)
     for (int i = 0; i < e->net->nodes; i++) {
         const lsnn_layer_plan *p = &e->net->node[i].plan;
         row = LSNNI_MAX(row, (size_t)lsnni_features(p->out));        /* steps, scales */
+        if (p->params) row = LSNNI_MAX(row, (size_t)p->param[0].dim[0]);    /* a table's steps */
         for (int j = 0; j < p->inputs; j++)
             row = LSNNI_MAX(row, (size_t)lsnni_features(p->in[j]));  /* maps          */
     }
@@ -11223,6 +11409,27 @@ static void lsnni_onnx_dense(lsnni_onnx *e, int i)
     e->flat[i] = 1;
 }
 
+/* -|x - centre|^2: x N,1,C less the centres K,C.                                */
+static void lsnni_onnx_rbf(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const int axis = 2;
+    char x[LSNNI_ONNX_NAME], name[LSNNI_ONNX_NAME];
+    lsnni_onnx_read(e, i, v->input[0], 1, x);
+    lsnni_onnx_shape(e, i, x, 3, 1, lsnni_features(e->net->node[v->input[0]].shape), 0);
+    lsnni_onnx_param(e, i, 0, v->plan.params == 0, NULL, 0, name);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_reads(e, name);
+    lsnni_onnx_next(e, i, "Sub", x);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_ints(e, "axes", &axis, 1);
+    lsnni_onnx_int(e, "keepdims", 0);
+    lsnni_onnx_next(e, i, "ReduceSumSquare", x);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_writes(e, "Neg", v->name);
+    e->flat[i] = 1;
+}
+
 /* What works number by number keeps its input's form.                            */
 static void lsnni_onnx_each(lsnni_onnx *e, int i, const char *op)
 {
@@ -11235,6 +11442,20 @@ static void lsnni_onnx_relu(lsnni_onnx *e, int i) { lsnni_onnx_each(e, i, "Relu"
 static void lsnni_onnx_sigmoid(lsnni_onnx *e, int i) { lsnni_onnx_each(e, i, "Sigmoid"); }
 static void lsnni_onnx_tanh(lsnni_onnx *e, int i) { lsnni_onnx_each(e, i, "Tanh"); }
 static void lsnni_onnx_same(lsnni_onnx *e, int i) { lsnni_onnx_each(e, i, "Identity"); }
+static void lsnni_onnx_scaled_tanh(lsnni_onnx *e, int i)
+{
+    const lsnn_real in = LSNNI_R(LSNNI_TANH_S), out = LSNNI_R(LSNNI_TANH_A);
+    const lsnni_node *v = &e->net->node[i];
+    const int one = 1;
+    char x[LSNNI_ONNX_NAME];
+    e->flat[i] = e->flat[v->input[0]];
+    snprintf(x, sizeof x, "%s", e->net->node[v->input[0]].name);
+    lsnni_onnx_by(e, i, "Mul", &in, &one, 1, x);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_next(e, i, "Tanh", x);
+    lsnni_onnx_by(e, i, "Mul", &out, &one, 1, x);
+    lsnni_onnx_done(e, i, x);
+}
 static void lsnni_onnx_leaky_relu(lsnni_onnx *e, int i)
 {
     lsnni_onnx_float(e, "alpha", e->net->node[i].plan.o.slope);
@@ -11285,6 +11506,37 @@ static void lsnni_onnx_conv2d(lsnni_onnx *e, int i)
     char x[LSNNI_ONNX_NAME];
     lsnni_onnx_read(e, i, v->input[0], 0, x);
     lsnni_onnx_weighted(e, i, x);
+    lsnni_onnx_window_says(e, i);
+    lsnni_onnx_writes(e, "Conv", v->name);
+}
+
+/* A convolution whose kernels are 0 where the table connects nothing.              */
+static void lsnni_onnx_table_conv2d(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const lsnn_real *b = lsnni_onnx_values(e, i, 1);
+    char x[LSNNI_ONNX_NAME], name[2][LSNNI_ONNX_NAME];
+    const char *at = v->table;
+    int dim[4], k = 0, c = -1, to = -1;
+    size_t taps = lsnni_area(v->plan.o.kernel_h, v->plan.o.kernel_w), m = 0, count;
+    lsnn_real *full;
+    dim[0] = v->shape.c; dim[1] = e->net->node[v->input[0]].shape.c;
+    dim[2] = v->plan.o.kernel_h; dim[3] = v->plan.o.kernel_w;
+    count = lsnni_area(dim[0], dim[1]) * taps;
+    full = (lsnn_real *)lsnni_alloc(e->cx, count, sizeof *full);
+    if (!full) e->graph.status = LSNN_ENOMEM;
+    if (!full) return;
+    memset(full, 0, count * sizeof *full);
+    for (; lsnni_table_next(&at, &k, &c, &to); m++)
+        memcpy(full + lsnni_at2(k, c, dim[1]) * taps, lsnni_onnx_values(e, i, 0) + m * taps,
+               taps * sizeof *full);
+    lsnni_onnx_floats(e, i, full, dim, 4, name[0]);
+    lsnni_free(e->cx, full);
+    if (b) lsnni_onnx_floats(e, i, b, dim, 1, name[1]);
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_reads(e, name[0]);
+    if (b) lsnni_onnx_reads(e, name[1]);
     lsnni_onnx_window_says(e, i);
     lsnni_onnx_writes(e, "Conv", v->name);
 }
@@ -11420,6 +11672,27 @@ static void lsnni_onnx_turn(lsnni_onnx *e, int i, int a, int b, int c, char x[LS
     lsnni_onnx_next(e, i, "Transpose", x);
 }
 
+/* y = op(a, b)                                                               */
+static void lsnni_onnx_pair(lsnni_onnx *e, int i, const char *op, const char *a, const char *b,
+                            char y[LSNNI_ONNX_NAME])
+{
+    lsnni_onnx_reads(e, a);
+    lsnni_onnx_reads(e, b);
+    lsnni_onnx_next(e, i, op, y);
+}
+
+/* The sum over axis 2, which is left out.                                      */
+static void lsnni_onnx_sum(lsnni_onnx *e, int i, char y[LSNNI_ONNX_NAME])
+{
+    char axes[LSNNI_ONNX_NAME];
+    int64_t axis = 2;
+    lsnni_onnx_whole(e, i, &axis, 1, axes);
+    lsnni_onnx_reads(e, y);
+    lsnni_onnx_reads(e, axes);
+    lsnni_onnx_int(e, "keepdims", 0);
+    lsnni_onnx_next(e, i, "ReduceSum", y);
+}
+
 static void lsnni_onnx_local2d(lsnni_onnx *e, int i)
 {
     const lsnni_node *v = &e->net->node[i];
@@ -11444,16 +11717,54 @@ static void lsnni_onnx_local2d(lsnni_onnx *e, int i)
     lsnni_onnx_done(e, i, x);
 }
 
-/* ---- smoothers: U by Eq. 6 to 9 from theta, or as a constant. */
-/* y = op(a, b)                                                               */
-static void lsnni_onnx_pair(lsnni_onnx *e, int i, const char *op, const char *a, const char *b,
-                            char y[LSNNI_ONNX_NAME])
+/* ---- lp_pool: its patches N,P,C,taps, divided by their largest before they are raised. ONNX's
+   LpPool knows whole p alone, and overflows. */
+static void lsnni_onnx_over_taps(lsnni_onnx *e, int i, const char *op, char y[LSNNI_ONNX_NAME])
 {
-    lsnni_onnx_reads(e, a);
-    lsnni_onnx_reads(e, b);
+    const int axis = 3;
+    const int64_t axes = 3;
+    char name[LSNNI_ONNX_NAME];
+    int sum = strcmp(op, "ReduceSum") == 0;      /* whose axes are an input     */
+    if (sum) lsnni_onnx_whole(e, i, &axes, 1, name);
+    lsnni_onnx_reads(e, y);
+    if (sum) lsnni_onnx_reads(e, name);
+    else lsnni_onnx_ints(e, "axes", &axis, 1);
+    lsnni_onnx_int(e, "keepdims", 1);
     lsnni_onnx_next(e, i, op, y);
 }
 
+static void lsnni_onnx_lp_pool(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const lsnn_real least = LSNNI_R(FLT_MIN);    /* a window of zeros is divided by it */
+    char x[LSNNI_ONNX_NAME], most[LSNNI_ONNX_NAME], by[LSNNI_ONNX_NAME];
+    lsnn_window s;
+    int pad[4], dim[2];
+    lsnni_onnx_window(e, i, &s, pad);
+    dim[0] = (int)lsnni_lp_norms_of(&v->plan, lsnni_onnx_values(e, i, 0), e->row);
+    dim[1] = 1;
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_patches(e, i, &s, pad, x);
+    lsnni_onnx_shape(e, i, x, 4, s.oh * s.ow, s.c, s.kernel_h * s.kernel_w);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_next(e, i, "Abs", x);
+    snprintf(most, sizeof most, "%s", x);
+    lsnni_onnx_over_taps(e, i, "ReduceMax", most);
+    snprintf(by, sizeof by, "%s", most);
+    lsnni_onnx_by(e, i, "Max", &least, dim + 1, 1, by);
+    lsnni_onnx_pair(e, i, "Div", x, by, x);
+    lsnni_onnx_by(e, i, "Pow", e->row, dim, 2, x);
+    lsnni_onnx_over_taps(e, i, "ReduceSum", x);
+    for (int c = 0; c < dim[0]; c++) e->row[c] = 1 / e->row[c];
+    lsnni_onnx_by(e, i, "Pow", e->row, dim, 2, x);
+    lsnni_onnx_pair(e, i, "Mul", x, most, x);
+    lsnni_onnx_shape(e, i, x, 3, s.oh * s.ow, s.c, 0);
+    lsnni_onnx_turn(e, i, 0, 2, 1, x);
+    lsnni_onnx_shape(e, i, x, 4, s.c, s.oh, s.ow);
+    lsnni_onnx_done(e, i, x);
+}
+
+/* ---- smoothers: U by Eq. 6 to 9 from theta, or as a constant. */
 /* p - mu along one side: places (a row of pixels' coordinates) less a number of theta's.  */
 static void lsnni_onnx_from_mu(lsnni_onnx *e, int i, const lsnn_smoother *s, const char *mu,
                                int down, char y[LSNNI_ONNX_NAME])
@@ -11494,18 +11805,6 @@ static void lsnni_onnx_exponent(lsnni_onnx *e, int i, const lsnn_smoother *s, co
     if (rows > 1) lsnni_onnx_pair(e, i, "Add", r[0], r[1], y);
     lsnni_onnx_reads(e, y);
     lsnni_onnx_next(e, i, "Neg", y);
-}
-
-/* The sum over axis 2, which is left out.                                      */
-static void lsnni_onnx_sum(lsnni_onnx *e, int i, char y[LSNNI_ONNX_NAME])
-{
-    char axes[LSNNI_ONNX_NAME];
-    int64_t axis = 2;
-    lsnni_onnx_whole(e, i, &axis, 1, axes);
-    lsnni_onnx_reads(e, y);
-    lsnni_onnx_reads(e, axes);
-    lsnni_onnx_int(e, "keepdims", 0);
-    lsnni_onnx_next(e, i, "ReduceSum", y);
 }
 
 static void lsnni_onnx_softmax_over(lsnni_onnx *e, int i, int axis, char y[LSNNI_ONNX_NAME])
@@ -11582,10 +11881,13 @@ lsnni_onnx_writers[] = {
     { &lsnni_leaky_relu_type, lsnni_onnx_leaky_relu },
     { &lsnni_sigmoid_type, lsnni_onnx_sigmoid },
     { &lsnni_tanh_type, lsnni_onnx_tanh },
+    { &lsnni_scaled_tanh_type, lsnni_onnx_scaled_tanh },
+    { &lsnni_rbf_type, lsnni_onnx_rbf },
     { &lsnni_softmax_type, lsnni_onnx_softmax },
     { &lsnni_max_pool_type, lsnni_onnx_max_pool },
     { &lsnni_avg_pool_type, lsnni_onnx_avg_pool },
     { &lsnni_sum_pool_type, lsnni_onnx_sum_pool },
+    { &lsnni_lp_pool_type, lsnni_onnx_lp_pool },
     { &lsnni_dropout_type, lsnni_onnx_same },
     { &lsnni_flatten_type, lsnni_onnx_flatten },
     { &lsnni_batch_norm_type, lsnni_onnx_batch_norm },
@@ -11594,6 +11896,7 @@ lsnni_onnx_writers[] = {
     { &lsnni_concat_type, lsnni_onnx_concat },
     { &lsnni_slice_type, lsnni_onnx_slice },
     { &lsnni_conv2d_type, lsnni_onnx_conv2d },
+    { &lsnni_table_conv2d_type, lsnni_onnx_table_conv2d },
     { &lsnni_local2d_type, lsnni_onnx_local2d },
     { &lsnni_smooth_type, lsnni_onnx_smooth }
 };
@@ -15918,8 +16221,8 @@ static void K_(tanh)(lsnn_real *y, const lsnn_real *x, size_t n)
 #else
 static kvec K_(tanh_vec)(kvec x)
 {
-    static const float term[] = { -929569.0f / 638512875, 21844.0f / 6081075,
-        -1382.0f / 155925, 62.0f / 2835, -17.0f / 315, 2.0f / 15, -1.0f / 3 };
+    static const float term[] = { -929569.0f / 638512875.0f, 21844.0f / 6081075.0f,
+        -1382.0f / 155925.0f, 62.0f / 2835.0f, -17.0f / 315.0f, 2.0f / 15.0f, -1.0f / 3.0f };
     const kvec zero = { 0 }, one = zero + 1.0f;
     kints sign = (kints)x & INT32_MIN;
     kvec size = (kvec)((kints)x ^ sign), z = x * x, p = zero, far;
