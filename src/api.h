@@ -688,8 +688,10 @@ typedef enum lsnn_method {
     LSNN_SGD = 0, LSNN_ADAM, LSNN_ADAMW, LSNN_METHOD_INT_ = 0x7FFFFFFF
 } lsnn_method;
 typedef enum lsnn_schedule {
-    LSNN_CONSTANT = 0, LSNN_STEP, LSNN_COSINE, LSNN_SCHEDULE_INT_ = 0x7FFFFFFF
+    LSNN_CONSTANT = 0, LSNN_STEP, LSNN_COSINE, LSNN_MILESTONES,
+    LSNN_SCHEDULE_INT_ = 0x7FFFFFFF
 } lsnn_schedule;
+enum { LSNN_MAX_MILESTONES = 8 };
 typedef struct lsnn_optimizer_desc {
     lsnn_method method;
     double lr;                       /* 0 -> 0.01 (SGD), 0.001 (Adam, AdamW)  */
@@ -705,6 +707,8 @@ typedef struct lsnn_optimizer_desc {
     int total_steps;                 /* cosine: where lr reaches 0 (fit sets it) */
     int step_every;                  /* step: multiply by step_factor so often */
     double step_factor;              /* 0 -> 0.1                              */
+    int milestones[LSNN_MAX_MILESTONES];     /* milestones: multiply by step_factor at each of */
+                                     /*   these steps; they rise, 0 ends them */
 } lsnn_optimizer_desc;
 typedef struct lsnn_optimizer lsnn_optimizer;
 LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_desc *d);
@@ -721,11 +725,20 @@ typedef struct lsnn_progress {
     double loss, error;              /* means over this epoch so far; error in % */
     double lr, seconds, images_per_s;        /* seconds since this lsnn_fit began */
     double valid_loss, valid_error;  /* at epoch_done, if there is a valid set */
+    int best_epoch;                  /* the best so far, -1: none             */
+    double best;                     /*   its valid_error; without classes its valid_loss */
 } lsnn_progress;
 typedef struct lsnn_fit_desc {
     int epochs;                      /* 0 -> 1                                */
     lsnn_optimizer_desc optimizer;
+    int milestones[LSNN_MAX_MILESTONES];     /* the optimizer's, in epochs: 10 changes the rate */
+                                     /*   after 10 epochs, and sets the schedule */
     const lsnn_data *valid;          /* evaluated after each epoch            */
+    int keep_best;                   /* 1: at the end the net is that of the best epoch: of */
+                                     /*   least valid_error (without classes: valid_loss), */
+                                     /*   of equals the first                 */
+    int patience;                    /* end after so many epochs in a row that were not the */
+                                     /*   best; 0 -> never                    */
     int (*progress)(const lsnn_progress *p, void *user);   /* non-zero: stop  */
     void *user;
     const char *save;                /* checkpoint file                       */
@@ -736,7 +749,9 @@ typedef struct lsnn_fit_desc {
     int keep_order;                  /* 1: do not shuffle                     */
     lsnn_progress *last;             /* gets the last progress                */
 } lsnn_fit_desc;
-/* Returns STOPPED if progress asked for it (a checkpoint is written first). Each call
+/* Returns STOPPED if progress asked for it (a checkpoint is written first), OK if patience
+   ran out. A checkpoint loads as the net that was trained last; the best one lies in it, too,
+   for a resume: save the net that lsnn_fit leaves to have it in a file. Each call
    begins with epoch 0 and a new optimizer, so two calls of one epoch see the same order
    and the same fresh drawings twice: ask for two epochs, or resume.          */
 LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_fit_desc *d);

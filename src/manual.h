@@ -207,6 +207,9 @@
        return s;
    }
    ///
+   Held-out data choose the epoch: with fit.valid each epoch is scored on them; fit.keep_best =
+   1 leaves the net of the best one, fit.patience = 5 ends after 5 epochs that were not the
+   best, and fit.milestones[0] = 10 lowers the rate after 10. A resume has all of it.
    The loop by hand, for what lsnn_fit does not do:
 
    /// loop.c
