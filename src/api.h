@@ -645,14 +645,16 @@ LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *i
               and a frame round the labelled one
    sequence   LSNN 5.3: 100x100, three digits side by side on a line of -45 to 45
               degrees, 8 crops of 6x6; three labels, from left to right
-   All but digits are reduced to 42x42. What the paper leaves open, as we read it:
+   tlmnist    TKN 4.1: 56x56, the labelled digit in the top left 28x28, others in the other
+              three quadrants
+   Cluttered to sequence are reduced to 42x42. What LSNN leaves open, as we read it:
    clutter is added and clipped at 255; an output pixel is the mean over the area
    it covers; the arrow is 20x20 and lies anywhere in the middle 28x28; the frame
    is 2 pixels wide; the lines of a sequence rise by a uniform number of pixels.
    The label is that of the sample's own image (sequence: the first label); the
    other digits are drawn from the recipe's images too, with replacement.     */
 typedef enum lsnn_task { LSNN_TASK_DIGITS = 0, LSNN_TASK_CLUTTERED, LSNN_TASK_ARROW,
-    LSNN_TASK_RECTANGLE, LSNN_TASK_SEQUENCE, LSNN_TASK_COUNT_,
+    LSNN_TASK_RECTANGLE, LSNN_TASK_SEQUENCE, LSNN_TASK_TLMNIST, LSNN_TASK_COUNT_,
     LSNN_TASK_INT_ = 0x7FFFFFFF } lsnn_task;
 typedef struct lsnn_recipe {
     lsnn_task task;
