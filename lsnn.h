@@ -207,6 +207,9 @@
        return s;
    }
    ///
+   Held-out data choose the epoch: with fit.valid each epoch is scored on them; fit.keep_best =
+   1 leaves the net of the best one, fit.patience = 5 ends after 5 epochs that were not the
+   best, and fit.milestones[0] = 10 lowers the rate after 10. A resume has all of it.
    The loop by hand, for what lsnn_fit does not do:
 
    /// loop.c
@@ -267,7 +270,8 @@
 
    11. >>custom: A LAYER TYPE OF YOUR OWN
    Fill a lsnn_layer_type: its name, the options it reads, plan (output shape, parameters),
-   forward and backward; add it with lsnn_layer. examples/custom_layer.c is one, in a page,
+   forward and backward; add it with lsnn_layer. Who refuses returns lsnn_fail(cx, status,
+   "why, with %d values", n). examples/custom_layer.c is one, in a page,
    with its gradient check, and docs/a-layer.md builds one step by step. A net that uses it is
    loaded by passing the type to lsnn_net_load. The library's own layers enter in the same
    way. What the net may do with a layer is said by its traits, of which none is always right:
@@ -350,12 +354,19 @@ typedef float lsnn_real;
 #  endif
 #endif
 
+#if defined(__GNUC__)
+#  define LSNNI_PRINTF(f, a) __attribute__((format(printf, f, a)))
+#else
+#  define LSNNI_PRINTF(f, a)
+#endif
+
 /* ---- >>double: the double build's functions have names of their own, so that both
    precisions can live in one program and a mix-up ends at the linker. Made by
    tools/names.sh from the functions below.                                   */
 #ifdef LSNN_DOUBLE
 #define lsnn_status_text lsnn_status_text_f64
 #define lsnn_clear lsnn_clear_f64
+#define lsnn_fail lsnn_fail_f64
 #define lsnn_ctx_free lsnn_ctx_free_f64
 #define lsnn_ctx_threads lsnn_ctx_threads_f64
 #define lsnn_ctx_isa lsnn_ctx_isa_f64
@@ -455,10 +466,21 @@ typedef float lsnn_real;
 #define lsnn_data_free lsnn_data_free_f64
 #define lsnn_data_arrays lsnn_data_arrays_f64
 #define lsnn_data_part lsnn_data_part_f64
+#define lsnn_data_split lsnn_data_split_f64
 #define lsnn_idx_read lsnn_idx_read_f64
 #define lsnn_idx_write lsnn_idx_write_f64
 #define lsnn_idx_free lsnn_idx_free_f64
 #define lsnn_data_idx lsnn_data_idx_f64
+#define lsnn_cifar_read lsnn_cifar_read_f64
+#define lsnn_svhn_read lsnn_svhn_read_f64
+#define lsnn_gtsrb_read lsnn_gtsrb_read_f64
+#define lsnn_set_load lsnn_set_load_f64
+#define lsnn_set_name lsnn_set_name_f64
+#define lsnn_set_free lsnn_set_free_f64
+#define lsnn_data_set lsnn_data_set_f64
+#define lsnn_pain_read lsnn_pain_read_f64
+#define lsnn_pain_free lsnn_pain_free_f64
+#define lsnn_data_pain lsnn_data_pain_f64
 #define lsnn_task_name lsnn_task_name_f64
 #define lsnn_task_from_name lsnn_task_from_name_f64
 #define lsnn_task_shape lsnn_task_shape_f64
@@ -477,6 +499,7 @@ typedef float lsnn_real;
 #define lsnn_net_save lsnn_net_save_f64
 #define lsnn_net_load lsnn_net_load_f64
 #define lsnn_net_read lsnn_net_read_f64
+#define lsnn_net_read_as lsnn_net_read_as_f64
 #define lsnn_file_read lsnn_file_read_f64
 #define lsnn_file_free lsnn_file_free_f64
 #define lsnn_file_tensor lsnn_file_tensor_f64
@@ -484,6 +507,7 @@ typedef float lsnn_real;
 #define lsnn_file_write lsnn_file_write_f64
 #define lsnn_image_new lsnn_image_new_f64
 #define lsnn_image_free lsnn_image_free_f64
+#define lsnn_image_load lsnn_image_load_f64
 #define lsnn_image_save lsnn_image_save_f64
 #define lsnn_image_rect lsnn_image_rect_f64
 #define lsnn_image_line lsnn_image_line_f64
@@ -496,7 +520,9 @@ typedef float lsnn_real;
 
 /* ---- >>api status: what every fallible call returns ------------------------
    Zero is success, negative is a failure, LSNN_STOPPED (1) means that your own
-   callback asked for an end.                                                 */
+   callback asked for an end. Each enum that stands in a struct has a last member ..._INT_
+   that is used for nothing: it keeps the enum as wide as an int under -fshort-enums, too,
+   so that files and structs are the same.                                    */
 #define LSNN_STATUS_LIST(X)                                                    \
     X(STOPPED,       1, "stopped by the caller's callback")                    \
     X(OK,            0, "no error")                                            \
@@ -513,7 +539,8 @@ typedef enum lsnn_status {
 #define LSNN_STATUS_ENUM(name, code, text) LSNN_##name = code,
     LSNN_STATUS_LIST(LSNN_STATUS_ENUM)
 #undef LSNN_STATUS_ENUM
-    LSNN_STATUS_MAX_ = 2
+    LSNN_STATUS_MAX_ = 2,
+    LSNN_STATUS_INT_ = 0x7FFFFFFF
 } lsnn_status;
 
 LSNN_API const char *lsnn_status_text(lsnn_status s);
@@ -533,7 +560,8 @@ typedef enum lsnn_isa {              /* instruction set of the vector kernels */
     LSNN_ISA_AVX2,
     LSNN_ISA_AVX512,
     LSNN_ISA_NEON,
-    LSNN_ISA_COUNT_
+    LSNN_ISA_COUNT_,
+    LSNN_ISA_INT_ = 0x7FFFFFFF
 } lsnn_isa;
 
 typedef struct lsnn_ctx {
@@ -551,6 +579,11 @@ typedef struct lsnn_ctx {
 } lsnn_ctx;
 
 LSNN_API void lsnn_clear(lsnn_ctx *cx);            /* forget the failure      */
+/* Records a failure as the library's own functions do, with the layer's name before it, and
+   returns s: a layer type of your own says so why it refuses.
+       if (k % 2 == 0) return lsnn_fail(cx, LSNN_EVALUE, "kernel_h is %d: it must be odd", k); */
+LSNN_API lsnn_status lsnn_fail(lsnn_ctx *cx, lsnn_status s, const char *format, ...)
+    LSNNI_PRINTF(3, 4);
 LSNN_API void lsnn_ctx_free(lsnn_ctx *cx);         /* free the scratch memory */
 LSNN_API int lsnn_ctx_threads(const lsnn_ctx *cx); /* threads really used     */
 LSNN_API lsnn_isa lsnn_ctx_isa(const lsnn_ctx *cx);      /* set really used   */
@@ -595,7 +628,8 @@ typedef enum lsnn_padding {
     LSNN_VALID = 0,                  /* none: output (H - k) / stride + 1     */
     LSNN_SAME,                       /* output ceil(H / stride), extra pixel  */
                                      /*   at the bottom and right             */
-    LSNN_EXPLICIT                    /* pad_top, pad_left, pad_bottom, pad_right */
+    LSNN_EXPLICIT,                   /* pad_top, pad_left, pad_bottom, pad_right */
+    LSNN_PADDING_INT_ = 0x7FFFFFFF
 } lsnn_padding;
 
 /* A window that slides over images: conv2d, local2d and the poolings.        */
@@ -773,12 +807,14 @@ LSNN_API lsnn_status lsnn_mse_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_r
    Positions run over [0, 1]: column j is at j / (W - 1), row i at i / (H - 1);
    the first coordinate of p and mu is the column. W = 1 puts it at 0.        */
 typedef enum lsnn_smooth_shape {
-    LSNN_GAUSSIAN = 0, LSNN_TABLE, LSNN_GAUSSIAN_SEPARABLE, LSNN_GAUSSIAN_1D
+    LSNN_GAUSSIAN = 0, LSNN_TABLE, LSNN_GAUSSIAN_SEPARABLE, LSNN_GAUSSIAN_1D,
+    LSNN_SMOOTH_SHAPE_INT_ = 0x7FFFFFFF
 } lsnn_smooth_shape;
 typedef enum lsnn_normalise {
     LSNN_NORMALISE_NONE = 0,         /* U as it is                            */
     LSNN_NORMALISE_SUM,              /* U / sum over positions  (LSNN Eq. 8)  */
-    LSNN_NORMALISE_MEAN              /* U / mean over positions               */
+    LSNN_NORMALISE_MEAN,             /* U / mean over positions               */
+    LSNN_NORMALISE_INT_ = 0x7FFFFFFF
 } lsnn_normalise;
 
 typedef struct lsnn_smoother {
@@ -812,7 +848,9 @@ LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real
    passes it on, so one check at lsnn_net_build is enough).                   */
 typedef struct lsnn_net lsnn_net;
 
-typedef enum lsnn_init { LSNN_INIT_HE = 0, LSNN_INIT_GLOROT, LSNN_INIT_ZERO } lsnn_init;
+typedef enum lsnn_init {
+    LSNN_INIT_HE = 0, LSNN_INIT_GLOROT, LSNN_INIT_ZERO, LSNN_INIT_INT_ = 0x7FFFFFFF
+} lsnn_init;
 
 /* Everything optional about a layer; all zero is the default. A field that the
    layer's type does not read must stay zero (EVALUE names it).               */
@@ -869,6 +907,9 @@ LSNN_API int lsnn_sum_pool(lsnn_net *net, int x, int kernel, const lsnn_options 
 LSNN_API int lsnn_dropout(lsnn_net *net, int x, double rate, const lsnn_options *o);
 LSNN_API int lsnn_batch_norm(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_scale(lsnn_net *net, int x, const lsnn_options *o);     /* begins at g = 1 */
+/* Two branches: make them in statements of their own. C does not say which argument of
+   lsnn_add(net, f(net, x), g(net, x), NULL) is made first, and default names ("conv2d2"), so
+   first values and files, go by the order in which layers are made.          */
 LSNN_API int lsnn_add(lsnn_net *net, int a, int b, const lsnn_options *o);
 LSNN_API int lsnn_concat(lsnn_net *net, const int *x, int count, const lsnn_options *o);
 LSNN_API int lsnn_slice(lsnn_net *net, int x, int first, int count, const lsnn_options *o);
@@ -882,12 +923,14 @@ LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
 LSNN_API int lsnn_cross_entropy(lsnn_net *net, int x, const lsnn_options *o);   /* a loss */
 LSNN_API int lsnn_mse(lsnn_net *net, int x, const lsnn_options *o);             /* a loss */
 
-/* A layer type of your own: four functions and a name. See >>custom.         */
+/* A layer type of your own: four functions and a name. See >>custom. What plan fills in is
+   checked once, by lsnn_layer, and trusted from there on. A function that returns a status
+   without lsnn_fail gets a message that names the layer.                     */
 enum { LSNN_MAX_INPUTS = 16, LSNN_MAX_PARAMS = 4 };
 typedef struct lsnn_param_spec {     /* a parameter, a buffer or a kept array */
     const char *name;                /* "weight": becomes "LAYER.weight"      */
-    size_t count;                    /* product of dim                        */
-    int rank, dim[4];
+    size_t count;                    /* 0, or the product of dim: the net computes it */
+    int rank, dim[4];                /* 0 to 4 sizes, each at least 1         */
     int fan_in, fan_out;             /* for He and Glorot; 0: begins at `value` */
     double value;
     int no_decay;                    /* 1: no weight decay (biases, ...)      */
@@ -943,7 +986,12 @@ typedef struct lsnn_call {           /* what forward and backward work on     */
     lsnn_real *y;
     lsnn_real *dy;                   /* written only by LSNN_RELU_AFTER's backward */
     lsnn_real *dx[LSNN_MAX_INPUTS];  /* NULL: not wanted                      */
-    int add[LSNN_MAX_INPUTS];        /* LSNN_SET or LSNN_ADD, per dx          */
+    int add[LSNN_MAX_INPUTS];        /* LSNN_SET or LSNN_ADD, per dx: of the readers of an */
+                                     /*   output that take it in one layout, the first to */
+                                     /*   run in backward sets and the others add; where */
+                                     /*   readers take both layouts there are two firsts. So */
+                                     /*   which it is may differ from batch to batch: do */
+                                     /*   what `add` says                     */
     const lsnn_real *param[LSNN_MAX_PARAMS];
     lsnn_real *dparam[LSNN_MAX_PARAMS];      /* add to these; NULL: frozen    */
     lsnn_real *buffer[LSNN_MAX_PARAMS];
@@ -1055,6 +1103,13 @@ LSNN_API lsnn_status lsnn_data_arrays(lsnn_ctx *cx, lsnn_data *d, const lsnn_rea
 LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data *whole,
                                     int first, int count);
 
+/* A random split, the same for the same seed: `count` samples are held out, the others kept,
+   each in the order of the whole, which must outlive both. group: NULL, or a number a
+   sample; groups stay together (more than count are then held out). EVALUE if none is left. */
+LSNN_API lsnn_status lsnn_data_split(lsnn_ctx *cx, lsnn_data *kept, lsnn_data *held,
+                                     const lsnn_data *whole, const int *group, int count,
+                                     uint64_t seed);
+
 /* IDX files (MNIST's format), unsigned bytes, rank 1 to 4. With LSNN_USE_ZLIB
    the reader takes .gz too (else EUNSUPPORTED), and tries PATH.gz where PATH is missing. */
 typedef struct lsnn_idx {
@@ -1069,6 +1124,61 @@ LSNN_API void lsnn_idx_free(lsnn_ctx *cx, lsnn_idx *a);
 LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *images,
                                    const lsnn_idx *labels, int classes);
 
+/* ---- >>api sets: other people's data sets, from their own files -------------
+   A reader adds its file's samples to s, which is all zero before the first and freed by
+   lsnn_set_free; after a failure s is as it was. EIO, EFORMAT, EVALUE, EUNSUPPORTED: the
+   message names the file, the field and what it should be. Files may be .gz as above. */
+typedef struct lsnn_set {
+    lsnn_idx images, labels;         /* N,C,H,W and N, bytes: for lsnn_idx_write, too */
+    int classes;
+    int *group;                      /* NULL, or N: equal for pictures of one thing (a track */
+                                     /*   of GTSRB), for lsnn_data_split      */
+} lsnn_set;
+/* CIFAR's binary files, 3x32x32. classes 10: CIFAR-10; 100, 20: CIFAR-100, its fine or its
+   coarse labels; else as CIFAR-10: GTSRB in packed records has 43.           */
+LSNN_API lsnn_status lsnn_cifar_read(lsnn_ctx *cx, lsnn_set *s, const char *path, int classes);
+/* SVHN's cropped digits, train_32x32.mat: MATLAB 5 to 7 (not 7.3), packed or not. */
+LSNN_API lsnn_status lsnn_svhn_read(lsnn_ctx *cx, lsnn_set *s, const char *path);
+/* GTSRB's official files: path is a GT-....csv, its PPM pictures lie beside it. Each whole
+   picture, or (box 1) its columns [Roi.X1, Roi.X2) and rows [Roi.Y1, Roi.Y2), is resized to
+   side x side: bilinear, not averaged, to the bit as OpenCV's INTER_LINEAR, with which the
+   packed records of whole pictures agree.                                    */
+LSNN_API lsnn_status lsnn_gtsrb_read(lsnn_ctx *cx, lsnn_set *s, const char *path, int side,
+                                     int box);
+/* A whole set by its name from the folder of its files, the training or the test part:
+   mnist, cifar10, cifar100, cifar20, svhn, gtsrb (packed records or official files), gtsrb-box.
+   ENAME: not one of them. lsnn_set_name(i): the names, NULL behind the last. */
+LSNN_API lsnn_status lsnn_set_load(lsnn_ctx *cx, lsnn_set *s, const char *name,
+                                   const char *folder, int test);
+LSNN_API const char *lsnn_set_name(int i);
+LSNN_API void lsnn_set_free(lsnn_ctx *cx, lsnn_set *s);
+/* As a data set (pixel / 255): s must outlive d.                             */
+LSNN_API lsnn_status lsnn_data_set(lsnn_ctx *cx, lsnn_data *d, const lsnn_set *s);
+
+/* The UNBC-McMaster shoulder pain archive, as it is handed out: FOLDER/Images/S/Q/F.png,
+   AAM_landmarks/S/Q/F_aam.txt (66 lines: x y), Frame_Labels/PSPI/S/Q/F_facs.txt (0 to 16); and
+   FOLDER/frames.txt, the frames to read, a line each, made in AAM_landmarks by
+       find . -name '*_aam.txt' | LC_ALL=C sort > ../frames.txt
+   Faces are kept as they are in the frames (about 30 KB each), and warped when a sample is drawn
+   (TKN 4.1): by the landmarks to a frontal face, 3x48x48, black round it.    */
+typedef struct lsnn_pain {
+    int count, subjects;             /* frames; persons in frames.txt         */
+    int *subject;                    /* of each frame: 0, 1, ...              */
+    unsigned char *level;            /* of each frame: the intensity of pain  */
+    /* set these after reading: */
+    double noise;                    /* landmarks are moved by this standard deviation, in */
+                                     /*   pixels of the 48x48; anew in each epoch */
+    int flip;                        /* 1: every second face, on average, is mirrored */
+    uint64_t seed;
+    struct lsnni_faces *faces_; int room_;       /* private                   */
+} lsnn_pain;
+/* Subjects [first, first + subjects), 0: all from first on (the paper trains on 18 of 25). */
+LSNN_API lsnn_status lsnn_pain_read(lsnn_ctx *cx, lsnn_pain *p, const char *folder, int first,
+                                    int subjects);
+LSNN_API void lsnn_pain_free(lsnn_ctx *cx, lsnn_pain *p);
+/* As a data set with one target, for mse. p must outlive d.                  */
+LSNN_API lsnn_status lsnn_data_pain(lsnn_ctx *cx, lsnn_data *d, const lsnn_pain *p);
+
 /* ---- >>api recipes: the data sets of the source documents -------------------
    digits     28x28 handwritten-like digits, drawn here from stroke models
    cluttered  LSNN 5.1: 84x84, a digit at a uniform place, 32 crops of 6x6
@@ -1078,14 +1188,17 @@ LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *i
               and a frame round the labelled one
    sequence   LSNN 5.3: 100x100, three digits side by side on a line of -45 to 45
               degrees, 8 crops of 6x6; three labels, from left to right
-   All but digits are reduced to 42x42. What the paper leaves open, as we read it:
+   tlmnist    TKN 4.1: 56x56, the labelled digit in the top left 28x28, others in the other
+              three quadrants
+   Cluttered to sequence are reduced to 42x42. What LSNN leaves open, as we read it:
    clutter is added and clipped at 255; an output pixel is the mean over the area
    it covers; the arrow is 20x20 and lies anywhere in the middle 28x28; the frame
    is 2 pixels wide; the lines of a sequence rise by a uniform number of pixels.
    The label is that of the sample's own image (sequence: the first label); the
    other digits are drawn from the recipe's images too, with replacement.     */
 typedef enum lsnn_task { LSNN_TASK_DIGITS = 0, LSNN_TASK_CLUTTERED, LSNN_TASK_ARROW,
-    LSNN_TASK_RECTANGLE, LSNN_TASK_SEQUENCE, LSNN_TASK_COUNT_ } lsnn_task;
+    LSNN_TASK_RECTANGLE, LSNN_TASK_SEQUENCE, LSNN_TASK_TLMNIST, LSNN_TASK_COUNT_,
+    LSNN_TASK_INT_ = 0x7FFFFFFF } lsnn_task;
 typedef struct lsnn_recipe {
     lsnn_task task;
     uint64_t seed;
@@ -1116,8 +1229,14 @@ LSNN_API lsnn_status lsnn_data_recipe(lsnn_ctx *cx, lsnn_data *d, const lsnn_rec
 LSNN_API void lsnn_digit_draw(lsnn_rng *r, int digit, unsigned char *pixels);
 
 /* ---- >>api training ---------------------------------------------------------*/
-typedef enum lsnn_method { LSNN_SGD = 0, LSNN_ADAM, LSNN_ADAMW } lsnn_method;
-typedef enum lsnn_schedule { LSNN_CONSTANT = 0, LSNN_STEP, LSNN_COSINE } lsnn_schedule;
+typedef enum lsnn_method {
+    LSNN_SGD = 0, LSNN_ADAM, LSNN_ADAMW, LSNN_METHOD_INT_ = 0x7FFFFFFF
+} lsnn_method;
+typedef enum lsnn_schedule {
+    LSNN_CONSTANT = 0, LSNN_STEP, LSNN_COSINE, LSNN_MILESTONES,
+    LSNN_SCHEDULE_INT_ = 0x7FFFFFFF
+} lsnn_schedule;
+enum { LSNN_MAX_MILESTONES = 8 };
 typedef struct lsnn_optimizer_desc {
     lsnn_method method;
     double lr;                       /* 0 -> 0.01 (SGD), 0.001 (Adam, AdamW)  */
@@ -1133,6 +1252,8 @@ typedef struct lsnn_optimizer_desc {
     int total_steps;                 /* cosine: where lr reaches 0 (fit sets it) */
     int step_every;                  /* step: multiply by step_factor so often */
     double step_factor;              /* 0 -> 0.1                              */
+    int milestones[LSNN_MAX_MILESTONES];     /* milestones: multiply by step_factor at each of */
+                                     /*   these steps; they rise, 0 ends them */
 } lsnn_optimizer_desc;
 typedef struct lsnn_optimizer lsnn_optimizer;
 LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_desc *d);
@@ -1149,11 +1270,20 @@ typedef struct lsnn_progress {
     double loss, error;              /* means over this epoch so far; error in % */
     double lr, seconds, images_per_s;        /* seconds since this lsnn_fit began */
     double valid_loss, valid_error;  /* at epoch_done, if there is a valid set */
+    int best_epoch;                  /* the best so far, -1: none             */
+    double best;                     /*   its valid_error; without classes its valid_loss */
 } lsnn_progress;
 typedef struct lsnn_fit_desc {
     int epochs;                      /* 0 -> 1                                */
     lsnn_optimizer_desc optimizer;
+    int milestones[LSNN_MAX_MILESTONES];     /* the optimizer's, in epochs: 10 changes the rate */
+                                     /*   after 10 epochs, and sets the schedule */
     const lsnn_data *valid;          /* evaluated after each epoch            */
+    int keep_best;                   /* 1: at the end the net is that of the best epoch: of */
+                                     /*   least valid_error (without classes: valid_loss), */
+                                     /*   of equals the first                 */
+    int patience;                    /* end after so many epochs in a row that were not the */
+                                     /*   best; 0 -> never                    */
     int (*progress)(const lsnn_progress *p, void *user);   /* non-zero: stop  */
     void *user;
     const char *save;                /* checkpoint file                       */
@@ -1164,7 +1294,9 @@ typedef struct lsnn_fit_desc {
     int keep_order;                  /* 1: do not shuffle                     */
     lsnn_progress *last;             /* gets the last progress                */
 } lsnn_fit_desc;
-/* Returns STOPPED if progress asked for it (a checkpoint is written first). Each call
+/* Returns STOPPED if progress asked for it (a checkpoint is written first), OK if patience
+   ran out. A checkpoint loads as the net that was trained last; the best one lies in it, too,
+   for a resume: save the net that lsnn_fit leaves to have it in a file. Each call
    begins with epoch 0 and a new optimizer, so two calls of one epoch see the same order
    and the same fresh drawings twice: ask for two epochs, or resume.          */
 LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_fit_desc *d);
@@ -1184,32 +1316,52 @@ typedef struct lsnn_score {
 LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_score *s);
 
 /* ---- >>api files ------------------------------------------------------------
-   safetensors; the graph is in the metadata. Written to PATH.tmp, synced, then
-   renamed over PATH, so that PATH is always whole; it is a new file, in place of a link, too.
-   EIO if another program is saving to the same path (not on Windows).        */
+   safetensors; the graph is in the metadata. Written to PATH.tmp (or, where that name is
+   taken or too long, to another in the folder), synced, then renamed over PATH, so that PATH
+   is always whole; it is a new file, in place of a link, too, of the old one's mode, owner
+   and group. EIO if that is read-only, or if another program is saving to the same path (not
+   on Windows). A path of NULL: EVALUE.                                       */
+typedef struct lsnn_pair { const char *key, *value; } lsnn_pair;
 LSNN_API lsnn_status lsnn_net_save(lsnn_net *net, const char *path);
 /* Builds the file's net. types: your own layer types, if it uses any.        */
 LSNN_API lsnn_net *lsnn_net_load(lsnn_ctx *cx, const char *path, const lsnn_build_desc *d,
                                  const lsnn_layer_type *const *types, int count);
 /* Reads parameters and buffers into a net of the same names and shapes. ESTATE if the
    file has a graph, and a layer of a name differs in its type or in an option that
-   prediction depends on.                                                     */
+   prediction depends on; EFORMAT if a file with a graph has more than the net. One without,
+   from elsewhere, may have more.                                             */
 LSNN_API lsnn_status lsnn_net_read(lsnn_net *net, const char *path);
+/* The same from other people's files, or from a part of another net. The file must have all
+   that the net has, unless it is `partial`, and may have more. Where nothing at all fits:
+   EFORMAT. On failure the net is as it was. d NULL: lsnn_net_read.           */
+typedef struct lsnn_read_desc {
+    const lsnn_pair *names;          /* key: a parameter or buffer of the net, value: what */
+    int name_count;                  /*   the file calls it, or NULL: not from the file; */
+                                     /*   names that are not listed are the same in both */
+    int partial;                     /* 1: takes what has the name, the sizes and, in a file */
+                                     /*   with a graph, the layer's type and options; the */
+                                     /*   rest keeps the values that it has   */
+    int *taken;                      /* NULL, or gets how many of them were taken */
+} lsnn_read_desc;
+LSNN_API lsnn_status lsnn_net_read_as(lsnn_net *net, const char *path,
+                                      const lsnn_read_desc *d);
 
 /* The file format by itself: named arrays and a table of strings. count is the product of
-   dim, rank 0 to 4, each name once (write: else ESHAPE, EVALUE). What was read is freed
-   by lsnn_file_free. No such name: NULL.                                     */
+   the sizes, each name stands once (write: else ESHAPE, EVALUE). What was read is freed
+   by lsnn_file_free. No such name: NULL. Read are F64, F32, F16 and BF16, of any rank; what
+   holds anything else (I64, BOOL, ...) is only named. Written is lsnn_real.  */
 typedef struct lsnn_tensor {
     const char *name;
-    int rank, dim[4];
+    int rank, dim[4];                /* the first four sizes                  */
     size_t count;
     const lsnn_real *v;              /* read: converted to lsnn_real          */
+    const int *dims;                 /* all sizes; to write: may be NULL up to rank 4 */
 } lsnn_tensor;
-typedef struct lsnn_pair { const char *key, *value; } lsnn_pair;
 typedef struct lsnn_file {
     lsnn_tensor *tensor; int tensors;
     lsnn_pair *meta; int metas;
-    void *block_[3];                 /* private                               */
+    lsnn_pair *skipped; int skips;   /* what was not read: name and dtype     */
+    void *block_[4];                 /* private                               */
 } lsnn_file;
 LSNN_API lsnn_status lsnn_file_read(lsnn_ctx *cx, lsnn_file *f, const char *path);
 LSNN_API void lsnn_file_free(lsnn_ctx *cx, lsnn_file *f);
@@ -1222,6 +1374,8 @@ LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_
 typedef struct lsnn_image { int w, h; unsigned char *rgb; } lsnn_image;
 LSNN_API lsnn_status lsnn_image_new(lsnn_ctx *cx, lsnn_image *im, int w, int h, uint32_t rgb);
 LSNN_API void lsnn_image_free(lsnn_ctx *cx, lsnn_image *im);
+/* Reads a PNG (of any kind; transparency is left out) or a PPM (P6, 8 bits) file. */
+LSNN_API lsnn_status lsnn_image_load(lsnn_ctx *cx, lsnn_image *im, const char *path);
 /* EUNSUPPORTED if stb_image_write.h was not there.                           */
 LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const char *path);
 /* All drawing is clipped at the image's border. Colours are 0xRRGGBB. A line's whole
@@ -1258,6 +1412,13 @@ LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const 
 /* ============================================================================
    >>implementation
    ==========================================================================*/
+#if defined(LSNN_IMPLEMENTATION) && !defined(_MSC_VER) &&                                  \
+    (defined(__cplusplus) ? __cplusplus < 201103L :                                        \
+     !defined(__STDC_VERSION__) || __STDC_VERSION__ < 199901L)
+#error "lsnn: LSNN_IMPLEMENTATION needs C99 or C++11: compile that file with -std=c99 or -std=c++11"
+#undef LSNN_IMPLEMENTATION           /* one message, not a thousand           */
+#endif
+
 #if defined(LSNN_IMPLEMENTATION) && !defined(LSNNI_CORE)
 #define LSNNI_CORE
 
@@ -1268,7 +1429,6 @@ LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const 
 #include <errno.h>
 #include <float.h>
 #include <limits.h>
-#include <locale.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -1294,12 +1454,10 @@ LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const 
     do { lsnn_status try_status_ = (call);                                     \
          if (try_status_ != LSNN_OK) return try_status_; } while (0)
 #if defined(__GNUC__)
-#  define LSNNI_PRINTF(f, a) __attribute__((format(printf, f, a)))
 #  define LSNNI_NOINLINE __attribute__((noinline))
 #  define LSNNI_FETCH_TO_READ(p) __builtin_prefetch(p)
 #  define LSNNI_FETCH_TO_WRITE(p) __builtin_prefetch(p, 1)
 #else
-#  define LSNNI_PRINTF(f, a)
 #  define LSNNI_NOINLINE
 #  define LSNNI_FETCH_TO_READ(p) ((void)(p))
 #  define LSNNI_FETCH_TO_WRITE(p) ((void)(p))
@@ -1330,22 +1488,39 @@ LSNN_API const char *lsnn_status_text(lsnn_status s)
 
 /* Records the first failure and returns s, so that a caller can write
    `return lsnni_fail(...)`. The message: function or layer, values, hint.     */
-LSNNI_PRINTF(3, 4)
-static lsnn_status lsnni_fail(lsnn_ctx *cx, lsnn_status s, const char *format, ...)
+static lsnn_status lsnni_fail_list(lsnn_ctx *cx, lsnn_status s, const char *format,
+                                   va_list list)
 {
-    va_list list;
     int used = 0;
     if (cx->status != LSNN_OK) return s;
     if (cx->where_)
         used = snprintf(cx->message, sizeof cx->message, "layer '%.80s': ", cx->where_);
-    va_start(list, format);
     vsnprintf(cx->message + used, sizeof cx->message - (size_t)used, format, list);
-    va_end(list);
     for (char *c = cx->message; *c; c++)                 /* names may be from a file */
         if ((unsigned char)*c < 32 || *c == 127) *c = '?';
     cx->status = s;
     if (cx->log_fn) cx->log_fn(cx->message, cx->log_user);
     else fprintf(stderr, "lsnn: %s\n", cx->message);
+    return s;
+}
+
+LSNNI_PRINTF(3, 4)
+static lsnn_status lsnni_fail(lsnn_ctx *cx, lsnn_status s, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    lsnni_fail_list(cx, s, format, list);
+    va_end(list);
+    return s;
+}
+
+LSNN_API lsnn_status lsnn_fail(lsnn_ctx *cx, lsnn_status s, const char *format, ...)
+{
+    va_list list;
+    if (s == LSNN_OK) s = LSNN_EVALUE;                   /* no failure has no status */
+    va_start(list, format);
+    lsnni_fail_list(cx, s, format, list);
+    va_end(list);
     return s;
 }
 
@@ -1358,21 +1533,36 @@ LSNN_API void lsnn_clear(lsnn_ctx *cx)
 /* ---- >>memory: aligned blocks from the context's allocator -------------------*/
 enum { LSNNI_ALIGN = 64 };           /* a cache line, and the widest vector   */
 
-/* *product *= factor; 0 if it overflows.                                     */
-static int lsnni_mul(size_t *product, size_t factor)
+/* One rule for the size of anything that will be allocated: it is computed by these two, which
+   stop at LSNNI_TOO_LARGE, half of what a size_t holds. So a sum or a product that does not
+   fit (on 32 bits: 4 GB) is never a small number, and the allocation below refuses it. */
+#define LSNNI_TOO_LARGE ((size_t)-1 / 2)
+static size_t lsnni_times(size_t a, size_t b)
 {
-    if (factor && *product > (size_t)-1 / factor) return 0;
-    *product *= factor;
-    return 1;
+    return b && a > LSNNI_TOO_LARGE / b ? LSNNI_TOO_LARGE : a * b;
+}
+static size_t lsnni_plus(size_t a, size_t b)
+{
+    return a >= LSNNI_TOO_LARGE || b >= LSNNI_TOO_LARGE - a ? LSNNI_TOO_LARGE : a + b;
 }
 
-/* count * size bytes, aligned. NULL: the failure is recorded.                */
+/* count rounded up to whole vectors.                                         */
+static size_t lsnni_whole_vectors(size_t count) { return lsnni_plus(count, 15) / 16 * 16; }
+
+/* *product *= factor; 0 if it is too large.                                  */
+static int lsnni_mul(size_t *product, size_t factor)
+{
+    *product = lsnni_times(*product, factor);
+    return *product < LSNNI_TOO_LARGE;
+}
+
+/* count * size bytes, aligned. NULL: ENOMEM is recorded.                     */
 static void *lsnni_alloc_raw(lsnn_ctx *cx, size_t count, size_t size)
 {
-    size_t bytes = count, pad = LSNNI_ALIGN + sizeof(void *);
+    size_t bytes = lsnni_times(count, size), pad = LSNNI_ALIGN + sizeof(void *);
     char *raw, *block;
-    if (!lsnni_mul(&bytes, size) || bytes > (size_t)-1 - pad) {
-        lsnni_fail(cx, LSNN_ESHAPE, "%.0f x %.0f bytes do not fit into memory",
+    if (bytes >= LSNNI_TOO_LARGE - pad) {
+        lsnni_fail(cx, LSNN_ENOMEM, "%.0f x %.0f bytes do not fit into this machine's memory",
                    (double)count, (double)size);
         return NULL;
     }
@@ -1416,9 +1606,8 @@ static char *lsnni_strdup(lsnn_ctx *cx, const char *text)
    back before lsnn_ctx_free, so a training step allocates nothing.           */
 static void *lsnni_scratch(lsnn_ctx *cx, size_t count, size_t size)
 {
-    size_t bytes = count;
-    if (lsnni_mul(&bytes, size) && bytes <= cx->scratch_bytes_ && cx->scratch_)
-        return cx->scratch_;
+    size_t bytes = lsnni_times(count, size);
+    if (bytes <= cx->scratch_bytes_ && cx->scratch_) return cx->scratch_;
     lsnni_free(cx, cx->scratch_);
     cx->scratch_bytes_ = 0;
     cx->scratch_ = lsnni_alloc_raw(cx, count, size);
@@ -1569,22 +1758,15 @@ static double lsnni_seconds(void)
 }
 
 /* ---- >>room: how an op asks for its working memory -----------------------------
-   It adds up what it needs, takes one scratch block, and cuts it in the same
-   order. Sums saturate, so that an overflow ends as a refused allocation.    */
+   It adds up what it needs, takes one scratch block, and cuts it in the same order. */
 static size_t lsnni_room(size_t count, size_t size)
 {
-    size_t bytes = count;
-    if (!lsnni_mul(&bytes, size) || bytes > (size_t)-1 / 4) return (size_t)-1 / 4;
+    size_t bytes = lsnni_times(count, size);
+    if (bytes > LSNNI_TOO_LARGE - LSNNI_ALIGN) return LSNNI_TOO_LARGE;
     return (bytes + LSNNI_ALIGN - 1) / LSNNI_ALIGN * LSNNI_ALIGN;
 }
-static size_t lsnni_room_add(size_t a, size_t b)
-{
-    return a > (size_t)-1 / 2 - b ? (size_t)-1 / 2 : a + b;
-}
-static size_t lsnni_room_times(size_t a, int n)
-{
-    return lsnni_mul(&a, (size_t)n) ? LSNNI_MIN(a, (size_t)-1 / 4) : (size_t)-1 / 4;
-}
+static size_t lsnni_room_add(size_t a, size_t b) { return lsnni_plus(a, b); }
+static size_t lsnni_room_times(size_t a, int n) { return lsnni_times(a, (size_t)n); }
 static void *lsnni_cut(char **at, size_t count, size_t size)
 {
     void *piece = *at;
@@ -1885,6 +2067,8 @@ static lsnn_status lsnni_window_check(lsnn_ctx *cx, const char *who, const lsnn_
     if ((double)s->c * s->h * s->w > INT32_MAX / 4 ||
         (double)s->k * s->oh * s->ow > INT32_MAX / 4 ||
         (double)s->c * s->kernel_h * s->kernel_w * (weights ? s->k : 1) > INT32_MAX / 4 ||
+        (weights && ((double)s->h + s->kernel_h - 1) * ((double)s->w + s->kernel_w - 1) *
+            s->k > INT32_MAX) ||     /* what dx is made from: see rows.h      */
         ((double)s->oh * s->stride_h + s->kernel_h) *
             ((double)s->ow * s->stride_w + s->kernel_w) * LSNNI_MAX(s->c, s->k) > INT32_MAX / 4)
         return lsnni_fail(cx, LSNN_ESHAPE,
@@ -1935,18 +2119,18 @@ static lsnn_param_spec lsnni_spec(const char *name, int rank, int a, int b, int 
     return s;
 }
 
-/* Places in arrays of sizes ... x J x K x L, for the naive pairs.                */
-static inline size_t lsnni_at2(int i, int j, int J)
+/* Places in arrays of sizes ... x js x ks x ls, for the naive pairs.               */
+static inline size_t lsnni_at2(int i, int j, int js)
 {
-    return (size_t)i * (size_t)J + (size_t)j;
+    return (size_t)i * (size_t)js + (size_t)j;
 }
-static inline size_t lsnni_at3(int i, int j, int J, int k, int K)
+static inline size_t lsnni_at3(int i, int j, int js, int k, int ks)
 {
-    return lsnni_at2(i, j, J) * (size_t)K + (size_t)k;
+    return lsnni_at2(i, j, js) * (size_t)ks + (size_t)k;
 }
-static inline size_t lsnni_at4(int i, int j, int J, int k, int K, int l, int L)
+static inline size_t lsnni_at4(int i, int j, int js, int k, int ks, int l, int ls)
 {
-    return lsnni_at3(i, j, J, k, K) * (size_t)L + (size_t)l;
+    return lsnni_at3(i, j, js, k, ks) * (size_t)ls + (size_t)l;
 }
 
 /* A backward writes dx, or adds to it: the naive ones clear it first, and always add. */
@@ -2413,7 +2597,7 @@ static void lsnni_softmax_task(void *user, int n, int worker)
         for (int c = 1; c < p->c; c++)
             if (x[(size_t)c * step] > most) most = x[(size_t)c * step];
         for (int c = 0; c < p->c; c++) y[(size_t)c * step] = x[(size_t)c * step] - most;
-        if (p->inner == 1) p->kv->exp(y, y, (size_t)p->c);
+        if (p->inner == 1) (p->kv->exp)(y, y, (size_t)p->c);     /* not tgmath.h's */
         for (int c = 0; c < p->c; c++) {
             if (p->inner > 1) y[(size_t)c * step] = LSNNI_R(exp((double)y[(size_t)c * step]));
             sum += (double)y[(size_t)c * step];
@@ -4103,7 +4287,7 @@ static void lsnni_local2d_task(void *user, int task, int worker)
     const lsnni_local2d *p = (const lsnni_local2d *)user;
     const lsnni_kernels *kv = p->g.kv;
     const lsnni_group *g = p->g.group;
-    int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), K = p->s->k;
+    int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), kernels = p->s->k;
     lsnn_real bias[LSNNI_MAX_ROWS];
     lsnni_tile t;
     (void)worker;
@@ -4116,11 +4300,11 @@ static void lsnni_local2d_task(void *user, int task, int worker)
         t.k = g->taps * p->s->c;
         t.ka = p->row + (g->ka - p->g.group->ka);
         t.kb = g->kb;
-        for (int k = 0; k < K; k += kv->rows) {
-            t.rows = LSNNI_MIN(kv->rows, K - k);
+        for (int k = 0; k < kernels; k += kv->rows) {
+            t.rows = LSNNI_MIN(kv->rows, kernels - k);
             for (int r = 0; r < kv->rows; r++) {
                 size_t row = (size_t)(k + LSNNI_MIN(r, t.rows - 1));
-                t.a[r] = p->w + q * lsnni_area(p->depth, K) + row;
+                t.a[r] = p->w + q * lsnni_area(p->depth, kernels) + row;
                 t.c[r] = p->y + (row * p->area + q) * (size_t)kv->lanes;
                 if (p->b) bias[r] = p->b[row * p->area + q];
             }
@@ -4142,7 +4326,7 @@ static void lsnni_local2d_dw_task(void *user, int task, int worker)
     const lsnni_local2d *p = (const lsnni_local2d *)user;
     const lsnni_kernels *kv = p->g.kv;
     const lsnni_group *g = p->g.group;
-    int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), K = p->s->k;
+    int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), kernels = p->s->k;
     int lanes = kv->lanes;
     lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
     lsnni_tile t;
@@ -4156,8 +4340,8 @@ static void lsnni_local2d_dw_task(void *user, int task, int worker)
         for (int n = 0; n < p->blocks; n++)
             kv->transpose(turned + lsnni_area(n * lanes, p->kp), (size_t)p->kp,
                           p->dy + (size_t)n * p->y_block + q * (size_t)lanes,
-                          p->area * (size_t)lanes, K, lanes);
-        lsnni_dw_tiles(kv, &t, p->dw + q * (size_t)p->depth * (size_t)K, K, turned,
+                          p->area * (size_t)lanes, kernels, lanes);
+        lsnni_dw_tiles(kv, &t, p->dw + q * (size_t)p->depth * (size_t)kernels, kernels, turned,
                        p->x + from * (size_t)lanes, g->kb, g->ka, g->taps * p->s->c);
     }
 }
@@ -4251,7 +4435,8 @@ static lsnn_status lsnni_local2d_plan(lsnn_ctx *cx, lsnni_local2d *p, const lsnn
     n_all = lsnni_room((size_t)p->blocks * p->x_block, sizeof **x_room);
     more = 2 * lsnni_room(images, sizeof *p->image) +
         lsnni_room(2 * (size_t)s->k, sizeof *p->map);
-    more = lsnni_room_add(more, lsnni_room(p->turned_size * threads, sizeof *p->turned));
+    more = lsnni_room_add(more, lsnni_room(lsnni_times(p->turned_size, threads),
+                                           sizeof *p->turned));
     if (turn) more = lsnni_room_add(lsnni_room_add(more, n_all),
                                     lsnni_room((size_t)p->blocks * p->y_block,
                                                sizeof **y_room));
@@ -4579,15 +4764,15 @@ static void lsnni_bell_back(lsnn_real *t, const lsnni_bell *g, const lsnn_smooth
     for (int p = 0; p < count && s->normalise != LSNN_NORMALISE_NONE; p++)
         middle += lsnni_bell_at(g, s, p) / sum * lsnni_du(s, map, p, dy, a, b);
     for (int p = 0; p < count; p++) {
-        double du = lsnni_du(s, map, p, dy, a, b), G = lsnni_bell_at(g, s, p);
-        double de = g->weight * G * (du - middle);
+        double du = lsnni_du(s, map, p, dy, a, b), bell = lsnni_bell_at(g, s, p);
+        double de = g->weight * bell * (du - middle);
         lsnni_bell_exponent(g, s, p, d, r);
         dt[LSNNI_MU_X] += de * 2 * (r[0] * al + r[1] * ga);
         dt[LSNNI_MU_Y] += de * 2 * (r[0] * ga + r[1] * be);
         dt[LSNNI_ALPHA] -= de * 2 * r[0] * d[0];
         dt[LSNNI_BETA] -= de * 2 * r[1] * d[1];
         dt[LSNNI_GAMMA] -= de * 2 * (r[0] * d[1] + r[1] * d[0]);
-        logit += g->weight * (G - (double)u[lsnni_at2(map, p, count)]) * du;
+        logit += g->weight * (bell - (double)u[lsnni_at2(map, p, count)]) * du;
     }
     for (int i = 0; i < f->count; i++) t[i] += LSNNI_R(dt[f->number[i]]);
     if (lsnni_parts(s) > 1) t[f->count] += LSNNI_R(logit);
@@ -4662,15 +4847,15 @@ static void lsnni_from_largest(const lsnni_kernels *kv, lsnn_real *u, const doub
                                const lsnn_smoother *s)
 {
     double i = lsnni_nearest(t[LSNNI_MU_Y], s->h), j = lsnni_nearest(t[LSNNI_MU_X], s->w);
-    double small[LSNNI_NUMBERS], size;
+    double scaled[LSNNI_NUMBERS], size;
     int where = lsnni_exponents(kv, u, t, s, i, j);
     if (!(u[where] >= -1 && u[where] <= 0)) {
-        memcpy(small, t, sizeof small);
+        memcpy(scaled, t, sizeof scaled);
         size = LSNNI_MAX(fabs(t[LSNNI_ALPHA]), fabs(t[LSNNI_BETA]));
         size = LSNNI_MAX(size, fabs(t[LSNNI_GAMMA])) *
             sqrt(2 + fabs(t[LSNNI_MU_X]) + fabs(t[LSNNI_MU_Y]));
-        for (int n = LSNNI_ALPHA; n < LSNNI_NUMBERS; n++) small[n] /= size;
-        where = lsnni_exponents(kv, u, small, s, i, j);
+        for (int n = LSNNI_ALPHA; n < LSNNI_NUMBERS; n++) scaled[n] /= size;
+        where = lsnni_exponents(kv, u, scaled, s, i, j);
         for (int tries = 0; tries < 4 && (tries == 0 || u[where] > 0); tries++)
             where = lsnni_exponents(kv, u, t, s, where / s->w, where % s->w);
     }
@@ -4688,7 +4873,7 @@ static void lsnni_gaussian(const lsnni_kernels *kv, lsnn_real *u, const double *
                         t[LSNNI_MU_X] / lsnni_spacing(s->w));
     else
         lsnni_from_largest(kv, u, t, s);
-    kv->exp(u, u, area);
+    (kv->exp)(u, u, area);           /* in parentheses: tgmath.h has a macro */
     if (s->normalise != LSNN_NORMALISE_NONE)
         kv->affine(u, u, (s->normalise == LSNN_NORMALISE_MEAN ? (double)area : 1) /
                          kv->sum(u, area), 0, area, 0);
@@ -5185,6 +5370,7 @@ struct lsnn_net {
     size_t param_size, buffer_size;  /* of the blocks                         */
     lsnn_real *value, *grad, *state; /* parameters, gradients, buffers        */
     int built, failed, batch, predict_only, output;
+    lsnn_status why;                 /* of the first layer that could not be made */
     int max_lanes;                   /* a block of more images would be too large */
     uint64_t seed;
     uint32_t version;                /* counts changes of the parameters      */
@@ -5229,8 +5415,14 @@ struct lsnn_work {
 
 /* ---- >>options: one table, so that checking, saving and loading are loops ------*/
 typedef struct lsnni_field { const char *name; size_t at; char kind; } lsnni_field;
-#define LSNNI_INT(name) { #name, offsetof(lsnn_options, name), 'i' }
-#define LSNNI_REAL(name) { #name, offsetof(lsnn_options, name), 'd' }
+/* An option is an int or an enum as wide (each has a member ..._INT_), or a double: any other
+   does not compile.                                                          */
+#define LSNNI_WIDE(name, type)                                                             \
+    (0 * sizeof(char[sizeof(((lsnn_options *)0)->name) == sizeof(type) ? 1 : -1]))
+#define LSNNI_INT(name)                                                                    \
+    { #name, offsetof(lsnn_options, name) + LSNNI_WIDE(name, int), 'i' }
+#define LSNNI_REAL(name)                                                                   \
+    { #name, offsetof(lsnn_options, name) + LSNNI_WIDE(name, double), 'd' }
 static const lsnni_field lsnni_fields[] = {
     LSNNI_INT(keep), LSNNI_INT(init), LSNNI_REAL(init_scale), LSNNI_REAL(lr_factor),
     LSNNI_INT(freeze), LSNNI_INT(no_decay), LSNNI_INT(no_bias), LSNNI_INT(filters),
@@ -5363,7 +5555,7 @@ static lsnn_status lsnni_grow(lsnn_ctx *cx, void **array, int used, int *room, s
 
 LSNN_API int lsnn_net_node(const lsnn_net *net, const char *name)
 {
-    if (!net) return -1;
+    if (!net || !name) return -1;
     for (int i = 0; i < net->nodes; i++)
         if (net->node[i].name && strcmp(net->node[i].name, name) == 0) return i;
     return -1;
@@ -5381,8 +5573,9 @@ static lsnn_status lsnni_name_check(lsnn_ctx *cx, const char *name)
     for (const char *p = name; *p; p++)
         if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
               (*p >= '0' && *p <= '9') || strchr("_-./", *p)))
-            return lsnni_fail(cx, LSNN_ENAME, "the name \"%.60s\" of a layer or its type has a "
-                              "character other than letters, digits and _-./", name);
+            return lsnni_fail(cx, LSNN_ENAME, "the name \"%.60s\" of a layer, its type or a "
+                              "parameter has a character other than letters, digits and _-./",
+                              name);
     if (!*name || strlen(name) > 200)
         return lsnni_fail(cx, LSNN_ENAME, "a layer name has 1 to 200 characters");
     return LSNN_OK;
@@ -5428,9 +5621,6 @@ static lsnn_status lsnni_enter(lsnn_net *net, lsnni_node *v, int i, int is_buffe
                          *used, is_buffer ? &net->buffer_room : &net->param_room, sizeof *p));
     p = (is_buffer ? net->buffer : net->param) + *used;
     memset(p, 0, sizeof *p);
-    if (spec->count > INT32_MAX / 4)
-        return lsnni_fail(net->cx, LSNN_ESHAPE, "%s: %.4g numbers of %.60s are over 2^29",
-                          v->type->name, (double)spec->count, spec->name);
     p->name = (char *)lsnni_alloc(net->cx, length, 1);
     if (!p->name) return LSNN_ENOMEM;
     snprintf(p->name, length, "%s.%s", v->name, spec->name);
@@ -5438,13 +5628,104 @@ static lsnn_status lsnni_enter(lsnn_net *net, lsnni_node *v, int i, int is_buffe
     if (lsnn_net_node(net, p->name) >= 0)
         return lsnni_fail(net->cx, LSNN_ENAME, "a layer is called '%.60s', like a parameter of "
                           "this one", p->name);
+    if (lsnni_find_param(net->param, net->params - !is_buffer, p->name) >= 0 ||
+        lsnni_find_param(net->buffer, net->buffers - is_buffer, p->name) >= 0)
+        return lsnni_fail(net->cx, LSNN_ENAME, "two parameters or buffers are called '%.60s'",
+                          p->name);
     p->spec = *spec;
     p->at = *block;
     p->lr_factor = o->freeze ? 0 : o->lr_factor > 0 ? o->lr_factor : 1;
     p->decay = !spec->no_decay && !o->no_decay;
     p->owner = net->nodes;
     p->index = i;
-    *block += (spec->count + 15) / 16 * 16;              /* rows of whole vectors */
+    *block = lsnni_plus(*block, lsnni_whole_vectors(spec->count));
+    return LSNN_OK;
+}
+
+/* What a function of a layer's type has answered. One that refuses without a reason (lsnn_fail)
+   gets this one: no failure is silent.                                       */
+static lsnn_status lsnni_answer(lsnn_ctx *cx, const lsnn_layer_type *type, const char *function,
+                                lsnn_status s)
+{
+    if (s == LSNN_OK || cx->status != LSNN_OK) return s;
+    return lsnni_fail(cx, s, "%s: its %s returned %d (%s) and gave no reason: lsnn_fail does",
+                      type->name, function, (int)s, lsnn_status_text(s));
+}
+
+static lsnn_status lsnni_type_check(lsnn_ctx *cx, const lsnn_layer_type *type)
+{
+    if (type == &lsnni_input_type || (type && type->name && type->plan && type->forward &&
+                                      type->backward)) return LSNN_OK;
+    return lsnni_fail(cx, LSNN_EVALUE, "lsnn_layer: the type%s%.60s %s", type ? " " : "",
+                      type && type->name ? type->name : "", !type ? "is NULL" :
+                      "needs a name, plan, forward and backward");
+}
+
+/* The sizes of a parameter or buffer; its count follows from them, or must agree. */
+static lsnn_status lsnni_spec_check(lsnn_ctx *cx, const lsnn_layer_type *type,
+                                    lsnn_param_spec *s)
+{
+    size_t count = 1;
+    if (!s->name)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: a parameter or buffer has no name", type->name);
+    LSNNI_TRY(lsnni_name_check(cx, s->name));
+    if (s->rank < 0 || s->rank > 4)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: %.60s has rank %d, it must be 0 to 4",
+                          type->name, s->name, s->rank);
+    for (int d = 0; d < 4; d++) {
+        if (d >= s->rank) s->dim[d] = 0;
+        else if (s->dim[d] < 1)
+            return lsnni_fail(cx, LSNN_ESHAPE, "%s: size %d of %.60s is %d, it must be positive",
+                              type->name, d + 1, s->name, s->dim[d]);
+        else count = lsnni_times(count, (size_t)s->dim[d]);
+    }
+    if (count > INT32_MAX / 4)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: %.4g numbers of %.60s are over 2^29",
+                          type->name, (double)count, s->name);
+    if (s->count && s->count != count)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: %.60s has a count of %.0f, but its sizes make "
+                          "%.0f: leave count at 0", type->name, s->name, (double)s->count,
+                          (double)count);
+    s->count = count;
+    return LSNN_OK;
+}
+
+/* What plan has filled in, of the library's types and of yours: everything that running
+   trusts is checked here. given: what it was given.                          */
+static lsnn_status lsnni_plan_check(lsnn_ctx *cx, const lsnn_layer_type *type,
+                                    lsnn_layer_plan *p, const lsnn_layer_plan *given)
+{
+    int out[3], keep[3];
+    out[0] = p->out.c; out[1] = p->out.h; out[2] = p->out.w;
+    keep[0] = p->keep_shape.c; keep[1] = p->keep_shape.h; keep[2] = p->keep_shape.w;
+    if (p->inputs != given->inputs || memcmp(p->in, given->in, sizeof p->in) ||
+        (p->traits & ~type->traits))
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: its plan has changed inputs or in, or added "
+                          "traits: they are given", type->name);
+    if (type != &lsnni_input_type) LSNNI_TRY(lsnni_sizes(cx, type->name, 3, out));
+    if ((double)out[0] * out[1] * out[2] > INT32_MAX / 4)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: an output of %dx%dx%d has over 2^29 numbers",
+                          type->name, out[0], out[1], out[2]);
+    if (p->params < 0 || p->params > LSNN_MAX_PARAMS || p->buffers < 0 ||
+        p->buffers > LSNN_MAX_PARAMS)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: %d parameters and %d buffers: a layer has at "
+                          "most %d of each", type->name, p->params, p->buffers,
+                          (int)LSNN_MAX_PARAMS);
+    for (int i = 0; i < p->params; i++) LSNNI_TRY(lsnni_spec_check(cx, type, &p->param[i]));
+    for (int i = 0; i < p->buffers; i++) LSNNI_TRY(lsnni_spec_check(cx, type, &p->buffer[i]));
+    if (p->reads_h || p->reads_w)
+        if (p->reads_h < 1 || p->reads_h > p->in[0].h || p->reads_w < 1 ||
+            p->reads_w > p->in[0].w)
+            return lsnni_fail(cx, LSNN_ESHAPE, "%s: reads_h %d, reads_w %d of an input of "
+                              "%d x %d", type->name, p->reads_h, p->reads_w, p->in[0].h,
+                              p->in[0].w);
+    if (!p->keep_name) return LSNN_OK;
+    LSNNI_TRY(lsnni_name_check(cx, p->keep_name));
+    LSNNI_TRY(lsnni_sizes(cx, p->keep_name, 3, keep));
+    if (lsnni_times(lsnni_area(keep[0], keep[1]), (size_t)keep[2]) >
+        (p->keep_fixed ? p->keep_fixed : p->keep_per_image))
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: keep_shape %dx%dx%d has more numbers than are "
+                          "kept", type->name, keep[0], keep[1], keep[2]);
     return LSNN_OK;
 }
 
@@ -5488,11 +5769,13 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
                                const lsnn_options *o)
 {
     lsnn_ctx *cx = net->cx;
-    int out[3];
+    lsnn_layer_plan given;
     if (count < v->type->min_inputs || count > v->type->max_inputs || count > LSNN_MAX_INPUTS)
         return lsnni_fail(cx, LSNN_EVALUE, "%s takes %d to %d inputs, not %d", v->type->name,
                           v->type->min_inputs,
                           LSNNI_MIN(v->type->max_inputs, LSNN_MAX_INPUTS), count);
+    if (count > 0 && !x)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: its %d inputs are NULL", v->type->name, count);
     for (int i = 0; i < count; i++) {
         if (x[i] < 0 || x[i] >= net->nodes)
             return lsnni_fail(cx, LSNN_EVALUE, "%s: input %d is node %d, there are %d",
@@ -5510,16 +5793,10 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
     if (o) v->plan.o = *o;
     LSNNI_TRY(lsnni_options_check(cx, v->type, &v->plan.o));
     v->plan.traits = v->type->traits;
-    LSNNI_TRY(v->type->plan(cx, &v->plan));
+    given = v->plan;
+    LSNNI_TRY(lsnni_answer(cx, v->type, "plan", v->type->plan(cx, &v->plan)));
+    LSNNI_TRY(lsnni_plan_check(cx, v->type, &v->plan, &given));
     v->shape = v->plan.out;
-    out[0] = v->plan.out.c; out[1] = v->plan.out.h; out[2] = v->plan.out.w;
-    if (count > 0) LSNNI_TRY(lsnni_sizes(cx, v->type->name, 3, out));
-    if ((double)out[0] * out[1] * out[2] > INT32_MAX / 4)
-        return lsnni_fail(cx, LSNN_ESHAPE, "%s: an output of %dx%dx%d has over 2^29 numbers",
-                          v->type->name, out[0], out[1], out[2]);
-    if (v->plan.params > LSNN_MAX_PARAMS || v->plan.buffers > LSNN_MAX_PARAMS)
-        return lsnni_fail(cx, LSNN_EVALUE, "a layer has at most %d parameters and buffers",
-                          LSNN_MAX_PARAMS);
     if (o && o->share) return lsnni_share(net, v, o->share);
     for (int i = 0; i < v->plan.params; i++)
         LSNNI_TRY(lsnni_enter(net, v, i, 0, &v->param[i]));
@@ -5531,37 +5808,35 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
 LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x, int count,
                         const lsnn_options *o)
 {
-    lsnn_status status;
     lsnni_node *v;
     int params, buffers;
     if (!net || net->failed) return -1;
     if (net->built) {
         lsnni_fail(net->cx, LSNN_ESTATE, "%s: the net is built, no layer can be added",
-                   type->name);
+                   type && type->name ? type->name : "lsnn_layer");
         return -1;
     }
     net->failed = 1;                 /* until this call has succeeded         */
     params = net->params;
     buffers = net->buffers;
-    if (!net->nodes && type != &lsnni_input_type) {
-        lsnni_fail(net->cx, LSNN_ESTATE, "%s: a net begins with lsnn_input", type->name);
-        return -1;
-    }
-    if (net->nodes >= LSNNI_MAX_NODES) {
-        lsnni_fail(net->cx, LSNN_ESHAPE, "%s: a net has at most %d layers", type->name,
-                   (int)LSNNI_MAX_NODES);
-        return -1;
-    }
-    if (lsnni_grow(net->cx, (void **)&net->node, net->nodes, &net->node_room,
-                   sizeof *v) != LSNN_OK)
-        return -1;
+    net->why = lsnni_type_check(net->cx, type);
+    if (net->why == LSNN_OK && !net->nodes && type != &lsnni_input_type)
+        net->why = lsnni_fail(net->cx, LSNN_ESTATE, "%s: a net begins with lsnn_input",
+                              type->name);
+    if (net->why == LSNN_OK && net->nodes >= LSNNI_MAX_NODES)
+        net->why = lsnni_fail(net->cx, LSNN_ESHAPE, "%s: a net has at most %d layers",
+                              type->name, (int)LSNNI_MAX_NODES);
+    if (net->why == LSNN_OK)
+        net->why = lsnni_grow(net->cx, (void **)&net->node, net->nodes, &net->node_room,
+                              sizeof *v);
+    if (net->why != LSNN_OK) return -1;
     v = net->node + net->nodes;
     memset(v, 0, sizeof *v);
     v->type = type;
     v->joined = -1;
-    status = lsnni_layer(net, v, x, count, o);
+    net->why = lsnni_layer(net, v, x, count, o);
     net->cx->where_ = NULL;
-    if (status != LSNN_OK) {
+    if (net->why != LSNN_OK) {
         while (net->params > params) lsnni_free(net->cx, net->param[--net->params].name);
         while (net->buffers > buffers) lsnni_free(net->cx, net->buffer[--net->buffers].name);
         lsnni_free(net->cx, v->name);
@@ -5579,16 +5854,15 @@ LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w)
     if (!net || net->failed) return -1;
     if (net->nodes) {
         net->failed = !net->built;
-        lsnni_fail(net->cx, LSNN_ESTATE,
-                   "a net has one input, made first; lsnn_slice parts it");
+        net->why = lsnni_fail(net->cx, LSNN_ESTATE,
+                              "a net has one input, made first; lsnn_slice parts it");
         return -1;
     }
     net->failed = 1;
-    if (lsnni_sizes3(net->cx, "input", c, h, w) != LSNN_OK) return -1;
-    if ((double)c * h * w > INT32_MAX / 4) {
-        lsnni_fail(net->cx, LSNN_ESHAPE, "an input of %dx%dx%d has over 2^29 numbers", c, h, w);
-        return -1;
-    }
+    net->why = (double)c * h * w > INT32_MAX / 4 ?
+        lsnni_fail(net->cx, LSNN_ESHAPE, "an input of %dx%dx%d has over 2^29 numbers", c, h, w) :
+        lsnni_sizes3(net->cx, "input", c, h, w);
+    if (net->why != LSNN_OK) return -1;
     net->failed = 0;
     node = lsnn_layer(net, &lsnni_input_type, NULL, 0, NULL);
     if (node < 0) return -1;
@@ -5627,8 +5901,9 @@ LSNN_API void lsnn_net_set_output(lsnn_net *net, int node)
     if (!net || net->failed) return;
     if (!net->built && node >= 0 && node < net->nodes) net->output = node;
     else {
-        lsnni_fail(net->cx, net->built ? LSNN_ESTATE : LSNN_EVALUE, "lsnn_net_set_output: node "
-                   "%d of %d%s", node, net->nodes, net->built ? ", and the net is built" : "");
+        net->why = lsnni_fail(net->cx, net->built ? LSNN_ESTATE : LSNN_EVALUE,
+                              "lsnn_net_set_output: node %d of %d%s", node, net->nodes,
+                              net->built ? ", and the net is built" : "");
         net->failed = !net->built;
     }
 }
@@ -5637,7 +5912,8 @@ LSNN_API size_t lsnn_net_params(const lsnn_net *net)
 {
     if (!net) return 0;
     size_t total = 0;
-    for (int i = 0; i < net->params; i++) total += net->param[i].spec.count;
+    for (int i = 0; i < net->params; i++)
+        total = lsnni_plus(total, net->param[i].spec.count);
     return total;
 }
 
@@ -5951,13 +6227,14 @@ static size_t lsnni_place_lives(lsnni_life *life, int count)
         for (int i = 0; i < count; i++)
             if (!life[i].placed && life[i].size > (a ? a->size : 0)) a = &life[i];
         if (!a) return total;
-        for (const lsnni_life *b = lowest; b && b->at < a->at + a->size; b = b->next)
-            if (b->from <= a->to && a->from <= b->to) a->at = LSNNI_MAX(a->at, b->at + b->size);
+        for (const lsnni_life *b = lowest; b && b->at < lsnni_plus(a->at, a->size); b = b->next)
+            if (b->from <= a->to && a->from <= b->to)
+                a->at = LSNNI_MAX(a->at, lsnni_plus(b->at, b->size));
         while (*link && (*link)->at < a->at) link = &(*link)->next;
         a->next = *link;
         *link = a;
         a->placed = 1;
-        total = LSNNI_MAX(total, a->at + a->size);
+        total = LSNNI_MAX(total, lsnni_plus(a->at, a->size));
     }
 }
 
@@ -6002,8 +6279,8 @@ static void lsnni_plan_lives(const lsnn_net *net, lsnni_life *life, int batch, i
         int begin = 2 * nodes - r->last_reader, end = 2 * nodes - i;     /* of dy */
         int needed = lsnni_needed(net, i, train);
         int grad = train && r->live && r->needs_grad && !lsnni_has(v, LSNN_IS_LOSS);
-        size_t size = (size_t)lsnni_features(v->plan.out) * (size_t)batch;
-        size = (size + 15) / 16 * 16;                    /* whole vectors     */
+        size_t numbers = lsnni_times((size_t)lsnni_features(v->plan.out), (size_t)batch);
+        size_t size = lsnni_whole_vectors(numbers);
         if (r->y_at == i) {                              /* node 0's: the caller's */
             y->size = i > 0 && r->live && r->writes == i ? size : 0;
             y->from = r->forward_by;
@@ -6213,7 +6490,9 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
     int nodes = net->nodes;
     size_t total;
     for (int i = 0; i < nodes; i++)
-        if ((double)lsnni_features(net->node[i].plan.out) * w->batch > INT_MAX * 64.0)
+        if ((double)lsnni_features(net->node[i].plan.out) * w->batch > INT_MAX * 64.0 ||
+            lsnni_times(lsnni_times((size_t)lsnni_features(net->node[i].plan.out),
+                                    (size_t)w->batch), sizeof *w->block) == LSNNI_TOO_LARGE)
             return lsnni_fail(w->cx, LSNN_ESHAPE, "batches of %d images are too large for "
                               "layer '%.60s'", w->batch, net->node[i].name);
     w->chunk = lsnni_plan_chunk(w);
@@ -6222,10 +6501,12 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
     for (int i = 0; i < nodes; i++) {                    /* what is kept lies behind it */
         const lsnn_layer_plan *p = &net->node[i].plan;
         life[4 * nodes + i].at = total;
-        if (net->node[i].role.live)
-            total += (p->keep_fixed + p->keep_per_image * (size_t)w->batch + 15) / 16 * 16;
+        if (net->node[i].role.live) {
+            size_t kept = lsnni_times(p->keep_per_image, (size_t)w->batch);
+            total = lsnni_plus(total, lsnni_whole_vectors(lsnni_plus(p->keep_fixed, kept)));
+        }
     }
-    w->block = (lsnn_real *)lsnni_alloc(w->cx, total + 1, sizeof *w->block);
+    w->block = (lsnn_real *)lsnni_alloc(w->cx, lsnni_plus(total, 1), sizeof *w->block);
     if (!w->block) return LSNN_ENOMEM;
     for (int i = 0; i < nodes; i++) {
         const lsnni_life *own = life + i, *dy = life + 2 * nodes + net->node[i].role.dy_at;
@@ -6238,12 +6519,13 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
     return lsnni_plan_schedules(w);
 }
 
-static lsnn_work *lsnni_work_make(lsnn_ctx *cx, const lsnn_net *net, int batch, int train)
+static lsnn_status lsnni_work_make(lsnn_ctx *cx, const lsnn_net *net, int batch, int train,
+                                   lsnn_work **made)
 {
-    lsnn_work *w = (lsnn_work *)lsnni_alloc(cx, 1, sizeof *w);
+    lsnn_work *w = *made = (lsnn_work *)lsnni_alloc(cx, 1, sizeof *w);
     lsnni_life *life;
     lsnn_status s;
-    if (!w) return NULL;
+    if (!w) return LSNN_ENOMEM;
     w->cx = cx;
     w->net = net;
     w->batch = batch;
@@ -6252,9 +6534,10 @@ static lsnn_work *lsnni_work_make(lsnn_ctx *cx, const lsnn_net *net, int batch, 
     s = life ? lsnni_work_tables(w) : LSNN_ENOMEM;
     if (s == LSNN_OK) s = lsnni_work_fill(w, life);
     lsnni_free(cx, life);
-    if (s == LSNN_OK) return w;
+    if (s == LSNN_OK) return LSNN_OK;
     lsnn_work_free(w);
-    return NULL;
+    *made = NULL;
+    return s;
 }
 
 /* All but the memory, which each workspace plans for its own batch.           */
@@ -6299,6 +6582,7 @@ static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch 
         local.rng = lsnn_rng_at(net->seed, v->type->name, v->name, b->step, b->sample);
         w->cx->where_ = v->name;
         status = (backward ? v->type->backward : v->type->forward)(w->cx, &local);
+        status = lsnni_answer(w->cx, v->type, backward ? "backward" : "forward", status);
         w->cx->where_ = NULL;
         c->loss = local.loss;
     }
@@ -6343,6 +6627,7 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
     lsnni_schedule *p;
     double total = 0;
     w->ready = w->done = w->n = 0;
+    if (!b->x) return lsnni_fail(w->cx, LSNN_EVALUE, "forward: x is NULL");
     if (b->n < 1 || b->n > w->batch)
         return lsnni_fail(w->cx, LSNN_ESHAPE, "forward: %d images, the net was built for 1 to "
                           "%d", b->n, w->batch);
@@ -6442,8 +6727,8 @@ LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch)
                    batch);
         return NULL;
     }
-    w = lsnni_work_make(cx, net, batch, 0);
-    if (!w || lsnni_rehearse(w, NULL) == LSNN_OK) return w;
+    if (lsnni_work_make(cx, net, batch, 0, &w) != LSNN_OK) return NULL;
+    if (lsnni_rehearse(w, NULL) == LSNN_OK) return w;
     lsnn_work_free(w);
     return NULL;
 }
@@ -6451,10 +6736,12 @@ LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch)
 LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
 {
     lsnn_ctx *cx = net ? net->cx : NULL;
+    lsnn_status s = LSNN_ENOMEM;
     if (!net) return LSNN_ENOMEM;
     if (net->failed)
-        return lsnni_fail(cx, LSNN_ESTATE, "lsnn_net_build: %s", net->failed == 1 ?
-                          "a layer could not be made" : "it failed before: make the net anew");
+        return lsnni_fail(cx, net->failed == 1 ? net->why : LSNN_ESTATE, "lsnn_net_build: %s",
+                          net->failed == 1 ? "a layer could not be made"
+                                           : "it failed before: make the net anew");
     if (net->built || net->nodes < 2)
         return lsnni_fail(cx, LSNN_ESTATE, "lsnn_net_build: %s", net->built ?
                           "the net is built already" : "the net has no layers");
@@ -6478,14 +6765,15 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
         for (size_t j = 0; j < net->buffer[i].spec.count; j++)
             net->state[net->buffer[i].at + j] = LSNNI_R(net->buffer[i].spec.value);
     lsnni_plan_net(net);
-    net->work = lsnni_work_make(cx, net, net->batch, !net->predict_only);
-    if (!net->work) goto fail;
+    s = lsnni_work_make(cx, net, net->batch, !net->predict_only, &net->work);
+    if (s != LSNN_OK) goto fail;
     net->built = 1;
-    if (lsnni_rehearse(net->work, net->predict_only ? NULL : net) == LSNN_OK) return LSNN_OK;
+    s = lsnni_rehearse(net->work, net->predict_only ? NULL : net);
+    if (s == LSNN_OK) return LSNN_OK;
     net->built = 0;
 fail:
     net->failed = 2;
-    return cx->status;
+    return s;
 }
 
 LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, lsnn_real *y)
@@ -6570,8 +6858,9 @@ static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_g
 
 static lsnn_status lsnni_view_find(lsnn_net *net, lsnni_view *a, const char *name)
 {
-    int is_grad = strncmp(name, "grad:", 5) == 0, i;
-    const char *rest = name + (is_grad ? 5 : 0), *dot = strrchr(rest, '.');
+    int is_grad = name && strncmp(name, "grad:", 5) == 0, i;
+    const char *rest = name ? name + (is_grad ? 5 : 0) : "", *dot = strrchr(rest, '.');
+    if (!name) return lsnni_fail(net->cx, LSNN_ENAME, "lsnn_net_get, _set, _dims: no name");
     a->kept = 0;
     if (!net->built)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s: call lsnn_net_build first", name);
@@ -6768,7 +7057,7 @@ LSNN_API lsnn_status lsnn_net_profile(const lsnn_net *net, FILE *out)
 /* ---- >>durable: the one seam to the system under the files -------------------
    ISO C can write a file, but neither make it survive a power cut (fsync of the
    file before the rename, of its folder after it) nor, on Windows, rename over
-   an old one. POSIX can; but under -std=c99 its headers hide fileno and fsync.
+   an old one. POSIX can; but under -std=c99 its headers hide fsync and others.
    Where they may be hidden they are declared here, by POSIX's own prototypes: to
    declare a function twice with the same type is valid C. In C++ that type
    includes noexcept, for which glibc's word is __THROW; elsewhere C++ compilers
@@ -6783,6 +7072,8 @@ extern "C"
 __declspec(dllimport) int __stdcall MoveFileExA(const char *from, const char *to,
                                                 unsigned long flags);
 
+typedef struct lsnni_access { int unused; } lsnni_access;
+
 static int lsnni_stream_sync(FILE *f) { return _commit(_fileno(f)); }
 
 static int64_t lsnni_stream_size(FILE *f)
@@ -6790,10 +7081,27 @@ static int64_t lsnni_stream_size(FILE *f)
     return _fseeki64(f, 0, SEEK_END) != 0 ? -1 : (int64_t)_ftelli64(f);
 }
 
-static int lsnni_replaceable(const char *path) { (void)path; return 0; }
+static int lsnni_replaceable(const char *path, lsnni_access *old)
+{
+    (void)path;
+    old->unused = 0;
+    return 0;
+}
 
 enum { LSNNI_CLOSE_FIRST = 1 };      /* no open file can be renamed           */
-static FILE *lsnni_tmp_open(const char *tmp) { return fopen(tmp, "wb"); }
+static FILE *lsnni_tmp_open(char *tmp, size_t room, const char *path, lsnni_access *old)
+{
+    (void)old;
+    snprintf(tmp, room, "%s.tmp", path);
+    return fopen(tmp, "wb");
+}
+
+static int lsnni_tmp_hand_over(FILE *f, const lsnni_access *old)
+{
+    (void)f;
+    (void)old;
+    return 0;
+}
 
 static const char *lsnni_move(char *tmp, const char *path, int *moved)
 {
@@ -6804,19 +7112,38 @@ static const char *lsnni_move(char *tmp, const char *path, int *moved)
 }
 #else
 #include <fcntl.h>
+#include <sys/types.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#if !defined(_POSIX_C_SOURCE) || _POSIX_C_SOURCE < 200112L
+#if !defined(_POSIX_C_SOURCE) || _POSIX_C_SOURCE < 200809L
 #  if defined(__cplusplus) && defined(__GLIBC__)
 extern "C" int (fileno)(FILE *stream) __THROW;
+extern "C" FILE *(fdopen)(int descriptor, const char *mode) __THROW;
 extern "C" int (fsync)(int descriptor);
+extern "C" int (fchmod)(int descriptor, mode_t mode) __THROW;
+extern "C" int (fchown)(int descriptor, uid_t owner, gid_t group) __THROW;
 #  elif !defined(__cplusplus)
 extern int (fileno)(FILE *stream);
+extern FILE *(fdopen)(int descriptor, const char *mode);
 extern int (fsync)(int descriptor);
+extern int (fchmod)(int descriptor, mode_t mode);
+extern int (fchown)(int descriptor, uid_t owner, gid_t group);
 #  endif
 #endif
+#ifdef O_NOFOLLOW
+#  define LSNNI_NOFOLLOW O_NOFOLLOW
+#else
+#  define LSNNI_NOFOLLOW 0           /* hidden by -std=c99: then what is found is not ours */
+#endif
+#ifdef O_CLOEXEC
+#  define LSNNI_CLOEXEC O_CLOEXEC
+#else
+#  define LSNNI_CLOEXEC 0
+#endif
 
+/* Not every file system knows syncing (of folders, above all): that is no failure, since the
+   file is as safe as it can be there.                                        */
 static int lsnni_sync(int descriptor)
 {
     int result;
@@ -6824,6 +7151,13 @@ static int lsnni_sync(int descriptor)
     if (fcntl(descriptor, F_FULLFSYNC) == 0) return 0;
 #endif
     do { result = fsync(descriptor); } while (result != 0 && errno == EINTR);
+    if (result != 0 && (errno == EINVAL || errno == ENOSYS || errno == EBADF)) return 0;
+#ifdef ENOTSUP
+    if (result != 0 && errno == ENOTSUP) return 0;
+#endif
+#ifdef EOPNOTSUPP
+    if (result != 0 && errno == EOPNOTSUPP) return 0;
+#endif
     return result;
 }
 
@@ -6834,57 +7168,158 @@ static int64_t lsnni_stream_size(FILE *f)
     return fseek(f, 0, SEEK_END) != 0 ? -1 : (int64_t)ftell(f);
 }
 
-/* A rename would put a file in the place of a device (/dev/null, for root).  */
-static int lsnni_replaceable(const char *path)
+/* Whose a file is and who may do what with it: the new file's are those of the old one. */
+typedef struct lsnni_access {
+    int there;                       /* 0: there is no old one; mode is the umask's */
+    mode_t mode;
+    uid_t owner;
+    gid_t group;
+} lsnni_access;
+
+/* A rename would put a file in the place of a device (/dev/null, for root), and of one that
+   was made read-only.                                                        */
+static int lsnni_replaceable(const char *path, lsnni_access *old)
 {
     struct stat there;
-    if (stat(path, &there) != 0 || S_ISREG(there.st_mode)) return 0;
-    errno = S_ISDIR(there.st_mode) ? EISDIR : EINVAL;
-    return -1;
+    int descriptor;
+    memset(old, 0, sizeof *old);
+    if (stat(path, &there) != 0) return 0;
+    if (!S_ISREG(there.st_mode)) {
+        errno = S_ISDIR(there.st_mode) ? EISDIR : EINVAL;
+        return -1;
+    }
+    old->there = 1;
+    old->mode = there.st_mode & 0777;
+    old->owner = there.st_uid;
+    old->group = there.st_gid;
+    descriptor = open(path, O_WRONLY | LSNNI_CLOEXEC);
+    if (descriptor >= 0) close(descriptor);
+    return descriptor < 0 && (errno == EACCES || errno == EPERM || errno == EROFS) ? -1 : 0;
 }
 
-/* Opens tmp empty and locked until it is closed, so that of two programs that save to one
-   path the second fails (EBUSY) instead of writing into the first one's file. What a
-   killed program left is taken over; what was renamed meanwhile is opened anew. */
-enum { LSNNI_CLOSE_FIRST = 0 };
-static FILE *lsnni_tmp_open(const char *tmp)
+/* ---- the file in the making. In a folder that others can write to, anything may wait at
+   its name: a link to somebody's file, or a file of the user's own. So nothing that is there
+   is ever opened for its contents; the file is made new (O_EXCL, which follows no link), or
+   under another name. Until it is whole its mode is LSNNI_MAKING: nobody reads half a file,
+   and what a killed program left is known by it, and removed. It is locked until it is
+   closed, so that of two programs that save to one path the second fails (EBUSY). */
+enum { LSNNI_CLOSE_FIRST = 0, LSNNI_MAKING = 0200, LSNNI_TMP_TRIES = 200 };
+
+static int lsnni_same_file(const struct stat *a, const struct stat *b)
 {
-    for (int tries = 0; tries < 100; tries++) {
-        struct stat mine, there;
-        FILE *f = fopen(tmp, "ab");
-        int empty;
-        if (!f) return NULL;
-        if (flock(fileno(f), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-            fclose(f);
-            break;
+    return a->st_ino == b->st_ino && a->st_dev == b->st_dev;
+}
+
+/* 0: locked, or a file system without locks; -1: it is somebody else's now.  */
+static int lsnni_lock(int descriptor)
+{
+    return flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK ? -1 : 0;
+}
+
+/* Locks the file just made. 1: done; 0: it was taken for a leftover meanwhile; -1: busy. */
+static int lsnni_tmp_lock(const char *tmp, int descriptor)
+{
+    struct stat mine, there;
+    if (lsnni_lock(descriptor) != 0) return -1;
+    return fstat(descriptor, &mine) == 0 && stat(tmp, &there) == 0 &&
+        lsnni_same_file(&mine, &there);
+}
+
+/* Removes what a killed program left. 1: done; 0: it is not ours to remove; -1: its maker is
+   still at it. Empty is one that was just made.                              */
+static int lsnni_tmp_clear(const char *tmp)
+{
+    struct stat mine, there;
+    int descriptor = open(tmp, O_WRONLY | O_NONBLOCK | LSNNI_NOFOLLOW | LSNNI_CLOEXEC);
+    int cleared = 0;
+    if (descriptor < 0) return 0;
+    if (fstat(descriptor, &mine) == 0 && S_ISREG(mine.st_mode) && mine.st_nlink == 1 &&
+        mine.st_uid == geteuid() &&
+        ((mine.st_mode & 07777) == LSNNI_MAKING || mine.st_size == 0)) {
+        if (lsnni_lock(descriptor) != 0) cleared = -1;
+        else if (stat(tmp, &there) != 0 || lsnni_same_file(&mine, &there))
+            cleared = unlink(tmp) == 0 || errno == ENOENT;
+        else cleared = 1;                                /* there is a new one    */
+    }
+    close(descriptor);
+    return cleared;
+}
+
+/* Writes PATH.tmp to tmp, PATH.tmp1 and so on, or a short name in the same folder. */
+static void lsnni_tmp_name(char *tmp, size_t room, const char *path, int number, int brief)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    char suffix[16] = "";
+    if (number) snprintf(suffix, sizeof suffix, "%d", number);
+    if (!brief) snprintf(tmp, room, "%s.tmp%s", path, suffix);
+    else snprintf(tmp, room, "%.*slsnn-%08lx.tmp%s", (int)(name - path), path,
+                  (unsigned long)lsnni_hash(2166136261u, name), suffix);
+}
+
+static FILE *lsnni_tmp_open(char *tmp, size_t room, const char *path, lsnni_access *old)
+{
+    int number = 0, brief = 0;
+    for (int tries = 0; tries < LSNNI_TMP_TRIES; tries++) {
+        struct stat mine;
+        int descriptor, done;
+        lsnni_tmp_name(tmp, room, path, number, brief);
+        descriptor = open(tmp, O_WRONLY | O_CREAT | O_EXCL | LSNNI_NOFOLLOW | LSNNI_CLOEXEC,
+                          old->there ? LSNNI_MAKING : 0666);
+        if (descriptor >= 0) {
+            FILE *f = NULL;
+            if (!old->there && fstat(descriptor, &mine) == 0) old->mode = mine.st_mode & 0777;
+            (void)!fchmod(descriptor, LSNNI_MAKING);     /* not everywhere are there modes */
+            done = lsnni_tmp_lock(tmp, descriptor);
+            if (done > 0 && (f = fdopen(descriptor, "wb")) != NULL) return f;
+            if (done > 0) unlink(tmp);
+            close(descriptor);
+            if (done > 0) return NULL;
+        } else if (errno == ENAMETOOLONG && !brief) {
+            brief = 1;
+            continue;
+        } else if (errno != EEXIST) {
+            return NULL;
+        } else {
+            done = lsnni_tmp_clear(tmp);
+            number += done == 0;
         }
-        if (fstat(fileno(f), &mine) == 0 && stat(tmp, &there) == 0 &&
-            mine.st_ino == there.st_ino && mine.st_dev == there.st_dev &&
-            (empty = open(tmp, O_WRONLY | O_TRUNC)) >= 0) {
-            close(empty);
-            return f;
-        }
-        fclose(f);
+        if (done < 0) break;
     }
     errno = EBUSY;
     return NULL;
 }
 
-/* The folder is opened first: where that fails, nothing has changed yet.     */
+/* The whole file gets the old one's owner, group and mode; where it cannot have that group,
+   the group that it has may not do more than everybody.                      */
+static int lsnni_tmp_hand_over(FILE *f, const lsnni_access *old)
+{
+    struct stat now;
+    mode_t mode = old->mode;
+    int descriptor = fileno(f);
+    if (old->there && fchown(descriptor, old->owner, old->group) != 0 &&
+        fchown(descriptor, (uid_t)-1, old->group) != 0)
+        mode &= 0707 | ((mode & 07) << 3);
+    if (fchmod(descriptor, mode) == 0) return 0;
+    if (fstat(descriptor, &now) != 0) return -1;
+    return (now.st_mode & 0777 & ~mode) == 0 ? 0 : -1;   /* no modes there, or too much */
+}
+
+/* The folder is opened first: where that fails, nothing has changed yet. One that can be
+   written but not read cannot be synced.                                     */
 static const char *lsnni_move(char *tmp, const char *path, int *moved)
 {
     char *slash = strrchr(tmp, '/'), *name = slash ? slash + 1 : tmp, letter = *name;
     const char *failed = NULL;
     int folder, why;
     *name = 0;                       /* tmp is the folder's path for a moment  */
-    folder = open(*tmp ? tmp : ".", O_RDONLY);
+    folder = open(*tmp ? tmp : ".", O_RDONLY | LSNNI_CLOEXEC);
     *name = letter;
-    if (folder < 0) return "opening its folder";
+    if (folder < 0 && errno != EACCES) return "opening its folder";
     *moved = rename(tmp, path) == 0;
     if (!*moved) failed = "renaming";
-    else if (lsnni_sync(folder) != 0 && errno != EINVAL) failed = "syncing its folder";
-    why = errno;                     /* EINVAL: a folder that needs no syncing */
-    close(folder);
+    else if (folder >= 0 && lsnni_sync(folder) != 0) failed = "syncing its folder";
+    why = errno;
+    if (folder >= 0) close(folder);
     errno = why;
     return failed;
 }
@@ -6899,6 +7334,12 @@ static const char *lsnni_path_end(const char *path)
     return n > 200 ? path + n - 200 : path;
 }
 
+/* All that take a path ask this first.                                       */
+static lsnn_status lsnni_path_check(lsnn_ctx *cx, const char *who, const char *path)
+{
+    return path ? LSNN_OK : lsnni_fail(cx, LSNN_EVALUE, "%s: the path is NULL", who);
+}
+
 /* Puts at path what `fill` writes: into PATH.tmp first, which is synced and
    renamed, so that a crash at any moment leaves the old file or the new one.
    fill returns EIO, and needs no message, as soon as a stream call fails.   */
@@ -6906,21 +7347,21 @@ static lsnn_status lsnni_file_replace(lsnn_ctx *cx, const char *path,
                                       lsnn_status (*fill)(lsnn_ctx *cx, FILE *f, void *user),
                                       void *user)
 {
-    size_t n = strlen(path);
-    char *tmp = (char *)lsnni_alloc(cx, n + 5, 1);
+    size_t room = strlen(path) + 40;                     /* the longest of names  */
+    char *tmp = (char *)lsnni_alloc(cx, room, 1);
     const char *failed = NULL;
     lsnn_status s = LSNN_OK;
+    lsnni_access old;
     FILE *f = NULL;
     int moved = 0, closed = 0;
     if (!tmp) return LSNN_ENOMEM;
-    memcpy(tmp, path, n);
-    memcpy(tmp + n, ".tmp", 5);
-    if (lsnni_replaceable(path) != 0) failed = "replacing what is there";
-    else if (!(f = lsnni_tmp_open(tmp))) failed = "creating its .tmp file";
+    if (lsnni_replaceable(path, &old) != 0) failed = "replacing what is there";
+    else if (!(f = lsnni_tmp_open(tmp, room, path, &old))) failed = "creating its .tmp file";
     else {
         s = fill(cx, f, user);
         if (s != LSNN_OK || ferror(f) || fflush(f) != 0) failed = "writing";
         else if (lsnni_stream_sync(f) != 0) failed = "syncing";
+        else if (lsnni_tmp_hand_over(f, &old) != 0) failed = "giving it the old one's mode";
         else if (LSNNI_CLOSE_FIRST && (closed = 1, fclose(f) != 0)) failed = "closing";
         else failed = lsnni_move(tmp, path, &moved);
     }
@@ -6968,15 +7409,17 @@ static int lsnni_compare_names(const void *a, const void *b)
 
 /* No name may occur twice among the tensors, no key among the metadata.      */
 static lsnn_status lsnni_names_check(lsnn_ctx *cx, lsnn_status bad, const char *path,
-                                     const lsnn_tensor *t, int tensors, const lsnn_pair *meta,
-                                     int metas)
+                                     const lsnn_tensor *t, int tensors,
+                                     const lsnn_pair *skipped, int skips,
+                                     const lsnn_pair *meta, int metas)
 {
-    size_t most = (size_t)LSNNI_MAX(tensors, metas);
+    size_t most = (size_t)LSNNI_MAX(tensors + skips, metas);
     const char **name = (const char **)lsnni_alloc(cx, most, sizeof *name);
     lsnn_status s = name ? LSNN_OK : LSNN_ENOMEM;
     for (int keys = 0; keys < 2 && s == LSNN_OK; keys++) {
-        int count = keys ? metas : tensors;
-        for (int i = 0; i < count; i++) name[i] = keys ? meta[i].key : t[i].name;
+        int count = keys ? metas : tensors + skips;
+        for (int i = 0; i < count; i++)
+            name[i] = keys ? meta[i].key : i < tensors ? t[i].name : skipped[i - tensors].key;
         qsort((void *)name, (size_t)count, sizeof *name, lsnni_compare_names);
         for (int i = 1; i < count && s == LSNN_OK; i++)
             if (strcmp(name[i - 1], name[i]) == 0)
@@ -6987,13 +7430,22 @@ static lsnn_status lsnni_names_check(lsnn_ctx *cx, lsnn_status bad, const char *
     return s;
 }
 
+/* Size i of t: the one place that knows where it stands.                     */
+static int lsnni_tensor_dim(const lsnn_tensor *t, int i)
+{
+    return i < 4 ? t->dim[i] : t->dims[i];
+}
+
 /* The bytes of t's numbers, `width` each; 0 if they overflow.                */
 static int lsnni_tensor_bytes(const lsnn_tensor *t, size_t width, size_t *bytes)
 {
+    int fits = 1;
     *bytes = width;
-    for (int i = 0; i < t->rank; i++)
-        if (t->dim[i] < 0 || !lsnni_mul(bytes, (size_t)t->dim[i])) return 0;
-    return 1;
+    for (int i = 0; i < t->rank; i++) {
+        if (lsnni_tensor_dim(t, i) < 0) return 0;
+        fits &= lsnni_mul(bytes, (size_t)lsnni_tensor_dim(t, i));
+    }
+    return fits;
 }
 
 /* ---- >>json: just as much of it as a header may contain ----------------------
@@ -7004,10 +7456,17 @@ static int lsnni_tensor_bytes(const lsnn_tensor *t, size_t width, size_t *bytes)
    what is read afterwards fails too, so h->status is asked once, at the end.  */
 enum { LSNNI_HEADER_MAX = 100000000 };     /* bytes: safetensors' own limit     */
 
+typedef struct lsnni_dtype {
+    const char *name;
+    unsigned width;                  /* bytes a number; 0: not known          */
+    int floats;                      /* 1: it is read, 0: skipped             */
+} lsnni_dtype;
+
 typedef struct lsnni_span {          /* where a tensor lies in the file       */
     uint64_t begin, end;             /* bytes from the start of the data      */
-    size_t width;                    /* bytes a number: 4 or 8                */
-    lsnn_tensor *tensor;
+    const lsnni_dtype *dtype;
+    const char *name;
+    lsnn_tensor *tensor;             /* NULL: skipped                         */
 } lsnni_span;
 
 typedef struct lsnni_header {
@@ -7018,7 +7477,8 @@ typedef struct lsnni_header {
     uint64_t data_bytes;             /* what the file has behind its header   */
     char *text, *at;
     const char *tensor;              /* the one that is being read, or NULL   */
-    lsnni_span *span;                /* one a tensor                          */
+    lsnni_span *span;                /* one a tensor, skipped or not          */
+    int *dims;                       /* room for the sizes of those that follow */
 } lsnni_header;
 
 LSNNI_PRINTF(2, 3)
@@ -7145,71 +7605,94 @@ static int lsnni_json_counts(lsnni_header *h, const char *what, uint64_t *value,
 }
 
 /* ---- >>header: what it says about each tensor --------------------------------*/
+static const lsnni_dtype lsnni_dtypes[] = {
+    { "F64", 8, 1 }, { "F32", 4, 1 }, { "F16", 2, 1 }, { "BF16", 2, 1 },
+    { "I64", 8, 0 }, { "U64", 8, 0 }, { "C64", 8, 0 }, { "I32", 4, 0 }, { "U32", 4, 0 },
+    { "I16", 2, 0 }, { "U16", 2, 0 }, { "I8", 1, 0 }, { "U8", 1, 0 }, { "BOOL", 1, 0 },
+    { "F8_E4M3", 1, 0 }, { "F8_E5M2", 1, 0 }, { "F8_E8M0", 1, 0 }, { NULL, 0, 0 }
+};
+
+/* The format gets new dtypes: one that is not in the list is skipped, too.   */
+static const lsnni_dtype *lsnni_header_dtype(lsnni_header *h, const char *name)
+{
+    const lsnni_dtype *d = lsnni_dtypes;
+    size_t n = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+    while (d->name && strcmp(d->name, name) != 0) d++;
+    if (!n || n > 16 || name[n]) lsnni_header_fail(h, "dtype '%.60s' cannot be one", name);
+    return d;
+}
+
+/* lsnni_read_tables has made room for all sizes of the header.               */
 static void lsnni_header_shape(lsnni_header *h, lsnn_tensor *t)
 {
-    uint64_t dim[4];
-    t->rank = lsnni_json_counts(h, "shape", dim, 4);
-    for (int i = 0; i < t->rank; i++) {
-        if (dim[i] > INT_MAX)
-            lsnni_header_fail(h, "shape: dimension %d is above %d", i, INT_MAX);
-        t->dim[i] = (int)dim[i];
+    t->dims = h->dims;
+    lsnni_json_expect(h, '[');
+    while (lsnni_json_more(h, t->rank == 0, ']')) {
+        uint64_t dim = lsnni_json_count(h);
+        if (dim > INT_MAX)
+            lsnni_header_fail(h, "shape: dimension %d is above %d", t->rank, INT_MAX);
+        if (h->status != LSNN_OK) break;
+        if (t->rank < 4) t->dim[t->rank] = (int)dim;
+        *h->dims++ = (int)dim;
+        t->rank++;
     }
 }
 
 /* The bytes that the offsets give must be the bytes that the shape needs.    */
-static lsnn_status lsnni_header_bytes(lsnni_header *h, const lsnni_span *span)
+static lsnn_status lsnni_header_bytes(lsnni_header *h, const lsnni_span *span, lsnn_tensor *t)
 {
     uint64_t begin = span->begin, end = span->end;
-    lsnn_tensor *t = span->tensor;
     size_t bytes;
     if (begin > end || end > h->data_bytes)
         return lsnni_header_fail(h, "data_offsets [%.0f, %.0f) do not lie in the data, "
                                  "%.0f bytes", (double)begin, (double)end,
                                  (double)h->data_bytes);
-    if (!lsnni_tensor_bytes(t, span->width, &bytes))
+    if (!span->dtype->name) return LSNN_OK;              /* skipped, whatever it is */
+    if (!lsnni_tensor_bytes(t, span->dtype->width, &bytes))
         return lsnni_header_fail(h, "shape: its size in bytes overflows");
     if (bytes != end - begin)
         return lsnni_header_fail(h, "shape and dtype make %.0f bytes, data_offsets %.0f",
                                  (double)bytes, (double)(end - begin));
-    t->count = bytes / span->width;
+    t->count = bytes / span->dtype->width;
     return LSNN_OK;
 }
 
-/* {"dtype":"F32","shape":[8,5],"data_offsets":[0,160]}, in any order.        */
-static lsnn_status lsnni_header_tensor(lsnni_header *h, lsnn_tensor *t, lsnni_span *span)
+/* {"dtype":"F32","shape":[8,5],"data_offsets":[0,160]}, in any order. *dtype gets the word. */
+static lsnn_status lsnni_header_tensor(lsnni_header *h, lsnn_tensor *t, lsnni_span *span,
+                                       const char **dtype)
 {
-    enum { DTYPE = 1, SHAPE = 2, OFFSETS = 4 };
+    enum { has_dtype = 1, has_shape = 2, has_offsets = 4 };
     uint64_t offset[2] = {0, 0};
     int seen = 0;
+    memset(t, 0, sizeof *t);
+    t->name = span->name = h->tensor;
     lsnni_json_expect(h, '{');
     while (lsnni_json_more(h, seen == 0, '}')) {
-        const char *key = lsnni_json_string(h), *dtype;
-        int what = strcmp(key, "dtype") == 0 ? DTYPE : strcmp(key, "shape") == 0 ? SHAPE
-                 : strcmp(key, "data_offsets") == 0 ? OFFSETS : 0;
+        const char *key = lsnni_json_string(h);
+        int what = strcmp(key, "dtype") == 0 ? has_dtype : strcmp(key, "shape") == 0 ? has_shape
+                 : strcmp(key, "data_offsets") == 0 ? has_offsets : 0;
         lsnni_json_expect(h, ':');
         if (!what || (seen & what))
             return lsnni_header_fail(h, what ? "key '%.60s' occurs twice"
                                              : "unknown key '%.60s'", key);
         seen |= what;
-        if (what == SHAPE) {
+        if (what == has_shape) {
             lsnni_header_shape(h, t);
-        } else if (what == OFFSETS) {
+        } else if (what == has_offsets) {
             if (lsnni_json_counts(h, "data_offsets", offset, 2) != 2)
                 lsnni_header_fail(h, "data_offsets needs two numbers");
         } else {
-            dtype = lsnni_json_string(h);
-            span->width = strcmp(dtype, "F32") == 0 ? 4 : strcmp(dtype, "F64") == 0 ? 8 : 0;
-            if (!span->width)
-                lsnni_header_fail(h, "dtype '%.60s' cannot be read, only F32 and F64 can", dtype);
+            *dtype = lsnni_json_string(h);
+            span->dtype = lsnni_header_dtype(h, *dtype);
         }
     }
     LSNNI_TRY(h->status);
-    if (seen != (DTYPE | SHAPE | OFFSETS))
+    if (seen != (has_dtype | has_shape | has_offsets))
         return lsnni_header_fail(h, "dtype, shape or data_offsets is missing");
-    span->tensor = t;
+    span->tensor = span->dtype->floats ? t : NULL;
     span->begin = offset[0];
     span->end = offset[1];
-    return lsnni_header_bytes(h, span);
+    return lsnni_header_bytes(h, span, t);
 }
 
 static void lsnni_header_metadata(lsnni_header *h, lsnn_file *f)
@@ -7229,17 +7712,21 @@ static lsnn_status lsnni_header_parse(lsnni_header *h, lsnn_file *f)
     int metadata = 0;
     if (*h->at != '{') return lsnni_header_fail(h, "the header does not start with '{'");
     h->at++;
-    while (lsnni_json_more(h, f->tensors + metadata == 0, '}')) {
-        const char *name = lsnni_json_string(h);
+    while (lsnni_json_more(h, f->tensors + f->skips + metadata == 0, '}')) {
+        const char *name = lsnni_json_string(h), *dtype = "";
+        lsnni_span *span = &h->span[f->tensors + f->skips];
         lsnni_json_expect(h, ':');
         if (strcmp(name, "__metadata__") == 0) {
             if (metadata++) return lsnni_header_fail(h, "__metadata__ occurs twice");
             lsnni_header_metadata(h, f);
             continue;
         }
-        h->tensor = f->tensor[f->tensors].name = name;
-        LSNNI_TRY(lsnni_header_tensor(h, &f->tensor[f->tensors], &h->span[f->tensors]));
-        f->tensors++;
+        h->tensor = name;
+        LSNNI_TRY(lsnni_header_tensor(h, &f->tensor[f->tensors], span, &dtype));
+        if (!span->tensor) {
+            f->skipped[f->skips].key = name;
+            f->skipped[f->skips++].value = dtype;
+        } else f->tensors++;
         h->tensor = NULL;
     }
     h->at += strspn(h->at, " \t\r\n");
@@ -7289,22 +7776,26 @@ static lsnn_status lsnni_read_header(lsnni_header *h, lsnn_file *f)
     return lsnni_header_fail(h, "the header contains a zero byte");
 }
 
-/* The shortest tensor takes 50 bytes of header, the shortest pair 6: the tables
-   have room for all that may be there and one more of each, which breaks off. */
+/* The shortest tensor takes 48 bytes of header, the shortest pair 6, and a size a comma or
+   a tensor: the tables have room for all that may be there and one more of each, which
+   breaks off.                                                                */
 static lsnn_status lsnni_read_tables(lsnni_header *h, lsnn_file *f)
 {
-    size_t n = strlen(h->text), tensors = n / 50 + 1, pairs = n / 6 + 1;
+    size_t n = strlen(h->text), tensors = n / 48 + 1, pairs = n / 6 + 1, sizes = tensors;
     size_t tensor_bytes = tensors * sizeof *f->tensor, span_bytes = tensors * sizeof *h->span;
     char *block = (char *)lsnni_alloc(h->cx, tensor_bytes + span_bytes +
-                                      pairs * sizeof *f->meta, 1);
+                                      (pairs + tensors) * sizeof *f->meta, 1);
+    for (const char *p = h->text; *p; p++) sizes += *p == ',';
     f->block_[1] = block;
-    if (!block) return LSNN_ENOMEM;
+    f->block_[3] = h->dims = (int *)lsnni_alloc(h->cx, sizes, sizeof *h->dims);
+    if (!block || !h->dims) return LSNN_ENOMEM;
     f->tensor = (lsnn_tensor *)(void *)block;
     h->span = (lsnni_span *)(void *)(block + tensor_bytes);
     f->meta = (lsnn_pair *)(void *)(block + tensor_bytes + span_bytes);
+    f->skipped = f->meta + pairs;
     LSNNI_TRY(lsnni_header_parse(h, f));
-    return lsnni_names_check(h->cx, LSNN_EFORMAT, h->path, f->tensor, f->tensors, f->meta,
-                              f->metas);
+    return lsnni_names_check(h->cx, LSNN_EFORMAT, h->path, f->tensor, f->tensors, f->skipped,
+                             f->skips, f->meta, f->metas);
 }
 
 static int lsnni_compare_spans(const void *a, const void *b)
@@ -7319,10 +7810,11 @@ static int lsnni_compare_spans(const void *a, const void *b)
 static lsnn_status lsnni_spans_check(lsnni_header *h, const lsnn_file *f)
 {
     uint64_t end = 0;
-    qsort(h->span, (size_t)f->tensors, sizeof *h->span, lsnni_compare_spans);
-    for (int i = 0; i < f->tensors; i++) {
+    int count = f->tensors + f->skips;
+    qsort(h->span, (size_t)count, sizeof *h->span, lsnni_compare_spans);
+    for (int i = 0; i < count; i++) {
         const lsnni_span *span = &h->span[i];
-        h->tensor = span->tensor->name;
+        h->tensor = span->name;
         if (span->begin != end)
             return lsnni_header_fail(h, "its data starts at %.0f, not where those before end, "
                                      "at %.0f: %s", (double)span->begin, (double)end,
@@ -7335,13 +7827,36 @@ static lsnn_status lsnni_spans_check(lsnni_header *h, const lsnn_file *f)
                              (double)(h->data_bytes - end));
 }
 
-/* Reads t's numbers, a chunk at a time, into v. In the float build a float keeps its bits,
-   whatever NaN it is: it never becomes a double.                             */
-static lsnn_status lsnni_read_tensor(lsnni_header *h, const lsnn_tensor *t, size_t width,
-                                     lsnn_real *v)
+/* The bits of the float that has the value of an F16: a sign, 5 bits of exponent (bias 15),
+   10 of fraction. Below 2^-14 it counts in steps of 2^-24.                   */
+static uint32_t lsnni_bits_of_f16(uint32_t half)
+{
+    uint32_t sign = (half & 0x8000) << 16, exponent = half >> 10 & 31, low = half & 1023, bits;
+    float small_value = (float)low / 16777216;
+    memcpy(&bits, &small_value, 4);
+    if (exponent == 31) bits = 0x7F800000 | low << 13;   /* infinity, NaN         */
+    else if (exponent) bits = (exponent + 127 - 15) << 23 | low << 13;
+    return sign | bits;
+}
+
+/* Past what is not read. The stream never seeks: no file is too long for a long. */
+static lsnn_status lsnni_read_past(lsnni_header *h, uint64_t bytes)
 {
     unsigned char chunk[16384];
-    size_t most = sizeof chunk / width;
+    for (uint64_t n; bytes; bytes -= n) {
+        n = LSNNI_MIN(bytes, sizeof chunk);
+        LSNNI_TRY(lsnni_read_bytes(h, chunk, (size_t)n));
+    }
+    return LSNN_OK;
+}
+
+/* Reads t's numbers, a chunk at a time, into v. In the float build a float keeps its bits,
+   whatever NaN it is: it never becomes a double.                             */
+static lsnn_status lsnni_read_tensor(lsnni_header *h, const lsnn_tensor *t,
+                                     const lsnni_dtype *dtype, lsnn_real *v)
+{
+    unsigned char chunk[16384];
+    size_t width = dtype->width, most = sizeof chunk / width;
     h->tensor = t->name;
     for (size_t i = 0; i < t->count; i++) {
         const unsigned char *p = chunk + i % most * width;
@@ -7349,9 +7864,10 @@ static lsnn_status lsnni_read_tensor(lsnni_header *h, const lsnn_tensor *t, size
         if (p == chunk)
             LSNNI_TRY(lsnni_read_bytes(h, chunk, LSNNI_MIN(most, t->count - i) * width));
         bits = lsnni_bits_from(p, width);
-        if (width == 4) {
+        if (width <= 4) {
             uint32_t low = (uint32_t)bits;
             float x;
+            if (width == 2) low = *dtype->name == 'F' ? lsnni_bits_of_f16(low) : low << 16;
             memcpy(&x, &low, 4);
             v[i] = LSNNI_R(x);
         } else {
@@ -7371,14 +7887,18 @@ static lsnn_status lsnni_read_values(lsnni_header *h, lsnn_file *f)
 {
     size_t count = 0;
     lsnn_real *v;
-    for (int i = 0; i < f->tensors; i++) count += f->tensor[i].count;
+    for (int i = 0; i < f->tensors; i++) count = lsnni_plus(count, f->tensor[i].count);
     f->block_[2] = v = (lsnn_real *)lsnni_alloc(h->cx, count, sizeof *v);
     if (!v) return LSNN_ENOMEM;
-    for (int i = 0; i < f->tensors; i++) {
-        lsnn_tensor *t = h->span[i].tensor;
-        LSNNI_TRY(lsnni_read_tensor(h, t, h->span[i].width, v));
-        t->v = v;
-        v += t->count;
+    for (int i = 0; i < f->tensors + f->skips; i++) {
+        const lsnni_span *span = &h->span[i];
+        if (!span->tensor) {
+            LSNNI_TRY(lsnni_read_past(h, span->end - span->begin));
+            continue;
+        }
+        LSNNI_TRY(lsnni_read_tensor(h, span->tensor, span->dtype, v));
+        span->tensor->v = v;
+        v += span->tensor->count;
     }
     return LSNN_OK;
 }
@@ -7388,6 +7908,7 @@ LSNN_API lsnn_status lsnn_file_read(lsnn_ctx *cx, lsnn_file *f, const char *path
     lsnni_header h;
     lsnn_status s;
     memset(f, 0, sizeof *f);
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_file_read", path));
     memset(&h, 0, sizeof h);
     h.cx = cx;
     h.path = lsnni_path_end(path);
@@ -7405,20 +7926,20 @@ LSNN_API lsnn_status lsnn_file_read(lsnn_ctx *cx, lsnn_file *f, const char *path
 
 LSNN_API void lsnn_file_free(lsnn_ctx *cx, lsnn_file *f)
 {
-    for (int i = 0; i < 3; i++) lsnni_free(cx, f->block_[i]);
+    for (int i = 0; i < 4; i++) lsnni_free(cx, f->block_[i]);
     memset(f, 0, sizeof *f);
 }
 
 LSNN_API const lsnn_tensor *lsnn_file_tensor(const lsnn_file *f, const char *name)
 {
-    for (int i = 0; i < f->tensors; i++)
+    for (int i = 0; i < f->tensors && name; i++)
         if (strcmp(f->tensor[i].name, name) == 0) return &f->tensor[i];
     return NULL;
 }
 
 LSNN_API const char *lsnn_file_meta(const lsnn_file *f, const char *key)
 {
-    for (int i = 0; i < f->metas; i++)
+    for (int i = 0; i < f->metas && key; i++)
         if (strcmp(f->meta[i].key, key) == 0) return f->meta[i].value;
     return NULL;
 }
@@ -7474,7 +7995,8 @@ static void lsnni_put_header(lsnni_writer *w)
         if (i || w->metas) lsnni_put(w, ",");
         lsnni_put_string(w, t->name);
         lsnni_put(w, ":{\"dtype\":\"F%d\",\"shape\":[", 8 * (int)sizeof(lsnn_real));
-        for (int k = 0; k < t->rank; k++) lsnni_put(w, k ? ",%d" : "%d", t->dim[k]);
+        for (int k = 0; k < t->rank; k++)
+            lsnni_put(w, k ? ",%d" : "%d", lsnni_tensor_dim(t, k));
         lsnni_put(w, "],\"data_offsets\":[%llu,%llu]}", begin, end);
     }
     lsnni_put(w, "}");
@@ -7538,10 +8060,10 @@ static lsnn_status lsnni_write_check_tensor(lsnn_ctx *cx, const char *path,
 {
     size_t own = 0;
     LSNNI_TRY(lsnni_write_check_text(cx, path, t->name));
-    if (t->rank < 0 || t->rank > 4 || !lsnni_tensor_bytes(t, sizeof *t->v, &own) ||
-        own / sizeof *t->v != t->count || own > (size_t)-1 - *bytes)
-        return lsnni_fail(cx, LSNN_ESHAPE, "%s: tensor '%.60s': rank %d (0 to 4) and its "
-                          "dimensions do not give a count of %.0f, or the file's size "
+    if (t->rank < 0 || (t->rank > 4 && !t->dims) || !lsnni_tensor_bytes(t, sizeof *t->v, &own) ||
+        own / sizeof *t->v != t->count || lsnni_plus(*bytes, own) == LSNNI_TOO_LARGE)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: tensor '%.60s': rank %d (above 4: with dims) "
+                          "and its dimensions do not give a count of %.0f, or the file's size "
                           "overflows", path, t->name, t->rank, (double)t->count);
     *bytes += own;
     if (strcmp(t->name, "__metadata__") == 0)
@@ -7555,8 +8077,10 @@ LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_
                                      int tensors, const lsnn_pair *meta, int metas)
 {
     lsnni_writer w = {t, tensors, meta, metas, NULL, 0};
-    const char *shown = lsnni_path_end(path);
+    const char *shown;
     size_t bytes = 0;
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_file_write", path));
+    shown = lsnni_path_end(path);
     if (tensors < 0 || metas < 0)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: %d tensors, %d metadata", shown, tensors,
                           metas);
@@ -7566,7 +8090,7 @@ LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_
         LSNNI_TRY(lsnni_write_check_text(cx, shown, meta[i].key));
         LSNNI_TRY(lsnni_write_check_text(cx, shown, meta[i].value));
     }
-    LSNNI_TRY(lsnni_names_check(cx, LSNN_EVALUE, shown, t, tensors, meta, metas));
+    LSNNI_TRY(lsnni_names_check(cx, LSNN_EVALUE, shown, t, tensors, NULL, 0, meta, metas));
     lsnni_put_header(&w);
     if (w.header > LSNNI_HEADER_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: a header of %.0f bytes is above %d", shown,
@@ -7608,25 +8132,35 @@ static void lsnni_print(lsnni_string *t, const char *format, ...)
     if (t->status == LSNN_OK) t->used--;                 /* the next piece goes over the 0 */
 }
 
-/* Numbers are written and read with a point whatever the program's locale says. */
+/* Numbers are written and read with a point, whatever stands for it in the program's locale:
+   a comma, or a character of several bytes (U+066B).                         */
+static void lsnni_plain_point(char *text)
+{
+    char *to = text;
+    for (const char *p = text; *p; p++)
+        if (strchr("0123456789+-einfa", *p)) *to++ = *p;
+        else if (to == text || to[-1] != '.') *to++ = '.';
+    *to = 0;
+}
+
 static const char *lsnni_number(char text[40], double v)
 {
     snprintf(text, 40, "%.17g", v);
-    for (char *p = text; *p; p++) if (*p == ',') *p = '.';
+    lsnni_plain_point(text);
     return text;
 }
 
 static int lsnni_parse_number(const char *text, double *v)
 {
-    char copy[64], *end;
-    size_t n = strlen(text);
-    if (!n || n >= sizeof copy) return 0;
-    memcpy(copy, text, n + 1);
+    char copy[80], half[16], *end;
+    const char *dot = strchr(text, '.');
+    size_t n = strlen(text), whole = dot ? (size_t)(dot - text) : n;
+    if (!n || n >= 64 || strspn(text, "0123456789+-.eEinfa") < n) return 0;
+    snprintf(half, sizeof half, "%.1f", 0.5);            /* 0, the point, 5       */
+    half[strlen(half) - 1] = 0;
+    snprintf(copy, sizeof copy, "%.*s%s%s", (int)whole, text, dot ? half + 1 : "",
+             dot ? dot + 1 : "");
     *v = strtod(copy, &end);
-    if (*end == '.') {
-        *end = *localeconv()->decimal_point;
-        *v = strtod(copy, &end);
-    }
     return *end == 0;
 }
 
@@ -7689,8 +8223,10 @@ static const char *lsnni_graph_differs(const char *a, const char *a_end, const c
 }
 
 /* Layers that the file and the net both have do the same in both: of the same sizes a
-   smoother could be normalised here and not there. A file without a graph says nothing. */
-static lsnn_status lsnni_graph_match(const lsnn_net *net, const lsnn_file *f, const char *path)
+   smoother could be normalised here and not there. A file without a graph says nothing.
+   differs: NULL, or one a node, all 0: those that differ are marked, and it is no failure. */
+static lsnn_status lsnni_graph_match(const lsnn_net *net, const lsnn_file *f, const char *path,
+                                     char *differs)
 {
     const char *theirs = lsnn_file_meta(f, "lsnn.graph"), *end, *own_end;
     lsnni_string own;
@@ -7705,7 +8241,8 @@ static lsnn_status lsnni_graph_match(const lsnn_net *net, const lsnn_file *f, co
         const char *mine = lsnni_graph_find(own.v, net->node[i].name, &own_end), *word;
         if (!line || !mine) continue;
         word = lsnni_graph_differs(line, end, mine, own_end);
-        if (word)
+        if (differs) differs[i] = word || lsnni_graph_differs(mine, own_end, line, end);
+        else if (word)
             s = lsnni_fail(net->cx, LSNN_ESTATE, "%.120s: there, layer '%.60s' has %.*s, which "
                            "it has not here", path, net->node[i].name,
                            (int)LSNNI_MIN(strcspn(word, " \n"), 60), word);
@@ -7790,7 +8327,7 @@ static lsnn_status lsnni_graph_line(const lsnni_reader *r, char *line)
                 return lsnni_graph_fail(r, "the first line must be \"input input C H W\"; it "
                                         "begins with", name);
         return lsnn_input(r->net, (int)size[0], (int)size[1], (int)size[2]) < 0 ?
-            r->net->cx->status : LSNN_OK;
+            r->net->why : LSNN_OK;
     }
     for (int i = 0; i < r->count && !type; i++)
         if (strcmp(r->types[i]->name, kind) == 0) type = r->types[i];
@@ -7800,7 +8337,7 @@ static lsnn_status lsnni_graph_line(const lsnni_reader *r, char *line)
                                 "lsnn_net_load):", kind);
     o.name = name;
     while (*line) LSNNI_TRY(lsnni_graph_word(r, lsnni_word(&line, ' '), &o, x, &count));
-    return lsnn_layer(r->net, type, x, count, &o) < 0 ? r->net->cx->status : LSNN_OK;
+    return lsnn_layer(r->net, type, x, count, &o) < 0 ? r->net->why : LSNN_OK;
 }
 
 static lsnn_status lsnni_graph_read(lsnni_reader *r, const lsnn_file *f)
@@ -7892,18 +8429,24 @@ LSNN_API lsnn_status lsnn_net_save(lsnn_net *net, const char *path)
     return status;
 }
 
-/* The tensor called prefix + p's name, if its sizes are p's.                 */
+static int lsnni_same_sizes(const lsnn_tensor *t, const lsnni_param *p)
+{
+    return t->rank == p->spec.rank &&
+        memcmp(t->dim, p->spec.dim, (size_t)t->rank * sizeof t->dim[0]) == 0;
+}
+
+/* The tensor of that name, if its sizes are p's.                             */
 static lsnn_status lsnni_match(lsnn_ctx *cx, const lsnn_file *f, const char *path,
-                               const char *prefix, const lsnni_param *p,
+                               const char *name, const lsnni_param *p,
                                const lsnn_tensor **found)
 {
-    char name[512];
-    const lsnn_tensor *t;
-    snprintf(name, sizeof name, "%s%s", prefix, p->name);
-    *found = t = lsnn_file_tensor(f, name);
+    const lsnn_tensor *t = *found = lsnn_file_tensor(f, name);
+    for (int i = 0; i < f->skips && !t; i++)
+        if (strcmp(f->skipped[i].key, name) == 0)
+            return lsnni_fail(cx, LSNN_EFORMAT, "%.120s: the dtype of tensor '%.120s' is %.20s, "
+                              "which is not read", path, name, f->skipped[i].value);
     if (!t) return lsnni_fail(cx, LSNN_EFORMAT, "%.120s has no tensor '%.120s'", path, name);
-    if (t->rank != p->spec.rank ||
-        memcmp(t->dim, p->spec.dim, (size_t)t->rank * sizeof t->dim[0]))
+    if (!lsnni_same_sizes(t, p))
         return lsnni_fail(cx, LSNN_ESHAPE,
                           "%.120s: the sizes of tensor '%.120s' (%.0f numbers) are "
                           "not those of the net (%.0f numbers)", path, name, (double)t->count,
@@ -7916,19 +8459,22 @@ static lsnn_status lsnni_read_block(lsnn_ctx *cx, const lsnn_file *f, const char
                                     lsnn_real *block)
 {
     const lsnn_tensor *t;
+    char name[512];
     for (int i = 0; i < count; i++) {
-        LSNNI_TRY(lsnni_match(cx, f, path, prefix, &p[i], &t));
+        snprintf(name, sizeof name, "%s%s", prefix, p[i].name);
+        LSNNI_TRY(lsnni_match(cx, f, path, name, &p[i], &t));
         if (block) memcpy(block + p[i].at, t->v, t->count * sizeof *block);
     }
     return LSNN_OK;
 }
 
-/* The file has the net's parameters and buffers, and no others but an optimizer's. */
+/* The file has the net's parameters and buffers and, if it has a graph, no others but an
+   optimizer's.                                                               */
 static lsnn_status lsnni_net_match(lsnn_net *net, const lsnn_file *f, const char *path)
 {
     LSNNI_TRY(lsnni_read_block(net->cx, f, path, "", net->param, net->params, NULL));
     LSNNI_TRY(lsnni_read_block(net->cx, f, path, "", net->buffer, net->buffers, NULL));
-    for (int i = 0; i < f->tensors; i++) {
+    for (int i = 0; i < f->tensors && lsnn_file_meta(f, "lsnn.graph"); i++) {
         const char *name = f->tensor[i].name;
         if (strncmp(name, "optimizer.", 10) != 0 &&
             lsnni_find_param(net->param, net->params, name) < 0 &&
@@ -7947,6 +8493,83 @@ static lsnn_status lsnni_net_fill(lsnn_net *net, const lsnn_file *f, const char 
     return lsnni_read_block(net->cx, f, path, "", net->buffer, net->buffers, net->state);
 }
 
+/* ---- >>read as: under other names, and only what fits -----------------------------*/
+
+/* What the file calls the net's `name`, NULL: it is not to be read.          */
+static const char *lsnni_name_there(const lsnn_read_desc *d, const char *name)
+{
+    for (int i = 0; i < d->name_count; i++)
+        if (strcmp(d->names[i].key, name) == 0) return d->names[i].value;
+    return name;
+}
+
+static lsnn_status lsnni_names_known(const lsnn_net *net, const lsnn_read_desc *d)
+{
+    for (int i = 0; i < d->name_count; i++) {
+        const char *name = d->names ? d->names[i].key : NULL;
+        if (!name || (lsnni_find_param(net->param, net->params, name) < 0 &&
+                      lsnni_find_param(net->buffer, net->buffers, name) < 0))
+            return lsnni_fail(net->cx, LSNN_ENAME, "lsnn_net_read_as: name %d: the net has no "
+                              "parameter or buffer '%.120s'", i + 1, name ? name : "(NULL)");
+    }
+    return LSNN_OK;
+}
+
+/* Counts, and with a block copies, what is taken of these parameters.        */
+static lsnn_status lsnni_take_fitting(const lsnn_net *net, const lsnn_file *f, const char *path,
+                              const lsnn_read_desc *d, const char *differs,
+                              const lsnni_param *p, int count, lsnn_real *block, int *taken)
+{
+    for (int i = 0; i < count; i++) {
+        const char *name = lsnni_name_there(d, p[i].name);
+        const lsnn_tensor *t = name ? lsnn_file_tensor(f, name) : NULL;
+        if (!name || (d->partial && (!t || !lsnni_same_sizes(t, &p[i]) ||
+                                     differs[p[i].owner]))) continue;
+        LSNNI_TRY(lsnni_match(net->cx, f, path, name, &p[i], &t));
+        if (block) memcpy(block + p[i].at, t->v, t->count * sizeof *block);
+        else ++*taken;
+    }
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_read_as(lsnn_net *net, const lsnn_file *f, const char *path,
+                                 const lsnn_read_desc *d, char *differs)
+{
+    int taken = 0;
+    LSNNI_TRY(lsnni_graph_match(net, f, path, d->partial ? differs : NULL));
+    for (int pass = 0; pass < 2; pass++) {               /* to check, then to change */
+        LSNNI_TRY(lsnni_take_fitting(net, f, path, d, differs, net->param, net->params,
+                             pass ? net->value : NULL, &taken));
+        LSNNI_TRY(lsnni_take_fitting(net, f, path, d, differs, net->buffer, net->buffers,
+                             pass ? net->state : NULL, &taken));
+        if (!taken)
+            return lsnni_fail(net->cx, LSNN_EFORMAT, "%.120s: none of its %d tensors has the "
+                              "name and the sizes of a parameter of the net", path, f->tensors);
+        if (!pass) lsnni_changed(net);
+    }
+    if (d->taken) *d->taken = taken;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_net_read_as(lsnn_net *net, const char *path, const lsnn_read_desc *d)
+{
+    lsnn_status s;
+    lsnn_file f;
+    char *differs;
+    if (!net) return LSNN_ENOMEM;
+    if (!d) return lsnn_net_read(net, path);
+    if (d->taken) *d->taken = 0;
+    if (!net->built)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_net_read_as: call lsnn_net_build first");
+    LSNNI_TRY(lsnni_names_known(net, d));
+    LSNNI_TRY(lsnn_file_read(net->cx, &f, path));
+    differs = (char *)lsnni_alloc(net->cx, (size_t)net->nodes, 1);
+    s = differs ? lsnni_read_as(net, &f, lsnni_path_end(path), d, differs) : LSNN_ENOMEM;
+    lsnni_free(net->cx, differs);
+    lsnn_file_free(net->cx, &f);
+    return s;
+}
+
 LSNN_API lsnn_status lsnn_net_read(lsnn_net *net, const char *path)
 {
     if (!net) return LSNN_ENOMEM;
@@ -7956,7 +8579,7 @@ LSNN_API lsnn_status lsnn_net_read(lsnn_net *net, const char *path)
         return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_net_read: call lsnn_net_build first");
     LSNNI_TRY(lsnn_file_read(net->cx, &f, path));
     s = lsnni_net_match(net, &f, path);
-    if (s == LSNN_OK) s = lsnni_graph_match(net, &f, path);
+    if (s == LSNN_OK) s = lsnni_graph_match(net, &f, path, NULL);
     if (s == LSNN_OK) s = lsnni_net_fill(net, &f, path);
     lsnn_file_free(net->cx, &f);
     return s;
@@ -8014,10 +8637,24 @@ static void lsnni_optimizer_defaults(lsnn_optimizer_desc *d)
     d->step_factor = lsnni_or(d->step_factor, 0.1);
 }
 
+/* Milestones rise until a 0 ends them; wanted: there is one.                  */
+static lsnn_status lsnni_milestones_check(lsnn_ctx *cx, const char *who, const int *at,
+                                          int wanted)
+{
+    if (wanted && at[0] < 1)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: the schedule needs milestones, the first is %d",
+                          who, at[0]);
+    for (int i = 0; i < LSNN_MAX_MILESTONES; i++)
+        if (at[i] < 0 || (i > 0 && at[i] > 0 && at[i] <= at[i - 1]))
+            return lsnni_fail(cx, LSNN_EVALUE, "%s: milestone %d is %d: they must rise, and a 0 "
+                              "ends them", who, i + 1, at[i]);
+    return LSNN_OK;
+}
+
 static lsnn_status lsnni_optimizer_check(lsnn_ctx *cx, const lsnn_optimizer_desc *d)
 {
     if ((int)d->method < 0 || d->method > LSNN_ADAMW || (int)d->schedule < 0 ||
-        d->schedule > LSNN_COSINE)
+        d->schedule > LSNN_MILESTONES)
         return lsnni_fail(cx, LSNN_EVALUE, "optimizer: method %d or schedule %d is unknown",
                           (int)d->method, (int)d->schedule);
     if (!(d->lr > 0 && d->lr < HUGE_VAL && d->weight_decay >= 0 &&
@@ -8045,12 +8682,13 @@ static lsnn_status lsnni_optimizer_check(lsnn_ctx *cx, const lsnn_optimizer_desc
                           "optimizer: the schedule has warmup_steps %d, total_steps %d, "
                           "step_every %d; cosine needs total_steps over warmup_steps, step "
                           "needs step_every", d->warmup_steps, d->total_steps, d->step_every);
-    return LSNN_OK;
+    return lsnni_milestones_check(cx, "optimizer", d->milestones,
+                                  d->schedule == LSNN_MILESTONES);
 }
 
 /* ---- >>schedules: lr at step t = 0, 1, ...
    warm-up (t < W): lr (t + 1) / W     constant: lr     step: lr factor^floor(t / every)
-   cosine: lr (1 + cos(pi (t - W) / (T - W))) / 2                             */
+   cosine: lr (1 + cos(pi (t - W) / (T - W))) / 2       milestones: lr factor^(how many <= t) */
 LSNN_API double lsnn_optimizer_lr(const lsnn_optimizer_desc *desc, uint32_t step)
 {
     lsnn_optimizer_desc d = *desc;
@@ -8059,6 +8697,12 @@ LSNN_API double lsnn_optimizer_lr(const lsnn_optimizer_desc *desc, uint32_t step
     if (t < warm) return d.lr * (t + 1) / warm;
     if (d.schedule == LSNN_STEP && d.step_every > 0)
         return d.lr * pow(d.step_factor, floor(t / d.step_every));
+    if (d.schedule == LSNN_MILESTONES) {
+        int passed = 0;
+        while (passed < LSNN_MAX_MILESTONES && d.milestones[passed] > 0 &&
+               t >= d.milestones[passed]) passed++;
+        return d.lr * pow(d.step_factor, passed);
+    }
     if (d.schedule == LSNN_COSINE) {
         double part = (t - warm) / LSNNI_MAX(1, (double)d.total_steps - warm);
         return part >= 1 ? 0 : d.lr * 0.5 * (1 + cos(3.141592653589793 * part));
@@ -8212,11 +8856,11 @@ static lsnn_status lsnni_batch_make(lsnn_net *net, lsnni_batch *b, const lsnn_da
                           d->shape.c, d->shape.h, d->shape.w, in.c, in.h, in.w);
     b->data = d;
     b->size = (size_t)lsnni_features(in);
-    b->x = (lsnn_real *)lsnni_alloc(net->cx, b->size * n, sizeof *b->x);
+    b->x = (lsnn_real *)lsnni_alloc(net->cx, lsnni_times(b->size, n), sizeof *b->x);
     if (b->x && d->heads)
-        b->labels = (int *)lsnni_alloc(net->cx, (size_t)d->heads * n, sizeof *b->labels);
+        b->labels = (int *)lsnni_alloc(net->cx, n, (size_t)d->heads * sizeof *b->labels);
     if (b->x && d->target_count)
-        b->targets = (lsnn_real *)lsnni_alloc(net->cx, (size_t)d->target_count * n,
+        b->targets = (lsnn_real *)lsnni_alloc(net->cx, lsnni_times((size_t)d->target_count, n),
                                               sizeof *b->x);
     if (b->x && (b->labels || !d->heads) && (b->targets || !d->target_count)) return LSNN_OK;
     lsnni_batch_free(net->cx, b);
@@ -8347,30 +8991,31 @@ typedef struct lsnni_fit {
     lsnni_batch batch, valid;
     lsnni_tally tally;               /* of this epoch                         */
     lsnn_progress p;
+    lsnn_real *best;                 /* keep_best: parameters, then buffers   */
     int *order, epoch, epochs, done, steps;  /* done: steps of this epoch     */
     double began, trained, images;   /* seconds and images of this call       */
 } lsnni_fit;
 
 static const char *const lsnni_methods[] = { "sgd", "adam", "adamw" };
 
-/* Enters an optimizer's array `block` as tensors. Their names, prefix + the parameter's, lie
-   in *names, for the caller to free.                                         */
-static lsnn_status lsnni_saver_state(lsnn_ctx *cx, lsnni_saver *s, const lsnn_net *net,
-                                     const char *prefix, const lsnn_real *block, char **names)
+/* Enters an array `block` of all parameters' size as tensors. Their names, prefix + the
+   parameter's, lie in *names, for the caller to free.                        */
+static lsnn_status lsnni_saver_state(lsnn_ctx *cx, lsnni_saver *s, const lsnni_param *p,
+                                     int count, const char *prefix, const lsnn_real *block,
+                                     char **names)
 {
     size_t length = 0, at = 0;
     int first = s->tensors;
     *names = NULL;
-    if (!block) return LSNN_OK;
-    for (int i = 0; i < net->params; i++)
-        length += strlen(prefix) + strlen(net->param[i].name) + 1;
+    if (!block || count < 1) return LSNN_OK;
+    for (int i = 0; i < count; i++) length += strlen(prefix) + strlen(p[i].name) + 1;
     *names = (char *)lsnni_alloc(cx, length, 1);
     if (!*names) return LSNN_ENOMEM;
-    lsnni_saver_tensors(s, net->param, net->params, block);
-    for (int i = 0; i < net->params; i++) {
+    lsnni_saver_tensors(s, p, count, block);
+    for (int i = 0; i < count; i++) {
         char *name = *names + at;
-        at += strlen(prefix) + strlen(net->param[i].name) + 1;
-        snprintf(name, length - (size_t)(name - *names), "%s%s", prefix, net->param[i].name);
+        at += strlen(prefix) + strlen(p[i].name) + 1;
+        snprintf(name, length - (size_t)(name - *names), "%s%s", prefix, p[i].name);
         s->tensor[first + i].name = name;
     }
     return LSNN_OK;
@@ -8390,18 +9035,36 @@ static void lsnni_saver_seed(lsnni_saver *s, uint64_t seed)
     lsnni_saver_number(s, "lsnn.seed.low", (double)(uint32_t)seed);
 }
 
+/* What of a training is saved beside the net: arrays of the size of its parameters (or
+   buffers), each under a prefix. readers of nets pass over "optimizer.".     */
+enum { LSNNI_FIT_STATES = 4 };
+static const lsnn_real *lsnni_fit_state(const lsnni_fit *f, int i, const char **prefix)
+{
+    static const char *const prefixes[LSNNI_FIT_STATES] = { "optimizer.m:", "optimizer.v:",
+        "optimizer.best:", "optimizer.best:" };
+    *prefix = prefixes[i];
+    if (i < 2) return i ? f->o->v : f->o->m;
+    if (!f->best || f->p.best_epoch < 0) return NULL;
+    return f->best + (i == 3 ? f->net->param_size : 0);
+}
+
 static lsnn_status lsnni_fit_save(lsnni_fit *f)
 {
     lsnn_net *net = f->net;
     lsnn_ctx *cx = net->cx;
-    char *m = NULL, *v = NULL;
+    char *names[LSNNI_FIT_STATES] = { NULL };
+    const char *prefix;
     lsnn_status status = LSNN_ENOMEM;
     lsnni_saver *s = (lsnni_saver *)lsnni_alloc(cx, 1, sizeof *s);
     if (!s) return LSNN_ENOMEM;
-    s->tensor = (lsnn_tensor *)lsnni_alloc(cx, (size_t)(3 * net->params + net->buffers),
+    s->tensor = (lsnn_tensor *)lsnni_alloc(cx, (size_t)(4 * net->params + 2 * net->buffers),
                                            sizeof *s->tensor);
-    if (s->tensor) status = lsnni_saver_state(cx, s, net, "optimizer.m:", f->o->m, &m);
-    if (status == LSNN_OK) status = lsnni_saver_state(cx, s, net, "optimizer.v:", f->o->v, &v);
+    if (s->tensor) status = LSNN_OK;
+    for (int i = 0; i < LSNNI_FIT_STATES && status == LSNN_OK; i++) {
+        const lsnn_real *block = lsnni_fit_state(f, i, &prefix);
+        status = lsnni_saver_state(cx, s, i == 3 ? net->buffer : net->param,
+                                   i == 3 ? net->buffers : net->params, prefix, block, &names[i]);
+    }
     if (status == LSNN_OK) {
         lsnni_saver_text(s, "lsnn.build", lsnn_build_info());
         lsnni_saver_text(s, "lsnn.isa", lsnn_isa_name(lsnn_ctx_isa(cx)));
@@ -8417,10 +9080,13 @@ static lsnn_status lsnni_fit_save(lsnni_fit *f)
         lsnni_saver_number(s, "lsnn.epoch.loss", f->tally.loss);
         lsnni_saver_number(s, "lsnn.epoch.wrong", f->tally.wrong_heads);
         lsnni_saver_number(s, "lsnn.epoch.samples", f->tally.samples);
+        if (f->d->valid && f->p.best_epoch >= 0) {
+            lsnni_saver_number(s, "lsnn.best", f->p.best);
+            lsnni_saver_number(s, "lsnn.best.epoch", f->p.best_epoch);
+        }
         status = lsnni_net_write(net, s, f->d->save);
     }
-    lsnni_free(cx, m);
-    lsnni_free(cx, v);
+    for (int i = 0; i < LSNNI_FIT_STATES; i++) lsnni_free(cx, names[i]);
     lsnni_free(cx, s->tensor);
     lsnni_free(cx, s);
     return status;
@@ -8437,42 +9103,70 @@ static lsnn_status lsnni_meta_number(lsnn_ctx *cx, const lsnn_file *f, const cha
     return LSNN_OK;
 }
 
+/* The best epoch so far, and what the net was then. A checkpoint of a run that had no
+   held-out data has none. epoch: those that are done.                        */
+static lsnn_status lsnni_fit_restore_best(lsnni_fit *f, const lsnn_file *file, const char *path,
+                                          double epoch)
+{
+    const lsnn_net *net = f->net;
+    double best, at;
+    if (!f->d->valid || !lsnn_file_meta(file, "lsnn.best.epoch")) {
+        if (!f->best || epoch < 1) return LSNN_OK;
+        return lsnni_fail(net->cx, LSNN_ESTATE, "%.160s was trained for %.0f epochs without "
+                          "held-out data: there is no best to keep", path, epoch);
+    }
+    LSNNI_TRY(lsnni_meta_number(net->cx, file, path, "lsnn.best", &best));
+    LSNNI_TRY(lsnni_meta_number(net->cx, file, path, "lsnn.best.epoch", &at));
+    if (!(at >= 0 && at < epoch && at <= floor(at) && fabs(best) <= DBL_MAX))
+        return lsnni_fail(net->cx, LSNN_EFORMAT, "%.160s: the best of %.0f epochs is number %g, "
+                          "at %g", path, epoch, at, best);
+    if (f->best) {
+        LSNNI_TRY(lsnni_read_block(net->cx, file, path, "optimizer.best:", net->param,
+                                   net->params, f->best));
+        LSNNI_TRY(lsnni_read_block(net->cx, file, path, "optimizer.best:", net->buffer,
+                                   net->buffers, f->best + net->param_size));
+    }
+    f->p.best = best;
+    f->p.best_epoch = (int)at;
+    return LSNN_OK;
+}
+
 static lsnn_status lsnni_fit_restore(lsnni_fit *f, const lsnn_file *file, const char *path)
 {
     static const char *const key[] = { "lsnn.step", "lsnn.epoch", "lsnn.done", "lsnn.batch",
         "lsnn.samples", "lsnn.seed.high", "lsnn.seed.low", "lsnn.epoch.loss",
         "lsnn.epoch.wrong", "lsnn.epoch.samples" };
-    enum { STEP, EPOCH, DONE, BATCH, SAMPLES, HIGH, LOW, LOSS, WRONG, SEEN, KEYS };
+    enum { step, epoch, done, batch, samples, high, low, loss, wrong, seen, keys };
     const char *method = lsnn_file_meta(file, "lsnn.optimizer");
     const char *note = lsnn_file_meta(file, "lsnn.note"), *own = f->d->note;
     int keep_order = lsnn_file_meta(file, "lsnn.keep_order") != NULL;
     lsnn_net *net = f->net;
-    double v[KEYS];
-    for (int i = 0; i < KEYS; i++) {
+    double v[keys];
+    for (int i = 0; i < keys; i++) {
         LSNNI_TRY(lsnni_meta_number(net->cx, file, path, key[i], &v[i]));
-        if (i != LOSS && !(v[i] >= 0 && v[i] <= 4294967295.0))
+        if (i != loss && !(v[i] >= 0 && v[i] <= 4294967295.0))
             return lsnni_fail(net->cx, LSNN_EFORMAT, "%.160s: %s is %g", path, key[i], v[i]);
     }
-    if ((int64_t)v[BATCH] != net->batch || (int64_t)v[SAMPLES] != f->batch.data->count ||
-        !method || strcmp(method, lsnni_methods[f->o->d.method]) != 0 || v[DONE] > f->steps)
+    if ((int64_t)v[batch] != net->batch || (int64_t)v[samples] != f->batch.data->count ||
+        !method || strcmp(method, lsnni_methods[f->o->d.method]) != 0 || v[done] > f->steps)
         return lsnni_fail(net->cx, LSNN_ESTATE,
                           "%.120s was trained by %.10s with batch %.0f on %.0f samples, "
-                          "here it is %s, %d and %d", path, method ? method : "?", v[BATCH],
-                          v[SAMPLES], lsnni_methods[f->o->d.method], net->batch,
+                          "here it is %s, %d and %d", path, method ? method : "?", v[batch],
+                          v[samples], lsnni_methods[f->o->d.method], net->batch,
                           f->batch.data->count);
-    if (v[SEEN] != LSNNI_MIN(v[DONE] * v[BATCH], v[SAMPLES]) ||
-        v[WRONG] > v[SEEN] * (double)LSNN_MAX_HEADS || !(fabs(v[LOSS]) <= DBL_MAX))
+    if (v[seen] != LSNNI_MIN(v[done] * v[batch], v[samples]) ||
+        v[wrong] > v[seen] * (double)LSNN_MAX_HEADS || !(fabs(v[loss]) <= DBL_MAX))
         return lsnni_fail(net->cx, LSNN_EFORMAT, "%.160s: %.0f steps of %.0f samples have not "
-                          "seen %.0f, with %.0f errors and a loss of %g", path, v[DONE],
-                          v[BATCH], v[SEEN], v[WRONG], v[LOSS]);
+                          "seen %.0f, with %.0f errors and a loss of %g", path, v[done],
+                          v[batch], v[seen], v[wrong], v[loss]);
     LSNNI_TRY(lsnni_net_match(net, file, path));
-    LSNNI_TRY(lsnni_graph_match(net, file, path));
+    LSNNI_TRY(lsnni_graph_match(net, file, path, NULL));
     if (strcmp(note ? note : "", own ? own : "") != 0)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.100s was trained on \"%.100s\", here it is "
                           "\"%.100s\"", path, note ? note : "", own ? own : "");
-    if (keep_order != (f->d->keep_order != 0) || v[EPOCH] > f->epochs - (v[DONE] > 0))
+    if (keep_order != (f->d->keep_order != 0) || v[epoch] > f->epochs - (v[done] > 0))
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.120s was trained for %.0f epochs with "
-                          "keep_order %d, this asks for %d with %d", path, v[EPOCH], keep_order,
+                          "keep_order %d, this asks for %d with %d", path, v[epoch], keep_order,
                           f->epochs, f->d->keep_order);
     if (f->o->m)
         LSNNI_TRY(lsnni_read_block(net->cx, file, path, "optimizer.m:", net->param,
@@ -8480,14 +9174,15 @@ static lsnn_status lsnni_fit_restore(lsnni_fit *f, const lsnn_file *file, const 
     if (f->o->v)
         LSNNI_TRY(lsnni_read_block(net->cx, file, path, "optimizer.v:", net->param,
                                    net->params, f->o->v));
+    LSNNI_TRY(lsnni_fit_restore_best(f, file, path, v[epoch]));
     LSNNI_TRY(lsnni_net_fill(net, file, path));
-    net->seed = (uint64_t)v[HIGH] << 32 | (uint64_t)v[LOW];
-    f->o->step = (uint32_t)v[STEP];
-    f->epoch = (int)LSNNI_MIN(v[EPOCH], INT_MAX);
-    f->done = (int)v[DONE];
-    f->tally.loss = v[LOSS];
-    f->tally.wrong_heads = v[WRONG];
-    f->tally.samples = (int)LSNNI_MIN(v[SEEN], INT_MAX);
+    net->seed = (uint64_t)v[high] << 32 | (uint64_t)v[low];
+    f->o->step = (uint32_t)v[step];
+    f->epoch = (int)LSNNI_MIN(v[epoch], INT_MAX);
+    f->done = (int)v[done];
+    f->tally.loss = v[loss];
+    f->tally.wrong_heads = v[wrong];
+    f->tally.samples = (int)LSNNI_MIN(v[seen], INT_MAX);
     return LSNN_OK;
 }
 
@@ -8543,6 +9238,44 @@ static lsnn_status lsnni_fit_step(lsnni_fit *f)
     return LSNN_OK;
 }
 
+/* ---- >>best: the epoch that did best on held-out data -------------------------------*/
+static void lsnni_fit_copy(lsnn_real *to, const lsnn_real *from, size_t count)
+{
+    if (count) memcpy(to, from, count * sizeof *to);
+}
+
+/* An epoch has been scored. A score that is no number counts as the worst.   */
+static void lsnni_fit_compare(lsnni_fit *f)
+{
+    lsnn_progress *p = &f->p;
+    const lsnn_net *net = f->net;
+    double score = p->valid_loss;
+    for (int i = 0; i < net->nodes; i++) if (lsnni_scores(net, i)) score = p->valid_error;
+    if (!(fabs(score) <= DBL_MAX)) score = DBL_MAX;
+    if (p->best_epoch >= 0 && !(score < p->best)) return;
+    p->best = score;
+    p->best_epoch = f->epoch;
+    if (!f->best) return;
+    lsnni_fit_copy(f->best, net->value, net->param_size);
+    lsnni_fit_copy(f->best + net->param_size, net->state, net->buffer_size);
+}
+
+/* 1: as many epochs as `patience` have passed since the best.                */
+static int lsnni_fit_impatient(const lsnni_fit *f)
+{
+    return f->d->patience > 0 && f->p.best_epoch >= 0 &&
+           f->epoch - f->p.best_epoch > f->d->patience;
+}
+
+static void lsnni_fit_take_best(lsnni_fit *f)
+{
+    lsnn_net *net = f->net;
+    if (!f->best || f->p.best_epoch < 0) return;
+    lsnni_fit_copy(net->value, f->best, net->param_size);
+    lsnni_fit_copy(net->state, f->best + net->param_size, net->buffer_size);
+    lsnni_changed(net);
+}
+
 /* Tells the caller where training stands; STOPPED if it wants no more.       */
 static lsnn_status lsnni_fit_report(lsnni_fit *f, int epoch_done)
 {
@@ -8562,6 +9295,7 @@ static lsnn_status lsnni_fit_report(lsnni_fit *f, int epoch_done)
         LSNNI_TRY(lsnni_evaluate(f->net, &f->valid, &s));
         p->valid_loss = s.loss;
         p->valid_error = s.error;
+        lsnni_fit_compare(f);
     }
     return f->d->progress && f->d->progress(p, f->d->user) ? LSNN_STOPPED : LSNN_OK;
 }
@@ -8589,14 +9323,61 @@ static lsnn_status lsnni_fit_epoch(lsnni_fit *f)
     f->done = 0;
     memset(&f->tally, 0, sizeof f->tally);
     if (f->d->save && (s == LSNN_STOPPED || !f->d->save_every || f->epoch == f->epochs ||
-                       f->o->step % (uint32_t)f->d->save_every == 0))
+                       lsnni_fit_impatient(f) || f->o->step % (uint32_t)f->d->save_every == 0))
         LSNNI_TRY(lsnni_fit_save(f));
     return s;
 }
 
-static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
+/* What the number of steps says of the schedule: cosine's end, milestones given as epochs. */
+static lsnn_optimizer_desc lsnni_fit_optimizer(const lsnni_fit *f)
 {
     lsnn_optimizer_desc o = f->d->optimizer;
+    if (o.schedule == LSNN_COSINE && !o.total_steps)
+        o.total_steps = (int)LSNNI_MIN((double)f->epochs * f->steps, INT_MAX);
+    for (int i = 0; i < LSNN_MAX_MILESTONES && f->d->milestones[i] > 0; i++) {
+        double step = (double)f->d->milestones[i] * f->steps;
+        o.schedule = LSNN_MILESTONES;
+        if (step <= INT_MAX) o.milestones[i] = (int)step;      /* else it is never reached */
+    }
+    return o;
+}
+
+static lsnn_status lsnni_fit_check(lsnn_net *net, const lsnn_fit_desc *d)
+{
+    const lsnn_optimizer_desc *o = &d->optimizer;
+    if (!net->built || net->predict_only)
+        return lsnni_fail(net->cx, LSNN_ESTATE,
+                          "lsnn_fit: the net must be built, and not to predict only");
+    if (d->epochs < 0 || d->save_every < 0 || d->patience < 0)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "lsnn_fit: epochs %d, save_every %d, patience %d",
+                          d->epochs, d->save_every, d->patience);
+    if ((d->keep_best || d->patience) && !d->valid)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "lsnn_fit: %s needs held-out data: set valid",
+                          d->keep_best ? "keep_best" : "patience");
+    LSNNI_TRY(lsnni_milestones_check(net->cx, "lsnn_fit", d->milestones, 0));
+    if (d->milestones[0] && (o->milestones[0] || (o->schedule != LSNN_CONSTANT &&
+                                                  o->schedule != LSNN_MILESTONES)))
+        return lsnni_fail(net->cx, LSNN_EVALUE, "lsnn_fit: milestones in epochs go with no other "
+                          "schedule, nor with the optimizer's own milestones");
+    return LSNN_OK;
+}
+
+/* Memory of a training, for all of its steps.                                */
+static lsnn_status lsnni_fit_alloc(lsnni_fit *f, int samples)
+{
+    lsnn_net *net = f->net;
+    lsnn_optimizer_desc o = lsnni_fit_optimizer(f);
+    f->o = lsnn_optimizer_new(net, &o);
+    f->order = (int *)lsnni_alloc(net->cx, (size_t)samples, sizeof *f->order);
+    f->batch.order = f->order;
+    if (f->d->keep_best)
+        f->best = (lsnn_real *)lsnni_alloc(net->cx, net->param_size + net->buffer_size,
+                                           sizeof *f->best);
+    return f->o && f->order && (f->best || !f->d->keep_best) ? LSNN_OK : net->cx->status;
+}
+
+static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
+{
     lsnn_status s = LSNN_OK;
     f->epochs = f->d->epochs ? f->d->epochs : 1;
     if (f->d->save && f->d->note)                        /* not after an epoch  */
@@ -8604,16 +9385,12 @@ static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
     LSNNI_TRY(lsnni_batch_make(f->net, &f->batch, train));
     if (f->d->valid) LSNNI_TRY(lsnni_batch_make(f->net, &f->valid, f->d->valid));
     f->steps = lsnni_div_up(train->count, f->net->batch);
-    if (o.schedule == LSNN_COSINE && !o.total_steps)
-        o.total_steps = (int)LSNNI_MIN((double)f->epochs * f->steps, INT_MAX);
-    f->o = lsnn_optimizer_new(f->net, &o);
-    f->order = (int *)lsnni_alloc(f->net->cx, (size_t)train->count, sizeof *f->order);
-    f->batch.order = f->order;
-    if (!f->o || !f->order) return f->net->cx->status;
+    LSNNI_TRY(lsnni_fit_alloc(f, train->count));
     lsnn_zero_grad(f->net);
     if (f->d->resume) LSNNI_TRY(lsnni_fit_resume(f));
-    if (f->epoch == f->epochs && f->d->save) return lsnni_fit_save(f);   /* none is left */
-    while (f->epoch < f->epochs && s == LSNN_OK) s = lsnni_fit_epoch(f);
+    if (f->d->save && !f->done && (f->epoch == f->epochs || lsnni_fit_impatient(f)))
+        return lsnni_fit_save(f);                        /* none is left        */
+    while (f->epoch < f->epochs && !lsnni_fit_impatient(f) && s == LSNN_OK) s = lsnni_fit_epoch(f);
     return s;
 }
 
@@ -8626,17 +9403,15 @@ LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_
     f.net = net;
     f.d = d;
     f.began = lsnni_seconds();
-    if (!net->built || net->predict_only)
-        return lsnni_fail(net->cx, LSNN_ESTATE,
-                          "lsnn_fit: the net must be built, and not to predict only");
-    if (d->epochs < 0 || d->save_every < 0)
-        return lsnni_fail(net->cx, LSNN_EVALUE, "lsnn_fit: epochs %d, save_every %d",
-                          d->epochs, d->save_every);
+    f.p.best_epoch = -1;
+    LSNNI_TRY(lsnni_fit_check(net, d));
     s = lsnni_fit_run(&f, train);
+    if (s >= LSNN_OK) lsnni_fit_take_best(&f);
     if (d->last) *d->last = f.p;
     lsnni_batch_free(net->cx, &f.batch);
     lsnni_batch_free(net->cx, &f.valid);
     lsnni_free(net->cx, f.order);
+    lsnni_free(net->cx, f.best);
     lsnn_optimizer_free(f.o);
     return s;
 }
@@ -8657,8 +9432,9 @@ typedef struct lsnni_data_user {
     const lsnn_real *x;              /* arrays                                */
     const int *labels;
     const unsigned char *pixels, *bytes;     /* IDX: in place of x and labels */
-    const lsnn_data *whole;          /* part                                  */
+    const lsnn_data *whole;          /* part, split                           */
     int first;
+    const int *index;                /* split: whose samples, in this block   */
     size_t size, heads;              /* numbers an image, labels an image     */
 } lsnni_data_user;
 
@@ -8677,11 +9453,12 @@ static size_t lsnni_shape_size(lsnn_shape s)
     return n;
 }
 
-/* The common part of a data set; its block is returned, NULL on failure.     */
-static lsnni_data_user *lsnni_data_new(lsnn_ctx *cx, lsnn_data *d, int count,
-                                       lsnn_shape shape, int heads, int classes)
+/* The common part of a data set; its block, with `more` bytes behind it, is returned, NULL on
+   failure.                                                                   */
+static lsnni_data_user *lsnni_data_block(lsnn_ctx *cx, lsnn_data *d, int count,
+                                         lsnn_shape shape, int heads, int classes, size_t more)
 {
-    lsnni_data_user *u = (lsnni_data_user *)lsnni_alloc(cx, 1, sizeof *u);
+    lsnni_data_user *u = (lsnni_data_user *)lsnni_alloc(cx, 1, sizeof *u + more);
     if (!u) return NULL;
     u->heads = (size_t)heads;
     u->size = lsnni_shape_size(shape);
@@ -8692,6 +9469,12 @@ static lsnni_data_user *lsnni_data_new(lsnn_ctx *cx, lsnn_data *d, int count,
     d->user = d->owned_ = u;
     d->mem_ = cx->mem;
     return u;
+}
+
+static lsnni_data_user *lsnni_data_new(lsnn_ctx *cx, lsnn_data *d, int count,
+                                       lsnn_shape shape, int heads, int classes)
+{
+    return lsnni_data_block(cx, d, count, shape, heads, classes, 0);
 }
 
 static void lsnni_pixels(lsnn_real *x, const unsigned char *pixels, size_t count)
@@ -8743,7 +9526,8 @@ static void lsnni_fetch_part(const void *user, uint32_t epoch, int index, lsnn_r
                              int *labels, lsnn_real *targets)
 {
     const lsnni_data_user *u = (const lsnni_data_user *)user;
-    u->whole->fetch(u->whole->user, epoch, u->first + index, x, labels, targets);
+    int at = u->index ? u->index[index] : u->first + index;
+    u->whole->fetch(u->whole->user, epoch, at, x, labels, targets);
 }
 
 LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data *whole,
@@ -8761,6 +9545,66 @@ LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data 
     d->target_count = whole->target_count;
     d->fetch = lsnni_fetch_part;
     return LSNN_OK;
+}
+
+/* ---- split: a draw a group orders the groups; the first ones are held out ------------*/
+typedef struct lsnni_draw { double u; int group, sample; } lsnni_draw;
+
+static int lsnni_draw_order(const void *a, const void *b)
+{
+    const lsnni_draw *x = (const lsnni_draw *)a, *y = (const lsnni_draw *)b;
+    if (x->u < y->u || x->u > y->u) return x->u < y->u ? -1 : 1;
+    if (x->group != y->group) return x->group < y->group ? -1 : 1;
+    return x->sample < y->sample ? -1 : x->sample > y->sample;
+}
+
+/* Samples [first, first + count) of the drawn order as a set, in their own order. */
+static lsnn_status lsnni_data_pick(lsnn_ctx *cx, lsnn_data *d, const lsnn_data *whole,
+                                   const lsnni_draw *order, int first, int count)
+{
+    lsnni_data_user *u = lsnni_data_block(cx, d, count, whole->shape, whole->heads,
+                                          whole->classes, (size_t)whole->count * sizeof(int));
+    int *index = u ? (int *)(void *)(u + 1) : NULL, at = 0;
+    if (!u) return LSNN_ENOMEM;
+    u->whole = whole;
+    u->index = index;
+    memset(index, 0, (size_t)whole->count * sizeof *index);
+    for (int i = first; i < first + count; i++) index[order[i].sample] = 1;
+    for (int i = 0; i < whole->count; i++) if (index[i]) index[at++] = i;
+    d->target_count = whole->target_count;
+    d->fetch = lsnni_fetch_part;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_data_split(lsnn_ctx *cx, lsnn_data *kept, lsnn_data *held,
+                                     const lsnn_data *whole, const int *group, int count,
+                                     uint64_t seed)
+{
+    lsnni_draw *order;
+    lsnn_status s;
+    memset(kept, 0, sizeof *kept);
+    memset(held, 0, sizeof *held);
+    if (count < 1 || count >= whole->count)
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_split: %d samples held out, of %d: give 1 "
+                          "or more, and leave some", count, whole->count);
+    order = (lsnni_draw *)lsnni_alloc(cx, (size_t)whole->count, sizeof *order);
+    if (!order) return LSNN_ENOMEM;
+    for (int i = 0; i < whole->count; i++) {
+        int g = group ? group[i] : i;
+        lsnn_rng r = lsnn_rng_at(seed, "split", "", 0, (uint32_t)g);
+        order[i].u = lsnn_rng_uniform(&r);
+        order[i].group = g;
+        order[i].sample = i;
+    }
+    qsort(order, (size_t)whole->count, sizeof *order, lsnni_draw_order);
+    while (count < whole->count && order[count].group == order[count - 1].group) count++;
+    s = count < whole->count ? LSNN_OK
+        : lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_split: with whole groups nothing would be left");
+    if (s == LSNN_OK) s = lsnni_data_pick(cx, held, whole, order, 0, count);
+    if (s == LSNN_OK) s = lsnni_data_pick(cx, kept, whole, order, count, whole->count - count);
+    if (s != LSNN_OK && held->fetch) lsnn_data_free(held);
+    lsnni_free(cx, order);
+    return s;
 }
 
 /* ---- >>idx: MNIST's file format -----------------------------------------------
@@ -8908,6 +9752,7 @@ LSNN_API lsnn_status lsnn_idx_read(lsnn_ctx *cx, lsnn_idx *a, const char *path)
     lsnn_status s;
     size_t bytes = 0;
     memset(a, 0, sizeof *a);
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_idx_read", path));
     LSNNI_TRY(lsnni_idx_open(cx, &in, path));
     s = lsnni_idx_head(cx, a, &in, &bytes);
     if (s == LSNN_OK) s = lsnni_idx_body(cx, a, &in, bytes);
@@ -8934,6 +9779,7 @@ LSNN_API lsnn_status lsnn_idx_write(lsnn_ctx *cx, const lsnn_idx *a, const char 
 {
     lsnn_idx copy = *a;              /* lsnni_file_replace takes no const     */
     size_t bytes;
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_idx_write", path));
     LSNNI_TRY(lsnni_idx_check(cx, LSNN_ESHAPE, a, lsnni_path_end(path), &bytes));
     if (!a->v)
         return lsnni_fail(cx, LSNN_EVALUE, "%s: v is NULL", lsnni_path_end(path));
@@ -9245,7 +10091,7 @@ LSNN_API void lsnn_digit_draw(lsnn_rng *r, int digit, unsigned char *pixels)
    picture. A new task is a name in lsnn_task, a line of the table within the limits
    below, and a layout if it has its own.                                     */
 enum { LSNNI_DIGIT = 28, LSNNI_DIGIT_SIZE = 28 * 28, LSNNI_TASK_SIDE = 100,
-       LSNNI_TASK_DIGITS = 3, LSNNI_TASK_CROPS = 32, LSNNI_TAPS = 4,
+       LSNNI_TASK_DIGITS = 4, LSNNI_TASK_CROPS = 32, LSNNI_TAPS = 4,
        LSNNI_PITCH = 112 };          /* from canvas row to canvas row: whole vectors */
 
 typedef struct lsnni_scene lsnni_scene;
@@ -9340,6 +10186,15 @@ static void lsnni_lay_sequence(lsnni_scene *s)
     }
 }
 
+/* TKN 4.1, tlMNIST: the labelled digit in the top left quadrant, others in the other three. */
+static void lsnni_lay_quadrants(lsnni_scene *s)
+{
+    for (int k = 0; k < 4; k++) {
+        s->x[k] = k % 2 * LSNNI_DIGIT;
+        s->y[k] = k / 2 * LSNNI_DIGIT;
+    }
+}
+
 static const lsnni_task lsnni_tasks[LSNN_TASK_COUNT_ + 1] = {
     /* name         side  out heads digits crops */
     { "digits",       28, 28, 1, 1,  0, 0, NULL },
@@ -9347,6 +10202,7 @@ static const lsnni_task lsnni_tasks[LSNN_TASK_COUNT_ + 1] = {
     { "arrow",        84, 42, 1, 2,  0, 0, lsnni_lay_arrow },
     { "rectangle",    84, 42, 1, 2,  0, 0, lsnni_lay_rectangle },
     { "sequence",    100, 42, 3, 3,  8, 6, lsnni_lay_sequence },
+    { "tlmnist",      56, 56, 1, 4,  0, 0, lsnni_lay_quadrants },
     { "unknown task",  0,  0, 0, 0,  0, 0, NULL },
 };
 
@@ -9564,6 +10420,1868 @@ LSNN_API lsnn_status lsnn_data_recipe(lsnn_ctx *cx, lsnn_data *d, const lsnn_rec
     return LSNN_OK;
 }
 
+/* ---- >>bytes: a whole file in memory ------------------------------------------------*/
+typedef struct lsnni_bytes {
+    unsigned char *v;                /* the caller frees it                   */
+    size_t count;
+    char shown[208];                 /* its path in messages                  */
+} lsnni_bytes;
+
+/* A path's last part.                                                        */
+static const char *lsnni_file_name(const char *path)
+{
+    const char *name = path;
+    for (; *path; path++) {
+        int slash = *path == '/';
+#ifdef _WIN32
+        slash |= *path == '\\' || *path == ':';
+#endif
+        if (slash) name = path + 1;
+    }
+    return name;
+}
+
+static int lsnni_is_space(int c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+/* Why these bytes are no data of any kind, or NULL.                          */
+static const char *lsnni_bytes_packed(const unsigned char *v, size_t count)
+{
+    if (count >= 6 && !memcmp(v, "\xFD" "7zXZ", 6)) return "is packed: unpack it by xz -dk";
+#ifndef LSNN_USE_ZLIB
+    if (count >= 3 && v[0] == 0x1F && v[1] == 0x8B && v[2] == 8)
+        return "is packed: build with -DLSNN_USE_ZLIB -lz, or gunzip it";
+#endif
+    return NULL;
+}
+
+/* The file at path (or path.gz), as far as it goes: the block grows with what is read. A 0
+   stands behind its last byte.                                               */
+static lsnn_status lsnni_bytes_fill(lsnn_ctx *cx, lsnni_bytes *b, lsnni_idx_file *in)
+{
+    size_t room = 1 << 16, have = 0;
+    do {
+        unsigned char *v = (unsigned char *)lsnni_alloc(cx, room, 1);
+        if (!v) return LSNN_ENOMEM;
+        if (have) memcpy(v, b->v, have);
+        lsnni_free(cx, b->v);
+        b->v = v;
+        have += lsnni_idx_get(in, v + have, room - 1 - have);
+        room = lsnni_times(room, 2);
+    } while (have == room / 2 - 1);
+    b->count = have;
+    b->v[have] = 0;
+    return lsnni_idx_error(cx, in);
+}
+
+static lsnn_status lsnni_bytes_read(lsnn_ctx *cx, lsnni_bytes *b, const char *path)
+{
+    lsnni_idx_file in;
+    const char *packed;
+    lsnn_status s;
+    memset(b, 0, sizeof *b);
+    LSNNI_TRY(lsnni_idx_open(cx, &in, path));
+    memcpy(b->shown, in.shown, sizeof b->shown);
+    s = lsnni_bytes_fill(cx, b, &in);
+    LSNNI_IDX_CLOSE(in.stream);
+    packed = s == LSNN_OK ? lsnni_bytes_packed(b->v, b->count) : NULL;
+    if (packed) s = lsnni_fail(cx, LSNN_EUNSUPPORTED, "%s: %s", b->shown, packed);
+    if (s == LSNN_OK) return s;
+    lsnni_free(cx, b->v);
+    b->v = NULL;
+    return s;
+}
+/* ---- >>inflate: what deflate packed (RFC 1951), in zlib's frame (RFC 1950) --------
+   Blocks of symbols in a Huffman code of their own: a byte, or a length, behind which a
+   symbol of a second code says how far back what it repeats began. Codes come with their
+   highest bit first, numbers with their lowest. No size in the data is believed: the
+   output grows with what is unpacked.                                        */
+enum { LSNNI_HUFFMAN_FAST = 10, LSNNI_HUFFMAN_LONGEST = 15, LSNNI_INFLATE_REACH = 32768 };
+
+typedef struct lsnni_huffman {
+    uint16_t fast[1 << LSNNI_HUFFMAN_FAST];  /* 16 symbol + length of the code that so many */
+                                     /*   bits begin with; 0: it is longer    */
+    uint16_t count[LSNNI_HUFFMAN_LONGEST + 1], symbol[288];  /* sorted by length */
+} lsnni_huffman;
+
+typedef struct lsnni_inflater {
+    lsnn_ctx *cx;
+    const unsigned char *in, *end;
+    uint64_t bits;                   /* the next one lowest                   */
+    int held, made_up;               /* bits; bytes of 0 taken from behind the end */
+    unsigned char *out;
+    size_t have, room, most;
+    const char *fault;               /* what is wrong with the data, or NULL  */
+    int no_memory;
+} lsnni_inflater;
+
+/* The next n bits, at most 32, which stay.                                   */
+static uint32_t lsnni_inflate_peek(lsnni_inflater *s, int n)
+{
+    for (; s->held < n; s->held += 8) {
+        if (s->in < s->end) s->bits |= (uint64_t)*s->in++ << s->held;
+        else s->made_up++;
+    }
+    return (uint32_t)(s->bits & (((uint64_t)1 << n) - 1));
+}
+
+static void lsnni_inflate_drop(lsnni_inflater *s, int n)
+{
+    s->bits >>= n;
+    s->held -= n;
+    if (8 * s->made_up > s->held) s->fault = "are cut off";
+}
+
+static int lsnni_inflate_bits(lsnni_inflater *s, int n)
+{
+    int v = (int)lsnni_inflate_peek(s, n);
+    lsnni_inflate_drop(s, n);
+    return v;
+}
+
+/* Makes room for n more bytes; 0 if that is more than was asked for.         */
+static int lsnni_inflate_room(lsnni_inflater *s, size_t n)
+{
+    unsigned char *v;
+    if (s->fault) return 0;
+    if (n > s->most - s->have) {
+        s->fault = "hold more than they should";
+        return 0;
+    }
+    if (n <= s->room - s->have) return 1;
+    s->room = s->room > s->most / 2 ? s->most : LSNNI_MAX(2 * s->room, s->have + n);
+    v = (unsigned char *)lsnni_alloc(s->cx, s->room, 1);
+    if (!v) {
+        s->no_memory = 1;
+        s->fault = "find no memory";
+        return 0;
+    }
+    if (s->have) memcpy(v, s->out, s->have);
+    lsnni_free(s->cx, s->out);
+    s->out = v;
+    return 1;
+}
+
+/* ---- codes -----------------------------------------------------------------------*/
+/* The first `n` bits of a code, as the stream has them: the other way round.  */
+static int lsnni_huffman_turned(int code, int n)
+{
+    int turned = 0;
+    for (; n > 0; n--, code >>= 1) turned = turned << 1 | (code & 1);
+    return turned;
+}
+
+/* Of n symbols, the length of each one's code, 0: it has none. 0 if they are no code. */
+static int lsnni_huffman_set(lsnni_huffman *h, const unsigned char *length, int n)
+{
+    int next[LSNNI_HUFFMAN_LONGEST + 2], at[LSNNI_HUFFMAN_LONGEST + 2], left = 1;
+    memset(h, 0, sizeof *h);
+    for (int i = 0; i < n; i++) h->count[length[i]]++;
+    next[1] = at[1] = 0;
+    for (int l = 1; l <= LSNNI_HUFFMAN_LONGEST; l++) {
+        left = 2 * left - h->count[l];
+        if (left < 0) return 0;                          /* more than there are  */
+        next[l + 1] = 2 * (next[l] + h->count[l]);
+        at[l + 1] = at[l] + h->count[l];
+    }
+    if (left > 0 && h->count[0] + h->count[1] != n) return 0;      /* only one may be alone */
+    for (int i = 0; i < n; i++) {
+        int l = length[i], code;
+        if (!l) continue;
+        h->symbol[at[l]++] = (uint16_t)i;
+        code = lsnni_huffman_turned(next[l]++, l);
+        for (; l <= LSNNI_HUFFMAN_FAST && code < 1 << LSNNI_HUFFMAN_FAST; code += 1 << l)
+            h->fast[code] = (uint16_t)(16 * i + l);
+    }
+    return 1;
+}
+
+static int lsnni_huffman_next(lsnni_inflater *s, const lsnni_huffman *h)
+{
+    int bits = (int)lsnni_inflate_peek(s, LSNNI_HUFFMAN_LONGEST), code = 0, first = 0, at = 0;
+    int fast = h->fast[bits & ((1 << LSNNI_HUFFMAN_FAST) - 1)];
+    if (fast) {
+        lsnni_inflate_drop(s, fast & 15);
+        return fast >> 4;
+    }
+    for (int l = 1; l <= LSNNI_HUFFMAN_LONGEST; l++) {   /* codes of a length are neighbours */
+        code = code << 1 | (bits & 1);
+        bits >>= 1;
+        if (code - first < h->count[l]) {
+            lsnni_inflate_drop(s, l);
+            return h->symbol[at + code - first];
+        }
+        at += h->count[l];
+        first = 2 * (first + h->count[l]);
+    }
+    s->fault = "have a code that stands for nothing";
+    return 0;
+}
+
+/* ---- blocks ----------------------------------------------------------------------*/
+static void lsnni_inflate_stored(lsnni_inflater *s)
+{
+    int n;
+    lsnni_inflate_drop(s, s->held % 8);
+    n = lsnni_inflate_bits(s, 16);
+    if ((n ^ 0xFFFF) != lsnni_inflate_bits(s, 16)) s->fault = "have a length that is not its twin";
+    if (!lsnni_inflate_room(s, (size_t)n)) return;
+    for (; n > 0 && !s->fault; n--) s->out[s->have++] = (unsigned char)lsnni_inflate_bits(s, 8);
+}
+
+/* Lengths and distances are coded alike: steps of 1, then `steps` of 2, of 4, ... each. */
+static int lsnni_inflate_value(lsnni_inflater *s, int symbol, int steps)
+{
+    int extra = symbol < 2 * steps ? 0 : symbol / steps - 1;
+    if (!extra) return symbol;
+    return ((symbol % steps + steps) << extra) + lsnni_inflate_bits(s, extra);
+}
+
+static void lsnni_inflate_repeat(lsnni_inflater *s, int symbol, const lsnni_huffman *far_code)
+{
+    int length = symbol == 285 ? 258 : 3 + lsnni_inflate_value(s, symbol - 257, 4);
+    int from = lsnni_huffman_next(s, far_code), distance;
+    if (symbol > 285 || from > 29) s->fault = "have a code that stands for nothing";
+    if (!lsnni_inflate_room(s, (size_t)length)) return;
+    distance = 1 + lsnni_inflate_value(s, from, 2);
+    if ((size_t)distance > s->have) s->fault = "repeat what was before their beginning";
+    if (s->fault) return;
+    for (; length > 0; length--, s->have++) s->out[s->have] = s->out[s->have - (size_t)distance];
+}
+
+static void lsnni_inflate_block(lsnni_inflater *s, const lsnni_huffman *code,
+                                const lsnni_huffman *far_code)
+{
+    while (!s->fault) {
+        int symbol = lsnni_huffman_next(s, code);
+        if (s->fault || symbol == 256) return;
+        if (symbol > 256) lsnni_inflate_repeat(s, symbol, far_code);
+        else if (lsnni_inflate_room(s, 1)) s->out[s->have++] = (unsigned char)symbol;
+    }
+}
+
+/* The lengths of both codes, themselves in a code. 0 if they are none.        */
+static int lsnni_inflate_codes(lsnni_inflater *s, lsnni_huffman *code, lsnni_huffman *far_code)
+{
+    static const unsigned char order[19] = {
+        16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15
+    };
+    unsigned char length[288 + 32] = { 0 };
+    int symbols = 257 + lsnni_inflate_bits(s, 5), far_symbols = 1 + lsnni_inflate_bits(s, 5);
+    int lengths = 4 + lsnni_inflate_bits(s, 4), n = 0;
+    for (int i = 0; i < lengths; i++) length[order[i]] = (unsigned char)lsnni_inflate_bits(s, 3);
+    if (symbols > 286 || far_symbols > 30 || !lsnni_huffman_set(code, length, 19)) return 0;
+    while (n < symbols + far_symbols && !s->fault) {
+        int v = lsnni_huffman_next(s, code), times = 1, what = v;
+        if (v == 16 && n == 0) return 0;
+        if (v == 16) what = length[n - 1], times = 3 + lsnni_inflate_bits(s, 2);
+        if (v == 17) what = 0, times = 3 + lsnni_inflate_bits(s, 3);
+        if (v == 18) what = 0, times = 11 + lsnni_inflate_bits(s, 7);
+        if (times > symbols + far_symbols - n) return 0;
+        for (; times > 0; times--) length[n++] = (unsigned char)what;
+    }
+    return !s->fault && length[256] && lsnni_huffman_set(far_code, length + symbols, far_symbols) &&
+           lsnni_huffman_set(code, length, symbols);
+}
+
+static void lsnni_inflate_fixed(lsnni_huffman *code, lsnni_huffman *far_code)
+{
+    unsigned char length[288];
+    for (int i = 0; i < 288; i++)
+        length[i] = (unsigned char)(i < 144 ? 8 : i < 256 ? 9 : i < 280 ? 7 : 8);
+    lsnni_huffman_set(code, length, 288);
+    memset(length, 5, 32);
+    lsnni_huffman_set(far_code, length, 32);
+}
+
+static void lsnni_inflate_blocks(lsnni_inflater *s)
+{
+    lsnni_huffman code, far_code;
+    for (int last = 0; !last && !s->fault;) {
+        int kind;
+        last = lsnni_inflate_bits(s, 1);
+        kind = lsnni_inflate_bits(s, 2);
+        if (kind == 0) lsnni_inflate_stored(s);
+        if (kind == 1) lsnni_inflate_fixed(&code, &far_code);
+        if (kind == 3 || (kind == 2 && !lsnni_inflate_codes(s, &code, &far_code)))
+            s->fault = s->fault ? s->fault : "have a block of no known kind";
+        if (kind) lsnni_inflate_block(s, &code, &far_code);
+    }
+}
+
+static uint32_t lsnni_inflate_adler(const unsigned char *v, size_t n)
+{
+    uint32_t a = 1, b = 0;
+    while (n > 0) {
+        size_t part = LSNNI_MIN(n, (size_t)5552);        /* so that b stays below 2^32 */
+        for (size_t i = 0; i < part; i++) b += a += v[i];
+        a %= 65521;
+        b %= 65521;
+        v += part;
+        n -= part;
+    }
+    return b << 16 | a;
+}
+
+/* Unpacks the `bytes` bytes at `in` to *out, *have of them, at most `most`; the caller frees
+   *out. who: what the data belong to, for messages.                          */
+static lsnn_status lsnni_inflate(lsnn_ctx *cx, const char *who, const unsigned char *in,
+                                 size_t bytes, size_t most, unsigned char **out, size_t *have)
+{
+    lsnni_inflater s;
+    uint32_t sum = 0;
+    memset(&s, 0, sizeof s);
+    s.cx = cx;
+    s.in = in;
+    s.end = in + bytes;
+    s.most = most;
+    if (bytes < 2 || (in[0] & 15) != 8 || (in[0] * 256 + in[1]) % 31 || in[1] & 32)
+        s.fault = "do not begin as zlib's do";
+    s.in += bytes < 2 ? 0 : 2;
+    if (!s.fault) lsnni_inflate_blocks(&s);
+    if (!s.fault) lsnni_inflate_drop(&s, s.held % 8);
+    for (int i = 0; i < 4 && !s.fault; i++) sum = sum << 8 | (uint32_t)lsnni_inflate_bits(&s, 8);
+    if (!s.fault && sum != lsnni_inflate_adler(s.out, s.have)) s.fault = "do not add up";
+    *out = s.out;
+    *have = s.have;
+    if (!s.fault) return LSNN_OK;
+    lsnni_free(cx, s.out);
+    *out = NULL;
+    *have = 0;
+    if (s.no_memory) return LSNN_ENOMEM;
+    return lsnni_fail(cx, LSNN_EFORMAT, "%s: its packed data %s", who, s.fault);
+}
+/* ---- >>images: PNG and PPM files, read; resizing -----------------------------------
+   Whatever the file has (grey, palette, colours, transparency, 1 to 16 bits, interlaced)
+   becomes h x w x 3 bytes, red, green, blue. Transparency is left out; of 16 bits the
+   upper 8 stay.                                                              */
+static lsnn_status lsnni_image_room(lsnn_ctx *cx, lsnn_image *im, const char *who, double w,
+                                    double h)
+{
+    if (!(w >= 1 && h >= 1 && w * h <= (1 << 28)))
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: is %.0f x %.0f pixels; at least 1 and at most "
+                          "2^28 are read", who, w, h);
+    im->rgb = (unsigned char *)lsnni_alloc(cx, (size_t)(w * h), 3);
+    im->w = (int)w;
+    im->h = (int)h;
+    return im->rgb ? LSNN_OK : LSNN_ENOMEM;
+}
+
+/* ---- PPM: P6, width, height, the largest value; one white space; then the pixels --------*/
+/* The next whole number of a PPM's head; -1: there is none. # begins a comment. */
+static int lsnni_ppm_number(const unsigned char *v, size_t bytes, size_t *at)
+{
+    int n = -1;
+    while (*at < bytes && (v[*at] == '#' || lsnni_is_space(v[*at]))) {
+        if (v[*at] == '#') while (*at < bytes && v[*at] != '\n') ++*at;
+        else ++*at;
+    }
+    for (; *at < bytes && v[*at] >= '0' && v[*at] <= '9' && n < 100000000; ++*at)
+        n = 10 * LSNNI_MAX(n, 0) + (v[*at] - '0');
+    return n;
+}
+
+static lsnn_status lsnni_ppm_read(lsnn_ctx *cx, lsnn_image *im, const char *who,
+                                  const unsigned char *v, size_t bytes)
+{
+    size_t at = 2, need;
+    int w = lsnni_ppm_number(v, bytes, &at), h = lsnni_ppm_number(v, bytes, &at);
+    int largest = lsnni_ppm_number(v, bytes, &at);
+    if (w < 0 || h < 0 || largest < 0 || at >= bytes || !lsnni_is_space(v[at]))
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: its head should be P6, width, height, 255",
+                          who);
+    if (largest < 1 || largest > 255)
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: its largest value is %d; a PPM of 8 bits has "
+                          "255", who, largest);
+    LSNNI_TRY(lsnni_image_room(cx, im, who, w, h));
+    need = lsnni_area(w, h) * 3;
+    if (bytes - ++at != need)
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: %d x %d pixels are %.0f bytes, it has %.0f",
+                          who, w, h, (double)need, (double)(bytes - at));
+    for (size_t i = 0; i < need; i++) {
+        int value = v[at + i];
+        if (value > largest)
+            return lsnni_fail(cx, LSNN_EFORMAT, "%s: a value of %d; its largest is %d", who,
+                              value, largest);
+        im->rgb[i] = (unsigned char)((value * 255 + largest / 2) / largest);
+    }
+    return LSNN_OK;
+}
+
+/* ---- PNG: chunks of length, name, data, checksum -------------------------------------*/
+enum { LSNNI_PNG_GREY = 0, LSNNI_PNG_RGB = 2, LSNNI_PNG_PALETTE = 3, LSNNI_PNG_GREY_ALPHA = 4,
+       LSNNI_PNG_RGB_ALPHA = 6 };
+typedef struct lsnni_png_head {
+    const char *who;
+    double w, h;
+    int depth, kind, numbers, interlaced;    /* bits a number, numbers a pixel */
+    int colours;
+    unsigned char palette[768];
+} lsnni_png_head;
+
+static uint32_t lsnni_big_endian(const unsigned char *v)
+{
+    return (uint32_t)v[0] << 24 | (uint32_t)v[1] << 16 | (uint32_t)v[2] << 8 | v[3];
+}
+
+static uint32_t lsnni_crc32(const unsigned char *v, size_t n)
+{
+    uint32_t crc = ~(uint32_t)0, table[256];
+    for (uint32_t i = 0; i < 256; i++) {
+        table[i] = i;
+        for (int bit = 0; bit < 8; bit++)
+            table[i] = table[i] >> 1 ^ (table[i] & 1 ? 0xEDB88320u : 0);
+    }
+    for (size_t i = 0; i < n; i++) crc = table[(crc ^ v[i]) & 255] ^ crc >> 8;
+    return ~crc;
+}
+
+static lsnn_status lsnni_png_head_read(lsnn_ctx *cx, lsnni_png_head *p, const unsigned char *v)
+{
+    static const int numbers[7] = { 1, 0, 3, 1, 2, 0, 4 };
+    int deep;
+    p->w = lsnni_big_endian(v);
+    p->h = lsnni_big_endian(v + 4);
+    p->depth = v[8];
+    p->kind = v[9];
+    p->interlaced = v[12];
+    p->numbers = p->kind < 7 ? numbers[p->kind] : 0;
+    deep = p->depth == 8 || (p->depth == 16 && p->kind != LSNNI_PNG_PALETTE);
+    if ((p->depth == 1 || p->depth == 2 || p->depth == 4) && p->numbers == 1 &&
+        p->kind != LSNNI_PNG_GREY_ALPHA) deep = 1;
+    if (!p->numbers || !deep || v[10] || v[11] || p->interlaced > 1)
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: a PNG of colour type %d with %d bits, "
+                          "compression %d, filter %d, interlace %d: there is no such thing",
+                          p->who, p->kind, p->depth, v[10], v[11], p->interlaced);
+    return LSNN_OK;
+}
+
+/* Reads the chunks. The data of all IDATs are moved together, to the file's beginning: *packed
+   bytes of them.                                                             */
+static lsnn_status lsnni_png_chunks(lsnn_ctx *cx, lsnni_png_head *p, unsigned char *v,
+                                    size_t bytes, size_t *packed)
+{
+    size_t at = 8, length;
+    *packed = 0;
+    for (int first = 1;; first = 0, at += length + 12) {
+        const unsigned char *name = v + at + 4, *data = v + at + 8;
+        length = bytes - at >= 12 ? lsnni_big_endian(v + at) : bytes;
+        if (bytes - at < 12 || length > bytes - at - 12)
+            return lsnni_fail(cx, LSNN_EFORMAT, "%s: ends within a chunk", p->who);
+        if (lsnni_crc32(name, length + 4) != lsnni_big_endian(data + length))
+            return lsnni_fail(cx, LSNN_EFORMAT, "%s: the chunk at byte %.0f is damaged: its "
+                              "checksum is not that of its data", p->who, (double)at);
+        if (first != !memcmp(name, "IHDR", 4) || (first && length != 13))
+            return lsnni_fail(cx, LSNN_EFORMAT, "%s: the first chunk must be an IHDR of 13 bytes, "
+                              "and no other", p->who);
+        if (first) LSNNI_TRY(lsnni_png_head_read(cx, p, data));
+        if (!memcmp(name, "IEND", 4)) return LSNN_OK;
+        if (!memcmp(name, "PLTE", 4)) {
+            if (length % 3 || length > sizeof p->palette)
+                return lsnni_fail(cx, LSNN_EFORMAT, "%s: a palette of %.0f bytes: 3 a colour, at "
+                                  "most 768", p->who, (double)length);
+            memcpy(p->palette, data, length);
+            p->colours = (int)length / 3;
+        }
+        if (!memcmp(name, "IDAT", 4)) {
+            memmove(v + *packed, data, length);
+            *packed += length;
+        }
+    }
+}
+
+/* A filtered byte is what is left of it when a guess from its neighbours is taken away. */
+static int lsnni_png_guessed(int filter, int left, int above, int corner)
+{
+    int a = abs(above - corner), b = abs(left - corner), c = abs(left + above - 2 * corner);
+    if (filter == 1) return left;
+    if (filter == 2) return above;
+    if (filter == 3) return (left + above) / 2;
+    if (filter == 4) return a <= b && a <= c ? left : b <= c ? above : corner;    /* Paeth */
+    return 0;
+}
+
+/* Rows of `row` bytes each behind its filter, in place; step: bytes a pixel, at least 1. */
+static lsnn_status lsnni_png_unfilter(lsnn_ctx *cx, const char *who, unsigned char *v, int rows,
+                                      size_t row, size_t step)
+{
+    const unsigned char *over = NULL;
+    for (int y = 0; y < rows; y++, over = v + 1, v += row + 1) {
+        if (v[0] > 4)
+            return lsnni_fail(cx, LSNN_EFORMAT, "%s: filter %d: there are 0 to 4", who, v[0]);
+        for (size_t i = 0; i < row; i++) {
+            int left = i >= step ? v[1 + i - step] : 0, above = y ? over[i] : 0;
+            int corner = y && i >= step ? over[i - step] : 0;
+            v[1 + i] = (unsigned char)(v[1 + i] + lsnni_png_guessed(v[0], left, above, corner));
+        }
+    }
+    return LSNN_OK;
+}
+
+/* Number i of a row, as 8 bits; of a palette, its colour's place.             */
+static int lsnni_png_number(const lsnni_png_head *p, const unsigned char *row, size_t i)
+{
+    size_t bit = i * (size_t)p->depth;
+    int v, most = (1 << p->depth) - 1;
+    if (p->depth >= 8) return row[bit / 8];
+    v = row[bit / 8] >> (8 - p->depth - (int)(bit % 8)) & most;
+    return p->kind == LSNNI_PNG_PALETTE ? v : v * 255 / most;
+}
+
+static lsnn_status lsnni_png_pixel(lsnn_ctx *cx, const lsnni_png_head *p,
+                                   const unsigned char *row, size_t x, unsigned char *rgb)
+{
+    size_t first = x * (size_t)p->numbers;
+    int colours = p->kind == LSNNI_PNG_RGB || p->kind == LSNNI_PNG_RGB_ALPHA;
+    for (size_t c = 0; c < 3; c++)
+        rgb[c] = (unsigned char)lsnni_png_number(p, row, first + (colours ? c : 0));
+    if (p->kind != LSNNI_PNG_PALETTE) return LSNN_OK;
+    if (rgb[0] >= p->colours)
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: colour %d of a palette of %d", p->who, rgb[0],
+                          p->colours);
+    memcpy(rgb, p->palette + 3 * rgb[0], 3);
+    return LSNN_OK;
+}
+
+/* One pass: the pixels (x0 + i dx, y0 + j dy). An interlaced picture has seven of them. */
+typedef struct lsnni_png_pass { int x0, y0, dx, dy; } lsnni_png_pass;
+static const lsnni_png_pass lsnni_png_passes[8] = {
+    { 0, 0, 8, 8 }, { 4, 0, 8, 8 }, { 0, 4, 4, 8 }, { 2, 0, 4, 4 }, { 0, 2, 2, 4 },
+    { 1, 0, 2, 2 }, { 0, 1, 1, 2 }, { 0, 0, 1, 1 }
+};
+
+static size_t lsnni_png_row(const lsnni_png_head *p, int w)
+{
+    return (lsnni_area(w, p->numbers) * (size_t)p->depth + 7) / 8;
+}
+
+/* Reads pass t from v, moves *v behind it; with im NULL counts its bytes.     */
+static lsnn_status lsnni_png_take(lsnn_ctx *cx, const lsnni_png_head *p, int t, unsigned char *v,
+                                  size_t *used, lsnn_image *im)
+{
+    const lsnni_png_pass *s = &lsnni_png_passes[t];
+    int w = ((int)p->w - s->x0 + s->dx - 1) / s->dx, h = ((int)p->h - s->y0 + s->dy - 1) / s->dy;
+    size_t row = lsnni_png_row(p, w);
+    if (w < 1 || h < 1) return LSNN_OK;
+    if (im)
+        LSNNI_TRY(lsnni_png_unfilter(cx, p->who, v + *used, h, row,
+                                     (size_t)LSNNI_MAX(1, p->numbers * p->depth / 8)));
+    for (int y = 0; y < h && im; y++)
+        for (int x = 0; x < w; x++)
+            LSNNI_TRY(lsnni_png_pixel(cx, p, v + *used + (size_t)y * (row + 1) + 1, (size_t)x,
+                                      im->rgb + 3 * (lsnni_area(s->y0 + y * s->dy, im->w) +
+                                                     (size_t)(s->x0 + x * s->dx))));
+    *used += (row + 1) * (size_t)h;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_png_read(lsnn_ctx *cx, lsnn_image *im, const char *who,
+                                  unsigned char *v, size_t bytes)
+{
+    lsnni_png_head p;
+    unsigned char *rows = NULL;
+    size_t packed = 0, have = 0, need = 0, used = 0;
+    int first, last;
+    lsnn_status s;
+    memset(&p, 0, sizeof p);
+    p.who = who;
+    LSNNI_TRY(lsnni_png_chunks(cx, &p, v, bytes, &packed));
+    LSNNI_TRY(lsnni_image_room(cx, im, who, p.w, p.h));
+    first = p.interlaced ? 0 : 7;
+    last = p.interlaced ? 6 : 7;
+    for (int t = first; t <= last; t++) LSNNI_TRY(lsnni_png_take(cx, &p, t, NULL, &need, NULL));
+    LSNNI_TRY(lsnni_inflate(cx, who, v, packed, need, &rows, &have));
+    s = have == need ? LSNN_OK : lsnni_fail(cx, LSNN_EFORMAT, "%s: %.0f bytes of pixels, %.0f are "
+                                            "missing", who, (double)have, (double)(need - have));
+    for (int t = first; t <= last && s == LSNN_OK; t++)
+        s = lsnni_png_take(cx, &p, t, rows, &used, im);
+    lsnni_free(cx, rows);
+    return s;
+}
+
+/* ---- either ----------------------------------------------------------------------*/
+/* From a file's bytes, which are changed. who: its name.                     */
+static lsnn_status lsnni_image_read(lsnn_ctx *cx, lsnn_image *im, const char *who,
+                                    unsigned char *v, size_t bytes)
+{
+    lsnn_status s;
+    memset(im, 0, sizeof *im);
+    if (bytes >= 8 && !memcmp(v, "\x89PNG\r\n\x1a\n", 8)) s = lsnni_png_read(cx, im, who, v, bytes);
+    else if (bytes >= 2 && !memcmp(v, "P6", 2)) s = lsnni_ppm_read(cx, im, who, v, bytes);
+    else s = lsnni_fail(cx, LSNN_EFORMAT, "%s: is neither a PNG nor a PPM file (P6)", who);
+    if (s == LSNN_OK) return s;
+    lsnni_free(cx, im->rgb);
+    memset(im, 0, sizeof *im);
+    return s;
+}
+
+static lsnn_status lsnni_image_open(lsnn_ctx *cx, lsnn_image *im, const char *path)
+{
+    lsnni_bytes file;
+    lsnn_status s;
+    memset(im, 0, sizeof *im);
+    LSNNI_TRY(lsnni_bytes_read(cx, &file, path));
+    s = lsnni_image_read(cx, im, file.shown, file.v, file.count);
+    lsnni_free(cx, file.v);
+    return s;
+}
+
+#ifndef LSNN_NO_PICTURES
+LSNN_API lsnn_status lsnn_image_load(lsnn_ctx *cx, lsnn_image *im, const char *path)
+{
+    memset(im, 0, sizeof *im);
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_image_load", path));
+    return lsnni_image_open(cx, im, path);
+}
+#endif
+
+/* ---- resizing: bilinear, to the bit as OpenCV's INTER_LINEAR --------------------------
+   Pixel i of `out` has its centre at (i + 1/2) in / out - 1/2 of the source, between two of
+   its pixels; outside of it the border goes on. Nothing is averaged where it shrinks, as
+   nothing was when GTSRB's packed records were made: so both give the same bytes. Weights
+   are 11 bits, the sum of both directions is rounded once.                   */
+typedef struct lsnni_between { int a, b, wa, wb; } lsnni_between;
+
+static int lsnni_round_even(float v)                     /* of v >= 0               */
+{
+    int n = (int)v;
+    float rest = v - (float)n;
+    return n + (rest > 0.5f || (rest >= 0.5f && n % 2));
+}
+
+static lsnni_between lsnni_between_at(int i, int in, int out)
+{
+    lsnni_between p;
+    float at = (float)((i + 0.5) * ((double)in / out) - 0.5), part = floorf(at);
+    int first = (int)part;
+    part = at - part;
+    p.a = LSNNI_MAX(0, LSNNI_MIN(first, in - 1));
+    p.b = LSNNI_MAX(0, LSNNI_MIN(first + 1, in - 1));
+    p.wa = lsnni_round_even((1 - part) * 2048);
+    p.wb = lsnni_round_even(part * 2048);
+    return p;
+}
+
+/* The w x h pixels of im from (x, y) on, as three planes of side x side bytes.  */
+static void lsnni_image_resize(const lsnn_image *im, int x, int y, int w, int h, int side,
+                               unsigned char *planes)
+{
+    for (int i = 0; i < side; i++)
+        for (int j = 0; j < side; j++) {
+            lsnni_between r = lsnni_between_at(i, h, side), c = lsnni_between_at(j, w, side);
+            const unsigned char *top = im->rgb + 3 * (lsnni_area(y + r.a, im->w) + (size_t)x);
+            const unsigned char *low = im->rgb + 3 * (lsnni_area(y + r.b, im->w) + (size_t)x);
+            for (int k = 0; k < 3; k++) {
+                int t = top[3 * c.a + k] * c.wa + top[3 * c.b + k] * c.wb;
+                int l = low[3 * c.a + k] * c.wa + low[3 * c.b + k] * c.wb;
+                int v = (r.wa * (t >> 4) >> 16) + (r.wb * (l >> 4) >> 16);
+                planes[(k * side + i) * side + j] = (unsigned char)((v + 2) >> 2);
+            }
+        }
+}
+/* ---- >>sets: other people's data sets ---------------------------------------------
+   A reader makes a set of its file's samples, and adds it to the caller's when all of them
+   are there: after a failure that is as it was.                              */
+LSNN_API void lsnn_set_free(lsnn_ctx *cx, lsnn_set *s)
+{
+    lsnn_idx_free(cx, &s->images);
+    lsnn_idx_free(cx, &s->labels);
+    lsnni_free(cx, s->group);
+    memset(s, 0, sizeof *s);
+}
+
+LSNN_API lsnn_status lsnn_data_set(lsnn_ctx *cx, lsnn_data *d, const lsnn_set *s)
+{
+    return lsnn_data_idx(cx, d, &s->images, &s->labels, s->classes);
+}
+
+/* An empty set with room for `count` samples; groups: it has some.           */
+static lsnn_status lsnni_set_new(lsnn_ctx *cx, lsnn_set *s, const char *who, double count,
+                                 lsnn_shape shape, int classes, int groups)
+{
+    size_t size = (size_t)lsnni_features(shape);
+    memset(s, 0, sizeof *s);
+    if (!(count >= 1 && count <= INT_MAX))
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: has %.0f samples", who, count);
+    s->images.rank = 4;
+    s->images.dim[0] = s->labels.dim[0] = (int)count;
+    s->images.dim[1] = shape.c;
+    s->images.dim[2] = shape.h;
+    s->images.dim[3] = shape.w;
+    s->labels.rank = 1;
+    s->classes = classes;
+    s->images.v = (unsigned char *)lsnni_alloc(cx, (size_t)count, size);
+    s->labels.v = (unsigned char *)lsnni_alloc(cx, (size_t)count, 1);
+    if (groups) s->group = (int *)lsnni_alloc(cx, (size_t)count, sizeof(int));
+    if (s->images.v && s->labels.v && (s->group || !groups)) return LSNN_OK;
+    lsnn_set_free(cx, s);
+    return LSNN_ENOMEM;
+}
+
+/* One set's groups, numbers of their own where it has none.                  */
+static void lsnni_set_groups(int *to, const lsnn_set *s, int first)
+{
+    for (int i = 0; i < s->labels.dim[0]; i++) to[i] = s->group ? s->group[i] : -1 - (first + i);
+}
+
+static lsnn_status lsnni_set_join(lsnn_ctx *cx, lsnn_set *s, const lsnn_set *more,
+                                  const char *who)
+{
+    lsnn_set all;
+    lsnn_shape shape = { 0, 0, 0 };
+    size_t have = (size_t)s->labels.dim[0], size;
+    shape.c = more->images.dim[1];
+    shape.h = more->images.dim[2];
+    shape.w = more->images.dim[3];
+    size = (size_t)lsnni_features(shape);
+    if (s->images.rank != 4 || s->images.dim[1] != shape.c || s->images.dim[2] != shape.h ||
+        s->images.dim[3] != shape.w || s->classes != more->classes || s->labels.rank != 1 ||
+        s->images.dim[0] != s->labels.dim[0])
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: images of %d x %d x %d in %d classes; the set has "
+                          "others: begin with one that is all zero", who, shape.c, shape.h,
+                          shape.w, more->classes);
+    LSNNI_TRY(lsnni_set_new(cx, &all, who, (double)s->labels.dim[0] + more->labels.dim[0], shape,
+                            s->classes, s->group || more->group));
+    memcpy(all.images.v, s->images.v, have * size);
+    memcpy(all.images.v + have * size, more->images.v, (size_t)more->labels.dim[0] * size);
+    memcpy(all.labels.v, s->labels.v, have);
+    memcpy(all.labels.v + have, more->labels.v, (size_t)more->labels.dim[0]);
+    if (all.group) {
+        lsnni_set_groups(all.group, s, 0);
+        lsnni_set_groups(all.group + have, more, (int)have);
+    }
+    lsnn_set_free(cx, s);
+    *s = all;
+    return LSNN_OK;
+}
+
+/* Ends a reader: s gets more's samples if it went well so far; more is freed. */
+static lsnn_status lsnni_set_add(lsnn_ctx *cx, lsnn_set *s, lsnn_set *more, const char *who,
+                                 lsnn_status so_far)
+{
+    if (so_far == LSNN_OK && !s->images.v) {
+        *s = *more;
+        return LSNN_OK;
+    }
+    if (so_far == LSNN_OK) so_far = lsnni_set_join(cx, s, more, who);
+    lsnn_set_free(cx, more);
+    return so_far;
+}
+
+/* ---- CIFAR: records of one label byte (CIFAR-100: a coarse, then a fine one) and 32 x 32
+   bytes of red, of green, of blue                                            */
+enum { LSNNI_CIFAR_SIDE = 32, LSNNI_CIFAR_SIZE = 3 * 32 * 32, LSNNI_COARSE = 20, LSNNI_FINE = 100 };
+
+static lsnn_status lsnni_cifar_records(lsnn_ctx *cx, lsnn_set *s, const lsnni_bytes *file,
+                                       int classes)
+{
+    static const lsnn_shape shape = { 3, LSNNI_CIFAR_SIDE, LSNNI_CIFAR_SIDE };
+    int marks = classes == LSNNI_COARSE || classes == LSNNI_FINE ? 2 : 1;
+    size_t record = (size_t)marks + LSNNI_CIFAR_SIZE;
+    memset(s, 0, sizeof *s);
+    if (!file->count || file->count % record)
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: has %.0f bytes, not a multiple of %.0f: records "
+                          "are %d label and 3072 pixel bytes", file->shown, (double)file->count,
+                          (double)record, marks);
+    LSNNI_TRY(lsnni_set_new(cx, s, file->shown, (double)(file->count / record), shape, classes,
+                            0));
+    for (int i = 0; i < s->labels.dim[0]; i++) {
+        const unsigned char *v = file->v + (size_t)i * record;
+        int coarse = v[0], label = v[classes == LSNNI_FINE];
+        if (label >= classes || (marks == 2 && (coarse >= LSNNI_COARSE || v[1] >= LSNNI_FINE)))
+            return lsnni_fail(cx, LSNN_EVALUE, "%s: record %d has label %d, which is not in "
+                              "[0, %d)%s", file->shown, i, label, classes,
+                              marks == 2 ? ", or the other of its two is not in range" : "");
+        s->labels.v[i] = (unsigned char)label;
+        memcpy(s->images.v + (size_t)i * LSNNI_CIFAR_SIZE, v + marks, LSNNI_CIFAR_SIZE);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_cifar_read(lsnn_ctx *cx, lsnn_set *s, const char *path, int classes)
+{
+    lsnni_bytes file;
+    lsnn_set one;
+    lsnn_status status;
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_cifar_read", path));
+    if (classes < 1 || classes > 256)
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_cifar_read: %d classes: give 1..256", classes);
+    LSNNI_TRY(lsnni_bytes_read(cx, &file, path));
+    status = lsnni_cifar_records(cx, &one, &file, classes);
+    lsnni_free(cx, file.v);
+    return lsnni_set_add(cx, s, &one, file.shown, status);
+}
+
+/* ---- tables: lines of fields with ; between them, the first line names the columns --------*/
+enum { LSNNI_TABLE_COLUMNS = 16 };
+typedef struct lsnni_table {
+    char *at;                        /* what has not been read; lines are cut up in place */
+    const char *shown;
+    int line, columns;               /* the one at hand; how many it has       */
+    char *field[LSNNI_TABLE_COLUMNS];
+} lsnni_table;
+
+/* Lines of a text that are not empty.                                        */
+static int lsnni_table_lines(const char *text)
+{
+    int lines = 0, any = 0;
+    for (; *text; text++) {
+        if (*text == '\n') any = 0;
+        else if (!any && !lsnni_is_space((unsigned char)*text)) lines += any = 1;
+    }
+    return lines;
+}
+
+/* Begins a table, and counts its lines.                                      */
+static lsnn_status lsnni_table_begin(lsnn_ctx *cx, lsnni_table *t, lsnni_bytes *file, int *lines)
+{
+    t->at = (char *)file->v;
+    t->shown = file->shown;
+    *lines = lsnni_table_lines(t->at);
+    if (!memchr(file->v, 0, file->count)) return LSNN_OK;
+    return lsnni_fail(cx, LSNN_EFORMAT, "%s: is no text: it has a byte of 0", file->shown);
+}
+
+/* Takes the next line that is not empty; 0: there is none.                   */
+static int lsnni_table_next(lsnni_table *t)
+{
+    while (*t->at) {
+        char *line = t->at, *end = line + strcspn(line, "\n");
+        t->at = *end ? end + 1 : end;
+        t->line++;
+        while (end > line && lsnni_is_space((unsigned char)end[-1])) end--;
+        *end = 0;
+        if (end == line) continue;
+        t->columns = 0;
+        for (;;) {
+            char *stop = line + strcspn(line, ";");
+            int more = *stop != 0;
+            *stop = 0;
+            if (t->columns < LSNNI_TABLE_COLUMNS) t->field[t->columns] = line;
+            t->columns++;
+            if (!more) return 1;
+            line = stop + 1;
+        }
+    }
+    return 0;
+}
+
+/* A field as a whole number in [low, high].                                  */
+static lsnn_status lsnni_table_int(lsnn_ctx *cx, const lsnni_table *t, int column,
+                                   const char *name, int low, int high, int *value)
+{
+    const char *text = t->field[column];
+    size_t digits = strspn(text, "0123456789");
+    *value = -1;
+    if (digits > 0 && digits < 10 && !text[digits]) *value = atoi(text);
+    if (*value >= low && *value <= high) return LSNN_OK;
+    return lsnni_fail(cx, LSNN_EFORMAT, "%s: line %d: %s is '%.40s', not a whole number in "
+                      "%d..%d", t->shown, t->line, name, text, low, high);
+}
+
+/* ---- GTSRB: a table of pictures that lie beside it ----------------------------------*/
+enum { LSNNI_SIGN_CLASSES = 43, LSNNI_SIGN_TRACK = 100000,     /* group: class, track */
+       LSNNI_SIGN_SIDE = 1024 };
+enum { LSNNI_SIGN_FILE, LSNNI_SIGN_W, LSNNI_SIGN_H, LSNNI_SIGN_X1, LSNNI_SIGN_Y1, LSNNI_SIGN_X2,
+       LSNNI_SIGN_Y2, LSNNI_SIGN_CLASS, LSNNI_SIGN_COLUMNS };
+static const char *const lsnni_sign_columns[LSNNI_SIGN_COLUMNS] = {
+    "Filename", "Width", "Height", "Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2", "ClassId"
+};
+typedef struct lsnni_signs {
+    lsnni_table table;
+    int column[LSNNI_SIGN_COLUMNS];  /* where each of them stands             */
+    int side, box;
+    char *path;                      /* the table's, its name to be replaced: `room` bytes */
+    size_t folder, room;             /* from path[folder] on                  */
+} lsnni_signs;
+
+static lsnn_status lsnni_signs_head(lsnn_ctx *cx, lsnni_signs *g)
+{
+    lsnni_table *t = &g->table;
+    int any = lsnni_table_next(t);
+    for (int k = 0; k < LSNNI_SIGN_COLUMNS; k++) {
+        int i = 0, columns = any ? LSNNI_MIN(t->columns, (int)LSNNI_TABLE_COLUMNS) : 0;
+        while (i < columns && strcmp(t->field[i], lsnni_sign_columns[k]) != 0) i++;
+        if (i == columns)
+            return lsnni_fail(cx, LSNN_EFORMAT, "%s: its first line names no column %s%s",
+                              t->shown, lsnni_sign_columns[k], k == LSNNI_SIGN_CLASS ?
+                              ": the test set's classes are in GT-final_test.csv, which is a file "
+                              "of its own" : ": they are Filename;Width;Height;Roi.X1;...;ClassId");
+        g->column[k] = i;
+    }
+    return LSNN_OK;
+}
+
+/* The next line's numbers; the file's name stays in the table.               */
+static lsnn_status lsnni_signs_line(lsnn_ctx *cx, const lsnni_signs *g,
+                                    int v[LSNNI_SIGN_COLUMNS])
+{
+    const lsnni_table *t = &g->table;
+    for (int k = 0; k < LSNNI_SIGN_COLUMNS; k++)
+        if (g->column[k] >= t->columns)
+            return lsnni_fail(cx, LSNN_EFORMAT, "%s: line %d has %d columns, and no %s", t->shown,
+                              t->line, t->columns, lsnni_sign_columns[k]);
+    for (int k = LSNNI_SIGN_W; k < LSNNI_SIGN_COLUMNS; k++) {
+        int low = k == LSNNI_SIGN_W || k == LSNNI_SIGN_H;
+        int high = k == LSNNI_SIGN_CLASS ? LSNNI_SIGN_CLASSES - 1 : 1 << 20;
+        LSNNI_TRY(lsnni_table_int(cx, t, g->column[k], lsnni_sign_columns[k], low, high, &v[k]));
+    }
+    if (v[LSNNI_SIGN_X1] < v[LSNNI_SIGN_X2] && v[LSNNI_SIGN_X2] <= v[LSNNI_SIGN_W] &&
+        v[LSNNI_SIGN_Y1] < v[LSNNI_SIGN_Y2] && v[LSNNI_SIGN_Y2] <= v[LSNNI_SIGN_H]) return LSNN_OK;
+    return lsnni_fail(cx, LSNN_EVALUE, "%s: line %d: the box from (%d, %d) to (%d, %d) is not a "
+                      "part of the picture, %d x %d", t->shown, t->line, v[LSNNI_SIGN_X1],
+                      v[LSNNI_SIGN_Y1], v[LSNNI_SIGN_X2], v[LSNNI_SIGN_Y2], v[LSNNI_SIGN_W],
+                      v[LSNNI_SIGN_H]);
+}
+
+/* One line's picture, as three planes.                                       */
+static lsnn_status lsnni_sign(lsnn_ctx *cx, lsnni_signs *g, const int v[LSNNI_SIGN_COLUMNS],
+                              unsigned char *planes)
+{
+    const lsnni_table *t = &g->table;
+    const char *name = t->field[g->column[LSNNI_SIGN_FILE]];
+    int x = g->box ? v[LSNNI_SIGN_X1] : 0, y = g->box ? v[LSNNI_SIGN_Y1] : 0;
+    int w = g->box ? v[LSNNI_SIGN_X2] - x : v[LSNNI_SIGN_W];
+    int h = g->box ? v[LSNNI_SIGN_Y2] - y : v[LSNNI_SIGN_H];
+    lsnn_image im;
+    lsnn_status s = LSNN_OK;
+    if (strlen(name) >= g->room || strpbrk(name, "/\\:"))
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: line %d: Filename is '%.40s', not the name of a "
+                          "picture in its folder", t->shown, t->line, name);
+    memcpy(g->path + g->folder, name, strlen(name) + 1);
+    LSNNI_TRY(lsnni_image_open(cx, &im, g->path));
+    if (im.w != v[LSNNI_SIGN_W] || im.h != v[LSNNI_SIGN_H])
+        s = lsnni_fail(cx, LSNN_EFORMAT, "%s: is %d x %d pixels, line %d of %s says %d x %d",
+                       lsnni_path_end(g->path), im.w, im.h, t->line, t->shown, v[LSNNI_SIGN_W],
+                       v[LSNNI_SIGN_H]);
+    else lsnni_image_resize(&im, x, y, w, h, g->side, planes);
+    lsnni_free(cx, im.rgb);
+    return s;
+}
+
+/* 00012_00007.ppm is picture 7 of track 12; without such a name each is one of its own. */
+static int lsnni_sign_group(const char *name, int label, int i)
+{
+    size_t digits = strspn(name, "0123456789");
+    if (digits != 5 || name[5] != '_') return -1 - i;
+    return label * LSNNI_SIGN_TRACK + atoi(name);
+}
+
+static lsnn_status lsnni_signs_read(lsnn_ctx *cx, lsnni_signs *g, lsnn_set *one, int lines)
+{
+    size_t size = 3 * lsnni_area(g->side, g->side);
+    lsnn_shape shape;
+    shape.c = 3;
+    shape.h = shape.w = g->side;
+    LSNNI_TRY(lsnni_signs_head(cx, g));
+    LSNNI_TRY(lsnni_set_new(cx, one, g->table.shown, (double)lines - 1, shape,
+                            LSNNI_SIGN_CLASSES, 1));
+    for (int i = 0; i < one->labels.dim[0] && lsnni_table_next(&g->table); i++) {
+        int v[LSNNI_SIGN_COLUMNS];
+        LSNNI_TRY(lsnni_signs_line(cx, g, v));
+        LSNNI_TRY(lsnni_sign(cx, g, v, one->images.v + (size_t)i * size));
+        one->labels.v[i] = (unsigned char)v[LSNNI_SIGN_CLASS];
+        one->group[i] = lsnni_sign_group(g->table.field[g->column[LSNNI_SIGN_FILE]],
+                                         v[LSNNI_SIGN_CLASS], i);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_gtsrb_read(lsnn_ctx *cx, lsnn_set *s, const char *path, int side,
+                                     int box)
+{
+    lsnni_signs g;
+    lsnni_bytes file;
+    lsnn_set one;
+    lsnn_status status;
+    int lines = 0;
+    memset(&g, 0, sizeof g);
+    memset(&one, 0, sizeof one);
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_gtsrb_read", path));
+    if (side < 1 || side > LSNNI_SIGN_SIDE)
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_gtsrb_read: side %d: give 1..%d", side,
+                          (int)LSNNI_SIGN_SIDE);
+    LSNNI_TRY(lsnni_bytes_read(cx, &file, path));
+    status = lsnni_table_begin(cx, &g.table, &file, &lines);
+    g.side = side;
+    g.box = box;
+    g.folder = (size_t)(lsnni_file_name(path) - path);
+    g.room = 256;
+    g.path = (char *)lsnni_alloc(cx, g.folder + g.room, 1);
+    if (g.path) memcpy(g.path, path, g.folder);
+    if (!g.path) status = LSNN_ENOMEM;
+    if (status == LSNN_OK) status = lsnni_signs_read(cx, &g, &one, lines);
+    lsnni_free(cx, g.path);
+    lsnni_free(cx, file.v);
+    return lsnni_set_add(cx, s, &one, file.shown, status);
+}
+/* ---- >>mat: SVHN's .mat files, as MATLAB 5 to 7 write them -------------------------
+   A head of 128 bytes, then elements: type and bytes (4 each), data, padded to 8; or both in
+   4 bytes and up to 4 of data. An array (14) is made of elements: flags, sizes, name, numbers,
+   the first index running fastest. A packed element (15) is zlib data with one array inside.
+   SVHN: X 32 x 32 x 3 x N (row, column, colour, image), y N x 1, 10 for the digit 0. */
+enum { LSNNI_MAT_HEAD = 128, LSNNI_MAT_INT8 = 1, LSNNI_MAT_UINT8 = 2, LSNNI_MAT_INT32 = 5,
+       LSNNI_MAT_UINT32 = 6, LSNNI_MAT_SINGLE = 7, LSNNI_MAT_DOUBLE = 9, LSNNI_MAT_ARRAY = 14,
+       LSNNI_MAT_PACKED = 15, LSNNI_MAT_COMPLEX = 0x0800, LSNNI_MAT_DIMS = 4 };
+
+typedef struct lsnni_mat {           /* what is being read, and where in it    */
+    lsnn_ctx *cx;
+    const char *who;
+    const unsigned char *at, *end;
+    int swapped;                     /* 1: the highest byte comes first       */
+} lsnni_mat;
+typedef struct lsnni_mat_item { int type; size_t bytes; const unsigned char *v; } lsnni_mat_item;
+typedef struct lsnni_mat_array {
+    char name[64];
+    int dims, dim[LSNNI_MAT_DIMS];
+    size_t count;
+    lsnni_mat_item numbers;
+} lsnni_mat_array;
+
+/* A whole number of `bytes` bytes.                                           */
+static uint64_t lsnni_mat_bits(const lsnni_mat *m, const unsigned char *v, int bytes)
+{
+    uint64_t n = 0;
+    for (int i = 0; i < bytes; i++) n |= (uint64_t)v[m->swapped ? bytes - 1 - i : i] << 8 * i;
+    return n;
+}
+
+/* Takes the next element.                                                    */
+static lsnn_status lsnni_mat_next(lsnni_mat *m, lsnni_mat_item *e)
+{
+    size_t left = (size_t)(m->end - m->at), pad;
+    uint32_t type = left >= 8 ? (uint32_t)lsnni_mat_bits(m, m->at, 4) : 0;
+    int small = type >> 16 != 0;
+    memset(e, 0, sizeof *e);
+    if (left >= 8) {
+        e->type = (int)(type & 0xFFFF);
+        e->bytes = small ? type >> 16 : (size_t)lsnni_mat_bits(m, m->at + 4, 4);
+        e->v = m->at + (small ? 4 : 8);
+    }
+    if (left < 8 || (small && e->bytes > 4) || (!small && e->bytes > left - 8))
+        return lsnni_fail(m->cx, LSNN_EFORMAT, "%s: is cut off within an element", m->who);
+    pad = small ? 4 - e->bytes : e->type == LSNNI_MAT_PACKED ? 0 : (8 - e->bytes % 8) % 8;
+    left = (size_t)(m->end - e->v) - e->bytes;
+    m->at = e->v + e->bytes + LSNNI_MIN(pad, left);
+    return LSNN_OK;
+}
+
+static int lsnni_mat_width(int type)                     /* bytes a number; 0: none */
+{
+    static const int width[16] = { 0, 1, 1, 2, 2, 4, 4, 4, 0, 8, 0, 0, 8, 8, 0, 0 };
+    return type >= 0 && type < 16 ? width[type] : 0;
+}
+
+/* Number i of an element as a double.                                        */
+static double lsnni_mat_number(const lsnni_mat *m, const lsnni_mat_item *e, size_t i)
+{
+    int width = lsnni_mat_width(e->type);
+    uint64_t bits = lsnni_mat_bits(m, e->v + i * (size_t)width, width);
+    int is_signed = e->type == 1 || e->type == 3 || e->type == 5 || e->type == 12;
+    double wide;
+    float narrow;
+    if (e->type == LSNNI_MAT_DOUBLE) {
+        memcpy(&wide, &bits, sizeof wide);
+        return wide;
+    }
+    if (e->type == LSNNI_MAT_SINGLE) {
+        uint32_t low = (uint32_t)bits;
+        memcpy(&narrow, &low, sizeof narrow);
+        return (double)narrow;
+    }
+    wide = (double)bits;
+    if (is_signed && bits >> (8 * width - 1)) wide -= ldexp(1, 8 * width);
+    return wide;
+}
+
+/* The sizes of an array and its name.                                        */
+static lsnn_status lsnni_mat_shape(lsnni_mat *m, lsnni_mat_array *a)
+{
+    lsnni_mat_item flags, sizes, name;
+    LSNNI_TRY(lsnni_mat_next(m, &flags));
+    LSNNI_TRY(lsnni_mat_next(m, &sizes));
+    LSNNI_TRY(lsnni_mat_next(m, &name));
+    if (flags.type != LSNNI_MAT_UINT32 || flags.bytes != 8 || sizes.type != LSNNI_MAT_INT32 ||
+        sizes.bytes % 4 || sizes.bytes < 8 || name.type != LSNNI_MAT_INT8)
+        return lsnni_fail(m->cx, LSNN_EFORMAT, "%s: an array must begin with flags, sizes and a "
+                          "name", m->who);
+    memcpy(a->name, name.v, LSNNI_MIN(name.bytes, sizeof a->name - 1));
+    a->dims = (int)LSNNI_MIN(sizes.bytes / 4, (size_t)LSNNI_MAT_DIMS + 1);
+    a->count = 1;
+    for (int i = 0; i < a->dims && i < LSNNI_MAT_DIMS; i++) {
+        double n = lsnni_mat_number(m, &sizes, (size_t)i);
+        if (n < 0 || !lsnni_mul(&a->count, (size_t)n))
+            return lsnni_fail(m->cx, LSNN_EFORMAT, "%s: %s: size %d is %.0f", m->who, a->name,
+                              i + 1, n);
+        a->dim[i] = (int)n;
+    }
+    if (lsnni_mat_bits(m, flags.v, 4) & LSNNI_MAT_COMPLEX)
+        return lsnni_fail(m->cx, LSNN_EFORMAT, "%s: %s is complex", m->who, a->name);
+    return LSNN_OK;
+}
+
+/* An array's numbers: as many as its sizes say.                              */
+static lsnn_status lsnni_mat_numbers(lsnni_mat *m, lsnni_mat_array *a)
+{
+    size_t width;
+    LSNNI_TRY(lsnni_mat_next(m, &a->numbers));
+    width = (size_t)lsnni_mat_width(a->numbers.type);
+    if (!width || a->dims > LSNNI_MAT_DIMS || a->numbers.bytes % width ||
+        a->numbers.bytes / width != a->count)
+        return lsnni_fail(m->cx, LSNN_EFORMAT, "%s: %s: %.0f bytes of type %d are not the numbers "
+                          "of its %d sizes", m->who, a->name, (double)a->numbers.bytes,
+                          a->numbers.type, a->dims);
+    return LSNN_OK;
+}
+
+/* ---- what SVHN has in it -----------------------------------------------------------*/
+typedef struct lsnni_svhn { lsnn_set set; double *y; size_t count; } lsnni_svhn;
+
+/* X's pixels: their index runs over rows, columns, colours, images; a set's over columns,
+   rows, colours.                                                             */
+static lsnn_status lsnni_svhn_x(lsnni_mat *m, lsnni_svhn *s, const lsnni_mat_array *a)
+{
+    enum { side = 32, plane = side * side };
+    static const lsnn_shape shape = { 3, side, side };
+    int n = a->dims < 4 ? 1 : a->dim[3];
+    if (s->set.images.v || a->dims < 3 || a->dim[0] != side || a->dim[1] != side ||
+        a->dim[2] != 3 || a->numbers.type != LSNNI_MAT_UINT8)
+        return lsnni_fail(m->cx, LSNN_EFORMAT, "%s: X must be one array of 32 x 32 x 3 x N bytes, "
+                          "it is %d x %d x %d of type %d", m->who, a->dim[0], a->dim[1],
+                          a->dim[2], a->numbers.type);
+    LSNNI_TRY(lsnni_set_new(m->cx, &s->set, m->who, n, shape, 10, 0));
+    for (size_t p = 0; p < 3 * (size_t)n; p++) {
+        const unsigned char *from = a->numbers.v + p * plane;
+        unsigned char *to = s->set.images.v + p * plane;
+        for (int i = 0; i < side; i++)
+            for (int j = 0; j < side; j++) to[i * side + j] = from[j * side + i];
+    }
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_svhn_y(lsnni_mat *m, lsnni_svhn *s, const lsnni_mat_array *a)
+{
+    if (s->y)
+        return lsnni_fail(m->cx, LSNN_EFORMAT, "%s: has two arrays y", m->who);
+    s->count = a->count;
+    s->y = (double *)lsnni_alloc(m->cx, a->count + 1, sizeof *s->y);
+    if (!s->y) return LSNN_ENOMEM;
+    for (size_t i = 0; i < a->count; i++) s->y[i] = lsnni_mat_number(m, &a->numbers, i);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_svhn_array(lsnni_mat *m, lsnni_svhn *s)
+{
+    lsnni_mat_array a;
+    memset(&a, 0, sizeof a);
+    LSNNI_TRY(lsnni_mat_shape(m, &a));
+    if (strcmp(a.name, "X") != 0 && strcmp(a.name, "y") != 0) return LSNN_OK;
+    LSNNI_TRY(lsnni_mat_numbers(m, &a));
+    return a.name[0] == 'X' ? lsnni_svhn_x(m, s, &a) : lsnni_svhn_y(m, s, &a);
+}
+
+static lsnn_status lsnni_svhn_element(lsnni_mat *m, lsnni_svhn *s, const lsnni_mat_item *e)
+{
+    lsnni_mat inner = *m;
+    lsnni_mat_item array;
+    unsigned char *v = NULL;
+    size_t bytes = 0;
+    lsnn_status status = LSNN_OK;
+    if (e->type == LSNNI_MAT_PACKED) {
+        LSNNI_TRY(lsnni_inflate(m->cx, m->who, e->v, e->bytes, (size_t)-1, &v, &bytes));
+        inner.at = v;
+        inner.end = v + bytes;
+        status = lsnni_mat_next(&inner, &array);
+        e = &array;
+    }
+    if (status == LSNN_OK && e->type == LSNNI_MAT_ARRAY) {
+        inner.at = e->v;
+        inner.end = e->v + e->bytes;
+        status = lsnni_svhn_array(&inner, s);
+    }
+    lsnni_free(m->cx, v);
+    return status;
+}
+
+static lsnn_status lsnni_svhn_labels(lsnni_mat *m, lsnni_svhn *s)
+{
+    int n = s->set.images.v ? s->set.labels.dim[0] : 0;
+    if (!n || !s->y || s->count != (size_t)n)
+        return lsnni_fail(m->cx, LSNN_EFORMAT, "%s: has %d images in X and %.0f labels in y",
+                          m->who, n, (double)s->count);
+    for (int i = 0; i < n; i++) {
+        if (!(s->y[i] >= 1 && s->y[i] <= 10 && s->y[i] <= floor(s->y[i])))
+            return lsnni_fail(m->cx, LSNN_EVALUE, "%s: label %d in y is %g: they are 1 to 10, which "
+                              "stands for the digit 0", m->who, i + 1, s->y[i]);
+        s->set.labels.v[i] = (unsigned char)((int)s->y[i] % 10);
+    }
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_mat_head(lsnni_mat *m)
+{
+    size_t bytes = (size_t)(m->end - m->at);
+    const unsigned char *v = m->at;
+    int little = bytes >= LSNNI_MAT_HEAD && v[126] == 'I' && v[127] == 'M', version;
+    if (bytes >= 8 && (!memcmp(v, "\x89HDF\r\n\x1a\n", 8) || !memcmp(v, "MATLAB 7.3", 8)))
+        return lsnni_fail(m->cx, LSNN_EFORMAT, "%s: is a MAT file of version 7.3 (HDF5): version 5 "
+                          "is read, as MATLAB's save -v7 writes it", m->who);
+    if (bytes < LSNNI_MAT_HEAD || (!little && (v[126] != 'M' || v[127] != 'I')))
+        return lsnni_fail(m->cx, LSNN_EFORMAT, "%s: is no MAT file of version 5: its head of 128 "
+                          "bytes does not end in IM or MI", m->who);
+    m->swapped = !little;
+    version = (int)lsnni_mat_bits(m, v + 124, 2);
+    if (version != 0x0100)
+        return lsnni_fail(m->cx, LSNN_EFORMAT, "%s: is a MAT file of version %04x, not 0100: as "
+                          "MATLAB's save -v7 writes it", m->who, (unsigned)version);
+    m->at += LSNNI_MAT_HEAD;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_svhn_read(lsnn_ctx *cx, lsnn_set *s, const char *path)
+{
+    lsnni_bytes file;
+    lsnni_mat m;
+    lsnni_svhn read;
+    lsnn_status status;
+    memset(&read, 0, sizeof read);
+    memset(&m, 0, sizeof m);
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_svhn_read", path));
+    LSNNI_TRY(lsnni_bytes_read(cx, &file, path));
+    m.cx = cx;
+    m.who = file.shown;
+    m.at = file.v;
+    m.end = file.v + file.count;
+    status = lsnni_mat_head(&m);
+    while (status == LSNN_OK && m.at < m.end) {
+        lsnni_mat_item e;
+        status = lsnni_mat_next(&m, &e);
+        if (status == LSNN_OK) status = lsnni_svhn_element(&m, &read, &e);
+    }
+    if (status == LSNN_OK) status = lsnni_svhn_labels(&m, &read);
+    lsnni_free(cx, read.y);
+    lsnni_free(cx, file.v);
+    return lsnni_set_add(cx, s, &read.set, file.shown, status);
+}
+/* ---- >>load: a whole set from its folder --------------------------------------------*/
+typedef struct lsnni_loading {
+    lsnn_ctx *cx;
+    lsnn_set *set;
+    const char *name, *folder;
+    int test;
+    char *path;                      /* room for the folder and a file below it */
+    size_t room;
+} lsnni_loading;
+
+/* Sets the path to FOLDER/within/file; 1 if there is such a file, or one of .gz. */
+LSNNI_PRINTF(2, 3)
+static int lsnni_loading_has(lsnni_loading *l, const char *format, ...)
+{
+    size_t n = strlen(l->folder);
+    va_list list;
+    FILE *f;
+    memcpy(l->path, l->folder, n);
+    l->path[n] = '/';
+    va_start(list, format);
+    vsnprintf(l->path + n + 1, l->room - n - 4, format, list);
+    va_end(list);
+    n = strlen(l->path);
+    f = fopen(l->path, "rb");
+    if (!f) {
+        memcpy(l->path + n, ".gz", 4);
+        f = fopen(l->path, "rb");
+        l->path[n] = 0;
+    }
+    if (f) fclose(f);
+    return f != NULL;
+}
+
+static lsnn_status lsnni_loading_missing(const lsnni_loading *l, const char *file)
+{
+    return lsnni_fail(l->cx, LSNN_EIO, "%s is not in %.200s, which should be the folder of %s's "
+                      "%s files", file, l->folder, l->name, l->test ? "test" : "training");
+}
+
+/* A file that lies in the folder, or in the one that its archive unpacks to.  */
+static int lsnni_loading_find(lsnni_loading *l, const char *within, const char *file)
+{
+    return lsnni_loading_has(l, "%s", file) || lsnni_loading_has(l, "%s/%s", within, file);
+}
+
+static lsnn_status lsnni_load_mnist(lsnni_loading *l)
+{
+    const char *part = l->test ? "t10k" : "train";
+    lsnn_set one;
+    lsnn_status s;
+    memset(&one, 0, sizeof one);
+    one.classes = 10;
+    lsnni_loading_has(l, "%s-images-idx3-ubyte", part);
+    s = lsnn_idx_read(l->cx, &one.images, l->path);
+    lsnni_loading_has(l, "%s-labels-idx1-ubyte", part);
+    if (s == LSNN_OK) s = lsnn_idx_read(l->cx, &one.labels, l->path);
+    if (s == LSNN_OK && one.images.rank != 3)
+        s = lsnni_fail(l->cx, LSNN_EFORMAT, "%.200s: MNIST's images have rank 3, these %d",
+                       l->folder, one.images.rank);
+    if (s == LSNN_OK)
+        s = lsnni_idx_labels(l->cx, lsnni_path_end(l->path), &one.labels, one.images.dim[0], 10);
+    if (s == LSNN_OK) {              /* N,H,W as N,1,H,W                      */
+        one.images.rank = 4;
+        one.images.dim[3] = one.images.dim[2];
+        one.images.dim[2] = one.images.dim[1];
+        one.images.dim[1] = 1;
+    }
+    return lsnni_set_add(l->cx, l->set, &one, l->folder, s);
+}
+
+static lsnn_status lsnni_load_cifar10(lsnni_loading *l)
+{
+    for (int i = 1; i <= (l->test ? 1 : 5); i++) {
+        char file[24] = "test_batch.bin";
+        if (!l->test) snprintf(file, sizeof file, "data_batch_%d.bin", i);
+        if (!lsnni_loading_find(l, "cifar-10-batches-bin", file))
+            return lsnni_loading_missing(l, file);
+        LSNNI_TRY(lsnn_cifar_read(l->cx, l->set, l->path, 10));
+    }
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_load_cifar100(lsnni_loading *l)
+{
+    const char *file = l->test ? "test.bin" : "train.bin";
+    if (!lsnni_loading_find(l, "cifar-100-binary", file)) return lsnni_loading_missing(l, file);
+    return lsnn_cifar_read(l->cx, l->set, l->path,
+                           strcmp(l->name, "cifar100") == 0 ? LSNNI_FINE : LSNNI_COARSE);
+}
+
+static lsnn_status lsnni_load_svhn(lsnni_loading *l)
+{
+    const char *file = l->test ? "test_32x32.mat" : "train_32x32.mat";
+    if (!lsnni_loading_has(l, "%s", file)) return lsnni_loading_missing(l, file);
+    return lsnn_svhn_read(l->cx, l->set, l->path);
+}
+
+/* The tracks of packed records: lines of class/track_picture.ppm;width;height.  */
+static lsnn_status lsnni_packed_tracks(lsnni_loading *l, lsnni_bytes *file)
+{
+    lsnn_set *s = l->set;
+    lsnni_table t;
+    int lines, n = s->labels.dim[0];
+    memset(&t, 0, sizeof t);
+    LSNNI_TRY(lsnni_table_begin(l->cx, &t, file, &lines));
+    if (lines != n)
+        return lsnni_fail(l->cx, LSNN_EFORMAT, "%s: has %d lines, the training records are %d",
+                          t.shown, lines, n);
+    s->group = (int *)lsnni_alloc(l->cx, (size_t)n, sizeof *s->group);
+    if (!s->group) return LSNN_ENOMEM;
+    for (int i = 0; i < n && lsnni_table_next(&t); i++) {
+        const char *name = t.field[0];
+        int label = strspn(name, "0123456789") == 5 && name[5] == '/' ? atoi(name) : -1;
+        if (label != s->labels.v[i])
+            return lsnni_fail(l->cx, LSNN_EFORMAT, "%s: line %d: '%.40s': record %d is of class "
+                              "%05d", t.shown, t.line, name, i, s->labels.v[i]);
+        s->group[i] = lsnni_sign_group(name + 6, label, i);
+    }
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_load_packed(lsnni_loading *l)
+{
+    lsnn_set one, *set = l->set;
+    lsnni_bytes file;
+    lsnn_status s;
+    memset(&one, 0, sizeof one);
+    LSNNI_TRY(lsnn_cifar_read(l->cx, &one, l->path, LSNNI_SIGN_CLASSES));
+    l->set = &one;
+    s = LSNN_OK;
+    if (!l->test && lsnni_loading_has(l, "gtsrb32_train_index.csv")) {
+        s = lsnni_bytes_read(l->cx, &file, l->path);
+        if (s == LSNN_OK) {
+            s = lsnni_packed_tracks(l, &file);
+            lsnni_free(l->cx, file.v);
+        }
+    }
+    l->set = set;
+    return lsnni_set_add(l->cx, set, &one, l->folder, s);
+}
+
+/* Neither packed records nor the official files.                             */
+static lsnn_status lsnni_gtsrb_missing(lsnni_loading *l, const char *file)
+{
+    const char *part = l->test ? "test" : "train";
+    if (strcmp(l->name, "gtsrb") != 0 || !lsnni_loading_has(l, "gtsrb32_%s.bin.xz", part))
+        return lsnni_loading_missing(l, file);
+    return lsnni_fail(l->cx, LSNN_EUNSUPPORTED, "%s: is packed: unpack it by xz -dk",
+                      lsnni_path_end(l->path));
+}
+
+static lsnn_status lsnni_load_gtsrb(lsnni_loading *l)
+{
+    const char *root = lsnni_loading_has(l, "GTSRB/Final_Training/Images/00000/GT-00000.csv") ||
+                       lsnni_loading_has(l, "GTSRB/Final_Test/Images/GT-final_test.csv")
+                       ? "GTSRB/" : "";
+    int box = strcmp(l->name, "gtsrb-box") == 0;
+    if (!box && lsnni_loading_has(l, "gtsrb32_%s.bin", l->test ? "test" : "train"))
+        return lsnni_load_packed(l);
+    if (l->test) {
+        if (!lsnni_loading_has(l, "%sFinal_Test/Images/GT-final_test.csv", root))
+            return lsnni_gtsrb_missing(l, "Final_Test/Images/GT-final_test.csv");
+        return lsnn_gtsrb_read(l->cx, l->set, l->path, LSNNI_CIFAR_SIDE, box);
+    }
+    for (int k = 0; k < LSNNI_SIGN_CLASSES; k++) {
+        char file[64];
+        snprintf(file, sizeof file, "Final_Training/Images/%05d/GT-%05d.csv", k, k);
+        if (!lsnni_loading_has(l, "%s%s", root, file)) return lsnni_gtsrb_missing(l, file);
+        LSNNI_TRY(lsnn_gtsrb_read(l->cx, l->set, l->path, LSNNI_CIFAR_SIDE, box));
+    }
+    return LSNN_OK;
+}
+
+static const struct lsnni_loader {
+    const char *name;
+    lsnn_status (*load)(lsnni_loading *l);
+} lsnni_loaders[] = {
+    { "mnist", lsnni_load_mnist }, { "cifar10", lsnni_load_cifar10 },
+    { "cifar100", lsnni_load_cifar100 }, { "cifar20", lsnni_load_cifar100 },
+    { "svhn", lsnni_load_svhn }, { "gtsrb", lsnni_load_gtsrb }, { "gtsrb-box", lsnni_load_gtsrb }
+};
+enum { LSNNI_LOADERS = (int)(sizeof lsnni_loaders / sizeof lsnni_loaders[0]) };
+
+LSNN_API const char *lsnn_set_name(int i)
+{
+    return i >= 0 && i < LSNNI_LOADERS ? lsnni_loaders[i].name : NULL;
+}
+
+LSNN_API lsnn_status lsnn_set_load(lsnn_ctx *cx, lsnn_set *s, const char *name,
+                                   const char *folder, int test)
+{
+    lsnni_loading l;
+    lsnn_set all;
+    lsnn_status status;
+    int i = 0;
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_set_load: folder", folder));
+    while (i < LSNNI_LOADERS && (!name || strcmp(lsnni_loaders[i].name, name) != 0)) i++;
+    if (i == LSNNI_LOADERS)
+        return lsnni_fail(cx, LSNN_ENAME, "lsnn_set_load: there is no set '%.40s'",
+                          name ? name : "(NULL)");
+    memset(&all, 0, sizeof all);
+    memset(&l, 0, sizeof l);
+    l.cx = cx;
+    l.set = &all;
+    l.name = name;
+    l.folder = folder;
+    l.test = test;
+    l.room = strlen(folder) + 200;
+    l.path = (char *)lsnni_alloc(cx, l.room, 1);
+    if (!l.path) return LSNN_ENOMEM;
+    status = lsnni_loaders[i].load(&l);
+    lsnni_free(cx, l.path);
+    return lsnni_set_add(cx, s, &all, name, status);
+}
+/* ---- >>pain: the UNBC-McMaster shoulder pain archive --------------------------------
+   FOLDER/Images/S/Q/F.png                      frame F of sequence Q of subject S
+   FOLDER/AAM_landmarks/S/Q/F_aam.txt           66 lines: x y, pixels of that frame
+   FOLDER/Frame_Labels/PSPI/S/Q/F_facs.txt      the intensity of pain, 0 to 16
+   FOLDER/frames.txt                            S/Q/F_aam.txt, a line a frame, sorted
+   TKN 4.1: a face is warped to a frontal, upright one before it is cut out and scaled to
+   48 x 48. The frontal face is the table below; its Delaunay triangles between the 66 points
+   carry the pixels, straight from the frame, and what lies outside of them is black. A pixel is
+   the mean of 2 x 2 places, each read between four pixels of the frame. Noise moves the
+   frame's points, anew in each epoch; a flip mirrors the face after it.      */
+enum { LSNNI_FACE_POINTS = 66, LSNNI_FACE_SIDE = 48, LSNNI_FACE_FINE = 2 * LSNNI_FACE_SIDE,
+       LSNNI_FACE_SPOTS = LSNNI_FACE_FINE * LSNNI_FACE_FINE, LSNNI_PAIN_MOST = 16 };
+typedef struct lsnni_point { double x, y; } lsnni_point;
+
+/* A place of the fine picture: its triangle's points and how near it is to each. a < 0: none. */
+typedef struct lsnni_spot { int16_t point[3]; float part[3]; } lsnni_spot;
+
+/* What is kept of a frame: the face's box and its points in it.              */
+typedef struct lsnni_face {
+    lsnn_image box;
+    float x[LSNNI_FACE_POINTS], y[LSNNI_FACE_POINTS];
+} lsnni_face;
+
+struct lsnni_faces {
+    lsnni_spot spot[LSNNI_FACE_SPOTS];
+    lsnni_face face[1];              /* as many as there are frames           */
+};
+
+/* ---- the frontal face -------------------------------------------------------------*/
+/* Brow, eye, nose and mouth of the left half, in thousandths of the face's width from its left
+   edge and of its height from its top: point, x, y, and the point opposite (itself: it lies in
+   the middle). The jaw, 0 to 16, is an arc.                                  */
+static const short lsnni_face_half[][4] = {
+    { 17, 100, 110, 26 }, { 18, 165,  45, 25 }, { 19, 250,  20, 24 }, { 20, 340,  30, 23 },
+    { 21, 420,  65, 22 }, { 27, 500, 210, 27 }, { 28, 500, 310, 28 }, { 29, 500, 405, 29 },
+    { 30, 500, 500, 30 }, { 31, 385, 560, 35 }, { 32, 440, 580, 34 }, { 33, 500, 595, 33 },
+    { 36, 185, 225, 45 }, { 37, 240, 190, 44 }, { 38, 310, 190, 43 }, { 39, 365, 235, 42 },
+    { 40, 310, 255, 47 }, { 41, 240, 255, 46 }, { 48, 315, 745, 54 }, { 49, 380, 710, 53 },
+    { 50, 450, 690, 52 }, { 51, 500, 700, 51 }, { 57, 500, 835, 57 }, { 58, 440, 825, 56 },
+    { 59, 370, 795, 55 }, { 60, 425, 742, 62 }, { 61, 500, 748, 61 }, { 64, 500, 772, 64 },
+    { 65, 425, 765, 63 }
+};
+
+static void lsnni_face_front(lsnni_point p[LSNNI_FACE_POINTS])
+{
+    const double pi = 3.141592653589793;
+    for (int i = 0; i <= 16; i++) {
+        p[i].x = 0.5 - 0.5 * cos(pi * i / 16);
+        p[i].y = 0.23 + 0.77 * sin(pi * i / 16);
+    }
+    for (size_t i = 0; i < sizeof lsnni_face_half / sizeof *lsnni_face_half; i++) {
+        const short *h = lsnni_face_half[i];
+        p[h[0]].x = h[1] / 1000.0;
+        p[h[3]].x = 1 - h[1] / 1000.0;
+        p[h[0]].y = p[h[3]].y = h[2] / 1000.0;
+    }
+}
+
+/* Twice the area of a, b, c; positive if they turn to the left.               */
+static double lsnni_area_of(lsnni_point a, lsnni_point b, lsnni_point c)
+{
+    return (b.x - a.x) * (c.y - a.y) - (b.y - a.y) * (c.x - a.x);
+}
+
+/* Is d inside of the circle through a, b, c, which turn to the left?          */
+static int lsnni_in_circle(lsnni_point a, lsnni_point b, lsnni_point c, lsnni_point d)
+{
+    double ax = a.x - d.x, ay = a.y - d.y, bx = b.x - d.x, by = b.y - d.y;
+    double cx = c.x - d.x, cy = c.y - d.y;
+    return (ax * ax + ay * ay) * (bx * cy - cx * by) - (bx * bx + by * by) * (ax * cy - cx * ay) +
+           (cx * cx + cy * cy) * (ax * by - bx * ay) > 0;
+}
+
+/* Enters triangle t wherever a place of the fine picture lies in it.          */
+static void lsnni_face_triangle(lsnni_spot *spot, const lsnni_point *p, const int t[3])
+{
+    double area = lsnni_area_of(p[t[0]], p[t[1]], p[t[2]]);
+    for (int i = 0; i < LSNNI_FACE_SPOTS; i++) {
+        double part[3];
+        int in = spot[i].point[0] < 0;
+        lsnni_point at;              /* the face fills 46 of the 48 pixels     */
+        at.x = (i % LSNNI_FACE_FINE + 0.5 - 2) / (LSNNI_FACE_FINE - 4);
+        at.y = (i / LSNNI_FACE_FINE + 0.5 - 2) / (LSNNI_FACE_FINE - 4);
+        for (int k = 0; k < 3; k++) {
+            part[k] = lsnni_area_of(p[t[(k + 1) % 3]], p[t[(k + 2) % 3]], at) / area;
+            in &= part[k] >= 0;
+        }
+        for (int k = 0; k < 3 && in; k++) {
+            spot[i].point[k] = (int16_t)t[k];
+            spot[i].part[k] = (float)part[k];
+        }
+    }
+}
+
+/* Three points make a triangle if no other lies in their circle. Mirrored points lie on one
+   circle by fours: the triangles are those of points moved a little apart.    */
+static void lsnni_face_spots(lsnni_spot *spot)
+{
+    lsnni_point p[LSNNI_FACE_POINTS], apart[LSNNI_FACE_POINTS];
+    int t[3];
+    lsnni_face_front(p);
+    for (int i = 0; i < LSNNI_FACE_POINTS; i++) {
+        apart[i].x = p[i].x + 1e-5 * (i * 37 % 101);
+        apart[i].y = p[i].y + 1e-5 * (i * 53 % 97);
+    }
+    for (int i = 0; i < LSNNI_FACE_SPOTS; i++) spot[i].point[0] = -1;
+    for (int a = 0; a < LSNNI_FACE_POINTS; a++)
+    for (int b = a + 1; b < LSNNI_FACE_POINTS; b++)
+    for (int c = b + 1; c < LSNNI_FACE_POINTS; c++) {
+        int left = lsnni_area_of(apart[a], apart[b], apart[c]) > 0, empty = 1;
+        t[0] = a;
+        t[1] = left ? b : c;
+        t[2] = left ? c : b;
+        for (int d = 0; d < LSNNI_FACE_POINTS && empty; d++)
+            if (d != a && d != b && d != c)
+                empty = !lsnni_in_circle(apart[a], apart[t[1]], apart[t[2]], apart[d]);
+        if (empty && lsnni_area_of(p[a], p[t[1]], p[t[2]]) > 0) lsnni_face_triangle(spot, p, t);
+    }
+}
+
+/* ---- warping ----------------------------------------------------------------------*/
+/* Adds what lies at (x, y) of an image, pixel centres at whole numbers, to rgb. */
+static void lsnni_image_between(const lsnn_image *im, float x, float y, float rgb[3])
+{
+    int x0, y0, x1, y1;
+    x = LSNNI_MIN(LSNNI_MAX(x, 0.0f), (float)(im->w - 1));
+    y = LSNNI_MIN(LSNNI_MAX(y, 0.0f), (float)(im->h - 1));
+    x0 = (int)x;
+    y0 = (int)y;
+    x1 = LSNNI_MIN(x0 + 1, im->w - 1);
+    y1 = LSNNI_MIN(y0 + 1, im->h - 1);
+    x -= (float)x0;
+    y -= (float)y0;
+    for (int c = 0; c < 3; c++) {
+        const unsigned char *v = im->rgb + c;
+        float a = v[3 * (y0 * im->w + x0)], b = v[3 * (y0 * im->w + x1)];
+        float low = v[3 * (y1 * im->w + x0)], d = v[3 * (y1 * im->w + x1)];
+        a += x * (b - a);
+        low += x * (d - low);
+        rgb[c] += a + y * (low - a);
+    }
+}
+
+static void lsnni_face_warp(const lsnni_spot *spot, const lsnni_face *f, const float *px,
+                            const float *py, int flip, lsnn_real *x)
+{
+    for (int i = 0; i < LSNNI_FACE_SIDE; i++)
+        for (int j = 0; j < LSNNI_FACE_SIDE; j++) {
+            float rgb[3] = { 0, 0, 0 };
+            int at = i * LSNNI_FACE_SIDE + (flip ? LSNNI_FACE_SIDE - 1 - j : j);
+            for (int k = 0; k < 4; k++) {
+                const lsnni_spot *s = &spot[(2 * i + k / 2) * LSNNI_FACE_FINE + 2 * j + k % 2];
+                float sx = 0, sy = 0;
+                for (int c = 0; c < 3 && s->point[0] >= 0; c++) {
+                    sx += s->part[c] * px[s->point[c]];
+                    sy += s->part[c] * py[s->point[c]];
+                }
+                if (s->point[0] >= 0) lsnni_image_between(&f->box, sx, sy, rgb);
+            }
+            for (int c = 0; c < 3; c++)
+                x[c * LSNNI_FACE_SIDE * LSNNI_FACE_SIDE + at] = LSNNI_R(rgb[c]) / (4 * 255);
+        }
+}
+
+static void lsnni_fetch_pain(const void *user, uint32_t epoch, int index, lsnn_real *x,
+                             int *labels, lsnn_real *targets)
+{
+    const lsnn_pain *p = (const lsnn_pain *)user;
+    const lsnni_face *f = &p->faces_->face[index];
+    lsnn_rng r = lsnn_rng_at(p->seed, "pain", "", epoch, (uint32_t)index);
+    float px[LSNNI_FACE_POINTS], py[LSNNI_FACE_POINTS];
+    /* a pixel of the picture in those of the frame: the jaw's ends are 46 apart */
+    double scale = p->noise * hypot((double)(f->x[16] - f->x[0]), (double)(f->y[16] - f->y[0])) /
+                   (LSNNI_FACE_SIDE - 2);
+    int flip = p->flip && lsnn_rng_int(&r, 2);
+    (void)labels;
+    for (int i = 0; i < LSNNI_FACE_POINTS; i++) {
+        px[i] = f->x[i] + (float)(p->noise > 0 ? scale * lsnn_rng_normal(&r) : 0);
+        py[i] = f->y[i] + (float)(p->noise > 0 ? scale * lsnn_rng_normal(&r) : 0);
+    }
+    lsnni_face_warp(p->faces_->spot, f, px, py, flip, x);
+    if (targets) targets[0] = LSNNI_R(p->level[index]);
+}
+
+/* ---- reading ----------------------------------------------------------------------*/
+typedef struct lsnni_pain_reader {
+    lsnn_ctx *cx;
+    const char *folder;
+    char *path;
+    size_t room;
+} lsnni_pain_reader;
+
+/* FOLDER/within/frame + ending, in r->path. line: S/Q/F_aam.txt, perhaps with ./ before it. */
+static const char *lsnni_pain_path(lsnni_pain_reader *r, const char *within, const char *line,
+                                   const char *ending)
+{
+    size_t n = strlen(line) - strlen("_aam.txt");
+    if (!strncmp(line, "./", 2)) line += 2, n -= 2;
+    snprintf(r->path, r->room, "%s/%s/%.*s%s", r->folder, within, (int)n, line, ending);
+    return r->path;
+}
+
+/* Reads `count` numbers, no more and no fewer, from a file of them; `what` they are. */
+static lsnn_status lsnni_numbers_read(lsnn_ctx *cx, const char *path, const char *what,
+                                      double *v, int count)
+{
+    lsnni_bytes file;
+    char *at;
+    int n = 0, good = 1;
+    LSNNI_TRY(lsnni_bytes_read(cx, &file, path));
+    at = (char *)file.v;
+    while (good) {
+        char *word, stop;
+        while (lsnni_is_space((unsigned char)*at)) at++;
+        word = at;
+        while (*at && !lsnni_is_space((unsigned char)*at)) at++;
+        if (at == word) break;
+        stop = *at;
+        *at = 0;
+        good = n < count && lsnni_parse_number(word, &v[n]) && fabs(v[n]) <= 1e6;
+        n++;
+        if (!good)
+            lsnni_fail(cx, LSNN_EFORMAT, "%s: number %d, '%.30s': it should have %d: %s",
+                       file.shown, n, word, count, what);
+        *at = stop;
+    }
+    if (good && (n < count || at != (char *)file.v + file.count)) {
+        good = 0;
+        lsnni_fail(cx, LSNN_EFORMAT, "%s: has %d numbers and should have %d: %s", file.shown, n,
+                   count, what);
+    }
+    lsnni_free(cx, file.v);
+    return good ? LSNN_OK : LSNN_EFORMAT;
+}
+
+/* Cuts the points' box, a tenth of the face wider on each side, out of the frame.  */
+static lsnn_status lsnni_face_cut(lsnn_ctx *cx, lsnni_face *f, const lsnn_image *im,
+                                  const double *v, const char *path)
+{
+    double low[2] = { 1e9, 1e9 }, high[2] = { -1e9, -1e9 }, side[2], edge;
+    int from[2], to[2];
+    side[0] = im->w;
+    side[1] = im->h;
+    for (int i = 0; i < 2 * LSNNI_FACE_POINTS; i++) {
+        low[i % 2] = LSNNI_MIN(low[i % 2], v[i]);
+        high[i % 2] = LSNNI_MAX(high[i % 2], v[i]);
+    }
+    edge = 0.1 * (high[0] - low[0]) + 1;
+    for (int k = 0; k < 2; k++) {
+        from[k] = (int)LSNNI_MAX(0, floor(low[k] - edge));
+        to[k] = (int)LSNNI_MIN(side[k], ceil(high[k] + edge) + 1);
+        if (low[k] < -side[k] || high[k] > 2 * side[k] || from[k] >= to[k])
+            return lsnni_fail(cx, LSNN_EVALUE, "%s: landmarks from %.1f to %.1f, the frame has "
+                              "%.0f pixels in that direction", lsnni_path_end(path), low[k],
+                              high[k], side[k]);
+    }
+    LSNNI_TRY(lsnni_image_room(cx, &f->box, path, to[0] - from[0], to[1] - from[1]));
+    for (int i = 0; i < f->box.h; i++)
+        memcpy(f->box.rgb + lsnni_area(i, f->box.w) * 3,
+               im->rgb + 3 * (lsnni_area(from[1] + i, im->w) + (size_t)from[0]),
+               (size_t)f->box.w * 3);
+    for (int i = 0; i < LSNNI_FACE_POINTS; i++) {
+        f->x[i] = (float)(v[2 * i] - from[0]);
+        f->y[i] = (float)(v[2 * i + 1] - from[1]);
+    }
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_pain_frame(lsnni_pain_reader *r, const char *line, lsnni_face *f,
+                                    unsigned char *level)
+{
+    double v[2 * LSNNI_FACE_POINTS], pain;
+    lsnn_image im;
+    lsnn_status s;
+    LSNNI_TRY(lsnni_numbers_read(r->cx, lsnni_pain_path(r, "Frame_Labels/PSPI", line, "_facs.txt"),
+                                 "the intensity of pain", &pain, 1));
+    if (!(pain >= 0 && pain <= LSNNI_PAIN_MOST && pain <= floor(pain)))
+        return lsnni_fail(r->cx, LSNN_EVALUE, "%s: the intensity of pain is %g, not a whole number "
+                          "in 0..%d", lsnni_path_end(r->path), pain, (int)LSNNI_PAIN_MOST);
+    *level = (unsigned char)pain;
+    LSNNI_TRY(lsnni_numbers_read(r->cx, lsnni_pain_path(r, "AAM_landmarks", line, "_aam.txt"),
+                                 "66 landmarks, x and y", v, 2 * LSNNI_FACE_POINTS));
+    LSNNI_TRY(lsnni_image_open(r->cx, &im, lsnni_pain_path(r, "Images", line, ".png")));
+    s = lsnni_face_cut(r->cx, f, &im, v, r->path);
+    lsnni_free(r->cx, im.rgb);
+    return s;
+}
+
+/* The subject of a line: 0, or 1 more than the line before if that has another; -1: it is no
+   frame's, or does not come after the one before. name: the last line's, to be replaced. */
+static int lsnni_pain_subject(const char *line, const char **name, int last)
+{
+    const char *start = strncmp(line, "./", 2) ? line : line + 2;
+    size_t n = strcspn(start, "/"), length = strlen(start);
+    int same = *name && !strncmp(*name, start, n + 1);
+    if (!start[n] || length < n + 10 || length > 200 ||
+        strcmp(start + length - 8, "_aam.txt") != 0) return -1;
+    if (*name && strcmp(*name, start) >= 0) return -1;
+    *name = start;
+    return same ? last : last + 1;
+}
+
+static lsnn_status lsnni_pain_frames(lsnni_pain_reader *r, lsnn_pain *p, lsnni_table *t,
+                                     int first, int count)
+{
+    const char *name = NULL;
+    int subject = -1;
+    lsnni_face_spots(p->faces_->spot);
+    while (lsnni_table_next(t)) {
+        subject = lsnni_pain_subject(t->field[0], &name, subject);
+        if (subject < 0)
+            return lsnni_fail(r->cx, LSNN_EFORMAT, "%s: line %d: '%.60s' should be "
+                              "SUBJECT/SEQUENCE/FRAME_aam.txt, the lines sorted (LC_ALL=C sort)",
+                              t->shown, t->line, t->field[0]);
+        if (subject < first || (count && subject >= first + count)) continue;
+        LSNNI_TRY(lsnni_pain_frame(r, t->field[0], &p->faces_->face[p->count],
+                                   &p->level[p->count]));
+        p->subject[p->count++] = subject;
+    }
+    p->subjects = subject + 1;
+    if (!p->count || (count && first + count > p->subjects))
+        return lsnni_fail(r->cx, LSNN_EVALUE, "%s: has %d subjects; %d from number %d on are "
+                          "asked for", t->shown, p->subjects, count, first);
+    return LSNN_OK;
+}
+
+LSNN_API void lsnn_pain_free(lsnn_ctx *cx, lsnn_pain *p)
+{
+    for (int i = 0; p->faces_ && i < p->room_; i++) lsnni_free(cx, p->faces_->face[i].box.rgb);
+    lsnni_free(cx, p->faces_);
+    lsnni_free(cx, p->level);
+    lsnni_free(cx, p->subject);
+    memset(p, 0, sizeof *p);
+}
+
+static lsnn_status lsnni_pain_room(lsnn_ctx *cx, lsnn_pain *p, int lines, const char *who)
+{
+    size_t n = (size_t)lines;
+    if (lines < 1) return lsnni_fail(cx, LSNN_EFORMAT, "%s: has no lines", who);
+    p->faces_ = (struct lsnni_faces *)
+        lsnni_alloc(cx, 1, lsnni_times(n, sizeof(lsnni_face)) + sizeof *p->faces_);
+    p->level = (unsigned char *)lsnni_alloc(cx, n, 1);
+    p->subject = (int *)lsnni_alloc(cx, n, sizeof *p->subject);
+    p->room_ = p->faces_ ? lines : 0;
+    return p->faces_ && p->level && p->subject ? LSNN_OK : LSNN_ENOMEM;
+}
+
+/* frames.txt is not a part of the archive: says how to make it.              */
+static lsnn_status lsnni_pain_list(lsnn_ctx *cx, const char *path)
+{
+    FILE *f = fopen(path, "rb");
+    if (!f)
+        return lsnni_fail(cx, LSNN_EIO, "%s: cannot be opened. It names the frames: make it in "
+                          "AAM_landmarks by  find . -name '*_aam.txt' | LC_ALL=C sort > "
+                          "../frames.txt", lsnni_path_end(path));
+    fclose(f);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_pain_read(lsnn_ctx *cx, lsnn_pain *p, const char *folder, int first,
+                                    int subjects)
+{
+    lsnni_pain_reader r;
+    lsnni_table t;
+    lsnni_bytes file;
+    lsnn_status s;
+    int lines = 0;
+    memset(p, 0, sizeof *p);
+    memset(&t, 0, sizeof t);
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_pain_read: folder", folder));
+    if (first < 0 || subjects < 0 || first > INT_MAX - subjects)
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_pain_read: %d subjects from number %d on",
+                          subjects, first);
+    r.cx = cx;
+    r.folder = folder;
+    r.room = strlen(folder) + 300;
+    r.path = (char *)lsnni_alloc(cx, r.room, 1);
+    if (!r.path) return LSNN_ENOMEM;
+    memset(&file, 0, sizeof file);
+    snprintf(r.path, r.room, "%s/frames.txt", folder);
+    s = lsnni_pain_list(cx, r.path);
+    if (s == LSNN_OK) s = lsnni_bytes_read(cx, &file, r.path);
+    if (s == LSNN_OK) s = lsnni_table_begin(cx, &t, &file, &lines);
+    if (s == LSNN_OK) s = lsnni_pain_room(cx, p, lines, file.shown);
+    if (s == LSNN_OK) s = lsnni_pain_frames(&r, p, &t, first, subjects);
+    lsnni_free(cx, file.v);
+    lsnni_free(cx, r.path);
+    if (s != LSNN_OK) lsnn_pain_free(cx, p);
+    return s;
+}
+
+LSNN_API lsnn_status lsnn_data_pain(lsnn_ctx *cx, lsnn_data *d, const lsnn_pain *p)
+{
+    memset(d, 0, sizeof *d);
+    if (!p->faces_ || !(p->noise >= 0 && p->noise <= LSNNI_FACE_SIDE))
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_pain: noise %g pixels (0..%d) of %s",
+                          p->noise, (int)LSNNI_FACE_SIDE, p->faces_ ? "the frames" : "no frames: "
+                          "call lsnn_pain_read first");
+    d->count = p->count;
+    d->shape.c = 3;
+    d->shape.h = d->shape.w = LSNNI_FACE_SIDE;
+    d->target_count = 1;
+    d->fetch = lsnni_fetch_pain;
+    d->user = p;
+    return LSNN_OK;
+}
 #undef LSNNI_IDX_OPEN
 #undef LSNNI_IDX_CLOSE
 #endif /* LSNN_NO_DATA */
@@ -9611,6 +12329,7 @@ static lsnni_canvas lsnni_canvas_of(lsnn_image *im, double x, double y, double w
 {
     lsnni_canvas cv = { im, lsnni_clamp(x, 0, im->w), lsnni_clamp(y, 0, im->h),
                         lsnni_clamp(x + w, 0, im->w), lsnni_clamp(y + h, 0, im->h) };
+    if (!im->rgb) cv.right = cv.left;                    /* nothing to draw on    */
     return cv;
 }
 
@@ -9863,6 +12582,7 @@ static int lsnni_axis_tick(const lsnni_axis *a, int i, double *pixel, char text[
         int ten = (int)floor(log10(fabs(v)) + 1e-9);
         snprintf(text, 64, "%.*ge%d", ten - last + 1, v / pow(10, ten), ten);
     }
+    lsnni_plain_point(text);
     return 1;
 }
 
@@ -10029,7 +12749,7 @@ static lsnn_status lsnni_png_write(lsnn_ctx *cx, FILE *f, void *user)
 LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const char *path)
 {
     lsnn_image copy = *im;                           /* of the struct, not of pixels */
-    if (!path) return lsnni_fail(cx, LSNN_EVALUE, "lsnn_image_save: the path is NULL");
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_image_save", path));
     if (!im->rgb || im->w < 1 || im->h < 1 || im->h > INT_MAX / 4 / (3.0 * im->w + 1))
         return lsnni_fail(cx, LSNN_ESHAPE, "lsnn_image_save: %s: %d x %d pixels are none, or "
                           "more than stb_image_write can count", path, im->w, im->h);
@@ -10688,8 +13408,8 @@ static lsnn_status lsnni_rows_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_rea
         LSNNI_WANT(&end, p.g.taps[i].offset, (size_t)depth);
         LSNNI_WANT(&end, p.g.taps[i].index, (size_t)depth);
     }
-    LSNNI_WANT(&end, p.images, p.image_size * images);
-    LSNNI_WANT(&end, p.joined, p.joined_size * (size_t)threads);
+    LSNNI_WANT(&end, p.images, lsnni_times(p.image_size, images));
+    LSNNI_WANT(&end, p.joined, lsnni_times(p.joined_size, (size_t)threads));
     LSNNI_TRY(lsnni_take(cx, want, end));
     for (int i = 0; i < p.g.parts; i++) {        /* the first and last rows', if apart */
         lsnni_tap_list *t = &p.g.taps[i];
@@ -10762,8 +13482,8 @@ static lsnn_status lsnni_rows_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn
     LSNNI_WANT(&end, offset, (size_t)depth);
     LSNNI_WANT(&end, iota, (size_t)depth);
     LSNNI_WANT(&end, turned, lsnni_area(s->c, depth));
-    LSNNI_WANT(&end, p.conv.images, p.conv.image_size * (size_t)threads);
-    LSNNI_WANT(&end, p.conv.joined, p.conv.joined_size * (size_t)threads);
+    LSNNI_WANT(&end, p.conv.images, lsnni_times(p.conv.image_size, (size_t)threads));
+    LSNNI_WANT(&end, p.conv.joined, lsnni_times(p.conv.joined_size, (size_t)threads));
     LSNNI_TRY(lsnni_take(cx, want, end));
     for (int k = 0, d = 0; k < s->k; k++)
         for (int r = 0; r < s->kernel_h; r++)
@@ -10845,9 +13565,9 @@ static lsnn_status lsnni_rows_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real 
     LSNNI_WANT(&end, offset, (size_t)p.sums.depth);
     LSNNI_WANT(&end, place, area);
     LSNNI_WANT(&end, row, area);
-    LSNNI_WANT(&end, p.images, p.spread.size * threads);
-    LSNNI_WANT(&end, p.turned, p.turned_size * threads);
-    LSNNI_WANT(&end, p.sums.part, p.sums.size * (size_t)p.sums.groups);
+    LSNNI_WANT(&end, p.images, lsnni_times(p.spread.size, threads));
+    LSNNI_WANT(&end, p.turned, lsnni_times(p.turned_size, threads));
+    LSNNI_WANT(&end, p.sums.part, lsnni_times(p.sums.size, (size_t)p.sums.groups));
     LSNNI_TRY(lsnni_take(cx, want, end));
     lsnni_spread_taps(offset, NULL, &p.spread, s, 0, s->kernel_h);
     for (int q = 0; q < (int)area; q++) {
@@ -11378,8 +14098,9 @@ static lsnn_status lsnni_blocks_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_rea
     bytes = lsnni_kinds_room(s->kernel_h) + lsnni_kinds_room(s->kernel_w);
     bytes = lsnni_room_add(bytes, 2 * lsnni_room((size_t)depth, sizeof *p.item));
     bytes = lsnni_room_add(bytes, 2 * lsnni_room(tables, sizeof *p.ka));
-    bytes = lsnni_room_add(bytes, lsnni_room(p.sums.size * (size_t)p.sums.groups, sizeof *x));
-    bytes = lsnni_room_add(bytes, lsnni_room(p.turned_size * threads, sizeof *x));
+    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_times(p.sums.size, (size_t)p.sums.groups),
+                                             sizeof *x));
+    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_times(p.turned_size, threads), sizeof *x));
     at = (char *)lsnni_scratch(cx, bytes, 1);
     if (!at) return LSNN_ENOMEM;
     lsnni_sides(side, s);
@@ -11541,13 +14262,13 @@ K_SHUFFLE(near_evens, K_NEAR_EVENS)
 K_SHUFFLE(near_odds, K_NEAR_ODDS)
 K_SHUFFLE(far_evens, K_FAR_EVENS)
 K_SHUFFLE(far_odds, K_FAR_ODDS)
-static inline kvec K_(sort_evens)(kvec a, kvec b, int near)
+static inline kvec K_(sort_evens)(kvec a, kvec b, int within)
 {
-    return near ? K_(near_evens)(a, b) : K_(far_evens)(a, b);
+    return within ? K_(near_evens)(a, b) : K_(far_evens)(a, b);
 }
-static inline kvec K_(sort_odds)(kvec a, kvec b, int near)
+static inline kvec K_(sort_odds)(kvec a, kvec b, int within)
 {
-    return near ? K_(near_odds)(a, b) : K_(far_odds)(a, b);
+    return within ? K_(near_odds)(a, b) : K_(far_odds)(a, b);
 }
 #endif
 
@@ -11741,12 +14462,12 @@ LSNNI_NOINLINE static void K_(fill_up)(lsnn_real *to, const lsnn_real *from, int
 /* Lane i of the result is the sum of t[i]'s lanes: even ones and odd ones are added until
    each is a single number: the steps of >>transpose, with an addition in each. */
 #if K_BYTES > 0
-static inline void K_(halve)(kvec *t, int n, int near)
+static inline void K_(halve)(kvec *t, int n, int within)
 {
     LSNNI_UNROLL
     for (int i = 0; i < n; i++)
-        t[i] = K_(sort_evens)(t[2 * i], t[2 * i + 1], near) +
-               K_(sort_odds)(t[2 * i], t[2 * i + 1], near);
+        t[i] = K_(sort_evens)(t[2 * i], t[2 * i + 1], within) +
+               K_(sort_odds)(t[2 * i], t[2 * i + 1], within);
 }
 #endif
 static inline kvec K_(add_lanes)(kvec *t)
@@ -11798,47 +14519,48 @@ static inline void K_(dots_store)(const lsnni_block *g, const lsnn_real *sum, in
 #endif
 
 #undef K_ITEM
-#define K_ITEM(j) K_LOAD(REST ? edge + j * L : b##j + k)
+#define K_ITEM(j) K_LOAD(K_REST ? edge + j * K_LANES : b##j + k)
 #define K_ROWS6(X) K_ROWS5(X) X(5)
 #define K_COLUMN(j) const lsnn_real *const b##j = b + LSNNI_MIN(j, g->n - 1 - j0) * g->bj; \
-                    if (rest) K_(fill_up)(edge + j * L, b##j + whole, rest);
-#define K_DOT(r) K_LOAD(REST ? a_edge + (i + r) * L : a + r * g->ai + k)
+                    if (rest) K_(fill_up)(edge + j * K_LANES, b##j + whole, rest);
+#define K_DOT(r) K_LOAD(K_REST ? a_edge + (i + r) * K_LANES : a + r * g->ai + k)
 #define K_DOT1 const kvec v0 = K_DOT(0);
 #define K_DOT4 const kvec v0 = K_DOT(0), v1 = K_DOT(1), v2 = K_DOT(2), v3 = K_DOT(3);
 #define K_KEEP1(j) t[j] = c##j##0;
-#define K_KEEP4(j) t[j] = c##j##0; t[W + j] = c##j##1; t[2*W + j] = c##j##2;               \
-                   t[3*W + j] = c##j##3;
+#define K_KEEP4(j) t[j] = c##j##0; t[K_WIDE + j] = c##j##1; t[2*K_WIDE + j] = c##j##2;     \
+                   t[3*K_WIDE + j] = c##j##3;
 #define K_DOTS(R, COLUMNS)                                                                 \
     static void K_(dots##R##COLUMNS)(const lsnni_block *g, int i, int rows, int j0,        \
                                      const lsnn_real *a_edge)                              \
     {                                                                                      \
-        enum { L = K_LANES, W = COLUMNS, COUNT = (R * W + L - 1) / L * L };                \
-        const int rest = g->k % L, whole = g->k - rest;                                    \
+        enum { K_WIDE = COLUMNS, K_SUMS = (R * K_WIDE + K_LANES - 1) / K_LANES * K_LANES };\
+        const int rest = g->k % K_LANES, whole = g->k - rest;                              \
         const lsnn_real *b = g->b + j0 * g->bj;                                            \
         const kvec zero = { 0 };                                                          \
-        lsnn_real edge[W * L], sum[COUNT + L];                   /* read past its end */   \
+        lsnn_real edge[K_WIDE * K_LANES], sum[K_SUMS + K_LANES];  /* read past its end */ \
         K_ROWS##COLUMNS(K_COLUMN)                                                          \
         for (; i < rows; i += R) {                                                         \
             const lsnn_real *a = g->a + i * g->ai;                                         \
             ptrdiff_t k = 0;                                                               \
-            kvec t[COUNT];                                                                 \
+            kvec t[K_SUMS];                                                                \
             K_ROWS##COLUMNS(K_CLEAR##R)                                                    \
-            for (; k < whole; k += L) {                                                    \
-                enum { REST = 0 };                                                         \
+            for (; k < whole; k += K_LANES) {                                              \
+                enum { K_REST = 0 };                                                       \
                 K_DOT##R                                                                   \
                 K_ROWS##COLUMNS(K_STEP##R)                                                 \
             }                                                                              \
             if (rest) {                                                                    \
-                enum { REST = 1 };                                                         \
+                enum { K_REST = 1 };                                                       \
                 K_DOT##R                                                                   \
                 K_ROWS##COLUMNS(K_STEP##R)                                                 \
             }                                                                              \
             K_ROWS##COLUMNS(K_KEEP##R)                                                     \
-            for (int l = R * W; l < COUNT; l++) t[l] = zero;                               \
+            for (int l = R * K_WIDE; l < K_SUMS; l++) t[l] = zero;                         \
             K_STORE(sum, K_(add_lanes)(t));                                                \
-            if (COUNT > L) K_STORE(sum + L, K_(add_lanes)(t + L));                         \
-            for (int l = 2 * L; l < COUNT; l += L) K_STORE(sum + l, K_(add_lanes)(t + l)); \
-            K_(dots_store)(g, sum, i, j0, R, W);                                           \
+            if (K_SUMS > K_LANES) K_STORE(sum + K_LANES, K_(add_lanes)(t + K_LANES));      \
+            for (int l = 2 * K_LANES; l < K_SUMS; l += K_LANES)                            \
+                K_STORE(sum + l, K_(add_lanes)(t + l));                                    \
+            K_(dots_store)(g, sum, i, j0, R, K_WIDE);                                      \
         }                                                                                  \
     }
 K_DOTS(1, 8)
@@ -12304,17 +15026,17 @@ static void K_(lanes_sum_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t
 #if K_BYTES > 0
 static void K_(turn)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs)
 {
-    enum { HALF = K_COUNT / 2 };
+    enum { K_HALF = K_COUNT / 2 };
     kvec a[K_COUNT], b[K_COUNT];
     LSNNI_UNROLL
     for (int i = 0; i < K_COUNT; i++) a[i] = K_LOAD(x + (size_t)i * xs);
     LSNNI_UNROLL
     for (int pass = 1; pass < K_COUNT; pass *= 2) {
-        const int near = pass * (int)sizeof(lsnn_real) < 16;
+        const int within = pass * (int)sizeof(lsnn_real) < 16;
         LSNNI_UNROLL
-        for (int i = 0; i < HALF; i++) {
-            b[i] = K_(sort_evens)(a[2 * i], a[2 * i + 1], near);
-            b[i + HALF] = K_(sort_odds)(a[2 * i], a[2 * i + 1], near);
+        for (int i = 0; i < K_HALF; i++) {
+            b[i] = K_(sort_evens)(a[2 * i], a[2 * i + 1], within);
+            b[i + K_HALF] = K_(sort_odds)(a[2 * i], a[2 * i + 1], within);
         }
         LSNNI_UNROLL
         for (int i = 0; i < K_COUNT; i++) a[i] = b[i];
@@ -12674,7 +15396,7 @@ static const char *const lsnni_isa_names[LSNN_ISA_COUNT_] = {
 
 LSNN_API const char *lsnn_isa_name(lsnn_isa isa)
 {
-    return isa < LSNN_ISA_COUNT_ ? lsnni_isa_names[isa] : "unknown";
+    return (int)isa >= 0 && isa < LSNN_ISA_COUNT_ ? lsnni_isa_names[isa] : "unknown";
 }
 
 LSNN_API lsnn_isa lsnn_isa_from_name(const char *name)

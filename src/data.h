@@ -14,8 +14,9 @@ typedef struct lsnni_data_user {
     const lsnn_real *x;              /* arrays                                */
     const int *labels;
     const unsigned char *pixels, *bytes;     /* IDX: in place of x and labels */
-    const lsnn_data *whole;          /* part                                  */
+    const lsnn_data *whole;          /* part, split                           */
     int first;
+    const int *index;                /* split: whose samples, in this block   */
     size_t size, heads;              /* numbers an image, labels an image     */
 } lsnni_data_user;
 
@@ -34,11 +35,12 @@ static size_t lsnni_shape_size(lsnn_shape s)
     return n;
 }
 
-/* The common part of a data set; its block is returned, NULL on failure.     */
-static lsnni_data_user *lsnni_data_new(lsnn_ctx *cx, lsnn_data *d, int count,
-                                       lsnn_shape shape, int heads, int classes)
+/* The common part of a data set; its block, with `more` bytes behind it, is returned, NULL on
+   failure.                                                                   */
+static lsnni_data_user *lsnni_data_block(lsnn_ctx *cx, lsnn_data *d, int count,
+                                         lsnn_shape shape, int heads, int classes, size_t more)
 {
-    lsnni_data_user *u = (lsnni_data_user *)lsnni_alloc(cx, 1, sizeof *u);
+    lsnni_data_user *u = (lsnni_data_user *)lsnni_alloc(cx, 1, sizeof *u + more);
     if (!u) return NULL;
     u->heads = (size_t)heads;
     u->size = lsnni_shape_size(shape);
@@ -49,6 +51,12 @@ static lsnni_data_user *lsnni_data_new(lsnn_ctx *cx, lsnn_data *d, int count,
     d->user = d->owned_ = u;
     d->mem_ = cx->mem;
     return u;
+}
+
+static lsnni_data_user *lsnni_data_new(lsnn_ctx *cx, lsnn_data *d, int count,
+                                       lsnn_shape shape, int heads, int classes)
+{
+    return lsnni_data_block(cx, d, count, shape, heads, classes, 0);
 }
 
 static void lsnni_pixels(lsnn_real *x, const unsigned char *pixels, size_t count)
@@ -100,7 +108,8 @@ static void lsnni_fetch_part(const void *user, uint32_t epoch, int index, lsnn_r
                              int *labels, lsnn_real *targets)
 {
     const lsnni_data_user *u = (const lsnni_data_user *)user;
-    u->whole->fetch(u->whole->user, epoch, u->first + index, x, labels, targets);
+    int at = u->index ? u->index[index] : u->first + index;
+    u->whole->fetch(u->whole->user, epoch, at, x, labels, targets);
 }
 
 LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data *whole,
@@ -118,6 +127,66 @@ LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data 
     d->target_count = whole->target_count;
     d->fetch = lsnni_fetch_part;
     return LSNN_OK;
+}
+
+/* ---- split: a draw a group orders the groups; the first ones are held out ------------*/
+typedef struct lsnni_draw { double u; int group, sample; } lsnni_draw;
+
+static int lsnni_draw_order(const void *a, const void *b)
+{
+    const lsnni_draw *x = (const lsnni_draw *)a, *y = (const lsnni_draw *)b;
+    if (x->u < y->u || x->u > y->u) return x->u < y->u ? -1 : 1;
+    if (x->group != y->group) return x->group < y->group ? -1 : 1;
+    return x->sample < y->sample ? -1 : x->sample > y->sample;
+}
+
+/* Samples [first, first + count) of the drawn order as a set, in their own order. */
+static lsnn_status lsnni_data_pick(lsnn_ctx *cx, lsnn_data *d, const lsnn_data *whole,
+                                   const lsnni_draw *order, int first, int count)
+{
+    lsnni_data_user *u = lsnni_data_block(cx, d, count, whole->shape, whole->heads,
+                                          whole->classes, (size_t)whole->count * sizeof(int));
+    int *index = u ? (int *)(void *)(u + 1) : NULL, at = 0;
+    if (!u) return LSNN_ENOMEM;
+    u->whole = whole;
+    u->index = index;
+    memset(index, 0, (size_t)whole->count * sizeof *index);
+    for (int i = first; i < first + count; i++) index[order[i].sample] = 1;
+    for (int i = 0; i < whole->count; i++) if (index[i]) index[at++] = i;
+    d->target_count = whole->target_count;
+    d->fetch = lsnni_fetch_part;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_data_split(lsnn_ctx *cx, lsnn_data *kept, lsnn_data *held,
+                                     const lsnn_data *whole, const int *group, int count,
+                                     uint64_t seed)
+{
+    lsnni_draw *order;
+    lsnn_status s;
+    memset(kept, 0, sizeof *kept);
+    memset(held, 0, sizeof *held);
+    if (count < 1 || count >= whole->count)
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_split: %d samples held out, of %d: give 1 "
+                          "or more, and leave some", count, whole->count);
+    order = (lsnni_draw *)lsnni_alloc(cx, (size_t)whole->count, sizeof *order);
+    if (!order) return LSNN_ENOMEM;
+    for (int i = 0; i < whole->count; i++) {
+        int g = group ? group[i] : i;
+        lsnn_rng r = lsnn_rng_at(seed, "split", "", 0, (uint32_t)g);
+        order[i].u = lsnn_rng_uniform(&r);
+        order[i].group = g;
+        order[i].sample = i;
+    }
+    qsort(order, (size_t)whole->count, sizeof *order, lsnni_draw_order);
+    while (count < whole->count && order[count].group == order[count - 1].group) count++;
+    s = count < whole->count ? LSNN_OK
+        : lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_split: with whole groups nothing would be left");
+    if (s == LSNN_OK) s = lsnni_data_pick(cx, held, whole, order, 0, count);
+    if (s == LSNN_OK) s = lsnni_data_pick(cx, kept, whole, order, count, whole->count - count);
+    if (s != LSNN_OK && held->fetch) lsnn_data_free(held);
+    lsnni_free(cx, order);
+    return s;
 }
 
 /* ---- >>idx: MNIST's file format -----------------------------------------------
@@ -351,6 +420,13 @@ LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *i
 
 #include "digits.h"
 #include "recipes.h"
+#include "bytes.h"
+#include "inflate.h"
+#include "images.h"
+#include "sets.h"
+#include "mat.h"
+#include "load.h"
+#include "pain.h"
 #undef LSNNI_IDX_OPEN
 #undef LSNNI_IDX_CLOSE
 #endif /* LSNN_NO_DATA */
