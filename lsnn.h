@@ -41,7 +41,7 @@
 
    CONTENTS (search for the tag, as in ">>api")
        >>manual          this text: options, contract, memory, threads, exactness, a layer
-                         of your own, files
+                         of your own, files, >>promised: what you can rely on
        >>api             everything you can call; each further hit is its next part
        >>implementation  errors, memory, threads, random numbers
        >>fast            what the machinery for speed (below) offers the ops
@@ -55,9 +55,10 @@
        >>running         walking that schedule; >>profile: what each layer costs
        >>files           safetensors, and replacing a file safely
        >>models          nets in files
+       >>export, >>onnx  nets as C source, as ONNX models
        >>training        optimizers, schedules, fit, evaluate, checkpoints
        >>data            arrays, IDX files, built-in digits, recipes
-       >>pictures        PNG figures and curves
+       >>pictures        figures and curves; >>png: how they become files
        the machinery     >>gemm >>sums >>spread and >>convolve (plain arrays, along rows),
                          >>lanes (blocks of images), >>kernels, >>instruction sets
    To learn how a layer works, read its formula and its naive pair, written for the eye.
@@ -75,9 +76,6 @@
        LSNN_USE_CBLAS         lsnn_gemm and dense layers call cblas_sgemm; link -lopenblas or
                               another; LSNN_CBLAS_H names its header if it is not <cblas.h>
                               (<mkl_cblas.h>, ...); macOS: Accelerate
-       LSNN_STB_IMAGE_WRITE   stb_image_write.h in quotes, if it is not found by itself as
-                              <stb/stb_image_write.h> or <stb_image_write.h>
-       LSNN_NO_STB            no PNG files
        LSNN_NO_SIMD           the portable kernels alone
        LSNN_NAIVE             the layers' naive pairs, plain loops without a trick: slow, to
                               learn from, to port, and to hold the fast ones against
@@ -303,11 +301,75 @@
    lsnn_net_load returns a net that runs. Checkpoints of lsnn_fit hold the optimizer's state
    ("optimizer.m:conv1.weight") and the position too, and load as nets. Reading checks every
    rule of the format before it believes a size, and converts between float and double.
+   Other people's files: lsnn_file_read converts F16 and BF16, too, and names what holds no
+   floats (a PyTorch state_dict with batch normalisation has an I64). lsnn_net_read takes
+   such a file if it has all that the net has, and lsnn_net_read_as by a table of names, or
+   only what fits:
+
+   /// pytorch.c
+   #include "lsnn.h"
+   // a net of two dense layers, "dense1" and "dense2", from nn.Sequential(Linear, ReLU, Linear)
+   lsnn_status from_pytorch(lsnn_net *net, const char *path)
+   {
+       static const lsnn_pair names[] = {
+           { "dense1.weight", "0.weight" }, { "dense1.bias", "0.bias" },
+           { "dense2.weight", "2.weight" }, { "dense2.bias", "2.bias" } };
+       lsnn_read_desc d = { 0 };
+       d.names = names;
+       d.name_count = 4;
+       return lsnn_net_read_as(net, path, &d);
+   }
+   // the layers that a trained net has in common with this one; the others begin as drawn
+   lsnn_status begin_from(lsnn_net *net, const char *path)
+   {
+       lsnn_read_desc d = { 0 };
+       int taken = 0;
+       d.partial = 1;
+       d.taken = &taken;
+       return lsnn_net_read_as(net, path, &d);
+   }
+   ///
+   The ways out: lsnn_net_export_c writes a C99 file with NAME_predict(x, y), for programs and
+   chips without room for more (int8 weights take a quarter; lsnn_net_round says, in the net,
+   what that costs); lsnn_net_export_onnx writes an ONNX model. Both take every layer type of
+   the library and refuse your own by name; examples/export does both:
+
+   /// export.c
+   #include "lsnn.h"
+   lsnn_status as_c(lsnn_net *net)
+   {
+       lsnn_export_desc d = { 0 };
+       d.name = "digits";                            // digits_predict
+       d.storage = LSNN_STORE_INT8;
+       return lsnn_net_export_c(net, "digits.c", &d);
+   }
+   ///
 
    15. NUMBERS TO KNOW
    Limits: 2^29 numbers an image and a weight array, 10,000 layers, 16 inputs and 4 parameters
    a layer, 8 heads. Tested: gradients against central differences in double to 1e-6, ops
-   against PyTorch in double to 1e-10 and against naive code on every instruction set: tests/. */
+   against PyTorch in double to 1e-10 and against naive code on every instruction set: tests/.
+
+   16. >>promised: WHAT IS PROMISED
+   Files. Whatever is saved (nets, checkpoints, IDX, PNG) is written beside its place, synced
+   and renamed: PATH is the old file or the new one, whole, at every moment, through a crash,
+   a kill or a power cut (where the disk honours fsync; a file system that knows no syncing
+   is no failure). Nothing else is touched: what stands at the temporary name PATH.tmp, a
+   link or a file of yours, stays, and the save takes another name; what a killed save left
+   there (mode 0200 or 01xxx) is removed by the next. A link at PATH is replaced, its target
+   stays.
+   The new file has the old one's mode, owner and group, or less where these cannot be had (a
+   group that you are not of gets what everybody gets); without an old one the umask's mode.
+   EIO: PATH is read-only for you, a folder or a device, or another program is saving to it.
+   The bytes depend neither on the locale nor on the machine's byte order or the compiler's
+   enums. Files of strangers are checked first: no length, shape or offset is believed.
+   On Windows: PATH.tmp itself is overwritten, and two programs must not save to one path.
+   Signals. The library installs no handler and blocks none; none of its functions may be
+   called from a handler: set a flag there, and let the progress function of lsnn_fit return
+   it: the fit stops after its step, saves, and returns STOPPED. A signal that kills leaves
+   the old file; one whose handler interrupts a write (no SA_RESTART, on a network's file
+   system) makes that save EIO, and what was there stays. SIGXFSZ (a file over ulimit -f)
+   kills unless the program ignores it; then it is EIO. */
 
 /* Where is what (src/ of the repository; a line of the list is a chapter of the book)
 
@@ -317,7 +379,8 @@
        net.h > plan.h > run.h           a graph is built > planned > run
        profile.h                          and timed
        files.h, graph.h                 safetensors; a net as text and back
-       train.h, data.h, pictures.h      optimizers and fit; IDX, recipes; PNG
+       export.h, onnx.h                 a net as a C file; as an ONNX model
+       train.h, data.h, pictures.h      optimizers and fit; IDX, recipes; figures (png.h)
        fast.h                           what the ops ask of the machinery:
          gemm.h, sums.h                   products of matrices; sums over a batch
          rows.h, blocks.h                 windows on plain arrays; on blocks of images
@@ -500,6 +563,9 @@ typedef float lsnn_real;
 #define lsnn_net_load lsnn_net_load_f64
 #define lsnn_net_read lsnn_net_read_f64
 #define lsnn_net_read_as lsnn_net_read_as_f64
+#define lsnn_net_export_c lsnn_net_export_c_f64
+#define lsnn_net_export_onnx lsnn_net_export_onnx_f64
+#define lsnn_net_round lsnn_net_round_f64
 #define lsnn_file_read lsnn_file_read_f64
 #define lsnn_file_free lsnn_file_free_f64
 #define lsnn_file_tensor lsnn_file_tensor_f64
@@ -1346,6 +1412,33 @@ typedef struct lsnn_read_desc {
 LSNN_API lsnn_status lsnn_net_read_as(lsnn_net *net, const char *path,
                                       const lsnn_read_desc *d);
 
+/* Writes one C99 file with a function
+       void NAME_predict(const float *x, float *y);     x: input shape, y: output shape
+   that is lsnn_predict for one image: plain loops, weights as constant arrays, no allocation,
+   no file, no library but math. Of the weights of dense, conv2d and local2d it stores what
+   `storage` says, everything else as floats. ENAME: a name that C does not take;
+   EUNSUPPORTED: a layer type of your own; EVALUE: a parameter that is no finite float. */
+typedef enum lsnn_storage {
+    LSNN_STORE_FLOAT,
+    LSNN_STORE_HALF,                 /* IEEE binary16                         */
+    LSNN_STORE_INT8                  /* 8 bits, and one factor an output      */
+} lsnn_storage;
+typedef struct lsnn_export_desc {
+    const char *name;                /* NULL -> "net"                         */
+    lsnn_storage storage;
+    int static_buffers;              /* 1: buffers are static, not on the stack */
+} lsnn_export_desc;
+LSNN_API lsnn_status lsnn_net_export_c(lsnn_net *net, const char *path,
+                                       const lsnn_export_desc *d);
+/* Writes an ONNX model (opset 13) of the prediction, for ONNX Runtime and others: input "input"
+   (the input layer's name), N x C x H x W; output: the output layer's name. Every layer type
+   of the library has a form, smoothers too, though one whose mu lies far outside of the map
+   loses digits there. EUNSUPPORTED: a layer type of your own.                 */
+LSNN_API lsnn_status lsnn_net_export_onnx(lsnn_net *net, const char *path);
+/* Rounds those weights, here in the net, to what that storage keeps: predictions are then
+   the file's, so that what it costs can be measured.                          */
+LSNN_API lsnn_status lsnn_net_round(lsnn_net *net, lsnn_storage storage);
+
 /* The file format by itself: named arrays and a table of strings. count is the product of
    the sizes, each name stands once (write: else ESHAPE, EVALUE). What was read is freed
    by lsnn_file_free. No such name: NULL. Read are F64, F32, F16 and BF16, of any rank; what
@@ -1370,13 +1463,13 @@ LSNN_API const char *lsnn_file_meta(const lsnn_file *f, const char *key);
 LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_tensor *t,
                                      int tensors, const lsnn_pair *meta, int metas);
 
-/* ---- >>api pictures (PNG by stb_image_write) --------------------------------*/
+/* ---- >>api pictures (PNG) ---------------------------------------------------*/
 typedef struct lsnn_image { int w, h; unsigned char *rgb; } lsnn_image;
 LSNN_API lsnn_status lsnn_image_new(lsnn_ctx *cx, lsnn_image *im, int w, int h, uint32_t rgb);
 LSNN_API void lsnn_image_free(lsnn_ctx *cx, lsnn_image *im);
 /* Reads a PNG (of any kind; transparency is left out) or a PPM (P6, 8 bits) file. */
 LSNN_API lsnn_status lsnn_image_load(lsnn_ctx *cx, lsnn_image *im, const char *path);
-/* EUNSUPPORTED if stb_image_write.h was not there.                           */
+/* As a PNG file.                                                             */
 LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const char *path);
 /* All drawing is clipped at the image's border. Colours are 0xRRGGBB. A line's whole
    coordinates are centres of pixels.                                         */
@@ -1840,6 +1933,12 @@ static lsnn_status lsnni_sizes3(lsnn_ctx *cx, const char *who, int a, int b, int
 #ifdef LSNNI_CALM
 #  pragma GCC push_options
 #  pragma GCC optimize("O1")
+#endif
+
+/* A naive build leaves the fast paths where they are, and unused.            */
+#if defined(LSNN_NAIVE) && defined(__GNUC__)
+#  pragma GCC diagnostic push
+#  pragma GCC diagnostic ignored "-Wunused-function"
 #endif
 
 /* ============================================================================
@@ -7096,6 +7195,7 @@ static FILE *lsnni_tmp_open(char *tmp, size_t room, const char *path, lsnni_acce
     return fopen(tmp, "wb");
 }
 
+static void lsnni_tmp_done(FILE *f) { (void)f; }
 static int lsnni_tmp_hand_over(FILE *f, const lsnni_access *old)
 {
     (void)f;
@@ -7200,10 +7300,11 @@ static int lsnni_replaceable(const char *path, lsnni_access *old)
 /* ---- the file in the making. In a folder that others can write to, anything may wait at
    its name: a link to somebody's file, or a file of the user's own. So nothing that is there
    is ever opened for its contents; the file is made new (O_EXCL, which follows no link), or
-   under another name. Until it is whole its mode is LSNNI_MAKING: nobody reads half a file,
-   and what a killed program left is known by it, and removed. It is locked until it is
-   closed, so that of two programs that save to one path the second fails (EBUSY). */
-enum { LSNNI_CLOSE_FIRST = 0, LSNNI_MAKING = 0200, LSNNI_TMP_TRIES = 200 };
+   under another name. Until it is whole its mode is LSNNI_MAKING: nobody reads half a file.
+   From then until it is in its place it has LSNNI_WHOLE too, a bit that means nothing on a
+   file. So what a killed program left is known by its mode, and removed. It is locked until
+   it is closed, so that of two programs that save to one path the second fails (EBUSY). */
+enum { LSNNI_CLOSE_FIRST = 0, LSNNI_MAKING = 0200, LSNNI_WHOLE = 01000, LSNNI_TMP_TRIES = 200 };
 
 static int lsnni_same_file(const struct stat *a, const struct stat *b)
 {
@@ -7235,7 +7336,8 @@ static int lsnni_tmp_clear(const char *tmp)
     if (descriptor < 0) return 0;
     if (fstat(descriptor, &mine) == 0 && S_ISREG(mine.st_mode) && mine.st_nlink == 1 &&
         mine.st_uid == geteuid() &&
-        ((mine.st_mode & 07777) == LSNNI_MAKING || mine.st_size == 0)) {
+        ((mine.st_mode & 07777) == LSNNI_MAKING || (mine.st_mode & LSNNI_WHOLE) ||
+         mine.st_size == 0)) {
         if (lsnni_lock(descriptor) != 0) cleared = -1;
         else if (stat(tmp, &there) != 0 || lsnni_same_file(&mine, &there))
             cleared = unlink(tmp) == 0 || errno == ENOENT;
@@ -7299,9 +7401,17 @@ static int lsnni_tmp_hand_over(FILE *f, const lsnni_access *old)
     if (old->there && fchown(descriptor, old->owner, old->group) != 0 &&
         fchown(descriptor, (uid_t)-1, old->group) != 0)
         mode &= 0707 | ((mode & 07) << 3);
-    if (fchmod(descriptor, mode) == 0) return 0;
+    if (fchmod(descriptor, mode | LSNNI_WHOLE) == 0 || fchmod(descriptor, mode) == 0) return 0;
     if (fstat(descriptor, &now) != 0) return -1;
     return (now.st_mode & 0777 & ~mode) == 0 ? 0 : -1;   /* no modes there, or too much */
+}
+
+/* It is in its place.                                                        */
+static void lsnni_tmp_done(FILE *f)
+{
+    struct stat now;
+    if (fstat(fileno(f), &now) == 0 && (now.st_mode & LSNNI_WHOLE))
+        (void)!fchmod(fileno(f), now.st_mode & 0777);
 }
 
 /* The folder is opened first: where that fails, nothing has changed yet. One that can be
@@ -7373,6 +7483,7 @@ static lsnn_status lsnni_file_replace(lsnn_ctx *cx, const char *path,
         if (f && LSNNI_CLOSE_FIRST && !closed) { fclose(f); closed = 1; }
         if (f && !moved) remove(tmp);
     }
+    if (f && moved) lsnni_tmp_done(f);
     if (f && !closed) fclose(f);                         /* and unlock        */
     lsnni_free(cx, tmp);
     return s;
@@ -8608,6 +8719,1634 @@ LSNN_API lsnn_net *lsnn_net_load(lsnn_ctx *cx, const char *path, const lsnn_buil
     return NULL;
 }
 
+/* ============================================================================
+   >>export  a trained net as one C99 file that predicts
+   Functions for the kinds of layers that the net has, plain loops; its parameters as constant
+   arrays; and NAME_predict, a call a layer, whose buffers lie where the >>memory plan puts
+   them. A layer type has a writer below: it names the function it needs, its arrays, and
+   prints its call. It is called three times, as the file has three parts.
+   ==========================================================================*/
+typedef enum lsnni_c_part { LSNNI_C_ASK, LSNNI_C_DATA, LSNNI_C_CALLS } lsnni_c_part;
+enum { LSNNI_C_FUNCTIONS = 16 };
+typedef struct lsnni_c {
+    lsnn_ctx *cx;
+    lsnn_net *net;
+    const lsnn_export_desc *d;
+    const char *name;
+    FILE *f;
+    lsnni_c_part part;
+    const char *function[LSNNI_C_FUNCTIONS]; int functions;  /* asked for       */
+    lsnni_life *place;               /* one a node, of its output             */
+    int *at, *last;                  /* one a node: in whose place it lies; its last reader */
+    char *written;                   /* one a parameter: its array is         */
+    size_t work;                     /* floats of buffer                      */
+    lsnn_real *row;                  /* room for an array that is no parameter */
+} lsnni_c;
+
+/* ---- >>storage: what is left of a weight ---------------------------------------------
+   int8: one step a row, that is for all weights of one output: w = step q, q from -127 to
+   127. Half: IEEE binary16, rounded to nearest even.                          */
+static double lsnni_step_of(const lsnn_real *w, size_t depth, size_t inner)
+{
+    double most = 0;
+    for (size_t q = 0; q < depth; q++) most = LSNNI_MAX(most, fabs((double)w[q * inner]));
+    return (double)(float)(most / 127);
+}
+
+static int lsnni_int8_of(double w, double step)
+{
+    return step > 0 ? (int)LSNNI_MAX(-127, LSNNI_MIN(127, floor(w / step + 0.5))) : 0;
+}
+
+/* v in units of the last place that a half of its size has.                   */
+static unsigned lsnni_half_of(double v)
+{
+    int e;
+    double m = frexp(fabs(v), &e), whole, rest;          /* |v| = m 2^e, m in [0.5, 1) */
+    unsigned sign = v < 0 ? 0x8000u : 0, bits;
+    if (!(fabs(v) > 0)) return sign;
+    if (e < -13) { m = ldexp(m, e + 13); e = -13; }      /* a subnormal       */
+    m = ldexp(m, 11);
+    whole = floor(m);
+    rest = m - whole;
+    if (rest > 0.5 || (rest >= 0.5 && fmod(whole, 2) > 0)) whole++;
+    bits = (unsigned)whole + (unsigned)(e + 13) * 1024;  /* a carry goes into the exponent */
+    return bits < 0x7c00u ? sign | bits : 0x7c00u;
+}
+
+static double lsnni_half_value(unsigned h)
+{
+    int e = (int)(h >> 10 & 31), m = (int)(h & 1023);
+    double v = ldexp(e ? m + 1024 : m, (e ? e : 1) - 25);
+    return h & 0x8000u ? -v : v;
+}
+
+/* Where rows of `depth` weights lie: element q of row r of an array [r / inner][q][r % inner].
+   Only local2d has inner above 1.                                            */
+typedef struct lsnni_layout { size_t rows, depth, inner; } lsnni_layout;
+static size_t lsnni_row_at(const lsnni_layout *s, size_t r)
+{
+    return r / s->inner * s->depth * s->inner + r % s->inner;
+}
+
+static lsnni_layout lsnni_layout_of(const lsnni_node *v)
+{
+    const lsnn_param_spec *w = &v->plan.param[0];
+    lsnni_layout s;
+    s.inner = v->type == &lsnni_local2d_type ? (size_t)v->plan.out.c : 1;
+    s.depth = w->rank > 1 ? w->count / (size_t)w->dim[0] / s.inner : w->count;
+    s.rows = w->count / s.depth;
+    return s;
+}
+
+/* The layers whose first parameter is stored as the description says.         */
+static int lsnni_has_weights(const lsnni_node *v)
+{
+    return v->type == &lsnni_dense_type || v->type == &lsnni_conv2d_type ||
+           v->type == &lsnni_local2d_type;
+}
+
+LSNN_API lsnn_status lsnn_net_round(lsnn_net *net, lsnn_storage storage)
+{
+    if (!net) return LSNN_ENOMEM;
+    if (!net->built) return lsnni_fail(net->cx, LSNN_ESTATE, "net_round: build the net first");
+    if ((int)storage < 0 || storage > LSNN_STORE_INT8)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "net_round: storage %d is unknown",
+                          (int)storage);
+    for (int i = 0; i < net->nodes; i++) {
+        const lsnni_node *v = &net->node[i];
+        lsnni_layout s;
+        lsnn_real *w;
+        if (!lsnni_has_weights(v) || v->share) continue;
+        s = lsnni_layout_of(v);
+        for (size_t r = 0; r < s.rows; r++) {
+            double step;
+            w = net->value + net->param[v->param[0]].at + lsnni_row_at(&s, r);
+            step = lsnni_step_of(w, s.depth, s.inner);
+            for (size_t q = 0; q < s.depth; q++) {
+                lsnn_real *p = w + q * s.inner;
+                double x = (double)(float)*p;
+                if (storage == LSNN_STORE_HALF) x = lsnni_half_value(lsnni_half_of(x));
+                if (storage == LSNN_STORE_INT8) x = step * lsnni_int8_of(x, step);
+                *p = LSNNI_R(x);
+            }
+        }
+    }
+    lsnni_changed(net);
+    return LSNN_OK;
+}
+
+/* What every way out asks of a net first: all that it will read is there and finite.   */
+static lsnn_status lsnni_export_check(const lsnn_net *net, const char *who, const char *path)
+{
+    lsnn_ctx *cx = net->cx;
+    if (!net->built) return lsnni_fail(cx, LSNN_ESTATE, "%s: build the net first", who);
+    LSNNI_TRY(lsnni_path_check(cx, who, path));
+    if (net->output == 0)
+        return lsnni_fail(cx, LSNN_ESTATE, "%s: the net's output is its input", who);
+    for (int i = 0; i < net->params + net->buffers; i++) {
+        const lsnni_param *p = i < net->params ? &net->param[i] : &net->buffer[i - net->params];
+        const lsnn_real *v = (i < net->params ? net->value : net->state) + p->at;
+        for (size_t j = 0; j < p->spec.count; j++)
+            if (!(fabs((double)v[j]) <= (double)FLT_MAX))
+                return lsnni_fail(cx, LSNN_EVALUE, "%s: number %.0f of %.60s is %g, which is no "
+                                  "finite float", who, (double)j, p->name, (double)v[j]);
+    }
+    return LSNN_OK;
+}
+
+/* ---- >>functions: what the file may contain -------------------------------------------
+   In these texts @W is the parameter that weights come as, @[i] weight number i, and @<r> the
+   step of row r to multiply with, or nothing.                                */
+static const char *const lsnni_c_window =
+    "/* c x h x w pixels in, k x oh x ow out; kernels kh x kw, strides, padding before. */\n"
+    "typedef struct { int c, h, w, k, oh, ow, kh, kw, sh, sw, top, left; } window;\n\n"
+    "/* The part [*a, *b) of a kernel's side that lies inside the image. */\n"
+    "static void clip(int first, int kernel, int size, int *a, int *b)\n"
+    "{\n"
+    "    *a = first < 0 ? -first : 0;\n"
+    "    *b = first + kernel > size ? size - first : kernel;\n"
+    "}\n\n";
+static const char *const lsnni_c_dense_text =
+    "static void dense(float *y, const float *x, @W, const float *b, int in, int out)\n"
+    "{\n"
+    "    for (int k = 0; k < out; k++) {\n"
+    "        float part[4] = { 0, 0, 0, 0 };  /* four sums: quicker, and rounded less */\n"
+    "        int i = 0;\n"
+    "        for (; i + 4 <= in; i += 4)\n"
+    "            for (int j = 0; j < 4; j++) part[j] += x[i + j] * @[k * in + i + j];\n"
+    "        for (; i < in; i++) part[0] += x[i] * @[k * in + i];\n"
+    "        y[k] = (b ? b[k] : 0) + ((part[0] + part[1]) + (part[2] + part[3]))@<k>;\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_conv2d_text =
+    "static void conv2d(float *y, const float *x, @W, const float *b, window s)\n"
+    "{\n"
+    "    for (int k = 0; k < s.k; k++)\n"
+    "    for (int i = 0; i < s.oh; i++)\n"
+    "    for (int j = 0; j < s.ow; j++) {\n"
+    "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1;\n"
+    "        float sum = 0;\n"
+    "        clip(top, s.kh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.w, &v0, &v1);\n"
+    "        for (int c = 0; c < s.c; c++) {\n"
+    "            float part = 0;          /* a sum a channel: rounded less */\n"
+    "            for (int u = u0; u < u1; u++) {\n"
+    "                const float *row = x + (c * s.h + top + u) * s.w + left;\n"
+    "                for (int v = v0; v < v1; v++)\n"
+    "                    part += row[v] * @[((k * s.c + c) * s.kh + u) * s.kw + v];\n"
+    "            }\n"
+    "            sum += part;\n"
+    "        }\n"
+    "        y[(k * s.oh + i) * s.ow + j] = (b ? b[k] : 0) + sum@<k>;\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_local2d_text =
+    "/* Each place p has weights of its own: [p][c][u][v][k]. */\n"
+    "static void local2d(float *y, const float *x, @W, const float *b, window s)\n"
+    "{\n"
+    "    for (int p = 0; p < s.oh * s.ow; p++)\n"
+    "    for (int k = 0; k < s.k; k++) {\n"
+    "        int top = p / s.ow * s.sh - s.top, left = p % s.ow * s.sw - s.left;\n"
+    "        int u0, u1, v0, v1;\n"
+    "        float sum = 0;\n"
+    "        clip(top, s.kh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.w, &v0, &v1);\n"
+    "        for (int c = 0; c < s.c; c++)\n"
+    "        for (int u = u0; u < u1; u++)\n"
+    "        for (int v = v0; v < v1; v++)\n"
+    "            sum += x[(c * s.h + top + u) * s.w + left + v] *\n"
+    "                   @[(((p * s.c + c) * s.kh + u) * s.kw + v) * s.k + k];\n"
+    "        y[k * s.oh * s.ow + p] = (b ? b[k * s.oh * s.ow + p] : 0) + sum@<p * s.k + k>;\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_pool_text =
+    "/* m: largest, a: average, s: sum of the window's pixels inside the image. */\n"
+    "static void pool(float *y, const float *x, char kind, window s)\n"
+    "{\n"
+    "    for (int c = 0; c < s.c; c++)\n"
+    "    for (int i = 0; i < s.oh; i++)\n"
+    "    for (int j = 0; j < s.ow; j++) {\n"
+    "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1, count = 0;\n"
+    "        float sum = 0;\n"
+    "        clip(top, s.kh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.w, &v0, &v1);\n"
+    "        for (int u = u0; u < u1; u++)\n"
+    "        for (int v = v0; v < v1; v++) {\n"
+    "            float p = x[(c * s.h + top + u) * s.w + left + v];\n"
+    "            if (kind == 'm') sum = count && !(p > sum) ? sum : p;\n"
+    "            else sum += p;\n"
+    "            count++;\n"
+    "        }\n"
+    "        if (kind == 'a' && count) sum /= (float)count;\n"
+    "        y[(c * s.oh + i) * s.ow + j] = sum;\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_relu_text =
+    "static void relu(float *y, const float *x, int n, float slope)\n"
+    "{\n"
+    "    for (int i = 0; i < n; i++) y[i] = x[i] > 0 ? x[i] : slope * x[i];\n"
+    "}\n\n";
+static const char *const lsnni_c_sigmoid_text =
+    "static void sigmoid(float *y, const float *x, int n)\n"
+    "{\n"
+    "    for (int i = 0; i < n; i++) y[i] = 1 / (1 + expf(-x[i]));\n"
+    "}\n\n";
+static const char *const lsnni_c_tanh_text =
+    "static void hyperbolic(float *y, const float *x, int n)\n"
+    "{\n"
+    "    for (int i = 0; i < n; i++) y[i] = tanhf(x[i]);\n"
+    "}\n\n";
+static const char *const lsnni_c_softmax_text =
+    "/* Over c channels at each of n places. */\n"
+    "static void softmax(float *y, const float *x, int c, int n)\n"
+    "{\n"
+    "    for (int i = 0; i < n; i++) {\n"
+    "        float most = x[i], sum = 0;\n"
+    "        for (int k = 1; k < c; k++) if (x[k * n + i] > most) most = x[k * n + i];\n"
+    "        for (int k = 0; k < c; k++) sum += y[k * n + i] = expf(x[k * n + i] - most);\n"
+    "        for (int k = 0; k < c; k++) y[k * n + i] /= sum;\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_affine_text =
+    "/* y = (x - mean) scale + shift, n numbers a channel; no mean, no shift: 0. */\n"
+    "static void affine(float *y, const float *x, const float *mean, const float *scale,\n"
+    "                   const float *shift, int c, int n)\n"
+    "{\n"
+    "    for (int k = 0; k < c; k++)\n"
+    "    for (int i = 0; i < n; i++)\n"
+    "        y[k * n + i] = (x[k * n + i] - (mean ? mean[k] : 0)) * scale[k] +\n"
+    "                       (shift ? shift[k] : 0);\n"
+    "}\n\n";
+static const char *const lsnni_c_add_text =
+    "static void add(float *y, const float *a, const float *b, int n)\n"
+    "{\n"
+    "    for (int i = 0; i < n; i++) y[i] = a[i] + b[i];\n"
+    "}\n\n";
+static const char *const lsnni_c_copy_text =
+    "static void copy(float *y, const float *x, int n)\n"
+    "{\n"
+    "    for (int i = 0; i < n; i++) y[i] = x[i];\n"
+    "}\n\n";
+static const char *const lsnni_c_smooth_text =
+    "/* y[k] = sum over its `rank` maps u of u a, and b, perhaps under the maps too. */\n"
+    "static void smooth(float *y, const float *a, const float *u, const float *b, int k,\n"
+    "                   int rank, int n, int bias_inside)\n"
+    "{\n"
+    "    for (int i = 0; i < k * n; i++) {\n"
+    "        float sum = 0, under = 0;\n"
+    "        for (int l = 0; l < rank; l++) {\n"
+    "            int at = (i / n * rank + l) * n + i % n;\n"
+    "            sum += u[at] * a[at];\n"
+    "            under += u[at];\n"
+    "        }\n"
+    "        y[i] = sum + (b ? b[i / n] : 0) * (bias_inside ? under : 1);\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_maps_text =
+    "typedef struct { int k, rank, h, w, mixture, bias_inside; char shape, norm; } smoother;\n\n"
+    "/* e[p] - e[q] of e[p] = -|Phi (p - mu)|^2, g: mu x, mu y, alpha, beta, gamma. Written\n"
+    "   so that far from mu no digits are lost. */\n"
+    "static float exponent(const float *g, int p, int q, smoother s)\n"
+    "{\n"
+    "    float dx = s.w > 1 ? 1 / (float)(s.w - 1) : 1, dy = s.h > 1 ? 1 / (float)(s.h - 1) : 1;\n"
+    "    float x = dx * (float)(p % s.w - q % s.w), y = dy * (float)(p / s.w - q / s.w);\n"
+    "    float u = 2 * (dx * (float)(q % s.w) - g[0]), v = 2 * (dy * (float)(q / s.w) - g[1]);\n"
+    "    float r0 = g[2] * x + g[4] * y, r1 = g[4] * x + g[3] * y;\n"
+    "    return -r0 * (r0 + g[2] * u + g[4] * v) - r1 * (r1 + g[4] * u + g[3] * v);\n"
+    "}\n\n"
+    "static int nearest(float mu, int count)\n"
+    "{\n"
+    "    return mu > 0 ? (int)((mu < 1 ? mu : 1) * (float)(count - 1) + 0.5f) : 0;\n"
+    "}\n\n"
+    "/* Adds one Gaussian's map, times a + b, to y. */\n"
+    "static void smooth_one(float *y, const float *a, const float *t, float weight, float b,\n"
+    "                       smoother s)\n"
+    "{\n"
+    "    float g[5] = { t[0], 0, t[1], 0, 0 }, most = 0, sum = 0, scale = weight;\n"
+    "    int n = s.h * s.w, q;\n"
+    "    if (s.shape != 'l') { g[1] = t[1]; g[2] = t[2]; g[3] = t[3]; }\n"
+    "    if (s.shape == 'g') g[4] = t[4];\n"
+    "    q = nearest(g[1], s.h) * s.w + nearest(g[0], s.w);\n"
+    "    if (s.norm == 'n') {\n"
+    "        float x = (float)(q % s.w) / (float)(s.w > 1 ? s.w - 1 : 1) - g[0];\n"
+    "        float v = (float)(q / s.w) / (float)(s.h > 1 ? s.h - 1 : 1) - g[1];\n"
+    "        float r0 = g[2] * x + g[4] * v, r1 = g[4] * x + g[3] * v;\n"
+    "        most = r0 * r0 + r1 * r1;\n"
+    "    } else {\n"
+    "        for (int p = 0; p < n; p++) {\n"
+    "            float e = exponent(g, p, q, s);\n"
+    "            if (p == 0 || e > most) most = e;\n"
+    "        }\n"
+    "        for (int p = 0; p < n; p++) sum += expf(exponent(g, p, q, s) - most);\n"
+    "        scale *= (s.norm == 'm' ? (float)n : 1) / sum;\n"
+    "    }\n"
+    "    for (int p = 0; p < n; p++)\n"
+    "        y[p] += scale * expf(exponent(g, p, q, s) - most) * (a[p] + b);\n"
+    "}\n\n"
+    "/* As smooth of constant maps, but the maps are made from theta here. */\n"
+    "static void smooth_by(float *y, const float *a, const float *theta, const float *b,\n"
+    "                      smoother s)\n"
+    "{\n"
+    "    int n = s.h * s.w;\n"
+    "    int stride = (s.shape == 'g' ? 5 : s.shape == 's' ? 4 : 2) + (s.mixture > 1);\n"
+    "    for (int map = 0; map < s.k * s.rank; map++, a += n) {\n"
+    "        float *out = y + map / s.rank * n, bias = b ? b[map / s.rank] : 0;\n"
+    "        float inside = s.bias_inside ? bias : 0;\n"
+    "        for (int p = 0; map % s.rank == 0 && p < n; p++) out[p] = bias - inside;\n"
+    "        if (s.shape == 't') {\n"
+    "            for (int p = 0; p < n; p++) out[p] += theta[p] * (a[p] + inside);\n"
+    "            theta += n;\n"
+    "            continue;\n"
+    "        }\n"
+    "        for (int m = 0; m < s.mixture; m++) {\n"
+    "            const float *logit = theta + stride - 1;\n"
+    "            float sum = 0;\n"
+    "            for (int i = 0; s.mixture > 1 && i < s.mixture; i++)\n"
+    "                sum += expf(logit[i * stride] - logit[m * stride]);\n"
+    "            smooth_one(out, a, theta + m * stride, s.mixture > 1 ? 1 / sum : 1, inside, s);\n"
+    "        }\n"
+    "        theta += s.mixture * stride;\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_half_text =
+    "/* The float that an IEEE binary16 stands for. */\n"
+    "static float half(unsigned short h)\n"
+    "{\n"
+    "    int e = h >> 10 & 31, m = h & 1023;\n"
+    "    float v = (float)(e ? m + 1024 : m) / 33554432.0f * (float)(1u << (e ? e : 1));\n"
+    "    return h & 0x8000 ? -v : v;\n"
+    "}\n\n";
+
+/* ---- >>writing ---------------------------------------------------------------------------*/
+/* The marks of a text, for one storage.                                       */
+static void lsnni_c_text(const lsnni_c *e, const char *text)
+{
+    static const char *const weights[] = { "const float *w", "const unsigned short *w",
+        "const signed char *w, const float *step" };
+    int half = e->d->storage == LSNN_STORE_HALF, steps = e->d->storage == LSNN_STORE_INT8;
+    for (const char *p = text; *p; p++) {
+        size_t n;
+        if (*p != '@') {
+            fputc(*p, e->f);
+        } else if (*++p == 'W') {
+            fputs(weights[e->d->storage], e->f);
+        } else if (*p == '[') {
+            n = strcspn(p, "]");
+            fprintf(e->f, half ? "half(w[%.*s])" : "w[%.*s]", (int)n - 1, p + 1);
+            p += n;
+        } else {
+            n = strcspn(p, ">");
+            if (steps) fprintf(e->f, " * step[%.*s]", (int)n - 1, p + 1);
+            p += n;
+        }
+    }
+}
+
+/* A float constant of C, under any locale.                                    */
+static void lsnni_c_number(FILE *f, float v)
+{
+    char text[40];
+    int whole = 1;
+    snprintf(text, sizeof text, "%.9g", (double)v);
+    for (char *p = text; *p; p++) {
+        if (*p == 'e' || *p == '.' || *p == ',') whole = 0;
+        if (*p == ',') *p = '.';
+    }
+    fprintf(f, whole ? "%s.0f" : "%sf", text);
+}
+
+/* The writers' means: each does something in one part of the file only.       */
+static void lsnni_c_needs(lsnni_c *e, const char *text)
+{
+    int i = 0;
+    if (e->part != LSNNI_C_ASK) return;
+    while (i < e->functions && e->function[i] != text) i++;
+    if (i == e->functions && i < LSNNI_C_FUNCTIONS) e->function[e->functions++] = text;
+}
+
+LSNNI_PRINTF(2, 3)
+static void lsnni_c_print(const lsnni_c *e, const char *format, ...)
+{
+    va_list list;
+    if (e->part != LSNNI_C_CALLS) return;
+    va_start(list, format);
+    vfprintf(e->f, format, list);
+    va_end(list);
+}
+
+/* Where node i's output lies: "x", "y" or "work + 64".                         */
+static const char *lsnni_c_place(const lsnni_c *e, int i, char text[40])
+{
+    int at = e->at[i];
+    if (at == 0) snprintf(text, 40, "x");
+    else if (at == e->at[e->net->output]) snprintf(text, 40, "y");
+    else snprintf(text, 40, "work + %.0f", (double)e->place[at].at);
+    return text;
+}
+
+/* Names come from layers, which may have - . and / in them.                    */
+static void lsnni_c_named(const lsnni_c *e, const char *name)
+{
+    fprintf(e->f, "%s_", e->name);
+    for (; *name; name++) fputc(strchr("-./", *name) ? '_' : *name, e->f);
+}
+
+
+/* An array: as the data's part defines it, then as an argument of the call.     */
+static void lsnni_c_array(lsnni_c *e, const char *type, const char *name, const char *what)
+{
+    if (e->part == LSNNI_C_ASK) return;
+    fputs(e->part == LSNNI_C_CALLS ? ", " : type, e->f);
+    lsnni_c_named(e, name);
+    fputs(what, e->f);
+}
+
+static void lsnni_c_floats(lsnni_c *e, const char *name, const char *what, const lsnn_real *v,
+                           size_t count)
+{
+    lsnni_c_array(e, "static const float ", name, what);
+    if (e->part != LSNNI_C_DATA) return;
+    fprintf(e->f, "[%.0f] = {", (double)count);
+    for (size_t i = 0; i < count; i++) {
+        fputs(i % 6 ? " " : "\n    ", e->f);
+        lsnni_c_number(e->f, (float)v[i]);
+        if (i + 1 < count) fputc(',', e->f);
+    }
+    fputs("\n};\n", e->f);
+}
+
+static void lsnni_c_ints(lsnni_c *e, const char *type, const char *name, const lsnn_real *w,
+                         const lsnni_layout *s)
+{
+    lsnni_c_array(e, type, name, "");
+    if (e->part != LSNNI_C_DATA) return;
+    fprintf(e->f, "[%.0f] = {", (double)s->rows * (double)s->depth);
+    for (size_t i = 0; i < s->rows * s->depth; i++) {    /* in the array's order */
+        size_t r = i / (s->depth * s->inner) * s->inner + i % s->inner;
+        double v = (double)(float)w[i];
+        fputs(i % 16 ? " " : "\n    ", e->f);
+        if (e->d->storage == LSNN_STORE_HALF) fprintf(e->f, "%u", lsnni_half_of(v));
+        else fprintf(e->f, "%d", lsnni_int8_of(v, (double)e->row[r]));
+        if (i + 1 < s->rows * s->depth) fputc(',', e->f);
+    }
+    fputs("\n};\n", e->f);
+}
+
+/* Parameter j of node i, or a null pointer. Shared ones are written once.        */
+static void lsnni_c_param(lsnni_c *e, int i, int j)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const lsnni_param *p;
+    const lsnn_real *w;
+    if (j >= v->plan.params) {
+        lsnni_c_print(e, ", 0");
+        return;
+    }
+    p = &e->net->param[v->param[j]];
+    w = e->net->value + p->at;
+    if (e->part == LSNNI_C_DATA && e->written[v->param[j]]++) return;
+    if (j == 0 && lsnni_has_weights(v) && e->d->storage != LSNN_STORE_FLOAT) {
+        lsnni_layout s = lsnni_layout_of(v);
+        for (size_t r = 0; r < s.rows; r++)
+            e->row[r] = LSNNI_R(lsnni_step_of(w + lsnni_row_at(&s, r), s.depth, s.inner));
+        if (e->d->storage == LSNN_STORE_HALF)
+            lsnni_c_ints(e, "static const unsigned short ", p->name, w, &s);
+        else {
+            lsnni_c_ints(e, "static const signed char ", p->name, w, &s);
+            lsnni_c_floats(e, p->name, "_step", e->row, s.rows);
+        }
+    } else lsnni_c_floats(e, p->name, "", w, p->spec.count);
+}
+
+/* "    function(y, x": a call begins; its writer ends it.                        */
+static void lsnni_c_call(lsnni_c *e, int i, const char *function)
+{
+    char y[40], x[40];
+    lsnni_c_print(e, "    %s(%s, %s", function, lsnni_c_place(e, i, y),
+                  lsnni_c_place(e, e->net->node[i].input[0], x));
+}
+
+/* ---- >>writers: one a layer type ----------------------------------------------------------*/
+static void lsnni_c_window_of(lsnni_c *e, int i)
+{
+    const lsnn_layer_plan *p = &e->net->node[i].plan;
+    lsnn_window s;
+    if (lsnni_window_of(e->cx, &s, p, 1, p->out.c) != LSNN_OK) return;  /* build checked it */
+    lsnni_c_needs(e, lsnni_c_window);
+    lsnni_c_print(e, ",\n           (window){ %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d });\n",
+                  s.c, s.h, s.w, p->out.c, p->out.h, p->out.w, s.kernel_h, s.kernel_w,
+                  s.stride_h, s.stride_w, s.pad_top, s.pad_left);
+}
+
+static void lsnni_c_kernels(lsnni_c *e, int i, const char *function, const char *text)
+{
+    lsnni_c_call(e, i, function);
+    lsnni_c_param(e, i, 0);
+    lsnni_c_param(e, i, 1);
+    lsnni_c_window_of(e, i);
+    lsnni_c_needs(e, text);
+}
+static void lsnni_c_conv2d(lsnni_c *e, int i)
+{
+    lsnni_c_kernels(e, i, "conv2d", lsnni_c_conv2d_text);
+}
+static void lsnni_c_local2d(lsnni_c *e, int i)
+{
+    lsnni_c_kernels(e, i, "local2d", lsnni_c_local2d_text);
+}
+
+static void lsnni_c_dense(lsnni_c *e, int i)
+{
+    const lsnn_layer_plan *p = &e->net->node[i].plan;
+    lsnni_c_needs(e, lsnni_c_dense_text);
+    lsnni_c_call(e, i, "dense");
+    lsnni_c_param(e, i, 0);
+    lsnni_c_param(e, i, 1);
+    lsnni_c_print(e, ", %d, %d);\n", lsnni_features(p->in[0]), p->out.c);
+}
+
+static void lsnni_c_pool(lsnni_c *e, int i)
+{
+    lsnni_c_call(e, i, "pool");
+    lsnni_c_print(e, ", '%c'", e->net->node[i].type->name[0]);
+    lsnni_c_window_of(e, i);
+    lsnni_c_needs(e, lsnni_c_pool_text);
+}
+
+/* What works number by number: function(y, x, count).                         */
+static void lsnni_c_each(lsnni_c *e, int i, const char *function, const char *text)
+{
+    lsnni_c_needs(e, text);
+    lsnni_c_call(e, i, function);
+    lsnni_c_print(e, ", %d", lsnni_features(e->net->node[i].plan.out));
+}
+static void lsnni_c_relu(lsnni_c *e, int i)
+{
+    lsnni_c_each(e, i, "relu", lsnni_c_relu_text);
+    lsnni_c_print(e, ", ");
+    if (e->part == LSNNI_C_CALLS)
+        lsnni_c_number(e->f, (float)e->net->node[i].plan.o.slope);
+    lsnni_c_print(e, ");\n");
+}
+static void lsnni_c_sigmoid(lsnni_c *e, int i)
+{
+    lsnni_c_each(e, i, "sigmoid", lsnni_c_sigmoid_text);
+    lsnni_c_print(e, ");\n");
+}
+static void lsnni_c_tanh(lsnni_c *e, int i)
+{
+    lsnni_c_each(e, i, "hyperbolic", lsnni_c_tanh_text);
+    lsnni_c_print(e, ");\n");
+}
+
+static void lsnni_c_softmax(lsnni_c *e, int i)
+{
+    lsnn_shape s = e->net->node[i].plan.out;
+    lsnni_c_needs(e, lsnni_c_softmax_text);
+    lsnni_c_call(e, i, "softmax");
+    lsnni_c_print(e, ", %d, %d);\n", s.c, lsnni_inner(s));
+}
+
+/* What changes nothing in a prediction: its input, if that may not take its place. */
+static void lsnni_c_same(lsnni_c *e, int i)
+{
+    if (e->at[i] == e->at[e->net->node[i].input[0]]) return;
+    lsnni_c_each(e, i, "copy", lsnni_c_copy_text);
+    lsnni_c_print(e, ");\n");
+}
+
+/* y = (x - mean) scale + shift, of an input read in parts as of a whole.         */
+static void lsnni_c_batch_norm(lsnni_c *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const lsnn_layer_plan *p = &v->plan;
+    const lsnn_real *gamma = e->net->value + e->net->param[v->param[0]].at;
+    const lsnni_param *mean = &e->net->buffer[v->buffer[0]];
+    const lsnn_real *variance = e->net->state + e->net->buffer[v->buffer[1]].at;
+    char y[40], x[40];
+    int first = 0, inner = lsnni_inner(p->out);
+    lsnni_c_needs(e, lsnni_c_affine_text);
+    for (int k = 0; k < p->out.c; k++)
+        e->row[k] = LSNNI_R((double)gamma[k] / sqrt((double)variance[k] + p->o.eps));
+    for (int j = 0; j < p->inputs; j++) {
+        if (j && e->part == LSNNI_C_DATA) break;
+        lsnni_c_print(e, "    affine(%s + %d, %s", lsnni_c_place(e, i, y), first * inner,
+                      lsnni_c_place(e, v->input[j], x));
+        lsnni_c_floats(e, mean->name, "", e->net->state + mean->at, mean->spec.count);
+        lsnni_c_print(e, " + %d", first);
+        lsnni_c_floats(e, v->name, "_scale", e->row, (size_t)p->out.c);
+        lsnni_c_print(e, " + %d", first);
+        lsnni_c_param(e, i, 1);
+        lsnni_c_print(e, " + %d, %d, %d);\n", first, p->in[j].c, inner);
+        first += p->in[j].c;
+    }
+}
+
+static void lsnni_c_scale(lsnni_c *e, int i)
+{
+    lsnn_shape s = e->net->node[i].plan.out;
+    lsnni_c_needs(e, lsnni_c_affine_text);
+    lsnni_c_call(e, i, "affine");
+    lsnni_c_print(e, ", 0");
+    lsnni_c_param(e, i, 0);
+    lsnni_c_param(e, i, 1);
+    lsnni_c_print(e, ", %d, %d);\n", s.c, lsnni_inner(s));
+}
+
+static void lsnni_c_add(lsnni_c *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    char b[40];
+    lsnni_c_needs(e, lsnni_c_add_text);
+    lsnni_c_call(e, i, "add");
+    lsnni_c_print(e, ", %s, %d);\n", lsnni_c_place(e, v->input[1], b),
+                  lsnni_features(v->plan.out));
+}
+
+static void lsnni_c_concat(lsnni_c *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    char y[40], x[40];
+    int at = 0;
+    lsnni_c_needs(e, lsnni_c_copy_text);
+    for (int j = 0; j < v->plan.inputs; j++) {
+        int count = lsnni_features(v->plan.in[j]);
+        lsnni_c_print(e, "    copy(%s + %d, %s, %d);\n", lsnni_c_place(e, i, y), at,
+                      lsnni_c_place(e, v->input[j], x), count);
+        at += count;
+    }
+}
+
+static void lsnni_c_slice(lsnni_c *e, int i)
+{
+    const lsnn_layer_plan *p = &e->net->node[i].plan;
+    lsnni_c_needs(e, lsnni_c_copy_text);
+    lsnni_c_call(e, i, "copy");
+    lsnni_c_print(e, " + %d, %d);\n", p->o.first * lsnni_inner(p->out), lsnni_features(p->out));
+}
+
+/* Free smoothers are constant maps. Computed ones become theta -> maps in the file.  */
+static void lsnni_c_smooth(lsnni_c *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const lsnn_layer_plan *p = &v->plan;
+    lsnn_smoother s = lsnni_smoother_of(p, 1, 0);
+    const char *shapes = "gtsl";     /* gaussian, table, separable, of a line */
+    char text[40];
+    if (!s.per_image) {
+        size_t maps = (size_t)lsnni_features(p->in[0]);
+        if (e->part == LSNNI_C_DATA)
+            lsnn_smoother_map(e->cx, e->row, e->net->value + e->net->param[v->param[0]].at, &s);
+        lsnni_c_needs(e, lsnni_c_smooth_text);
+        lsnni_c_call(e, i, "smooth");
+        lsnni_c_floats(e, v->name, "_map", e->row, maps);
+        lsnni_c_param(e, i, 1);
+        lsnni_c_print(e, ", %d, %d, %d, %d);\n", s.k, s.rank, lsnni_inner(p->out), s.smooth_bias);
+        return;
+    }
+    lsnni_c_needs(e, lsnni_c_maps_text);
+    lsnni_c_call(e, i, "smooth_by");
+    lsnni_c_print(e, ", %s", lsnni_c_place(e, v->input[1], text));
+    lsnni_c_param(e, i, 0);
+    lsnni_c_print(e, ",\n              (smoother){ %d, %d, %d, %d, %d, %d, '%c', '%c' });\n", s.k,
+                  s.rank, s.h, s.w, s.mixture, s.smooth_bias, shapes[s.shape],
+                  "nsm"[s.normalise]);
+}
+
+/* A layer type and what writes it. Losses are not run in a prediction.          */
+static const struct { const lsnn_layer_type *type; void (*write)(lsnni_c *e, int i); }
+lsnni_c_writers[] = {
+    { &lsnni_dense_type, lsnni_c_dense },
+    { &lsnni_relu_type, lsnni_c_relu },
+    { &lsnni_leaky_relu_type, lsnni_c_relu },
+    { &lsnni_sigmoid_type, lsnni_c_sigmoid },
+    { &lsnni_tanh_type, lsnni_c_tanh },
+    { &lsnni_softmax_type, lsnni_c_softmax },
+    { &lsnni_max_pool_type, lsnni_c_pool },
+    { &lsnni_avg_pool_type, lsnni_c_pool },
+    { &lsnni_sum_pool_type, lsnni_c_pool },
+    { &lsnni_dropout_type, lsnni_c_same },
+    { &lsnni_flatten_type, lsnni_c_same },
+    { &lsnni_batch_norm_type, lsnni_c_batch_norm },
+    { &lsnni_scale_type, lsnni_c_scale },
+    { &lsnni_add_type, lsnni_c_add },
+    { &lsnni_concat_type, lsnni_c_concat },
+    { &lsnni_slice_type, lsnni_c_slice },
+    { &lsnni_conv2d_type, lsnni_c_conv2d },
+    { &lsnni_local2d_type, lsnni_c_local2d },
+    { &lsnni_smooth_type, lsnni_c_smooth }
+};
+
+static int lsnni_c_writer(const lsnn_layer_type *type)
+{
+    int count = (int)(sizeof lsnni_c_writers / sizeof lsnni_c_writers[0]);
+    for (int i = 0; i < count; i++) if (lsnni_c_writers[i].type == type) return i;
+    return -1;
+}
+
+/* ---- >>the file -----------------------------------------------------------------------*/
+/* A node that the prediction runs, and that the file computes: a join that all its readers
+   read in parts is not made.                                                 */
+static int lsnni_c_runs(const lsnni_c *e, int i)
+{
+    const lsnni_role *r = &e->net->node[i].role;
+    return i > 0 && r->on_path && !r->apart;
+}
+
+/* Buffers: from when a node is computed to when it is read last. What may work in place
+   takes its input's, if nobody else reads that any more.                     */
+static void lsnni_c_plan(lsnni_c *e)
+{
+    const lsnn_net *net = e->net;
+    for (int i = 0; i < net->nodes; i++) {
+        e->at[i] = e->last[i] = i;
+        for (int j = 0; j < net->node[i].plan.inputs && lsnni_c_runs(e, i); j++)
+            e->last[net->node[i].input[j]] = i;
+    }
+    e->last[net->output] = net->nodes;
+    for (int i = 1; i < net->nodes; i++) {
+        const lsnni_node *v = &net->node[i];
+        int x = v->input[0];
+        if (!lsnni_c_runs(e, i)) continue;
+        if (lsnni_has(v, LSNN_IN_PLACE) && v->plan.inputs == 1 && e->at[x] > 0 &&
+            e->last[x] == i && lsnni_features(v->plan.out) == lsnni_features(v->plan.in[0]))
+            e->at[i] = e->at[x];
+    }
+    for (int i = 1; i < net->nodes; i++) {
+        lsnni_life *life = &e->place[e->at[i]];
+        if (!lsnni_c_runs(e, i) || e->at[i] == e->at[net->output]) continue;
+        if (e->at[i] == i) life->from = i;
+        life->size = ((size_t)lsnni_features(net->node[i].plan.out) + 3) / 4 * 4;
+        life->to = LSNNI_MAX(life->to, e->last[i]);
+    }
+    e->work = lsnni_place_lives(e->place, net->nodes);
+}
+
+static lsnn_status lsnni_c_check_types(const lsnn_net *net)
+{
+    for (int i = 1; i < net->nodes; i++) {
+        const lsnni_node *v = &net->node[i];
+        if (v->role.on_path && lsnni_c_writer(v->type) < 0)
+            return lsnni_fail(net->cx, LSNN_EUNSUPPORTED, "net_export_c: layer '%.60s': a %.40s "
+                              "cannot be written as C", v->name, v->type->name);
+    }
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_c_check_name(lsnn_ctx *cx, const char *name)
+{
+    size_t n = strlen(name);
+    int good = n > 0 && n <= 40 && !(name[0] >= '0' && name[0] <= '9');
+    for (const char *p = name; *p; p++)
+        good &= (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || *p == '_' ||
+                (*p >= '0' && *p <= '9');
+    if (good) return LSNN_OK;
+    return lsnni_fail(cx, LSNN_ENAME, "net_export_c: the name \"%.60s\" must be 1 to 40 letters, "
+                      "digits or _, a digit not first", name);
+}
+
+/* Two names of the net's must not become one name of C's.                     */
+static lsnn_status lsnni_c_check_same(const lsnn_net *net)
+{
+    for (int i = 0; i < net->nodes; i++)
+        for (int k = 0; k < i; k++) {
+            const char *a = net->node[i].name, *b = net->node[k].name;
+            while (*a && (*a == *b || (strchr("-./_", *a) && *b && strchr("-./_", *b)))) a++, b++;
+            if (!*a && !*b)
+                return lsnni_fail(net->cx, LSNN_ENAME, "net_export_c: layers '%.60s' and '%.60s' "
+                                  "would have the same name in C", net->node[k].name,
+                                  net->node[i].name);
+        }
+    return LSNN_OK;
+}
+
+static void lsnni_c_write_part(lsnni_c *e, lsnni_c_part part)
+{
+    e->part = part;
+    for (int i = 1; i < e->net->nodes; i++)
+        if (lsnni_c_runs(e, i)) lsnni_c_writers[lsnni_c_writer(e->net->node[i].type)].write(e, i);
+}
+
+static void lsnni_c_write_head(lsnni_c *e)
+{
+    static const char *const stored[] = { "floats", "halves (IEEE binary16)",
+        "8-bit integers, a step an output" };
+    lsnn_shape in = e->net->node[0].plan.out, out = e->net->node[e->net->output].shape;
+    int math = 0;
+    fprintf(e->f, "/* %s: a net of %.0f parameters and %.0f multiply-adds, written by lsnn "
+            LSNN_VERSION ".\n   C99; needs no allocation and no file. Weights are %s.\n\n"
+            "       void %s_predict(const float x[%d], float y[%d]);\n\n"
+            "   x: %d x %d x %d (channels, rows, columns); y: the output of layer '%s', "
+            "%d x %d x %d.\n   They must not overlap. It needs %.0f bytes %s.%s */\n",
+            e->name, (double)lsnn_net_params(e->net), lsnn_net_macs(e->net),
+            stored[e->d->storage], e->name, lsnni_features(in), lsnni_features(out),
+            in.c, in.h, in.w, e->net->node[e->net->output].name, out.c, out.h, out.w,
+            4.0 * (double)e->work, e->d->static_buffers ? "of static memory" : "of stack",
+            e->d->static_buffers ? " One thread at a time may call it." : "");
+    for (int i = 0; i < e->functions; i++)
+        math |= strstr(e->function[i], "expf(") || strstr(e->function[i], "tanhf(");
+    if (math) fprintf(e->f, "#include <math.h>\n");
+    fprintf(e->f, "\nvoid %s_predict(const float *x, float *y);\n\n", e->name);
+    if (e->d->storage == LSNN_STORE_HALF) fputs(lsnni_c_half_text, e->f);
+    for (int i = 0; i < e->functions; i++) lsnni_c_text(e, e->function[i]);
+}
+
+/* For lsnni_file_replace.                                                    */
+static lsnn_status lsnni_c_write(lsnn_ctx *cx, FILE *f, void *user)
+{
+    lsnni_c *e = (lsnni_c *)user;
+    (void)cx;
+    e->f = f;
+    lsnni_c_write_part(e, LSNNI_C_ASK);
+    lsnni_c_write_head(e);
+    lsnni_c_write_part(e, LSNNI_C_DATA);
+    fprintf(f, "\nvoid %s_predict(const float *x, float *y)\n{\n", e->name);
+    if (e->work) fprintf(f, "    %sfloat work[%.0f];\n", e->d->static_buffers ? "static " : "",
+                         (double)e->work);
+    lsnni_c_write_part(e, LSNNI_C_CALLS);
+    fputs("}\n", f);
+    return ferror(f) ? LSNN_EIO : LSNN_OK;
+}
+
+/* Room for the tables of a node each, and for what is no parameter as it stands.  */
+static lsnn_status lsnni_c_room(lsnni_c *e)
+{
+    size_t nodes = (size_t)e->net->nodes, row = 1, params = (size_t)e->net->params + 1;
+    for (int i = 0; i < e->net->nodes; i++) {
+        const lsnn_layer_plan *p = &e->net->node[i].plan;
+        row = LSNNI_MAX(row, (size_t)lsnni_features(p->out));        /* steps, scales */
+        for (int j = 0; j < p->inputs; j++)
+            row = LSNNI_MAX(row, (size_t)lsnni_features(p->in[j]));  /* maps          */
+    }
+    e->place = (lsnni_life *)lsnni_alloc(e->cx, nodes, sizeof *e->place);
+    e->at = (int *)lsnni_alloc(e->cx, 2 * nodes, sizeof *e->at);
+    e->row = (lsnn_real *)lsnni_alloc(e->cx, row, sizeof *e->row);
+    e->written = (char *)lsnni_alloc(e->cx, params, 1);
+    if (!e->place || !e->at || !e->row || !e->written) return LSNN_ENOMEM;
+    e->last = e->at + nodes;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_net_export_c(lsnn_net *net, const char *path,
+                                       const lsnn_export_desc *d)
+{
+    lsnn_export_desc defaults;
+    lsnni_c e;
+    lsnn_status s;
+    if (!net) return LSNN_ENOMEM;
+    memset(&defaults, 0, sizeof defaults);
+    memset(&e, 0, sizeof e);
+    e.cx = net->cx;
+    e.net = net;
+    e.d = d ? d : &defaults;
+    e.name = e.d->name ? e.d->name : "net";
+    LSNNI_TRY(lsnni_export_check(net, "net_export_c", path));
+    LSNNI_TRY(lsnni_c_check_name(e.cx, e.name));
+    LSNNI_TRY(lsnni_c_check_types(net));
+    LSNNI_TRY(lsnni_c_check_same(net));
+    if ((int)e.d->storage < 0 || e.d->storage > LSNN_STORE_INT8)
+        return lsnni_fail(e.cx, LSNN_EVALUE, "net_export_c: storage %d is unknown",
+                          (int)e.d->storage);
+    s = lsnni_c_room(&e);
+    if (s == LSNN_OK) {
+        lsnni_c_plan(&e);
+        s = lsnni_file_replace(e.cx, path, lsnni_c_write, &e);
+    }
+    lsnni_free(e.cx, e.place);
+    lsnni_free(e.cx, e.at);
+    lsnni_free(e.cx, e.row);
+    lsnni_free(e.cx, e.written);
+    return s;
+}
+/* ============================================================================
+   >>onnx  a trained net as an ONNX model
+   An ONNX file is a protobuf message: fields of a number and a value, where a value may be a
+   message again. Five kinds are needed here, so they are written by hand: a model holds a
+   graph, a graph its nodes, constants, inputs and outputs (onnx.proto3 of ONNX 1.8). Opset 13,
+   the first whose Softmax and ReduceSum are today's.
+   Arrays are N,C,H,W; those of dense layers and of flatten N,K, see lsnni_onnx_read.
+   ==========================================================================*/
+enum { LSNNI_ONNX_OPSET = 13, LSNNI_ONNX_FLOAT = 1, LSNNI_ONNX_INT64 = 7 };
+
+/* ---- >>protobuf: bytes that grow ------------------------------------------------------*/
+typedef struct lsnni_bytes {
+    lsnn_ctx *cx;
+    char *v;
+    int used, room;
+    lsnn_status status;
+} lsnni_bytes;
+
+static void lsnni_pb_raw(lsnni_bytes *b, const void *v, size_t count)
+{
+    size_t room = (size_t)b->room;
+    if (b->status != LSNN_OK) return;
+    if (count > (size_t)INT_MAX - (size_t)b->used)
+        b->status = lsnni_fail(b->cx, LSNN_ESHAPE, "net_export_onnx: more than 2 GiB, which no "
+                               "protobuf message can be");
+    else if (count > room - (size_t)b->used) {
+        char *larger;
+        room = LSNNI_MIN(2 * room + count + 64, (size_t)INT_MAX);
+        larger = (char *)lsnni_alloc_raw(b->cx, room, 1);
+        if (!larger) b->status = LSNN_ENOMEM;
+        else {
+            if (b->used) memcpy(larger, b->v, (size_t)b->used);
+            lsnni_free(b->cx, b->v);
+            b->v = larger;
+            b->room = (int)room;
+        }
+    }
+    if (b->status != LSNN_OK) return;
+    if (count) memcpy(b->v + b->used, v, count);
+    b->used += (int)count;
+}
+
+/* Seven bits a byte, the lowest first; all but the last have the eighth bit.    */
+static void lsnni_pb_varint(lsnni_bytes *b, uint64_t v)
+{
+    unsigned char c;
+    do {
+        c = (unsigned char)((v & 127) | (v > 127 ? 128 : 0));
+        lsnni_pb_raw(b, &c, 1);
+    } while (v >>= 7);
+}
+static void lsnni_pb_int(lsnni_bytes *b, int field, int64_t v)
+{
+    lsnni_pb_varint(b, (uint64_t)field << 3);
+    lsnni_pb_varint(b, (uint64_t)v);
+}
+static void lsnni_pb_blob(lsnni_bytes *b, int field, const void *v, size_t count)
+{
+    lsnni_pb_varint(b, (uint64_t)field << 3 | 2);
+    lsnni_pb_varint(b, count);
+    lsnni_pb_raw(b, v, count);
+}
+static void lsnni_pb_text(lsnni_bytes *b, int field, const char *text)
+{
+    lsnni_pb_blob(b, field, text, strlen(text));
+}
+/* A message that is done: it becomes field `field` of b, and is emptied.        */
+static void lsnni_pb_message(lsnni_bytes *b, int field, lsnni_bytes *inner)
+{
+    if (inner->status != LSNN_OK) b->status = inner->status;
+    else lsnni_pb_blob(b, field, inner->v, (size_t)inner->used);
+    inner->used = 0;
+}
+
+/* ---- >>graph parts ------------------------------------------------------------------------*/
+enum { LSNNI_ONNX_NAME = 260 };
+typedef struct lsnni_onnx {
+    lsnn_ctx *cx;
+    lsnn_net *net;
+    lsnni_bytes graph, node, inner, innermost;    /* messages inside of messages   */
+    int made;                                /* names of arrays in between    */
+    char *flat;                              /* one a net's node: its array is N,K */
+    lsnn_real *row;
+} lsnni_onnx;
+
+static void lsnni_onnx_value(lsnni_onnx *e, int field, const char *name, const int *dim, int rank)
+{
+    for (int i = -1; i < rank; i++) {
+        if (i < 0) lsnni_pb_text(&e->innermost, 2, "N");
+        else lsnni_pb_int(&e->innermost, 1, dim[i]);
+        lsnni_pb_message(&e->inner, 1, &e->innermost);
+    }
+    lsnni_pb_int(&e->innermost, 1, LSNNI_ONNX_FLOAT);
+    lsnni_pb_message(&e->innermost, 2, &e->inner);
+    lsnni_pb_message(&e->inner, 1, &e->innermost);
+    lsnni_pb_text(&e->node, 1, name);
+    lsnni_pb_message(&e->node, 2, &e->inner);
+    lsnni_pb_message(&e->graph, field, &e->node);
+}
+
+/* A constant of floats or of int64s, its numbers little-endian.                 */
+static void lsnni_onnx_constant(lsnni_onnx *e, const char *name, const lsnn_real *v,
+                                const int64_t *whole, const int *dim, int rank)
+{
+    size_t count = 1;
+    unsigned char bytes[8];
+    for (int i = 0; i < rank; i++) {
+        lsnni_pb_int(&e->inner, 1, dim[i]);
+        count *= (size_t)dim[i];
+    }
+    lsnni_pb_int(&e->inner, 2, v ? LSNNI_ONNX_FLOAT : LSNNI_ONNX_INT64);
+    lsnni_pb_text(&e->inner, 8, name);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits = 0;
+        float x = v ? (float)v[i] : 0;
+        memcpy(&bits, &x, 4);
+        lsnni_bytes_of(bytes, v ? bits : (uint64_t)whole[i], v ? 4 : 8);
+        lsnni_pb_raw(&e->innermost, bytes, v ? 4 : 8);
+    }
+    lsnni_pb_message(&e->inner, 9, &e->innermost);
+    lsnni_pb_message(&e->graph, 5, &e->inner);
+}
+
+/* A name that no layer has: "conv1:3".                                          */
+static const char *lsnni_onnx_made(lsnni_onnx *e, int i, char name[LSNNI_ONNX_NAME])
+{
+    snprintf(name, LSNNI_ONNX_NAME, "%.200s:%d", e->net->node[i].name, ++e->made);
+    return name;
+}
+
+/* A node of ONNX: op, what it reads, its attributes, what it writes.            */
+static void lsnni_onnx_reads(lsnni_onnx *e, const char *name) { lsnni_pb_text(&e->node, 1, name); }
+static void lsnni_onnx_ints(lsnni_onnx *e, const char *name, const int *v, int count)
+{
+    lsnni_pb_text(&e->inner, 1, name);
+    for (int i = 0; i < count; i++) lsnni_pb_int(&e->inner, 8, v[i]);
+    lsnni_pb_int(&e->inner, 20, 7);
+    lsnni_pb_message(&e->node, 5, &e->inner);
+}
+static void lsnni_onnx_int(lsnni_onnx *e, const char *name, int v)
+{
+    lsnni_pb_text(&e->inner, 1, name);
+    lsnni_pb_int(&e->inner, 3, v);
+    lsnni_pb_int(&e->inner, 20, 2);
+    lsnni_pb_message(&e->node, 5, &e->inner);
+}
+static void lsnni_onnx_float(lsnni_onnx *e, const char *name, double v)
+{
+    unsigned char bytes[4];
+    float x = (float)v;
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    lsnni_bytes_of(bytes, bits, 4);
+    lsnni_pb_text(&e->inner, 1, name);
+    lsnni_pb_varint(&e->inner, 2 << 3 | 5);              /* four bytes        */
+    lsnni_pb_raw(&e->inner, bytes, 4);
+    lsnni_pb_int(&e->inner, 20, 1);
+    lsnni_pb_message(&e->node, 5, &e->inner);
+}
+static void lsnni_onnx_writes(lsnni_onnx *e, const char *op, const char *name)
+{
+    lsnni_pb_text(&e->node, 2, name);
+    lsnni_pb_text(&e->node, 3, name);
+    lsnni_pb_text(&e->node, 4, op);
+    lsnni_pb_message(&e->graph, 1, &e->node);
+}
+
+/* Ends a node: it writes a new array, whose name is name's from here on.         */
+static void lsnni_onnx_next(lsnni_onnx *e, int i, const char *op, char name[LSNNI_ONNX_NAME])
+{
+    lsnni_onnx_writes(e, op, lsnni_onnx_made(e, i, name));
+}
+
+/* A constant of the net's node i, made here; its name.                            */
+static const char *lsnni_onnx_floats(lsnni_onnx *e, int i, const lsnn_real *v, const int *dim,
+                                     int rank, char name[LSNNI_ONNX_NAME])
+{
+    lsnni_onnx_constant(e, lsnni_onnx_made(e, i, name), v, NULL, dim, rank);
+    return name;
+}
+static const char *lsnni_onnx_whole(lsnni_onnx *e, int i, const int64_t *v, int count,
+                                    char name[LSNNI_ONNX_NAME])
+{
+    lsnni_onnx_constant(e, lsnni_onnx_made(e, i, name), NULL, v, &count, 1);
+    return name;
+}
+
+/* x as N,c,h,w, or with h = 0 as N,c: reshaped if it is not. The -1 is N.          */
+static void lsnni_onnx_shape(lsnni_onnx *e, int i, char x[LSNNI_ONNX_NAME], int rank, int c,
+                             int h, int w)
+{
+    char shape[LSNNI_ONNX_NAME];
+    int64_t to[4];
+    to[0] = -1; to[1] = c; to[2] = h; to[3] = w;
+    lsnni_onnx_whole(e, i, to, rank, shape);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_reads(e, shape);
+    lsnni_onnx_next(e, i, "Reshape", x);
+}
+
+/* The output of the net's node x for reader i, as N,K (flat) or as N,C,H,W.        */
+static void lsnni_onnx_read(lsnni_onnx *e, int i, int x, int flat, char name[LSNNI_ONNX_NAME])
+{
+    lsnn_shape s = e->net->node[x].shape;
+    snprintf(name, LSNNI_ONNX_NAME, "%s", e->net->node[x].name);
+    if (e->flat[x] == flat) return;
+    lsnni_onnx_shape(e, i, name, flat ? 2 : 4, flat ? lsnni_features(s) : s.c, s.h, s.w);
+}
+
+/* Parameter or buffer j of node i as a constant; its name is the net's. Shared ones are
+   written by the layer that has them, which may not be in the model: so each time.        */
+static const char *lsnni_onnx_param(lsnni_onnx *e, int i, int j, int buffer, const int *dim,
+                                    int rank, char name[LSNNI_ONNX_NAME])
+{
+    const lsnni_node *v = &e->net->node[i];
+    const lsnni_param *p = buffer ? &e->net->buffer[v->buffer[j]] : &e->net->param[v->param[j]];
+    const lsnn_real *values = (buffer ? e->net->state : e->net->value) + p->at;
+    snprintf(name, LSNNI_ONNX_NAME, "%.200s.%.50s", v->name, p->spec.name);
+    lsnni_onnx_constant(e, name, values, NULL, dim ? dim : p->spec.dim,
+                        dim ? rank : p->spec.rank);
+    return name;
+}
+
+/* y = op(y, constant), v NULL: nothing.                                         */
+static void lsnni_onnx_by(lsnni_onnx *e, int i, const char *op, const lsnn_real *v,
+                          const int *dim, int rank, char y[LSNNI_ONNX_NAME])
+{
+    char name[LSNNI_ONNX_NAME];
+    if (!v) return;
+    lsnni_onnx_floats(e, i, v, dim, rank, name);
+    lsnni_onnx_reads(e, y);
+    lsnni_onnx_reads(e, name);
+    lsnni_onnx_next(e, i, op, y);
+}
+
+static const lsnn_real *lsnni_onnx_values(const lsnni_onnx *e, int i, int j)
+{
+    const lsnni_node *v = &e->net->node[i];
+    return j < v->plan.params ? e->net->value + e->net->param[v->param[j]].at : NULL;
+}
+
+/* The last node of a layer: its array has the layer's name.                      */
+static void lsnni_onnx_done(lsnni_onnx *e, int i, const char *last)
+{
+    lsnni_onnx_reads(e, last);
+    lsnni_onnx_writes(e, "Identity", e->net->node[i].name);
+}
+
+/* ---- >>writers: a layer type in ONNX's operators --------------------------------------------*/
+/* A node begins that reads x, weights, and a bias if there is one.               */
+static void lsnni_onnx_weighted(lsnni_onnx *e, int i, const char *x)
+{
+    char name[2][LSNNI_ONNX_NAME];
+    int params = e->net->node[i].plan.params;
+    for (int j = 0; j < params; j++) lsnni_onnx_param(e, i, j, 0, NULL, 0, name[j]);
+    lsnni_onnx_reads(e, x);
+    for (int j = 0; j < params; j++) lsnni_onnx_reads(e, name[j]);
+}
+
+static void lsnni_onnx_dense(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    char x[LSNNI_ONNX_NAME];
+    lsnni_onnx_read(e, i, v->input[0], 1, x);
+    lsnni_onnx_weighted(e, i, x);
+    lsnni_onnx_int(e, "transB", 1);
+    lsnni_onnx_writes(e, "Gemm", v->name);
+    e->flat[i] = 1;
+}
+
+/* What works number by number keeps its input's form.                            */
+static void lsnni_onnx_each(lsnni_onnx *e, int i, const char *op)
+{
+    const lsnni_node *v = &e->net->node[i];
+    e->flat[i] = e->flat[v->input[0]];
+    lsnni_onnx_reads(e, e->net->node[v->input[0]].name);
+    lsnni_onnx_writes(e, op, v->name);
+}
+static void lsnni_onnx_relu(lsnni_onnx *e, int i) { lsnni_onnx_each(e, i, "Relu"); }
+static void lsnni_onnx_sigmoid(lsnni_onnx *e, int i) { lsnni_onnx_each(e, i, "Sigmoid"); }
+static void lsnni_onnx_tanh(lsnni_onnx *e, int i) { lsnni_onnx_each(e, i, "Tanh"); }
+static void lsnni_onnx_same(lsnni_onnx *e, int i) { lsnni_onnx_each(e, i, "Identity"); }
+static void lsnni_onnx_leaky_relu(lsnni_onnx *e, int i)
+{
+    lsnni_onnx_float(e, "alpha", e->net->node[i].plan.o.slope);
+    lsnni_onnx_each(e, i, "LeakyRelu");
+}
+static void lsnni_onnx_softmax(lsnni_onnx *e, int i)
+{
+    lsnni_onnx_int(e, "axis", 1);
+    lsnni_onnx_each(e, i, "Softmax");
+}
+
+static void lsnni_onnx_flatten(lsnni_onnx *e, int i)
+{
+    char x[LSNNI_ONNX_NAME];
+    lsnni_onnx_read(e, i, e->net->node[i].input[0], 1, x);
+    e->flat[i] = 1;
+    lsnni_onnx_done(e, i, x);
+}
+
+/* The window on the whole input, before a crop; pad: top, left, bottom, right.     */
+static void lsnni_onnx_window(const lsnni_onnx *e, int i, lsnn_window *s, int pad[4])
+{
+    const lsnni_node *v = &e->net->node[i];
+    lsnn_layer_plan p = v->plan;
+    p.in[0] = e->net->node[v->input[0]].shape;
+    if (lsnni_window_of(e->cx, s, &p, 1, v->shape.c) != LSNN_OK) return;
+    pad[0] = s->pad_top;
+    pad[1] = s->pad_left;
+    pad[2] = LSNNI_MAX(0, (s->oh - 1) * s->stride_h + s->kernel_h - s->h - pad[0]);
+    pad[3] = LSNNI_MAX(0, (s->ow - 1) * s->stride_w + s->kernel_w - s->w - pad[1]);
+}
+
+static void lsnni_onnx_window_says(lsnni_onnx *e, int i)
+{
+    lsnn_window s;
+    int pad[4], kernel[2], stride[2];
+    lsnni_onnx_window(e, i, &s, pad);
+    kernel[0] = s.kernel_h; kernel[1] = s.kernel_w;
+    stride[0] = s.stride_h; stride[1] = s.stride_w;
+    lsnni_onnx_ints(e, "kernel_shape", kernel, 2);
+    lsnni_onnx_ints(e, "strides", stride, 2);
+    lsnni_onnx_ints(e, "pads", pad, 4);
+}
+
+static void lsnni_onnx_conv2d(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    char x[LSNNI_ONNX_NAME];
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_weighted(e, i, x);
+    lsnni_onnx_window_says(e, i);
+    lsnni_onnx_writes(e, "Conv", v->name);
+}
+
+/* A sum is an average over whole windows, padding too, times their size.           */
+static void lsnni_onnx_pool(lsnni_onnx *e, int i, const char *op, int sum)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const int one = 1;
+    lsnn_real size = LSNNI_R((double)v->plan.o.kernel_h * v->plan.o.kernel_w);
+    char x[LSNNI_ONNX_NAME];
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_window_says(e, i);
+    if (sum) lsnni_onnx_int(e, "count_include_pad", 1);
+    lsnni_onnx_next(e, i, op, x);
+    if (sum) lsnni_onnx_by(e, i, "Mul", &size, &one, 1, x);
+    lsnni_onnx_done(e, i, x);
+}
+static void lsnni_onnx_max_pool(lsnni_onnx *e, int i) { lsnni_onnx_pool(e, i, "MaxPool", 0); }
+static void lsnni_onnx_avg_pool(lsnni_onnx *e, int i) { lsnni_onnx_pool(e, i, "AveragePool", 0); }
+static void lsnni_onnx_sum_pool(lsnni_onnx *e, int i) { lsnni_onnx_pool(e, i, "AveragePool", 1); }
+
+/* All inputs, as N,C,H,W, into one.                                            */
+static void lsnni_onnx_join(lsnni_onnx *e, int i, const char *op, const char *y)
+{
+    const lsnni_node *v = &e->net->node[i];
+    char x[LSNN_MAX_INPUTS][LSNNI_ONNX_NAME];
+    for (int j = 0; j < v->plan.inputs; j++) lsnni_onnx_read(e, i, v->input[j], 0, x[j]);
+    for (int j = 0; j < v->plan.inputs; j++) lsnni_onnx_reads(e, x[j]);
+    if (strcmp(op, "Concat") == 0) lsnni_onnx_int(e, "axis", 1);
+    lsnni_onnx_writes(e, op, y);
+}
+static void lsnni_onnx_add(lsnni_onnx *e, int i)
+{
+    lsnni_onnx_join(e, i, "Add", e->net->node[i].name);
+}
+static void lsnni_onnx_concat(lsnni_onnx *e, int i)
+{
+    lsnni_onnx_join(e, i, "Concat", e->net->node[i].name);
+}
+
+/* The net may read a concat as its parts, see >>parts; ONNX has no such thing.   */
+static void lsnni_onnx_batch_norm(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    char x[LSNNI_ONNX_NAME], name[4][LSNNI_ONNX_NAME];
+    if (v->joined >= 0) lsnni_onnx_join(e, i, "Concat", lsnni_onnx_made(e, i, x));
+    else {
+        snprintf(x, sizeof x, "%s", e->net->node[v->input[0]].name);
+        e->flat[i] = e->flat[v->input[0]];
+    }
+    for (int j = 0; j < 4; j++) lsnni_onnx_param(e, i, j % 2, j / 2, NULL, 0, name[j]);
+    lsnni_onnx_reads(e, x);
+    for (int j = 0; j < 4; j++) lsnni_onnx_reads(e, name[j]);
+    lsnni_onnx_float(e, "epsilon", v->plan.o.eps);
+    lsnni_onnx_writes(e, "BatchNormalization", v->name);
+}
+
+static void lsnni_onnx_scale(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    char x[LSNNI_ONNX_NAME];
+    int dim[3] = { 0, 1, 1 };
+    dim[0] = v->shape.c;
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_by(e, i, "Mul", lsnni_onnx_values(e, i, 0), dim, 3, x);
+    lsnni_onnx_by(e, i, "Add", lsnni_onnx_values(e, i, 1), dim, 3, x);
+    lsnni_onnx_done(e, i, x);
+}
+
+/* x = x[..., first .. first + count, ...] of one axis.                              */
+static void lsnni_onnx_cut(lsnni_onnx *e, int i, int axis, int first, int count,
+                           char x[LSNNI_ONNX_NAME])
+{
+    char at[3][LSNNI_ONNX_NAME];
+    int64_t to[3];
+    to[0] = first; to[1] = first + count; to[2] = axis;
+    for (int j = 0; j < 3; j++) lsnni_onnx_whole(e, i, &to[j], 1, at[j]);
+    lsnni_onnx_reads(e, x);
+    for (int j = 0; j < 3; j++) lsnni_onnx_reads(e, at[j]);
+    lsnni_onnx_next(e, i, "Slice", x);
+}
+static void lsnni_onnx_slice(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    char x[LSNNI_ONNX_NAME];
+    snprintf(x, sizeof x, "%s", e->net->node[v->input[0]].name);
+    e->flat[i] = e->flat[v->input[0]];
+    lsnni_onnx_cut(e, i, 1, v->plan.o.first, v->plan.o.count, x);
+    lsnni_onnx_done(e, i, x);
+}
+
+/* ---- local2d: its patches gathered, then one product a place. */
+static void lsnni_onnx_patches(lsnni_onnx *e, int i, const lsnn_window *s, const int pad[4],
+                               char x[LSNNI_ONNX_NAME])
+{
+    char name[LSNNI_ONNX_NAME];
+    int h = s->h + pad[0] + pad[2], w = s->w + pad[1] + pad[3], dim[2];
+    size_t at = 0;
+    int64_t pads[8] = { 0, 0, 0, 0, 0, 0, 0, 0 }, *index;
+    pads[2] = pad[0]; pads[3] = pad[1]; pads[6] = pad[2]; pads[7] = pad[3];
+    lsnni_onnx_whole(e, i, pads, 8, name);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_reads(e, name);
+    lsnni_onnx_next(e, i, "Pad", x);
+    lsnni_onnx_shape(e, i, x, 2, s->c * h * w, 0, 0);
+    dim[0] = s->oh * s->ow;
+    dim[1] = s->c * s->kernel_h * s->kernel_w;
+    index = (int64_t *)lsnni_alloc(e->cx, lsnni_area(dim[0], dim[1]), sizeof *index);
+    if (!index) e->graph.status = LSNN_ENOMEM;
+    if (!index) return;
+    for (int oy = 0; oy < s->oh; oy++)
+    for (int ox = 0; ox < s->ow; ox++)
+    for (int c = 0; c < s->c; c++)
+    for (int u = 0; u < s->kernel_h; u++)
+    for (int v = 0; v < s->kernel_w; v++)
+        index[at++] = ((int64_t)c * h + oy * s->stride_h + u) * w + ox * s->stride_w + v;
+    lsnni_onnx_constant(e, lsnni_onnx_made(e, i, name), NULL, index, dim, 2);
+    lsnni_free(e->cx, index);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_reads(e, name);
+    lsnni_onnx_int(e, "axis", 1);
+    lsnni_onnx_next(e, i, "Gather", x);                  /* N,P,CRS           */
+}
+
+static void lsnni_onnx_turn(lsnni_onnx *e, int i, int a, int b, int c, char x[LSNNI_ONNX_NAME])
+{
+    int perm[3];
+    perm[0] = a; perm[1] = b; perm[2] = c;
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_ints(e, "perm", perm, 3);
+    lsnni_onnx_next(e, i, "Transpose", x);
+}
+
+static void lsnni_onnx_local2d(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    char x[LSNNI_ONNX_NAME], w[LSNNI_ONNX_NAME];
+    lsnn_window s;
+    int pad[4], dim[3];
+    lsnni_onnx_window(e, i, &s, pad);
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_patches(e, i, &s, pad, x);
+    dim[0] = s.oh * s.ow;
+    dim[1] = s.c * s.kernel_h * s.kernel_w;
+    dim[2] = s.k;
+    lsnni_onnx_param(e, i, 0, 0, dim, 3, w);
+    lsnni_onnx_turn(e, i, 1, 0, 2, x);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_reads(e, w);
+    lsnni_onnx_next(e, i, "MatMul", x);                  /* P,N,K             */
+    lsnni_onnx_turn(e, i, 1, 2, 0, x);
+    lsnni_onnx_shape(e, i, x, 4, s.k, s.oh, s.ow);
+    dim[0] = s.k; dim[1] = s.oh; dim[2] = s.ow;
+    lsnni_onnx_by(e, i, "Add", lsnni_onnx_values(e, i, 1), dim, 3, x);
+    lsnni_onnx_done(e, i, x);
+}
+
+/* ---- smoothers: U by Eq. 6 to 9 from theta, or as a constant. */
+/* y = op(a, b)                                                               */
+static void lsnni_onnx_pair(lsnni_onnx *e, int i, const char *op, const char *a, const char *b,
+                            char y[LSNNI_ONNX_NAME])
+{
+    lsnni_onnx_reads(e, a);
+    lsnni_onnx_reads(e, b);
+    lsnni_onnx_next(e, i, op, y);
+}
+
+/* p - mu along one side: places (a row of pixels' coordinates) less a number of theta's.  */
+static void lsnni_onnx_from_mu(lsnni_onnx *e, int i, const lsnn_smoother *s, const char *mu,
+                               int down, char y[LSNNI_ONNX_NAME])
+{
+    int dim[4] = { 1, 1, 1, 0 };
+    dim[3] = s->h * s->w;
+    for (int p = 0; p < dim[3]; p++)
+        e->row[p] = LSNNI_R(down ? p / s->w * lsnni_spacing(s->h) : p % s->w * lsnni_spacing(s->w));
+    lsnni_onnx_floats(e, i, e->row, dim, 4, y);
+    lsnni_onnx_pair(e, i, "Sub", y, mu, y);
+}
+
+/* -|Phi (p - mu)|^2 of each Gaussian: N, maps, M, P; theta is N, maps, M, numbers.  */
+static void lsnni_onnx_exponent(lsnni_onnx *e, int i, const lsnn_smoother *s, const char *theta,
+                                char y[LSNNI_ONNX_NAME])
+{
+    const lsnni_family *f = &lsnni_families[s->shape];
+    char t[LSNNI_NUMBERS][LSNNI_ONNX_NAME], r[2][LSNNI_ONNX_NAME], d[2][LSNNI_ONNX_NAME];
+    int has[LSNNI_NUMBERS] = { 0, 0, 0, 0, 0 }, rows = 1;
+    for (int j = 0; j < f->count; j++) {
+        snprintf(t[f->number[j]], LSNNI_ONNX_NAME, "%s", theta);
+        lsnni_onnx_cut(e, i, 3, j, 1, t[f->number[j]]);
+        has[f->number[j]] = 1;
+    }
+    lsnni_onnx_from_mu(e, i, s, t[LSNNI_MU_X], 0, d[0]);
+    lsnni_onnx_pair(e, i, "Mul", d[0], t[LSNNI_ALPHA], r[0]);
+    if (has[LSNNI_MU_Y]) {
+        rows = 2;
+        lsnni_onnx_from_mu(e, i, s, t[LSNNI_MU_Y], 1, d[1]);
+        lsnni_onnx_pair(e, i, "Mul", d[1], t[LSNNI_BETA], r[1]);
+    }
+    for (int j = 0; j < 2 && has[LSNNI_GAMMA]; j++) {
+        lsnni_onnx_pair(e, i, "Mul", d[1 - j], t[LSNNI_GAMMA], y);
+        lsnni_onnx_pair(e, i, "Add", r[j], y, r[j]);
+    }
+    for (int j = 0; j < rows; j++) lsnni_onnx_pair(e, i, "Mul", r[j], r[j], r[j]);
+    snprintf(y, LSNNI_ONNX_NAME, "%s", r[0]);
+    if (rows > 1) lsnni_onnx_pair(e, i, "Add", r[0], r[1], y);
+    lsnni_onnx_reads(e, y);
+    lsnni_onnx_next(e, i, "Neg", y);
+}
+
+/* The sum over axis 2, which is left out.                                      */
+static void lsnni_onnx_sum(lsnni_onnx *e, int i, char y[LSNNI_ONNX_NAME])
+{
+    char axes[LSNNI_ONNX_NAME];
+    int64_t axis = 2;
+    lsnni_onnx_whole(e, i, &axis, 1, axes);
+    lsnni_onnx_reads(e, y);
+    lsnni_onnx_reads(e, axes);
+    lsnni_onnx_int(e, "keepdims", 0);
+    lsnni_onnx_next(e, i, "ReduceSum", y);
+}
+
+static void lsnni_onnx_softmax_over(lsnni_onnx *e, int i, int axis, char y[LSNNI_ONNX_NAME])
+{
+    lsnni_onnx_reads(e, y);
+    lsnni_onnx_int(e, "axis", axis);
+    lsnni_onnx_next(e, i, "Softmax", y);
+}
+
+/* U: N, maps, H, W.                                                           */
+static void lsnni_onnx_maps(lsnni_onnx *e, int i, const lsnn_smoother *s, int node,
+                            char u[LSNNI_ONNX_NAME])
+{
+    char theta[LSNNI_ONNX_NAME], w[LSNNI_ONNX_NAME];
+    int maps = s->k * s->rank, parts = lsnni_parts(s), stride = lsnni_stride(s), one = 1;
+    lsnn_real count = LSNNI_R((double)s->h * s->w);
+    lsnni_onnx_read(e, i, node, 1, theta);
+    snprintf(u, LSNNI_ONNX_NAME, "%s", theta);
+    if (s->shape != LSNN_TABLE) {
+        lsnni_onnx_shape(e, i, theta, 4, maps, parts, stride);
+        lsnni_onnx_exponent(e, i, s, theta, u);
+        if (s->normalise == LSNN_NORMALISE_NONE) {
+            lsnni_onnx_reads(e, u);
+            lsnni_onnx_next(e, i, "Exp", u);
+        } else lsnni_onnx_softmax_over(e, i, 3, u);
+        if (s->normalise == LSNN_NORMALISE_MEAN) lsnni_onnx_by(e, i, "Mul", &count, &one, 1, u);
+        if (parts > 1) {
+            snprintf(w, LSNNI_ONNX_NAME, "%s", theta);
+            lsnni_onnx_cut(e, i, 3, stride - 1, 1, w);
+            lsnni_onnx_softmax_over(e, i, 2, w);
+            lsnni_onnx_pair(e, i, "Mul", u, w, u);
+            lsnni_onnx_sum(e, i, u);
+        }
+    }
+    lsnni_onnx_shape(e, i, u, 4, maps, s->h, s->w);
+}
+
+static void lsnni_onnx_smooth(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    lsnn_layer_plan p = v->plan;
+    lsnn_smoother s;
+    const lsnn_real *b = lsnni_onnx_values(e, i, v->plan.inputs == 2 ? 0 : 1);
+    char y[LSNNI_ONNX_NAME], u[LSNNI_ONNX_NAME];
+    int dim[3];
+    p.in[0] = e->net->node[v->input[0]].shape;
+    s = lsnni_smoother_of(&p, 1, 0);
+    lsnni_onnx_read(e, i, v->input[0], 0, y);
+    dim[0] = s.k * s.rank; dim[1] = dim[2] = 1;
+    if (s.smooth_bias && b) {                            /* U a + U b = U (a + b) */
+        for (int k = 0; k < dim[0]; k++) e->row[k] = b[k / s.rank];
+        lsnni_onnx_by(e, i, "Add", e->row, dim, 3, y);
+    }
+    dim[1] = s.h; dim[2] = s.w;
+    if (s.per_image) {
+        lsnni_onnx_maps(e, i, &s, v->input[1], u);
+        lsnni_onnx_pair(e, i, "Mul", y, u, y);
+    } else if (lsnn_smoother_map(e->cx, e->row, lsnni_onnx_values(e, i, 0), &s) == LSNN_OK)
+        lsnni_onnx_by(e, i, "Mul", e->row, dim, 3, y);
+    if (s.rank > 1) {
+        lsnni_onnx_shape(e, i, y, 4, s.k, s.rank, s.h * s.w);
+        lsnni_onnx_sum(e, i, y);
+        lsnni_onnx_shape(e, i, y, 4, s.k, s.h, s.w);
+    }
+    dim[0] = s.k; dim[1] = dim[2] = 1;
+    if (!s.smooth_bias) lsnni_onnx_by(e, i, "Add", b, dim, 3, y);
+    lsnni_onnx_done(e, i, y);
+}
+
+static const struct { const lsnn_layer_type *type; void (*write)(lsnni_onnx *e, int i); }
+lsnni_onnx_writers[] = {
+    { &lsnni_dense_type, lsnni_onnx_dense },
+    { &lsnni_relu_type, lsnni_onnx_relu },
+    { &lsnni_leaky_relu_type, lsnni_onnx_leaky_relu },
+    { &lsnni_sigmoid_type, lsnni_onnx_sigmoid },
+    { &lsnni_tanh_type, lsnni_onnx_tanh },
+    { &lsnni_softmax_type, lsnni_onnx_softmax },
+    { &lsnni_max_pool_type, lsnni_onnx_max_pool },
+    { &lsnni_avg_pool_type, lsnni_onnx_avg_pool },
+    { &lsnni_sum_pool_type, lsnni_onnx_sum_pool },
+    { &lsnni_dropout_type, lsnni_onnx_same },
+    { &lsnni_flatten_type, lsnni_onnx_flatten },
+    { &lsnni_batch_norm_type, lsnni_onnx_batch_norm },
+    { &lsnni_scale_type, lsnni_onnx_scale },
+    { &lsnni_add_type, lsnni_onnx_add },
+    { &lsnni_concat_type, lsnni_onnx_concat },
+    { &lsnni_slice_type, lsnni_onnx_slice },
+    { &lsnni_conv2d_type, lsnni_onnx_conv2d },
+    { &lsnni_local2d_type, lsnni_onnx_local2d },
+    { &lsnni_smooth_type, lsnni_onnx_smooth }
+};
+
+static int lsnni_onnx_writer(const lsnn_layer_type *type)
+{
+    int count = (int)(sizeof lsnni_onnx_writers / sizeof lsnni_onnx_writers[0]);
+    for (int i = 0; i < count; i++) if (lsnni_onnx_writers[i].type == type) return i;
+    return -1;
+}
+
+/* ---- >>the model -------------------------------------------------------------------------*/
+static lsnn_status lsnni_onnx_graph(lsnni_onnx *e)
+{
+    const lsnn_net *net = e->net;
+    lsnn_shape in = net->node[0].shape, out = net->node[net->output].shape;
+    int dim[3];
+    dim[0] = in.c; dim[1] = in.h; dim[2] = in.w;
+    lsnni_onnx_value(e, 11, net->node[0].name, dim, 3);
+    for (int i = 1; i < net->nodes; i++)
+        if (net->node[i].role.on_path)
+            lsnni_onnx_writers[lsnni_onnx_writer(net->node[i].type)].write(e, i);
+    dim[0] = out.c; dim[1] = out.h; dim[2] = out.w;
+    lsnni_onnx_value(e, 12, net->node[net->output].name, dim, e->flat[net->output] ? 1 : 3);
+    lsnni_pb_text(&e->graph, 2, "lsnn");
+    LSNNI_TRY(e->node.status);
+    LSNNI_TRY(e->inner.status);
+    LSNNI_TRY(e->innermost.status);
+    return e->graph.status;
+}
+
+/* For lsnni_file_replace.                                                    */
+static lsnn_status lsnni_onnx_write(lsnn_ctx *cx, FILE *f, void *user)
+{
+    const lsnni_bytes *b = (const lsnni_bytes *)user;
+    (void)cx;
+    return fwrite(b->v, 1, (size_t)b->used, f) == (size_t)b->used ? LSNN_OK : LSNN_EIO;
+}
+
+static lsnn_status lsnni_onnx_check(const lsnn_net *net, const char *path)
+{
+    LSNNI_TRY(lsnni_export_check(net, "net_export_onnx", path));
+    for (int i = 1; i < net->nodes; i++) {
+        const lsnni_node *v = &net->node[i];
+        if (v->role.on_path && lsnni_onnx_writer(v->type) < 0)
+            return lsnni_fail(net->cx, LSNN_EUNSUPPORTED, "net_export_onnx: layer '%.60s': a "
+                              "%.40s has no form in ONNX", v->name, v->type->name);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_net_export_onnx(lsnn_net *net, const char *path)
+{
+    lsnni_onnx e;
+    lsnn_status s = LSNN_ENOMEM;
+    size_t row = 1;
+    lsnn_ctx *cx;
+    if (!net) return LSNN_ENOMEM;
+    cx = net->cx;
+    LSNNI_TRY(lsnni_onnx_check(net, path));
+    memset(&e, 0, sizeof e);
+    e.cx = e.graph.cx = e.node.cx = e.inner.cx = e.innermost.cx = cx;
+    e.net = net;
+    for (int i = 0; i < net->nodes; i++)
+        row = LSNNI_MAX(row, (size_t)lsnni_features(net->node[i].shape));
+    e.flat = (char *)lsnni_alloc(cx, (size_t)net->nodes, 1);
+    e.row = (lsnn_real *)lsnni_alloc(cx, row, sizeof *e.row);
+    if (e.flat && e.row) s = lsnni_onnx_graph(&e);
+    if (s == LSNN_OK) {                                  /* node: the model, now */
+        lsnni_pb_int(&e.node, 1, 7);                     /* IR version of ONNX 1.8 */
+        lsnni_pb_text(&e.node, 2, "lsnn");
+        lsnni_pb_text(&e.node, 3, LSNN_VERSION);
+        lsnni_pb_message(&e.node, 7, &e.graph);
+        lsnni_pb_text(&e.inner, 1, "");
+        lsnni_pb_int(&e.inner, 2, LSNNI_ONNX_OPSET);
+        lsnni_pb_message(&e.node, 8, &e.inner);
+        s = e.node.status;
+    }
+    if (s == LSNN_OK) s = lsnni_file_replace(cx, path, lsnni_onnx_write, &e.node);
+    lsnni_free(cx, e.graph.v);
+    lsnni_free(cx, e.node.v);
+    lsnni_free(cx, e.inner.v);
+    lsnni_free(cx, e.innermost.v);
+    lsnni_free(cx, e.flat);
+    lsnni_free(cx, e.row);
+    return s;
+}
 #ifndef LSNN_NO_TRAIN
 /* ============================================================================
    >>training  optimizers, schedules, fit, evaluate, checkpoints
@@ -12695,76 +14434,238 @@ LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const 
     for (int c = 0; c < count; c++)
         lsnni_plot_curve(&p, &curves[c], lsnni_curve_rgb(curves, c));
 }
+#endif /* LSNN_NO_PICTURES */
+/* ============================================================================
+   >>png  an image as a PNG file: RFC 2083, with zlib (RFC 1950) and deflate (RFC 1951)
+     signature | IHDR | IDAT ... | IEND        a chunk: length, name, data, CRC-32
+   The data of all IDATs are one zlib stream of the rows, each with a filter's number before
+   it. It is one deflate block of fixed Huffman codes: literals, and matches of 3 to 258
+   bytes up to 32 K back, found where the same three bytes stood last.
+   ==========================================================================*/
+#ifndef LSNN_NO_PICTURES
 
-/* ---- >>png: stb_image_write, kept private to this file -------------------------
-   A file that includes stb_image_write.h itself does so before lsnn.h: that copy
-   is used then. stb allocates by malloc itself, not from the context.         */
-#ifdef LSNN_NO_STB
-#elif defined(INCLUDE_STB_IMAGE_WRITE_H)
-#  define LSNNI_PNG
-#elif defined(LSNN_STB_IMAGE_WRITE)
-#  define LSNNI_PNG LSNN_STB_IMAGE_WRITE
-#elif defined(__has_include)
-#  if __has_include(<stb/stb_image_write.h>)
-#    define LSNNI_PNG <stb/stb_image_write.h>
-#  elif __has_include(<stb_image_write.h>)
-#    define LSNNI_PNG <stb_image_write.h>
-#  endif
-#endif
+enum { LSNNI_PNG_HASHES = 1 << 14, LSNNI_PNG_REACH = 32768, LSNNI_PNG_LONGEST = 258,
+    LSNNI_PNG_END = 256 };
 
-#ifdef LSNNI_PNG
-#ifndef INCLUDE_STB_IMAGE_WRITE_H
-#ifndef STB_IMAGE_WRITE_IMPLEMENTATION
-#  define STB_IMAGE_WRITE_STATIC
-#  define STB_IMAGE_WRITE_IMPLEMENTATION
-#endif
-#ifdef __GNUC__
-#  pragma GCC diagnostic push
-#  pragma GCC diagnostic ignored "-Wconversion"
-#  pragma GCC diagnostic ignored "-Wsign-conversion"
-#  pragma GCC diagnostic ignored "-Wunused-function"
-#  pragma GCC diagnostic ignored "-Wmissing-field-initializers"
-#  pragma GCC diagnostic ignored "-Wdeprecated-declarations"     /* sprintf on macOS */
-#endif
-#include LSNNI_PNG
-#ifdef __GNUC__
-#  pragma GCC diagnostic pop
-#endif
-#undef STB_IMAGE_WRITE_IMPLEMENTATION
-#endif
+typedef struct lsnni_png {
+    FILE *f;                         /* it keeps its error: lsnni_file_replace asks */
+    uint32_t crc[256];               /* of a byte                             */
+    uint32_t bits;                   /* not yet a byte                        */
+    int bit_count, used;
+    unsigned char out[16384];        /* not yet a chunk                       */
+    int last[LSNNI_PNG_HASHES];      /* 1 + where three bytes of this hash stood last */
+} lsnni_png;
 
-static void lsnni_png_out(void *f, void *data, int bytes)
+/* ---- chunks ------------------------------------------------------------------*/
+static void lsnni_png_put32(unsigned char *to, uint32_t v)
 {
-    fwrite(data, 1, (size_t)bytes, (FILE *)f);       /* lsnni_file_replace asks ferror */
+    for (int i = 0; i < 4; i++) to[i] = (unsigned char)(v >> (24 - 8*i));
 }
 
+static uint32_t lsnni_png_crc(const lsnni_png *p, uint32_t crc, const unsigned char *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++) crc = p->crc[(crc ^ v[i]) & 255] ^ crc >> 8;
+    return crc;
+}
+
+static void lsnni_png_chunk(lsnni_png *p, const char *name, const unsigned char *v, size_t n)
+{
+    unsigned char head[8], tail[4];
+    lsnni_png_put32(head, (uint32_t)n);
+    memcpy(head + 4, name, 4);
+    lsnni_png_put32(tail, ~lsnni_png_crc(p, lsnni_png_crc(p, ~(uint32_t)0, head + 4, 4), v, n));
+    fwrite(head, 1, 8, p->f);
+    fwrite(v, 1, n, p->f);
+    fwrite(tail, 1, 4, p->f);
+}
+
+static void lsnni_png_byte(lsnni_png *p, uint32_t v)
+{
+    p->out[p->used++] = (unsigned char)v;
+    if (p->used < (int)sizeof p->out) return;
+    lsnni_png_chunk(p, "IDAT", p->out, (size_t)p->used);
+    p->used = 0;
+}
+
+/* ---- deflate: the lowest bit first, but codes from their highest -----------------*/
+static void lsnni_png_bits(lsnni_png *p, uint32_t v, int count)
+{
+    p->bits |= v << p->bit_count;
+    for (p->bit_count += count; p->bit_count >= 8; p->bit_count -= 8) {
+        lsnni_png_byte(p, p->bits);
+        p->bits >>= 8;
+    }
+}
+
+static void lsnni_png_code(lsnni_png *p, uint32_t code, int count)
+{
+    while (count-- > 0) lsnni_png_bits(p, code >> count & 1, 1);
+}
+
+/* RFC 1951, 3.2.6: a byte, the end, or from 257 on a length.                 */
+static void lsnni_png_symbol(lsnni_png *p, uint32_t s)
+{
+    if (s < 144) lsnni_png_code(p, 0x30 + s, 8);
+    else if (s < 256) lsnni_png_code(p, 0x190 + s - 144, 9);
+    else if (s < 280) lsnni_png_code(p, s - 256, 7);
+    else lsnni_png_code(p, 0xC0 + s - 280, 8);
+}
+
+/* Lengths and distances are coded alike (3.2.5): `steps` codes for each doubling, and the
+   bits below as they are. v counts from 0; *extra gets the number of those bits. */
+static uint32_t lsnni_png_scale(uint32_t v, uint32_t steps, int *extra)
+{
+    *extra = 0;
+    while (v >> *extra >= 2 * steps) ++*extra;
+    return (uint32_t)*extra * steps + (v >> *extra);
+}
+
+static void lsnni_png_match(lsnni_png *p, int length, int distance)
+{
+    uint32_t l = (uint32_t)length - 3, d = (uint32_t)distance - 1;
+    int extra;
+    if (length == LSNNI_PNG_LONGEST) lsnni_png_symbol(p, 285);
+    else {
+        lsnni_png_symbol(p, 257 + lsnni_png_scale(l, 4, &extra));
+        lsnni_png_bits(p, l & ((1u << extra) - 1), extra);
+    }
+    lsnni_png_code(p, lsnni_png_scale(d, 2, &extra), 5);
+    lsnni_png_bits(p, d & ((1u << extra) - 1), extra);
+}
+
+/* Looks up where v[i], v[i + 1], v[i + 2] stood last (-1: nowhere), and enters i. */
+static int lsnni_png_look(lsnni_png *p, const unsigned char *v, int i)
+{
+    uint32_t three = (uint32_t)v[i] | (uint32_t)v[i + 1] << 8 | (uint32_t)v[i + 2] << 16;
+    int *last = &p->last[(three * 2654435761u) >> 18], at = *last - 1;
+    *last = i + 1;
+    return at;
+}
+
+static void lsnni_png_deflate(lsnni_png *p, const unsigned char *v, int n)
+{
+    lsnni_png_bits(p, 3, 3);                             /* the last block, fixed codes */
+    for (int i = 0; i < n;) {
+        int at = i + 2 < n ? lsnni_png_look(p, v, i) : -1, length = 0;
+        int most = LSNNI_MIN(n - i, LSNNI_PNG_LONGEST);
+        if (at >= 0 && i - at <= LSNNI_PNG_REACH)
+            while (length < most && v[at + length] == v[i + length]) length++;
+        if (length < 3) {
+            lsnni_png_symbol(p, v[i++]);
+            continue;
+        }
+        lsnni_png_match(p, length, i - at);
+        for (i++; --length > 0; i++) if (i + 2 < n) lsnni_png_look(p, v, i);
+    }
+    lsnni_png_symbol(p, LSNNI_PNG_END);
+    lsnni_png_bits(p, 0, 7);                             /* the rest of the last byte */
+    p->bits = 0;
+    p->bit_count = 0;
+}
+
+static uint32_t lsnni_adler32(const unsigned char *v, size_t n)
+{
+    uint32_t a = 1, b = 0;
+    for (size_t i = 0; i < n; i++) {
+        a = (a + v[i]) % 65521;
+        b = (b + a) % 65521;
+    }
+    return b << 16 | a;
+}
+
+/* ---- filters: a byte less what its neighbours (left, above, both) suggest -------------*/
+static int lsnni_png_guess(int filter, int left, int above, int corner)
+{
+    int a = abs(above - corner), b = abs(left - corner), c = abs(above + left - 2 * corner);
+    switch (filter) {
+    case 1: return left;
+    case 2: return above;
+    case 3: return (left + above) / 2;
+    case 4: return a <= b && a <= c ? left : b <= c ? above : corner;     /* Paeth  */
+    default: return 0;
+    }
+}
+
+/* Row y of im, filtered, to `to` if that is not NULL; returns the sum of its bytes, each
+   taken as a number from -128 to 127: the smaller, the better it compresses. */
+static double lsnni_png_filter(const lsnn_image *im, int y, int filter, unsigned char *to)
+{
+    size_t n = 3 * (size_t)im->w;
+    const unsigned char *row = im->rgb + (size_t)y * n, *over = y ? row - n : NULL;
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        int left = i >= 3 ? row[i - 3] : 0, above = over ? over[i] : 0;
+        int corner = i >= 3 && over ? over[i - 3] : 0;
+        unsigned char v = (unsigned char)(row[i] - lsnni_png_guess(filter, left, above, corner));
+        sum += v < 128 ? v : 256 - v;
+        if (to) to[i] = v;
+    }
+    return sum;
+}
+
+/* The rows, each with its best filter.                                       */
+static void lsnni_png_rows(const lsnn_image *im, unsigned char *to)
+{
+    for (int y = 0; y < im->h; y++, to += 3 * (size_t)im->w + 1) {
+        double least = HUGE_VAL;
+        for (int filter = 0; filter < 5; filter++) {
+            double sum = lsnni_png_filter(im, y, filter, NULL);
+            if (sum < least) *to = (unsigned char)filter;
+            least = LSNNI_MIN(least, sum);
+        }
+        lsnni_png_filter(im, y, *to, to + 1);
+    }
+}
+
+static void lsnni_png_file(lsnni_png *p, const lsnn_image *im, const unsigned char *rows, int n)
+{
+    unsigned char head[13] = { 0 };
+    uint32_t check = lsnni_adler32(rows, (size_t)n);
+    for (uint32_t i = 0; i < 256; i++) {
+        p->crc[i] = i;
+        for (int bit = 0; bit < 8; bit++)
+            p->crc[i] = p->crc[i] >> 1 ^ (p->crc[i] & 1 ? 0xEDB88320u : 0);
+    }
+    lsnni_png_put32(head, (uint32_t)im->w);
+    lsnni_png_put32(head + 4, (uint32_t)im->h);
+    head[8] = 8;                                         /* bits a number         */
+    head[9] = 2;                                         /* red, green, blue      */
+    fwrite("\x89PNG\r\n\x1a\n", 1, 8, p->f);
+    lsnni_png_chunk(p, "IHDR", head, sizeof head);
+    lsnni_png_byte(p, 0x78);                             /* zlib, a window of 32 K */
+    lsnni_png_byte(p, 0x5E);
+    lsnni_png_deflate(p, rows, n);
+    for (int i = 0; i < 4; i++) lsnni_png_byte(p, check >> (24 - 8*i));
+    lsnni_png_chunk(p, "IDAT", p->out, (size_t)p->used);
+    lsnni_png_chunk(p, "IEND", head, 0);
+}
+
+/* For lsnni_file_replace.                                                    */
 static lsnn_status lsnni_png_write(lsnn_ctx *cx, FILE *f, void *user)
 {
     const lsnn_image *im = (const lsnn_image *)user;
-    if (!stbi_write_png_to_func(lsnni_png_out, f, im->w, im->h, 3, im->rgb, 0))
-        return lsnni_fail(cx, LSNN_ENOMEM, "lsnn_image_save: no memory to encode");
-    return LSNN_OK;
+    size_t n = (size_t)im->h * (3 * (size_t)im->w + 1);
+    unsigned char *rows = (unsigned char *)lsnni_alloc(cx, n, 1);
+    lsnni_png *p = rows ? (lsnni_png *)lsnni_alloc(cx, 1, sizeof *p) : NULL;
+    if (p) {
+        p->f = f;
+        lsnni_png_rows(im, rows);
+        lsnni_png_file(p, im, rows, (int)n);
+    }
+    lsnni_free(cx, p);
+    lsnni_free(cx, rows);
+    return p ? LSNN_OK : LSNN_ENOMEM;
 }
 
 LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const char *path)
 {
-    lsnn_image copy = *im;                           /* of the struct, not of pixels */
+    lsnn_image copy = *im;                               /* of the struct, not of pixels */
     LSNNI_TRY(lsnni_path_check(cx, "lsnn_image_save", path));
     if (!im->rgb || im->w < 1 || im->h < 1 || im->h > INT_MAX / 4 / (3.0 * im->w + 1))
         return lsnni_fail(cx, LSNN_ESHAPE, "lsnn_image_save: %s: %d x %d pixels are none, or "
-                          "more than stb_image_write can count", path, im->w, im->h);
+                          "too many for a picture", lsnni_path_end(path), im->w, im->h);
     return lsnni_file_replace(cx, path, lsnni_png_write, &copy);
 }
-#else
-LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const char *path)
-{
-    (void)im;
-    (void)path;
-    return lsnni_fail(cx, LSNN_EUNSUPPORTED, "lsnn_image_save: built without stb_image_write.h "
-                      "(github.com/nothings/stb; Debian: libstb-dev): install it, or use "
-                      "-DLSNN_STB_IMAGE_WRITE='\"its/path.h\"'; leave LSNN_NO_STB out");
-}
-#endif
 #endif /* LSNN_NO_PICTURES */
 
 /* ---- >>gemm: C (M x N) (+)= A (M x K) B (K x N) ---------------------------------
@@ -14138,6 +16039,9 @@ static lsnn_status lsnni_blocks_backward_x(lsnn_ctx *cx, lsnn_real *dx, const ls
 }
 
 
+#if defined(LSNN_NAIVE) && defined(__GNUC__)
+#  pragma GCC diagnostic pop
+#endif
 #ifdef LSNNI_CALM
 #  pragma GCC pop_options
 #endif

@@ -865,6 +865,33 @@ typedef struct lsnn_read_desc {
 LSNN_API lsnn_status lsnn_net_read_as(lsnn_net *net, const char *path,
                                       const lsnn_read_desc *d);
 
+/* Writes one C99 file with a function
+       void NAME_predict(const float *x, float *y);     x: input shape, y: output shape
+   that is lsnn_predict for one image: plain loops, weights as constant arrays, no allocation,
+   no file, no library but math. Of the weights of dense, conv2d and local2d it stores what
+   `storage` says, everything else as floats. ENAME: a name that C does not take;
+   EUNSUPPORTED: a layer type of your own; EVALUE: a parameter that is no finite float. */
+typedef enum lsnn_storage {
+    LSNN_STORE_FLOAT,
+    LSNN_STORE_HALF,                 /* IEEE binary16                         */
+    LSNN_STORE_INT8                  /* 8 bits, and one factor an output      */
+} lsnn_storage;
+typedef struct lsnn_export_desc {
+    const char *name;                /* NULL -> "net"                         */
+    lsnn_storage storage;
+    int static_buffers;              /* 1: buffers are static, not on the stack */
+} lsnn_export_desc;
+LSNN_API lsnn_status lsnn_net_export_c(lsnn_net *net, const char *path,
+                                       const lsnn_export_desc *d);
+/* Writes an ONNX model (opset 13) of the prediction, for ONNX Runtime and others: input "input"
+   (the input layer's name), N x C x H x W; output: the output layer's name. Every layer type
+   of the library has a form, smoothers too, though one whose mu lies far outside of the map
+   loses digits there. EUNSUPPORTED: a layer type of your own.                 */
+LSNN_API lsnn_status lsnn_net_export_onnx(lsnn_net *net, const char *path);
+/* Rounds those weights, here in the net, to what that storage keeps: predictions are then
+   the file's, so that what it costs can be measured.                          */
+LSNN_API lsnn_status lsnn_net_round(lsnn_net *net, lsnn_storage storage);
+
 /* The file format by itself: named arrays and a table of strings. count is the product of
    the sizes, each name stands once (write: else ESHAPE, EVALUE). What was read is freed
    by lsnn_file_free. No such name: NULL. Read are F64, F32, F16 and BF16, of any rank; what
@@ -889,13 +916,13 @@ LSNN_API const char *lsnn_file_meta(const lsnn_file *f, const char *key);
 LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_tensor *t,
                                      int tensors, const lsnn_pair *meta, int metas);
 
-/* ---- >>api pictures (PNG by stb_image_write) --------------------------------*/
+/* ---- >>api pictures (PNG) ---------------------------------------------------*/
 typedef struct lsnn_image { int w, h; unsigned char *rgb; } lsnn_image;
 LSNN_API lsnn_status lsnn_image_new(lsnn_ctx *cx, lsnn_image *im, int w, int h, uint32_t rgb);
 LSNN_API void lsnn_image_free(lsnn_ctx *cx, lsnn_image *im);
 /* Reads a PNG (of any kind; transparency is left out) or a PPM (P6, 8 bits) file. */
 LSNN_API lsnn_status lsnn_image_load(lsnn_ctx *cx, lsnn_image *im, const char *path);
-/* EUNSUPPORTED if stb_image_write.h was not there.                           */
+/* As a PNG file.                                                             */
 LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const char *path);
 /* All drawing is clipped at the image's border. Colours are 0xRRGGBB. A line's whole
    coordinates are centres of pixels.                                         */

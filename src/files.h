@@ -49,6 +49,7 @@ static FILE *lsnni_tmp_open(char *tmp, size_t room, const char *path, lsnni_acce
     return fopen(tmp, "wb");
 }
 
+static void lsnni_tmp_done(FILE *f) { (void)f; }
 static int lsnni_tmp_hand_over(FILE *f, const lsnni_access *old)
 {
     (void)f;
@@ -153,10 +154,11 @@ static int lsnni_replaceable(const char *path, lsnni_access *old)
 /* ---- the file in the making. In a folder that others can write to, anything may wait at
    its name: a link to somebody's file, or a file of the user's own. So nothing that is there
    is ever opened for its contents; the file is made new (O_EXCL, which follows no link), or
-   under another name. Until it is whole its mode is LSNNI_MAKING: nobody reads half a file,
-   and what a killed program left is known by it, and removed. It is locked until it is
-   closed, so that of two programs that save to one path the second fails (EBUSY). */
-enum { LSNNI_CLOSE_FIRST = 0, LSNNI_MAKING = 0200, LSNNI_TMP_TRIES = 200 };
+   under another name. Until it is whole its mode is LSNNI_MAKING: nobody reads half a file.
+   From then until it is in its place it has LSNNI_WHOLE too, a bit that means nothing on a
+   file. So what a killed program left is known by its mode, and removed. It is locked until
+   it is closed, so that of two programs that save to one path the second fails (EBUSY). */
+enum { LSNNI_CLOSE_FIRST = 0, LSNNI_MAKING = 0200, LSNNI_WHOLE = 01000, LSNNI_TMP_TRIES = 200 };
 
 static int lsnni_same_file(const struct stat *a, const struct stat *b)
 {
@@ -188,7 +190,8 @@ static int lsnni_tmp_clear(const char *tmp)
     if (descriptor < 0) return 0;
     if (fstat(descriptor, &mine) == 0 && S_ISREG(mine.st_mode) && mine.st_nlink == 1 &&
         mine.st_uid == geteuid() &&
-        ((mine.st_mode & 07777) == LSNNI_MAKING || mine.st_size == 0)) {
+        ((mine.st_mode & 07777) == LSNNI_MAKING || (mine.st_mode & LSNNI_WHOLE) ||
+         mine.st_size == 0)) {
         if (lsnni_lock(descriptor) != 0) cleared = -1;
         else if (stat(tmp, &there) != 0 || lsnni_same_file(&mine, &there))
             cleared = unlink(tmp) == 0 || errno == ENOENT;
@@ -252,9 +255,17 @@ static int lsnni_tmp_hand_over(FILE *f, const lsnni_access *old)
     if (old->there && fchown(descriptor, old->owner, old->group) != 0 &&
         fchown(descriptor, (uid_t)-1, old->group) != 0)
         mode &= 0707 | ((mode & 07) << 3);
-    if (fchmod(descriptor, mode) == 0) return 0;
+    if (fchmod(descriptor, mode | LSNNI_WHOLE) == 0 || fchmod(descriptor, mode) == 0) return 0;
     if (fstat(descriptor, &now) != 0) return -1;
     return (now.st_mode & 0777 & ~mode) == 0 ? 0 : -1;   /* no modes there, or too much */
+}
+
+/* It is in its place.                                                        */
+static void lsnni_tmp_done(FILE *f)
+{
+    struct stat now;
+    if (fstat(fileno(f), &now) == 0 && (now.st_mode & LSNNI_WHOLE))
+        (void)!fchmod(fileno(f), now.st_mode & 0777);
 }
 
 /* The folder is opened first: where that fails, nothing has changed yet. One that can be
@@ -326,6 +337,7 @@ static lsnn_status lsnni_file_replace(lsnn_ctx *cx, const char *path,
         if (f && LSNNI_CLOSE_FIRST && !closed) { fclose(f); closed = 1; }
         if (f && !moved) remove(tmp);
     }
+    if (f && moved) lsnni_tmp_done(f);
     if (f && !closed) fclose(f);                         /* and unlock        */
     lsnni_free(cx, tmp);
     return s;

@@ -8,7 +8,8 @@
        net.h > plan.h > run.h           a graph is built > planned > run
        profile.h                          and timed
        files.h, graph.h                 safetensors; a net as text and back
-       train.h, data.h, pictures.h      optimizers and fit; IDX, recipes; PNG
+       export.h, onnx.h                 a net as a C file; as an ONNX model
+       train.h, data.h, pictures.h      optimizers and fit; IDX, recipes; figures (png.h)
        fast.h                           what the ops ask of the machinery:
          gemm.h, sums.h                   products of matrices; sums over a batch
          rows.h, blocks.h                 windows on plain arrays; on blocks of images
@@ -25,6 +26,12 @@
 #ifdef LSNNI_CALM
 #  pragma GCC push_options
 #  pragma GCC optimize("O1")
+#endif
+
+/* A naive build leaves the fast paths where they are, and unused.            */
+#if defined(LSNN_NAIVE) && defined(__GNUC__)
+#  pragma GCC diagnostic push
+#  pragma GCC diagnostic ignored "-Wunused-function"
 #endif
 
 #include "fast.h"
@@ -68,15 +75,21 @@ static const lsnn_layer_type *const lsnni_types[] = {
 #include "profile.h"
 #include "files.h"
 #include "graph.h"
+#include "export.h"
+#include "onnx.h"
 #include "train.h"
 #include "data.h"
 #include "pictures.h"
+#include "png.h"
 
 #include "gemm.h"
 #include "sums.h"
 #include "rows.h"
 #include "blocks.h"
 
+#if defined(LSNN_NAIVE) && defined(__GNUC__)
+#  pragma GCC diagnostic pop
+#endif
 #ifdef LSNNI_CALM
 #  pragma GCC pop_options
 #endif

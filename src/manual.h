@@ -41,7 +41,7 @@
 
    CONTENTS (search for the tag, as in ">>api")
        >>manual          this text: options, contract, memory, threads, exactness, a layer
-                         of your own, files
+                         of your own, files, >>promised: what you can rely on
        >>api             everything you can call; each further hit is its next part
        >>implementation  errors, memory, threads, random numbers
        >>fast            what the machinery for speed (below) offers the ops
@@ -55,9 +55,10 @@
        >>running         walking that schedule; >>profile: what each layer costs
        >>files           safetensors, and replacing a file safely
        >>models          nets in files
+       >>export, >>onnx  nets as C source, as ONNX models
        >>training        optimizers, schedules, fit, evaluate, checkpoints
        >>data            arrays, IDX files, built-in digits, recipes
-       >>pictures        PNG figures and curves
+       >>pictures        figures and curves; >>png: how they become files
        the machinery     >>gemm >>sums >>spread and >>convolve (plain arrays, along rows),
                          >>lanes (blocks of images), >>kernels, >>instruction sets
    To learn how a layer works, read its formula and its naive pair, written for the eye.
@@ -75,9 +76,6 @@
        LSNN_USE_CBLAS         lsnn_gemm and dense layers call cblas_sgemm; link -lopenblas or
                               another; LSNN_CBLAS_H names its header if it is not <cblas.h>
                               (<mkl_cblas.h>, ...); macOS: Accelerate
-       LSNN_STB_IMAGE_WRITE   stb_image_write.h in quotes, if it is not found by itself as
-                              <stb/stb_image_write.h> or <stb_image_write.h>
-       LSNN_NO_STB            no PNG files
        LSNN_NO_SIMD           the portable kernels alone
        LSNN_NAIVE             the layers' naive pairs, plain loops without a trick: slow, to
                               learn from, to port, and to hold the fast ones against
@@ -303,8 +301,72 @@
    lsnn_net_load returns a net that runs. Checkpoints of lsnn_fit hold the optimizer's state
    ("optimizer.m:conv1.weight") and the position too, and load as nets. Reading checks every
    rule of the format before it believes a size, and converts between float and double.
+   Other people's files: lsnn_file_read converts F16 and BF16, too, and names what holds no
+   floats (a PyTorch state_dict with batch normalisation has an I64). lsnn_net_read takes
+   such a file if it has all that the net has, and lsnn_net_read_as by a table of names, or
+   only what fits:
+
+   /// pytorch.c
+   #include "lsnn.h"
+   // a net of two dense layers, "dense1" and "dense2", from nn.Sequential(Linear, ReLU, Linear)
+   lsnn_status from_pytorch(lsnn_net *net, const char *path)
+   {
+       static const lsnn_pair names[] = {
+           { "dense1.weight", "0.weight" }, { "dense1.bias", "0.bias" },
+           { "dense2.weight", "2.weight" }, { "dense2.bias", "2.bias" } };
+       lsnn_read_desc d = { 0 };
+       d.names = names;
+       d.name_count = 4;
+       return lsnn_net_read_as(net, path, &d);
+   }
+   // the layers that a trained net has in common with this one; the others begin as drawn
+   lsnn_status begin_from(lsnn_net *net, const char *path)
+   {
+       lsnn_read_desc d = { 0 };
+       int taken = 0;
+       d.partial = 1;
+       d.taken = &taken;
+       return lsnn_net_read_as(net, path, &d);
+   }
+   ///
+   The ways out: lsnn_net_export_c writes a C99 file with NAME_predict(x, y), for programs and
+   chips without room for more (int8 weights take a quarter; lsnn_net_round says, in the net,
+   what that costs); lsnn_net_export_onnx writes an ONNX model. Both take every layer type of
+   the library and refuse your own by name; examples/export does both:
+
+   /// export.c
+   #include "lsnn.h"
+   lsnn_status as_c(lsnn_net *net)
+   {
+       lsnn_export_desc d = { 0 };
+       d.name = "digits";                            // digits_predict
+       d.storage = LSNN_STORE_INT8;
+       return lsnn_net_export_c(net, "digits.c", &d);
+   }
+   ///
 
    15. NUMBERS TO KNOW
    Limits: 2^29 numbers an image and a weight array, 10,000 layers, 16 inputs and 4 parameters
    a layer, 8 heads. Tested: gradients against central differences in double to 1e-6, ops
-   against PyTorch in double to 1e-10 and against naive code on every instruction set: tests/. */
+   against PyTorch in double to 1e-10 and against naive code on every instruction set: tests/.
+
+   16. >>promised: WHAT IS PROMISED
+   Files. Whatever is saved (nets, checkpoints, IDX, PNG) is written beside its place, synced
+   and renamed: PATH is the old file or the new one, whole, at every moment, through a crash,
+   a kill or a power cut (where the disk honours fsync; a file system that knows no syncing
+   is no failure). Nothing else is touched: what stands at the temporary name PATH.tmp, a
+   link or a file of yours, stays, and the save takes another name; what a killed save left
+   there (mode 0200 or 01xxx) is removed by the next. A link at PATH is replaced, its target
+   stays.
+   The new file has the old one's mode, owner and group, or less where these cannot be had (a
+   group that you are not of gets what everybody gets); without an old one the umask's mode.
+   EIO: PATH is read-only for you, a folder or a device, or another program is saving to it.
+   The bytes depend neither on the locale nor on the machine's byte order or the compiler's
+   enums. Files of strangers are checked first: no length, shape or offset is believed.
+   On Windows: PATH.tmp itself is overwritten, and two programs must not save to one path.
+   Signals. The library installs no handler and blocks none; none of its functions may be
+   called from a handler: set a flag there, and let the progress function of lsnn_fit return
+   it: the fit stops after its step, saves, and returns STOPPED. A signal that kills leaves
+   the old file; one whose handler interrupts a write (no SA_RESTART, on a network's file
+   system) makes that save EIO, and what was there stays. SIGXFSZ (a file over ulimit -f)
+   kills unless the program ignores it; then it is EIO. */

@@ -138,6 +138,9 @@
 #define lsnn_net_load lsnn_net_load_f64
 #define lsnn_net_read lsnn_net_read_f64
 #define lsnn_net_read_as lsnn_net_read_as_f64
+#define lsnn_net_export_c lsnn_net_export_c_f64
+#define lsnn_net_export_onnx lsnn_net_export_onnx_f64
+#define lsnn_net_round lsnn_net_round_f64
 #define lsnn_file_read lsnn_file_read_f64
 #define lsnn_file_free lsnn_file_free_f64
 #define lsnn_file_tensor lsnn_file_tensor_f64

@@ -209,7 +209,7 @@ export CC OMP_FLAGS TEST_FLAGS TEST_LIBS CBLAS_LIBS WARNINGS ASAN_OPTIONS OMP_WA
 test_modes() {
     default=plain
     case $1 in *.sh) default=short ;; esac
-    sed -n '1,40s/.*modes: *\([a-z| ]*[a-z]\).*/\1/p' "$1" | head -n 1 |
+    sed -n '1,40s/.*modes: *\([a-z0-9| ]*[a-z0-9]\).*/\1/p' "$1" | head -n 1 |
         awk -v part="$PART" -v test="$1" -v default="$default" '
             { line = $0 }
             END {

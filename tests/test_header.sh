@@ -90,7 +90,6 @@ if [ -n "$long" ]; then              # some warnings need the optimizer
 fi
 if echo '#include <zlib.h>' | $cc -x c -fsyntax-only - > /dev/null 2>&1; then
     compile $cc c99 -DLSNN_USE_ZLIB
-    compile $cc c99 -DLSNN_USE_ZLIB -DLSNN_NO_STB
 fi
 if echo '#include <cblas.h>' | $cc -x c -fsyntax-only - > /dev/null 2>&1; then
     compile $cc c99 -DLSNN_USE_CBLAS
@@ -108,6 +107,92 @@ cat > "$work/late.c" << 'END'
 #include "lsnn.h"
 END
 job 'after the system headers, -std=c99' "$cc -std=c99 $strict -I. $code $work/late.c"
+
+# ---- Headers around it: macros of other people's -----------------------------------------
+# Words of windows.h, of Arduino's headers and of X11, and each capital letter: none may stand
+# in the implementation. Those of tgmath.h and complex.h come from the real ones.
+{ for word in A B C D E F G H I J K L M N O P Q R S T U V W X Y Z near far huge small hyper \
+      interface pascal cdecl boolean IN OUT OPTIONAL CONST VOID TRUE FALSE ERROR DELETE NO_ERROR \
+      OK FAIL HIGH LOW DONE COUNT HALF REST LANES WIDE STEP SHAPE SIZE BATCH LOSS EPSILON PI \
+      THREADS WIDTH HEIGHT None Bool Status Success Always True False; do
+      echo "#define $word ) this is a macro ("
+  done
+  for word in 'min(a, b)' 'max(a, b)' 'bit(b)' 'check(a)' 'verify(a)' 'square(a)' 'map(a, b)' \
+      'swap(a, b)' 'clamp(a, b, c)' 'constrain(a, b, c)' 'isset(a, b)' 'word(a)'; do
+      echo "#define $word ) this is a macro ("
+  done
+} > "$work/macros.h"
+cat > "$work/around.c" << 'END'
+#include <errno.h>
+#include <fcntl.h>
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
+#include "macros.h"
+#define LSNN_IMPLEMENTATION
+#include "lsnn.h"
+END
+printf '#include <tgmath.h>\n#define LSNN_IMPLEMENTATION\n#include "lsnn.h"\n' > "$work/tgmath.c"
+job "after other people's macros, C" "$cc -std=c99 $strict -I. -I$work $code $work/around.c"
+job "after other people's macros, naive" \
+    "$cc -std=c99 $strict -DLSNN_NAIVE -I. -I$work $code $work/around.c"
+job 'after tgmath.h' "$cc -std=c99 $strict -I. $code $work/tgmath.c"
+if have g++; then
+    job "after other people's macros, C++" \
+        "g++ -std=c++11 $strict -x c++ -I. -I$work $code $work/around.c"
+    sed 's/tgmath.h/ctgmath/' "$work/tgmath.c" > "$work/ctgmath.cc"
+    job 'after ctgmath, C++' "g++ -std=c++11 $strict -I. $code $work/ctgmath.cc"
+fi
+# Another implementation in the same file, before or behind.
+if echo '#include <stb/stb_image_write.h>' | $cc -x c -fsyntax-only - > /dev/null 2>&1; then
+    stb='#define STB_IMAGE_WRITE_IMPLEMENTATION\n#include <stb/stb_image_write.h>\n'
+    us='#define LSNN_IMPLEMENTATION\n#include "lsnn.h"\n'
+    printf '%b%b' "$us" "$stb" > "$work/stb_after.c"
+    printf '%b%b' "$stb" "$us" > "$work/stb_before.c"
+    job "before stb_image_write's implementation" "$cc -std=c99 -I. $code $work/stb_after.c"
+    job "behind stb_image_write's implementation" "$cc -std=c99 -I. $code $work/stb_before.c"
+else
+    skip "around stb_image_write's implementation" 'not installed'
+fi
+# An old dialect gets one message, not a thousand.
+for std in gnu89 c90; do
+    job "-std=$std: one message" "$cc -std=$std -I. -fsyntax-only $work/unit.c 2>&1 |
+        grep -c 'error: ' | grep -qx 1"
+done
+have g++ && job '-std=c++98: one message' "g++ -std=c++98 -x c++ -I. -fsyntax-only $work/unit.c 2>&1 |
+    grep -c 'error: ' | grep -qx 1"
+# Enums of one byte: they are of four all the same, so structs and files are as ever.
+cat > "$work/enums.c" << 'END'
+#define LSNN_IMPLEMENTATION
+#include "lsnn.h"
+int main(int count, char **names)
+{
+    static lsnn_ctx cx;
+    static lsnn_options o;
+    lsnn_net *net = lsnn_net_new(&cx);
+    static lsnn_options drawn;
+    int x;
+    drawn.init = LSNN_INIT_GLOROT;
+    x = lsnn_conv2d(net, lsnn_input(net, 1, 8, 8), 2, 3, &drawn);
+    o.normalise = LSNN_NORMALISE_MEAN;
+    lsnn_smooth(net, x, LSNN_FREE, &o);
+    return count < 2 || lsnn_net_build(net, NULL) != LSNN_OK || lsnn_net_save(net, names[1]) ||
+        sizeof(lsnn_init) != sizeof(int) || sizeof o.padding != sizeof(int);
+}
+END
+job '-fshort-enums' "$cc -std=c99 $strict -Wno-type-limits -fshort-enums -I. $code $work/unit.c"
+[ -n "$long" ] && job '-fshort-enums writes the same file' \
+    "$cc -O1 -fshort-enums -I. $work/enums.c -o $work/enums1 -lm && $work/enums1 $work/enums1.st &&
+     $cc -O1 -I. $work/enums.c -o $work/enums4 -lm && $work/enums4 $work/enums4.st &&
+     cmp $work/enums1.st $work/enums4.st"
 cp lsnn.h "$work/renamed.h"
 printf '#define LSNN_IMPLEMENTATION\n#include "renamed.h"\n' > "$work/renamed.c"
 job 'renamed, with LSNN_FILENAME' "$cc -O2 -DLSNN_FILENAME='\"renamed.h\"' -I$work \

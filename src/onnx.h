@@ -1,0 +1,728 @@
+/* ============================================================================
+   >>onnx  a trained net as an ONNX model
+   An ONNX file is a protobuf message: fields of a number and a value, where a value may be a
+   message again. Five kinds are needed here, so they are written by hand: a model holds a
+   graph, a graph its nodes, constants, inputs and outputs (onnx.proto3 of ONNX 1.8). Opset 13,
+   the first whose Softmax and ReduceSum are today's.
+   Arrays are N,C,H,W; those of dense layers and of flatten N,K, see lsnni_onnx_read.
+   ==========================================================================*/
+enum { LSNNI_ONNX_OPSET = 13, LSNNI_ONNX_FLOAT = 1, LSNNI_ONNX_INT64 = 7 };
+
+/* ---- >>protobuf: bytes that grow ------------------------------------------------------*/
+typedef struct lsnni_bytes {
+    lsnn_ctx *cx;
+    char *v;
+    int used, room;
+    lsnn_status status;
+} lsnni_bytes;
+
+static void lsnni_pb_raw(lsnni_bytes *b, const void *v, size_t count)
+{
+    size_t room = (size_t)b->room;
+    if (b->status != LSNN_OK) return;
+    if (count > (size_t)INT_MAX - (size_t)b->used)
+        b->status = lsnni_fail(b->cx, LSNN_ESHAPE, "net_export_onnx: more than 2 GiB, which no "
+                               "protobuf message can be");
+    else if (count > room - (size_t)b->used) {
+        char *larger;
+        room = LSNNI_MIN(2 * room + count + 64, (size_t)INT_MAX);
+        larger = (char *)lsnni_alloc_raw(b->cx, room, 1);
+        if (!larger) b->status = LSNN_ENOMEM;
+        else {
+            if (b->used) memcpy(larger, b->v, (size_t)b->used);
+            lsnni_free(b->cx, b->v);
+            b->v = larger;
+            b->room = (int)room;
+        }
+    }
+    if (b->status != LSNN_OK) return;
+    if (count) memcpy(b->v + b->used, v, count);
+    b->used += (int)count;
+}
+
+/* Seven bits a byte, the lowest first; all but the last have the eighth bit.    */
+static void lsnni_pb_varint(lsnni_bytes *b, uint64_t v)
+{
+    unsigned char c;
+    do {
+        c = (unsigned char)((v & 127) | (v > 127 ? 128 : 0));
+        lsnni_pb_raw(b, &c, 1);
+    } while (v >>= 7);
+}
+static void lsnni_pb_int(lsnni_bytes *b, int field, int64_t v)
+{
+    lsnni_pb_varint(b, (uint64_t)field << 3);
+    lsnni_pb_varint(b, (uint64_t)v);
+}
+static void lsnni_pb_blob(lsnni_bytes *b, int field, const void *v, size_t count)
+{
+    lsnni_pb_varint(b, (uint64_t)field << 3 | 2);
+    lsnni_pb_varint(b, count);
+    lsnni_pb_raw(b, v, count);
+}
+static void lsnni_pb_text(lsnni_bytes *b, int field, const char *text)
+{
+    lsnni_pb_blob(b, field, text, strlen(text));
+}
+/* A message that is done: it becomes field `field` of b, and is emptied.        */
+static void lsnni_pb_message(lsnni_bytes *b, int field, lsnni_bytes *inner)
+{
+    if (inner->status != LSNN_OK) b->status = inner->status;
+    else lsnni_pb_blob(b, field, inner->v, (size_t)inner->used);
+    inner->used = 0;
+}
+
+/* ---- >>graph parts ------------------------------------------------------------------------*/
+enum { LSNNI_ONNX_NAME = 260 };
+typedef struct lsnni_onnx {
+    lsnn_ctx *cx;
+    lsnn_net *net;
+    lsnni_bytes graph, node, inner, innermost;    /* messages inside of messages   */
+    int made;                                /* names of arrays in between    */
+    char *flat;                              /* one a net's node: its array is N,K */
+    lsnn_real *row;
+} lsnni_onnx;
+
+static void lsnni_onnx_value(lsnni_onnx *e, int field, const char *name, const int *dim, int rank)
+{
+    for (int i = -1; i < rank; i++) {
+        if (i < 0) lsnni_pb_text(&e->innermost, 2, "N");
+        else lsnni_pb_int(&e->innermost, 1, dim[i]);
+        lsnni_pb_message(&e->inner, 1, &e->innermost);
+    }
+    lsnni_pb_int(&e->innermost, 1, LSNNI_ONNX_FLOAT);
+    lsnni_pb_message(&e->innermost, 2, &e->inner);
+    lsnni_pb_message(&e->inner, 1, &e->innermost);
+    lsnni_pb_text(&e->node, 1, name);
+    lsnni_pb_message(&e->node, 2, &e->inner);
+    lsnni_pb_message(&e->graph, field, &e->node);
+}
+
+/* A constant of floats or of int64s, its numbers little-endian.                 */
+static void lsnni_onnx_constant(lsnni_onnx *e, const char *name, const lsnn_real *v,
+                                const int64_t *whole, const int *dim, int rank)
+{
+    size_t count = 1;
+    unsigned char bytes[8];
+    for (int i = 0; i < rank; i++) {
+        lsnni_pb_int(&e->inner, 1, dim[i]);
+        count *= (size_t)dim[i];
+    }
+    lsnni_pb_int(&e->inner, 2, v ? LSNNI_ONNX_FLOAT : LSNNI_ONNX_INT64);
+    lsnni_pb_text(&e->inner, 8, name);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits = 0;
+        float x = v ? (float)v[i] : 0;
+        memcpy(&bits, &x, 4);
+        lsnni_bytes_of(bytes, v ? bits : (uint64_t)whole[i], v ? 4 : 8);
+        lsnni_pb_raw(&e->innermost, bytes, v ? 4 : 8);
+    }
+    lsnni_pb_message(&e->inner, 9, &e->innermost);
+    lsnni_pb_message(&e->graph, 5, &e->inner);
+}
+
+/* A name that no layer has: "conv1:3".                                          */
+static const char *lsnni_onnx_made(lsnni_onnx *e, int i, char name[LSNNI_ONNX_NAME])
+{
+    snprintf(name, LSNNI_ONNX_NAME, "%.200s:%d", e->net->node[i].name, ++e->made);
+    return name;
+}
+
+/* A node of ONNX: op, what it reads, its attributes, what it writes.            */
+static void lsnni_onnx_reads(lsnni_onnx *e, const char *name) { lsnni_pb_text(&e->node, 1, name); }
+static void lsnni_onnx_ints(lsnni_onnx *e, const char *name, const int *v, int count)
+{
+    lsnni_pb_text(&e->inner, 1, name);
+    for (int i = 0; i < count; i++) lsnni_pb_int(&e->inner, 8, v[i]);
+    lsnni_pb_int(&e->inner, 20, 7);
+    lsnni_pb_message(&e->node, 5, &e->inner);
+}
+static void lsnni_onnx_int(lsnni_onnx *e, const char *name, int v)
+{
+    lsnni_pb_text(&e->inner, 1, name);
+    lsnni_pb_int(&e->inner, 3, v);
+    lsnni_pb_int(&e->inner, 20, 2);
+    lsnni_pb_message(&e->node, 5, &e->inner);
+}
+static void lsnni_onnx_float(lsnni_onnx *e, const char *name, double v)
+{
+    unsigned char bytes[4];
+    float x = (float)v;
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    lsnni_bytes_of(bytes, bits, 4);
+    lsnni_pb_text(&e->inner, 1, name);
+    lsnni_pb_varint(&e->inner, 2 << 3 | 5);              /* four bytes        */
+    lsnni_pb_raw(&e->inner, bytes, 4);
+    lsnni_pb_int(&e->inner, 20, 1);
+    lsnni_pb_message(&e->node, 5, &e->inner);
+}
+static void lsnni_onnx_writes(lsnni_onnx *e, const char *op, const char *name)
+{
+    lsnni_pb_text(&e->node, 2, name);
+    lsnni_pb_text(&e->node, 3, name);
+    lsnni_pb_text(&e->node, 4, op);
+    lsnni_pb_message(&e->graph, 1, &e->node);
+}
+
+/* Ends a node: it writes a new array, whose name is name's from here on.         */
+static void lsnni_onnx_next(lsnni_onnx *e, int i, const char *op, char name[LSNNI_ONNX_NAME])
+{
+    lsnni_onnx_writes(e, op, lsnni_onnx_made(e, i, name));
+}
+
+/* A constant of the net's node i, made here; its name.                            */
+static const char *lsnni_onnx_floats(lsnni_onnx *e, int i, const lsnn_real *v, const int *dim,
+                                     int rank, char name[LSNNI_ONNX_NAME])
+{
+    lsnni_onnx_constant(e, lsnni_onnx_made(e, i, name), v, NULL, dim, rank);
+    return name;
+}
+static const char *lsnni_onnx_whole(lsnni_onnx *e, int i, const int64_t *v, int count,
+                                    char name[LSNNI_ONNX_NAME])
+{
+    lsnni_onnx_constant(e, lsnni_onnx_made(e, i, name), NULL, v, &count, 1);
+    return name;
+}
+
+/* x as N,c,h,w, or with h = 0 as N,c: reshaped if it is not. The -1 is N.          */
+static void lsnni_onnx_shape(lsnni_onnx *e, int i, char x[LSNNI_ONNX_NAME], int rank, int c,
+                             int h, int w)
+{
+    char shape[LSNNI_ONNX_NAME];
+    int64_t to[4];
+    to[0] = -1; to[1] = c; to[2] = h; to[3] = w;
+    lsnni_onnx_whole(e, i, to, rank, shape);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_reads(e, shape);
+    lsnni_onnx_next(e, i, "Reshape", x);
+}
+
+/* The output of the net's node x for reader i, as N,K (flat) or as N,C,H,W.        */
+static void lsnni_onnx_read(lsnni_onnx *e, int i, int x, int flat, char name[LSNNI_ONNX_NAME])
+{
+    lsnn_shape s = e->net->node[x].shape;
+    snprintf(name, LSNNI_ONNX_NAME, "%s", e->net->node[x].name);
+    if (e->flat[x] == flat) return;
+    lsnni_onnx_shape(e, i, name, flat ? 2 : 4, flat ? lsnni_features(s) : s.c, s.h, s.w);
+}
+
+/* Parameter or buffer j of node i as a constant; its name is the net's. Shared ones are
+   written by the layer that has them, which may not be in the model: so each time.        */
+static const char *lsnni_onnx_param(lsnni_onnx *e, int i, int j, int buffer, const int *dim,
+                                    int rank, char name[LSNNI_ONNX_NAME])
+{
+    const lsnni_node *v = &e->net->node[i];
+    const lsnni_param *p = buffer ? &e->net->buffer[v->buffer[j]] : &e->net->param[v->param[j]];
+    const lsnn_real *values = (buffer ? e->net->state : e->net->value) + p->at;
+    snprintf(name, LSNNI_ONNX_NAME, "%.200s.%.50s", v->name, p->spec.name);
+    lsnni_onnx_constant(e, name, values, NULL, dim ? dim : p->spec.dim,
+                        dim ? rank : p->spec.rank);
+    return name;
+}
+
+/* y = op(y, constant), v NULL: nothing.                                         */
+static void lsnni_onnx_by(lsnni_onnx *e, int i, const char *op, const lsnn_real *v,
+                          const int *dim, int rank, char y[LSNNI_ONNX_NAME])
+{
+    char name[LSNNI_ONNX_NAME];
+    if (!v) return;
+    lsnni_onnx_floats(e, i, v, dim, rank, name);
+    lsnni_onnx_reads(e, y);
+    lsnni_onnx_reads(e, name);
+    lsnni_onnx_next(e, i, op, y);
+}
+
+static const lsnn_real *lsnni_onnx_values(const lsnni_onnx *e, int i, int j)
+{
+    const lsnni_node *v = &e->net->node[i];
+    return j < v->plan.params ? e->net->value + e->net->param[v->param[j]].at : NULL;
+}
+
+/* The last node of a layer: its array has the layer's name.                      */
+static void lsnni_onnx_done(lsnni_onnx *e, int i, const char *last)
+{
+    lsnni_onnx_reads(e, last);
+    lsnni_onnx_writes(e, "Identity", e->net->node[i].name);
+}
+
+/* ---- >>writers: a layer type in ONNX's operators --------------------------------------------*/
+/* A node begins that reads x, weights, and a bias if there is one.               */
+static void lsnni_onnx_weighted(lsnni_onnx *e, int i, const char *x)
+{
+    char name[2][LSNNI_ONNX_NAME];
+    int params = e->net->node[i].plan.params;
+    for (int j = 0; j < params; j++) lsnni_onnx_param(e, i, j, 0, NULL, 0, name[j]);
+    lsnni_onnx_reads(e, x);
+    for (int j = 0; j < params; j++) lsnni_onnx_reads(e, name[j]);
+}
+
+static void lsnni_onnx_dense(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    char x[LSNNI_ONNX_NAME];
+    lsnni_onnx_read(e, i, v->input[0], 1, x);
+    lsnni_onnx_weighted(e, i, x);
+    lsnni_onnx_int(e, "transB", 1);
+    lsnni_onnx_writes(e, "Gemm", v->name);
+    e->flat[i] = 1;
+}
+
+/* What works number by number keeps its input's form.                            */
+static void lsnni_onnx_each(lsnni_onnx *e, int i, const char *op)
+{
+    const lsnni_node *v = &e->net->node[i];
+    e->flat[i] = e->flat[v->input[0]];
+    lsnni_onnx_reads(e, e->net->node[v->input[0]].name);
+    lsnni_onnx_writes(e, op, v->name);
+}
+static void lsnni_onnx_relu(lsnni_onnx *e, int i) { lsnni_onnx_each(e, i, "Relu"); }
+static void lsnni_onnx_sigmoid(lsnni_onnx *e, int i) { lsnni_onnx_each(e, i, "Sigmoid"); }
+static void lsnni_onnx_tanh(lsnni_onnx *e, int i) { lsnni_onnx_each(e, i, "Tanh"); }
+static void lsnni_onnx_same(lsnni_onnx *e, int i) { lsnni_onnx_each(e, i, "Identity"); }
+static void lsnni_onnx_leaky_relu(lsnni_onnx *e, int i)
+{
+    lsnni_onnx_float(e, "alpha", e->net->node[i].plan.o.slope);
+    lsnni_onnx_each(e, i, "LeakyRelu");
+}
+static void lsnni_onnx_softmax(lsnni_onnx *e, int i)
+{
+    lsnni_onnx_int(e, "axis", 1);
+    lsnni_onnx_each(e, i, "Softmax");
+}
+
+static void lsnni_onnx_flatten(lsnni_onnx *e, int i)
+{
+    char x[LSNNI_ONNX_NAME];
+    lsnni_onnx_read(e, i, e->net->node[i].input[0], 1, x);
+    e->flat[i] = 1;
+    lsnni_onnx_done(e, i, x);
+}
+
+/* The window on the whole input, before a crop; pad: top, left, bottom, right.     */
+static void lsnni_onnx_window(const lsnni_onnx *e, int i, lsnn_window *s, int pad[4])
+{
+    const lsnni_node *v = &e->net->node[i];
+    lsnn_layer_plan p = v->plan;
+    p.in[0] = e->net->node[v->input[0]].shape;
+    if (lsnni_window_of(e->cx, s, &p, 1, v->shape.c) != LSNN_OK) return;
+    pad[0] = s->pad_top;
+    pad[1] = s->pad_left;
+    pad[2] = LSNNI_MAX(0, (s->oh - 1) * s->stride_h + s->kernel_h - s->h - pad[0]);
+    pad[3] = LSNNI_MAX(0, (s->ow - 1) * s->stride_w + s->kernel_w - s->w - pad[1]);
+}
+
+static void lsnni_onnx_window_says(lsnni_onnx *e, int i)
+{
+    lsnn_window s;
+    int pad[4], kernel[2], stride[2];
+    lsnni_onnx_window(e, i, &s, pad);
+    kernel[0] = s.kernel_h; kernel[1] = s.kernel_w;
+    stride[0] = s.stride_h; stride[1] = s.stride_w;
+    lsnni_onnx_ints(e, "kernel_shape", kernel, 2);
+    lsnni_onnx_ints(e, "strides", stride, 2);
+    lsnni_onnx_ints(e, "pads", pad, 4);
+}
+
+static void lsnni_onnx_conv2d(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    char x[LSNNI_ONNX_NAME];
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_weighted(e, i, x);
+    lsnni_onnx_window_says(e, i);
+    lsnni_onnx_writes(e, "Conv", v->name);
+}
+
+/* A sum is an average over whole windows, padding too, times their size.           */
+static void lsnni_onnx_pool(lsnni_onnx *e, int i, const char *op, int sum)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const int one = 1;
+    lsnn_real size = LSNNI_R((double)v->plan.o.kernel_h * v->plan.o.kernel_w);
+    char x[LSNNI_ONNX_NAME];
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_window_says(e, i);
+    if (sum) lsnni_onnx_int(e, "count_include_pad", 1);
+    lsnni_onnx_next(e, i, op, x);
+    if (sum) lsnni_onnx_by(e, i, "Mul", &size, &one, 1, x);
+    lsnni_onnx_done(e, i, x);
+}
+static void lsnni_onnx_max_pool(lsnni_onnx *e, int i) { lsnni_onnx_pool(e, i, "MaxPool", 0); }
+static void lsnni_onnx_avg_pool(lsnni_onnx *e, int i) { lsnni_onnx_pool(e, i, "AveragePool", 0); }
+static void lsnni_onnx_sum_pool(lsnni_onnx *e, int i) { lsnni_onnx_pool(e, i, "AveragePool", 1); }
+
+/* All inputs, as N,C,H,W, into one.                                            */
+static void lsnni_onnx_join(lsnni_onnx *e, int i, const char *op, const char *y)
+{
+    const lsnni_node *v = &e->net->node[i];
+    char x[LSNN_MAX_INPUTS][LSNNI_ONNX_NAME];
+    for (int j = 0; j < v->plan.inputs; j++) lsnni_onnx_read(e, i, v->input[j], 0, x[j]);
+    for (int j = 0; j < v->plan.inputs; j++) lsnni_onnx_reads(e, x[j]);
+    if (strcmp(op, "Concat") == 0) lsnni_onnx_int(e, "axis", 1);
+    lsnni_onnx_writes(e, op, y);
+}
+static void lsnni_onnx_add(lsnni_onnx *e, int i)
+{
+    lsnni_onnx_join(e, i, "Add", e->net->node[i].name);
+}
+static void lsnni_onnx_concat(lsnni_onnx *e, int i)
+{
+    lsnni_onnx_join(e, i, "Concat", e->net->node[i].name);
+}
+
+/* The net may read a concat as its parts, see >>parts; ONNX has no such thing.   */
+static void lsnni_onnx_batch_norm(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    char x[LSNNI_ONNX_NAME], name[4][LSNNI_ONNX_NAME];
+    if (v->joined >= 0) lsnni_onnx_join(e, i, "Concat", lsnni_onnx_made(e, i, x));
+    else {
+        snprintf(x, sizeof x, "%s", e->net->node[v->input[0]].name);
+        e->flat[i] = e->flat[v->input[0]];
+    }
+    for (int j = 0; j < 4; j++) lsnni_onnx_param(e, i, j % 2, j / 2, NULL, 0, name[j]);
+    lsnni_onnx_reads(e, x);
+    for (int j = 0; j < 4; j++) lsnni_onnx_reads(e, name[j]);
+    lsnni_onnx_float(e, "epsilon", v->plan.o.eps);
+    lsnni_onnx_writes(e, "BatchNormalization", v->name);
+}
+
+static void lsnni_onnx_scale(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    char x[LSNNI_ONNX_NAME];
+    int dim[3] = { 0, 1, 1 };
+    dim[0] = v->shape.c;
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_by(e, i, "Mul", lsnni_onnx_values(e, i, 0), dim, 3, x);
+    lsnni_onnx_by(e, i, "Add", lsnni_onnx_values(e, i, 1), dim, 3, x);
+    lsnni_onnx_done(e, i, x);
+}
+
+/* x = x[..., first .. first + count, ...] of one axis.                              */
+static void lsnni_onnx_cut(lsnni_onnx *e, int i, int axis, int first, int count,
+                           char x[LSNNI_ONNX_NAME])
+{
+    char at[3][LSNNI_ONNX_NAME];
+    int64_t to[3];
+    to[0] = first; to[1] = first + count; to[2] = axis;
+    for (int j = 0; j < 3; j++) lsnni_onnx_whole(e, i, &to[j], 1, at[j]);
+    lsnni_onnx_reads(e, x);
+    for (int j = 0; j < 3; j++) lsnni_onnx_reads(e, at[j]);
+    lsnni_onnx_next(e, i, "Slice", x);
+}
+static void lsnni_onnx_slice(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    char x[LSNNI_ONNX_NAME];
+    snprintf(x, sizeof x, "%s", e->net->node[v->input[0]].name);
+    e->flat[i] = e->flat[v->input[0]];
+    lsnni_onnx_cut(e, i, 1, v->plan.o.first, v->plan.o.count, x);
+    lsnni_onnx_done(e, i, x);
+}
+
+/* ---- local2d: its patches gathered, then one product a place. */
+static void lsnni_onnx_patches(lsnni_onnx *e, int i, const lsnn_window *s, const int pad[4],
+                               char x[LSNNI_ONNX_NAME])
+{
+    char name[LSNNI_ONNX_NAME];
+    int h = s->h + pad[0] + pad[2], w = s->w + pad[1] + pad[3], dim[2];
+    size_t at = 0;
+    int64_t pads[8] = { 0, 0, 0, 0, 0, 0, 0, 0 }, *index;
+    pads[2] = pad[0]; pads[3] = pad[1]; pads[6] = pad[2]; pads[7] = pad[3];
+    lsnni_onnx_whole(e, i, pads, 8, name);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_reads(e, name);
+    lsnni_onnx_next(e, i, "Pad", x);
+    lsnni_onnx_shape(e, i, x, 2, s->c * h * w, 0, 0);
+    dim[0] = s->oh * s->ow;
+    dim[1] = s->c * s->kernel_h * s->kernel_w;
+    index = (int64_t *)lsnni_alloc(e->cx, lsnni_area(dim[0], dim[1]), sizeof *index);
+    if (!index) e->graph.status = LSNN_ENOMEM;
+    if (!index) return;
+    for (int oy = 0; oy < s->oh; oy++)
+    for (int ox = 0; ox < s->ow; ox++)
+    for (int c = 0; c < s->c; c++)
+    for (int u = 0; u < s->kernel_h; u++)
+    for (int v = 0; v < s->kernel_w; v++)
+        index[at++] = ((int64_t)c * h + oy * s->stride_h + u) * w + ox * s->stride_w + v;
+    lsnni_onnx_constant(e, lsnni_onnx_made(e, i, name), NULL, index, dim, 2);
+    lsnni_free(e->cx, index);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_reads(e, name);
+    lsnni_onnx_int(e, "axis", 1);
+    lsnni_onnx_next(e, i, "Gather", x);                  /* N,P,CRS           */
+}
+
+static void lsnni_onnx_turn(lsnni_onnx *e, int i, int a, int b, int c, char x[LSNNI_ONNX_NAME])
+{
+    int perm[3];
+    perm[0] = a; perm[1] = b; perm[2] = c;
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_ints(e, "perm", perm, 3);
+    lsnni_onnx_next(e, i, "Transpose", x);
+}
+
+static void lsnni_onnx_local2d(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    char x[LSNNI_ONNX_NAME], w[LSNNI_ONNX_NAME];
+    lsnn_window s;
+    int pad[4], dim[3];
+    lsnni_onnx_window(e, i, &s, pad);
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_patches(e, i, &s, pad, x);
+    dim[0] = s.oh * s.ow;
+    dim[1] = s.c * s.kernel_h * s.kernel_w;
+    dim[2] = s.k;
+    lsnni_onnx_param(e, i, 0, 0, dim, 3, w);
+    lsnni_onnx_turn(e, i, 1, 0, 2, x);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_reads(e, w);
+    lsnni_onnx_next(e, i, "MatMul", x);                  /* P,N,K             */
+    lsnni_onnx_turn(e, i, 1, 2, 0, x);
+    lsnni_onnx_shape(e, i, x, 4, s.k, s.oh, s.ow);
+    dim[0] = s.k; dim[1] = s.oh; dim[2] = s.ow;
+    lsnni_onnx_by(e, i, "Add", lsnni_onnx_values(e, i, 1), dim, 3, x);
+    lsnni_onnx_done(e, i, x);
+}
+
+/* ---- smoothers: U by Eq. 6 to 9 from theta, or as a constant. */
+/* y = op(a, b)                                                               */
+static void lsnni_onnx_pair(lsnni_onnx *e, int i, const char *op, const char *a, const char *b,
+                            char y[LSNNI_ONNX_NAME])
+{
+    lsnni_onnx_reads(e, a);
+    lsnni_onnx_reads(e, b);
+    lsnni_onnx_next(e, i, op, y);
+}
+
+/* p - mu along one side: places (a row of pixels' coordinates) less a number of theta's.  */
+static void lsnni_onnx_from_mu(lsnni_onnx *e, int i, const lsnn_smoother *s, const char *mu,
+                               int down, char y[LSNNI_ONNX_NAME])
+{
+    int dim[4] = { 1, 1, 1, 0 };
+    dim[3] = s->h * s->w;
+    for (int p = 0; p < dim[3]; p++)
+        e->row[p] = LSNNI_R(down ? p / s->w * lsnni_spacing(s->h) : p % s->w * lsnni_spacing(s->w));
+    lsnni_onnx_floats(e, i, e->row, dim, 4, y);
+    lsnni_onnx_pair(e, i, "Sub", y, mu, y);
+}
+
+/* -|Phi (p - mu)|^2 of each Gaussian: N, maps, M, P; theta is N, maps, M, numbers.  */
+static void lsnni_onnx_exponent(lsnni_onnx *e, int i, const lsnn_smoother *s, const char *theta,
+                                char y[LSNNI_ONNX_NAME])
+{
+    const lsnni_family *f = &lsnni_families[s->shape];
+    char t[LSNNI_NUMBERS][LSNNI_ONNX_NAME], r[2][LSNNI_ONNX_NAME], d[2][LSNNI_ONNX_NAME];
+    int has[LSNNI_NUMBERS] = { 0, 0, 0, 0, 0 }, rows = 1;
+    for (int j = 0; j < f->count; j++) {
+        snprintf(t[f->number[j]], LSNNI_ONNX_NAME, "%s", theta);
+        lsnni_onnx_cut(e, i, 3, j, 1, t[f->number[j]]);
+        has[f->number[j]] = 1;
+    }
+    lsnni_onnx_from_mu(e, i, s, t[LSNNI_MU_X], 0, d[0]);
+    lsnni_onnx_pair(e, i, "Mul", d[0], t[LSNNI_ALPHA], r[0]);
+    if (has[LSNNI_MU_Y]) {
+        rows = 2;
+        lsnni_onnx_from_mu(e, i, s, t[LSNNI_MU_Y], 1, d[1]);
+        lsnni_onnx_pair(e, i, "Mul", d[1], t[LSNNI_BETA], r[1]);
+    }
+    for (int j = 0; j < 2 && has[LSNNI_GAMMA]; j++) {
+        lsnni_onnx_pair(e, i, "Mul", d[1 - j], t[LSNNI_GAMMA], y);
+        lsnni_onnx_pair(e, i, "Add", r[j], y, r[j]);
+    }
+    for (int j = 0; j < rows; j++) lsnni_onnx_pair(e, i, "Mul", r[j], r[j], r[j]);
+    snprintf(y, LSNNI_ONNX_NAME, "%s", r[0]);
+    if (rows > 1) lsnni_onnx_pair(e, i, "Add", r[0], r[1], y);
+    lsnni_onnx_reads(e, y);
+    lsnni_onnx_next(e, i, "Neg", y);
+}
+
+/* The sum over axis 2, which is left out.                                      */
+static void lsnni_onnx_sum(lsnni_onnx *e, int i, char y[LSNNI_ONNX_NAME])
+{
+    char axes[LSNNI_ONNX_NAME];
+    int64_t axis = 2;
+    lsnni_onnx_whole(e, i, &axis, 1, axes);
+    lsnni_onnx_reads(e, y);
+    lsnni_onnx_reads(e, axes);
+    lsnni_onnx_int(e, "keepdims", 0);
+    lsnni_onnx_next(e, i, "ReduceSum", y);
+}
+
+static void lsnni_onnx_softmax_over(lsnni_onnx *e, int i, int axis, char y[LSNNI_ONNX_NAME])
+{
+    lsnni_onnx_reads(e, y);
+    lsnni_onnx_int(e, "axis", axis);
+    lsnni_onnx_next(e, i, "Softmax", y);
+}
+
+/* U: N, maps, H, W.                                                           */
+static void lsnni_onnx_maps(lsnni_onnx *e, int i, const lsnn_smoother *s, int node,
+                            char u[LSNNI_ONNX_NAME])
+{
+    char theta[LSNNI_ONNX_NAME], w[LSNNI_ONNX_NAME];
+    int maps = s->k * s->rank, parts = lsnni_parts(s), stride = lsnni_stride(s), one = 1;
+    lsnn_real count = LSNNI_R((double)s->h * s->w);
+    lsnni_onnx_read(e, i, node, 1, theta);
+    snprintf(u, LSNNI_ONNX_NAME, "%s", theta);
+    if (s->shape != LSNN_TABLE) {
+        lsnni_onnx_shape(e, i, theta, 4, maps, parts, stride);
+        lsnni_onnx_exponent(e, i, s, theta, u);
+        if (s->normalise == LSNN_NORMALISE_NONE) {
+            lsnni_onnx_reads(e, u);
+            lsnni_onnx_next(e, i, "Exp", u);
+        } else lsnni_onnx_softmax_over(e, i, 3, u);
+        if (s->normalise == LSNN_NORMALISE_MEAN) lsnni_onnx_by(e, i, "Mul", &count, &one, 1, u);
+        if (parts > 1) {
+            snprintf(w, LSNNI_ONNX_NAME, "%s", theta);
+            lsnni_onnx_cut(e, i, 3, stride - 1, 1, w);
+            lsnni_onnx_softmax_over(e, i, 2, w);
+            lsnni_onnx_pair(e, i, "Mul", u, w, u);
+            lsnni_onnx_sum(e, i, u);
+        }
+    }
+    lsnni_onnx_shape(e, i, u, 4, maps, s->h, s->w);
+}
+
+static void lsnni_onnx_smooth(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    lsnn_layer_plan p = v->plan;
+    lsnn_smoother s;
+    const lsnn_real *b = lsnni_onnx_values(e, i, v->plan.inputs == 2 ? 0 : 1);
+    char y[LSNNI_ONNX_NAME], u[LSNNI_ONNX_NAME];
+    int dim[3];
+    p.in[0] = e->net->node[v->input[0]].shape;
+    s = lsnni_smoother_of(&p, 1, 0);
+    lsnni_onnx_read(e, i, v->input[0], 0, y);
+    dim[0] = s.k * s.rank; dim[1] = dim[2] = 1;
+    if (s.smooth_bias && b) {                            /* U a + U b = U (a + b) */
+        for (int k = 0; k < dim[0]; k++) e->row[k] = b[k / s.rank];
+        lsnni_onnx_by(e, i, "Add", e->row, dim, 3, y);
+    }
+    dim[1] = s.h; dim[2] = s.w;
+    if (s.per_image) {
+        lsnni_onnx_maps(e, i, &s, v->input[1], u);
+        lsnni_onnx_pair(e, i, "Mul", y, u, y);
+    } else if (lsnn_smoother_map(e->cx, e->row, lsnni_onnx_values(e, i, 0), &s) == LSNN_OK)
+        lsnni_onnx_by(e, i, "Mul", e->row, dim, 3, y);
+    if (s.rank > 1) {
+        lsnni_onnx_shape(e, i, y, 4, s.k, s.rank, s.h * s.w);
+        lsnni_onnx_sum(e, i, y);
+        lsnni_onnx_shape(e, i, y, 4, s.k, s.h, s.w);
+    }
+    dim[0] = s.k; dim[1] = dim[2] = 1;
+    if (!s.smooth_bias) lsnni_onnx_by(e, i, "Add", b, dim, 3, y);
+    lsnni_onnx_done(e, i, y);
+}
+
+static const struct { const lsnn_layer_type *type; void (*write)(lsnni_onnx *e, int i); }
+lsnni_onnx_writers[] = {
+    { &lsnni_dense_type, lsnni_onnx_dense },
+    { &lsnni_relu_type, lsnni_onnx_relu },
+    { &lsnni_leaky_relu_type, lsnni_onnx_leaky_relu },
+    { &lsnni_sigmoid_type, lsnni_onnx_sigmoid },
+    { &lsnni_tanh_type, lsnni_onnx_tanh },
+    { &lsnni_softmax_type, lsnni_onnx_softmax },
+    { &lsnni_max_pool_type, lsnni_onnx_max_pool },
+    { &lsnni_avg_pool_type, lsnni_onnx_avg_pool },
+    { &lsnni_sum_pool_type, lsnni_onnx_sum_pool },
+    { &lsnni_dropout_type, lsnni_onnx_same },
+    { &lsnni_flatten_type, lsnni_onnx_flatten },
+    { &lsnni_batch_norm_type, lsnni_onnx_batch_norm },
+    { &lsnni_scale_type, lsnni_onnx_scale },
+    { &lsnni_add_type, lsnni_onnx_add },
+    { &lsnni_concat_type, lsnni_onnx_concat },
+    { &lsnni_slice_type, lsnni_onnx_slice },
+    { &lsnni_conv2d_type, lsnni_onnx_conv2d },
+    { &lsnni_local2d_type, lsnni_onnx_local2d },
+    { &lsnni_smooth_type, lsnni_onnx_smooth }
+};
+
+static int lsnni_onnx_writer(const lsnn_layer_type *type)
+{
+    int count = (int)(sizeof lsnni_onnx_writers / sizeof lsnni_onnx_writers[0]);
+    for (int i = 0; i < count; i++) if (lsnni_onnx_writers[i].type == type) return i;
+    return -1;
+}
+
+/* ---- >>the model -------------------------------------------------------------------------*/
+static lsnn_status lsnni_onnx_graph(lsnni_onnx *e)
+{
+    const lsnn_net *net = e->net;
+    lsnn_shape in = net->node[0].shape, out = net->node[net->output].shape;
+    int dim[3];
+    dim[0] = in.c; dim[1] = in.h; dim[2] = in.w;
+    lsnni_onnx_value(e, 11, net->node[0].name, dim, 3);
+    for (int i = 1; i < net->nodes; i++)
+        if (net->node[i].role.on_path)
+            lsnni_onnx_writers[lsnni_onnx_writer(net->node[i].type)].write(e, i);
+    dim[0] = out.c; dim[1] = out.h; dim[2] = out.w;
+    lsnni_onnx_value(e, 12, net->node[net->output].name, dim, e->flat[net->output] ? 1 : 3);
+    lsnni_pb_text(&e->graph, 2, "lsnn");
+    LSNNI_TRY(e->node.status);
+    LSNNI_TRY(e->inner.status);
+    LSNNI_TRY(e->innermost.status);
+    return e->graph.status;
+}
+
+/* For lsnni_file_replace.                                                    */
+static lsnn_status lsnni_onnx_write(lsnn_ctx *cx, FILE *f, void *user)
+{
+    const lsnni_bytes *b = (const lsnni_bytes *)user;
+    (void)cx;
+    return fwrite(b->v, 1, (size_t)b->used, f) == (size_t)b->used ? LSNN_OK : LSNN_EIO;
+}
+
+static lsnn_status lsnni_onnx_check(const lsnn_net *net, const char *path)
+{
+    LSNNI_TRY(lsnni_export_check(net, "net_export_onnx", path));
+    for (int i = 1; i < net->nodes; i++) {
+        const lsnni_node *v = &net->node[i];
+        if (v->role.on_path && lsnni_onnx_writer(v->type) < 0)
+            return lsnni_fail(net->cx, LSNN_EUNSUPPORTED, "net_export_onnx: layer '%.60s': a "
+                              "%.40s has no form in ONNX", v->name, v->type->name);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_net_export_onnx(lsnn_net *net, const char *path)
+{
+    lsnni_onnx e;
+    lsnn_status s = LSNN_ENOMEM;
+    size_t row = 1;
+    lsnn_ctx *cx;
+    if (!net) return LSNN_ENOMEM;
+    cx = net->cx;
+    LSNNI_TRY(lsnni_onnx_check(net, path));
+    memset(&e, 0, sizeof e);
+    e.cx = e.graph.cx = e.node.cx = e.inner.cx = e.innermost.cx = cx;
+    e.net = net;
+    for (int i = 0; i < net->nodes; i++)
+        row = LSNNI_MAX(row, (size_t)lsnni_features(net->node[i].shape));
+    e.flat = (char *)lsnni_alloc(cx, (size_t)net->nodes, 1);
+    e.row = (lsnn_real *)lsnni_alloc(cx, row, sizeof *e.row);
+    if (e.flat && e.row) s = lsnni_onnx_graph(&e);
+    if (s == LSNN_OK) {                                  /* node: the model, now */
+        lsnni_pb_int(&e.node, 1, 7);                     /* IR version of ONNX 1.8 */
+        lsnni_pb_text(&e.node, 2, "lsnn");
+        lsnni_pb_text(&e.node, 3, LSNN_VERSION);
+        lsnni_pb_message(&e.node, 7, &e.graph);
+        lsnni_pb_text(&e.inner, 1, "");
+        lsnni_pb_int(&e.inner, 2, LSNNI_ONNX_OPSET);
+        lsnni_pb_message(&e.node, 8, &e.inner);
+        s = e.node.status;
+    }
+    if (s == LSNN_OK) s = lsnni_file_replace(cx, path, lsnni_onnx_write, &e.node);
+    lsnni_free(cx, e.graph.v);
+    lsnni_free(cx, e.node.v);
+    lsnni_free(cx, e.inner.v);
+    lsnni_free(cx, e.innermost.v);
+    lsnni_free(cx, e.flat);
+    lsnni_free(cx, e.row);
+    return s;
+}
