@@ -3,10 +3,6 @@
    ==========================================================================*/
 #ifndef LSNN_NO_DATA
 
-#ifdef LSNN_USE_ZLIB
-#include <zlib.h>
-#endif
-
 /* ---- >>data-sets: arrays, parts ----------------------------------------------
    What a data set owns is one small block that its fetch reads: no fetch writes
    anything that another could see, so any number may run at once.             */
@@ -192,82 +188,14 @@ LSNN_API lsnn_status lsnn_data_split(lsnn_ctx *cx, lsnn_data *kept, lsnn_data *h
 /* ---- >>idx: MNIST's file format -----------------------------------------------
    0 0 8 rank, then `rank` sizes of four bytes, the highest first, then the
    bytes. A header is believed only as far as the file bears it out: the block
-   grows with what has been read. zlib's gz functions read plain files too.    */
-#ifdef LSNN_USE_ZLIB
-typedef gzFile lsnni_idx_stream;
-#define LSNNI_IDX_OPEN(path) gzopen(path, "rb")
-#define LSNNI_IDX_CLOSE gzclose
-#else
-typedef FILE *lsnni_idx_stream;
-#define LSNNI_IDX_OPEN(path) fopen(path, "rb")
-#define LSNNI_IDX_CLOSE fclose
-#endif
-typedef struct lsnni_idx_file {
-    lsnni_idx_stream stream;
-    char shown[208];                 /* its path in messages                  */
-} lsnni_idx_file;
-
-static size_t lsnni_idx_get(lsnni_idx_file *in, void *to, size_t bytes)
-{
-#ifdef LSNN_USE_ZLIB
-    size_t have = 0;
-    int got = 1;
-    while (have < bytes && got > 0) {
-        got = gzread(in->stream, (char *)to + have,
-                     (unsigned)LSNNI_MIN(bytes - have, (size_t)1 << 20));
-        if (got > 0) have += (size_t)got;
-    }
-    return have;
-#else
-    return fread(to, 1, bytes, in->stream);
-#endif
-}
-
-/* What reading met that is neither data nor the file's end.                  */
-static lsnn_status lsnni_idx_error(lsnn_ctx *cx, lsnni_idx_file *in)
-{
-#ifdef LSNN_USE_ZLIB
-    int code = Z_OK;
-    gzerror(in->stream, &code);
-    if (code != Z_OK && code != Z_STREAM_END && code != Z_ERRNO)
-        return lsnni_fail(cx, LSNN_EFORMAT, "%s: its gzip data is damaged or cut off (%s)",
-                          in->shown, zError(code));
-    if (code != Z_ERRNO) return LSNN_OK;
-#else
-    if (!ferror(in->stream)) return LSNN_OK;
-#endif
-    return lsnni_fail(cx, LSNN_EIO, "%s: cannot be read: %s", in->shown, strerror(errno));
-}
-
+   grows with what has been read.                                             */
 /* Reads `bytes` bytes, all of them: `what` they are.                         */
-static lsnn_status lsnni_idx_need(lsnn_ctx *cx, lsnni_idx_file *in, void *to, size_t bytes,
+static lsnn_status lsnni_idx_need(lsnn_ctx *cx, lsnni_gz *in, void *to, size_t bytes,
                                   const char *what)
 {
-    if (lsnni_idx_get(in, to, bytes) == bytes) return LSNN_OK;
-    LSNNI_TRY(lsnni_idx_error(cx, in));
+    if (lsnni_gz_get(in, to, bytes) == bytes) return LSNN_OK;
+    LSNNI_TRY(lsnni_gz_error(cx, in));
     return lsnni_fail(cx, LSNN_EFORMAT, "%s: ends within its %s", in->shown, what);
-}
-
-/* Opens PATH or, where that is missing, PATH.gz.                             */
-static lsnn_status lsnni_idx_open(lsnn_ctx *cx, lsnni_idx_file *in, const char *path)
-{
-    size_t n = strlen(path);
-    char *packed;
-    int why;
-    snprintf(in->shown, sizeof in->shown, "%s", lsnni_path_end(path));
-    in->stream = LSNNI_IDX_OPEN(path);
-    if (in->stream) return LSNN_OK;
-    why = errno;
-    packed = (char *)lsnni_alloc(cx, n + 4, 1);
-    if (!packed) return cx->status;
-    memcpy(packed, path, n);
-    memcpy(packed + n, ".gz", 4);
-    in->stream = LSNNI_IDX_OPEN(packed);
-    lsnni_free(cx, packed);
-    if (!in->stream)
-        return lsnni_fail(cx, LSNN_EIO, "%s: cannot be opened: %s", in->shown, strerror(why));
-    snprintf(in->shown, sizeof in->shown, "%s.gz", lsnni_path_end(path));
-    return LSNN_OK;
 }
 
 /* Product of a's sizes into *bytes. bad: what a wrong one is.                */
@@ -284,7 +212,7 @@ static lsnn_status lsnni_idx_check(lsnn_ctx *cx, lsnn_status bad, const lsnn_idx
     return LSNN_OK;
 }
 
-static lsnn_status lsnni_idx_head(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in, size_t *bytes)
+static lsnn_status lsnni_idx_head(lsnn_ctx *cx, lsnn_idx *a, lsnni_gz *in, size_t *bytes)
 {
     unsigned char b[16];
     LSNNI_TRY(lsnni_idx_need(cx, in, b, 4, "first four bytes"));
@@ -307,7 +235,7 @@ static lsnn_status lsnni_idx_head(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in,
     return lsnni_idx_check(cx, LSNN_EFORMAT, a, in->shown, bytes);
 }
 
-static lsnn_status lsnni_idx_body(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in, size_t bytes)
+static lsnn_status lsnni_idx_body(lsnn_ctx *cx, lsnn_idx *a, lsnni_gz *in, size_t bytes)
 {
     char more;
     for (size_t have = 0, room = 1 << 20; have < bytes; have = room, room *= 2) {
@@ -323,22 +251,22 @@ static lsnn_status lsnni_idx_body(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in,
 #ifdef LSNN_USE_ZLIB
     gzclearerr(in->stream);          /* else a stream cut at its end mark passes */
 #endif
-    if (lsnni_idx_get(in, &more, 1) == 1)
+    if (lsnni_gz_get(in, &more, 1) == 1)
         return lsnni_fail(cx, LSNN_EFORMAT, "%s: is longer than its header says", in->shown);
-    return lsnni_idx_error(cx, in);
+    return lsnni_gz_error(cx, in);
 }
 
 LSNN_API lsnn_status lsnn_idx_read(lsnn_ctx *cx, lsnn_idx *a, const char *path)
 {
-    lsnni_idx_file in;
+    lsnni_gz in;
     lsnn_status s;
     size_t bytes = 0;
     memset(a, 0, sizeof *a);
     LSNNI_TRY(lsnni_path_check(cx, "lsnn_idx_read", path));
-    LSNNI_TRY(lsnni_idx_open(cx, &in, path));
+    LSNNI_TRY(lsnni_gz_open(cx, &in, path));
     s = lsnni_idx_head(cx, a, &in, &bytes);
     if (s == LSNN_OK) s = lsnni_idx_body(cx, a, &in, bytes);
-    LSNNI_IDX_CLOSE(in.stream);
+    lsnni_gz_close(&in);
     if (s != LSNN_OK) lsnn_idx_free(cx, a);
     return s;
 }
@@ -420,13 +348,8 @@ LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *i
 
 #include "digits.h"
 #include "recipes.h"
-#include "bytes.h"
-#include "inflate.h"
-#include "images.h"
 #include "sets.h"
 #include "mat.h"
 #include "load.h"
 #include "pain.h"
-#undef LSNNI_IDX_OPEN
-#undef LSNNI_IDX_CLOSE
 #endif /* LSNN_NO_DATA */

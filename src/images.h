@@ -1,7 +1,10 @@
-/* ---- >>images: PNG and PPM files, read; resizing -----------------------------------
+#if !defined(LSNN_NO_DATA) || !defined(LSNN_NO_PICTURES)
+/* ============================================================================
+   >>images  PNG and PPM files, read
    Whatever the file has (grey, palette, colours, transparency, 1 to 16 bits, interlaced)
    becomes h x w x 3 bytes, red, green, blue. Transparency is left out; of 16 bits the
-   upper 8 stay.                                                              */
+   upper 8 stay.
+   ==========================================================================*/
 static lsnn_status lsnni_image_room(lsnn_ctx *cx, lsnn_image *im, const char *who, double w,
                                     double h)
 {
@@ -64,6 +67,7 @@ typedef struct lsnni_png_head {
     int depth, kind, numbers, interlaced;    /* bits a number, numbers a pixel */
     int colours;
     unsigned char palette[768];
+    uint32_t crc[256];
 } lsnni_png_head;
 
 static uint32_t lsnni_big_endian(const unsigned char *v)
@@ -71,16 +75,21 @@ static uint32_t lsnni_big_endian(const unsigned char *v)
     return (uint32_t)v[0] << 24 | (uint32_t)v[1] << 16 | (uint32_t)v[2] << 8 | v[3];
 }
 
-static uint32_t lsnni_crc32(const unsigned char *v, size_t n)
+static void lsnni_crc32_table(uint32_t table[256])       /* of a byte               */
 {
-    uint32_t crc = ~(uint32_t)0, table[256];
     for (uint32_t i = 0; i < 256; i++) {
         table[i] = i;
         for (int bit = 0; bit < 8; bit++)
             table[i] = table[i] >> 1 ^ (table[i] & 1 ? 0xEDB88320u : 0);
     }
+}
+
+/* Goes on with a checksum; it begins as ~0 and is the opposite of what comes out. */
+static uint32_t lsnni_crc32(const uint32_t table[256], uint32_t crc, const unsigned char *v,
+                            size_t n)
+{
     for (size_t i = 0; i < n; i++) crc = table[(crc ^ v[i]) & 255] ^ crc >> 8;
-    return ~crc;
+    return crc;
 }
 
 static lsnn_status lsnni_png_head_read(lsnn_ctx *cx, lsnni_png_head *p, const unsigned char *v)
@@ -115,7 +124,7 @@ static lsnn_status lsnni_png_chunks(lsnn_ctx *cx, lsnni_png_head *p, unsigned ch
         length = bytes - at >= 12 ? lsnni_big_endian(v + at) : bytes;
         if (bytes - at < 12 || length > bytes - at - 12)
             return lsnni_fail(cx, LSNN_EFORMAT, "%s: ends within a chunk", p->who);
-        if (lsnni_crc32(name, length + 4) != lsnni_big_endian(data + length))
+        if (~lsnni_crc32(p->crc, ~(uint32_t)0, name, length + 4) != lsnni_big_endian(data + length))
             return lsnni_fail(cx, LSNN_EFORMAT, "%s: the chunk at byte %.0f is damaged: its "
                               "checksum is not that of its data", p->who, (double)at);
         if (first != !memcmp(name, "IHDR", 4) || (first && length != 13))
@@ -137,15 +146,17 @@ static lsnn_status lsnni_png_chunks(lsnn_ctx *cx, lsnni_png_head *p, unsigned ch
     }
 }
 
-/* A filtered byte is what is left of it when a guess from its neighbours is taken away. */
-static int lsnni_png_guessed(int filter, int left, int above, int corner)
+/* A byte is filtered by taking away what its neighbours (left, above, both) suggest. */
+static int lsnni_png_guess(int filter, int left, int above, int corner)
 {
-    int a = abs(above - corner), b = abs(left - corner), c = abs(left + above - 2 * corner);
-    if (filter == 1) return left;
-    if (filter == 2) return above;
-    if (filter == 3) return (left + above) / 2;
-    if (filter == 4) return a <= b && a <= c ? left : b <= c ? above : corner;    /* Paeth */
-    return 0;
+    int a = abs(above - corner), b = abs(left - corner), c = abs(above + left - 2 * corner);
+    switch (filter) {
+    case 1: return left;
+    case 2: return above;
+    case 3: return (left + above) / 2;
+    case 4: return a <= b && a <= c ? left : b <= c ? above : corner;     /* Paeth  */
+    default: return 0;
+    }
 }
 
 /* Rows of `row` bytes each behind its filter, in place; step: bytes a pixel, at least 1. */
@@ -159,7 +170,7 @@ static lsnn_status lsnni_png_unfilter(lsnn_ctx *cx, const char *who, unsigned ch
         for (size_t i = 0; i < row; i++) {
             int left = i >= step ? v[1 + i - step] : 0, above = y ? over[i] : 0;
             int corner = y && i >= step ? over[i - step] : 0;
-            v[1 + i] = (unsigned char)(v[1 + i] + lsnni_png_guessed(v[0], left, above, corner));
+            v[1 + i] = (unsigned char)(v[1 + i] + lsnni_png_guess(v[0], left, above, corner));
         }
     }
     return LSNN_OK;
@@ -232,6 +243,7 @@ static lsnn_status lsnni_png_read(lsnn_ctx *cx, lsnn_image *im, const char *who,
     lsnn_status s;
     memset(&p, 0, sizeof p);
     p.who = who;
+    lsnni_crc32_table(p.crc);
     LSNNI_TRY(lsnni_png_chunks(cx, &p, v, bytes, &packed));
     LSNNI_TRY(lsnni_image_room(cx, im, who, p.w, p.h));
     first = p.interlaced ? 0 : 7;
@@ -264,10 +276,10 @@ static lsnn_status lsnni_image_read(lsnn_ctx *cx, lsnn_image *im, const char *wh
 
 static lsnn_status lsnni_image_open(lsnn_ctx *cx, lsnn_image *im, const char *path)
 {
-    lsnni_bytes file;
+    lsnni_content file;
     lsnn_status s;
     memset(im, 0, sizeof *im);
-    LSNNI_TRY(lsnni_bytes_read(cx, &file, path));
+    LSNNI_TRY(lsnni_content_read(cx, &file, path));
     s = lsnni_image_read(cx, im, file.shown, file.v, file.count);
     lsnni_free(cx, file.v);
     return s;
@@ -281,48 +293,4 @@ LSNN_API lsnn_status lsnn_image_load(lsnn_ctx *cx, lsnn_image *im, const char *p
     return lsnni_image_open(cx, im, path);
 }
 #endif
-
-/* ---- resizing: bilinear, to the bit as OpenCV's INTER_LINEAR --------------------------
-   Pixel i of `out` has its centre at (i + 1/2) in / out - 1/2 of the source, between two of
-   its pixels; outside of it the border goes on. Nothing is averaged where it shrinks, as
-   nothing was when GTSRB's packed records were made: so both give the same bytes. Weights
-   are 11 bits, the sum of both directions is rounded once.                   */
-typedef struct lsnni_between { int a, b, wa, wb; } lsnni_between;
-
-static int lsnni_round_even(float v)                     /* of v >= 0               */
-{
-    int n = (int)v;
-    float rest = v - (float)n;
-    return n + (rest > 0.5f || (rest >= 0.5f && n % 2));
-}
-
-static lsnni_between lsnni_between_at(int i, int in, int out)
-{
-    lsnni_between p;
-    float at = (float)((i + 0.5) * ((double)in / out) - 0.5), part = floorf(at);
-    int first = (int)part;
-    part = at - part;
-    p.a = LSNNI_MAX(0, LSNNI_MIN(first, in - 1));
-    p.b = LSNNI_MAX(0, LSNNI_MIN(first + 1, in - 1));
-    p.wa = lsnni_round_even((1 - part) * 2048);
-    p.wb = lsnni_round_even(part * 2048);
-    return p;
-}
-
-/* The w x h pixels of im from (x, y) on, as three planes of side x side bytes.  */
-static void lsnni_image_resize(const lsnn_image *im, int x, int y, int w, int h, int side,
-                               unsigned char *planes)
-{
-    for (int i = 0; i < side; i++)
-        for (int j = 0; j < side; j++) {
-            lsnni_between r = lsnni_between_at(i, h, side), c = lsnni_between_at(j, w, side);
-            const unsigned char *top = im->rgb + 3 * (lsnni_area(y + r.a, im->w) + (size_t)x);
-            const unsigned char *low = im->rgb + 3 * (lsnni_area(y + r.b, im->w) + (size_t)x);
-            for (int k = 0; k < 3; k++) {
-                int t = top[3 * c.a + k] * c.wa + top[3 * c.b + k] * c.wb;
-                int l = low[3 * c.a + k] * c.wa + low[3 * c.b + k] * c.wb;
-                int v = (r.wa * (t >> 4) >> 16) + (r.wb * (l >> 4) >> 16);
-                planes[(k * side + i) * side + j] = (unsigned char)((v + 2) >> 2);
-            }
-        }
-}
+#endif /* LSNN_NO_DATA and LSNN_NO_PICTURES */

@@ -1,8 +1,11 @@
-/* ---- >>inflate: what deflate packed (RFC 1951), in zlib's frame (RFC 1950) --------
+#if !defined(LSNN_NO_DATA) || !defined(LSNN_NO_PICTURES)
+/* ============================================================================
+   >>inflate  what deflate packed (RFC 1951), in zlib's frame (RFC 1950)
    Blocks of symbols in a Huffman code of their own: a byte, or a length, behind which a
    symbol of a second code says how far back what it repeats began. Codes come with their
    highest bit first, numbers with their lowest. No size in the data is believed: the
-   output grows with what is unpacked.                                        */
+   output grows with what is unpacked.
+   ==========================================================================*/
 enum { LSNNI_HUFFMAN_FAST = 10, LSNNI_HUFFMAN_LONGEST = 15, LSNNI_INFLATE_REACH = 32768 };
 
 typedef struct lsnni_huffman {
@@ -216,7 +219,7 @@ static void lsnni_inflate_blocks(lsnni_inflater *s)
     }
 }
 
-static uint32_t lsnni_inflate_adler(const unsigned char *v, size_t n)
+static uint32_t lsnni_adler32(const unsigned char *v, size_t n)
 {
     uint32_t a = 1, b = 0;
     while (n > 0) {
@@ -248,7 +251,7 @@ static lsnn_status lsnni_inflate(lsnn_ctx *cx, const char *who, const unsigned c
     if (!s.fault) lsnni_inflate_blocks(&s);
     if (!s.fault) lsnni_inflate_drop(&s, s.held % 8);
     for (int i = 0; i < 4 && !s.fault; i++) sum = sum << 8 | (uint32_t)lsnni_inflate_bits(&s, 8);
-    if (!s.fault && sum != lsnni_inflate_adler(s.out, s.have)) s.fault = "do not add up";
+    if (!s.fault && sum != lsnni_adler32(s.out, s.have)) s.fault = "do not add up";
     *out = s.out;
     *have = s.have;
     if (!s.fault) return LSNN_OK;
@@ -258,3 +261,4 @@ static lsnn_status lsnni_inflate(lsnn_ctx *cx, const char *who, const unsigned c
     if (s.no_memory) return LSNN_ENOMEM;
     return lsnni_fail(cx, LSNN_EFORMAT, "%s: its packed data %s", who, s.fault);
 }
+#endif /* LSNN_NO_DATA and LSNN_NO_PICTURES */

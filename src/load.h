@@ -96,7 +96,7 @@ static lsnn_status lsnni_load_svhn(lsnni_loading *l)
 }
 
 /* The tracks of packed records: lines of class/track_picture.ppm;width;height.  */
-static lsnn_status lsnni_packed_tracks(lsnni_loading *l, lsnni_bytes *file)
+static lsnn_status lsnni_packed_tracks(lsnni_loading *l, lsnni_content *file)
 {
     lsnn_set *s = l->set;
     lsnni_table t;
@@ -122,14 +122,14 @@ static lsnn_status lsnni_packed_tracks(lsnni_loading *l, lsnni_bytes *file)
 static lsnn_status lsnni_load_packed(lsnni_loading *l)
 {
     lsnn_set one, *set = l->set;
-    lsnni_bytes file;
+    lsnni_content file;
     lsnn_status s;
     memset(&one, 0, sizeof one);
     LSNNI_TRY(lsnn_cifar_read(l->cx, &one, l->path, LSNNI_SIGN_CLASSES));
     l->set = &one;
     s = LSNN_OK;
     if (!l->test && lsnni_loading_has(l, "gtsrb32_train_index.csv")) {
-        s = lsnni_bytes_read(l->cx, &file, l->path);
+        s = lsnni_content_read(l->cx, &file, l->path);
         if (s == LSNN_OK) {
             s = lsnni_packed_tracks(l, &file);
             lsnni_free(l->cx, file.v);

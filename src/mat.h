@@ -34,16 +34,16 @@ static lsnn_status lsnni_mat_next(lsnni_mat *m, lsnni_mat_item *e)
 {
     size_t left = (size_t)(m->end - m->at), pad;
     uint32_t type = left >= 8 ? (uint32_t)lsnni_mat_bits(m, m->at, 4) : 0;
-    int small = type >> 16 != 0;
+    int brief = type >> 16 != 0;
     memset(e, 0, sizeof *e);
     if (left >= 8) {
         e->type = (int)(type & 0xFFFF);
-        e->bytes = small ? type >> 16 : (size_t)lsnni_mat_bits(m, m->at + 4, 4);
-        e->v = m->at + (small ? 4 : 8);
+        e->bytes = brief ? type >> 16 : (size_t)lsnni_mat_bits(m, m->at + 4, 4);
+        e->v = m->at + (brief ? 4 : 8);
     }
-    if (left < 8 || (small && e->bytes > 4) || (!small && e->bytes > left - 8))
+    if (left < 8 || (brief && e->bytes > 4) || (!brief && e->bytes > left - 8))
         return lsnni_fail(m->cx, LSNN_EFORMAT, "%s: is cut off within an element", m->who);
-    pad = small ? 4 - e->bytes : e->type == LSNNI_MAT_PACKED ? 0 : (8 - e->bytes % 8) % 8;
+    pad = brief ? 4 - e->bytes : e->type == LSNNI_MAT_PACKED ? 0 : (8 - e->bytes % 8) % 8;
     left = (size_t)(m->end - e->v) - e->bytes;
     m->at = e->v + e->bytes + LSNNI_MIN(pad, left);
     return LSNN_OK;
@@ -194,8 +194,8 @@ static lsnn_status lsnni_svhn_labels(lsnni_mat *m, lsnni_svhn *s)
                           m->who, n, (double)s->count);
     for (int i = 0; i < n; i++) {
         if (!(s->y[i] >= 1 && s->y[i] <= 10 && s->y[i] <= floor(s->y[i])))
-            return lsnni_fail(m->cx, LSNN_EVALUE, "%s: label %d in y is %g: they are 1 to 10, which "
-                              "stands for the digit 0", m->who, i + 1, s->y[i]);
+            return lsnni_fail(m->cx, LSNN_EVALUE, "%s: label %d in y is %g: they are 1 to 9, "
+                              "and 10 for the digit 0", m->who, i + 1, s->y[i]);
         s->set.labels.v[i] = (unsigned char)((int)s->y[i] % 10);
     }
     return LSNN_OK;
@@ -223,14 +223,14 @@ static lsnn_status lsnni_mat_head(lsnni_mat *m)
 
 LSNN_API lsnn_status lsnn_svhn_read(lsnn_ctx *cx, lsnn_set *s, const char *path)
 {
-    lsnni_bytes file;
+    lsnni_content file;
     lsnni_mat m;
     lsnni_svhn read;
     lsnn_status status;
     memset(&read, 0, sizeof read);
     memset(&m, 0, sizeof m);
     LSNNI_TRY(lsnni_path_check(cx, "lsnn_svhn_read", path));
-    LSNNI_TRY(lsnni_bytes_read(cx, &file, path));
+    LSNNI_TRY(lsnni_content_read(cx, &file, path));
     m.cx = cx;
     m.who = file.shown;
     m.at = file.v;

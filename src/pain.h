@@ -204,10 +204,10 @@ static const char *lsnni_pain_path(lsnni_pain_reader *r, const char *within, con
 static lsnn_status lsnni_numbers_read(lsnn_ctx *cx, const char *path, const char *what,
                                       double *v, int count)
 {
-    lsnni_bytes file;
+    lsnni_content file;
     char *at;
     int n = 0, good = 1;
-    LSNNI_TRY(lsnni_bytes_read(cx, &file, path));
+    LSNNI_TRY(lsnni_content_read(cx, &file, path));
     at = (char *)file.v;
     while (good) {
         char *word, stop;
@@ -274,7 +274,7 @@ static lsnn_status lsnni_pain_frame(lsnni_pain_reader *r, const char *line, lsnn
     lsnn_status s;
     LSNNI_TRY(lsnni_numbers_read(r->cx, lsnni_pain_path(r, "Frame_Labels/PSPI", line, "_facs.txt"),
                                  "the intensity of pain", &pain, 1));
-    if (!(pain >= 0 && pain <= LSNNI_PAIN_MOST && pain <= floor(pain)))
+    if (!(pain >= 0 && pain <= (int)LSNNI_PAIN_MOST && pain <= floor(pain)))
         return lsnni_fail(r->cx, LSNN_EVALUE, "%s: the intensity of pain is %g, not a whole number "
                           "in 0..%d", lsnni_path_end(r->path), pain, (int)LSNNI_PAIN_MOST);
     *level = (unsigned char)pain;
@@ -362,7 +362,7 @@ LSNN_API lsnn_status lsnn_pain_read(lsnn_ctx *cx, lsnn_pain *p, const char *fold
 {
     lsnni_pain_reader r;
     lsnni_table t;
-    lsnni_bytes file;
+    lsnni_content file;
     lsnn_status s;
     int lines = 0;
     memset(p, 0, sizeof *p);
@@ -379,7 +379,7 @@ LSNN_API lsnn_status lsnn_pain_read(lsnn_ctx *cx, lsnn_pain *p, const char *fold
     memset(&file, 0, sizeof file);
     snprintf(r.path, r.room, "%s/frames.txt", folder);
     s = lsnni_pain_list(cx, r.path);
-    if (s == LSNN_OK) s = lsnni_bytes_read(cx, &file, r.path);
+    if (s == LSNN_OK) s = lsnni_content_read(cx, &file, r.path);
     if (s == LSNN_OK) s = lsnni_table_begin(cx, &t, &file, &lines);
     if (s == LSNN_OK) s = lsnni_pain_room(cx, p, lines, file.shown);
     if (s == LSNN_OK) s = lsnni_pain_frames(&r, p, &t, first, subjects);
@@ -392,7 +392,7 @@ LSNN_API lsnn_status lsnn_pain_read(lsnn_ctx *cx, lsnn_pain *p, const char *fold
 LSNN_API lsnn_status lsnn_data_pain(lsnn_ctx *cx, lsnn_data *d, const lsnn_pain *p)
 {
     memset(d, 0, sizeof *d);
-    if (!p->faces_ || !(p->noise >= 0 && p->noise <= LSNNI_FACE_SIDE))
+    if (!p->faces_ || !(p->noise >= 0 && p->noise <= (int)LSNNI_FACE_SIDE))
         return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_pain: noise %g pixels (0..%d) of %s",
                           p->noise, (int)LSNNI_FACE_SIDE, p->faces_ ? "the frames" : "no frames: "
                           "call lsnn_pain_read first");

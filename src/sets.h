@@ -91,7 +91,7 @@ static lsnn_status lsnni_set_add(lsnn_ctx *cx, lsnn_set *s, lsnn_set *more, cons
    bytes of red, of green, of blue                                            */
 enum { LSNNI_CIFAR_SIDE = 32, LSNNI_CIFAR_SIZE = 3 * 32 * 32, LSNNI_COARSE = 20, LSNNI_FINE = 100 };
 
-static lsnn_status lsnni_cifar_records(lsnn_ctx *cx, lsnn_set *s, const lsnni_bytes *file,
+static lsnn_status lsnni_cifar_records(lsnn_ctx *cx, lsnn_set *s, const lsnni_content *file,
                                        int classes)
 {
     static const lsnn_shape shape = { 3, LSNNI_CIFAR_SIDE, LSNNI_CIFAR_SIDE };
@@ -119,13 +119,13 @@ static lsnn_status lsnni_cifar_records(lsnn_ctx *cx, lsnn_set *s, const lsnni_by
 
 LSNN_API lsnn_status lsnn_cifar_read(lsnn_ctx *cx, lsnn_set *s, const char *path, int classes)
 {
-    lsnni_bytes file;
+    lsnni_content file;
     lsnn_set one;
     lsnn_status status;
     LSNNI_TRY(lsnni_path_check(cx, "lsnn_cifar_read", path));
     if (classes < 1 || classes > 256)
         return lsnni_fail(cx, LSNN_EVALUE, "lsnn_cifar_read: %d classes: give 1..256", classes);
-    LSNNI_TRY(lsnni_bytes_read(cx, &file, path));
+    LSNNI_TRY(lsnni_content_read(cx, &file, path));
     status = lsnni_cifar_records(cx, &one, &file, classes);
     lsnni_free(cx, file.v);
     return lsnni_set_add(cx, s, &one, file.shown, status);
@@ -152,7 +152,7 @@ static int lsnni_table_lines(const char *text)
 }
 
 /* Begins a table, and counts its lines.                                      */
-static lsnn_status lsnni_table_begin(lsnn_ctx *cx, lsnni_table *t, lsnni_bytes *file, int *lines)
+static lsnn_status lsnni_table_begin(lsnn_ctx *cx, lsnni_table *t, lsnni_content *file, int *lines)
 {
     t->at = (char *)file->v;
     t->shown = file->shown;
@@ -196,6 +196,65 @@ static lsnn_status lsnni_table_int(lsnn_ctx *cx, const lsnni_table *t, int colum
     if (*value >= low && *value <= high) return LSNN_OK;
     return lsnni_fail(cx, LSNN_EFORMAT, "%s: line %d: %s is '%.40s', not a whole number in "
                       "%d..%d", t->shown, t->line, name, text, low, high);
+}
+
+/* ---- resizing: bilinear, to the bit as OpenCV's INTER_LINEAR --------------------------
+   Pixel i of `out` has its centre at (i + 1/2) in / out - 1/2 of the source, between two of
+   its pixels; outside of it the border goes on. Nothing is averaged where it shrinks, as
+   nothing was when GTSRB's packed records were made: so both give the same bytes. Weights
+   are 11 bits, the sum of both directions is rounded once.                   */
+typedef struct lsnni_between { int a, b, wa, wb; } lsnni_between;
+
+static int lsnni_round_even(float v)                     /* of v >= 0               */
+{
+    int n = (int)v;
+    float rest = v - (float)n;
+    return n + (rest > 0.5f || (rest >= 0.5f && n % 2));
+}
+
+static lsnni_between lsnni_between_at(int i, int in, int out)
+{
+    lsnni_between p;
+    float at = (float)((i + 0.5) * ((double)in / out) - 0.5), part = floorf(at);
+    int first = (int)part;
+    part = at - part;
+    p.a = LSNNI_MAX(0, LSNNI_MIN(first, in - 1));
+    p.b = LSNNI_MAX(0, LSNNI_MIN(first + 1, in - 1));
+    p.wa = lsnni_round_even((1 - part) * 2048);
+    p.wb = lsnni_round_even(part * 2048);
+    return p;
+}
+
+/* The w x h pixels of im from (x, y) on, as three planes of side x side bytes.  */
+static void lsnni_image_resize(const lsnn_image *im, int x, int y, int w, int h, int side,
+                               unsigned char *planes)
+{
+    for (int i = 0; i < side; i++)
+        for (int j = 0; j < side; j++) {
+            lsnni_between r = lsnni_between_at(i, h, side), c = lsnni_between_at(j, w, side);
+            const unsigned char *top = im->rgb + 3 * (lsnni_area(y + r.a, im->w) + (size_t)x);
+            const unsigned char *low = im->rgb + 3 * (lsnni_area(y + r.b, im->w) + (size_t)x);
+            for (int k = 0; k < 3; k++) {
+                int t = top[3 * c.a + k] * c.wa + top[3 * c.b + k] * c.wb;
+                int l = low[3 * c.a + k] * c.wa + low[3 * c.b + k] * c.wb;
+                int v = (r.wa * (t >> 4) >> 16) + (r.wb * (l >> 4) >> 16);
+                planes[(k * side + i) * side + j] = (unsigned char)((v + 2) >> 2);
+            }
+        }
+}
+
+/* A path's last part.                                                        */
+static const char *lsnni_file_name(const char *path)
+{
+    const char *name = path;
+    for (; *path; path++) {
+        int slash = *path == '/';
+#ifdef _WIN32
+        slash |= *path == '\\' || *path == ':';
+#endif
+        if (slash) name = path + 1;
+    }
+    return name;
 }
 
 /* ---- GTSRB: a table of pictures that lie beside it ----------------------------------*/
@@ -310,7 +369,7 @@ LSNN_API lsnn_status lsnn_gtsrb_read(lsnn_ctx *cx, lsnn_set *s, const char *path
                                      int box)
 {
     lsnni_signs g;
-    lsnni_bytes file;
+    lsnni_content file;
     lsnn_set one;
     lsnn_status status;
     int lines = 0;
@@ -320,7 +379,7 @@ LSNN_API lsnn_status lsnn_gtsrb_read(lsnn_ctx *cx, lsnn_set *s, const char *path
     if (side < 1 || side > LSNNI_SIGN_SIDE)
         return lsnni_fail(cx, LSNN_EVALUE, "lsnn_gtsrb_read: side %d: give 1..%d", side,
                           (int)LSNNI_SIGN_SIDE);
-    LSNNI_TRY(lsnni_bytes_read(cx, &file, path));
+    LSNNI_TRY(lsnni_content_read(cx, &file, path));
     status = lsnni_table_begin(cx, &g.table, &file, &lines);
     g.side = side;
     g.box = box;
