@@ -64,6 +64,17 @@ static lsnn_status lsnni_gz_error(lsnn_ctx *cx, lsnni_gz *in)
     return lsnni_fail(cx, LSNN_EIO, "%s: cannot be read: %s", in->shown, strerror(errno));
 }
 
+/* 1 if there is more behind the end: of a packed file that was cut off, where its last bytes
+   filled the caller's room. Only after this does lsnni_gz_error know of every cut. */
+static int lsnni_gz_more(lsnni_gz *in)
+{
+    char more;
+#ifdef LSNN_USE_ZLIB
+    gzclearerr(in->stream);
+#endif
+    return lsnni_gz_get(in, &more, 1) == 1;
+}
+
 /* Opens PATH or, where that is missing, PATH.gz.                             */
 static lsnn_status lsnni_gz_open(lsnn_ctx *cx, lsnni_gz *in, const char *path)
 {
@@ -122,6 +133,9 @@ static lsnn_status lsnni_content_fill(lsnn_ctx *cx, lsnni_content *b, lsnni_gz *
     } while (have == room / 2 - 1);
     b->count = have;
     b->v[have] = 0;
+    LSNNI_TRY(lsnni_gz_error(cx, in));
+    if (lsnni_gz_more(in))
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: its gzip data is damaged or cut off", in->shown);
     return lsnni_gz_error(cx, in);
 }
 

@@ -237,7 +237,6 @@ static lsnn_status lsnni_idx_head(lsnn_ctx *cx, lsnn_idx *a, lsnni_gz *in, size_
 
 static lsnn_status lsnni_idx_body(lsnn_ctx *cx, lsnn_idx *a, lsnni_gz *in, size_t bytes)
 {
-    char more;
     for (size_t have = 0, room = 1 << 20; have < bytes; have = room, room *= 2) {
         unsigned char *v;
         room = room > bytes / 2 ? bytes : room;
@@ -248,10 +247,7 @@ static lsnn_status lsnni_idx_body(lsnn_ctx *cx, lsnn_idx *a, lsnni_gz *in, size_
         a->v = v;
         LSNNI_TRY(lsnni_idx_need(cx, in, v + have, room - have, "data"));
     }
-#ifdef LSNN_USE_ZLIB
-    gzclearerr(in->stream);          /* else a stream cut at its end mark passes */
-#endif
-    if (lsnni_gz_get(in, &more, 1) == 1)
+    if (lsnni_gz_more(in))
         return lsnni_fail(cx, LSNN_EFORMAT, "%s: is longer than its header says", in->shown);
     return lsnni_gz_error(cx, in);
 }

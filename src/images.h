@@ -37,7 +37,8 @@ static lsnn_status lsnni_ppm_read(lsnn_ctx *cx, lsnn_image *im, const char *who,
     size_t at = 2, need;
     int w = lsnni_ppm_number(v, bytes, &at), h = lsnni_ppm_number(v, bytes, &at);
     int largest = lsnni_ppm_number(v, bytes, &at);
-    if (w < 0 || h < 0 || largest < 0 || at >= bytes || !lsnni_is_space(v[at]))
+    if (!lsnni_is_space(v[2]) || w < 0 || h < 0 || largest < 0 || at >= bytes ||
+        !lsnni_is_space(v[at]))
         return lsnni_fail(cx, LSNN_EFORMAT, "%s: its head should be P6, width, height, 255",
                           who);
     if (largest < 1 || largest > 255)
@@ -181,7 +182,7 @@ static int lsnni_png_number(const lsnni_png_head *p, const unsigned char *row, s
 {
     size_t bit = i * (size_t)p->depth;
     int v, most = (1 << p->depth) - 1;
-    if (p->depth >= 8) return row[bit / 8];
+    if (p->depth >= 8) return row[i * (size_t)(p->depth / 8)];
     v = row[bit / 8] >> (8 - p->depth - (int)(bit % 8)) & most;
     return p->kind == LSNNI_PNG_PALETTE ? v : v * 255 / most;
 }
@@ -210,7 +211,8 @@ static const lsnni_png_pass lsnni_png_passes[8] = {
 
 static size_t lsnni_png_row(const lsnni_png_head *p, int w)
 {
-    return (lsnni_area(w, p->numbers) * (size_t)p->depth + 7) / 8;
+    int bits = p->numbers * p->depth;    /* a pixel; w times that may be too large a number */
+    return lsnni_area(w / 8, bits) + (size_t)((w % 8 * bits + 7) / 8);
 }
 
 /* Reads pass t from v, moves *v behind it; with im NULL counts its bytes.     */

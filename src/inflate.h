@@ -6,7 +6,7 @@
    highest bit first, numbers with their lowest. No size in the data is believed: the
    output grows with what is unpacked.
    ==========================================================================*/
-enum { LSNNI_HUFFMAN_FAST = 10, LSNNI_HUFFMAN_LONGEST = 15, LSNNI_INFLATE_REACH = 32768 };
+enum { LSNNI_HUFFMAN_FAST = 10, LSNNI_HUFFMAN_LONGEST = 15 };
 
 typedef struct lsnni_huffman {
     uint16_t fast[1 << LSNNI_HUFFMAN_FAST];  /* 16 symbol + length of the code that so many */

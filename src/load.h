@@ -54,9 +54,9 @@ static lsnn_status lsnni_load_mnist(lsnni_loading *l)
     s = lsnn_idx_read(l->cx, &one.images, l->path);
     lsnni_loading_has(l, "%s-labels-idx1-ubyte", part);
     if (s == LSNN_OK) s = lsnn_idx_read(l->cx, &one.labels, l->path);
-    if (s == LSNN_OK && one.images.rank != 3)
-        s = lsnni_fail(l->cx, LSNN_EFORMAT, "%.200s: MNIST's images have rank 3, these %d",
-                       l->folder, one.images.rank);
+    if (s == LSNN_OK && (one.images.rank != 3 || one.labels.rank != 1))
+        s = lsnni_fail(l->cx, LSNN_EFORMAT, "%.160s: MNIST's images have rank 3 and its labels 1, "
+                       "these %d and %d", l->folder, one.images.rank, one.labels.rank);
     if (s == LSNN_OK)
         s = lsnni_idx_labels(l->cx, lsnni_path_end(l->path), &one.labels, one.images.dim[0], 10);
     if (s == LSNN_OK) {              /* N,H,W as N,1,H,W                      */

@@ -37,10 +37,11 @@ static lsnn_status lsnni_set_new(lsnn_ctx *cx, lsnn_set *s, const char *who, dou
     return LSNN_ENOMEM;
 }
 
-/* One set's groups, numbers of their own where it has none.                  */
+/* One set's groups; what is in none (negative) gets a number of its own.     */
 static void lsnni_set_groups(int *to, const lsnn_set *s, int first)
 {
-    for (int i = 0; i < s->labels.dim[0]; i++) to[i] = s->group ? s->group[i] : -1 - (first + i);
+    for (int i = 0; i < s->labels.dim[0]; i++)
+        to[i] = s->group && s->group[i] >= 0 ? s->group[i] : -1 - (first + i);
 }
 
 static lsnn_status lsnni_set_join(lsnn_ctx *cx, lsnn_set *s, const lsnn_set *more,
