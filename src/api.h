@@ -651,7 +651,8 @@ typedef struct lsnn_set {
     lsnn_idx images, labels;         /* N,C,H,W and N, bytes: for lsnn_idx_write, too */
     int classes;
     int *group;                      /* NULL, or N: equal for pictures of one thing (a track */
-                                     /*   of GTSRB), for lsnn_data_split      */
+                                     /*   of GTSRB), for lsnn_data_split; each negative one */
+                                     /*   is of a picture alone               */
 } lsnn_set;
 /* CIFAR's binary files, 3x32x32. classes 10: CIFAR-10; 100, 20: CIFAR-100, its fine or its
    coarse labels; else as CIFAR-10: GTSRB in packed records has 43.           */

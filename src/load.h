@@ -71,7 +71,7 @@ static lsnn_status lsnni_load_mnist(lsnni_loading *l)
 static lsnn_status lsnni_load_cifar10(lsnni_loading *l)
 {
     for (int i = 1; i <= (l->test ? 1 : 5); i++) {
-        char file[24] = "test_batch.bin";
+        char file[32] = "test_batch.bin";
         if (!l->test) snprintf(file, sizeof file, "data_batch_%d.bin", i);
         if (!lsnni_loading_find(l, "cifar-10-batches-bin", file))
             return lsnni_loading_missing(l, file);
