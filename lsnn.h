@@ -57,7 +57,9 @@
        >>models          nets in files
        >>export, >>onnx  nets as C source, as ONNX models
        >>training        optimizers, schedules, fit, evaluate, checkpoints
-       >>data            arrays, IDX files, built-in digits, recipes
+       >>data            arrays, IDX files, built-in digits, recipes; >>sets: CIFAR, GTSRB,
+                         >>mat: SVHN, >>load: by name, >>pain: faces with landmarks; they
+                         stand on >>content, >>inflate and >>images: files, read
        >>pictures        figures and curves; >>png: how they become files
        the machinery     >>gemm >>sums >>spread and >>convolve (plain arrays, along rows),
                          >>lanes (blocks of images), >>kernels, >>instruction sets
@@ -208,6 +210,35 @@
    Held-out data choose the epoch: with fit.valid each epoch is scored on them; fit.keep_best =
    1 leaves the net of the best one, fit.patience = 5 ends after 5 epochs that were not the
    best, and fit.milestones[0] = 10 lowers the rate after 10. A resume has all of it.
+   Other people's data sets are read from their own files (lsnn_set_load has the names; the
+   pain archive: lsnn_pain_read). None is downloaded. A faulty file is an error that names it,
+   the line or record, and what should be there:
+
+   /// signs.c
+   #include "lsnn.h"
+   // traffic signs: 4,000 or a few more, whole tracks, are held out to choose the epoch
+   lsnn_status signs(lsnn_ctx *cx, lsnn_net *net, const char *folder)
+   {
+       lsnn_set set = { 0 };
+       lsnn_data all = { 0 }, train = { 0 }, held = { 0 };
+       lsnn_fit_desc fit = { 0 };
+       lsnn_status s = lsnn_set_load(cx, &set, "gtsrb", folder, 0);
+       if (s == LSNN_OK) s = lsnn_data_set(cx, &all, &set);
+       if (s == LSNN_OK) s = lsnn_data_split(cx, &train, &held, &all, set.group, 4000, 1);
+       if (s == LSNN_OK) {
+           fit.epochs = 100;
+           fit.valid = &held;
+           fit.keep_best = 1;
+           fit.patience = 10;
+           s = lsnn_fit(net, &train, &fit);
+       }
+       lsnn_data_free(&train);
+       lsnn_data_free(&held);
+       lsnn_data_free(&all);
+       lsnn_set_free(cx, &set);
+       return s;
+   }
+   ///
    The loop by hand, for what lsnn_fit does not do:
 
    /// loop.c
@@ -381,6 +412,8 @@
        files.h, graph.h                 safetensors; a net as text and back
        export.h, onnx.h                 a net as a C file; as an ONNX model
        train.h, data.h, pictures.h      optimizers and fit; IDX, recipes; figures (png.h)
+         sets.h, mat.h, load.h, pain.h    other people's data sets, from their files
+         content.h, inflate.h, images.h   files in memory; unpacked; PNG and PPM, read
        fast.h                           what the ops ask of the machinery:
          gemm.h, sums.h                   products of matrices; sums over a batch
          rows.h, blocks.h                 windows on plain arrays; on blocks of images
@@ -1198,7 +1231,8 @@ typedef struct lsnn_set {
     lsnn_idx images, labels;         /* N,C,H,W and N, bytes: for lsnn_idx_write, too */
     int classes;
     int *group;                      /* NULL, or N: equal for pictures of one thing (a track */
-                                     /*   of GTSRB), for lsnn_data_split      */
+                                     /*   of GTSRB), for lsnn_data_split; each negative one */
+                                     /*   is of a picture alone               */
 } lsnn_set;
 /* CIFAR's binary files, 3x32x32. classes 10: CIFAR-10; 100, 20: CIFAR-100, its fine or its
    coarse labels; else as CIFAR-10: GTSRB in packed records has 43.           */
@@ -11155,14 +11189,731 @@ LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_
     return s;
 }
 #endif /* LSNN_NO_TRAIN */
+#if !defined(LSNN_NO_DATA) || !defined(LSNN_NO_PICTURES)
+/* ============================================================================
+   >>content  files that may be .gz (zlib's gz functions read plain ones, too), and whole files
+   in memory
+   ==========================================================================*/
+#ifdef LSNN_USE_ZLIB
+#include <zlib.h>
+typedef gzFile lsnni_gz_stream;
+#else
+typedef FILE *lsnni_gz_stream;
+#endif
+typedef struct lsnni_gz {
+    lsnni_gz_stream stream;
+    char shown[208];                 /* its path in messages                  */
+} lsnni_gz;
+
+static lsnni_gz_stream lsnni_gz_stream_open(const char *path)
+{
+#ifdef LSNN_USE_ZLIB
+    return gzopen(path, "rb");
+#else
+    return fopen(path, "rb");
+#endif
+}
+
+static void lsnni_gz_close(lsnni_gz *in)
+{
+#ifdef LSNN_USE_ZLIB
+    gzclose(in->stream);
+#else
+    fclose(in->stream);
+#endif
+}
+
+static size_t lsnni_gz_get(lsnni_gz *in, void *to, size_t bytes)
+{
+#ifdef LSNN_USE_ZLIB
+    size_t have = 0;
+    int got = 1;
+    while (have < bytes && got > 0) {
+        got = gzread(in->stream, (char *)to + have,
+                     (unsigned)LSNNI_MIN(bytes - have, (size_t)1 << 20));
+        if (got > 0) have += (size_t)got;
+    }
+    return have;
+#else
+    return fread(to, 1, bytes, in->stream);
+#endif
+}
+
+/* What reading met that is neither data nor the file's end.                  */
+static lsnn_status lsnni_gz_error(lsnn_ctx *cx, lsnni_gz *in)
+{
+#ifdef LSNN_USE_ZLIB
+    int code = Z_OK;
+    gzerror(in->stream, &code);
+    if (code != Z_OK && code != Z_STREAM_END && code != Z_ERRNO)
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: its gzip data is damaged or cut off (%s)",
+                          in->shown, zError(code));
+    if (code != Z_ERRNO) return LSNN_OK;
+#else
+    if (!ferror(in->stream)) return LSNN_OK;
+#endif
+    return lsnni_fail(cx, LSNN_EIO, "%s: cannot be read: %s", in->shown, strerror(errno));
+}
+
+/* 1 if there is more behind the end: of a packed file that was cut off, where its last bytes
+   filled the caller's room. Only after this does lsnni_gz_error know of every cut. */
+static int lsnni_gz_more(lsnni_gz *in)
+{
+    char more;
+#ifdef LSNN_USE_ZLIB
+    gzclearerr(in->stream);
+#endif
+    return lsnni_gz_get(in, &more, 1) == 1;
+}
+
+/* Opens PATH or, where that is missing, PATH.gz.                             */
+static lsnn_status lsnni_gz_open(lsnn_ctx *cx, lsnni_gz *in, const char *path)
+{
+    size_t n = strlen(path);
+    char *packed;
+    int why;
+    snprintf(in->shown, sizeof in->shown, "%s", lsnni_path_end(path));
+    in->stream = lsnni_gz_stream_open(path);
+    if (in->stream) return LSNN_OK;
+    why = errno;
+    packed = (char *)lsnni_alloc(cx, n + 4, 1);
+    if (!packed) return cx->status;
+    memcpy(packed, path, n);
+    memcpy(packed + n, ".gz", 4);
+    in->stream = lsnni_gz_stream_open(packed);
+    lsnni_free(cx, packed);
+    if (!in->stream)
+        return lsnni_fail(cx, LSNN_EIO, "%s: cannot be opened: %s", in->shown, strerror(why));
+    snprintf(in->shown, sizeof in->shown, "%s.gz", lsnni_path_end(path));
+    return LSNN_OK;
+}
+
+/* ---- a whole file in memory -------------------------------------------------------*/
+typedef struct lsnni_content {
+    unsigned char *v;                /* the caller frees it                   */
+    size_t count;
+    char shown[208];                 /* its path in messages                  */
+} lsnni_content;
+
+static int lsnni_is_space(int c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+/* Why these bytes are no data of any kind, or NULL.                          */
+static const char *lsnni_content_packed(const unsigned char *v, size_t count)
+{
+    if (count >= 6 && !memcmp(v, "\xFD" "7zXZ", 6)) return "is packed: unpack it by xz -dk";
+#ifndef LSNN_USE_ZLIB
+    if (count >= 3 && v[0] == 0x1F && v[1] == 0x8B && v[2] == 8)
+        return "is packed: build with -DLSNN_USE_ZLIB -lz, or gunzip it";
+#endif
+    return NULL;
+}
+
+/* The file at path (or path.gz), as far as it goes: the block grows with what is read. A 0
+   stands behind its last byte.                                               */
+static lsnn_status lsnni_content_fill(lsnn_ctx *cx, lsnni_content *b, lsnni_gz *in)
+{
+    size_t room = 1 << 16, have = 0;
+    do {
+        unsigned char *v = (unsigned char *)lsnni_alloc(cx, room, 1);
+        if (!v) return LSNN_ENOMEM;
+        if (have) memcpy(v, b->v, have);
+        lsnni_free(cx, b->v);
+        b->v = v;
+        have += lsnni_gz_get(in, v + have, room - 1 - have);
+        room = lsnni_times(room, 2);
+    } while (have == room / 2 - 1);
+    b->count = have;
+    b->v[have] = 0;
+    LSNNI_TRY(lsnni_gz_error(cx, in));
+    if (lsnni_gz_more(in))
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: its gzip data is damaged or cut off", in->shown);
+    return lsnni_gz_error(cx, in);
+}
+
+static lsnn_status lsnni_content_read(lsnn_ctx *cx, lsnni_content *b, const char *path)
+{
+    lsnni_gz in;
+    const char *packed;
+    lsnn_status s;
+    memset(b, 0, sizeof *b);
+    LSNNI_TRY(lsnni_gz_open(cx, &in, path));
+    memcpy(b->shown, in.shown, sizeof b->shown);
+    s = lsnni_content_fill(cx, b, &in);
+    lsnni_gz_close(&in);
+    packed = s == LSNN_OK ? lsnni_content_packed(b->v, b->count) : NULL;
+    if (packed) s = lsnni_fail(cx, LSNN_EUNSUPPORTED, "%s: %s", b->shown, packed);
+    if (s == LSNN_OK) return s;
+    lsnni_free(cx, b->v);
+    b->v = NULL;
+    return s;
+}
+#endif /* LSNN_NO_DATA and LSNN_NO_PICTURES */
+#if !defined(LSNN_NO_DATA) || !defined(LSNN_NO_PICTURES)
+/* ============================================================================
+   >>inflate  what deflate packed (RFC 1951), in zlib's frame (RFC 1950)
+   Blocks of symbols in a Huffman code of their own: a byte, or a length, behind which a
+   symbol of a second code says how far back what it repeats began. Codes come with their
+   highest bit first, numbers with their lowest. No size in the data is believed: the
+   output grows with what is unpacked.
+   ==========================================================================*/
+enum { LSNNI_HUFFMAN_FAST = 10, LSNNI_HUFFMAN_LONGEST = 15 };
+
+typedef struct lsnni_huffman {
+    uint16_t fast[1 << LSNNI_HUFFMAN_FAST];  /* 16 symbol + length of the code that so many */
+                                     /*   bits begin with; 0: it is longer    */
+    uint16_t count[LSNNI_HUFFMAN_LONGEST + 1], symbol[288];  /* sorted by length */
+} lsnni_huffman;
+
+typedef struct lsnni_inflater {
+    lsnn_ctx *cx;
+    const unsigned char *in, *end;
+    uint64_t bits;                   /* the next one lowest                   */
+    int held, made_up;               /* bits; bytes of 0 taken from behind the end */
+    unsigned char *out;
+    size_t have, room, most;
+    const char *fault;               /* what is wrong with the data, or NULL  */
+    int no_memory;
+} lsnni_inflater;
+
+/* The next n bits, at most 32, which stay.                                   */
+static uint32_t lsnni_inflate_peek(lsnni_inflater *s, int n)
+{
+    for (; s->held < n; s->held += 8) {
+        if (s->in < s->end) s->bits |= (uint64_t)*s->in++ << s->held;
+        else s->made_up++;
+    }
+    return (uint32_t)(s->bits & (((uint64_t)1 << n) - 1));
+}
+
+static void lsnni_inflate_drop(lsnni_inflater *s, int n)
+{
+    s->bits >>= n;
+    s->held -= n;
+    if (8 * s->made_up > s->held) s->fault = "are cut off";
+}
+
+static int lsnni_inflate_bits(lsnni_inflater *s, int n)
+{
+    int v = (int)lsnni_inflate_peek(s, n);
+    lsnni_inflate_drop(s, n);
+    return v;
+}
+
+/* Makes room for n more bytes; 0 if that is more than was asked for.         */
+static int lsnni_inflate_room(lsnni_inflater *s, size_t n)
+{
+    unsigned char *v;
+    if (s->fault) return 0;
+    if (n > s->most - s->have) {
+        s->fault = "hold more than they should";
+        return 0;
+    }
+    if (n <= s->room - s->have) return 1;
+    s->room = s->room > s->most / 2 ? s->most : LSNNI_MAX(2 * s->room, s->have + n);
+    v = (unsigned char *)lsnni_alloc(s->cx, s->room, 1);
+    if (!v) {
+        s->no_memory = 1;
+        s->fault = "find no memory";
+        return 0;
+    }
+    if (s->have) memcpy(v, s->out, s->have);
+    lsnni_free(s->cx, s->out);
+    s->out = v;
+    return 1;
+}
+
+/* ---- codes -----------------------------------------------------------------------*/
+/* The first `n` bits of a code, as the stream has them: the other way round.  */
+static int lsnni_huffman_turned(int code, int n)
+{
+    int turned = 0;
+    for (; n > 0; n--, code >>= 1) turned = turned << 1 | (code & 1);
+    return turned;
+}
+
+/* Of n symbols, the length of each one's code, 0: it has none. 0 if they are no code. */
+static int lsnni_huffman_set(lsnni_huffman *h, const unsigned char *length, int n)
+{
+    int next[LSNNI_HUFFMAN_LONGEST + 2], at[LSNNI_HUFFMAN_LONGEST + 2], left = 1;
+    memset(h, 0, sizeof *h);
+    for (int i = 0; i < n; i++) h->count[length[i]]++;
+    next[1] = at[1] = 0;
+    for (int l = 1; l <= LSNNI_HUFFMAN_LONGEST; l++) {
+        left = 2 * left - h->count[l];
+        if (left < 0) return 0;                          /* more than there are  */
+        next[l + 1] = 2 * (next[l] + h->count[l]);
+        at[l + 1] = at[l] + h->count[l];
+    }
+    if (left > 0 && h->count[0] + h->count[1] != n) return 0;      /* only one may be alone */
+    for (int i = 0; i < n; i++) {
+        int l = length[i], code;
+        if (!l) continue;
+        h->symbol[at[l]++] = (uint16_t)i;
+        code = lsnni_huffman_turned(next[l]++, l);
+        for (; l <= LSNNI_HUFFMAN_FAST && code < 1 << LSNNI_HUFFMAN_FAST; code += 1 << l)
+            h->fast[code] = (uint16_t)(16 * i + l);
+    }
+    return 1;
+}
+
+static int lsnni_huffman_next(lsnni_inflater *s, const lsnni_huffman *h)
+{
+    int bits = (int)lsnni_inflate_peek(s, LSNNI_HUFFMAN_LONGEST), code = 0, first = 0, at = 0;
+    int fast = h->fast[bits & ((1 << LSNNI_HUFFMAN_FAST) - 1)];
+    if (fast) {
+        lsnni_inflate_drop(s, fast & 15);
+        return fast >> 4;
+    }
+    for (int l = 1; l <= LSNNI_HUFFMAN_LONGEST; l++) {   /* codes of a length are neighbours */
+        code = code << 1 | (bits & 1);
+        bits >>= 1;
+        if (code - first < h->count[l]) {
+            lsnni_inflate_drop(s, l);
+            return h->symbol[at + code - first];
+        }
+        at += h->count[l];
+        first = 2 * (first + h->count[l]);
+    }
+    s->fault = "have a code that stands for nothing";
+    return 0;
+}
+
+/* ---- blocks ----------------------------------------------------------------------*/
+static void lsnni_inflate_stored(lsnni_inflater *s)
+{
+    int n;
+    lsnni_inflate_drop(s, s->held % 8);
+    n = lsnni_inflate_bits(s, 16);
+    if ((n ^ 0xFFFF) != lsnni_inflate_bits(s, 16)) s->fault = "have a length that is not its twin";
+    if (!lsnni_inflate_room(s, (size_t)n)) return;
+    for (; n > 0 && !s->fault; n--) s->out[s->have++] = (unsigned char)lsnni_inflate_bits(s, 8);
+}
+
+/* Lengths and distances are coded alike: steps of 1, then `steps` of 2, of 4, ... each. */
+static int lsnni_inflate_value(lsnni_inflater *s, int symbol, int steps)
+{
+    int extra = symbol < 2 * steps ? 0 : symbol / steps - 1;
+    if (!extra) return symbol;
+    return ((symbol % steps + steps) << extra) + lsnni_inflate_bits(s, extra);
+}
+
+static void lsnni_inflate_repeat(lsnni_inflater *s, int symbol, const lsnni_huffman *far_code)
+{
+    int length = symbol == 285 ? 258 : 3 + lsnni_inflate_value(s, symbol - 257, 4);
+    int from = lsnni_huffman_next(s, far_code), distance;
+    if (symbol > 285 || from > 29) s->fault = "have a code that stands for nothing";
+    if (!lsnni_inflate_room(s, (size_t)length)) return;
+    distance = 1 + lsnni_inflate_value(s, from, 2);
+    if ((size_t)distance > s->have) s->fault = "repeat what was before their beginning";
+    if (s->fault) return;
+    for (; length > 0; length--, s->have++) s->out[s->have] = s->out[s->have - (size_t)distance];
+}
+
+static void lsnni_inflate_block(lsnni_inflater *s, const lsnni_huffman *code,
+                                const lsnni_huffman *far_code)
+{
+    while (!s->fault) {
+        int symbol = lsnni_huffman_next(s, code);
+        if (s->fault || symbol == 256) return;
+        if (symbol > 256) lsnni_inflate_repeat(s, symbol, far_code);
+        else if (lsnni_inflate_room(s, 1)) s->out[s->have++] = (unsigned char)symbol;
+    }
+}
+
+/* The lengths of both codes, themselves in a code. 0 if they are none.        */
+static int lsnni_inflate_codes(lsnni_inflater *s, lsnni_huffman *code, lsnni_huffman *far_code)
+{
+    static const unsigned char order[19] = {
+        16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15
+    };
+    unsigned char length[288 + 32] = { 0 };
+    int symbols = 257 + lsnni_inflate_bits(s, 5), far_symbols = 1 + lsnni_inflate_bits(s, 5);
+    int lengths = 4 + lsnni_inflate_bits(s, 4), n = 0;
+    for (int i = 0; i < lengths; i++) length[order[i]] = (unsigned char)lsnni_inflate_bits(s, 3);
+    if (symbols > 286 || far_symbols > 30 || !lsnni_huffman_set(code, length, 19)) return 0;
+    while (n < symbols + far_symbols && !s->fault) {
+        int v = lsnni_huffman_next(s, code), times = 1, what = v;
+        if (v == 16 && n == 0) return 0;
+        if (v == 16) what = length[n - 1], times = 3 + lsnni_inflate_bits(s, 2);
+        if (v == 17) what = 0, times = 3 + lsnni_inflate_bits(s, 3);
+        if (v == 18) what = 0, times = 11 + lsnni_inflate_bits(s, 7);
+        if (times > symbols + far_symbols - n) return 0;
+        for (; times > 0; times--) length[n++] = (unsigned char)what;
+    }
+    return !s->fault && length[256] && lsnni_huffman_set(far_code, length + symbols, far_symbols) &&
+           lsnni_huffman_set(code, length, symbols);
+}
+
+static void lsnni_inflate_fixed(lsnni_huffman *code, lsnni_huffman *far_code)
+{
+    unsigned char length[288];
+    for (int i = 0; i < 288; i++)
+        length[i] = (unsigned char)(i < 144 ? 8 : i < 256 ? 9 : i < 280 ? 7 : 8);
+    lsnni_huffman_set(code, length, 288);
+    memset(length, 5, 32);
+    lsnni_huffman_set(far_code, length, 32);
+}
+
+static void lsnni_inflate_blocks(lsnni_inflater *s)
+{
+    lsnni_huffman code, far_code;
+    for (int last = 0; !last && !s->fault;) {
+        int kind;
+        last = lsnni_inflate_bits(s, 1);
+        kind = lsnni_inflate_bits(s, 2);
+        if (kind == 0) lsnni_inflate_stored(s);
+        if (kind == 1) lsnni_inflate_fixed(&code, &far_code);
+        if (kind == 3 || (kind == 2 && !lsnni_inflate_codes(s, &code, &far_code)))
+            s->fault = s->fault ? s->fault : "have a block of no known kind";
+        if (kind) lsnni_inflate_block(s, &code, &far_code);
+    }
+}
+
+static uint32_t lsnni_adler32(const unsigned char *v, size_t n)
+{
+    uint32_t a = 1, b = 0;
+    while (n > 0) {
+        size_t part = LSNNI_MIN(n, (size_t)5552);        /* so that b stays below 2^32 */
+        for (size_t i = 0; i < part; i++) b += a += v[i];
+        a %= 65521;
+        b %= 65521;
+        v += part;
+        n -= part;
+    }
+    return b << 16 | a;
+}
+
+/* Unpacks the `bytes` bytes at `in` to *out, *have of them, at most `most`; the caller frees
+   *out. who: what the data belong to, for messages.                          */
+static lsnn_status lsnni_inflate(lsnn_ctx *cx, const char *who, const unsigned char *in,
+                                 size_t bytes, size_t most, unsigned char **out, size_t *have)
+{
+    lsnni_inflater s;
+    uint32_t sum = 0;
+    memset(&s, 0, sizeof s);
+    s.cx = cx;
+    s.in = in;
+    s.end = in + bytes;
+    s.most = most;
+    if (bytes < 2 || (in[0] & 15) != 8 || (in[0] * 256 + in[1]) % 31 || in[1] & 32)
+        s.fault = "do not begin as zlib's do";
+    s.in += bytes < 2 ? 0 : 2;
+    if (!s.fault) lsnni_inflate_blocks(&s);
+    if (!s.fault) lsnni_inflate_drop(&s, s.held % 8);
+    for (int i = 0; i < 4 && !s.fault; i++) sum = sum << 8 | (uint32_t)lsnni_inflate_bits(&s, 8);
+    if (!s.fault && sum != lsnni_adler32(s.out, s.have)) s.fault = "do not add up";
+    *out = s.out;
+    *have = s.have;
+    if (!s.fault) return LSNN_OK;
+    lsnni_free(cx, s.out);
+    *out = NULL;
+    *have = 0;
+    if (s.no_memory) return LSNN_ENOMEM;
+    return lsnni_fail(cx, LSNN_EFORMAT, "%s: its packed data %s", who, s.fault);
+}
+#endif /* LSNN_NO_DATA and LSNN_NO_PICTURES */
+#if !defined(LSNN_NO_DATA) || !defined(LSNN_NO_PICTURES)
+/* ============================================================================
+   >>images  PNG and PPM files, read
+   Whatever the file has (grey, palette, colours, transparency, 1 to 16 bits, interlaced)
+   becomes h x w x 3 bytes, red, green, blue. Transparency is left out; of 16 bits the
+   upper 8 stay.
+   ==========================================================================*/
+static lsnn_status lsnni_image_room(lsnn_ctx *cx, lsnn_image *im, const char *who, double w,
+                                    double h)
+{
+    if (!(w >= 1 && h >= 1 && w * h <= (1 << 28)))
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: is %.0f x %.0f pixels; at least 1 and at most "
+                          "2^28 are read", who, w, h);
+    im->rgb = (unsigned char *)lsnni_alloc(cx, (size_t)(w * h), 3);
+    im->w = (int)w;
+    im->h = (int)h;
+    return im->rgb ? LSNN_OK : LSNN_ENOMEM;
+}
+
+/* ---- PPM: P6, width, height, the largest value; one white space; then the pixels --------*/
+/* The next whole number of a PPM's head; -1: there is none. # begins a comment. */
+static int lsnni_ppm_number(const unsigned char *v, size_t bytes, size_t *at)
+{
+    int n = -1;
+    while (*at < bytes && (v[*at] == '#' || lsnni_is_space(v[*at]))) {
+        if (v[*at] == '#') while (*at < bytes && v[*at] != '\n') ++*at;
+        else ++*at;
+    }
+    for (; *at < bytes && v[*at] >= '0' && v[*at] <= '9' && n < 100000000; ++*at)
+        n = 10 * LSNNI_MAX(n, 0) + (v[*at] - '0');
+    return n;
+}
+
+static lsnn_status lsnni_ppm_read(lsnn_ctx *cx, lsnn_image *im, const char *who,
+                                  const unsigned char *v, size_t bytes)
+{
+    size_t at = 2, need;
+    int w = lsnni_ppm_number(v, bytes, &at), h = lsnni_ppm_number(v, bytes, &at);
+    int largest = lsnni_ppm_number(v, bytes, &at);
+    if (!lsnni_is_space(v[2]) || w < 0 || h < 0 || largest < 0 || at >= bytes ||
+        !lsnni_is_space(v[at]))
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: its head should be P6, width, height, 255",
+                          who);
+    if (largest < 1 || largest > 255)
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: its largest value is %d; a PPM of 8 bits has "
+                          "255", who, largest);
+    LSNNI_TRY(lsnni_image_room(cx, im, who, w, h));
+    need = lsnni_area(w, h) * 3;
+    if (bytes - ++at != need)
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: %d x %d pixels are %.0f bytes, it has %.0f",
+                          who, w, h, (double)need, (double)(bytes - at));
+    for (size_t i = 0; i < need; i++) {
+        int value = v[at + i];
+        if (value > largest)
+            return lsnni_fail(cx, LSNN_EFORMAT, "%s: a value of %d; its largest is %d", who,
+                              value, largest);
+        im->rgb[i] = (unsigned char)((value * 255 + largest / 2) / largest);
+    }
+    return LSNN_OK;
+}
+
+/* ---- PNG: chunks of length, name, data, checksum -------------------------------------*/
+enum { LSNNI_PNG_GREY = 0, LSNNI_PNG_RGB = 2, LSNNI_PNG_PALETTE = 3, LSNNI_PNG_GREY_ALPHA = 4,
+       LSNNI_PNG_RGB_ALPHA = 6 };
+typedef struct lsnni_png_head {
+    const char *who;
+    double w, h;
+    int depth, kind, numbers, interlaced;    /* bits a number, numbers a pixel */
+    int colours;
+    unsigned char palette[768];
+    uint32_t crc[256];
+} lsnni_png_head;
+
+static uint32_t lsnni_big_endian(const unsigned char *v)
+{
+    return (uint32_t)v[0] << 24 | (uint32_t)v[1] << 16 | (uint32_t)v[2] << 8 | v[3];
+}
+
+static void lsnni_crc32_table(uint32_t table[256])       /* of a byte               */
+{
+    for (uint32_t i = 0; i < 256; i++) {
+        table[i] = i;
+        for (int bit = 0; bit < 8; bit++)
+            table[i] = table[i] >> 1 ^ (table[i] & 1 ? 0xEDB88320u : 0);
+    }
+}
+
+/* Goes on with a checksum; it begins as ~0 and is the opposite of what comes out. */
+static uint32_t lsnni_crc32(const uint32_t table[256], uint32_t crc, const unsigned char *v,
+                            size_t n)
+{
+    for (size_t i = 0; i < n; i++) crc = table[(crc ^ v[i]) & 255] ^ crc >> 8;
+    return crc;
+}
+
+static lsnn_status lsnni_png_head_read(lsnn_ctx *cx, lsnni_png_head *p, const unsigned char *v)
+{
+    static const int numbers[7] = { 1, 0, 3, 1, 2, 0, 4 };
+    int deep;
+    p->w = lsnni_big_endian(v);
+    p->h = lsnni_big_endian(v + 4);
+    p->depth = v[8];
+    p->kind = v[9];
+    p->interlaced = v[12];
+    p->numbers = p->kind < 7 ? numbers[p->kind] : 0;
+    deep = p->depth == 8 || (p->depth == 16 && p->kind != LSNNI_PNG_PALETTE);
+    if ((p->depth == 1 || p->depth == 2 || p->depth == 4) && p->numbers == 1 &&
+        p->kind != LSNNI_PNG_GREY_ALPHA) deep = 1;
+    if (!p->numbers || !deep || v[10] || v[11] || p->interlaced > 1)
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: a PNG of colour type %d with %d bits, "
+                          "compression %d, filter %d, interlace %d: there is no such thing",
+                          p->who, p->kind, p->depth, v[10], v[11], p->interlaced);
+    return LSNN_OK;
+}
+
+/* Reads the chunks. The data of all IDATs are moved together, to the file's beginning: *packed
+   bytes of them.                                                             */
+static lsnn_status lsnni_png_chunks(lsnn_ctx *cx, lsnni_png_head *p, unsigned char *v,
+                                    size_t bytes, size_t *packed)
+{
+    size_t at = 8, length;
+    *packed = 0;
+    for (int first = 1;; first = 0, at += length + 12) {
+        const unsigned char *name = v + at + 4, *data = v + at + 8;
+        length = bytes - at >= 12 ? lsnni_big_endian(v + at) : bytes;
+        if (bytes - at < 12 || length > bytes - at - 12)
+            return lsnni_fail(cx, LSNN_EFORMAT, "%s: ends within a chunk", p->who);
+        if (~lsnni_crc32(p->crc, ~(uint32_t)0, name, length + 4) != lsnni_big_endian(data + length))
+            return lsnni_fail(cx, LSNN_EFORMAT, "%s: the chunk at byte %.0f is damaged: its "
+                              "checksum is not that of its data", p->who, (double)at);
+        if (first != !memcmp(name, "IHDR", 4) || (first && length != 13))
+            return lsnni_fail(cx, LSNN_EFORMAT, "%s: the first chunk must be an IHDR of 13 bytes, "
+                              "and no other", p->who);
+        if (first) LSNNI_TRY(lsnni_png_head_read(cx, p, data));
+        if (!memcmp(name, "IEND", 4)) return LSNN_OK;
+        if (!memcmp(name, "PLTE", 4)) {
+            if (length % 3 || length > sizeof p->palette)
+                return lsnni_fail(cx, LSNN_EFORMAT, "%s: a palette of %.0f bytes: 3 a colour, at "
+                                  "most 768", p->who, (double)length);
+            memcpy(p->palette, data, length);
+            p->colours = (int)length / 3;
+        }
+        if (!memcmp(name, "IDAT", 4)) {
+            memmove(v + *packed, data, length);
+            *packed += length;
+        }
+    }
+}
+
+/* A byte is filtered by taking away what its neighbours (left, above, both) suggest. */
+static int lsnni_png_guess(int filter, int left, int above, int corner)
+{
+    int a = abs(above - corner), b = abs(left - corner), c = abs(above + left - 2 * corner);
+    switch (filter) {
+    case 1: return left;
+    case 2: return above;
+    case 3: return (left + above) / 2;
+    case 4: return a <= b && a <= c ? left : b <= c ? above : corner;     /* Paeth  */
+    default: return 0;
+    }
+}
+
+/* Rows of `row` bytes each behind its filter, in place; step: bytes a pixel, at least 1. */
+static lsnn_status lsnni_png_unfilter(lsnn_ctx *cx, const char *who, unsigned char *v, int rows,
+                                      size_t row, size_t step)
+{
+    const unsigned char *over = NULL;
+    for (int y = 0; y < rows; y++, over = v + 1, v += row + 1) {
+        if (v[0] > 4)
+            return lsnni_fail(cx, LSNN_EFORMAT, "%s: filter %d: there are 0 to 4", who, v[0]);
+        for (size_t i = 0; i < row; i++) {
+            int left = i >= step ? v[1 + i - step] : 0, above = y ? over[i] : 0;
+            int corner = y && i >= step ? over[i - step] : 0;
+            v[1 + i] = (unsigned char)(v[1 + i] + lsnni_png_guess(v[0], left, above, corner));
+        }
+    }
+    return LSNN_OK;
+}
+
+/* Number i of a row, as 8 bits; of a palette, its colour's place.             */
+static int lsnni_png_number(const lsnni_png_head *p, const unsigned char *row, size_t i)
+{
+    size_t bit = i * (size_t)p->depth;
+    int v, most = (1 << p->depth) - 1;
+    if (p->depth >= 8) return row[i * (size_t)(p->depth / 8)];
+    v = row[bit / 8] >> (8 - p->depth - (int)(bit % 8)) & most;
+    return p->kind == LSNNI_PNG_PALETTE ? v : v * 255 / most;
+}
+
+static lsnn_status lsnni_png_pixel(lsnn_ctx *cx, const lsnni_png_head *p,
+                                   const unsigned char *row, size_t x, unsigned char *rgb)
+{
+    size_t first = x * (size_t)p->numbers;
+    int colours = p->kind == LSNNI_PNG_RGB || p->kind == LSNNI_PNG_RGB_ALPHA;
+    for (size_t c = 0; c < 3; c++)
+        rgb[c] = (unsigned char)lsnni_png_number(p, row, first + (colours ? c : 0));
+    if (p->kind != LSNNI_PNG_PALETTE) return LSNN_OK;
+    if (rgb[0] >= p->colours)
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: colour %d of a palette of %d", p->who, rgb[0],
+                          p->colours);
+    memcpy(rgb, p->palette + 3 * rgb[0], 3);
+    return LSNN_OK;
+}
+
+/* One pass: the pixels (x0 + i dx, y0 + j dy). An interlaced picture has seven of them. */
+typedef struct lsnni_png_pass { int x0, y0, dx, dy; } lsnni_png_pass;
+static const lsnni_png_pass lsnni_png_passes[8] = {
+    { 0, 0, 8, 8 }, { 4, 0, 8, 8 }, { 0, 4, 4, 8 }, { 2, 0, 4, 4 }, { 0, 2, 2, 4 },
+    { 1, 0, 2, 2 }, { 0, 1, 1, 2 }, { 0, 0, 1, 1 }
+};
+
+static size_t lsnni_png_row(const lsnni_png_head *p, int w)
+{
+    int bits = p->numbers * p->depth;    /* a pixel; w times that may be too large a number */
+    return lsnni_area(w / 8, bits) + (size_t)((w % 8 * bits + 7) / 8);
+}
+
+/* Reads pass t from v, moves *v behind it; with im NULL counts its bytes.     */
+static lsnn_status lsnni_png_take(lsnn_ctx *cx, const lsnni_png_head *p, int t, unsigned char *v,
+                                  size_t *used, lsnn_image *im)
+{
+    const lsnni_png_pass *s = &lsnni_png_passes[t];
+    int w = ((int)p->w - s->x0 + s->dx - 1) / s->dx, h = ((int)p->h - s->y0 + s->dy - 1) / s->dy;
+    size_t row = lsnni_png_row(p, w);
+    if (w < 1 || h < 1) return LSNN_OK;
+    if (im)
+        LSNNI_TRY(lsnni_png_unfilter(cx, p->who, v + *used, h, row,
+                                     (size_t)LSNNI_MAX(1, p->numbers * p->depth / 8)));
+    for (int y = 0; y < h && im; y++)
+        for (int x = 0; x < w; x++)
+            LSNNI_TRY(lsnni_png_pixel(cx, p, v + *used + (size_t)y * (row + 1) + 1, (size_t)x,
+                                      im->rgb + 3 * (lsnni_area(s->y0 + y * s->dy, im->w) +
+                                                     (size_t)(s->x0 + x * s->dx))));
+    *used += (row + 1) * (size_t)h;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_png_read(lsnn_ctx *cx, lsnn_image *im, const char *who,
+                                  unsigned char *v, size_t bytes)
+{
+    lsnni_png_head p;
+    unsigned char *rows = NULL;
+    size_t packed = 0, have = 0, need = 0, used = 0;
+    int first, last;
+    lsnn_status s;
+    memset(&p, 0, sizeof p);
+    p.who = who;
+    lsnni_crc32_table(p.crc);
+    LSNNI_TRY(lsnni_png_chunks(cx, &p, v, bytes, &packed));
+    LSNNI_TRY(lsnni_image_room(cx, im, who, p.w, p.h));
+    first = p.interlaced ? 0 : 7;
+    last = p.interlaced ? 6 : 7;
+    for (int t = first; t <= last; t++) LSNNI_TRY(lsnni_png_take(cx, &p, t, NULL, &need, NULL));
+    LSNNI_TRY(lsnni_inflate(cx, who, v, packed, need, &rows, &have));
+    s = have == need ? LSNN_OK : lsnni_fail(cx, LSNN_EFORMAT, "%s: %.0f bytes of pixels, %.0f are "
+                                            "missing", who, (double)have, (double)(need - have));
+    for (int t = first; t <= last && s == LSNN_OK; t++)
+        s = lsnni_png_take(cx, &p, t, rows, &used, im);
+    lsnni_free(cx, rows);
+    return s;
+}
+
+/* ---- either ----------------------------------------------------------------------*/
+/* From a file's bytes, which are changed. who: its name.                     */
+static lsnn_status lsnni_image_read(lsnn_ctx *cx, lsnn_image *im, const char *who,
+                                    unsigned char *v, size_t bytes)
+{
+    lsnn_status s;
+    memset(im, 0, sizeof *im);
+    if (bytes >= 8 && !memcmp(v, "\x89PNG\r\n\x1a\n", 8)) s = lsnni_png_read(cx, im, who, v, bytes);
+    else if (bytes >= 2 && !memcmp(v, "P6", 2)) s = lsnni_ppm_read(cx, im, who, v, bytes);
+    else s = lsnni_fail(cx, LSNN_EFORMAT, "%s: is neither a PNG nor a PPM file (P6)", who);
+    if (s == LSNN_OK) return s;
+    lsnni_free(cx, im->rgb);
+    memset(im, 0, sizeof *im);
+    return s;
+}
+
+static lsnn_status lsnni_image_open(lsnn_ctx *cx, lsnn_image *im, const char *path)
+{
+    lsnni_content file;
+    lsnn_status s;
+    memset(im, 0, sizeof *im);
+    LSNNI_TRY(lsnni_content_read(cx, &file, path));
+    s = lsnni_image_read(cx, im, file.shown, file.v, file.count);
+    lsnni_free(cx, file.v);
+    return s;
+}
+
+#ifndef LSNN_NO_PICTURES
+LSNN_API lsnn_status lsnn_image_load(lsnn_ctx *cx, lsnn_image *im, const char *path)
+{
+    memset(im, 0, sizeof *im);
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_image_load", path));
+    return lsnni_image_open(cx, im, path);
+}
+#endif
+#endif /* LSNN_NO_DATA and LSNN_NO_PICTURES */
 /* ============================================================================
    >>data  arrays, IDX files, built-in digits, recipes
    ==========================================================================*/
 #ifndef LSNN_NO_DATA
-
-#ifdef LSNN_USE_ZLIB
-#include <zlib.h>
-#endif
 
 /* ---- >>data-sets: arrays, parts ----------------------------------------------
    What a data set owns is one small block that its fetch reads: no fetch writes
@@ -11349,82 +12100,14 @@ LSNN_API lsnn_status lsnn_data_split(lsnn_ctx *cx, lsnn_data *kept, lsnn_data *h
 /* ---- >>idx: MNIST's file format -----------------------------------------------
    0 0 8 rank, then `rank` sizes of four bytes, the highest first, then the
    bytes. A header is believed only as far as the file bears it out: the block
-   grows with what has been read. zlib's gz functions read plain files too.    */
-#ifdef LSNN_USE_ZLIB
-typedef gzFile lsnni_idx_stream;
-#define LSNNI_IDX_OPEN(path) gzopen(path, "rb")
-#define LSNNI_IDX_CLOSE gzclose
-#else
-typedef FILE *lsnni_idx_stream;
-#define LSNNI_IDX_OPEN(path) fopen(path, "rb")
-#define LSNNI_IDX_CLOSE fclose
-#endif
-typedef struct lsnni_idx_file {
-    lsnni_idx_stream stream;
-    char shown[208];                 /* its path in messages                  */
-} lsnni_idx_file;
-
-static size_t lsnni_idx_get(lsnni_idx_file *in, void *to, size_t bytes)
-{
-#ifdef LSNN_USE_ZLIB
-    size_t have = 0;
-    int got = 1;
-    while (have < bytes && got > 0) {
-        got = gzread(in->stream, (char *)to + have,
-                     (unsigned)LSNNI_MIN(bytes - have, (size_t)1 << 20));
-        if (got > 0) have += (size_t)got;
-    }
-    return have;
-#else
-    return fread(to, 1, bytes, in->stream);
-#endif
-}
-
-/* What reading met that is neither data nor the file's end.                  */
-static lsnn_status lsnni_idx_error(lsnn_ctx *cx, lsnni_idx_file *in)
-{
-#ifdef LSNN_USE_ZLIB
-    int code = Z_OK;
-    gzerror(in->stream, &code);
-    if (code != Z_OK && code != Z_STREAM_END && code != Z_ERRNO)
-        return lsnni_fail(cx, LSNN_EFORMAT, "%s: its gzip data is damaged or cut off (%s)",
-                          in->shown, zError(code));
-    if (code != Z_ERRNO) return LSNN_OK;
-#else
-    if (!ferror(in->stream)) return LSNN_OK;
-#endif
-    return lsnni_fail(cx, LSNN_EIO, "%s: cannot be read: %s", in->shown, strerror(errno));
-}
-
+   grows with what has been read.                                             */
 /* Reads `bytes` bytes, all of them: `what` they are.                         */
-static lsnn_status lsnni_idx_need(lsnn_ctx *cx, lsnni_idx_file *in, void *to, size_t bytes,
+static lsnn_status lsnni_idx_need(lsnn_ctx *cx, lsnni_gz *in, void *to, size_t bytes,
                                   const char *what)
 {
-    if (lsnni_idx_get(in, to, bytes) == bytes) return LSNN_OK;
-    LSNNI_TRY(lsnni_idx_error(cx, in));
+    if (lsnni_gz_get(in, to, bytes) == bytes) return LSNN_OK;
+    LSNNI_TRY(lsnni_gz_error(cx, in));
     return lsnni_fail(cx, LSNN_EFORMAT, "%s: ends within its %s", in->shown, what);
-}
-
-/* Opens PATH or, where that is missing, PATH.gz.                             */
-static lsnn_status lsnni_idx_open(lsnn_ctx *cx, lsnni_idx_file *in, const char *path)
-{
-    size_t n = strlen(path);
-    char *packed;
-    int why;
-    snprintf(in->shown, sizeof in->shown, "%s", lsnni_path_end(path));
-    in->stream = LSNNI_IDX_OPEN(path);
-    if (in->stream) return LSNN_OK;
-    why = errno;
-    packed = (char *)lsnni_alloc(cx, n + 4, 1);
-    if (!packed) return cx->status;
-    memcpy(packed, path, n);
-    memcpy(packed + n, ".gz", 4);
-    in->stream = LSNNI_IDX_OPEN(packed);
-    lsnni_free(cx, packed);
-    if (!in->stream)
-        return lsnni_fail(cx, LSNN_EIO, "%s: cannot be opened: %s", in->shown, strerror(why));
-    snprintf(in->shown, sizeof in->shown, "%s.gz", lsnni_path_end(path));
-    return LSNN_OK;
 }
 
 /* Product of a's sizes into *bytes. bad: what a wrong one is.                */
@@ -11441,7 +12124,7 @@ static lsnn_status lsnni_idx_check(lsnn_ctx *cx, lsnn_status bad, const lsnn_idx
     return LSNN_OK;
 }
 
-static lsnn_status lsnni_idx_head(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in, size_t *bytes)
+static lsnn_status lsnni_idx_head(lsnn_ctx *cx, lsnn_idx *a, lsnni_gz *in, size_t *bytes)
 {
     unsigned char b[16];
     LSNNI_TRY(lsnni_idx_need(cx, in, b, 4, "first four bytes"));
@@ -11464,9 +12147,8 @@ static lsnn_status lsnni_idx_head(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in,
     return lsnni_idx_check(cx, LSNN_EFORMAT, a, in->shown, bytes);
 }
 
-static lsnn_status lsnni_idx_body(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in, size_t bytes)
+static lsnn_status lsnni_idx_body(lsnn_ctx *cx, lsnn_idx *a, lsnni_gz *in, size_t bytes)
 {
-    char more;
     for (size_t have = 0, room = 1 << 20; have < bytes; have = room, room *= 2) {
         unsigned char *v;
         room = room > bytes / 2 ? bytes : room;
@@ -11477,25 +12159,22 @@ static lsnn_status lsnni_idx_body(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in,
         a->v = v;
         LSNNI_TRY(lsnni_idx_need(cx, in, v + have, room - have, "data"));
     }
-#ifdef LSNN_USE_ZLIB
-    gzclearerr(in->stream);          /* else a stream cut at its end mark passes */
-#endif
-    if (lsnni_idx_get(in, &more, 1) == 1)
+    if (lsnni_gz_more(in))
         return lsnni_fail(cx, LSNN_EFORMAT, "%s: is longer than its header says", in->shown);
-    return lsnni_idx_error(cx, in);
+    return lsnni_gz_error(cx, in);
 }
 
 LSNN_API lsnn_status lsnn_idx_read(lsnn_ctx *cx, lsnn_idx *a, const char *path)
 {
-    lsnni_idx_file in;
+    lsnni_gz in;
     lsnn_status s;
     size_t bytes = 0;
     memset(a, 0, sizeof *a);
     LSNNI_TRY(lsnni_path_check(cx, "lsnn_idx_read", path));
-    LSNNI_TRY(lsnni_idx_open(cx, &in, path));
+    LSNNI_TRY(lsnni_gz_open(cx, &in, path));
     s = lsnni_idx_head(cx, a, &in, &bytes);
     if (s == LSNN_OK) s = lsnni_idx_body(cx, a, &in, bytes);
-    LSNNI_IDX_CLOSE(in.stream);
+    lsnni_gz_close(&in);
     if (s != LSNN_OK) lsnn_idx_free(cx, a);
     return s;
 }
@@ -12159,664 +12838,6 @@ LSNN_API lsnn_status lsnn_data_recipe(lsnn_ctx *cx, lsnn_data *d, const lsnn_rec
     return LSNN_OK;
 }
 
-/* ---- >>bytes: a whole file in memory ------------------------------------------------*/
-typedef struct lsnni_bytes {
-    unsigned char *v;                /* the caller frees it                   */
-    size_t count;
-    char shown[208];                 /* its path in messages                  */
-} lsnni_bytes;
-
-/* A path's last part.                                                        */
-static const char *lsnni_file_name(const char *path)
-{
-    const char *name = path;
-    for (; *path; path++) {
-        int slash = *path == '/';
-#ifdef _WIN32
-        slash |= *path == '\\' || *path == ':';
-#endif
-        if (slash) name = path + 1;
-    }
-    return name;
-}
-
-static int lsnni_is_space(int c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
-
-/* Why these bytes are no data of any kind, or NULL.                          */
-static const char *lsnni_bytes_packed(const unsigned char *v, size_t count)
-{
-    if (count >= 6 && !memcmp(v, "\xFD" "7zXZ", 6)) return "is packed: unpack it by xz -dk";
-#ifndef LSNN_USE_ZLIB
-    if (count >= 3 && v[0] == 0x1F && v[1] == 0x8B && v[2] == 8)
-        return "is packed: build with -DLSNN_USE_ZLIB -lz, or gunzip it";
-#endif
-    return NULL;
-}
-
-/* The file at path (or path.gz), as far as it goes: the block grows with what is read. A 0
-   stands behind its last byte.                                               */
-static lsnn_status lsnni_bytes_fill(lsnn_ctx *cx, lsnni_bytes *b, lsnni_idx_file *in)
-{
-    size_t room = 1 << 16, have = 0;
-    do {
-        unsigned char *v = (unsigned char *)lsnni_alloc(cx, room, 1);
-        if (!v) return LSNN_ENOMEM;
-        if (have) memcpy(v, b->v, have);
-        lsnni_free(cx, b->v);
-        b->v = v;
-        have += lsnni_idx_get(in, v + have, room - 1 - have);
-        room = lsnni_times(room, 2);
-    } while (have == room / 2 - 1);
-    b->count = have;
-    b->v[have] = 0;
-    return lsnni_idx_error(cx, in);
-}
-
-static lsnn_status lsnni_bytes_read(lsnn_ctx *cx, lsnni_bytes *b, const char *path)
-{
-    lsnni_idx_file in;
-    const char *packed;
-    lsnn_status s;
-    memset(b, 0, sizeof *b);
-    LSNNI_TRY(lsnni_idx_open(cx, &in, path));
-    memcpy(b->shown, in.shown, sizeof b->shown);
-    s = lsnni_bytes_fill(cx, b, &in);
-    LSNNI_IDX_CLOSE(in.stream);
-    packed = s == LSNN_OK ? lsnni_bytes_packed(b->v, b->count) : NULL;
-    if (packed) s = lsnni_fail(cx, LSNN_EUNSUPPORTED, "%s: %s", b->shown, packed);
-    if (s == LSNN_OK) return s;
-    lsnni_free(cx, b->v);
-    b->v = NULL;
-    return s;
-}
-/* ---- >>inflate: what deflate packed (RFC 1951), in zlib's frame (RFC 1950) --------
-   Blocks of symbols in a Huffman code of their own: a byte, or a length, behind which a
-   symbol of a second code says how far back what it repeats began. Codes come with their
-   highest bit first, numbers with their lowest. No size in the data is believed: the
-   output grows with what is unpacked.                                        */
-enum { LSNNI_HUFFMAN_FAST = 10, LSNNI_HUFFMAN_LONGEST = 15, LSNNI_INFLATE_REACH = 32768 };
-
-typedef struct lsnni_huffman {
-    uint16_t fast[1 << LSNNI_HUFFMAN_FAST];  /* 16 symbol + length of the code that so many */
-                                     /*   bits begin with; 0: it is longer    */
-    uint16_t count[LSNNI_HUFFMAN_LONGEST + 1], symbol[288];  /* sorted by length */
-} lsnni_huffman;
-
-typedef struct lsnni_inflater {
-    lsnn_ctx *cx;
-    const unsigned char *in, *end;
-    uint64_t bits;                   /* the next one lowest                   */
-    int held, made_up;               /* bits; bytes of 0 taken from behind the end */
-    unsigned char *out;
-    size_t have, room, most;
-    const char *fault;               /* what is wrong with the data, or NULL  */
-    int no_memory;
-} lsnni_inflater;
-
-/* The next n bits, at most 32, which stay.                                   */
-static uint32_t lsnni_inflate_peek(lsnni_inflater *s, int n)
-{
-    for (; s->held < n; s->held += 8) {
-        if (s->in < s->end) s->bits |= (uint64_t)*s->in++ << s->held;
-        else s->made_up++;
-    }
-    return (uint32_t)(s->bits & (((uint64_t)1 << n) - 1));
-}
-
-static void lsnni_inflate_drop(lsnni_inflater *s, int n)
-{
-    s->bits >>= n;
-    s->held -= n;
-    if (8 * s->made_up > s->held) s->fault = "are cut off";
-}
-
-static int lsnni_inflate_bits(lsnni_inflater *s, int n)
-{
-    int v = (int)lsnni_inflate_peek(s, n);
-    lsnni_inflate_drop(s, n);
-    return v;
-}
-
-/* Makes room for n more bytes; 0 if that is more than was asked for.         */
-static int lsnni_inflate_room(lsnni_inflater *s, size_t n)
-{
-    unsigned char *v;
-    if (s->fault) return 0;
-    if (n > s->most - s->have) {
-        s->fault = "hold more than they should";
-        return 0;
-    }
-    if (n <= s->room - s->have) return 1;
-    s->room = s->room > s->most / 2 ? s->most : LSNNI_MAX(2 * s->room, s->have + n);
-    v = (unsigned char *)lsnni_alloc(s->cx, s->room, 1);
-    if (!v) {
-        s->no_memory = 1;
-        s->fault = "find no memory";
-        return 0;
-    }
-    if (s->have) memcpy(v, s->out, s->have);
-    lsnni_free(s->cx, s->out);
-    s->out = v;
-    return 1;
-}
-
-/* ---- codes -----------------------------------------------------------------------*/
-/* The first `n` bits of a code, as the stream has them: the other way round.  */
-static int lsnni_huffman_turned(int code, int n)
-{
-    int turned = 0;
-    for (; n > 0; n--, code >>= 1) turned = turned << 1 | (code & 1);
-    return turned;
-}
-
-/* Of n symbols, the length of each one's code, 0: it has none. 0 if they are no code. */
-static int lsnni_huffman_set(lsnni_huffman *h, const unsigned char *length, int n)
-{
-    int next[LSNNI_HUFFMAN_LONGEST + 2], at[LSNNI_HUFFMAN_LONGEST + 2], left = 1;
-    memset(h, 0, sizeof *h);
-    for (int i = 0; i < n; i++) h->count[length[i]]++;
-    next[1] = at[1] = 0;
-    for (int l = 1; l <= LSNNI_HUFFMAN_LONGEST; l++) {
-        left = 2 * left - h->count[l];
-        if (left < 0) return 0;                          /* more than there are  */
-        next[l + 1] = 2 * (next[l] + h->count[l]);
-        at[l + 1] = at[l] + h->count[l];
-    }
-    if (left > 0 && h->count[0] + h->count[1] != n) return 0;      /* only one may be alone */
-    for (int i = 0; i < n; i++) {
-        int l = length[i], code;
-        if (!l) continue;
-        h->symbol[at[l]++] = (uint16_t)i;
-        code = lsnni_huffman_turned(next[l]++, l);
-        for (; l <= LSNNI_HUFFMAN_FAST && code < 1 << LSNNI_HUFFMAN_FAST; code += 1 << l)
-            h->fast[code] = (uint16_t)(16 * i + l);
-    }
-    return 1;
-}
-
-static int lsnni_huffman_next(lsnni_inflater *s, const lsnni_huffman *h)
-{
-    int bits = (int)lsnni_inflate_peek(s, LSNNI_HUFFMAN_LONGEST), code = 0, first = 0, at = 0;
-    int fast = h->fast[bits & ((1 << LSNNI_HUFFMAN_FAST) - 1)];
-    if (fast) {
-        lsnni_inflate_drop(s, fast & 15);
-        return fast >> 4;
-    }
-    for (int l = 1; l <= LSNNI_HUFFMAN_LONGEST; l++) {   /* codes of a length are neighbours */
-        code = code << 1 | (bits & 1);
-        bits >>= 1;
-        if (code - first < h->count[l]) {
-            lsnni_inflate_drop(s, l);
-            return h->symbol[at + code - first];
-        }
-        at += h->count[l];
-        first = 2 * (first + h->count[l]);
-    }
-    s->fault = "have a code that stands for nothing";
-    return 0;
-}
-
-/* ---- blocks ----------------------------------------------------------------------*/
-static void lsnni_inflate_stored(lsnni_inflater *s)
-{
-    int n;
-    lsnni_inflate_drop(s, s->held % 8);
-    n = lsnni_inflate_bits(s, 16);
-    if ((n ^ 0xFFFF) != lsnni_inflate_bits(s, 16)) s->fault = "have a length that is not its twin";
-    if (!lsnni_inflate_room(s, (size_t)n)) return;
-    for (; n > 0 && !s->fault; n--) s->out[s->have++] = (unsigned char)lsnni_inflate_bits(s, 8);
-}
-
-/* Lengths and distances are coded alike: steps of 1, then `steps` of 2, of 4, ... each. */
-static int lsnni_inflate_value(lsnni_inflater *s, int symbol, int steps)
-{
-    int extra = symbol < 2 * steps ? 0 : symbol / steps - 1;
-    if (!extra) return symbol;
-    return ((symbol % steps + steps) << extra) + lsnni_inflate_bits(s, extra);
-}
-
-static void lsnni_inflate_repeat(lsnni_inflater *s, int symbol, const lsnni_huffman *far_code)
-{
-    int length = symbol == 285 ? 258 : 3 + lsnni_inflate_value(s, symbol - 257, 4);
-    int from = lsnni_huffman_next(s, far_code), distance;
-    if (symbol > 285 || from > 29) s->fault = "have a code that stands for nothing";
-    if (!lsnni_inflate_room(s, (size_t)length)) return;
-    distance = 1 + lsnni_inflate_value(s, from, 2);
-    if ((size_t)distance > s->have) s->fault = "repeat what was before their beginning";
-    if (s->fault) return;
-    for (; length > 0; length--, s->have++) s->out[s->have] = s->out[s->have - (size_t)distance];
-}
-
-static void lsnni_inflate_block(lsnni_inflater *s, const lsnni_huffman *code,
-                                const lsnni_huffman *far_code)
-{
-    while (!s->fault) {
-        int symbol = lsnni_huffman_next(s, code);
-        if (s->fault || symbol == 256) return;
-        if (symbol > 256) lsnni_inflate_repeat(s, symbol, far_code);
-        else if (lsnni_inflate_room(s, 1)) s->out[s->have++] = (unsigned char)symbol;
-    }
-}
-
-/* The lengths of both codes, themselves in a code. 0 if they are none.        */
-static int lsnni_inflate_codes(lsnni_inflater *s, lsnni_huffman *code, lsnni_huffman *far_code)
-{
-    static const unsigned char order[19] = {
-        16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15
-    };
-    unsigned char length[288 + 32] = { 0 };
-    int symbols = 257 + lsnni_inflate_bits(s, 5), far_symbols = 1 + lsnni_inflate_bits(s, 5);
-    int lengths = 4 + lsnni_inflate_bits(s, 4), n = 0;
-    for (int i = 0; i < lengths; i++) length[order[i]] = (unsigned char)lsnni_inflate_bits(s, 3);
-    if (symbols > 286 || far_symbols > 30 || !lsnni_huffman_set(code, length, 19)) return 0;
-    while (n < symbols + far_symbols && !s->fault) {
-        int v = lsnni_huffman_next(s, code), times = 1, what = v;
-        if (v == 16 && n == 0) return 0;
-        if (v == 16) what = length[n - 1], times = 3 + lsnni_inflate_bits(s, 2);
-        if (v == 17) what = 0, times = 3 + lsnni_inflate_bits(s, 3);
-        if (v == 18) what = 0, times = 11 + lsnni_inflate_bits(s, 7);
-        if (times > symbols + far_symbols - n) return 0;
-        for (; times > 0; times--) length[n++] = (unsigned char)what;
-    }
-    return !s->fault && length[256] && lsnni_huffman_set(far_code, length + symbols, far_symbols) &&
-           lsnni_huffman_set(code, length, symbols);
-}
-
-static void lsnni_inflate_fixed(lsnni_huffman *code, lsnni_huffman *far_code)
-{
-    unsigned char length[288];
-    for (int i = 0; i < 288; i++)
-        length[i] = (unsigned char)(i < 144 ? 8 : i < 256 ? 9 : i < 280 ? 7 : 8);
-    lsnni_huffman_set(code, length, 288);
-    memset(length, 5, 32);
-    lsnni_huffman_set(far_code, length, 32);
-}
-
-static void lsnni_inflate_blocks(lsnni_inflater *s)
-{
-    lsnni_huffman code, far_code;
-    for (int last = 0; !last && !s->fault;) {
-        int kind;
-        last = lsnni_inflate_bits(s, 1);
-        kind = lsnni_inflate_bits(s, 2);
-        if (kind == 0) lsnni_inflate_stored(s);
-        if (kind == 1) lsnni_inflate_fixed(&code, &far_code);
-        if (kind == 3 || (kind == 2 && !lsnni_inflate_codes(s, &code, &far_code)))
-            s->fault = s->fault ? s->fault : "have a block of no known kind";
-        if (kind) lsnni_inflate_block(s, &code, &far_code);
-    }
-}
-
-static uint32_t lsnni_inflate_adler(const unsigned char *v, size_t n)
-{
-    uint32_t a = 1, b = 0;
-    while (n > 0) {
-        size_t part = LSNNI_MIN(n, (size_t)5552);        /* so that b stays below 2^32 */
-        for (size_t i = 0; i < part; i++) b += a += v[i];
-        a %= 65521;
-        b %= 65521;
-        v += part;
-        n -= part;
-    }
-    return b << 16 | a;
-}
-
-/* Unpacks the `bytes` bytes at `in` to *out, *have of them, at most `most`; the caller frees
-   *out. who: what the data belong to, for messages.                          */
-static lsnn_status lsnni_inflate(lsnn_ctx *cx, const char *who, const unsigned char *in,
-                                 size_t bytes, size_t most, unsigned char **out, size_t *have)
-{
-    lsnni_inflater s;
-    uint32_t sum = 0;
-    memset(&s, 0, sizeof s);
-    s.cx = cx;
-    s.in = in;
-    s.end = in + bytes;
-    s.most = most;
-    if (bytes < 2 || (in[0] & 15) != 8 || (in[0] * 256 + in[1]) % 31 || in[1] & 32)
-        s.fault = "do not begin as zlib's do";
-    s.in += bytes < 2 ? 0 : 2;
-    if (!s.fault) lsnni_inflate_blocks(&s);
-    if (!s.fault) lsnni_inflate_drop(&s, s.held % 8);
-    for (int i = 0; i < 4 && !s.fault; i++) sum = sum << 8 | (uint32_t)lsnni_inflate_bits(&s, 8);
-    if (!s.fault && sum != lsnni_inflate_adler(s.out, s.have)) s.fault = "do not add up";
-    *out = s.out;
-    *have = s.have;
-    if (!s.fault) return LSNN_OK;
-    lsnni_free(cx, s.out);
-    *out = NULL;
-    *have = 0;
-    if (s.no_memory) return LSNN_ENOMEM;
-    return lsnni_fail(cx, LSNN_EFORMAT, "%s: its packed data %s", who, s.fault);
-}
-/* ---- >>images: PNG and PPM files, read; resizing -----------------------------------
-   Whatever the file has (grey, palette, colours, transparency, 1 to 16 bits, interlaced)
-   becomes h x w x 3 bytes, red, green, blue. Transparency is left out; of 16 bits the
-   upper 8 stay.                                                              */
-static lsnn_status lsnni_image_room(lsnn_ctx *cx, lsnn_image *im, const char *who, double w,
-                                    double h)
-{
-    if (!(w >= 1 && h >= 1 && w * h <= (1 << 28)))
-        return lsnni_fail(cx, LSNN_EFORMAT, "%s: is %.0f x %.0f pixels; at least 1 and at most "
-                          "2^28 are read", who, w, h);
-    im->rgb = (unsigned char *)lsnni_alloc(cx, (size_t)(w * h), 3);
-    im->w = (int)w;
-    im->h = (int)h;
-    return im->rgb ? LSNN_OK : LSNN_ENOMEM;
-}
-
-/* ---- PPM: P6, width, height, the largest value; one white space; then the pixels --------*/
-/* The next whole number of a PPM's head; -1: there is none. # begins a comment. */
-static int lsnni_ppm_number(const unsigned char *v, size_t bytes, size_t *at)
-{
-    int n = -1;
-    while (*at < bytes && (v[*at] == '#' || lsnni_is_space(v[*at]))) {
-        if (v[*at] == '#') while (*at < bytes && v[*at] != '\n') ++*at;
-        else ++*at;
-    }
-    for (; *at < bytes && v[*at] >= '0' && v[*at] <= '9' && n < 100000000; ++*at)
-        n = 10 * LSNNI_MAX(n, 0) + (v[*at] - '0');
-    return n;
-}
-
-static lsnn_status lsnni_ppm_read(lsnn_ctx *cx, lsnn_image *im, const char *who,
-                                  const unsigned char *v, size_t bytes)
-{
-    size_t at = 2, need;
-    int w = lsnni_ppm_number(v, bytes, &at), h = lsnni_ppm_number(v, bytes, &at);
-    int largest = lsnni_ppm_number(v, bytes, &at);
-    if (w < 0 || h < 0 || largest < 0 || at >= bytes || !lsnni_is_space(v[at]))
-        return lsnni_fail(cx, LSNN_EFORMAT, "%s: its head should be P6, width, height, 255",
-                          who);
-    if (largest < 1 || largest > 255)
-        return lsnni_fail(cx, LSNN_EFORMAT, "%s: its largest value is %d; a PPM of 8 bits has "
-                          "255", who, largest);
-    LSNNI_TRY(lsnni_image_room(cx, im, who, w, h));
-    need = lsnni_area(w, h) * 3;
-    if (bytes - ++at != need)
-        return lsnni_fail(cx, LSNN_EFORMAT, "%s: %d x %d pixels are %.0f bytes, it has %.0f",
-                          who, w, h, (double)need, (double)(bytes - at));
-    for (size_t i = 0; i < need; i++) {
-        int value = v[at + i];
-        if (value > largest)
-            return lsnni_fail(cx, LSNN_EFORMAT, "%s: a value of %d; its largest is %d", who,
-                              value, largest);
-        im->rgb[i] = (unsigned char)((value * 255 + largest / 2) / largest);
-    }
-    return LSNN_OK;
-}
-
-/* ---- PNG: chunks of length, name, data, checksum -------------------------------------*/
-enum { LSNNI_PNG_GREY = 0, LSNNI_PNG_RGB = 2, LSNNI_PNG_PALETTE = 3, LSNNI_PNG_GREY_ALPHA = 4,
-       LSNNI_PNG_RGB_ALPHA = 6 };
-typedef struct lsnni_png_head {
-    const char *who;
-    double w, h;
-    int depth, kind, numbers, interlaced;    /* bits a number, numbers a pixel */
-    int colours;
-    unsigned char palette[768];
-} lsnni_png_head;
-
-static uint32_t lsnni_big_endian(const unsigned char *v)
-{
-    return (uint32_t)v[0] << 24 | (uint32_t)v[1] << 16 | (uint32_t)v[2] << 8 | v[3];
-}
-
-static uint32_t lsnni_crc32(const unsigned char *v, size_t n)
-{
-    uint32_t crc = ~(uint32_t)0, table[256];
-    for (uint32_t i = 0; i < 256; i++) {
-        table[i] = i;
-        for (int bit = 0; bit < 8; bit++)
-            table[i] = table[i] >> 1 ^ (table[i] & 1 ? 0xEDB88320u : 0);
-    }
-    for (size_t i = 0; i < n; i++) crc = table[(crc ^ v[i]) & 255] ^ crc >> 8;
-    return ~crc;
-}
-
-static lsnn_status lsnni_png_head_read(lsnn_ctx *cx, lsnni_png_head *p, const unsigned char *v)
-{
-    static const int numbers[7] = { 1, 0, 3, 1, 2, 0, 4 };
-    int deep;
-    p->w = lsnni_big_endian(v);
-    p->h = lsnni_big_endian(v + 4);
-    p->depth = v[8];
-    p->kind = v[9];
-    p->interlaced = v[12];
-    p->numbers = p->kind < 7 ? numbers[p->kind] : 0;
-    deep = p->depth == 8 || (p->depth == 16 && p->kind != LSNNI_PNG_PALETTE);
-    if ((p->depth == 1 || p->depth == 2 || p->depth == 4) && p->numbers == 1 &&
-        p->kind != LSNNI_PNG_GREY_ALPHA) deep = 1;
-    if (!p->numbers || !deep || v[10] || v[11] || p->interlaced > 1)
-        return lsnni_fail(cx, LSNN_EFORMAT, "%s: a PNG of colour type %d with %d bits, "
-                          "compression %d, filter %d, interlace %d: there is no such thing",
-                          p->who, p->kind, p->depth, v[10], v[11], p->interlaced);
-    return LSNN_OK;
-}
-
-/* Reads the chunks. The data of all IDATs are moved together, to the file's beginning: *packed
-   bytes of them.                                                             */
-static lsnn_status lsnni_png_chunks(lsnn_ctx *cx, lsnni_png_head *p, unsigned char *v,
-                                    size_t bytes, size_t *packed)
-{
-    size_t at = 8, length;
-    *packed = 0;
-    for (int first = 1;; first = 0, at += length + 12) {
-        const unsigned char *name = v + at + 4, *data = v + at + 8;
-        length = bytes - at >= 12 ? lsnni_big_endian(v + at) : bytes;
-        if (bytes - at < 12 || length > bytes - at - 12)
-            return lsnni_fail(cx, LSNN_EFORMAT, "%s: ends within a chunk", p->who);
-        if (lsnni_crc32(name, length + 4) != lsnni_big_endian(data + length))
-            return lsnni_fail(cx, LSNN_EFORMAT, "%s: the chunk at byte %.0f is damaged: its "
-                              "checksum is not that of its data", p->who, (double)at);
-        if (first != !memcmp(name, "IHDR", 4) || (first && length != 13))
-            return lsnni_fail(cx, LSNN_EFORMAT, "%s: the first chunk must be an IHDR of 13 bytes, "
-                              "and no other", p->who);
-        if (first) LSNNI_TRY(lsnni_png_head_read(cx, p, data));
-        if (!memcmp(name, "IEND", 4)) return LSNN_OK;
-        if (!memcmp(name, "PLTE", 4)) {
-            if (length % 3 || length > sizeof p->palette)
-                return lsnni_fail(cx, LSNN_EFORMAT, "%s: a palette of %.0f bytes: 3 a colour, at "
-                                  "most 768", p->who, (double)length);
-            memcpy(p->palette, data, length);
-            p->colours = (int)length / 3;
-        }
-        if (!memcmp(name, "IDAT", 4)) {
-            memmove(v + *packed, data, length);
-            *packed += length;
-        }
-    }
-}
-
-/* A filtered byte is what is left of it when a guess from its neighbours is taken away. */
-static int lsnni_png_guessed(int filter, int left, int above, int corner)
-{
-    int a = abs(above - corner), b = abs(left - corner), c = abs(left + above - 2 * corner);
-    if (filter == 1) return left;
-    if (filter == 2) return above;
-    if (filter == 3) return (left + above) / 2;
-    if (filter == 4) return a <= b && a <= c ? left : b <= c ? above : corner;    /* Paeth */
-    return 0;
-}
-
-/* Rows of `row` bytes each behind its filter, in place; step: bytes a pixel, at least 1. */
-static lsnn_status lsnni_png_unfilter(lsnn_ctx *cx, const char *who, unsigned char *v, int rows,
-                                      size_t row, size_t step)
-{
-    const unsigned char *over = NULL;
-    for (int y = 0; y < rows; y++, over = v + 1, v += row + 1) {
-        if (v[0] > 4)
-            return lsnni_fail(cx, LSNN_EFORMAT, "%s: filter %d: there are 0 to 4", who, v[0]);
-        for (size_t i = 0; i < row; i++) {
-            int left = i >= step ? v[1 + i - step] : 0, above = y ? over[i] : 0;
-            int corner = y && i >= step ? over[i - step] : 0;
-            v[1 + i] = (unsigned char)(v[1 + i] + lsnni_png_guessed(v[0], left, above, corner));
-        }
-    }
-    return LSNN_OK;
-}
-
-/* Number i of a row, as 8 bits; of a palette, its colour's place.             */
-static int lsnni_png_number(const lsnni_png_head *p, const unsigned char *row, size_t i)
-{
-    size_t bit = i * (size_t)p->depth;
-    int v, most = (1 << p->depth) - 1;
-    if (p->depth >= 8) return row[bit / 8];
-    v = row[bit / 8] >> (8 - p->depth - (int)(bit % 8)) & most;
-    return p->kind == LSNNI_PNG_PALETTE ? v : v * 255 / most;
-}
-
-static lsnn_status lsnni_png_pixel(lsnn_ctx *cx, const lsnni_png_head *p,
-                                   const unsigned char *row, size_t x, unsigned char *rgb)
-{
-    size_t first = x * (size_t)p->numbers;
-    int colours = p->kind == LSNNI_PNG_RGB || p->kind == LSNNI_PNG_RGB_ALPHA;
-    for (size_t c = 0; c < 3; c++)
-        rgb[c] = (unsigned char)lsnni_png_number(p, row, first + (colours ? c : 0));
-    if (p->kind != LSNNI_PNG_PALETTE) return LSNN_OK;
-    if (rgb[0] >= p->colours)
-        return lsnni_fail(cx, LSNN_EFORMAT, "%s: colour %d of a palette of %d", p->who, rgb[0],
-                          p->colours);
-    memcpy(rgb, p->palette + 3 * rgb[0], 3);
-    return LSNN_OK;
-}
-
-/* One pass: the pixels (x0 + i dx, y0 + j dy). An interlaced picture has seven of them. */
-typedef struct lsnni_png_pass { int x0, y0, dx, dy; } lsnni_png_pass;
-static const lsnni_png_pass lsnni_png_passes[8] = {
-    { 0, 0, 8, 8 }, { 4, 0, 8, 8 }, { 0, 4, 4, 8 }, { 2, 0, 4, 4 }, { 0, 2, 2, 4 },
-    { 1, 0, 2, 2 }, { 0, 1, 1, 2 }, { 0, 0, 1, 1 }
-};
-
-static size_t lsnni_png_row(const lsnni_png_head *p, int w)
-{
-    return (lsnni_area(w, p->numbers) * (size_t)p->depth + 7) / 8;
-}
-
-/* Reads pass t from v, moves *v behind it; with im NULL counts its bytes.     */
-static lsnn_status lsnni_png_take(lsnn_ctx *cx, const lsnni_png_head *p, int t, unsigned char *v,
-                                  size_t *used, lsnn_image *im)
-{
-    const lsnni_png_pass *s = &lsnni_png_passes[t];
-    int w = ((int)p->w - s->x0 + s->dx - 1) / s->dx, h = ((int)p->h - s->y0 + s->dy - 1) / s->dy;
-    size_t row = lsnni_png_row(p, w);
-    if (w < 1 || h < 1) return LSNN_OK;
-    if (im)
-        LSNNI_TRY(lsnni_png_unfilter(cx, p->who, v + *used, h, row,
-                                     (size_t)LSNNI_MAX(1, p->numbers * p->depth / 8)));
-    for (int y = 0; y < h && im; y++)
-        for (int x = 0; x < w; x++)
-            LSNNI_TRY(lsnni_png_pixel(cx, p, v + *used + (size_t)y * (row + 1) + 1, (size_t)x,
-                                      im->rgb + 3 * (lsnni_area(s->y0 + y * s->dy, im->w) +
-                                                     (size_t)(s->x0 + x * s->dx))));
-    *used += (row + 1) * (size_t)h;
-    return LSNN_OK;
-}
-
-static lsnn_status lsnni_png_read(lsnn_ctx *cx, lsnn_image *im, const char *who,
-                                  unsigned char *v, size_t bytes)
-{
-    lsnni_png_head p;
-    unsigned char *rows = NULL;
-    size_t packed = 0, have = 0, need = 0, used = 0;
-    int first, last;
-    lsnn_status s;
-    memset(&p, 0, sizeof p);
-    p.who = who;
-    LSNNI_TRY(lsnni_png_chunks(cx, &p, v, bytes, &packed));
-    LSNNI_TRY(lsnni_image_room(cx, im, who, p.w, p.h));
-    first = p.interlaced ? 0 : 7;
-    last = p.interlaced ? 6 : 7;
-    for (int t = first; t <= last; t++) LSNNI_TRY(lsnni_png_take(cx, &p, t, NULL, &need, NULL));
-    LSNNI_TRY(lsnni_inflate(cx, who, v, packed, need, &rows, &have));
-    s = have == need ? LSNN_OK : lsnni_fail(cx, LSNN_EFORMAT, "%s: %.0f bytes of pixels, %.0f are "
-                                            "missing", who, (double)have, (double)(need - have));
-    for (int t = first; t <= last && s == LSNN_OK; t++)
-        s = lsnni_png_take(cx, &p, t, rows, &used, im);
-    lsnni_free(cx, rows);
-    return s;
-}
-
-/* ---- either ----------------------------------------------------------------------*/
-/* From a file's bytes, which are changed. who: its name.                     */
-static lsnn_status lsnni_image_read(lsnn_ctx *cx, lsnn_image *im, const char *who,
-                                    unsigned char *v, size_t bytes)
-{
-    lsnn_status s;
-    memset(im, 0, sizeof *im);
-    if (bytes >= 8 && !memcmp(v, "\x89PNG\r\n\x1a\n", 8)) s = lsnni_png_read(cx, im, who, v, bytes);
-    else if (bytes >= 2 && !memcmp(v, "P6", 2)) s = lsnni_ppm_read(cx, im, who, v, bytes);
-    else s = lsnni_fail(cx, LSNN_EFORMAT, "%s: is neither a PNG nor a PPM file (P6)", who);
-    if (s == LSNN_OK) return s;
-    lsnni_free(cx, im->rgb);
-    memset(im, 0, sizeof *im);
-    return s;
-}
-
-static lsnn_status lsnni_image_open(lsnn_ctx *cx, lsnn_image *im, const char *path)
-{
-    lsnni_bytes file;
-    lsnn_status s;
-    memset(im, 0, sizeof *im);
-    LSNNI_TRY(lsnni_bytes_read(cx, &file, path));
-    s = lsnni_image_read(cx, im, file.shown, file.v, file.count);
-    lsnni_free(cx, file.v);
-    return s;
-}
-
-#ifndef LSNN_NO_PICTURES
-LSNN_API lsnn_status lsnn_image_load(lsnn_ctx *cx, lsnn_image *im, const char *path)
-{
-    memset(im, 0, sizeof *im);
-    LSNNI_TRY(lsnni_path_check(cx, "lsnn_image_load", path));
-    return lsnni_image_open(cx, im, path);
-}
-#endif
-
-/* ---- resizing: bilinear, to the bit as OpenCV's INTER_LINEAR --------------------------
-   Pixel i of `out` has its centre at (i + 1/2) in / out - 1/2 of the source, between two of
-   its pixels; outside of it the border goes on. Nothing is averaged where it shrinks, as
-   nothing was when GTSRB's packed records were made: so both give the same bytes. Weights
-   are 11 bits, the sum of both directions is rounded once.                   */
-typedef struct lsnni_between { int a, b, wa, wb; } lsnni_between;
-
-static int lsnni_round_even(float v)                     /* of v >= 0               */
-{
-    int n = (int)v;
-    float rest = v - (float)n;
-    return n + (rest > 0.5f || (rest >= 0.5f && n % 2));
-}
-
-static lsnni_between lsnni_between_at(int i, int in, int out)
-{
-    lsnni_between p;
-    float at = (float)((i + 0.5) * ((double)in / out) - 0.5), part = floorf(at);
-    int first = (int)part;
-    part = at - part;
-    p.a = LSNNI_MAX(0, LSNNI_MIN(first, in - 1));
-    p.b = LSNNI_MAX(0, LSNNI_MIN(first + 1, in - 1));
-    p.wa = lsnni_round_even((1 - part) * 2048);
-    p.wb = lsnni_round_even(part * 2048);
-    return p;
-}
-
-/* The w x h pixels of im from (x, y) on, as three planes of side x side bytes.  */
-static void lsnni_image_resize(const lsnn_image *im, int x, int y, int w, int h, int side,
-                               unsigned char *planes)
-{
-    for (int i = 0; i < side; i++)
-        for (int j = 0; j < side; j++) {
-            lsnni_between r = lsnni_between_at(i, h, side), c = lsnni_between_at(j, w, side);
-            const unsigned char *top = im->rgb + 3 * (lsnni_area(y + r.a, im->w) + (size_t)x);
-            const unsigned char *low = im->rgb + 3 * (lsnni_area(y + r.b, im->w) + (size_t)x);
-            for (int k = 0; k < 3; k++) {
-                int t = top[3 * c.a + k] * c.wa + top[3 * c.b + k] * c.wb;
-                int l = low[3 * c.a + k] * c.wa + low[3 * c.b + k] * c.wb;
-                int v = (r.wa * (t >> 4) >> 16) + (r.wb * (l >> 4) >> 16);
-                planes[(k * side + i) * side + j] = (unsigned char)((v + 2) >> 2);
-            }
-        }
-}
 /* ---- >>sets: other people's data sets ---------------------------------------------
    A reader makes a set of its file's samples, and adds it to the caller's when all of them
    are there: after a failure that is as it was.                              */
@@ -12856,10 +12877,11 @@ static lsnn_status lsnni_set_new(lsnn_ctx *cx, lsnn_set *s, const char *who, dou
     return LSNN_ENOMEM;
 }
 
-/* One set's groups, numbers of their own where it has none.                  */
+/* One set's groups; what is in none (negative) gets a number of its own.     */
 static void lsnni_set_groups(int *to, const lsnn_set *s, int first)
 {
-    for (int i = 0; i < s->labels.dim[0]; i++) to[i] = s->group ? s->group[i] : -1 - (first + i);
+    for (int i = 0; i < s->labels.dim[0]; i++)
+        to[i] = s->group && s->group[i] >= 0 ? s->group[i] : -1 - (first + i);
 }
 
 static lsnn_status lsnni_set_join(lsnn_ctx *cx, lsnn_set *s, const lsnn_set *more,
@@ -12910,7 +12932,7 @@ static lsnn_status lsnni_set_add(lsnn_ctx *cx, lsnn_set *s, lsnn_set *more, cons
    bytes of red, of green, of blue                                            */
 enum { LSNNI_CIFAR_SIDE = 32, LSNNI_CIFAR_SIZE = 3 * 32 * 32, LSNNI_COARSE = 20, LSNNI_FINE = 100 };
 
-static lsnn_status lsnni_cifar_records(lsnn_ctx *cx, lsnn_set *s, const lsnni_bytes *file,
+static lsnn_status lsnni_cifar_records(lsnn_ctx *cx, lsnn_set *s, const lsnni_content *file,
                                        int classes)
 {
     static const lsnn_shape shape = { 3, LSNNI_CIFAR_SIDE, LSNNI_CIFAR_SIDE };
@@ -12938,13 +12960,13 @@ static lsnn_status lsnni_cifar_records(lsnn_ctx *cx, lsnn_set *s, const lsnni_by
 
 LSNN_API lsnn_status lsnn_cifar_read(lsnn_ctx *cx, lsnn_set *s, const char *path, int classes)
 {
-    lsnni_bytes file;
+    lsnni_content file;
     lsnn_set one;
     lsnn_status status;
     LSNNI_TRY(lsnni_path_check(cx, "lsnn_cifar_read", path));
     if (classes < 1 || classes > 256)
         return lsnni_fail(cx, LSNN_EVALUE, "lsnn_cifar_read: %d classes: give 1..256", classes);
-    LSNNI_TRY(lsnni_bytes_read(cx, &file, path));
+    LSNNI_TRY(lsnni_content_read(cx, &file, path));
     status = lsnni_cifar_records(cx, &one, &file, classes);
     lsnni_free(cx, file.v);
     return lsnni_set_add(cx, s, &one, file.shown, status);
@@ -12971,7 +12993,7 @@ static int lsnni_table_lines(const char *text)
 }
 
 /* Begins a table, and counts its lines.                                      */
-static lsnn_status lsnni_table_begin(lsnn_ctx *cx, lsnni_table *t, lsnni_bytes *file, int *lines)
+static lsnn_status lsnni_table_begin(lsnn_ctx *cx, lsnni_table *t, lsnni_content *file, int *lines)
 {
     t->at = (char *)file->v;
     t->shown = file->shown;
@@ -13015,6 +13037,65 @@ static lsnn_status lsnni_table_int(lsnn_ctx *cx, const lsnni_table *t, int colum
     if (*value >= low && *value <= high) return LSNN_OK;
     return lsnni_fail(cx, LSNN_EFORMAT, "%s: line %d: %s is '%.40s', not a whole number in "
                       "%d..%d", t->shown, t->line, name, text, low, high);
+}
+
+/* ---- resizing: bilinear, to the bit as OpenCV's INTER_LINEAR --------------------------
+   Pixel i of `out` has its centre at (i + 1/2) in / out - 1/2 of the source, between two of
+   its pixels; outside of it the border goes on. Nothing is averaged where it shrinks, as
+   nothing was when GTSRB's packed records were made: so both give the same bytes. Weights
+   are 11 bits, the sum of both directions is rounded once.                   */
+typedef struct lsnni_between { int a, b, wa, wb; } lsnni_between;
+
+static int lsnni_round_even(float v)                     /* of v >= 0               */
+{
+    int n = (int)v;
+    float rest = v - (float)n;
+    return n + (rest > 0.5f || (rest >= 0.5f && n % 2));
+}
+
+static lsnni_between lsnni_between_at(int i, int in, int out)
+{
+    lsnni_between p;
+    float at = (float)((i + 0.5) * ((double)in / out) - 0.5), part = floorf(at);
+    int first = (int)part;
+    part = at - part;
+    p.a = LSNNI_MAX(0, LSNNI_MIN(first, in - 1));
+    p.b = LSNNI_MAX(0, LSNNI_MIN(first + 1, in - 1));
+    p.wa = lsnni_round_even((1 - part) * 2048);
+    p.wb = lsnni_round_even(part * 2048);
+    return p;
+}
+
+/* The w x h pixels of im from (x, y) on, as three planes of side x side bytes.  */
+static void lsnni_image_resize(const lsnn_image *im, int x, int y, int w, int h, int side,
+                               unsigned char *planes)
+{
+    for (int i = 0; i < side; i++)
+        for (int j = 0; j < side; j++) {
+            lsnni_between r = lsnni_between_at(i, h, side), c = lsnni_between_at(j, w, side);
+            const unsigned char *top = im->rgb + 3 * (lsnni_area(y + r.a, im->w) + (size_t)x);
+            const unsigned char *low = im->rgb + 3 * (lsnni_area(y + r.b, im->w) + (size_t)x);
+            for (int k = 0; k < 3; k++) {
+                int t = top[3 * c.a + k] * c.wa + top[3 * c.b + k] * c.wb;
+                int l = low[3 * c.a + k] * c.wa + low[3 * c.b + k] * c.wb;
+                int v = (r.wa * (t >> 4) >> 16) + (r.wb * (l >> 4) >> 16);
+                planes[(k * side + i) * side + j] = (unsigned char)((v + 2) >> 2);
+            }
+        }
+}
+
+/* A path's last part.                                                        */
+static const char *lsnni_file_name(const char *path)
+{
+    const char *name = path;
+    for (; *path; path++) {
+        int slash = *path == '/';
+#ifdef _WIN32
+        slash |= *path == '\\' || *path == ':';
+#endif
+        if (slash) name = path + 1;
+    }
+    return name;
 }
 
 /* ---- GTSRB: a table of pictures that lie beside it ----------------------------------*/
@@ -13129,7 +13210,7 @@ LSNN_API lsnn_status lsnn_gtsrb_read(lsnn_ctx *cx, lsnn_set *s, const char *path
                                      int box)
 {
     lsnni_signs g;
-    lsnni_bytes file;
+    lsnni_content file;
     lsnn_set one;
     lsnn_status status;
     int lines = 0;
@@ -13139,7 +13220,7 @@ LSNN_API lsnn_status lsnn_gtsrb_read(lsnn_ctx *cx, lsnn_set *s, const char *path
     if (side < 1 || side > LSNNI_SIGN_SIDE)
         return lsnni_fail(cx, LSNN_EVALUE, "lsnn_gtsrb_read: side %d: give 1..%d", side,
                           (int)LSNNI_SIGN_SIDE);
-    LSNNI_TRY(lsnni_bytes_read(cx, &file, path));
+    LSNNI_TRY(lsnni_content_read(cx, &file, path));
     status = lsnni_table_begin(cx, &g.table, &file, &lines);
     g.side = side;
     g.box = box;
@@ -13189,16 +13270,16 @@ static lsnn_status lsnni_mat_next(lsnni_mat *m, lsnni_mat_item *e)
 {
     size_t left = (size_t)(m->end - m->at), pad;
     uint32_t type = left >= 8 ? (uint32_t)lsnni_mat_bits(m, m->at, 4) : 0;
-    int small = type >> 16 != 0;
+    int brief = type >> 16 != 0;
     memset(e, 0, sizeof *e);
     if (left >= 8) {
         e->type = (int)(type & 0xFFFF);
-        e->bytes = small ? type >> 16 : (size_t)lsnni_mat_bits(m, m->at + 4, 4);
-        e->v = m->at + (small ? 4 : 8);
+        e->bytes = brief ? type >> 16 : (size_t)lsnni_mat_bits(m, m->at + 4, 4);
+        e->v = m->at + (brief ? 4 : 8);
     }
-    if (left < 8 || (small && e->bytes > 4) || (!small && e->bytes > left - 8))
+    if (left < 8 || (brief && e->bytes > 4) || (!brief && e->bytes > left - 8))
         return lsnni_fail(m->cx, LSNN_EFORMAT, "%s: is cut off within an element", m->who);
-    pad = small ? 4 - e->bytes : e->type == LSNNI_MAT_PACKED ? 0 : (8 - e->bytes % 8) % 8;
+    pad = brief ? 4 - e->bytes : e->type == LSNNI_MAT_PACKED ? 0 : (8 - e->bytes % 8) % 8;
     left = (size_t)(m->end - e->v) - e->bytes;
     m->at = e->v + e->bytes + LSNNI_MIN(pad, left);
     return LSNN_OK;
@@ -13349,8 +13430,8 @@ static lsnn_status lsnni_svhn_labels(lsnni_mat *m, lsnni_svhn *s)
                           m->who, n, (double)s->count);
     for (int i = 0; i < n; i++) {
         if (!(s->y[i] >= 1 && s->y[i] <= 10 && s->y[i] <= floor(s->y[i])))
-            return lsnni_fail(m->cx, LSNN_EVALUE, "%s: label %d in y is %g: they are 1 to 10, which "
-                              "stands for the digit 0", m->who, i + 1, s->y[i]);
+            return lsnni_fail(m->cx, LSNN_EVALUE, "%s: label %d in y is %g: they are 1 to 9, "
+                              "and 10 for the digit 0", m->who, i + 1, s->y[i]);
         s->set.labels.v[i] = (unsigned char)((int)s->y[i] % 10);
     }
     return LSNN_OK;
@@ -13378,14 +13459,14 @@ static lsnn_status lsnni_mat_head(lsnni_mat *m)
 
 LSNN_API lsnn_status lsnn_svhn_read(lsnn_ctx *cx, lsnn_set *s, const char *path)
 {
-    lsnni_bytes file;
+    lsnni_content file;
     lsnni_mat m;
     lsnni_svhn read;
     lsnn_status status;
     memset(&read, 0, sizeof read);
     memset(&m, 0, sizeof m);
     LSNNI_TRY(lsnni_path_check(cx, "lsnn_svhn_read", path));
-    LSNNI_TRY(lsnni_bytes_read(cx, &file, path));
+    LSNNI_TRY(lsnni_content_read(cx, &file, path));
     m.cx = cx;
     m.who = file.shown;
     m.at = file.v;
@@ -13457,9 +13538,9 @@ static lsnn_status lsnni_load_mnist(lsnni_loading *l)
     s = lsnn_idx_read(l->cx, &one.images, l->path);
     lsnni_loading_has(l, "%s-labels-idx1-ubyte", part);
     if (s == LSNN_OK) s = lsnn_idx_read(l->cx, &one.labels, l->path);
-    if (s == LSNN_OK && one.images.rank != 3)
-        s = lsnni_fail(l->cx, LSNN_EFORMAT, "%.200s: MNIST's images have rank 3, these %d",
-                       l->folder, one.images.rank);
+    if (s == LSNN_OK && (one.images.rank != 3 || one.labels.rank != 1))
+        s = lsnni_fail(l->cx, LSNN_EFORMAT, "%.160s: MNIST's images have rank 3 and its labels 1, "
+                       "these %d and %d", l->folder, one.images.rank, one.labels.rank);
     if (s == LSNN_OK)
         s = lsnni_idx_labels(l->cx, lsnni_path_end(l->path), &one.labels, one.images.dim[0], 10);
     if (s == LSNN_OK) {              /* N,H,W as N,1,H,W                      */
@@ -13474,7 +13555,7 @@ static lsnn_status lsnni_load_mnist(lsnni_loading *l)
 static lsnn_status lsnni_load_cifar10(lsnni_loading *l)
 {
     for (int i = 1; i <= (l->test ? 1 : 5); i++) {
-        char file[24] = "test_batch.bin";
+        char file[32] = "test_batch.bin";
         if (!l->test) snprintf(file, sizeof file, "data_batch_%d.bin", i);
         if (!lsnni_loading_find(l, "cifar-10-batches-bin", file))
             return lsnni_loading_missing(l, file);
@@ -13499,7 +13580,7 @@ static lsnn_status lsnni_load_svhn(lsnni_loading *l)
 }
 
 /* The tracks of packed records: lines of class/track_picture.ppm;width;height.  */
-static lsnn_status lsnni_packed_tracks(lsnni_loading *l, lsnni_bytes *file)
+static lsnn_status lsnni_packed_tracks(lsnni_loading *l, lsnni_content *file)
 {
     lsnn_set *s = l->set;
     lsnni_table t;
@@ -13525,14 +13606,14 @@ static lsnn_status lsnni_packed_tracks(lsnni_loading *l, lsnni_bytes *file)
 static lsnn_status lsnni_load_packed(lsnni_loading *l)
 {
     lsnn_set one, *set = l->set;
-    lsnni_bytes file;
+    lsnni_content file;
     lsnn_status s;
     memset(&one, 0, sizeof one);
     LSNNI_TRY(lsnn_cifar_read(l->cx, &one, l->path, LSNNI_SIGN_CLASSES));
     l->set = &one;
     s = LSNN_OK;
     if (!l->test && lsnni_loading_has(l, "gtsrb32_train_index.csv")) {
-        s = lsnni_bytes_read(l->cx, &file, l->path);
+        s = lsnni_content_read(l->cx, &file, l->path);
         if (s == LSNN_OK) {
             s = lsnni_packed_tracks(l, &file);
             lsnni_free(l->cx, file.v);
@@ -13821,10 +13902,10 @@ static const char *lsnni_pain_path(lsnni_pain_reader *r, const char *within, con
 static lsnn_status lsnni_numbers_read(lsnn_ctx *cx, const char *path, const char *what,
                                       double *v, int count)
 {
-    lsnni_bytes file;
+    lsnni_content file;
     char *at;
     int n = 0, good = 1;
-    LSNNI_TRY(lsnni_bytes_read(cx, &file, path));
+    LSNNI_TRY(lsnni_content_read(cx, &file, path));
     at = (char *)file.v;
     while (good) {
         char *word, stop;
@@ -13891,7 +13972,7 @@ static lsnn_status lsnni_pain_frame(lsnni_pain_reader *r, const char *line, lsnn
     lsnn_status s;
     LSNNI_TRY(lsnni_numbers_read(r->cx, lsnni_pain_path(r, "Frame_Labels/PSPI", line, "_facs.txt"),
                                  "the intensity of pain", &pain, 1));
-    if (!(pain >= 0 && pain <= LSNNI_PAIN_MOST && pain <= floor(pain)))
+    if (!(pain >= 0 && pain <= (int)LSNNI_PAIN_MOST && pain <= floor(pain)))
         return lsnni_fail(r->cx, LSNN_EVALUE, "%s: the intensity of pain is %g, not a whole number "
                           "in 0..%d", lsnni_path_end(r->path), pain, (int)LSNNI_PAIN_MOST);
     *level = (unsigned char)pain;
@@ -13979,7 +14060,7 @@ LSNN_API lsnn_status lsnn_pain_read(lsnn_ctx *cx, lsnn_pain *p, const char *fold
 {
     lsnni_pain_reader r;
     lsnni_table t;
-    lsnni_bytes file;
+    lsnni_content file;
     lsnn_status s;
     int lines = 0;
     memset(p, 0, sizeof *p);
@@ -13996,7 +14077,7 @@ LSNN_API lsnn_status lsnn_pain_read(lsnn_ctx *cx, lsnn_pain *p, const char *fold
     memset(&file, 0, sizeof file);
     snprintf(r.path, r.room, "%s/frames.txt", folder);
     s = lsnni_pain_list(cx, r.path);
-    if (s == LSNN_OK) s = lsnni_bytes_read(cx, &file, r.path);
+    if (s == LSNN_OK) s = lsnni_content_read(cx, &file, r.path);
     if (s == LSNN_OK) s = lsnni_table_begin(cx, &t, &file, &lines);
     if (s == LSNN_OK) s = lsnni_pain_room(cx, p, lines, file.shown);
     if (s == LSNN_OK) s = lsnni_pain_frames(&r, p, &t, first, subjects);
@@ -14009,7 +14090,7 @@ LSNN_API lsnn_status lsnn_pain_read(lsnn_ctx *cx, lsnn_pain *p, const char *fold
 LSNN_API lsnn_status lsnn_data_pain(lsnn_ctx *cx, lsnn_data *d, const lsnn_pain *p)
 {
     memset(d, 0, sizeof *d);
-    if (!p->faces_ || !(p->noise >= 0 && p->noise <= LSNNI_FACE_SIDE))
+    if (!p->faces_ || !(p->noise >= 0 && p->noise <= (int)LSNNI_FACE_SIDE))
         return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_pain: noise %g pixels (0..%d) of %s",
                           p->noise, (int)LSNNI_FACE_SIDE, p->faces_ ? "the frames" : "no frames: "
                           "call lsnn_pain_read first");
@@ -14021,8 +14102,6 @@ LSNN_API lsnn_status lsnn_data_pain(lsnn_ctx *cx, lsnn_data *d, const lsnn_pain 
     d->user = p;
     return LSNN_OK;
 }
-#undef LSNNI_IDX_OPEN
-#undef LSNNI_IDX_CLOSE
 #endif /* LSNN_NO_DATA */
 #ifndef LSNN_NO_PICTURES
 /* ============================================================================
@@ -14449,7 +14528,7 @@ enum { LSNNI_PNG_HASHES = 1 << 14, LSNNI_PNG_REACH = 32768, LSNNI_PNG_LONGEST = 
 
 typedef struct lsnni_png {
     FILE *f;                         /* it keeps its error: lsnni_file_replace asks */
-    uint32_t crc[256];               /* of a byte                             */
+    uint32_t crc[256];
     uint32_t bits;                   /* not yet a byte                        */
     int bit_count, used;
     unsigned char out[16384];        /* not yet a chunk                       */
@@ -14462,18 +14541,13 @@ static void lsnni_png_put32(unsigned char *to, uint32_t v)
     for (int i = 0; i < 4; i++) to[i] = (unsigned char)(v >> (24 - 8*i));
 }
 
-static uint32_t lsnni_png_crc(const lsnni_png *p, uint32_t crc, const unsigned char *v, size_t n)
-{
-    for (size_t i = 0; i < n; i++) crc = p->crc[(crc ^ v[i]) & 255] ^ crc >> 8;
-    return crc;
-}
-
 static void lsnni_png_chunk(lsnni_png *p, const char *name, const unsigned char *v, size_t n)
 {
     unsigned char head[8], tail[4];
     lsnni_png_put32(head, (uint32_t)n);
     memcpy(head + 4, name, 4);
-    lsnni_png_put32(tail, ~lsnni_png_crc(p, lsnni_png_crc(p, ~(uint32_t)0, head + 4, 4), v, n));
+    lsnni_png_put32(tail, ~lsnni_crc32(p->crc, lsnni_crc32(p->crc, ~(uint32_t)0, head + 4, 4),
+                                       v, n));
     fwrite(head, 1, 8, p->f);
     fwrite(v, 1, n, p->f);
     fwrite(tail, 1, 4, p->f);
@@ -14563,29 +14637,7 @@ static void lsnni_png_deflate(lsnni_png *p, const unsigned char *v, int n)
     p->bit_count = 0;
 }
 
-static uint32_t lsnni_adler32(const unsigned char *v, size_t n)
-{
-    uint32_t a = 1, b = 0;
-    for (size_t i = 0; i < n; i++) {
-        a = (a + v[i]) % 65521;
-        b = (b + a) % 65521;
-    }
-    return b << 16 | a;
-}
-
-/* ---- filters: a byte less what its neighbours (left, above, both) suggest -------------*/
-static int lsnni_png_guess(int filter, int left, int above, int corner)
-{
-    int a = abs(above - corner), b = abs(left - corner), c = abs(above + left - 2 * corner);
-    switch (filter) {
-    case 1: return left;
-    case 2: return above;
-    case 3: return (left + above) / 2;
-    case 4: return a <= b && a <= c ? left : b <= c ? above : corner;     /* Paeth  */
-    default: return 0;
-    }
-}
-
+/* ---- filters: lsnni_png_guess taken away ------------------------------------------*/
 /* Row y of im, filtered, to `to` if that is not NULL; returns the sum of its bytes, each
    taken as a number from -128 to 127: the smaller, the better it compresses. */
 static double lsnni_png_filter(const lsnn_image *im, int y, int filter, unsigned char *to)
@@ -14621,11 +14673,7 @@ static void lsnni_png_file(lsnni_png *p, const lsnn_image *im, const unsigned ch
 {
     unsigned char head[13] = { 0 };
     uint32_t check = lsnni_adler32(rows, (size_t)n);
-    for (uint32_t i = 0; i < 256; i++) {
-        p->crc[i] = i;
-        for (int bit = 0; bit < 8; bit++)
-            p->crc[i] = p->crc[i] >> 1 ^ (p->crc[i] & 1 ? 0xEDB88320u : 0);
-    }
+    lsnni_crc32_table(p->crc);
     lsnni_png_put32(head, (uint32_t)im->w);
     lsnni_png_put32(head + 4, (uint32_t)im->h);
     head[8] = 8;                                         /* bits a number         */
