@@ -52,7 +52,7 @@ typedef float lsnn_real;
     X(ESTATE,       -5, "the call comes at the wrong time")                    \
     X(EIO,          -6, "a file could not be read or written")                 \
     X(EFORMAT,      -7, "a file does not follow its format")                   \
-    X(EDIVERGED,    -8, "the loss is not a finite number")                     \
+    X(EDIVERGED,    -8, "a number is not finite (NaN or infinite)")             \
     X(EUNSUPPORTED, -9, "this build leaves that part out")
 typedef enum lsnn_status {
 #define LSNN_STATUS_ENUM(name, code, text) LSNN_##name = code,
@@ -91,6 +91,8 @@ typedef struct lsnn_ctx {
     lsnn_isa isa;                    /* 0, or one that does not run here: best */
     lsnn_status status;              /* the first failure, until lsnn_clear   */
     char message[400];               /* what failed, where, and a hint        */
+    lsnn_status last_;               /* private: the last failure, and how many there were */
+    unsigned failures_;
     const char *where_;              /* private: the layer at work            */
     int rehearsal_;                  /* private: take scratch memory, do no work */
     void *scratch_;                  /* private: grow-only working memory     */
@@ -515,6 +517,7 @@ typedef struct lsnn_call {           /* what forward and backward work on     */
     lsnn_real *dparam[LSNN_MAX_PARAMS];      /* add to these; NULL: frozen    */
     lsnn_real *buffer[LSNN_MAX_PARAMS];
     lsnn_real *keep;
+    int total;                       /* images of the batch that this may be a part of */
     int *kept;                       /* 0 until forward sets it, and again when parameters */
                                      /*   have changed: what `keep` holds is still right */
     const int *labels; int heads;    /* N x heads, NULL when predicting       */
@@ -566,17 +569,23 @@ typedef struct lsnn_batch {
     const lsnn_real *x;
     const int *labels; int heads;
     const lsnn_real *targets; int target_count;
-    uint32_t step;                   /* these two address dropout's draws: sample is the */
-    uint32_t sample;                 /*   first image's place in the step's batch, if   */
-} lsnn_batch;                        /*   that is fed in parts                */
-/* *loss (may be NULL): the sum of the losses, weights included. training 1: lsnn_backward
+    uint32_t step;                   /* addresses dropout's draws. 0: as many steps as an */
+                                     /*   optimizer of this net has made      */
+    /* A batch that is fed in parts, a forward and a backward each: */
+    uint32_t sample;                 /* this part's first image, counted in the whole; and how */
+    int total;                       /*   many images that has: losses are means over all of */
+} lsnn_batch;                        /*   them. 0: it is whole                */
+/* *loss (may be NULL): the sum of the losses, weights included; of a part, its share of the
+   whole batch's. training 1: lsnn_backward
    may follow, dropout draws, batch_norm uses the batch; 0 without labels and targets: only
-   what the output needs is run.                                              */
+   what the output needs is run. EDIVERGED: x holds a NaN or an infinity (nothing was done
+   then, and the message names the sample), or the loss is not finite.        */
 LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int training,
                                   double *loss);
 LSNN_API lsnn_status lsnn_backward(lsnn_net *net);  /* adds to gradients; once a forward */
 LSNN_API void lsnn_zero_grad(lsnn_net *net);
-/* y: N x output shape; any N. Softmax is not applied to logits.              */
+/* y: N x output shape; any N. Softmax is not applied to logits. EDIVERGED: x or y holds a NaN or
+   an infinity; the message names the sample.                                 */
 LSNN_API lsnn_status lsnn_predict(lsnn_net *net, const lsnn_real *x, int n, lsnn_real *y);
 
 /* By name: "conv2d1.weight" (parameter or buffer), "grad:conv2d1.weight", "smooth1.map";

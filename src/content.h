@@ -86,7 +86,7 @@ static lsnn_status lsnni_gz_open(lsnn_ctx *cx, lsnni_gz *in, const char *path)
     if (in->stream) return LSNN_OK;
     why = errno;
     packed = (char *)lsnni_alloc(cx, n + 4, 1);
-    if (!packed) return cx->status;
+    if (!packed) return cx->last_;
     memcpy(packed, path, n);
     memcpy(packed + n, ".gz", 4);
     in->stream = lsnni_gz_stream_open(packed);

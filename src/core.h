@@ -75,21 +75,26 @@ LSNN_API const char *lsnn_status_text(lsnn_status s)
     }
 }
 
-/* Records the first failure and returns s, so that a caller can write
-   `return lsnni_fail(...)`. The message: function or layer, values, hint.     */
+/* Logs a failure and returns s, so that a caller can write `return lsnni_fail(...)`. The context
+   keeps the first: what comes later is often a consequence, but not always, so that is logged
+   too. The message: function or layer, values, hint.                         */
 static lsnn_status lsnni_fail_list(lsnn_ctx *cx, lsnn_status s, const char *format,
                                    va_list list)
 {
+    char text[sizeof cx->message];
     int used = 0;
-    if (cx->status != LSNN_OK) return s;
-    if (cx->where_)
-        used = snprintf(cx->message, sizeof cx->message, "layer '%.80s': ", cx->where_);
-    vsnprintf(cx->message + used, sizeof cx->message - (size_t)used, format, list);
-    for (char *c = cx->message; *c; c++)                 /* names may be from a file */
+    if (cx->where_) used = snprintf(text, sizeof text, "layer '%.80s': ", cx->where_);
+    vsnprintf(text + used, sizeof text - (size_t)used, format, list);
+    for (char *c = text; *c; c++)                        /* names may be from a file */
         if ((unsigned char)*c < 32 || *c == 127) *c = '?';
-    cx->status = s;
-    if (cx->log_fn) cx->log_fn(cx->message, cx->log_user);
-    else fprintf(stderr, "lsnn: %s\n", cx->message);
+    cx->last_ = s;
+    cx->failures_++;
+    if (cx->status == LSNN_OK) {
+        cx->status = s;
+        memcpy(cx->message, text, sizeof text);
+    }
+    if (cx->log_fn) cx->log_fn(text, cx->log_user);
+    else fprintf(stderr, "lsnn: %s\n", text);
     return s;
 }
 

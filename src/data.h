@@ -93,7 +93,7 @@ LSNN_API lsnn_status lsnn_data_arrays(lsnn_ctx *cx, lsnn_data *d, const lsnn_rea
                               "not in [0, %d)", labels[i], (double)(i / (size_t)heads),
                               classes);
     u = lsnni_data_new(cx, d, count, shape, heads, classes);
-    if (!u) return cx->status;
+    if (!u) return cx->last_;
     u->x = x;
     u->labels = labels;
     d->fetch = lsnni_fetch_memory;
@@ -117,7 +117,7 @@ LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data 
         return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_part: %d samples from number %d on, of "
                           "a set that has %d", count, first, whole->count);
     u = lsnni_data_new(cx, d, count, whole->shape, whole->heads, whole->classes);
-    if (!u) return cx->status;
+    if (!u) return cx->last_;
     u->whole = whole;
     u->first = first;
     d->target_count = whole->target_count;
@@ -241,7 +241,7 @@ static lsnn_status lsnni_idx_body(lsnn_ctx *cx, lsnn_idx *a, lsnni_gz *in, size_
         unsigned char *v;
         room = room > bytes / 2 ? bytes : room;
         v = (unsigned char *)lsnni_alloc(cx, room, 1);
-        if (!v) return cx->status;
+        if (!v) return cx->last_;
         if (a->v) memcpy(v, a->v, have);
         lsnni_free(cx, a->v);
         a->v = v;
@@ -335,7 +335,7 @@ LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *i
     shape.w = images->dim[images->rank - 1];
     u = lsnni_data_new(cx, d, images->dim[0], shape, labels->rank == 2 ? labels->dim[1] : 1,
                        classes);
-    if (!u) return cx->status;
+    if (!u) return cx->last_;
     u->pixels = images->v;
     u->bytes = labels->v;
     d->fetch = lsnni_fetch_memory;

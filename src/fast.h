@@ -35,7 +35,9 @@ typedef struct lsnni_block {
    struct and each set's table are made from this list. Everything is single-threaded.
    tile: entries of a past `rows` must be readable.  block: bj is 1, n from 1 to 3 vectors, no
    bias.  dots: ak and bk are 1, m to LSNNI_DOTS_ROWS.  deviation: sum (x - mean)^2.
-   axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].  norm_backward: dx = a dy + b x + c. */
+   axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].
+   norm_forward: y = a (x - center) + b.
+   norm_backward: dx = a dy + b (x - center) istd + c. */
 #define LSNNI_KERNELS(X)                                                                      \
     X(void, tile, (const lsnni_tile *t))                                                      \
     X(void, block, (const lsnni_block *g))                                                    \
@@ -44,8 +46,8 @@ typedef struct lsnni_block {
     X(double, sum, (const lsnn_real *x, size_t n))                                            \
     X(double, dot, (const lsnn_real *x, const lsnn_real *y, size_t n))                        \
     X(double, deviation, (const lsnn_real *x, double mean, size_t n))                         \
-    X(void, sum_dot, (double m[2], lsnn_real *dy, const lsnn_real *x, const lsnn_real *y,     \
-        size_t n))                                                                            \
+    X(void, sum_dot, (double m[3], const lsnn_real *dy, const lsnn_real *x, double center,    \
+        lsnn_real *relu, const lsnn_real *y, size_t n))                                       \
     X(void, moments, (const lsnn_real *t, size_t n, double x0, double step, double m[3]))     \
     X(void, exponents, (lsnn_real *u, size_t n, double step, double from,                     \
         const double p[8]))                                                                   \
@@ -76,8 +78,10 @@ typedef struct lsnni_block {
         int e0, int e1, int in_blocks, uint32_t limit, double scale, int add))                \
     X(void, transpose, (lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, int rows,     \
         int columns))                                                                         \
+    X(void, norm_forward, (lsnn_real *y, const lsnn_real *x, double center, double a,         \
+        double b, size_t n))                                                                  \
     X(void, norm_backward, (lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x,           \
-        double a, double b, double c, size_t n, int add))                                     \
+        double center, double istd, double a, double b, double c, size_t n, int add))         \
     X(void, sgd, (lsnn_real *w, lsnn_real *v, const lsnn_real *g, double scale, double lr,    \
         double decay, double momentum, int nesterov, size_t n))                               \
     X(void, adam, (lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *g,              \

@@ -539,28 +539,36 @@ static double K_(deviation)(const lsnn_real *x, double mean, size_t n)
 #undef K_TERM
 }
 
-/* m = sum dy, sum dy x, where y (unless it is NULL) sets dy to 0 wherever it isn't above 0. */
-static void K_(sum_dot)(double m[2], lsnn_real *dy, const lsnn_real *x, const lsnn_real *y,
-                        size_t n)
+/* With d = x - center: m = sum dy, sum dy d, sum d. relu (unless it is NULL) is dy once more,
+   to be set to 0 wherever y isn't above 0.                                   */
+static void K_(sum_dot)(double m[3], const lsnn_real *dy, const lsnn_real *x, double center,
+                        lsnn_real *relu, const lsnn_real *y, size_t n)
 {
-    double sum[K_SUMS], dot[K_SUMS];
+    const lsnn_real from = LSNNI_R(center);
+    double sum[K_SUMS], dot[K_SUMS], rest[K_SUMS];
     size_t i = 0;
-    for (int l = 0; l < K_SUMS; l++) sum[l] = dot[l] = 0;
-    for (; i + K_SUMS <= n; i += K_SUMS) {
-        if (y)
-            for (size_t l = i; l < i + K_SUMS; l++) dy[l] = y[l] > 0 ? dy[l] : 0;
+    for (int l = 0; l < K_SUMS; l++) sum[l] = dot[l] = rest[l] = 0;
+    for (; i < n; i += K_SUMS) {
+        size_t count = LSNNI_MIN(n - i, (size_t)K_SUMS);
+        if (relu)
+            for (size_t l = i; l < i + count; l++) relu[l] = y[l] > 0 ? relu[l] : 0;
+        if (count < K_SUMS) break;
         for (size_t l = 0; l < K_SUMS; l++) {
+            double d = (double)(x[i + l] - from);
             sum[l] += (double)dy[i + l];
-            dot[l] += (double)dy[i + l] * (double)x[i + l];
+            dot[l] += (double)dy[i + l] * d;
+            rest[l] += d;
         }
     }
     for (size_t l = 0; i + l < n; l++) {
-        if (y) dy[i + l] = y[i + l] > 0 ? dy[i + l] : 0;
+        double d = (double)(x[i + l] - from);
         sum[l] += (double)dy[i + l];
-        dot[l] += (double)dy[i + l] * (double)x[i + l];
+        dot[l] += (double)dy[i + l] * d;
+        rest[l] += d;
     }
     m[0] = K_(fold)(sum, K_SUMS);
     m[1] = K_(fold)(dot, K_SUMS);
+    m[2] = K_(fold)(rest, K_SUMS);
 }
 
 /* m[i] = sum_j t[j] x^i with x = x0 + step j: what a smoother's gradient is made of. */
@@ -705,12 +713,21 @@ static void K_(act_backward)(lsnn_act f, lsnn_real *dx, const lsnn_real *dy,
     }
 }
 
-static void K_(norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x, double a,
-                              double b, double c, size_t n, int add)
+static void K_(norm_forward)(lsnn_real *y, const lsnn_real *x, double center, double a, double b,
+                             size_t n)
 {
+    const lsnn_real m = LSNNI_R(center), s = LSNNI_R(a), t = LSNNI_R(b);
+    for (size_t i = 0; i < n; i++) y[i] = (x[i] - m) * s + t;
+}
+
+static void K_(norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x,
+                              double center, double istd, double a, double b, double c, size_t n,
+                              int add)
+{
+    const lsnn_real m = LSNNI_R(center), r = LSNNI_R(istd);
     const lsnn_real ra = LSNNI_R(a), rb = LSNNI_R(b), rc = LSNNI_R(c);
-    if (add) for (size_t i = 0; i < n; i++) dx[i] += ra * dy[i] + rb * x[i] + rc;
-    else for (size_t i = 0; i < n; i++) dx[i] = ra * dy[i] + rb * x[i] + rc;
+    if (add) for (size_t i = 0; i < n; i++) dx[i] += ra * dy[i] + rb * ((x[i] - m) * r) + rc;
+    else for (size_t i = 0; i < n; i++) dx[i] = ra * dy[i] + rb * ((x[i] - m) * r) + rc;
 }
 
 /* 2 x 2 windows from the rows a b over c d, the first at pixel `at`, rows w apart: their

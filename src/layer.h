@@ -33,6 +33,13 @@ static inline void lsnni_clear(lsnn_real *dx, size_t count, int add)
     if (dx && !add) memset(dx, 0, count * sizeof *dx);
 }
 
+/* 1 if none of them is NaN or infinite.                                        */
+static int lsnni_finite(const lsnn_real *v, size_t count)
+{
+    for (size_t i = 0; i < count; i++) if (!(fabs((double)v[i]) <= DBL_MAX)) return 0;
+    return 1;
+}
+
 static int lsnni_inner(lsnn_shape s) { return s.h * s.w; }
 /* A block of images is like one image whose pixels are lanes as wide.        */
 static int lsnni_lanes_or_1(const lsnn_call *c) { return c->lanes ? c->lanes : 1; }

@@ -49,6 +49,7 @@ struct lsnn_net {
     int max_lanes;                   /* a block of more images would be too large */
     uint64_t seed;
     uint32_t version;                /* counts changes of the parameters      */
+    uint32_t steps;                  /* of the last optimizer                 */
     int profile;
     lsnn_work *work;
 };
@@ -318,11 +319,11 @@ static lsnn_status lsnni_enter(lsnn_net *net, lsnni_node *v, int i, int is_buffe
 }
 
 /* What a function of a layer's type has answered. One that refuses without a reason (lsnn_fail)
-   gets this one: no failure is silent.                                       */
+   gets this one: no failure is silent. failures: how many there were before.    */
 static lsnn_status lsnni_answer(lsnn_ctx *cx, const lsnn_layer_type *type, const char *function,
-                                lsnn_status s)
+                                unsigned failures, lsnn_status s)
 {
-    if (s == LSNN_OK || cx->status != LSNN_OK) return s;
+    if (s == LSNN_OK || cx->failures_ != failures) return s;
     return lsnni_fail(cx, s, "%s: its %s returned %d (%s) and gave no reason: lsnn_fail does",
                       type->name, function, (int)s, lsnn_status_text(s));
 }
@@ -445,6 +446,7 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
 {
     lsnn_ctx *cx = net->cx;
     lsnn_layer_plan given;
+    unsigned failures;
     if (count < v->type->min_inputs || count > v->type->max_inputs || count > LSNN_MAX_INPUTS)
         return lsnni_fail(cx, LSNN_EVALUE, "%s takes %d to %d inputs, not %d", v->type->name,
                           v->type->min_inputs,
@@ -469,7 +471,8 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
     LSNNI_TRY(lsnni_options_check(cx, v->type, &v->plan.o));
     v->plan.traits = v->type->traits;
     given = v->plan;
-    LSNNI_TRY(lsnni_answer(cx, v->type, "plan", v->type->plan(cx, &v->plan)));
+    failures = cx->failures_;
+    LSNNI_TRY(lsnni_answer(cx, v->type, "plan", failures, v->type->plan(cx, &v->plan)));
     LSNNI_TRY(lsnni_plan_check(cx, v->type, &v->plan, &given));
     v->shape = v->plan.out;
     if (o && o->share) return lsnni_share(net, v, o->share);

@@ -14,6 +14,7 @@ static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch 
     lsnn_call *c = &s->call;
     lsnn_call local;
     lsnn_status status;
+    unsigned failures = w->cx->failures_;
     double start = net->profile ? lsnni_seconds() : 0;
     if (s->turns)
         status = lsnn_interleave(w->cx, s->to, s->from ? s->from : b->x, b->n,
@@ -27,10 +28,12 @@ static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch 
         local.heads = b->heads;
         local.targets = b->targets;
         local.target_count = b->target_count;
+        local.total = b->total ? b->total : b->n;
         local.rng = lsnn_rng_at(net->seed, v->type->name, v->name, b->step, b->sample);
         w->cx->where_ = v->name;
         status = (backward ? v->type->backward : v->type->forward)(w->cx, &local);
-        status = lsnni_answer(w->cx, v->type, backward ? "backward" : "forward", status);
+        status = lsnni_answer(w->cx, v->type, backward ? "backward" : "forward", failures,
+                              status);
         w->cx->where_ = NULL;
         c->loss = local.loss;
     }
@@ -41,10 +44,26 @@ static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch 
     return status;
 }
 
-static int lsnni_finite(const lsnn_real *v, size_t count)
+/* The first sample of n with a number that is not finite, and which number; -1: none. A sum in
+   double is finite where all floats are, so most arrays are read once, quickly. */
+static int lsnni_bad_sample(const lsnni_kernels *kv, const lsnn_real *x, int n, size_t size,
+                            size_t *number)
 {
-    for (size_t i = 0; i < count; i++) if (!(fabs((double)v[i]) <= DBL_MAX)) return 0;
-    return 1;
+    if (fabs(kv->sum(x, (size_t)n * size)) <= DBL_MAX) return -1;
+    for (int i = 0; i < n; i++)
+        for (*number = 0; *number < size; ++*number)
+            if (!lsnni_finite(x + (size_t)i * size + *number, 1)) return i;
+    return -1;
+}
+
+static lsnn_status lsnni_inputs_check(lsnn_work *w, const lsnn_batch *b)
+{
+    size_t size = (size_t)lsnni_features(w->net->node[0].plan.out), number = 0;
+    int i = lsnni_bad_sample(lsnni_kernels_of(w->cx), b->x, b->n, size, &number);
+    if (i < 0) return LSNN_OK;
+    return lsnni_fail(w->cx, LSNN_EDIVERGED, "the input of sample %.0f of the batch holds %g, at "
+                      "place %.0f of its %.0f numbers", (double)b->sample + i,
+                      (double)b->x[(size_t)i * size + number], (double)number, (double)size);
 }
 
 /* While w is watched: 1 if what step s has written holds a number that is not finite. */
@@ -79,6 +98,10 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
     if (b->n < 1 || b->n > w->batch)
         return lsnni_fail(w->cx, LSNN_ESHAPE, "forward: %d images, the net was built for 1 to "
                           "%d", b->n, w->batch);
+    if (b->total && (b->total < b->n || (double)b->sample + b->n > b->total))
+        return lsnni_fail(w->cx, LSNN_EVALUE, "forward: %d images from number %.0f on are no part "
+                          "of a batch of %d", b->n, (double)b->sample, b->total);
+    if (!w->cx->rehearsal_) LSNNI_TRY(lsnni_inputs_check(w, b));
     if (w->version != net->version) memset(w->kept, 0, (size_t)net->nodes * sizeof *w->kept);
     w->version = net->version;
     w->lanes = lsnni_lanes_for(w, b->n);
@@ -97,18 +120,31 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
     return LSNN_OK;
 }
 
+static lsnn_status lsnni_forward(lsnn_net *net, const lsnn_batch *b, int training, double *loss)
+{
+    LSNNI_TRY(lsnni_work_forward(net->work, b, training, loss));
+    net->work->ready = training;
+    return LSNN_OK;
+}
+
 LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int training,
                                   double *loss)
 {
+    lsnn_batch own;
+    double total = 0;
     if (!net) return LSNN_ENOMEM;
     if (!net->built)
         return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_forward: call lsnn_net_build first");
     if (training && net->predict_only)
         return lsnni_fail(net->cx, LSNN_ESTATE,
                           "lsnn_forward: the net was built to predict only");
-    LSNNI_TRY(lsnni_work_forward(net->work, b, training, loss));
-    net->work->ready = training;
-    return LSNN_OK;
+    own = *b;
+    if (training && !own.step) own.step = net->steps;
+    LSNNI_TRY(lsnni_forward(net, &own, training, &total));
+    if (loss) *loss = total;
+    if (fabs(total) <= DBL_MAX) return LSNN_OK;
+    net->work->ready = 0;
+    return lsnni_fail(net->cx, LSNN_EDIVERGED, "lsnn_forward: the loss is %g", total);
 }
 
 static lsnn_status lsnni_work_backward(lsnn_work *w)
@@ -245,7 +281,13 @@ LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, 
                                       1, 0));
         else memcpy(y + (size_t)i * out, w->y[net->output], (size_t)b.n * out * sizeof *y);
     }
-    return LSNN_OK;
+    {
+        size_t number = 0;
+        int bad = lsnni_bad_sample(lsnni_kernels_of(w->cx), y, n, out, &number);
+        if (bad < 0) return LSNN_OK;
+        return lsnni_fail(w->cx, LSNN_EDIVERGED, "predict: output %.0f of sample %d is %g",
+                          (double)number, bad, (double)y[(size_t)bad * out + number]);
+    }
 }
 
 LSNN_API lsnn_status lsnn_predict(lsnn_net *net, const lsnn_real *x, int n, lsnn_real *y)

@@ -188,7 +188,7 @@ LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
     lsnn_parallel(net->cx, net->params, lsnni_update_task, &u);
     lsnni_changed(net);
     lsnn_zero_grad(net);
-    o->step++;
+    net->steps = ++o->step;
     return LSNN_OK;
 }
 
@@ -223,6 +223,21 @@ static void lsnni_batch_free(lsnn_ctx *cx, lsnni_batch *b)
     b->labels = NULL;
 }
 
+/* The labels' classes are the outputs', of one head at least; a data set of your own that says
+   nothing of classes is believed, and each label is checked as it comes.      */
+static lsnn_status lsnni_classes_check(const lsnn_net *net, const lsnn_data *d)
+{
+    const lsnni_node *last = NULL;
+    for (int i = 0; i < net->nodes && d->classes; i++) {
+        if (!lsnni_has(&net->node[i], LSNN_CLASSIFIES)) continue;
+        last = &net->node[i];
+        if (lsnni_features(last->plan.out) == d->classes) return LSNN_OK;
+    }
+    if (!last) return LSNN_OK;
+    return lsnni_fail(net->cx, LSNN_ESHAPE, "the data have %d classes, layer '%.60s' has %d",
+                      d->classes, last->name, lsnni_features(last->plan.out));
+}
+
 static lsnn_status lsnni_batch_make(lsnn_net *net, lsnni_batch *b, const lsnn_data *d)
 {
     lsnn_shape in = net->node[0].plan.out;
@@ -244,6 +259,7 @@ static lsnn_status lsnni_batch_make(lsnn_net *net, lsnni_batch *b, const lsnn_da
         return lsnni_fail(net->cx, LSNN_ESHAPE,
                           "the data are %d x %d x %d, the net reads %d x %d x %d",
                           d->shape.c, d->shape.h, d->shape.w, in.c, in.h, in.w);
+    LSNNI_TRY(lsnni_classes_check(net, d));
     b->data = d;
     b->size = (size_t)lsnni_features(in);
     b->x = (lsnn_real *)lsnni_alloc(net->cx, lsnni_times(b->size, n), sizeof *b->x);
@@ -270,6 +286,21 @@ static lsnn_batch lsnni_batch_fetch(lsnn_ctx *cx, lsnni_batch *b, int first, int
     out.targets = b->targets;
     out.target_count = b->data->target_count;
     return out;
+}
+
+/* What is not finite is the data's fault, and named before anything is run.       */
+static lsnn_status lsnni_batch_check(lsnn_ctx *cx, const lsnni_batch *b, int n)
+{
+    const lsnni_kernels *kv = lsnni_kernels_of(cx);
+    size_t number = 0, targets = (size_t)b->data->target_count;
+    int in = lsnni_bad_sample(kv, b->x, n, b->size, &number);
+    int bad = in < 0 && b->targets ? lsnni_bad_sample(kv, b->targets, n, targets, &number) : in;
+    if (bad < 0) return LSNN_OK;
+    return lsnni_fail(cx, LSNN_EDIVERGED, "sample %d of the data: number %.0f of its %s is %g",
+                      b->order ? b->order[b->first + bad] : b->first + bad, (double)number,
+                      in < 0 ? "targets" : "input",
+                      (double)(in < 0 ? b->targets[(size_t)bad * targets + number]
+                                      : b->x[(size_t)bad * b->size + number]));
 }
 
 /* ---- >>scores ---------------------------------------------------------------------*/
@@ -322,6 +353,21 @@ static double lsnni_tally_error(const lsnni_tally *t)
     return total > 0 ? 100 * t->wrong_heads / total : 0;
 }
 
+/* The net's answer to one of these samples is no number: nothing to be counted.    */
+static lsnn_status lsnni_unscored(const lsnn_net *net, const lsnn_batch *b, int first)
+{
+    for (int n = 0; n < b->n; n++)
+        for (int i = 0; i < net->nodes; i++) {
+            size_t count = (size_t)lsnni_features(net->node[i].plan.out);
+            if (lsnni_has(&net->node[i], LSNN_IS_LOSS) &&
+                !lsnni_finite(net->work->y[i] + (size_t)n * count, count))
+                return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the net's answer to sample %d "
+                                  "is no number, at layer '%.60s'", first + n, net->node[i].name);
+        }
+    return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the loss of samples %d to %d is not "
+                      "finite", first, first + b->n - 1);
+}
+
 static lsnn_status lsnni_evaluate(lsnn_net *net, lsnni_batch *b, lsnn_score *s)
 {
     lsnni_tally t;
@@ -331,7 +377,9 @@ static lsnn_status lsnni_evaluate(lsnn_net *net, lsnni_batch *b, lsnn_score *s)
         lsnn_batch batch;
         n = LSNNI_MIN(net->batch, b->data->count - i);
         batch = lsnni_batch_fetch(net->cx, b, i, n);
-        LSNNI_TRY(lsnn_forward(net, &batch, 0, &loss));
+        LSNNI_TRY(lsnni_batch_check(net->cx, b, n));
+        LSNNI_TRY(lsnni_forward(net, &batch, 0, &loss));
+        if (!(fabs(loss) <= DBL_MAX)) return lsnni_unscored(net, &batch, i);
         lsnni_tally_add(net, &t, &batch, loss, s->confusion);
     }
     s->loss = t.loss / t.samples;
@@ -616,7 +664,8 @@ static lsnn_status lsnni_fit_step(lsnni_fit *f)
     f->batch.epoch = (uint32_t)f->epoch;
     b = lsnni_batch_fetch(net->cx, &f->batch, first, LSNNI_MIN(net->batch, count - first));
     b.step = f->o->step;
-    LSNNI_TRY(lsnn_forward(net, &b, 1, &loss));
+    LSNNI_TRY(lsnni_batch_check(net->cx, &f->batch, b.n));
+    LSNNI_TRY(lsnni_forward(net, &b, 1, &loss));
     if (!(fabs(loss) <= DBL_MAX)) return lsnni_diverged(f, &b);
     LSNNI_TRY(lsnn_backward(net));
     lsnni_tally_add(net, &f->tally, &b, loss, NULL);
@@ -763,7 +812,7 @@ static lsnn_status lsnni_fit_alloc(lsnni_fit *f, int samples)
     if (f->d->keep_best)
         f->best = (lsnn_real *)lsnni_alloc(net->cx, net->param_size + net->buffer_size,
                                            sizeof *f->best);
-    return f->o && f->order && (f->best || !f->d->keep_best) ? LSNN_OK : net->cx->status;
+    return f->o && f->order && (f->best || !f->d->keep_best) ? LSNN_OK : net->cx->last_;
 }
 
 static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
@@ -787,9 +836,12 @@ static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
 LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_fit_desc *d)
 {
     if (!net) return LSNN_ENOMEM;
+    lsnn_fit_desc defaults;
     lsnni_fit f;
     lsnn_status s;
     memset(&f, 0, sizeof f);
+    memset(&defaults, 0, sizeof defaults);
+    if (!d) d = &defaults;
     f.net = net;
     f.d = d;
     f.began = lsnni_seconds();

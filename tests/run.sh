@@ -12,7 +12,8 @@
 #   asan    AddressSanitizer and UBSan   noomp     -O2 without OpenMP
 #   cblas   -DLSNN_USE_CBLAS             nosimd    -DLSNN_NO_SIMD, the portable kernels
 #   naive   -DLSNN_NAIVE -DLSNN_DOUBLE, the plain loops of each layer
-#   m32     32 bits, where the compiler has their C library (Debian: gcc-multilib)
+#   m32     32 bits, where the compiler has their C library (Debian: libc6-dev-i386 and
+#           lib32gcc-VERSION-dev; gcc-multilib keeps compilers for ARM away)
 #   long    as plain, with TEST_LONG=1 in its environment: what takes long
 # A script's: short, and long with TEST_LONG=1. Without that line: plain, short.
 #
@@ -42,7 +43,8 @@ mode_flags() {
     asan)     echo "-O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all -Isrc -I." ;;
     nosimd)   echo "-O2 $OMP_FLAGS -DLSNN_NO_SIMD -Isrc -I." ;;
     naive)    echo "-O2 $OMP_FLAGS -DLSNN_NAIVE -DLSNN_DOUBLE -Isrc -I." ;;
-    m32)      echo "-O1 -m32 -msse2 -mfpmath=sse -Isrc -I." ;;
+    m32)      echo "-O1 -m32 -msse2 -mfpmath=sse -Isrc -I." \
+                   "-idirafter /usr/include/$($CC -print-multiarch 2> /dev/null)" ;;
     *)        return 1 ;;
     esac
 }
@@ -56,7 +58,7 @@ mode_fault() {
         # shellcheck disable=SC2086
         $CC "$probe.c" -o "$probe" $CBLAS_LIBS > /dev/null 2>&1 || echo "no $CBLAS_LIBS" ;;
     asan | m32)
-        echo '#include <stdio.h>
+        echo '#include <errno.h>
               int main(void){return 0;}' > "$probe.c"
         # shellcheck disable=SC2046
         { $CC "$probe.c" -o "$probe" $(mode_flags "$1") -lm && "./$probe"; } > /dev/null 2>&1 ||

@@ -1248,7 +1248,7 @@ static int try_fit(lsnn_ctx *cx)
     fit.optimizer.method = LSNN_ADAM;
     fit.save = saved;
     draw_batch(&s, 8, 14 * 14, 2);
-    if (lsnn_data_arrays(cx, &data, s.x, s.labels, 8, shape, 1, 3) != LSNN_OK) return 0;
+    if (lsnn_data_arrays(cx, &data, s.x, s.labels, 8, shape, 1, 10) != LSNN_OK) return 0;
     net = small_net(cx, "location", 14, 4, 1);
     if (net) good = lsnn_fit(net, &data, &fit) == LSNN_OK;
     lsnn_net_free(net);

@@ -1031,7 +1031,7 @@ static void check_bad_smoothers(void)
     test_end("misuse: smoothers");
 }
 
-/* The first failure is the one that the context keeps.                                  */
+/* The first failure is the one that the context keeps; a later one is heard of, too.     */
 static void check_first_failure(void)
 {
     static lsnn_real v[16];
@@ -1039,7 +1039,7 @@ static void check_first_failure(void)
     CHECK(lsnn_dense_forward(&cx, v, v, v, NULL, 0, 2, 2) == LSNN_ESHAPE);
     memcpy(first, cx.message, sizeof first);
     CHECK(lsnn_softmax_forward(&cx, v, v, 2, -7, 1) == LSNN_ESHAPE);
-    CHECK(strcmp(first, cx.message) == 0 && logged == 1);
+    CHECK(strcmp(first, cx.message) == 0 && logged == 2);
     lsnn_clear(&cx);
     CHECK(cx.status == LSNN_OK && cx.message[0] == 0);
     logged = 0;

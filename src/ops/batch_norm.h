@@ -1,7 +1,10 @@
 /* ---- >>batch_norm (Ioffe and Szegedy 2015) ------------------------------------------
    xh = (x - mean) istd    y = gamma xh + beta    over the M = N*I values of a channel
    dgamma += sum dy xh     dbeta += sum dy
-   dx (+)= gamma istd (dy - mean(dy) - xh mean(dy xh))                        */
+   dx (+)= gamma istd (dy - mean(dy) - xh mean(dy xh))
+   Forward keeps mean and istd of a training batch for backward. A prediction, and a layer
+   that is frozen (option freeze), take the running mean and variance, which are constants:
+   dx (+)= gamma istd dy                                                       */
 /* ---- The naive pair                                                        */
 #ifdef LSNN_NAIVE
 #define LSNNI_NORM_FUSES 0
@@ -35,6 +38,7 @@ LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_re
     if (cx->rehearsal_) return LSNN_OK;                  /* the running ones stay */
     for (int k = 0; k < c; k++) {
         double m = 0, var = 0;
+        lsnn_real next;
         for (int l = 0; l < n; l++)
         for (int i = 0; i < inner; i++) m += (double)x[lsnni_at3(l, k, c, i, inner)] / count;
         for (int l = 0; l < n; l++)
@@ -50,15 +54,21 @@ LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_re
         }
         mean[k] = LSNNI_R(m);
         istd[k] = LSNNI_R(1 / sqrt(var / count + eps));
-        if (!running_mean) continue;
         var /= LSNNI_MAX(count - 1, 1);                  /* unbiased          */
+        next = LSNNI_R((1 - momentum) * (running_var ? (double)running_var[k] : 1) +
+                       momentum * var);
+        if (!lsnni_finite(&next, 1))                     /* the running ones stay */
+            return lsnni_fail(cx, LSNN_EDIVERGED, "batch_norm: the values of channel %d are not "
+                              "finite, or too large for a variance", k);
+        if (!running_mean) continue;
         running_mean[k] = LSNNI_R((1 - momentum) * (double)running_mean[k] + momentum * m);
-        running_var[k] = LSNNI_R((1 - momentum) * (double)running_var[k] + momentum * var);
+        running_var[k] = next;
     }
     return LSNN_OK;
 }
 
-/* mean and istd depend on x too, hence the two means that are taken off.      */
+/* mean and istd depend on x too, hence the two means that are taken off. The mean is made
+   again: as forward kept it, it is rounded to an lsnn_real.                   */
 LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dgamma,
                                               lsnn_real *dbeta, const lsnn_real *dy,
                                               const lsnn_real *x, const lsnn_real *gamma,
@@ -66,10 +76,13 @@ LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_
                                               int n, int c, int inner, int add)
 {
     double count = (double)n * inner;
+    (void)mean;
     LSNNI_TRY(lsnni_sizes3(cx, "batch_norm", n, c, inner));
     lsnni_clear(dx, lsnni_at3(n, 0, c, 0, inner), add);
     for (int k = 0; k < c; k++) {
-        double sum = 0, dot = 0, m = (double)mean[k], r = (double)istd[k];
+        double sum = 0, dot = 0, m = 0, r = (double)istd[k];
+        for (int l = 0; l < n; l++)
+        for (int i = 0; i < inner; i++) m += (double)x[lsnni_at3(l, k, c, i, inner)] / count;
         for (int l = 0; l < n; l++)
         for (int i = 0; i < inner; i++) {
             size_t at = lsnni_at3(l, k, c, i, inner);
@@ -94,47 +107,78 @@ LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_
 typedef struct lsnni_norm {
     const lsnni_kernels *kv;
     const lsnn_real *x, *dy, *gamma, *beta;
+    const lsnn_real *mean_in, *istd_in;          /* backward: what forward has written */
+    const lsnn_real *known_mean, *known_var;     /* forward by these; NULL: the batch's own */
     lsnn_real *y, *mean, *istd, *running_mean, *running_var, *dgamma, *dbeta;
-    int n, c, inner, add, predict;
+    int n, c, inner, add;
     int all;                         /* y and dy have so many channels, x and dx c of them */
     int relu;                        /* forward: y = relu(y) too                  */
-    const lsnn_real *relu_y;         /* backward: dy is the gradient of this relu */
+    lsnn_real *relu_dy;              /* backward: dy is the gradient of a relu of y, and is set */
+    const lsnn_real *relu_y;         /*   to 0 where that is 0; else NULL         */
     double momentum, eps;
+    int constant;                    /* backward: mean and istd do not depend on x */
 } lsnni_norm;
 
+/* y = (x - mean) a + beta. The mean is taken off before anything is multiplied: as a x + b a
+   spread that is small beside the mean would drown in rounding. What is taken off is the mean
+   as an lsnn_real, exactly; what that leaves goes into b.                     */
+static void lsnni_norm_apply(const lsnni_norm *p, int c, double mean, double istd)
+{
+    size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
+    size_t y_step = (size_t)p->all * inner;
+    double center = (double)LSNNI_R(mean), a = istd * (double)p->gamma[c];
+    double b = (double)p->beta[c] - (mean - center) * a;
+    for (int n = 0; n < p->n; n++) {
+        lsnn_real *y = p->y + first + (size_t)n * y_step;
+        p->kv->norm_forward(y, p->x + first + (size_t)n * step, center, a, b, inner);
+        if (p->relu) p->kv->act_forward(LSNN_RELU, y, y, inner, 0);
+    }
+}
+
+/* A batch whose statistics are no numbers leaves the running ones as they were, and istd 0,
+   which is how lsnni_norm_check knows.                                       */
 static void lsnni_norm_task(void *user, int c, int worker)
 {
     const lsnni_norm *p = (const lsnni_norm *)user;
     size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
-    size_t y_step = (size_t)p->all * inner;
-    double count = (double)p->n * p->inner, mean = 0, var = 0, istd;
+    double count = (double)p->n * p->inner, mean = 0, var = 0, m = p->momentum;
+    lsnn_real next_mean, next_var;
     (void)worker;
-    if (p->predict) {
-        mean = (double)p->running_mean[c];
-        istd = 1 / sqrt((double)p->running_var[c] + p->eps);
-    } else {
-        for (int n = 0; n < p->n; n++)
-            mean += p->kv->sum(p->x + first + (size_t)n * step, inner);
-        mean /= count;
-        for (int n = 0; n < p->n; n++)
-            var += p->kv->deviation(p->x + first + (size_t)n * step, mean, inner);
-        istd = 1 / sqrt(var / count + p->eps);
-        p->mean[c] = LSNNI_R(mean);
-        p->istd[c] = LSNNI_R(istd);
-        if (p->running_mean) {
-            double m = p->momentum, unbiased = var / LSNNI_MAX(count - 1, 1);
-            p->running_mean[c] = LSNNI_R((1 - m) * (double)p->running_mean[c] + m * mean);
-            p->running_var[c] = LSNNI_R((1 - m) * (double)p->running_var[c] + m * unbiased);
-        }
+    if (p->known_mean) {
+        double istd = 1 / sqrt((double)p->known_var[c] + p->eps);
+        if (p->mean) p->mean[c] = p->known_mean[c];
+        if (p->istd) p->istd[c] = LSNNI_R(istd);
+        lsnni_norm_apply(p, c, (double)p->known_mean[c], istd);
+        return;
     }
-    {
-        double a = istd * (double)p->gamma[c], b = (double)p->beta[c] - mean * a;
-        for (int n = 0; n < p->n; n++) {
-            lsnn_real *y = p->y + first + (size_t)n * y_step;
-            p->kv->affine(y, p->x + first + (size_t)n * step, a, b, inner, 0);
-            if (p->relu) p->kv->act_forward(LSNN_RELU, y, y, inner, 0);
+    for (int n = 0; n < p->n; n++) mean += p->kv->sum(p->x + first + (size_t)n * step, inner);
+    mean /= count;
+    for (int n = 0; n < p->n; n++)
+        var += p->kv->deviation(p->x + first + (size_t)n * step, mean, inner);
+    p->mean[c] = LSNNI_R(mean);
+    p->istd[c] = LSNNI_R(1 / sqrt(var / count + p->eps));
+    if (p->running_mean) {
+        next_mean = LSNNI_R((1 - m) * (double)p->running_mean[c] + m * mean);
+        next_var = LSNNI_R((1 - m) * (double)p->running_var[c] +
+                           m * (var / LSNNI_MAX(count - 1, 1)));         /* unbiased */
+        if (!lsnni_finite(&next_mean, 1) || !lsnni_finite(&next_var, 1)) {
+            p->istd[c] = 0;
+            return;
         }
+        p->running_mean[c] = next_mean;
+        p->running_var[c] = next_var;
     }
+    lsnni_norm_apply(p, c, mean, 1 / sqrt(var / count + p->eps));
+}
+
+/* After a training forward: every channel had a mean and a variance.             */
+static lsnn_status lsnni_norm_check(lsnn_ctx *cx, const lsnn_real *istd, int c)
+{
+    for (int k = 0; k < c && !cx->rehearsal_; k++)
+        if (!(istd[k] > 0))
+            return lsnni_fail(cx, LSNN_EDIVERGED, "batch_norm: the values of channel %d are not "
+                              "finite, or too large for a variance", k);
+    return LSNN_OK;
 }
 
 static lsnn_status lsnni_norm_run(lsnn_ctx *cx, lsnni_norm *p, int n, int c, int inner,
@@ -160,7 +204,8 @@ LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_re
     p.x = x; p.gamma = gamma; p.beta = beta; p.y = y; p.mean = mean; p.istd = istd;
     p.running_mean = running_mean; p.running_var = running_var;
     p.momentum = momentum; p.eps = eps;
-    return lsnni_norm_run(cx, &p, n, c, inner, lsnni_norm_task);
+    LSNNI_TRY(lsnni_norm_run(cx, &p, n, c, inner, lsnni_norm_task));
+    return lsnni_norm_check(cx, istd, c);
 }
 
 LSNN_API lsnn_status lsnn_batch_norm_predict(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
@@ -171,40 +216,43 @@ LSNN_API lsnn_status lsnn_batch_norm_predict(lsnn_ctx *cx, lsnn_real *y, const l
 {
     lsnni_norm p;
     memset(&p, 0, sizeof p);
-    p.x = x; p.gamma = gamma; p.beta = beta; p.y = y; p.predict = 1;
-    p.running_mean = (lsnn_real *)(uintptr_t)running_mean;       /* only read    */
-    p.running_var = (lsnn_real *)(uintptr_t)running_var;
-    p.eps = eps;
+    p.x = x; p.gamma = gamma; p.beta = beta; p.y = y; p.eps = eps;
+    p.known_mean = running_mean; p.known_var = running_var;
     return lsnni_norm_run(cx, &p, n, c, inner, lsnni_norm_task);
 }
 
+/* With d = x - center, where center is the mean as forward kept it, rounded by `off`:
+   sum dy xh = istd (sum dy d - off sum dy). xh is made before it is multiplied: the square of
+   istd, as a factor of x, would be 0 for values of 1e20.                      */
 static void lsnni_norm_back_task(void *user, int c, int worker)
 {
     const lsnni_norm *p = (const lsnni_norm *)user;      /* y is dx           */
     size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
     size_t y_step = (size_t)p->all * inner;
-    double count = (double)p->n * p->inner, sum = 0, dot = 0;
-    double mean = (double)p->mean[c], istd = (double)p->istd[c], scale, slope;
+    double count = (double)p->n * p->inner, sum = 0, dot = 0, off = 0;
+    double center = (double)p->mean_in[c], istd = (double)p->istd_in[c], scale, slope;
     (void)worker;
     for (int n = 0; n < p->n; n++) {
         size_t at = first + (size_t)n * y_step;
-        const lsnn_real *x = p->x + first + (size_t)n * step;
-        lsnn_real *dy = (lsnn_real *)(uintptr_t)(p->dy + at);    /* written if relu_y */
-        double m[2];
-        p->kv->sum_dot(m, dy, x, p->relu_y ? p->relu_y + at : NULL, inner);
+        double m[3];
+        p->kv->sum_dot(m, p->dy + at, p->x + first + (size_t)n * step, center,
+                       p->relu_dy ? p->relu_dy + at : NULL, p->relu_dy ? p->relu_y + at : NULL,
+                       inner);
         sum += m[0];
-        dot += m[1] - mean * m[0];
+        dot += m[1];
+        off += m[2] / count;
     }
-    dot *= istd;                                         /* sum dy xh         */
+    dot = istd * (dot - off * sum);                      /* sum dy xh         */
     if (p->dgamma) p->dgamma[c] += LSNNI_R(dot);
     if (p->dbeta) p->dbeta[c] += LSNNI_R(sum);
     if (!p->y) return;
+    if (p->constant) sum = dot = 0;
     scale = (double)p->gamma[c] * istd;
-    slope = -scale * istd * dot / count;                 /* of x in dx        */
+    slope = -scale * dot / count;                        /* of xh in dx       */
     for (int n = 0; n < p->n; n++)
         p->kv->norm_backward(p->y + first + (size_t)n * step, p->dy + first + (size_t)n * y_step,
-                             p->x + first + (size_t)n * step, scale, slope,
-                             -scale * sum / count - slope * mean, inner, p->add);
+                             p->x + first + (size_t)n * step, center, istd, scale, slope,
+                             -scale * sum / count - slope * istd * off, inner, p->add);
 }
 
 LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dgamma,
@@ -216,9 +264,7 @@ LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_
     lsnni_norm p;
     memset(&p, 0, sizeof p);
     p.x = x; p.dy = dy; p.gamma = gamma; p.y = dx; p.dgamma = dgamma; p.dbeta = dbeta;
-    p.mean = (lsnn_real *)(uintptr_t)mean;               /* only read         */
-    p.istd = (lsnn_real *)(uintptr_t)istd;
-    p.add = add;
+    p.mean_in = mean; p.istd_in = istd; p.add = add;
     return lsnni_norm_run(cx, &p, n, c, inner, lsnni_norm_back_task);
 }
 
@@ -248,14 +294,22 @@ static lsnn_status lsnni_plan_batch_norm(lsnn_ctx *cx, lsnn_layer_plan *p)
     return lsnni_plan_same(cx, p);
 }
 
+/* 1 if the running mean and variance are taken, and stay as they are.          */
+static int lsnni_norm_knows(const lsnn_call *c) { return !c->training || c->plan->o.freeze; }
+
 #ifdef LSNN_NAIVE
 static lsnn_status lsnni_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
 {
     const lsnn_layer_plan *p = c->plan;
     int channels = p->out.c, inner = lsnni_call_inner(c);
-    if (!c->training)
+    if (lsnni_norm_knows(c)) {
+        for (int k = 0; k < channels; k++) {             /* for backward      */
+            c->keep[k] = c->buffer[0][k];
+            c->keep[channels + k] = LSNNI_R(1 / sqrt((double)c->buffer[1][k] + p->o.eps));
+        }
         return lsnn_batch_norm_predict(cx, c->y, c->x[0], c->param[0], c->param[1], c->buffer[0],
                                        c->buffer[1], c->n, channels, inner, p->o.eps);
+    }
     return lsnn_batch_norm_forward(cx, c->y, c->keep, c->keep + channels, c->buffer[0],
                                    c->buffer[1], c->x[0], c->param[0], c->param[1], c->n,
                                    channels, inner, p->o.momentum, p->o.eps);
@@ -263,39 +317,54 @@ static lsnn_status lsnni_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
 
 static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
 {
-    int channels = c->plan->out.c;
-    return lsnn_batch_norm_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
-                                    c->param[0], c->keep, c->keep + channels, c->n, channels,
-                                    lsnni_call_inner(c), c->add[0]);
+    int channels = c->plan->out.c, inner = lsnni_call_inner(c);
+    if (!lsnni_norm_knows(c))
+        return lsnn_batch_norm_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
+                                        c->param[0], c->keep, c->keep + channels, c->n, channels,
+                                        inner, c->add[0]);
+    lsnni_clear(c->dx[0], lsnni_call_count(c), c->add[0]);
+    for (int l = 0; l < c->n && c->dx[0]; l++)
+    for (int k = 0; k < channels; k++)
+    for (int i = 0; i < inner; i++) {
+        size_t at = lsnni_at3(l, k, channels, i, inner);
+        c->dx[0][at] += c->param[0][k] * c->keep[channels + k] * c->dy[at];
+    }
+    return LSNN_OK;
 }
 #else
 /* Channels [first, first + those of input j): all of them, or one input of the concat that
-   is read in parts (see lsnni_plan_concats).                                 */
+   is read in parts (see >>parts).                                            */
 static void lsnni_norm_part(lsnni_norm *g, const lsnn_call *c, int j, int first)
 {
-    int channels = c->plan->out.c;
     memset(g, 0, sizeof *g);
-    g->all = channels;
+    g->all = c->plan->out.c;
     g->x = c->x[j];
     g->gamma = c->param[0] + first;
-    g->mean = c->keep + first;
-    g->istd = c->keep + channels + first;
 }
 
 static lsnn_status lsnni_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
 {
     const lsnn_layer_plan *p = c->plan;
+    int known = lsnni_norm_knows(c);
     for (int j = 0, first = 0; j < p->inputs; first += p->in[j++].c) {
         lsnni_norm g;
         lsnni_norm_part(&g, c, j, first);
         g.y = c->y + lsnni_area(first, lsnni_call_inner(c));
         g.beta = c->param[1] + first;
-        g.running_mean = c->buffer[0] + first;
-        g.running_var = c->buffer[1] + first;
+        g.mean = c->keep + first;
+        g.istd = c->keep + p->out.c + first;
+        if (known) {
+            g.known_mean = c->buffer[0] + first;
+            g.known_var = c->buffer[1] + first;
+        } else {
+            g.running_mean = c->buffer[0] + first;
+            g.running_var = c->buffer[1] + first;
+        }
         g.momentum = p->o.momentum; g.eps = p->o.eps;
-        g.predict = !c->training; g.relu = c->does & LSNN_DO_RELU;
+        g.relu = c->does & LSNN_DO_RELU;
         LSNNI_TRY(lsnni_norm_run(cx, &g, lsnni_blocks(c), p->in[j].c, lsnni_call_inner(c),
                                  lsnni_norm_task));
+        if (!known) LSNNI_TRY(lsnni_norm_check(cx, g.istd, p->in[j].c));
     }
     return LSNN_OK;
 }
@@ -309,9 +378,15 @@ static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
         lsnni_norm_part(&g, c, j, first);
         g.dy = c->dy + skip;
         g.y = c->dx[j]; g.add = c->add[j];
+        g.constant = lsnni_norm_knows(c);
+        g.mean_in = c->keep + first;
+        g.istd_in = c->keep + p->out.c + first;
         if (c->dparam[0]) g.dgamma = c->dparam[0] + first;
         if (c->dparam[1]) g.dbeta = c->dparam[1] + first;
-        if (c->does & LSNN_DO_RELU) g.relu_y = c->y + skip;   /* what relu would do in place */
+        if (c->does & LSNN_DO_RELU) {                    /* what relu would do in place */
+            g.relu_dy = c->dy + skip;
+            g.relu_y = c->y + skip;
+        }
         LSNNI_TRY(lsnni_norm_run(cx, &g, lsnni_blocks(c), p->in[j].c, lsnni_call_inner(c),
                                  lsnni_norm_back_task));
     }

@@ -84,6 +84,13 @@ LSNN_API lsnn_status lsnn_mse_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_r
     return LSNN_OK;
 }
 
+/* A part of a batch has its share of the whole batch's mean.                      */
+static double lsnni_loss_weight(const lsnn_call *c)
+{
+    double w = c->plan->o.loss_weight;
+    return c->total == c->n ? w : w * c->n / c->total;
+}
+
 static lsnn_status lsnni_plan_loss(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     p->o.loss_weight = lsnni_or(p->o.loss_weight, 1);
@@ -100,7 +107,7 @@ static lsnn_status lsnni_forward_cross_entropy(lsnn_ctx *cx, lsnn_call *c)
                           "batch has %d", head, c->labels ? c->heads : 0);
     LSNNI_TRY(lsnn_cross_entropy_forward(cx, &c->loss, c->y, c->x[0], c->labels + head,
                                          c->heads, c->n, lsnni_features(c->plan->in[0])));
-    c->loss *= c->plan->o.loss_weight;
+    c->loss *= lsnni_loss_weight(c);
     return LSNN_OK;
 }
 
@@ -108,7 +115,7 @@ static lsnn_status lsnni_backward_cross_entropy(lsnn_ctx *cx, lsnn_call *c)
 {
     return lsnn_cross_entropy_backward(cx, c->dx[0], c->y, c->labels + c->plan->o.head,
                                        c->heads, c->n, lsnni_features(c->plan->in[0]),
-                                       c->plan->o.loss_weight, c->add[0]);
+                                       lsnni_loss_weight(c), c->add[0]);
 }
 
 static lsnn_status lsnni_forward_mse(lsnn_ctx *cx, lsnn_call *c)
@@ -121,7 +128,7 @@ static lsnn_status lsnni_forward_mse(lsnn_ctx *cx, lsnn_call *c)
     LSNNI_TRY(lsnn_mse_forward(cx, &c->loss, c->x[0], c->targets + first, c->target_count, c->n,
                                count));
     memcpy(c->y, c->x[0], lsnni_call_count(c) * sizeof *c->y);
-    c->loss *= c->plan->o.loss_weight;
+    c->loss *= lsnni_loss_weight(c);
     return LSNN_OK;
 }
 
@@ -129,7 +136,7 @@ static lsnn_status lsnni_backward_mse(lsnn_ctx *cx, lsnn_call *c)
 {
     return lsnn_mse_backward(cx, c->dx[0], c->x[0], c->targets + c->plan->o.head,
                              c->target_count, c->n, lsnni_features(c->plan->in[0]),
-                             c->plan->o.loss_weight, c->add[0]);
+                             lsnni_loss_weight(c), c->add[0]);
 }
 
 static const lsnn_layer_type lsnni_cross_entropy_type = {
