@@ -400,7 +400,23 @@
    it: the fit stops after its step, saves, and returns STOPPED. A signal that kills leaves
    the old file; one whose handler interrupts a write (no SA_RESTART, on a network's file
    system) makes that save EIO, and what was there stays. SIGXFSZ (a file over ulimit -f)
-   kills unless the program ignores it; then it is EIO. */
+   kills unless the program ignores it; then it is EIO.
+   Numbers. What is not finite is an error, EDIVERGED, where it comes in and where it goes
+   out: lsnn_forward, lsnn_predict, lsnn_evaluate and lsnn_fit name the sample whose input is a
+   NaN or an infinity, before anything is run or any running mean has seen it; predict and
+   evaluate name the output that is none, so no NaN is counted as a class; forward and fit stop
+   at such a loss, fit with the first layer that made it, and the optimizer's step refuses such
+   a gradient, before it moves anything. A NaN that a relu stops on its way is not seen.
+   A batch may be fed in parts, where it does not fit: lsnn_batch's `sample` and `total` say
+   which part this is; loss and gradient then sum up to the whole batch's (but batch_norm
+   normalises each part by itself). `step` 0 in a loop of your own means as many as the
+   optimizer has made.
+   batch_norm takes the mean off before it multiplies: a spread of 1 about 1e4 keeps all the
+   digits that the floats have. Frozen (option freeze), it normalises by its running mean and
+   variance and leaves them. A variance past the largest lsnn_real is EDIVERGED.
+   The data's classes must be those of a classifying head: a net with more outputs than there
+   are classes is refused, as one with fewer is.
+   Failures. The context keeps the first one, until lsnn_clear; every one is logged. */
 
 /* Where is what (src/ of the repository; a line of the list is a chapter of the book)
 
@@ -632,7 +648,7 @@ typedef float lsnn_real;
     X(ESTATE,       -5, "the call comes at the wrong time")                    \
     X(EIO,          -6, "a file could not be read or written")                 \
     X(EFORMAT,      -7, "a file does not follow its format")                   \
-    X(EDIVERGED,    -8, "the loss is not a finite number")                     \
+    X(EDIVERGED,    -8, "a number is not finite (NaN or infinite)")             \
     X(EUNSUPPORTED, -9, "this build leaves that part out")
 typedef enum lsnn_status {
 #define LSNN_STATUS_ENUM(name, code, text) LSNN_##name = code,
@@ -671,6 +687,8 @@ typedef struct lsnn_ctx {
     lsnn_isa isa;                    /* 0, or one that does not run here: best */
     lsnn_status status;              /* the first failure, until lsnn_clear   */
     char message[400];               /* what failed, where, and a hint        */
+    lsnn_status last_;               /* private: the last failure, and how many there were */
+    unsigned failures_;
     const char *where_;              /* private: the layer at work            */
     int rehearsal_;                  /* private: take scratch memory, do no work */
     void *scratch_;                  /* private: grow-only working memory     */
@@ -1095,6 +1113,7 @@ typedef struct lsnn_call {           /* what forward and backward work on     */
     lsnn_real *dparam[LSNN_MAX_PARAMS];      /* add to these; NULL: frozen    */
     lsnn_real *buffer[LSNN_MAX_PARAMS];
     lsnn_real *keep;
+    int total;                       /* images of the batch that this may be a part of */
     int *kept;                       /* 0 until forward sets it, and again when parameters */
                                      /*   have changed: what `keep` holds is still right */
     const int *labels; int heads;    /* N x heads, NULL when predicting       */
@@ -1146,17 +1165,23 @@ typedef struct lsnn_batch {
     const lsnn_real *x;
     const int *labels; int heads;
     const lsnn_real *targets; int target_count;
-    uint32_t step;                   /* these two address dropout's draws: sample is the */
-    uint32_t sample;                 /*   first image's place in the step's batch, if   */
-} lsnn_batch;                        /*   that is fed in parts                */
-/* *loss (may be NULL): the sum of the losses, weights included. training 1: lsnn_backward
+    uint32_t step;                   /* addresses dropout's draws. 0: as many steps as an */
+                                     /*   optimizer of this net has made      */
+    /* A batch that is fed in parts, a forward and a backward each: */
+    uint32_t sample;                 /* this part's first image, counted in the whole; and how */
+    int total;                       /*   many images that has: losses are means over all of */
+} lsnn_batch;                        /*   them. 0: it is whole                */
+/* *loss (may be NULL): the sum of the losses, weights included; of a part, its share of the
+   whole batch's. training 1: lsnn_backward
    may follow, dropout draws, batch_norm uses the batch; 0 without labels and targets: only
-   what the output needs is run.                                              */
+   what the output needs is run. EDIVERGED: x holds a NaN or an infinity (nothing was done
+   then, and the message names the sample), or the loss is not finite.        */
 LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int training,
                                   double *loss);
 LSNN_API lsnn_status lsnn_backward(lsnn_net *net);  /* adds to gradients; once a forward */
 LSNN_API void lsnn_zero_grad(lsnn_net *net);
-/* y: N x output shape; any N. Softmax is not applied to logits.              */
+/* y: N x output shape; any N. Softmax is not applied to logits. EDIVERGED: x or y holds a NaN or
+   an infinity; the message names the sample.                                 */
 LSNN_API lsnn_status lsnn_predict(lsnn_net *net, const lsnn_real *x, int n, lsnn_real *y);
 
 /* By name: "conv2d1.weight" (parameter or buffer), "grad:conv2d1.weight", "smooth1.map";
@@ -1613,21 +1638,26 @@ LSNN_API const char *lsnn_status_text(lsnn_status s)
     }
 }
 
-/* Records the first failure and returns s, so that a caller can write
-   `return lsnni_fail(...)`. The message: function or layer, values, hint.     */
+/* Logs a failure and returns s, so that a caller can write `return lsnni_fail(...)`. The context
+   keeps the first: what comes later is often a consequence, but not always, so that is logged
+   too. The message: function or layer, values, hint.                         */
 static lsnn_status lsnni_fail_list(lsnn_ctx *cx, lsnn_status s, const char *format,
                                    va_list list)
 {
+    char text[sizeof cx->message];
     int used = 0;
-    if (cx->status != LSNN_OK) return s;
-    if (cx->where_)
-        used = snprintf(cx->message, sizeof cx->message, "layer '%.80s': ", cx->where_);
-    vsnprintf(cx->message + used, sizeof cx->message - (size_t)used, format, list);
-    for (char *c = cx->message; *c; c++)                 /* names may be from a file */
+    if (cx->where_) used = snprintf(text, sizeof text, "layer '%.80s': ", cx->where_);
+    vsnprintf(text + used, sizeof text - (size_t)used, format, list);
+    for (char *c = text; *c; c++)                        /* names may be from a file */
         if ((unsigned char)*c < 32 || *c == 127) *c = '?';
-    cx->status = s;
-    if (cx->log_fn) cx->log_fn(cx->message, cx->log_user);
-    else fprintf(stderr, "lsnn: %s\n", cx->message);
+    cx->last_ = s;
+    cx->failures_++;
+    if (cx->status == LSNN_OK) {
+        cx->status = s;
+        memcpy(cx->message, text, sizeof text);
+    }
+    if (cx->log_fn) cx->log_fn(text, cx->log_user);
+    else fprintf(stderr, "lsnn: %s\n", text);
     return s;
 }
 
@@ -2012,7 +2042,9 @@ typedef struct lsnni_block {
    struct and each set's table are made from this list. Everything is single-threaded.
    tile: entries of a past `rows` must be readable.  block: bj is 1, n from 1 to 3 vectors, no
    bias.  dots: ak and bk are 1, m to LSNNI_DOTS_ROWS.  deviation: sum (x - mean)^2.
-   axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].  norm_backward: dx = a dy + b x + c. */
+   axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].
+   norm_forward: y = a (x - center) + b.
+   norm_backward: dx = a dy + b (x - center) istd + c. */
 #define LSNNI_KERNELS(X)                                                                      \
     X(void, tile, (const lsnni_tile *t))                                                      \
     X(void, block, (const lsnni_block *g))                                                    \
@@ -2021,8 +2053,8 @@ typedef struct lsnni_block {
     X(double, sum, (const lsnn_real *x, size_t n))                                            \
     X(double, dot, (const lsnn_real *x, const lsnn_real *y, size_t n))                        \
     X(double, deviation, (const lsnn_real *x, double mean, size_t n))                         \
-    X(void, sum_dot, (double m[2], lsnn_real *dy, const lsnn_real *x, const lsnn_real *y,     \
-        size_t n))                                                                            \
+    X(void, sum_dot, (double m[3], const lsnn_real *dy, const lsnn_real *x, double center,    \
+        lsnn_real *relu, const lsnn_real *y, size_t n))                                       \
     X(void, moments, (const lsnn_real *t, size_t n, double x0, double step, double m[3]))     \
     X(void, exponents, (lsnn_real *u, size_t n, double step, double from,                     \
         const double p[8]))                                                                   \
@@ -2053,8 +2085,10 @@ typedef struct lsnni_block {
         int e0, int e1, int in_blocks, uint32_t limit, double scale, int add))                \
     X(void, transpose, (lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, int rows,     \
         int columns))                                                                         \
+    X(void, norm_forward, (lsnn_real *y, const lsnn_real *x, double center, double a,         \
+        double b, size_t n))                                                                  \
     X(void, norm_backward, (lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x,           \
-        double a, double b, double c, size_t n, int add))                                     \
+        double center, double istd, double a, double b, double c, size_t n, int add))         \
     X(void, sgd, (lsnn_real *w, lsnn_real *v, const lsnn_real *g, double scale, double lr,    \
         double decay, double momentum, int nesterov, size_t n))                               \
     X(void, adam, (lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *g,              \
@@ -2270,6 +2304,13 @@ static inline size_t lsnni_at4(int i, int j, int js, int k, int ks, int l, int l
 static inline void lsnni_clear(lsnn_real *dx, size_t count, int add)
 {
     if (dx && !add) memset(dx, 0, count * sizeof *dx);
+}
+
+/* 1 if none of them is NaN or infinite.                                        */
+static int lsnni_finite(const lsnn_real *v, size_t count)
+{
+    for (size_t i = 0; i < count; i++) if (!(fabs((double)v[i]) <= DBL_MAX)) return 0;
+    return 1;
 }
 
 static int lsnni_inner(lsnn_shape s) { return s.h * s.w; }
@@ -3339,7 +3380,10 @@ LSNN_API int lsnn_dropout(lsnn_net *net, int x, double rate, const lsnn_options 
 /* ---- >>batch_norm (Ioffe and Szegedy 2015) ------------------------------------------
    xh = (x - mean) istd    y = gamma xh + beta    over the M = N*I values of a channel
    dgamma += sum dy xh     dbeta += sum dy
-   dx (+)= gamma istd (dy - mean(dy) - xh mean(dy xh))                        */
+   dx (+)= gamma istd (dy - mean(dy) - xh mean(dy xh))
+   Forward keeps mean and istd of a training batch for backward. A prediction, and a layer
+   that is frozen (option freeze), take the running mean and variance, which are constants:
+   dx (+)= gamma istd dy                                                       */
 /* ---- The naive pair                                                        */
 #ifdef LSNN_NAIVE
 #define LSNNI_NORM_FUSES 0
@@ -3373,6 +3417,7 @@ LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_re
     if (cx->rehearsal_) return LSNN_OK;                  /* the running ones stay */
     for (int k = 0; k < c; k++) {
         double m = 0, var = 0;
+        lsnn_real next;
         for (int l = 0; l < n; l++)
         for (int i = 0; i < inner; i++) m += (double)x[lsnni_at3(l, k, c, i, inner)] / count;
         for (int l = 0; l < n; l++)
@@ -3388,15 +3433,21 @@ LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_re
         }
         mean[k] = LSNNI_R(m);
         istd[k] = LSNNI_R(1 / sqrt(var / count + eps));
-        if (!running_mean) continue;
         var /= LSNNI_MAX(count - 1, 1);                  /* unbiased          */
+        next = LSNNI_R((1 - momentum) * (running_var ? (double)running_var[k] : 1) +
+                       momentum * var);
+        if (!lsnni_finite(&next, 1))                     /* the running ones stay */
+            return lsnni_fail(cx, LSNN_EDIVERGED, "batch_norm: the values of channel %d are not "
+                              "finite, or too large for a variance", k);
+        if (!running_mean) continue;
         running_mean[k] = LSNNI_R((1 - momentum) * (double)running_mean[k] + momentum * m);
-        running_var[k] = LSNNI_R((1 - momentum) * (double)running_var[k] + momentum * var);
+        running_var[k] = next;
     }
     return LSNN_OK;
 }
 
-/* mean and istd depend on x too, hence the two means that are taken off.      */
+/* mean and istd depend on x too, hence the two means that are taken off. The mean is made
+   again: as forward kept it, it is rounded to an lsnn_real.                   */
 LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dgamma,
                                               lsnn_real *dbeta, const lsnn_real *dy,
                                               const lsnn_real *x, const lsnn_real *gamma,
@@ -3404,10 +3455,13 @@ LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_
                                               int n, int c, int inner, int add)
 {
     double count = (double)n * inner;
+    (void)mean;
     LSNNI_TRY(lsnni_sizes3(cx, "batch_norm", n, c, inner));
     lsnni_clear(dx, lsnni_at3(n, 0, c, 0, inner), add);
     for (int k = 0; k < c; k++) {
-        double sum = 0, dot = 0, m = (double)mean[k], r = (double)istd[k];
+        double sum = 0, dot = 0, m = 0, r = (double)istd[k];
+        for (int l = 0; l < n; l++)
+        for (int i = 0; i < inner; i++) m += (double)x[lsnni_at3(l, k, c, i, inner)] / count;
         for (int l = 0; l < n; l++)
         for (int i = 0; i < inner; i++) {
             size_t at = lsnni_at3(l, k, c, i, inner);
@@ -3432,47 +3486,78 @@ LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_
 typedef struct lsnni_norm {
     const lsnni_kernels *kv;
     const lsnn_real *x, *dy, *gamma, *beta;
+    const lsnn_real *mean_in, *istd_in;          /* backward: what forward has written */
+    const lsnn_real *known_mean, *known_var;     /* forward by these; NULL: the batch's own */
     lsnn_real *y, *mean, *istd, *running_mean, *running_var, *dgamma, *dbeta;
-    int n, c, inner, add, predict;
+    int n, c, inner, add;
     int all;                         /* y and dy have so many channels, x and dx c of them */
     int relu;                        /* forward: y = relu(y) too                  */
-    const lsnn_real *relu_y;         /* backward: dy is the gradient of this relu */
+    lsnn_real *relu_dy;              /* backward: dy is the gradient of a relu of y, and is set */
+    const lsnn_real *relu_y;         /*   to 0 where that is 0; else NULL         */
     double momentum, eps;
+    int constant;                    /* backward: mean and istd do not depend on x */
 } lsnni_norm;
 
+/* y = (x - mean) a + beta. The mean is taken off before anything is multiplied: as a x + b a
+   spread that is small beside the mean would drown in rounding. What is taken off is the mean
+   as an lsnn_real, exactly; what that leaves goes into b.                     */
+static void lsnni_norm_apply(const lsnni_norm *p, int c, double mean, double istd)
+{
+    size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
+    size_t y_step = (size_t)p->all * inner;
+    double center = (double)LSNNI_R(mean), a = istd * (double)p->gamma[c];
+    double b = (double)p->beta[c] - (mean - center) * a;
+    for (int n = 0; n < p->n; n++) {
+        lsnn_real *y = p->y + first + (size_t)n * y_step;
+        p->kv->norm_forward(y, p->x + first + (size_t)n * step, center, a, b, inner);
+        if (p->relu) p->kv->act_forward(LSNN_RELU, y, y, inner, 0);
+    }
+}
+
+/* A batch whose statistics are no numbers leaves the running ones as they were, and istd 0,
+   which is how lsnni_norm_check knows.                                       */
 static void lsnni_norm_task(void *user, int c, int worker)
 {
     const lsnni_norm *p = (const lsnni_norm *)user;
     size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
-    size_t y_step = (size_t)p->all * inner;
-    double count = (double)p->n * p->inner, mean = 0, var = 0, istd;
+    double count = (double)p->n * p->inner, mean = 0, var = 0, m = p->momentum;
+    lsnn_real next_mean, next_var;
     (void)worker;
-    if (p->predict) {
-        mean = (double)p->running_mean[c];
-        istd = 1 / sqrt((double)p->running_var[c] + p->eps);
-    } else {
-        for (int n = 0; n < p->n; n++)
-            mean += p->kv->sum(p->x + first + (size_t)n * step, inner);
-        mean /= count;
-        for (int n = 0; n < p->n; n++)
-            var += p->kv->deviation(p->x + first + (size_t)n * step, mean, inner);
-        istd = 1 / sqrt(var / count + p->eps);
-        p->mean[c] = LSNNI_R(mean);
-        p->istd[c] = LSNNI_R(istd);
-        if (p->running_mean) {
-            double m = p->momentum, unbiased = var / LSNNI_MAX(count - 1, 1);
-            p->running_mean[c] = LSNNI_R((1 - m) * (double)p->running_mean[c] + m * mean);
-            p->running_var[c] = LSNNI_R((1 - m) * (double)p->running_var[c] + m * unbiased);
-        }
+    if (p->known_mean) {
+        double istd = 1 / sqrt((double)p->known_var[c] + p->eps);
+        if (p->mean) p->mean[c] = p->known_mean[c];
+        if (p->istd) p->istd[c] = LSNNI_R(istd);
+        lsnni_norm_apply(p, c, (double)p->known_mean[c], istd);
+        return;
     }
-    {
-        double a = istd * (double)p->gamma[c], b = (double)p->beta[c] - mean * a;
-        for (int n = 0; n < p->n; n++) {
-            lsnn_real *y = p->y + first + (size_t)n * y_step;
-            p->kv->affine(y, p->x + first + (size_t)n * step, a, b, inner, 0);
-            if (p->relu) p->kv->act_forward(LSNN_RELU, y, y, inner, 0);
+    for (int n = 0; n < p->n; n++) mean += p->kv->sum(p->x + first + (size_t)n * step, inner);
+    mean /= count;
+    for (int n = 0; n < p->n; n++)
+        var += p->kv->deviation(p->x + first + (size_t)n * step, mean, inner);
+    p->mean[c] = LSNNI_R(mean);
+    p->istd[c] = LSNNI_R(1 / sqrt(var / count + p->eps));
+    if (p->running_mean) {
+        next_mean = LSNNI_R((1 - m) * (double)p->running_mean[c] + m * mean);
+        next_var = LSNNI_R((1 - m) * (double)p->running_var[c] +
+                           m * (var / LSNNI_MAX(count - 1, 1)));         /* unbiased */
+        if (!lsnni_finite(&next_mean, 1) || !lsnni_finite(&next_var, 1)) {
+            p->istd[c] = 0;
+            return;
         }
+        p->running_mean[c] = next_mean;
+        p->running_var[c] = next_var;
     }
+    lsnni_norm_apply(p, c, mean, 1 / sqrt(var / count + p->eps));
+}
+
+/* After a training forward: every channel had a mean and a variance.             */
+static lsnn_status lsnni_norm_check(lsnn_ctx *cx, const lsnn_real *istd, int c)
+{
+    for (int k = 0; k < c && !cx->rehearsal_; k++)
+        if (!(istd[k] > 0))
+            return lsnni_fail(cx, LSNN_EDIVERGED, "batch_norm: the values of channel %d are not "
+                              "finite, or too large for a variance", k);
+    return LSNN_OK;
 }
 
 static lsnn_status lsnni_norm_run(lsnn_ctx *cx, lsnni_norm *p, int n, int c, int inner,
@@ -3498,7 +3583,8 @@ LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_re
     p.x = x; p.gamma = gamma; p.beta = beta; p.y = y; p.mean = mean; p.istd = istd;
     p.running_mean = running_mean; p.running_var = running_var;
     p.momentum = momentum; p.eps = eps;
-    return lsnni_norm_run(cx, &p, n, c, inner, lsnni_norm_task);
+    LSNNI_TRY(lsnni_norm_run(cx, &p, n, c, inner, lsnni_norm_task));
+    return lsnni_norm_check(cx, istd, c);
 }
 
 LSNN_API lsnn_status lsnn_batch_norm_predict(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
@@ -3509,40 +3595,43 @@ LSNN_API lsnn_status lsnn_batch_norm_predict(lsnn_ctx *cx, lsnn_real *y, const l
 {
     lsnni_norm p;
     memset(&p, 0, sizeof p);
-    p.x = x; p.gamma = gamma; p.beta = beta; p.y = y; p.predict = 1;
-    p.running_mean = (lsnn_real *)(uintptr_t)running_mean;       /* only read    */
-    p.running_var = (lsnn_real *)(uintptr_t)running_var;
-    p.eps = eps;
+    p.x = x; p.gamma = gamma; p.beta = beta; p.y = y; p.eps = eps;
+    p.known_mean = running_mean; p.known_var = running_var;
     return lsnni_norm_run(cx, &p, n, c, inner, lsnni_norm_task);
 }
 
+/* With d = x - center, where center is the mean as forward kept it, rounded by `off`:
+   sum dy xh = istd (sum dy d - off sum dy). xh is made before it is multiplied: the square of
+   istd, as a factor of x, would be 0 for values of 1e20.                      */
 static void lsnni_norm_back_task(void *user, int c, int worker)
 {
     const lsnni_norm *p = (const lsnni_norm *)user;      /* y is dx           */
     size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
     size_t y_step = (size_t)p->all * inner;
-    double count = (double)p->n * p->inner, sum = 0, dot = 0;
-    double mean = (double)p->mean[c], istd = (double)p->istd[c], scale, slope;
+    double count = (double)p->n * p->inner, sum = 0, dot = 0, off = 0;
+    double center = (double)p->mean_in[c], istd = (double)p->istd_in[c], scale, slope;
     (void)worker;
     for (int n = 0; n < p->n; n++) {
         size_t at = first + (size_t)n * y_step;
-        const lsnn_real *x = p->x + first + (size_t)n * step;
-        lsnn_real *dy = (lsnn_real *)(uintptr_t)(p->dy + at);    /* written if relu_y */
-        double m[2];
-        p->kv->sum_dot(m, dy, x, p->relu_y ? p->relu_y + at : NULL, inner);
+        double m[3];
+        p->kv->sum_dot(m, p->dy + at, p->x + first + (size_t)n * step, center,
+                       p->relu_dy ? p->relu_dy + at : NULL, p->relu_dy ? p->relu_y + at : NULL,
+                       inner);
         sum += m[0];
-        dot += m[1] - mean * m[0];
+        dot += m[1];
+        off += m[2] / count;
     }
-    dot *= istd;                                         /* sum dy xh         */
+    dot = istd * (dot - off * sum);                      /* sum dy xh         */
     if (p->dgamma) p->dgamma[c] += LSNNI_R(dot);
     if (p->dbeta) p->dbeta[c] += LSNNI_R(sum);
     if (!p->y) return;
+    if (p->constant) sum = dot = 0;
     scale = (double)p->gamma[c] * istd;
-    slope = -scale * istd * dot / count;                 /* of x in dx        */
+    slope = -scale * dot / count;                        /* of xh in dx       */
     for (int n = 0; n < p->n; n++)
         p->kv->norm_backward(p->y + first + (size_t)n * step, p->dy + first + (size_t)n * y_step,
-                             p->x + first + (size_t)n * step, scale, slope,
-                             -scale * sum / count - slope * mean, inner, p->add);
+                             p->x + first + (size_t)n * step, center, istd, scale, slope,
+                             -scale * sum / count - slope * istd * off, inner, p->add);
 }
 
 LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dgamma,
@@ -3554,9 +3643,7 @@ LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_
     lsnni_norm p;
     memset(&p, 0, sizeof p);
     p.x = x; p.dy = dy; p.gamma = gamma; p.y = dx; p.dgamma = dgamma; p.dbeta = dbeta;
-    p.mean = (lsnn_real *)(uintptr_t)mean;               /* only read         */
-    p.istd = (lsnn_real *)(uintptr_t)istd;
-    p.add = add;
+    p.mean_in = mean; p.istd_in = istd; p.add = add;
     return lsnni_norm_run(cx, &p, n, c, inner, lsnni_norm_back_task);
 }
 
@@ -3586,14 +3673,22 @@ static lsnn_status lsnni_plan_batch_norm(lsnn_ctx *cx, lsnn_layer_plan *p)
     return lsnni_plan_same(cx, p);
 }
 
+/* 1 if the running mean and variance are taken, and stay as they are.          */
+static int lsnni_norm_knows(const lsnn_call *c) { return !c->training || c->plan->o.freeze; }
+
 #ifdef LSNN_NAIVE
 static lsnn_status lsnni_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
 {
     const lsnn_layer_plan *p = c->plan;
     int channels = p->out.c, inner = lsnni_call_inner(c);
-    if (!c->training)
+    if (lsnni_norm_knows(c)) {
+        for (int k = 0; k < channels; k++) {             /* for backward      */
+            c->keep[k] = c->buffer[0][k];
+            c->keep[channels + k] = LSNNI_R(1 / sqrt((double)c->buffer[1][k] + p->o.eps));
+        }
         return lsnn_batch_norm_predict(cx, c->y, c->x[0], c->param[0], c->param[1], c->buffer[0],
                                        c->buffer[1], c->n, channels, inner, p->o.eps);
+    }
     return lsnn_batch_norm_forward(cx, c->y, c->keep, c->keep + channels, c->buffer[0],
                                    c->buffer[1], c->x[0], c->param[0], c->param[1], c->n,
                                    channels, inner, p->o.momentum, p->o.eps);
@@ -3601,39 +3696,54 @@ static lsnn_status lsnni_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
 
 static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
 {
-    int channels = c->plan->out.c;
-    return lsnn_batch_norm_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
-                                    c->param[0], c->keep, c->keep + channels, c->n, channels,
-                                    lsnni_call_inner(c), c->add[0]);
+    int channels = c->plan->out.c, inner = lsnni_call_inner(c);
+    if (!lsnni_norm_knows(c))
+        return lsnn_batch_norm_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
+                                        c->param[0], c->keep, c->keep + channels, c->n, channels,
+                                        inner, c->add[0]);
+    lsnni_clear(c->dx[0], lsnni_call_count(c), c->add[0]);
+    for (int l = 0; l < c->n && c->dx[0]; l++)
+    for (int k = 0; k < channels; k++)
+    for (int i = 0; i < inner; i++) {
+        size_t at = lsnni_at3(l, k, channels, i, inner);
+        c->dx[0][at] += c->param[0][k] * c->keep[channels + k] * c->dy[at];
+    }
+    return LSNN_OK;
 }
 #else
 /* Channels [first, first + those of input j): all of them, or one input of the concat that
-   is read in parts (see lsnni_plan_concats).                                 */
+   is read in parts (see >>parts).                                            */
 static void lsnni_norm_part(lsnni_norm *g, const lsnn_call *c, int j, int first)
 {
-    int channels = c->plan->out.c;
     memset(g, 0, sizeof *g);
-    g->all = channels;
+    g->all = c->plan->out.c;
     g->x = c->x[j];
     g->gamma = c->param[0] + first;
-    g->mean = c->keep + first;
-    g->istd = c->keep + channels + first;
 }
 
 static lsnn_status lsnni_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
 {
     const lsnn_layer_plan *p = c->plan;
+    int known = lsnni_norm_knows(c);
     for (int j = 0, first = 0; j < p->inputs; first += p->in[j++].c) {
         lsnni_norm g;
         lsnni_norm_part(&g, c, j, first);
         g.y = c->y + lsnni_area(first, lsnni_call_inner(c));
         g.beta = c->param[1] + first;
-        g.running_mean = c->buffer[0] + first;
-        g.running_var = c->buffer[1] + first;
+        g.mean = c->keep + first;
+        g.istd = c->keep + p->out.c + first;
+        if (known) {
+            g.known_mean = c->buffer[0] + first;
+            g.known_var = c->buffer[1] + first;
+        } else {
+            g.running_mean = c->buffer[0] + first;
+            g.running_var = c->buffer[1] + first;
+        }
         g.momentum = p->o.momentum; g.eps = p->o.eps;
-        g.predict = !c->training; g.relu = c->does & LSNN_DO_RELU;
+        g.relu = c->does & LSNN_DO_RELU;
         LSNNI_TRY(lsnni_norm_run(cx, &g, lsnni_blocks(c), p->in[j].c, lsnni_call_inner(c),
                                  lsnni_norm_task));
+        if (!known) LSNNI_TRY(lsnni_norm_check(cx, g.istd, p->in[j].c));
     }
     return LSNN_OK;
 }
@@ -3647,9 +3757,15 @@ static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
         lsnni_norm_part(&g, c, j, first);
         g.dy = c->dy + skip;
         g.y = c->dx[j]; g.add = c->add[j];
+        g.constant = lsnni_norm_knows(c);
+        g.mean_in = c->keep + first;
+        g.istd_in = c->keep + p->out.c + first;
         if (c->dparam[0]) g.dgamma = c->dparam[0] + first;
         if (c->dparam[1]) g.dbeta = c->dparam[1] + first;
-        if (c->does & LSNN_DO_RELU) g.relu_y = c->y + skip;   /* what relu would do in place */
+        if (c->does & LSNN_DO_RELU) {                    /* what relu would do in place */
+            g.relu_dy = c->dy + skip;
+            g.relu_y = c->y + skip;
+        }
         LSNNI_TRY(lsnni_norm_run(cx, &g, lsnni_blocks(c), p->in[j].c, lsnni_call_inner(c),
                                  lsnni_norm_back_task));
     }
@@ -4090,6 +4206,13 @@ LSNN_API lsnn_status lsnn_mse_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_r
     return LSNN_OK;
 }
 
+/* A part of a batch has its share of the whole batch's mean.                      */
+static double lsnni_loss_weight(const lsnn_call *c)
+{
+    double w = c->plan->o.loss_weight;
+    return c->total == c->n ? w : w * c->n / c->total;
+}
+
 static lsnn_status lsnni_plan_loss(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     p->o.loss_weight = lsnni_or(p->o.loss_weight, 1);
@@ -4106,7 +4229,7 @@ static lsnn_status lsnni_forward_cross_entropy(lsnn_ctx *cx, lsnn_call *c)
                           "batch has %d", head, c->labels ? c->heads : 0);
     LSNNI_TRY(lsnn_cross_entropy_forward(cx, &c->loss, c->y, c->x[0], c->labels + head,
                                          c->heads, c->n, lsnni_features(c->plan->in[0])));
-    c->loss *= c->plan->o.loss_weight;
+    c->loss *= lsnni_loss_weight(c);
     return LSNN_OK;
 }
 
@@ -4114,7 +4237,7 @@ static lsnn_status lsnni_backward_cross_entropy(lsnn_ctx *cx, lsnn_call *c)
 {
     return lsnn_cross_entropy_backward(cx, c->dx[0], c->y, c->labels + c->plan->o.head,
                                        c->heads, c->n, lsnni_features(c->plan->in[0]),
-                                       c->plan->o.loss_weight, c->add[0]);
+                                       lsnni_loss_weight(c), c->add[0]);
 }
 
 static lsnn_status lsnni_forward_mse(lsnn_ctx *cx, lsnn_call *c)
@@ -4127,7 +4250,7 @@ static lsnn_status lsnni_forward_mse(lsnn_ctx *cx, lsnn_call *c)
     LSNNI_TRY(lsnn_mse_forward(cx, &c->loss, c->x[0], c->targets + first, c->target_count, c->n,
                                count));
     memcpy(c->y, c->x[0], lsnni_call_count(c) * sizeof *c->y);
-    c->loss *= c->plan->o.loss_weight;
+    c->loss *= lsnni_loss_weight(c);
     return LSNN_OK;
 }
 
@@ -4135,7 +4258,7 @@ static lsnn_status lsnni_backward_mse(lsnn_ctx *cx, lsnn_call *c)
 {
     return lsnn_mse_backward(cx, c->dx[0], c->x[0], c->targets + c->plan->o.head,
                              c->target_count, c->n, lsnni_features(c->plan->in[0]),
-                             c->plan->o.loss_weight, c->add[0]);
+                             lsnni_loss_weight(c), c->add[0]);
 }
 
 static const lsnn_layer_type lsnni_cross_entropy_type = {
@@ -5507,6 +5630,7 @@ struct lsnn_net {
     int max_lanes;                   /* a block of more images would be too large */
     uint64_t seed;
     uint32_t version;                /* counts changes of the parameters      */
+    uint32_t steps;                  /* of the last optimizer                 */
     int profile;
     lsnn_work *work;
 };
@@ -5776,11 +5900,11 @@ static lsnn_status lsnni_enter(lsnn_net *net, lsnni_node *v, int i, int is_buffe
 }
 
 /* What a function of a layer's type has answered. One that refuses without a reason (lsnn_fail)
-   gets this one: no failure is silent.                                       */
+   gets this one: no failure is silent. failures: how many there were before.    */
 static lsnn_status lsnni_answer(lsnn_ctx *cx, const lsnn_layer_type *type, const char *function,
-                                lsnn_status s)
+                                unsigned failures, lsnn_status s)
 {
-    if (s == LSNN_OK || cx->status != LSNN_OK) return s;
+    if (s == LSNN_OK || cx->failures_ != failures) return s;
     return lsnni_fail(cx, s, "%s: its %s returned %d (%s) and gave no reason: lsnn_fail does",
                       type->name, function, (int)s, lsnn_status_text(s));
 }
@@ -5903,6 +6027,7 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
 {
     lsnn_ctx *cx = net->cx;
     lsnn_layer_plan given;
+    unsigned failures;
     if (count < v->type->min_inputs || count > v->type->max_inputs || count > LSNN_MAX_INPUTS)
         return lsnni_fail(cx, LSNN_EVALUE, "%s takes %d to %d inputs, not %d", v->type->name,
                           v->type->min_inputs,
@@ -5927,7 +6052,8 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
     LSNNI_TRY(lsnni_options_check(cx, v->type, &v->plan.o));
     v->plan.traits = v->type->traits;
     given = v->plan;
-    LSNNI_TRY(lsnni_answer(cx, v->type, "plan", v->type->plan(cx, &v->plan)));
+    failures = cx->failures_;
+    LSNNI_TRY(lsnni_answer(cx, v->type, "plan", failures, v->type->plan(cx, &v->plan)));
     LSNNI_TRY(lsnni_plan_check(cx, v->type, &v->plan, &given));
     v->shape = v->plan.out;
     if (o && o->share) return lsnni_share(net, v, o->share);
@@ -6699,6 +6825,7 @@ static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch 
     lsnn_call *c = &s->call;
     lsnn_call local;
     lsnn_status status;
+    unsigned failures = w->cx->failures_;
     double start = net->profile ? lsnni_seconds() : 0;
     if (s->turns)
         status = lsnn_interleave(w->cx, s->to, s->from ? s->from : b->x, b->n,
@@ -6712,10 +6839,12 @@ static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch 
         local.heads = b->heads;
         local.targets = b->targets;
         local.target_count = b->target_count;
+        local.total = b->total ? b->total : b->n;
         local.rng = lsnn_rng_at(net->seed, v->type->name, v->name, b->step, b->sample);
         w->cx->where_ = v->name;
         status = (backward ? v->type->backward : v->type->forward)(w->cx, &local);
-        status = lsnni_answer(w->cx, v->type, backward ? "backward" : "forward", status);
+        status = lsnni_answer(w->cx, v->type, backward ? "backward" : "forward", failures,
+                              status);
         w->cx->where_ = NULL;
         c->loss = local.loss;
     }
@@ -6726,10 +6855,26 @@ static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch 
     return status;
 }
 
-static int lsnni_finite(const lsnn_real *v, size_t count)
+/* The first sample of n with a number that is not finite, and which number; -1: none. A sum in
+   double is finite where all floats are, so most arrays are read once, quickly. */
+static int lsnni_bad_sample(const lsnni_kernels *kv, const lsnn_real *x, int n, size_t size,
+                            size_t *number)
 {
-    for (size_t i = 0; i < count; i++) if (!(fabs((double)v[i]) <= DBL_MAX)) return 0;
-    return 1;
+    if (fabs(kv->sum(x, (size_t)n * size)) <= DBL_MAX) return -1;
+    for (int i = 0; i < n; i++)
+        for (*number = 0; *number < size; ++*number)
+            if (!lsnni_finite(x + (size_t)i * size + *number, 1)) return i;
+    return -1;
+}
+
+static lsnn_status lsnni_inputs_check(lsnn_work *w, const lsnn_batch *b)
+{
+    size_t size = (size_t)lsnni_features(w->net->node[0].plan.out), number = 0;
+    int i = lsnni_bad_sample(lsnni_kernels_of(w->cx), b->x, b->n, size, &number);
+    if (i < 0) return LSNN_OK;
+    return lsnni_fail(w->cx, LSNN_EDIVERGED, "the input of sample %.0f of the batch holds %g, at "
+                      "place %.0f of its %.0f numbers", (double)b->sample + i,
+                      (double)b->x[(size_t)i * size + number], (double)number, (double)size);
 }
 
 /* While w is watched: 1 if what step s has written holds a number that is not finite. */
@@ -6764,6 +6909,10 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
     if (b->n < 1 || b->n > w->batch)
         return lsnni_fail(w->cx, LSNN_ESHAPE, "forward: %d images, the net was built for 1 to "
                           "%d", b->n, w->batch);
+    if (b->total && (b->total < b->n || (double)b->sample + b->n > b->total))
+        return lsnni_fail(w->cx, LSNN_EVALUE, "forward: %d images from number %.0f on are no part "
+                          "of a batch of %d", b->n, (double)b->sample, b->total);
+    if (!w->cx->rehearsal_) LSNNI_TRY(lsnni_inputs_check(w, b));
     if (w->version != net->version) memset(w->kept, 0, (size_t)net->nodes * sizeof *w->kept);
     w->version = net->version;
     w->lanes = lsnni_lanes_for(w, b->n);
@@ -6782,18 +6931,31 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
     return LSNN_OK;
 }
 
+static lsnn_status lsnni_forward(lsnn_net *net, const lsnn_batch *b, int training, double *loss)
+{
+    LSNNI_TRY(lsnni_work_forward(net->work, b, training, loss));
+    net->work->ready = training;
+    return LSNN_OK;
+}
+
 LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int training,
                                   double *loss)
 {
+    lsnn_batch own;
+    double total = 0;
     if (!net) return LSNN_ENOMEM;
     if (!net->built)
         return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_forward: call lsnn_net_build first");
     if (training && net->predict_only)
         return lsnni_fail(net->cx, LSNN_ESTATE,
                           "lsnn_forward: the net was built to predict only");
-    LSNNI_TRY(lsnni_work_forward(net->work, b, training, loss));
-    net->work->ready = training;
-    return LSNN_OK;
+    own = *b;
+    if (training && !own.step) own.step = net->steps;
+    LSNNI_TRY(lsnni_forward(net, &own, training, &total));
+    if (loss) *loss = total;
+    if (fabs(total) <= DBL_MAX) return LSNN_OK;
+    net->work->ready = 0;
+    return lsnni_fail(net->cx, LSNN_EDIVERGED, "lsnn_forward: the loss is %g", total);
 }
 
 static lsnn_status lsnni_work_backward(lsnn_work *w)
@@ -6930,7 +7092,13 @@ LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, 
                                       1, 0));
         else memcpy(y + (size_t)i * out, w->y[net->output], (size_t)b.n * out * sizeof *y);
     }
-    return LSNN_OK;
+    {
+        size_t number = 0;
+        int bad = lsnni_bad_sample(lsnni_kernels_of(w->cx), y, n, out, &number);
+        if (bad < 0) return LSNN_OK;
+        return lsnni_fail(w->cx, LSNN_EDIVERGED, "predict: output %.0f of sample %d is %g",
+                          (double)number, bad, (double)y[(size_t)bad * out + number]);
+    }
 }
 
 LSNN_API lsnn_status lsnn_predict(lsnn_net *net, const lsnn_real *x, int n, lsnn_real *y)
@@ -10571,7 +10739,7 @@ LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
     lsnn_parallel(net->cx, net->params, lsnni_update_task, &u);
     lsnni_changed(net);
     lsnn_zero_grad(net);
-    o->step++;
+    net->steps = ++o->step;
     return LSNN_OK;
 }
 
@@ -10606,6 +10774,21 @@ static void lsnni_batch_free(lsnn_ctx *cx, lsnni_batch *b)
     b->labels = NULL;
 }
 
+/* The labels' classes are the outputs', of one head at least; a data set of your own that says
+   nothing of classes is believed, and each label is checked as it comes.      */
+static lsnn_status lsnni_classes_check(const lsnn_net *net, const lsnn_data *d)
+{
+    const lsnni_node *last = NULL;
+    for (int i = 0; i < net->nodes && d->classes; i++) {
+        if (!lsnni_has(&net->node[i], LSNN_CLASSIFIES)) continue;
+        last = &net->node[i];
+        if (lsnni_features(last->plan.out) == d->classes) return LSNN_OK;
+    }
+    if (!last) return LSNN_OK;
+    return lsnni_fail(net->cx, LSNN_ESHAPE, "the data have %d classes, layer '%.60s' has %d",
+                      d->classes, last->name, lsnni_features(last->plan.out));
+}
+
 static lsnn_status lsnni_batch_make(lsnn_net *net, lsnni_batch *b, const lsnn_data *d)
 {
     lsnn_shape in = net->node[0].plan.out;
@@ -10627,6 +10810,7 @@ static lsnn_status lsnni_batch_make(lsnn_net *net, lsnni_batch *b, const lsnn_da
         return lsnni_fail(net->cx, LSNN_ESHAPE,
                           "the data are %d x %d x %d, the net reads %d x %d x %d",
                           d->shape.c, d->shape.h, d->shape.w, in.c, in.h, in.w);
+    LSNNI_TRY(lsnni_classes_check(net, d));
     b->data = d;
     b->size = (size_t)lsnni_features(in);
     b->x = (lsnn_real *)lsnni_alloc(net->cx, lsnni_times(b->size, n), sizeof *b->x);
@@ -10653,6 +10837,21 @@ static lsnn_batch lsnni_batch_fetch(lsnn_ctx *cx, lsnni_batch *b, int first, int
     out.targets = b->targets;
     out.target_count = b->data->target_count;
     return out;
+}
+
+/* What is not finite is the data's fault, and named before anything is run.       */
+static lsnn_status lsnni_batch_check(lsnn_ctx *cx, const lsnni_batch *b, int n)
+{
+    const lsnni_kernels *kv = lsnni_kernels_of(cx);
+    size_t number = 0, targets = (size_t)b->data->target_count;
+    int in = lsnni_bad_sample(kv, b->x, n, b->size, &number);
+    int bad = in < 0 && b->targets ? lsnni_bad_sample(kv, b->targets, n, targets, &number) : in;
+    if (bad < 0) return LSNN_OK;
+    return lsnni_fail(cx, LSNN_EDIVERGED, "sample %d of the data: number %.0f of its %s is %g",
+                      b->order ? b->order[b->first + bad] : b->first + bad, (double)number,
+                      in < 0 ? "targets" : "input",
+                      (double)(in < 0 ? b->targets[(size_t)bad * targets + number]
+                                      : b->x[(size_t)bad * b->size + number]));
 }
 
 /* ---- >>scores ---------------------------------------------------------------------*/
@@ -10705,6 +10904,21 @@ static double lsnni_tally_error(const lsnni_tally *t)
     return total > 0 ? 100 * t->wrong_heads / total : 0;
 }
 
+/* The net's answer to one of these samples is no number: nothing to be counted.    */
+static lsnn_status lsnni_unscored(const lsnn_net *net, const lsnn_batch *b, int first)
+{
+    for (int n = 0; n < b->n; n++)
+        for (int i = 0; i < net->nodes; i++) {
+            size_t count = (size_t)lsnni_features(net->node[i].plan.out);
+            if (lsnni_has(&net->node[i], LSNN_IS_LOSS) &&
+                !lsnni_finite(net->work->y[i] + (size_t)n * count, count))
+                return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the net's answer to sample %d "
+                                  "is no number, at layer '%.60s'", first + n, net->node[i].name);
+        }
+    return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the loss of samples %d to %d is not "
+                      "finite", first, first + b->n - 1);
+}
+
 static lsnn_status lsnni_evaluate(lsnn_net *net, lsnni_batch *b, lsnn_score *s)
 {
     lsnni_tally t;
@@ -10714,7 +10928,9 @@ static lsnn_status lsnni_evaluate(lsnn_net *net, lsnni_batch *b, lsnn_score *s)
         lsnn_batch batch;
         n = LSNNI_MIN(net->batch, b->data->count - i);
         batch = lsnni_batch_fetch(net->cx, b, i, n);
-        LSNNI_TRY(lsnn_forward(net, &batch, 0, &loss));
+        LSNNI_TRY(lsnni_batch_check(net->cx, b, n));
+        LSNNI_TRY(lsnni_forward(net, &batch, 0, &loss));
+        if (!(fabs(loss) <= DBL_MAX)) return lsnni_unscored(net, &batch, i);
         lsnni_tally_add(net, &t, &batch, loss, s->confusion);
     }
     s->loss = t.loss / t.samples;
@@ -10999,7 +11215,8 @@ static lsnn_status lsnni_fit_step(lsnni_fit *f)
     f->batch.epoch = (uint32_t)f->epoch;
     b = lsnni_batch_fetch(net->cx, &f->batch, first, LSNNI_MIN(net->batch, count - first));
     b.step = f->o->step;
-    LSNNI_TRY(lsnn_forward(net, &b, 1, &loss));
+    LSNNI_TRY(lsnni_batch_check(net->cx, &f->batch, b.n));
+    LSNNI_TRY(lsnni_forward(net, &b, 1, &loss));
     if (!(fabs(loss) <= DBL_MAX)) return lsnni_diverged(f, &b);
     LSNNI_TRY(lsnn_backward(net));
     lsnni_tally_add(net, &f->tally, &b, loss, NULL);
@@ -11146,7 +11363,7 @@ static lsnn_status lsnni_fit_alloc(lsnni_fit *f, int samples)
     if (f->d->keep_best)
         f->best = (lsnn_real *)lsnni_alloc(net->cx, net->param_size + net->buffer_size,
                                            sizeof *f->best);
-    return f->o && f->order && (f->best || !f->d->keep_best) ? LSNN_OK : net->cx->status;
+    return f->o && f->order && (f->best || !f->d->keep_best) ? LSNN_OK : net->cx->last_;
 }
 
 static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
@@ -11170,9 +11387,12 @@ static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
 LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_fit_desc *d)
 {
     if (!net) return LSNN_ENOMEM;
+    lsnn_fit_desc defaults;
     lsnni_fit f;
     lsnn_status s;
     memset(&f, 0, sizeof f);
+    memset(&defaults, 0, sizeof defaults);
+    if (!d) d = &defaults;
     f.net = net;
     f.d = d;
     f.began = lsnni_seconds();
@@ -11277,7 +11497,7 @@ static lsnn_status lsnni_gz_open(lsnn_ctx *cx, lsnni_gz *in, const char *path)
     if (in->stream) return LSNN_OK;
     why = errno;
     packed = (char *)lsnni_alloc(cx, n + 4, 1);
-    if (!packed) return cx->status;
+    if (!packed) return cx->last_;
     memcpy(packed, path, n);
     memcpy(packed + n, ".gz", 4);
     in->stream = lsnni_gz_stream_open(packed);
@@ -12005,7 +12225,7 @@ LSNN_API lsnn_status lsnn_data_arrays(lsnn_ctx *cx, lsnn_data *d, const lsnn_rea
                               "not in [0, %d)", labels[i], (double)(i / (size_t)heads),
                               classes);
     u = lsnni_data_new(cx, d, count, shape, heads, classes);
-    if (!u) return cx->status;
+    if (!u) return cx->last_;
     u->x = x;
     u->labels = labels;
     d->fetch = lsnni_fetch_memory;
@@ -12029,7 +12249,7 @@ LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data 
         return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_part: %d samples from number %d on, of "
                           "a set that has %d", count, first, whole->count);
     u = lsnni_data_new(cx, d, count, whole->shape, whole->heads, whole->classes);
-    if (!u) return cx->status;
+    if (!u) return cx->last_;
     u->whole = whole;
     u->first = first;
     d->target_count = whole->target_count;
@@ -12153,7 +12373,7 @@ static lsnn_status lsnni_idx_body(lsnn_ctx *cx, lsnn_idx *a, lsnni_gz *in, size_
         unsigned char *v;
         room = room > bytes / 2 ? bytes : room;
         v = (unsigned char *)lsnni_alloc(cx, room, 1);
-        if (!v) return cx->status;
+        if (!v) return cx->last_;
         if (a->v) memcpy(v, a->v, have);
         lsnni_free(cx, a->v);
         a->v = v;
@@ -12247,7 +12467,7 @@ LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *i
     shape.w = images->dim[images->rank - 1];
     u = lsnni_data_new(cx, d, images->dim[0], shape, labels->rank == 2 ? labels->dim[1] : 1,
                        classes);
-    if (!u) return cx->status;
+    if (!u) return cx->last_;
     u->pixels = images->v;
     u->bytes = labels->v;
     d->fetch = lsnni_fetch_memory;
@@ -16636,28 +16856,36 @@ static double K_(deviation)(const lsnn_real *x, double mean, size_t n)
 #undef K_TERM
 }
 
-/* m = sum dy, sum dy x, where y (unless it is NULL) sets dy to 0 wherever it isn't above 0. */
-static void K_(sum_dot)(double m[2], lsnn_real *dy, const lsnn_real *x, const lsnn_real *y,
-                        size_t n)
+/* With d = x - center: m = sum dy, sum dy d, sum d. relu (unless it is NULL) is dy once more,
+   to be set to 0 wherever y isn't above 0.                                   */
+static void K_(sum_dot)(double m[3], const lsnn_real *dy, const lsnn_real *x, double center,
+                        lsnn_real *relu, const lsnn_real *y, size_t n)
 {
-    double sum[K_SUMS], dot[K_SUMS];
+    const lsnn_real from = LSNNI_R(center);
+    double sum[K_SUMS], dot[K_SUMS], rest[K_SUMS];
     size_t i = 0;
-    for (int l = 0; l < K_SUMS; l++) sum[l] = dot[l] = 0;
-    for (; i + K_SUMS <= n; i += K_SUMS) {
-        if (y)
-            for (size_t l = i; l < i + K_SUMS; l++) dy[l] = y[l] > 0 ? dy[l] : 0;
+    for (int l = 0; l < K_SUMS; l++) sum[l] = dot[l] = rest[l] = 0;
+    for (; i < n; i += K_SUMS) {
+        size_t count = LSNNI_MIN(n - i, (size_t)K_SUMS);
+        if (relu)
+            for (size_t l = i; l < i + count; l++) relu[l] = y[l] > 0 ? relu[l] : 0;
+        if (count < K_SUMS) break;
         for (size_t l = 0; l < K_SUMS; l++) {
+            double d = (double)(x[i + l] - from);
             sum[l] += (double)dy[i + l];
-            dot[l] += (double)dy[i + l] * (double)x[i + l];
+            dot[l] += (double)dy[i + l] * d;
+            rest[l] += d;
         }
     }
     for (size_t l = 0; i + l < n; l++) {
-        if (y) dy[i + l] = y[i + l] > 0 ? dy[i + l] : 0;
+        double d = (double)(x[i + l] - from);
         sum[l] += (double)dy[i + l];
-        dot[l] += (double)dy[i + l] * (double)x[i + l];
+        dot[l] += (double)dy[i + l] * d;
+        rest[l] += d;
     }
     m[0] = K_(fold)(sum, K_SUMS);
     m[1] = K_(fold)(dot, K_SUMS);
+    m[2] = K_(fold)(rest, K_SUMS);
 }
 
 /* m[i] = sum_j t[j] x^i with x = x0 + step j: what a smoother's gradient is made of. */
@@ -16802,12 +17030,21 @@ static void K_(act_backward)(lsnn_act f, lsnn_real *dx, const lsnn_real *dy,
     }
 }
 
-static void K_(norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x, double a,
-                              double b, double c, size_t n, int add)
+static void K_(norm_forward)(lsnn_real *y, const lsnn_real *x, double center, double a, double b,
+                             size_t n)
 {
+    const lsnn_real m = LSNNI_R(center), s = LSNNI_R(a), t = LSNNI_R(b);
+    for (size_t i = 0; i < n; i++) y[i] = (x[i] - m) * s + t;
+}
+
+static void K_(norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x,
+                              double center, double istd, double a, double b, double c, size_t n,
+                              int add)
+{
+    const lsnn_real m = LSNNI_R(center), r = LSNNI_R(istd);
     const lsnn_real ra = LSNNI_R(a), rb = LSNNI_R(b), rc = LSNNI_R(c);
-    if (add) for (size_t i = 0; i < n; i++) dx[i] += ra * dy[i] + rb * x[i] + rc;
-    else for (size_t i = 0; i < n; i++) dx[i] = ra * dy[i] + rb * x[i] + rc;
+    if (add) for (size_t i = 0; i < n; i++) dx[i] += ra * dy[i] + rb * ((x[i] - m) * r) + rc;
+    else for (size_t i = 0; i < n; i++) dx[i] = ra * dy[i] + rb * ((x[i] - m) * r) + rc;
 }
 
 /* 2 x 2 windows from the rows a b over c d, the first at pixel `at`, rows w apart: their
