@@ -74,7 +74,7 @@ for task in cluttered sequence; do
         [ "$(ink "$work/one/$task-t10k-images-idx3-ubyte")" -gt 5000 ]
     check "gen_data $task: no test digit in training pictures" $?
 done
-for task in arrow rectangle; do
+for task in arrow rectangle tlmnist; do
     pictures $task "$work/white" "$work/one" && pictures $task "$work/other" "$work/two" &&
         cmp "$work/one/$task-t10k-images-idx3-ubyte" "$work/two/$task-t10k-images-idx3-ubyte" &&
         ! cmp -s "$work/one/$task-train-images-idx3-ubyte" "$work/two/$task-train-images-idx3-ubyte"
