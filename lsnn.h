@@ -455,6 +455,8 @@
    variance and leaves them. A variance past the largest lsnn_real is EDIVERGED.
    The data's classes must be those of a classifying head: a net with more outputs than there
    are classes is refused, as one with fewer is.
+   The gradient of the input is that of a layer which changes nothing, right behind it:
+   lsnn_scale with no_bias, keep 1 and lr_factor LSNN_ZERO, read as "grad:scale1".
    Failures. The context keeps the first one, until lsnn_clear; every one is logged.
    Threads. lsnn_parallel does every task once, whatever happens to its threads: those that
    cannot be had (a limit, no memory) or do not get a core are missed by the clock alone, and
@@ -1030,11 +1032,17 @@ typedef enum lsnn_init {
     LSNN_INIT_HE = 0, LSNN_INIT_GLOROT, LSNN_INIT_ZERO, LSNN_INIT_INT_ = 0x7FFFFFFF
 } lsnn_init;
 
+/* Zero, where a 0 means the usual value: o.loss_weight = LSNN_ZERO (learned from by nobody, but
+   evaluated), o.momentum = LSNN_ZERO (running statistics that stay), o.lr_factor = LSNN_ZERO
+   (parameters that stay, and still have gradients). A number too small to change any.  */
+#define LSNN_ZERO 1e-300
+
 /* Everything optional about a layer; all zero is the default. A field that the
    layer's type does not read must stay zero (EVALUE names it).               */
 typedef struct lsnn_options {
     const char *name;                /* default: type and a number, "conv2d1" */
-    const char *share;               /* use the parameters of that layer      */
+    const char *share;               /* use the parameters and running statistics of that */
+                                     /*   layer: one of the same type, all sizes alike */
     int keep;                        /* 1: the output stays readable          */
     /* parameters */
     lsnn_init init;                  /* of the weights; biases begin at 0     */
@@ -1078,11 +1086,14 @@ LSNN_API int lsnn_leaky_relu(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_sigmoid(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_tanh(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_softmax(lsnn_net *net, int x, const lsnn_options *o);   /* over channels */
-/* kernel 0 pools over the whole map                                          */
+/* kernel 0 pools over the whole map; stride 0 is the kernel. Of equal maxima the first, in the
+   order of rows, gets the gradient. Averages count the pixels inside the image.   */
 LSNN_API int lsnn_max_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_avg_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_sum_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_dropout(lsnn_net *net, int x, double rate, const lsnn_options *o);
+/* A training batch of one value a channel has no spread: y = beta, and the running variance
+   moves towards 0. Feed such a batch with training 0, or none.               */
 LSNN_API int lsnn_batch_norm(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_scale(lsnn_net *net, int x, const lsnn_options *o);     /* begins at g = 1 */
 /* Two branches: make them in statements of their own. C does not say which argument of
@@ -1098,8 +1109,11 @@ LSNN_API int lsnn_flatten(lsnn_net *net, int x, const lsnn_options *o);
    readable as "NAME.map".                                                    */
 enum { LSNN_FREE = -2 };
 LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o);
-LSNN_API int lsnn_cross_entropy(lsnn_net *net, int x, const lsnn_options *o);   /* a loss */
-LSNN_API int lsnn_mse(lsnn_net *net, int x, const lsnn_options *o);             /* a loss */
+/* Losses. cross_entropy reads scores, C x H x W of them as one class each, and its output is
+   their softmax; mse's output is its input. The first cross_entropy of each head (label
+   column) is what lsnn_evaluate scores; further ones are learned from only.  */
+LSNN_API int lsnn_cross_entropy(lsnn_net *net, int x, const lsnn_options *o);
+LSNN_API int lsnn_mse(lsnn_net *net, int x, const lsnn_options *o);
 
 /* A layer type of your own: four functions and a name. See >>custom. What plan fills in is
    checked once, by lsnn_layer, and trusted from there on. A function that returns a status
@@ -1423,6 +1437,9 @@ LSNN_API void lsnn_digit_draw(lsnn_rng *r, int digit, unsigned char *pixels);
 typedef enum lsnn_method {
     LSNN_SGD = 0, LSNN_ADAM, LSNN_ADAMW, LSNN_METHOD_INT_ = 0x7FFFFFFF
 } lsnn_method;
+/* The learning rate of step t, counted from 0: lr (t + 1) / W while t < W = warmup_steps, then
+   constant: lr; step: lr step_factor^floor(t / step_every); milestones: lr step_factor^(how
+   many <= t); cosine: lr (1 + cos(pi (t - W) / (total_steps - W))) / 2.       */
 typedef enum lsnn_schedule {
     LSNN_CONSTANT = 0, LSNN_STEP, LSNN_COSINE, LSNN_MILESTONES,
     LSNN_SCHEDULE_INT_ = 0x7FFFFFFF
@@ -1501,7 +1518,8 @@ typedef struct lsnn_score {
     int *confusion;                  /* set before: classes x classes, [truth][guess] */
     double *class_error;             /* set before, with confusion: classes, in % */
 } lsnn_score;
-/* In the data's order, as in epoch 0. s: all zero, then confusion and class_error set if
+/* In the data's order, as in epoch 0. The largest score is the guess, the first of equal
+   ones, as with lsnn_predict's scores. s: all zero, then confusion and class_error set if
    wanted (a class without samples: 0). ESTATE without a loss, ESHAPE if the data do not
    fit.                                                                       */
 LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_score *s);
@@ -5913,6 +5931,9 @@ static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
     if (p->o.rank < 1 || p->in[0].c % p->o.rank)
         return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d channels are not a multiple of rank %d",
                           p->in[0].c, p->o.rank);
+    if (p->o.smooth_bias && p->o.no_bias)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: smooth_bias says where the bias is added, "
+                          "no_bias that there is none");
     s = lsnni_smoother_of(p, 1, 0);
     LSNNI_TRY(lsnni_smooth_check(cx, &s));
     numbers = lsnn_smoother_theta(&s);
@@ -7576,6 +7597,9 @@ static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_g
     if (!w->n)
         return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' has no output before a forward",
                           v->name);
+    if (is_grad && v->plan.o.keep && !data)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "there is no gradient of '%.60s': nothing before "
+                          "it learns, or the net only predicts", v->name);
     if (!(is_keep || (is_grad ? data && v->plan.o.keep : v->role.readable)))
         return lsnni_fail(net->cx, LSNN_ESTATE,
                           "%s of '%.60s' is not kept: set its option keep",
@@ -11302,6 +11326,17 @@ static int lsnni_scores(const lsnn_net *net, int i)
     return 1;
 }
 
+/* The scores that loss i has read, N x classes. They are compared, as predict's are, not the
+   probabilities, in which near scores round to ties.                          */
+static const lsnn_real *lsnni_scores_read(const lsnn_net *net, int i, const lsnn_batch *b)
+{
+    const lsnni_schedule *s = &net->work->schedule[net->work->lanes > 0];
+    for (int j = 0; j < s->forwards; j++)
+        if (s->forward[j].node == i && !s->forward[j].turns && s->forward[j].call.x[0])
+            return s->forward[j].call.x[0];
+    return b->x;
+}
+
 /* Counts the last forward's errors; loss is its mean over the batch.         */
 static void lsnni_tally_add(const lsnn_net *net, lsnni_tally *t, const lsnn_batch *b,
                             double loss, int *confusion)
@@ -11315,8 +11350,9 @@ static void lsnni_tally_add(const lsnn_net *net, lsnni_tally *t, const lsnn_batc
         for (int i = 0; i < net->nodes; i++) {
             const lsnni_node *v = &net->node[i];
             int classes = lsnni_features(v->plan.out), best = 0, truth, miss;
-            const lsnn_real *p = net->work->y[i] + lsnni_area(n, classes);
+            const lsnn_real *p;
             if (!lsnni_scores(net, i)) continue;
+            p = lsnni_scores_read(net, i, b) + lsnni_area(n, classes);
             truth = b->labels[lsnni_area(n, b->heads) + (size_t)v->plan.o.head];
             for (int k = 1; k < classes; k++) if (p[k] > p[best]) best = k;
             miss = best != truth;
@@ -11343,8 +11379,8 @@ static lsnn_status lsnni_unscored(const lsnn_net *net, const lsnn_batch *b, int 
             size_t count = (size_t)lsnni_features(net->node[i].plan.out);
             if (lsnni_has(&net->node[i], LSNN_IS_LOSS) &&
                 !lsnni_finite(net->work->y[i] + (size_t)n * count, count))
-                return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the net's answer to sample %d "
-                                  "is no number, at layer '%.60s'", first + n, net->node[i].name);
+                return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the net's answer to sample "
+                                  "%d is no number, at layer '%.60s'", first + n, net->node[i].name);
         }
     return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the loss of samples %d to %d is not "
                       "finite", first, first + b->n - 1);

@@ -376,11 +376,17 @@ typedef enum lsnn_init {
     LSNN_INIT_HE = 0, LSNN_INIT_GLOROT, LSNN_INIT_ZERO, LSNN_INIT_INT_ = 0x7FFFFFFF
 } lsnn_init;
 
+/* Zero, where a 0 means the usual value: o.loss_weight = LSNN_ZERO (learned from by nobody, but
+   evaluated), o.momentum = LSNN_ZERO (running statistics that stay), o.lr_factor = LSNN_ZERO
+   (parameters that stay, and still have gradients). A number too small to change any.  */
+#define LSNN_ZERO 1e-300
+
 /* Everything optional about a layer; all zero is the default. A field that the
    layer's type does not read must stay zero (EVALUE names it).               */
 typedef struct lsnn_options {
     const char *name;                /* default: type and a number, "conv2d1" */
-    const char *share;               /* use the parameters of that layer      */
+    const char *share;               /* use the parameters and running statistics of that */
+                                     /*   layer: one of the same type, all sizes alike */
     int keep;                        /* 1: the output stays readable          */
     /* parameters */
     lsnn_init init;                  /* of the weights; biases begin at 0     */
@@ -424,11 +430,14 @@ LSNN_API int lsnn_leaky_relu(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_sigmoid(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_tanh(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_softmax(lsnn_net *net, int x, const lsnn_options *o);   /* over channels */
-/* kernel 0 pools over the whole map                                          */
+/* kernel 0 pools over the whole map; stride 0 is the kernel. Of equal maxima the first, in the
+   order of rows, gets the gradient. Averages count the pixels inside the image.   */
 LSNN_API int lsnn_max_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_avg_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_sum_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_dropout(lsnn_net *net, int x, double rate, const lsnn_options *o);
+/* A training batch of one value a channel has no spread: y = beta, and the running variance
+   moves towards 0. Feed such a batch with training 0, or none.               */
 LSNN_API int lsnn_batch_norm(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_scale(lsnn_net *net, int x, const lsnn_options *o);     /* begins at g = 1 */
 /* Two branches: make them in statements of their own. C does not say which argument of
@@ -444,8 +453,11 @@ LSNN_API int lsnn_flatten(lsnn_net *net, int x, const lsnn_options *o);
    readable as "NAME.map".                                                    */
 enum { LSNN_FREE = -2 };
 LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o);
-LSNN_API int lsnn_cross_entropy(lsnn_net *net, int x, const lsnn_options *o);   /* a loss */
-LSNN_API int lsnn_mse(lsnn_net *net, int x, const lsnn_options *o);             /* a loss */
+/* Losses. cross_entropy reads scores, C x H x W of them as one class each, and its output is
+   their softmax; mse's output is its input. The first cross_entropy of each head (label
+   column) is what lsnn_evaluate scores; further ones are learned from only.  */
+LSNN_API int lsnn_cross_entropy(lsnn_net *net, int x, const lsnn_options *o);
+LSNN_API int lsnn_mse(lsnn_net *net, int x, const lsnn_options *o);
 
 /* A layer type of your own: four functions and a name. See >>custom. What plan fills in is
    checked once, by lsnn_layer, and trusted from there on. A function that returns a status
@@ -769,6 +781,9 @@ LSNN_API void lsnn_digit_draw(lsnn_rng *r, int digit, unsigned char *pixels);
 typedef enum lsnn_method {
     LSNN_SGD = 0, LSNN_ADAM, LSNN_ADAMW, LSNN_METHOD_INT_ = 0x7FFFFFFF
 } lsnn_method;
+/* The learning rate of step t, counted from 0: lr (t + 1) / W while t < W = warmup_steps, then
+   constant: lr; step: lr step_factor^floor(t / step_every); milestones: lr step_factor^(how
+   many <= t); cosine: lr (1 + cos(pi (t - W) / (total_steps - W))) / 2.       */
 typedef enum lsnn_schedule {
     LSNN_CONSTANT = 0, LSNN_STEP, LSNN_COSINE, LSNN_MILESTONES,
     LSNN_SCHEDULE_INT_ = 0x7FFFFFFF
@@ -847,7 +862,8 @@ typedef struct lsnn_score {
     int *confusion;                  /* set before: classes x classes, [truth][guess] */
     double *class_error;             /* set before, with confusion: classes, in % */
 } lsnn_score;
-/* In the data's order, as in epoch 0. s: all zero, then confusion and class_error set if
+/* In the data's order, as in epoch 0. The largest score is the guess, the first of equal
+   ones, as with lsnn_predict's scores. s: all zero, then confusion and class_error set if
    wanted (a class without samples: 0). ESTATE without a loss, ESHAPE if the data do not
    fit.                                                                       */
 LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_score *s);

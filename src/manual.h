@@ -455,6 +455,8 @@
    variance and leaves them. A variance past the largest lsnn_real is EDIVERGED.
    The data's classes must be those of a classifying head: a net with more outputs than there
    are classes is refused, as one with fewer is.
+   The gradient of the input is that of a layer which changes nothing, right behind it:
+   lsnn_scale with no_bias, keep 1 and lr_factor LSNN_ZERO, read as "grad:scale1".
    Failures. The context keeps the first one, until lsnn_clear; every one is logged.
    Threads. lsnn_parallel does every task once, whatever happens to its threads: those that
    cannot be had (a limit, no memory) or do not get a core are missed by the clock alone, and

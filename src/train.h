@@ -320,6 +320,17 @@ static int lsnni_scores(const lsnn_net *net, int i)
     return 1;
 }
 
+/* The scores that loss i has read, N x classes. They are compared, as predict's are, not the
+   probabilities, in which near scores round to ties.                          */
+static const lsnn_real *lsnni_scores_read(const lsnn_net *net, int i, const lsnn_batch *b)
+{
+    const lsnni_schedule *s = &net->work->schedule[net->work->lanes > 0];
+    for (int j = 0; j < s->forwards; j++)
+        if (s->forward[j].node == i && !s->forward[j].turns && s->forward[j].call.x[0])
+            return s->forward[j].call.x[0];
+    return b->x;
+}
+
 /* Counts the last forward's errors; loss is its mean over the batch.         */
 static void lsnni_tally_add(const lsnn_net *net, lsnni_tally *t, const lsnn_batch *b,
                             double loss, int *confusion)
@@ -333,8 +344,9 @@ static void lsnni_tally_add(const lsnn_net *net, lsnni_tally *t, const lsnn_batc
         for (int i = 0; i < net->nodes; i++) {
             const lsnni_node *v = &net->node[i];
             int classes = lsnni_features(v->plan.out), best = 0, truth, miss;
-            const lsnn_real *p = net->work->y[i] + lsnni_area(n, classes);
+            const lsnn_real *p;
             if (!lsnni_scores(net, i)) continue;
+            p = lsnni_scores_read(net, i, b) + lsnni_area(n, classes);
             truth = b->labels[lsnni_area(n, b->heads) + (size_t)v->plan.o.head];
             for (int k = 1; k < classes; k++) if (p[k] > p[best]) best = k;
             miss = best != truth;
@@ -361,8 +373,8 @@ static lsnn_status lsnni_unscored(const lsnn_net *net, const lsnn_batch *b, int 
             size_t count = (size_t)lsnni_features(net->node[i].plan.out);
             if (lsnni_has(&net->node[i], LSNN_IS_LOSS) &&
                 !lsnni_finite(net->work->y[i] + (size_t)n * count, count))
-                return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the net's answer to sample %d "
-                                  "is no number, at layer '%.60s'", first + n, net->node[i].name);
+                return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the net's answer to sample "
+                                  "%d is no number, at layer '%.60s'", first + n, net->node[i].name);
         }
     return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the loss of samples %d to %d is not "
                       "finite", first, first + b->n - 1);
