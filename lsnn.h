@@ -2413,14 +2413,14 @@ static int lsnni_round_up(int n, int to) { return (n + to - 1) / to * to; }
 static int lsnni_div_up(int n, int by) { return n / by + (n % by != 0); }
 static size_t lsnni_area(int a, int b) { return (size_t)a * (size_t)b; }
 
-/* ESHAPE unless all `count` sizes are positive and their product is an index. */
+/* ESHAPE unless all `count` sizes are positive and their product is an index. who names them. */
 static lsnn_status lsnni_sizes(lsnn_ctx *cx, const char *who, int count, const int *size)
 {
     double product = 1;
     for (int i = 0; i < count; i++) {
         if (size[i] < 1)
-            return lsnni_fail(cx, LSNN_ESHAPE, "%s: size %d of %d is %d, it must be positive",
-                              who, i + 1, count, size[i]);
+            return lsnni_fail(cx, LSNN_ESHAPE, "%s: size %d is %d, it must be positive", who,
+                              i + 1, size[i]);
         product *= size[i];
     }
     if (product >= (double)PTRDIFF_MAX / (double)sizeof(lsnn_real))
@@ -2872,9 +2872,9 @@ static const lsnn_layer_type lsnni_input_type = {
    same bits in any batch. For fewer than about 8 images it is bound by reading w.  */
 static lsnn_status lsnni_dense_sizes(lsnn_ctx *cx, int n, int c, int k)
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "dense", n, c, 1));
-    LSNNI_TRY(lsnni_sizes3(cx, "dense", c, k, 1));
-    return lsnni_sizes3(cx, "dense", n, k, 1);
+    LSNNI_TRY(lsnni_sizes3(cx, "dense (images x inputs)", n, c, 1));
+    LSNNI_TRY(lsnni_sizes3(cx, "dense (inputs x outputs)", c, k, 1));
+    return lsnni_sizes3(cx, "dense (images x outputs)", n, k, 1);
 }
 
 /* ---- The naive pair                                                        */
@@ -3163,7 +3163,7 @@ LSNN_API int lsnn_tanh(lsnn_net *net, int x, const lsnn_options *o)
 LSNN_API lsnn_status lsnn_softmax_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                           int n, int c, int inner)
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "softmax", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "softmax (images x channels x pixels)", n, c, inner));
     for (int l = 0; l < n; l++)
     for (int i = 0; i < inner; i++) {
         double most = (double)x[lsnni_at3(l, 0, c, i, inner)], sum = 0;
@@ -3183,7 +3183,7 @@ LSNN_API lsnn_status lsnn_softmax_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn
 LSNN_API lsnn_status lsnn_softmax_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
                                            const lsnn_real *y, int n, int c, int inner, int add)
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "softmax", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "softmax (images x channels x pixels)", n, c, inner));
     lsnni_clear(dx, lsnni_at3(n, 0, c, 0, inner), add);
     for (int l = 0; l < n && dx; l++)
     for (int i = 0; i < inner; i++) {
@@ -3253,7 +3253,7 @@ static lsnn_status lsnni_softmax_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real
                                      const lsnn_real *x, int n, int c, int inner, int add)
 {
     lsnni_softmax p;
-    LSNNI_TRY(lsnni_sizes3(cx, "softmax", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "softmax (images x channels x pixels)", n, c, inner));
     if (!y) return LSNN_OK;
     p.kv = lsnni_kernels_of(cx);
     p.x = x; p.dy = dy; p.y = y; p.c = c; p.inner = inner; p.add = add;
@@ -3765,7 +3765,7 @@ static lsnn_status lsnni_dropout_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real
                                      int add)
 {
     lsnni_dropout p;
-    LSNNI_TRY(lsnni_sizes3(cx, "dropout", n, count, 1));
+    LSNNI_TRY(lsnni_sizes3(cx, "dropout (images x features)", n, count, 1));
     LSNNI_TRY(lsnni_lanes_fit(cx, "dropout", lanes, n));
     if (!(rate >= 0 && rate < 1))
         return lsnni_fail(cx, LSNN_EVALUE, "dropout: rate %g must lie in [0, 1)", rate);
@@ -3842,7 +3842,7 @@ LSNN_API lsnn_status lsnn_batch_norm_predict(lsnn_ctx *cx, lsnn_real *y, const l
                                              const lsnn_real *running_var, int n, int c,
                                              int inner, double eps)
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm (images x channels x pixels)", n, c, inner));
     for (int l = 0; l < n; l++)
     for (int k = 0; k < c; k++)
     for (int i = 0; i < inner; i++) {
@@ -3862,7 +3862,7 @@ LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_re
                                              double eps)
 {
     double count = (double)n * inner;
-    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm (images x channels x pixels)", n, c, inner));
     if (cx->rehearsal_) return LSNN_OK;                  /* the running ones stay */
     for (int k = 0; k < c; k++) {
         double m = 0, var = 0;
@@ -3905,7 +3905,7 @@ LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_
 {
     double count = (double)n * inner;
     (void)mean;
-    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm (images x channels x pixels)", n, c, inner));
     lsnni_clear(dx, lsnni_at3(n, 0, c, 0, inner), add);
     for (int k = 0; k < c; k++) {
         double sum = 0, dot = 0, m = 0, r = (double)istd[k];
@@ -4012,7 +4012,7 @@ static lsnn_status lsnni_norm_check(lsnn_ctx *cx, const lsnn_real *istd, int c)
 static lsnn_status lsnni_norm_run(lsnn_ctx *cx, lsnni_norm *p, int n, int c, int inner,
                                   void (*task)(void *user, int c, int worker))
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm (images x channels x pixels)", n, c, inner));
     p->n = n; p->c = c; p->inner = inner;
     if (!p->all) p->all = c;
     p->kv = lsnni_kernels_of(cx);
@@ -4240,7 +4240,7 @@ LSNN_API lsnn_status lsnn_scale_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_r
                                         const lsnn_real *g, const lsnn_real *b, int n, int c,
                                         int inner)
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "scale", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "scale (images x channels x pixels)", n, c, inner));
     for (int l = 0; l < n; l++)
     for (int k = 0; k < c; k++)
     for (int i = 0; i < inner; i++) {
@@ -4255,7 +4255,7 @@ LSNN_API lsnn_status lsnn_scale_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real 
                                          const lsnn_real *x, const lsnn_real *g, int n, int c,
                                          int inner, int add)
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "scale", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "scale (images x channels x pixels)", n, c, inner));
     lsnni_clear(dx, lsnni_at3(n, 0, c, 0, inner), add);
     for (int l = 0; l < n; l++)
     for (int k = 0; k < c; k++)
@@ -4297,7 +4297,7 @@ static void lsnni_scale_task(void *user, int c, int worker)
 
 static lsnn_status lsnni_scale_run(lsnn_ctx *cx, lsnni_scale *p, int n, int c, int inner)
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "scale", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "scale (images x channels x pixels)", n, c, inner));
     p->kv = lsnni_kernels_of(cx);
     p->n = n; p->c = c; p->inner = (size_t)inner;
     lsnni_parallel_some(cx, lsnni_area(n, c) * p->inner, c, lsnni_scale_task, p);
@@ -4605,7 +4605,7 @@ LSNN_API lsnn_status lsnn_cross_entropy_backward(lsnn_ctx *cx, lsnn_real *dx,
                                                  int add)
 {
     const lsnni_kernels *kv = lsnni_kernels_of(cx);
-    LSNNI_TRY(lsnni_sizes3(cx, "cross_entropy", n, c, 1));
+    LSNNI_TRY(lsnni_sizes3(cx, "cross_entropy (images x classes)", n, c, 1));
     if (!dx) return LSNN_OK;
     kv->affine(dx, p, weight / n, 0, lsnni_area(n, c), add);
     for (int i = 0; i < n; i++) {
@@ -4618,7 +4618,7 @@ LSNN_API lsnn_status lsnn_cross_entropy_backward(lsnn_ctx *cx, lsnn_real *dx,
 
 static lsnn_status lsnni_mse_check(lsnn_ctx *cx, int t_stride, int n, int c)
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "mse", n, c, 1));
+    LSNNI_TRY(lsnni_sizes3(cx, "mse (images x targets)", n, c, 1));
     if (t_stride < c && n > 1)
         return lsnni_fail(cx, LSNN_ESHAPE, "mse: rows of %d targets are %d apart", c, t_stride);
     return LSNN_OK;
@@ -5306,7 +5306,7 @@ static lsnn_status lsnni_smooth_check(lsnn_ctx *cx, const lsnn_smoother *s)
     int size[5];
     size[0] = s->n; size[1] = s->k; size[2] = s->rank ? s->rank : 1;
     size[3] = s->h; size[4] = s->w;
-    LSNNI_TRY(lsnni_sizes(cx, "smooth", 5, size));
+    LSNNI_TRY(lsnni_sizes(cx, "smooth (images x kernels x rank x rows x columns)", 5, size));
     if ((double)s->n * s->k * size[2] > INT_MAX || (double)s->h * s->w > INT_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d images x %d kernels x rank %d, maps of "
                           "%d x %d are too many", s->n, s->k, size[2], s->h, s->w);
@@ -5322,7 +5322,7 @@ static lsnn_status lsnni_smooth_check(lsnn_ctx *cx, const lsnn_smoother *s)
     if (s->mixture < 0 || (double)size[3] * size[4] > INT_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "smooth: a mixture of %d Gaussians, 1 to %d can be",
                           s->mixture, INT_MAX / size[4]);
-    LSNNI_TRY(lsnni_sizes(cx, "smooth", 5, size));
+    LSNNI_TRY(lsnni_sizes(cx, "smooth (images x kernels x rank x mixture x numbers)", 5, size));
     LSNNI_TRY(lsnni_lanes_fit(cx, "smooth", s->lanes, s->n));
     return LSNN_OK;
 }
@@ -6411,7 +6411,8 @@ static lsnn_status lsnni_plan_check(lsnn_ctx *cx, const lsnn_layer_type *type,
         (p->traits & ~type->traits))
         return lsnni_fail(cx, LSNN_EVALUE, "%s: its plan has changed inputs or in, or added "
                           "traits: they are given", type->name);
-    if (type != &lsnni_input_type) LSNNI_TRY(lsnni_sizes(cx, type->name, 3, out));
+    if (type != &lsnni_input_type)
+        LSNNI_TRY(lsnni_sizes(cx, "its output (channels x rows x columns)", 3, out));
     if ((double)out[0] * out[1] * out[2] > INT32_MAX / 4)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: an output of %dx%dx%d has over 2^29 numbers",
                           type->name, out[0], out[1], out[2]);
@@ -7218,7 +7219,9 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
         }
     }
     w->block = (lsnn_real *)lsnni_alloc(w->cx, lsnni_plus(total, 1), sizeof *w->block);
-    if (!w->block) return LSNN_ENOMEM;
+    if (!w->block)
+        return lsnni_fail(w->cx, LSNN_ENOMEM, "a batch of %d needs %.0f bytes for what the net's "
+                          "layers hold", w->batch, (double)total * sizeof *w->block);
     for (int i = 0; i < nodes; i++) {
         const lsnni_life *own = life + i, *dy = life + 2 * nodes + net->node[i].role.dy_at;
         w->y[i] = w->block + life[net->node[i].role.y_at].at;
@@ -11380,7 +11383,8 @@ static lsnn_status lsnni_unscored(const lsnn_net *net, const lsnn_batch *b, int 
             if (lsnni_has(&net->node[i], LSNN_IS_LOSS) &&
                 !lsnni_finite(net->work->y[i] + (size_t)n * count, count))
                 return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the net's answer to sample "
-                                  "%d is no number, at layer '%.60s'", first + n, net->node[i].name);
+                                  "%d is no number, at layer '%.60s'", first + n,
+                                  net->node[i].name);
         }
     return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the loss of samples %d to %d is not "
                       "finite", first, first + b->n - 1);
@@ -12697,13 +12701,15 @@ LSNN_API lsnn_status lsnn_data_arrays(lsnn_ctx *cx, lsnn_data *d, const lsnn_rea
     lsnni_data_user *u;
     size_t total = lsnni_shape_size(shape);
     memset(d, 0, sizeof *d);
-    if (!x || count < 1 || !total || !lsnni_mul(&total, (size_t)count))
-        return lsnni_fail(cx, LSNN_ESHAPE, "lsnn_data_arrays: %d samples of %d x %d x %d at "
-                          "%s", count, shape.c, shape.h, shape.w, x ? "x" : "NULL");
-    if (heads < 0 || heads > LSNN_MAX_HEADS || (heads > 0 && (classes < 1 || !labels)))
-        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_arrays: %d labels a sample (at most %d) "
-                          "of %d classes at %s", heads, (int)LSNN_MAX_HEADS, classes,
-                          labels ? "labels" : "NULL");
+    if (!x) return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_arrays: x is NULL");
+    if (heads > 0 && !labels)
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_arrays: labels is NULL, for %d heads", heads);
+    if (count < 1 || !total || !lsnni_mul(&total, (size_t)count))
+        return lsnni_fail(cx, LSNN_ESHAPE, "lsnn_data_arrays: count %d, shape %d x %d x %d: one is "
+                          "not positive, or they are too large", count, shape.c, shape.h, shape.w);
+    if (heads < 0 || heads > LSNN_MAX_HEADS || (heads > 0 && classes < 1))
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_arrays: heads %d (0 to %d), classes %d",
+                          heads, (int)LSNN_MAX_HEADS, classes);
     for (size_t i = 0; i < (size_t)count * (size_t)heads; i++)
         if (labels[i] < 0 || labels[i] >= classes)
             return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_arrays: label %d of sample %.0f is "

@@ -80,13 +80,15 @@ LSNN_API lsnn_status lsnn_data_arrays(lsnn_ctx *cx, lsnn_data *d, const lsnn_rea
     lsnni_data_user *u;
     size_t total = lsnni_shape_size(shape);
     memset(d, 0, sizeof *d);
-    if (!x || count < 1 || !total || !lsnni_mul(&total, (size_t)count))
-        return lsnni_fail(cx, LSNN_ESHAPE, "lsnn_data_arrays: %d samples of %d x %d x %d at "
-                          "%s", count, shape.c, shape.h, shape.w, x ? "x" : "NULL");
-    if (heads < 0 || heads > LSNN_MAX_HEADS || (heads > 0 && (classes < 1 || !labels)))
-        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_arrays: %d labels a sample (at most %d) "
-                          "of %d classes at %s", heads, (int)LSNN_MAX_HEADS, classes,
-                          labels ? "labels" : "NULL");
+    if (!x) return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_arrays: x is NULL");
+    if (heads > 0 && !labels)
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_arrays: labels is NULL, for %d heads", heads);
+    if (count < 1 || !total || !lsnni_mul(&total, (size_t)count))
+        return lsnni_fail(cx, LSNN_ESHAPE, "lsnn_data_arrays: count %d, shape %d x %d x %d: one is "
+                          "not positive, or they are too large", count, shape.c, shape.h, shape.w);
+    if (heads < 0 || heads > LSNN_MAX_HEADS || (heads > 0 && classes < 1))
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_arrays: heads %d (0 to %d), classes %d",
+                          heads, (int)LSNN_MAX_HEADS, classes);
     for (size_t i = 0; i < (size_t)count * (size_t)heads; i++)
         if (labels[i] < 0 || labels[i] >= classes)
             return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_arrays: label %d of sample %.0f is "

@@ -374,7 +374,8 @@ static lsnn_status lsnni_unscored(const lsnn_net *net, const lsnn_batch *b, int 
             if (lsnni_has(&net->node[i], LSNN_IS_LOSS) &&
                 !lsnni_finite(net->work->y[i] + (size_t)n * count, count))
                 return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the net's answer to sample "
-                                  "%d is no number, at layer '%.60s'", first + n, net->node[i].name);
+                                  "%d is no number, at layer '%.60s'", first + n,
+                                  net->node[i].name);
         }
     return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the loss of samples %d to %d is not "
                       "finite", first, first + b->n - 1);

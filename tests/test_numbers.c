@@ -503,8 +503,30 @@ static void test_smooth_bias(void)
     test_end("smooth_bias with no_bias is refused");
 }
 
+/* What is refused is named: which size of what, which argument.                          */
+static void test_names(void)
+{
+    static lsnn_real v[16];
+    static int labels[4];
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_shape shape = { 1, 2, 2 };
+    lsnn_data d;
+    REFUSED(&cx, lsnn_dense_forward(&cx, v, v, v, NULL, 2, 0, 2) == LSNN_ESHAPE, LSNN_ESHAPE,
+            "dense (images x inputs): size 2 is 0");
+    REFUSED(&cx, lsnn_data_arrays(&cx, &d, NULL, labels, 4, shape, 1, 3) == LSNN_EVALUE,
+            LSNN_EVALUE, "x is NULL");
+    REFUSED(&cx, lsnn_data_arrays(&cx, &d, v, NULL, 4, shape, 1, 3) == LSNN_EVALUE, LSNN_EVALUE,
+            "labels is NULL");
+    REFUSED(&cx, lsnn_data_arrays(&cx, &d, v, labels, 0, shape, 1, 3) == LSNN_ESHAPE,
+            LSNN_ESHAPE, "count 0");
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("messages name the size and the argument");
+}
+
 int main(void)
 {
+    test_names();
     test_zero();
     test_ties();
     test_pool_ties();
