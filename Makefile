@@ -3,7 +3,7 @@
 # Nothing here is needed to use lsnn: each program is one line of cc, and `make` prints it.
 # Features are found by compiling and linking, and each can be overridden:
 #     make OMP=1    OpenMP's threads     make ZLIB=0   no .gz files
-#     make STB=0    no pictures          make CBLAS=1  gemm by CBLAS (CBLAS_LIBS=-lopenblas)
+#     make CBLAS=1  gemm by CBLAS (CBLAS_LIBS=-lopenblas)
 #     make CPPFLAGS=-DLSNN_NO_THREADS    one thread
 
 CFLAGS     ?= -O2
@@ -33,15 +33,11 @@ try = $(shell mkdir -p build && t=build/probe.$$$$ && printf '$(1)' > $$t.c && \
 MAIN := int main(void)
 OMP_C   := $(HASH)include <omp.h>\n$(MAIN) { return omp_get_max_threads() < 1; }\n
 ZLIB_C  := $(HASH)include <zlib.h>\n$(MAIN) { return !zlibVersion(); }\n
-STB1_C  := $(HASH)include <stb/stb_image_write.h>\n$(MAIN) { return 0; }\n
-STB2_C  := $(HASH)include <stb_image_write.h>\n$(MAIN) { return 0; }\n
 CBLAS_C := $(HASH)include <cblas.h>\n$(MAIN) { return cblas_sgemm == 0; }\n
 OMP  ?= 0
 ZLIB ?= $(call try,$(ZLIB_C),-lz)
-STB  ?= $(if $(filter 1,$(call try,$(STB1_C)) $(call try,$(STB2_C))),1,0)
 CBLAS ?= 0
 ZLIB := $(ZLIB)
-STB := $(STB)
 ifeq ($(OMP),1)
 ifneq ($(call try,$(OMP_C),$(OMP_FLAGS)),1)
 $(error OMP=1, but $(CC) $(OMP_FLAGS) does not link: install it or set OMP_FLAGS)
@@ -52,11 +48,11 @@ ifneq ($(call try,$(CBLAS_C),$(CBLAS_LIBS)),1)
 $(error CBLAS=1, but $(CBLAS_LIBS) does not link: install libopenblas-dev or set CBLAS_LIBS)
 endif
 endif
-$(info lsnn: openmp=$(OMP) zlib=$(ZLIB) stb=$(STB) cblas=$(CBLAS)   (make ZLIB=0 overrides))
+$(info lsnn: openmp=$(OMP) zlib=$(ZLIB) cblas=$(CBLAS)   (make ZLIB=0 overrides))
 endif
 
 FEATURES := $(if $(filter 1,$(OMP)),$(OMP_FLAGS) -DLSNN_USE_OPENMP,$(PTHREAD)) $(if $(filter 1,$(ZLIB)),-DLSNN_USE_ZLIB) \
-            $(if $(filter 0,$(STB)),-DLSNN_NO_STB) $(if $(filter 1,$(CBLAS)),-DLSNN_USE_CBLAS)
+            $(if $(filter 1,$(CBLAS)),-DLSNN_USE_CBLAS)
 LIBS     := $(if $(filter 1,$(ZLIB)),-lz) $(if $(filter 1,$(CBLAS)),$(CBLAS_LIBS)) -lm
 FEATURES := $(strip $(FEATURES))
 LIBS     := $(strip $(LIBS))
@@ -133,8 +129,8 @@ help:
 	@echo 'make bench     measure speed: NET=cnn WHAT=train|predict|gemm|conv|limit|threads|scale|'
 	@echo '               memory|draw|start|busy BATCH=64 THREADS=2 (bench/bench.c, busy.sh)'
 	@echo 'make results   run the next missing cells of RESULTS.md'
-	@echo 'make deps      install libstb-dev and zlib1g-dev (root or sudo -n), never asks;'
+	@echo 'make deps      install zlib1g-dev (root or sudo -n), never asks;'
 	@echo '               PEERS=1: what bench compares with, too'
 	@echo 'make install   copy lsnn.h to $$(DESTDIR)$$(PREFIX)/include   (PREFIX=$(PREFIX))'
 	@echo 'make clean     remove what make built; data/ and out/ stay'
-	@echo 'Overrides: CC=clang CFLAGS=-O3 OMP=1 ZLIB=0 STB=0 CBLAS=1'
+	@echo 'Overrides: CC=clang CFLAGS=-O3 OMP=1 ZLIB=0 CBLAS=1'

@@ -59,7 +59,9 @@
        >>models          nets in files
        >>export, >>onnx  nets as C source, as ONNX models
        >>training        optimizers, schedules, fit, evaluate, checkpoints
-       >>data            arrays, IDX files, built-in digits, recipes
+       >>data            arrays, IDX files, built-in digits, recipes; >>sets: CIFAR, GTSRB,
+                         >>mat: SVHN, >>load: by name, >>pain: faces with landmarks; they
+                         stand on >>content, >>inflate and >>images: files, read
        >>pictures        figures and curves; >>png: how they become files
        the machinery     >>gemm >>sums >>spread and >>convolve (plain arrays, along rows),
                          >>lanes (blocks of images), >>kernels, >>instruction sets
@@ -209,6 +211,38 @@
            lsnn_data_free(&data);
        }
        lsnn_net_free(net);
+       return s;
+   }
+   ///
+   Held-out data choose the epoch: with fit.valid each epoch is scored on them; fit.keep_best =
+   1 leaves the net of the best one, fit.patience = 5 ends after 5 epochs that were not the
+   best, and fit.milestones[0] = 10 lowers the rate after 10. A resume has all of it.
+   Other people's data sets are read from their own files (lsnn_set_load has the names; the
+   pain archive: lsnn_pain_read). None is downloaded. A faulty file is an error that names it,
+   the line or record, and what should be there:
+
+   /// signs.c
+   #include "lsnn.h"
+   // traffic signs: 4,000 or a few more, whole tracks, are held out to choose the epoch
+   lsnn_status signs(lsnn_ctx *cx, lsnn_net *net, const char *folder)
+   {
+       lsnn_set set = { 0 };
+       lsnn_data all = { 0 }, train = { 0 }, held = { 0 };
+       lsnn_fit_desc fit = { 0 };
+       lsnn_status s = lsnn_set_load(cx, &set, "gtsrb", folder, 0);
+       if (s == LSNN_OK) s = lsnn_data_set(cx, &all, &set);
+       if (s == LSNN_OK) s = lsnn_data_split(cx, &train, &held, &all, set.group, 4000, 1);
+       if (s == LSNN_OK) {
+           fit.epochs = 100;
+           fit.valid = &held;
+           fit.keep_best = 1;
+           fit.patience = 10;
+           s = lsnn_fit(net, &train, &fit);
+       }
+       lsnn_data_free(&train);
+       lsnn_data_free(&held);
+       lsnn_data_free(&all);
+       lsnn_set_free(cx, &set);
        return s;
    }
    ///
@@ -422,6 +456,8 @@
    variance and leaves them. A variance past the largest lsnn_real is EDIVERGED.
    The data's classes must be those of a classifying head: a net with more outputs than there
    are classes is refused, as one with fewer is.
+   The gradient of the input is that of a layer which changes nothing, right behind it:
+   lsnn_scale with no_bias, keep 1 and lr_factor LSNN_ZERO, read as "grad:scale1".
    Failures. The context keeps the first one, until lsnn_clear; every one is logged.
    Threads. lsnn_parallel does every task once, whatever happens to its threads: those that
    cannot be had (a limit, no memory) or do not get a core are missed by the clock alone, and
@@ -453,6 +489,8 @@
        files.h, graph.h                 safetensors; a net as text and back
        export.h, onnx.h                 a net as a C file; as an ONNX model
        train.h, data.h, pictures.h      optimizers and fit; IDX, recipes; figures (png.h)
+         sets.h, mat.h, load.h, pain.h    other people's data sets, from their files
+         content.h, inflate.h, images.h   files in memory; unpacked; PNG and PPM, read
        fast.h                           what the ops ask of the machinery:
          gemm.h, sums.h                   products of matrices; sums over a batch
          rows.h, blocks.h                 windows on plain arrays; on blocks of images
@@ -612,10 +650,21 @@ typedef float lsnn_real;
 #define lsnn_data_free lsnn_data_free_f64
 #define lsnn_data_arrays lsnn_data_arrays_f64
 #define lsnn_data_part lsnn_data_part_f64
+#define lsnn_data_split lsnn_data_split_f64
 #define lsnn_idx_read lsnn_idx_read_f64
 #define lsnn_idx_write lsnn_idx_write_f64
 #define lsnn_idx_free lsnn_idx_free_f64
 #define lsnn_data_idx lsnn_data_idx_f64
+#define lsnn_cifar_read lsnn_cifar_read_f64
+#define lsnn_svhn_read lsnn_svhn_read_f64
+#define lsnn_gtsrb_read lsnn_gtsrb_read_f64
+#define lsnn_set_load lsnn_set_load_f64
+#define lsnn_set_name lsnn_set_name_f64
+#define lsnn_set_free lsnn_set_free_f64
+#define lsnn_data_set lsnn_data_set_f64
+#define lsnn_pain_read lsnn_pain_read_f64
+#define lsnn_pain_free lsnn_pain_free_f64
+#define lsnn_data_pain lsnn_data_pain_f64
 #define lsnn_task_name lsnn_task_name_f64
 #define lsnn_task_from_name lsnn_task_from_name_f64
 #define lsnn_task_shape lsnn_task_shape_f64
@@ -645,6 +694,7 @@ typedef float lsnn_real;
 #define lsnn_file_write lsnn_file_write_f64
 #define lsnn_image_new lsnn_image_new_f64
 #define lsnn_image_free lsnn_image_free_f64
+#define lsnn_image_load lsnn_image_load_f64
 #define lsnn_image_save lsnn_image_save_f64
 #define lsnn_image_rect lsnn_image_rect_f64
 #define lsnn_image_line lsnn_image_line_f64
@@ -1032,6 +1082,11 @@ typedef enum lsnn_init {
     LSNN_INIT_HE = 0, LSNN_INIT_GLOROT, LSNN_INIT_ZERO, LSNN_INIT_INT_ = 0x7FFFFFFF
 } lsnn_init;
 
+/* Zero, where a 0 means the usual value: o.loss_weight = LSNN_ZERO (learned from by nobody, but
+   evaluated), o.momentum = LSNN_ZERO (running statistics that stay), o.lr_factor = LSNN_ZERO
+   (parameters that stay, and still have gradients). A number too small to change any.  */
+#define LSNN_ZERO 1e-300
+
 /* lp_pool's p: as the option norm says; or learned from there on, one a layer or a map. */
 typedef enum lsnn_learn_norm {
     LSNN_NORM_FIXED = 0, LSNN_NORM_OF_LAYER, LSNN_NORM_OF_MAP, LSNN_NORM_INT_ = 0x7FFFFFFF
@@ -1041,7 +1096,8 @@ typedef enum lsnn_learn_norm {
    layer's type does not read must stay zero (EVALUE names it).               */
 typedef struct lsnn_options {
     const char *name;                /* default: type and a number, "conv2d1" */
-    const char *share;               /* use the parameters of that layer      */
+    const char *share;               /* use the parameters and running statistics of that */
+                                     /*   layer: one of the same type, all sizes alike */
     int keep;                        /* 1: the output stays readable          */
     /* parameters */
     lsnn_init init;                  /* of the weights; biases begin at 0     */
@@ -1097,12 +1153,15 @@ LSNN_API int lsnn_sigmoid(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_tanh(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_scaled_tanh(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_softmax(lsnn_net *net, int x, const lsnn_options *o);   /* over channels */
-/* kernel 0 pools over the whole map                                          */
+/* kernel 0 pools over the whole map; stride 0 is the kernel. Of equal maxima the first, in the
+   order of rows, gets the gradient. Averages count the pixels inside the image.   */
 LSNN_API int lsnn_max_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_avg_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_sum_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_lp_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_dropout(lsnn_net *net, int x, double rate, const lsnn_options *o);
+/* A training batch of one value a channel has no spread: y = beta, and the running variance
+   moves towards 0. Feed such a batch with training 0, or none.               */
 LSNN_API int lsnn_batch_norm(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_scale(lsnn_net *net, int x, const lsnn_options *o);     /* begins at g = 1 */
 /* Two branches: make them in statements of their own. C does not say which argument of
@@ -1118,8 +1177,11 @@ LSNN_API int lsnn_flatten(lsnn_net *net, int x, const lsnn_options *o);
    readable as "NAME.map".                                                    */
 enum { LSNN_FREE = -2 };
 LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o);
-LSNN_API int lsnn_cross_entropy(lsnn_net *net, int x, const lsnn_options *o);   /* a loss */
-LSNN_API int lsnn_mse(lsnn_net *net, int x, const lsnn_options *o);             /* a loss */
+/* Losses. cross_entropy reads scores, C x H x W of them as one class each, and its output is
+   their softmax; mse's output is its input. The first cross_entropy of each head (label
+   column) is what lsnn_evaluate scores; further ones are learned from only.  */
+LSNN_API int lsnn_cross_entropy(lsnn_net *net, int x, const lsnn_options *o);
+LSNN_API int lsnn_mse(lsnn_net *net, int x, const lsnn_options *o);
 
 /* A layer type of your own: four functions and a name. See >>custom. What plan fills in is
    checked once, by lsnn_layer, and trusted from there on. A function that returns a status
@@ -1311,6 +1373,13 @@ LSNN_API lsnn_status lsnn_data_arrays(lsnn_ctx *cx, lsnn_data *d, const lsnn_rea
 LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data *whole,
                                     int first, int count);
 
+/* A random split, the same for the same seed: `count` samples are held out, the others kept,
+   each in the order of the whole, which must outlive both. group: NULL, or a number a
+   sample; groups stay together (more than count are then held out). EVALUE if none is left. */
+LSNN_API lsnn_status lsnn_data_split(lsnn_ctx *cx, lsnn_data *kept, lsnn_data *held,
+                                     const lsnn_data *whole, const int *group, int count,
+                                     uint64_t seed);
+
 /* IDX files (MNIST's format), unsigned bytes, rank 1 to 4. With LSNN_USE_ZLIB
    the reader takes .gz too (else EUNSUPPORTED). Where x-idx3-ubyte is missing it tries
    x-idx3-ubyte.gz, x.idx3-ubyte and x.idx3-ubyte.gz, as unpackers call them; first of all, a
@@ -1327,6 +1396,62 @@ LSNN_API void lsnn_idx_free(lsnn_ctx *cx, lsnn_idx *a);
 LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *images,
                                    const lsnn_idx *labels, int classes);
 
+/* ---- >>api sets: other people's data sets, from their own files -------------
+   A reader adds its file's samples to s, which is all zero before the first and freed by
+   lsnn_set_free; after a failure s is as it was. EIO, EFORMAT, EVALUE, EUNSUPPORTED: the
+   message names the file, the field and what it should be. Files may be .gz as above. */
+typedef struct lsnn_set {
+    lsnn_idx images, labels;         /* N,C,H,W and N, bytes: for lsnn_idx_write, too */
+    int classes;
+    int *group;                      /* NULL, or N: equal for pictures of one thing (a track */
+                                     /*   of GTSRB), for lsnn_data_split; each negative one */
+                                     /*   is of a picture alone               */
+} lsnn_set;
+/* CIFAR's binary files, 3x32x32. classes 10: CIFAR-10; 100, 20: CIFAR-100, its fine or its
+   coarse labels; else as CIFAR-10: GTSRB in packed records has 43.           */
+LSNN_API lsnn_status lsnn_cifar_read(lsnn_ctx *cx, lsnn_set *s, const char *path, int classes);
+/* SVHN's cropped digits, train_32x32.mat: MATLAB 5 to 7 (not 7.3), packed or not. */
+LSNN_API lsnn_status lsnn_svhn_read(lsnn_ctx *cx, lsnn_set *s, const char *path);
+/* GTSRB's official files: path is a GT-....csv, its PPM pictures lie beside it. Each whole
+   picture, or (box 1) its columns [Roi.X1, Roi.X2) and rows [Roi.Y1, Roi.Y2), is resized to
+   side x side: bilinear, not averaged, to the bit as OpenCV's INTER_LINEAR, with which the
+   packed records of whole pictures agree.                                    */
+LSNN_API lsnn_status lsnn_gtsrb_read(lsnn_ctx *cx, lsnn_set *s, const char *path, int side,
+                                     int box);
+/* A whole set by its name from the folder of its files, the training or the test part:
+   mnist, cifar10, cifar100, cifar20, svhn, gtsrb (packed records or official files), gtsrb-box.
+   ENAME: not one of them. lsnn_set_name(i): the names, NULL behind the last. */
+LSNN_API lsnn_status lsnn_set_load(lsnn_ctx *cx, lsnn_set *s, const char *name,
+                                   const char *folder, int test);
+LSNN_API const char *lsnn_set_name(int i);
+LSNN_API void lsnn_set_free(lsnn_ctx *cx, lsnn_set *s);
+/* As a data set (pixel / 255): s must outlive d.                             */
+LSNN_API lsnn_status lsnn_data_set(lsnn_ctx *cx, lsnn_data *d, const lsnn_set *s);
+
+/* The UNBC-McMaster shoulder pain archive, as it is handed out: FOLDER/Images/S/Q/F.png,
+   AAM_landmarks/S/Q/F_aam.txt (66 lines: x y), Frame_Labels/PSPI/S/Q/F_facs.txt (0 to 16); and
+   FOLDER/frames.txt, the frames to read, a line each, made in AAM_landmarks by
+       find . -name '*_aam.txt' | LC_ALL=C sort > ../frames.txt
+   Faces are kept as they are in the frames (about 30 KB each), and warped when a sample is drawn
+   (TKN 4.1): by the landmarks to a frontal face, 3x48x48, black round it.    */
+typedef struct lsnn_pain {
+    int count, subjects;             /* frames; persons in frames.txt         */
+    int *subject;                    /* of each frame: 0, 1, ...              */
+    unsigned char *level;            /* of each frame: the intensity of pain  */
+    /* set these after reading: */
+    double noise;                    /* landmarks are moved by this standard deviation, in */
+                                     /*   pixels of the 48x48; anew in each epoch */
+    int flip;                        /* 1: every second face, on average, is mirrored */
+    uint64_t seed;
+    struct lsnni_faces *faces_; int room_;       /* private                   */
+} lsnn_pain;
+/* Subjects [first, first + subjects), 0: all from first on (the paper trains on 18 of 25). */
+LSNN_API lsnn_status lsnn_pain_read(lsnn_ctx *cx, lsnn_pain *p, const char *folder, int first,
+                                    int subjects);
+LSNN_API void lsnn_pain_free(lsnn_ctx *cx, lsnn_pain *p);
+/* As a data set with one target, for mse. p must outlive d.                  */
+LSNN_API lsnn_status lsnn_data_pain(lsnn_ctx *cx, lsnn_data *d, const lsnn_pain *p);
+
 /* ---- >>api recipes: the data sets of the source documents -------------------
    digits     28x28 handwritten-like digits, drawn here from stroke models
    cluttered  LSNN 5.1: 84x84, a digit at a uniform place, 32 crops of 6x6
@@ -1336,14 +1461,16 @@ LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *i
               and a frame round the labelled one
    sequence   LSNN 5.3: 100x100, three digits side by side on a line of -45 to 45
               degrees, 8 crops of 6x6; three labels, from left to right
-   All but digits are reduced to 42x42. What the paper leaves open, as we read it:
+   tlmnist    TKN 4.1: 56x56, the labelled digit in the top left 28x28, others in the other
+              three quadrants
+   Cluttered to sequence are reduced to 42x42. What LSNN leaves open, as we read it:
    clutter is added and clipped at 255; an output pixel is the mean over the area
    it covers; the arrow is 20x20 and lies anywhere in the middle 28x28; the frame
    is 2 pixels wide; the lines of a sequence rise by a uniform number of pixels.
    The label is that of the sample's own image (sequence: the first label); the
    other digits are drawn from the recipe's images too, with replacement.     */
 typedef enum lsnn_task { LSNN_TASK_DIGITS = 0, LSNN_TASK_CLUTTERED, LSNN_TASK_ARROW,
-    LSNN_TASK_RECTANGLE, LSNN_TASK_SEQUENCE, LSNN_TASK_COUNT_,
+    LSNN_TASK_RECTANGLE, LSNN_TASK_SEQUENCE, LSNN_TASK_TLMNIST, LSNN_TASK_COUNT_,
     LSNN_TASK_INT_ = 0x7FFFFFFF } lsnn_task;
 typedef struct lsnn_recipe {
     lsnn_task task;
@@ -1381,9 +1508,14 @@ LSNN_API void lsnn_digit_draw(lsnn_rng *r, int digit, unsigned char *pixels);
 typedef enum lsnn_method {
     LSNN_SGD = 0, LSNN_ADAM, LSNN_ADAMW, LSNN_METHOD_INT_ = 0x7FFFFFFF
 } lsnn_method;
+/* The learning rate of step t, counted from 0: lr (t + 1) / W while t < W = warmup_steps, then
+   constant: lr; step: lr step_factor^floor(t / step_every); milestones: lr step_factor^(how
+   many <= t); cosine: lr (1 + cos(pi (t - W) / (total_steps - W))) / 2.       */
 typedef enum lsnn_schedule {
-    LSNN_CONSTANT = 0, LSNN_STEP, LSNN_COSINE, LSNN_SCHEDULE_INT_ = 0x7FFFFFFF
+    LSNN_CONSTANT = 0, LSNN_STEP, LSNN_COSINE, LSNN_MILESTONES,
+    LSNN_SCHEDULE_INT_ = 0x7FFFFFFF
 } lsnn_schedule;
+enum { LSNN_MAX_MILESTONES = 8 };
 typedef struct lsnn_optimizer_desc {
     lsnn_method method;
     double lr;                       /* 0 -> 0.01 (SGD), 0.001 (Adam, AdamW)  */
@@ -1399,6 +1531,8 @@ typedef struct lsnn_optimizer_desc {
     int total_steps;                 /* cosine: where lr reaches 0 (fit sets it) */
     int step_every;                  /* step: multiply by step_factor so often */
     double step_factor;              /* 0 -> 0.1                              */
+    int milestones[LSNN_MAX_MILESTONES];     /* milestones: multiply by step_factor at each of */
+                                     /*   these steps; they rise, 0 ends them */
 } lsnn_optimizer_desc;
 typedef struct lsnn_optimizer lsnn_optimizer;
 LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_desc *d);
@@ -1415,11 +1549,20 @@ typedef struct lsnn_progress {
     double loss, error;              /* means over this epoch so far; error in % */
     double lr, seconds, images_per_s;        /* seconds since this lsnn_fit began */
     double valid_loss, valid_error;  /* at epoch_done, if there is a valid set */
+    int best_epoch;                  /* the best so far, -1: none             */
+    double best;                     /*   its valid_error; without classes its valid_loss */
 } lsnn_progress;
 typedef struct lsnn_fit_desc {
     int epochs;                      /* 0 -> 1                                */
     lsnn_optimizer_desc optimizer;
+    int milestones[LSNN_MAX_MILESTONES];     /* the optimizer's, in epochs: 10 changes the rate */
+                                     /*   after 10 epochs, and sets the schedule */
     const lsnn_data *valid;          /* evaluated after each epoch            */
+    int keep_best;                   /* 1: at the end the net is that of the best epoch: of */
+                                     /*   least valid_error (without classes: valid_loss), */
+                                     /*   of equals the first                 */
+    int patience;                    /* end after so many epochs in a row that were not the */
+                                     /*   best; 0 -> never                    */
     int (*progress)(const lsnn_progress *p, void *user);   /* non-zero: stop  */
     void *user;
     const char *save;                /* checkpoint file                       */
@@ -1430,7 +1573,9 @@ typedef struct lsnn_fit_desc {
     int keep_order;                  /* 1: do not shuffle                     */
     lsnn_progress *last;             /* gets the last progress                */
 } lsnn_fit_desc;
-/* Returns STOPPED if progress asked for it (a checkpoint is written first). Each call
+/* Returns STOPPED if progress asked for it (a checkpoint is written first), OK if patience
+   ran out. A checkpoint loads as the net that was trained last; the best one lies in it, too,
+   for a resume: save the net that lsnn_fit leaves to have it in a file. Each call
    begins with epoch 0 and a new optimizer, so two calls of one epoch see the same order
    and the same fresh drawings twice: ask for two epochs, or resume.          */
 LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_fit_desc *d);
@@ -1444,7 +1589,8 @@ typedef struct lsnn_score {
     int *confusion;                  /* set before: classes x classes, [truth][guess] */
     double *class_error;             /* set before, with confusion: classes, in % */
 } lsnn_score;
-/* In the data's order, as in epoch 0. s: all zero, then confusion and class_error set if
+/* In the data's order, as in epoch 0. The largest score is the guess, the first of equal
+   ones, as with lsnn_predict's scores. s: all zero, then confusion and class_error set if
    wanted (a class without samples: 0). ESTATE without a loss, ESHAPE if the data do not
    fit.                                                                       */
 LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_score *s);
@@ -1535,6 +1681,8 @@ LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_
 typedef struct lsnn_image { int w, h; unsigned char *rgb; } lsnn_image;
 LSNN_API lsnn_status lsnn_image_new(lsnn_ctx *cx, lsnn_image *im, int w, int h, uint32_t rgb);
 LSNN_API void lsnn_image_free(lsnn_ctx *cx, lsnn_image *im);
+/* Reads a PNG (of any kind; transparency is left out) or a PPM (P6, 8 bits) file. */
+LSNN_API lsnn_status lsnn_image_load(lsnn_ctx *cx, lsnn_image *im, const char *path);
 /* As a PNG file.                                                             */
 LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const char *path);
 /* All drawing is clipped at the image's border. Colours are 0xRRGGBB. A line's whole
@@ -2336,14 +2484,14 @@ static int lsnni_round_up(int n, int to) { return (n + to - 1) / to * to; }
 static int lsnni_div_up(int n, int by) { return n / by + (n % by != 0); }
 static size_t lsnni_area(int a, int b) { return (size_t)a * (size_t)b; }
 
-/* ESHAPE unless all `count` sizes are positive and their product is an index. */
+/* ESHAPE unless all `count` sizes are positive and their product is an index. who names them. */
 static lsnn_status lsnni_sizes(lsnn_ctx *cx, const char *who, int count, const int *size)
 {
     double product = 1;
     for (int i = 0; i < count; i++) {
         if (size[i] < 1)
-            return lsnni_fail(cx, LSNN_ESHAPE, "%s: size %d of %d is %d, it must be positive",
-                              who, i + 1, count, size[i]);
+            return lsnni_fail(cx, LSNN_ESHAPE, "%s: size %d is %d, it must be positive", who,
+                              i + 1, size[i]);
         product *= size[i];
     }
     if (product >= (double)PTRDIFF_MAX / (double)sizeof(lsnn_real))
@@ -2807,9 +2955,9 @@ static const lsnn_layer_type lsnni_input_type = {
    same bits in any batch. For fewer than about 8 images it is bound by reading w.  */
 static lsnn_status lsnni_dense_sizes(lsnn_ctx *cx, int n, int c, int k)
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "dense", n, c, 1));
-    LSNNI_TRY(lsnni_sizes3(cx, "dense", c, k, 1));
-    return lsnni_sizes3(cx, "dense", n, k, 1);
+    LSNNI_TRY(lsnni_sizes3(cx, "dense (images x inputs)", n, c, 1));
+    LSNNI_TRY(lsnni_sizes3(cx, "dense (inputs x outputs)", c, k, 1));
+    return lsnni_sizes3(cx, "dense (images x outputs)", n, k, 1);
 }
 
 /* ---- The naive pair                                                        */
@@ -3220,7 +3368,7 @@ LSNN_API int lsnn_scaled_tanh(lsnn_net *net, int x, const lsnn_options *o)
 LSNN_API lsnn_status lsnn_softmax_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                           int n, int c, int inner)
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "softmax", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "softmax (images x channels x pixels)", n, c, inner));
     for (int l = 0; l < n; l++)
     for (int i = 0; i < inner; i++) {
         double most = (double)x[lsnni_at3(l, 0, c, i, inner)], sum = 0;
@@ -3240,7 +3388,7 @@ LSNN_API lsnn_status lsnn_softmax_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn
 LSNN_API lsnn_status lsnn_softmax_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
                                            const lsnn_real *y, int n, int c, int inner, int add)
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "softmax", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "softmax (images x channels x pixels)", n, c, inner));
     lsnni_clear(dx, lsnni_at3(n, 0, c, 0, inner), add);
     for (int l = 0; l < n && dx; l++)
     for (int i = 0; i < inner; i++) {
@@ -3310,7 +3458,7 @@ static lsnn_status lsnni_softmax_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real
                                      const lsnn_real *x, int n, int c, int inner, int add)
 {
     lsnni_softmax p;
-    LSNNI_TRY(lsnni_sizes3(cx, "softmax", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "softmax (images x channels x pixels)", n, c, inner));
     if (!y) return LSNN_OK;
     p.kv = lsnni_kernels_of(cx);
     p.x = x; p.dy = dy; p.y = y; p.c = c; p.inner = inner; p.add = add;
@@ -4172,7 +4320,7 @@ static lsnn_status lsnni_dropout_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real
                                      int add)
 {
     lsnni_dropout p;
-    LSNNI_TRY(lsnni_sizes3(cx, "dropout", n, count, 1));
+    LSNNI_TRY(lsnni_sizes3(cx, "dropout (images x features)", n, count, 1));
     LSNNI_TRY(lsnni_lanes_fit(cx, "dropout", lanes, n));
     if (!(rate >= 0 && rate < 1))
         return lsnni_fail(cx, LSNN_EVALUE, "dropout: rate %g must lie in [0, 1)", rate);
@@ -4249,7 +4397,7 @@ LSNN_API lsnn_status lsnn_batch_norm_predict(lsnn_ctx *cx, lsnn_real *y, const l
                                              const lsnn_real *running_var, int n, int c,
                                              int inner, double eps)
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm (images x channels x pixels)", n, c, inner));
     for (int l = 0; l < n; l++)
     for (int k = 0; k < c; k++)
     for (int i = 0; i < inner; i++) {
@@ -4269,7 +4417,7 @@ LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_re
                                              double eps)
 {
     double count = (double)n * inner;
-    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm (images x channels x pixels)", n, c, inner));
     if (cx->rehearsal_) return LSNN_OK;                  /* the running ones stay */
     for (int k = 0; k < c; k++) {
         double m = 0, var = 0;
@@ -4312,7 +4460,7 @@ LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_
 {
     double count = (double)n * inner;
     (void)mean;
-    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm (images x channels x pixels)", n, c, inner));
     lsnni_clear(dx, lsnni_at3(n, 0, c, 0, inner), add);
     for (int k = 0; k < c; k++) {
         double sum = 0, dot = 0, m = 0, r = (double)istd[k];
@@ -4419,7 +4567,7 @@ static lsnn_status lsnni_norm_check(lsnn_ctx *cx, const lsnn_real *istd, int c)
 static lsnn_status lsnni_norm_run(lsnn_ctx *cx, lsnni_norm *p, int n, int c, int inner,
                                   void (*task)(void *user, int c, int worker))
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm (images x channels x pixels)", n, c, inner));
     p->n = n; p->c = c; p->inner = inner;
     if (!p->all) p->all = c;
     p->kv = lsnni_kernels_of(cx);
@@ -4647,7 +4795,7 @@ LSNN_API lsnn_status lsnn_scale_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_r
                                         const lsnn_real *g, const lsnn_real *b, int n, int c,
                                         int inner)
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "scale", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "scale (images x channels x pixels)", n, c, inner));
     for (int l = 0; l < n; l++)
     for (int k = 0; k < c; k++)
     for (int i = 0; i < inner; i++) {
@@ -4662,7 +4810,7 @@ LSNN_API lsnn_status lsnn_scale_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real 
                                          const lsnn_real *x, const lsnn_real *g, int n, int c,
                                          int inner, int add)
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "scale", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "scale (images x channels x pixels)", n, c, inner));
     lsnni_clear(dx, lsnni_at3(n, 0, c, 0, inner), add);
     for (int l = 0; l < n; l++)
     for (int k = 0; k < c; k++)
@@ -4704,7 +4852,7 @@ static void lsnni_scale_task(void *user, int c, int worker)
 
 static lsnn_status lsnni_scale_run(lsnn_ctx *cx, lsnni_scale *p, int n, int c, int inner)
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "scale", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "scale (images x channels x pixels)", n, c, inner));
     p->kv = lsnni_kernels_of(cx);
     p->n = n; p->c = c; p->inner = (size_t)inner;
     lsnni_parallel_some(cx, lsnni_area(n, c) * p->inner, c, lsnni_scale_task, p);
@@ -5039,7 +5187,7 @@ LSNN_API lsnn_status lsnn_cross_entropy_backward(lsnn_ctx *cx, lsnn_real *dx,
                                                  int add)
 {
     const lsnni_kernels *kv = lsnni_kernels_of(cx);
-    LSNNI_TRY(lsnni_sizes3(cx, "cross_entropy", n, c, 1));
+    LSNNI_TRY(lsnni_sizes3(cx, "cross_entropy (images x classes)", n, c, 1));
     if (!dx) return LSNN_OK;
     kv->affine(dx, p, weight / n, 0, lsnni_area(n, c), add);
     for (int i = 0; i < n; i++) {
@@ -5052,7 +5200,7 @@ LSNN_API lsnn_status lsnn_cross_entropy_backward(lsnn_ctx *cx, lsnn_real *dx,
 
 static lsnn_status lsnni_mse_check(lsnn_ctx *cx, int t_stride, int n, int c)
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "mse", n, c, 1));
+    LSNNI_TRY(lsnni_sizes3(cx, "mse (images x targets)", n, c, 1));
     if (t_stride < c && n > 1)
         return lsnni_fail(cx, LSNN_ESHAPE, "mse: rows of %d targets are %d apart", c, t_stride);
     return LSNN_OK;
@@ -5361,7 +5509,7 @@ LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const ls
 
 /* The next connection of a table, number *k of the kernels and *c of the maps; begin with
    *at the table, *k = 0 and *c = *to = -1. to: where a range ends.            */
-static int lsnni_table_next(const char **at, int *k, int *c, int *to)
+static int lsnni_wires_next(const char **at, int *k, int *c, int *to)
 {
     if (*c < *to) { ++*c; return 1; }
     if (!**at) return 0;
@@ -5375,7 +5523,7 @@ static int lsnni_table_next(const char **at, int *k, int *c, int *to)
 }
 
 /* A number of at most 6 digits, or -1.                                        */
-static int lsnni_table_number(const char **at)
+static int lsnni_wires_number(const char **at)
 {
     int n = 0, digits = 0;
     for (; **at >= '0' && **at <= '9'; ++*at, digits++) n = digits < 6 ? n * 10 + (**at - '0') : 0;
@@ -5383,7 +5531,7 @@ static int lsnni_table_number(const char **at)
 }
 
 /* Counts a table's kernels and connections, after it is found to be one for c maps. */
-static lsnn_status lsnni_table_check(lsnn_ctx *cx, const char *table, int c, int *kernels,
+static lsnn_status lsnni_wires_check(lsnn_ctx *cx, const char *table, int c, int *kernels,
                                      int *connections)
 {
     const char *at = table ? table : "";
@@ -5391,8 +5539,8 @@ static lsnn_status lsnni_table_check(lsnn_ctx *cx, const char *table, int c, int
     int last = -1;
     *kernels = 1;
     for (;;) {
-        int from = lsnni_table_number(&at), to = from;
-        if (from >= 0 && *at == '-') { at++; to = lsnni_table_number(&at); }
+        int from = lsnni_wires_number(&at), to = from;
+        if (from >= 0 && *at == '-') { at++; to = lsnni_wires_number(&at); }
         if (from <= last || to < from || (*at && *at != ',' && *at != ';'))
             return lsnni_fail(cx, LSNN_EVALUE, "table_conv2d: the table \"%.60s\" is not right at "
                               "its character %d: it wants maps in rising order, like "
@@ -5413,11 +5561,11 @@ static lsnn_status lsnni_table_check(lsnn_ctx *cx, const char *table, int c, int
 }
 
 /* The window's sizes and the table fit together.                              */
-static lsnn_status lsnni_table_fits(lsnn_ctx *cx, const char *table, const lsnn_window *s)
+static lsnn_status lsnni_wires_fits(lsnn_ctx *cx, const char *table, const lsnn_window *s)
 {
     int kernels, connections;
     LSNNI_TRY(lsnni_window_check(cx, "table_conv2d", s, 1));
-    LSNNI_TRY(lsnni_table_check(cx, table, s->c, &kernels, &connections));
+    LSNNI_TRY(lsnni_wires_check(cx, table, s->c, &kernels, &connections));
     if (kernels != s->k)
         return lsnni_fail(cx, LSNN_ESHAPE, "table_conv2d: the table has %d kernels, the window "
                           "%d", kernels, s->k);
@@ -5427,7 +5575,7 @@ static lsnn_status lsnni_table_fits(lsnn_ctx *cx, const char *table, const lsnn_
 /* ---- The naive pair: the loops of >>conv2d, over the pairs that the table lists. */
 #ifdef LSNN_NAIVE
 /* One pair of maps of one image: y += w * x, or with dy its two gradients.    */
-static void lsnni_table_pair(const lsnn_window *s, lsnn_real *y, const lsnn_real *dy,
+static void lsnni_wires_pair(const lsnn_window *s, lsnn_real *y, const lsnn_real *dy,
                              const lsnn_real *x, lsnn_real *dx, const lsnn_real *w,
                              lsnn_real *dw)
 {
@@ -5445,14 +5593,14 @@ static void lsnni_table_pair(const lsnn_window *s, lsnn_real *y, const lsnn_real
     }
 }
 
-static void lsnni_table_image(const char *table, const lsnn_window *s, lsnn_real *y,
+static void lsnni_wires_image(const char *table, const lsnn_window *s, lsnn_real *y,
                               const lsnn_real *dy, const lsnn_real *x, lsnn_real *dx,
                               const lsnn_real *w, lsnn_real *dw)
 {
     size_t in = lsnni_area(s->h, s->w), out = lsnni_area(s->oh, s->ow), m = 0;
     size_t taps = lsnni_area(s->kernel_h, s->kernel_w);
-    for (int k = 0, c = -1, to = -1; lsnni_table_next(&table, &k, &c, &to); m++)
-        lsnni_table_pair(s, y ? y + (size_t)k * out : NULL, dy ? dy + (size_t)k * out : NULL,
+    for (int k = 0, c = -1, to = -1; lsnni_wires_next(&table, &k, &c, &to); m++)
+        lsnni_wires_pair(s, y ? y + (size_t)k * out : NULL, dy ? dy + (size_t)k * out : NULL,
                          x + (size_t)c * in, dx ? dx + (size_t)c * in : NULL, w + m * taps,
                          dw ? dw + m * taps : NULL);
 }
@@ -5464,12 +5612,12 @@ LSNN_API lsnn_status lsnn_table_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_
 {
     size_t in = lsnni_area(s->h, s->w) * (size_t)s->c, out = lsnni_area(s->oh, s->ow);
     (void)room;
-    LSNNI_TRY(lsnni_table_fits(cx, table, s));
+    LSNNI_TRY(lsnni_wires_fits(cx, table, s));
     if (cx->rehearsal_) return LSNN_OK;
     for (int n = 0; n < s->n; n++) {
         lsnn_real *yn = y + (size_t)n * (size_t)s->k * out;
         for (size_t i = 0; i < (size_t)s->k * out; i++) yn[i] = b ? b[i / out] : 0;
-        lsnni_table_image(table, s, yn, NULL, x + (size_t)n * in, NULL, w, NULL);
+        lsnni_wires_image(table, s, yn, NULL, x + (size_t)n * in, NULL, w, NULL);
     }
     return LSNN_OK;
 }
@@ -5482,13 +5630,13 @@ LSNN_API lsnn_status lsnn_table_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsn
 {
     size_t in = lsnni_area(s->h, s->w) * (size_t)s->c, out = lsnni_area(s->oh, s->ow);
     (void)room;
-    LSNNI_TRY(lsnni_table_fits(cx, table, s));
+    LSNNI_TRY(lsnni_wires_fits(cx, table, s));
     if (cx->rehearsal_) return LSNN_OK;
     lsnni_clear(dx, in * (size_t)s->n, add);
     for (int n = 0; n < s->n; n++) {
         const lsnn_real *dyn = dy + (size_t)n * (size_t)s->k * out;
         for (size_t i = 0; i < (size_t)s->k * out && db; i++) db[i / out] += dyn[i];
-        lsnni_table_image(table, s, NULL, dyn, x + (size_t)n * in,
+        lsnni_wires_image(table, s, NULL, dyn, x + (size_t)n * in,
                           dx ? dx + (size_t)n * in : NULL, w, dw);
     }
     return LSNN_OK;
@@ -5497,12 +5645,12 @@ LSNN_API lsnn_status lsnn_table_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsn
 #else /* ---- The fast pair: the convolution, with 0 where nothing is connected -------------
    It does K*C/M times the work, which is less than what gathering maps would cost: 1.6 times
    for LeNet-5's table. A table that leaves out nearly all is better made of slices.  */
-static void lsnni_table_spread(lsnn_real *full, const lsnn_real *w, const char *table,
+static void lsnni_wires_spread(lsnn_real *full, const lsnn_real *w, const char *table,
                                const lsnn_window *s)
 {
     size_t taps = lsnni_area(s->kernel_h, s->kernel_w), m = 0;
     memset(full, 0, lsnni_area(s->k, s->c) * taps * sizeof *full);
-    for (int k = 0, c = -1, to = -1; lsnni_table_next(&table, &k, &c, &to); m++)
+    for (int k = 0, c = -1, to = -1; lsnni_wires_next(&table, &k, &c, &to); m++)
         memcpy(full + lsnni_at2(k, c, s->c) * taps, w + m * taps, taps * sizeof *full);
 }
 
@@ -5511,8 +5659,8 @@ LSNN_API lsnn_status lsnn_table_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_
                                                const lsnn_real *b, const char *table,
                                                const lsnn_window *s)
 {
-    LSNNI_TRY(lsnni_table_fits(cx, table, s));
-    lsnni_table_spread(room, w, table, s);
+    LSNNI_TRY(lsnni_wires_fits(cx, table, s));
+    lsnni_wires_spread(room, w, table, s);
     return lsnn_conv2d_forward(cx, y, x, room, b, s);
 }
 
@@ -5523,13 +5671,13 @@ LSNN_API lsnn_status lsnn_table_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsn
                                                 const lsnn_window *s, int add)
 {
     size_t taps = lsnni_area(s->kernel_h, s->kernel_w), m = 0;
-    LSNNI_TRY(lsnni_table_fits(cx, table, s));
-    if (dx) lsnni_table_spread(room, w, table, s);
+    LSNNI_TRY(lsnni_wires_fits(cx, table, s));
+    if (dx) lsnni_wires_spread(room, w, table, s);
     LSNNI_TRY(lsnn_conv2d_backward(cx, dx, NULL, db, dy, x, room, s, add));
     if (!dw) return LSNN_OK;
     memset(room, 0, lsnni_area(s->k, s->c) * taps * sizeof *room);
     LSNNI_TRY(lsnn_conv2d_backward(cx, NULL, room, NULL, dy, x, w, s, LSNN_SET));
-    for (int k = 0, c = -1, to = -1; lsnni_table_next(&table, &k, &c, &to); m++)
+    for (int k = 0, c = -1, to = -1; lsnni_wires_next(&table, &k, &c, &to); m++)
         for (size_t i = 0; i < taps; i++)
             dw[m * taps + i] += room[lsnni_at2(k, c, s->c) * taps + i];
     return LSNN_OK;
@@ -5541,7 +5689,7 @@ static lsnn_status lsnni_plan_table_conv2d(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     lsnn_window s;
     int kernels, connections;
-    LSNNI_TRY(lsnni_table_check(cx, p->o.table, p->in[0].c, &kernels, &connections));
+    LSNNI_TRY(lsnni_wires_check(cx, p->o.table, p->in[0].c, &kernels, &connections));
     if (p->o.filters && p->o.filters != kernels)
         return lsnni_fail(cx, LSNN_ESHAPE, "table_conv2d: filters is %d, the table has %d kernels",
                           p->o.filters, kernels);
@@ -5993,7 +6141,7 @@ static lsnn_status lsnni_smooth_check(lsnn_ctx *cx, const lsnn_smoother *s)
     int size[5];
     size[0] = s->n; size[1] = s->k; size[2] = s->rank ? s->rank : 1;
     size[3] = s->h; size[4] = s->w;
-    LSNNI_TRY(lsnni_sizes(cx, "smooth", 5, size));
+    LSNNI_TRY(lsnni_sizes(cx, "smooth (images x kernels x rank x rows x columns)", 5, size));
     if ((double)s->n * s->k * size[2] > INT_MAX || (double)s->h * s->w > INT_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d images x %d kernels x rank %d, maps of "
                           "%d x %d are too many", s->n, s->k, size[2], s->h, s->w);
@@ -6009,7 +6157,7 @@ static lsnn_status lsnni_smooth_check(lsnn_ctx *cx, const lsnn_smoother *s)
     if (s->mixture < 0 || (double)size[3] * size[4] > INT_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "smooth: a mixture of %d Gaussians, 1 to %d can be",
                           s->mixture, INT_MAX / size[4]);
-    LSNNI_TRY(lsnni_sizes(cx, "smooth", 5, size));
+    LSNNI_TRY(lsnni_sizes(cx, "smooth (images x kernels x rank x mixture x numbers)", 5, size));
     LSNNI_TRY(lsnni_lanes_fit(cx, "smooth", s->lanes, s->n));
     return LSNN_OK;
 }
@@ -6618,6 +6766,9 @@ static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
     if (p->o.rank < 1 || p->in[0].c % p->o.rank)
         return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d channels are not a multiple of rank %d",
                           p->in[0].c, p->o.rank);
+    if (p->o.smooth_bias && p->o.no_bias)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: smooth_bias says where the bias is added, "
+                          "no_bias that there is none");
     s = lsnni_smoother_of(p, 1, 0);
     LSNNI_TRY(lsnni_smooth_check(cx, &s));
     numbers = lsnn_smoother_theta(&s);
@@ -7103,7 +7254,8 @@ static lsnn_status lsnni_plan_check(lsnn_ctx *cx, const lsnn_layer_type *type,
         (p->traits & ~type->traits))
         return lsnni_fail(cx, LSNN_EVALUE, "%s: its plan has changed inputs or in, or added "
                           "traits: they are given", type->name);
-    if (type != &lsnni_input_type) LSNNI_TRY(lsnni_sizes(cx, type->name, 3, out));
+    if (type != &lsnni_input_type)
+        LSNNI_TRY(lsnni_sizes(cx, "its output (channels x rows x columns)", 3, out));
     if ((double)out[0] * out[1] * out[2] > INT32_MAX / 4)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: an output of %dx%dx%d has over 2^29 numbers",
                           type->name, out[0], out[1], out[2]);
@@ -7946,7 +8098,9 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
         }
     }
     w->block = (lsnn_real *)lsnni_alloc(w->cx, lsnni_plus(total, 1), sizeof *w->block);
-    if (!w->block) return LSNN_ENOMEM;
+    if (!w->block)
+        return lsnni_fail(w->cx, LSNN_ENOMEM, "a batch of %d needs %.0f bytes for what the net's "
+                          "layers hold", w->batch, (double)total * sizeof *w->block);
     for (int i = 0; i < nodes; i++) {
         const lsnni_life *own = life + i, *dy = life + 2 * nodes + net->node[i].role.dy_at;
         w->y[i] = w->block + life[net->node[i].role.y_at].at;
@@ -8325,6 +8479,9 @@ static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_g
     if (!w->n)
         return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' has no output before a forward",
                           v->name);
+    if (is_grad && v->plan.o.keep && !data)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "there is no gradient of '%.60s': nothing before "
+                          "it learns, or the net only predicts", v->name);
     if (!(is_keep || (is_grad ? data && v->plan.o.keep : v->role.readable)))
         return lsnni_fail(net->cx, LSNN_ESTATE,
                           "%s of '%.60s' is not kept: set its option keep",
@@ -10717,7 +10874,7 @@ static void lsnni_c_table(lsnni_c *e, int i, int maps)
     lsnni_c_array(e, "static const int ", v->name, maps ? "_maps" : "_first");
     if (e->part != LSNNI_C_DATA) return;
     fputs("[] = {", e->f);
-    for (; lsnni_table_next(&at, &k, &c, &to); first++) {
+    for (; lsnni_wires_next(&at, &k, &c, &to); first++) {
         if (maps) fprintf(e->f, "%s%d", first ? ", " : " ", c);
         else if (k > done) fprintf(e->f, " %d,", first);
         done = k;
@@ -11527,7 +11684,7 @@ static void lsnni_onnx_table_conv2d(lsnni_onnx *e, int i)
     if (!full) e->graph.status = LSNN_ENOMEM;
     if (!full) return;
     memset(full, 0, count * sizeof *full);
-    for (; lsnni_table_next(&at, &k, &c, &to); m++)
+    for (; lsnni_wires_next(&at, &k, &c, &to); m++)
         memcpy(full + lsnni_at2(k, c, dim[1]) * taps, lsnni_onnx_values(e, i, 0) + m * taps,
                taps * sizeof *full);
     lsnni_onnx_floats(e, i, full, dim, 4, name[0]);
@@ -12013,10 +12170,24 @@ static void lsnni_optimizer_defaults(lsnn_optimizer_desc *d)
     d->step_factor = lsnni_or(d->step_factor, 0.1);
 }
 
+/* Milestones rise until a 0 ends them; wanted: there is one.                  */
+static lsnn_status lsnni_milestones_check(lsnn_ctx *cx, const char *who, const int *at,
+                                          int wanted)
+{
+    if (wanted && at[0] < 1)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: the schedule needs milestones, the first is %d",
+                          who, at[0]);
+    for (int i = 0; i < LSNN_MAX_MILESTONES; i++)
+        if (at[i] < 0 || (i > 0 && at[i] > 0 && at[i] <= at[i - 1]))
+            return lsnni_fail(cx, LSNN_EVALUE, "%s: milestone %d is %d: they must rise, and a 0 "
+                              "ends them", who, i + 1, at[i]);
+    return LSNN_OK;
+}
+
 static lsnn_status lsnni_optimizer_check(lsnn_ctx *cx, const lsnn_optimizer_desc *d)
 {
     if ((int)d->method < 0 || d->method > LSNN_ADAMW || (int)d->schedule < 0 ||
-        d->schedule > LSNN_COSINE)
+        d->schedule > LSNN_MILESTONES)
         return lsnni_fail(cx, LSNN_EVALUE, "optimizer: method %d or schedule %d is unknown",
                           (int)d->method, (int)d->schedule);
     if (!(d->lr > 0 && d->lr < HUGE_VAL && d->weight_decay >= 0 &&
@@ -12044,12 +12215,13 @@ static lsnn_status lsnni_optimizer_check(lsnn_ctx *cx, const lsnn_optimizer_desc
                           "optimizer: the schedule has warmup_steps %d, total_steps %d, "
                           "step_every %d; cosine needs total_steps over warmup_steps, step "
                           "needs step_every", d->warmup_steps, d->total_steps, d->step_every);
-    return LSNN_OK;
+    return lsnni_milestones_check(cx, "optimizer", d->milestones,
+                                  d->schedule == LSNN_MILESTONES);
 }
 
 /* ---- >>schedules: lr at step t = 0, 1, ...
    warm-up (t < W): lr (t + 1) / W     constant: lr     step: lr factor^floor(t / every)
-   cosine: lr (1 + cos(pi (t - W) / (T - W))) / 2                             */
+   cosine: lr (1 + cos(pi (t - W) / (T - W))) / 2       milestones: lr factor^(how many <= t) */
 LSNN_API double lsnn_optimizer_lr(const lsnn_optimizer_desc *desc, uint32_t step)
 {
     lsnn_optimizer_desc d = *desc;
@@ -12058,6 +12230,12 @@ LSNN_API double lsnn_optimizer_lr(const lsnn_optimizer_desc *desc, uint32_t step
     if (t < warm) return d.lr * (t + 1) / warm;
     if (d.schedule == LSNN_STEP && d.step_every > 0)
         return d.lr * pow(d.step_factor, floor(t / d.step_every));
+    if (d.schedule == LSNN_MILESTONES) {
+        int passed = 0;
+        while (passed < LSNN_MAX_MILESTONES && d.milestones[passed] > 0 &&
+               t >= d.milestones[passed]) passed++;
+        return d.lr * pow(d.step_factor, passed);
+    }
     if (d.schedule == LSNN_COSINE) {
         double part = (t - warm) / LSNNI_MAX(1, (double)d.total_steps - warm);
         return part >= 1 ? 0 : d.lr * 0.5 * (1 + cos(3.141592653589793 * part));
@@ -12285,6 +12463,17 @@ static int lsnni_scores(const lsnn_net *net, int i)
     return 1;
 }
 
+/* The scores that loss i has read, N x classes. They are compared, as predict's are, not the
+   probabilities, in which near scores round to ties.                          */
+static const lsnn_real *lsnni_scores_read(const lsnn_net *net, int i, const lsnn_batch *b)
+{
+    const lsnni_schedule *s = &net->work->schedule[net->work->lanes > 0];
+    for (int j = 0; j < s->forwards; j++)
+        if (s->forward[j].node == i && !s->forward[j].turns && s->forward[j].call.x[0])
+            return s->forward[j].call.x[0];
+    return b->x;
+}
+
 /* Counts the last forward's errors; loss is its mean over the batch.         */
 static void lsnni_tally_add(const lsnn_net *net, lsnni_tally *t, const lsnn_batch *b,
                             double loss, int *confusion)
@@ -12298,8 +12487,9 @@ static void lsnni_tally_add(const lsnn_net *net, lsnni_tally *t, const lsnn_batc
         for (int i = 0; i < net->nodes; i++) {
             const lsnni_node *v = &net->node[i];
             int classes = lsnni_features(v->plan.out), best = 0, truth, miss;
-            const lsnn_real *p = net->work->y[i] + lsnni_area(n, classes);
+            const lsnn_real *p;
             if (!lsnni_scores(net, i)) continue;
+            p = lsnni_scores_read(net, i, b) + lsnni_area(n, classes);
             truth = b->labels[lsnni_area(n, b->heads) + (size_t)v->plan.o.head];
             for (int k = 1; k < classes; k++) if (p[k] > p[best]) best = k;
             miss = best != truth;
@@ -12326,8 +12516,9 @@ static lsnn_status lsnni_unscored(const lsnn_net *net, const lsnn_batch *b, int 
             size_t count = (size_t)lsnni_features(net->node[i].plan.out);
             if (lsnni_has(&net->node[i], LSNN_IS_LOSS) &&
                 !lsnni_finite(net->work->y[i] + (size_t)n * count, count))
-                return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the net's answer to sample %d "
-                                  "is no number, at layer '%.60s'", first + n, net->node[i].name);
+                return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the net's answer to sample "
+                                  "%d is no number, at layer '%.60s'", first + n,
+                                  net->node[i].name);
         }
     return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the loss of samples %d to %d is not "
                       "finite", first, first + b->n - 1);
@@ -12394,30 +12585,31 @@ typedef struct lsnni_fit {
     lsnni_batch batch, valid;
     lsnni_tally tally;               /* of this epoch                         */
     lsnn_progress p;
+    lsnn_real *best;                 /* keep_best: parameters, then buffers   */
     int *order, epoch, epochs, done, steps;  /* done: steps of this epoch     */
     double began, trained, images;   /* seconds and images of this call       */
 } lsnni_fit;
 
 static const char *const lsnni_methods[] = { "sgd", "adam", "adamw" };
 
-/* Enters an optimizer's array `block` as tensors. Their names, prefix + the parameter's, lie
-   in *names, for the caller to free.                                         */
-static lsnn_status lsnni_saver_state(lsnn_ctx *cx, lsnni_saver *s, const lsnn_net *net,
-                                     const char *prefix, const lsnn_real *block, char **names)
+/* Enters an array `block` of all parameters' size as tensors. Their names, prefix + the
+   parameter's, lie in *names, for the caller to free.                        */
+static lsnn_status lsnni_saver_state(lsnn_ctx *cx, lsnni_saver *s, const lsnni_param *p,
+                                     int count, const char *prefix, const lsnn_real *block,
+                                     char **names)
 {
     size_t length = 0, at = 0;
     int first = s->tensors;
     *names = NULL;
-    if (!block) return LSNN_OK;
-    for (int i = 0; i < net->params; i++)
-        length += strlen(prefix) + strlen(net->param[i].name) + 1;
+    if (!block || count < 1) return LSNN_OK;
+    for (int i = 0; i < count; i++) length += strlen(prefix) + strlen(p[i].name) + 1;
     *names = (char *)lsnni_alloc(cx, length, 1);
     if (!*names) return LSNN_ENOMEM;
-    lsnni_saver_tensors(s, net->param, net->params, block);
-    for (int i = 0; i < net->params; i++) {
+    lsnni_saver_tensors(s, p, count, block);
+    for (int i = 0; i < count; i++) {
         char *name = *names + at;
-        at += strlen(prefix) + strlen(net->param[i].name) + 1;
-        snprintf(name, length - (size_t)(name - *names), "%s%s", prefix, net->param[i].name);
+        at += strlen(prefix) + strlen(p[i].name) + 1;
+        snprintf(name, length - (size_t)(name - *names), "%s%s", prefix, p[i].name);
         s->tensor[first + i].name = name;
     }
     return LSNN_OK;
@@ -12437,18 +12629,36 @@ static void lsnni_saver_seed(lsnni_saver *s, uint64_t seed)
     lsnni_saver_number(s, "lsnn.seed.low", (double)(uint32_t)seed);
 }
 
+/* What of a training is saved beside the net: arrays of the size of its parameters (or
+   buffers), each under a prefix. readers of nets pass over "optimizer.".     */
+enum { LSNNI_FIT_STATES = 4 };
+static const lsnn_real *lsnni_fit_state(const lsnni_fit *f, int i, const char **prefix)
+{
+    static const char *const prefixes[LSNNI_FIT_STATES] = { "optimizer.m:", "optimizer.v:",
+        "optimizer.best:", "optimizer.best:" };
+    *prefix = prefixes[i];
+    if (i < 2) return i ? f->o->v : f->o->m;
+    if (!f->best || f->p.best_epoch < 0) return NULL;
+    return f->best + (i == 3 ? f->net->param_size : 0);
+}
+
 static lsnn_status lsnni_fit_save(lsnni_fit *f)
 {
     lsnn_net *net = f->net;
     lsnn_ctx *cx = net->cx;
-    char *m = NULL, *v = NULL;
+    char *names[LSNNI_FIT_STATES] = { NULL };
+    const char *prefix;
     lsnn_status status = LSNN_ENOMEM;
     lsnni_saver *s = (lsnni_saver *)lsnni_alloc(cx, 1, sizeof *s);
     if (!s) return LSNN_ENOMEM;
-    s->tensor = (lsnn_tensor *)lsnni_alloc(cx, (size_t)(3 * net->params + net->buffers),
+    s->tensor = (lsnn_tensor *)lsnni_alloc(cx, (size_t)(4 * net->params + 2 * net->buffers),
                                            sizeof *s->tensor);
-    if (s->tensor) status = lsnni_saver_state(cx, s, net, "optimizer.m:", f->o->m, &m);
-    if (status == LSNN_OK) status = lsnni_saver_state(cx, s, net, "optimizer.v:", f->o->v, &v);
+    if (s->tensor) status = LSNN_OK;
+    for (int i = 0; i < LSNNI_FIT_STATES && status == LSNN_OK; i++) {
+        const lsnn_real *block = lsnni_fit_state(f, i, &prefix);
+        status = lsnni_saver_state(cx, s, i == 3 ? net->buffer : net->param,
+                                   i == 3 ? net->buffers : net->params, prefix, block, &names[i]);
+    }
     if (status == LSNN_OK) {
         lsnni_saver_text(s, "lsnn.build", lsnn_build_info());
         lsnni_saver_text(s, "lsnn.isa", lsnn_isa_name(lsnn_ctx_isa(cx)));
@@ -12464,10 +12674,13 @@ static lsnn_status lsnni_fit_save(lsnni_fit *f)
         lsnni_saver_number(s, "lsnn.epoch.loss", f->tally.loss);
         lsnni_saver_number(s, "lsnn.epoch.wrong", f->tally.wrong_heads);
         lsnni_saver_number(s, "lsnn.epoch.samples", f->tally.samples);
+        if (f->d->valid && f->p.best_epoch >= 0) {
+            lsnni_saver_number(s, "lsnn.best", f->p.best);
+            lsnni_saver_number(s, "lsnn.best.epoch", f->p.best_epoch);
+        }
         status = lsnni_net_write(net, s, f->d->save);
     }
-    lsnni_free(cx, m);
-    lsnni_free(cx, v);
+    for (int i = 0; i < LSNNI_FIT_STATES; i++) lsnni_free(cx, names[i]);
     lsnni_free(cx, s->tensor);
     lsnni_free(cx, s);
     return status;
@@ -12481,6 +12694,34 @@ static lsnn_status lsnni_meta_number(lsnn_ctx *cx, const lsnn_file *f, const cha
         return lsnni_fail(cx, LSNN_EFORMAT,
                           "%.160s is no checkpoint: its metadata have no number %s",
                           path, key);
+    return LSNN_OK;
+}
+
+/* The best epoch so far, and what the net was then. A checkpoint of a run that had no
+   held-out data has none. epoch: those that are done.                        */
+static lsnn_status lsnni_fit_restore_best(lsnni_fit *f, const lsnn_file *file, const char *path,
+                                          double epoch)
+{
+    const lsnn_net *net = f->net;
+    double best, at;
+    if (!f->d->valid || !lsnn_file_meta(file, "lsnn.best.epoch")) {
+        if (!f->best || epoch < 1) return LSNN_OK;
+        return lsnni_fail(net->cx, LSNN_ESTATE, "%.160s was trained for %.0f epochs without "
+                          "held-out data: there is no best to keep", path, epoch);
+    }
+    LSNNI_TRY(lsnni_meta_number(net->cx, file, path, "lsnn.best", &best));
+    LSNNI_TRY(lsnni_meta_number(net->cx, file, path, "lsnn.best.epoch", &at));
+    if (!(at >= 0 && at < epoch && at <= floor(at) && fabs(best) <= DBL_MAX))
+        return lsnni_fail(net->cx, LSNN_EFORMAT, "%.160s: the best of %.0f epochs is number %g, "
+                          "at %g", path, epoch, at, best);
+    if (f->best) {
+        LSNNI_TRY(lsnni_read_block(net->cx, file, path, "optimizer.best:", net->param,
+                                   net->params, f->best));
+        LSNNI_TRY(lsnni_read_block(net->cx, file, path, "optimizer.best:", net->buffer,
+                                   net->buffers, f->best + net->param_size));
+    }
+    f->p.best = best;
+    f->p.best_epoch = (int)at;
     return LSNN_OK;
 }
 
@@ -12527,6 +12768,7 @@ static lsnn_status lsnni_fit_restore(lsnni_fit *f, const lsnn_file *file, const 
     if (f->o->v)
         LSNNI_TRY(lsnni_read_block(net->cx, file, path, "optimizer.v:", net->param,
                                    net->params, f->o->v));
+    LSNNI_TRY(lsnni_fit_restore_best(f, file, path, v[epoch]));
     LSNNI_TRY(lsnni_net_fill(net, file, path));
     net->seed = (uint64_t)v[high] << 32 | (uint64_t)v[low];
     f->o->step = (uint32_t)v[step];
@@ -12591,6 +12833,44 @@ static lsnn_status lsnni_fit_step(lsnni_fit *f)
     return LSNN_OK;
 }
 
+/* ---- >>best: the epoch that did best on held-out data -------------------------------*/
+static void lsnni_fit_copy(lsnn_real *to, const lsnn_real *from, size_t count)
+{
+    if (count) memcpy(to, from, count * sizeof *to);
+}
+
+/* An epoch has been scored. A score that is no number counts as the worst.   */
+static void lsnni_fit_compare(lsnni_fit *f)
+{
+    lsnn_progress *p = &f->p;
+    const lsnn_net *net = f->net;
+    double score = p->valid_loss;
+    for (int i = 0; i < net->nodes; i++) if (lsnni_scores(net, i)) score = p->valid_error;
+    if (!(fabs(score) <= DBL_MAX)) score = DBL_MAX;
+    if (p->best_epoch >= 0 && !(score < p->best)) return;
+    p->best = score;
+    p->best_epoch = f->epoch;
+    if (!f->best) return;
+    lsnni_fit_copy(f->best, net->value, net->param_size);
+    lsnni_fit_copy(f->best + net->param_size, net->state, net->buffer_size);
+}
+
+/* 1: as many epochs as `patience` have passed since the best.                */
+static int lsnni_fit_impatient(const lsnni_fit *f)
+{
+    return f->d->patience > 0 && f->p.best_epoch >= 0 &&
+           f->epoch - f->p.best_epoch > f->d->patience;
+}
+
+static void lsnni_fit_take_best(lsnni_fit *f)
+{
+    lsnn_net *net = f->net;
+    if (!f->best || f->p.best_epoch < 0) return;
+    lsnni_fit_copy(net->value, f->best, net->param_size);
+    lsnni_fit_copy(net->state, f->best + net->param_size, net->buffer_size);
+    lsnni_changed(net);
+}
+
 /* Tells the caller where training stands; STOPPED if it wants no more.       */
 static lsnn_status lsnni_fit_report(lsnni_fit *f, int epoch_done)
 {
@@ -12610,6 +12890,7 @@ static lsnn_status lsnni_fit_report(lsnni_fit *f, int epoch_done)
         LSNNI_TRY(lsnni_evaluate(f->net, &f->valid, &s));
         p->valid_loss = s.loss;
         p->valid_error = s.error;
+        lsnni_fit_compare(f);
     }
     return f->d->progress && f->d->progress(p, f->d->user) ? LSNN_STOPPED : LSNN_OK;
 }
@@ -12637,14 +12918,61 @@ static lsnn_status lsnni_fit_epoch(lsnni_fit *f)
     f->done = 0;
     memset(&f->tally, 0, sizeof f->tally);
     if (f->d->save && (s == LSNN_STOPPED || !f->d->save_every || f->epoch == f->epochs ||
-                       f->o->step % (uint32_t)f->d->save_every == 0))
+                       lsnni_fit_impatient(f) || f->o->step % (uint32_t)f->d->save_every == 0))
         LSNNI_TRY(lsnni_fit_save(f));
     return s;
 }
 
-static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
+/* What the number of steps says of the schedule: cosine's end, milestones given as epochs. */
+static lsnn_optimizer_desc lsnni_fit_optimizer(const lsnni_fit *f)
 {
     lsnn_optimizer_desc o = f->d->optimizer;
+    if (o.schedule == LSNN_COSINE && !o.total_steps)
+        o.total_steps = (int)LSNNI_MIN((double)f->epochs * f->steps, INT_MAX);
+    for (int i = 0; i < LSNN_MAX_MILESTONES && f->d->milestones[i] > 0; i++) {
+        double step = (double)f->d->milestones[i] * f->steps;
+        o.schedule = LSNN_MILESTONES;
+        if (step <= INT_MAX) o.milestones[i] = (int)step;      /* else it is never reached */
+    }
+    return o;
+}
+
+static lsnn_status lsnni_fit_check(lsnn_net *net, const lsnn_fit_desc *d)
+{
+    const lsnn_optimizer_desc *o = &d->optimizer;
+    if (!net->built || net->predict_only)
+        return lsnni_fail(net->cx, LSNN_ESTATE,
+                          "lsnn_fit: the net must be built, and not to predict only");
+    if (d->epochs < 0 || d->save_every < 0 || d->patience < 0)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "lsnn_fit: epochs %d, save_every %d, patience %d",
+                          d->epochs, d->save_every, d->patience);
+    if ((d->keep_best || d->patience) && !d->valid)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "lsnn_fit: %s needs held-out data: set valid",
+                          d->keep_best ? "keep_best" : "patience");
+    LSNNI_TRY(lsnni_milestones_check(net->cx, "lsnn_fit", d->milestones, 0));
+    if (d->milestones[0] && (o->milestones[0] || (o->schedule != LSNN_CONSTANT &&
+                                                  o->schedule != LSNN_MILESTONES)))
+        return lsnni_fail(net->cx, LSNN_EVALUE, "lsnn_fit: milestones in epochs go with no other "
+                          "schedule, nor with the optimizer's own milestones");
+    return LSNN_OK;
+}
+
+/* Memory of a training, for all of its steps.                                */
+static lsnn_status lsnni_fit_alloc(lsnni_fit *f, int samples)
+{
+    lsnn_net *net = f->net;
+    lsnn_optimizer_desc o = lsnni_fit_optimizer(f);
+    f->o = lsnn_optimizer_new(net, &o);
+    f->order = (int *)lsnni_alloc(net->cx, (size_t)samples, sizeof *f->order);
+    f->batch.order = f->order;
+    if (f->d->keep_best)
+        f->best = (lsnn_real *)lsnni_alloc(net->cx, net->param_size + net->buffer_size,
+                                           sizeof *f->best);
+    return f->o && f->order && (f->best || !f->d->keep_best) ? LSNN_OK : net->cx->last_;
+}
+
+static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
+{
     lsnn_status s = LSNN_OK;
     f->epochs = f->d->epochs ? f->d->epochs : 1;
     if (f->d->save && f->d->note)                        /* not after an epoch  */
@@ -12652,16 +12980,12 @@ static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
     LSNNI_TRY(lsnni_batch_make(f->net, &f->batch, train));
     if (f->d->valid) LSNNI_TRY(lsnni_batch_make(f->net, &f->valid, f->d->valid));
     f->steps = lsnni_div_up(train->count, f->net->batch);
-    if (o.schedule == LSNN_COSINE && !o.total_steps)
-        o.total_steps = (int)LSNNI_MIN((double)f->epochs * f->steps, INT_MAX);
-    f->o = lsnn_optimizer_new(f->net, &o);
-    f->order = (int *)lsnni_alloc(f->net->cx, (size_t)train->count, sizeof *f->order);
-    f->batch.order = f->order;
-    if (!f->o || !f->order) return f->net->cx->last_;
+    LSNNI_TRY(lsnni_fit_alloc(f, train->count));
     lsnn_zero_grad(f->net);
     if (f->d->resume) LSNNI_TRY(lsnni_fit_resume(f));
-    if (f->epoch == f->epochs && f->d->save) return lsnni_fit_save(f);   /* none is left */
-    while (f->epoch < f->epochs && s == LSNN_OK) s = lsnni_fit_epoch(f);
+    if (f->d->save && !f->done && (f->epoch == f->epochs || lsnni_fit_impatient(f)))
+        return lsnni_fit_save(f);                        /* none is left        */
+    while (f->epoch < f->epochs && !lsnni_fit_impatient(f) && s == LSNN_OK) s = lsnni_fit_epoch(f);
     return s;
 }
 
@@ -12677,29 +13001,762 @@ LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_
     f.net = net;
     f.d = d;
     f.began = lsnni_seconds();
-    if (!net->built || net->predict_only)
-        return lsnni_fail(net->cx, LSNN_ESTATE,
-                          "lsnn_fit: the net must be built, and not to predict only");
-    if (d->epochs < 0 || d->save_every < 0)
-        return lsnni_fail(net->cx, LSNN_EVALUE, "lsnn_fit: epochs %d, save_every %d",
-                          d->epochs, d->save_every);
+    f.p.best_epoch = -1;
+    LSNNI_TRY(lsnni_fit_check(net, d));
     s = lsnni_fit_run(&f, train);
+    if (s >= LSNN_OK) lsnni_fit_take_best(&f);
     if (d->last) *d->last = f.p;
     lsnni_batch_free(net->cx, &f.batch);
     lsnni_batch_free(net->cx, &f.valid);
     lsnni_free(net->cx, f.order);
+    lsnni_free(net->cx, f.best);
     lsnn_optimizer_free(f.o);
     return s;
 }
 #endif /* LSNN_NO_TRAIN */
+#if !defined(LSNN_NO_DATA) || !defined(LSNN_NO_PICTURES)
+/* ============================================================================
+   >>content  files that may be .gz (zlib's gz functions read plain ones, too), and whole files
+   in memory
+   ==========================================================================*/
+#ifdef LSNN_USE_ZLIB
+#include <zlib.h>
+typedef gzFile lsnni_gz_stream;
+#else
+typedef FILE *lsnni_gz_stream;
+#endif
+typedef struct lsnni_gz {
+    lsnni_gz_stream stream;
+    char shown[208];                 /* its path in messages                  */
+} lsnni_gz;
+
+static lsnni_gz_stream lsnni_gz_stream_open(const char *path)
+{
+#ifdef LSNN_USE_ZLIB
+    return gzopen(path, "rb");
+#else
+    return fopen(path, "rb");
+#endif
+}
+
+static void lsnni_gz_close(lsnni_gz *in)
+{
+#ifdef LSNN_USE_ZLIB
+    gzclose(in->stream);
+#else
+    fclose(in->stream);
+#endif
+}
+
+static size_t lsnni_gz_get(lsnni_gz *in, void *to, size_t bytes)
+{
+#ifdef LSNN_USE_ZLIB
+    size_t have = 0;
+    int got = 1;
+    while (have < bytes && got > 0) {
+        got = gzread(in->stream, (char *)to + have,
+                     (unsigned)LSNNI_MIN(bytes - have, (size_t)1 << 20));
+        if (got > 0) have += (size_t)got;
+    }
+    return have;
+#else
+    return fread(to, 1, bytes, in->stream);
+#endif
+}
+
+/* What reading met that is neither data nor the file's end.                  */
+static lsnn_status lsnni_gz_error(lsnn_ctx *cx, lsnni_gz *in)
+{
+#ifdef LSNN_USE_ZLIB
+    int code = Z_OK;
+    gzerror(in->stream, &code);
+    if (code != Z_OK && code != Z_STREAM_END && code != Z_ERRNO)
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: its gzip data is damaged or cut off (%s)",
+                          in->shown, zError(code));
+    if (code != Z_ERRNO) return LSNN_OK;
+#else
+    if (!ferror(in->stream)) return LSNN_OK;
+#endif
+    return lsnni_fail(cx, LSNN_EIO, "%s: cannot be read: %s", in->shown, strerror(errno));
+}
+
+/* 1 if there is more behind the end: of a packed file that was cut off, where its last bytes
+   filled the caller's room. Only after this does lsnni_gz_error know of every cut. */
+static int lsnni_gz_more(lsnni_gz *in)
+{
+    char more;
+#ifdef LSNN_USE_ZLIB
+    gzclearerr(in->stream);
+#endif
+    return lsnni_gz_get(in, &more, 1) == 1;
+}
+
+/* The names under which unpackers leave a file, in the order they are tried: in a folder of its
+   own name, as it is, and (x-idx3-ubyte) with a dot for the dash; the last two packed, too.
+   to has room for the longest; 0: there is no such name.                     */
+enum { LSNNI_GZ_OWN_FOLDER, LSNNI_GZ_PLAIN, LSNNI_GZ_PACKED, LSNNI_GZ_DOTTED,
+       LSNNI_GZ_DOTTED_PACKED, LSNNI_GZ_NAMES };
+static int lsnni_gz_name(char *to, const char *path, int which)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    const char *dash = strstr(name, "-idx");
+    size_t n = strlen(path);
+    memcpy(to, path, n + 1);
+    if (which == LSNNI_GZ_OWN_FOLDER) {
+        to[n] = '/';
+        memcpy(to + n + 1, name, strlen(name) + 1);
+    }
+    if (which >= LSNNI_GZ_DOTTED && !dash) return 0;
+    if (which >= LSNNI_GZ_DOTTED) to[dash - path] = '.';
+    if (which == LSNNI_GZ_PACKED || which == LSNNI_GZ_DOTTED_PACKED) memcpy(to + n, ".gz", 4);
+    return 1;
+}
+
+/* Opens PATH under the first of its names that is there.                     */
+static lsnn_status lsnni_gz_open(lsnn_ctx *cx, lsnni_gz *in, const char *path)
+{
+    char *name = (char *)lsnni_alloc(cx, 2 * strlen(path) + 5, 1);
+    int why = 0;
+    if (!name) return cx->last_;
+    snprintf(in->shown, sizeof in->shown, "%s", lsnni_path_end(path));
+    in->stream = NULL;
+    for (int which = 0; !in->stream && which < LSNNI_GZ_NAMES; which++) {
+        if (!lsnni_gz_name(name, path, which)) continue;
+        in->stream = lsnni_gz_stream_open(name);
+        if (!in->stream && which == LSNNI_GZ_PLAIN) why = errno;
+        if (in->stream) snprintf(in->shown, sizeof in->shown, "%s", lsnni_path_end(name));
+    }
+    lsnni_free(cx, name);
+    if (in->stream) return LSNN_OK;
+    return lsnni_fail(cx, LSNN_EIO, "%s: cannot be opened: %s", in->shown, strerror(why));
+}
+
+/* ---- a whole file in memory -------------------------------------------------------*/
+typedef struct lsnni_content {
+    unsigned char *v;                /* the caller frees it                   */
+    size_t count;
+    char shown[208];                 /* its path in messages                  */
+} lsnni_content;
+
+static int lsnni_is_space(int c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+/* Why these bytes are no data of any kind, or NULL.                          */
+static const char *lsnni_content_packed(const unsigned char *v, size_t count)
+{
+    if (count >= 6 && !memcmp(v, "\xFD" "7zXZ", 6)) return "is packed: unpack it by xz -dk";
+#ifndef LSNN_USE_ZLIB
+    if (count >= 3 && v[0] == 0x1F && v[1] == 0x8B && v[2] == 8)
+        return "is packed: build with -DLSNN_USE_ZLIB -lz, or gunzip it";
+#endif
+    return NULL;
+}
+
+/* The file at path (or path.gz), as far as it goes: the block grows with what is read. A 0
+   stands behind its last byte.                                               */
+static lsnn_status lsnni_content_fill(lsnn_ctx *cx, lsnni_content *b, lsnni_gz *in)
+{
+    size_t room = 1 << 16, have = 0;
+    do {
+        unsigned char *v = (unsigned char *)lsnni_alloc(cx, room, 1);
+        if (!v) return LSNN_ENOMEM;
+        if (have) memcpy(v, b->v, have);
+        lsnni_free(cx, b->v);
+        b->v = v;
+        have += lsnni_gz_get(in, v + have, room - 1 - have);
+        room = lsnni_times(room, 2);
+    } while (have == room / 2 - 1);
+    b->count = have;
+    b->v[have] = 0;
+    LSNNI_TRY(lsnni_gz_error(cx, in));
+    if (lsnni_gz_more(in))
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: its gzip data is damaged or cut off", in->shown);
+    return lsnni_gz_error(cx, in);
+}
+
+static lsnn_status lsnni_content_read(lsnn_ctx *cx, lsnni_content *b, const char *path)
+{
+    lsnni_gz in;
+    const char *packed;
+    lsnn_status s;
+    memset(b, 0, sizeof *b);
+    LSNNI_TRY(lsnni_gz_open(cx, &in, path));
+    memcpy(b->shown, in.shown, sizeof b->shown);
+    s = lsnni_content_fill(cx, b, &in);
+    lsnni_gz_close(&in);
+    packed = s == LSNN_OK ? lsnni_content_packed(b->v, b->count) : NULL;
+    if (packed) s = lsnni_fail(cx, LSNN_EUNSUPPORTED, "%s: %s", b->shown, packed);
+    if (s == LSNN_OK) return s;
+    lsnni_free(cx, b->v);
+    b->v = NULL;
+    return s;
+}
+#endif /* LSNN_NO_DATA and LSNN_NO_PICTURES */
+#if !defined(LSNN_NO_DATA) || !defined(LSNN_NO_PICTURES)
+/* ============================================================================
+   >>inflate  what deflate packed (RFC 1951), in zlib's frame (RFC 1950)
+   Blocks of symbols in a Huffman code of their own: a byte, or a length, behind which a
+   symbol of a second code says how far back what it repeats began. Codes come with their
+   highest bit first, numbers with their lowest. No size in the data is believed: the
+   output grows with what is unpacked.
+   ==========================================================================*/
+enum { LSNNI_HUFFMAN_FAST = 10, LSNNI_HUFFMAN_LONGEST = 15 };
+
+typedef struct lsnni_huffman {
+    uint16_t fast[1 << LSNNI_HUFFMAN_FAST];  /* 16 symbol + length of the code that so many */
+                                     /*   bits begin with; 0: it is longer    */
+    uint16_t count[LSNNI_HUFFMAN_LONGEST + 1], symbol[288];  /* sorted by length */
+} lsnni_huffman;
+
+typedef struct lsnni_inflater {
+    lsnn_ctx *cx;
+    const unsigned char *in, *end;
+    uint64_t bits;                   /* the next one lowest                   */
+    int held, made_up;               /* bits; bytes of 0 taken from behind the end */
+    unsigned char *out;
+    size_t have, room, most;
+    const char *fault;               /* what is wrong with the data, or NULL  */
+    int no_memory;
+} lsnni_inflater;
+
+/* The next n bits, at most 32, which stay.                                   */
+static uint32_t lsnni_inflate_peek(lsnni_inflater *s, int n)
+{
+    for (; s->held < n; s->held += 8) {
+        if (s->in < s->end) s->bits |= (uint64_t)*s->in++ << s->held;
+        else s->made_up++;
+    }
+    return (uint32_t)(s->bits & (((uint64_t)1 << n) - 1));
+}
+
+static void lsnni_inflate_drop(lsnni_inflater *s, int n)
+{
+    s->bits >>= n;
+    s->held -= n;
+    if (8 * s->made_up > s->held) s->fault = "are cut off";
+}
+
+static int lsnni_inflate_bits(lsnni_inflater *s, int n)
+{
+    int v = (int)lsnni_inflate_peek(s, n);
+    lsnni_inflate_drop(s, n);
+    return v;
+}
+
+/* Makes room for n more bytes; 0 if that is more than was asked for.         */
+static int lsnni_inflate_room(lsnni_inflater *s, size_t n)
+{
+    unsigned char *v;
+    if (s->fault) return 0;
+    if (n > s->most - s->have) {
+        s->fault = "hold more than they should";
+        return 0;
+    }
+    if (n <= s->room - s->have) return 1;
+    s->room = s->room > s->most / 2 ? s->most : LSNNI_MAX(2 * s->room, s->have + n);
+    v = (unsigned char *)lsnni_alloc(s->cx, s->room, 1);
+    if (!v) {
+        s->no_memory = 1;
+        s->fault = "find no memory";
+        return 0;
+    }
+    if (s->have) memcpy(v, s->out, s->have);
+    lsnni_free(s->cx, s->out);
+    s->out = v;
+    return 1;
+}
+
+/* ---- codes -----------------------------------------------------------------------*/
+/* The first `n` bits of a code, as the stream has them: the other way round.  */
+static int lsnni_huffman_turned(int code, int n)
+{
+    int turned = 0;
+    for (; n > 0; n--, code >>= 1) turned = turned << 1 | (code & 1);
+    return turned;
+}
+
+/* Of n symbols, the length of each one's code, 0: it has none. 0 if they are no code. */
+static int lsnni_huffman_set(lsnni_huffman *h, const unsigned char *length, int n)
+{
+    int next[LSNNI_HUFFMAN_LONGEST + 2], at[LSNNI_HUFFMAN_LONGEST + 2], left = 1;
+    memset(h, 0, sizeof *h);
+    for (int i = 0; i < n; i++) h->count[length[i]]++;
+    next[1] = at[1] = 0;
+    for (int l = 1; l <= LSNNI_HUFFMAN_LONGEST; l++) {
+        left = 2 * left - h->count[l];
+        if (left < 0) return 0;                          /* more than there are  */
+        next[l + 1] = 2 * (next[l] + h->count[l]);
+        at[l + 1] = at[l] + h->count[l];
+    }
+    if (left > 0 && h->count[0] + h->count[1] != n) return 0;      /* only one may be alone */
+    for (int i = 0; i < n; i++) {
+        int l = length[i], code;
+        if (!l) continue;
+        h->symbol[at[l]++] = (uint16_t)i;
+        code = lsnni_huffman_turned(next[l]++, l);
+        for (; l <= LSNNI_HUFFMAN_FAST && code < 1 << LSNNI_HUFFMAN_FAST; code += 1 << l)
+            h->fast[code] = (uint16_t)(16 * i + l);
+    }
+    return 1;
+}
+
+static int lsnni_huffman_next(lsnni_inflater *s, const lsnni_huffman *h)
+{
+    int bits = (int)lsnni_inflate_peek(s, LSNNI_HUFFMAN_LONGEST), code = 0, first = 0, at = 0;
+    int fast = h->fast[bits & ((1 << LSNNI_HUFFMAN_FAST) - 1)];
+    if (fast) {
+        lsnni_inflate_drop(s, fast & 15);
+        return fast >> 4;
+    }
+    for (int l = 1; l <= LSNNI_HUFFMAN_LONGEST; l++) {   /* codes of a length are neighbours */
+        code = code << 1 | (bits & 1);
+        bits >>= 1;
+        if (code - first < h->count[l]) {
+            lsnni_inflate_drop(s, l);
+            return h->symbol[at + code - first];
+        }
+        at += h->count[l];
+        first = 2 * (first + h->count[l]);
+    }
+    s->fault = "have a code that stands for nothing";
+    return 0;
+}
+
+/* ---- blocks ----------------------------------------------------------------------*/
+static void lsnni_inflate_stored(lsnni_inflater *s)
+{
+    int n;
+    lsnni_inflate_drop(s, s->held % 8);
+    n = lsnni_inflate_bits(s, 16);
+    if ((n ^ 0xFFFF) != lsnni_inflate_bits(s, 16)) s->fault = "have a length that is not its twin";
+    if (!lsnni_inflate_room(s, (size_t)n)) return;
+    for (; n > 0 && !s->fault; n--) s->out[s->have++] = (unsigned char)lsnni_inflate_bits(s, 8);
+}
+
+/* Lengths and distances are coded alike: steps of 1, then `steps` of 2, of 4, ... each. */
+static int lsnni_inflate_value(lsnni_inflater *s, int symbol, int steps)
+{
+    int extra = symbol < 2 * steps ? 0 : symbol / steps - 1;
+    if (!extra) return symbol;
+    return ((symbol % steps + steps) << extra) + lsnni_inflate_bits(s, extra);
+}
+
+static void lsnni_inflate_repeat(lsnni_inflater *s, int symbol, const lsnni_huffman *far_code)
+{
+    int length = symbol == 285 ? 258 : 3 + lsnni_inflate_value(s, symbol - 257, 4);
+    int from = lsnni_huffman_next(s, far_code), distance;
+    if (symbol > 285 || from > 29) s->fault = "have a code that stands for nothing";
+    if (!lsnni_inflate_room(s, (size_t)length)) return;
+    distance = 1 + lsnni_inflate_value(s, from, 2);
+    if ((size_t)distance > s->have) s->fault = "repeat what was before their beginning";
+    if (s->fault) return;
+    for (; length > 0; length--, s->have++) s->out[s->have] = s->out[s->have - (size_t)distance];
+}
+
+static void lsnni_inflate_block(lsnni_inflater *s, const lsnni_huffman *code,
+                                const lsnni_huffman *far_code)
+{
+    while (!s->fault) {
+        int symbol = lsnni_huffman_next(s, code);
+        if (s->fault || symbol == 256) return;
+        if (symbol > 256) lsnni_inflate_repeat(s, symbol, far_code);
+        else if (lsnni_inflate_room(s, 1)) s->out[s->have++] = (unsigned char)symbol;
+    }
+}
+
+/* The lengths of both codes, themselves in a code. 0 if they are none.        */
+static int lsnni_inflate_codes(lsnni_inflater *s, lsnni_huffman *code, lsnni_huffman *far_code)
+{
+    static const unsigned char order[19] = {
+        16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15
+    };
+    unsigned char length[288 + 32] = { 0 };
+    int symbols = 257 + lsnni_inflate_bits(s, 5), far_symbols = 1 + lsnni_inflate_bits(s, 5);
+    int lengths = 4 + lsnni_inflate_bits(s, 4), n = 0;
+    for (int i = 0; i < lengths; i++) length[order[i]] = (unsigned char)lsnni_inflate_bits(s, 3);
+    if (symbols > 286 || far_symbols > 30 || !lsnni_huffman_set(code, length, 19)) return 0;
+    while (n < symbols + far_symbols && !s->fault) {
+        int v = lsnni_huffman_next(s, code), times = 1, what = v;
+        if (v == 16 && n == 0) return 0;
+        if (v == 16) what = length[n - 1], times = 3 + lsnni_inflate_bits(s, 2);
+        if (v == 17) what = 0, times = 3 + lsnni_inflate_bits(s, 3);
+        if (v == 18) what = 0, times = 11 + lsnni_inflate_bits(s, 7);
+        if (times > symbols + far_symbols - n) return 0;
+        for (; times > 0; times--) length[n++] = (unsigned char)what;
+    }
+    return !s->fault && length[256] && lsnni_huffman_set(far_code, length + symbols, far_symbols) &&
+           lsnni_huffman_set(code, length, symbols);
+}
+
+static void lsnni_inflate_fixed(lsnni_huffman *code, lsnni_huffman *far_code)
+{
+    unsigned char length[288];
+    for (int i = 0; i < 288; i++)
+        length[i] = (unsigned char)(i < 144 ? 8 : i < 256 ? 9 : i < 280 ? 7 : 8);
+    lsnni_huffman_set(code, length, 288);
+    memset(length, 5, 32);
+    lsnni_huffman_set(far_code, length, 32);
+}
+
+static void lsnni_inflate_blocks(lsnni_inflater *s)
+{
+    lsnni_huffman code, far_code;
+    for (int last = 0; !last && !s->fault;) {
+        int kind;
+        last = lsnni_inflate_bits(s, 1);
+        kind = lsnni_inflate_bits(s, 2);
+        if (kind == 0) lsnni_inflate_stored(s);
+        if (kind == 1) lsnni_inflate_fixed(&code, &far_code);
+        if (kind == 3 || (kind == 2 && !lsnni_inflate_codes(s, &code, &far_code)))
+            s->fault = s->fault ? s->fault : "have a block of no known kind";
+        if (kind) lsnni_inflate_block(s, &code, &far_code);
+    }
+}
+
+static uint32_t lsnni_adler32(const unsigned char *v, size_t n)
+{
+    uint32_t a = 1, b = 0;
+    while (n > 0) {
+        size_t part = LSNNI_MIN(n, (size_t)5552);        /* so that b stays below 2^32 */
+        for (size_t i = 0; i < part; i++) b += a += v[i];
+        a %= 65521;
+        b %= 65521;
+        v += part;
+        n -= part;
+    }
+    return b << 16 | a;
+}
+
+/* Unpacks the `bytes` bytes at `in` to *out, *have of them, at most `most`; the caller frees
+   *out. who: what the data belong to, for messages.                          */
+static lsnn_status lsnni_inflate(lsnn_ctx *cx, const char *who, const unsigned char *in,
+                                 size_t bytes, size_t most, unsigned char **out, size_t *have)
+{
+    lsnni_inflater s;
+    uint32_t sum = 0;
+    memset(&s, 0, sizeof s);
+    s.cx = cx;
+    s.in = in;
+    s.end = in + bytes;
+    s.most = most;
+    if (bytes < 2 || (in[0] & 15) != 8 || (in[0] * 256 + in[1]) % 31 || in[1] & 32)
+        s.fault = "do not begin as zlib's do";
+    s.in += bytes < 2 ? 0 : 2;
+    if (!s.fault) lsnni_inflate_blocks(&s);
+    if (!s.fault) lsnni_inflate_drop(&s, s.held % 8);
+    for (int i = 0; i < 4 && !s.fault; i++) sum = sum << 8 | (uint32_t)lsnni_inflate_bits(&s, 8);
+    if (!s.fault && sum != lsnni_adler32(s.out, s.have)) s.fault = "do not add up";
+    *out = s.out;
+    *have = s.have;
+    if (!s.fault) return LSNN_OK;
+    lsnni_free(cx, s.out);
+    *out = NULL;
+    *have = 0;
+    if (s.no_memory) return LSNN_ENOMEM;
+    return lsnni_fail(cx, LSNN_EFORMAT, "%s: its packed data %s", who, s.fault);
+}
+#endif /* LSNN_NO_DATA and LSNN_NO_PICTURES */
+#if !defined(LSNN_NO_DATA) || !defined(LSNN_NO_PICTURES)
+/* ============================================================================
+   >>images  PNG and PPM files, read
+   Whatever the file has (grey, palette, colours, transparency, 1 to 16 bits, interlaced)
+   becomes h x w x 3 bytes, red, green, blue. Transparency is left out; of 16 bits the
+   upper 8 stay.
+   ==========================================================================*/
+static lsnn_status lsnni_image_room(lsnn_ctx *cx, lsnn_image *im, const char *who, double w,
+                                    double h)
+{
+    if (!(w >= 1 && h >= 1 && w * h <= (1 << 28)))
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: is %.0f x %.0f pixels; at least 1 and at most "
+                          "2^28 are read", who, w, h);
+    im->rgb = (unsigned char *)lsnni_alloc(cx, (size_t)(w * h), 3);
+    im->w = (int)w;
+    im->h = (int)h;
+    return im->rgb ? LSNN_OK : LSNN_ENOMEM;
+}
+
+/* ---- PPM: P6, width, height, the largest value; one white space; then the pixels --------*/
+/* The next whole number of a PPM's head; -1: there is none. # begins a comment. */
+static int lsnni_ppm_number(const unsigned char *v, size_t bytes, size_t *at)
+{
+    int n = -1;
+    while (*at < bytes && (v[*at] == '#' || lsnni_is_space(v[*at]))) {
+        if (v[*at] == '#') while (*at < bytes && v[*at] != '\n') ++*at;
+        else ++*at;
+    }
+    for (; *at < bytes && v[*at] >= '0' && v[*at] <= '9' && n < 100000000; ++*at)
+        n = 10 * LSNNI_MAX(n, 0) + (v[*at] - '0');
+    return n;
+}
+
+static lsnn_status lsnni_ppm_read(lsnn_ctx *cx, lsnn_image *im, const char *who,
+                                  const unsigned char *v, size_t bytes)
+{
+    size_t at = 2, need;
+    int w = lsnni_ppm_number(v, bytes, &at), h = lsnni_ppm_number(v, bytes, &at);
+    int largest = lsnni_ppm_number(v, bytes, &at);
+    if (!lsnni_is_space(v[2]) || w < 0 || h < 0 || largest < 0 || at >= bytes ||
+        !lsnni_is_space(v[at]))
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: its head should be P6, width, height, 255",
+                          who);
+    if (largest < 1 || largest > 255)
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: its largest value is %d; a PPM of 8 bits has "
+                          "255", who, largest);
+    LSNNI_TRY(lsnni_image_room(cx, im, who, w, h));
+    need = lsnni_area(w, h) * 3;
+    if (bytes - ++at != need)
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: %d x %d pixels are %.0f bytes, it has %.0f",
+                          who, w, h, (double)need, (double)(bytes - at));
+    for (size_t i = 0; i < need; i++) {
+        int value = v[at + i];
+        if (value > largest)
+            return lsnni_fail(cx, LSNN_EFORMAT, "%s: a value of %d; its largest is %d", who,
+                              value, largest);
+        im->rgb[i] = (unsigned char)((value * 255 + largest / 2) / largest);
+    }
+    return LSNN_OK;
+}
+
+/* ---- PNG: chunks of length, name, data, checksum -------------------------------------*/
+enum { LSNNI_PNG_GREY = 0, LSNNI_PNG_RGB = 2, LSNNI_PNG_PALETTE = 3, LSNNI_PNG_GREY_ALPHA = 4,
+       LSNNI_PNG_RGB_ALPHA = 6 };
+typedef struct lsnni_png_head {
+    const char *who;
+    double w, h;
+    int depth, kind, numbers, interlaced;    /* bits a number, numbers a pixel */
+    int colours;
+    unsigned char palette[768];
+    uint32_t crc[256];
+} lsnni_png_head;
+
+static uint32_t lsnni_big_endian(const unsigned char *v)
+{
+    return (uint32_t)v[0] << 24 | (uint32_t)v[1] << 16 | (uint32_t)v[2] << 8 | v[3];
+}
+
+static void lsnni_crc32_table(uint32_t table[256])       /* of a byte               */
+{
+    for (uint32_t i = 0; i < 256; i++) {
+        table[i] = i;
+        for (int bit = 0; bit < 8; bit++)
+            table[i] = table[i] >> 1 ^ (table[i] & 1 ? 0xEDB88320u : 0);
+    }
+}
+
+/* Goes on with a checksum; it begins as ~0 and is the opposite of what comes out. */
+static uint32_t lsnni_crc32(const uint32_t table[256], uint32_t crc, const unsigned char *v,
+                            size_t n)
+{
+    for (size_t i = 0; i < n; i++) crc = table[(crc ^ v[i]) & 255] ^ crc >> 8;
+    return crc;
+}
+
+static lsnn_status lsnni_png_head_read(lsnn_ctx *cx, lsnni_png_head *p, const unsigned char *v)
+{
+    static const int numbers[7] = { 1, 0, 3, 1, 2, 0, 4 };
+    int deep;
+    p->w = lsnni_big_endian(v);
+    p->h = lsnni_big_endian(v + 4);
+    p->depth = v[8];
+    p->kind = v[9];
+    p->interlaced = v[12];
+    p->numbers = p->kind < 7 ? numbers[p->kind] : 0;
+    deep = p->depth == 8 || (p->depth == 16 && p->kind != LSNNI_PNG_PALETTE);
+    if ((p->depth == 1 || p->depth == 2 || p->depth == 4) && p->numbers == 1 &&
+        p->kind != LSNNI_PNG_GREY_ALPHA) deep = 1;
+    if (!p->numbers || !deep || v[10] || v[11] || p->interlaced > 1)
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: a PNG of colour type %d with %d bits, "
+                          "compression %d, filter %d, interlace %d: there is no such thing",
+                          p->who, p->kind, p->depth, v[10], v[11], p->interlaced);
+    return LSNN_OK;
+}
+
+/* Reads the chunks. The data of all IDATs are moved together, to the file's beginning: *packed
+   bytes of them.                                                             */
+static lsnn_status lsnni_png_chunks(lsnn_ctx *cx, lsnni_png_head *p, unsigned char *v,
+                                    size_t bytes, size_t *packed)
+{
+    size_t at = 8, length;
+    *packed = 0;
+    for (int first = 1;; first = 0, at += length + 12) {
+        const unsigned char *name = v + at + 4, *data = v + at + 8;
+        length = bytes - at >= 12 ? lsnni_big_endian(v + at) : bytes;
+        if (bytes - at < 12 || length > bytes - at - 12)
+            return lsnni_fail(cx, LSNN_EFORMAT, "%s: ends within a chunk", p->who);
+        if (~lsnni_crc32(p->crc, ~(uint32_t)0, name, length + 4) != lsnni_big_endian(data + length))
+            return lsnni_fail(cx, LSNN_EFORMAT, "%s: the chunk at byte %.0f is damaged: its "
+                              "checksum is not that of its data", p->who, (double)at);
+        if (first != !memcmp(name, "IHDR", 4) || (first && length != 13))
+            return lsnni_fail(cx, LSNN_EFORMAT, "%s: the first chunk must be an IHDR of 13 bytes, "
+                              "and no other", p->who);
+        if (first) LSNNI_TRY(lsnni_png_head_read(cx, p, data));
+        if (!memcmp(name, "IEND", 4)) return LSNN_OK;
+        if (!memcmp(name, "PLTE", 4)) {
+            if (length % 3 || length > sizeof p->palette)
+                return lsnni_fail(cx, LSNN_EFORMAT, "%s: a palette of %.0f bytes: 3 a colour, at "
+                                  "most 768", p->who, (double)length);
+            memcpy(p->palette, data, length);
+            p->colours = (int)length / 3;
+        }
+        if (!memcmp(name, "IDAT", 4)) {
+            memmove(v + *packed, data, length);
+            *packed += length;
+        }
+    }
+}
+
+/* A byte is filtered by taking away what its neighbours (left, above, both) suggest. */
+static int lsnni_png_guess(int filter, int left, int above, int corner)
+{
+    int a = abs(above - corner), b = abs(left - corner), c = abs(above + left - 2 * corner);
+    switch (filter) {
+    case 1: return left;
+    case 2: return above;
+    case 3: return (left + above) / 2;
+    case 4: return a <= b && a <= c ? left : b <= c ? above : corner;     /* Paeth  */
+    default: return 0;
+    }
+}
+
+/* Rows of `row` bytes each behind its filter, in place; step: bytes a pixel, at least 1. */
+static lsnn_status lsnni_png_unfilter(lsnn_ctx *cx, const char *who, unsigned char *v, int rows,
+                                      size_t row, size_t step)
+{
+    const unsigned char *over = NULL;
+    for (int y = 0; y < rows; y++, over = v + 1, v += row + 1) {
+        if (v[0] > 4)
+            return lsnni_fail(cx, LSNN_EFORMAT, "%s: filter %d: there are 0 to 4", who, v[0]);
+        for (size_t i = 0; i < row; i++) {
+            int left = i >= step ? v[1 + i - step] : 0, above = y ? over[i] : 0;
+            int corner = y && i >= step ? over[i - step] : 0;
+            v[1 + i] = (unsigned char)(v[1 + i] + lsnni_png_guess(v[0], left, above, corner));
+        }
+    }
+    return LSNN_OK;
+}
+
+/* Number i of a row, as 8 bits; of a palette, its colour's place.             */
+static int lsnni_png_number(const lsnni_png_head *p, const unsigned char *row, size_t i)
+{
+    size_t bit = i * (size_t)p->depth;
+    int v, most = (1 << p->depth) - 1;
+    if (p->depth >= 8) return row[i * (size_t)(p->depth / 8)];
+    v = row[bit / 8] >> (8 - p->depth - (int)(bit % 8)) & most;
+    return p->kind == LSNNI_PNG_PALETTE ? v : v * 255 / most;
+}
+
+static lsnn_status lsnni_png_pixel(lsnn_ctx *cx, const lsnni_png_head *p,
+                                   const unsigned char *row, size_t x, unsigned char *rgb)
+{
+    size_t first = x * (size_t)p->numbers;
+    int colours = p->kind == LSNNI_PNG_RGB || p->kind == LSNNI_PNG_RGB_ALPHA;
+    for (size_t c = 0; c < 3; c++)
+        rgb[c] = (unsigned char)lsnni_png_number(p, row, first + (colours ? c : 0));
+    if (p->kind != LSNNI_PNG_PALETTE) return LSNN_OK;
+    if (rgb[0] >= p->colours)
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: colour %d of a palette of %d", p->who, rgb[0],
+                          p->colours);
+    memcpy(rgb, p->palette + 3 * rgb[0], 3);
+    return LSNN_OK;
+}
+
+/* One pass: the pixels (x0 + i dx, y0 + j dy). An interlaced picture has seven of them. */
+typedef struct lsnni_png_pass { int x0, y0, dx, dy; } lsnni_png_pass;
+static const lsnni_png_pass lsnni_png_passes[8] = {
+    { 0, 0, 8, 8 }, { 4, 0, 8, 8 }, { 0, 4, 4, 8 }, { 2, 0, 4, 4 }, { 0, 2, 2, 4 },
+    { 1, 0, 2, 2 }, { 0, 1, 1, 2 }, { 0, 0, 1, 1 }
+};
+
+static size_t lsnni_png_row(const lsnni_png_head *p, int w)
+{
+    int bits = p->numbers * p->depth;    /* a pixel; w times that may be too large a number */
+    return lsnni_area(w / 8, bits) + (size_t)((w % 8 * bits + 7) / 8);
+}
+
+/* Reads pass t from v, moves *v behind it; with im NULL counts its bytes.     */
+static lsnn_status lsnni_png_take(lsnn_ctx *cx, const lsnni_png_head *p, int t, unsigned char *v,
+                                  size_t *used, lsnn_image *im)
+{
+    const lsnni_png_pass *s = &lsnni_png_passes[t];
+    int w = ((int)p->w - s->x0 + s->dx - 1) / s->dx, h = ((int)p->h - s->y0 + s->dy - 1) / s->dy;
+    size_t row = lsnni_png_row(p, w);
+    if (w < 1 || h < 1) return LSNN_OK;
+    if (im)
+        LSNNI_TRY(lsnni_png_unfilter(cx, p->who, v + *used, h, row,
+                                     (size_t)LSNNI_MAX(1, p->numbers * p->depth / 8)));
+    for (int y = 0; y < h && im; y++)
+        for (int x = 0; x < w; x++)
+            LSNNI_TRY(lsnni_png_pixel(cx, p, v + *used + (size_t)y * (row + 1) + 1, (size_t)x,
+                                      im->rgb + 3 * (lsnni_area(s->y0 + y * s->dy, im->w) +
+                                                     (size_t)(s->x0 + x * s->dx))));
+    *used += (row + 1) * (size_t)h;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_png_read(lsnn_ctx *cx, lsnn_image *im, const char *who,
+                                  unsigned char *v, size_t bytes)
+{
+    lsnni_png_head p;
+    unsigned char *rows = NULL;
+    size_t packed = 0, have = 0, need = 0, used = 0;
+    int first, last;
+    lsnn_status s;
+    memset(&p, 0, sizeof p);
+    p.who = who;
+    lsnni_crc32_table(p.crc);
+    LSNNI_TRY(lsnni_png_chunks(cx, &p, v, bytes, &packed));
+    LSNNI_TRY(lsnni_image_room(cx, im, who, p.w, p.h));
+    first = p.interlaced ? 0 : 7;
+    last = p.interlaced ? 6 : 7;
+    for (int t = first; t <= last; t++) LSNNI_TRY(lsnni_png_take(cx, &p, t, NULL, &need, NULL));
+    LSNNI_TRY(lsnni_inflate(cx, who, v, packed, need, &rows, &have));
+    s = have == need ? LSNN_OK : lsnni_fail(cx, LSNN_EFORMAT, "%s: %.0f bytes of pixels, %.0f are "
+                                            "missing", who, (double)have, (double)(need - have));
+    for (int t = first; t <= last && s == LSNN_OK; t++)
+        s = lsnni_png_take(cx, &p, t, rows, &used, im);
+    lsnni_free(cx, rows);
+    return s;
+}
+
+/* ---- either ----------------------------------------------------------------------*/
+/* From a file's bytes, which are changed. who: its name.                     */
+static lsnn_status lsnni_image_read(lsnn_ctx *cx, lsnn_image *im, const char *who,
+                                    unsigned char *v, size_t bytes)
+{
+    lsnn_status s;
+    memset(im, 0, sizeof *im);
+    if (bytes >= 8 && !memcmp(v, "\x89PNG\r\n\x1a\n", 8)) s = lsnni_png_read(cx, im, who, v, bytes);
+    else if (bytes >= 2 && !memcmp(v, "P6", 2)) s = lsnni_ppm_read(cx, im, who, v, bytes);
+    else s = lsnni_fail(cx, LSNN_EFORMAT, "%s: is neither a PNG nor a PPM file (P6)", who);
+    if (s == LSNN_OK) return s;
+    lsnni_free(cx, im->rgb);
+    memset(im, 0, sizeof *im);
+    return s;
+}
+
+static lsnn_status lsnni_image_open(lsnn_ctx *cx, lsnn_image *im, const char *path)
+{
+    lsnni_content file;
+    lsnn_status s;
+    memset(im, 0, sizeof *im);
+    LSNNI_TRY(lsnni_content_read(cx, &file, path));
+    s = lsnni_image_read(cx, im, file.shown, file.v, file.count);
+    lsnni_free(cx, file.v);
+    return s;
+}
+
+#ifndef LSNN_NO_PICTURES
+LSNN_API lsnn_status lsnn_image_load(lsnn_ctx *cx, lsnn_image *im, const char *path)
+{
+    memset(im, 0, sizeof *im);
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_image_load", path));
+    return lsnni_image_open(cx, im, path);
+}
+#endif
+#endif /* LSNN_NO_DATA and LSNN_NO_PICTURES */
 /* ============================================================================
    >>data  arrays, IDX files, built-in digits, recipes
    ==========================================================================*/
 #ifndef LSNN_NO_DATA
-
-#ifdef LSNN_USE_ZLIB
-#include <zlib.h>
-#endif
 
 /* ---- >>data-sets: arrays, parts ----------------------------------------------
    What a data set owns is one small block that its fetch reads: no fetch writes
@@ -12708,8 +13765,9 @@ typedef struct lsnni_data_user {
     const lsnn_real *x;              /* arrays                                */
     const int *labels;
     const unsigned char *pixels, *bytes;     /* IDX: in place of x and labels */
-    const lsnn_data *whole;          /* part                                  */
+    const lsnn_data *whole;          /* part, split                           */
     int first;
+    const int *index;                /* split: whose samples, in this block   */
     size_t size, heads;              /* numbers an image, labels an image     */
 } lsnni_data_user;
 
@@ -12728,11 +13786,12 @@ static size_t lsnni_shape_size(lsnn_shape s)
     return n;
 }
 
-/* The common part of a data set; its block is returned, NULL on failure.     */
-static lsnni_data_user *lsnni_data_new(lsnn_ctx *cx, lsnn_data *d, int count,
-                                       lsnn_shape shape, int heads, int classes)
+/* The common part of a data set; its block, with `more` bytes behind it, is returned, NULL on
+   failure.                                                                   */
+static lsnni_data_user *lsnni_data_block(lsnn_ctx *cx, lsnn_data *d, int count,
+                                         lsnn_shape shape, int heads, int classes, size_t more)
 {
-    lsnni_data_user *u = (lsnni_data_user *)lsnni_alloc(cx, 1, sizeof *u);
+    lsnni_data_user *u = (lsnni_data_user *)lsnni_alloc(cx, 1, sizeof *u + more);
     if (!u) return NULL;
     u->heads = (size_t)heads;
     u->size = lsnni_shape_size(shape);
@@ -12743,6 +13802,12 @@ static lsnni_data_user *lsnni_data_new(lsnn_ctx *cx, lsnn_data *d, int count,
     d->user = d->owned_ = u;
     d->mem_ = cx->mem;
     return u;
+}
+
+static lsnni_data_user *lsnni_data_new(lsnn_ctx *cx, lsnn_data *d, int count,
+                                       lsnn_shape shape, int heads, int classes)
+{
+    return lsnni_data_block(cx, d, count, shape, heads, classes, 0);
 }
 
 static void lsnni_pixels(lsnn_real *x, const unsigned char *pixels, size_t count)
@@ -12770,13 +13835,15 @@ LSNN_API lsnn_status lsnn_data_arrays(lsnn_ctx *cx, lsnn_data *d, const lsnn_rea
     lsnni_data_user *u;
     size_t total = lsnni_shape_size(shape);
     memset(d, 0, sizeof *d);
-    if (!x || count < 1 || !total || !lsnni_mul(&total, (size_t)count))
-        return lsnni_fail(cx, LSNN_ESHAPE, "lsnn_data_arrays: %d samples of %d x %d x %d at "
-                          "%s", count, shape.c, shape.h, shape.w, x ? "x" : "NULL");
-    if (heads < 0 || heads > LSNN_MAX_HEADS || (heads > 0 && (classes < 1 || !labels)))
-        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_arrays: %d labels a sample (at most %d) "
-                          "of %d classes at %s", heads, (int)LSNN_MAX_HEADS, classes,
-                          labels ? "labels" : "NULL");
+    if (!x) return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_arrays: x is NULL");
+    if (heads > 0 && !labels)
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_arrays: labels is NULL, for %d heads", heads);
+    if (count < 1 || !total || !lsnni_mul(&total, (size_t)count))
+        return lsnni_fail(cx, LSNN_ESHAPE, "lsnn_data_arrays: count %d, shape %d x %d x %d: one is "
+                          "not positive, or they are too large", count, shape.c, shape.h, shape.w);
+    if (heads < 0 || heads > LSNN_MAX_HEADS || (heads > 0 && classes < 1))
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_arrays: heads %d (0 to %d), classes %d",
+                          heads, (int)LSNN_MAX_HEADS, classes);
     for (size_t i = 0; i < (size_t)count * (size_t)heads; i++)
         if (labels[i] < 0 || labels[i] >= classes)
             return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_arrays: label %d of sample %.0f is "
@@ -12794,7 +13861,8 @@ static void lsnni_fetch_part(const void *user, uint32_t epoch, int index, lsnn_r
                              int *labels, lsnn_real *targets)
 {
     const lsnni_data_user *u = (const lsnni_data_user *)user;
-    u->whole->fetch(u->whole->user, epoch, u->first + index, x, labels, targets);
+    int at = u->index ? u->index[index] : u->first + index;
+    u->whole->fetch(u->whole->user, epoch, at, x, labels, targets);
 }
 
 LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data *whole,
@@ -12814,103 +13882,77 @@ LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data 
     return LSNN_OK;
 }
 
+/* ---- split: a draw a group orders the groups; the first ones are held out ------------*/
+typedef struct lsnni_draw { double u; int group, sample; } lsnni_draw;
+
+static int lsnni_draw_order(const void *a, const void *b)
+{
+    const lsnni_draw *x = (const lsnni_draw *)a, *y = (const lsnni_draw *)b;
+    if (x->u < y->u || x->u > y->u) return x->u < y->u ? -1 : 1;
+    if (x->group != y->group) return x->group < y->group ? -1 : 1;
+    return x->sample < y->sample ? -1 : x->sample > y->sample;
+}
+
+/* Samples [first, first + count) of the drawn order as a set, in their own order. */
+static lsnn_status lsnni_data_pick(lsnn_ctx *cx, lsnn_data *d, const lsnn_data *whole,
+                                   const lsnni_draw *order, int first, int count)
+{
+    lsnni_data_user *u = lsnni_data_block(cx, d, count, whole->shape, whole->heads,
+                                          whole->classes, (size_t)whole->count * sizeof(int));
+    int *index = u ? (int *)(void *)(u + 1) : NULL, at = 0;
+    if (!u) return LSNN_ENOMEM;
+    u->whole = whole;
+    u->index = index;
+    memset(index, 0, (size_t)whole->count * sizeof *index);
+    for (int i = first; i < first + count; i++) index[order[i].sample] = 1;
+    for (int i = 0; i < whole->count; i++) if (index[i]) index[at++] = i;
+    d->target_count = whole->target_count;
+    d->fetch = lsnni_fetch_part;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_data_split(lsnn_ctx *cx, lsnn_data *kept, lsnn_data *held,
+                                     const lsnn_data *whole, const int *group, int count,
+                                     uint64_t seed)
+{
+    lsnni_draw *order;
+    lsnn_status s;
+    memset(kept, 0, sizeof *kept);
+    memset(held, 0, sizeof *held);
+    if (count < 1 || count >= whole->count)
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_split: %d samples held out, of %d: give 1 "
+                          "or more, and leave some", count, whole->count);
+    order = (lsnni_draw *)lsnni_alloc(cx, (size_t)whole->count, sizeof *order);
+    if (!order) return LSNN_ENOMEM;
+    for (int i = 0; i < whole->count; i++) {
+        int g = group ? group[i] : i;
+        lsnn_rng r = lsnn_rng_at(seed, "split", "", 0, (uint32_t)g);
+        order[i].u = lsnn_rng_uniform(&r);
+        order[i].group = g;
+        order[i].sample = i;
+    }
+    qsort(order, (size_t)whole->count, sizeof *order, lsnni_draw_order);
+    while (count < whole->count && order[count].group == order[count - 1].group) count++;
+    s = count < whole->count ? LSNN_OK
+        : lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_split: with whole groups nothing would be left");
+    if (s == LSNN_OK) s = lsnni_data_pick(cx, held, whole, order, 0, count);
+    if (s == LSNN_OK) s = lsnni_data_pick(cx, kept, whole, order, count, whole->count - count);
+    if (s != LSNN_OK && held->fetch) lsnn_data_free(held);
+    lsnni_free(cx, order);
+    return s;
+}
+
 /* ---- >>idx: MNIST's file format -----------------------------------------------
    0 0 8 rank, then `rank` sizes of four bytes, the highest first, then the
    bytes. A header is believed only as far as the file bears it out: the block
-   grows with what has been read. zlib's gz functions read plain files too.    */
-#ifdef LSNN_USE_ZLIB
-typedef gzFile lsnni_idx_stream;
-#define LSNNI_IDX_OPEN(path) gzopen(path, "rb")
-#define LSNNI_IDX_CLOSE gzclose
-#else
-typedef FILE *lsnni_idx_stream;
-#define LSNNI_IDX_OPEN(path) fopen(path, "rb")
-#define LSNNI_IDX_CLOSE fclose
-#endif
-typedef struct lsnni_idx_file {
-    lsnni_idx_stream stream;
-    char shown[208];                 /* its path in messages                  */
-} lsnni_idx_file;
-
-static size_t lsnni_idx_get(lsnni_idx_file *in, void *to, size_t bytes)
-{
-#ifdef LSNN_USE_ZLIB
-    size_t have = 0;
-    int got = 1;
-    while (have < bytes && got > 0) {
-        got = gzread(in->stream, (char *)to + have,
-                     (unsigned)LSNNI_MIN(bytes - have, (size_t)1 << 20));
-        if (got > 0) have += (size_t)got;
-    }
-    return have;
-#else
-    return fread(to, 1, bytes, in->stream);
-#endif
-}
-
-/* What reading met that is neither data nor the file's end.                  */
-static lsnn_status lsnni_idx_error(lsnn_ctx *cx, lsnni_idx_file *in)
-{
-#ifdef LSNN_USE_ZLIB
-    int code = Z_OK;
-    gzerror(in->stream, &code);
-    if (code != Z_OK && code != Z_STREAM_END && code != Z_ERRNO)
-        return lsnni_fail(cx, LSNN_EFORMAT, "%s: its gzip data is damaged or cut off (%s)",
-                          in->shown, zError(code));
-    if (code != Z_ERRNO) return LSNN_OK;
-#else
-    if (!ferror(in->stream)) return LSNN_OK;
-#endif
-    return lsnni_fail(cx, LSNN_EIO, "%s: cannot be read: %s", in->shown, strerror(errno));
-}
-
+   grows with what has been read.                                             */
 /* Reads `bytes` bytes, all of them: `what` they are.                         */
-static lsnn_status lsnni_idx_need(lsnn_ctx *cx, lsnni_idx_file *in, void *to, size_t bytes,
+static lsnn_status lsnni_idx_need(lsnn_ctx *cx, lsnni_gz *in, void *to, size_t bytes,
                                   const char *what)
 {
-    if (lsnni_idx_get(in, to, bytes) == bytes) return LSNN_OK;
-    LSNNI_TRY(lsnni_idx_error(cx, in));
+    if (lsnni_gz_get(in, to, bytes) == bytes) return LSNN_OK;
+    LSNNI_TRY(lsnni_gz_error(cx, in));
     return lsnni_fail(cx, LSNN_EFORMAT, "%s: ends within its %s", in->shown, what);
-}
-
-/* The names under which unpackers leave PATH/x-idx3-ubyte, in the order they are tried: in a
-   folder of its own name, as it is, and with a dot for the dash; the last two packed, too.
-   to has room for the longest; 0: there is no such name.                     */
-enum { LSNNI_IDX_OWN_FOLDER, LSNNI_IDX_PLAIN, LSNNI_IDX_PACKED, LSNNI_IDX_DOTTED,
-       LSNNI_IDX_DOTTED_PACKED, LSNNI_IDX_NAMES };
-static int lsnni_idx_name(char *to, const char *path, int which)
-{
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    const char *dash = strstr(name, "-idx");
-    size_t n = strlen(path);
-    memcpy(to, path, n + 1);
-    if (which == LSNNI_IDX_OWN_FOLDER) {
-        to[n] = '/';
-        memcpy(to + n + 1, name, strlen(name) + 1);
-    }
-    if (which >= LSNNI_IDX_DOTTED && !dash) return 0;
-    if (which >= LSNNI_IDX_DOTTED) to[dash - path] = '.';
-    if (which == LSNNI_IDX_PACKED || which == LSNNI_IDX_DOTTED_PACKED) memcpy(to + n, ".gz", 4);
-    return 1;
-}
-
-/* Opens PATH under the first of its names that is there.                     */
-static lsnn_status lsnni_idx_open(lsnn_ctx *cx, lsnni_idx_file *in, const char *path)
-{
-    char *name = (char *)lsnni_alloc(cx, 2 * strlen(path) + 5, 1);
-    int why = 0;
-    if (!name) return cx->last_;
-    snprintf(in->shown, sizeof in->shown, "%s", lsnni_path_end(path));
-    in->stream = NULL;
-    for (int which = 0; !in->stream && which < LSNNI_IDX_NAMES; which++) {
-        if (!lsnni_idx_name(name, path, which)) continue;
-        in->stream = LSNNI_IDX_OPEN(name);
-        if (!in->stream && which == LSNNI_IDX_PLAIN) why = errno;
-        if (in->stream) snprintf(in->shown, sizeof in->shown, "%s", lsnni_path_end(name));
-    }
-    lsnni_free(cx, name);
-    if (in->stream) return LSNN_OK;
-    return lsnni_fail(cx, LSNN_EIO, "%s: cannot be opened: %s", in->shown, strerror(why));
 }
 
 /* Product of a's sizes into *bytes. bad: what a wrong one is.                */
@@ -12927,7 +13969,7 @@ static lsnn_status lsnni_idx_check(lsnn_ctx *cx, lsnn_status bad, const lsnn_idx
     return LSNN_OK;
 }
 
-static lsnn_status lsnni_idx_head(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in, size_t *bytes)
+static lsnn_status lsnni_idx_head(lsnn_ctx *cx, lsnn_idx *a, lsnni_gz *in, size_t *bytes)
 {
     unsigned char b[16];
     LSNNI_TRY(lsnni_idx_need(cx, in, b, 4, "first four bytes"));
@@ -12950,9 +13992,8 @@ static lsnn_status lsnni_idx_head(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in,
     return lsnni_idx_check(cx, LSNN_EFORMAT, a, in->shown, bytes);
 }
 
-static lsnn_status lsnni_idx_body(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in, size_t bytes)
+static lsnn_status lsnni_idx_body(lsnn_ctx *cx, lsnn_idx *a, lsnni_gz *in, size_t bytes)
 {
-    char more;
     for (size_t have = 0, room = 1 << 20; have < bytes; have = room, room *= 2) {
         unsigned char *v;
         room = room > bytes / 2 ? bytes : room;
@@ -12963,25 +14004,22 @@ static lsnn_status lsnni_idx_body(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in,
         a->v = v;
         LSNNI_TRY(lsnni_idx_need(cx, in, v + have, room - have, "data"));
     }
-#ifdef LSNN_USE_ZLIB
-    gzclearerr(in->stream);          /* else a stream cut at its end mark passes */
-#endif
-    if (lsnni_idx_get(in, &more, 1) == 1)
+    if (lsnni_gz_more(in))
         return lsnni_fail(cx, LSNN_EFORMAT, "%s: is longer than its header says", in->shown);
-    return lsnni_idx_error(cx, in);
+    return lsnni_gz_error(cx, in);
 }
 
 LSNN_API lsnn_status lsnn_idx_read(lsnn_ctx *cx, lsnn_idx *a, const char *path)
 {
-    lsnni_idx_file in;
+    lsnni_gz in;
     lsnn_status s;
     size_t bytes = 0;
     memset(a, 0, sizeof *a);
     LSNNI_TRY(lsnni_path_check(cx, "lsnn_idx_read", path));
-    LSNNI_TRY(lsnni_idx_open(cx, &in, path));
+    LSNNI_TRY(lsnni_gz_open(cx, &in, path));
     s = lsnni_idx_head(cx, a, &in, &bytes);
     if (s == LSNN_OK) s = lsnni_idx_body(cx, a, &in, bytes);
-    LSNNI_IDX_CLOSE(in.stream);
+    lsnni_gz_close(&in);
     if (s != LSNN_OK) lsnn_idx_free(cx, a);
     return s;
 }
@@ -13316,7 +14354,7 @@ LSNN_API void lsnn_digit_draw(lsnn_rng *r, int digit, unsigned char *pixels)
    picture. A new task is a name in lsnn_task, a line of the table within the limits
    below, and a layout if it has its own.                                     */
 enum { LSNNI_DIGIT = 28, LSNNI_DIGIT_SIZE = 28 * 28, LSNNI_TASK_SIDE = 100,
-       LSNNI_TASK_DIGITS = 3, LSNNI_TASK_CROPS = 32, LSNNI_TAPS = 4,
+       LSNNI_TASK_DIGITS = 4, LSNNI_TASK_CROPS = 32, LSNNI_TAPS = 4,
        LSNNI_PITCH = 112 };          /* from canvas row to canvas row: whole vectors */
 
 typedef struct lsnni_scene lsnni_scene;
@@ -13411,6 +14449,15 @@ static void lsnni_lay_sequence(lsnni_scene *s)
     }
 }
 
+/* TKN 4.1, tlMNIST: the labelled digit in the top left quadrant, others in the other three. */
+static void lsnni_lay_quadrants(lsnni_scene *s)
+{
+    for (int k = 0; k < 4; k++) {
+        s->x[k] = k % 2 * LSNNI_DIGIT;
+        s->y[k] = k / 2 * LSNNI_DIGIT;
+    }
+}
+
 static const lsnni_task lsnni_tasks[LSNN_TASK_COUNT_ + 1] = {
     /* name         side  out heads digits crops */
     { "digits",       28, 28, 1, 1,  0, 0, NULL },
@@ -13418,6 +14465,7 @@ static const lsnni_task lsnni_tasks[LSNN_TASK_COUNT_ + 1] = {
     { "arrow",        84, 42, 1, 2,  0, 0, lsnni_lay_arrow },
     { "rectangle",    84, 42, 1, 2,  0, 0, lsnni_lay_rectangle },
     { "sequence",    100, 42, 3, 3,  8, 6, lsnni_lay_sequence },
+    { "tlmnist",      56, 56, 1, 4,  0, 0, lsnni_lay_quadrants },
     { "unknown task",  0,  0, 0, 0,  0, 0, NULL },
 };
 
@@ -13648,8 +14696,1270 @@ LSNN_API lsnn_status lsnn_data_recipe(lsnn_ctx *cx, lsnn_data *d, const lsnn_rec
     return LSNN_OK;
 }
 
-#undef LSNNI_IDX_OPEN
-#undef LSNNI_IDX_CLOSE
+/* ---- >>sets: other people's data sets ---------------------------------------------
+   A reader makes a set of its file's samples, and adds it to the caller's when all of them
+   are there: after a failure that is as it was.                              */
+LSNN_API void lsnn_set_free(lsnn_ctx *cx, lsnn_set *s)
+{
+    lsnn_idx_free(cx, &s->images);
+    lsnn_idx_free(cx, &s->labels);
+    lsnni_free(cx, s->group);
+    memset(s, 0, sizeof *s);
+}
+
+LSNN_API lsnn_status lsnn_data_set(lsnn_ctx *cx, lsnn_data *d, const lsnn_set *s)
+{
+    return lsnn_data_idx(cx, d, &s->images, &s->labels, s->classes);
+}
+
+/* An empty set with room for `count` samples; groups: it has some.           */
+static lsnn_status lsnni_set_new(lsnn_ctx *cx, lsnn_set *s, const char *who, double count,
+                                 lsnn_shape shape, int classes, int groups)
+{
+    size_t size = (size_t)lsnni_features(shape);
+    memset(s, 0, sizeof *s);
+    if (!(count >= 1 && count <= INT_MAX))
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: has %.0f samples", who, count);
+    s->images.rank = 4;
+    s->images.dim[0] = s->labels.dim[0] = (int)count;
+    s->images.dim[1] = shape.c;
+    s->images.dim[2] = shape.h;
+    s->images.dim[3] = shape.w;
+    s->labels.rank = 1;
+    s->classes = classes;
+    s->images.v = (unsigned char *)lsnni_alloc(cx, (size_t)count, size);
+    s->labels.v = (unsigned char *)lsnni_alloc(cx, (size_t)count, 1);
+    if (groups) s->group = (int *)lsnni_alloc(cx, (size_t)count, sizeof(int));
+    if (s->images.v && s->labels.v && (s->group || !groups)) return LSNN_OK;
+    lsnn_set_free(cx, s);
+    return LSNN_ENOMEM;
+}
+
+/* One set's groups; what is in none (negative) gets a number of its own.     */
+static void lsnni_set_groups(int *to, const lsnn_set *s, int first)
+{
+    for (int i = 0; i < s->labels.dim[0]; i++)
+        to[i] = s->group && s->group[i] >= 0 ? s->group[i] : -1 - (first + i);
+}
+
+static lsnn_status lsnni_set_join(lsnn_ctx *cx, lsnn_set *s, const lsnn_set *more,
+                                  const char *who)
+{
+    lsnn_set all;
+    lsnn_shape shape = { 0, 0, 0 };
+    size_t have = (size_t)s->labels.dim[0], size;
+    shape.c = more->images.dim[1];
+    shape.h = more->images.dim[2];
+    shape.w = more->images.dim[3];
+    size = (size_t)lsnni_features(shape);
+    if (s->images.rank != 4 || s->images.dim[1] != shape.c || s->images.dim[2] != shape.h ||
+        s->images.dim[3] != shape.w || s->classes != more->classes || s->labels.rank != 1 ||
+        s->images.dim[0] != s->labels.dim[0])
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: images of %d x %d x %d in %d classes; the set has "
+                          "others: begin with one that is all zero", who, shape.c, shape.h,
+                          shape.w, more->classes);
+    LSNNI_TRY(lsnni_set_new(cx, &all, who, (double)s->labels.dim[0] + more->labels.dim[0], shape,
+                            s->classes, s->group || more->group));
+    memcpy(all.images.v, s->images.v, have * size);
+    memcpy(all.images.v + have * size, more->images.v, (size_t)more->labels.dim[0] * size);
+    memcpy(all.labels.v, s->labels.v, have);
+    memcpy(all.labels.v + have, more->labels.v, (size_t)more->labels.dim[0]);
+    if (all.group) {
+        lsnni_set_groups(all.group, s, 0);
+        lsnni_set_groups(all.group + have, more, (int)have);
+    }
+    lsnn_set_free(cx, s);
+    *s = all;
+    return LSNN_OK;
+}
+
+/* Ends a reader: s gets more's samples if it went well so far; more is freed. */
+static lsnn_status lsnni_set_add(lsnn_ctx *cx, lsnn_set *s, lsnn_set *more, const char *who,
+                                 lsnn_status so_far)
+{
+    if (so_far == LSNN_OK && !s->images.v) {
+        *s = *more;
+        return LSNN_OK;
+    }
+    if (so_far == LSNN_OK) so_far = lsnni_set_join(cx, s, more, who);
+    lsnn_set_free(cx, more);
+    return so_far;
+}
+
+/* ---- CIFAR: records of one label byte (CIFAR-100: a coarse, then a fine one) and 32 x 32
+   bytes of red, of green, of blue                                            */
+enum { LSNNI_CIFAR_SIDE = 32, LSNNI_CIFAR_SIZE = 3 * 32 * 32, LSNNI_COARSE = 20, LSNNI_FINE = 100 };
+
+static lsnn_status lsnni_cifar_records(lsnn_ctx *cx, lsnn_set *s, const lsnni_content *file,
+                                       int classes)
+{
+    static const lsnn_shape shape = { 3, LSNNI_CIFAR_SIDE, LSNNI_CIFAR_SIDE };
+    int marks = classes == LSNNI_COARSE || classes == LSNNI_FINE ? 2 : 1;
+    size_t record = (size_t)marks + LSNNI_CIFAR_SIZE;
+    memset(s, 0, sizeof *s);
+    if (!file->count || file->count % record)
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: has %.0f bytes, not a multiple of %.0f: records "
+                          "are %d label and 3072 pixel bytes", file->shown, (double)file->count,
+                          (double)record, marks);
+    LSNNI_TRY(lsnni_set_new(cx, s, file->shown, (double)(file->count / record), shape, classes,
+                            0));
+    for (int i = 0; i < s->labels.dim[0]; i++) {
+        const unsigned char *v = file->v + (size_t)i * record;
+        int coarse = v[0], label = v[classes == LSNNI_FINE];
+        if (label >= classes || (marks == 2 && (coarse >= LSNNI_COARSE || v[1] >= LSNNI_FINE)))
+            return lsnni_fail(cx, LSNN_EVALUE, "%s: record %d has label %d, which is not in "
+                              "[0, %d)%s", file->shown, i, label, classes,
+                              marks == 2 ? ", or the other of its two is not in range" : "");
+        s->labels.v[i] = (unsigned char)label;
+        memcpy(s->images.v + (size_t)i * LSNNI_CIFAR_SIZE, v + marks, LSNNI_CIFAR_SIZE);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_cifar_read(lsnn_ctx *cx, lsnn_set *s, const char *path, int classes)
+{
+    lsnni_content file;
+    lsnn_set one;
+    lsnn_status status;
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_cifar_read", path));
+    if (classes < 1 || classes > 256)
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_cifar_read: %d classes: give 1..256", classes);
+    LSNNI_TRY(lsnni_content_read(cx, &file, path));
+    status = lsnni_cifar_records(cx, &one, &file, classes);
+    lsnni_free(cx, file.v);
+    return lsnni_set_add(cx, s, &one, file.shown, status);
+}
+
+/* ---- tables: lines of fields with ; between them, the first line names the columns --------*/
+enum { LSNNI_TABLE_COLUMNS = 16 };
+typedef struct lsnni_table {
+    char *at;                        /* what has not been read; lines are cut up in place */
+    const char *shown;
+    int line, columns;               /* the one at hand; how many it has       */
+    char *field[LSNNI_TABLE_COLUMNS];
+} lsnni_table;
+
+/* Lines of a text that are not empty.                                        */
+static int lsnni_table_lines(const char *text)
+{
+    int lines = 0, any = 0;
+    for (; *text; text++) {
+        if (*text == '\n') any = 0;
+        else if (!any && !lsnni_is_space((unsigned char)*text)) lines += any = 1;
+    }
+    return lines;
+}
+
+/* Begins a table, and counts its lines.                                      */
+static lsnn_status lsnni_table_begin(lsnn_ctx *cx, lsnni_table *t, lsnni_content *file, int *lines)
+{
+    t->at = (char *)file->v;
+    t->shown = file->shown;
+    *lines = lsnni_table_lines(t->at);
+    if (!memchr(file->v, 0, file->count)) return LSNN_OK;
+    return lsnni_fail(cx, LSNN_EFORMAT, "%s: is no text: it has a byte of 0", file->shown);
+}
+
+/* Takes the next line that is not empty; 0: there is none.                   */
+static int lsnni_table_next(lsnni_table *t)
+{
+    while (*t->at) {
+        char *line = t->at, *end = line + strcspn(line, "\n");
+        t->at = *end ? end + 1 : end;
+        t->line++;
+        while (end > line && lsnni_is_space((unsigned char)end[-1])) end--;
+        *end = 0;
+        if (end == line) continue;
+        t->columns = 0;
+        for (;;) {
+            char *stop = line + strcspn(line, ";");
+            int more = *stop != 0;
+            *stop = 0;
+            if (t->columns < LSNNI_TABLE_COLUMNS) t->field[t->columns] = line;
+            t->columns++;
+            if (!more) return 1;
+            line = stop + 1;
+        }
+    }
+    return 0;
+}
+
+/* A field as a whole number in [low, high].                                  */
+static lsnn_status lsnni_table_int(lsnn_ctx *cx, const lsnni_table *t, int column,
+                                   const char *name, int low, int high, int *value)
+{
+    const char *text = t->field[column];
+    size_t digits = strspn(text, "0123456789");
+    *value = -1;
+    if (digits > 0 && digits < 10 && !text[digits]) *value = atoi(text);
+    if (*value >= low && *value <= high) return LSNN_OK;
+    return lsnni_fail(cx, LSNN_EFORMAT, "%s: line %d: %s is '%.40s', not a whole number in "
+                      "%d..%d", t->shown, t->line, name, text, low, high);
+}
+
+/* ---- resizing: bilinear, to the bit as OpenCV's INTER_LINEAR --------------------------
+   Pixel i of `out` has its centre at (i + 1/2) in / out - 1/2 of the source, between two of
+   its pixels; outside of it the border goes on. Nothing is averaged where it shrinks, as
+   nothing was when GTSRB's packed records were made: so both give the same bytes. Weights
+   are 11 bits, the sum of both directions is rounded once.                   */
+typedef struct lsnni_between { int a, b, wa, wb; } lsnni_between;
+
+static int lsnni_round_even(float v)                     /* of v >= 0               */
+{
+    int n = (int)v;
+    float rest = v - (float)n;
+    return n + (rest > 0.5f || (rest >= 0.5f && n % 2));
+}
+
+static lsnni_between lsnni_between_at(int i, int in, int out)
+{
+    lsnni_between p;
+    float at = (float)((i + 0.5) * ((double)in / out) - 0.5), part = floorf(at);
+    int first = (int)part;
+    part = at - part;
+    p.a = LSNNI_MAX(0, LSNNI_MIN(first, in - 1));
+    p.b = LSNNI_MAX(0, LSNNI_MIN(first + 1, in - 1));
+    p.wa = lsnni_round_even((1 - part) * 2048);
+    p.wb = lsnni_round_even(part * 2048);
+    return p;
+}
+
+/* The w x h pixels of im from (x, y) on, as three planes of side x side bytes.  */
+static void lsnni_image_resize(const lsnn_image *im, int x, int y, int w, int h, int side,
+                               unsigned char *planes)
+{
+    for (int i = 0; i < side; i++)
+        for (int j = 0; j < side; j++) {
+            lsnni_between r = lsnni_between_at(i, h, side), c = lsnni_between_at(j, w, side);
+            const unsigned char *top = im->rgb + 3 * (lsnni_area(y + r.a, im->w) + (size_t)x);
+            const unsigned char *low = im->rgb + 3 * (lsnni_area(y + r.b, im->w) + (size_t)x);
+            for (int k = 0; k < 3; k++) {
+                int t = top[3 * c.a + k] * c.wa + top[3 * c.b + k] * c.wb;
+                int l = low[3 * c.a + k] * c.wa + low[3 * c.b + k] * c.wb;
+                int v = (r.wa * (t >> 4) >> 16) + (r.wb * (l >> 4) >> 16);
+                planes[(k * side + i) * side + j] = (unsigned char)((v + 2) >> 2);
+            }
+        }
+}
+
+/* A path's last part.                                                        */
+static const char *lsnni_file_name(const char *path)
+{
+    const char *name = path;
+    for (; *path; path++) {
+        int slash = *path == '/';
+#ifdef _WIN32
+        slash |= *path == '\\' || *path == ':';
+#endif
+        if (slash) name = path + 1;
+    }
+    return name;
+}
+
+/* ---- GTSRB: a table of pictures that lie beside it ----------------------------------*/
+enum { LSNNI_SIGN_CLASSES = 43, LSNNI_SIGN_TRACK = 100000,     /* group: class, track */
+       LSNNI_SIGN_SIDE = 1024 };
+enum { LSNNI_SIGN_FILE, LSNNI_SIGN_W, LSNNI_SIGN_H, LSNNI_SIGN_X1, LSNNI_SIGN_Y1, LSNNI_SIGN_X2,
+       LSNNI_SIGN_Y2, LSNNI_SIGN_CLASS, LSNNI_SIGN_COLUMNS };
+static const char *const lsnni_sign_columns[LSNNI_SIGN_COLUMNS] = {
+    "Filename", "Width", "Height", "Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2", "ClassId"
+};
+typedef struct lsnni_signs {
+    lsnni_table table;
+    int column[LSNNI_SIGN_COLUMNS];  /* where each of them stands             */
+    int side, box;
+    char *path;                      /* the table's, its name to be replaced: `room` bytes */
+    size_t folder, room;             /* from path[folder] on                  */
+} lsnni_signs;
+
+static lsnn_status lsnni_signs_head(lsnn_ctx *cx, lsnni_signs *g)
+{
+    lsnni_table *t = &g->table;
+    int any = lsnni_table_next(t);
+    for (int k = 0; k < LSNNI_SIGN_COLUMNS; k++) {
+        int i = 0, columns = any ? LSNNI_MIN(t->columns, (int)LSNNI_TABLE_COLUMNS) : 0;
+        while (i < columns && strcmp(t->field[i], lsnni_sign_columns[k]) != 0) i++;
+        if (i == columns)
+            return lsnni_fail(cx, LSNN_EFORMAT, "%s: its first line names no column %s%s",
+                              t->shown, lsnni_sign_columns[k], k == LSNNI_SIGN_CLASS ?
+                              ": the test set's classes are in GT-final_test.csv, which is a file "
+                              "of its own" : ": they are Filename;Width;Height;Roi.X1;...;ClassId");
+        g->column[k] = i;
+    }
+    return LSNN_OK;
+}
+
+/* The next line's numbers; the file's name stays in the table.               */
+static lsnn_status lsnni_signs_line(lsnn_ctx *cx, const lsnni_signs *g,
+                                    int v[LSNNI_SIGN_COLUMNS])
+{
+    const lsnni_table *t = &g->table;
+    for (int k = 0; k < LSNNI_SIGN_COLUMNS; k++)
+        if (g->column[k] >= t->columns)
+            return lsnni_fail(cx, LSNN_EFORMAT, "%s: line %d has %d columns, and no %s", t->shown,
+                              t->line, t->columns, lsnni_sign_columns[k]);
+    for (int k = LSNNI_SIGN_W; k < LSNNI_SIGN_COLUMNS; k++) {
+        int low = k == LSNNI_SIGN_W || k == LSNNI_SIGN_H;
+        int high = k == LSNNI_SIGN_CLASS ? LSNNI_SIGN_CLASSES - 1 : 1 << 20;
+        LSNNI_TRY(lsnni_table_int(cx, t, g->column[k], lsnni_sign_columns[k], low, high, &v[k]));
+    }
+    if (v[LSNNI_SIGN_X1] < v[LSNNI_SIGN_X2] && v[LSNNI_SIGN_X2] <= v[LSNNI_SIGN_W] &&
+        v[LSNNI_SIGN_Y1] < v[LSNNI_SIGN_Y2] && v[LSNNI_SIGN_Y2] <= v[LSNNI_SIGN_H]) return LSNN_OK;
+    return lsnni_fail(cx, LSNN_EVALUE, "%s: line %d: the box from (%d, %d) to (%d, %d) is not a "
+                      "part of the picture, %d x %d", t->shown, t->line, v[LSNNI_SIGN_X1],
+                      v[LSNNI_SIGN_Y1], v[LSNNI_SIGN_X2], v[LSNNI_SIGN_Y2], v[LSNNI_SIGN_W],
+                      v[LSNNI_SIGN_H]);
+}
+
+/* One line's picture, as three planes.                                       */
+static lsnn_status lsnni_sign(lsnn_ctx *cx, lsnni_signs *g, const int v[LSNNI_SIGN_COLUMNS],
+                              unsigned char *planes)
+{
+    const lsnni_table *t = &g->table;
+    const char *name = t->field[g->column[LSNNI_SIGN_FILE]];
+    int x = g->box ? v[LSNNI_SIGN_X1] : 0, y = g->box ? v[LSNNI_SIGN_Y1] : 0;
+    int w = g->box ? v[LSNNI_SIGN_X2] - x : v[LSNNI_SIGN_W];
+    int h = g->box ? v[LSNNI_SIGN_Y2] - y : v[LSNNI_SIGN_H];
+    lsnn_image im;
+    lsnn_status s = LSNN_OK;
+    if (strlen(name) >= g->room || strpbrk(name, "/\\:"))
+        return lsnni_fail(cx, LSNN_EFORMAT, "%s: line %d: Filename is '%.40s', not the name of a "
+                          "picture in its folder", t->shown, t->line, name);
+    memcpy(g->path + g->folder, name, strlen(name) + 1);
+    LSNNI_TRY(lsnni_image_open(cx, &im, g->path));
+    if (im.w != v[LSNNI_SIGN_W] || im.h != v[LSNNI_SIGN_H])
+        s = lsnni_fail(cx, LSNN_EFORMAT, "%s: is %d x %d pixels, line %d of %s says %d x %d",
+                       lsnni_path_end(g->path), im.w, im.h, t->line, t->shown, v[LSNNI_SIGN_W],
+                       v[LSNNI_SIGN_H]);
+    else lsnni_image_resize(&im, x, y, w, h, g->side, planes);
+    lsnni_free(cx, im.rgb);
+    return s;
+}
+
+/* 00012_00007.ppm is picture 7 of track 12; without such a name each is one of its own. */
+static int lsnni_sign_group(const char *name, int label, int i)
+{
+    size_t digits = strspn(name, "0123456789");
+    if (digits != 5 || name[5] != '_') return -1 - i;
+    return label * LSNNI_SIGN_TRACK + atoi(name);
+}
+
+static lsnn_status lsnni_signs_read(lsnn_ctx *cx, lsnni_signs *g, lsnn_set *one, int lines)
+{
+    size_t size = 3 * lsnni_area(g->side, g->side);
+    lsnn_shape shape;
+    shape.c = 3;
+    shape.h = shape.w = g->side;
+    LSNNI_TRY(lsnni_signs_head(cx, g));
+    LSNNI_TRY(lsnni_set_new(cx, one, g->table.shown, (double)lines - 1, shape,
+                            LSNNI_SIGN_CLASSES, 1));
+    for (int i = 0; i < one->labels.dim[0] && lsnni_table_next(&g->table); i++) {
+        int v[LSNNI_SIGN_COLUMNS];
+        LSNNI_TRY(lsnni_signs_line(cx, g, v));
+        LSNNI_TRY(lsnni_sign(cx, g, v, one->images.v + (size_t)i * size));
+        one->labels.v[i] = (unsigned char)v[LSNNI_SIGN_CLASS];
+        one->group[i] = lsnni_sign_group(g->table.field[g->column[LSNNI_SIGN_FILE]],
+                                         v[LSNNI_SIGN_CLASS], i);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_gtsrb_read(lsnn_ctx *cx, lsnn_set *s, const char *path, int side,
+                                     int box)
+{
+    lsnni_signs g;
+    lsnni_content file;
+    lsnn_set one;
+    lsnn_status status;
+    int lines = 0;
+    memset(&g, 0, sizeof g);
+    memset(&one, 0, sizeof one);
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_gtsrb_read", path));
+    if (side < 1 || side > LSNNI_SIGN_SIDE)
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_gtsrb_read: side %d: give 1..%d", side,
+                          (int)LSNNI_SIGN_SIDE);
+    LSNNI_TRY(lsnni_content_read(cx, &file, path));
+    status = lsnni_table_begin(cx, &g.table, &file, &lines);
+    g.side = side;
+    g.box = box;
+    g.folder = (size_t)(lsnni_file_name(path) - path);
+    g.room = 256;
+    g.path = (char *)lsnni_alloc(cx, g.folder + g.room, 1);
+    if (g.path) memcpy(g.path, path, g.folder);
+    if (!g.path) status = LSNN_ENOMEM;
+    if (status == LSNN_OK) status = lsnni_signs_read(cx, &g, &one, lines);
+    lsnni_free(cx, g.path);
+    lsnni_free(cx, file.v);
+    return lsnni_set_add(cx, s, &one, file.shown, status);
+}
+/* ---- >>mat: SVHN's .mat files, as MATLAB 5 to 7 write them -------------------------
+   A head of 128 bytes, then elements: type and bytes (4 each), data, padded to 8; or both in
+   4 bytes and up to 4 of data. An array (14) is made of elements: flags, sizes, name, numbers,
+   the first index running fastest. A packed element (15) is zlib data with one array inside.
+   SVHN: X 32 x 32 x 3 x N (row, column, colour, image), y N x 1, 10 for the digit 0. */
+enum { LSNNI_MAT_HEAD = 128, LSNNI_MAT_INT8 = 1, LSNNI_MAT_UINT8 = 2, LSNNI_MAT_INT32 = 5,
+       LSNNI_MAT_UINT32 = 6, LSNNI_MAT_SINGLE = 7, LSNNI_MAT_DOUBLE = 9, LSNNI_MAT_ARRAY = 14,
+       LSNNI_MAT_PACKED = 15, LSNNI_MAT_COMPLEX = 0x0800, LSNNI_MAT_DIMS = 4 };
+
+typedef struct lsnni_mat {           /* what is being read, and where in it    */
+    lsnn_ctx *cx;
+    const char *who;
+    const unsigned char *at, *end;
+    int swapped;                     /* 1: the highest byte comes first       */
+} lsnni_mat;
+typedef struct lsnni_mat_item { int type; size_t bytes; const unsigned char *v; } lsnni_mat_item;
+typedef struct lsnni_mat_array {
+    char name[64];
+    int dims, dim[LSNNI_MAT_DIMS];
+    size_t count;
+    lsnni_mat_item numbers;
+} lsnni_mat_array;
+
+/* A whole number of `bytes` bytes.                                           */
+static uint64_t lsnni_mat_bits(const lsnni_mat *m, const unsigned char *v, int bytes)
+{
+    uint64_t n = 0;
+    for (int i = 0; i < bytes; i++) n |= (uint64_t)v[m->swapped ? bytes - 1 - i : i] << 8 * i;
+    return n;
+}
+
+/* Takes the next element.                                                    */
+static lsnn_status lsnni_mat_next(lsnni_mat *m, lsnni_mat_item *e)
+{
+    size_t left = (size_t)(m->end - m->at), pad;
+    uint32_t type = left >= 8 ? (uint32_t)lsnni_mat_bits(m, m->at, 4) : 0;
+    int brief = type >> 16 != 0;
+    memset(e, 0, sizeof *e);
+    if (left >= 8) {
+        e->type = (int)(type & 0xFFFF);
+        e->bytes = brief ? type >> 16 : (size_t)lsnni_mat_bits(m, m->at + 4, 4);
+        e->v = m->at + (brief ? 4 : 8);
+    }
+    if (left < 8 || (brief && e->bytes > 4) || (!brief && e->bytes > left - 8))
+        return lsnni_fail(m->cx, LSNN_EFORMAT, "%s: is cut off within an element", m->who);
+    pad = brief ? 4 - e->bytes : e->type == LSNNI_MAT_PACKED ? 0 : (8 - e->bytes % 8) % 8;
+    left = (size_t)(m->end - e->v) - e->bytes;
+    m->at = e->v + e->bytes + LSNNI_MIN(pad, left);
+    return LSNN_OK;
+}
+
+static int lsnni_mat_width(int type)                     /* bytes a number; 0: none */
+{
+    static const int width[16] = { 0, 1, 1, 2, 2, 4, 4, 4, 0, 8, 0, 0, 8, 8, 0, 0 };
+    return type >= 0 && type < 16 ? width[type] : 0;
+}
+
+/* Number i of an element as a double.                                        */
+static double lsnni_mat_number(const lsnni_mat *m, const lsnni_mat_item *e, size_t i)
+{
+    int width = lsnni_mat_width(e->type);
+    uint64_t bits = lsnni_mat_bits(m, e->v + i * (size_t)width, width);
+    int is_signed = e->type == 1 || e->type == 3 || e->type == 5 || e->type == 12;
+    double wide;
+    float narrow;
+    if (e->type == LSNNI_MAT_DOUBLE) {
+        memcpy(&wide, &bits, sizeof wide);
+        return wide;
+    }
+    if (e->type == LSNNI_MAT_SINGLE) {
+        uint32_t low = (uint32_t)bits;
+        memcpy(&narrow, &low, sizeof narrow);
+        return (double)narrow;
+    }
+    wide = (double)bits;
+    if (is_signed && bits >> (8 * width - 1)) wide -= ldexp(1, 8 * width);
+    return wide;
+}
+
+/* The sizes of an array and its name.                                        */
+static lsnn_status lsnni_mat_shape(lsnni_mat *m, lsnni_mat_array *a)
+{
+    lsnni_mat_item flags, sizes, name;
+    LSNNI_TRY(lsnni_mat_next(m, &flags));
+    LSNNI_TRY(lsnni_mat_next(m, &sizes));
+    LSNNI_TRY(lsnni_mat_next(m, &name));
+    if (flags.type != LSNNI_MAT_UINT32 || flags.bytes != 8 || sizes.type != LSNNI_MAT_INT32 ||
+        sizes.bytes % 4 || sizes.bytes < 8 || name.type != LSNNI_MAT_INT8)
+        return lsnni_fail(m->cx, LSNN_EFORMAT, "%s: an array must begin with flags, sizes and a "
+                          "name", m->who);
+    memcpy(a->name, name.v, LSNNI_MIN(name.bytes, sizeof a->name - 1));
+    a->dims = (int)LSNNI_MIN(sizes.bytes / 4, (size_t)LSNNI_MAT_DIMS + 1);
+    a->count = 1;
+    for (int i = 0; i < a->dims && i < LSNNI_MAT_DIMS; i++) {
+        double n = lsnni_mat_number(m, &sizes, (size_t)i);
+        if (n < 0 || !lsnni_mul(&a->count, (size_t)n))
+            return lsnni_fail(m->cx, LSNN_EFORMAT, "%s: %s: size %d is %.0f", m->who, a->name,
+                              i + 1, n);
+        a->dim[i] = (int)n;
+    }
+    if (lsnni_mat_bits(m, flags.v, 4) & LSNNI_MAT_COMPLEX)
+        return lsnni_fail(m->cx, LSNN_EFORMAT, "%s: %s is complex", m->who, a->name);
+    return LSNN_OK;
+}
+
+/* An array's numbers: as many as its sizes say.                              */
+static lsnn_status lsnni_mat_numbers(lsnni_mat *m, lsnni_mat_array *a)
+{
+    size_t width;
+    LSNNI_TRY(lsnni_mat_next(m, &a->numbers));
+    width = (size_t)lsnni_mat_width(a->numbers.type);
+    if (!width || a->dims > LSNNI_MAT_DIMS || a->numbers.bytes % width ||
+        a->numbers.bytes / width != a->count)
+        return lsnni_fail(m->cx, LSNN_EFORMAT, "%s: %s: %.0f bytes of type %d are not the numbers "
+                          "of its %d sizes", m->who, a->name, (double)a->numbers.bytes,
+                          a->numbers.type, a->dims);
+    return LSNN_OK;
+}
+
+/* ---- what SVHN has in it -----------------------------------------------------------*/
+typedef struct lsnni_svhn { lsnn_set set; double *y; size_t count; } lsnni_svhn;
+
+/* X's pixels: their index runs over rows, columns, colours, images; a set's over columns,
+   rows, colours.                                                             */
+static lsnn_status lsnni_svhn_x(lsnni_mat *m, lsnni_svhn *s, const lsnni_mat_array *a)
+{
+    enum { side = 32, plane = side * side };
+    static const lsnn_shape shape = { 3, side, side };
+    int n = a->dims < 4 ? 1 : a->dim[3];
+    if (s->set.images.v || a->dims < 3 || a->dim[0] != side || a->dim[1] != side ||
+        a->dim[2] != 3 || a->numbers.type != LSNNI_MAT_UINT8)
+        return lsnni_fail(m->cx, LSNN_EFORMAT, "%s: X must be one array of 32 x 32 x 3 x N bytes, "
+                          "it is %d x %d x %d of type %d", m->who, a->dim[0], a->dim[1],
+                          a->dim[2], a->numbers.type);
+    LSNNI_TRY(lsnni_set_new(m->cx, &s->set, m->who, n, shape, 10, 0));
+    for (size_t p = 0; p < 3 * (size_t)n; p++) {
+        const unsigned char *from = a->numbers.v + p * plane;
+        unsigned char *to = s->set.images.v + p * plane;
+        for (int i = 0; i < side; i++)
+            for (int j = 0; j < side; j++) to[i * side + j] = from[j * side + i];
+    }
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_svhn_y(lsnni_mat *m, lsnni_svhn *s, const lsnni_mat_array *a)
+{
+    if (s->y)
+        return lsnni_fail(m->cx, LSNN_EFORMAT, "%s: has two arrays y", m->who);
+    s->count = a->count;
+    s->y = (double *)lsnni_alloc(m->cx, a->count + 1, sizeof *s->y);
+    if (!s->y) return LSNN_ENOMEM;
+    for (size_t i = 0; i < a->count; i++) s->y[i] = lsnni_mat_number(m, &a->numbers, i);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_svhn_array(lsnni_mat *m, lsnni_svhn *s)
+{
+    lsnni_mat_array a;
+    memset(&a, 0, sizeof a);
+    LSNNI_TRY(lsnni_mat_shape(m, &a));
+    if (strcmp(a.name, "X") != 0 && strcmp(a.name, "y") != 0) return LSNN_OK;
+    LSNNI_TRY(lsnni_mat_numbers(m, &a));
+    return a.name[0] == 'X' ? lsnni_svhn_x(m, s, &a) : lsnni_svhn_y(m, s, &a);
+}
+
+static lsnn_status lsnni_svhn_element(lsnni_mat *m, lsnni_svhn *s, const lsnni_mat_item *e)
+{
+    lsnni_mat inner = *m;
+    lsnni_mat_item array;
+    unsigned char *v = NULL;
+    size_t bytes = 0;
+    lsnn_status status = LSNN_OK;
+    if (e->type == LSNNI_MAT_PACKED) {
+        LSNNI_TRY(lsnni_inflate(m->cx, m->who, e->v, e->bytes, (size_t)-1, &v, &bytes));
+        inner.at = v;
+        inner.end = v + bytes;
+        status = lsnni_mat_next(&inner, &array);
+        e = &array;
+    }
+    if (status == LSNN_OK && e->type == LSNNI_MAT_ARRAY) {
+        inner.at = e->v;
+        inner.end = e->v + e->bytes;
+        status = lsnni_svhn_array(&inner, s);
+    }
+    lsnni_free(m->cx, v);
+    return status;
+}
+
+static lsnn_status lsnni_svhn_labels(lsnni_mat *m, lsnni_svhn *s)
+{
+    int n = s->set.images.v ? s->set.labels.dim[0] : 0;
+    if (!n || !s->y || s->count != (size_t)n)
+        return lsnni_fail(m->cx, LSNN_EFORMAT, "%s: has %d images in X and %.0f labels in y",
+                          m->who, n, (double)s->count);
+    for (int i = 0; i < n; i++) {
+        if (!(s->y[i] >= 1 && s->y[i] <= 10 && s->y[i] <= floor(s->y[i])))
+            return lsnni_fail(m->cx, LSNN_EVALUE, "%s: label %d in y is %g: they are 1 to 9, "
+                              "and 10 for the digit 0", m->who, i + 1, s->y[i]);
+        s->set.labels.v[i] = (unsigned char)((int)s->y[i] % 10);
+    }
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_mat_head(lsnni_mat *m)
+{
+    size_t bytes = (size_t)(m->end - m->at);
+    const unsigned char *v = m->at;
+    int little = bytes >= LSNNI_MAT_HEAD && v[126] == 'I' && v[127] == 'M', version;
+    if (bytes >= 8 && (!memcmp(v, "\x89HDF\r\n\x1a\n", 8) || !memcmp(v, "MATLAB 7.3", 8)))
+        return lsnni_fail(m->cx, LSNN_EFORMAT, "%s: is a MAT file of version 7.3 (HDF5): version 5 "
+                          "is read, as MATLAB's save -v7 writes it", m->who);
+    if (bytes < LSNNI_MAT_HEAD || (!little && (v[126] != 'M' || v[127] != 'I')))
+        return lsnni_fail(m->cx, LSNN_EFORMAT, "%s: is no MAT file of version 5: its head of 128 "
+                          "bytes does not end in IM or MI", m->who);
+    m->swapped = !little;
+    version = (int)lsnni_mat_bits(m, v + 124, 2);
+    if (version != 0x0100)
+        return lsnni_fail(m->cx, LSNN_EFORMAT, "%s: is a MAT file of version %04x, not 0100: as "
+                          "MATLAB's save -v7 writes it", m->who, (unsigned)version);
+    m->at += LSNNI_MAT_HEAD;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_svhn_read(lsnn_ctx *cx, lsnn_set *s, const char *path)
+{
+    lsnni_content file;
+    lsnni_mat m;
+    lsnni_svhn read;
+    lsnn_status status;
+    memset(&read, 0, sizeof read);
+    memset(&m, 0, sizeof m);
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_svhn_read", path));
+    LSNNI_TRY(lsnni_content_read(cx, &file, path));
+    m.cx = cx;
+    m.who = file.shown;
+    m.at = file.v;
+    m.end = file.v + file.count;
+    status = lsnni_mat_head(&m);
+    while (status == LSNN_OK && m.at < m.end) {
+        lsnni_mat_item e;
+        status = lsnni_mat_next(&m, &e);
+        if (status == LSNN_OK) status = lsnni_svhn_element(&m, &read, &e);
+    }
+    if (status == LSNN_OK) status = lsnni_svhn_labels(&m, &read);
+    lsnni_free(cx, read.y);
+    lsnni_free(cx, file.v);
+    return lsnni_set_add(cx, s, &read.set, file.shown, status);
+}
+/* ---- >>load: a whole set from its folder --------------------------------------------*/
+typedef struct lsnni_loading {
+    lsnn_ctx *cx;
+    lsnn_set *set;
+    const char *name, *folder;
+    int test;
+    char *path;                      /* room for the folder and a file below it */
+    size_t room;
+} lsnni_loading;
+
+/* Sets the path to FOLDER/within/file; 1 if there is such a file, or one of .gz. */
+LSNNI_PRINTF(2, 3)
+static int lsnni_loading_has(lsnni_loading *l, const char *format, ...)
+{
+    size_t n = strlen(l->folder);
+    va_list list;
+    FILE *f;
+    memcpy(l->path, l->folder, n);
+    l->path[n] = '/';
+    va_start(list, format);
+    vsnprintf(l->path + n + 1, l->room - n - 4, format, list);
+    va_end(list);
+    n = strlen(l->path);
+    f = fopen(l->path, "rb");
+    if (!f) {
+        memcpy(l->path + n, ".gz", 4);
+        f = fopen(l->path, "rb");
+        l->path[n] = 0;
+    }
+    if (f) fclose(f);
+    return f != NULL;
+}
+
+static lsnn_status lsnni_loading_missing(const lsnni_loading *l, const char *file)
+{
+    return lsnni_fail(l->cx, LSNN_EIO, "%s is not in %.200s, which should be the folder of %s's "
+                      "%s files", file, l->folder, l->name, l->test ? "test" : "training");
+}
+
+/* A file that lies in the folder, or in the one that its archive unpacks to.  */
+static int lsnni_loading_find(lsnni_loading *l, const char *within, const char *file)
+{
+    return lsnni_loading_has(l, "%s", file) || lsnni_loading_has(l, "%s/%s", within, file);
+}
+
+static lsnn_status lsnni_load_mnist(lsnni_loading *l)
+{
+    const char *part = l->test ? "t10k" : "train";
+    lsnn_set one;
+    lsnn_status s;
+    memset(&one, 0, sizeof one);
+    one.classes = 10;
+    lsnni_loading_has(l, "%s-images-idx3-ubyte", part);
+    s = lsnn_idx_read(l->cx, &one.images, l->path);
+    lsnni_loading_has(l, "%s-labels-idx1-ubyte", part);
+    if (s == LSNN_OK) s = lsnn_idx_read(l->cx, &one.labels, l->path);
+    if (s == LSNN_OK && (one.images.rank != 3 || one.labels.rank != 1))
+        s = lsnni_fail(l->cx, LSNN_EFORMAT, "%.160s: MNIST's images have rank 3 and its labels 1, "
+                       "these %d and %d", l->folder, one.images.rank, one.labels.rank);
+    if (s == LSNN_OK)
+        s = lsnni_idx_labels(l->cx, lsnni_path_end(l->path), &one.labels, one.images.dim[0], 10);
+    if (s == LSNN_OK) {              /* N,H,W as N,1,H,W                      */
+        one.images.rank = 4;
+        one.images.dim[3] = one.images.dim[2];
+        one.images.dim[2] = one.images.dim[1];
+        one.images.dim[1] = 1;
+    }
+    return lsnni_set_add(l->cx, l->set, &one, l->folder, s);
+}
+
+static lsnn_status lsnni_load_cifar10(lsnni_loading *l)
+{
+    for (int i = 1; i <= (l->test ? 1 : 5); i++) {
+        char file[32] = "test_batch.bin";
+        if (!l->test) snprintf(file, sizeof file, "data_batch_%d.bin", i);
+        if (!lsnni_loading_find(l, "cifar-10-batches-bin", file))
+            return lsnni_loading_missing(l, file);
+        LSNNI_TRY(lsnn_cifar_read(l->cx, l->set, l->path, 10));
+    }
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_load_cifar100(lsnni_loading *l)
+{
+    const char *file = l->test ? "test.bin" : "train.bin";
+    if (!lsnni_loading_find(l, "cifar-100-binary", file)) return lsnni_loading_missing(l, file);
+    return lsnn_cifar_read(l->cx, l->set, l->path,
+                           strcmp(l->name, "cifar100") == 0 ? LSNNI_FINE : LSNNI_COARSE);
+}
+
+static lsnn_status lsnni_load_svhn(lsnni_loading *l)
+{
+    const char *file = l->test ? "test_32x32.mat" : "train_32x32.mat";
+    if (!lsnni_loading_has(l, "%s", file)) return lsnni_loading_missing(l, file);
+    return lsnn_svhn_read(l->cx, l->set, l->path);
+}
+
+/* The tracks of packed records: lines of class/track_picture.ppm;width;height.  */
+static lsnn_status lsnni_packed_tracks(lsnni_loading *l, lsnni_content *file)
+{
+    lsnn_set *s = l->set;
+    lsnni_table t;
+    int lines, n = s->labels.dim[0];
+    memset(&t, 0, sizeof t);
+    LSNNI_TRY(lsnni_table_begin(l->cx, &t, file, &lines));
+    if (lines != n)
+        return lsnni_fail(l->cx, LSNN_EFORMAT, "%s: has %d lines, the training records are %d",
+                          t.shown, lines, n);
+    s->group = (int *)lsnni_alloc(l->cx, (size_t)n, sizeof *s->group);
+    if (!s->group) return LSNN_ENOMEM;
+    for (int i = 0; i < n && lsnni_table_next(&t); i++) {
+        const char *name = t.field[0];
+        int label = strspn(name, "0123456789") == 5 && name[5] == '/' ? atoi(name) : -1;
+        if (label != s->labels.v[i])
+            return lsnni_fail(l->cx, LSNN_EFORMAT, "%s: line %d: '%.40s': record %d is of class "
+                              "%05d", t.shown, t.line, name, i, s->labels.v[i]);
+        s->group[i] = lsnni_sign_group(name + 6, label, i);
+    }
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_load_packed(lsnni_loading *l)
+{
+    lsnn_set one, *set = l->set;
+    lsnni_content file;
+    lsnn_status s;
+    memset(&one, 0, sizeof one);
+    LSNNI_TRY(lsnn_cifar_read(l->cx, &one, l->path, LSNNI_SIGN_CLASSES));
+    l->set = &one;
+    s = LSNN_OK;
+    if (!l->test && lsnni_loading_has(l, "gtsrb32_train_index.csv")) {
+        s = lsnni_content_read(l->cx, &file, l->path);
+        if (s == LSNN_OK) {
+            s = lsnni_packed_tracks(l, &file);
+            lsnni_free(l->cx, file.v);
+        }
+    }
+    l->set = set;
+    return lsnni_set_add(l->cx, set, &one, l->folder, s);
+}
+
+/* Neither packed records nor the official files.                             */
+static lsnn_status lsnni_gtsrb_missing(lsnni_loading *l, const char *file)
+{
+    const char *part = l->test ? "test" : "train";
+    if (strcmp(l->name, "gtsrb") != 0 || !lsnni_loading_has(l, "gtsrb32_%s.bin.xz", part))
+        return lsnni_loading_missing(l, file);
+    return lsnni_fail(l->cx, LSNN_EUNSUPPORTED, "%s: is packed: unpack it by xz -dk",
+                      lsnni_path_end(l->path));
+}
+
+static lsnn_status lsnni_load_gtsrb(lsnni_loading *l)
+{
+    const char *root = lsnni_loading_has(l, "GTSRB/Final_Training/Images/00000/GT-00000.csv") ||
+                       lsnni_loading_has(l, "GTSRB/Final_Test/Images/GT-final_test.csv")
+                       ? "GTSRB/" : "";
+    int box = strcmp(l->name, "gtsrb-box") == 0;
+    if (!box && lsnni_loading_has(l, "gtsrb32_%s.bin", l->test ? "test" : "train"))
+        return lsnni_load_packed(l);
+    if (l->test) {
+        if (!lsnni_loading_has(l, "%sFinal_Test/Images/GT-final_test.csv", root))
+            return lsnni_gtsrb_missing(l, "Final_Test/Images/GT-final_test.csv");
+        return lsnn_gtsrb_read(l->cx, l->set, l->path, LSNNI_CIFAR_SIDE, box);
+    }
+    for (int k = 0; k < LSNNI_SIGN_CLASSES; k++) {
+        char file[64];
+        snprintf(file, sizeof file, "Final_Training/Images/%05d/GT-%05d.csv", k, k);
+        if (!lsnni_loading_has(l, "%s%s", root, file)) return lsnni_gtsrb_missing(l, file);
+        LSNNI_TRY(lsnn_gtsrb_read(l->cx, l->set, l->path, LSNNI_CIFAR_SIDE, box));
+    }
+    return LSNN_OK;
+}
+
+static const struct lsnni_loader {
+    const char *name;
+    lsnn_status (*load)(lsnni_loading *l);
+} lsnni_loaders[] = {
+    { "mnist", lsnni_load_mnist }, { "cifar10", lsnni_load_cifar10 },
+    { "cifar100", lsnni_load_cifar100 }, { "cifar20", lsnni_load_cifar100 },
+    { "svhn", lsnni_load_svhn }, { "gtsrb", lsnni_load_gtsrb }, { "gtsrb-box", lsnni_load_gtsrb }
+};
+enum { LSNNI_LOADERS = (int)(sizeof lsnni_loaders / sizeof lsnni_loaders[0]) };
+
+LSNN_API const char *lsnn_set_name(int i)
+{
+    return i >= 0 && i < LSNNI_LOADERS ? lsnni_loaders[i].name : NULL;
+}
+
+LSNN_API lsnn_status lsnn_set_load(lsnn_ctx *cx, lsnn_set *s, const char *name,
+                                   const char *folder, int test)
+{
+    lsnni_loading l;
+    lsnn_set all;
+    lsnn_status status;
+    int i = 0;
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_set_load: folder", folder));
+    while (i < LSNNI_LOADERS && (!name || strcmp(lsnni_loaders[i].name, name) != 0)) i++;
+    if (i == LSNNI_LOADERS)
+        return lsnni_fail(cx, LSNN_ENAME, "lsnn_set_load: there is no set '%.40s'",
+                          name ? name : "(NULL)");
+    memset(&all, 0, sizeof all);
+    memset(&l, 0, sizeof l);
+    l.cx = cx;
+    l.set = &all;
+    l.name = name;
+    l.folder = folder;
+    l.test = test;
+    l.room = strlen(folder) + 200;
+    l.path = (char *)lsnni_alloc(cx, l.room, 1);
+    if (!l.path) return LSNN_ENOMEM;
+    status = lsnni_loaders[i].load(&l);
+    lsnni_free(cx, l.path);
+    return lsnni_set_add(cx, s, &all, name, status);
+}
+/* ---- >>pain: the UNBC-McMaster shoulder pain archive --------------------------------
+   FOLDER/Images/S/Q/F.png                      frame F of sequence Q of subject S
+   FOLDER/AAM_landmarks/S/Q/F_aam.txt           66 lines: x y, pixels of that frame
+   FOLDER/Frame_Labels/PSPI/S/Q/F_facs.txt      the intensity of pain, 0 to 16
+   FOLDER/frames.txt                            S/Q/F_aam.txt, a line a frame, sorted
+   TKN 4.1: a face is warped to a frontal, upright one before it is cut out and scaled to
+   48 x 48. The frontal face is the table below; its Delaunay triangles between the 66 points
+   carry the pixels, straight from the frame, and what lies outside of them is black. A pixel is
+   the mean of 2 x 2 places, each read between four pixels of the frame. Noise moves the
+   frame's points, anew in each epoch; a flip mirrors the face after it.      */
+enum { LSNNI_FACE_POINTS = 66, LSNNI_FACE_SIDE = 48, LSNNI_FACE_FINE = 2 * LSNNI_FACE_SIDE,
+       LSNNI_FACE_SPOTS = LSNNI_FACE_FINE * LSNNI_FACE_FINE, LSNNI_PAIN_MOST = 16 };
+typedef struct lsnni_point { double x, y; } lsnni_point;
+
+/* A place of the fine picture: its triangle's points and how near it is to each. a < 0: none. */
+typedef struct lsnni_spot { int16_t point[3]; float part[3]; } lsnni_spot;
+
+/* What is kept of a frame: the face's box and its points in it.              */
+typedef struct lsnni_face {
+    lsnn_image box;
+    float x[LSNNI_FACE_POINTS], y[LSNNI_FACE_POINTS];
+} lsnni_face;
+
+struct lsnni_faces {
+    lsnni_spot spot[LSNNI_FACE_SPOTS];
+    lsnni_face face[1];              /* as many as there are frames           */
+};
+
+/* ---- the frontal face -------------------------------------------------------------*/
+/* Brow, eye, nose and mouth of the left half, in thousandths of the face's width from its left
+   edge and of its height from its top: point, x, y, and the point opposite (itself: it lies in
+   the middle). The jaw, 0 to 16, is an arc.                                  */
+static const short lsnni_face_half[][4] = {
+    { 17, 100, 110, 26 }, { 18, 165,  45, 25 }, { 19, 250,  20, 24 }, { 20, 340,  30, 23 },
+    { 21, 420,  65, 22 }, { 27, 500, 210, 27 }, { 28, 500, 310, 28 }, { 29, 500, 405, 29 },
+    { 30, 500, 500, 30 }, { 31, 385, 560, 35 }, { 32, 440, 580, 34 }, { 33, 500, 595, 33 },
+    { 36, 185, 225, 45 }, { 37, 240, 190, 44 }, { 38, 310, 190, 43 }, { 39, 365, 235, 42 },
+    { 40, 310, 255, 47 }, { 41, 240, 255, 46 }, { 48, 315, 745, 54 }, { 49, 380, 710, 53 },
+    { 50, 450, 690, 52 }, { 51, 500, 700, 51 }, { 57, 500, 835, 57 }, { 58, 440, 825, 56 },
+    { 59, 370, 795, 55 }, { 60, 425, 742, 62 }, { 61, 500, 748, 61 }, { 64, 500, 772, 64 },
+    { 65, 425, 765, 63 }
+};
+
+static void lsnni_face_front(lsnni_point p[LSNNI_FACE_POINTS])
+{
+    const double pi = 3.141592653589793;
+    for (int i = 0; i <= 16; i++) {
+        p[i].x = 0.5 - 0.5 * cos(pi * i / 16);
+        p[i].y = 0.23 + 0.77 * sin(pi * i / 16);
+    }
+    for (size_t i = 0; i < sizeof lsnni_face_half / sizeof *lsnni_face_half; i++) {
+        const short *h = lsnni_face_half[i];
+        p[h[0]].x = h[1] / 1000.0;
+        p[h[3]].x = 1 - h[1] / 1000.0;
+        p[h[0]].y = p[h[3]].y = h[2] / 1000.0;
+    }
+}
+
+/* Twice the area of a, b, c; positive if they turn to the left.               */
+static double lsnni_area_of(lsnni_point a, lsnni_point b, lsnni_point c)
+{
+    return (b.x - a.x) * (c.y - a.y) - (b.y - a.y) * (c.x - a.x);
+}
+
+/* Is d inside of the circle through a, b, c, which turn to the left?          */
+static int lsnni_in_circle(lsnni_point a, lsnni_point b, lsnni_point c, lsnni_point d)
+{
+    double ax = a.x - d.x, ay = a.y - d.y, bx = b.x - d.x, by = b.y - d.y;
+    double cx = c.x - d.x, cy = c.y - d.y;
+    return (ax * ax + ay * ay) * (bx * cy - cx * by) - (bx * bx + by * by) * (ax * cy - cx * ay) +
+           (cx * cx + cy * cy) * (ax * by - bx * ay) > 0;
+}
+
+/* Enters triangle t wherever a place of the fine picture lies in it.          */
+static void lsnni_face_triangle(lsnni_spot *spot, const lsnni_point *p, const int t[3])
+{
+    double area = lsnni_area_of(p[t[0]], p[t[1]], p[t[2]]);
+    for (int i = 0; i < LSNNI_FACE_SPOTS; i++) {
+        double part[3];
+        int in = spot[i].point[0] < 0;
+        lsnni_point at;              /* the face fills 46 of the 48 pixels     */
+        at.x = (i % LSNNI_FACE_FINE + 0.5 - 2) / (LSNNI_FACE_FINE - 4);
+        at.y = (i / LSNNI_FACE_FINE + 0.5 - 2) / (LSNNI_FACE_FINE - 4);
+        for (int k = 0; k < 3; k++) {
+            part[k] = lsnni_area_of(p[t[(k + 1) % 3]], p[t[(k + 2) % 3]], at) / area;
+            in &= part[k] >= 0;
+        }
+        for (int k = 0; k < 3 && in; k++) {
+            spot[i].point[k] = (int16_t)t[k];
+            spot[i].part[k] = (float)part[k];
+        }
+    }
+}
+
+/* Three points make a triangle if no other lies in their circle. Mirrored points lie on one
+   circle by fours: the triangles are those of points moved a little apart.    */
+static void lsnni_face_spots(lsnni_spot *spot)
+{
+    lsnni_point p[LSNNI_FACE_POINTS], apart[LSNNI_FACE_POINTS];
+    int t[3];
+    lsnni_face_front(p);
+    for (int i = 0; i < LSNNI_FACE_POINTS; i++) {
+        apart[i].x = p[i].x + 1e-5 * (i * 37 % 101);
+        apart[i].y = p[i].y + 1e-5 * (i * 53 % 97);
+    }
+    for (int i = 0; i < LSNNI_FACE_SPOTS; i++) spot[i].point[0] = -1;
+    for (int a = 0; a < LSNNI_FACE_POINTS; a++)
+    for (int b = a + 1; b < LSNNI_FACE_POINTS; b++)
+    for (int c = b + 1; c < LSNNI_FACE_POINTS; c++) {
+        int left = lsnni_area_of(apart[a], apart[b], apart[c]) > 0, empty = 1;
+        t[0] = a;
+        t[1] = left ? b : c;
+        t[2] = left ? c : b;
+        for (int d = 0; d < LSNNI_FACE_POINTS && empty; d++)
+            if (d != a && d != b && d != c)
+                empty = !lsnni_in_circle(apart[a], apart[t[1]], apart[t[2]], apart[d]);
+        if (empty && lsnni_area_of(p[a], p[t[1]], p[t[2]]) > 0) lsnni_face_triangle(spot, p, t);
+    }
+}
+
+/* ---- warping ----------------------------------------------------------------------*/
+/* Adds what lies at (x, y) of an image, pixel centres at whole numbers, to rgb. */
+static void lsnni_image_between(const lsnn_image *im, float x, float y, float rgb[3])
+{
+    int x0, y0, x1, y1;
+    x = LSNNI_MIN(LSNNI_MAX(x, 0.0f), (float)(im->w - 1));
+    y = LSNNI_MIN(LSNNI_MAX(y, 0.0f), (float)(im->h - 1));
+    x0 = (int)x;
+    y0 = (int)y;
+    x1 = LSNNI_MIN(x0 + 1, im->w - 1);
+    y1 = LSNNI_MIN(y0 + 1, im->h - 1);
+    x -= (float)x0;
+    y -= (float)y0;
+    for (int c = 0; c < 3; c++) {
+        const unsigned char *v = im->rgb + c;
+        float a = v[3 * (y0 * im->w + x0)], b = v[3 * (y0 * im->w + x1)];
+        float low = v[3 * (y1 * im->w + x0)], d = v[3 * (y1 * im->w + x1)];
+        a += x * (b - a);
+        low += x * (d - low);
+        rgb[c] += a + y * (low - a);
+    }
+}
+
+static void lsnni_face_warp(const lsnni_spot *spot, const lsnni_face *f, const float *px,
+                            const float *py, int flip, lsnn_real *x)
+{
+    for (int i = 0; i < LSNNI_FACE_SIDE; i++)
+        for (int j = 0; j < LSNNI_FACE_SIDE; j++) {
+            float rgb[3] = { 0, 0, 0 };
+            int at = i * LSNNI_FACE_SIDE + (flip ? LSNNI_FACE_SIDE - 1 - j : j);
+            for (int k = 0; k < 4; k++) {
+                const lsnni_spot *s = &spot[(2 * i + k / 2) * LSNNI_FACE_FINE + 2 * j + k % 2];
+                float sx = 0, sy = 0;
+                for (int c = 0; c < 3 && s->point[0] >= 0; c++) {
+                    sx += s->part[c] * px[s->point[c]];
+                    sy += s->part[c] * py[s->point[c]];
+                }
+                if (s->point[0] >= 0) lsnni_image_between(&f->box, sx, sy, rgb);
+            }
+            for (int c = 0; c < 3; c++)
+                x[c * LSNNI_FACE_SIDE * LSNNI_FACE_SIDE + at] = LSNNI_R(rgb[c]) / (4 * 255);
+        }
+}
+
+static void lsnni_fetch_pain(const void *user, uint32_t epoch, int index, lsnn_real *x,
+                             int *labels, lsnn_real *targets)
+{
+    const lsnn_pain *p = (const lsnn_pain *)user;
+    const lsnni_face *f = &p->faces_->face[index];
+    lsnn_rng r = lsnn_rng_at(p->seed, "pain", "", epoch, (uint32_t)index);
+    float px[LSNNI_FACE_POINTS], py[LSNNI_FACE_POINTS];
+    /* a pixel of the picture in those of the frame: the jaw's ends are 46 apart */
+    double scale = p->noise * hypot((double)(f->x[16] - f->x[0]), (double)(f->y[16] - f->y[0])) /
+                   (LSNNI_FACE_SIDE - 2);
+    int flip = p->flip && lsnn_rng_int(&r, 2);
+    (void)labels;
+    for (int i = 0; i < LSNNI_FACE_POINTS; i++) {
+        px[i] = f->x[i] + (float)(p->noise > 0 ? scale * lsnn_rng_normal(&r) : 0);
+        py[i] = f->y[i] + (float)(p->noise > 0 ? scale * lsnn_rng_normal(&r) : 0);
+    }
+    lsnni_face_warp(p->faces_->spot, f, px, py, flip, x);
+    if (targets) targets[0] = LSNNI_R(p->level[index]);
+}
+
+/* ---- reading ----------------------------------------------------------------------*/
+typedef struct lsnni_pain_reader {
+    lsnn_ctx *cx;
+    const char *folder;
+    char *path;
+    size_t room;
+} lsnni_pain_reader;
+
+/* FOLDER/within/frame + ending, in r->path. line: S/Q/F_aam.txt, perhaps with ./ before it. */
+static const char *lsnni_pain_path(lsnni_pain_reader *r, const char *within, const char *line,
+                                   const char *ending)
+{
+    size_t n = strlen(line) - strlen("_aam.txt");
+    if (!strncmp(line, "./", 2)) line += 2, n -= 2;
+    snprintf(r->path, r->room, "%s/%s/%.*s%s", r->folder, within, (int)n, line, ending);
+    return r->path;
+}
+
+/* Reads `count` numbers, no more and no fewer, from a file of them; `what` they are. */
+static lsnn_status lsnni_numbers_read(lsnn_ctx *cx, const char *path, const char *what,
+                                      double *v, int count)
+{
+    lsnni_content file;
+    char *at;
+    int n = 0, good = 1;
+    LSNNI_TRY(lsnni_content_read(cx, &file, path));
+    at = (char *)file.v;
+    while (good) {
+        char *word, stop;
+        while (lsnni_is_space((unsigned char)*at)) at++;
+        word = at;
+        while (*at && !lsnni_is_space((unsigned char)*at)) at++;
+        if (at == word) break;
+        stop = *at;
+        *at = 0;
+        good = n < count && lsnni_parse_number(word, &v[n]) && fabs(v[n]) <= 1e6;
+        n++;
+        if (!good)
+            lsnni_fail(cx, LSNN_EFORMAT, "%s: number %d, '%.30s': it should have %d: %s",
+                       file.shown, n, word, count, what);
+        *at = stop;
+    }
+    if (good && (n < count || at != (char *)file.v + file.count)) {
+        good = 0;
+        lsnni_fail(cx, LSNN_EFORMAT, "%s: has %d numbers and should have %d: %s", file.shown, n,
+                   count, what);
+    }
+    lsnni_free(cx, file.v);
+    return good ? LSNN_OK : LSNN_EFORMAT;
+}
+
+/* Cuts the points' box, a tenth of the face wider on each side, out of the frame.  */
+static lsnn_status lsnni_face_cut(lsnn_ctx *cx, lsnni_face *f, const lsnn_image *im,
+                                  const double *v, const char *path)
+{
+    double low[2] = { 1e9, 1e9 }, high[2] = { -1e9, -1e9 }, side[2], edge;
+    int from[2], to[2];
+    side[0] = im->w;
+    side[1] = im->h;
+    for (int i = 0; i < 2 * LSNNI_FACE_POINTS; i++) {
+        low[i % 2] = LSNNI_MIN(low[i % 2], v[i]);
+        high[i % 2] = LSNNI_MAX(high[i % 2], v[i]);
+    }
+    edge = 0.1 * (high[0] - low[0]) + 1;
+    for (int k = 0; k < 2; k++) {
+        from[k] = (int)LSNNI_MAX(0, floor(low[k] - edge));
+        to[k] = (int)LSNNI_MIN(side[k], ceil(high[k] + edge) + 1);
+        if (low[k] < -side[k] || high[k] > 2 * side[k] || from[k] >= to[k])
+            return lsnni_fail(cx, LSNN_EVALUE, "%s: landmarks from %.1f to %.1f, the frame has "
+                              "%.0f pixels in that direction", lsnni_path_end(path), low[k],
+                              high[k], side[k]);
+    }
+    LSNNI_TRY(lsnni_image_room(cx, &f->box, path, to[0] - from[0], to[1] - from[1]));
+    for (int i = 0; i < f->box.h; i++)
+        memcpy(f->box.rgb + lsnni_area(i, f->box.w) * 3,
+               im->rgb + 3 * (lsnni_area(from[1] + i, im->w) + (size_t)from[0]),
+               (size_t)f->box.w * 3);
+    for (int i = 0; i < LSNNI_FACE_POINTS; i++) {
+        f->x[i] = (float)(v[2 * i] - from[0]);
+        f->y[i] = (float)(v[2 * i + 1] - from[1]);
+    }
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_pain_frame(lsnni_pain_reader *r, const char *line, lsnni_face *f,
+                                    unsigned char *level)
+{
+    double v[2 * LSNNI_FACE_POINTS], pain;
+    lsnn_image im;
+    lsnn_status s;
+    LSNNI_TRY(lsnni_numbers_read(r->cx, lsnni_pain_path(r, "Frame_Labels/PSPI", line, "_facs.txt"),
+                                 "the intensity of pain", &pain, 1));
+    if (!(pain >= 0 && pain <= (int)LSNNI_PAIN_MOST && pain <= floor(pain)))
+        return lsnni_fail(r->cx, LSNN_EVALUE, "%s: the intensity of pain is %g, not a whole number "
+                          "in 0..%d", lsnni_path_end(r->path), pain, (int)LSNNI_PAIN_MOST);
+    *level = (unsigned char)pain;
+    LSNNI_TRY(lsnni_numbers_read(r->cx, lsnni_pain_path(r, "AAM_landmarks", line, "_aam.txt"),
+                                 "66 landmarks, x and y", v, 2 * LSNNI_FACE_POINTS));
+    LSNNI_TRY(lsnni_image_open(r->cx, &im, lsnni_pain_path(r, "Images", line, ".png")));
+    s = lsnni_face_cut(r->cx, f, &im, v, r->path);
+    lsnni_free(r->cx, im.rgb);
+    return s;
+}
+
+/* The subject of a line: 0, or 1 more than the line before if that has another; -1: it is no
+   frame's, or does not come after the one before. name: the last line's, to be replaced. */
+static int lsnni_pain_subject(const char *line, const char **name, int last)
+{
+    const char *start = strncmp(line, "./", 2) ? line : line + 2;
+    size_t n = strcspn(start, "/"), length = strlen(start);
+    int same = *name && !strncmp(*name, start, n + 1);
+    if (!start[n] || length < n + 10 || length > 200 ||
+        strcmp(start + length - 8, "_aam.txt") != 0) return -1;
+    if (*name && strcmp(*name, start) >= 0) return -1;
+    *name = start;
+    return same ? last : last + 1;
+}
+
+static lsnn_status lsnni_pain_frames(lsnni_pain_reader *r, lsnn_pain *p, lsnni_table *t,
+                                     int first, int count)
+{
+    const char *name = NULL;
+    int subject = -1;
+    lsnni_face_spots(p->faces_->spot);
+    while (lsnni_table_next(t)) {
+        subject = lsnni_pain_subject(t->field[0], &name, subject);
+        if (subject < 0)
+            return lsnni_fail(r->cx, LSNN_EFORMAT, "%s: line %d: '%.60s' should be "
+                              "SUBJECT/SEQUENCE/FRAME_aam.txt, the lines sorted (LC_ALL=C sort)",
+                              t->shown, t->line, t->field[0]);
+        if (subject < first || (count && subject >= first + count)) continue;
+        LSNNI_TRY(lsnni_pain_frame(r, t->field[0], &p->faces_->face[p->count],
+                                   &p->level[p->count]));
+        p->subject[p->count++] = subject;
+    }
+    p->subjects = subject + 1;
+    if (!p->count || (count && first + count > p->subjects))
+        return lsnni_fail(r->cx, LSNN_EVALUE, "%s: has %d subjects; %d from number %d on are "
+                          "asked for", t->shown, p->subjects, count, first);
+    return LSNN_OK;
+}
+
+LSNN_API void lsnn_pain_free(lsnn_ctx *cx, lsnn_pain *p)
+{
+    for (int i = 0; p->faces_ && i < p->room_; i++) lsnni_free(cx, p->faces_->face[i].box.rgb);
+    lsnni_free(cx, p->faces_);
+    lsnni_free(cx, p->level);
+    lsnni_free(cx, p->subject);
+    memset(p, 0, sizeof *p);
+}
+
+static lsnn_status lsnni_pain_room(lsnn_ctx *cx, lsnn_pain *p, int lines, const char *who)
+{
+    size_t n = (size_t)lines;
+    if (lines < 1) return lsnni_fail(cx, LSNN_EFORMAT, "%s: has no lines", who);
+    p->faces_ = (struct lsnni_faces *)
+        lsnni_alloc(cx, 1, lsnni_times(n, sizeof(lsnni_face)) + sizeof *p->faces_);
+    p->level = (unsigned char *)lsnni_alloc(cx, n, 1);
+    p->subject = (int *)lsnni_alloc(cx, n, sizeof *p->subject);
+    p->room_ = p->faces_ ? lines : 0;
+    return p->faces_ && p->level && p->subject ? LSNN_OK : LSNN_ENOMEM;
+}
+
+/* frames.txt is not a part of the archive: says how to make it.              */
+static lsnn_status lsnni_pain_list(lsnn_ctx *cx, const char *path)
+{
+    FILE *f = fopen(path, "rb");
+    if (!f)
+        return lsnni_fail(cx, LSNN_EIO, "%s: cannot be opened. It names the frames: make it in "
+                          "AAM_landmarks by  find . -name '*_aam.txt' | LC_ALL=C sort > "
+                          "../frames.txt", lsnni_path_end(path));
+    fclose(f);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_pain_read(lsnn_ctx *cx, lsnn_pain *p, const char *folder, int first,
+                                    int subjects)
+{
+    lsnni_pain_reader r;
+    lsnni_table t;
+    lsnni_content file;
+    lsnn_status s;
+    int lines = 0;
+    memset(p, 0, sizeof *p);
+    memset(&t, 0, sizeof t);
+    LSNNI_TRY(lsnni_path_check(cx, "lsnn_pain_read: folder", folder));
+    if (first < 0 || subjects < 0 || first > INT_MAX - subjects)
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_pain_read: %d subjects from number %d on",
+                          subjects, first);
+    r.cx = cx;
+    r.folder = folder;
+    r.room = strlen(folder) + 300;
+    r.path = (char *)lsnni_alloc(cx, r.room, 1);
+    if (!r.path) return LSNN_ENOMEM;
+    memset(&file, 0, sizeof file);
+    snprintf(r.path, r.room, "%s/frames.txt", folder);
+    s = lsnni_pain_list(cx, r.path);
+    if (s == LSNN_OK) s = lsnni_content_read(cx, &file, r.path);
+    if (s == LSNN_OK) s = lsnni_table_begin(cx, &t, &file, &lines);
+    if (s == LSNN_OK) s = lsnni_pain_room(cx, p, lines, file.shown);
+    if (s == LSNN_OK) s = lsnni_pain_frames(&r, p, &t, first, subjects);
+    lsnni_free(cx, file.v);
+    lsnni_free(cx, r.path);
+    if (s != LSNN_OK) lsnn_pain_free(cx, p);
+    return s;
+}
+
+LSNN_API lsnn_status lsnn_data_pain(lsnn_ctx *cx, lsnn_data *d, const lsnn_pain *p)
+{
+    memset(d, 0, sizeof *d);
+    if (!p->faces_ || !(p->noise >= 0 && p->noise <= (int)LSNNI_FACE_SIDE))
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_pain: noise %g pixels (0..%d) of %s",
+                          p->noise, (int)LSNNI_FACE_SIDE, p->faces_ ? "the frames" : "no frames: "
+                          "call lsnn_pain_read first");
+    d->count = p->count;
+    d->shape.c = 3;
+    d->shape.h = d->shape.w = LSNNI_FACE_SIDE;
+    d->target_count = 1;
+    d->fetch = lsnni_fetch_pain;
+    d->user = p;
+    return LSNN_OK;
+}
 #endif /* LSNN_NO_DATA */
 #ifndef LSNN_NO_PICTURES
 /* ============================================================================
@@ -14076,7 +16386,7 @@ enum { LSNNI_PNG_HASHES = 1 << 14, LSNNI_PNG_REACH = 32768, LSNNI_PNG_LONGEST = 
 
 typedef struct lsnni_png {
     FILE *f;                         /* it keeps its error: lsnni_file_replace asks */
-    uint32_t crc[256];               /* of a byte                             */
+    uint32_t crc[256];
     uint32_t bits;                   /* not yet a byte                        */
     int bit_count, used;
     unsigned char out[16384];        /* not yet a chunk                       */
@@ -14089,18 +16399,13 @@ static void lsnni_png_put32(unsigned char *to, uint32_t v)
     for (int i = 0; i < 4; i++) to[i] = (unsigned char)(v >> (24 - 8*i));
 }
 
-static uint32_t lsnni_png_crc(const lsnni_png *p, uint32_t crc, const unsigned char *v, size_t n)
-{
-    for (size_t i = 0; i < n; i++) crc = p->crc[(crc ^ v[i]) & 255] ^ crc >> 8;
-    return crc;
-}
-
 static void lsnni_png_chunk(lsnni_png *p, const char *name, const unsigned char *v, size_t n)
 {
     unsigned char head[8], tail[4];
     lsnni_png_put32(head, (uint32_t)n);
     memcpy(head + 4, name, 4);
-    lsnni_png_put32(tail, ~lsnni_png_crc(p, lsnni_png_crc(p, ~(uint32_t)0, head + 4, 4), v, n));
+    lsnni_png_put32(tail, ~lsnni_crc32(p->crc, lsnni_crc32(p->crc, ~(uint32_t)0, head + 4, 4),
+                                       v, n));
     fwrite(head, 1, 8, p->f);
     fwrite(v, 1, n, p->f);
     fwrite(tail, 1, 4, p->f);
@@ -14190,29 +16495,7 @@ static void lsnni_png_deflate(lsnni_png *p, const unsigned char *v, int n)
     p->bit_count = 0;
 }
 
-static uint32_t lsnni_adler32(const unsigned char *v, size_t n)
-{
-    uint32_t a = 1, b = 0;
-    for (size_t i = 0; i < n; i++) {
-        a = (a + v[i]) % 65521;
-        b = (b + a) % 65521;
-    }
-    return b << 16 | a;
-}
-
-/* ---- filters: a byte less what its neighbours (left, above, both) suggest -------------*/
-static int lsnni_png_guess(int filter, int left, int above, int corner)
-{
-    int a = abs(above - corner), b = abs(left - corner), c = abs(above + left - 2 * corner);
-    switch (filter) {
-    case 1: return left;
-    case 2: return above;
-    case 3: return (left + above) / 2;
-    case 4: return a <= b && a <= c ? left : b <= c ? above : corner;     /* Paeth  */
-    default: return 0;
-    }
-}
-
+/* ---- filters: lsnni_png_guess taken away ------------------------------------------*/
 /* Row y of im, filtered, to `to` if that is not NULL; returns the sum of its bytes, each
    taken as a number from -128 to 127: the smaller, the better it compresses. */
 static double lsnni_png_filter(const lsnn_image *im, int y, int filter, unsigned char *to)
@@ -14248,11 +16531,7 @@ static void lsnni_png_file(lsnni_png *p, const lsnn_image *im, const unsigned ch
 {
     unsigned char head[13] = { 0 };
     uint32_t check = lsnni_adler32(rows, (size_t)n);
-    for (uint32_t i = 0; i < 256; i++) {
-        p->crc[i] = i;
-        for (int bit = 0; bit < 8; bit++)
-            p->crc[i] = p->crc[i] >> 1 ^ (p->crc[i] & 1 ? 0xEDB88320u : 0);
-    }
+    lsnni_crc32_table(p->crc);
     lsnni_png_put32(head, (uint32_t)im->w);
     lsnni_png_put32(head + 4, (uint32_t)im->h);
     head[8] = 8;                                         /* bits a number         */
@@ -16126,6 +18405,17 @@ static void K_(exp)(lsnn_real *y, const lsnn_real *x, size_t n)
     for (size_t i = 0; i < n; i++) y[i] = LSNNI_R(exp((double)x[i]));
 }
 #else
+/* v is from here on the number that it is: a compiler that may reorder sums
+   (-fassociative-math) does not look behind it.                              */
+#ifndef LSNNI_ROUNDED
+#if defined(__SSE__)
+#define LSNNI_ROUNDED(v) __asm__("" : "+x"(v))
+#elif defined(__aarch64__)
+#define LSNNI_ROUNDED(v) __asm__("" : "+w"(v))
+#else
+#define LSNNI_ROUNDED(v) __asm__("" : "+m"(v))
+#endif
+#endif
 static kvec K_(exp_vec)(kvec x)
 {
 #ifdef LSNN_DOUBLE
@@ -16148,9 +18438,12 @@ static kvec K_(exp_vec)(kvec x)
     kints e;
     x = (kvec)((kints)x & ~(under | over));
     t = x * LSNNI_R(1.4426950408889634) + round_up;
+    LSNNI_ROUNDED(t);
     n = t - round_up;
     e = (kints)t - (kints)(zero + round_up) + exponent_bias;
-    r = K_FMA(n, zero - ln2_low, K_FMA(n, zero - ln2_high, x));
+    r = K_FMA(n, zero - ln2_high, x);
+    LSNNI_ROUNDED(r);
+    r = K_FMA(n, zero - ln2_low, r);
     for (size_t i = 1; i < sizeof term / sizeof term[0]; i++) p = K_FMA(p, r, zero + term[i]);
     power = (kvec)(e << mantissa);
     p = p * power;
@@ -16877,7 +19170,7 @@ static const lsnni_kernels K_(kernels) = { K_TILE_ROWS, K_LANES LSNNI_KERNELS(K_
 #define K_SQRT(v) sqrtf(v)
 #endif
 #if defined(__GNUC__) && !defined(__CUDACC__) && !defined(LSNN_NO_SIMD) && \
-    !defined(LSNN_NAIVE)
+    !defined(LSNN_NAIVE) && (defined(__SSE2__) || !defined(__i386__))
 #  define LSNNI_VECTORS 1
 #  if defined(__x86_64__)
 #    define LSNNI_X86 1

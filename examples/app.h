@@ -1001,26 +1001,4 @@ static inline unsigned app_data_mark(const lsnn_data *d)
     return mark;
 }
 
-/* ---- >>pictures: PNG, JPEG, ... for a program that defines APP_READS_PICTURES ---- */
-#ifdef APP_READS_PICTURES
-#include "stb.h"
-
-/* A picture's colours, to be freed by lsnn_image_free. EIO after a message; at most `most`
-   pixels a side.                                                                 */
-static inline lsnn_status app_read_picture(const app *a, lsnn_ctx *cx, lsnn_image *im,
-                                           const char *path, int most)
-{
-    int w, h, n;
-    lsnn_status s = LSNN_EIO;
-    unsigned char *rgb = stbi_load(path, &w, &h, &n, 3);
-    if (!rgb) app_refuse(a, "cannot read %s: %s", path, stbi_failure_reason());
-    else if (w > most || h > most)
-        app_refuse(a, "%s: %d x %d pixels, at most %d a side can be taken", path, w, h, most);
-    else s = lsnn_image_new(cx, im, w, h, 0);
-    if (s == LSNN_OK) memcpy(im->rgb, rgb, 3 * (size_t)w * (size_t)h);
-    if (rgb) stbi_image_free(rgb);
-    return s;
-}
-#endif
-
 #endif /* APP_H */

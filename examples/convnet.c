@@ -13,7 +13,6 @@
    open is written in docs/lecture.md.                                                 */
 #define LSNN_IMPLEMENTATION
 #include "../lsnn.h"
-#define APP_READS_PICTURES
 #include "app.h"
 #include "models.h"
 
@@ -264,9 +263,14 @@ static lsnn_status draw_kernels(experiment *e, lsnn_ctx *cx)
     lsnn_window s;
     lsnn_real weight[KERNELS * 9], *x = NULL, *y = NULL;
     size_t area;
-    lsnn_status r = e->image ? app_read_picture(&e->a, cx, &in, e->image, LARGEST)
-                             : draw_own_picture(cx, &in);
+    lsnn_status r = e->image ? lsnn_image_load(cx, &in, e->image) : draw_own_picture(cx, &in);
     if (r != LSNN_OK) return r;
+    if (in.w > LARGEST || in.h > LARGEST) {
+        app_refuse(&e->a, "%s: %d x %d pixels, at most %d a side can be taken", e->image, in.w,
+                   in.h, (int)LARGEST);
+        lsnn_image_free(cx, &in);
+        return LSNN_ESHAPE;
+    }
     area = (size_t)in.h * (size_t)in.w;
     for (int i = 0; i < KERNELS * 9; i++) weight[i] = (lsnn_real)kernel[i / 9].w[i % 9];
     shape.h = in.h;

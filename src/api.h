@@ -414,6 +414,11 @@ typedef enum lsnn_init {
     LSNN_INIT_HE = 0, LSNN_INIT_GLOROT, LSNN_INIT_ZERO, LSNN_INIT_INT_ = 0x7FFFFFFF
 } lsnn_init;
 
+/* Zero, where a 0 means the usual value: o.loss_weight = LSNN_ZERO (learned from by nobody, but
+   evaluated), o.momentum = LSNN_ZERO (running statistics that stay), o.lr_factor = LSNN_ZERO
+   (parameters that stay, and still have gradients). A number too small to change any.  */
+#define LSNN_ZERO 1e-300
+
 /* lp_pool's p: as the option norm says; or learned from there on, one a layer or a map. */
 typedef enum lsnn_learn_norm {
     LSNN_NORM_FIXED = 0, LSNN_NORM_OF_LAYER, LSNN_NORM_OF_MAP, LSNN_NORM_INT_ = 0x7FFFFFFF
@@ -423,7 +428,8 @@ typedef enum lsnn_learn_norm {
    layer's type does not read must stay zero (EVALUE names it).               */
 typedef struct lsnn_options {
     const char *name;                /* default: type and a number, "conv2d1" */
-    const char *share;               /* use the parameters of that layer      */
+    const char *share;               /* use the parameters and running statistics of that */
+                                     /*   layer: one of the same type, all sizes alike */
     int keep;                        /* 1: the output stays readable          */
     /* parameters */
     lsnn_init init;                  /* of the weights; biases begin at 0     */
@@ -479,12 +485,15 @@ LSNN_API int lsnn_sigmoid(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_tanh(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_scaled_tanh(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_softmax(lsnn_net *net, int x, const lsnn_options *o);   /* over channels */
-/* kernel 0 pools over the whole map                                          */
+/* kernel 0 pools over the whole map; stride 0 is the kernel. Of equal maxima the first, in the
+   order of rows, gets the gradient. Averages count the pixels inside the image.   */
 LSNN_API int lsnn_max_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_avg_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_sum_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_lp_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_dropout(lsnn_net *net, int x, double rate, const lsnn_options *o);
+/* A training batch of one value a channel has no spread: y = beta, and the running variance
+   moves towards 0. Feed such a batch with training 0, or none.               */
 LSNN_API int lsnn_batch_norm(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_scale(lsnn_net *net, int x, const lsnn_options *o);     /* begins at g = 1 */
 /* Two branches: make them in statements of their own. C does not say which argument of
@@ -500,8 +509,11 @@ LSNN_API int lsnn_flatten(lsnn_net *net, int x, const lsnn_options *o);
    readable as "NAME.map".                                                    */
 enum { LSNN_FREE = -2 };
 LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o);
-LSNN_API int lsnn_cross_entropy(lsnn_net *net, int x, const lsnn_options *o);   /* a loss */
-LSNN_API int lsnn_mse(lsnn_net *net, int x, const lsnn_options *o);             /* a loss */
+/* Losses. cross_entropy reads scores, C x H x W of them as one class each, and its output is
+   their softmax; mse's output is its input. The first cross_entropy of each head (label
+   column) is what lsnn_evaluate scores; further ones are learned from only.  */
+LSNN_API int lsnn_cross_entropy(lsnn_net *net, int x, const lsnn_options *o);
+LSNN_API int lsnn_mse(lsnn_net *net, int x, const lsnn_options *o);
 
 /* A layer type of your own: four functions and a name. See >>custom. What plan fills in is
    checked once, by lsnn_layer, and trusted from there on. A function that returns a status
@@ -693,6 +705,13 @@ LSNN_API lsnn_status lsnn_data_arrays(lsnn_ctx *cx, lsnn_data *d, const lsnn_rea
 LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data *whole,
                                     int first, int count);
 
+/* A random split, the same for the same seed: `count` samples are held out, the others kept,
+   each in the order of the whole, which must outlive both. group: NULL, or a number a
+   sample; groups stay together (more than count are then held out). EVALUE if none is left. */
+LSNN_API lsnn_status lsnn_data_split(lsnn_ctx *cx, lsnn_data *kept, lsnn_data *held,
+                                     const lsnn_data *whole, const int *group, int count,
+                                     uint64_t seed);
+
 /* IDX files (MNIST's format), unsigned bytes, rank 1 to 4. With LSNN_USE_ZLIB
    the reader takes .gz too (else EUNSUPPORTED). Where x-idx3-ubyte is missing it tries
    x-idx3-ubyte.gz, x.idx3-ubyte and x.idx3-ubyte.gz, as unpackers call them; first of all, a
@@ -709,6 +728,62 @@ LSNN_API void lsnn_idx_free(lsnn_ctx *cx, lsnn_idx *a);
 LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *images,
                                    const lsnn_idx *labels, int classes);
 
+/* ---- >>api sets: other people's data sets, from their own files -------------
+   A reader adds its file's samples to s, which is all zero before the first and freed by
+   lsnn_set_free; after a failure s is as it was. EIO, EFORMAT, EVALUE, EUNSUPPORTED: the
+   message names the file, the field and what it should be. Files may be .gz as above. */
+typedef struct lsnn_set {
+    lsnn_idx images, labels;         /* N,C,H,W and N, bytes: for lsnn_idx_write, too */
+    int classes;
+    int *group;                      /* NULL, or N: equal for pictures of one thing (a track */
+                                     /*   of GTSRB), for lsnn_data_split; each negative one */
+                                     /*   is of a picture alone               */
+} lsnn_set;
+/* CIFAR's binary files, 3x32x32. classes 10: CIFAR-10; 100, 20: CIFAR-100, its fine or its
+   coarse labels; else as CIFAR-10: GTSRB in packed records has 43.           */
+LSNN_API lsnn_status lsnn_cifar_read(lsnn_ctx *cx, lsnn_set *s, const char *path, int classes);
+/* SVHN's cropped digits, train_32x32.mat: MATLAB 5 to 7 (not 7.3), packed or not. */
+LSNN_API lsnn_status lsnn_svhn_read(lsnn_ctx *cx, lsnn_set *s, const char *path);
+/* GTSRB's official files: path is a GT-....csv, its PPM pictures lie beside it. Each whole
+   picture, or (box 1) its columns [Roi.X1, Roi.X2) and rows [Roi.Y1, Roi.Y2), is resized to
+   side x side: bilinear, not averaged, to the bit as OpenCV's INTER_LINEAR, with which the
+   packed records of whole pictures agree.                                    */
+LSNN_API lsnn_status lsnn_gtsrb_read(lsnn_ctx *cx, lsnn_set *s, const char *path, int side,
+                                     int box);
+/* A whole set by its name from the folder of its files, the training or the test part:
+   mnist, cifar10, cifar100, cifar20, svhn, gtsrb (packed records or official files), gtsrb-box.
+   ENAME: not one of them. lsnn_set_name(i): the names, NULL behind the last. */
+LSNN_API lsnn_status lsnn_set_load(lsnn_ctx *cx, lsnn_set *s, const char *name,
+                                   const char *folder, int test);
+LSNN_API const char *lsnn_set_name(int i);
+LSNN_API void lsnn_set_free(lsnn_ctx *cx, lsnn_set *s);
+/* As a data set (pixel / 255): s must outlive d.                             */
+LSNN_API lsnn_status lsnn_data_set(lsnn_ctx *cx, lsnn_data *d, const lsnn_set *s);
+
+/* The UNBC-McMaster shoulder pain archive, as it is handed out: FOLDER/Images/S/Q/F.png,
+   AAM_landmarks/S/Q/F_aam.txt (66 lines: x y), Frame_Labels/PSPI/S/Q/F_facs.txt (0 to 16); and
+   FOLDER/frames.txt, the frames to read, a line each, made in AAM_landmarks by
+       find . -name '*_aam.txt' | LC_ALL=C sort > ../frames.txt
+   Faces are kept as they are in the frames (about 30 KB each), and warped when a sample is drawn
+   (TKN 4.1): by the landmarks to a frontal face, 3x48x48, black round it.    */
+typedef struct lsnn_pain {
+    int count, subjects;             /* frames; persons in frames.txt         */
+    int *subject;                    /* of each frame: 0, 1, ...              */
+    unsigned char *level;            /* of each frame: the intensity of pain  */
+    /* set these after reading: */
+    double noise;                    /* landmarks are moved by this standard deviation, in */
+                                     /*   pixels of the 48x48; anew in each epoch */
+    int flip;                        /* 1: every second face, on average, is mirrored */
+    uint64_t seed;
+    struct lsnni_faces *faces_; int room_;       /* private                   */
+} lsnn_pain;
+/* Subjects [first, first + subjects), 0: all from first on (the paper trains on 18 of 25). */
+LSNN_API lsnn_status lsnn_pain_read(lsnn_ctx *cx, lsnn_pain *p, const char *folder, int first,
+                                    int subjects);
+LSNN_API void lsnn_pain_free(lsnn_ctx *cx, lsnn_pain *p);
+/* As a data set with one target, for mse. p must outlive d.                  */
+LSNN_API lsnn_status lsnn_data_pain(lsnn_ctx *cx, lsnn_data *d, const lsnn_pain *p);
+
 /* ---- >>api recipes: the data sets of the source documents -------------------
    digits     28x28 handwritten-like digits, drawn here from stroke models
    cluttered  LSNN 5.1: 84x84, a digit at a uniform place, 32 crops of 6x6
@@ -718,14 +793,16 @@ LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *i
               and a frame round the labelled one
    sequence   LSNN 5.3: 100x100, three digits side by side on a line of -45 to 45
               degrees, 8 crops of 6x6; three labels, from left to right
-   All but digits are reduced to 42x42. What the paper leaves open, as we read it:
+   tlmnist    TKN 4.1: 56x56, the labelled digit in the top left 28x28, others in the other
+              three quadrants
+   Cluttered to sequence are reduced to 42x42. What LSNN leaves open, as we read it:
    clutter is added and clipped at 255; an output pixel is the mean over the area
    it covers; the arrow is 20x20 and lies anywhere in the middle 28x28; the frame
    is 2 pixels wide; the lines of a sequence rise by a uniform number of pixels.
    The label is that of the sample's own image (sequence: the first label); the
    other digits are drawn from the recipe's images too, with replacement.     */
 typedef enum lsnn_task { LSNN_TASK_DIGITS = 0, LSNN_TASK_CLUTTERED, LSNN_TASK_ARROW,
-    LSNN_TASK_RECTANGLE, LSNN_TASK_SEQUENCE, LSNN_TASK_COUNT_,
+    LSNN_TASK_RECTANGLE, LSNN_TASK_SEQUENCE, LSNN_TASK_TLMNIST, LSNN_TASK_COUNT_,
     LSNN_TASK_INT_ = 0x7FFFFFFF } lsnn_task;
 typedef struct lsnn_recipe {
     lsnn_task task;
@@ -763,9 +840,14 @@ LSNN_API void lsnn_digit_draw(lsnn_rng *r, int digit, unsigned char *pixels);
 typedef enum lsnn_method {
     LSNN_SGD = 0, LSNN_ADAM, LSNN_ADAMW, LSNN_METHOD_INT_ = 0x7FFFFFFF
 } lsnn_method;
+/* The learning rate of step t, counted from 0: lr (t + 1) / W while t < W = warmup_steps, then
+   constant: lr; step: lr step_factor^floor(t / step_every); milestones: lr step_factor^(how
+   many <= t); cosine: lr (1 + cos(pi (t - W) / (total_steps - W))) / 2.       */
 typedef enum lsnn_schedule {
-    LSNN_CONSTANT = 0, LSNN_STEP, LSNN_COSINE, LSNN_SCHEDULE_INT_ = 0x7FFFFFFF
+    LSNN_CONSTANT = 0, LSNN_STEP, LSNN_COSINE, LSNN_MILESTONES,
+    LSNN_SCHEDULE_INT_ = 0x7FFFFFFF
 } lsnn_schedule;
+enum { LSNN_MAX_MILESTONES = 8 };
 typedef struct lsnn_optimizer_desc {
     lsnn_method method;
     double lr;                       /* 0 -> 0.01 (SGD), 0.001 (Adam, AdamW)  */
@@ -781,6 +863,8 @@ typedef struct lsnn_optimizer_desc {
     int total_steps;                 /* cosine: where lr reaches 0 (fit sets it) */
     int step_every;                  /* step: multiply by step_factor so often */
     double step_factor;              /* 0 -> 0.1                              */
+    int milestones[LSNN_MAX_MILESTONES];     /* milestones: multiply by step_factor at each of */
+                                     /*   these steps; they rise, 0 ends them */
 } lsnn_optimizer_desc;
 typedef struct lsnn_optimizer lsnn_optimizer;
 LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_desc *d);
@@ -797,11 +881,20 @@ typedef struct lsnn_progress {
     double loss, error;              /* means over this epoch so far; error in % */
     double lr, seconds, images_per_s;        /* seconds since this lsnn_fit began */
     double valid_loss, valid_error;  /* at epoch_done, if there is a valid set */
+    int best_epoch;                  /* the best so far, -1: none             */
+    double best;                     /*   its valid_error; without classes its valid_loss */
 } lsnn_progress;
 typedef struct lsnn_fit_desc {
     int epochs;                      /* 0 -> 1                                */
     lsnn_optimizer_desc optimizer;
+    int milestones[LSNN_MAX_MILESTONES];     /* the optimizer's, in epochs: 10 changes the rate */
+                                     /*   after 10 epochs, and sets the schedule */
     const lsnn_data *valid;          /* evaluated after each epoch            */
+    int keep_best;                   /* 1: at the end the net is that of the best epoch: of */
+                                     /*   least valid_error (without classes: valid_loss), */
+                                     /*   of equals the first                 */
+    int patience;                    /* end after so many epochs in a row that were not the */
+                                     /*   best; 0 -> never                    */
     int (*progress)(const lsnn_progress *p, void *user);   /* non-zero: stop  */
     void *user;
     const char *save;                /* checkpoint file                       */
@@ -812,7 +905,9 @@ typedef struct lsnn_fit_desc {
     int keep_order;                  /* 1: do not shuffle                     */
     lsnn_progress *last;             /* gets the last progress                */
 } lsnn_fit_desc;
-/* Returns STOPPED if progress asked for it (a checkpoint is written first). Each call
+/* Returns STOPPED if progress asked for it (a checkpoint is written first), OK if patience
+   ran out. A checkpoint loads as the net that was trained last; the best one lies in it, too,
+   for a resume: save the net that lsnn_fit leaves to have it in a file. Each call
    begins with epoch 0 and a new optimizer, so two calls of one epoch see the same order
    and the same fresh drawings twice: ask for two epochs, or resume.          */
 LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_fit_desc *d);
@@ -826,7 +921,8 @@ typedef struct lsnn_score {
     int *confusion;                  /* set before: classes x classes, [truth][guess] */
     double *class_error;             /* set before, with confusion: classes, in % */
 } lsnn_score;
-/* In the data's order, as in epoch 0. s: all zero, then confusion and class_error set if
+/* In the data's order, as in epoch 0. The largest score is the guess, the first of equal
+   ones, as with lsnn_predict's scores. s: all zero, then confusion and class_error set if
    wanted (a class without samples: 0). ESTATE without a loss, ESHAPE if the data do not
    fit.                                                                       */
 LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_score *s);
@@ -917,6 +1013,8 @@ LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_
 typedef struct lsnn_image { int w, h; unsigned char *rgb; } lsnn_image;
 LSNN_API lsnn_status lsnn_image_new(lsnn_ctx *cx, lsnn_image *im, int w, int h, uint32_t rgb);
 LSNN_API void lsnn_image_free(lsnn_ctx *cx, lsnn_image *im);
+/* Reads a PNG (of any kind; transparency is left out) or a PPM (P6, 8 bits) file. */
+LSNN_API lsnn_status lsnn_image_load(lsnn_ctx *cx, lsnn_image *im, const char *path);
 /* As a PNG file.                                                             */
 LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const char *path);
 /* All drawing is clipped at the image's border. Colours are 0xRRGGBB. A line's whole

@@ -392,14 +392,14 @@ static int lsnni_round_up(int n, int to) { return (n + to - 1) / to * to; }
 static int lsnni_div_up(int n, int by) { return n / by + (n % by != 0); }
 static size_t lsnni_area(int a, int b) { return (size_t)a * (size_t)b; }
 
-/* ESHAPE unless all `count` sizes are positive and their product is an index. */
+/* ESHAPE unless all `count` sizes are positive and their product is an index. who names them. */
 static lsnn_status lsnni_sizes(lsnn_ctx *cx, const char *who, int count, const int *size)
 {
     double product = 1;
     for (int i = 0; i < count; i++) {
         if (size[i] < 1)
-            return lsnni_fail(cx, LSNN_ESHAPE, "%s: size %d of %d is %d, it must be positive",
-                              who, i + 1, count, size[i]);
+            return lsnni_fail(cx, LSNN_ESHAPE, "%s: size %d is %d, it must be positive", who,
+                              i + 1, size[i]);
         product *= size[i];
     }
     if (product >= (double)PTRDIFF_MAX / (double)sizeof(lsnn_real))

@@ -3,10 +3,6 @@
    ==========================================================================*/
 #ifndef LSNN_NO_DATA
 
-#ifdef LSNN_USE_ZLIB
-#include <zlib.h>
-#endif
-
 /* ---- >>data-sets: arrays, parts ----------------------------------------------
    What a data set owns is one small block that its fetch reads: no fetch writes
    anything that another could see, so any number may run at once.             */
@@ -14,8 +10,9 @@ typedef struct lsnni_data_user {
     const lsnn_real *x;              /* arrays                                */
     const int *labels;
     const unsigned char *pixels, *bytes;     /* IDX: in place of x and labels */
-    const lsnn_data *whole;          /* part                                  */
+    const lsnn_data *whole;          /* part, split                           */
     int first;
+    const int *index;                /* split: whose samples, in this block   */
     size_t size, heads;              /* numbers an image, labels an image     */
 } lsnni_data_user;
 
@@ -34,11 +31,12 @@ static size_t lsnni_shape_size(lsnn_shape s)
     return n;
 }
 
-/* The common part of a data set; its block is returned, NULL on failure.     */
-static lsnni_data_user *lsnni_data_new(lsnn_ctx *cx, lsnn_data *d, int count,
-                                       lsnn_shape shape, int heads, int classes)
+/* The common part of a data set; its block, with `more` bytes behind it, is returned, NULL on
+   failure.                                                                   */
+static lsnni_data_user *lsnni_data_block(lsnn_ctx *cx, lsnn_data *d, int count,
+                                         lsnn_shape shape, int heads, int classes, size_t more)
 {
-    lsnni_data_user *u = (lsnni_data_user *)lsnni_alloc(cx, 1, sizeof *u);
+    lsnni_data_user *u = (lsnni_data_user *)lsnni_alloc(cx, 1, sizeof *u + more);
     if (!u) return NULL;
     u->heads = (size_t)heads;
     u->size = lsnni_shape_size(shape);
@@ -49,6 +47,12 @@ static lsnni_data_user *lsnni_data_new(lsnn_ctx *cx, lsnn_data *d, int count,
     d->user = d->owned_ = u;
     d->mem_ = cx->mem;
     return u;
+}
+
+static lsnni_data_user *lsnni_data_new(lsnn_ctx *cx, lsnn_data *d, int count,
+                                       lsnn_shape shape, int heads, int classes)
+{
+    return lsnni_data_block(cx, d, count, shape, heads, classes, 0);
 }
 
 static void lsnni_pixels(lsnn_real *x, const unsigned char *pixels, size_t count)
@@ -76,13 +80,15 @@ LSNN_API lsnn_status lsnn_data_arrays(lsnn_ctx *cx, lsnn_data *d, const lsnn_rea
     lsnni_data_user *u;
     size_t total = lsnni_shape_size(shape);
     memset(d, 0, sizeof *d);
-    if (!x || count < 1 || !total || !lsnni_mul(&total, (size_t)count))
-        return lsnni_fail(cx, LSNN_ESHAPE, "lsnn_data_arrays: %d samples of %d x %d x %d at "
-                          "%s", count, shape.c, shape.h, shape.w, x ? "x" : "NULL");
-    if (heads < 0 || heads > LSNN_MAX_HEADS || (heads > 0 && (classes < 1 || !labels)))
-        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_arrays: %d labels a sample (at most %d) "
-                          "of %d classes at %s", heads, (int)LSNN_MAX_HEADS, classes,
-                          labels ? "labels" : "NULL");
+    if (!x) return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_arrays: x is NULL");
+    if (heads > 0 && !labels)
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_arrays: labels is NULL, for %d heads", heads);
+    if (count < 1 || !total || !lsnni_mul(&total, (size_t)count))
+        return lsnni_fail(cx, LSNN_ESHAPE, "lsnn_data_arrays: count %d, shape %d x %d x %d: one is "
+                          "not positive, or they are too large", count, shape.c, shape.h, shape.w);
+    if (heads < 0 || heads > LSNN_MAX_HEADS || (heads > 0 && classes < 1))
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_arrays: heads %d (0 to %d), classes %d",
+                          heads, (int)LSNN_MAX_HEADS, classes);
     for (size_t i = 0; i < (size_t)count * (size_t)heads; i++)
         if (labels[i] < 0 || labels[i] >= classes)
             return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_arrays: label %d of sample %.0f is "
@@ -100,7 +106,8 @@ static void lsnni_fetch_part(const void *user, uint32_t epoch, int index, lsnn_r
                              int *labels, lsnn_real *targets)
 {
     const lsnni_data_user *u = (const lsnni_data_user *)user;
-    u->whole->fetch(u->whole->user, epoch, u->first + index, x, labels, targets);
+    int at = u->index ? u->index[index] : u->first + index;
+    u->whole->fetch(u->whole->user, epoch, at, x, labels, targets);
 }
 
 LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data *whole,
@@ -120,103 +127,77 @@ LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data 
     return LSNN_OK;
 }
 
+/* ---- split: a draw a group orders the groups; the first ones are held out ------------*/
+typedef struct lsnni_draw { double u; int group, sample; } lsnni_draw;
+
+static int lsnni_draw_order(const void *a, const void *b)
+{
+    const lsnni_draw *x = (const lsnni_draw *)a, *y = (const lsnni_draw *)b;
+    if (x->u < y->u || x->u > y->u) return x->u < y->u ? -1 : 1;
+    if (x->group != y->group) return x->group < y->group ? -1 : 1;
+    return x->sample < y->sample ? -1 : x->sample > y->sample;
+}
+
+/* Samples [first, first + count) of the drawn order as a set, in their own order. */
+static lsnn_status lsnni_data_pick(lsnn_ctx *cx, lsnn_data *d, const lsnn_data *whole,
+                                   const lsnni_draw *order, int first, int count)
+{
+    lsnni_data_user *u = lsnni_data_block(cx, d, count, whole->shape, whole->heads,
+                                          whole->classes, (size_t)whole->count * sizeof(int));
+    int *index = u ? (int *)(void *)(u + 1) : NULL, at = 0;
+    if (!u) return LSNN_ENOMEM;
+    u->whole = whole;
+    u->index = index;
+    memset(index, 0, (size_t)whole->count * sizeof *index);
+    for (int i = first; i < first + count; i++) index[order[i].sample] = 1;
+    for (int i = 0; i < whole->count; i++) if (index[i]) index[at++] = i;
+    d->target_count = whole->target_count;
+    d->fetch = lsnni_fetch_part;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_data_split(lsnn_ctx *cx, lsnn_data *kept, lsnn_data *held,
+                                     const lsnn_data *whole, const int *group, int count,
+                                     uint64_t seed)
+{
+    lsnni_draw *order;
+    lsnn_status s;
+    memset(kept, 0, sizeof *kept);
+    memset(held, 0, sizeof *held);
+    if (count < 1 || count >= whole->count)
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_split: %d samples held out, of %d: give 1 "
+                          "or more, and leave some", count, whole->count);
+    order = (lsnni_draw *)lsnni_alloc(cx, (size_t)whole->count, sizeof *order);
+    if (!order) return LSNN_ENOMEM;
+    for (int i = 0; i < whole->count; i++) {
+        int g = group ? group[i] : i;
+        lsnn_rng r = lsnn_rng_at(seed, "split", "", 0, (uint32_t)g);
+        order[i].u = lsnn_rng_uniform(&r);
+        order[i].group = g;
+        order[i].sample = i;
+    }
+    qsort(order, (size_t)whole->count, sizeof *order, lsnni_draw_order);
+    while (count < whole->count && order[count].group == order[count - 1].group) count++;
+    s = count < whole->count ? LSNN_OK
+        : lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_split: with whole groups nothing would be left");
+    if (s == LSNN_OK) s = lsnni_data_pick(cx, held, whole, order, 0, count);
+    if (s == LSNN_OK) s = lsnni_data_pick(cx, kept, whole, order, count, whole->count - count);
+    if (s != LSNN_OK && held->fetch) lsnn_data_free(held);
+    lsnni_free(cx, order);
+    return s;
+}
+
 /* ---- >>idx: MNIST's file format -----------------------------------------------
    0 0 8 rank, then `rank` sizes of four bytes, the highest first, then the
    bytes. A header is believed only as far as the file bears it out: the block
-   grows with what has been read. zlib's gz functions read plain files too.    */
-#ifdef LSNN_USE_ZLIB
-typedef gzFile lsnni_idx_stream;
-#define LSNNI_IDX_OPEN(path) gzopen(path, "rb")
-#define LSNNI_IDX_CLOSE gzclose
-#else
-typedef FILE *lsnni_idx_stream;
-#define LSNNI_IDX_OPEN(path) fopen(path, "rb")
-#define LSNNI_IDX_CLOSE fclose
-#endif
-typedef struct lsnni_idx_file {
-    lsnni_idx_stream stream;
-    char shown[208];                 /* its path in messages                  */
-} lsnni_idx_file;
-
-static size_t lsnni_idx_get(lsnni_idx_file *in, void *to, size_t bytes)
-{
-#ifdef LSNN_USE_ZLIB
-    size_t have = 0;
-    int got = 1;
-    while (have < bytes && got > 0) {
-        got = gzread(in->stream, (char *)to + have,
-                     (unsigned)LSNNI_MIN(bytes - have, (size_t)1 << 20));
-        if (got > 0) have += (size_t)got;
-    }
-    return have;
-#else
-    return fread(to, 1, bytes, in->stream);
-#endif
-}
-
-/* What reading met that is neither data nor the file's end.                  */
-static lsnn_status lsnni_idx_error(lsnn_ctx *cx, lsnni_idx_file *in)
-{
-#ifdef LSNN_USE_ZLIB
-    int code = Z_OK;
-    gzerror(in->stream, &code);
-    if (code != Z_OK && code != Z_STREAM_END && code != Z_ERRNO)
-        return lsnni_fail(cx, LSNN_EFORMAT, "%s: its gzip data is damaged or cut off (%s)",
-                          in->shown, zError(code));
-    if (code != Z_ERRNO) return LSNN_OK;
-#else
-    if (!ferror(in->stream)) return LSNN_OK;
-#endif
-    return lsnni_fail(cx, LSNN_EIO, "%s: cannot be read: %s", in->shown, strerror(errno));
-}
-
+   grows with what has been read.                                             */
 /* Reads `bytes` bytes, all of them: `what` they are.                         */
-static lsnn_status lsnni_idx_need(lsnn_ctx *cx, lsnni_idx_file *in, void *to, size_t bytes,
+static lsnn_status lsnni_idx_need(lsnn_ctx *cx, lsnni_gz *in, void *to, size_t bytes,
                                   const char *what)
 {
-    if (lsnni_idx_get(in, to, bytes) == bytes) return LSNN_OK;
-    LSNNI_TRY(lsnni_idx_error(cx, in));
+    if (lsnni_gz_get(in, to, bytes) == bytes) return LSNN_OK;
+    LSNNI_TRY(lsnni_gz_error(cx, in));
     return lsnni_fail(cx, LSNN_EFORMAT, "%s: ends within its %s", in->shown, what);
-}
-
-/* The names under which unpackers leave PATH/x-idx3-ubyte, in the order they are tried: in a
-   folder of its own name, as it is, and with a dot for the dash; the last two packed, too.
-   to has room for the longest; 0: there is no such name.                     */
-enum { LSNNI_IDX_OWN_FOLDER, LSNNI_IDX_PLAIN, LSNNI_IDX_PACKED, LSNNI_IDX_DOTTED,
-       LSNNI_IDX_DOTTED_PACKED, LSNNI_IDX_NAMES };
-static int lsnni_idx_name(char *to, const char *path, int which)
-{
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    const char *dash = strstr(name, "-idx");
-    size_t n = strlen(path);
-    memcpy(to, path, n + 1);
-    if (which == LSNNI_IDX_OWN_FOLDER) {
-        to[n] = '/';
-        memcpy(to + n + 1, name, strlen(name) + 1);
-    }
-    if (which >= LSNNI_IDX_DOTTED && !dash) return 0;
-    if (which >= LSNNI_IDX_DOTTED) to[dash - path] = '.';
-    if (which == LSNNI_IDX_PACKED || which == LSNNI_IDX_DOTTED_PACKED) memcpy(to + n, ".gz", 4);
-    return 1;
-}
-
-/* Opens PATH under the first of its names that is there.                     */
-static lsnn_status lsnni_idx_open(lsnn_ctx *cx, lsnni_idx_file *in, const char *path)
-{
-    char *name = (char *)lsnni_alloc(cx, 2 * strlen(path) + 5, 1);
-    int why = 0;
-    if (!name) return cx->last_;
-    snprintf(in->shown, sizeof in->shown, "%s", lsnni_path_end(path));
-    in->stream = NULL;
-    for (int which = 0; !in->stream && which < LSNNI_IDX_NAMES; which++) {
-        if (!lsnni_idx_name(name, path, which)) continue;
-        in->stream = LSNNI_IDX_OPEN(name);
-        if (!in->stream && which == LSNNI_IDX_PLAIN) why = errno;
-        if (in->stream) snprintf(in->shown, sizeof in->shown, "%s", lsnni_path_end(name));
-    }
-    lsnni_free(cx, name);
-    if (in->stream) return LSNN_OK;
-    return lsnni_fail(cx, LSNN_EIO, "%s: cannot be opened: %s", in->shown, strerror(why));
 }
 
 /* Product of a's sizes into *bytes. bad: what a wrong one is.                */
@@ -233,7 +214,7 @@ static lsnn_status lsnni_idx_check(lsnn_ctx *cx, lsnn_status bad, const lsnn_idx
     return LSNN_OK;
 }
 
-static lsnn_status lsnni_idx_head(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in, size_t *bytes)
+static lsnn_status lsnni_idx_head(lsnn_ctx *cx, lsnn_idx *a, lsnni_gz *in, size_t *bytes)
 {
     unsigned char b[16];
     LSNNI_TRY(lsnni_idx_need(cx, in, b, 4, "first four bytes"));
@@ -256,9 +237,8 @@ static lsnn_status lsnni_idx_head(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in,
     return lsnni_idx_check(cx, LSNN_EFORMAT, a, in->shown, bytes);
 }
 
-static lsnn_status lsnni_idx_body(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in, size_t bytes)
+static lsnn_status lsnni_idx_body(lsnn_ctx *cx, lsnn_idx *a, lsnni_gz *in, size_t bytes)
 {
-    char more;
     for (size_t have = 0, room = 1 << 20; have < bytes; have = room, room *= 2) {
         unsigned char *v;
         room = room > bytes / 2 ? bytes : room;
@@ -269,25 +249,22 @@ static lsnn_status lsnni_idx_body(lsnn_ctx *cx, lsnn_idx *a, lsnni_idx_file *in,
         a->v = v;
         LSNNI_TRY(lsnni_idx_need(cx, in, v + have, room - have, "data"));
     }
-#ifdef LSNN_USE_ZLIB
-    gzclearerr(in->stream);          /* else a stream cut at its end mark passes */
-#endif
-    if (lsnni_idx_get(in, &more, 1) == 1)
+    if (lsnni_gz_more(in))
         return lsnni_fail(cx, LSNN_EFORMAT, "%s: is longer than its header says", in->shown);
-    return lsnni_idx_error(cx, in);
+    return lsnni_gz_error(cx, in);
 }
 
 LSNN_API lsnn_status lsnn_idx_read(lsnn_ctx *cx, lsnn_idx *a, const char *path)
 {
-    lsnni_idx_file in;
+    lsnni_gz in;
     lsnn_status s;
     size_t bytes = 0;
     memset(a, 0, sizeof *a);
     LSNNI_TRY(lsnni_path_check(cx, "lsnn_idx_read", path));
-    LSNNI_TRY(lsnni_idx_open(cx, &in, path));
+    LSNNI_TRY(lsnni_gz_open(cx, &in, path));
     s = lsnni_idx_head(cx, a, &in, &bytes);
     if (s == LSNN_OK) s = lsnni_idx_body(cx, a, &in, bytes);
-    LSNNI_IDX_CLOSE(in.stream);
+    lsnni_gz_close(&in);
     if (s != LSNN_OK) lsnn_idx_free(cx, a);
     return s;
 }
@@ -369,6 +346,8 @@ LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *i
 
 #include "digits.h"
 #include "recipes.h"
-#undef LSNNI_IDX_OPEN
-#undef LSNNI_IDX_CLOSE
+#include "sets.h"
+#include "mat.h"
+#include "load.h"
+#include "pain.h"
 #endif /* LSNN_NO_DATA */

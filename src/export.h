@@ -607,7 +607,7 @@ static void lsnni_c_table(lsnni_c *e, int i, int maps)
     lsnni_c_array(e, "static const int ", v->name, maps ? "_maps" : "_first");
     if (e->part != LSNNI_C_DATA) return;
     fputs("[] = {", e->f);
-    for (; lsnni_table_next(&at, &k, &c, &to); first++) {
+    for (; lsnni_wires_next(&at, &k, &c, &to); first++) {
         if (maps) fprintf(e->f, "%s%d", first ? ", " : " ", c);
         else if (k > done) fprintf(e->f, " %d,", first);
         done = k;

@@ -450,6 +450,17 @@ static void K_(exp)(lsnn_real *y, const lsnn_real *x, size_t n)
     for (size_t i = 0; i < n; i++) y[i] = LSNNI_R(exp((double)x[i]));
 }
 #else
+/* v is from here on the number that it is: a compiler that may reorder sums
+   (-fassociative-math) does not look behind it.                              */
+#ifndef LSNNI_ROUNDED
+#if defined(__SSE__)
+#define LSNNI_ROUNDED(v) __asm__("" : "+x"(v))
+#elif defined(__aarch64__)
+#define LSNNI_ROUNDED(v) __asm__("" : "+w"(v))
+#else
+#define LSNNI_ROUNDED(v) __asm__("" : "+m"(v))
+#endif
+#endif
 static kvec K_(exp_vec)(kvec x)
 {
 #ifdef LSNN_DOUBLE
@@ -472,9 +483,12 @@ static kvec K_(exp_vec)(kvec x)
     kints e;
     x = (kvec)((kints)x & ~(under | over));
     t = x * LSNNI_R(1.4426950408889634) + round_up;
+    LSNNI_ROUNDED(t);
     n = t - round_up;
     e = (kints)t - (kints)(zero + round_up) + exponent_bias;
-    r = K_FMA(n, zero - ln2_low, K_FMA(n, zero - ln2_high, x));
+    r = K_FMA(n, zero - ln2_high, x);
+    LSNNI_ROUNDED(r);
+    r = K_FMA(n, zero - ln2_low, r);
     for (size_t i = 1; i < sizeof term / sizeof term[0]; i++) p = K_FMA(p, r, zero + term[i]);
     power = (kvec)(e << mantissa);
     p = p * power;

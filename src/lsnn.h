@@ -10,6 +10,8 @@
        files.h, graph.h                 safetensors; a net as text and back
        export.h, onnx.h                 a net as a C file; as an ONNX model
        train.h, data.h, pictures.h      optimizers and fit; IDX, recipes; figures (png.h)
+         sets.h, mat.h, load.h, pain.h    other people's data sets, from their files
+         content.h, inflate.h, images.h   files in memory; unpacked; PNG and PPM, read
        fast.h                           what the ops ask of the machinery:
          gemm.h, sums.h                   products of matrices; sums over a batch
          rows.h, blocks.h                 windows on plain arrays; on blocks of images
@@ -85,6 +87,9 @@ static const lsnn_layer_type *const lsnni_types[] = {
 #include "export.h"
 #include "onnx.h"
 #include "train.h"
+#include "content.h"
+#include "inflate.h"
+#include "images.h"
 #include "data.h"
 #include "pictures.h"
 #include "png.h"

@@ -59,7 +59,9 @@
        >>models          nets in files
        >>export, >>onnx  nets as C source, as ONNX models
        >>training        optimizers, schedules, fit, evaluate, checkpoints
-       >>data            arrays, IDX files, built-in digits, recipes
+       >>data            arrays, IDX files, built-in digits, recipes; >>sets: CIFAR, GTSRB,
+                         >>mat: SVHN, >>load: by name, >>pain: faces with landmarks; they
+                         stand on >>content, >>inflate and >>images: files, read
        >>pictures        figures and curves; >>png: how they become files
        the machinery     >>gemm >>sums >>spread and >>convolve (plain arrays, along rows),
                          >>lanes (blocks of images), >>kernels, >>instruction sets
@@ -209,6 +211,38 @@
            lsnn_data_free(&data);
        }
        lsnn_net_free(net);
+       return s;
+   }
+   ///
+   Held-out data choose the epoch: with fit.valid each epoch is scored on them; fit.keep_best =
+   1 leaves the net of the best one, fit.patience = 5 ends after 5 epochs that were not the
+   best, and fit.milestones[0] = 10 lowers the rate after 10. A resume has all of it.
+   Other people's data sets are read from their own files (lsnn_set_load has the names; the
+   pain archive: lsnn_pain_read). None is downloaded. A faulty file is an error that names it,
+   the line or record, and what should be there:
+
+   /// signs.c
+   #include "lsnn.h"
+   // traffic signs: 4,000 or a few more, whole tracks, are held out to choose the epoch
+   lsnn_status signs(lsnn_ctx *cx, lsnn_net *net, const char *folder)
+   {
+       lsnn_set set = { 0 };
+       lsnn_data all = { 0 }, train = { 0 }, held = { 0 };
+       lsnn_fit_desc fit = { 0 };
+       lsnn_status s = lsnn_set_load(cx, &set, "gtsrb", folder, 0);
+       if (s == LSNN_OK) s = lsnn_data_set(cx, &all, &set);
+       if (s == LSNN_OK) s = lsnn_data_split(cx, &train, &held, &all, set.group, 4000, 1);
+       if (s == LSNN_OK) {
+           fit.epochs = 100;
+           fit.valid = &held;
+           fit.keep_best = 1;
+           fit.patience = 10;
+           s = lsnn_fit(net, &train, &fit);
+       }
+       lsnn_data_free(&train);
+       lsnn_data_free(&held);
+       lsnn_data_free(&all);
+       lsnn_set_free(cx, &set);
        return s;
    }
    ///
@@ -422,6 +456,8 @@
    variance and leaves them. A variance past the largest lsnn_real is EDIVERGED.
    The data's classes must be those of a classifying head: a net with more outputs than there
    are classes is refused, as one with fewer is.
+   The gradient of the input is that of a layer which changes nothing, right behind it:
+   lsnn_scale with no_bias, keep 1 and lr_factor LSNN_ZERO, read as "grad:scale1".
    Failures. The context keeps the first one, until lsnn_clear; every one is logged.
    Threads. lsnn_parallel does every task once, whatever happens to its threads: those that
    cannot be had (a limit, no memory) or do not get a core are missed by the clock alone, and

@@ -382,7 +382,8 @@ static lsnn_status lsnni_plan_check(lsnn_ctx *cx, const lsnn_layer_type *type,
         (p->traits & ~type->traits))
         return lsnni_fail(cx, LSNN_EVALUE, "%s: its plan has changed inputs or in, or added "
                           "traits: they are given", type->name);
-    if (type != &lsnni_input_type) LSNNI_TRY(lsnni_sizes(cx, type->name, 3, out));
+    if (type != &lsnni_input_type)
+        LSNNI_TRY(lsnni_sizes(cx, "its output (channels x rows x columns)", 3, out));
     if ((double)out[0] * out[1] * out[2] > INT32_MAX / 4)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: an output of %dx%dx%d has over 2^29 numbers",
                           type->name, out[0], out[1], out[2]);

@@ -386,7 +386,7 @@ static void lsnni_onnx_table_conv2d(lsnni_onnx *e, int i)
     if (!full) e->graph.status = LSNN_ENOMEM;
     if (!full) return;
     memset(full, 0, count * sizeof *full);
-    for (; lsnni_table_next(&at, &k, &c, &to); m++)
+    for (; lsnni_wires_next(&at, &k, &c, &to); m++)
         memcpy(full + lsnni_at2(k, c, dim[1]) * taps, lsnni_onnx_values(e, i, 0) + m * taps,
                taps * sizeof *full);
     lsnni_onnx_floats(e, i, full, dim, 4, name[0]);

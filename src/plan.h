@@ -539,7 +539,9 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
         }
     }
     w->block = (lsnn_real *)lsnni_alloc(w->cx, lsnni_plus(total, 1), sizeof *w->block);
-    if (!w->block) return LSNN_ENOMEM;
+    if (!w->block)
+        return lsnni_fail(w->cx, LSNN_ENOMEM, "a batch of %d needs %.0f bytes for what the net's "
+                          "layers hold", w->batch, (double)total * sizeof *w->block);
     for (int i = 0; i < nodes; i++) {
         const lsnni_life *own = life + i, *dy = life + 2 * nodes + net->node[i].role.dy_at;
         w->y[i] = w->block + life[net->node[i].role.y_at].at;

@@ -12,7 +12,7 @@ enum { LSNNI_PNG_HASHES = 1 << 14, LSNNI_PNG_REACH = 32768, LSNNI_PNG_LONGEST = 
 
 typedef struct lsnni_png {
     FILE *f;                         /* it keeps its error: lsnni_file_replace asks */
-    uint32_t crc[256];               /* of a byte                             */
+    uint32_t crc[256];
     uint32_t bits;                   /* not yet a byte                        */
     int bit_count, used;
     unsigned char out[16384];        /* not yet a chunk                       */
@@ -25,18 +25,13 @@ static void lsnni_png_put32(unsigned char *to, uint32_t v)
     for (int i = 0; i < 4; i++) to[i] = (unsigned char)(v >> (24 - 8*i));
 }
 
-static uint32_t lsnni_png_crc(const lsnni_png *p, uint32_t crc, const unsigned char *v, size_t n)
-{
-    for (size_t i = 0; i < n; i++) crc = p->crc[(crc ^ v[i]) & 255] ^ crc >> 8;
-    return crc;
-}
-
 static void lsnni_png_chunk(lsnni_png *p, const char *name, const unsigned char *v, size_t n)
 {
     unsigned char head[8], tail[4];
     lsnni_png_put32(head, (uint32_t)n);
     memcpy(head + 4, name, 4);
-    lsnni_png_put32(tail, ~lsnni_png_crc(p, lsnni_png_crc(p, ~(uint32_t)0, head + 4, 4), v, n));
+    lsnni_png_put32(tail, ~lsnni_crc32(p->crc, lsnni_crc32(p->crc, ~(uint32_t)0, head + 4, 4),
+                                       v, n));
     fwrite(head, 1, 8, p->f);
     fwrite(v, 1, n, p->f);
     fwrite(tail, 1, 4, p->f);
@@ -126,29 +121,7 @@ static void lsnni_png_deflate(lsnni_png *p, const unsigned char *v, int n)
     p->bit_count = 0;
 }
 
-static uint32_t lsnni_adler32(const unsigned char *v, size_t n)
-{
-    uint32_t a = 1, b = 0;
-    for (size_t i = 0; i < n; i++) {
-        a = (a + v[i]) % 65521;
-        b = (b + a) % 65521;
-    }
-    return b << 16 | a;
-}
-
-/* ---- filters: a byte less what its neighbours (left, above, both) suggest -------------*/
-static int lsnni_png_guess(int filter, int left, int above, int corner)
-{
-    int a = abs(above - corner), b = abs(left - corner), c = abs(above + left - 2 * corner);
-    switch (filter) {
-    case 1: return left;
-    case 2: return above;
-    case 3: return (left + above) / 2;
-    case 4: return a <= b && a <= c ? left : b <= c ? above : corner;     /* Paeth  */
-    default: return 0;
-    }
-}
-
+/* ---- filters: lsnni_png_guess taken away ------------------------------------------*/
 /* Row y of im, filtered, to `to` if that is not NULL; returns the sum of its bytes, each
    taken as a number from -128 to 127: the smaller, the better it compresses. */
 static double lsnni_png_filter(const lsnn_image *im, int y, int filter, unsigned char *to)
@@ -184,11 +157,7 @@ static void lsnni_png_file(lsnni_png *p, const lsnn_image *im, const unsigned ch
 {
     unsigned char head[13] = { 0 };
     uint32_t check = lsnni_adler32(rows, (size_t)n);
-    for (uint32_t i = 0; i < 256; i++) {
-        p->crc[i] = i;
-        for (int bit = 0; bit < 8; bit++)
-            p->crc[i] = p->crc[i] >> 1 ^ (p->crc[i] & 1 ? 0xEDB88320u : 0);
-    }
+    lsnni_crc32_table(p->crc);
     lsnni_png_put32(head, (uint32_t)im->w);
     lsnni_png_put32(head + 4, (uint32_t)im->h);
     head[8] = 8;                                         /* bits a number         */

@@ -6,7 +6,7 @@
    picture. A new task is a name in lsnn_task, a line of the table within the limits
    below, and a layout if it has its own.                                     */
 enum { LSNNI_DIGIT = 28, LSNNI_DIGIT_SIZE = 28 * 28, LSNNI_TASK_SIDE = 100,
-       LSNNI_TASK_DIGITS = 3, LSNNI_TASK_CROPS = 32, LSNNI_TAPS = 4,
+       LSNNI_TASK_DIGITS = 4, LSNNI_TASK_CROPS = 32, LSNNI_TAPS = 4,
        LSNNI_PITCH = 112 };          /* from canvas row to canvas row: whole vectors */
 
 typedef struct lsnni_scene lsnni_scene;
@@ -101,6 +101,15 @@ static void lsnni_lay_sequence(lsnni_scene *s)
     }
 }
 
+/* TKN 4.1, tlMNIST: the labelled digit in the top left quadrant, others in the other three. */
+static void lsnni_lay_quadrants(lsnni_scene *s)
+{
+    for (int k = 0; k < 4; k++) {
+        s->x[k] = k % 2 * LSNNI_DIGIT;
+        s->y[k] = k / 2 * LSNNI_DIGIT;
+    }
+}
+
 static const lsnni_task lsnni_tasks[LSNN_TASK_COUNT_ + 1] = {
     /* name         side  out heads digits crops */
     { "digits",       28, 28, 1, 1,  0, 0, NULL },
@@ -108,6 +117,7 @@ static const lsnni_task lsnni_tasks[LSNN_TASK_COUNT_ + 1] = {
     { "arrow",        84, 42, 1, 2,  0, 0, lsnni_lay_arrow },
     { "rectangle",    84, 42, 1, 2,  0, 0, lsnni_lay_rectangle },
     { "sequence",    100, 42, 3, 3,  8, 6, lsnni_lay_sequence },
+    { "tlmnist",      56, 56, 1, 4,  0, 0, lsnni_lay_quadrants },
     { "unknown task",  0,  0, 0, 0,  0, 0, NULL },
 };
 

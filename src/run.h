@@ -334,6 +334,9 @@ static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_g
     if (!w->n)
         return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' has no output before a forward",
                           v->name);
+    if (is_grad && v->plan.o.keep && !data)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "there is no gradient of '%.60s': nothing before "
+                          "it learns, or the net only predicts", v->name);
     if (!(is_keep || (is_grad ? data && v->plan.o.keep : v->role.readable)))
         return lsnni_fail(net->cx, LSNN_ESTATE,
                           "%s of '%.60s' is not kept: set its option keep",

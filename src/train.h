@@ -27,10 +27,24 @@ static void lsnni_optimizer_defaults(lsnn_optimizer_desc *d)
     d->step_factor = lsnni_or(d->step_factor, 0.1);
 }
 
+/* Milestones rise until a 0 ends them; wanted: there is one.                  */
+static lsnn_status lsnni_milestones_check(lsnn_ctx *cx, const char *who, const int *at,
+                                          int wanted)
+{
+    if (wanted && at[0] < 1)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: the schedule needs milestones, the first is %d",
+                          who, at[0]);
+    for (int i = 0; i < LSNN_MAX_MILESTONES; i++)
+        if (at[i] < 0 || (i > 0 && at[i] > 0 && at[i] <= at[i - 1]))
+            return lsnni_fail(cx, LSNN_EVALUE, "%s: milestone %d is %d: they must rise, and a 0 "
+                              "ends them", who, i + 1, at[i]);
+    return LSNN_OK;
+}
+
 static lsnn_status lsnni_optimizer_check(lsnn_ctx *cx, const lsnn_optimizer_desc *d)
 {
     if ((int)d->method < 0 || d->method > LSNN_ADAMW || (int)d->schedule < 0 ||
-        d->schedule > LSNN_COSINE)
+        d->schedule > LSNN_MILESTONES)
         return lsnni_fail(cx, LSNN_EVALUE, "optimizer: method %d or schedule %d is unknown",
                           (int)d->method, (int)d->schedule);
     if (!(d->lr > 0 && d->lr < HUGE_VAL && d->weight_decay >= 0 &&
@@ -58,12 +72,13 @@ static lsnn_status lsnni_optimizer_check(lsnn_ctx *cx, const lsnn_optimizer_desc
                           "optimizer: the schedule has warmup_steps %d, total_steps %d, "
                           "step_every %d; cosine needs total_steps over warmup_steps, step "
                           "needs step_every", d->warmup_steps, d->total_steps, d->step_every);
-    return LSNN_OK;
+    return lsnni_milestones_check(cx, "optimizer", d->milestones,
+                                  d->schedule == LSNN_MILESTONES);
 }
 
 /* ---- >>schedules: lr at step t = 0, 1, ...
    warm-up (t < W): lr (t + 1) / W     constant: lr     step: lr factor^floor(t / every)
-   cosine: lr (1 + cos(pi (t - W) / (T - W))) / 2                             */
+   cosine: lr (1 + cos(pi (t - W) / (T - W))) / 2       milestones: lr factor^(how many <= t) */
 LSNN_API double lsnn_optimizer_lr(const lsnn_optimizer_desc *desc, uint32_t step)
 {
     lsnn_optimizer_desc d = *desc;
@@ -72,6 +87,12 @@ LSNN_API double lsnn_optimizer_lr(const lsnn_optimizer_desc *desc, uint32_t step
     if (t < warm) return d.lr * (t + 1) / warm;
     if (d.schedule == LSNN_STEP && d.step_every > 0)
         return d.lr * pow(d.step_factor, floor(t / d.step_every));
+    if (d.schedule == LSNN_MILESTONES) {
+        int passed = 0;
+        while (passed < LSNN_MAX_MILESTONES && d.milestones[passed] > 0 &&
+               t >= d.milestones[passed]) passed++;
+        return d.lr * pow(d.step_factor, passed);
+    }
     if (d.schedule == LSNN_COSINE) {
         double part = (t - warm) / LSNNI_MAX(1, (double)d.total_steps - warm);
         return part >= 1 ? 0 : d.lr * 0.5 * (1 + cos(3.141592653589793 * part));
@@ -299,6 +320,17 @@ static int lsnni_scores(const lsnn_net *net, int i)
     return 1;
 }
 
+/* The scores that loss i has read, N x classes. They are compared, as predict's are, not the
+   probabilities, in which near scores round to ties.                          */
+static const lsnn_real *lsnni_scores_read(const lsnn_net *net, int i, const lsnn_batch *b)
+{
+    const lsnni_schedule *s = &net->work->schedule[net->work->lanes > 0];
+    for (int j = 0; j < s->forwards; j++)
+        if (s->forward[j].node == i && !s->forward[j].turns && s->forward[j].call.x[0])
+            return s->forward[j].call.x[0];
+    return b->x;
+}
+
 /* Counts the last forward's errors; loss is its mean over the batch.         */
 static void lsnni_tally_add(const lsnn_net *net, lsnni_tally *t, const lsnn_batch *b,
                             double loss, int *confusion)
@@ -312,8 +344,9 @@ static void lsnni_tally_add(const lsnn_net *net, lsnni_tally *t, const lsnn_batc
         for (int i = 0; i < net->nodes; i++) {
             const lsnni_node *v = &net->node[i];
             int classes = lsnni_features(v->plan.out), best = 0, truth, miss;
-            const lsnn_real *p = net->work->y[i] + lsnni_area(n, classes);
+            const lsnn_real *p;
             if (!lsnni_scores(net, i)) continue;
+            p = lsnni_scores_read(net, i, b) + lsnni_area(n, classes);
             truth = b->labels[lsnni_area(n, b->heads) + (size_t)v->plan.o.head];
             for (int k = 1; k < classes; k++) if (p[k] > p[best]) best = k;
             miss = best != truth;
@@ -340,8 +373,9 @@ static lsnn_status lsnni_unscored(const lsnn_net *net, const lsnn_batch *b, int 
             size_t count = (size_t)lsnni_features(net->node[i].plan.out);
             if (lsnni_has(&net->node[i], LSNN_IS_LOSS) &&
                 !lsnni_finite(net->work->y[i] + (size_t)n * count, count))
-                return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the net's answer to sample %d "
-                                  "is no number, at layer '%.60s'", first + n, net->node[i].name);
+                return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the net's answer to sample "
+                                  "%d is no number, at layer '%.60s'", first + n,
+                                  net->node[i].name);
         }
     return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the loss of samples %d to %d is not "
                       "finite", first, first + b->n - 1);
@@ -408,30 +442,31 @@ typedef struct lsnni_fit {
     lsnni_batch batch, valid;
     lsnni_tally tally;               /* of this epoch                         */
     lsnn_progress p;
+    lsnn_real *best;                 /* keep_best: parameters, then buffers   */
     int *order, epoch, epochs, done, steps;  /* done: steps of this epoch     */
     double began, trained, images;   /* seconds and images of this call       */
 } lsnni_fit;
 
 static const char *const lsnni_methods[] = { "sgd", "adam", "adamw" };
 
-/* Enters an optimizer's array `block` as tensors. Their names, prefix + the parameter's, lie
-   in *names, for the caller to free.                                         */
-static lsnn_status lsnni_saver_state(lsnn_ctx *cx, lsnni_saver *s, const lsnn_net *net,
-                                     const char *prefix, const lsnn_real *block, char **names)
+/* Enters an array `block` of all parameters' size as tensors. Their names, prefix + the
+   parameter's, lie in *names, for the caller to free.                        */
+static lsnn_status lsnni_saver_state(lsnn_ctx *cx, lsnni_saver *s, const lsnni_param *p,
+                                     int count, const char *prefix, const lsnn_real *block,
+                                     char **names)
 {
     size_t length = 0, at = 0;
     int first = s->tensors;
     *names = NULL;
-    if (!block) return LSNN_OK;
-    for (int i = 0; i < net->params; i++)
-        length += strlen(prefix) + strlen(net->param[i].name) + 1;
+    if (!block || count < 1) return LSNN_OK;
+    for (int i = 0; i < count; i++) length += strlen(prefix) + strlen(p[i].name) + 1;
     *names = (char *)lsnni_alloc(cx, length, 1);
     if (!*names) return LSNN_ENOMEM;
-    lsnni_saver_tensors(s, net->param, net->params, block);
-    for (int i = 0; i < net->params; i++) {
+    lsnni_saver_tensors(s, p, count, block);
+    for (int i = 0; i < count; i++) {
         char *name = *names + at;
-        at += strlen(prefix) + strlen(net->param[i].name) + 1;
-        snprintf(name, length - (size_t)(name - *names), "%s%s", prefix, net->param[i].name);
+        at += strlen(prefix) + strlen(p[i].name) + 1;
+        snprintf(name, length - (size_t)(name - *names), "%s%s", prefix, p[i].name);
         s->tensor[first + i].name = name;
     }
     return LSNN_OK;
@@ -451,18 +486,36 @@ static void lsnni_saver_seed(lsnni_saver *s, uint64_t seed)
     lsnni_saver_number(s, "lsnn.seed.low", (double)(uint32_t)seed);
 }
 
+/* What of a training is saved beside the net: arrays of the size of its parameters (or
+   buffers), each under a prefix. readers of nets pass over "optimizer.".     */
+enum { LSNNI_FIT_STATES = 4 };
+static const lsnn_real *lsnni_fit_state(const lsnni_fit *f, int i, const char **prefix)
+{
+    static const char *const prefixes[LSNNI_FIT_STATES] = { "optimizer.m:", "optimizer.v:",
+        "optimizer.best:", "optimizer.best:" };
+    *prefix = prefixes[i];
+    if (i < 2) return i ? f->o->v : f->o->m;
+    if (!f->best || f->p.best_epoch < 0) return NULL;
+    return f->best + (i == 3 ? f->net->param_size : 0);
+}
+
 static lsnn_status lsnni_fit_save(lsnni_fit *f)
 {
     lsnn_net *net = f->net;
     lsnn_ctx *cx = net->cx;
-    char *m = NULL, *v = NULL;
+    char *names[LSNNI_FIT_STATES] = { NULL };
+    const char *prefix;
     lsnn_status status = LSNN_ENOMEM;
     lsnni_saver *s = (lsnni_saver *)lsnni_alloc(cx, 1, sizeof *s);
     if (!s) return LSNN_ENOMEM;
-    s->tensor = (lsnn_tensor *)lsnni_alloc(cx, (size_t)(3 * net->params + net->buffers),
+    s->tensor = (lsnn_tensor *)lsnni_alloc(cx, (size_t)(4 * net->params + 2 * net->buffers),
                                            sizeof *s->tensor);
-    if (s->tensor) status = lsnni_saver_state(cx, s, net, "optimizer.m:", f->o->m, &m);
-    if (status == LSNN_OK) status = lsnni_saver_state(cx, s, net, "optimizer.v:", f->o->v, &v);
+    if (s->tensor) status = LSNN_OK;
+    for (int i = 0; i < LSNNI_FIT_STATES && status == LSNN_OK; i++) {
+        const lsnn_real *block = lsnni_fit_state(f, i, &prefix);
+        status = lsnni_saver_state(cx, s, i == 3 ? net->buffer : net->param,
+                                   i == 3 ? net->buffers : net->params, prefix, block, &names[i]);
+    }
     if (status == LSNN_OK) {
         lsnni_saver_text(s, "lsnn.build", lsnn_build_info());
         lsnni_saver_text(s, "lsnn.isa", lsnn_isa_name(lsnn_ctx_isa(cx)));
@@ -478,10 +531,13 @@ static lsnn_status lsnni_fit_save(lsnni_fit *f)
         lsnni_saver_number(s, "lsnn.epoch.loss", f->tally.loss);
         lsnni_saver_number(s, "lsnn.epoch.wrong", f->tally.wrong_heads);
         lsnni_saver_number(s, "lsnn.epoch.samples", f->tally.samples);
+        if (f->d->valid && f->p.best_epoch >= 0) {
+            lsnni_saver_number(s, "lsnn.best", f->p.best);
+            lsnni_saver_number(s, "lsnn.best.epoch", f->p.best_epoch);
+        }
         status = lsnni_net_write(net, s, f->d->save);
     }
-    lsnni_free(cx, m);
-    lsnni_free(cx, v);
+    for (int i = 0; i < LSNNI_FIT_STATES; i++) lsnni_free(cx, names[i]);
     lsnni_free(cx, s->tensor);
     lsnni_free(cx, s);
     return status;
@@ -495,6 +551,34 @@ static lsnn_status lsnni_meta_number(lsnn_ctx *cx, const lsnn_file *f, const cha
         return lsnni_fail(cx, LSNN_EFORMAT,
                           "%.160s is no checkpoint: its metadata have no number %s",
                           path, key);
+    return LSNN_OK;
+}
+
+/* The best epoch so far, and what the net was then. A checkpoint of a run that had no
+   held-out data has none. epoch: those that are done.                        */
+static lsnn_status lsnni_fit_restore_best(lsnni_fit *f, const lsnn_file *file, const char *path,
+                                          double epoch)
+{
+    const lsnn_net *net = f->net;
+    double best, at;
+    if (!f->d->valid || !lsnn_file_meta(file, "lsnn.best.epoch")) {
+        if (!f->best || epoch < 1) return LSNN_OK;
+        return lsnni_fail(net->cx, LSNN_ESTATE, "%.160s was trained for %.0f epochs without "
+                          "held-out data: there is no best to keep", path, epoch);
+    }
+    LSNNI_TRY(lsnni_meta_number(net->cx, file, path, "lsnn.best", &best));
+    LSNNI_TRY(lsnni_meta_number(net->cx, file, path, "lsnn.best.epoch", &at));
+    if (!(at >= 0 && at < epoch && at <= floor(at) && fabs(best) <= DBL_MAX))
+        return lsnni_fail(net->cx, LSNN_EFORMAT, "%.160s: the best of %.0f epochs is number %g, "
+                          "at %g", path, epoch, at, best);
+    if (f->best) {
+        LSNNI_TRY(lsnni_read_block(net->cx, file, path, "optimizer.best:", net->param,
+                                   net->params, f->best));
+        LSNNI_TRY(lsnni_read_block(net->cx, file, path, "optimizer.best:", net->buffer,
+                                   net->buffers, f->best + net->param_size));
+    }
+    f->p.best = best;
+    f->p.best_epoch = (int)at;
     return LSNN_OK;
 }
 
@@ -541,6 +625,7 @@ static lsnn_status lsnni_fit_restore(lsnni_fit *f, const lsnn_file *file, const 
     if (f->o->v)
         LSNNI_TRY(lsnni_read_block(net->cx, file, path, "optimizer.v:", net->param,
                                    net->params, f->o->v));
+    LSNNI_TRY(lsnni_fit_restore_best(f, file, path, v[epoch]));
     LSNNI_TRY(lsnni_net_fill(net, file, path));
     net->seed = (uint64_t)v[high] << 32 | (uint64_t)v[low];
     f->o->step = (uint32_t)v[step];
@@ -605,6 +690,44 @@ static lsnn_status lsnni_fit_step(lsnni_fit *f)
     return LSNN_OK;
 }
 
+/* ---- >>best: the epoch that did best on held-out data -------------------------------*/
+static void lsnni_fit_copy(lsnn_real *to, const lsnn_real *from, size_t count)
+{
+    if (count) memcpy(to, from, count * sizeof *to);
+}
+
+/* An epoch has been scored. A score that is no number counts as the worst.   */
+static void lsnni_fit_compare(lsnni_fit *f)
+{
+    lsnn_progress *p = &f->p;
+    const lsnn_net *net = f->net;
+    double score = p->valid_loss;
+    for (int i = 0; i < net->nodes; i++) if (lsnni_scores(net, i)) score = p->valid_error;
+    if (!(fabs(score) <= DBL_MAX)) score = DBL_MAX;
+    if (p->best_epoch >= 0 && !(score < p->best)) return;
+    p->best = score;
+    p->best_epoch = f->epoch;
+    if (!f->best) return;
+    lsnni_fit_copy(f->best, net->value, net->param_size);
+    lsnni_fit_copy(f->best + net->param_size, net->state, net->buffer_size);
+}
+
+/* 1: as many epochs as `patience` have passed since the best.                */
+static int lsnni_fit_impatient(const lsnni_fit *f)
+{
+    return f->d->patience > 0 && f->p.best_epoch >= 0 &&
+           f->epoch - f->p.best_epoch > f->d->patience;
+}
+
+static void lsnni_fit_take_best(lsnni_fit *f)
+{
+    lsnn_net *net = f->net;
+    if (!f->best || f->p.best_epoch < 0) return;
+    lsnni_fit_copy(net->value, f->best, net->param_size);
+    lsnni_fit_copy(net->state, f->best + net->param_size, net->buffer_size);
+    lsnni_changed(net);
+}
+
 /* Tells the caller where training stands; STOPPED if it wants no more.       */
 static lsnn_status lsnni_fit_report(lsnni_fit *f, int epoch_done)
 {
@@ -624,6 +747,7 @@ static lsnn_status lsnni_fit_report(lsnni_fit *f, int epoch_done)
         LSNNI_TRY(lsnni_evaluate(f->net, &f->valid, &s));
         p->valid_loss = s.loss;
         p->valid_error = s.error;
+        lsnni_fit_compare(f);
     }
     return f->d->progress && f->d->progress(p, f->d->user) ? LSNN_STOPPED : LSNN_OK;
 }
@@ -651,14 +775,61 @@ static lsnn_status lsnni_fit_epoch(lsnni_fit *f)
     f->done = 0;
     memset(&f->tally, 0, sizeof f->tally);
     if (f->d->save && (s == LSNN_STOPPED || !f->d->save_every || f->epoch == f->epochs ||
-                       f->o->step % (uint32_t)f->d->save_every == 0))
+                       lsnni_fit_impatient(f) || f->o->step % (uint32_t)f->d->save_every == 0))
         LSNNI_TRY(lsnni_fit_save(f));
     return s;
 }
 
-static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
+/* What the number of steps says of the schedule: cosine's end, milestones given as epochs. */
+static lsnn_optimizer_desc lsnni_fit_optimizer(const lsnni_fit *f)
 {
     lsnn_optimizer_desc o = f->d->optimizer;
+    if (o.schedule == LSNN_COSINE && !o.total_steps)
+        o.total_steps = (int)LSNNI_MIN((double)f->epochs * f->steps, INT_MAX);
+    for (int i = 0; i < LSNN_MAX_MILESTONES && f->d->milestones[i] > 0; i++) {
+        double step = (double)f->d->milestones[i] * f->steps;
+        o.schedule = LSNN_MILESTONES;
+        if (step <= INT_MAX) o.milestones[i] = (int)step;      /* else it is never reached */
+    }
+    return o;
+}
+
+static lsnn_status lsnni_fit_check(lsnn_net *net, const lsnn_fit_desc *d)
+{
+    const lsnn_optimizer_desc *o = &d->optimizer;
+    if (!net->built || net->predict_only)
+        return lsnni_fail(net->cx, LSNN_ESTATE,
+                          "lsnn_fit: the net must be built, and not to predict only");
+    if (d->epochs < 0 || d->save_every < 0 || d->patience < 0)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "lsnn_fit: epochs %d, save_every %d, patience %d",
+                          d->epochs, d->save_every, d->patience);
+    if ((d->keep_best || d->patience) && !d->valid)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "lsnn_fit: %s needs held-out data: set valid",
+                          d->keep_best ? "keep_best" : "patience");
+    LSNNI_TRY(lsnni_milestones_check(net->cx, "lsnn_fit", d->milestones, 0));
+    if (d->milestones[0] && (o->milestones[0] || (o->schedule != LSNN_CONSTANT &&
+                                                  o->schedule != LSNN_MILESTONES)))
+        return lsnni_fail(net->cx, LSNN_EVALUE, "lsnn_fit: milestones in epochs go with no other "
+                          "schedule, nor with the optimizer's own milestones");
+    return LSNN_OK;
+}
+
+/* Memory of a training, for all of its steps.                                */
+static lsnn_status lsnni_fit_alloc(lsnni_fit *f, int samples)
+{
+    lsnn_net *net = f->net;
+    lsnn_optimizer_desc o = lsnni_fit_optimizer(f);
+    f->o = lsnn_optimizer_new(net, &o);
+    f->order = (int *)lsnni_alloc(net->cx, (size_t)samples, sizeof *f->order);
+    f->batch.order = f->order;
+    if (f->d->keep_best)
+        f->best = (lsnn_real *)lsnni_alloc(net->cx, net->param_size + net->buffer_size,
+                                           sizeof *f->best);
+    return f->o && f->order && (f->best || !f->d->keep_best) ? LSNN_OK : net->cx->last_;
+}
+
+static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
+{
     lsnn_status s = LSNN_OK;
     f->epochs = f->d->epochs ? f->d->epochs : 1;
     if (f->d->save && f->d->note)                        /* not after an epoch  */
@@ -666,16 +837,12 @@ static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
     LSNNI_TRY(lsnni_batch_make(f->net, &f->batch, train));
     if (f->d->valid) LSNNI_TRY(lsnni_batch_make(f->net, &f->valid, f->d->valid));
     f->steps = lsnni_div_up(train->count, f->net->batch);
-    if (o.schedule == LSNN_COSINE && !o.total_steps)
-        o.total_steps = (int)LSNNI_MIN((double)f->epochs * f->steps, INT_MAX);
-    f->o = lsnn_optimizer_new(f->net, &o);
-    f->order = (int *)lsnni_alloc(f->net->cx, (size_t)train->count, sizeof *f->order);
-    f->batch.order = f->order;
-    if (!f->o || !f->order) return f->net->cx->last_;
+    LSNNI_TRY(lsnni_fit_alloc(f, train->count));
     lsnn_zero_grad(f->net);
     if (f->d->resume) LSNNI_TRY(lsnni_fit_resume(f));
-    if (f->epoch == f->epochs && f->d->save) return lsnni_fit_save(f);   /* none is left */
-    while (f->epoch < f->epochs && s == LSNN_OK) s = lsnni_fit_epoch(f);
+    if (f->d->save && !f->done && (f->epoch == f->epochs || lsnni_fit_impatient(f)))
+        return lsnni_fit_save(f);                        /* none is left        */
+    while (f->epoch < f->epochs && !lsnni_fit_impatient(f) && s == LSNN_OK) s = lsnni_fit_epoch(f);
     return s;
 }
 
@@ -691,17 +858,15 @@ LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_
     f.net = net;
     f.d = d;
     f.began = lsnni_seconds();
-    if (!net->built || net->predict_only)
-        return lsnni_fail(net->cx, LSNN_ESTATE,
-                          "lsnn_fit: the net must be built, and not to predict only");
-    if (d->epochs < 0 || d->save_every < 0)
-        return lsnni_fail(net->cx, LSNN_EVALUE, "lsnn_fit: epochs %d, save_every %d",
-                          d->epochs, d->save_every);
+    f.p.best_epoch = -1;
+    LSNNI_TRY(lsnni_fit_check(net, d));
     s = lsnni_fit_run(&f, train);
+    if (s >= LSNN_OK) lsnni_fit_take_best(&f);
     if (d->last) *d->last = f.p;
     lsnni_batch_free(net->cx, &f.batch);
     lsnni_batch_free(net->cx, &f.valid);
     lsnni_free(net->cx, f.order);
+    lsnni_free(net->cx, f.best);
     lsnn_optimizer_free(f.o);
     return s;
 }

@@ -15,6 +15,7 @@
 #   naive   -DLSNN_NAIVE -DLSNN_DOUBLE, the plain loops of each layer
 #   m32     32 bits, where the compiler has their C library (Debian: libc6-dev-i386 and
 #           lib32gcc-VERSION-dev; gcc-multilib keeps compilers for ARM away)
+#   x87     32 bits without SSE          loose     -ffast-math but for NaN and infinities
 #   long    as plain, with TEST_LONG=1 in its environment: what takes long
 # A script's: short, and long with TEST_LONG=1. Without that line: plain, short.
 #
@@ -29,7 +30,7 @@
 cd "$(dirname "$0")/.." || exit 1
 [ -n "${TEST_LIBS+x}" ] || exec make test ONLY="${1:-}"
 here=build/tests
-seconds=600
+seconds=${TEST_SECONDS:-600}                # that a test may take: more on a busy machine
 
 # ---- One job: sh tests/run.sh --job MODE tests/test_x.c ------------------------------
 have() { command -v "$1" > /dev/null 2>&1; }
@@ -46,6 +47,9 @@ mode_flags() {
     asan)     echo "-O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all -Isrc -I." ;;
     nosimd)   echo "-O2 -DLSNN_NO_SIMD -Isrc -I." ;;
     naive)    echo "-O2 -DLSNN_NAIVE -DLSNN_DOUBLE -Isrc -I." ;;
+    loose)    echo "-O2 -ffast-math -fno-finite-math-only -Isrc -I." ;;
+    x87)      echo "-O1 -m32 -mno-sse -mfpmath=387 -Isrc -I." \
+                   "-idirafter /usr/include/$($CC -print-multiarch 2> /dev/null)" ;;
     m32)      echo "-O1 -m32 -msse2 -mfpmath=sse -Isrc -I." \
                    "-idirafter /usr/include/$($CC -print-multiarch 2> /dev/null)" ;;
     *)        return 1 ;;
@@ -60,7 +64,7 @@ mode_fault() {
         printf '%s\n' '#include <cblas.h>' 'int main(void){return cblas_sgemm == 0;}' > "$probe.c"
         # shellcheck disable=SC2086
         $CC "$probe.c" -o "$probe" $CBLAS_LIBS > /dev/null 2>&1 || echo "no $CBLAS_LIBS" ;;
-    asan | tsan | omp | m32)
+    asan | tsan | omp | m32 | x87)
         echo '#include <errno.h>
               int main(void){return 0;}' > "$probe.c"
         # shellcheck disable=SC2046
@@ -103,7 +107,7 @@ build_and_run() {
     esac
     flags=$(mode_flags "$2") || { echo "1..1"; echo "not ok 1 - unknown mode $2"; return 1; }
     libs=$TEST_LIBS
-    if [ "$2" = m32 ]; then          # the other libraries are of 64 bits
+    if [ "$2" = m32 ] || [ "$2" = x87 ]; then          # the other libraries are of 64 bits
         libs=-lm
         TEST_FLAGS=$(echo " $TEST_FLAGS" | sed 's/ -DLSNN_USE_[A-Z]*//g')
     fi
@@ -236,7 +240,7 @@ done > "$here/wanted"
 # test seldom wait for each other. What takes long comes first, so that it is not left alone
 # at the end. A misspelt mode is a failure, not silence.
 grep 'test_assembled' "$here/wanted" > "$here/first"
-{ for mode in asan double plain omp single tsan nosimd cblas naive m32; do
+{ for mode in asan double plain omp single tsan nosimd cblas naive m32 x87 loose; do
       while read -r wanted test; do
           case $wanted$test in
           long*.sh) continue ;;
@@ -245,10 +249,10 @@ grep 'test_assembled' "$here/wanted" > "$here/first"
           [ "$wanted" = "$mode" ] && grep -q TEST_LINKED "$test" && echo "$mode lsnn.h" && break
       done < "$here/wanted"
   done
-  for mode in long short asan double plain omp single tsan nosimd cblas naive m32; do
+  for mode in long short asan double plain omp single tsan nosimd cblas naive m32 x87 loose; do
       grep "^$mode " "$here/wanted"
   done
-  grep -Ev '^(long|short|asan|double|plain|omp|single|tsan|nosimd|cblas|naive|m32) ' "$here/wanted"
+  grep -Ev '^(long|short|asan|double|plain|omp|single|tsan|nosimd|cblas|naive|m32|x87|loose) ' "$here/wanted"
 } | grep -v test_assembled > "$here/others"
 cat "$here/first" "$here/others" > "$here/jobs"
 

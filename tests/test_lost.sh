@@ -21,9 +21,6 @@ plot=$work/plot
 tiny='--model cnn --train 320 --test 100 --batch 32 --threads 1 --quiet'
 sum() { cksum < "$1"; }
 skip() { n=$((n + 1)); echo "ok $n - $1 # SKIP $2"; }
-probe='#include <stb/stb_image.h>'
-echo "$probe" | $CC -x c -fsyntax-only - 2> /dev/null ||
-    echo "$probe" | sed s,stb/,, | $CC -x c -fsyntax-only - 2> /dev/null && stb=1 || stb=0
 
 # ---- a net or a log that is there ---------------------------------------------------------
 net=$work/net.safetensors
@@ -174,7 +171,7 @@ if [ -c /dev/full ]; then
         full "$data" --list
         full "$export" "$net" --c "$work/full.c"
         full "$predict" --help
-        [ "$stb" -eq 0 ] || full "$predict" "$look" "$work/picture.png"
+        full "$predict" "$look" "$work/picture.png"
     }
 else
     skip 'a full standard output' 'there is no /dev/full'
@@ -213,39 +210,35 @@ check 'gen_data cluttered places 26 letters' $?
 # ---- the first hour: the README's three lines --------------------------------------------------
 "$predict" --help > "$work/help.txt" && grep -q -e '--overlay' "$work/help.txt"
 check 'predict --help' $?
-if [ "$stb" -eq 1 ]; then
-    "$train" --task digits --model cnn --train 6000 --test 500 --epochs 1 --threads 1 --quiet \
-        --save "$work/digits.safetensors" > /dev/null
-    check 'lsnn_mnist --task digits' $?
-    right=0
-    for seed in 1 2 3 4 5 6 7 8 9 10; do
-        label=$("$data" digits --seed $seed --train 64 --test 8 --out "$work/first" \
-            --first "$work/digit.png" 2> /dev/null | sed -n 's/.*its label \([0-9]\)$/\1/p')
-        "$predict" "$work/digits.safetensors" "$work/digit.png" 2> /dev/null |
-            grep -q "class=$label " && right=$((right + 1))
-    done
-    [ $right -ge 9 ]
-    check "predict reads digits that gen_data --first wrote: $right of 10" $?
-    printf '%s\n' '#define LSNN_IMPLEMENTATION' '#include "lsnn.h"' 'int main(int c, char **v) {' \
-        'static lsnn_ctx cx; static lsnn_real nan[10]; lsnn_image im;' \
-        'lsnn_net *net = lsnn_net_load(&cx, v[1], NULL, NULL, 0); (void)c;' \
-        'for (int i = 0; i < 10; i++) nan[i] = (lsnn_real)NAN;' \
-        'lsnn_net_set(net, "dense2.bias", nan, 10); lsnn_net_save(net, v[2]);' \
-        'lsnn_image_new(&cx, &im, 20, 20, 0xffffff);' \
-        'return lsnn_image_save(&cx, &im, v[3]) != LSNN_OK || cx.status != LSNN_OK; }' \
-        > "$work/nan.c"
-    compile "$work/nan.c" "$work/nan.program" -O0 &&
-        "$work/nan.program" "$work/digits.safetensors" "$work/nan.safetensors" "$work/empty.png"
-    check 'a net of NaN' $?
-    "$predict" "$work/nan.safetensors" "$work/digit.png" > "$work/stdout" 2> "$work/stderr"
-    [ $? -eq 1 ] && ! grep -q probability= "$work/stdout" && [ -s "$work/stderr" ]
-    check 'predict: scores that are NaN are a failure' $?
-    "$predict" "$work/digits.safetensors" "$work/empty.png" 2>&1 > /dev/null |
-        grep -q 'warning: .*empty.png is empty'
-    check 'predict warns of an empty picture' $?
-else
-    skip 'predict reads digits' 'built without stb_image.h'
-fi
+"$train" --task digits --model cnn --train 6000 --test 500 --epochs 1 --threads 1 --quiet \
+    --save "$work/digits.safetensors" > /dev/null
+check 'lsnn_mnist --task digits' $?
+right=0
+for seed in 1 2 3 4 5 6 7 8 9 10; do
+    label=$("$data" digits --seed $seed --train 64 --test 8 --out "$work/first" \
+        --first "$work/digit.png" 2> /dev/null | sed -n 's/.*its label \([0-9]\)$/\1/p')
+    "$predict" "$work/digits.safetensors" "$work/digit.png" 2> /dev/null |
+        grep -q "class=$label " && right=$((right + 1))
+done
+[ $right -ge 9 ]
+check "predict reads digits that gen_data --first wrote: $right of 10" $?
+printf '%s\n' '#define LSNN_IMPLEMENTATION' '#include "lsnn.h"' 'int main(int c, char **v) {' \
+    'static lsnn_ctx cx; static lsnn_real nan[10]; lsnn_image im;' \
+    'lsnn_net *net = lsnn_net_load(&cx, v[1], NULL, NULL, 0); (void)c;' \
+    'for (int i = 0; i < 10; i++) nan[i] = (lsnn_real)NAN;' \
+    'lsnn_net_set(net, "dense2.bias", nan, 10); lsnn_net_save(net, v[2]);' \
+    'lsnn_image_new(&cx, &im, 20, 20, 0xffffff);' \
+    'return lsnn_image_save(&cx, &im, v[3]) != LSNN_OK || cx.status != LSNN_OK; }' \
+    > "$work/nan.c"
+compile "$work/nan.c" "$work/nan.program" -O0 &&
+    "$work/nan.program" "$work/digits.safetensors" "$work/nan.safetensors" "$work/empty.png"
+check 'a net of NaN' $?
+"$predict" "$work/nan.safetensors" "$work/digit.png" > "$work/stdout" 2> "$work/stderr"
+[ $? -eq 1 ] && ! grep -q probability= "$work/stdout" && [ -s "$work/stderr" ]
+check 'predict: scores that are NaN are a failure' $?
+"$predict" "$work/digits.safetensors" "$work/empty.png" 2>&1 > /dev/null |
+    grep -q 'warning: .*empty.png is empty'
+check 'predict warns of an empty picture' $?
 
 # wrote PROGRAM FILE...: stderr ends with these
 wrote() {
@@ -270,10 +263,8 @@ wrote export "$work/e.c" "$work/e.onnx"
     2> "$work/stderr"
 wrote gen_data "$work/a/arrow-train-images-idx3-ubyte" "$work/a/arrow-train-labels-idx1-ubyte" \
     "$work/a/arrow-t10k-images-idx3-ubyte" "$work/a/arrow-t10k-labels-idx1-ubyte" "$work/g.png"
-if [ "$stb" -eq 1 ]; then
-    "$predict" "$look" "$work/picture.png" --overlay "$work/o.png" > /dev/null 2> "$work/stderr"
-    wrote predict "$work/o.png"
-fi
+"$predict" "$look" "$work/picture.png" --overlay "$work/o.png" > /dev/null 2> "$work/stderr"
+wrote predict "$work/o.png"
 
 # ---- make run: beside what is there; on all cores ----------------------------------------------
 home=$work/home
@@ -329,7 +320,7 @@ if [ -n "${TEST_LONG:-}" ] && command -v timeout > /dev/null 2>&1; then
     printf '#!/bin/sh\nshift\nexec "$@"\n' > "$home/bin/sudo"
     printf '#!/bin/sh\necho 0\n' > "$home/bin/id"
     # shellcheck disable=SC2016
-    printf '%s\n' '#!/bin/sh' 'case "$(cat "$1")" in *stb* | *zlib*) exit 1 ;; esac' \
+    printf '%s\n' '#!/bin/sh' 'case "$(cat "$1")" in *zlib*) exit 1 ;; esac' \
         > "$home/bin/fakecc"
     chmod +x "$home/bin/apt-get" "$home/bin/sudo" "$home/bin/id" "$home/bin/fakecc"
     began=$(date +%s)

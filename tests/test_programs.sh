@@ -30,22 +30,16 @@ tail -n 1 "$work/result.txt" | grep -Eq '^result task=cluttered model=lsnn-conte
 check 'its last line is the result line' $?
 [ "$(wc -l < "$work/log.csv")" -eq 2 ]
 check 'its log has a header and a line an epoch' $?
-case ${TEST_FLAGS:-} in *LSNN_NO_STB*) stb=0 ;; *) stb=1 ;; esac
-if [ $stb -eq 1 ]; then
-    [ -s "$work/look.png" ]
-    check 'it draws the figure' $?
-    "$predict" "$work/out/cluttered-lsnn-content.safetensors" "$work/look.png" \
-        --overlay "$work/overlay.png" > "$work/predict.txt"
-    check 'predict loads the net and reads a PNG' $?
-    grep -q '^prediction file=.* class=[0-9] probability=' "$work/predict.txt" && [ -s "$work/overlay.png" ]
-    check 'it prints a class and draws the overlay' $?
-    "$mnist" arrow --out "$work/one" --train 70 --test 1 --preview "$work/sheet.png" > "$work/sheet.txt" 2>&1
-    grep -q 'sheet.png: preview' "$work/sheet.txt" && [ "$(wc -c < "$work/sheet.png")" -gt 5000 ]
-    check 'gen_data draws a preview' $?
-else
-    n=$((n + 1))
-    echo "ok $n - predict reads a PNG # SKIP built without stb"
-fi
+[ -s "$work/look.png" ]
+check 'it draws the figure' $?
+"$predict" "$work/out/cluttered-lsnn-content.safetensors" "$work/look.png" \
+    --overlay "$work/overlay.png" > "$work/predict.txt"
+check 'predict loads the net and reads a PNG' $?
+grep -q '^prediction file=.* class=[0-9] probability=' "$work/predict.txt" && [ -s "$work/overlay.png" ]
+check 'it prints a class and draws the overlay' $?
+"$mnist" arrow --out "$work/one" --train 70 --test 1 --preview "$work/sheet.png" > "$work/sheet.txt" 2>&1
+grep -q 'sheet.png: preview' "$work/sheet.txt" && [ "$(wc -c < "$work/sheet.png")" -gt 5000 ]
+check 'gen_data draws a preview' $?
 for line in 'cnn 417482 3861834' 'lc 1017770 3861834' 'lsnn-location 417562 3861834' \
             'lsnn-content 556250 7444954'; do
     # shellcheck disable=SC2086
@@ -74,7 +68,7 @@ for task in cluttered sequence; do
         [ "$(ink "$work/one/$task-t10k-images-idx3-ubyte")" -gt 5000 ]
     check "gen_data $task: no test digit in training pictures" $?
 done
-for task in arrow rectangle; do
+for task in arrow rectangle tlmnist; do
     pictures $task "$work/white" "$work/one" && pictures $task "$work/other" "$work/two" &&
         cmp "$work/one/$task-t10k-images-idx3-ubyte" "$work/two/$task-t10k-images-idx3-ubyte" &&
         ! cmp -s "$work/one/$task-train-images-idx3-ubyte" "$work/two/$task-train-images-idx3-ubyte"
@@ -106,8 +100,7 @@ done
 models: cnn lc lsnn-location lsnn-content" ]
 check '--list names tasks and models' $?
 tiny='--train 320 --test 100 --batch 32 --threads 1 --epochs 1 --quiet'
-drawn=
-[ $stb -eq 1 ] && drawn="--figure $work/figure.png --strip $work/strip.png"
+drawn="--figure $work/figure.png --strip $work/strip.png"
 for task in arrow rectangle sequence; do
     rm -f "$work/figure.png" "$work/strip.png"
     # shellcheck disable=SC2086
@@ -116,7 +109,7 @@ for task in arrow rectangle sequence; do
         grep -Eq "^focus task=$task model=lsnn-content at=start share=[0-9.]+ area=0\\.1[0-9]* ratio=[0-9.]+( others=[0-9.]+)? next=[0-9.]+$" "$work/result.txt" &&
         grep -q "^focus task=$task model=lsnn-content at=end share=" "$work/result.txt" &&
         tail -n 1 "$work/result.txt" | grep -q "^result task=$task model=lsnn-content error=" &&
-        { [ -z "$drawn" ] || { [ -s "$work/figure.png" ] && [ -s "$work/strip.png" ]; }; }
+        [ -s "$work/figure.png" ] && [ -s "$work/strip.png" ]
     check "lsnn_mnist --task $task: focus, result and figures" $?
 done
 [ "$(grep -c '^focus .* at=end digit=[123] ' "$work/result.txt")" -eq 3 ] &&
@@ -130,22 +123,17 @@ for model in cnn lc lsnn-location; do
         grep -q "^result task=sequence model=$model .* whole_error="
     check "lsnn_mnist --task sequence --model $model reads gen_data's labels" $?
 done
-if [ $stb -eq 1 ]; then
-    "$predict" "$work/out/sequence-lsnn-location.safetensors" "$work/look.png" > "$work/predict.txt" &&
-        [ "$(grep -c '^prediction file=.* head=[123] class=[0-9] probability=' "$work/predict.txt")" -eq 3 ]
-    check 'predict reads the three digits of a sequence' $?
-    printf '%s\n' '#define LSNN_IMPLEMENTATION' '#include "lsnn.h"' 'int main(int c, char **v) {' \
-        'static lsnn_ctx cx; lsnn_net *net = lsnn_net_new(&cx); (void)c;' \
-        'lsnn_conv2d(net, lsnn_input(net, 1, 42, 42), 8, 5, NULL); lsnn_net_build(net, NULL);' \
-        'return lsnn_net_save(net, v[1]) != LSNN_OK; }' > "$work/maps.c"
-    compile "$work/maps.c" "$work/maps.program" -O0 && "$work/maps.program" "$work/maps.safetensors" &&
-        "$predict" "$work/maps.safetensors" "$work/look.png" > "$work/predict.txt" &&
-        [ "$(grep -c '%$' "$work/predict.txt")" -eq $((8 * 38 * 38)) ]
-    check 'predict reads a net that puts out maps' $?
-else
-    n=$((n + 1))
-    echo "ok $n - predict reads three digits # SKIP built without stb"
-fi
+"$predict" "$work/out/sequence-lsnn-location.safetensors" "$work/look.png" > "$work/predict.txt" &&
+    [ "$(grep -c '^prediction file=.* head=[123] class=[0-9] probability=' "$work/predict.txt")" -eq 3 ]
+check 'predict reads the three digits of a sequence' $?
+printf '%s\n' '#define LSNN_IMPLEMENTATION' '#include "lsnn.h"' 'int main(int c, char **v) {' \
+    'static lsnn_ctx cx; lsnn_net *net = lsnn_net_new(&cx); (void)c;' \
+    'lsnn_conv2d(net, lsnn_input(net, 1, 42, 42), 8, 5, NULL); lsnn_net_build(net, NULL);' \
+    'return lsnn_net_save(net, v[1]) != LSNN_OK; }' > "$work/maps.c"
+compile "$work/maps.c" "$work/maps.program" -O0 && "$work/maps.program" "$work/maps.safetensors" &&
+    "$predict" "$work/maps.safetensors" "$work/look.png" > "$work/predict.txt" &&
+    [ "$(grep -c '%$' "$work/predict.txt")" -eq $((8 * 38 * 38)) ]
+check 'predict reads a net that puts out maps' $?
 # shellcheck disable=SC2086
 "$train" --model lsnn-location $tiny --out "$work/out" --normalise none --bias inside --rank 2 \
     --mixture 3 --separable 1 --mu-range 0.1 --alpha-start 3 --param-lr 1 --holdout 64 --no-test \
@@ -219,23 +207,21 @@ check 'convnet learns a norm for each map, and tells them' $?
 check 'convnet --explain: nine terms make the sum, which is backward and the difference' $?
 "$convnet" --kernels --figure "$work/kernels.png" 2> /dev/null && [ "$(wc -c < "$work/kernels.png")" -gt 5000 ]
 check 'convnet --kernels draws the built-in picture' $?
-if [ $stb -eq 1 ]; then
-    "$convnet" --kernels "$work/kernels.png" --figure "$work/again.png" 2> /dev/null &&
-        [ "$(wc -c < "$work/again.png")" -gt "$(wc -c < "$work/kernels.png")" ]
-    check 'convnet --kernels filters a picture that is given' $?
-    refused 1 "$work/log.csv" "$convnet" --kernels "$work/log.csv" --figure "$work/no.png"
-    "$convnet" --model lenet5 --train 6000 --test 100 --epochs 8 --threads 1 --quiet \
-        --save "$work/lenet.safetensors" > /dev/null 2>&1
-    right=0
-    for seed in 1 2 3 4 5 6 7 8 9 10; do
-        label=$("$mnist" digits --seed $seed --train 64 --test 8 --out "$work/first" \
-            --first "$work/digit.png" 2> /dev/null | sed -n 's/.*its label \([0-9]\)$/\1/p')
-        "$predict" "$work/lenet.safetensors" "$work/digit.png" 2> /dev/null |
-            grep -q "class=$label " && right=$((right + 1))
-    done
-    [ $right -ge 8 ]
-    check "predict gives LeNet-5 the frame that it knows: $right of 10 digits read" $?
-fi
+"$convnet" --kernels "$work/kernels.png" --figure "$work/again.png" 2> /dev/null &&
+    [ "$(wc -c < "$work/again.png")" -gt "$(wc -c < "$work/kernels.png")" ]
+check 'convnet --kernels filters a picture that is given' $?
+refused 1 "$work/log.csv" "$convnet" --kernels "$work/log.csv" --figure "$work/no.png"
+"$convnet" --model lenet5 --train 6000 --test 100 --epochs 8 --threads 1 --quiet \
+    --save "$work/lenet.safetensors" > /dev/null 2>&1
+right=0
+for seed in 1 2 3 4 5 6 7 8 9 10; do
+    label=$("$mnist" digits --seed $seed --train 64 --test 8 --out "$work/first" \
+        --first "$work/digit.png" 2> /dev/null | sed -n 's/.*its label \([0-9]\)$/\1/p')
+    "$predict" "$work/lenet.safetensors" "$work/digit.png" 2> /dev/null |
+        grep -q "class=$label " && right=$((right + 1))
+done
+[ $right -ge 8 ]
+check "predict gives LeNet-5 the frame that it knows: $right of 10 digits read" $?
 refused 1 "$work/nowhere.png" "$convnet" --kernels "$work/nowhere.png" --figure "$work/no.png"
 refused 2 'one file' "$convnet" --kernels "$work/kernels.png" --figure "$work/kernels.png"
 refused 2 --figure "$convnet" --kernels

@@ -6,11 +6,11 @@
 #include "lsnn.h"
 #include "source.h"
 
-enum { OUT = 42, PIXELS = 42 * 42 };
+enum { OUT = 42, PIXELS = 42 * 42, MOST = 56 * 56 };
 
 /* A sample as the tests look at it.                                          */
 typedef struct view {
-    unsigned char pixels[PIXELS], labels[LSNN_MAX_HEADS];
+    unsigned char pixels[MOST], labels[LSNN_MAX_HEADS];
     lsnn_place place[LSNN_MAX_HEADS];
 } view;
 
@@ -25,7 +25,7 @@ static view draw(const lsnn_recipe *r, uint32_t epoch, int index)
 static int ink(const view *v)
 {
     int sum = 0;
-    for (int i = 0; i < PIXELS; i++) sum += v->pixels[i];
+    for (int i = 0; i < MOST; i++) sum += v->pixels[i];
     return sum;
 }
 
@@ -550,6 +550,47 @@ static void test_sequence(void)
              "right (chi-square %.1f of 56)", chi);
 }
 
+/* ---- tlmnist ----------------------------------------------------------------------*/
+/* Image i is full of noise of its own, so a quadrant tells which image it shows: the sample's
+   own in the top left, bit for bit, and any in the others, each as often as the next. */
+static void test_tlmnist(void)
+{
+    enum { n = 50, epochs = 200, side = 56 };
+    source s = make_source(n, 3, 0);
+    lsnn_recipe r = recipe(LSNN_TASK_TLMNIST, &s, &s, 8, 0);
+    lsnn_rng noise = lsnn_rng_at(1, "test", "noise", 0, 0);
+    int shown[3][n] = { { 0 } };
+    double want[n], chi[3];
+    r.crops = NULL;                             /* there is no clutter           */
+    r.fresh = 1;
+    for (int i = 0; i < n * 784; i++) s.images.v[i] = (unsigned char)lsnn_rng_u32(&noise);
+    for (int k = 0; k < n * epochs; k++) {
+        view v = draw(&r, (uint32_t)(k / n), k % n);
+        CHECK(v.labels[0] == s.labels.v[k % n]);
+        for (int q = 0; q < 4; q++) {
+            int image = 0, x = q % 2 * 28, y = q / 2 * 28, same = 1;
+            while (q && image < n &&
+                   memcmp(v.pixels + y * side + x, s.images.v + image * 784, 28)) image++;
+            if (!q) image = k % n;
+            for (int i = 0; i < 28 && image < n; i++)
+                same &= !memcmp(v.pixels + (y + i) * side + x, s.images.v + image * 784 + i * 28,
+                                28);
+            CHECK(image < n && same);
+            CHECK(v.place[q].x == x && v.place[q].y == y && v.place[q].w == 28 &&
+                  v.place[q].h == 28);
+            if (q && image < n) shown[q - 1][image]++;
+        }
+    }
+    for (int i = 0; i < n; i++) want[i] = epochs;
+    for (int q = 0; q < 3; q++) {
+        chi[q] = chi_square(shown[q], want, n);
+        CHECK(chi[q] < 85.4);                   /* 49 degrees: 1 in 1000 exceeds it */
+    }
+    free_source(&s);
+    test_end("tlmnist: the labelled digit top left, any others elsewhere (chi-square %.0f, %.0f, "
+             "%.0f of 49)", chi[0], chi[1], chi[2]);
+}
+
 /* ---- which digits ---------------------------------------------------------------*/
 /* Ink is seen only if the recipe's own images have it: test pictures hold no training
    digit and the reverse, nor digits from outside of [first, first + count).  */
@@ -578,7 +619,7 @@ static void test_sources(void)
             part = draw(&r, (uint32_t)k, k % 20);           /* none but black ones   */
             r.images = &black.images;
             own = draw(&r, (uint32_t)k, k % 20);
-            CHECK(memcmp(own.pixels, part.pixels, PIXELS) == 0);
+            CHECK(memcmp(own.pixels, part.pixels, MOST) == 0);
             paint(&white, -1, 200);
         }
     free_source(&white);
@@ -625,7 +666,7 @@ static void test_threads(void)
 {
     enum { n = 600 };
     source s = make_source(n, 2, 0);
-    unsigned char *pixels = (unsigned char *)malloc(n * 42 * 42);
+    unsigned char *pixels = (unsigned char *)malloc(n * MOST);
     for (int t = 0; t < LSNN_TASK_COUNT_; t++) {
         uint64_t first = 0;
         for (int threads = 1; threads <= 3; threads++) {
@@ -658,7 +699,8 @@ static void test_threads(void)
 static void test_golden(void)
 {
     static const uint64_t want[LSNN_TASK_COUNT_] = { 0, 0x9f366697792e9a87ull,
-        0xc29b05cc65c4dd1bull, 0xfe3839113c808668ull, 0xf319d6d0e1642cafull };
+        0xc29b05cc65c4dd1bull, 0xfe3839113c808668ull, 0xf319d6d0e1642cafull,
+        0x68c0eeb48fb1c2d2ull };
     source s = make_source(100, 1, 0);
     for (int i = 0; i < 100; i++) {
         paint(&s, i, 100 + i);
@@ -666,11 +708,12 @@ static void test_golden(void)
     }
     for (int t = LSNN_TASK_CLUTTERED; t < LSNN_TASK_COUNT_; t++) {
         lsnn_recipe r = recipe((lsnn_task)t, &s, &s, 2017, 0);
+        int side = lsnn_task_shape((lsnn_task)t).h;
         uint64_t h = 0;
         r.fresh = 1;
         for (int i = 0; i < 100; i++) {
             view v = draw(&r, (uint32_t)i % 3, i);
-            h = h * 31 + (hash_bytes(v.pixels, PIXELS) ^ hash_bytes(v.labels, LSNN_MAX_HEADS));
+            h = h * 31 + (hash_bytes(v.pixels, (size_t)(side * side)) ^ hash_bytes(v.labels, LSNN_MAX_HEADS));
         }
         if (h != want[t]) printf("# %s: 0x%08x%08xull\n", lsnn_task_name((lsnn_task)t),
                                  (unsigned)(h >> 32), (unsigned)h);
@@ -703,7 +746,7 @@ static void test_fresh(lsnn_task task, int n)
     int same;
     for (int pass = 0; pass < 4; pass++)
         for (int i = 0; i < n; i++) {
-            unsigned char got[42 * 42], label[LSNN_MAX_HEADS];
+            unsigned char got[MOST] = { 0 }, label[LSNN_MAX_HEADS];
             r.fresh = pass < 3;
             r.test = pass == 3;
             lsnn_recipe_draw(&r, (uint32_t)pass, i, got, label, NULL);
@@ -713,7 +756,7 @@ static void test_fresh(lsnn_task task, int n)
     CHECK(same == 0);
     r.test = r.fresh = 0;
     for (int i = 0; i < 50; i++) {              /* fixed: epoch 0 for ever        */
-        unsigned char a[42 * 42], b[42 * 42], c[42 * 42], label[LSNN_MAX_HEADS];
+        unsigned char a[MOST] = { 0 }, b[MOST] = { 0 }, c[MOST] = { 0 }, label[LSNN_MAX_HEADS];
         lsnn_recipe_draw(&r, 0, i, a, label, NULL);
         lsnn_recipe_draw(&r, 5, i, b, label, NULL);
         r.seed++;
@@ -788,6 +831,7 @@ int main(void)
     test_rectangle();
     test_sequence_compositing();
     test_sequence();
+    test_tlmnist();
     test_sources();
     test_first();
     test_threads();
@@ -796,6 +840,7 @@ int main(void)
     test_fresh(LSNN_TASK_ARROW, 5000);
     test_fresh(LSNN_TASK_RECTANGLE, 5000);
     test_fresh(LSNN_TASK_SEQUENCE, 5000);
+    test_fresh(LSNN_TASK_TLMNIST, 5000);
     test_recipe_data();
     return test_finish();
 }

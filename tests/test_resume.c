@@ -18,6 +18,8 @@
 
 /* 13 steps an epoch, the last of 8 samples; drawn anew each epoch.                       */
 enum { BATCH = 16, SAMPLES = 200, STEPS = 13, EPOCHS = 3 };
+/* SGD that keeps the best epoch on held-out data, with milestones and patience.           */
+enum { WITH_BEST = LSNN_ADAMW + 1, BEST_EPOCHS = 8 };
 
 static char checkpoint[600], finished[600];
 
@@ -43,6 +45,14 @@ static lsnn_fit_desc plan_fit(int method)
         d.optimizer.lr = 0.02;
         d.optimizer.momentum = 0.9;
     }
+    if (method == WITH_BEST) {
+        d.optimizer.method = LSNN_SGD;
+        d.optimizer.lr = 0.05;
+        d.epochs = BEST_EPOCHS;
+        d.milestones[0] = 2;
+        d.keep_best = 1;
+        d.patience = 2;
+    }
     if (method == LSNN_ADAMW) {
         d.optimizer.schedule = LSNN_COSINE;
         d.optimizer.warmup_steps = 5;
@@ -59,15 +69,20 @@ static run *train(const char *model, const lsnn_fit_desc *plan, uint64_t seed, i
 {
     run *r = (run *)calloc(1, sizeof *r);
     lsnn_fit_desc d = *plan;
-    lsnn_recipe recipe;
-    lsnn_data data;
+    lsnn_recipe recipe, unseen;
+    lsnn_data data, held_out;
     r->cx = quiet_ctx();
     r->cx.threads = 1;                   /* a forked child of a program with threads hangs */
     data = digit_data(&r->cx, &recipe, samples);
+    held_out = digit_data(&r->cx, &unseen, 40);
+    unseen.test = 1;
+    unseen.fresh = 0;
+    if (d.keep_best) d.valid = &held_out;
     r->net = small_net(&r->cx, model, 28, batch, seed);
     d.last = &r->last;
     r->status = r->net ? lsnn_fit(r->net, &data, &d) : LSNN_ENOMEM;
     lsnn_data_free(&data);
+    lsnn_data_free(&held_out);
     return r;
 }
 static void run_free(run *r)
@@ -85,7 +100,9 @@ static int same_run(run *a, run *b)
     free(u);
     free(v);
     return same && a->last.loss == b->last.loss && a->last.error == b->last.error &&
-           a->last.lr == b->last.lr && a->last.step == b->last.step;
+           a->last.lr == b->last.lr && a->last.step == b->last.step &&
+           a->last.epoch == b->last.epoch && a->last.best == b->last.best &&
+           a->last.best_epoch == b->last.best_epoch;
 }
 
 static int stop_at(const lsnn_progress *p, void *user)
@@ -95,12 +112,14 @@ static int stop_at(const lsnn_progress *p, void *user)
 
 static void test_stops(void)
 {
-    static const char *const name[] = { "SGD with momentum", "Adam", "AdamW with cosine" };
-    for (int method = LSNN_SGD; method <= LSNN_ADAMW; method++) {
+    static const char *const name[] = { "SGD with momentum", "Adam", "AdamW with cosine",
+        "the best epoch, milestones and patience" };
+    for (int method = LSNN_SGD; method <= WITH_BEST; method++) {
         lsnn_fit_desc plan = plan_fit(method), part = plan;
         run *whole = train("content", &plan, 4, BATCH, SAMPLES);
+        int steps = (whole->last.epoch + 1) * STEPS;
         CHECK(whole->status == LSNN_OK);
-        for (int at = 1; at < EPOCHS * STEPS; at += 6) {
+        for (int at = 1; at < steps; at += method == WITH_BEST ? 12 : 6) {
             run *first, *second;
             part = plan;
             part.progress = stop_at;
@@ -112,7 +131,7 @@ static void test_stops(void)
             part.resume = checkpoint;
             second = train("content", &part, 99, BATCH, SAMPLES);
             CHECK(second->status == LSNN_OK);
-            CHECK(!same_run(whole, first));
+            CHECK(method == WITH_BEST || !same_run(whole, first));
             if (!CHECK(same_run(whole, second))) printf("# stopped at step %d\n", at);
             run_free(first);
             run_free(second);
@@ -377,14 +396,58 @@ static void test_refused(void)
     test_end("another batch, data set, optimizer or net: refused, nothing changes");
 }
 
+/* A training that patience ended has nothing left to do; its checkpoint is a net, too.      */
+static void test_best_checkpoint(void)
+{
+    lsnn_fit_desc plan = plan_fit(WITH_BEST), part;
+    run *whole, *again;
+    lsnn_net *loaded;
+    lsnn_real *trained;
+    plan.save = checkpoint;
+    whole = train("content", &plan, 4, BATCH, SAMPLES);
+    CHECK(whole->status == LSNN_OK && whole->last.best_epoch > 0);
+    CHECK(whole->last.epoch == whole->last.best_epoch + plan.patience);
+    CHECK(whole->last.epoch < BEST_EPOCHS - 1);
+    part = plan;
+    part.resume = checkpoint;
+    part.save = finished;
+    remove(finished);
+    again = train("content", &part, 99, BATCH, SAMPLES);
+    CHECK(again->status == LSNN_OK && again->last.steps == 0 && access(finished, F_OK) == 0);
+    CHECK(again->last.best == whole->last.best);
+    CHECK(net_is(again->net, net_values(whole->net)));
+    loaded = lsnn_net_load(&again->cx, finished, NULL, NULL, 0);
+    if (CHECK(loaded != NULL)) {         /* as it was trained last                          */
+        trained = net_values(loaded);
+        CHECK(!net_is(whole->net, trained));
+    }
+    lsnn_net_free(loaded);
+    run_free(again);
+    part.keep_best = 0;                  /* the net of the last epoch, patience still at its end */
+    part.patience = 0;
+    part.resume = finished;
+    again = train("content", &part, 99, BATCH, SAMPLES);
+    CHECK(again->status == LSNN_OK && again->last.epoch == BEST_EPOCHS - 1);
+    run_free(again);
+    part = plan;                         /* what that run has saved has no best           */
+    part.resume = finished;
+    again = train("content", &part, 4, BATCH, SAMPLES);
+    CHECK(again->status == LSNN_ESTATE && strstr(again->cx.message, "no best to keep"));
+    lsnn_clear(&again->cx);
+    run_free(again);
+    run_free(whole);
+    CHECK(heap.live == 0);
+    test_end("patience's end and the best epoch are in the checkpoint, which loads as a net");
+}
+
 /* Metadata that lie: a status, and nothing changes.                                         */
 static void test_liars(void)
 {
     static const char *const key[] = { "lsnn.step", "lsnn.epoch", "lsnn.done", "lsnn.seed.low",
-        "lsnn.epoch.samples", "lsnn.optimizer", "lsnn.batch" };
+        "lsnn.epoch.samples", "lsnn.optimizer", "lsnn.batch", "lsnn.best", "lsnn.best.epoch" };
     static const char *const value[] = { "-1", "nan", "inf", "1e300", "", "many", "0x", "1 1" };
     int at = 15, cases = 0;
-    lsnn_fit_desc plan = plan_fit(LSNN_SGD);
+    lsnn_fit_desc plan = plan_fit(WITH_BEST);
     run *r;
     plan.save = checkpoint;
     plan.progress = stop_at;
@@ -395,6 +458,8 @@ static void test_liars(void)
             lsnn_ctx cx = quiet_ctx();
             lsnn_file f;
             run *again;
+            int any = strcmp(key[k], "lsnn.best") == 0 && v != 1 && v != 2;
+            if (any && strtod(value[v], NULL) != 0) continue;      /* a loss may be anything */
             CHECK(lsnn_file_read(&cx, &f, checkpoint) == LSNN_OK);
             for (int i = 0; i < f.metas; i++)
                 if (strcmp(f.meta[i].key, key[k]) == 0) f.meta[i].value = value[v];
@@ -426,6 +491,7 @@ int main(void)
     test_save_every();
     test_ends();
     test_refused();
+    test_best_checkpoint();
     test_liars();
     remove(checkpoint);
     remove(finished);

@@ -531,6 +531,186 @@ static void test_targets(void)
     test_end("targets without labels: a line is learned and evaluated");
 }
 
+/* ---- the best epoch, patience, milestones ----------------------------------------------- */
+/* Training pulls w from 0 to 2, held-out data want it at 1: the best epoch is in the middle. */
+static void fetch_slope(const void *user, uint32_t epoch, int index, lsnn_real *x, int *labels,
+                        lsnn_real *targets)
+{
+    (void)epoch;
+    (void)labels;
+    x[0] = (lsnn_real)(index % 8 + 1) / 8;
+    targets[0] = *(const lsnn_real *)user * x[0];
+}
+static lsnn_data slope_data(const lsnn_real *slope)
+{
+    lsnn_data d;
+    memset(&d, 0, sizeof d);
+    d.count = 16;
+    d.shape.c = d.shape.h = d.shape.w = 1;
+    d.target_count = 1;
+    d.fetch = fetch_slope;
+    d.user = slope;
+    return d;
+}
+/* A line through 0, and a batch normalisation beside it whose buffers move with each step.  */
+static lsnn_net *slope_net(lsnn_ctx *cx)
+{
+    lsnn_net *net = lsnn_net_new(cx);
+    lsnn_options line = named("line"), weight = named(NULL);
+    int x = lsnn_input(net, 1, 1, 1), y;
+    line.no_bias = 1;
+    line.init = LSNN_INIT_ZERO;
+    weight.loss_weight = 1e-9;
+    y = lsnn_dense(net, x, 1, &line);
+    lsnn_mse(net, y, NULL);
+    lsnn_mse(net, lsnn_batch_norm(net, y, NULL), &weight);
+    CHECK(build_net(net, 8, 1, 0) == LSNN_OK);
+    return net;
+}
+
+enum { WATCHED = 64 };
+typedef struct watch {
+    lsnn_net *net;
+    int epochs;
+    double loss[WATCHED], lr[WATCHED], best[WATCHED];
+    int best_epoch[WATCHED];
+    lsnn_real *values[WATCHED];          /* the net after each epoch                       */
+} watch;
+static int watch_epochs(const lsnn_progress *p, void *user)
+{
+    watch *w = (watch *)user;
+    if (!p->epoch_done || !CHECK(p->epoch < WATCHED)) return 0;
+    w->loss[p->epoch] = p->valid_loss;
+    w->lr[p->epoch] = p->lr;
+    w->best[p->epoch] = p->best;
+    w->best_epoch[p->epoch] = p->best_epoch;
+    w->values[p->epoch] = net_values(w->net);
+    w->epochs = p->epoch + 1;
+    return 0;
+}
+
+static lsnn_status train_slope(lsnn_ctx *cx, watch *w, lsnn_fit_desc *plan)
+{
+    static const lsnn_real two = 2, one = 1;
+    lsnn_data data = slope_data(&two), held_out = slope_data(&one);
+    memset(w, 0, sizeof *w);
+    w->net = slope_net(cx);
+    plan->valid = &held_out;
+    plan->progress = watch_epochs;
+    plan->user = w;
+    return lsnn_fit(w->net, &data, plan);
+}
+static void watch_free(watch *w)
+{
+    for (int i = 0; i < WATCHED; i++) free(w->values[i]);
+    lsnn_net_free(w->net);
+}
+
+static void test_best(void)
+{
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_fit_desc plan = plan_sgd(40);
+    watch w, less;
+    lsnn_real *end;
+    int best = 0;
+    cx.threads = 1;
+    plan.optimizer.momentum = plan.optimizer.weight_decay = 0;
+    CHECK(train_slope(&cx, &w, &plan) == LSNN_OK && w.epochs == 40);
+    for (int i = 1; i < 40; i++) if (w.loss[i] < w.loss[best]) best = i;
+    CHECK(best > 3 && best < 30);        /* w passes 1 on its way                          */
+    end = net_values(w.net);             /* without keep_best the last                     */
+    CHECK(same_bits(end, w.values[39], net_size(w.net)));
+    free(end);
+    for (int i = 0; i < 40; i++) {
+        CHECK(w.best_epoch[i] == (i < best ? i : best));
+        CHECK(w.best[i] == w.loss[w.best_epoch[i]]);
+    }
+    plan.keep_best = 1;
+    CHECK(train_slope(&cx, &less, &plan) == LSNN_OK && less.epochs == 40);
+    end = net_values(less.net);
+    CHECK(same_bits(end, w.values[best], net_size(w.net)));
+    CHECK(!same_bits(end, less.values[39], net_size(w.net)));
+    free(end);
+    watch_free(&less);
+    for (int patience = 1; patience <= 3; patience += 2) {
+        plan.patience = patience;
+        CHECK(train_slope(&cx, &less, &plan) == LSNN_OK);
+        CHECK(less.epochs == best + 1 + patience);
+        CHECK(net_is(less.net, w.values[best]));
+        w.values[best] = net_values(less.net);
+        watch_free(&less);
+    }
+    watch_free(&w);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("the best of 40 epochs on held-out data is kept with its buffers; patience ends");
+}
+
+/* With classes the error decides, of equal ones the first; a loss that is no number never. */
+static void test_best_of_classes(void)
+{
+    static const lsnn_real x[2] = { 1, -1 };
+    static const int labels[2] = { 0, 1 };
+    lsnn_shape shape = { 1, 1, 1 };
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_fit_desc plan = plan_sgd(6);
+    lsnn_data data;
+    lsnn_progress last;
+    lsnn_net *net = lsnn_net_new(&cx);
+    cx.threads = 1;
+    lsnn_cross_entropy(net, lsnn_dense(net, lsnn_input(net, 1, 1, 1), 2, NULL), NULL);
+    CHECK(build_net(net, 2, 1, 0) == LSNN_OK);
+    CHECK(lsnn_data_arrays(&cx, &data, x, labels, 2, shape, 1, 2) == LSNN_OK);
+    plan.optimizer.lr = 2;               /* right after one step; the loss goes on falling */
+    plan.valid = &data;
+    plan.keep_best = 1;
+    plan.last = &last;
+    CHECK(lsnn_fit(net, &data, &plan) == LSNN_OK);
+    CHECK(last.epoch == 5 && last.valid_error <= 0 && last.best <= 0 && last.best_epoch == 0);
+    lsnn_net_free(net);
+    lsnn_data_free(&data);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("with classes the best epoch is the first of the least error");
+}
+
+static void test_milestones(void)
+{
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_fit_desc plan = plan_sgd(6);
+    lsnn_optimizer_desc o;
+    watch w, by_step;
+    cx.threads = 1;
+    memset(&o, 0, sizeof o);
+    o.lr = 0.5;
+    o.schedule = LSNN_MILESTONES;
+    for (int i = 0; i < LSNN_MAX_MILESTONES; i++) o.milestones[i] = 3 * i + 2;
+    for (int t = 0; t < 40; t++)
+        NEAR(lsnn_optimizer_lr(&o, (uint32_t)t), 0.5 * pow(0.1, t < 2 ? 0 : fmin(8, (t + 1) / 3)),
+             1e-15);
+    o.step_factor = 0.5;
+    o.warmup_steps = 4;
+    o.milestones[1] = 0;                 /* what stands behind it does not count           */
+    NEAR(lsnn_optimizer_lr(&o, 3), 0.5, 1e-15);
+    NEAR(lsnn_optimizer_lr(&o, 4), 0.25, 1e-15);
+    NEAR(lsnn_optimizer_lr(&o, 400), 0.25, 1e-15);
+    plan.milestones[0] = 2;              /* epochs of 2 steps                              */
+    plan.milestones[1] = 5;
+    CHECK(train_slope(&cx, &w, &plan) == LSNN_OK && w.epochs == 6);
+    for (int i = 0; i < 6; i++) NEAR(w.lr[i], i < 2 ? 0.02 : i < 5 ? 0.002 : 0.0002, 1e-15);
+    memset(plan.milestones, 0, sizeof plan.milestones);
+    plan.optimizer.schedule = LSNN_MILESTONES;
+    plan.optimizer.milestones[0] = 4;
+    plan.optimizer.milestones[1] = 10;
+    CHECK(train_slope(&cx, &by_step, &plan) == LSNN_OK);
+    CHECK(net_is(by_step.net, net_values(w.net)));
+    watch_free(&w);
+    watch_free(&by_step);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("milestones: in steps and in epochs");
+}
+
 /* ---- scores ----------------------------------------------------------------------------- */
 /* Two heads of 3 classes that say what the input says: head h's guess is where x[3h..] is 1. */
 enum { SCORED = 7 };
@@ -644,6 +824,19 @@ static void test_bad_plans(void)
     BAD_PLAN(optimizer.warmup_steps, -1, "warmup_steps");
     BAD_PLAN(optimizer.schedule, LSNN_STEP, "step_every");
     BAD_PLAN(optimizer.schedule, (lsnn_schedule)9, "schedule");
+    BAD_PLAN(optimizer.schedule, LSNN_MILESTONES, "needs milestones");
+    BAD_PLAN(optimizer.milestones[0], -1, "milestone 1 is -1");
+    BAD_PLAN(milestones[0], -3, "milestone 1 is -3");
+    BAD_PLAN(patience, -1, "patience -1");
+    BAD_PLAN(patience, 1, "patience needs held-out data");
+    BAD_PLAN(keep_best, 1, "keep_best needs held-out data");
+    plan.milestones[0] = 5;
+    plan.milestones[1] = 5;
+    REFUSED(&cx, lsnn_fit(net, &data, &plan) == LSNN_EVALUE, LSNN_EVALUE, "milestone 2 is 5");
+    plan.milestones[1] = 0;
+    plan.optimizer.schedule = LSNN_COSINE;
+    REFUSED(&cx, lsnn_fit(net, &data, &plan) == LSNN_EVALUE, LSNN_EVALUE, "no other schedule");
+    plan = plan_sgd(1);
     BAD_PLAN(optimizer.method, (lsnn_method)9, "method");
     CHECK(net_is(net, before));
     plan.save = "/nowhere/at/all.safetensors";
@@ -678,6 +871,9 @@ int main(void)
     test_bad_gradient();
     test_valid();
     test_targets();
+    test_best();
+    test_best_of_classes();
+    test_milestones();
     test_scores();
     test_bad_plans();
     test_no_memory();

@@ -1,5 +1,5 @@
 #!/bin/sh
-# deps.sh - installs the optional packages: stb (pictures) and zlib (.gz files).
+# deps.sh - installs the optional package: zlib (.gz files).
 #     sh tools/deps.sh           what programs use; `make deps`, and `make run` calls it
 #     sh tools/deps.sh bench     the bench's peers too; `make deps PEERS=1`
 # Never asks anything, always exits 0: lsnn does without them. As root, or where `sudo -n`
@@ -18,10 +18,6 @@ compiles() {
     # shellcheck disable=SC2086
     $CC "$tmp/probe.c" -o "$tmp/probe" "$@" > /dev/null 2>&1
 }
-have_stb() {
-    compiles '#include <stb/stb_image_write.h>\nint main(void){return 0;}\n' ||
-        compiles '#include <stb_image_write.h>\nint main(void){return 0;}\n'
-}
 have_zlib() {
     compiles '#include <zlib.h>\nint main(void){return !zlibVersion();}\n' -lz
 }
@@ -33,7 +29,6 @@ fi
 
 missing=''
 add() { missing="${missing:+$missing }$1"; }
-have_stb || add libstb-dev
 have_zlib || add zlib1g-dev
 if [ "${1:-}" = bench ]; then
     /usr/bin/python3 -c 'import torch' 2> /dev/null || add python3-torch
@@ -48,10 +43,7 @@ say_what_to_type() {
     echo "lsnn: not installed: $missing. To add them:"
     echo "    Debian, Ubuntu:  sudo apt-get install $missing"
     case $missing in *-dev*) ;; *) return ;; esac
-    echo "Pictures need stb, .gz files zlib. To add them elsewhere:"
-    echo "    Fedora:          sudo dnf install stb-devel zlib-devel"
-    echo "    macOS:           brew install zlib; copy stb_image.h and stb_image_write.h"
-    echo "                     from https://github.com/nothings/stb beside lsnn.h"
+    echo "Elsewhere: sudo dnf install zlib-devel (Fedora), brew install zlib (macOS)"
 }
 
 as_root=''
@@ -83,7 +75,7 @@ run_apt() {
         -o Acquire::http::Timeout=8 -o Acquire::https::Timeout=8 -o Acquire::Retries=0 "$@" \
         < /dev/null > "$tmp/apt.log" 2>&1
 }
-# two small packages; the bench's PyTorch is a large one
+# a small package; the bench's PyTorch is a large one
 case $missing in *torch*) patience=1200 ;; *) patience=30 ;; esac
 # shellcheck disable=SC2086
 install_missing() {

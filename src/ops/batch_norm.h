@@ -14,7 +14,7 @@ LSNN_API lsnn_status lsnn_batch_norm_predict(lsnn_ctx *cx, lsnn_real *y, const l
                                              const lsnn_real *running_var, int n, int c,
                                              int inner, double eps)
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm (images x channels x pixels)", n, c, inner));
     for (int l = 0; l < n; l++)
     for (int k = 0; k < c; k++)
     for (int i = 0; i < inner; i++) {
@@ -34,7 +34,7 @@ LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_re
                                              double eps)
 {
     double count = (double)n * inner;
-    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm (images x channels x pixels)", n, c, inner));
     if (cx->rehearsal_) return LSNN_OK;                  /* the running ones stay */
     for (int k = 0; k < c; k++) {
         double m = 0, var = 0;
@@ -77,7 +77,7 @@ LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_
 {
     double count = (double)n * inner;
     (void)mean;
-    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm (images x channels x pixels)", n, c, inner));
     lsnni_clear(dx, lsnni_at3(n, 0, c, 0, inner), add);
     for (int k = 0; k < c; k++) {
         double sum = 0, dot = 0, m = 0, r = (double)istd[k];
@@ -184,7 +184,7 @@ static lsnn_status lsnni_norm_check(lsnn_ctx *cx, const lsnn_real *istd, int c)
 static lsnn_status lsnni_norm_run(lsnn_ctx *cx, lsnni_norm *p, int n, int c, int inner,
                                   void (*task)(void *user, int c, int worker))
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "batch_norm (images x channels x pixels)", n, c, inner));
     p->n = n; p->c = c; p->inner = inner;
     if (!p->all) p->all = c;
     p->kv = lsnni_kernels_of(cx);

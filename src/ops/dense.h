@@ -7,9 +7,9 @@
    same bits in any batch. For fewer than about 8 images it is bound by reading w.  */
 static lsnn_status lsnni_dense_sizes(lsnn_ctx *cx, int n, int c, int k)
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "dense", n, c, 1));
-    LSNNI_TRY(lsnni_sizes3(cx, "dense", c, k, 1));
-    return lsnni_sizes3(cx, "dense", n, k, 1);
+    LSNNI_TRY(lsnni_sizes3(cx, "dense (images x inputs)", n, c, 1));
+    LSNNI_TRY(lsnni_sizes3(cx, "dense (inputs x outputs)", c, k, 1));
+    return lsnni_sizes3(cx, "dense (images x outputs)", n, k, 1);
 }
 
 /* ---- The naive pair                                                        */

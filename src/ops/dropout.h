@@ -28,7 +28,7 @@ static lsnn_status lsnni_dropout_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real
                                      int add)
 {
     lsnni_dropout p;
-    LSNNI_TRY(lsnni_sizes3(cx, "dropout", n, count, 1));
+    LSNNI_TRY(lsnni_sizes3(cx, "dropout (images x features)", n, count, 1));
     LSNNI_TRY(lsnni_lanes_fit(cx, "dropout", lanes, n));
     if (!(rate >= 0 && rate < 1))
         return lsnni_fail(cx, LSNN_EVALUE, "dropout: rate %g must lie in [0, 1)", rate);

@@ -59,7 +59,7 @@ LSNN_API lsnn_status lsnn_cross_entropy_backward(lsnn_ctx *cx, lsnn_real *dx,
                                                  int add)
 {
     const lsnni_kernels *kv = lsnni_kernels_of(cx);
-    LSNNI_TRY(lsnni_sizes3(cx, "cross_entropy", n, c, 1));
+    LSNNI_TRY(lsnni_sizes3(cx, "cross_entropy (images x classes)", n, c, 1));
     if (!dx) return LSNN_OK;
     kv->affine(dx, p, weight / n, 0, lsnni_area(n, c), add);
     for (int i = 0; i < n; i++) {
@@ -72,7 +72,7 @@ LSNN_API lsnn_status lsnn_cross_entropy_backward(lsnn_ctx *cx, lsnn_real *dx,
 
 static lsnn_status lsnni_mse_check(lsnn_ctx *cx, int t_stride, int n, int c)
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "mse", n, c, 1));
+    LSNNI_TRY(lsnni_sizes3(cx, "mse (images x targets)", n, c, 1));
     if (t_stride < c && n > 1)
         return lsnni_fail(cx, LSNN_ESHAPE, "mse: rows of %d targets are %d apart", c, t_stride);
     return LSNN_OK;

@@ -6,7 +6,7 @@ LSNN_API lsnn_status lsnn_scale_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_r
                                         const lsnn_real *g, const lsnn_real *b, int n, int c,
                                         int inner)
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "scale", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "scale (images x channels x pixels)", n, c, inner));
     for (int l = 0; l < n; l++)
     for (int k = 0; k < c; k++)
     for (int i = 0; i < inner; i++) {
@@ -21,7 +21,7 @@ LSNN_API lsnn_status lsnn_scale_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real 
                                          const lsnn_real *x, const lsnn_real *g, int n, int c,
                                          int inner, int add)
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "scale", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "scale (images x channels x pixels)", n, c, inner));
     lsnni_clear(dx, lsnni_at3(n, 0, c, 0, inner), add);
     for (int l = 0; l < n; l++)
     for (int k = 0; k < c; k++)
@@ -63,7 +63,7 @@ static void lsnni_scale_task(void *user, int c, int worker)
 
 static lsnn_status lsnni_scale_run(lsnn_ctx *cx, lsnni_scale *p, int n, int c, int inner)
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "scale", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "scale (images x channels x pixels)", n, c, inner));
     p->kv = lsnni_kernels_of(cx);
     p->n = n; p->c = c; p->inner = (size_t)inner;
     lsnni_parallel_some(cx, lsnni_area(n, c) * p->inner, c, lsnni_scale_task, p);

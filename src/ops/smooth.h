@@ -54,7 +54,7 @@ static lsnn_status lsnni_smooth_check(lsnn_ctx *cx, const lsnn_smoother *s)
     int size[5];
     size[0] = s->n; size[1] = s->k; size[2] = s->rank ? s->rank : 1;
     size[3] = s->h; size[4] = s->w;
-    LSNNI_TRY(lsnni_sizes(cx, "smooth", 5, size));
+    LSNNI_TRY(lsnni_sizes(cx, "smooth (images x kernels x rank x rows x columns)", 5, size));
     if ((double)s->n * s->k * size[2] > INT_MAX || (double)s->h * s->w > INT_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d images x %d kernels x rank %d, maps of "
                           "%d x %d are too many", s->n, s->k, size[2], s->h, s->w);
@@ -70,7 +70,7 @@ static lsnn_status lsnni_smooth_check(lsnn_ctx *cx, const lsnn_smoother *s)
     if (s->mixture < 0 || (double)size[3] * size[4] > INT_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "smooth: a mixture of %d Gaussians, 1 to %d can be",
                           s->mixture, INT_MAX / size[4]);
-    LSNNI_TRY(lsnni_sizes(cx, "smooth", 5, size));
+    LSNNI_TRY(lsnni_sizes(cx, "smooth (images x kernels x rank x mixture x numbers)", 5, size));
     LSNNI_TRY(lsnni_lanes_fit(cx, "smooth", s->lanes, s->n));
     return LSNN_OK;
 }
@@ -679,6 +679,9 @@ static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
     if (p->o.rank < 1 || p->in[0].c % p->o.rank)
         return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d channels are not a multiple of rank %d",
                           p->in[0].c, p->o.rank);
+    if (p->o.smooth_bias && p->o.no_bias)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: smooth_bias says where the bias is added, "
+                          "no_bias that there is none");
     s = lsnni_smoother_of(p, 1, 0);
     LSNNI_TRY(lsnni_smooth_check(cx, &s));
     numbers = lsnn_smoother_theta(&s);

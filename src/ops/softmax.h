@@ -5,7 +5,7 @@
 LSNN_API lsnn_status lsnn_softmax_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                           int n, int c, int inner)
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "softmax", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "softmax (images x channels x pixels)", n, c, inner));
     for (int l = 0; l < n; l++)
     for (int i = 0; i < inner; i++) {
         double most = (double)x[lsnni_at3(l, 0, c, i, inner)], sum = 0;
@@ -25,7 +25,7 @@ LSNN_API lsnn_status lsnn_softmax_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn
 LSNN_API lsnn_status lsnn_softmax_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
                                            const lsnn_real *y, int n, int c, int inner, int add)
 {
-    LSNNI_TRY(lsnni_sizes3(cx, "softmax", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "softmax (images x channels x pixels)", n, c, inner));
     lsnni_clear(dx, lsnni_at3(n, 0, c, 0, inner), add);
     for (int l = 0; l < n && dx; l++)
     for (int i = 0; i < inner; i++) {
@@ -95,7 +95,7 @@ static lsnn_status lsnni_softmax_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real
                                      const lsnn_real *x, int n, int c, int inner, int add)
 {
     lsnni_softmax p;
-    LSNNI_TRY(lsnni_sizes3(cx, "softmax", n, c, inner));
+    LSNNI_TRY(lsnni_sizes3(cx, "softmax (images x channels x pixels)", n, c, inner));
     if (!y) return LSNN_OK;
     p.kv = lsnni_kernels_of(cx);
     p.x = x; p.dy = dy; p.y = y; p.c = c; p.inner = inner; p.add = add;

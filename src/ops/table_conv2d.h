@@ -10,7 +10,7 @@
 
 /* The next connection of a table, number *k of the kernels and *c of the maps; begin with
    *at the table, *k = 0 and *c = *to = -1. to: where a range ends.            */
-static int lsnni_table_next(const char **at, int *k, int *c, int *to)
+static int lsnni_wires_next(const char **at, int *k, int *c, int *to)
 {
     if (*c < *to) { ++*c; return 1; }
     if (!**at) return 0;
@@ -24,7 +24,7 @@ static int lsnni_table_next(const char **at, int *k, int *c, int *to)
 }
 
 /* A number of at most 6 digits, or -1.                                        */
-static int lsnni_table_number(const char **at)
+static int lsnni_wires_number(const char **at)
 {
     int n = 0, digits = 0;
     for (; **at >= '0' && **at <= '9'; ++*at, digits++) n = digits < 6 ? n * 10 + (**at - '0') : 0;
@@ -32,7 +32,7 @@ static int lsnni_table_number(const char **at)
 }
 
 /* Counts a table's kernels and connections, after it is found to be one for c maps. */
-static lsnn_status lsnni_table_check(lsnn_ctx *cx, const char *table, int c, int *kernels,
+static lsnn_status lsnni_wires_check(lsnn_ctx *cx, const char *table, int c, int *kernels,
                                      int *connections)
 {
     const char *at = table ? table : "";
@@ -40,8 +40,8 @@ static lsnn_status lsnni_table_check(lsnn_ctx *cx, const char *table, int c, int
     int last = -1;
     *kernels = 1;
     for (;;) {
-        int from = lsnni_table_number(&at), to = from;
-        if (from >= 0 && *at == '-') { at++; to = lsnni_table_number(&at); }
+        int from = lsnni_wires_number(&at), to = from;
+        if (from >= 0 && *at == '-') { at++; to = lsnni_wires_number(&at); }
         if (from <= last || to < from || (*at && *at != ',' && *at != ';'))
             return lsnni_fail(cx, LSNN_EVALUE, "table_conv2d: the table \"%.60s\" is not right at "
                               "its character %d: it wants maps in rising order, like "
@@ -62,11 +62,11 @@ static lsnn_status lsnni_table_check(lsnn_ctx *cx, const char *table, int c, int
 }
 
 /* The window's sizes and the table fit together.                              */
-static lsnn_status lsnni_table_fits(lsnn_ctx *cx, const char *table, const lsnn_window *s)
+static lsnn_status lsnni_wires_fits(lsnn_ctx *cx, const char *table, const lsnn_window *s)
 {
     int kernels, connections;
     LSNNI_TRY(lsnni_window_check(cx, "table_conv2d", s, 1));
-    LSNNI_TRY(lsnni_table_check(cx, table, s->c, &kernels, &connections));
+    LSNNI_TRY(lsnni_wires_check(cx, table, s->c, &kernels, &connections));
     if (kernels != s->k)
         return lsnni_fail(cx, LSNN_ESHAPE, "table_conv2d: the table has %d kernels, the window "
                           "%d", kernels, s->k);
@@ -76,7 +76,7 @@ static lsnn_status lsnni_table_fits(lsnn_ctx *cx, const char *table, const lsnn_
 /* ---- The naive pair: the loops of >>conv2d, over the pairs that the table lists. */
 #ifdef LSNN_NAIVE
 /* One pair of maps of one image: y += w * x, or with dy its two gradients.    */
-static void lsnni_table_pair(const lsnn_window *s, lsnn_real *y, const lsnn_real *dy,
+static void lsnni_wires_pair(const lsnn_window *s, lsnn_real *y, const lsnn_real *dy,
                              const lsnn_real *x, lsnn_real *dx, const lsnn_real *w,
                              lsnn_real *dw)
 {
@@ -94,14 +94,14 @@ static void lsnni_table_pair(const lsnn_window *s, lsnn_real *y, const lsnn_real
     }
 }
 
-static void lsnni_table_image(const char *table, const lsnn_window *s, lsnn_real *y,
+static void lsnni_wires_image(const char *table, const lsnn_window *s, lsnn_real *y,
                               const lsnn_real *dy, const lsnn_real *x, lsnn_real *dx,
                               const lsnn_real *w, lsnn_real *dw)
 {
     size_t in = lsnni_area(s->h, s->w), out = lsnni_area(s->oh, s->ow), m = 0;
     size_t taps = lsnni_area(s->kernel_h, s->kernel_w);
-    for (int k = 0, c = -1, to = -1; lsnni_table_next(&table, &k, &c, &to); m++)
-        lsnni_table_pair(s, y ? y + (size_t)k * out : NULL, dy ? dy + (size_t)k * out : NULL,
+    for (int k = 0, c = -1, to = -1; lsnni_wires_next(&table, &k, &c, &to); m++)
+        lsnni_wires_pair(s, y ? y + (size_t)k * out : NULL, dy ? dy + (size_t)k * out : NULL,
                          x + (size_t)c * in, dx ? dx + (size_t)c * in : NULL, w + m * taps,
                          dw ? dw + m * taps : NULL);
 }
@@ -113,12 +113,12 @@ LSNN_API lsnn_status lsnn_table_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_
 {
     size_t in = lsnni_area(s->h, s->w) * (size_t)s->c, out = lsnni_area(s->oh, s->ow);
     (void)room;
-    LSNNI_TRY(lsnni_table_fits(cx, table, s));
+    LSNNI_TRY(lsnni_wires_fits(cx, table, s));
     if (cx->rehearsal_) return LSNN_OK;
     for (int n = 0; n < s->n; n++) {
         lsnn_real *yn = y + (size_t)n * (size_t)s->k * out;
         for (size_t i = 0; i < (size_t)s->k * out; i++) yn[i] = b ? b[i / out] : 0;
-        lsnni_table_image(table, s, yn, NULL, x + (size_t)n * in, NULL, w, NULL);
+        lsnni_wires_image(table, s, yn, NULL, x + (size_t)n * in, NULL, w, NULL);
     }
     return LSNN_OK;
 }
@@ -131,13 +131,13 @@ LSNN_API lsnn_status lsnn_table_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsn
 {
     size_t in = lsnni_area(s->h, s->w) * (size_t)s->c, out = lsnni_area(s->oh, s->ow);
     (void)room;
-    LSNNI_TRY(lsnni_table_fits(cx, table, s));
+    LSNNI_TRY(lsnni_wires_fits(cx, table, s));
     if (cx->rehearsal_) return LSNN_OK;
     lsnni_clear(dx, in * (size_t)s->n, add);
     for (int n = 0; n < s->n; n++) {
         const lsnn_real *dyn = dy + (size_t)n * (size_t)s->k * out;
         for (size_t i = 0; i < (size_t)s->k * out && db; i++) db[i / out] += dyn[i];
-        lsnni_table_image(table, s, NULL, dyn, x + (size_t)n * in,
+        lsnni_wires_image(table, s, NULL, dyn, x + (size_t)n * in,
                           dx ? dx + (size_t)n * in : NULL, w, dw);
     }
     return LSNN_OK;
@@ -146,12 +146,12 @@ LSNN_API lsnn_status lsnn_table_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsn
 #else /* ---- The fast pair: the convolution, with 0 where nothing is connected -------------
    It does K*C/M times the work, which is less than what gathering maps would cost: 1.6 times
    for LeNet-5's table. A table that leaves out nearly all is better made of slices.  */
-static void lsnni_table_spread(lsnn_real *full, const lsnn_real *w, const char *table,
+static void lsnni_wires_spread(lsnn_real *full, const lsnn_real *w, const char *table,
                                const lsnn_window *s)
 {
     size_t taps = lsnni_area(s->kernel_h, s->kernel_w), m = 0;
     memset(full, 0, lsnni_area(s->k, s->c) * taps * sizeof *full);
-    for (int k = 0, c = -1, to = -1; lsnni_table_next(&table, &k, &c, &to); m++)
+    for (int k = 0, c = -1, to = -1; lsnni_wires_next(&table, &k, &c, &to); m++)
         memcpy(full + lsnni_at2(k, c, s->c) * taps, w + m * taps, taps * sizeof *full);
 }
 
@@ -160,8 +160,8 @@ LSNN_API lsnn_status lsnn_table_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_
                                                const lsnn_real *b, const char *table,
                                                const lsnn_window *s)
 {
-    LSNNI_TRY(lsnni_table_fits(cx, table, s));
-    lsnni_table_spread(room, w, table, s);
+    LSNNI_TRY(lsnni_wires_fits(cx, table, s));
+    lsnni_wires_spread(room, w, table, s);
     return lsnn_conv2d_forward(cx, y, x, room, b, s);
 }
 
@@ -172,13 +172,13 @@ LSNN_API lsnn_status lsnn_table_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsn
                                                 const lsnn_window *s, int add)
 {
     size_t taps = lsnni_area(s->kernel_h, s->kernel_w), m = 0;
-    LSNNI_TRY(lsnni_table_fits(cx, table, s));
-    if (dx) lsnni_table_spread(room, w, table, s);
+    LSNNI_TRY(lsnni_wires_fits(cx, table, s));
+    if (dx) lsnni_wires_spread(room, w, table, s);
     LSNNI_TRY(lsnn_conv2d_backward(cx, dx, NULL, db, dy, x, room, s, add));
     if (!dw) return LSNN_OK;
     memset(room, 0, lsnni_area(s->k, s->c) * taps * sizeof *room);
     LSNNI_TRY(lsnn_conv2d_backward(cx, NULL, room, NULL, dy, x, w, s, LSNN_SET));
-    for (int k = 0, c = -1, to = -1; lsnni_table_next(&table, &k, &c, &to); m++)
+    for (int k = 0, c = -1, to = -1; lsnni_wires_next(&table, &k, &c, &to); m++)
         for (size_t i = 0; i < taps; i++)
             dw[m * taps + i] += room[lsnni_at2(k, c, s->c) * taps + i];
     return LSNN_OK;
@@ -190,7 +190,7 @@ static lsnn_status lsnni_plan_table_conv2d(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     lsnn_window s;
     int kernels, connections;
-    LSNNI_TRY(lsnni_table_check(cx, p->o.table, p->in[0].c, &kernels, &connections));
+    LSNNI_TRY(lsnni_wires_check(cx, p->o.table, p->in[0].c, &kernels, &connections));
     if (p->o.filters && p->o.filters != kernels)
         return lsnni_fail(cx, LSNN_ESHAPE, "table_conv2d: filters is %d, the table has %d kernels",
                           p->o.filters, kernels);
