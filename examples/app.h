@@ -982,4 +982,23 @@ static inline void app_summary(const lsnn_net *net, const char *model)
     fflush(stdout);
 }
 
+/* A number that other pictures or labels hardly have, for a checkpoint's note: FNV-1a over the
+   first ones. 0 without memory.                                                  */
+static inline unsigned app_data_mark(const lsnn_data *d)
+{
+    int labels[LSNN_MAX_HEADS];
+    int size = d->shape.c * d->shape.h * d->shape.w;
+    uint32_t mark = 2166136261u;
+    lsnn_real *x = (lsnn_real *)malloc((size_t)size * sizeof *x);
+    for (int i = 0; x && i < d->count && i < 16; i++) {
+        d->fetch(d->user, 0, i, x, labels, NULL);
+        for (int p = 0; p < size; p++)
+            mark = (mark ^ (uint32_t)(int)(255 * x[p] + (lsnn_real)0.5)) * 16777619u;
+        for (int k = 0; k < d->heads; k++) mark = (mark ^ (uint32_t)labels[k]) * 16777619u;
+    }
+    if (!x) return 0;
+    free(x);
+    return mark;
+}
+
 #endif /* APP_H */

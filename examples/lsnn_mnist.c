@@ -629,21 +629,6 @@ static lsnn_status begin_strip(experiment *e, lsnn_ctx *cx)
 }
 
 /* ---- The experiment ------------------------------------------------------------------*/
-/* A number that other pictures or labels hardly have: FNV-1a over the first ones.    */
-static unsigned data_mark(const lsnn_data *d)
-{
-    static lsnn_real x[PIXELS];
-    int labels[LSNN_MAX_HEADS];
-    uint32_t mark = 2166136261u;
-    for (int i = 0; i < d->count && i < 16; i++) {
-        d->fetch(d->user, 0, i, x, labels, NULL);
-        for (int p = 0; p < d->shape.h * d->shape.w; p++)
-            mark = (mark ^ (uint32_t)(255 * x[p] + (lsnn_real)0.5)) * 16777619u;
-        for (int k = 0; k < d->heads; k++) mark = (mark ^ (uint32_t)labels[k]) * 16777619u;
-    }
-    return mark;
-}
-
 static lsnn_status train(experiment *e)
 {
     double steps = (double)(e->data[TRAIN].count / e->a.batch) * e->a.epochs;
@@ -651,7 +636,7 @@ static lsnn_status train(experiment *e)
     lsnn_fit_desc d;
     memset(&d, 0, sizeof d);
     snprintf(note, sizeof note, "task=%s seed=%.0f fresh=%d data=%08x", e->task_name,
-             (double)e->a.seed, e->fresh, data_mark(&e->data[TRAIN]));
+             (double)e->a.seed, e->fresh, app_data_mark(&e->data[TRAIN]));
     d.note = note;
     if (strcmp(e->optimizer, "sgd") == 0) {
         d.optimizer.lr = 0.05;

@@ -278,6 +278,156 @@ static inline int model_dn40(lsnn_net *net, int x, int classes)
     return model_densenet(net, x, classes, 72, 6, 36, 72, 0.5, 0.2);
 }
 
+/* ---- The lecture (Renals 2015): a plain network, the ConvNet, and LeNet-5 -------------------
+   784-800-10: 628,000 weights into the hidden units, 8,010 out of them.                */
+static inline int model_mlp(lsnn_net *net, int x, int classes)
+{
+    lsnn_options o = model_options("hidden");
+    o.init = LSNN_INIT_GLOROT;
+    x = lsnn_sigmoid(net, lsnn_dense(net, x, 800, &o), NULL);
+    o = model_options("output");
+    return lsnn_dense(net, x, classes, &o);
+}
+
+/* The pooling of the lecture: max, average, sum, or an L_p norm, whose p is fixed or learned. */
+typedef struct model_pooling {
+    const char *kind;                /* "max", "average", "sum", "lp"; NULL: max      */
+    int kernel, stride;              /* 0: 2, and the kernel: a smaller one overlaps  */
+    double norm;                     /* p, where it begins; 0: 2                      */
+    lsnn_learn_norm learn;
+} model_pooling;
+
+static inline int model_pool(lsnn_net *net, int x, const model_pooling *p)
+{
+    lsnn_options o = model_options("pool1");
+    const char *kind = p && p->kind ? p->kind : "max";
+    int kernel = p && p->kernel ? p->kernel : 2;
+    if (p) o.stride_h = p->stride;
+    if (strcmp(kind, "average") == 0) return lsnn_avg_pool(net, x, kernel, &o);
+    if (strcmp(kind, "sum") == 0) return lsnn_sum_pool(net, x, kernel, &o);
+    if (strcmp(kind, "max") == 0) return lsnn_max_pool(net, x, kernel, &o);
+    o.norm = p->norm;
+    o.learn_norm = p->learn;
+    return lsnn_lp_pool(net, x, kernel, &o);
+}
+
+/* Feature maps h = sigmoid(w * x + b) of 5x5, pooling, 100 hidden units: with 20 maps on 28x28
+   20 x (25 + 1) + 2880 x 100 + 100 + 100 x 10 + 10 = 289,630 weights.                  */
+static inline int model_convnet(lsnn_net *net, int x, int classes, int count,
+                                const model_pooling *pool)
+{
+    lsnn_options maps = model_options("maps"), hidden = model_options("hidden");
+    lsnn_options output = model_options("output");
+    maps.init = hidden.init = LSNN_INIT_GLOROT;
+    x = lsnn_sigmoid(net, lsnn_conv2d(net, x, count, 5, &maps), NULL);
+    x = model_pool(net, x, pool);
+    x = lsnn_sigmoid(net, lsnn_dense(net, x, 100, &hidden), NULL);
+    return lsnn_dense(net, x, classes, &output);
+}
+
+/* LeNet-5 (LeCun, Bottou, Bengio, Haffner 1998, Figure 2), on 32x32: 60,000 parameters and
+   340,908 connections. Which maps of S2 each map of C3 reads is its Table I.           */
+#define MODEL_LENET5_C3 "0-2;1-3;2-4;3-5;0,4,5;0,1,5;0-3;1-4;2-5;0,3-5;0,1,4,5;0-2,5;" \
+                        "0,1,3,4;1,2,4,5;0,2,3,5;0-5"
+
+/* A subsampling map: the sum of 2 x 2 units, times a coefficient, plus a bias, squashed. */
+static inline int model_subsample(lsnn_net *net, int x, const char *name)
+{
+    lsnn_options o = model_options(name);
+    x = lsnn_scale(net, lsnn_sum_pool(net, x, 2, NULL), &o);
+    return lsnn_scaled_tanh(net, x, NULL);
+}
+
+static inline int model_lenet5(lsnn_net *net, int x, int classes)
+{
+    lsnn_options c1 = model_options("c1"), c3 = model_options("c3"), c5 = model_options("c5");
+    lsnn_options f6 = model_options("f6"), output = model_options("output");
+    x = lsnn_scaled_tanh(net, lsnn_conv2d(net, x, 6, 5, &c1), NULL);
+    x = model_subsample(net, x, "s2");
+    x = lsnn_scaled_tanh(net, lsnn_table_conv2d(net, x, MODEL_LENET5_C3, 5, &c3), NULL);
+    x = model_subsample(net, x, "s4");
+    x = lsnn_scaled_tanh(net, lsnn_conv2d(net, x, 120, 5, &c5), NULL);
+    x = lsnn_scaled_tanh(net, lsnn_dense(net, x, 84, &f6), NULL);
+    output.freeze = 1;
+    return lsnn_rbf(net, x, classes, &output);
+}
+
+/* The centres of its output units: pictures of the digits, 7 x 12, ink 1 and paper -1. The
+   paper shows its own, of all printable characters; these ten are drawn anew.          */
+static inline const char *model_bitmap(int digit)
+{
+    static const char *const bitmap[10] = {
+        "  ###  " " ## ## " "##   ##" "##   ##" "##   ##" "##   ##" "##   ##" "##   ##"
+        "##   ##" " ## ## " "  ###  " "       ",
+        "   ##  " "  ###  " " ####  " "   ##  " "   ##  " "   ##  " "   ##  " "   ##  "
+        "   ##  " "   ##  " " ######" "       ",
+        " ##### " "##   ##" "     ##" "     ##" "    ## " "   ##  " "  ##   " " ##    "
+        "##     " "##     " "#######" "       ",
+        " ##### " "##   ##" "     ##" "     ##" "     ##" "  #### " "     ##" "     ##"
+        "     ##" "##   ##" " ##### " "       ",
+        "    ## " "   ### " "  #### " " ## ## " "##  ## " "##  ## " "#######" "    ## "
+        "    ## " "    ## " "    ## " "       ",
+        "#######" "##     " "##     " "##     " "###### " "##   ##" "     ##" "     ##"
+        "     ##" "##   ##" " ##### " "       ",
+        "  #### " " ##    " "##     " "##     " "###### " "##   ##" "##   ##" "##   ##"
+        "##   ##" "##   ##" " ##### " "       ",
+        "#######" "     ##" "     ##" "    ## " "    ## " "   ##  " "   ##  " "  ##   "
+        "  ##   " " ##    " " ##    " "       ",
+        " ##### " "##   ##" "##   ##" "##   ##" " ## ## " "  ###  " " ## ## " "##   ##"
+        "##   ##" "##   ##" " ##### " "       ",
+        " ##### " "##   ##" "##   ##" "##   ##" "##   ##" " ######" "     ##" "     ##"
+        "     ##" "    ## " " ####  " "       "
+    };
+    return bitmap[digit % 10];
+}
+
+/* Inputs of the unit that number i of a parameter belongs to. C3's first 6 kernels read 3
+   maps each, the next 9 read 4, the last one 6.                                        */
+static inline double model_lenet5_fan(const char *name, size_t i)
+{
+    static const struct { const char *name; size_t first, next; double fan[3]; } part[] = {
+        { "c1.", 0, 0, { 0, 0, 25 } }, { "s2.", 0, 0, { 0, 0, 4 } },
+        { "c3.weight", 6 * 75, 6 * 75 + 9 * 100, { 75, 100, 150 } },
+        { "c3.bias", 6, 6 + 9, { 75, 100, 150 } }, { "s4.", 0, 0, { 0, 0, 4 } },
+        { "c5.", 0, 0, { 0, 0, 400 } }, { "f6.", 0, 0, { 0, 0, 120 } }
+    };
+    size_t k = 0;
+    while (strncmp(name, part[k].name, strlen(part[k].name)) != 0) k++;
+    return part[k].fan[i < part[k].first ? 0 : i < part[k].next ? 1 : 2];
+}
+
+/* After lsnn_net_build: weights and biases begin between -2.4 / F and 2.4 / F for a unit of F
+   inputs (section II.B of the paper), the output's centres are the bitmaps.            */
+static inline lsnn_status model_lenet5_start(lsnn_net *net, uint64_t seed)
+{
+    lsnn_real centre[10 * 84];
+    lsnn_status s = LSNN_OK;
+    const char *name;
+    size_t count;
+    for (int k = 0; (name = lsnn_net_param_name(net, 0, k, &count)) != NULL; k++) {
+        lsnn_rng r = lsnn_rng_at(seed, "start", name, 0, 0);
+        lsnn_real *v = (lsnn_real *)malloc(count * sizeof *v);
+        if (!v) return LSNN_ENOMEM;
+        for (size_t i = 0; i < count; i++)
+            v[i] = (lsnn_real)(2.4 / model_lenet5_fan(name, i) * (2 * lsnn_rng_uniform(&r) - 1));
+        s = lsnn_net_set(net, name, v, count);
+        free(v);
+        if (s != LSNN_OK) return s;
+    }
+    for (int i = 0; i < 10 * 84; i++) centre[i] = model_bitmap(i / 84)[i % 84] == '#' ? 1 : -1;
+    return lsnn_net_set(net, "output.centre", centre, 10 * 84);
+}
+
+/* Its modern twin: the same sizes with relu, max pooling, all connections and softmax. */
+static inline int model_lenet5_modern(lsnn_net *net, int x, int classes)
+{
+    x = lsnn_max_pool(net, lsnn_relu(net, lsnn_conv2d(net, x, 6, 5, NULL), NULL), 2, NULL);
+    x = lsnn_max_pool(net, lsnn_relu(net, lsnn_conv2d(net, x, 16, 5, NULL), NULL), 2, NULL);
+    x = lsnn_relu(net, lsnn_conv2d(net, x, 120, 5, NULL), NULL);
+    x = lsnn_relu(net, lsnn_dense(net, x, 84, NULL), NULL);
+    return lsnn_dense(net, x, classes, NULL);
+}
+
 /* By name: cnn, lc, lsnn-location, lsnn-content: scores gets the nodes of c->heads labels'
    scores (choice NULL: the defaults). Returns the first, -1 after a failure, -2 if there is no
    such model.                                                                        */
@@ -294,13 +444,18 @@ static inline int model_of_lsnn(lsnn_net *net, const char *name, int image, int 
     return scores[0];
 }
 
-/* By name, with one label: those above, cnn6, dn10, dn40. -2: no such model.           */
+/* By name, with one label: those above, cnn6, dn10, dn40, mlp, convnet, lenet5,
+   lenet5-modern. -2: no such model.                                                   */
 static inline int model_by_name(lsnn_net *net, const char *name, int image, int classes)
 {
     int scores[LSNN_MAX_HEADS];
     if (strcmp(name, "cnn6") == 0) return model_cnn6(net, image, classes);
     if (strcmp(name, "dn10") == 0) return model_dn10(net, image, classes);
     if (strcmp(name, "dn40") == 0) return model_dn40(net, image, classes);
+    if (strcmp(name, "mlp") == 0) return model_mlp(net, image, classes);
+    if (strcmp(name, "convnet") == 0) return model_convnet(net, image, classes, 20, NULL);
+    if (strcmp(name, "lenet5") == 0) return model_lenet5(net, image, classes);
+    if (strcmp(name, "lenet5-modern") == 0) return model_lenet5_modern(net, image, classes);
     return model_of_lsnn(net, name, image, classes, NULL, scores);
 }
 #endif

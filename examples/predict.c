@@ -16,23 +16,27 @@
 #endif
 #include "picture.h"
 
-/* The larger side of the ink in pictures that a net was trained on, as a part of theirs.
-   MNIST's digits are 20 of 28, in lsnn_mnist's scenes 10 of 42; 0: the place of things has a
-   meaning, so the picture is taken whole.                                               */
-static double ink_size(lsnn_ctx *cx, const char *path)
+/* What a net knows from training: the larger side of the ink, as a part of the picture's, and
+   the numbers that stand for paper and ink. MNIST's digits are 20 of 28, in lsnn_mnist's scenes
+   10 of 42, in convnet's LeNet-5 20 of 32; size 0: the place of things has a meaning, so the
+   picture is taken whole.                                                               */
+typedef struct habit { const char *task; double size, paper, ink; } habit;
+
+static habit habit_of(lsnn_ctx *cx, const char *path)
 {
-    static const struct { const char *task; double size; } known[] = {
-        { "task=cluttered ", 10 / 42.0 }, { "task=sequence ", 32 / 42.0 },
-        { "task=arrow ", 0 }, { "task=rectangle ", 0 } };
-    double size = 20 / 28.0;
+    static const habit known[] = {
+        { "task=cluttered ", 10 / 42.0, 0, 1 }, { "task=sequence ", 32 / 42.0, 0, 1 },
+        { "task=arrow ", 0, 0, 1 }, { "task=rectangle ", 0, 0, 1 },
+        { "task=mnist frame=32 ", 20 / 32.0, -0.1, 1.175 } };
+    habit h = { "", 20 / 28.0, 0, 1 };
     lsnn_file file;
     const char *note;
-    if (lsnn_file_read(cx, &file, path) != LSNN_OK) return size;
+    if (lsnn_file_read(cx, &file, path) != LSNN_OK) return h;
     note = lsnn_file_meta(&file, "lsnn.note");
     for (size_t i = 0; note && i < sizeof known / sizeof known[0]; i++)
-        if (strncmp(note, known[i].task, strlen(known[i].task)) == 0) size = known[i].size;
+        if (strncmp(note, known[i].task, strlen(known[i].task)) == 0) h = known[i];
     lsnn_file_free(cx, &file);
-    return size;
+    return h;
 }
 
 /* ---- The answer ----------------------------------------------------------------------------*/
@@ -202,6 +206,7 @@ int main(int argc, char **argv)
     lsnn_net *net;
     lsnn_real *x;
     lsnn_status s = LSNN_EIO;
+    habit h;
     int status;
     hold_streams();
     status = read_flags(argc, argv, &a);
@@ -214,8 +219,11 @@ int main(int argc, char **argv)
         if (!net) return 1;                      /* the message is on stderr        */
         in = lsnn_net_shape(net, 0);
         x = (lsnn_real *)malloc((size_t)in.c * (size_t)in.h * (size_t)in.w * sizeof *x);
-        if (x && picture_load(a.file[1], in, a.whole ? 0 : ink_size(&cx, a.file[0]), a.invert, x))
-            s = answer(&cx, net, x, a.file[1]);
+        h = habit_of(&cx, a.file[0]);
+        if (x && picture_load(a.file[1], in, a.whole ? 0 : h.size, a.invert, x)) s = LSNN_OK;
+        for (int i = 0; s == LSNN_OK && i < in.c * in.h * in.w; i++)
+            x[i] = (lsnn_real)(h.paper + (h.ink - h.paper) * (double)x[i]);
+        if (s == LSNN_OK) s = answer(&cx, net, x, a.file[1]);
         if (s == LSNN_OK && a.overlay) s = draw_overlay(&cx, net, x, in, a.overlay);
         if (s == LSNN_OK && a.overlay) fprintf(stderr, "predict: wrote %s\n", a.overlay);
         free(x);

@@ -203,6 +203,19 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
                                           const lsnn_real *x, const lsnn_real *w,
                                           const lsnn_window *s, int add);
 
+/* A convolution whose kernel k reads the input maps that a table lists for it: text, for each
+   kernel its maps in rising order, "0,1,2;1,2,3;0-2,5". w M,kh,kw: the M connections in the
+   table's order; room: K*C*kh*kw numbers to work in. EVALUE: what is wrong in the table. */
+LSNN_API lsnn_status lsnn_table_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *room,
+                                               const lsnn_real *x, const lsnn_real *w,
+                                               const lsnn_real *b, const char *table,
+                                               const lsnn_window *s);
+LSNN_API lsnn_status lsnn_table_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                                lsnn_real *db, lsnn_real *room,
+                                                const lsnn_real *dy, const lsnn_real *x,
+                                                const lsnn_real *w, const char *table,
+                                                const lsnn_window *s, int add);
+
 /* Unshared weights: w OH*OW,C*kh*kw,K   b K,OH,OW (NULL: none)               */
 LSNN_API lsnn_status lsnn_local2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                           const lsnn_real *w, const lsnn_real *b,
@@ -221,9 +234,17 @@ LSNN_API lsnn_status lsnn_dense_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real 
                                          const lsnn_real *x, const lsnn_real *w, int n, int c,
                                          int k, int add);
 
+/* y[n,k] = -|x[n] - w[k]|^2: x N,C   w K,C: centres   y N,K. LeNet-5's penalties, negative. */
+LSNN_API lsnn_status lsnn_rbf_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                      const lsnn_real *w, int n, int c, int k);
+LSNN_API lsnn_status lsnn_rbf_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                       const lsnn_real *dy, const lsnn_real *x,
+                                       const lsnn_real *w, int n, int c, int k, int add);
+
 /* Elementwise. Backward needs only y, so y may be x itself, and dx may be dy.
-   slope: leaky_relu's, positive.                                             */
-typedef enum lsnn_act { LSNN_RELU, LSNN_LEAKY_RELU, LSNN_SIGMOID, LSNN_TANH } lsnn_act;
+   slope: leaky_relu's, positive. LSNN_SCALED_TANH: 1.7159 tanh(2 x / 3), LeNet-5's. */
+typedef enum lsnn_act { LSNN_RELU, LSNN_LEAKY_RELU, LSNN_SIGMOID, LSNN_TANH,
+    LSNN_SCALED_TANH } lsnn_act;
 LSNN_API lsnn_status lsnn_activation_forward(lsnn_ctx *cx, lsnn_act f, lsnn_real *y,
                                              const lsnn_real *x, size_t count, double slope);
 LSNN_API lsnn_status lsnn_activation_backward(lsnn_ctx *cx, lsnn_act f, lsnn_real *dx,
@@ -253,6 +274,16 @@ LSNN_API lsnn_status lsnn_sum_pool_forward(lsnn_ctx *cx, lsnn_real *y, const lsn
                                            const lsnn_window *s);
 LSNN_API lsnn_status lsnn_sum_pool_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
                                             const lsnn_window *s, int add);
+
+/* y = (sum |x|^p)^(1/p) over a window, padding counts as 0: p is one number, or with p_maps 1
+   one a map, each at least 1 (EVALUE). dp: as many, or NULL. Safe at 0 and for large p. */
+LSNN_API lsnn_status lsnn_lp_pool_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                          const lsnn_real *p, int p_maps,
+                                          const lsnn_window *s);
+LSNN_API lsnn_status lsnn_lp_pool_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dp,
+                                           const lsnn_real *dy, const lsnn_real *x,
+                                           const lsnn_real *y, const lsnn_real *p, int p_maps,
+                                           const lsnn_window *s, int add);
 
 /* Zeroes an element with probability `rate`, divides the others by 1 - rate.
    The mask is drawn from `at` again in backward: sample n uses sample
@@ -311,6 +342,13 @@ LSNN_API lsnn_status lsnn_cross_entropy_backward(lsnn_ctx *cx, lsnn_real *dx,
                                                  const lsnn_real *p, const int *label,
                                                  int label_stride, int n, int c, double weight,
                                                  int add);
+
+/* The same with a class more, for what is none of the C: its logit is -j everywhere, so the
+   probabilities add up to less than 1. The same backward.                    */
+LSNN_API lsnn_status lsnn_cross_entropy_rubbish_forward(lsnn_ctx *cx, double *loss,
+                                                        lsnn_real *p, const lsnn_real *x,
+                                                        const int *label, int label_stride,
+                                                        int n, int c, double j);
 
 /* loss = mean over N*C of (x - t)^2; rows of t are t_stride apart.           */
 LSNN_API lsnn_status lsnn_mse_forward(lsnn_ctx *cx, double *loss, const lsnn_real *x,
@@ -381,6 +419,11 @@ typedef enum lsnn_init {
    (parameters that stay, and still have gradients). A number too small to change any.  */
 #define LSNN_ZERO 1e-300
 
+/* lp_pool's p: as the option norm says; or learned from there on, one a layer or a map. */
+typedef enum lsnn_learn_norm {
+    LSNN_NORM_FIXED = 0, LSNN_NORM_OF_LAYER, LSNN_NORM_OF_MAP, LSNN_NORM_INT_ = 0x7FFFFFFF
+} lsnn_learn_norm;
+
 /* Everything optional about a layer; all zero is the default. A field that the
    layer's type does not read must stay zero (EVALUE names it).               */
 typedef struct lsnn_options {
@@ -409,6 +452,10 @@ typedef struct lsnn_options {
     int first, count;                /* slice: channels (set by the call)     */
     int head;                        /* losses: label column; mse: first target */
     double loss_weight;              /* losses: 0 -> 1                        */
+    double rubbish;                  /* cross_entropy: a class more, of logit -rubbish */
+    double norm;                     /* lp_pool: p, at least 1; 0 -> 2        */
+    lsnn_learn_norm learn_norm;
+    const char *table;               /* table_conv2d (set by the call)        */
     lsnn_smooth_shape smooth_shape;  /* smooth                                */
     lsnn_normalise normalise;
     int rank, mixture;               /* smooth: 0 -> 1                        */
@@ -423,18 +470,27 @@ LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w);   /* one a net   */
 LSNN_API int lsnn_conv2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
 /* A conv2d with kernels of 1 x kernel, for signals: C x 1 x W.               */
 LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
+/* Kernels that read only some maps each: table as lsnn_table_conv2d_forward has it. The net
+   keeps a copy.                                                              */
+LSNN_API int lsnn_table_conv2d(lsnn_net *net, int x, const char *table, int kernel,
+                               const lsnn_options *o);
 LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o);
+/* Distances to `outputs` centres, which begin at random corners of [-1, 1]^C; freeze: they
+   are a buffer, all 0, for lsnn_net_set.                                     */
+LSNN_API int lsnn_rbf(lsnn_net *net, int x, int outputs, const lsnn_options *o);
 LSNN_API int lsnn_relu(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_leaky_relu(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_sigmoid(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_tanh(lsnn_net *net, int x, const lsnn_options *o);
+LSNN_API int lsnn_scaled_tanh(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_softmax(lsnn_net *net, int x, const lsnn_options *o);   /* over channels */
 /* kernel 0 pools over the whole map; stride 0 is the kernel. Of equal maxima the first, in the
    order of rows, gets the gradient. Averages count the pixels inside the image.   */
 LSNN_API int lsnn_max_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_avg_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_sum_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
+LSNN_API int lsnn_lp_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_dropout(lsnn_net *net, int x, double rate, const lsnn_options *o);
 /* A training batch of one value a channel has no spread: y = beta, and the running variance
    moves towards 0. Feed such a batch with training 0, or none.               */
@@ -512,6 +568,7 @@ typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */
     const char *keep_name;           /* NULL, or readable as "LAYER.keep_name" */
     lsnn_shape keep_shape;           /*   of an image's part or of the fixed one */
     double macs;                     /* multiply-adds an image                */
+    double connections[2];           /* an image's: units with what they read, with biases */
 } lsnn_layer_plan;
 typedef struct lsnn_call {           /* what forward and backward work on     */
     const lsnn_layer_plan *plan;
@@ -563,6 +620,8 @@ typedef struct lsnn_build_desc {
     int profile;                     /* 1: keeps time, for lsnn_net_profile   */
 } lsnn_build_desc;
 LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d);
+/* A line a layer: shape, parameters, multiply-adds, connections (what its units read + their
+   biases, "by" how many weights + biases: shared ones count each time), how it is run. */
 LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out);
 /* What each layer has cost since the net was built with `profile`: milliseconds a batch,
    share, operations (a multiply-add is two) and GFLOPS, forward and backward. ESTATE if it

@@ -6,7 +6,7 @@
    prints its call. It is called three times, as the file has three parts.
    ==========================================================================*/
 typedef enum lsnni_c_part { LSNNI_C_ASK, LSNNI_C_DATA, LSNNI_C_CALLS } lsnni_c_part;
-enum { LSNNI_C_FUNCTIONS = 16 };
+enum { LSNNI_C_FUNCTIONS = 24 };
 typedef struct lsnni_c {
     lsnn_ctx *cx;
     lsnn_net *net;
@@ -82,7 +82,7 @@ static lsnni_layout lsnni_layout_of(const lsnni_node *v)
 static int lsnni_has_weights(const lsnni_node *v)
 {
     return v->type == &lsnni_dense_type || v->type == &lsnni_conv2d_type ||
-           v->type == &lsnni_local2d_type;
+           v->type == &lsnni_local2d_type || v->type == &lsnni_table_conv2d_type;
 }
 
 LSNN_API lsnn_status lsnn_net_round(lsnn_net *net, lsnn_storage storage)
@@ -180,6 +180,29 @@ static const char *const lsnni_c_conv2d_text =
     "        y[(k * s.oh + i) * s.ow + j] = (b ? b[k] : 0) + sum@<k>;\n"
     "    }\n"
     "}\n\n";
+static const char *const lsnni_c_table_conv2d_text =
+    "/* Kernel k reads maps map[first[k]] to map[first[k + 1] - 1], with a w for each. */\n"
+    "static void table_conv2d(float *y, const float *x, @W, const float *b, const int *first,\n"
+    "                         const int *map, window s)\n"
+    "{\n"
+    "    for (int k = 0; k < s.k; k++)\n"
+    "    for (int i = 0; i < s.oh; i++)\n"
+    "    for (int j = 0; j < s.ow; j++) {\n"
+    "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1;\n"
+    "        float sum = b ? b[k] : 0;\n"
+    "        clip(top, s.kh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.w, &v0, &v1);\n"
+    "        for (int m = first[k]; m < first[k + 1]; m++) {\n"
+    "            float part = 0;\n"
+    "            for (int u = u0; u < u1; u++)\n"
+    "            for (int v = v0; v < v1; v++)\n"
+    "                part += x[(map[m] * s.h + top + u) * s.w + left + v] *\n"
+    "                        @[(m * s.kh + u) * s.kw + v];\n"
+    "            sum += part@<m>;\n"
+    "        }\n"
+    "        y[(k * s.oh + i) * s.ow + j] = sum;\n"
+    "    }\n"
+    "}\n\n";
 static const char *const lsnni_c_local2d_text =
     "/* Each place p has weights of its own: [p][c][u][v][k]. */\n"
     "static void local2d(float *y, const float *x, @W, const float *b, window s)\n"
@@ -220,6 +243,46 @@ static const char *const lsnni_c_pool_text =
     "        if (kind == 'a' && count) sum /= (float)count;\n"
     "        y[(c * s.oh + i) * s.ow + j] = sum;\n"
     "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_lp_pool_text =
+    "/* The norms (sum |x|^p)^(1/p); p: one number, or one a map. Divided by the largest |x|\n"
+    "   first, so that nothing overflows. */\n"
+    "static void lp_pool(float *y, const float *x, const float *p, int maps, window s)\n"
+    "{\n"
+    "    for (int c = 0; c < s.c; c++)\n"
+    "    for (int i = 0; i < s.oh; i++)\n"
+    "    for (int j = 0; j < s.ow; j++) {\n"
+    "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1;\n"
+    "        float most = 0, sum = 0, norm = p[maps ? c : 0];\n"
+    "        clip(top, s.kh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.w, &v0, &v1);\n"
+    "        for (int again = 0; again < 2; again++)\n"
+    "        for (int u = u0; u < u1; u++)\n"
+    "        for (int v = v0; v < v1; v++) {\n"
+    "            float t = fabsf(x[(c * s.h + top + u) * s.w + left + v]);\n"
+    "            if (again) sum += most > 0 ? powf(t / most, norm) : 0;\n"
+    "            else most = t > most ? t : most;\n"
+    "        }\n"
+    "        y[(c * s.oh + i) * s.ow + j] = most * powf(sum, 1 / norm);\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_rbf_text =
+    "/* -|x - centre|^2 for each of `out` centres. */\n"
+    "static void rbf(float *y, const float *x, const float *centre, int in, int out)\n"
+    "{\n"
+    "    for (int k = 0; k < out; k++) {\n"
+    "        float sum = 0;\n"
+    "        for (int i = 0; i < in; i++) {\n"
+    "            float d = x[i] - centre[k * in + i];\n"
+    "            sum += d * d;\n"
+    "        }\n"
+    "        y[k] = -sum;\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_scaled_tanh_text =
+    "static void scaled_hyperbolic(float *y, const float *x, int n)\n"
+    "{\n"
+    "    for (int i = 0; i < n; i++) y[i] = 1.7159f * tanhf(x[i] * (2.0f / 3));\n"
     "}\n\n";
 static const char *const lsnni_c_relu_text =
     "static void relu(float *y, const float *x, int n, float slope)\n"
@@ -535,6 +598,49 @@ static void lsnni_c_local2d(lsnni_c *e, int i)
     lsnni_c_kernels(e, i, "local2d", lsnni_c_local2d_text);
 }
 
+/* Where each kernel's connections begin, and the maps that they read.         */
+static void lsnni_c_table(lsnni_c *e, int i, int maps)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const char *at = v->table;
+    int first = 0, done = -1, k = 0, c = -1, to = -1;
+    lsnni_c_array(e, "static const int ", v->name, maps ? "_maps" : "_first");
+    if (e->part != LSNNI_C_DATA) return;
+    fputs("[] = {", e->f);
+    for (; lsnni_wires_next(&at, &k, &c, &to); first++) {
+        if (maps) fprintf(e->f, "%s%d", first ? ", " : " ", c);
+        else if (k > done) fprintf(e->f, " %d,", first);
+        done = k;
+    }
+    if (!maps) fprintf(e->f, " %d", first);
+    fputs(" };\n", e->f);
+}
+
+static void lsnni_c_table_conv2d(lsnni_c *e, int i)
+{
+    lsnni_c_call(e, i, "table_conv2d");
+    lsnni_c_param(e, i, 0);
+    lsnni_c_param(e, i, 1);
+    lsnni_c_table(e, i, 0);
+    lsnni_c_table(e, i, 1);
+    lsnni_c_window_of(e, i);
+    lsnni_c_needs(e, lsnni_c_table_conv2d_text);
+}
+
+/* A layer that is frozen has its centres as a buffer.                         */
+static void lsnni_c_rbf(lsnni_c *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    lsnni_c_needs(e, lsnni_c_rbf_text);
+    lsnni_c_call(e, i, "rbf");
+    if (v->plan.params) lsnni_c_param(e, i, 0);
+    else {
+        const lsnni_param *centre = &e->net->buffer[v->buffer[0]];
+        lsnni_c_floats(e, centre->name, "", e->net->state + centre->at, centre->spec.count);
+    }
+    lsnni_c_print(e, ", %d, %d);\n", lsnni_features(v->plan.in[0]), v->plan.out.c);
+}
+
 static void lsnni_c_dense(lsnni_c *e, int i)
 {
     const lsnn_layer_plan *p = &e->net->node[i].plan;
@@ -551,6 +657,19 @@ static void lsnni_c_pool(lsnni_c *e, int i)
     lsnni_c_print(e, ", '%c'", e->net->node[i].type->name[0]);
     lsnni_c_window_of(e, i);
     lsnni_c_needs(e, lsnni_c_pool_text);
+}
+
+static void lsnni_c_lp_pool(lsnni_c *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    int maps = v->plan.o.learn_norm == LSNN_NORM_OF_MAP;
+    lsnni_c_call(e, i, "lp_pool");
+    lsnni_lp_norms_of(&v->plan, v->plan.params ? e->net->value + e->net->param[v->param[0]].at
+                                               : NULL, e->row);
+    lsnni_c_floats(e, v->name, "_norm", e->row, maps ? (size_t)v->plan.in[0].c : 1);
+    lsnni_c_print(e, ", %d", maps);
+    lsnni_c_window_of(e, i);
+    lsnni_c_needs(e, lsnni_c_lp_pool_text);
 }
 
 /* What works number by number: function(y, x, count).                         */
@@ -576,6 +695,12 @@ static void lsnni_c_sigmoid(lsnni_c *e, int i)
 static void lsnni_c_tanh(lsnni_c *e, int i)
 {
     lsnni_c_each(e, i, "hyperbolic", lsnni_c_tanh_text);
+    lsnni_c_print(e, ");\n");
+}
+
+static void lsnni_c_scaled_tanh(lsnni_c *e, int i)
+{
+    lsnni_c_each(e, i, "scaled_hyperbolic", lsnni_c_scaled_tanh_text);
     lsnni_c_print(e, ");\n");
 }
 
@@ -701,10 +826,13 @@ lsnni_c_writers[] = {
     { &lsnni_leaky_relu_type, lsnni_c_relu },
     { &lsnni_sigmoid_type, lsnni_c_sigmoid },
     { &lsnni_tanh_type, lsnni_c_tanh },
+    { &lsnni_scaled_tanh_type, lsnni_c_scaled_tanh },
+    { &lsnni_rbf_type, lsnni_c_rbf },
     { &lsnni_softmax_type, lsnni_c_softmax },
     { &lsnni_max_pool_type, lsnni_c_pool },
     { &lsnni_avg_pool_type, lsnni_c_pool },
     { &lsnni_sum_pool_type, lsnni_c_pool },
+    { &lsnni_lp_pool_type, lsnni_c_lp_pool },
     { &lsnni_dropout_type, lsnni_c_same },
     { &lsnni_flatten_type, lsnni_c_same },
     { &lsnni_batch_norm_type, lsnni_c_batch_norm },
@@ -713,6 +841,7 @@ lsnni_c_writers[] = {
     { &lsnni_concat_type, lsnni_c_concat },
     { &lsnni_slice_type, lsnni_c_slice },
     { &lsnni_conv2d_type, lsnni_c_conv2d },
+    { &lsnni_table_conv2d_type, lsnni_c_table_conv2d },
     { &lsnni_local2d_type, lsnni_c_local2d },
     { &lsnni_smooth_type, lsnni_c_smooth }
 };
@@ -824,7 +953,8 @@ static void lsnni_c_write_head(lsnni_c *e)
             4.0 * (double)e->work, e->d->static_buffers ? "of static memory" : "of stack",
             e->d->static_buffers ? " One thread at a time may call it." : "");
     for (int i = 0; i < e->functions; i++)
-        math |= strstr(e->function[i], "expf(") || strstr(e->function[i], "tanhf(");
+        math |= strstr(e->function[i], "expf(") || strstr(e->function[i], "tanhf(") ||
+                strstr(e->function[i], "powf(");
     if (math) fprintf(e->f, "#include <math.h>\n");
     fprintf(e->f, "\nvoid %s_predict(const float *x, float *y);\n\n", e->name);
     if (e->d->storage == LSNN_STORE_HALF) fputs(lsnni_c_half_text, e->f);
@@ -855,6 +985,7 @@ static lsnn_status lsnni_c_room(lsnni_c *e)
     for (int i = 0; i < e->net->nodes; i++) {
         const lsnn_layer_plan *p = &e->net->node[i].plan;
         row = LSNNI_MAX(row, (size_t)lsnni_features(p->out));        /* steps, scales */
+        if (p->params) row = LSNNI_MAX(row, (size_t)p->param[0].dim[0]);    /* a table's steps */
         for (int j = 0; j < p->inputs; j++)
             row = LSNNI_MAX(row, (size_t)lsnni_features(p->in[j]));  /* maps          */
     }

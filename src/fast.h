@@ -8,6 +8,8 @@
        convolution           a: weights, b: pixels   kb[k] = place of (c, r, s) in the image
        its weight gradient   a: pixels, b: dy        ka[k] = place of output pixel k
    so no image is unrolled into patches. Plain matrices need no tables: lsnni_block. */
+#define LSNNI_TANH_A 1.7159              /* A and S of >>activations' scaled tanh */
+#define LSNNI_TANH_S (2.0 / 3)
 enum { LSNNI_MAX_ROWS = 8, LSNNI_MAX_VECTORS = 3, LSNNI_MAX_LANES = 16,
        LSNNI_DOTS_ROWS = 128 };
 typedef struct lsnni_tile {
@@ -43,6 +45,7 @@ typedef struct lsnni_block {
     X(void, block, (const lsnni_block *g))                                                    \
     X(void, dots, (const lsnni_block *g))                                                     \
     X(void, exp, (lsnn_real *y, const lsnn_real *x, size_t n))                                \
+    X(void, log, (lsnn_real *y, const lsnn_real *x, size_t n))                                \
     X(double, sum, (const lsnn_real *x, size_t n))                                            \
     X(double, dot, (const lsnn_real *x, const lsnn_real *y, size_t n))                        \
     X(double, deviation, (const lsnn_real *x, double mean, size_t n))                         \

@@ -3,7 +3,7 @@
    A model file is a safetensors file: parameters and buffers by name, and in the
    metadata "lsnn.graph", one line a layer,
        input input C H W
-       NAME TYPE [x=INPUT,INPUT] [share=NAME] [option=value] ...
+       NAME TYPE [x=INPUT,INPUT] [share=NAME] [table=TEXT] [option=value] ...
    "lsnn.output", the layer that is predicted, and "lsnn.version", what wrote it.
    A checkpoint holds the optimizer's state and the position in training too.
    ==========================================================================*/
@@ -78,6 +78,9 @@ static void lsnni_graph_write(const lsnn_net *net, lsnni_string *t)
             lsnni_print(t, "%s%s", j ? "," : " x=",
                         net->node[v->joined < 0 ? v->input[j] : v->joined].name);
         if (v->share) lsnni_print(t, " share=%s", v->share);
+        if (v->table) lsnni_print(t, " table=");
+        for (const char *p = v->table; p && *p; p += LSNNI_MIN(strlen(p), 400))
+            lsnni_print(t, "%.400s", p);                 /* of any length     */
         for (int f = 0; f < LSNNI_FIELDS; f++) {
             double value = lsnni_field_get(&v->plan.o, &lsnni_fields[f]);
             if (value < 0 || value > 0)
@@ -188,6 +191,10 @@ static lsnn_status lsnni_graph_word(const lsnni_reader *r, char *word, lsnn_opti
     *value++ = 0;
     if (strcmp(word, "share") == 0) {
         o->share = value;
+        return LSNN_OK;
+    }
+    if (strcmp(word, "table") == 0) {
+        o->table = value;
         return LSNN_OK;
     }
     if (strcmp(word, "x") == 0) {

@@ -496,17 +496,81 @@ static kvec K_(exp_vec)(kvec x)
     return (kvec)((kints)p | ((kints)(zero + LSNNI_R(HUGE_VAL)) & over));
 }
 
-static void K_(exp)(lsnn_real *y, const lsnn_real *x, size_t n)
+/* A function of arrays from one of vectors.                                  */
+#define K_MAP(name)                                                                       \
+    static void K_(name)(lsnn_real *y, const lsnn_real *x, size_t n)                      \
+    {                                                                                     \
+        size_t i = 0;                                                                     \
+        lsnn_real part[K_LANES];                                                          \
+        for (; i + (size_t)K_LANES <= n; i += (size_t)K_LANES)                            \
+            K_STORE(y + i, K_(name##_vec)(K_LOAD(x + i)));                                \
+        if (i == n) return;                                                               \
+        for (size_t l = 0; l < (size_t)K_LANES; l++) part[l] = i + l < n ? x[i + l] : 0;  \
+        K_STORE(part, K_(name##_vec)(K_LOAD(part)));                                      \
+        for (size_t l = 0; i + l < n; l++) y[i + l] = part[l];                            \
+    }
+K_MAP(exp)
+#endif
+
+/* ---- >>log: x = 2^n m with m in [sqrt 1/2, sqrt 2), log x = n ln 2 + 2 artanh s with
+   s = (m - 1) / (m + 1), |s| <= 0.172, by its series: exact near 1, too. What is smaller than
+   any normal number, 0 above all, gives -1e30, which exp turns to 0 and a factor of 0 to 0. */
+#if K_BYTES == 0
+static void K_(log)(lsnn_real *y, const lsnn_real *x, size_t n)
 {
-    size_t i = 0;
-    lsnn_real part[K_LANES];
-    for (; i + (size_t)K_LANES <= n; i += (size_t)K_LANES)
-        K_STORE(y + i, K_(exp_vec)(K_LOAD(x + i)));
-    if (i == n) return;
-    for (size_t l = 0; l < (size_t)K_LANES; l++) part[l] = i + l < n ? x[i + l] : 0;
-    K_STORE(part, K_(exp_vec)(K_LOAD(part)));
-    for (size_t l = 0; i + l < n; l++) y[i + l] = part[l];
+    const double least = sizeof(lsnn_real) == 4 ? (double)FLT_MIN : DBL_MIN;
+    for (size_t i = 0; i < n; i++)
+        y[i] = LSNNI_R((double)x[i] < least ? -1e30 : log((double)x[i]));
 }
+#else
+static kvec K_(log_vec)(kvec x)
+{
+#ifdef LSNN_DOUBLE
+    const int terms = 10, mantissa = 52;
+    const double least = DBL_MIN, root = 0.70710678118654752440;
+    const double ln2_high = 6.93147180369123816490e-1, ln2_low = 1.90821492927058770002e-10;
+    const double round_up = 6755399441055744.0;
+#else
+    const int terms = 5, mantissa = 23;
+    const float least = FLT_MIN, root = 0.70710678f;
+    const float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f, round_up = 12582912.0f;
+#endif
+    const kvec zero = { 0 }, one = zero + LSNNI_R(1);
+    const K_(int) fraction = ((K_(int))1 << mantissa) - 1;
+    kints tiny = x < least, finite = (x >= least) & (x < LSNNI_R(HUGE_VAL));
+    kints bits = (kints)x - (kints)(zero + root);
+    kvec n = (kvec)((bits >> mantissa) + (kints)(zero + round_up)) - round_up;
+    kvec m = (kvec)((bits & fraction) + (kints)(zero + root));
+    kvec s = (m - one) / (m + one), z = s * s, p = zero;
+    for (int i = terms; i > 0; i--) p = p * z + one / LSNNI_R(2 * i + 1);
+    p = n * ln2_high + (s * (one + p * z) * LSNNI_R(2) + n * ln2_low);
+    p = K_SELECT(kvec, finite, p, x);                    /* NaN and infinity stay */
+    return K_SELECT(kvec, tiny, zero - LSNNI_R(1e30), p);
+}
+K_MAP(log)
+#endif
+
+/* ---- >>tanh: by its series where |x| < 1/2, else 1 - 2 / (e^2|x| + 1).      */
+#if K_BYTES == 0 || defined(LSNN_DOUBLE)
+static void K_(tanh)(lsnn_real *y, const lsnn_real *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) y[i] = LSNNI_R(tanh((double)x[i]));
+}
+#else
+static kvec K_(tanh_vec)(kvec x)
+{
+    static const float term[] = { -929569.0f / 638512875.0f, 21844.0f / 6081075.0f,
+        -1382.0f / 155925.0f, 62.0f / 2835.0f, -17.0f / 315.0f, 2.0f / 15.0f, -1.0f / 3.0f };
+    const kvec zero = { 0 }, one = zero + 1.0f;
+    kints sign = (kints)x & INT32_MIN;
+    kvec size = (kvec)((kints)x ^ sign), z = x * x, p = zero, far;
+    kints near = size < 0.5f;
+    for (size_t i = 0; i < sizeof term / sizeof term[0]; i++) p = K_FMA(p, z, zero + term[i]);
+    far = one - 2.0f / (K_(exp_vec)(size + size) + one);
+    far = (kvec)((kints)far | sign);
+    return K_SELECT(kvec, near, x + x * z * p, far);
+}
+K_MAP(tanh)
 #endif
 
 #if defined(LSNNI_CALM) && K_BYTES > 16
@@ -702,6 +766,11 @@ static void K_(act_forward)(lsnn_act f, lsnn_real *y, const lsnn_real *x, size_t
     case LSNN_TANH:
         for (i = 0; i < n; i++) y[i] = LSNNI_R(tanh((double)x[i]));
         break;
+    case LSNN_SCALED_TANH:
+        for (i = 0; i < n; i++) y[i] = LSNNI_R(LSNNI_TANH_S) * x[i];
+        K_(tanh)(y, y, n);
+        for (i = 0; i < n; i++) y[i] *= LSNNI_R(LSNNI_TANH_A);
+        break;
     }
 }
 
@@ -724,6 +793,12 @@ static void K_(act_backward)(lsnn_act f, lsnn_real *dx, const lsnn_real *dy,
     case LSNN_TANH:
         for (i = 0; i < n; i++) dx[i] = (add ? dx[i] : 0) + dy[i] * (1 - y[i] * y[i]);
         break;
+    case LSNN_SCALED_TANH: {
+        const lsnn_real a = LSNNI_R(LSNNI_TANH_S * LSNNI_TANH_A);
+        const lsnn_real b = LSNNI_R(LSNNI_TANH_S / LSNNI_TANH_A);
+        for (i = 0; i < n; i++) dx[i] = (add ? dx[i] : 0) + dy[i] * (a - b * y[i] * y[i]);
+        break;
+    }
     }
 }
 
@@ -1120,6 +1195,7 @@ static const lsnni_kernels K_(kernels) = { K_TILE_ROWS, K_LANES LSNNI_KERNELS(K_
 #undef K_SAVE3
 #undef K_SUMS
 #undef K_REDUCE
+#undef K_MAP
 #undef K_BYTES
 #undef K_TILE_ROWS
 #undef LSNNI_KERNEL_PASS

@@ -111,6 +111,15 @@ static lsnn_status lsnni_plan_kernels(lsnn_ctx *cx, lsnn_layer_plan *p, lsnn_win
     return LSNN_OK;
 }
 
+/* Each of a layer's units reads `inputs` numbers, and has a bias if that is a parameter,
+   whatever weights they share: what the summary counts.                       */
+static void lsnni_connect(lsnn_layer_plan *p, double inputs)
+{
+    double units = (double)lsnni_features(p->out);
+    p->connections[0] = units * inputs;
+    p->connections[1] = p->params > 1 ? units : 0;
+}
+
 /* The builders fill in what their positional arguments say.                   */
 static lsnn_options lsnni_options(const lsnn_options *o)
 {

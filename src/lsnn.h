@@ -42,15 +42,18 @@
 
 #include "ops/input.h"
 #include "ops/dense.h"
+#include "ops/rbf.h"
 #include "ops/activations.h"
 #include "ops/softmax.h"
 #include "ops/pool.h"
+#include "ops/lp_pool.h"
 #include "ops/dropout.h"
 #include "ops/batch_norm.h"
 #include "ops/scale.h"
 #include "ops/join.h"
 #include "ops/losses.h"
 #include "ops/conv2d.h"
+#include "ops/table_conv2d.h"
 #include "ops/local2d.h"
 #include "ops/smooth.h"
 
@@ -58,15 +61,19 @@
 static const lsnn_layer_type *const lsnni_types[] = {
     &lsnni_input_type,
     &lsnni_dense_type,
+    &lsnni_rbf_type,
     &lsnni_relu_type, &lsnni_leaky_relu_type, &lsnni_sigmoid_type, &lsnni_tanh_type,
+    &lsnni_scaled_tanh_type,
     &lsnni_softmax_type,
     &lsnni_max_pool_type, &lsnni_avg_pool_type, &lsnni_sum_pool_type,
+    &lsnni_lp_pool_type,
     &lsnni_dropout_type,
     &lsnni_batch_norm_type,
     &lsnni_scale_type,
     &lsnni_add_type, &lsnni_concat_type, &lsnni_slice_type, &lsnni_flatten_type,
     &lsnni_cross_entropy_type, &lsnni_mse_type,
     &lsnni_conv2d_type,
+    &lsnni_table_conv2d_type,
     &lsnni_local2d_type,
     &lsnni_smooth_type
 };

@@ -49,8 +49,9 @@
        >>window          how kernels slide
        >>layer           what the layers share; then one layer after the other, each with its
                          formula, naive pair, fast pair, and how the net sees it:
-                         >>input >>dense >>activations >>softmax >>pooling >>dropout
-                         >>batch_norm >>scale >>copies >>losses >>conv2d >>local2d >>smooth
+                         >>input >>dense >>rbf >>activations >>softmax >>pooling >>lp_pool
+                         >>dropout >>batch_norm >>scale >>copies >>losses >>conv2d
+                         >>table_conv2d >>local2d >>smooth
        >>net             a graph of layers: options, building
        >>plan            what the net finds out about itself; its schedule of calls
        >>running         walking that schedule; >>profile: what each layer costs

@@ -28,7 +28,7 @@ typedef struct lsnni_role {
 
 typedef struct lsnni_node {
     const lsnn_layer_type *type;
-    char *name, *share;
+    char *name, *share, *table;      /* the caller's strings, copied          */
     lsnn_layer_plan plan;            /* as it runs: a crop makes `out` smaller, and a reader */
     int input[LSNN_MAX_INPUTS];      /*   of parts has those in place of its input */
     int joined;                      /* that input, or -1                     */
@@ -106,7 +106,8 @@ static const lsnni_field lsnni_fields[] = {
     LSNNI_INT(padding), LSNNI_INT(pad_top), LSNNI_INT(pad_left), LSNNI_INT(pad_bottom),
     LSNNI_INT(pad_right), LSNNI_REAL(slope), LSNNI_REAL(rate), LSNNI_REAL(momentum),
     LSNNI_REAL(eps), LSNNI_INT(first), LSNNI_INT(count), LSNNI_INT(head),
-    LSNNI_REAL(loss_weight), LSNNI_INT(smooth_shape), LSNNI_INT(normalise), LSNNI_INT(rank),
+    LSNNI_REAL(loss_weight), LSNNI_REAL(rubbish), LSNNI_REAL(norm), LSNNI_INT(learn_norm),
+    LSNNI_INT(smooth_shape), LSNNI_INT(normalise), LSNNI_INT(rank),
     LSNNI_INT(mixture), LSNNI_INT(smooth_bias),
     { "custom0", offsetof(lsnn_options, custom), 'd' },
     { "custom1", offsetof(lsnn_options, custom) + sizeof(double), 'd' },
@@ -158,6 +159,8 @@ static lsnn_status lsnni_options_check(lsnn_ctx *cx, const lsnn_layer_type *type
                               type->name, lsnni_fields[i].name, v,
                               type->options && *type->options ? type->options : "none");
     }
+    if (o->table && !lsnni_listed(type->options, "table"))
+        return lsnni_fail(cx, LSNN_EVALUE, "%s has no option table", type->name);
     if (o->lr_factor < 0 || o->init_scale < 0 || o->loss_weight < 0)
         return lsnni_fail(cx, LSNN_EVALUE, "%s: lr_factor %g, init_scale %g or loss_weight %g is "
                           "negative", type->name, o->lr_factor, o->init_scale, o->loss_weight);
@@ -202,6 +205,7 @@ LSNN_API void lsnn_net_free(lsnn_net *net)
     for (int i = 0; i < net->nodes; i++) {
         lsnni_free(net->cx, net->node[i].name);
         lsnni_free(net->cx, net->node[i].share);
+        lsnni_free(net->cx, net->node[i].table);
     }
     for (int i = 0; i < net->params; i++) lsnni_free(net->cx, net->param[i].name);
     for (int i = 0; i < net->buffers; i++) lsnni_free(net->cx, net->buffer[i].name);
@@ -422,6 +426,8 @@ static lsnn_status lsnni_share(lsnn_net *net, lsnni_node *v, const char *name)
         v->plan.o.mixture != u->plan.o.mixture || v->plan.o.normalise != u->plan.o.normalise)
         return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another smooth_shape, "
                           "mixture or normalise: its theta means something else", name);
+    if (v->table && strcmp(v->table, u->table) != 0)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another table", name);
     if (v->plan.o.freeze || v->plan.o.no_decay || v->plan.o.lr_factor > 0)
         return lsnni_fail(net->cx, LSNN_EVALUE, "share: freeze, no_decay and lr_factor are "
                           "for '%.60s' to set, whose parameters these are", name);
@@ -470,6 +476,10 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
     cx->where_ = v->name;
     if (o) v->plan.o = *o;
     LSNNI_TRY(lsnni_options_check(cx, v->type, &v->plan.o));
+    if (o && o->table) {
+        v->plan.o.table = v->table = lsnni_strdup(cx, o->table);
+        if (!v->table) return LSNN_ENOMEM;
+    }
     v->plan.traits = v->type->traits;
     given = v->plan;
     failures = cx->failures_;
@@ -520,6 +530,7 @@ LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x
         while (net->buffers > buffers) lsnni_free(net->cx, net->buffer[--net->buffers].name);
         lsnni_free(net->cx, v->name);
         lsnni_free(net->cx, v->share);
+        lsnni_free(net->cx, v->table);
         return -1;
     }
     v->plan.o.name = v->plan.o.share = NULL;             /* the caller's strings */
@@ -612,36 +623,65 @@ LSNN_API lsnn_shape lsnn_net_shape(const lsnn_net *net, int node)
 
 LSNN_API int lsnn_net_output(const lsnn_net *net) { return net ? net->output : -1; }
 
+/* "14400 + 576 by 25 + 1": what units are connected with, their inputs + their biases, by how
+   many weights + biases.                                                     */
+enum { LSNNI_NOTE = 112 };
+static void lsnni_connections_note(const lsnn_layer_plan *p, char text[LSNNI_NOTE])
+{
+    char number[2 + LSNN_MAX_PARAMS][LSNNI_NOTE / 6];
+    memset(number, 0, sizeof number);
+    text[0] = 0;
+    if (!(p->connections[0] + p->connections[1] > 0)) return;
+    snprintf(number[0], sizeof number[0], "%.0f", p->connections[0]);
+    if (p->connections[1] > 0) snprintf(number[1], sizeof number[1], "%.0f", p->connections[1]);
+    for (int j = 0; j < p->params; j++)
+        snprintf(number[2 + j], sizeof number[0], "%.0f", (double)p->param[j].count);
+    snprintf(text, LSNNI_NOTE, "%s%s%s%s%s%s%s", number[0], *number[1] ? " + " : "", number[1],
+             *number[2] ? " by " : "", number[2], *number[3] ? " + " : "", number[3]);
+}
+
+/* How the net runs a layer.                                                  */
+static void lsnni_role_note(const lsnn_net *net, int i, char text[LSNNI_NOTE])
+{
+    const lsnni_node *v = &net->node[i];
+    size_t n = LSNNI_NOTE;
+    text[0] = 0;
+    if (v->share) snprintf(text, n, "parameters of %.60s", v->share);
+    else if (!net->built) ;
+    else if (!v->role.live) snprintf(text, n, "not made");
+    else if (v->role.backward_by != i)
+        snprintf(text, n, "done by %.60s", net->node[v->role.backward_by].name);
+    else if (v->role.writes != i)
+        snprintf(text, n, "pools to %.60s", net->node[v->role.writes].name);
+    else if (v->role.y_at != i) snprintf(text, n, "in place");
+    if (v->role.blocks && v->role.backward_by == i)
+        snprintf(text + strlen(text), n - strlen(text), "%sin blocks", *text ? ", " : "");
+    if (v->shape.h != v->plan.out.h || v->shape.w != v->plan.out.w)
+        snprintf(text + strlen(text), n - strlen(text), "%sonly %d x %d", *text ? ", " : "",
+                 v->plan.out.h, v->plan.out.w);
+}
+
 LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
 {
+    double connections = 0;
     if (!net) return;
-    fprintf(out, "%-18s %-14s %-16s %12s %14s\n", "layer", "type", "output", "parameters",
-            "multiply-adds");
+    fprintf(out, "%-18s %-14s %-16s %12s %14s  %s\n", "layer", "type", "output", "parameters",
+            "multiply-adds", "connections");
     for (int i = 0; i < net->nodes; i++) {
         const lsnni_node *v = &net->node[i];
         size_t count = 0;
-        char shape[48], note[96];
+        char shape[48], connected[LSNNI_NOTE], role[LSNNI_NOTE];
         for (int j = 0; j < v->plan.params; j++) count += v->plan.param[j].count;
+        for (int j = 0; j < 2; j++) connections += v->plan.connections[j];
         snprintf(shape, sizeof shape, "%d x %d x %d", v->shape.c, v->shape.h, v->shape.w);
-        note[0] = 0;
-        if (v->share) snprintf(note, sizeof note, "  parameters of %.60s", v->share);
-        else if (!net->built) ;
-        else if (!v->role.live) snprintf(note, sizeof note, "  not made");
-        else if (v->role.backward_by != i)
-            snprintf(note, sizeof note, "  done by %.60s", net->node[v->role.backward_by].name);
-        else if (v->role.writes != i)
-            snprintf(note, sizeof note, "  pools to %.60s", net->node[v->role.writes].name);
-        else if (v->role.y_at != i) snprintf(note, sizeof note, "  in place");
-        if (v->role.blocks && v->role.backward_by == i)
-            snprintf(note + strlen(note), sizeof note - strlen(note), "%s in blocks",
-                     *note ? "," : " ");
-        if (v->shape.h != v->plan.out.h || v->shape.w != v->plan.out.w)
-            snprintf(note + strlen(note), sizeof note - strlen(note), "%s only %d x %d",
-                     *note ? "," : " ", v->plan.out.h, v->plan.out.w);
-        fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f%s\n", v->name, v->type->name, shape,
-                v->share ? 0.0 : (double)count, v->plan.macs, note);
+        lsnni_connections_note(&v->plan, connected);
+        lsnni_role_note(net, i, role);
+        fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f", v->name, v->type->name, shape,
+                v->share ? 0.0 : (double)count, v->plan.macs);
+        if (*role) fprintf(out, "  %-30s  %s\n", connected, role);
+        else fprintf(out, "%s%s\n", *connected ? "  " : "", connected);
     }
-    fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f\n", "total", "", "",
-            (double)lsnn_net_params(net), lsnn_net_macs(net));
+    fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f  %.0f\n", "total", "", "",
+            (double)lsnn_net_params(net), lsnn_net_macs(net), connections);
 }
 

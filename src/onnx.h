@@ -268,6 +268,27 @@ static void lsnni_onnx_dense(lsnni_onnx *e, int i)
     e->flat[i] = 1;
 }
 
+/* -|x - centre|^2: x N,1,C less the centres K,C.                                */
+static void lsnni_onnx_rbf(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const int axis = 2;
+    char x[LSNNI_ONNX_NAME], name[LSNNI_ONNX_NAME];
+    lsnni_onnx_read(e, i, v->input[0], 1, x);
+    lsnni_onnx_shape(e, i, x, 3, 1, lsnni_features(e->net->node[v->input[0]].shape), 0);
+    lsnni_onnx_param(e, i, 0, v->plan.params == 0, NULL, 0, name);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_reads(e, name);
+    lsnni_onnx_next(e, i, "Sub", x);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_ints(e, "axes", &axis, 1);
+    lsnni_onnx_int(e, "keepdims", 0);
+    lsnni_onnx_next(e, i, "ReduceSumSquare", x);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_writes(e, "Neg", v->name);
+    e->flat[i] = 1;
+}
+
 /* What works number by number keeps its input's form.                            */
 static void lsnni_onnx_each(lsnni_onnx *e, int i, const char *op)
 {
@@ -280,6 +301,20 @@ static void lsnni_onnx_relu(lsnni_onnx *e, int i) { lsnni_onnx_each(e, i, "Relu"
 static void lsnni_onnx_sigmoid(lsnni_onnx *e, int i) { lsnni_onnx_each(e, i, "Sigmoid"); }
 static void lsnni_onnx_tanh(lsnni_onnx *e, int i) { lsnni_onnx_each(e, i, "Tanh"); }
 static void lsnni_onnx_same(lsnni_onnx *e, int i) { lsnni_onnx_each(e, i, "Identity"); }
+static void lsnni_onnx_scaled_tanh(lsnni_onnx *e, int i)
+{
+    const lsnn_real in = LSNNI_R(LSNNI_TANH_S), out = LSNNI_R(LSNNI_TANH_A);
+    const lsnni_node *v = &e->net->node[i];
+    const int one = 1;
+    char x[LSNNI_ONNX_NAME];
+    e->flat[i] = e->flat[v->input[0]];
+    snprintf(x, sizeof x, "%s", e->net->node[v->input[0]].name);
+    lsnni_onnx_by(e, i, "Mul", &in, &one, 1, x);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_next(e, i, "Tanh", x);
+    lsnni_onnx_by(e, i, "Mul", &out, &one, 1, x);
+    lsnni_onnx_done(e, i, x);
+}
 static void lsnni_onnx_leaky_relu(lsnni_onnx *e, int i)
 {
     lsnni_onnx_float(e, "alpha", e->net->node[i].plan.o.slope);
@@ -330,6 +365,37 @@ static void lsnni_onnx_conv2d(lsnni_onnx *e, int i)
     char x[LSNNI_ONNX_NAME];
     lsnni_onnx_read(e, i, v->input[0], 0, x);
     lsnni_onnx_weighted(e, i, x);
+    lsnni_onnx_window_says(e, i);
+    lsnni_onnx_writes(e, "Conv", v->name);
+}
+
+/* A convolution whose kernels are 0 where the table connects nothing.              */
+static void lsnni_onnx_table_conv2d(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const lsnn_real *b = lsnni_onnx_values(e, i, 1);
+    char x[LSNNI_ONNX_NAME], name[2][LSNNI_ONNX_NAME];
+    const char *at = v->table;
+    int dim[4], k = 0, c = -1, to = -1;
+    size_t taps = lsnni_area(v->plan.o.kernel_h, v->plan.o.kernel_w), m = 0, count;
+    lsnn_real *full;
+    dim[0] = v->shape.c; dim[1] = e->net->node[v->input[0]].shape.c;
+    dim[2] = v->plan.o.kernel_h; dim[3] = v->plan.o.kernel_w;
+    count = lsnni_area(dim[0], dim[1]) * taps;
+    full = (lsnn_real *)lsnni_alloc(e->cx, count, sizeof *full);
+    if (!full) e->graph.status = LSNN_ENOMEM;
+    if (!full) return;
+    memset(full, 0, count * sizeof *full);
+    for (; lsnni_wires_next(&at, &k, &c, &to); m++)
+        memcpy(full + lsnni_at2(k, c, dim[1]) * taps, lsnni_onnx_values(e, i, 0) + m * taps,
+               taps * sizeof *full);
+    lsnni_onnx_floats(e, i, full, dim, 4, name[0]);
+    lsnni_free(e->cx, full);
+    if (b) lsnni_onnx_floats(e, i, b, dim, 1, name[1]);
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_reads(e, name[0]);
+    if (b) lsnni_onnx_reads(e, name[1]);
     lsnni_onnx_window_says(e, i);
     lsnni_onnx_writes(e, "Conv", v->name);
 }
@@ -465,6 +531,27 @@ static void lsnni_onnx_turn(lsnni_onnx *e, int i, int a, int b, int c, char x[LS
     lsnni_onnx_next(e, i, "Transpose", x);
 }
 
+/* y = op(a, b)                                                               */
+static void lsnni_onnx_pair(lsnni_onnx *e, int i, const char *op, const char *a, const char *b,
+                            char y[LSNNI_ONNX_NAME])
+{
+    lsnni_onnx_reads(e, a);
+    lsnni_onnx_reads(e, b);
+    lsnni_onnx_next(e, i, op, y);
+}
+
+/* The sum over axis 2, which is left out.                                      */
+static void lsnni_onnx_sum(lsnni_onnx *e, int i, char y[LSNNI_ONNX_NAME])
+{
+    char axes[LSNNI_ONNX_NAME];
+    int64_t axis = 2;
+    lsnni_onnx_whole(e, i, &axis, 1, axes);
+    lsnni_onnx_reads(e, y);
+    lsnni_onnx_reads(e, axes);
+    lsnni_onnx_int(e, "keepdims", 0);
+    lsnni_onnx_next(e, i, "ReduceSum", y);
+}
+
 static void lsnni_onnx_local2d(lsnni_onnx *e, int i)
 {
     const lsnni_node *v = &e->net->node[i];
@@ -489,16 +576,54 @@ static void lsnni_onnx_local2d(lsnni_onnx *e, int i)
     lsnni_onnx_done(e, i, x);
 }
 
-/* ---- smoothers: U by Eq. 6 to 9 from theta, or as a constant. */
-/* y = op(a, b)                                                               */
-static void lsnni_onnx_pair(lsnni_onnx *e, int i, const char *op, const char *a, const char *b,
-                            char y[LSNNI_ONNX_NAME])
+/* ---- lp_pool: its patches N,P,C,taps, divided by their largest before they are raised. ONNX's
+   LpPool knows whole p alone, and overflows. */
+static void lsnni_onnx_over_taps(lsnni_onnx *e, int i, const char *op, char y[LSNNI_ONNX_NAME])
 {
-    lsnni_onnx_reads(e, a);
-    lsnni_onnx_reads(e, b);
+    const int axis = 3;
+    const int64_t axes = 3;
+    char name[LSNNI_ONNX_NAME];
+    int sum = strcmp(op, "ReduceSum") == 0;      /* whose axes are an input     */
+    if (sum) lsnni_onnx_whole(e, i, &axes, 1, name);
+    lsnni_onnx_reads(e, y);
+    if (sum) lsnni_onnx_reads(e, name);
+    else lsnni_onnx_ints(e, "axes", &axis, 1);
+    lsnni_onnx_int(e, "keepdims", 1);
     lsnni_onnx_next(e, i, op, y);
 }
 
+static void lsnni_onnx_lp_pool(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const lsnn_real least = LSNNI_R(FLT_MIN);    /* a window of zeros is divided by it */
+    char x[LSNNI_ONNX_NAME], most[LSNNI_ONNX_NAME], by[LSNNI_ONNX_NAME];
+    lsnn_window s;
+    int pad[4], dim[2];
+    lsnni_onnx_window(e, i, &s, pad);
+    dim[0] = (int)lsnni_lp_norms_of(&v->plan, lsnni_onnx_values(e, i, 0), e->row);
+    dim[1] = 1;
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_patches(e, i, &s, pad, x);
+    lsnni_onnx_shape(e, i, x, 4, s.oh * s.ow, s.c, s.kernel_h * s.kernel_w);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_next(e, i, "Abs", x);
+    snprintf(most, sizeof most, "%s", x);
+    lsnni_onnx_over_taps(e, i, "ReduceMax", most);
+    snprintf(by, sizeof by, "%s", most);
+    lsnni_onnx_by(e, i, "Max", &least, dim + 1, 1, by);
+    lsnni_onnx_pair(e, i, "Div", x, by, x);
+    lsnni_onnx_by(e, i, "Pow", e->row, dim, 2, x);
+    lsnni_onnx_over_taps(e, i, "ReduceSum", x);
+    for (int c = 0; c < dim[0]; c++) e->row[c] = 1 / e->row[c];
+    lsnni_onnx_by(e, i, "Pow", e->row, dim, 2, x);
+    lsnni_onnx_pair(e, i, "Mul", x, most, x);
+    lsnni_onnx_shape(e, i, x, 3, s.oh * s.ow, s.c, 0);
+    lsnni_onnx_turn(e, i, 0, 2, 1, x);
+    lsnni_onnx_shape(e, i, x, 4, s.c, s.oh, s.ow);
+    lsnni_onnx_done(e, i, x);
+}
+
+/* ---- smoothers: U by Eq. 6 to 9 from theta, or as a constant. */
 /* p - mu along one side: places (a row of pixels' coordinates) less a number of theta's.  */
 static void lsnni_onnx_from_mu(lsnni_onnx *e, int i, const lsnn_smoother *s, const char *mu,
                                int down, char y[LSNNI_ONNX_NAME])
@@ -539,18 +664,6 @@ static void lsnni_onnx_exponent(lsnni_onnx *e, int i, const lsnn_smoother *s, co
     if (rows > 1) lsnni_onnx_pair(e, i, "Add", r[0], r[1], y);
     lsnni_onnx_reads(e, y);
     lsnni_onnx_next(e, i, "Neg", y);
-}
-
-/* The sum over axis 2, which is left out.                                      */
-static void lsnni_onnx_sum(lsnni_onnx *e, int i, char y[LSNNI_ONNX_NAME])
-{
-    char axes[LSNNI_ONNX_NAME];
-    int64_t axis = 2;
-    lsnni_onnx_whole(e, i, &axis, 1, axes);
-    lsnni_onnx_reads(e, y);
-    lsnni_onnx_reads(e, axes);
-    lsnni_onnx_int(e, "keepdims", 0);
-    lsnni_onnx_next(e, i, "ReduceSum", y);
 }
 
 static void lsnni_onnx_softmax_over(lsnni_onnx *e, int i, int axis, char y[LSNNI_ONNX_NAME])
@@ -627,10 +740,13 @@ lsnni_onnx_writers[] = {
     { &lsnni_leaky_relu_type, lsnni_onnx_leaky_relu },
     { &lsnni_sigmoid_type, lsnni_onnx_sigmoid },
     { &lsnni_tanh_type, lsnni_onnx_tanh },
+    { &lsnni_scaled_tanh_type, lsnni_onnx_scaled_tanh },
+    { &lsnni_rbf_type, lsnni_onnx_rbf },
     { &lsnni_softmax_type, lsnni_onnx_softmax },
     { &lsnni_max_pool_type, lsnni_onnx_max_pool },
     { &lsnni_avg_pool_type, lsnni_onnx_avg_pool },
     { &lsnni_sum_pool_type, lsnni_onnx_sum_pool },
+    { &lsnni_lp_pool_type, lsnni_onnx_lp_pool },
     { &lsnni_dropout_type, lsnni_onnx_same },
     { &lsnni_flatten_type, lsnni_onnx_flatten },
     { &lsnni_batch_norm_type, lsnni_onnx_batch_norm },
@@ -639,6 +755,7 @@ lsnni_onnx_writers[] = {
     { &lsnni_concat_type, lsnni_onnx_concat },
     { &lsnni_slice_type, lsnni_onnx_slice },
     { &lsnni_conv2d_type, lsnni_onnx_conv2d },
+    { &lsnni_table_conv2d_type, lsnni_onnx_table_conv2d },
     { &lsnni_local2d_type, lsnni_onnx_local2d },
     { &lsnni_smooth_type, lsnni_onnx_smooth }
 };

@@ -177,7 +177,7 @@ static inline void naive_dense_backward(double *dx, double *dw, double *db, cons
 
 /* ---- activations, one number at a time: y = f(x), and f'(x)
    relu max(x, 0)   leaky relu: slope * x below 0   sigmoid 1 / (1 + e^-x)   tanh        */
-enum { NAIVE_RELU, NAIVE_LEAKY_RELU, NAIVE_SIGMOID, NAIVE_TANH };
+enum { NAIVE_RELU, NAIVE_LEAKY_RELU, NAIVE_SIGMOID, NAIVE_TANH, NAIVE_SCALED_TANH };
 
 static inline double naive_activation(int f, double x, double slope)
 {
@@ -185,7 +185,8 @@ static inline double naive_activation(int f, double x, double slope)
     case NAIVE_RELU:       return x > 0 ? x : 0;
     case NAIVE_LEAKY_RELU: return x > 0 ? x : slope * x;
     case NAIVE_SIGMOID:    return 1 / (1 + exp(-x));
-    default:               return tanh(x);
+    case NAIVE_TANH:       return tanh(x);
+    default:               return 1.7159 * tanh(2 * x / 3);
     }
 }
 static inline double naive_derivative(int f, double x, double slope)
@@ -194,7 +195,8 @@ static inline double naive_derivative(int f, double x, double slope)
     case NAIVE_RELU:       return x > 0 ? 1 : 0;
     case NAIVE_LEAKY_RELU: return x > 0 ? 1 : slope;
     case NAIVE_SIGMOID:    return 1 / (1 + exp(-x)) / (1 + exp(x));     /* y (1 - y)     */
-    default:               return 1 / (cosh(x) * cosh(x));              /* 1 - y^2       */
+    case NAIVE_TANH:       return 1 / (cosh(x) * cosh(x));              /* 1 - y^2       */
+    default:               return 1.7159 * 2 / 3 / pow(cosh(2 * x / 3), 2);
     }
 }
 static inline void naive_activation_forward(int f, double *y, const double *x, size_t count,
@@ -312,6 +314,92 @@ static inline void naive_sum_pool_backward(double *dx, const double *dy, naive_w
             int row = i * s.SH - s.PT + u, col = j * s.SW - s.PL + v;
             if (!naive_inside(s, row, col)) continue;
             dx[naive_at(n, c, s.C, row, s.H, col, s.W)] += g;
+        }
+    }
+}
+
+/* ---- L_p pooling: y = (sum |x|^p)^(1/p)      x N,C,H,W   y N,C,OH,OW   p: one a map, or one
+   dy/dx = sign(x) |x|^(p-1) y^(1-p)
+   dy/dp = y (sum |x|^p log |x| / (p sum |x|^p) - log(sum |x|^p) / p^2)                   */
+static inline double naive_lp_window(double *dx, double *dp, double dy, const double *x,
+                                     naive_window s, int i, int j, double p)
+{
+    double sum = 0, logs = 0, y;
+    for (int pass = 0; pass < (dx || dp ? 2 : 1); pass++)
+    for (int u = 0; u < s.KH; u++)
+    for (int v = 0; v < s.KW; v++) {
+        int row = i * s.SH - s.PT + u, col = j * s.SW - s.PL + v;
+        double t;
+        if (!naive_inside(s, row, col)) continue;
+        t = x[row * s.W + col];
+        if (pass == 0) sum += pow(fabs(t), p);
+        if (pass == 0 && t != 0) logs += pow(fabs(t), p) * log(fabs(t));
+        y = pow(sum, 1 / p);
+        if (pass == 1 && t != 0 && dx)
+            dx[row * s.W + col] += dy * (t > 0 ? 1 : -1) * pow(fabs(t), p - 1) * pow(y, 1 - p);
+    }
+    y = pow(sum, 1 / p);
+    if (dp && sum > 0) *dp += dy * y * (logs / (p * sum) - log(sum) / (p * p));
+    return y;
+}
+static inline void naive_lp_pool(double *y, double *dx, double *dp, const double *dy,
+                                 const double *x, const double *p, int p_maps, naive_window s)
+{
+    for (int n = 0; n < s.N; n++)
+    for (int c = 0; c < s.C; c++)
+    for (int i = 0; i < s.OH; i++)
+    for (int j = 0; j < s.OW; j++) {
+        size_t out = naive_at(n, c, s.C, i, s.OH, j, s.OW), in = naive_at2(n, c, s.C);
+        double *map = dx ? dx + in * (size_t)(s.H * s.W) : NULL;
+        int which = p_maps ? c : 0;
+        double v = naive_lp_window(map, dp ? dp + which : NULL, dy ? dy[out] : 0,
+                                   x + in * (size_t)(s.H * s.W), s, i, j, p[which]);
+        if (y) y[out] = v;
+    }
+}
+
+/* ---- radial basis functions: y[n,k] = -sum_c (x[n,c] - w[k,c])^2                       */
+static inline void naive_rbf(double *y, double *dx, double *dw, const double *dy,
+                             const double *x, const double *w, int N, int C, int K)
+{
+    for (int n = 0; n < N; n++)
+    for (int k = 0; k < K; k++) {
+        if (y) y[naive_at2(n, k, K)] = 0;
+        for (int c = 0; c < C; c++) {
+            double d = x[naive_at2(n, c, C)] - w[naive_at2(k, c, C)];
+            if (y) y[naive_at2(n, k, K)] -= d * d;
+            if (dx) dx[naive_at2(n, c, C)] -= 2 * d * dy[naive_at2(n, k, K)];
+            if (dw) dw[naive_at2(k, c, C)] += 2 * d * dy[naive_at2(n, k, K)];
+        }
+    }
+}
+
+/* ---- a convolution with a connection table: kernel k reads map c where mask[k,c] is not 0;
+   the weights of the others do not exist, w M,KH,KW holds the rest in the order of k, c.  */
+static inline void naive_table_conv2d(double *y, double *dx, double *dw, double *db,
+                                      const double *dy, const double *x, const double *w,
+                                      const double *b, const char *mask, naive_window s)
+{
+    for (int n = 0; n < s.N; n++)
+    for (int i = 0; i < s.OH; i++)
+    for (int j = 0; j < s.OW; j++) {
+        size_t at = 0;
+        for (int k = 0; k < s.K; k++) {
+            size_t out = naive_at(n, k, s.K, i, s.OH, j, s.OW);
+            if (y) y[out] = b ? b[k] : 0;
+            if (db) db[k] += dy[out];
+            for (int c = 0; c < s.C; c++) {
+                if (!mask[k * s.C + c]) continue;
+                for (int u = 0; u < s.KH; u++)
+                for (int v = 0; v < s.KW; v++, at++) {
+                    int row = i * s.SH - s.PT + u, col = j * s.SW - s.PL + v;
+                    size_t in = naive_at(n, c, s.C, row, s.H, col, s.W);
+                    if (!naive_inside(s, row, col)) continue;
+                    if (y) y[out] += w[at] * x[in];
+                    if (dx) dx[in] += w[at] * dy[out];
+                    if (dw) dw[at] += x[in] * dy[out];
+                }
+            }
         }
     }
 }
@@ -488,6 +576,23 @@ static inline void naive_cross_entropy_backward(double *dx, double weight, const
             dx[naive_at2(n, c, C)] += weight / N * (exp(x[naive_at2(n, c, C)] - largest) / sum
                                                     - (c == label[n * stride]));
     }
+}
+
+/* With a rubbish class of logit -j: loss = mean_n log(e^-j + sum_c e^x[n,c]) - x[n,label].
+   LeCun et al. 1998, Eq. 9, with y = -x. dx may be NULL.                                */
+static inline double naive_rubbish(double *dx, double weight, const double *x, const int *label,
+                                   int stride, int N, int C, double j)
+{
+    double loss = 0;
+    for (int n = 0; n < N; n++) {
+        double sum = exp(-j);
+        for (int c = 0; c < C; c++) sum += exp(x[naive_at2(n, c, C)]);
+        loss += log(sum) - x[naive_at2(n, label[n * stride], C)];
+        for (int c = 0; c < C && dx; c++)
+            dx[naive_at2(n, c, C)] += weight / N * (exp(x[naive_at2(n, c, C)]) / sum
+                                                    - (c == label[n * stride]));
+    }
+    return loss / N;
 }
 
 /* ---- mean squared error: loss = mean_nc (x[n,c] - t[n * stride + c])^2        x N,C   */

@@ -227,7 +227,7 @@ static inline int all_maps(lsnn_net *net, int image)
 {
     lsnn_options conv = named("conv"), bn = named("norm"), local = named("local");
     lsnn_options mix = named("mix"), gauss = named("gauss"), table = named("table");
-    lsnn_options leaky = named("leaky"), pool = named("pool");
+    lsnn_options leaky = named("leaky"), pool = named("pool"), norm = named("norms");
     int a, b, x[3];
     conv.no_bias = 1;                    /* in front of batch norm it would have no say   */
     conv.padding = local.padding = LSNN_SAME;
@@ -247,14 +247,18 @@ static inline int all_maps(lsnn_net *net, int image)
     a = lsnn_smooth(net, a, LSNN_FREE, &table);
     pool.stride_h = 1; pool.stride_w = 2;
     a = lsnn_max_pool(net, lsnn_scale(net, a, NULL), 2, &pool);
-    return lsnn_add(net, lsnn_avg_pool(net, a, 2, NULL), lsnn_sum_pool(net, a, 2, NULL), NULL);
+    norm.learn_norm = LSNN_NORM_OF_MAP; norm.norm = 3;
+    a = lsnn_scaled_tanh(net, lsnn_table_conv2d(net, a, "0;0-1;1", 1, NULL), NULL);
+    x[0] = lsnn_avg_pool(net, a, 2, NULL);
+    x[0] = lsnn_add(net, x[0], lsnn_sum_pool(net, a, 2, NULL), NULL);
+    return lsnn_add(net, x[0], lsnn_lp_pool(net, a, 2, &norm), NULL);
 }
 
 static inline int all_layers(lsnn_net *net)
 {
     lsnn_options shared = named("shared"), other = named("other"), h2 = named("score2");
     lsnn_options power = named("power"), l1 = named("loss1"), l2 = named("loss2");
-    lsnn_options l3 = named("loss3"), h1 = named("score1");
+    lsnn_options l3 = named("loss3"), h1 = named("score1"), rbf = named("rbf");
     int image = lsnn_input(net, ALL_C, ALL_H, ALL_W), a = all_maps(net, image), b, x[2];
     power.custom[0] = 1.5;
     other.share = "shared";
@@ -267,7 +271,10 @@ static inline int all_layers(lsnn_net *net)
     l2.head = 1; l2.loss_weight = 0.5; l3.loss_weight = 2;
     a = lsnn_dense(net, b, 3, &h1);
     lsnn_cross_entropy(net, a, &l1);
-    lsnn_cross_entropy(net, lsnn_dense(net, x[0], 4, &h2), &l2);
+    l2.rubbish = 2;
+    rbf.init_scale = 0.5; rbf.lr_factor = 0.1;
+    b = lsnn_scaled_tanh(net, lsnn_dense(net, x[0], 4, &h2), NULL);
+    lsnn_cross_entropy(net, lsnn_rbf(net, b, 4, &rbf), &l2);
     lsnn_mse(net, lsnn_dense(net, x[1], 2, NULL), &l3);
     return a;
 }

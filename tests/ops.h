@@ -22,6 +22,8 @@ typedef struct problem {
     int bias;                            /* 0: no b                                      */
     int in_blocks;                       /* 1: on images side by side, if lanes are 2 or more    */
     const int *label;
+    int p_maps;                          /* lp_pool: a p for each map                    */
+    char table[512], mask[256];          /* table_conv2d: as text, and K x C             */
     double slope, momentum, eps;
     /* filled by op_size: */
     size_t count[OPS_IN], y_count, keep_count;
@@ -214,6 +216,87 @@ static inline void op_sum_pool_naive_back(const problem *p, double *const *d, co
     naive_sum_pool_backward(d[0], dy, op_window(&p->s), 0);
 }
 
+static inline void op_lp_pool_size(problem *p)
+{
+    op_pool_size(p);
+    p->count[1] = p->p_maps ? (size_t)p->s.c : 1;
+    p->terms[1] = (double)p->y_count;
+}
+static inline lsnn_status op_lp_pool(lsnn_ctx *cx, const problem *p, lsnn_real *y, keep *kept,
+                                     const lsnn_real *const *in)
+{
+    (void)kept;
+    return lsnn_lp_pool_forward(cx, y, in[0], in[1], p->p_maps, &p->s);
+}
+static inline lsnn_status op_lp_pool_back(lsnn_ctx *cx, const problem *p, lsnn_real *const *d,
+                                          const lsnn_real *dy, const lsnn_real *y, keep *kept,
+                                          const lsnn_real *const *in, int add)
+{
+    (void)kept;
+    return lsnn_lp_pool_backward(cx, d[0], d[1], dy, in[0], y, in[1], p->p_maps, &p->s, add);
+}
+static inline void op_lp_pool_naive(const problem *p, double *y, const double *const *in)
+{
+    naive_lp_pool(y, NULL, NULL, NULL, in[0], in[1], p->p_maps, op_window(&p->s));
+}
+static inline void op_lp_pool_naive_back(const problem *p, double *const *d, const double *dy,
+                                         const double *const *in)
+{
+    naive_lp_pool(NULL, d[0], d[1], dy, in[0], in[1], p->p_maps, op_window(&p->s));
+}
+
+/* ---- a convolution with a connection table ------------------------------------------- */
+static inline void op_table_conv2d_size(problem *p)
+{
+    const lsnn_window *s = &p->s;
+    int connections = 0, k = 0;
+    char *end = p->table;
+    memset(p->mask, 0, sizeof p->mask);
+    for (int more = 1; more; end++, connections++) {     /* lists alone, no ranges       */
+        p->mask[k * s->c + (int)strtol(end, &end, 10)] = 1;
+        more = *end != 0;
+        k += *end == ';';
+    }
+    op_conv2d_size(p);
+    p->count[1] = size4(connections, s->kernel_h, s->kernel_w, 1);
+}
+static inline lsnn_status op_table_conv2d(lsnn_ctx *cx, const problem *p, lsnn_real *y,
+                                          keep *kept, const lsnn_real *const *in)
+{
+    const lsnn_window *s = &p->s;
+    lsnn_real *room = (lsnn_real *)test_alloc(size4(s->k, s->c, s->kernel_h, s->kernel_w),
+                                              sizeof *room);
+    lsnn_status r = lsnn_table_conv2d_forward(cx, y, room, in[0], in[1], in[2], p->table, s);
+    (void)kept;
+    free(room);
+    return r;
+}
+static inline lsnn_status op_table_conv2d_back(lsnn_ctx *cx, const problem *p,
+                                               lsnn_real *const *d, const lsnn_real *dy,
+                                               const lsnn_real *y, keep *kept,
+                                               const lsnn_real *const *in, int add)
+{
+    const lsnn_window *s = &p->s;
+    lsnn_real *room = (lsnn_real *)test_alloc(size4(s->k, s->c, s->kernel_h, s->kernel_w),
+                                              sizeof *room);
+    lsnn_status r = lsnn_table_conv2d_backward(cx, d[0], d[1], d[2], room, dy, in[0], in[1],
+                                               p->table, s, add);
+    (void)kept; (void)y;
+    free(room);
+    return r;
+}
+static inline void op_table_conv2d_naive(const problem *p, double *y, const double *const *in)
+{
+    naive_table_conv2d(y, NULL, NULL, NULL, NULL, in[0], in[1], in[2], p->mask,
+                       op_window(&p->s));
+}
+static inline void op_table_conv2d_naive_back(const problem *p, double *const *d,
+                                              const double *dy, const double *const *in)
+{
+    naive_table_conv2d(NULL, d[0], d[1], d[2], dy, in[0], in[1], in[2], p->mask,
+                       op_window(&p->s));
+}
+
 /* ---- dense -------------------------------------------------------------------------- */
 static inline void op_dense_size(problem *p)
 {
@@ -246,6 +329,34 @@ static inline void op_dense_naive_back(const problem *p, double *const *d, const
                                        const double *const *in)
 {
     naive_dense_backward(d[0], d[1], d[2], dy, in[0], in[1], p->n, p->c, p->k);
+}
+
+static inline void op_rbf_size(problem *p)
+{
+    op_dense_size(p);
+    p->count[2] = 0;
+}
+static inline lsnn_status op_rbf(lsnn_ctx *cx, const problem *p, lsnn_real *y, keep *kept,
+                                 const lsnn_real *const *in)
+{
+    (void)kept;
+    return lsnn_rbf_forward(cx, y, in[0], in[1], p->n, p->c, p->k);
+}
+static inline lsnn_status op_rbf_back(lsnn_ctx *cx, const problem *p, lsnn_real *const *d,
+                                      const lsnn_real *dy, const lsnn_real *y, keep *kept,
+                                      const lsnn_real *const *in, int add)
+{
+    (void)kept; (void)y;
+    return lsnn_rbf_backward(cx, d[0], d[1], dy, in[0], in[1], p->n, p->c, p->k, add);
+}
+static inline void op_rbf_naive(const problem *p, double *y, const double *const *in)
+{
+    naive_rbf(y, NULL, NULL, NULL, in[0], in[1], p->n, p->c, p->k);
+}
+static inline void op_rbf_naive_back(const problem *p, double *const *d, const double *dy,
+                                     const double *const *in)
+{
+    naive_rbf(NULL, d[0], d[1], dy, in[0], in[1], p->n, p->c, p->k);
 }
 
 /* ---- activations: n rows of c numbers ----------------------------------------------- */
@@ -284,6 +395,7 @@ OP_ACTIVATION(relu, RELU)
 OP_ACTIVATION(leaky_relu, LEAKY_RELU)
 OP_ACTIVATION(sigmoid, SIGMOID)
 OP_ACTIVATION(tanh, TANH)
+OP_ACTIVATION(scaled_tanh, SCALED_TANH)
 
 /* ---- softmax ------------------------------------------------------------------------ */
 static inline lsnn_status op_softmax(lsnn_ctx *cx, const problem *p, lsnn_real *y, keep *kept,
@@ -546,6 +658,34 @@ static inline void op_cross_entropy_naive_back(const problem *p, double *const *
 {
     naive_cross_entropy_backward(d[0], dy[0], in[0], p->label + p->head, p->heads, p->n, p->c);
 }
+/* With a class more: its logit is minus the number of classes.                          */
+static inline lsnn_status op_cross_entropy_rubbish(lsnn_ctx *cx, const problem *p, lsnn_real *y,
+                                                   keep *kept, const lsnn_real *const *in)
+{
+    double loss = NAN;
+    lsnn_status s = lsnn_cross_entropy_rubbish_forward(cx, &loss, kept->v, in[0],
+                                                       p->label + p->head, p->heads, p->n, p->c,
+                                                       p->c);
+    y[0] = (lsnn_real)loss;
+    return s;
+}
+static inline lsnn_status op_cross_entropy_rubbish_back(lsnn_ctx *cx, const problem *p,
+                                                        lsnn_real *const *d, const lsnn_real *dy,
+                                                        const lsnn_real *y, keep *kept,
+                                                        const lsnn_real *const *in, int add)
+{
+    return op_cross_entropy_back(cx, p, d, dy, y, kept, in, add);
+}
+static inline void op_cross_entropy_rubbish_naive(const problem *p, double *y,
+                                                  const double *const *in)
+{
+    y[0] = naive_rubbish(NULL, 0, in[0], p->label + p->head, p->heads, p->n, p->c, p->c);
+}
+static inline void op_cross_entropy_rubbish_naive_back(const problem *p, double *const *d,
+                                                       const double *dy, const double *const *in)
+{
+    naive_rubbish(d[0], dy[0], in[0], p->label + p->head, p->heads, p->n, p->c, p->c);
+}
 static inline void op_mse_size(problem *p)
 {
     op_plain_size(p);
@@ -648,10 +788,14 @@ static const op op_table[] = {
     OP_ROW(max_pool,      "x",            1, 0, op_pool_size),
     OP_ROW(avg_pool,      "x",            1, 1, op_pool_size),
     OP_ROW(sum_pool,      "x",            1, 1, op_pool_size),
+    OP_ROW(lp_pool,       "x p",          2, 0, op_lp_pool_size),
+    OP_ROW(table_conv2d,  "x w b",        3, 1, op_table_conv2d_size),
+    OP_ROW(rbf,           "x w",          2, 0, op_rbf_size),
     OP_ROW(relu,          "x",            1, 0, op_plain_size),
     OP_ROW(leaky_relu,    "x",            1, 0, op_plain_size),
     OP_ROW(sigmoid,       "x",            1, 0, op_plain_size),
     OP_ROW(tanh,          "x",            1, 0, op_plain_size),
+    OP_ROW(scaled_tanh,   "x",            1, 0, op_plain_size),
     OP_ROW(softmax,       "x",            1, 0, op_plain_size),
     OP_ROW(batch_norm,    "x gamma beta", 3, 0, op_batch_norm_size),
     OP_ROW(scale,         "x g b",        3, 1, op_scale_size),
@@ -659,6 +803,7 @@ static const op op_table[] = {
     OP_ROW(slice,         "x",            1, 1, op_slice_size),
     OP_ROW(add,           "x t",          2, 1, op_add_size),
     OP_ROW(cross_entropy, "x",            1, 0, op_cross_entropy_size),
+    OP_ROW(cross_entropy_rubbish, "x",    1, 0, op_cross_entropy_size),
     OP_ROW(mse,           "x t",          1, 0, op_mse_size),
     OP_ROW(smooth,        "a theta b",    3, 0, op_smooth_size),
     { "batch_norm_predict", "x gamma beta mean var", 0, 0, op_batch_norm_predict_size,

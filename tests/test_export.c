@@ -248,9 +248,20 @@ static void test_all_layers(void)
     both[1] = lsnn_avg_pool(net, x, 3, &same);
     both[2] = lsnn_sum_pool(net, x, 3, &same);
     x = lsnn_add(net, lsnn_add(net, both[0], both[1], NULL), both[2], NULL);
-    x = lsnn_softmax(net, x, NULL);
-    x = lsnn_dropout(net, lsnn_flatten(net, x, NULL), 0.5, NULL);
-    x = lsnn_dense(net, x, 7, NULL);
+    same.norm = 40;                                                       /* 13 x 6 x 5   */
+    same.learn_norm = LSNN_NORM_OF_MAP;
+    both[0] = lsnn_scaled_tanh(net, x, NULL);
+    both[0] = lsnn_table_conv2d(net, both[0], "0-2,12;3;5,7-9;0-12", 3, NULL);     /* 4 x 4 x 3 */
+    both[1] = lsnn_lp_pool(net, x, 3, &same);                             /* 13 x 3 x 5   */
+    both[0] = lsnn_flatten(net, both[0], NULL);
+    both[1] = lsnn_flatten(net, lsnn_lp_pool(net, both[1], 2, NULL), NULL);
+    x = lsnn_dropout(net, lsnn_softmax(net, lsnn_concat(net, both, 2, NULL), NULL), 0.5, NULL);
+    both[0] = lsnn_rbf(net, x, 5, NULL);
+    o = model_options("frozen");
+    o.freeze = 1;
+    both[1] = lsnn_rbf(net, x, 3, &o);
+    both[2] = lsnn_dense(net, x, 7, NULL);
+    x = lsnn_concat(net, both, 3, NULL);
     CHECK(x >= 0 && lsnn_net_build(net, &d) == LSNN_OK);
     stir(net);
     same_in_onnx(net, "all layers");
@@ -416,6 +427,7 @@ int main(void)
     test_model("lsnn-location", 1, 42, 10);
     test_model("lsnn-content", 1, 42, 10);
     test_model("dn10", 1, 28, 10);
+    test_model("lenet5", 1, 32, 10);
     if (getenv("TEST_LONG")) {
         test_model("cnn", 1, 42, 10);
         test_model("lc", 1, 42, 10);

@@ -64,6 +64,11 @@ static int draw_conv(plotter *p, int x, int local)
     o.stride_h = 1 + (upto(p, 4) == 0);
     o.no_bias = upto(p, 3) == 0;
     o.freeze = upto(p, 8) == 0;          /* backward without dw and db                     */
+    if (!local && upto(p, 4) == 0) {     /* two kernels: all maps, and the last            */
+        char table[32];
+        snprintf(table, sizeof table, "0-%d;%d", s.c - 1, s.c - 1);
+        return lsnn_table_conv2d(p->net, x, table, k, &o);
+    }
     return local ? lsnn_local2d(p->net, x, 1 + upto(p, 3), k, &o)
                  : lsnn_conv2d(p->net, x, 1 + upto(p, 9), k, &o);
 }
@@ -72,7 +77,7 @@ static int draw_pool(plotter *p, int x)
 {
     lsnn_options o = fresh_options(p);
     lsnn_shape s = shape_of(p, x);
-    int kind = upto(p, 4), k = 2;
+    int kind = upto(p, 5), k = 2;
     if (s.h < 2 || s.w < 2) return x;
     if (upto(p, 3) == 0) {               /* else the usual 2x2, which has paths of its own */
         k = pick_window(p, s, 3, &o);
@@ -81,6 +86,11 @@ static int draw_pool(plotter *p, int x)
     }
     if (kind == 0) return lsnn_avg_pool(p->net, x, k, &o);
     if (kind == 1) return lsnn_sum_pool(p->net, x, k, &o);
+    if (kind == 2) {
+        o.norm = 1.5 + upto(p, 4);
+        o.learn_norm = (lsnn_learn_norm)upto(p, 3);
+        return lsnn_lp_pool(p->net, x, k, &o);
+    }
     return lsnn_max_pool(p->net, x, k, &o);
 }
 
@@ -162,7 +172,9 @@ static int draw_layer(plotter *p)
     case 13: return draw_smooth(p, x);
     case 14: return lsnn_relu(p->net, x, &o);
     case 15: o.slope = 0.3; return lsnn_leaky_relu(p->net, x, &o);
-    case 16: return upto(p, 2) ? lsnn_tanh(p->net, x, &o) : lsnn_sigmoid(p->net, x, &o);
+    case 16:
+        if (upto(p, 3) == 0) return lsnn_scaled_tanh(p->net, x, &o);
+        return upto(p, 2) ? lsnn_tanh(p->net, x, &o) : lsnn_sigmoid(p->net, x, &o);
     case 17: return lsnn_dropout(p->net, x, 0.25, &o);
     case 18: return s.c > 1 ? lsnn_slice(p->net, x, upto(p, s.c - 1), 1, &o)
                             : lsnn_scale(p->net, x, &o);

@@ -156,6 +156,9 @@ static void test_shapes(void)
     s2.stride_h = 1;
     CHECK(shape_is(net, lsnn_avg_pool(net, in, 3, &s2), 3, 9, 5));
     CHECK(shape_is(net, lsnn_sum_pool(net, in, 0, NULL), 3, 1, 1));
+    CHECK(shape_is(net, lsnn_lp_pool(net, in, 3, &s2), 3, 9, 5));
+    CHECK(shape_is(net, lsnn_table_conv2d(net, in, "0,2;1", 4, &o), 2, 6, 4));
+    CHECK(shape_is(net, lsnn_rbf(net, in, 4, NULL), 4, 1, 1));
     CHECK(shape_is(net, lsnn_dense(net, in, 6, NULL), 6, 1, 1));
     CHECK(shape_is(net, lsnn_slice(net, in, 1, 2, NULL), 2, 11, 7));
     CHECK(shape_is(net, lsnn_flatten(net, in, NULL), 3 * 11 * 7, 1, 1));
@@ -270,6 +273,40 @@ static void test_bad_layers(void)
     }
     CHECK(heap.live == 0);
     test_end("layers that do not fit are refused, by name and sizes; one check at the build");
+}
+
+static void test_bad_lecture(void)
+{
+    static const char *const table[][2] = {
+        { "", "at its character 1" }, { "0,;1", "character 3" }, { "0;;1", "character 3" },
+        { "0-", "character 3" }, { "-1", "character 1" }, { "1,0", "character 4" },
+        { "1,1", "character 4" }, { "2-1", "character 4" }, { "0 1", "character 2" },
+        { "0;1;", "character 5" }, { "99999999", "character 9" },
+        { "0-2;1,3", "kernel 1 reads map 3, there are 3" }
+    };
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_options o, share;
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        BAD_LAYER(lsnn_table_conv2d(net, 1, table[i][0], 3, NULL), LSNN_EVALUE, table[i][1]);
+    BAD_LAYER(lsnn_table_conv2d(net, 1, NULL, 3, NULL), LSNN_EVALUE, "table");
+    o = named("odd"); o.filters = 3;
+    BAD_LAYER(lsnn_table_conv2d(net, 1, "0;1", 3, &o), LSNN_ESHAPE, "has 2 kernels");
+    o = named("odd"); o.table = "0";
+    BAD_LAYER(lsnn_conv2d(net, 1, 1, 3, &o), LSNN_EVALUE, "no option table");
+    o = named("own"); share = named("sharer"); share.share = "own";
+    BAD_LAYER((lsnn_table_conv2d(net, 1, "0;1", 3, &o),
+               lsnn_table_conv2d(net, 1, "0;2", 3, &share)), LSNN_EVALUE, "another table");
+    o = named("odd"); o.norm = 0.5;
+    BAD_LAYER(lsnn_lp_pool(net, 1, 2, &o), LSNN_EVALUE, "norm is 0.5");
+    o.norm = 1; o.learn_norm = LSNN_NORM_OF_LAYER;
+    BAD_LAYER(lsnn_lp_pool(net, 1, 2, &o), LSNN_EVALUE, "above 1 to be learned");
+    o.norm = 2; o.learn_norm = (lsnn_learn_norm)3;
+    BAD_LAYER(lsnn_lp_pool(net, 1, 2, &o), LSNN_EVALUE, "learn_norm 3");
+    o = named("odd"); o.rubbish = -1;
+    BAD_LAYER(lsnn_cross_entropy(net, 1, &o), LSNN_EVALUE, "rubbish is -1");
+    BAD_LAYER(lsnn_rbf(net, 1, 0, NULL), LSNN_ESHAPE, "rbf");
+    CHECK(heap.live == 0);
+    test_end("connection tables, norms, rubbish that make no sense are refused, by what is wrong");
 }
 
 static void test_foreign_options(void)
@@ -1195,6 +1232,74 @@ static void test_counts(void)
     test_end("the summary's totals are the papers' counts");
 }
 
+/* The connections in the summary's line of that layer, as text.                            */
+static int connects(const lsnn_net *net, const char *layer, const char *want)
+{
+    char line[256];
+    FILE *f = tmpfile();
+    int good = 0, found = 0;
+    if (!CHECK(f != NULL)) return 0;
+    lsnn_net_summary(net, f);
+    rewind(f);
+    while (fgets(line, sizeof line, f)) {
+        char *end = line + strlen(line);
+        if (strncmp(line, layer, strlen(layer)) != 0 || line[strlen(layer)] != ' ') continue;
+        while (end > line && (end[-1] == '\n' || end[-1] == ' ')) *--end = 0;
+        found = 1;
+        good = (size_t)(end - line) > strlen(want) && strstr(line, want) &&
+               strncmp(strstr(line, want) - 2, "  ", 2) == 0;
+        if (!good) printf("# %s\n", line);
+    }
+    fclose(f);
+    return found && good;
+}
+
+/* The lecture's slide "Weights and Connections", and LeCun et al. 1998 of LeNet-5.          */
+static void test_connections(void)
+{
+    static const char *const lenet[][2] = {
+        { "c1", "117600 + 4704 by 150 + 6" },          /* 122,304 connections               */
+        { "sum_pool1", "4704" }, { "s2", "0 + 1176 by 6 + 6" },                 /* 5,880     */
+        { "c3", "150000 + 1600 by 1500 + 16" },        /* 151,600                           */
+        { "sum_pool2", "1600" }, { "s4", "0 + 400 by 16 + 16" },                /* 2,000     */
+        { "c5", "48000 + 120 by 48000 + 120" },        /* 48,120                            */
+        { "f6", "10080 + 84 by 10080 + 84" }, { "output", "840" }, { "total", "340908" }
+    };
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_options second = named("second");
+    lsnn_net *net = lsnn_net_new(&cx);
+    int x = lsnn_input(net, 1, 28, 28), m;
+    m = lsnn_conv2d(net, x, 20, 5, NULL);                /* conv2d1                          */
+    lsnn_conv2d(net, lsnn_max_pool(net, m, 2, NULL), 1, 5, &second);
+    lsnn_conv2d(net, x, 1, 5, NULL);                     /* conv2d3                          */
+    lsnn_conv2d(net, x, 40, 5, NULL);                    /* conv2d4                          */
+    lsnn_local2d(net, x, 1, 5, NULL);
+    lsnn_dense(net, x, 800, NULL);
+    CHECK(connects(net, "conv2d3", "14400 + 576 by 25 + 1"));
+    CHECK(connects(net, "conv2d4", "576000 + 23040 by 1000 + 40"));
+    CHECK(connects(net, "second", "32000 + 64 by 500 + 1"));
+    CHECK(connects(net, "local2d1", "14400 + 576 by 14400 + 576"));
+    CHECK(connects(net, "dense1", "627200 + 800 by 627200 + 800"));         /* 628,000       */
+    lsnn_net_free(net);
+    net = lsnn_net_new(&cx);
+    lsnn_cross_entropy(net, model_by_name(net, "lenet5", lsnn_input(net, 1, 32, 32), 10), NULL);
+    CHECK(build_net(net, 4, 1, 0) == LSNN_OK);
+    for (size_t i = 0; i < sizeof lenet / sizeof lenet[0]; i++)
+        CHECK(connects(net, lenet[i][0], lenet[i][1]));
+    check_counts(net, 60000, 0);
+    net = lsnn_net_new(&cx);
+    x = lsnn_input(net, 1, 28, 28);
+    lsnn_cross_entropy(net, model_by_name(net, "convnet", x, 10), NULL);
+    check_counts(net, 289630, 25. * 20 * 24 * 24 + 2881. * 100 + 101. * 10);
+    net = lsnn_net_new(&cx);
+    x = lsnn_input(net, 1, 28, 28);
+    lsnn_cross_entropy(net, model_by_name(net, "mlp", x, 10), NULL);
+    check_counts(net, 628000 + 8010, 628000 + 8010);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("connections by weights: the lecture's numbers, and LeNet-5's 340,908");
+}
+
 /* ---- a failure at every allocation in turn ---------------------------------------------- */
 /* What one try does; 0 if it said no, and then nothing may be left behind.                  */
 static int try_build(lsnn_ctx *cx)
@@ -1446,6 +1551,7 @@ int main(void)
     test_vain();
     test_shapes();
     test_bad_layers();
+    test_bad_lecture();
     test_foreign_options();
     test_wrong_times();
     test_keep();
@@ -1462,6 +1568,7 @@ int main(void)
     test_shared_maps();
     test_workspaces();
     test_counts();
+    test_connections();
     test_refusals();
     test_gradients();
     return test_finish();

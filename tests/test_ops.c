@@ -85,13 +85,32 @@ static void draw_smoother(lsnn_smoother *s, int most)
     s->per_image = draw_int(0, 1);
     s->smooth_bias = draw_int(0, 1);
 }
+/* A table for the window: each kernel reads some of the maps, at least one.             */
+static void draw_table(problem *p)
+{
+    char *at = p->table;
+    for (int k = 0; k < p->s.k; k++) {
+        int c = draw_int(0, p->s.c - 1);
+        at += sprintf(at, "%s%d", k ? ";" : "", c);
+        while ((c += draw_int(1, 3)) < p->s.c) at += sprintf(at, ",%d", c);
+    }
+}
+
+static int is_pooling(const op *o) { return o->size == op_pool_size || o->size == op_lp_pool_size; }
+static int has_window(const op *o)
+{
+    return o->size == op_conv2d_size || o->size == op_local2d_size || is_pooling(o) ||
+           o->size == op_table_conv2d_size;
+}
+
 /* most: the largest number of channels.                                                 */
 static void draw_problem(problem *p, const op *o, int most)
 {
     static int label[256];
-    int window = o->size == op_conv2d_size || o->size == op_local2d_size ||
-                 o->size == op_pool_size;
+    int window = has_window(o), table = o->size == op_table_conv2d_size;
     memset(p, 0, sizeof *p);
+    if (table && most > 12) most = 12;
+    p->p_maps = draw_int(0, 1);
     p->op = o;
     p->bias = draw_int(0, 3) > 0;
     p->n = draw_size(9); p->c = draw_size(most); p->k = draw_size(most);
@@ -112,7 +131,8 @@ static void draw_problem(problem *p, const op *o, int most)
     p->in_blocks = draw_int(0, 1) && (window || o->size == op_smooth_size);
     if (o->size == op_smooth_size) draw_smoother(&p->u, most < 12 ? most : 12);
     if (o->size == op_smooth_size && p->in_blocks) p->u.n = 16;
-    while (window && !draw_window(&p->s, o->size == op_pool_size, most, p->in_blocks)) { }
+    while (window && !draw_window(&p->s, is_pooling(o), most, p->in_blocks)) { }
+    if (table) draw_table(p);
     op_size(p);
 }
 
@@ -135,6 +155,8 @@ static void draw_input(const problem *p, int i, double *v)
         v[j] = draw_real(-1, 1);
         if (strstr(name, "relu")) v[j] += v[j] < 0 ? -0.125 : 0.125;
         if (strcmp(name, "softmax") == 0 || strcmp(name, "sigmoid") == 0) v[j] *= 4;
+        if (strstr(name, "tanh")) v[j] *= j % 2 ? 8 : 1;           /* flat, and near 0     */
+        if (p->op->size == op_lp_pool_size && i == 1) v[j] = 4 + 3 * v[j];        /* p       */
         if (norm && i == 4) v[j] = fabs(v[j]) + 0.25;          /* a variance             */
         if (p->op->size == op_smooth_size && i == 1) v[j] = draw_theta(&p->u, j, v[j]);
     }
@@ -412,7 +434,8 @@ static void check_windows(const op *o)
         for (int i = 0; i < 3; i++) w[i] = draw_int(1, i == 0 ? SIDE : i == 1 ? KERNEL : STRIDE);
         w[3] = draw_int(0, w[1] - 1); w[4] = draw_int(0, w[1] - 1);
         if (cases % 2) memcpy(w, v, sizeof w);           /* often square                 */
-        if (!small_window(&p.s, v, w, o->size == op_pool_size ? 2 : 3)) continue;
+        if (!small_window(&p.s, v, w, is_pooling(o) ? 2 : 3)) continue;
+        strcpy(p.table, "0;1;0,1");
         op_size(&p);
         do isa = isa + 1 < LSNN_ISA_COUNT_ ? isa + 1 : LSNN_ISA_PORTABLE;
         while (!lsnn_isa_available((lsnn_isa)isa));
@@ -673,7 +696,7 @@ static void check_in_place(void)
 {
     enum { COUNT = 103 };
     lsnn_real x[COUNT], y[COUNT], dy[COUNT], dx[COUNT];
-    for (int f = LSNN_RELU; f <= LSNN_TANH; f++) {
+    for (int f = LSNN_RELU; f <= LSNN_SCALED_TANH; f++) {
         for (int i = 0; i < COUNT; i++) x[i] = (lsnn_real)draw_real(-2, 2);
         for (int i = 0; i < COUNT; i++) dy[i] = (lsnn_real)draw_real(-2, 2);
         CHECK(lsnn_activation_forward(&cx, (lsnn_act)f, y, x, COUNT, 0.1) == LSNN_OK);
@@ -686,6 +709,149 @@ static void check_in_place(void)
         CHECK(same_bits(dx, dy, COUNT));
     }
     test_end("activations: in place");
+}
+
+/* Every activation far out, at 0, infinite and not a number, in whole vectors and alone. */
+static void check_extremes(void)
+{
+    static const double at[] = { 0, 1e-30, 1e-3, 0.7, 0.75, 5, 20, 90, 1e4, 1e30, HUGE_VAL };
+    enum { COUNT = 2 * (int)(sizeof at / sizeof *at) + 1 };
+    for (int f = LSNN_RELU; f <= LSNN_SCALED_TANH; f++)
+        for (int isa = LSNN_ISA_PORTABLE; isa < LSNN_ISA_COUNT_; isa++) {
+            lsnn_real x[COUNT], y[COUNT];
+            if (!lsnn_isa_available((lsnn_isa)isa)) continue;
+            cx.isa = (lsnn_isa)isa;
+            for (int i = 0; i < COUNT - 1; i++)
+                x[i] = (lsnn_real)(i % 2 ? -at[i / 2] : at[i / 2]);
+            x[COUNT - 1] = (lsnn_real)NAN;
+            CHECK(lsnn_activation_forward(&cx, (lsnn_act)f, y, x, COUNT, 0.1) == LSNN_OK);
+            for (int i = 0; i < COUNT - 1; i++) {
+                double want = naive_activation(f, (double)x[i], 0.1);
+                if (fabs((double)x[i]) > 1e300) CHECK(y[i] == (lsnn_real)want); /* infinite */
+                else CHECK(fabs((double)y[i] - want) <= 8 * EPSILON * fabs(want) + 1e-37);
+            }
+            CHECK(f == LSNN_RELU || y[COUNT - 1] != y[COUNT - 1]);
+        }
+    cx.isa = LSNN_ISA_BEST;
+    test_end("activations: far out, at 0, infinite, not a number");
+}
+
+/* ---- the lecture --------------------------------------------------------------------- */
+/* L_p pooling of windows that may overlap: p = 1 adds |x| up, a large p takes the largest |x|;
+   gradients likewise. In between y falls with p. r: from p = 1 to what counts as infinite. */
+static void check_norm_limits(void)
+{
+    enum { N = 16, C = 3, SIDE = 9 };
+    static const lsnn_shape in = { C, SIDE, SIDE };
+    static const double norms[] = { 1, 1.5, 2, 3, 7, 50, 1000, 1e6, 1e30 };
+    size_t count = N * C * SIDE * SIDE;
+    lsnn_real *x = reals(count), *dx = reals(count), *want = reals(count);
+    lsnn_real *y = reals(count), *last = reals(count), *g = reals(count);
+    int32_t *where = (int32_t *)test_alloc(count, sizeof *where);
+    lsnn_window s;
+    for (int trial = 0; trial < 12; trial++) {
+        int kernel = draw_int(1, 4), stride = draw_int(1, 4), blocks = trial % 2;
+        const int counts = 9;
+        size_t out;
+        CHECK(lsnn_window_set(&cx, &s, N, in, C, kernel, kernel, stride, stride,
+                              trial % 3 ? LSNN_VALID : LSNN_SAME, NULL) == LSNN_OK);
+        s.lanes = blocks && lsnn_lanes(&cx) > 1 ? lsnn_lanes(&cx) : 0;
+        out = size4(N, C, s.oh, s.ow);
+        fill(x, count);
+        for (size_t i = 0; i < count; i++) x[i] = x[i] < 0 ? -x[i] : x[i];
+        fill(g, out);
+        CHECK(lsnn_sum_pool_forward(&cx, last, x, &s) == LSNN_OK);
+        for (int k = 0; k < counts; k++) {
+            lsnn_real p = (lsnn_real)norms[k];
+            CHECK(lsnn_lp_pool_forward(&cx, y, x, &p, 0, &s) == LSNN_OK);
+            CHECK(lsnn_lp_pool_backward(&cx, dx, NULL, g, x, y, &p, 0, &s, LSNN_SET) == LSNN_OK);
+            for (size_t i = 0; i < out; i++)
+                CHECK((double)y[i] <= (double)last[i] * (1 + 64 * EPSILON));
+            if (k == 0) {
+                for (size_t i = 0; i < out; i++) NEAR(y[i], last[i], 64 * EPSILON);
+                CHECK(lsnn_sum_pool_backward(&cx, want, g, &s, LSNN_SET) == LSNN_OK);
+                for (size_t i = 0; i < count; i++) NEAR(dx[i], want[i], 64 * EPSILON);
+            }
+            memcpy(last, y, out * sizeof *y);
+        }
+        CHECK(lsnn_max_pool_forward(&cx, last, where, x, &s) == LSNN_OK);
+        CHECK(lsnn_max_pool_backward(&cx, want, g, where, &s, LSNN_SET) == LSNN_OK);
+        for (size_t i = 0; i < out; i++) NEAR(y[i], last[i], 64 * EPSILON);
+        for (size_t i = 0; i < count; i++) NEAR(dx[i], want[i], 64 * EPSILON);
+    }
+    free(x); free(dx); free(want); free(y); free(last); free(g); free(where);
+    test_end("lp_pool: p = 1 is the sum, p = 1e30 the largest, between them it falls; overlapping");
+}
+
+/* By hand: the norm of 3 and 4 is 5; windows of zeros; numbers whose squares are no numbers;
+   what is not a number stays so.                                                        */
+static void check_norms_by_hand(void)
+{
+    const lsnn_real huge = (lsnn_real)(sizeof huge == 4 ? 3e37 : 3e307);
+    const lsnn_real tiny = (lsnn_real)(sizeof tiny == 4 ? 3e-37 : 3e-307);
+    const lsnn_real x[10] = { 3, -4, 0, 0, huge, -huge, tiny, tiny, (lsnn_real)NAN, 0 };
+    const double root = sqrt(2), half = 1 / root;
+    const double dx[8] = { 0.6, -0.8, 0, 0, half, -half, half, half };
+    const lsnn_real one[5] = { 1, 1, 1, 1, 1 };
+    const lsnn_shape in = { 1, 1, 10 };
+    lsnn_real y[5], d[10], dp[1] = { 0 }, p = 2;
+    lsnn_window s;
+    CHECK(lsnn_window_set(&cx, &s, 1, in, 1, 1, 2, 1, 2, LSNN_VALID, NULL) == LSNN_OK);
+    CHECK(lsnn_lp_pool_forward(&cx, y, x, &p, 0, &s) == LSNN_OK);
+    NEAR(y[0], 5, 16 * EPSILON);
+    CHECK(y[1] == 0);
+    NEAR((double)y[2] / (double)huge, root, 16 * EPSILON);
+    NEAR((double)y[3] / (double)tiny, root, 16 * EPSILON);
+    CHECK(y[4] != y[4]);
+    CHECK(lsnn_lp_pool_backward(&cx, d, NULL, one, x, y, &p, 0, &s, LSNN_SET) == LSNN_OK);
+    for (int i = 0; i < 8; i++) NEAR(d[i], dx[i], 16 * EPSILON);
+    s.w = 8;                             /* without what is not a number                 */
+    s.ow = 4;
+    for (int far = 0; far < 2; far++) {
+        lsnn_real q = (lsnn_real)(far ? 1e30 : 1);
+        CHECK(lsnn_lp_pool_forward(&cx, y, x, &q, 0, &s) == LSNN_OK);
+        CHECK(lsnn_lp_pool_backward(&cx, d, dp, one, x, y, &q, 0, &s, LSNN_SET) == LSNN_OK);
+        CHECK(d[2] == 0 && d[3] == 0);
+        for (int i = 0; i < 8; i++) CHECK(fabs((double)d[i]) <= 1 + 16 * EPSILON);
+        CHECK(fabs((double)dp[0]) < HUGE_VAL);
+    }
+    test_end("lp_pool: 3 and 4, zeros, huge and tiny numbers, not a number");
+}
+
+/* conv2d multiplies x[i+u, j+v] by w[u, v]: a cross-correlation. The convolution of signal
+   processing, sum w[u, v] x[i-u, j-v], is the same with the kernel turned by half a turn. */
+static void check_flipped(void)
+{
+    enum { H = 7, W = 6, K = 3, OH = H - K + 1, OW = W - K + 1 };
+    const lsnn_shape in = { 1, H, W };
+    lsnn_real x[H * W], w[K * K], turned[K * K], y[OH * OW], z[OH * OW];
+    lsnn_window s;
+    CHECK(lsnn_window_set(&cx, &s, 1, in, 1, K, K, 1, 1, LSNN_VALID, NULL) == LSNN_OK);
+    fill(x, H * W);
+    fill(w, K * K);
+    for (int i = 0; i < K * K; i++) turned[i] = w[K * K - 1 - i];
+    CHECK(lsnn_conv2d_forward(&cx, y, x, w, NULL, &s) == LSNN_OK);
+    CHECK(lsnn_conv2d_forward(&cx, z, x, turned, NULL, &s) == LSNN_OK);
+    for (int i = 0; i < OH; i++)
+        for (int j = 0; j < OW; j++) {
+            double cross = 0, conv = 0;
+            for (int u = 0; u < K; u++)
+                for (int v = 0; v < K; v++) {
+                    cross += (double)w[u * K + v] * (double)x[(i + u) * W + j + v];
+                    conv += (double)w[u * K + v] *
+                            (double)x[(i + K - 1 - u) * W + j + K - 1 - v];
+                }
+            NEAR(y[i * OW + j], cross, 16 * EPSILON);
+            NEAR(z[i * OW + j], conv, 16 * EPSILON);
+        }
+    memset(x, 0, sizeof x);              /* a point of light shows the kernel, turned    */
+    x[2 * W + 2] = 1;
+    CHECK(lsnn_conv2d_forward(&cx, y, x, w, NULL, &s) == LSNN_OK);
+    CHECK(lsnn_conv2d_forward(&cx, z, x, turned, NULL, &s) == LSNN_OK);
+    for (int u = 0; u < K; u++)
+        for (int v = 0; v < K; v++)
+            CHECK(y[u * OW + v] == turned[u * K + v] && z[u * OW + v] == w[u * K + v]);
+    test_end("conv2d is a cross-correlation; with the kernel turned, a convolution");
 }
 
 /* The mask is what a row of ones becomes.                                               */
@@ -904,6 +1070,7 @@ static void check_bad_windows(void)
 {
     static lsnn_real v[64];
     static int32_t where[64];
+    const lsnn_real two = 2;
     lsnn_window s, good;
     lsnn_shape in = { 1, 4, 4 }, none = { 0, 4, 4 };
     int pad[4] = { 0, 0, 0, 0 }, bad_pad[4] = { 0, -1, 0, 0 };
@@ -927,7 +1094,10 @@ static void check_bad_windows(void)
     REFUSED(lsnn_local2d_forward(&cx, v, v + 16, v + 40, NULL, &s), LSNN_ESHAPE);           \
     REFUSED(lsnn_max_pool_forward(&cx, v, where, v + 16, &s), LSNN_ESHAPE);                 \
     REFUSED(lsnn_avg_pool_forward(&cx, v, v + 16, &s), LSNN_ESHAPE);                        \
-    REFUSED(lsnn_sum_pool_forward(&cx, v, v + 16, &s), LSNN_ESHAPE);
+    REFUSED(lsnn_sum_pool_forward(&cx, v, v + 16, &s), LSNN_ESHAPE);                        \
+    REFUSED(lsnn_lp_pool_forward(&cx, v, v + 16, &two, 0, &s), LSNN_ESHAPE);                \
+    REFUSED(lsnn_table_conv2d_forward(&cx, v, v + 50, v + 16, v + 40, NULL, "0", &s),       \
+            LSNN_ESHAPE);
     BAD_WINDOW(n, 0)
     BAD_WINDOW(c, -2)
     BAD_WINDOW(h, INT_MAX)
@@ -975,6 +1145,28 @@ static void check_bad_sizes(void)
     test_end("misuse: sizes");
 }
 
+static void check_bad_norms_and_tables(lsnn_real *v)
+{
+    static const double norms[] = { 0.5, 0, -2, (double)NAN, HUGE_VAL };
+    static const char *const tables[] = { "", "0;2", "0,0;1", "1-0;1", "0;1,", "a;b" };
+    const lsnn_shape in = { 2, 4, 4 };
+    lsnn_window s;
+    CHECK(lsnn_window_set(&cx, &s, 1, in, 2, 2, 2, 2, 2, LSNN_VALID, NULL) == LSNN_OK);
+    for (size_t i = 0; i < sizeof norms / sizeof norms[0]; i++) {
+        lsnn_real p[2] = { 2, (lsnn_real)norms[i] };
+        REFUSED(lsnn_lp_pool_forward(&cx, v, v, p, 1, &s), LSNN_EVALUE);
+        REFUSED(lsnn_lp_pool_backward(&cx, v, NULL, v, v, v, p + 1, 0, &s, LSNN_SET),
+                LSNN_EVALUE);
+    }
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+        REFUSED(lsnn_table_conv2d_forward(&cx, v, v, v, v, NULL, tables[i], &s), LSNN_EVALUE);
+        REFUSED(lsnn_table_conv2d_backward(&cx, v, v, NULL, v, v, v, v, tables[i], &s, LSNN_SET),
+                LSNN_EVALUE);
+    }
+    REFUSED(lsnn_table_conv2d_forward(&cx, v, v, v, v, NULL, NULL, &s), LSNN_EVALUE);
+    REFUSED(lsnn_table_conv2d_forward(&cx, v, v, v, v, NULL, "0;1;0", &s), LSNN_ESHAPE);
+}
+
 static void check_bad_values(void)
 {
     static lsnn_real v[64];
@@ -987,6 +1179,14 @@ static void check_bad_values(void)
     REFUSED(lsnn_cross_entropy_backward(&cx, v, v + 16, label, 1, 3, 2, 1, LSNN_SET),
             LSNN_EVALUE);
     REFUSED(lsnn_cross_entropy_forward(&cx, &loss, v, v + 16, label, 1, 0, 2), LSNN_ESHAPE);
+    REFUSED(lsnn_cross_entropy_rubbish_forward(&cx, &loss, v, v + 16, label, 1, 3, 2, 1),
+            LSNN_EVALUE);
+    REFUSED(lsnn_cross_entropy_rubbish_forward(&cx, &loss, v, v + 16, label, 1, 3, 0, 1),
+            LSNN_ESHAPE);
+    REFUSED(lsnn_rbf_forward(&cx, v, v + 16, v + 32, 2, 0, 2), LSNN_ESHAPE);
+    REFUSED(lsnn_rbf_backward(&cx, v, NULL, v + 16, v + 32, v + 48, 2, 2, -1, LSNN_SET),
+            LSNN_ESHAPE);
+    check_bad_norms_and_tables(v);
     REFUSED(lsnn_dropout_forward(&cx, v, v + 16, 1, 4, 0, 1.0, &at), LSNN_EVALUE);
     REFUSED(lsnn_dropout_forward(&cx, v, v + 16, 1, 4, 0, -0.5, &at), LSNN_EVALUE);
     REFUSED(lsnn_dropout_forward(&cx, v, v + 16, 1, 4, 0, (double)NAN, &at), LSNN_EVALUE);
@@ -1052,8 +1252,7 @@ int main(int argc, char **argv)
     cx.threads = 1;
     for (int i = 0; i < OP_COUNT; i++) check_kernels(&op_table[i]);
     for (int i = 0; i < OP_COUNT; i++)
-        if (op_table[i].size == op_conv2d_size || op_table[i].size == op_local2d_size ||
-            op_table[i].size == op_pool_size) check_windows(&op_table[i]);
+        if (has_window(&op_table[i])) check_windows(&op_table[i]);
     check_gemm();
     check_dense_batches();
 #ifdef LSNN_DOUBLE
@@ -1062,6 +1261,10 @@ int main(int argc, char **argv)
     check_smoother_options();
 #endif
     check_in_place();
+    check_extremes();
+    check_norm_limits();
+    check_norms_by_hand();
+    check_flipped();
     check_dropout();
     check_identities();
     check_far();

@@ -168,6 +168,76 @@ check 'lsnn_1d: its last line is the result line' $?
 refused 2 --figure "$work/lsnn_1d" --model cnn --figure "$work/no.png"
 refused 1 --figure "$work/lsnn_1d" --figure "$work/nowhere/no.png"
 
+# ---- the lecture: its networks, its image kernels, its exercise ------------------------------
+convnet=$work/convnet
+lecture="$convnet --train 320 --test 100 --batch 32 --epochs 1 --threads 1 --quiet --out $work/lecture --overwrite"
+for line in 'mlp 636010' 'convnet 289630' 'lenet5 60000' 'lenet5-modern 61706'; do
+    # shellcheck disable=SC2086
+    set -- $line
+    $lecture --model "$1" 2> /dev/null | tail -n 1 |
+        grep -Eq "^result task=mnist model=$1 error=[0-9.]+ epochs=1 seed=1 train=320 test=100 fresh=0 params=$2 seconds=[0-9]+ images_per_s=[0-9]+$"
+    check "convnet --model $1 trains, and has $2 parameters" $?
+done
+$lecture --mnist "$work/mnist" --model lenet5 > "$work/lenet.txt" && [ -s "$work/lenet.txt" ]
+check 'convnet reads --mnist' $?
+"$convnet" --summary --maps 40 | grep -q ' 576000 + 23040 by 1000 + 40 ' &&
+    "$convnet" --summary --model mlp | grep -q ' 628000 *628000  627200 + 800 by 627200 + 800' &&
+    "$convnet" --summary --model lenet5 | grep -Eq '^total +60000 +328180 +340908$' &&
+    [ "$("$convnet" --summary | tail -n 1)" = 'summary model=convnet params=289630 macs=577110' ]
+check "convnet --summary: the lecture's weights and connections" $?
+[ "$("$convnet" --list)" = 'tasks: mnist
+models: mlp convnet lenet5 lenet5-modern' ] && "$convnet" --help | grep -q 'Example: convnet --model'
+check 'convnet --list and --help' $?
+for pool in 'average' 'sum' 'lp --norm 3' 'max --pool-size 3 --pool-stride 2'; do
+    # shellcheck disable=SC2086
+    $lecture --pool $pool 2> /dev/null | grep -q '^result '
+    check "convnet --pool $pool" $?
+done
+$lecture --pool lp --learn-norm map --maps 3 --holdout 64 --no-test 2> /dev/null > "$work/norms.txt" &&
+    [ "$(sed -n 's/^norms//p' "$work/norms.txt" | wc -w)" -eq 3 ] &&
+    grep -q ' train=256 test=0 ' "$work/norms.txt"
+check 'convnet learns a norm for each map, and tells them' $?
+"$convnet" --explain > "$work/explain.txt"
+[ "$(grep -c '^  d\[[0-2],[0-2]\] x\[[1-3],[0-2]\] = ' "$work/explain.txt")" -eq 9 ] && awk '
+    /^  d/ { terms += $NF }
+    /^(w\[|b,)/ { rows++; for (i = 1; i < NF; i++) { if ($i == "sum") s = $(i + 1); if ($i == "lsnn_backward") g = $(i + 1) } }
+    /^(w\[|b,)/ { if ((s - g)^2 > 1e-11 || (g - $NF)^2 > 1e-9 || s == 0) bad = 1 }
+    /^w\[1,0\]/ { if ((terms - s)^2 > 1e-10) bad = 1 }
+    END { exit bad || rows != 5 }' "$work/explain.txt"
+check 'convnet --explain: nine terms make the sum, which is backward and the difference' $?
+"$convnet" --kernels --figure "$work/kernels.png" 2> /dev/null && [ "$(wc -c < "$work/kernels.png")" -gt 5000 ]
+check 'convnet --kernels draws the built-in picture' $?
+"$convnet" --kernels "$work/kernels.png" --figure "$work/again.png" 2> /dev/null &&
+    [ "$(wc -c < "$work/again.png")" -gt "$(wc -c < "$work/kernels.png")" ]
+check 'convnet --kernels filters a picture that is given' $?
+refused 1 "$work/log.csv" "$convnet" --kernels "$work/log.csv" --figure "$work/no.png"
+"$convnet" --model lenet5 --train 6000 --test 100 --epochs 8 --threads 1 --quiet \
+    --save "$work/lenet.safetensors" > /dev/null 2>&1
+right=0
+for seed in 1 2 3 4 5 6 7 8 9 10; do
+    label=$("$mnist" digits --seed $seed --train 64 --test 8 --out "$work/first" \
+        --first "$work/digit.png" 2> /dev/null | sed -n 's/.*its label \([0-9]\)$/\1/p')
+    "$predict" "$work/lenet.safetensors" "$work/digit.png" 2> /dev/null |
+        grep -q "class=$label " && right=$((right + 1))
+done
+[ $right -ge 8 ]
+check "predict gives LeNet-5 the frame that it knows: $right of 10 digits read" $?
+refused 1 "$work/nowhere.png" "$convnet" --kernels "$work/nowhere.png" --figure "$work/no.png"
+refused 2 'one file' "$convnet" --kernels "$work/kernels.png" --figure "$work/kernels.png"
+refused 2 --figure "$convnet" --kernels
+refused 2 --kernels "$convnet" --figure "$work/no.png"
+refused 2 --pool "$convnet" --model mlp --pool sum
+refused 2 --maps "$convnet" --model lenet5 --maps 30
+refused 2 --norm "$convnet" --pool max --norm 3
+refused 2 --rubbish "$convnet" --rubbish 3
+refused 2 --no-test "$convnet" --no-test
+refused 2 --model "$convnet" --model lenet6
+refused 1 'norm is 0.5' "$convnet" --pool lp --norm 0.5 --summary
+refused 1 'replaces it' "$convnet" --train 320 --test 100 --epochs 1 --out "$work/lecture"
+refused 1 --holdout "$convnet" --train 320 --test 100 --holdout 320 --out "$work/fresh"
+[ ! -e "$work/no.png" ]
+check 'what is refused draws nothing' $?
+
 # ---- Ctrl-C saves and says how to resume; the resumed run ends with the same bits ---------
 if [ -n "$long" ]; then
     many='--train 6000 --test 100 --batch 32 --threads 1 --epochs 6 --model cnn --seed 7'

@@ -1,6 +1,9 @@
 /* ---- >>activations ----------------------------------------------------------------
    relu max(x, 0)   leaky_relu x or slope*x   sigmoid 1 / (1 + e^-x)   tanh
-   Gradients in terms of y: [y > 0], [y > 0] or slope, y (1 - y), 1 - y^2; relu's at 0 is 0. */
+   scaled_tanh A tanh(S x), A = 1.7159, S = 2/3, so that f(1) = 1 and f(-1) = -1
+                          (LeCun et al. 1998, "Gradient-based learning", Eq. 6 and appendix A)
+   Gradients in terms of y: [y > 0], [y > 0] or slope, y (1 - y), 1 - y^2, S (A - y^2 / A);
+   relu's at 0 is 0.                                                         */
 enum { LSNNI_PIECE = 16384 };        /* numbers a task of elementwise work    */
 
 static lsnn_status lsnni_activation_check(lsnn_ctx *cx, lsnn_act f, size_t count, double slope)
@@ -8,7 +11,7 @@ static lsnn_status lsnni_activation_check(lsnn_ctx *cx, lsnn_act f, size_t count
     if (count / LSNNI_PIECE >= INT_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "activation: %.3g numbers are too many",
                           (double)count);
-    if ((int)f < 0 || (int)f > (int)LSNN_TANH)
+    if ((int)f < 0 || (int)f > (int)LSNN_SCALED_TANH)
         return lsnni_fail(cx, LSNN_EVALUE, "activation: %d is none of lsnn_act", (int)f);
     if (f == LSNN_LEAKY_RELU && !(slope > 0))
         return lsnni_fail(cx, LSNN_EVALUE, "leaky_relu: slope %g must be positive", slope);
@@ -23,7 +26,8 @@ static double lsnni_act(lsnn_act f, double x, double slope)
     case LSNN_RELU:       return x < 0 ? 0 : x;
     case LSNN_LEAKY_RELU: return x < 0 ? slope * x : x;
     case LSNN_SIGMOID:    return 1 / (1 + exp(-x));
-    default:              return tanh(x);
+    case LSNN_TANH:       return tanh(x);
+    default:              return LSNNI_TANH_A * tanh(LSNNI_TANH_S * x);
     }
 }
 
@@ -33,7 +37,8 @@ static double lsnni_act_slope(lsnn_act f, double y, double slope)
     case LSNN_RELU:       return y > 0 ? 1 : 0;
     case LSNN_LEAKY_RELU: return y > 0 ? 1 : slope;
     case LSNN_SIGMOID:    return y * (1 - y);
-    default:              return 1 - y * y;
+    case LSNN_TANH:       return 1 - y * y;
+    default:              return LSNNI_TANH_S * (LSNNI_TANH_A - y * y / LSNNI_TANH_A);
     }
 }
 
@@ -125,6 +130,7 @@ LSNNI_ACTIVATION(relu, LSNN_RELU)
 LSNNI_ACTIVATION(leaky_relu, LSNN_LEAKY_RELU)
 LSNNI_ACTIVATION(sigmoid, LSNN_SIGMOID)
 LSNNI_ACTIVATION(tanh, LSNN_TANH)
+LSNNI_ACTIVATION(scaled_tanh, LSNN_SCALED_TANH)
 #undef LSNNI_ACTIVATION
 
 static lsnn_status lsnni_plan_leaky_relu(lsnn_ctx *cx, lsnn_layer_plan *p)
@@ -159,6 +165,12 @@ static const lsnn_layer_type lsnni_tanh_type = {
     lsnni_plan_same, lsnni_forward_tanh, lsnni_backward_tanh, NULL
 };
 
+static const lsnn_layer_type lsnni_scaled_tanh_type = {
+    "scaled_tanh", "", 1, 1,
+    LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
+    lsnni_plan_same, lsnni_forward_scaled_tanh, lsnni_backward_scaled_tanh, NULL
+};
+
 LSNN_API int lsnn_relu(lsnn_net *net, int x, const lsnn_options *o)
 {
     return lsnn_layer(net, &lsnni_relu_type, &x, 1, o);
@@ -177,4 +189,9 @@ LSNN_API int lsnn_sigmoid(lsnn_net *net, int x, const lsnn_options *o)
 LSNN_API int lsnn_tanh(lsnn_net *net, int x, const lsnn_options *o)
 {
     return lsnn_layer(net, &lsnni_tanh_type, &x, 1, o);
+}
+
+LSNN_API int lsnn_scaled_tanh(lsnn_net *net, int x, const lsnn_options *o)
+{
+    return lsnn_layer(net, &lsnni_scaled_tanh_type, &x, 1, o);
 }

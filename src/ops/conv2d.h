@@ -122,6 +122,7 @@ static lsnn_status lsnni_plan_conv2d(lsnn_ctx *cx, lsnn_layer_plan *p)
     p->param[1] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
     p->param[1].no_decay = 1;
     p->macs = (double)p->param[0].count * s.oh * s.ow;
+    lsnni_connect(p, p->param[0].fan_in);
     if (s.kernel_h * s.kernel_w == 1) p->traits &= ~LSNN_MAX2_AFTER;     /* a matrix product */
     return LSNN_OK;
 }

@@ -85,6 +85,7 @@ static lsnn_status lsnni_plan_dense(lsnn_ctx *cx, lsnn_layer_plan *p)
     p->param[1].no_decay = 1;
     p->params = p->o.no_bias ? 1 : 2;
     p->macs = ((double)in + (p->o.no_bias ? 0 : 1)) * out;
+    lsnni_connect(p, in);
     return LSNN_OK;
 }
 

@@ -319,6 +319,7 @@ static lsnn_status lsnni_plan_local2d(lsnn_ctx *cx, lsnn_layer_plan *p)
     p->param[1] = lsnni_spec("bias", 3, s.k, s.oh, s.ow, 0);
     p->param[1].no_decay = 1;
     p->macs = (double)p->param[0].count;
+    lsnni_connect(p, depth);
     return LSNN_OK;
 }
 

@@ -1,5 +1,7 @@
 /* ---- >>losses ----------------------------------------------------------------------
    cross-entropy  L = -1/N sum_n log p[n, label n],  p = softmax(x)   dx = (p - onehot) / N
+     with a rubbish class of logit -j beside the C:  p[n,k] = e^x[n,k] / (e^-j + sum_i e^x[n,i])
+                  (LeCun et al. 1998, Eq. 9, whose penalties y are -x)           dx the same
    mean squares   L = 1/(N C) sum (x - t)^2                           dx = 2 (x - t) / (N C) */
 static lsnn_status lsnni_label_check(lsnn_ctx *cx, int label, int sample, int c)
 {
@@ -23,6 +25,29 @@ LSNN_API lsnn_status lsnn_cross_entropy_forward(lsnn_ctx *cx, double *loss, lsnn
         for (int j = 1; j < c; j++) if ((double)row[j] > most) most = (double)row[j];
         for (int j = 0; j < c; j++) sum += exp((double)row[j] - most);
         total += most + log(sum) - (double)row[t];       /* finite where p is 0 */
+    }
+    *loss = total / n;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_cross_entropy_rubbish_forward(lsnn_ctx *cx, double *loss,
+                                                        lsnn_real *p, const lsnn_real *x,
+                                                        const int *label, int label_stride,
+                                                        int n, int c, double j)
+{
+    double total = 0;
+    LSNNI_TRY(lsnni_sizes3(cx, "cross_entropy", n, c, 1));
+    for (int i = 0; i < n; i++) {
+        const lsnn_real *row = x + lsnni_area(i, c);
+        int t = label[(size_t)i * (size_t)label_stride];
+        double most = -j, sum;
+        LSNNI_TRY(lsnni_label_check(cx, t, i, c));
+        for (int k = 0; k < c; k++) if (!((double)row[k] <= most)) most = (double)row[k];
+        sum = exp(-j - most);
+        for (int k = 0; k < c; k++) sum += exp((double)row[k] - most);
+        for (int k = 0; k < c; k++)
+            p[lsnni_area(i, c) + (size_t)k] = LSNNI_R(exp((double)row[k] - most) / sum);
+        total += most + log(sum) - (double)row[t];
     }
     *loss = total / n;
     return LSNN_OK;
@@ -99,14 +124,27 @@ static lsnn_status lsnni_plan_loss(lsnn_ctx *cx, lsnn_layer_plan *p)
     return lsnni_plan_same(cx, p);
 }
 
+static lsnn_status lsnni_plan_cross_entropy(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    if (p->o.rubbish < 0)
+        return lsnni_fail(cx, LSNN_EVALUE, "cross_entropy: rubbish is %g, it must be positive, or "
+                          "0 for no such class", p->o.rubbish);
+    return lsnni_plan_loss(cx, p);
+}
+
 static lsnn_status lsnni_forward_cross_entropy(lsnn_ctx *cx, lsnn_call *c)
 {
-    int head = c->plan->o.head;
+    int head = c->plan->o.head, size = lsnni_features(c->plan->in[0]);
     if (!c->labels || head >= c->heads)
         return lsnni_fail(cx, LSNN_ESHAPE, "cross_entropy: needs label %d of each sample, the "
                           "batch has %d", head, c->labels ? c->heads : 0);
-    LSNNI_TRY(lsnn_cross_entropy_forward(cx, &c->loss, c->y, c->x[0], c->labels + head,
-                                         c->heads, c->n, lsnni_features(c->plan->in[0])));
+    if (c->plan->o.rubbish > 0)
+        LSNNI_TRY(lsnn_cross_entropy_rubbish_forward(cx, &c->loss, c->y, c->x[0],
+                                                     c->labels + head, c->heads, c->n, size,
+                                                     c->plan->o.rubbish));
+    else
+        LSNNI_TRY(lsnn_cross_entropy_forward(cx, &c->loss, c->y, c->x[0], c->labels + head,
+                                             c->heads, c->n, size));
     c->loss *= lsnni_loss_weight(c);
     return LSNN_OK;
 }
@@ -140,9 +178,9 @@ static lsnn_status lsnni_backward_mse(lsnn_ctx *cx, lsnn_call *c)
 }
 
 static const lsnn_layer_type lsnni_cross_entropy_type = {
-    "cross_entropy", "head loss_weight", 1, 1,
+    "cross_entropy", "head loss_weight rubbish", 1, 1,
     LSNN_IS_LOSS | LSNN_CLASSIFIES | LSNN_X_FREE,
-    lsnni_plan_loss, lsnni_forward_cross_entropy, lsnni_backward_cross_entropy, NULL
+    lsnni_plan_cross_entropy, lsnni_forward_cross_entropy, lsnni_backward_cross_entropy, NULL
 };
 
 static const lsnn_layer_type lsnni_mse_type = {

@@ -369,6 +369,7 @@ static lsnn_status lsnni_plan_pool(lsnn_ctx *cx, lsnn_layer_plan *p)
     lsnni_window_defaults(&p->o, p->o.kernel_h, p->o.kernel_w);
     LSNNI_TRY(lsnni_window_of(cx, &s, p, 1, p->in[0].c));
     p->out.c = s.k; p->out.h = s.oh; p->out.w = s.ow;
+    lsnni_connect(p, (double)s.kernel_h * s.kernel_w);
     LSNNI_TRY(lsnni_pool_reads(cx, p, &s));
     if (!lsnni_pool_halves(&s)) p->traits &= ~LSNN_IS_MAX2;
     return LSNN_OK;

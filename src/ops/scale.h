@@ -102,7 +102,9 @@ static lsnn_status lsnni_plan_scale(lsnn_ctx *cx, lsnn_layer_plan *p)
     p->param[0].no_decay = p->param[1].no_decay = 1;
     p->params = p->o.no_bias ? 1 : 2;
     p->macs = (double)lsnni_features(p->in[0]);
-    return lsnni_plan_same(cx, p);
+    LSNNI_TRY(lsnni_plan_same(cx, p));
+    lsnni_connect(p, 0);                                 /* its inputs' stay  */
+    return LSNN_OK;
 }
 
 static lsnn_status lsnni_forward_scale(lsnn_ctx *cx, lsnn_call *c)

@@ -176,6 +176,76 @@ def pool_cases():
     return cases
 
 
+# ---- the lecture's layers, and LeNet-5's ------------------------------------------------------
+
+def lp_pool(x, p, s):
+    """(sum |x|^p)^(1/p), p one number or one a map."""
+    y = patches(x.abs(), s).pow(p.reshape(-1, 1, 1)).sum(2).pow(1 / p.reshape(-1, 1))
+    return y.reshape(s["n"], s["c"], s["oh"], s["ow"])
+
+
+def lp_cases(cases):
+    for n, c, h, w, kernel, stride, padding, norms in [
+            (2, 3, 6, 4, (2, 2), (2, 2), "valid", [2.0]),
+            (1, 2, 7, 6, (3, 3), (2, 2), "valid", [3.0]),            # overlap
+            (2, 2, 5, 7, (3, 2), (1, 3), (2, 0, 1, 1), [1.0]),
+            (1, 2, 5, 5, (2, 2), (2, 2), "same", [4.0]),
+            (1, 2, 4, 3, (4, 3), (1, 1), "valid", [60.0]),           # the whole map
+            (2, 3, 5, 5, (3, 3), (1, 1), (1, 1, 1, 1), [1.25, 2.5, 20.0])]:
+        s = window(n, c, h, w, c, kernel, stride, padding)
+        s["p_maps"] = int(len(norms) > 1)
+        x, p = torch.randn(n, c, h, w), torch.tensor(norms)
+        if padding == "valid":                           # PyTorch's own knows no padding
+            known = F.lp_pool2d(x.abs(), norms[0], kernel, stride)
+            assert torch.allclose(lp_pool(x, p, s), known, rtol=1e-13)
+        cases.add_op("lp_pool", s, lambda x, p: lp_pool(x, p, s), dict(x=x, p=p))
+
+
+C3 = "0,1,2;1,2,3;2,3,4;3,4,5;0,4,5;0,1,5;0,1,2,3;1,2,3,4;2,3,4,5;0,3,4,5;0,1,4,5;0,1,2,5;" \
+     "0,1,3,4;1,2,4,5;0,2,3,5;0,1,2,3,4,5"
+
+
+def table_cases(cases):
+    for n, c, h, w, kernel, stride, padding, bias, table in [
+            (1, 6, 6, 7, (5, 5), (1, 1), "valid", 1, C3),            # LeNet-5's
+            (2, 3, 5, 6, (3, 2), (2, 1), "same", 0, "0,2;1"),
+            (1, 2, 4, 4, (1, 1), (1, 1), "valid", 1, "1;0;0,1")]:
+        rows = [[int(i) for i in row.split(",")] for row in table.split(";")]
+        s = window(n, c, h, w, len(rows), kernel, stride, padding)
+        s["table"] = table
+        mask = torch.zeros(len(rows), c, dtype=torch.bool)
+        for k, row in enumerate(rows):
+            mask[k, row] = True
+
+        def conv(x, w, b=None):                          # a convolution, masked
+            full = torch.zeros(len(rows), c, *kernel)
+            full[mask] = w
+            return F.conv2d(pad(x, s), full, b, stride)
+
+        cases.add_op("table_conv2d", s, conv, dict(
+            x=torch.randn(n, c, h, w), w=torch.randn(int(mask.sum()), *kernel),
+            b=torch.randn(len(rows)) if bias else None))
+
+
+def lecture_cases():
+    cases = Cases("lecture")
+    lp_cases(cases)
+    table_cases(cases)
+    for n, c, k in [(3, 5, 4), (1, 1, 1), (2, 84, 10)]:
+        cases.add_op("rbf", dict(n=n, c=c, k=k),
+                     lambda x, w: -(x[:, None] - w).square().sum(2),
+                     dict(x=torch.randn(n, c), w=torch.randn(k, c)))
+    cases.add_op("scaled_tanh", dict(n=1, c=37), lambda x: 1.7159 * torch.tanh(2 * x / 3),
+                 dict(x=3 * torch.randn(37)))
+    for n, c, head, heads, weight in [(4, 5, 0, 1, 1.0), (3, 4, 1, 3, 0.7)]:
+        label = torch.randint(0, c, (n, heads))          # j is c
+        cases.add_op("cross_entropy_rubbish", dict(n=n, c=c, head=head, heads=heads),
+                     lambda x, label: F.cross_entropy(torch.cat(
+                         [x, torch.full((n, 1), -float(c))], 1), label[:, head]).reshape(1),
+                     dict(x=2 * torch.randn(n, c)), dict(label=label), torch.tensor([weight]))
+    return cases
+
+
 # ---- everything that is neither window nor smoother ------------------------------------------
 
 def linear(x, w, b=None):
@@ -558,7 +628,7 @@ def optimizer_cases():
 def main():
     folder = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.abspath(__file__))
     for seed, make in enumerate([conv_cases, local_cases, pool_cases, plain_cases, smooth_cases,
-                                 optimizer_cases]):
+                                 optimizer_cases, lecture_cases]):
         torch.manual_seed(20170 + seed)
         make().write(folder)
 
