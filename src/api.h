@@ -988,7 +988,10 @@ LSNN_API lsnn_status lsnn_net_round(lsnn_net *net, lsnn_storage storage);
 /* The file format by itself: named arrays and a table of strings. count is the product of
    the sizes, each name stands once (write: else ESHAPE, EVALUE). What was read is freed
    by lsnn_file_free. No such name: NULL. Read are F64, F32, F16 and BF16, of any rank; what
-   holds anything else (I64, BOOL, ...) is only named. Written is lsnn_real.  */
+   holds anything else (I64, BOOL, ...) is only named. Written is lsnn_real.
+   lsnn_file_read takes NumPy's .npy (an array named as the file) and .npz files too, and so
+   does lsnn_net_read: '<f2', '<f4' and '<f8' in C order; other arrays of an archive are only
+   named, an other .npy is EUNSUPPORTED.                                      */
 typedef struct lsnn_tensor {
     const char *name;
     int rank, dim[4];                /* the first four sizes                  */
@@ -1008,6 +1011,11 @@ LSNN_API const lsnn_tensor *lsnn_file_tensor(const lsnn_file *f, const char *nam
 LSNN_API const char *lsnn_file_meta(const lsnn_file *f, const char *key);
 LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_tensor *t,
                                      int tensors, const lsnn_pair *meta, int metas);
+/* NumPy's: one array (its name is not written), or an archive of them, not packed; below
+   4 GB, rank 32.                                                             */
+LSNN_API lsnn_status lsnn_npy_write(lsnn_ctx *cx, const char *path, const lsnn_tensor *t);
+LSNN_API lsnn_status lsnn_npz_write(lsnn_ctx *cx, const char *path, const lsnn_tensor *t,
+                                    int tensors);
 
 /* ---- >>api pictures (PNG) ---------------------------------------------------*/
 typedef struct lsnn_image { int w, h; unsigned char *rgb; } lsnn_image;

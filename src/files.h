@@ -815,8 +815,26 @@ static lsnn_status lsnni_read_past(lsnni_header *h, uint64_t bytes)
     return LSNN_OK;
 }
 
-/* Reads t's numbers, a chunk at a time, into v. In the float build a float keeps its bits,
-   whatever NaN it is: it never becomes a double.                             */
+/* The number in the bytes at p. In the float build a float keeps its bits, whatever NaN it is:
+   it never becomes a double. 0: it is too large for a float.                  */
+static int lsnni_real_from(lsnn_real *v, const unsigned char *p, const lsnni_dtype *dtype)
+{
+    uint64_t bits = lsnni_bits_from(p, dtype->width);
+    double wide;
+    if (dtype->width <= 4) {
+        uint32_t low = (uint32_t)bits;
+        float x;
+        if (dtype->width == 2) low = *dtype->name == 'F' ? lsnni_bits_of_f16(low) : low << 16;
+        memcpy(&x, &low, 4);
+        *v = LSNNI_R(x);
+        return 1;
+    }
+    memcpy(&wide, &bits, 8);
+    *v = LSNNI_R(wide);
+    return fabs((double)*v) <= DBL_MAX || !(fabs(wide) <= DBL_MAX);
+}
+
+/* Reads t's numbers, a chunk at a time, into v.                              */
 static lsnn_status lsnni_read_tensor(lsnni_header *h, const lsnn_tensor *t,
                                      const lsnni_dtype *dtype, lsnn_real *v)
 {
@@ -825,24 +843,10 @@ static lsnn_status lsnni_read_tensor(lsnni_header *h, const lsnn_tensor *t,
     h->tensor = t->name;
     for (size_t i = 0; i < t->count; i++) {
         const unsigned char *p = chunk + i % most * width;
-        uint64_t bits;
         if (p == chunk)
             LSNNI_TRY(lsnni_read_bytes(h, chunk, LSNNI_MIN(most, t->count - i) * width));
-        bits = lsnni_bits_from(p, width);
-        if (width <= 4) {
-            uint32_t low = (uint32_t)bits;
-            float x;
-            if (width == 2) low = *dtype->name == 'F' ? lsnni_bits_of_f16(low) : low << 16;
-            memcpy(&x, &low, 4);
-            v[i] = LSNNI_R(x);
-        } else {
-            double x;
-            memcpy(&x, &bits, 8);
-            v[i] = LSNNI_R(x);
-            if (fabs((double)v[i]) > DBL_MAX && fabs(x) <= DBL_MAX)
-                return lsnni_header_fail(h, "a value is too large for float; build with "
-                                         "LSNN_DOUBLE");
-        }
+        if (!lsnni_real_from(&v[i], p, dtype))
+            return lsnni_header_fail(h, "a value is too large for float; build with LSNN_DOUBLE");
     }
     return LSNN_OK;
 }
@@ -868,6 +872,23 @@ static lsnn_status lsnni_read_values(lsnni_header *h, lsnn_file *f)
     return LSNN_OK;
 }
 
+#if defined(LSNN_NO_DATA) && defined(LSNN_NO_PICTURES)
+#define lsnni_npy_begins(stream) 0
+#define lsnni_npy_load(cx, f, path) LSNN_EUNSUPPORTED
+#else
+static lsnn_status lsnni_npy_load(lsnn_ctx *cx, lsnn_file *f, const char *path);
+
+/* A .npy or .npz file, see >>npy.                                            */
+static int lsnni_npy_begins(FILE *stream)
+{
+    unsigned char v[6] = { 0 };
+    size_t n = fread(v, 1, sizeof v, stream);
+    rewind(stream);
+    return n == 6 && (!memcmp(v, "\x93NUMPY", 6) || !memcmp(v, "PK\3\4", 4) ||
+                      !memcmp(v, "PK\5\6", 4));
+}
+#endif
+
 LSNN_API lsnn_status lsnn_file_read(lsnn_ctx *cx, lsnn_file *f, const char *path)
 {
     lsnni_header h;
@@ -880,6 +901,10 @@ LSNN_API lsnn_status lsnn_file_read(lsnn_ctx *cx, lsnn_file *f, const char *path
     h.stream = fopen(path, "rb");
     if (!h.stream)
         return lsnni_fail(cx, LSNN_EIO, "%s: cannot be opened: %s", h.path, strerror(errno));
+    if (lsnni_npy_begins(h.stream)) {
+        fclose(h.stream);
+        return lsnni_npy_load(cx, f, path);
+    }
     s = lsnni_read_header(&h, f);
     if (s == LSNN_OK) s = lsnni_read_tables(&h, f);
     if (s == LSNN_OK) s = lsnni_spans_check(&h, f);

@@ -233,18 +233,48 @@ static uint32_t lsnni_adler32(const unsigned char *v, size_t n)
     return b << 16 | a;
 }
 
-/* Unpacks the `bytes` bytes at `in` to *out, *have of them, at most `most`; the caller frees
-   *out. who: what the data belong to, for messages.                          */
+static lsnn_status lsnni_inflate_end(lsnni_inflater *s, const char *who, unsigned char **out,
+                                     size_t *have)
+{
+    *out = s->out;
+    *have = s->have;
+    if (!s->fault) return LSNN_OK;
+    lsnni_free(s->cx, s->out);
+    *out = NULL;
+    *have = 0;
+    if (s->no_memory) return LSNN_ENOMEM;
+    return lsnni_fail(s->cx, LSNN_EFORMAT, "%s: its packed data %s", who, s->fault);
+}
+
+static void lsnni_inflate_begin(lsnni_inflater *s, lsnn_ctx *cx, const unsigned char *in,
+                                size_t bytes, size_t most)
+{
+    memset(s, 0, sizeof *s);
+    s->cx = cx;
+    s->in = in;
+    s->end = in + bytes;
+    s->most = most;
+}
+
+/* Unpacks the `bytes` bytes at `in`, which have no frame, to *out, *have of them, at most
+   `most`; the caller frees *out. who: what the data belong to, for messages.  */
+static lsnn_status lsnni_inflate_raw(lsnn_ctx *cx, const char *who, const unsigned char *in,
+                                     size_t bytes, size_t most, unsigned char **out,
+                                     size_t *have)
+{
+    lsnni_inflater s;
+    lsnni_inflate_begin(&s, cx, in, bytes, most);
+    lsnni_inflate_blocks(&s);
+    return lsnni_inflate_end(&s, who, out, have);
+}
+
+/* The same in zlib's frame: two bytes before it, a sum behind.               */
 static lsnn_status lsnni_inflate(lsnn_ctx *cx, const char *who, const unsigned char *in,
                                  size_t bytes, size_t most, unsigned char **out, size_t *have)
 {
     lsnni_inflater s;
     uint32_t sum = 0;
-    memset(&s, 0, sizeof s);
-    s.cx = cx;
-    s.in = in;
-    s.end = in + bytes;
-    s.most = most;
+    lsnni_inflate_begin(&s, cx, in, bytes, most);
     if (bytes < 2 || (in[0] & 15) != 8 || (in[0] * 256 + in[1]) % 31 || in[1] & 32)
         s.fault = "do not begin as zlib's do";
     s.in += bytes < 2 ? 0 : 2;
@@ -252,13 +282,6 @@ static lsnn_status lsnni_inflate(lsnn_ctx *cx, const char *who, const unsigned c
     if (!s.fault) lsnni_inflate_drop(&s, s.held % 8);
     for (int i = 0; i < 4 && !s.fault; i++) sum = sum << 8 | (uint32_t)lsnni_inflate_bits(&s, 8);
     if (!s.fault && sum != lsnni_adler32(s.out, s.have)) s.fault = "do not add up";
-    *out = s.out;
-    *have = s.have;
-    if (!s.fault) return LSNN_OK;
-    lsnni_free(cx, s.out);
-    *out = NULL;
-    *have = 0;
-    if (s.no_memory) return LSNN_ENOMEM;
-    return lsnni_fail(cx, LSNN_EFORMAT, "%s: its packed data %s", who, s.fault);
+    return lsnni_inflate_end(&s, who, out, have);
 }
 #endif /* LSNN_NO_DATA and LSNN_NO_PICTURES */

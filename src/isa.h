@@ -13,7 +13,7 @@
 #define K_SQRT(v) sqrtf(v)
 #endif
 #if defined(__GNUC__) && !defined(__CUDACC__) && !defined(LSNN_NO_SIMD) && \
-    !defined(LSNN_NAIVE) && (defined(__SSE2__) || !defined(__i386__))
+    !defined(LSNN_NAIVE) && (defined(__SSE2_MATH__) || !defined(__i386__))
 #  define LSNNI_VECTORS 1
 #  if defined(__x86_64__)
 #    define LSNNI_X86 1

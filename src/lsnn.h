@@ -90,6 +90,7 @@ static const lsnn_layer_type *const lsnni_types[] = {
 #include "content.h"
 #include "inflate.h"
 #include "images.h"
+#include "npy.h"
 #include "data.h"
 #include "pictures.h"
 #include "png.h"

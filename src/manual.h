@@ -61,7 +61,8 @@
        >>training        optimizers, schedules, fit, evaluate, checkpoints
        >>data            arrays, IDX files, built-in digits, recipes; >>sets: CIFAR, GTSRB,
                          >>mat: SVHN, >>load: by name, >>pain: faces with landmarks; they
-                         stand on >>content, >>inflate and >>images: files, read
+                         stand on >>content, >>inflate and >>images: files, read;
+                         >>npy: NumPy's
        >>pictures        figures and curves; >>png: how they become files
        the machinery     >>gemm >>sums >>spread and >>convolve (plain arrays, along rows),
                          >>lanes (blocks of images), >>kernels, >>instruction sets

@@ -157,6 +157,8 @@
 #define lsnn_file_tensor lsnn_file_tensor_f64
 #define lsnn_file_meta lsnn_file_meta_f64
 #define lsnn_file_write lsnn_file_write_f64
+#define lsnn_npy_write lsnn_npy_write_f64
+#define lsnn_npz_write lsnn_npz_write_f64
 #define lsnn_image_new lsnn_image_new_f64
 #define lsnn_image_free lsnn_image_free_f64
 #define lsnn_image_load lsnn_image_load_f64
