@@ -4104,9 +4104,9 @@ static void lsnni_lp_take(const lsnni_lp *p, lsnn_real *a, const lsnn_real *x, i
 /* v = v^p for v in [0, taps].                                                 */
 static void lsnni_lp_power(const lsnni_lp *p, lsnn_real *v, double norm)
 {
-    p->kv->log(v, v, p->row);
+    (p->kv->log)(v, v, p->row);
     for (size_t i = 0; i < p->row; i++) v[i] *= LSNNI_R(norm);
-    p->kv->exp(v, v, p->row);
+    (p->kv->exp)(v, v, p->row);
 }
 
 static void lsnni_lp_row(const lsnni_lp *p, lsnn_real *y, const lsnn_real *x, int oy,
@@ -4155,9 +4155,9 @@ static double lsnni_lp_tap(const lsnni_lp *p, lsnn_real *dx, const lsnn_real *x,
     int from, to;
     lsnni_lp_take(p, r, x, oy, t / s->kernel_w, t % s->kernel_w);
     for (size_t i = 0; i < p->row; i++) r[i] = y[i] > 0 ? r[i] / y[i] : 0;
-    p->kv->log(log, r, p->row);
+    (p->kv->log)(log, r, p->row);
     for (size_t i = 0; i < p->row; i++) w[i] = LSNNI_R(norm - 1) * log[i];
-    p->kv->exp(w, w, p->row);
+    (p->kv->exp)(w, w, p->row);
     for (size_t i = 0; i < p->row; i++) w[i] *= g[i];
     for (size_t i = 0; i < p->row && p->sum; i++)
         sum += (double)y[i] * (double)w[i] * (double)r[i] * (double)log[i];
@@ -19019,12 +19019,12 @@ static kvec K_(tanh_vec)(kvec x)
         -1382.0f / 155925.0f, 62.0f / 2835.0f, -17.0f / 315.0f, 2.0f / 15.0f, -1.0f / 3.0f };
     const kvec zero = { 0 }, one = zero + 1.0f;
     kints sign = (kints)x & INT32_MIN;
-    kvec size = (kvec)((kints)x ^ sign), z = x * x, p = zero, far;
-    kints near = size < 0.5f;
+    kvec size = (kvec)((kints)x ^ sign), z = x * x, p = zero, outer;
+    kints inside = size < 0.5f;
     for (size_t i = 0; i < sizeof term / sizeof term[0]; i++) p = K_FMA(p, z, zero + term[i]);
-    far = one - 2.0f / (K_(exp_vec)(size + size) + one);
-    far = (kvec)((kints)far | sign);
-    return K_SELECT(kvec, near, x + x * z * p, far);
+    outer = one - 2.0f / (K_(exp_vec)(size + size) + one);
+    outer = (kvec)((kints)outer | sign);
+    return K_SELECT(kvec, inside, x + x * z * p, outer);
 }
 K_MAP(tanh)
 #endif

@@ -563,12 +563,12 @@ static kvec K_(tanh_vec)(kvec x)
         -1382.0f / 155925.0f, 62.0f / 2835.0f, -17.0f / 315.0f, 2.0f / 15.0f, -1.0f / 3.0f };
     const kvec zero = { 0 }, one = zero + 1.0f;
     kints sign = (kints)x & INT32_MIN;
-    kvec size = (kvec)((kints)x ^ sign), z = x * x, p = zero, far;
-    kints near = size < 0.5f;
+    kvec size = (kvec)((kints)x ^ sign), z = x * x, p = zero, outer;
+    kints inside = size < 0.5f;
     for (size_t i = 0; i < sizeof term / sizeof term[0]; i++) p = K_FMA(p, z, zero + term[i]);
-    far = one - 2.0f / (K_(exp_vec)(size + size) + one);
-    far = (kvec)((kints)far | sign);
-    return K_SELECT(kvec, near, x + x * z * p, far);
+    outer = one - 2.0f / (K_(exp_vec)(size + size) + one);
+    outer = (kvec)((kints)outer | sign);
+    return K_SELECT(kvec, inside, x + x * z * p, outer);
 }
 K_MAP(tanh)
 #endif

@@ -150,9 +150,9 @@ static void lsnni_lp_take(const lsnni_lp *p, lsnn_real *a, const lsnn_real *x, i
 /* v = v^p for v in [0, taps].                                                 */
 static void lsnni_lp_power(const lsnni_lp *p, lsnn_real *v, double norm)
 {
-    p->kv->log(v, v, p->row);
+    (p->kv->log)(v, v, p->row);
     for (size_t i = 0; i < p->row; i++) v[i] *= LSNNI_R(norm);
-    p->kv->exp(v, v, p->row);
+    (p->kv->exp)(v, v, p->row);
 }
 
 static void lsnni_lp_row(const lsnni_lp *p, lsnn_real *y, const lsnn_real *x, int oy,
@@ -201,9 +201,9 @@ static double lsnni_lp_tap(const lsnni_lp *p, lsnn_real *dx, const lsnn_real *x,
     int from, to;
     lsnni_lp_take(p, r, x, oy, t / s->kernel_w, t % s->kernel_w);
     for (size_t i = 0; i < p->row; i++) r[i] = y[i] > 0 ? r[i] / y[i] : 0;
-    p->kv->log(log, r, p->row);
+    (p->kv->log)(log, r, p->row);
     for (size_t i = 0; i < p->row; i++) w[i] = LSNNI_R(norm - 1) * log[i];
-    p->kv->exp(w, w, p->row);
+    (p->kv->exp)(w, w, p->row);
     for (size_t i = 0; i < p->row; i++) w[i] *= g[i];
     for (size_t i = 0; i < p->row && p->sum; i++)
         sum += (double)y[i] * (double)w[i] * (double)r[i] * (double)log[i];
