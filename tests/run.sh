@@ -24,13 +24,13 @@
 # that know TEST_LINKED link with it; the others use private names and include it. A script
 # that knows TEST_LINKED finds its name there when short, to link with.
 #
-# Each prints TAP. A test that crashes, prints no plan, or runs for more than 600 s fails.
+# Each prints TAP. A test that crashes, prints no plan, or runs for more than 900 s (TEST_SECONDS) fails.
 # Tests run in the project's folder; they may write into $TEST_TMP, a folder of their own.
 # $MNIST_DIR is the folder of MNIST where one is known. The last line: N passed, N failed.
 cd "$(dirname "$0")/.." || exit 1
 [ -n "${TEST_LIBS+x}" ] || exec make test ONLY="${1:-}"
 here=build/tests
-seconds=${TEST_SECONDS:-600}                # that a test may take: more on a busy machine
+seconds=${TEST_SECONDS:-900}                # that a test may take: more on a busy machine
 
 # ---- One job: sh tests/run.sh --job MODE tests/test_x.c ------------------------------
 have() { command -v "$1" > /dev/null 2>&1; }
