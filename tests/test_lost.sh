@@ -2,9 +2,9 @@
 # test_lost.sh - nothing that somebody made is lost, no failure passes for success: nets and
 # logs that are there, outputs that name inputs, two runs with one file, closed streams and
 # full disks; and the README's first hour. TAP.
-# modes: short | long
+# modes: short
 #
-# Without TEST_LONG, networks that do not answer are left out, and where TEST_LINKED names an
+# TEST_LONG=1 adds networks that do not answer, which takes two minutes of waiting. Where TEST_LINKED names an
 # object of the implementation, programs are linked with it.
 cd "$(dirname "$0")/.." || exit 1
 work=${TEST_TMP:-build/lost.tmp}

@@ -3,7 +3,7 @@
    random. No file is downloaded: all are written here.
 
    Build: cc -O2 -I. tests/test_sets.c -o tests/test_sets -lm
-          (also with -DLSNN_USE_ZLIB -lz)   modes: plain asan | double noomp m32
+          (also with -DLSNN_USE_ZLIB -lz)   modes: plain asan | double m32
    Usage: test_sets     writes into $TEST_TMP (else .) */
 #define LSNN_IMPLEMENTATION
 #include "lsnn.h"

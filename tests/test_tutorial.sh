@@ -27,7 +27,7 @@ check() {
 
 # build COMPILER FLAG...
 # shellcheck disable=SC2086
-build() { "$@" $warnings ${TEST_FLAGS:-} -I"$root"; }
+build() { "$@" $warnings ${TEST_FLAGS:-} -I"$root" ${TEST_LIBS:-}; }
 # prints PROGRAM: status 0, and the page's last block
 prints() {
     "./$1" > "$1.out" || { cat "$1.out"; return 1; }
