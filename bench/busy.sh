@@ -37,8 +37,10 @@ busy=
 trap 'kill $busy 2> /dev/null' EXIT
 trap 'exit 1' INT TERM
 
-# speed SIDE NET BATCH: images a second
+# speed SIDE NET BATCH [second]: images a second
 speed() {
+    scratch="$dir/scratch${4:-}"
+    rm -f "$scratch".*
     case $1 in
     own) program=own ;;
     omp) program=omp; GOMP_SPINCOUNT=300000; export GOMP_SPINCOUNT ;;     # GNU's default
@@ -46,10 +48,12 @@ speed() {
              export OMP_WAIT_POLICY GOMP_SPINCOUNT ;;
     esac
     "$dir/bench.$program" --what train --net "$2" --batch "$3" --alone --pairs 1 \
-        --seconds "$seconds" --csv /dev/null --png /dev/null |
+        --seconds "$seconds" --csv "$scratch.csv" --png "$scratch.png" 2> "$scratch.log" |
         sed -n 's/.* ours=\([0-9.e+]*\) .*/\1/p'
 }
-row() { echo "$round $side $net:$batch $1 $2" >> "$dir/rows"; }
+row() {
+    [ -n "$2" ] || { cat "$dir"/scratch*.log >&2; exit 1; }
+    echo "$round $side $net:$batch $1 $2" >> "$dir/rows"; }
 spin() { while :; do :; done & busy="$busy $!"; }
 
 round=1
@@ -61,7 +65,7 @@ while [ "$round" -le "$rounds" ]; do
             row alone "$(speed "$side" "$net" "$batch")"
         done
         for side in $sides; do
-            (speed "$side" "$net" "$batch" > "$dir/first") &
+            (speed "$side" "$net" "$batch" beside > "$dir/first") &
             first=$!
             second=$(speed "$side" "$net" "$batch")
             wait "$first"

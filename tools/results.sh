@@ -21,10 +21,11 @@ machine() {
 # shellcheck disable=SC2254
 wanted() { case $1 in ${ONLY:-*}) ;; *) return 1 ;; esac; }
 
-# cell NAME FLAGS...: one run of examples/lsnn_mnist
-cell() {
-    name=$1
-    shift
+# cell_of PROGRAM NAME FLAGS...: one run of examples/PROGRAM
+cell_of() {
+    program=$1
+    name=$2
+    shift 2
     [ -f "$results/$name.txt" ] && return
     wanted "$name" || return
     [ "$left" -gt 0 ] || return
@@ -34,13 +35,13 @@ cell() {
     resume=
     [ -f "$checkpoint" ] && [ -f "$part" ] && resume=$checkpoint
     case "$*" in *lsnn-*) set -- "$@" --focus ;; esac    # before training, too
-    echo "results: $name: lsnn_mnist $*"
+    echo "results: $name: $program $*"
     commit=$(git rev-parse --short HEAD 2> /dev/null || echo unknown)
     if [ -n "$resume" ]; then
         echo "# went on at commit $commit, $(date -u +%Y-%m-%d)" >> "$part"
     else
         {
-            echo "# examples/lsnn_mnist $*"
+            echo "# examples/$program $*"
             echo "# commit $commit"
             echo "# $(machine)"
             echo "# $(date -u +%Y-%m-%d)"
@@ -48,7 +49,7 @@ cell() {
     fi
     # what is there without its log was left by a cell that is run again
     if [ -n "$resume" ]; then set -- "$@" --resume "$resume"; else set -- "$@" --overwrite; fi
-    if examples/lsnn_mnist "$@" --mnist "$mnist" --save "$checkpoint" \
+    if "examples/$program" "$@" --mnist "$mnist" --save "$checkpoint" \
         --log "$results/$name.csv" >> "$part"; then
         mv "$part" "$results/$name.txt"
         tail -n 1 "$results/$name.txt"
@@ -58,6 +59,7 @@ cell() {
         exit $status
     fi
 }
+cell() { cell_of lsnn_mnist "$@"; }
 
 # ---- Signals: three minutes in all. One file, a result line a run; CELLS counts it as one.
 if [ ! -f "$results/signals.txt" ] && wanted signals && [ "$left" -gt 0 ]; then
@@ -119,6 +121,12 @@ for seed in 2 3; do
         for model in $models; do
             cell "$task-$model-fixed-s$seed" --task $task --model "$model" --epochs 15 --seed $seed
         done
+    done
+done
+# ---- The lecture's networks on MNIST.
+for seed in 1 2 3; do
+    for model in convnet lenet5-modern mlp lenet5; do
+        cell_of convnet "lecture-$model-s$seed" --model $model --epochs 20 --seed $seed
     done
 done
 
