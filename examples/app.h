@@ -957,6 +957,8 @@ typedef struct app_outcome {
     double whole_error;              /* % of images with any label wrong          */
     int heads;                       /* labels an image: above 1, both are told   */
     int train, test, fresh;
+    const char *settings, *costs;    /* " key=value ...": what else was set, before params; */
+                                     /*   what else it costs, behind them; NULL: nothing */
     size_t params;
     double seconds, images_per_s;    /* of training                               */
 } app_outcome;
@@ -964,9 +966,10 @@ typedef struct app_outcome {
 /* The last line on stdout.                                                       */
 static inline void app_result(const app *a, const app_outcome *r)
 {
-    printf("result task=%s model=%s error=%.2f epochs=%d seed=%.0f train=%d test=%d fresh=%d "
-           "params=%.0f seconds=%.0f images_per_s=%.0f", r->task, r->model, r->error,
-           a->epochs, (double)a->seed, r->train, r->test, r->fresh, (double)r->params,
+    printf("result task=%s model=%s error=%.2f epochs=%d seed=%.0f train=%d test=%d fresh=%d%s "
+           "params=%.0f%s seconds=%.0f images_per_s=%.0f", r->task, r->model, r->error,
+           a->epochs, (double)a->seed, r->train, r->test, r->fresh,
+           r->settings ? r->settings : "", (double)r->params, r->costs ? r->costs : "",
            r->seconds, r->images_per_s);
     if (r->heads > 1) printf(" whole_error=%.2f", r->whole_error);
     printf("\n");

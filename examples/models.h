@@ -211,7 +211,10 @@ static inline lsnn_status model_lsnn_start(lsnn_net *net, uint64_t seed,
     return s;
 }
 
-/* ---- Targeted Kernel Networks, section 4.3 and Table 1: the baselines -----------------
+/* ---- Targeted Kernel Networks, section 4.3 and Table 1 ---------------------------------
+   A targeted twin has target layers in place of a baseline's convolutions: all three of CNN6
+   (TKN6) and of the STN's main network (TSTN), the 3x3 ones of the dense blocks (TDN10,
+   TDN40). The windows' penalty is l2 in the first block, l2 beta and l2 beta^2 in the next.
    CNN6: three 5x5 convolutions and three dense layers. The paper's 4.59 M parameters and
    368 M multiply-adds leave its convolutions no bias, its dense layers have one.
    The DenseNets' convolutions have none either: what follows them normalises.          */
@@ -223,13 +226,97 @@ static inline int model_conv(lsnn_net *net, int x, int filters, int kernel)
     return lsnn_conv2d(net, x, filters, kernel, &o);
 }
 
-static inline int model_cnn6(lsnn_net *net, int x, int classes)
+/* The windows of a targeted network.                                                   */
+typedef struct model_windows {
+    lsnn_smooth_shape shape;         /* LSNN_ATTENTION_CAUCHY, ...                    */
+    double l2, beta;                 /* penalty on s, what a block multiplies it by   */
+    lsnn_clip clip;
+    int adaptive;                    /* 1: computed from the image                    */
+    int glance, layers;              /*   from this node; for so many layers by now   */
+} model_windows;
+
+/* The paper's best on MNIST, clipped as its author's program does.                     */
+static inline model_windows model_windows_default(void)
 {
-    x = lsnn_relu(net, model_conv(net, x, 256, 5), NULL);
+    model_windows w;
+    memset(&w, 0, sizeof w);
+    w.shape = LSNN_ATTENTION_CAUCHY;
+    w.clip = LSNN_CLIP_CODE;
+    w.l2 = 1e-4;
+    w.beta = 4;
+    return w;
+}
+
+/* --adaptive, the paper's future work: a glance at the image, 32 numbers, from which each
+   target layer's windows are computed. They begin where free ones do (model_windows_start):
+   the weights are small, the bias says mu = 0.5, s = 1.                                */
+static inline int model_glance(lsnn_net *net, int image)
+{
+    int x = lsnn_relu(net, lsnn_conv2d(net, image, 8, 5, NULL), NULL);
     x = lsnn_max_pool(net, x, 2, NULL);
-    x = lsnn_relu(net, model_conv(net, x, 256, 5), NULL);
+    x = lsnn_max_pool(net, lsnn_relu(net, lsnn_conv2d(net, x, 16, 5, NULL), NULL), 2, NULL);
+    return lsnn_relu(net, lsnn_dense(net, x, 32, NULL), NULL);
+}
+
+static inline int model_window_numbers(lsnn_smooth_shape shape)
+{
+    lsnn_smoother s;
+    memset(&s, 0, sizeof s);
+    s.shape = shape;
+    return lsnn_smoother_theta(&s);
+}
+
+static inline lsnn_status model_windows_start(lsnn_net *net, const model_windows *w)
+{
+    lsnn_status s = LSNN_OK;
+    int numbers = w ? model_window_numbers(w->shape) : 0;
+    const char *name;
+    size_t count;
+    for (int p = 0; s == LSNN_OK && (name = lsnn_net_param_name(net, 0, p, &count)); p++) {
+        lsnn_real *v;
+        if (!w || strncmp(name, "windows", 7) != 0 || !strstr(name, ".bias")) continue;
+        v = (lsnn_real *)malloc(count * sizeof *v);
+        if (!v) return LSNN_ENOMEM;
+        for (size_t i = 0; i < count; i++)               /* mu_x, s_x, mu_y, s_y, r      */
+            v[i] = (lsnn_real)(i % (size_t)numbers == 4 ? 0 : i % (size_t)numbers % 2 ? 1 : 0.5);
+        s = lsnn_net_set(net, name, v, count);
+        free(v);
+    }
+    return s;
+}
+
+/* A convolution of block 0, 1, 2, or, with windows w, the target layer in its place.   */
+static inline int model_target(lsnn_net *net, int x, int filters, int kernel, int block,
+                               model_windows *w)
+{
+    lsnn_options o = model_options(NULL);
+    int theta = LSNN_FREE;
+    if (!w) return model_conv(net, x, filters, kernel);
+    o.padding = LSNN_SAME;
+    o.no_bias = 1;
+    o.smooth_shape = w->shape;
+    o.clip = w->clip;
+    o.l2 = w->l2 * pow(w->beta, block);
+    if (w->adaptive) {
+        lsnn_options d = model_options(NULL);
+        char name[32];
+        snprintf(name, sizeof name, "windows%d", ++w->layers);
+        d.name = name;
+        d.init_scale = 0.1;
+        theta = lsnn_dense(net, w->glance, filters * model_window_numbers(w->shape), &d);
+        o.l2 = 0;                                        /* of computed ones: no parameter */
+        o.clip = LSNN_CLIP_NONE;
+    }
+    return lsnn_target2d(net, x, theta, filters, kernel, &o);
+}
+
+static inline int model_cnn6(lsnn_net *net, int x, int classes, model_windows *w)
+{
+    x = lsnn_relu(net, model_target(net, x, 256, 5, 0, w), NULL);
     x = lsnn_max_pool(net, x, 2, NULL);
-    x = lsnn_relu(net, model_conv(net, x, 128, 5), NULL);
+    x = lsnn_relu(net, model_target(net, x, 256, 5, 1, w), NULL);
+    x = lsnn_max_pool(net, x, 2, NULL);
+    x = lsnn_relu(net, model_target(net, x, 128, 5, 2, w), NULL);
     x = lsnn_relu(net, lsnn_dense(net, x, 328, NULL), NULL);
     x = lsnn_relu(net, lsnn_dense(net, x, 192, NULL), NULL);
     return lsnn_dense(net, lsnn_dropout(net, x, 0.5, NULL), classes, NULL);
@@ -237,10 +324,11 @@ static inline int model_cnn6(lsnn_net *net, int x, int classes)
 
 /* Batch normalisation, ReLU, convolution: what a DenseNet calls a convolution. After it
    dropout, if there is any.                                                            */
-static inline int model_bn_conv(lsnn_net *net, int x, int filters, int kernel, double dropout)
+static inline int model_bn_conv(lsnn_net *net, int x, int filters, int kernel, double dropout,
+                                int block, model_windows *w)
 {
     x = lsnn_relu(net, lsnn_batch_norm(net, x, NULL), NULL);
-    x = model_conv(net, x, filters, kernel);
+    x = model_target(net, x, filters, kernel, block, w);
     return dropout > 0 ? lsnn_dropout(net, x, dropout, NULL) : x;
 }
 
@@ -248,18 +336,19 @@ static inline int model_bn_conv(lsnn_net *net, int x, int filters, int kernel, d
    bottleneck > 0: a 1x1 convolution to so many maps comes before each 3x3. The two
    transitions between blocks keep the part theta of the maps and halve the sides.      */
 static inline int model_densenet(lsnn_net *net, int x, int classes, int maps, int depth,
-                                 int growth, int bottleneck, double theta, double dropout)
+                                 int growth, int bottleneck, double theta, double dropout,
+                                 model_windows *w)
 {
     x = model_conv(net, x, maps, 3);
     for (int block = 0; block < 3; block++) {
         if (block > 0) {
             maps = (int)(theta * maps);
-            x = lsnn_avg_pool(net, model_bn_conv(net, x, maps, 1, dropout), 2, NULL);
+            x = lsnn_avg_pool(net, model_bn_conv(net, x, maps, 1, dropout, 0, NULL), 2, NULL);
         }
         for (int layer = 0; layer < depth; layer++, maps += growth) {
             int both[2] = { x, x };
-            if (bottleneck) both[1] = model_bn_conv(net, x, bottleneck, 1, dropout);
-            both[1] = model_bn_conv(net, both[1], growth, 3, dropout);
+            if (bottleneck) both[1] = model_bn_conv(net, x, bottleneck, 1, dropout, 0, NULL);
+            both[1] = model_bn_conv(net, both[1], growth, 3, dropout, block, w);
             x = lsnn_concat(net, both, 2, NULL);
         }
     }
@@ -267,15 +356,15 @@ static inline int model_densenet(lsnn_net *net, int x, int classes, int maps, in
     return lsnn_dense(net, lsnn_avg_pool(net, x, 0, NULL), classes, NULL);
 }
 
-static inline int model_dn10(lsnn_net *net, int x, int classes)
+static inline int model_dn10(lsnn_net *net, int x, int classes, model_windows *w)
 {
-    return model_densenet(net, x, classes, 24, 2, 12, 0, 1, 0);
+    return model_densenet(net, x, classes, 24, 2, 12, 0, 1, 0, w);
 }
 
 /* DenseNet-BC; dropout follows every convolution but the first, as DenseNet's paper says. */
-static inline int model_dn40(lsnn_net *net, int x, int classes)
+static inline int model_dn40(lsnn_net *net, int x, int classes, model_windows *w)
 {
-    return model_densenet(net, x, classes, 72, 6, 36, 72, 0.5, 0.2);
+    return model_densenet(net, x, classes, 72, 6, 36, 72, 0.5, 0.2, w);
 }
 
 /* ---- The lecture (Renals 2015): a plain network, the ConvNet, and LeNet-5 -------------------
@@ -444,14 +533,30 @@ static inline int model_of_lsnn(lsnn_net *net, const char *name, int image, int 
     return scores[0];
 }
 
+/* The networks of TKN by name: cnn6, dn10, dn40 and targeted, with these windows (NULL: the
+   default ones), tkn6, tdn10, tdn40. -2: no such model.                               */
+static inline int model_of_tkn(lsnn_net *net, const char *name, int image, int classes,
+                               const model_windows *windows)
+{
+    model_windows own = windows ? *windows : model_windows_default(), *w = &own;
+    int targeted = strcmp(name, "tkn6") == 0 || strcmp(name, "tdn10") == 0 ||
+                   strcmp(name, "tdn40") == 0;
+    if (!targeted) w = NULL;
+    if (w && w->adaptive) w->glance = model_glance(net, image);
+    if (strcmp(name, "cnn6") == 0 || strcmp(name, "tkn6") == 0)
+        return model_cnn6(net, image, classes, w);
+    if (strcmp(name + targeted, "dn10") == 0) return model_dn10(net, image, classes, w);
+    if (strcmp(name + targeted, "dn40") == 0) return model_dn40(net, image, classes, w);
+    return -2;
+}
+
 /* By name, with one label: those above, cnn6, dn10, dn40, mlp, convnet, lenet5,
    lenet5-modern. -2: no such model.                                                   */
 static inline int model_by_name(lsnn_net *net, const char *name, int image, int classes)
 {
     int scores[LSNN_MAX_HEADS];
-    if (strcmp(name, "cnn6") == 0) return model_cnn6(net, image, classes);
-    if (strcmp(name, "dn10") == 0) return model_dn10(net, image, classes);
-    if (strcmp(name, "dn40") == 0) return model_dn40(net, image, classes);
+    int node = model_of_tkn(net, name, image, classes, NULL);
+    if (node != -2) return node;
     if (strcmp(name, "mlp") == 0) return model_mlp(net, image, classes);
     if (strcmp(name, "convnet") == 0) return model_convnet(net, image, classes, 20, NULL);
     if (strcmp(name, "lenet5") == 0) return model_lenet5(net, image, classes);
