@@ -1669,6 +1669,7 @@ typedef struct lsnn_tensor {
     size_t count;
     const lsnn_real *v;              /* read: converted to lsnn_real          */
     const int *dims;                 /* all sizes; to write: may be NULL up to rank 4 */
+    const char *dtype;               /* read: the file's, "F64", "F32", "F16" or "BF16" */
 } lsnn_tensor;
 typedef struct lsnn_file {
     lsnn_tensor *tensor; int tensors;
@@ -9351,6 +9352,7 @@ static lsnn_status lsnni_header_tensor(lsnni_header *h, lsnn_tensor *t, lsnni_sp
     if (seen != (has_dtype | has_shape | has_offsets))
         return lsnni_header_fail(h, "dtype, shape or data_offsets is missing");
     span->tensor = span->dtype->floats ? t : NULL;
+    t->dtype = span->dtype->name;
     span->begin = offset[0];
     span->end = offset[1];
     return lsnni_header_bytes(h, span, t);
@@ -14048,6 +14050,7 @@ static lsnn_status lsnni_npz_values(lsnni_npz *z, lsnn_file *f)
         t->name = a->name;
         t->rank = a->rank;
         t->dims = a->dims;
+        t->dtype = a->dtype->name;
         for (int d = 0; d < a->rank && d < 4; d++) t->dim[d] = a->dims[d];
         t->count = a->count;
         t->v = v;

@@ -334,11 +334,12 @@ static inline int app_read_flag(app *a, const app_flag *t, int count, int *i)
     return app_refuse(a, "unknown flag --%.*s (--help lists them)", (int)length, arg);
 }
 
-/* The fewest and the most words that are taken: "LOG ..." is one or more.        */
+/* The fewest and the most words that are taken: "LOG ..." is one or more, "FILE [OTHER]" one
+   or two.                                                                        */
 static inline int app_words_wanted(const app *a, int most)
 {
     int n = a->word_names && *a->word_names;
-    for (const char *c = a->word_names; c && *c; c++) n += *c == ' ';
+    for (const char *c = a->word_names; c && *c; c++) n += (*c == ' ') - (!most && *c == '[');
     if (a->word_names && strstr(a->word_names, " ...")) return most ? (int)APP_MAX_WORDS : n - 1;
     return n;
 }

@@ -998,6 +998,7 @@ typedef struct lsnn_tensor {
     size_t count;
     const lsnn_real *v;              /* read: converted to lsnn_real          */
     const int *dims;                 /* all sizes; to write: may be NULL up to rank 4 */
+    const char *dtype;               /* read: the file's, "F64", "F32", "F16" or "BF16" */
 } lsnn_tensor;
 typedef struct lsnn_file {
     lsnn_tensor *tensor; int tensors;
