@@ -374,7 +374,7 @@
    Other people's files: lsnn_file_read converts F16 and BF16, too, and names what holds no
    floats (a PyTorch state_dict with batch normalisation has an I64). lsnn_net_read takes
    such a file if it has all that the net has, and lsnn_net_read_as by a table of names, or
-   only what fits:
+   only what fits (docs/from-pytorch.md: the whole way, there and back):
 
    /// pytorch.c
    #include "lsnn.h"
