@@ -1033,14 +1033,20 @@ LSNN_API lsnn_status lsnn_mse_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_r
    a N,K*rank,H,W is a convolution's output without bias.
    theta, numbers a map: GAUSSIAN mu_x, mu_y, alpha, beta, gamma (Eq. 6);
    GAUSSIAN_SEPARABLE without gamma; GAUSSIAN_1D mu, alpha, for signals (H = 1) or
-   for windows on columns; TABLE H*W. A mixture of M > 1 (4.2.1) has M such groups,
+   for windows on columns; TABLE H*W. TKN's windows (attentive regularisation):
+   ATTENTION_GAUSSIAN, ATTENTION_CAUCHY mu_x, s_x, mu_y, s_y (TKN Eq. 8 to 14);
+   BIVARIATE_GAUSSIAN, BIVARIATE_CAUCHY with r too, rho = tanh(r) (Eq. 4 to 7);
+   ATTENTION_..._1D mu, s. A mixture of M > 1 (4.2.1) has M such groups,
    each followed by its logit: U = sum_m w_m G_m, w = softmax(logits).
    One set for all images (K*rank sets), or per_image (N*K*rank sets).
    u gets the maps: K*rank,H,W or N,K*rank,H,W.
    Positions run over [0, 1]: column j is at j / (W - 1), row i at i / (H - 1);
-   the first coordinate of p and mu is the column. W = 1 puts it at 0.        */
+   the first coordinate of p and mu is the column. W = 1 puts it at 0. TKN's
+   columns are at j / W, rows at i / H, and s counts half sides: sigma = s / 2. */
 typedef enum lsnn_smooth_shape {
     LSNN_GAUSSIAN = 0, LSNN_TABLE, LSNN_GAUSSIAN_SEPARABLE, LSNN_GAUSSIAN_1D,
+    LSNN_ATTENTION_GAUSSIAN, LSNN_ATTENTION_CAUCHY, LSNN_BIVARIATE_GAUSSIAN,
+    LSNN_BIVARIATE_CAUCHY, LSNN_ATTENTION_GAUSSIAN_1D, LSNN_ATTENTION_CAUCHY_1D,
     LSNN_SMOOTH_SHAPE_INT_ = 0x7FFFFFFF
 } lsnn_smooth_shape;
 typedef enum lsnn_normalise {
@@ -1176,8 +1182,8 @@ LSNN_API int lsnn_slice(lsnn_net *net, int x, int first, int count, const lsnn_o
 LSNN_API int lsnn_flatten(lsnn_net *net, int x, const lsnn_options *o);
 /* theta: a node with (numbers a map)*K*rank features (LSNN-Content), or LSNN_FREE:
    the layer has its own (LSNN-Location, AR); they begin at mu ~ U(0.2, 0.8),
-   alpha = beta = 1.5, gamma = 0, equal weights, a table at 1. The maps are
-   readable as "NAME.map".                                                    */
+   alpha = beta = 1.5, gamma = 0, equal weights, a table at 1; TKN's windows at
+   mu = 0.5, s = 1, rho = 0. The maps are readable as "NAME.map".             */
 enum { LSNN_FREE = -2 };
 LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o);
 /* Losses. cross_entropy reads scores, C x H x W of them as one class each, and its output is
@@ -6097,6 +6103,207 @@ LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const l
 {
     return lsnni_windowed(net, &lsnni_local2d_type, x, filters, kernel, o);
 }
+/* ---- >>attention: TKN's windows, shapes of the smoother -----------------------------
+   On a side of L pixels x = 0 .. L - 1, with its mu and s,
+       z = (x - mu L) / (s L / 2)                                             (Eq. 6, 7)
+   so mu = 0.5, s = 1, where they begin, is a window over the whole side that has fallen to
+   f(sigma = 1) at its ends: s is counted in half sides.
+   Gaussian  f = exp(-z^2 / 2)      Cauchy  f = 1 / (1 + z^2)                 (Eq. 2, 3)
+   separable      U = f(z_x) f(z_y), z_x along the width, z_y along the height (Eq. 8 to 14)
+   1-D            U = f(z_x) in each row
+   bivariate, q = z_x^2 - 2 rho z_x z_y + z_y^2,                              (Eq. 5)
+                  U = exp(-q)  or  1 / (1 + q)                                (Eq. 4)
+   Eq. 4 has no 1/2, Eq. 10 has one; both are as printed, so a bivariate Gaussian with rho = 0
+   is the separable one with s / sqrt 2. theta holds r, rho = tanh(r): |rho| < 1 keeps q
+   positive. Order of theta: mu_x, s_x, mu_y, s_y, r.
+   s = 0 divides by 0 and an s below 0 is as good as one above: sigma = s L / 2 is taken as
+   LSNNI_THIN pixels at least, of its sign. Far away |z| is LSNNI_FAR.
+   Gradients: with f = e^g, df = f dg. What U is used for is the smoother's (see >>smooth). */
+enum { LSNNI_AT_MU_X, LSNNI_AT_S_X, LSNNI_AT_MU_Y, LSNNI_AT_S_Y, LSNNI_AT_RHO };
+#define LSNNI_THIN 1e-3
+#define LSNNI_FAR 1e9
+
+static int lsnni_attentive(lsnn_smooth_shape shape) { return shape >= LSNN_ATTENTION_GAUSSIAN; }
+static int lsnni_cauchy(lsnn_smooth_shape shape)
+{
+    return shape == LSNN_ATTENTION_CAUCHY || shape == LSNN_BIVARIATE_CAUCHY ||
+           shape == LSNN_ATTENTION_CAUCHY_1D;
+}
+static int lsnni_bivariate(lsnn_smooth_shape shape)
+{
+    return shape == LSNN_BIVARIATE_GAUSSIAN || shape == LSNN_BIVARIATE_CAUCHY;
+}
+static int lsnni_attentive_1d(lsnn_smooth_shape shape)
+{
+    return shape == LSNN_ATTENTION_GAUSSIAN_1D || shape == LSNN_ATTENTION_CAUCHY_1D;
+}
+
+/* z at pixel x of a side; dz: its derivatives by mu and by s.                 */
+static double lsnni_attention_z(double mu, double s, int side, int x, double dz[2])
+{
+    double half = 0.5 * side, sigma = s * half, z;
+    if (fabs(sigma) < LSNNI_THIN) sigma = s < 0 ? -LSNNI_THIN : LSNNI_THIN;
+    z = (x - mu * side) / sigma;
+    if (z > LSNNI_FAR) z = LSNNI_FAR;                    /* NaN stays         */
+    if (z < -LSNNI_FAR) z = -LSNNI_FAR;
+    dz[0] = -side / sigma;
+    dz[1] = -z * half / sigma;
+    return z;
+}
+
+/* log f where the square of z is q, and its derivative by q. half: what a Gaussian's q is
+   multiplied by, 0.5 or, bivariate, 1.                                        */
+static double lsnni_attention_log(int cauchy, double half, double q, double *slope)
+{
+    *slope = cauchy ? -1 / (1 + q) : -half;
+    return cauchy ? -log(1 + q) : -half * q;
+}
+
+/* f at each of a side's pixels, and where wanted (not NULL) its derivatives by mu and by s.
+   shared: 0, or what f is made to add up to: f shared / sum f, whose derivative is
+   f (g' - sum f g' / sum f), with g = log f. The largest f is taken as 1 then: a Gaussian
+   that is far away has none above 0.                                          */
+static void lsnni_attention_side(int cauchy, double mu, double s, int side, double shared,
+                                 lsnn_real *f, lsnn_real *dmu, lsnn_real *ds)
+{
+    double dz[2], slope, most = 0, sum = 0, middle[2] = { 0, 0 }, scale;
+    for (int x = 0; x < side && shared > 0; x++) {
+        double z = lsnni_attention_z(mu, s, side, x, dz);
+        double g = lsnni_attention_log(cauchy, 0.5, z * z, &slope);
+        most = x && most > g ? most : g;
+    }
+    for (int x = 0; x < side && shared > 0; x++) {
+        double z = lsnni_attention_z(mu, s, side, x, dz);
+        double one = exp(lsnni_attention_log(cauchy, 0.5, z * z, &slope) - most);
+        sum += one;
+        for (int i = 0; i < 2; i++) middle[i] += one * 2 * z * slope * dz[i];
+    }
+    scale = shared > 0 ? shared / sum : 1;
+    if (shared > 0) middle[0] /= sum, middle[1] /= sum;
+    for (int x = 0; x < side; x++) {
+        double z = lsnni_attention_z(mu, s, side, x, dz);
+        double one = scale * exp(lsnni_attention_log(cauchy, 0.5, z * z, &slope) - most);
+        f[x] = LSNNI_R(one);
+        if (dmu) dmu[x] = LSNNI_R(one * (2 * z * slope * dz[0] - middle[0]));
+        if (ds) ds[x] = LSNNI_R(one * (2 * z * slope * dz[1] - middle[1]));
+    }
+}
+
+/* log U at pixel p of a map of U's that are not made to share anything, and its derivatives
+   by theta's numbers. q is summed as (z_x - rho z_y)^2 + (1 - rho^2) z_y^2: never below 0. */
+static double lsnni_attention_exponent(const double *t, const lsnn_smoother *s, int p,
+                                       double dt[5])
+{
+    int cauchy = lsnni_cauchy(s->shape);
+    double dx[2], dy[2] = { 0, 0 }, slope_x, slope_y, zy = 0, g;
+    double zx = lsnni_attention_z(t[LSNNI_AT_MU_X], t[LSNNI_AT_S_X], s->w, p % s->w, dx);
+    if (!lsnni_attentive_1d(s->shape))
+        zy = lsnni_attention_z(t[LSNNI_AT_MU_Y], t[LSNNI_AT_S_Y], s->h, p / s->w, dy);
+    dt[LSNNI_AT_RHO] = 0;
+    if (lsnni_bivariate(s->shape)) {
+        double rho = tanh(t[LSNNI_AT_RHO]), left = 1 - rho * rho, apart = zx - rho * zy;
+        g = lsnni_attention_log(cauchy, 1, apart * apart + left * zy * zy, &slope_x);
+        dt[LSNNI_AT_RHO] = slope_x * -2 * zx * zy * left;
+        slope_y = slope_x * 2 * (zy - rho * zx);
+        slope_x *= 2 * apart;
+    } else {
+        g = lsnni_attention_log(cauchy, 0.5, zx * zx, &slope_x);
+        g += lsnni_attention_log(cauchy, 0.5, zy * zy, &slope_y);
+        slope_x *= 2 * zx;
+        slope_y *= 2 * zy;
+    }
+    dt[LSNNI_AT_MU_X] = slope_x * dx[0];
+    dt[LSNNI_AT_S_X] = slope_x * dx[1];
+    dt[LSNNI_AT_MU_Y] = slope_y * dy[0];
+    dt[LSNNI_AT_S_Y] = slope_y * dy[1];
+    return g;
+}
+
+/* ---- The fast pair: a separable map is two sides, and so is its gradient. Working memory, in
+   numbers: f, df/dmu and df/ds of both sides, and a row.                     */
+static size_t lsnni_attention_room(const lsnn_smoother *s)
+{
+    return lsnni_attentive(s->shape) ? 4 * (size_t)s->w + 3 * (size_t)s->h : 0;
+}
+
+/* The two sides in `room`: f of the width, of the height, then their derivatives, if wanted.
+   Normalised by the sum each adds up to 1, by the mean to its length. In 1-D rows are alike. */
+static void lsnni_attention_sides(lsnn_real *room, const double *t, const lsnn_smoother *s,
+                                  int slopes)
+{
+    size_t w = (size_t)s->w, h = (size_t)s->h;
+    lsnn_real *fy = room + w, *dx = fy + h, *dy = dx + 2 * w;
+    int cauchy = lsnni_cauchy(s->shape), sum = s->normalise == LSNN_NORMALISE_SUM;
+    double none = s->normalise == LSNN_NORMALISE_NONE ? 0 : 1;
+    lsnni_attention_side(cauchy, t[LSNNI_AT_MU_X], t[LSNNI_AT_S_X], s->w,
+                         none * (sum ? 1 : s->w), room, slopes ? dx : NULL,
+                         slopes ? dx + w : NULL);
+    for (size_t i = 0; i < h && lsnni_attentive_1d(s->shape); i++) {
+        fy[i] = LSNNI_R(sum ? 1.0 / s->h : 1);
+        if (slopes) dy[i] = dy[h + i] = 0;
+    }
+    if (!lsnni_attentive_1d(s->shape))
+        lsnni_attention_side(cauchy, t[LSNNI_AT_MU_Y], t[LSNNI_AT_S_Y], s->h,
+                             none * (sum ? 1 : s->h), fy, slopes ? dy : NULL,
+                             slopes ? dy + h : NULL);
+}
+
+/* u = G of one window; t: its five numbers.                                  */
+static void lsnni_attention_map(const lsnni_kernels *kv, lsnn_real *u, lsnn_real *room,
+                                const double *t, const lsnn_smoother *s)
+{
+    size_t w = (size_t)s->w, area = lsnni_area(s->h, s->w);
+    int none = s->normalise == LSNN_NORMALISE_NONE;
+    double dt[5], most = 0;
+    if (!lsnni_bivariate(s->shape)) {
+        lsnni_attention_sides(room, t, s, 0);
+        for (size_t i = 0; i < (size_t)s->h; i++)
+            kv->affine(u + i * w, room, (double)room[w + i], 0, w, 0);
+        return;
+    }
+    for (int p = 0; p < (int)area && !none; p++) {
+        double g = lsnni_attention_exponent(t, s, p, dt);
+        most = p && most > g ? most : g;
+    }
+    for (int p = 0; p < (int)area; p++)
+        u[p] = LSNNI_R(exp(lsnni_attention_exponent(t, s, p, dt) - most));
+    if (!none)
+        kv->affine(u, u, (s->normalise == LSNN_NORMALISE_MEAN ? (double)area : 1) /
+                         kv->sum(u, area), 0, area, 0);
+}
+
+/* dt of one window, from g = dL/dG and u = G; g is used up. Separable:
+       dmu_x = sum_x f_x'[x] sum_y f_y[y] g[y,x]     dmu_y = sum_y f_y'[y] sum_x f_x[x] g[y,x]
+   Bivariate: h[p] = dL/dlog G[p] as lsnni_gaussian_back has it, then sum_p h[p] dlog G[p]. */
+static void lsnni_attention_back(const lsnni_kernels *kv, double *dt, lsnn_real *g,
+                                 const lsnn_real *u, lsnn_real *room, const double *t,
+                                 const lsnn_smoother *s)
+{
+    size_t w = (size_t)s->w, h = (size_t)s->h, area = w * h;
+    lsnn_real *fy = room + w, *dx = fy + h, *dy = dx + 2 * w, *row = dy + 2 * h;
+    double slope[5];
+    for (int i = 0; i < 5; i++) dt[i] = 0;
+    if (!lsnni_bivariate(s->shape)) {
+        lsnni_attention_sides(room, t, s, 1);
+        memset(row, 0, w * sizeof *row);
+        for (size_t i = 0; i < h; i++) {
+            double along = kv->dot(room, g + i * w, w);
+            dt[LSNNI_AT_MU_Y] += along * (double)dy[i];
+            dt[LSNNI_AT_S_Y] += along * (double)dy[h + i];
+            kv->axpy(row, (double)fy[i], g + i * w, w);
+        }
+        dt[LSNNI_AT_MU_X] = kv->dot(row, dx, w);
+        dt[LSNNI_AT_S_X] = kv->dot(row, dx + w, w);
+        return;
+    }
+    if (s->normalise != LSNN_NORMALISE_NONE)
+        kv->affine(g, g, 1, -kv->dot(g, u, area) / kv->sum(u, area), area, 0);
+    kv->multiply(g, g, u, area, 0);
+    for (int p = 0; p < (int)area; p++) {
+        lsnni_attention_exponent(t, s, p, slope);
+        for (int i = 0; i < 5; i++) dt[i] += (double)g[p] * slope[i];
+    }
+}
 /* ---- >>smooth: LSNN's smoother ------------------------------------------------------
    y[n,k,p] = sum_l U[k,l,p] a[n,k,l,p] + b[k]                                (Eq. 1)
    First theta -> U and dL/dU -> dtheta, one map at a time; then U's use on a.
@@ -6114,14 +6321,19 @@ LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const l
    softmax of exponents relative to the largest one, never of the exponents.  */
 enum { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, LSNNI_GAMMA, LSNNI_NUMBERS };
 
-/* The numbers of a Gaussian that a shape has, in theta's order; the others are 0. */
+/* The numbers of a Gaussian, or of an attention window, that a shape has, in theta's order; the
+   others are 0.                                                              */
 typedef struct lsnni_family { int count, number[LSNNI_NUMBERS]; } lsnni_family;
 static const lsnni_family lsnni_families[] = {
     { 5, { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, LSNNI_GAMMA } },
     { 0, { 0, 0, 0, 0, 0 } },                            /* a table           */
     { 4, { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, 0 } },
-    { 2, { LSNNI_MU_X, LSNNI_ALPHA, 0, 0, 0 } }
+    { 2, { LSNNI_MU_X, LSNNI_ALPHA, 0, 0, 0 } },
+    { 4, { 0, 1, 2, 3, 0 } }, { 4, { 0, 1, 2, 3, 0 } },  /* see >>attention   */
+    { 5, { 0, 1, 2, 3, 4 } }, { 5, { 0, 1, 2, 3, 4 } },
+    { 2, { 0, 1, 0, 0, 0 } }, { 2, { 0, 1, 0, 0, 0 } }
 };
+enum { LSNNI_SHAPES = (int)(sizeof lsnni_families / sizeof lsnni_families[0]) };
 
 static int lsnni_parts(const lsnn_smoother *s) { return s->mixture > 1 ? s->mixture : 1; }
 
@@ -6133,7 +6345,7 @@ static int lsnni_stride(const lsnn_smoother *s)
 
 LSNN_API int lsnn_smoother_theta(const lsnn_smoother *s)
 {
-    if ((int)s->shape < 0 || s->shape > LSNN_GAUSSIAN_1D) return 0;
+    if ((int)s->shape < 0 || (int)s->shape >= LSNNI_SHAPES) return 0;
     return s->shape == LSNN_TABLE ? s->h * s->w : lsnni_parts(s) * lsnni_stride(s);
 }
 
@@ -6157,7 +6369,7 @@ static lsnn_status lsnni_smooth_check(lsnn_ctx *cx, const lsnn_smoother *s)
     if ((double)s->n * s->k * size[2] > INT_MAX || (double)s->h * s->w > INT_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d images x %d kernels x rank %d, maps of "
                           "%d x %d are too many", s->n, s->k, size[2], s->h, s->w);
-    if ((int)s->shape < 0 || s->shape > LSNN_GAUSSIAN_1D || (int)s->normalise < 0 ||
+    if ((int)s->shape < 0 || (int)s->shape >= LSNNI_SHAPES || (int)s->normalise < 0 ||
         s->normalise > LSNN_NORMALISE_MEAN)
         return lsnni_fail(cx, LSNN_EVALUE, "smooth: shape %d or normalise %d is unknown",
                           (int)s->shape, (int)s->normalise);
@@ -6181,22 +6393,30 @@ static lsnn_status lsnni_smooth_check(lsnn_ctx *cx, const lsnn_smoother *s)
 /* One Gaussian: its numbers, its weight in the mixture, and G_p = scale exp(e_p - shift). */
 typedef struct lsnni_bell { double t[LSNNI_NUMBERS], weight, shift, scale; } lsnni_bell;
 
-/* d = p - mu and r = Phi d at pixel p; returns the exponent, -r . r.          */
+/* The exponent at pixel p, -r . r where d = p - mu and r = Phi d, and its derivatives by the
+   five numbers (Eq. 7).                                                      */
 static double lsnni_bell_exponent(const lsnni_bell *g, const lsnn_smoother *s, int p,
-                                  double d[2], double r[2])
+                                  double slope[LSNNI_NUMBERS])
 {
     const double *t = g->t;
+    double d[2], r[2];
+    if (lsnni_attentive(s->shape)) return lsnni_attention_exponent(t, s, p, slope);
     d[0] = p % s->w * lsnni_spacing(s->w) - t[LSNNI_MU_X];
     d[1] = p / s->w * lsnni_spacing(s->h) - t[LSNNI_MU_Y];
     r[0] = t[LSNNI_ALPHA] * d[0] + t[LSNNI_GAMMA] * d[1];
     r[1] = t[LSNNI_GAMMA] * d[0] + t[LSNNI_BETA] * d[1];
+    slope[LSNNI_MU_X] = 2 * (r[0] * t[LSNNI_ALPHA] + r[1] * t[LSNNI_GAMMA]);
+    slope[LSNNI_MU_Y] = 2 * (r[0] * t[LSNNI_GAMMA] + r[1] * t[LSNNI_BETA]);
+    slope[LSNNI_ALPHA] = -2 * r[0] * d[0];
+    slope[LSNNI_BETA] = -2 * r[1] * d[1];
+    slope[LSNNI_GAMMA] = -2 * (r[0] * d[1] + r[1] * d[0]);
     return -(r[0] * r[0] + r[1] * r[1]);
 }
 
 static double lsnni_bell_at(const lsnni_bell *g, const lsnn_smoother *s, int p)
 {
-    double d[2], r[2];
-    return g->scale * exp(lsnni_bell_exponent(g, s, p, d, r) - g->shift);
+    double slope[LSNNI_NUMBERS];
+    return g->scale * exp(lsnni_bell_exponent(g, s, p, slope) - g->shift);
 }
 
 /* Gaussian m of the map whose theta this is.                                  */
@@ -6204,7 +6424,7 @@ static lsnni_bell lsnni_bell_of(const lsnn_real *theta, int m, const lsnn_smooth
 {
     int stride = lsnni_stride(s), parts = lsnni_parts(s), count = s->h * s->w;
     const lsnn_real *logit = theta + stride - 1;
-    double sum = 0, d[2], r[2];
+    double sum = 0, slope[LSNNI_NUMBERS];
     lsnni_bell g;
     lsnni_numbers(g.t, theta + m * stride, s);
     for (int i = 0; i < parts && parts > 1; i++)
@@ -6215,7 +6435,7 @@ static lsnni_bell lsnni_bell_of(const lsnn_real *theta, int m, const lsnn_smooth
     if (s->normalise == LSNN_NORMALISE_NONE) return g;
     g.shift = -HUGE_VAL;
     for (int p = 0; p < count; p++)
-        g.shift = LSNNI_MAX(g.shift, lsnni_bell_exponent(&g, s, p, d, r));
+        g.shift = LSNNI_MAX(g.shift, lsnni_bell_exponent(&g, s, p, slope));
     sum = 0;
     for (int p = 0; p < count; p++) sum += lsnni_bell_at(&g, s, p);
     g.scale = (s->normalise == LSNN_NORMALISE_MEAN ? count : 1) / sum;
@@ -6303,14 +6523,14 @@ static double lsnni_du(const lsnn_smoother *s, int map, int p, const lsnn_real *
 
 /* Adds Gaussian m's part of dtheta, at t. dL/de_p = w G_p (dL/dU_p - sum_q S_q dL/dU_q), where
    S = G / sum G comes from the normalisation, as in a softmax; without one that sum is
-   left out. Then Eq. 7; dL/dlogit = sum_p w (G_p - U_p) dL/dU_p.             */
+   left out. dL/dlogit = sum_p w (G_p - U_p) dL/dU_p.             */
 static void lsnni_bell_back(lsnn_real *t, const lsnni_bell *g, const lsnn_smoother *s, int map,
                             const lsnn_real *dy, const lsnn_real *a, const lsnn_real *u,
                             const lsnn_real *b)
 {
     const lsnni_family *f = &lsnni_families[s->shape];
-    double dt[LSNNI_NUMBERS] = { 0, 0, 0, 0, 0 }, d[2], r[2], middle = 0, sum = 0, logit = 0;
-    const double al = g->t[LSNNI_ALPHA], be = g->t[LSNNI_BETA], ga = g->t[LSNNI_GAMMA];
+    double dt[LSNNI_NUMBERS] = { 0, 0, 0, 0, 0 }, slope[LSNNI_NUMBERS];
+    double middle = 0, sum = 0, logit = 0;
     int count = s->h * s->w;
     for (int p = 0; p < count; p++) sum += lsnni_bell_at(g, s, p);
     for (int p = 0; p < count && s->normalise != LSNN_NORMALISE_NONE; p++)
@@ -6318,12 +6538,8 @@ static void lsnni_bell_back(lsnn_real *t, const lsnni_bell *g, const lsnn_smooth
     for (int p = 0; p < count; p++) {
         double du = lsnni_du(s, map, p, dy, a, b), bell = lsnni_bell_at(g, s, p);
         double de = g->weight * bell * (du - middle);
-        lsnni_bell_exponent(g, s, p, d, r);
-        dt[LSNNI_MU_X] += de * 2 * (r[0] * al + r[1] * ga);
-        dt[LSNNI_MU_Y] += de * 2 * (r[0] * ga + r[1] * be);
-        dt[LSNNI_ALPHA] -= de * 2 * r[0] * d[0];
-        dt[LSNNI_BETA] -= de * 2 * r[1] * d[1];
-        dt[LSNNI_GAMMA] -= de * 2 * (r[0] * d[1] + r[1] * d[0]);
+        lsnni_bell_exponent(g, s, p, slope);
+        for (int i = 0; i < LSNNI_NUMBERS; i++) dt[i] += de * slope[i];
         logit += g->weight * (bell - (double)u[lsnni_at2(map, p, count)]) * du;
     }
     for (int i = 0; i < f->count; i++) t[i] += LSNNI_R(dt[f->number[i]]);
@@ -6486,10 +6702,19 @@ static void lsnni_logits(const lsnn_real *theta, const lsnn_smoother *s, double 
     for (size_t i = stride - 1; i < end; i += stride) *sum += exp((double)theta[i] - *most);
 }
 
-/* Numbers of working memory for one map: a mixture's G and dL/dG.            */
+/* Numbers of working memory for one map: what its shape needs, and a mixture's G and dL/dG. */
 static size_t lsnni_map_room(const lsnn_smoother *s)
 {
-    return lsnni_parts(s) > 1 ? 2 * lsnni_area(s->h, s->w) : 0;
+    return lsnni_attention_room(s) +
+        (lsnni_parts(s) > 1 ? 2 * lsnni_area(s->h, s->w) : 0);
+}
+
+/* u = G, of either kind.                                                     */
+static void lsnni_bell(const lsnni_kernels *kv, lsnn_real *u, lsnn_real *room, const double *t,
+                       const lsnn_smoother *s)
+{
+    if (lsnni_attentive(s->shape)) lsnni_attention_map(kv, u, room, t, s);
+    else lsnni_gaussian(kv, u, t, s);
 }
 
 /* theta -> U of one map.                                                     */
@@ -6497,18 +6722,19 @@ static void lsnni_map_forward(const lsnni_kernels *kv, lsnn_real *u, lsnn_real *
                               const lsnn_real *theta, const lsnn_smoother *s)
 {
     size_t area = lsnni_area(s->h, s->w);
-    int numbers = lsnni_families[s->shape].count;
+    int numbers = lsnni_families[s->shape].count, mixed = lsnni_parts(s) > 1;
     double t[LSNNI_NUMBERS], most = 0, sum = 1;
+    lsnn_real *other = mixed ? room + lsnni_attention_room(s) : NULL;
     if (s->shape == LSNN_TABLE) {
         memcpy(u, theta, area * sizeof *u);
         return;
     }
-    if (room) lsnni_logits(theta, s, &most, &sum);
+    if (mixed) lsnni_logits(theta, s, &most, &sum);
     for (int m = 0; m < lsnni_parts(s); m++, theta += lsnni_stride(s)) {
-        lsnn_real *one = m ? room : u;
+        lsnn_real *one = m ? other : u;
         lsnni_numbers(t, theta, s);
-        lsnni_gaussian(kv, one, t, s);
-        if (room) kv->affine(u, one, exp((double)theta[numbers] - most) / sum, 0, area, m > 0);
+        lsnni_bell(kv, one, room, t, s);
+        if (mixed) kv->affine(u, one, exp((double)theta[numbers] - most) / sum, 0, area, m > 0);
     }
 }
 
@@ -6521,22 +6747,26 @@ static void lsnni_map_backward(const lsnni_kernels *kv, lsnn_real *dtheta, lsnn_
     size_t area = lsnni_area(s->h, s->w);
     const lsnni_family *f = &lsnni_families[s->shape];
     double t[LSNNI_NUMBERS], dt[LSNNI_NUMBERS], most = 0, sum = 1, middle = 0, w;
-    lsnn_real *dg = room ? room + area : g;
+    int mixed = lsnni_parts(s) > 1;
+    lsnn_real *other = mixed ? room + lsnni_attention_room(s) : NULL;
+    lsnn_real *dg = mixed ? other + area : g;
     if (s->shape == LSNN_TABLE) kv->affine(dtheta, g, 1, 0, area, add);
-    if (room) {
+    if (mixed) {
         lsnni_logits(theta, s, &most, &sum);
         middle = kv->dot(g, u, area);
     }
     for (int m = 0; m < lsnni_parts(s) && s->shape != LSNN_TABLE; m++) {
         lsnni_numbers(t, theta, s);
-        if (room) {
+        if (mixed) {
             w = exp((double)theta[f->count] - most) / sum;
-            lsnni_gaussian(kv, room, t, s);
+            lsnni_bell(kv, other, room, t, s);
             kv->affine(dg, g, w, 0, area, 0);
-            w *= kv->dot(g, room, area) - middle;
+            w *= kv->dot(g, other, area) - middle;
             dtheta[f->count] = LSNNI_R(w + (add ? (double)dtheta[f->count] : 0));
         }
-        lsnni_gaussian_back(kv, dt, dg, room ? room : u, t, s);
+        if (lsnni_attentive(s->shape))
+            lsnni_attention_back(kv, dt, dg, mixed ? other : u, room, t, s);
+        else lsnni_gaussian_back(kv, dt, dg, mixed ? other : u, t, s);
         for (int i = 0; i < f->count; i++)
             dtheta[i] = LSNNI_R(dt[f->number[i]] + (add ? (double)dtheta[i] : 0));
         theta += lsnni_stride(s);
@@ -6831,17 +7061,20 @@ static lsnn_status lsnni_backward_smooth(lsnn_ctx *cx, lsnn_call *c)
                                 bias < 0 ? NULL : c->param[bias], &s, c->add[0], c->add[1]);
 }
 
-/* mu ~ U(0.2, 0.8), alpha = beta = 1.5, gamma = 0, logits 0; a table begins at 1. */
+/* mu ~ U(0.2, 0.8), alpha = beta = 1.5, gamma = 0, logits 0; a table begins at 1; attention at
+   mu = 0.5, s = 1, rho = 0.                                                  */
 static void lsnni_init_smooth(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
 {
-    static const double start[LSNNI_NUMBERS] = { 0.2, 0.2, 1.5, 1.5, 0 };
+    static const double bells[LSNNI_NUMBERS] = { 0.2, 0.2, 1.5, 1.5, 0 };
+    static const double windows[LSNNI_NUMBERS] = { 0.5, 1, 0.5, 1, 0 };
+    const double *start = lsnni_attentive(p->o.smooth_shape) ? windows : bells;
     lsnn_smoother s = lsnni_smoother_of(p, 1, 0);
     const lsnni_family *f = &lsnni_families[s.shape];
     int is_theta = p->inputs == 1 && i == 0, stride = lsnni_stride(&s);
     for (size_t j = 0; j < p->param[i].count; j++) {
         int part = stride ? (int)(j % (size_t)stride) : 0;
         int number = part < f->count ? f->number[part] : LSNNI_GAMMA;
-        double random = is_theta && stride && number < LSNNI_ALPHA
+        double random = is_theta && stride && start == bells && number < LSNNI_ALPHA
             ? 0.6 * lsnn_rng_uniform(rng) : 0;
         v[j] = LSNNI_R(!is_theta ? 0 : stride ? start[number] + random : 1);
     }

@@ -362,14 +362,20 @@ LSNN_API lsnn_status lsnn_mse_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_r
    a N,K*rank,H,W is a convolution's output without bias.
    theta, numbers a map: GAUSSIAN mu_x, mu_y, alpha, beta, gamma (Eq. 6);
    GAUSSIAN_SEPARABLE without gamma; GAUSSIAN_1D mu, alpha, for signals (H = 1) or
-   for windows on columns; TABLE H*W. A mixture of M > 1 (4.2.1) has M such groups,
+   for windows on columns; TABLE H*W. TKN's windows (attentive regularisation):
+   ATTENTION_GAUSSIAN, ATTENTION_CAUCHY mu_x, s_x, mu_y, s_y (TKN Eq. 8 to 14);
+   BIVARIATE_GAUSSIAN, BIVARIATE_CAUCHY with r too, rho = tanh(r) (Eq. 4 to 7);
+   ATTENTION_..._1D mu, s. A mixture of M > 1 (4.2.1) has M such groups,
    each followed by its logit: U = sum_m w_m G_m, w = softmax(logits).
    One set for all images (K*rank sets), or per_image (N*K*rank sets).
    u gets the maps: K*rank,H,W or N,K*rank,H,W.
    Positions run over [0, 1]: column j is at j / (W - 1), row i at i / (H - 1);
-   the first coordinate of p and mu is the column. W = 1 puts it at 0.        */
+   the first coordinate of p and mu is the column. W = 1 puts it at 0. TKN's
+   columns are at j / W, rows at i / H, and s counts half sides: sigma = s / 2. */
 typedef enum lsnn_smooth_shape {
     LSNN_GAUSSIAN = 0, LSNN_TABLE, LSNN_GAUSSIAN_SEPARABLE, LSNN_GAUSSIAN_1D,
+    LSNN_ATTENTION_GAUSSIAN, LSNN_ATTENTION_CAUCHY, LSNN_BIVARIATE_GAUSSIAN,
+    LSNN_BIVARIATE_CAUCHY, LSNN_ATTENTION_GAUSSIAN_1D, LSNN_ATTENTION_CAUCHY_1D,
     LSNN_SMOOTH_SHAPE_INT_ = 0x7FFFFFFF
 } lsnn_smooth_shape;
 typedef enum lsnn_normalise {
@@ -505,8 +511,8 @@ LSNN_API int lsnn_slice(lsnn_net *net, int x, int first, int count, const lsnn_o
 LSNN_API int lsnn_flatten(lsnn_net *net, int x, const lsnn_options *o);
 /* theta: a node with (numbers a map)*K*rank features (LSNN-Content), or LSNN_FREE:
    the layer has its own (LSNN-Location, AR); they begin at mu ~ U(0.2, 0.8),
-   alpha = beta = 1.5, gamma = 0, equal weights, a table at 1. The maps are
-   readable as "NAME.map".                                                    */
+   alpha = beta = 1.5, gamma = 0, equal weights, a table at 1; TKN's windows at
+   mu = 0.5, s = 1, rho = 0. The maps are readable as "NAME.map".             */
 enum { LSNN_FREE = -2 };
 LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o);
 /* Losses. cross_entropy reads scores, C x H x W of them as one class each, and its output is
