@@ -569,6 +569,12 @@ typedef float lsnn_real;
 #define lsnn_dense_backward lsnn_dense_backward_f64
 #define lsnn_rbf_forward lsnn_rbf_forward_f64
 #define lsnn_rbf_backward lsnn_rbf_backward_f64
+#define lsnn_dsc_forward lsnn_dsc_forward_f64
+#define lsnn_dsc_backward lsnn_dsc_backward_f64
+#define lsnn_dsc_project lsnn_dsc_project_f64
+#define lsnn_dsc_loss_forward lsnn_dsc_loss_forward_f64
+#define lsnn_dsc_loss_backward lsnn_dsc_loss_backward_f64
+#define lsnn_dsc_lateral_forward lsnn_dsc_lateral_forward_f64
 #define lsnn_activation_forward lsnn_activation_forward_f64
 #define lsnn_activation_backward lsnn_activation_backward_f64
 #define lsnn_softmax_forward lsnn_softmax_forward_f64
@@ -607,6 +613,11 @@ typedef float lsnn_real;
 #define lsnn_local2d lsnn_local2d_f64
 #define lsnn_dense lsnn_dense_f64
 #define lsnn_rbf lsnn_rbf_f64
+#define lsnn_dsc_dense lsnn_dsc_dense_f64
+#define lsnn_dsc_conv2d lsnn_dsc_conv2d_f64
+#define lsnn_dsc_local2d lsnn_dsc_local2d_f64
+#define lsnn_dsc_loss lsnn_dsc_loss_f64
+#define lsnn_dsc_lateral lsnn_dsc_lateral_f64
 #define lsnn_relu lsnn_relu_f64
 #define lsnn_leaky_relu lsnn_leaky_relu_f64
 #define lsnn_sigmoid lsnn_sigmoid_f64
@@ -912,6 +923,44 @@ LSNN_API lsnn_status lsnn_rbf_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *d
                                        const lsnn_real *dy, const lsnn_real *x,
                                        const lsnn_real *w, int n, int c, int k, int add);
 
+/* Data-driven sparse connections: an update rule of their own, no gradients, see >>dsc.
+   x N,C,H,W   y N,K,OH,OW   w P,C*kh*kw,K: |w| = 1 - alpha, the sign is the kind   theta P,K:
+   the neurons' alpha (NULL with sums); P = OH*OW if unshared, else 1. sum N,OH*OW,K: forward
+   keeps it for backward. dy = -D, what y should change by, and so dx; dw and dtheta get -share
+   times the rule's change. Plain arrays (s->lanes is not read).               */
+typedef struct lsnn_dsc {
+    double alpha_max, tau;           /* 0 < tau < alpha_max < 1               */
+    double xi, eta;                  /* in (0, 1]                             */
+    double share;                    /* 1: the draft's rule, of one neuron and image */
+    int unshared;
+    int silent;                      /* 1: what is closed to an input stays so */
+    int sums;                        /* 1: y is the sum itself                */
+} lsnn_dsc;
+LSNN_API lsnn_status lsnn_dsc_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *sum,
+                                      const lsnn_real *x, const lsnn_real *w,
+                                      const lsnn_real *theta, const lsnn_dsc *d,
+                                      const lsnn_window *s);
+LSNN_API lsnn_status lsnn_dsc_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                       lsnn_real *dtheta, const lsnn_real *dy,
+                                       const lsnn_real *x, const lsnn_real *sum,
+                                       const lsnn_real *w, const lsnn_real *theta,
+                                       const lsnn_dsc *d, const lsnn_window *s, int add);
+/* After w and theta have changed: bounds, and connections that switch their kind. */
+LSNN_API void lsnn_dsc_project(lsnn_real *w, size_t connections, lsnn_real *theta,
+                               size_t neurons, const lsnn_dsc *d);
+/* Their corrections, dx = -D of each image. To labels: the right class at 1 or more, the others
+   at 0 or less. Lateral depression (Eq. 19): won is 1 where x is larger than all of its
+   neighbours by at least beta, else 0. Neighbours: within `places` rows and columns, of all
+   maps (maps 0), of those within `maps`, or of the same map (-1).             */
+typedef struct lsnn_lateral { double beta; int places, maps; } lsnn_lateral;
+LSNN_API lsnn_status lsnn_dsc_loss_forward(lsnn_ctx *cx, double *loss, const lsnn_real *x,
+                                           const int *label, int label_stride, int n, int c);
+LSNN_API lsnn_status lsnn_dsc_loss_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *x,
+                                            const int *label, int label_stride, int n, int c,
+                                            int add);
+LSNN_API lsnn_status lsnn_dsc_lateral_forward(lsnn_ctx *cx, lsnn_real *won, const lsnn_real *x,
+                                              int n, lsnn_shape shape, const lsnn_lateral *l);
+
 /* Elementwise. Backward needs only y, so y may be x itself, and dx may be dy.
    slope: leaky_relu's, positive. LSNN_SCALED_TANH: 1.7159 tanh(2 x / 3), LeNet-5's. */
 typedef enum lsnn_act { LSNN_RELU, LSNN_LEAKY_RELU, LSNN_SIGMOID, LSNN_TANH,
@@ -1137,6 +1186,14 @@ typedef struct lsnn_options {
     lsnn_normalise normalise;
     int rank, mixture;               /* smooth: 0 -> 1                        */
     int smooth_bias;
+    double dsc_alpha_max, dsc_tau;   /* dsc_...: 0 -> 0.9, 0.5                */
+    double dsc_xi, dsc_eta;          /* 0 -> 0.3, 0.5                         */
+    double dsc_theta;                /* the neurons' first alpha: 0 -> 0.1    */
+    double dsc_spread;               /* first connections: alpha in the upper part, so large, of */
+                                     /*   [0, alpha_max - tau]; 0 -> 0.25     */
+    int dsc_silent, dsc_sums;        /* see lsnn_dsc                          */
+    double dsc_beta;                 /* dsc_lateral                           */
+    int dsc_places, dsc_maps;
     double custom[4];                /* types of your own: "custom0", "custom1", ... */
 } lsnn_options;
 
@@ -1156,6 +1213,16 @@ LSNN_API int lsnn_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o
 /* Distances to `outputs` centres, which begin at random corners of [-1, 1]^C; freeze: they
    are a buffer, all 0, for lsnn_net_set.                                     */
 LSNN_API int lsnn_rbf(lsnn_net *net, int x, int outputs, const lsnn_options *o);
+/* Data-driven sparse connections: dense, shared and unshared windows. They learn by plain SGD
+   alone, at an lr of at most 1, which is the rule itself. dsc_loss learns from labels, and is
+   scored as cross_entropy is; dsc_lateral from nothing but who wins, which is its output. */
+LSNN_API int lsnn_dsc_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o);
+LSNN_API int lsnn_dsc_conv2d(lsnn_net *net, int x, int filters, int kernel,
+                             const lsnn_options *o);
+LSNN_API int lsnn_dsc_local2d(lsnn_net *net, int x, int filters, int kernel,
+                              const lsnn_options *o);
+LSNN_API int lsnn_dsc_loss(lsnn_net *net, int x, const lsnn_options *o);
+LSNN_API int lsnn_dsc_lateral(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_relu(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_leaky_relu(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_sigmoid(lsnn_net *net, int x, const lsnn_options *o);
@@ -1226,8 +1293,10 @@ enum {
     LSNN_MAX2_AFTER = 8192,          /* does that with its y, its own y is not written */
     LSNN_CROPS = 16384,              /* makes fewer rows and columns of y if plan.out says so */
     LSNN_JOINS = 32768,              /* y: the channels of its inputs, one after another */
-    LSNN_READS_PARTS = 65536         /* reads such a y as the inputs it is made of: */
-};                                   /*   plan.inputs of them                 */
+    LSNN_READS_PARTS = 65536,        /* reads such a y as the inputs it is made of: */
+                                     /*   plan.inputs of them                 */
+    LSNN_OWN_RULE = 131072           /* dparam is no gradient but a rule's step: only SGD  */
+};                                   /*   without momentum, at an lr up to 1, takes it */
 enum { LSNN_DO_RELU = 1, LSNN_DO_MAX2 = 2 };
 
 typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */
@@ -1284,6 +1353,9 @@ typedef struct lsnn_layer_type {
     lsnn_status (*backward)(lsnn_ctx *cx, lsnn_call *c);
     /* NULL, or draws the first values of parameter number i                  */
     void (*init)(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng);
+    /* NULL, or puts parameters back into their bounds, after each step of an optimizer that has
+       changed them                                                           */
+    void (*project)(const lsnn_layer_plan *p, lsnn_real *const *param);
 } lsnn_layer_type;
 LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x, int count,
                         const lsnn_options *o);
@@ -2584,7 +2656,7 @@ typedef struct lsnni_block {
    bias.  dots: ak and bk are 1, m to LSNNI_DOTS_ROWS.  deviation: sum (x - mean)^2.
    axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].
    norm_forward: y = a (x - center) + b.
-   norm_backward: dx = a dy + b (x - center) istd + c. */
+   norm_backward: dx = a dy + b (x - center) istd + c.  dsc, dsc_back: see >>dsc. */
 #define LSNNI_KERNELS(X)                                                                      \
     X(void, tile, (const lsnni_tile *t))                                                      \
     X(void, block, (const lsnni_block *g))                                                    \
@@ -2630,6 +2702,9 @@ typedef struct lsnni_block {
         double b, size_t n))                                                                  \
     X(void, norm_backward, (lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x,           \
         double center, double istd, double a, double b, double c, size_t n, int add))         \
+    X(void, dsc, (lsnn_real *sum, const lsnn_real *w, lsnn_real o, size_t n))                 \
+    X(void, dsc_back, (lsnn_real *step, lsnn_real *up, const lsnn_real *w,                    \
+        const lsnn_real *wanted, lsnn_real o, double least, int silent, size_t n))            \
     X(void, sgd, (lsnn_real *w, lsnn_real *v, const lsnn_real *g, double scale, double lr,    \
         double decay, double momentum, int nesterov, size_t n))                               \
     X(void, adam, (lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *g,              \
@@ -2962,7 +3037,7 @@ static lsnn_status lsnni_plan_input(lsnn_ctx *cx, lsnn_layer_plan *p)
 }
 
 static const lsnn_layer_type lsnni_input_type = {
-    "input", "", 0, 0, LSNN_X_FREE, lsnni_plan_input, NULL, NULL, NULL
+    "input", "", 0, 0, LSNN_X_FREE, lsnni_plan_input, NULL, NULL, NULL, NULL
 };
 /* ---- >>dense --------------------------------------------------------------------
    y[n,k]   = b[k] + sum_c w[k,c] x[n,c]            x N,C  w K,C  b K  y N,K
@@ -3071,7 +3146,7 @@ static lsnn_status lsnni_backward_dense(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_dense_type = {
     "dense", LSNNI_WEIGHTED, 1, 1,
     LSNN_Y_FREE | LSNN_REHEARSES,
-    lsnni_plan_dense, lsnni_forward_dense, lsnni_backward_dense, NULL
+    lsnni_plan_dense, lsnni_forward_dense, lsnni_backward_dense, NULL, NULL
 };
 
 LSNN_API int lsnn_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o)
@@ -3175,7 +3250,7 @@ static lsnn_status lsnni_backward_rbf(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_rbf_type = {
     "rbf", "filters init_scale lr_factor freeze", 1, 1,
     LSNN_Y_FREE,
-    lsnni_plan_rbf, lsnni_forward_rbf, lsnni_backward_rbf, lsnni_init_rbf
+    lsnni_plan_rbf, lsnni_forward_rbf, lsnni_backward_rbf, lsnni_init_rbf, NULL
 };
 
 LSNN_API int lsnn_rbf(lsnn_net *net, int x, int outputs, const lsnn_options *o)
@@ -3328,31 +3403,31 @@ static lsnn_status lsnni_plan_leaky_relu(lsnn_ctx *cx, lsnn_layer_plan *p)
 static const lsnn_layer_type lsnni_relu_type = {
     "relu", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_IS_RELU,
-    lsnni_plan_same, lsnni_forward_relu, lsnni_backward_relu, NULL
+    lsnni_plan_same, lsnni_forward_relu, lsnni_backward_relu, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_leaky_relu_type = {
     "leaky_relu", "slope", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_leaky_relu, lsnni_forward_leaky_relu, lsnni_backward_leaky_relu, NULL
+    lsnni_plan_leaky_relu, lsnni_forward_leaky_relu, lsnni_backward_leaky_relu, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_sigmoid_type = {
     "sigmoid", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_same, lsnni_forward_sigmoid, lsnni_backward_sigmoid, NULL
+    lsnni_plan_same, lsnni_forward_sigmoid, lsnni_backward_sigmoid, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_tanh_type = {
     "tanh", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_same, lsnni_forward_tanh, lsnni_backward_tanh, NULL
+    lsnni_plan_same, lsnni_forward_tanh, lsnni_backward_tanh, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_scaled_tanh_type = {
     "scaled_tanh", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_same, lsnni_forward_scaled_tanh, lsnni_backward_scaled_tanh, NULL
+    lsnni_plan_same, lsnni_forward_scaled_tanh, lsnni_backward_scaled_tanh, NULL, NULL
 };
 
 LSNN_API int lsnn_relu(lsnn_net *net, int x, const lsnn_options *o)
@@ -3515,7 +3590,7 @@ static lsnn_status lsnni_backward_softmax(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_softmax_type = {
     "softmax", "", 1, 1,
     LSNN_X_FREE | LSNN_REHEARSES,
-    lsnni_plan_same, lsnni_forward_softmax, lsnni_backward_softmax, NULL
+    lsnni_plan_same, lsnni_forward_softmax, lsnni_backward_softmax, NULL, NULL
 };
 
 LSNN_API int lsnn_softmax(lsnn_net *net, int x, const lsnn_options *o)
@@ -3930,19 +4005,19 @@ LSNNI_POOLING(sum_pool, LSNNI_POOL_SUM)
 static const lsnn_layer_type lsnni_max_pool_type = {
     "max_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNNI_POOL_FUSES,
-    lsnni_plan_max_pool, lsnni_forward_max_pool, lsnni_backward_max_pool, NULL
+    lsnni_plan_max_pool, lsnni_forward_max_pool, lsnni_backward_max_pool, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_avg_pool_type = {
     "avg_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_pool, lsnni_forward_avg_pool, lsnni_backward_avg_pool, NULL
+    lsnni_plan_pool, lsnni_forward_avg_pool, lsnni_backward_avg_pool, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_sum_pool_type = {
     "sum_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_pool, lsnni_forward_sum_pool, lsnni_backward_sum_pool, NULL
+    lsnni_plan_pool, lsnni_forward_sum_pool, lsnni_backward_sum_pool, NULL, NULL
 };
 
 LSNN_API int lsnn_max_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
@@ -4301,7 +4376,7 @@ static lsnn_status lsnni_backward_lp_pool(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_lp_pool_type = {
     "lp_pool", LSNNI_WINDOW_OPTIONS "norm learn_norm lr_factor freeze", 1, 1,
     LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_lp_pool, lsnni_forward_lp_pool, lsnni_backward_lp_pool, NULL
+    lsnni_plan_lp_pool, lsnni_forward_lp_pool, lsnni_backward_lp_pool, NULL, NULL
 };
 
 LSNN_API int lsnn_lp_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
@@ -4390,7 +4465,7 @@ static lsnn_status lsnni_backward_dropout(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_dropout_type = {
     "dropout", "rate", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_Y_FREE,
-    lsnni_plan_dropout, lsnni_forward_dropout, lsnni_backward_dropout, NULL
+    lsnni_plan_dropout, lsnni_forward_dropout, lsnni_backward_dropout, NULL, NULL
 };
 
 LSNN_API int lsnn_dropout(lsnn_net *net, int x, double rate, const lsnn_options *o)
@@ -4798,7 +4873,7 @@ static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_batch_norm_type = {
     "batch_norm", LSNNI_PARAM_OPTIONS "momentum eps", 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNNI_NORM_FUSES,
-    lsnni_plan_batch_norm, lsnni_forward_batch_norm, lsnni_backward_batch_norm, NULL
+    lsnni_plan_batch_norm, lsnni_forward_batch_norm, lsnni_backward_batch_norm, NULL, NULL
 };
 
 LSNN_API int lsnn_batch_norm(lsnn_net *net, int x, const lsnn_options *o)
@@ -4932,7 +5007,7 @@ static lsnn_status lsnni_backward_scale(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_scale_type = {
     "scale", LSNNI_PARAM_OPTIONS "no_bias", 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_scale, lsnni_forward_scale, lsnni_backward_scale, NULL
+    lsnni_plan_scale, lsnni_forward_scale, lsnni_backward_scale, NULL, NULL
 };
 
 LSNN_API int lsnn_scale(lsnn_net *net, int x, const lsnn_options *o)
@@ -5006,7 +5081,7 @@ static lsnn_status lsnni_backward_add(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_add_type = {
     "add", "", 2, 2,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_add, lsnni_forward_add, lsnni_backward_add, NULL
+    lsnni_plan_add, lsnni_forward_add, lsnni_backward_add, NULL, NULL
 };
 
 LSNN_API int lsnn_add(lsnn_net *net, int a, int b, const lsnn_options *o)
@@ -5060,7 +5135,7 @@ static lsnn_status lsnni_backward_concat(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_concat_type = {
     "concat", "", 1, LSNN_MAX_INPUTS,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_JOINS,
-    lsnni_plan_concat, lsnni_forward_concat, lsnni_backward_concat, NULL
+    lsnni_plan_concat, lsnni_forward_concat, lsnni_backward_concat, NULL, NULL
 };
 
 LSNN_API int lsnn_concat(lsnn_net *net, const int *x, int count, const lsnn_options *o)
@@ -5101,7 +5176,7 @@ static lsnn_status lsnni_backward_slice(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_slice_type = {
     "slice", "first count", 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_slice, lsnni_forward_slice, lsnni_backward_slice, NULL
+    lsnni_plan_slice, lsnni_forward_slice, lsnni_backward_slice, NULL, NULL
 };
 
 LSNN_API int lsnn_slice(lsnn_net *net, int x, int first, int count, const lsnn_options *o)
@@ -5137,7 +5212,7 @@ static lsnn_status lsnni_backward_flatten(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_flatten_type = {
     "flatten", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_Y_FREE,
-    lsnni_plan_flatten, lsnni_forward_flatten, lsnni_backward_flatten, NULL
+    lsnni_plan_flatten, lsnni_forward_flatten, lsnni_backward_flatten, NULL, NULL
 };
 
 LSNN_API int lsnn_flatten(lsnn_net *net, int x, const lsnn_options *o)
@@ -5326,13 +5401,14 @@ static lsnn_status lsnni_backward_mse(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_cross_entropy_type = {
     "cross_entropy", "head loss_weight rubbish", 1, 1,
     LSNN_IS_LOSS | LSNN_CLASSIFIES | LSNN_X_FREE,
-    lsnni_plan_cross_entropy, lsnni_forward_cross_entropy, lsnni_backward_cross_entropy, NULL
+    lsnni_plan_cross_entropy, lsnni_forward_cross_entropy, lsnni_backward_cross_entropy, NULL,
+    NULL
 };
 
 static const lsnn_layer_type lsnni_mse_type = {
     "mse", "head loss_weight", 1, 1,
     LSNN_IS_LOSS,
-    lsnni_plan_loss, lsnni_forward_mse, lsnni_backward_mse, NULL
+    lsnni_plan_loss, lsnni_forward_mse, lsnni_backward_mse, NULL, NULL
 };
 
 LSNN_API int lsnn_cross_entropy(lsnn_net *net, int x, const lsnn_options *o)
@@ -5501,7 +5577,7 @@ static lsnn_status lsnni_backward_conv2d(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_conv2d_type = {
     "conv2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNN_CROPS | LSNNI_CONV2D_FUSES,
-    lsnni_plan_conv2d, lsnni_forward_conv2d, lsnni_backward_conv2d, NULL
+    lsnni_plan_conv2d, lsnni_forward_conv2d, lsnni_backward_conv2d, NULL, NULL
 };
 
 LSNN_API int lsnn_conv2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
@@ -5743,7 +5819,7 @@ static lsnn_status lsnni_backward_table_conv2d(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_table_conv2d_type = {
     "table_conv2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS "table", 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNN_CROPS,
-    lsnni_plan_table_conv2d, lsnni_forward_table_conv2d, lsnni_backward_table_conv2d, NULL
+    lsnni_plan_table_conv2d, lsnni_forward_table_conv2d, lsnni_backward_table_conv2d, NULL, NULL
 };
 
 LSNN_API int lsnn_table_conv2d(lsnn_net *net, int x, const char *table, int kernel,
@@ -6096,7 +6172,7 @@ static lsnn_status lsnni_backward_local2d(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_local2d_type = {
     "local2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_local2d, lsnni_forward_local2d, lsnni_backward_local2d, NULL
+    lsnni_plan_local2d, lsnni_forward_local2d, lsnni_backward_local2d, NULL, NULL
 };
 
 LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
@@ -7083,7 +7159,7 @@ static void lsnni_init_smooth(const lsnn_layer_plan *p, int i, lsnn_real *v, lsn
 static const lsnn_layer_type lsnni_smooth_type = {
     "smooth", "lr_factor freeze no_bias smooth_shape normalise rank mixture smooth_bias", 1, 2,
     LSNN_DX_IN_PLACE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_smooth, lsnni_forward_smooth, lsnni_backward_smooth, lsnni_init_smooth
+    lsnni_plan_smooth, lsnni_forward_smooth, lsnni_backward_smooth, lsnni_init_smooth, NULL
 };
 
 LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
@@ -7092,6 +7168,758 @@ LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
     x[0] = a;
     x[1] = theta;
     return lsnn_layer(net, &lsnni_smooth_type, x, theta == LSNN_FREE ? 1 : 2, o);
+}
+/* ---- >>dsc: data-driven sparse connections -----------------------------------------
+   "Data-driven Sparse Connections for Deep Convolutional Neural Network" (Liu, Xiang; an
+   unfinished draft). Equation numbers are the draft's; what is marked "ours" it leaves open.
+
+   An element with a threshold alpha passes what lies above it, and at most 1:
+       g+(o) = min(max(0, (o - alpha) / (1 - alpha)), 1)      (1)        g- = -g+      (2)
+   A connection is such an element, excitatory or inhibitory; a neuron adds up its connections
+   and is one itself:   x = sum_i g_i(o_i)     y = g+(x) with the neuron's own alpha     (3-5)
+   Nothing here is a gradient. A correction D says what an output should be: t = y + D. From it
+   follow what the input should have been, and the alpha with which it would have been right:
+       D_in  = eta ((1 - alpha) t + alpha - o)                          (6, 9, 16)
+       hat   = (o - t) / (1 - t)                                        (7, 12)
+       D_alpha = xi (max(0, hat) - alpha) for D > 0
+                 xi (min(alpha_max, hat) - alpha) for D < 0             (8, 13)
+   An inhibitory connection takes -D for D (14, 15), and hands its D_in on with a minus (17).
+   A neuron's D_x is shared out by activity: D_x,i = o_i / (sum_j o_j) D_x (11), and o_i gets
+   the sum over the neurons that it feeds (18).
+
+   w holds both of a connection's facts: |w| = 1 - alpha, its openness, and the sign is its
+   kind, + excitatory. |w| is at least 1 - alpha_max, so the sign is never lost. With r = |w|
+       g = 1 - (1 - o) / r     D_in = eta ((1 - o) - r (1 - t))     hat: r = (1 - o) / (1 - t)
+   between their bounds, and the tests hold these forms to the draft's.
+
+   Each hole, and what is done about it (ours):
+     t is held in [0, 1], all that an element can give, and D is what is left: where D is 0
+       nothing moves (as printed, 6 corrects even without an error where o < alpha; 8 has no
+       case for 0). Then every sign is right: D_alpha falls for D > 0 and rises for D < 0.
+     t = 1 divides by 0 in 7: hat is then 0, all open. o = 1: hat is 1 for any t < 1, so
+       alpha_max: g(1) is 1 whatever alpha is, only the kind can change that. Keep inputs
+       below 1. Inputs outside of [0, 1] count as 0 or 1.
+     No active input: no connection is to blame, only the neuron's alpha moves (11: 0 / 0).
+     16 in 17 has D as 14 has it, -D: as printed they agree where 0 < g < 1, else 17 would ask
+       a closed connection for less than nothing.
+     Batches and shared kernels: the mean of the changes over images and places.
+     silent: a connection that is closed to this o stays as it is and hands on nothing. As
+       printed it opens to any o however faint, by 1 - o at the least.
+     sums: y is x itself, for a last layer whose scores shall have no ties at 0 and 1.
+   dy, dx, dw and dtheta are corrections with a minus: y - dy is what is wanted, w - dw the rule's
+   new w. So plain SGD with lr = 1 is exactly the rule, and other optimizers are refused.
+   lsnn_dsc_project then keeps the bounds and switches: a connection that has nearly closed,
+   alpha_max - alpha < tau, changes its kind, and begins there with alpha_max - alpha = tau (the
+   draft's printed condition, alpha - alpha_max < tau, always holds).
+
+   x N,C,H,W  y N,K,OH,OW  sum N,P,K: x of each neuron  w P,D,K, D = C*kh*kw: P = OH*OW if
+   unshared, else 1  theta P,K: the neurons' alpha. The work is that of the active inputs: an o
+   of 0 costs nothing forward or backward.                                     */
+static lsnn_status lsnni_dsc_check(lsnn_ctx *cx, const lsnn_dsc *d, const lsnn_window *s)
+{
+    LSNNI_TRY(lsnni_window_check(cx, "dsc", s, 1));
+    if (!(d->alpha_max > 0 && d->alpha_max < 1 && d->tau > 0 && d->tau < d->alpha_max))
+        return lsnni_fail(cx, LSNN_EVALUE, "dsc: alpha_max is %g and tau %g: it must be 0 < tau < "
+                          "alpha_max < 1", d->alpha_max, d->tau);
+    if (!(d->xi > 0 && d->xi <= 1 && d->eta > 0 && d->eta <= 1))
+        return lsnni_fail(cx, LSNN_EVALUE, "dsc: xi is %g and eta %g, they must lie in (0, 1]",
+                          d->xi, d->eta);
+    return LSNN_OK;
+}
+
+/* The window's pixel under tap q of place p, from 0 to 1; padding is 0.        */
+static lsnn_real lsnni_dsc_pixel(const lsnn_window *s, const lsnn_real *x, int n, int p, int q)
+{
+    int taps = s->kernel_h * s->kernel_w, u = q % taps / s->kernel_w, v = q % s->kernel_w;
+    int row = p / s->ow * s->stride_h - s->pad_top + u;
+    int col = p % s->ow * s->stride_w - s->pad_left + v;
+    lsnn_real o;
+    if (row < 0 || row >= s->h || col < 0 || col >= s->w) return 0;
+    o = x[lsnni_at4(n, q / taps, s->c, row, s->h, col, s->w)];
+    return o > 0 ? LSNNI_MIN(o, 1) : 0;
+}
+
+/* An element of openness r: what it gives for o; its correction, 0 where none is possible; and
+   what follows for its input and its openness.                                */
+static double lsnni_dsc_g(double o, double r)
+{
+    double g = 1 - (1 - o) / r;
+    return g < 0 ? 0 : g > 1 ? 1 : g;
+}
+
+static double lsnni_dsc_target(double g, double correction)
+{
+    double t = g + correction;
+    return t < 0 ? 0 : t > 1 ? 1 : t;
+}
+
+static double lsnni_dsc_input(double o, double r, double t) { return (1 - o) - r * (1 - t); }
+
+static double lsnni_dsc_open(double o, double r, double t, int up, double least)
+{
+    double hat = t < 1 ? (1 - o) / (1 - t) : 1;
+    return (up ? LSNNI_MIN(1, hat) : LSNNI_MAX(least, hat)) - r;
+}
+
+/* What neuron k at place p learns: sets its D_x / eta, returns the change of its alpha / xi. */
+static double lsnni_dsc_neuron(const lsnn_dsc *d, double sum, double theta, double correction,
+                               double *wanted)
+{
+    double r = 1 - theta, y = lsnni_dsc_g(sum, r), t = lsnni_dsc_target(y, correction);
+    *wanted = d->sums ? correction : 0;
+    if (d->sums || (t <= y && t >= y)) return 0;
+    *wanted = lsnni_dsc_input(sum, r, t);
+    return -lsnni_dsc_open(sum, r, t, t > y, 1 - d->alpha_max);
+}
+
+/* Where the weights and thresholds of place p begin.                           */
+static size_t lsnni_dsc_at(const lsnn_dsc *d, int p, int q, int depth, int k)
+{
+    return lsnni_at3(d->unshared ? p : 0, q, depth, 0, k);
+}
+
+static lsnn_real lsnni_dsc_y(const lsnn_dsc *d, double sum, const lsnn_real *theta, size_t unit)
+{
+    return LSNNI_R(d->sums ? sum : lsnni_dsc_g(sum, 1 - (double)theta[unit]));
+}
+
+static int lsnni_dsc_depth(const lsnn_window *s) { return s->c * s->kernel_h * s->kernel_w; }
+
+/* ---- The naive pair, a neuron at a time                                    */
+#ifdef LSNN_NAIVE
+LSNN_API lsnn_status lsnn_dsc_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *sum,
+                                      const lsnn_real *x, const lsnn_real *w,
+                                      const lsnn_real *theta, const lsnn_dsc *d,
+                                      const lsnn_window *s)
+{
+    int depth = lsnni_dsc_depth(s), places = s->oh * s->ow;
+    LSNNI_TRY(lsnni_dsc_check(cx, d, s));
+    for (int n = 0; n < s->n; n++)
+    for (int p = 0; p < places; p++)
+    for (int k = 0; k < s->k; k++) {
+        double total = 0;
+        for (int q = 0; q < depth; q++) {
+            double v = (double)w[lsnni_dsc_at(d, p, q, depth, s->k) + (size_t)k];
+            double g = lsnni_dsc_g((double)lsnni_dsc_pixel(s, x, n, p, q), fabs(v));
+            total += v < 0 ? -g : g;
+        }
+        sum[lsnni_at3(n, p, places, k, s->k)] = LSNNI_R(total);
+        y[lsnni_at3(n, k, s->k, p, places)] =
+            lsnni_dsc_y(d, total, theta, lsnni_dsc_at(d, p, 0, 1, s->k) + (size_t)k);
+    }
+    return LSNN_OK;
+}
+
+/* Connection (p, q, k), whose share of D_x is `correction`: adds to *dw, returns D_in. */
+static double lsnni_dsc_connection(const lsnn_dsc *d, double o, double v, double correction,
+                                   lsnn_real *dw)
+{
+    double r = fabs(v), sign = v < 0 ? -1 : 1, g = lsnni_dsc_g(o, r);
+    double t = lsnni_dsc_target(g, sign * correction);
+    if ((t <= g && t >= g) || (d->silent && g <= 0)) return 0;
+    if (dw)
+        *dw -= LSNNI_R(d->share * sign * d->xi *
+                       lsnni_dsc_open(o, r, t, t > g, 1 - d->alpha_max));
+    return sign * d->eta * lsnni_dsc_input(o, r, t);
+}
+
+LSNN_API lsnn_status lsnn_dsc_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                       lsnn_real *dtheta, const lsnn_real *dy,
+                                       const lsnn_real *x, const lsnn_real *sum,
+                                       const lsnn_real *w, const lsnn_real *theta,
+                                       const lsnn_dsc *d, const lsnn_window *s, int add)
+{
+    int depth = lsnni_dsc_depth(s), places = s->oh * s->ow, taps = s->kernel_h * s->kernel_w;
+    LSNNI_TRY(lsnni_dsc_check(cx, d, s));
+    lsnni_clear(dx, lsnni_at4(s->n, 0, s->c, 0, s->h, 0, s->w), add);
+    for (int n = 0; n < s->n; n++)
+    for (int p = 0; p < places; p++)
+    for (int k = 0; k < s->k; k++) {
+        size_t unit = lsnni_dsc_at(d, p, 0, 1, s->k) + (size_t)k;
+        double active = 0, wanted, step;
+        step = lsnni_dsc_neuron(d, (double)sum[lsnni_at3(n, p, places, k, s->k)],
+                                d->sums ? 0 : (double)theta[unit],
+                                -(double)dy[lsnni_at3(n, k, s->k, p, places)], &wanted);
+        if (dtheta) dtheta[unit] -= LSNNI_R(d->share * d->xi * step);
+        for (int q = 0; q < depth; q++) active += (double)lsnni_dsc_pixel(s, x, n, p, q);
+        for (int q = 0; q < depth; q++) {
+            double o = (double)lsnni_dsc_pixel(s, x, n, p, q);
+            size_t at = lsnni_dsc_at(d, p, q, depth, s->k) + (size_t)k;
+            int row = p / s->ow * s->stride_h - s->pad_top + q % taps / s->kernel_w;
+            int col = p % s->ow * s->stride_w - s->pad_left + q % s->kernel_w;
+            double up;
+            if (o <= 0) continue;
+            up = lsnni_dsc_connection(d, o, (double)w[at], o / active * d->eta * wanted,
+                                      dw ? dw + at : NULL);
+            if (dx) dx[lsnni_at4(n, q / taps, s->c, row, s->h, col, s->w)] -= LSNNI_R(up);
+        }
+    }
+    return LSNN_OK;
+}
+
+#else /* ---- The fast pair: a row of connections at a time, those of one input to all neurons.
+   Bound by a division a connection forward, two backward. Forward's tasks are places of
+   images and blocks of neurons; backward's first gather each neuron's D_x, then go by inputs:
+   all that an input's connections change, and its dx, belong to one task.    */
+enum { LSNNI_DSC_UNITS = 256, LSNNI_DSC_TAPS = 8 };
+typedef struct lsnni_dsc_run {
+    const lsnni_kernels *kv;
+    const lsnn_dsc *d;
+    const lsnn_window *s;
+    const lsnn_real *x, *w, *theta, *dy, *kept;      /* kept: forward's sum   */
+    lsnn_real *y, *sum, *dx, *dw;
+    lsnn_real *wanted, *step, *room; /* N,P,K each; room: two rows a worker   */
+    int depth, places, parts, per_task;
+} lsnni_dsc_run;
+
+static void lsnni_dsc_task(void *user, int task, int worker)
+{
+    const lsnni_dsc_run *r = (const lsnni_dsc_run *)user;
+    const lsnn_window *s = r->s;
+    int at = task / r->parts, n = at / r->places, p = at % r->places;
+    int first = task % r->parts * LSNNI_DSC_UNITS;
+    int count = LSNNI_MIN(LSNNI_DSC_UNITS, s->k - first);
+    lsnn_real *sum = r->sum + lsnni_at2(at, first, s->k);
+    (void)worker;
+    memset(sum, 0, (size_t)count * sizeof *sum);
+    for (int q = 0; q < r->depth; q++) {
+        lsnn_real o = lsnni_dsc_pixel(s, r->x, n, p, q);
+        if (o <= 0) continue;
+        r->kv->dsc(sum, r->w + lsnni_dsc_at(r->d, p, q, r->depth, s->k) + first, o,
+                   (size_t)count);
+    }
+    for (int k = first; k < first + count; k++)
+        r->y[lsnni_at3(n, k, s->k, p, r->places)] =
+            lsnni_dsc_y(r->d, (double)sum[k - first], r->theta,
+                        lsnni_dsc_at(r->d, p, 0, 1, s->k) + (size_t)k);
+}
+
+static void lsnni_dsc_run_set(lsnni_dsc_run *r, lsnn_ctx *cx, const lsnn_dsc *d,
+                              const lsnn_window *s)
+{
+    memset(r, 0, sizeof *r);
+    r->kv = lsnni_kernels_of(cx);
+    r->d = d;
+    r->s = s;
+    r->depth = lsnni_dsc_depth(s);
+    r->places = s->oh * s->ow;
+}
+
+static size_t lsnni_dsc_work(const lsnni_dsc_run *r)
+{
+    return lsnni_area(r->s->n, r->places) * lsnni_area(r->depth, r->s->k);
+}
+
+LSNN_API lsnn_status lsnn_dsc_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *sum,
+                                      const lsnn_real *x, const lsnn_real *w,
+                                      const lsnn_real *theta, const lsnn_dsc *d,
+                                      const lsnn_window *s)
+{
+    lsnni_dsc_run r;
+    LSNNI_TRY(lsnni_dsc_check(cx, d, s));
+    lsnni_dsc_run_set(&r, cx, d, s);
+    r.y = y; r.sum = sum; r.x = x; r.w = w; r.theta = theta;
+    r.parts = lsnni_div_up(s->k, LSNNI_DSC_UNITS);
+    lsnni_parallel_some(cx, lsnni_dsc_work(&r), s->n * r.places * r.parts, lsnni_dsc_task, &r);
+    return LSNN_OK;
+}
+
+/* What the neurons of one place of one image want: wanted gets eta D_x / sum_j o_j.  */
+static void lsnni_dsc_wanted_task(void *user, int at, int worker)
+{
+    const lsnni_dsc_run *r = (const lsnni_dsc_run *)user;
+    const lsnn_window *s = r->s;
+    int n = at / r->places, p = at % r->places;
+    double active = 0;
+    (void)worker;
+    for (int q = 0; q < r->depth; q++) active += (double)lsnni_dsc_pixel(s, r->x, n, p, q);
+    for (int k = 0; k < s->k; k++) {
+        size_t to = lsnni_at2(at, k, s->k), unit = lsnni_dsc_at(r->d, p, 0, 1, s->k) + (size_t)k;
+        double wanted, step;
+        step = lsnni_dsc_neuron(r->d, (double)r->kept[to], r->d->sums ? 0 :
+                                (double)r->theta[unit],
+                                -(double)r->dy[lsnni_at3(n, k, s->k, p, r->places)], &wanted);
+        r->step[to] = LSNNI_R(step);
+        r->wanted[to] = LSNNI_R(active > 0 ? r->d->eta * wanted / active : 0);
+    }
+}
+
+/* One tap of all places of all images.                                        */
+static void lsnni_dsc_tap(const lsnni_dsc_run *r, int q, lsnn_real *step)
+{
+    const lsnn_window *s = r->s;
+    int taps = s->kernel_h * s->kernel_w;
+    size_t count = (size_t)s->k;
+    lsnn_real *up = step + count;
+    for (int at = 0; at < s->n * r->places; at++) {
+        int n = at / r->places, p = at % r->places;
+        int row = p / s->ow * s->stride_h - s->pad_top + q % taps / s->kernel_w;
+        int col = p % s->ow * s->stride_w - s->pad_left + q % s->kernel_w;
+        size_t from = lsnni_dsc_at(r->d, p, q, r->depth, s->k);
+        lsnn_real o = lsnni_dsc_pixel(s, r->x, n, p, q);
+        if (o <= 0) continue;
+        r->kv->dsc_back(step, up, r->w + from, r->wanted + lsnni_at2(at, 0, s->k), o,
+                        1 - r->d->alpha_max, r->d->silent, count);
+        if (r->dw) r->kv->axpy(r->dw + from, -r->d->share * r->d->xi, step, count);
+        if (r->dx)
+            r->dx[lsnni_at4(n, q / taps, s->c, row, s->h, col, s->w)] -=
+                LSNNI_R(r->d->eta * r->kv->sum(up, count));
+    }
+}
+
+static void lsnni_dsc_back_task(void *user, int task, int worker)
+{
+    const lsnni_dsc_run *r = (const lsnni_dsc_run *)user;
+    int end = LSNNI_MIN((task + 1) * r->per_task, r->depth);
+    for (int q = task * r->per_task; q < end; q++)
+        lsnni_dsc_tap(r, q, r->room + 2 * (size_t)r->s->k * (size_t)worker);
+}
+
+LSNN_API lsnn_status lsnn_dsc_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                       lsnn_real *dtheta, const lsnn_real *dy,
+                                       const lsnn_real *x, const lsnn_real *sum,
+                                       const lsnn_real *w, const lsnn_real *theta,
+                                       const lsnn_dsc *d, const lsnn_window *s, int add)
+{
+    lsnni_dsc_run r;
+    lsnni_want want[3], *take = want;
+    int taps = s->kernel_h * s->kernel_w, rows;
+    size_t units;
+    LSNNI_TRY(lsnni_dsc_check(cx, d, s));
+    lsnni_dsc_run_set(&r, cx, d, s);
+    r.dx = dx; r.dw = dw; r.dy = dy; r.x = x; r.kept = sum; r.w = w; r.theta = theta;
+    rows = s->n * r.places;
+    units = lsnni_area(rows, s->k);
+    LSNNI_WANT(&take, r.wanted, units);
+    LSNNI_WANT(&take, r.step, units);
+    LSNNI_WANT(&take, r.room, 2 * lsnni_area(lsnn_ctx_threads(cx), s->k));
+    LSNNI_TRY(lsnni_take(cx, want, take));
+    if (cx->rehearsal_) return LSNN_OK;
+    lsnni_clear(dx, lsnni_at4(s->n, 0, s->c, 0, s->h, 0, s->w), add);
+    lsnni_parallel_some(cx, units, rows, lsnni_dsc_wanted_task, &r);
+    for (int at = 0; at < rows && dtheta; at++)
+        r.kv->axpy(dtheta + lsnni_dsc_at(d, at % r.places, 0, 1, s->k), -d->share * d->xi,
+                   r.step + lsnni_at2(at, 0, s->k), (size_t)s->k);
+    r.per_task = dx ? taps * lsnni_div_up(LSNNI_DSC_TAPS, taps) : LSNNI_DSC_TAPS;
+    lsnni_parallel_some(cx, lsnni_dsc_work(&r), lsnni_div_up(r.depth, r.per_task),
+                        lsnni_dsc_back_task, &r);
+    return LSNN_OK;
+}
+#endif /* LSNN_NAIVE */
+
+/* ---- After the step: bounds, and switching                                   */
+LSNN_API void lsnn_dsc_project(lsnn_real *w, size_t connections, lsnn_real *theta,
+                               size_t neurons, const lsnn_dsc *d)
+{
+    lsnn_real least = LSNNI_R(1 - d->alpha_max + d->tau), most = LSNNI_R(d->alpha_max);
+    for (size_t i = 0; i < connections; i++) {
+        if (w[i] >= 0 && w[i] < least) w[i] = -least;
+        else if (w[i] < 0 && w[i] > -least) w[i] = least;
+        w[i] = LSNNI_MIN(LSNNI_MAX(w[i], -1), 1);
+    }
+    for (size_t i = 0; i < neurons; i++) theta[i] = LSNNI_MIN(LSNNI_MAX(theta[i], 0), most);
+}
+
+/* ---- The layers: dense, shared (as a convolution) and unshared (as local2d) -------------*/
+static lsnn_dsc lsnni_dsc_of(const lsnn_layer_plan *p, int unshared, int images)
+{
+    lsnn_dsc d;
+    d.alpha_max = p->o.dsc_alpha_max;
+    d.tau = p->o.dsc_tau;
+    d.xi = p->o.dsc_xi;
+    d.eta = p->o.dsc_eta;
+    d.unshared = unshared;
+    d.silent = p->o.dsc_silent;
+    d.sums = p->o.dsc_sums;
+    d.share = 1.0 / images / (unshared ? 1 : lsnni_inner(p->out));
+    return d;
+}
+
+/* First values by >>dsc's filter alienation: |w| of M connections are M numbers, equally far
+   apart, in random order, so no two are alike for any seed (section III). A float must be able
+   to tell them apart.                                                         */
+static void lsnni_dsc_range(const lsnn_layer_plan *p, double *from, double *step)
+{
+    double open = p->o.dsc_alpha_max - p->o.dsc_tau;     /* alpha at most, after project */
+    *step = p->o.dsc_spread * open / (double)p->param[0].count;
+    *from = 1 - open + *step / 2;
+}
+
+static lsnn_status lsnni_dsc_fits(lsnn_ctx *cx, const lsnn_layer_plan *p)
+{
+    double from, step, least = sizeof(lsnn_real) == sizeof(float) ? FLT_EPSILON : DBL_EPSILON;
+    if (!(p->o.dsc_spread > 0 && p->o.dsc_spread <= 1 && p->o.dsc_theta >= 0 &&
+          p->o.dsc_theta <= p->o.dsc_alpha_max))
+        return lsnni_fail(cx, LSNN_EVALUE, "dsc: dsc_spread is %g, it must lie in (0, 1], and "
+                          "dsc_theta %g in [0, dsc_alpha_max]", p->o.dsc_spread, p->o.dsc_theta);
+    lsnni_dsc_range(p, &from, &step);
+    if (step >= least) return LSNN_OK;
+    return lsnni_fail(cx, LSNN_EVALUE, "dsc: %.0f connections cannot all begin with different "
+                      "values %g apart: raise dsc_spread, now %g, or build with LSNN_DOUBLE",
+                      (double)p->param[0].count, step, p->o.dsc_spread);
+}
+
+static void lsnni_init_dsc(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
+{
+    double from, step;
+    size_t count = p->param[i].count;
+    if (i == 1) {
+        for (size_t j = 0; j < count; j++) v[j] = LSNNI_R(p->o.dsc_theta);
+        return;
+    }
+    lsnni_dsc_range(p, &from, &step);
+    for (size_t j = 0; j < count; j++) v[j] = LSNNI_R(from + (double)j * step);
+    for (size_t j = count - 1; j > 0; j--) {
+        size_t other = (size_t)lsnn_rng_int(rng, (int)j + 1);
+        lsnn_real old = v[j];
+        v[j] = v[other];
+        v[other] = old;
+    }
+    for (size_t j = 0; j < count; j++) if (lsnn_rng_int(rng, 2)) v[j] = -v[j];
+}
+
+static lsnn_status lsnni_plan_dsc(lsnn_ctx *cx, lsnn_layer_plan *p, const lsnn_window *s,
+                                  int unshared)
+{
+    lsnn_options *o = &p->o;
+    lsnn_dsc d;
+    int places = s->oh * s->ow;
+    p->out.c = s->k; p->out.h = s->oh; p->out.w = s->ow;
+    o->dsc_alpha_max = lsnni_or(o->dsc_alpha_max, 0.9);
+    o->dsc_tau = lsnni_or(o->dsc_tau, 0.5);
+    o->dsc_xi = lsnni_or(o->dsc_xi, 0.3);
+    o->dsc_eta = lsnni_or(o->dsc_eta, 0.5);
+    o->dsc_theta = lsnni_or(o->dsc_theta, 0.1);
+    o->dsc_spread = lsnni_or(o->dsc_spread, 0.25);
+    d = lsnni_dsc_of(p, unshared, 1);
+    LSNNI_TRY(lsnni_dsc_check(cx, &d, s));
+    if ((double)places * lsnni_dsc_depth(s) * s->k > INT32_MAX / 4)
+        return lsnni_fail(cx, LSNN_ESHAPE, "dsc: %.3g connections",
+                          (double)places * lsnni_dsc_depth(s) * s->k);
+    p->param[0] = lsnni_spec("weight", 3, unshared ? places : 1, lsnni_dsc_depth(s), s->k, 0);
+    p->param[1] = lsnni_spec("theta", 2, unshared ? places : 1, s->k, 0, 0);
+    p->param[0].no_decay = p->param[1].no_decay = 1;
+    p->params = o->dsc_sums ? 1 : 2;
+    p->keep_per_image = lsnni_area(places, s->k);
+    p->macs = (double)places * lsnni_dsc_depth(s) * s->k;
+    lsnni_connect(p, lsnni_dsc_depth(s));
+    return lsnni_dsc_fits(cx, p);
+}
+
+/* A dense layer's window: each input a channel of one pixel.                   */
+static void lsnni_dsc_dense_window(lsnn_window *s, const lsnn_layer_plan *p, int n)
+{
+    memset(s, 0, sizeof *s);
+    s->n = n; s->c = lsnni_features(p->in[0]); s->k = p->o.filters;
+    s->h = s->w = s->oh = s->ow = s->kernel_h = s->kernel_w = s->stride_h = s->stride_w = 1;
+}
+
+static lsnn_status lsnni_plan_dsc_dense(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_window s;
+    lsnni_dsc_dense_window(&s, p, 1);
+    return lsnni_plan_dsc(cx, p, &s, 0);
+}
+
+static lsnn_status lsnni_plan_dsc_conv2d(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_plan_kernels(cx, p, &s));
+    return lsnni_plan_dsc(cx, p, &s, 0);
+}
+
+static lsnn_status lsnni_plan_dsc_local2d(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_plan_kernels(cx, p, &s));
+    return lsnni_plan_dsc(cx, p, &s, 1);
+}
+
+static lsnn_status lsnni_dsc_forward(lsnn_ctx *cx, lsnn_call *c, const lsnn_window *s,
+                                     int unshared)
+{
+    lsnn_dsc d = lsnni_dsc_of(c->plan, unshared, c->total);
+    return lsnn_dsc_forward(cx, c->y, c->keep, c->x[0], c->param[0], c->param[1], &d, s);
+}
+
+static lsnn_status lsnni_dsc_backward(lsnn_ctx *cx, lsnn_call *c, const lsnn_window *s,
+                                      int unshared)
+{
+    lsnn_dsc d = lsnni_dsc_of(c->plan, unshared, c->total);
+    return lsnn_dsc_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0], c->keep,
+                             c->param[0], c->param[1], &d, s, c->add[0]);
+}
+
+static lsnn_status lsnni_forward_dsc_dense(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    lsnni_dsc_dense_window(&s, c->plan, c->n);
+    return lsnni_dsc_forward(cx, c, &s, 0);
+}
+
+static lsnn_status lsnni_backward_dsc_dense(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    lsnni_dsc_dense_window(&s, c->plan, c->n);
+    return lsnni_dsc_backward(cx, c, &s, 0);
+}
+
+static lsnn_status lsnni_forward_dsc_conv2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_call_window(cx, &s, c));
+    return lsnni_dsc_forward(cx, c, &s, 0);
+}
+
+static lsnn_status lsnni_backward_dsc_conv2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_call_window(cx, &s, c));
+    return lsnni_dsc_backward(cx, c, &s, 0);
+}
+
+static lsnn_status lsnni_forward_dsc_local2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_call_window(cx, &s, c));
+    return lsnni_dsc_forward(cx, c, &s, 1);
+}
+
+static lsnn_status lsnni_backward_dsc_local2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_call_window(cx, &s, c));
+    return lsnni_dsc_backward(cx, c, &s, 1);
+}
+
+static void lsnni_project_dsc(const lsnn_layer_plan *p, lsnn_real *const *param)
+{
+    lsnn_dsc d = lsnni_dsc_of(p, 0, 1);
+    lsnn_dsc_project(param[0], p->param[0].count, param[1],
+                     p->params > 1 ? p->param[1].count : 0, &d);
+}
+
+#define LSNNI_DSC_OPTIONS "filters lr_factor freeze dsc_alpha_max dsc_tau dsc_xi dsc_eta " \
+                          "dsc_theta dsc_spread dsc_silent dsc_sums "
+static const lsnn_layer_type lsnni_dsc_dense_type = {
+    "dsc_dense", LSNNI_DSC_OPTIONS, 1, 1,
+    LSNN_Y_FREE | LSNN_REHEARSES | LSNN_OWN_RULE,
+    lsnni_plan_dsc_dense, lsnni_forward_dsc_dense, lsnni_backward_dsc_dense, lsnni_init_dsc,
+    lsnni_project_dsc
+};
+
+static const lsnn_layer_type lsnni_dsc_conv2d_type = {
+    "dsc_conv2d", LSNNI_DSC_OPTIONS LSNNI_WINDOW_OPTIONS, 1, 1,
+    LSNN_Y_FREE | LSNN_REHEARSES | LSNN_OWN_RULE,
+    lsnni_plan_dsc_conv2d, lsnni_forward_dsc_conv2d, lsnni_backward_dsc_conv2d, lsnni_init_dsc,
+    lsnni_project_dsc
+};
+
+static const lsnn_layer_type lsnni_dsc_local2d_type = {
+    "dsc_local2d", LSNNI_DSC_OPTIONS LSNNI_WINDOW_OPTIONS, 1, 1,
+    LSNN_Y_FREE | LSNN_REHEARSES | LSNN_OWN_RULE,
+    lsnni_plan_dsc_local2d, lsnni_forward_dsc_local2d, lsnni_backward_dsc_local2d,
+    lsnni_init_dsc, lsnni_project_dsc
+};
+
+LSNN_API int lsnn_dsc_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o)
+{
+    return lsnni_windowed(net, &lsnni_dsc_dense_type, x, outputs, 0, o);
+}
+
+LSNN_API int lsnn_dsc_conv2d(lsnn_net *net, int x, int filters, int kernel,
+                             const lsnn_options *o)
+{
+    return lsnni_windowed(net, &lsnni_dsc_conv2d_type, x, filters, kernel, o);
+}
+
+LSNN_API int lsnn_dsc_local2d(lsnn_net *net, int x, int filters, int kernel,
+                              const lsnn_options *o)
+{
+    return lsnni_windowed(net, &lsnni_dsc_local2d_type, x, filters, kernel, o);
+}
+/* ---- >>dsc_loss: what >>dsc's outputs should have been ---------------------------------
+   dsc_loss     the label's output shall be 1 or more, every other 0 or less (ours; for outputs
+                in [0, 1] it is t - y with t 1 and 0):  D = max(0, 1 - x) or min(0, -x)
+   dsc_lateral  no labels: lateral depression (19). Output i wins, 1, if it is larger than each
+                of its neighbours by at least beta, else it is 0: that is y, and D = y - x
+   dx = -D, of each image and not of the batch's mean, for it is no gradient: see >>dsc.
+   L = 1 / (2N) sum D^2, to watch.
+   The neighbours are other outputs, at most `places` rows and columns away, of all maps (maps
+   0), of those at most `maps` away, or (-1) of the same map.                  */
+static double lsnni_dsc_wish(const lsnn_real *x, int k, int label)
+{
+    double v = (double)x[k];
+    return k == label ? LSNNI_MAX(0, 1 - v) : LSNNI_MIN(0, -v);
+}
+
+LSNN_API lsnn_status lsnn_dsc_loss_forward(lsnn_ctx *cx, double *loss, const lsnn_real *x,
+                                           const int *label, int label_stride, int n, int c)
+{
+    double total = 0;
+    LSNNI_TRY(lsnni_sizes3(cx, "dsc_loss (images x classes)", n, c, 1));
+    for (int i = 0; i < n; i++) {
+        int t = label[(size_t)i * (size_t)label_stride];
+        LSNNI_TRY(lsnni_label_check(cx, t, i, c));
+        for (int k = 0; k < c; k++) {
+            double d = lsnni_dsc_wish(x + lsnni_area(i, c), k, t);
+            total += d * d;
+        }
+    }
+    *loss = total / 2 / n;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_dsc_loss_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *x,
+                                            const int *label, int label_stride, int n, int c,
+                                            int add)
+{
+    LSNNI_TRY(lsnni_sizes3(cx, "dsc_loss (images x classes)", n, c, 1));
+    lsnni_clear(dx, lsnni_area(n, c), add);
+    for (int i = 0; i < n && dx; i++) {
+        int t = label[(size_t)i * (size_t)label_stride];
+        LSNNI_TRY(lsnni_label_check(cx, t, i, c));
+        for (int k = 0; k < c; k++)
+            dx[lsnni_at2(i, k, c)] -= LSNNI_R(lsnni_dsc_wish(x + lsnni_area(i, c), k, t));
+    }
+    return LSNN_OK;
+}
+
+/* 1 if no neighbour of output (c, i, j) comes nearer to it than beta.          */
+static int lsnni_dsc_wins(const lsnn_real *x, lsnn_shape s, int c, int i, int j,
+                          const lsnn_lateral *l)
+{
+    int reach = l->maps < 0 ? 0 : l->maps ? l->maps : s.c;
+    double own = (double)x[lsnni_at3(c, i, s.h, j, s.w)];
+    for (int a = LSNNI_MAX(0, c - reach); a <= LSNNI_MIN(s.c - 1, c + reach); a++)
+    for (int b = LSNNI_MAX(0, i - l->places); b <= LSNNI_MIN(s.h - 1, i + l->places); b++)
+    for (int e = LSNNI_MAX(0, j - l->places); e <= LSNNI_MIN(s.w - 1, j + l->places); e++)
+        if ((a != c || b != i || e != j) &&
+            !(own - (double)x[lsnni_at3(a, b, s.h, e, s.w)] >= l->beta)) return 0;
+    return 1;
+}
+
+typedef struct lsnni_lateral_run {
+    lsnn_real *won;
+    const lsnn_real *x;
+    lsnn_shape s;
+    const lsnn_lateral *l;
+} lsnni_lateral_run;
+
+static void lsnni_lateral_task(void *user, int n, int worker)
+{
+    const lsnni_lateral_run *r = (const lsnni_lateral_run *)user;
+    size_t first = (size_t)n * (size_t)lsnni_features(r->s);
+    (void)worker;
+    for (int c = 0; c < r->s.c; c++)
+    for (int i = 0; i < r->s.h; i++)
+    for (int j = 0; j < r->s.w; j++)
+        r->won[first + lsnni_at3(c, i, r->s.h, j, r->s.w)] =
+            (lsnn_real)lsnni_dsc_wins(r->x + first, r->s, c, i, j, r->l);
+}
+
+LSNN_API lsnn_status lsnn_dsc_lateral_forward(lsnn_ctx *cx, lsnn_real *won, const lsnn_real *x,
+                                              int n, lsnn_shape shape, const lsnn_lateral *l)
+{
+    lsnni_lateral_run r;
+    LSNNI_TRY(lsnni_sizes3(cx, "dsc_lateral (images x maps)", n, shape.c, 1));
+    LSNNI_TRY(lsnni_sizes3(cx, "dsc_lateral", shape.c, shape.h, shape.w));
+    if (!(l->beta >= 0) || l->places < 0 || l->maps < -1)
+        return lsnni_fail(cx, LSNN_EVALUE, "dsc_lateral: beta %g and places %d must not be "
+                          "negative, maps %d not below -1", l->beta, l->places, l->maps);
+    r.won = won; r.x = x; r.s = shape; r.l = l;
+    lsnni_parallel_some(cx, (size_t)lsnni_features(shape) * (size_t)n, n, lsnni_lateral_task, &r);
+    return LSNN_OK;
+}
+
+/* ---- The layers ------------------------------------------------------------------------*/
+static lsnn_status lsnni_plan_dsc_loss(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    if (p->o.head < 0)
+        return lsnni_fail(cx, LSNN_EVALUE, "dsc_loss: head %d is negative", p->o.head);
+    return lsnni_plan_same(cx, p);
+}
+
+static lsnn_status lsnni_forward_dsc_loss(lsnn_ctx *cx, lsnn_call *c)
+{
+    int head = c->plan->o.head;
+    if (!c->labels || head >= c->heads)
+        return lsnni_fail(cx, LSNN_ESHAPE, "dsc_loss: needs label %d of each sample, the batch "
+                          "has %d", head, c->labels ? c->heads : 0);
+    memcpy(c->y, c->x[0], lsnni_call_count(c) * sizeof *c->y);
+    LSNNI_TRY(lsnn_dsc_loss_forward(cx, &c->loss, c->x[0], c->labels + head, c->heads, c->n,
+                                    lsnni_features(c->plan->in[0])));
+    c->loss *= (double)c->n / c->total;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_backward_dsc_loss(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnn_dsc_loss_backward(cx, c->dx[0], c->x[0], c->labels + c->plan->o.head, c->heads,
+                                  c->n, lsnni_features(c->plan->in[0]), c->add[0]);
+}
+
+static lsnn_lateral lsnni_lateral_of(const lsnn_layer_plan *p)
+{
+    lsnn_lateral l;
+    l.beta = p->o.dsc_beta;
+    l.places = p->o.dsc_places;
+    l.maps = p->o.dsc_maps;
+    return l;
+}
+
+static lsnn_status lsnni_plan_dsc_lateral(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    if (!(p->o.dsc_beta >= 0) || p->o.dsc_places < 0 || p->o.dsc_maps < -1)
+        return lsnni_fail(cx, LSNN_EVALUE, "dsc_lateral: dsc_beta %g and dsc_places %d must not "
+                          "be negative, dsc_maps %d not below -1", p->o.dsc_beta,
+                          p->o.dsc_places, p->o.dsc_maps);
+    return lsnni_plan_same(cx, p);
+}
+
+static lsnn_status lsnni_forward_dsc_lateral(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_lateral l = lsnni_lateral_of(c->plan);
+    size_t count = lsnni_call_count(c);
+    double total = 0;
+    LSNNI_TRY(lsnn_dsc_lateral_forward(cx, c->y, c->x[0], c->n, c->plan->in[0], &l));
+    for (size_t i = 0; i < count; i++) {
+        double d = (double)c->y[i] - (double)c->x[0][i];
+        total += d * d;
+    }
+    c->loss = total / 2 / c->total;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_backward_dsc_lateral(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t count = lsnni_call_count(c);
+    (void)cx;
+    lsnni_clear(c->dx[0], count, c->add[0]);
+    for (size_t i = 0; i < count && c->dx[0]; i++) c->dx[0][i] += c->x[0][i] - c->y[i];
+    return LSNN_OK;
+}
+
+static const lsnn_layer_type lsnni_dsc_loss_type = {
+    "dsc_loss", "head", 1, 1,
+    LSNN_IS_LOSS | LSNN_CLASSIFIES,
+    lsnni_plan_dsc_loss, lsnni_forward_dsc_loss, lsnni_backward_dsc_loss, NULL, NULL
+};
+
+static const lsnn_layer_type lsnni_dsc_lateral_type = {
+    "dsc_lateral", "dsc_beta dsc_places dsc_maps", 1, 1,
+    LSNN_IS_LOSS,
+    lsnni_plan_dsc_lateral, lsnni_forward_dsc_lateral, lsnni_backward_dsc_lateral, NULL, NULL
+};
+
+LSNN_API int lsnn_dsc_loss(lsnn_net *net, int x, const lsnn_options *o)
+{
+    return lsnn_layer(net, &lsnni_dsc_loss_type, &x, 1, o);
+}
+
+LSNN_API int lsnn_dsc_lateral(lsnn_net *net, int x, const lsnn_options *o)
+{
+    return lsnn_layer(net, &lsnni_dsc_lateral_type, &x, 1, o);
 }
 
 /* The library's layer types. A new one is a file above and a line here.      */
@@ -7112,6 +7940,8 @@ static const lsnn_layer_type *const lsnni_types[] = {
     &lsnni_conv2d_type,
     &lsnni_table_conv2d_type,
     &lsnni_local2d_type,
+    &lsnni_dsc_dense_type, &lsnni_dsc_conv2d_type, &lsnni_dsc_local2d_type,
+    &lsnni_dsc_loss_type, &lsnni_dsc_lateral_type,
     &lsnni_smooth_type
 };
 
@@ -7226,6 +8056,9 @@ static const lsnni_field lsnni_fields[] = {
     LSNNI_REAL(loss_weight), LSNNI_REAL(rubbish), LSNNI_REAL(norm), LSNNI_INT(learn_norm),
     LSNNI_INT(smooth_shape), LSNNI_INT(normalise), LSNNI_INT(rank),
     LSNNI_INT(mixture), LSNNI_INT(smooth_bias),
+    LSNNI_REAL(dsc_alpha_max), LSNNI_REAL(dsc_tau), LSNNI_REAL(dsc_xi), LSNNI_REAL(dsc_eta),
+    LSNNI_REAL(dsc_theta), LSNNI_REAL(dsc_spread), LSNNI_INT(dsc_silent), LSNNI_INT(dsc_sums),
+    LSNNI_REAL(dsc_beta), LSNNI_INT(dsc_places), LSNNI_INT(dsc_maps),
     { "custom0", offsetof(lsnn_options, custom), 'd' },
     { "custom1", offsetof(lsnn_options, custom) + sizeof(double), 'd' },
     { "custom2", offsetof(lsnn_options, custom) + 2 * sizeof(double), 'd' },
@@ -10127,7 +10960,9 @@ static const char *lsnni_graph_differs(const char *a, const char *a_end, const c
                                        const char *b_end)
 {
     static const char *const free_words[] = { "x=", "share=", "keep=", "init=", "init_scale=",
-        "lr_factor=", "freeze=", "no_decay=", "rate=", "momentum=", "head=", "loss_weight=" };
+        "lr_factor=", "freeze=", "no_decay=", "rate=", "momentum=", "head=", "loss_weight=",
+        "dsc_alpha_max=", "dsc_tau=", "dsc_xi=", "dsc_eta=", "dsc_theta=", "dsc_spread=",
+        "dsc_silent=" };
     size_t n;
     for (a += strcspn(a, " \n"); a < a_end; a += n) {
         const char *c = b + strcspn(b, " \n");
@@ -12522,6 +13357,22 @@ LSNN_API void lsnn_optimizer_free(lsnn_optimizer *o)
     lsnni_free(o->net->cx, o);
 }
 
+/* Layers with a rule of their own take its step as it is, or a part of it: no mean of steps,
+   and no step in another direction.                                           */
+static lsnn_status lsnni_own_rules_check(const lsnn_net *net, const lsnn_optimizer_desc *d)
+{
+    int plain = d->method == LSNN_SGD && d->momentum <= 0 && d->clip_norm <= 0;
+    for (int i = 0; i < net->params; i++) {
+        const lsnni_node *v = &net->node[net->param[i].owner];
+        double lr = d->lr * net->param[i].lr_factor;
+        if (!(v->plan.traits & LSNN_OWN_RULE) || !(lr > 0) || (plain && lr <= 1)) continue;
+        return lsnni_fail(net->cx, LSNN_EVALUE, "optimizer: layer '%.60s' has an update rule of "
+                          "its own: it learns by SGD without momentum and clip_norm, at an lr of "
+                          "at most 1 (which is the rule itself), not %g", v->name, lr);
+    }
+    return LSNN_OK;
+}
+
 LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_desc *d)
 {
     if (!net) return NULL;
@@ -12536,7 +13387,8 @@ LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_
                    "optimizer: the net must be built, and not to predict only");
         return NULL;
     }
-    if (lsnni_optimizer_check(net->cx, &all) != LSNN_OK) return NULL;
+    if (lsnni_optimizer_check(net->cx, &all) != LSNN_OK ||
+        lsnni_own_rules_check(net, &all) != LSNN_OK) return NULL;
     o = (lsnn_optimizer *)lsnni_alloc(net->cx, 1, sizeof *o);
     if (!o) return NULL;
     o->net = net;
@@ -12577,6 +13429,22 @@ static void lsnni_update_task(void *user, int i, int worker)
                     1 - d->one_minus_beta2, u->c1, u->c2, d->eps, p->spec.count);
 }
 
+/* What the layers' types have to say of parameters that have changed. Shared ones are put right
+   by the node that owns them, once.                                           */
+static void lsnni_project_task(void *user, int i, int worker)
+{
+    const lsnn_net *net = (const lsnn_net *)user;
+    const lsnni_node *v = &net->node[i];
+    lsnn_real *param[LSNN_MAX_PARAMS] = { NULL };
+    (void)worker;
+    if (!v->type->project || v->share || !v->plan.params) return;
+    for (int j = 0; j < v->plan.params; j++) {
+        if (!(net->param[v->param[j]].lr_factor > 0)) return;
+        param[j] = net->value + net->param[v->param[j]].at;
+    }
+    v->type->project(&v->plan, param);
+}
+
 LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
 {
     lsnn_net *net = o->net;
@@ -12600,6 +13468,7 @@ LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
     norm = sqrt(norm);
     u.scale = o->d.clip_norm > 0 ? LSNNI_MIN(1, o->d.clip_norm / (norm + 1e-6)) : 1;
     lsnn_parallel(net->cx, net->params, lsnni_update_task, &u);
+    lsnn_parallel(net->cx, net->nodes, lsnni_project_task, net);
     lsnni_changed(net);
     lsnn_zero_grad(net);
     net->steps = ++o->step;
@@ -19770,6 +20639,39 @@ static void K_(dropout)(lsnn_real *y, const lsnn_real *x, const lsnn_rng *at, ui
                 lsnn_real v = draw[16 * (q & 3) + q / 4] >= limit ? x[e + q] * s : 0;
                 y[e + q] = add ? y[e + q] + v : v;
             }
+    }
+}
+
+/* ---- >>dsc rows: input o's connections to n neurons. step: the change of w, over xi; up: what
+   each asks of o, over eta. wanted: eta D_x / sum_j o_j of each neuron.       */
+static void K_(dsc)(lsnn_real *sum, const lsnn_real *w, lsnn_real o, size_t n)
+{
+    const lsnn_real rest = 1 - o;
+    for (size_t k = 0; k < n; k++) {
+        lsnn_real r = w[k] < 0 ? -w[k] : w[k], g = 1 - rest / r;
+        g = g > 0 ? g : 0;
+        sum[k] += w[k] < 0 ? -g : g;
+    }
+}
+
+static void K_(dsc_back)(lsnn_real *step, lsnn_real *up, const lsnn_real *w,
+                         const lsnn_real *wanted, lsnn_real o, double least, int silent,
+                         size_t n)
+{
+    const lsnn_real rest = 1 - o, low = LSNNI_R(least), gate = silent ? 0 : -1;
+    for (size_t k = 0; k < n; k++) {
+        lsnn_real sign = w[k] < 0 ? (lsnn_real)-1 : (lsnn_real)1, r = sign * w[k];
+        lsnn_real d = sign * o * wanted[k], g = 1 - rest / r, t, hat, to;
+        g = g > 0 ? g : 0;
+        t = g + d;
+        t = t > 0 ? t : 0;
+        t = t < 1 ? t : 1;
+        hat = rest / (t < 1 ? 1 - t : 1);
+        hat = t < 1 ? hat : 1;
+        to = t > g ? (hat < 1 ? hat : 1) : (hat > low ? hat : low);
+        sign = (t > g || t < g) && g > gate ? sign : 0;
+        step[k] = sign * (to - r);
+        up[k] = sign * (rest - r * (1 - t));
     }
 }
 

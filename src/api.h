@@ -241,6 +241,44 @@ LSNN_API lsnn_status lsnn_rbf_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *d
                                        const lsnn_real *dy, const lsnn_real *x,
                                        const lsnn_real *w, int n, int c, int k, int add);
 
+/* Data-driven sparse connections: an update rule of their own, no gradients, see >>dsc.
+   x N,C,H,W   y N,K,OH,OW   w P,C*kh*kw,K: |w| = 1 - alpha, the sign is the kind   theta P,K:
+   the neurons' alpha (NULL with sums); P = OH*OW if unshared, else 1. sum N,OH*OW,K: forward
+   keeps it for backward. dy = -D, what y should change by, and so dx; dw and dtheta get -share
+   times the rule's change. Plain arrays (s->lanes is not read).               */
+typedef struct lsnn_dsc {
+    double alpha_max, tau;           /* 0 < tau < alpha_max < 1               */
+    double xi, eta;                  /* in (0, 1]                             */
+    double share;                    /* 1: the draft's rule, of one neuron and image */
+    int unshared;
+    int silent;                      /* 1: what is closed to an input stays so */
+    int sums;                        /* 1: y is the sum itself                */
+} lsnn_dsc;
+LSNN_API lsnn_status lsnn_dsc_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *sum,
+                                      const lsnn_real *x, const lsnn_real *w,
+                                      const lsnn_real *theta, const lsnn_dsc *d,
+                                      const lsnn_window *s);
+LSNN_API lsnn_status lsnn_dsc_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                       lsnn_real *dtheta, const lsnn_real *dy,
+                                       const lsnn_real *x, const lsnn_real *sum,
+                                       const lsnn_real *w, const lsnn_real *theta,
+                                       const lsnn_dsc *d, const lsnn_window *s, int add);
+/* After w and theta have changed: bounds, and connections that switch their kind. */
+LSNN_API void lsnn_dsc_project(lsnn_real *w, size_t connections, lsnn_real *theta,
+                               size_t neurons, const lsnn_dsc *d);
+/* Their corrections, dx = -D of each image. To labels: the right class at 1 or more, the others
+   at 0 or less. Lateral depression (Eq. 19): won is 1 where x is larger than all of its
+   neighbours by at least beta, else 0. Neighbours: within `places` rows and columns, of all
+   maps (maps 0), of those within `maps`, or of the same map (-1).             */
+typedef struct lsnn_lateral { double beta; int places, maps; } lsnn_lateral;
+LSNN_API lsnn_status lsnn_dsc_loss_forward(lsnn_ctx *cx, double *loss, const lsnn_real *x,
+                                           const int *label, int label_stride, int n, int c);
+LSNN_API lsnn_status lsnn_dsc_loss_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *x,
+                                            const int *label, int label_stride, int n, int c,
+                                            int add);
+LSNN_API lsnn_status lsnn_dsc_lateral_forward(lsnn_ctx *cx, lsnn_real *won, const lsnn_real *x,
+                                              int n, lsnn_shape shape, const lsnn_lateral *l);
+
 /* Elementwise. Backward needs only y, so y may be x itself, and dx may be dy.
    slope: leaky_relu's, positive. LSNN_SCALED_TANH: 1.7159 tanh(2 x / 3), LeNet-5's. */
 typedef enum lsnn_act { LSNN_RELU, LSNN_LEAKY_RELU, LSNN_SIGMOID, LSNN_TANH,
@@ -466,6 +504,14 @@ typedef struct lsnn_options {
     lsnn_normalise normalise;
     int rank, mixture;               /* smooth: 0 -> 1                        */
     int smooth_bias;
+    double dsc_alpha_max, dsc_tau;   /* dsc_...: 0 -> 0.9, 0.5                */
+    double dsc_xi, dsc_eta;          /* 0 -> 0.3, 0.5                         */
+    double dsc_theta;                /* the neurons' first alpha: 0 -> 0.1    */
+    double dsc_spread;               /* first connections: alpha in the upper part, so large, of */
+                                     /*   [0, alpha_max - tau]; 0 -> 0.25     */
+    int dsc_silent, dsc_sums;        /* see lsnn_dsc                          */
+    double dsc_beta;                 /* dsc_lateral                           */
+    int dsc_places, dsc_maps;
     double custom[4];                /* types of your own: "custom0", "custom1", ... */
 } lsnn_options;
 
@@ -485,6 +531,16 @@ LSNN_API int lsnn_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o
 /* Distances to `outputs` centres, which begin at random corners of [-1, 1]^C; freeze: they
    are a buffer, all 0, for lsnn_net_set.                                     */
 LSNN_API int lsnn_rbf(lsnn_net *net, int x, int outputs, const lsnn_options *o);
+/* Data-driven sparse connections: dense, shared and unshared windows. They learn by plain SGD
+   alone, at an lr of at most 1, which is the rule itself. dsc_loss learns from labels, and is
+   scored as cross_entropy is; dsc_lateral from nothing but who wins, which is its output. */
+LSNN_API int lsnn_dsc_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o);
+LSNN_API int lsnn_dsc_conv2d(lsnn_net *net, int x, int filters, int kernel,
+                             const lsnn_options *o);
+LSNN_API int lsnn_dsc_local2d(lsnn_net *net, int x, int filters, int kernel,
+                              const lsnn_options *o);
+LSNN_API int lsnn_dsc_loss(lsnn_net *net, int x, const lsnn_options *o);
+LSNN_API int lsnn_dsc_lateral(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_relu(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_leaky_relu(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_sigmoid(lsnn_net *net, int x, const lsnn_options *o);
@@ -555,8 +611,10 @@ enum {
     LSNN_MAX2_AFTER = 8192,          /* does that with its y, its own y is not written */
     LSNN_CROPS = 16384,              /* makes fewer rows and columns of y if plan.out says so */
     LSNN_JOINS = 32768,              /* y: the channels of its inputs, one after another */
-    LSNN_READS_PARTS = 65536         /* reads such a y as the inputs it is made of: */
-};                                   /*   plan.inputs of them                 */
+    LSNN_READS_PARTS = 65536,        /* reads such a y as the inputs it is made of: */
+                                     /*   plan.inputs of them                 */
+    LSNN_OWN_RULE = 131072           /* dparam is no gradient but a rule's step: only SGD  */
+};                                   /*   without momentum, at an lr up to 1, takes it */
 enum { LSNN_DO_RELU = 1, LSNN_DO_MAX2 = 2 };
 
 typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */
@@ -613,6 +671,9 @@ typedef struct lsnn_layer_type {
     lsnn_status (*backward)(lsnn_ctx *cx, lsnn_call *c);
     /* NULL, or draws the first values of parameter number i                  */
     void (*init)(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng);
+    /* NULL, or puts parameters back into their bounds, after each step of an optimizer that has
+       changed them                                                           */
+    void (*project)(const lsnn_layer_plan *p, lsnn_real *const *param);
 } lsnn_layer_type;
 LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x, int count,
                         const lsnn_options *o);

@@ -1081,6 +1081,39 @@ static void K_(dropout)(lsnn_real *y, const lsnn_real *x, const lsnn_rng *at, ui
     }
 }
 
+/* ---- >>dsc rows: input o's connections to n neurons. step: the change of w, over xi; up: what
+   each asks of o, over eta. wanted: eta D_x / sum_j o_j of each neuron.       */
+static void K_(dsc)(lsnn_real *sum, const lsnn_real *w, lsnn_real o, size_t n)
+{
+    const lsnn_real rest = 1 - o;
+    for (size_t k = 0; k < n; k++) {
+        lsnn_real r = w[k] < 0 ? -w[k] : w[k], g = 1 - rest / r;
+        g = g > 0 ? g : 0;
+        sum[k] += w[k] < 0 ? -g : g;
+    }
+}
+
+static void K_(dsc_back)(lsnn_real *step, lsnn_real *up, const lsnn_real *w,
+                         const lsnn_real *wanted, lsnn_real o, double least, int silent,
+                         size_t n)
+{
+    const lsnn_real rest = 1 - o, low = LSNNI_R(least), gate = silent ? 0 : -1;
+    for (size_t k = 0; k < n; k++) {
+        lsnn_real sign = w[k] < 0 ? (lsnn_real)-1 : (lsnn_real)1, r = sign * w[k];
+        lsnn_real d = sign * o * wanted[k], g = 1 - rest / r, t, hat, to;
+        g = g > 0 ? g : 0;
+        t = g + d;
+        t = t > 0 ? t : 0;
+        t = t < 1 ? t : 1;
+        hat = rest / (t < 1 ? 1 - t : 1);
+        hat = t < 1 ? hat : 1;
+        to = t > g ? (hat < 1 ? hat : 1) : (hat > low ? hat : low);
+        sign = (t > g || t < g) && g > gate ? sign : 0;
+        step[k] = sign * (to - r);
+        up[k] = sign * (rest - r * (1 - t));
+    }
+}
+
 /* ---- >>updates: see >>optimizers for the formulas. scale is the clipping, c1 and c2 are
    1 / (1 - b1^t) and 1 / (1 - b2^t), shrink is AdamW's lr wd.                */
 static void K_(sgd)(lsnn_real *w, lsnn_real *v, const lsnn_real *g, double scale, double lr,

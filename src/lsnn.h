@@ -57,6 +57,8 @@
 #include "ops/local2d.h"
 #include "ops/attention.h"
 #include "ops/smooth.h"
+#include "ops/dsc.h"
+#include "ops/dsc_loss.h"
 
 /* The library's layer types. A new one is a file above and a line here.      */
 static const lsnn_layer_type *const lsnni_types[] = {
@@ -76,6 +78,8 @@ static const lsnn_layer_type *const lsnni_types[] = {
     &lsnni_conv2d_type,
     &lsnni_table_conv2d_type,
     &lsnni_local2d_type,
+    &lsnni_dsc_dense_type, &lsnni_dsc_conv2d_type, &lsnni_dsc_local2d_type,
+    &lsnni_dsc_loss_type, &lsnni_dsc_lateral_type,
     &lsnni_smooth_type
 };
 

@@ -33,6 +33,12 @@
 #define lsnn_dense_backward lsnn_dense_backward_f64
 #define lsnn_rbf_forward lsnn_rbf_forward_f64
 #define lsnn_rbf_backward lsnn_rbf_backward_f64
+#define lsnn_dsc_forward lsnn_dsc_forward_f64
+#define lsnn_dsc_backward lsnn_dsc_backward_f64
+#define lsnn_dsc_project lsnn_dsc_project_f64
+#define lsnn_dsc_loss_forward lsnn_dsc_loss_forward_f64
+#define lsnn_dsc_loss_backward lsnn_dsc_loss_backward_f64
+#define lsnn_dsc_lateral_forward lsnn_dsc_lateral_forward_f64
 #define lsnn_activation_forward lsnn_activation_forward_f64
 #define lsnn_activation_backward lsnn_activation_backward_f64
 #define lsnn_softmax_forward lsnn_softmax_forward_f64
@@ -71,6 +77,11 @@
 #define lsnn_local2d lsnn_local2d_f64
 #define lsnn_dense lsnn_dense_f64
 #define lsnn_rbf lsnn_rbf_f64
+#define lsnn_dsc_dense lsnn_dsc_dense_f64
+#define lsnn_dsc_conv2d lsnn_dsc_conv2d_f64
+#define lsnn_dsc_local2d lsnn_dsc_local2d_f64
+#define lsnn_dsc_loss lsnn_dsc_loss_f64
+#define lsnn_dsc_lateral lsnn_dsc_lateral_f64
 #define lsnn_relu lsnn_relu_f64
 #define lsnn_leaky_relu lsnn_leaky_relu_f64
 #define lsnn_sigmoid lsnn_sigmoid_f64

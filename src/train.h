@@ -108,6 +108,22 @@ LSNN_API void lsnn_optimizer_free(lsnn_optimizer *o)
     lsnni_free(o->net->cx, o);
 }
 
+/* Layers with a rule of their own take its step as it is, or a part of it: no mean of steps,
+   and no step in another direction.                                           */
+static lsnn_status lsnni_own_rules_check(const lsnn_net *net, const lsnn_optimizer_desc *d)
+{
+    int plain = d->method == LSNN_SGD && d->momentum <= 0 && d->clip_norm <= 0;
+    for (int i = 0; i < net->params; i++) {
+        const lsnni_node *v = &net->node[net->param[i].owner];
+        double lr = d->lr * net->param[i].lr_factor;
+        if (!(v->plan.traits & LSNN_OWN_RULE) || !(lr > 0) || (plain && lr <= 1)) continue;
+        return lsnni_fail(net->cx, LSNN_EVALUE, "optimizer: layer '%.60s' has an update rule of "
+                          "its own: it learns by SGD without momentum and clip_norm, at an lr of "
+                          "at most 1 (which is the rule itself), not %g", v->name, lr);
+    }
+    return LSNN_OK;
+}
+
 LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_desc *d)
 {
     if (!net) return NULL;
@@ -122,7 +138,8 @@ LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_
                    "optimizer: the net must be built, and not to predict only");
         return NULL;
     }
-    if (lsnni_optimizer_check(net->cx, &all) != LSNN_OK) return NULL;
+    if (lsnni_optimizer_check(net->cx, &all) != LSNN_OK ||
+        lsnni_own_rules_check(net, &all) != LSNN_OK) return NULL;
     o = (lsnn_optimizer *)lsnni_alloc(net->cx, 1, sizeof *o);
     if (!o) return NULL;
     o->net = net;
@@ -163,6 +180,22 @@ static void lsnni_update_task(void *user, int i, int worker)
                     1 - d->one_minus_beta2, u->c1, u->c2, d->eps, p->spec.count);
 }
 
+/* What the layers' types have to say of parameters that have changed. Shared ones are put right
+   by the node that owns them, once.                                           */
+static void lsnni_project_task(void *user, int i, int worker)
+{
+    const lsnn_net *net = (const lsnn_net *)user;
+    const lsnni_node *v = &net->node[i];
+    lsnn_real *param[LSNN_MAX_PARAMS] = { NULL };
+    (void)worker;
+    if (!v->type->project || v->share || !v->plan.params) return;
+    for (int j = 0; j < v->plan.params; j++) {
+        if (!(net->param[v->param[j]].lr_factor > 0)) return;
+        param[j] = net->value + net->param[v->param[j]].at;
+    }
+    v->type->project(&v->plan, param);
+}
+
 LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
 {
     lsnn_net *net = o->net;
@@ -186,6 +219,7 @@ LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
     norm = sqrt(norm);
     u.scale = o->d.clip_norm > 0 ? LSNNI_MIN(1, o->d.clip_norm / (norm + 1e-6)) : 1;
     lsnn_parallel(net->cx, net->params, lsnni_update_task, &u);
+    lsnn_parallel(net->cx, net->nodes, lsnni_project_task, net);
     lsnni_changed(net);
     lsnn_zero_grad(net);
     net->steps = ++o->step;

@@ -52,7 +52,7 @@ static lsnn_status picky_backward(lsnn_ctx *cx, lsnn_call *c)
     return answer(cx, BACKWARD);
 }
 static const lsnn_layer_type picky_type = {
-    "picky", "", 1, 1, 0, picky_plan, picky_forward, picky_backward, NULL
+    "picky", "", 1, 1, 0, picky_plan, picky_forward, picky_backward, NULL, NULL
 };
 
 static lsnn_net *picky_net(lsnn_ctx *cx, int side)

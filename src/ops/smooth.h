@@ -777,7 +777,7 @@ static void lsnni_init_smooth(const lsnn_layer_plan *p, int i, lsnn_real *v, lsn
 static const lsnn_layer_type lsnni_smooth_type = {
     "smooth", "lr_factor freeze no_bias smooth_shape normalise rank mixture smooth_bias", 1, 2,
     LSNN_DX_IN_PLACE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_smooth, lsnni_forward_smooth, lsnni_backward_smooth, lsnni_init_smooth
+    lsnni_plan_smooth, lsnni_forward_smooth, lsnni_backward_smooth, lsnni_init_smooth, NULL
 };
 
 LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
