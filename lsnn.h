@@ -556,6 +556,7 @@ typedef float lsnn_real;
 #define lsnn_rng_int lsnn_rng_int_f64
 #define lsnn_rng_permutation lsnn_rng_permutation_f64
 #define lsnn_window_set lsnn_window_set_f64
+#define lsnn_window_fit lsnn_window_fit_f64
 #define lsnn_gemm lsnn_gemm_f64
 #define lsnn_lanes lsnn_lanes_f64
 #define lsnn_interleave lsnn_interleave_f64
@@ -845,13 +846,20 @@ typedef struct lsnn_window {
     int kernel_h, kernel_w, stride_h, stride_w;
     int pad_top, pad_left;           /* what sticks out at the other sides is padding too */
     int lanes;                       /* 0: N x C x H x W; lsnn_lanes: blocks of images */
-} lsnn_window;
+    int dilation_h, dilation_w;      /* pixels from tap to tap, 1: side by side (poolings: 1) */
+    int groups;                      /* conv2d, local2d: kernels [gK/G, (g+1)K/G) read channels */
+} lsnn_window;                       /*   [gC/G, (g+1)C/G); C: depthwise. Others: 1 */
 
 /* Fills a window. SAME and VALID ignore pad[]; EXPLICIT takes it as top, left,
    bottom, right. ESHAPE if nothing fits, the message says what.              */
 LSNN_API lsnn_status lsnn_window_set(lsnn_ctx *cx, lsnn_window *s, int n, lsnn_shape in,
                                      int k, int kernel_h, int kernel_w, int stride_h,
                                      int stride_w, lsnn_padding padding, const int pad[4]);
+/* The same where sizes, kernel, stride, dilation and groups are set already, 0 of the last
+   three meaning 1: finds oh, ow, pad_top and pad_left. ESHAPE, too, for groups that do not
+   divide C and K.                                                            */
+LSNN_API lsnn_status lsnn_window_fit(lsnn_ctx *cx, lsnn_window *s, lsnn_padding padding,
+                                     const int pad[4]);
 
 /* ---- >>api ops: one pair of functions a layer type --------------------------
    Forward overwrites its output. Backward ADDS to the gradients of parameters
@@ -876,7 +884,7 @@ LSNN_API int lsnn_lanes(const lsnn_ctx *cx);
 LSNN_API lsnn_status lsnn_interleave(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x, int n,
                                      size_t size, int back, int add);
 
-/* x N,C,H,W   w K,C,kh,kw   b K (NULL: none)   y N,K,OH,OW                   */
+/* x N,C,H,W   w K,C/G,kh,kw   b K (NULL: none)   y N,K,OH,OW    G: the window's groups */
 LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                          const lsnn_real *w, const lsnn_real *b,
                                          const lsnn_window *s);
@@ -887,7 +895,8 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
 
 /* A convolution whose kernel k reads the input maps that a table lists for it: text, for each
    kernel its maps in rising order, "0,1,2;1,2,3;0-2,5". w M,kh,kw: the M connections in the
-   table's order; room: K*C*kh*kw numbers to work in. EVALUE: what is wrong in the table. */
+   table's order; room: K*C*kh*kw numbers to work in. EVALUE: what is wrong in the table, or a
+   window with dilation or groups.                                            */
 LSNN_API lsnn_status lsnn_table_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *room,
                                                const lsnn_real *x, const lsnn_real *w,
                                                const lsnn_real *b, const char *table,
@@ -898,7 +907,7 @@ LSNN_API lsnn_status lsnn_table_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsn
                                                 const lsnn_real *w, const char *table,
                                                 const lsnn_window *s, int add);
 
-/* Unshared weights: w OH*OW,C*kh*kw,K   b K,OH,OW (NULL: none)               */
+/* Unshared weights: w OH*OW,C/G*kh*kw,K   b K,OH,OW (NULL: none)             */
 LSNN_API lsnn_status lsnn_local2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                           const lsnn_real *w, const lsnn_real *b,
                                           const lsnn_window *s);
@@ -1170,6 +1179,8 @@ typedef struct lsnn_options {
     int stride_h, stride_w;          /* 0 -> 1, pooling: the kernel; w 0 -> h */
     lsnn_padding padding;
     int pad_top, pad_left, pad_bottom, pad_right;    /* for LSNN_EXPLICIT     */
+    int dilation_h, dilation_w;      /* conv2d, local2d: 0 -> 1; w 0 -> h     */
+    int groups;                      /* conv2d, local2d: 0 -> 1; channels: depthwise */
     /* single types */
     double slope;                    /* leaky_relu: 0 -> 0.01                 */
     double rate;                     /* dropout (set by the call)             */
@@ -2718,19 +2729,21 @@ typedef struct lsnni_kernels {
 } lsnni_kernels;
 /* ---- >>reach: which rows of pixels and of the kernel meet --------------------------
    What one row (or column) of pixels meets: `count` partners, beginning with number
-   `first` at coordinate `at` of the other side, which rises by one (TO_W: a stride).
-       FORWARD   an output row: the kernel's rows, and the image's
-       TO_X      an image row: the kernel's rows, falling by a stride, and the output's
-       TO_W      a kernel row: the output's rows, and the image's             */
+   `first` at coordinate `at` of the other side. From one to the next, with g the greatest
+   common divisor of stride and dilation, number and coordinate change by
+       FORWARD   an output row: the kernel's rows     1            the image's   dilation
+       TO_X      an image row: the kernel's rows      -stride/g    the output's  dilation/g
+       TO_W      a kernel row: the output's rows      1            the image's   stride */
 typedef enum lsnni_way { LSNNI_FORWARD, LSNNI_TO_X, LSNNI_TO_W } lsnni_way;
 typedef struct lsnni_reach { int first, count, at; } lsnni_reach;
-typedef struct lsnni_side { int in, out, kernel, stride, pad; } lsnni_side;
+typedef struct lsnni_side { int in, out, kernel, stride, pad, dilation; } lsnni_side;
 
 /* Rows with equal `first` and `count` are of one kind, and pixels whose rows and
    columns are of one kind share a table of taps. Pixels near the border have shorter
    tables, so padding costs nothing at all.                                   */
 typedef struct lsnni_kinds {
     int rows, kinds, partners;       /* partners: of one row of each kind     */
+    int number_step, at_step;        /* from one partner to the next          */
     lsnni_reach *reach;              /* of each row                           */
     int *kind, *example, *members;   /* of each row; a row, how many, of each kind */
 } lsnni_kinds;
@@ -2754,7 +2767,9 @@ typedef struct lsnni_lanes {
     size_t source, target, taps;     /* pixels of a map, weights of a pair of maps */
     lsnni_group *group;
     int32_t *from, *to;              /* pixels, group by group                */
-    const lsnn_real *x, *w, *bias;   /* w: target map, source map, tap        */
+    int parts;                       /* block n is of part n % parts of an image's maps: */
+    const lsnn_real *x, *w, *bias;   /*   conv2d's groups. w: part, target map, source */
+                                     /*   map, tap                            */
     lsnn_real *y;
     lsnni_pooled pool;
 } lsnni_lanes;
@@ -2777,14 +2792,18 @@ static void lsnni_turn_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x, int n
 static lsnn_status lsnni_lanes_plan(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
                                     lsnni_way way, int chunk, int more_tables, size_t more,
                                     size_t *table, char **at);
-static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c, int width,
-                           const lsnn_real *dy, const lsnn_real *x, const int32_t *start,
-                           const int32_t *item, int count);
+static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c, int pitch,
+                           int width, const lsnn_real *dy, const lsnn_real *x,
+                           const int32_t *start, const int32_t *item, int count);
 static lsnn_status lsnni_blocks_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                         const lsnn_real *w, const lsnn_real *b,
                                         const lsnn_window *s, const lsnni_pooled *pool);
 static lsnn_status lsnni_blocks_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
                                            const lsnn_real *w, const lsnn_window *s, int add);
+enum { LSNNI_FEW = 4 };
+static lsnn_status lsnni_few_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
+                                        const lsnn_real *dy, const lsnn_real *x,
+                                        const lsnn_window *s);
 static lsnn_status lsnni_blocks_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
                                            const lsnn_real *dy, const lsnn_real *x,
                                            const lsnn_window *s);
@@ -2802,22 +2821,29 @@ static lsnn_status lsnni_pointwise_forward(lsnn_ctx *cx, lsnn_real *y, const lsn
                                            const lsnn_real *w, const lsnn_real *b,
                                            const lsnn_window *s);
 /* ---- >>window: how kernels slide ------------------------------------------------*/
+/* The pixels from a kernel's first tap to its last one.                        */
+static int lsnni_extent(int kernel, int dilation) { return (kernel - 1) * dilation + 1; }
+
+/* What a window has on one side of the image: rows, or columns.                */
 static lsnn_status lsnni_window_side(lsnn_ctx *cx, const char *side, int in, int kernel,
-                                     int stride, lsnn_padding padding, int before, int after,
-                                     int *pad, int *out)
+                                     int dilation, int stride, lsnn_padding padding, int before,
+                                     int after, int *pad, int *out)
 {
-    double room;
+    double room, span = (kernel - 1.0) * dilation + 1;
+    if (span > INT32_MAX / 4)
+        return lsnni_fail(cx, LSNN_ESHAPE, "a kernel of %d, dilation %d, is over 2^29 pixels %s",
+                          kernel, dilation, side);
     if (padding == LSNN_SAME) {
         *out = in / stride + (in % stride != 0);
-        room = (double)(*out - 1) * stride + kernel - in;
+        room = (double)(*out - 1) * stride + span - in;
         *pad = room > 0 ? (int)room / 2 : 0;
         return LSNN_OK;
     }
     *pad = padding == LSNN_EXPLICIT ? before : 0;
-    room = (double)in + (padding == LSNN_EXPLICIT ? (double)before + after : 0) - kernel;
+    room = (double)in + (padding == LSNN_EXPLICIT ? (double)before + after : 0) - span;
     if (room < 0 || room > INT_MAX - 1)
-        return lsnni_fail(cx, LSNN_ESHAPE, "a kernel %d %s does not fit an input %d %s with "
-                          "padding %d + %d: use a smaller kernel or padding \"same\"", kernel,
+        return lsnni_fail(cx, LSNN_ESHAPE, "a kernel %.0f %s does not fit an input %d %s with "
+                          "padding %d + %d: use a smaller kernel or padding \"same\"", span,
                           side, in, side, *pad, padding == LSNN_EXPLICIT ? after : 0);
     *out = (int)room / stride + 1;
     return LSNN_OK;
@@ -2826,39 +2852,79 @@ static lsnn_status lsnni_window_side(lsnn_ctx *cx, const char *side, int in, int
 static lsnn_status lsnni_window_sizes(lsnn_ctx *cx, const char *who, const lsnn_window *s,
                                       int count)
 {
-    static const char *const name[11] = { "n", "c", "h", "w", "k", "kernel_h", "kernel_w",
-        "stride_h", "stride_w", "oh", "ow" };
-    int size[11];
+    static const char *const name[14] = { "n", "c", "h", "w", "k", "kernel_h", "kernel_w",
+        "stride_h", "stride_w", "dilation_h", "dilation_w", "groups", "oh", "ow" };
+    int size[14];
     size[0] = s->n; size[1] = s->c; size[2] = s->h; size[3] = s->w; size[4] = s->k;
     size[5] = s->kernel_h; size[6] = s->kernel_w; size[7] = s->stride_h; size[8] = s->stride_w;
-    size[9] = s->oh; size[10] = s->ow;
+    size[9] = s->dilation_h; size[10] = s->dilation_w; size[11] = s->groups;
+    size[12] = s->oh; size[13] = s->ow;
     for (int i = 0; i < count; i++)
         if (size[i] < 1)
             return lsnni_fail(cx, LSNN_ESHAPE, "%s: %s is %d, it must be positive", who, name[i],
                               size[i]);
+    if (s->c % s->groups || s->k % s->groups)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: groups is %d, which does not divide %d channels "
+                          "and %d kernels", who, s->groups, s->c, s->k);
     return LSNN_OK;
 }
 
-/* weights: the kernels have some, [k][c][kernel_h][kernel_w]; a pooling's have none. */
+/* weights: the kernels have some, [k][c / groups][kernel_h][kernel_w]; a pooling's have none. */
 static lsnn_status lsnni_window_check(lsnn_ctx *cx, const char *who, const lsnn_window *s,
                                       int weights)
 {
-    LSNNI_TRY(lsnni_window_sizes(cx, who, s, 11));
+    double high, wide;
+    LSNNI_TRY(lsnni_window_sizes(cx, who, s, 14));
     if (s->pad_top < 0 || s->pad_left < 0)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: padding %d, %d is negative", who, s->pad_top,
                           s->pad_left);
+    high = (s->kernel_h - 1.0) * s->dilation_h + 1;
+    wide = (s->kernel_w - 1.0) * s->dilation_w + 1;
     if ((double)s->c * s->h * s->w > INT32_MAX / 4 ||
         (double)s->k * s->oh * s->ow > INT32_MAX / 4 ||
-        (double)s->c * s->kernel_h * s->kernel_w * (weights ? s->k : 1) > INT32_MAX / 4 ||
-        (weights && ((double)s->h + s->kernel_h - 1) * ((double)s->w + s->kernel_w - 1) *
-            s->k > INT32_MAX) ||     /* what dx is made from: see rows.h      */
-        ((double)s->oh * s->stride_h + s->kernel_h) *
-            ((double)s->ow * s->stride_w + s->kernel_w) * LSNNI_MAX(s->c, s->k) > INT32_MAX / 4)
+        (double)s->c / s->groups * s->kernel_h * s->kernel_w * (weights ? s->k : 1) >
+            INT32_MAX / 4 ||
+        (weights && (s->h + high - 1) * (s->w + wide - 1) * s->k > INT32_MAX) ||
+        ((double)s->oh * s->stride_h + high) * ((double)s->ow * s->stride_w + wide) *
+            LSNNI_MAX(s->c, s->k) > INT32_MAX / 4)       /* what dx is made from: see rows.h */
         return lsnni_fail(cx, LSNN_ESHAPE,
                           "%s: input %dx%dx%d, output %dx%dx%d, kernel %dx%d: an "
                           "image or the weights have over 2^29 numbers", who, s->c, s->h, s->w,
                           s->k, s->oh, s->ow, s->kernel_h, s->kernel_w);
+    if (s->groups > 1 && (double)s->n * s->groups * LSNNI_MAX(s->h, s->oh) > INT32_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: %d images of %d groups and %d rows are over "
+                          "2^31: use smaller batches", who, s->n, s->groups,
+                          LSNNI_MAX(s->h, s->oh));
     return LSNN_OK;
+}
+
+/* For ops that know no dilation and no groups.                                 */
+static lsnn_status lsnni_window_simple(lsnn_ctx *cx, const char *who, const lsnn_window *s)
+{
+    if (s->dilation_h == 1 && s->dilation_w == 1 && s->groups == 1) return LSNN_OK;
+    return lsnni_fail(cx, LSNN_EVALUE, "%s: dilation_h %d, dilation_w %d, groups %d: it takes "
+                      "none of them, they must be 1", who, s->dilation_h, s->dilation_w,
+                      s->groups);
+}
+
+LSNN_API lsnn_status lsnn_window_fit(lsnn_ctx *cx, lsnn_window *s, lsnn_padding padding,
+                                     const int pad[4])
+{
+    if (!s->dilation_h) s->dilation_h = 1;
+    if (!s->dilation_w) s->dilation_w = 1;
+    if (!s->groups) s->groups = 1;
+    LSNNI_TRY(lsnni_window_sizes(cx, "window", s, 12));
+    for (int i = 0; i < 4; i++)
+        if (padding == LSNN_EXPLICIT && (!pad || pad[i] < 0))
+            return lsnni_fail(cx, LSNN_ESHAPE, "window: explicit padding must be four sizes "
+                              "that are not negative");
+    LSNNI_TRY(lsnni_window_side(cx, "high", s->h, s->kernel_h, s->dilation_h, s->stride_h,
+                                padding, pad ? pad[0] : 0, pad ? pad[2] : 0, &s->pad_top,
+                                &s->oh));
+    LSNNI_TRY(lsnni_window_side(cx, "wide", s->w, s->kernel_w, s->dilation_w, s->stride_w,
+                                padding, pad ? pad[1] : 0, pad ? pad[3] : 0, &s->pad_left,
+                                &s->ow));
+    return lsnni_window_check(cx, "window", s, 0);
 }
 
 LSNN_API lsnn_status lsnn_window_set(lsnn_ctx *cx, lsnn_window *s, int n, lsnn_shape in,
@@ -2875,18 +2941,8 @@ LSNN_API lsnn_status lsnn_window_set(lsnn_ctx *cx, lsnn_window *s, int n, lsnn_s
     s->kernel_w = kernel_w;
     s->stride_h = stride_h;
     s->stride_w = stride_w;
-    LSNNI_TRY(lsnni_window_sizes(cx, "window", s, 9));
-    for (int i = 0; i < 4; i++)
-        if (padding == LSNN_EXPLICIT && (!pad || pad[i] < 0))
-            return lsnni_fail(cx, LSNN_ESHAPE, "window: explicit padding must be four sizes "
-                              "that are not negative");
-    LSNNI_TRY(lsnni_window_side(cx, "high", in.h, kernel_h, stride_h, padding,
-                                pad ? pad[0] : 0, pad ? pad[2] : 0, &s->pad_top, &s->oh));
-    LSNNI_TRY(lsnni_window_side(cx, "wide", in.w, kernel_w, stride_w, padding,
-                                pad ? pad[1] : 0, pad ? pad[3] : 0, &s->pad_left, &s->ow));
-    return lsnni_window_check(cx, "window", s, 0);
+    return lsnn_window_fit(cx, s, padding, pad);
 }
-
 /* ---- >>layer: what the layers' files share ----------------------------------------
    How the net sees an op: plan computes shapes, parameters and counts from the inputs'
    shapes and the options; forward and backward run the op on a call's arrays. */
@@ -2946,8 +3002,12 @@ static lsnn_status lsnni_window_of(lsnn_ctx *cx, lsnn_window *s, const lsnn_laye
     int pad[4];
     pad[0] = p->o.pad_top; pad[1] = p->o.pad_left;
     pad[2] = p->o.pad_bottom; pad[3] = p->o.pad_right;
-    return lsnn_window_set(cx, s, n, p->in[0], k, p->o.kernel_h, p->o.kernel_w, p->o.stride_h,
-                           p->o.stride_w, p->o.padding, pad);
+    memset(s, 0, sizeof *s);
+    s->n = n; s->c = p->in[0].c; s->h = p->in[0].h; s->w = p->in[0].w; s->k = k;
+    s->kernel_h = p->o.kernel_h; s->kernel_w = p->o.kernel_w;
+    s->stride_h = p->o.stride_h; s->stride_w = p->o.stride_w;
+    s->dilation_h = p->o.dilation_h; s->dilation_w = p->o.dilation_w; s->groups = p->o.groups;
+    return lsnn_window_fit(cx, s, p->o.padding, pad);
 }
 
 static lsnn_status lsnni_call_window(lsnn_ctx *cx, lsnn_window *s, const lsnn_call *c)
@@ -2964,6 +3024,9 @@ static void lsnni_window_defaults(lsnn_options *o, int stride_h, int stride_w)
     if (!o->kernel_w) o->kernel_w = o->kernel_h;
     if (!o->stride_w) o->stride_w = o->stride_h ? o->stride_h : stride_w;
     if (!o->stride_h) o->stride_h = stride_h;
+    if (!o->dilation_w) o->dilation_w = o->dilation_h;
+    if (o->dilation_h == 1 && o->dilation_w == 1) o->dilation_h = o->dilation_w = 0;
+    if (o->groups == 1) o->groups = 0;   /* 1 and 0 are the same in a file, too */
 }
 
 /* An option, or what it is where the caller left it 0.                        */
@@ -2975,6 +3038,7 @@ static double lsnni_or(double value, double otherwise)
 #define LSNNI_PARAM_OPTIONS "init init_scale lr_factor freeze no_decay "
 #define LSNNI_WINDOW_OPTIONS "kernel_h kernel_w stride_h stride_w padding pad_top pad_left " \
                              "pad_bottom pad_right "
+#define LSNNI_KERNEL_OPTIONS LSNNI_WINDOW_OPTIONS "dilation_h dilation_w groups "
 #define LSNNI_WEIGHTED LSNNI_PARAM_OPTIONS "no_bias filters "
 
 static lsnn_status lsnni_plan_same(lsnn_ctx *cx, lsnn_layer_plan *p)
@@ -3654,6 +3718,7 @@ static int lsnni_pool_halves(const lsnn_window *s)
 static lsnn_status lsnni_pool_check(lsnn_ctx *cx, const lsnn_window *s)
 {
     LSNNI_TRY(lsnni_window_check(cx, "pool", s, 0));
+    LSNNI_TRY(lsnni_window_simple(cx, "pool", s));
     if (s->k != s->c || (double)s->n * s->c > INT_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "pool: %d images of %d channels in, %d out: the "
                           "channels must be equal, and their number an int", s->n, s->c, s->k);
@@ -5421,20 +5486,34 @@ LSNN_API int lsnn_mse(lsnn_net *net, int x, const lsnn_options *o)
     return lsnn_layer(net, &lsnni_mse_type, &x, 1, o);
 }
 /* ---- >>conv2d -------------------------------------------------------------------
-   y[n,k,oy,ox]   = b[k] + sum_crs w[k,c,r,s] x[n, c, oy*sh + r - pt, ox*sw + s - pl]
-   dx[n,c,iy,ix] (+)= sum_krs w[k,c,r,s] dy[n,k,oy,ox]   over oy*sh + r - pt = iy, same for x
-   dw[k,c,r,s]     += sum_n,oy,ox dy[n,k,oy,ox] x[n, c, oy*sh + r - pt, ox*sw + s - pl]
+   y[n,k,oy,ox]   = b[k] + sum_crs w[k,c,r,s] x[n, g(k)*C/G + c, iy, ix]
+   dx[n,c,iy,ix] (+)= sum_krs w[k,c,r,s] dy[n,k,oy,ox]      over all that meet that pixel
+   dw[k,c,r,s]     += sum_n,oy,ox dy[n,k,oy,ox] x[n, g(k)*C/G + c, iy, ix]
    db[k]           += sum_n,oy,ox dy[n,k,oy,ox]
-   x N,C,H,W  w K,C,kh,kw  b K  y N,K,OH,OW; pixels outside the image are 0.
-   K*C*kh*kw*OH*OW multiply-adds an image forward, twice that backward.   */
+   with iy = oy*sh + r*dh - pt, ix = ox*sw + s*dw - pl: stride, dilation, padding. In G groups,
+   each for itself a convolution of C/G channels by K/G kernels; g(k) = k / (K/G).
+   x N,C,H,W  w K,C/G,kh,kw  b K  y N,K,OH,OW; pixels outside the image are 0.
+   K*C/G*kh*kw*OH*OW multiply-adds an image forward, twice that backward.   */
+static int lsnni_depth(const lsnn_window *s)             /* products a sum    */
+{
+    return s->c / s->groups * s->kernel_h * s->kernel_w;
+}
 
 /* ---- The naive pair: what the formulas say. Wherever forward has y += x * w, backward has
    dx += dy * w and dw += dy * x. LSNN_NAIVE builds the library on it.        */
 #ifdef LSNN_NAIVE
 #define LSNNI_CONV2D_FUSES 0
-static int lsnni_inside(const lsnn_window *s, int row, int col)
+/* The pixel of image n that tap (c, u, v) of kernel k reads for output (i, j): 0 if there is
+   none, for padding is 0.                                                    */
+static int lsnni_pixel(const lsnn_window *s, int n, int k, int i, int j, int c, int u, int v,
+                       size_t *at)
 {
-    return row >= 0 && row < s->h && col >= 0 && col < s->w;
+    int row = i * s->stride_h - s->pad_top + u * s->dilation_h;
+    int col = j * s->stride_w - s->pad_left + v * s->dilation_w;
+    int channel = k / (s->k / s->groups) * (s->c / s->groups) + c;
+    if (row < 0 || row >= s->h || col < 0 || col >= s->w) return 0;
+    *at = lsnni_at4(n, channel, s->c, row, s->h, col, s->w);
+    return 1;
 }
 
 LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
@@ -5448,13 +5527,11 @@ LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_
     for (int i = 0; i < s->oh; i++)
     for (int j = 0; j < s->ow; j++) {
         double sum = 0;
-        for (int c = 0; c < s->c; c++)
+        for (int c = 0; c < s->c / s->groups; c++)
         for (int u = 0; u < s->kernel_h; u++)
         for (int v = 0; v < s->kernel_w; v++) {
-            int row = i * s->stride_h - s->pad_top + u, col = j * s->stride_w - s->pad_left + v;
-            if (!lsnni_inside(s, row, col)) continue;    /* padding is 0      */
-            sum += (double)x[lsnni_at4(n, c, s->c, row, s->h, col, s->w)]
-                 * (double)w[lsnni_at4(k, c, s->c, u, s->kernel_h, v, s->kernel_w)];
+            size_t in, at = lsnni_at4(k, c, s->c / s->groups, u, s->kernel_h, v, s->kernel_w);
+            if (lsnni_pixel(s, n, k, i, j, c, u, v, &in)) sum += (double)x[in] * (double)w[at];
         }
         y[lsnni_at4(n, k, s->k, i, s->oh, j, s->ow)] = LSNNI_R(sum) + (b ? b[k] : 0);
     }
@@ -5475,13 +5552,11 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
     for (int j = 0; j < s->ow; j++) {
         lsnn_real g = dy[lsnni_at4(n, k, s->k, i, s->oh, j, s->ow)];
         if (db) db[k] += g;
-        for (int c = 0; c < s->c; c++)
+        for (int c = 0; c < s->c / s->groups; c++)
         for (int u = 0; u < s->kernel_h; u++)
         for (int v = 0; v < s->kernel_w; v++) {
-            int row = i * s->stride_h - s->pad_top + u, col = j * s->stride_w - s->pad_left + v;
-            size_t in = lsnni_at4(n, c, s->c, row, s->h, col, s->w);
-            size_t at = lsnni_at4(k, c, s->c, u, s->kernel_h, v, s->kernel_w);
-            if (!lsnni_inside(s, row, col)) continue;
+            size_t in, at = lsnni_at4(k, c, s->c / s->groups, u, s->kernel_h, v, s->kernel_w);
+            if (!lsnni_pixel(s, n, k, i, j, c, u, v, &in)) continue;
             if (dx) dx[in] += g * w[at];
             if (dw) dw[at] += g * x[in];
         }
@@ -5493,7 +5568,7 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
 #define LSNNI_CONV2D_FUSES LSNN_MAX2_AFTER
 /* Three ways, as the arrays lie: blocks of images (>>lanes) run fastest; plain arrays go
    along rows (>>convolve); a few plain images under a 1 x 1 window are a product of matrices
-   each (>>gemm). pool.on: the maps, of even sides, go through a max pooling of 2 x 2 to y
+   each (>>gemm). A group of an image is to them an image of C/G channels. pool.on: the maps, of even sides, go through a max pooling of 2 x 2 to y
    and pool.where on the way.                                                 */
 static lsnn_status lsnni_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                         const lsnn_real *w, const lsnn_real *b,
@@ -5515,6 +5590,30 @@ LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_
     return lsnni_conv2d_forward(cx, y, x, w, b, s, &none);
 }
 
+/* Groups one by one: each adds to kernels of its own. Where a group has so few that vectors
+   of kernels would be nearly empty, the sums go along rows of pixels instead. */
+static lsnn_status lsnni_conv2d_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
+                                           const lsnn_real *dy, const lsnn_real *x,
+                                           const lsnn_window *s)
+{
+    size_t lanes = s->lanes > 1 ? (size_t)s->lanes : 1;
+    lsnn_window part = *s;
+    if (s->lanes > 1) LSNNI_TRY(lsnni_lanes_check(cx, "conv2d", s));
+    if (s->groups > 1 && s->k / s->groups <= LSNNI_FEW)
+        return lsnni_few_backward_w(cx, dw, db, dy, x, s);
+    part.c = s->c / s->groups;
+    part.k = s->k / s->groups;
+    for (int g = 0; g < s->groups; g++) {
+        LSNNI_TRY((s->lanes > 1 ? lsnni_blocks_backward_w : lsnni_rows_backward_w)
+                  (cx, dw, db, dy, x, &part));
+        x += lsnni_area(part.c * s->h, s->w) * lanes;
+        dy += lsnni_area(part.k * s->oh, s->ow) * lanes;
+        if (dw) dw += lsnni_area(part.k, lsnni_depth(s));
+        if (db) db += part.k;
+    }
+    return LSNN_OK;
+}
+
 LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
                                           lsnn_real *db, const lsnn_real *dy,
                                           const lsnn_real *x, const lsnn_real *w,
@@ -5522,9 +5621,7 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
 {
     int blocks = s->lanes > 1;
     LSNNI_TRY(lsnni_window_check(cx, "conv2d", s, 1));
-    if (dw || db)
-        LSNNI_TRY((blocks ? lsnni_blocks_backward_w : lsnni_rows_backward_w)(cx, dw, db, dy, x,
-                                                                            s));
+    if (dw || db) LSNNI_TRY(lsnni_conv2d_backward_w(cx, dw, db, dy, x, s));
     if (dx)
         LSNNI_TRY((blocks ? lsnni_blocks_backward_x : lsnni_rows_backward_x)(cx, dx, dy, w, s,
                                                                             add));
@@ -5538,9 +5635,9 @@ static lsnn_status lsnni_plan_conv2d(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     lsnn_window s;
     LSNNI_TRY(lsnni_plan_kernels(cx, p, &s));
-    p->param[0] = lsnni_spec("weight", 4, s.k, s.c, s.kernel_h, s.kernel_w);
-    p->param[0].fan_in = s.c * s.kernel_h * s.kernel_w;
-    p->param[0].fan_out = s.k * s.kernel_h * s.kernel_w;
+    p->param[0] = lsnni_spec("weight", 4, s.k, s.c / s.groups, s.kernel_h, s.kernel_w);
+    p->param[0].fan_in = lsnni_depth(&s);
+    p->param[0].fan_out = s.k / s.groups * s.kernel_h * s.kernel_w;
     p->param[1] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
     p->param[1].no_decay = 1;
     p->macs = (double)p->param[0].count * s.oh * s.ow;
@@ -5575,7 +5672,7 @@ static lsnn_status lsnni_backward_conv2d(lsnn_ctx *cx, lsnn_call *c)
 }
 
 static const lsnn_layer_type lsnni_conv2d_type = {
-    "conv2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS, 1, 1,
+    "conv2d", LSNNI_WEIGHTED LSNNI_KERNEL_OPTIONS, 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNN_CROPS | LSNNI_CONV2D_FUSES,
     lsnni_plan_conv2d, lsnni_forward_conv2d, lsnni_backward_conv2d, NULL, NULL
 };
@@ -5659,6 +5756,7 @@ static lsnn_status lsnni_wires_fits(lsnn_ctx *cx, const char *table, const lsnn_
 {
     int kernels, connections;
     LSNNI_TRY(lsnni_window_check(cx, "table_conv2d", s, 1));
+    LSNNI_TRY(lsnni_window_simple(cx, "table_conv2d", s));
     LSNNI_TRY(lsnni_wires_check(cx, table, s->c, &kernels, &connections));
     if (kernels != s->k)
         return lsnni_fail(cx, LSNN_ESHAPE, "table_conv2d: the table has %d kernels, the window "
@@ -5833,7 +5931,8 @@ LSNN_API int lsnn_table_conv2d(lsnn_net *net, int x, const char *table, int kern
    y[n,k,p]   = b[k,p] + sum_crs w[p,crs,k] x[n, patch of p, crs]
    dx        (+)= sum_p,k w[p,crs,k] dy[n,k,p]   at each pixel of the patches
    dw[p,crs,k] += sum_n dy[n,k,p] x[n, patch of p, crs]     db[k,p] += sum_n dy[n,k,p]
-   w OH*OW,C*kh*kw,K   b K,OH,OW   others as conv2d. It runs on blocks of images
+   w OH*OW,C/G*kh*kw,K   b K,OH,OW   others, stride, dilation, padding, groups as conv2d's:
+   with G groups crs runs over the C/G channels of kernel k's group. It runs on blocks of images
    (see >>lanes); plain arrays are turned into them, with zeros for missing images.
    Bound by reading the weights for small batches, by arithmetic for large.   */
 /* ---- The naive pair: as conv2d's, but position p has weights and a bias of its own */
@@ -5848,16 +5947,14 @@ LSNN_API lsnn_status lsnn_local2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn
     for (int k = 0; k < s->k; k++)
     for (int i = 0; i < s->oh; i++)
     for (int j = 0; j < s->ow; j++) {
-        int p = i * s->ow + j, depth = s->c * s->kernel_h * s->kernel_w;
+        int p = i * s->ow + j;
         double sum = b ? (double)b[lsnni_at3(k, i, s->oh, j, s->ow)] : 0;
-        for (int c = 0; c < s->c; c++)
+        for (int c = 0; c < s->c / s->groups; c++)
         for (int u = 0; u < s->kernel_h; u++)
         for (int v = 0; v < s->kernel_w; v++) {
-            int row = i * s->stride_h - s->pad_top + u, col = j * s->stride_w - s->pad_left + v;
             int q = (c * s->kernel_h + u) * s->kernel_w + v;
-            if (!lsnni_inside(s, row, col)) continue;
-            sum += (double)x[lsnni_at4(n, c, s->c, row, s->h, col, s->w)]
-                 * (double)w[lsnni_at3(p, q, depth, k, s->k)];
+            size_t in, at = lsnni_at3(p, q, lsnni_depth(s), k, s->k);
+            if (lsnni_pixel(s, n, k, i, j, c, u, v, &in)) sum += (double)x[in] * (double)w[at];
         }
         y[lsnni_at4(n, k, s->k, i, s->oh, j, s->ow)] = LSNNI_R(sum);
     }
@@ -5876,17 +5973,15 @@ LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_rea
     for (int k = 0; k < s->k; k++)
     for (int i = 0; i < s->oh; i++)
     for (int j = 0; j < s->ow; j++) {
-        int p = i * s->ow + j, depth = s->c * s->kernel_h * s->kernel_w;
+        int p = i * s->ow + j;
         lsnn_real g = dy[lsnni_at4(n, k, s->k, i, s->oh, j, s->ow)];
         if (db) db[lsnni_at3(k, i, s->oh, j, s->ow)] += g;
-        for (int c = 0; c < s->c; c++)
+        for (int c = 0; c < s->c / s->groups; c++)
         for (int u = 0; u < s->kernel_h; u++)
         for (int v = 0; v < s->kernel_w; v++) {
-            int row = i * s->stride_h - s->pad_top + u, col = j * s->stride_w - s->pad_left + v;
             int q = (c * s->kernel_h + u) * s->kernel_w + v;
-            size_t in = lsnni_at4(n, c, s->c, row, s->h, col, s->w);
-            size_t at = lsnni_at3(p, q, depth, k, s->k);
-            if (!lsnni_inside(s, row, col)) continue;
+            size_t in, at = lsnni_at3(p, q, lsnni_depth(s), k, s->k);
+            if (!lsnni_pixel(s, n, k, i, j, c, u, v, &in)) continue;
             if (dx) dx[in] += g * w[at];
             if (dw) dw[at] += g * x[in];
         }
@@ -5900,6 +5995,7 @@ typedef struct lsnni_local2d {
     lsnni_lanes g;                   /* groups of pixels and their taps       */
     const lsnn_window *s;
     int blocks, depth, kp;
+    int kernels, channels;           /* of a group                            */
     size_t area, x_block, y_block, turned_size;
     const lsnn_real *x, *w, *b, *dy;
     lsnn_real *y, *dx, *dw, *db, *turned;
@@ -5914,42 +6010,51 @@ static const lsnni_group *lsnni_group_of(const lsnni_lanes *p, const lsnni_group
     return g;
 }
 
-/* Forward: tiles of 8 kernels x 3 blocks, over the taps.                     */
+/* Forward, at pixel number i of group g (of pixels): tiles of 8 kernels, of one group of the
+   window's, x 3 blocks, over the taps.                                       */
+static void lsnni_local2d_pixel(const lsnni_local2d *p, const lsnni_group *g, int i)
+{
+    const lsnni_kernels *kv = p->g.kv;
+    size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i], lanes = (size_t)kv->lanes;
+    lsnn_real bias[LSNNI_MAX_ROWS];
+    lsnni_tile t;
+    t.add = 0;
+    t.bias = p->b ? bias : NULL;
+    t.k = g->taps * p->channels;
+    t.ka = p->row + (g->ka - p->g.group->ka);
+    t.kb = g->kb;
+    for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t.lanes[v] = kv->lanes;
+    for (int k = 0, end = p->kernels; k < p->s->k; k += t.rows) {
+        const lsnn_real *x = p->x + (lsnni_area(k / p->kernels, p->channels) * p->g.source +
+                                     from) * lanes;
+        if (k == end) end += p->kernels;
+        t.rows = LSNNI_MIN(kv->rows, end - k);
+        for (int r = 0; r < kv->rows; r++) {
+            size_t row = (size_t)(k + LSNNI_MIN(r, t.rows - 1));
+            t.a[r] = p->w + q * lsnni_area(p->depth, p->s->k) + row;
+            t.c[r] = p->y + (row * p->area + q) * lanes;
+            if (p->b) bias[r] = p->b[row * p->area + q];
+        }
+        for (int n = 0; n < p->blocks; n += LSNNI_MAX_VECTORS) {
+            t.vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, p->blocks - n);
+            for (int v = 0; v < t.vectors; v++) {
+                t.b[v] = x + (size_t)(n + v) * p->x_block;
+                t.at[v] = (ptrdiff_t)((size_t)(n + v) * p->y_block);
+            }
+            kv->tile(&t);
+        }
+    }
+}
+
 static void lsnni_local2d_task(void *user, int task, int worker)
 {
     const lsnni_local2d *p = (const lsnni_local2d *)user;
-    const lsnni_kernels *kv = p->g.kv;
     const lsnni_group *g = p->g.group;
-    int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), kernels = p->s->k;
-    lsnn_real bias[LSNNI_MAX_ROWS];
-    lsnni_tile t;
+    int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area);
     (void)worker;
-    t.add = 0;
-    t.bias = p->b ? bias : NULL;
-    for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t.lanes[v] = kv->lanes;
     for (int i = task * LSNNI_PLACES; i < end; i++) {
-        size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i];
         g = lsnni_group_of(&p->g, g, i);
-        t.k = g->taps * p->s->c;
-        t.ka = p->row + (g->ka - p->g.group->ka);
-        t.kb = g->kb;
-        for (int k = 0; k < kernels; k += kv->rows) {
-            t.rows = LSNNI_MIN(kv->rows, kernels - k);
-            for (int r = 0; r < kv->rows; r++) {
-                size_t row = (size_t)(k + LSNNI_MIN(r, t.rows - 1));
-                t.a[r] = p->w + q * lsnni_area(p->depth, kernels) + row;
-                t.c[r] = p->y + (row * p->area + q) * (size_t)kv->lanes;
-                if (p->b) bias[r] = p->b[row * p->area + q];
-            }
-            for (int n = 0; n < p->blocks; n += LSNNI_MAX_VECTORS) {
-                t.vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, p->blocks - n);
-                for (int v = 0; v < t.vectors; v++) {
-                    t.b[v] = p->x + (size_t)(n + v) * p->x_block + from * (size_t)kv->lanes;
-                    t.at[v] = (ptrdiff_t)((size_t)(n + v) * p->y_block);
-                }
-                kv->tile(&t);
-            }
-        }
+        lsnni_local2d_pixel(p, g, i);
     }
 }
 
@@ -5974,8 +6079,10 @@ static void lsnni_local2d_dw_task(void *user, int task, int worker)
             kv->transpose(turned + lsnni_area(n * lanes, p->kp), (size_t)p->kp,
                           p->dy + (size_t)n * p->y_block + q * (size_t)lanes,
                           p->area * (size_t)lanes, kernels, lanes);
-        lsnni_dw_tiles(kv, &t, p->dw + q * (size_t)p->depth * (size_t)kernels, kernels, turned,
-                       p->x + from * (size_t)lanes, g->kb, g->ka, g->taps * p->s->c);
+        for (int k = 0, c = 0; k < kernels; k += p->kernels, c += p->channels)
+            lsnni_dw_tiles(kv, &t, p->dw + q * lsnni_area(p->depth, kernels) + k, kernels,
+                           p->kernels, turned + k, p->x + ((size_t)c * p->g.source + from) *
+                           (size_t)lanes, g->kb, g->ka, g->taps * p->channels);
     }
 }
 
@@ -5996,7 +6103,8 @@ static void lsnni_local2d_dx_task(void *user, int task, int worker)
     const lsnni_local2d *p = (const lsnni_local2d *)user;
     const lsnni_kernels *kv = p->g.kv;
     const lsnni_group *g = p->g.group;
-    int n = task / p->s->c, c = task % p->s->c;
+    int n = task / p->s->c, c = task % p->s->c, part = c / p->channels;
+    int first = part * p->kernels, map = part * p->channels;         /* of c's group */
     size_t lanes = (size_t)kv->lanes, plane = p->g.source * lanes;
     lsnn_real *dx = p->dx + (size_t)n * p->x_block;
     lsnni_tile t;
@@ -6004,9 +6112,9 @@ static void lsnni_local2d_dx_task(void *user, int task, int worker)
     if (!p->add) memset(dx + (size_t)c * plane, 0, plane * sizeof *dx);
     t.add = t.vectors = 1;
     t.bias = NULL;
-    t.ka = p->map;
-    t.kb = p->map + p->s->k;
-    t.k = p->s->k;
+    t.ka = p->map + first;
+    t.kb = p->map + p->s->k + first;
+    t.k = p->kernels;
     t.at[0] = 0;
     t.lanes[0] = (int)lanes;
     for (int i = 0; i < (int)p->area; i++) {
@@ -6016,9 +6124,9 @@ static void lsnni_local2d_dx_task(void *user, int task, int worker)
         for (int d = 0; d < g->taps; d += kv->rows) {
             t.rows = LSNNI_MIN(kv->rows, g->taps - d);
             for (int r = 0; r < kv->rows; r++) {
-                int tap = c * g->taps + d + LSNNI_MIN(r, t.rows - 1);
+                int tap = (c - map) * g->taps + d + LSNNI_MIN(r, t.rows - 1);
                 t.a[r] = p->w + (q * (size_t)p->depth + (size_t)g->ka[tap]) * (size_t)p->s->k;
-                t.c[r] = dx + from * lanes + g->kb[tap];
+                t.c[r] = dx + ((size_t)map * p->g.source + from) * lanes + g->kb[tap];
             }
             kv->tile(&t);
         }
@@ -6054,7 +6162,9 @@ static lsnn_status lsnni_local2d_plan(lsnn_ctx *cx, lsnni_local2d *p, const lsnn
     memset(p, 0, sizeof *p);
     p->s = s;
     p->blocks = lsnni_div_up(s->n, lanes);
-    p->depth = s->c * s->kernel_h * s->kernel_w;
+    p->depth = lsnni_depth(s);
+    p->kernels = s->k / s->groups;
+    p->channels = s->c / s->groups;
     p->kp = lsnni_round_up(s->k, lanes);
     p->area = lsnni_area(s->oh, s->ow);
     p->x_block = lsnni_area(s->c * s->h, s->w) * (size_t)lanes;
@@ -6064,7 +6174,7 @@ static lsnn_status lsnni_local2d_plan(lsnn_ctx *cx, lsnni_local2d *p, const lsnn
         (double)images * p->kp > INT32_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "local2d: a batch of %d images has over 2^31 "
                           "numbers: use smaller batches", s->n);
-    p->turned_size = LSNNI_MAX(images * (size_t)p->kp, p->area);
+    p->turned_size = LSNNI_MAX(images * (size_t)p->kp + (size_t)lanes, p->area);
     n_all = lsnni_room((size_t)p->blocks * p->x_block, sizeof **x_room);
     more = 2 * lsnni_room(images, sizeof *p->image) +
         lsnni_room(2 * (size_t)s->k, sizeof *p->map);
@@ -6073,7 +6183,7 @@ static lsnn_status lsnni_local2d_plan(lsnn_ctx *cx, lsnni_local2d *p, const lsnn
     if (turn) more = lsnni_room_add(lsnni_room_add(more, n_all),
                                     lsnni_room((size_t)p->blocks * p->y_block,
                                                sizeof **y_room));
-    LSNNI_TRY(lsnni_lanes_plan(cx, &p->g, s, LSNNI_FORWARD, s->c, 1, more, &taps, &at));
+    LSNNI_TRY(lsnni_lanes_plan(cx, &p->g, s, LSNNI_FORWARD, p->channels, 1, more, &taps, &at));
     p->row = (int32_t *)lsnni_cut(&at, taps, sizeof *p->row);
     p->image = (int32_t *)lsnni_cut(&at, images, sizeof *p->image);
     p->turn = (int32_t *)lsnni_cut(&at, images, sizeof *p->turn);
@@ -6143,10 +6253,10 @@ static lsnn_status lsnni_plan_local2d(lsnn_ctx *cx, lsnn_layer_plan *p)
     lsnn_window s;
     int depth;
     LSNNI_TRY(lsnni_plan_kernels(cx, p, &s));
-    depth = s.c * s.kernel_h * s.kernel_w;
+    depth = lsnni_depth(&s);
     p->param[0] = lsnni_spec("weight", 3, s.oh * s.ow, depth, s.k, 0);
     p->param[0].fan_in = depth;
-    p->param[0].fan_out = s.k * s.kernel_h * s.kernel_w;
+    p->param[0].fan_out = s.k / s.groups * s.kernel_h * s.kernel_w;
     p->param[1] = lsnni_spec("bias", 3, s.k, s.oh, s.ow, 0);
     p->param[1].no_decay = 1;
     p->macs = (double)p->param[0].count;
@@ -6170,7 +6280,7 @@ static lsnn_status lsnni_backward_local2d(lsnn_ctx *cx, lsnn_call *c)
 }
 
 static const lsnn_layer_type lsnni_local2d_type = {
-    "local2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS, 1, 1,
+    "local2d", LSNNI_WEIGHTED LSNNI_KERNEL_OPTIONS, 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
     lsnni_plan_local2d, lsnni_forward_local2d, lsnni_backward_local2d, NULL, NULL
 };
@@ -8051,7 +8161,8 @@ static const lsnni_field lsnni_fields[] = {
     LSNNI_INT(freeze), LSNNI_INT(no_decay), LSNNI_INT(no_bias), LSNNI_INT(filters),
     LSNNI_INT(kernel_h), LSNNI_INT(kernel_w), LSNNI_INT(stride_h), LSNNI_INT(stride_w),
     LSNNI_INT(padding), LSNNI_INT(pad_top), LSNNI_INT(pad_left), LSNNI_INT(pad_bottom),
-    LSNNI_INT(pad_right), LSNNI_REAL(slope), LSNNI_REAL(rate), LSNNI_REAL(momentum),
+    LSNNI_INT(pad_right), LSNNI_INT(dilation_h), LSNNI_INT(dilation_w), LSNNI_INT(groups),
+    LSNNI_REAL(slope), LSNNI_REAL(rate), LSNNI_REAL(momentum),
     LSNNI_REAL(eps), LSNNI_INT(first), LSNNI_INT(count), LSNNI_INT(head),
     LSNNI_REAL(loss_weight), LSNNI_REAL(rubbish), LSNNI_REAL(norm), LSNNI_INT(learn_norm),
     LSNNI_INT(smooth_shape), LSNNI_INT(normalise), LSNNI_INT(rank),
@@ -11511,13 +11622,16 @@ static lsnn_status lsnni_export_check(const lsnn_net *net, const char *who, cons
    In these texts @W is the parameter that weights come as, @[i] weight number i, and @<r> the
    step of row r to multiply with, or nothing.                                */
 static const char *const lsnni_c_window =
-    "/* c x h x w pixels in, k x oh x ow out; kernels kh x kw, strides, padding before. */\n"
-    "typedef struct { int c, h, w, k, oh, ow, kh, kw, sh, sw, top, left; } window;\n\n"
-    "/* The part [*a, *b) of a kernel's side that lies inside the image. */\n"
-    "static void clip(int first, int kernel, int size, int *a, int *b)\n"
+    "/* c x h x w pixels in, k x oh x ow out; kernels kh x kw, strides, padding before, taps\n"
+    "   dh x dw pixels apart; kernels read the channels of their own of so many groups. */\n"
+    "typedef struct {\n"
+    "    int c, h, w, k, oh, ow, kh, kw, sh, sw, top, left, dh, dw, groups;\n"
+    "} window;\n\n"
+    "/* The taps [*a, *b) of a kernel's side, `step` apart, that lie inside the image. */\n"
+    "static void clip(int first, int kernel, int step, int size, int *a, int *b)\n"
     "{\n"
-    "    *a = first < 0 ? -first : 0;\n"
-    "    *b = first + kernel > size ? size - first : kernel;\n"
+    "    *a = first < 0 ? (step - 1 - first) / step : 0;\n"
+    "    *b = first + (kernel - 1) * step >= size ? (size - first + step - 1) / step : kernel;\n"
     "}\n\n";
 static const char *const lsnni_c_dense_text =
     "static void dense(float *y, const float *x, @W, const float *b, int in, int out)\n"
@@ -11534,19 +11648,21 @@ static const char *const lsnni_c_dense_text =
 static const char *const lsnni_c_conv2d_text =
     "static void conv2d(float *y, const float *x, @W, const float *b, window s)\n"
     "{\n"
+    "    int maps = s.c / s.groups;\n"
     "    for (int k = 0; k < s.k; k++)\n"
     "    for (int i = 0; i < s.oh; i++)\n"
     "    for (int j = 0; j < s.ow; j++) {\n"
     "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1;\n"
     "        float sum = 0;\n"
-    "        clip(top, s.kh, s.h, &u0, &u1);\n"
-    "        clip(left, s.kw, s.w, &v0, &v1);\n"
-    "        for (int c = 0; c < s.c; c++) {\n"
+    "        clip(top, s.kh, s.dh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.dw, s.w, &v0, &v1);\n"
+    "        for (int c = 0; c < maps; c++) {\n"
+    "            int map = k / (s.k / s.groups) * maps + c;\n"
     "            float part = 0;          /* a sum a channel: rounded less */\n"
     "            for (int u = u0; u < u1; u++) {\n"
-    "                const float *row = x + (c * s.h + top + u) * s.w + left;\n"
+    "                const float *row = x + (map * s.h + top + u * s.dh) * s.w + left;\n"
     "                for (int v = v0; v < v1; v++)\n"
-    "                    part += row[v] * @[((k * s.c + c) * s.kh + u) * s.kw + v];\n"
+    "                    part += row[v * s.dw] * @[((k * maps + c) * s.kh + u) * s.kw + v];\n"
     "            }\n"
     "            sum += part;\n"
     "        }\n"
@@ -11563,8 +11679,8 @@ static const char *const lsnni_c_table_conv2d_text =
     "    for (int j = 0; j < s.ow; j++) {\n"
     "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1;\n"
     "        float sum = b ? b[k] : 0;\n"
-    "        clip(top, s.kh, s.h, &u0, &u1);\n"
-    "        clip(left, s.kw, s.w, &v0, &v1);\n"
+    "        clip(top, s.kh, s.dh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.dw, s.w, &v0, &v1);\n"
     "        for (int m = first[k]; m < first[k + 1]; m++) {\n"
     "            float part = 0;\n"
     "            for (int u = u0; u < u1; u++)\n"
@@ -11580,18 +11696,19 @@ static const char *const lsnni_c_local2d_text =
     "/* Each place p has weights of its own: [p][c][u][v][k]. */\n"
     "static void local2d(float *y, const float *x, @W, const float *b, window s)\n"
     "{\n"
+    "    int maps = s.c / s.groups;\n"
     "    for (int p = 0; p < s.oh * s.ow; p++)\n"
     "    for (int k = 0; k < s.k; k++) {\n"
     "        int top = p / s.ow * s.sh - s.top, left = p % s.ow * s.sw - s.left;\n"
-    "        int u0, u1, v0, v1;\n"
+    "        int u0, u1, v0, v1, map = k / (s.k / s.groups) * maps;\n"
     "        float sum = 0;\n"
-    "        clip(top, s.kh, s.h, &u0, &u1);\n"
-    "        clip(left, s.kw, s.w, &v0, &v1);\n"
-    "        for (int c = 0; c < s.c; c++)\n"
+    "        clip(top, s.kh, s.dh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.dw, s.w, &v0, &v1);\n"
+    "        for (int c = 0; c < maps; c++)\n"
     "        for (int u = u0; u < u1; u++)\n"
     "        for (int v = v0; v < v1; v++)\n"
-    "            sum += x[(c * s.h + top + u) * s.w + left + v] *\n"
-    "                   @[(((p * s.c + c) * s.kh + u) * s.kw + v) * s.k + k];\n"
+    "            sum += x[((map + c) * s.h + top + u * s.dh) * s.w + left + v * s.dw] *\n"
+    "                   @[(((p * maps + c) * s.kh + u) * s.kw + v) * s.k + k];\n"
     "        y[k * s.oh * s.ow + p] = (b ? b[k * s.oh * s.ow + p] : 0) + sum@<p * s.k + k>;\n"
     "    }\n"
     "}\n\n";
@@ -11604,8 +11721,8 @@ static const char *const lsnni_c_pool_text =
     "    for (int j = 0; j < s.ow; j++) {\n"
     "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1, count = 0;\n"
     "        float sum = 0;\n"
-    "        clip(top, s.kh, s.h, &u0, &u1);\n"
-    "        clip(left, s.kw, s.w, &v0, &v1);\n"
+    "        clip(top, s.kh, s.dh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.dw, s.w, &v0, &v1);\n"
     "        for (int u = u0; u < u1; u++)\n"
     "        for (int v = v0; v < v1; v++) {\n"
     "            float p = x[(c * s.h + top + u) * s.w + left + v];\n"
@@ -11627,8 +11744,8 @@ static const char *const lsnni_c_lp_pool_text =
     "    for (int j = 0; j < s.ow; j++) {\n"
     "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1;\n"
     "        float most = 0, sum = 0, norm = p[maps ? c : 0];\n"
-    "        clip(top, s.kh, s.h, &u0, &u1);\n"
-    "        clip(left, s.kw, s.w, &v0, &v1);\n"
+    "        clip(top, s.kh, s.dh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.dw, s.w, &v0, &v1);\n"
     "        for (int again = 0; again < 2; again++)\n"
     "        for (int u = u0; u < u1; u++)\n"
     "        for (int v = v0; v < v1; v++) {\n"
@@ -11949,9 +12066,10 @@ static void lsnni_c_window_of(lsnni_c *e, int i)
     lsnn_window s;
     if (lsnni_window_of(e->cx, &s, p, 1, p->out.c) != LSNN_OK) return;  /* build checked it */
     lsnni_c_needs(e, lsnni_c_window);
-    lsnni_c_print(e, ",\n           (window){ %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d });\n",
-                  s.c, s.h, s.w, p->out.c, p->out.h, p->out.w, s.kernel_h, s.kernel_w,
-                  s.stride_h, s.stride_w, s.pad_top, s.pad_left);
+    lsnni_c_print(e, ",\n           (window){ %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, "
+                  "%d, %d });\n", s.c, s.h, s.w, p->out.c, p->out.h, p->out.w, s.kernel_h,
+                  s.kernel_w, s.stride_h, s.stride_w, s.pad_top, s.pad_left, s.dilation_h,
+                  s.dilation_w, s.groups);
 }
 
 static void lsnni_c_kernels(lsnni_c *e, int i, const char *function, const char *text)
@@ -12747,20 +12865,25 @@ static void lsnni_onnx_window(const lsnni_onnx *e, int i, lsnn_window *s, int pa
     if (lsnni_window_of(e->cx, s, &p, 1, v->shape.c) != LSNN_OK) return;
     pad[0] = s->pad_top;
     pad[1] = s->pad_left;
-    pad[2] = LSNNI_MAX(0, (s->oh - 1) * s->stride_h + s->kernel_h - s->h - pad[0]);
-    pad[3] = LSNNI_MAX(0, (s->ow - 1) * s->stride_w + s->kernel_w - s->w - pad[1]);
+    pad[2] = LSNNI_MAX(0, (s->oh - 1) * s->stride_h + lsnni_extent(s->kernel_h, s->dilation_h) -
+                          s->h - pad[0]);
+    pad[3] = LSNNI_MAX(0, (s->ow - 1) * s->stride_w + lsnni_extent(s->kernel_w, s->dilation_w) -
+                          s->w - pad[1]);
 }
 
 static void lsnni_onnx_window_says(lsnni_onnx *e, int i)
 {
     lsnn_window s;
-    int pad[4], kernel[2], stride[2];
+    int pad[4], kernel[2], stride[2], dilation[2];
     lsnni_onnx_window(e, i, &s, pad);
+    dilation[0] = s.dilation_h; dilation[1] = s.dilation_w;
     kernel[0] = s.kernel_h; kernel[1] = s.kernel_w;
     stride[0] = s.stride_h; stride[1] = s.stride_w;
     lsnni_onnx_ints(e, "kernel_shape", kernel, 2);
     lsnni_onnx_ints(e, "strides", stride, 2);
     lsnni_onnx_ints(e, "pads", pad, 4);
+    if (dilation[0] > 1 || dilation[1] > 1) lsnni_onnx_ints(e, "dilations", dilation, 2);
+    if (s.groups > 1) lsnni_onnx_int(e, "group", s.groups);
 }
 
 static void lsnni_onnx_conv2d(lsnni_onnx *e, int i)
@@ -12917,7 +13040,8 @@ static void lsnni_onnx_patches(lsnni_onnx *e, int i, const lsnn_window *s, const
     for (int c = 0; c < s->c; c++)
     for (int u = 0; u < s->kernel_h; u++)
     for (int v = 0; v < s->kernel_w; v++)
-        index[at++] = ((int64_t)c * h + oy * s->stride_h + u) * w + ox * s->stride_w + v;
+        index[at++] = ((int64_t)c * h + oy * s->stride_h + u * s->dilation_h) * w +
+            ox * s->stride_w + v * s->dilation_w;
     lsnni_onnx_constant(e, lsnni_onnx_made(e, i, name), NULL, index, dim, 2);
     lsnni_free(e->cx, index);
     lsnni_onnx_reads(e, x);
@@ -12926,12 +13050,14 @@ static void lsnni_onnx_patches(lsnni_onnx *e, int i, const lsnn_window *s, const
     lsnni_onnx_next(e, i, "Gather", x);                  /* N,P,CRS           */
 }
 
-static void lsnni_onnx_turn(lsnni_onnx *e, int i, int a, int b, int c, char x[LSNNI_ONNX_NAME])
+/* d: the last of four axes, or 0: there are three.                              */
+static void lsnni_onnx_turn(lsnni_onnx *e, int i, int a, int b, int c, int d,
+                            char x[LSNNI_ONNX_NAME])
 {
-    int perm[3];
-    perm[0] = a; perm[1] = b; perm[2] = c;
+    int perm[4];
+    perm[0] = a; perm[1] = b; perm[2] = c; perm[3] = d;
     lsnni_onnx_reads(e, x);
-    lsnni_onnx_ints(e, "perm", perm, 3);
+    lsnni_onnx_ints(e, "perm", perm, a + b + c + d == 6 ? 4 : 3);
     lsnni_onnx_next(e, i, "Transpose", x);
 }
 
@@ -12956,6 +13082,29 @@ static void lsnni_onnx_sum(lsnni_onnx *e, int i, char y[LSNNI_ONNX_NAME])
     lsnni_onnx_next(e, i, "ReduceSum", y);
 }
 
+/* The weights P,CRS,K of a local2d as P,groups,CRS,K/groups.                     */
+static void lsnni_onnx_local_weights(lsnni_onnx *e, int i, const lsnn_window *s,
+                                     char name[LSNNI_ONNX_NAME])
+{
+    const lsnn_real *w = lsnni_onnx_values(e, i, 0);
+    int dim[4];
+    size_t count;
+    lsnn_real *turned;
+    dim[0] = s->oh * s->ow; dim[1] = s->groups; dim[2] = lsnni_depth(s);
+    dim[3] = s->k / s->groups;
+    count = lsnni_area(dim[0], dim[2]);
+    turned = (lsnn_real *)lsnni_alloc(e->cx, count * (size_t)s->k, sizeof *turned);
+    if (!turned) e->graph.status = LSNN_ENOMEM;
+    if (!turned) return;
+    for (size_t q = 0; q < count; q++)
+        for (int k = 0; k < s->k; k++)
+            turned[lsnni_at4((int)(q / (size_t)dim[2]), k / dim[3], dim[1],
+                             (int)(q % (size_t)dim[2]), dim[2], k % dim[3], dim[3])] =
+                w[q * (size_t)s->k + (size_t)k];
+    lsnni_onnx_floats(e, i, turned, dim, 4, name);
+    lsnni_free(e->cx, turned);
+}
+
 static void lsnni_onnx_local2d(lsnni_onnx *e, int i)
 {
     const lsnni_node *v = &e->net->node[i];
@@ -12965,15 +13114,13 @@ static void lsnni_onnx_local2d(lsnni_onnx *e, int i)
     lsnni_onnx_window(e, i, &s, pad);
     lsnni_onnx_read(e, i, v->input[0], 0, x);
     lsnni_onnx_patches(e, i, &s, pad, x);
-    dim[0] = s.oh * s.ow;
-    dim[1] = s.c * s.kernel_h * s.kernel_w;
-    dim[2] = s.k;
-    lsnni_onnx_param(e, i, 0, 0, dim, 3, w);
-    lsnni_onnx_turn(e, i, 1, 0, 2, x);
+    lsnni_onnx_shape(e, i, x, 4, s.oh * s.ow, s.groups, lsnni_depth(&s));
+    lsnni_onnx_turn(e, i, 1, 2, 0, 3, x);
+    lsnni_onnx_local_weights(e, i, &s, w);
     lsnni_onnx_reads(e, x);
     lsnni_onnx_reads(e, w);
-    lsnni_onnx_next(e, i, "MatMul", x);                  /* P,N,K             */
-    lsnni_onnx_turn(e, i, 1, 2, 0, x);
+    lsnni_onnx_next(e, i, "MatMul", x);                  /* P,groups,N,K/groups */
+    lsnni_onnx_turn(e, i, 2, 1, 3, 0, x);
     lsnni_onnx_shape(e, i, x, 4, s.k, s.oh, s.ow);
     dim[0] = s.k; dim[1] = s.oh; dim[2] = s.ow;
     lsnni_onnx_by(e, i, "Add", lsnni_onnx_values(e, i, 1), dim, 3, x);
@@ -13022,7 +13169,7 @@ static void lsnni_onnx_lp_pool(lsnni_onnx *e, int i)
     lsnni_onnx_by(e, i, "Pow", e->row, dim, 2, x);
     lsnni_onnx_pair(e, i, "Mul", x, most, x);
     lsnni_onnx_shape(e, i, x, 3, s.oh * s.ow, s.c, 0);
-    lsnni_onnx_turn(e, i, 0, 2, 1, x);
+    lsnni_onnx_turn(e, i, 0, 2, 1, 0, x);
     lsnni_onnx_shape(e, i, x, 4, s.c, s.oh, s.ow);
     lsnni_onnx_done(e, i, x);
 }
@@ -18377,12 +18524,12 @@ LSNN_API lsnn_status lsnn_gemm(lsnn_ctx *cx, int trans_a, int trans_b, int m, in
 }
 
 /* ---- >>sums: gradients of w, in both layouts --------------------------------------
-   The tiles of one: adds to `count` rows of c, `width` kernels each, the products
-   of dy, turned so that its vectors run over the kernels, and x from start[i] on. Row i is
+   The tiles of one: adds to `count` rows of c, `pitch` apart, `width` kernels each, the
+   products of dy, turned so that its vectors run over the kernels, and x from start[i] on. Row i is
    number item[i], or i; t has the tables of what is summed over.            */
-static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c, int width,
-                           const lsnn_real *dy, const lsnn_real *x, const int32_t *start,
-                           const int32_t *item, int count)
+static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c, int pitch,
+                           int width, const lsnn_real *dy, const lsnn_real *x,
+                           const int32_t *start, const int32_t *item, int count)
 {
     int lanes = kv->lanes, vectors = lsnni_div_up(width, lanes);
     t->bias = NULL;
@@ -18399,7 +18546,7 @@ static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c,
             for (int r = 0; r < kv->rows; r++) {
                 int j = i + LSNNI_MIN(r, t->rows - 1);
                 t->a[r] = x + start[j];
-                t->c[r] = c + lsnni_area(item ? item[j] : j, width);
+                t->c[r] = c + lsnni_area(item ? item[j] : j, pitch);
             }
             kv->tile(t);
         }
@@ -18487,7 +18634,7 @@ static void lsnni_sums_add(lsnn_ctx *cx, lsnni_sums *p)
 /* ---- >>spread: an image laid out so that neighbours in the output are neighbours
    in memory. Padding becomes zeros, and stride (sh, sw) splits the image into
    sh*sw phases, each a small image of rows qw apart: padded pixel
-   (oy*sh + r, ox*sw + s) lies at offset(c, r, s) + oy*qw + ox.               */
+   (oy*sh + r*dh, ox*sw + s*dw) lies at offset(c, r, s) + oy*qw + ox.         */
 typedef struct lsnni_spread {
     int phases_h, phases_w, qh, qw;
     size_t size;                     /* of one image, with room to read past it */
@@ -18496,10 +18643,12 @@ typedef struct lsnni_spread {
 static lsnni_spread lsnni_spread_of(const lsnn_window *s)
 {
     lsnni_spread g;
-    g.phases_h = LSNNI_MIN(s->stride_h, s->kernel_h);
-    g.phases_w = LSNNI_MIN(s->stride_w, s->kernel_w);
-    g.qh = s->oh + (s->kernel_h - 1) / s->stride_h;
-    g.qw = s->ow + (s->kernel_w - 1) / s->stride_w;
+    int high = lsnni_extent(s->kernel_h, s->dilation_h);
+    int wide = lsnni_extent(s->kernel_w, s->dilation_w);
+    g.phases_h = LSNNI_MIN(s->stride_h, high);
+    g.phases_w = LSNNI_MIN(s->stride_w, wide);
+    g.qh = s->oh + (high - 1) / s->stride_h;
+    g.qw = s->ow + (wide - 1) / s->stride_w;
     g.size = lsnni_area(s->c * g.phases_h * g.phases_w, g.qh) * (size_t)g.qw +
              2 * LSNNI_MAX_LANES;
     return g;
@@ -18543,12 +18692,13 @@ static int lsnni_spread_taps(int32_t *offset, int32_t *index, const lsnni_spread
 {
     for (int c = 0; c < s->c; c++)
         for (int r = r0; r < r1; r++) {
-            int at = (c * s->kernel_h + r) * s->kernel_w;
-            int phase = (c * g->phases_h + r % s->stride_h) * g->phases_w;
-            int row = (phase * g->qh + r / s->stride_h) * g->qw, area = g->qh * g->qw;
-            if (s->stride_w == 1) for (int x = 0; x < s->kernel_w; x++) *offset++ = row + x;
+            int at = (c * s->kernel_h + r) * s->kernel_w, y = r * s->dilation_h;
+            int phase = (c * g->phases_h + y % s->stride_h) * g->phases_w;
+            int row = (phase * g->qh + y / s->stride_h) * g->qw, area = g->qh * g->qw;
+            if (s->stride_w == 1)
+                for (int x = 0; x < s->kernel_w; x++) *offset++ = row + x * s->dilation_w;
             else
-                for (int x = 0; x < s->kernel_w; x++)
+                for (int i = 0, x = 0; i < s->kernel_w; i++, x += s->dilation_w)
                     *offset++ = row + x % s->stride_w * area + x / s->stride_w;
             for (int x = 0; index && x < s->kernel_w; x++) *index++ = at + x;
         }
@@ -18693,17 +18843,31 @@ typedef struct lsnni_conv2d {
     int tasks, m_tasks, m_step, places, p_step;      /* an image's tasks: m_step maps at  */
     int shared;                      /* p_step places each; shared: they share its copy */
     size_t image_size, joined_size, x_image, y_image;
+    int groups;                      /* image n is of group n % groups, whose weights begin */
+    size_t w_group;                  /*   so far after the one's before       */
     const lsnn_real *x;
     lsnn_real *y, *images, *joined;
     lsnni_pooled pool;
 } lsnni_conv2d;
+
+/* An image of G groups as G images of C/G channels, one a group.             */
+static lsnn_window lsnni_window_parts(const lsnn_window *s)
+{
+    lsnn_window part = *s;
+    part.n *= s->groups;
+    part.c /= s->groups;
+    part.k /= s->groups;
+    part.groups = 1;
+    return part;
+}
 
 /* Rows of output that reach above the image, all others, and those that reach below it. */
 static void lsnni_conv2d_parts(lsnni_conv2d *p)
 {
     const lsnn_window *s = p->s;
     int per_row = lsnni_div_up(s->ow, p->g.kv->lanes);
-    int top = s->pad_top, below = s->h + s->pad_top - s->kernel_h + 1;  /* its first row   */
+    int top = s->pad_top;
+    int below = s->h + top - lsnni_extent(s->kernel_h, s->dilation_h) + 1;     /* its first row */
     if (p->g.wide || s->stride_h > 1 || s->kernel_h < 2 || top < 1 || below >= s->oh ||
         top >= below) return;
     p->g.parts = 3;
@@ -18744,13 +18908,16 @@ static void lsnni_conv2d_piece(const lsnni_conv2d *p, int n, const lsnn_real *im
     int m0 = task % p->m_tasks * p->m_step, p0 = task / p->m_tasks * p->p_step;
     int m1 = LSNNI_MIN(m0 + p->m_step, p->g.m), p1 = LSNNI_MIN(p0 + p->p_step, p->places);
     lsnn_real *joined = p->joined + (size_t)worker * p->joined_size;
+    lsnni_convolve g = p->g;
+    g.w += (size_t)(n % p->groups) * p->w_group;
+    if (g.bias) g.bias += n % p->groups * g.m;
     if (!p->pool.on) {
-        lsnni_convolve_run(&p->g, p->y + (size_t)n * p->y_image, image, m0, m1, p0, p1, joined);
+        lsnni_convolve_run(&g, p->y + (size_t)n * p->y_image, image, m0, m1, p0, p1, joined);
         return;
     }
-    for (int m = m0; m < m1; m += p->g.kv->rows) {
-        int end = LSNNI_MIN(m + p->g.kv->rows, m1);
-        lsnni_convolve_maps(&p->g, joined, image, m, end, p0, p1);
+    for (int m = m0; m < m1; m += g.kv->rows) {
+        int end = LSNNI_MIN(m + g.kv->rows, m1);
+        lsnni_convolve_maps(&g, joined, image, m, end, p0, p1);
         lsnni_conv2d_pool(p, joined, n, m, end, p0, p1);
     }
 }
@@ -18798,13 +18965,15 @@ static void lsnni_conv2d_plan(lsnni_conv2d *p, lsnn_ctx *cx, int m, int depth, i
 /* pool.on: the maps, of even sides, go through a max pooling of 2 x 2 to y and pool.where. */
 static lsnn_status lsnni_rows_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                       const lsnn_real *w, const lsnn_real *b,
-                                      const lsnn_window *s, const lsnni_pooled *pool)
+                                      const lsnn_window *whole, const lsnni_pooled *pool)
 {
-    int threads = lsnn_ctx_threads(cx), depth;
+    int threads = lsnn_ctx_threads(cx), depth = lsnni_depth(whole);
+    lsnn_window parts = lsnni_window_parts(whole), *s = &parts;
     lsnni_want want[8], *end = want;
     size_t images;
     lsnni_conv2d p;
-    depth = s->c * s->kernel_h * s->kernel_w;
+    p.groups = whole->groups;
+    p.w_group = lsnni_area(s->k, depth);
     p.s = s;
     p.x = x;
     p.y = y;
@@ -18842,8 +19011,8 @@ static lsnn_status lsnni_rows_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_rea
 
 /* The gradient of x is a convolution too: of dy, with zeros between its pixels
    where the stride was more than 1, by the kernels turned by 180 degrees:
-   dx[c,iy,ix] = sum_krs w[k,c,r,s] z[k, iy + kh-1-r, ix + kw-1-s], where dy's
-   pixel (oy, ox) stands in z at (oy*sh + kh-1-pt, ox*sw + kw-1-pl).          */
+   dx[c,iy,ix] = sum_krs w[k,c,r,s] z[k, iy + (kh-1-r)*dh, ix + (kw-1-s)*dw], where dy's
+   pixel (oy, ox) stands in z at (oy*sh + (kh-1)*dh - pt, ox*sw + (kw-1)*dw - pl). */
 typedef struct lsnni_conv2d_dx {
     lsnni_conv2d conv;               /* x is dy, y is dx                      */
     int zh, zw;
@@ -18855,7 +19024,7 @@ static void lsnni_conv2d_dx_task(void *user, int task, int worker)
     const lsnni_conv2d *v = &p->conv;
     const lsnn_window *s = v->s;
     int n = task / v->tasks;
-    int top = s->kernel_h - 1 - s->pad_top, left = s->kernel_w - 1 - s->pad_left;
+    int top = p->zh - s->h - s->pad_top, left = p->zw - s->w - s->pad_left;
     lsnn_real *z = v->images + (size_t)worker * v->image_size;
     const lsnn_real *dy = v->x + (size_t)n * v->x_image;
     memset(z, 0, v->image_size * sizeof *z);
@@ -18874,17 +19043,31 @@ static void lsnni_conv2d_dx_task(void *user, int task, int worker)
     lsnni_conv2d_piece(v, n, z, task % v->tasks, worker);
 }
 
-static lsnn_status lsnni_rows_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
-                                         const lsnn_real *w, const lsnn_window *s, int add)
+/* A group's weights, its two maps exchanged and the kernels turned.            */
+static void lsnni_conv2d_turn(lsnn_real *turned, const lsnn_real *w, const lsnn_window *s)
 {
+    int taps = s->kernel_h * s->kernel_w, depth = s->k * taps;
+    for (int k = 0; k < s->k; k++)
+        for (int t = 0; t < taps; t++)
+            for (int c = 0; c < s->c; c++)
+                turned[lsnni_area(c, depth) + (size_t)(k * taps + t)] =
+                    w[lsnni_area(k * s->c + c, taps) + (size_t)(taps - 1 - t)];
+}
+
+static lsnn_status lsnni_rows_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                         const lsnn_real *w, const lsnn_window *whole, int add)
+{
+    lsnn_window parts = lsnni_window_parts(whole), *s = &parts;
     int threads = lsnn_ctx_threads(cx), taps = s->kernel_h * s->kernel_w, depth = s->k * taps;
     int32_t *offset, *iota;
     lsnn_real *turned;
     lsnni_conv2d_dx p;
     lsnni_want want[5], *end = want;
-    p.zh = s->h + s->kernel_h - 1;
-    p.zw = s->w + s->kernel_w - 1;
+    p.zh = s->h + lsnni_extent(s->kernel_h, s->dilation_h) - 1;
+    p.zw = s->w + lsnni_extent(s->kernel_w, s->dilation_w) - 1;
     p.conv.s = s;
+    p.conv.groups = whole->groups;
+    p.conv.w_group = lsnni_area(s->c, depth);
     p.conv.x = dy;
     p.conv.y = dx;
     memset(&p.conv.pool, 0, sizeof p.conv.pool);
@@ -18894,20 +19077,19 @@ static lsnn_status lsnni_rows_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn
     p.conv.y_image = lsnni_area(s->c * s->h, s->w);
     LSNNI_WANT(&end, offset, (size_t)depth);
     LSNNI_WANT(&end, iota, (size_t)depth);
-    LSNNI_WANT(&end, turned, lsnni_area(s->c, depth));
+    LSNNI_WANT(&end, turned, p.conv.w_group * (size_t)whole->groups);
     LSNNI_WANT(&end, p.conv.images, lsnni_times(p.conv.image_size, (size_t)threads));
     LSNNI_WANT(&end, p.conv.joined, lsnni_times(p.conv.joined_size, (size_t)threads));
     LSNNI_TRY(lsnni_take(cx, want, end));
     for (int k = 0, d = 0; k < s->k; k++)
         for (int r = 0; r < s->kernel_h; r++)
             for (int x = 0; x < s->kernel_w; x++, d++) {
-                int from = (s->kernel_h - 1 - r) * s->kernel_w + s->kernel_w - 1 - x;
-                offset[d] = (k * p.zh + r) * p.zw + x;
+                offset[d] = (k * p.zh + r * s->dilation_h) * p.zw + x * s->dilation_w;
                 iota[d] = d;
-                for (int c = 0; c < s->c; c++)
-                    turned[lsnni_area(c, depth) + (size_t)d] =
-                        w[lsnni_area(k * s->c + c, taps) + (size_t)from];
             }
+    for (int g = 0; g < whole->groups; g++)
+        lsnni_conv2d_turn(turned + (size_t)g * p.conv.w_group,
+                          w + (size_t)g * p.conv.w_group, s);
     p.conv.g.taps[0].offset = offset;
     p.conv.g.taps[0].index = iota;
     p.conv.g.w = turned;
@@ -18947,17 +19129,20 @@ static void lsnni_conv2d_dw_task(void *user, int task, int worker)
                (size_t)(slice.d1 - slice.d0) * kp * sizeof *turned);
     }
     for (int n = slice.n0; n < slice.n1; n++) {
-        const lsnn_real *dy = p->dy + lsnni_area(n, s->k) * area;
+        const lsnn_real *dy = p->dy + lsnni_area(n * s->groups, s->k) * area;
+        const lsnn_real *x = p->x + lsnni_area(n * s->groups, s->c) * lsnni_area(s->h, s->w);
         lsnni_sums_bias(&p->sums, &slice, n, dy, area);
         if (!p->sums.dw) continue;
-        lsnni_spread_fill(image, &p->spread,
-                          p->x + (size_t)n * lsnni_area(s->c * s->h, s->w), s, 0, s->c);
+        lsnni_spread_fill(image, &p->spread, x, s, 0, s->c);
         p->sums.kv->transpose(turned, kp, dy, area, s->k, (int)area);
-        lsnni_dw_tiles(p->sums.kv, &t, slice.part + (size_t)slice.d0 * kp, p->sums.kp, turned,
-                       image, p->offset + slice.d0, NULL, slice.d1 - slice.d0);
+        lsnni_dw_tiles(p->sums.kv, &t, slice.part + (size_t)slice.d0 * kp, p->sums.kp,
+                       p->sums.kp, turned, image, p->offset + slice.d0, NULL,
+                       slice.d1 - slice.d0);
     }
 }
 
+/* Of a group, whose part of an image (c channels, k kernels) is followed by the other groups',
+   s->groups in all, before its part of the next one.                         */
 static lsnn_status lsnni_rows_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
                                            const lsnn_real *dy, const lsnn_real *x,
                                            const lsnn_window *s)
@@ -18998,8 +19183,8 @@ static lsnn_status lsnni_rows_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real 
 /* A window of one pixel is a matrix product: few images are done one by one by all threads. */
 static int lsnni_pointwise(const lsnn_window *s)
 {
-    return s->kernel_h * s->kernel_w * s->stride_h * s->stride_w == 1 && !s->pad_top &&
-           !s->pad_left && s->oh == s->h && s->ow == s->w;
+    return s->kernel_h * s->kernel_w * s->stride_h * s->stride_w * s->groups == 1 &&
+           !s->pad_top && !s->pad_left && s->oh == s->h && s->ow == s->w;
 }
 
 static lsnn_status lsnni_pointwise_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
@@ -19102,25 +19287,41 @@ LSNN_API lsnn_status lsnn_interleave(lsnn_ctx *cx, lsnn_real *y, const lsnn_real
 }
 
 /* ---- >>reach: see lsnni_reach ------------------------------------------------------*/
+static int lsnni_divisor(int a, int b)               /* the greatest common one   */
+{
+    while (b) {
+        int rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
 static lsnni_reach lsnni_reach_of(const lsnni_side *a, lsnni_way way, int i)
 {
     lsnni_reach r;
-    int past;
+    int past, step = a->dilation;
     if (way == LSNNI_FORWARD) {
         r.at = i * a->stride - a->pad;
-        r.first = LSNNI_MAX(0, -r.at);
-        r.count = LSNNI_MIN(a->kernel, a->in - r.at) - r.first;
-        r.at += r.first;
+        r.first = r.at < 0 ? lsnni_div_up(-r.at, step) : 0;
+        past = a->in - r.at;
+        r.count = LSNNI_MIN(a->kernel, past > 0 ? lsnni_div_up(past, step) : 0) - r.first;
+        r.at += r.first * step;
     } else if (way == LSNNI_TO_X) {
-        int tap = (i + a->pad) % a->stride, out = (i + a->pad) / a->stride;
-        past = LSNNI_MAX(0, out - (a->out - 1));
-        tap += past * a->stride;                         /* the lowest, met by the highest */
-        out -= past;                                     /*   output row              */
-        r.count = tap < a->kernel ? LSNNI_MIN((a->kernel - 1 - tap) / a->stride, out) + 1 : 0;
-        r.first = tap + (r.count - 1) * a->stride;
-        r.at = out - (r.count - 1);
+        int g = lsnni_divisor(a->stride, step), rise = step / g, fall = a->stride / g, out;
+        int tap = 0;
+        while (tap < fall && (i + a->pad - tap * step) % a->stride) tap++;
+        out = tap < fall ? (i + a->pad - tap * step) / a->stride : -1;
+        past = out >= a->out ? lsnni_div_up(out - (a->out - 1), rise) : 0;
+        tap += past * fall;                              /* the lowest, met by the highest */
+        out -= past * rise;                              /*   output row              */
+        r.count = tap < a->kernel && out >= 0 ?
+            LSNNI_MIN((a->kernel - 1 - tap) / fall, out / rise) + 1 : 0;
+        r.first = tap + (r.count - 1) * fall;
+        r.at = out - (r.count - 1) * rise;
     } else {
-        r.first = i < a->pad ? (a->pad - i + a->stride - 1) / a->stride : 0;
+        i *= step;
+        r.first = i < a->pad ? lsnni_div_up(a->pad - i, a->stride) : 0;
         past = a->in + a->pad - i;
         r.count = LSNNI_MIN(a->out, past > 0 ? (past - 1) / a->stride + 1 : 0) - r.first;
         r.at = r.first * a->stride - a->pad + i;
@@ -19138,8 +19339,12 @@ static size_t lsnni_kinds_room(int rows)
 static void lsnni_kinds_fill(lsnni_kinds *g, char **at, const lsnni_side *side, lsnni_way way,
                              int rows)
 {
+    int divisor = lsnni_divisor(side->stride, side->dilation);
     g->rows = rows;
     g->kinds = g->partners = 0;
+    g->number_step = way == LSNNI_TO_X ? -side->stride / divisor : 1;
+    g->at_step = way == LSNNI_TO_W ? side->stride :
+        way == LSNNI_TO_X ? side->dilation / divisor : side->dilation;
     g->reach = (lsnni_reach *)lsnni_cut(at, (size_t)rows, sizeof *g->reach);
     g->kind = (int *)lsnni_cut(at, (size_t)rows, sizeof *g->kind);
     g->example = (int *)lsnni_cut(at, (size_t)rows, sizeof *g->example);
@@ -19163,9 +19368,9 @@ static void lsnni_kinds_fill(lsnni_kinds *g, char **at, const lsnni_side *side, 
 static void lsnni_sides(lsnni_side side[2], const lsnn_window *s)
 {
     side[0].in = s->h; side[0].out = s->oh; side[0].kernel = s->kernel_h;
-    side[0].stride = s->stride_h; side[0].pad = s->pad_top;
+    side[0].stride = s->stride_h; side[0].pad = s->pad_top; side[0].dilation = s->dilation_h;
     side[1].in = s->w; side[1].out = s->ow; side[1].kernel = s->kernel_w;
-    side[1].stride = s->stride_w; side[1].pad = s->pad_left;
+    side[1].stride = s->stride_w; side[1].pad = s->pad_left; side[1].dilation = s->dilation_w;
 }
 
 /* ---- >>on lanes: forward, and the gradient of x, on blocks --------------------------
@@ -19217,7 +19422,9 @@ static void lsnni_lanes_task(void *user, int task, int worker)
     int band = task / p->tasks % p->bands, block = task / p->tasks / p->bands;
     int y0 = band * p->band, y1 = LSNNI_MIN(y0 + p->band, p->kinds[0].rows);
     int first = p->pool.on ? y0 * p->kinds[1].rows : 0;
-    size_t lanes = (size_t)p->kv->lanes, map = p->target;
+    size_t lanes = (size_t)p->kv->lanes, map = p->target, part = (size_t)(block % p->parts);
+    const lsnn_real *w = p->w + part * lsnni_area(p->m, p->maps) * p->taps;
+    const lsnn_real *bias = p->bias ? p->bias + part * (size_t)p->m : NULL;
     const lsnn_real *x = p->x + lsnni_area(block, p->maps) * p->source * lanes;
     lsnn_real *y = p->y + (size_t)(block * p->m + m0) * p->target * lanes;
     lsnni_tile t;
@@ -19231,10 +19438,10 @@ static void lsnni_lanes_task(void *user, int task, int worker)
             int last = c + p->chunk >= p->maps;
             t.add = c > 0 || p->add;
             t.rows = LSNNI_MIN(p->kv->rows, m1 - m);
-            t.bias = p->bias && last ? p->bias + m : NULL;
+            t.bias = bias && last ? bias + m : NULL;
             for (int r = 0; r < p->kv->rows; r++) {
                 size_t row = (size_t)(m + LSNNI_MIN(r, t.rows - 1));
-                t.a[r] = p->w + (row * (size_t)p->maps + (size_t)c) * p->taps;
+                t.a[r] = w + (row * (size_t)p->maps + (size_t)c) * p->taps;
                 t.c[r] = y + (row - (size_t)m0) * map * lanes;
             }
             for (const lsnni_group *g = p->group; g < p->group + p->groups; g++) {
@@ -19254,8 +19461,7 @@ static int lsnni_lanes_group(const lsnni_lanes *p, const lsnni_group *g, const l
     const lsnni_kinds *rows = &p->kinds[0], *columns = &p->kinds[1];
     const lsnni_reach *r = &rows->reach[rows->example[g->row]];
     const lsnni_reach *q = &columns->reach[columns->example[g->column]];
-    int back = way == LSNNI_TO_X, width = back ? s->ow : s->w, n = g->first, k = 0;
-    int step_y = back ? -s->stride_h : 1, step_x = back ? -s->stride_w : 1;
+    int width = way == LSNNI_TO_X ? s->ow : s->w, n = g->first, k = 0;
     for (int y = 0; y < rows->rows; y++)
         for (int x = 0; rows->kind[y] == g->row && x < columns->rows; x++)
             if (columns->kind[x] == g->column) {
@@ -19265,9 +19471,10 @@ static int lsnni_lanes_group(const lsnni_lanes *p, const lsnni_group *g, const l
     for (int c = 0; c < p->chunk; c++)
         for (int i = 0; i < r->count; i++)
             for (int j = 0; j < q->count; j++, k++) {
-                g->ka[k] = c * (int32_t)p->taps + (r->first + i * step_y) * s->kernel_w +
-                    q->first + j * step_x;
-                g->kb[k] = ((int32_t)((size_t)c * p->source) + i * width + j) * p->kv->lanes;
+                g->ka[k] = c * (int32_t)p->taps + (r->first + i * rows->number_step) *
+                    s->kernel_w + q->first + j * columns->number_step;
+                g->kb[k] = ((int32_t)((size_t)c * p->source) + i * rows->at_step * width +
+                            j * columns->at_step) * p->kv->lanes;
             }
     return n;
 }
@@ -19285,7 +19492,7 @@ static void lsnni_lanes_sizes(lsnni_lanes *p, const lsnn_window *s, lsnni_way wa
     p->band = LSNNI_MIN(rows, LSNNI_MAX(1, (int)(LSNNI_CACHE / row)));
     if (p->pool.on) p->band = LSNNI_MIN(rows, LSNNI_MAX(1, (int)(LSNNI_CACHE / 8 / row)) * 2);
     p->bands = lsnni_div_up(rows, p->band);
-    high = LSNNI_MIN(high, p->band + s->kernel_h - 1);   /* of the source, a map */
+    high = LSNNI_MIN(high, p->band + lsnni_extent(s->kernel_h, s->dilation_h) - 1);
     p->chunk = (int)(LSNNI_CACHE / (lsnni_area(high, wide) * (size_t)lanes));
     p->chunk = LSNNI_MIN(p->chunk, 2 * LSNNI_CHUNK / (s->kernel_h * s->kernel_w));
     p->chunk = LSNNI_MIN(p->maps, LSNNI_MAX(1, p->chunk));
@@ -19353,14 +19560,16 @@ static lsnn_status lsnni_lanes_plan(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_win
     return LSNN_OK;
 }
 
-static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
+static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *whole,
                                    lsnni_way way)
 {
+    lsnn_window parts = lsnni_window_parts(whole), *s = &parts;
     int back = way == LSNNI_TO_X;
-    size_t weights = back ? lsnni_area(s->c, s->k) * lsnni_area(s->kernel_h, s->kernel_w) : 0;
+    size_t weights = lsnni_area(s->c, s->k) * lsnni_area(s->kernel_h, s->kernel_w);
     size_t table, room;
     char *at;
-    LSNNI_TRY(lsnni_lanes_check(cx, "conv2d", s));
+    LSNNI_TRY(lsnni_lanes_check(cx, "conv2d", whole));
+    p->parts = whole->groups;
     lsnni_lanes_sizes(p, s, way, lsnn_lanes(cx));
     p->tasks = LSNNI_MIN(lsnni_image_tasks(s->n / s->lanes * p->bands),
                          lsnni_div_up(p->m, lsnni_kernels_of(cx)->rows));
@@ -19368,13 +19577,17 @@ static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_wind
     p->tasks = lsnni_div_up(p->m, p->per_task);
     if (p->pool.on) p->pool.size = lsnni_area(p->per_task * p->band, s->ow * s->lanes);
     room = lsnni_room_times(lsnni_room(p->pool.size, sizeof *p->y), lsnn_ctx_threads(cx));
-    room = lsnni_room_add(room, lsnni_room(weights, sizeof *p->y));
+    if (back)
+        room = lsnni_room_add(room, lsnni_room(lsnni_times(weights, (size_t)p->parts),
+                                               sizeof *p->y));
     LSNNI_TRY(lsnni_lanes_plan(cx, p, s, way, p->chunk, 0, room, &table, &at));
     p->pool.room = (lsnn_real *)lsnni_cut(&at, p->pool.size * (size_t)lsnn_ctx_threads(cx),
                                           sizeof *p->y);
     if (back) {
-        lsnni_lanes_exchange((lsnn_real *)(void *)at, p->w, s);
-        p->w = (lsnn_real *)(void *)at;
+        lsnn_real *exchanged = (lsnn_real *)(void *)at;
+        for (size_t g = 0; g < (size_t)p->parts; g++)
+            lsnni_lanes_exchange(exchanged + g * weights, p->w + g * weights, s);
+        p->w = exchanged;
     }
     lsnn_parallel(cx, s->n / s->lanes * p->bands * p->tasks, lsnni_lanes_task, p);
     return LSNN_OK;
@@ -19429,7 +19642,7 @@ static void lsnni_lanes_dw_strip(const lsnni_lanes_dw *p, const lsnn_real *x,
             t.kb = p->kb + (size_t)j * p->table;
             t.k = (bottom - top) * (right - left) * lanes;
             if (top < bottom && left < right && first < last)
-                lsnni_dw_tiles(kv, &t, slice->part, kp, turned +
+                lsnni_dw_tiles(kv, &t, slice->part, kp, kp, turned +
                                lsnni_area(((top - y0) * (x1 - x0) + left - x0) * lanes, kp),
                                x + from * lanes, p->start + done + first,
                                p->item + done + first, last - first);
@@ -19450,8 +19663,9 @@ static void lsnni_lanes_dw_task(void *user, int task, int worker)
         memset(slice.part + (size_t)p->item[i] * kp, 0, kp * sizeof *turned);
     memset(turned, 0, p->turned_size * sizeof *turned);  /* past the last kernel */
     for (int n = slice.n0; n < slice.n1; n++) {
-        const lsnn_real *dy = p->dy + lsnni_area(n, s->k) * plane;
-        const lsnn_real *x = p->x + lsnni_area(n, s->c) * lsnni_area(s->h, s->w) * lanes;
+        const lsnn_real *dy = p->dy + lsnni_area(n * s->groups, s->k) * plane;
+        const lsnn_real *x = p->x + lsnni_area(n * s->groups, s->c) * lsnni_area(s->h, s->w) *
+            lanes;
         lsnni_sums_bias(&p->sums, &slice, n, dy, plane);
         for (box[0] = 0; p->sums.dw && box[0] < s->oh; box[0] += p->rows)
             for (box[2] = 0; box[2] < s->ow; box[2] += p->columns) {
@@ -19490,6 +19704,7 @@ static void lsnni_lanes_dw_tables(lsnni_lanes_dw *p)
     }
 }
 
+/* Of a group: see rows_backward_w.                                            */
 static lsnn_status lsnni_blocks_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
                                           const lsnn_real *dy, const lsnn_real *x,
                                           const lsnn_window *s)
@@ -19499,7 +19714,6 @@ static lsnn_status lsnni_blocks_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_rea
     lsnni_lanes_dw p;
     lsnni_side side[2];
     char *at;
-    LSNNI_TRY(lsnni_lanes_check(cx, "conv2d", s));
     p.s = s; p.x = x; p.dy = dy;
     lsnni_sums_plan(&p.sums, cx, s, s->n / s->lanes, dw, db);
     p.columns = lsnni_div_up(s->ow, strips);
@@ -19550,6 +19764,81 @@ static lsnn_status lsnni_blocks_backward_x(lsnn_ctx *cx, lsnn_real *dx, const ls
     return lsnni_lanes_run(cx, &p, s, LSNNI_TO_X);
 }
 
+/* ---- >>few: dw where a group has few kernels (depthwise: one), in both layouts -------
+   Each weight is a sum of products of rows: those of dy, and of x as far as the weight's tap
+   meets it. A task a kernel. Bound by reading the rows, C/G*kh*kw times.     */
+typedef struct lsnni_few {
+    const lsnni_kernels *kv;
+    const lsnn_window *s;
+    const lsnn_real *x, *dy;
+    lsnn_real *dw, *db;
+    lsnni_kinds kinds[2];            /* what the kernel's rows and columns meet */
+    size_t lanes;
+} lsnni_few;
+
+/* `count` pixels of dy by those of x that are `step` apart.                   */
+static double lsnni_few_dot(const lsnni_few *p, const lsnn_real *dy, const lsnn_real *x, int count)
+{
+    size_t step = (size_t)p->s->stride_w;
+    double sum = 0;
+    if (step == 1) return p->kv->dot(dy, x, (size_t)count * p->lanes);
+    for (size_t i = 0; i < (size_t)count; i++)
+        sum += p->lanes > 1 ? p->kv->dot(dy + i * p->lanes, x + i * step * p->lanes, p->lanes) :
+            (double)dy[i] * (double)x[i * step];
+    return sum;
+}
+
+/* The gradient of tap (u, v), from one map of dy and one of x.                */
+static double lsnni_few_tap(const lsnni_few *p, const lsnn_real *dy, const lsnn_real *x, int u,
+                            int v)
+{
+    const lsnni_reach *r = &p->kinds[0].reach[u], *q = &p->kinds[1].reach[v];
+    double sum = 0;
+    for (int i = 0; i < r->count; i++)
+        sum += lsnni_few_dot(p, dy + (lsnni_area(r->first + i, p->s->ow) + (size_t)q->first) *
+                                     p->lanes,
+                             x + (lsnni_area(r->at + i * p->s->stride_h, p->s->w) +
+                                  (size_t)q->at) * p->lanes, q->count);
+    return sum;
+}
+
+static void lsnni_few_task(void *user, int k, int worker)
+{
+    const lsnni_few *p = (const lsnni_few *)user;
+    const lsnn_window *s = p->s;
+    int channels = s->c / s->groups, first = k / (s->k / s->groups) * channels;
+    size_t in = lsnni_area(s->h, s->w) * p->lanes, out = lsnni_area(s->oh, s->ow) * p->lanes;
+    lsnn_real *dw = p->dw ? p->dw + lsnni_area(k, lsnni_depth(s)) : NULL;
+    (void)worker;
+    for (int n = 0; n < s->n / (int)p->lanes; n++) {
+        const lsnn_real *dy = p->dy + lsnni_at2(n, k, s->k) * out;
+        if (p->db) p->db[k] += LSNNI_R(p->kv->sum(dy, out));
+        for (int d = 0; d < (dw ? lsnni_depth(s) : 0); d++) {
+            int c = d / (s->kernel_h * s->kernel_w);
+            dw[d] += LSNNI_R(lsnni_few_tap(p, dy, p->x + lsnni_at2(n, first + c, s->c) * in,
+                                           d / s->kernel_w % s->kernel_h, d % s->kernel_w));
+        }
+    }
+}
+
+static lsnn_status lsnni_few_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
+                                        const lsnn_real *dy, const lsnn_real *x,
+                                        const lsnn_window *s)
+{
+    lsnni_few p;
+    lsnni_side side[2];
+    char *at = (char *)lsnni_scratch(cx, lsnni_kinds_room(s->kernel_h) +
+                                         lsnni_kinds_room(s->kernel_w), 1);
+    if (!at) return LSNN_ENOMEM;
+    lsnni_sides(side, s);
+    lsnni_kinds_fill(&p.kinds[0], &at, &side[0], LSNNI_TO_W, s->kernel_h);
+    lsnni_kinds_fill(&p.kinds[1], &at, &side[1], LSNNI_TO_W, s->kernel_w);
+    p.kv = lsnni_kernels_of(cx);
+    p.s = s; p.x = x; p.dy = dy; p.dw = dw; p.db = db;
+    p.lanes = s->lanes > 1 ? (size_t)s->lanes : 1;
+    lsnn_parallel(cx, s->k, lsnni_few_task, &p);
+    return LSNN_OK;
+}
 
 #if defined(LSNN_NAIVE) && defined(__GNUC__)
 #  pragma GCC diagnostic pop

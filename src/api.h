@@ -163,13 +163,20 @@ typedef struct lsnn_window {
     int kernel_h, kernel_w, stride_h, stride_w;
     int pad_top, pad_left;           /* what sticks out at the other sides is padding too */
     int lanes;                       /* 0: N x C x H x W; lsnn_lanes: blocks of images */
-} lsnn_window;
+    int dilation_h, dilation_w;      /* pixels from tap to tap, 1: side by side (poolings: 1) */
+    int groups;                      /* conv2d, local2d: kernels [gK/G, (g+1)K/G) read channels */
+} lsnn_window;                       /*   [gC/G, (g+1)C/G); C: depthwise. Others: 1 */
 
 /* Fills a window. SAME and VALID ignore pad[]; EXPLICIT takes it as top, left,
    bottom, right. ESHAPE if nothing fits, the message says what.              */
 LSNN_API lsnn_status lsnn_window_set(lsnn_ctx *cx, lsnn_window *s, int n, lsnn_shape in,
                                      int k, int kernel_h, int kernel_w, int stride_h,
                                      int stride_w, lsnn_padding padding, const int pad[4]);
+/* The same where sizes, kernel, stride, dilation and groups are set already, 0 of the last
+   three meaning 1: finds oh, ow, pad_top and pad_left. ESHAPE, too, for groups that do not
+   divide C and K.                                                            */
+LSNN_API lsnn_status lsnn_window_fit(lsnn_ctx *cx, lsnn_window *s, lsnn_padding padding,
+                                     const int pad[4]);
 
 /* ---- >>api ops: one pair of functions a layer type --------------------------
    Forward overwrites its output. Backward ADDS to the gradients of parameters
@@ -194,7 +201,7 @@ LSNN_API int lsnn_lanes(const lsnn_ctx *cx);
 LSNN_API lsnn_status lsnn_interleave(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x, int n,
                                      size_t size, int back, int add);
 
-/* x N,C,H,W   w K,C,kh,kw   b K (NULL: none)   y N,K,OH,OW                   */
+/* x N,C,H,W   w K,C/G,kh,kw   b K (NULL: none)   y N,K,OH,OW    G: the window's groups */
 LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                          const lsnn_real *w, const lsnn_real *b,
                                          const lsnn_window *s);
@@ -205,7 +212,8 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
 
 /* A convolution whose kernel k reads the input maps that a table lists for it: text, for each
    kernel its maps in rising order, "0,1,2;1,2,3;0-2,5". w M,kh,kw: the M connections in the
-   table's order; room: K*C*kh*kw numbers to work in. EVALUE: what is wrong in the table. */
+   table's order; room: K*C*kh*kw numbers to work in. EVALUE: what is wrong in the table, or a
+   window with dilation or groups.                                            */
 LSNN_API lsnn_status lsnn_table_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *room,
                                                const lsnn_real *x, const lsnn_real *w,
                                                const lsnn_real *b, const char *table,
@@ -216,7 +224,7 @@ LSNN_API lsnn_status lsnn_table_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsn
                                                 const lsnn_real *w, const char *table,
                                                 const lsnn_window *s, int add);
 
-/* Unshared weights: w OH*OW,C*kh*kw,K   b K,OH,OW (NULL: none)               */
+/* Unshared weights: w OH*OW,C/G*kh*kw,K   b K,OH,OW (NULL: none)             */
 LSNN_API lsnn_status lsnn_local2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                           const lsnn_real *w, const lsnn_real *b,
                                           const lsnn_window *s);
@@ -488,6 +496,8 @@ typedef struct lsnn_options {
     int stride_h, stride_w;          /* 0 -> 1, pooling: the kernel; w 0 -> h */
     lsnn_padding padding;
     int pad_top, pad_left, pad_bottom, pad_right;    /* for LSNN_EXPLICIT     */
+    int dilation_h, dilation_w;      /* conv2d, local2d: 0 -> 1; w 0 -> h     */
+    int groups;                      /* conv2d, local2d: 0 -> 1; channels: depthwise */
     /* single types */
     double slope;                    /* leaky_relu: 0 -> 0.01                 */
     double rate;                     /* dropout (set by the call)             */

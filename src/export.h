@@ -138,13 +138,16 @@ static lsnn_status lsnni_export_check(const lsnn_net *net, const char *who, cons
    In these texts @W is the parameter that weights come as, @[i] weight number i, and @<r> the
    step of row r to multiply with, or nothing.                                */
 static const char *const lsnni_c_window =
-    "/* c x h x w pixels in, k x oh x ow out; kernels kh x kw, strides, padding before. */\n"
-    "typedef struct { int c, h, w, k, oh, ow, kh, kw, sh, sw, top, left; } window;\n\n"
-    "/* The part [*a, *b) of a kernel's side that lies inside the image. */\n"
-    "static void clip(int first, int kernel, int size, int *a, int *b)\n"
+    "/* c x h x w pixels in, k x oh x ow out; kernels kh x kw, strides, padding before, taps\n"
+    "   dh x dw pixels apart; kernels read the channels of their own of so many groups. */\n"
+    "typedef struct {\n"
+    "    int c, h, w, k, oh, ow, kh, kw, sh, sw, top, left, dh, dw, groups;\n"
+    "} window;\n\n"
+    "/* The taps [*a, *b) of a kernel's side, `step` apart, that lie inside the image. */\n"
+    "static void clip(int first, int kernel, int step, int size, int *a, int *b)\n"
     "{\n"
-    "    *a = first < 0 ? -first : 0;\n"
-    "    *b = first + kernel > size ? size - first : kernel;\n"
+    "    *a = first < 0 ? (step - 1 - first) / step : 0;\n"
+    "    *b = first + (kernel - 1) * step >= size ? (size - first + step - 1) / step : kernel;\n"
     "}\n\n";
 static const char *const lsnni_c_dense_text =
     "static void dense(float *y, const float *x, @W, const float *b, int in, int out)\n"
@@ -161,19 +164,21 @@ static const char *const lsnni_c_dense_text =
 static const char *const lsnni_c_conv2d_text =
     "static void conv2d(float *y, const float *x, @W, const float *b, window s)\n"
     "{\n"
+    "    int maps = s.c / s.groups;\n"
     "    for (int k = 0; k < s.k; k++)\n"
     "    for (int i = 0; i < s.oh; i++)\n"
     "    for (int j = 0; j < s.ow; j++) {\n"
     "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1;\n"
     "        float sum = 0;\n"
-    "        clip(top, s.kh, s.h, &u0, &u1);\n"
-    "        clip(left, s.kw, s.w, &v0, &v1);\n"
-    "        for (int c = 0; c < s.c; c++) {\n"
+    "        clip(top, s.kh, s.dh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.dw, s.w, &v0, &v1);\n"
+    "        for (int c = 0; c < maps; c++) {\n"
+    "            int map = k / (s.k / s.groups) * maps + c;\n"
     "            float part = 0;          /* a sum a channel: rounded less */\n"
     "            for (int u = u0; u < u1; u++) {\n"
-    "                const float *row = x + (c * s.h + top + u) * s.w + left;\n"
+    "                const float *row = x + (map * s.h + top + u * s.dh) * s.w + left;\n"
     "                for (int v = v0; v < v1; v++)\n"
-    "                    part += row[v] * @[((k * s.c + c) * s.kh + u) * s.kw + v];\n"
+    "                    part += row[v * s.dw] * @[((k * maps + c) * s.kh + u) * s.kw + v];\n"
     "            }\n"
     "            sum += part;\n"
     "        }\n"
@@ -190,8 +195,8 @@ static const char *const lsnni_c_table_conv2d_text =
     "    for (int j = 0; j < s.ow; j++) {\n"
     "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1;\n"
     "        float sum = b ? b[k] : 0;\n"
-    "        clip(top, s.kh, s.h, &u0, &u1);\n"
-    "        clip(left, s.kw, s.w, &v0, &v1);\n"
+    "        clip(top, s.kh, s.dh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.dw, s.w, &v0, &v1);\n"
     "        for (int m = first[k]; m < first[k + 1]; m++) {\n"
     "            float part = 0;\n"
     "            for (int u = u0; u < u1; u++)\n"
@@ -207,18 +212,19 @@ static const char *const lsnni_c_local2d_text =
     "/* Each place p has weights of its own: [p][c][u][v][k]. */\n"
     "static void local2d(float *y, const float *x, @W, const float *b, window s)\n"
     "{\n"
+    "    int maps = s.c / s.groups;\n"
     "    for (int p = 0; p < s.oh * s.ow; p++)\n"
     "    for (int k = 0; k < s.k; k++) {\n"
     "        int top = p / s.ow * s.sh - s.top, left = p % s.ow * s.sw - s.left;\n"
-    "        int u0, u1, v0, v1;\n"
+    "        int u0, u1, v0, v1, map = k / (s.k / s.groups) * maps;\n"
     "        float sum = 0;\n"
-    "        clip(top, s.kh, s.h, &u0, &u1);\n"
-    "        clip(left, s.kw, s.w, &v0, &v1);\n"
-    "        for (int c = 0; c < s.c; c++)\n"
+    "        clip(top, s.kh, s.dh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.dw, s.w, &v0, &v1);\n"
+    "        for (int c = 0; c < maps; c++)\n"
     "        for (int u = u0; u < u1; u++)\n"
     "        for (int v = v0; v < v1; v++)\n"
-    "            sum += x[(c * s.h + top + u) * s.w + left + v] *\n"
-    "                   @[(((p * s.c + c) * s.kh + u) * s.kw + v) * s.k + k];\n"
+    "            sum += x[((map + c) * s.h + top + u * s.dh) * s.w + left + v * s.dw] *\n"
+    "                   @[(((p * maps + c) * s.kh + u) * s.kw + v) * s.k + k];\n"
     "        y[k * s.oh * s.ow + p] = (b ? b[k * s.oh * s.ow + p] : 0) + sum@<p * s.k + k>;\n"
     "    }\n"
     "}\n\n";
@@ -231,8 +237,8 @@ static const char *const lsnni_c_pool_text =
     "    for (int j = 0; j < s.ow; j++) {\n"
     "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1, count = 0;\n"
     "        float sum = 0;\n"
-    "        clip(top, s.kh, s.h, &u0, &u1);\n"
-    "        clip(left, s.kw, s.w, &v0, &v1);\n"
+    "        clip(top, s.kh, s.dh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.dw, s.w, &v0, &v1);\n"
     "        for (int u = u0; u < u1; u++)\n"
     "        for (int v = v0; v < v1; v++) {\n"
     "            float p = x[(c * s.h + top + u) * s.w + left + v];\n"
@@ -254,8 +260,8 @@ static const char *const lsnni_c_lp_pool_text =
     "    for (int j = 0; j < s.ow; j++) {\n"
     "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1;\n"
     "        float most = 0, sum = 0, norm = p[maps ? c : 0];\n"
-    "        clip(top, s.kh, s.h, &u0, &u1);\n"
-    "        clip(left, s.kw, s.w, &v0, &v1);\n"
+    "        clip(top, s.kh, s.dh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.dw, s.w, &v0, &v1);\n"
     "        for (int again = 0; again < 2; again++)\n"
     "        for (int u = u0; u < u1; u++)\n"
     "        for (int v = v0; v < v1; v++) {\n"
@@ -576,9 +582,10 @@ static void lsnni_c_window_of(lsnni_c *e, int i)
     lsnn_window s;
     if (lsnni_window_of(e->cx, &s, p, 1, p->out.c) != LSNN_OK) return;  /* build checked it */
     lsnni_c_needs(e, lsnni_c_window);
-    lsnni_c_print(e, ",\n           (window){ %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d });\n",
-                  s.c, s.h, s.w, p->out.c, p->out.h, p->out.w, s.kernel_h, s.kernel_w,
-                  s.stride_h, s.stride_w, s.pad_top, s.pad_left);
+    lsnni_c_print(e, ",\n           (window){ %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, "
+                  "%d, %d });\n", s.c, s.h, s.w, p->out.c, p->out.h, p->out.w, s.kernel_h,
+                  s.kernel_w, s.stride_h, s.stride_w, s.pad_top, s.pad_left, s.dilation_h,
+                  s.dilation_w, s.groups);
 }
 
 static void lsnni_c_kernels(lsnni_c *e, int i, const char *function, const char *text)

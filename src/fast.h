@@ -101,19 +101,21 @@ typedef struct lsnni_kernels {
 } lsnni_kernels;
 /* ---- >>reach: which rows of pixels and of the kernel meet --------------------------
    What one row (or column) of pixels meets: `count` partners, beginning with number
-   `first` at coordinate `at` of the other side, which rises by one (TO_W: a stride).
-       FORWARD   an output row: the kernel's rows, and the image's
-       TO_X      an image row: the kernel's rows, falling by a stride, and the output's
-       TO_W      a kernel row: the output's rows, and the image's             */
+   `first` at coordinate `at` of the other side. From one to the next, with g the greatest
+   common divisor of stride and dilation, number and coordinate change by
+       FORWARD   an output row: the kernel's rows     1            the image's   dilation
+       TO_X      an image row: the kernel's rows      -stride/g    the output's  dilation/g
+       TO_W      a kernel row: the output's rows      1            the image's   stride */
 typedef enum lsnni_way { LSNNI_FORWARD, LSNNI_TO_X, LSNNI_TO_W } lsnni_way;
 typedef struct lsnni_reach { int first, count, at; } lsnni_reach;
-typedef struct lsnni_side { int in, out, kernel, stride, pad; } lsnni_side;
+typedef struct lsnni_side { int in, out, kernel, stride, pad, dilation; } lsnni_side;
 
 /* Rows with equal `first` and `count` are of one kind, and pixels whose rows and
    columns are of one kind share a table of taps. Pixels near the border have shorter
    tables, so padding costs nothing at all.                                   */
 typedef struct lsnni_kinds {
     int rows, kinds, partners;       /* partners: of one row of each kind     */
+    int number_step, at_step;        /* from one partner to the next          */
     lsnni_reach *reach;              /* of each row                           */
     int *kind, *example, *members;   /* of each row; a row, how many, of each kind */
 } lsnni_kinds;
@@ -137,7 +139,9 @@ typedef struct lsnni_lanes {
     size_t source, target, taps;     /* pixels of a map, weights of a pair of maps */
     lsnni_group *group;
     int32_t *from, *to;              /* pixels, group by group                */
-    const lsnn_real *x, *w, *bias;   /* w: target map, source map, tap        */
+    int parts;                       /* block n is of part n % parts of an image's maps: */
+    const lsnn_real *x, *w, *bias;   /*   conv2d's groups. w: part, target map, source */
+                                     /*   map, tap                            */
     lsnn_real *y;
     lsnni_pooled pool;
 } lsnni_lanes;
@@ -160,14 +164,18 @@ static void lsnni_turn_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x, int n
 static lsnn_status lsnni_lanes_plan(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
                                     lsnni_way way, int chunk, int more_tables, size_t more,
                                     size_t *table, char **at);
-static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c, int width,
-                           const lsnn_real *dy, const lsnn_real *x, const int32_t *start,
-                           const int32_t *item, int count);
+static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c, int pitch,
+                           int width, const lsnn_real *dy, const lsnn_real *x,
+                           const int32_t *start, const int32_t *item, int count);
 static lsnn_status lsnni_blocks_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                         const lsnn_real *w, const lsnn_real *b,
                                         const lsnn_window *s, const lsnni_pooled *pool);
 static lsnn_status lsnni_blocks_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
                                            const lsnn_real *w, const lsnn_window *s, int add);
+enum { LSNNI_FEW = 4 };
+static lsnn_status lsnni_few_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
+                                        const lsnn_real *dy, const lsnn_real *x,
+                                        const lsnn_window *s);
 static lsnn_status lsnni_blocks_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
                                            const lsnn_real *dy, const lsnn_real *x,
                                            const lsnn_window *s);

@@ -57,8 +57,12 @@ static lsnn_status lsnni_window_of(lsnn_ctx *cx, lsnn_window *s, const lsnn_laye
     int pad[4];
     pad[0] = p->o.pad_top; pad[1] = p->o.pad_left;
     pad[2] = p->o.pad_bottom; pad[3] = p->o.pad_right;
-    return lsnn_window_set(cx, s, n, p->in[0], k, p->o.kernel_h, p->o.kernel_w, p->o.stride_h,
-                           p->o.stride_w, p->o.padding, pad);
+    memset(s, 0, sizeof *s);
+    s->n = n; s->c = p->in[0].c; s->h = p->in[0].h; s->w = p->in[0].w; s->k = k;
+    s->kernel_h = p->o.kernel_h; s->kernel_w = p->o.kernel_w;
+    s->stride_h = p->o.stride_h; s->stride_w = p->o.stride_w;
+    s->dilation_h = p->o.dilation_h; s->dilation_w = p->o.dilation_w; s->groups = p->o.groups;
+    return lsnn_window_fit(cx, s, p->o.padding, pad);
 }
 
 static lsnn_status lsnni_call_window(lsnn_ctx *cx, lsnn_window *s, const lsnn_call *c)
@@ -75,6 +79,9 @@ static void lsnni_window_defaults(lsnn_options *o, int stride_h, int stride_w)
     if (!o->kernel_w) o->kernel_w = o->kernel_h;
     if (!o->stride_w) o->stride_w = o->stride_h ? o->stride_h : stride_w;
     if (!o->stride_h) o->stride_h = stride_h;
+    if (!o->dilation_w) o->dilation_w = o->dilation_h;
+    if (o->dilation_h == 1 && o->dilation_w == 1) o->dilation_h = o->dilation_w = 0;
+    if (o->groups == 1) o->groups = 0;   /* 1 and 0 are the same in a file, too */
 }
 
 /* An option, or what it is where the caller left it 0.                        */
@@ -86,6 +93,7 @@ static double lsnni_or(double value, double otherwise)
 #define LSNNI_PARAM_OPTIONS "init init_scale lr_factor freeze no_decay "
 #define LSNNI_WINDOW_OPTIONS "kernel_h kernel_w stride_h stride_w padding pad_top pad_left " \
                              "pad_bottom pad_right "
+#define LSNNI_KERNEL_OPTIONS LSNNI_WINDOW_OPTIONS "dilation_h dilation_w groups "
 #define LSNNI_WEIGHTED LSNNI_PARAM_OPTIONS "no_bias filters "
 
 static lsnn_status lsnni_plan_same(lsnn_ctx *cx, lsnn_layer_plan *p)

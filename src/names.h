@@ -20,6 +20,7 @@
 #define lsnn_rng_int lsnn_rng_int_f64
 #define lsnn_rng_permutation lsnn_rng_permutation_f64
 #define lsnn_window_set lsnn_window_set_f64
+#define lsnn_window_fit lsnn_window_fit_f64
 #define lsnn_gemm lsnn_gemm_f64
 #define lsnn_lanes lsnn_lanes_f64
 #define lsnn_interleave lsnn_interleave_f64

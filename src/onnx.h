@@ -343,20 +343,25 @@ static void lsnni_onnx_window(const lsnni_onnx *e, int i, lsnn_window *s, int pa
     if (lsnni_window_of(e->cx, s, &p, 1, v->shape.c) != LSNN_OK) return;
     pad[0] = s->pad_top;
     pad[1] = s->pad_left;
-    pad[2] = LSNNI_MAX(0, (s->oh - 1) * s->stride_h + s->kernel_h - s->h - pad[0]);
-    pad[3] = LSNNI_MAX(0, (s->ow - 1) * s->stride_w + s->kernel_w - s->w - pad[1]);
+    pad[2] = LSNNI_MAX(0, (s->oh - 1) * s->stride_h + lsnni_extent(s->kernel_h, s->dilation_h) -
+                          s->h - pad[0]);
+    pad[3] = LSNNI_MAX(0, (s->ow - 1) * s->stride_w + lsnni_extent(s->kernel_w, s->dilation_w) -
+                          s->w - pad[1]);
 }
 
 static void lsnni_onnx_window_says(lsnni_onnx *e, int i)
 {
     lsnn_window s;
-    int pad[4], kernel[2], stride[2];
+    int pad[4], kernel[2], stride[2], dilation[2];
     lsnni_onnx_window(e, i, &s, pad);
+    dilation[0] = s.dilation_h; dilation[1] = s.dilation_w;
     kernel[0] = s.kernel_h; kernel[1] = s.kernel_w;
     stride[0] = s.stride_h; stride[1] = s.stride_w;
     lsnni_onnx_ints(e, "kernel_shape", kernel, 2);
     lsnni_onnx_ints(e, "strides", stride, 2);
     lsnni_onnx_ints(e, "pads", pad, 4);
+    if (dilation[0] > 1 || dilation[1] > 1) lsnni_onnx_ints(e, "dilations", dilation, 2);
+    if (s.groups > 1) lsnni_onnx_int(e, "group", s.groups);
 }
 
 static void lsnni_onnx_conv2d(lsnni_onnx *e, int i)
@@ -513,7 +518,8 @@ static void lsnni_onnx_patches(lsnni_onnx *e, int i, const lsnn_window *s, const
     for (int c = 0; c < s->c; c++)
     for (int u = 0; u < s->kernel_h; u++)
     for (int v = 0; v < s->kernel_w; v++)
-        index[at++] = ((int64_t)c * h + oy * s->stride_h + u) * w + ox * s->stride_w + v;
+        index[at++] = ((int64_t)c * h + oy * s->stride_h + u * s->dilation_h) * w +
+            ox * s->stride_w + v * s->dilation_w;
     lsnni_onnx_constant(e, lsnni_onnx_made(e, i, name), NULL, index, dim, 2);
     lsnni_free(e->cx, index);
     lsnni_onnx_reads(e, x);
@@ -522,12 +528,14 @@ static void lsnni_onnx_patches(lsnni_onnx *e, int i, const lsnn_window *s, const
     lsnni_onnx_next(e, i, "Gather", x);                  /* N,P,CRS           */
 }
 
-static void lsnni_onnx_turn(lsnni_onnx *e, int i, int a, int b, int c, char x[LSNNI_ONNX_NAME])
+/* d: the last of four axes, or 0: there are three.                              */
+static void lsnni_onnx_turn(lsnni_onnx *e, int i, int a, int b, int c, int d,
+                            char x[LSNNI_ONNX_NAME])
 {
-    int perm[3];
-    perm[0] = a; perm[1] = b; perm[2] = c;
+    int perm[4];
+    perm[0] = a; perm[1] = b; perm[2] = c; perm[3] = d;
     lsnni_onnx_reads(e, x);
-    lsnni_onnx_ints(e, "perm", perm, 3);
+    lsnni_onnx_ints(e, "perm", perm, a + b + c + d == 6 ? 4 : 3);
     lsnni_onnx_next(e, i, "Transpose", x);
 }
 
@@ -552,6 +560,29 @@ static void lsnni_onnx_sum(lsnni_onnx *e, int i, char y[LSNNI_ONNX_NAME])
     lsnni_onnx_next(e, i, "ReduceSum", y);
 }
 
+/* The weights P,CRS,K of a local2d as P,groups,CRS,K/groups.                     */
+static void lsnni_onnx_local_weights(lsnni_onnx *e, int i, const lsnn_window *s,
+                                     char name[LSNNI_ONNX_NAME])
+{
+    const lsnn_real *w = lsnni_onnx_values(e, i, 0);
+    int dim[4];
+    size_t count;
+    lsnn_real *turned;
+    dim[0] = s->oh * s->ow; dim[1] = s->groups; dim[2] = lsnni_depth(s);
+    dim[3] = s->k / s->groups;
+    count = lsnni_area(dim[0], dim[2]);
+    turned = (lsnn_real *)lsnni_alloc(e->cx, count * (size_t)s->k, sizeof *turned);
+    if (!turned) e->graph.status = LSNN_ENOMEM;
+    if (!turned) return;
+    for (size_t q = 0; q < count; q++)
+        for (int k = 0; k < s->k; k++)
+            turned[lsnni_at4((int)(q / (size_t)dim[2]), k / dim[3], dim[1],
+                             (int)(q % (size_t)dim[2]), dim[2], k % dim[3], dim[3])] =
+                w[q * (size_t)s->k + (size_t)k];
+    lsnni_onnx_floats(e, i, turned, dim, 4, name);
+    lsnni_free(e->cx, turned);
+}
+
 static void lsnni_onnx_local2d(lsnni_onnx *e, int i)
 {
     const lsnni_node *v = &e->net->node[i];
@@ -561,15 +592,13 @@ static void lsnni_onnx_local2d(lsnni_onnx *e, int i)
     lsnni_onnx_window(e, i, &s, pad);
     lsnni_onnx_read(e, i, v->input[0], 0, x);
     lsnni_onnx_patches(e, i, &s, pad, x);
-    dim[0] = s.oh * s.ow;
-    dim[1] = s.c * s.kernel_h * s.kernel_w;
-    dim[2] = s.k;
-    lsnni_onnx_param(e, i, 0, 0, dim, 3, w);
-    lsnni_onnx_turn(e, i, 1, 0, 2, x);
+    lsnni_onnx_shape(e, i, x, 4, s.oh * s.ow, s.groups, lsnni_depth(&s));
+    lsnni_onnx_turn(e, i, 1, 2, 0, 3, x);
+    lsnni_onnx_local_weights(e, i, &s, w);
     lsnni_onnx_reads(e, x);
     lsnni_onnx_reads(e, w);
-    lsnni_onnx_next(e, i, "MatMul", x);                  /* P,N,K             */
-    lsnni_onnx_turn(e, i, 1, 2, 0, x);
+    lsnni_onnx_next(e, i, "MatMul", x);                  /* P,groups,N,K/groups */
+    lsnni_onnx_turn(e, i, 2, 1, 3, 0, x);
     lsnni_onnx_shape(e, i, x, 4, s.k, s.oh, s.ow);
     dim[0] = s.k; dim[1] = s.oh; dim[2] = s.ow;
     lsnni_onnx_by(e, i, "Add", lsnni_onnx_values(e, i, 1), dim, 3, x);
@@ -618,7 +647,7 @@ static void lsnni_onnx_lp_pool(lsnni_onnx *e, int i)
     lsnni_onnx_by(e, i, "Pow", e->row, dim, 2, x);
     lsnni_onnx_pair(e, i, "Mul", x, most, x);
     lsnni_onnx_shape(e, i, x, 3, s.oh * s.ow, s.c, 0);
-    lsnni_onnx_turn(e, i, 0, 2, 1, x);
+    lsnni_onnx_turn(e, i, 0, 2, 1, 0, x);
     lsnni_onnx_shape(e, i, x, 4, s.c, s.oh, s.ow);
     lsnni_onnx_done(e, i, x);
 }

@@ -5,6 +5,7 @@
 
    N images   C channels in   K kernels, or channels out   H x W pixels   OH x OW outputs
    KH x KW kernel   SH, SW its stride   PT, PL rows and columns of padding above and left
+   DH, DW its dilation, from tap to tap   G groups: kernels read the channels of their own
    P = OH*OW or H*W positions
 
    Arrays are row-major. Forward overwrites its output. Backward is given dy = dL/dy and ADDS
@@ -34,13 +35,18 @@ static inline size_t naive_at2(int i, int j, int J)
 }
 
 typedef struct naive_window {
-    int N, C, H, W, K, OH, OW, KH, KW, SH, SW, PT, PL;
+    int N, C, H, W, K, OH, OW, KH, KW, SH, SW, PT, PL, DH, DW, G;
 } naive_window;
 
 /* Is this pixel in the image? What is not counts as zero.                               */
 static inline int naive_inside(naive_window s, int row, int col)
 {
     return row >= 0 && row < s.H && col >= 0 && col < s.W;
+}
+/* Channel c of those that kernel k reads.                                               */
+static inline int naive_channel(naive_window s, int k, int c)
+{
+    return k / (s.K / s.G) * (s.C / s.G) + c;
 }
 
 /* ---- matrix product: c[i,j] = sum_p a[i,p] b[p,j] + (add ? c[i,j] : 0)
@@ -59,8 +65,9 @@ static inline void naive_gemm(int trans_a, int trans_b, int M, int N, int K, con
 }
 
 /* ---- convolution: one kernel for all positions
-   y[n,k,i,j] = b[k] + sum_cuv x[n, c, i*SH - PT + u, j*SW - PL + v] w[k,c,u,v]
-   x N,C,H,W   w K,C,KH,KW   b K   y N,K,OH,OW                                           */
+   y[n,k,i,j] = b[k] + sum_cuv x[n, g*C/G + c, i*SH - PT + u*DH, j*SW - PL + v*DW] w[k,c,u,v]
+   with g the group that kernel k is in
+   x N,C,H,W   w K,C/G,KH,KW   b K   y N,K,OH,OW                                         */
 static inline void naive_conv2d_forward(double *y, const double *x, const double *w,
                                         const double *b, naive_window s)
 {
@@ -69,13 +76,13 @@ static inline void naive_conv2d_forward(double *y, const double *x, const double
     for (int i = 0; i < s.OH; i++)
     for (int j = 0; j < s.OW; j++) {
         double sum = b ? b[k] : 0;
-        for (int c = 0; c < s.C; c++)
+        for (int c = 0; c < s.C / s.G; c++)
         for (int u = 0; u < s.KH; u++)
         for (int v = 0; v < s.KW; v++) {
-            int row = i * s.SH - s.PT + u, col = j * s.SW - s.PL + v;
+            int row = i * s.SH - s.PT + u * s.DH, col = j * s.SW - s.PL + v * s.DW;
             if (!naive_inside(s, row, col)) continue;
-            sum += x[naive_at(n, c, s.C, row, s.H, col, s.W)]
-                 * w[naive_at(k, c, s.C, u, s.KH, v, s.KW)];
+            sum += x[naive_at(n, naive_channel(s, k, c), s.C, row, s.H, col, s.W)]
+                 * w[naive_at(k, c, s.C / s.G, u, s.KH, v, s.KW)];
         }
         y[naive_at(n, k, s.K, i, s.OH, j, s.OW)] = sum;
     }
@@ -89,13 +96,13 @@ static inline void naive_conv2d_backward(double *dx, double *dw, double *db, con
     for (int j = 0; j < s.OW; j++) {
         double g = dy[naive_at(n, k, s.K, i, s.OH, j, s.OW)];
         if (db) db[k] += g;
-        for (int c = 0; c < s.C; c++)
+        for (int c = 0; c < s.C / s.G; c++)
         for (int u = 0; u < s.KH; u++)
         for (int v = 0; v < s.KW; v++) {
-            int row = i * s.SH - s.PT + u, col = j * s.SW - s.PL + v;
+            int row = i * s.SH - s.PT + u * s.DH, col = j * s.SW - s.PL + v * s.DW;
             if (!naive_inside(s, row, col)) continue;
-            size_t in = naive_at(n, c, s.C, row, s.H, col, s.W);
-            size_t at = naive_at(k, c, s.C, u, s.KH, v, s.KW);
+            size_t in = naive_at(n, naive_channel(s, k, c), s.C, row, s.H, col, s.W);
+            size_t at = naive_at(k, c, s.C / s.G, u, s.KH, v, s.KW);
             dx[in] += g * w[at];
             dw[at] += g * x[in];
         }
@@ -104,7 +111,7 @@ static inline void naive_conv2d_backward(double *dx, double *dw, double *db, con
 
 /* ---- locally connected: as the convolution, but each position p = i*OW + j has weights of
    its own, and a bias of its own
-   x N,C,H,W   w P,C*KH*KW,K   b K,OH,OW   y N,K,OH,OW                                   */
+   x N,C,H,W   w P,C/G*KH*KW,K   b K,OH,OW   y N,K,OH,OW                                   */
 static inline void naive_local2d_forward(double *y, const double *x, const double *w,
                                          const double *b, naive_window s)
 {
@@ -114,14 +121,14 @@ static inline void naive_local2d_forward(double *y, const double *x, const doubl
     for (int j = 0; j < s.OW; j++) {
         int p = i * s.OW + j;
         double sum = b ? b[naive_at3(k, i, s.OH, j, s.OW)] : 0;
-        for (int c = 0; c < s.C; c++)
+        for (int c = 0; c < s.C / s.G; c++)
         for (int u = 0; u < s.KH; u++)
         for (int v = 0; v < s.KW; v++) {
-            int row = i * s.SH - s.PT + u, col = j * s.SW - s.PL + v;
+            int row = i * s.SH - s.PT + u * s.DH, col = j * s.SW - s.PL + v * s.DW;
             int q = (c * s.KH + u) * s.KW + v;
             if (!naive_inside(s, row, col)) continue;
-            sum += x[naive_at(n, c, s.C, row, s.H, col, s.W)]
-                 * w[naive_at3(p, q, s.C * s.KH * s.KW, k, s.K)];
+            sum += x[naive_at(n, naive_channel(s, k, c), s.C, row, s.H, col, s.W)]
+                 * w[naive_at3(p, q, s.C / s.G * s.KH * s.KW, k, s.K)];
         }
         y[naive_at(n, k, s.K, i, s.OH, j, s.OW)] = sum;
     }
@@ -136,14 +143,14 @@ static inline void naive_local2d_backward(double *dx, double *dw, double *db, co
         int p = i * s.OW + j;
         double g = dy[naive_at(n, k, s.K, i, s.OH, j, s.OW)];
         if (db) db[naive_at3(k, i, s.OH, j, s.OW)] += g;
-        for (int c = 0; c < s.C; c++)
+        for (int c = 0; c < s.C / s.G; c++)
         for (int u = 0; u < s.KH; u++)
         for (int v = 0; v < s.KW; v++) {
-            int row = i * s.SH - s.PT + u, col = j * s.SW - s.PL + v;
+            int row = i * s.SH - s.PT + u * s.DH, col = j * s.SW - s.PL + v * s.DW;
             int q = (c * s.KH + u) * s.KW + v;
             if (!naive_inside(s, row, col)) continue;
-            size_t in = naive_at(n, c, s.C, row, s.H, col, s.W);
-            size_t at = naive_at3(p, q, s.C * s.KH * s.KW, k, s.K);
+            size_t in = naive_at(n, naive_channel(s, k, c), s.C, row, s.H, col, s.W);
+            size_t at = naive_at3(p, q, s.C / s.G * s.KH * s.KW, k, s.K);
             dx[in] += g * w[at];
             dw[at] += g * x[in];
         }

@@ -240,6 +240,7 @@ static inline int all_maps(lsnn_net *net, int image)
     mix.padding = LSNN_EXPLICIT;
     mix.kernel_h = 3; mix.kernel_w = 2; mix.pad_top = mix.pad_bottom = 1; mix.pad_right = 1;
     mix.no_bias = 1;
+    mix.groups = mix.dilation_w = 2;
     a = lsnn_conv2d(net, a, 4, 3, &mix);
     gauss.rank = gauss.mixture = 2; gauss.normalise = LSNN_NORMALISE_SUM; gauss.smooth_bias = 1;
     a = lsnn_smooth(net, a, LSNN_FREE, &gauss);

@@ -68,6 +68,7 @@ static inline naive_window op_window(const lsnn_window *s)
     w.N = s->n; w.C = s->c; w.H = s->h; w.W = s->w; w.K = s->k; w.OH = s->oh; w.OW = s->ow;
     w.KH = s->kernel_h; w.KW = s->kernel_w; w.SH = s->stride_h; w.SW = s->stride_w;
     w.PT = s->pad_top; w.PL = s->pad_left;
+    w.DH = s->dilation_h; w.DW = s->dilation_w; w.G = s->groups;
     return w;
 }
 static inline void op_window_size(problem *p)
@@ -76,14 +77,14 @@ static inline void op_window_size(problem *p)
     int taps = s->kernel_h * s->kernel_w;
     p->count[0] = size4(s->n, s->c, s->h, s->w);
     p->y_count = size4(s->n, s->k, s->oh, s->ow);
-    p->y_terms = s->c * taps + 1;
-    p->terms[0] = s->k * taps;
+    p->y_terms = s->c / s->groups * taps + 1;
+    p->terms[0] = s->k / s->groups * taps;
 }
 static inline void op_conv2d_size(problem *p)
 {
     const lsnn_window *s = &p->s;
     op_window_size(p);
-    p->count[1] = size4(s->k, s->c, s->kernel_h, s->kernel_w);
+    p->count[1] = size4(s->k, s->c / s->groups, s->kernel_h, s->kernel_w);
     p->count[2] = p->bias ? (size_t)s->k : 0;
     p->terms[1] = p->terms[2] = s->n * s->oh * s->ow;
 }
@@ -114,7 +115,7 @@ static inline void op_local2d_size(problem *p)
 {
     const lsnn_window *s = &p->s;
     op_window_size(p);
-    p->count[1] = size4(s->oh, s->ow, s->c * s->kernel_h * s->kernel_w, s->k);
+    p->count[1] = size4(s->oh, s->ow, s->c / s->groups * s->kernel_h * s->kernel_w, s->k);
     p->count[2] = p->bias ? size4(s->k, s->oh, s->ow, 1) : 0;
     p->terms[1] = p->terms[2] = s->n;
 }

@@ -227,7 +227,7 @@ static void test_all_layers(void)
     static lsnn_ctx cx;
     lsnn_net *net = lsnn_net_new(&cx);
     int image = lsnn_input(net, 2, 11, 9), x, a, both[3];
-    lsnn_options o = model_options("first-one"), same;
+    lsnn_options o = model_options("first-one"), same, local;
     lsnn_build_desc d;
     memset(&d, 0, sizeof d);
     memset(&same, 0, sizeof same);
@@ -237,7 +237,12 @@ static void test_all_layers(void)
     o.stride_w = 2;
     o.kernel_w = 4;
     x = lsnn_leaky_relu(net, lsnn_conv2d(net, image, 6, 3, &o), NULL);   /* 6 x 11 x 5   */
-    a = lsnn_sigmoid(net, lsnn_local2d(net, x, 4, 3, &same), NULL);
+    local = same;
+    local.groups = 2; local.dilation_h = 2;
+    a = lsnn_sigmoid(net, lsnn_local2d(net, x, 4, 3, &local), NULL);
+    local.groups = 4; local.dilation_w = 3;                              /* depthwise    */
+    a = lsnn_conv2d(net, a, 8, 3, &local);
+    a = lsnn_local2d(net, a, 4, 2, &same);
     both[0] = x;
     both[1] = lsnn_tanh(net, lsnn_scale(net, a, NULL), NULL);
     both[2] = lsnn_slice(net, x, 1, 3, NULL);

@@ -91,14 +91,15 @@ static void same(const char *who, const char *what, const double *got, const dou
 /* ---- ops ----------------------------------------------------------------------------- */
 static void read_window(lsnn_window *s)
 {
-    lsnn_shape in;
     int pad[4];
     int padding = says("padding", "same") ? LSNN_SAME
                 : says("padding", "explicit") ? LSNN_EXPLICIT : LSNN_VALID;
-    in.c = whole("c"); in.h = whole("h"); in.w = whole("w");
+    s->n = whole("n"); s->c = whole("c"); s->h = whole("h"); s->w = whole("w");
+    s->k = whole("k"); s->kernel_h = whole("kh"); s->kernel_w = whole("kw");
+    s->stride_h = whole("sh"); s->stride_w = whole("sw");
+    s->dilation_h = whole("dh"); s->dilation_w = whole("dw"); s->groups = whole("groups");
     pad[0] = whole("pt"); pad[1] = whole("pl"); pad[2] = whole("pb"); pad[3] = whole("pr");
-    CHECK(lsnn_window_set(&cx, s, whole("n"), in, whole("k"), whole("kh"), whole("kw"),
-                          whole("sh"), whole("sw"), (lsnn_padding)padding, pad) == LSNN_OK);
+    CHECK(lsnn_window_fit(&cx, s, (lsnn_padding)padding, pad) == LSNN_OK);
     CHECK(s->oh == whole("oh") && s->ow == whole("ow"));
     CHECK(s->pad_top == pad[0] && s->pad_left == pad[1]);
 }
@@ -363,12 +364,12 @@ static int check_file(const char *folder, const char *family)
 int main(int argc, char **argv)
 {
     static const char *const families[] = { "conv", "local", "pool", "plain", "smooth",
-                                            "optimizer", "lecture" };
+                                            "optimizer", "lecture", "groups" };
     const char *folder = argc > 1 ? argv[1] : "tests/golden";
     int cases = 0;
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++)
         cases += check_file(folder, families[i]);
-    CHECK(cases >= 105);                  /* an empty folder must not pass                */
+    CHECK(cases >= 125);                  /* an empty folder must not pass                */
     test_end("%d golden cases", cases);
     lsnn_ctx_free(&cx);
     return test_finish();

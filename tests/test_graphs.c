@@ -64,6 +64,14 @@ static int draw_conv(plotter *p, int x, int local)
     o.stride_h = 1 + (upto(p, 4) == 0);
     o.no_bias = upto(p, 3) == 0;
     o.freeze = upto(p, 8) == 0;          /* backward without dw and db                     */
+    if (upto(p, 4) == 0) {               /* depthwise, taps far apart                      */
+        o.padding = LSNN_SAME;
+        o.pad_top = o.pad_left = o.pad_bottom = o.pad_right = 0;
+        o.groups = s.c;
+        o.dilation_h = 1 + upto(p, 2); o.dilation_w = 1 + upto(p, 2);
+        if (local) return lsnn_local2d(p->net, x, s.c, k, &o);
+        return lsnn_conv2d(p->net, x, (1 + upto(p, 2)) * s.c, k, &o);
+    }
     if (!local && upto(p, 4) == 0) {     /* two kernels: all maps, and the last            */
         char table[32];
         snprintf(table, sizeof table, "0-%d;%d", s.c - 1, s.c - 1);

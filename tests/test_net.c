@@ -902,7 +902,7 @@ static void test_names(void)
     CHECK(strcmp(lsnn_net_param_name(net, 1, 1, NULL), "norm.variance") == 0);
     CHECK(!lsnn_net_param_name(net, 1, 2, NULL) && !lsnn_net_param_name(net, 0, -1, NULL));
     CHECK(lsnn_net_dims(net, "mix.weight", &rank, dim) == LSNN_OK);
-    CHECK(rank == 4 && dim[0] == 4 && dim[1] == 8 && dim[2] == 3 && dim[3] == 2);
+    CHECK(rank == 4 && dim[0] == 4 && dim[1] == 4 && dim[2] == 3 && dim[3] == 2);
     REFUSED(&cx, lsnn_net_get(net, "norm.beta", v, 3) != LSNN_OK, LSNN_ESHAPE,
             "4 numbers, not 3");
     REFUSED(&cx, lsnn_net_set(net, "norm.beta", v, 5) != LSNN_OK, LSNN_ESHAPE,
@@ -1459,6 +1459,24 @@ static int make_pads(lsnn_net *net, int x)
     o.pad_top = 1;
     return lsnn_conv2d(net, x, 2, 3, &o);
 }
+static int make_groups(lsnn_net *net, int x)
+{
+    lsnn_options o = { 0 };
+    o.groups = 2;
+    return lsnn_conv2d(net, x, 3, 3, &o);
+}
+static int make_far(lsnn_net *net, int x)
+{
+    lsnn_options o = { 0 };
+    o.dilation_w = 3;
+    return lsnn_local2d(net, x, 3, 3, &o);
+}
+static int make_dilated_pool(lsnn_net *net, int x)
+{
+    lsnn_options o = { 0 };
+    o.dilation_h = 2;
+    return lsnn_max_pool(net, x, 2, &o);
+}
 static int make_shared(lsnn_net *net, int x)
 {
     lsnn_options a = { 0 }, b = { 0 };
@@ -1494,6 +1512,9 @@ static void test_vain(void)
     lsnn_real x[48], y[48];
     double loss;
     refuse_net(make_pads, LSNN_EVALUE, "LSNN_EXPLICIT");
+    refuse_net(make_groups, LSNN_ESHAPE, "groups is 2, which does not divide 2 channels and 3 k");
+    refuse_net(make_far, LSNN_ESHAPE, "a kernel 7 wide does not fit an input 6 wide");
+    refuse_net(make_dilated_pool, LSNN_EVALUE, "max_pool has no option dilation_h");
     refuse_net(make_shared, LSNN_EVALUE, "freeze");
     refuse_net(make_output, LSNN_EVALUE, "node -1");
     refuse_net(make_wide, LSNN_EVALUE, "1 to 16 inputs");

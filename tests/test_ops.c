@@ -52,24 +52,34 @@ static double draw_real(double low, double high)     /* exact in a float        
 }
 
 /* ---- problems of random sizes ---------------------------------------------------------- */
-static int draw_window(lsnn_window *s, int pooling, int most, int in_blocks)
+/* simple: neither dilation nor groups. Else every other window has some, a third of the groups
+   are depthwise.                                                                        */
+static int draw_window(lsnn_window *s, int pooling, int simple, int most, int in_blocks)
 {
-    lsnn_shape in;
-    int pad[4], k, kh, kw, n = draw_size(4);
-    int padding = draw_int(LSNN_VALID, LSNN_EXPLICIT);
-    in.c = draw_int(0, 2) ? draw_size(most) : draw_int(1, most);
-    in.h = draw_size(14); in.w = draw_size(14);
-    k = pooling ? in.c : draw_int(0, 2) ? draw_size(most) : draw_int(1, most);
-    kh = draw_size(5); kw = draw_int(0, 2) ? draw_size(5) : kh;
+    int pad[4], kh, kw, high, wide, padding = draw_int(LSNN_VALID, LSNN_EXPLICIT);
+    memset(s, 0, sizeof *s);
+    s->n = in_blocks ? 16 : draw_size(4);        /* a whole block on every instruction set */
+    s->c = draw_int(0, 2) ? draw_size(most) : draw_int(1, most);
+    s->h = draw_size(14); s->w = draw_size(14);
+    s->k = pooling ? s->c : draw_int(0, 2) ? draw_size(most) : draw_int(1, most);
+    s->kernel_h = kh = draw_size(5);
+    s->kernel_w = kw = draw_int(0, 2) ? draw_size(5) : kh;
+    if (!simple && draw_int(0, 1)) {
+        s->groups = draw_int(0, 2) ? draw_size(4) : s->c;
+        s->dilation_h = draw_size(4); s->dilation_w = draw_size(3);
+        s->c = (s->c + s->groups - 1) / s->groups * s->groups;
+        s->k = (s->k + s->groups - 1) / s->groups * s->groups;
+    }
+    high = s->dilation_h ? (kh - 1) * s->dilation_h + 1 : kh;
+    wide = s->dilation_w ? (kw - 1) * s->dilation_w + 1 : kw;
     for (int i = 0; i < 4; i++)          /* a pooled window must see a pixel             */
-        pad[i] = draw_int(0, (i % 2 ? kw : kh) - pooling);
-    if (padding == LSNN_VALID && (kh > in.h || kw > in.w)) return 0;
+        pad[i] = draw_int(0, (i % 2 ? wide : high) - pooling);
+    if (padding == LSNN_VALID && (high > s->h || wide > s->w)) return 0;
     if (padding == LSNN_EXPLICIT &&
-        (kh > in.h + pad[0] + pad[2] || kw > in.w + pad[1] + pad[3])) return 0;
-    if (in_blocks) n = 16;               /* a whole block on every instruction set       */
-    if (lsnn_window_set(&cx, s, n, in, k, kh, kw, draw_size(3), draw_size(3),
-                        (lsnn_padding)padding, pad) != LSNN_OK) return 0;
-    return (double)n * k * s->oh * s->ow * (pooling ? 1 : in.c) * kh * kw <= 1500000;
+        (high > s->h + pad[0] + pad[2] || wide > s->w + pad[1] + pad[3])) return 0;
+    s->stride_h = draw_size(3); s->stride_w = draw_size(3);
+    if (lsnn_window_fit(&cx, s, (lsnn_padding)padding, pad) != LSNN_OK) return 0;
+    return (double)s->n * s->k * s->oh * s->ow * (pooling ? 1 : s->c) * kh * kw <= 1500000;
 }
 static void draw_smoother(lsnn_smoother *s, int most)
 {
@@ -97,10 +107,13 @@ static void draw_table(problem *p)
 }
 
 static int is_pooling(const op *o) { return o->size == op_pool_size || o->size == op_lp_pool_size; }
+static int takes_groups(const op *o)
+{
+    return o->size == op_conv2d_size || o->size == op_local2d_size;
+}
 static int has_window(const op *o)
 {
-    return o->size == op_conv2d_size || o->size == op_local2d_size || is_pooling(o) ||
-           o->size == op_table_conv2d_size;
+    return takes_groups(o) || is_pooling(o) || o->size == op_table_conv2d_size;
 }
 
 /* most: the largest number of channels.                                                 */
@@ -131,7 +144,7 @@ static void draw_problem(problem *p, const op *o, int most)
     p->in_blocks = draw_int(0, 1) && (window || o->size == op_smooth_size);
     if (o->size == op_smooth_size) draw_smoother(&p->u, most < 12 ? most : 12);
     if (o->size == op_smooth_size && p->in_blocks) p->u.n = 16;
-    while (window && !draw_window(&p->s, is_pooling(o), most, p->in_blocks)) { }
+    while (window && !draw_window(&p->s, is_pooling(o), !takes_groups(o), most, p->in_blocks)) { }
     if (table) draw_table(p);
     op_size(p);
 }
@@ -147,7 +160,7 @@ static double draw_theta(const lsnn_smoother *s, size_t j, double v)
     return part < (s->shape == LSNN_GAUSSIAN_1D ? 1 : 2) ? v + 0.5 : v * 2;
 }
 
-/* Values for input i. relu's stay off its kink, max pooling's are all different.        */
+/* Values for input i. relu's and lp_pool's stay off their kink, max pooling's are all different. */
 static void draw_input(const problem *p, int i, double *v)
 {
     const char *name = p->op->name;
@@ -156,6 +169,7 @@ static void draw_input(const problem *p, int i, double *v)
     for (size_t j = 0; j < count; j++) {
         v[j] = draw_real(-1, 1);
         if (strstr(name, "relu")) v[j] += v[j] < 0 ? -0.125 : 0.125;
+        if (p->op->size == op_lp_pool_size && i == 0) v[j] += v[j] < 0 ? -0.0625 : 0.0625;
         if (strcmp(name, "softmax") == 0 || strcmp(name, "sigmoid") == 0) v[j] *= 4;
         if (strstr(name, "tanh")) v[j] *= j % 2 ? 8 : 1;           /* flat, and near 0     */
         if (p->op->size == op_lp_pool_size && i == 0)              /* off |x|^p's kink     */
@@ -313,9 +327,10 @@ static void print_problem(const problem *p)
     printf("# %s on %s, %d threads%s:", p->op->name, lsnn_isa_name(cx.isa), cx.threads,
            p->in_blocks ? ", in blocks" : "");
     if (s->n)
-        printf(" n=%d c=%d h=%d w=%d k=%d kernel %dx%d stride %d,%d pad %d,%d out %dx%d\n",
-               s->n, s->c, s->h, s->w, s->k, s->kernel_h, s->kernel_w, s->stride_h,
-               s->stride_w, s->pad_top, s->pad_left, s->oh, s->ow);
+        printf(" n=%d c=%d h=%d w=%d k=%d kernel %dx%d stride %d,%d pad %d,%d dilation %d,%d "
+               "groups %d out %dx%d\n", s->n, s->c, s->h, s->w, s->k, s->kernel_h, s->kernel_w,
+               s->stride_h, s->stride_w, s->pad_top, s->pad_left, s->dilation_h, s->dilation_w,
+               s->groups, s->oh, s->ow);
     else if (u->n)
         printf(" n=%d k=%d rank=%d h=%d w=%d shape=%d mixture=%d normalise=%d per_image=%d "
                "bias=%d%d\n", u->n, u->k, u->rank, u->h, u->w, (int)u->shape, u->mixture,
@@ -409,21 +424,26 @@ static void check_kernels(const op *o)
 }
 
 /* (a'): every small window, in blocks of images: each height, kernel, stride and padding from
-   above and below, beside another such window along the width, forward and backward.    */
-static int small_window(lsnn_window *s, const int v[5], const int w[5], int k)
+   above and below, beside another such window along the width, forward and backward. Every
+   second one of an op that takes them has dilation and groups, each pair in its turn.   */
+static int small_window(lsnn_window *s, const int v[5], const int w[5], int k, int turn)
 {
-    lsnn_shape in;
     int pad[4];
-    in.c = 2; in.h = v[0]; in.w = w[0];
+    memset(s, 0, sizeof *s);
+    s->n = 16; s->c = 2; s->h = v[0]; s->w = w[0]; s->k = k;
+    s->kernel_h = v[1]; s->kernel_w = w[1]; s->stride_h = v[2]; s->stride_w = w[2];
+    s->dilation_h = turn % 2 ? turn / 2 % 4 + 1 : 1;
+    s->dilation_w = turn % 2 ? turn / 8 % 4 + 1 : 1;
+    s->groups = turn % 2 ? turn / 32 % 2 + 1 : 1;
     pad[0] = v[3]; pad[1] = w[3]; pad[2] = v[4]; pad[3] = w[4];
-    return v[1] <= v[0] + v[3] + v[4] && w[1] <= w[0] + w[3] + w[4] &&
-           lsnn_window_set(&cx, s, 16, in, k, v[1], w[1], v[2], w[2], LSNN_EXPLICIT, pad) ==
-           LSNN_OK;
+    return (v[1] - 1) * s->dilation_h < v[0] + v[3] + v[4] &&
+           (w[1] - 1) * s->dilation_w < w[0] + w[3] + w[4] &&
+           lsnn_window_fit(&cx, s, LSNN_EXPLICIT, pad) == LSNN_OK;
 }
 static void check_windows(const op *o)
 {
     enum { SIDE = 6, KERNEL = 3, STRIDE = 4 };
-    int v[5], w[5], cases = 0, isa = LSNN_ISA_PORTABLE;
+    int v[5], w[5], cases = 0, turn = 0, isa = LSNN_ISA_PORTABLE;
     for (v[0] = 1; v[0] <= SIDE; v[0]++)
     for (v[1] = 1; v[1] <= KERNEL; v[1]++)
     for (v[2] = 1; v[2] <= STRIDE; v[2]++)
@@ -438,7 +458,8 @@ static void check_windows(const op *o)
         for (int i = 0; i < 3; i++) w[i] = draw_int(1, i == 0 ? SIDE : i == 1 ? KERNEL : STRIDE);
         w[3] = draw_int(0, w[1] - 1); w[4] = draw_int(0, w[1] - 1);
         if (cases % 2) memcpy(w, v, sizeof w);           /* often square                 */
-        if (!small_window(&p.s, v, w, is_pooling(o) ? 2 : 3)) continue;
+        if (!small_window(&p.s, v, w, takes_groups(o) ? 4 : is_pooling(o) ? 2 : 3,
+                          takes_groups(o) ? turn++ : 0)) continue;
         strcpy(p.table, "0;1;0,1");
         op_size(&p);
         do isa = isa + 1 < LSNN_ISA_COUNT_ ? isa + 1 : LSNN_ISA_PORTABLE;
@@ -994,14 +1015,14 @@ static void check_identities(void)
     lsnn_window s;
     for (int trial = 0; trial < 60; trial++) {
         /* every other window is deeper than a kernel's chunk of additions               */
-        while (!draw_window(&s, 0, 70, 0) ||
+        while (!draw_window(&s, 0, 1, 70, 0) ||
                (trial % 2 && s.c * s.kernel_h * s.kernel_w <= 260)) { }
         while (!lsnn_isa_available((lsnn_isa)(cx.isa = (lsnn_isa)draw_int(1, 4)))) { }
         check_ones(&s);
     }
     test_end("LSNN 4.1: a smoother of ones is the convolution, bit for bit");
     for (int trial = 0; trial < 40; trial++) {
-        while (!draw_window(&s, 0, 5, 0)) { }
+        while (!draw_window(&s, 0, 1, 5, 0)) { }
         check_tables(&s, trial % 2);
     }
     cx.isa = LSNN_ISA_BEST;
@@ -1109,6 +1130,9 @@ static void check_bad_windows(void)
     BAD_WINDOW(stride_w, 0)
     BAD_WINDOW(kernel_h, -1)
     BAD_WINDOW(oh, 0)
+    BAD_WINDOW(dilation_h, 0)
+    BAD_WINDOW(dilation_w, INT_MAX)
+    BAD_WINDOW(groups, 2)
     if (lsnn_lanes(&cx) > 1) {           /* blocks of images: whole ones                   */
         BAD_WINDOW(lanes, lsnn_lanes(&cx) + 1)
         REFUSED(lsnn_interleave(&cx, v, v + 32, lsnn_lanes(&cx) + 1, 1, 0, LSNN_SET),
@@ -1120,6 +1144,15 @@ static void check_bad_windows(void)
         REFUSED(lsnn_sum_pool_forward(&cx, v, v + 16, &s), LSNN_ESHAPE);
     }
 #undef BAD_WINDOW
+    for (int i = 0; i < 2; i++) {        /* poolings and tables take neither             */
+        s = good;
+        *(i ? &s.dilation_w : &s.groups) = 2;
+        s.c = s.k = 2;
+        REFUSED(lsnn_max_pool_forward(&cx, v, where, v + 16, &s), LSNN_EVALUE);
+        REFUSED(lsnn_avg_pool_forward(&cx, v, v + 16, &s), LSNN_EVALUE);
+        REFUSED(lsnn_lp_pool_forward(&cx, v, v + 16, &two, 0, &s), LSNN_EVALUE);
+        REFUSED(lsnn_table_conv2d_forward(&cx, v, v, v, v, NULL, "0;1", &s), LSNN_EVALUE);
+    }
     test_end("misuse: windows that do not fit");
 }
 

@@ -55,6 +55,7 @@ static int lsnni_pool_halves(const lsnn_window *s)
 static lsnn_status lsnni_pool_check(lsnn_ctx *cx, const lsnn_window *s)
 {
     LSNNI_TRY(lsnni_window_check(cx, "pool", s, 0));
+    LSNNI_TRY(lsnni_window_simple(cx, "pool", s));
     if (s->k != s->c || (double)s->n * s->c > INT_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "pool: %d images of %d channels in, %d out: the "
                           "channels must be equal, and their number an int", s->n, s->c, s->k);

@@ -66,6 +66,7 @@ static lsnn_status lsnni_wires_fits(lsnn_ctx *cx, const char *table, const lsnn_
 {
     int kernels, connections;
     LSNNI_TRY(lsnni_window_check(cx, "table_conv2d", s, 1));
+    LSNNI_TRY(lsnni_window_simple(cx, "table_conv2d", s));
     LSNNI_TRY(lsnni_wires_check(cx, table, s->c, &kernels, &connections));
     if (kernels != s->k)
         return lsnni_fail(cx, LSNN_ESHAPE, "table_conv2d: the table has %d kernels, the window "

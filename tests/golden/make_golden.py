@@ -548,6 +548,43 @@ def far_mixture_case(cases, normalise):
               dtheta=dtheta.reshape(2, 18), db=db)
 
 
+# ---- dilation and groups ---------------------------------------------------------------------
+
+def groups_cases():
+    cases = Cases("groups")
+    for n, c, h, w, k, kernel, stride, dilation, groups, padding, bias in [
+            (2, 3, 7, 8, 4, (3, 3), (1, 1), (2, 2), 1, "valid", 1),
+            (1, 2, 9, 7, 3, (3, 2), (2, 1), (3, 2), 1, (2, 1, 3, 0), 1),
+            (2, 2, 6, 7, 2, (3, 3), (3, 2), (2, 3), 1, "same", 0),   # stride and dilation apart
+            (1, 1, 9, 9, 2, (4, 3), (4, 4), (2, 2), 1, (3, 2, 3, 2), 1),     # and with 2 in common
+            (2, 4, 4, 3, 6, (3, 3), (1, 1), (1, 1), 2, "same", 1),
+            (1, 6, 5, 4, 9, (2, 3), (2, 1), (1, 1), 3, (1, 0, 0, 1), 0),
+            (2, 5, 5, 4, 5, (3, 3), (1, 1), (1, 1), 5, "same", 1),   # depthwise
+            (1, 3, 7, 7, 6, (3, 3), (2, 2), (1, 2), 3, "same", 1),   # with two kernels a channel
+            (2, 4, 8, 7, 8, (3, 2), (1, 2), (2, 3), 4, "valid", 1),
+            (1, 10, 2, 3, 20, (1, 1), (1, 1), (1, 1), 2, "valid", 1)]:
+        high, wide = ((a - 1) * d + 1 for a, d in zip(kernel, dilation))
+        s = dict(window(n, c, h, w, k, (high, wide), stride, padding), kh=kernel[0], kw=kernel[1],
+                 dh=dilation[0], dw=dilation[1], groups=groups)
+        q, p = c // groups * kernel[0] * kernel[1], s["oh"] * s["ow"]
+
+        def local(x, w, b=None):
+            seen = F.unfold(pad(x, s), kernel, dilation, 0, stride).reshape(n, groups, q, p)
+            y = torch.einsum("ngqp,pqgk->ngkp", seen, w.reshape(p, q, groups, k // groups))
+            y = y.reshape(n, k, s["oh"], s["ow"])
+            return y if b is None else y + b
+
+        x = torch.randn(n, c, h, w)
+        cases.add_op("conv2d", s, lambda x, w, b=None:
+                     F.conv2d(pad(x, s), w, b, stride, 0, dilation, groups),
+                     dict(x=x, w=torch.randn(k, c // groups, *kernel),
+                          b=torch.randn(k) if bias else None))
+        cases.add_op("local2d", s, local,
+                     dict(x=x, w=torch.randn(p, q, k),
+                          b=torch.randn(k, s["oh"], s["ow"]) if bias else None))
+    return cases
+
+
 # ---- optimizers and schedules ----------------------------------------------------------------
 
 def schedule(optimizer, o):
@@ -628,7 +665,7 @@ def optimizer_cases():
 def main():
     folder = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.abspath(__file__))
     for seed, make in enumerate([conv_cases, local_cases, pool_cases, plain_cases, smooth_cases,
-                                 optimizer_cases, lecture_cases]):
+                                 optimizer_cases, lecture_cases, groups_cases]):
         torch.manual_seed(20170 + seed)
         make().write(folder)
 
