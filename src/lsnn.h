@@ -55,6 +55,7 @@
 #include "ops/conv2d.h"
 #include "ops/table_conv2d.h"
 #include "ops/local2d.h"
+#include "ops/target2d.h"
 #include "ops/smooth.h"
 
 /* The library's layer types. A new one is a file above and a line here.      */

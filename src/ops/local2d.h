@@ -94,6 +94,7 @@ static void lsnni_local2d_task(void *user, int task, int worker)
     lsnni_tile t;
     (void)worker;
     t.add = 0;
+    t.scale = NULL;
     t.bias = p->b ? bias : NULL;
     for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t.lanes[v] = kv->lanes;
     for (int i = task * LSNNI_PLACES; i < end; i++) {
@@ -172,7 +173,7 @@ static void lsnni_local2d_dx_task(void *user, int task, int worker)
     (void)worker;
     if (!p->add) memset(dx + (size_t)c * plane, 0, plane * sizeof *dx);
     t.add = t.vectors = 1;
-    t.bias = NULL;
+    t.bias = t.scale = NULL;
     t.ka = p->map;
     t.kb = p->map + p->s->k;
     t.k = p->s->k;
