@@ -564,6 +564,10 @@ typedef float lsnn_real;
 #define lsnn_conv2d_backward lsnn_conv2d_backward_f64
 #define lsnn_table_conv2d_forward lsnn_table_conv2d_forward_f64
 #define lsnn_table_conv2d_backward lsnn_table_conv2d_backward_f64
+#define lsnn_target2d_room lsnn_target2d_room_f64
+#define lsnn_target2d_plan lsnn_target2d_plan_f64
+#define lsnn_target2d_forward lsnn_target2d_forward_f64
+#define lsnn_target2d_backward lsnn_target2d_backward_f64
 #define lsnn_local2d_forward lsnn_local2d_forward_f64
 #define lsnn_local2d_backward lsnn_local2d_backward_f64
 #define lsnn_dense_forward lsnn_dense_forward_f64
@@ -907,7 +911,32 @@ LSNN_API lsnn_status lsnn_table_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsn
                                                 const lsnn_real *w, const char *table,
                                                 const lsnn_window *s, int add);
 
-/* Unshared weights: w OH*OW,C/G*kh*kw,K   b K,OH,OW (NULL: none)             */
+/* A convolution whose kernel k computes only inside its region R_k, and is seen through a
+   window: y = U_k (conv2d's y, its bias among it) there, U_k(row, column) = fy[k,row] fx[k,
+   column], and 0 elsewhere (TKN, Eq. 15 to 17). A region is any set of output pixels.
+   lsnn_target2d_plan writes lsnn_target2d_room(s) numbers to `plan`: what the regions `inside`
+   (K x OH x OW, not 0: in R_k) come to; anew only when one of them changes.
+   Forward writes y inside only: outside it has to hold zeros already.
+   Backward reads dy and y inside only. gy K x OH and gx K x OW get dL/dlog fy and dL/dlog fx
+   (NULL: neither); y may have gone through a relu in place. room: N*K*OH*OW numbers. */
+typedef struct lsnn_target {
+    int32_t *plan;
+    const lsnn_real *fy, *fx;        /* K x OH, K x OW                        */
+} lsnn_target;
+LSNN_API size_t lsnn_target2d_room(const lsnn_window *s);
+LSNN_API lsnn_status lsnn_target2d_plan(lsnn_ctx *cx, int32_t *plan,
+                                        const unsigned char *inside, const lsnn_window *s);
+LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_real *w, const lsnn_real *b,
+                                           const lsnn_target *t, const lsnn_window *s);
+LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                            lsnn_real *db, lsnn_real *gy, lsnn_real *gx,
+                                            lsnn_real *room, const lsnn_real *dy,
+                                            const lsnn_real *y, const lsnn_real *x,
+                                            const lsnn_real *w, const lsnn_target *t,
+                                            const lsnn_window *s, int add);
+
+/* Unshared weights: w OH*OW,C/G*kh*kw,K   b K,OH,OW (NULL: none)               */
 LSNN_API lsnn_status lsnn_local2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                           const lsnn_real *w, const lsnn_real *b,
                                           const lsnn_window *s);
@@ -2648,8 +2677,33 @@ typedef struct lsnni_tile {
     int lanes[LSNNI_MAX_VECTORS];        /* numbers of vector v that are stored */
     const int32_t *ka, *kb;
     const lsnn_real *bias;               /* a row each, or NULL                */
+    const lsnn_real *scale;              /* or the sums are multiplied by that at last: row */
+                                         /*   after row LSNNI_MAX_VECTORS numbers */
+    ptrdiff_t step, c_step;              /* few: vector v is at b[0] + v step, at[0] + v c_step */
     int k, rows, vectors, add;
 } lsnni_tile;
+
+/* A part of dw in blocks of images: dw[m*dw_map + t] += the sum over blocks n, pixels e and
+   lanes of dy[n*dy_step + e] x[n*x_step + m*map + at[e] + t], where e, t and at count vectors:
+   1 to LSNNI_TAPS_WIDE taps t; 1 or 2 maps m, up to 3 taps also 4.             */
+enum { LSNNI_TAPS_WIDE = 5 };
+typedef struct lsnni_correlation {
+    const lsnn_real *dy, *x;
+    lsnn_real *dw;
+    ptrdiff_t dy_step, x_step, map, dw_map;
+    const int32_t *at;
+    int count, blocks, taps, maps;
+} lsnni_correlation;
+
+/* y = u z, pixel by pixel, in blocks of images: dz = u dy of pixel[e], side by side from e = 0
+   on, and s[e] = the sum over images of dy y. Returns the sum of all dz.       */
+typedef struct lsnni_behind {
+    lsnn_real *dz, *s;
+    const lsnn_real *dy, *y, *u;
+    const int32_t *pixel;
+    ptrdiff_t dz_step, step;             /* from block to block                */
+    int count, blocks;
+} lsnni_behind;
 
 /* A product of matrices, as of dense layers and 1 x 1 windows:
    C (m x n) (+)= A (m x k) B (k x n) + bias, with A's element (i, k) at a[i*ai + k*ak],
@@ -2663,13 +2717,17 @@ typedef struct lsnni_block {
 
 /* What one instruction set offers, one entry a function: its type, name and arguments. The
    struct and each set's table are made from this list. Everything is single-threaded.
-   tile: entries of a past `rows` must be readable.  block: bj is 1, n from 1 to 3 vectors, no
+   tile: entries of a past `rows` must be readable.  few: 1 to 3 rows, and 4 where a tile has
+   8; 4 vectors, or of one row 8.  block: bj is 1, n from 1 to 3 vectors, no
    bias.  dots: ak and bk are 1, m to LSNNI_DOTS_ROWS.  deviation: sum (x - mean)^2.
    axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].
    norm_forward: y = a (x - center) + b.
    norm_backward: dx = a dy + b (x - center) istd + c.  dsc, dsc_back: see >>dsc. */
 #define LSNNI_KERNELS(X)                                                                      \
     X(void, tile, (const lsnni_tile *t))                                                      \
+    X(void, few, (const lsnni_tile *t))                                                       \
+    X(void, correlate, (const lsnni_correlation *g))                                          \
+    X(double, behind, (const lsnni_behind *g))                                                \
     X(void, block, (const lsnni_block *g))                                                    \
     X(void, dots, (const lsnni_block *g))                                                     \
     X(void, exp, (lsnn_real *y, const lsnn_real *x, size_t n))                                \
@@ -2771,6 +2829,7 @@ typedef struct lsnni_lanes {
     const lsnn_real *x, *w, *bias;   /*   conv2d's groups. w: part, target map, source */
                                      /*   map, tap                            */
     lsnn_real *y;
+    const struct lsnni_regions *regions;     /* NULL: all of the output, as it is      */
     lsnni_pooled pool;
 } lsnni_lanes;
 
@@ -2807,7 +2866,18 @@ static lsnn_status lsnni_few_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *
 static lsnn_status lsnni_blocks_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
                                            const lsnn_real *dy, const lsnn_real *x,
                                            const lsnn_window *s);
+static lsnni_reach lsnni_reach_of(const lsnni_side *a, lsnni_way way, int i);
+static size_t lsnni_kinds_room(int rows);
+static void lsnni_kinds_fill(lsnni_kinds *g, char **at, const lsnni_side *side, lsnni_way way,
+                             int rows);
+static void lsnni_sides(lsnni_side side[2], const lsnn_window *s);
+static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
+                                   lsnni_way way);
+/* ops/target2d.h */
+static void lsnni_regions_scale(const struct lsnni_regions *r, lsnn_real *scale, int k,
+                                int rows, const int32_t *pixel, int vectors);
 /* >>rows */
+static int lsnni_vectors(int left);
 static lsnn_status lsnni_rows_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                       const lsnn_real *w, const lsnn_real *b,
                                       const lsnn_window *s, const lsnni_pooled *pool);
@@ -6019,6 +6089,7 @@ static void lsnni_local2d_pixel(const lsnni_local2d *p, const lsnni_group *g, in
     lsnn_real bias[LSNNI_MAX_ROWS];
     lsnni_tile t;
     t.add = 0;
+    t.scale = NULL;
     t.bias = p->b ? bias : NULL;
     t.k = g->taps * p->channels;
     t.ka = p->row + (g->ka - p->g.group->ka);
@@ -6111,7 +6182,7 @@ static void lsnni_local2d_dx_task(void *user, int task, int worker)
     (void)worker;
     if (!p->add) memset(dx + (size_t)c * plane, 0, plane * sizeof *dx);
     t.add = t.vectors = 1;
-    t.bias = NULL;
+    t.bias = t.scale = NULL;
     t.ka = p->map + first;
     t.kb = p->map + p->s->k + first;
     t.k = p->kernels;
@@ -6490,6 +6561,652 @@ static void lsnni_attention_back(const lsnni_kernels *kv, double *dt, lsnn_real 
         for (int i = 0; i < 5; i++) dt[i] += (double)g[p] * slope[i];
     }
 }
+/* ---- >>target2d -----------------------------------------------------------------
+   A convolution and its window in one layer: TKN's target layer (Kashyap, Vedantam and
+   Choudhury, "Targeted Kernel Networks", Eq. 15 to 17). Kernel k computes only in its region
+   R_k, a set of output pixels p, reads its true neighbours outside of it, and is 0 elsewhere.
+   y[n,k,p]    = U_k(p) z[n,k,p]  in R_k, else 0       z = b[k] + sum_ct w[k,c,t] x[n,c,p + t]
+   dz[n,k,p]   = U_k(p) dy[n,k,p] in R_k, else 0       U_k(i, j) = fy[k,i] fx[k,j]
+   dx, dw, db  : a convolution's, of dz
+   dL/dlog fy[k,i] = sum_j S[k,i,j], of fx likewise    S[k,p] = sum_n dy[n,k,p] y[n,k,p]
+   x N,C,H,W  w K,C,kh,kw  b K  y N,K,OH,OW            p + t: oy*sh + r - pt, ox*sw + s - pl
+   S needs no z from before the window and no division by U, and y may have gone through a relu
+   in place: dy is 0 where the relu's y is.
+   C*kh*kw multiply-adds a pixel of a region forward, twice that backward.     */
+
+/* ---- What regions come to: a plan, int32_t numbers that lsnn_target2d_plan writes.
+   Places are the pixels of all regions, kernel by kernel; a kernel's are in runs of columns
+   that meet the same taps, and by rows within a run.                          */
+enum { LSNNI_REGION_LISTS = 9 };
+typedef struct lsnni_regions {
+    const lsnn_window *s;
+    const lsnn_target *t;
+    int32_t *head;                   /* how many places; 1: regions so large that to compute */
+                                     /*   everything is faster                */
+    int32_t *start;                  /* K + 1: a kernel's first place         */
+    int32_t *box;                    /* K x 4: its rows [0, 1), columns [2, 3) */
+    int32_t *first_run, *run;        /* K + 1; runs x 4: first place, how many, first tap, taps */
+    int32_t *place;                  /* K x OH x OW: a pixel's place, or -1   */
+    int32_t *pixel, *at;             /* a place's pixel, and where in x its first tap lies */
+    int32_t *first_kernel, *kernel;  /* OH*OW + 1; a pixel's kernels          */
+} lsnni_regions;
+
+static void lsnni_regions_sizes(size_t size[LSNNI_REGION_LISTS], const lsnn_window *s)
+{
+    size_t k = (size_t)s->k, area = lsnni_area(s->oh, s->ow), all = lsnni_times(k, area);
+    size[0] = k + 1;
+    size[1] = 4 * k;
+    size[2] = k + 1;
+    size[3] = lsnni_times(4 * k, (size_t)s->ow);
+    size[4] = size[5] = size[6] = all;
+    size[7] = area + 1;
+    size[8] = all;
+}
+
+LSNN_API size_t lsnn_target2d_room(const lsnn_window *s)
+{
+    size_t size[LSNNI_REGION_LISTS], room = 2;
+    lsnni_regions_sizes(size, s);
+    for (int i = 0; i < LSNNI_REGION_LISTS; i++) room = lsnni_plus(room, size[i]);
+    return room;
+}
+
+static void lsnni_regions_of(lsnni_regions *r, int32_t *plan, const lsnn_window *s)
+{
+    size_t size[LSNNI_REGION_LISTS];
+    int32_t *list[LSNNI_REGION_LISTS], *at = plan + 2;
+    lsnni_regions_sizes(size, s);
+    for (int i = 0; i < LSNNI_REGION_LISTS; at += size[i++]) list[i] = at;
+    r->s = s;
+    r->t = NULL;
+    r->head = plan;
+    r->start = list[0];
+    r->box = list[1];
+    r->first_run = list[2];
+    r->run = list[3];
+    r->place = list[4];
+    r->pixel = list[5];
+    r->at = list[6];
+    r->first_kernel = list[7];
+    r->kernel = list[8];
+}
+
+static lsnn_status lsnni_target_check(lsnn_ctx *cx, const lsnn_window *s)
+{
+    LSNNI_TRY(lsnni_window_check(cx, "target2d", s, 1));
+    if ((double)s->k * s->oh * s->ow > INT32_MAX ||
+        (double)s->k * s->c * s->kernel_h * s->kernel_w > INT32_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "target2d: %d kernels of %d x %d taps of %d maps, on "
+                          "%d x %d pixels, are over 2^31 numbers", s->k, s->kernel_h,
+                          s->kernel_w, s->c, s->oh, s->ow);
+    return LSNN_OK;
+}
+
+/* Kernel k's pixels in columns [j0, j1), which meet the same taps, from place `n` on. */
+static int lsnni_regions_run(lsnni_regions *r, const unsigned char *inside, int k, int n,
+                             int j0, int j1, const lsnni_reach *taps)
+{
+    const lsnn_window *s = r->s;
+    int32_t *box = r->box + 4 * k, *run = r->run + 4 * r->first_run[k + 1], first = n;
+    for (int i = 0; i < s->oh; i++)
+        for (int j = j0; j < j1; j++) {
+            size_t at = lsnni_at3(k, i, s->oh, j, s->ow);
+            r->place[at] = inside[at] ? n : -1;
+            if (!inside[at]) continue;
+            r->pixel[n] = i * s->ow + j;
+            r->at[n++] = (i * s->stride_h - s->pad_top) * s->w + j * s->stride_w - s->pad_left +
+                taps->first;
+            box[0] = LSNNI_MIN(box[0], i);
+            box[1] = LSNNI_MAX(box[1], i + 1);
+            box[2] = LSNNI_MIN(box[2], j);
+            box[3] = LSNNI_MAX(box[3], j + 1);
+        }
+    run[0] = first;
+    run[1] = n - first;
+    run[2] = taps->first;
+    run[3] = taps->count;
+    if (n > first) r->first_run[k + 1]++;
+    return n;
+}
+
+/* The pixels' lists of kernels, from the kernels' lists of pixels.             */
+static void lsnni_regions_kernels(lsnni_regions *r)
+{
+    const lsnn_window *s = r->s;
+    int area = s->oh * s->ow;
+    int32_t n = 0;
+    for (int p = 0; p < area; p++) {
+        r->first_kernel[p] = n;
+        for (int k = 0; k < s->k; k++)
+            if (r->place[lsnni_at2(k, p, area)] >= 0) r->kernel[n++] = k;
+    }
+    r->first_kernel[area] = n;
+}
+
+/* Pixel by pixel costs more than all at once from this share on.              */
+static int lsnni_regions_dense(const lsnni_regions *r)
+{
+    return r->head[0] > 0.95 * r->s->k * r->s->oh * r->s->ow;
+}
+
+LSNN_API lsnn_status lsnn_target2d_plan(lsnn_ctx *cx, int32_t *plan,
+                                        const unsigned char *inside, const lsnn_window *s)
+{
+    lsnni_regions r;
+    lsnni_side side[2];
+    int n = 0;
+    LSNNI_TRY(lsnni_target_check(cx, s));
+    lsnni_regions_of(&r, plan, s);
+    lsnni_sides(side, s);
+    r.first_run[0] = 0;
+    for (int k = 0; k < s->k; k++) {
+        int32_t *box = r.box + 4 * k;
+        box[0] = s->oh; box[1] = 0; box[2] = s->ow; box[3] = 0;
+        r.start[k] = n;
+        r.first_run[k + 1] = r.first_run[k];
+        for (int j = 0, end; j < s->ow; j = end) {
+            lsnni_reach taps = lsnni_reach_of(&side[1], LSNNI_FORWARD, j), next;
+            for (end = j + 1; end < s->ow; end++) {
+                next = lsnni_reach_of(&side[1], LSNNI_FORWARD, end);
+                if (next.first != taps.first || next.count != taps.count) break;
+            }
+            n = lsnni_regions_run(&r, inside, k, n, j, end, &taps);
+        }
+    }
+    r.start[s->k] = n;
+    r.head[0] = n;
+    r.head[1] = lsnni_regions_dense(&r);
+    lsnni_regions_kernels(&r);
+    return LSNN_OK;
+}
+
+/* U_k at a pixel.                                                             */
+static lsnn_real lsnni_target_u(const lsnni_regions *r, int k, int pixel)
+{
+    const lsnn_window *s = r->s;
+    return r->t->fy[lsnni_at2(k, pixel / s->ow, s->oh)] *
+           r->t->fx[lsnni_at2(k, pixel % s->ow, s->ow)];
+}
+
+/* ---- The naive pair: the convolution's loops, where there is a place.         */
+#ifdef LSNN_NAIVE
+LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_real *w, const lsnn_real *b,
+                                           const lsnn_target *t, const lsnn_window *s)
+{
+    lsnni_regions r;
+    int area = s->oh * s->ow;
+    LSNNI_TRY(lsnni_target_check(cx, s));
+    if (cx->rehearsal_) return LSNN_OK;
+    lsnni_regions_of(&r, t->plan, s);
+    r.t = t;
+    for (int n = 0; n < s->n; n++)
+    for (int k = 0; k < s->k; k++)
+    for (int p = 0; p < area; p++) {
+        double z = b ? (double)b[k] : 0;
+        if (r.place[lsnni_at2(k, p, area)] < 0) continue;
+        for (int c = 0; c < s->c; c++)
+        for (int u = 0; u < s->kernel_h; u++)
+        for (int v = 0; v < s->kernel_w; v++) {
+            int row = p / s->ow * s->stride_h - s->pad_top + u;
+            int col = p % s->ow * s->stride_w - s->pad_left + v;
+            if (!lsnni_inside(s, row, col)) continue;
+            z += (double)x[lsnni_at4(n, c, s->c, row, s->h, col, s->w)]
+               * (double)w[lsnni_at4(k, c, s->c, u, s->kernel_h, v, s->kernel_w)];
+        }
+        y[lsnni_at3(n, k, s->k, p, area)] = lsnni_target_u(&r, k, p) * LSNNI_R(z);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                            lsnn_real *db, lsnn_real *gy, lsnn_real *gx,
+                                            lsnn_real *room, const lsnn_real *dy,
+                                            const lsnn_real *y, const lsnn_real *x,
+                                            const lsnn_real *w, const lsnn_target *t,
+                                            const lsnn_window *s, int add)
+{
+    lsnni_regions r;
+    int area = s->oh * s->ow;
+    LSNNI_TRY(lsnni_target_check(cx, s));
+    if (cx->rehearsal_) return LSNN_OK;
+    lsnni_regions_of(&r, t->plan, s);
+    r.t = t;
+    lsnni_clear(gy, lsnni_area(s->k, s->oh), 0);
+    lsnni_clear(gx, lsnni_area(s->k, s->ow), 0);
+    for (int n = 0; n < s->n; n++)
+    for (int k = 0; k < s->k; k++)
+    for (int p = 0; p < area; p++) {
+        size_t at = lsnni_at3(n, k, s->k, p, area);
+        int here = r.place[lsnni_at2(k, p, area)] >= 0;
+        room[at] = here ? lsnni_target_u(&r, k, p) * dy[at] : 0;
+        if (here && gy) gy[lsnni_at2(k, p / s->ow, s->oh)] += dy[at] * y[at];
+        if (here && gx) gx[lsnni_at2(k, p % s->ow, s->ow)] += dy[at] * y[at];
+    }
+    return lsnn_conv2d_backward(cx, dx, dw, db, room, x, w, s, add);
+}
+
+#else /* ---- The fast pair ---------------------------------------------------------------
+   In blocks of images a region costs its pixels and no more: a tile's vectors are one pixel of
+   neighbouring blocks, its rows the kernels, whichever, that compute there. What is left of the
+   rows, under 4, goes by tiles of fewer rows and more vectors. Plain arrays, and regions that
+   are nearly everything, take the whole convolution, times U or 0.
+   Bound by arithmetic. Of the whole convolution's speed, a multiply-add: see RESULTS.md. */
+static void lsnni_regions_scale(const lsnni_regions *r, lsnn_real *scale, int k, int rows,
+                                const int32_t *pixel, int vectors)
+{
+    int area = r->s->oh * r->s->ow;
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < vectors; v++)
+            scale[LSNNI_MAX_VECTORS * i + v] = r->place[lsnni_at2(k + i, pixel[v], area)] < 0
+                ? 0 : lsnni_target_u(r, k + i, pixel[v]);
+}
+
+enum { LSNNI_TARGET_TASKS = 32,      /* of pixels                              */
+       LSNNI_TARGET_CHUNK = 512 };   /* steps of a tile: what it reads stays in the cache */
+typedef struct lsnni_target {
+    lsnni_regions r;
+    lsnni_lanes g;                   /* groups of pixels and their taps       */
+    const lsnn_real *x, *w, *b, *dy, *y_read;
+    lsnn_real *y, *dx, *dz, *dw, *db, *gy, *gx;
+    int blocks, per_task, ranges, add;
+    lsnni_kinds kinds[2];            /* TO_X                                  */
+    lsnni_reach *rows;               /* TO_W, of each kernel row              */
+    int32_t *room;                   /* a worker's tables: of w, of dz        */
+    lsnn_real *numbers;              /* a worker's U, or S, of a region       */
+} lsnni_target;
+
+/* How many of `left` rows the next tile takes.                                */
+static int lsnni_target_rows(const lsnni_kernels *kv, int left)
+{
+    return left >= kv->rows ? kv->rows : left >= 4 ? 4 : left;
+}
+
+/* A tile's rows for the same place of all blocks: b and t->c are block 0's.    */
+static void lsnni_target_tiles(const lsnni_kernels *kv, lsnni_tile *t, const lsnn_real *b,
+                               int blocks)
+{
+    int n = 0;
+    t->b[0] = b;
+    t->at[0] = 0;
+    for (; t->rows < LSNNI_MIN(kv->rows, 5) && blocks - n >= 4; n += t->vectors) {
+        t->vectors = t->rows == 1 && blocks - n >= 8 ? 8 : 4;
+        kv->few(t);
+        t->b[0] += t->vectors * t->step;
+        t->at[0] += t->vectors * t->c_step;
+    }
+    for (; n < blocks; n += t->vectors) {
+        t->vectors = lsnni_vectors(blocks - n);
+        for (int v = 0; v < t->vectors; v++) {
+            t->b[v] = b + (n + v) * t->step;
+            t->at[v] = (n + v) * t->c_step;
+        }
+        kv->tile(t);
+    }
+}
+
+/* One pixel of y from source maps [c0, c0 + chunk).                            */
+static void lsnni_target_pixel(const lsnni_target *p, lsnni_tile *t, int pixel, int c0)
+{
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    const lsnni_kinds *rows = &p->g.kinds[0], *columns = &p->g.kinds[1];
+    const int32_t *k = r->kernel + r->first_kernel[pixel];
+    const int32_t *end = r->kernel + r->first_kernel[pixel + 1];
+    int i = pixel / s->ow, j = pixel % s->ow, last = c0 + p->g.chunk >= s->c;
+    const lsnni_group *g = p->g.group + rows->kind[i] * columns->kinds + columns->kind[j];
+    size_t lanes = (size_t)p->g.kv->lanes, from = lsnni_at2(rows->reach[i].at,
+                                                           columns->reach[j].at, s->w);
+    lsnn_real bias[LSNNI_MAX_ROWS], scale[LSNNI_MAX_ROWS * LSNNI_MAX_VECTORS];
+    t->ka = g->ka;
+    t->kb = g->kb;
+    t->k = g->taps * (last ? s->c - c0 : p->g.chunk);
+    t->add = c0 > 0;
+    t->bias = last && p->b ? bias : NULL;
+    t->scale = last ? scale : NULL;
+    for (; k < end; k += t->rows) {
+        t->rows = lsnni_target_rows(p->g.kv, (int)(end - k));
+        for (int m = 0; m < p->g.kv->rows; m++) {
+            int kernel = k[LSNNI_MIN(m, t->rows - 1)];
+            t->a[m] = p->w + lsnni_at2(kernel, c0, s->c) * p->g.taps;
+            t->c[m] = p->y + (lsnni_area(kernel, s->oh * s->ow) + (size_t)pixel) * lanes;
+            bias[m] = p->b ? p->b[kernel] : 0;
+            for (int v = 0; v < LSNNI_MAX_VECTORS && last; v++)
+                scale[LSNNI_MAX_VECTORS * m + v] = lsnni_target_u(r, kernel, pixel);
+        }
+        lsnni_target_tiles(p->g.kv, t, p->x + ((size_t)c0 * p->g.source + from) * lanes,
+                           p->blocks);
+    }
+}
+
+/* The strides of a tile over blocks: of its source's maps, of its target's.    */
+static void lsnni_target_steps(const lsnni_target *p, lsnni_tile *t, size_t from, size_t to)
+{
+    int lanes = p->g.kv->lanes;
+    t->step = (ptrdiff_t)from * lanes;
+    t->c_step = (ptrdiff_t)to * lanes;
+    for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t->lanes[v] = lanes;
+}
+
+static void lsnni_target_task(void *user, int task, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    int first = task * p->per_task, end = LSNNI_MIN(first + p->per_task, s->oh * s->ow);
+    lsnni_tile t;
+    (void)worker;
+    lsnni_target_steps(p, &t, lsnni_area(s->c, s->h * s->w), lsnni_area(s->k, s->oh * s->ow));
+    for (int c = 0; c < s->c; c += p->g.chunk)
+        for (int pixel = first; pixel < end; pixel++) lsnni_target_pixel(p, &t, pixel, c);
+}
+
+static lsnn_status lsnni_target_init(lsnn_ctx *cx, lsnni_target *p, const lsnn_target *t,
+                                     const lsnn_window *s)
+{
+    memset(p, 0, sizeof *p);
+    LSNNI_TRY(lsnni_target_check(cx, s));
+    lsnni_regions_of(&p->r, t->plan, s);
+    p->r.t = t;
+    p->g.kv = lsnni_kernels_of(cx);
+    if (s->lanes < 2) return LSNN_OK;
+    LSNNI_TRY(lsnni_lanes_check(cx, "target2d", s));
+    p->blocks = s->n / s->lanes;
+    return LSNN_OK;
+}
+
+/* Plain arrays: each map of y (or dy to dz) times U, or 0 outside.             */
+static void lsnni_target_window(const lsnni_regions *r, lsnn_real *z, const lsnn_real *y,
+                                size_t images)
+{
+    size_t area = lsnni_area(r->s->oh, r->s->ow);
+    for (size_t map = 0; map < images * (size_t)r->s->k; map++, z += area, y += area) {
+        int k = (int)(map % (size_t)r->s->k);
+        for (size_t i = 0; i < area; i++)
+            z[i] = r->place[(size_t)k * area + i] < 0 ? 0
+                : y[i] * lsnni_target_u(r, k, (int)i);
+    }
+}
+
+/* A pixel of a block is a vector: of each lane, as of plain arrays.            */
+static void lsnni_target_window_lanes(const lsnni_regions *r, lsnn_real *z,
+                                      const lsnn_real *y, int blocks)
+{
+    size_t area = lsnni_area(r->s->oh, r->s->ow), lanes = (size_t)r->s->lanes;
+    for (int n = 0; n < blocks; n++)
+        for (int k = 0; k < r->s->k; k++)
+            for (size_t i = 0; i < area; i++, z += lanes, y += lanes) {
+                lsnn_real u = r->place[(size_t)k * area + i] < 0 ? 0
+                    : lsnni_target_u(r, k, (int)i);
+                for (size_t l = 0; l < lanes; l++) z[l] = u * y[l];
+            }
+}
+
+LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_real *w, const lsnn_real *b,
+                                           const lsnn_target *t, const lsnn_window *s)
+{
+    lsnni_target p;
+    size_t table;
+    char *at;
+    LSNNI_TRY(lsnni_target_init(cx, &p, t, s));
+    p.x = p.g.x = x; p.w = p.g.w = w; p.b = p.g.bias = b; p.y = p.g.y = y;
+    if (!p.blocks) {
+        LSNNI_TRY(lsnn_conv2d_forward(cx, y, x, w, b, s));
+        if (!cx->rehearsal_) lsnni_target_window(&p.r, y, y, (size_t)s->n);
+        return LSNN_OK;
+    }
+    if (p.r.head[1] || cx->rehearsal_) {
+        p.g.regions = &p.r;
+        LSNNI_TRY(lsnni_lanes_run(cx, &p.g, s, LSNNI_FORWARD));
+        if (!cx->rehearsal_) return LSNN_OK;
+    }
+    LSNNI_TRY(lsnni_lanes_plan(cx, &p.g, s, LSNNI_FORWARD, LSNNI_MIN(s->c, LSNNI_MAX(1,
+                               LSNNI_TARGET_CHUNK / (s->kernel_h * s->kernel_w))), 0, 0, &table,
+                               &at));
+    p.per_task = lsnni_div_up(s->oh * s->ow, LSNNI_TARGET_TASKS);
+    lsnn_parallel(cx, lsnni_div_up(s->oh * s->ow, p.per_task), lsnni_target_task, &p);
+    return LSNN_OK;
+}
+
+/* ---- dz, db, and what fy and fx get: a kernel a task.                         */
+static void lsnni_target_behind_task(void *user, int k, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    size_t area = lsnni_area(s->oh, s->ow), lanes = (size_t)s->lanes;
+    int first = r->start[k], count = r->start[k + 1] - first;
+    lsnn_real *u = p->numbers + 2 * area * (size_t)worker;
+    lsnni_behind g;
+    double sum;
+    for (int e = 0; e < count; e++) u[e] = lsnni_target_u(r, k, r->pixel[first + e]);
+    g.dz = p->dz + (size_t)first * lanes;
+    g.s = u + area;
+    g.dy = p->dy + (size_t)k * area * lanes;
+    g.y = p->y_read + (size_t)k * area * lanes;
+    g.u = u;
+    g.pixel = r->pixel + first;
+    g.dz_step = (ptrdiff_t)((size_t)r->head[0] * lanes);
+    g.step = (ptrdiff_t)(lsnni_area(s->k, 1) * area * lanes);
+    g.count = count;
+    g.blocks = p->blocks;
+    sum = p->g.kv->behind(&g);
+    if (p->db) p->db[k] += LSNNI_R(sum);
+    if (!p->gy) return;
+    for (int e = 0; e < count; e++) {
+        int pixel = r->pixel[first + e];
+        p->gy[lsnni_at2(k, pixel / s->ow, s->oh)] += g.s[e];
+        p->gx[lsnni_at2(k, pixel % s->ow, s->ow)] += g.s[e];
+    }
+}
+
+/* ---- dx: a pixel of x meets the places that read it, one list for all its maps. */
+typedef struct lsnni_target_list { int32_t *ka, *kb; int count, done; } lsnni_target_list;
+
+/* dx of pixel q from the list, all maps and blocks.                            */
+static void lsnni_target_flush(const lsnni_target *p, lsnni_tile *t, lsnni_target_list *list,
+                               int q)
+{
+    const lsnn_window *s = p->r.s;
+    size_t lanes = (size_t)s->lanes, map = lsnni_area(s->h, s->w);
+    if (!list->count && (list->done || p->add)) return;
+    t->ka = list->ka;
+    t->kb = list->kb;
+    t->k = list->count;
+    t->add = list->done || p->add;
+    for (int c = 0; c < s->c; c += t->rows) {
+        t->rows = lsnni_target_rows(p->g.kv, s->c - c);
+        for (int m = 0; m < p->g.kv->rows; m++) {
+            size_t row = (size_t)(c + LSNNI_MIN(m, t->rows - 1));
+            t->a[m] = p->w + row * lsnni_area(s->kernel_h, s->kernel_w);
+            t->c[m] = p->dx + (row * map + (size_t)q) * lanes;
+        }
+        lsnni_target_tiles(p->g.kv, t, p->dz, p->blocks);
+    }
+    list->done = 1;
+    list->count = 0;
+}
+
+/* The places of kernel k that read a pixel of x in these rows and columns.     */
+static void lsnni_target_meet(const lsnni_target *p, lsnni_target_list *list, int k,
+                              const lsnni_reach *row, const lsnni_reach *column)
+{
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    const int32_t *box = r->box + 4 * k;
+    int i1 = LSNNI_MIN(box[1], row->at + row->count);
+    int j1 = LSNNI_MIN(box[3], column->at + column->count);
+    for (int i = LSNNI_MAX(box[0], row->at); i < i1; i++)
+        for (int j = LSNNI_MAX(box[2], column->at); j < j1; j++) {
+            int32_t place = r->place[lsnni_at3(k, i, s->oh, j, s->ow)];
+            int u = row->first - (i - row->at) * s->stride_h;
+            int v = column->first - (j - column->at) * s->stride_w;
+            if (place < 0) continue;
+            list->ka[list->count] = (k * s->c * s->kernel_h + u) * s->kernel_w + v;
+            list->kb[list->count++] = place * s->lanes;
+        }
+}
+
+static void lsnni_target_dx_task(void *user, int task, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    int first = task * p->per_task, end = LSNNI_MIN(first + p->per_task, s->h * s->w);
+    int taps = s->kernel_h * s->kernel_w;
+    lsnni_target_list list;
+    lsnni_tile t;
+    list.ka = p->room + (size_t)worker * 2 * (size_t)(LSNNI_TARGET_CHUNK + taps);
+    list.kb = list.ka + LSNNI_TARGET_CHUNK + taps;
+    lsnni_target_steps(p, &t, (size_t)p->r.head[0], lsnni_area(s->c, s->h * s->w));
+    t.bias = t.scale = NULL;
+    for (int q = first; q < end; q++) {
+        list.count = list.done = 0;
+        for (int k = 0; k < s->k; k++) {
+            lsnni_target_meet(p, &list, k, &p->kinds[0].reach[q / s->w],
+                              &p->kinds[1].reach[q % s->w]);
+            if (list.count >= LSNNI_TARGET_CHUNK) lsnni_target_flush(p, &t, &list, q);
+        }
+        lsnni_target_flush(p, &t, &list, q);
+    }
+}
+
+/* ---- dw: for some maps and a range of kernels, each kernel row's taps.         */
+/* Kernel k, `maps` maps from c on, one run: row u of the taps is met by the places whose rows
+   are within its reach.                                                       */
+static void lsnni_target_dw_run(const lsnni_target *p, lsnni_correlation *g, int k, int c,
+                                const int32_t *run)
+{
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    size_t lanes = (size_t)s->lanes;
+    for (int u = 0; u < s->kernel_h; u++) {
+        const lsnni_reach *reach = &p->rows[u];
+        int e = run[0], end = run[0] + run[1];
+        while (e < end && r->pixel[e] / s->ow < reach->first) e++;
+        while (e < end && r->pixel[end - 1] / s->ow >= reach->first + reach->count) end--;
+        g->count = end - e;
+        g->at = r->at + e;
+        g->dy = p->dz + (size_t)e * lanes;
+        for (int v = 0; v < run[3] && e < end; v += g->taps) {
+            g->taps = LSNNI_MIN(LSNNI_TAPS_WIDE, run[3] - v);
+            if (g->maps > 2) g->taps = LSNNI_MIN(3, g->taps);
+            g->x = p->x + (ptrdiff_t)((size_t)c * lsnni_area(s->h, s->w) * lanes) +
+                (ptrdiff_t)(u * s->w + v) * (ptrdiff_t)lanes;
+            g->dw = p->dw + lsnni_at4(k, c, s->c, u, s->kernel_h, run[2] + v, s->kernel_w);
+            p->g.kv->correlate(g);
+        }
+    }
+}
+
+static int lsnni_target_maps(const lsnn_window *s) { return s->kernel_w > 3 ? 2 : 4; }
+
+static void lsnni_target_dw_task(void *user, int task, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    int maps = lsnni_target_maps(s), c0 = task / p->ranges * maps;
+    int range = task % p->ranges, c1 = LSNNI_MIN(c0 + maps, s->c);
+    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes;
+    lsnni_correlation g;
+    (void)worker;
+    g.blocks = p->blocks;
+    g.map = (ptrdiff_t)map;
+    g.x_step = (ptrdiff_t)((size_t)s->c * map);
+    g.dy_step = (ptrdiff_t)((size_t)r->head[0] * (size_t)s->lanes);
+    g.dw_map = s->kernel_h * s->kernel_w;
+    for (int k = s->k * range / p->ranges; k < s->k * (range + 1) / p->ranges; k++)
+        for (int c = c0; c < c1; c += g.maps) {
+            g.maps = c1 - c >= 4 ? 4 : c1 - c >= 2 ? 2 : 1;
+            for (int i = r->first_run[k]; i < r->first_run[k + 1]; i++)
+                lsnni_target_dw_run(p, &g, k, c, r->run + 4 * i);
+        }
+}
+
+/* Scratch memory, and the tables of rows and columns in it.                    */
+static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    size_t threads = (size_t)lsnn_ctx_threads(cx);
+    size_t tables = 2 * threads * (size_t)(LSNNI_TARGET_CHUNK + s->kernel_h * s->kernel_w);
+    size_t numbers = 2 * threads * lsnni_area(s->oh, s->ow), bytes;
+    lsnni_side side[2];
+    char *at;
+    bytes = lsnni_kinds_room(s->h) + lsnni_kinds_room(s->w);
+    bytes = lsnni_room_add(bytes, lsnni_room((size_t)s->kernel_h, sizeof *p->rows));
+    bytes = lsnni_room_add(bytes, lsnni_room(tables, sizeof *p->room));
+    bytes = lsnni_room_add(bytes, lsnni_room(numbers, sizeof *p->numbers));
+    at = (char *)lsnni_scratch(cx, bytes, 1);
+    if (!at) return LSNN_ENOMEM;
+    lsnni_sides(side, s);
+    lsnni_kinds_fill(&p->kinds[0], &at, &side[0], LSNNI_TO_X, s->h);
+    lsnni_kinds_fill(&p->kinds[1], &at, &side[1], LSNNI_TO_X, s->w);
+    p->rows = (lsnni_reach *)lsnni_cut(&at, (size_t)s->kernel_h, sizeof *p->rows);
+    p->room = (int32_t *)lsnni_cut(&at, tables, sizeof *p->room);
+    p->numbers = (lsnn_real *)(void *)at;
+    for (int u = 0; u < s->kernel_h; u++) p->rows[u] = lsnni_reach_of(&side[0], LSNNI_TO_W, u);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_target_blocks_backward(lsnn_ctx *cx, lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    int parts = lsnni_div_up(s->c, lsnni_target_maps(s));
+    LSNNI_TRY(lsnni_target_room(cx, p));
+    lsnn_parallel(cx, s->k, lsnni_target_behind_task, p);
+    p->ranges = LSNNI_MIN(s->k, lsnni_div_up(LSNNI_TARGET_TASKS, parts));
+    if (p->dw) lsnn_parallel(cx, parts * p->ranges, lsnni_target_dw_task, p);
+    p->per_task = lsnni_div_up(s->h * s->w, LSNNI_TARGET_TASKS);
+    if (p->dx)
+        lsnn_parallel(cx, lsnni_div_up(s->h * s->w, p->per_task), lsnni_target_dx_task, p);
+    return LSNN_OK;
+}
+
+/* S of all images and lanes, by rows and columns; for what is computed everywhere. */
+static void lsnni_target_sums(const lsnni_target *p, const lsnn_real *dy, const lsnn_real *y)
+{
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    size_t lanes = (size_t)LSNNI_MAX(1, s->lanes);
+    for (int n = 0; n < s->n / (int)lanes; n++)
+        for (int k = 0; k < s->k; k++)
+            for (int i = r->start[k]; i < r->start[k + 1]; i++) {
+                int pixel = r->pixel[i];
+                size_t at = lsnni_at3(n, k, s->k, pixel, s->oh * s->ow) * lanes;
+                lsnn_real sum = 0;
+                for (size_t l = 0; l < lanes; l++) sum += dy[at + l] * y[at + l];
+                p->gy[lsnni_at2(k, pixel / s->ow, s->oh)] += sum;
+                p->gx[lsnni_at2(k, pixel % s->ow, s->ow)] += sum;
+            }
+}
+
+LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                            lsnn_real *db, lsnn_real *gy, lsnn_real *gx,
+                                            lsnn_real *room, const lsnn_real *dy,
+                                            const lsnn_real *y, const lsnn_real *x,
+                                            const lsnn_real *w, const lsnn_target *t,
+                                            const lsnn_window *s, int add)
+{
+    lsnni_target p;
+    LSNNI_TRY(lsnni_target_init(cx, &p, t, s));
+    if (!gy || !gx) gy = gx = NULL;
+    lsnni_clear(gy, lsnni_area(s->k, s->oh), 0);
+    lsnni_clear(gx, lsnni_area(s->k, s->ow), 0);
+    p.dx = dx; p.dw = dw; p.db = db; p.gy = gy; p.gx = gx; p.dz = room; p.add = add;
+    p.dy = dy; p.y_read = y; p.x = x; p.w = w;
+    if (p.blocks && (!p.r.head[1] || cx->rehearsal_)) {
+        LSNNI_TRY(lsnni_target_blocks_backward(cx, &p));
+        if (!cx->rehearsal_) return LSNN_OK;
+    }
+    if (!cx->rehearsal_) {
+        if (p.blocks) lsnni_target_window_lanes(&p.r, room, dy, p.blocks);
+        else lsnni_target_window(&p.r, room, dy, (size_t)s->n);
+        if (gy) lsnni_target_sums(&p, dy, y);
+    }
+    return lsnn_conv2d_backward(cx, dx, dw, db, room, x, w, s, add);
+}
+
+#endif /* LSNN_NAIVE */
 /* ---- >>smooth: LSNN's smoother ------------------------------------------------------
    y[n,k,p] = sum_l U[k,l,p] a[n,k,l,p] + b[k]                                (Eq. 1)
    First theta -> U and dL/dU -> dtheta, one map at a time; then U's use on a.
@@ -18532,7 +19249,7 @@ static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c,
                            const int32_t *start, const int32_t *item, int count)
 {
     int lanes = kv->lanes, vectors = lsnni_div_up(width, lanes);
-    t->bias = NULL;
+    t->bias = t->scale = NULL;
     t->add = 1;
     for (int v0 = 0; v0 < vectors; v0 += LSNNI_MAX_VECTORS) {
         t->vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, vectors - v0);
@@ -18776,6 +19493,7 @@ static void lsnni_convolve_part(const lsnni_convolve *g, const lsnni_tap_list *t
 {
     int splits = lsnni_convolve_splits(g);
     lsnni_tile t;
+    t.scale = NULL;
     for (int d = 0; d < taps->count; d += LSNNI_CHUNK)
         for (int p = p0; p < p1; p += t.vectors) {
             t.vectors = lsnni_vectors(p1 - p);
@@ -19378,10 +20096,11 @@ static void lsnni_sides(lsnni_side side[2], const lsnn_window *s)
    and the source's maps. Tiles are 8 maps x 3 pixels of one kind; bands of target rows
    and chunks of source maps are sized for the second-level cache. Bound by arithmetic. */
 enum { LSNNI_CACHE = 1 << 17 };      /* numbers of a band, and of a chunk      */
-/* Tiles of the maps that t's rows say, pixels of group g in target rows [y0, y1); the maps
-   in memory begin at pixel number `first`.                                   */
+/* Tiles of the maps m and so on, which t's rows say, pixels of group g in target rows
+   [y0, y1); the maps in memory begin at pixel number `first`. scale: room for t->scale. */
 static void lsnni_lanes_tiles(const lsnni_lanes *p, const lsnni_group *g, lsnni_tile *t,
-                              const lsnn_real *x, int y0, int y1, int first)
+                              const lsnn_real *x, int m, int y0, int y1, int first,
+                              lsnn_real *scale)
 {
     int lanes = p->kv->lanes, above = 0, inside = 0, wide = p->kinds[1].members[g->column];
     for (int y = 0; y < y1; y++)
@@ -19394,6 +20113,7 @@ static void lsnni_lanes_tiles(const lsnni_lanes *p, const lsnni_group *g, lsnni_
             t->b[v] = x + (ptrdiff_t)from[v] * lanes;
             t->at[v] = (ptrdiff_t)(to[v] - first) * lanes;
         }
+        if (t->scale) lsnni_regions_scale(p->regions, scale, m, t->rows, to, t->vectors);
         p->kv->tile(t);
     }
 }
@@ -19427,6 +20147,7 @@ static void lsnni_lanes_task(void *user, int task, int worker)
     const lsnn_real *bias = p->bias ? p->bias + part * (size_t)p->m : NULL;
     const lsnn_real *x = p->x + lsnni_area(block, p->maps) * p->source * lanes;
     lsnn_real *y = p->y + (size_t)(block * p->m + m0) * p->target * lanes;
+    lsnn_real scale[LSNNI_MAX_ROWS * LSNNI_MAX_VECTORS];
     lsnni_tile t;
     if (p->pool.on) {
         map = lsnni_area(p->band, p->kinds[1].rows);
@@ -19437,6 +20158,7 @@ static void lsnni_lanes_task(void *user, int task, int worker)
         for (int m = m0; m < m1; m += p->kv->rows) {
             int last = c + p->chunk >= p->maps;
             t.add = c > 0 || p->add;
+            t.scale = p->regions && last ? scale : NULL;
             t.rows = LSNNI_MIN(p->kv->rows, m1 - m);
             t.bias = bias && last ? bias + m : NULL;
             for (int r = 0; r < p->kv->rows; r++) {
@@ -19448,7 +20170,8 @@ static void lsnni_lanes_task(void *user, int task, int worker)
                 t.ka = g->ka;
                 t.kb = g->kb;
                 t.k = g->taps * (last ? p->maps - c : p->chunk);
-                lsnni_lanes_tiles(p, g, &t, x + (size_t)c * p->source * lanes, y0, y1, first);
+                lsnni_lanes_tiles(p, g, &t, x + (size_t)c * p->source * lanes, m, y0, y1, first,
+                                  scale);
             }
         }
     if (p->pool.on) lsnni_lanes_pool(p, y, block, m0, m1, y0, y1);
@@ -19751,6 +20474,7 @@ static lsnn_status lsnni_blocks_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_r
 {
     lsnni_lanes p;
     p.x = x; p.w = w; p.bias = b; p.y = y; p.add = 0;
+    p.regions = NULL;
     p.pool = *pool;
     return lsnni_lanes_run(cx, &p, s, LSNNI_FORWARD);
 }
@@ -19760,6 +20484,7 @@ static lsnn_status lsnni_blocks_backward_x(lsnn_ctx *cx, lsnn_real *dx, const ls
 {
     lsnni_lanes p;
     p.x = dy; p.w = w; p.bias = NULL; p.y = dx; p.add = add;
+    p.regions = NULL;
     memset(&p.pool, 0, sizeof p.pool);
     return lsnni_lanes_run(cx, &p, s, LSNNI_TO_X);
 }
@@ -19982,6 +20707,9 @@ static inline kvec K_(sort_odds)(kvec a, kvec b, int within)
    units can do, and 24 of 32 registers; with 16 registers the tile is 4 x 3.
    One function for each number of vectors; the accumulators are spelled out,
    c_ij for row i and vector j, because compilers keep only names in registers. */
+#define K_ROWS1(X) X(0)
+#define K_ROWS2(X) X(0) X(1)
+#define K_ROWS3(X) X(0) X(1) X(2)
 #define K_ROWS4(X) X(0) X(1) X(2) X(3)
 #define K_ROWS8(X) K_ROWS4(X) X(4) X(5) X(6) X(7)
 #define K_ROW(i) const lsnn_real *a##i = t->a[i];
@@ -20003,10 +20731,12 @@ static inline kvec K_(sort_odds)(kvec a, kvec b, int within)
 #define K_FULL1 (t->lanes[0] == K_LANES)
 #define K_FULL2 (K_FULL1 && t->lanes[1] == K_LANES)
 #define K_FULL3 (K_FULL2 && t->lanes[2] == K_LANES)
-#define K_SAVE(i, v) { lsnn_real *c = t->c[i] + t->at[v];                                  \
+#define K_SAVE_AT(i, v, place, u) { lsnn_real *c = t->c[i] + (place);                      \
                       if (t->add) c##i##v = c##i##v + K_LOAD(c);                          \
                       if (t->bias) c##i##v = c##i##v + t->bias[i];                        \
+                      if (t->scale) c##i##v = c##i##v * t->scale[LSNNI_MAX_VECTORS*i + u]; \
                       K_STORE(c, c##i##v); }
+#define K_SAVE(i, v) K_SAVE_AT(i, v, t->at[v], v)
 #define K_SAVE1(i) if (i < t->rows) K_SAVE(i, 0)
 #define K_SAVE2(i) if (i < t->rows) { K_SAVE(i, 0) K_SAVE(i, 1) }
 #define K_SAVE3(i) if (i < t->rows) { K_SAVE(i, 0) K_SAVE(i, 1) K_SAVE(i, 2) }
@@ -20070,6 +20800,56 @@ static void K_(tile)(const lsnni_tile *t)
     else K_(tile41)(t);
 }
 
+/* ---- >>few kernel: tiles of fewer rows by more vectors, which lie t->step apart: the same
+   pixel of neighbouring blocks of images. For rows that are left over.       */
+#define K_AHEAD4 const kvec v0 = K_LOAD(b), v1 = K_LOAD(b + step);                         \
+                 const kvec v2 = K_LOAD(b + 2 * step), v3 = K_LOAD(b + 3 * step);
+#define K_AHEAD8 K_AHEAD4 const lsnn_real *b4 = b + 4 * step;                              \
+                 const kvec v4 = K_LOAD(b4), v5 = K_LOAD(b4 + step);                       \
+                 const kvec v6 = K_LOAD(b4 + 2 * step), v7 = K_LOAD(b4 + 3 * step);
+#define K_CLEAR8(i) K_CLEAR4(i) kvec c##i##4 = zero, c##i##5 = zero, c##i##6 = zero,       \
+                    c##i##7 = zero;
+#define K_STEP8(i) K_STEP4(i) c##i##4 = K_FMA(K_ITEM(i), v4, c##i##4);                     \
+                   c##i##5 = K_FMA(K_ITEM(i), v5, c##i##5);                                \
+                   c##i##6 = K_FMA(K_ITEM(i), v6, c##i##6);                                \
+                   c##i##7 = K_FMA(K_ITEM(i), v7, c##i##7);
+#define K_SAVE_STEP(i, v) K_SAVE_AT(i, v, t->at[0] + v * t->c_step, 0)
+#define K_SAVE4(i) K_SAVE_STEP(i, 0) K_SAVE_STEP(i, 1) K_SAVE_STEP(i, 2) K_SAVE_STEP(i, 3)
+#define K_SAVE8(i) K_SAVE4(i) K_SAVE_STEP(i, 4) K_SAVE_STEP(i, 5) K_SAVE_STEP(i, 6)        \
+                   K_SAVE_STEP(i, 7)
+#define K_FEW(R, V)                                                                        \
+    static void K_(few##R##V)(const lsnni_tile *t)                                         \
+    {                                                                                      \
+        const kvec zero = { 0 };                                                          \
+        const ptrdiff_t step = t->step;                                                    \
+        const int32_t *ka = t->ka, *kb = t->kb;                                            \
+        K_ROWS##R(K_ROW) K_ROWS##R(K_CLEAR##V)                                             \
+        for (int k = 0, count = t->k; k < count; k++) {                                    \
+            const ptrdiff_t ia = ka[k];                                                    \
+            const lsnn_real *b = t->b[0] + kb[k];                                          \
+            K_AHEAD##V                                                                     \
+            K_ROWS##R(K_STEP##V)                                                           \
+        }                                                                                  \
+        K_ROWS##R(K_SAVE##V)                                                               \
+    }
+K_FEW(1, 4)
+K_FEW(1, 8)
+K_FEW(2, 4)
+K_FEW(3, 4)
+#if K_TILE_ROWS == 8
+K_FEW(4, 4)
+#endif
+
+static void K_(few)(const lsnni_tile *t)
+{
+    if (t->rows == 1) (t->vectors == 8 ? K_(few18) : K_(few14))(t);
+    else if (t->rows == 2) K_(few24)(t);
+#if K_TILE_ROWS == 8
+    else if (t->rows == 4) K_(few44)(t);
+#endif
+    else K_(few34)(t);
+}
+
 /* ---- >>block kernel: the same tiles for plain matrices, whose places are bases and strides
    instead of tables. B's rows are used where they lie; A's are three to a pointer, since
    one pointer a row is more than there are registers for. The last vector of C's row ends
@@ -20077,8 +20857,6 @@ static void K_(tile)(const lsnni_tile *t)
    outside of the matrices is touched. C is fetched while its tile is computed, or each tile
    would wait for it at its end. 95 to 99 % of the multiply-add units' limit; 80 % for ten
    steps of k, which hardly hide a tile's 24 stores.                          */
-#define K_ROWS1(X) X(0)
-#define K_ROWS2(X) X(0) X(1)
 #define K_ROWS5(X) K_ROWS4(X) X(4)
 #define K_A0 a0[0]
 #define K_A1 a0[ai]
@@ -20290,6 +21068,105 @@ static void K_(dots)(const lsnni_block *g)
     for (; fours && j < g->n; j += 2) K_(dots42)(g, 0, fours, j, edge);
 #endif
     for (j = 0; fours < g->m && j < g->n; j += 8) K_(dots18)(g, fours, g->m, j, edge);
+}
+
+/* ---- >>correlate kernel: products of dy and x, summed over images and pixels, for some taps
+   side by side of some maps: see lsnni_correlation. A vector is of the images of a block; its
+   lanes are added up at the end. An x is loaded once for each tap that meets it, from the
+   first-level cache, since taps follow one another at once: 12 multiply-adds with 13 loads,
+   so 90 % of the limit where both units can do two.                          */
+#define K_CLEAR5(i) K_CLEAR4(i) kvec c##i##4 = zero;
+#define K_TAP(m, t) c##m##t = K_FMA(v, K_LOAD(x##m + t * K_LANES), c##m##t);
+#define K_TAPS1(m) K_TAP(m, 0)
+#define K_TAPS2(m) K_TAPS1(m) K_TAP(m, 1)
+#define K_TAPS3(m) K_TAPS2(m) K_TAP(m, 2)
+#define K_TAPS4(m) K_TAPS3(m) K_TAP(m, 3)
+#define K_TAPS5(m) K_TAPS4(m) K_TAP(m, 4)
+#define K_HOLD1(m) t[m * K_WIDE] = c##m##0;
+#define K_HOLD2(m) K_HOLD1(m) t[m * K_WIDE + 1] = c##m##1;
+#define K_HOLD3(m) K_HOLD2(m) t[m * K_WIDE + 2] = c##m##2;
+#define K_HOLD4(m) K_HOLD3(m) t[m * K_WIDE + 3] = c##m##3;
+#define K_HOLD5(m) K_HOLD4(m) t[m * K_WIDE + 4] = c##m##4;
+#define K_PLACE(m) const lsnn_real *const x##m = x + m * g->map;
+#define K_CORRELATE(T, M)                                                                  \
+    static void K_(correlate##T##M)(const lsnni_correlation *g)                            \
+    {                                                                                      \
+        enum { K_WIDE = T, K_SUMS = (T * M + K_LANES - 1) / K_LANES * K_LANES };           \
+        const kvec zero = { 0 };                                                          \
+        lsnn_real sum[K_SUMS];                                                             \
+        kvec t[K_SUMS];                                                                    \
+        K_ROWS##M(K_CLEAR##T)                                                              \
+        for (int n = 0; n < g->blocks; n++) {                                              \
+            const lsnn_real *dy = g->dy + n * g->dy_step, *from = g->x + n * g->x_step;    \
+            for (int e = 0; e < g->count; e++, dy += K_LANES) {                            \
+                const lsnn_real *x = from + (ptrdiff_t)g->at[e] * K_LANES;                 \
+                const kvec v = K_LOAD(dy);                                                 \
+                K_ROWS##M(K_PLACE)                                                         \
+                K_ROWS##M(K_TAPS##T)                                                       \
+            }                                                                              \
+        }                                                                                  \
+        K_ROWS##M(K_HOLD##T)                                                               \
+        for (int l = T * M; l < K_SUMS; l++) t[l] = zero;                                  \
+        LSNNI_UNROLL                                                                       \
+        for (int l = 0; l < K_SUMS; l += K_LANES) K_STORE(sum + l, K_(add_lanes)(t + l));  \
+        for (int m = 0; m < M; m++)                                                        \
+            for (int l = 0; l < T; l++) g->dw[m * g->dw_map + l] += sum[m * T + l];        \
+    }
+K_CORRELATE(1, 1)
+K_CORRELATE(1, 2)
+K_CORRELATE(1, 4)
+K_CORRELATE(2, 1)
+K_CORRELATE(2, 2)
+K_CORRELATE(2, 4)
+K_CORRELATE(3, 1)
+K_CORRELATE(3, 2)
+K_CORRELATE(3, 4)
+K_CORRELATE(4, 1)
+K_CORRELATE(4, 2)
+K_CORRELATE(5, 1)
+K_CORRELATE(5, 2)
+
+static void K_(correlate)(const lsnni_correlation *g)
+{
+    typedef void run(const lsnni_correlation *g);
+    static run *const runs[LSNNI_TAPS_WIDE][3] = {
+        { K_(correlate11), K_(correlate12), K_(correlate14) },
+        { K_(correlate21), K_(correlate22), K_(correlate24) },
+        { K_(correlate31), K_(correlate32), K_(correlate34) },
+        { K_(correlate41), K_(correlate42), NULL }, { K_(correlate51), K_(correlate52), NULL }
+    };
+    runs[g->taps - 1][g->maps / 2](g);
+}
+
+/* The gradient behind a window, on blocks of images: see lsnni_behind.       */
+static double K_(behind)(const lsnni_behind *g)
+{
+    const kvec zero = { 0 };
+    lsnn_real sum[K_LANES];
+    kvec all = zero, t[K_LANES];
+    double total = 0;
+    for (int e = 0; e < g->count; e += K_LANES) {
+        const int some = LSNNI_MIN(K_LANES, g->count - e);
+        for (int l = 0; l < some; l++) {
+            const ptrdiff_t at = (ptrdiff_t)g->pixel[e + l] * K_LANES;
+            const lsnn_real *dy = g->dy + at, *y = g->y + at;
+            lsnn_real *dz = g->dz + (ptrdiff_t)(e + l) * K_LANES;
+            kvec products = zero;
+            for (int n = 0; n < g->blocks; n++) {
+                const kvec v = K_LOAD(dy + n * g->step), z = v * g->u[e + l];
+                products = K_FMA(v, K_LOAD(y + n * g->step), products);
+                all = all + z;
+                K_STORE(dz + n * g->dz_step, z);
+            }
+            t[l] = products;
+        }
+        for (int l = some; l < K_LANES; l++) t[l] = zero;
+        K_STORE(sum, K_(add_lanes)(t));
+        for (int l = 0; l < some; l++) g->s[e + l] = sum[l];
+    }
+    K_STORE(sum, all);
+    for (int l = 0; l < K_LANES; l++) total += (double)sum[l];
+    return total;
 }
 
 /* ---- >>exp: e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and e^r by its
@@ -21077,6 +21954,30 @@ static const lsnni_kernels K_(kernels) = { K_TILE_ROWS, K_LANES LSNNI_KERNELS(K_
 #undef K_SAVE2
 #undef K_SAVE3
 #undef K_SUMS
+#undef K_ROWS3
+#undef K_AHEAD4
+#undef K_AHEAD8
+#undef K_CLEAR8
+#undef K_STEP8
+#undef K_SAVE_AT
+#undef K_SAVE_STEP
+#undef K_SAVE4
+#undef K_SAVE8
+#undef K_FEW
+#undef K_CLEAR5
+#undef K_TAP
+#undef K_TAPS1
+#undef K_TAPS2
+#undef K_TAPS3
+#undef K_TAPS4
+#undef K_TAPS5
+#undef K_HOLD1
+#undef K_HOLD2
+#undef K_HOLD3
+#undef K_HOLD4
+#undef K_HOLD5
+#undef K_PLACE
+#undef K_CORRELATE
 #undef K_REDUCE
 #undef K_MAP
 #undef K_BYTES

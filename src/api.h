@@ -224,7 +224,32 @@ LSNN_API lsnn_status lsnn_table_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsn
                                                 const lsnn_real *w, const char *table,
                                                 const lsnn_window *s, int add);
 
-/* Unshared weights: w OH*OW,C/G*kh*kw,K   b K,OH,OW (NULL: none)             */
+/* A convolution whose kernel k computes only inside its region R_k, and is seen through a
+   window: y = U_k (conv2d's y, its bias among it) there, U_k(row, column) = fy[k,row] fx[k,
+   column], and 0 elsewhere (TKN, Eq. 15 to 17). A region is any set of output pixels.
+   lsnn_target2d_plan writes lsnn_target2d_room(s) numbers to `plan`: what the regions `inside`
+   (K x OH x OW, not 0: in R_k) come to; anew only when one of them changes.
+   Forward writes y inside only: outside it has to hold zeros already.
+   Backward reads dy and y inside only. gy K x OH and gx K x OW get dL/dlog fy and dL/dlog fx
+   (NULL: neither); y may have gone through a relu in place. room: N*K*OH*OW numbers. */
+typedef struct lsnn_target {
+    int32_t *plan;
+    const lsnn_real *fy, *fx;        /* K x OH, K x OW                        */
+} lsnn_target;
+LSNN_API size_t lsnn_target2d_room(const lsnn_window *s);
+LSNN_API lsnn_status lsnn_target2d_plan(lsnn_ctx *cx, int32_t *plan,
+                                        const unsigned char *inside, const lsnn_window *s);
+LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_real *w, const lsnn_real *b,
+                                           const lsnn_target *t, const lsnn_window *s);
+LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                            lsnn_real *db, lsnn_real *gy, lsnn_real *gx,
+                                            lsnn_real *room, const lsnn_real *dy,
+                                            const lsnn_real *y, const lsnn_real *x,
+                                            const lsnn_real *w, const lsnn_target *t,
+                                            const lsnn_window *s, int add);
+
+/* Unshared weights: w OH*OW,C/G*kh*kw,K   b K,OH,OW (NULL: none)               */
 LSNN_API lsnn_status lsnn_local2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                           const lsnn_real *w, const lsnn_real *b,
                                           const lsnn_window *s);

@@ -170,10 +170,11 @@ static void lsnni_sides(lsnni_side side[2], const lsnn_window *s)
    and the source's maps. Tiles are 8 maps x 3 pixels of one kind; bands of target rows
    and chunks of source maps are sized for the second-level cache. Bound by arithmetic. */
 enum { LSNNI_CACHE = 1 << 17 };      /* numbers of a band, and of a chunk      */
-/* Tiles of the maps that t's rows say, pixels of group g in target rows [y0, y1); the maps
-   in memory begin at pixel number `first`.                                   */
+/* Tiles of the maps m and so on, which t's rows say, pixels of group g in target rows
+   [y0, y1); the maps in memory begin at pixel number `first`. scale: room for t->scale. */
 static void lsnni_lanes_tiles(const lsnni_lanes *p, const lsnni_group *g, lsnni_tile *t,
-                              const lsnn_real *x, int y0, int y1, int first)
+                              const lsnn_real *x, int m, int y0, int y1, int first,
+                              lsnn_real *scale)
 {
     int lanes = p->kv->lanes, above = 0, inside = 0, wide = p->kinds[1].members[g->column];
     for (int y = 0; y < y1; y++)
@@ -186,6 +187,7 @@ static void lsnni_lanes_tiles(const lsnni_lanes *p, const lsnni_group *g, lsnni_
             t->b[v] = x + (ptrdiff_t)from[v] * lanes;
             t->at[v] = (ptrdiff_t)(to[v] - first) * lanes;
         }
+        if (t->scale) lsnni_regions_scale(p->regions, scale, m, t->rows, to, t->vectors);
         p->kv->tile(t);
     }
 }
@@ -219,6 +221,7 @@ static void lsnni_lanes_task(void *user, int task, int worker)
     const lsnn_real *bias = p->bias ? p->bias + part * (size_t)p->m : NULL;
     const lsnn_real *x = p->x + lsnni_area(block, p->maps) * p->source * lanes;
     lsnn_real *y = p->y + (size_t)(block * p->m + m0) * p->target * lanes;
+    lsnn_real scale[LSNNI_MAX_ROWS * LSNNI_MAX_VECTORS];
     lsnni_tile t;
     if (p->pool.on) {
         map = lsnni_area(p->band, p->kinds[1].rows);
@@ -229,6 +232,7 @@ static void lsnni_lanes_task(void *user, int task, int worker)
         for (int m = m0; m < m1; m += p->kv->rows) {
             int last = c + p->chunk >= p->maps;
             t.add = c > 0 || p->add;
+            t.scale = p->regions && last ? scale : NULL;
             t.rows = LSNNI_MIN(p->kv->rows, m1 - m);
             t.bias = bias && last ? bias + m : NULL;
             for (int r = 0; r < p->kv->rows; r++) {
@@ -240,7 +244,8 @@ static void lsnni_lanes_task(void *user, int task, int worker)
                 t.ka = g->ka;
                 t.kb = g->kb;
                 t.k = g->taps * (last ? p->maps - c : p->chunk);
-                lsnni_lanes_tiles(p, g, &t, x + (size_t)c * p->source * lanes, y0, y1, first);
+                lsnni_lanes_tiles(p, g, &t, x + (size_t)c * p->source * lanes, m, y0, y1, first,
+                                  scale);
             }
         }
     if (p->pool.on) lsnni_lanes_pool(p, y, block, m0, m1, y0, y1);
@@ -543,6 +548,7 @@ static lsnn_status lsnni_blocks_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_r
 {
     lsnni_lanes p;
     p.x = x; p.w = w; p.bias = b; p.y = y; p.add = 0;
+    p.regions = NULL;
     p.pool = *pool;
     return lsnni_lanes_run(cx, &p, s, LSNNI_FORWARD);
 }
@@ -552,6 +558,7 @@ static lsnn_status lsnni_blocks_backward_x(lsnn_ctx *cx, lsnn_real *dx, const ls
 {
     lsnni_lanes p;
     p.x = dy; p.w = w; p.bias = NULL; p.y = dx; p.add = add;
+    p.regions = NULL;
     memset(&p.pool, 0, sizeof p.pool);
     return lsnni_lanes_run(cx, &p, s, LSNNI_TO_X);
 }

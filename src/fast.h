@@ -20,8 +20,33 @@ typedef struct lsnni_tile {
     int lanes[LSNNI_MAX_VECTORS];        /* numbers of vector v that are stored */
     const int32_t *ka, *kb;
     const lsnn_real *bias;               /* a row each, or NULL                */
+    const lsnn_real *scale;              /* or the sums are multiplied by that at last: row */
+                                         /*   after row LSNNI_MAX_VECTORS numbers */
+    ptrdiff_t step, c_step;              /* few: vector v is at b[0] + v step, at[0] + v c_step */
     int k, rows, vectors, add;
 } lsnni_tile;
+
+/* A part of dw in blocks of images: dw[m*dw_map + t] += the sum over blocks n, pixels e and
+   lanes of dy[n*dy_step + e] x[n*x_step + m*map + at[e] + t], where e, t and at count vectors:
+   1 to LSNNI_TAPS_WIDE taps t; 1 or 2 maps m, up to 3 taps also 4.             */
+enum { LSNNI_TAPS_WIDE = 5 };
+typedef struct lsnni_correlation {
+    const lsnn_real *dy, *x;
+    lsnn_real *dw;
+    ptrdiff_t dy_step, x_step, map, dw_map;
+    const int32_t *at;
+    int count, blocks, taps, maps;
+} lsnni_correlation;
+
+/* y = u z, pixel by pixel, in blocks of images: dz = u dy of pixel[e], side by side from e = 0
+   on, and s[e] = the sum over images of dy y. Returns the sum of all dz.       */
+typedef struct lsnni_behind {
+    lsnn_real *dz, *s;
+    const lsnn_real *dy, *y, *u;
+    const int32_t *pixel;
+    ptrdiff_t dz_step, step;             /* from block to block                */
+    int count, blocks;
+} lsnni_behind;
 
 /* A product of matrices, as of dense layers and 1 x 1 windows:
    C (m x n) (+)= A (m x k) B (k x n) + bias, with A's element (i, k) at a[i*ai + k*ak],
@@ -35,13 +60,17 @@ typedef struct lsnni_block {
 
 /* What one instruction set offers, one entry a function: its type, name and arguments. The
    struct and each set's table are made from this list. Everything is single-threaded.
-   tile: entries of a past `rows` must be readable.  block: bj is 1, n from 1 to 3 vectors, no
+   tile: entries of a past `rows` must be readable.  few: 1 to 3 rows, and 4 where a tile has
+   8; 4 vectors, or of one row 8.  block: bj is 1, n from 1 to 3 vectors, no
    bias.  dots: ak and bk are 1, m to LSNNI_DOTS_ROWS.  deviation: sum (x - mean)^2.
    axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].
    norm_forward: y = a (x - center) + b.
    norm_backward: dx = a dy + b (x - center) istd + c.  dsc, dsc_back: see >>dsc. */
 #define LSNNI_KERNELS(X)                                                                      \
     X(void, tile, (const lsnni_tile *t))                                                      \
+    X(void, few, (const lsnni_tile *t))                                                       \
+    X(void, correlate, (const lsnni_correlation *g))                                          \
+    X(double, behind, (const lsnni_behind *g))                                                \
     X(void, block, (const lsnni_block *g))                                                    \
     X(void, dots, (const lsnni_block *g))                                                     \
     X(void, exp, (lsnn_real *y, const lsnn_real *x, size_t n))                                \
@@ -143,6 +172,7 @@ typedef struct lsnni_lanes {
     const lsnn_real *x, *w, *bias;   /*   conv2d's groups. w: part, target map, source */
                                      /*   map, tap                            */
     lsnn_real *y;
+    const struct lsnni_regions *regions;     /* NULL: all of the output, as it is      */
     lsnni_pooled pool;
 } lsnni_lanes;
 
@@ -179,7 +209,18 @@ static lsnn_status lsnni_few_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *
 static lsnn_status lsnni_blocks_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
                                            const lsnn_real *dy, const lsnn_real *x,
                                            const lsnn_window *s);
+static lsnni_reach lsnni_reach_of(const lsnni_side *a, lsnni_way way, int i);
+static size_t lsnni_kinds_room(int rows);
+static void lsnni_kinds_fill(lsnni_kinds *g, char **at, const lsnni_side *side, lsnni_way way,
+                             int rows);
+static void lsnni_sides(lsnni_side side[2], const lsnn_window *s);
+static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
+                                   lsnni_way way);
+/* ops/target2d.h */
+static void lsnni_regions_scale(const struct lsnni_regions *r, lsnn_real *scale, int k,
+                                int rows, const int32_t *pixel, int vectors);
 /* >>rows */
+static int lsnni_vectors(int left);
 static lsnn_status lsnni_rows_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                       const lsnn_real *w, const lsnn_real *b,
                                       const lsnn_window *s, const lsnni_pooled *pool);

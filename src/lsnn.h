@@ -56,6 +56,7 @@
 #include "ops/table_conv2d.h"
 #include "ops/local2d.h"
 #include "ops/attention.h"
+#include "ops/target2d.h"
 #include "ops/smooth.h"
 #include "ops/dsc.h"
 #include "ops/dsc_loss.h"

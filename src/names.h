@@ -28,6 +28,10 @@
 #define lsnn_conv2d_backward lsnn_conv2d_backward_f64
 #define lsnn_table_conv2d_forward lsnn_table_conv2d_forward_f64
 #define lsnn_table_conv2d_backward lsnn_table_conv2d_backward_f64
+#define lsnn_target2d_room lsnn_target2d_room_f64
+#define lsnn_target2d_plan lsnn_target2d_plan_f64
+#define lsnn_target2d_forward lsnn_target2d_forward_f64
+#define lsnn_target2d_backward lsnn_target2d_backward_f64
 #define lsnn_local2d_forward lsnn_local2d_forward_f64
 #define lsnn_local2d_backward lsnn_local2d_backward_f64
 #define lsnn_dense_forward lsnn_dense_forward_f64

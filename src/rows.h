@@ -143,6 +143,7 @@ static void lsnni_convolve_part(const lsnni_convolve *g, const lsnni_tap_list *t
 {
     int splits = lsnni_convolve_splits(g);
     lsnni_tile t;
+    t.scale = NULL;
     for (int d = 0; d < taps->count; d += LSNNI_CHUNK)
         for (int p = p0; p < p1; p += t.vectors) {
             t.vectors = lsnni_vectors(p1 - p);

@@ -7,7 +7,7 @@ static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c,
                            const int32_t *start, const int32_t *item, int count)
 {
     int lanes = kv->lanes, vectors = lsnni_div_up(width, lanes);
-    t->bias = NULL;
+    t->bias = t->scale = NULL;
     t->add = 1;
     for (int v0 = 0; v0 < vectors; v0 += LSNNI_MAX_VECTORS) {
         t->vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, vectors - v0);

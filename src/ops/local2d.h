@@ -90,6 +90,7 @@ static void lsnni_local2d_pixel(const lsnni_local2d *p, const lsnni_group *g, in
     lsnn_real bias[LSNNI_MAX_ROWS];
     lsnni_tile t;
     t.add = 0;
+    t.scale = NULL;
     t.bias = p->b ? bias : NULL;
     t.k = g->taps * p->channels;
     t.ka = p->row + (g->ka - p->g.group->ka);
@@ -182,7 +183,7 @@ static void lsnni_local2d_dx_task(void *user, int task, int worker)
     (void)worker;
     if (!p->add) memset(dx + (size_t)c * plane, 0, plane * sizeof *dx);
     t.add = t.vectors = 1;
-    t.bias = NULL;
+    t.bias = t.scale = NULL;
     t.ka = p->map + first;
     t.kb = p->map + p->s->k + first;
     t.k = p->kernels;
