@@ -75,6 +75,9 @@
    1. BUILD OPTIONS: define them where LSNN_IMPLEMENTATION is defined
        LSNN_DOUBLE            lsnn_real is double (define it for every file that includes
                               lsnn.h; the functions get names of their own, ..._f64)
+       LSNN_NAMESPACE         a prefix for the names of all functions, as in
+                              -DLSNN_NAMESPACE=mine_ : a library that has lsnn inside keeps
+                              clear of another copy in the same program (for every file, too)
        LSNN_STATIC            all functions static
        LSNN_API               your own linkage specifier for the public functions
        LSNN_USE_ZLIB          read .gz files; link -lz
