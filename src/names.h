@@ -36,6 +36,7 @@
 #define lsnn_dsc_forward lsnn_dsc_forward_f64
 #define lsnn_dsc_backward lsnn_dsc_backward_f64
 #define lsnn_dsc_project lsnn_dsc_project_f64
+#define lsnn_dsc_active lsnn_dsc_active_f64
 #define lsnn_dsc_loss_forward lsnn_dsc_loss_forward_f64
 #define lsnn_dsc_loss_backward lsnn_dsc_loss_backward_f64
 #define lsnn_dsc_lateral_forward lsnn_dsc_lateral_forward_f64
