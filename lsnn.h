@@ -591,6 +591,7 @@ typedef float lsnn_real;
 #define lsnn_dsc_forward LSNNI_NAME(lsnn_dsc_forward)
 #define lsnn_dsc_backward LSNNI_NAME(lsnn_dsc_backward)
 #define lsnn_dsc_project LSNNI_NAME(lsnn_dsc_project)
+#define lsnn_dsc_active LSNNI_NAME(lsnn_dsc_active)
 #define lsnn_dsc_loss_forward LSNNI_NAME(lsnn_dsc_loss_forward)
 #define lsnn_dsc_loss_backward LSNNI_NAME(lsnn_dsc_loss_backward)
 #define lsnn_dsc_lateral_forward LSNNI_NAME(lsnn_dsc_lateral_forward)
@@ -1000,6 +1001,9 @@ LSNN_API lsnn_status lsnn_dsc_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *d
 /* After w and theta have changed: bounds, and connections that switch their kind. */
 LSNN_API void lsnn_dsc_project(lsnn_real *w, size_t connections, lsnn_real *theta,
                                size_t neurons, const lsnn_dsc *d);
+/* How many of the window's connections pass something of x, N images together.  */
+LSNN_API double lsnn_dsc_active(const lsnn_real *x, const lsnn_real *w, const lsnn_dsc *d,
+                                const lsnn_window *s);
 /* Their corrections, dx = -D of each image. To labels: the right class at 1 or more, the others
    at 0 or less. Lateral depression (Eq. 19): won is 1 where x is larger than all of its
    neighbours by at least beta, else 0. Neighbours: within `places` rows and columns, of all
@@ -8359,6 +8363,22 @@ LSNN_API void lsnn_dsc_project(lsnn_real *w, size_t connections, lsnn_real *thet
         w[i] = LSNNI_MIN(LSNNI_MAX(w[i], -1), 1);
     }
     for (size_t i = 0; i < neurons; i++) theta[i] = LSNNI_MIN(LSNNI_MAX(theta[i], 0), most);
+}
+
+LSNN_API double lsnn_dsc_active(const lsnn_real *x, const lsnn_real *w, const lsnn_dsc *d,
+                                const lsnn_window *s)
+{
+    int depth = lsnni_dsc_depth(s), places = s->oh * s->ow;
+    double count = 0;
+    for (int n = 0; n < s->n; n++)
+    for (int p = 0; p < places; p++)
+    for (int q = 0; q < depth; q++) {
+        lsnn_real o = lsnni_dsc_pixel(s, x, n, p, q);
+        const lsnn_real *row = w + lsnni_dsc_at(d, p, q, depth, s->k);
+        for (int k = 0; k < s->k && o > 0; k++)
+            count += lsnni_dsc_g((double)o, fabs((double)row[k])) > 0;
+    }
+    return count;
 }
 
 /* ---- The layers: dense, shared (as a convolution) and unshared (as local2d) -------------*/

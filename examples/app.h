@@ -960,6 +960,8 @@ typedef struct app_outcome {
     int train, test, fresh;
     size_t params;
     double seconds, images_per_s;    /* of training                               */
+    double active, operations;       /* dsc: the part of the connections that an image uses, and */
+                                     /*   how many; 0: not told                   */
 } app_outcome;
 
 /* The last line on stdout.                                                       */
@@ -970,6 +972,7 @@ static inline void app_result(const app *a, const app_outcome *r)
            a->epochs, (double)a->seed, r->train, r->test, r->fresh, (double)r->params,
            r->seconds, r->images_per_s);
     if (r->heads > 1) printf(" whole_error=%.2f", r->whole_error);
+    if (r->operations > 0) printf(" active=%.4f operations=%.0f", r->active, r->operations);
     printf("\n");
     fflush(stdout);
 }

@@ -299,6 +299,9 @@ LSNN_API lsnn_status lsnn_dsc_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *d
 /* After w and theta have changed: bounds, and connections that switch their kind. */
 LSNN_API void lsnn_dsc_project(lsnn_real *w, size_t connections, lsnn_real *theta,
                                size_t neurons, const lsnn_dsc *d);
+/* How many of the window's connections pass something of x, N images together.  */
+LSNN_API double lsnn_dsc_active(const lsnn_real *x, const lsnn_real *w, const lsnn_dsc *d,
+                                const lsnn_window *s);
 /* Their corrections, dx = -D of each image. To labels: the right class at 1 or more, the others
    at 0 or less. Lateral depression (Eq. 19): won is 1 where x is larger than all of its
    neighbours by at least beta, else 0. Neighbours: within `places` rows and columns, of all

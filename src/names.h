@@ -52,6 +52,7 @@
 #define lsnn_dsc_forward LSNNI_NAME(lsnn_dsc_forward)
 #define lsnn_dsc_backward LSNNI_NAME(lsnn_dsc_backward)
 #define lsnn_dsc_project LSNNI_NAME(lsnn_dsc_project)
+#define lsnn_dsc_active LSNNI_NAME(lsnn_dsc_active)
 #define lsnn_dsc_loss_forward LSNNI_NAME(lsnn_dsc_loss_forward)
 #define lsnn_dsc_loss_backward LSNNI_NAME(lsnn_dsc_loss_backward)
 #define lsnn_dsc_lateral_forward LSNNI_NAME(lsnn_dsc_lateral_forward)

@@ -349,6 +349,22 @@ LSNN_API void lsnn_dsc_project(lsnn_real *w, size_t connections, lsnn_real *thet
     for (size_t i = 0; i < neurons; i++) theta[i] = LSNNI_MIN(LSNNI_MAX(theta[i], 0), most);
 }
 
+LSNN_API double lsnn_dsc_active(const lsnn_real *x, const lsnn_real *w, const lsnn_dsc *d,
+                                const lsnn_window *s)
+{
+    int depth = lsnni_dsc_depth(s), places = s->oh * s->ow;
+    double count = 0;
+    for (int n = 0; n < s->n; n++)
+    for (int p = 0; p < places; p++)
+    for (int q = 0; q < depth; q++) {
+        lsnn_real o = lsnni_dsc_pixel(s, x, n, p, q);
+        const lsnn_real *row = w + lsnni_dsc_at(d, p, q, depth, s->k);
+        for (int k = 0; k < s->k && o > 0; k++)
+            count += lsnni_dsc_g((double)o, fabs((double)row[k])) > 0;
+    }
+    return count;
+}
+
 /* ---- The layers: dense, shared (as a convolution) and unshared (as local2d) -------------*/
 static lsnn_dsc lsnni_dsc_of(const lsnn_layer_plan *p, int unshared, int images)
 {
