@@ -62,6 +62,10 @@
 #define lsnn_smoother_map lsnn_smoother_map_f64
 #define lsnn_smooth_forward lsnn_smooth_forward_f64
 #define lsnn_smooth_backward lsnn_smooth_backward_f64
+#define lsnn_affine_grid_forward lsnn_affine_grid_forward_f64
+#define lsnn_affine_grid_backward lsnn_affine_grid_backward_f64
+#define lsnn_grid_sample_forward lsnn_grid_sample_forward_f64
+#define lsnn_grid_sample_backward lsnn_grid_sample_backward_f64
 #define lsnn_net_new lsnn_net_new_f64
 #define lsnn_net_free lsnn_net_free_f64
 #define lsnn_input lsnn_input_f64
@@ -89,6 +93,8 @@
 #define lsnn_slice lsnn_slice_f64
 #define lsnn_flatten lsnn_flatten_f64
 #define lsnn_smooth lsnn_smooth_f64
+#define lsnn_affine_grid lsnn_affine_grid_f64
+#define lsnn_grid_sample lsnn_grid_sample_f64
 #define lsnn_cross_entropy lsnn_cross_entropy_f64
 #define lsnn_mse lsnn_mse_f64
 #define lsnn_layer lsnn_layer_f64
