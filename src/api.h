@@ -484,6 +484,26 @@ LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real
                                           const lsnn_real *theta, const lsnn_real *b,
                                           const lsnn_smoother *s, int add, int add_theta);
 
+/* ---- >>api transformer: pictures moved, turned and scaled ---------------------
+   grid N,2,H,W: for each pixel of the output the x and the y from which it comes, -1 to 1 over
+   the picture's width and height, as theta N,6 says: x = t0 u + t1 v + t2, y = t3 u + t4 v + t5
+   of the pixel's own place (u, v). align_corners, 0 or 1, is PyTorch's. dtheta may be NULL. */
+LSNN_API lsnn_status lsnn_affine_grid_forward(lsnn_ctx *cx, lsnn_real *grid,
+                                              const lsnn_real *theta, int n, int h, int w,
+                                              int align_corners);
+LSNN_API lsnn_status lsnn_affine_grid_backward(lsnn_ctx *cx, lsnn_real *dtheta,
+                                               const lsnn_real *dgrid, int n, int h, int w,
+                                               int align_corners, int add);
+/* y N,C,OH,OW: x N,C,H,W at the grid's places, between its pixels; 0 beyond the picture, not a
+   number where the grid is none. dx, dgrid: either may be NULL.              */
+typedef struct lsnn_sampler { int n, c, h, w, oh, ow, align_corners; } lsnn_sampler;
+LSNN_API lsnn_status lsnn_grid_sample_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                              const lsnn_real *grid, const lsnn_sampler *s);
+LSNN_API lsnn_status lsnn_grid_sample_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dgrid,
+                                               const lsnn_real *dy, const lsnn_real *x,
+                                               const lsnn_real *grid, const lsnn_sampler *s,
+                                               int add, int add_grid);
+
 /* ---- >>api net: a graph of layers -------------------------------------------
    Build it from top to bottom: a call that adds a layer takes nodes made before
    and returns a new node's number, or -1 after a failure (a call given -1
@@ -550,6 +570,9 @@ typedef struct lsnn_options {
     int dsc_silent, dsc_sums;        /* see lsnn_dsc                          */
     double dsc_beta;                 /* dsc_lateral                           */
     int dsc_places, dsc_maps;
+    int grid_h, grid_w;              /* affine_grid (set by the call)         */
+    int align_corners;               /* affine_grid, grid_sample: -1 and 1 are the outermost */
+                                     /*   pixels' centres; 0: the edges      */
     double custom[4];                /* types of your own: "custom0", "custom1", ... */
 } lsnn_options;
 
@@ -609,6 +632,12 @@ LSNN_API int lsnn_flatten(lsnn_net *net, int x, const lsnn_options *o);
    mu = 0.5, s = 1, rho = 0. The maps are readable as "NAME.map".             */
 enum { LSNN_FREE = -2 };
 LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o);
+/* A spatial transformer: theta, a node of 6 numbers an image, says where each of h x w pixels
+   comes from; grid_sample reads the picture x there, bilinear, 0 beyond it. Both need the same
+   align_corners. A network for theta begins well with weights 0 and the bias 1 0 0 0 1 0, which
+   leaves the picture as it is.                                               */
+LSNN_API int lsnn_affine_grid(lsnn_net *net, int theta, int h, int w, const lsnn_options *o);
+LSNN_API int lsnn_grid_sample(lsnn_net *net, int x, int grid, const lsnn_options *o);
 /* Losses. cross_entropy reads scores, C x H x W of them as one class each, and its output is
    their softmax; mse's output is its input. The first cross_entropy of each head (label
    column) is what lsnn_evaluate scores; further ones are learned from only.  */

@@ -113,6 +113,7 @@ static const lsnni_field lsnni_fields[] = {
     LSNNI_REAL(dsc_alpha_max), LSNNI_REAL(dsc_tau), LSNNI_REAL(dsc_xi), LSNNI_REAL(dsc_eta),
     LSNNI_REAL(dsc_theta), LSNNI_REAL(dsc_spread), LSNNI_INT(dsc_silent), LSNNI_INT(dsc_sums),
     LSNNI_REAL(dsc_beta), LSNNI_INT(dsc_places), LSNNI_INT(dsc_maps),
+    LSNNI_INT(grid_h), LSNNI_INT(grid_w), LSNNI_INT(align_corners),
     { "custom0", offsetof(lsnn_options, custom), 'd' },
     { "custom1", offsetof(lsnn_options, custom) + sizeof(double), 'd' },
     { "custom2", offsetof(lsnn_options, custom) + 2 * sizeof(double), 'd' },

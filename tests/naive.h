@@ -381,6 +381,63 @@ static inline void naive_rbf(double *y, double *dx, double *dw, const double *dy
     }
 }
 
+/* ---- spatial transformers (Jaderberg et al. 2015, Eq. 1, 5 and 7): u of pixel j of `size`, and
+   a place in pixels, with PyTorch's two meanings of -1 and 1; k(t) = max(0, 1 - |t|)
+   y[n,c,p] = sum over ALL pixels r, q of x[n,c,r,q] k(py - r) k(px - q)                 */
+static inline double naive_place_of(int j, int size, int corners)
+{
+    if (corners) return size == 1 ? 0 : -1 + 2.0 / (size - 1) * j;
+    return -1 + (j + 0.5) * 2 / size;
+}
+static inline double naive_pixel_of(double x, int size, int corners)
+{
+    return corners ? (x + 1) * 0.5 * (size - 1) : ((x + 1) * size - 1) * 0.5;
+}
+static inline double naive_near(double t) { return fabs(t) < 1 ? 1 - fabs(t) : 0; }
+static inline double naive_slope(double t) { return fabs(t) < 1 ? t < 0 ? 1 : -1 : 0; }
+
+static inline void naive_affine_grid(double *grid, double *dtheta, const double *dgrid,
+                                     const double *theta, int N, int H, int W, int corners)
+{
+    for (int n = 0; n < N; n++)
+    for (int k = 0; k < 2; k++)
+    for (int i = 0; i < H; i++)
+    for (int j = 0; j < W; j++) {
+        double u[3] = { naive_place_of(j, W, corners), naive_place_of(i, H, corners), 1 };
+        size_t at = naive_at(n, k, 2, i, H, j, W);
+        if (grid) grid[at] = 0;
+        for (int m = 0; m < 3; m++) {
+            if (grid) grid[at] += theta[6 * n + 3 * k + m] * u[m];
+            if (dtheta) dtheta[6 * n + 3 * k + m] += dgrid[at] * u[m];
+        }
+    }
+}
+static inline void naive_grid_sample(double *y, double *dx, double *dgrid, const double *dy,
+                                     const double *x, const double *grid, int N, int C, int H,
+                                     int W, int OH, int OW, int corners)
+{
+    for (int n = 0; n < N; n++)
+    for (int p = 0; p < OH * OW; p++) {
+        size_t gx = naive_at3(n, 0, 2, p, OH * OW), gy = naive_at3(n, 1, 2, p, OH * OW);
+        double px = naive_pixel_of(grid[gx], W, corners);
+        double py = naive_pixel_of(grid[gy], H, corners);
+        double px_of = (corners ? W - 1 : W) / 2.0, py_of = (corners ? H - 1 : H) / 2.0;
+        for (int c = 0; c < C; c++) {
+            size_t out = naive_at3(n, c, C, p, OH * OW);
+            if (y) y[out] = 0;
+            for (int r = 0; r < H; r++)
+            for (int q = 0; q < W; q++) {
+                size_t in = naive_at(n, c, C, r, H, q, W);
+                double ky = naive_near(py - r), kx = naive_near(px - q);
+                if (y) y[out] += x[in] * ky * kx;
+                if (dx) dx[in] += dy[out] * ky * kx;
+                if (dgrid) dgrid[gx] += dy[out] * x[in] * ky * naive_slope(px - q) * px_of;
+                if (dgrid) dgrid[gy] += dy[out] * x[in] * kx * naive_slope(py - r) * py_of;
+            }
+        }
+    }
+}
+
 /* ---- a convolution with a connection table: kernel k reads map c where mask[k,c] is not 0;
    the weights of the others do not exist, w M,KH,KW holds the rest in the order of k, c.  */
 static inline void naive_table_conv2d(double *y, double *dx, double *dw, double *db,

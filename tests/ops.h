@@ -24,6 +24,7 @@ typedef struct problem {
     const int *label;
     int p_maps;                          /* lp_pool: a p for each map                    */
     char table[512], mask[256];          /* table_conv2d: as text, and K x C             */
+    lsnn_sampler t;                      /* affine_grid (n, oh, ow), grid_sample         */
     double slope, momentum, eps;
     /* filled by op_size: */
     size_t count[OPS_IN], y_count, keep_count;
@@ -776,6 +777,75 @@ static inline void op_smooth_naive_back(const problem *p, double *const *d, cons
     free(u);
 }
 
+/* ---- spatial transformers ------------------------------------------------------------ */
+static inline void op_affine_grid_size(problem *p)
+{
+    p->count[0] = size4(p->t.n, 6, 1, 1);
+    p->y_count = size4(p->t.n, 2, p->t.oh, p->t.ow);
+    p->y_terms = 3;
+    p->terms[0] = p->t.oh * p->t.ow;
+}
+static inline lsnn_status op_affine_grid(lsnn_ctx *cx, const problem *p, lsnn_real *y, keep *kept,
+                                         const lsnn_real *const *in)
+{
+    const lsnn_sampler *s = &p->t;
+    (void)kept;
+    return lsnn_affine_grid_forward(cx, y, in[0], s->n, s->oh, s->ow, s->align_corners);
+}
+static inline lsnn_status op_affine_grid_back(lsnn_ctx *cx, const problem *p, lsnn_real *const *d,
+                                              const lsnn_real *dy, const lsnn_real *y, keep *kept,
+                                              const lsnn_real *const *in, int add)
+{
+    const lsnn_sampler *s = &p->t;
+    (void)kept; (void)y; (void)in;
+    return lsnn_affine_grid_backward(cx, d[0], dy, s->n, s->oh, s->ow, s->align_corners, add);
+}
+static inline void op_affine_grid_naive(const problem *p, double *y, const double *const *in)
+{
+    naive_affine_grid(y, NULL, NULL, in[0], p->t.n, p->t.oh, p->t.ow, p->t.align_corners);
+}
+static inline void op_affine_grid_naive_back(const problem *p, double *const *d, const double *dy,
+                                             const double *const *in)
+{
+    naive_affine_grid(NULL, d[0], dy, in[0], p->t.n, p->t.oh, p->t.ow, p->t.align_corners);
+}
+static inline void op_grid_sample_size(problem *p)
+{
+    const lsnn_sampler *s = &p->t;
+    p->count[0] = size4(s->n, s->c, s->h, s->w);
+    p->count[1] = size4(s->n, 2, s->oh, s->ow);
+    p->y_count = size4(s->n, s->c, s->oh, s->ow);
+    p->y_terms = 4;
+    p->terms[0] = s->oh * s->ow;
+    p->terms[1] = 4 * s->c;
+}
+static inline lsnn_status op_grid_sample(lsnn_ctx *cx, const problem *p, lsnn_real *y, keep *kept,
+                                         const lsnn_real *const *in)
+{
+    (void)kept;
+    return lsnn_grid_sample_forward(cx, y, in[0], in[1], &p->t);
+}
+static inline lsnn_status op_grid_sample_back(lsnn_ctx *cx, const problem *p, lsnn_real *const *d,
+                                              const lsnn_real *dy, const lsnn_real *y, keep *kept,
+                                              const lsnn_real *const *in, int add)
+{
+    (void)kept; (void)y;
+    return lsnn_grid_sample_backward(cx, d[0], d[1], dy, in[0], in[1], &p->t, add, add);
+}
+static inline void op_grid_sample_naive(const problem *p, double *y, const double *const *in)
+{
+    const lsnn_sampler *s = &p->t;
+    naive_grid_sample(y, NULL, NULL, NULL, in[0], in[1], s->n, s->c, s->h, s->w, s->oh, s->ow,
+                      s->align_corners);
+}
+static inline void op_grid_sample_naive_back(const problem *p, double *const *d, const double *dy,
+                                             const double *const *in)
+{
+    const lsnn_sampler *s = &p->t;
+    naive_grid_sample(NULL, d[0], d[1], dy, in[0], in[1], s->n, s->c, s->h, s->w, s->oh, s->ow,
+                      s->align_corners);
+}
+
 /* ---- the table ----------------------------------------------------------------------- */
 #define OP_ROW(name, inputs, grads, linear, size)                                          \
     { #name, inputs, grads, linear, size, op_##name, op_##name##_back, op_##name##_naive,  \
@@ -805,6 +875,8 @@ static const op op_table[] = {
     OP_ROW(cross_entropy_rubbish, "x",    1, 0, op_cross_entropy_size),
     OP_ROW(mse,           "x t",          1, 0, op_mse_size),
     OP_ROW(smooth,        "a theta b",    3, 0, op_smooth_size),
+    OP_ROW(affine_grid,   "theta",        1, 0, op_affine_grid_size),
+    OP_ROW(grid_sample,   "x grid",       2, 0, op_grid_sample_size),
     { "batch_norm_predict", "x gamma beta mean var", 0, 0, op_batch_norm_predict_size,
       op_batch_norm_predict, NULL, op_batch_norm_predict_naive, NULL }
 };
@@ -815,6 +887,7 @@ static inline int op_obeys_add(const problem *p, int i)
 {
     const char *name = p->op->name;
     return i == 0 || strcmp(name, "concat") == 0 || strcmp(name, "add") == 0
+        || strcmp(name, "grid_sample") == 0
         || (i == 1 && strcmp(name, "smooth") == 0 && p->u.per_image);
 }
 static inline const op *op_find(const char *name, size_t length)

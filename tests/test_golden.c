@@ -131,6 +131,8 @@ static void read_problem(problem *p, const op *o)
         sscanf(text_of("table"), "%511[0-9,;]", p->table);
     if (text_of("kh")) read_window(&p->s);
     if (text_of("rank")) read_smoother(&p->u);
+    p->t.n = p->n; p->t.c = p->c; p->t.h = whole("h"); p->t.w = whole("w");
+    p->t.oh = whole("oh"); p->t.ow = whole("ow"); p->t.align_corners = whole("align_corners");
     op_size(p);
 }
 
@@ -364,12 +366,12 @@ static int check_file(const char *folder, const char *family)
 int main(int argc, char **argv)
 {
     static const char *const families[] = { "conv", "local", "pool", "plain", "smooth",
-                                            "optimizer", "lecture", "groups" };
+                                            "optimizer", "lecture", "groups", "transform" };
     const char *folder = argc > 1 ? argv[1] : "tests/golden";
     int cases = 0;
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++)
         cases += check_file(folder, families[i]);
-    CHECK(cases >= 125);                  /* an empty folder must not pass                */
+    CHECK(cases >= 145);                  /* an empty folder must not pass                */
     test_end("%d golden cases", cases);
     lsnn_ctx_free(&cx);
     return test_finish();

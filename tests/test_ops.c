@@ -95,6 +95,22 @@ static void draw_smoother(lsnn_smoother *s, int most)
     s->per_image = draw_int(0, 1);
     s->smooth_bias = draw_int(0, 1);
 }
+static void draw_sampler(lsnn_sampler *s, int most)
+{
+    s->n = draw_size(9); s->c = draw_size(most);
+    s->h = draw_size(12); s->w = draw_size(12);
+    s->oh = draw_size(12); s->ow = draw_size(12);
+    s->align_corners = draw_int(0, 1);
+}
+/* The place of number j of a grid: inside of the picture and up to two pixels beyond it, and
+   a tenth of a pixel away from where the slope changes.                                 */
+static double draw_place(const lsnn_sampler *s, size_t j)
+{
+    int size = j / size4(s->oh, s->ow, 1, 1) % 2 ? s->h : s->w;
+    double pixel = draw_int(-3, size + 1) + draw_real(0.1, 0.9);
+    if (!s->align_corners) return (double)(float)((2 * pixel + 1) / size - 1);
+    return (double)(float)(size > 1 ? 2 * pixel / (size - 1) - 1 : draw_real(-3, 3));
+}
 /* A table for the window: each kernel reads some of the maps, at least one.             */
 static void draw_table(problem *p)
 {
@@ -110,6 +126,10 @@ static int is_pooling(const op *o) { return o->size == op_pool_size || o->size =
 static int takes_groups(const op *o)
 {
     return o->size == op_conv2d_size || o->size == op_local2d_size;
+}
+static int is_transform(const op *o)
+{
+    return o->size == op_affine_grid_size || o->size == op_grid_sample_size;
 }
 static int has_window(const op *o)
 {
@@ -146,6 +166,7 @@ static void draw_problem(problem *p, const op *o, int most)
     if (o->size == op_smooth_size && p->in_blocks) p->u.n = 16;
     while (window && !draw_window(&p->s, is_pooling(o), !takes_groups(o), most, p->in_blocks)) { }
     if (table) draw_table(p);
+    if (is_transform(o)) draw_sampler(&p->t, most < 12 ? most : 12);
     op_size(p);
 }
 
@@ -169,12 +190,12 @@ static void draw_input(const problem *p, int i, double *v)
     for (size_t j = 0; j < count; j++) {
         v[j] = draw_real(-1, 1);
         if (strstr(name, "relu")) v[j] += v[j] < 0 ? -0.125 : 0.125;
-        if (p->op->size == op_lp_pool_size && i == 0) v[j] += v[j] < 0 ? -0.0625 : 0.0625;
         if (strcmp(name, "softmax") == 0 || strcmp(name, "sigmoid") == 0) v[j] *= 4;
         if (strstr(name, "tanh")) v[j] *= j % 2 ? 8 : 1;           /* flat, and near 0     */
         if (p->op->size == op_lp_pool_size && i == 0)              /* off |x|^p's kink     */
             v[j] += v[j] < 0 ? -0.0625 : 0.0625;
         if (p->op->size == op_lp_pool_size && i == 1) v[j] = 4 + 3 * v[j];        /* p       */
+        if (p->op->size == op_grid_sample_size && i == 1) v[j] = draw_place(&p->t, j);
         if (norm && i == 4) v[j] = fabs(v[j]) + 0.25;          /* a variance             */
         if (p->op->size == op_smooth_size && i == 1) v[j] = draw_theta(&p->u, j, v[j]);
     }
@@ -324,6 +345,7 @@ static void print_problem(const problem *p)
 {
     const lsnn_window *s = &p->s;
     const lsnn_smoother *u = &p->u;
+    const lsnn_sampler *t = &p->t;
     printf("# %s on %s, %d threads%s:", p->op->name, lsnn_isa_name(cx.isa), cx.threads,
            p->in_blocks ? ", in blocks" : "");
     if (s->n)
@@ -335,6 +357,9 @@ static void print_problem(const problem *p)
         printf(" n=%d k=%d rank=%d h=%d w=%d shape=%d mixture=%d normalise=%d per_image=%d "
                "bias=%d%d\n", u->n, u->k, u->rank, u->h, u->w, (int)u->shape, u->mixture,
                (int)u->normalise, u->per_image, p->bias, u->smooth_bias);
+    else if (is_transform(p->op))
+        printf(" n=%d c=%d h=%d w=%d out %dx%d align_corners=%d\n", t->n, t->c, t->h, t->w, t->oh,
+               t->ow, t->align_corners);
     else printf(" n=%d c=%d k=%d inner=%d first=%d head=%d heads=%d bias=%d\n", p->n, p->c,
                 p->k, p->inner, p->first, p->head, p->heads, p->bias);
 }
@@ -844,6 +869,84 @@ static void check_norms_by_hand(void)
     test_end("lp_pool: 3 and 4, zeros, huge and tiny numbers, not a number");
 }
 
+/* ---- spatial transformers -------------------------------------------------------------- */
+/* The picture as theta 1 0 0 0 1 0 leaves it, and mirrored.                             */
+static void check_identity_transform(int corners)
+{
+    enum { N = 2, C = 3, H = 5, W = 4, COUNT = N * C * H * W };
+    const lsnn_sampler s = { N, C, H, W, H, W, corners };
+    lsnn_real theta[N * 6] = { 1, 0, 0, 0, 1, 0, -1, 0, 0, 0, 1, 0 };
+    lsnn_real x[COUNT], y[COUNT], grid[N * 2 * H * W];
+    fill(x, COUNT);
+    CHECK(lsnn_affine_grid_forward(&cx, grid, theta, N, H, W, corners) == LSNN_OK);
+    CHECK(lsnn_grid_sample_forward(&cx, y, x, grid, &s) == LSNN_OK);
+    for (int i = 0; i < COUNT; i++) {
+        int from = i < COUNT / N ? i : i / W * W + W - 1 - i % W;
+        NEAR(y[i], x[from], 64 * EPSILON);
+    }
+}
+
+/* A row of four pixels, half a pixel further on: means of neighbours, the last one's is 0. */
+static void check_half_pixel(int corners)
+{
+    static const double want[4] = { 2, 5, 6, 2.5 }, dx[4] = { 0.5, 1, 1, 1 };
+    static const double slope[4] = { 2, 4, -2, -5 };     /* to the right less to the left */
+    const lsnn_real x[4] = { 1, 3, 7, 5 }, one[4] = { 1, 1, 1, 1 };
+    const lsnn_sampler s = { 1, 1, 1, 4, 1, 4, corners };
+    lsnn_real theta[6] = { 1, 0, 0, 0, 1, 0 }, grid[8], y[4], d[4], dgrid[8], dtheta[6];
+    double half = corners ? 1.5 : 2, sum = 0;            /* pixels from 0 to 1            */
+    theta[2] = (lsnn_real)(0.5 / half);
+    CHECK(lsnn_affine_grid_forward(&cx, grid, theta, 1, 1, 4, corners) == LSNN_OK);
+    NEAR(grid[0], (corners ? -1 : -0.75) + 0.5 / half, 8 * EPSILON);
+    CHECK(lsnn_grid_sample_forward(&cx, y, x, grid, &s) == LSNN_OK);
+    CHECK(lsnn_grid_sample_backward(&cx, d, dgrid, one, x, grid, &s, LSNN_SET, LSNN_SET) ==
+          LSNN_OK);
+    CHECK(lsnn_affine_grid_backward(&cx, dtheta, dgrid, 1, 1, 4, corners, LSNN_SET) == LSNN_OK);
+    for (int i = 0; i < 4; i++) {
+        NEAR(y[i], want[i], 32 * EPSILON);
+        NEAR(d[i], dx[i], 32 * EPSILON);
+        NEAR(dgrid[i], half * slope[i], 64 * EPSILON);
+        sum += half * slope[i] * (corners ? -1 + i * 2 / 3.0 : -0.75 + i * 0.5);
+    }
+    NEAR(dtheta[0], sum, 64 * EPSILON);
+    NEAR(dtheta[2], half * -1, 64 * EPSILON);
+}
+
+/* Places that no int holds, that are nowhere, that are just in and just out.            */
+static void check_far_places(int corners)
+{
+    enum { PLACES = 11 };
+    static const double at[PLACES] = { 1e9, -1e9, 1e30, -1e30, HUGE_VAL, -HUGE_VAL, (double)NAN,
+                                       2.5e9, -5e9, 4, -4 };
+    const lsnn_sampler s = { 1, 2, 3, 5, 2, PLACES, corners };
+    lsnn_real x[2 * 3 * 5], grid[2 * 2 * PLACES], y[2 * 2 * PLACES], dy[2 * 2 * PLACES];
+    lsnn_real d[2 * 3 * 5], dgrid[2 * 2 * PLACES];
+    fill(x, 30);
+    fill(dy, 2 * 2 * PLACES);
+    for (int i = 0; i < 2 * 2 * PLACES; i++) {           /* far to the side, then far down */
+        int far_along = (i / PLACES % 2 == 0) == (i < 2 * PLACES);
+        grid[i] = (lsnn_real)(far_along ? at[i % PLACES] : 0.1);
+    }
+    CHECK(lsnn_grid_sample_forward(&cx, y, x, grid, &s) == LSNN_OK);
+    CHECK(lsnn_grid_sample_backward(&cx, d, dgrid, dy, x, grid, &s, LSNN_SET, LSNN_SET) ==
+          LSNN_OK);
+    for (int i = 0; i < 2 * 2 * PLACES; i++) {
+        if (at[i % PLACES] != at[i % PLACES]) CHECK(y[i] != y[i]);
+        else CHECK(y[i] == 0 && dgrid[i] == 0);
+    }
+    CHECK(lsnn_affine_grid_forward(&cx, grid, y, 1, 2, PLACES, corners) == LSNN_OK);
+}
+
+static void check_transforms(void)
+{
+    for (int corners = 0; corners < 2; corners++) {
+        check_identity_transform(corners);
+        check_half_pixel(corners);
+        check_far_places(corners);
+    }
+    test_end("transformers: the identity, half a pixel by hand, places far out and nowhere");
+}
+
 /* conv2d multiplies x[i+u, j+v] by w[u, v]: a cross-correlation. The convolution of signal
    processing, sum w[u, v] x[i-u, j-v], is the same with the kernel turned by half a turn. */
 static void check_flipped(void)
@@ -1183,6 +1286,30 @@ static void check_bad_sizes(void)
     test_end("misuse: sizes");
 }
 
+static void check_bad_transforms(lsnn_real *v)
+{
+    const lsnn_sampler good = { 1, 1, 2, 2, 2, 2, 0 };
+    lsnn_sampler s;
+    REFUSED(lsnn_affine_grid_forward(&cx, v, v + 16, 1, 0, 2, 0), LSNN_ESHAPE);
+    REFUSED(lsnn_affine_grid_forward(&cx, v, v + 16, 1, 2, 2, 2), LSNN_EVALUE);
+    REFUSED(lsnn_affine_grid_backward(&cx, v, v + 16, -1, 2, 2, 0, LSNN_SET), LSNN_ESHAPE);
+    REFUSED(lsnn_affine_grid_backward(&cx, v, v + 16, 1, 2, 2, -1, LSNN_SET), LSNN_EVALUE);
+#define BAD_SAMPLER(field, value, code)                                                   \
+    s = good;                                                                             \
+    s.field = value;                                                                      \
+    REFUSED(lsnn_grid_sample_forward(&cx, v, v + 16, v + 32, &s), code);                  \
+    REFUSED(lsnn_grid_sample_backward(&cx, v, v + 8, v + 16, v + 24, v + 32, &s, LSNN_SET, \
+                                      LSNN_SET), code);
+    BAD_SAMPLER(n, 0, LSNN_ESHAPE)
+    BAD_SAMPLER(c, -1, LSNN_ESHAPE)
+    BAD_SAMPLER(h, INT_MAX, LSNN_ESHAPE)
+    BAD_SAMPLER(w, 0, LSNN_ESHAPE)
+    BAD_SAMPLER(oh, INT_MAX, LSNN_ESHAPE)
+    BAD_SAMPLER(ow, 0, LSNN_ESHAPE)
+    BAD_SAMPLER(align_corners, 2, LSNN_EVALUE)
+#undef BAD_SAMPLER
+}
+
 static void check_bad_norms_and_tables(lsnn_real *v)
 {
     static const double norms[] = { 0.5, 0, -2, (double)NAN, HUGE_VAL };
@@ -1225,6 +1352,7 @@ static void check_bad_values(void)
     REFUSED(lsnn_rbf_backward(&cx, v, NULL, v + 16, v + 32, v + 48, 2, 2, -1, LSNN_SET),
             LSNN_ESHAPE);
     check_bad_norms_and_tables(v);
+    check_bad_transforms(v);
     REFUSED(lsnn_dropout_forward(&cx, v, v + 16, 1, 4, 0, 1.0, &at), LSNN_EVALUE);
     REFUSED(lsnn_dropout_forward(&cx, v, v + 16, 1, 4, 0, -0.5, &at), LSNN_EVALUE);
     REFUSED(lsnn_dropout_forward(&cx, v, v + 16, 1, 4, 0, (double)NAN, &at), LSNN_EVALUE);
@@ -1302,6 +1430,7 @@ int main(int argc, char **argv)
     check_extremes();
     check_norm_limits();
     check_norms_by_hand();
+    check_transforms();
     check_flipped();
     check_dropout();
     check_identities();

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
 warnings.filterwarnings("ignore", message="The epoch parameter")     # SequentialLR's own affair
+warnings.filterwarnings("ignore", message=".*affine_grid behavior")       # one pixel is 0 now
 
 
 # ---- the file format, and a file of cases ----------------------------------------------------
@@ -243,6 +244,30 @@ def lecture_cases():
                      lambda x, label: F.cross_entropy(torch.cat(
                          [x, torch.full((n, 1), -float(c))], 1), label[:, head]).reshape(1),
                      dict(x=2 * torch.randn(n, c)), dict(label=label), torch.tensor([weight]))
+    return cases
+
+
+# ---- spatial transformers -----------------------------------------------------------------------
+
+def affine_grid(theta, oh, ow, corners):
+    """N, 2, OH, OW: PyTorch's grid with its last axis in front."""
+    grid = F.affine_grid(theta.reshape(-1, 2, 3), (theta.shape[0], 1, oh, ow), corners)
+    return grid.permute(0, 3, 1, 2)
+
+
+def transform_cases():
+    cases = Cases("transform")
+    for n, c, h, w, oh, ow in [(2, 3, 5, 6, 4, 7), (1, 1, 1, 1, 1, 1), (3, 2, 7, 4, 7, 4),
+                               (2, 1, 1, 6, 3, 1), (1, 2, 9, 8, 6, 7)]:
+        for corners in (0, 1):
+            s = dict(n=n, c=c, h=h, w=w, oh=oh, ow=ow, align_corners=corners)
+            theta = torch.tensor([1.0, 0, 0, 0, 1, 0]) + 0.4 * torch.randn(n, 6)
+            cases.add_op("affine_grid", s, lambda theta: affine_grid(theta, oh, ow, bool(corners)),
+                         dict(theta=theta))
+            for grid in (affine_grid(theta, oh, ow, bool(corners)), 1.2 * torch.randn(n, 2, oh, ow)):
+                cases.add_op("grid_sample", s, lambda x, grid: F.grid_sample(
+                    x, grid.permute(0, 2, 3, 1), "bilinear", "zeros", bool(corners)),
+                    dict(x=torch.randn(n, c, h, w), grid=grid))
     return cases
 
 
@@ -665,7 +690,8 @@ def optimizer_cases():
 def main():
     folder = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.abspath(__file__))
     for seed, make in enumerate([conv_cases, local_cases, pool_cases, plain_cases, smooth_cases,
-                                 optimizer_cases, lecture_cases, groups_cases]):
+                                 optimizer_cases, lecture_cases, groups_cases,
+                                 transform_cases]):
         torch.manual_seed(20170 + seed)
         make().write(folder)
 
