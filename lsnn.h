@@ -1232,6 +1232,16 @@ typedef enum lsnn_learn_norm {
     LSNN_NORM_FIXED = 0, LSNN_NORM_OF_LAYER, LSNN_NORM_OF_MAP, LSNN_NORM_INT_ = 0x7FFFFFFF
 } lsnn_learn_norm;
 
+/* Where mu and s of TKN's windows are brought back to after a step, on a side of L pixels:
+   PAPER: s >= k / (sqrt 2 L), so that the region mu +- s / sqrt 2 of a kernel k wide (options
+   kernel_h, kernel_w) is never smaller than it (3.5), and 0 <= mu <= 1 - 1 / L; a region that
+   the border cuts is for the layer that computes in it to correct. CODE, the author's program:
+   3 / (2 L) <= s <= 1, 1 / L <= mu <= 1 - 1 / L, regions of about 3 pixels. A side of 1 pixel is
+   left alone.                                                                */
+typedef enum lsnn_clip {
+    LSNN_CLIP_NONE = 0, LSNN_CLIP_PAPER, LSNN_CLIP_CODE, LSNN_CLIP_INT_ = 0x7FFFFFFF
+} lsnn_clip;
+
 /* Everything optional about a layer; all zero is the default. A field that the
    layer's type does not read must stay zero (EVALUE names it).               */
 typedef struct lsnn_options {
@@ -1245,10 +1255,12 @@ typedef struct lsnn_options {
     double lr_factor;                /* 0 -> 1: times the learning rate       */
     int freeze;                      /* 1: the optimizer leaves them alone    */
     int no_decay;                    /* 1: weights get no weight decay        */
+    double decay_factor;             /* 0 -> 1: times the weight decay of weights */
     int no_bias;                     /* conv2d, local2d, dense, scale, smooth */
     /* windows: conv2d, local2d, poolings */
     int filters;                     /* kernels; dense: outputs (set by the call) */
-    int kernel_h, kernel_w;          /* set by the call; here to be not square */
+    int kernel_h, kernel_w;          /* set by the call; here to be not square. smooth: see */
+                                     /*   lsnn_clip; w 0 -> h                 */
     int stride_h, stride_w;          /* 0 -> 1, pooling: the kernel; w 0 -> h */
     lsnn_padding padding;
     int pad_top, pad_left, pad_bottom, pad_right;    /* for LSNN_EXPLICIT     */
@@ -1270,6 +1282,9 @@ typedef struct lsnn_options {
     lsnn_normalise normalise;
     int rank, mixture;               /* smooth: 0 -> 1                        */
     int smooth_bias;
+    double l2;                       /* TKN's windows: a penalty l2 / 2 s^2 on each s; the */
+                                     /*   loss that is reported leaves it out */
+    lsnn_clip clip;                  /*   and where mu and s may go           */
     double dsc_alpha_max, dsc_tau;   /* dsc_...: 0 -> 0.9, 0.5                */
     double dsc_xi, dsc_eta;          /* 0 -> 0.3, 0.5                         */
     double dsc_theta;                /* the neurons' first alpha: 0 -> 0.1    */
@@ -1363,6 +1378,10 @@ typedef struct lsnn_param_spec {     /* a parameter, a buffer or a kept array */
     int fan_in, fan_out;             /* for He and Glorot; 0: begins at `value` */
     double value;
     int no_decay;                    /* 1: no weight decay (biases, ...)      */
+    double decay_factor;             /* 0 -> 1: times the weight decay        */
+    double l2;                       /* a penalty l2 / 2 |w|^2: an optimizer's step adds l2 w */
+    int l2_every;                    /*   to the gradient. Not 0: only of the numbers i whose */
+    unsigned l2_mask;                /*   bit i % l2_every (at most 32) of l2_mask is set */
 } lsnn_param_spec;
 /* What the net may do with a layer, or-ed together. None of them is always right. */
 enum {
@@ -1436,6 +1455,13 @@ typedef struct lsnn_call {           /* what forward and backward work on     */
     double loss;                     /* a loss layer writes it, weight included */
     lsnn_rng rng;                    /* at this layer's name, step, first sample */
 } lsnn_call;
+typedef struct lsnn_projection {     /* what `project` works on               */
+    const lsnn_layer_plan *plan;
+    lsnn_real *param[LSNN_MAX_PARAMS];       /* NULL: frozen. A layer that shares another's */
+    lsnn_real *buffer[LSNN_MAX_PARAMS];      /*   is not asked: that one is   */
+    uint32_t step;                   /* steps made, with this one             */
+    double lr;                       /* this one's learning rate              */
+} lsnn_projection;
 typedef struct lsnn_layer_type {
     const char *name;
     const char *options;             /* the option fields it reads, "stride_h custom0" */
@@ -1446,9 +1472,9 @@ typedef struct lsnn_layer_type {
     lsnn_status (*backward)(lsnn_ctx *cx, lsnn_call *c);
     /* NULL, or draws the first values of parameter number i                  */
     void (*init)(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng);
-    /* NULL, or puts parameters back into their bounds, after each step of an optimizer that has
-       changed them                                                           */
-    void (*project)(const lsnn_layer_plan *p, lsnn_real *const *param);
+    /* NULL, or run after each step of an optimizer: brings parameters back to where they may
+       be, or changes them by a rule that is no gradient                      */
+    lsnn_status (*project)(lsnn_ctx *cx, const lsnn_projection *p);
 } lsnn_layer_type;
 LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x, int count,
                         const lsnn_options *o);
@@ -1713,7 +1739,8 @@ LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_
 LSNN_API void lsnn_optimizer_free(lsnn_optimizer *o);
 /* Learning rate at step t = 0, 1, ...                                        */
 LSNN_API double lsnn_optimizer_lr(const lsnn_optimizer_desc *d, uint32_t step);
-/* Applies the gradients, then zeroes them. EDIVERGED if they are not finite. */
+/* Adds the penalties (lsnn_param_spec's l2) to the gradients, applies them, lets the layers
+   `project`, and zeroes the gradients. EDIVERGED if they are not finite.      */
 LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o);
 
 typedef struct lsnn_progress {
@@ -3158,7 +3185,7 @@ static double lsnni_or(double value, double otherwise)
     return value <= 0 && value >= 0 ? otherwise : value;     /* NaN stays, to be refused */
 }
 
-#define LSNNI_PARAM_OPTIONS "init init_scale lr_factor freeze no_decay "
+#define LSNNI_PARAM_OPTIONS "init init_scale lr_factor freeze no_decay decay_factor "
 #define LSNNI_WINDOW_OPTIONS "kernel_h kernel_w stride_h stride_w padding pad_top pad_left " \
                              "pad_bottom pad_right "
 #define LSNNI_KERNEL_OPTIONS LSNNI_WINDOW_OPTIONS "dilation_h dilation_w groups "
@@ -6529,6 +6556,31 @@ static double lsnni_attention_exponent(const double *t, const lsnn_smoother *s, 
     return g;
 }
 
+/* mu and s of a side after a step: see lsnn_clip. NaN stays, to be seen.     */
+static lsnn_real lsnni_clipped(lsnn_real v, double low, double high)
+{
+    return v < LSNNI_R(low) ? LSNNI_R(low) : v > LSNNI_R(high) ? LSNNI_R(high) : v;
+}
+static void lsnni_attention_clip(lsnn_real *mu, lsnn_real *s, int side, int kernel,
+                                 lsnn_clip clip)
+{
+    if (side < 2) return;
+    if (clip == LSNN_CLIP_PAPER) {
+        *mu = lsnni_clipped(*mu, 0, 1 - 1.0 / side);
+        *s = lsnni_clipped(*s, kernel / (sqrt(2.0) * side), FLT_MAX);
+    } else if (clip == LSNN_CLIP_CODE) {
+        *mu = lsnni_clipped(*mu, 1.0 / side, 1 - 1.0 / side);
+        *s = lsnni_clipped(*s, 1.5 / side, 1);
+    }
+}
+
+/* Which of a window's numbers are s, a bit each.                             */
+static unsigned lsnni_attention_widths(lsnn_smooth_shape shape)
+{
+    unsigned both = 1u << LSNNI_AT_S_X | 1u << LSNNI_AT_S_Y;
+    return lsnni_attentive_1d(shape) ? 1u << LSNNI_AT_S_X : both;
+}
+
 /* ---- The fast pair: a separable map is two sides, and so is its gradient. Working memory, in
    numbers: f, df/dmu and df/ds of both sides, and a row.                     */
 static size_t lsnni_attention_room(const lsnn_smoother *s)
@@ -7955,6 +8007,27 @@ static lsnn_smoother lsnni_smoother_of(const lsnn_layer_plan *p, int n, int lane
     return s;
 }
 
+/* Options that only theta of the layer's own can have, and only as one of TKN's windows. */
+static lsnn_status lsnni_smooth_options(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_options *o = &p->o;
+    int paper = o->clip == LSNN_CLIP_PAPER;
+    if ((int)o->clip < 0 || o->clip > LSNN_CLIP_CODE)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: clip %d is unknown", (int)o->clip);
+    if ((o->l2 > 0 || o->clip) && !lsnni_attentive(o->smooth_shape))
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: l2 %g and clip %d are for TKN's windows, "
+                          "smooth_shape is %d", o->l2, (int)o->clip, (int)o->smooth_shape);
+    if ((o->l2 > 0 || o->clip) && p->inputs == 2)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: l2 %g and clip %d are for theta of the "
+                          "layer's own, not for a node's", o->l2, (int)o->clip);
+    if (paper ? o->kernel_h < 1 || o->kernel_w < 0 : o->kernel_h || o->kernel_w)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: kernel_h %d, kernel_w %d, the sizes of the "
+                          "kernels that a window may not fall below, go with "
+                          "LSNN_CLIP_PAPER", o->kernel_h, o->kernel_w);
+    if (paper && !o->kernel_w) o->kernel_w = o->kernel_h;
+    return LSNN_OK;
+}
+
 static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     lsnn_smoother s;
@@ -7969,6 +8042,7 @@ static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
                           "no_bias that there is none");
     s = lsnni_smoother_of(p, 1, 0);
     LSNNI_TRY(lsnni_smooth_check(cx, &s));
+    LSNNI_TRY(lsnni_smooth_options(cx, p));
     numbers = lsnn_smoother_theta(&s);
     if (s.per_image && lsnni_area(numbers, p->in[0].c) != (size_t)lsnni_features(p->in[1]))
         return lsnni_fail(cx, LSNN_ESHAPE,
@@ -7979,6 +8053,9 @@ static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
     p->out.c = s.k;
     bias = s.per_image ? 0 : 1;      /* parameter 0 is the bias or theta      */
     p->param[0] = lsnni_spec("theta", 2, p->in[0].c, numbers, 0, 0);
+    p->param[0].l2 = p->o.l2;
+    p->param[0].l2_every = p->o.l2 > 0 ? lsnni_stride(&s) : 0;
+    p->param[0].l2_mask = lsnni_attention_widths(s.shape);
     p->param[bias] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
     p->param[0].no_decay = p->param[bias].no_decay = 1;
     p->params = bias + (p->o.no_bias ? 0 : 1);
@@ -8036,10 +8113,32 @@ static void lsnni_init_smooth(const lsnn_layer_plan *p, int i, lsnn_real *v, lsn
     }
 }
 
+/* After a step: windows of this layer's own back to where `clip` lets them be. */
+static lsnn_status lsnni_project_smooth(lsnn_ctx *cx, const lsnn_projection *p)
+{
+    const lsnn_options *o = &p->plan->o;
+    lsnn_smoother s = lsnni_smoother_of(p->plan, 1, 0);
+    size_t stride = (size_t)lsnni_stride(&s);
+    size_t count = p->plan->param[0].count;
+    lsnn_real *t = p->param[0];
+    (void)cx;
+    if (!o->clip || !t) return LSNN_OK;
+    for (size_t i = 0; i < count; i += stride) {
+        lsnni_attention_clip(t + i + LSNNI_AT_MU_X, t + i + LSNNI_AT_S_X, s.w, o->kernel_w,
+                             o->clip);
+        if (!lsnni_attentive_1d(s.shape))
+            lsnni_attention_clip(t + i + LSNNI_AT_MU_Y, t + i + LSNNI_AT_S_Y, s.h, o->kernel_h,
+                                 o->clip);
+    }
+    return LSNN_OK;
+}
+
 static const lsnn_layer_type lsnni_smooth_type = {
-    "smooth", "lr_factor freeze no_bias smooth_shape normalise rank mixture smooth_bias", 1, 2,
+    "smooth", "lr_factor freeze no_bias smooth_shape normalise rank mixture smooth_bias "
+    "l2 clip kernel_h kernel_w", 1, 2,
     LSNN_DX_IN_PLACE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_smooth, lsnni_forward_smooth, lsnni_backward_smooth, lsnni_init_smooth, NULL
+    lsnni_plan_smooth, lsnni_forward_smooth, lsnni_backward_smooth, lsnni_init_smooth,
+    lsnni_project_smooth
 };
 
 LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
@@ -8994,11 +9093,15 @@ static lsnn_status lsnni_backward_dsc_local2d(lsnn_ctx *cx, lsnn_call *c)
     return lsnni_dsc_backward(cx, c, &s, 1);
 }
 
-static void lsnni_project_dsc(const lsnn_layer_plan *p, lsnn_real *const *param)
+static lsnn_status lsnni_project_dsc(lsnn_ctx *cx, const lsnn_projection *p)
 {
-    lsnn_dsc d = lsnni_dsc_of(p, 0, 1);
-    lsnn_dsc_project(param[0], p->param[0].count, param[1],
-                     p->params > 1 ? p->param[1].count : 0, &d);
+    const lsnn_layer_plan *plan = p->plan;
+    lsnn_dsc d = lsnni_dsc_of(plan, 0, 1);
+    (void)cx;
+    if (p->param[0])                                     /* frozen: nothing has moved */
+        lsnn_dsc_project(p->param[0], plan->param[0].count, p->param[1],
+                         plan->params > 1 ? plan->param[1].count : 0, &d);
+    return LSNN_OK;
 }
 
 #define LSNNI_DSC_OPTIONS "filters lr_factor freeze dsc_alpha_max dsc_tau dsc_xi dsc_eta " \
@@ -9256,8 +9359,8 @@ typedef struct lsnni_param {
     lsnn_param_spec spec;
     size_t at;                       /* offset in the block                   */
     double lr_factor;                /* 0: frozen                             */
-    int decay, owner;                /* owner: the node that draws it         */
-    int index;                       /*   as its parameter number `index`     */
+    double decay;                    /* times the weight decay                */
+    int owner, index;                /* the node that draws it, as its number `index` */
 } lsnni_param;
 
 /* What planning finds out about a node: see plan.h, chapter by chapter.       */
@@ -9351,7 +9454,8 @@ typedef struct lsnni_field { const char *name; size_t at; char kind; } lsnni_fie
     { #name, offsetof(lsnn_options, name) + LSNNI_WIDE(name, double), 'd' }
 static const lsnni_field lsnni_fields[] = {
     LSNNI_INT(keep), LSNNI_INT(init), LSNNI_REAL(init_scale), LSNNI_REAL(lr_factor),
-    LSNNI_INT(freeze), LSNNI_INT(no_decay), LSNNI_INT(no_bias), LSNNI_INT(filters),
+    LSNNI_INT(freeze), LSNNI_INT(no_decay), LSNNI_REAL(decay_factor), LSNNI_INT(no_bias),
+    LSNNI_INT(filters),
     LSNNI_INT(kernel_h), LSNNI_INT(kernel_w), LSNNI_INT(stride_h), LSNNI_INT(stride_w),
     LSNNI_INT(padding), LSNNI_INT(pad_top), LSNNI_INT(pad_left), LSNNI_INT(pad_bottom),
     LSNNI_INT(pad_right), LSNNI_INT(dilation_h), LSNNI_INT(dilation_w), LSNNI_INT(groups),
@@ -9359,7 +9463,7 @@ static const lsnni_field lsnni_fields[] = {
     LSNNI_REAL(eps), LSNNI_INT(first), LSNNI_INT(count), LSNNI_INT(head),
     LSNNI_REAL(loss_weight), LSNNI_REAL(rubbish), LSNNI_REAL(norm), LSNNI_INT(learn_norm),
     LSNNI_INT(smooth_shape), LSNNI_INT(normalise), LSNNI_INT(rank),
-    LSNNI_INT(mixture), LSNNI_INT(smooth_bias),
+    LSNNI_INT(mixture), LSNNI_INT(smooth_bias), LSNNI_REAL(l2), LSNNI_INT(clip),
     LSNNI_REAL(dsc_alpha_max), LSNNI_REAL(dsc_tau), LSNNI_REAL(dsc_xi), LSNNI_REAL(dsc_eta),
     LSNNI_REAL(dsc_theta), LSNNI_REAL(dsc_spread), LSNNI_INT(dsc_silent), LSNNI_INT(dsc_sums),
     LSNNI_REAL(dsc_beta), LSNNI_INT(dsc_places), LSNNI_INT(dsc_maps),
@@ -9416,9 +9520,11 @@ static lsnn_status lsnni_options_check(lsnn_ctx *cx, const lsnn_layer_type *type
     }
     if (o->table && !lsnni_listed(type->options, "table"))
         return lsnni_fail(cx, LSNN_EVALUE, "%s has no option table", type->name);
-    if (o->lr_factor < 0 || o->init_scale < 0 || o->loss_weight < 0)
-        return lsnni_fail(cx, LSNN_EVALUE, "%s: lr_factor %g, init_scale %g or loss_weight %g is "
-                          "negative", type->name, o->lr_factor, o->init_scale, o->loss_weight);
+    if (o->lr_factor < 0 || o->init_scale < 0 || o->loss_weight < 0 || o->decay_factor < 0 ||
+        o->l2 < 0)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: lr_factor %g, init_scale %g, loss_weight %g, "
+                          "decay_factor %g or l2 %g is negative", type->name, o->lr_factor,
+                          o->init_scale, o->loss_weight, o->decay_factor, o->l2);
     if ((int)o->init < 0 || o->init > LSNN_INIT_ZERO || (int)o->padding < 0 ||
         o->padding > LSNN_EXPLICIT)
         return lsnni_fail(cx, LSNN_EVALUE, "%s: init %d or padding %d is unknown", type->name,
@@ -9570,7 +9676,8 @@ static lsnn_status lsnni_enter(lsnn_net *net, lsnni_node *v, int i, int is_buffe
     p->spec = *spec;
     p->at = *block;
     p->lr_factor = o->freeze ? 0 : o->lr_factor > 0 ? o->lr_factor : 1;
-    p->decay = !spec->no_decay && !o->no_decay;
+    if (!spec->no_decay && !o->no_decay)
+        p->decay = lsnni_or(spec->decay_factor, 1) * lsnni_or(o->decay_factor, 1);
     p->owner = net->nodes;
     p->index = i;
     *block = lsnni_plus(*block, lsnni_whole_vectors(spec->count));
@@ -9622,6 +9729,12 @@ static lsnn_status lsnni_spec_check(lsnn_ctx *cx, const lsnn_layer_type *type,
                           "%.0f: leave count at 0", type->name, s->name, (double)s->count,
                           (double)count);
     s->count = count;
+    if (!(s->l2 >= 0 && s->l2 <= DBL_MAX) ||
+        !(s->decay_factor >= 0 && s->decay_factor <= DBL_MAX) ||
+        s->l2_every < 0 || s->l2_every > 32)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: %.60s has l2 %g, decay_factor %g, l2_every %d: "
+                          "not negative, finite, and at most 32", type->name, s->name, s->l2,
+                          s->decay_factor, s->l2_every);
     return LSNN_OK;
 }
 
@@ -9683,9 +9796,11 @@ static lsnn_status lsnni_share(lsnn_net *net, lsnni_node *v, const char *name)
                           "mixture or normalise: its theta means something else", name);
     if (v->table && strcmp(v->table, u->table) != 0)
         return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another table", name);
-    if (v->plan.o.freeze || v->plan.o.no_decay || v->plan.o.lr_factor > 0)
-        return lsnni_fail(net->cx, LSNN_EVALUE, "share: freeze, no_decay and lr_factor are "
-                          "for '%.60s' to set, whose parameters these are", name);
+    if (v->plan.o.freeze || v->plan.o.no_decay || v->plan.o.lr_factor > 0 ||
+        v->plan.o.decay_factor > 0 || v->plan.o.l2 > 0 || v->plan.o.clip)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "share: freeze, no_decay, lr_factor, "
+                          "decay_factor, l2 and clip are for '%.60s' to set, whose parameters "
+                          "these are", name);
     for (int i = 0; i < v->plan.buffers; i++)
         if (u->plan.buffer[i].count != v->plan.buffer[i].count)
             return lsnni_fail(net->cx, LSNN_ESHAPE, "share: the buffers of '%.60s' are of "
@@ -12265,9 +12380,9 @@ static const char *lsnni_graph_differs(const char *a, const char *a_end, const c
                                        const char *b_end)
 {
     static const char *const free_words[] = { "x=", "share=", "keep=", "init=", "init_scale=",
-        "lr_factor=", "freeze=", "no_decay=", "rate=", "momentum=", "head=", "loss_weight=",
-        "dsc_alpha_max=", "dsc_tau=", "dsc_xi=", "dsc_eta=", "dsc_theta=", "dsc_spread=",
-        "dsc_silent=" };
+        "lr_factor=", "freeze=", "no_decay=", "decay_factor=", "l2=", "clip=", "rate=",
+        "momentum=", "head=", "loss_weight=", "dsc_alpha_max=",
+        "dsc_tau=", "dsc_xi=", "dsc_eta=", "dsc_theta=", "dsc_spread=", "dsc_silent=" };
     size_t n;
     for (a += strcspn(a, " \n"); a < a_end; a += n) {
         const char *c = b + strcspn(b, " \n");
@@ -14600,7 +14715,9 @@ LSNN_API lsnn_status lsnn_net_export_onnx(lsnn_net *net, const char *path)
             w -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)    t = 1, 2, ...
    AdamW    Adam with wd = 0, and w *= 1 - lr wd first
    as PyTorch has them (no dampening). wd is 0 for biases, normalisation and
-   smoothers; lr is times the parameter's factor.                             */
+   smoothers; lr and wd are times the parameter's factors. A penalty l2 / 2 |w|^2
+   of a parameter is a part of g, before it is clipped, and not of the loss that is
+   reported: a gradient stays that of the loss. (Keras's l2(x) is l2 = 2 x.)  */
 struct lsnn_optimizer {
     lsnn_net *net;
     lsnn_optimizer_desc d;
@@ -14757,7 +14874,7 @@ static void lsnni_update_task(void *user, int i, int worker)
     const lsnn_net *net = u->o->net;
     const lsnni_param *p = &net->param[i];
     lsnn_real *w = net->value + p->at, *m = u->o->m ? u->o->m + p->at : NULL;
-    double lr = u->lr * p->lr_factor, decay = p->decay ? d->weight_decay : 0;
+    double lr = u->lr * p->lr_factor, decay = p->decay * d->weight_decay;
     double shrink = d->method == LSNN_ADAMW ? lr * decay : 0;
     (void)worker;
     if (!(p->lr_factor > 0)) return;
@@ -14770,26 +14887,51 @@ static void lsnni_update_task(void *user, int i, int worker)
                     1 - d->one_minus_beta2, u->c1, u->c2, d->eps, p->spec.count);
 }
 
-/* What the layers' types have to say of parameters that have changed. Shared ones are put right
-   by the node that owns them, once.                                           */
-static void lsnni_project_task(void *user, int i, int worker)
+/* A parameter's penalty, added to its gradient.                              */
+static void lsnni_penalise(const lsnn_net *net, const lsnni_param *p)
 {
-    const lsnn_net *net = (const lsnn_net *)user;
-    const lsnni_node *v = &net->node[i];
-    lsnn_real *param[LSNN_MAX_PARAMS] = { NULL };
-    (void)worker;
-    if (!v->type->project || v->share || !v->plan.params) return;
-    for (int j = 0; j < v->plan.params; j++) {
-        if (!(net->param[v->param[j]].lr_factor > 0)) return;
-        param[j] = net->value + net->param[v->param[j]].at;
+    const lsnn_param_spec *s = &p->spec;
+    const lsnn_real *w = net->value + p->at;
+    lsnn_real *g = net->grad + p->at;
+    if (!(s->l2 > 0 && p->lr_factor > 0)) return;
+    for (size_t i = 0; i < s->count; i++)
+        if (!s->l2_every || (s->l2_mask >> (i % (size_t)s->l2_every) & 1))
+            g[i] += LSNNI_R(s->l2 * (double)w[i]);
+}
+
+/* Layers change what gradients do not: see lsnn_layer_type.                  */
+static lsnn_status lsnni_project(const lsnn_optimizer *o, double lr)
+{
+    const lsnn_net *net = o->net;
+    lsnn_ctx *cx = net->cx;
+    for (int i = 0; i < net->nodes; i++) {
+        const lsnni_node *v = &net->node[i];
+        lsnn_projection p;
+        unsigned failures = cx->failures_;
+        lsnn_status s;
+        if (!v->type->project || v->share) continue;
+        memset(&p, 0, sizeof p);
+        p.plan = &v->plan;
+        p.step = o->step + 1;
+        p.lr = lr;
+        for (int j = 0; j < v->plan.params; j++)
+            if (net->param[v->param[j]].lr_factor > 0)
+                p.param[j] = net->value + net->param[v->param[j]].at;
+        for (int j = 0; j < v->plan.buffers; j++)
+            p.buffer[j] = net->state + net->buffer[v->buffer[j]].at;
+        cx->where_ = v->name;
+        s = lsnni_answer(cx, v->type, "project", failures, v->type->project(cx, &p));
+        cx->where_ = NULL;
+        if (s != LSNN_OK) return s;
     }
-    v->type->project(&v->plan, param);
+    return LSNN_OK;
 }
 
 LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
 {
     lsnn_net *net = o->net;
     lsnni_update u;
+    lsnn_status projected;
     double norm = 0;
     u.o = o;
     u.kv = lsnni_kernels_of(net->cx);
@@ -14798,7 +14940,9 @@ LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
     u.c2 = 1 / (1 - pow(1 - o->d.one_minus_beta2, (double)o->step + 1));
     for (int i = 0; i < net->params; i++) {
         const lsnn_real *g = net->grad + net->param[i].at;
-        double part = u.kv->dot(g, g, net->param[i].spec.count);
+        double part;
+        lsnni_penalise(net, &net->param[i]);
+        part = u.kv->dot(g, g, net->param[i].spec.count);
         if (!(part <= DBL_MAX))
             return lsnni_fail(net->cx, LSNN_EDIVERGED,
                               "step %u: the gradient of '%.80s' is not finite: "
@@ -14809,11 +14953,11 @@ LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
     norm = sqrt(norm);
     u.scale = o->d.clip_norm > 0 ? LSNNI_MIN(1, o->d.clip_norm / (norm + 1e-6)) : 1;
     lsnn_parallel(net->cx, net->params, lsnni_update_task, &u);
-    lsnn_parallel(net->cx, net->nodes, lsnni_project_task, net);
+    projected = lsnni_project(o, u.lr);
     lsnni_changed(net);
     lsnn_zero_grad(net);
     net->steps = ++o->step;
-    return LSNN_OK;
+    return projected;
 }
 
 /* ---- >>batches: samples fetched by all threads -------------------------------------*/

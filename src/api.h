@@ -524,6 +524,16 @@ typedef enum lsnn_learn_norm {
     LSNN_NORM_FIXED = 0, LSNN_NORM_OF_LAYER, LSNN_NORM_OF_MAP, LSNN_NORM_INT_ = 0x7FFFFFFF
 } lsnn_learn_norm;
 
+/* Where mu and s of TKN's windows are brought back to after a step, on a side of L pixels:
+   PAPER: s >= k / (sqrt 2 L), so that the region mu +- s / sqrt 2 of a kernel k wide (options
+   kernel_h, kernel_w) is never smaller than it (3.5), and 0 <= mu <= 1 - 1 / L; a region that
+   the border cuts is for the layer that computes in it to correct. CODE, the author's program:
+   3 / (2 L) <= s <= 1, 1 / L <= mu <= 1 - 1 / L, regions of about 3 pixels. A side of 1 pixel is
+   left alone.                                                                */
+typedef enum lsnn_clip {
+    LSNN_CLIP_NONE = 0, LSNN_CLIP_PAPER, LSNN_CLIP_CODE, LSNN_CLIP_INT_ = 0x7FFFFFFF
+} lsnn_clip;
+
 /* Everything optional about a layer; all zero is the default. A field that the
    layer's type does not read must stay zero (EVALUE names it).               */
 typedef struct lsnn_options {
@@ -537,10 +547,12 @@ typedef struct lsnn_options {
     double lr_factor;                /* 0 -> 1: times the learning rate       */
     int freeze;                      /* 1: the optimizer leaves them alone    */
     int no_decay;                    /* 1: weights get no weight decay        */
+    double decay_factor;             /* 0 -> 1: times the weight decay of weights */
     int no_bias;                     /* conv2d, local2d, dense, scale, smooth */
     /* windows: conv2d, local2d, poolings */
     int filters;                     /* kernels; dense: outputs (set by the call) */
-    int kernel_h, kernel_w;          /* set by the call; here to be not square */
+    int kernel_h, kernel_w;          /* set by the call; here to be not square. smooth: see */
+                                     /*   lsnn_clip; w 0 -> h                 */
     int stride_h, stride_w;          /* 0 -> 1, pooling: the kernel; w 0 -> h */
     lsnn_padding padding;
     int pad_top, pad_left, pad_bottom, pad_right;    /* for LSNN_EXPLICIT     */
@@ -562,6 +574,9 @@ typedef struct lsnn_options {
     lsnn_normalise normalise;
     int rank, mixture;               /* smooth: 0 -> 1                        */
     int smooth_bias;
+    double l2;                       /* TKN's windows: a penalty l2 / 2 s^2 on each s; the */
+                                     /*   loss that is reported leaves it out */
+    lsnn_clip clip;                  /*   and where mu and s may go           */
     double dsc_alpha_max, dsc_tau;   /* dsc_...: 0 -> 0.9, 0.5                */
     double dsc_xi, dsc_eta;          /* 0 -> 0.3, 0.5                         */
     double dsc_theta;                /* the neurons' first alpha: 0 -> 0.1    */
@@ -655,6 +670,10 @@ typedef struct lsnn_param_spec {     /* a parameter, a buffer or a kept array */
     int fan_in, fan_out;             /* for He and Glorot; 0: begins at `value` */
     double value;
     int no_decay;                    /* 1: no weight decay (biases, ...)      */
+    double decay_factor;             /* 0 -> 1: times the weight decay        */
+    double l2;                       /* a penalty l2 / 2 |w|^2: an optimizer's step adds l2 w */
+    int l2_every;                    /*   to the gradient. Not 0: only of the numbers i whose */
+    unsigned l2_mask;                /*   bit i % l2_every (at most 32) of l2_mask is set */
 } lsnn_param_spec;
 /* What the net may do with a layer, or-ed together. None of them is always right. */
 enum {
@@ -728,6 +747,13 @@ typedef struct lsnn_call {           /* what forward and backward work on     */
     double loss;                     /* a loss layer writes it, weight included */
     lsnn_rng rng;                    /* at this layer's name, step, first sample */
 } lsnn_call;
+typedef struct lsnn_projection {     /* what `project` works on               */
+    const lsnn_layer_plan *plan;
+    lsnn_real *param[LSNN_MAX_PARAMS];       /* NULL: frozen. A layer that shares another's */
+    lsnn_real *buffer[LSNN_MAX_PARAMS];      /*   is not asked: that one is   */
+    uint32_t step;                   /* steps made, with this one             */
+    double lr;                       /* this one's learning rate              */
+} lsnn_projection;
 typedef struct lsnn_layer_type {
     const char *name;
     const char *options;             /* the option fields it reads, "stride_h custom0" */
@@ -738,9 +764,9 @@ typedef struct lsnn_layer_type {
     lsnn_status (*backward)(lsnn_ctx *cx, lsnn_call *c);
     /* NULL, or draws the first values of parameter number i                  */
     void (*init)(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng);
-    /* NULL, or puts parameters back into their bounds, after each step of an optimizer that has
-       changed them                                                           */
-    void (*project)(const lsnn_layer_plan *p, lsnn_real *const *param);
+    /* NULL, or run after each step of an optimizer: brings parameters back to where they may
+       be, or changes them by a rule that is no gradient                      */
+    lsnn_status (*project)(lsnn_ctx *cx, const lsnn_projection *p);
 } lsnn_layer_type;
 LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x, int count,
                         const lsnn_options *o);
@@ -1005,7 +1031,8 @@ LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_
 LSNN_API void lsnn_optimizer_free(lsnn_optimizer *o);
 /* Learning rate at step t = 0, 1, ...                                        */
 LSNN_API double lsnn_optimizer_lr(const lsnn_optimizer_desc *d, uint32_t step);
-/* Applies the gradients, then zeroes them. EDIVERGED if they are not finite. */
+/* Adds the penalties (lsnn_param_spec's l2) to the gradients, applies them, lets the layers
+   `project`, and zeroes the gradients. EDIVERGED if they are not finite.      */
 LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o);
 
 typedef struct lsnn_progress {

@@ -90,7 +90,7 @@ static double lsnni_or(double value, double otherwise)
     return value <= 0 && value >= 0 ? otherwise : value;     /* NaN stays, to be refused */
 }
 
-#define LSNNI_PARAM_OPTIONS "init init_scale lr_factor freeze no_decay "
+#define LSNNI_PARAM_OPTIONS "init init_scale lr_factor freeze no_decay decay_factor "
 #define LSNNI_WINDOW_OPTIONS "kernel_h kernel_w stride_h stride_w padding pad_top pad_left " \
                              "pad_bottom pad_right "
 #define LSNNI_KERNEL_OPTIONS LSNNI_WINDOW_OPTIONS "dilation_h dilation_w groups "

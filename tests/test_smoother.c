@@ -600,55 +600,6 @@ static void test_attention_extremes(void)
              "gradients", count);
 }
 
-/* By hand. 8 columns, 4 rows, mu = 0.5, 0.25: in the middle at column 4, row 1. s = 0.5: sigma
-   is 2 columns, 1 row. sqrt 2 sigma from the middle f is 1/e or 1/3, the border of a region. */
-static void test_attention_by_hand(void)
-{
-    const double e = 2.718281828459045, root = sqrt(0.5);
-    lsnn_real theta[5], u[32];
-    lsnn_smoother s = far_smoother(LSNN_ATTENTION_GAUSSIAN, 1, 0);
-    s.h = 4; s.w = 8;
-    theta[0] = (lsnn_real)0.5; theta[1] = (lsnn_real)0.5;
-    theta[2] = (lsnn_real)0.25; theta[3] = (lsnn_real)0.5; theta[4] = 0;
-    CHECK(lsnn_smoother_map(&cx, u, theta, &s) == LSNN_OK);
-    NEAR(u[1 * 8 + 4], 1, 0);
-    NEAR(u[1 * 8 + 6], exp(-0.5), 1e-6);                 /* sigma to the right           */
-    NEAR(u[2 * 8 + 4], exp(-0.5), 1e-6);                 /* sigma down                   */
-    NEAR(u[0 * 8 + 2], 1 / e, 1e-6);                     /* both                         */
-    NEAR(u[3 * 8 + 0], exp(-4), 1e-6);                   /* two of each                  */
-    s.shape = LSNN_ATTENTION_CAUCHY;
-    CHECK(lsnn_smoother_map(&cx, u, theta, &s) == LSNN_OK);
-    NEAR(u[1 * 8 + 6], 0.5, 1e-6);
-    NEAR(u[0 * 8 + 2], 0.25, 1e-6);
-    NEAR(u[3 * 8 + 0], 1.0 / 25, 1e-6);
-    s.shape = LSNN_BIVARIATE_GAUSSIAN;                   /* no 1/2                       */
-    CHECK(lsnn_smoother_map(&cx, u, theta, &s) == LSNN_OK);
-    NEAR(u[1 * 8 + 6], 1 / e, 1e-6);
-    theta[4] = (lsnn_real)0.5493061443340549;            /* rho = tanh of it = 0.5       */
-    CHECK(lsnn_smoother_map(&cx, u, theta, &s) == LSNN_OK);
-    NEAR(u[2 * 8 + 6], 1 / e, 1e-6);                     /* q = 1 - 1 + 1                */
-    NEAR(u[0 * 8 + 6], exp(-3), 1e-6);                   /* q = 1 + 1 + 1                */
-    s.shape = LSNN_BIVARIATE_CAUCHY;
-    CHECK(lsnn_smoother_map(&cx, u, theta, &s) == LSNN_OK);
-    NEAR(u[2 * 8 + 6], 0.5, 1e-6);
-    NEAR(u[0 * 8 + 6], 0.25, 1e-6);
-    theta[1] = theta[3] = (lsnn_real)(root / 2);         /* sqrt 2 sigma = 2 columns     */
-    s.shape = LSNN_ATTENTION_GAUSSIAN;
-    CHECK(lsnn_smoother_map(&cx, u, theta, &s) == LSNN_OK);
-    NEAR(u[1 * 8 + 6], 1 / e, 1e-6);
-    s.shape = LSNN_ATTENTION_CAUCHY;
-    CHECK(lsnn_smoother_map(&cx, u, theta, &s) == LSNN_OK);
-    NEAR(u[1 * 8 + 6], 1.0 / 3, 1e-6);
-    s.shape = LSNN_ATTENTION_CAUCHY_1D;                  /* the same in each row         */
-    CHECK(lsnn_smoother_map(&cx, u, theta, &s) == LSNN_OK);
-    for (int i = 0; i < 4; i++) NEAR(u[i * 8 + 2], 1.0 / 3, 1e-6);
-    theta[0] = theta[2] = (lsnn_real)0.5; theta[1] = theta[3] = 1;
-    s.shape = LSNN_ATTENTION_GAUSSIAN;                   /* as it begins: f(sigma)^2 in the */
-    CHECK(lsnn_smoother_map(&cx, u, theta, &s) == LSNN_OK);     /*   corner               */
-    NEAR(u[0], 1 / e, 1e-6);
-    test_end("TKN's windows by hand: e^-1 and 1/3 at sqrt 2 sigma, rho, 1-D, first values");
-}
-
 /* A window far narrower than a pixel takes the nearest one, and all of it.              */
 static void test_narrow(void)
 {
@@ -721,7 +672,6 @@ int main(void)
     test_signal();
     test_extremes();
     test_attention_extremes();
-    test_attention_by_hand();
     test_narrow();
     test_nan();
     lsnn_ctx_free(&cx);

@@ -114,6 +114,31 @@ static double lsnni_attention_exponent(const double *t, const lsnn_smoother *s, 
     return g;
 }
 
+/* mu and s of a side after a step: see lsnn_clip. NaN stays, to be seen.     */
+static lsnn_real lsnni_clipped(lsnn_real v, double low, double high)
+{
+    return v < LSNNI_R(low) ? LSNNI_R(low) : v > LSNNI_R(high) ? LSNNI_R(high) : v;
+}
+static void lsnni_attention_clip(lsnn_real *mu, lsnn_real *s, int side, int kernel,
+                                 lsnn_clip clip)
+{
+    if (side < 2) return;
+    if (clip == LSNN_CLIP_PAPER) {
+        *mu = lsnni_clipped(*mu, 0, 1 - 1.0 / side);
+        *s = lsnni_clipped(*s, kernel / (sqrt(2.0) * side), FLT_MAX);
+    } else if (clip == LSNN_CLIP_CODE) {
+        *mu = lsnni_clipped(*mu, 1.0 / side, 1 - 1.0 / side);
+        *s = lsnni_clipped(*s, 1.5 / side, 1);
+    }
+}
+
+/* Which of a window's numbers are s, a bit each.                             */
+static unsigned lsnni_attention_widths(lsnn_smooth_shape shape)
+{
+    unsigned both = 1u << LSNNI_AT_S_X | 1u << LSNNI_AT_S_Y;
+    return lsnni_attentive_1d(shape) ? 1u << LSNNI_AT_S_X : both;
+}
+
 /* ---- The fast pair: a separable map is two sides, and so is its gradient. Working memory, in
    numbers: f, df/dmu and df/ds of both sides, and a row.                     */
 static size_t lsnni_attention_room(const lsnn_smoother *s)

@@ -693,6 +693,27 @@ static lsnn_smoother lsnni_smoother_of(const lsnn_layer_plan *p, int n, int lane
     return s;
 }
 
+/* Options that only theta of the layer's own can have, and only as one of TKN's windows. */
+static lsnn_status lsnni_smooth_options(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_options *o = &p->o;
+    int paper = o->clip == LSNN_CLIP_PAPER;
+    if ((int)o->clip < 0 || o->clip > LSNN_CLIP_CODE)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: clip %d is unknown", (int)o->clip);
+    if ((o->l2 > 0 || o->clip) && !lsnni_attentive(o->smooth_shape))
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: l2 %g and clip %d are for TKN's windows, "
+                          "smooth_shape is %d", o->l2, (int)o->clip, (int)o->smooth_shape);
+    if ((o->l2 > 0 || o->clip) && p->inputs == 2)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: l2 %g and clip %d are for theta of the "
+                          "layer's own, not for a node's", o->l2, (int)o->clip);
+    if (paper ? o->kernel_h < 1 || o->kernel_w < 0 : o->kernel_h || o->kernel_w)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: kernel_h %d, kernel_w %d, the sizes of the "
+                          "kernels that a window may not fall below, go with "
+                          "LSNN_CLIP_PAPER", o->kernel_h, o->kernel_w);
+    if (paper && !o->kernel_w) o->kernel_w = o->kernel_h;
+    return LSNN_OK;
+}
+
 static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     lsnn_smoother s;
@@ -707,6 +728,7 @@ static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
                           "no_bias that there is none");
     s = lsnni_smoother_of(p, 1, 0);
     LSNNI_TRY(lsnni_smooth_check(cx, &s));
+    LSNNI_TRY(lsnni_smooth_options(cx, p));
     numbers = lsnn_smoother_theta(&s);
     if (s.per_image && lsnni_area(numbers, p->in[0].c) != (size_t)lsnni_features(p->in[1]))
         return lsnni_fail(cx, LSNN_ESHAPE,
@@ -717,6 +739,9 @@ static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
     p->out.c = s.k;
     bias = s.per_image ? 0 : 1;      /* parameter 0 is the bias or theta      */
     p->param[0] = lsnni_spec("theta", 2, p->in[0].c, numbers, 0, 0);
+    p->param[0].l2 = p->o.l2;
+    p->param[0].l2_every = p->o.l2 > 0 ? lsnni_stride(&s) : 0;
+    p->param[0].l2_mask = lsnni_attention_widths(s.shape);
     p->param[bias] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
     p->param[0].no_decay = p->param[bias].no_decay = 1;
     p->params = bias + (p->o.no_bias ? 0 : 1);
@@ -774,10 +799,32 @@ static void lsnni_init_smooth(const lsnn_layer_plan *p, int i, lsnn_real *v, lsn
     }
 }
 
+/* After a step: windows of this layer's own back to where `clip` lets them be. */
+static lsnn_status lsnni_project_smooth(lsnn_ctx *cx, const lsnn_projection *p)
+{
+    const lsnn_options *o = &p->plan->o;
+    lsnn_smoother s = lsnni_smoother_of(p->plan, 1, 0);
+    size_t stride = (size_t)lsnni_stride(&s);
+    size_t count = p->plan->param[0].count;
+    lsnn_real *t = p->param[0];
+    (void)cx;
+    if (!o->clip || !t) return LSNN_OK;
+    for (size_t i = 0; i < count; i += stride) {
+        lsnni_attention_clip(t + i + LSNNI_AT_MU_X, t + i + LSNNI_AT_S_X, s.w, o->kernel_w,
+                             o->clip);
+        if (!lsnni_attentive_1d(s.shape))
+            lsnni_attention_clip(t + i + LSNNI_AT_MU_Y, t + i + LSNNI_AT_S_Y, s.h, o->kernel_h,
+                                 o->clip);
+    }
+    return LSNN_OK;
+}
+
 static const lsnn_layer_type lsnni_smooth_type = {
-    "smooth", "lr_factor freeze no_bias smooth_shape normalise rank mixture smooth_bias", 1, 2,
+    "smooth", "lr_factor freeze no_bias smooth_shape normalise rank mixture smooth_bias "
+    "l2 clip kernel_h kernel_w", 1, 2,
     LSNN_DX_IN_PLACE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_smooth, lsnni_forward_smooth, lsnni_backward_smooth, lsnni_init_smooth, NULL
+    lsnni_plan_smooth, lsnni_forward_smooth, lsnni_backward_smooth, lsnni_init_smooth,
+    lsnni_project_smooth
 };
 
 LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
