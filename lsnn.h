@@ -6739,6 +6739,7 @@ static void lsnni_regions_of(lsnni_regions *r, int32_t *plan, const lsnn_window 
 static lsnn_status lsnni_target_check(lsnn_ctx *cx, const lsnn_window *s)
 {
     LSNNI_TRY(lsnni_window_check(cx, "target2d", s, 1));
+    LSNNI_TRY(lsnni_window_simple(cx, "target2d", s));
     if ((double)s->k * s->oh * s->ow > INT32_MAX ||
         (double)s->k * s->c * s->kernel_h * s->kernel_w > INT32_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "target2d: %d kernels of %d x %d taps of %d maps, on "
@@ -8495,7 +8496,7 @@ static lsnn_status lsnni_backward_affine_grid(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_affine_grid_type = {
     "affine_grid", "grid_h grid_w align_corners", 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_REHEARSES,
-    lsnni_plan_affine_grid, lsnni_forward_affine_grid, lsnni_backward_affine_grid, NULL
+    lsnni_plan_affine_grid, lsnni_forward_affine_grid, lsnni_backward_affine_grid, NULL, NULL
 };
 
 LSNN_API int lsnn_affine_grid(lsnn_net *net, int theta, int h, int w, const lsnn_options *o)
@@ -8544,7 +8545,7 @@ static lsnn_status lsnni_backward_grid_sample(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_grid_sample_type = {
     "grid_sample", "align_corners", 2, 2,
     LSNN_Y_FREE | LSNN_REHEARSES,
-    lsnni_plan_grid_sample, lsnni_forward_grid_sample, lsnni_backward_grid_sample, NULL
+    lsnni_plan_grid_sample, lsnni_forward_grid_sample, lsnni_backward_grid_sample, NULL, NULL
 };
 
 LSNN_API int lsnn_grid_sample(lsnn_net *net, int x, int grid, const lsnn_options *o)
@@ -8603,6 +8604,7 @@ LSNN_API int lsnn_grid_sample(lsnn_net *net, int x, int grid, const lsnn_options
 static lsnn_status lsnni_dsc_check(lsnn_ctx *cx, const lsnn_dsc *d, const lsnn_window *s)
 {
     LSNNI_TRY(lsnni_window_check(cx, "dsc", s, 1));
+    LSNNI_TRY(lsnni_window_simple(cx, "dsc", s));
     if (!(d->alpha_max > 0 && d->alpha_max < 1 && d->tau > 0 && d->tau < d->alpha_max))
         return lsnni_fail(cx, LSNN_EVALUE, "dsc: alpha_max is %g and tau %g: it must be 0 < tau < "
                           "alpha_max < 1", d->alpha_max, d->tau);
@@ -9013,6 +9015,7 @@ static void lsnni_dsc_dense_window(lsnn_window *s, const lsnn_layer_plan *p, int
     memset(s, 0, sizeof *s);
     s->n = n; s->c = lsnni_features(p->in[0]); s->k = p->o.filters;
     s->h = s->w = s->oh = s->ow = s->kernel_h = s->kernel_w = s->stride_h = s->stride_w = 1;
+    s->dilation_h = s->dilation_w = s->groups = 1;
 }
 
 static lsnn_status lsnni_plan_dsc_dense(lsnn_ctx *cx, lsnn_layer_plan *p)

@@ -47,6 +47,7 @@
 static lsnn_status lsnni_dsc_check(lsnn_ctx *cx, const lsnn_dsc *d, const lsnn_window *s)
 {
     LSNNI_TRY(lsnni_window_check(cx, "dsc", s, 1));
+    LSNNI_TRY(lsnni_window_simple(cx, "dsc", s));
     if (!(d->alpha_max > 0 && d->alpha_max < 1 && d->tau > 0 && d->tau < d->alpha_max))
         return lsnni_fail(cx, LSNN_EVALUE, "dsc: alpha_max is %g and tau %g: it must be 0 < tau < "
                           "alpha_max < 1", d->alpha_max, d->tau);
@@ -457,6 +458,7 @@ static void lsnni_dsc_dense_window(lsnn_window *s, const lsnn_layer_plan *p, int
     memset(s, 0, sizeof *s);
     s->n = n; s->c = lsnni_features(p->in[0]); s->k = p->o.filters;
     s->h = s->w = s->oh = s->ow = s->kernel_h = s->kernel_w = s->stride_h = s->stride_w = 1;
+    s->dilation_h = s->dilation_w = s->groups = 1;
 }
 
 static lsnn_status lsnni_plan_dsc_dense(lsnn_ctx *cx, lsnn_layer_plan *p)

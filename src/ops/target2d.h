@@ -71,6 +71,7 @@ static void lsnni_regions_of(lsnni_regions *r, int32_t *plan, const lsnn_window 
 static lsnn_status lsnni_target_check(lsnn_ctx *cx, const lsnn_window *s)
 {
     LSNNI_TRY(lsnni_window_check(cx, "target2d", s, 1));
+    LSNNI_TRY(lsnni_window_simple(cx, "target2d", s));
     if ((double)s->k * s->oh * s->ow > INT32_MAX ||
         (double)s->k * s->c * s->kernel_h * s->kernel_w > INT32_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "target2d: %d kernels of %d x %d taps of %d maps, on "
