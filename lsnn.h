@@ -11068,7 +11068,8 @@ static const char *const lsnni_c_maps_text =
     "    }\n"
     "    for (int p = 0; p < n; p++)\n"
     "        y[p] += scale * expf(exponent(g, p, q, s) - most) * (a[p] + b);\n"
-    "}\n\n"
+    "}\n\n";
+static const char *const lsnni_c_window_text =
     "/* log U of a window at pixel p, t: mu x, s x, mu y, s y, r. In capitals: Cauchy's.\n"
     "   In double: of a narrow window what is far from its largest is subtracted from it. */\n"
     "static double window_log(const float *t, int p, smoother s)\n"
@@ -11102,7 +11103,8 @@ static const char *const lsnni_c_maps_text =
     "    if (s.norm != 'n') scale *= (s.norm == 'm' ? n : 1) / sum;\n"
     "    for (int p = 0; p < n; p++)\n"
     "        y[p] += (float)(scale * exp(window_log(t, p, s) - most)) * (a[p] + b);\n"
-    "}\n\n"
+    "}\n\n";
+static const char *const lsnni_c_smooth_by_text =
     "/* As smooth of constant maps, but the maps are made from theta here. */\n"
     "static void smooth_by(float *y, const float *a, const float *theta, const float *b,\n"
     "                      smoother s)\n"
@@ -11529,6 +11531,8 @@ static void lsnni_c_smooth(lsnni_c *e, int i)
         return;
     }
     lsnni_c_needs(e, lsnni_c_maps_text);
+    lsnni_c_needs(e, lsnni_c_window_text);
+    lsnni_c_needs(e, lsnni_c_smooth_by_text);
     lsnni_c_call(e, i, "smooth_by");
     lsnni_c_print(e, ", %s", lsnni_c_place(e, v->input[1], text));
     lsnni_c_param(e, i, 0);
