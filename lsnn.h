@@ -338,6 +338,30 @@
        return lsnn_smooth(net, lsnn_conv1d(net, signal, 2 * 8, 9, &no_bias), LSNN_FREE, &line);
    }
    ///
+   The windows of Targeted Kernel Networks (attentive regularisation) are shapes of the same
+   layer: a kernel's activations are kept where it has learned to look. They begin over the
+   whole map; a penalty on their widths makes them smaller, more so in deeper layers (the
+   paper's beta), and clip keeps them from vanishing:
+
+   /// windows.c
+   #include "lsnn.h"
+   int target_block(lsnn_net *net, int x, double l2)  // l2: 1e-4, and then beta times as much
+   {
+       lsnn_options conv = { 0 }, window = { 0 };
+       conv.no_bias = window.no_bias = 1;
+       conv.padding = LSNN_SAME;
+       window.smooth_shape = LSNN_ATTENTION_CAUCHY;
+       window.l2 = l2;
+       window.clip = LSNN_CLIP_CODE;
+       x = lsnn_smooth(net, lsnn_conv2d(net, x, 64, 5, &conv), LSNN_FREE, &window);
+       return lsnn_max_pool(net, lsnn_relu(net, x, NULL), 2, NULL);
+   }
+   int targets(lsnn_net *net, int image)
+   {
+       return target_block(net, target_block(net, image, 1e-4), 4 * 1e-4);
+   }
+   ///
+   With theta from another node the windows follow the image; l2 and clip are then refused.
 
    11. >>custom: A LAYER TYPE OF YOUR OWN
    Fill a lsnn_layer_type: its name, the options it reads, plan (output shape, parameters),
@@ -349,6 +373,10 @@
    LSNN_IN_PLACE only if backward does not read x (LSNN_X_FREE says the same of a layer that
    writes elsewhere), LSNN_Y_FREE only if it does not read y, since gradients and other layers
    may then overwrite them; without LSNN_BLOCKS you get plain arrays, N x C x H x W.
+
+   A type may have `project`, which is run after each step of an optimizer: it brings
+   parameters back to where they may be, or changes them by a rule that is no gradient. A
+   penalty is a number of the parameter's spec (l2), of all its numbers or of some.
 
    12. CAVEATS
    A batch that is no multiple of lsnn_lanes(cx) runs along rows, up to twice as slowly and
@@ -6516,7 +6544,7 @@ static void lsnni_attention_side(int cauchy, double mu, double s, int side, doub
         for (int i = 0; i < 2; i++) middle[i] += one * 2 * z * slope * dz[i];
     }
     scale = shared > 0 ? shared / sum : 1;
-    if (shared > 0) middle[0] /= sum, middle[1] /= sum;
+    for (int i = 0; i < 2 && shared > 0; i++) middle[i] /= sum;
     for (int x = 0; x < side; x++) {
         double z = lsnni_attention_z(mu, s, side, x, dz);
         double one = scale * exp(lsnni_attention_log(cauchy, 0.5, z * z, &slope) - most);
@@ -13148,7 +13176,10 @@ static const char *const lsnni_c_smooth_text =
     "    }\n"
     "}\n\n";
 static const char *const lsnni_c_maps_text =
-    "typedef struct { int k, rank, h, w, mixture, bias_inside; char shape, norm; } smoother;\n\n"
+    "typedef struct {\n"
+    "    int k, rank, h, w, mixture, bias_inside, numbers;\n"
+    "    char shape, norm;\n"
+    "} smoother;\n\n"
     "/* e[p] - e[q] of e[p] = -|Phi (p - mu)|^2, g: mu x, mu y, alpha, beta, gamma. Written\n"
     "   so that far from mu no digits are lost. */\n"
     "static float exponent(const float *g, int p, int q, smoother s)\n"
@@ -13187,13 +13218,49 @@ static const char *const lsnni_c_maps_text =
     "    }\n"
     "    for (int p = 0; p < n; p++)\n"
     "        y[p] += scale * expf(exponent(g, p, q, s) - most) * (a[p] + b);\n"
+    "}\n\n";
+static const char *const lsnni_c_window_text =
+    "/* log U of a window at pixel p, t: mu x, s x, mu y, s y, r. In capitals: Cauchy's.\n"
+    "   In double: of a narrow window what is far from its largest is subtracted from it. */\n"
+    "static double window_log(const float *t, int p, smoother s)\n"
+    "{\n"
+    "    int cauchy = s.shape < 'a', line = s.shape == 'x' || s.shape == 'X';\n"
+    "    double z[2] = { 0, 0 }, rho, q;\n"
+    "    for (int i = 0; i < (line ? 1 : 2); i++) {\n"
+    "        double side = i ? s.h : s.w, sigma = t[2 * i + 1] * side / 2;\n"
+    "        if (fabs(sigma) < 1e-3) sigma = sigma < 0 ? -1e-3 : 1e-3;\n"
+    "        z[i] = ((i ? p / s.w : p % s.w) - t[2 * i] * side) / sigma;\n"
+    "        z[i] = fmax(-1e9, fmin(z[i], 1e9));\n"
+    "    }\n"
+    "    if (s.shape == 'r' || s.shape == 'R') {\n"
+    "        rho = tanh((double)t[4]);\n"
+    "        q = (z[0] - rho * z[1]) * (z[0] - rho * z[1]) + (1 - rho * rho) * z[1] * z[1];\n"
+    "        return cauchy ? -log(1 + q) : -q;\n"
+    "    }\n"
+    "    if (cauchy) return -log(1 + z[0] * z[0]) - log(1 + z[1] * z[1]);\n"
+    "    return -0.5 * (z[0] * z[0] + z[1] * z[1]);\n"
     "}\n\n"
+    "static void window_one(float *y, const float *a, const float *t, float weight, float b,\n"
+    "                       smoother s)\n"
+    "{\n"
+    "    double most = 0, sum = 0, scale = weight;\n"
+    "    int n = s.h * s.w;\n"
+    "    for (int p = 0; s.norm != 'n' && p < n; p++) {\n"
+    "        double e = window_log(t, p, s);\n"
+    "        if (p == 0 || e > most) most = e;\n"
+    "    }\n"
+    "    for (int p = 0; p < n; p++) sum += exp(window_log(t, p, s) - most);\n"
+    "    if (s.norm != 'n') scale *= (s.norm == 'm' ? n : 1) / sum;\n"
+    "    for (int p = 0; p < n; p++)\n"
+    "        y[p] += (float)(scale * exp(window_log(t, p, s) - most)) * (a[p] + b);\n"
+    "}\n\n";
+static const char *const lsnni_c_smooth_by_text =
     "/* As smooth of constant maps, but the maps are made from theta here. */\n"
     "static void smooth_by(float *y, const float *a, const float *theta, const float *b,\n"
     "                      smoother s)\n"
     "{\n"
-    "    int n = s.h * s.w;\n"
-    "    int stride = (s.shape == 'g' ? 5 : s.shape == 's' ? 4 : 2) + (s.mixture > 1);\n"
+    "    int n = s.h * s.w, stride = s.numbers + (s.mixture > 1);\n"
+    "    int bell = s.shape == 'g' || s.shape == 's' || s.shape == 'l';\n"
     "    for (int map = 0; map < s.k * s.rank; map++, a += n) {\n"
     "        float *out = y + map / s.rank * n, bias = b ? b[map / s.rank] : 0;\n"
     "        float inside = s.bias_inside ? bias : 0;\n"
@@ -13208,7 +13275,8 @@ static const char *const lsnni_c_maps_text =
     "            float sum = 0;\n"
     "            for (int i = 0; s.mixture > 1 && i < s.mixture; i++)\n"
     "                sum += expf(logit[i * stride] - logit[m * stride]);\n"
-    "            smooth_one(out, a, theta + m * stride, s.mixture > 1 ? 1 / sum : 1, inside, s);\n"
+    "            sum = s.mixture > 1 ? 1 / sum : 1;\n"
+    "            (bell ? smooth_one : window_one)(out, a, theta + m * stride, sum, inside, s);\n"
     "        }\n"
     "        theta += s.mixture * stride;\n"
     "    }\n"
@@ -13599,7 +13667,8 @@ static void lsnni_c_smooth(lsnni_c *e, int i)
     const lsnni_node *v = &e->net->node[i];
     const lsnn_layer_plan *p = &v->plan;
     lsnn_smoother s = lsnni_smoother_of(p, 1, 0);
-    const char *shapes = "gtsl";     /* gaussian, table, separable, of a line */
+    const char *shapes = "gtslwWrRxX";   /* gaussian, table, separable, of a line; windows: */
+                                     /*   separable, with rho, of a line; small: Gaussian */
     char text[40];
     if (!s.per_image) {
         size_t maps = (size_t)lsnni_features(p->in[0]);
@@ -13613,12 +13682,14 @@ static void lsnni_c_smooth(lsnni_c *e, int i)
         return;
     }
     lsnni_c_needs(e, lsnni_c_maps_text);
+    lsnni_c_needs(e, lsnni_c_window_text);
+    lsnni_c_needs(e, lsnni_c_smooth_by_text);
     lsnni_c_call(e, i, "smooth_by");
     lsnni_c_print(e, ", %s", lsnni_c_place(e, v->input[1], text));
     lsnni_c_param(e, i, 0);
-    lsnni_c_print(e, ",\n              (smoother){ %d, %d, %d, %d, %d, %d, '%c', '%c' });\n", s.k,
-                  s.rank, s.h, s.w, s.mixture, s.smooth_bias, shapes[s.shape],
-                  "nsm"[s.normalise]);
+    lsnni_c_print(e, ",\n              (smoother){ %d, %d, %d, %d, %d, %d, %d, '%c', '%c' });\n",
+                  s.k, s.rank, s.h, s.w, s.mixture, s.smooth_bias,
+                  lsnni_families[s.shape].count, shapes[s.shape], "nsm"[s.normalise]);
 }
 
 /* A layer type and what writes it. Losses are not run in a prediction.          */
@@ -14529,6 +14600,88 @@ static void lsnni_onnx_exponent(lsnni_onnx *e, int i, const lsnn_smoother *s, co
     lsnni_onnx_next(e, i, "Neg", y);
 }
 
+/* A constant number, as op's second input.                                    */
+static void lsnni_onnx_with(lsnni_onnx *e, int i, const char *op, double v,
+                            char y[LSNNI_ONNX_NAME])
+{
+    const lsnn_real one = LSNNI_R(v);
+    const int dim = 1;
+    lsnni_onnx_by(e, i, op, &one, &dim, 1, y);
+}
+static void lsnni_onnx_of(lsnni_onnx *e, int i, const char *op, char y[LSNNI_ONNX_NAME])
+{
+    lsnni_onnx_reads(e, y);
+    lsnni_onnx_next(e, i, op, y);
+}
+
+/* z along one side of TKN's windows, from theta's mu and s: N, maps, M, P. The sign of s, for
+   rho alone, is that of (s's sign) + 1/2: + at 0.                            */
+static void lsnni_onnx_attention_z(lsnni_onnx *e, int i, const lsnn_smoother *s, int down,
+                                   const char *theta, char z[LSNNI_ONNX_NAME])
+{
+    char width[LSNNI_ONNX_NAME], sign[LSNNI_ONNX_NAME], mu[LSNNI_ONNX_NAME];
+    int dim[4] = { 1, 1, 1, 0 }, side = down ? s->h : s->w, *count = &dim[3];
+    snprintf(mu, sizeof mu, "%s", theta);
+    snprintf(width, sizeof width, "%s", theta);
+    lsnni_onnx_cut(e, i, 3, 2 * down, 1, mu);
+    lsnni_onnx_cut(e, i, 3, 2 * down + 1, 1, width);
+    snprintf(sign, sizeof sign, "%s", width);
+    lsnni_onnx_with(e, i, "Mul", side, mu);
+    *count = s->h * s->w;
+    for (int p = 0; p < *count; p++) e->row[p] = (lsnn_real)(down ? p / s->w : p % s->w);
+    lsnni_onnx_floats(e, i, e->row, dim, 4, z);
+    lsnni_onnx_pair(e, i, "Sub", z, mu, z);
+    lsnni_onnx_with(e, i, "Mul", 0.5 * side, width);
+    lsnni_onnx_of(e, i, "Abs", width);
+    lsnni_onnx_with(e, i, "Max", LSNNI_THIN, width);
+    lsnni_onnx_pair(e, i, "Div", z, width, z);
+    lsnni_onnx_with(e, i, "Min", LSNNI_FAR, z);
+    lsnni_onnx_with(e, i, "Max", -LSNNI_FAR, z);
+    if (!lsnni_bivariate(s->shape)) return;
+    lsnni_onnx_of(e, i, "Sign", sign);
+    lsnni_onnx_with(e, i, "Add", 0.5, sign);
+    lsnni_onnx_of(e, i, "Sign", sign);
+    lsnni_onnx_pair(e, i, "Mul", z, sign, z);
+}
+
+/* log f of q, in place: -q half, or -log(1 + q).                              */
+static void lsnni_onnx_attention_log(lsnni_onnx *e, int i, const lsnn_smoother *s, double half,
+                                     char q[LSNNI_ONNX_NAME])
+{
+    if (lsnni_cauchy(s->shape)) {
+        lsnni_onnx_with(e, i, "Add", 1, q);
+        lsnni_onnx_of(e, i, "Log", q);
+    }
+    lsnni_onnx_with(e, i, "Mul", lsnni_cauchy(s->shape) ? -1 : -half, q);
+}
+
+/* log U of each of TKN's windows, as lsnni_attention_exponent has it.         */
+static void lsnni_onnx_attention(lsnni_onnx *e, int i, const lsnn_smoother *s,
+                                 const char *theta, char y[LSNNI_ONNX_NAME])
+{
+    char z[2][LSNNI_ONNX_NAME], rho[LSNNI_ONNX_NAME], left[LSNNI_ONNX_NAME];
+    int sides = lsnni_attentive_1d(s->shape) ? 1 : 2, both = lsnni_bivariate(s->shape);
+    for (int j = 0; j < sides; j++) lsnni_onnx_attention_z(e, i, s, j, theta, z[j]);
+    if (both) {                                          /* z_x - rho z_y, z_y^2 (1 - rho^2) */
+        snprintf(rho, sizeof rho, "%s", theta);
+        lsnni_onnx_cut(e, i, 3, LSNNI_AT_RHO, 1, rho);
+        lsnni_onnx_of(e, i, "Tanh", rho);
+        lsnni_onnx_pair(e, i, "Mul", z[1], rho, y);
+        lsnni_onnx_pair(e, i, "Sub", z[0], y, z[0]);
+        lsnni_onnx_pair(e, i, "Mul", rho, rho, left);
+        lsnni_onnx_with(e, i, "Mul", -1, left);
+        lsnni_onnx_with(e, i, "Add", 1, left);
+    }
+    for (int j = 0; j < sides; j++) {
+        lsnni_onnx_pair(e, i, "Mul", z[j], z[j], z[j]);
+        if (both && j) lsnni_onnx_pair(e, i, "Mul", z[j], left, z[j]);
+        if (!both) lsnni_onnx_attention_log(e, i, s, 0.5, z[j]);
+    }
+    snprintf(y, LSNNI_ONNX_NAME, "%s", z[0]);
+    if (sides > 1) lsnni_onnx_pair(e, i, "Add", z[0], z[1], y);
+    if (both) lsnni_onnx_attention_log(e, i, s, 1, y);
+}
+
 static void lsnni_onnx_softmax_over(lsnni_onnx *e, int i, int axis, char y[LSNNI_ONNX_NAME])
 {
     lsnni_onnx_reads(e, y);
@@ -14547,7 +14700,8 @@ static void lsnni_onnx_maps(lsnni_onnx *e, int i, const lsnn_smoother *s, int no
     snprintf(u, LSNNI_ONNX_NAME, "%s", theta);
     if (s->shape != LSNN_TABLE) {
         lsnni_onnx_shape(e, i, theta, 4, maps, parts, stride);
-        lsnni_onnx_exponent(e, i, s, theta, u);
+        if (lsnni_attentive(s->shape)) lsnni_onnx_attention(e, i, s, theta, u);
+        else lsnni_onnx_exponent(e, i, s, theta, u);
         if (s->normalise == LSNN_NORMALISE_NONE) {
             lsnni_onnx_reads(e, u);
             lsnni_onnx_next(e, i, "Exp", u);

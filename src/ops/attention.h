@@ -74,7 +74,7 @@ static void lsnni_attention_side(int cauchy, double mu, double s, int side, doub
         for (int i = 0; i < 2; i++) middle[i] += one * 2 * z * slope * dz[i];
     }
     scale = shared > 0 ? shared / sum : 1;
-    if (shared > 0) middle[0] /= sum, middle[1] /= sum;
+    for (int i = 0; i < 2 && shared > 0; i++) middle[i] /= sum;
     for (int x = 0; x < side; x++) {
         double z = lsnni_attention_z(mu, s, side, x, dz);
         double one = scale * exp(lsnni_attention_log(cauchy, 0.5, z * z, &slope) - most);
