@@ -1137,7 +1137,7 @@ typedef struct lsnn_export_desc {
 } lsnn_export_desc;
 LSNN_API lsnn_status lsnn_net_export_c(lsnn_net *net, const char *path,
                                        const lsnn_export_desc *d);
-/* Writes an ONNX model (opset 13) of the prediction, for ONNX Runtime and others: input "input"
+/* Writes an ONNX model (opset 13; 16 with a grid_sample) of the prediction, for ONNX Runtime and others: input "input"
    (the input layer's name), N x C x H x W; output: the output layer's name. Every layer type
    of the library has a form, smoothers too, though one whose mu lies far outside of the map
    loses digits there. EUNSUPPORTED: a layer type of your own.                 */

@@ -457,6 +457,41 @@ static const char *const lsnni_c_smooth_by_text =
     "        theta += s.mixture * stride;\n"
     "    }\n"
     "}\n\n";
+static const char *const lsnni_c_affine_grid_text =
+    "/* Places in [-1, 1]: x = t0 u + t1 v + t2, y = t3 u + t4 v + t5. corners: -1 and 1 are the\n"
+    "   outermost pixels' centres, not the edges. */\n"
+    "static void affine_grid(float *y, const float *t, int h, int w, int corners)\n"
+    "{\n"
+    "    for (int p = 0; p < h * w; p++) {\n"
+    "        int i = p / w, j = p % w;\n"
+    "        float u = (float)(2 * j + 1) / (float)w - 1, v = (float)(2 * i + 1) / (float)h - 1;\n"
+    "        if (corners) u = w > 1 ? (float)(2 * j) / (float)(w - 1) - 1 : 0;\n"
+    "        if (corners) v = h > 1 ? (float)(2 * i) / (float)(h - 1) - 1 : 0;\n"
+    "        y[p] = t[0] * u + t[1] * v + t[2];\n"
+    "        y[h * w + p] = t[3] * u + t[4] * v + t[5];\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_grid_sample_text =
+    "/* The four pixels of x round each of the grid's n places, by how near; beyond x is 0. */\n"
+    "static void grid_sample(float *y, const float *x, const float *grid, int c, int h, int w,\n"
+    "                        int n, int corners)\n"
+    "{\n"
+    "    for (int p = 0; p < n; p++) {\n"
+    "        double px = ((double)grid[p] + 1) * (w - corners) / 2 - (corners ? 0 : 0.5);\n"
+    "        double py = ((double)grid[n + p] + 1) * (h - corners) / 2 - (corners ? 0 : 0.5);\n"
+    "        int inside = px > -1 && px < w && py > -1 && py < h;\n"
+    "        int row = inside ? (int)floor(py) : h, col = inside ? (int)floor(px) : w;\n"
+    "        for (int k = 0; k < c; k++) {\n"
+    "            float sum = px != px || py != py ? (float)(px + py) : 0;\n"
+    "            for (int r = row; r < row + 2; r++)\n"
+    "            for (int q = col; q < col + 2; q++)\n"
+    "                if (r >= 0 && r < h && q >= 0 && q < w)\n"
+    "                    sum += (float)((1 - fabs(py - r)) * (1 - fabs(px - q))) *\n"
+    "                           x[(k * h + r) * w + q];\n"
+    "            y[k * n + p] = sum;\n"
+    "        }\n"
+    "    }\n"
+    "}\n\n";
 static const char *const lsnni_c_half_text =
     "/* The float that an IEEE binary16 stands for. */\n"
     "static float half(unsigned short h)\n"
@@ -868,6 +903,25 @@ static void lsnni_c_smooth(lsnni_c *e, int i)
                   lsnni_families[s.shape].count, shapes[s.shape], "nsm"[s.normalise]);
 }
 
+static void lsnni_c_affine_grid(lsnni_c *e, int i)
+{
+    const lsnn_layer_plan *p = &e->net->node[i].plan;
+    lsnni_c_needs(e, lsnni_c_affine_grid_text);
+    lsnni_c_call(e, i, "affine_grid");
+    lsnni_c_print(e, ", %d, %d, %d);\n", p->out.h, p->out.w, p->o.align_corners);
+}
+
+static void lsnni_c_grid_sample(lsnni_c *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    lsnn_shape in = v->plan.in[0];
+    char grid[40];
+    lsnni_c_needs(e, lsnni_c_grid_sample_text);
+    lsnni_c_call(e, i, "grid_sample");
+    lsnni_c_print(e, ", %s, %d, %d, %d, %d, %d);\n", lsnni_c_place(e, v->input[1], grid), in.c,
+                  in.h, in.w, lsnni_inner(v->plan.out), v->plan.o.align_corners);
+}
+
 /* A layer type and what writes it. Losses are not run in a prediction.          */
 static const struct { const lsnn_layer_type *type; void (*write)(lsnni_c *e, int i); }
 lsnni_c_writers[] = {
@@ -893,7 +947,9 @@ lsnni_c_writers[] = {
     { &lsnni_conv2d_type, lsnni_c_conv2d },
     { &lsnni_table_conv2d_type, lsnni_c_table_conv2d },
     { &lsnni_local2d_type, lsnni_c_local2d },
-    { &lsnni_smooth_type, lsnni_c_smooth }
+    { &lsnni_smooth_type, lsnni_c_smooth },
+    { &lsnni_affine_grid_type, lsnni_c_affine_grid },
+    { &lsnni_grid_sample_type, lsnni_c_grid_sample }
 };
 
 static int lsnni_c_writer(const lsnn_layer_type *type)

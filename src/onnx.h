@@ -3,10 +3,12 @@
    An ONNX file is a protobuf message: fields of a number and a value, where a value may be a
    message again. Five kinds are needed here, so they are written by hand: a model holds a
    graph, a graph its nodes, constants, inputs and outputs (onnx.proto3 of ONNX 1.8). Opset 13,
-   the first whose Softmax and ReduceSum are today's.
+   the first whose Softmax and ReduceSum are today's; 16 of a net with a grid_sample, which no
+   lower one has.
    Arrays are N,C,H,W; those of dense layers and of flatten N,K, see lsnni_onnx_read.
    ==========================================================================*/
-enum { LSNNI_ONNX_OPSET = 13, LSNNI_ONNX_FLOAT = 1, LSNNI_ONNX_INT64 = 7 };
+enum { LSNNI_ONNX_OPSET = 13, LSNNI_ONNX_OPSET_GRID = 16, LSNNI_ONNX_FLOAT = 1,
+       LSNNI_ONNX_INT64 = 7 };
 
 /* ---- >>protobuf: bytes that grow ------------------------------------------------------*/
 typedef struct lsnni_bytes {
@@ -79,6 +81,7 @@ typedef struct lsnni_onnx {
     lsnn_net *net;
     lsnni_bytes graph, node, inner, innermost;    /* messages inside of messages   */
     int made;                                /* names of arrays in between    */
+    int opset;
     char *flat;                              /* one a net's node: its array is N,K */
     lsnn_real *row;
 } lsnni_onnx;
@@ -845,6 +848,48 @@ static void lsnni_onnx_smooth(lsnni_onnx *e, int i)
     lsnni_onnx_done(e, i, y);
 }
 
+/* ---- transformers: the grid is theta N,2,3 times the places of all pixels, 3,P. */
+static void lsnni_onnx_affine_grid(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    int corners = v->plan.o.align_corners, h = v->shape.h, w = v->shape.w, dim[2];
+    char x[LSNNI_ONNX_NAME];
+    lsnn_real *place;
+    dim[0] = 3; dim[1] = h * w;
+    place = (lsnn_real *)lsnni_alloc(e->cx, lsnni_area(3, dim[1]), sizeof *place);
+    if (!place) e->graph.status = LSNN_ENOMEM;
+    if (!place) return;
+    for (int p = 0; p < dim[1]; p++) {
+        place[p] = LSNNI_R(lsnni_place(p % w, w, corners));
+        place[lsnni_at2(1, p, dim[1])] = LSNNI_R(lsnni_place(p / w, h, corners));
+        place[lsnni_at2(2, p, dim[1])] = 1;
+    }
+    lsnni_onnx_read(e, i, v->input[0], 1, x);
+    lsnni_onnx_shape(e, i, x, 3, 2, 3, 0);
+    lsnni_onnx_by(e, i, "MatMul", place, dim, 2, x);
+    lsnni_free(e->cx, place);
+    lsnni_onnx_shape(e, i, x, 4, 2, h, w);
+    lsnni_onnx_done(e, i, x);
+}
+
+/* ONNX has x and y side by side, as PyTorch has; bilinear with zeros is what it does unasked. */
+static void lsnni_onnx_grid_sample(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const int perm[4] = { 0, 2, 3, 1 };
+    char x[LSNNI_ONNX_NAME], grid[LSNNI_ONNX_NAME];
+    lsnni_onnx_read(e, i, v->input[1], 0, grid);
+    lsnni_onnx_reads(e, grid);
+    lsnni_onnx_ints(e, "perm", perm, 4);
+    lsnni_onnx_next(e, i, "Transpose", grid);
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_reads(e, grid);
+    lsnni_onnx_int(e, "align_corners", v->plan.o.align_corners);
+    lsnni_onnx_writes(e, "GridSample", v->name);
+    e->opset = LSNNI_ONNX_OPSET_GRID;
+}
+
 static const struct { const lsnn_layer_type *type; void (*write)(lsnni_onnx *e, int i); }
 lsnni_onnx_writers[] = {
     { &lsnni_dense_type, lsnni_onnx_dense },
@@ -869,7 +914,9 @@ lsnni_onnx_writers[] = {
     { &lsnni_conv2d_type, lsnni_onnx_conv2d },
     { &lsnni_table_conv2d_type, lsnni_onnx_table_conv2d },
     { &lsnni_local2d_type, lsnni_onnx_local2d },
-    { &lsnni_smooth_type, lsnni_onnx_smooth }
+    { &lsnni_smooth_type, lsnni_onnx_smooth },
+    { &lsnni_affine_grid_type, lsnni_onnx_affine_grid },
+    { &lsnni_grid_sample_type, lsnni_onnx_grid_sample }
 };
 
 static int lsnni_onnx_writer(const lsnn_layer_type *type)
@@ -931,18 +978,19 @@ LSNN_API lsnn_status lsnn_net_export_onnx(lsnn_net *net, const char *path)
     memset(&e, 0, sizeof e);
     e.cx = e.graph.cx = e.node.cx = e.inner.cx = e.innermost.cx = cx;
     e.net = net;
+    e.opset = LSNNI_ONNX_OPSET;
     for (int i = 0; i < net->nodes; i++)
         row = LSNNI_MAX(row, (size_t)lsnni_features(net->node[i].shape));
     e.flat = (char *)lsnni_alloc(cx, (size_t)net->nodes, 1);
     e.row = (lsnn_real *)lsnni_alloc(cx, row, sizeof *e.row);
     if (e.flat && e.row) s = lsnni_onnx_graph(&e);
     if (s == LSNN_OK) {                                  /* node: the model, now */
-        lsnni_pb_int(&e.node, 1, 7);                     /* IR version of ONNX 1.8 */
+        lsnni_pb_int(&e.node, 1, e.opset > 15 ? 8 : 7);  /* IR version of ONNX 1.11, 1.8 */
         lsnni_pb_text(&e.node, 2, "lsnn");
         lsnni_pb_text(&e.node, 3, LSNN_VERSION);
         lsnni_pb_message(&e.node, 7, &e.graph);
         lsnni_pb_text(&e.inner, 1, "");
-        lsnni_pb_int(&e.inner, 2, LSNNI_ONNX_OPSET);
+        lsnni_pb_int(&e.inner, 2, e.opset);
         lsnni_pb_message(&e.node, 8, &e.inner);
         s = e.node.status;
     }

@@ -229,6 +229,16 @@ static const lsnn_layer_type power_type = {
 /* Every layer type, two branches that share a dense layer, two classifying heads (3 and 4
    classes), a loss by squares on 2 targets, and the type above. Input 2x7x6.             */
 enum { ALL_C = 2, ALL_H = 7, ALL_W = 6, ALL_IN = ALL_C * ALL_H * ALL_W };
+/* A transformer of `x` by what a small layer on the image says.                          */
+static inline int all_transformed(lsnn_net *net, int image, int x)
+{
+    lsnn_options theta = named("theta"), corners = named("grid"), seen = named("seen");
+    corners.align_corners = 1;
+    theta.init_scale = 0.5;
+    image = lsnn_dense(net, image, 6, &theta);
+    return lsnn_grid_sample(net, x, lsnn_affine_grid(net, image, ALL_H, ALL_W, &corners), &seen);
+}
+
 static inline int all_maps(lsnn_net *net, int image)
 {
     lsnn_options conv = named("conv"), bn = named("norm"), local = named("local");
@@ -241,6 +251,7 @@ static inline int all_maps(lsnn_net *net, int image)
     a = lsnn_leaky_relu(net, lsnn_batch_norm(net, lsnn_conv2d(net, image, 4, 3, &conv), &bn),
                         &leaky);
     b = lsnn_tanh(net, lsnn_local2d(net, image, 2, 3, &local), NULL);
+    b = lsnn_add(net, b, all_transformed(net, image, b), NULL);
     x[0] = b; x[1] = lsnn_slice(net, a, 1, 2, NULL); x[2] = a;
     a = lsnn_concat(net, x, 3, NULL);
     mix.padding = LSNN_EXPLICIT;

@@ -209,6 +209,7 @@ static void test_model(const char *name, int c, int side, int classes)
     d.seed = 1;
     lsnn_cross_entropy(net, model_by_name(net, name, x, classes), NULL);
     CHECK(lsnn_net_build(net, &d) == LSNN_OK && model_lsnn_start(net, 1, NULL) == LSNN_OK);
+    if (strcmp(name, "stn") == 0) CHECK(model_stn_start(net) == LSNN_OK);
     stir(net);
     settle(net, (int)d.batch);
     same_in_onnx(net, name);
@@ -337,6 +338,34 @@ static void test_smoothers(void)
              "computed");
 }
 
+/* ---- spatial transformers: a grid of another size than the picture, partly beyond it ----- */
+static void test_transform(int corners)
+{
+    static lsnn_ctx cx;
+    lsnn_net *net = lsnn_net_new(&cx);
+    int image = lsnn_input(net, 2, 6, 7), x;
+    lsnn_options o = model_options(NULL), theta = model_options("theta");
+    lsnn_real bias[6] = { (lsnn_real)0.9, (lsnn_real)0.3, (lsnn_real)0.1, (lsnn_real)-0.4, 1,
+                          (lsnn_real)-0.2 };
+    o.align_corners = corners;
+    theta.init_scale = 0.1;
+    x = lsnn_affine_grid(net, lsnn_dense(net, image, 6, &theta), 5, 4, &o);
+    x = lsnn_grid_sample(net, lsnn_conv2d(net, image, 3, 1, NULL), x, &o);
+    CHECK(x >= 0 && lsnn_net_build(net, NULL) == LSNN_OK);
+    CHECK(lsnn_net_set(net, "theta.bias", bias, 6) == LSNN_OK);
+    same_in_onnx(net, "transformer");
+    difference(net, "transformer", LSNN_STORE_FLOAT, 0);
+    lsnn_net_free(net);
+    lsnn_ctx_free(&cx);
+}
+
+static void test_transforms(void)
+{
+    test_transform(0);
+    test_transform(1);
+    test_end("spatial transformers as ONNX and as C, align_corners 0 and 1");
+}
+
 /* ---- storage: values worked out by hand ------------------------------------------------- */
 static void test_rounding(void)
 {
@@ -444,6 +473,7 @@ int main(void)
     find_onnx();
     test_all_layers();
     test_smoothers();
+    test_transforms();
     test_model("lsnn-location", 1, 42, 10);
     test_model("lsnn-content", 1, 42, 10);
     test_model("dn10", 1, 28, 10);
@@ -453,6 +483,7 @@ int main(void)
         test_model("lc", 1, 42, 10);
         test_model("cnn6", 1, 28, 10);
         test_model("dn40", 3, 32, 10);
+        test_model("stn", 3, 32, 43);
     }
     test_rounding();
     test_refusals();

@@ -305,6 +305,20 @@ static void test_bad_lecture(void)
     o = named("odd"); o.rubbish = -1;
     BAD_LAYER(lsnn_cross_entropy(net, 1, &o), LSNN_EVALUE, "rubbish is -1");
     BAD_LAYER(lsnn_rbf(net, 1, 0, NULL), LSNN_ESHAPE, "rbf");
+    o = named("odd");
+    BAD_LAYER(lsnn_affine_grid(net, 1, 4, 4, NULL), LSNN_ESHAPE, "a theta has 6");
+    BAD_LAYER(lsnn_affine_grid(net, lsnn_dense(net, 1, 6, NULL), 0, 4, NULL), LSNN_ESHAPE,
+              "grid_h");
+    o.align_corners = 2;
+    BAD_LAYER(lsnn_affine_grid(net, lsnn_dense(net, 1, 6, NULL), 4, 4, &o), LSNN_EVALUE,
+              "align_corners is 2");
+    BAD_LAYER(lsnn_grid_sample(net, 1, lsnn_conv2d(net, 1, 2, 1, NULL), &o), LSNN_EVALUE,
+              "align_corners is 2");
+    BAD_LAYER(lsnn_grid_sample(net, 1, lsnn_conv2d(net, 1, 3, 1, NULL), NULL), LSNN_ESHAPE,
+              "a grid has 2");
+    o.align_corners = 0; o.grid_h = 3;
+    BAD_LAYER(lsnn_grid_sample(net, 1, lsnn_conv2d(net, 1, 2, 1, NULL), &o), LSNN_EVALUE,
+              "no option grid_h");
     CHECK(heap.live == 0);
     test_end("connection tables, norms, rubbish that make no sense are refused, by what is wrong");
 }

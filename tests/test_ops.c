@@ -426,7 +426,7 @@ static void check_kernels(const op *o)
         arrays a;
         int add = draw_int(0, 1), threads = trial % 16 == 0;
         do draw_problem(&p, o, 70);
-        while (threads && p.count[0] < 200);             /* enough work to be divided    */
+        while (threads && p.count[0] < 200 && p.y_count < 200);     /* enough to divide */
         arrays_new(&a, &p);
         run_naive(&p, &a, add);
         sets = 0;
