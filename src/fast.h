@@ -26,25 +26,26 @@ typedef struct lsnni_tile {
     int k, rows, vectors, add;
 } lsnni_tile;
 
-/* A part of dw in blocks of images: dw[m*dw_map + t] += the sum over blocks n, pixels e and
-   lanes of dy[n*dy_step + e] x[n*x_step + m*map + at[e] + t], where e, t and at count vectors:
-   1 to LSNNI_TAPS_WIDE taps t; 1 or 2 maps m, up to 3 taps also 4.             */
+/* A part of dw in blocks of images: dw[m*dw_row + t] += the sum over blocks n, pixels e and
+   lanes of dy[e*dy_step + n] x[n*x_step + m*row + at[e] + t], where e, n, t and at count
+   vectors: 1 to LSNNI_TAPS_WIDE taps t, side by side; 1 or 2 rows m of them (or the same row of
+   as many maps), of up to 3 taps also 3.                                      */
 enum { LSNNI_TAPS_WIDE = 5 };
 typedef struct lsnni_correlation {
     const lsnn_real *dy, *x;
     lsnn_real *dw;
-    ptrdiff_t dy_step, x_step, map, dw_map;
+    ptrdiff_t dy_step, x_step, row, dw_row;
     const int32_t *at;
-    int count, blocks, taps, maps;
+    int count, blocks, taps, rows;
 } lsnni_correlation;
 
-/* y = u z, pixel by pixel, in blocks of images: dz = u dy of pixel[e], side by side from e = 0
-   on, and s[e] = the sum over images of dy y. Returns the sum of all dz.       */
+/* y = u z, pixel by pixel, in blocks of images: dz = u dy of pixel[e], all blocks side by side,
+   e after e, and s[e] = the sum over images of dy y. Returns the sum of all dz.  */
 typedef struct lsnni_behind {
     lsnn_real *dz, *s;
     const lsnn_real *dy, *y, *u;
     const int32_t *pixel;
-    ptrdiff_t dz_step, step;             /* from block to block                */
+    ptrdiff_t step;                      /* of dy and y, from block to block   */
     int count, blocks;
 } lsnni_behind;
 
@@ -64,6 +65,7 @@ typedef struct lsnni_block {
    8; 4 vectors, or of one row 8.  block: bj is 1, n from 1 to 3 vectors, no
    bias.  dots: ak and bk are 1, m to LSNNI_DOTS_ROWS.  deviation: sum (x - mean)^2.
    axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].
+   weave: the vector at x + i*xs to y + i*ys.
    norm_forward: y = a (x - center) + b.
    norm_backward: dx = a dy + b (x - center) istd + c.  dsc, dsc_back: see >>dsc. */
 #define LSNNI_KERNELS(X)                                                                      \
@@ -71,6 +73,7 @@ typedef struct lsnni_block {
     X(void, few, (const lsnni_tile *t))                                                       \
     X(void, correlate, (const lsnni_correlation *g))                                          \
     X(double, behind, (const lsnni_behind *g))                                                \
+    X(void, weave, (lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, size_t n))        \
     X(void, block, (const lsnni_block *g))                                                    \
     X(void, dots, (const lsnni_block *g))                                                     \
     X(void, exp, (lsnn_real *y, const lsnn_real *x, size_t n))                                \

@@ -240,18 +240,31 @@ static void lsnni_regions_scale(const lsnni_regions *r, lsnn_real *scale, int k,
                 ? 0 : lsnni_target_u(r, k + i, pixel[v]);
 }
 
-enum { LSNNI_TARGET_TASKS = 32,      /* of pixels                              */
-       LSNNI_TARGET_CHUNK = 512 };   /* steps of a tile: what it reads stays in the cache */
+#ifndef LSNNI_TARGET_LIST
+#define LSNNI_TARGET_LIST 64
+#endif
+#ifndef LSNNI_TARGET_CHUNK
+#define LSNNI_TARGET_CHUNK 128
+#endif
+enum { LSNNI_TARGET_TASKS = 32,      /* about: of pixels                       */
+       LSNNI_TARGET_BLOCKS = 8,      /* of a task, at most                     */
+       LSNNI_TARGET_NEAREST = 6000,  /* numbers in the first-level cache       */
+       LSNNI_TARGET_PACK = 1 << 15 };    /* numbers of x that a task works on   */
 typedef struct lsnni_target {
     lsnni_regions r;
     lsnni_lanes g;                   /* groups of pixels and their taps       */
     const lsnn_real *x, *w, *b, *dy, *y_read;
     lsnn_real *y, *dx, *dz, *dw, *db, *gy, *gx;
     int blocks, per_task, ranges, add;
+    int wide, parts, columns, some;  /* forward: pixels of a task, tasks a row, columns of x, */
+                                     /*   blocks                               */
+    size_t packed;                   /*   numbers that they read              */
+    int32_t *tap;                    /*   as g's kb, of what is packed        */
     lsnni_kinds kinds[2];            /* TO_X                                  */
     lsnni_reach *rows;               /* TO_W, of each kernel row              */
     int32_t *room;                   /* a worker's tables: of w, of dz        */
-    lsnn_real *numbers;              /* a worker's U, or S, of a region       */
+    lsnn_real *numbers;              /* a worker's U and S of a region, or part of x */
+    lsnn_real *turned;               /* w as K, taps, C                       */
 } lsnni_target;
 
 /* How many of `left` rows the next tile takes.                                */
@@ -260,44 +273,74 @@ static int lsnni_target_rows(const lsnni_kernels *kv, int left)
     return left >= kv->rows ? kv->rows : left >= 4 ? 4 : left;
 }
 
-/* A tile's rows for the same place of all blocks: b and t->c are block 0's.    */
+/* A tile's rows for the same place of all blocks: b and t->c are the first block's. */
 static void lsnni_target_tiles(const lsnni_kernels *kv, lsnni_tile *t, const lsnn_real *b,
                                int blocks)
 {
     int n = 0;
-    t->b[0] = b;
-    t->at[0] = 0;
     for (; t->rows < LSNNI_MIN(kv->rows, 5) && blocks - n >= 4; n += t->vectors) {
         t->vectors = t->rows == 1 && blocks - n >= 8 ? 8 : 4;
+        t->b[0] = b + n * t->step;
+        t->at[0] = n * t->c_step;
+        for (int m = 0; m < t->rows; m++)
+            for (int v = 0; v < t->vectors; v++)
+                LSNNI_FETCH_TO_WRITE(t->c[m] + t->at[0] + v * t->c_step);
         kv->few(t);
-        t->b[0] += t->vectors * t->step;
-        t->at[0] += t->vectors * t->c_step;
     }
     for (; n < blocks; n += t->vectors) {
         t->vectors = lsnni_vectors(blocks - n);
         for (int v = 0; v < t->vectors; v++) {
             t->b[v] = b + (n + v) * t->step;
             t->at[v] = (n + v) * t->c_step;
+            for (int m = 0; m < t->rows; m++) LSNNI_FETCH_TO_WRITE(t->c[m] + t->at[v]);
         }
         kv->tile(t);
     }
 }
 
-/* One pixel of y from source maps [c0, c0 + chunk).                            */
-static void lsnni_target_pixel(const lsnni_target *p, lsnni_tile *t, int pixel, int c0)
+/* The strides of a tile over blocks: of what it reads, of its target.          */
+static void lsnni_target_steps(lsnni_tile *t, int lanes, size_t target)
+{
+    t->step = lanes;
+    t->c_step = (ptrdiff_t)target * lanes;
+    for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t->lanes[v] = lanes;
+}
+
+/* ---- Forward: a few pixels of a row a task, and a few blocks. What they read of some maps of
+   x is brought together, all blocks side by side: where it lies, the same pixel of other maps
+   and blocks may well be in the same few lines of a cache.                    */
+static void lsnni_target_pack(const lsnni_target *p, lsnn_real *to, int i, int column, int n0,
+                              int blocks, int c0, int maps)
+{
+    const lsnn_window *s = p->r.s;
+    const lsnni_reach *row = &p->g.kinds[0].reach[i];
+    size_t lanes = (size_t)p->g.kv->lanes, pixel = lanes * (size_t)p->some;
+    int columns = LSNNI_MIN(p->columns, s->w - column);
+    for (int c = 0; c < maps; c++)
+        for (int u = 0; u < row->count; u++)
+            for (int n = 0; n < blocks; n++)
+                p->g.kv->weave(to + lsnni_area(c * s->kernel_h + u, p->columns) * pixel +
+                               (size_t)n * lanes, pixel,
+                               p->x + lsnni_at4(n0 + n, c0 + c, s->c, row->at + u, s->h, column,
+                                                s->w) * lanes, lanes, (size_t)columns);
+}
+
+/* One pixel of y from maps [c0, c0 + chunk), which x holds from where its taps begin. */
+static void lsnni_target_pixel(const lsnni_target *p, lsnni_tile *t, int pixel, int c0,
+                               const lsnn_real *x, int n0, int blocks)
 {
     const lsnni_regions *r = &p->r;
     const lsnn_window *s = r->s;
-    const lsnni_kinds *rows = &p->g.kinds[0], *columns = &p->g.kinds[1];
     const int32_t *k = r->kernel + r->first_kernel[pixel];
     const int32_t *end = r->kernel + r->first_kernel[pixel + 1];
-    int i = pixel / s->ow, j = pixel % s->ow, last = c0 + p->g.chunk >= s->c;
-    const lsnni_group *g = p->g.group + rows->kind[i] * columns->kinds + columns->kind[j];
-    size_t lanes = (size_t)p->g.kv->lanes, from = lsnni_at2(rows->reach[i].at,
-                                                           columns->reach[j].at, s->w);
+    const lsnni_kinds *rows = &p->g.kinds[0], *columns = &p->g.kinds[1];
+    const lsnni_group *g = p->g.group + rows->kind[pixel / s->ow] * columns->kinds +
+        columns->kind[pixel % s->ow];
+    int last = c0 + p->g.chunk >= s->c;
+    size_t lanes = (size_t)p->g.kv->lanes, area = lsnni_area(s->oh, s->ow);
     lsnn_real bias[LSNNI_MAX_ROWS], scale[LSNNI_MAX_ROWS * LSNNI_MAX_VECTORS];
     t->ka = g->ka;
-    t->kb = g->kb;
+    t->kb = p->tap + (g->kb - p->g.group->kb);
     t->k = g->taps * (last ? s->c - c0 : p->g.chunk);
     t->add = c0 > 0;
     t->bias = last && p->b ? bias : NULL;
@@ -307,35 +350,79 @@ static void lsnni_target_pixel(const lsnni_target *p, lsnni_tile *t, int pixel, 
         for (int m = 0; m < p->g.kv->rows; m++) {
             int kernel = k[LSNNI_MIN(m, t->rows - 1)];
             t->a[m] = p->w + lsnni_at2(kernel, c0, s->c) * p->g.taps;
-            t->c[m] = p->y + (lsnni_area(kernel, s->oh * s->ow) + (size_t)pixel) * lanes;
+            t->c[m] = p->y + ((lsnni_area(n0, s->k) + (size_t)kernel) * area + (size_t)pixel) *
+                lanes;
             bias[m] = p->b ? p->b[kernel] : 0;
             for (int v = 0; v < LSNNI_MAX_VECTORS && last; v++)
                 scale[LSNNI_MAX_VECTORS * m + v] = lsnni_target_u(r, kernel, pixel);
         }
-        lsnni_target_tiles(p->g.kv, t, p->x + ((size_t)c0 * p->g.source + from) * lanes,
-                           p->blocks);
+        lsnni_target_tiles(p->g.kv, t, x, blocks);
     }
-}
-
-/* The strides of a tile over blocks: of its source's maps, of its target's.    */
-static void lsnni_target_steps(const lsnni_target *p, lsnni_tile *t, size_t from, size_t to)
-{
-    int lanes = p->g.kv->lanes;
-    t->step = (ptrdiff_t)from * lanes;
-    t->c_step = (ptrdiff_t)to * lanes;
-    for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t->lanes[v] = lanes;
 }
 
 static void lsnni_target_task(void *user, int task, int worker)
 {
     const lsnni_target *p = (const lsnni_target *)user;
-    const lsnn_window *s = p->r.s;
-    int first = task * p->per_task, end = LSNNI_MIN(first + p->per_task, s->oh * s->ow);
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    const lsnni_reach *reach = p->g.kinds[1].reach;
+    int j0 = task % p->parts * p->wide, j1 = LSNNI_MIN(j0 + p->wide, s->ow);
+    int i = task / p->parts % s->oh, n0 = task / p->parts / s->oh * p->some;
+    int blocks = LSNNI_MIN(p->some, p->blocks - n0), column = s->w, pixel = i * s->ow;
+    size_t lanes = (size_t)p->g.kv->lanes;
+    lsnn_real *x = p->numbers + (size_t)worker * p->packed;
     lsnni_tile t;
-    (void)worker;
-    lsnni_target_steps(p, &t, lsnni_area(s->c, s->h * s->w), lsnni_area(s->k, s->oh * s->ow));
-    for (int c = 0; c < s->c; c += p->g.chunk)
-        for (int pixel = first; pixel < end; pixel++) lsnni_target_pixel(p, &t, pixel, c);
+    for (; j0 < j1 && r->first_kernel[pixel + j0] == r->first_kernel[pixel + j0 + 1]; j0++) { }
+    for (int j = j0; j < j1; j++)
+        if (reach[j].count) column = LSNNI_MIN(column, reach[j].at);
+    lsnni_target_steps(&t, (int)lanes, lsnni_area(s->k, s->oh * s->ow));
+    for (int c = 0; j0 < j1 && c < s->c; c += p->g.chunk) {
+        lsnni_target_pack(p, x, i, column, n0, blocks, c, LSNNI_MIN(p->g.chunk, s->c - c));
+        for (int j = j0; j < j1; j++)
+            lsnni_target_pixel(p, &t, pixel + j, c, reach[j].count ? x +
+                               (size_t)(reach[j].at - column) * (size_t)p->some * lanes : x, n0,
+                               blocks);
+    }
+}
+
+/* The tables of what is packed.                                               */
+static void lsnni_target_taps(const lsnni_target *p)
+{
+    const lsnni_kinds *rows = &p->g.kinds[0], *columns = &p->g.kinds[1];
+    int32_t *tap = p->tap, step = p->some * p->g.kv->lanes;
+    for (const lsnni_group *g = p->g.group; g < p->g.group + p->g.groups; g++) {
+        int high = rows->reach[rows->example[g->row]].count;
+        int wide = columns->reach[columns->example[g->column]].count;
+        for (int c = 0; c < p->g.chunk; c++)
+            for (int u = 0; u < high; u++)
+                for (int v = 0; v < wide; v++)
+                    *tap++ = ((c * p->r.s->kernel_h + u) * p->columns + v) * step;
+    }
+}
+
+static lsnn_status lsnni_target_blocks_forward(lsnn_ctx *cx, lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    int chunk = LSNNI_MAX(1, LSNNI_TARGET_CHUNK / (s->kernel_h * s->kernel_w)), groups, most;
+    size_t table, room;
+    char *at;
+    chunk = LSNNI_MIN(s->c, chunk);
+    groups = lsnni_div_up(p->blocks, LSNNI_TARGET_BLOCKS);
+    p->some = lsnni_div_up(p->blocks, groups);
+    most = LSNNI_TARGET_PACK / (chunk * s->kernel_h * p->some * p->g.kv->lanes) - s->kernel_w;
+    most = LSNNI_MIN(LSNNI_MAX(most, 0) / s->stride_w + 1,
+                     LSNNI_MAX(2, lsnni_div_up(s->oh * s->ow, LSNNI_TARGET_TASKS)));
+    p->parts = lsnni_div_up(s->ow, LSNNI_MIN(most, s->ow));
+    p->wide = lsnni_div_up(s->ow, p->parts);
+    p->columns = (p->wide - 1) * s->stride_w + s->kernel_w;
+    p->packed = lsnni_area(chunk * s->kernel_h, p->columns) * lsnni_area(p->some, s->lanes);
+    room = lsnni_room(p->packed * (size_t)lsnn_ctx_threads(cx), sizeof *p->numbers);
+    LSNNI_TRY(lsnni_lanes_plan(cx, &p->g, s, LSNNI_FORWARD, chunk, 1, room, &table, &at));
+    p->tap = (int32_t *)lsnni_cut(&at, table, sizeof *p->tap);
+    p->numbers = (lsnn_real *)(void *)at;
+    lsnni_target_taps(p);
+    lsnn_parallel(cx, p->parts * s->oh * groups, lsnni_target_task, p);
+    return LSNN_OK;
 }
 
 static lsnn_status lsnni_target_init(lsnn_ctx *cx, lsnni_target *p, const lsnn_target *t,
@@ -384,8 +471,6 @@ LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsn
                                            const lsnn_target *t, const lsnn_window *s)
 {
     lsnni_target p;
-    size_t table;
-    char *at;
     LSNNI_TRY(lsnni_target_init(cx, &p, t, s));
     p.x = p.g.x = x; p.w = p.g.w = w; p.b = p.g.bias = b; p.y = p.g.y = y;
     if (!p.blocks) {
@@ -398,15 +483,16 @@ LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsn
         LSNNI_TRY(lsnni_lanes_run(cx, &p.g, s, LSNNI_FORWARD));
         if (!cx->rehearsal_) return LSNN_OK;
     }
-    LSNNI_TRY(lsnni_lanes_plan(cx, &p.g, s, LSNNI_FORWARD, LSNNI_MIN(s->c, LSNNI_MAX(1,
-                               LSNNI_TARGET_CHUNK / (s->kernel_h * s->kernel_w))), 0, 0, &table,
-                               &at));
-    p.per_task = lsnni_div_up(s->oh * s->ow, LSNNI_TARGET_TASKS);
-    lsnn_parallel(cx, lsnni_div_up(s->oh * s->ow, p.per_task), lsnni_target_task, &p);
-    return LSNN_OK;
+    return lsnni_target_blocks_forward(cx, &p);
 }
 
 /* ---- dz, db, and what fy and fx get: a kernel a task.                         */
+/* A worker's numbers: U and S of a region; or dx of a pixel, all maps and images. */
+static size_t lsnni_target_numbers(const lsnn_window *s)
+{
+    return LSNNI_MAX(2 * lsnni_area(s->oh, s->ow), lsnni_area(s->c, s->n));
+}
+
 static void lsnni_target_behind_task(void *user, int k, int worker)
 {
     const lsnni_target *p = (const lsnni_target *)user;
@@ -414,17 +500,16 @@ static void lsnni_target_behind_task(void *user, int k, int worker)
     const lsnn_window *s = r->s;
     size_t area = lsnni_area(s->oh, s->ow), lanes = (size_t)s->lanes;
     int first = r->start[k], count = r->start[k + 1] - first;
-    lsnn_real *u = p->numbers + 2 * area * (size_t)worker;
+    lsnn_real *u = p->numbers + lsnni_target_numbers(s) * (size_t)worker;
     lsnni_behind g;
     double sum;
     for (int e = 0; e < count; e++) u[e] = lsnni_target_u(r, k, r->pixel[first + e]);
-    g.dz = p->dz + (size_t)first * lanes;
+    g.dz = p->dz + lsnni_area(first, s->n);
     g.s = u + area;
     g.dy = p->dy + (size_t)k * area * lanes;
     g.y = p->y_read + (size_t)k * area * lanes;
     g.u = u;
     g.pixel = r->pixel + first;
-    g.dz_step = (ptrdiff_t)((size_t)r->head[0] * lanes);
     g.step = (ptrdiff_t)(lsnni_area(s->k, 1) * area * lanes);
     g.count = count;
     g.blocks = p->blocks;
@@ -439,25 +524,27 @@ static void lsnni_target_behind_task(void *user, int k, int worker)
 }
 
 /* ---- dx: a pixel of x meets the places that read it, one list for all its maps. */
-typedef struct lsnni_target_list { int32_t *ka, *kb; int count, done; } lsnni_target_list;
+typedef struct lsnni_target_list {
+    int32_t *ka, *kb;                /* places in w turned, in dz             */
+    int count, done;                 /* done: the sums hold something         */
+    lsnn_real *sum;                  /* C x blocks vectors                    */
+} lsnni_target_list;
 
-/* dx of pixel q from the list, all maps and blocks.                            */
-static void lsnni_target_flush(const lsnni_target *p, lsnni_tile *t, lsnni_target_list *list,
-                               int q)
+/* A pixel's sums over the list, all maps and blocks.                           */
+static void lsnni_target_flush(const lsnni_target *p, lsnni_tile *t, lsnni_target_list *list)
 {
     const lsnn_window *s = p->r.s;
-    size_t lanes = (size_t)s->lanes, map = lsnni_area(s->h, s->w);
-    if (!list->count && (list->done || p->add)) return;
+    if (!list->count && list->done) return;
     t->ka = list->ka;
     t->kb = list->kb;
     t->k = list->count;
-    t->add = list->done || p->add;
+    t->add = list->done;
     for (int c = 0; c < s->c; c += t->rows) {
         t->rows = lsnni_target_rows(p->g.kv, s->c - c);
         for (int m = 0; m < p->g.kv->rows; m++) {
             size_t row = (size_t)(c + LSNNI_MIN(m, t->rows - 1));
-            t->a[m] = p->w + row * lsnni_area(s->kernel_h, s->kernel_w);
-            t->c[m] = p->dx + (row * map + (size_t)q) * lanes;
+            t->a[m] = p->turned + row;
+            t->c[m] = list->sum + row * (size_t)s->n;
         }
         lsnni_target_tiles(p->g.kv, t, p->dz, p->blocks);
     }
@@ -480,9 +567,19 @@ static void lsnni_target_meet(const lsnni_target *p, lsnni_target_list *list, in
             int u = row->first - (i - row->at) * s->stride_h;
             int v = column->first - (j - column->at) * s->stride_w;
             if (place < 0) continue;
-            list->ka[list->count] = (k * s->c * s->kernel_h + u) * s->kernel_w + v;
-            list->kb[list->count++] = place * s->lanes;
+            list->ka[list->count] = ((k * s->kernel_h + u) * s->kernel_w + v) * s->c;
+            list->kb[list->count++] = place * s->n;
         }
+}
+
+static void lsnni_target_turn_task(void *user, int k, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    int taps = s->kernel_h * s->kernel_w;
+    size_t first = lsnni_at3(k, 0, s->c, 0, taps);
+    (void)worker;
+    p->g.kv->transpose(p->turned + first, (size_t)s->c, p->w + first, (size_t)taps, s->c, taps);
 }
 
 static void lsnni_target_dx_task(void *user, int task, int worker)
@@ -493,72 +590,139 @@ static void lsnni_target_dx_task(void *user, int task, int worker)
     int taps = s->kernel_h * s->kernel_w;
     lsnni_target_list list;
     lsnni_tile t;
-    list.ka = p->room + (size_t)worker * 2 * (size_t)(LSNNI_TARGET_CHUNK + taps);
-    list.kb = list.ka + LSNNI_TARGET_CHUNK + taps;
-    lsnni_target_steps(p, &t, (size_t)p->r.head[0], lsnni_area(s->c, s->h * s->w));
+    list.ka = p->room + (size_t)worker * 2 * (size_t)(LSNNI_TARGET_LIST + taps);
+    list.kb = list.ka + LSNNI_TARGET_LIST + taps;
+    list.sum = p->numbers + (size_t)worker * lsnni_target_numbers(s);
+    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes, block = (size_t)s->c * map;
+    lsnni_target_steps(&t, s->lanes, 1);
     t.bias = t.scale = NULL;
     for (int q = first; q < end; q++) {
-        list.count = list.done = 0;
+        lsnn_real *dx = p->dx + (size_t)q * (size_t)s->lanes;
+        list.count = 0;
+        list.done = p->add;
+        for (int c = 0; c < s->c && p->add; c++)
+            p->g.kv->weave(list.sum + lsnni_area(c, s->n), (size_t)s->lanes,
+                           dx + (size_t)c * map, block, (size_t)p->blocks);
         for (int k = 0; k < s->k; k++) {
             lsnni_target_meet(p, &list, k, &p->kinds[0].reach[q / s->w],
                               &p->kinds[1].reach[q % s->w]);
-            if (list.count >= LSNNI_TARGET_CHUNK) lsnni_target_flush(p, &t, &list, q);
+            if (list.count >= LSNNI_TARGET_LIST) lsnni_target_flush(p, &t, &list);
         }
-        lsnni_target_flush(p, &t, &list, q);
+        lsnni_target_flush(p, &t, &list);
+        for (int c = 0; c < s->c; c++)
+            p->g.kv->weave(dx + (size_t)c * map, block, list.sum + lsnni_area(c, s->n),
+                           (size_t)s->lanes, (size_t)p->blocks);
     }
 }
 
-/* ---- dw: for some maps and a range of kernels, each kernel row's taps.         */
-/* Kernel k, `maps` maps from c on, one run: row u of the taps is met by the places whose rows
-   are within its reach.                                                       */
-static void lsnni_target_dw_run(const lsnni_target *p, lsnni_correlation *g, int k, int c,
-                                const int32_t *run)
+/* ---- dw: for some maps and a range of kernels, a few rows of taps at a time.   */
+static int lsnni_target_maps(const lsnn_window *s) { return s->kernel_w > 3 ? 2 : 3; }
+
+/* The first of a run's places [e, end) in row i or later.                      */
+static int lsnni_place_from(const lsnni_regions *r, int e, int end, int i)
 {
-    const lsnni_regions *r = &p->r;
-    const lsnn_window *s = r->s;
-    size_t lanes = (size_t)s->lanes;
-    for (int u = 0; u < s->kernel_h; u++) {
-        const lsnni_reach *reach = &p->rows[u];
-        int e = run[0], end = run[0] + run[1];
-        while (e < end && r->pixel[e] / s->ow < reach->first) e++;
-        while (e < end && r->pixel[end - 1] / s->ow >= reach->first + reach->count) end--;
-        g->count = end - e;
-        g->at = r->at + e;
-        g->dy = p->dz + (size_t)e * lanes;
-        for (int v = 0; v < run[3] && e < end; v += g->taps) {
-            g->taps = LSNNI_MIN(LSNNI_TAPS_WIDE, run[3] - v);
-            if (g->maps > 2) g->taps = LSNNI_MIN(3, g->taps);
-            g->x = p->x + (ptrdiff_t)((size_t)c * lsnni_area(s->h, s->w) * lanes) +
-                (ptrdiff_t)(u * s->w + v) * (ptrdiff_t)lanes;
-            g->dw = p->dw + lsnni_at4(k, c, s->c, u, s->kernel_h, run[2] + v, s->kernel_w);
-            p->g.kv->correlate(g);
-        }
+    if (e < end && r->pixel[end - 1] < i * r->s->ow) return end;
+    while (e < end && r->pixel[e] < i * r->s->ow) e++;
+    return e;
+}
+
+/* Kernel k, map c, blocks from n0 on, `rows` rows of taps from u on, places [e, end) of a
+   run.                                                                        */
+static void lsnni_target_dw_part(const lsnni_target *p, lsnni_correlation *g, int k, int c,
+                                 const int32_t *run, int n0, int u, int rows, int e, int end)
+{
+    const lsnn_window *s = p->r.s;
+    ptrdiff_t lanes = s->lanes, map = (ptrdiff_t)lsnni_area(s->h, s->w);
+    int pieces = lsnni_div_up(run[3], LSNNI_TAPS_WIDE);
+    if (e >= end) return;
+    g->rows = rows;
+    g->count = end - e;
+    g->at = p->r.at + e;
+    g->dy = p->dz + lsnni_area(e, s->n) + n0 * lanes;
+    for (int i = 0; i < pieces; i++) {
+        int v = run[3] * i / pieces;
+        g->taps = run[3] * (i + 1) / pieces - v;
+        g->x = p->x + n0 * g->x_step + (c * map + u * s->w + v) * lanes;
+        g->dw = p->dw + lsnni_at4(k, c, s->c, u, s->kernel_h, run[2] + v, s->kernel_w);
+        p->g.kv->correlate(g);
     }
 }
 
-static int lsnni_target_maps(const lsnn_window *s) { return s->kernel_w > 3 ? 2 : 4; }
+/* The same for all places of a run: those that all of the rows meet, and each row's others. */
+static void lsnni_target_dw_rows(const lsnni_target *p, lsnni_correlation *g, int k, int c,
+                                 const int32_t *run, int n0, int u, int rows)
+{
+    const lsnn_window *s = p->r.s;
+    int e[2], from[2], first = 0, last = s->oh;
+    for (int m = 0; m < rows; m++) {
+        first = LSNNI_MAX(first, p->rows[u + m].first);
+        last = LSNNI_MIN(last, p->rows[u + m].first + p->rows[u + m].count);
+    }
+    g->row = s->w * s->lanes;
+    g->dw_row = s->kernel_w;
+    e[0] = lsnni_place_from(&p->r, run[0], run[0] + run[1], first);
+    e[1] = lsnni_place_from(&p->r, e[0], run[0] + run[1], last);
+    lsnni_target_dw_part(p, g, k, c, run, n0, u, rows, e[0], e[1]);
+    for (int m = 0; m < rows && (e[0] > run[0] || e[1] < run[0] + run[1]); m++) {
+        const lsnni_reach *own = &p->rows[u + m];
+        from[0] = lsnni_place_from(&p->r, run[0], e[0], own->first);
+        from[1] = lsnni_place_from(&p->r, e[1], run[0] + run[1], own->first + own->count);
+        if (!own->count) continue;
+        lsnni_target_dw_part(p, g, k, c, run, n0, u + m, 1, from[0], e[0]);
+        lsnni_target_dw_part(p, g, k, c, run, n0, u + m, 1, e[1], from[1]);
+    }
+}
+
+/* Kernel k, maps [c0, c1), blocks from n0 on, one run. A row that is left over goes by maps. */
+static void lsnni_target_dw_run(const lsnni_target *p, lsnni_correlation *g, int k, int c0,
+                                int c1, const int32_t *run, int n0)
+{
+    const lsnn_window *s = p->r.s;
+    int most = lsnni_target_maps(s), left = s->kernel_h % most, e, end;
+    int u = s->kernel_h - (left == 1);
+    for (int c = c0; c < c1; c++)
+        for (int i = 0; i < u; i += most)
+            lsnni_target_dw_rows(p, g, k, c, run, n0, i, LSNNI_MIN(most, u - i));
+    if (left != 1) return;
+    e = lsnni_place_from(&p->r, run[0], run[0] + run[1], p->rows[u].first);
+    end = lsnni_place_from(&p->r, e, run[0] + run[1], p->rows[u].first + p->rows[u].count);
+    g->row = (ptrdiff_t)lsnni_area(s->h, s->w) * s->lanes;
+    g->dw_row = s->kernel_h * s->kernel_w;
+    lsnni_target_dw_part(p, g, k, c0, run, n0, u, c1 - c0, e, end);
+}
+
+/* A run, as many blocks at once as let what it reads stay in the first-level cache. */
+static void lsnni_target_dw_blocks(const lsnni_target *p, lsnni_correlation *g, int k, int c0,
+                                   int c1, const int32_t *run, int n0, int n1)
+{
+    const lsnn_window *s = p->r.s;
+    int most = LSNNI_MAX(1, LSNNI_TARGET_NEAREST / (3 * LSNNI_MAX(1, run[1]) * s->lanes));
+    int parts = lsnni_div_up(n1 - n0, most);
+    for (int i = 0; i < parts; i++) {
+        int n = n0 + (n1 - n0) * i / parts;
+        g->blocks = n0 + (n1 - n0) * (i + 1) / parts - n;
+        lsnni_target_dw_run(p, g, k, c0, c1, run, n);
+    }
+}
 
 static void lsnni_target_dw_task(void *user, int task, int worker)
 {
     const lsnni_target *p = (const lsnni_target *)user;
     const lsnni_regions *r = &p->r;
     const lsnn_window *s = r->s;
-    int maps = lsnni_target_maps(s), c0 = task / p->ranges * maps;
-    int range = task % p->ranges, c1 = LSNNI_MIN(c0 + maps, s->c);
-    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes;
+    int maps = lsnni_target_maps(s), c = task / p->ranges * maps, range = task % p->ranges;
     lsnni_correlation g;
     (void)worker;
-    g.blocks = p->blocks;
-    g.map = (ptrdiff_t)map;
+    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes;
+    int most = LSNNI_MAX(1, (int)(LSNNI_TARGET_PACK * 2 / ((size_t)maps * map)));
+    int parts = lsnni_div_up(p->blocks, most);
+    g.dy_step = p->blocks;
     g.x_step = (ptrdiff_t)((size_t)s->c * map);
-    g.dy_step = (ptrdiff_t)((size_t)r->head[0] * (size_t)s->lanes);
-    g.dw_map = s->kernel_h * s->kernel_w;
-    for (int k = s->k * range / p->ranges; k < s->k * (range + 1) / p->ranges; k++)
-        for (int c = c0; c < c1; c += g.maps) {
-            g.maps = c1 - c >= 4 ? 4 : c1 - c >= 2 ? 2 : 1;
+    for (int j = 0; j < parts; j++)                      /* blocks that the cache can hold */
+        for (int k = s->k * range / p->ranges; k < s->k * (range + 1) / p->ranges; k++)
             for (int i = r->first_run[k]; i < r->first_run[k + 1]; i++)
-                lsnni_target_dw_run(p, &g, k, c, r->run + 4 * i);
-        }
+                lsnni_target_dw_blocks(p, &g, k, c, LSNNI_MIN(c + maps, s->c), r->run + 4 * i,
+                                       p->blocks * j / parts, p->blocks * (j + 1) / parts);
 }
 
 /* Scratch memory, and the tables of rows and columns in it.                    */
@@ -566,14 +730,16 @@ static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
 {
     const lsnn_window *s = p->r.s;
     size_t threads = (size_t)lsnn_ctx_threads(cx);
-    size_t tables = 2 * threads * (size_t)(LSNNI_TARGET_CHUNK + s->kernel_h * s->kernel_w);
-    size_t numbers = 2 * threads * lsnni_area(s->oh, s->ow), bytes;
+    size_t tables = 2 * threads * (size_t)(LSNNI_TARGET_LIST + s->kernel_h * s->kernel_w);
+    size_t numbers = threads * lsnni_target_numbers(s), bytes;
+    size_t weights = p->dx ? lsnni_area(s->k, s->c) * lsnni_area(s->kernel_h, s->kernel_w) : 0;
     lsnni_side side[2];
     char *at;
     bytes = lsnni_kinds_room(s->h) + lsnni_kinds_room(s->w);
     bytes = lsnni_room_add(bytes, lsnni_room((size_t)s->kernel_h, sizeof *p->rows));
     bytes = lsnni_room_add(bytes, lsnni_room(tables, sizeof *p->room));
     bytes = lsnni_room_add(bytes, lsnni_room(numbers, sizeof *p->numbers));
+    bytes = lsnni_room_add(bytes, lsnni_room(weights, sizeof *p->turned));
     at = (char *)lsnni_scratch(cx, bytes, 1);
     if (!at) return LSNN_ENOMEM;
     lsnni_sides(side, s);
@@ -581,7 +747,8 @@ static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
     lsnni_kinds_fill(&p->kinds[1], &at, &side[1], LSNNI_TO_X, s->w);
     p->rows = (lsnni_reach *)lsnni_cut(&at, (size_t)s->kernel_h, sizeof *p->rows);
     p->room = (int32_t *)lsnni_cut(&at, tables, sizeof *p->room);
-    p->numbers = (lsnn_real *)(void *)at;
+    p->numbers = (lsnn_real *)lsnni_cut(&at, numbers, sizeof *p->numbers);
+    p->turned = (lsnn_real *)(void *)at;
     for (int u = 0; u < s->kernel_h; u++) p->rows[u] = lsnni_reach_of(&side[0], LSNNI_TO_W, u);
     return LSNN_OK;
 }
@@ -595,8 +762,9 @@ static lsnn_status lsnni_target_blocks_backward(lsnn_ctx *cx, lsnni_target *p)
     p->ranges = LSNNI_MIN(s->k, lsnni_div_up(LSNNI_TARGET_TASKS, parts));
     if (p->dw) lsnn_parallel(cx, parts * p->ranges, lsnni_target_dw_task, p);
     p->per_task = lsnni_div_up(s->h * s->w, LSNNI_TARGET_TASKS);
-    if (p->dx)
-        lsnn_parallel(cx, lsnni_div_up(s->h * s->w, p->per_task), lsnni_target_dx_task, p);
+    if (!p->dx) return LSNN_OK;
+    lsnn_parallel(cx, s->k, lsnni_target_turn_task, p);
+    lsnn_parallel(cx, lsnni_div_up(s->h * s->w, p->per_task), lsnni_target_dx_task, p);
     return LSNN_OK;
 }
 
