@@ -599,6 +599,10 @@ typedef float lsnn_real;
 #define lsnn_smoother_map lsnn_smoother_map_f64
 #define lsnn_smooth_forward lsnn_smooth_forward_f64
 #define lsnn_smooth_backward lsnn_smooth_backward_f64
+#define lsnn_blender_theta lsnn_blender_theta_f64
+#define lsnn_blend_weights lsnn_blend_weights_f64
+#define lsnn_blend_forward lsnn_blend_forward_f64
+#define lsnn_blend_backward lsnn_blend_backward_f64
 #define lsnn_net_new lsnn_net_new_f64
 #define lsnn_net_free lsnn_net_free_f64
 #define lsnn_input lsnn_input_f64
@@ -606,6 +610,9 @@ typedef float lsnn_real;
 #define lsnn_conv1d lsnn_conv1d_f64
 #define lsnn_table_conv2d lsnn_table_conv2d_f64
 #define lsnn_local2d lsnn_local2d_f64
+#define lsnn_local1d lsnn_local1d_f64
+#define lsnn_lowrank2d lsnn_lowrank2d_f64
+#define lsnn_blend lsnn_blend_f64
 #define lsnn_dense lsnn_dense_f64
 #define lsnn_rbf lsnn_rbf_f64
 #define lsnn_relu lsnn_relu_f64
@@ -645,6 +652,7 @@ typedef float lsnn_real;
 #define lsnn_net_dims lsnn_net_dims_f64
 #define lsnn_net_get lsnn_net_get_f64
 #define lsnn_net_set lsnn_net_set_f64
+#define lsnn_net_unshare lsnn_net_unshare_f64
 #define lsnn_net_param_name lsnn_net_param_name_f64
 #define lsnn_work_new lsnn_work_new_f64
 #define lsnn_work_free lsnn_work_free_f64
@@ -1084,6 +1092,30 @@ LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real
                                           const lsnn_real *theta, const lsnn_real *b,
                                           const lsnn_smoother *s, int add, int add_theta);
 
+/* ---- >>api blend: a mixture of shared kernels at each place -------------------
+   y[n,k,p] = sum_m g[m,p] a[n,m*K + k,p] + b[k]   a N,M*K,H,W  b K (NULL: none)  y N,K,H,W
+   g M,H,W is made from theta: ROWS: M,H+W, softmax over m of theta[row] + theta[H + column];
+   PLACES: M,H*W, softmax of theta[place]; FREE: the same numbers as they are. */
+typedef enum lsnn_blend_kind {
+    LSNN_BLEND_ROWS = 0, LSNN_BLEND_PLACES, LSNN_BLEND_FREE_ROWS, LSNN_BLEND_FREE_PLACES,
+    LSNN_BLEND_KIND_INT_ = 0x7FFFFFFF
+} lsnn_blend_kind;
+typedef struct lsnn_blender {
+    int n, k, banks, h, w;           /* banks: M                              */
+    lsnn_blend_kind kind;
+    int lanes;                       /* 0, or lsnn_lanes: y and a are blocks of images */
+} lsnn_blender;
+LSNN_API int lsnn_blender_theta(const lsnn_blender *s);      /* numbers a bank */
+LSNN_API lsnn_status lsnn_blend_weights(lsnn_ctx *cx, lsnn_real *g, const lsnn_real *theta,
+                                        const lsnn_blender *s);
+LSNN_API lsnn_status lsnn_blend_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *a,
+                                        const lsnn_real *g, const lsnn_real *b,
+                                        const lsnn_blender *s);
+LSNN_API lsnn_status lsnn_blend_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real *dtheta,
+                                         lsnn_real *db, const lsnn_real *dy,
+                                         const lsnn_real *a, const lsnn_real *g,
+                                         const lsnn_blender *s, int add);
+
 /* ---- >>api net: a graph of layers -------------------------------------------
    Build it from top to bottom: a call that adds a layer takes nodes made before
    and returns a new node's number, or -1 after a failure (a call given -1
@@ -1103,6 +1135,16 @@ typedef enum lsnn_init {
 typedef enum lsnn_learn_norm {
     LSNN_NORM_FIXED = 0, LSNN_NORM_OF_LAYER, LSNN_NORM_OF_MAP, LSNN_NORM_INT_ = 0x7FFFFFFF
 } lsnn_learn_norm;
+
+/* local2d's bias: a number a place and kernel, a number a kernel, or none (as no_bias). */
+typedef enum lsnn_bias {
+    LSNN_BIAS_OF_PLACE = 0, LSNN_BIAS_OF_KERNEL, LSNN_BIAS_NONE, LSNN_BIAS_INT_ = 0x7FFFFFFF
+} lsnn_bias;
+/* local2d's first weights: each place draws its own; or all places begin alike, a convolution
+   that may drift apart.                                                      */
+typedef enum lsnn_start {
+    LSNN_START_EACH = 0, LSNN_START_ALIKE, LSNN_START_INT_ = 0x7FFFFFFF
+} lsnn_start;
 
 /* Everything optional about a layer; all zero is the default. A field that the
    layer's type does not read must stay zero (EVALUE names it).               */
@@ -1126,6 +1168,10 @@ typedef struct lsnn_options {
     int pad_top, pad_left, pad_bottom, pad_right;    /* for LSNN_EXPLICIT     */
     int dilation_h, dilation_w;      /* conv2d, local2d: 0 -> 1; w 0 -> h     */
     int groups;                      /* conv2d, local2d: 0 -> 1; channels: depthwise */
+    lsnn_bias bias;                  /* local2d                               */
+    lsnn_start start;                /* local2d                               */
+    int banks;                       /* blend (set by the call)               */
+    lsnn_blend_kind blend;           /* blend, lowrank2d                      */
     /* single types */
     double slope;                    /* leaky_relu: 0 -> 0.01                 */
     double rate;                     /* dropout (set by the call)             */
@@ -1157,6 +1203,13 @@ LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const ls
 LSNN_API int lsnn_table_conv2d(lsnn_net *net, int x, const char *table, int kernel,
                                const lsnn_options *o);
 LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
+LSNN_API int lsnn_local1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
+/* Low-rank locally connected: at each place a learned mixture of `banks` sets of shared kernels,
+   a conv2d "NAME-banks" of banks*filters maps and a blend NAME. The options go to the one that
+   reads them, lr_factor and freeze to both. A blend's weights are readable as "NAME.weights". */
+LSNN_API int lsnn_lowrank2d(lsnn_net *net, int x, int filters, int kernel, int banks,
+                            const lsnn_options *o);
+LSNN_API int lsnn_blend(lsnn_net *net, int x, int banks, const lsnn_options *o);
 LSNN_API int lsnn_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o);
 /* Distances to `outputs` centres, which begin at random corners of [-1, 1]^C; freeze: they
    are a buffer, all 0, for lsnn_net_set.                                     */
@@ -1352,6 +1405,12 @@ LSNN_API lsnn_status lsnn_net_dims(lsnn_net *net, const char *name, int *rank, i
 LSNN_API lsnn_status lsnn_net_get(lsnn_net *net, const char *name, lsnn_real *v, size_t count);
 LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_real *v,
                                   size_t count);
+/* Gives layer `local` of a built net, a local2d, at all places the weights and the bias of
+   `conv`, a conv2d of `from` (which may be the same net), perhaps a trained one: it computes the
+   same, and may drift apart. ENAME: no such layer; ESHAPE: other sizes; EVALUE: a bias that
+   local has no place for.                                                    */
+LSNN_API lsnn_status lsnn_net_unshare(lsnn_net *net, const char *local, const lsnn_net *from,
+                                      const char *conv);
 /* The table of parameters (kind 0) and buffers (kind 1): name of number i, NULL
    past the end.                                                              */
 LSNN_API const char *lsnn_net_param_name(const lsnn_net *net, int kind, int i, size_t *count);
@@ -2991,6 +3050,24 @@ static void lsnni_connect(lsnn_layer_plan *p, double inputs)
     p->connections[1] = p->params > 1 ? units : 0;
 }
 
+/* The first values of parameter i, `count` of them: weights by He (normal, variance 2 / fan_in)
+   or Glorot (uniform, variance 2 / (fan_in + fan_out)), the rest as the layer says. */
+static void lsnni_draw_values(const lsnn_layer_plan *p, int i, lsnn_real *v, size_t count,
+                              lsnn_rng *r)
+{
+    const lsnn_param_spec *s = &p->param[i];
+    double scale = p->o.init_scale > 0 ? p->o.init_scale : 1;
+    double he = sqrt(2.0 / LSNNI_MAX(1, s->fan_in));
+    double glorot = sqrt(6.0 / LSNNI_MAX(1, s->fan_in + s->fan_out));
+    for (size_t j = 0; j < count; j++) {
+        double d = s->value;
+        if (s->fan_in > 0 && p->o.init == LSNN_INIT_HE) d = scale * he * lsnn_rng_normal(r);
+        else if (s->fan_in > 0 && p->o.init == LSNN_INIT_GLOROT)
+            d = scale * glorot * (2 * lsnn_rng_uniform(r) - 1);
+        v[j] = LSNNI_R(d);
+    }
+}
+
 /* The builders fill in what their positional arguments say.                   */
 static lsnn_options lsnni_options(const lsnn_options *o)
 {
@@ -3007,6 +3084,15 @@ static int lsnni_windowed(lsnn_net *net, const lsnn_layer_type *type, int x, int
     if (!all.kernel_h) all.kernel_h = kernel;
     if (!all.kernel_w) all.kernel_w = kernel;
     return lsnn_layer(net, type, &x, 1, &all);
+}
+
+/* Kernels of 1 x kernel, for signals.                                         */
+static int lsnni_windowed_row(lsnn_net *net, const lsnn_layer_type *type, int x, int filters,
+                              int kernel, const lsnn_options *o)
+{
+    lsnn_options row = lsnni_options(o);
+    if (!row.kernel_h) row.kernel_h = 1;
+    return lsnni_windowed(net, type, x, filters, kernel, &row);
 }
 
 /* ---- >>input: where the batch's images enter --------------------------------------
@@ -5601,9 +5687,7 @@ LSNN_API int lsnn_conv2d(lsnn_net *net, int x, int filters, int kernel, const ls
 
 LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
 {
-    lsnn_options row = lsnni_options(o);
-    if (!row.kernel_h) row.kernel_h = 1;
-    return lsnni_windowed(net, &lsnni_conv2d_type, x, filters, kernel, &row);
+    return lsnni_windowed_row(net, &lsnni_conv2d_type, x, filters, kernel, o);
 }
 /* ---- >>table_conv2d -------------------------------------------------------------
    A convolution whose kernels read only some of the input's maps: those that a connection
@@ -6164,17 +6248,31 @@ LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_rea
 
 #endif /* LSNN_NAIVE */
 
-/* ---- The layer ------------------------------------------------------------------------*/
+/* ---- The layer ------------------------------------------------------------------------
+   Its bias may be one number a kernel: it is spread over the places before the op, and the
+   gradients of the places are added up after it.                              */
 static lsnn_status lsnni_plan_local2d(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     lsnn_window s;
     int depth;
+    if ((int)p->o.bias < 0 || p->o.bias > LSNN_BIAS_NONE || (int)p->o.start < 0 ||
+        p->o.start > LSNN_START_ALIKE)
+        return lsnni_fail(cx, LSNN_EVALUE, "local2d: bias %d or start %d is unknown",
+                          (int)p->o.bias, (int)p->o.start);
+    if (p->o.bias == LSNN_BIAS_OF_KERNEL && p->o.no_bias)
+        return lsnni_fail(cx, LSNN_EVALUE, "local2d: bias asks for one a kernel, no_bias for none");
+    if (p->o.bias == LSNN_BIAS_NONE) p->o.no_bias = 1;
+    if (p->o.no_bias) p->o.bias = LSNN_BIAS_OF_PLACE;    /* in a file, one word for none */
     LSNNI_TRY(lsnni_plan_kernels(cx, p, &s));
     depth = lsnni_depth(&s);
     p->param[0] = lsnni_spec("weight", 3, s.oh * s.ow, depth, s.k, 0);
     p->param[0].fan_in = depth;
     p->param[0].fan_out = s.k / s.groups * s.kernel_h * s.kernel_w;
     p->param[1] = lsnni_spec("bias", 3, s.k, s.oh, s.ow, 0);
+    if (p->o.bias == LSNN_BIAS_OF_KERNEL) {
+        p->keep_fixed = p->param[1].count;
+        p->param[1] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
+    }
     p->param[1].no_decay = 1;
     p->macs = (double)p->param[0].count;
     lsnni_connect(p, depth);
@@ -6184,27 +6282,60 @@ static lsnn_status lsnni_plan_local2d(lsnn_ctx *cx, lsnn_layer_plan *p)
 static lsnn_status lsnni_forward_local2d(lsnn_ctx *cx, lsnn_call *c)
 {
     lsnn_window s;
+    size_t area = lsnni_area(c->plan->out.h, c->plan->out.w);
+    const lsnn_real *b = c->param[1];
     LSNNI_TRY(lsnni_call_window(cx, &s, c));
-    return lsnn_local2d_forward(cx, c->y, c->x[0], c->param[0], c->param[1], &s);
+    if (c->plan->o.bias == LSNN_BIAS_OF_KERNEL) {
+        for (size_t i = 0; i < area * (size_t)s.k; i++) c->keep[i] = b[i / area];
+        b = c->keep;
+    }
+    return lsnn_local2d_forward(cx, c->y, c->x[0], c->param[0], b, &s);
 }
 
 static lsnn_status lsnni_backward_local2d(lsnn_ctx *cx, lsnn_call *c)
 {
     lsnn_window s;
+    size_t area = lsnni_area(c->plan->out.h, c->plan->out.w);
+    lsnn_real *db = c->dparam[1];
+    int of_kernel = db && c->plan->o.bias == LSNN_BIAS_OF_KERNEL;
     LSNNI_TRY(lsnni_call_window(cx, &s, c));
-    return lsnn_local2d_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
-                                 c->param[0], &s, c->add[0]);
+    if (of_kernel) {
+        db = c->keep;
+        memset(db, 0, area * (size_t)s.k * sizeof *db);
+    }
+    LSNNI_TRY(lsnn_local2d_backward(cx, c->dx[0], c->dparam[0], db, c->dy, c->x[0], c->param[0],
+                                    &s, c->add[0]));
+    for (int k = 0; k < s.k && of_kernel; k++) {
+        double sum = 0;
+        for (size_t p = 0; p < area; p++) sum += (double)db[(size_t)k * area + p];
+        c->dparam[1][k] += LSNNI_R(sum);
+    }
+    return LSNN_OK;
+}
+
+/* Each place draws weights of its own; or all begin with the first one's: a convolution. */
+static void lsnni_init_local2d(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
+{
+    size_t count = p->param[i].count, drawn = count;
+    if (i == 0 && p->o.start == LSNN_START_ALIKE) drawn = count / (size_t)p->param[0].dim[0];
+    lsnni_draw_values(p, i, v, drawn, rng);
+    for (size_t j = drawn; j < count; j++) v[j] = v[j - drawn];
 }
 
 static const lsnn_layer_type lsnni_local2d_type = {
-    "local2d", LSNNI_WEIGHTED LSNNI_KERNEL_OPTIONS, 1, 1,
+    "local2d", LSNNI_WEIGHTED LSNNI_KERNEL_OPTIONS "bias start ", 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_local2d, lsnni_forward_local2d, lsnni_backward_local2d, NULL
+    lsnni_plan_local2d, lsnni_forward_local2d, lsnni_backward_local2d, lsnni_init_local2d
 };
 
 LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
 {
     return lsnni_windowed(net, &lsnni_local2d_type, x, filters, kernel, o);
+}
+
+LSNN_API int lsnn_local1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
+{
+    return lsnni_windowed_row(net, &lsnni_local2d_type, x, filters, kernel, o);
 }
 /* ---- >>smooth: LSNN's smoother ------------------------------------------------------
    y[n,k,p] = sum_l U[k,l,p] a[n,k,l,p] + b[k]                                (Eq. 1)
@@ -6969,6 +7100,357 @@ LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
     x[1] = theta;
     return lsnn_layer(net, &lsnni_smooth_type, x, theta == LSNN_FREE ? 1 : 2, o);
 }
+/* ---- >>blend: each place mixes shared banks of kernels ----------------------------
+   Low-Rank Locally Connected layers (Elsayed, Ramachandran, Shlens, Kornblith, ICML 2020): a
+   convolution with M banks of K kernels each, and at each place p weights of its own over the
+   banks. M = 1 is a convolution, M = H*W could be any local2d.
+   y[n,k,p]       = sum_m g[m,p] a[n, m*K + k, p] + b[k]
+   g[m,p]         = softmax over m of z[m,p], or z itself
+   z[m,p]         = theta[m,i] + theta[m,H+j] for p = (i, j), as the paper has it, or theta[m,p]
+   da[n,m*K+k,p] (+)= g[m,p] dy[n,k,p]      db[k] += sum_n,p dy[n,k,p]
+   dg[m,p]        = sum_n,k dy[n,k,p] a[n, m*K + k, p]
+   dz[m,p]        = g[m,p] (dg[m,p] - sum_l g[l,p] dg[l,p]), or dg; dtheta += the sums of its dz
+   a N,M*K,H,W  theta M,H+W or M,H*W  b K  y N,K,H,W  g M,H,W. M*K*H*W multiply-adds an image.
+   The paper has biases a row and a column beside b; here b is all.            */
+static int lsnni_blend_rows(const lsnn_blender *s)
+{
+    return s->kind == LSNN_BLEND_ROWS || s->kind == LSNN_BLEND_FREE_ROWS;
+}
+static int lsnni_blend_free(const lsnn_blender *s)
+{
+    return s->kind == LSNN_BLEND_FREE_ROWS || s->kind == LSNN_BLEND_FREE_PLACES;
+}
+
+LSNN_API int lsnn_blender_theta(const lsnn_blender *s)
+{
+    return lsnni_blend_rows(s) ? s->h + s->w : s->h * s->w;
+}
+
+static lsnn_status lsnni_blend_check(lsnn_ctx *cx, const lsnn_blender *s)
+{
+    int size[5];
+    size[0] = s->n; size[1] = s->banks; size[2] = s->k; size[3] = s->h; size[4] = s->w;
+    LSNNI_TRY(lsnni_sizes(cx, "blend (images x banks x kernels x rows x columns)", 5, size));
+    if ((double)s->n * s->banks * s->k > INT_MAX || (double)s->banks * s->h * s->w > INT_MAX / 32)
+        return lsnni_fail(cx, LSNN_ESHAPE, "blend: %d images x %d banks x %d kernels, maps of "
+                          "%d x %d are too many", s->n, s->banks, s->k, s->h, s->w);
+    if ((int)s->kind < 0 || s->kind > LSNN_BLEND_FREE_PLACES)
+        return lsnni_fail(cx, LSNN_EVALUE, "blend: kind %d is unknown", (int)s->kind);
+    return lsnni_lanes_fit(cx, "blend", s->lanes, s->n);
+}
+
+static double lsnni_blend_z(const lsnn_blender *s, const lsnn_real *theta, int m, int i, int j)
+{
+    theta += lsnni_area(m, lsnn_blender_theta(s));
+    return lsnni_blend_rows(s) ? (double)theta[i] + (double)theta[s->h + j]
+                               : (double)theta[lsnni_at2(i, j, s->w)];
+}
+
+LSNN_API lsnn_status lsnn_blend_weights(lsnn_ctx *cx, lsnn_real *g, const lsnn_real *theta,
+                                        const lsnn_blender *s)
+{
+    LSNNI_TRY(lsnni_blend_check(cx, s));
+    for (int i = 0; i < s->h; i++)
+    for (int j = 0; j < s->w; j++) {
+        double most = lsnni_blend_z(s, theta, 0, i, j), sum = 0;
+        for (int m = 1; m < s->banks; m++)
+            most = LSNNI_MAX(most, lsnni_blend_z(s, theta, m, i, j));
+        for (int m = 0; m < s->banks; m++) sum += exp(lsnni_blend_z(s, theta, m, i, j) - most);
+        for (int m = 0; m < s->banks; m++) {
+            double z = lsnni_blend_z(s, theta, m, i, j);
+            g[lsnni_at3(m, i, s->h, j, s->w)] =
+                LSNNI_R(lsnni_blend_free(s) ? z : exp(z - most) / sum);
+        }
+    }
+    return LSNN_OK;
+}
+
+/* What g's gradient at each place is to theta.                               */
+static void lsnni_blend_to_theta(lsnn_real *dtheta, const lsnn_real *dg, const lsnn_real *g,
+                                 const lsnn_blender *s)
+{
+    size_t area = lsnni_area(s->h, s->w), numbers = (size_t)lsnn_blender_theta(s);
+    for (size_t p = 0; p < area; p++) {
+        double mean = 0;
+        for (size_t m = 0; m < (size_t)s->banks && !lsnni_blend_free(s); m++)
+            mean += (double)g[m * area + p] * (double)dg[m * area + p];
+        for (size_t m = 0; m < (size_t)s->banks; m++) {
+            double dz = (double)dg[m * area + p];
+            lsnn_real *to = dtheta + m * numbers;
+            if (!lsnni_blend_free(s)) dz = (double)g[m * area + p] * (dz - mean);
+            if (lsnni_blend_rows(s)) {
+                to[p / (size_t)s->w] += LSNNI_R(dz);
+                to[(size_t)s->h + p % (size_t)s->w] += LSNNI_R(dz);
+            } else to[p] += LSNNI_R(dz);
+        }
+    }
+}
+
+#ifdef LSNN_NAIVE
+/* ---- The naive pair -------------------------------------------------------------------*/
+LSNN_API lsnn_status lsnn_blend_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *a,
+                                        const lsnn_real *g, const lsnn_real *b,
+                                        const lsnn_blender *s)
+{
+    int area = s->h * s->w;
+    LSNNI_TRY(lsnni_blend_check(cx, s));
+    for (int n = 0; n < s->n; n++)
+    for (int k = 0; k < s->k; k++)
+    for (int p = 0; p < area; p++) {
+        double sum = b ? (double)b[k] : 0;
+        for (int m = 0; m < s->banks; m++)
+            sum += (double)g[lsnni_at2(m, p, area)]
+                 * (double)a[lsnni_at4(n, m, s->banks, k, s->k, p, area)];
+        y[lsnni_at3(n, k, s->k, p, area)] = LSNNI_R(sum);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_blend_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real *dtheta,
+                                         lsnn_real *db, const lsnn_real *dy,
+                                         const lsnn_real *a, const lsnn_real *g,
+                                         const lsnn_blender *s, int add)
+{
+    int area = s->h * s->w;
+    lsnn_real *dg;
+    LSNNI_TRY(lsnni_blend_check(cx, s));
+    dg = (lsnn_real *)lsnni_scratch(cx, lsnni_area(s->banks, area), sizeof *dg);
+    if (!dg) return LSNN_ENOMEM;
+    if (cx->rehearsal_) return LSNN_OK;
+    lsnni_clear(dg, lsnni_area(s->banks, area), LSNN_SET);
+    lsnni_clear(da, lsnni_at4(s->n, 0, s->banks, 0, s->k, 0, area), add);
+    for (int n = 0; n < s->n; n++)
+    for (int k = 0; k < s->k; k++)
+    for (int p = 0; p < area; p++) {
+        lsnn_real d = dy[lsnni_at3(n, k, s->k, p, area)];
+        if (db) db[k] += d;
+        for (int m = 0; m < s->banks; m++) {
+            size_t at = lsnni_at4(n, m, s->banks, k, s->k, p, area);
+            if (da) da[at] += g[lsnni_at2(m, p, area)] * d;
+            dg[lsnni_at2(m, p, area)] += a[at] * d;
+        }
+    }
+    if (dtheta) lsnni_blend_to_theta(dtheta, dg, g, s);
+    return LSNN_OK;
+}
+
+#else /* ---- The fast pair: bound by reading a, and by writing da ---------------------------*/
+typedef struct lsnni_blending {
+    const lsnni_kernels *kv;
+    const lsnn_blender *s;
+    const lsnn_real *a, *dy, *g, *wide, *b;      /* wide: g, each number once a lane */
+    lsnn_real *y, *da, *db, *dg, *sums;
+    size_t lanes, map, row;          /* numbers of a map, of one of its rows  */
+    int add;
+} lsnni_blending;
+
+/* Bank m's map of kernel k of a block.                                        */
+static size_t lsnni_blend_at(const lsnni_blending *p, int block, int m, int k)
+{
+    return (lsnni_area(block * p->s->banks + m, p->s->k) + (size_t)k) * p->map;
+}
+
+static void lsnni_blend_task(void *user, int task, int worker)
+{
+    const lsnni_blending *p = (const lsnni_blending *)user;
+    int block = task / p->s->k, k = task % p->s->k;
+    lsnn_real *y = p->y + (size_t)task * p->map;
+    (void)worker;
+    for (int m = 0; m < p->s->banks; m++)
+        p->kv->multiply(y, p->a + lsnni_blend_at(p, block, m, k),
+                        p->wide + (size_t)m * p->map, p->map, m > 0);
+    if (p->b) p->kv->affine(y, y, 1, (double)p->b[k], p->map, LSNN_SET);
+}
+
+static void lsnni_blend_da_task(void *user, int task, int worker)
+{
+    const lsnni_blending *p = (const lsnni_blending *)user;
+    int block = task / p->s->k, k = task % p->s->k;
+    (void)worker;
+    for (int m = 0; m < p->s->banks; m++)
+        p->kv->multiply(p->da + lsnni_blend_at(p, block, m, k), p->dy + (size_t)task * p->map,
+                        p->wide + (size_t)m * p->map, p->map, p->add);
+}
+
+/* dg of one bank and one row of places.                                       */
+static void lsnni_blend_dg_task(void *user, int task, int worker)
+{
+    const lsnni_blending *p = (const lsnni_blending *)user;
+    const lsnn_blender *s = p->s;
+    int m = task / s->h, i = task % s->h, blocks = s->n / (int)p->lanes;
+    lsnn_real *sum = p->lanes > 1 ? p->sums + (size_t)worker * p->row :
+        p->dg + (size_t)task * p->row;
+    memset(sum, 0, p->row * sizeof *sum);
+    for (int block = 0; block < blocks; block++)
+        for (int k = 0; k < s->k; k++)
+            p->kv->multiply(sum, p->dy + lsnni_at2(block, k, s->k) * p->map +
+                            (size_t)i * p->row, p->a + lsnni_blend_at(p, block, m, k) +
+                            (size_t)i * p->row, p->row, LSNN_ADD);
+    if (p->lanes > 1) p->kv->gather(p->dg + lsnni_area(task, s->w), sum, (size_t)s->w);
+}
+
+static void lsnni_blend_db_task(void *user, int k, int worker)
+{
+    const lsnni_blending *p = (const lsnni_blending *)user;
+    double sum = 0;
+    (void)worker;
+    for (int block = 0; block < p->s->n / (int)p->lanes; block++)
+        sum += p->kv->sum(p->dy + lsnni_at2(block, k, p->s->k) * p->map, p->map);
+    p->db[k] += LSNNI_R(sum);
+}
+
+/* Takes the memory, backward's too if dg, and makes g as wide as a's pixels.  */
+static lsnn_status lsnni_blend_plan(lsnn_ctx *cx, lsnni_blending *p, const lsnn_blender *s,
+                                    const lsnn_real *g, int dg)
+{
+    size_t count, area;
+    lsnni_want want[3], *end = want;
+    lsnn_real *wide = NULL;
+    LSNNI_TRY(lsnni_blend_check(cx, s));
+    memset(p, 0, sizeof *p);
+    area = lsnni_area(s->h, s->w);
+    count = (size_t)s->banks * area;
+    p->kv = lsnni_kernels_of(cx);
+    p->s = s;
+    p->g = g;
+    p->lanes = s->lanes > 1 ? (size_t)s->lanes : 1;
+    p->map = area * p->lanes;
+    p->row = (size_t)s->w * p->lanes;
+    if (p->lanes > 1) LSNNI_WANT(&end, wide, count * p->lanes);
+    if (dg) LSNNI_WANT(&end, p->dg, count);
+    if (dg) LSNNI_WANT(&end, p->sums, p->row * (size_t)lsnn_ctx_threads(cx));
+    if (end > want) LSNNI_TRY(lsnni_take(cx, want, end));
+    if (wide) p->kv->repeat(wide, g, count);
+    p->wide = wide ? wide : g;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_blend_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *a,
+                                        const lsnn_real *g, const lsnn_real *b,
+                                        const lsnn_blender *s)
+{
+    lsnni_blending p;
+    LSNNI_TRY(lsnni_blend_plan(cx, &p, s, g, 0));
+    p.y = y; p.a = a; p.b = b;
+    lsnn_parallel(cx, s->n / (int)p.lanes * s->k, lsnni_blend_task, &p);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_blend_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real *dtheta,
+                                         lsnn_real *db, const lsnn_real *dy,
+                                         const lsnn_real *a, const lsnn_real *g,
+                                         const lsnn_blender *s, int add)
+{
+    lsnni_blending p;
+    LSNNI_TRY(lsnni_blend_plan(cx, &p, s, g, 1));
+    p.da = da; p.db = db; p.dy = dy; p.a = a; p.add = add;
+    if (dtheta) lsnn_parallel(cx, s->banks * s->h, lsnni_blend_dg_task, &p);
+    if (dtheta && !cx->rehearsal_) lsnni_blend_to_theta(dtheta, p.dg, g, s);
+    if (db) lsnn_parallel(cx, s->k, lsnni_blend_db_task, &p);
+    if (da) lsnn_parallel(cx, s->n / (int)p.lanes * s->k, lsnni_blend_da_task, &p);
+    return LSNN_OK;
+}
+#endif /* LSNN_NAIVE */
+
+/* ---- The layer ------------------------------------------------------------------------*/
+static lsnn_blender lsnni_blend_of(const lsnn_layer_plan *p, int n, int lanes)
+{
+    lsnn_blender s;
+    memset(&s, 0, sizeof s);
+    s.n = n;
+    s.banks = p->o.banks;
+    s.k = p->in[0].c / LSNNI_MAX(1, s.banks);
+    s.h = p->in[0].h;
+    s.w = p->in[0].w;
+    s.kind = p->o.blend;
+    s.lanes = lanes;
+    return s;
+}
+
+static lsnn_status lsnni_plan_blend(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_blender s;
+    if (p->o.banks < 1 || p->in[0].c % p->o.banks)
+        return lsnni_fail(cx, LSNN_ESHAPE, "blend: banks is %d, it must divide the %d channels",
+                          p->o.banks, p->in[0].c);
+    s = lsnni_blend_of(p, 1, 0);
+    LSNNI_TRY(lsnni_blend_check(cx, &s));
+    p->out = p->in[0];
+    p->out.c = s.k;
+    p->param[0] = lsnni_spec("theta", 2, s.banks, lsnn_blender_theta(&s), 0, 0);
+    p->param[0].value = !lsnni_blend_free(&s) ? 0 :      /* so that y's variance is that of one */
+        (lsnni_blend_rows(&s) ? 0.5 : 1) / sqrt((double)s.banks);    /* bank of He's kernels */
+    p->param[1] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
+    p->param[0].no_decay = p->param[1].no_decay = 1;
+    p->params = p->o.no_bias ? 1 : 2;
+    p->keep_name = "weights";
+    p->keep_shape = p->in[0];
+    p->keep_shape.c = s.banks;
+    p->keep_fixed = lsnni_area(s.banks, s.h * s.w);
+    p->macs = (double)lsnni_features(p->in[0]);
+    lsnni_connect(p, s.banks);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_forward_blend(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_blender s = lsnni_blend_of(c->plan, c->n, c->lanes);
+    if (!*c->kept) LSNNI_TRY(lsnn_blend_weights(cx, c->keep, c->param[0], &s));
+    *c->kept = 1;
+    return lsnn_blend_forward(cx, c->y, c->x[0], c->keep, c->param[1], &s);
+}
+
+static lsnn_status lsnni_backward_blend(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_blender s = lsnni_blend_of(c->plan, c->n, c->lanes);
+    return lsnn_blend_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0], c->keep,
+                               &s, c->add[0]);
+}
+
+static const lsnn_layer_type lsnni_blend_type = {
+    "blend", "lr_factor freeze no_bias banks blend", 1, 1,
+    LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
+    lsnni_plan_blend, lsnni_forward_blend, lsnni_backward_blend, NULL
+};
+
+LSNN_API int lsnn_blend(lsnn_net *net, int x, int banks, const lsnn_options *o)
+{
+    lsnn_options all = lsnni_options(o);
+    if (!all.banks) all.banks = banks;
+    return lsnn_layer(net, &lsnni_blend_type, &x, 1, &all);
+}
+
+/* NAME-banks, or no name.                                                     */
+static const char *lsnni_banks_name(const char *name, char text[240])
+{
+    if (name) snprintf(text, 240, "%.220s-banks", name);
+    return name ? text : NULL;
+}
+
+/* The convolution with all banks, and the blend: what is optional goes to the one that reads
+   it. Under a softmax of equal weights the banks' mean would have 1 / banks of the variance. */
+LSNN_API int lsnn_lowrank2d(lsnn_net *net, int x, int filters, int kernel, int banks,
+                            const lsnn_options *o)
+{
+    lsnn_options conv = lsnni_options(o), all = conv, blend;
+    char name[2][240];
+    int mean = all.blend == LSNN_BLEND_ROWS || all.blend == LSNN_BLEND_PLACES;
+    memset(&blend, 0, sizeof blend);
+    blend.name = all.name; blend.share = all.share; blend.keep = all.keep;
+    blend.lr_factor = all.lr_factor; blend.freeze = all.freeze; blend.no_bias = all.no_bias;
+    blend.blend = all.blend;
+    blend.groups = all.groups;           /* which blend refuses                 */
+    conv.groups = 0;
+    conv.name = lsnni_banks_name(all.name, name[0]);
+    conv.share = lsnni_banks_name(all.share, name[1]);
+    conv.keep = 0;
+    conv.no_bias = 1;
+    conv.blend = LSNN_BLEND_ROWS;        /* which is 0: not conv2d's            */
+    if (mean && banks > 1) conv.init_scale = lsnni_or(all.init_scale, 1) * sqrt((double)banks);
+    x = lsnn_conv2d(net, x, (double)filters * banks > INT_MAX ? -1 : filters * banks, kernel,
+                    &conv);
+    return x < 0 ? -1 : lsnn_blend(net, x, banks, &blend);
+}
 
 /* The library's layer types. A new one is a file above and a line here.      */
 static const lsnn_layer_type *const lsnni_types[] = {
@@ -6988,7 +7470,8 @@ static const lsnn_layer_type *const lsnni_types[] = {
     &lsnni_conv2d_type,
     &lsnni_table_conv2d_type,
     &lsnni_local2d_type,
-    &lsnni_smooth_type
+    &lsnni_smooth_type,
+    &lsnni_blend_type
 };
 
 /* ============================================================================
@@ -7098,6 +7581,7 @@ static const lsnni_field lsnni_fields[] = {
     LSNNI_INT(kernel_h), LSNNI_INT(kernel_w), LSNNI_INT(stride_h), LSNNI_INT(stride_w),
     LSNNI_INT(padding), LSNNI_INT(pad_top), LSNNI_INT(pad_left), LSNNI_INT(pad_bottom),
     LSNNI_INT(pad_right), LSNNI_INT(dilation_h), LSNNI_INT(dilation_w), LSNNI_INT(groups),
+    LSNNI_INT(bias), LSNNI_INT(start), LSNNI_INT(banks), LSNNI_INT(blend),
     LSNNI_REAL(slope), LSNNI_REAL(rate), LSNNI_REAL(momentum),
     LSNNI_REAL(eps), LSNNI_INT(first), LSNNI_INT(count), LSNNI_INT(head),
     LSNNI_REAL(loss_weight), LSNNI_REAL(rubbish), LSNNI_REAL(norm), LSNNI_INT(learn_norm),
@@ -7420,6 +7904,9 @@ static lsnn_status lsnni_share(lsnn_net *net, lsnni_node *v, const char *name)
         v->plan.o.mixture != u->plan.o.mixture || v->plan.o.normalise != u->plan.o.normalise)
         return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another smooth_shape, "
                           "mixture or normalise: its theta means something else", name);
+    if (v->plan.o.blend != u->plan.o.blend)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another blend: its theta "
+                          "means something else", name);
     if (v->table && strcmp(v->table, u->table) != 0)
         return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another table", name);
     if (v->plan.o.freeze || v->plan.o.no_decay || v->plan.o.lr_factor > 0)
@@ -7557,27 +8044,13 @@ LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w)
     return node;
 }
 
-/* ---- >>first values: weights by He (normal, variance 2 / fan_in) or Glorot (uniform,
-   variance 2 / (fan_in + fan_out)), the rest as the layer says.              */
+/* ---- >>first values: as the layer draws them, or see >>layer.               */
 static void lsnni_init_param(const lsnn_net *net, const lsnni_param *p, lsnn_real *v)
 {
     const lsnni_node *owner = &net->node[p->owner];
     lsnn_rng r = lsnn_rng_at(net->seed, "init", p->name, 0, 0);
-    lsnn_init kind = owner->plan.o.init;
-    double scale = owner->plan.o.init_scale > 0 ? owner->plan.o.init_scale : 1;
-    double he = sqrt(2.0 / LSNNI_MAX(1, p->spec.fan_in));
-    double glorot = sqrt(6.0 / LSNNI_MAX(1, p->spec.fan_in + p->spec.fan_out));
-    if (owner->type->init) {
-        owner->type->init(&owner->plan, p->index, v, &r);
-        return;
-    }
-    for (size_t i = 0; i < p->spec.count; i++) {
-        double d = p->spec.value;
-        if (p->spec.fan_in > 0 && kind == LSNN_INIT_HE) d = scale * he * lsnn_rng_normal(&r);
-        else if (p->spec.fan_in > 0 && kind == LSNN_INIT_GLOROT)
-            d = scale * glorot * (2 * lsnn_rng_uniform(&r) - 1);
-        v[i] = LSNNI_R(d);
-    }
+    if (owner->type->init) owner->type->init(&owner->plan, p->index, v, &r);
+    else lsnni_draw_values(&owner->plan, p->index, v, p->spec.count, &r);
 }
 
 LSNN_API void lsnn_net_set_output(lsnn_net *net, int node)
@@ -8699,6 +9172,61 @@ LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_re
     if (a.turned)
         return lsnn_interleave(net->cx, a.v, v, a.dim[0], count / (size_t)a.dim[0], 0, 0);
     memcpy(a.v, v, count * sizeof *v);
+    return LSNN_OK;
+}
+
+/* ---- >>unshare: a convolution's kernels at every place of a local2d -----------------*/
+static lsnn_status lsnni_unshare_check(lsnn_net *net, int local, const lsnn_net *from, int conv,
+                                       const char *names[2])
+{
+    const lsnn_layer_plan *p, *q;
+    if (!net->built || !from->built)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "net_unshare: build both nets first");
+    if (local < 0 || net->node[local].type != &lsnni_local2d_type)
+        return lsnni_fail(net->cx, LSNN_ENAME, "net_unshare: '%.60s' is no local2d of the net",
+                          names[0] ? names[0] : "");
+    if (conv < 0 || from->node[conv].type != &lsnni_conv2d_type)
+        return lsnni_fail(net->cx, LSNN_ENAME, "net_unshare: '%.60s' is no conv2d of the net it "
+                          "comes from", names[1] ? names[1] : "");
+    p = &net->node[local].plan;
+    q = &from->node[conv].plan;
+    if (p->param[0].dim[2] != q->param[0].dim[0] || p->o.kernel_h != q->o.kernel_h ||
+        p->o.kernel_w != q->o.kernel_w || p->in[0].c != q->in[0].c || p->o.groups != q->o.groups)
+        return lsnni_fail(net->cx, LSNN_ESHAPE, "net_unshare: '%.60s' has %d kernels of %dx%d on "
+                          "%d channels in %d groups, '%.60s' %d of %dx%d on %d in %d", names[0],
+                          p->param[0].dim[2], p->o.kernel_h, p->o.kernel_w, p->in[0].c,
+                          LSNNI_MAX(1, p->o.groups), names[1], q->param[0].dim[0],
+                          q->o.kernel_h, q->o.kernel_w, q->in[0].c, LSNNI_MAX(1, q->o.groups));
+    if (q->params > p->params)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "net_unshare: '%.60s' has a bias, '%.60s' has "
+                          "none", names[1], names[0]);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_net_unshare(lsnn_net *net, const char *local, const lsnn_net *from,
+                                      const char *conv)
+{
+    const char *names[2];
+    int i, j;
+    if (!net || !from) return LSNN_ENOMEM;
+    i = lsnn_net_node(net, local);
+    j = lsnn_net_node(from, conv);
+    names[0] = local;
+    names[1] = conv;
+    LSNNI_TRY(lsnni_unshare_check(net, i, from, j, names));
+    for (int part = 0; part < net->node[i].plan.params; part++) {
+        const lsnni_param *to = &net->param[net->node[i].param[part]];
+        int given = part < from->node[j].plan.params;
+        const lsnn_real *v = given ? from->value + from->param[from->node[j].param[part]].at : NULL;
+        size_t kernels = (size_t)from->node[j].plan.out.c, depth, inner;
+        depth = part ? 1 : (size_t)to->spec.dim[1];
+        inner = part ? to->spec.count / kernels : 1;     /* b: places of a kernel     */
+        for (size_t q = 0; q < to->spec.count; q++) {    /* w: place, tap, kernel     */
+            size_t k = q / inner % kernels, tap = q / kernels % depth;
+            net->value[to->at + q] = given ? v[part ? k : k * depth + tap] : 0;
+        }
+    }
+    lsnni_changed(net);
     return LSNN_OK;
 }
 
@@ -10002,7 +10530,7 @@ static const char *lsnni_graph_find(const char *graph, const char *name, const c
 static const char *lsnni_graph_differs(const char *a, const char *a_end, const char *b,
                                        const char *b_end)
 {
-    static const char *const free_words[] = { "x=", "share=", "keep=", "init=", "init_scale=",
+    static const char *const free_words[] = { "x=", "share=", "keep=", "init=", "init_scale=", "start=",
         "lr_factor=", "freeze=", "no_decay=", "rate=", "momentum=", "head=", "loss_weight=" };
     size_t n;
     for (a += strcspn(a, " \n"); a < a_end; a += n) {
@@ -10623,8 +11151,8 @@ static const char *const lsnni_c_table_conv2d_text =
     "    }\n"
     "}\n\n";
 static const char *const lsnni_c_local2d_text =
-    "/* Each place p has weights of its own: [p][c][u][v][k]. */\n"
-    "static void local2d(float *y, const float *x, @W, const float *b, window s)\n"
+    "/* Each place p has weights of its own: [p][c][u][v][k]. b: so many numbers a kernel. */\n"
+    "static void local2d(float *y, const float *x, @W, const float *b, int numbers, window s)\n"
     "{\n"
     "    int maps = s.c / s.groups;\n"
     "    for (int p = 0; p < s.oh * s.ow; p++)\n"
@@ -10639,7 +11167,8 @@ static const char *const lsnni_c_local2d_text =
     "        for (int v = v0; v < v1; v++)\n"
     "            sum += x[((map + c) * s.h + top + u * s.dh) * s.w + left + v * s.dw] *\n"
     "                   @[(((p * maps + c) * s.kh + u) * s.kw + v) * s.k + k];\n"
-    "        y[k * s.oh * s.ow + p] = (b ? b[k * s.oh * s.ow + p] : 0) + sum@<p * s.k + k>;\n"
+    "        y[k * s.oh * s.ow + p] = (b ? b[k * numbers + p % numbers] : 0) +\n"
+    "                                 sum@<p * s.k + k>;\n"
     "    }\n"
     "}\n\n";
 static const char *const lsnni_c_pool_text =
@@ -10763,6 +11292,17 @@ static const char *const lsnni_c_smooth_text =
     "            under += u[at];\n"
     "        }\n"
     "        y[i] = sum + (b ? b[i / n] : 0) * (bias_inside ? under : 1);\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_blend_text =
+    "/* y[k] = at each of n places, the banks' maps k of a by their weights g. */\n"
+    "static void blend(float *y, const float *a, const float *g, const float *b, int banks,\n"
+    "                  int k, int n)\n"
+    "{\n"
+    "    for (int i = 0; i < k * n; i++) {\n"
+    "        float sum = 0;\n"
+    "        for (int m = 0; m < banks; m++) sum += g[m * n + i % n] * a[m * k * n + i];\n"
+    "        y[i] = sum + (b ? b[i / n] : 0);\n"
     "    }\n"
     "}\n\n";
 static const char *const lsnni_c_maps_text =
@@ -11016,7 +11556,13 @@ static void lsnni_c_conv2d(lsnni_c *e, int i)
 }
 static void lsnni_c_local2d(lsnni_c *e, int i)
 {
-    lsnni_c_kernels(e, i, "local2d", lsnni_c_local2d_text);
+    const lsnn_layer_plan *p = &e->net->node[i].plan;
+    lsnni_c_call(e, i, "local2d");
+    lsnni_c_param(e, i, 0);
+    lsnni_c_param(e, i, 1);
+    lsnni_c_print(e, ", %d", p->o.bias == LSNN_BIAS_OF_KERNEL ? 1 : lsnni_inner(p->out));
+    lsnni_c_window_of(e, i);
+    lsnni_c_needs(e, lsnni_c_local2d_text);
 }
 
 /* Where each kernel's connections begin, and the maps that they read.         */
@@ -11239,6 +11785,19 @@ static void lsnni_c_smooth(lsnni_c *e, int i)
                   "nsm"[s.normalise]);
 }
 
+static void lsnni_c_blend(lsnni_c *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    lsnn_blender s = lsnni_blend_of(&v->plan, 1, 0);
+    if (e->part == LSNNI_C_DATA)
+        lsnn_blend_weights(e->cx, e->row, e->net->value + e->net->param[v->param[0]].at, &s);
+    lsnni_c_needs(e, lsnni_c_blend_text);
+    lsnni_c_call(e, i, "blend");
+    lsnni_c_floats(e, v->name, "_weights", e->row, lsnni_area(s.banks, s.h * s.w));
+    lsnni_c_param(e, i, 1);
+    lsnni_c_print(e, ", %d, %d, %d);\n", s.banks, s.k, s.h * s.w);
+}
+
 /* A layer type and what writes it. Losses are not run in a prediction.          */
 static const struct { const lsnn_layer_type *type; void (*write)(lsnni_c *e, int i); }
 lsnni_c_writers[] = {
@@ -11264,7 +11823,8 @@ lsnni_c_writers[] = {
     { &lsnni_conv2d_type, lsnni_c_conv2d },
     { &lsnni_table_conv2d_type, lsnni_c_table_conv2d },
     { &lsnni_local2d_type, lsnni_c_local2d },
-    { &lsnni_smooth_type, lsnni_c_smooth }
+    { &lsnni_smooth_type, lsnni_c_smooth },
+    { &lsnni_blend_type, lsnni_c_blend }
 };
 
 static int lsnni_c_writer(const lsnn_layer_type *type)
@@ -12000,11 +12560,10 @@ static void lsnni_onnx_pair(lsnni_onnx *e, int i, const char *op, const char *a,
     lsnni_onnx_next(e, i, op, y);
 }
 
-/* The sum over axis 2, which is left out.                                      */
-static void lsnni_onnx_sum(lsnni_onnx *e, int i, char y[LSNNI_ONNX_NAME])
+/* The sum over an axis, which is left out.                                     */
+static void lsnni_onnx_sum(lsnni_onnx *e, int i, int64_t axis, char y[LSNNI_ONNX_NAME])
 {
     char axes[LSNNI_ONNX_NAME];
-    int64_t axis = 2;
     lsnni_onnx_whole(e, i, &axis, 1, axes);
     lsnni_onnx_reads(e, y);
     lsnni_onnx_reads(e, axes);
@@ -12053,6 +12612,26 @@ static void lsnni_onnx_local2d(lsnni_onnx *e, int i)
     lsnni_onnx_turn(e, i, 2, 1, 3, 0, x);
     lsnni_onnx_shape(e, i, x, 4, s.k, s.oh, s.ow);
     dim[0] = s.k; dim[1] = s.oh; dim[2] = s.ow;
+    if (v->plan.o.bias == LSNN_BIAS_OF_KERNEL) dim[1] = dim[2] = 1;
+    lsnni_onnx_by(e, i, "Add", lsnni_onnx_values(e, i, 1), dim, 3, x);
+    lsnni_onnx_done(e, i, x);
+}
+
+/* ---- blend: its maps as N,banks,K,P, by constant weights, added up. */
+static void lsnni_onnx_blend(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    lsnn_blender s = lsnni_blend_of(&v->plan, 1, 0);
+    char x[LSNNI_ONNX_NAME];
+    int dim[4];
+    if (lsnn_blend_weights(e->cx, e->row, lsnni_onnx_values(e, i, 0), &s) != LSNN_OK) return;
+    dim[0] = dim[2] = 1; dim[1] = s.banks; dim[3] = s.h * s.w;
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_shape(e, i, x, 4, s.banks, s.k, s.h * s.w);
+    lsnni_onnx_by(e, i, "Mul", e->row, dim, 4, x);
+    lsnni_onnx_sum(e, i, 1, x);
+    lsnni_onnx_shape(e, i, x, 4, s.k, s.h, s.w);
+    dim[0] = s.k; dim[1] = dim[2] = 1;
     lsnni_onnx_by(e, i, "Add", lsnni_onnx_values(e, i, 1), dim, 3, x);
     lsnni_onnx_done(e, i, x);
 }
@@ -12176,7 +12755,7 @@ static void lsnni_onnx_maps(lsnni_onnx *e, int i, const lsnn_smoother *s, int no
             lsnni_onnx_cut(e, i, 3, stride - 1, 1, w);
             lsnni_onnx_softmax_over(e, i, 2, w);
             lsnni_onnx_pair(e, i, "Mul", u, w, u);
-            lsnni_onnx_sum(e, i, u);
+            lsnni_onnx_sum(e, i, 2, u);
         }
     }
     lsnni_onnx_shape(e, i, u, 4, maps, s->h, s->w);
@@ -12206,7 +12785,7 @@ static void lsnni_onnx_smooth(lsnni_onnx *e, int i)
         lsnni_onnx_by(e, i, "Mul", e->row, dim, 3, y);
     if (s.rank > 1) {
         lsnni_onnx_shape(e, i, y, 4, s.k, s.rank, s.h * s.w);
-        lsnni_onnx_sum(e, i, y);
+        lsnni_onnx_sum(e, i, 2, y);
         lsnni_onnx_shape(e, i, y, 4, s.k, s.h, s.w);
     }
     dim[0] = s.k; dim[1] = dim[2] = 1;
@@ -12238,7 +12817,8 @@ lsnni_onnx_writers[] = {
     { &lsnni_conv2d_type, lsnni_onnx_conv2d },
     { &lsnni_table_conv2d_type, lsnni_onnx_table_conv2d },
     { &lsnni_local2d_type, lsnni_onnx_local2d },
-    { &lsnni_smooth_type, lsnni_onnx_smooth }
+    { &lsnni_smooth_type, lsnni_onnx_smooth },
+    { &lsnni_blend_type, lsnni_onnx_blend }
 };
 
 static int lsnni_onnx_writer(const lsnn_layer_type *type)

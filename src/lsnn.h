@@ -56,6 +56,7 @@
 #include "ops/table_conv2d.h"
 #include "ops/local2d.h"
 #include "ops/smooth.h"
+#include "ops/blend.h"
 
 /* The library's layer types. A new one is a file above and a line here.      */
 static const lsnn_layer_type *const lsnni_types[] = {
@@ -75,7 +76,8 @@ static const lsnn_layer_type *const lsnni_types[] = {
     &lsnni_conv2d_type,
     &lsnni_table_conv2d_type,
     &lsnni_local2d_type,
-    &lsnni_smooth_type
+    &lsnni_smooth_type,
+    &lsnni_blend_type
 };
 
 #include "net.h"

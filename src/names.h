@@ -63,6 +63,10 @@
 #define lsnn_smoother_map lsnn_smoother_map_f64
 #define lsnn_smooth_forward lsnn_smooth_forward_f64
 #define lsnn_smooth_backward lsnn_smooth_backward_f64
+#define lsnn_blender_theta lsnn_blender_theta_f64
+#define lsnn_blend_weights lsnn_blend_weights_f64
+#define lsnn_blend_forward lsnn_blend_forward_f64
+#define lsnn_blend_backward lsnn_blend_backward_f64
 #define lsnn_net_new lsnn_net_new_f64
 #define lsnn_net_free lsnn_net_free_f64
 #define lsnn_input lsnn_input_f64
@@ -70,6 +74,9 @@
 #define lsnn_conv1d lsnn_conv1d_f64
 #define lsnn_table_conv2d lsnn_table_conv2d_f64
 #define lsnn_local2d lsnn_local2d_f64
+#define lsnn_local1d lsnn_local1d_f64
+#define lsnn_lowrank2d lsnn_lowrank2d_f64
+#define lsnn_blend lsnn_blend_f64
 #define lsnn_dense lsnn_dense_f64
 #define lsnn_rbf lsnn_rbf_f64
 #define lsnn_relu lsnn_relu_f64
@@ -109,6 +116,7 @@
 #define lsnn_net_dims lsnn_net_dims_f64
 #define lsnn_net_get lsnn_net_get_f64
 #define lsnn_net_set lsnn_net_set_f64
+#define lsnn_net_unshare lsnn_net_unshare_f64
 #define lsnn_net_param_name lsnn_net_param_name_f64
 #define lsnn_work_new lsnn_work_new_f64
 #define lsnn_work_free lsnn_work_free_f64
