@@ -656,6 +656,10 @@ typedef float lsnn_real;
 #define lsnn_affine_grid_backward LSNNI_NAME(lsnn_affine_grid_backward)
 #define lsnn_grid_sample_forward LSNNI_NAME(lsnn_grid_sample_forward)
 #define lsnn_grid_sample_backward LSNNI_NAME(lsnn_grid_sample_backward)
+#define lsnn_blender_theta LSNNI_NAME(lsnn_blender_theta)
+#define lsnn_blend_weights LSNNI_NAME(lsnn_blend_weights)
+#define lsnn_blend_forward LSNNI_NAME(lsnn_blend_forward)
+#define lsnn_blend_backward LSNNI_NAME(lsnn_blend_backward)
 #define lsnn_net_new LSNNI_NAME(lsnn_net_new)
 #define lsnn_net_free LSNNI_NAME(lsnn_net_free)
 #define lsnn_input LSNNI_NAME(lsnn_input)
@@ -663,6 +667,9 @@ typedef float lsnn_real;
 #define lsnn_conv1d LSNNI_NAME(lsnn_conv1d)
 #define lsnn_table_conv2d LSNNI_NAME(lsnn_table_conv2d)
 #define lsnn_local2d LSNNI_NAME(lsnn_local2d)
+#define lsnn_local1d LSNNI_NAME(lsnn_local1d)
+#define lsnn_lowrank2d LSNNI_NAME(lsnn_lowrank2d)
+#define lsnn_blend LSNNI_NAME(lsnn_blend)
 #define lsnn_dense LSNNI_NAME(lsnn_dense)
 #define lsnn_rbf LSNNI_NAME(lsnn_rbf)
 #define lsnn_dsc_dense LSNNI_NAME(lsnn_dsc_dense)
@@ -709,6 +716,7 @@ typedef float lsnn_real;
 #define lsnn_net_dims LSNNI_NAME(lsnn_net_dims)
 #define lsnn_net_get LSNNI_NAME(lsnn_net_get)
 #define lsnn_net_set LSNNI_NAME(lsnn_net_set)
+#define lsnn_net_unshare LSNNI_NAME(lsnn_net_unshare)
 #define lsnn_net_param_name LSNNI_NAME(lsnn_net_param_name)
 #define lsnn_work_new LSNNI_NAME(lsnn_work_new)
 #define lsnn_work_free LSNNI_NAME(lsnn_work_free)
@@ -1240,6 +1248,30 @@ LSNN_API lsnn_status lsnn_grid_sample_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn
                                                const lsnn_real *grid, const lsnn_sampler *s,
                                                int add, int add_grid);
 
+/* ---- >>api blend: a mixture of shared kernels at each place -------------------
+   y[n,k,p] = sum_m g[m,p] a[n,m*K + k,p] + b[k]   a N,M*K,H,W  b K (NULL: none)  y N,K,H,W
+   g M,H,W is made from theta: ROWS: M,H+W, softmax over m of theta[row] + theta[H + column];
+   PLACES: M,H*W, softmax of theta[place]; FREE: the same numbers as they are. */
+typedef enum lsnn_blend_kind {
+    LSNN_BLEND_ROWS = 0, LSNN_BLEND_PLACES, LSNN_BLEND_FREE_ROWS, LSNN_BLEND_FREE_PLACES,
+    LSNN_BLEND_KIND_INT_ = 0x7FFFFFFF
+} lsnn_blend_kind;
+typedef struct lsnn_blender {
+    int n, k, banks, h, w;           /* banks: M                              */
+    lsnn_blend_kind kind;
+    int lanes;                       /* 0, or lsnn_lanes: y and a are blocks of images */
+} lsnn_blender;
+LSNN_API int lsnn_blender_theta(const lsnn_blender *s);      /* numbers a bank */
+LSNN_API lsnn_status lsnn_blend_weights(lsnn_ctx *cx, lsnn_real *g, const lsnn_real *theta,
+                                        const lsnn_blender *s);
+LSNN_API lsnn_status lsnn_blend_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *a,
+                                        const lsnn_real *g, const lsnn_real *b,
+                                        const lsnn_blender *s);
+LSNN_API lsnn_status lsnn_blend_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real *dtheta,
+                                         lsnn_real *db, const lsnn_real *dy,
+                                         const lsnn_real *a, const lsnn_real *g,
+                                         const lsnn_blender *s, int add);
+
 /* ---- >>api net: a graph of layers -------------------------------------------
    Build it from top to bottom: a call that adds a layer takes nodes made before
    and returns a new node's number, or -1 after a failure (a call given -1
@@ -1269,6 +1301,15 @@ typedef enum lsnn_learn_norm {
 typedef enum lsnn_clip {
     LSNN_CLIP_NONE = 0, LSNN_CLIP_PAPER, LSNN_CLIP_CODE, LSNN_CLIP_INT_ = 0x7FFFFFFF
 } lsnn_clip;
+/* local2d's bias: a number a place and kernel, a number a kernel, or none (as no_bias). */
+typedef enum lsnn_bias {
+    LSNN_BIAS_OF_PLACE = 0, LSNN_BIAS_OF_KERNEL, LSNN_BIAS_NONE, LSNN_BIAS_INT_ = 0x7FFFFFFF
+} lsnn_bias;
+/* local2d's first weights: each place draws its own; or all places begin alike, a convolution
+   that may drift apart.                                                      */
+typedef enum lsnn_start {
+    LSNN_START_EACH = 0, LSNN_START_ALIKE, LSNN_START_INT_ = 0x7FFFFFFF
+} lsnn_start;
 
 /* Everything optional about a layer; all zero is the default. A field that the
    layer's type does not read must stay zero (EVALUE names it).               */
@@ -1294,6 +1335,10 @@ typedef struct lsnn_options {
     int pad_top, pad_left, pad_bottom, pad_right;    /* for LSNN_EXPLICIT     */
     int dilation_h, dilation_w;      /* conv2d, local2d: 0 -> 1; w 0 -> h     */
     int groups;                      /* conv2d, local2d: 0 -> 1; channels: depthwise */
+    lsnn_bias bias;                  /* local2d                               */
+    lsnn_start start;                /* local2d                               */
+    int banks;                       /* blend (set by the call)               */
+    lsnn_blend_kind blend;           /* blend, lowrank2d                      */
     /* single types */
     double slope;                    /* leaky_relu: 0 -> 0.01                 */
     double rate;                     /* dropout (set by the call)             */
@@ -1339,6 +1384,13 @@ LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const ls
 LSNN_API int lsnn_table_conv2d(lsnn_net *net, int x, const char *table, int kernel,
                                const lsnn_options *o);
 LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
+LSNN_API int lsnn_local1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
+/* Low-rank locally connected: at each place a learned mixture of `banks` sets of shared kernels,
+   a conv2d "NAME-banks" of banks*filters maps and a blend NAME. The options go to the one that
+   reads them, lr_factor and freeze to both. A blend's weights are readable as "NAME.weights". */
+LSNN_API int lsnn_lowrank2d(lsnn_net *net, int x, int filters, int kernel, int banks,
+                            const lsnn_options *o);
+LSNN_API int lsnn_blend(lsnn_net *net, int x, int banks, const lsnn_options *o);
 LSNN_API int lsnn_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o);
 /* Distances to `outputs` centres, which begin at random corners of [-1, 1]^C; freeze: they
    are a buffer, all 0, for lsnn_net_set.                                     */
@@ -1566,6 +1618,12 @@ LSNN_API lsnn_status lsnn_net_dims(lsnn_net *net, const char *name, int *rank, i
 LSNN_API lsnn_status lsnn_net_get(lsnn_net *net, const char *name, lsnn_real *v, size_t count);
 LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_real *v,
                                   size_t count);
+/* Gives layer `local` of a built net, a local2d, at all places the weights and the bias of
+   `conv`, a conv2d of `from` (which may be the same net), perhaps a trained one: it computes the
+   same, and may drift apart. ENAME: no such layer; ESHAPE: other sizes; EVALUE: a bias that
+   local has no place for.                                                    */
+LSNN_API lsnn_status lsnn_net_unshare(lsnn_net *net, const char *local, const lsnn_net *from,
+                                      const char *conv);
 /* The table of parameters (kind 0) and buffers (kind 1): name of number i, NULL
    past the end.                                                              */
 LSNN_API const char *lsnn_net_param_name(const lsnn_net *net, int kind, int i, size_t *count);
@@ -1873,7 +1931,7 @@ typedef struct lsnn_export_desc {
 } lsnn_export_desc;
 LSNN_API lsnn_status lsnn_net_export_c(lsnn_net *net, const char *path,
                                        const lsnn_export_desc *d);
-/* Writes an ONNX model (opset 13) of the prediction, for ONNX Runtime and others: input "input"
+/* Writes an ONNX model (opset 13; 16 with a grid_sample) of the prediction, for ONNX Runtime and others: input "input"
    (the input layer's name), N x C x H x W; output: the output layer's name. Every layer type
    of the library has a form, smoothers too, though one whose mu lies far outside of the map
    loses digits there. EUNSUPPORTED: a layer type of your own.                 */
@@ -2791,25 +2849,26 @@ typedef struct lsnni_tile {
     int k, rows, vectors, add;
 } lsnni_tile;
 
-/* A part of dw in blocks of images: dw[m*dw_map + t] += the sum over blocks n, pixels e and
-   lanes of dy[n*dy_step + e] x[n*x_step + m*map + at[e] + t], where e, t and at count vectors:
-   1 to LSNNI_TAPS_WIDE taps t; 1 or 2 maps m, up to 3 taps also 4.             */
+/* A part of dw in blocks of images: dw[m*dw_row + t] += the sum over blocks n, pixels e and
+   lanes of dy[e*dy_step + n] x[n*x_step + m*row + at[e] + t], where e, n, t and at count
+   vectors: 1 to LSNNI_TAPS_WIDE taps t, side by side; 1 or 2 rows m of them (or the same row of
+   as many maps), of up to 3 taps also 3.                                      */
 enum { LSNNI_TAPS_WIDE = 5 };
 typedef struct lsnni_correlation {
     const lsnn_real *dy, *x;
     lsnn_real *dw;
-    ptrdiff_t dy_step, x_step, map, dw_map;
+    ptrdiff_t dy_step, x_step, row, dw_row;
     const int32_t *at;
-    int count, blocks, taps, maps;
+    int count, blocks, taps, rows;
 } lsnni_correlation;
 
-/* y = u z, pixel by pixel, in blocks of images: dz = u dy of pixel[e], side by side from e = 0
-   on, and s[e] = the sum over images of dy y. Returns the sum of all dz.       */
+/* y = u z, pixel by pixel, in blocks of images: dz = u dy of pixel[e], all blocks side by side,
+   e after e, and s[e] = the sum over images of dy y. Returns the sum of all dz.  */
 typedef struct lsnni_behind {
     lsnn_real *dz, *s;
     const lsnn_real *dy, *y, *u;
     const int32_t *pixel;
-    ptrdiff_t dz_step, step;             /* from block to block                */
+    ptrdiff_t step;                      /* of dy and y, from block to block   */
     int count, blocks;
 } lsnni_behind;
 
@@ -2829,6 +2888,7 @@ typedef struct lsnni_block {
    8; 4 vectors, or of one row 8.  block: bj is 1, n from 1 to 3 vectors, no
    bias.  dots: ak and bk are 1, m to LSNNI_DOTS_ROWS.  deviation: sum (x - mean)^2.
    axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].
+   weave: the vector at x + i*xs to y + i*ys.
    norm_forward: y = a (x - center) + b.
    norm_backward: dx = a dy + b (x - center) istd + c.  dsc, dsc_back: see >>dsc. */
 #define LSNNI_KERNELS(X)                                                                      \
@@ -2836,6 +2896,7 @@ typedef struct lsnni_block {
     X(void, few, (const lsnni_tile *t))                                                       \
     X(void, correlate, (const lsnni_correlation *g))                                          \
     X(double, behind, (const lsnni_behind *g))                                                \
+    X(void, weave, (lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, size_t n))        \
     X(void, block, (const lsnni_block *g))                                                    \
     X(void, dots, (const lsnni_block *g))                                                     \
     X(void, exp, (lsnn_real *y, const lsnn_real *x, size_t n))                                \
@@ -3251,6 +3312,24 @@ static void lsnni_connect(lsnn_layer_plan *p, double inputs)
     p->connections[1] = p->params > 1 ? units : 0;
 }
 
+/* The first values of parameter i, `count` of them: weights by He (normal, variance 2 / fan_in)
+   or Glorot (uniform, variance 2 / (fan_in + fan_out)), the rest as the layer says. */
+static void lsnni_draw_values(const lsnn_layer_plan *p, int i, lsnn_real *v, size_t count,
+                              lsnn_rng *r)
+{
+    const lsnn_param_spec *s = &p->param[i];
+    double scale = p->o.init_scale > 0 ? p->o.init_scale : 1;
+    double he = sqrt(2.0 / LSNNI_MAX(1, s->fan_in));
+    double glorot = sqrt(6.0 / LSNNI_MAX(1, s->fan_in + s->fan_out));
+    for (size_t j = 0; j < count; j++) {
+        double d = s->value;
+        if (s->fan_in > 0 && p->o.init == LSNN_INIT_HE) d = scale * he * lsnn_rng_normal(r);
+        else if (s->fan_in > 0 && p->o.init == LSNN_INIT_GLOROT)
+            d = scale * glorot * (2 * lsnn_rng_uniform(r) - 1);
+        v[j] = LSNNI_R(d);
+    }
+}
+
 /* The builders fill in what their positional arguments say.                   */
 static lsnn_options lsnni_options(const lsnn_options *o)
 {
@@ -3267,6 +3346,15 @@ static int lsnni_windowed(lsnn_net *net, const lsnn_layer_type *type, int x, int
     if (!all.kernel_h) all.kernel_h = kernel;
     if (!all.kernel_w) all.kernel_w = kernel;
     return lsnn_layer(net, type, &x, 1, &all);
+}
+
+/* Kernels of 1 x kernel, for signals.                                         */
+static int lsnni_windowed_row(lsnn_net *net, const lsnn_layer_type *type, int x, int filters,
+                              int kernel, const lsnn_options *o)
+{
+    lsnn_options row = lsnni_options(o);
+    if (!row.kernel_h) row.kernel_h = 1;
+    return lsnni_windowed(net, type, x, filters, kernel, &row);
 }
 
 /* ---- >>input: where the batch's images enter --------------------------------------
@@ -5862,9 +5950,7 @@ LSNN_API int lsnn_conv2d(lsnn_net *net, int x, int filters, int kernel, const ls
 
 LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
 {
-    lsnn_options row = lsnni_options(o);
-    if (!row.kernel_h) row.kernel_h = 1;
-    return lsnni_windowed(net, &lsnni_conv2d_type, x, filters, kernel, &row);
+    return lsnni_windowed_row(net, &lsnni_conv2d_type, x, filters, kernel, o);
 }
 /* ---- >>table_conv2d -------------------------------------------------------------
    A convolution whose kernels read only some of the input's maps: those that a connection
@@ -6426,17 +6512,31 @@ LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_rea
 
 #endif /* LSNN_NAIVE */
 
-/* ---- The layer ------------------------------------------------------------------------*/
+/* ---- The layer ------------------------------------------------------------------------
+   Its bias may be one number a kernel: it is spread over the places before the op, and the
+   gradients of the places are added up after it.                              */
 static lsnn_status lsnni_plan_local2d(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     lsnn_window s;
     int depth;
+    if ((int)p->o.bias < 0 || p->o.bias > LSNN_BIAS_NONE || (int)p->o.start < 0 ||
+        p->o.start > LSNN_START_ALIKE)
+        return lsnni_fail(cx, LSNN_EVALUE, "local2d: bias %d or start %d is unknown",
+                          (int)p->o.bias, (int)p->o.start);
+    if (p->o.bias == LSNN_BIAS_OF_KERNEL && p->o.no_bias)
+        return lsnni_fail(cx, LSNN_EVALUE, "local2d: bias asks for one a kernel, no_bias for none");
+    if (p->o.bias == LSNN_BIAS_NONE) p->o.no_bias = 1;
+    if (p->o.no_bias) p->o.bias = LSNN_BIAS_OF_PLACE;    /* in a file, one word for none */
     LSNNI_TRY(lsnni_plan_kernels(cx, p, &s));
     depth = lsnni_depth(&s);
     p->param[0] = lsnni_spec("weight", 3, s.oh * s.ow, depth, s.k, 0);
     p->param[0].fan_in = depth;
     p->param[0].fan_out = s.k / s.groups * s.kernel_h * s.kernel_w;
     p->param[1] = lsnni_spec("bias", 3, s.k, s.oh, s.ow, 0);
+    if (p->o.bias == LSNN_BIAS_OF_KERNEL) {
+        p->keep_fixed = p->param[1].count;
+        p->param[1] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
+    }
     p->param[1].no_decay = 1;
     p->macs = (double)p->param[0].count;
     lsnni_connect(p, depth);
@@ -6446,27 +6546,61 @@ static lsnn_status lsnni_plan_local2d(lsnn_ctx *cx, lsnn_layer_plan *p)
 static lsnn_status lsnni_forward_local2d(lsnn_ctx *cx, lsnn_call *c)
 {
     lsnn_window s;
+    size_t area = lsnni_area(c->plan->out.h, c->plan->out.w);
+    const lsnn_real *b = c->param[1];
     LSNNI_TRY(lsnni_call_window(cx, &s, c));
-    return lsnn_local2d_forward(cx, c->y, c->x[0], c->param[0], c->param[1], &s);
+    if (c->plan->o.bias == LSNN_BIAS_OF_KERNEL) {
+        for (size_t i = 0; i < area * (size_t)s.k; i++) c->keep[i] = b[i / area];
+        b = c->keep;
+    }
+    return lsnn_local2d_forward(cx, c->y, c->x[0], c->param[0], b, &s);
 }
 
 static lsnn_status lsnni_backward_local2d(lsnn_ctx *cx, lsnn_call *c)
 {
     lsnn_window s;
+    size_t area = lsnni_area(c->plan->out.h, c->plan->out.w);
+    lsnn_real *db = c->dparam[1];
+    int of_kernel = db && c->plan->o.bias == LSNN_BIAS_OF_KERNEL;
     LSNNI_TRY(lsnni_call_window(cx, &s, c));
-    return lsnn_local2d_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
-                                 c->param[0], &s, c->add[0]);
+    if (of_kernel) {
+        db = c->keep;
+        memset(db, 0, area * (size_t)s.k * sizeof *db);
+    }
+    LSNNI_TRY(lsnn_local2d_backward(cx, c->dx[0], c->dparam[0], db, c->dy, c->x[0], c->param[0],
+                                    &s, c->add[0]));
+    for (int k = 0; k < s.k && of_kernel; k++) {
+        double sum = 0;
+        for (size_t p = 0; p < area; p++) sum += (double)db[(size_t)k * area + p];
+        c->dparam[1][k] += LSNNI_R(sum);
+    }
+    return LSNN_OK;
+}
+
+/* Each place draws weights of its own; or all begin with the first one's: a convolution. */
+static void lsnni_init_local2d(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
+{
+    size_t count = p->param[i].count, drawn = count;
+    if (i == 0 && p->o.start == LSNN_START_ALIKE) drawn = count / (size_t)p->param[0].dim[0];
+    lsnni_draw_values(p, i, v, drawn, rng);
+    for (size_t j = drawn; j < count; j++) v[j] = v[j - drawn];
 }
 
 static const lsnn_layer_type lsnni_local2d_type = {
-    "local2d", LSNNI_WEIGHTED LSNNI_KERNEL_OPTIONS, 1, 1,
+    "local2d", LSNNI_WEIGHTED LSNNI_KERNEL_OPTIONS "bias start ", 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_local2d, lsnni_forward_local2d, lsnni_backward_local2d, NULL, NULL
+    lsnni_plan_local2d, lsnni_forward_local2d, lsnni_backward_local2d, lsnni_init_local2d,
+    NULL
 };
 
 LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
 {
     return lsnni_windowed(net, &lsnni_local2d_type, x, filters, kernel, o);
+}
+
+LSNN_API int lsnn_local1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
+{
+    return lsnni_windowed_row(net, &lsnni_local2d_type, x, filters, kernel, o);
 }
 /* ---- >>attention: TKN's windows, shapes of the smoother -----------------------------
    On a side of L pixels x = 0 .. L - 1, with its mu and s,
@@ -6936,18 +7070,31 @@ static void lsnni_regions_scale(const lsnni_regions *r, lsnn_real *scale, int k,
                 ? 0 : lsnni_target_u(r, k + i, pixel[v]);
 }
 
-enum { LSNNI_TARGET_TASKS = 32,      /* of pixels                              */
-       LSNNI_TARGET_CHUNK = 512 };   /* steps of a tile: what it reads stays in the cache */
+#ifndef LSNNI_TARGET_LIST
+#define LSNNI_TARGET_LIST 64
+#endif
+#ifndef LSNNI_TARGET_CHUNK
+#define LSNNI_TARGET_CHUNK 128
+#endif
+enum { LSNNI_TARGET_TASKS = 32,      /* about: of pixels                       */
+       LSNNI_TARGET_BLOCKS = 8,      /* of a task, at most                     */
+       LSNNI_TARGET_NEAREST = 6000,  /* numbers in the first-level cache       */
+       LSNNI_TARGET_PACK = 1 << 15 };    /* numbers of x that a task works on   */
 typedef struct lsnni_target {
     lsnni_regions r;
     lsnni_lanes g;                   /* groups of pixels and their taps       */
     const lsnn_real *x, *w, *b, *dy, *y_read;
     lsnn_real *y, *dx, *dz, *dw, *db, *gy, *gx;
     int blocks, per_task, ranges, add;
+    int wide, parts, columns, some;  /* forward: pixels of a task, tasks a row, columns of x, */
+                                     /*   blocks                               */
+    size_t packed;                   /*   numbers that they read              */
+    int32_t *tap;                    /*   as g's kb, of what is packed        */
     lsnni_kinds kinds[2];            /* TO_X                                  */
     lsnni_reach *rows;               /* TO_W, of each kernel row              */
     int32_t *room;                   /* a worker's tables: of w, of dz        */
-    lsnn_real *numbers;              /* a worker's U, or S, of a region       */
+    lsnn_real *numbers;              /* a worker's U and S of a region, or part of x */
+    lsnn_real *turned;               /* w as K, taps, C                       */
 } lsnni_target;
 
 /* How many of `left` rows the next tile takes.                                */
@@ -6956,44 +7103,74 @@ static int lsnni_target_rows(const lsnni_kernels *kv, int left)
     return left >= kv->rows ? kv->rows : left >= 4 ? 4 : left;
 }
 
-/* A tile's rows for the same place of all blocks: b and t->c are block 0's.    */
+/* A tile's rows for the same place of all blocks: b and t->c are the first block's. */
 static void lsnni_target_tiles(const lsnni_kernels *kv, lsnni_tile *t, const lsnn_real *b,
                                int blocks)
 {
     int n = 0;
-    t->b[0] = b;
-    t->at[0] = 0;
     for (; t->rows < LSNNI_MIN(kv->rows, 5) && blocks - n >= 4; n += t->vectors) {
         t->vectors = t->rows == 1 && blocks - n >= 8 ? 8 : 4;
+        t->b[0] = b + n * t->step;
+        t->at[0] = n * t->c_step;
+        for (int m = 0; m < t->rows; m++)
+            for (int v = 0; v < t->vectors; v++)
+                LSNNI_FETCH_TO_WRITE(t->c[m] + t->at[0] + v * t->c_step);
         kv->few(t);
-        t->b[0] += t->vectors * t->step;
-        t->at[0] += t->vectors * t->c_step;
     }
     for (; n < blocks; n += t->vectors) {
         t->vectors = lsnni_vectors(blocks - n);
         for (int v = 0; v < t->vectors; v++) {
             t->b[v] = b + (n + v) * t->step;
             t->at[v] = (n + v) * t->c_step;
+            for (int m = 0; m < t->rows; m++) LSNNI_FETCH_TO_WRITE(t->c[m] + t->at[v]);
         }
         kv->tile(t);
     }
 }
 
-/* One pixel of y from source maps [c0, c0 + chunk).                            */
-static void lsnni_target_pixel(const lsnni_target *p, lsnni_tile *t, int pixel, int c0)
+/* The strides of a tile over blocks: of what it reads, of its target.          */
+static void lsnni_target_steps(lsnni_tile *t, int lanes, size_t target)
+{
+    t->step = lanes;
+    t->c_step = (ptrdiff_t)target * lanes;
+    for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t->lanes[v] = lanes;
+}
+
+/* ---- Forward: a few pixels of a row a task, and a few blocks. What they read of some maps of
+   x is brought together, all blocks side by side: where it lies, the same pixel of other maps
+   and blocks may well be in the same few lines of a cache.                    */
+static void lsnni_target_pack(const lsnni_target *p, lsnn_real *to, int i, int column, int n0,
+                              int blocks, int c0, int maps)
+{
+    const lsnn_window *s = p->r.s;
+    const lsnni_reach *row = &p->g.kinds[0].reach[i];
+    size_t lanes = (size_t)p->g.kv->lanes, pixel = lanes * (size_t)p->some;
+    int columns = LSNNI_MIN(p->columns, s->w - column);
+    for (int c = 0; c < maps; c++)
+        for (int u = 0; u < row->count; u++)
+            for (int n = 0; n < blocks; n++)
+                p->g.kv->weave(to + lsnni_area(c * s->kernel_h + u, p->columns) * pixel +
+                               (size_t)n * lanes, pixel,
+                               p->x + lsnni_at4(n0 + n, c0 + c, s->c, row->at + u, s->h, column,
+                                                s->w) * lanes, lanes, (size_t)columns);
+}
+
+/* One pixel of y from maps [c0, c0 + chunk), which x holds from where its taps begin. */
+static void lsnni_target_pixel(const lsnni_target *p, lsnni_tile *t, int pixel, int c0,
+                               const lsnn_real *x, int n0, int blocks)
 {
     const lsnni_regions *r = &p->r;
     const lsnn_window *s = r->s;
-    const lsnni_kinds *rows = &p->g.kinds[0], *columns = &p->g.kinds[1];
     const int32_t *k = r->kernel + r->first_kernel[pixel];
     const int32_t *end = r->kernel + r->first_kernel[pixel + 1];
-    int i = pixel / s->ow, j = pixel % s->ow, last = c0 + p->g.chunk >= s->c;
-    const lsnni_group *g = p->g.group + rows->kind[i] * columns->kinds + columns->kind[j];
-    size_t lanes = (size_t)p->g.kv->lanes, from = lsnni_at2(rows->reach[i].at,
-                                                           columns->reach[j].at, s->w);
+    const lsnni_kinds *rows = &p->g.kinds[0], *columns = &p->g.kinds[1];
+    const lsnni_group *g = p->g.group + rows->kind[pixel / s->ow] * columns->kinds +
+        columns->kind[pixel % s->ow];
+    int last = c0 + p->g.chunk >= s->c;
+    size_t lanes = (size_t)p->g.kv->lanes, area = lsnni_area(s->oh, s->ow);
     lsnn_real bias[LSNNI_MAX_ROWS], scale[LSNNI_MAX_ROWS * LSNNI_MAX_VECTORS];
     t->ka = g->ka;
-    t->kb = g->kb;
+    t->kb = p->tap + (g->kb - p->g.group->kb);
     t->k = g->taps * (last ? s->c - c0 : p->g.chunk);
     t->add = c0 > 0;
     t->bias = last && p->b ? bias : NULL;
@@ -7003,35 +7180,79 @@ static void lsnni_target_pixel(const lsnni_target *p, lsnni_tile *t, int pixel, 
         for (int m = 0; m < p->g.kv->rows; m++) {
             int kernel = k[LSNNI_MIN(m, t->rows - 1)];
             t->a[m] = p->w + lsnni_at2(kernel, c0, s->c) * p->g.taps;
-            t->c[m] = p->y + (lsnni_area(kernel, s->oh * s->ow) + (size_t)pixel) * lanes;
+            t->c[m] = p->y + ((lsnni_area(n0, s->k) + (size_t)kernel) * area + (size_t)pixel) *
+                lanes;
             bias[m] = p->b ? p->b[kernel] : 0;
             for (int v = 0; v < LSNNI_MAX_VECTORS && last; v++)
                 scale[LSNNI_MAX_VECTORS * m + v] = lsnni_target_u(r, kernel, pixel);
         }
-        lsnni_target_tiles(p->g.kv, t, p->x + ((size_t)c0 * p->g.source + from) * lanes,
-                           p->blocks);
+        lsnni_target_tiles(p->g.kv, t, x, blocks);
     }
-}
-
-/* The strides of a tile over blocks: of its source's maps, of its target's.    */
-static void lsnni_target_steps(const lsnni_target *p, lsnni_tile *t, size_t from, size_t to)
-{
-    int lanes = p->g.kv->lanes;
-    t->step = (ptrdiff_t)from * lanes;
-    t->c_step = (ptrdiff_t)to * lanes;
-    for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t->lanes[v] = lanes;
 }
 
 static void lsnni_target_task(void *user, int task, int worker)
 {
     const lsnni_target *p = (const lsnni_target *)user;
-    const lsnn_window *s = p->r.s;
-    int first = task * p->per_task, end = LSNNI_MIN(first + p->per_task, s->oh * s->ow);
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    const lsnni_reach *reach = p->g.kinds[1].reach;
+    int j0 = task % p->parts * p->wide, j1 = LSNNI_MIN(j0 + p->wide, s->ow);
+    int i = task / p->parts % s->oh, n0 = task / p->parts / s->oh * p->some;
+    int blocks = LSNNI_MIN(p->some, p->blocks - n0), column = s->w, pixel = i * s->ow;
+    size_t lanes = (size_t)p->g.kv->lanes;
+    lsnn_real *x = p->numbers + (size_t)worker * p->packed;
     lsnni_tile t;
-    (void)worker;
-    lsnni_target_steps(p, &t, lsnni_area(s->c, s->h * s->w), lsnni_area(s->k, s->oh * s->ow));
-    for (int c = 0; c < s->c; c += p->g.chunk)
-        for (int pixel = first; pixel < end; pixel++) lsnni_target_pixel(p, &t, pixel, c);
+    for (; j0 < j1 && r->first_kernel[pixel + j0] == r->first_kernel[pixel + j0 + 1]; j0++) { }
+    for (int j = j0; j < j1; j++)
+        if (reach[j].count) column = LSNNI_MIN(column, reach[j].at);
+    lsnni_target_steps(&t, (int)lanes, lsnni_area(s->k, s->oh * s->ow));
+    for (int c = 0; j0 < j1 && c < s->c; c += p->g.chunk) {
+        lsnni_target_pack(p, x, i, column, n0, blocks, c, LSNNI_MIN(p->g.chunk, s->c - c));
+        for (int j = j0; j < j1; j++)
+            lsnni_target_pixel(p, &t, pixel + j, c, reach[j].count ? x +
+                               (size_t)(reach[j].at - column) * (size_t)p->some * lanes : x, n0,
+                               blocks);
+    }
+}
+
+/* The tables of what is packed.                                               */
+static void lsnni_target_taps(const lsnni_target *p)
+{
+    const lsnni_kinds *rows = &p->g.kinds[0], *columns = &p->g.kinds[1];
+    int32_t *tap = p->tap, step = p->some * p->g.kv->lanes;
+    for (const lsnni_group *g = p->g.group; g < p->g.group + p->g.groups; g++) {
+        int high = rows->reach[rows->example[g->row]].count;
+        int wide = columns->reach[columns->example[g->column]].count;
+        for (int c = 0; c < p->g.chunk; c++)
+            for (int u = 0; u < high; u++)
+                for (int v = 0; v < wide; v++)
+                    *tap++ = ((c * p->r.s->kernel_h + u) * p->columns + v) * step;
+    }
+}
+
+static lsnn_status lsnni_target_blocks_forward(lsnn_ctx *cx, lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    int chunk = LSNNI_MAX(1, LSNNI_TARGET_CHUNK / (s->kernel_h * s->kernel_w)), groups, most;
+    size_t table, room;
+    char *at;
+    chunk = LSNNI_MIN(s->c, chunk);
+    groups = lsnni_div_up(p->blocks, LSNNI_TARGET_BLOCKS);
+    p->some = lsnni_div_up(p->blocks, groups);
+    most = LSNNI_TARGET_PACK / (chunk * s->kernel_h * p->some * p->g.kv->lanes) - s->kernel_w;
+    most = LSNNI_MIN(LSNNI_MAX(most, 0) / s->stride_w + 1,
+                     LSNNI_MAX(2, lsnni_div_up(s->oh * s->ow, LSNNI_TARGET_TASKS)));
+    p->parts = lsnni_div_up(s->ow, LSNNI_MIN(most, s->ow));
+    p->wide = lsnni_div_up(s->ow, p->parts);
+    p->columns = (p->wide - 1) * s->stride_w + s->kernel_w;
+    p->packed = lsnni_area(chunk * s->kernel_h, p->columns) * lsnni_area(p->some, s->lanes);
+    room = lsnni_room(p->packed * (size_t)lsnn_ctx_threads(cx), sizeof *p->numbers);
+    LSNNI_TRY(lsnni_lanes_plan(cx, &p->g, s, LSNNI_FORWARD, chunk, 1, room, &table, &at));
+    p->tap = (int32_t *)lsnni_cut(&at, table, sizeof *p->tap);
+    p->numbers = (lsnn_real *)(void *)at;
+    lsnni_target_taps(p);
+    lsnn_parallel(cx, p->parts * s->oh * groups, lsnni_target_task, p);
+    return LSNN_OK;
 }
 
 static lsnn_status lsnni_target_init(lsnn_ctx *cx, lsnni_target *p, const lsnn_target *t,
@@ -7080,8 +7301,6 @@ LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsn
                                            const lsnn_target *t, const lsnn_window *s)
 {
     lsnni_target p;
-    size_t table;
-    char *at;
     LSNNI_TRY(lsnni_target_init(cx, &p, t, s));
     p.x = p.g.x = x; p.w = p.g.w = w; p.b = p.g.bias = b; p.y = p.g.y = y;
     if (!p.blocks) {
@@ -7094,15 +7313,16 @@ LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsn
         LSNNI_TRY(lsnni_lanes_run(cx, &p.g, s, LSNNI_FORWARD));
         if (!cx->rehearsal_) return LSNN_OK;
     }
-    LSNNI_TRY(lsnni_lanes_plan(cx, &p.g, s, LSNNI_FORWARD, LSNNI_MIN(s->c, LSNNI_MAX(1,
-                               LSNNI_TARGET_CHUNK / (s->kernel_h * s->kernel_w))), 0, 0, &table,
-                               &at));
-    p.per_task = lsnni_div_up(s->oh * s->ow, LSNNI_TARGET_TASKS);
-    lsnn_parallel(cx, lsnni_div_up(s->oh * s->ow, p.per_task), lsnni_target_task, &p);
-    return LSNN_OK;
+    return lsnni_target_blocks_forward(cx, &p);
 }
 
 /* ---- dz, db, and what fy and fx get: a kernel a task.                         */
+/* A worker's numbers: U and S of a region; or dx of a pixel, all maps and images. */
+static size_t lsnni_target_numbers(const lsnn_window *s)
+{
+    return LSNNI_MAX(2 * lsnni_area(s->oh, s->ow), lsnni_area(s->c, s->n));
+}
+
 static void lsnni_target_behind_task(void *user, int k, int worker)
 {
     const lsnni_target *p = (const lsnni_target *)user;
@@ -7110,17 +7330,16 @@ static void lsnni_target_behind_task(void *user, int k, int worker)
     const lsnn_window *s = r->s;
     size_t area = lsnni_area(s->oh, s->ow), lanes = (size_t)s->lanes;
     int first = r->start[k], count = r->start[k + 1] - first;
-    lsnn_real *u = p->numbers + 2 * area * (size_t)worker;
+    lsnn_real *u = p->numbers + lsnni_target_numbers(s) * (size_t)worker;
     lsnni_behind g;
     double sum;
     for (int e = 0; e < count; e++) u[e] = lsnni_target_u(r, k, r->pixel[first + e]);
-    g.dz = p->dz + (size_t)first * lanes;
+    g.dz = p->dz + lsnni_area(first, s->n);
     g.s = u + area;
     g.dy = p->dy + (size_t)k * area * lanes;
     g.y = p->y_read + (size_t)k * area * lanes;
     g.u = u;
     g.pixel = r->pixel + first;
-    g.dz_step = (ptrdiff_t)((size_t)r->head[0] * lanes);
     g.step = (ptrdiff_t)(lsnni_area(s->k, 1) * area * lanes);
     g.count = count;
     g.blocks = p->blocks;
@@ -7135,25 +7354,27 @@ static void lsnni_target_behind_task(void *user, int k, int worker)
 }
 
 /* ---- dx: a pixel of x meets the places that read it, one list for all its maps. */
-typedef struct lsnni_target_list { int32_t *ka, *kb; int count, done; } lsnni_target_list;
+typedef struct lsnni_target_list {
+    int32_t *ka, *kb;                /* places in w turned, in dz             */
+    int count, done;                 /* done: the sums hold something         */
+    lsnn_real *sum;                  /* C x blocks vectors                    */
+} lsnni_target_list;
 
-/* dx of pixel q from the list, all maps and blocks.                            */
-static void lsnni_target_flush(const lsnni_target *p, lsnni_tile *t, lsnni_target_list *list,
-                               int q)
+/* A pixel's sums over the list, all maps and blocks.                           */
+static void lsnni_target_flush(const lsnni_target *p, lsnni_tile *t, lsnni_target_list *list)
 {
     const lsnn_window *s = p->r.s;
-    size_t lanes = (size_t)s->lanes, map = lsnni_area(s->h, s->w);
-    if (!list->count && (list->done || p->add)) return;
+    if (!list->count && list->done) return;
     t->ka = list->ka;
     t->kb = list->kb;
     t->k = list->count;
-    t->add = list->done || p->add;
+    t->add = list->done;
     for (int c = 0; c < s->c; c += t->rows) {
         t->rows = lsnni_target_rows(p->g.kv, s->c - c);
         for (int m = 0; m < p->g.kv->rows; m++) {
             size_t row = (size_t)(c + LSNNI_MIN(m, t->rows - 1));
-            t->a[m] = p->w + row * lsnni_area(s->kernel_h, s->kernel_w);
-            t->c[m] = p->dx + (row * map + (size_t)q) * lanes;
+            t->a[m] = p->turned + row;
+            t->c[m] = list->sum + row * (size_t)s->n;
         }
         lsnni_target_tiles(p->g.kv, t, p->dz, p->blocks);
     }
@@ -7176,9 +7397,19 @@ static void lsnni_target_meet(const lsnni_target *p, lsnni_target_list *list, in
             int u = row->first - (i - row->at) * s->stride_h;
             int v = column->first - (j - column->at) * s->stride_w;
             if (place < 0) continue;
-            list->ka[list->count] = (k * s->c * s->kernel_h + u) * s->kernel_w + v;
-            list->kb[list->count++] = place * s->lanes;
+            list->ka[list->count] = ((k * s->kernel_h + u) * s->kernel_w + v) * s->c;
+            list->kb[list->count++] = place * s->n;
         }
+}
+
+static void lsnni_target_turn_task(void *user, int k, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    int taps = s->kernel_h * s->kernel_w;
+    size_t first = lsnni_at3(k, 0, s->c, 0, taps);
+    (void)worker;
+    p->g.kv->transpose(p->turned + first, (size_t)s->c, p->w + first, (size_t)taps, s->c, taps);
 }
 
 static void lsnni_target_dx_task(void *user, int task, int worker)
@@ -7189,72 +7420,139 @@ static void lsnni_target_dx_task(void *user, int task, int worker)
     int taps = s->kernel_h * s->kernel_w;
     lsnni_target_list list;
     lsnni_tile t;
-    list.ka = p->room + (size_t)worker * 2 * (size_t)(LSNNI_TARGET_CHUNK + taps);
-    list.kb = list.ka + LSNNI_TARGET_CHUNK + taps;
-    lsnni_target_steps(p, &t, (size_t)p->r.head[0], lsnni_area(s->c, s->h * s->w));
+    list.ka = p->room + (size_t)worker * 2 * (size_t)(LSNNI_TARGET_LIST + taps);
+    list.kb = list.ka + LSNNI_TARGET_LIST + taps;
+    list.sum = p->numbers + (size_t)worker * lsnni_target_numbers(s);
+    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes, block = (size_t)s->c * map;
+    lsnni_target_steps(&t, s->lanes, 1);
     t.bias = t.scale = NULL;
     for (int q = first; q < end; q++) {
-        list.count = list.done = 0;
+        lsnn_real *dx = p->dx + (size_t)q * (size_t)s->lanes;
+        list.count = 0;
+        list.done = p->add;
+        for (int c = 0; c < s->c && p->add; c++)
+            p->g.kv->weave(list.sum + lsnni_area(c, s->n), (size_t)s->lanes,
+                           dx + (size_t)c * map, block, (size_t)p->blocks);
         for (int k = 0; k < s->k; k++) {
             lsnni_target_meet(p, &list, k, &p->kinds[0].reach[q / s->w],
                               &p->kinds[1].reach[q % s->w]);
-            if (list.count >= LSNNI_TARGET_CHUNK) lsnni_target_flush(p, &t, &list, q);
+            if (list.count >= LSNNI_TARGET_LIST) lsnni_target_flush(p, &t, &list);
         }
-        lsnni_target_flush(p, &t, &list, q);
+        lsnni_target_flush(p, &t, &list);
+        for (int c = 0; c < s->c; c++)
+            p->g.kv->weave(dx + (size_t)c * map, block, list.sum + lsnni_area(c, s->n),
+                           (size_t)s->lanes, (size_t)p->blocks);
     }
 }
 
-/* ---- dw: for some maps and a range of kernels, each kernel row's taps.         */
-/* Kernel k, `maps` maps from c on, one run: row u of the taps is met by the places whose rows
-   are within its reach.                                                       */
-static void lsnni_target_dw_run(const lsnni_target *p, lsnni_correlation *g, int k, int c,
-                                const int32_t *run)
+/* ---- dw: for some maps and a range of kernels, a few rows of taps at a time.   */
+static int lsnni_target_maps(const lsnn_window *s) { return s->kernel_w > 3 ? 2 : 3; }
+
+/* The first of a run's places [e, end) in row i or later.                      */
+static int lsnni_place_from(const lsnni_regions *r, int e, int end, int i)
 {
-    const lsnni_regions *r = &p->r;
-    const lsnn_window *s = r->s;
-    size_t lanes = (size_t)s->lanes;
-    for (int u = 0; u < s->kernel_h; u++) {
-        const lsnni_reach *reach = &p->rows[u];
-        int e = run[0], end = run[0] + run[1];
-        while (e < end && r->pixel[e] / s->ow < reach->first) e++;
-        while (e < end && r->pixel[end - 1] / s->ow >= reach->first + reach->count) end--;
-        g->count = end - e;
-        g->at = r->at + e;
-        g->dy = p->dz + (size_t)e * lanes;
-        for (int v = 0; v < run[3] && e < end; v += g->taps) {
-            g->taps = LSNNI_MIN(LSNNI_TAPS_WIDE, run[3] - v);
-            if (g->maps > 2) g->taps = LSNNI_MIN(3, g->taps);
-            g->x = p->x + (ptrdiff_t)((size_t)c * lsnni_area(s->h, s->w) * lanes) +
-                (ptrdiff_t)(u * s->w + v) * (ptrdiff_t)lanes;
-            g->dw = p->dw + lsnni_at4(k, c, s->c, u, s->kernel_h, run[2] + v, s->kernel_w);
-            p->g.kv->correlate(g);
-        }
+    if (e < end && r->pixel[end - 1] < i * r->s->ow) return end;
+    while (e < end && r->pixel[e] < i * r->s->ow) e++;
+    return e;
+}
+
+/* Kernel k, map c, blocks from n0 on, `rows` rows of taps from u on, places [e, end) of a
+   run.                                                                        */
+static void lsnni_target_dw_part(const lsnni_target *p, lsnni_correlation *g, int k, int c,
+                                 const int32_t *run, int n0, int u, int rows, int e, int end)
+{
+    const lsnn_window *s = p->r.s;
+    ptrdiff_t lanes = s->lanes, map = (ptrdiff_t)lsnni_area(s->h, s->w);
+    int pieces = lsnni_div_up(run[3], LSNNI_TAPS_WIDE);
+    if (e >= end) return;
+    g->rows = rows;
+    g->count = end - e;
+    g->at = p->r.at + e;
+    g->dy = p->dz + lsnni_area(e, s->n) + n0 * lanes;
+    for (int i = 0; i < pieces; i++) {
+        int v = run[3] * i / pieces;
+        g->taps = run[3] * (i + 1) / pieces - v;
+        g->x = p->x + n0 * g->x_step + (c * map + u * s->w + v) * lanes;
+        g->dw = p->dw + lsnni_at4(k, c, s->c, u, s->kernel_h, run[2] + v, s->kernel_w);
+        p->g.kv->correlate(g);
     }
 }
 
-static int lsnni_target_maps(const lsnn_window *s) { return s->kernel_w > 3 ? 2 : 4; }
+/* The same for all places of a run: those that all of the rows meet, and each row's others. */
+static void lsnni_target_dw_rows(const lsnni_target *p, lsnni_correlation *g, int k, int c,
+                                 const int32_t *run, int n0, int u, int rows)
+{
+    const lsnn_window *s = p->r.s;
+    int e[2], from[2], first = 0, last = s->oh;
+    for (int m = 0; m < rows; m++) {
+        first = LSNNI_MAX(first, p->rows[u + m].first);
+        last = LSNNI_MIN(last, p->rows[u + m].first + p->rows[u + m].count);
+    }
+    g->row = s->w * s->lanes;
+    g->dw_row = s->kernel_w;
+    e[0] = lsnni_place_from(&p->r, run[0], run[0] + run[1], first);
+    e[1] = lsnni_place_from(&p->r, e[0], run[0] + run[1], last);
+    lsnni_target_dw_part(p, g, k, c, run, n0, u, rows, e[0], e[1]);
+    for (int m = 0; m < rows && (e[0] > run[0] || e[1] < run[0] + run[1]); m++) {
+        const lsnni_reach *own = &p->rows[u + m];
+        from[0] = lsnni_place_from(&p->r, run[0], e[0], own->first);
+        from[1] = lsnni_place_from(&p->r, e[1], run[0] + run[1], own->first + own->count);
+        if (!own->count) continue;
+        lsnni_target_dw_part(p, g, k, c, run, n0, u + m, 1, from[0], e[0]);
+        lsnni_target_dw_part(p, g, k, c, run, n0, u + m, 1, e[1], from[1]);
+    }
+}
+
+/* Kernel k, maps [c0, c1), blocks from n0 on, one run. A row that is left over goes by maps. */
+static void lsnni_target_dw_run(const lsnni_target *p, lsnni_correlation *g, int k, int c0,
+                                int c1, const int32_t *run, int n0)
+{
+    const lsnn_window *s = p->r.s;
+    int most = lsnni_target_maps(s), left = s->kernel_h % most, e, end;
+    int u = s->kernel_h - (left == 1);
+    for (int c = c0; c < c1; c++)
+        for (int i = 0; i < u; i += most)
+            lsnni_target_dw_rows(p, g, k, c, run, n0, i, LSNNI_MIN(most, u - i));
+    if (left != 1) return;
+    e = lsnni_place_from(&p->r, run[0], run[0] + run[1], p->rows[u].first);
+    end = lsnni_place_from(&p->r, e, run[0] + run[1], p->rows[u].first + p->rows[u].count);
+    g->row = (ptrdiff_t)lsnni_area(s->h, s->w) * s->lanes;
+    g->dw_row = s->kernel_h * s->kernel_w;
+    lsnni_target_dw_part(p, g, k, c0, run, n0, u, c1 - c0, e, end);
+}
+
+/* A run, as many blocks at once as let what it reads stay in the first-level cache. */
+static void lsnni_target_dw_blocks(const lsnni_target *p, lsnni_correlation *g, int k, int c0,
+                                   int c1, const int32_t *run, int n0, int n1)
+{
+    const lsnn_window *s = p->r.s;
+    int most = LSNNI_MAX(1, LSNNI_TARGET_NEAREST / (3 * LSNNI_MAX(1, run[1]) * s->lanes));
+    int parts = lsnni_div_up(n1 - n0, most);
+    for (int i = 0; i < parts; i++) {
+        int n = n0 + (n1 - n0) * i / parts;
+        g->blocks = n0 + (n1 - n0) * (i + 1) / parts - n;
+        lsnni_target_dw_run(p, g, k, c0, c1, run, n);
+    }
+}
 
 static void lsnni_target_dw_task(void *user, int task, int worker)
 {
     const lsnni_target *p = (const lsnni_target *)user;
     const lsnni_regions *r = &p->r;
     const lsnn_window *s = r->s;
-    int maps = lsnni_target_maps(s), c0 = task / p->ranges * maps;
-    int range = task % p->ranges, c1 = LSNNI_MIN(c0 + maps, s->c);
-    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes;
+    int maps = lsnni_target_maps(s), c = task / p->ranges * maps, range = task % p->ranges;
     lsnni_correlation g;
     (void)worker;
-    g.blocks = p->blocks;
-    g.map = (ptrdiff_t)map;
+    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes;
+    int most = LSNNI_MAX(1, (int)(LSNNI_TARGET_PACK * 2 / ((size_t)maps * map)));
+    int parts = lsnni_div_up(p->blocks, most);
+    g.dy_step = p->blocks;
     g.x_step = (ptrdiff_t)((size_t)s->c * map);
-    g.dy_step = (ptrdiff_t)((size_t)r->head[0] * (size_t)s->lanes);
-    g.dw_map = s->kernel_h * s->kernel_w;
-    for (int k = s->k * range / p->ranges; k < s->k * (range + 1) / p->ranges; k++)
-        for (int c = c0; c < c1; c += g.maps) {
-            g.maps = c1 - c >= 4 ? 4 : c1 - c >= 2 ? 2 : 1;
+    for (int j = 0; j < parts; j++)                      /* blocks that the cache can hold */
+        for (int k = s->k * range / p->ranges; k < s->k * (range + 1) / p->ranges; k++)
             for (int i = r->first_run[k]; i < r->first_run[k + 1]; i++)
-                lsnni_target_dw_run(p, &g, k, c, r->run + 4 * i);
-        }
+                lsnni_target_dw_blocks(p, &g, k, c, LSNNI_MIN(c + maps, s->c), r->run + 4 * i,
+                                       p->blocks * j / parts, p->blocks * (j + 1) / parts);
 }
 
 /* Scratch memory, and the tables of rows and columns in it.                    */
@@ -7262,14 +7560,16 @@ static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
 {
     const lsnn_window *s = p->r.s;
     size_t threads = (size_t)lsnn_ctx_threads(cx);
-    size_t tables = 2 * threads * (size_t)(LSNNI_TARGET_CHUNK + s->kernel_h * s->kernel_w);
-    size_t numbers = 2 * threads * lsnni_area(s->oh, s->ow), bytes;
+    size_t tables = 2 * threads * (size_t)(LSNNI_TARGET_LIST + s->kernel_h * s->kernel_w);
+    size_t numbers = threads * lsnni_target_numbers(s), bytes;
+    size_t weights = p->dx ? lsnni_area(s->k, s->c) * lsnni_area(s->kernel_h, s->kernel_w) : 0;
     lsnni_side side[2];
     char *at;
     bytes = lsnni_kinds_room(s->h) + lsnni_kinds_room(s->w);
     bytes = lsnni_room_add(bytes, lsnni_room((size_t)s->kernel_h, sizeof *p->rows));
     bytes = lsnni_room_add(bytes, lsnni_room(tables, sizeof *p->room));
     bytes = lsnni_room_add(bytes, lsnni_room(numbers, sizeof *p->numbers));
+    bytes = lsnni_room_add(bytes, lsnni_room(weights, sizeof *p->turned));
     at = (char *)lsnni_scratch(cx, bytes, 1);
     if (!at) return LSNN_ENOMEM;
     lsnni_sides(side, s);
@@ -7277,7 +7577,8 @@ static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
     lsnni_kinds_fill(&p->kinds[1], &at, &side[1], LSNNI_TO_X, s->w);
     p->rows = (lsnni_reach *)lsnni_cut(&at, (size_t)s->kernel_h, sizeof *p->rows);
     p->room = (int32_t *)lsnni_cut(&at, tables, sizeof *p->room);
-    p->numbers = (lsnn_real *)(void *)at;
+    p->numbers = (lsnn_real *)lsnni_cut(&at, numbers, sizeof *p->numbers);
+    p->turned = (lsnn_real *)(void *)at;
     for (int u = 0; u < s->kernel_h; u++) p->rows[u] = lsnni_reach_of(&side[0], LSNNI_TO_W, u);
     return LSNN_OK;
 }
@@ -7291,8 +7592,9 @@ static lsnn_status lsnni_target_blocks_backward(lsnn_ctx *cx, lsnni_target *p)
     p->ranges = LSNNI_MIN(s->k, lsnni_div_up(LSNNI_TARGET_TASKS, parts));
     if (p->dw) lsnn_parallel(cx, parts * p->ranges, lsnni_target_dw_task, p);
     p->per_task = lsnni_div_up(s->h * s->w, LSNNI_TARGET_TASKS);
-    if (p->dx)
-        lsnn_parallel(cx, lsnni_div_up(s->h * s->w, p->per_task), lsnni_target_dx_task, p);
+    if (!p->dx) return LSNN_OK;
+    lsnn_parallel(cx, s->k, lsnni_target_turn_task, p);
+    lsnn_parallel(cx, lsnni_div_up(s->h * s->w, p->per_task), lsnni_target_dx_task, p);
     return LSNN_OK;
 }
 
@@ -8176,6 +8478,357 @@ LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
     x[0] = a;
     x[1] = theta;
     return lsnn_layer(net, &lsnni_smooth_type, x, theta == LSNN_FREE ? 1 : 2, o);
+}
+/* ---- >>blend: each place mixes shared banks of kernels ----------------------------
+   Low-Rank Locally Connected layers (Elsayed, Ramachandran, Shlens, Kornblith, ICML 2020): a
+   convolution with M banks of K kernels each, and at each place p weights of its own over the
+   banks. M = 1 is a convolution, M = H*W could be any local2d.
+   y[n,k,p]       = sum_m g[m,p] a[n, m*K + k, p] + b[k]
+   g[m,p]         = softmax over m of z[m,p], or z itself
+   z[m,p]         = theta[m,i] + theta[m,H+j] for p = (i, j), as the paper has it, or theta[m,p]
+   da[n,m*K+k,p] (+)= g[m,p] dy[n,k,p]      db[k] += sum_n,p dy[n,k,p]
+   dg[m,p]        = sum_n,k dy[n,k,p] a[n, m*K + k, p]
+   dz[m,p]        = g[m,p] (dg[m,p] - sum_l g[l,p] dg[l,p]), or dg; dtheta += the sums of its dz
+   a N,M*K,H,W  theta M,H+W or M,H*W  b K  y N,K,H,W  g M,H,W. M*K*H*W multiply-adds an image.
+   The paper has biases a row and a column beside b; here b is all.            */
+static int lsnni_blend_rows(const lsnn_blender *s)
+{
+    return s->kind == LSNN_BLEND_ROWS || s->kind == LSNN_BLEND_FREE_ROWS;
+}
+static int lsnni_blend_free(const lsnn_blender *s)
+{
+    return s->kind == LSNN_BLEND_FREE_ROWS || s->kind == LSNN_BLEND_FREE_PLACES;
+}
+
+LSNN_API int lsnn_blender_theta(const lsnn_blender *s)
+{
+    return lsnni_blend_rows(s) ? s->h + s->w : s->h * s->w;
+}
+
+static lsnn_status lsnni_blend_check(lsnn_ctx *cx, const lsnn_blender *s)
+{
+    int size[5];
+    size[0] = s->n; size[1] = s->banks; size[2] = s->k; size[3] = s->h; size[4] = s->w;
+    LSNNI_TRY(lsnni_sizes(cx, "blend (images x banks x kernels x rows x columns)", 5, size));
+    if ((double)s->n * s->banks * s->k > INT_MAX || (double)s->banks * s->h * s->w > INT_MAX / 32)
+        return lsnni_fail(cx, LSNN_ESHAPE, "blend: %d images x %d banks x %d kernels, maps of "
+                          "%d x %d are too many", s->n, s->banks, s->k, s->h, s->w);
+    if ((int)s->kind < 0 || s->kind > LSNN_BLEND_FREE_PLACES)
+        return lsnni_fail(cx, LSNN_EVALUE, "blend: kind %d is unknown", (int)s->kind);
+    return lsnni_lanes_fit(cx, "blend", s->lanes, s->n);
+}
+
+static double lsnni_blend_z(const lsnn_blender *s, const lsnn_real *theta, int m, int i, int j)
+{
+    theta += lsnni_area(m, lsnn_blender_theta(s));
+    return lsnni_blend_rows(s) ? (double)theta[i] + (double)theta[s->h + j]
+                               : (double)theta[lsnni_at2(i, j, s->w)];
+}
+
+LSNN_API lsnn_status lsnn_blend_weights(lsnn_ctx *cx, lsnn_real *g, const lsnn_real *theta,
+                                        const lsnn_blender *s)
+{
+    LSNNI_TRY(lsnni_blend_check(cx, s));
+    for (int i = 0; i < s->h; i++)
+    for (int j = 0; j < s->w; j++) {
+        double most = lsnni_blend_z(s, theta, 0, i, j), sum = 0;
+        for (int m = 1; m < s->banks; m++)
+            most = LSNNI_MAX(most, lsnni_blend_z(s, theta, m, i, j));
+        for (int m = 0; m < s->banks; m++) sum += exp(lsnni_blend_z(s, theta, m, i, j) - most);
+        for (int m = 0; m < s->banks; m++) {
+            double z = lsnni_blend_z(s, theta, m, i, j);
+            g[lsnni_at3(m, i, s->h, j, s->w)] =
+                LSNNI_R(lsnni_blend_free(s) ? z : exp(z - most) / sum);
+        }
+    }
+    return LSNN_OK;
+}
+
+/* What g's gradient at each place is to theta.                               */
+static void lsnni_blend_to_theta(lsnn_real *dtheta, const lsnn_real *dg, const lsnn_real *g,
+                                 const lsnn_blender *s)
+{
+    size_t area = lsnni_area(s->h, s->w), numbers = (size_t)lsnn_blender_theta(s);
+    for (size_t p = 0; p < area; p++) {
+        double mean = 0;
+        for (size_t m = 0; m < (size_t)s->banks && !lsnni_blend_free(s); m++)
+            mean += (double)g[m * area + p] * (double)dg[m * area + p];
+        for (size_t m = 0; m < (size_t)s->banks; m++) {
+            double dz = (double)dg[m * area + p];
+            lsnn_real *to = dtheta + m * numbers;
+            if (!lsnni_blend_free(s)) dz = (double)g[m * area + p] * (dz - mean);
+            if (lsnni_blend_rows(s)) {
+                to[p / (size_t)s->w] += LSNNI_R(dz);
+                to[(size_t)s->h + p % (size_t)s->w] += LSNNI_R(dz);
+            } else to[p] += LSNNI_R(dz);
+        }
+    }
+}
+
+#ifdef LSNN_NAIVE
+/* ---- The naive pair -------------------------------------------------------------------*/
+LSNN_API lsnn_status lsnn_blend_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *a,
+                                        const lsnn_real *g, const lsnn_real *b,
+                                        const lsnn_blender *s)
+{
+    int area = s->h * s->w;
+    LSNNI_TRY(lsnni_blend_check(cx, s));
+    for (int n = 0; n < s->n; n++)
+    for (int k = 0; k < s->k; k++)
+    for (int p = 0; p < area; p++) {
+        double sum = b ? (double)b[k] : 0;
+        for (int m = 0; m < s->banks; m++)
+            sum += (double)g[lsnni_at2(m, p, area)]
+                 * (double)a[lsnni_at4(n, m, s->banks, k, s->k, p, area)];
+        y[lsnni_at3(n, k, s->k, p, area)] = LSNNI_R(sum);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_blend_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real *dtheta,
+                                         lsnn_real *db, const lsnn_real *dy,
+                                         const lsnn_real *a, const lsnn_real *g,
+                                         const lsnn_blender *s, int add)
+{
+    int area = s->h * s->w;
+    lsnn_real *dg;
+    LSNNI_TRY(lsnni_blend_check(cx, s));
+    dg = (lsnn_real *)lsnni_scratch(cx, lsnni_area(s->banks, area), sizeof *dg);
+    if (!dg) return LSNN_ENOMEM;
+    if (cx->rehearsal_) return LSNN_OK;
+    lsnni_clear(dg, lsnni_area(s->banks, area), LSNN_SET);
+    lsnni_clear(da, lsnni_at4(s->n, 0, s->banks, 0, s->k, 0, area), add);
+    for (int n = 0; n < s->n; n++)
+    for (int k = 0; k < s->k; k++)
+    for (int p = 0; p < area; p++) {
+        lsnn_real d = dy[lsnni_at3(n, k, s->k, p, area)];
+        if (db) db[k] += d;
+        for (int m = 0; m < s->banks; m++) {
+            size_t at = lsnni_at4(n, m, s->banks, k, s->k, p, area);
+            if (da) da[at] += g[lsnni_at2(m, p, area)] * d;
+            dg[lsnni_at2(m, p, area)] += a[at] * d;
+        }
+    }
+    if (dtheta) lsnni_blend_to_theta(dtheta, dg, g, s);
+    return LSNN_OK;
+}
+
+#else /* ---- The fast pair: bound by reading a, and by writing da ---------------------------*/
+typedef struct lsnni_blending {
+    const lsnni_kernels *kv;
+    const lsnn_blender *s;
+    const lsnn_real *a, *dy, *g, *wide, *b;      /* wide: g, each number once a lane */
+    lsnn_real *y, *da, *db, *dg, *sums;
+    size_t lanes, map, row;          /* numbers of a map, of one of its rows  */
+    int add;
+} lsnni_blending;
+
+/* Bank m's map of kernel k of a block.                                        */
+static size_t lsnni_blend_at(const lsnni_blending *p, int block, int m, int k)
+{
+    return (lsnni_area(block * p->s->banks + m, p->s->k) + (size_t)k) * p->map;
+}
+
+static void lsnni_blend_task(void *user, int task, int worker)
+{
+    const lsnni_blending *p = (const lsnni_blending *)user;
+    int block = task / p->s->k, k = task % p->s->k;
+    lsnn_real *y = p->y + (size_t)task * p->map;
+    (void)worker;
+    for (int m = 0; m < p->s->banks; m++)
+        p->kv->multiply(y, p->a + lsnni_blend_at(p, block, m, k),
+                        p->wide + (size_t)m * p->map, p->map, m > 0);
+    if (p->b) p->kv->affine(y, y, 1, (double)p->b[k], p->map, LSNN_SET);
+}
+
+static void lsnni_blend_da_task(void *user, int task, int worker)
+{
+    const lsnni_blending *p = (const lsnni_blending *)user;
+    int block = task / p->s->k, k = task % p->s->k;
+    (void)worker;
+    for (int m = 0; m < p->s->banks; m++)
+        p->kv->multiply(p->da + lsnni_blend_at(p, block, m, k), p->dy + (size_t)task * p->map,
+                        p->wide + (size_t)m * p->map, p->map, p->add);
+}
+
+/* dg of one bank and one row of places.                                       */
+static void lsnni_blend_dg_task(void *user, int task, int worker)
+{
+    const lsnni_blending *p = (const lsnni_blending *)user;
+    const lsnn_blender *s = p->s;
+    int m = task / s->h, i = task % s->h, blocks = s->n / (int)p->lanes;
+    lsnn_real *sum = p->lanes > 1 ? p->sums + (size_t)worker * p->row :
+        p->dg + (size_t)task * p->row;
+    memset(sum, 0, p->row * sizeof *sum);
+    for (int block = 0; block < blocks; block++)
+        for (int k = 0; k < s->k; k++)
+            p->kv->multiply(sum, p->dy + lsnni_at2(block, k, s->k) * p->map +
+                            (size_t)i * p->row, p->a + lsnni_blend_at(p, block, m, k) +
+                            (size_t)i * p->row, p->row, LSNN_ADD);
+    if (p->lanes > 1) p->kv->gather(p->dg + lsnni_area(task, s->w), sum, (size_t)s->w);
+}
+
+static void lsnni_blend_db_task(void *user, int k, int worker)
+{
+    const lsnni_blending *p = (const lsnni_blending *)user;
+    double sum = 0;
+    (void)worker;
+    for (int block = 0; block < p->s->n / (int)p->lanes; block++)
+        sum += p->kv->sum(p->dy + lsnni_at2(block, k, p->s->k) * p->map, p->map);
+    p->db[k] += LSNNI_R(sum);
+}
+
+/* Takes the memory, backward's too if dg, and makes g as wide as a's pixels.  */
+static lsnn_status lsnni_blend_plan(lsnn_ctx *cx, lsnni_blending *p, const lsnn_blender *s,
+                                    const lsnn_real *g, int dg)
+{
+    size_t count, area;
+    lsnni_want want[3], *end = want;
+    lsnn_real *wide = NULL;
+    LSNNI_TRY(lsnni_blend_check(cx, s));
+    memset(p, 0, sizeof *p);
+    area = lsnni_area(s->h, s->w);
+    count = (size_t)s->banks * area;
+    p->kv = lsnni_kernels_of(cx);
+    p->s = s;
+    p->g = g;
+    p->lanes = s->lanes > 1 ? (size_t)s->lanes : 1;
+    p->map = area * p->lanes;
+    p->row = (size_t)s->w * p->lanes;
+    if (p->lanes > 1) LSNNI_WANT(&end, wide, count * p->lanes);
+    if (dg) LSNNI_WANT(&end, p->dg, count);
+    if (dg) LSNNI_WANT(&end, p->sums, p->row * (size_t)lsnn_ctx_threads(cx));
+    if (end > want) LSNNI_TRY(lsnni_take(cx, want, end));
+    if (wide) p->kv->repeat(wide, g, count);
+    p->wide = wide ? wide : g;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_blend_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *a,
+                                        const lsnn_real *g, const lsnn_real *b,
+                                        const lsnn_blender *s)
+{
+    lsnni_blending p;
+    LSNNI_TRY(lsnni_blend_plan(cx, &p, s, g, 0));
+    p.y = y; p.a = a; p.b = b;
+    lsnn_parallel(cx, s->n / (int)p.lanes * s->k, lsnni_blend_task, &p);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_blend_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real *dtheta,
+                                         lsnn_real *db, const lsnn_real *dy,
+                                         const lsnn_real *a, const lsnn_real *g,
+                                         const lsnn_blender *s, int add)
+{
+    lsnni_blending p;
+    LSNNI_TRY(lsnni_blend_plan(cx, &p, s, g, 1));
+    p.da = da; p.db = db; p.dy = dy; p.a = a; p.add = add;
+    if (dtheta) lsnn_parallel(cx, s->banks * s->h, lsnni_blend_dg_task, &p);
+    if (dtheta && !cx->rehearsal_) lsnni_blend_to_theta(dtheta, p.dg, g, s);
+    if (db) lsnn_parallel(cx, s->k, lsnni_blend_db_task, &p);
+    if (da) lsnn_parallel(cx, s->n / (int)p.lanes * s->k, lsnni_blend_da_task, &p);
+    return LSNN_OK;
+}
+#endif /* LSNN_NAIVE */
+
+/* ---- The layer ------------------------------------------------------------------------*/
+static lsnn_blender lsnni_blend_of(const lsnn_layer_plan *p, int n, int lanes)
+{
+    lsnn_blender s;
+    memset(&s, 0, sizeof s);
+    s.n = n;
+    s.banks = p->o.banks;
+    s.k = p->in[0].c / LSNNI_MAX(1, s.banks);
+    s.h = p->in[0].h;
+    s.w = p->in[0].w;
+    s.kind = p->o.blend;
+    s.lanes = lanes;
+    return s;
+}
+
+static lsnn_status lsnni_plan_blend(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_blender s;
+    if (p->o.banks < 1 || p->in[0].c % p->o.banks)
+        return lsnni_fail(cx, LSNN_ESHAPE, "blend: banks is %d, it must divide the %d channels",
+                          p->o.banks, p->in[0].c);
+    s = lsnni_blend_of(p, 1, 0);
+    LSNNI_TRY(lsnni_blend_check(cx, &s));
+    p->out = p->in[0];
+    p->out.c = s.k;
+    p->param[0] = lsnni_spec("theta", 2, s.banks, lsnn_blender_theta(&s), 0, 0);
+    p->param[0].value = !lsnni_blend_free(&s) ? 0 :      /* so that y's variance is that of one */
+        (lsnni_blend_rows(&s) ? 0.5 : 1) / sqrt((double)s.banks);    /* bank of He's kernels */
+    p->param[1] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
+    p->param[0].no_decay = p->param[1].no_decay = 1;
+    p->params = p->o.no_bias ? 1 : 2;
+    p->keep_name = "weights";
+    p->keep_shape = p->in[0];
+    p->keep_shape.c = s.banks;
+    p->keep_fixed = lsnni_area(s.banks, s.h * s.w);
+    p->macs = (double)lsnni_features(p->in[0]);
+    lsnni_connect(p, s.banks);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_forward_blend(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_blender s = lsnni_blend_of(c->plan, c->n, c->lanes);
+    if (!*c->kept) LSNNI_TRY(lsnn_blend_weights(cx, c->keep, c->param[0], &s));
+    *c->kept = 1;
+    return lsnn_blend_forward(cx, c->y, c->x[0], c->keep, c->param[1], &s);
+}
+
+static lsnn_status lsnni_backward_blend(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_blender s = lsnni_blend_of(c->plan, c->n, c->lanes);
+    return lsnn_blend_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0], c->keep,
+                               &s, c->add[0]);
+}
+
+static const lsnn_layer_type lsnni_blend_type = {
+    "blend", "lr_factor freeze no_bias banks blend", 1, 1,
+    LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
+    lsnni_plan_blend, lsnni_forward_blend, lsnni_backward_blend, NULL
+};
+
+LSNN_API int lsnn_blend(lsnn_net *net, int x, int banks, const lsnn_options *o)
+{
+    lsnn_options all = lsnni_options(o);
+    if (!all.banks) all.banks = banks;
+    return lsnn_layer(net, &lsnni_blend_type, &x, 1, &all);
+}
+
+/* NAME-banks, or no name.                                                     */
+static const char *lsnni_banks_name(const char *name, char text[240])
+{
+    if (name) snprintf(text, 240, "%.220s-banks", name);
+    return name ? text : NULL;
+}
+
+/* The convolution with all banks, and the blend: what is optional goes to the one that reads
+   it. Under a softmax of equal weights the banks' mean would have 1 / banks of the variance. */
+LSNN_API int lsnn_lowrank2d(lsnn_net *net, int x, int filters, int kernel, int banks,
+                            const lsnn_options *o)
+{
+    lsnn_options conv = lsnni_options(o), all = conv, blend;
+    char name[2][240];
+    int mean = all.blend == LSNN_BLEND_ROWS || all.blend == LSNN_BLEND_PLACES;
+    memset(&blend, 0, sizeof blend);
+    blend.name = all.name; blend.share = all.share; blend.keep = all.keep;
+    blend.lr_factor = all.lr_factor; blend.freeze = all.freeze; blend.no_bias = all.no_bias;
+    blend.blend = all.blend;
+    blend.groups = all.groups;           /* which blend refuses                 */
+    conv.groups = 0;
+    conv.name = lsnni_banks_name(all.name, name[0]);
+    conv.share = lsnni_banks_name(all.share, name[1]);
+    conv.keep = 0;
+    conv.no_bias = 1;
+    conv.blend = LSNN_BLEND_ROWS;        /* which is 0: not conv2d's            */
+    if (mean && banks > 1) conv.init_scale = lsnni_or(all.init_scale, 1) * sqrt((double)banks);
+    x = lsnn_conv2d(net, x, (double)filters * banks > INT_MAX ? -1 : filters * banks, kernel,
+                    &conv);
+    return x < 0 ? -1 : lsnn_blend(net, x, banks, &blend);
 }
 /* ---- >>transform: affine_grid and grid_sample, a spatial transformer ---------------
    Jaderberg et al. 2015, as PyTorch has it. Places in a picture run from -1 to 1, x from left
@@ -9377,6 +10030,7 @@ static const lsnn_layer_type *const lsnni_types[] = {
     &lsnni_table_conv2d_type,
     &lsnni_local2d_type,
     &lsnni_smooth_type,
+    &lsnni_blend_type,
     &lsnni_affine_grid_type, &lsnni_grid_sample_type,
     &lsnni_dsc_dense_type, &lsnni_dsc_conv2d_type, &lsnni_dsc_local2d_type,
     &lsnni_dsc_loss_type, &lsnni_dsc_lateral_type
@@ -9490,6 +10144,7 @@ static const lsnni_field lsnni_fields[] = {
     LSNNI_INT(kernel_h), LSNNI_INT(kernel_w), LSNNI_INT(stride_h), LSNNI_INT(stride_w),
     LSNNI_INT(padding), LSNNI_INT(pad_top), LSNNI_INT(pad_left), LSNNI_INT(pad_bottom),
     LSNNI_INT(pad_right), LSNNI_INT(dilation_h), LSNNI_INT(dilation_w), LSNNI_INT(groups),
+    LSNNI_INT(bias), LSNNI_INT(start), LSNNI_INT(banks), LSNNI_INT(blend),
     LSNNI_REAL(slope), LSNNI_REAL(rate), LSNNI_REAL(momentum),
     LSNNI_REAL(eps), LSNNI_INT(first), LSNNI_INT(count), LSNNI_INT(head),
     LSNNI_REAL(loss_weight), LSNNI_REAL(rubbish), LSNNI_REAL(norm), LSNNI_INT(learn_norm),
@@ -9825,6 +10480,9 @@ static lsnn_status lsnni_share(lsnn_net *net, lsnni_node *v, const char *name)
         v->plan.o.mixture != u->plan.o.mixture || v->plan.o.normalise != u->plan.o.normalise)
         return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another smooth_shape, "
                           "mixture or normalise: its theta means something else", name);
+    if (v->plan.o.blend != u->plan.o.blend)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another blend: its theta "
+                          "means something else", name);
     if (v->table && strcmp(v->table, u->table) != 0)
         return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another table", name);
     if (v->plan.o.freeze || v->plan.o.no_decay || v->plan.o.lr_factor > 0 ||
@@ -9964,27 +10622,13 @@ LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w)
     return node;
 }
 
-/* ---- >>first values: weights by He (normal, variance 2 / fan_in) or Glorot (uniform,
-   variance 2 / (fan_in + fan_out)), the rest as the layer says.              */
+/* ---- >>first values: as the layer draws them, or see >>layer.               */
 static void lsnni_init_param(const lsnn_net *net, const lsnni_param *p, lsnn_real *v)
 {
     const lsnni_node *owner = &net->node[p->owner];
     lsnn_rng r = lsnn_rng_at(net->seed, "init", p->name, 0, 0);
-    lsnn_init kind = owner->plan.o.init;
-    double scale = owner->plan.o.init_scale > 0 ? owner->plan.o.init_scale : 1;
-    double he = sqrt(2.0 / LSNNI_MAX(1, p->spec.fan_in));
-    double glorot = sqrt(6.0 / LSNNI_MAX(1, p->spec.fan_in + p->spec.fan_out));
-    if (owner->type->init) {
-        owner->type->init(&owner->plan, p->index, v, &r);
-        return;
-    }
-    for (size_t i = 0; i < p->spec.count; i++) {
-        double d = p->spec.value;
-        if (p->spec.fan_in > 0 && kind == LSNN_INIT_HE) d = scale * he * lsnn_rng_normal(&r);
-        else if (p->spec.fan_in > 0 && kind == LSNN_INIT_GLOROT)
-            d = scale * glorot * (2 * lsnn_rng_uniform(&r) - 1);
-        v[i] = LSNNI_R(d);
-    }
+    if (owner->type->init) owner->type->init(&owner->plan, p->index, v, &r);
+    else lsnni_draw_values(&owner->plan, p->index, v, p->spec.count, &r);
 }
 
 LSNN_API void lsnn_net_set_output(lsnn_net *net, int node)
@@ -11106,6 +11750,61 @@ LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_re
     if (a.turned)
         return lsnn_interleave(net->cx, a.v, v, a.dim[0], count / (size_t)a.dim[0], 0, 0);
     memcpy(a.v, v, count * sizeof *v);
+    return LSNN_OK;
+}
+
+/* ---- >>unshare: a convolution's kernels at every place of a local2d -----------------*/
+static lsnn_status lsnni_unshare_check(lsnn_net *net, int local, const lsnn_net *from, int conv,
+                                       const char *names[2])
+{
+    const lsnn_layer_plan *p, *q;
+    if (!net->built || !from->built)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "net_unshare: build both nets first");
+    if (local < 0 || net->node[local].type != &lsnni_local2d_type)
+        return lsnni_fail(net->cx, LSNN_ENAME, "net_unshare: '%.60s' is no local2d of the net",
+                          names[0] ? names[0] : "");
+    if (conv < 0 || from->node[conv].type != &lsnni_conv2d_type)
+        return lsnni_fail(net->cx, LSNN_ENAME, "net_unshare: '%.60s' is no conv2d of the net it "
+                          "comes from", names[1] ? names[1] : "");
+    p = &net->node[local].plan;
+    q = &from->node[conv].plan;
+    if (p->param[0].dim[2] != q->param[0].dim[0] || p->o.kernel_h != q->o.kernel_h ||
+        p->o.kernel_w != q->o.kernel_w || p->in[0].c != q->in[0].c || p->o.groups != q->o.groups)
+        return lsnni_fail(net->cx, LSNN_ESHAPE, "net_unshare: '%.60s' has %d kernels of %dx%d on "
+                          "%d channels in %d groups, '%.60s' %d of %dx%d on %d in %d", names[0],
+                          p->param[0].dim[2], p->o.kernel_h, p->o.kernel_w, p->in[0].c,
+                          LSNNI_MAX(1, p->o.groups), names[1], q->param[0].dim[0],
+                          q->o.kernel_h, q->o.kernel_w, q->in[0].c, LSNNI_MAX(1, q->o.groups));
+    if (q->params > p->params)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "net_unshare: '%.60s' has a bias, '%.60s' has "
+                          "none", names[1], names[0]);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_net_unshare(lsnn_net *net, const char *local, const lsnn_net *from,
+                                      const char *conv)
+{
+    const char *names[2];
+    int i, j;
+    if (!net || !from) return LSNN_ENOMEM;
+    i = lsnn_net_node(net, local);
+    j = lsnn_net_node(from, conv);
+    names[0] = local;
+    names[1] = conv;
+    LSNNI_TRY(lsnni_unshare_check(net, i, from, j, names));
+    for (int part = 0; part < net->node[i].plan.params; part++) {
+        const lsnni_param *to = &net->param[net->node[i].param[part]];
+        int given = part < from->node[j].plan.params;
+        const lsnn_real *v = given ? from->value + from->param[from->node[j].param[part]].at : NULL;
+        size_t kernels = (size_t)from->node[j].plan.out.c, depth, inner;
+        depth = part ? 1 : (size_t)to->spec.dim[1];
+        inner = part ? to->spec.count / kernels : 1;     /* b: places of a kernel     */
+        for (size_t q = 0; q < to->spec.count; q++) {    /* w: place, tap, kernel     */
+            size_t k = q / inner % kernels, tap = q / kernels % depth;
+            net->value[to->at + q] = given ? v[part ? k : k * depth + tap] : 0;
+        }
+    }
+    lsnni_changed(net);
     return LSNN_OK;
 }
 
@@ -12411,7 +13110,7 @@ static const char *lsnni_graph_differs(const char *a, const char *a_end, const c
                                        const char *b_end)
 {
     static const char *const free_words[] = { "x=", "share=", "keep=", "init=", "init_scale=",
-        "lr_factor=", "freeze=", "no_decay=", "decay_factor=", "l2=", "clip=", "rate=",
+        "start=", "lr_factor=", "freeze=", "no_decay=", "decay_factor=", "l2=", "clip=", "rate=",
         "momentum=", "head=", "loss_weight=", "dsc_alpha_max=",
         "dsc_tau=", "dsc_xi=", "dsc_eta=", "dsc_theta=", "dsc_spread=", "dsc_silent=" };
     size_t n;
@@ -13033,8 +13732,8 @@ static const char *const lsnni_c_table_conv2d_text =
     "    }\n"
     "}\n\n";
 static const char *const lsnni_c_local2d_text =
-    "/* Each place p has weights of its own: [p][c][u][v][k]. */\n"
-    "static void local2d(float *y, const float *x, @W, const float *b, window s)\n"
+    "/* Each place p has weights of its own: [p][c][u][v][k]. b: so many numbers a kernel. */\n"
+    "static void local2d(float *y, const float *x, @W, const float *b, int numbers, window s)\n"
     "{\n"
     "    int maps = s.c / s.groups;\n"
     "    for (int p = 0; p < s.oh * s.ow; p++)\n"
@@ -13049,7 +13748,8 @@ static const char *const lsnni_c_local2d_text =
     "        for (int v = v0; v < v1; v++)\n"
     "            sum += x[((map + c) * s.h + top + u * s.dh) * s.w + left + v * s.dw] *\n"
     "                   @[(((p * maps + c) * s.kh + u) * s.kw + v) * s.k + k];\n"
-    "        y[k * s.oh * s.ow + p] = (b ? b[k * s.oh * s.ow + p] : 0) + sum@<p * s.k + k>;\n"
+    "        y[k * s.oh * s.ow + p] = (b ? b[k * numbers + p % numbers] : 0) +\n"
+    "                                 sum@<p * s.k + k>;\n"
     "    }\n"
     "}\n\n";
 static const char *const lsnni_c_pool_text =
@@ -13175,6 +13875,17 @@ static const char *const lsnni_c_smooth_text =
     "        y[i] = sum + (b ? b[i / n] : 0) * (bias_inside ? under : 1);\n"
     "    }\n"
     "}\n\n";
+static const char *const lsnni_c_blend_text =
+    "/* y[k] = at each of n places, the banks' maps k of a by their weights g. */\n"
+    "static void blend(float *y, const float *a, const float *g, const float *b, int banks,\n"
+    "                  int k, int n)\n"
+    "{\n"
+    "    for (int i = 0; i < k * n; i++) {\n"
+    "        float sum = 0;\n"
+    "        for (int m = 0; m < banks; m++) sum += g[m * n + i % n] * a[m * k * n + i];\n"
+    "        y[i] = sum + (b ? b[i / n] : 0);\n"
+    "    }\n"
+    "}\n\n";
 static const char *const lsnni_c_maps_text =
     "typedef struct {\n"
     "    int k, rank, h, w, mixture, bias_inside, numbers;\n"
@@ -13279,6 +13990,41 @@ static const char *const lsnni_c_smooth_by_text =
     "            (bell ? smooth_one : window_one)(out, a, theta + m * stride, sum, inside, s);\n"
     "        }\n"
     "        theta += s.mixture * stride;\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_affine_grid_text =
+    "/* Places in [-1, 1]: x = t0 u + t1 v + t2, y = t3 u + t4 v + t5. corners: -1 and 1 are the\n"
+    "   outermost pixels' centres, not the edges. */\n"
+    "static void affine_grid(float *y, const float *t, int h, int w, int corners)\n"
+    "{\n"
+    "    for (int p = 0; p < h * w; p++) {\n"
+    "        int i = p / w, j = p % w;\n"
+    "        float u = (float)(2 * j + 1) / (float)w - 1, v = (float)(2 * i + 1) / (float)h - 1;\n"
+    "        if (corners) u = w > 1 ? (float)(2 * j) / (float)(w - 1) - 1 : 0;\n"
+    "        if (corners) v = h > 1 ? (float)(2 * i) / (float)(h - 1) - 1 : 0;\n"
+    "        y[p] = t[0] * u + t[1] * v + t[2];\n"
+    "        y[h * w + p] = t[3] * u + t[4] * v + t[5];\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_grid_sample_text =
+    "/* The four pixels of x round each of the grid's n places, by how near; beyond x is 0. */\n"
+    "static void grid_sample(float *y, const float *x, const float *grid, int c, int h, int w,\n"
+    "                        int n, int corners)\n"
+    "{\n"
+    "    for (int p = 0; p < n; p++) {\n"
+    "        double px = ((double)grid[p] + 1) * (w - corners) / 2 - (corners ? 0 : 0.5);\n"
+    "        double py = ((double)grid[n + p] + 1) * (h - corners) / 2 - (corners ? 0 : 0.5);\n"
+    "        int inside = px > -1 && px < w && py > -1 && py < h;\n"
+    "        int row = inside ? (int)floor(py) : h, col = inside ? (int)floor(px) : w;\n"
+    "        for (int k = 0; k < c; k++) {\n"
+    "            float sum = px != px || py != py ? (float)(px + py) : 0;\n"
+    "            for (int r = row; r < row + 2; r++)\n"
+    "            for (int q = col; q < col + 2; q++)\n"
+    "                if (r >= 0 && r < h && q >= 0 && q < w)\n"
+    "                    sum += (float)((1 - fabs(py - r)) * (1 - fabs(px - q))) *\n"
+    "                           x[(k * h + r) * w + q];\n"
+    "            y[k * n + p] = sum;\n"
+    "        }\n"
     "    }\n"
     "}\n\n";
 static const char *const lsnni_c_half_text =
@@ -13466,7 +14212,13 @@ static void lsnni_c_conv2d(lsnni_c *e, int i)
 }
 static void lsnni_c_local2d(lsnni_c *e, int i)
 {
-    lsnni_c_kernels(e, i, "local2d", lsnni_c_local2d_text);
+    const lsnn_layer_plan *p = &e->net->node[i].plan;
+    lsnni_c_call(e, i, "local2d");
+    lsnni_c_param(e, i, 0);
+    lsnni_c_param(e, i, 1);
+    lsnni_c_print(e, ", %d", p->o.bias == LSNN_BIAS_OF_KERNEL ? 1 : lsnni_inner(p->out));
+    lsnni_c_window_of(e, i);
+    lsnni_c_needs(e, lsnni_c_local2d_text);
 }
 
 /* Where each kernel's connections begin, and the maps that they read.         */
@@ -13692,6 +14444,38 @@ static void lsnni_c_smooth(lsnni_c *e, int i)
                   lsnni_families[s.shape].count, shapes[s.shape], "nsm"[s.normalise]);
 }
 
+static void lsnni_c_affine_grid(lsnni_c *e, int i)
+{
+    const lsnn_layer_plan *p = &e->net->node[i].plan;
+    lsnni_c_needs(e, lsnni_c_affine_grid_text);
+    lsnni_c_call(e, i, "affine_grid");
+    lsnni_c_print(e, ", %d, %d, %d);\n", p->out.h, p->out.w, p->o.align_corners);
+}
+
+static void lsnni_c_grid_sample(lsnni_c *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    lsnn_shape in = v->plan.in[0];
+    char grid[40];
+    lsnni_c_needs(e, lsnni_c_grid_sample_text);
+    lsnni_c_call(e, i, "grid_sample");
+    lsnni_c_print(e, ", %s, %d, %d, %d, %d, %d);\n", lsnni_c_place(e, v->input[1], grid), in.c,
+                  in.h, in.w, lsnni_inner(v->plan.out), v->plan.o.align_corners);
+}
+
+static void lsnni_c_blend(lsnni_c *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    lsnn_blender s = lsnni_blend_of(&v->plan, 1, 0);
+    if (e->part == LSNNI_C_DATA)
+        lsnn_blend_weights(e->cx, e->row, e->net->value + e->net->param[v->param[0]].at, &s);
+    lsnni_c_needs(e, lsnni_c_blend_text);
+    lsnni_c_call(e, i, "blend");
+    lsnni_c_floats(e, v->name, "_weights", e->row, lsnni_area(s.banks, s.h * s.w));
+    lsnni_c_param(e, i, 1);
+    lsnni_c_print(e, ", %d, %d, %d);\n", s.banks, s.k, s.h * s.w);
+}
+
 /* A layer type and what writes it. Losses are not run in a prediction.          */
 static const struct { const lsnn_layer_type *type; void (*write)(lsnni_c *e, int i); }
 lsnni_c_writers[] = {
@@ -13717,7 +14501,10 @@ lsnni_c_writers[] = {
     { &lsnni_conv2d_type, lsnni_c_conv2d },
     { &lsnni_table_conv2d_type, lsnni_c_table_conv2d },
     { &lsnni_local2d_type, lsnni_c_local2d },
-    { &lsnni_smooth_type, lsnni_c_smooth }
+    { &lsnni_smooth_type, lsnni_c_smooth },
+    { &lsnni_affine_grid_type, lsnni_c_affine_grid },
+    { &lsnni_grid_sample_type, lsnni_c_grid_sample },
+    { &lsnni_blend_type, lsnni_c_blend }
 };
 
 static int lsnni_c_writer(const lsnn_layer_type *type)
@@ -13908,10 +14695,12 @@ LSNN_API lsnn_status lsnn_net_export_c(lsnn_net *net, const char *path,
    An ONNX file is a protobuf message: fields of a number and a value, where a value may be a
    message again. Five kinds are needed here, so they are written by hand: a model holds a
    graph, a graph its nodes, constants, inputs and outputs (onnx.proto3 of ONNX 1.8). Opset 13,
-   the first whose Softmax and ReduceSum are today's.
+   the first whose Softmax and ReduceSum are today's; 16 of a net with a grid_sample, which no
+   lower one has.
    Arrays are N,C,H,W; those of dense layers and of flatten N,K, see lsnni_onnx_read.
    ==========================================================================*/
-enum { LSNNI_ONNX_OPSET = 13, LSNNI_ONNX_FLOAT = 1, LSNNI_ONNX_INT64 = 7 };
+enum { LSNNI_ONNX_OPSET = 13, LSNNI_ONNX_OPSET_GRID = 16, LSNNI_ONNX_FLOAT = 1,
+       LSNNI_ONNX_INT64 = 7 };
 
 /* ---- >>protobuf: bytes that grow ------------------------------------------------------*/
 typedef struct lsnni_bytes {
@@ -13984,6 +14773,7 @@ typedef struct lsnni_onnx {
     lsnn_net *net;
     lsnni_bytes graph, node, inner, innermost;    /* messages inside of messages   */
     int made;                                /* names of arrays in between    */
+    int opset;
     char *flat;                              /* one a net's node: its array is N,K */
     lsnn_real *row;
 } lsnni_onnx;
@@ -14453,11 +15243,10 @@ static void lsnni_onnx_pair(lsnni_onnx *e, int i, const char *op, const char *a,
     lsnni_onnx_next(e, i, op, y);
 }
 
-/* The sum over axis 2, which is left out.                                      */
-static void lsnni_onnx_sum(lsnni_onnx *e, int i, char y[LSNNI_ONNX_NAME])
+/* The sum over an axis, which is left out.                                     */
+static void lsnni_onnx_sum(lsnni_onnx *e, int i, int64_t axis, char y[LSNNI_ONNX_NAME])
 {
     char axes[LSNNI_ONNX_NAME];
-    int64_t axis = 2;
     lsnni_onnx_whole(e, i, &axis, 1, axes);
     lsnni_onnx_reads(e, y);
     lsnni_onnx_reads(e, axes);
@@ -14506,6 +15295,26 @@ static void lsnni_onnx_local2d(lsnni_onnx *e, int i)
     lsnni_onnx_turn(e, i, 2, 1, 3, 0, x);
     lsnni_onnx_shape(e, i, x, 4, s.k, s.oh, s.ow);
     dim[0] = s.k; dim[1] = s.oh; dim[2] = s.ow;
+    if (v->plan.o.bias == LSNN_BIAS_OF_KERNEL) dim[1] = dim[2] = 1;
+    lsnni_onnx_by(e, i, "Add", lsnni_onnx_values(e, i, 1), dim, 3, x);
+    lsnni_onnx_done(e, i, x);
+}
+
+/* ---- blend: its maps as N,banks,K,P, by constant weights, added up. */
+static void lsnni_onnx_blend(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    lsnn_blender s = lsnni_blend_of(&v->plan, 1, 0);
+    char x[LSNNI_ONNX_NAME];
+    int dim[4];
+    if (lsnn_blend_weights(e->cx, e->row, lsnni_onnx_values(e, i, 0), &s) != LSNN_OK) return;
+    dim[0] = dim[2] = 1; dim[1] = s.banks; dim[3] = s.h * s.w;
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_shape(e, i, x, 4, s.banks, s.k, s.h * s.w);
+    lsnni_onnx_by(e, i, "Mul", e->row, dim, 4, x);
+    lsnni_onnx_sum(e, i, 1, x);
+    lsnni_onnx_shape(e, i, x, 4, s.k, s.h, s.w);
+    dim[0] = s.k; dim[1] = dim[2] = 1;
     lsnni_onnx_by(e, i, "Add", lsnni_onnx_values(e, i, 1), dim, 3, x);
     lsnni_onnx_done(e, i, x);
 }
@@ -14712,7 +15521,7 @@ static void lsnni_onnx_maps(lsnni_onnx *e, int i, const lsnn_smoother *s, int no
             lsnni_onnx_cut(e, i, 3, stride - 1, 1, w);
             lsnni_onnx_softmax_over(e, i, 2, w);
             lsnni_onnx_pair(e, i, "Mul", u, w, u);
-            lsnni_onnx_sum(e, i, u);
+            lsnni_onnx_sum(e, i, 2, u);
         }
     }
     lsnni_onnx_shape(e, i, u, 4, maps, s->h, s->w);
@@ -14742,12 +15551,54 @@ static void lsnni_onnx_smooth(lsnni_onnx *e, int i)
         lsnni_onnx_by(e, i, "Mul", e->row, dim, 3, y);
     if (s.rank > 1) {
         lsnni_onnx_shape(e, i, y, 4, s.k, s.rank, s.h * s.w);
-        lsnni_onnx_sum(e, i, y);
+        lsnni_onnx_sum(e, i, 2, y);
         lsnni_onnx_shape(e, i, y, 4, s.k, s.h, s.w);
     }
     dim[0] = s.k; dim[1] = dim[2] = 1;
     if (!s.smooth_bias) lsnni_onnx_by(e, i, "Add", b, dim, 3, y);
     lsnni_onnx_done(e, i, y);
+}
+
+/* ---- transformers: the grid is theta N,2,3 times the places of all pixels, 3,P. */
+static void lsnni_onnx_affine_grid(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    int corners = v->plan.o.align_corners, h = v->shape.h, w = v->shape.w, dim[2];
+    char x[LSNNI_ONNX_NAME];
+    lsnn_real *place;
+    dim[0] = 3; dim[1] = h * w;
+    place = (lsnn_real *)lsnni_alloc(e->cx, lsnni_area(3, dim[1]), sizeof *place);
+    if (!place) e->graph.status = LSNN_ENOMEM;
+    if (!place) return;
+    for (int p = 0; p < dim[1]; p++) {
+        place[p] = LSNNI_R(lsnni_place(p % w, w, corners));
+        place[lsnni_at2(1, p, dim[1])] = LSNNI_R(lsnni_place(p / w, h, corners));
+        place[lsnni_at2(2, p, dim[1])] = 1;
+    }
+    lsnni_onnx_read(e, i, v->input[0], 1, x);
+    lsnni_onnx_shape(e, i, x, 3, 2, 3, 0);
+    lsnni_onnx_by(e, i, "MatMul", place, dim, 2, x);
+    lsnni_free(e->cx, place);
+    lsnni_onnx_shape(e, i, x, 4, 2, h, w);
+    lsnni_onnx_done(e, i, x);
+}
+
+/* ONNX has x and y side by side, as PyTorch has; bilinear with zeros is what it does unasked. */
+static void lsnni_onnx_grid_sample(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const int perm[4] = { 0, 2, 3, 1 };
+    char x[LSNNI_ONNX_NAME], grid[LSNNI_ONNX_NAME];
+    lsnni_onnx_read(e, i, v->input[1], 0, grid);
+    lsnni_onnx_reads(e, grid);
+    lsnni_onnx_ints(e, "perm", perm, 4);
+    lsnni_onnx_next(e, i, "Transpose", grid);
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_reads(e, grid);
+    lsnni_onnx_int(e, "align_corners", v->plan.o.align_corners);
+    lsnni_onnx_writes(e, "GridSample", v->name);
+    e->opset = LSNNI_ONNX_OPSET_GRID;
 }
 
 static const struct { const lsnn_layer_type *type; void (*write)(lsnni_onnx *e, int i); }
@@ -14774,7 +15625,10 @@ lsnni_onnx_writers[] = {
     { &lsnni_conv2d_type, lsnni_onnx_conv2d },
     { &lsnni_table_conv2d_type, lsnni_onnx_table_conv2d },
     { &lsnni_local2d_type, lsnni_onnx_local2d },
-    { &lsnni_smooth_type, lsnni_onnx_smooth }
+    { &lsnni_smooth_type, lsnni_onnx_smooth },
+    { &lsnni_affine_grid_type, lsnni_onnx_affine_grid },
+    { &lsnni_grid_sample_type, lsnni_onnx_grid_sample },
+    { &lsnni_blend_type, lsnni_onnx_blend }
 };
 
 static int lsnni_onnx_writer(const lsnn_layer_type *type)
@@ -14836,18 +15690,19 @@ LSNN_API lsnn_status lsnn_net_export_onnx(lsnn_net *net, const char *path)
     memset(&e, 0, sizeof e);
     e.cx = e.graph.cx = e.node.cx = e.inner.cx = e.innermost.cx = cx;
     e.net = net;
+    e.opset = LSNNI_ONNX_OPSET;
     for (int i = 0; i < net->nodes; i++)
         row = LSNNI_MAX(row, (size_t)lsnni_features(net->node[i].shape));
     e.flat = (char *)lsnni_alloc(cx, (size_t)net->nodes, 1);
     e.row = (lsnn_real *)lsnni_alloc(cx, row, sizeof *e.row);
     if (e.flat && e.row) s = lsnni_onnx_graph(&e);
     if (s == LSNN_OK) {                                  /* node: the model, now */
-        lsnni_pb_int(&e.node, 1, 7);                     /* IR version of ONNX 1.8 */
+        lsnni_pb_int(&e.node, 1, e.opset > 15 ? 8 : 7);  /* IR version of ONNX 1.11, 1.8 */
         lsnni_pb_text(&e.node, 2, "lsnn");
         lsnni_pb_text(&e.node, 3, LSNN_VERSION);
         lsnni_pb_message(&e.node, 7, &e.graph);
         lsnni_pb_text(&e.inner, 1, "");
-        lsnni_pb_int(&e.inner, 2, LSNNI_ONNX_OPSET);
+        lsnni_pb_int(&e.inner, 2, e.opset);
         lsnni_pb_message(&e.node, 8, &e.inner);
         s = e.node.status;
     }
@@ -21849,9 +22704,9 @@ static void K_(dots)(const lsnni_block *g)
 }
 
 /* ---- >>correlate kernel: products of dy and x, summed over images and pixels, for some taps
-   side by side of some maps: see lsnni_correlation. A vector is of the images of a block; its
+   side by side in some rows: see lsnni_correlation. A vector is of the images of a block; its
    lanes are added up at the end. An x is loaded once for each tap that meets it, from the
-   first-level cache, since taps follow one another at once: 12 multiply-adds with 13 loads,
+   first-level cache, since taps follow one another at once: 10 multiply-adds with 11 loads,
    so 90 % of the limit where both units can do two.                          */
 #define K_CLEAR5(i) K_CLEAR4(i) kvec c##i##4 = zero;
 #define K_TAP(m, t) c##m##t = K_FMA(v, K_LOAD(x##m + t * K_LANES), c##m##t);
@@ -21865,7 +22720,7 @@ static void K_(dots)(const lsnni_block *g)
 #define K_HOLD3(m) K_HOLD2(m) t[m * K_WIDE + 2] = c##m##2;
 #define K_HOLD4(m) K_HOLD3(m) t[m * K_WIDE + 3] = c##m##3;
 #define K_HOLD5(m) K_HOLD4(m) t[m * K_WIDE + 4] = c##m##4;
-#define K_PLACE(m) const lsnn_real *const x##m = x + m * g->map;
+#define K_PLACE(m) const lsnn_real *const x##m = x + m * g->row;
 #define K_CORRELATE(T, M)                                                                  \
     static void K_(correlate##T##M)(const lsnni_correlation *g)                            \
     {                                                                                      \
@@ -21875,8 +22730,8 @@ static void K_(dots)(const lsnni_block *g)
         kvec t[K_SUMS];                                                                    \
         K_ROWS##M(K_CLEAR##T)                                                              \
         for (int n = 0; n < g->blocks; n++) {                                              \
-            const lsnn_real *dy = g->dy + n * g->dy_step, *from = g->x + n * g->x_step;    \
-            for (int e = 0; e < g->count; e++, dy += K_LANES) {                            \
+            const lsnn_real *dy = g->dy + n * K_LANES, *from = g->x + n * g->x_step;       \
+            for (int e = 0; e < g->count; e++, dy += g->dy_step * K_LANES) {               \
                 const lsnn_real *x = from + (ptrdiff_t)g->at[e] * K_LANES;                 \
                 const kvec v = K_LOAD(dy);                                                 \
                 K_ROWS##M(K_PLACE)                                                         \
@@ -21888,17 +22743,17 @@ static void K_(dots)(const lsnni_block *g)
         LSNNI_UNROLL                                                                       \
         for (int l = 0; l < K_SUMS; l += K_LANES) K_STORE(sum + l, K_(add_lanes)(t + l));  \
         for (int m = 0; m < M; m++)                                                        \
-            for (int l = 0; l < T; l++) g->dw[m * g->dw_map + l] += sum[m * T + l];        \
+            for (int l = 0; l < T; l++) g->dw[m * g->dw_row + l] += sum[m * T + l];        \
     }
 K_CORRELATE(1, 1)
 K_CORRELATE(1, 2)
-K_CORRELATE(1, 4)
+K_CORRELATE(1, 3)
 K_CORRELATE(2, 1)
 K_CORRELATE(2, 2)
-K_CORRELATE(2, 4)
+K_CORRELATE(2, 3)
 K_CORRELATE(3, 1)
 K_CORRELATE(3, 2)
-K_CORRELATE(3, 4)
+K_CORRELATE(3, 3)
 K_CORRELATE(4, 1)
 K_CORRELATE(4, 2)
 K_CORRELATE(5, 1)
@@ -21908,12 +22763,17 @@ static void K_(correlate)(const lsnni_correlation *g)
 {
     typedef void run(const lsnni_correlation *g);
     static run *const runs[LSNNI_TAPS_WIDE][3] = {
-        { K_(correlate11), K_(correlate12), K_(correlate14) },
-        { K_(correlate21), K_(correlate22), K_(correlate24) },
-        { K_(correlate31), K_(correlate32), K_(correlate34) },
+        { K_(correlate11), K_(correlate12), K_(correlate13) },
+        { K_(correlate21), K_(correlate22), K_(correlate23) },
+        { K_(correlate31), K_(correlate32), K_(correlate33) },
         { K_(correlate41), K_(correlate42), NULL }, { K_(correlate51), K_(correlate52), NULL }
     };
-    runs[g->taps - 1][g->maps / 2](g);
+    runs[g->taps - 1][g->rows - 1](g);
+}
+
+static void K_(weave)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, size_t n)
+{
+    for (size_t i = 0; i < n; i++) K_STORE(y + i * ys, K_LOAD(x + i * xs));
 }
 
 /* The gradient behind a window, on blocks of images: see lsnni_behind.       */
@@ -21928,13 +22788,13 @@ static double K_(behind)(const lsnni_behind *g)
         for (int l = 0; l < some; l++) {
             const ptrdiff_t at = (ptrdiff_t)g->pixel[e + l] * K_LANES;
             const lsnn_real *dy = g->dy + at, *y = g->y + at;
-            lsnn_real *dz = g->dz + (ptrdiff_t)(e + l) * K_LANES;
+            lsnn_real *dz = g->dz + (ptrdiff_t)(e + l) * g->blocks * K_LANES;
             kvec products = zero;
             for (int n = 0; n < g->blocks; n++) {
                 const kvec v = K_LOAD(dy + n * g->step), z = v * g->u[e + l];
                 products = K_FMA(v, K_LOAD(y + n * g->step), products);
                 all = all + z;
-                K_STORE(dz + n * g->dz_step, z);
+                K_STORE(dz + n * K_LANES, z);
             }
             t[l] = products;
         }

@@ -504,6 +504,30 @@ LSNN_API lsnn_status lsnn_grid_sample_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn
                                                const lsnn_real *grid, const lsnn_sampler *s,
                                                int add, int add_grid);
 
+/* ---- >>api blend: a mixture of shared kernels at each place -------------------
+   y[n,k,p] = sum_m g[m,p] a[n,m*K + k,p] + b[k]   a N,M*K,H,W  b K (NULL: none)  y N,K,H,W
+   g M,H,W is made from theta: ROWS: M,H+W, softmax over m of theta[row] + theta[H + column];
+   PLACES: M,H*W, softmax of theta[place]; FREE: the same numbers as they are. */
+typedef enum lsnn_blend_kind {
+    LSNN_BLEND_ROWS = 0, LSNN_BLEND_PLACES, LSNN_BLEND_FREE_ROWS, LSNN_BLEND_FREE_PLACES,
+    LSNN_BLEND_KIND_INT_ = 0x7FFFFFFF
+} lsnn_blend_kind;
+typedef struct lsnn_blender {
+    int n, k, banks, h, w;           /* banks: M                              */
+    lsnn_blend_kind kind;
+    int lanes;                       /* 0, or lsnn_lanes: y and a are blocks of images */
+} lsnn_blender;
+LSNN_API int lsnn_blender_theta(const lsnn_blender *s);      /* numbers a bank */
+LSNN_API lsnn_status lsnn_blend_weights(lsnn_ctx *cx, lsnn_real *g, const lsnn_real *theta,
+                                        const lsnn_blender *s);
+LSNN_API lsnn_status lsnn_blend_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *a,
+                                        const lsnn_real *g, const lsnn_real *b,
+                                        const lsnn_blender *s);
+LSNN_API lsnn_status lsnn_blend_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real *dtheta,
+                                         lsnn_real *db, const lsnn_real *dy,
+                                         const lsnn_real *a, const lsnn_real *g,
+                                         const lsnn_blender *s, int add);
+
 /* ---- >>api net: a graph of layers -------------------------------------------
    Build it from top to bottom: a call that adds a layer takes nodes made before
    and returns a new node's number, or -1 after a failure (a call given -1
@@ -533,6 +557,15 @@ typedef enum lsnn_learn_norm {
 typedef enum lsnn_clip {
     LSNN_CLIP_NONE = 0, LSNN_CLIP_PAPER, LSNN_CLIP_CODE, LSNN_CLIP_INT_ = 0x7FFFFFFF
 } lsnn_clip;
+/* local2d's bias: a number a place and kernel, a number a kernel, or none (as no_bias). */
+typedef enum lsnn_bias {
+    LSNN_BIAS_OF_PLACE = 0, LSNN_BIAS_OF_KERNEL, LSNN_BIAS_NONE, LSNN_BIAS_INT_ = 0x7FFFFFFF
+} lsnn_bias;
+/* local2d's first weights: each place draws its own; or all places begin alike, a convolution
+   that may drift apart.                                                      */
+typedef enum lsnn_start {
+    LSNN_START_EACH = 0, LSNN_START_ALIKE, LSNN_START_INT_ = 0x7FFFFFFF
+} lsnn_start;
 
 /* Everything optional about a layer; all zero is the default. A field that the
    layer's type does not read must stay zero (EVALUE names it).               */
@@ -558,6 +591,10 @@ typedef struct lsnn_options {
     int pad_top, pad_left, pad_bottom, pad_right;    /* for LSNN_EXPLICIT     */
     int dilation_h, dilation_w;      /* conv2d, local2d: 0 -> 1; w 0 -> h     */
     int groups;                      /* conv2d, local2d: 0 -> 1; channels: depthwise */
+    lsnn_bias bias;                  /* local2d                               */
+    lsnn_start start;                /* local2d                               */
+    int banks;                       /* blend (set by the call)               */
+    lsnn_blend_kind blend;           /* blend, lowrank2d                      */
     /* single types */
     double slope;                    /* leaky_relu: 0 -> 0.01                 */
     double rate;                     /* dropout (set by the call)             */
@@ -603,6 +640,13 @@ LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const ls
 LSNN_API int lsnn_table_conv2d(lsnn_net *net, int x, const char *table, int kernel,
                                const lsnn_options *o);
 LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
+LSNN_API int lsnn_local1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
+/* Low-rank locally connected: at each place a learned mixture of `banks` sets of shared kernels,
+   a conv2d "NAME-banks" of banks*filters maps and a blend NAME. The options go to the one that
+   reads them, lr_factor and freeze to both. A blend's weights are readable as "NAME.weights". */
+LSNN_API int lsnn_lowrank2d(lsnn_net *net, int x, int filters, int kernel, int banks,
+                            const lsnn_options *o);
+LSNN_API int lsnn_blend(lsnn_net *net, int x, int banks, const lsnn_options *o);
 LSNN_API int lsnn_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o);
 /* Distances to `outputs` centres, which begin at random corners of [-1, 1]^C; freeze: they
    are a buffer, all 0, for lsnn_net_set.                                     */
@@ -830,6 +874,12 @@ LSNN_API lsnn_status lsnn_net_dims(lsnn_net *net, const char *name, int *rank, i
 LSNN_API lsnn_status lsnn_net_get(lsnn_net *net, const char *name, lsnn_real *v, size_t count);
 LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_real *v,
                                   size_t count);
+/* Gives layer `local` of a built net, a local2d, at all places the weights and the bias of
+   `conv`, a conv2d of `from` (which may be the same net), perhaps a trained one: it computes the
+   same, and may drift apart. ENAME: no such layer; ESHAPE: other sizes; EVALUE: a bias that
+   local has no place for.                                                    */
+LSNN_API lsnn_status lsnn_net_unshare(lsnn_net *net, const char *local, const lsnn_net *from,
+                                      const char *conv);
 /* The table of parameters (kind 0) and buffers (kind 1): name of number i, NULL
    past the end.                                                              */
 LSNN_API const char *lsnn_net_param_name(const lsnn_net *net, int kind, int i, size_t *count);

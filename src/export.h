@@ -209,8 +209,8 @@ static const char *const lsnni_c_table_conv2d_text =
     "    }\n"
     "}\n\n";
 static const char *const lsnni_c_local2d_text =
-    "/* Each place p has weights of its own: [p][c][u][v][k]. */\n"
-    "static void local2d(float *y, const float *x, @W, const float *b, window s)\n"
+    "/* Each place p has weights of its own: [p][c][u][v][k]. b: so many numbers a kernel. */\n"
+    "static void local2d(float *y, const float *x, @W, const float *b, int numbers, window s)\n"
     "{\n"
     "    int maps = s.c / s.groups;\n"
     "    for (int p = 0; p < s.oh * s.ow; p++)\n"
@@ -225,7 +225,8 @@ static const char *const lsnni_c_local2d_text =
     "        for (int v = v0; v < v1; v++)\n"
     "            sum += x[((map + c) * s.h + top + u * s.dh) * s.w + left + v * s.dw] *\n"
     "                   @[(((p * maps + c) * s.kh + u) * s.kw + v) * s.k + k];\n"
-    "        y[k * s.oh * s.ow + p] = (b ? b[k * s.oh * s.ow + p] : 0) + sum@<p * s.k + k>;\n"
+    "        y[k * s.oh * s.ow + p] = (b ? b[k * numbers + p % numbers] : 0) +\n"
+    "                                 sum@<p * s.k + k>;\n"
     "    }\n"
     "}\n\n";
 static const char *const lsnni_c_pool_text =
@@ -349,6 +350,17 @@ static const char *const lsnni_c_smooth_text =
     "            under += u[at];\n"
     "        }\n"
     "        y[i] = sum + (b ? b[i / n] : 0) * (bias_inside ? under : 1);\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_blend_text =
+    "/* y[k] = at each of n places, the banks' maps k of a by their weights g. */\n"
+    "static void blend(float *y, const float *a, const float *g, const float *b, int banks,\n"
+    "                  int k, int n)\n"
+    "{\n"
+    "    for (int i = 0; i < k * n; i++) {\n"
+    "        float sum = 0;\n"
+    "        for (int m = 0; m < banks; m++) sum += g[m * n + i % n] * a[m * k * n + i];\n"
+    "        y[i] = sum + (b ? b[i / n] : 0);\n"
     "    }\n"
     "}\n\n";
 static const char *const lsnni_c_maps_text =
@@ -677,7 +689,13 @@ static void lsnni_c_conv2d(lsnni_c *e, int i)
 }
 static void lsnni_c_local2d(lsnni_c *e, int i)
 {
-    lsnni_c_kernels(e, i, "local2d", lsnni_c_local2d_text);
+    const lsnn_layer_plan *p = &e->net->node[i].plan;
+    lsnni_c_call(e, i, "local2d");
+    lsnni_c_param(e, i, 0);
+    lsnni_c_param(e, i, 1);
+    lsnni_c_print(e, ", %d", p->o.bias == LSNN_BIAS_OF_KERNEL ? 1 : lsnni_inner(p->out));
+    lsnni_c_window_of(e, i);
+    lsnni_c_needs(e, lsnni_c_local2d_text);
 }
 
 /* Where each kernel's connections begin, and the maps that they read.         */
@@ -922,6 +940,19 @@ static void lsnni_c_grid_sample(lsnni_c *e, int i)
                   in.h, in.w, lsnni_inner(v->plan.out), v->plan.o.align_corners);
 }
 
+static void lsnni_c_blend(lsnni_c *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    lsnn_blender s = lsnni_blend_of(&v->plan, 1, 0);
+    if (e->part == LSNNI_C_DATA)
+        lsnn_blend_weights(e->cx, e->row, e->net->value + e->net->param[v->param[0]].at, &s);
+    lsnni_c_needs(e, lsnni_c_blend_text);
+    lsnni_c_call(e, i, "blend");
+    lsnni_c_floats(e, v->name, "_weights", e->row, lsnni_area(s.banks, s.h * s.w));
+    lsnni_c_param(e, i, 1);
+    lsnni_c_print(e, ", %d, %d, %d);\n", s.banks, s.k, s.h * s.w);
+}
+
 /* A layer type and what writes it. Losses are not run in a prediction.          */
 static const struct { const lsnn_layer_type *type; void (*write)(lsnni_c *e, int i); }
 lsnni_c_writers[] = {
@@ -949,7 +980,8 @@ lsnni_c_writers[] = {
     { &lsnni_local2d_type, lsnni_c_local2d },
     { &lsnni_smooth_type, lsnni_c_smooth },
     { &lsnni_affine_grid_type, lsnni_c_affine_grid },
-    { &lsnni_grid_sample_type, lsnni_c_grid_sample }
+    { &lsnni_grid_sample_type, lsnni_c_grid_sample },
+    { &lsnni_blend_type, lsnni_c_blend }
 };
 
 static int lsnni_c_writer(const lsnn_layer_type *type)

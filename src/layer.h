@@ -128,6 +128,24 @@ static void lsnni_connect(lsnn_layer_plan *p, double inputs)
     p->connections[1] = p->params > 1 ? units : 0;
 }
 
+/* The first values of parameter i, `count` of them: weights by He (normal, variance 2 / fan_in)
+   or Glorot (uniform, variance 2 / (fan_in + fan_out)), the rest as the layer says. */
+static void lsnni_draw_values(const lsnn_layer_plan *p, int i, lsnn_real *v, size_t count,
+                              lsnn_rng *r)
+{
+    const lsnn_param_spec *s = &p->param[i];
+    double scale = p->o.init_scale > 0 ? p->o.init_scale : 1;
+    double he = sqrt(2.0 / LSNNI_MAX(1, s->fan_in));
+    double glorot = sqrt(6.0 / LSNNI_MAX(1, s->fan_in + s->fan_out));
+    for (size_t j = 0; j < count; j++) {
+        double d = s->value;
+        if (s->fan_in > 0 && p->o.init == LSNN_INIT_HE) d = scale * he * lsnn_rng_normal(r);
+        else if (s->fan_in > 0 && p->o.init == LSNN_INIT_GLOROT)
+            d = scale * glorot * (2 * lsnn_rng_uniform(r) - 1);
+        v[j] = LSNNI_R(d);
+    }
+}
+
 /* The builders fill in what their positional arguments say.                   */
 static lsnn_options lsnni_options(const lsnn_options *o)
 {
@@ -144,4 +162,13 @@ static int lsnni_windowed(lsnn_net *net, const lsnn_layer_type *type, int x, int
     if (!all.kernel_h) all.kernel_h = kernel;
     if (!all.kernel_w) all.kernel_w = kernel;
     return lsnn_layer(net, type, &x, 1, &all);
+}
+
+/* Kernels of 1 x kernel, for signals.                                         */
+static int lsnni_windowed_row(lsnn_net *net, const lsnn_layer_type *type, int x, int filters,
+                              int kernel, const lsnn_options *o)
+{
+    lsnn_options row = lsnni_options(o);
+    if (!row.kernel_h) row.kernel_h = 1;
+    return lsnni_windowed(net, type, x, filters, kernel, &row);
 }

@@ -106,6 +106,7 @@ static const lsnni_field lsnni_fields[] = {
     LSNNI_INT(kernel_h), LSNNI_INT(kernel_w), LSNNI_INT(stride_h), LSNNI_INT(stride_w),
     LSNNI_INT(padding), LSNNI_INT(pad_top), LSNNI_INT(pad_left), LSNNI_INT(pad_bottom),
     LSNNI_INT(pad_right), LSNNI_INT(dilation_h), LSNNI_INT(dilation_w), LSNNI_INT(groups),
+    LSNNI_INT(bias), LSNNI_INT(start), LSNNI_INT(banks), LSNNI_INT(blend),
     LSNNI_REAL(slope), LSNNI_REAL(rate), LSNNI_REAL(momentum),
     LSNNI_REAL(eps), LSNNI_INT(first), LSNNI_INT(count), LSNNI_INT(head),
     LSNNI_REAL(loss_weight), LSNNI_REAL(rubbish), LSNNI_REAL(norm), LSNNI_INT(learn_norm),
@@ -441,6 +442,9 @@ static lsnn_status lsnni_share(lsnn_net *net, lsnni_node *v, const char *name)
         v->plan.o.mixture != u->plan.o.mixture || v->plan.o.normalise != u->plan.o.normalise)
         return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another smooth_shape, "
                           "mixture or normalise: its theta means something else", name);
+    if (v->plan.o.blend != u->plan.o.blend)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another blend: its theta "
+                          "means something else", name);
     if (v->table && strcmp(v->table, u->table) != 0)
         return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another table", name);
     if (v->plan.o.freeze || v->plan.o.no_decay || v->plan.o.lr_factor > 0 ||
@@ -580,27 +584,13 @@ LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w)
     return node;
 }
 
-/* ---- >>first values: weights by He (normal, variance 2 / fan_in) or Glorot (uniform,
-   variance 2 / (fan_in + fan_out)), the rest as the layer says.              */
+/* ---- >>first values: as the layer draws them, or see >>layer.               */
 static void lsnni_init_param(const lsnn_net *net, const lsnni_param *p, lsnn_real *v)
 {
     const lsnni_node *owner = &net->node[p->owner];
     lsnn_rng r = lsnn_rng_at(net->seed, "init", p->name, 0, 0);
-    lsnn_init kind = owner->plan.o.init;
-    double scale = owner->plan.o.init_scale > 0 ? owner->plan.o.init_scale : 1;
-    double he = sqrt(2.0 / LSNNI_MAX(1, p->spec.fan_in));
-    double glorot = sqrt(6.0 / LSNNI_MAX(1, p->spec.fan_in + p->spec.fan_out));
-    if (owner->type->init) {
-        owner->type->init(&owner->plan, p->index, v, &r);
-        return;
-    }
-    for (size_t i = 0; i < p->spec.count; i++) {
-        double d = p->spec.value;
-        if (p->spec.fan_in > 0 && kind == LSNN_INIT_HE) d = scale * he * lsnn_rng_normal(&r);
-        else if (p->spec.fan_in > 0 && kind == LSNN_INIT_GLOROT)
-            d = scale * glorot * (2 * lsnn_rng_uniform(&r) - 1);
-        v[i] = LSNNI_R(d);
-    }
+    if (owner->type->init) owner->type->init(&owner->plan, p->index, v, &r);
+    else lsnni_draw_values(&owner->plan, p->index, v, p->spec.count, &r);
 }
 
 LSNN_API void lsnn_net_set_output(lsnn_net *net, int node)

@@ -551,11 +551,10 @@ static void lsnni_onnx_pair(lsnni_onnx *e, int i, const char *op, const char *a,
     lsnni_onnx_next(e, i, op, y);
 }
 
-/* The sum over axis 2, which is left out.                                      */
-static void lsnni_onnx_sum(lsnni_onnx *e, int i, char y[LSNNI_ONNX_NAME])
+/* The sum over an axis, which is left out.                                     */
+static void lsnni_onnx_sum(lsnni_onnx *e, int i, int64_t axis, char y[LSNNI_ONNX_NAME])
 {
     char axes[LSNNI_ONNX_NAME];
-    int64_t axis = 2;
     lsnni_onnx_whole(e, i, &axis, 1, axes);
     lsnni_onnx_reads(e, y);
     lsnni_onnx_reads(e, axes);
@@ -604,6 +603,26 @@ static void lsnni_onnx_local2d(lsnni_onnx *e, int i)
     lsnni_onnx_turn(e, i, 2, 1, 3, 0, x);
     lsnni_onnx_shape(e, i, x, 4, s.k, s.oh, s.ow);
     dim[0] = s.k; dim[1] = s.oh; dim[2] = s.ow;
+    if (v->plan.o.bias == LSNN_BIAS_OF_KERNEL) dim[1] = dim[2] = 1;
+    lsnni_onnx_by(e, i, "Add", lsnni_onnx_values(e, i, 1), dim, 3, x);
+    lsnni_onnx_done(e, i, x);
+}
+
+/* ---- blend: its maps as N,banks,K,P, by constant weights, added up. */
+static void lsnni_onnx_blend(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    lsnn_blender s = lsnni_blend_of(&v->plan, 1, 0);
+    char x[LSNNI_ONNX_NAME];
+    int dim[4];
+    if (lsnn_blend_weights(e->cx, e->row, lsnni_onnx_values(e, i, 0), &s) != LSNN_OK) return;
+    dim[0] = dim[2] = 1; dim[1] = s.banks; dim[3] = s.h * s.w;
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_shape(e, i, x, 4, s.banks, s.k, s.h * s.w);
+    lsnni_onnx_by(e, i, "Mul", e->row, dim, 4, x);
+    lsnni_onnx_sum(e, i, 1, x);
+    lsnni_onnx_shape(e, i, x, 4, s.k, s.h, s.w);
+    dim[0] = s.k; dim[1] = dim[2] = 1;
     lsnni_onnx_by(e, i, "Add", lsnni_onnx_values(e, i, 1), dim, 3, x);
     lsnni_onnx_done(e, i, x);
 }
@@ -810,7 +829,7 @@ static void lsnni_onnx_maps(lsnni_onnx *e, int i, const lsnn_smoother *s, int no
             lsnni_onnx_cut(e, i, 3, stride - 1, 1, w);
             lsnni_onnx_softmax_over(e, i, 2, w);
             lsnni_onnx_pair(e, i, "Mul", u, w, u);
-            lsnni_onnx_sum(e, i, u);
+            lsnni_onnx_sum(e, i, 2, u);
         }
     }
     lsnni_onnx_shape(e, i, u, 4, maps, s->h, s->w);
@@ -840,7 +859,7 @@ static void lsnni_onnx_smooth(lsnni_onnx *e, int i)
         lsnni_onnx_by(e, i, "Mul", e->row, dim, 3, y);
     if (s.rank > 1) {
         lsnni_onnx_shape(e, i, y, 4, s.k, s.rank, s.h * s.w);
-        lsnni_onnx_sum(e, i, y);
+        lsnni_onnx_sum(e, i, 2, y);
         lsnni_onnx_shape(e, i, y, 4, s.k, s.h, s.w);
     }
     dim[0] = s.k; dim[1] = dim[2] = 1;
@@ -916,7 +935,8 @@ lsnni_onnx_writers[] = {
     { &lsnni_local2d_type, lsnni_onnx_local2d },
     { &lsnni_smooth_type, lsnni_onnx_smooth },
     { &lsnni_affine_grid_type, lsnni_onnx_affine_grid },
-    { &lsnni_grid_sample_type, lsnni_onnx_grid_sample }
+    { &lsnni_grid_sample_type, lsnni_onnx_grid_sample },
+    { &lsnni_blend_type, lsnni_onnx_blend }
 };
 
 static int lsnni_onnx_writer(const lsnn_layer_type *type)

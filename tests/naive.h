@@ -157,6 +157,54 @@ static inline void naive_local2d_backward(double *dx, double *dw, double *db, co
     }
 }
 
+/* ---- blend: at each place a mixture of M banks of K maps; places p = i*W + j
+   y[n,k,p] = b[k] + sum_m g[m,p] a[n,m,k,p]     g = softmax over m of z, or (free) z itself
+   z[m,p] = theta[m,i] + theta[m,H+j] (rows), or theta[m,p]
+   a N,M,K,P   theta M,H+W or M,P   b K   y N,K,P. With dy: the gradients instead of y.   */
+static inline double naive_blend_z(const double *theta, int m, int i, int j, int H, int W,
+                                   int rows)
+{
+    return rows ? theta[naive_at2(m, i, H + W)] + theta[naive_at2(m, H + j, H + W)]
+                : theta[naive_at3(m, i, H, j, W)];
+}
+static inline double naive_blend_g(const double *theta, int m, int i, int j, int M, int H, int W,
+                                   int rows, int is_free)
+{
+    double sum = 0, z = naive_blend_z(theta, m, i, j, H, W, rows);
+    for (int l = 0; l < M; l++) sum += exp(naive_blend_z(theta, l, i, j, H, W, rows) - z);
+    return is_free ? z : 1 / sum;
+}
+static inline void naive_blend(double *y, double *da, double *dtheta, double *db,
+                               const double *dy, const double *a, const double *theta,
+                               const double *b, int N, int K, int M, int H, int W, int rows,
+                               int is_free)
+{
+    for (int n = 0; n < N; n++)
+    for (int k = 0; k < K; k++)
+    for (int i = 0; i < H; i++)
+    for (int j = 0; j < W; j++) {
+        size_t at = naive_at(n, k, K, i, H, j, W);
+        double sum = b ? b[k] : 0;
+        for (int m = 0; m < M; m++) {
+            size_t from = naive_at3(n, m, M, 0, 1) * (size_t)(K * H * W)
+                        + naive_at3(k, i, H, j, W);
+            double g = naive_blend_g(theta, m, i, j, M, H, W, rows, is_free);
+            if (!dy) { sum += g * a[from]; continue; }
+            da[from] += g * dy[at];
+            for (int l = 0; l < M; l++) {        /* dg[m] / dz[l]                        */
+                double gl = naive_blend_g(theta, l, i, j, M, H, W, rows, is_free);
+                double d = (is_free ? l == m : g * ((l == m) - gl)) * dy[at] * a[from];
+                if (rows) {
+                    dtheta[naive_at2(l, i, H + W)] += d;
+                    dtheta[naive_at2(l, H + j, H + W)] += d;
+                } else dtheta[naive_at3(l, i, H, j, W)] += d;
+            }
+        }
+        if (!dy) y[at] = sum;
+        else if (db) db[k] += dy[at];
+    }
+}
+
 /* ---- dense: y[n,k] = b[k] + sum_c x[n,c] w[k,c]        x N,C   w K,C   b K   y N,K    */
 static inline void naive_dense_forward(double *y, const double *x, const double *w,
                                        const double *b, int N, int C, int K)

@@ -247,6 +247,7 @@ static inline int all_maps(lsnn_net *net, int image)
     int a, b, x[3];
     conv.no_bias = 1;                    /* in front of batch norm it would have no say   */
     conv.padding = local.padding = LSNN_SAME;
+    local.bias = LSNN_BIAS_OF_KERNEL; local.start = LSNN_START_ALIKE;
     leaky.slope = 0.2;
     a = lsnn_leaky_relu(net, lsnn_batch_norm(net, lsnn_conv2d(net, image, 4, 3, &conv), &bn),
                         &leaky);
@@ -258,7 +259,7 @@ static inline int all_maps(lsnn_net *net, int image)
     mix.kernel_h = 3; mix.kernel_w = 2; mix.pad_top = mix.pad_bottom = 1; mix.pad_right = 1;
     mix.no_bias = 1;
     mix.groups = mix.dilation_w = 2;
-    a = lsnn_conv2d(net, a, 4, 3, &mix);
+    a = lsnn_blend(net, lsnn_conv2d(net, a, 8, 3, &mix), 2, NULL);
     gauss.rank = gauss.mixture = 2; gauss.normalise = LSNN_NORMALISE_SUM; gauss.smooth_bias = 1;
     a = lsnn_smooth(net, a, LSNN_FREE, &gauss);
     table.smooth_shape = LSNN_TABLE;

@@ -17,6 +17,7 @@ typedef struct problem {
     const struct op *op;
     lsnn_window s;                       /* conv2d, local2d, poolings                    */
     lsnn_smoother u;
+    lsnn_blender m;
     int n, c, k, inner;                  /* everything else                              */
     int first, head, heads;              /* slice; losses (heads: row stride of t)       */
     int bias;                            /* 0: no b                                      */
@@ -846,6 +847,50 @@ static inline void op_grid_sample_naive_back(const problem *p, double *const *d,
                       s->align_corners);
 }
 
+/* ---- blend: keeps its weights g ------------------------------------------------------ */
+static inline void op_blend_size(problem *p)
+{
+    const lsnn_blender *s = &p->m;
+    size_t places = size4(s->h, s->w, 1, 1);
+    p->count[0] = size4(s->n, s->banks, s->k, 1) * places;
+    p->count[1] = (size_t)s->banks * (size_t)lsnn_blender_theta(s);
+    p->count[2] = p->bias ? (size_t)s->k : 0;
+    p->y_count = size4(s->n, s->k, 1, 1) * places;
+    p->keep_count = (size_t)s->banks * places;
+    p->y_terms = s->banks + 1;
+    p->terms[0] = 1;
+    p->terms[1] = p->terms[2] = (double)s->n * s->k * s->h * s->w;
+}
+static inline lsnn_status op_blend(lsnn_ctx *cx, const problem *p, lsnn_real *y, keep *kept,
+                                   const lsnn_real *const *in)
+{
+    lsnn_status s = lsnn_blend_weights(cx, kept->v, in[1], &p->m);
+    return s ? s : lsnn_blend_forward(cx, y, in[0], kept->v, in[2], &p->m);
+}
+static inline lsnn_status op_blend_back(lsnn_ctx *cx, const problem *p, lsnn_real *const *d,
+                                        const lsnn_real *dy, const lsnn_real *y, keep *kept,
+                                        const lsnn_real *const *in, int add)
+{
+    (void)y;
+    return lsnn_blend_backward(cx, d[0], d[1], d[2], dy, in[0], kept->v, &p->m, add);
+}
+static inline void op_blend_both(const problem *p, double *y, double *const *d, const double *dy,
+                                 const double *const *in)
+{
+    const lsnn_blender *s = &p->m;
+    naive_blend(y, d ? d[0] : NULL, d ? d[1] : NULL, d ? d[2] : NULL, dy, in[0], in[1], in[2],
+                s->n, s->k, s->banks, s->h, s->w, s->kind % 2 == 0, s->kind >= 2);
+}
+static inline void op_blend_naive(const problem *p, double *y, const double *const *in)
+{
+    op_blend_both(p, y, NULL, NULL, in);
+}
+static inline void op_blend_naive_back(const problem *p, double *const *d, const double *dy,
+                                       const double *const *in)
+{
+    op_blend_both(p, NULL, d, dy, in);
+}
+
 /* ---- the table ----------------------------------------------------------------------- */
 #define OP_ROW(name, inputs, grads, linear, size)                                          \
     { #name, inputs, grads, linear, size, op_##name, op_##name##_back, op_##name##_naive,  \
@@ -877,6 +922,7 @@ static const op op_table[] = {
     OP_ROW(smooth,        "a theta b",    3, 0, op_smooth_size),
     OP_ROW(affine_grid,   "theta",        1, 0, op_affine_grid_size),
     OP_ROW(grid_sample,   "x grid",       2, 0, op_grid_sample_size),
+    OP_ROW(blend,         "a theta b",    3, 0, op_blend_size),
     { "batch_norm_predict", "x gamma beta mean var", 0, 0, op_batch_norm_predict_size,
       op_batch_norm_predict, NULL, op_batch_norm_predict_naive, NULL }
 };

@@ -243,7 +243,14 @@ static void test_all_layers(void)
     a = lsnn_sigmoid(net, lsnn_local2d(net, x, 4, 3, &local), NULL);
     local.groups = 4; local.dilation_w = 3;                              /* depthwise    */
     a = lsnn_conv2d(net, a, 8, 3, &local);
-    a = lsnn_local2d(net, a, 4, 2, &same);
+    local = same;
+    local.bias = LSNN_BIAS_OF_KERNEL;
+    a = lsnn_local2d(net, a, 4, 2, &local);
+    memset(&local, 0, sizeof local);
+    local.blend = LSNN_BLEND_FREE_PLACES;
+    local.padding = LSNN_SAME;
+    a = lsnn_lowrank2d(net, a, 4, 2, 3, &local);
+    a = lsnn_blend(net, a, 1, NULL);
     both[0] = x;
     both[1] = lsnn_tanh(net, lsnn_scale(net, a, NULL), NULL);
     both[2] = lsnn_slice(net, x, 1, 3, NULL);

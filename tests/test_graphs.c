@@ -77,6 +77,11 @@ static int draw_conv(plotter *p, int x, int local)
         snprintf(table, sizeof table, "0-%d;%d", s.c - 1, s.c - 1);
         return lsnn_table_conv2d(p->net, x, table, k, &o);
     }
+    if (local && upto(p, 3) == 0) {
+        o.blend = (lsnn_blend_kind)upto(p, 4);
+        return lsnn_lowrank2d(p->net, x, 1 + upto(p, 3), k, 1 + upto(p, 3), &o);
+    }
+    if (local && !o.no_bias) o.bias = (lsnn_bias)upto(p, 3);
     return local ? lsnn_local2d(p->net, x, 1 + upto(p, 3), k, &o)
                  : lsnn_conv2d(p->net, x, 1 + upto(p, 9), k, &o);
 }

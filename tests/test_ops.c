@@ -111,6 +111,13 @@ static double draw_place(const lsnn_sampler *s, size_t j)
     if (!s->align_corners) return (double)(float)((2 * pixel + 1) / size - 1);
     return (double)(float)(size > 1 ? 2 * pixel / (size - 1) - 1 : draw_real(-3, 3));
 }
+static void draw_blender(lsnn_blender *s, int most)
+{
+    memset(s, 0, sizeof *s);
+    s->n = draw_size(4); s->k = draw_size(most); s->banks = draw_size(5);
+    s->h = draw_size(9); s->w = draw_size(20);
+    s->kind = (lsnn_blend_kind)draw_int(0, LSNN_BLEND_FREE_PLACES);
+}
 /* A table for the window: each kernel reads some of the maps, at least one.             */
 static void draw_table(problem *p)
 {
@@ -161,7 +168,10 @@ static void draw_problem(problem *p, const op *o, int most)
         for (int i = 0; i < 256; i++) label[i] = draw_int(0, p->c - 1);
         p->label = label;
     }
-    p->in_blocks = draw_int(0, 1) && (window || o->size == op_smooth_size);
+    p->in_blocks = draw_int(0, 1) && (window || o->size == op_smooth_size ||
+                                      o->size == op_blend_size);
+    if (o->size == op_blend_size) draw_blender(&p->m, most < 12 ? most : 12);
+    if (o->size == op_blend_size && p->in_blocks) p->m.n = 16;
     if (o->size == op_smooth_size) draw_smoother(&p->u, most < 12 ? most : 12);
     if (o->size == op_smooth_size && p->in_blocks) p->u.n = 16;
     while (window && !draw_window(&p->s, is_pooling(o), !takes_groups(o), most, p->in_blocks)) { }
@@ -278,10 +288,10 @@ static void run_in_blocks(const problem *p, arrays *a, const lsnn_real *in[OPS_I
 {
     lsnn_real *x = reals(p->count[0]), *y = reals(p->y_count), *dy = reals(p->y_count);
     lsnn_real *dx = reals(p->count[0]), *d[OPS_IN];
-    int n = p->s.n ? p->s.n : p->u.n;
+    int n = p->s.n ? p->s.n : p->u.n ? p->u.n : p->m.n;
     size_t in_size = p->count[0] / (size_t)n, out_size = p->y_count / (size_t)n;
     problem q = *p;
-    *(p->s.n ? &q.s.lanes : &q.u.lanes) = lsnn_lanes(&cx);
+    *(p->s.n ? &q.s.lanes : p->u.n ? &q.u.lanes : &q.m.lanes) = lsnn_lanes(&cx);
     for (int i = 0; i < OPS_IN; i++) d[i] = a->d[i];
     CHECK(lsnn_interleave(&cx, x, in[0], n, in_size, 0, LSNN_SET) == LSNN_OK);
     CHECK(lsnn_interleave(&cx, dy, a->dy, n, out_size, 0, LSNN_SET) == LSNN_OK);
@@ -360,6 +370,9 @@ static void print_problem(const problem *p)
     else if (is_transform(p->op))
         printf(" n=%d c=%d h=%d w=%d out %dx%d align_corners=%d\n", t->n, t->c, t->h, t->w, t->oh,
                t->ow, t->align_corners);
+    else if (p->m.n)
+        printf(" n=%d k=%d banks=%d h=%d w=%d kind=%d bias=%d\n", p->m.n, p->m.k, p->m.banks,
+               p->m.h, p->m.w, (int)p->m.kind, p->bias);
     else printf(" n=%d c=%d k=%d inner=%d first=%d head=%d heads=%d bias=%d\n", p->n, p->c,
                 p->k, p->inner, p->first, p->head, p->heads, p->bias);
 }

@@ -197,7 +197,5 @@ LSNN_API int lsnn_conv2d(lsnn_net *net, int x, int filters, int kernel, const ls
 
 LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
 {
-    lsnn_options row = lsnni_options(o);
-    if (!row.kernel_h) row.kernel_h = 1;
-    return lsnni_windowed(net, &lsnni_conv2d_type, x, filters, kernel, &row);
+    return lsnni_windowed_row(net, &lsnni_conv2d_type, x, filters, kernel, o);
 }

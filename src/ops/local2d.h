@@ -319,17 +319,31 @@ LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_rea
 
 #endif /* LSNN_NAIVE */
 
-/* ---- The layer ------------------------------------------------------------------------*/
+/* ---- The layer ------------------------------------------------------------------------
+   Its bias may be one number a kernel: it is spread over the places before the op, and the
+   gradients of the places are added up after it.                              */
 static lsnn_status lsnni_plan_local2d(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     lsnn_window s;
     int depth;
+    if ((int)p->o.bias < 0 || p->o.bias > LSNN_BIAS_NONE || (int)p->o.start < 0 ||
+        p->o.start > LSNN_START_ALIKE)
+        return lsnni_fail(cx, LSNN_EVALUE, "local2d: bias %d or start %d is unknown",
+                          (int)p->o.bias, (int)p->o.start);
+    if (p->o.bias == LSNN_BIAS_OF_KERNEL && p->o.no_bias)
+        return lsnni_fail(cx, LSNN_EVALUE, "local2d: bias asks for one a kernel, no_bias for none");
+    if (p->o.bias == LSNN_BIAS_NONE) p->o.no_bias = 1;
+    if (p->o.no_bias) p->o.bias = LSNN_BIAS_OF_PLACE;    /* in a file, one word for none */
     LSNNI_TRY(lsnni_plan_kernels(cx, p, &s));
     depth = lsnni_depth(&s);
     p->param[0] = lsnni_spec("weight", 3, s.oh * s.ow, depth, s.k, 0);
     p->param[0].fan_in = depth;
     p->param[0].fan_out = s.k / s.groups * s.kernel_h * s.kernel_w;
     p->param[1] = lsnni_spec("bias", 3, s.k, s.oh, s.ow, 0);
+    if (p->o.bias == LSNN_BIAS_OF_KERNEL) {
+        p->keep_fixed = p->param[1].count;
+        p->param[1] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
+    }
     p->param[1].no_decay = 1;
     p->macs = (double)p->param[0].count;
     lsnni_connect(p, depth);
@@ -339,25 +353,59 @@ static lsnn_status lsnni_plan_local2d(lsnn_ctx *cx, lsnn_layer_plan *p)
 static lsnn_status lsnni_forward_local2d(lsnn_ctx *cx, lsnn_call *c)
 {
     lsnn_window s;
+    size_t area = lsnni_area(c->plan->out.h, c->plan->out.w);
+    const lsnn_real *b = c->param[1];
     LSNNI_TRY(lsnni_call_window(cx, &s, c));
-    return lsnn_local2d_forward(cx, c->y, c->x[0], c->param[0], c->param[1], &s);
+    if (c->plan->o.bias == LSNN_BIAS_OF_KERNEL) {
+        for (size_t i = 0; i < area * (size_t)s.k; i++) c->keep[i] = b[i / area];
+        b = c->keep;
+    }
+    return lsnn_local2d_forward(cx, c->y, c->x[0], c->param[0], b, &s);
 }
 
 static lsnn_status lsnni_backward_local2d(lsnn_ctx *cx, lsnn_call *c)
 {
     lsnn_window s;
+    size_t area = lsnni_area(c->plan->out.h, c->plan->out.w);
+    lsnn_real *db = c->dparam[1];
+    int of_kernel = db && c->plan->o.bias == LSNN_BIAS_OF_KERNEL;
     LSNNI_TRY(lsnni_call_window(cx, &s, c));
-    return lsnn_local2d_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
-                                 c->param[0], &s, c->add[0]);
+    if (of_kernel) {
+        db = c->keep;
+        memset(db, 0, area * (size_t)s.k * sizeof *db);
+    }
+    LSNNI_TRY(lsnn_local2d_backward(cx, c->dx[0], c->dparam[0], db, c->dy, c->x[0], c->param[0],
+                                    &s, c->add[0]));
+    for (int k = 0; k < s.k && of_kernel; k++) {
+        double sum = 0;
+        for (size_t p = 0; p < area; p++) sum += (double)db[(size_t)k * area + p];
+        c->dparam[1][k] += LSNNI_R(sum);
+    }
+    return LSNN_OK;
+}
+
+/* Each place draws weights of its own; or all begin with the first one's: a convolution. */
+static void lsnni_init_local2d(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
+{
+    size_t count = p->param[i].count, drawn = count;
+    if (i == 0 && p->o.start == LSNN_START_ALIKE) drawn = count / (size_t)p->param[0].dim[0];
+    lsnni_draw_values(p, i, v, drawn, rng);
+    for (size_t j = drawn; j < count; j++) v[j] = v[j - drawn];
 }
 
 static const lsnn_layer_type lsnni_local2d_type = {
-    "local2d", LSNNI_WEIGHTED LSNNI_KERNEL_OPTIONS, 1, 1,
+    "local2d", LSNNI_WEIGHTED LSNNI_KERNEL_OPTIONS "bias start ", 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_local2d, lsnni_forward_local2d, lsnni_backward_local2d, NULL, NULL
+    lsnni_plan_local2d, lsnni_forward_local2d, lsnni_backward_local2d, lsnni_init_local2d,
+    NULL
 };
 
 LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
 {
     return lsnni_windowed(net, &lsnni_local2d_type, x, filters, kernel, o);
+}
+
+LSNN_API int lsnn_local1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
+{
+    return lsnni_windowed_row(net, &lsnni_local2d_type, x, filters, kernel, o);
 }
