@@ -19,7 +19,7 @@ SHARED   := lsnn.h $(wildcard examples/*.h)
 
 # ---- What this machine has. Targets that compile nothing do not ask; `make run` asks
 # ---- after `make deps` had its turn.
-QUICK := help clean deps run install
+QUICK := help clean deps run install uninstall
 ifneq ($(filter-out $(QUICK),$(or $(MAKECMDGOALS),all)),)
 HASH := \#
 define newline
@@ -57,7 +57,7 @@ LIBS     := $(if $(filter 1,$(ZLIB)),-lz) $(if $(filter 1,$(CBLAS)),$(CBLAS_LIBS
 FEATURES := $(strip $(FEATURES))
 LIBS     := $(strip $(LIBS))
 
-.PHONY: all run test test-all bench results deps install help clean FORCE
+.PHONY: all run test test-all bench results deps install uninstall help clean FORCE
 all: $(PROGRAMS)
 
 $(PROGRAMS) $(BENCHES): %: %.c $(SHARED) build/flags
@@ -112,9 +112,25 @@ results: all
 deps:
 	@sh tools/deps.sh $(if $(PEERS),bench)
 
+# CMakeLists.txt installs the same files (tests/test_install.sh compares). filled: a template of
+# packaging/, with what stands between @ filled in.
+INSTALLED := include/lsnn.h share/pkgconfig/lsnn.pc share/lsnn/lsnnConfig.cmake \
+             share/lsnn/lsnnConfigVersion.cmake share/man/man3/lsnn.3
+to        := $(DESTDIR)$(PREFIX)
+filled     = sed -e 's|@PREFIX@|$(PREFIX)|' \
+             -e "s|@VERSION@|$$(sed -n 's/^.define LSNN_VERSION "\(.*\)"/\1/p' lsnn.h)|" packaging/$(1).in
 install:
-	install -d "$(DESTDIR)$(PREFIX)/include"
-	install -m 644 lsnn.h "$(DESTDIR)$(PREFIX)/include/lsnn.h"
+	install -d $(foreach f,$(INSTALLED),"$(to)/$(dir $f)")
+	install -m 644 lsnn.h "$(to)/include/lsnn.h"
+	install -m 644 docs/lsnn.3 "$(to)/share/man/man3/lsnn.3"
+	install -m 644 packaging/lsnnConfig.cmake "$(to)/share/lsnn/lsnnConfig.cmake"
+	$(call filled,lsnn.pc) > "$(to)/share/pkgconfig/lsnn.pc"
+	$(call filled,lsnnConfigVersion.cmake) > "$(to)/share/lsnn/lsnnConfigVersion.cmake"
+	chmod 644 "$(to)/share/pkgconfig/lsnn.pc" "$(to)/share/lsnn/lsnnConfigVersion.cmake"
+
+uninstall:
+	rm -f $(foreach f,$(INSTALLED),"$(to)/$f")
+	-rmdir "$(to)/share/lsnn"
 
 clean:
 	rm -rf build
@@ -131,6 +147,7 @@ help:
 	@echo 'make results   run the next missing cells of RESULTS.md'
 	@echo 'make deps      install zlib1g-dev (root or sudo -n), never asks;'
 	@echo '               PEERS=1: what bench compares with, too'
-	@echo 'make install   copy lsnn.h to $$(DESTDIR)$$(PREFIX)/include   (PREFIX=$(PREFIX))'
+	@echo 'make install   lsnn.h, lsnn.pc, a CMake package and a man page under $$(DESTDIR)$$(PREFIX)'
+	@echo '               (PREFIX=$(PREFIX)); make uninstall removes them'
 	@echo 'make clean     remove what make built; data/ and out/ stay'
 	@echo 'Overrides: CC=clang CFLAGS=-O3 OMP=1 ZLIB=0 CBLAS=1'

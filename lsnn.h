@@ -51,7 +51,7 @@
                          formula, naive pair, fast pair, and how the net sees it:
                          >>input >>dense >>rbf >>activations >>softmax >>pooling >>lp_pool
                          >>dropout >>batch_norm >>scale >>copies >>losses >>conv2d
-                         >>table_conv2d >>local2d >>smooth
+                         >>table_conv2d >>local2d >>smooth >>transform
        >>net             a graph of layers: options, building
        >>plan            what the net finds out about itself; its schedule of calls
        >>running         walking that schedule; >>profile: what each layer costs
@@ -75,6 +75,9 @@
    1. BUILD OPTIONS: define them where LSNN_IMPLEMENTATION is defined
        LSNN_DOUBLE            lsnn_real is double (define it for every file that includes
                               lsnn.h; the functions get names of their own, ..._f64)
+       LSNN_NAMESPACE         a prefix for the names of all functions, as in
+                              -DLSNN_NAMESPACE=mine_ : a library that has lsnn inside keeps
+                              clear of another copy in the same program (for every file, too)
        LSNN_STATIC            all functions static
        LSNN_API               your own linkage specifier for the public functions
        LSNN_USE_ZLIB          read .gz files; link -lz
@@ -335,6 +338,30 @@
        return lsnn_smooth(net, lsnn_conv1d(net, signal, 2 * 8, 9, &no_bias), LSNN_FREE, &line);
    }
    ///
+   The windows of Targeted Kernel Networks (attentive regularisation) are shapes of the same
+   layer: a kernel's activations are kept where it has learned to look. They begin over the
+   whole map; a penalty on their widths makes them smaller, more so in deeper layers (the
+   paper's beta), and clip keeps them from vanishing:
+
+   /// windows.c
+   #include "lsnn.h"
+   int target_block(lsnn_net *net, int x, double l2)  // l2: 1e-4, and then beta times as much
+   {
+       lsnn_options conv = { 0 }, window = { 0 };
+       conv.no_bias = window.no_bias = 1;
+       conv.padding = LSNN_SAME;
+       window.smooth_shape = LSNN_ATTENTION_CAUCHY;
+       window.l2 = l2;
+       window.clip = LSNN_CLIP_CODE;
+       x = lsnn_smooth(net, lsnn_conv2d(net, x, 64, 5, &conv), LSNN_FREE, &window);
+       return lsnn_max_pool(net, lsnn_relu(net, x, NULL), 2, NULL);
+   }
+   int targets(lsnn_net *net, int image)
+   {
+       return target_block(net, target_block(net, image, 1e-4), 4 * 1e-4);
+   }
+   ///
+   With theta from another node the windows follow the image; l2 and clip are then refused.
 
    11. >>custom: A LAYER TYPE OF YOUR OWN
    Fill a lsnn_layer_type: its name, the options it reads, plan (output shape, parameters),
@@ -346,6 +373,10 @@
    LSNN_IN_PLACE only if backward does not read x (LSNN_X_FREE says the same of a layer that
    writes elsewhere), LSNN_Y_FREE only if it does not read y, since gradients and other layers
    may then overwrite them; without LSNN_BLOCKS you get plain arrays, N x C x H x W.
+
+   A type may have `project`, which is run after each step of an optimizer: it brings
+   parameters back to where they may be, or changes them by a rule that is no gradient. A
+   penalty is a number of the parameter's spec (l2), of all its numbers or of some.
 
    12. CAVEATS
    A batch that is no multiple of lsnn_lanes(cx) runs along rows, up to twice as slowly and
@@ -374,7 +405,7 @@
    Other people's files: lsnn_file_read converts F16 and BF16, too, and names what holds no
    floats (a PyTorch state_dict with batch normalisation has an I64). lsnn_net_read takes
    such a file if it has all that the net has, and lsnn_net_read_as by a table of names, or
-   only what fits:
+   only what fits (docs/from-pytorch.md: the whole way, there and back):
 
    /// pytorch.c
    #include "lsnn.h"
@@ -534,178 +565,220 @@ typedef float lsnn_real;
 #  define LSNNI_PRINTF(f, a)
 #endif
 
-/* ---- >>double: the double build's functions have names of their own, so that both
-   precisions can live in one program and a mix-up ends at the linker. Made by
-   tools/names.sh from the functions below.                                   */
+/* ---- >>double: the double build's functions have names of their own (..._f64), so that both
+   precisions can live in one program and a mix-up ends at the linker; so have those of a
+   copy with an LSNN_NAMESPACE. Made by tools/names.sh from the functions below.   */
+#if defined(LSNN_DOUBLE) || defined(LSNN_NAMESPACE)
+#ifndef LSNN_NAMESPACE
+#define LSNN_NAMESPACE
+#endif
 #ifdef LSNN_DOUBLE
-#define lsnn_status_text lsnn_status_text_f64
-#define lsnn_clear lsnn_clear_f64
-#define lsnn_fail lsnn_fail_f64
-#define lsnn_ctx_free lsnn_ctx_free_f64
-#define lsnn_ctx_threads lsnn_ctx_threads_f64
-#define lsnn_ctx_isa lsnn_ctx_isa_f64
-#define lsnn_isa_available lsnn_isa_available_f64
-#define lsnn_isa_name lsnn_isa_name_f64
-#define lsnn_isa_from_name lsnn_isa_from_name_f64
-#define lsnn_build_info lsnn_build_info_f64
-#define lsnn_parallel lsnn_parallel_f64
-#define lsnn_rng_at lsnn_rng_at_f64
-#define lsnn_rng_u32 lsnn_rng_u32_f64
-#define lsnn_rng_uniform lsnn_rng_uniform_f64
-#define lsnn_rng_normal lsnn_rng_normal_f64
-#define lsnn_rng_int lsnn_rng_int_f64
-#define lsnn_rng_permutation lsnn_rng_permutation_f64
-#define lsnn_window_set lsnn_window_set_f64
-#define lsnn_gemm lsnn_gemm_f64
-#define lsnn_lanes lsnn_lanes_f64
-#define lsnn_interleave lsnn_interleave_f64
-#define lsnn_conv2d_forward lsnn_conv2d_forward_f64
-#define lsnn_conv2d_backward lsnn_conv2d_backward_f64
-#define lsnn_table_conv2d_forward lsnn_table_conv2d_forward_f64
-#define lsnn_table_conv2d_backward lsnn_table_conv2d_backward_f64
-#define lsnn_local2d_forward lsnn_local2d_forward_f64
-#define lsnn_local2d_backward lsnn_local2d_backward_f64
-#define lsnn_dense_forward lsnn_dense_forward_f64
-#define lsnn_dense_backward lsnn_dense_backward_f64
-#define lsnn_rbf_forward lsnn_rbf_forward_f64
-#define lsnn_rbf_backward lsnn_rbf_backward_f64
-#define lsnn_activation_forward lsnn_activation_forward_f64
-#define lsnn_activation_backward lsnn_activation_backward_f64
-#define lsnn_softmax_forward lsnn_softmax_forward_f64
-#define lsnn_softmax_backward lsnn_softmax_backward_f64
-#define lsnn_max_pool_forward lsnn_max_pool_forward_f64
-#define lsnn_max_pool_backward lsnn_max_pool_backward_f64
-#define lsnn_avg_pool_forward lsnn_avg_pool_forward_f64
-#define lsnn_avg_pool_backward lsnn_avg_pool_backward_f64
-#define lsnn_sum_pool_forward lsnn_sum_pool_forward_f64
-#define lsnn_sum_pool_backward lsnn_sum_pool_backward_f64
-#define lsnn_lp_pool_forward lsnn_lp_pool_forward_f64
-#define lsnn_lp_pool_backward lsnn_lp_pool_backward_f64
-#define lsnn_dropout_forward lsnn_dropout_forward_f64
-#define lsnn_dropout_backward lsnn_dropout_backward_f64
-#define lsnn_batch_norm_forward lsnn_batch_norm_forward_f64
-#define lsnn_batch_norm_predict lsnn_batch_norm_predict_f64
-#define lsnn_batch_norm_backward lsnn_batch_norm_backward_f64
-#define lsnn_scale_forward lsnn_scale_forward_f64
-#define lsnn_scale_backward lsnn_scale_backward_f64
-#define lsnn_rows_copy lsnn_rows_copy_f64
-#define lsnn_cross_entropy_forward lsnn_cross_entropy_forward_f64
-#define lsnn_cross_entropy_backward lsnn_cross_entropy_backward_f64
-#define lsnn_cross_entropy_rubbish_forward lsnn_cross_entropy_rubbish_forward_f64
-#define lsnn_mse_forward lsnn_mse_forward_f64
-#define lsnn_mse_backward lsnn_mse_backward_f64
-#define lsnn_smoother_theta lsnn_smoother_theta_f64
-#define lsnn_smoother_map lsnn_smoother_map_f64
-#define lsnn_smooth_forward lsnn_smooth_forward_f64
-#define lsnn_smooth_backward lsnn_smooth_backward_f64
-#define lsnn_net_new lsnn_net_new_f64
-#define lsnn_net_free lsnn_net_free_f64
-#define lsnn_input lsnn_input_f64
-#define lsnn_conv2d lsnn_conv2d_f64
-#define lsnn_conv1d lsnn_conv1d_f64
-#define lsnn_table_conv2d lsnn_table_conv2d_f64
-#define lsnn_local2d lsnn_local2d_f64
-#define lsnn_dense lsnn_dense_f64
-#define lsnn_rbf lsnn_rbf_f64
-#define lsnn_relu lsnn_relu_f64
-#define lsnn_leaky_relu lsnn_leaky_relu_f64
-#define lsnn_sigmoid lsnn_sigmoid_f64
-#define lsnn_tanh lsnn_tanh_f64
-#define lsnn_scaled_tanh lsnn_scaled_tanh_f64
-#define lsnn_softmax lsnn_softmax_f64
-#define lsnn_max_pool lsnn_max_pool_f64
-#define lsnn_avg_pool lsnn_avg_pool_f64
-#define lsnn_sum_pool lsnn_sum_pool_f64
-#define lsnn_lp_pool lsnn_lp_pool_f64
-#define lsnn_dropout lsnn_dropout_f64
-#define lsnn_batch_norm lsnn_batch_norm_f64
-#define lsnn_scale lsnn_scale_f64
-#define lsnn_add lsnn_add_f64
-#define lsnn_concat lsnn_concat_f64
-#define lsnn_slice lsnn_slice_f64
-#define lsnn_flatten lsnn_flatten_f64
-#define lsnn_smooth lsnn_smooth_f64
-#define lsnn_cross_entropy lsnn_cross_entropy_f64
-#define lsnn_mse lsnn_mse_f64
-#define lsnn_layer lsnn_layer_f64
-#define lsnn_net_build lsnn_net_build_f64
-#define lsnn_net_summary lsnn_net_summary_f64
-#define lsnn_net_profile lsnn_net_profile_f64
-#define lsnn_net_params lsnn_net_params_f64
-#define lsnn_net_macs lsnn_net_macs_f64
-#define lsnn_net_shape lsnn_net_shape_f64
-#define lsnn_net_node lsnn_net_node_f64
-#define lsnn_net_output lsnn_net_output_f64
-#define lsnn_net_set_output lsnn_net_set_output_f64
-#define lsnn_forward lsnn_forward_f64
-#define lsnn_backward lsnn_backward_f64
-#define lsnn_zero_grad lsnn_zero_grad_f64
-#define lsnn_predict lsnn_predict_f64
-#define lsnn_net_dims lsnn_net_dims_f64
-#define lsnn_net_get lsnn_net_get_f64
-#define lsnn_net_set lsnn_net_set_f64
-#define lsnn_net_param_name lsnn_net_param_name_f64
-#define lsnn_work_new lsnn_work_new_f64
-#define lsnn_work_free lsnn_work_free_f64
-#define lsnn_work_predict lsnn_work_predict_f64
-#define lsnn_data_free lsnn_data_free_f64
-#define lsnn_data_arrays lsnn_data_arrays_f64
-#define lsnn_data_part lsnn_data_part_f64
-#define lsnn_data_split lsnn_data_split_f64
-#define lsnn_idx_read lsnn_idx_read_f64
-#define lsnn_idx_write lsnn_idx_write_f64
-#define lsnn_idx_free lsnn_idx_free_f64
-#define lsnn_data_idx lsnn_data_idx_f64
-#define lsnn_cifar_read lsnn_cifar_read_f64
-#define lsnn_svhn_read lsnn_svhn_read_f64
-#define lsnn_gtsrb_read lsnn_gtsrb_read_f64
-#define lsnn_set_load lsnn_set_load_f64
-#define lsnn_set_name lsnn_set_name_f64
-#define lsnn_set_free lsnn_set_free_f64
-#define lsnn_data_set lsnn_data_set_f64
-#define lsnn_pain_read lsnn_pain_read_f64
-#define lsnn_pain_free lsnn_pain_free_f64
-#define lsnn_data_pain lsnn_data_pain_f64
-#define lsnn_task_name lsnn_task_name_f64
-#define lsnn_task_from_name lsnn_task_from_name_f64
-#define lsnn_task_shape lsnn_task_shape_f64
-#define lsnn_task_heads lsnn_task_heads_f64
-#define lsnn_task_digits lsnn_task_digits_f64
-#define lsnn_recipe_check lsnn_recipe_check_f64
-#define lsnn_recipe_draw lsnn_recipe_draw_f64
-#define lsnn_data_recipe lsnn_data_recipe_f64
-#define lsnn_digit_draw lsnn_digit_draw_f64
-#define lsnn_optimizer_new lsnn_optimizer_new_f64
-#define lsnn_optimizer_free lsnn_optimizer_free_f64
-#define lsnn_optimizer_lr lsnn_optimizer_lr_f64
-#define lsnn_optimizer_step lsnn_optimizer_step_f64
-#define lsnn_fit lsnn_fit_f64
-#define lsnn_evaluate lsnn_evaluate_f64
-#define lsnn_net_save lsnn_net_save_f64
-#define lsnn_net_load lsnn_net_load_f64
-#define lsnn_net_read lsnn_net_read_f64
-#define lsnn_net_read_as lsnn_net_read_as_f64
-#define lsnn_net_export_c lsnn_net_export_c_f64
-#define lsnn_net_export_onnx lsnn_net_export_onnx_f64
-#define lsnn_net_round lsnn_net_round_f64
-#define lsnn_file_read lsnn_file_read_f64
-#define lsnn_file_free lsnn_file_free_f64
-#define lsnn_file_tensor lsnn_file_tensor_f64
-#define lsnn_file_meta lsnn_file_meta_f64
-#define lsnn_file_write lsnn_file_write_f64
-#define lsnn_npy_write lsnn_npy_write_f64
-#define lsnn_npz_write lsnn_npz_write_f64
-#define lsnn_image_new lsnn_image_new_f64
-#define lsnn_image_free lsnn_image_free_f64
-#define lsnn_image_load lsnn_image_load_f64
-#define lsnn_image_save lsnn_image_save_f64
-#define lsnn_image_rect lsnn_image_rect_f64
-#define lsnn_image_line lsnn_image_line_f64
-#define lsnn_image_text lsnn_image_text_f64
-#define lsnn_image_map lsnn_image_map_f64
-#define lsnn_image_overlay lsnn_image_overlay_f64
-#define lsnn_image_grid lsnn_image_grid_f64
-#define lsnn_image_plot lsnn_image_plot_f64
+#define LSNNI_SUFFIX _f64
+#else
+#define LSNNI_SUFFIX
+#endif
+#define LSNNI_PASTE(prefix, name, suffix) prefix##name##suffix
+#define LSNNI_NAMED(prefix, name, suffix) LSNNI_PASTE(prefix, name, suffix)
+#define LSNNI_NAME(name) LSNNI_NAMED(LSNN_NAMESPACE, name, LSNNI_SUFFIX)
+#define lsnn_status_text LSNNI_NAME(lsnn_status_text)
+#define lsnn_clear LSNNI_NAME(lsnn_clear)
+#define lsnn_fail LSNNI_NAME(lsnn_fail)
+#define lsnn_ctx_free LSNNI_NAME(lsnn_ctx_free)
+#define lsnn_ctx_threads LSNNI_NAME(lsnn_ctx_threads)
+#define lsnn_ctx_isa LSNNI_NAME(lsnn_ctx_isa)
+#define lsnn_isa_available LSNNI_NAME(lsnn_isa_available)
+#define lsnn_isa_name LSNNI_NAME(lsnn_isa_name)
+#define lsnn_isa_from_name LSNNI_NAME(lsnn_isa_from_name)
+#define lsnn_build_info LSNNI_NAME(lsnn_build_info)
+#define lsnn_parallel LSNNI_NAME(lsnn_parallel)
+#define lsnn_rng_at LSNNI_NAME(lsnn_rng_at)
+#define lsnn_rng_u32 LSNNI_NAME(lsnn_rng_u32)
+#define lsnn_rng_uniform LSNNI_NAME(lsnn_rng_uniform)
+#define lsnn_rng_normal LSNNI_NAME(lsnn_rng_normal)
+#define lsnn_rng_int LSNNI_NAME(lsnn_rng_int)
+#define lsnn_rng_permutation LSNNI_NAME(lsnn_rng_permutation)
+#define lsnn_window_set LSNNI_NAME(lsnn_window_set)
+#define lsnn_window_fit LSNNI_NAME(lsnn_window_fit)
+#define lsnn_gemm LSNNI_NAME(lsnn_gemm)
+#define lsnn_lanes LSNNI_NAME(lsnn_lanes)
+#define lsnn_interleave LSNNI_NAME(lsnn_interleave)
+#define lsnn_conv2d_forward LSNNI_NAME(lsnn_conv2d_forward)
+#define lsnn_conv2d_backward LSNNI_NAME(lsnn_conv2d_backward)
+#define lsnn_table_conv2d_forward LSNNI_NAME(lsnn_table_conv2d_forward)
+#define lsnn_table_conv2d_backward LSNNI_NAME(lsnn_table_conv2d_backward)
+#define lsnn_target2d_room LSNNI_NAME(lsnn_target2d_room)
+#define lsnn_target2d_plan LSNNI_NAME(lsnn_target2d_plan)
+#define lsnn_target2d_forward LSNNI_NAME(lsnn_target2d_forward)
+#define lsnn_target2d_backward LSNNI_NAME(lsnn_target2d_backward)
+#define lsnn_local2d_forward LSNNI_NAME(lsnn_local2d_forward)
+#define lsnn_local2d_backward LSNNI_NAME(lsnn_local2d_backward)
+#define lsnn_dense_forward LSNNI_NAME(lsnn_dense_forward)
+#define lsnn_dense_backward LSNNI_NAME(lsnn_dense_backward)
+#define lsnn_rbf_forward LSNNI_NAME(lsnn_rbf_forward)
+#define lsnn_rbf_backward LSNNI_NAME(lsnn_rbf_backward)
+#define lsnn_dsc_forward LSNNI_NAME(lsnn_dsc_forward)
+#define lsnn_dsc_backward LSNNI_NAME(lsnn_dsc_backward)
+#define lsnn_dsc_project LSNNI_NAME(lsnn_dsc_project)
+#define lsnn_dsc_active LSNNI_NAME(lsnn_dsc_active)
+#define lsnn_dsc_loss_forward LSNNI_NAME(lsnn_dsc_loss_forward)
+#define lsnn_dsc_loss_backward LSNNI_NAME(lsnn_dsc_loss_backward)
+#define lsnn_dsc_lateral_forward LSNNI_NAME(lsnn_dsc_lateral_forward)
+#define lsnn_activation_forward LSNNI_NAME(lsnn_activation_forward)
+#define lsnn_activation_backward LSNNI_NAME(lsnn_activation_backward)
+#define lsnn_softmax_forward LSNNI_NAME(lsnn_softmax_forward)
+#define lsnn_softmax_backward LSNNI_NAME(lsnn_softmax_backward)
+#define lsnn_max_pool_forward LSNNI_NAME(lsnn_max_pool_forward)
+#define lsnn_max_pool_backward LSNNI_NAME(lsnn_max_pool_backward)
+#define lsnn_avg_pool_forward LSNNI_NAME(lsnn_avg_pool_forward)
+#define lsnn_avg_pool_backward LSNNI_NAME(lsnn_avg_pool_backward)
+#define lsnn_sum_pool_forward LSNNI_NAME(lsnn_sum_pool_forward)
+#define lsnn_sum_pool_backward LSNNI_NAME(lsnn_sum_pool_backward)
+#define lsnn_lp_pool_forward LSNNI_NAME(lsnn_lp_pool_forward)
+#define lsnn_lp_pool_backward LSNNI_NAME(lsnn_lp_pool_backward)
+#define lsnn_dropout_forward LSNNI_NAME(lsnn_dropout_forward)
+#define lsnn_dropout_backward LSNNI_NAME(lsnn_dropout_backward)
+#define lsnn_batch_norm_forward LSNNI_NAME(lsnn_batch_norm_forward)
+#define lsnn_batch_norm_predict LSNNI_NAME(lsnn_batch_norm_predict)
+#define lsnn_batch_norm_backward LSNNI_NAME(lsnn_batch_norm_backward)
+#define lsnn_scale_forward LSNNI_NAME(lsnn_scale_forward)
+#define lsnn_scale_backward LSNNI_NAME(lsnn_scale_backward)
+#define lsnn_rows_copy LSNNI_NAME(lsnn_rows_copy)
+#define lsnn_cross_entropy_forward LSNNI_NAME(lsnn_cross_entropy_forward)
+#define lsnn_cross_entropy_backward LSNNI_NAME(lsnn_cross_entropy_backward)
+#define lsnn_cross_entropy_rubbish_forward LSNNI_NAME(lsnn_cross_entropy_rubbish_forward)
+#define lsnn_mse_forward LSNNI_NAME(lsnn_mse_forward)
+#define lsnn_mse_backward LSNNI_NAME(lsnn_mse_backward)
+#define lsnn_smoother_theta LSNNI_NAME(lsnn_smoother_theta)
+#define lsnn_smoother_map LSNNI_NAME(lsnn_smoother_map)
+#define lsnn_smooth_forward LSNNI_NAME(lsnn_smooth_forward)
+#define lsnn_smooth_backward LSNNI_NAME(lsnn_smooth_backward)
+#define lsnn_affine_grid_forward LSNNI_NAME(lsnn_affine_grid_forward)
+#define lsnn_affine_grid_backward LSNNI_NAME(lsnn_affine_grid_backward)
+#define lsnn_grid_sample_forward LSNNI_NAME(lsnn_grid_sample_forward)
+#define lsnn_grid_sample_backward LSNNI_NAME(lsnn_grid_sample_backward)
+#define lsnn_blender_theta LSNNI_NAME(lsnn_blender_theta)
+#define lsnn_blend_weights LSNNI_NAME(lsnn_blend_weights)
+#define lsnn_blend_forward LSNNI_NAME(lsnn_blend_forward)
+#define lsnn_blend_backward LSNNI_NAME(lsnn_blend_backward)
+#define lsnn_net_new LSNNI_NAME(lsnn_net_new)
+#define lsnn_net_free LSNNI_NAME(lsnn_net_free)
+#define lsnn_input LSNNI_NAME(lsnn_input)
+#define lsnn_conv2d LSNNI_NAME(lsnn_conv2d)
+#define lsnn_conv1d LSNNI_NAME(lsnn_conv1d)
+#define lsnn_table_conv2d LSNNI_NAME(lsnn_table_conv2d)
+#define lsnn_local2d LSNNI_NAME(lsnn_local2d)
+#define lsnn_local1d LSNNI_NAME(lsnn_local1d)
+#define lsnn_lowrank2d LSNNI_NAME(lsnn_lowrank2d)
+#define lsnn_blend LSNNI_NAME(lsnn_blend)
+#define lsnn_dense LSNNI_NAME(lsnn_dense)
+#define lsnn_rbf LSNNI_NAME(lsnn_rbf)
+#define lsnn_dsc_dense LSNNI_NAME(lsnn_dsc_dense)
+#define lsnn_dsc_conv2d LSNNI_NAME(lsnn_dsc_conv2d)
+#define lsnn_dsc_local2d LSNNI_NAME(lsnn_dsc_local2d)
+#define lsnn_dsc_loss LSNNI_NAME(lsnn_dsc_loss)
+#define lsnn_dsc_lateral LSNNI_NAME(lsnn_dsc_lateral)
+#define lsnn_relu LSNNI_NAME(lsnn_relu)
+#define lsnn_leaky_relu LSNNI_NAME(lsnn_leaky_relu)
+#define lsnn_sigmoid LSNNI_NAME(lsnn_sigmoid)
+#define lsnn_tanh LSNNI_NAME(lsnn_tanh)
+#define lsnn_scaled_tanh LSNNI_NAME(lsnn_scaled_tanh)
+#define lsnn_softmax LSNNI_NAME(lsnn_softmax)
+#define lsnn_max_pool LSNNI_NAME(lsnn_max_pool)
+#define lsnn_avg_pool LSNNI_NAME(lsnn_avg_pool)
+#define lsnn_sum_pool LSNNI_NAME(lsnn_sum_pool)
+#define lsnn_lp_pool LSNNI_NAME(lsnn_lp_pool)
+#define lsnn_dropout LSNNI_NAME(lsnn_dropout)
+#define lsnn_batch_norm LSNNI_NAME(lsnn_batch_norm)
+#define lsnn_scale LSNNI_NAME(lsnn_scale)
+#define lsnn_add LSNNI_NAME(lsnn_add)
+#define lsnn_concat LSNNI_NAME(lsnn_concat)
+#define lsnn_slice LSNNI_NAME(lsnn_slice)
+#define lsnn_flatten LSNNI_NAME(lsnn_flatten)
+#define lsnn_smooth LSNNI_NAME(lsnn_smooth)
+#define lsnn_affine_grid LSNNI_NAME(lsnn_affine_grid)
+#define lsnn_grid_sample LSNNI_NAME(lsnn_grid_sample)
+#define lsnn_cross_entropy LSNNI_NAME(lsnn_cross_entropy)
+#define lsnn_mse LSNNI_NAME(lsnn_mse)
+#define lsnn_layer LSNNI_NAME(lsnn_layer)
+#define lsnn_net_build LSNNI_NAME(lsnn_net_build)
+#define lsnn_net_summary LSNNI_NAME(lsnn_net_summary)
+#define lsnn_net_profile LSNNI_NAME(lsnn_net_profile)
+#define lsnn_net_params LSNNI_NAME(lsnn_net_params)
+#define lsnn_net_macs LSNNI_NAME(lsnn_net_macs)
+#define lsnn_net_shape LSNNI_NAME(lsnn_net_shape)
+#define lsnn_net_node LSNNI_NAME(lsnn_net_node)
+#define lsnn_net_output LSNNI_NAME(lsnn_net_output)
+#define lsnn_net_set_output LSNNI_NAME(lsnn_net_set_output)
+#define lsnn_forward LSNNI_NAME(lsnn_forward)
+#define lsnn_backward LSNNI_NAME(lsnn_backward)
+#define lsnn_zero_grad LSNNI_NAME(lsnn_zero_grad)
+#define lsnn_predict LSNNI_NAME(lsnn_predict)
+#define lsnn_net_dims LSNNI_NAME(lsnn_net_dims)
+#define lsnn_net_get LSNNI_NAME(lsnn_net_get)
+#define lsnn_net_set LSNNI_NAME(lsnn_net_set)
+#define lsnn_net_unshare LSNNI_NAME(lsnn_net_unshare)
+#define lsnn_net_param_name LSNNI_NAME(lsnn_net_param_name)
+#define lsnn_work_new LSNNI_NAME(lsnn_work_new)
+#define lsnn_work_free LSNNI_NAME(lsnn_work_free)
+#define lsnn_work_predict LSNNI_NAME(lsnn_work_predict)
+#define lsnn_data_free LSNNI_NAME(lsnn_data_free)
+#define lsnn_data_arrays LSNNI_NAME(lsnn_data_arrays)
+#define lsnn_data_part LSNNI_NAME(lsnn_data_part)
+#define lsnn_data_split LSNNI_NAME(lsnn_data_split)
+#define lsnn_idx_read LSNNI_NAME(lsnn_idx_read)
+#define lsnn_idx_write LSNNI_NAME(lsnn_idx_write)
+#define lsnn_idx_free LSNNI_NAME(lsnn_idx_free)
+#define lsnn_data_idx LSNNI_NAME(lsnn_data_idx)
+#define lsnn_cifar_read LSNNI_NAME(lsnn_cifar_read)
+#define lsnn_svhn_read LSNNI_NAME(lsnn_svhn_read)
+#define lsnn_gtsrb_read LSNNI_NAME(lsnn_gtsrb_read)
+#define lsnn_set_load LSNNI_NAME(lsnn_set_load)
+#define lsnn_set_name LSNNI_NAME(lsnn_set_name)
+#define lsnn_set_free LSNNI_NAME(lsnn_set_free)
+#define lsnn_data_set LSNNI_NAME(lsnn_data_set)
+#define lsnn_pain_read LSNNI_NAME(lsnn_pain_read)
+#define lsnn_pain_free LSNNI_NAME(lsnn_pain_free)
+#define lsnn_data_pain LSNNI_NAME(lsnn_data_pain)
+#define lsnn_task_name LSNNI_NAME(lsnn_task_name)
+#define lsnn_task_from_name LSNNI_NAME(lsnn_task_from_name)
+#define lsnn_task_shape LSNNI_NAME(lsnn_task_shape)
+#define lsnn_task_heads LSNNI_NAME(lsnn_task_heads)
+#define lsnn_task_digits LSNNI_NAME(lsnn_task_digits)
+#define lsnn_recipe_check LSNNI_NAME(lsnn_recipe_check)
+#define lsnn_recipe_draw LSNNI_NAME(lsnn_recipe_draw)
+#define lsnn_data_recipe LSNNI_NAME(lsnn_data_recipe)
+#define lsnn_digit_draw LSNNI_NAME(lsnn_digit_draw)
+#define lsnn_optimizer_new LSNNI_NAME(lsnn_optimizer_new)
+#define lsnn_optimizer_free LSNNI_NAME(lsnn_optimizer_free)
+#define lsnn_optimizer_lr LSNNI_NAME(lsnn_optimizer_lr)
+#define lsnn_optimizer_step LSNNI_NAME(lsnn_optimizer_step)
+#define lsnn_fit LSNNI_NAME(lsnn_fit)
+#define lsnn_evaluate LSNNI_NAME(lsnn_evaluate)
+#define lsnn_net_save LSNNI_NAME(lsnn_net_save)
+#define lsnn_net_load LSNNI_NAME(lsnn_net_load)
+#define lsnn_net_read LSNNI_NAME(lsnn_net_read)
+#define lsnn_net_read_as LSNNI_NAME(lsnn_net_read_as)
+#define lsnn_net_export_c LSNNI_NAME(lsnn_net_export_c)
+#define lsnn_net_export_onnx LSNNI_NAME(lsnn_net_export_onnx)
+#define lsnn_net_round LSNNI_NAME(lsnn_net_round)
+#define lsnn_file_read LSNNI_NAME(lsnn_file_read)
+#define lsnn_file_free LSNNI_NAME(lsnn_file_free)
+#define lsnn_file_tensor LSNNI_NAME(lsnn_file_tensor)
+#define lsnn_file_meta LSNNI_NAME(lsnn_file_meta)
+#define lsnn_file_write LSNNI_NAME(lsnn_file_write)
+#define lsnn_npy_write LSNNI_NAME(lsnn_npy_write)
+#define lsnn_npz_write LSNNI_NAME(lsnn_npz_write)
+#define lsnn_image_new LSNNI_NAME(lsnn_image_new)
+#define lsnn_image_free LSNNI_NAME(lsnn_image_free)
+#define lsnn_image_load LSNNI_NAME(lsnn_image_load)
+#define lsnn_image_save LSNNI_NAME(lsnn_image_save)
+#define lsnn_image_rect LSNNI_NAME(lsnn_image_rect)
+#define lsnn_image_line LSNNI_NAME(lsnn_image_line)
+#define lsnn_image_text LSNNI_NAME(lsnn_image_text)
+#define lsnn_image_map LSNNI_NAME(lsnn_image_map)
+#define lsnn_image_overlay LSNNI_NAME(lsnn_image_overlay)
+#define lsnn_image_grid LSNNI_NAME(lsnn_image_grid)
+#define lsnn_image_plot LSNNI_NAME(lsnn_image_plot)
 #endif
 
 /* ---- >>api status: what every fallible call returns ------------------------
@@ -834,13 +907,20 @@ typedef struct lsnn_window {
     int kernel_h, kernel_w, stride_h, stride_w;
     int pad_top, pad_left;           /* what sticks out at the other sides is padding too */
     int lanes;                       /* 0: N x C x H x W; lsnn_lanes: blocks of images */
-} lsnn_window;
+    int dilation_h, dilation_w;      /* pixels from tap to tap, 1: side by side (poolings: 1) */
+    int groups;                      /* conv2d, local2d: kernels [gK/G, (g+1)K/G) read channels */
+} lsnn_window;                       /*   [gC/G, (g+1)C/G); C: depthwise. Others: 1 */
 
 /* Fills a window. SAME and VALID ignore pad[]; EXPLICIT takes it as top, left,
    bottom, right. ESHAPE if nothing fits, the message says what.              */
 LSNN_API lsnn_status lsnn_window_set(lsnn_ctx *cx, lsnn_window *s, int n, lsnn_shape in,
                                      int k, int kernel_h, int kernel_w, int stride_h,
                                      int stride_w, lsnn_padding padding, const int pad[4]);
+/* The same where sizes, kernel, stride, dilation and groups are set already, 0 of the last
+   three meaning 1: finds oh, ow, pad_top and pad_left. ESHAPE, too, for groups that do not
+   divide C and K.                                                            */
+LSNN_API lsnn_status lsnn_window_fit(lsnn_ctx *cx, lsnn_window *s, lsnn_padding padding,
+                                     const int pad[4]);
 
 /* ---- >>api ops: one pair of functions a layer type --------------------------
    Forward overwrites its output. Backward ADDS to the gradients of parameters
@@ -865,7 +945,7 @@ LSNN_API int lsnn_lanes(const lsnn_ctx *cx);
 LSNN_API lsnn_status lsnn_interleave(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x, int n,
                                      size_t size, int back, int add);
 
-/* x N,C,H,W   w K,C,kh,kw   b K (NULL: none)   y N,K,OH,OW                   */
+/* x N,C,H,W   w K,C/G,kh,kw   b K (NULL: none)   y N,K,OH,OW    G: the window's groups */
 LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                          const lsnn_real *w, const lsnn_real *b,
                                          const lsnn_window *s);
@@ -876,7 +956,8 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
 
 /* A convolution whose kernel k reads the input maps that a table lists for it: text, for each
    kernel its maps in rising order, "0,1,2;1,2,3;0-2,5". w M,kh,kw: the M connections in the
-   table's order; room: K*C*kh*kw numbers to work in. EVALUE: what is wrong in the table. */
+   table's order; room: K*C*kh*kw numbers to work in. EVALUE: what is wrong in the table, or a
+   window with dilation or groups.                                            */
 LSNN_API lsnn_status lsnn_table_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *room,
                                                const lsnn_real *x, const lsnn_real *w,
                                                const lsnn_real *b, const char *table,
@@ -887,7 +968,32 @@ LSNN_API lsnn_status lsnn_table_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsn
                                                 const lsnn_real *w, const char *table,
                                                 const lsnn_window *s, int add);
 
-/* Unshared weights: w OH*OW,C*kh*kw,K   b K,OH,OW (NULL: none)               */
+/* A convolution whose kernel k computes only inside its region R_k, and is seen through a
+   window: y = U_k (conv2d's y, its bias among it) there, U_k(row, column) = fy[k,row] fx[k,
+   column], and 0 elsewhere (TKN, Eq. 15 to 17). A region is any set of output pixels.
+   lsnn_target2d_plan writes lsnn_target2d_room(s) numbers to `plan`: what the regions `inside`
+   (K x OH x OW, not 0: in R_k) come to; anew only when one of them changes.
+   Forward writes y inside only: outside it has to hold zeros already.
+   Backward reads dy and y inside only. gy K x OH and gx K x OW get dL/dlog fy and dL/dlog fx
+   (NULL: neither); y may have gone through a relu in place. room: N*K*OH*OW numbers. */
+typedef struct lsnn_target {
+    int32_t *plan;
+    const lsnn_real *fy, *fx;        /* K x OH, K x OW                        */
+} lsnn_target;
+LSNN_API size_t lsnn_target2d_room(const lsnn_window *s);
+LSNN_API lsnn_status lsnn_target2d_plan(lsnn_ctx *cx, int32_t *plan,
+                                        const unsigned char *inside, const lsnn_window *s);
+LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_real *w, const lsnn_real *b,
+                                           const lsnn_target *t, const lsnn_window *s);
+LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                            lsnn_real *db, lsnn_real *gy, lsnn_real *gx,
+                                            lsnn_real *room, const lsnn_real *dy,
+                                            const lsnn_real *y, const lsnn_real *x,
+                                            const lsnn_real *w, const lsnn_target *t,
+                                            const lsnn_window *s, int add);
+
+/* Unshared weights: w OH*OW,C/G*kh*kw,K   b K,OH,OW (NULL: none)               */
 LSNN_API lsnn_status lsnn_local2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                           const lsnn_real *w, const lsnn_real *b,
                                           const lsnn_window *s);
@@ -911,6 +1017,47 @@ LSNN_API lsnn_status lsnn_rbf_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_rea
 LSNN_API lsnn_status lsnn_rbf_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
                                        const lsnn_real *dy, const lsnn_real *x,
                                        const lsnn_real *w, int n, int c, int k, int add);
+
+/* Data-driven sparse connections: an update rule of their own, no gradients, see >>dsc.
+   x N,C,H,W   y N,K,OH,OW   w P,C*kh*kw,K: |w| = 1 - alpha, the sign is the kind   theta P,K:
+   the neurons' alpha (NULL with sums); P = OH*OW if unshared, else 1. sum N,OH*OW,K: forward
+   keeps it for backward. dy = -D, what y should change by, and so dx; dw and dtheta get -share
+   times the rule's change. Plain arrays (s->lanes is not read).               */
+typedef struct lsnn_dsc {
+    double alpha_max, tau;           /* 0 < tau < alpha_max < 1               */
+    double xi, eta;                  /* in (0, 1]                             */
+    double share;                    /* 1: the draft's rule, of one neuron and image */
+    int unshared;
+    int silent;                      /* 1: what is closed to an input stays so */
+    int sums;                        /* 1: y is the sum itself                */
+} lsnn_dsc;
+LSNN_API lsnn_status lsnn_dsc_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *sum,
+                                      const lsnn_real *x, const lsnn_real *w,
+                                      const lsnn_real *theta, const lsnn_dsc *d,
+                                      const lsnn_window *s);
+LSNN_API lsnn_status lsnn_dsc_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                       lsnn_real *dtheta, const lsnn_real *dy,
+                                       const lsnn_real *x, const lsnn_real *sum,
+                                       const lsnn_real *w, const lsnn_real *theta,
+                                       const lsnn_dsc *d, const lsnn_window *s, int add);
+/* After w and theta have changed: bounds, and connections that switch their kind. */
+LSNN_API void lsnn_dsc_project(lsnn_real *w, size_t connections, lsnn_real *theta,
+                               size_t neurons, const lsnn_dsc *d);
+/* How many of the window's connections pass something of x, N images together.  */
+LSNN_API double lsnn_dsc_active(const lsnn_real *x, const lsnn_real *w, const lsnn_dsc *d,
+                                const lsnn_window *s);
+/* Their corrections, dx = -D of each image. To labels: the right class at 1 or more, the others
+   at 0 or less. Lateral depression (Eq. 19): won is 1 where x is larger than all of its
+   neighbours by at least beta, else 0. Neighbours: within `places` rows and columns, of all
+   maps (maps 0), of those within `maps`, or of the same map (-1).             */
+typedef struct lsnn_lateral { double beta; int places, maps; } lsnn_lateral;
+LSNN_API lsnn_status lsnn_dsc_loss_forward(lsnn_ctx *cx, double *loss, const lsnn_real *x,
+                                           const int *label, int label_stride, int n, int c);
+LSNN_API lsnn_status lsnn_dsc_loss_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *x,
+                                            const int *label, int label_stride, int n, int c,
+                                            int add);
+LSNN_API lsnn_status lsnn_dsc_lateral_forward(lsnn_ctx *cx, lsnn_real *won, const lsnn_real *x,
+                                              int n, lsnn_shape shape, const lsnn_lateral *l);
 
 /* Elementwise. Backward needs only y, so y may be x itself, and dx may be dy.
    slope: leaky_relu's, positive. LSNN_SCALED_TANH: 1.7159 tanh(2 x / 3), LeNet-5's. */
@@ -1033,14 +1180,20 @@ LSNN_API lsnn_status lsnn_mse_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_r
    a N,K*rank,H,W is a convolution's output without bias.
    theta, numbers a map: GAUSSIAN mu_x, mu_y, alpha, beta, gamma (Eq. 6);
    GAUSSIAN_SEPARABLE without gamma; GAUSSIAN_1D mu, alpha, for signals (H = 1) or
-   for windows on columns; TABLE H*W. A mixture of M > 1 (4.2.1) has M such groups,
+   for windows on columns; TABLE H*W. TKN's windows (attentive regularisation):
+   ATTENTION_GAUSSIAN, ATTENTION_CAUCHY mu_x, s_x, mu_y, s_y (TKN Eq. 8 to 14);
+   BIVARIATE_GAUSSIAN, BIVARIATE_CAUCHY with r too, rho = tanh(r) (Eq. 4 to 7);
+   ATTENTION_..._1D mu, s. A mixture of M > 1 (4.2.1) has M such groups,
    each followed by its logit: U = sum_m w_m G_m, w = softmax(logits).
    One set for all images (K*rank sets), or per_image (N*K*rank sets).
    u gets the maps: K*rank,H,W or N,K*rank,H,W.
    Positions run over [0, 1]: column j is at j / (W - 1), row i at i / (H - 1);
-   the first coordinate of p and mu is the column. W = 1 puts it at 0.        */
+   the first coordinate of p and mu is the column. W = 1 puts it at 0. TKN's
+   columns are at j / W, rows at i / H, and s counts half sides: sigma = s / 2. */
 typedef enum lsnn_smooth_shape {
     LSNN_GAUSSIAN = 0, LSNN_TABLE, LSNN_GAUSSIAN_SEPARABLE, LSNN_GAUSSIAN_1D,
+    LSNN_ATTENTION_GAUSSIAN, LSNN_ATTENTION_CAUCHY, LSNN_BIVARIATE_GAUSSIAN,
+    LSNN_BIVARIATE_CAUCHY, LSNN_ATTENTION_GAUSSIAN_1D, LSNN_ATTENTION_CAUCHY_1D,
     LSNN_SMOOTH_SHAPE_INT_ = 0x7FFFFFFF
 } lsnn_smooth_shape;
 typedef enum lsnn_normalise {
@@ -1075,6 +1228,50 @@ LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real
                                           const lsnn_real *theta, const lsnn_real *b,
                                           const lsnn_smoother *s, int add, int add_theta);
 
+/* ---- >>api transformer: pictures moved, turned and scaled ---------------------
+   grid N,2,H,W: for each pixel of the output the x and the y from which it comes, -1 to 1 over
+   the picture's width and height, as theta N,6 says: x = t0 u + t1 v + t2, y = t3 u + t4 v + t5
+   of the pixel's own place (u, v). align_corners, 0 or 1, is PyTorch's. dtheta may be NULL. */
+LSNN_API lsnn_status lsnn_affine_grid_forward(lsnn_ctx *cx, lsnn_real *grid,
+                                              const lsnn_real *theta, int n, int h, int w,
+                                              int align_corners);
+LSNN_API lsnn_status lsnn_affine_grid_backward(lsnn_ctx *cx, lsnn_real *dtheta,
+                                               const lsnn_real *dgrid, int n, int h, int w,
+                                               int align_corners, int add);
+/* y N,C,OH,OW: x N,C,H,W at the grid's places, between its pixels; 0 beyond the picture, not a
+   number where the grid is none. dx, dgrid: either may be NULL.              */
+typedef struct lsnn_sampler { int n, c, h, w, oh, ow, align_corners; } lsnn_sampler;
+LSNN_API lsnn_status lsnn_grid_sample_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                              const lsnn_real *grid, const lsnn_sampler *s);
+LSNN_API lsnn_status lsnn_grid_sample_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dgrid,
+                                               const lsnn_real *dy, const lsnn_real *x,
+                                               const lsnn_real *grid, const lsnn_sampler *s,
+                                               int add, int add_grid);
+
+/* ---- >>api blend: a mixture of shared kernels at each place -------------------
+   y[n,k,p] = sum_m g[m,p] a[n,m*K + k,p] + b[k]   a N,M*K,H,W  b K (NULL: none)  y N,K,H,W
+   g M,H,W is made from theta: ROWS: M,H+W, softmax over m of theta[row] + theta[H + column];
+   PLACES: M,H*W, softmax of theta[place]; FREE: the same numbers as they are. */
+typedef enum lsnn_blend_kind {
+    LSNN_BLEND_ROWS = 0, LSNN_BLEND_PLACES, LSNN_BLEND_FREE_ROWS, LSNN_BLEND_FREE_PLACES,
+    LSNN_BLEND_KIND_INT_ = 0x7FFFFFFF
+} lsnn_blend_kind;
+typedef struct lsnn_blender {
+    int n, k, banks, h, w;           /* banks: M                              */
+    lsnn_blend_kind kind;
+    int lanes;                       /* 0, or lsnn_lanes: y and a are blocks of images */
+} lsnn_blender;
+LSNN_API int lsnn_blender_theta(const lsnn_blender *s);      /* numbers a bank */
+LSNN_API lsnn_status lsnn_blend_weights(lsnn_ctx *cx, lsnn_real *g, const lsnn_real *theta,
+                                        const lsnn_blender *s);
+LSNN_API lsnn_status lsnn_blend_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *a,
+                                        const lsnn_real *g, const lsnn_real *b,
+                                        const lsnn_blender *s);
+LSNN_API lsnn_status lsnn_blend_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real *dtheta,
+                                         lsnn_real *db, const lsnn_real *dy,
+                                         const lsnn_real *a, const lsnn_real *g,
+                                         const lsnn_blender *s, int add);
+
 /* ---- >>api net: a graph of layers -------------------------------------------
    Build it from top to bottom: a call that adds a layer takes nodes made before
    and returns a new node's number, or -1 after a failure (a call given -1
@@ -1095,6 +1292,25 @@ typedef enum lsnn_learn_norm {
     LSNN_NORM_FIXED = 0, LSNN_NORM_OF_LAYER, LSNN_NORM_OF_MAP, LSNN_NORM_INT_ = 0x7FFFFFFF
 } lsnn_learn_norm;
 
+/* Where mu and s of TKN's windows are brought back to after a step, on a side of L pixels:
+   PAPER: s >= k / (sqrt 2 L), so that the region mu +- s / sqrt 2 of a kernel k wide (options
+   kernel_h, kernel_w) is never smaller than it (3.5), and 0 <= mu <= 1 - 1 / L; a region that
+   the border cuts is for the layer that computes in it to correct. CODE, the author's program:
+   3 / (2 L) <= s <= 1, 1 / L <= mu <= 1 - 1 / L, regions of about 3 pixels. A side of 1 pixel is
+   left alone.                                                                */
+typedef enum lsnn_clip {
+    LSNN_CLIP_NONE = 0, LSNN_CLIP_PAPER, LSNN_CLIP_CODE, LSNN_CLIP_INT_ = 0x7FFFFFFF
+} lsnn_clip;
+/* local2d's bias: a number a place and kernel, a number a kernel, or none (as no_bias). */
+typedef enum lsnn_bias {
+    LSNN_BIAS_OF_PLACE = 0, LSNN_BIAS_OF_KERNEL, LSNN_BIAS_NONE, LSNN_BIAS_INT_ = 0x7FFFFFFF
+} lsnn_bias;
+/* local2d's first weights: each place draws its own; or all places begin alike, a convolution
+   that may drift apart.                                                      */
+typedef enum lsnn_start {
+    LSNN_START_EACH = 0, LSNN_START_ALIKE, LSNN_START_INT_ = 0x7FFFFFFF
+} lsnn_start;
+
 /* Everything optional about a layer; all zero is the default. A field that the
    layer's type does not read must stay zero (EVALUE names it).               */
 typedef struct lsnn_options {
@@ -1108,13 +1324,21 @@ typedef struct lsnn_options {
     double lr_factor;                /* 0 -> 1: times the learning rate       */
     int freeze;                      /* 1: the optimizer leaves them alone    */
     int no_decay;                    /* 1: weights get no weight decay        */
+    double decay_factor;             /* 0 -> 1: times the weight decay of weights */
     int no_bias;                     /* conv2d, local2d, dense, scale, smooth */
     /* windows: conv2d, local2d, poolings */
     int filters;                     /* kernels; dense: outputs (set by the call) */
-    int kernel_h, kernel_w;          /* set by the call; here to be not square */
+    int kernel_h, kernel_w;          /* set by the call; here to be not square. smooth: see */
+                                     /*   lsnn_clip; w 0 -> h                 */
     int stride_h, stride_w;          /* 0 -> 1, pooling: the kernel; w 0 -> h */
     lsnn_padding padding;
     int pad_top, pad_left, pad_bottom, pad_right;    /* for LSNN_EXPLICIT     */
+    int dilation_h, dilation_w;      /* conv2d, local2d: 0 -> 1; w 0 -> h     */
+    int groups;                      /* conv2d, local2d: 0 -> 1; channels: depthwise */
+    lsnn_bias bias;                  /* local2d                               */
+    lsnn_start start;                /* local2d                               */
+    int banks;                       /* blend (set by the call)               */
+    lsnn_blend_kind blend;           /* blend, lowrank2d                      */
     /* single types */
     double slope;                    /* leaky_relu: 0 -> 0.01                 */
     double rate;                     /* dropout (set by the call)             */
@@ -1131,6 +1355,20 @@ typedef struct lsnn_options {
     lsnn_normalise normalise;
     int rank, mixture;               /* smooth: 0 -> 1                        */
     int smooth_bias;
+    double l2;                       /* TKN's windows: a penalty l2 / 2 s^2 on each s; the */
+                                     /*   loss that is reported leaves it out */
+    lsnn_clip clip;                  /*   and where mu and s may go           */
+    double dsc_alpha_max, dsc_tau;   /* dsc_...: 0 -> 0.9, 0.5                */
+    double dsc_xi, dsc_eta;          /* 0 -> 0.3, 0.5                         */
+    double dsc_theta;                /* the neurons' first alpha: 0 -> 0.1    */
+    double dsc_spread;               /* first connections: alpha in the upper part, so large, of */
+                                     /*   [0, alpha_max - tau]; 0 -> 0.25     */
+    int dsc_silent, dsc_sums;        /* see lsnn_dsc                          */
+    double dsc_beta;                 /* dsc_lateral                           */
+    int dsc_places, dsc_maps;
+    int grid_h, grid_w;              /* affine_grid (set by the call)         */
+    int align_corners;               /* affine_grid, grid_sample: -1 and 1 are the outermost */
+                                     /*   pixels' centres; 0: the edges      */
     double custom[4];                /* types of your own: "custom0", "custom1", ... */
 } lsnn_options;
 
@@ -1146,10 +1384,27 @@ LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const ls
 LSNN_API int lsnn_table_conv2d(lsnn_net *net, int x, const char *table, int kernel,
                                const lsnn_options *o);
 LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
+LSNN_API int lsnn_local1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
+/* Low-rank locally connected: at each place a learned mixture of `banks` sets of shared kernels,
+   a conv2d "NAME-banks" of banks*filters maps and a blend NAME. The options go to the one that
+   reads them, lr_factor and freeze to both. A blend's weights are readable as "NAME.weights". */
+LSNN_API int lsnn_lowrank2d(lsnn_net *net, int x, int filters, int kernel, int banks,
+                            const lsnn_options *o);
+LSNN_API int lsnn_blend(lsnn_net *net, int x, int banks, const lsnn_options *o);
 LSNN_API int lsnn_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o);
 /* Distances to `outputs` centres, which begin at random corners of [-1, 1]^C; freeze: they
    are a buffer, all 0, for lsnn_net_set.                                     */
 LSNN_API int lsnn_rbf(lsnn_net *net, int x, int outputs, const lsnn_options *o);
+/* Data-driven sparse connections: dense, shared and unshared windows. They learn by plain SGD
+   alone, at an lr of at most 1, which is the rule itself. dsc_loss learns from labels, and is
+   scored as cross_entropy is; dsc_lateral from nothing but who wins, which is its output. */
+LSNN_API int lsnn_dsc_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o);
+LSNN_API int lsnn_dsc_conv2d(lsnn_net *net, int x, int filters, int kernel,
+                             const lsnn_options *o);
+LSNN_API int lsnn_dsc_local2d(lsnn_net *net, int x, int filters, int kernel,
+                              const lsnn_options *o);
+LSNN_API int lsnn_dsc_loss(lsnn_net *net, int x, const lsnn_options *o);
+LSNN_API int lsnn_dsc_lateral(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_relu(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_leaky_relu(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_sigmoid(lsnn_net *net, int x, const lsnn_options *o);
@@ -1176,10 +1431,16 @@ LSNN_API int lsnn_slice(lsnn_net *net, int x, int first, int count, const lsnn_o
 LSNN_API int lsnn_flatten(lsnn_net *net, int x, const lsnn_options *o);
 /* theta: a node with (numbers a map)*K*rank features (LSNN-Content), or LSNN_FREE:
    the layer has its own (LSNN-Location, AR); they begin at mu ~ U(0.2, 0.8),
-   alpha = beta = 1.5, gamma = 0, equal weights, a table at 1. The maps are
-   readable as "NAME.map".                                                    */
+   alpha = beta = 1.5, gamma = 0, equal weights, a table at 1; TKN's windows at
+   mu = 0.5, s = 1, rho = 0. The maps are readable as "NAME.map".             */
 enum { LSNN_FREE = -2 };
 LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o);
+/* A spatial transformer: theta, a node of 6 numbers an image, says where each of h x w pixels
+   comes from; grid_sample reads the picture x there, bilinear, 0 beyond it. Both need the same
+   align_corners. A network for theta begins well with weights 0 and the bias 1 0 0 0 1 0, which
+   leaves the picture as it is.                                               */
+LSNN_API int lsnn_affine_grid(lsnn_net *net, int theta, int h, int w, const lsnn_options *o);
+LSNN_API int lsnn_grid_sample(lsnn_net *net, int x, int grid, const lsnn_options *o);
 /* Losses. cross_entropy reads scores, C x H x W of them as one class each, and its output is
    their softmax; mse's output is its input. The first cross_entropy of each head (label
    column) is what lsnn_evaluate scores; further ones are learned from only.  */
@@ -1197,6 +1458,10 @@ typedef struct lsnn_param_spec {     /* a parameter, a buffer or a kept array */
     int fan_in, fan_out;             /* for He and Glorot; 0: begins at `value` */
     double value;
     int no_decay;                    /* 1: no weight decay (biases, ...)      */
+    double decay_factor;             /* 0 -> 1: times the weight decay        */
+    double l2;                       /* a penalty l2 / 2 |w|^2: an optimizer's step adds l2 w */
+    int l2_every;                    /*   to the gradient. Not 0: only of the numbers i whose */
+    unsigned l2_mask;                /*   bit i % l2_every (at most 32) of l2_mask is set */
 } lsnn_param_spec;
 /* What the net may do with a layer, or-ed together. None of them is always right. */
 enum {
@@ -1220,8 +1485,10 @@ enum {
     LSNN_MAX2_AFTER = 8192,          /* does that with its y, its own y is not written */
     LSNN_CROPS = 16384,              /* makes fewer rows and columns of y if plan.out says so */
     LSNN_JOINS = 32768,              /* y: the channels of its inputs, one after another */
-    LSNN_READS_PARTS = 65536         /* reads such a y as the inputs it is made of: */
-};                                   /*   plan.inputs of them                 */
+    LSNN_READS_PARTS = 65536,        /* reads such a y as the inputs it is made of: */
+                                     /*   plan.inputs of them                 */
+    LSNN_OWN_RULE = 131072           /* dparam is no gradient but a rule's step: only SGD  */
+};                                   /*   without momentum, at an lr up to 1, takes it */
 enum { LSNN_DO_RELU = 1, LSNN_DO_MAX2 = 2 };
 
 typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */
@@ -1268,6 +1535,13 @@ typedef struct lsnn_call {           /* what forward and backward work on     */
     double loss;                     /* a loss layer writes it, weight included */
     lsnn_rng rng;                    /* at this layer's name, step, first sample */
 } lsnn_call;
+typedef struct lsnn_projection {     /* what `project` works on               */
+    const lsnn_layer_plan *plan;
+    lsnn_real *param[LSNN_MAX_PARAMS];       /* NULL: frozen. A layer that shares another's */
+    lsnn_real *buffer[LSNN_MAX_PARAMS];      /*   is not asked: that one is   */
+    uint32_t step;                   /* steps made, with this one             */
+    double lr;                       /* this one's learning rate              */
+} lsnn_projection;
 typedef struct lsnn_layer_type {
     const char *name;
     const char *options;             /* the option fields it reads, "stride_h custom0" */
@@ -1278,6 +1552,9 @@ typedef struct lsnn_layer_type {
     lsnn_status (*backward)(lsnn_ctx *cx, lsnn_call *c);
     /* NULL, or draws the first values of parameter number i                  */
     void (*init)(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng);
+    /* NULL, or run after each step of an optimizer: brings parameters back to where they may
+       be, or changes them by a rule that is no gradient                      */
+    lsnn_status (*project)(lsnn_ctx *cx, const lsnn_projection *p);
 } lsnn_layer_type;
 LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x, int count,
                         const lsnn_options *o);
@@ -1341,6 +1618,12 @@ LSNN_API lsnn_status lsnn_net_dims(lsnn_net *net, const char *name, int *rank, i
 LSNN_API lsnn_status lsnn_net_get(lsnn_net *net, const char *name, lsnn_real *v, size_t count);
 LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_real *v,
                                   size_t count);
+/* Gives layer `local` of a built net, a local2d, at all places the weights and the bias of
+   `conv`, a conv2d of `from` (which may be the same net), perhaps a trained one: it computes the
+   same, and may drift apart. ENAME: no such layer; ESHAPE: other sizes; EVALUE: a bias that
+   local has no place for.                                                    */
+LSNN_API lsnn_status lsnn_net_unshare(lsnn_net *net, const char *local, const lsnn_net *from,
+                                      const char *conv);
 /* The table of parameters (kind 0) and buffers (kind 1): name of number i, NULL
    past the end.                                                              */
 LSNN_API const char *lsnn_net_param_name(const lsnn_net *net, int kind, int i, size_t *count);
@@ -1542,7 +1825,8 @@ LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_
 LSNN_API void lsnn_optimizer_free(lsnn_optimizer *o);
 /* Learning rate at step t = 0, 1, ...                                        */
 LSNN_API double lsnn_optimizer_lr(const lsnn_optimizer_desc *d, uint32_t step);
-/* Applies the gradients, then zeroes them. EDIVERGED if they are not finite. */
+/* Adds the penalties (lsnn_param_spec's l2) to the gradients, applies them, lets the layers
+   `project`, and zeroes the gradients. EDIVERGED if they are not finite.      */
 LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o);
 
 typedef struct lsnn_progress {
@@ -1647,7 +1931,7 @@ typedef struct lsnn_export_desc {
 } lsnn_export_desc;
 LSNN_API lsnn_status lsnn_net_export_c(lsnn_net *net, const char *path,
                                        const lsnn_export_desc *d);
-/* Writes an ONNX model (opset 13) of the prediction, for ONNX Runtime and others: input "input"
+/* Writes an ONNX model (opset 13; 16 with a grid_sample) of the prediction, for ONNX Runtime and others: input "input"
    (the input layer's name), N x C x H x W; output: the output layer's name. Every layer type
    of the library has a form, smoothers too, though one whose mu lies far outside of the map
    loses digits there. EUNSUPPORTED: a layer type of your own.                 */
@@ -1669,6 +1953,7 @@ typedef struct lsnn_tensor {
     size_t count;
     const lsnn_real *v;              /* read: converted to lsnn_real          */
     const int *dims;                 /* all sizes; to write: may be NULL up to rank 4 */
+    const char *dtype;               /* read: the file's, "F64", "F32", "F16" or "BF16" */
 } lsnn_tensor;
 typedef struct lsnn_file {
     lsnn_tensor *tensor; int tensors;
@@ -2558,8 +2843,34 @@ typedef struct lsnni_tile {
     int lanes[LSNNI_MAX_VECTORS];        /* numbers of vector v that are stored */
     const int32_t *ka, *kb;
     const lsnn_real *bias;               /* a row each, or NULL                */
+    const lsnn_real *scale;              /* or the sums are multiplied by that at last: row */
+                                         /*   after row LSNNI_MAX_VECTORS numbers */
+    ptrdiff_t step, c_step;              /* few: vector v is at b[0] + v step, at[0] + v c_step */
     int k, rows, vectors, add;
 } lsnni_tile;
+
+/* A part of dw in blocks of images: dw[m*dw_row + t] += the sum over blocks n, pixels e and
+   lanes of dy[e*dy_step + n] x[n*x_step + m*row + at[e] + t], where e, n, t and at count
+   vectors: 1 to LSNNI_TAPS_WIDE taps t, side by side; 1 or 2 rows m of them (or the same row of
+   as many maps), of up to 3 taps also 3.                                      */
+enum { LSNNI_TAPS_WIDE = 5 };
+typedef struct lsnni_correlation {
+    const lsnn_real *dy, *x;
+    lsnn_real *dw;
+    ptrdiff_t dy_step, x_step, row, dw_row;
+    const int32_t *at;
+    int count, blocks, taps, rows;
+} lsnni_correlation;
+
+/* y = u z, pixel by pixel, in blocks of images: dz = u dy of pixel[e], all blocks side by side,
+   e after e, and s[e] = the sum over images of dy y. Returns the sum of all dz.  */
+typedef struct lsnni_behind {
+    lsnn_real *dz, *s;
+    const lsnn_real *dy, *y, *u;
+    const int32_t *pixel;
+    ptrdiff_t step;                      /* of dy and y, from block to block   */
+    int count, blocks;
+} lsnni_behind;
 
 /* A product of matrices, as of dense layers and 1 x 1 windows:
    C (m x n) (+)= A (m x k) B (k x n) + bias, with A's element (i, k) at a[i*ai + k*ak],
@@ -2573,13 +2884,19 @@ typedef struct lsnni_block {
 
 /* What one instruction set offers, one entry a function: its type, name and arguments. The
    struct and each set's table are made from this list. Everything is single-threaded.
-   tile: entries of a past `rows` must be readable.  block: bj is 1, n from 1 to 3 vectors, no
+   tile: entries of a past `rows` must be readable.  few: 1 to 3 rows, and 4 where a tile has
+   8; 4 vectors, or of one row 8.  block: bj is 1, n from 1 to 3 vectors, no
    bias.  dots: ak and bk are 1, m to LSNNI_DOTS_ROWS.  deviation: sum (x - mean)^2.
    axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].
+   weave: the vector at x + i*xs to y + i*ys.
    norm_forward: y = a (x - center) + b.
-   norm_backward: dx = a dy + b (x - center) istd + c. */
+   norm_backward: dx = a dy + b (x - center) istd + c.  dsc, dsc_back: see >>dsc. */
 #define LSNNI_KERNELS(X)                                                                      \
     X(void, tile, (const lsnni_tile *t))                                                      \
+    X(void, few, (const lsnni_tile *t))                                                       \
+    X(void, correlate, (const lsnni_correlation *g))                                          \
+    X(double, behind, (const lsnni_behind *g))                                                \
+    X(void, weave, (lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, size_t n))        \
     X(void, block, (const lsnni_block *g))                                                    \
     X(void, dots, (const lsnni_block *g))                                                     \
     X(void, exp, (lsnn_real *y, const lsnn_real *x, size_t n))                                \
@@ -2623,6 +2940,9 @@ typedef struct lsnni_block {
         double b, size_t n))                                                                  \
     X(void, norm_backward, (lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x,           \
         double center, double istd, double a, double b, double c, size_t n, int add))         \
+    X(void, dsc, (lsnn_real *sum, const lsnn_real *w, lsnn_real o, size_t n))                 \
+    X(void, dsc_back, (lsnn_real *step, lsnn_real *up, const lsnn_real *w,                    \
+        const lsnn_real *wanted, lsnn_real o, double least, int silent, size_t n))            \
     X(void, sgd, (lsnn_real *w, lsnn_real *v, const lsnn_real *g, double scale, double lr,    \
         double decay, double momentum, int nesterov, size_t n))                               \
     X(void, adam, (lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *g,              \
@@ -2636,19 +2956,21 @@ typedef struct lsnni_kernels {
 } lsnni_kernels;
 /* ---- >>reach: which rows of pixels and of the kernel meet --------------------------
    What one row (or column) of pixels meets: `count` partners, beginning with number
-   `first` at coordinate `at` of the other side, which rises by one (TO_W: a stride).
-       FORWARD   an output row: the kernel's rows, and the image's
-       TO_X      an image row: the kernel's rows, falling by a stride, and the output's
-       TO_W      a kernel row: the output's rows, and the image's             */
+   `first` at coordinate `at` of the other side. From one to the next, with g the greatest
+   common divisor of stride and dilation, number and coordinate change by
+       FORWARD   an output row: the kernel's rows     1            the image's   dilation
+       TO_X      an image row: the kernel's rows      -stride/g    the output's  dilation/g
+       TO_W      a kernel row: the output's rows      1            the image's   stride */
 typedef enum lsnni_way { LSNNI_FORWARD, LSNNI_TO_X, LSNNI_TO_W } lsnni_way;
 typedef struct lsnni_reach { int first, count, at; } lsnni_reach;
-typedef struct lsnni_side { int in, out, kernel, stride, pad; } lsnni_side;
+typedef struct lsnni_side { int in, out, kernel, stride, pad, dilation; } lsnni_side;
 
 /* Rows with equal `first` and `count` are of one kind, and pixels whose rows and
    columns are of one kind share a table of taps. Pixels near the border have shorter
    tables, so padding costs nothing at all.                                   */
 typedef struct lsnni_kinds {
     int rows, kinds, partners;       /* partners: of one row of each kind     */
+    int number_step, at_step;        /* from one partner to the next          */
     lsnni_reach *reach;              /* of each row                           */
     int *kind, *example, *members;   /* of each row; a row, how many, of each kind */
 } lsnni_kinds;
@@ -2672,8 +2994,11 @@ typedef struct lsnni_lanes {
     size_t source, target, taps;     /* pixels of a map, weights of a pair of maps */
     lsnni_group *group;
     int32_t *from, *to;              /* pixels, group by group                */
-    const lsnn_real *x, *w, *bias;   /* w: target map, source map, tap        */
+    int parts;                       /* block n is of part n % parts of an image's maps: */
+    const lsnn_real *x, *w, *bias;   /*   conv2d's groups. w: part, target map, source */
+                                     /*   map, tap                            */
     lsnn_real *y;
+    const struct lsnni_regions *regions;     /* NULL: all of the output, as it is      */
     lsnni_pooled pool;
 } lsnni_lanes;
 
@@ -2695,18 +3020,33 @@ static void lsnni_turn_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x, int n
 static lsnn_status lsnni_lanes_plan(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
                                     lsnni_way way, int chunk, int more_tables, size_t more,
                                     size_t *table, char **at);
-static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c, int width,
-                           const lsnn_real *dy, const lsnn_real *x, const int32_t *start,
-                           const int32_t *item, int count);
+static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c, int pitch,
+                           int width, const lsnn_real *dy, const lsnn_real *x,
+                           const int32_t *start, const int32_t *item, int count);
 static lsnn_status lsnni_blocks_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                         const lsnn_real *w, const lsnn_real *b,
                                         const lsnn_window *s, const lsnni_pooled *pool);
 static lsnn_status lsnni_blocks_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
                                            const lsnn_real *w, const lsnn_window *s, int add);
+enum { LSNNI_FEW = 4 };
+static lsnn_status lsnni_few_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
+                                        const lsnn_real *dy, const lsnn_real *x,
+                                        const lsnn_window *s);
 static lsnn_status lsnni_blocks_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
                                            const lsnn_real *dy, const lsnn_real *x,
                                            const lsnn_window *s);
+static lsnni_reach lsnni_reach_of(const lsnni_side *a, lsnni_way way, int i);
+static size_t lsnni_kinds_room(int rows);
+static void lsnni_kinds_fill(lsnni_kinds *g, char **at, const lsnni_side *side, lsnni_way way,
+                             int rows);
+static void lsnni_sides(lsnni_side side[2], const lsnn_window *s);
+static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
+                                   lsnni_way way);
+/* ops/target2d.h */
+static void lsnni_regions_scale(const struct lsnni_regions *r, lsnn_real *scale, int k,
+                                int rows, const int32_t *pixel, int vectors);
 /* >>rows */
+static int lsnni_vectors(int left);
 static lsnn_status lsnni_rows_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                       const lsnn_real *w, const lsnn_real *b,
                                       const lsnn_window *s, const lsnni_pooled *pool);
@@ -2720,22 +3060,29 @@ static lsnn_status lsnni_pointwise_forward(lsnn_ctx *cx, lsnn_real *y, const lsn
                                            const lsnn_real *w, const lsnn_real *b,
                                            const lsnn_window *s);
 /* ---- >>window: how kernels slide ------------------------------------------------*/
+/* The pixels from a kernel's first tap to its last one.                        */
+static int lsnni_extent(int kernel, int dilation) { return (kernel - 1) * dilation + 1; }
+
+/* What a window has on one side of the image: rows, or columns.                */
 static lsnn_status lsnni_window_side(lsnn_ctx *cx, const char *side, int in, int kernel,
-                                     int stride, lsnn_padding padding, int before, int after,
-                                     int *pad, int *out)
+                                     int dilation, int stride, lsnn_padding padding, int before,
+                                     int after, int *pad, int *out)
 {
-    double room;
+    double room, span = (kernel - 1.0) * dilation + 1;
+    if (span > INT32_MAX / 4)
+        return lsnni_fail(cx, LSNN_ESHAPE, "a kernel of %d, dilation %d, is over 2^29 pixels %s",
+                          kernel, dilation, side);
     if (padding == LSNN_SAME) {
         *out = in / stride + (in % stride != 0);
-        room = (double)(*out - 1) * stride + kernel - in;
+        room = (double)(*out - 1) * stride + span - in;
         *pad = room > 0 ? (int)room / 2 : 0;
         return LSNN_OK;
     }
     *pad = padding == LSNN_EXPLICIT ? before : 0;
-    room = (double)in + (padding == LSNN_EXPLICIT ? (double)before + after : 0) - kernel;
+    room = (double)in + (padding == LSNN_EXPLICIT ? (double)before + after : 0) - span;
     if (room < 0 || room > INT_MAX - 1)
-        return lsnni_fail(cx, LSNN_ESHAPE, "a kernel %d %s does not fit an input %d %s with "
-                          "padding %d + %d: use a smaller kernel or padding \"same\"", kernel,
+        return lsnni_fail(cx, LSNN_ESHAPE, "a kernel %.0f %s does not fit an input %d %s with "
+                          "padding %d + %d: use a smaller kernel or padding \"same\"", span,
                           side, in, side, *pad, padding == LSNN_EXPLICIT ? after : 0);
     *out = (int)room / stride + 1;
     return LSNN_OK;
@@ -2744,39 +3091,79 @@ static lsnn_status lsnni_window_side(lsnn_ctx *cx, const char *side, int in, int
 static lsnn_status lsnni_window_sizes(lsnn_ctx *cx, const char *who, const lsnn_window *s,
                                       int count)
 {
-    static const char *const name[11] = { "n", "c", "h", "w", "k", "kernel_h", "kernel_w",
-        "stride_h", "stride_w", "oh", "ow" };
-    int size[11];
+    static const char *const name[14] = { "n", "c", "h", "w", "k", "kernel_h", "kernel_w",
+        "stride_h", "stride_w", "dilation_h", "dilation_w", "groups", "oh", "ow" };
+    int size[14];
     size[0] = s->n; size[1] = s->c; size[2] = s->h; size[3] = s->w; size[4] = s->k;
     size[5] = s->kernel_h; size[6] = s->kernel_w; size[7] = s->stride_h; size[8] = s->stride_w;
-    size[9] = s->oh; size[10] = s->ow;
+    size[9] = s->dilation_h; size[10] = s->dilation_w; size[11] = s->groups;
+    size[12] = s->oh; size[13] = s->ow;
     for (int i = 0; i < count; i++)
         if (size[i] < 1)
             return lsnni_fail(cx, LSNN_ESHAPE, "%s: %s is %d, it must be positive", who, name[i],
                               size[i]);
+    if (s->c % s->groups || s->k % s->groups)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: groups is %d, which does not divide %d channels "
+                          "and %d kernels", who, s->groups, s->c, s->k);
     return LSNN_OK;
 }
 
-/* weights: the kernels have some, [k][c][kernel_h][kernel_w]; a pooling's have none. */
+/* weights: the kernels have some, [k][c / groups][kernel_h][kernel_w]; a pooling's have none. */
 static lsnn_status lsnni_window_check(lsnn_ctx *cx, const char *who, const lsnn_window *s,
                                       int weights)
 {
-    LSNNI_TRY(lsnni_window_sizes(cx, who, s, 11));
+    double high, wide;
+    LSNNI_TRY(lsnni_window_sizes(cx, who, s, 14));
     if (s->pad_top < 0 || s->pad_left < 0)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: padding %d, %d is negative", who, s->pad_top,
                           s->pad_left);
+    high = (s->kernel_h - 1.0) * s->dilation_h + 1;
+    wide = (s->kernel_w - 1.0) * s->dilation_w + 1;
     if ((double)s->c * s->h * s->w > INT32_MAX / 4 ||
         (double)s->k * s->oh * s->ow > INT32_MAX / 4 ||
-        (double)s->c * s->kernel_h * s->kernel_w * (weights ? s->k : 1) > INT32_MAX / 4 ||
-        (weights && ((double)s->h + s->kernel_h - 1) * ((double)s->w + s->kernel_w - 1) *
-            s->k > INT32_MAX) ||     /* what dx is made from: see rows.h      */
-        ((double)s->oh * s->stride_h + s->kernel_h) *
-            ((double)s->ow * s->stride_w + s->kernel_w) * LSNNI_MAX(s->c, s->k) > INT32_MAX / 4)
+        (double)s->c / s->groups * s->kernel_h * s->kernel_w * (weights ? s->k : 1) >
+            INT32_MAX / 4 ||
+        (weights && (s->h + high - 1) * (s->w + wide - 1) * s->k > INT32_MAX) ||
+        ((double)s->oh * s->stride_h + high) * ((double)s->ow * s->stride_w + wide) *
+            LSNNI_MAX(s->c, s->k) > INT32_MAX / 4)       /* what dx is made from: see rows.h */
         return lsnni_fail(cx, LSNN_ESHAPE,
                           "%s: input %dx%dx%d, output %dx%dx%d, kernel %dx%d: an "
                           "image or the weights have over 2^29 numbers", who, s->c, s->h, s->w,
                           s->k, s->oh, s->ow, s->kernel_h, s->kernel_w);
+    if (s->groups > 1 && (double)s->n * s->groups * LSNNI_MAX(s->h, s->oh) > INT32_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "%s: %d images of %d groups and %d rows are over "
+                          "2^31: use smaller batches", who, s->n, s->groups,
+                          LSNNI_MAX(s->h, s->oh));
     return LSNN_OK;
+}
+
+/* For ops that know no dilation and no groups.                                 */
+static lsnn_status lsnni_window_simple(lsnn_ctx *cx, const char *who, const lsnn_window *s)
+{
+    if (s->dilation_h == 1 && s->dilation_w == 1 && s->groups == 1) return LSNN_OK;
+    return lsnni_fail(cx, LSNN_EVALUE, "%s: dilation_h %d, dilation_w %d, groups %d: it takes "
+                      "none of them, they must be 1", who, s->dilation_h, s->dilation_w,
+                      s->groups);
+}
+
+LSNN_API lsnn_status lsnn_window_fit(lsnn_ctx *cx, lsnn_window *s, lsnn_padding padding,
+                                     const int pad[4])
+{
+    if (!s->dilation_h) s->dilation_h = 1;
+    if (!s->dilation_w) s->dilation_w = 1;
+    if (!s->groups) s->groups = 1;
+    LSNNI_TRY(lsnni_window_sizes(cx, "window", s, 12));
+    for (int i = 0; i < 4; i++)
+        if (padding == LSNN_EXPLICIT && (!pad || pad[i] < 0))
+            return lsnni_fail(cx, LSNN_ESHAPE, "window: explicit padding must be four sizes "
+                              "that are not negative");
+    LSNNI_TRY(lsnni_window_side(cx, "high", s->h, s->kernel_h, s->dilation_h, s->stride_h,
+                                padding, pad ? pad[0] : 0, pad ? pad[2] : 0, &s->pad_top,
+                                &s->oh));
+    LSNNI_TRY(lsnni_window_side(cx, "wide", s->w, s->kernel_w, s->dilation_w, s->stride_w,
+                                padding, pad ? pad[1] : 0, pad ? pad[3] : 0, &s->pad_left,
+                                &s->ow));
+    return lsnni_window_check(cx, "window", s, 0);
 }
 
 LSNN_API lsnn_status lsnn_window_set(lsnn_ctx *cx, lsnn_window *s, int n, lsnn_shape in,
@@ -2793,18 +3180,8 @@ LSNN_API lsnn_status lsnn_window_set(lsnn_ctx *cx, lsnn_window *s, int n, lsnn_s
     s->kernel_w = kernel_w;
     s->stride_h = stride_h;
     s->stride_w = stride_w;
-    LSNNI_TRY(lsnni_window_sizes(cx, "window", s, 9));
-    for (int i = 0; i < 4; i++)
-        if (padding == LSNN_EXPLICIT && (!pad || pad[i] < 0))
-            return lsnni_fail(cx, LSNN_ESHAPE, "window: explicit padding must be four sizes "
-                              "that are not negative");
-    LSNNI_TRY(lsnni_window_side(cx, "high", in.h, kernel_h, stride_h, padding,
-                                pad ? pad[0] : 0, pad ? pad[2] : 0, &s->pad_top, &s->oh));
-    LSNNI_TRY(lsnni_window_side(cx, "wide", in.w, kernel_w, stride_w, padding,
-                                pad ? pad[1] : 0, pad ? pad[3] : 0, &s->pad_left, &s->ow));
-    return lsnni_window_check(cx, "window", s, 0);
+    return lsnn_window_fit(cx, s, padding, pad);
 }
-
 /* ---- >>layer: what the layers' files share ----------------------------------------
    How the net sees an op: plan computes shapes, parameters and counts from the inputs'
    shapes and the options; forward and backward run the op on a call's arrays. */
@@ -2864,8 +3241,12 @@ static lsnn_status lsnni_window_of(lsnn_ctx *cx, lsnn_window *s, const lsnn_laye
     int pad[4];
     pad[0] = p->o.pad_top; pad[1] = p->o.pad_left;
     pad[2] = p->o.pad_bottom; pad[3] = p->o.pad_right;
-    return lsnn_window_set(cx, s, n, p->in[0], k, p->o.kernel_h, p->o.kernel_w, p->o.stride_h,
-                           p->o.stride_w, p->o.padding, pad);
+    memset(s, 0, sizeof *s);
+    s->n = n; s->c = p->in[0].c; s->h = p->in[0].h; s->w = p->in[0].w; s->k = k;
+    s->kernel_h = p->o.kernel_h; s->kernel_w = p->o.kernel_w;
+    s->stride_h = p->o.stride_h; s->stride_w = p->o.stride_w;
+    s->dilation_h = p->o.dilation_h; s->dilation_w = p->o.dilation_w; s->groups = p->o.groups;
+    return lsnn_window_fit(cx, s, p->o.padding, pad);
 }
 
 static lsnn_status lsnni_call_window(lsnn_ctx *cx, lsnn_window *s, const lsnn_call *c)
@@ -2882,6 +3263,9 @@ static void lsnni_window_defaults(lsnn_options *o, int stride_h, int stride_w)
     if (!o->kernel_w) o->kernel_w = o->kernel_h;
     if (!o->stride_w) o->stride_w = o->stride_h ? o->stride_h : stride_w;
     if (!o->stride_h) o->stride_h = stride_h;
+    if (!o->dilation_w) o->dilation_w = o->dilation_h;
+    if (o->dilation_h == 1 && o->dilation_w == 1) o->dilation_h = o->dilation_w = 0;
+    if (o->groups == 1) o->groups = 0;   /* 1 and 0 are the same in a file, too */
 }
 
 /* An option, or what it is where the caller left it 0.                        */
@@ -2890,9 +3274,10 @@ static double lsnni_or(double value, double otherwise)
     return value <= 0 && value >= 0 ? otherwise : value;     /* NaN stays, to be refused */
 }
 
-#define LSNNI_PARAM_OPTIONS "init init_scale lr_factor freeze no_decay "
+#define LSNNI_PARAM_OPTIONS "init init_scale lr_factor freeze no_decay decay_factor "
 #define LSNNI_WINDOW_OPTIONS "kernel_h kernel_w stride_h stride_w padding pad_top pad_left " \
                              "pad_bottom pad_right "
+#define LSNNI_KERNEL_OPTIONS LSNNI_WINDOW_OPTIONS "dilation_h dilation_w groups "
 #define LSNNI_WEIGHTED LSNNI_PARAM_OPTIONS "no_bias filters "
 
 static lsnn_status lsnni_plan_same(lsnn_ctx *cx, lsnn_layer_plan *p)
@@ -2927,6 +3312,24 @@ static void lsnni_connect(lsnn_layer_plan *p, double inputs)
     p->connections[1] = p->params > 1 ? units : 0;
 }
 
+/* The first values of parameter i, `count` of them: weights by He (normal, variance 2 / fan_in)
+   or Glorot (uniform, variance 2 / (fan_in + fan_out)), the rest as the layer says. */
+static void lsnni_draw_values(const lsnn_layer_plan *p, int i, lsnn_real *v, size_t count,
+                              lsnn_rng *r)
+{
+    const lsnn_param_spec *s = &p->param[i];
+    double scale = p->o.init_scale > 0 ? p->o.init_scale : 1;
+    double he = sqrt(2.0 / LSNNI_MAX(1, s->fan_in));
+    double glorot = sqrt(6.0 / LSNNI_MAX(1, s->fan_in + s->fan_out));
+    for (size_t j = 0; j < count; j++) {
+        double d = s->value;
+        if (s->fan_in > 0 && p->o.init == LSNN_INIT_HE) d = scale * he * lsnn_rng_normal(r);
+        else if (s->fan_in > 0 && p->o.init == LSNN_INIT_GLOROT)
+            d = scale * glorot * (2 * lsnn_rng_uniform(r) - 1);
+        v[j] = LSNNI_R(d);
+    }
+}
+
 /* The builders fill in what their positional arguments say.                   */
 static lsnn_options lsnni_options(const lsnn_options *o)
 {
@@ -2945,6 +3348,15 @@ static int lsnni_windowed(lsnn_net *net, const lsnn_layer_type *type, int x, int
     return lsnn_layer(net, type, &x, 1, &all);
 }
 
+/* Kernels of 1 x kernel, for signals.                                         */
+static int lsnni_windowed_row(lsnn_net *net, const lsnn_layer_type *type, int x, int filters,
+                              int kernel, const lsnn_options *o)
+{
+    lsnn_options row = lsnni_options(o);
+    if (!row.kernel_h) row.kernel_h = 1;
+    return lsnni_windowed(net, type, x, filters, kernel, &row);
+}
+
 /* ---- >>input: where the batch's images enter --------------------------------------
    The first node of every net; its output is the caller's own array.         */
 static lsnn_status lsnni_plan_input(lsnn_ctx *cx, lsnn_layer_plan *p)
@@ -2955,7 +3367,7 @@ static lsnn_status lsnni_plan_input(lsnn_ctx *cx, lsnn_layer_plan *p)
 }
 
 static const lsnn_layer_type lsnni_input_type = {
-    "input", "", 0, 0, LSNN_X_FREE, lsnni_plan_input, NULL, NULL, NULL
+    "input", "", 0, 0, LSNN_X_FREE, lsnni_plan_input, NULL, NULL, NULL, NULL
 };
 /* ---- >>dense --------------------------------------------------------------------
    y[n,k]   = b[k] + sum_c w[k,c] x[n,c]            x N,C  w K,C  b K  y N,K
@@ -3064,7 +3476,7 @@ static lsnn_status lsnni_backward_dense(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_dense_type = {
     "dense", LSNNI_WEIGHTED, 1, 1,
     LSNN_Y_FREE | LSNN_REHEARSES,
-    lsnni_plan_dense, lsnni_forward_dense, lsnni_backward_dense, NULL
+    lsnni_plan_dense, lsnni_forward_dense, lsnni_backward_dense, NULL, NULL
 };
 
 LSNN_API int lsnn_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o)
@@ -3168,7 +3580,7 @@ static lsnn_status lsnni_backward_rbf(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_rbf_type = {
     "rbf", "filters init_scale lr_factor freeze", 1, 1,
     LSNN_Y_FREE,
-    lsnni_plan_rbf, lsnni_forward_rbf, lsnni_backward_rbf, lsnni_init_rbf
+    lsnni_plan_rbf, lsnni_forward_rbf, lsnni_backward_rbf, lsnni_init_rbf, NULL
 };
 
 LSNN_API int lsnn_rbf(lsnn_net *net, int x, int outputs, const lsnn_options *o)
@@ -3321,31 +3733,31 @@ static lsnn_status lsnni_plan_leaky_relu(lsnn_ctx *cx, lsnn_layer_plan *p)
 static const lsnn_layer_type lsnni_relu_type = {
     "relu", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_IS_RELU,
-    lsnni_plan_same, lsnni_forward_relu, lsnni_backward_relu, NULL
+    lsnni_plan_same, lsnni_forward_relu, lsnni_backward_relu, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_leaky_relu_type = {
     "leaky_relu", "slope", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_leaky_relu, lsnni_forward_leaky_relu, lsnni_backward_leaky_relu, NULL
+    lsnni_plan_leaky_relu, lsnni_forward_leaky_relu, lsnni_backward_leaky_relu, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_sigmoid_type = {
     "sigmoid", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_same, lsnni_forward_sigmoid, lsnni_backward_sigmoid, NULL
+    lsnni_plan_same, lsnni_forward_sigmoid, lsnni_backward_sigmoid, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_tanh_type = {
     "tanh", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_same, lsnni_forward_tanh, lsnni_backward_tanh, NULL
+    lsnni_plan_same, lsnni_forward_tanh, lsnni_backward_tanh, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_scaled_tanh_type = {
     "scaled_tanh", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_same, lsnni_forward_scaled_tanh, lsnni_backward_scaled_tanh, NULL
+    lsnni_plan_same, lsnni_forward_scaled_tanh, lsnni_backward_scaled_tanh, NULL, NULL
 };
 
 LSNN_API int lsnn_relu(lsnn_net *net, int x, const lsnn_options *o)
@@ -3508,7 +3920,7 @@ static lsnn_status lsnni_backward_softmax(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_softmax_type = {
     "softmax", "", 1, 1,
     LSNN_X_FREE | LSNN_REHEARSES,
-    lsnni_plan_same, lsnni_forward_softmax, lsnni_backward_softmax, NULL
+    lsnni_plan_same, lsnni_forward_softmax, lsnni_backward_softmax, NULL, NULL
 };
 
 LSNN_API int lsnn_softmax(lsnn_net *net, int x, const lsnn_options *o)
@@ -3572,6 +3984,7 @@ static int lsnni_pool_halves(const lsnn_window *s)
 static lsnn_status lsnni_pool_check(lsnn_ctx *cx, const lsnn_window *s)
 {
     LSNNI_TRY(lsnni_window_check(cx, "pool", s, 0));
+    LSNNI_TRY(lsnni_window_simple(cx, "pool", s));
     if (s->k != s->c || (double)s->n * s->c > INT_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "pool: %d images of %d channels in, %d out: the "
                           "channels must be equal, and their number an int", s->n, s->c, s->k);
@@ -3923,19 +4336,19 @@ LSNNI_POOLING(sum_pool, LSNNI_POOL_SUM)
 static const lsnn_layer_type lsnni_max_pool_type = {
     "max_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNNI_POOL_FUSES,
-    lsnni_plan_max_pool, lsnni_forward_max_pool, lsnni_backward_max_pool, NULL
+    lsnni_plan_max_pool, lsnni_forward_max_pool, lsnni_backward_max_pool, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_avg_pool_type = {
     "avg_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_pool, lsnni_forward_avg_pool, lsnni_backward_avg_pool, NULL
+    lsnni_plan_pool, lsnni_forward_avg_pool, lsnni_backward_avg_pool, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_sum_pool_type = {
     "sum_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_pool, lsnni_forward_sum_pool, lsnni_backward_sum_pool, NULL
+    lsnni_plan_pool, lsnni_forward_sum_pool, lsnni_backward_sum_pool, NULL, NULL
 };
 
 LSNN_API int lsnn_max_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
@@ -4294,7 +4707,7 @@ static lsnn_status lsnni_backward_lp_pool(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_lp_pool_type = {
     "lp_pool", LSNNI_WINDOW_OPTIONS "norm learn_norm lr_factor freeze", 1, 1,
     LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_lp_pool, lsnni_forward_lp_pool, lsnni_backward_lp_pool, NULL
+    lsnni_plan_lp_pool, lsnni_forward_lp_pool, lsnni_backward_lp_pool, NULL, NULL
 };
 
 LSNN_API int lsnn_lp_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
@@ -4383,7 +4796,7 @@ static lsnn_status lsnni_backward_dropout(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_dropout_type = {
     "dropout", "rate", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_Y_FREE,
-    lsnni_plan_dropout, lsnni_forward_dropout, lsnni_backward_dropout, NULL
+    lsnni_plan_dropout, lsnni_forward_dropout, lsnni_backward_dropout, NULL, NULL
 };
 
 LSNN_API int lsnn_dropout(lsnn_net *net, int x, double rate, const lsnn_options *o)
@@ -4791,7 +5204,7 @@ static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_batch_norm_type = {
     "batch_norm", LSNNI_PARAM_OPTIONS "momentum eps", 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNNI_NORM_FUSES,
-    lsnni_plan_batch_norm, lsnni_forward_batch_norm, lsnni_backward_batch_norm, NULL
+    lsnni_plan_batch_norm, lsnni_forward_batch_norm, lsnni_backward_batch_norm, NULL, NULL
 };
 
 LSNN_API int lsnn_batch_norm(lsnn_net *net, int x, const lsnn_options *o)
@@ -4925,7 +5338,7 @@ static lsnn_status lsnni_backward_scale(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_scale_type = {
     "scale", LSNNI_PARAM_OPTIONS "no_bias", 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_scale, lsnni_forward_scale, lsnni_backward_scale, NULL
+    lsnni_plan_scale, lsnni_forward_scale, lsnni_backward_scale, NULL, NULL
 };
 
 LSNN_API int lsnn_scale(lsnn_net *net, int x, const lsnn_options *o)
@@ -4999,7 +5412,7 @@ static lsnn_status lsnni_backward_add(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_add_type = {
     "add", "", 2, 2,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_add, lsnni_forward_add, lsnni_backward_add, NULL
+    lsnni_plan_add, lsnni_forward_add, lsnni_backward_add, NULL, NULL
 };
 
 LSNN_API int lsnn_add(lsnn_net *net, int a, int b, const lsnn_options *o)
@@ -5053,7 +5466,7 @@ static lsnn_status lsnni_backward_concat(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_concat_type = {
     "concat", "", 1, LSNN_MAX_INPUTS,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_JOINS,
-    lsnni_plan_concat, lsnni_forward_concat, lsnni_backward_concat, NULL
+    lsnni_plan_concat, lsnni_forward_concat, lsnni_backward_concat, NULL, NULL
 };
 
 LSNN_API int lsnn_concat(lsnn_net *net, const int *x, int count, const lsnn_options *o)
@@ -5094,7 +5507,7 @@ static lsnn_status lsnni_backward_slice(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_slice_type = {
     "slice", "first count", 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_slice, lsnni_forward_slice, lsnni_backward_slice, NULL
+    lsnni_plan_slice, lsnni_forward_slice, lsnni_backward_slice, NULL, NULL
 };
 
 LSNN_API int lsnn_slice(lsnn_net *net, int x, int first, int count, const lsnn_options *o)
@@ -5130,7 +5543,7 @@ static lsnn_status lsnni_backward_flatten(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_flatten_type = {
     "flatten", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_Y_FREE,
-    lsnni_plan_flatten, lsnni_forward_flatten, lsnni_backward_flatten, NULL
+    lsnni_plan_flatten, lsnni_forward_flatten, lsnni_backward_flatten, NULL, NULL
 };
 
 LSNN_API int lsnn_flatten(lsnn_net *net, int x, const lsnn_options *o)
@@ -5319,13 +5732,14 @@ static lsnn_status lsnni_backward_mse(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_cross_entropy_type = {
     "cross_entropy", "head loss_weight rubbish", 1, 1,
     LSNN_IS_LOSS | LSNN_CLASSIFIES | LSNN_X_FREE,
-    lsnni_plan_cross_entropy, lsnni_forward_cross_entropy, lsnni_backward_cross_entropy, NULL
+    lsnni_plan_cross_entropy, lsnni_forward_cross_entropy, lsnni_backward_cross_entropy, NULL,
+    NULL
 };
 
 static const lsnn_layer_type lsnni_mse_type = {
     "mse", "head loss_weight", 1, 1,
     LSNN_IS_LOSS,
-    lsnni_plan_loss, lsnni_forward_mse, lsnni_backward_mse, NULL
+    lsnni_plan_loss, lsnni_forward_mse, lsnni_backward_mse, NULL, NULL
 };
 
 LSNN_API int lsnn_cross_entropy(lsnn_net *net, int x, const lsnn_options *o)
@@ -5338,20 +5752,34 @@ LSNN_API int lsnn_mse(lsnn_net *net, int x, const lsnn_options *o)
     return lsnn_layer(net, &lsnni_mse_type, &x, 1, o);
 }
 /* ---- >>conv2d -------------------------------------------------------------------
-   y[n,k,oy,ox]   = b[k] + sum_crs w[k,c,r,s] x[n, c, oy*sh + r - pt, ox*sw + s - pl]
-   dx[n,c,iy,ix] (+)= sum_krs w[k,c,r,s] dy[n,k,oy,ox]   over oy*sh + r - pt = iy, same for x
-   dw[k,c,r,s]     += sum_n,oy,ox dy[n,k,oy,ox] x[n, c, oy*sh + r - pt, ox*sw + s - pl]
+   y[n,k,oy,ox]   = b[k] + sum_crs w[k,c,r,s] x[n, g(k)*C/G + c, iy, ix]
+   dx[n,c,iy,ix] (+)= sum_krs w[k,c,r,s] dy[n,k,oy,ox]      over all that meet that pixel
+   dw[k,c,r,s]     += sum_n,oy,ox dy[n,k,oy,ox] x[n, g(k)*C/G + c, iy, ix]
    db[k]           += sum_n,oy,ox dy[n,k,oy,ox]
-   x N,C,H,W  w K,C,kh,kw  b K  y N,K,OH,OW; pixels outside the image are 0.
-   K*C*kh*kw*OH*OW multiply-adds an image forward, twice that backward.   */
+   with iy = oy*sh + r*dh - pt, ix = ox*sw + s*dw - pl: stride, dilation, padding. In G groups,
+   each for itself a convolution of C/G channels by K/G kernels; g(k) = k / (K/G).
+   x N,C,H,W  w K,C/G,kh,kw  b K  y N,K,OH,OW; pixels outside the image are 0.
+   K*C/G*kh*kw*OH*OW multiply-adds an image forward, twice that backward.   */
+static int lsnni_depth(const lsnn_window *s)             /* products a sum    */
+{
+    return s->c / s->groups * s->kernel_h * s->kernel_w;
+}
 
 /* ---- The naive pair: what the formulas say. Wherever forward has y += x * w, backward has
    dx += dy * w and dw += dy * x. LSNN_NAIVE builds the library on it.        */
 #ifdef LSNN_NAIVE
 #define LSNNI_CONV2D_FUSES 0
-static int lsnni_inside(const lsnn_window *s, int row, int col)
+/* The pixel of image n that tap (c, u, v) of kernel k reads for output (i, j): 0 if there is
+   none, for padding is 0.                                                    */
+static int lsnni_pixel(const lsnn_window *s, int n, int k, int i, int j, int c, int u, int v,
+                       size_t *at)
 {
-    return row >= 0 && row < s->h && col >= 0 && col < s->w;
+    int row = i * s->stride_h - s->pad_top + u * s->dilation_h;
+    int col = j * s->stride_w - s->pad_left + v * s->dilation_w;
+    int channel = k / (s->k / s->groups) * (s->c / s->groups) + c;
+    if (row < 0 || row >= s->h || col < 0 || col >= s->w) return 0;
+    *at = lsnni_at4(n, channel, s->c, row, s->h, col, s->w);
+    return 1;
 }
 
 LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
@@ -5365,13 +5793,11 @@ LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_
     for (int i = 0; i < s->oh; i++)
     for (int j = 0; j < s->ow; j++) {
         double sum = 0;
-        for (int c = 0; c < s->c; c++)
+        for (int c = 0; c < s->c / s->groups; c++)
         for (int u = 0; u < s->kernel_h; u++)
         for (int v = 0; v < s->kernel_w; v++) {
-            int row = i * s->stride_h - s->pad_top + u, col = j * s->stride_w - s->pad_left + v;
-            if (!lsnni_inside(s, row, col)) continue;    /* padding is 0      */
-            sum += (double)x[lsnni_at4(n, c, s->c, row, s->h, col, s->w)]
-                 * (double)w[lsnni_at4(k, c, s->c, u, s->kernel_h, v, s->kernel_w)];
+            size_t in, at = lsnni_at4(k, c, s->c / s->groups, u, s->kernel_h, v, s->kernel_w);
+            if (lsnni_pixel(s, n, k, i, j, c, u, v, &in)) sum += (double)x[in] * (double)w[at];
         }
         y[lsnni_at4(n, k, s->k, i, s->oh, j, s->ow)] = LSNNI_R(sum) + (b ? b[k] : 0);
     }
@@ -5392,13 +5818,11 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
     for (int j = 0; j < s->ow; j++) {
         lsnn_real g = dy[lsnni_at4(n, k, s->k, i, s->oh, j, s->ow)];
         if (db) db[k] += g;
-        for (int c = 0; c < s->c; c++)
+        for (int c = 0; c < s->c / s->groups; c++)
         for (int u = 0; u < s->kernel_h; u++)
         for (int v = 0; v < s->kernel_w; v++) {
-            int row = i * s->stride_h - s->pad_top + u, col = j * s->stride_w - s->pad_left + v;
-            size_t in = lsnni_at4(n, c, s->c, row, s->h, col, s->w);
-            size_t at = lsnni_at4(k, c, s->c, u, s->kernel_h, v, s->kernel_w);
-            if (!lsnni_inside(s, row, col)) continue;
+            size_t in, at = lsnni_at4(k, c, s->c / s->groups, u, s->kernel_h, v, s->kernel_w);
+            if (!lsnni_pixel(s, n, k, i, j, c, u, v, &in)) continue;
             if (dx) dx[in] += g * w[at];
             if (dw) dw[at] += g * x[in];
         }
@@ -5410,7 +5834,7 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
 #define LSNNI_CONV2D_FUSES LSNN_MAX2_AFTER
 /* Three ways, as the arrays lie: blocks of images (>>lanes) run fastest; plain arrays go
    along rows (>>convolve); a few plain images under a 1 x 1 window are a product of matrices
-   each (>>gemm). pool.on: the maps, of even sides, go through a max pooling of 2 x 2 to y
+   each (>>gemm). A group of an image is to them an image of C/G channels. pool.on: the maps, of even sides, go through a max pooling of 2 x 2 to y
    and pool.where on the way.                                                 */
 static lsnn_status lsnni_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                         const lsnn_real *w, const lsnn_real *b,
@@ -5432,6 +5856,30 @@ LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_
     return lsnni_conv2d_forward(cx, y, x, w, b, s, &none);
 }
 
+/* Groups one by one: each adds to kernels of its own. Where a group has so few that vectors
+   of kernels would be nearly empty, the sums go along rows of pixels instead. */
+static lsnn_status lsnni_conv2d_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
+                                           const lsnn_real *dy, const lsnn_real *x,
+                                           const lsnn_window *s)
+{
+    size_t lanes = s->lanes > 1 ? (size_t)s->lanes : 1;
+    lsnn_window part = *s;
+    if (s->lanes > 1) LSNNI_TRY(lsnni_lanes_check(cx, "conv2d", s));
+    if (s->groups > 1 && s->k / s->groups <= LSNNI_FEW)
+        return lsnni_few_backward_w(cx, dw, db, dy, x, s);
+    part.c = s->c / s->groups;
+    part.k = s->k / s->groups;
+    for (int g = 0; g < s->groups; g++) {
+        LSNNI_TRY((s->lanes > 1 ? lsnni_blocks_backward_w : lsnni_rows_backward_w)
+                  (cx, dw, db, dy, x, &part));
+        x += lsnni_area(part.c * s->h, s->w) * lanes;
+        dy += lsnni_area(part.k * s->oh, s->ow) * lanes;
+        if (dw) dw += lsnni_area(part.k, lsnni_depth(s));
+        if (db) db += part.k;
+    }
+    return LSNN_OK;
+}
+
 LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
                                           lsnn_real *db, const lsnn_real *dy,
                                           const lsnn_real *x, const lsnn_real *w,
@@ -5439,9 +5887,7 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
 {
     int blocks = s->lanes > 1;
     LSNNI_TRY(lsnni_window_check(cx, "conv2d", s, 1));
-    if (dw || db)
-        LSNNI_TRY((blocks ? lsnni_blocks_backward_w : lsnni_rows_backward_w)(cx, dw, db, dy, x,
-                                                                            s));
+    if (dw || db) LSNNI_TRY(lsnni_conv2d_backward_w(cx, dw, db, dy, x, s));
     if (dx)
         LSNNI_TRY((blocks ? lsnni_blocks_backward_x : lsnni_rows_backward_x)(cx, dx, dy, w, s,
                                                                             add));
@@ -5455,9 +5901,9 @@ static lsnn_status lsnni_plan_conv2d(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     lsnn_window s;
     LSNNI_TRY(lsnni_plan_kernels(cx, p, &s));
-    p->param[0] = lsnni_spec("weight", 4, s.k, s.c, s.kernel_h, s.kernel_w);
-    p->param[0].fan_in = s.c * s.kernel_h * s.kernel_w;
-    p->param[0].fan_out = s.k * s.kernel_h * s.kernel_w;
+    p->param[0] = lsnni_spec("weight", 4, s.k, s.c / s.groups, s.kernel_h, s.kernel_w);
+    p->param[0].fan_in = lsnni_depth(&s);
+    p->param[0].fan_out = s.k / s.groups * s.kernel_h * s.kernel_w;
     p->param[1] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
     p->param[1].no_decay = 1;
     p->macs = (double)p->param[0].count * s.oh * s.ow;
@@ -5492,9 +5938,9 @@ static lsnn_status lsnni_backward_conv2d(lsnn_ctx *cx, lsnn_call *c)
 }
 
 static const lsnn_layer_type lsnni_conv2d_type = {
-    "conv2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS, 1, 1,
+    "conv2d", LSNNI_WEIGHTED LSNNI_KERNEL_OPTIONS, 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNN_CROPS | LSNNI_CONV2D_FUSES,
-    lsnni_plan_conv2d, lsnni_forward_conv2d, lsnni_backward_conv2d, NULL
+    lsnni_plan_conv2d, lsnni_forward_conv2d, lsnni_backward_conv2d, NULL, NULL
 };
 
 LSNN_API int lsnn_conv2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
@@ -5504,9 +5950,7 @@ LSNN_API int lsnn_conv2d(lsnn_net *net, int x, int filters, int kernel, const ls
 
 LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
 {
-    lsnn_options row = lsnni_options(o);
-    if (!row.kernel_h) row.kernel_h = 1;
-    return lsnni_windowed(net, &lsnni_conv2d_type, x, filters, kernel, &row);
+    return lsnni_windowed_row(net, &lsnni_conv2d_type, x, filters, kernel, o);
 }
 /* ---- >>table_conv2d -------------------------------------------------------------
    A convolution whose kernels read only some of the input's maps: those that a connection
@@ -5576,6 +6020,7 @@ static lsnn_status lsnni_wires_fits(lsnn_ctx *cx, const char *table, const lsnn_
 {
     int kernels, connections;
     LSNNI_TRY(lsnni_window_check(cx, "table_conv2d", s, 1));
+    LSNNI_TRY(lsnni_window_simple(cx, "table_conv2d", s));
     LSNNI_TRY(lsnni_wires_check(cx, table, s->c, &kernels, &connections));
     if (kernels != s->k)
         return lsnni_fail(cx, LSNN_ESHAPE, "table_conv2d: the table has %d kernels, the window "
@@ -5736,7 +6181,7 @@ static lsnn_status lsnni_backward_table_conv2d(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_table_conv2d_type = {
     "table_conv2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS "table", 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNN_CROPS,
-    lsnni_plan_table_conv2d, lsnni_forward_table_conv2d, lsnni_backward_table_conv2d, NULL
+    lsnni_plan_table_conv2d, lsnni_forward_table_conv2d, lsnni_backward_table_conv2d, NULL, NULL
 };
 
 LSNN_API int lsnn_table_conv2d(lsnn_net *net, int x, const char *table, int kernel,
@@ -5750,7 +6195,8 @@ LSNN_API int lsnn_table_conv2d(lsnn_net *net, int x, const char *table, int kern
    y[n,k,p]   = b[k,p] + sum_crs w[p,crs,k] x[n, patch of p, crs]
    dx        (+)= sum_p,k w[p,crs,k] dy[n,k,p]   at each pixel of the patches
    dw[p,crs,k] += sum_n dy[n,k,p] x[n, patch of p, crs]     db[k,p] += sum_n dy[n,k,p]
-   w OH*OW,C*kh*kw,K   b K,OH,OW   others as conv2d. It runs on blocks of images
+   w OH*OW,C/G*kh*kw,K   b K,OH,OW   others, stride, dilation, padding, groups as conv2d's:
+   with G groups crs runs over the C/G channels of kernel k's group. It runs on blocks of images
    (see >>lanes); plain arrays are turned into them, with zeros for missing images.
    Bound by reading the weights for small batches, by arithmetic for large.   */
 /* ---- The naive pair: as conv2d's, but position p has weights and a bias of its own */
@@ -5765,16 +6211,14 @@ LSNN_API lsnn_status lsnn_local2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn
     for (int k = 0; k < s->k; k++)
     for (int i = 0; i < s->oh; i++)
     for (int j = 0; j < s->ow; j++) {
-        int p = i * s->ow + j, depth = s->c * s->kernel_h * s->kernel_w;
+        int p = i * s->ow + j;
         double sum = b ? (double)b[lsnni_at3(k, i, s->oh, j, s->ow)] : 0;
-        for (int c = 0; c < s->c; c++)
+        for (int c = 0; c < s->c / s->groups; c++)
         for (int u = 0; u < s->kernel_h; u++)
         for (int v = 0; v < s->kernel_w; v++) {
-            int row = i * s->stride_h - s->pad_top + u, col = j * s->stride_w - s->pad_left + v;
             int q = (c * s->kernel_h + u) * s->kernel_w + v;
-            if (!lsnni_inside(s, row, col)) continue;
-            sum += (double)x[lsnni_at4(n, c, s->c, row, s->h, col, s->w)]
-                 * (double)w[lsnni_at3(p, q, depth, k, s->k)];
+            size_t in, at = lsnni_at3(p, q, lsnni_depth(s), k, s->k);
+            if (lsnni_pixel(s, n, k, i, j, c, u, v, &in)) sum += (double)x[in] * (double)w[at];
         }
         y[lsnni_at4(n, k, s->k, i, s->oh, j, s->ow)] = LSNNI_R(sum);
     }
@@ -5793,17 +6237,15 @@ LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_rea
     for (int k = 0; k < s->k; k++)
     for (int i = 0; i < s->oh; i++)
     for (int j = 0; j < s->ow; j++) {
-        int p = i * s->ow + j, depth = s->c * s->kernel_h * s->kernel_w;
+        int p = i * s->ow + j;
         lsnn_real g = dy[lsnni_at4(n, k, s->k, i, s->oh, j, s->ow)];
         if (db) db[lsnni_at3(k, i, s->oh, j, s->ow)] += g;
-        for (int c = 0; c < s->c; c++)
+        for (int c = 0; c < s->c / s->groups; c++)
         for (int u = 0; u < s->kernel_h; u++)
         for (int v = 0; v < s->kernel_w; v++) {
-            int row = i * s->stride_h - s->pad_top + u, col = j * s->stride_w - s->pad_left + v;
             int q = (c * s->kernel_h + u) * s->kernel_w + v;
-            size_t in = lsnni_at4(n, c, s->c, row, s->h, col, s->w);
-            size_t at = lsnni_at3(p, q, depth, k, s->k);
-            if (!lsnni_inside(s, row, col)) continue;
+            size_t in, at = lsnni_at3(p, q, lsnni_depth(s), k, s->k);
+            if (!lsnni_pixel(s, n, k, i, j, c, u, v, &in)) continue;
             if (dx) dx[in] += g * w[at];
             if (dw) dw[at] += g * x[in];
         }
@@ -5817,6 +6259,7 @@ typedef struct lsnni_local2d {
     lsnni_lanes g;                   /* groups of pixels and their taps       */
     const lsnn_window *s;
     int blocks, depth, kp;
+    int kernels, channels;           /* of a group                            */
     size_t area, x_block, y_block, turned_size;
     const lsnn_real *x, *w, *b, *dy;
     lsnn_real *y, *dx, *dw, *db, *turned;
@@ -5831,42 +6274,52 @@ static const lsnni_group *lsnni_group_of(const lsnni_lanes *p, const lsnni_group
     return g;
 }
 
-/* Forward: tiles of 8 kernels x 3 blocks, over the taps.                     */
+/* Forward, at pixel number i of group g (of pixels): tiles of 8 kernels, of one group of the
+   window's, x 3 blocks, over the taps.                                       */
+static void lsnni_local2d_pixel(const lsnni_local2d *p, const lsnni_group *g, int i)
+{
+    const lsnni_kernels *kv = p->g.kv;
+    size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i], lanes = (size_t)kv->lanes;
+    lsnn_real bias[LSNNI_MAX_ROWS];
+    lsnni_tile t;
+    t.add = 0;
+    t.scale = NULL;
+    t.bias = p->b ? bias : NULL;
+    t.k = g->taps * p->channels;
+    t.ka = p->row + (g->ka - p->g.group->ka);
+    t.kb = g->kb;
+    for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t.lanes[v] = kv->lanes;
+    for (int k = 0, end = p->kernels; k < p->s->k; k += t.rows) {
+        const lsnn_real *x = p->x + (lsnni_area(k / p->kernels, p->channels) * p->g.source +
+                                     from) * lanes;
+        if (k == end) end += p->kernels;
+        t.rows = LSNNI_MIN(kv->rows, end - k);
+        for (int r = 0; r < kv->rows; r++) {
+            size_t row = (size_t)(k + LSNNI_MIN(r, t.rows - 1));
+            t.a[r] = p->w + q * lsnni_area(p->depth, p->s->k) + row;
+            t.c[r] = p->y + (row * p->area + q) * lanes;
+            if (p->b) bias[r] = p->b[row * p->area + q];
+        }
+        for (int n = 0; n < p->blocks; n += LSNNI_MAX_VECTORS) {
+            t.vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, p->blocks - n);
+            for (int v = 0; v < t.vectors; v++) {
+                t.b[v] = x + (size_t)(n + v) * p->x_block;
+                t.at[v] = (ptrdiff_t)((size_t)(n + v) * p->y_block);
+            }
+            kv->tile(&t);
+        }
+    }
+}
+
 static void lsnni_local2d_task(void *user, int task, int worker)
 {
     const lsnni_local2d *p = (const lsnni_local2d *)user;
-    const lsnni_kernels *kv = p->g.kv;
     const lsnni_group *g = p->g.group;
-    int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), kernels = p->s->k;
-    lsnn_real bias[LSNNI_MAX_ROWS];
-    lsnni_tile t;
+    int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area);
     (void)worker;
-    t.add = 0;
-    t.bias = p->b ? bias : NULL;
-    for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t.lanes[v] = kv->lanes;
     for (int i = task * LSNNI_PLACES; i < end; i++) {
-        size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i];
         g = lsnni_group_of(&p->g, g, i);
-        t.k = g->taps * p->s->c;
-        t.ka = p->row + (g->ka - p->g.group->ka);
-        t.kb = g->kb;
-        for (int k = 0; k < kernels; k += kv->rows) {
-            t.rows = LSNNI_MIN(kv->rows, kernels - k);
-            for (int r = 0; r < kv->rows; r++) {
-                size_t row = (size_t)(k + LSNNI_MIN(r, t.rows - 1));
-                t.a[r] = p->w + q * lsnni_area(p->depth, kernels) + row;
-                t.c[r] = p->y + (row * p->area + q) * (size_t)kv->lanes;
-                if (p->b) bias[r] = p->b[row * p->area + q];
-            }
-            for (int n = 0; n < p->blocks; n += LSNNI_MAX_VECTORS) {
-                t.vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, p->blocks - n);
-                for (int v = 0; v < t.vectors; v++) {
-                    t.b[v] = p->x + (size_t)(n + v) * p->x_block + from * (size_t)kv->lanes;
-                    t.at[v] = (ptrdiff_t)((size_t)(n + v) * p->y_block);
-                }
-                kv->tile(&t);
-            }
-        }
+        lsnni_local2d_pixel(p, g, i);
     }
 }
 
@@ -5891,8 +6344,10 @@ static void lsnni_local2d_dw_task(void *user, int task, int worker)
             kv->transpose(turned + lsnni_area(n * lanes, p->kp), (size_t)p->kp,
                           p->dy + (size_t)n * p->y_block + q * (size_t)lanes,
                           p->area * (size_t)lanes, kernels, lanes);
-        lsnni_dw_tiles(kv, &t, p->dw + q * (size_t)p->depth * (size_t)kernels, kernels, turned,
-                       p->x + from * (size_t)lanes, g->kb, g->ka, g->taps * p->s->c);
+        for (int k = 0, c = 0; k < kernels; k += p->kernels, c += p->channels)
+            lsnni_dw_tiles(kv, &t, p->dw + q * lsnni_area(p->depth, kernels) + k, kernels,
+                           p->kernels, turned + k, p->x + ((size_t)c * p->g.source + from) *
+                           (size_t)lanes, g->kb, g->ka, g->taps * p->channels);
     }
 }
 
@@ -5913,17 +6368,18 @@ static void lsnni_local2d_dx_task(void *user, int task, int worker)
     const lsnni_local2d *p = (const lsnni_local2d *)user;
     const lsnni_kernels *kv = p->g.kv;
     const lsnni_group *g = p->g.group;
-    int n = task / p->s->c, c = task % p->s->c;
+    int n = task / p->s->c, c = task % p->s->c, part = c / p->channels;
+    int first = part * p->kernels, map = part * p->channels;         /* of c's group */
     size_t lanes = (size_t)kv->lanes, plane = p->g.source * lanes;
     lsnn_real *dx = p->dx + (size_t)n * p->x_block;
     lsnni_tile t;
     (void)worker;
     if (!p->add) memset(dx + (size_t)c * plane, 0, plane * sizeof *dx);
     t.add = t.vectors = 1;
-    t.bias = NULL;
-    t.ka = p->map;
-    t.kb = p->map + p->s->k;
-    t.k = p->s->k;
+    t.bias = t.scale = NULL;
+    t.ka = p->map + first;
+    t.kb = p->map + p->s->k + first;
+    t.k = p->kernels;
     t.at[0] = 0;
     t.lanes[0] = (int)lanes;
     for (int i = 0; i < (int)p->area; i++) {
@@ -5933,9 +6389,9 @@ static void lsnni_local2d_dx_task(void *user, int task, int worker)
         for (int d = 0; d < g->taps; d += kv->rows) {
             t.rows = LSNNI_MIN(kv->rows, g->taps - d);
             for (int r = 0; r < kv->rows; r++) {
-                int tap = c * g->taps + d + LSNNI_MIN(r, t.rows - 1);
+                int tap = (c - map) * g->taps + d + LSNNI_MIN(r, t.rows - 1);
                 t.a[r] = p->w + (q * (size_t)p->depth + (size_t)g->ka[tap]) * (size_t)p->s->k;
-                t.c[r] = dx + from * lanes + g->kb[tap];
+                t.c[r] = dx + ((size_t)map * p->g.source + from) * lanes + g->kb[tap];
             }
             kv->tile(&t);
         }
@@ -5971,7 +6427,9 @@ static lsnn_status lsnni_local2d_plan(lsnn_ctx *cx, lsnni_local2d *p, const lsnn
     memset(p, 0, sizeof *p);
     p->s = s;
     p->blocks = lsnni_div_up(s->n, lanes);
-    p->depth = s->c * s->kernel_h * s->kernel_w;
+    p->depth = lsnni_depth(s);
+    p->kernels = s->k / s->groups;
+    p->channels = s->c / s->groups;
     p->kp = lsnni_round_up(s->k, lanes);
     p->area = lsnni_area(s->oh, s->ow);
     p->x_block = lsnni_area(s->c * s->h, s->w) * (size_t)lanes;
@@ -5981,7 +6439,7 @@ static lsnn_status lsnni_local2d_plan(lsnn_ctx *cx, lsnni_local2d *p, const lsnn
         (double)images * p->kp > INT32_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "local2d: a batch of %d images has over 2^31 "
                           "numbers: use smaller batches", s->n);
-    p->turned_size = LSNNI_MAX(images * (size_t)p->kp, p->area);
+    p->turned_size = LSNNI_MAX(images * (size_t)p->kp + (size_t)lanes, p->area);
     n_all = lsnni_room((size_t)p->blocks * p->x_block, sizeof **x_room);
     more = 2 * lsnni_room(images, sizeof *p->image) +
         lsnni_room(2 * (size_t)s->k, sizeof *p->map);
@@ -5990,7 +6448,7 @@ static lsnn_status lsnni_local2d_plan(lsnn_ctx *cx, lsnni_local2d *p, const lsnn
     if (turn) more = lsnni_room_add(lsnni_room_add(more, n_all),
                                     lsnni_room((size_t)p->blocks * p->y_block,
                                                sizeof **y_room));
-    LSNNI_TRY(lsnni_lanes_plan(cx, &p->g, s, LSNNI_FORWARD, s->c, 1, more, &taps, &at));
+    LSNNI_TRY(lsnni_lanes_plan(cx, &p->g, s, LSNNI_FORWARD, p->channels, 1, more, &taps, &at));
     p->row = (int32_t *)lsnni_cut(&at, taps, sizeof *p->row);
     p->image = (int32_t *)lsnni_cut(&at, images, sizeof *p->image);
     p->turn = (int32_t *)lsnni_cut(&at, images, sizeof *p->turn);
@@ -6054,17 +6512,31 @@ LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_rea
 
 #endif /* LSNN_NAIVE */
 
-/* ---- The layer ------------------------------------------------------------------------*/
+/* ---- The layer ------------------------------------------------------------------------
+   Its bias may be one number a kernel: it is spread over the places before the op, and the
+   gradients of the places are added up after it.                              */
 static lsnn_status lsnni_plan_local2d(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     lsnn_window s;
     int depth;
+    if ((int)p->o.bias < 0 || p->o.bias > LSNN_BIAS_NONE || (int)p->o.start < 0 ||
+        p->o.start > LSNN_START_ALIKE)
+        return lsnni_fail(cx, LSNN_EVALUE, "local2d: bias %d or start %d is unknown",
+                          (int)p->o.bias, (int)p->o.start);
+    if (p->o.bias == LSNN_BIAS_OF_KERNEL && p->o.no_bias)
+        return lsnni_fail(cx, LSNN_EVALUE, "local2d: bias asks for one a kernel, no_bias for none");
+    if (p->o.bias == LSNN_BIAS_NONE) p->o.no_bias = 1;
+    if (p->o.no_bias) p->o.bias = LSNN_BIAS_OF_PLACE;    /* in a file, one word for none */
     LSNNI_TRY(lsnni_plan_kernels(cx, p, &s));
-    depth = s.c * s.kernel_h * s.kernel_w;
+    depth = lsnni_depth(&s);
     p->param[0] = lsnni_spec("weight", 3, s.oh * s.ow, depth, s.k, 0);
     p->param[0].fan_in = depth;
-    p->param[0].fan_out = s.k * s.kernel_h * s.kernel_w;
+    p->param[0].fan_out = s.k / s.groups * s.kernel_h * s.kernel_w;
     p->param[1] = lsnni_spec("bias", 3, s.k, s.oh, s.ow, 0);
+    if (p->o.bias == LSNN_BIAS_OF_KERNEL) {
+        p->keep_fixed = p->param[1].count;
+        p->param[1] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
+    }
     p->param[1].no_decay = 1;
     p->macs = (double)p->param[0].count;
     lsnni_connect(p, depth);
@@ -6074,28 +6546,1103 @@ static lsnn_status lsnni_plan_local2d(lsnn_ctx *cx, lsnn_layer_plan *p)
 static lsnn_status lsnni_forward_local2d(lsnn_ctx *cx, lsnn_call *c)
 {
     lsnn_window s;
+    size_t area = lsnni_area(c->plan->out.h, c->plan->out.w);
+    const lsnn_real *b = c->param[1];
     LSNNI_TRY(lsnni_call_window(cx, &s, c));
-    return lsnn_local2d_forward(cx, c->y, c->x[0], c->param[0], c->param[1], &s);
+    if (c->plan->o.bias == LSNN_BIAS_OF_KERNEL) {
+        for (size_t i = 0; i < area * (size_t)s.k; i++) c->keep[i] = b[i / area];
+        b = c->keep;
+    }
+    return lsnn_local2d_forward(cx, c->y, c->x[0], c->param[0], b, &s);
 }
 
 static lsnn_status lsnni_backward_local2d(lsnn_ctx *cx, lsnn_call *c)
 {
     lsnn_window s;
+    size_t area = lsnni_area(c->plan->out.h, c->plan->out.w);
+    lsnn_real *db = c->dparam[1];
+    int of_kernel = db && c->plan->o.bias == LSNN_BIAS_OF_KERNEL;
     LSNNI_TRY(lsnni_call_window(cx, &s, c));
-    return lsnn_local2d_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
-                                 c->param[0], &s, c->add[0]);
+    if (of_kernel) {
+        db = c->keep;
+        memset(db, 0, area * (size_t)s.k * sizeof *db);
+    }
+    LSNNI_TRY(lsnn_local2d_backward(cx, c->dx[0], c->dparam[0], db, c->dy, c->x[0], c->param[0],
+                                    &s, c->add[0]));
+    for (int k = 0; k < s.k && of_kernel; k++) {
+        double sum = 0;
+        for (size_t p = 0; p < area; p++) sum += (double)db[(size_t)k * area + p];
+        c->dparam[1][k] += LSNNI_R(sum);
+    }
+    return LSNN_OK;
+}
+
+/* Each place draws weights of its own; or all begin with the first one's: a convolution. */
+static void lsnni_init_local2d(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
+{
+    size_t count = p->param[i].count, drawn = count;
+    if (i == 0 && p->o.start == LSNN_START_ALIKE) drawn = count / (size_t)p->param[0].dim[0];
+    lsnni_draw_values(p, i, v, drawn, rng);
+    for (size_t j = drawn; j < count; j++) v[j] = v[j - drawn];
 }
 
 static const lsnn_layer_type lsnni_local2d_type = {
-    "local2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS, 1, 1,
+    "local2d", LSNNI_WEIGHTED LSNNI_KERNEL_OPTIONS "bias start ", 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_local2d, lsnni_forward_local2d, lsnni_backward_local2d, NULL
+    lsnni_plan_local2d, lsnni_forward_local2d, lsnni_backward_local2d, lsnni_init_local2d,
+    NULL
 };
 
 LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
 {
     return lsnni_windowed(net, &lsnni_local2d_type, x, filters, kernel, o);
 }
+
+LSNN_API int lsnn_local1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
+{
+    return lsnni_windowed_row(net, &lsnni_local2d_type, x, filters, kernel, o);
+}
+/* ---- >>attention: TKN's windows, shapes of the smoother -----------------------------
+   On a side of L pixels x = 0 .. L - 1, with its mu and s,
+       z = (x - mu L) / (s L / 2)                                             (Eq. 6, 7)
+   so mu = 0.5, s = 1, where they begin, is a window over the whole side that has fallen to
+   f(sigma = 1) at its ends: s is counted in half sides.
+   Gaussian  f = exp(-z^2 / 2)      Cauchy  f = 1 / (1 + z^2)                 (Eq. 2, 3)
+   separable      U = f(z_x) f(z_y), z_x along the width, z_y along the height (Eq. 8 to 14)
+   1-D            U = f(z_x) in each row
+   bivariate, q = z_x^2 - 2 rho z_x z_y + z_y^2,                              (Eq. 5)
+                  U = exp(-q)  or  1 / (1 + q)                                (Eq. 4)
+   Eq. 4 has no 1/2, Eq. 10 has one; both are as printed, so a bivariate Gaussian with rho = 0
+   is the separable one with s / sqrt 2. theta holds r, rho = tanh(r): |rho| < 1 keeps q
+   positive. Order of theta: mu_x, s_x, mu_y, s_y, r.
+   s = 0 divides by 0 and an s below 0 is as good as one above: sigma = s L / 2 is taken as
+   LSNNI_THIN pixels at least, of its sign. Far away |z| is LSNNI_FAR.
+   Gradients: with f = e^g, df = f dg. What U is used for is the smoother's (see >>smooth). */
+enum { LSNNI_AT_MU_X, LSNNI_AT_S_X, LSNNI_AT_MU_Y, LSNNI_AT_S_Y, LSNNI_AT_RHO };
+#define LSNNI_THIN 1e-3
+#define LSNNI_FAR 1e9
+
+static int lsnni_attentive(lsnn_smooth_shape shape) { return shape >= LSNN_ATTENTION_GAUSSIAN; }
+static int lsnni_cauchy(lsnn_smooth_shape shape)
+{
+    return shape == LSNN_ATTENTION_CAUCHY || shape == LSNN_BIVARIATE_CAUCHY ||
+           shape == LSNN_ATTENTION_CAUCHY_1D;
+}
+static int lsnni_bivariate(lsnn_smooth_shape shape)
+{
+    return shape == LSNN_BIVARIATE_GAUSSIAN || shape == LSNN_BIVARIATE_CAUCHY;
+}
+static int lsnni_attentive_1d(lsnn_smooth_shape shape)
+{
+    return shape == LSNN_ATTENTION_GAUSSIAN_1D || shape == LSNN_ATTENTION_CAUCHY_1D;
+}
+
+/* z at pixel x of a side; dz: its derivatives by mu and by s.                 */
+static double lsnni_attention_z(double mu, double s, int side, int x, double dz[2])
+{
+    double half = 0.5 * side, sigma = s * half, z;
+    if (fabs(sigma) < LSNNI_THIN) sigma = s < 0 ? -LSNNI_THIN : LSNNI_THIN;
+    z = (x - mu * side) / sigma;
+    if (z > LSNNI_FAR) z = LSNNI_FAR;                    /* NaN stays         */
+    if (z < -LSNNI_FAR) z = -LSNNI_FAR;
+    dz[0] = -side / sigma;
+    dz[1] = -z * half / sigma;
+    return z;
+}
+
+/* log f where the square of z is q, and its derivative by q. half: what a Gaussian's q is
+   multiplied by, 0.5 or, bivariate, 1.                                        */
+static double lsnni_attention_log(int cauchy, double half, double q, double *slope)
+{
+    *slope = cauchy ? -1 / (1 + q) : -half;
+    return cauchy ? -log(1 + q) : -half * q;
+}
+
+/* f at each of a side's pixels, and where wanted (not NULL) its derivatives by mu and by s.
+   shared: 0, or what f is made to add up to: f shared / sum f, whose derivative is
+   f (g' - sum f g' / sum f), with g = log f. The largest f is taken as 1 then: a Gaussian
+   that is far away has none above 0.                                          */
+static void lsnni_attention_side(int cauchy, double mu, double s, int side, double shared,
+                                 lsnn_real *f, lsnn_real *dmu, lsnn_real *ds)
+{
+    double dz[2], slope, most = 0, sum = 0, middle[2] = { 0, 0 }, scale;
+    for (int x = 0; x < side && shared > 0; x++) {
+        double z = lsnni_attention_z(mu, s, side, x, dz);
+        double g = lsnni_attention_log(cauchy, 0.5, z * z, &slope);
+        most = x && most > g ? most : g;
+    }
+    for (int x = 0; x < side && shared > 0; x++) {
+        double z = lsnni_attention_z(mu, s, side, x, dz);
+        double one = exp(lsnni_attention_log(cauchy, 0.5, z * z, &slope) - most);
+        sum += one;
+        for (int i = 0; i < 2; i++) middle[i] += one * 2 * z * slope * dz[i];
+    }
+    scale = shared > 0 ? shared / sum : 1;
+    for (int i = 0; i < 2 && shared > 0; i++) middle[i] /= sum;
+    for (int x = 0; x < side; x++) {
+        double z = lsnni_attention_z(mu, s, side, x, dz);
+        double one = scale * exp(lsnni_attention_log(cauchy, 0.5, z * z, &slope) - most);
+        f[x] = LSNNI_R(one);
+        if (dmu) dmu[x] = LSNNI_R(one * (2 * z * slope * dz[0] - middle[0]));
+        if (ds) ds[x] = LSNNI_R(one * (2 * z * slope * dz[1] - middle[1]));
+    }
+}
+
+/* log U at pixel p of a map of U's that are not made to share anything, and its derivatives
+   by theta's numbers. q is summed as (z_x - rho z_y)^2 + (1 - rho^2) z_y^2: never below 0. */
+static double lsnni_attention_exponent(const double *t, const lsnn_smoother *s, int p,
+                                       double dt[5])
+{
+    int cauchy = lsnni_cauchy(s->shape);
+    double dx[2], dy[2] = { 0, 0 }, slope_x, slope_y, zy = 0, g;
+    double zx = lsnni_attention_z(t[LSNNI_AT_MU_X], t[LSNNI_AT_S_X], s->w, p % s->w, dx);
+    if (!lsnni_attentive_1d(s->shape))
+        zy = lsnni_attention_z(t[LSNNI_AT_MU_Y], t[LSNNI_AT_S_Y], s->h, p / s->w, dy);
+    dt[LSNNI_AT_RHO] = 0;
+    if (lsnni_bivariate(s->shape)) {
+        double rho = tanh(t[LSNNI_AT_RHO]), left = 1 - rho * rho, apart = zx - rho * zy;
+        g = lsnni_attention_log(cauchy, 1, apart * apart + left * zy * zy, &slope_x);
+        dt[LSNNI_AT_RHO] = slope_x * -2 * zx * zy * left;
+        slope_y = slope_x * 2 * (zy - rho * zx);
+        slope_x *= 2 * apart;
+    } else {
+        g = lsnni_attention_log(cauchy, 0.5, zx * zx, &slope_x);
+        g += lsnni_attention_log(cauchy, 0.5, zy * zy, &slope_y);
+        slope_x *= 2 * zx;
+        slope_y *= 2 * zy;
+    }
+    dt[LSNNI_AT_MU_X] = slope_x * dx[0];
+    dt[LSNNI_AT_S_X] = slope_x * dx[1];
+    dt[LSNNI_AT_MU_Y] = slope_y * dy[0];
+    dt[LSNNI_AT_S_Y] = slope_y * dy[1];
+    return g;
+}
+
+/* mu and s of a side after a step: see lsnn_clip. NaN stays, to be seen.     */
+static lsnn_real lsnni_clipped(lsnn_real v, double low, double high)
+{
+    return v < LSNNI_R(low) ? LSNNI_R(low) : v > LSNNI_R(high) ? LSNNI_R(high) : v;
+}
+static void lsnni_attention_clip(lsnn_real *mu, lsnn_real *s, int side, int kernel,
+                                 lsnn_clip clip)
+{
+    if (side < 2) return;
+    if (clip == LSNN_CLIP_PAPER) {
+        *mu = lsnni_clipped(*mu, 0, 1 - 1.0 / side);
+        *s = lsnni_clipped(*s, kernel / (sqrt(2.0) * side), FLT_MAX);
+    } else if (clip == LSNN_CLIP_CODE) {
+        *mu = lsnni_clipped(*mu, 1.0 / side, 1 - 1.0 / side);
+        *s = lsnni_clipped(*s, 1.5 / side, 1);
+    }
+}
+
+/* Which of a window's numbers are s, a bit each.                             */
+static unsigned lsnni_attention_widths(lsnn_smooth_shape shape)
+{
+    unsigned both = 1u << LSNNI_AT_S_X | 1u << LSNNI_AT_S_Y;
+    return lsnni_attentive_1d(shape) ? 1u << LSNNI_AT_S_X : both;
+}
+
+/* ---- The fast pair: a separable map is two sides, and so is its gradient. Working memory, in
+   numbers: f, df/dmu and df/ds of both sides, and a row.                     */
+static size_t lsnni_attention_room(const lsnn_smoother *s)
+{
+    return lsnni_attentive(s->shape) ? 4 * (size_t)s->w + 3 * (size_t)s->h : 0;
+}
+
+/* The two sides in `room`: f of the width, of the height, then their derivatives, if wanted.
+   Normalised by the sum each adds up to 1, by the mean to its length. In 1-D rows are alike. */
+static void lsnni_attention_sides(lsnn_real *room, const double *t, const lsnn_smoother *s,
+                                  int slopes)
+{
+    size_t w = (size_t)s->w, h = (size_t)s->h;
+    lsnn_real *fy = room + w, *dx = fy + h, *dy = dx + 2 * w;
+    int cauchy = lsnni_cauchy(s->shape), sum = s->normalise == LSNN_NORMALISE_SUM;
+    double none = s->normalise == LSNN_NORMALISE_NONE ? 0 : 1;
+    lsnni_attention_side(cauchy, t[LSNNI_AT_MU_X], t[LSNNI_AT_S_X], s->w,
+                         none * (sum ? 1 : s->w), room, slopes ? dx : NULL,
+                         slopes ? dx + w : NULL);
+    for (size_t i = 0; i < h && lsnni_attentive_1d(s->shape); i++) {
+        fy[i] = LSNNI_R(sum ? 1.0 / s->h : 1);
+        if (slopes) dy[i] = dy[h + i] = 0;
+    }
+    if (!lsnni_attentive_1d(s->shape))
+        lsnni_attention_side(cauchy, t[LSNNI_AT_MU_Y], t[LSNNI_AT_S_Y], s->h,
+                             none * (sum ? 1 : s->h), fy, slopes ? dy : NULL,
+                             slopes ? dy + h : NULL);
+}
+
+/* u = G of one window; t: its five numbers.                                  */
+static void lsnni_attention_map(const lsnni_kernels *kv, lsnn_real *u, lsnn_real *room,
+                                const double *t, const lsnn_smoother *s)
+{
+    size_t w = (size_t)s->w, area = lsnni_area(s->h, s->w);
+    int none = s->normalise == LSNN_NORMALISE_NONE;
+    double dt[5], most = 0;
+    if (!lsnni_bivariate(s->shape)) {
+        lsnni_attention_sides(room, t, s, 0);
+        for (size_t i = 0; i < (size_t)s->h; i++)
+            kv->affine(u + i * w, room, (double)room[w + i], 0, w, 0);
+        return;
+    }
+    for (int p = 0; p < (int)area && !none; p++) {
+        double g = lsnni_attention_exponent(t, s, p, dt);
+        most = p && most > g ? most : g;
+    }
+    for (int p = 0; p < (int)area; p++)
+        u[p] = LSNNI_R(exp(lsnni_attention_exponent(t, s, p, dt) - most));
+    if (!none)
+        kv->affine(u, u, (s->normalise == LSNN_NORMALISE_MEAN ? (double)area : 1) /
+                         kv->sum(u, area), 0, area, 0);
+}
+
+/* dt of one window, from g = dL/dG and u = G; g is used up. Separable:
+       dmu_x = sum_x f_x'[x] sum_y f_y[y] g[y,x]     dmu_y = sum_y f_y'[y] sum_x f_x[x] g[y,x]
+   Bivariate: h[p] = dL/dlog G[p] as lsnni_gaussian_back has it, then sum_p h[p] dlog G[p]. */
+static void lsnni_attention_back(const lsnni_kernels *kv, double *dt, lsnn_real *g,
+                                 const lsnn_real *u, lsnn_real *room, const double *t,
+                                 const lsnn_smoother *s)
+{
+    size_t w = (size_t)s->w, h = (size_t)s->h, area = w * h;
+    lsnn_real *fy = room + w, *dx = fy + h, *dy = dx + 2 * w, *row = dy + 2 * h;
+    double slope[5];
+    for (int i = 0; i < 5; i++) dt[i] = 0;
+    if (!lsnni_bivariate(s->shape)) {
+        lsnni_attention_sides(room, t, s, 1);
+        memset(row, 0, w * sizeof *row);
+        for (size_t i = 0; i < h; i++) {
+            double along = kv->dot(room, g + i * w, w);
+            dt[LSNNI_AT_MU_Y] += along * (double)dy[i];
+            dt[LSNNI_AT_S_Y] += along * (double)dy[h + i];
+            kv->axpy(row, (double)fy[i], g + i * w, w);
+        }
+        dt[LSNNI_AT_MU_X] = kv->dot(row, dx, w);
+        dt[LSNNI_AT_S_X] = kv->dot(row, dx + w, w);
+        return;
+    }
+    if (s->normalise != LSNN_NORMALISE_NONE)
+        kv->affine(g, g, 1, -kv->dot(g, u, area) / kv->sum(u, area), area, 0);
+    kv->multiply(g, g, u, area, 0);
+    for (int p = 0; p < (int)area; p++) {
+        lsnni_attention_exponent(t, s, p, slope);
+        for (int i = 0; i < 5; i++) dt[i] += (double)g[p] * slope[i];
+    }
+}
+/* ---- >>target2d -----------------------------------------------------------------
+   A convolution and its window in one layer: TKN's target layer (Kashyap, Vedantam and
+   Choudhury, "Targeted Kernel Networks", Eq. 15 to 17). Kernel k computes only in its region
+   R_k, a set of output pixels p, reads its true neighbours outside of it, and is 0 elsewhere.
+   y[n,k,p]    = U_k(p) z[n,k,p]  in R_k, else 0       z = b[k] + sum_ct w[k,c,t] x[n,c,p + t]
+   dz[n,k,p]   = U_k(p) dy[n,k,p] in R_k, else 0       U_k(i, j) = fy[k,i] fx[k,j]
+   dx, dw, db  : a convolution's, of dz
+   dL/dlog fy[k,i] = sum_j S[k,i,j], of fx likewise    S[k,p] = sum_n dy[n,k,p] y[n,k,p]
+   x N,C,H,W  w K,C,kh,kw  b K  y N,K,OH,OW            p + t: oy*sh + r - pt, ox*sw + s - pl
+   S needs no z from before the window and no division by U, and y may have gone through a relu
+   in place: dy is 0 where the relu's y is.
+   C*kh*kw multiply-adds a pixel of a region forward, twice that backward.     */
+
+/* ---- What regions come to: a plan, int32_t numbers that lsnn_target2d_plan writes.
+   Places are the pixels of all regions, kernel by kernel; a kernel's are in runs of columns
+   that meet the same taps, and by rows within a run.                          */
+enum { LSNNI_REGION_LISTS = 9 };
+typedef struct lsnni_regions {
+    const lsnn_window *s;
+    const lsnn_target *t;
+    int32_t *head;                   /* how many places; 1: regions so large that to compute */
+                                     /*   everything is faster                */
+    int32_t *start;                  /* K + 1: a kernel's first place         */
+    int32_t *box;                    /* K x 4: its rows [0, 1), columns [2, 3) */
+    int32_t *first_run, *run;        /* K + 1; runs x 4: first place, how many, first tap, taps */
+    int32_t *place;                  /* K x OH x OW: a pixel's place, or -1   */
+    int32_t *pixel, *at;             /* a place's pixel, and where in x its first tap lies */
+    int32_t *first_kernel, *kernel;  /* OH*OW + 1; a pixel's kernels          */
+} lsnni_regions;
+
+static void lsnni_regions_sizes(size_t size[LSNNI_REGION_LISTS], const lsnn_window *s)
+{
+    size_t k = (size_t)s->k, area = lsnni_area(s->oh, s->ow), all = lsnni_times(k, area);
+    size[0] = k + 1;
+    size[1] = 4 * k;
+    size[2] = k + 1;
+    size[3] = lsnni_times(4 * k, (size_t)s->ow);
+    size[4] = size[5] = size[6] = all;
+    size[7] = area + 1;
+    size[8] = all;
+}
+
+LSNN_API size_t lsnn_target2d_room(const lsnn_window *s)
+{
+    size_t size[LSNNI_REGION_LISTS], room = 2;
+    lsnni_regions_sizes(size, s);
+    for (int i = 0; i < LSNNI_REGION_LISTS; i++) room = lsnni_plus(room, size[i]);
+    return room;
+}
+
+static void lsnni_regions_of(lsnni_regions *r, int32_t *plan, const lsnn_window *s)
+{
+    size_t size[LSNNI_REGION_LISTS];
+    int32_t *list[LSNNI_REGION_LISTS], *at = plan + 2;
+    lsnni_regions_sizes(size, s);
+    for (int i = 0; i < LSNNI_REGION_LISTS; at += size[i++]) list[i] = at;
+    r->s = s;
+    r->t = NULL;
+    r->head = plan;
+    r->start = list[0];
+    r->box = list[1];
+    r->first_run = list[2];
+    r->run = list[3];
+    r->place = list[4];
+    r->pixel = list[5];
+    r->at = list[6];
+    r->first_kernel = list[7];
+    r->kernel = list[8];
+}
+
+static lsnn_status lsnni_target_check(lsnn_ctx *cx, const lsnn_window *s)
+{
+    LSNNI_TRY(lsnni_window_check(cx, "target2d", s, 1));
+    LSNNI_TRY(lsnni_window_simple(cx, "target2d", s));
+    if ((double)s->k * s->oh * s->ow > INT32_MAX ||
+        (double)s->k * s->c * s->kernel_h * s->kernel_w > INT32_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "target2d: %d kernels of %d x %d taps of %d maps, on "
+                          "%d x %d pixels, are over 2^31 numbers", s->k, s->kernel_h,
+                          s->kernel_w, s->c, s->oh, s->ow);
+    return LSNN_OK;
+}
+
+/* Kernel k's pixels in columns [j0, j1), which meet the same taps, from place `n` on. */
+static int lsnni_regions_run(lsnni_regions *r, const unsigned char *inside, int k, int n,
+                             int j0, int j1, const lsnni_reach *taps)
+{
+    const lsnn_window *s = r->s;
+    int32_t *box = r->box + 4 * k, *run = r->run + 4 * r->first_run[k + 1], first = n;
+    for (int i = 0; i < s->oh; i++)
+        for (int j = j0; j < j1; j++) {
+            size_t at = lsnni_at3(k, i, s->oh, j, s->ow);
+            r->place[at] = inside[at] ? n : -1;
+            if (!inside[at]) continue;
+            r->pixel[n] = i * s->ow + j;
+            r->at[n++] = (i * s->stride_h - s->pad_top) * s->w + j * s->stride_w - s->pad_left +
+                taps->first;
+            box[0] = LSNNI_MIN(box[0], i);
+            box[1] = LSNNI_MAX(box[1], i + 1);
+            box[2] = LSNNI_MIN(box[2], j);
+            box[3] = LSNNI_MAX(box[3], j + 1);
+        }
+    run[0] = first;
+    run[1] = n - first;
+    run[2] = taps->first;
+    run[3] = taps->count;
+    if (n > first) r->first_run[k + 1]++;
+    return n;
+}
+
+/* The pixels' lists of kernels, from the kernels' lists of pixels.             */
+static void lsnni_regions_kernels(lsnni_regions *r)
+{
+    const lsnn_window *s = r->s;
+    int area = s->oh * s->ow;
+    int32_t n = 0;
+    for (int p = 0; p < area; p++) {
+        r->first_kernel[p] = n;
+        for (int k = 0; k < s->k; k++)
+            if (r->place[lsnni_at2(k, p, area)] >= 0) r->kernel[n++] = k;
+    }
+    r->first_kernel[area] = n;
+}
+
+/* Pixel by pixel costs more than all at once from this share on.              */
+static int lsnni_regions_dense(const lsnni_regions *r)
+{
+    return r->head[0] > 0.95 * r->s->k * r->s->oh * r->s->ow;
+}
+
+LSNN_API lsnn_status lsnn_target2d_plan(lsnn_ctx *cx, int32_t *plan,
+                                        const unsigned char *inside, const lsnn_window *s)
+{
+    lsnni_regions r;
+    lsnni_side side[2];
+    int n = 0;
+    LSNNI_TRY(lsnni_target_check(cx, s));
+    lsnni_regions_of(&r, plan, s);
+    lsnni_sides(side, s);
+    r.first_run[0] = 0;
+    for (int k = 0; k < s->k; k++) {
+        int32_t *box = r.box + 4 * k;
+        box[0] = s->oh; box[1] = 0; box[2] = s->ow; box[3] = 0;
+        r.start[k] = n;
+        r.first_run[k + 1] = r.first_run[k];
+        for (int j = 0, end; j < s->ow; j = end) {
+            lsnni_reach taps = lsnni_reach_of(&side[1], LSNNI_FORWARD, j), next;
+            for (end = j + 1; end < s->ow; end++) {
+                next = lsnni_reach_of(&side[1], LSNNI_FORWARD, end);
+                if (next.first != taps.first || next.count != taps.count) break;
+            }
+            n = lsnni_regions_run(&r, inside, k, n, j, end, &taps);
+        }
+    }
+    r.start[s->k] = n;
+    r.head[0] = n;
+    r.head[1] = lsnni_regions_dense(&r);
+    lsnni_regions_kernels(&r);
+    return LSNN_OK;
+}
+
+/* U_k at a pixel.                                                             */
+static lsnn_real lsnni_target_u(const lsnni_regions *r, int k, int pixel)
+{
+    const lsnn_window *s = r->s;
+    return r->t->fy[lsnni_at2(k, pixel / s->ow, s->oh)] *
+           r->t->fx[lsnni_at2(k, pixel % s->ow, s->ow)];
+}
+
+/* ---- The naive pair: the convolution's loops, where there is a place.         */
+#ifdef LSNN_NAIVE
+LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_real *w, const lsnn_real *b,
+                                           const lsnn_target *t, const lsnn_window *s)
+{
+    lsnni_regions r;
+    int area = s->oh * s->ow;
+    LSNNI_TRY(lsnni_target_check(cx, s));
+    if (cx->rehearsal_) return LSNN_OK;
+    lsnni_regions_of(&r, t->plan, s);
+    r.t = t;
+    for (int n = 0; n < s->n; n++)
+    for (int k = 0; k < s->k; k++)
+    for (int p = 0; p < area; p++) {
+        double z = b ? (double)b[k] : 0;
+        if (r.place[lsnni_at2(k, p, area)] < 0) continue;
+        for (int c = 0; c < s->c; c++)
+        for (int u = 0; u < s->kernel_h; u++)
+        for (int v = 0; v < s->kernel_w; v++) {
+            int row = p / s->ow * s->stride_h - s->pad_top + u;
+            int col = p % s->ow * s->stride_w - s->pad_left + v;
+            if (!lsnni_inside(s, row, col)) continue;
+            z += (double)x[lsnni_at4(n, c, s->c, row, s->h, col, s->w)]
+               * (double)w[lsnni_at4(k, c, s->c, u, s->kernel_h, v, s->kernel_w)];
+        }
+        y[lsnni_at3(n, k, s->k, p, area)] = lsnni_target_u(&r, k, p) * LSNNI_R(z);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                            lsnn_real *db, lsnn_real *gy, lsnn_real *gx,
+                                            lsnn_real *room, const lsnn_real *dy,
+                                            const lsnn_real *y, const lsnn_real *x,
+                                            const lsnn_real *w, const lsnn_target *t,
+                                            const lsnn_window *s, int add)
+{
+    lsnni_regions r;
+    int area = s->oh * s->ow;
+    LSNNI_TRY(lsnni_target_check(cx, s));
+    if (cx->rehearsal_) return LSNN_OK;
+    lsnni_regions_of(&r, t->plan, s);
+    r.t = t;
+    lsnni_clear(gy, lsnni_area(s->k, s->oh), 0);
+    lsnni_clear(gx, lsnni_area(s->k, s->ow), 0);
+    for (int n = 0; n < s->n; n++)
+    for (int k = 0; k < s->k; k++)
+    for (int p = 0; p < area; p++) {
+        size_t at = lsnni_at3(n, k, s->k, p, area);
+        int here = r.place[lsnni_at2(k, p, area)] >= 0;
+        room[at] = here ? lsnni_target_u(&r, k, p) * dy[at] : 0;
+        if (here && gy) gy[lsnni_at2(k, p / s->ow, s->oh)] += dy[at] * y[at];
+        if (here && gx) gx[lsnni_at2(k, p % s->ow, s->ow)] += dy[at] * y[at];
+    }
+    return lsnn_conv2d_backward(cx, dx, dw, db, room, x, w, s, add);
+}
+
+#else /* ---- The fast pair ---------------------------------------------------------------
+   In blocks of images a region costs its pixels and no more: a tile's vectors are one pixel of
+   neighbouring blocks, its rows the kernels, whichever, that compute there. What is left of the
+   rows, under 4, goes by tiles of fewer rows and more vectors. Plain arrays, and regions that
+   are nearly everything, take the whole convolution, times U or 0.
+   Bound by arithmetic. Of the whole convolution's speed, a multiply-add: see RESULTS.md. */
+static void lsnni_regions_scale(const lsnni_regions *r, lsnn_real *scale, int k, int rows,
+                                const int32_t *pixel, int vectors)
+{
+    int area = r->s->oh * r->s->ow;
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < vectors; v++)
+            scale[LSNNI_MAX_VECTORS * i + v] = r->place[lsnni_at2(k + i, pixel[v], area)] < 0
+                ? 0 : lsnni_target_u(r, k + i, pixel[v]);
+}
+
+#ifndef LSNNI_TARGET_LIST
+#define LSNNI_TARGET_LIST 64
+#endif
+#ifndef LSNNI_TARGET_CHUNK
+#define LSNNI_TARGET_CHUNK 128
+#endif
+enum { LSNNI_TARGET_TASKS = 32,      /* about: of pixels                       */
+       LSNNI_TARGET_BLOCKS = 8,      /* of a task, at most                     */
+       LSNNI_TARGET_NEAREST = 6000,  /* numbers in the first-level cache       */
+       LSNNI_TARGET_PACK = 1 << 15 };    /* numbers of x that a task works on   */
+typedef struct lsnni_target {
+    lsnni_regions r;
+    lsnni_lanes g;                   /* groups of pixels and their taps       */
+    const lsnn_real *x, *w, *b, *dy, *y_read;
+    lsnn_real *y, *dx, *dz, *dw, *db, *gy, *gx;
+    int blocks, per_task, ranges, add;
+    int wide, parts, columns, some;  /* forward: pixels of a task, tasks a row, columns of x, */
+                                     /*   blocks                               */
+    size_t packed;                   /*   numbers that they read              */
+    int32_t *tap;                    /*   as g's kb, of what is packed        */
+    lsnni_kinds kinds[2];            /* TO_X                                  */
+    lsnni_reach *rows;               /* TO_W, of each kernel row              */
+    int32_t *room;                   /* a worker's tables: of w, of dz        */
+    lsnn_real *numbers;              /* a worker's U and S of a region, or part of x */
+    lsnn_real *turned;               /* w as K, taps, C                       */
+} lsnni_target;
+
+/* How many of `left` rows the next tile takes.                                */
+static int lsnni_target_rows(const lsnni_kernels *kv, int left)
+{
+    return left >= kv->rows ? kv->rows : left >= 4 ? 4 : left;
+}
+
+/* A tile's rows for the same place of all blocks: b and t->c are the first block's. */
+static void lsnni_target_tiles(const lsnni_kernels *kv, lsnni_tile *t, const lsnn_real *b,
+                               int blocks)
+{
+    int n = 0;
+    for (; t->rows < LSNNI_MIN(kv->rows, 5) && blocks - n >= 4; n += t->vectors) {
+        t->vectors = t->rows == 1 && blocks - n >= 8 ? 8 : 4;
+        t->b[0] = b + n * t->step;
+        t->at[0] = n * t->c_step;
+        for (int m = 0; m < t->rows; m++)
+            for (int v = 0; v < t->vectors; v++)
+                LSNNI_FETCH_TO_WRITE(t->c[m] + t->at[0] + v * t->c_step);
+        kv->few(t);
+    }
+    for (; n < blocks; n += t->vectors) {
+        t->vectors = lsnni_vectors(blocks - n);
+        for (int v = 0; v < t->vectors; v++) {
+            t->b[v] = b + (n + v) * t->step;
+            t->at[v] = (n + v) * t->c_step;
+            for (int m = 0; m < t->rows; m++) LSNNI_FETCH_TO_WRITE(t->c[m] + t->at[v]);
+        }
+        kv->tile(t);
+    }
+}
+
+/* The strides of a tile over blocks: of what it reads, of its target.          */
+static void lsnni_target_steps(lsnni_tile *t, int lanes, size_t target)
+{
+    t->step = lanes;
+    t->c_step = (ptrdiff_t)target * lanes;
+    for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t->lanes[v] = lanes;
+}
+
+/* ---- Forward: a few pixels of a row a task, and a few blocks. What they read of some maps of
+   x is brought together, all blocks side by side: where it lies, the same pixel of other maps
+   and blocks may well be in the same few lines of a cache.                    */
+static void lsnni_target_pack(const lsnni_target *p, lsnn_real *to, int i, int column, int n0,
+                              int blocks, int c0, int maps)
+{
+    const lsnn_window *s = p->r.s;
+    const lsnni_reach *row = &p->g.kinds[0].reach[i];
+    size_t lanes = (size_t)p->g.kv->lanes, pixel = lanes * (size_t)p->some;
+    int columns = LSNNI_MIN(p->columns, s->w - column);
+    for (int c = 0; c < maps; c++)
+        for (int u = 0; u < row->count; u++)
+            for (int n = 0; n < blocks; n++)
+                p->g.kv->weave(to + lsnni_area(c * s->kernel_h + u, p->columns) * pixel +
+                               (size_t)n * lanes, pixel,
+                               p->x + lsnni_at4(n0 + n, c0 + c, s->c, row->at + u, s->h, column,
+                                                s->w) * lanes, lanes, (size_t)columns);
+}
+
+/* One pixel of y from maps [c0, c0 + chunk), which x holds from where its taps begin. */
+static void lsnni_target_pixel(const lsnni_target *p, lsnni_tile *t, int pixel, int c0,
+                               const lsnn_real *x, int n0, int blocks)
+{
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    const int32_t *k = r->kernel + r->first_kernel[pixel];
+    const int32_t *end = r->kernel + r->first_kernel[pixel + 1];
+    const lsnni_kinds *rows = &p->g.kinds[0], *columns = &p->g.kinds[1];
+    const lsnni_group *g = p->g.group + rows->kind[pixel / s->ow] * columns->kinds +
+        columns->kind[pixel % s->ow];
+    int last = c0 + p->g.chunk >= s->c;
+    size_t lanes = (size_t)p->g.kv->lanes, area = lsnni_area(s->oh, s->ow);
+    lsnn_real bias[LSNNI_MAX_ROWS], scale[LSNNI_MAX_ROWS * LSNNI_MAX_VECTORS];
+    t->ka = g->ka;
+    t->kb = p->tap + (g->kb - p->g.group->kb);
+    t->k = g->taps * (last ? s->c - c0 : p->g.chunk);
+    t->add = c0 > 0;
+    t->bias = last && p->b ? bias : NULL;
+    t->scale = last ? scale : NULL;
+    for (; k < end; k += t->rows) {
+        t->rows = lsnni_target_rows(p->g.kv, (int)(end - k));
+        for (int m = 0; m < p->g.kv->rows; m++) {
+            int kernel = k[LSNNI_MIN(m, t->rows - 1)];
+            t->a[m] = p->w + lsnni_at2(kernel, c0, s->c) * p->g.taps;
+            t->c[m] = p->y + ((lsnni_area(n0, s->k) + (size_t)kernel) * area + (size_t)pixel) *
+                lanes;
+            bias[m] = p->b ? p->b[kernel] : 0;
+            for (int v = 0; v < LSNNI_MAX_VECTORS && last; v++)
+                scale[LSNNI_MAX_VECTORS * m + v] = lsnni_target_u(r, kernel, pixel);
+        }
+        lsnni_target_tiles(p->g.kv, t, x, blocks);
+    }
+}
+
+static void lsnni_target_task(void *user, int task, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    const lsnni_reach *reach = p->g.kinds[1].reach;
+    int j0 = task % p->parts * p->wide, j1 = LSNNI_MIN(j0 + p->wide, s->ow);
+    int i = task / p->parts % s->oh, n0 = task / p->parts / s->oh * p->some;
+    int blocks = LSNNI_MIN(p->some, p->blocks - n0), column = s->w, pixel = i * s->ow;
+    size_t lanes = (size_t)p->g.kv->lanes;
+    lsnn_real *x = p->numbers + (size_t)worker * p->packed;
+    lsnni_tile t;
+    for (; j0 < j1 && r->first_kernel[pixel + j0] == r->first_kernel[pixel + j0 + 1]; j0++) { }
+    for (int j = j0; j < j1; j++)
+        if (reach[j].count) column = LSNNI_MIN(column, reach[j].at);
+    lsnni_target_steps(&t, (int)lanes, lsnni_area(s->k, s->oh * s->ow));
+    for (int c = 0; j0 < j1 && c < s->c; c += p->g.chunk) {
+        lsnni_target_pack(p, x, i, column, n0, blocks, c, LSNNI_MIN(p->g.chunk, s->c - c));
+        for (int j = j0; j < j1; j++)
+            lsnni_target_pixel(p, &t, pixel + j, c, reach[j].count ? x +
+                               (size_t)(reach[j].at - column) * (size_t)p->some * lanes : x, n0,
+                               blocks);
+    }
+}
+
+/* The tables of what is packed.                                               */
+static void lsnni_target_taps(const lsnni_target *p)
+{
+    const lsnni_kinds *rows = &p->g.kinds[0], *columns = &p->g.kinds[1];
+    int32_t *tap = p->tap, step = p->some * p->g.kv->lanes;
+    for (const lsnni_group *g = p->g.group; g < p->g.group + p->g.groups; g++) {
+        int high = rows->reach[rows->example[g->row]].count;
+        int wide = columns->reach[columns->example[g->column]].count;
+        for (int c = 0; c < p->g.chunk; c++)
+            for (int u = 0; u < high; u++)
+                for (int v = 0; v < wide; v++)
+                    *tap++ = ((c * p->r.s->kernel_h + u) * p->columns + v) * step;
+    }
+}
+
+static lsnn_status lsnni_target_blocks_forward(lsnn_ctx *cx, lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    int chunk = LSNNI_MAX(1, LSNNI_TARGET_CHUNK / (s->kernel_h * s->kernel_w)), groups, most;
+    size_t table, room;
+    char *at;
+    chunk = LSNNI_MIN(s->c, chunk);
+    groups = lsnni_div_up(p->blocks, LSNNI_TARGET_BLOCKS);
+    p->some = lsnni_div_up(p->blocks, groups);
+    most = LSNNI_TARGET_PACK / (chunk * s->kernel_h * p->some * p->g.kv->lanes) - s->kernel_w;
+    most = LSNNI_MIN(LSNNI_MAX(most, 0) / s->stride_w + 1,
+                     LSNNI_MAX(2, lsnni_div_up(s->oh * s->ow, LSNNI_TARGET_TASKS)));
+    p->parts = lsnni_div_up(s->ow, LSNNI_MIN(most, s->ow));
+    p->wide = lsnni_div_up(s->ow, p->parts);
+    p->columns = (p->wide - 1) * s->stride_w + s->kernel_w;
+    p->packed = lsnni_area(chunk * s->kernel_h, p->columns) * lsnni_area(p->some, s->lanes);
+    room = lsnni_room(p->packed * (size_t)lsnn_ctx_threads(cx), sizeof *p->numbers);
+    LSNNI_TRY(lsnni_lanes_plan(cx, &p->g, s, LSNNI_FORWARD, chunk, 1, room, &table, &at));
+    p->tap = (int32_t *)lsnni_cut(&at, table, sizeof *p->tap);
+    p->numbers = (lsnn_real *)(void *)at;
+    lsnni_target_taps(p);
+    lsnn_parallel(cx, p->parts * s->oh * groups, lsnni_target_task, p);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_target_init(lsnn_ctx *cx, lsnni_target *p, const lsnn_target *t,
+                                     const lsnn_window *s)
+{
+    memset(p, 0, sizeof *p);
+    LSNNI_TRY(lsnni_target_check(cx, s));
+    lsnni_regions_of(&p->r, t->plan, s);
+    p->r.t = t;
+    p->g.kv = lsnni_kernels_of(cx);
+    if (s->lanes < 2) return LSNN_OK;
+    LSNNI_TRY(lsnni_lanes_check(cx, "target2d", s));
+    p->blocks = s->n / s->lanes;
+    return LSNN_OK;
+}
+
+/* Plain arrays: each map of y (or dy to dz) times U, or 0 outside.             */
+static void lsnni_target_window(const lsnni_regions *r, lsnn_real *z, const lsnn_real *y,
+                                size_t images)
+{
+    size_t area = lsnni_area(r->s->oh, r->s->ow);
+    for (size_t map = 0; map < images * (size_t)r->s->k; map++, z += area, y += area) {
+        int k = (int)(map % (size_t)r->s->k);
+        for (size_t i = 0; i < area; i++)
+            z[i] = r->place[(size_t)k * area + i] < 0 ? 0
+                : y[i] * lsnni_target_u(r, k, (int)i);
+    }
+}
+
+/* A pixel of a block is a vector: of each lane, as of plain arrays.            */
+static void lsnni_target_window_lanes(const lsnni_regions *r, lsnn_real *z,
+                                      const lsnn_real *y, int blocks)
+{
+    size_t area = lsnni_area(r->s->oh, r->s->ow), lanes = (size_t)r->s->lanes;
+    for (int n = 0; n < blocks; n++)
+        for (int k = 0; k < r->s->k; k++)
+            for (size_t i = 0; i < area; i++, z += lanes, y += lanes) {
+                lsnn_real u = r->place[(size_t)k * area + i] < 0 ? 0
+                    : lsnni_target_u(r, k, (int)i);
+                for (size_t l = 0; l < lanes; l++) z[l] = u * y[l];
+            }
+}
+
+LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_real *w, const lsnn_real *b,
+                                           const lsnn_target *t, const lsnn_window *s)
+{
+    lsnni_target p;
+    LSNNI_TRY(lsnni_target_init(cx, &p, t, s));
+    p.x = p.g.x = x; p.w = p.g.w = w; p.b = p.g.bias = b; p.y = p.g.y = y;
+    if (!p.blocks) {
+        LSNNI_TRY(lsnn_conv2d_forward(cx, y, x, w, b, s));
+        if (!cx->rehearsal_) lsnni_target_window(&p.r, y, y, (size_t)s->n);
+        return LSNN_OK;
+    }
+    if (p.r.head[1] || cx->rehearsal_) {
+        p.g.regions = &p.r;
+        LSNNI_TRY(lsnni_lanes_run(cx, &p.g, s, LSNNI_FORWARD));
+        if (!cx->rehearsal_) return LSNN_OK;
+    }
+    return lsnni_target_blocks_forward(cx, &p);
+}
+
+/* ---- dz, db, and what fy and fx get: a kernel a task.                         */
+/* A worker's numbers: U and S of a region; or dx of a pixel, all maps and images. */
+static size_t lsnni_target_numbers(const lsnn_window *s)
+{
+    return LSNNI_MAX(2 * lsnni_area(s->oh, s->ow), lsnni_area(s->c, s->n));
+}
+
+static void lsnni_target_behind_task(void *user, int k, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    size_t area = lsnni_area(s->oh, s->ow), lanes = (size_t)s->lanes;
+    int first = r->start[k], count = r->start[k + 1] - first;
+    lsnn_real *u = p->numbers + lsnni_target_numbers(s) * (size_t)worker;
+    lsnni_behind g;
+    double sum;
+    for (int e = 0; e < count; e++) u[e] = lsnni_target_u(r, k, r->pixel[first + e]);
+    g.dz = p->dz + lsnni_area(first, s->n);
+    g.s = u + area;
+    g.dy = p->dy + (size_t)k * area * lanes;
+    g.y = p->y_read + (size_t)k * area * lanes;
+    g.u = u;
+    g.pixel = r->pixel + first;
+    g.step = (ptrdiff_t)(lsnni_area(s->k, 1) * area * lanes);
+    g.count = count;
+    g.blocks = p->blocks;
+    sum = p->g.kv->behind(&g);
+    if (p->db) p->db[k] += LSNNI_R(sum);
+    if (!p->gy) return;
+    for (int e = 0; e < count; e++) {
+        int pixel = r->pixel[first + e];
+        p->gy[lsnni_at2(k, pixel / s->ow, s->oh)] += g.s[e];
+        p->gx[lsnni_at2(k, pixel % s->ow, s->ow)] += g.s[e];
+    }
+}
+
+/* ---- dx: a pixel of x meets the places that read it, one list for all its maps. */
+typedef struct lsnni_target_list {
+    int32_t *ka, *kb;                /* places in w turned, in dz             */
+    int count, done;                 /* done: the sums hold something         */
+    lsnn_real *sum;                  /* C x blocks vectors                    */
+} lsnni_target_list;
+
+/* A pixel's sums over the list, all maps and blocks.                           */
+static void lsnni_target_flush(const lsnni_target *p, lsnni_tile *t, lsnni_target_list *list)
+{
+    const lsnn_window *s = p->r.s;
+    if (!list->count && list->done) return;
+    t->ka = list->ka;
+    t->kb = list->kb;
+    t->k = list->count;
+    t->add = list->done;
+    for (int c = 0; c < s->c; c += t->rows) {
+        t->rows = lsnni_target_rows(p->g.kv, s->c - c);
+        for (int m = 0; m < p->g.kv->rows; m++) {
+            size_t row = (size_t)(c + LSNNI_MIN(m, t->rows - 1));
+            t->a[m] = p->turned + row;
+            t->c[m] = list->sum + row * (size_t)s->n;
+        }
+        lsnni_target_tiles(p->g.kv, t, p->dz, p->blocks);
+    }
+    list->done = 1;
+    list->count = 0;
+}
+
+/* The places of kernel k that read a pixel of x in these rows and columns.     */
+static void lsnni_target_meet(const lsnni_target *p, lsnni_target_list *list, int k,
+                              const lsnni_reach *row, const lsnni_reach *column)
+{
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    const int32_t *box = r->box + 4 * k;
+    int i1 = LSNNI_MIN(box[1], row->at + row->count);
+    int j1 = LSNNI_MIN(box[3], column->at + column->count);
+    for (int i = LSNNI_MAX(box[0], row->at); i < i1; i++)
+        for (int j = LSNNI_MAX(box[2], column->at); j < j1; j++) {
+            int32_t place = r->place[lsnni_at3(k, i, s->oh, j, s->ow)];
+            int u = row->first - (i - row->at) * s->stride_h;
+            int v = column->first - (j - column->at) * s->stride_w;
+            if (place < 0) continue;
+            list->ka[list->count] = ((k * s->kernel_h + u) * s->kernel_w + v) * s->c;
+            list->kb[list->count++] = place * s->n;
+        }
+}
+
+static void lsnni_target_turn_task(void *user, int k, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    int taps = s->kernel_h * s->kernel_w;
+    size_t first = lsnni_at3(k, 0, s->c, 0, taps);
+    (void)worker;
+    p->g.kv->transpose(p->turned + first, (size_t)s->c, p->w + first, (size_t)taps, s->c, taps);
+}
+
+static void lsnni_target_dx_task(void *user, int task, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    int first = task * p->per_task, end = LSNNI_MIN(first + p->per_task, s->h * s->w);
+    int taps = s->kernel_h * s->kernel_w;
+    lsnni_target_list list;
+    lsnni_tile t;
+    list.ka = p->room + (size_t)worker * 2 * (size_t)(LSNNI_TARGET_LIST + taps);
+    list.kb = list.ka + LSNNI_TARGET_LIST + taps;
+    list.sum = p->numbers + (size_t)worker * lsnni_target_numbers(s);
+    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes, block = (size_t)s->c * map;
+    lsnni_target_steps(&t, s->lanes, 1);
+    t.bias = t.scale = NULL;
+    for (int q = first; q < end; q++) {
+        lsnn_real *dx = p->dx + (size_t)q * (size_t)s->lanes;
+        list.count = 0;
+        list.done = p->add;
+        for (int c = 0; c < s->c && p->add; c++)
+            p->g.kv->weave(list.sum + lsnni_area(c, s->n), (size_t)s->lanes,
+                           dx + (size_t)c * map, block, (size_t)p->blocks);
+        for (int k = 0; k < s->k; k++) {
+            lsnni_target_meet(p, &list, k, &p->kinds[0].reach[q / s->w],
+                              &p->kinds[1].reach[q % s->w]);
+            if (list.count >= LSNNI_TARGET_LIST) lsnni_target_flush(p, &t, &list);
+        }
+        lsnni_target_flush(p, &t, &list);
+        for (int c = 0; c < s->c; c++)
+            p->g.kv->weave(dx + (size_t)c * map, block, list.sum + lsnni_area(c, s->n),
+                           (size_t)s->lanes, (size_t)p->blocks);
+    }
+}
+
+/* ---- dw: for some maps and a range of kernels, a few rows of taps at a time.   */
+static int lsnni_target_maps(const lsnn_window *s) { return s->kernel_w > 3 ? 2 : 3; }
+
+/* The first of a run's places [e, end) in row i or later.                      */
+static int lsnni_place_from(const lsnni_regions *r, int e, int end, int i)
+{
+    if (e < end && r->pixel[end - 1] < i * r->s->ow) return end;
+    while (e < end && r->pixel[e] < i * r->s->ow) e++;
+    return e;
+}
+
+/* Kernel k, map c, blocks from n0 on, `rows` rows of taps from u on, places [e, end) of a
+   run.                                                                        */
+static void lsnni_target_dw_part(const lsnni_target *p, lsnni_correlation *g, int k, int c,
+                                 const int32_t *run, int n0, int u, int rows, int e, int end)
+{
+    const lsnn_window *s = p->r.s;
+    ptrdiff_t lanes = s->lanes, map = (ptrdiff_t)lsnni_area(s->h, s->w);
+    int pieces = lsnni_div_up(run[3], LSNNI_TAPS_WIDE);
+    if (e >= end) return;
+    g->rows = rows;
+    g->count = end - e;
+    g->at = p->r.at + e;
+    g->dy = p->dz + lsnni_area(e, s->n) + n0 * lanes;
+    for (int i = 0; i < pieces; i++) {
+        int v = run[3] * i / pieces;
+        g->taps = run[3] * (i + 1) / pieces - v;
+        g->x = p->x + n0 * g->x_step + (c * map + u * s->w + v) * lanes;
+        g->dw = p->dw + lsnni_at4(k, c, s->c, u, s->kernel_h, run[2] + v, s->kernel_w);
+        p->g.kv->correlate(g);
+    }
+}
+
+/* The same for all places of a run: those that all of the rows meet, and each row's others. */
+static void lsnni_target_dw_rows(const lsnni_target *p, lsnni_correlation *g, int k, int c,
+                                 const int32_t *run, int n0, int u, int rows)
+{
+    const lsnn_window *s = p->r.s;
+    int e[2], from[2], first = 0, last = s->oh;
+    for (int m = 0; m < rows; m++) {
+        first = LSNNI_MAX(first, p->rows[u + m].first);
+        last = LSNNI_MIN(last, p->rows[u + m].first + p->rows[u + m].count);
+    }
+    g->row = s->w * s->lanes;
+    g->dw_row = s->kernel_w;
+    e[0] = lsnni_place_from(&p->r, run[0], run[0] + run[1], first);
+    e[1] = lsnni_place_from(&p->r, e[0], run[0] + run[1], last);
+    lsnni_target_dw_part(p, g, k, c, run, n0, u, rows, e[0], e[1]);
+    for (int m = 0; m < rows && (e[0] > run[0] || e[1] < run[0] + run[1]); m++) {
+        const lsnni_reach *own = &p->rows[u + m];
+        from[0] = lsnni_place_from(&p->r, run[0], e[0], own->first);
+        from[1] = lsnni_place_from(&p->r, e[1], run[0] + run[1], own->first + own->count);
+        if (!own->count) continue;
+        lsnni_target_dw_part(p, g, k, c, run, n0, u + m, 1, from[0], e[0]);
+        lsnni_target_dw_part(p, g, k, c, run, n0, u + m, 1, e[1], from[1]);
+    }
+}
+
+/* Kernel k, maps [c0, c1), blocks from n0 on, one run. A row that is left over goes by maps. */
+static void lsnni_target_dw_run(const lsnni_target *p, lsnni_correlation *g, int k, int c0,
+                                int c1, const int32_t *run, int n0)
+{
+    const lsnn_window *s = p->r.s;
+    int most = lsnni_target_maps(s), left = s->kernel_h % most, e, end;
+    int u = s->kernel_h - (left == 1);
+    for (int c = c0; c < c1; c++)
+        for (int i = 0; i < u; i += most)
+            lsnni_target_dw_rows(p, g, k, c, run, n0, i, LSNNI_MIN(most, u - i));
+    if (left != 1) return;
+    e = lsnni_place_from(&p->r, run[0], run[0] + run[1], p->rows[u].first);
+    end = lsnni_place_from(&p->r, e, run[0] + run[1], p->rows[u].first + p->rows[u].count);
+    g->row = (ptrdiff_t)lsnni_area(s->h, s->w) * s->lanes;
+    g->dw_row = s->kernel_h * s->kernel_w;
+    lsnni_target_dw_part(p, g, k, c0, run, n0, u, c1 - c0, e, end);
+}
+
+/* A run, as many blocks at once as let what it reads stay in the first-level cache. */
+static void lsnni_target_dw_blocks(const lsnni_target *p, lsnni_correlation *g, int k, int c0,
+                                   int c1, const int32_t *run, int n0, int n1)
+{
+    const lsnn_window *s = p->r.s;
+    int most = LSNNI_MAX(1, LSNNI_TARGET_NEAREST / (3 * LSNNI_MAX(1, run[1]) * s->lanes));
+    int parts = lsnni_div_up(n1 - n0, most);
+    for (int i = 0; i < parts; i++) {
+        int n = n0 + (n1 - n0) * i / parts;
+        g->blocks = n0 + (n1 - n0) * (i + 1) / parts - n;
+        lsnni_target_dw_run(p, g, k, c0, c1, run, n);
+    }
+}
+
+static void lsnni_target_dw_task(void *user, int task, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    int maps = lsnni_target_maps(s), c = task / p->ranges * maps, range = task % p->ranges;
+    lsnni_correlation g;
+    (void)worker;
+    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes;
+    int most = LSNNI_MAX(1, (int)(LSNNI_TARGET_PACK * 2 / ((size_t)maps * map)));
+    int parts = lsnni_div_up(p->blocks, most);
+    g.dy_step = p->blocks;
+    g.x_step = (ptrdiff_t)((size_t)s->c * map);
+    for (int j = 0; j < parts; j++)                      /* blocks that the cache can hold */
+        for (int k = s->k * range / p->ranges; k < s->k * (range + 1) / p->ranges; k++)
+            for (int i = r->first_run[k]; i < r->first_run[k + 1]; i++)
+                lsnni_target_dw_blocks(p, &g, k, c, LSNNI_MIN(c + maps, s->c), r->run + 4 * i,
+                                       p->blocks * j / parts, p->blocks * (j + 1) / parts);
+}
+
+/* Scratch memory, and the tables of rows and columns in it.                    */
+static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    size_t threads = (size_t)lsnn_ctx_threads(cx);
+    size_t tables = 2 * threads * (size_t)(LSNNI_TARGET_LIST + s->kernel_h * s->kernel_w);
+    size_t numbers = threads * lsnni_target_numbers(s), bytes;
+    size_t weights = p->dx ? lsnni_area(s->k, s->c) * lsnni_area(s->kernel_h, s->kernel_w) : 0;
+    lsnni_side side[2];
+    char *at;
+    bytes = lsnni_kinds_room(s->h) + lsnni_kinds_room(s->w);
+    bytes = lsnni_room_add(bytes, lsnni_room((size_t)s->kernel_h, sizeof *p->rows));
+    bytes = lsnni_room_add(bytes, lsnni_room(tables, sizeof *p->room));
+    bytes = lsnni_room_add(bytes, lsnni_room(numbers, sizeof *p->numbers));
+    bytes = lsnni_room_add(bytes, lsnni_room(weights, sizeof *p->turned));
+    at = (char *)lsnni_scratch(cx, bytes, 1);
+    if (!at) return LSNN_ENOMEM;
+    lsnni_sides(side, s);
+    lsnni_kinds_fill(&p->kinds[0], &at, &side[0], LSNNI_TO_X, s->h);
+    lsnni_kinds_fill(&p->kinds[1], &at, &side[1], LSNNI_TO_X, s->w);
+    p->rows = (lsnni_reach *)lsnni_cut(&at, (size_t)s->kernel_h, sizeof *p->rows);
+    p->room = (int32_t *)lsnni_cut(&at, tables, sizeof *p->room);
+    p->numbers = (lsnn_real *)lsnni_cut(&at, numbers, sizeof *p->numbers);
+    p->turned = (lsnn_real *)(void *)at;
+    for (int u = 0; u < s->kernel_h; u++) p->rows[u] = lsnni_reach_of(&side[0], LSNNI_TO_W, u);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_target_blocks_backward(lsnn_ctx *cx, lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    int parts = lsnni_div_up(s->c, lsnni_target_maps(s));
+    LSNNI_TRY(lsnni_target_room(cx, p));
+    lsnn_parallel(cx, s->k, lsnni_target_behind_task, p);
+    p->ranges = LSNNI_MIN(s->k, lsnni_div_up(LSNNI_TARGET_TASKS, parts));
+    if (p->dw) lsnn_parallel(cx, parts * p->ranges, lsnni_target_dw_task, p);
+    p->per_task = lsnni_div_up(s->h * s->w, LSNNI_TARGET_TASKS);
+    if (!p->dx) return LSNN_OK;
+    lsnn_parallel(cx, s->k, lsnni_target_turn_task, p);
+    lsnn_parallel(cx, lsnni_div_up(s->h * s->w, p->per_task), lsnni_target_dx_task, p);
+    return LSNN_OK;
+}
+
+/* S of all images and lanes, by rows and columns; for what is computed everywhere. */
+static void lsnni_target_sums(const lsnni_target *p, const lsnn_real *dy, const lsnn_real *y)
+{
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    size_t lanes = (size_t)LSNNI_MAX(1, s->lanes);
+    for (int n = 0; n < s->n / (int)lanes; n++)
+        for (int k = 0; k < s->k; k++)
+            for (int i = r->start[k]; i < r->start[k + 1]; i++) {
+                int pixel = r->pixel[i];
+                size_t at = lsnni_at3(n, k, s->k, pixel, s->oh * s->ow) * lanes;
+                lsnn_real sum = 0;
+                for (size_t l = 0; l < lanes; l++) sum += dy[at + l] * y[at + l];
+                p->gy[lsnni_at2(k, pixel / s->ow, s->oh)] += sum;
+                p->gx[lsnni_at2(k, pixel % s->ow, s->ow)] += sum;
+            }
+}
+
+LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                            lsnn_real *db, lsnn_real *gy, lsnn_real *gx,
+                                            lsnn_real *room, const lsnn_real *dy,
+                                            const lsnn_real *y, const lsnn_real *x,
+                                            const lsnn_real *w, const lsnn_target *t,
+                                            const lsnn_window *s, int add)
+{
+    lsnni_target p;
+    LSNNI_TRY(lsnni_target_init(cx, &p, t, s));
+    if (!gy || !gx) gy = gx = NULL;
+    lsnni_clear(gy, lsnni_area(s->k, s->oh), 0);
+    lsnni_clear(gx, lsnni_area(s->k, s->ow), 0);
+    p.dx = dx; p.dw = dw; p.db = db; p.gy = gy; p.gx = gx; p.dz = room; p.add = add;
+    p.dy = dy; p.y_read = y; p.x = x; p.w = w;
+    if (p.blocks && (!p.r.head[1] || cx->rehearsal_)) {
+        LSNNI_TRY(lsnni_target_blocks_backward(cx, &p));
+        if (!cx->rehearsal_) return LSNN_OK;
+    }
+    if (!cx->rehearsal_) {
+        if (p.blocks) lsnni_target_window_lanes(&p.r, room, dy, p.blocks);
+        else lsnni_target_window(&p.r, room, dy, (size_t)s->n);
+        if (gy) lsnni_target_sums(&p, dy, y);
+    }
+    return lsnn_conv2d_backward(cx, dx, dw, db, room, x, w, s, add);
+}
+
+#endif /* LSNN_NAIVE */
 /* ---- >>smooth: LSNN's smoother ------------------------------------------------------
    y[n,k,p] = sum_l U[k,l,p] a[n,k,l,p] + b[k]                                (Eq. 1)
    First theta -> U and dL/dU -> dtheta, one map at a time; then U's use on a.
@@ -6113,14 +7660,19 @@ LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const l
    softmax of exponents relative to the largest one, never of the exponents.  */
 enum { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, LSNNI_GAMMA, LSNNI_NUMBERS };
 
-/* The numbers of a Gaussian that a shape has, in theta's order; the others are 0. */
+/* The numbers of a Gaussian, or of an attention window, that a shape has, in theta's order; the
+   others are 0.                                                              */
 typedef struct lsnni_family { int count, number[LSNNI_NUMBERS]; } lsnni_family;
 static const lsnni_family lsnni_families[] = {
     { 5, { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, LSNNI_GAMMA } },
     { 0, { 0, 0, 0, 0, 0 } },                            /* a table           */
     { 4, { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, 0 } },
-    { 2, { LSNNI_MU_X, LSNNI_ALPHA, 0, 0, 0 } }
+    { 2, { LSNNI_MU_X, LSNNI_ALPHA, 0, 0, 0 } },
+    { 4, { 0, 1, 2, 3, 0 } }, { 4, { 0, 1, 2, 3, 0 } },  /* see >>attention   */
+    { 5, { 0, 1, 2, 3, 4 } }, { 5, { 0, 1, 2, 3, 4 } },
+    { 2, { 0, 1, 0, 0, 0 } }, { 2, { 0, 1, 0, 0, 0 } }
 };
+enum { LSNNI_SHAPES = (int)(sizeof lsnni_families / sizeof lsnni_families[0]) };
 
 static int lsnni_parts(const lsnn_smoother *s) { return s->mixture > 1 ? s->mixture : 1; }
 
@@ -6132,7 +7684,7 @@ static int lsnni_stride(const lsnn_smoother *s)
 
 LSNN_API int lsnn_smoother_theta(const lsnn_smoother *s)
 {
-    if ((int)s->shape < 0 || s->shape > LSNN_GAUSSIAN_1D) return 0;
+    if ((int)s->shape < 0 || (int)s->shape >= LSNNI_SHAPES) return 0;
     return s->shape == LSNN_TABLE ? s->h * s->w : lsnni_parts(s) * lsnni_stride(s);
 }
 
@@ -6156,7 +7708,7 @@ static lsnn_status lsnni_smooth_check(lsnn_ctx *cx, const lsnn_smoother *s)
     if ((double)s->n * s->k * size[2] > INT_MAX || (double)s->h * s->w > INT_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d images x %d kernels x rank %d, maps of "
                           "%d x %d are too many", s->n, s->k, size[2], s->h, s->w);
-    if ((int)s->shape < 0 || s->shape > LSNN_GAUSSIAN_1D || (int)s->normalise < 0 ||
+    if ((int)s->shape < 0 || (int)s->shape >= LSNNI_SHAPES || (int)s->normalise < 0 ||
         s->normalise > LSNN_NORMALISE_MEAN)
         return lsnni_fail(cx, LSNN_EVALUE, "smooth: shape %d or normalise %d is unknown",
                           (int)s->shape, (int)s->normalise);
@@ -6180,22 +7732,30 @@ static lsnn_status lsnni_smooth_check(lsnn_ctx *cx, const lsnn_smoother *s)
 /* One Gaussian: its numbers, its weight in the mixture, and G_p = scale exp(e_p - shift). */
 typedef struct lsnni_bell { double t[LSNNI_NUMBERS], weight, shift, scale; } lsnni_bell;
 
-/* d = p - mu and r = Phi d at pixel p; returns the exponent, -r . r.          */
+/* The exponent at pixel p, -r . r where d = p - mu and r = Phi d, and its derivatives by the
+   five numbers (Eq. 7).                                                      */
 static double lsnni_bell_exponent(const lsnni_bell *g, const lsnn_smoother *s, int p,
-                                  double d[2], double r[2])
+                                  double slope[LSNNI_NUMBERS])
 {
     const double *t = g->t;
+    double d[2], r[2];
+    if (lsnni_attentive(s->shape)) return lsnni_attention_exponent(t, s, p, slope);
     d[0] = p % s->w * lsnni_spacing(s->w) - t[LSNNI_MU_X];
     d[1] = p / s->w * lsnni_spacing(s->h) - t[LSNNI_MU_Y];
     r[0] = t[LSNNI_ALPHA] * d[0] + t[LSNNI_GAMMA] * d[1];
     r[1] = t[LSNNI_GAMMA] * d[0] + t[LSNNI_BETA] * d[1];
+    slope[LSNNI_MU_X] = 2 * (r[0] * t[LSNNI_ALPHA] + r[1] * t[LSNNI_GAMMA]);
+    slope[LSNNI_MU_Y] = 2 * (r[0] * t[LSNNI_GAMMA] + r[1] * t[LSNNI_BETA]);
+    slope[LSNNI_ALPHA] = -2 * r[0] * d[0];
+    slope[LSNNI_BETA] = -2 * r[1] * d[1];
+    slope[LSNNI_GAMMA] = -2 * (r[0] * d[1] + r[1] * d[0]);
     return -(r[0] * r[0] + r[1] * r[1]);
 }
 
 static double lsnni_bell_at(const lsnni_bell *g, const lsnn_smoother *s, int p)
 {
-    double d[2], r[2];
-    return g->scale * exp(lsnni_bell_exponent(g, s, p, d, r) - g->shift);
+    double slope[LSNNI_NUMBERS];
+    return g->scale * exp(lsnni_bell_exponent(g, s, p, slope) - g->shift);
 }
 
 /* Gaussian m of the map whose theta this is.                                  */
@@ -6203,7 +7763,7 @@ static lsnni_bell lsnni_bell_of(const lsnn_real *theta, int m, const lsnn_smooth
 {
     int stride = lsnni_stride(s), parts = lsnni_parts(s), count = s->h * s->w;
     const lsnn_real *logit = theta + stride - 1;
-    double sum = 0, d[2], r[2];
+    double sum = 0, slope[LSNNI_NUMBERS];
     lsnni_bell g;
     lsnni_numbers(g.t, theta + m * stride, s);
     for (int i = 0; i < parts && parts > 1; i++)
@@ -6214,7 +7774,7 @@ static lsnni_bell lsnni_bell_of(const lsnn_real *theta, int m, const lsnn_smooth
     if (s->normalise == LSNN_NORMALISE_NONE) return g;
     g.shift = -HUGE_VAL;
     for (int p = 0; p < count; p++)
-        g.shift = LSNNI_MAX(g.shift, lsnni_bell_exponent(&g, s, p, d, r));
+        g.shift = LSNNI_MAX(g.shift, lsnni_bell_exponent(&g, s, p, slope));
     sum = 0;
     for (int p = 0; p < count; p++) sum += lsnni_bell_at(&g, s, p);
     g.scale = (s->normalise == LSNN_NORMALISE_MEAN ? count : 1) / sum;
@@ -6302,14 +7862,14 @@ static double lsnni_du(const lsnn_smoother *s, int map, int p, const lsnn_real *
 
 /* Adds Gaussian m's part of dtheta, at t. dL/de_p = w G_p (dL/dU_p - sum_q S_q dL/dU_q), where
    S = G / sum G comes from the normalisation, as in a softmax; without one that sum is
-   left out. Then Eq. 7; dL/dlogit = sum_p w (G_p - U_p) dL/dU_p.             */
+   left out. dL/dlogit = sum_p w (G_p - U_p) dL/dU_p.             */
 static void lsnni_bell_back(lsnn_real *t, const lsnni_bell *g, const lsnn_smoother *s, int map,
                             const lsnn_real *dy, const lsnn_real *a, const lsnn_real *u,
                             const lsnn_real *b)
 {
     const lsnni_family *f = &lsnni_families[s->shape];
-    double dt[LSNNI_NUMBERS] = { 0, 0, 0, 0, 0 }, d[2], r[2], middle = 0, sum = 0, logit = 0;
-    const double al = g->t[LSNNI_ALPHA], be = g->t[LSNNI_BETA], ga = g->t[LSNNI_GAMMA];
+    double dt[LSNNI_NUMBERS] = { 0, 0, 0, 0, 0 }, slope[LSNNI_NUMBERS];
+    double middle = 0, sum = 0, logit = 0;
     int count = s->h * s->w;
     for (int p = 0; p < count; p++) sum += lsnni_bell_at(g, s, p);
     for (int p = 0; p < count && s->normalise != LSNN_NORMALISE_NONE; p++)
@@ -6317,12 +7877,8 @@ static void lsnni_bell_back(lsnn_real *t, const lsnni_bell *g, const lsnn_smooth
     for (int p = 0; p < count; p++) {
         double du = lsnni_du(s, map, p, dy, a, b), bell = lsnni_bell_at(g, s, p);
         double de = g->weight * bell * (du - middle);
-        lsnni_bell_exponent(g, s, p, d, r);
-        dt[LSNNI_MU_X] += de * 2 * (r[0] * al + r[1] * ga);
-        dt[LSNNI_MU_Y] += de * 2 * (r[0] * ga + r[1] * be);
-        dt[LSNNI_ALPHA] -= de * 2 * r[0] * d[0];
-        dt[LSNNI_BETA] -= de * 2 * r[1] * d[1];
-        dt[LSNNI_GAMMA] -= de * 2 * (r[0] * d[1] + r[1] * d[0]);
+        lsnni_bell_exponent(g, s, p, slope);
+        for (int i = 0; i < LSNNI_NUMBERS; i++) dt[i] += de * slope[i];
         logit += g->weight * (bell - (double)u[lsnni_at2(map, p, count)]) * du;
     }
     for (int i = 0; i < f->count; i++) t[i] += LSNNI_R(dt[f->number[i]]);
@@ -6485,10 +8041,19 @@ static void lsnni_logits(const lsnn_real *theta, const lsnn_smoother *s, double 
     for (size_t i = stride - 1; i < end; i += stride) *sum += exp((double)theta[i] - *most);
 }
 
-/* Numbers of working memory for one map: a mixture's G and dL/dG.            */
+/* Numbers of working memory for one map: what its shape needs, and a mixture's G and dL/dG. */
 static size_t lsnni_map_room(const lsnn_smoother *s)
 {
-    return lsnni_parts(s) > 1 ? 2 * lsnni_area(s->h, s->w) : 0;
+    return lsnni_attention_room(s) +
+        (lsnni_parts(s) > 1 ? 2 * lsnni_area(s->h, s->w) : 0);
+}
+
+/* u = G, of either kind.                                                     */
+static void lsnni_bell(const lsnni_kernels *kv, lsnn_real *u, lsnn_real *room, const double *t,
+                       const lsnn_smoother *s)
+{
+    if (lsnni_attentive(s->shape)) lsnni_attention_map(kv, u, room, t, s);
+    else lsnni_gaussian(kv, u, t, s);
 }
 
 /* theta -> U of one map.                                                     */
@@ -6496,18 +8061,19 @@ static void lsnni_map_forward(const lsnni_kernels *kv, lsnn_real *u, lsnn_real *
                               const lsnn_real *theta, const lsnn_smoother *s)
 {
     size_t area = lsnni_area(s->h, s->w);
-    int numbers = lsnni_families[s->shape].count;
+    int numbers = lsnni_families[s->shape].count, mixed = lsnni_parts(s) > 1;
     double t[LSNNI_NUMBERS], most = 0, sum = 1;
+    lsnn_real *other = mixed ? room + lsnni_attention_room(s) : NULL;
     if (s->shape == LSNN_TABLE) {
         memcpy(u, theta, area * sizeof *u);
         return;
     }
-    if (room) lsnni_logits(theta, s, &most, &sum);
+    if (mixed) lsnni_logits(theta, s, &most, &sum);
     for (int m = 0; m < lsnni_parts(s); m++, theta += lsnni_stride(s)) {
-        lsnn_real *one = m ? room : u;
+        lsnn_real *one = m ? other : u;
         lsnni_numbers(t, theta, s);
-        lsnni_gaussian(kv, one, t, s);
-        if (room) kv->affine(u, one, exp((double)theta[numbers] - most) / sum, 0, area, m > 0);
+        lsnni_bell(kv, one, room, t, s);
+        if (mixed) kv->affine(u, one, exp((double)theta[numbers] - most) / sum, 0, area, m > 0);
     }
 }
 
@@ -6520,22 +8086,26 @@ static void lsnni_map_backward(const lsnni_kernels *kv, lsnn_real *dtheta, lsnn_
     size_t area = lsnni_area(s->h, s->w);
     const lsnni_family *f = &lsnni_families[s->shape];
     double t[LSNNI_NUMBERS], dt[LSNNI_NUMBERS], most = 0, sum = 1, middle = 0, w;
-    lsnn_real *dg = room ? room + area : g;
+    int mixed = lsnni_parts(s) > 1;
+    lsnn_real *other = mixed ? room + lsnni_attention_room(s) : NULL;
+    lsnn_real *dg = mixed ? other + area : g;
     if (s->shape == LSNN_TABLE) kv->affine(dtheta, g, 1, 0, area, add);
-    if (room) {
+    if (mixed) {
         lsnni_logits(theta, s, &most, &sum);
         middle = kv->dot(g, u, area);
     }
     for (int m = 0; m < lsnni_parts(s) && s->shape != LSNN_TABLE; m++) {
         lsnni_numbers(t, theta, s);
-        if (room) {
+        if (mixed) {
             w = exp((double)theta[f->count] - most) / sum;
-            lsnni_gaussian(kv, room, t, s);
+            lsnni_bell(kv, other, room, t, s);
             kv->affine(dg, g, w, 0, area, 0);
-            w *= kv->dot(g, room, area) - middle;
+            w *= kv->dot(g, other, area) - middle;
             dtheta[f->count] = LSNNI_R(w + (add ? (double)dtheta[f->count] : 0));
         }
-        lsnni_gaussian_back(kv, dt, dg, room ? room : u, t, s);
+        if (lsnni_attentive(s->shape))
+            lsnni_attention_back(kv, dt, dg, mixed ? other : u, room, t, s);
+        else lsnni_gaussian_back(kv, dt, dg, mixed ? other : u, t, s);
         for (int i = 0; i < f->count; i++)
             dtheta[i] = LSNNI_R(dt[f->number[i]] + (add ? (double)dtheta[i] : 0));
         theta += lsnni_stride(s);
@@ -6768,6 +8338,27 @@ static lsnn_smoother lsnni_smoother_of(const lsnn_layer_plan *p, int n, int lane
     return s;
 }
 
+/* Options that only theta of the layer's own can have, and only as one of TKN's windows. */
+static lsnn_status lsnni_smooth_options(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_options *o = &p->o;
+    int paper = o->clip == LSNN_CLIP_PAPER;
+    if ((int)o->clip < 0 || o->clip > LSNN_CLIP_CODE)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: clip %d is unknown", (int)o->clip);
+    if ((o->l2 > 0 || o->clip) && !lsnni_attentive(o->smooth_shape))
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: l2 %g and clip %d are for TKN's windows, "
+                          "smooth_shape is %d", o->l2, (int)o->clip, (int)o->smooth_shape);
+    if ((o->l2 > 0 || o->clip) && p->inputs == 2)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: l2 %g and clip %d are for theta of the "
+                          "layer's own, not for a node's", o->l2, (int)o->clip);
+    if (paper ? o->kernel_h < 1 || o->kernel_w < 0 : o->kernel_h || o->kernel_w)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: kernel_h %d, kernel_w %d, the sizes of the "
+                          "kernels that a window may not fall below, go with "
+                          "LSNN_CLIP_PAPER", o->kernel_h, o->kernel_w);
+    if (paper && !o->kernel_w) o->kernel_w = o->kernel_h;
+    return LSNN_OK;
+}
+
 static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     lsnn_smoother s;
@@ -6782,6 +8373,7 @@ static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
                           "no_bias that there is none");
     s = lsnni_smoother_of(p, 1, 0);
     LSNNI_TRY(lsnni_smooth_check(cx, &s));
+    LSNNI_TRY(lsnni_smooth_options(cx, p));
     numbers = lsnn_smoother_theta(&s);
     if (s.per_image && lsnni_area(numbers, p->in[0].c) != (size_t)lsnni_features(p->in[1]))
         return lsnni_fail(cx, LSNN_ESHAPE,
@@ -6792,6 +8384,9 @@ static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
     p->out.c = s.k;
     bias = s.per_image ? 0 : 1;      /* parameter 0 is the bias or theta      */
     p->param[0] = lsnni_spec("theta", 2, p->in[0].c, numbers, 0, 0);
+    p->param[0].l2 = p->o.l2;
+    p->param[0].l2_every = p->o.l2 > 0 ? lsnni_stride(&s) : 0;
+    p->param[0].l2_mask = lsnni_attention_widths(s.shape);
     p->param[bias] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
     p->param[0].no_decay = p->param[bias].no_decay = 1;
     p->params = bias + (p->o.no_bias ? 0 : 1);
@@ -6830,26 +8425,51 @@ static lsnn_status lsnni_backward_smooth(lsnn_ctx *cx, lsnn_call *c)
                                 bias < 0 ? NULL : c->param[bias], &s, c->add[0], c->add[1]);
 }
 
-/* mu ~ U(0.2, 0.8), alpha = beta = 1.5, gamma = 0, logits 0; a table begins at 1. */
+/* mu ~ U(0.2, 0.8), alpha = beta = 1.5, gamma = 0, logits 0; a table begins at 1; attention at
+   mu = 0.5, s = 1, rho = 0.                                                  */
 static void lsnni_init_smooth(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
 {
-    static const double start[LSNNI_NUMBERS] = { 0.2, 0.2, 1.5, 1.5, 0 };
+    static const double bells[LSNNI_NUMBERS] = { 0.2, 0.2, 1.5, 1.5, 0 };
+    static const double windows[LSNNI_NUMBERS] = { 0.5, 1, 0.5, 1, 0 };
+    const double *start = lsnni_attentive(p->o.smooth_shape) ? windows : bells;
     lsnn_smoother s = lsnni_smoother_of(p, 1, 0);
     const lsnni_family *f = &lsnni_families[s.shape];
     int is_theta = p->inputs == 1 && i == 0, stride = lsnni_stride(&s);
     for (size_t j = 0; j < p->param[i].count; j++) {
         int part = stride ? (int)(j % (size_t)stride) : 0;
         int number = part < f->count ? f->number[part] : LSNNI_GAMMA;
-        double random = is_theta && stride && number < LSNNI_ALPHA
+        double random = is_theta && stride && start == bells && number < LSNNI_ALPHA
             ? 0.6 * lsnn_rng_uniform(rng) : 0;
         v[j] = LSNNI_R(!is_theta ? 0 : stride ? start[number] + random : 1);
     }
 }
 
+/* After a step: windows of this layer's own back to where `clip` lets them be. */
+static lsnn_status lsnni_project_smooth(lsnn_ctx *cx, const lsnn_projection *p)
+{
+    const lsnn_options *o = &p->plan->o;
+    lsnn_smoother s = lsnni_smoother_of(p->plan, 1, 0);
+    size_t stride = (size_t)lsnni_stride(&s);
+    size_t count = p->plan->param[0].count;
+    lsnn_real *t = p->param[0];
+    (void)cx;
+    if (!o->clip || !t) return LSNN_OK;
+    for (size_t i = 0; i < count; i += stride) {
+        lsnni_attention_clip(t + i + LSNNI_AT_MU_X, t + i + LSNNI_AT_S_X, s.w, o->kernel_w,
+                             o->clip);
+        if (!lsnni_attentive_1d(s.shape))
+            lsnni_attention_clip(t + i + LSNNI_AT_MU_Y, t + i + LSNNI_AT_S_Y, s.h, o->kernel_h,
+                                 o->clip);
+    }
+    return LSNN_OK;
+}
+
 static const lsnn_layer_type lsnni_smooth_type = {
-    "smooth", "lr_factor freeze no_bias smooth_shape normalise rank mixture smooth_bias", 1, 2,
+    "smooth", "lr_factor freeze no_bias smooth_shape normalise rank mixture smooth_bias "
+    "l2 clip kernel_h kernel_w", 1, 2,
     LSNN_DX_IN_PLACE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_smooth, lsnni_forward_smooth, lsnni_backward_smooth, lsnni_init_smooth
+    lsnni_plan_smooth, lsnni_forward_smooth, lsnni_backward_smooth, lsnni_init_smooth,
+    lsnni_project_smooth
 };
 
 LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
@@ -6858,6 +8478,1537 @@ LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
     x[0] = a;
     x[1] = theta;
     return lsnn_layer(net, &lsnni_smooth_type, x, theta == LSNN_FREE ? 1 : 2, o);
+}
+/* ---- >>blend: each place mixes shared banks of kernels ----------------------------
+   Low-Rank Locally Connected layers (Elsayed, Ramachandran, Shlens, Kornblith, ICML 2020): a
+   convolution with M banks of K kernels each, and at each place p weights of its own over the
+   banks. M = 1 is a convolution, M = H*W could be any local2d.
+   y[n,k,p]       = sum_m g[m,p] a[n, m*K + k, p] + b[k]
+   g[m,p]         = softmax over m of z[m,p], or z itself
+   z[m,p]         = theta[m,i] + theta[m,H+j] for p = (i, j), as the paper has it, or theta[m,p]
+   da[n,m*K+k,p] (+)= g[m,p] dy[n,k,p]      db[k] += sum_n,p dy[n,k,p]
+   dg[m,p]        = sum_n,k dy[n,k,p] a[n, m*K + k, p]
+   dz[m,p]        = g[m,p] (dg[m,p] - sum_l g[l,p] dg[l,p]), or dg; dtheta += the sums of its dz
+   a N,M*K,H,W  theta M,H+W or M,H*W  b K  y N,K,H,W  g M,H,W. M*K*H*W multiply-adds an image.
+   The paper has biases a row and a column beside b; here b is all.            */
+static int lsnni_blend_rows(const lsnn_blender *s)
+{
+    return s->kind == LSNN_BLEND_ROWS || s->kind == LSNN_BLEND_FREE_ROWS;
+}
+static int lsnni_blend_free(const lsnn_blender *s)
+{
+    return s->kind == LSNN_BLEND_FREE_ROWS || s->kind == LSNN_BLEND_FREE_PLACES;
+}
+
+LSNN_API int lsnn_blender_theta(const lsnn_blender *s)
+{
+    return lsnni_blend_rows(s) ? s->h + s->w : s->h * s->w;
+}
+
+static lsnn_status lsnni_blend_check(lsnn_ctx *cx, const lsnn_blender *s)
+{
+    int size[5];
+    size[0] = s->n; size[1] = s->banks; size[2] = s->k; size[3] = s->h; size[4] = s->w;
+    LSNNI_TRY(lsnni_sizes(cx, "blend (images x banks x kernels x rows x columns)", 5, size));
+    if ((double)s->n * s->banks * s->k > INT_MAX || (double)s->banks * s->h * s->w > INT_MAX / 32)
+        return lsnni_fail(cx, LSNN_ESHAPE, "blend: %d images x %d banks x %d kernels, maps of "
+                          "%d x %d are too many", s->n, s->banks, s->k, s->h, s->w);
+    if ((int)s->kind < 0 || s->kind > LSNN_BLEND_FREE_PLACES)
+        return lsnni_fail(cx, LSNN_EVALUE, "blend: kind %d is unknown", (int)s->kind);
+    return lsnni_lanes_fit(cx, "blend", s->lanes, s->n);
+}
+
+static double lsnni_blend_z(const lsnn_blender *s, const lsnn_real *theta, int m, int i, int j)
+{
+    theta += lsnni_area(m, lsnn_blender_theta(s));
+    return lsnni_blend_rows(s) ? (double)theta[i] + (double)theta[s->h + j]
+                               : (double)theta[lsnni_at2(i, j, s->w)];
+}
+
+LSNN_API lsnn_status lsnn_blend_weights(lsnn_ctx *cx, lsnn_real *g, const lsnn_real *theta,
+                                        const lsnn_blender *s)
+{
+    LSNNI_TRY(lsnni_blend_check(cx, s));
+    for (int i = 0; i < s->h; i++)
+    for (int j = 0; j < s->w; j++) {
+        double most = lsnni_blend_z(s, theta, 0, i, j), sum = 0;
+        for (int m = 1; m < s->banks; m++)
+            most = LSNNI_MAX(most, lsnni_blend_z(s, theta, m, i, j));
+        for (int m = 0; m < s->banks; m++) sum += exp(lsnni_blend_z(s, theta, m, i, j) - most);
+        for (int m = 0; m < s->banks; m++) {
+            double z = lsnni_blend_z(s, theta, m, i, j);
+            g[lsnni_at3(m, i, s->h, j, s->w)] =
+                LSNNI_R(lsnni_blend_free(s) ? z : exp(z - most) / sum);
+        }
+    }
+    return LSNN_OK;
+}
+
+/* What g's gradient at each place is to theta.                               */
+static void lsnni_blend_to_theta(lsnn_real *dtheta, const lsnn_real *dg, const lsnn_real *g,
+                                 const lsnn_blender *s)
+{
+    size_t area = lsnni_area(s->h, s->w), numbers = (size_t)lsnn_blender_theta(s);
+    for (size_t p = 0; p < area; p++) {
+        double mean = 0;
+        for (size_t m = 0; m < (size_t)s->banks && !lsnni_blend_free(s); m++)
+            mean += (double)g[m * area + p] * (double)dg[m * area + p];
+        for (size_t m = 0; m < (size_t)s->banks; m++) {
+            double dz = (double)dg[m * area + p];
+            lsnn_real *to = dtheta + m * numbers;
+            if (!lsnni_blend_free(s)) dz = (double)g[m * area + p] * (dz - mean);
+            if (lsnni_blend_rows(s)) {
+                to[p / (size_t)s->w] += LSNNI_R(dz);
+                to[(size_t)s->h + p % (size_t)s->w] += LSNNI_R(dz);
+            } else to[p] += LSNNI_R(dz);
+        }
+    }
+}
+
+#ifdef LSNN_NAIVE
+/* ---- The naive pair -------------------------------------------------------------------*/
+LSNN_API lsnn_status lsnn_blend_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *a,
+                                        const lsnn_real *g, const lsnn_real *b,
+                                        const lsnn_blender *s)
+{
+    int area = s->h * s->w;
+    LSNNI_TRY(lsnni_blend_check(cx, s));
+    for (int n = 0; n < s->n; n++)
+    for (int k = 0; k < s->k; k++)
+    for (int p = 0; p < area; p++) {
+        double sum = b ? (double)b[k] : 0;
+        for (int m = 0; m < s->banks; m++)
+            sum += (double)g[lsnni_at2(m, p, area)]
+                 * (double)a[lsnni_at4(n, m, s->banks, k, s->k, p, area)];
+        y[lsnni_at3(n, k, s->k, p, area)] = LSNNI_R(sum);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_blend_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real *dtheta,
+                                         lsnn_real *db, const lsnn_real *dy,
+                                         const lsnn_real *a, const lsnn_real *g,
+                                         const lsnn_blender *s, int add)
+{
+    int area = s->h * s->w;
+    lsnn_real *dg;
+    LSNNI_TRY(lsnni_blend_check(cx, s));
+    dg = (lsnn_real *)lsnni_scratch(cx, lsnni_area(s->banks, area), sizeof *dg);
+    if (!dg) return LSNN_ENOMEM;
+    if (cx->rehearsal_) return LSNN_OK;
+    lsnni_clear(dg, lsnni_area(s->banks, area), LSNN_SET);
+    lsnni_clear(da, lsnni_at4(s->n, 0, s->banks, 0, s->k, 0, area), add);
+    for (int n = 0; n < s->n; n++)
+    for (int k = 0; k < s->k; k++)
+    for (int p = 0; p < area; p++) {
+        lsnn_real d = dy[lsnni_at3(n, k, s->k, p, area)];
+        if (db) db[k] += d;
+        for (int m = 0; m < s->banks; m++) {
+            size_t at = lsnni_at4(n, m, s->banks, k, s->k, p, area);
+            if (da) da[at] += g[lsnni_at2(m, p, area)] * d;
+            dg[lsnni_at2(m, p, area)] += a[at] * d;
+        }
+    }
+    if (dtheta) lsnni_blend_to_theta(dtheta, dg, g, s);
+    return LSNN_OK;
+}
+
+#else /* ---- The fast pair: bound by reading a, and by writing da ---------------------------*/
+typedef struct lsnni_blending {
+    const lsnni_kernels *kv;
+    const lsnn_blender *s;
+    const lsnn_real *a, *dy, *g, *wide, *b;      /* wide: g, each number once a lane */
+    lsnn_real *y, *da, *db, *dg, *sums;
+    size_t lanes, map, row;          /* numbers of a map, of one of its rows  */
+    int add;
+} lsnni_blending;
+
+/* Bank m's map of kernel k of a block.                                        */
+static size_t lsnni_blend_at(const lsnni_blending *p, int block, int m, int k)
+{
+    return (lsnni_area(block * p->s->banks + m, p->s->k) + (size_t)k) * p->map;
+}
+
+static void lsnni_blend_task(void *user, int task, int worker)
+{
+    const lsnni_blending *p = (const lsnni_blending *)user;
+    int block = task / p->s->k, k = task % p->s->k;
+    lsnn_real *y = p->y + (size_t)task * p->map;
+    (void)worker;
+    for (int m = 0; m < p->s->banks; m++)
+        p->kv->multiply(y, p->a + lsnni_blend_at(p, block, m, k),
+                        p->wide + (size_t)m * p->map, p->map, m > 0);
+    if (p->b) p->kv->affine(y, y, 1, (double)p->b[k], p->map, LSNN_SET);
+}
+
+static void lsnni_blend_da_task(void *user, int task, int worker)
+{
+    const lsnni_blending *p = (const lsnni_blending *)user;
+    int block = task / p->s->k, k = task % p->s->k;
+    (void)worker;
+    for (int m = 0; m < p->s->banks; m++)
+        p->kv->multiply(p->da + lsnni_blend_at(p, block, m, k), p->dy + (size_t)task * p->map,
+                        p->wide + (size_t)m * p->map, p->map, p->add);
+}
+
+/* dg of one bank and one row of places.                                       */
+static void lsnni_blend_dg_task(void *user, int task, int worker)
+{
+    const lsnni_blending *p = (const lsnni_blending *)user;
+    const lsnn_blender *s = p->s;
+    int m = task / s->h, i = task % s->h, blocks = s->n / (int)p->lanes;
+    lsnn_real *sum = p->lanes > 1 ? p->sums + (size_t)worker * p->row :
+        p->dg + (size_t)task * p->row;
+    memset(sum, 0, p->row * sizeof *sum);
+    for (int block = 0; block < blocks; block++)
+        for (int k = 0; k < s->k; k++)
+            p->kv->multiply(sum, p->dy + lsnni_at2(block, k, s->k) * p->map +
+                            (size_t)i * p->row, p->a + lsnni_blend_at(p, block, m, k) +
+                            (size_t)i * p->row, p->row, LSNN_ADD);
+    if (p->lanes > 1) p->kv->gather(p->dg + lsnni_area(task, s->w), sum, (size_t)s->w);
+}
+
+static void lsnni_blend_db_task(void *user, int k, int worker)
+{
+    const lsnni_blending *p = (const lsnni_blending *)user;
+    double sum = 0;
+    (void)worker;
+    for (int block = 0; block < p->s->n / (int)p->lanes; block++)
+        sum += p->kv->sum(p->dy + lsnni_at2(block, k, p->s->k) * p->map, p->map);
+    p->db[k] += LSNNI_R(sum);
+}
+
+/* Takes the memory, backward's too if dg, and makes g as wide as a's pixels.  */
+static lsnn_status lsnni_blend_plan(lsnn_ctx *cx, lsnni_blending *p, const lsnn_blender *s,
+                                    const lsnn_real *g, int dg)
+{
+    size_t count, area;
+    lsnni_want want[3], *end = want;
+    lsnn_real *wide = NULL;
+    LSNNI_TRY(lsnni_blend_check(cx, s));
+    memset(p, 0, sizeof *p);
+    area = lsnni_area(s->h, s->w);
+    count = (size_t)s->banks * area;
+    p->kv = lsnni_kernels_of(cx);
+    p->s = s;
+    p->g = g;
+    p->lanes = s->lanes > 1 ? (size_t)s->lanes : 1;
+    p->map = area * p->lanes;
+    p->row = (size_t)s->w * p->lanes;
+    if (p->lanes > 1) LSNNI_WANT(&end, wide, count * p->lanes);
+    if (dg) LSNNI_WANT(&end, p->dg, count);
+    if (dg) LSNNI_WANT(&end, p->sums, p->row * (size_t)lsnn_ctx_threads(cx));
+    if (end > want) LSNNI_TRY(lsnni_take(cx, want, end));
+    if (wide) p->kv->repeat(wide, g, count);
+    p->wide = wide ? wide : g;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_blend_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *a,
+                                        const lsnn_real *g, const lsnn_real *b,
+                                        const lsnn_blender *s)
+{
+    lsnni_blending p;
+    LSNNI_TRY(lsnni_blend_plan(cx, &p, s, g, 0));
+    p.y = y; p.a = a; p.b = b;
+    lsnn_parallel(cx, s->n / (int)p.lanes * s->k, lsnni_blend_task, &p);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_blend_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real *dtheta,
+                                         lsnn_real *db, const lsnn_real *dy,
+                                         const lsnn_real *a, const lsnn_real *g,
+                                         const lsnn_blender *s, int add)
+{
+    lsnni_blending p;
+    LSNNI_TRY(lsnni_blend_plan(cx, &p, s, g, 1));
+    p.da = da; p.db = db; p.dy = dy; p.a = a; p.add = add;
+    if (dtheta) lsnn_parallel(cx, s->banks * s->h, lsnni_blend_dg_task, &p);
+    if (dtheta && !cx->rehearsal_) lsnni_blend_to_theta(dtheta, p.dg, g, s);
+    if (db) lsnn_parallel(cx, s->k, lsnni_blend_db_task, &p);
+    if (da) lsnn_parallel(cx, s->n / (int)p.lanes * s->k, lsnni_blend_da_task, &p);
+    return LSNN_OK;
+}
+#endif /* LSNN_NAIVE */
+
+/* ---- The layer ------------------------------------------------------------------------*/
+static lsnn_blender lsnni_blend_of(const lsnn_layer_plan *p, int n, int lanes)
+{
+    lsnn_blender s;
+    memset(&s, 0, sizeof s);
+    s.n = n;
+    s.banks = p->o.banks;
+    s.k = p->in[0].c / LSNNI_MAX(1, s.banks);
+    s.h = p->in[0].h;
+    s.w = p->in[0].w;
+    s.kind = p->o.blend;
+    s.lanes = lanes;
+    return s;
+}
+
+static lsnn_status lsnni_plan_blend(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_blender s;
+    if (p->o.banks < 1 || p->in[0].c % p->o.banks)
+        return lsnni_fail(cx, LSNN_ESHAPE, "blend: banks is %d, it must divide the %d channels",
+                          p->o.banks, p->in[0].c);
+    s = lsnni_blend_of(p, 1, 0);
+    LSNNI_TRY(lsnni_blend_check(cx, &s));
+    p->out = p->in[0];
+    p->out.c = s.k;
+    p->param[0] = lsnni_spec("theta", 2, s.banks, lsnn_blender_theta(&s), 0, 0);
+    p->param[0].value = !lsnni_blend_free(&s) ? 0 :      /* so that y's variance is that of one */
+        (lsnni_blend_rows(&s) ? 0.5 : 1) / sqrt((double)s.banks);    /* bank of He's kernels */
+    p->param[1] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
+    p->param[0].no_decay = p->param[1].no_decay = 1;
+    p->params = p->o.no_bias ? 1 : 2;
+    p->keep_name = "weights";
+    p->keep_shape = p->in[0];
+    p->keep_shape.c = s.banks;
+    p->keep_fixed = lsnni_area(s.banks, s.h * s.w);
+    p->macs = (double)lsnni_features(p->in[0]);
+    lsnni_connect(p, s.banks);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_forward_blend(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_blender s = lsnni_blend_of(c->plan, c->n, c->lanes);
+    if (!*c->kept) LSNNI_TRY(lsnn_blend_weights(cx, c->keep, c->param[0], &s));
+    *c->kept = 1;
+    return lsnn_blend_forward(cx, c->y, c->x[0], c->keep, c->param[1], &s);
+}
+
+static lsnn_status lsnni_backward_blend(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_blender s = lsnni_blend_of(c->plan, c->n, c->lanes);
+    return lsnn_blend_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0], c->keep,
+                               &s, c->add[0]);
+}
+
+static const lsnn_layer_type lsnni_blend_type = {
+    "blend", "lr_factor freeze no_bias banks blend", 1, 1,
+    LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
+    lsnni_plan_blend, lsnni_forward_blend, lsnni_backward_blend, NULL, NULL
+};
+
+LSNN_API int lsnn_blend(lsnn_net *net, int x, int banks, const lsnn_options *o)
+{
+    lsnn_options all = lsnni_options(o);
+    if (!all.banks) all.banks = banks;
+    return lsnn_layer(net, &lsnni_blend_type, &x, 1, &all);
+}
+
+/* NAME-banks, or no name.                                                     */
+static const char *lsnni_banks_name(const char *name, char text[240])
+{
+    if (name) snprintf(text, 240, "%.220s-banks", name);
+    return name ? text : NULL;
+}
+
+/* The convolution with all banks, and the blend: what is optional goes to the one that reads
+   it. Under a softmax of equal weights the banks' mean would have 1 / banks of the variance. */
+LSNN_API int lsnn_lowrank2d(lsnn_net *net, int x, int filters, int kernel, int banks,
+                            const lsnn_options *o)
+{
+    lsnn_options conv = lsnni_options(o), all = conv, blend;
+    char name[2][240];
+    int mean = all.blend == LSNN_BLEND_ROWS || all.blend == LSNN_BLEND_PLACES;
+    memset(&blend, 0, sizeof blend);
+    blend.name = all.name; blend.share = all.share; blend.keep = all.keep;
+    blend.lr_factor = all.lr_factor; blend.freeze = all.freeze; blend.no_bias = all.no_bias;
+    blend.blend = all.blend;
+    blend.groups = all.groups;           /* which blend refuses                 */
+    conv.groups = 0;
+    conv.name = lsnni_banks_name(all.name, name[0]);
+    conv.share = lsnni_banks_name(all.share, name[1]);
+    conv.keep = 0;
+    conv.no_bias = 1;
+    conv.blend = LSNN_BLEND_ROWS;        /* which is 0: not conv2d's            */
+    if (mean && banks > 1) conv.init_scale = lsnni_or(all.init_scale, 1) * sqrt((double)banks);
+    x = lsnn_conv2d(net, x, (double)filters * banks > INT_MAX ? -1 : filters * banks, kernel,
+                    &conv);
+    return x < 0 ? -1 : lsnn_blend(net, x, banks, &blend);
+}
+/* ---- >>transform: affine_grid and grid_sample, a spatial transformer ---------------
+   Jaderberg et al. 2015, as PyTorch has it. Places in a picture run from -1 to 1, x from left
+   to right and y from top to bottom; -1 and 1 are its edges, or with align_corners the centres
+   of its outermost pixels:
+       u(j) = (2 j + 1) / W - 1     or  2 j / (W - 1) - 1 (W = 1: 0)      where pixel j is
+       p(x) = ((x + 1) W - 1) / 2   or  (x + 1) (W - 1) / 2               which pixel is at x
+   affine_grid: where pixel (i, j) of the output comes from
+       x = t0 u(j) + t1 u(i) + t2      y = t3 u(j) + t4 u(i) + t5
+       dtheta (+)= sum over i, j of dgrid times what that number is multiplied with
+       theta N,6   grid N,2,OH,OW: a map of x, one of y
+   grid_sample: the four pixels round that place, each by how near it is (bilinear)
+       y[n,c,i,j] = sum over r, s of (1 - |p(y) - r|) (1 - |p(x) - s|) x[n,c,r,s]
+       dx and dgrid are what this sum says; beyond the picture x is 0
+       x N,C,H,W   grid N,2,OH,OW   y N,C,OH,OW
+   A place that is not a number gives such a y: lsnn_forward then says so, instead of learning
+   nothing. 4*OH*OW multiply-adds an image for the grid, 4*C*OH*OW for the picture. */
+static double lsnni_place(int i, int size, int corners)
+{
+    if (!corners) return (2.0 * i + 1) / size - 1;
+    return size > 1 ? 2.0 * i / (size - 1) - 1 : 0;
+}
+static double lsnni_half_side(int size, int corners)     /* in pixels: of 0 to 1 */
+{
+    return (corners ? size - 1 : size) / 2.0;
+}
+static double lsnni_pixel(double x, int size, int corners)
+{
+    return (x + 1) * lsnni_half_side(size, corners) - (corners ? 0 : 0.5);
+}
+
+static lsnn_status lsnni_corners_check(lsnn_ctx *cx, const char *who, int corners)
+{
+    if (corners == 0 || corners == 1) return LSNN_OK;
+    return lsnni_fail(cx, LSNN_EVALUE, "%s: align_corners is %d, it must be 0 or 1", who,
+                      corners);
+}
+
+/* ---- affine_grid: plain loops, for a grid costs little beside what is done with it. */
+LSNN_API lsnn_status lsnn_affine_grid_forward(lsnn_ctx *cx, lsnn_real *grid,
+                                              const lsnn_real *theta, int n, int h, int w,
+                                              int align_corners)
+{
+    LSNNI_TRY(lsnni_sizes3(cx, "affine_grid (images x rows x columns)", n, h, w));
+    LSNNI_TRY(lsnni_corners_check(cx, "affine_grid", align_corners));
+    for (int l = 0; l < n; l++)
+    for (int k = 0; k < 2; k++)
+    for (int i = 0; i < h; i++)
+    for (int j = 0; j < w; j++) {
+        const lsnn_real *t = theta + lsnni_at3(l, k, 2, 0, 3);
+        grid[lsnni_at4(l, k, 2, i, h, j, w)] =
+            LSNNI_R((double)t[0] * lsnni_place(j, w, align_corners) +
+                    (double)t[1] * lsnni_place(i, h, align_corners) + (double)t[2]);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_affine_grid_backward(lsnn_ctx *cx, lsnn_real *dtheta,
+                                               const lsnn_real *dgrid, int n, int h, int w,
+                                               int align_corners, int add)
+{
+    LSNNI_TRY(lsnni_sizes3(cx, "affine_grid (images x rows x columns)", n, h, w));
+    LSNNI_TRY(lsnni_corners_check(cx, "affine_grid", align_corners));
+    lsnni_clear(dtheta, lsnni_area(n, 6), add);
+    for (int l = 0; l < n && dtheta; l++)
+    for (int k = 0; k < 2; k++) {
+        lsnn_real *dt = dtheta + lsnni_at3(l, k, 2, 0, 3);
+        double sum[3] = { 0, 0, 0 };
+        for (int i = 0; i < h; i++)
+        for (int j = 0; j < w; j++) {
+            double g = (double)dgrid[lsnni_at4(l, k, 2, i, h, j, w)];
+            sum[0] += g * lsnni_place(j, w, align_corners);
+            sum[1] += g * lsnni_place(i, h, align_corners);
+            sum[2] += g;
+        }
+        for (int m = 0; m < 3; m++) dt[m] += LSNNI_R(sum[m]);
+    }
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_sampler_check(lsnn_ctx *cx, const lsnn_sampler *s)
+{
+    LSNNI_TRY(lsnni_sizes3(cx, "grid_sample (images x rows x columns of the grid)", s->n, s->oh,
+                           s->ow));
+    LSNNI_TRY(lsnni_sizes3(cx, "grid_sample (channels x rows x columns)", s->c, s->h, s->w));
+    LSNNI_TRY(lsnni_sizes3(cx, "grid_sample (channels x rows x columns of the grid)", s->c,
+                           s->oh, s->ow));
+    if ((double)s->c * s->h * s->w > INT32_MAX / 4 ||
+        (double)s->c * s->oh * s->ow > INT32_MAX / 4)
+        return lsnni_fail(cx, LSNN_ESHAPE, "grid_sample: input %dx%dx%d, grid %dx%d: an image "
+                          "has over 2^29 numbers", s->c, s->h, s->w, s->oh, s->ow);
+    return lsnni_corners_check(cx, "grid_sample", s->align_corners);
+}
+
+/* Is any pixel with a part in (px, py) inside of the picture? Not for a NaN. From here on
+   both fit into an int.                                                      */
+static int lsnni_in_picture(const lsnn_sampler *s, double px, double py)
+{
+    return px > -1 && px < s->w && py > -1 && py < s->h;
+}
+
+#ifdef LSNN_NAIVE
+/* ---- The naive pair, a place at a time: y += its four pixels, or with dy the gradients. */
+static void lsnni_sample_place(const lsnn_sampler *s, lsnn_real *y, lsnn_real dy,
+                               const lsnn_real *x, lsnn_real *dx, double px, double py,
+                               double dp[2])
+{
+    int row = (int)floor(py), col = (int)floor(px);
+    for (int r = row; r <= row + 1; r++)
+    for (int q = col; q <= col + 1; q++) {
+        double by_y = 1 - fabs(py - r), by_x = 1 - fabs(px - q);
+        size_t at = lsnni_at2(r, q, s->w);
+        if (r < 0 || r >= s->h || q < 0 || q >= s->w) continue;
+        if (y) *y += LSNNI_R(by_y * by_x) * x[at];
+        if (dx) dx[at] += LSNNI_R(by_y * by_x) * dy;
+        dp[0] += (double)dy * (double)x[at] * (q > col ? by_y : -by_y);
+        dp[1] += (double)dy * (double)x[at] * (r > row ? by_x : -by_x);
+    }
+}
+
+/* All channels of a place whose x is grid[0], and y a map behind it.          */
+static void lsnni_sample_all(const lsnn_sampler *s, lsnn_real *y, const lsnn_real *dy,
+                             const lsnn_real *x, lsnn_real *dx, const lsnn_real *grid,
+                             lsnn_real *dgrid)
+{
+    size_t in = lsnni_area(s->h, s->w), out = lsnni_area(s->oh, s->ow);
+    double px = lsnni_pixel((double)grid[0], s->w, s->align_corners), dp[2] = { 0, 0 };
+    double py = lsnni_pixel((double)grid[out], s->h, s->align_corners);
+    for (int c = 0; c < s->c; c++) {
+        lsnn_real *to = y ? y + (size_t)c * out : NULL;
+        if (to) *to = px != px || py != py ? LSNNI_R(px + py) : 0;
+        if (!lsnni_in_picture(s, px, py)) continue;
+        lsnni_sample_place(s, to, dy ? dy[(size_t)c * out] : 0, x + (size_t)c * in,
+                           dx ? dx + (size_t)c * in : NULL, px, py, dp);
+    }
+    if (!dgrid) return;
+    dgrid[0] += LSNNI_R(dp[0] * lsnni_half_side(s->w, s->align_corners));
+    dgrid[out] += LSNNI_R(dp[1] * lsnni_half_side(s->h, s->align_corners));
+}
+
+LSNN_API lsnn_status lsnn_grid_sample_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                              const lsnn_real *grid, const lsnn_sampler *s)
+{
+    LSNNI_TRY(lsnni_sampler_check(cx, s));
+    for (int n = 0; n < s->n; n++)
+    for (int i = 0; i < s->oh; i++)
+    for (int j = 0; j < s->ow; j++)
+        lsnni_sample_all(s, y + lsnni_at4(n, 0, s->c, i, s->oh, j, s->ow), NULL,
+                         x + lsnni_at4(n, 0, s->c, 0, s->h, 0, s->w), NULL,
+                         grid + lsnni_at4(n, 0, 2, i, s->oh, j, s->ow), NULL);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_grid_sample_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dgrid,
+                                               const lsnn_real *dy, const lsnn_real *x,
+                                               const lsnn_real *grid, const lsnn_sampler *s,
+                                               int add, int add_grid)
+{
+    LSNNI_TRY(lsnni_sampler_check(cx, s));
+    lsnni_clear(dx, lsnni_at4(s->n, 0, s->c, 0, s->h, 0, s->w), add);
+    lsnni_clear(dgrid, lsnni_at4(s->n, 0, 2, 0, s->oh, 0, s->ow), add_grid);
+    for (int n = 0; n < s->n; n++)
+    for (int i = 0; i < s->oh; i++)
+    for (int j = 0; j < s->ow; j++) {
+        size_t in = lsnni_at4(n, 0, s->c, 0, s->h, 0, s->w);
+        size_t place = lsnni_at4(n, 0, 2, i, s->oh, j, s->ow);
+        lsnni_sample_all(s, NULL, dy + lsnni_at4(n, 0, s->c, i, s->oh, j, s->ow), x + in,
+                         dx ? dx + in : NULL, grid + place, dgrid ? dgrid + place : NULL);
+    }
+    return LSNN_OK;
+}
+
+#else /* ---- The fast pair: bound by reading pixels one by one -------------------------------
+   Where a place reads is the same for all channels: it is found for some places at once, in
+   arrays that every channel then walks through without a branch.             */
+enum { LSNNI_SPOTS = 64 };
+typedef struct lsnni_spots {          /* of each place its four pixels, and by what they are */
+    int at[4][LSNNI_SPOTS];         /*   multiplied: in y, and in the gradients of px, py; */
+    lsnn_real w[4][LSNNI_SPOTS];    /*   beyond the picture by 0, and it is the first pixel */
+    lsnn_real by_x[4][LSNNI_SPOTS], by_y[4][LSNNI_SPOTS];
+} lsnni_spots;
+
+typedef struct lsnni_sample {
+    const lsnn_sampler *s;
+    const lsnn_real *x, *grid, *dy;
+    lsnn_real *y, *dx, *dgrid;
+    int parts, add, add_grid;
+    size_t in, out;                  /* pixels of a map                       */
+} lsnni_sample;
+
+static void lsnni_tap(lsnni_spots *t, int i, const lsnn_sampler *s, double px, double py)
+{
+    int some = lsnni_in_picture(s, px, py);
+    int row = some ? (int)floor(py) : 0, col = some ? (int)floor(px) : 0;
+    for (int k = 0; k < 4; k++) {
+        int r = row + k / 2, q = col + k % 2;
+        int inside = some && r >= 0 && r < s->h && q >= 0 && q < s->w;
+        double y = inside ? 1 - fabs(py - r) : 0, x = inside ? 1 - fabs(px - q) : 0;
+        t->at[k][i] = inside ? r * s->w + q : 0;
+        t->w[k][i] = LSNNI_R(y * x);
+        t->by_x[k][i] = LSNNI_R(q > col ? y : -y);
+        t->by_y[k][i] = LSNNI_R(r > row ? x : -x);
+    }
+    if (px != px || py != py) t->w[0][i] = LSNNI_R(px + py);
+}
+
+/* The taps of the places from `first` on, at most those before `end`; returns how many. */
+static int lsnni_spots_at(lsnni_spots *t, const lsnni_sample *p, const lsnn_real *grid,
+                         size_t first, size_t end)
+{
+    const lsnn_sampler *s = p->s;
+    int count = (int)LSNNI_MIN((size_t)LSNNI_SPOTS, end - first);
+    for (int i = 0; i < count; i++) {
+        const lsnn_real *g = grid + first + i;
+        lsnni_tap(t, i, s, lsnni_pixel((double)g[0], s->w, s->align_corners),
+                  lsnni_pixel((double)g[p->out], s->h, s->align_corners));
+    }
+    return count;
+}
+
+static inline lsnn_real lsnni_tapped(const lsnn_real *x, int at[4][LSNNI_SPOTS],
+                                     lsnn_real w[4][LSNNI_SPOTS], int i)
+{
+    return (w[0][i] * x[at[0][i]] + w[1][i] * x[at[1][i]]) +
+           (w[2][i] * x[at[2][i]] + w[3][i] * x[at[3][i]]);
+}
+
+static void lsnni_sample_task(void *user, int task, int worker)
+{
+    const lsnni_sample *p = (const lsnni_sample *)user;
+    size_t n = (size_t)(task / p->parts), part = (size_t)(task % p->parts);
+    size_t c = (size_t)p->s->c, parts = (size_t)p->parts, count;
+    size_t end = p->out * (part + 1) / parts;
+    lsnni_spots t;
+    (void)worker;
+    for (size_t first = p->out * part / parts; first < end; first += count) {
+        count = (size_t)lsnni_spots_at(&t, p, p->grid + 2 * p->out * n, first, end);
+        for (size_t k = 0; k < c; k++) {
+            const lsnn_real *x = p->x + (n * c + k) * p->in;
+            lsnn_real *y = p->y + (n * c + k) * p->out + first;
+            for (int i = 0; i < (int)count; i++) y[i] = lsnni_tapped(x, t.at, t.w, i);
+        }
+    }
+}
+
+/* One channel of `count` places: adds to dx, and to gx and gy, the gradients of px and py. */
+static void lsnni_sample_back(lsnni_spots *t, int count, lsnn_real *dx, lsnn_real *gx,
+                              lsnn_real *gy, const lsnn_real *dy, const lsnn_real *x)
+{
+    for (int i = 0; i < count && dx; i++)
+        for (int k = 0; k < 4; k++) dx[t->at[k][i]] += t->w[k][i] * dy[i];
+    for (int i = 0; i < count && gx; i++) {
+        gx[i] += dy[i] * lsnni_tapped(x, t->at, t->by_x, i);
+        gy[i] += dy[i] * lsnni_tapped(x, t->at, t->by_y, i);
+    }
+}
+
+/* An image: its places meet in the same pixels of dx, so they are not divided. */
+static void lsnni_sample_back_task(void *user, int task, int worker)
+{
+    const lsnni_sample *p = (const lsnni_sample *)user;
+    size_t n = (size_t)task, c = (size_t)p->s->c;
+    lsnn_real half_w = LSNNI_R(lsnni_half_side(p->s->w, p->s->align_corners));
+    lsnn_real half_h = LSNNI_R(lsnni_half_side(p->s->h, p->s->align_corners));
+    lsnn_real *dx = p->dx ? p->dx + n * c * p->in : NULL, g[2][LSNNI_SPOTS];
+    lsnni_spots t;
+    int count;
+    (void)worker;
+    lsnni_clear(dx, c * p->in, p->add);
+    for (size_t first = 0; first < p->out; first += (size_t)count) {
+        lsnn_real *to = p->dgrid ? p->dgrid + 2 * p->out * n + first : NULL;
+        count = lsnni_spots_at(&t, p, p->grid + 2 * p->out * n, first, p->out);
+        memset(g, 0, sizeof g);
+        for (size_t k = 0; k < c; k++)
+            lsnni_sample_back(&t, count, dx ? dx + k * p->in : NULL, to ? g[0] : NULL, g[1],
+                              p->dy + (n * c + k) * p->out + first, p->x + (n * c + k) * p->in);
+        for (int i = 0; i < count && to; i++) {
+            lsnn_real *x = to + i, *y = x + p->out;
+            *x = g[0][i] * half_w + (p->add_grid ? *x : 0);
+            *y = g[1][i] * half_h + (p->add_grid ? *y : 0);
+        }
+    }
+}
+
+static lsnn_status lsnni_sample_run(lsnn_ctx *cx, lsnni_sample *p, const lsnn_sampler *s)
+{
+    LSNNI_TRY(lsnni_sampler_check(cx, s));
+    p->s = s;
+    p->in = lsnni_area(s->h, s->w);
+    p->out = lsnni_area(s->oh, s->ow);
+    p->parts = p->dy ? 1 : lsnni_image_tasks(s->n);
+    lsnn_parallel(cx, s->n * p->parts, p->dy ? lsnni_sample_back_task : lsnni_sample_task, p);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_grid_sample_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                              const lsnn_real *grid, const lsnn_sampler *s)
+{
+    lsnni_sample p;
+    memset(&p, 0, sizeof p);
+    p.y = y; p.x = x; p.grid = grid;
+    return lsnni_sample_run(cx, &p, s);
+}
+
+LSNN_API lsnn_status lsnn_grid_sample_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dgrid,
+                                               const lsnn_real *dy, const lsnn_real *x,
+                                               const lsnn_real *grid, const lsnn_sampler *s,
+                                               int add, int add_grid)
+{
+    lsnni_sample p;
+    memset(&p, 0, sizeof p);
+    p.dx = dx; p.dgrid = dgrid; p.dy = dy; p.x = x; p.grid = grid;
+    p.add = add; p.add_grid = add_grid;
+    return lsnni_sample_run(cx, &p, s);
+}
+#endif /* LSNN_NAIVE */
+
+/* ---- The layers -----------------------------------------------------------------------*/
+static lsnn_status lsnni_plan_affine_grid(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    int numbers = lsnni_features(p->in[0]);
+    if (numbers != 6)
+        return lsnni_fail(cx, LSNN_ESHAPE, "affine_grid: its input has %d numbers an image, a "
+                          "theta has 6", numbers);
+    LSNNI_TRY(lsnni_sizes3(cx, "affine_grid (maps x grid_h x grid_w)", 2, p->o.grid_h,
+                           p->o.grid_w));
+    p->out.c = 2; p->out.h = p->o.grid_h; p->out.w = p->o.grid_w;
+    p->macs = 4.0 * lsnni_inner(p->out);
+    return lsnni_corners_check(cx, "affine_grid", p->o.align_corners);
+}
+
+static lsnn_status lsnni_forward_affine_grid(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_shape s = c->plan->out;
+    return lsnn_affine_grid_forward(cx, c->y, c->x[0], c->n, s.h, s.w,
+                                    c->plan->o.align_corners);
+}
+
+static lsnn_status lsnni_backward_affine_grid(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_shape s = c->plan->out;
+    return lsnn_affine_grid_backward(cx, c->dx[0], c->dy, c->n, s.h, s.w,
+                                     c->plan->o.align_corners, c->add[0]);
+}
+
+static const lsnn_layer_type lsnni_affine_grid_type = {
+    "affine_grid", "grid_h grid_w align_corners", 1, 1,
+    LSNN_X_FREE | LSNN_Y_FREE | LSNN_REHEARSES,
+    lsnni_plan_affine_grid, lsnni_forward_affine_grid, lsnni_backward_affine_grid, NULL, NULL
+};
+
+LSNN_API int lsnn_affine_grid(lsnn_net *net, int theta, int h, int w, const lsnn_options *o)
+{
+    lsnn_options all = lsnni_options(o);
+    all.grid_h = h;
+    all.grid_w = w;
+    return lsnn_layer(net, &lsnni_affine_grid_type, &theta, 1, &all);
+}
+
+static lsnn_sampler lsnni_sampler_of(const lsnn_layer_plan *p, int n)
+{
+    lsnn_sampler s;
+    s.n = n;
+    s.c = p->in[0].c; s.h = p->in[0].h; s.w = p->in[0].w;
+    s.oh = p->in[1].h; s.ow = p->in[1].w;
+    s.align_corners = p->o.align_corners;
+    return s;
+}
+
+static lsnn_status lsnni_plan_grid_sample(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_sampler s = lsnni_sampler_of(p, 1);
+    if (p->in[1].c != 2)
+        return lsnni_fail(cx, LSNN_ESHAPE, "grid_sample: its second input has %d maps, a grid "
+                          "has 2, of x and of y", p->in[1].c);
+    LSNNI_TRY(lsnni_sampler_check(cx, &s));
+    p->out.c = s.c; p->out.h = s.oh; p->out.w = s.ow;
+    p->macs = 4.0 * lsnni_features(p->out);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_forward_grid_sample(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_sampler s = lsnni_sampler_of(c->plan, c->n);
+    return lsnn_grid_sample_forward(cx, c->y, c->x[0], c->x[1], &s);
+}
+
+static lsnn_status lsnni_backward_grid_sample(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_sampler s = lsnni_sampler_of(c->plan, c->n);
+    return lsnn_grid_sample_backward(cx, c->dx[0], c->dx[1], c->dy, c->x[0], c->x[1], &s,
+                                     c->add[0], c->add[1]);
+}
+
+static const lsnn_layer_type lsnni_grid_sample_type = {
+    "grid_sample", "align_corners", 2, 2,
+    LSNN_Y_FREE | LSNN_REHEARSES,
+    lsnni_plan_grid_sample, lsnni_forward_grid_sample, lsnni_backward_grid_sample, NULL, NULL
+};
+
+LSNN_API int lsnn_grid_sample(lsnn_net *net, int x, int grid, const lsnn_options *o)
+{
+    int both[2];
+    both[0] = x;
+    both[1] = grid;
+    return lsnn_layer(net, &lsnni_grid_sample_type, both, 2, o);
+}
+/* ---- >>dsc: data-driven sparse connections -----------------------------------------
+   "Data-driven Sparse Connections for Deep Convolutional Neural Network" (Liu, Xiang; an
+   unfinished draft). Equation numbers are the draft's; what is marked "ours" it leaves open.
+
+   An element with a threshold alpha passes what lies above it, and at most 1:
+       g+(o) = min(max(0, (o - alpha) / (1 - alpha)), 1)      (1)        g- = -g+      (2)
+   A connection is such an element, excitatory or inhibitory; a neuron adds up its connections
+   and is one itself:   x = sum_i g_i(o_i)     y = g+(x) with the neuron's own alpha     (3-5)
+   Nothing here is a gradient. A correction D says what an output should be: t = y + D. From it
+   follow what the input should have been, and the alpha with which it would have been right:
+       D_in  = eta ((1 - alpha) t + alpha - o)                          (6, 9, 16)
+       hat   = (o - t) / (1 - t)                                        (7, 12)
+       D_alpha = xi (max(0, hat) - alpha) for D > 0
+                 xi (min(alpha_max, hat) - alpha) for D < 0             (8, 13)
+   An inhibitory connection takes -D for D (14, 15), and hands its D_in on with a minus (17).
+   A neuron's D_x is shared out by activity: D_x,i = o_i / (sum_j o_j) D_x (11), and o_i gets
+   the sum over the neurons that it feeds (18).
+
+   w holds both of a connection's facts: |w| = 1 - alpha, its openness, and the sign is its
+   kind, + excitatory. |w| is at least 1 - alpha_max, so the sign is never lost. With r = |w|
+       g = 1 - (1 - o) / r     D_in = eta ((1 - o) - r (1 - t))     hat: r = (1 - o) / (1 - t)
+   between their bounds, and the tests hold these forms to the draft's.
+
+   Each hole, and what is done about it (ours):
+     t is held in [0, 1], all that an element can give, and D is what is left: where D is 0
+       nothing moves (as printed, 6 corrects even without an error where o < alpha; 8 has no
+       case for 0). Then every sign is right: D_alpha falls for D > 0 and rises for D < 0.
+     t = 1 divides by 0 in 7: hat is then 0, all open. o = 1: hat is 1 for any t < 1, so
+       alpha_max: g(1) is 1 whatever alpha is, only the kind can change that. Keep inputs
+       below 1. Inputs outside of [0, 1] count as 0 or 1.
+     No active input: no connection is to blame, only the neuron's alpha moves (11: 0 / 0).
+     16 in 17 has D as 14 has it, -D: as printed they agree where 0 < g < 1, else 17 would ask
+       a closed connection for less than nothing.
+     Batches and shared kernels: the mean of the changes over images and places.
+     silent: a connection that is closed to this o stays as it is and hands on nothing. As
+       printed it opens to any o however faint, by 1 - o at the least.
+     sums: y is x itself, for a last layer whose scores shall have no ties at 0 and 1.
+   dy, dx, dw and dtheta are corrections with a minus: y - dy is what is wanted, w - dw the rule's
+   new w. So plain SGD with lr = 1 is exactly the rule, and other optimizers are refused.
+   lsnn_dsc_project then keeps the bounds and switches: a connection that has nearly closed,
+   alpha_max - alpha < tau, changes its kind, and begins there with alpha_max - alpha = tau (the
+   draft's printed condition, alpha - alpha_max < tau, always holds).
+
+   x N,C,H,W  y N,K,OH,OW  sum N,P,K: x of each neuron  w P,D,K, D = C*kh*kw: P = OH*OW if
+   unshared, else 1  theta P,K: the neurons' alpha. The work is that of the active inputs: an o
+   of 0 costs nothing forward or backward.                                     */
+static lsnn_status lsnni_dsc_check(lsnn_ctx *cx, const lsnn_dsc *d, const lsnn_window *s)
+{
+    LSNNI_TRY(lsnni_window_check(cx, "dsc", s, 1));
+    LSNNI_TRY(lsnni_window_simple(cx, "dsc", s));
+    if (!(d->alpha_max > 0 && d->alpha_max < 1 && d->tau > 0 && d->tau < d->alpha_max))
+        return lsnni_fail(cx, LSNN_EVALUE, "dsc: alpha_max is %g and tau %g: it must be 0 < tau < "
+                          "alpha_max < 1", d->alpha_max, d->tau);
+    if (!(d->xi > 0 && d->xi <= 1 && d->eta > 0 && d->eta <= 1))
+        return lsnni_fail(cx, LSNN_EVALUE, "dsc: xi is %g and eta %g, they must lie in (0, 1]",
+                          d->xi, d->eta);
+    return LSNN_OK;
+}
+
+/* The window's pixel under tap q of place p, from 0 to 1; padding is 0.        */
+static lsnn_real lsnni_dsc_pixel(const lsnn_window *s, const lsnn_real *x, int n, int p, int q)
+{
+    int taps = s->kernel_h * s->kernel_w, u = q % taps / s->kernel_w, v = q % s->kernel_w;
+    int row = p / s->ow * s->stride_h - s->pad_top + u;
+    int col = p % s->ow * s->stride_w - s->pad_left + v;
+    lsnn_real o;
+    if (row < 0 || row >= s->h || col < 0 || col >= s->w) return 0;
+    o = x[lsnni_at4(n, q / taps, s->c, row, s->h, col, s->w)];
+    return o > 0 ? LSNNI_MIN(o, 1) : 0;
+}
+
+/* An element of openness r: what it gives for o; its correction, 0 where none is possible; and
+   what follows for its input and its openness.                                */
+static double lsnni_dsc_g(double o, double r)
+{
+    double g = 1 - (1 - o) / r;
+    return g < 0 ? 0 : g > 1 ? 1 : g;
+}
+
+static double lsnni_dsc_target(double g, double correction)
+{
+    double t = g + correction;
+    return t < 0 ? 0 : t > 1 ? 1 : t;
+}
+
+static double lsnni_dsc_input(double o, double r, double t) { return (1 - o) - r * (1 - t); }
+
+static double lsnni_dsc_open(double o, double r, double t, int up, double least)
+{
+    double hat = t < 1 ? (1 - o) / (1 - t) : 1;
+    return (up ? LSNNI_MIN(1, hat) : LSNNI_MAX(least, hat)) - r;
+}
+
+/* What neuron k at place p learns: sets its D_x / eta, returns the change of its alpha / xi. */
+static double lsnni_dsc_neuron(const lsnn_dsc *d, double sum, double theta, double correction,
+                               double *wanted)
+{
+    double r = 1 - theta, y = lsnni_dsc_g(sum, r), t = lsnni_dsc_target(y, correction);
+    *wanted = d->sums ? correction : 0;
+    if (d->sums || (t <= y && t >= y)) return 0;
+    *wanted = lsnni_dsc_input(sum, r, t);
+    return -lsnni_dsc_open(sum, r, t, t > y, 1 - d->alpha_max);
+}
+
+/* Where the weights and thresholds of place p begin.                           */
+static size_t lsnni_dsc_at(const lsnn_dsc *d, int p, int q, int depth, int k)
+{
+    return lsnni_at3(d->unshared ? p : 0, q, depth, 0, k);
+}
+
+static lsnn_real lsnni_dsc_y(const lsnn_dsc *d, double sum, const lsnn_real *theta, size_t unit)
+{
+    return LSNNI_R(d->sums ? sum : lsnni_dsc_g(sum, 1 - (double)theta[unit]));
+}
+
+static int lsnni_dsc_depth(const lsnn_window *s) { return s->c * s->kernel_h * s->kernel_w; }
+
+/* ---- The naive pair, a neuron at a time                                    */
+#ifdef LSNN_NAIVE
+LSNN_API lsnn_status lsnn_dsc_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *sum,
+                                      const lsnn_real *x, const lsnn_real *w,
+                                      const lsnn_real *theta, const lsnn_dsc *d,
+                                      const lsnn_window *s)
+{
+    int depth = lsnni_dsc_depth(s), places = s->oh * s->ow;
+    LSNNI_TRY(lsnni_dsc_check(cx, d, s));
+    for (int n = 0; n < s->n; n++)
+    for (int p = 0; p < places; p++)
+    for (int k = 0; k < s->k; k++) {
+        double total = 0;
+        for (int q = 0; q < depth; q++) {
+            double v = (double)w[lsnni_dsc_at(d, p, q, depth, s->k) + (size_t)k];
+            double g = lsnni_dsc_g((double)lsnni_dsc_pixel(s, x, n, p, q), fabs(v));
+            total += v < 0 ? -g : g;
+        }
+        sum[lsnni_at3(n, p, places, k, s->k)] = LSNNI_R(total);
+        y[lsnni_at3(n, k, s->k, p, places)] =
+            lsnni_dsc_y(d, total, theta, lsnni_dsc_at(d, p, 0, 1, s->k) + (size_t)k);
+    }
+    return LSNN_OK;
+}
+
+/* Connection (p, q, k), whose share of D_x is `correction`: adds to *dw, returns D_in. */
+static double lsnni_dsc_connection(const lsnn_dsc *d, double o, double v, double correction,
+                                   lsnn_real *dw)
+{
+    double r = fabs(v), sign = v < 0 ? -1 : 1, g = lsnni_dsc_g(o, r);
+    double t = lsnni_dsc_target(g, sign * correction);
+    if ((t <= g && t >= g) || (d->silent && g <= 0)) return 0;
+    if (dw)
+        *dw -= LSNNI_R(d->share * sign * d->xi *
+                       lsnni_dsc_open(o, r, t, t > g, 1 - d->alpha_max));
+    return sign * d->eta * lsnni_dsc_input(o, r, t);
+}
+
+LSNN_API lsnn_status lsnn_dsc_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                       lsnn_real *dtheta, const lsnn_real *dy,
+                                       const lsnn_real *x, const lsnn_real *sum,
+                                       const lsnn_real *w, const lsnn_real *theta,
+                                       const lsnn_dsc *d, const lsnn_window *s, int add)
+{
+    int depth = lsnni_dsc_depth(s), places = s->oh * s->ow, taps = s->kernel_h * s->kernel_w;
+    LSNNI_TRY(lsnni_dsc_check(cx, d, s));
+    lsnni_clear(dx, lsnni_at4(s->n, 0, s->c, 0, s->h, 0, s->w), add);
+    for (int n = 0; n < s->n; n++)
+    for (int p = 0; p < places; p++)
+    for (int k = 0; k < s->k; k++) {
+        size_t unit = lsnni_dsc_at(d, p, 0, 1, s->k) + (size_t)k;
+        double active = 0, wanted, step;
+        step = lsnni_dsc_neuron(d, (double)sum[lsnni_at3(n, p, places, k, s->k)],
+                                d->sums ? 0 : (double)theta[unit],
+                                -(double)dy[lsnni_at3(n, k, s->k, p, places)], &wanted);
+        if (dtheta) dtheta[unit] -= LSNNI_R(d->share * d->xi * step);
+        for (int q = 0; q < depth; q++) active += (double)lsnni_dsc_pixel(s, x, n, p, q);
+        for (int q = 0; q < depth; q++) {
+            double o = (double)lsnni_dsc_pixel(s, x, n, p, q);
+            size_t at = lsnni_dsc_at(d, p, q, depth, s->k) + (size_t)k;
+            int row = p / s->ow * s->stride_h - s->pad_top + q % taps / s->kernel_w;
+            int col = p % s->ow * s->stride_w - s->pad_left + q % s->kernel_w;
+            double up;
+            if (o <= 0) continue;
+            up = lsnni_dsc_connection(d, o, (double)w[at], o / active * d->eta * wanted,
+                                      dw ? dw + at : NULL);
+            if (dx) dx[lsnni_at4(n, q / taps, s->c, row, s->h, col, s->w)] -= LSNNI_R(up);
+        }
+    }
+    return LSNN_OK;
+}
+
+#else /* ---- The fast pair: a row of connections at a time, those of one input to all neurons.
+   Bound by a division a connection forward, two backward. Forward's tasks are places of
+   images and blocks of neurons; backward's first gather each neuron's D_x, then go by inputs:
+   all that an input's connections change, and its dx, belong to one task.    */
+enum { LSNNI_DSC_UNITS = 256, LSNNI_DSC_TAPS = 8 };
+typedef struct lsnni_dsc_run {
+    const lsnni_kernels *kv;
+    const lsnn_dsc *d;
+    const lsnn_window *s;
+    const lsnn_real *x, *w, *theta, *dy, *kept;      /* kept: forward's sum   */
+    lsnn_real *y, *sum, *dx, *dw;
+    lsnn_real *wanted, *step, *room; /* N,P,K each; room: two rows a worker   */
+    int depth, places, parts, per_task;
+} lsnni_dsc_run;
+
+static void lsnni_dsc_task(void *user, int task, int worker)
+{
+    const lsnni_dsc_run *r = (const lsnni_dsc_run *)user;
+    const lsnn_window *s = r->s;
+    int at = task / r->parts, n = at / r->places, p = at % r->places;
+    int first = task % r->parts * LSNNI_DSC_UNITS;
+    int count = LSNNI_MIN(LSNNI_DSC_UNITS, s->k - first);
+    lsnn_real *sum = r->sum + lsnni_at2(at, first, s->k);
+    (void)worker;
+    memset(sum, 0, (size_t)count * sizeof *sum);
+    for (int q = 0; q < r->depth; q++) {
+        lsnn_real o = lsnni_dsc_pixel(s, r->x, n, p, q);
+        if (o <= 0) continue;
+        r->kv->dsc(sum, r->w + lsnni_dsc_at(r->d, p, q, r->depth, s->k) + first, o,
+                   (size_t)count);
+    }
+    for (int k = first; k < first + count; k++)
+        r->y[lsnni_at3(n, k, s->k, p, r->places)] =
+            lsnni_dsc_y(r->d, (double)sum[k - first], r->theta,
+                        lsnni_dsc_at(r->d, p, 0, 1, s->k) + (size_t)k);
+}
+
+static void lsnni_dsc_run_set(lsnni_dsc_run *r, lsnn_ctx *cx, const lsnn_dsc *d,
+                              const lsnn_window *s)
+{
+    memset(r, 0, sizeof *r);
+    r->kv = lsnni_kernels_of(cx);
+    r->d = d;
+    r->s = s;
+    r->depth = lsnni_dsc_depth(s);
+    r->places = s->oh * s->ow;
+}
+
+static size_t lsnni_dsc_work(const lsnni_dsc_run *r)
+{
+    return lsnni_area(r->s->n, r->places) * lsnni_area(r->depth, r->s->k);
+}
+
+LSNN_API lsnn_status lsnn_dsc_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *sum,
+                                      const lsnn_real *x, const lsnn_real *w,
+                                      const lsnn_real *theta, const lsnn_dsc *d,
+                                      const lsnn_window *s)
+{
+    lsnni_dsc_run r;
+    LSNNI_TRY(lsnni_dsc_check(cx, d, s));
+    lsnni_dsc_run_set(&r, cx, d, s);
+    r.y = y; r.sum = sum; r.x = x; r.w = w; r.theta = theta;
+    r.parts = lsnni_div_up(s->k, LSNNI_DSC_UNITS);
+    lsnni_parallel_some(cx, lsnni_dsc_work(&r), s->n * r.places * r.parts, lsnni_dsc_task, &r);
+    return LSNN_OK;
+}
+
+/* What the neurons of one place of one image want: wanted gets eta D_x / sum_j o_j.  */
+static void lsnni_dsc_wanted_task(void *user, int at, int worker)
+{
+    const lsnni_dsc_run *r = (const lsnni_dsc_run *)user;
+    const lsnn_window *s = r->s;
+    int n = at / r->places, p = at % r->places;
+    double active = 0;
+    (void)worker;
+    for (int q = 0; q < r->depth; q++) active += (double)lsnni_dsc_pixel(s, r->x, n, p, q);
+    for (int k = 0; k < s->k; k++) {
+        size_t to = lsnni_at2(at, k, s->k), unit = lsnni_dsc_at(r->d, p, 0, 1, s->k) + (size_t)k;
+        double wanted, step;
+        step = lsnni_dsc_neuron(r->d, (double)r->kept[to], r->d->sums ? 0 :
+                                (double)r->theta[unit],
+                                -(double)r->dy[lsnni_at3(n, k, s->k, p, r->places)], &wanted);
+        r->step[to] = LSNNI_R(step);
+        r->wanted[to] = LSNNI_R(active > 0 ? r->d->eta * wanted / active : 0);
+    }
+}
+
+/* One tap of all places of all images.                                        */
+static void lsnni_dsc_tap(const lsnni_dsc_run *r, int q, lsnn_real *step)
+{
+    const lsnn_window *s = r->s;
+    int taps = s->kernel_h * s->kernel_w;
+    size_t count = (size_t)s->k;
+    lsnn_real *up = step + count;
+    for (int at = 0; at < s->n * r->places; at++) {
+        int n = at / r->places, p = at % r->places;
+        int row = p / s->ow * s->stride_h - s->pad_top + q % taps / s->kernel_w;
+        int col = p % s->ow * s->stride_w - s->pad_left + q % s->kernel_w;
+        size_t from = lsnni_dsc_at(r->d, p, q, r->depth, s->k);
+        lsnn_real o = lsnni_dsc_pixel(s, r->x, n, p, q);
+        if (o <= 0) continue;
+        r->kv->dsc_back(step, up, r->w + from, r->wanted + lsnni_at2(at, 0, s->k), o,
+                        1 - r->d->alpha_max, r->d->silent, count);
+        if (r->dw) r->kv->axpy(r->dw + from, -r->d->share * r->d->xi, step, count);
+        if (r->dx)
+            r->dx[lsnni_at4(n, q / taps, s->c, row, s->h, col, s->w)] -=
+                LSNNI_R(r->d->eta * r->kv->sum(up, count));
+    }
+}
+
+static void lsnni_dsc_back_task(void *user, int task, int worker)
+{
+    const lsnni_dsc_run *r = (const lsnni_dsc_run *)user;
+    int end = LSNNI_MIN((task + 1) * r->per_task, r->depth);
+    for (int q = task * r->per_task; q < end; q++)
+        lsnni_dsc_tap(r, q, r->room + 2 * (size_t)r->s->k * (size_t)worker);
+}
+
+LSNN_API lsnn_status lsnn_dsc_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                       lsnn_real *dtheta, const lsnn_real *dy,
+                                       const lsnn_real *x, const lsnn_real *sum,
+                                       const lsnn_real *w, const lsnn_real *theta,
+                                       const lsnn_dsc *d, const lsnn_window *s, int add)
+{
+    lsnni_dsc_run r;
+    lsnni_want want[3], *take = want;
+    int taps = s->kernel_h * s->kernel_w, rows;
+    size_t units;
+    LSNNI_TRY(lsnni_dsc_check(cx, d, s));
+    lsnni_dsc_run_set(&r, cx, d, s);
+    r.dx = dx; r.dw = dw; r.dy = dy; r.x = x; r.kept = sum; r.w = w; r.theta = theta;
+    rows = s->n * r.places;
+    units = lsnni_area(rows, s->k);
+    LSNNI_WANT(&take, r.wanted, units);
+    LSNNI_WANT(&take, r.step, units);
+    LSNNI_WANT(&take, r.room, 2 * lsnni_area(lsnn_ctx_threads(cx), s->k));
+    LSNNI_TRY(lsnni_take(cx, want, take));
+    if (cx->rehearsal_) return LSNN_OK;
+    lsnni_clear(dx, lsnni_at4(s->n, 0, s->c, 0, s->h, 0, s->w), add);
+    lsnni_parallel_some(cx, units, rows, lsnni_dsc_wanted_task, &r);
+    for (int at = 0; at < rows && dtheta; at++)
+        r.kv->axpy(dtheta + lsnni_dsc_at(d, at % r.places, 0, 1, s->k), -d->share * d->xi,
+                   r.step + lsnni_at2(at, 0, s->k), (size_t)s->k);
+    r.per_task = dx ? taps * lsnni_div_up(LSNNI_DSC_TAPS, taps) : LSNNI_DSC_TAPS;
+    lsnni_parallel_some(cx, lsnni_dsc_work(&r), lsnni_div_up(r.depth, r.per_task),
+                        lsnni_dsc_back_task, &r);
+    return LSNN_OK;
+}
+#endif /* LSNN_NAIVE */
+
+/* ---- After the step: bounds, and switching                                   */
+LSNN_API void lsnn_dsc_project(lsnn_real *w, size_t connections, lsnn_real *theta,
+                               size_t neurons, const lsnn_dsc *d)
+{
+    lsnn_real least = LSNNI_R(1 - d->alpha_max + d->tau), most = LSNNI_R(d->alpha_max);
+    for (size_t i = 0; i < connections; i++) {
+        if (w[i] >= 0 && w[i] < least) w[i] = -least;
+        else if (w[i] < 0 && w[i] > -least) w[i] = least;
+        w[i] = LSNNI_MIN(LSNNI_MAX(w[i], -1), 1);
+    }
+    for (size_t i = 0; i < neurons; i++) theta[i] = LSNNI_MIN(LSNNI_MAX(theta[i], 0), most);
+}
+
+LSNN_API double lsnn_dsc_active(const lsnn_real *x, const lsnn_real *w, const lsnn_dsc *d,
+                                const lsnn_window *s)
+{
+    int depth = lsnni_dsc_depth(s), places = s->oh * s->ow;
+    double count = 0;
+    for (int n = 0; n < s->n; n++)
+    for (int p = 0; p < places; p++)
+    for (int q = 0; q < depth; q++) {
+        lsnn_real o = lsnni_dsc_pixel(s, x, n, p, q);
+        const lsnn_real *row = w + lsnni_dsc_at(d, p, q, depth, s->k);
+        for (int k = 0; k < s->k && o > 0; k++)
+            count += lsnni_dsc_g((double)o, fabs((double)row[k])) > 0;
+    }
+    return count;
+}
+
+/* ---- The layers: dense, shared (as a convolution) and unshared (as local2d) -------------*/
+static lsnn_dsc lsnni_dsc_of(const lsnn_layer_plan *p, int unshared, int images)
+{
+    lsnn_dsc d;
+    d.alpha_max = p->o.dsc_alpha_max;
+    d.tau = p->o.dsc_tau;
+    d.xi = p->o.dsc_xi;
+    d.eta = p->o.dsc_eta;
+    d.unshared = unshared;
+    d.silent = p->o.dsc_silent;
+    d.sums = p->o.dsc_sums;
+    d.share = 1.0 / images / (unshared ? 1 : lsnni_inner(p->out));
+    return d;
+}
+
+/* First values by >>dsc's filter alienation: |w| of M connections are M numbers, equally far
+   apart, in random order, so no two are alike for any seed (section III). A float must be able
+   to tell them apart.                                                         */
+static void lsnni_dsc_range(const lsnn_layer_plan *p, double *from, double *step)
+{
+    double open = p->o.dsc_alpha_max - p->o.dsc_tau;     /* alpha at most, after project */
+    *step = p->o.dsc_spread * open / (double)p->param[0].count;
+    *from = 1 - open + *step / 2;
+}
+
+static lsnn_status lsnni_dsc_fits(lsnn_ctx *cx, const lsnn_layer_plan *p)
+{
+    double from, step, least = sizeof(lsnn_real) == sizeof(float) ? FLT_EPSILON : DBL_EPSILON;
+    if (!(p->o.dsc_spread > 0 && p->o.dsc_spread <= 1 && p->o.dsc_theta >= 0 &&
+          p->o.dsc_theta <= p->o.dsc_alpha_max))
+        return lsnni_fail(cx, LSNN_EVALUE, "dsc: dsc_spread is %g, it must lie in (0, 1], and "
+                          "dsc_theta %g in [0, dsc_alpha_max]", p->o.dsc_spread, p->o.dsc_theta);
+    lsnni_dsc_range(p, &from, &step);
+    if (step >= least) return LSNN_OK;
+    return lsnni_fail(cx, LSNN_EVALUE, "dsc: %.0f connections cannot all begin with different "
+                      "values %g apart: raise dsc_spread, now %g, or build with LSNN_DOUBLE",
+                      (double)p->param[0].count, step, p->o.dsc_spread);
+}
+
+static void lsnni_init_dsc(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
+{
+    double from, step;
+    size_t count = p->param[i].count;
+    if (i == 1) {
+        for (size_t j = 0; j < count; j++) v[j] = LSNNI_R(p->o.dsc_theta);
+        return;
+    }
+    lsnni_dsc_range(p, &from, &step);
+    for (size_t j = 0; j < count; j++) v[j] = LSNNI_R(from + (double)j * step);
+    for (size_t j = count - 1; j > 0; j--) {
+        size_t other = (size_t)lsnn_rng_int(rng, (int)j + 1);
+        lsnn_real old = v[j];
+        v[j] = v[other];
+        v[other] = old;
+    }
+    for (size_t j = 0; j < count; j++) if (lsnn_rng_int(rng, 2)) v[j] = -v[j];
+}
+
+static lsnn_status lsnni_plan_dsc(lsnn_ctx *cx, lsnn_layer_plan *p, const lsnn_window *s,
+                                  int unshared)
+{
+    lsnn_options *o = &p->o;
+    lsnn_dsc d;
+    int places = s->oh * s->ow;
+    p->out.c = s->k; p->out.h = s->oh; p->out.w = s->ow;
+    o->dsc_alpha_max = lsnni_or(o->dsc_alpha_max, 0.9);
+    o->dsc_tau = lsnni_or(o->dsc_tau, 0.5);
+    o->dsc_xi = lsnni_or(o->dsc_xi, 0.3);
+    o->dsc_eta = lsnni_or(o->dsc_eta, 0.5);
+    o->dsc_theta = lsnni_or(o->dsc_theta, 0.1);
+    o->dsc_spread = lsnni_or(o->dsc_spread, 0.25);
+    d = lsnni_dsc_of(p, unshared, 1);
+    LSNNI_TRY(lsnni_dsc_check(cx, &d, s));
+    if ((double)places * lsnni_dsc_depth(s) * s->k > INT32_MAX / 4)
+        return lsnni_fail(cx, LSNN_ESHAPE, "dsc: %.3g connections",
+                          (double)places * lsnni_dsc_depth(s) * s->k);
+    p->param[0] = lsnni_spec("weight", 3, unshared ? places : 1, lsnni_dsc_depth(s), s->k, 0);
+    p->param[1] = lsnni_spec("theta", 2, unshared ? places : 1, s->k, 0, 0);
+    p->param[0].no_decay = p->param[1].no_decay = 1;
+    p->params = o->dsc_sums ? 1 : 2;
+    p->keep_per_image = lsnni_area(places, s->k);
+    p->macs = (double)places * lsnni_dsc_depth(s) * s->k;
+    lsnni_connect(p, lsnni_dsc_depth(s));
+    return lsnni_dsc_fits(cx, p);
+}
+
+/* A dense layer's window: each input a channel of one pixel.                   */
+static void lsnni_dsc_dense_window(lsnn_window *s, const lsnn_layer_plan *p, int n)
+{
+    memset(s, 0, sizeof *s);
+    s->n = n; s->c = lsnni_features(p->in[0]); s->k = p->o.filters;
+    s->h = s->w = s->oh = s->ow = s->kernel_h = s->kernel_w = s->stride_h = s->stride_w = 1;
+    s->dilation_h = s->dilation_w = s->groups = 1;
+}
+
+static lsnn_status lsnni_plan_dsc_dense(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_window s;
+    lsnni_dsc_dense_window(&s, p, 1);
+    return lsnni_plan_dsc(cx, p, &s, 0);
+}
+
+static lsnn_status lsnni_plan_dsc_conv2d(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_plan_kernels(cx, p, &s));
+    return lsnni_plan_dsc(cx, p, &s, 0);
+}
+
+static lsnn_status lsnni_plan_dsc_local2d(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_plan_kernels(cx, p, &s));
+    return lsnni_plan_dsc(cx, p, &s, 1);
+}
+
+static lsnn_status lsnni_dsc_forward(lsnn_ctx *cx, lsnn_call *c, const lsnn_window *s,
+                                     int unshared)
+{
+    lsnn_dsc d = lsnni_dsc_of(c->plan, unshared, c->total);
+    return lsnn_dsc_forward(cx, c->y, c->keep, c->x[0], c->param[0], c->param[1], &d, s);
+}
+
+static lsnn_status lsnni_dsc_backward(lsnn_ctx *cx, lsnn_call *c, const lsnn_window *s,
+                                      int unshared)
+{
+    lsnn_dsc d = lsnni_dsc_of(c->plan, unshared, c->total);
+    return lsnn_dsc_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0], c->keep,
+                             c->param[0], c->param[1], &d, s, c->add[0]);
+}
+
+static lsnn_status lsnni_forward_dsc_dense(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    lsnni_dsc_dense_window(&s, c->plan, c->n);
+    return lsnni_dsc_forward(cx, c, &s, 0);
+}
+
+static lsnn_status lsnni_backward_dsc_dense(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    lsnni_dsc_dense_window(&s, c->plan, c->n);
+    return lsnni_dsc_backward(cx, c, &s, 0);
+}
+
+static lsnn_status lsnni_forward_dsc_conv2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_call_window(cx, &s, c));
+    return lsnni_dsc_forward(cx, c, &s, 0);
+}
+
+static lsnn_status lsnni_backward_dsc_conv2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_call_window(cx, &s, c));
+    return lsnni_dsc_backward(cx, c, &s, 0);
+}
+
+static lsnn_status lsnni_forward_dsc_local2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_call_window(cx, &s, c));
+    return lsnni_dsc_forward(cx, c, &s, 1);
+}
+
+static lsnn_status lsnni_backward_dsc_local2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_window s;
+    LSNNI_TRY(lsnni_call_window(cx, &s, c));
+    return lsnni_dsc_backward(cx, c, &s, 1);
+}
+
+static lsnn_status lsnni_project_dsc(lsnn_ctx *cx, const lsnn_projection *p)
+{
+    const lsnn_layer_plan *plan = p->plan;
+    lsnn_dsc d = lsnni_dsc_of(plan, 0, 1);
+    (void)cx;
+    if (p->param[0])                                     /* frozen: nothing has moved */
+        lsnn_dsc_project(p->param[0], plan->param[0].count, p->param[1],
+                         plan->params > 1 ? plan->param[1].count : 0, &d);
+    return LSNN_OK;
+}
+
+#define LSNNI_DSC_OPTIONS "filters lr_factor freeze dsc_alpha_max dsc_tau dsc_xi dsc_eta " \
+                          "dsc_theta dsc_spread dsc_silent dsc_sums "
+static const lsnn_layer_type lsnni_dsc_dense_type = {
+    "dsc_dense", LSNNI_DSC_OPTIONS, 1, 1,
+    LSNN_Y_FREE | LSNN_REHEARSES | LSNN_OWN_RULE,
+    lsnni_plan_dsc_dense, lsnni_forward_dsc_dense, lsnni_backward_dsc_dense, lsnni_init_dsc,
+    lsnni_project_dsc
+};
+
+static const lsnn_layer_type lsnni_dsc_conv2d_type = {
+    "dsc_conv2d", LSNNI_DSC_OPTIONS LSNNI_WINDOW_OPTIONS, 1, 1,
+    LSNN_Y_FREE | LSNN_REHEARSES | LSNN_OWN_RULE,
+    lsnni_plan_dsc_conv2d, lsnni_forward_dsc_conv2d, lsnni_backward_dsc_conv2d, lsnni_init_dsc,
+    lsnni_project_dsc
+};
+
+static const lsnn_layer_type lsnni_dsc_local2d_type = {
+    "dsc_local2d", LSNNI_DSC_OPTIONS LSNNI_WINDOW_OPTIONS, 1, 1,
+    LSNN_Y_FREE | LSNN_REHEARSES | LSNN_OWN_RULE,
+    lsnni_plan_dsc_local2d, lsnni_forward_dsc_local2d, lsnni_backward_dsc_local2d,
+    lsnni_init_dsc, lsnni_project_dsc
+};
+
+LSNN_API int lsnn_dsc_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o)
+{
+    return lsnni_windowed(net, &lsnni_dsc_dense_type, x, outputs, 0, o);
+}
+
+LSNN_API int lsnn_dsc_conv2d(lsnn_net *net, int x, int filters, int kernel,
+                             const lsnn_options *o)
+{
+    return lsnni_windowed(net, &lsnni_dsc_conv2d_type, x, filters, kernel, o);
+}
+
+LSNN_API int lsnn_dsc_local2d(lsnn_net *net, int x, int filters, int kernel,
+                              const lsnn_options *o)
+{
+    return lsnni_windowed(net, &lsnni_dsc_local2d_type, x, filters, kernel, o);
+}
+/* ---- >>dsc_loss: what >>dsc's outputs should have been ---------------------------------
+   dsc_loss     the label's output shall be 1 or more, every other 0 or less (ours; for outputs
+                in [0, 1] it is t - y with t 1 and 0):  D = max(0, 1 - x) or min(0, -x)
+   dsc_lateral  no labels: lateral depression (19). Output i wins, 1, if it is larger than each
+                of its neighbours by at least beta, else it is 0: that is y, and D = y - x
+   dx = -D, of each image and not of the batch's mean, for it is no gradient: see >>dsc.
+   L = 1 / (2N) sum D^2, to watch.
+   The neighbours are other outputs, at most `places` rows and columns away, of all maps (maps
+   0), of those at most `maps` away, or (-1) of the same map.                  */
+static double lsnni_dsc_wish(const lsnn_real *x, int k, int label)
+{
+    double v = (double)x[k];
+    return k == label ? LSNNI_MAX(0, 1 - v) : LSNNI_MIN(0, -v);
+}
+
+LSNN_API lsnn_status lsnn_dsc_loss_forward(lsnn_ctx *cx, double *loss, const lsnn_real *x,
+                                           const int *label, int label_stride, int n, int c)
+{
+    double total = 0;
+    LSNNI_TRY(lsnni_sizes3(cx, "dsc_loss (images x classes)", n, c, 1));
+    for (int i = 0; i < n; i++) {
+        int t = label[(size_t)i * (size_t)label_stride];
+        LSNNI_TRY(lsnni_label_check(cx, t, i, c));
+        for (int k = 0; k < c; k++) {
+            double d = lsnni_dsc_wish(x + lsnni_area(i, c), k, t);
+            total += d * d;
+        }
+    }
+    *loss = total / 2 / n;
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_dsc_loss_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *x,
+                                            const int *label, int label_stride, int n, int c,
+                                            int add)
+{
+    LSNNI_TRY(lsnni_sizes3(cx, "dsc_loss (images x classes)", n, c, 1));
+    lsnni_clear(dx, lsnni_area(n, c), add);
+    for (int i = 0; i < n && dx; i++) {
+        int t = label[(size_t)i * (size_t)label_stride];
+        LSNNI_TRY(lsnni_label_check(cx, t, i, c));
+        for (int k = 0; k < c; k++)
+            dx[lsnni_at2(i, k, c)] -= LSNNI_R(lsnni_dsc_wish(x + lsnni_area(i, c), k, t));
+    }
+    return LSNN_OK;
+}
+
+/* 1 if no neighbour of output (c, i, j) comes nearer to it than beta.          */
+static int lsnni_dsc_wins(const lsnn_real *x, lsnn_shape s, int c, int i, int j,
+                          const lsnn_lateral *l)
+{
+    int reach = l->maps < 0 ? 0 : l->maps ? l->maps : s.c;
+    double own = (double)x[lsnni_at3(c, i, s.h, j, s.w)];
+    for (int a = LSNNI_MAX(0, c - reach); a <= LSNNI_MIN(s.c - 1, c + reach); a++)
+    for (int b = LSNNI_MAX(0, i - l->places); b <= LSNNI_MIN(s.h - 1, i + l->places); b++)
+    for (int e = LSNNI_MAX(0, j - l->places); e <= LSNNI_MIN(s.w - 1, j + l->places); e++)
+        if ((a != c || b != i || e != j) &&
+            !(own - (double)x[lsnni_at3(a, b, s.h, e, s.w)] >= l->beta)) return 0;
+    return 1;
+}
+
+typedef struct lsnni_lateral_run {
+    lsnn_real *won;
+    const lsnn_real *x;
+    lsnn_shape s;
+    const lsnn_lateral *l;
+} lsnni_lateral_run;
+
+static void lsnni_lateral_task(void *user, int n, int worker)
+{
+    const lsnni_lateral_run *r = (const lsnni_lateral_run *)user;
+    size_t first = (size_t)n * (size_t)lsnni_features(r->s);
+    (void)worker;
+    for (int c = 0; c < r->s.c; c++)
+    for (int i = 0; i < r->s.h; i++)
+    for (int j = 0; j < r->s.w; j++)
+        r->won[first + lsnni_at3(c, i, r->s.h, j, r->s.w)] =
+            (lsnn_real)lsnni_dsc_wins(r->x + first, r->s, c, i, j, r->l);
+}
+
+LSNN_API lsnn_status lsnn_dsc_lateral_forward(lsnn_ctx *cx, lsnn_real *won, const lsnn_real *x,
+                                              int n, lsnn_shape shape, const lsnn_lateral *l)
+{
+    lsnni_lateral_run r;
+    LSNNI_TRY(lsnni_sizes3(cx, "dsc_lateral (images x maps)", n, shape.c, 1));
+    LSNNI_TRY(lsnni_sizes3(cx, "dsc_lateral", shape.c, shape.h, shape.w));
+    if (!(l->beta >= 0) || l->places < 0 || l->maps < -1)
+        return lsnni_fail(cx, LSNN_EVALUE, "dsc_lateral: beta %g and places %d must not be "
+                          "negative, maps %d not below -1", l->beta, l->places, l->maps);
+    r.won = won; r.x = x; r.s = shape; r.l = l;
+    lsnni_parallel_some(cx, (size_t)lsnni_features(shape) * (size_t)n, n, lsnni_lateral_task, &r);
+    return LSNN_OK;
+}
+
+/* ---- The layers ------------------------------------------------------------------------*/
+static lsnn_status lsnni_plan_dsc_loss(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    if (p->o.head < 0)
+        return lsnni_fail(cx, LSNN_EVALUE, "dsc_loss: head %d is negative", p->o.head);
+    return lsnni_plan_same(cx, p);
+}
+
+static lsnn_status lsnni_forward_dsc_loss(lsnn_ctx *cx, lsnn_call *c)
+{
+    int head = c->plan->o.head;
+    if (!c->labels || head >= c->heads)
+        return lsnni_fail(cx, LSNN_ESHAPE, "dsc_loss: needs label %d of each sample, the batch "
+                          "has %d", head, c->labels ? c->heads : 0);
+    memcpy(c->y, c->x[0], lsnni_call_count(c) * sizeof *c->y);
+    LSNNI_TRY(lsnn_dsc_loss_forward(cx, &c->loss, c->x[0], c->labels + head, c->heads, c->n,
+                                    lsnni_features(c->plan->in[0])));
+    c->loss *= (double)c->n / c->total;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_backward_dsc_loss(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnn_dsc_loss_backward(cx, c->dx[0], c->x[0], c->labels + c->plan->o.head, c->heads,
+                                  c->n, lsnni_features(c->plan->in[0]), c->add[0]);
+}
+
+static lsnn_lateral lsnni_lateral_of(const lsnn_layer_plan *p)
+{
+    lsnn_lateral l;
+    l.beta = p->o.dsc_beta;
+    l.places = p->o.dsc_places;
+    l.maps = p->o.dsc_maps;
+    return l;
+}
+
+static lsnn_status lsnni_plan_dsc_lateral(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    if (!(p->o.dsc_beta >= 0) || p->o.dsc_places < 0 || p->o.dsc_maps < -1)
+        return lsnni_fail(cx, LSNN_EVALUE, "dsc_lateral: dsc_beta %g and dsc_places %d must not "
+                          "be negative, dsc_maps %d not below -1", p->o.dsc_beta,
+                          p->o.dsc_places, p->o.dsc_maps);
+    return lsnni_plan_same(cx, p);
+}
+
+static lsnn_status lsnni_forward_dsc_lateral(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_lateral l = lsnni_lateral_of(c->plan);
+    size_t count = lsnni_call_count(c);
+    double total = 0;
+    LSNNI_TRY(lsnn_dsc_lateral_forward(cx, c->y, c->x[0], c->n, c->plan->in[0], &l));
+    for (size_t i = 0; i < count; i++) {
+        double d = (double)c->y[i] - (double)c->x[0][i];
+        total += d * d;
+    }
+    c->loss = total / 2 / c->total;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_backward_dsc_lateral(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t count = lsnni_call_count(c);
+    (void)cx;
+    lsnni_clear(c->dx[0], count, c->add[0]);
+    for (size_t i = 0; i < count && c->dx[0]; i++) c->dx[0][i] += c->x[0][i] - c->y[i];
+    return LSNN_OK;
+}
+
+static const lsnn_layer_type lsnni_dsc_loss_type = {
+    "dsc_loss", "head", 1, 1,
+    LSNN_IS_LOSS | LSNN_CLASSIFIES,
+    lsnni_plan_dsc_loss, lsnni_forward_dsc_loss, lsnni_backward_dsc_loss, NULL, NULL
+};
+
+static const lsnn_layer_type lsnni_dsc_lateral_type = {
+    "dsc_lateral", "dsc_beta dsc_places dsc_maps", 1, 1,
+    LSNN_IS_LOSS,
+    lsnni_plan_dsc_lateral, lsnni_forward_dsc_lateral, lsnni_backward_dsc_lateral, NULL, NULL
+};
+
+LSNN_API int lsnn_dsc_loss(lsnn_net *net, int x, const lsnn_options *o)
+{
+    return lsnn_layer(net, &lsnni_dsc_loss_type, &x, 1, o);
+}
+
+LSNN_API int lsnn_dsc_lateral(lsnn_net *net, int x, const lsnn_options *o)
+{
+    return lsnn_layer(net, &lsnni_dsc_lateral_type, &x, 1, o);
 }
 
 /* The library's layer types. A new one is a file above and a line here.      */
@@ -6878,7 +10029,11 @@ static const lsnn_layer_type *const lsnni_types[] = {
     &lsnni_conv2d_type,
     &lsnni_table_conv2d_type,
     &lsnni_local2d_type,
-    &lsnni_smooth_type
+    &lsnni_smooth_type,
+    &lsnni_blend_type,
+    &lsnni_affine_grid_type, &lsnni_grid_sample_type,
+    &lsnni_dsc_dense_type, &lsnni_dsc_conv2d_type, &lsnni_dsc_local2d_type,
+    &lsnni_dsc_loss_type, &lsnni_dsc_lateral_type
 };
 
 /* ============================================================================
@@ -6889,8 +10044,8 @@ typedef struct lsnni_param {
     lsnn_param_spec spec;
     size_t at;                       /* offset in the block                   */
     double lr_factor;                /* 0: frozen                             */
-    int decay, owner;                /* owner: the node that draws it         */
-    int index;                       /*   as its parameter number `index`     */
+    double decay;                    /* times the weight decay                */
+    int owner, index;                /* the node that draws it, as its number `index` */
 } lsnni_param;
 
 /* What planning finds out about a node: see plan.h, chapter by chapter.       */
@@ -6984,14 +10139,21 @@ typedef struct lsnni_field { const char *name; size_t at; char kind; } lsnni_fie
     { #name, offsetof(lsnn_options, name) + LSNNI_WIDE(name, double), 'd' }
 static const lsnni_field lsnni_fields[] = {
     LSNNI_INT(keep), LSNNI_INT(init), LSNNI_REAL(init_scale), LSNNI_REAL(lr_factor),
-    LSNNI_INT(freeze), LSNNI_INT(no_decay), LSNNI_INT(no_bias), LSNNI_INT(filters),
+    LSNNI_INT(freeze), LSNNI_INT(no_decay), LSNNI_REAL(decay_factor), LSNNI_INT(no_bias),
+    LSNNI_INT(filters),
     LSNNI_INT(kernel_h), LSNNI_INT(kernel_w), LSNNI_INT(stride_h), LSNNI_INT(stride_w),
     LSNNI_INT(padding), LSNNI_INT(pad_top), LSNNI_INT(pad_left), LSNNI_INT(pad_bottom),
-    LSNNI_INT(pad_right), LSNNI_REAL(slope), LSNNI_REAL(rate), LSNNI_REAL(momentum),
+    LSNNI_INT(pad_right), LSNNI_INT(dilation_h), LSNNI_INT(dilation_w), LSNNI_INT(groups),
+    LSNNI_INT(bias), LSNNI_INT(start), LSNNI_INT(banks), LSNNI_INT(blend),
+    LSNNI_REAL(slope), LSNNI_REAL(rate), LSNNI_REAL(momentum),
     LSNNI_REAL(eps), LSNNI_INT(first), LSNNI_INT(count), LSNNI_INT(head),
     LSNNI_REAL(loss_weight), LSNNI_REAL(rubbish), LSNNI_REAL(norm), LSNNI_INT(learn_norm),
     LSNNI_INT(smooth_shape), LSNNI_INT(normalise), LSNNI_INT(rank),
-    LSNNI_INT(mixture), LSNNI_INT(smooth_bias),
+    LSNNI_INT(mixture), LSNNI_INT(smooth_bias), LSNNI_REAL(l2), LSNNI_INT(clip),
+    LSNNI_REAL(dsc_alpha_max), LSNNI_REAL(dsc_tau), LSNNI_REAL(dsc_xi), LSNNI_REAL(dsc_eta),
+    LSNNI_REAL(dsc_theta), LSNNI_REAL(dsc_spread), LSNNI_INT(dsc_silent), LSNNI_INT(dsc_sums),
+    LSNNI_REAL(dsc_beta), LSNNI_INT(dsc_places), LSNNI_INT(dsc_maps),
+    LSNNI_INT(grid_h), LSNNI_INT(grid_w), LSNNI_INT(align_corners),
     { "custom0", offsetof(lsnn_options, custom), 'd' },
     { "custom1", offsetof(lsnn_options, custom) + sizeof(double), 'd' },
     { "custom2", offsetof(lsnn_options, custom) + 2 * sizeof(double), 'd' },
@@ -7044,9 +10206,11 @@ static lsnn_status lsnni_options_check(lsnn_ctx *cx, const lsnn_layer_type *type
     }
     if (o->table && !lsnni_listed(type->options, "table"))
         return lsnni_fail(cx, LSNN_EVALUE, "%s has no option table", type->name);
-    if (o->lr_factor < 0 || o->init_scale < 0 || o->loss_weight < 0)
-        return lsnni_fail(cx, LSNN_EVALUE, "%s: lr_factor %g, init_scale %g or loss_weight %g is "
-                          "negative", type->name, o->lr_factor, o->init_scale, o->loss_weight);
+    if (o->lr_factor < 0 || o->init_scale < 0 || o->loss_weight < 0 || o->decay_factor < 0 ||
+        o->l2 < 0)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: lr_factor %g, init_scale %g, loss_weight %g, "
+                          "decay_factor %g or l2 %g is negative", type->name, o->lr_factor,
+                          o->init_scale, o->loss_weight, o->decay_factor, o->l2);
     if ((int)o->init < 0 || o->init > LSNN_INIT_ZERO || (int)o->padding < 0 ||
         o->padding > LSNN_EXPLICIT)
         return lsnni_fail(cx, LSNN_EVALUE, "%s: init %d or padding %d is unknown", type->name,
@@ -7198,7 +10362,8 @@ static lsnn_status lsnni_enter(lsnn_net *net, lsnni_node *v, int i, int is_buffe
     p->spec = *spec;
     p->at = *block;
     p->lr_factor = o->freeze ? 0 : o->lr_factor > 0 ? o->lr_factor : 1;
-    p->decay = !spec->no_decay && !o->no_decay;
+    if (!spec->no_decay && !o->no_decay)
+        p->decay = lsnni_or(spec->decay_factor, 1) * lsnni_or(o->decay_factor, 1);
     p->owner = net->nodes;
     p->index = i;
     *block = lsnni_plus(*block, lsnni_whole_vectors(spec->count));
@@ -7250,6 +10415,12 @@ static lsnn_status lsnni_spec_check(lsnn_ctx *cx, const lsnn_layer_type *type,
                           "%.0f: leave count at 0", type->name, s->name, (double)s->count,
                           (double)count);
     s->count = count;
+    if (!(s->l2 >= 0 && s->l2 <= DBL_MAX) ||
+        !(s->decay_factor >= 0 && s->decay_factor <= DBL_MAX) ||
+        s->l2_every < 0 || s->l2_every > 32)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: %.60s has l2 %g, decay_factor %g, l2_every %d: "
+                          "not negative, finite, and at most 32", type->name, s->name, s->l2,
+                          s->decay_factor, s->l2_every);
     return LSNN_OK;
 }
 
@@ -7309,11 +10480,16 @@ static lsnn_status lsnni_share(lsnn_net *net, lsnni_node *v, const char *name)
         v->plan.o.mixture != u->plan.o.mixture || v->plan.o.normalise != u->plan.o.normalise)
         return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another smooth_shape, "
                           "mixture or normalise: its theta means something else", name);
+    if (v->plan.o.blend != u->plan.o.blend)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another blend: its theta "
+                          "means something else", name);
     if (v->table && strcmp(v->table, u->table) != 0)
         return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another table", name);
-    if (v->plan.o.freeze || v->plan.o.no_decay || v->plan.o.lr_factor > 0)
-        return lsnni_fail(net->cx, LSNN_EVALUE, "share: freeze, no_decay and lr_factor are "
-                          "for '%.60s' to set, whose parameters these are", name);
+    if (v->plan.o.freeze || v->plan.o.no_decay || v->plan.o.lr_factor > 0 ||
+        v->plan.o.decay_factor > 0 || v->plan.o.l2 > 0 || v->plan.o.clip)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "share: freeze, no_decay, lr_factor, "
+                          "decay_factor, l2 and clip are for '%.60s' to set, whose parameters "
+                          "these are", name);
     for (int i = 0; i < v->plan.buffers; i++)
         if (u->plan.buffer[i].count != v->plan.buffer[i].count)
             return lsnni_fail(net->cx, LSNN_ESHAPE, "share: the buffers of '%.60s' are of "
@@ -7446,27 +10622,13 @@ LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w)
     return node;
 }
 
-/* ---- >>first values: weights by He (normal, variance 2 / fan_in) or Glorot (uniform,
-   variance 2 / (fan_in + fan_out)), the rest as the layer says.              */
+/* ---- >>first values: as the layer draws them, or see >>layer.               */
 static void lsnni_init_param(const lsnn_net *net, const lsnni_param *p, lsnn_real *v)
 {
     const lsnni_node *owner = &net->node[p->owner];
     lsnn_rng r = lsnn_rng_at(net->seed, "init", p->name, 0, 0);
-    lsnn_init kind = owner->plan.o.init;
-    double scale = owner->plan.o.init_scale > 0 ? owner->plan.o.init_scale : 1;
-    double he = sqrt(2.0 / LSNNI_MAX(1, p->spec.fan_in));
-    double glorot = sqrt(6.0 / LSNNI_MAX(1, p->spec.fan_in + p->spec.fan_out));
-    if (owner->type->init) {
-        owner->type->init(&owner->plan, p->index, v, &r);
-        return;
-    }
-    for (size_t i = 0; i < p->spec.count; i++) {
-        double d = p->spec.value;
-        if (p->spec.fan_in > 0 && kind == LSNN_INIT_HE) d = scale * he * lsnn_rng_normal(&r);
-        else if (p->spec.fan_in > 0 && kind == LSNN_INIT_GLOROT)
-            d = scale * glorot * (2 * lsnn_rng_uniform(&r) - 1);
-        v[i] = LSNNI_R(d);
-    }
+    if (owner->type->init) owner->type->init(&owner->plan, p->index, v, &r);
+    else lsnni_draw_values(&owner->plan, p->index, v, p->spec.count, &r);
 }
 
 LSNN_API void lsnn_net_set_output(lsnn_net *net, int node)
@@ -8591,6 +11753,61 @@ LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_re
     return LSNN_OK;
 }
 
+/* ---- >>unshare: a convolution's kernels at every place of a local2d -----------------*/
+static lsnn_status lsnni_unshare_check(lsnn_net *net, int local, const lsnn_net *from, int conv,
+                                       const char *names[2])
+{
+    const lsnn_layer_plan *p, *q;
+    if (!net->built || !from->built)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "net_unshare: build both nets first");
+    if (local < 0 || net->node[local].type != &lsnni_local2d_type)
+        return lsnni_fail(net->cx, LSNN_ENAME, "net_unshare: '%.60s' is no local2d of the net",
+                          names[0] ? names[0] : "");
+    if (conv < 0 || from->node[conv].type != &lsnni_conv2d_type)
+        return lsnni_fail(net->cx, LSNN_ENAME, "net_unshare: '%.60s' is no conv2d of the net it "
+                          "comes from", names[1] ? names[1] : "");
+    p = &net->node[local].plan;
+    q = &from->node[conv].plan;
+    if (p->param[0].dim[2] != q->param[0].dim[0] || p->o.kernel_h != q->o.kernel_h ||
+        p->o.kernel_w != q->o.kernel_w || p->in[0].c != q->in[0].c || p->o.groups != q->o.groups)
+        return lsnni_fail(net->cx, LSNN_ESHAPE, "net_unshare: '%.60s' has %d kernels of %dx%d on "
+                          "%d channels in %d groups, '%.60s' %d of %dx%d on %d in %d", names[0],
+                          p->param[0].dim[2], p->o.kernel_h, p->o.kernel_w, p->in[0].c,
+                          LSNNI_MAX(1, p->o.groups), names[1], q->param[0].dim[0],
+                          q->o.kernel_h, q->o.kernel_w, q->in[0].c, LSNNI_MAX(1, q->o.groups));
+    if (q->params > p->params)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "net_unshare: '%.60s' has a bias, '%.60s' has "
+                          "none", names[1], names[0]);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_net_unshare(lsnn_net *net, const char *local, const lsnn_net *from,
+                                      const char *conv)
+{
+    const char *names[2];
+    int i, j;
+    if (!net || !from) return LSNN_ENOMEM;
+    i = lsnn_net_node(net, local);
+    j = lsnn_net_node(from, conv);
+    names[0] = local;
+    names[1] = conv;
+    LSNNI_TRY(lsnni_unshare_check(net, i, from, j, names));
+    for (int part = 0; part < net->node[i].plan.params; part++) {
+        const lsnni_param *to = &net->param[net->node[i].param[part]];
+        int given = part < from->node[j].plan.params;
+        const lsnn_real *v = given ? from->value + from->param[from->node[j].param[part]].at : NULL;
+        size_t kernels = (size_t)from->node[j].plan.out.c, depth, inner;
+        depth = part ? 1 : (size_t)to->spec.dim[1];
+        inner = part ? to->spec.count / kernels : 1;     /* b: places of a kernel     */
+        for (size_t q = 0; q < to->spec.count; q++) {    /* w: place, tap, kernel     */
+            size_t k = q / inner % kernels, tap = q / kernels % depth;
+            net->value[to->at + q] = given ? v[part ? k : k * depth + tap] : 0;
+        }
+    }
+    lsnni_changed(net);
+    return LSNN_OK;
+}
+
 LSNN_API const char *lsnn_net_param_name(const lsnn_net *net, int kind, int i, size_t *count)
 {
     if (!net) return NULL;
@@ -9351,6 +12568,7 @@ static lsnn_status lsnni_header_tensor(lsnni_header *h, lsnn_tensor *t, lsnni_sp
     if (seen != (has_dtype | has_shape | has_offsets))
         return lsnni_header_fail(h, "dtype, shape or data_offsets is missing");
     span->tensor = span->dtype->floats ? t : NULL;
+    t->dtype = span->dtype->name;
     span->begin = offset[0];
     span->end = offset[1];
     return lsnni_header_bytes(h, span, t);
@@ -9892,7 +13110,9 @@ static const char *lsnni_graph_differs(const char *a, const char *a_end, const c
                                        const char *b_end)
 {
     static const char *const free_words[] = { "x=", "share=", "keep=", "init=", "init_scale=",
-        "lr_factor=", "freeze=", "no_decay=", "rate=", "momentum=", "head=", "loss_weight=" };
+        "start=", "lr_factor=", "freeze=", "no_decay=", "decay_factor=", "l2=", "clip=", "rate=",
+        "momentum=", "head=", "loss_weight=", "dsc_alpha_max=",
+        "dsc_tau=", "dsc_xi=", "dsc_eta=", "dsc_theta=", "dsc_spread=", "dsc_silent=" };
     size_t n;
     for (a += strcspn(a, " \n"); a < a_end; a += n) {
         const char *c = b + strcspn(b, " \n");
@@ -10441,13 +13661,16 @@ static lsnn_status lsnni_export_check(const lsnn_net *net, const char *who, cons
    In these texts @W is the parameter that weights come as, @[i] weight number i, and @<r> the
    step of row r to multiply with, or nothing.                                */
 static const char *const lsnni_c_window =
-    "/* c x h x w pixels in, k x oh x ow out; kernels kh x kw, strides, padding before. */\n"
-    "typedef struct { int c, h, w, k, oh, ow, kh, kw, sh, sw, top, left; } window;\n\n"
-    "/* The part [*a, *b) of a kernel's side that lies inside the image. */\n"
-    "static void clip(int first, int kernel, int size, int *a, int *b)\n"
+    "/* c x h x w pixels in, k x oh x ow out; kernels kh x kw, strides, padding before, taps\n"
+    "   dh x dw pixels apart; kernels read the channels of their own of so many groups. */\n"
+    "typedef struct {\n"
+    "    int c, h, w, k, oh, ow, kh, kw, sh, sw, top, left, dh, dw, groups;\n"
+    "} window;\n\n"
+    "/* The taps [*a, *b) of a kernel's side, `step` apart, that lie inside the image. */\n"
+    "static void clip(int first, int kernel, int step, int size, int *a, int *b)\n"
     "{\n"
-    "    *a = first < 0 ? -first : 0;\n"
-    "    *b = first + kernel > size ? size - first : kernel;\n"
+    "    *a = first < 0 ? (step - 1 - first) / step : 0;\n"
+    "    *b = first + (kernel - 1) * step >= size ? (size - first + step - 1) / step : kernel;\n"
     "}\n\n";
 static const char *const lsnni_c_dense_text =
     "static void dense(float *y, const float *x, @W, const float *b, int in, int out)\n"
@@ -10464,19 +13687,21 @@ static const char *const lsnni_c_dense_text =
 static const char *const lsnni_c_conv2d_text =
     "static void conv2d(float *y, const float *x, @W, const float *b, window s)\n"
     "{\n"
+    "    int maps = s.c / s.groups;\n"
     "    for (int k = 0; k < s.k; k++)\n"
     "    for (int i = 0; i < s.oh; i++)\n"
     "    for (int j = 0; j < s.ow; j++) {\n"
     "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1;\n"
     "        float sum = 0;\n"
-    "        clip(top, s.kh, s.h, &u0, &u1);\n"
-    "        clip(left, s.kw, s.w, &v0, &v1);\n"
-    "        for (int c = 0; c < s.c; c++) {\n"
+    "        clip(top, s.kh, s.dh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.dw, s.w, &v0, &v1);\n"
+    "        for (int c = 0; c < maps; c++) {\n"
+    "            int map = k / (s.k / s.groups) * maps + c;\n"
     "            float part = 0;          /* a sum a channel: rounded less */\n"
     "            for (int u = u0; u < u1; u++) {\n"
-    "                const float *row = x + (c * s.h + top + u) * s.w + left;\n"
+    "                const float *row = x + (map * s.h + top + u * s.dh) * s.w + left;\n"
     "                for (int v = v0; v < v1; v++)\n"
-    "                    part += row[v] * @[((k * s.c + c) * s.kh + u) * s.kw + v];\n"
+    "                    part += row[v * s.dw] * @[((k * maps + c) * s.kh + u) * s.kw + v];\n"
     "            }\n"
     "            sum += part;\n"
     "        }\n"
@@ -10493,8 +13718,8 @@ static const char *const lsnni_c_table_conv2d_text =
     "    for (int j = 0; j < s.ow; j++) {\n"
     "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1;\n"
     "        float sum = b ? b[k] : 0;\n"
-    "        clip(top, s.kh, s.h, &u0, &u1);\n"
-    "        clip(left, s.kw, s.w, &v0, &v1);\n"
+    "        clip(top, s.kh, s.dh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.dw, s.w, &v0, &v1);\n"
     "        for (int m = first[k]; m < first[k + 1]; m++) {\n"
     "            float part = 0;\n"
     "            for (int u = u0; u < u1; u++)\n"
@@ -10507,22 +13732,24 @@ static const char *const lsnni_c_table_conv2d_text =
     "    }\n"
     "}\n\n";
 static const char *const lsnni_c_local2d_text =
-    "/* Each place p has weights of its own: [p][c][u][v][k]. */\n"
-    "static void local2d(float *y, const float *x, @W, const float *b, window s)\n"
+    "/* Each place p has weights of its own: [p][c][u][v][k]. b: so many numbers a kernel. */\n"
+    "static void local2d(float *y, const float *x, @W, const float *b, int numbers, window s)\n"
     "{\n"
+    "    int maps = s.c / s.groups;\n"
     "    for (int p = 0; p < s.oh * s.ow; p++)\n"
     "    for (int k = 0; k < s.k; k++) {\n"
     "        int top = p / s.ow * s.sh - s.top, left = p % s.ow * s.sw - s.left;\n"
-    "        int u0, u1, v0, v1;\n"
+    "        int u0, u1, v0, v1, map = k / (s.k / s.groups) * maps;\n"
     "        float sum = 0;\n"
-    "        clip(top, s.kh, s.h, &u0, &u1);\n"
-    "        clip(left, s.kw, s.w, &v0, &v1);\n"
-    "        for (int c = 0; c < s.c; c++)\n"
+    "        clip(top, s.kh, s.dh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.dw, s.w, &v0, &v1);\n"
+    "        for (int c = 0; c < maps; c++)\n"
     "        for (int u = u0; u < u1; u++)\n"
     "        for (int v = v0; v < v1; v++)\n"
-    "            sum += x[(c * s.h + top + u) * s.w + left + v] *\n"
-    "                   @[(((p * s.c + c) * s.kh + u) * s.kw + v) * s.k + k];\n"
-    "        y[k * s.oh * s.ow + p] = (b ? b[k * s.oh * s.ow + p] : 0) + sum@<p * s.k + k>;\n"
+    "            sum += x[((map + c) * s.h + top + u * s.dh) * s.w + left + v * s.dw] *\n"
+    "                   @[(((p * maps + c) * s.kh + u) * s.kw + v) * s.k + k];\n"
+    "        y[k * s.oh * s.ow + p] = (b ? b[k * numbers + p % numbers] : 0) +\n"
+    "                                 sum@<p * s.k + k>;\n"
     "    }\n"
     "}\n\n";
 static const char *const lsnni_c_pool_text =
@@ -10534,8 +13761,8 @@ static const char *const lsnni_c_pool_text =
     "    for (int j = 0; j < s.ow; j++) {\n"
     "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1, count = 0;\n"
     "        float sum = 0;\n"
-    "        clip(top, s.kh, s.h, &u0, &u1);\n"
-    "        clip(left, s.kw, s.w, &v0, &v1);\n"
+    "        clip(top, s.kh, s.dh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.dw, s.w, &v0, &v1);\n"
     "        for (int u = u0; u < u1; u++)\n"
     "        for (int v = v0; v < v1; v++) {\n"
     "            float p = x[(c * s.h + top + u) * s.w + left + v];\n"
@@ -10557,8 +13784,8 @@ static const char *const lsnni_c_lp_pool_text =
     "    for (int j = 0; j < s.ow; j++) {\n"
     "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1;\n"
     "        float most = 0, sum = 0, norm = p[maps ? c : 0];\n"
-    "        clip(top, s.kh, s.h, &u0, &u1);\n"
-    "        clip(left, s.kw, s.w, &v0, &v1);\n"
+    "        clip(top, s.kh, s.dh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.dw, s.w, &v0, &v1);\n"
     "        for (int again = 0; again < 2; again++)\n"
     "        for (int u = u0; u < u1; u++)\n"
     "        for (int v = v0; v < v1; v++) {\n"
@@ -10648,8 +13875,22 @@ static const char *const lsnni_c_smooth_text =
     "        y[i] = sum + (b ? b[i / n] : 0) * (bias_inside ? under : 1);\n"
     "    }\n"
     "}\n\n";
+static const char *const lsnni_c_blend_text =
+    "/* y[k] = at each of n places, the banks' maps k of a by their weights g. */\n"
+    "static void blend(float *y, const float *a, const float *g, const float *b, int banks,\n"
+    "                  int k, int n)\n"
+    "{\n"
+    "    for (int i = 0; i < k * n; i++) {\n"
+    "        float sum = 0;\n"
+    "        for (int m = 0; m < banks; m++) sum += g[m * n + i % n] * a[m * k * n + i];\n"
+    "        y[i] = sum + (b ? b[i / n] : 0);\n"
+    "    }\n"
+    "}\n\n";
 static const char *const lsnni_c_maps_text =
-    "typedef struct { int k, rank, h, w, mixture, bias_inside; char shape, norm; } smoother;\n\n"
+    "typedef struct {\n"
+    "    int k, rank, h, w, mixture, bias_inside, numbers;\n"
+    "    char shape, norm;\n"
+    "} smoother;\n\n"
     "/* e[p] - e[q] of e[p] = -|Phi (p - mu)|^2, g: mu x, mu y, alpha, beta, gamma. Written\n"
     "   so that far from mu no digits are lost. */\n"
     "static float exponent(const float *g, int p, int q, smoother s)\n"
@@ -10688,13 +13929,49 @@ static const char *const lsnni_c_maps_text =
     "    }\n"
     "    for (int p = 0; p < n; p++)\n"
     "        y[p] += scale * expf(exponent(g, p, q, s) - most) * (a[p] + b);\n"
+    "}\n\n";
+static const char *const lsnni_c_window_text =
+    "/* log U of a window at pixel p, t: mu x, s x, mu y, s y, r. In capitals: Cauchy's.\n"
+    "   In double: of a narrow window what is far from its largest is subtracted from it. */\n"
+    "static double window_log(const float *t, int p, smoother s)\n"
+    "{\n"
+    "    int cauchy = s.shape < 'a', line = s.shape == 'x' || s.shape == 'X';\n"
+    "    double z[2] = { 0, 0 }, rho, q;\n"
+    "    for (int i = 0; i < (line ? 1 : 2); i++) {\n"
+    "        double side = i ? s.h : s.w, sigma = t[2 * i + 1] * side / 2;\n"
+    "        if (fabs(sigma) < 1e-3) sigma = sigma < 0 ? -1e-3 : 1e-3;\n"
+    "        z[i] = ((i ? p / s.w : p % s.w) - t[2 * i] * side) / sigma;\n"
+    "        z[i] = fmax(-1e9, fmin(z[i], 1e9));\n"
+    "    }\n"
+    "    if (s.shape == 'r' || s.shape == 'R') {\n"
+    "        rho = tanh((double)t[4]);\n"
+    "        q = (z[0] - rho * z[1]) * (z[0] - rho * z[1]) + (1 - rho * rho) * z[1] * z[1];\n"
+    "        return cauchy ? -log(1 + q) : -q;\n"
+    "    }\n"
+    "    if (cauchy) return -log(1 + z[0] * z[0]) - log(1 + z[1] * z[1]);\n"
+    "    return -0.5 * (z[0] * z[0] + z[1] * z[1]);\n"
     "}\n\n"
+    "static void window_one(float *y, const float *a, const float *t, float weight, float b,\n"
+    "                       smoother s)\n"
+    "{\n"
+    "    double most = 0, sum = 0, scale = weight;\n"
+    "    int n = s.h * s.w;\n"
+    "    for (int p = 0; s.norm != 'n' && p < n; p++) {\n"
+    "        double e = window_log(t, p, s);\n"
+    "        if (p == 0 || e > most) most = e;\n"
+    "    }\n"
+    "    for (int p = 0; p < n; p++) sum += exp(window_log(t, p, s) - most);\n"
+    "    if (s.norm != 'n') scale *= (s.norm == 'm' ? n : 1) / sum;\n"
+    "    for (int p = 0; p < n; p++)\n"
+    "        y[p] += (float)(scale * exp(window_log(t, p, s) - most)) * (a[p] + b);\n"
+    "}\n\n";
+static const char *const lsnni_c_smooth_by_text =
     "/* As smooth of constant maps, but the maps are made from theta here. */\n"
     "static void smooth_by(float *y, const float *a, const float *theta, const float *b,\n"
     "                      smoother s)\n"
     "{\n"
-    "    int n = s.h * s.w;\n"
-    "    int stride = (s.shape == 'g' ? 5 : s.shape == 's' ? 4 : 2) + (s.mixture > 1);\n"
+    "    int n = s.h * s.w, stride = s.numbers + (s.mixture > 1);\n"
+    "    int bell = s.shape == 'g' || s.shape == 's' || s.shape == 'l';\n"
     "    for (int map = 0; map < s.k * s.rank; map++, a += n) {\n"
     "        float *out = y + map / s.rank * n, bias = b ? b[map / s.rank] : 0;\n"
     "        float inside = s.bias_inside ? bias : 0;\n"
@@ -10709,9 +13986,45 @@ static const char *const lsnni_c_maps_text =
     "            float sum = 0;\n"
     "            for (int i = 0; s.mixture > 1 && i < s.mixture; i++)\n"
     "                sum += expf(logit[i * stride] - logit[m * stride]);\n"
-    "            smooth_one(out, a, theta + m * stride, s.mixture > 1 ? 1 / sum : 1, inside, s);\n"
+    "            sum = s.mixture > 1 ? 1 / sum : 1;\n"
+    "            (bell ? smooth_one : window_one)(out, a, theta + m * stride, sum, inside, s);\n"
     "        }\n"
     "        theta += s.mixture * stride;\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_affine_grid_text =
+    "/* Places in [-1, 1]: x = t0 u + t1 v + t2, y = t3 u + t4 v + t5. corners: -1 and 1 are the\n"
+    "   outermost pixels' centres, not the edges. */\n"
+    "static void affine_grid(float *y, const float *t, int h, int w, int corners)\n"
+    "{\n"
+    "    for (int p = 0; p < h * w; p++) {\n"
+    "        int i = p / w, j = p % w;\n"
+    "        float u = (float)(2 * j + 1) / (float)w - 1, v = (float)(2 * i + 1) / (float)h - 1;\n"
+    "        if (corners) u = w > 1 ? (float)(2 * j) / (float)(w - 1) - 1 : 0;\n"
+    "        if (corners) v = h > 1 ? (float)(2 * i) / (float)(h - 1) - 1 : 0;\n"
+    "        y[p] = t[0] * u + t[1] * v + t[2];\n"
+    "        y[h * w + p] = t[3] * u + t[4] * v + t[5];\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_grid_sample_text =
+    "/* The four pixels of x round each of the grid's n places, by how near; beyond x is 0. */\n"
+    "static void grid_sample(float *y, const float *x, const float *grid, int c, int h, int w,\n"
+    "                        int n, int corners)\n"
+    "{\n"
+    "    for (int p = 0; p < n; p++) {\n"
+    "        double px = ((double)grid[p] + 1) * (w - corners) / 2 - (corners ? 0 : 0.5);\n"
+    "        double py = ((double)grid[n + p] + 1) * (h - corners) / 2 - (corners ? 0 : 0.5);\n"
+    "        int inside = px > -1 && px < w && py > -1 && py < h;\n"
+    "        int row = inside ? (int)floor(py) : h, col = inside ? (int)floor(px) : w;\n"
+    "        for (int k = 0; k < c; k++) {\n"
+    "            float sum = px != px || py != py ? (float)(px + py) : 0;\n"
+    "            for (int r = row; r < row + 2; r++)\n"
+    "            for (int q = col; q < col + 2; q++)\n"
+    "                if (r >= 0 && r < h && q >= 0 && q < w)\n"
+    "                    sum += (float)((1 - fabs(py - r)) * (1 - fabs(px - q))) *\n"
+    "                           x[(k * h + r) * w + q];\n"
+    "            y[k * n + p] = sum;\n"
+    "        }\n"
     "    }\n"
     "}\n\n";
 static const char *const lsnni_c_half_text =
@@ -10879,9 +14192,10 @@ static void lsnni_c_window_of(lsnni_c *e, int i)
     lsnn_window s;
     if (lsnni_window_of(e->cx, &s, p, 1, p->out.c) != LSNN_OK) return;  /* build checked it */
     lsnni_c_needs(e, lsnni_c_window);
-    lsnni_c_print(e, ",\n           (window){ %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d });\n",
-                  s.c, s.h, s.w, p->out.c, p->out.h, p->out.w, s.kernel_h, s.kernel_w,
-                  s.stride_h, s.stride_w, s.pad_top, s.pad_left);
+    lsnni_c_print(e, ",\n           (window){ %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, "
+                  "%d, %d });\n", s.c, s.h, s.w, p->out.c, p->out.h, p->out.w, s.kernel_h,
+                  s.kernel_w, s.stride_h, s.stride_w, s.pad_top, s.pad_left, s.dilation_h,
+                  s.dilation_w, s.groups);
 }
 
 static void lsnni_c_kernels(lsnni_c *e, int i, const char *function, const char *text)
@@ -10898,7 +14212,13 @@ static void lsnni_c_conv2d(lsnni_c *e, int i)
 }
 static void lsnni_c_local2d(lsnni_c *e, int i)
 {
-    lsnni_c_kernels(e, i, "local2d", lsnni_c_local2d_text);
+    const lsnn_layer_plan *p = &e->net->node[i].plan;
+    lsnni_c_call(e, i, "local2d");
+    lsnni_c_param(e, i, 0);
+    lsnni_c_param(e, i, 1);
+    lsnni_c_print(e, ", %d", p->o.bias == LSNN_BIAS_OF_KERNEL ? 1 : lsnni_inner(p->out));
+    lsnni_c_window_of(e, i);
+    lsnni_c_needs(e, lsnni_c_local2d_text);
 }
 
 /* Where each kernel's connections begin, and the maps that they read.         */
@@ -11099,7 +14419,8 @@ static void lsnni_c_smooth(lsnni_c *e, int i)
     const lsnni_node *v = &e->net->node[i];
     const lsnn_layer_plan *p = &v->plan;
     lsnn_smoother s = lsnni_smoother_of(p, 1, 0);
-    const char *shapes = "gtsl";     /* gaussian, table, separable, of a line */
+    const char *shapes = "gtslwWrRxX";   /* gaussian, table, separable, of a line; windows: */
+                                     /*   separable, with rho, of a line; small: Gaussian */
     char text[40];
     if (!s.per_image) {
         size_t maps = (size_t)lsnni_features(p->in[0]);
@@ -11113,12 +14434,46 @@ static void lsnni_c_smooth(lsnni_c *e, int i)
         return;
     }
     lsnni_c_needs(e, lsnni_c_maps_text);
+    lsnni_c_needs(e, lsnni_c_window_text);
+    lsnni_c_needs(e, lsnni_c_smooth_by_text);
     lsnni_c_call(e, i, "smooth_by");
     lsnni_c_print(e, ", %s", lsnni_c_place(e, v->input[1], text));
     lsnni_c_param(e, i, 0);
-    lsnni_c_print(e, ",\n              (smoother){ %d, %d, %d, %d, %d, %d, '%c', '%c' });\n", s.k,
-                  s.rank, s.h, s.w, s.mixture, s.smooth_bias, shapes[s.shape],
-                  "nsm"[s.normalise]);
+    lsnni_c_print(e, ",\n              (smoother){ %d, %d, %d, %d, %d, %d, %d, '%c', '%c' });\n",
+                  s.k, s.rank, s.h, s.w, s.mixture, s.smooth_bias,
+                  lsnni_families[s.shape].count, shapes[s.shape], "nsm"[s.normalise]);
+}
+
+static void lsnni_c_affine_grid(lsnni_c *e, int i)
+{
+    const lsnn_layer_plan *p = &e->net->node[i].plan;
+    lsnni_c_needs(e, lsnni_c_affine_grid_text);
+    lsnni_c_call(e, i, "affine_grid");
+    lsnni_c_print(e, ", %d, %d, %d);\n", p->out.h, p->out.w, p->o.align_corners);
+}
+
+static void lsnni_c_grid_sample(lsnni_c *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    lsnn_shape in = v->plan.in[0];
+    char grid[40];
+    lsnni_c_needs(e, lsnni_c_grid_sample_text);
+    lsnni_c_call(e, i, "grid_sample");
+    lsnni_c_print(e, ", %s, %d, %d, %d, %d, %d);\n", lsnni_c_place(e, v->input[1], grid), in.c,
+                  in.h, in.w, lsnni_inner(v->plan.out), v->plan.o.align_corners);
+}
+
+static void lsnni_c_blend(lsnni_c *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    lsnn_blender s = lsnni_blend_of(&v->plan, 1, 0);
+    if (e->part == LSNNI_C_DATA)
+        lsnn_blend_weights(e->cx, e->row, e->net->value + e->net->param[v->param[0]].at, &s);
+    lsnni_c_needs(e, lsnni_c_blend_text);
+    lsnni_c_call(e, i, "blend");
+    lsnni_c_floats(e, v->name, "_weights", e->row, lsnni_area(s.banks, s.h * s.w));
+    lsnni_c_param(e, i, 1);
+    lsnni_c_print(e, ", %d, %d, %d);\n", s.banks, s.k, s.h * s.w);
 }
 
 /* A layer type and what writes it. Losses are not run in a prediction.          */
@@ -11146,7 +14501,10 @@ lsnni_c_writers[] = {
     { &lsnni_conv2d_type, lsnni_c_conv2d },
     { &lsnni_table_conv2d_type, lsnni_c_table_conv2d },
     { &lsnni_local2d_type, lsnni_c_local2d },
-    { &lsnni_smooth_type, lsnni_c_smooth }
+    { &lsnni_smooth_type, lsnni_c_smooth },
+    { &lsnni_affine_grid_type, lsnni_c_affine_grid },
+    { &lsnni_grid_sample_type, lsnni_c_grid_sample },
+    { &lsnni_blend_type, lsnni_c_blend }
 };
 
 static int lsnni_c_writer(const lsnn_layer_type *type)
@@ -11337,10 +14695,12 @@ LSNN_API lsnn_status lsnn_net_export_c(lsnn_net *net, const char *path,
    An ONNX file is a protobuf message: fields of a number and a value, where a value may be a
    message again. Five kinds are needed here, so they are written by hand: a model holds a
    graph, a graph its nodes, constants, inputs and outputs (onnx.proto3 of ONNX 1.8). Opset 13,
-   the first whose Softmax and ReduceSum are today's.
+   the first whose Softmax and ReduceSum are today's; 16 of a net with a grid_sample, which no
+   lower one has.
    Arrays are N,C,H,W; those of dense layers and of flatten N,K, see lsnni_onnx_read.
    ==========================================================================*/
-enum { LSNNI_ONNX_OPSET = 13, LSNNI_ONNX_FLOAT = 1, LSNNI_ONNX_INT64 = 7 };
+enum { LSNNI_ONNX_OPSET = 13, LSNNI_ONNX_OPSET_GRID = 16, LSNNI_ONNX_FLOAT = 1,
+       LSNNI_ONNX_INT64 = 7 };
 
 /* ---- >>protobuf: bytes that grow ------------------------------------------------------*/
 typedef struct lsnni_bytes {
@@ -11413,6 +14773,7 @@ typedef struct lsnni_onnx {
     lsnn_net *net;
     lsnni_bytes graph, node, inner, innermost;    /* messages inside of messages   */
     int made;                                /* names of arrays in between    */
+    int opset;
     char *flat;                              /* one a net's node: its array is N,K */
     lsnn_real *row;
 } lsnni_onnx;
@@ -11677,20 +15038,25 @@ static void lsnni_onnx_window(const lsnni_onnx *e, int i, lsnn_window *s, int pa
     if (lsnni_window_of(e->cx, s, &p, 1, v->shape.c) != LSNN_OK) return;
     pad[0] = s->pad_top;
     pad[1] = s->pad_left;
-    pad[2] = LSNNI_MAX(0, (s->oh - 1) * s->stride_h + s->kernel_h - s->h - pad[0]);
-    pad[3] = LSNNI_MAX(0, (s->ow - 1) * s->stride_w + s->kernel_w - s->w - pad[1]);
+    pad[2] = LSNNI_MAX(0, (s->oh - 1) * s->stride_h + lsnni_extent(s->kernel_h, s->dilation_h) -
+                          s->h - pad[0]);
+    pad[3] = LSNNI_MAX(0, (s->ow - 1) * s->stride_w + lsnni_extent(s->kernel_w, s->dilation_w) -
+                          s->w - pad[1]);
 }
 
 static void lsnni_onnx_window_says(lsnni_onnx *e, int i)
 {
     lsnn_window s;
-    int pad[4], kernel[2], stride[2];
+    int pad[4], kernel[2], stride[2], dilation[2];
     lsnni_onnx_window(e, i, &s, pad);
+    dilation[0] = s.dilation_h; dilation[1] = s.dilation_w;
     kernel[0] = s.kernel_h; kernel[1] = s.kernel_w;
     stride[0] = s.stride_h; stride[1] = s.stride_w;
     lsnni_onnx_ints(e, "kernel_shape", kernel, 2);
     lsnni_onnx_ints(e, "strides", stride, 2);
     lsnni_onnx_ints(e, "pads", pad, 4);
+    if (dilation[0] > 1 || dilation[1] > 1) lsnni_onnx_ints(e, "dilations", dilation, 2);
+    if (s.groups > 1) lsnni_onnx_int(e, "group", s.groups);
 }
 
 static void lsnni_onnx_conv2d(lsnni_onnx *e, int i)
@@ -11847,7 +15213,8 @@ static void lsnni_onnx_patches(lsnni_onnx *e, int i, const lsnn_window *s, const
     for (int c = 0; c < s->c; c++)
     for (int u = 0; u < s->kernel_h; u++)
     for (int v = 0; v < s->kernel_w; v++)
-        index[at++] = ((int64_t)c * h + oy * s->stride_h + u) * w + ox * s->stride_w + v;
+        index[at++] = ((int64_t)c * h + oy * s->stride_h + u * s->dilation_h) * w +
+            ox * s->stride_w + v * s->dilation_w;
     lsnni_onnx_constant(e, lsnni_onnx_made(e, i, name), NULL, index, dim, 2);
     lsnni_free(e->cx, index);
     lsnni_onnx_reads(e, x);
@@ -11856,12 +15223,14 @@ static void lsnni_onnx_patches(lsnni_onnx *e, int i, const lsnn_window *s, const
     lsnni_onnx_next(e, i, "Gather", x);                  /* N,P,CRS           */
 }
 
-static void lsnni_onnx_turn(lsnni_onnx *e, int i, int a, int b, int c, char x[LSNNI_ONNX_NAME])
+/* d: the last of four axes, or 0: there are three.                              */
+static void lsnni_onnx_turn(lsnni_onnx *e, int i, int a, int b, int c, int d,
+                            char x[LSNNI_ONNX_NAME])
 {
-    int perm[3];
-    perm[0] = a; perm[1] = b; perm[2] = c;
+    int perm[4];
+    perm[0] = a; perm[1] = b; perm[2] = c; perm[3] = d;
     lsnni_onnx_reads(e, x);
-    lsnni_onnx_ints(e, "perm", perm, 3);
+    lsnni_onnx_ints(e, "perm", perm, a + b + c + d == 6 ? 4 : 3);
     lsnni_onnx_next(e, i, "Transpose", x);
 }
 
@@ -11874,16 +15243,38 @@ static void lsnni_onnx_pair(lsnni_onnx *e, int i, const char *op, const char *a,
     lsnni_onnx_next(e, i, op, y);
 }
 
-/* The sum over axis 2, which is left out.                                      */
-static void lsnni_onnx_sum(lsnni_onnx *e, int i, char y[LSNNI_ONNX_NAME])
+/* The sum over an axis, which is left out.                                     */
+static void lsnni_onnx_sum(lsnni_onnx *e, int i, int64_t axis, char y[LSNNI_ONNX_NAME])
 {
     char axes[LSNNI_ONNX_NAME];
-    int64_t axis = 2;
     lsnni_onnx_whole(e, i, &axis, 1, axes);
     lsnni_onnx_reads(e, y);
     lsnni_onnx_reads(e, axes);
     lsnni_onnx_int(e, "keepdims", 0);
     lsnni_onnx_next(e, i, "ReduceSum", y);
+}
+
+/* The weights P,CRS,K of a local2d as P,groups,CRS,K/groups.                     */
+static void lsnni_onnx_local_weights(lsnni_onnx *e, int i, const lsnn_window *s,
+                                     char name[LSNNI_ONNX_NAME])
+{
+    const lsnn_real *w = lsnni_onnx_values(e, i, 0);
+    int dim[4];
+    size_t count;
+    lsnn_real *turned;
+    dim[0] = s->oh * s->ow; dim[1] = s->groups; dim[2] = lsnni_depth(s);
+    dim[3] = s->k / s->groups;
+    count = lsnni_area(dim[0], dim[2]);
+    turned = (lsnn_real *)lsnni_alloc(e->cx, count * (size_t)s->k, sizeof *turned);
+    if (!turned) e->graph.status = LSNN_ENOMEM;
+    if (!turned) return;
+    for (size_t q = 0; q < count; q++)
+        for (int k = 0; k < s->k; k++)
+            turned[lsnni_at4((int)(q / (size_t)dim[2]), k / dim[3], dim[1],
+                             (int)(q % (size_t)dim[2]), dim[2], k % dim[3], dim[3])] =
+                w[q * (size_t)s->k + (size_t)k];
+    lsnni_onnx_floats(e, i, turned, dim, 4, name);
+    lsnni_free(e->cx, turned);
 }
 
 static void lsnni_onnx_local2d(lsnni_onnx *e, int i)
@@ -11895,17 +15286,35 @@ static void lsnni_onnx_local2d(lsnni_onnx *e, int i)
     lsnni_onnx_window(e, i, &s, pad);
     lsnni_onnx_read(e, i, v->input[0], 0, x);
     lsnni_onnx_patches(e, i, &s, pad, x);
-    dim[0] = s.oh * s.ow;
-    dim[1] = s.c * s.kernel_h * s.kernel_w;
-    dim[2] = s.k;
-    lsnni_onnx_param(e, i, 0, 0, dim, 3, w);
-    lsnni_onnx_turn(e, i, 1, 0, 2, x);
+    lsnni_onnx_shape(e, i, x, 4, s.oh * s.ow, s.groups, lsnni_depth(&s));
+    lsnni_onnx_turn(e, i, 1, 2, 0, 3, x);
+    lsnni_onnx_local_weights(e, i, &s, w);
     lsnni_onnx_reads(e, x);
     lsnni_onnx_reads(e, w);
-    lsnni_onnx_next(e, i, "MatMul", x);                  /* P,N,K             */
-    lsnni_onnx_turn(e, i, 1, 2, 0, x);
+    lsnni_onnx_next(e, i, "MatMul", x);                  /* P,groups,N,K/groups */
+    lsnni_onnx_turn(e, i, 2, 1, 3, 0, x);
     lsnni_onnx_shape(e, i, x, 4, s.k, s.oh, s.ow);
     dim[0] = s.k; dim[1] = s.oh; dim[2] = s.ow;
+    if (v->plan.o.bias == LSNN_BIAS_OF_KERNEL) dim[1] = dim[2] = 1;
+    lsnni_onnx_by(e, i, "Add", lsnni_onnx_values(e, i, 1), dim, 3, x);
+    lsnni_onnx_done(e, i, x);
+}
+
+/* ---- blend: its maps as N,banks,K,P, by constant weights, added up. */
+static void lsnni_onnx_blend(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    lsnn_blender s = lsnni_blend_of(&v->plan, 1, 0);
+    char x[LSNNI_ONNX_NAME];
+    int dim[4];
+    if (lsnn_blend_weights(e->cx, e->row, lsnni_onnx_values(e, i, 0), &s) != LSNN_OK) return;
+    dim[0] = dim[2] = 1; dim[1] = s.banks; dim[3] = s.h * s.w;
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_shape(e, i, x, 4, s.banks, s.k, s.h * s.w);
+    lsnni_onnx_by(e, i, "Mul", e->row, dim, 4, x);
+    lsnni_onnx_sum(e, i, 1, x);
+    lsnni_onnx_shape(e, i, x, 4, s.k, s.h, s.w);
+    dim[0] = s.k; dim[1] = dim[2] = 1;
     lsnni_onnx_by(e, i, "Add", lsnni_onnx_values(e, i, 1), dim, 3, x);
     lsnni_onnx_done(e, i, x);
 }
@@ -11952,7 +15361,7 @@ static void lsnni_onnx_lp_pool(lsnni_onnx *e, int i)
     lsnni_onnx_by(e, i, "Pow", e->row, dim, 2, x);
     lsnni_onnx_pair(e, i, "Mul", x, most, x);
     lsnni_onnx_shape(e, i, x, 3, s.oh * s.ow, s.c, 0);
-    lsnni_onnx_turn(e, i, 0, 2, 1, x);
+    lsnni_onnx_turn(e, i, 0, 2, 1, 0, x);
     lsnni_onnx_shape(e, i, x, 4, s.c, s.oh, s.ow);
     lsnni_onnx_done(e, i, x);
 }
@@ -12000,6 +15409,88 @@ static void lsnni_onnx_exponent(lsnni_onnx *e, int i, const lsnn_smoother *s, co
     lsnni_onnx_next(e, i, "Neg", y);
 }
 
+/* A constant number, as op's second input.                                    */
+static void lsnni_onnx_with(lsnni_onnx *e, int i, const char *op, double v,
+                            char y[LSNNI_ONNX_NAME])
+{
+    const lsnn_real one = LSNNI_R(v);
+    const int dim = 1;
+    lsnni_onnx_by(e, i, op, &one, &dim, 1, y);
+}
+static void lsnni_onnx_of(lsnni_onnx *e, int i, const char *op, char y[LSNNI_ONNX_NAME])
+{
+    lsnni_onnx_reads(e, y);
+    lsnni_onnx_next(e, i, op, y);
+}
+
+/* z along one side of TKN's windows, from theta's mu and s: N, maps, M, P. The sign of s, for
+   rho alone, is that of (s's sign) + 1/2: + at 0.                            */
+static void lsnni_onnx_attention_z(lsnni_onnx *e, int i, const lsnn_smoother *s, int down,
+                                   const char *theta, char z[LSNNI_ONNX_NAME])
+{
+    char width[LSNNI_ONNX_NAME], sign[LSNNI_ONNX_NAME], mu[LSNNI_ONNX_NAME];
+    int dim[4] = { 1, 1, 1, 0 }, side = down ? s->h : s->w, *count = &dim[3];
+    snprintf(mu, sizeof mu, "%s", theta);
+    snprintf(width, sizeof width, "%s", theta);
+    lsnni_onnx_cut(e, i, 3, 2 * down, 1, mu);
+    lsnni_onnx_cut(e, i, 3, 2 * down + 1, 1, width);
+    snprintf(sign, sizeof sign, "%s", width);
+    lsnni_onnx_with(e, i, "Mul", side, mu);
+    *count = s->h * s->w;
+    for (int p = 0; p < *count; p++) e->row[p] = (lsnn_real)(down ? p / s->w : p % s->w);
+    lsnni_onnx_floats(e, i, e->row, dim, 4, z);
+    lsnni_onnx_pair(e, i, "Sub", z, mu, z);
+    lsnni_onnx_with(e, i, "Mul", 0.5 * side, width);
+    lsnni_onnx_of(e, i, "Abs", width);
+    lsnni_onnx_with(e, i, "Max", LSNNI_THIN, width);
+    lsnni_onnx_pair(e, i, "Div", z, width, z);
+    lsnni_onnx_with(e, i, "Min", LSNNI_FAR, z);
+    lsnni_onnx_with(e, i, "Max", -LSNNI_FAR, z);
+    if (!lsnni_bivariate(s->shape)) return;
+    lsnni_onnx_of(e, i, "Sign", sign);
+    lsnni_onnx_with(e, i, "Add", 0.5, sign);
+    lsnni_onnx_of(e, i, "Sign", sign);
+    lsnni_onnx_pair(e, i, "Mul", z, sign, z);
+}
+
+/* log f of q, in place: -q half, or -log(1 + q).                              */
+static void lsnni_onnx_attention_log(lsnni_onnx *e, int i, const lsnn_smoother *s, double half,
+                                     char q[LSNNI_ONNX_NAME])
+{
+    if (lsnni_cauchy(s->shape)) {
+        lsnni_onnx_with(e, i, "Add", 1, q);
+        lsnni_onnx_of(e, i, "Log", q);
+    }
+    lsnni_onnx_with(e, i, "Mul", lsnni_cauchy(s->shape) ? -1 : -half, q);
+}
+
+/* log U of each of TKN's windows, as lsnni_attention_exponent has it.         */
+static void lsnni_onnx_attention(lsnni_onnx *e, int i, const lsnn_smoother *s,
+                                 const char *theta, char y[LSNNI_ONNX_NAME])
+{
+    char z[2][LSNNI_ONNX_NAME], rho[LSNNI_ONNX_NAME], left[LSNNI_ONNX_NAME];
+    int sides = lsnni_attentive_1d(s->shape) ? 1 : 2, both = lsnni_bivariate(s->shape);
+    for (int j = 0; j < sides; j++) lsnni_onnx_attention_z(e, i, s, j, theta, z[j]);
+    if (both) {                                          /* z_x - rho z_y, z_y^2 (1 - rho^2) */
+        snprintf(rho, sizeof rho, "%s", theta);
+        lsnni_onnx_cut(e, i, 3, LSNNI_AT_RHO, 1, rho);
+        lsnni_onnx_of(e, i, "Tanh", rho);
+        lsnni_onnx_pair(e, i, "Mul", z[1], rho, y);
+        lsnni_onnx_pair(e, i, "Sub", z[0], y, z[0]);
+        lsnni_onnx_pair(e, i, "Mul", rho, rho, left);
+        lsnni_onnx_with(e, i, "Mul", -1, left);
+        lsnni_onnx_with(e, i, "Add", 1, left);
+    }
+    for (int j = 0; j < sides; j++) {
+        lsnni_onnx_pair(e, i, "Mul", z[j], z[j], z[j]);
+        if (both && j) lsnni_onnx_pair(e, i, "Mul", z[j], left, z[j]);
+        if (!both) lsnni_onnx_attention_log(e, i, s, 0.5, z[j]);
+    }
+    snprintf(y, LSNNI_ONNX_NAME, "%s", z[0]);
+    if (sides > 1) lsnni_onnx_pair(e, i, "Add", z[0], z[1], y);
+    if (both) lsnni_onnx_attention_log(e, i, s, 1, y);
+}
+
 static void lsnni_onnx_softmax_over(lsnni_onnx *e, int i, int axis, char y[LSNNI_ONNX_NAME])
 {
     lsnni_onnx_reads(e, y);
@@ -12018,7 +15509,8 @@ static void lsnni_onnx_maps(lsnni_onnx *e, int i, const lsnn_smoother *s, int no
     snprintf(u, LSNNI_ONNX_NAME, "%s", theta);
     if (s->shape != LSNN_TABLE) {
         lsnni_onnx_shape(e, i, theta, 4, maps, parts, stride);
-        lsnni_onnx_exponent(e, i, s, theta, u);
+        if (lsnni_attentive(s->shape)) lsnni_onnx_attention(e, i, s, theta, u);
+        else lsnni_onnx_exponent(e, i, s, theta, u);
         if (s->normalise == LSNN_NORMALISE_NONE) {
             lsnni_onnx_reads(e, u);
             lsnni_onnx_next(e, i, "Exp", u);
@@ -12029,7 +15521,7 @@ static void lsnni_onnx_maps(lsnni_onnx *e, int i, const lsnn_smoother *s, int no
             lsnni_onnx_cut(e, i, 3, stride - 1, 1, w);
             lsnni_onnx_softmax_over(e, i, 2, w);
             lsnni_onnx_pair(e, i, "Mul", u, w, u);
-            lsnni_onnx_sum(e, i, u);
+            lsnni_onnx_sum(e, i, 2, u);
         }
     }
     lsnni_onnx_shape(e, i, u, 4, maps, s->h, s->w);
@@ -12059,12 +15551,54 @@ static void lsnni_onnx_smooth(lsnni_onnx *e, int i)
         lsnni_onnx_by(e, i, "Mul", e->row, dim, 3, y);
     if (s.rank > 1) {
         lsnni_onnx_shape(e, i, y, 4, s.k, s.rank, s.h * s.w);
-        lsnni_onnx_sum(e, i, y);
+        lsnni_onnx_sum(e, i, 2, y);
         lsnni_onnx_shape(e, i, y, 4, s.k, s.h, s.w);
     }
     dim[0] = s.k; dim[1] = dim[2] = 1;
     if (!s.smooth_bias) lsnni_onnx_by(e, i, "Add", b, dim, 3, y);
     lsnni_onnx_done(e, i, y);
+}
+
+/* ---- transformers: the grid is theta N,2,3 times the places of all pixels, 3,P. */
+static void lsnni_onnx_affine_grid(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    int corners = v->plan.o.align_corners, h = v->shape.h, w = v->shape.w, dim[2];
+    char x[LSNNI_ONNX_NAME];
+    lsnn_real *place;
+    dim[0] = 3; dim[1] = h * w;
+    place = (lsnn_real *)lsnni_alloc(e->cx, lsnni_area(3, dim[1]), sizeof *place);
+    if (!place) e->graph.status = LSNN_ENOMEM;
+    if (!place) return;
+    for (int p = 0; p < dim[1]; p++) {
+        place[p] = LSNNI_R(lsnni_place(p % w, w, corners));
+        place[lsnni_at2(1, p, dim[1])] = LSNNI_R(lsnni_place(p / w, h, corners));
+        place[lsnni_at2(2, p, dim[1])] = 1;
+    }
+    lsnni_onnx_read(e, i, v->input[0], 1, x);
+    lsnni_onnx_shape(e, i, x, 3, 2, 3, 0);
+    lsnni_onnx_by(e, i, "MatMul", place, dim, 2, x);
+    lsnni_free(e->cx, place);
+    lsnni_onnx_shape(e, i, x, 4, 2, h, w);
+    lsnni_onnx_done(e, i, x);
+}
+
+/* ONNX has x and y side by side, as PyTorch has; bilinear with zeros is what it does unasked. */
+static void lsnni_onnx_grid_sample(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const int perm[4] = { 0, 2, 3, 1 };
+    char x[LSNNI_ONNX_NAME], grid[LSNNI_ONNX_NAME];
+    lsnni_onnx_read(e, i, v->input[1], 0, grid);
+    lsnni_onnx_reads(e, grid);
+    lsnni_onnx_ints(e, "perm", perm, 4);
+    lsnni_onnx_next(e, i, "Transpose", grid);
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_reads(e, grid);
+    lsnni_onnx_int(e, "align_corners", v->plan.o.align_corners);
+    lsnni_onnx_writes(e, "GridSample", v->name);
+    e->opset = LSNNI_ONNX_OPSET_GRID;
 }
 
 static const struct { const lsnn_layer_type *type; void (*write)(lsnni_onnx *e, int i); }
@@ -12091,7 +15625,10 @@ lsnni_onnx_writers[] = {
     { &lsnni_conv2d_type, lsnni_onnx_conv2d },
     { &lsnni_table_conv2d_type, lsnni_onnx_table_conv2d },
     { &lsnni_local2d_type, lsnni_onnx_local2d },
-    { &lsnni_smooth_type, lsnni_onnx_smooth }
+    { &lsnni_smooth_type, lsnni_onnx_smooth },
+    { &lsnni_affine_grid_type, lsnni_onnx_affine_grid },
+    { &lsnni_grid_sample_type, lsnni_onnx_grid_sample },
+    { &lsnni_blend_type, lsnni_onnx_blend }
 };
 
 static int lsnni_onnx_writer(const lsnn_layer_type *type)
@@ -12153,18 +15690,19 @@ LSNN_API lsnn_status lsnn_net_export_onnx(lsnn_net *net, const char *path)
     memset(&e, 0, sizeof e);
     e.cx = e.graph.cx = e.node.cx = e.inner.cx = e.innermost.cx = cx;
     e.net = net;
+    e.opset = LSNNI_ONNX_OPSET;
     for (int i = 0; i < net->nodes; i++)
         row = LSNNI_MAX(row, (size_t)lsnni_features(net->node[i].shape));
     e.flat = (char *)lsnni_alloc(cx, (size_t)net->nodes, 1);
     e.row = (lsnn_real *)lsnni_alloc(cx, row, sizeof *e.row);
     if (e.flat && e.row) s = lsnni_onnx_graph(&e);
     if (s == LSNN_OK) {                                  /* node: the model, now */
-        lsnni_pb_int(&e.node, 1, 7);                     /* IR version of ONNX 1.8 */
+        lsnni_pb_int(&e.node, 1, e.opset > 15 ? 8 : 7);  /* IR version of ONNX 1.11, 1.8 */
         lsnni_pb_text(&e.node, 2, "lsnn");
         lsnni_pb_text(&e.node, 3, LSNN_VERSION);
         lsnni_pb_message(&e.node, 7, &e.graph);
         lsnni_pb_text(&e.inner, 1, "");
-        lsnni_pb_int(&e.inner, 2, LSNNI_ONNX_OPSET);
+        lsnni_pb_int(&e.inner, 2, e.opset);
         lsnni_pb_message(&e.node, 8, &e.inner);
         s = e.node.status;
     }
@@ -12189,7 +15727,9 @@ LSNN_API lsnn_status lsnn_net_export_onnx(lsnn_net *net, const char *path)
             w -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)    t = 1, 2, ...
    AdamW    Adam with wd = 0, and w *= 1 - lr wd first
    as PyTorch has them (no dampening). wd is 0 for biases, normalisation and
-   smoothers; lr is times the parameter's factor.                             */
+   smoothers; lr and wd are times the parameter's factors. A penalty l2 / 2 |w|^2
+   of a parameter is a part of g, before it is clipped, and not of the loss that is
+   reported: a gradient stays that of the loss. (Keras's l2(x) is l2 = 2 x.)  */
 struct lsnn_optimizer {
     lsnn_net *net;
     lsnn_optimizer_desc d;
@@ -12287,6 +15827,22 @@ LSNN_API void lsnn_optimizer_free(lsnn_optimizer *o)
     lsnni_free(o->net->cx, o);
 }
 
+/* Layers with a rule of their own take its step as it is, or a part of it: no mean of steps,
+   and no step in another direction.                                           */
+static lsnn_status lsnni_own_rules_check(const lsnn_net *net, const lsnn_optimizer_desc *d)
+{
+    int plain = d->method == LSNN_SGD && d->momentum <= 0 && d->clip_norm <= 0;
+    for (int i = 0; i < net->params; i++) {
+        const lsnni_node *v = &net->node[net->param[i].owner];
+        double lr = d->lr * net->param[i].lr_factor;
+        if (!(v->plan.traits & LSNN_OWN_RULE) || !(lr > 0) || (plain && lr <= 1)) continue;
+        return lsnni_fail(net->cx, LSNN_EVALUE, "optimizer: layer '%.60s' has an update rule of "
+                          "its own: it learns by SGD without momentum and clip_norm, at an lr of "
+                          "at most 1 (which is the rule itself), not %g", v->name, lr);
+    }
+    return LSNN_OK;
+}
+
 LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_desc *d)
 {
     if (!net) return NULL;
@@ -12301,7 +15857,8 @@ LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_
                    "optimizer: the net must be built, and not to predict only");
         return NULL;
     }
-    if (lsnni_optimizer_check(net->cx, &all) != LSNN_OK) return NULL;
+    if (lsnni_optimizer_check(net->cx, &all) != LSNN_OK ||
+        lsnni_own_rules_check(net, &all) != LSNN_OK) return NULL;
     o = (lsnn_optimizer *)lsnni_alloc(net->cx, 1, sizeof *o);
     if (!o) return NULL;
     o->net = net;
@@ -12329,7 +15886,7 @@ static void lsnni_update_task(void *user, int i, int worker)
     const lsnn_net *net = u->o->net;
     const lsnni_param *p = &net->param[i];
     lsnn_real *w = net->value + p->at, *m = u->o->m ? u->o->m + p->at : NULL;
-    double lr = u->lr * p->lr_factor, decay = p->decay ? d->weight_decay : 0;
+    double lr = u->lr * p->lr_factor, decay = p->decay * d->weight_decay;
     double shrink = d->method == LSNN_ADAMW ? lr * decay : 0;
     (void)worker;
     if (!(p->lr_factor > 0)) return;
@@ -12342,10 +15899,51 @@ static void lsnni_update_task(void *user, int i, int worker)
                     1 - d->one_minus_beta2, u->c1, u->c2, d->eps, p->spec.count);
 }
 
+/* A parameter's penalty, added to its gradient.                              */
+static void lsnni_penalise(const lsnn_net *net, const lsnni_param *p)
+{
+    const lsnn_param_spec *s = &p->spec;
+    const lsnn_real *w = net->value + p->at;
+    lsnn_real *g = net->grad + p->at;
+    if (!(s->l2 > 0 && p->lr_factor > 0)) return;
+    for (size_t i = 0; i < s->count; i++)
+        if (!s->l2_every || (s->l2_mask >> (i % (size_t)s->l2_every) & 1))
+            g[i] += LSNNI_R(s->l2 * (double)w[i]);
+}
+
+/* Layers change what gradients do not: see lsnn_layer_type.                  */
+static lsnn_status lsnni_project(const lsnn_optimizer *o, double lr)
+{
+    const lsnn_net *net = o->net;
+    lsnn_ctx *cx = net->cx;
+    for (int i = 0; i < net->nodes; i++) {
+        const lsnni_node *v = &net->node[i];
+        lsnn_projection p;
+        unsigned failures = cx->failures_;
+        lsnn_status s;
+        if (!v->type->project || v->share) continue;
+        memset(&p, 0, sizeof p);
+        p.plan = &v->plan;
+        p.step = o->step + 1;
+        p.lr = lr;
+        for (int j = 0; j < v->plan.params; j++)
+            if (net->param[v->param[j]].lr_factor > 0)
+                p.param[j] = net->value + net->param[v->param[j]].at;
+        for (int j = 0; j < v->plan.buffers; j++)
+            p.buffer[j] = net->state + net->buffer[v->buffer[j]].at;
+        cx->where_ = v->name;
+        s = lsnni_answer(cx, v->type, "project", failures, v->type->project(cx, &p));
+        cx->where_ = NULL;
+        if (s != LSNN_OK) return s;
+    }
+    return LSNN_OK;
+}
+
 LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
 {
     lsnn_net *net = o->net;
     lsnni_update u;
+    lsnn_status projected;
     double norm = 0;
     u.o = o;
     u.kv = lsnni_kernels_of(net->cx);
@@ -12354,7 +15952,9 @@ LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
     u.c2 = 1 / (1 - pow(1 - o->d.one_minus_beta2, (double)o->step + 1));
     for (int i = 0; i < net->params; i++) {
         const lsnn_real *g = net->grad + net->param[i].at;
-        double part = u.kv->dot(g, g, net->param[i].spec.count);
+        double part;
+        lsnni_penalise(net, &net->param[i]);
+        part = u.kv->dot(g, g, net->param[i].spec.count);
         if (!(part <= DBL_MAX))
             return lsnni_fail(net->cx, LSNN_EDIVERGED,
                               "step %u: the gradient of '%.80s' is not finite: "
@@ -12365,10 +15965,11 @@ LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
     norm = sqrt(norm);
     u.scale = o->d.clip_norm > 0 ? LSNNI_MIN(1, o->d.clip_norm / (norm + 1e-6)) : 1;
     lsnn_parallel(net->cx, net->params, lsnni_update_task, &u);
+    projected = lsnni_project(o, u.lr);
     lsnni_changed(net);
     lsnn_zero_grad(net);
     net->steps = ++o->step;
-    return LSNN_OK;
+    return projected;
 }
 
 /* ---- >>batches: samples fetched by all threads -------------------------------------*/
@@ -14048,6 +17649,7 @@ static lsnn_status lsnni_npz_values(lsnni_npz *z, lsnn_file *f)
         t->name = a->name;
         t->rank = a->rank;
         t->dims = a->dims;
+        t->dtype = a->dtype->name;
         for (int d = 0; d < a->rank && d < 4; d++) t->dim[d] = a->dims[d];
         t->count = a->count;
         t->v = v;
@@ -17272,15 +20874,15 @@ LSNN_API lsnn_status lsnn_gemm(lsnn_ctx *cx, int trans_a, int trans_b, int m, in
 }
 
 /* ---- >>sums: gradients of w, in both layouts --------------------------------------
-   The tiles of one: adds to `count` rows of c, `width` kernels each, the products
-   of dy, turned so that its vectors run over the kernels, and x from start[i] on. Row i is
+   The tiles of one: adds to `count` rows of c, `pitch` apart, `width` kernels each, the
+   products of dy, turned so that its vectors run over the kernels, and x from start[i] on. Row i is
    number item[i], or i; t has the tables of what is summed over.            */
-static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c, int width,
-                           const lsnn_real *dy, const lsnn_real *x, const int32_t *start,
-                           const int32_t *item, int count)
+static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c, int pitch,
+                           int width, const lsnn_real *dy, const lsnn_real *x,
+                           const int32_t *start, const int32_t *item, int count)
 {
     int lanes = kv->lanes, vectors = lsnni_div_up(width, lanes);
-    t->bias = NULL;
+    t->bias = t->scale = NULL;
     t->add = 1;
     for (int v0 = 0; v0 < vectors; v0 += LSNNI_MAX_VECTORS) {
         t->vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, vectors - v0);
@@ -17294,7 +20896,7 @@ static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c,
             for (int r = 0; r < kv->rows; r++) {
                 int j = i + LSNNI_MIN(r, t->rows - 1);
                 t->a[r] = x + start[j];
-                t->c[r] = c + lsnni_area(item ? item[j] : j, width);
+                t->c[r] = c + lsnni_area(item ? item[j] : j, pitch);
             }
             kv->tile(t);
         }
@@ -17382,7 +20984,7 @@ static void lsnni_sums_add(lsnn_ctx *cx, lsnni_sums *p)
 /* ---- >>spread: an image laid out so that neighbours in the output are neighbours
    in memory. Padding becomes zeros, and stride (sh, sw) splits the image into
    sh*sw phases, each a small image of rows qw apart: padded pixel
-   (oy*sh + r, ox*sw + s) lies at offset(c, r, s) + oy*qw + ox.               */
+   (oy*sh + r*dh, ox*sw + s*dw) lies at offset(c, r, s) + oy*qw + ox.         */
 typedef struct lsnni_spread {
     int phases_h, phases_w, qh, qw;
     size_t size;                     /* of one image, with room to read past it */
@@ -17391,10 +20993,12 @@ typedef struct lsnni_spread {
 static lsnni_spread lsnni_spread_of(const lsnn_window *s)
 {
     lsnni_spread g;
-    g.phases_h = LSNNI_MIN(s->stride_h, s->kernel_h);
-    g.phases_w = LSNNI_MIN(s->stride_w, s->kernel_w);
-    g.qh = s->oh + (s->kernel_h - 1) / s->stride_h;
-    g.qw = s->ow + (s->kernel_w - 1) / s->stride_w;
+    int high = lsnni_extent(s->kernel_h, s->dilation_h);
+    int wide = lsnni_extent(s->kernel_w, s->dilation_w);
+    g.phases_h = LSNNI_MIN(s->stride_h, high);
+    g.phases_w = LSNNI_MIN(s->stride_w, wide);
+    g.qh = s->oh + (high - 1) / s->stride_h;
+    g.qw = s->ow + (wide - 1) / s->stride_w;
     g.size = lsnni_area(s->c * g.phases_h * g.phases_w, g.qh) * (size_t)g.qw +
              2 * LSNNI_MAX_LANES;
     return g;
@@ -17438,12 +21042,13 @@ static int lsnni_spread_taps(int32_t *offset, int32_t *index, const lsnni_spread
 {
     for (int c = 0; c < s->c; c++)
         for (int r = r0; r < r1; r++) {
-            int at = (c * s->kernel_h + r) * s->kernel_w;
-            int phase = (c * g->phases_h + r % s->stride_h) * g->phases_w;
-            int row = (phase * g->qh + r / s->stride_h) * g->qw, area = g->qh * g->qw;
-            if (s->stride_w == 1) for (int x = 0; x < s->kernel_w; x++) *offset++ = row + x;
+            int at = (c * s->kernel_h + r) * s->kernel_w, y = r * s->dilation_h;
+            int phase = (c * g->phases_h + y % s->stride_h) * g->phases_w;
+            int row = (phase * g->qh + y / s->stride_h) * g->qw, area = g->qh * g->qw;
+            if (s->stride_w == 1)
+                for (int x = 0; x < s->kernel_w; x++) *offset++ = row + x * s->dilation_w;
             else
-                for (int x = 0; x < s->kernel_w; x++)
+                for (int i = 0, x = 0; i < s->kernel_w; i++, x += s->dilation_w)
                     *offset++ = row + x % s->stride_w * area + x / s->stride_w;
             for (int x = 0; index && x < s->kernel_w; x++) *index++ = at + x;
         }
@@ -17521,6 +21126,7 @@ static void lsnni_convolve_part(const lsnni_convolve *g, const lsnni_tap_list *t
 {
     int splits = lsnni_convolve_splits(g);
     lsnni_tile t;
+    t.scale = NULL;
     for (int d = 0; d < taps->count; d += LSNNI_CHUNK)
         for (int p = p0; p < p1; p += t.vectors) {
             t.vectors = lsnni_vectors(p1 - p);
@@ -17588,17 +21194,31 @@ typedef struct lsnni_conv2d {
     int tasks, m_tasks, m_step, places, p_step;      /* an image's tasks: m_step maps at  */
     int shared;                      /* p_step places each; shared: they share its copy */
     size_t image_size, joined_size, x_image, y_image;
+    int groups;                      /* image n is of group n % groups, whose weights begin */
+    size_t w_group;                  /*   so far after the one's before       */
     const lsnn_real *x;
     lsnn_real *y, *images, *joined;
     lsnni_pooled pool;
 } lsnni_conv2d;
+
+/* An image of G groups as G images of C/G channels, one a group.             */
+static lsnn_window lsnni_window_parts(const lsnn_window *s)
+{
+    lsnn_window part = *s;
+    part.n *= s->groups;
+    part.c /= s->groups;
+    part.k /= s->groups;
+    part.groups = 1;
+    return part;
+}
 
 /* Rows of output that reach above the image, all others, and those that reach below it. */
 static void lsnni_conv2d_parts(lsnni_conv2d *p)
 {
     const lsnn_window *s = p->s;
     int per_row = lsnni_div_up(s->ow, p->g.kv->lanes);
-    int top = s->pad_top, below = s->h + s->pad_top - s->kernel_h + 1;  /* its first row   */
+    int top = s->pad_top;
+    int below = s->h + top - lsnni_extent(s->kernel_h, s->dilation_h) + 1;     /* its first row */
     if (p->g.wide || s->stride_h > 1 || s->kernel_h < 2 || top < 1 || below >= s->oh ||
         top >= below) return;
     p->g.parts = 3;
@@ -17639,13 +21259,16 @@ static void lsnni_conv2d_piece(const lsnni_conv2d *p, int n, const lsnn_real *im
     int m0 = task % p->m_tasks * p->m_step, p0 = task / p->m_tasks * p->p_step;
     int m1 = LSNNI_MIN(m0 + p->m_step, p->g.m), p1 = LSNNI_MIN(p0 + p->p_step, p->places);
     lsnn_real *joined = p->joined + (size_t)worker * p->joined_size;
+    lsnni_convolve g = p->g;
+    g.w += (size_t)(n % p->groups) * p->w_group;
+    if (g.bias) g.bias += n % p->groups * g.m;
     if (!p->pool.on) {
-        lsnni_convolve_run(&p->g, p->y + (size_t)n * p->y_image, image, m0, m1, p0, p1, joined);
+        lsnni_convolve_run(&g, p->y + (size_t)n * p->y_image, image, m0, m1, p0, p1, joined);
         return;
     }
-    for (int m = m0; m < m1; m += p->g.kv->rows) {
-        int end = LSNNI_MIN(m + p->g.kv->rows, m1);
-        lsnni_convolve_maps(&p->g, joined, image, m, end, p0, p1);
+    for (int m = m0; m < m1; m += g.kv->rows) {
+        int end = LSNNI_MIN(m + g.kv->rows, m1);
+        lsnni_convolve_maps(&g, joined, image, m, end, p0, p1);
         lsnni_conv2d_pool(p, joined, n, m, end, p0, p1);
     }
 }
@@ -17693,13 +21316,15 @@ static void lsnni_conv2d_plan(lsnni_conv2d *p, lsnn_ctx *cx, int m, int depth, i
 /* pool.on: the maps, of even sides, go through a max pooling of 2 x 2 to y and pool.where. */
 static lsnn_status lsnni_rows_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                       const lsnn_real *w, const lsnn_real *b,
-                                      const lsnn_window *s, const lsnni_pooled *pool)
+                                      const lsnn_window *whole, const lsnni_pooled *pool)
 {
-    int threads = lsnn_ctx_threads(cx), depth;
+    int threads = lsnn_ctx_threads(cx), depth = lsnni_depth(whole);
+    lsnn_window parts = lsnni_window_parts(whole), *s = &parts;
     lsnni_want want[8], *end = want;
     size_t images;
     lsnni_conv2d p;
-    depth = s->c * s->kernel_h * s->kernel_w;
+    p.groups = whole->groups;
+    p.w_group = lsnni_area(s->k, depth);
     p.s = s;
     p.x = x;
     p.y = y;
@@ -17737,8 +21362,8 @@ static lsnn_status lsnni_rows_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_rea
 
 /* The gradient of x is a convolution too: of dy, with zeros between its pixels
    where the stride was more than 1, by the kernels turned by 180 degrees:
-   dx[c,iy,ix] = sum_krs w[k,c,r,s] z[k, iy + kh-1-r, ix + kw-1-s], where dy's
-   pixel (oy, ox) stands in z at (oy*sh + kh-1-pt, ox*sw + kw-1-pl).          */
+   dx[c,iy,ix] = sum_krs w[k,c,r,s] z[k, iy + (kh-1-r)*dh, ix + (kw-1-s)*dw], where dy's
+   pixel (oy, ox) stands in z at (oy*sh + (kh-1)*dh - pt, ox*sw + (kw-1)*dw - pl). */
 typedef struct lsnni_conv2d_dx {
     lsnni_conv2d conv;               /* x is dy, y is dx                      */
     int zh, zw;
@@ -17750,7 +21375,7 @@ static void lsnni_conv2d_dx_task(void *user, int task, int worker)
     const lsnni_conv2d *v = &p->conv;
     const lsnn_window *s = v->s;
     int n = task / v->tasks;
-    int top = s->kernel_h - 1 - s->pad_top, left = s->kernel_w - 1 - s->pad_left;
+    int top = p->zh - s->h - s->pad_top, left = p->zw - s->w - s->pad_left;
     lsnn_real *z = v->images + (size_t)worker * v->image_size;
     const lsnn_real *dy = v->x + (size_t)n * v->x_image;
     memset(z, 0, v->image_size * sizeof *z);
@@ -17769,17 +21394,31 @@ static void lsnni_conv2d_dx_task(void *user, int task, int worker)
     lsnni_conv2d_piece(v, n, z, task % v->tasks, worker);
 }
 
-static lsnn_status lsnni_rows_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
-                                         const lsnn_real *w, const lsnn_window *s, int add)
+/* A group's weights, its two maps exchanged and the kernels turned.            */
+static void lsnni_conv2d_turn(lsnn_real *turned, const lsnn_real *w, const lsnn_window *s)
 {
+    int taps = s->kernel_h * s->kernel_w, depth = s->k * taps;
+    for (int k = 0; k < s->k; k++)
+        for (int t = 0; t < taps; t++)
+            for (int c = 0; c < s->c; c++)
+                turned[lsnni_area(c, depth) + (size_t)(k * taps + t)] =
+                    w[lsnni_area(k * s->c + c, taps) + (size_t)(taps - 1 - t)];
+}
+
+static lsnn_status lsnni_rows_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                         const lsnn_real *w, const lsnn_window *whole, int add)
+{
+    lsnn_window parts = lsnni_window_parts(whole), *s = &parts;
     int threads = lsnn_ctx_threads(cx), taps = s->kernel_h * s->kernel_w, depth = s->k * taps;
     int32_t *offset, *iota;
     lsnn_real *turned;
     lsnni_conv2d_dx p;
     lsnni_want want[5], *end = want;
-    p.zh = s->h + s->kernel_h - 1;
-    p.zw = s->w + s->kernel_w - 1;
+    p.zh = s->h + lsnni_extent(s->kernel_h, s->dilation_h) - 1;
+    p.zw = s->w + lsnni_extent(s->kernel_w, s->dilation_w) - 1;
     p.conv.s = s;
+    p.conv.groups = whole->groups;
+    p.conv.w_group = lsnni_area(s->c, depth);
     p.conv.x = dy;
     p.conv.y = dx;
     memset(&p.conv.pool, 0, sizeof p.conv.pool);
@@ -17789,20 +21428,19 @@ static lsnn_status lsnni_rows_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn
     p.conv.y_image = lsnni_area(s->c * s->h, s->w);
     LSNNI_WANT(&end, offset, (size_t)depth);
     LSNNI_WANT(&end, iota, (size_t)depth);
-    LSNNI_WANT(&end, turned, lsnni_area(s->c, depth));
+    LSNNI_WANT(&end, turned, p.conv.w_group * (size_t)whole->groups);
     LSNNI_WANT(&end, p.conv.images, lsnni_times(p.conv.image_size, (size_t)threads));
     LSNNI_WANT(&end, p.conv.joined, lsnni_times(p.conv.joined_size, (size_t)threads));
     LSNNI_TRY(lsnni_take(cx, want, end));
     for (int k = 0, d = 0; k < s->k; k++)
         for (int r = 0; r < s->kernel_h; r++)
             for (int x = 0; x < s->kernel_w; x++, d++) {
-                int from = (s->kernel_h - 1 - r) * s->kernel_w + s->kernel_w - 1 - x;
-                offset[d] = (k * p.zh + r) * p.zw + x;
+                offset[d] = (k * p.zh + r * s->dilation_h) * p.zw + x * s->dilation_w;
                 iota[d] = d;
-                for (int c = 0; c < s->c; c++)
-                    turned[lsnni_area(c, depth) + (size_t)d] =
-                        w[lsnni_area(k * s->c + c, taps) + (size_t)from];
             }
+    for (int g = 0; g < whole->groups; g++)
+        lsnni_conv2d_turn(turned + (size_t)g * p.conv.w_group,
+                          w + (size_t)g * p.conv.w_group, s);
     p.conv.g.taps[0].offset = offset;
     p.conv.g.taps[0].index = iota;
     p.conv.g.w = turned;
@@ -17842,17 +21480,20 @@ static void lsnni_conv2d_dw_task(void *user, int task, int worker)
                (size_t)(slice.d1 - slice.d0) * kp * sizeof *turned);
     }
     for (int n = slice.n0; n < slice.n1; n++) {
-        const lsnn_real *dy = p->dy + lsnni_area(n, s->k) * area;
+        const lsnn_real *dy = p->dy + lsnni_area(n * s->groups, s->k) * area;
+        const lsnn_real *x = p->x + lsnni_area(n * s->groups, s->c) * lsnni_area(s->h, s->w);
         lsnni_sums_bias(&p->sums, &slice, n, dy, area);
         if (!p->sums.dw) continue;
-        lsnni_spread_fill(image, &p->spread,
-                          p->x + (size_t)n * lsnni_area(s->c * s->h, s->w), s, 0, s->c);
+        lsnni_spread_fill(image, &p->spread, x, s, 0, s->c);
         p->sums.kv->transpose(turned, kp, dy, area, s->k, (int)area);
-        lsnni_dw_tiles(p->sums.kv, &t, slice.part + (size_t)slice.d0 * kp, p->sums.kp, turned,
-                       image, p->offset + slice.d0, NULL, slice.d1 - slice.d0);
+        lsnni_dw_tiles(p->sums.kv, &t, slice.part + (size_t)slice.d0 * kp, p->sums.kp,
+                       p->sums.kp, turned, image, p->offset + slice.d0, NULL,
+                       slice.d1 - slice.d0);
     }
 }
 
+/* Of a group, whose part of an image (c channels, k kernels) is followed by the other groups',
+   s->groups in all, before its part of the next one.                         */
 static lsnn_status lsnni_rows_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
                                            const lsnn_real *dy, const lsnn_real *x,
                                            const lsnn_window *s)
@@ -17893,8 +21534,8 @@ static lsnn_status lsnni_rows_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real 
 /* A window of one pixel is a matrix product: few images are done one by one by all threads. */
 static int lsnni_pointwise(const lsnn_window *s)
 {
-    return s->kernel_h * s->kernel_w * s->stride_h * s->stride_w == 1 && !s->pad_top &&
-           !s->pad_left && s->oh == s->h && s->ow == s->w;
+    return s->kernel_h * s->kernel_w * s->stride_h * s->stride_w * s->groups == 1 &&
+           !s->pad_top && !s->pad_left && s->oh == s->h && s->ow == s->w;
 }
 
 static lsnn_status lsnni_pointwise_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
@@ -17997,25 +21638,41 @@ LSNN_API lsnn_status lsnn_interleave(lsnn_ctx *cx, lsnn_real *y, const lsnn_real
 }
 
 /* ---- >>reach: see lsnni_reach ------------------------------------------------------*/
+static int lsnni_divisor(int a, int b)               /* the greatest common one   */
+{
+    while (b) {
+        int rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
 static lsnni_reach lsnni_reach_of(const lsnni_side *a, lsnni_way way, int i)
 {
     lsnni_reach r;
-    int past;
+    int past, step = a->dilation;
     if (way == LSNNI_FORWARD) {
         r.at = i * a->stride - a->pad;
-        r.first = LSNNI_MAX(0, -r.at);
-        r.count = LSNNI_MIN(a->kernel, a->in - r.at) - r.first;
-        r.at += r.first;
+        r.first = r.at < 0 ? lsnni_div_up(-r.at, step) : 0;
+        past = a->in - r.at;
+        r.count = LSNNI_MIN(a->kernel, past > 0 ? lsnni_div_up(past, step) : 0) - r.first;
+        r.at += r.first * step;
     } else if (way == LSNNI_TO_X) {
-        int tap = (i + a->pad) % a->stride, out = (i + a->pad) / a->stride;
-        past = LSNNI_MAX(0, out - (a->out - 1));
-        tap += past * a->stride;                         /* the lowest, met by the highest */
-        out -= past;                                     /*   output row              */
-        r.count = tap < a->kernel ? LSNNI_MIN((a->kernel - 1 - tap) / a->stride, out) + 1 : 0;
-        r.first = tap + (r.count - 1) * a->stride;
-        r.at = out - (r.count - 1);
+        int g = lsnni_divisor(a->stride, step), rise = step / g, fall = a->stride / g, out;
+        int tap = 0;
+        while (tap < fall && (i + a->pad - tap * step) % a->stride) tap++;
+        out = tap < fall ? (i + a->pad - tap * step) / a->stride : -1;
+        past = out >= a->out ? lsnni_div_up(out - (a->out - 1), rise) : 0;
+        tap += past * fall;                              /* the lowest, met by the highest */
+        out -= past * rise;                              /*   output row              */
+        r.count = tap < a->kernel && out >= 0 ?
+            LSNNI_MIN((a->kernel - 1 - tap) / fall, out / rise) + 1 : 0;
+        r.first = tap + (r.count - 1) * fall;
+        r.at = out - (r.count - 1) * rise;
     } else {
-        r.first = i < a->pad ? (a->pad - i + a->stride - 1) / a->stride : 0;
+        i *= step;
+        r.first = i < a->pad ? lsnni_div_up(a->pad - i, a->stride) : 0;
         past = a->in + a->pad - i;
         r.count = LSNNI_MIN(a->out, past > 0 ? (past - 1) / a->stride + 1 : 0) - r.first;
         r.at = r.first * a->stride - a->pad + i;
@@ -18033,8 +21690,12 @@ static size_t lsnni_kinds_room(int rows)
 static void lsnni_kinds_fill(lsnni_kinds *g, char **at, const lsnni_side *side, lsnni_way way,
                              int rows)
 {
+    int divisor = lsnni_divisor(side->stride, side->dilation);
     g->rows = rows;
     g->kinds = g->partners = 0;
+    g->number_step = way == LSNNI_TO_X ? -side->stride / divisor : 1;
+    g->at_step = way == LSNNI_TO_W ? side->stride :
+        way == LSNNI_TO_X ? side->dilation / divisor : side->dilation;
     g->reach = (lsnni_reach *)lsnni_cut(at, (size_t)rows, sizeof *g->reach);
     g->kind = (int *)lsnni_cut(at, (size_t)rows, sizeof *g->kind);
     g->example = (int *)lsnni_cut(at, (size_t)rows, sizeof *g->example);
@@ -18058,9 +21719,9 @@ static void lsnni_kinds_fill(lsnni_kinds *g, char **at, const lsnni_side *side, 
 static void lsnni_sides(lsnni_side side[2], const lsnn_window *s)
 {
     side[0].in = s->h; side[0].out = s->oh; side[0].kernel = s->kernel_h;
-    side[0].stride = s->stride_h; side[0].pad = s->pad_top;
+    side[0].stride = s->stride_h; side[0].pad = s->pad_top; side[0].dilation = s->dilation_h;
     side[1].in = s->w; side[1].out = s->ow; side[1].kernel = s->kernel_w;
-    side[1].stride = s->stride_w; side[1].pad = s->pad_left;
+    side[1].stride = s->stride_w; side[1].pad = s->pad_left; side[1].dilation = s->dilation_w;
 }
 
 /* ---- >>on lanes: forward, and the gradient of x, on blocks --------------------------
@@ -18068,10 +21729,11 @@ static void lsnni_sides(lsnni_side side[2], const lsnn_window *s)
    and the source's maps. Tiles are 8 maps x 3 pixels of one kind; bands of target rows
    and chunks of source maps are sized for the second-level cache. Bound by arithmetic. */
 enum { LSNNI_CACHE = 1 << 17 };      /* numbers of a band, and of a chunk      */
-/* Tiles of the maps that t's rows say, pixels of group g in target rows [y0, y1); the maps
-   in memory begin at pixel number `first`.                                   */
+/* Tiles of the maps m and so on, which t's rows say, pixels of group g in target rows
+   [y0, y1); the maps in memory begin at pixel number `first`. scale: room for t->scale. */
 static void lsnni_lanes_tiles(const lsnni_lanes *p, const lsnni_group *g, lsnni_tile *t,
-                              const lsnn_real *x, int y0, int y1, int first)
+                              const lsnn_real *x, int m, int y0, int y1, int first,
+                              lsnn_real *scale)
 {
     int lanes = p->kv->lanes, above = 0, inside = 0, wide = p->kinds[1].members[g->column];
     for (int y = 0; y < y1; y++)
@@ -18084,6 +21746,7 @@ static void lsnni_lanes_tiles(const lsnni_lanes *p, const lsnni_group *g, lsnni_
             t->b[v] = x + (ptrdiff_t)from[v] * lanes;
             t->at[v] = (ptrdiff_t)(to[v] - first) * lanes;
         }
+        if (t->scale) lsnni_regions_scale(p->regions, scale, m, t->rows, to, t->vectors);
         p->kv->tile(t);
     }
 }
@@ -18112,9 +21775,12 @@ static void lsnni_lanes_task(void *user, int task, int worker)
     int band = task / p->tasks % p->bands, block = task / p->tasks / p->bands;
     int y0 = band * p->band, y1 = LSNNI_MIN(y0 + p->band, p->kinds[0].rows);
     int first = p->pool.on ? y0 * p->kinds[1].rows : 0;
-    size_t lanes = (size_t)p->kv->lanes, map = p->target;
+    size_t lanes = (size_t)p->kv->lanes, map = p->target, part = (size_t)(block % p->parts);
+    const lsnn_real *w = p->w + part * lsnni_area(p->m, p->maps) * p->taps;
+    const lsnn_real *bias = p->bias ? p->bias + part * (size_t)p->m : NULL;
     const lsnn_real *x = p->x + lsnni_area(block, p->maps) * p->source * lanes;
     lsnn_real *y = p->y + (size_t)(block * p->m + m0) * p->target * lanes;
+    lsnn_real scale[LSNNI_MAX_ROWS * LSNNI_MAX_VECTORS];
     lsnni_tile t;
     if (p->pool.on) {
         map = lsnni_area(p->band, p->kinds[1].rows);
@@ -18125,18 +21791,20 @@ static void lsnni_lanes_task(void *user, int task, int worker)
         for (int m = m0; m < m1; m += p->kv->rows) {
             int last = c + p->chunk >= p->maps;
             t.add = c > 0 || p->add;
+            t.scale = p->regions && last ? scale : NULL;
             t.rows = LSNNI_MIN(p->kv->rows, m1 - m);
-            t.bias = p->bias && last ? p->bias + m : NULL;
+            t.bias = bias && last ? bias + m : NULL;
             for (int r = 0; r < p->kv->rows; r++) {
                 size_t row = (size_t)(m + LSNNI_MIN(r, t.rows - 1));
-                t.a[r] = p->w + (row * (size_t)p->maps + (size_t)c) * p->taps;
+                t.a[r] = w + (row * (size_t)p->maps + (size_t)c) * p->taps;
                 t.c[r] = y + (row - (size_t)m0) * map * lanes;
             }
             for (const lsnni_group *g = p->group; g < p->group + p->groups; g++) {
                 t.ka = g->ka;
                 t.kb = g->kb;
                 t.k = g->taps * (last ? p->maps - c : p->chunk);
-                lsnni_lanes_tiles(p, g, &t, x + (size_t)c * p->source * lanes, y0, y1, first);
+                lsnni_lanes_tiles(p, g, &t, x + (size_t)c * p->source * lanes, m, y0, y1, first,
+                                  scale);
             }
         }
     if (p->pool.on) lsnni_lanes_pool(p, y, block, m0, m1, y0, y1);
@@ -18149,8 +21817,7 @@ static int lsnni_lanes_group(const lsnni_lanes *p, const lsnni_group *g, const l
     const lsnni_kinds *rows = &p->kinds[0], *columns = &p->kinds[1];
     const lsnni_reach *r = &rows->reach[rows->example[g->row]];
     const lsnni_reach *q = &columns->reach[columns->example[g->column]];
-    int back = way == LSNNI_TO_X, width = back ? s->ow : s->w, n = g->first, k = 0;
-    int step_y = back ? -s->stride_h : 1, step_x = back ? -s->stride_w : 1;
+    int width = way == LSNNI_TO_X ? s->ow : s->w, n = g->first, k = 0;
     for (int y = 0; y < rows->rows; y++)
         for (int x = 0; rows->kind[y] == g->row && x < columns->rows; x++)
             if (columns->kind[x] == g->column) {
@@ -18160,9 +21827,10 @@ static int lsnni_lanes_group(const lsnni_lanes *p, const lsnni_group *g, const l
     for (int c = 0; c < p->chunk; c++)
         for (int i = 0; i < r->count; i++)
             for (int j = 0; j < q->count; j++, k++) {
-                g->ka[k] = c * (int32_t)p->taps + (r->first + i * step_y) * s->kernel_w +
-                    q->first + j * step_x;
-                g->kb[k] = ((int32_t)((size_t)c * p->source) + i * width + j) * p->kv->lanes;
+                g->ka[k] = c * (int32_t)p->taps + (r->first + i * rows->number_step) *
+                    s->kernel_w + q->first + j * columns->number_step;
+                g->kb[k] = ((int32_t)((size_t)c * p->source) + i * rows->at_step * width +
+                            j * columns->at_step) * p->kv->lanes;
             }
     return n;
 }
@@ -18180,7 +21848,7 @@ static void lsnni_lanes_sizes(lsnni_lanes *p, const lsnn_window *s, lsnni_way wa
     p->band = LSNNI_MIN(rows, LSNNI_MAX(1, (int)(LSNNI_CACHE / row)));
     if (p->pool.on) p->band = LSNNI_MIN(rows, LSNNI_MAX(1, (int)(LSNNI_CACHE / 8 / row)) * 2);
     p->bands = lsnni_div_up(rows, p->band);
-    high = LSNNI_MIN(high, p->band + s->kernel_h - 1);   /* of the source, a map */
+    high = LSNNI_MIN(high, p->band + lsnni_extent(s->kernel_h, s->dilation_h) - 1);
     p->chunk = (int)(LSNNI_CACHE / (lsnni_area(high, wide) * (size_t)lanes));
     p->chunk = LSNNI_MIN(p->chunk, 2 * LSNNI_CHUNK / (s->kernel_h * s->kernel_w));
     p->chunk = LSNNI_MIN(p->maps, LSNNI_MAX(1, p->chunk));
@@ -18248,14 +21916,16 @@ static lsnn_status lsnni_lanes_plan(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_win
     return LSNN_OK;
 }
 
-static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
+static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *whole,
                                    lsnni_way way)
 {
+    lsnn_window parts = lsnni_window_parts(whole), *s = &parts;
     int back = way == LSNNI_TO_X;
-    size_t weights = back ? lsnni_area(s->c, s->k) * lsnni_area(s->kernel_h, s->kernel_w) : 0;
+    size_t weights = lsnni_area(s->c, s->k) * lsnni_area(s->kernel_h, s->kernel_w);
     size_t table, room;
     char *at;
-    LSNNI_TRY(lsnni_lanes_check(cx, "conv2d", s));
+    LSNNI_TRY(lsnni_lanes_check(cx, "conv2d", whole));
+    p->parts = whole->groups;
     lsnni_lanes_sizes(p, s, way, lsnn_lanes(cx));
     p->tasks = LSNNI_MIN(lsnni_image_tasks(s->n / s->lanes * p->bands),
                          lsnni_div_up(p->m, lsnni_kernels_of(cx)->rows));
@@ -18263,13 +21933,17 @@ static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_wind
     p->tasks = lsnni_div_up(p->m, p->per_task);
     if (p->pool.on) p->pool.size = lsnni_area(p->per_task * p->band, s->ow * s->lanes);
     room = lsnni_room_times(lsnni_room(p->pool.size, sizeof *p->y), lsnn_ctx_threads(cx));
-    room = lsnni_room_add(room, lsnni_room(weights, sizeof *p->y));
+    if (back)
+        room = lsnni_room_add(room, lsnni_room(lsnni_times(weights, (size_t)p->parts),
+                                               sizeof *p->y));
     LSNNI_TRY(lsnni_lanes_plan(cx, p, s, way, p->chunk, 0, room, &table, &at));
     p->pool.room = (lsnn_real *)lsnni_cut(&at, p->pool.size * (size_t)lsnn_ctx_threads(cx),
                                           sizeof *p->y);
     if (back) {
-        lsnni_lanes_exchange((lsnn_real *)(void *)at, p->w, s);
-        p->w = (lsnn_real *)(void *)at;
+        lsnn_real *exchanged = (lsnn_real *)(void *)at;
+        for (size_t g = 0; g < (size_t)p->parts; g++)
+            lsnni_lanes_exchange(exchanged + g * weights, p->w + g * weights, s);
+        p->w = exchanged;
     }
     lsnn_parallel(cx, s->n / s->lanes * p->bands * p->tasks, lsnni_lanes_task, p);
     return LSNN_OK;
@@ -18324,7 +21998,7 @@ static void lsnni_lanes_dw_strip(const lsnni_lanes_dw *p, const lsnn_real *x,
             t.kb = p->kb + (size_t)j * p->table;
             t.k = (bottom - top) * (right - left) * lanes;
             if (top < bottom && left < right && first < last)
-                lsnni_dw_tiles(kv, &t, slice->part, kp, turned +
+                lsnni_dw_tiles(kv, &t, slice->part, kp, kp, turned +
                                lsnni_area(((top - y0) * (x1 - x0) + left - x0) * lanes, kp),
                                x + from * lanes, p->start + done + first,
                                p->item + done + first, last - first);
@@ -18345,8 +22019,9 @@ static void lsnni_lanes_dw_task(void *user, int task, int worker)
         memset(slice.part + (size_t)p->item[i] * kp, 0, kp * sizeof *turned);
     memset(turned, 0, p->turned_size * sizeof *turned);  /* past the last kernel */
     for (int n = slice.n0; n < slice.n1; n++) {
-        const lsnn_real *dy = p->dy + lsnni_area(n, s->k) * plane;
-        const lsnn_real *x = p->x + lsnni_area(n, s->c) * lsnni_area(s->h, s->w) * lanes;
+        const lsnn_real *dy = p->dy + lsnni_area(n * s->groups, s->k) * plane;
+        const lsnn_real *x = p->x + lsnni_area(n * s->groups, s->c) * lsnni_area(s->h, s->w) *
+            lanes;
         lsnni_sums_bias(&p->sums, &slice, n, dy, plane);
         for (box[0] = 0; p->sums.dw && box[0] < s->oh; box[0] += p->rows)
             for (box[2] = 0; box[2] < s->ow; box[2] += p->columns) {
@@ -18385,6 +22060,7 @@ static void lsnni_lanes_dw_tables(lsnni_lanes_dw *p)
     }
 }
 
+/* Of a group: see rows_backward_w.                                            */
 static lsnn_status lsnni_blocks_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
                                           const lsnn_real *dy, const lsnn_real *x,
                                           const lsnn_window *s)
@@ -18394,7 +22070,6 @@ static lsnn_status lsnni_blocks_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_rea
     lsnni_lanes_dw p;
     lsnni_side side[2];
     char *at;
-    LSNNI_TRY(lsnni_lanes_check(cx, "conv2d", s));
     p.s = s; p.x = x; p.dy = dy;
     lsnni_sums_plan(&p.sums, cx, s, s->n / s->lanes, dw, db);
     p.columns = lsnni_div_up(s->ow, strips);
@@ -18432,6 +22107,7 @@ static lsnn_status lsnni_blocks_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_r
 {
     lsnni_lanes p;
     p.x = x; p.w = w; p.bias = b; p.y = y; p.add = 0;
+    p.regions = NULL;
     p.pool = *pool;
     return lsnni_lanes_run(cx, &p, s, LSNNI_FORWARD);
 }
@@ -18441,10 +22117,86 @@ static lsnn_status lsnni_blocks_backward_x(lsnn_ctx *cx, lsnn_real *dx, const ls
 {
     lsnni_lanes p;
     p.x = dy; p.w = w; p.bias = NULL; p.y = dx; p.add = add;
+    p.regions = NULL;
     memset(&p.pool, 0, sizeof p.pool);
     return lsnni_lanes_run(cx, &p, s, LSNNI_TO_X);
 }
 
+/* ---- >>few: dw where a group has few kernels (depthwise: one), in both layouts -------
+   Each weight is a sum of products of rows: those of dy, and of x as far as the weight's tap
+   meets it. A task a kernel. Bound by reading the rows, C/G*kh*kw times.     */
+typedef struct lsnni_few {
+    const lsnni_kernels *kv;
+    const lsnn_window *s;
+    const lsnn_real *x, *dy;
+    lsnn_real *dw, *db;
+    lsnni_kinds kinds[2];            /* what the kernel's rows and columns meet */
+    size_t lanes;
+} lsnni_few;
+
+/* `count` pixels of dy by those of x that are `step` apart.                   */
+static double lsnni_few_dot(const lsnni_few *p, const lsnn_real *dy, const lsnn_real *x, int count)
+{
+    size_t step = (size_t)p->s->stride_w;
+    double sum = 0;
+    if (step == 1) return p->kv->dot(dy, x, (size_t)count * p->lanes);
+    for (size_t i = 0; i < (size_t)count; i++)
+        sum += p->lanes > 1 ? p->kv->dot(dy + i * p->lanes, x + i * step * p->lanes, p->lanes) :
+            (double)dy[i] * (double)x[i * step];
+    return sum;
+}
+
+/* The gradient of tap (u, v), from one map of dy and one of x.                */
+static double lsnni_few_tap(const lsnni_few *p, const lsnn_real *dy, const lsnn_real *x, int u,
+                            int v)
+{
+    const lsnni_reach *r = &p->kinds[0].reach[u], *q = &p->kinds[1].reach[v];
+    double sum = 0;
+    for (int i = 0; i < r->count; i++)
+        sum += lsnni_few_dot(p, dy + (lsnni_area(r->first + i, p->s->ow) + (size_t)q->first) *
+                                     p->lanes,
+                             x + (lsnni_area(r->at + i * p->s->stride_h, p->s->w) +
+                                  (size_t)q->at) * p->lanes, q->count);
+    return sum;
+}
+
+static void lsnni_few_task(void *user, int k, int worker)
+{
+    const lsnni_few *p = (const lsnni_few *)user;
+    const lsnn_window *s = p->s;
+    int channels = s->c / s->groups, first = k / (s->k / s->groups) * channels;
+    size_t in = lsnni_area(s->h, s->w) * p->lanes, out = lsnni_area(s->oh, s->ow) * p->lanes;
+    lsnn_real *dw = p->dw ? p->dw + lsnni_area(k, lsnni_depth(s)) : NULL;
+    (void)worker;
+    for (int n = 0; n < s->n / (int)p->lanes; n++) {
+        const lsnn_real *dy = p->dy + lsnni_at2(n, k, s->k) * out;
+        if (p->db) p->db[k] += LSNNI_R(p->kv->sum(dy, out));
+        for (int d = 0; d < (dw ? lsnni_depth(s) : 0); d++) {
+            int c = d / (s->kernel_h * s->kernel_w);
+            dw[d] += LSNNI_R(lsnni_few_tap(p, dy, p->x + lsnni_at2(n, first + c, s->c) * in,
+                                           d / s->kernel_w % s->kernel_h, d % s->kernel_w));
+        }
+    }
+}
+
+static lsnn_status lsnni_few_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
+                                        const lsnn_real *dy, const lsnn_real *x,
+                                        const lsnn_window *s)
+{
+    lsnni_few p;
+    lsnni_side side[2];
+    char *at = (char *)lsnni_scratch(cx, lsnni_kinds_room(s->kernel_h) +
+                                         lsnni_kinds_room(s->kernel_w), 1);
+    if (!at) return LSNN_ENOMEM;
+    lsnni_sides(side, s);
+    lsnni_kinds_fill(&p.kinds[0], &at, &side[0], LSNNI_TO_W, s->kernel_h);
+    lsnni_kinds_fill(&p.kinds[1], &at, &side[1], LSNNI_TO_W, s->kernel_w);
+    p.kv = lsnni_kernels_of(cx);
+    p.s = s; p.x = x; p.dy = dy; p.dw = dw; p.db = db;
+    p.lanes = s->lanes > 1 ? (size_t)s->lanes : 1;
+    lsnn_parallel(cx, s->k, lsnni_few_task, &p);
+    return LSNN_OK;
+}
 
 #if defined(LSNN_NAIVE) && defined(__GNUC__)
 #  pragma GCC diagnostic pop
@@ -18588,6 +22340,9 @@ static inline kvec K_(sort_odds)(kvec a, kvec b, int within)
    units can do, and 24 of 32 registers; with 16 registers the tile is 4 x 3.
    One function for each number of vectors; the accumulators are spelled out,
    c_ij for row i and vector j, because compilers keep only names in registers. */
+#define K_ROWS1(X) X(0)
+#define K_ROWS2(X) X(0) X(1)
+#define K_ROWS3(X) X(0) X(1) X(2)
 #define K_ROWS4(X) X(0) X(1) X(2) X(3)
 #define K_ROWS8(X) K_ROWS4(X) X(4) X(5) X(6) X(7)
 #define K_ROW(i) const lsnn_real *a##i = t->a[i];
@@ -18609,10 +22364,12 @@ static inline kvec K_(sort_odds)(kvec a, kvec b, int within)
 #define K_FULL1 (t->lanes[0] == K_LANES)
 #define K_FULL2 (K_FULL1 && t->lanes[1] == K_LANES)
 #define K_FULL3 (K_FULL2 && t->lanes[2] == K_LANES)
-#define K_SAVE(i, v) { lsnn_real *c = t->c[i] + t->at[v];                                  \
+#define K_SAVE_AT(i, v, place, u) { lsnn_real *c = t->c[i] + (place);                      \
                       if (t->add) c##i##v = c##i##v + K_LOAD(c);                          \
                       if (t->bias) c##i##v = c##i##v + t->bias[i];                        \
+                      if (t->scale) c##i##v = c##i##v * t->scale[LSNNI_MAX_VECTORS*i + u]; \
                       K_STORE(c, c##i##v); }
+#define K_SAVE(i, v) K_SAVE_AT(i, v, t->at[v], v)
 #define K_SAVE1(i) if (i < t->rows) K_SAVE(i, 0)
 #define K_SAVE2(i) if (i < t->rows) { K_SAVE(i, 0) K_SAVE(i, 1) }
 #define K_SAVE3(i) if (i < t->rows) { K_SAVE(i, 0) K_SAVE(i, 1) K_SAVE(i, 2) }
@@ -18676,6 +22433,56 @@ static void K_(tile)(const lsnni_tile *t)
     else K_(tile41)(t);
 }
 
+/* ---- >>few kernel: tiles of fewer rows by more vectors, which lie t->step apart: the same
+   pixel of neighbouring blocks of images. For rows that are left over.       */
+#define K_AHEAD4 const kvec v0 = K_LOAD(b), v1 = K_LOAD(b + step);                         \
+                 const kvec v2 = K_LOAD(b + 2 * step), v3 = K_LOAD(b + 3 * step);
+#define K_AHEAD8 K_AHEAD4 const lsnn_real *b4 = b + 4 * step;                              \
+                 const kvec v4 = K_LOAD(b4), v5 = K_LOAD(b4 + step);                       \
+                 const kvec v6 = K_LOAD(b4 + 2 * step), v7 = K_LOAD(b4 + 3 * step);
+#define K_CLEAR8(i) K_CLEAR4(i) kvec c##i##4 = zero, c##i##5 = zero, c##i##6 = zero,       \
+                    c##i##7 = zero;
+#define K_STEP8(i) K_STEP4(i) c##i##4 = K_FMA(K_ITEM(i), v4, c##i##4);                     \
+                   c##i##5 = K_FMA(K_ITEM(i), v5, c##i##5);                                \
+                   c##i##6 = K_FMA(K_ITEM(i), v6, c##i##6);                                \
+                   c##i##7 = K_FMA(K_ITEM(i), v7, c##i##7);
+#define K_SAVE_STEP(i, v) K_SAVE_AT(i, v, t->at[0] + v * t->c_step, 0)
+#define K_SAVE4(i) K_SAVE_STEP(i, 0) K_SAVE_STEP(i, 1) K_SAVE_STEP(i, 2) K_SAVE_STEP(i, 3)
+#define K_SAVE8(i) K_SAVE4(i) K_SAVE_STEP(i, 4) K_SAVE_STEP(i, 5) K_SAVE_STEP(i, 6)        \
+                   K_SAVE_STEP(i, 7)
+#define K_FEW(R, V)                                                                        \
+    static void K_(few##R##V)(const lsnni_tile *t)                                         \
+    {                                                                                      \
+        const kvec zero = { 0 };                                                          \
+        const ptrdiff_t step = t->step;                                                    \
+        const int32_t *ka = t->ka, *kb = t->kb;                                            \
+        K_ROWS##R(K_ROW) K_ROWS##R(K_CLEAR##V)                                             \
+        for (int k = 0, count = t->k; k < count; k++) {                                    \
+            const ptrdiff_t ia = ka[k];                                                    \
+            const lsnn_real *b = t->b[0] + kb[k];                                          \
+            K_AHEAD##V                                                                     \
+            K_ROWS##R(K_STEP##V)                                                           \
+        }                                                                                  \
+        K_ROWS##R(K_SAVE##V)                                                               \
+    }
+K_FEW(1, 4)
+K_FEW(1, 8)
+K_FEW(2, 4)
+K_FEW(3, 4)
+#if K_TILE_ROWS == 8
+K_FEW(4, 4)
+#endif
+
+static void K_(few)(const lsnni_tile *t)
+{
+    if (t->rows == 1) (t->vectors == 8 ? K_(few18) : K_(few14))(t);
+    else if (t->rows == 2) K_(few24)(t);
+#if K_TILE_ROWS == 8
+    else if (t->rows == 4) K_(few44)(t);
+#endif
+    else K_(few34)(t);
+}
+
 /* ---- >>block kernel: the same tiles for plain matrices, whose places are bases and strides
    instead of tables. B's rows are used where they lie; A's are three to a pointer, since
    one pointer a row is more than there are registers for. The last vector of C's row ends
@@ -18683,8 +22490,6 @@ static void K_(tile)(const lsnni_tile *t)
    outside of the matrices is touched. C is fetched while its tile is computed, or each tile
    would wait for it at its end. 95 to 99 % of the multiply-add units' limit; 80 % for ten
    steps of k, which hardly hide a tile's 24 stores.                          */
-#define K_ROWS1(X) X(0)
-#define K_ROWS2(X) X(0) X(1)
 #define K_ROWS5(X) K_ROWS4(X) X(4)
 #define K_A0 a0[0]
 #define K_A1 a0[ai]
@@ -18896,6 +22701,110 @@ static void K_(dots)(const lsnni_block *g)
     for (; fours && j < g->n; j += 2) K_(dots42)(g, 0, fours, j, edge);
 #endif
     for (j = 0; fours < g->m && j < g->n; j += 8) K_(dots18)(g, fours, g->m, j, edge);
+}
+
+/* ---- >>correlate kernel: products of dy and x, summed over images and pixels, for some taps
+   side by side in some rows: see lsnni_correlation. A vector is of the images of a block; its
+   lanes are added up at the end. An x is loaded once for each tap that meets it, from the
+   first-level cache, since taps follow one another at once: 10 multiply-adds with 11 loads,
+   so 90 % of the limit where both units can do two.                          */
+#define K_CLEAR5(i) K_CLEAR4(i) kvec c##i##4 = zero;
+#define K_TAP(m, t) c##m##t = K_FMA(v, K_LOAD(x##m + t * K_LANES), c##m##t);
+#define K_TAPS1(m) K_TAP(m, 0)
+#define K_TAPS2(m) K_TAPS1(m) K_TAP(m, 1)
+#define K_TAPS3(m) K_TAPS2(m) K_TAP(m, 2)
+#define K_TAPS4(m) K_TAPS3(m) K_TAP(m, 3)
+#define K_TAPS5(m) K_TAPS4(m) K_TAP(m, 4)
+#define K_HOLD1(m) t[m * K_WIDE] = c##m##0;
+#define K_HOLD2(m) K_HOLD1(m) t[m * K_WIDE + 1] = c##m##1;
+#define K_HOLD3(m) K_HOLD2(m) t[m * K_WIDE + 2] = c##m##2;
+#define K_HOLD4(m) K_HOLD3(m) t[m * K_WIDE + 3] = c##m##3;
+#define K_HOLD5(m) K_HOLD4(m) t[m * K_WIDE + 4] = c##m##4;
+#define K_PLACE(m) const lsnn_real *const x##m = x + m * g->row;
+#define K_CORRELATE(T, M)                                                                  \
+    static void K_(correlate##T##M)(const lsnni_correlation *g)                            \
+    {                                                                                      \
+        enum { K_WIDE = T, K_SUMS = (T * M + K_LANES - 1) / K_LANES * K_LANES };           \
+        const kvec zero = { 0 };                                                          \
+        lsnn_real sum[K_SUMS];                                                             \
+        kvec t[K_SUMS];                                                                    \
+        K_ROWS##M(K_CLEAR##T)                                                              \
+        for (int n = 0; n < g->blocks; n++) {                                              \
+            const lsnn_real *dy = g->dy + n * K_LANES, *from = g->x + n * g->x_step;       \
+            for (int e = 0; e < g->count; e++, dy += g->dy_step * K_LANES) {               \
+                const lsnn_real *x = from + (ptrdiff_t)g->at[e] * K_LANES;                 \
+                const kvec v = K_LOAD(dy);                                                 \
+                K_ROWS##M(K_PLACE)                                                         \
+                K_ROWS##M(K_TAPS##T)                                                       \
+            }                                                                              \
+        }                                                                                  \
+        K_ROWS##M(K_HOLD##T)                                                               \
+        for (int l = T * M; l < K_SUMS; l++) t[l] = zero;                                  \
+        LSNNI_UNROLL                                                                       \
+        for (int l = 0; l < K_SUMS; l += K_LANES) K_STORE(sum + l, K_(add_lanes)(t + l));  \
+        for (int m = 0; m < M; m++)                                                        \
+            for (int l = 0; l < T; l++) g->dw[m * g->dw_row + l] += sum[m * T + l];        \
+    }
+K_CORRELATE(1, 1)
+K_CORRELATE(1, 2)
+K_CORRELATE(1, 3)
+K_CORRELATE(2, 1)
+K_CORRELATE(2, 2)
+K_CORRELATE(2, 3)
+K_CORRELATE(3, 1)
+K_CORRELATE(3, 2)
+K_CORRELATE(3, 3)
+K_CORRELATE(4, 1)
+K_CORRELATE(4, 2)
+K_CORRELATE(5, 1)
+K_CORRELATE(5, 2)
+
+static void K_(correlate)(const lsnni_correlation *g)
+{
+    typedef void run(const lsnni_correlation *g);
+    static run *const runs[LSNNI_TAPS_WIDE][3] = {
+        { K_(correlate11), K_(correlate12), K_(correlate13) },
+        { K_(correlate21), K_(correlate22), K_(correlate23) },
+        { K_(correlate31), K_(correlate32), K_(correlate33) },
+        { K_(correlate41), K_(correlate42), NULL }, { K_(correlate51), K_(correlate52), NULL }
+    };
+    runs[g->taps - 1][g->rows - 1](g);
+}
+
+static void K_(weave)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, size_t n)
+{
+    for (size_t i = 0; i < n; i++) K_STORE(y + i * ys, K_LOAD(x + i * xs));
+}
+
+/* The gradient behind a window, on blocks of images: see lsnni_behind.       */
+static double K_(behind)(const lsnni_behind *g)
+{
+    const kvec zero = { 0 };
+    lsnn_real sum[K_LANES];
+    kvec all = zero, t[K_LANES];
+    double total = 0;
+    for (int e = 0; e < g->count; e += K_LANES) {
+        const int some = LSNNI_MIN(K_LANES, g->count - e);
+        for (int l = 0; l < some; l++) {
+            const ptrdiff_t at = (ptrdiff_t)g->pixel[e + l] * K_LANES;
+            const lsnn_real *dy = g->dy + at, *y = g->y + at;
+            lsnn_real *dz = g->dz + (ptrdiff_t)(e + l) * g->blocks * K_LANES;
+            kvec products = zero;
+            for (int n = 0; n < g->blocks; n++) {
+                const kvec v = K_LOAD(dy + n * g->step), z = v * g->u[e + l];
+                products = K_FMA(v, K_LOAD(y + n * g->step), products);
+                all = all + z;
+                K_STORE(dz + n * K_LANES, z);
+            }
+            t[l] = products;
+        }
+        for (int l = some; l < K_LANES; l++) t[l] = zero;
+        K_STORE(sum, K_(add_lanes)(t));
+        for (int l = 0; l < some; l++) g->s[e + l] = sum[l];
+    }
+    K_STORE(sum, all);
+    for (int l = 0; l < K_LANES; l++) total += (double)sum[l];
+    return total;
 }
 
 /* ---- >>exp: e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and e^r by its
@@ -19537,6 +23446,39 @@ static void K_(dropout)(lsnn_real *y, const lsnn_real *x, const lsnn_rng *at, ui
     }
 }
 
+/* ---- >>dsc rows: input o's connections to n neurons. step: the change of w, over xi; up: what
+   each asks of o, over eta. wanted: eta D_x / sum_j o_j of each neuron.       */
+static void K_(dsc)(lsnn_real *sum, const lsnn_real *w, lsnn_real o, size_t n)
+{
+    const lsnn_real rest = 1 - o;
+    for (size_t k = 0; k < n; k++) {
+        lsnn_real r = w[k] < 0 ? -w[k] : w[k], g = 1 - rest / r;
+        g = g > 0 ? g : 0;
+        sum[k] += w[k] < 0 ? -g : g;
+    }
+}
+
+static void K_(dsc_back)(lsnn_real *step, lsnn_real *up, const lsnn_real *w,
+                         const lsnn_real *wanted, lsnn_real o, double least, int silent,
+                         size_t n)
+{
+    const lsnn_real rest = 1 - o, low = LSNNI_R(least), gate = silent ? 0 : -1;
+    for (size_t k = 0; k < n; k++) {
+        lsnn_real sign = w[k] < 0 ? (lsnn_real)-1 : (lsnn_real)1, r = sign * w[k];
+        lsnn_real d = sign * o * wanted[k], g = 1 - rest / r, t, hat, to;
+        g = g > 0 ? g : 0;
+        t = g + d;
+        t = t > 0 ? t : 0;
+        t = t < 1 ? t : 1;
+        hat = rest / (t < 1 ? 1 - t : 1);
+        hat = t < 1 ? hat : 1;
+        to = t > g ? (hat < 1 ? hat : 1) : (hat > low ? hat : low);
+        sign = (t > g || t < g) && g > gate ? sign : 0;
+        step[k] = sign * (to - r);
+        up[k] = sign * (rest - r * (1 - t));
+    }
+}
+
 /* ---- >>updates: see >>optimizers for the formulas. scale is the clipping, c1 and c2 are
    1 / (1 - b1^t) and 1 / (1 - b2^t), shrink is AdamW's lr wd.                */
 static void K_(sgd)(lsnn_real *w, lsnn_real *v, const lsnn_real *g, double scale, double lr,
@@ -19650,6 +23592,30 @@ static const lsnni_kernels K_(kernels) = { K_TILE_ROWS, K_LANES LSNNI_KERNELS(K_
 #undef K_SAVE2
 #undef K_SAVE3
 #undef K_SUMS
+#undef K_ROWS3
+#undef K_AHEAD4
+#undef K_AHEAD8
+#undef K_CLEAR8
+#undef K_STEP8
+#undef K_SAVE_AT
+#undef K_SAVE_STEP
+#undef K_SAVE4
+#undef K_SAVE8
+#undef K_FEW
+#undef K_CLEAR5
+#undef K_TAP
+#undef K_TAPS1
+#undef K_TAPS2
+#undef K_TAPS3
+#undef K_TAPS4
+#undef K_TAPS5
+#undef K_HOLD1
+#undef K_HOLD2
+#undef K_HOLD3
+#undef K_HOLD4
+#undef K_HOLD5
+#undef K_PLACE
+#undef K_CORRELATE
 #undef K_REDUCE
 #undef K_MAP
 #undef K_BYTES

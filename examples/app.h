@@ -334,11 +334,12 @@ static inline int app_read_flag(app *a, const app_flag *t, int count, int *i)
     return app_refuse(a, "unknown flag --%.*s (--help lists them)", (int)length, arg);
 }
 
-/* The fewest and the most words that are taken: "LOG ..." is one or more.        */
+/* The fewest and the most words that are taken: "LOG ..." is one or more, "FILE [OTHER]" one
+   or two.                                                                        */
 static inline int app_words_wanted(const app *a, int most)
 {
     int n = a->word_names && *a->word_names;
-    for (const char *c = a->word_names; c && *c; c++) n += *c == ' ';
+    for (const char *c = a->word_names; c && *c; c++) n += (*c == ' ') - (!most && *c == '[');
     if (a->word_names && strstr(a->word_names, " ...")) return most ? (int)APP_MAX_WORDS : n - 1;
     return n;
 }
@@ -961,6 +962,8 @@ typedef struct app_outcome {
                                      /*   what else it costs, behind them; NULL: nothing */
     size_t params;
     double seconds, images_per_s;    /* of training                               */
+    double active, operations;       /* dsc: the part of the connections that an image uses, and */
+                                     /*   how many; 0: not told                   */
 } app_outcome;
 
 /* The last line on stdout.                                                       */
@@ -972,6 +975,7 @@ static inline void app_result(const app *a, const app_outcome *r)
            r->settings ? r->settings : "", (double)r->params, r->costs ? r->costs : "",
            r->seconds, r->images_per_s);
     if (r->heads > 1) printf(" whole_error=%.2f", r->whole_error);
+    if (r->operations > 0) printf(" active=%.4f operations=%.0f", r->active, r->operations);
     printf("\n");
     fflush(stdout);
 }

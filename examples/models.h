@@ -285,6 +285,14 @@ static inline lsnn_status model_windows_start(lsnn_net *net, const model_windows
     return s;
 }
 
+static inline int model_target_layer(lsnn_net *net, int x, int theta, int filters, int kernel, const lsnn_options *o)
+{
+    lsnn_options s = *o;
+    x = model_conv(net, x, filters, kernel);
+    s.padding = (lsnn_padding)0; s.no_bias = 1;
+    s.kernel_h = kernel;
+    return lsnn_smooth(net, x, theta, &s);
+}
 /* A convolution of block 0, 1, 2, or, with windows w, the target layer in its place.   */
 static inline int model_target(lsnn_net *net, int x, int filters, int kernel, int block,
                                model_windows *w)
@@ -307,7 +315,7 @@ static inline int model_target(lsnn_net *net, int x, int filters, int kernel, in
         o.l2 = 0;                                        /* of computed ones: no parameter */
         o.clip = LSNN_CLIP_NONE;
     }
-    return lsnn_target2d(net, x, theta, filters, kernel, &o);
+    return model_target_layer(net, x, theta, filters, kernel, &o);
 }
 
 static inline int model_cnn6(lsnn_net *net, int x, int classes, model_windows *w)
@@ -365,6 +373,52 @@ static inline int model_dn10(lsnn_net *net, int x, int classes, model_windows *w
 static inline int model_dn40(lsnn_net *net, int x, int classes, model_windows *w)
 {
     return model_densenet(net, x, classes, 72, 6, 36, 72, 0.5, 0.2, w);
+}
+
+/* STN: a localization network reads the picture and says which affine part of it the main
+   network sees. The convolutions of both have no bias, every layer but the last of each is
+   batch normalised. The paper's 145 M multiply-adds leave the localization network only 1.5 M,
+   and its 1.18 M parameters one number a map behind its convolutions: so it is read here as the
+   main network made smaller in every way: it sees the picture at half the size, and pools the
+   last maps as a whole. On 3x32x32 that is 145.3 M, 1,173,185 parameters and, with the running
+   statistics that Keras counts too, 1,175,009.                                         */
+static inline int model_bn_relu(lsnn_net *net, int x)
+{
+    return lsnn_relu(net, lsnn_batch_norm(net, x, NULL), NULL);
+}
+
+/* Where it begins is up to model_stn_start.                                            */
+static inline int model_locnet(lsnn_net *net, int x)
+{
+    lsnn_options theta = model_options("theta");
+    theta.init = LSNN_INIT_ZERO;
+    x = lsnn_avg_pool(net, x, 2, NULL);
+    x = lsnn_max_pool(net, model_bn_relu(net, model_conv(net, x, 16, 7)), 2, NULL);
+    x = lsnn_max_pool(net, model_bn_relu(net, model_conv(net, x, 32, 5)), 2, NULL);
+    x = lsnn_max_pool(net, model_bn_relu(net, model_conv(net, x, 64, 3)), 0, NULL);
+    x = model_bn_relu(net, lsnn_dense(net, x, 128, NULL));
+    x = model_bn_relu(net, lsnn_dense(net, x, 64, NULL));
+    return lsnn_dense(net, x, 6, &theta);
+}
+
+static inline int model_stn(lsnn_net *net, int x, int classes, model_windows *w)
+{
+    lsnn_shape s = lsnn_net_shape(net, x);
+    lsnn_options seen = model_options("seen");
+    x = lsnn_grid_sample(net, x, lsnn_affine_grid(net, model_locnet(net, x), s.h, s.w, NULL),
+                         &seen);
+    x = lsnn_max_pool(net, model_bn_relu(net, model_target(net, x, 128, 7, 0, w)), 2, NULL);
+    x = lsnn_max_pool(net, model_bn_relu(net, model_target(net, x, 128, 5, 1, w)), 2, NULL);
+    x = lsnn_max_pool(net, model_bn_relu(net, model_target(net, x, 256, 3, 2, w)), 2, NULL);
+    x = model_bn_relu(net, lsnn_dense(net, x, 96, NULL));
+    return lsnn_dense(net, lsnn_dropout(net, x, 0.6, NULL), classes, NULL);
+}
+
+/* After lsnn_net_build: the main network sees the picture as it is.                     */
+static inline lsnn_status model_stn_start(lsnn_net *net)
+{
+    const lsnn_real identity[6] = { 1, 0, 0, 0, 1, 0 };
+    return lsnn_net_set(net, "theta.bias", identity, 6);
 }
 
 /* ---- The lecture (Renals 2015): a plain network, the ConvNet, and LeNet-5 -------------------
@@ -533,25 +587,25 @@ static inline int model_of_lsnn(lsnn_net *net, const char *name, int image, int 
     return scores[0];
 }
 
-/* The networks of TKN by name: cnn6, dn10, dn40 and targeted, with these windows (NULL: the
-   default ones), tkn6, tdn10, tdn40. -2: no such model.                               */
+/* The networks of TKN by name: cnn6, dn10, dn40, stn and targeted, with these windows (NULL:
+   the default ones), tkn6, tdn10, tdn40, tstn. -2: no such model.                     */
 static inline int model_of_tkn(lsnn_net *net, const char *name, int image, int classes,
                                const model_windows *windows)
 {
     model_windows own = windows ? *windows : model_windows_default(), *w = &own;
     int targeted = strcmp(name, "tkn6") == 0 || strcmp(name, "tdn10") == 0 ||
-                   strcmp(name, "tdn40") == 0;
+                   strcmp(name, "tdn40") == 0 || strcmp(name, "tstn") == 0;
     if (!targeted) w = NULL;
     if (w && w->adaptive) w->glance = model_glance(net, image);
     if (strcmp(name, "cnn6") == 0 || strcmp(name, "tkn6") == 0)
         return model_cnn6(net, image, classes, w);
     if (strcmp(name + targeted, "dn10") == 0) return model_dn10(net, image, classes, w);
     if (strcmp(name + targeted, "dn40") == 0) return model_dn40(net, image, classes, w);
+    if (strcmp(name + targeted, "stn") == 0) return model_stn(net, image, classes, w);
     return -2;
 }
 
-/* By name, with one label: those above, cnn6, dn10, dn40, mlp, convnet, lenet5,
-   lenet5-modern. -2: no such model.                                                   */
+/* By name, with one label: those above, mlp, convnet, lenet5, lenet5-modern. -2: no such model.                                                   */
 static inline int model_by_name(lsnn_net *net, const char *name, int image, int classes)
 {
     int scores[LSNN_MAX_HEADS];

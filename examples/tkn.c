@@ -69,7 +69,7 @@ static lsnn_net *make_net(experiment *e, lsnn_ctx *cx, lsnn_shape in, int classe
     if (is_regression(e)) lsnn_mse(net, x, NULL);
     else lsnn_cross_entropy(net, x, NULL);
     if (lsnn_net_build(net, &d) == LSNN_OK &&
-        model_windows_start(net, is_targeted(e) ? &e->windows : NULL) == LSNN_OK) return net;
+        model_tkn_start(net, is_targeted(e) ? &e->windows : NULL) == LSNN_OK) return net;
     lsnn_net_free(net);
     return NULL;
 }
@@ -260,7 +260,7 @@ int main(int argc, char **argv)
     e.windows = model_windows_default();
     own[n++] = app_choice("task", &e.task.name,
                           "mnist|tlmnist|cluttered|cifar10|svhn|gtsrb|gtsrb-box|pain", "data set");
-    own[n++] = app_choice("model", &e.model, "cnn6|tkn6|dn10|tdn10|dn40|tdn40", "network");
+    own[n++] = app_choice("model", &e.model, "cnn6|tkn6|dn10|tdn10|dn40|tdn40|stn|tstn", "network");
     own[n++] = app_choice("attention", &e.attention, "gaussian|cauchy", "the windows' family");
     own[n++] = app_switch("rho", &e.rho, "windows that can lie askew (bivariate)");
     own[n++] = app_real("l2", &e.windows.l2, 0, 100, "penalty on the windows' sizes");
@@ -280,7 +280,7 @@ int main(int argc, char **argv)
     if (status != APP_GO) return status;
     if (e.a.list) {
         printf("tasks: mnist tlmnist cluttered cifar10 svhn gtsrb gtsrb-box pain\n"
-               "models: cnn6 tkn6 dn10 tdn10 dn40 tdn40\n");
+               "models: cnn6 tkn6 dn10 tdn10 dn40 tdn40 stn tstn\n");
         return app_end(&e.a, LSNN_OK);
     }
     status = check_flags(&e);

@@ -163,13 +163,20 @@ typedef struct lsnn_window {
     int kernel_h, kernel_w, stride_h, stride_w;
     int pad_top, pad_left;           /* what sticks out at the other sides is padding too */
     int lanes;                       /* 0: N x C x H x W; lsnn_lanes: blocks of images */
-} lsnn_window;
+    int dilation_h, dilation_w;      /* pixels from tap to tap, 1: side by side (poolings: 1) */
+    int groups;                      /* conv2d, local2d: kernels [gK/G, (g+1)K/G) read channels */
+} lsnn_window;                       /*   [gC/G, (g+1)C/G); C: depthwise. Others: 1 */
 
 /* Fills a window. SAME and VALID ignore pad[]; EXPLICIT takes it as top, left,
    bottom, right. ESHAPE if nothing fits, the message says what.              */
 LSNN_API lsnn_status lsnn_window_set(lsnn_ctx *cx, lsnn_window *s, int n, lsnn_shape in,
                                      int k, int kernel_h, int kernel_w, int stride_h,
                                      int stride_w, lsnn_padding padding, const int pad[4]);
+/* The same where sizes, kernel, stride, dilation and groups are set already, 0 of the last
+   three meaning 1: finds oh, ow, pad_top and pad_left. ESHAPE, too, for groups that do not
+   divide C and K.                                                            */
+LSNN_API lsnn_status lsnn_window_fit(lsnn_ctx *cx, lsnn_window *s, lsnn_padding padding,
+                                     const int pad[4]);
 
 /* ---- >>api ops: one pair of functions a layer type --------------------------
    Forward overwrites its output. Backward ADDS to the gradients of parameters
@@ -194,7 +201,7 @@ LSNN_API int lsnn_lanes(const lsnn_ctx *cx);
 LSNN_API lsnn_status lsnn_interleave(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x, int n,
                                      size_t size, int back, int add);
 
-/* x N,C,H,W   w K,C,kh,kw   b K (NULL: none)   y N,K,OH,OW                   */
+/* x N,C,H,W   w K,C/G,kh,kw   b K (NULL: none)   y N,K,OH,OW    G: the window's groups */
 LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                          const lsnn_real *w, const lsnn_real *b,
                                          const lsnn_window *s);
@@ -205,7 +212,8 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
 
 /* A convolution whose kernel k reads the input maps that a table lists for it: text, for each
    kernel its maps in rising order, "0,1,2;1,2,3;0-2,5". w M,kh,kw: the M connections in the
-   table's order; room: K*C*kh*kw numbers to work in. EVALUE: what is wrong in the table. */
+   table's order; room: K*C*kh*kw numbers to work in. EVALUE: what is wrong in the table, or a
+   window with dilation or groups.                                            */
 LSNN_API lsnn_status lsnn_table_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *room,
                                                const lsnn_real *x, const lsnn_real *w,
                                                const lsnn_real *b, const char *table,
@@ -216,7 +224,32 @@ LSNN_API lsnn_status lsnn_table_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsn
                                                 const lsnn_real *w, const char *table,
                                                 const lsnn_window *s, int add);
 
-/* Unshared weights: w OH*OW,C*kh*kw,K   b K,OH,OW (NULL: none)               */
+/* A convolution whose kernel k computes only inside its region R_k, and is seen through a
+   window: y = U_k (conv2d's y, its bias among it) there, U_k(row, column) = fy[k,row] fx[k,
+   column], and 0 elsewhere (TKN, Eq. 15 to 17). A region is any set of output pixels.
+   lsnn_target2d_plan writes lsnn_target2d_room(s) numbers to `plan`: what the regions `inside`
+   (K x OH x OW, not 0: in R_k) come to; anew only when one of them changes.
+   Forward writes y inside only: outside it has to hold zeros already.
+   Backward reads dy and y inside only. gy K x OH and gx K x OW get dL/dlog fy and dL/dlog fx
+   (NULL: neither); y may have gone through a relu in place. room: N*K*OH*OW numbers. */
+typedef struct lsnn_target {
+    int32_t *plan;
+    const lsnn_real *fy, *fx;        /* K x OH, K x OW                        */
+} lsnn_target;
+LSNN_API size_t lsnn_target2d_room(const lsnn_window *s);
+LSNN_API lsnn_status lsnn_target2d_plan(lsnn_ctx *cx, int32_t *plan,
+                                        const unsigned char *inside, const lsnn_window *s);
+LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_real *w, const lsnn_real *b,
+                                           const lsnn_target *t, const lsnn_window *s);
+LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                            lsnn_real *db, lsnn_real *gy, lsnn_real *gx,
+                                            lsnn_real *room, const lsnn_real *dy,
+                                            const lsnn_real *y, const lsnn_real *x,
+                                            const lsnn_real *w, const lsnn_target *t,
+                                            const lsnn_window *s, int add);
+
+/* Unshared weights: w OH*OW,C/G*kh*kw,K   b K,OH,OW (NULL: none)               */
 LSNN_API lsnn_status lsnn_local2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                           const lsnn_real *w, const lsnn_real *b,
                                           const lsnn_window *s);
@@ -240,6 +273,47 @@ LSNN_API lsnn_status lsnn_rbf_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_rea
 LSNN_API lsnn_status lsnn_rbf_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
                                        const lsnn_real *dy, const lsnn_real *x,
                                        const lsnn_real *w, int n, int c, int k, int add);
+
+/* Data-driven sparse connections: an update rule of their own, no gradients, see >>dsc.
+   x N,C,H,W   y N,K,OH,OW   w P,C*kh*kw,K: |w| = 1 - alpha, the sign is the kind   theta P,K:
+   the neurons' alpha (NULL with sums); P = OH*OW if unshared, else 1. sum N,OH*OW,K: forward
+   keeps it for backward. dy = -D, what y should change by, and so dx; dw and dtheta get -share
+   times the rule's change. Plain arrays (s->lanes is not read).               */
+typedef struct lsnn_dsc {
+    double alpha_max, tau;           /* 0 < tau < alpha_max < 1               */
+    double xi, eta;                  /* in (0, 1]                             */
+    double share;                    /* 1: the draft's rule, of one neuron and image */
+    int unshared;
+    int silent;                      /* 1: what is closed to an input stays so */
+    int sums;                        /* 1: y is the sum itself                */
+} lsnn_dsc;
+LSNN_API lsnn_status lsnn_dsc_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *sum,
+                                      const lsnn_real *x, const lsnn_real *w,
+                                      const lsnn_real *theta, const lsnn_dsc *d,
+                                      const lsnn_window *s);
+LSNN_API lsnn_status lsnn_dsc_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                       lsnn_real *dtheta, const lsnn_real *dy,
+                                       const lsnn_real *x, const lsnn_real *sum,
+                                       const lsnn_real *w, const lsnn_real *theta,
+                                       const lsnn_dsc *d, const lsnn_window *s, int add);
+/* After w and theta have changed: bounds, and connections that switch their kind. */
+LSNN_API void lsnn_dsc_project(lsnn_real *w, size_t connections, lsnn_real *theta,
+                               size_t neurons, const lsnn_dsc *d);
+/* How many of the window's connections pass something of x, N images together.  */
+LSNN_API double lsnn_dsc_active(const lsnn_real *x, const lsnn_real *w, const lsnn_dsc *d,
+                                const lsnn_window *s);
+/* Their corrections, dx = -D of each image. To labels: the right class at 1 or more, the others
+   at 0 or less. Lateral depression (Eq. 19): won is 1 where x is larger than all of its
+   neighbours by at least beta, else 0. Neighbours: within `places` rows and columns, of all
+   maps (maps 0), of those within `maps`, or of the same map (-1).             */
+typedef struct lsnn_lateral { double beta; int places, maps; } lsnn_lateral;
+LSNN_API lsnn_status lsnn_dsc_loss_forward(lsnn_ctx *cx, double *loss, const lsnn_real *x,
+                                           const int *label, int label_stride, int n, int c);
+LSNN_API lsnn_status lsnn_dsc_loss_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *x,
+                                            const int *label, int label_stride, int n, int c,
+                                            int add);
+LSNN_API lsnn_status lsnn_dsc_lateral_forward(lsnn_ctx *cx, lsnn_real *won, const lsnn_real *x,
+                                              int n, lsnn_shape shape, const lsnn_lateral *l);
 
 /* Elementwise. Backward needs only y, so y may be x itself, and dx may be dy.
    slope: leaky_relu's, positive. LSNN_SCALED_TANH: 1.7159 tanh(2 x / 3), LeNet-5's. */
@@ -362,14 +436,20 @@ LSNN_API lsnn_status lsnn_mse_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_r
    a N,K*rank,H,W is a convolution's output without bias.
    theta, numbers a map: GAUSSIAN mu_x, mu_y, alpha, beta, gamma (Eq. 6);
    GAUSSIAN_SEPARABLE without gamma; GAUSSIAN_1D mu, alpha, for signals (H = 1) or
-   for windows on columns; TABLE H*W. A mixture of M > 1 (4.2.1) has M such groups,
+   for windows on columns; TABLE H*W. TKN's windows (attentive regularisation):
+   ATTENTION_GAUSSIAN, ATTENTION_CAUCHY mu_x, s_x, mu_y, s_y (TKN Eq. 8 to 14);
+   BIVARIATE_GAUSSIAN, BIVARIATE_CAUCHY with r too, rho = tanh(r) (Eq. 4 to 7);
+   ATTENTION_..._1D mu, s. A mixture of M > 1 (4.2.1) has M such groups,
    each followed by its logit: U = sum_m w_m G_m, w = softmax(logits).
    One set for all images (K*rank sets), or per_image (N*K*rank sets).
    u gets the maps: K*rank,H,W or N,K*rank,H,W.
    Positions run over [0, 1]: column j is at j / (W - 1), row i at i / (H - 1);
-   the first coordinate of p and mu is the column. W = 1 puts it at 0.        */
+   the first coordinate of p and mu is the column. W = 1 puts it at 0. TKN's
+   columns are at j / W, rows at i / H, and s counts half sides: sigma = s / 2. */
 typedef enum lsnn_smooth_shape {
     LSNN_GAUSSIAN = 0, LSNN_TABLE, LSNN_GAUSSIAN_SEPARABLE, LSNN_GAUSSIAN_1D,
+    LSNN_ATTENTION_GAUSSIAN, LSNN_ATTENTION_CAUCHY, LSNN_BIVARIATE_GAUSSIAN,
+    LSNN_BIVARIATE_CAUCHY, LSNN_ATTENTION_GAUSSIAN_1D, LSNN_ATTENTION_CAUCHY_1D,
     LSNN_SMOOTH_SHAPE_INT_ = 0x7FFFFFFF
 } lsnn_smooth_shape;
 typedef enum lsnn_normalise {
@@ -404,6 +484,50 @@ LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real
                                           const lsnn_real *theta, const lsnn_real *b,
                                           const lsnn_smoother *s, int add, int add_theta);
 
+/* ---- >>api transformer: pictures moved, turned and scaled ---------------------
+   grid N,2,H,W: for each pixel of the output the x and the y from which it comes, -1 to 1 over
+   the picture's width and height, as theta N,6 says: x = t0 u + t1 v + t2, y = t3 u + t4 v + t5
+   of the pixel's own place (u, v). align_corners, 0 or 1, is PyTorch's. dtheta may be NULL. */
+LSNN_API lsnn_status lsnn_affine_grid_forward(lsnn_ctx *cx, lsnn_real *grid,
+                                              const lsnn_real *theta, int n, int h, int w,
+                                              int align_corners);
+LSNN_API lsnn_status lsnn_affine_grid_backward(lsnn_ctx *cx, lsnn_real *dtheta,
+                                               const lsnn_real *dgrid, int n, int h, int w,
+                                               int align_corners, int add);
+/* y N,C,OH,OW: x N,C,H,W at the grid's places, between its pixels; 0 beyond the picture, not a
+   number where the grid is none. dx, dgrid: either may be NULL.              */
+typedef struct lsnn_sampler { int n, c, h, w, oh, ow, align_corners; } lsnn_sampler;
+LSNN_API lsnn_status lsnn_grid_sample_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                              const lsnn_real *grid, const lsnn_sampler *s);
+LSNN_API lsnn_status lsnn_grid_sample_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dgrid,
+                                               const lsnn_real *dy, const lsnn_real *x,
+                                               const lsnn_real *grid, const lsnn_sampler *s,
+                                               int add, int add_grid);
+
+/* ---- >>api blend: a mixture of shared kernels at each place -------------------
+   y[n,k,p] = sum_m g[m,p] a[n,m*K + k,p] + b[k]   a N,M*K,H,W  b K (NULL: none)  y N,K,H,W
+   g M,H,W is made from theta: ROWS: M,H+W, softmax over m of theta[row] + theta[H + column];
+   PLACES: M,H*W, softmax of theta[place]; FREE: the same numbers as they are. */
+typedef enum lsnn_blend_kind {
+    LSNN_BLEND_ROWS = 0, LSNN_BLEND_PLACES, LSNN_BLEND_FREE_ROWS, LSNN_BLEND_FREE_PLACES,
+    LSNN_BLEND_KIND_INT_ = 0x7FFFFFFF
+} lsnn_blend_kind;
+typedef struct lsnn_blender {
+    int n, k, banks, h, w;           /* banks: M                              */
+    lsnn_blend_kind kind;
+    int lanes;                       /* 0, or lsnn_lanes: y and a are blocks of images */
+} lsnn_blender;
+LSNN_API int lsnn_blender_theta(const lsnn_blender *s);      /* numbers a bank */
+LSNN_API lsnn_status lsnn_blend_weights(lsnn_ctx *cx, lsnn_real *g, const lsnn_real *theta,
+                                        const lsnn_blender *s);
+LSNN_API lsnn_status lsnn_blend_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *a,
+                                        const lsnn_real *g, const lsnn_real *b,
+                                        const lsnn_blender *s);
+LSNN_API lsnn_status lsnn_blend_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real *dtheta,
+                                         lsnn_real *db, const lsnn_real *dy,
+                                         const lsnn_real *a, const lsnn_real *g,
+                                         const lsnn_blender *s, int add);
+
 /* ---- >>api net: a graph of layers -------------------------------------------
    Build it from top to bottom: a call that adds a layer takes nodes made before
    and returns a new node's number, or -1 after a failure (a call given -1
@@ -424,6 +548,25 @@ typedef enum lsnn_learn_norm {
     LSNN_NORM_FIXED = 0, LSNN_NORM_OF_LAYER, LSNN_NORM_OF_MAP, LSNN_NORM_INT_ = 0x7FFFFFFF
 } lsnn_learn_norm;
 
+/* Where mu and s of TKN's windows are brought back to after a step, on a side of L pixels:
+   PAPER: s >= k / (sqrt 2 L), so that the region mu +- s / sqrt 2 of a kernel k wide (options
+   kernel_h, kernel_w) is never smaller than it (3.5), and 0 <= mu <= 1 - 1 / L; a region that
+   the border cuts is for the layer that computes in it to correct. CODE, the author's program:
+   3 / (2 L) <= s <= 1, 1 / L <= mu <= 1 - 1 / L, regions of about 3 pixels. A side of 1 pixel is
+   left alone.                                                                */
+typedef enum lsnn_clip {
+    LSNN_CLIP_NONE = 0, LSNN_CLIP_PAPER, LSNN_CLIP_CODE, LSNN_CLIP_INT_ = 0x7FFFFFFF
+} lsnn_clip;
+/* local2d's bias: a number a place and kernel, a number a kernel, or none (as no_bias). */
+typedef enum lsnn_bias {
+    LSNN_BIAS_OF_PLACE = 0, LSNN_BIAS_OF_KERNEL, LSNN_BIAS_NONE, LSNN_BIAS_INT_ = 0x7FFFFFFF
+} lsnn_bias;
+/* local2d's first weights: each place draws its own; or all places begin alike, a convolution
+   that may drift apart.                                                      */
+typedef enum lsnn_start {
+    LSNN_START_EACH = 0, LSNN_START_ALIKE, LSNN_START_INT_ = 0x7FFFFFFF
+} lsnn_start;
+
 /* Everything optional about a layer; all zero is the default. A field that the
    layer's type does not read must stay zero (EVALUE names it).               */
 typedef struct lsnn_options {
@@ -437,13 +580,21 @@ typedef struct lsnn_options {
     double lr_factor;                /* 0 -> 1: times the learning rate       */
     int freeze;                      /* 1: the optimizer leaves them alone    */
     int no_decay;                    /* 1: weights get no weight decay        */
+    double decay_factor;             /* 0 -> 1: times the weight decay of weights */
     int no_bias;                     /* conv2d, local2d, dense, scale, smooth */
     /* windows: conv2d, local2d, poolings */
     int filters;                     /* kernels; dense: outputs (set by the call) */
-    int kernel_h, kernel_w;          /* set by the call; here to be not square */
+    int kernel_h, kernel_w;          /* set by the call; here to be not square. smooth: see */
+                                     /*   lsnn_clip; w 0 -> h                 */
     int stride_h, stride_w;          /* 0 -> 1, pooling: the kernel; w 0 -> h */
     lsnn_padding padding;
     int pad_top, pad_left, pad_bottom, pad_right;    /* for LSNN_EXPLICIT     */
+    int dilation_h, dilation_w;      /* conv2d, local2d: 0 -> 1; w 0 -> h     */
+    int groups;                      /* conv2d, local2d: 0 -> 1; channels: depthwise */
+    lsnn_bias bias;                  /* local2d                               */
+    lsnn_start start;                /* local2d                               */
+    int banks;                       /* blend (set by the call)               */
+    lsnn_blend_kind blend;           /* blend, lowrank2d                      */
     /* single types */
     double slope;                    /* leaky_relu: 0 -> 0.01                 */
     double rate;                     /* dropout (set by the call)             */
@@ -460,6 +611,20 @@ typedef struct lsnn_options {
     lsnn_normalise normalise;
     int rank, mixture;               /* smooth: 0 -> 1                        */
     int smooth_bias;
+    double l2;                       /* TKN's windows: a penalty l2 / 2 s^2 on each s; the */
+                                     /*   loss that is reported leaves it out */
+    lsnn_clip clip;                  /*   and where mu and s may go           */
+    double dsc_alpha_max, dsc_tau;   /* dsc_...: 0 -> 0.9, 0.5                */
+    double dsc_xi, dsc_eta;          /* 0 -> 0.3, 0.5                         */
+    double dsc_theta;                /* the neurons' first alpha: 0 -> 0.1    */
+    double dsc_spread;               /* first connections: alpha in the upper part, so large, of */
+                                     /*   [0, alpha_max - tau]; 0 -> 0.25     */
+    int dsc_silent, dsc_sums;        /* see lsnn_dsc                          */
+    double dsc_beta;                 /* dsc_lateral                           */
+    int dsc_places, dsc_maps;
+    int grid_h, grid_w;              /* affine_grid (set by the call)         */
+    int align_corners;               /* affine_grid, grid_sample: -1 and 1 are the outermost */
+                                     /*   pixels' centres; 0: the edges      */
     double custom[4];                /* types of your own: "custom0", "custom1", ... */
 } lsnn_options;
 
@@ -475,10 +640,27 @@ LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const ls
 LSNN_API int lsnn_table_conv2d(lsnn_net *net, int x, const char *table, int kernel,
                                const lsnn_options *o);
 LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
+LSNN_API int lsnn_local1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
+/* Low-rank locally connected: at each place a learned mixture of `banks` sets of shared kernels,
+   a conv2d "NAME-banks" of banks*filters maps and a blend NAME. The options go to the one that
+   reads them, lr_factor and freeze to both. A blend's weights are readable as "NAME.weights". */
+LSNN_API int lsnn_lowrank2d(lsnn_net *net, int x, int filters, int kernel, int banks,
+                            const lsnn_options *o);
+LSNN_API int lsnn_blend(lsnn_net *net, int x, int banks, const lsnn_options *o);
 LSNN_API int lsnn_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o);
 /* Distances to `outputs` centres, which begin at random corners of [-1, 1]^C; freeze: they
    are a buffer, all 0, for lsnn_net_set.                                     */
 LSNN_API int lsnn_rbf(lsnn_net *net, int x, int outputs, const lsnn_options *o);
+/* Data-driven sparse connections: dense, shared and unshared windows. They learn by plain SGD
+   alone, at an lr of at most 1, which is the rule itself. dsc_loss learns from labels, and is
+   scored as cross_entropy is; dsc_lateral from nothing but who wins, which is its output. */
+LSNN_API int lsnn_dsc_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o);
+LSNN_API int lsnn_dsc_conv2d(lsnn_net *net, int x, int filters, int kernel,
+                             const lsnn_options *o);
+LSNN_API int lsnn_dsc_local2d(lsnn_net *net, int x, int filters, int kernel,
+                              const lsnn_options *o);
+LSNN_API int lsnn_dsc_loss(lsnn_net *net, int x, const lsnn_options *o);
+LSNN_API int lsnn_dsc_lateral(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_relu(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_leaky_relu(lsnn_net *net, int x, const lsnn_options *o);
 LSNN_API int lsnn_sigmoid(lsnn_net *net, int x, const lsnn_options *o);
@@ -505,10 +687,16 @@ LSNN_API int lsnn_slice(lsnn_net *net, int x, int first, int count, const lsnn_o
 LSNN_API int lsnn_flatten(lsnn_net *net, int x, const lsnn_options *o);
 /* theta: a node with (numbers a map)*K*rank features (LSNN-Content), or LSNN_FREE:
    the layer has its own (LSNN-Location, AR); they begin at mu ~ U(0.2, 0.8),
-   alpha = beta = 1.5, gamma = 0, equal weights, a table at 1. The maps are
-   readable as "NAME.map".                                                    */
+   alpha = beta = 1.5, gamma = 0, equal weights, a table at 1; TKN's windows at
+   mu = 0.5, s = 1, rho = 0. The maps are readable as "NAME.map".             */
 enum { LSNN_FREE = -2 };
 LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o);
+/* A spatial transformer: theta, a node of 6 numbers an image, says where each of h x w pixels
+   comes from; grid_sample reads the picture x there, bilinear, 0 beyond it. Both need the same
+   align_corners. A network for theta begins well with weights 0 and the bias 1 0 0 0 1 0, which
+   leaves the picture as it is.                                               */
+LSNN_API int lsnn_affine_grid(lsnn_net *net, int theta, int h, int w, const lsnn_options *o);
+LSNN_API int lsnn_grid_sample(lsnn_net *net, int x, int grid, const lsnn_options *o);
 /* Losses. cross_entropy reads scores, C x H x W of them as one class each, and its output is
    their softmax; mse's output is its input. The first cross_entropy of each head (label
    column) is what lsnn_evaluate scores; further ones are learned from only.  */
@@ -526,6 +714,10 @@ typedef struct lsnn_param_spec {     /* a parameter, a buffer or a kept array */
     int fan_in, fan_out;             /* for He and Glorot; 0: begins at `value` */
     double value;
     int no_decay;                    /* 1: no weight decay (biases, ...)      */
+    double decay_factor;             /* 0 -> 1: times the weight decay        */
+    double l2;                       /* a penalty l2 / 2 |w|^2: an optimizer's step adds l2 w */
+    int l2_every;                    /*   to the gradient. Not 0: only of the numbers i whose */
+    unsigned l2_mask;                /*   bit i % l2_every (at most 32) of l2_mask is set */
 } lsnn_param_spec;
 /* What the net may do with a layer, or-ed together. None of them is always right. */
 enum {
@@ -549,8 +741,10 @@ enum {
     LSNN_MAX2_AFTER = 8192,          /* does that with its y, its own y is not written */
     LSNN_CROPS = 16384,              /* makes fewer rows and columns of y if plan.out says so */
     LSNN_JOINS = 32768,              /* y: the channels of its inputs, one after another */
-    LSNN_READS_PARTS = 65536         /* reads such a y as the inputs it is made of: */
-};                                   /*   plan.inputs of them                 */
+    LSNN_READS_PARTS = 65536,        /* reads such a y as the inputs it is made of: */
+                                     /*   plan.inputs of them                 */
+    LSNN_OWN_RULE = 131072           /* dparam is no gradient but a rule's step: only SGD  */
+};                                   /*   without momentum, at an lr up to 1, takes it */
 enum { LSNN_DO_RELU = 1, LSNN_DO_MAX2 = 2 };
 
 typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */
@@ -597,6 +791,13 @@ typedef struct lsnn_call {           /* what forward and backward work on     */
     double loss;                     /* a loss layer writes it, weight included */
     lsnn_rng rng;                    /* at this layer's name, step, first sample */
 } lsnn_call;
+typedef struct lsnn_projection {     /* what `project` works on               */
+    const lsnn_layer_plan *plan;
+    lsnn_real *param[LSNN_MAX_PARAMS];       /* NULL: frozen. A layer that shares another's */
+    lsnn_real *buffer[LSNN_MAX_PARAMS];      /*   is not asked: that one is   */
+    uint32_t step;                   /* steps made, with this one             */
+    double lr;                       /* this one's learning rate              */
+} lsnn_projection;
 typedef struct lsnn_layer_type {
     const char *name;
     const char *options;             /* the option fields it reads, "stride_h custom0" */
@@ -607,6 +808,9 @@ typedef struct lsnn_layer_type {
     lsnn_status (*backward)(lsnn_ctx *cx, lsnn_call *c);
     /* NULL, or draws the first values of parameter number i                  */
     void (*init)(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng);
+    /* NULL, or run after each step of an optimizer: brings parameters back to where they may
+       be, or changes them by a rule that is no gradient                      */
+    lsnn_status (*project)(lsnn_ctx *cx, const lsnn_projection *p);
 } lsnn_layer_type;
 LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x, int count,
                         const lsnn_options *o);
@@ -670,6 +874,12 @@ LSNN_API lsnn_status lsnn_net_dims(lsnn_net *net, const char *name, int *rank, i
 LSNN_API lsnn_status lsnn_net_get(lsnn_net *net, const char *name, lsnn_real *v, size_t count);
 LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_real *v,
                                   size_t count);
+/* Gives layer `local` of a built net, a local2d, at all places the weights and the bias of
+   `conv`, a conv2d of `from` (which may be the same net), perhaps a trained one: it computes the
+   same, and may drift apart. ENAME: no such layer; ESHAPE: other sizes; EVALUE: a bias that
+   local has no place for.                                                    */
+LSNN_API lsnn_status lsnn_net_unshare(lsnn_net *net, const char *local, const lsnn_net *from,
+                                      const char *conv);
 /* The table of parameters (kind 0) and buffers (kind 1): name of number i, NULL
    past the end.                                                              */
 LSNN_API const char *lsnn_net_param_name(const lsnn_net *net, int kind, int i, size_t *count);
@@ -871,7 +1081,8 @@ LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_
 LSNN_API void lsnn_optimizer_free(lsnn_optimizer *o);
 /* Learning rate at step t = 0, 1, ...                                        */
 LSNN_API double lsnn_optimizer_lr(const lsnn_optimizer_desc *d, uint32_t step);
-/* Applies the gradients, then zeroes them. EDIVERGED if they are not finite. */
+/* Adds the penalties (lsnn_param_spec's l2) to the gradients, applies them, lets the layers
+   `project`, and zeroes the gradients. EDIVERGED if they are not finite.      */
 LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o);
 
 typedef struct lsnn_progress {
@@ -976,7 +1187,7 @@ typedef struct lsnn_export_desc {
 } lsnn_export_desc;
 LSNN_API lsnn_status lsnn_net_export_c(lsnn_net *net, const char *path,
                                        const lsnn_export_desc *d);
-/* Writes an ONNX model (opset 13) of the prediction, for ONNX Runtime and others: input "input"
+/* Writes an ONNX model (opset 13; 16 with a grid_sample) of the prediction, for ONNX Runtime and others: input "input"
    (the input layer's name), N x C x H x W; output: the output layer's name. Every layer type
    of the library has a form, smoothers too, though one whose mu lies far outside of the map
    loses digits there. EUNSUPPORTED: a layer type of your own.                 */
@@ -998,6 +1209,7 @@ typedef struct lsnn_tensor {
     size_t count;
     const lsnn_real *v;              /* read: converted to lsnn_real          */
     const int *dims;                 /* all sizes; to write: may be NULL up to rank 4 */
+    const char *dtype;               /* read: the file's, "F64", "F32", "F16" or "BF16" */
 } lsnn_tensor;
 typedef struct lsnn_file {
     lsnn_tensor *tensor; int tensors;

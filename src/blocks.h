@@ -79,25 +79,41 @@ LSNN_API lsnn_status lsnn_interleave(lsnn_ctx *cx, lsnn_real *y, const lsnn_real
 }
 
 /* ---- >>reach: see lsnni_reach ------------------------------------------------------*/
+static int lsnni_divisor(int a, int b)               /* the greatest common one   */
+{
+    while (b) {
+        int rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
 static lsnni_reach lsnni_reach_of(const lsnni_side *a, lsnni_way way, int i)
 {
     lsnni_reach r;
-    int past;
+    int past, step = a->dilation;
     if (way == LSNNI_FORWARD) {
         r.at = i * a->stride - a->pad;
-        r.first = LSNNI_MAX(0, -r.at);
-        r.count = LSNNI_MIN(a->kernel, a->in - r.at) - r.first;
-        r.at += r.first;
+        r.first = r.at < 0 ? lsnni_div_up(-r.at, step) : 0;
+        past = a->in - r.at;
+        r.count = LSNNI_MIN(a->kernel, past > 0 ? lsnni_div_up(past, step) : 0) - r.first;
+        r.at += r.first * step;
     } else if (way == LSNNI_TO_X) {
-        int tap = (i + a->pad) % a->stride, out = (i + a->pad) / a->stride;
-        past = LSNNI_MAX(0, out - (a->out - 1));
-        tap += past * a->stride;                         /* the lowest, met by the highest */
-        out -= past;                                     /*   output row              */
-        r.count = tap < a->kernel ? LSNNI_MIN((a->kernel - 1 - tap) / a->stride, out) + 1 : 0;
-        r.first = tap + (r.count - 1) * a->stride;
-        r.at = out - (r.count - 1);
+        int g = lsnni_divisor(a->stride, step), rise = step / g, fall = a->stride / g, out;
+        int tap = 0;
+        while (tap < fall && (i + a->pad - tap * step) % a->stride) tap++;
+        out = tap < fall ? (i + a->pad - tap * step) / a->stride : -1;
+        past = out >= a->out ? lsnni_div_up(out - (a->out - 1), rise) : 0;
+        tap += past * fall;                              /* the lowest, met by the highest */
+        out -= past * rise;                              /*   output row              */
+        r.count = tap < a->kernel && out >= 0 ?
+            LSNNI_MIN((a->kernel - 1 - tap) / fall, out / rise) + 1 : 0;
+        r.first = tap + (r.count - 1) * fall;
+        r.at = out - (r.count - 1) * rise;
     } else {
-        r.first = i < a->pad ? (a->pad - i + a->stride - 1) / a->stride : 0;
+        i *= step;
+        r.first = i < a->pad ? lsnni_div_up(a->pad - i, a->stride) : 0;
         past = a->in + a->pad - i;
         r.count = LSNNI_MIN(a->out, past > 0 ? (past - 1) / a->stride + 1 : 0) - r.first;
         r.at = r.first * a->stride - a->pad + i;
@@ -115,8 +131,12 @@ static size_t lsnni_kinds_room(int rows)
 static void lsnni_kinds_fill(lsnni_kinds *g, char **at, const lsnni_side *side, lsnni_way way,
                              int rows)
 {
+    int divisor = lsnni_divisor(side->stride, side->dilation);
     g->rows = rows;
     g->kinds = g->partners = 0;
+    g->number_step = way == LSNNI_TO_X ? -side->stride / divisor : 1;
+    g->at_step = way == LSNNI_TO_W ? side->stride :
+        way == LSNNI_TO_X ? side->dilation / divisor : side->dilation;
     g->reach = (lsnni_reach *)lsnni_cut(at, (size_t)rows, sizeof *g->reach);
     g->kind = (int *)lsnni_cut(at, (size_t)rows, sizeof *g->kind);
     g->example = (int *)lsnni_cut(at, (size_t)rows, sizeof *g->example);
@@ -140,9 +160,9 @@ static void lsnni_kinds_fill(lsnni_kinds *g, char **at, const lsnni_side *side, 
 static void lsnni_sides(lsnni_side side[2], const lsnn_window *s)
 {
     side[0].in = s->h; side[0].out = s->oh; side[0].kernel = s->kernel_h;
-    side[0].stride = s->stride_h; side[0].pad = s->pad_top;
+    side[0].stride = s->stride_h; side[0].pad = s->pad_top; side[0].dilation = s->dilation_h;
     side[1].in = s->w; side[1].out = s->ow; side[1].kernel = s->kernel_w;
-    side[1].stride = s->stride_w; side[1].pad = s->pad_left;
+    side[1].stride = s->stride_w; side[1].pad = s->pad_left; side[1].dilation = s->dilation_w;
 }
 
 /* ---- >>on lanes: forward, and the gradient of x, on blocks --------------------------
@@ -150,10 +170,11 @@ static void lsnni_sides(lsnni_side side[2], const lsnn_window *s)
    and the source's maps. Tiles are 8 maps x 3 pixels of one kind; bands of target rows
    and chunks of source maps are sized for the second-level cache. Bound by arithmetic. */
 enum { LSNNI_CACHE = 1 << 17 };      /* numbers of a band, and of a chunk      */
-/* Tiles of the maps that t's rows say, pixels of group g in target rows [y0, y1); the maps
-   in memory begin at pixel number `first`.                                   */
+/* Tiles of the maps m and so on, which t's rows say, pixels of group g in target rows
+   [y0, y1); the maps in memory begin at pixel number `first`. scale: room for t->scale. */
 static void lsnni_lanes_tiles(const lsnni_lanes *p, const lsnni_group *g, lsnni_tile *t,
-                              const lsnn_real *x, int y0, int y1, int first)
+                              const lsnn_real *x, int m, int y0, int y1, int first,
+                              lsnn_real *scale)
 {
     int lanes = p->kv->lanes, above = 0, inside = 0, wide = p->kinds[1].members[g->column];
     for (int y = 0; y < y1; y++)
@@ -166,6 +187,7 @@ static void lsnni_lanes_tiles(const lsnni_lanes *p, const lsnni_group *g, lsnni_
             t->b[v] = x + (ptrdiff_t)from[v] * lanes;
             t->at[v] = (ptrdiff_t)(to[v] - first) * lanes;
         }
+        if (t->scale) lsnni_regions_scale(p->regions, scale, m, t->rows, to, t->vectors);
         p->kv->tile(t);
     }
 }
@@ -194,9 +216,12 @@ static void lsnni_lanes_task(void *user, int task, int worker)
     int band = task / p->tasks % p->bands, block = task / p->tasks / p->bands;
     int y0 = band * p->band, y1 = LSNNI_MIN(y0 + p->band, p->kinds[0].rows);
     int first = p->pool.on ? y0 * p->kinds[1].rows : 0;
-    size_t lanes = (size_t)p->kv->lanes, map = p->target;
+    size_t lanes = (size_t)p->kv->lanes, map = p->target, part = (size_t)(block % p->parts);
+    const lsnn_real *w = p->w + part * lsnni_area(p->m, p->maps) * p->taps;
+    const lsnn_real *bias = p->bias ? p->bias + part * (size_t)p->m : NULL;
     const lsnn_real *x = p->x + lsnni_area(block, p->maps) * p->source * lanes;
     lsnn_real *y = p->y + (size_t)(block * p->m + m0) * p->target * lanes;
+    lsnn_real scale[LSNNI_MAX_ROWS * LSNNI_MAX_VECTORS];
     lsnni_tile t;
     if (p->pool.on) {
         map = lsnni_area(p->band, p->kinds[1].rows);
@@ -207,18 +232,20 @@ static void lsnni_lanes_task(void *user, int task, int worker)
         for (int m = m0; m < m1; m += p->kv->rows) {
             int last = c + p->chunk >= p->maps;
             t.add = c > 0 || p->add;
+            t.scale = p->regions && last ? scale : NULL;
             t.rows = LSNNI_MIN(p->kv->rows, m1 - m);
-            t.bias = p->bias && last ? p->bias + m : NULL;
+            t.bias = bias && last ? bias + m : NULL;
             for (int r = 0; r < p->kv->rows; r++) {
                 size_t row = (size_t)(m + LSNNI_MIN(r, t.rows - 1));
-                t.a[r] = p->w + (row * (size_t)p->maps + (size_t)c) * p->taps;
+                t.a[r] = w + (row * (size_t)p->maps + (size_t)c) * p->taps;
                 t.c[r] = y + (row - (size_t)m0) * map * lanes;
             }
             for (const lsnni_group *g = p->group; g < p->group + p->groups; g++) {
                 t.ka = g->ka;
                 t.kb = g->kb;
                 t.k = g->taps * (last ? p->maps - c : p->chunk);
-                lsnni_lanes_tiles(p, g, &t, x + (size_t)c * p->source * lanes, y0, y1, first);
+                lsnni_lanes_tiles(p, g, &t, x + (size_t)c * p->source * lanes, m, y0, y1, first,
+                                  scale);
             }
         }
     if (p->pool.on) lsnni_lanes_pool(p, y, block, m0, m1, y0, y1);
@@ -231,8 +258,7 @@ static int lsnni_lanes_group(const lsnni_lanes *p, const lsnni_group *g, const l
     const lsnni_kinds *rows = &p->kinds[0], *columns = &p->kinds[1];
     const lsnni_reach *r = &rows->reach[rows->example[g->row]];
     const lsnni_reach *q = &columns->reach[columns->example[g->column]];
-    int back = way == LSNNI_TO_X, width = back ? s->ow : s->w, n = g->first, k = 0;
-    int step_y = back ? -s->stride_h : 1, step_x = back ? -s->stride_w : 1;
+    int width = way == LSNNI_TO_X ? s->ow : s->w, n = g->first, k = 0;
     for (int y = 0; y < rows->rows; y++)
         for (int x = 0; rows->kind[y] == g->row && x < columns->rows; x++)
             if (columns->kind[x] == g->column) {
@@ -242,9 +268,10 @@ static int lsnni_lanes_group(const lsnni_lanes *p, const lsnni_group *g, const l
     for (int c = 0; c < p->chunk; c++)
         for (int i = 0; i < r->count; i++)
             for (int j = 0; j < q->count; j++, k++) {
-                g->ka[k] = c * (int32_t)p->taps + (r->first + i * step_y) * s->kernel_w +
-                    q->first + j * step_x;
-                g->kb[k] = ((int32_t)((size_t)c * p->source) + i * width + j) * p->kv->lanes;
+                g->ka[k] = c * (int32_t)p->taps + (r->first + i * rows->number_step) *
+                    s->kernel_w + q->first + j * columns->number_step;
+                g->kb[k] = ((int32_t)((size_t)c * p->source) + i * rows->at_step * width +
+                            j * columns->at_step) * p->kv->lanes;
             }
     return n;
 }
@@ -262,7 +289,7 @@ static void lsnni_lanes_sizes(lsnni_lanes *p, const lsnn_window *s, lsnni_way wa
     p->band = LSNNI_MIN(rows, LSNNI_MAX(1, (int)(LSNNI_CACHE / row)));
     if (p->pool.on) p->band = LSNNI_MIN(rows, LSNNI_MAX(1, (int)(LSNNI_CACHE / 8 / row)) * 2);
     p->bands = lsnni_div_up(rows, p->band);
-    high = LSNNI_MIN(high, p->band + s->kernel_h - 1);   /* of the source, a map */
+    high = LSNNI_MIN(high, p->band + lsnni_extent(s->kernel_h, s->dilation_h) - 1);
     p->chunk = (int)(LSNNI_CACHE / (lsnni_area(high, wide) * (size_t)lanes));
     p->chunk = LSNNI_MIN(p->chunk, 2 * LSNNI_CHUNK / (s->kernel_h * s->kernel_w));
     p->chunk = LSNNI_MIN(p->maps, LSNNI_MAX(1, p->chunk));
@@ -330,14 +357,16 @@ static lsnn_status lsnni_lanes_plan(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_win
     return LSNN_OK;
 }
 
-static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
+static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *whole,
                                    lsnni_way way)
 {
+    lsnn_window parts = lsnni_window_parts(whole), *s = &parts;
     int back = way == LSNNI_TO_X;
-    size_t weights = back ? lsnni_area(s->c, s->k) * lsnni_area(s->kernel_h, s->kernel_w) : 0;
+    size_t weights = lsnni_area(s->c, s->k) * lsnni_area(s->kernel_h, s->kernel_w);
     size_t table, room;
     char *at;
-    LSNNI_TRY(lsnni_lanes_check(cx, "conv2d", s));
+    LSNNI_TRY(lsnni_lanes_check(cx, "conv2d", whole));
+    p->parts = whole->groups;
     lsnni_lanes_sizes(p, s, way, lsnn_lanes(cx));
     p->tasks = LSNNI_MIN(lsnni_image_tasks(s->n / s->lanes * p->bands),
                          lsnni_div_up(p->m, lsnni_kernels_of(cx)->rows));
@@ -345,13 +374,17 @@ static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_wind
     p->tasks = lsnni_div_up(p->m, p->per_task);
     if (p->pool.on) p->pool.size = lsnni_area(p->per_task * p->band, s->ow * s->lanes);
     room = lsnni_room_times(lsnni_room(p->pool.size, sizeof *p->y), lsnn_ctx_threads(cx));
-    room = lsnni_room_add(room, lsnni_room(weights, sizeof *p->y));
+    if (back)
+        room = lsnni_room_add(room, lsnni_room(lsnni_times(weights, (size_t)p->parts),
+                                               sizeof *p->y));
     LSNNI_TRY(lsnni_lanes_plan(cx, p, s, way, p->chunk, 0, room, &table, &at));
     p->pool.room = (lsnn_real *)lsnni_cut(&at, p->pool.size * (size_t)lsnn_ctx_threads(cx),
                                           sizeof *p->y);
     if (back) {
-        lsnni_lanes_exchange((lsnn_real *)(void *)at, p->w, s);
-        p->w = (lsnn_real *)(void *)at;
+        lsnn_real *exchanged = (lsnn_real *)(void *)at;
+        for (size_t g = 0; g < (size_t)p->parts; g++)
+            lsnni_lanes_exchange(exchanged + g * weights, p->w + g * weights, s);
+        p->w = exchanged;
     }
     lsnn_parallel(cx, s->n / s->lanes * p->bands * p->tasks, lsnni_lanes_task, p);
     return LSNN_OK;
@@ -406,7 +439,7 @@ static void lsnni_lanes_dw_strip(const lsnni_lanes_dw *p, const lsnn_real *x,
             t.kb = p->kb + (size_t)j * p->table;
             t.k = (bottom - top) * (right - left) * lanes;
             if (top < bottom && left < right && first < last)
-                lsnni_dw_tiles(kv, &t, slice->part, kp, turned +
+                lsnni_dw_tiles(kv, &t, slice->part, kp, kp, turned +
                                lsnni_area(((top - y0) * (x1 - x0) + left - x0) * lanes, kp),
                                x + from * lanes, p->start + done + first,
                                p->item + done + first, last - first);
@@ -427,8 +460,9 @@ static void lsnni_lanes_dw_task(void *user, int task, int worker)
         memset(slice.part + (size_t)p->item[i] * kp, 0, kp * sizeof *turned);
     memset(turned, 0, p->turned_size * sizeof *turned);  /* past the last kernel */
     for (int n = slice.n0; n < slice.n1; n++) {
-        const lsnn_real *dy = p->dy + lsnni_area(n, s->k) * plane;
-        const lsnn_real *x = p->x + lsnni_area(n, s->c) * lsnni_area(s->h, s->w) * lanes;
+        const lsnn_real *dy = p->dy + lsnni_area(n * s->groups, s->k) * plane;
+        const lsnn_real *x = p->x + lsnni_area(n * s->groups, s->c) * lsnni_area(s->h, s->w) *
+            lanes;
         lsnni_sums_bias(&p->sums, &slice, n, dy, plane);
         for (box[0] = 0; p->sums.dw && box[0] < s->oh; box[0] += p->rows)
             for (box[2] = 0; box[2] < s->ow; box[2] += p->columns) {
@@ -467,6 +501,7 @@ static void lsnni_lanes_dw_tables(lsnni_lanes_dw *p)
     }
 }
 
+/* Of a group: see rows_backward_w.                                            */
 static lsnn_status lsnni_blocks_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
                                           const lsnn_real *dy, const lsnn_real *x,
                                           const lsnn_window *s)
@@ -476,7 +511,6 @@ static lsnn_status lsnni_blocks_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_rea
     lsnni_lanes_dw p;
     lsnni_side side[2];
     char *at;
-    LSNNI_TRY(lsnni_lanes_check(cx, "conv2d", s));
     p.s = s; p.x = x; p.dy = dy;
     lsnni_sums_plan(&p.sums, cx, s, s->n / s->lanes, dw, db);
     p.columns = lsnni_div_up(s->ow, strips);
@@ -514,6 +548,7 @@ static lsnn_status lsnni_blocks_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_r
 {
     lsnni_lanes p;
     p.x = x; p.w = w; p.bias = b; p.y = y; p.add = 0;
+    p.regions = NULL;
     p.pool = *pool;
     return lsnni_lanes_run(cx, &p, s, LSNNI_FORWARD);
 }
@@ -523,7 +558,83 @@ static lsnn_status lsnni_blocks_backward_x(lsnn_ctx *cx, lsnn_real *dx, const ls
 {
     lsnni_lanes p;
     p.x = dy; p.w = w; p.bias = NULL; p.y = dx; p.add = add;
+    p.regions = NULL;
     memset(&p.pool, 0, sizeof p.pool);
     return lsnni_lanes_run(cx, &p, s, LSNNI_TO_X);
 }
 
+/* ---- >>few: dw where a group has few kernels (depthwise: one), in both layouts -------
+   Each weight is a sum of products of rows: those of dy, and of x as far as the weight's tap
+   meets it. A task a kernel. Bound by reading the rows, C/G*kh*kw times.     */
+typedef struct lsnni_few {
+    const lsnni_kernels *kv;
+    const lsnn_window *s;
+    const lsnn_real *x, *dy;
+    lsnn_real *dw, *db;
+    lsnni_kinds kinds[2];            /* what the kernel's rows and columns meet */
+    size_t lanes;
+} lsnni_few;
+
+/* `count` pixels of dy by those of x that are `step` apart.                   */
+static double lsnni_few_dot(const lsnni_few *p, const lsnn_real *dy, const lsnn_real *x, int count)
+{
+    size_t step = (size_t)p->s->stride_w;
+    double sum = 0;
+    if (step == 1) return p->kv->dot(dy, x, (size_t)count * p->lanes);
+    for (size_t i = 0; i < (size_t)count; i++)
+        sum += p->lanes > 1 ? p->kv->dot(dy + i * p->lanes, x + i * step * p->lanes, p->lanes) :
+            (double)dy[i] * (double)x[i * step];
+    return sum;
+}
+
+/* The gradient of tap (u, v), from one map of dy and one of x.                */
+static double lsnni_few_tap(const lsnni_few *p, const lsnn_real *dy, const lsnn_real *x, int u,
+                            int v)
+{
+    const lsnni_reach *r = &p->kinds[0].reach[u], *q = &p->kinds[1].reach[v];
+    double sum = 0;
+    for (int i = 0; i < r->count; i++)
+        sum += lsnni_few_dot(p, dy + (lsnni_area(r->first + i, p->s->ow) + (size_t)q->first) *
+                                     p->lanes,
+                             x + (lsnni_area(r->at + i * p->s->stride_h, p->s->w) +
+                                  (size_t)q->at) * p->lanes, q->count);
+    return sum;
+}
+
+static void lsnni_few_task(void *user, int k, int worker)
+{
+    const lsnni_few *p = (const lsnni_few *)user;
+    const lsnn_window *s = p->s;
+    int channels = s->c / s->groups, first = k / (s->k / s->groups) * channels;
+    size_t in = lsnni_area(s->h, s->w) * p->lanes, out = lsnni_area(s->oh, s->ow) * p->lanes;
+    lsnn_real *dw = p->dw ? p->dw + lsnni_area(k, lsnni_depth(s)) : NULL;
+    (void)worker;
+    for (int n = 0; n < s->n / (int)p->lanes; n++) {
+        const lsnn_real *dy = p->dy + lsnni_at2(n, k, s->k) * out;
+        if (p->db) p->db[k] += LSNNI_R(p->kv->sum(dy, out));
+        for (int d = 0; d < (dw ? lsnni_depth(s) : 0); d++) {
+            int c = d / (s->kernel_h * s->kernel_w);
+            dw[d] += LSNNI_R(lsnni_few_tap(p, dy, p->x + lsnni_at2(n, first + c, s->c) * in,
+                                           d / s->kernel_w % s->kernel_h, d % s->kernel_w));
+        }
+    }
+}
+
+static lsnn_status lsnni_few_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
+                                        const lsnn_real *dy, const lsnn_real *x,
+                                        const lsnn_window *s)
+{
+    lsnni_few p;
+    lsnni_side side[2];
+    char *at = (char *)lsnni_scratch(cx, lsnni_kinds_room(s->kernel_h) +
+                                         lsnni_kinds_room(s->kernel_w), 1);
+    if (!at) return LSNN_ENOMEM;
+    lsnni_sides(side, s);
+    lsnni_kinds_fill(&p.kinds[0], &at, &side[0], LSNNI_TO_W, s->kernel_h);
+    lsnni_kinds_fill(&p.kinds[1], &at, &side[1], LSNNI_TO_W, s->kernel_w);
+    p.kv = lsnni_kernels_of(cx);
+    p.s = s; p.x = x; p.dy = dy; p.dw = dw; p.db = db;
+    p.lanes = s->lanes > 1 ? (size_t)s->lanes : 1;
+    lsnn_parallel(cx, s->k, lsnni_few_task, &p);
+    return LSNN_OK;
+}

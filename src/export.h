@@ -138,13 +138,16 @@ static lsnn_status lsnni_export_check(const lsnn_net *net, const char *who, cons
    In these texts @W is the parameter that weights come as, @[i] weight number i, and @<r> the
    step of row r to multiply with, or nothing.                                */
 static const char *const lsnni_c_window =
-    "/* c x h x w pixels in, k x oh x ow out; kernels kh x kw, strides, padding before. */\n"
-    "typedef struct { int c, h, w, k, oh, ow, kh, kw, sh, sw, top, left; } window;\n\n"
-    "/* The part [*a, *b) of a kernel's side that lies inside the image. */\n"
-    "static void clip(int first, int kernel, int size, int *a, int *b)\n"
+    "/* c x h x w pixels in, k x oh x ow out; kernels kh x kw, strides, padding before, taps\n"
+    "   dh x dw pixels apart; kernels read the channels of their own of so many groups. */\n"
+    "typedef struct {\n"
+    "    int c, h, w, k, oh, ow, kh, kw, sh, sw, top, left, dh, dw, groups;\n"
+    "} window;\n\n"
+    "/* The taps [*a, *b) of a kernel's side, `step` apart, that lie inside the image. */\n"
+    "static void clip(int first, int kernel, int step, int size, int *a, int *b)\n"
     "{\n"
-    "    *a = first < 0 ? -first : 0;\n"
-    "    *b = first + kernel > size ? size - first : kernel;\n"
+    "    *a = first < 0 ? (step - 1 - first) / step : 0;\n"
+    "    *b = first + (kernel - 1) * step >= size ? (size - first + step - 1) / step : kernel;\n"
     "}\n\n";
 static const char *const lsnni_c_dense_text =
     "static void dense(float *y, const float *x, @W, const float *b, int in, int out)\n"
@@ -161,19 +164,21 @@ static const char *const lsnni_c_dense_text =
 static const char *const lsnni_c_conv2d_text =
     "static void conv2d(float *y, const float *x, @W, const float *b, window s)\n"
     "{\n"
+    "    int maps = s.c / s.groups;\n"
     "    for (int k = 0; k < s.k; k++)\n"
     "    for (int i = 0; i < s.oh; i++)\n"
     "    for (int j = 0; j < s.ow; j++) {\n"
     "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1;\n"
     "        float sum = 0;\n"
-    "        clip(top, s.kh, s.h, &u0, &u1);\n"
-    "        clip(left, s.kw, s.w, &v0, &v1);\n"
-    "        for (int c = 0; c < s.c; c++) {\n"
+    "        clip(top, s.kh, s.dh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.dw, s.w, &v0, &v1);\n"
+    "        for (int c = 0; c < maps; c++) {\n"
+    "            int map = k / (s.k / s.groups) * maps + c;\n"
     "            float part = 0;          /* a sum a channel: rounded less */\n"
     "            for (int u = u0; u < u1; u++) {\n"
-    "                const float *row = x + (c * s.h + top + u) * s.w + left;\n"
+    "                const float *row = x + (map * s.h + top + u * s.dh) * s.w + left;\n"
     "                for (int v = v0; v < v1; v++)\n"
-    "                    part += row[v] * @[((k * s.c + c) * s.kh + u) * s.kw + v];\n"
+    "                    part += row[v * s.dw] * @[((k * maps + c) * s.kh + u) * s.kw + v];\n"
     "            }\n"
     "            sum += part;\n"
     "        }\n"
@@ -190,8 +195,8 @@ static const char *const lsnni_c_table_conv2d_text =
     "    for (int j = 0; j < s.ow; j++) {\n"
     "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1;\n"
     "        float sum = b ? b[k] : 0;\n"
-    "        clip(top, s.kh, s.h, &u0, &u1);\n"
-    "        clip(left, s.kw, s.w, &v0, &v1);\n"
+    "        clip(top, s.kh, s.dh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.dw, s.w, &v0, &v1);\n"
     "        for (int m = first[k]; m < first[k + 1]; m++) {\n"
     "            float part = 0;\n"
     "            for (int u = u0; u < u1; u++)\n"
@@ -204,22 +209,24 @@ static const char *const lsnni_c_table_conv2d_text =
     "    }\n"
     "}\n\n";
 static const char *const lsnni_c_local2d_text =
-    "/* Each place p has weights of its own: [p][c][u][v][k]. */\n"
-    "static void local2d(float *y, const float *x, @W, const float *b, window s)\n"
+    "/* Each place p has weights of its own: [p][c][u][v][k]. b: so many numbers a kernel. */\n"
+    "static void local2d(float *y, const float *x, @W, const float *b, int numbers, window s)\n"
     "{\n"
+    "    int maps = s.c / s.groups;\n"
     "    for (int p = 0; p < s.oh * s.ow; p++)\n"
     "    for (int k = 0; k < s.k; k++) {\n"
     "        int top = p / s.ow * s.sh - s.top, left = p % s.ow * s.sw - s.left;\n"
-    "        int u0, u1, v0, v1;\n"
+    "        int u0, u1, v0, v1, map = k / (s.k / s.groups) * maps;\n"
     "        float sum = 0;\n"
-    "        clip(top, s.kh, s.h, &u0, &u1);\n"
-    "        clip(left, s.kw, s.w, &v0, &v1);\n"
-    "        for (int c = 0; c < s.c; c++)\n"
+    "        clip(top, s.kh, s.dh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.dw, s.w, &v0, &v1);\n"
+    "        for (int c = 0; c < maps; c++)\n"
     "        for (int u = u0; u < u1; u++)\n"
     "        for (int v = v0; v < v1; v++)\n"
-    "            sum += x[(c * s.h + top + u) * s.w + left + v] *\n"
-    "                   @[(((p * s.c + c) * s.kh + u) * s.kw + v) * s.k + k];\n"
-    "        y[k * s.oh * s.ow + p] = (b ? b[k * s.oh * s.ow + p] : 0) + sum@<p * s.k + k>;\n"
+    "            sum += x[((map + c) * s.h + top + u * s.dh) * s.w + left + v * s.dw] *\n"
+    "                   @[(((p * maps + c) * s.kh + u) * s.kw + v) * s.k + k];\n"
+    "        y[k * s.oh * s.ow + p] = (b ? b[k * numbers + p % numbers] : 0) +\n"
+    "                                 sum@<p * s.k + k>;\n"
     "    }\n"
     "}\n\n";
 static const char *const lsnni_c_pool_text =
@@ -231,8 +238,8 @@ static const char *const lsnni_c_pool_text =
     "    for (int j = 0; j < s.ow; j++) {\n"
     "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1, count = 0;\n"
     "        float sum = 0;\n"
-    "        clip(top, s.kh, s.h, &u0, &u1);\n"
-    "        clip(left, s.kw, s.w, &v0, &v1);\n"
+    "        clip(top, s.kh, s.dh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.dw, s.w, &v0, &v1);\n"
     "        for (int u = u0; u < u1; u++)\n"
     "        for (int v = v0; v < v1; v++) {\n"
     "            float p = x[(c * s.h + top + u) * s.w + left + v];\n"
@@ -254,8 +261,8 @@ static const char *const lsnni_c_lp_pool_text =
     "    for (int j = 0; j < s.ow; j++) {\n"
     "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1;\n"
     "        float most = 0, sum = 0, norm = p[maps ? c : 0];\n"
-    "        clip(top, s.kh, s.h, &u0, &u1);\n"
-    "        clip(left, s.kw, s.w, &v0, &v1);\n"
+    "        clip(top, s.kh, s.dh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.dw, s.w, &v0, &v1);\n"
     "        for (int again = 0; again < 2; again++)\n"
     "        for (int u = u0; u < u1; u++)\n"
     "        for (int v = v0; v < v1; v++) {\n"
@@ -345,8 +352,22 @@ static const char *const lsnni_c_smooth_text =
     "        y[i] = sum + (b ? b[i / n] : 0) * (bias_inside ? under : 1);\n"
     "    }\n"
     "}\n\n";
+static const char *const lsnni_c_blend_text =
+    "/* y[k] = at each of n places, the banks' maps k of a by their weights g. */\n"
+    "static void blend(float *y, const float *a, const float *g, const float *b, int banks,\n"
+    "                  int k, int n)\n"
+    "{\n"
+    "    for (int i = 0; i < k * n; i++) {\n"
+    "        float sum = 0;\n"
+    "        for (int m = 0; m < banks; m++) sum += g[m * n + i % n] * a[m * k * n + i];\n"
+    "        y[i] = sum + (b ? b[i / n] : 0);\n"
+    "    }\n"
+    "}\n\n";
 static const char *const lsnni_c_maps_text =
-    "typedef struct { int k, rank, h, w, mixture, bias_inside; char shape, norm; } smoother;\n\n"
+    "typedef struct {\n"
+    "    int k, rank, h, w, mixture, bias_inside, numbers;\n"
+    "    char shape, norm;\n"
+    "} smoother;\n\n"
     "/* e[p] - e[q] of e[p] = -|Phi (p - mu)|^2, g: mu x, mu y, alpha, beta, gamma. Written\n"
     "   so that far from mu no digits are lost. */\n"
     "static float exponent(const float *g, int p, int q, smoother s)\n"
@@ -385,13 +406,49 @@ static const char *const lsnni_c_maps_text =
     "    }\n"
     "    for (int p = 0; p < n; p++)\n"
     "        y[p] += scale * expf(exponent(g, p, q, s) - most) * (a[p] + b);\n"
+    "}\n\n";
+static const char *const lsnni_c_window_text =
+    "/* log U of a window at pixel p, t: mu x, s x, mu y, s y, r. In capitals: Cauchy's.\n"
+    "   In double: of a narrow window what is far from its largest is subtracted from it. */\n"
+    "static double window_log(const float *t, int p, smoother s)\n"
+    "{\n"
+    "    int cauchy = s.shape < 'a', line = s.shape == 'x' || s.shape == 'X';\n"
+    "    double z[2] = { 0, 0 }, rho, q;\n"
+    "    for (int i = 0; i < (line ? 1 : 2); i++) {\n"
+    "        double side = i ? s.h : s.w, sigma = t[2 * i + 1] * side / 2;\n"
+    "        if (fabs(sigma) < 1e-3) sigma = sigma < 0 ? -1e-3 : 1e-3;\n"
+    "        z[i] = ((i ? p / s.w : p % s.w) - t[2 * i] * side) / sigma;\n"
+    "        z[i] = fmax(-1e9, fmin(z[i], 1e9));\n"
+    "    }\n"
+    "    if (s.shape == 'r' || s.shape == 'R') {\n"
+    "        rho = tanh((double)t[4]);\n"
+    "        q = (z[0] - rho * z[1]) * (z[0] - rho * z[1]) + (1 - rho * rho) * z[1] * z[1];\n"
+    "        return cauchy ? -log(1 + q) : -q;\n"
+    "    }\n"
+    "    if (cauchy) return -log(1 + z[0] * z[0]) - log(1 + z[1] * z[1]);\n"
+    "    return -0.5 * (z[0] * z[0] + z[1] * z[1]);\n"
     "}\n\n"
+    "static void window_one(float *y, const float *a, const float *t, float weight, float b,\n"
+    "                       smoother s)\n"
+    "{\n"
+    "    double most = 0, sum = 0, scale = weight;\n"
+    "    int n = s.h * s.w;\n"
+    "    for (int p = 0; s.norm != 'n' && p < n; p++) {\n"
+    "        double e = window_log(t, p, s);\n"
+    "        if (p == 0 || e > most) most = e;\n"
+    "    }\n"
+    "    for (int p = 0; p < n; p++) sum += exp(window_log(t, p, s) - most);\n"
+    "    if (s.norm != 'n') scale *= (s.norm == 'm' ? n : 1) / sum;\n"
+    "    for (int p = 0; p < n; p++)\n"
+    "        y[p] += (float)(scale * exp(window_log(t, p, s) - most)) * (a[p] + b);\n"
+    "}\n\n";
+static const char *const lsnni_c_smooth_by_text =
     "/* As smooth of constant maps, but the maps are made from theta here. */\n"
     "static void smooth_by(float *y, const float *a, const float *theta, const float *b,\n"
     "                      smoother s)\n"
     "{\n"
-    "    int n = s.h * s.w;\n"
-    "    int stride = (s.shape == 'g' ? 5 : s.shape == 's' ? 4 : 2) + (s.mixture > 1);\n"
+    "    int n = s.h * s.w, stride = s.numbers + (s.mixture > 1);\n"
+    "    int bell = s.shape == 'g' || s.shape == 's' || s.shape == 'l';\n"
     "    for (int map = 0; map < s.k * s.rank; map++, a += n) {\n"
     "        float *out = y + map / s.rank * n, bias = b ? b[map / s.rank] : 0;\n"
     "        float inside = s.bias_inside ? bias : 0;\n"
@@ -406,9 +463,45 @@ static const char *const lsnni_c_maps_text =
     "            float sum = 0;\n"
     "            for (int i = 0; s.mixture > 1 && i < s.mixture; i++)\n"
     "                sum += expf(logit[i * stride] - logit[m * stride]);\n"
-    "            smooth_one(out, a, theta + m * stride, s.mixture > 1 ? 1 / sum : 1, inside, s);\n"
+    "            sum = s.mixture > 1 ? 1 / sum : 1;\n"
+    "            (bell ? smooth_one : window_one)(out, a, theta + m * stride, sum, inside, s);\n"
     "        }\n"
     "        theta += s.mixture * stride;\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_affine_grid_text =
+    "/* Places in [-1, 1]: x = t0 u + t1 v + t2, y = t3 u + t4 v + t5. corners: -1 and 1 are the\n"
+    "   outermost pixels' centres, not the edges. */\n"
+    "static void affine_grid(float *y, const float *t, int h, int w, int corners)\n"
+    "{\n"
+    "    for (int p = 0; p < h * w; p++) {\n"
+    "        int i = p / w, j = p % w;\n"
+    "        float u = (float)(2 * j + 1) / (float)w - 1, v = (float)(2 * i + 1) / (float)h - 1;\n"
+    "        if (corners) u = w > 1 ? (float)(2 * j) / (float)(w - 1) - 1 : 0;\n"
+    "        if (corners) v = h > 1 ? (float)(2 * i) / (float)(h - 1) - 1 : 0;\n"
+    "        y[p] = t[0] * u + t[1] * v + t[2];\n"
+    "        y[h * w + p] = t[3] * u + t[4] * v + t[5];\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_grid_sample_text =
+    "/* The four pixels of x round each of the grid's n places, by how near; beyond x is 0. */\n"
+    "static void grid_sample(float *y, const float *x, const float *grid, int c, int h, int w,\n"
+    "                        int n, int corners)\n"
+    "{\n"
+    "    for (int p = 0; p < n; p++) {\n"
+    "        double px = ((double)grid[p] + 1) * (w - corners) / 2 - (corners ? 0 : 0.5);\n"
+    "        double py = ((double)grid[n + p] + 1) * (h - corners) / 2 - (corners ? 0 : 0.5);\n"
+    "        int inside = px > -1 && px < w && py > -1 && py < h;\n"
+    "        int row = inside ? (int)floor(py) : h, col = inside ? (int)floor(px) : w;\n"
+    "        for (int k = 0; k < c; k++) {\n"
+    "            float sum = px != px || py != py ? (float)(px + py) : 0;\n"
+    "            for (int r = row; r < row + 2; r++)\n"
+    "            for (int q = col; q < col + 2; q++)\n"
+    "                if (r >= 0 && r < h && q >= 0 && q < w)\n"
+    "                    sum += (float)((1 - fabs(py - r)) * (1 - fabs(px - q))) *\n"
+    "                           x[(k * h + r) * w + q];\n"
+    "            y[k * n + p] = sum;\n"
+    "        }\n"
     "    }\n"
     "}\n\n";
 static const char *const lsnni_c_half_text =
@@ -576,9 +669,10 @@ static void lsnni_c_window_of(lsnni_c *e, int i)
     lsnn_window s;
     if (lsnni_window_of(e->cx, &s, p, 1, p->out.c) != LSNN_OK) return;  /* build checked it */
     lsnni_c_needs(e, lsnni_c_window);
-    lsnni_c_print(e, ",\n           (window){ %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d });\n",
-                  s.c, s.h, s.w, p->out.c, p->out.h, p->out.w, s.kernel_h, s.kernel_w,
-                  s.stride_h, s.stride_w, s.pad_top, s.pad_left);
+    lsnni_c_print(e, ",\n           (window){ %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, "
+                  "%d, %d });\n", s.c, s.h, s.w, p->out.c, p->out.h, p->out.w, s.kernel_h,
+                  s.kernel_w, s.stride_h, s.stride_w, s.pad_top, s.pad_left, s.dilation_h,
+                  s.dilation_w, s.groups);
 }
 
 static void lsnni_c_kernels(lsnni_c *e, int i, const char *function, const char *text)
@@ -595,7 +689,13 @@ static void lsnni_c_conv2d(lsnni_c *e, int i)
 }
 static void lsnni_c_local2d(lsnni_c *e, int i)
 {
-    lsnni_c_kernels(e, i, "local2d", lsnni_c_local2d_text);
+    const lsnn_layer_plan *p = &e->net->node[i].plan;
+    lsnni_c_call(e, i, "local2d");
+    lsnni_c_param(e, i, 0);
+    lsnni_c_param(e, i, 1);
+    lsnni_c_print(e, ", %d", p->o.bias == LSNN_BIAS_OF_KERNEL ? 1 : lsnni_inner(p->out));
+    lsnni_c_window_of(e, i);
+    lsnni_c_needs(e, lsnni_c_local2d_text);
 }
 
 /* Where each kernel's connections begin, and the maps that they read.         */
@@ -796,7 +896,8 @@ static void lsnni_c_smooth(lsnni_c *e, int i)
     const lsnni_node *v = &e->net->node[i];
     const lsnn_layer_plan *p = &v->plan;
     lsnn_smoother s = lsnni_smoother_of(p, 1, 0);
-    const char *shapes = "gtsl";     /* gaussian, table, separable, of a line */
+    const char *shapes = "gtslwWrRxX";   /* gaussian, table, separable, of a line; windows: */
+                                     /*   separable, with rho, of a line; small: Gaussian */
     char text[40];
     if (!s.per_image) {
         size_t maps = (size_t)lsnni_features(p->in[0]);
@@ -810,12 +911,46 @@ static void lsnni_c_smooth(lsnni_c *e, int i)
         return;
     }
     lsnni_c_needs(e, lsnni_c_maps_text);
+    lsnni_c_needs(e, lsnni_c_window_text);
+    lsnni_c_needs(e, lsnni_c_smooth_by_text);
     lsnni_c_call(e, i, "smooth_by");
     lsnni_c_print(e, ", %s", lsnni_c_place(e, v->input[1], text));
     lsnni_c_param(e, i, 0);
-    lsnni_c_print(e, ",\n              (smoother){ %d, %d, %d, %d, %d, %d, '%c', '%c' });\n", s.k,
-                  s.rank, s.h, s.w, s.mixture, s.smooth_bias, shapes[s.shape],
-                  "nsm"[s.normalise]);
+    lsnni_c_print(e, ",\n              (smoother){ %d, %d, %d, %d, %d, %d, %d, '%c', '%c' });\n",
+                  s.k, s.rank, s.h, s.w, s.mixture, s.smooth_bias,
+                  lsnni_families[s.shape].count, shapes[s.shape], "nsm"[s.normalise]);
+}
+
+static void lsnni_c_affine_grid(lsnni_c *e, int i)
+{
+    const lsnn_layer_plan *p = &e->net->node[i].plan;
+    lsnni_c_needs(e, lsnni_c_affine_grid_text);
+    lsnni_c_call(e, i, "affine_grid");
+    lsnni_c_print(e, ", %d, %d, %d);\n", p->out.h, p->out.w, p->o.align_corners);
+}
+
+static void lsnni_c_grid_sample(lsnni_c *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    lsnn_shape in = v->plan.in[0];
+    char grid[40];
+    lsnni_c_needs(e, lsnni_c_grid_sample_text);
+    lsnni_c_call(e, i, "grid_sample");
+    lsnni_c_print(e, ", %s, %d, %d, %d, %d, %d);\n", lsnni_c_place(e, v->input[1], grid), in.c,
+                  in.h, in.w, lsnni_inner(v->plan.out), v->plan.o.align_corners);
+}
+
+static void lsnni_c_blend(lsnni_c *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    lsnn_blender s = lsnni_blend_of(&v->plan, 1, 0);
+    if (e->part == LSNNI_C_DATA)
+        lsnn_blend_weights(e->cx, e->row, e->net->value + e->net->param[v->param[0]].at, &s);
+    lsnni_c_needs(e, lsnni_c_blend_text);
+    lsnni_c_call(e, i, "blend");
+    lsnni_c_floats(e, v->name, "_weights", e->row, lsnni_area(s.banks, s.h * s.w));
+    lsnni_c_param(e, i, 1);
+    lsnni_c_print(e, ", %d, %d, %d);\n", s.banks, s.k, s.h * s.w);
 }
 
 /* A layer type and what writes it. Losses are not run in a prediction.          */
@@ -843,7 +978,10 @@ lsnni_c_writers[] = {
     { &lsnni_conv2d_type, lsnni_c_conv2d },
     { &lsnni_table_conv2d_type, lsnni_c_table_conv2d },
     { &lsnni_local2d_type, lsnni_c_local2d },
-    { &lsnni_smooth_type, lsnni_c_smooth }
+    { &lsnni_smooth_type, lsnni_c_smooth },
+    { &lsnni_affine_grid_type, lsnni_c_affine_grid },
+    { &lsnni_grid_sample_type, lsnni_c_grid_sample },
+    { &lsnni_blend_type, lsnni_c_blend }
 };
 
 static int lsnni_c_writer(const lsnn_layer_type *type)

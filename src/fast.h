@@ -20,8 +20,34 @@ typedef struct lsnni_tile {
     int lanes[LSNNI_MAX_VECTORS];        /* numbers of vector v that are stored */
     const int32_t *ka, *kb;
     const lsnn_real *bias;               /* a row each, or NULL                */
+    const lsnn_real *scale;              /* or the sums are multiplied by that at last: row */
+                                         /*   after row LSNNI_MAX_VECTORS numbers */
+    ptrdiff_t step, c_step;              /* few: vector v is at b[0] + v step, at[0] + v c_step */
     int k, rows, vectors, add;
 } lsnni_tile;
+
+/* A part of dw in blocks of images: dw[m*dw_row + t] += the sum over blocks n, pixels e and
+   lanes of dy[e*dy_step + n] x[n*x_step + m*row + at[e] + t], where e, n, t and at count
+   vectors: 1 to LSNNI_TAPS_WIDE taps t, side by side; 1 or 2 rows m of them (or the same row of
+   as many maps), of up to 3 taps also 3.                                      */
+enum { LSNNI_TAPS_WIDE = 5 };
+typedef struct lsnni_correlation {
+    const lsnn_real *dy, *x;
+    lsnn_real *dw;
+    ptrdiff_t dy_step, x_step, row, dw_row;
+    const int32_t *at;
+    int count, blocks, taps, rows;
+} lsnni_correlation;
+
+/* y = u z, pixel by pixel, in blocks of images: dz = u dy of pixel[e], all blocks side by side,
+   e after e, and s[e] = the sum over images of dy y. Returns the sum of all dz.  */
+typedef struct lsnni_behind {
+    lsnn_real *dz, *s;
+    const lsnn_real *dy, *y, *u;
+    const int32_t *pixel;
+    ptrdiff_t step;                      /* of dy and y, from block to block   */
+    int count, blocks;
+} lsnni_behind;
 
 /* A product of matrices, as of dense layers and 1 x 1 windows:
    C (m x n) (+)= A (m x k) B (k x n) + bias, with A's element (i, k) at a[i*ai + k*ak],
@@ -35,13 +61,19 @@ typedef struct lsnni_block {
 
 /* What one instruction set offers, one entry a function: its type, name and arguments. The
    struct and each set's table are made from this list. Everything is single-threaded.
-   tile: entries of a past `rows` must be readable.  block: bj is 1, n from 1 to 3 vectors, no
+   tile: entries of a past `rows` must be readable.  few: 1 to 3 rows, and 4 where a tile has
+   8; 4 vectors, or of one row 8.  block: bj is 1, n from 1 to 3 vectors, no
    bias.  dots: ak and bk are 1, m to LSNNI_DOTS_ROWS.  deviation: sum (x - mean)^2.
    axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].
+   weave: the vector at x + i*xs to y + i*ys.
    norm_forward: y = a (x - center) + b.
-   norm_backward: dx = a dy + b (x - center) istd + c. */
+   norm_backward: dx = a dy + b (x - center) istd + c.  dsc, dsc_back: see >>dsc. */
 #define LSNNI_KERNELS(X)                                                                      \
     X(void, tile, (const lsnni_tile *t))                                                      \
+    X(void, few, (const lsnni_tile *t))                                                       \
+    X(void, correlate, (const lsnni_correlation *g))                                          \
+    X(double, behind, (const lsnni_behind *g))                                                \
+    X(void, weave, (lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, size_t n))        \
     X(void, block, (const lsnni_block *g))                                                    \
     X(void, dots, (const lsnni_block *g))                                                     \
     X(void, exp, (lsnn_real *y, const lsnn_real *x, size_t n))                                \
@@ -85,6 +117,9 @@ typedef struct lsnni_block {
         double b, size_t n))                                                                  \
     X(void, norm_backward, (lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x,           \
         double center, double istd, double a, double b, double c, size_t n, int add))         \
+    X(void, dsc, (lsnn_real *sum, const lsnn_real *w, lsnn_real o, size_t n))                 \
+    X(void, dsc_back, (lsnn_real *step, lsnn_real *up, const lsnn_real *w,                    \
+        const lsnn_real *wanted, lsnn_real o, double least, int silent, size_t n))            \
     X(void, sgd, (lsnn_real *w, lsnn_real *v, const lsnn_real *g, double scale, double lr,    \
         double decay, double momentum, int nesterov, size_t n))                               \
     X(void, adam, (lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *g,              \
@@ -98,19 +133,21 @@ typedef struct lsnni_kernels {
 } lsnni_kernels;
 /* ---- >>reach: which rows of pixels and of the kernel meet --------------------------
    What one row (or column) of pixels meets: `count` partners, beginning with number
-   `first` at coordinate `at` of the other side, which rises by one (TO_W: a stride).
-       FORWARD   an output row: the kernel's rows, and the image's
-       TO_X      an image row: the kernel's rows, falling by a stride, and the output's
-       TO_W      a kernel row: the output's rows, and the image's             */
+   `first` at coordinate `at` of the other side. From one to the next, with g the greatest
+   common divisor of stride and dilation, number and coordinate change by
+       FORWARD   an output row: the kernel's rows     1            the image's   dilation
+       TO_X      an image row: the kernel's rows      -stride/g    the output's  dilation/g
+       TO_W      a kernel row: the output's rows      1            the image's   stride */
 typedef enum lsnni_way { LSNNI_FORWARD, LSNNI_TO_X, LSNNI_TO_W } lsnni_way;
 typedef struct lsnni_reach { int first, count, at; } lsnni_reach;
-typedef struct lsnni_side { int in, out, kernel, stride, pad; } lsnni_side;
+typedef struct lsnni_side { int in, out, kernel, stride, pad, dilation; } lsnni_side;
 
 /* Rows with equal `first` and `count` are of one kind, and pixels whose rows and
    columns are of one kind share a table of taps. Pixels near the border have shorter
    tables, so padding costs nothing at all.                                   */
 typedef struct lsnni_kinds {
     int rows, kinds, partners;       /* partners: of one row of each kind     */
+    int number_step, at_step;        /* from one partner to the next          */
     lsnni_reach *reach;              /* of each row                           */
     int *kind, *example, *members;   /* of each row; a row, how many, of each kind */
 } lsnni_kinds;
@@ -134,8 +171,11 @@ typedef struct lsnni_lanes {
     size_t source, target, taps;     /* pixels of a map, weights of a pair of maps */
     lsnni_group *group;
     int32_t *from, *to;              /* pixels, group by group                */
-    const lsnn_real *x, *w, *bias;   /* w: target map, source map, tap        */
+    int parts;                       /* block n is of part n % parts of an image's maps: */
+    const lsnn_real *x, *w, *bias;   /*   conv2d's groups. w: part, target map, source */
+                                     /*   map, tap                            */
     lsnn_real *y;
+    const struct lsnni_regions *regions;     /* NULL: all of the output, as it is      */
     lsnni_pooled pool;
 } lsnni_lanes;
 
@@ -157,18 +197,33 @@ static void lsnni_turn_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x, int n
 static lsnn_status lsnni_lanes_plan(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
                                     lsnni_way way, int chunk, int more_tables, size_t more,
                                     size_t *table, char **at);
-static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c, int width,
-                           const lsnn_real *dy, const lsnn_real *x, const int32_t *start,
-                           const int32_t *item, int count);
+static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c, int pitch,
+                           int width, const lsnn_real *dy, const lsnn_real *x,
+                           const int32_t *start, const int32_t *item, int count);
 static lsnn_status lsnni_blocks_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                         const lsnn_real *w, const lsnn_real *b,
                                         const lsnn_window *s, const lsnni_pooled *pool);
 static lsnn_status lsnni_blocks_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
                                            const lsnn_real *w, const lsnn_window *s, int add);
+enum { LSNNI_FEW = 4 };
+static lsnn_status lsnni_few_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
+                                        const lsnn_real *dy, const lsnn_real *x,
+                                        const lsnn_window *s);
 static lsnn_status lsnni_blocks_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
                                            const lsnn_real *dy, const lsnn_real *x,
                                            const lsnn_window *s);
+static lsnni_reach lsnni_reach_of(const lsnni_side *a, lsnni_way way, int i);
+static size_t lsnni_kinds_room(int rows);
+static void lsnni_kinds_fill(lsnni_kinds *g, char **at, const lsnni_side *side, lsnni_way way,
+                             int rows);
+static void lsnni_sides(lsnni_side side[2], const lsnn_window *s);
+static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
+                                   lsnni_way way);
+/* ops/target2d.h */
+static void lsnni_regions_scale(const struct lsnni_regions *r, lsnn_real *scale, int k,
+                                int rows, const int32_t *pixel, int vectors);
 /* >>rows */
+static int lsnni_vectors(int left);
 static lsnn_status lsnni_rows_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                       const lsnn_real *w, const lsnn_real *b,
                                       const lsnn_window *s, const lsnni_pooled *pool);

@@ -655,6 +655,7 @@ static lsnn_status lsnni_header_tensor(lsnni_header *h, lsnn_tensor *t, lsnni_sp
     if (seen != (has_dtype | has_shape | has_offsets))
         return lsnni_header_fail(h, "dtype, shape or data_offsets is missing");
     span->tensor = span->dtype->floats ? t : NULL;
+    t->dtype = span->dtype->name;
     span->begin = offset[0];
     span->end = offset[1];
     return lsnni_header_bytes(h, span, t);

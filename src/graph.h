@@ -107,7 +107,9 @@ static const char *lsnni_graph_differs(const char *a, const char *a_end, const c
                                        const char *b_end)
 {
     static const char *const free_words[] = { "x=", "share=", "keep=", "init=", "init_scale=",
-        "lr_factor=", "freeze=", "no_decay=", "rate=", "momentum=", "head=", "loss_weight=" };
+        "start=", "lr_factor=", "freeze=", "no_decay=", "decay_factor=", "l2=", "clip=", "rate=",
+        "momentum=", "head=", "loss_weight=", "dsc_alpha_max=",
+        "dsc_tau=", "dsc_xi=", "dsc_eta=", "dsc_theta=", "dsc_spread=", "dsc_silent=" };
     size_t n;
     for (a += strcspn(a, " \n"); a < a_end; a += n) {
         const char *c = b + strcspn(b, " \n");

@@ -132,6 +132,9 @@ static inline kvec K_(sort_odds)(kvec a, kvec b, int within)
    units can do, and 24 of 32 registers; with 16 registers the tile is 4 x 3.
    One function for each number of vectors; the accumulators are spelled out,
    c_ij for row i and vector j, because compilers keep only names in registers. */
+#define K_ROWS1(X) X(0)
+#define K_ROWS2(X) X(0) X(1)
+#define K_ROWS3(X) X(0) X(1) X(2)
 #define K_ROWS4(X) X(0) X(1) X(2) X(3)
 #define K_ROWS8(X) K_ROWS4(X) X(4) X(5) X(6) X(7)
 #define K_ROW(i) const lsnn_real *a##i = t->a[i];
@@ -153,10 +156,12 @@ static inline kvec K_(sort_odds)(kvec a, kvec b, int within)
 #define K_FULL1 (t->lanes[0] == K_LANES)
 #define K_FULL2 (K_FULL1 && t->lanes[1] == K_LANES)
 #define K_FULL3 (K_FULL2 && t->lanes[2] == K_LANES)
-#define K_SAVE(i, v) { lsnn_real *c = t->c[i] + t->at[v];                                  \
+#define K_SAVE_AT(i, v, place, u) { lsnn_real *c = t->c[i] + (place);                      \
                       if (t->add) c##i##v = c##i##v + K_LOAD(c);                          \
                       if (t->bias) c##i##v = c##i##v + t->bias[i];                        \
+                      if (t->scale) c##i##v = c##i##v * t->scale[LSNNI_MAX_VECTORS*i + u]; \
                       K_STORE(c, c##i##v); }
+#define K_SAVE(i, v) K_SAVE_AT(i, v, t->at[v], v)
 #define K_SAVE1(i) if (i < t->rows) K_SAVE(i, 0)
 #define K_SAVE2(i) if (i < t->rows) { K_SAVE(i, 0) K_SAVE(i, 1) }
 #define K_SAVE3(i) if (i < t->rows) { K_SAVE(i, 0) K_SAVE(i, 1) K_SAVE(i, 2) }
@@ -220,6 +225,56 @@ static void K_(tile)(const lsnni_tile *t)
     else K_(tile41)(t);
 }
 
+/* ---- >>few kernel: tiles of fewer rows by more vectors, which lie t->step apart: the same
+   pixel of neighbouring blocks of images. For rows that are left over.       */
+#define K_AHEAD4 const kvec v0 = K_LOAD(b), v1 = K_LOAD(b + step);                         \
+                 const kvec v2 = K_LOAD(b + 2 * step), v3 = K_LOAD(b + 3 * step);
+#define K_AHEAD8 K_AHEAD4 const lsnn_real *b4 = b + 4 * step;                              \
+                 const kvec v4 = K_LOAD(b4), v5 = K_LOAD(b4 + step);                       \
+                 const kvec v6 = K_LOAD(b4 + 2 * step), v7 = K_LOAD(b4 + 3 * step);
+#define K_CLEAR8(i) K_CLEAR4(i) kvec c##i##4 = zero, c##i##5 = zero, c##i##6 = zero,       \
+                    c##i##7 = zero;
+#define K_STEP8(i) K_STEP4(i) c##i##4 = K_FMA(K_ITEM(i), v4, c##i##4);                     \
+                   c##i##5 = K_FMA(K_ITEM(i), v5, c##i##5);                                \
+                   c##i##6 = K_FMA(K_ITEM(i), v6, c##i##6);                                \
+                   c##i##7 = K_FMA(K_ITEM(i), v7, c##i##7);
+#define K_SAVE_STEP(i, v) K_SAVE_AT(i, v, t->at[0] + v * t->c_step, 0)
+#define K_SAVE4(i) K_SAVE_STEP(i, 0) K_SAVE_STEP(i, 1) K_SAVE_STEP(i, 2) K_SAVE_STEP(i, 3)
+#define K_SAVE8(i) K_SAVE4(i) K_SAVE_STEP(i, 4) K_SAVE_STEP(i, 5) K_SAVE_STEP(i, 6)        \
+                   K_SAVE_STEP(i, 7)
+#define K_FEW(R, V)                                                                        \
+    static void K_(few##R##V)(const lsnni_tile *t)                                         \
+    {                                                                                      \
+        const kvec zero = { 0 };                                                          \
+        const ptrdiff_t step = t->step;                                                    \
+        const int32_t *ka = t->ka, *kb = t->kb;                                            \
+        K_ROWS##R(K_ROW) K_ROWS##R(K_CLEAR##V)                                             \
+        for (int k = 0, count = t->k; k < count; k++) {                                    \
+            const ptrdiff_t ia = ka[k];                                                    \
+            const lsnn_real *b = t->b[0] + kb[k];                                          \
+            K_AHEAD##V                                                                     \
+            K_ROWS##R(K_STEP##V)                                                           \
+        }                                                                                  \
+        K_ROWS##R(K_SAVE##V)                                                               \
+    }
+K_FEW(1, 4)
+K_FEW(1, 8)
+K_FEW(2, 4)
+K_FEW(3, 4)
+#if K_TILE_ROWS == 8
+K_FEW(4, 4)
+#endif
+
+static void K_(few)(const lsnni_tile *t)
+{
+    if (t->rows == 1) (t->vectors == 8 ? K_(few18) : K_(few14))(t);
+    else if (t->rows == 2) K_(few24)(t);
+#if K_TILE_ROWS == 8
+    else if (t->rows == 4) K_(few44)(t);
+#endif
+    else K_(few34)(t);
+}
+
 /* ---- >>block kernel: the same tiles for plain matrices, whose places are bases and strides
    instead of tables. B's rows are used where they lie; A's are three to a pointer, since
    one pointer a row is more than there are registers for. The last vector of C's row ends
@@ -227,8 +282,6 @@ static void K_(tile)(const lsnni_tile *t)
    outside of the matrices is touched. C is fetched while its tile is computed, or each tile
    would wait for it at its end. 95 to 99 % of the multiply-add units' limit; 80 % for ten
    steps of k, which hardly hide a tile's 24 stores.                          */
-#define K_ROWS1(X) X(0)
-#define K_ROWS2(X) X(0) X(1)
 #define K_ROWS5(X) K_ROWS4(X) X(4)
 #define K_A0 a0[0]
 #define K_A1 a0[ai]
@@ -440,6 +493,110 @@ static void K_(dots)(const lsnni_block *g)
     for (; fours && j < g->n; j += 2) K_(dots42)(g, 0, fours, j, edge);
 #endif
     for (j = 0; fours < g->m && j < g->n; j += 8) K_(dots18)(g, fours, g->m, j, edge);
+}
+
+/* ---- >>correlate kernel: products of dy and x, summed over images and pixels, for some taps
+   side by side in some rows: see lsnni_correlation. A vector is of the images of a block; its
+   lanes are added up at the end. An x is loaded once for each tap that meets it, from the
+   first-level cache, since taps follow one another at once: 10 multiply-adds with 11 loads,
+   so 90 % of the limit where both units can do two.                          */
+#define K_CLEAR5(i) K_CLEAR4(i) kvec c##i##4 = zero;
+#define K_TAP(m, t) c##m##t = K_FMA(v, K_LOAD(x##m + t * K_LANES), c##m##t);
+#define K_TAPS1(m) K_TAP(m, 0)
+#define K_TAPS2(m) K_TAPS1(m) K_TAP(m, 1)
+#define K_TAPS3(m) K_TAPS2(m) K_TAP(m, 2)
+#define K_TAPS4(m) K_TAPS3(m) K_TAP(m, 3)
+#define K_TAPS5(m) K_TAPS4(m) K_TAP(m, 4)
+#define K_HOLD1(m) t[m * K_WIDE] = c##m##0;
+#define K_HOLD2(m) K_HOLD1(m) t[m * K_WIDE + 1] = c##m##1;
+#define K_HOLD3(m) K_HOLD2(m) t[m * K_WIDE + 2] = c##m##2;
+#define K_HOLD4(m) K_HOLD3(m) t[m * K_WIDE + 3] = c##m##3;
+#define K_HOLD5(m) K_HOLD4(m) t[m * K_WIDE + 4] = c##m##4;
+#define K_PLACE(m) const lsnn_real *const x##m = x + m * g->row;
+#define K_CORRELATE(T, M)                                                                  \
+    static void K_(correlate##T##M)(const lsnni_correlation *g)                            \
+    {                                                                                      \
+        enum { K_WIDE = T, K_SUMS = (T * M + K_LANES - 1) / K_LANES * K_LANES };           \
+        const kvec zero = { 0 };                                                          \
+        lsnn_real sum[K_SUMS];                                                             \
+        kvec t[K_SUMS];                                                                    \
+        K_ROWS##M(K_CLEAR##T)                                                              \
+        for (int n = 0; n < g->blocks; n++) {                                              \
+            const lsnn_real *dy = g->dy + n * K_LANES, *from = g->x + n * g->x_step;       \
+            for (int e = 0; e < g->count; e++, dy += g->dy_step * K_LANES) {               \
+                const lsnn_real *x = from + (ptrdiff_t)g->at[e] * K_LANES;                 \
+                const kvec v = K_LOAD(dy);                                                 \
+                K_ROWS##M(K_PLACE)                                                         \
+                K_ROWS##M(K_TAPS##T)                                                       \
+            }                                                                              \
+        }                                                                                  \
+        K_ROWS##M(K_HOLD##T)                                                               \
+        for (int l = T * M; l < K_SUMS; l++) t[l] = zero;                                  \
+        LSNNI_UNROLL                                                                       \
+        for (int l = 0; l < K_SUMS; l += K_LANES) K_STORE(sum + l, K_(add_lanes)(t + l));  \
+        for (int m = 0; m < M; m++)                                                        \
+            for (int l = 0; l < T; l++) g->dw[m * g->dw_row + l] += sum[m * T + l];        \
+    }
+K_CORRELATE(1, 1)
+K_CORRELATE(1, 2)
+K_CORRELATE(1, 3)
+K_CORRELATE(2, 1)
+K_CORRELATE(2, 2)
+K_CORRELATE(2, 3)
+K_CORRELATE(3, 1)
+K_CORRELATE(3, 2)
+K_CORRELATE(3, 3)
+K_CORRELATE(4, 1)
+K_CORRELATE(4, 2)
+K_CORRELATE(5, 1)
+K_CORRELATE(5, 2)
+
+static void K_(correlate)(const lsnni_correlation *g)
+{
+    typedef void run(const lsnni_correlation *g);
+    static run *const runs[LSNNI_TAPS_WIDE][3] = {
+        { K_(correlate11), K_(correlate12), K_(correlate13) },
+        { K_(correlate21), K_(correlate22), K_(correlate23) },
+        { K_(correlate31), K_(correlate32), K_(correlate33) },
+        { K_(correlate41), K_(correlate42), NULL }, { K_(correlate51), K_(correlate52), NULL }
+    };
+    runs[g->taps - 1][g->rows - 1](g);
+}
+
+static void K_(weave)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, size_t n)
+{
+    for (size_t i = 0; i < n; i++) K_STORE(y + i * ys, K_LOAD(x + i * xs));
+}
+
+/* The gradient behind a window, on blocks of images: see lsnni_behind.       */
+static double K_(behind)(const lsnni_behind *g)
+{
+    const kvec zero = { 0 };
+    lsnn_real sum[K_LANES];
+    kvec all = zero, t[K_LANES];
+    double total = 0;
+    for (int e = 0; e < g->count; e += K_LANES) {
+        const int some = LSNNI_MIN(K_LANES, g->count - e);
+        for (int l = 0; l < some; l++) {
+            const ptrdiff_t at = (ptrdiff_t)g->pixel[e + l] * K_LANES;
+            const lsnn_real *dy = g->dy + at, *y = g->y + at;
+            lsnn_real *dz = g->dz + (ptrdiff_t)(e + l) * g->blocks * K_LANES;
+            kvec products = zero;
+            for (int n = 0; n < g->blocks; n++) {
+                const kvec v = K_LOAD(dy + n * g->step), z = v * g->u[e + l];
+                products = K_FMA(v, K_LOAD(y + n * g->step), products);
+                all = all + z;
+                K_STORE(dz + n * K_LANES, z);
+            }
+            t[l] = products;
+        }
+        for (int l = some; l < K_LANES; l++) t[l] = zero;
+        K_STORE(sum, K_(add_lanes)(t));
+        for (int l = 0; l < some; l++) g->s[e + l] = sum[l];
+    }
+    K_STORE(sum, all);
+    for (int l = 0; l < K_LANES; l++) total += (double)sum[l];
+    return total;
 }
 
 /* ---- >>exp: e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and e^r by its
@@ -1081,6 +1238,39 @@ static void K_(dropout)(lsnn_real *y, const lsnn_real *x, const lsnn_rng *at, ui
     }
 }
 
+/* ---- >>dsc rows: input o's connections to n neurons. step: the change of w, over xi; up: what
+   each asks of o, over eta. wanted: eta D_x / sum_j o_j of each neuron.       */
+static void K_(dsc)(lsnn_real *sum, const lsnn_real *w, lsnn_real o, size_t n)
+{
+    const lsnn_real rest = 1 - o;
+    for (size_t k = 0; k < n; k++) {
+        lsnn_real r = w[k] < 0 ? -w[k] : w[k], g = 1 - rest / r;
+        g = g > 0 ? g : 0;
+        sum[k] += w[k] < 0 ? -g : g;
+    }
+}
+
+static void K_(dsc_back)(lsnn_real *step, lsnn_real *up, const lsnn_real *w,
+                         const lsnn_real *wanted, lsnn_real o, double least, int silent,
+                         size_t n)
+{
+    const lsnn_real rest = 1 - o, low = LSNNI_R(least), gate = silent ? 0 : -1;
+    for (size_t k = 0; k < n; k++) {
+        lsnn_real sign = w[k] < 0 ? (lsnn_real)-1 : (lsnn_real)1, r = sign * w[k];
+        lsnn_real d = sign * o * wanted[k], g = 1 - rest / r, t, hat, to;
+        g = g > 0 ? g : 0;
+        t = g + d;
+        t = t > 0 ? t : 0;
+        t = t < 1 ? t : 1;
+        hat = rest / (t < 1 ? 1 - t : 1);
+        hat = t < 1 ? hat : 1;
+        to = t > g ? (hat < 1 ? hat : 1) : (hat > low ? hat : low);
+        sign = (t > g || t < g) && g > gate ? sign : 0;
+        step[k] = sign * (to - r);
+        up[k] = sign * (rest - r * (1 - t));
+    }
+}
+
 /* ---- >>updates: see >>optimizers for the formulas. scale is the clipping, c1 and c2 are
    1 / (1 - b1^t) and 1 / (1 - b2^t), shrink is AdamW's lr wd.                */
 static void K_(sgd)(lsnn_real *w, lsnn_real *v, const lsnn_real *g, double scale, double lr,
@@ -1194,6 +1384,30 @@ static const lsnni_kernels K_(kernels) = { K_TILE_ROWS, K_LANES LSNNI_KERNELS(K_
 #undef K_SAVE2
 #undef K_SAVE3
 #undef K_SUMS
+#undef K_ROWS3
+#undef K_AHEAD4
+#undef K_AHEAD8
+#undef K_CLEAR8
+#undef K_STEP8
+#undef K_SAVE_AT
+#undef K_SAVE_STEP
+#undef K_SAVE4
+#undef K_SAVE8
+#undef K_FEW
+#undef K_CLEAR5
+#undef K_TAP
+#undef K_TAPS1
+#undef K_TAPS2
+#undef K_TAPS3
+#undef K_TAPS4
+#undef K_TAPS5
+#undef K_HOLD1
+#undef K_HOLD2
+#undef K_HOLD3
+#undef K_HOLD4
+#undef K_HOLD5
+#undef K_PLACE
+#undef K_CORRELATE
 #undef K_REDUCE
 #undef K_MAP
 #undef K_BYTES

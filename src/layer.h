@@ -57,8 +57,12 @@ static lsnn_status lsnni_window_of(lsnn_ctx *cx, lsnn_window *s, const lsnn_laye
     int pad[4];
     pad[0] = p->o.pad_top; pad[1] = p->o.pad_left;
     pad[2] = p->o.pad_bottom; pad[3] = p->o.pad_right;
-    return lsnn_window_set(cx, s, n, p->in[0], k, p->o.kernel_h, p->o.kernel_w, p->o.stride_h,
-                           p->o.stride_w, p->o.padding, pad);
+    memset(s, 0, sizeof *s);
+    s->n = n; s->c = p->in[0].c; s->h = p->in[0].h; s->w = p->in[0].w; s->k = k;
+    s->kernel_h = p->o.kernel_h; s->kernel_w = p->o.kernel_w;
+    s->stride_h = p->o.stride_h; s->stride_w = p->o.stride_w;
+    s->dilation_h = p->o.dilation_h; s->dilation_w = p->o.dilation_w; s->groups = p->o.groups;
+    return lsnn_window_fit(cx, s, p->o.padding, pad);
 }
 
 static lsnn_status lsnni_call_window(lsnn_ctx *cx, lsnn_window *s, const lsnn_call *c)
@@ -75,6 +79,9 @@ static void lsnni_window_defaults(lsnn_options *o, int stride_h, int stride_w)
     if (!o->kernel_w) o->kernel_w = o->kernel_h;
     if (!o->stride_w) o->stride_w = o->stride_h ? o->stride_h : stride_w;
     if (!o->stride_h) o->stride_h = stride_h;
+    if (!o->dilation_w) o->dilation_w = o->dilation_h;
+    if (o->dilation_h == 1 && o->dilation_w == 1) o->dilation_h = o->dilation_w = 0;
+    if (o->groups == 1) o->groups = 0;   /* 1 and 0 are the same in a file, too */
 }
 
 /* An option, or what it is where the caller left it 0.                        */
@@ -83,9 +90,10 @@ static double lsnni_or(double value, double otherwise)
     return value <= 0 && value >= 0 ? otherwise : value;     /* NaN stays, to be refused */
 }
 
-#define LSNNI_PARAM_OPTIONS "init init_scale lr_factor freeze no_decay "
+#define LSNNI_PARAM_OPTIONS "init init_scale lr_factor freeze no_decay decay_factor "
 #define LSNNI_WINDOW_OPTIONS "kernel_h kernel_w stride_h stride_w padding pad_top pad_left " \
                              "pad_bottom pad_right "
+#define LSNNI_KERNEL_OPTIONS LSNNI_WINDOW_OPTIONS "dilation_h dilation_w groups "
 #define LSNNI_WEIGHTED LSNNI_PARAM_OPTIONS "no_bias filters "
 
 static lsnn_status lsnni_plan_same(lsnn_ctx *cx, lsnn_layer_plan *p)
@@ -120,6 +128,24 @@ static void lsnni_connect(lsnn_layer_plan *p, double inputs)
     p->connections[1] = p->params > 1 ? units : 0;
 }
 
+/* The first values of parameter i, `count` of them: weights by He (normal, variance 2 / fan_in)
+   or Glorot (uniform, variance 2 / (fan_in + fan_out)), the rest as the layer says. */
+static void lsnni_draw_values(const lsnn_layer_plan *p, int i, lsnn_real *v, size_t count,
+                              lsnn_rng *r)
+{
+    const lsnn_param_spec *s = &p->param[i];
+    double scale = p->o.init_scale > 0 ? p->o.init_scale : 1;
+    double he = sqrt(2.0 / LSNNI_MAX(1, s->fan_in));
+    double glorot = sqrt(6.0 / LSNNI_MAX(1, s->fan_in + s->fan_out));
+    for (size_t j = 0; j < count; j++) {
+        double d = s->value;
+        if (s->fan_in > 0 && p->o.init == LSNN_INIT_HE) d = scale * he * lsnn_rng_normal(r);
+        else if (s->fan_in > 0 && p->o.init == LSNN_INIT_GLOROT)
+            d = scale * glorot * (2 * lsnn_rng_uniform(r) - 1);
+        v[j] = LSNNI_R(d);
+    }
+}
+
 /* The builders fill in what their positional arguments say.                   */
 static lsnn_options lsnni_options(const lsnn_options *o)
 {
@@ -136,4 +162,13 @@ static int lsnni_windowed(lsnn_net *net, const lsnn_layer_type *type, int x, int
     if (!all.kernel_h) all.kernel_h = kernel;
     if (!all.kernel_w) all.kernel_w = kernel;
     return lsnn_layer(net, type, &x, 1, &all);
+}
+
+/* Kernels of 1 x kernel, for signals.                                         */
+static int lsnni_windowed_row(lsnn_net *net, const lsnn_layer_type *type, int x, int filters,
+                              int kernel, const lsnn_options *o)
+{
+    lsnn_options row = lsnni_options(o);
+    if (!row.kernel_h) row.kernel_h = 1;
+    return lsnni_windowed(net, type, x, filters, kernel, &row);
 }

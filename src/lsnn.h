@@ -55,7 +55,13 @@
 #include "ops/conv2d.h"
 #include "ops/table_conv2d.h"
 #include "ops/local2d.h"
+#include "ops/attention.h"
+#include "ops/target2d.h"
 #include "ops/smooth.h"
+#include "ops/blend.h"
+#include "ops/transform.h"
+#include "ops/dsc.h"
+#include "ops/dsc_loss.h"
 
 /* The library's layer types. A new one is a file above and a line here.      */
 static const lsnn_layer_type *const lsnni_types[] = {
@@ -75,7 +81,11 @@ static const lsnn_layer_type *const lsnni_types[] = {
     &lsnni_conv2d_type,
     &lsnni_table_conv2d_type,
     &lsnni_local2d_type,
-    &lsnni_smooth_type
+    &lsnni_smooth_type,
+    &lsnni_blend_type,
+    &lsnni_affine_grid_type, &lsnni_grid_sample_type,
+    &lsnni_dsc_dense_type, &lsnni_dsc_conv2d_type, &lsnni_dsc_local2d_type,
+    &lsnni_dsc_loss_type, &lsnni_dsc_lateral_type
 };
 
 #include "net.h"

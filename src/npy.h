@@ -234,6 +234,7 @@ static lsnn_status lsnni_npz_values(lsnni_npz *z, lsnn_file *f)
         t->name = a->name;
         t->rank = a->rank;
         t->dims = a->dims;
+        t->dtype = a->dtype->name;
         for (int d = 0; d < a->rank && d < 4; d++) t->dim[d] = a->dims[d];
         t->count = a->count;
         t->v = v;

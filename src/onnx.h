@@ -3,10 +3,12 @@
    An ONNX file is a protobuf message: fields of a number and a value, where a value may be a
    message again. Five kinds are needed here, so they are written by hand: a model holds a
    graph, a graph its nodes, constants, inputs and outputs (onnx.proto3 of ONNX 1.8). Opset 13,
-   the first whose Softmax and ReduceSum are today's.
+   the first whose Softmax and ReduceSum are today's; 16 of a net with a grid_sample, which no
+   lower one has.
    Arrays are N,C,H,W; those of dense layers and of flatten N,K, see lsnni_onnx_read.
    ==========================================================================*/
-enum { LSNNI_ONNX_OPSET = 13, LSNNI_ONNX_FLOAT = 1, LSNNI_ONNX_INT64 = 7 };
+enum { LSNNI_ONNX_OPSET = 13, LSNNI_ONNX_OPSET_GRID = 16, LSNNI_ONNX_FLOAT = 1,
+       LSNNI_ONNX_INT64 = 7 };
 
 /* ---- >>protobuf: bytes that grow ------------------------------------------------------*/
 typedef struct lsnni_bytes {
@@ -79,6 +81,7 @@ typedef struct lsnni_onnx {
     lsnn_net *net;
     lsnni_bytes graph, node, inner, innermost;    /* messages inside of messages   */
     int made;                                /* names of arrays in between    */
+    int opset;
     char *flat;                              /* one a net's node: its array is N,K */
     lsnn_real *row;
 } lsnni_onnx;
@@ -343,20 +346,25 @@ static void lsnni_onnx_window(const lsnni_onnx *e, int i, lsnn_window *s, int pa
     if (lsnni_window_of(e->cx, s, &p, 1, v->shape.c) != LSNN_OK) return;
     pad[0] = s->pad_top;
     pad[1] = s->pad_left;
-    pad[2] = LSNNI_MAX(0, (s->oh - 1) * s->stride_h + s->kernel_h - s->h - pad[0]);
-    pad[3] = LSNNI_MAX(0, (s->ow - 1) * s->stride_w + s->kernel_w - s->w - pad[1]);
+    pad[2] = LSNNI_MAX(0, (s->oh - 1) * s->stride_h + lsnni_extent(s->kernel_h, s->dilation_h) -
+                          s->h - pad[0]);
+    pad[3] = LSNNI_MAX(0, (s->ow - 1) * s->stride_w + lsnni_extent(s->kernel_w, s->dilation_w) -
+                          s->w - pad[1]);
 }
 
 static void lsnni_onnx_window_says(lsnni_onnx *e, int i)
 {
     lsnn_window s;
-    int pad[4], kernel[2], stride[2];
+    int pad[4], kernel[2], stride[2], dilation[2];
     lsnni_onnx_window(e, i, &s, pad);
+    dilation[0] = s.dilation_h; dilation[1] = s.dilation_w;
     kernel[0] = s.kernel_h; kernel[1] = s.kernel_w;
     stride[0] = s.stride_h; stride[1] = s.stride_w;
     lsnni_onnx_ints(e, "kernel_shape", kernel, 2);
     lsnni_onnx_ints(e, "strides", stride, 2);
     lsnni_onnx_ints(e, "pads", pad, 4);
+    if (dilation[0] > 1 || dilation[1] > 1) lsnni_onnx_ints(e, "dilations", dilation, 2);
+    if (s.groups > 1) lsnni_onnx_int(e, "group", s.groups);
 }
 
 static void lsnni_onnx_conv2d(lsnni_onnx *e, int i)
@@ -513,7 +521,8 @@ static void lsnni_onnx_patches(lsnni_onnx *e, int i, const lsnn_window *s, const
     for (int c = 0; c < s->c; c++)
     for (int u = 0; u < s->kernel_h; u++)
     for (int v = 0; v < s->kernel_w; v++)
-        index[at++] = ((int64_t)c * h + oy * s->stride_h + u) * w + ox * s->stride_w + v;
+        index[at++] = ((int64_t)c * h + oy * s->stride_h + u * s->dilation_h) * w +
+            ox * s->stride_w + v * s->dilation_w;
     lsnni_onnx_constant(e, lsnni_onnx_made(e, i, name), NULL, index, dim, 2);
     lsnni_free(e->cx, index);
     lsnni_onnx_reads(e, x);
@@ -522,12 +531,14 @@ static void lsnni_onnx_patches(lsnni_onnx *e, int i, const lsnn_window *s, const
     lsnni_onnx_next(e, i, "Gather", x);                  /* N,P,CRS           */
 }
 
-static void lsnni_onnx_turn(lsnni_onnx *e, int i, int a, int b, int c, char x[LSNNI_ONNX_NAME])
+/* d: the last of four axes, or 0: there are three.                              */
+static void lsnni_onnx_turn(lsnni_onnx *e, int i, int a, int b, int c, int d,
+                            char x[LSNNI_ONNX_NAME])
 {
-    int perm[3];
-    perm[0] = a; perm[1] = b; perm[2] = c;
+    int perm[4];
+    perm[0] = a; perm[1] = b; perm[2] = c; perm[3] = d;
     lsnni_onnx_reads(e, x);
-    lsnni_onnx_ints(e, "perm", perm, 3);
+    lsnni_onnx_ints(e, "perm", perm, a + b + c + d == 6 ? 4 : 3);
     lsnni_onnx_next(e, i, "Transpose", x);
 }
 
@@ -540,16 +551,38 @@ static void lsnni_onnx_pair(lsnni_onnx *e, int i, const char *op, const char *a,
     lsnni_onnx_next(e, i, op, y);
 }
 
-/* The sum over axis 2, which is left out.                                      */
-static void lsnni_onnx_sum(lsnni_onnx *e, int i, char y[LSNNI_ONNX_NAME])
+/* The sum over an axis, which is left out.                                     */
+static void lsnni_onnx_sum(lsnni_onnx *e, int i, int64_t axis, char y[LSNNI_ONNX_NAME])
 {
     char axes[LSNNI_ONNX_NAME];
-    int64_t axis = 2;
     lsnni_onnx_whole(e, i, &axis, 1, axes);
     lsnni_onnx_reads(e, y);
     lsnni_onnx_reads(e, axes);
     lsnni_onnx_int(e, "keepdims", 0);
     lsnni_onnx_next(e, i, "ReduceSum", y);
+}
+
+/* The weights P,CRS,K of a local2d as P,groups,CRS,K/groups.                     */
+static void lsnni_onnx_local_weights(lsnni_onnx *e, int i, const lsnn_window *s,
+                                     char name[LSNNI_ONNX_NAME])
+{
+    const lsnn_real *w = lsnni_onnx_values(e, i, 0);
+    int dim[4];
+    size_t count;
+    lsnn_real *turned;
+    dim[0] = s->oh * s->ow; dim[1] = s->groups; dim[2] = lsnni_depth(s);
+    dim[3] = s->k / s->groups;
+    count = lsnni_area(dim[0], dim[2]);
+    turned = (lsnn_real *)lsnni_alloc(e->cx, count * (size_t)s->k, sizeof *turned);
+    if (!turned) e->graph.status = LSNN_ENOMEM;
+    if (!turned) return;
+    for (size_t q = 0; q < count; q++)
+        for (int k = 0; k < s->k; k++)
+            turned[lsnni_at4((int)(q / (size_t)dim[2]), k / dim[3], dim[1],
+                             (int)(q % (size_t)dim[2]), dim[2], k % dim[3], dim[3])] =
+                w[q * (size_t)s->k + (size_t)k];
+    lsnni_onnx_floats(e, i, turned, dim, 4, name);
+    lsnni_free(e->cx, turned);
 }
 
 static void lsnni_onnx_local2d(lsnni_onnx *e, int i)
@@ -561,17 +594,35 @@ static void lsnni_onnx_local2d(lsnni_onnx *e, int i)
     lsnni_onnx_window(e, i, &s, pad);
     lsnni_onnx_read(e, i, v->input[0], 0, x);
     lsnni_onnx_patches(e, i, &s, pad, x);
-    dim[0] = s.oh * s.ow;
-    dim[1] = s.c * s.kernel_h * s.kernel_w;
-    dim[2] = s.k;
-    lsnni_onnx_param(e, i, 0, 0, dim, 3, w);
-    lsnni_onnx_turn(e, i, 1, 0, 2, x);
+    lsnni_onnx_shape(e, i, x, 4, s.oh * s.ow, s.groups, lsnni_depth(&s));
+    lsnni_onnx_turn(e, i, 1, 2, 0, 3, x);
+    lsnni_onnx_local_weights(e, i, &s, w);
     lsnni_onnx_reads(e, x);
     lsnni_onnx_reads(e, w);
-    lsnni_onnx_next(e, i, "MatMul", x);                  /* P,N,K             */
-    lsnni_onnx_turn(e, i, 1, 2, 0, x);
+    lsnni_onnx_next(e, i, "MatMul", x);                  /* P,groups,N,K/groups */
+    lsnni_onnx_turn(e, i, 2, 1, 3, 0, x);
     lsnni_onnx_shape(e, i, x, 4, s.k, s.oh, s.ow);
     dim[0] = s.k; dim[1] = s.oh; dim[2] = s.ow;
+    if (v->plan.o.bias == LSNN_BIAS_OF_KERNEL) dim[1] = dim[2] = 1;
+    lsnni_onnx_by(e, i, "Add", lsnni_onnx_values(e, i, 1), dim, 3, x);
+    lsnni_onnx_done(e, i, x);
+}
+
+/* ---- blend: its maps as N,banks,K,P, by constant weights, added up. */
+static void lsnni_onnx_blend(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    lsnn_blender s = lsnni_blend_of(&v->plan, 1, 0);
+    char x[LSNNI_ONNX_NAME];
+    int dim[4];
+    if (lsnn_blend_weights(e->cx, e->row, lsnni_onnx_values(e, i, 0), &s) != LSNN_OK) return;
+    dim[0] = dim[2] = 1; dim[1] = s.banks; dim[3] = s.h * s.w;
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_shape(e, i, x, 4, s.banks, s.k, s.h * s.w);
+    lsnni_onnx_by(e, i, "Mul", e->row, dim, 4, x);
+    lsnni_onnx_sum(e, i, 1, x);
+    lsnni_onnx_shape(e, i, x, 4, s.k, s.h, s.w);
+    dim[0] = s.k; dim[1] = dim[2] = 1;
     lsnni_onnx_by(e, i, "Add", lsnni_onnx_values(e, i, 1), dim, 3, x);
     lsnni_onnx_done(e, i, x);
 }
@@ -618,7 +669,7 @@ static void lsnni_onnx_lp_pool(lsnni_onnx *e, int i)
     lsnni_onnx_by(e, i, "Pow", e->row, dim, 2, x);
     lsnni_onnx_pair(e, i, "Mul", x, most, x);
     lsnni_onnx_shape(e, i, x, 3, s.oh * s.ow, s.c, 0);
-    lsnni_onnx_turn(e, i, 0, 2, 1, x);
+    lsnni_onnx_turn(e, i, 0, 2, 1, 0, x);
     lsnni_onnx_shape(e, i, x, 4, s.c, s.oh, s.ow);
     lsnni_onnx_done(e, i, x);
 }
@@ -666,6 +717,88 @@ static void lsnni_onnx_exponent(lsnni_onnx *e, int i, const lsnn_smoother *s, co
     lsnni_onnx_next(e, i, "Neg", y);
 }
 
+/* A constant number, as op's second input.                                    */
+static void lsnni_onnx_with(lsnni_onnx *e, int i, const char *op, double v,
+                            char y[LSNNI_ONNX_NAME])
+{
+    const lsnn_real one = LSNNI_R(v);
+    const int dim = 1;
+    lsnni_onnx_by(e, i, op, &one, &dim, 1, y);
+}
+static void lsnni_onnx_of(lsnni_onnx *e, int i, const char *op, char y[LSNNI_ONNX_NAME])
+{
+    lsnni_onnx_reads(e, y);
+    lsnni_onnx_next(e, i, op, y);
+}
+
+/* z along one side of TKN's windows, from theta's mu and s: N, maps, M, P. The sign of s, for
+   rho alone, is that of (s's sign) + 1/2: + at 0.                            */
+static void lsnni_onnx_attention_z(lsnni_onnx *e, int i, const lsnn_smoother *s, int down,
+                                   const char *theta, char z[LSNNI_ONNX_NAME])
+{
+    char width[LSNNI_ONNX_NAME], sign[LSNNI_ONNX_NAME], mu[LSNNI_ONNX_NAME];
+    int dim[4] = { 1, 1, 1, 0 }, side = down ? s->h : s->w, *count = &dim[3];
+    snprintf(mu, sizeof mu, "%s", theta);
+    snprintf(width, sizeof width, "%s", theta);
+    lsnni_onnx_cut(e, i, 3, 2 * down, 1, mu);
+    lsnni_onnx_cut(e, i, 3, 2 * down + 1, 1, width);
+    snprintf(sign, sizeof sign, "%s", width);
+    lsnni_onnx_with(e, i, "Mul", side, mu);
+    *count = s->h * s->w;
+    for (int p = 0; p < *count; p++) e->row[p] = (lsnn_real)(down ? p / s->w : p % s->w);
+    lsnni_onnx_floats(e, i, e->row, dim, 4, z);
+    lsnni_onnx_pair(e, i, "Sub", z, mu, z);
+    lsnni_onnx_with(e, i, "Mul", 0.5 * side, width);
+    lsnni_onnx_of(e, i, "Abs", width);
+    lsnni_onnx_with(e, i, "Max", LSNNI_THIN, width);
+    lsnni_onnx_pair(e, i, "Div", z, width, z);
+    lsnni_onnx_with(e, i, "Min", LSNNI_FAR, z);
+    lsnni_onnx_with(e, i, "Max", -LSNNI_FAR, z);
+    if (!lsnni_bivariate(s->shape)) return;
+    lsnni_onnx_of(e, i, "Sign", sign);
+    lsnni_onnx_with(e, i, "Add", 0.5, sign);
+    lsnni_onnx_of(e, i, "Sign", sign);
+    lsnni_onnx_pair(e, i, "Mul", z, sign, z);
+}
+
+/* log f of q, in place: -q half, or -log(1 + q).                              */
+static void lsnni_onnx_attention_log(lsnni_onnx *e, int i, const lsnn_smoother *s, double half,
+                                     char q[LSNNI_ONNX_NAME])
+{
+    if (lsnni_cauchy(s->shape)) {
+        lsnni_onnx_with(e, i, "Add", 1, q);
+        lsnni_onnx_of(e, i, "Log", q);
+    }
+    lsnni_onnx_with(e, i, "Mul", lsnni_cauchy(s->shape) ? -1 : -half, q);
+}
+
+/* log U of each of TKN's windows, as lsnni_attention_exponent has it.         */
+static void lsnni_onnx_attention(lsnni_onnx *e, int i, const lsnn_smoother *s,
+                                 const char *theta, char y[LSNNI_ONNX_NAME])
+{
+    char z[2][LSNNI_ONNX_NAME], rho[LSNNI_ONNX_NAME], left[LSNNI_ONNX_NAME];
+    int sides = lsnni_attentive_1d(s->shape) ? 1 : 2, both = lsnni_bivariate(s->shape);
+    for (int j = 0; j < sides; j++) lsnni_onnx_attention_z(e, i, s, j, theta, z[j]);
+    if (both) {                                          /* z_x - rho z_y, z_y^2 (1 - rho^2) */
+        snprintf(rho, sizeof rho, "%s", theta);
+        lsnni_onnx_cut(e, i, 3, LSNNI_AT_RHO, 1, rho);
+        lsnni_onnx_of(e, i, "Tanh", rho);
+        lsnni_onnx_pair(e, i, "Mul", z[1], rho, y);
+        lsnni_onnx_pair(e, i, "Sub", z[0], y, z[0]);
+        lsnni_onnx_pair(e, i, "Mul", rho, rho, left);
+        lsnni_onnx_with(e, i, "Mul", -1, left);
+        lsnni_onnx_with(e, i, "Add", 1, left);
+    }
+    for (int j = 0; j < sides; j++) {
+        lsnni_onnx_pair(e, i, "Mul", z[j], z[j], z[j]);
+        if (both && j) lsnni_onnx_pair(e, i, "Mul", z[j], left, z[j]);
+        if (!both) lsnni_onnx_attention_log(e, i, s, 0.5, z[j]);
+    }
+    snprintf(y, LSNNI_ONNX_NAME, "%s", z[0]);
+    if (sides > 1) lsnni_onnx_pair(e, i, "Add", z[0], z[1], y);
+    if (both) lsnni_onnx_attention_log(e, i, s, 1, y);
+}
+
 static void lsnni_onnx_softmax_over(lsnni_onnx *e, int i, int axis, char y[LSNNI_ONNX_NAME])
 {
     lsnni_onnx_reads(e, y);
@@ -684,7 +817,8 @@ static void lsnni_onnx_maps(lsnni_onnx *e, int i, const lsnn_smoother *s, int no
     snprintf(u, LSNNI_ONNX_NAME, "%s", theta);
     if (s->shape != LSNN_TABLE) {
         lsnni_onnx_shape(e, i, theta, 4, maps, parts, stride);
-        lsnni_onnx_exponent(e, i, s, theta, u);
+        if (lsnni_attentive(s->shape)) lsnni_onnx_attention(e, i, s, theta, u);
+        else lsnni_onnx_exponent(e, i, s, theta, u);
         if (s->normalise == LSNN_NORMALISE_NONE) {
             lsnni_onnx_reads(e, u);
             lsnni_onnx_next(e, i, "Exp", u);
@@ -695,7 +829,7 @@ static void lsnni_onnx_maps(lsnni_onnx *e, int i, const lsnn_smoother *s, int no
             lsnni_onnx_cut(e, i, 3, stride - 1, 1, w);
             lsnni_onnx_softmax_over(e, i, 2, w);
             lsnni_onnx_pair(e, i, "Mul", u, w, u);
-            lsnni_onnx_sum(e, i, u);
+            lsnni_onnx_sum(e, i, 2, u);
         }
     }
     lsnni_onnx_shape(e, i, u, 4, maps, s->h, s->w);
@@ -725,12 +859,54 @@ static void lsnni_onnx_smooth(lsnni_onnx *e, int i)
         lsnni_onnx_by(e, i, "Mul", e->row, dim, 3, y);
     if (s.rank > 1) {
         lsnni_onnx_shape(e, i, y, 4, s.k, s.rank, s.h * s.w);
-        lsnni_onnx_sum(e, i, y);
+        lsnni_onnx_sum(e, i, 2, y);
         lsnni_onnx_shape(e, i, y, 4, s.k, s.h, s.w);
     }
     dim[0] = s.k; dim[1] = dim[2] = 1;
     if (!s.smooth_bias) lsnni_onnx_by(e, i, "Add", b, dim, 3, y);
     lsnni_onnx_done(e, i, y);
+}
+
+/* ---- transformers: the grid is theta N,2,3 times the places of all pixels, 3,P. */
+static void lsnni_onnx_affine_grid(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    int corners = v->plan.o.align_corners, h = v->shape.h, w = v->shape.w, dim[2];
+    char x[LSNNI_ONNX_NAME];
+    lsnn_real *place;
+    dim[0] = 3; dim[1] = h * w;
+    place = (lsnn_real *)lsnni_alloc(e->cx, lsnni_area(3, dim[1]), sizeof *place);
+    if (!place) e->graph.status = LSNN_ENOMEM;
+    if (!place) return;
+    for (int p = 0; p < dim[1]; p++) {
+        place[p] = LSNNI_R(lsnni_place(p % w, w, corners));
+        place[lsnni_at2(1, p, dim[1])] = LSNNI_R(lsnni_place(p / w, h, corners));
+        place[lsnni_at2(2, p, dim[1])] = 1;
+    }
+    lsnni_onnx_read(e, i, v->input[0], 1, x);
+    lsnni_onnx_shape(e, i, x, 3, 2, 3, 0);
+    lsnni_onnx_by(e, i, "MatMul", place, dim, 2, x);
+    lsnni_free(e->cx, place);
+    lsnni_onnx_shape(e, i, x, 4, 2, h, w);
+    lsnni_onnx_done(e, i, x);
+}
+
+/* ONNX has x and y side by side, as PyTorch has; bilinear with zeros is what it does unasked. */
+static void lsnni_onnx_grid_sample(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const int perm[4] = { 0, 2, 3, 1 };
+    char x[LSNNI_ONNX_NAME], grid[LSNNI_ONNX_NAME];
+    lsnni_onnx_read(e, i, v->input[1], 0, grid);
+    lsnni_onnx_reads(e, grid);
+    lsnni_onnx_ints(e, "perm", perm, 4);
+    lsnni_onnx_next(e, i, "Transpose", grid);
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_reads(e, grid);
+    lsnni_onnx_int(e, "align_corners", v->plan.o.align_corners);
+    lsnni_onnx_writes(e, "GridSample", v->name);
+    e->opset = LSNNI_ONNX_OPSET_GRID;
 }
 
 static const struct { const lsnn_layer_type *type; void (*write)(lsnni_onnx *e, int i); }
@@ -757,7 +933,10 @@ lsnni_onnx_writers[] = {
     { &lsnni_conv2d_type, lsnni_onnx_conv2d },
     { &lsnni_table_conv2d_type, lsnni_onnx_table_conv2d },
     { &lsnni_local2d_type, lsnni_onnx_local2d },
-    { &lsnni_smooth_type, lsnni_onnx_smooth }
+    { &lsnni_smooth_type, lsnni_onnx_smooth },
+    { &lsnni_affine_grid_type, lsnni_onnx_affine_grid },
+    { &lsnni_grid_sample_type, lsnni_onnx_grid_sample },
+    { &lsnni_blend_type, lsnni_onnx_blend }
 };
 
 static int lsnni_onnx_writer(const lsnn_layer_type *type)
@@ -819,18 +998,19 @@ LSNN_API lsnn_status lsnn_net_export_onnx(lsnn_net *net, const char *path)
     memset(&e, 0, sizeof e);
     e.cx = e.graph.cx = e.node.cx = e.inner.cx = e.innermost.cx = cx;
     e.net = net;
+    e.opset = LSNNI_ONNX_OPSET;
     for (int i = 0; i < net->nodes; i++)
         row = LSNNI_MAX(row, (size_t)lsnni_features(net->node[i].shape));
     e.flat = (char *)lsnni_alloc(cx, (size_t)net->nodes, 1);
     e.row = (lsnn_real *)lsnni_alloc(cx, row, sizeof *e.row);
     if (e.flat && e.row) s = lsnni_onnx_graph(&e);
     if (s == LSNN_OK) {                                  /* node: the model, now */
-        lsnni_pb_int(&e.node, 1, 7);                     /* IR version of ONNX 1.8 */
+        lsnni_pb_int(&e.node, 1, e.opset > 15 ? 8 : 7);  /* IR version of ONNX 1.11, 1.8 */
         lsnni_pb_text(&e.node, 2, "lsnn");
         lsnni_pb_text(&e.node, 3, LSNN_VERSION);
         lsnni_pb_message(&e.node, 7, &e.graph);
         lsnni_pb_text(&e.inner, 1, "");
-        lsnni_pb_int(&e.inner, 2, LSNNI_ONNX_OPSET);
+        lsnni_pb_int(&e.inner, 2, e.opset);
         lsnni_pb_message(&e.node, 8, &e.inner);
         s = e.node.status;
     }

@@ -1,7 +1,7 @@
 /* ---- >>spread: an image laid out so that neighbours in the output are neighbours
    in memory. Padding becomes zeros, and stride (sh, sw) splits the image into
    sh*sw phases, each a small image of rows qw apart: padded pixel
-   (oy*sh + r, ox*sw + s) lies at offset(c, r, s) + oy*qw + ox.               */
+   (oy*sh + r*dh, ox*sw + s*dw) lies at offset(c, r, s) + oy*qw + ox.         */
 typedef struct lsnni_spread {
     int phases_h, phases_w, qh, qw;
     size_t size;                     /* of one image, with room to read past it */
@@ -10,10 +10,12 @@ typedef struct lsnni_spread {
 static lsnni_spread lsnni_spread_of(const lsnn_window *s)
 {
     lsnni_spread g;
-    g.phases_h = LSNNI_MIN(s->stride_h, s->kernel_h);
-    g.phases_w = LSNNI_MIN(s->stride_w, s->kernel_w);
-    g.qh = s->oh + (s->kernel_h - 1) / s->stride_h;
-    g.qw = s->ow + (s->kernel_w - 1) / s->stride_w;
+    int high = lsnni_extent(s->kernel_h, s->dilation_h);
+    int wide = lsnni_extent(s->kernel_w, s->dilation_w);
+    g.phases_h = LSNNI_MIN(s->stride_h, high);
+    g.phases_w = LSNNI_MIN(s->stride_w, wide);
+    g.qh = s->oh + (high - 1) / s->stride_h;
+    g.qw = s->ow + (wide - 1) / s->stride_w;
     g.size = lsnni_area(s->c * g.phases_h * g.phases_w, g.qh) * (size_t)g.qw +
              2 * LSNNI_MAX_LANES;
     return g;
@@ -57,12 +59,13 @@ static int lsnni_spread_taps(int32_t *offset, int32_t *index, const lsnni_spread
 {
     for (int c = 0; c < s->c; c++)
         for (int r = r0; r < r1; r++) {
-            int at = (c * s->kernel_h + r) * s->kernel_w;
-            int phase = (c * g->phases_h + r % s->stride_h) * g->phases_w;
-            int row = (phase * g->qh + r / s->stride_h) * g->qw, area = g->qh * g->qw;
-            if (s->stride_w == 1) for (int x = 0; x < s->kernel_w; x++) *offset++ = row + x;
+            int at = (c * s->kernel_h + r) * s->kernel_w, y = r * s->dilation_h;
+            int phase = (c * g->phases_h + y % s->stride_h) * g->phases_w;
+            int row = (phase * g->qh + y / s->stride_h) * g->qw, area = g->qh * g->qw;
+            if (s->stride_w == 1)
+                for (int x = 0; x < s->kernel_w; x++) *offset++ = row + x * s->dilation_w;
             else
-                for (int x = 0; x < s->kernel_w; x++)
+                for (int i = 0, x = 0; i < s->kernel_w; i++, x += s->dilation_w)
                     *offset++ = row + x % s->stride_w * area + x / s->stride_w;
             for (int x = 0; index && x < s->kernel_w; x++) *index++ = at + x;
         }
@@ -140,6 +143,7 @@ static void lsnni_convolve_part(const lsnni_convolve *g, const lsnni_tap_list *t
 {
     int splits = lsnni_convolve_splits(g);
     lsnni_tile t;
+    t.scale = NULL;
     for (int d = 0; d < taps->count; d += LSNNI_CHUNK)
         for (int p = p0; p < p1; p += t.vectors) {
             t.vectors = lsnni_vectors(p1 - p);
@@ -207,17 +211,31 @@ typedef struct lsnni_conv2d {
     int tasks, m_tasks, m_step, places, p_step;      /* an image's tasks: m_step maps at  */
     int shared;                      /* p_step places each; shared: they share its copy */
     size_t image_size, joined_size, x_image, y_image;
+    int groups;                      /* image n is of group n % groups, whose weights begin */
+    size_t w_group;                  /*   so far after the one's before       */
     const lsnn_real *x;
     lsnn_real *y, *images, *joined;
     lsnni_pooled pool;
 } lsnni_conv2d;
+
+/* An image of G groups as G images of C/G channels, one a group.             */
+static lsnn_window lsnni_window_parts(const lsnn_window *s)
+{
+    lsnn_window part = *s;
+    part.n *= s->groups;
+    part.c /= s->groups;
+    part.k /= s->groups;
+    part.groups = 1;
+    return part;
+}
 
 /* Rows of output that reach above the image, all others, and those that reach below it. */
 static void lsnni_conv2d_parts(lsnni_conv2d *p)
 {
     const lsnn_window *s = p->s;
     int per_row = lsnni_div_up(s->ow, p->g.kv->lanes);
-    int top = s->pad_top, below = s->h + s->pad_top - s->kernel_h + 1;  /* its first row   */
+    int top = s->pad_top;
+    int below = s->h + top - lsnni_extent(s->kernel_h, s->dilation_h) + 1;     /* its first row */
     if (p->g.wide || s->stride_h > 1 || s->kernel_h < 2 || top < 1 || below >= s->oh ||
         top >= below) return;
     p->g.parts = 3;
@@ -258,13 +276,16 @@ static void lsnni_conv2d_piece(const lsnni_conv2d *p, int n, const lsnn_real *im
     int m0 = task % p->m_tasks * p->m_step, p0 = task / p->m_tasks * p->p_step;
     int m1 = LSNNI_MIN(m0 + p->m_step, p->g.m), p1 = LSNNI_MIN(p0 + p->p_step, p->places);
     lsnn_real *joined = p->joined + (size_t)worker * p->joined_size;
+    lsnni_convolve g = p->g;
+    g.w += (size_t)(n % p->groups) * p->w_group;
+    if (g.bias) g.bias += n % p->groups * g.m;
     if (!p->pool.on) {
-        lsnni_convolve_run(&p->g, p->y + (size_t)n * p->y_image, image, m0, m1, p0, p1, joined);
+        lsnni_convolve_run(&g, p->y + (size_t)n * p->y_image, image, m0, m1, p0, p1, joined);
         return;
     }
-    for (int m = m0; m < m1; m += p->g.kv->rows) {
-        int end = LSNNI_MIN(m + p->g.kv->rows, m1);
-        lsnni_convolve_maps(&p->g, joined, image, m, end, p0, p1);
+    for (int m = m0; m < m1; m += g.kv->rows) {
+        int end = LSNNI_MIN(m + g.kv->rows, m1);
+        lsnni_convolve_maps(&g, joined, image, m, end, p0, p1);
         lsnni_conv2d_pool(p, joined, n, m, end, p0, p1);
     }
 }
@@ -312,13 +333,15 @@ static void lsnni_conv2d_plan(lsnni_conv2d *p, lsnn_ctx *cx, int m, int depth, i
 /* pool.on: the maps, of even sides, go through a max pooling of 2 x 2 to y and pool.where. */
 static lsnn_status lsnni_rows_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                       const lsnn_real *w, const lsnn_real *b,
-                                      const lsnn_window *s, const lsnni_pooled *pool)
+                                      const lsnn_window *whole, const lsnni_pooled *pool)
 {
-    int threads = lsnn_ctx_threads(cx), depth;
+    int threads = lsnn_ctx_threads(cx), depth = lsnni_depth(whole);
+    lsnn_window parts = lsnni_window_parts(whole), *s = &parts;
     lsnni_want want[8], *end = want;
     size_t images;
     lsnni_conv2d p;
-    depth = s->c * s->kernel_h * s->kernel_w;
+    p.groups = whole->groups;
+    p.w_group = lsnni_area(s->k, depth);
     p.s = s;
     p.x = x;
     p.y = y;
@@ -356,8 +379,8 @@ static lsnn_status lsnni_rows_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_rea
 
 /* The gradient of x is a convolution too: of dy, with zeros between its pixels
    where the stride was more than 1, by the kernels turned by 180 degrees:
-   dx[c,iy,ix] = sum_krs w[k,c,r,s] z[k, iy + kh-1-r, ix + kw-1-s], where dy's
-   pixel (oy, ox) stands in z at (oy*sh + kh-1-pt, ox*sw + kw-1-pl).          */
+   dx[c,iy,ix] = sum_krs w[k,c,r,s] z[k, iy + (kh-1-r)*dh, ix + (kw-1-s)*dw], where dy's
+   pixel (oy, ox) stands in z at (oy*sh + (kh-1)*dh - pt, ox*sw + (kw-1)*dw - pl). */
 typedef struct lsnni_conv2d_dx {
     lsnni_conv2d conv;               /* x is dy, y is dx                      */
     int zh, zw;
@@ -369,7 +392,7 @@ static void lsnni_conv2d_dx_task(void *user, int task, int worker)
     const lsnni_conv2d *v = &p->conv;
     const lsnn_window *s = v->s;
     int n = task / v->tasks;
-    int top = s->kernel_h - 1 - s->pad_top, left = s->kernel_w - 1 - s->pad_left;
+    int top = p->zh - s->h - s->pad_top, left = p->zw - s->w - s->pad_left;
     lsnn_real *z = v->images + (size_t)worker * v->image_size;
     const lsnn_real *dy = v->x + (size_t)n * v->x_image;
     memset(z, 0, v->image_size * sizeof *z);
@@ -388,17 +411,31 @@ static void lsnni_conv2d_dx_task(void *user, int task, int worker)
     lsnni_conv2d_piece(v, n, z, task % v->tasks, worker);
 }
 
-static lsnn_status lsnni_rows_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
-                                         const lsnn_real *w, const lsnn_window *s, int add)
+/* A group's weights, its two maps exchanged and the kernels turned.            */
+static void lsnni_conv2d_turn(lsnn_real *turned, const lsnn_real *w, const lsnn_window *s)
 {
+    int taps = s->kernel_h * s->kernel_w, depth = s->k * taps;
+    for (int k = 0; k < s->k; k++)
+        for (int t = 0; t < taps; t++)
+            for (int c = 0; c < s->c; c++)
+                turned[lsnni_area(c, depth) + (size_t)(k * taps + t)] =
+                    w[lsnni_area(k * s->c + c, taps) + (size_t)(taps - 1 - t)];
+}
+
+static lsnn_status lsnni_rows_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn_real *dy,
+                                         const lsnn_real *w, const lsnn_window *whole, int add)
+{
+    lsnn_window parts = lsnni_window_parts(whole), *s = &parts;
     int threads = lsnn_ctx_threads(cx), taps = s->kernel_h * s->kernel_w, depth = s->k * taps;
     int32_t *offset, *iota;
     lsnn_real *turned;
     lsnni_conv2d_dx p;
     lsnni_want want[5], *end = want;
-    p.zh = s->h + s->kernel_h - 1;
-    p.zw = s->w + s->kernel_w - 1;
+    p.zh = s->h + lsnni_extent(s->kernel_h, s->dilation_h) - 1;
+    p.zw = s->w + lsnni_extent(s->kernel_w, s->dilation_w) - 1;
     p.conv.s = s;
+    p.conv.groups = whole->groups;
+    p.conv.w_group = lsnni_area(s->c, depth);
     p.conv.x = dy;
     p.conv.y = dx;
     memset(&p.conv.pool, 0, sizeof p.conv.pool);
@@ -408,20 +445,19 @@ static lsnn_status lsnni_rows_backward_x(lsnn_ctx *cx, lsnn_real *dx, const lsnn
     p.conv.y_image = lsnni_area(s->c * s->h, s->w);
     LSNNI_WANT(&end, offset, (size_t)depth);
     LSNNI_WANT(&end, iota, (size_t)depth);
-    LSNNI_WANT(&end, turned, lsnni_area(s->c, depth));
+    LSNNI_WANT(&end, turned, p.conv.w_group * (size_t)whole->groups);
     LSNNI_WANT(&end, p.conv.images, lsnni_times(p.conv.image_size, (size_t)threads));
     LSNNI_WANT(&end, p.conv.joined, lsnni_times(p.conv.joined_size, (size_t)threads));
     LSNNI_TRY(lsnni_take(cx, want, end));
     for (int k = 0, d = 0; k < s->k; k++)
         for (int r = 0; r < s->kernel_h; r++)
             for (int x = 0; x < s->kernel_w; x++, d++) {
-                int from = (s->kernel_h - 1 - r) * s->kernel_w + s->kernel_w - 1 - x;
-                offset[d] = (k * p.zh + r) * p.zw + x;
+                offset[d] = (k * p.zh + r * s->dilation_h) * p.zw + x * s->dilation_w;
                 iota[d] = d;
-                for (int c = 0; c < s->c; c++)
-                    turned[lsnni_area(c, depth) + (size_t)d] =
-                        w[lsnni_area(k * s->c + c, taps) + (size_t)from];
             }
+    for (int g = 0; g < whole->groups; g++)
+        lsnni_conv2d_turn(turned + (size_t)g * p.conv.w_group,
+                          w + (size_t)g * p.conv.w_group, s);
     p.conv.g.taps[0].offset = offset;
     p.conv.g.taps[0].index = iota;
     p.conv.g.w = turned;
@@ -461,17 +497,20 @@ static void lsnni_conv2d_dw_task(void *user, int task, int worker)
                (size_t)(slice.d1 - slice.d0) * kp * sizeof *turned);
     }
     for (int n = slice.n0; n < slice.n1; n++) {
-        const lsnn_real *dy = p->dy + lsnni_area(n, s->k) * area;
+        const lsnn_real *dy = p->dy + lsnni_area(n * s->groups, s->k) * area;
+        const lsnn_real *x = p->x + lsnni_area(n * s->groups, s->c) * lsnni_area(s->h, s->w);
         lsnni_sums_bias(&p->sums, &slice, n, dy, area);
         if (!p->sums.dw) continue;
-        lsnni_spread_fill(image, &p->spread,
-                          p->x + (size_t)n * lsnni_area(s->c * s->h, s->w), s, 0, s->c);
+        lsnni_spread_fill(image, &p->spread, x, s, 0, s->c);
         p->sums.kv->transpose(turned, kp, dy, area, s->k, (int)area);
-        lsnni_dw_tiles(p->sums.kv, &t, slice.part + (size_t)slice.d0 * kp, p->sums.kp, turned,
-                       image, p->offset + slice.d0, NULL, slice.d1 - slice.d0);
+        lsnni_dw_tiles(p->sums.kv, &t, slice.part + (size_t)slice.d0 * kp, p->sums.kp,
+                       p->sums.kp, turned, image, p->offset + slice.d0, NULL,
+                       slice.d1 - slice.d0);
     }
 }
 
+/* Of a group, whose part of an image (c channels, k kernels) is followed by the other groups',
+   s->groups in all, before its part of the next one.                         */
 static lsnn_status lsnni_rows_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
                                            const lsnn_real *dy, const lsnn_real *x,
                                            const lsnn_window *s)
@@ -512,8 +551,8 @@ static lsnn_status lsnni_rows_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real 
 /* A window of one pixel is a matrix product: few images are done one by one by all threads. */
 static int lsnni_pointwise(const lsnn_window *s)
 {
-    return s->kernel_h * s->kernel_w * s->stride_h * s->stride_w == 1 && !s->pad_top &&
-           !s->pad_left && s->oh == s->h && s->ow == s->w;
+    return s->kernel_h * s->kernel_w * s->stride_h * s->stride_w * s->groups == 1 &&
+           !s->pad_top && !s->pad_left && s->oh == s->h && s->ow == s->w;
 }
 
 static lsnn_status lsnni_pointwise_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,

@@ -435,6 +435,61 @@ LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_re
     return LSNN_OK;
 }
 
+/* ---- >>unshare: a convolution's kernels at every place of a local2d -----------------*/
+static lsnn_status lsnni_unshare_check(lsnn_net *net, int local, const lsnn_net *from, int conv,
+                                       const char *names[2])
+{
+    const lsnn_layer_plan *p, *q;
+    if (!net->built || !from->built)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "net_unshare: build both nets first");
+    if (local < 0 || net->node[local].type != &lsnni_local2d_type)
+        return lsnni_fail(net->cx, LSNN_ENAME, "net_unshare: '%.60s' is no local2d of the net",
+                          names[0] ? names[0] : "");
+    if (conv < 0 || from->node[conv].type != &lsnni_conv2d_type)
+        return lsnni_fail(net->cx, LSNN_ENAME, "net_unshare: '%.60s' is no conv2d of the net it "
+                          "comes from", names[1] ? names[1] : "");
+    p = &net->node[local].plan;
+    q = &from->node[conv].plan;
+    if (p->param[0].dim[2] != q->param[0].dim[0] || p->o.kernel_h != q->o.kernel_h ||
+        p->o.kernel_w != q->o.kernel_w || p->in[0].c != q->in[0].c || p->o.groups != q->o.groups)
+        return lsnni_fail(net->cx, LSNN_ESHAPE, "net_unshare: '%.60s' has %d kernels of %dx%d on "
+                          "%d channels in %d groups, '%.60s' %d of %dx%d on %d in %d", names[0],
+                          p->param[0].dim[2], p->o.kernel_h, p->o.kernel_w, p->in[0].c,
+                          LSNNI_MAX(1, p->o.groups), names[1], q->param[0].dim[0],
+                          q->o.kernel_h, q->o.kernel_w, q->in[0].c, LSNNI_MAX(1, q->o.groups));
+    if (q->params > p->params)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "net_unshare: '%.60s' has a bias, '%.60s' has "
+                          "none", names[1], names[0]);
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_net_unshare(lsnn_net *net, const char *local, const lsnn_net *from,
+                                      const char *conv)
+{
+    const char *names[2];
+    int i, j;
+    if (!net || !from) return LSNN_ENOMEM;
+    i = lsnn_net_node(net, local);
+    j = lsnn_net_node(from, conv);
+    names[0] = local;
+    names[1] = conv;
+    LSNNI_TRY(lsnni_unshare_check(net, i, from, j, names));
+    for (int part = 0; part < net->node[i].plan.params; part++) {
+        const lsnni_param *to = &net->param[net->node[i].param[part]];
+        int given = part < from->node[j].plan.params;
+        const lsnn_real *v = given ? from->value + from->param[from->node[j].param[part]].at : NULL;
+        size_t kernels = (size_t)from->node[j].plan.out.c, depth, inner;
+        depth = part ? 1 : (size_t)to->spec.dim[1];
+        inner = part ? to->spec.count / kernels : 1;     /* b: places of a kernel     */
+        for (size_t q = 0; q < to->spec.count; q++) {    /* w: place, tap, kernel     */
+            size_t k = q / inner % kernels, tap = q / kernels % depth;
+            net->value[to->at + q] = given ? v[part ? k : k * depth + tap] : 0;
+        }
+    }
+    lsnni_changed(net);
+    return LSNN_OK;
+}
+
 LSNN_API const char *lsnn_net_param_name(const lsnn_net *net, int kind, int i, size_t *count)
 {
     if (!net) return NULL;

@@ -1,13 +1,13 @@
 /* ---- >>sums: gradients of w, in both layouts --------------------------------------
-   The tiles of one: adds to `count` rows of c, `width` kernels each, the products
-   of dy, turned so that its vectors run over the kernels, and x from start[i] on. Row i is
+   The tiles of one: adds to `count` rows of c, `pitch` apart, `width` kernels each, the
+   products of dy, turned so that its vectors run over the kernels, and x from start[i] on. Row i is
    number item[i], or i; t has the tables of what is summed over.            */
-static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c, int width,
-                           const lsnn_real *dy, const lsnn_real *x, const int32_t *start,
-                           const int32_t *item, int count)
+static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c, int pitch,
+                           int width, const lsnn_real *dy, const lsnn_real *x,
+                           const int32_t *start, const int32_t *item, int count)
 {
     int lanes = kv->lanes, vectors = lsnni_div_up(width, lanes);
-    t->bias = NULL;
+    t->bias = t->scale = NULL;
     t->add = 1;
     for (int v0 = 0; v0 < vectors; v0 += LSNNI_MAX_VECTORS) {
         t->vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, vectors - v0);
@@ -21,7 +21,7 @@ static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c,
             for (int r = 0; r < kv->rows; r++) {
                 int j = i + LSNNI_MIN(r, t->rows - 1);
                 t->a[r] = x + start[j];
-                t->c[r] = c + lsnni_area(item ? item[j] : j, width);
+                t->c[r] = c + lsnni_area(item ? item[j] : j, pitch);
             }
             kv->tile(t);
         }

@@ -5,6 +5,7 @@
 
    N images   C channels in   K kernels, or channels out   H x W pixels   OH x OW outputs
    KH x KW kernel   SH, SW its stride   PT, PL rows and columns of padding above and left
+   DH, DW its dilation, from tap to tap   G groups: kernels read the channels of their own
    P = OH*OW or H*W positions
 
    Arrays are row-major. Forward overwrites its output. Backward is given dy = dL/dy and ADDS
@@ -34,13 +35,18 @@ static inline size_t naive_at2(int i, int j, int J)
 }
 
 typedef struct naive_window {
-    int N, C, H, W, K, OH, OW, KH, KW, SH, SW, PT, PL;
+    int N, C, H, W, K, OH, OW, KH, KW, SH, SW, PT, PL, DH, DW, G;
 } naive_window;
 
 /* Is this pixel in the image? What is not counts as zero.                               */
 static inline int naive_inside(naive_window s, int row, int col)
 {
     return row >= 0 && row < s.H && col >= 0 && col < s.W;
+}
+/* Channel c of those that kernel k reads.                                               */
+static inline int naive_channel(naive_window s, int k, int c)
+{
+    return k / (s.K / s.G) * (s.C / s.G) + c;
 }
 
 /* ---- matrix product: c[i,j] = sum_p a[i,p] b[p,j] + (add ? c[i,j] : 0)
@@ -59,8 +65,9 @@ static inline void naive_gemm(int trans_a, int trans_b, int M, int N, int K, con
 }
 
 /* ---- convolution: one kernel for all positions
-   y[n,k,i,j] = b[k] + sum_cuv x[n, c, i*SH - PT + u, j*SW - PL + v] w[k,c,u,v]
-   x N,C,H,W   w K,C,KH,KW   b K   y N,K,OH,OW                                           */
+   y[n,k,i,j] = b[k] + sum_cuv x[n, g*C/G + c, i*SH - PT + u*DH, j*SW - PL + v*DW] w[k,c,u,v]
+   with g the group that kernel k is in
+   x N,C,H,W   w K,C/G,KH,KW   b K   y N,K,OH,OW                                         */
 static inline void naive_conv2d_forward(double *y, const double *x, const double *w,
                                         const double *b, naive_window s)
 {
@@ -69,13 +76,13 @@ static inline void naive_conv2d_forward(double *y, const double *x, const double
     for (int i = 0; i < s.OH; i++)
     for (int j = 0; j < s.OW; j++) {
         double sum = b ? b[k] : 0;
-        for (int c = 0; c < s.C; c++)
+        for (int c = 0; c < s.C / s.G; c++)
         for (int u = 0; u < s.KH; u++)
         for (int v = 0; v < s.KW; v++) {
-            int row = i * s.SH - s.PT + u, col = j * s.SW - s.PL + v;
+            int row = i * s.SH - s.PT + u * s.DH, col = j * s.SW - s.PL + v * s.DW;
             if (!naive_inside(s, row, col)) continue;
-            sum += x[naive_at(n, c, s.C, row, s.H, col, s.W)]
-                 * w[naive_at(k, c, s.C, u, s.KH, v, s.KW)];
+            sum += x[naive_at(n, naive_channel(s, k, c), s.C, row, s.H, col, s.W)]
+                 * w[naive_at(k, c, s.C / s.G, u, s.KH, v, s.KW)];
         }
         y[naive_at(n, k, s.K, i, s.OH, j, s.OW)] = sum;
     }
@@ -89,13 +96,13 @@ static inline void naive_conv2d_backward(double *dx, double *dw, double *db, con
     for (int j = 0; j < s.OW; j++) {
         double g = dy[naive_at(n, k, s.K, i, s.OH, j, s.OW)];
         if (db) db[k] += g;
-        for (int c = 0; c < s.C; c++)
+        for (int c = 0; c < s.C / s.G; c++)
         for (int u = 0; u < s.KH; u++)
         for (int v = 0; v < s.KW; v++) {
-            int row = i * s.SH - s.PT + u, col = j * s.SW - s.PL + v;
+            int row = i * s.SH - s.PT + u * s.DH, col = j * s.SW - s.PL + v * s.DW;
             if (!naive_inside(s, row, col)) continue;
-            size_t in = naive_at(n, c, s.C, row, s.H, col, s.W);
-            size_t at = naive_at(k, c, s.C, u, s.KH, v, s.KW);
+            size_t in = naive_at(n, naive_channel(s, k, c), s.C, row, s.H, col, s.W);
+            size_t at = naive_at(k, c, s.C / s.G, u, s.KH, v, s.KW);
             dx[in] += g * w[at];
             dw[at] += g * x[in];
         }
@@ -104,7 +111,7 @@ static inline void naive_conv2d_backward(double *dx, double *dw, double *db, con
 
 /* ---- locally connected: as the convolution, but each position p = i*OW + j has weights of
    its own, and a bias of its own
-   x N,C,H,W   w P,C*KH*KW,K   b K,OH,OW   y N,K,OH,OW                                   */
+   x N,C,H,W   w P,C/G*KH*KW,K   b K,OH,OW   y N,K,OH,OW                                   */
 static inline void naive_local2d_forward(double *y, const double *x, const double *w,
                                          const double *b, naive_window s)
 {
@@ -114,14 +121,14 @@ static inline void naive_local2d_forward(double *y, const double *x, const doubl
     for (int j = 0; j < s.OW; j++) {
         int p = i * s.OW + j;
         double sum = b ? b[naive_at3(k, i, s.OH, j, s.OW)] : 0;
-        for (int c = 0; c < s.C; c++)
+        for (int c = 0; c < s.C / s.G; c++)
         for (int u = 0; u < s.KH; u++)
         for (int v = 0; v < s.KW; v++) {
-            int row = i * s.SH - s.PT + u, col = j * s.SW - s.PL + v;
+            int row = i * s.SH - s.PT + u * s.DH, col = j * s.SW - s.PL + v * s.DW;
             int q = (c * s.KH + u) * s.KW + v;
             if (!naive_inside(s, row, col)) continue;
-            sum += x[naive_at(n, c, s.C, row, s.H, col, s.W)]
-                 * w[naive_at3(p, q, s.C * s.KH * s.KW, k, s.K)];
+            sum += x[naive_at(n, naive_channel(s, k, c), s.C, row, s.H, col, s.W)]
+                 * w[naive_at3(p, q, s.C / s.G * s.KH * s.KW, k, s.K)];
         }
         y[naive_at(n, k, s.K, i, s.OH, j, s.OW)] = sum;
     }
@@ -136,17 +143,65 @@ static inline void naive_local2d_backward(double *dx, double *dw, double *db, co
         int p = i * s.OW + j;
         double g = dy[naive_at(n, k, s.K, i, s.OH, j, s.OW)];
         if (db) db[naive_at3(k, i, s.OH, j, s.OW)] += g;
-        for (int c = 0; c < s.C; c++)
+        for (int c = 0; c < s.C / s.G; c++)
         for (int u = 0; u < s.KH; u++)
         for (int v = 0; v < s.KW; v++) {
-            int row = i * s.SH - s.PT + u, col = j * s.SW - s.PL + v;
+            int row = i * s.SH - s.PT + u * s.DH, col = j * s.SW - s.PL + v * s.DW;
             int q = (c * s.KH + u) * s.KW + v;
             if (!naive_inside(s, row, col)) continue;
-            size_t in = naive_at(n, c, s.C, row, s.H, col, s.W);
-            size_t at = naive_at3(p, q, s.C * s.KH * s.KW, k, s.K);
+            size_t in = naive_at(n, naive_channel(s, k, c), s.C, row, s.H, col, s.W);
+            size_t at = naive_at3(p, q, s.C / s.G * s.KH * s.KW, k, s.K);
             dx[in] += g * w[at];
             dw[at] += g * x[in];
         }
+    }
+}
+
+/* ---- blend: at each place a mixture of M banks of K maps; places p = i*W + j
+   y[n,k,p] = b[k] + sum_m g[m,p] a[n,m,k,p]     g = softmax over m of z, or (free) z itself
+   z[m,p] = theta[m,i] + theta[m,H+j] (rows), or theta[m,p]
+   a N,M,K,P   theta M,H+W or M,P   b K   y N,K,P. With dy: the gradients instead of y.   */
+static inline double naive_blend_z(const double *theta, int m, int i, int j, int H, int W,
+                                   int rows)
+{
+    return rows ? theta[naive_at2(m, i, H + W)] + theta[naive_at2(m, H + j, H + W)]
+                : theta[naive_at3(m, i, H, j, W)];
+}
+static inline double naive_blend_g(const double *theta, int m, int i, int j, int M, int H, int W,
+                                   int rows, int is_free)
+{
+    double sum = 0, z = naive_blend_z(theta, m, i, j, H, W, rows);
+    for (int l = 0; l < M; l++) sum += exp(naive_blend_z(theta, l, i, j, H, W, rows) - z);
+    return is_free ? z : 1 / sum;
+}
+static inline void naive_blend(double *y, double *da, double *dtheta, double *db,
+                               const double *dy, const double *a, const double *theta,
+                               const double *b, int N, int K, int M, int H, int W, int rows,
+                               int is_free)
+{
+    for (int n = 0; n < N; n++)
+    for (int k = 0; k < K; k++)
+    for (int i = 0; i < H; i++)
+    for (int j = 0; j < W; j++) {
+        size_t at = naive_at(n, k, K, i, H, j, W);
+        double sum = b ? b[k] : 0;
+        for (int m = 0; m < M; m++) {
+            size_t from = naive_at3(n, m, M, 0, 1) * (size_t)(K * H * W)
+                        + naive_at3(k, i, H, j, W);
+            double g = naive_blend_g(theta, m, i, j, M, H, W, rows, is_free);
+            if (!dy) { sum += g * a[from]; continue; }
+            da[from] += g * dy[at];
+            for (int l = 0; l < M; l++) {        /* dg[m] / dz[l]                        */
+                double gl = naive_blend_g(theta, l, i, j, M, H, W, rows, is_free);
+                double d = (is_free ? l == m : g * ((l == m) - gl)) * dy[at] * a[from];
+                if (rows) {
+                    dtheta[naive_at2(l, i, H + W)] += d;
+                    dtheta[naive_at2(l, H + j, H + W)] += d;
+                } else dtheta[naive_at3(l, i, H, j, W)] += d;
+            }
+        }
+        if (!dy) y[at] = sum;
+        else if (db) db[k] += dy[at];
     }
 }
 
@@ -370,6 +425,63 @@ static inline void naive_rbf(double *y, double *dx, double *dw, const double *dy
             if (y) y[naive_at2(n, k, K)] -= d * d;
             if (dx) dx[naive_at2(n, c, C)] -= 2 * d * dy[naive_at2(n, k, K)];
             if (dw) dw[naive_at2(k, c, C)] += 2 * d * dy[naive_at2(n, k, K)];
+        }
+    }
+}
+
+/* ---- spatial transformers (Jaderberg et al. 2015, Eq. 1, 5 and 7): u of pixel j of `size`, and
+   a place in pixels, with PyTorch's two meanings of -1 and 1; k(t) = max(0, 1 - |t|)
+   y[n,c,p] = sum over ALL pixels r, q of x[n,c,r,q] k(py - r) k(px - q)                 */
+static inline double naive_place_of(int j, int size, int corners)
+{
+    if (corners) return size == 1 ? 0 : -1 + 2.0 / (size - 1) * j;
+    return -1 + (j + 0.5) * 2 / size;
+}
+static inline double naive_pixel_of(double x, int size, int corners)
+{
+    return corners ? (x + 1) * 0.5 * (size - 1) : ((x + 1) * size - 1) * 0.5;
+}
+static inline double naive_near(double t) { return fabs(t) < 1 ? 1 - fabs(t) : 0; }
+static inline double naive_slope(double t) { return fabs(t) < 1 ? t < 0 ? 1 : -1 : 0; }
+
+static inline void naive_affine_grid(double *grid, double *dtheta, const double *dgrid,
+                                     const double *theta, int N, int H, int W, int corners)
+{
+    for (int n = 0; n < N; n++)
+    for (int k = 0; k < 2; k++)
+    for (int i = 0; i < H; i++)
+    for (int j = 0; j < W; j++) {
+        double u[3] = { naive_place_of(j, W, corners), naive_place_of(i, H, corners), 1 };
+        size_t at = naive_at(n, k, 2, i, H, j, W);
+        if (grid) grid[at] = 0;
+        for (int m = 0; m < 3; m++) {
+            if (grid) grid[at] += theta[6 * n + 3 * k + m] * u[m];
+            if (dtheta) dtheta[6 * n + 3 * k + m] += dgrid[at] * u[m];
+        }
+    }
+}
+static inline void naive_grid_sample(double *y, double *dx, double *dgrid, const double *dy,
+                                     const double *x, const double *grid, int N, int C, int H,
+                                     int W, int OH, int OW, int corners)
+{
+    for (int n = 0; n < N; n++)
+    for (int p = 0; p < OH * OW; p++) {
+        size_t gx = naive_at3(n, 0, 2, p, OH * OW), gy = naive_at3(n, 1, 2, p, OH * OW);
+        double px = naive_pixel_of(grid[gx], W, corners);
+        double py = naive_pixel_of(grid[gy], H, corners);
+        double px_of = (corners ? W - 1 : W) / 2.0, py_of = (corners ? H - 1 : H) / 2.0;
+        for (int c = 0; c < C; c++) {
+            size_t out = naive_at3(n, c, C, p, OH * OW);
+            if (y) y[out] = 0;
+            for (int r = 0; r < H; r++)
+            for (int q = 0; q < W; q++) {
+                size_t in = naive_at(n, c, C, r, H, q, W);
+                double ky = naive_near(py - r), kx = naive_near(px - q);
+                if (y) y[out] += x[in] * ky * kx;
+                if (dx) dx[in] += dy[out] * ky * kx;
+                if (dgrid) dgrid[gx] += dy[out] * x[in] * ky * naive_slope(px - q) * px_of;
+                if (dgrid) dgrid[gy] += dy[out] * x[in] * kx * naive_slope(py - r) * py_of;
+            }
         }
     }
 }
@@ -629,13 +741,17 @@ static inline void naive_mse_backward(double *dx, double weight, const double *x
    U = sum_m w_m G_m with w = softmax(logits)                                   (4.2.1)
    A table is its own theta. smooth_bias: b is multiplied by sum_l U as well.
    a N,K*R,H,W   y N,K,H,W   maps and thetas: K*R, or N*K*R when per_image               */
-enum { NAIVE_FULL, NAIVE_TABLE, NAIVE_SEPARABLE, NAIVE_LINE };
+enum { NAIVE_FULL, NAIVE_TABLE, NAIVE_SEPARABLE, NAIVE_LINE,
+       NAIVE_GAUSS, NAIVE_CAUCHY, NAIVE_GAUSS_RHO, NAIVE_CAUCHY_RHO, NAIVE_GAUSS_LINE,
+       NAIVE_CAUCHY_LINE };
 typedef struct naive_smoother {
     int N, K, R, H, W, shape, M, normalise, per_image, smooth_bias;
 } naive_smoother;
 
-/* One Gaussian: its five numbers, its weight, and G_p = scale exp(e_p - shift).         */
+/* One Gaussian: its five numbers, its weight, and G_p = scale exp(e_p - shift). TKN's windows
+   have theirs in t: mu_x, s_x, mu_y, s_y, r.                                            */
 typedef struct naive_gaussian {
+    double t[5];
     double mu1, mu2, alpha, beta, gamma, weight, shift, scale;
 } naive_gaussian;
 
@@ -644,7 +760,8 @@ static inline double naive_place(int i, int size) { return size > 1 ? i / (size 
 /* Numbers a Gaussian, without its logit.                                                */
 static inline int naive_numbers(naive_smoother s)
 {
-    return s.shape == NAIVE_FULL ? 5 : s.shape == NAIVE_SEPARABLE ? 4 : 2;
+    static const int numbers[] = { 5, 0, 4, 2, 4, 4, 5, 5, 2, 2 };
+    return numbers[s.shape];
 }
 /* Numbers a map.                                                                        */
 static inline int naive_theta_count(naive_smoother s)
@@ -661,9 +778,38 @@ static inline void naive_r_and_d(double r[2], double d[2], int p, naive_gaussian
     r[0] = g.alpha * d[0] + g.gamma * d[1];
     r[1] = g.gamma * d[0] + g.beta * d[1];
 }
+/* TKN's windows: log U at pixel p and its derivatives by t, each formula by itself.       */
+static inline double naive_attention(int p, const double *t, naive_smoother s, double d5[5])
+{
+    int cauchy = s.shape == NAIVE_CAUCHY || s.shape == NAIVE_CAUCHY_RHO ||
+                 s.shape == NAIVE_CAUCHY_LINE;
+    int line = s.shape == NAIVE_GAUSS_LINE || s.shape == NAIVE_CAUCHY_LINE;
+    double u = (p % s.W - t[0] * s.W) / (t[1] * s.W / 2), rho, q, k;
+    double v = line ? 0 : (p / s.W - t[2] * s.H) / (t[3] * s.H / 2);
+    double dudm = -2 / t[1], duds = -u / t[1];
+    double dvdm = line ? 0 : -2 / t[3], dvds = line ? 0 : -v / t[3];
+    for (int i = 0; i < 5; i++) d5[i] = 0;
+    if (s.shape == NAIVE_GAUSS_RHO || s.shape == NAIVE_CAUCHY_RHO) {
+        rho = tanh(t[4]);
+        q = u * u - 2 * rho * u * v + v * v;
+        k = cauchy ? -1 / (1 + q) : -1;
+        d5[0] = k * (2 * u - 2 * rho * v) * dudm;
+        d5[1] = k * (2 * u - 2 * rho * v) * duds;
+        d5[2] = k * (2 * v - 2 * rho * u) * dvdm;
+        d5[3] = k * (2 * v - 2 * rho * u) * dvds;
+        d5[4] = k * -2 * u * v / (cosh(t[4]) * cosh(t[4]));
+        return cauchy ? -log(1 + q) : -q;
+    }
+    d5[0] = (cauchy ? -2 * u / (1 + u * u) : -u) * dudm;
+    d5[1] = (cauchy ? -2 * u / (1 + u * u) : -u) * duds;
+    d5[2] = (cauchy ? -2 * v / (1 + v * v) : -v) * dvdm;
+    d5[3] = (cauchy ? -2 * v / (1 + v * v) : -v) * dvds;
+    return cauchy ? -log((1 + u * u) * (1 + v * v)) : -(u * u + v * v) / 2;
+}
 static inline double naive_exponent(int p, naive_gaussian g, naive_smoother s)
 {
-    double r[2], d[2];
+    double r[2], d[2], d5[5];
+    if (s.shape >= NAIVE_GAUSS) return naive_attention(p, g.t, s, d5);
     naive_r_and_d(r, d, p, g, s);
     return -(r[0] * r[0] + r[1] * r[1]);
 }
@@ -672,9 +818,10 @@ static inline naive_gaussian naive_gaussian_of(const double *theta, int m, naive
 {
     int count = naive_numbers(s), P = s.H * s.W;
     const double *t = theta + m * (count + 1), *logit = theta + count;
-    naive_gaussian g = { t[0], 0, t[1], 0, 0, 1, 0, 1 };
+    naive_gaussian g = { { 0, 0, 0, 0, 0 }, t[0], 0, t[1], 0, 0, 1, 0, 1 };
     double sum = 0;
-    if (s.shape != NAIVE_LINE) { g.mu2 = t[1]; g.alpha = t[2]; g.beta = t[3]; }
+    for (int i = 0; i < count; i++) g.t[i] = t[i];
+    if (s.shape == NAIVE_FULL || s.shape == NAIVE_SEPARABLE) { g.mu2 = t[1]; g.alpha = t[2]; g.beta = t[3]; }
     if (s.shape == NAIVE_FULL) g.gamma = t[4];
     for (int i = 0; i < s.M && s.M > 1; i++)
         sum += exp(logit[i * (count + 1)] - logit[m * (count + 1)]);
@@ -755,7 +902,7 @@ static inline void naive_gaussian_backward(double *dt, int map, const double *dy
                                            const double *a, const double *u,
                                            naive_gaussian g, const double *b, naive_smoother s)
 {
-    double d5[5] = { 0, 0, 0, 0, 0 }, r[2], d[2], middle = 0, sum = 0;
+    double d5[5] = { 0, 0, 0, 0, 0 }, slope[5], r[2], d[2], middle = 0, sum = 0;
     int P = s.H * s.W;
     for (int p = 0; p < P; p++) sum += naive_gaussian_at(p, g, s);
     for (int p = 0; p < P && s.normalise; p++)
@@ -763,13 +910,18 @@ static inline void naive_gaussian_backward(double *dt, int map, const double *dy
     for (int p = 0; p < P; p++) {
         double du = naive_du(map, p, dy, a, b, s), G = naive_gaussian_at(p, g, s);
         double de = g.weight * G * (du - middle);
+        if (s.M > 1) dt[naive_numbers(s)] += g.weight * (G - u[p]) * du;
+        if (s.shape >= NAIVE_GAUSS) {
+            naive_attention(p, g.t, s, slope);
+            for (int i = 0; i < 5; i++) d5[i] += de * slope[i];
+            continue;
+        }
         naive_r_and_d(r, d, p, g, s);
         d5[0] += de * 2 * (r[0] * g.alpha + r[1] * g.gamma);
         d5[1] += de * 2 * (r[0] * g.gamma + r[1] * g.beta);
         d5[2] -= de * 2 * r[0] * d[0];
         d5[3] -= de * 2 * r[1] * d[1];
         d5[4] -= de * 2 * (r[0] * d[1] + r[1] * d[0]);
-        if (s.M > 1) dt[naive_numbers(s)] += g.weight * (G - u[p]) * du;
     }
     for (int i = 0; i < naive_numbers(s); i++)
         dt[i] += d5[s.shape == NAIVE_LINE && i == 1 ? 2 : i];

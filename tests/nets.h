@@ -122,7 +122,8 @@ static inline lsnn_status build_net(lsnn_net *net, int batch, uint64_t seed, int
 }
 
 /* The models of examples/models.h, reduced: 3 kernels, 3 maps, 8 hidden units; for images
-   of 14x14 and more. cnn, lc, location, content.                                        */
+   of 14x14 and more. cnn, lc, location, content; tkn, with a window that is penalised and
+   clipped.                                                                              */
 static inline int small_theta(lsnn_net *net, int image)
 {
     lsnn_options p1 = named("param1"), p2 = named("param2"), p3 = named("param3");
@@ -142,9 +143,14 @@ static inline int small_scores(lsnn_net *net, const char *model, int side)
     lsnn_options dense1 = named("dense1"), dense2 = named("dense2");
     int image = lsnn_input(net, 1, side, side), x;
     int content = strcmp(model, "content") == 0;
-    int smooth = content || strcmp(model, "location") == 0;
+    int tkn = strcmp(model, "tkn") == 0;
+    int smooth = content || tkn || strcmp(model, "location") == 0;
     conv1.no_bias = smooth;
-    smooth1.normalise = LSNN_NORMALISE_MEAN;
+    if (tkn) {
+        smooth1.smooth_shape = LSNN_ATTENTION_CAUCHY;
+        smooth1.l2 = 0.3;
+        smooth1.clip = LSNN_CLIP_CODE;
+    } else smooth1.normalise = LSNN_NORMALISE_MEAN;
     x = strcmp(model, "lc") == 0 ? lsnn_local2d(net, image, 3, 5, &conv1)
                                  : lsnn_conv2d(net, image, 3, 5, &conv1);
     if (smooth)
@@ -217,12 +223,22 @@ static inline lsnn_status power_backward(lsnn_ctx *cx, lsnn_call *c)
 }
 static const lsnn_layer_type power_type = {
     "power", "lr_factor freeze no_decay custom0", 1, 1, LSNN_Y_FREE,
-    power_plan, power_forward, power_backward, NULL
+    power_plan, power_forward, power_backward, NULL, NULL
 };
 
 /* Every layer type, two branches that share a dense layer, two classifying heads (3 and 4
    classes), a loss by squares on 2 targets, and the type above. Input 2x7x6.             */
 enum { ALL_C = 2, ALL_H = 7, ALL_W = 6, ALL_IN = ALL_C * ALL_H * ALL_W };
+/* A transformer of `x` by what a small layer on the image says.                          */
+static inline int all_transformed(lsnn_net *net, int image, int x)
+{
+    lsnn_options theta = named("theta"), corners = named("grid"), seen = named("seen");
+    corners.align_corners = 1;
+    theta.init_scale = 0.5;
+    image = lsnn_dense(net, image, 6, &theta);
+    return lsnn_grid_sample(net, x, lsnn_affine_grid(net, image, ALL_H, ALL_W, &corners), &seen);
+}
+
 static inline int all_maps(lsnn_net *net, int image)
 {
     lsnn_options conv = named("conv"), bn = named("norm"), local = named("local");
@@ -231,16 +247,19 @@ static inline int all_maps(lsnn_net *net, int image)
     int a, b, x[3];
     conv.no_bias = 1;                    /* in front of batch norm it would have no say   */
     conv.padding = local.padding = LSNN_SAME;
+    local.bias = LSNN_BIAS_OF_KERNEL; local.start = LSNN_START_ALIKE;
     leaky.slope = 0.2;
     a = lsnn_leaky_relu(net, lsnn_batch_norm(net, lsnn_conv2d(net, image, 4, 3, &conv), &bn),
                         &leaky);
     b = lsnn_tanh(net, lsnn_local2d(net, image, 2, 3, &local), NULL);
+    b = lsnn_add(net, b, all_transformed(net, image, b), NULL);
     x[0] = b; x[1] = lsnn_slice(net, a, 1, 2, NULL); x[2] = a;
     a = lsnn_concat(net, x, 3, NULL);
     mix.padding = LSNN_EXPLICIT;
     mix.kernel_h = 3; mix.kernel_w = 2; mix.pad_top = mix.pad_bottom = 1; mix.pad_right = 1;
     mix.no_bias = 1;
-    a = lsnn_conv2d(net, a, 4, 3, &mix);
+    mix.groups = mix.dilation_w = 2;
+    a = lsnn_blend(net, lsnn_conv2d(net, a, 8, 3, &mix), 2, NULL);
     gauss.rank = gauss.mixture = 2; gauss.normalise = LSNN_NORMALISE_SUM; gauss.smooth_bias = 1;
     a = lsnn_smooth(net, a, LSNN_FREE, &gauss);
     table.smooth_shape = LSNN_TABLE;

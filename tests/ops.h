@@ -17,6 +17,7 @@ typedef struct problem {
     const struct op *op;
     lsnn_window s;                       /* conv2d, local2d, poolings                    */
     lsnn_smoother u;
+    lsnn_blender m;
     int n, c, k, inner;                  /* everything else                              */
     int first, head, heads;              /* slice; losses (heads: row stride of t)       */
     int bias;                            /* 0: no b                                      */
@@ -24,6 +25,7 @@ typedef struct problem {
     const int *label;
     int p_maps;                          /* lp_pool: a p for each map                    */
     char table[512], mask[256];          /* table_conv2d: as text, and K x C             */
+    lsnn_sampler t;                      /* affine_grid (n, oh, ow), grid_sample         */
     double slope, momentum, eps;
     /* filled by op_size: */
     size_t count[OPS_IN], y_count, keep_count;
@@ -68,6 +70,7 @@ static inline naive_window op_window(const lsnn_window *s)
     w.N = s->n; w.C = s->c; w.H = s->h; w.W = s->w; w.K = s->k; w.OH = s->oh; w.OW = s->ow;
     w.KH = s->kernel_h; w.KW = s->kernel_w; w.SH = s->stride_h; w.SW = s->stride_w;
     w.PT = s->pad_top; w.PL = s->pad_left;
+    w.DH = s->dilation_h; w.DW = s->dilation_w; w.G = s->groups;
     return w;
 }
 static inline void op_window_size(problem *p)
@@ -76,14 +79,14 @@ static inline void op_window_size(problem *p)
     int taps = s->kernel_h * s->kernel_w;
     p->count[0] = size4(s->n, s->c, s->h, s->w);
     p->y_count = size4(s->n, s->k, s->oh, s->ow);
-    p->y_terms = s->c * taps + 1;
-    p->terms[0] = s->k * taps;
+    p->y_terms = s->c / s->groups * taps + 1;
+    p->terms[0] = s->k / s->groups * taps;
 }
 static inline void op_conv2d_size(problem *p)
 {
     const lsnn_window *s = &p->s;
     op_window_size(p);
-    p->count[1] = size4(s->k, s->c, s->kernel_h, s->kernel_w);
+    p->count[1] = size4(s->k, s->c / s->groups, s->kernel_h, s->kernel_w);
     p->count[2] = p->bias ? (size_t)s->k : 0;
     p->terms[1] = p->terms[2] = s->n * s->oh * s->ow;
 }
@@ -114,7 +117,7 @@ static inline void op_local2d_size(problem *p)
 {
     const lsnn_window *s = &p->s;
     op_window_size(p);
-    p->count[1] = size4(s->oh, s->ow, s->c * s->kernel_h * s->kernel_w, s->k);
+    p->count[1] = size4(s->oh, s->ow, s->c / s->groups * s->kernel_h * s->kernel_w, s->k);
     p->count[2] = p->bias ? size4(s->k, s->oh, s->ow, 1) : 0;
     p->terms[1] = p->terms[2] = s->n;
 }
@@ -725,9 +728,7 @@ static inline naive_smoother op_smoother(const lsnn_smoother *s)
 {
     naive_smoother u;
     u.N = s->n; u.K = s->k; u.R = s->rank ? s->rank : 1; u.H = s->h; u.W = s->w;
-    u.shape = s->shape == LSNN_TABLE ? NAIVE_TABLE
-            : s->shape == LSNN_GAUSSIAN_SEPARABLE ? NAIVE_SEPARABLE
-            : s->shape == LSNN_GAUSSIAN_1D ? NAIVE_LINE : NAIVE_FULL;
+    u.shape = (int)s->shape;             /* numbered alike                               */
     u.M = s->mixture ? s->mixture : 1;
     u.normalise = s->normalise == LSNN_NORMALISE_SUM ? 1
                 : s->normalise == LSNN_NORMALISE_MEAN ? 2 : 0;
@@ -777,6 +778,119 @@ static inline void op_smooth_naive_back(const problem *p, double *const *d, cons
     free(u);
 }
 
+/* ---- spatial transformers ------------------------------------------------------------ */
+static inline void op_affine_grid_size(problem *p)
+{
+    p->count[0] = size4(p->t.n, 6, 1, 1);
+    p->y_count = size4(p->t.n, 2, p->t.oh, p->t.ow);
+    p->y_terms = 3;
+    p->terms[0] = p->t.oh * p->t.ow;
+}
+static inline lsnn_status op_affine_grid(lsnn_ctx *cx, const problem *p, lsnn_real *y, keep *kept,
+                                         const lsnn_real *const *in)
+{
+    const lsnn_sampler *s = &p->t;
+    (void)kept;
+    return lsnn_affine_grid_forward(cx, y, in[0], s->n, s->oh, s->ow, s->align_corners);
+}
+static inline lsnn_status op_affine_grid_back(lsnn_ctx *cx, const problem *p, lsnn_real *const *d,
+                                              const lsnn_real *dy, const lsnn_real *y, keep *kept,
+                                              const lsnn_real *const *in, int add)
+{
+    const lsnn_sampler *s = &p->t;
+    (void)kept; (void)y; (void)in;
+    return lsnn_affine_grid_backward(cx, d[0], dy, s->n, s->oh, s->ow, s->align_corners, add);
+}
+static inline void op_affine_grid_naive(const problem *p, double *y, const double *const *in)
+{
+    naive_affine_grid(y, NULL, NULL, in[0], p->t.n, p->t.oh, p->t.ow, p->t.align_corners);
+}
+static inline void op_affine_grid_naive_back(const problem *p, double *const *d, const double *dy,
+                                             const double *const *in)
+{
+    naive_affine_grid(NULL, d[0], dy, in[0], p->t.n, p->t.oh, p->t.ow, p->t.align_corners);
+}
+static inline void op_grid_sample_size(problem *p)
+{
+    const lsnn_sampler *s = &p->t;
+    p->count[0] = size4(s->n, s->c, s->h, s->w);
+    p->count[1] = size4(s->n, 2, s->oh, s->ow);
+    p->y_count = size4(s->n, s->c, s->oh, s->ow);
+    p->y_terms = 4;
+    p->terms[0] = s->oh * s->ow;
+    p->terms[1] = 4 * s->c;
+}
+static inline lsnn_status op_grid_sample(lsnn_ctx *cx, const problem *p, lsnn_real *y, keep *kept,
+                                         const lsnn_real *const *in)
+{
+    (void)kept;
+    return lsnn_grid_sample_forward(cx, y, in[0], in[1], &p->t);
+}
+static inline lsnn_status op_grid_sample_back(lsnn_ctx *cx, const problem *p, lsnn_real *const *d,
+                                              const lsnn_real *dy, const lsnn_real *y, keep *kept,
+                                              const lsnn_real *const *in, int add)
+{
+    (void)kept; (void)y;
+    return lsnn_grid_sample_backward(cx, d[0], d[1], dy, in[0], in[1], &p->t, add, add);
+}
+static inline void op_grid_sample_naive(const problem *p, double *y, const double *const *in)
+{
+    const lsnn_sampler *s = &p->t;
+    naive_grid_sample(y, NULL, NULL, NULL, in[0], in[1], s->n, s->c, s->h, s->w, s->oh, s->ow,
+                      s->align_corners);
+}
+static inline void op_grid_sample_naive_back(const problem *p, double *const *d, const double *dy,
+                                             const double *const *in)
+{
+    const lsnn_sampler *s = &p->t;
+    naive_grid_sample(NULL, d[0], d[1], dy, in[0], in[1], s->n, s->c, s->h, s->w, s->oh, s->ow,
+                      s->align_corners);
+}
+
+/* ---- blend: keeps its weights g ------------------------------------------------------ */
+static inline void op_blend_size(problem *p)
+{
+    const lsnn_blender *s = &p->m;
+    size_t places = size4(s->h, s->w, 1, 1);
+    p->count[0] = size4(s->n, s->banks, s->k, 1) * places;
+    p->count[1] = (size_t)s->banks * (size_t)lsnn_blender_theta(s);
+    p->count[2] = p->bias ? (size_t)s->k : 0;
+    p->y_count = size4(s->n, s->k, 1, 1) * places;
+    p->keep_count = (size_t)s->banks * places;
+    p->y_terms = s->banks + 1;
+    p->terms[0] = 1;
+    p->terms[1] = p->terms[2] = (double)s->n * s->k * s->h * s->w;
+}
+static inline lsnn_status op_blend(lsnn_ctx *cx, const problem *p, lsnn_real *y, keep *kept,
+                                   const lsnn_real *const *in)
+{
+    lsnn_status s = lsnn_blend_weights(cx, kept->v, in[1], &p->m);
+    return s ? s : lsnn_blend_forward(cx, y, in[0], kept->v, in[2], &p->m);
+}
+static inline lsnn_status op_blend_back(lsnn_ctx *cx, const problem *p, lsnn_real *const *d,
+                                        const lsnn_real *dy, const lsnn_real *y, keep *kept,
+                                        const lsnn_real *const *in, int add)
+{
+    (void)y;
+    return lsnn_blend_backward(cx, d[0], d[1], d[2], dy, in[0], kept->v, &p->m, add);
+}
+static inline void op_blend_both(const problem *p, double *y, double *const *d, const double *dy,
+                                 const double *const *in)
+{
+    const lsnn_blender *s = &p->m;
+    naive_blend(y, d ? d[0] : NULL, d ? d[1] : NULL, d ? d[2] : NULL, dy, in[0], in[1], in[2],
+                s->n, s->k, s->banks, s->h, s->w, s->kind % 2 == 0, s->kind >= 2);
+}
+static inline void op_blend_naive(const problem *p, double *y, const double *const *in)
+{
+    op_blend_both(p, y, NULL, NULL, in);
+}
+static inline void op_blend_naive_back(const problem *p, double *const *d, const double *dy,
+                                       const double *const *in)
+{
+    op_blend_both(p, NULL, d, dy, in);
+}
+
 /* ---- the table ----------------------------------------------------------------------- */
 #define OP_ROW(name, inputs, grads, linear, size)                                          \
     { #name, inputs, grads, linear, size, op_##name, op_##name##_back, op_##name##_naive,  \
@@ -806,6 +920,9 @@ static const op op_table[] = {
     OP_ROW(cross_entropy_rubbish, "x",    1, 0, op_cross_entropy_size),
     OP_ROW(mse,           "x t",          1, 0, op_mse_size),
     OP_ROW(smooth,        "a theta b",    3, 0, op_smooth_size),
+    OP_ROW(affine_grid,   "theta",        1, 0, op_affine_grid_size),
+    OP_ROW(grid_sample,   "x grid",       2, 0, op_grid_sample_size),
+    OP_ROW(blend,         "a theta b",    3, 0, op_blend_size),
     { "batch_norm_predict", "x gamma beta mean var", 0, 0, op_batch_norm_predict_size,
       op_batch_norm_predict, NULL, op_batch_norm_predict_naive, NULL }
 };
@@ -816,6 +933,7 @@ static inline int op_obeys_add(const problem *p, int i)
 {
     const char *name = p->op->name;
     return i == 0 || strcmp(name, "concat") == 0 || strcmp(name, "add") == 0
+        || strcmp(name, "grid_sample") == 0
         || (i == 1 && strcmp(name, "smooth") == 0 && p->u.per_image);
 }
 static inline const op *op_find(const char *name, size_t length)

@@ -91,25 +91,31 @@ static void same(const char *who, const char *what, const double *got, const dou
 /* ---- ops ----------------------------------------------------------------------------- */
 static void read_window(lsnn_window *s)
 {
-    lsnn_shape in;
     int pad[4];
     int padding = says("padding", "same") ? LSNN_SAME
                 : says("padding", "explicit") ? LSNN_EXPLICIT : LSNN_VALID;
-    in.c = whole("c"); in.h = whole("h"); in.w = whole("w");
+    s->n = whole("n"); s->c = whole("c"); s->h = whole("h"); s->w = whole("w");
+    s->k = whole("k"); s->kernel_h = whole("kh"); s->kernel_w = whole("kw");
+    s->stride_h = whole("sh"); s->stride_w = whole("sw");
+    s->dilation_h = whole("dh"); s->dilation_w = whole("dw"); s->groups = whole("groups");
     pad[0] = whole("pt"); pad[1] = whole("pl"); pad[2] = whole("pb"); pad[3] = whole("pr");
-    CHECK(lsnn_window_set(&cx, s, whole("n"), in, whole("k"), whole("kh"), whole("kw"),
-                          whole("sh"), whole("sw"), (lsnn_padding)padding, pad) == LSNN_OK);
+    CHECK(lsnn_window_fit(&cx, s, (lsnn_padding)padding, pad) == LSNN_OK);
     CHECK(s->oh == whole("oh") && s->ow == whole("ow"));
     CHECK(s->pad_top == pad[0] && s->pad_left == pad[1]);
 }
 static void read_smoother(lsnn_smoother *s)
 {
+    static const char *const windows[] = { "gauss", "cauchy", "gauss_rho", "cauchy_rho",
+                                           "gauss_line", "cauchy_line" };
     memset(s, 0, sizeof *s);
     s->n = whole("n"); s->k = whole("k"); s->rank = whole("rank");
     s->h = whole("h"); s->w = whole("w");
     s->shape = whole("table") ? LSNN_TABLE
              : says("shape", "separable") ? LSNN_GAUSSIAN_SEPARABLE
              : says("shape", "line") ? LSNN_GAUSSIAN_1D : LSNN_GAUSSIAN;
+    for (size_t i = 0; i < sizeof windows / sizeof *windows; i++)    /* the last, longest */
+        if (says("shape", windows[i]))
+            s->shape = (lsnn_smooth_shape)(LSNN_ATTENTION_GAUSSIAN + (int)i);
     s->mixture = whole("mixture");
     s->normalise = says("normalise", "sum") ? LSNN_NORMALISE_SUM
                  : says("normalise", "mean") ? LSNN_NORMALISE_MEAN : LSNN_NORMALISE_NONE;
@@ -130,6 +136,8 @@ static void read_problem(problem *p, const op *o)
         sscanf(text_of("table"), "%511[0-9,;]", p->table);
     if (text_of("kh")) read_window(&p->s);
     if (text_of("rank")) read_smoother(&p->u);
+    p->t.n = p->n; p->t.c = p->c; p->t.h = whole("h"); p->t.w = whole("w");
+    p->t.oh = whole("oh"); p->t.ow = whole("ow"); p->t.align_corners = whole("align_corners");
     op_size(p);
 }
 
@@ -363,12 +371,13 @@ static int check_file(const char *folder, const char *family)
 int main(int argc, char **argv)
 {
     static const char *const families[] = { "conv", "local", "pool", "plain", "smooth",
-                                            "optimizer", "lecture" };
+                                            "optimizer", "lecture", "groups", "transform",
+                                            "attention" };
     const char *folder = argc > 1 ? argv[1] : "tests/golden";
     int cases = 0;
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++)
         cases += check_file(folder, families[i]);
-    CHECK(cases >= 105);                  /* an empty folder must not pass                */
+    CHECK(cases >= 155);                  /* an empty folder must not pass                */
     test_end("%d golden cases", cases);
     lsnn_ctx_free(&cx);
     return test_finish();

@@ -64,11 +64,24 @@ static int draw_conv(plotter *p, int x, int local)
     o.stride_h = 1 + (upto(p, 4) == 0);
     o.no_bias = upto(p, 3) == 0;
     o.freeze = upto(p, 8) == 0;          /* backward without dw and db                     */
+    if (upto(p, 4) == 0) {               /* depthwise, taps far apart                      */
+        o.padding = LSNN_SAME;
+        o.pad_top = o.pad_left = o.pad_bottom = o.pad_right = 0;
+        o.groups = s.c;
+        o.dilation_h = 1 + upto(p, 2); o.dilation_w = 1 + upto(p, 2);
+        if (local) return lsnn_local2d(p->net, x, s.c, k, &o);
+        return lsnn_conv2d(p->net, x, (1 + upto(p, 2)) * s.c, k, &o);
+    }
     if (!local && upto(p, 4) == 0) {     /* two kernels: all maps, and the last            */
         char table[32];
         snprintf(table, sizeof table, "0-%d;%d", s.c - 1, s.c - 1);
         return lsnn_table_conv2d(p->net, x, table, k, &o);
     }
+    if (local && upto(p, 3) == 0) {
+        o.blend = (lsnn_blend_kind)upto(p, 4);
+        return lsnn_lowrank2d(p->net, x, 1 + upto(p, 3), k, 1 + upto(p, 3), &o);
+    }
+    if (local && !o.no_bias) o.bias = (lsnn_bias)upto(p, 3);
     return local ? lsnn_local2d(p->net, x, 1 + upto(p, 3), k, &o)
                  : lsnn_conv2d(p->net, x, 1 + upto(p, 9), k, &o);
 }
@@ -98,8 +111,9 @@ static int draw_smooth(plotter *p, int x)
 {
     lsnn_options o = fresh_options(p), t = fresh_options(p);
     lsnn_shape s = shape_of(p, x);
-    int theta = LSNN_FREE, shape = upto(p, 3);
+    int theta = LSNN_FREE, shape = upto(p, 7);
     if (s.h < 2 || s.w < 2) return x;
+    if (shape >= LSNN_GAUSSIAN_1D) shape++;              /* TKN's windows                */
     o.smooth_shape = (lsnn_smooth_shape)shape;
     o.rank = s.c % 2 == 0 ? 1 + upto(p, 2) : 1;
     if (shape != LSNN_TABLE) {
@@ -110,7 +124,7 @@ static int draw_smooth(plotter *p, int x)
     o.no_bias = !o.smooth_bias && upto(p, 2);
     t.init_scale = 0.3;
     o.freeze = upto(p, 8) == 0;
-    if (upto(p, 2)) {
+    if (upto(p, 2) && shape < LSNN_ATTENTION_GAUSSIAN) {
         int group = shape == LSNN_GAUSSIAN_SEPARABLE ? 4 : 5;
         int a_map = shape == LSNN_TABLE ? s.h * s.w
                   : o.mixture > 1 ? o.mixture * (group + 1) : group;

@@ -305,6 +305,20 @@ static void test_bad_lecture(void)
     o = named("odd"); o.rubbish = -1;
     BAD_LAYER(lsnn_cross_entropy(net, 1, &o), LSNN_EVALUE, "rubbish is -1");
     BAD_LAYER(lsnn_rbf(net, 1, 0, NULL), LSNN_ESHAPE, "rbf");
+    o = named("odd");
+    BAD_LAYER(lsnn_affine_grid(net, 1, 4, 4, NULL), LSNN_ESHAPE, "a theta has 6");
+    BAD_LAYER(lsnn_affine_grid(net, lsnn_dense(net, 1, 6, NULL), 0, 4, NULL), LSNN_ESHAPE,
+              "grid_h");
+    o.align_corners = 2;
+    BAD_LAYER(lsnn_affine_grid(net, lsnn_dense(net, 1, 6, NULL), 4, 4, &o), LSNN_EVALUE,
+              "align_corners is 2");
+    BAD_LAYER(lsnn_grid_sample(net, 1, lsnn_conv2d(net, 1, 2, 1, NULL), &o), LSNN_EVALUE,
+              "align_corners is 2");
+    BAD_LAYER(lsnn_grid_sample(net, 1, lsnn_conv2d(net, 1, 3, 1, NULL), NULL), LSNN_ESHAPE,
+              "a grid has 2");
+    o.align_corners = 0; o.grid_h = 3;
+    BAD_LAYER(lsnn_grid_sample(net, 1, lsnn_conv2d(net, 1, 2, 1, NULL), &o), LSNN_EVALUE,
+              "no option grid_h");
     CHECK(heap.live == 0);
     test_end("connection tables, norms, rubbish that make no sense are refused, by what is wrong");
 }
@@ -902,7 +916,7 @@ static void test_names(void)
     CHECK(strcmp(lsnn_net_param_name(net, 1, 1, NULL), "norm.variance") == 0);
     CHECK(!lsnn_net_param_name(net, 1, 2, NULL) && !lsnn_net_param_name(net, 0, -1, NULL));
     CHECK(lsnn_net_dims(net, "mix.weight", &rank, dim) == LSNN_OK);
-    CHECK(rank == 4 && dim[0] == 4 && dim[1] == 8 && dim[2] == 3 && dim[3] == 2);
+    CHECK(rank == 4 && dim[0] == 8 && dim[1] == 4 && dim[2] == 3 && dim[3] == 2);
     REFUSED(&cx, lsnn_net_get(net, "norm.beta", v, 3) != LSNN_OK, LSNN_ESHAPE,
             "4 numbers, not 3");
     REFUSED(&cx, lsnn_net_set(net, "norm.beta", v, 5) != LSNN_OK, LSNN_ESHAPE,
@@ -1436,10 +1450,11 @@ static void test_refusals(void)
 }
 
 static const lsnn_layer_type wide_type = {
-    "wide", "", 1, 64, LSNN_Y_FREE, power_plan, power_forward, power_backward, NULL
+    "wide", "", 1, 64, LSNN_Y_FREE, power_plan, power_forward, power_backward, NULL, NULL
 };
 static const lsnn_layer_type spaced_type = {
-    "my layer", "custom0", 1, 1, LSNN_Y_FREE, power_plan, power_forward, power_backward, NULL
+    "my layer", "custom0", 1, 1, LSNN_Y_FREE, power_plan, power_forward, power_backward, NULL,
+    NULL
 };
 
 /* Refuses to build, by `status` and a message with `needle`, what make added to an input. */
@@ -1453,11 +1468,185 @@ static void refuse_net(int (*make)(lsnn_net *net, int x), lsnn_status status,
     lsnn_net_free(net);
     lsnn_ctx_free(&cx);
 }
+/* ---- locally connected layers --------------------------------------------------------- */
+/* conv2d, or local2d (kind 1), or a signal's, with `o`; then a dense layer.             */
+static lsnn_net *local_net(lsnn_ctx *cx, int kind, const lsnn_options *o, int h)
+{
+    lsnn_net *net = lsnn_net_new(cx);
+    int x = lsnn_input(net, 4, h, 9);
+    x = kind == 0 ? lsnn_conv2d(net, x, 6, 3, o) : kind == 1 ? lsnn_local2d(net, x, 6, 3, o)
+                                                             : lsnn_local1d(net, x, 6, 3, o);
+    CHECK(x == 1 && build_net(net, 32, 7, 0) == LSNN_OK);
+    return net;
+}
+static double outputs_apart(lsnn_net *one, lsnn_net *other, int size, int out)
+{
+    lsnn_real *x = new_reals((size_t)(32 * size)), *y = new_reals((size_t)(32 * out));
+    lsnn_real *z = new_reals((size_t)(32 * out));
+    double worst = 0, most = 0;
+    draw_reals(x, (size_t)(32 * size), 3, -1, 1);
+    CHECK(lsnn_predict(one, x, 32, y) == LSNN_OK && lsnn_predict(other, x, 32, z) == LSNN_OK);
+    for (int i = 0; i < 32 * out; i++) {
+        worst = fmax(worst, fabs((double)(y[i] - z[i])));
+        most = fmax(most, fabs((double)y[i]));
+    }
+    free(x); free(y); free(z);
+    return worst / most;
+}
+/* A local2d with a convolution's weights at all places is that convolution.              */
+static void test_unshare(void)
+{
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_real b[6] = { 1, -2, 3, -4, 5, -6 };
+    double worst = 0;
+    for (int i = 0; i < 6; i++) {
+        lsnn_options o = named("layer");
+        lsnn_net *conv, *local;
+        o.padding = i % 2 ? LSNN_SAME : LSNN_VALID;
+        o.groups = i % 3 == 1 ? 2 : 1;
+        o.dilation_w = i % 3 == 2 ? 2 : 1;
+        conv = local_net(&cx, 0, &o, 7);
+        lsnn_net_set(conv, "layer.bias", b, 6);
+        o.bias = i < 3 ? LSNN_BIAS_OF_PLACE : LSNN_BIAS_OF_KERNEL;
+        local = local_net(&cx, 1, &o, 7);
+        CHECK(outputs_apart(conv, local, 4 * 7 * 9, (int)lsnn_net_shape(conv, 1).c *
+                            lsnn_net_shape(conv, 1).h * lsnn_net_shape(conv, 1).w) > 0.1);
+        CHECK(lsnn_net_unshare(local, "layer", conv, "layer") == LSNN_OK);
+        worst = fmax(worst, outputs_apart(conv, local, 4 * 7 * 9, lsnn_net_shape(conv, 1).c *
+                                          lsnn_net_shape(conv, 1).h * lsnn_net_shape(conv, 1).w));
+        lsnn_net_free(conv);
+        lsnn_net_free(local);
+    }
+    CHECK(worst < 1e-5);
+    test_end("a local2d with a convolution's weights everywhere computes the same, to %.0e", worst);
+    lsnn_ctx_free(&cx);
+}
+static void test_unshare_refused(void)
+{
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_options o = named("layer");
+    lsnn_net *conv = local_net(&cx, 0, &o, 7), *local, *other;
+    o.bias = LSNN_BIAS_NONE;
+    local = local_net(&cx, 1, &o, 7);
+    REFUSED(&cx, lsnn_net_unshare(local, "layer", conv, "layer") != LSNN_OK, LSNN_EVALUE,
+            "'layer' has a bias, 'layer' has none");
+    REFUSED(&cx, lsnn_net_unshare(conv, "layer", conv, "layer") != LSNN_OK, LSNN_ENAME,
+            "'layer' is no local2d");
+    REFUSED(&cx, lsnn_net_unshare(local, "layer", local, "layer") != LSNN_OK, LSNN_ENAME,
+            "'layer' is no conv2d");
+    REFUSED(&cx, lsnn_net_unshare(local, "lyer", conv, "layer") != LSNN_OK, LSNN_ENAME, "'lyer'");
+    o.kernel_h = 2;
+    other = local_net(&cx, 1, &o, 7);
+    REFUSED(&cx, lsnn_net_unshare(other, "layer", conv, "layer") != LSNN_OK, LSNN_ESHAPE,
+            "6 kernels of 2x3 on 4 channels in 1 groups, 'layer' 6 of 3x3");
+    test_end("lsnn_net_unshare refuses what does not fit");
+    lsnn_net_free(conv);
+    lsnn_net_free(local);
+    lsnn_net_free(other);
+    lsnn_ctx_free(&cx);
+}
+/* bias: 6 x 7 places, 6, or none. start: the places' weights alike, or not. local1d: kernels of
+   1 x 3.                                                                                */
+static void test_local_options(void)
+{
+    lsnn_ctx cx = quiet_ctx();
+    for (int i = 0; i < 6; i++) {
+        lsnn_options o = named("local");
+        lsnn_net *net;
+        lsnn_real w[7 * 12 * 6 + 42];
+        int kind = i < 3 ? i : LSNN_BIAS_OF_PLACE, alike;
+        o.bias = (lsnn_bias)kind;
+        o.no_bias = i == 5;
+        o.start = i % 2 ? LSNN_START_ALIKE : LSNN_START_EACH;
+        net = local_net(&cx, 2, &o, 1);
+        CHECK(lsnn_net_params(net) == 7 * 12 * 6 + (size_t)(o.no_bias || kind == LSNN_BIAS_NONE ? 0
+                                               : kind == LSNN_BIAS_OF_KERNEL ? 6 : 42));
+        CHECK(lsnn_net_get(net, "local.weight", w, 7 * 12 * 6) == LSNN_OK);
+        alike = same_bits(w, w + 72, 6 * 72);
+        CHECK(alike == (i % 2) && !same_bits(w, w + 1, 71));
+        lsnn_net_free(net);
+    }
+    test_end("local1d: a bias a place, a kernel or none; places that begin alike or not");
+    lsnn_ctx_free(&cx);
+}
+/* One bank under a softmax is a convolution, bit for bit; names, shares, refusals.       */
+static int make_lowrank(lsnn_net *net, int x)
+{
+    lsnn_options o = named("low");
+    o.groups = 2;
+    return lsnn_lowrank2d(net, x, 4, 3, 2, &o);
+}
+static int make_odd_banks(lsnn_net *net, int x) { return lsnn_blend(net, x, 3, NULL); }
+static int make_blend_share(lsnn_net *net, int x)
+{
+    lsnn_options a = named("a"), b = named("b");
+    b.share = "a";
+    b.blend = LSNN_BLEND_FREE_ROWS;
+    x = lsnn_lowrank2d(net, x, 2, 1, 2, &a);
+    return lsnn_lowrank2d(net, x, 2, 1, 2, &b);
+}
+static int make_two_biases(lsnn_net *net, int x)
+{
+    lsnn_options o = { 0 };
+    o.no_bias = 1;
+    o.bias = LSNN_BIAS_OF_KERNEL;
+    return lsnn_local2d(net, x, 4, 3, &o);
+}
+static void test_lowrank(void)
+{
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_net *net = lsnn_net_new(&cx), *conv = lsnn_net_new(&cx);
+    lsnn_options low = named("low"), same = named("again"), plain = named("low-banks");
+    lsnn_real g[2 * 7 * 9], image[4 * 7 * 9], y[4 * 7 * 9];
+    int x = lsnn_lowrank2d(net, lsnn_input(net, 4, 7, 9), 6, 3, 1, &low);
+    lsnn_conv2d(conv, lsnn_input(conv, 4, 7, 9), 6, 3, &plain);
+    CHECK(lsnn_net_params(net) == lsnn_net_params(conv) + 5 + 7);
+    low.name = "low2"; low.padding = same.padding = LSNN_SAME; same.share = "low2";
+    CHECK(build_net(conv, 32, 7, 0) == LSNN_OK && x == 2);
+    CHECK(build_net(net, 32, 7, 0) == LSNN_OK);
+    CHECK(outputs_apart(net, conv, 4 * 7 * 9, 6 * 5 * 7) == 0);
+    lsnn_net_free(net);
+    net = lsnn_net_new(&cx);
+    x = lsnn_lowrank2d(net, lsnn_input(net, 4, 7, 9), 4, 3, 2, &low);
+    lsnn_lowrank2d(net, x, 4, 3, 2, &same);
+    CHECK(build_net(net, 2, 7, 0) == LSNN_OK && lsnn_net_params(net) == 8 * 36 + 2 * 16 + 4);
+    draw_reals(image, 4 * 7 * 9, 1, -1, 1);
+    CHECK(lsnn_predict(net, image, 1, y) == LSNN_OK);
+    CHECK(lsnn_net_get(net, "low2.weights", g, 2 * 7 * 9) == LSNN_OK);
+    CHECK(fabs((double)g[0] - 0.5) < 1e-6 && same_bits(g, g + 1, 2 * 7 * 9 - 1));
+    refuse_net(make_lowrank, LSNN_EVALUE, "blend has no option groups (it is 2)");
+    refuse_net(make_odd_banks, LSNN_ESHAPE, "banks is 3, it must divide the 2 channels");
+    refuse_net(make_blend_share, LSNN_EVALUE, "another blend");
+    refuse_net(make_two_biases, LSNN_EVALUE, "bias asks for one a kernel, no_bias for none");
+    test_end("lowrank2d: one bank is a convolution; names, shares, refusals");
+    lsnn_net_free(net);
+    lsnn_net_free(conv);
+    lsnn_ctx_free(&cx);
+}
+
 static int make_pads(lsnn_net *net, int x)
 {
     lsnn_options o = { 0 };
     o.pad_top = 1;
     return lsnn_conv2d(net, x, 2, 3, &o);
+}
+static int make_groups(lsnn_net *net, int x)
+{
+    lsnn_options o = { 0 };
+    o.groups = 2;
+    return lsnn_conv2d(net, x, 3, 3, &o);
+}
+static int make_far(lsnn_net *net, int x)
+{
+    lsnn_options o = { 0 };
+    o.dilation_w = 3;
+    return lsnn_local2d(net, x, 3, 3, &o);
+}
+static int make_dilated_pool(lsnn_net *net, int x)
+{
+    lsnn_options o = { 0 };
+    o.dilation_h = 2;
+    return lsnn_max_pool(net, x, 2, &o);
 }
 static int make_shared(lsnn_net *net, int x)
 {
@@ -1494,6 +1683,9 @@ static void test_vain(void)
     lsnn_real x[48], y[48];
     double loss;
     refuse_net(make_pads, LSNN_EVALUE, "LSNN_EXPLICIT");
+    refuse_net(make_groups, LSNN_ESHAPE, "groups is 2, which does not divide 2 channels and 3 k");
+    refuse_net(make_far, LSNN_ESHAPE, "a kernel 7 wide does not fit an input 6 wide");
+    refuse_net(make_dilated_pool, LSNN_EVALUE, "max_pool has no option dilation_h");
     refuse_net(make_shared, LSNN_EVALUE, "freeze");
     refuse_net(make_output, LSNN_EVALUE, "node -1");
     refuse_net(make_wide, LSNN_EVALUE, "1 to 16 inputs");
@@ -1549,6 +1741,10 @@ static void test_vain(void)
 int main(void)
 {
     test_vain();
+    test_unshare();
+    test_unshare_refused();
+    test_local_options();
+    test_lowrank();
     test_shapes();
     test_bad_layers();
     test_bad_lecture();

@@ -52,24 +52,34 @@ static double draw_real(double low, double high)     /* exact in a float        
 }
 
 /* ---- problems of random sizes ---------------------------------------------------------- */
-static int draw_window(lsnn_window *s, int pooling, int most, int in_blocks)
+/* simple: neither dilation nor groups. Else every other window has some, a third of the groups
+   are depthwise.                                                                        */
+static int draw_window(lsnn_window *s, int pooling, int simple, int most, int in_blocks)
 {
-    lsnn_shape in;
-    int pad[4], k, kh, kw, n = draw_size(4);
-    int padding = draw_int(LSNN_VALID, LSNN_EXPLICIT);
-    in.c = draw_int(0, 2) ? draw_size(most) : draw_int(1, most);
-    in.h = draw_size(14); in.w = draw_size(14);
-    k = pooling ? in.c : draw_int(0, 2) ? draw_size(most) : draw_int(1, most);
-    kh = draw_size(5); kw = draw_int(0, 2) ? draw_size(5) : kh;
+    int pad[4], kh, kw, high, wide, padding = draw_int(LSNN_VALID, LSNN_EXPLICIT);
+    memset(s, 0, sizeof *s);
+    s->n = in_blocks ? 16 : draw_size(4);        /* a whole block on every instruction set */
+    s->c = draw_int(0, 2) ? draw_size(most) : draw_int(1, most);
+    s->h = draw_size(14); s->w = draw_size(14);
+    s->k = pooling ? s->c : draw_int(0, 2) ? draw_size(most) : draw_int(1, most);
+    s->kernel_h = kh = draw_size(5);
+    s->kernel_w = kw = draw_int(0, 2) ? draw_size(5) : kh;
+    if (!simple && draw_int(0, 1)) {
+        s->groups = draw_int(0, 2) ? draw_size(4) : s->c;
+        s->dilation_h = draw_size(4); s->dilation_w = draw_size(3);
+        s->c = (s->c + s->groups - 1) / s->groups * s->groups;
+        s->k = (s->k + s->groups - 1) / s->groups * s->groups;
+    }
+    high = s->dilation_h ? (kh - 1) * s->dilation_h + 1 : kh;
+    wide = s->dilation_w ? (kw - 1) * s->dilation_w + 1 : kw;
     for (int i = 0; i < 4; i++)          /* a pooled window must see a pixel             */
-        pad[i] = draw_int(0, (i % 2 ? kw : kh) - pooling);
-    if (padding == LSNN_VALID && (kh > in.h || kw > in.w)) return 0;
+        pad[i] = draw_int(0, (i % 2 ? wide : high) - pooling);
+    if (padding == LSNN_VALID && (high > s->h || wide > s->w)) return 0;
     if (padding == LSNN_EXPLICIT &&
-        (kh > in.h + pad[0] + pad[2] || kw > in.w + pad[1] + pad[3])) return 0;
-    if (in_blocks) n = 16;               /* a whole block on every instruction set       */
-    if (lsnn_window_set(&cx, s, n, in, k, kh, kw, draw_size(3), draw_size(3),
-                        (lsnn_padding)padding, pad) != LSNN_OK) return 0;
-    return (double)n * k * s->oh * s->ow * (pooling ? 1 : in.c) * kh * kw <= 1500000;
+        (high > s->h + pad[0] + pad[2] || wide > s->w + pad[1] + pad[3])) return 0;
+    s->stride_h = draw_size(3); s->stride_w = draw_size(3);
+    if (lsnn_window_fit(&cx, s, (lsnn_padding)padding, pad) != LSNN_OK) return 0;
+    return (double)s->n * s->k * s->oh * s->ow * (pooling ? 1 : s->c) * kh * kw <= 1500000;
 }
 static void draw_smoother(lsnn_smoother *s, int most)
 {
@@ -77,13 +87,36 @@ static void draw_smoother(lsnn_smoother *s, int most)
     s->n = draw_size(4); s->k = draw_size(most); s->rank = draw_int(0, 3);
     s->h = draw_int(0, 5) ? draw_size(12) : 1;
     s->w = draw_int(0, 5) ? draw_size(12) : 1;
-    s->shape = draw_int(0, 2) ? LSNN_GAUSSIAN : (lsnn_smooth_shape)draw_int(1, 3);
+    s->shape = draw_int(0, 2) ? LSNN_GAUSSIAN : (lsnn_smooth_shape)draw_int(1, LSNN_ATTENTION_CAUCHY_1D);
     if (s->shape != LSNN_TABLE) {
         s->normalise = (lsnn_normalise)draw_int(0, 2);
         s->mixture = draw_int(0, 1) ? draw_int(0, 4) : 0;
     }
     s->per_image = draw_int(0, 1);
     s->smooth_bias = draw_int(0, 1);
+}
+static void draw_sampler(lsnn_sampler *s, int most)
+{
+    s->n = draw_size(9); s->c = draw_size(most);
+    s->h = draw_size(12); s->w = draw_size(12);
+    s->oh = draw_size(12); s->ow = draw_size(12);
+    s->align_corners = draw_int(0, 1);
+}
+/* The place of number j of a grid: inside of the picture and up to two pixels beyond it, and
+   a tenth of a pixel away from where the slope changes.                                 */
+static double draw_place(const lsnn_sampler *s, size_t j)
+{
+    int size = j / size4(s->oh, s->ow, 1, 1) % 2 ? s->h : s->w;
+    double pixel = draw_int(-3, size + 1) + draw_real(0.1, 0.9);
+    if (!s->align_corners) return (double)(float)((2 * pixel + 1) / size - 1);
+    return (double)(float)(size > 1 ? 2 * pixel / (size - 1) - 1 : draw_real(-3, 3));
+}
+static void draw_blender(lsnn_blender *s, int most)
+{
+    memset(s, 0, sizeof *s);
+    s->n = draw_size(4); s->k = draw_size(most); s->banks = draw_size(5);
+    s->h = draw_size(9); s->w = draw_size(20);
+    s->kind = (lsnn_blend_kind)draw_int(0, LSNN_BLEND_FREE_PLACES);
 }
 /* A table for the window: each kernel reads some of the maps, at least one.             */
 static void draw_table(problem *p)
@@ -97,10 +130,17 @@ static void draw_table(problem *p)
 }
 
 static int is_pooling(const op *o) { return o->size == op_pool_size || o->size == op_lp_pool_size; }
+static int takes_groups(const op *o)
+{
+    return o->size == op_conv2d_size || o->size == op_local2d_size;
+}
+static int is_transform(const op *o)
+{
+    return o->size == op_affine_grid_size || o->size == op_grid_sample_size;
+}
 static int has_window(const op *o)
 {
-    return o->size == op_conv2d_size || o->size == op_local2d_size || is_pooling(o) ||
-           o->size == op_table_conv2d_size;
+    return takes_groups(o) || is_pooling(o) || o->size == op_table_conv2d_size;
 }
 
 /* most: the largest number of channels.                                                 */
@@ -128,24 +168,30 @@ static void draw_problem(problem *p, const op *o, int most)
         for (int i = 0; i < 256; i++) label[i] = draw_int(0, p->c - 1);
         p->label = label;
     }
-    p->in_blocks = draw_int(0, 1) && (window || o->size == op_smooth_size);
+    p->in_blocks = draw_int(0, 1) && (window || o->size == op_smooth_size ||
+                                      o->size == op_blend_size);
+    if (o->size == op_blend_size) draw_blender(&p->m, most < 12 ? most : 12);
+    if (o->size == op_blend_size && p->in_blocks) p->m.n = 16;
     if (o->size == op_smooth_size) draw_smoother(&p->u, most < 12 ? most : 12);
     if (o->size == op_smooth_size && p->in_blocks) p->u.n = 16;
-    while (window && !draw_window(&p->s, is_pooling(o), most, p->in_blocks)) { }
+    while (window && !draw_window(&p->s, is_pooling(o), !takes_groups(o), most, p->in_blocks)) { }
     if (table) draw_table(p);
+    if (is_transform(o)) draw_sampler(&p->t, most < 12 ? most : 12);
     op_size(p);
 }
 
 /* Number j of theta from a number in [-1, 1]: mu in [-0.5, 1.5], logits as they are.    */
 static double draw_theta(const lsnn_smoother *s, size_t j, double v)
 {
-    int numbers = s->shape == LSNN_GAUSSIAN ? 5 : s->shape == LSNN_GAUSSIAN_SEPARABLE ? 4 : 2;
-    int part = (int)(j % (size_t)(numbers + (s->mixture > 1)));
-    if (s->shape == LSNN_TABLE || part == numbers) return v;
+    int numbers = naive_numbers(op_smoother(s));
+    int part = numbers ? (int)(j % (size_t)(numbers + (s->mixture > 1))) : 0;
+    if (part == numbers) return v;
+    if (s->shape >= LSNN_ATTENTION_GAUSSIAN)             /* s in [-1.5, -0.5], [0.5, 1.5]  */
+        return part == 4 ? v : part % 2 ? v + (v < 0 ? -0.5 : 0.5) : v + 0.5;
     return part < (s->shape == LSNN_GAUSSIAN_1D ? 1 : 2) ? v + 0.5 : v * 2;
 }
 
-/* Values for input i. relu's stay off its kink, max pooling's are all different.        */
+/* Values for input i. relu's and lp_pool's stay off their kink, max pooling's are all different. */
 static void draw_input(const problem *p, int i, double *v)
 {
     const char *name = p->op->name;
@@ -156,7 +202,10 @@ static void draw_input(const problem *p, int i, double *v)
         if (strstr(name, "relu")) v[j] += v[j] < 0 ? -0.125 : 0.125;
         if (strcmp(name, "softmax") == 0 || strcmp(name, "sigmoid") == 0) v[j] *= 4;
         if (strstr(name, "tanh")) v[j] *= j % 2 ? 8 : 1;           /* flat, and near 0     */
+        if (p->op->size == op_lp_pool_size && i == 0)              /* off |x|^p's kink     */
+            v[j] += v[j] < 0 ? -0.0625 : 0.0625;
         if (p->op->size == op_lp_pool_size && i == 1) v[j] = 4 + 3 * v[j];        /* p       */
+        if (p->op->size == op_grid_sample_size && i == 1) v[j] = draw_place(&p->t, j);
         if (norm && i == 4) v[j] = fabs(v[j]) + 0.25;          /* a variance             */
         if (p->op->size == op_smooth_size && i == 1) v[j] = draw_theta(&p->u, j, v[j]);
     }
@@ -239,10 +288,10 @@ static void run_in_blocks(const problem *p, arrays *a, const lsnn_real *in[OPS_I
 {
     lsnn_real *x = reals(p->count[0]), *y = reals(p->y_count), *dy = reals(p->y_count);
     lsnn_real *dx = reals(p->count[0]), *d[OPS_IN];
-    int n = p->s.n ? p->s.n : p->u.n;
+    int n = p->s.n ? p->s.n : p->u.n ? p->u.n : p->m.n;
     size_t in_size = p->count[0] / (size_t)n, out_size = p->y_count / (size_t)n;
     problem q = *p;
-    *(p->s.n ? &q.s.lanes : &q.u.lanes) = lsnn_lanes(&cx);
+    *(p->s.n ? &q.s.lanes : p->u.n ? &q.u.lanes : &q.m.lanes) = lsnn_lanes(&cx);
     for (int i = 0; i < OPS_IN; i++) d[i] = a->d[i];
     CHECK(lsnn_interleave(&cx, x, in[0], n, in_size, 0, LSNN_SET) == LSNN_OK);
     CHECK(lsnn_interleave(&cx, dy, a->dy, n, out_size, 0, LSNN_SET) == LSNN_OK);
@@ -306,16 +355,24 @@ static void print_problem(const problem *p)
 {
     const lsnn_window *s = &p->s;
     const lsnn_smoother *u = &p->u;
+    const lsnn_sampler *t = &p->t;
     printf("# %s on %s, %d threads%s:", p->op->name, lsnn_isa_name(cx.isa), cx.threads,
            p->in_blocks ? ", in blocks" : "");
     if (s->n)
-        printf(" n=%d c=%d h=%d w=%d k=%d kernel %dx%d stride %d,%d pad %d,%d out %dx%d\n",
-               s->n, s->c, s->h, s->w, s->k, s->kernel_h, s->kernel_w, s->stride_h,
-               s->stride_w, s->pad_top, s->pad_left, s->oh, s->ow);
+        printf(" n=%d c=%d h=%d w=%d k=%d kernel %dx%d stride %d,%d pad %d,%d dilation %d,%d "
+               "groups %d out %dx%d\n", s->n, s->c, s->h, s->w, s->k, s->kernel_h, s->kernel_w,
+               s->stride_h, s->stride_w, s->pad_top, s->pad_left, s->dilation_h, s->dilation_w,
+               s->groups, s->oh, s->ow);
     else if (u->n)
         printf(" n=%d k=%d rank=%d h=%d w=%d shape=%d mixture=%d normalise=%d per_image=%d "
                "bias=%d%d\n", u->n, u->k, u->rank, u->h, u->w, (int)u->shape, u->mixture,
                (int)u->normalise, u->per_image, p->bias, u->smooth_bias);
+    else if (is_transform(p->op))
+        printf(" n=%d c=%d h=%d w=%d out %dx%d align_corners=%d\n", t->n, t->c, t->h, t->w, t->oh,
+               t->ow, t->align_corners);
+    else if (p->m.n)
+        printf(" n=%d k=%d banks=%d h=%d w=%d kind=%d bias=%d\n", p->m.n, p->m.k, p->m.banks,
+               p->m.h, p->m.w, (int)p->m.kind, p->bias);
     else printf(" n=%d c=%d k=%d inner=%d first=%d head=%d heads=%d bias=%d\n", p->n, p->c,
                 p->k, p->inner, p->first, p->head, p->heads, p->bias);
 }
@@ -382,7 +439,7 @@ static void check_kernels(const op *o)
         arrays a;
         int add = draw_int(0, 1), threads = trial % 16 == 0;
         do draw_problem(&p, o, 70);
-        while (threads && p.count[0] < 200);             /* enough work to be divided    */
+        while (threads && p.count[0] < 200 && p.y_count < 200);     /* enough to divide */
         arrays_new(&a, &p);
         run_naive(&p, &a, add);
         sets = 0;
@@ -405,21 +462,26 @@ static void check_kernels(const op *o)
 }
 
 /* (a'): every small window, in blocks of images: each height, kernel, stride and padding from
-   above and below, beside another such window along the width, forward and backward.    */
-static int small_window(lsnn_window *s, const int v[5], const int w[5], int k)
+   above and below, beside another such window along the width, forward and backward. Every
+   second one of an op that takes them has dilation and groups, each pair in its turn.   */
+static int small_window(lsnn_window *s, const int v[5], const int w[5], int k, int turn)
 {
-    lsnn_shape in;
     int pad[4];
-    in.c = 2; in.h = v[0]; in.w = w[0];
+    memset(s, 0, sizeof *s);
+    s->n = 16; s->c = 2; s->h = v[0]; s->w = w[0]; s->k = k;
+    s->kernel_h = v[1]; s->kernel_w = w[1]; s->stride_h = v[2]; s->stride_w = w[2];
+    s->dilation_h = turn % 2 ? turn / 2 % 4 + 1 : 1;
+    s->dilation_w = turn % 2 ? turn / 8 % 4 + 1 : 1;
+    s->groups = turn % 2 ? turn / 32 % 2 + 1 : 1;
     pad[0] = v[3]; pad[1] = w[3]; pad[2] = v[4]; pad[3] = w[4];
-    return v[1] <= v[0] + v[3] + v[4] && w[1] <= w[0] + w[3] + w[4] &&
-           lsnn_window_set(&cx, s, 16, in, k, v[1], w[1], v[2], w[2], LSNN_EXPLICIT, pad) ==
-           LSNN_OK;
+    return (v[1] - 1) * s->dilation_h < v[0] + v[3] + v[4] &&
+           (w[1] - 1) * s->dilation_w < w[0] + w[3] + w[4] &&
+           lsnn_window_fit(&cx, s, LSNN_EXPLICIT, pad) == LSNN_OK;
 }
 static void check_windows(const op *o)
 {
     enum { SIDE = 6, KERNEL = 3, STRIDE = 4 };
-    int v[5], w[5], cases = 0, isa = LSNN_ISA_PORTABLE;
+    int v[5], w[5], cases = 0, turn = 0, isa = LSNN_ISA_PORTABLE;
     for (v[0] = 1; v[0] <= SIDE; v[0]++)
     for (v[1] = 1; v[1] <= KERNEL; v[1]++)
     for (v[2] = 1; v[2] <= STRIDE; v[2]++)
@@ -434,7 +496,8 @@ static void check_windows(const op *o)
         for (int i = 0; i < 3; i++) w[i] = draw_int(1, i == 0 ? SIDE : i == 1 ? KERNEL : STRIDE);
         w[3] = draw_int(0, w[1] - 1); w[4] = draw_int(0, w[1] - 1);
         if (cases % 2) memcpy(w, v, sizeof w);           /* often square                 */
-        if (!small_window(&p.s, v, w, is_pooling(o) ? 2 : 3)) continue;
+        if (!small_window(&p.s, v, w, takes_groups(o) ? 4 : is_pooling(o) ? 2 : 3,
+                          takes_groups(o) ? turn++ : 0)) continue;
         strcpy(p.table, "0;1;0,1");
         op_size(&p);
         do isa = isa + 1 < LSNN_ISA_COUNT_ ? isa + 1 : LSNN_ISA_PORTABLE;
@@ -665,27 +728,28 @@ static void check_differences(const op *o)
    none, outside and inside, free and per image.                                         */
 static void check_smoother_options(void)
 {
+    enum { SHAPES = LSNN_ATTENTION_CAUCHY_1D + 1 };
     int done = 0;
-    for (int i = 0; i < 4 * 3 * 2 * 3 * 3 * 2; i++) {
+    for (int i = 0; i < SHAPES * 3 * 2 * 3 * 3 * 2; i++) {
         problem p;
         int tries = 0;
         memset(&p, 0, sizeof p);
         p.op = op_find("smooth", 6);
-        p.u.n = 2; p.u.k = 2; p.u.h = i % 5 ? 3 : 1; p.u.w = 4;
-        p.u.shape = (lsnn_smooth_shape)(i % 4);
-        p.u.mixture = i / 4 % 3 + 1;
-        p.u.rank = i / 12 % 2 + 1;
-        p.u.normalise = (lsnn_normalise)(i / 24 % 3);
-        p.bias = i / 72 % 3 > 0;
-        p.u.smooth_bias = i / 72 % 3 > 1;
-        p.u.per_image = i / 216;
+        p.u.n = 2; p.u.k = 2; p.u.h = i % 7 ? 3 : 1; p.u.w = 4;
+        p.u.shape = (lsnn_smooth_shape)(i % SHAPES);
+        p.u.mixture = i / SHAPES % 3 + 1;
+        p.u.rank = i / (3 * SHAPES) % 2 + 1;
+        p.u.normalise = (lsnn_normalise)(i / (6 * SHAPES) % 3);
+        p.bias = i / (18 * SHAPES) % 3 > 0;
+        p.u.smooth_bias = i / (18 * SHAPES) % 3 > 1;
+        p.u.per_image = i / (54 * SHAPES);
         if (p.u.shape == LSNN_TABLE && (p.u.mixture > 1 || p.u.normalise)) continue;
         op_size(&p);
         while (tries < 9 && !check_gradients(&p)) tries++;
         CHECK(tries < 9);
         done++;
     }
-    CHECK(done == 336);
+    CHECK(done == 9 * 3 * 2 * 3 * 3 * 2 + 2 * 3 * 2);
     test_end("smooth: central differences of every input, %d choices of options", done);
 }
 #endif
@@ -816,6 +880,84 @@ static void check_norms_by_hand(void)
         CHECK(fabs((double)dp[0]) < HUGE_VAL);
     }
     test_end("lp_pool: 3 and 4, zeros, huge and tiny numbers, not a number");
+}
+
+/* ---- spatial transformers -------------------------------------------------------------- */
+/* The picture as theta 1 0 0 0 1 0 leaves it, and mirrored.                             */
+static void check_identity_transform(int corners)
+{
+    enum { N = 2, C = 3, H = 5, W = 4, COUNT = N * C * H * W };
+    const lsnn_sampler s = { N, C, H, W, H, W, corners };
+    lsnn_real theta[N * 6] = { 1, 0, 0, 0, 1, 0, -1, 0, 0, 0, 1, 0 };
+    lsnn_real x[COUNT], y[COUNT], grid[N * 2 * H * W];
+    fill(x, COUNT);
+    CHECK(lsnn_affine_grid_forward(&cx, grid, theta, N, H, W, corners) == LSNN_OK);
+    CHECK(lsnn_grid_sample_forward(&cx, y, x, grid, &s) == LSNN_OK);
+    for (int i = 0; i < COUNT; i++) {
+        int from = i < COUNT / N ? i : i / W * W + W - 1 - i % W;
+        NEAR(y[i], x[from], 64 * EPSILON);
+    }
+}
+
+/* A row of four pixels, half a pixel further on: means of neighbours, the last one's is 0. */
+static void check_half_pixel(int corners)
+{
+    static const double want[4] = { 2, 5, 6, 2.5 }, dx[4] = { 0.5, 1, 1, 1 };
+    static const double slope[4] = { 2, 4, -2, -5 };     /* to the right less to the left */
+    const lsnn_real x[4] = { 1, 3, 7, 5 }, one[4] = { 1, 1, 1, 1 };
+    const lsnn_sampler s = { 1, 1, 1, 4, 1, 4, corners };
+    lsnn_real theta[6] = { 1, 0, 0, 0, 1, 0 }, grid[8], y[4], d[4], dgrid[8], dtheta[6];
+    double half = corners ? 1.5 : 2, sum = 0;            /* pixels from 0 to 1            */
+    theta[2] = (lsnn_real)(0.5 / half);
+    CHECK(lsnn_affine_grid_forward(&cx, grid, theta, 1, 1, 4, corners) == LSNN_OK);
+    NEAR(grid[0], (corners ? -1 : -0.75) + 0.5 / half, 8 * EPSILON);
+    CHECK(lsnn_grid_sample_forward(&cx, y, x, grid, &s) == LSNN_OK);
+    CHECK(lsnn_grid_sample_backward(&cx, d, dgrid, one, x, grid, &s, LSNN_SET, LSNN_SET) ==
+          LSNN_OK);
+    CHECK(lsnn_affine_grid_backward(&cx, dtheta, dgrid, 1, 1, 4, corners, LSNN_SET) == LSNN_OK);
+    for (int i = 0; i < 4; i++) {
+        NEAR(y[i], want[i], 32 * EPSILON);
+        NEAR(d[i], dx[i], 32 * EPSILON);
+        NEAR(dgrid[i], half * slope[i], 64 * EPSILON);
+        sum += half * slope[i] * (corners ? -1 + i * 2 / 3.0 : -0.75 + i * 0.5);
+    }
+    NEAR(dtheta[0], sum, 64 * EPSILON);
+    NEAR(dtheta[2], half * -1, 64 * EPSILON);
+}
+
+/* Places that no int holds, that are nowhere, that are just in and just out.            */
+static void check_far_places(int corners)
+{
+    enum { PLACES = 11 };
+    static const double at[PLACES] = { 1e9, -1e9, 1e30, -1e30, HUGE_VAL, -HUGE_VAL, (double)NAN,
+                                       2.5e9, -5e9, 4, -4 };
+    const lsnn_sampler s = { 1, 2, 3, 5, 2, PLACES, corners };
+    lsnn_real x[2 * 3 * 5], grid[2 * 2 * PLACES], y[2 * 2 * PLACES], dy[2 * 2 * PLACES];
+    lsnn_real d[2 * 3 * 5], dgrid[2 * 2 * PLACES];
+    fill(x, 30);
+    fill(dy, 2 * 2 * PLACES);
+    for (int i = 0; i < 2 * 2 * PLACES; i++) {           /* far to the side, then far down */
+        int far_along = (i / PLACES % 2 == 0) == (i < 2 * PLACES);
+        grid[i] = (lsnn_real)(far_along ? at[i % PLACES] : 0.1);
+    }
+    CHECK(lsnn_grid_sample_forward(&cx, y, x, grid, &s) == LSNN_OK);
+    CHECK(lsnn_grid_sample_backward(&cx, d, dgrid, dy, x, grid, &s, LSNN_SET, LSNN_SET) ==
+          LSNN_OK);
+    for (int i = 0; i < 2 * 2 * PLACES; i++) {
+        if (at[i % PLACES] != at[i % PLACES]) CHECK(y[i] != y[i]);
+        else CHECK(y[i] == 0 && dgrid[i] == 0);
+    }
+    CHECK(lsnn_affine_grid_forward(&cx, grid, y, 1, 2, PLACES, corners) == LSNN_OK);
+}
+
+static void check_transforms(void)
+{
+    for (int corners = 0; corners < 2; corners++) {
+        check_identity_transform(corners);
+        check_half_pixel(corners);
+        check_far_places(corners);
+    }
+    test_end("transformers: the identity, half a pixel by hand, places far out and nowhere");
 }
 
 /* conv2d multiplies x[i+u, j+v] by w[u, v]: a cross-correlation. The convolution of signal
@@ -989,14 +1131,14 @@ static void check_identities(void)
     lsnn_window s;
     for (int trial = 0; trial < 60; trial++) {
         /* every other window is deeper than a kernel's chunk of additions               */
-        while (!draw_window(&s, 0, 70, 0) ||
+        while (!draw_window(&s, 0, 1, 70, 0) ||
                (trial % 2 && s.c * s.kernel_h * s.kernel_w <= 260)) { }
         while (!lsnn_isa_available((lsnn_isa)(cx.isa = (lsnn_isa)draw_int(1, 4)))) { }
         check_ones(&s);
     }
     test_end("LSNN 4.1: a smoother of ones is the convolution, bit for bit");
     for (int trial = 0; trial < 40; trial++) {
-        while (!draw_window(&s, 0, 5, 0)) { }
+        while (!draw_window(&s, 0, 1, 5, 0)) { }
         check_tables(&s, trial % 2);
     }
     cx.isa = LSNN_ISA_BEST;
@@ -1104,6 +1246,9 @@ static void check_bad_windows(void)
     BAD_WINDOW(stride_w, 0)
     BAD_WINDOW(kernel_h, -1)
     BAD_WINDOW(oh, 0)
+    BAD_WINDOW(dilation_h, 0)
+    BAD_WINDOW(dilation_w, INT_MAX)
+    BAD_WINDOW(groups, 2)
     if (lsnn_lanes(&cx) > 1) {           /* blocks of images: whole ones                   */
         BAD_WINDOW(lanes, lsnn_lanes(&cx) + 1)
         REFUSED(lsnn_interleave(&cx, v, v + 32, lsnn_lanes(&cx) + 1, 1, 0, LSNN_SET),
@@ -1115,6 +1260,15 @@ static void check_bad_windows(void)
         REFUSED(lsnn_sum_pool_forward(&cx, v, v + 16, &s), LSNN_ESHAPE);
     }
 #undef BAD_WINDOW
+    for (int i = 0; i < 2; i++) {        /* poolings and tables take neither             */
+        s = good;
+        *(i ? &s.dilation_w : &s.groups) = 2;
+        s.c = s.k = 2;
+        REFUSED(lsnn_max_pool_forward(&cx, v, where, v + 16, &s), LSNN_EVALUE);
+        REFUSED(lsnn_avg_pool_forward(&cx, v, v + 16, &s), LSNN_EVALUE);
+        REFUSED(lsnn_lp_pool_forward(&cx, v, v + 16, &two, 0, &s), LSNN_EVALUE);
+        REFUSED(lsnn_table_conv2d_forward(&cx, v, v, v, v, NULL, "0;1", &s), LSNN_EVALUE);
+    }
     test_end("misuse: windows that do not fit");
 }
 
@@ -1143,6 +1297,30 @@ static void check_bad_sizes(void)
     REFUSED(lsnn_rows_copy(&cx, v, 4, v + 8, 4, -1, 4, LSNN_SET), LSNN_ESHAPE);
     REFUSED(lsnn_mse_forward(&cx, &loss, v, v + 8, 1, 0, 1), LSNN_ESHAPE);
     test_end("misuse: sizes");
+}
+
+static void check_bad_transforms(lsnn_real *v)
+{
+    const lsnn_sampler good = { 1, 1, 2, 2, 2, 2, 0 };
+    lsnn_sampler s;
+    REFUSED(lsnn_affine_grid_forward(&cx, v, v + 16, 1, 0, 2, 0), LSNN_ESHAPE);
+    REFUSED(lsnn_affine_grid_forward(&cx, v, v + 16, 1, 2, 2, 2), LSNN_EVALUE);
+    REFUSED(lsnn_affine_grid_backward(&cx, v, v + 16, -1, 2, 2, 0, LSNN_SET), LSNN_ESHAPE);
+    REFUSED(lsnn_affine_grid_backward(&cx, v, v + 16, 1, 2, 2, -1, LSNN_SET), LSNN_EVALUE);
+#define BAD_SAMPLER(field, value, code)                                                   \
+    s = good;                                                                             \
+    s.field = value;                                                                      \
+    REFUSED(lsnn_grid_sample_forward(&cx, v, v + 16, v + 32, &s), code);                  \
+    REFUSED(lsnn_grid_sample_backward(&cx, v, v + 8, v + 16, v + 24, v + 32, &s, LSNN_SET, \
+                                      LSNN_SET), code);
+    BAD_SAMPLER(n, 0, LSNN_ESHAPE)
+    BAD_SAMPLER(c, -1, LSNN_ESHAPE)
+    BAD_SAMPLER(h, INT_MAX, LSNN_ESHAPE)
+    BAD_SAMPLER(w, 0, LSNN_ESHAPE)
+    BAD_SAMPLER(oh, INT_MAX, LSNN_ESHAPE)
+    BAD_SAMPLER(ow, 0, LSNN_ESHAPE)
+    BAD_SAMPLER(align_corners, 2, LSNN_EVALUE)
+#undef BAD_SAMPLER
 }
 
 static void check_bad_norms_and_tables(lsnn_real *v)
@@ -1187,6 +1365,7 @@ static void check_bad_values(void)
     REFUSED(lsnn_rbf_backward(&cx, v, NULL, v + 16, v + 32, v + 48, 2, 2, -1, LSNN_SET),
             LSNN_ESHAPE);
     check_bad_norms_and_tables(v);
+    check_bad_transforms(v);
     REFUSED(lsnn_dropout_forward(&cx, v, v + 16, 1, 4, 0, 1.0, &at), LSNN_EVALUE);
     REFUSED(lsnn_dropout_forward(&cx, v, v + 16, 1, 4, 0, -0.5, &at), LSNN_EVALUE);
     REFUSED(lsnn_dropout_forward(&cx, v, v + 16, 1, 4, 0, (double)NAN, &at), LSNN_EVALUE);
@@ -1218,7 +1397,7 @@ static void check_bad_smoothers(void)
     BAD_SMOOTHER(w, -3, LSNN_ESHAPE)
     BAD_SMOOTHER(normalise, (lsnn_normalise)3, LSNN_EVALUE)
 #ifndef __cplusplus
-    BAD_SMOOTHER(shape, (lsnn_smooth_shape)9, LSNN_EVALUE)
+    BAD_SMOOTHER(shape, (lsnn_smooth_shape)10, LSNN_EVALUE)
 #endif
     BAD_SMOOTHER(mixture, -1, LSNN_ESHAPE)
     BAD_SMOOTHER(mixture, INT_MAX, LSNN_ESHAPE)
@@ -1264,6 +1443,7 @@ int main(int argc, char **argv)
     check_extremes();
     check_norm_limits();
     check_norms_by_hand();
+    check_transforms();
     check_flipped();
     check_dropout();
     check_identities();

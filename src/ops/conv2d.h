@@ -1,18 +1,32 @@
 /* ---- >>conv2d -------------------------------------------------------------------
-   y[n,k,oy,ox]   = b[k] + sum_crs w[k,c,r,s] x[n, c, oy*sh + r - pt, ox*sw + s - pl]
-   dx[n,c,iy,ix] (+)= sum_krs w[k,c,r,s] dy[n,k,oy,ox]   over oy*sh + r - pt = iy, same for x
-   dw[k,c,r,s]     += sum_n,oy,ox dy[n,k,oy,ox] x[n, c, oy*sh + r - pt, ox*sw + s - pl]
+   y[n,k,oy,ox]   = b[k] + sum_crs w[k,c,r,s] x[n, g(k)*C/G + c, iy, ix]
+   dx[n,c,iy,ix] (+)= sum_krs w[k,c,r,s] dy[n,k,oy,ox]      over all that meet that pixel
+   dw[k,c,r,s]     += sum_n,oy,ox dy[n,k,oy,ox] x[n, g(k)*C/G + c, iy, ix]
    db[k]           += sum_n,oy,ox dy[n,k,oy,ox]
-   x N,C,H,W  w K,C,kh,kw  b K  y N,K,OH,OW; pixels outside the image are 0.
-   K*C*kh*kw*OH*OW multiply-adds an image forward, twice that backward.   */
+   with iy = oy*sh + r*dh - pt, ix = ox*sw + s*dw - pl: stride, dilation, padding. In G groups,
+   each for itself a convolution of C/G channels by K/G kernels; g(k) = k / (K/G).
+   x N,C,H,W  w K,C/G,kh,kw  b K  y N,K,OH,OW; pixels outside the image are 0.
+   K*C/G*kh*kw*OH*OW multiply-adds an image forward, twice that backward.   */
+static int lsnni_depth(const lsnn_window *s)             /* products a sum    */
+{
+    return s->c / s->groups * s->kernel_h * s->kernel_w;
+}
 
 /* ---- The naive pair: what the formulas say. Wherever forward has y += x * w, backward has
    dx += dy * w and dw += dy * x. LSNN_NAIVE builds the library on it.        */
 #ifdef LSNN_NAIVE
 #define LSNNI_CONV2D_FUSES 0
-static int lsnni_inside(const lsnn_window *s, int row, int col)
+/* The pixel of image n that tap (c, u, v) of kernel k reads for output (i, j): 0 if there is
+   none, for padding is 0.                                                    */
+static int lsnni_pixel(const lsnn_window *s, int n, int k, int i, int j, int c, int u, int v,
+                       size_t *at)
 {
-    return row >= 0 && row < s->h && col >= 0 && col < s->w;
+    int row = i * s->stride_h - s->pad_top + u * s->dilation_h;
+    int col = j * s->stride_w - s->pad_left + v * s->dilation_w;
+    int channel = k / (s->k / s->groups) * (s->c / s->groups) + c;
+    if (row < 0 || row >= s->h || col < 0 || col >= s->w) return 0;
+    *at = lsnni_at4(n, channel, s->c, row, s->h, col, s->w);
+    return 1;
 }
 
 LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
@@ -26,13 +40,11 @@ LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_
     for (int i = 0; i < s->oh; i++)
     for (int j = 0; j < s->ow; j++) {
         double sum = 0;
-        for (int c = 0; c < s->c; c++)
+        for (int c = 0; c < s->c / s->groups; c++)
         for (int u = 0; u < s->kernel_h; u++)
         for (int v = 0; v < s->kernel_w; v++) {
-            int row = i * s->stride_h - s->pad_top + u, col = j * s->stride_w - s->pad_left + v;
-            if (!lsnni_inside(s, row, col)) continue;    /* padding is 0      */
-            sum += (double)x[lsnni_at4(n, c, s->c, row, s->h, col, s->w)]
-                 * (double)w[lsnni_at4(k, c, s->c, u, s->kernel_h, v, s->kernel_w)];
+            size_t in, at = lsnni_at4(k, c, s->c / s->groups, u, s->kernel_h, v, s->kernel_w);
+            if (lsnni_pixel(s, n, k, i, j, c, u, v, &in)) sum += (double)x[in] * (double)w[at];
         }
         y[lsnni_at4(n, k, s->k, i, s->oh, j, s->ow)] = LSNNI_R(sum) + (b ? b[k] : 0);
     }
@@ -53,13 +65,11 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
     for (int j = 0; j < s->ow; j++) {
         lsnn_real g = dy[lsnni_at4(n, k, s->k, i, s->oh, j, s->ow)];
         if (db) db[k] += g;
-        for (int c = 0; c < s->c; c++)
+        for (int c = 0; c < s->c / s->groups; c++)
         for (int u = 0; u < s->kernel_h; u++)
         for (int v = 0; v < s->kernel_w; v++) {
-            int row = i * s->stride_h - s->pad_top + u, col = j * s->stride_w - s->pad_left + v;
-            size_t in = lsnni_at4(n, c, s->c, row, s->h, col, s->w);
-            size_t at = lsnni_at4(k, c, s->c, u, s->kernel_h, v, s->kernel_w);
-            if (!lsnni_inside(s, row, col)) continue;
+            size_t in, at = lsnni_at4(k, c, s->c / s->groups, u, s->kernel_h, v, s->kernel_w);
+            if (!lsnni_pixel(s, n, k, i, j, c, u, v, &in)) continue;
             if (dx) dx[in] += g * w[at];
             if (dw) dw[at] += g * x[in];
         }
@@ -71,7 +81,7 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
 #define LSNNI_CONV2D_FUSES LSNN_MAX2_AFTER
 /* Three ways, as the arrays lie: blocks of images (>>lanes) run fastest; plain arrays go
    along rows (>>convolve); a few plain images under a 1 x 1 window are a product of matrices
-   each (>>gemm). pool.on: the maps, of even sides, go through a max pooling of 2 x 2 to y
+   each (>>gemm). A group of an image is to them an image of C/G channels. pool.on: the maps, of even sides, go through a max pooling of 2 x 2 to y
    and pool.where on the way.                                                 */
 static lsnn_status lsnni_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                         const lsnn_real *w, const lsnn_real *b,
@@ -93,6 +103,30 @@ LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_
     return lsnni_conv2d_forward(cx, y, x, w, b, s, &none);
 }
 
+/* Groups one by one: each adds to kernels of its own. Where a group has so few that vectors
+   of kernels would be nearly empty, the sums go along rows of pixels instead. */
+static lsnn_status lsnni_conv2d_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
+                                           const lsnn_real *dy, const lsnn_real *x,
+                                           const lsnn_window *s)
+{
+    size_t lanes = s->lanes > 1 ? (size_t)s->lanes : 1;
+    lsnn_window part = *s;
+    if (s->lanes > 1) LSNNI_TRY(lsnni_lanes_check(cx, "conv2d", s));
+    if (s->groups > 1 && s->k / s->groups <= LSNNI_FEW)
+        return lsnni_few_backward_w(cx, dw, db, dy, x, s);
+    part.c = s->c / s->groups;
+    part.k = s->k / s->groups;
+    for (int g = 0; g < s->groups; g++) {
+        LSNNI_TRY((s->lanes > 1 ? lsnni_blocks_backward_w : lsnni_rows_backward_w)
+                  (cx, dw, db, dy, x, &part));
+        x += lsnni_area(part.c * s->h, s->w) * lanes;
+        dy += lsnni_area(part.k * s->oh, s->ow) * lanes;
+        if (dw) dw += lsnni_area(part.k, lsnni_depth(s));
+        if (db) db += part.k;
+    }
+    return LSNN_OK;
+}
+
 LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
                                           lsnn_real *db, const lsnn_real *dy,
                                           const lsnn_real *x, const lsnn_real *w,
@@ -100,9 +134,7 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
 {
     int blocks = s->lanes > 1;
     LSNNI_TRY(lsnni_window_check(cx, "conv2d", s, 1));
-    if (dw || db)
-        LSNNI_TRY((blocks ? lsnni_blocks_backward_w : lsnni_rows_backward_w)(cx, dw, db, dy, x,
-                                                                            s));
+    if (dw || db) LSNNI_TRY(lsnni_conv2d_backward_w(cx, dw, db, dy, x, s));
     if (dx)
         LSNNI_TRY((blocks ? lsnni_blocks_backward_x : lsnni_rows_backward_x)(cx, dx, dy, w, s,
                                                                             add));
@@ -116,9 +148,9 @@ static lsnn_status lsnni_plan_conv2d(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     lsnn_window s;
     LSNNI_TRY(lsnni_plan_kernels(cx, p, &s));
-    p->param[0] = lsnni_spec("weight", 4, s.k, s.c, s.kernel_h, s.kernel_w);
-    p->param[0].fan_in = s.c * s.kernel_h * s.kernel_w;
-    p->param[0].fan_out = s.k * s.kernel_h * s.kernel_w;
+    p->param[0] = lsnni_spec("weight", 4, s.k, s.c / s.groups, s.kernel_h, s.kernel_w);
+    p->param[0].fan_in = lsnni_depth(&s);
+    p->param[0].fan_out = s.k / s.groups * s.kernel_h * s.kernel_w;
     p->param[1] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
     p->param[1].no_decay = 1;
     p->macs = (double)p->param[0].count * s.oh * s.ow;
@@ -153,9 +185,9 @@ static lsnn_status lsnni_backward_conv2d(lsnn_ctx *cx, lsnn_call *c)
 }
 
 static const lsnn_layer_type lsnni_conv2d_type = {
-    "conv2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS, 1, 1,
+    "conv2d", LSNNI_WEIGHTED LSNNI_KERNEL_OPTIONS, 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNN_CROPS | LSNNI_CONV2D_FUSES,
-    lsnni_plan_conv2d, lsnni_forward_conv2d, lsnni_backward_conv2d, NULL
+    lsnni_plan_conv2d, lsnni_forward_conv2d, lsnni_backward_conv2d, NULL, NULL
 };
 
 LSNN_API int lsnn_conv2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
@@ -165,7 +197,5 @@ LSNN_API int lsnn_conv2d(lsnn_net *net, int x, int filters, int kernel, const ls
 
 LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
 {
-    lsnn_options row = lsnni_options(o);
-    if (!row.kernel_h) row.kernel_h = 1;
-    return lsnni_windowed(net, &lsnni_conv2d_type, x, filters, kernel, &row);
+    return lsnni_windowed_row(net, &lsnni_conv2d_type, x, filters, kernel, o);
 }

@@ -2,7 +2,8 @@
    y[n,k,p]   = b[k,p] + sum_crs w[p,crs,k] x[n, patch of p, crs]
    dx        (+)= sum_p,k w[p,crs,k] dy[n,k,p]   at each pixel of the patches
    dw[p,crs,k] += sum_n dy[n,k,p] x[n, patch of p, crs]     db[k,p] += sum_n dy[n,k,p]
-   w OH*OW,C*kh*kw,K   b K,OH,OW   others as conv2d. It runs on blocks of images
+   w OH*OW,C/G*kh*kw,K   b K,OH,OW   others, stride, dilation, padding, groups as conv2d's:
+   with G groups crs runs over the C/G channels of kernel k's group. It runs on blocks of images
    (see >>lanes); plain arrays are turned into them, with zeros for missing images.
    Bound by reading the weights for small batches, by arithmetic for large.   */
 /* ---- The naive pair: as conv2d's, but position p has weights and a bias of its own */
@@ -17,16 +18,14 @@ LSNN_API lsnn_status lsnn_local2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn
     for (int k = 0; k < s->k; k++)
     for (int i = 0; i < s->oh; i++)
     for (int j = 0; j < s->ow; j++) {
-        int p = i * s->ow + j, depth = s->c * s->kernel_h * s->kernel_w;
+        int p = i * s->ow + j;
         double sum = b ? (double)b[lsnni_at3(k, i, s->oh, j, s->ow)] : 0;
-        for (int c = 0; c < s->c; c++)
+        for (int c = 0; c < s->c / s->groups; c++)
         for (int u = 0; u < s->kernel_h; u++)
         for (int v = 0; v < s->kernel_w; v++) {
-            int row = i * s->stride_h - s->pad_top + u, col = j * s->stride_w - s->pad_left + v;
             int q = (c * s->kernel_h + u) * s->kernel_w + v;
-            if (!lsnni_inside(s, row, col)) continue;
-            sum += (double)x[lsnni_at4(n, c, s->c, row, s->h, col, s->w)]
-                 * (double)w[lsnni_at3(p, q, depth, k, s->k)];
+            size_t in, at = lsnni_at3(p, q, lsnni_depth(s), k, s->k);
+            if (lsnni_pixel(s, n, k, i, j, c, u, v, &in)) sum += (double)x[in] * (double)w[at];
         }
         y[lsnni_at4(n, k, s->k, i, s->oh, j, s->ow)] = LSNNI_R(sum);
     }
@@ -45,17 +44,15 @@ LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_rea
     for (int k = 0; k < s->k; k++)
     for (int i = 0; i < s->oh; i++)
     for (int j = 0; j < s->ow; j++) {
-        int p = i * s->ow + j, depth = s->c * s->kernel_h * s->kernel_w;
+        int p = i * s->ow + j;
         lsnn_real g = dy[lsnni_at4(n, k, s->k, i, s->oh, j, s->ow)];
         if (db) db[lsnni_at3(k, i, s->oh, j, s->ow)] += g;
-        for (int c = 0; c < s->c; c++)
+        for (int c = 0; c < s->c / s->groups; c++)
         for (int u = 0; u < s->kernel_h; u++)
         for (int v = 0; v < s->kernel_w; v++) {
-            int row = i * s->stride_h - s->pad_top + u, col = j * s->stride_w - s->pad_left + v;
             int q = (c * s->kernel_h + u) * s->kernel_w + v;
-            size_t in = lsnni_at4(n, c, s->c, row, s->h, col, s->w);
-            size_t at = lsnni_at3(p, q, depth, k, s->k);
-            if (!lsnni_inside(s, row, col)) continue;
+            size_t in, at = lsnni_at3(p, q, lsnni_depth(s), k, s->k);
+            if (!lsnni_pixel(s, n, k, i, j, c, u, v, &in)) continue;
             if (dx) dx[in] += g * w[at];
             if (dw) dw[at] += g * x[in];
         }
@@ -69,6 +66,7 @@ typedef struct lsnni_local2d {
     lsnni_lanes g;                   /* groups of pixels and their taps       */
     const lsnn_window *s;
     int blocks, depth, kp;
+    int kernels, channels;           /* of a group                            */
     size_t area, x_block, y_block, turned_size;
     const lsnn_real *x, *w, *b, *dy;
     lsnn_real *y, *dx, *dw, *db, *turned;
@@ -83,42 +81,52 @@ static const lsnni_group *lsnni_group_of(const lsnni_lanes *p, const lsnni_group
     return g;
 }
 
-/* Forward: tiles of 8 kernels x 3 blocks, over the taps.                     */
+/* Forward, at pixel number i of group g (of pixels): tiles of 8 kernels, of one group of the
+   window's, x 3 blocks, over the taps.                                       */
+static void lsnni_local2d_pixel(const lsnni_local2d *p, const lsnni_group *g, int i)
+{
+    const lsnni_kernels *kv = p->g.kv;
+    size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i], lanes = (size_t)kv->lanes;
+    lsnn_real bias[LSNNI_MAX_ROWS];
+    lsnni_tile t;
+    t.add = 0;
+    t.scale = NULL;
+    t.bias = p->b ? bias : NULL;
+    t.k = g->taps * p->channels;
+    t.ka = p->row + (g->ka - p->g.group->ka);
+    t.kb = g->kb;
+    for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t.lanes[v] = kv->lanes;
+    for (int k = 0, end = p->kernels; k < p->s->k; k += t.rows) {
+        const lsnn_real *x = p->x + (lsnni_area(k / p->kernels, p->channels) * p->g.source +
+                                     from) * lanes;
+        if (k == end) end += p->kernels;
+        t.rows = LSNNI_MIN(kv->rows, end - k);
+        for (int r = 0; r < kv->rows; r++) {
+            size_t row = (size_t)(k + LSNNI_MIN(r, t.rows - 1));
+            t.a[r] = p->w + q * lsnni_area(p->depth, p->s->k) + row;
+            t.c[r] = p->y + (row * p->area + q) * lanes;
+            if (p->b) bias[r] = p->b[row * p->area + q];
+        }
+        for (int n = 0; n < p->blocks; n += LSNNI_MAX_VECTORS) {
+            t.vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, p->blocks - n);
+            for (int v = 0; v < t.vectors; v++) {
+                t.b[v] = x + (size_t)(n + v) * p->x_block;
+                t.at[v] = (ptrdiff_t)((size_t)(n + v) * p->y_block);
+            }
+            kv->tile(&t);
+        }
+    }
+}
+
 static void lsnni_local2d_task(void *user, int task, int worker)
 {
     const lsnni_local2d *p = (const lsnni_local2d *)user;
-    const lsnni_kernels *kv = p->g.kv;
     const lsnni_group *g = p->g.group;
-    int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), kernels = p->s->k;
-    lsnn_real bias[LSNNI_MAX_ROWS];
-    lsnni_tile t;
+    int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area);
     (void)worker;
-    t.add = 0;
-    t.bias = p->b ? bias : NULL;
-    for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t.lanes[v] = kv->lanes;
     for (int i = task * LSNNI_PLACES; i < end; i++) {
-        size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i];
         g = lsnni_group_of(&p->g, g, i);
-        t.k = g->taps * p->s->c;
-        t.ka = p->row + (g->ka - p->g.group->ka);
-        t.kb = g->kb;
-        for (int k = 0; k < kernels; k += kv->rows) {
-            t.rows = LSNNI_MIN(kv->rows, kernels - k);
-            for (int r = 0; r < kv->rows; r++) {
-                size_t row = (size_t)(k + LSNNI_MIN(r, t.rows - 1));
-                t.a[r] = p->w + q * lsnni_area(p->depth, kernels) + row;
-                t.c[r] = p->y + (row * p->area + q) * (size_t)kv->lanes;
-                if (p->b) bias[r] = p->b[row * p->area + q];
-            }
-            for (int n = 0; n < p->blocks; n += LSNNI_MAX_VECTORS) {
-                t.vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, p->blocks - n);
-                for (int v = 0; v < t.vectors; v++) {
-                    t.b[v] = p->x + (size_t)(n + v) * p->x_block + from * (size_t)kv->lanes;
-                    t.at[v] = (ptrdiff_t)((size_t)(n + v) * p->y_block);
-                }
-                kv->tile(&t);
-            }
-        }
+        lsnni_local2d_pixel(p, g, i);
     }
 }
 
@@ -143,8 +151,10 @@ static void lsnni_local2d_dw_task(void *user, int task, int worker)
             kv->transpose(turned + lsnni_area(n * lanes, p->kp), (size_t)p->kp,
                           p->dy + (size_t)n * p->y_block + q * (size_t)lanes,
                           p->area * (size_t)lanes, kernels, lanes);
-        lsnni_dw_tiles(kv, &t, p->dw + q * (size_t)p->depth * (size_t)kernels, kernels, turned,
-                       p->x + from * (size_t)lanes, g->kb, g->ka, g->taps * p->s->c);
+        for (int k = 0, c = 0; k < kernels; k += p->kernels, c += p->channels)
+            lsnni_dw_tiles(kv, &t, p->dw + q * lsnni_area(p->depth, kernels) + k, kernels,
+                           p->kernels, turned + k, p->x + ((size_t)c * p->g.source + from) *
+                           (size_t)lanes, g->kb, g->ka, g->taps * p->channels);
     }
 }
 
@@ -165,17 +175,18 @@ static void lsnni_local2d_dx_task(void *user, int task, int worker)
     const lsnni_local2d *p = (const lsnni_local2d *)user;
     const lsnni_kernels *kv = p->g.kv;
     const lsnni_group *g = p->g.group;
-    int n = task / p->s->c, c = task % p->s->c;
+    int n = task / p->s->c, c = task % p->s->c, part = c / p->channels;
+    int first = part * p->kernels, map = part * p->channels;         /* of c's group */
     size_t lanes = (size_t)kv->lanes, plane = p->g.source * lanes;
     lsnn_real *dx = p->dx + (size_t)n * p->x_block;
     lsnni_tile t;
     (void)worker;
     if (!p->add) memset(dx + (size_t)c * plane, 0, plane * sizeof *dx);
     t.add = t.vectors = 1;
-    t.bias = NULL;
-    t.ka = p->map;
-    t.kb = p->map + p->s->k;
-    t.k = p->s->k;
+    t.bias = t.scale = NULL;
+    t.ka = p->map + first;
+    t.kb = p->map + p->s->k + first;
+    t.k = p->kernels;
     t.at[0] = 0;
     t.lanes[0] = (int)lanes;
     for (int i = 0; i < (int)p->area; i++) {
@@ -185,9 +196,9 @@ static void lsnni_local2d_dx_task(void *user, int task, int worker)
         for (int d = 0; d < g->taps; d += kv->rows) {
             t.rows = LSNNI_MIN(kv->rows, g->taps - d);
             for (int r = 0; r < kv->rows; r++) {
-                int tap = c * g->taps + d + LSNNI_MIN(r, t.rows - 1);
+                int tap = (c - map) * g->taps + d + LSNNI_MIN(r, t.rows - 1);
                 t.a[r] = p->w + (q * (size_t)p->depth + (size_t)g->ka[tap]) * (size_t)p->s->k;
-                t.c[r] = dx + from * lanes + g->kb[tap];
+                t.c[r] = dx + ((size_t)map * p->g.source + from) * lanes + g->kb[tap];
             }
             kv->tile(&t);
         }
@@ -223,7 +234,9 @@ static lsnn_status lsnni_local2d_plan(lsnn_ctx *cx, lsnni_local2d *p, const lsnn
     memset(p, 0, sizeof *p);
     p->s = s;
     p->blocks = lsnni_div_up(s->n, lanes);
-    p->depth = s->c * s->kernel_h * s->kernel_w;
+    p->depth = lsnni_depth(s);
+    p->kernels = s->k / s->groups;
+    p->channels = s->c / s->groups;
     p->kp = lsnni_round_up(s->k, lanes);
     p->area = lsnni_area(s->oh, s->ow);
     p->x_block = lsnni_area(s->c * s->h, s->w) * (size_t)lanes;
@@ -233,7 +246,7 @@ static lsnn_status lsnni_local2d_plan(lsnn_ctx *cx, lsnni_local2d *p, const lsnn
         (double)images * p->kp > INT32_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "local2d: a batch of %d images has over 2^31 "
                           "numbers: use smaller batches", s->n);
-    p->turned_size = LSNNI_MAX(images * (size_t)p->kp, p->area);
+    p->turned_size = LSNNI_MAX(images * (size_t)p->kp + (size_t)lanes, p->area);
     n_all = lsnni_room((size_t)p->blocks * p->x_block, sizeof **x_room);
     more = 2 * lsnni_room(images, sizeof *p->image) +
         lsnni_room(2 * (size_t)s->k, sizeof *p->map);
@@ -242,7 +255,7 @@ static lsnn_status lsnni_local2d_plan(lsnn_ctx *cx, lsnni_local2d *p, const lsnn
     if (turn) more = lsnni_room_add(lsnni_room_add(more, n_all),
                                     lsnni_room((size_t)p->blocks * p->y_block,
                                                sizeof **y_room));
-    LSNNI_TRY(lsnni_lanes_plan(cx, &p->g, s, LSNNI_FORWARD, s->c, 1, more, &taps, &at));
+    LSNNI_TRY(lsnni_lanes_plan(cx, &p->g, s, LSNNI_FORWARD, p->channels, 1, more, &taps, &at));
     p->row = (int32_t *)lsnni_cut(&at, taps, sizeof *p->row);
     p->image = (int32_t *)lsnni_cut(&at, images, sizeof *p->image);
     p->turn = (int32_t *)lsnni_cut(&at, images, sizeof *p->turn);
@@ -306,17 +319,31 @@ LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_rea
 
 #endif /* LSNN_NAIVE */
 
-/* ---- The layer ------------------------------------------------------------------------*/
+/* ---- The layer ------------------------------------------------------------------------
+   Its bias may be one number a kernel: it is spread over the places before the op, and the
+   gradients of the places are added up after it.                              */
 static lsnn_status lsnni_plan_local2d(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     lsnn_window s;
     int depth;
+    if ((int)p->o.bias < 0 || p->o.bias > LSNN_BIAS_NONE || (int)p->o.start < 0 ||
+        p->o.start > LSNN_START_ALIKE)
+        return lsnni_fail(cx, LSNN_EVALUE, "local2d: bias %d or start %d is unknown",
+                          (int)p->o.bias, (int)p->o.start);
+    if (p->o.bias == LSNN_BIAS_OF_KERNEL && p->o.no_bias)
+        return lsnni_fail(cx, LSNN_EVALUE, "local2d: bias asks for one a kernel, no_bias for none");
+    if (p->o.bias == LSNN_BIAS_NONE) p->o.no_bias = 1;
+    if (p->o.no_bias) p->o.bias = LSNN_BIAS_OF_PLACE;    /* in a file, one word for none */
     LSNNI_TRY(lsnni_plan_kernels(cx, p, &s));
-    depth = s.c * s.kernel_h * s.kernel_w;
+    depth = lsnni_depth(&s);
     p->param[0] = lsnni_spec("weight", 3, s.oh * s.ow, depth, s.k, 0);
     p->param[0].fan_in = depth;
-    p->param[0].fan_out = s.k * s.kernel_h * s.kernel_w;
+    p->param[0].fan_out = s.k / s.groups * s.kernel_h * s.kernel_w;
     p->param[1] = lsnni_spec("bias", 3, s.k, s.oh, s.ow, 0);
+    if (p->o.bias == LSNN_BIAS_OF_KERNEL) {
+        p->keep_fixed = p->param[1].count;
+        p->param[1] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
+    }
     p->param[1].no_decay = 1;
     p->macs = (double)p->param[0].count;
     lsnni_connect(p, depth);
@@ -326,25 +353,59 @@ static lsnn_status lsnni_plan_local2d(lsnn_ctx *cx, lsnn_layer_plan *p)
 static lsnn_status lsnni_forward_local2d(lsnn_ctx *cx, lsnn_call *c)
 {
     lsnn_window s;
+    size_t area = lsnni_area(c->plan->out.h, c->plan->out.w);
+    const lsnn_real *b = c->param[1];
     LSNNI_TRY(lsnni_call_window(cx, &s, c));
-    return lsnn_local2d_forward(cx, c->y, c->x[0], c->param[0], c->param[1], &s);
+    if (c->plan->o.bias == LSNN_BIAS_OF_KERNEL) {
+        for (size_t i = 0; i < area * (size_t)s.k; i++) c->keep[i] = b[i / area];
+        b = c->keep;
+    }
+    return lsnn_local2d_forward(cx, c->y, c->x[0], c->param[0], b, &s);
 }
 
 static lsnn_status lsnni_backward_local2d(lsnn_ctx *cx, lsnn_call *c)
 {
     lsnn_window s;
+    size_t area = lsnni_area(c->plan->out.h, c->plan->out.w);
+    lsnn_real *db = c->dparam[1];
+    int of_kernel = db && c->plan->o.bias == LSNN_BIAS_OF_KERNEL;
     LSNNI_TRY(lsnni_call_window(cx, &s, c));
-    return lsnn_local2d_backward(cx, c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->x[0],
-                                 c->param[0], &s, c->add[0]);
+    if (of_kernel) {
+        db = c->keep;
+        memset(db, 0, area * (size_t)s.k * sizeof *db);
+    }
+    LSNNI_TRY(lsnn_local2d_backward(cx, c->dx[0], c->dparam[0], db, c->dy, c->x[0], c->param[0],
+                                    &s, c->add[0]));
+    for (int k = 0; k < s.k && of_kernel; k++) {
+        double sum = 0;
+        for (size_t p = 0; p < area; p++) sum += (double)db[(size_t)k * area + p];
+        c->dparam[1][k] += LSNNI_R(sum);
+    }
+    return LSNN_OK;
+}
+
+/* Each place draws weights of its own; or all begin with the first one's: a convolution. */
+static void lsnni_init_local2d(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
+{
+    size_t count = p->param[i].count, drawn = count;
+    if (i == 0 && p->o.start == LSNN_START_ALIKE) drawn = count / (size_t)p->param[0].dim[0];
+    lsnni_draw_values(p, i, v, drawn, rng);
+    for (size_t j = drawn; j < count; j++) v[j] = v[j - drawn];
 }
 
 static const lsnn_layer_type lsnni_local2d_type = {
-    "local2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS, 1, 1,
+    "local2d", LSNNI_WEIGHTED LSNNI_KERNEL_OPTIONS "bias start ", 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_local2d, lsnni_forward_local2d, lsnni_backward_local2d, NULL
+    lsnni_plan_local2d, lsnni_forward_local2d, lsnni_backward_local2d, lsnni_init_local2d,
+    NULL
 };
 
 LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
 {
     return lsnni_windowed(net, &lsnni_local2d_type, x, filters, kernel, o);
+}
+
+LSNN_API int lsnn_local1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
+{
+    return lsnni_windowed_row(net, &lsnni_local2d_type, x, filters, kernel, o);
 }

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
 warnings.filterwarnings("ignore", message="The epoch parameter")     # SequentialLR's own affair
+warnings.filterwarnings("ignore", message=".*affine_grid behavior")       # one pixel is 0 now
 
 
 # ---- the file format, and a file of cases ----------------------------------------------------
@@ -243,6 +244,30 @@ def lecture_cases():
                      lambda x, label: F.cross_entropy(torch.cat(
                          [x, torch.full((n, 1), -float(c))], 1), label[:, head]).reshape(1),
                      dict(x=2 * torch.randn(n, c)), dict(label=label), torch.tensor([weight]))
+    return cases
+
+
+# ---- spatial transformers -----------------------------------------------------------------------
+
+def affine_grid(theta, oh, ow, corners):
+    """N, 2, OH, OW: PyTorch's grid with its last axis in front."""
+    grid = F.affine_grid(theta.reshape(-1, 2, 3), (theta.shape[0], 1, oh, ow), corners)
+    return grid.permute(0, 3, 1, 2)
+
+
+def transform_cases():
+    cases = Cases("transform")
+    for n, c, h, w, oh, ow in [(2, 3, 5, 6, 4, 7), (1, 1, 1, 1, 1, 1), (3, 2, 7, 4, 7, 4),
+                               (2, 1, 1, 6, 3, 1), (1, 2, 9, 8, 6, 7)]:
+        for corners in (0, 1):
+            s = dict(n=n, c=c, h=h, w=w, oh=oh, ow=ow, align_corners=corners)
+            theta = torch.tensor([1.0, 0, 0, 0, 1, 0]) + 0.4 * torch.randn(n, 6)
+            cases.add_op("affine_grid", s, lambda theta: affine_grid(theta, oh, ow, bool(corners)),
+                         dict(theta=theta))
+            for grid in (affine_grid(theta, oh, ow, bool(corners)), 1.2 * torch.randn(n, 2, oh, ow)):
+                cases.add_op("grid_sample", s, lambda x, grid: F.grid_sample(
+                    x, grid.permute(0, 2, 3, 1), "bilinear", "zeros", bool(corners)),
+                    dict(x=torch.randn(n, c, h, w), grid=grid))
     return cases
 
 
@@ -548,6 +573,43 @@ def far_mixture_case(cases, normalise):
               dtheta=dtheta.reshape(2, 18), db=db)
 
 
+# ---- dilation and groups ---------------------------------------------------------------------
+
+def groups_cases():
+    cases = Cases("groups")
+    for n, c, h, w, k, kernel, stride, dilation, groups, padding, bias in [
+            (2, 3, 7, 8, 4, (3, 3), (1, 1), (2, 2), 1, "valid", 1),
+            (1, 2, 9, 7, 3, (3, 2), (2, 1), (3, 2), 1, (2, 1, 3, 0), 1),
+            (2, 2, 6, 7, 2, (3, 3), (3, 2), (2, 3), 1, "same", 0),   # stride and dilation apart
+            (1, 1, 9, 9, 2, (4, 3), (4, 4), (2, 2), 1, (3, 2, 3, 2), 1),     # and with 2 in common
+            (2, 4, 4, 3, 6, (3, 3), (1, 1), (1, 1), 2, "same", 1),
+            (1, 6, 5, 4, 9, (2, 3), (2, 1), (1, 1), 3, (1, 0, 0, 1), 0),
+            (2, 5, 5, 4, 5, (3, 3), (1, 1), (1, 1), 5, "same", 1),   # depthwise
+            (1, 3, 7, 7, 6, (3, 3), (2, 2), (1, 2), 3, "same", 1),   # with two kernels a channel
+            (2, 4, 8, 7, 8, (3, 2), (1, 2), (2, 3), 4, "valid", 1),
+            (1, 10, 2, 3, 20, (1, 1), (1, 1), (1, 1), 2, "valid", 1)]:
+        high, wide = ((a - 1) * d + 1 for a, d in zip(kernel, dilation))
+        s = dict(window(n, c, h, w, k, (high, wide), stride, padding), kh=kernel[0], kw=kernel[1],
+                 dh=dilation[0], dw=dilation[1], groups=groups)
+        q, p = c // groups * kernel[0] * kernel[1], s["oh"] * s["ow"]
+
+        def local(x, w, b=None):
+            seen = F.unfold(pad(x, s), kernel, dilation, 0, stride).reshape(n, groups, q, p)
+            y = torch.einsum("ngqp,pqgk->ngkp", seen, w.reshape(p, q, groups, k // groups))
+            y = y.reshape(n, k, s["oh"], s["ow"])
+            return y if b is None else y + b
+
+        x = torch.randn(n, c, h, w)
+        cases.add_op("conv2d", s, lambda x, w, b=None:
+                     F.conv2d(pad(x, s), w, b, stride, 0, dilation, groups),
+                     dict(x=x, w=torch.randn(k, c // groups, *kernel),
+                          b=torch.randn(k) if bias else None))
+        cases.add_op("local2d", s, local,
+                     dict(x=x, w=torch.randn(p, q, k),
+                          b=torch.randn(k, s["oh"], s["ow"]) if bias else None))
+    return cases
+
+
 # ---- optimizers and schedules ----------------------------------------------------------------
 
 def schedule(optimizer, o):
@@ -625,10 +687,67 @@ def optimizer_cases():
     return cases
 
 
+# ---- TKN's windows ----------------------------------------------------------------------------
+
+def attention(kind, t, h, w):
+    """TKN Eq. 2 to 14 as printed, with sigma = s L / 2: theta ..., numbers -> ..., h*w."""
+    t = [x[..., None, None] for x in t.unbind(-1)]
+    f = {"gauss": lambda z: torch.exp(-z ** 2 / 2), "cauchy": lambda z: 1 / (1 + z ** 2)}
+    name = kind.split("_")[0]
+    zx = (torch.arange(w)[None, :] - t[0] * w) / (t[1] * w / 2)
+    if kind.endswith("line"):
+        return (f[name](zx) * torch.ones(h, 1)).flatten(-2)
+    zy = (torch.arange(h)[:, None] - t[2] * h) / (t[3] * h / 2)
+    if kind.endswith("rho"):
+        alpha = zx ** 2 - 2 * torch.tanh(t[4]) * zx * zy + zy ** 2
+        return (torch.exp(-alpha) if name == "gauss" else 1 / (1 + alpha)).flatten(-2)
+    return (f[name](zx) * f[name](zy)).flatten(-2)
+
+
+def windows_map(theta, s):
+    numbers = {"line": 2, "rho": 5}.get(s["shape"].split("_")[-1], 4)
+    t = theta.reshape(theta.shape[0], s["mixture"], -1)
+    u = attention(s["shape"], t[..., :numbers], s["h"], s["w"])
+    if s["normalise"] != "none":
+        u = u / (u.sum(-1, True) if s["normalise"] == "sum" else u.mean(-1, True))
+    if s["mixture"] == 1:
+        return u[:, 0]
+    return (torch.softmax(t[..., numbers], -1)[..., None] * u).sum(1)
+
+
+def attention_cases():
+    cases = Cases("attention")
+    for n, k, rank, h, w, shape, mixture, normalise, per_image, smooth_bias in [
+            (2, 2, 1, 4, 6, "gauss", 1, "none", 0, 0), (2, 2, 1, 4, 6, "cauchy", 1, "none", 0, 0),
+            (2, 1, 2, 3, 4, "gauss", 2, "mean", 1, 1), (2, 2, 1, 5, 3, "cauchy", 3, "sum", 0, 0),
+            (2, 2, 1, 4, 5, "gauss_rho", 1, "none", 0, 0),
+            (2, 2, 1, 4, 5, "cauchy_rho", 1, "none", 1, 0),
+            (2, 1, 2, 3, 4, "gauss_rho", 2, "sum", 0, 1),
+            (2, 2, 1, 3, 3, "cauchy_rho", 2, "mean", 0, 0),
+            (2, 2, 1, 1, 7, "gauss_line", 1, "none", 0, 0),
+            (2, 2, 1, 3, 5, "cauchy_line", 2, "mean", 1, 0)]:
+        s = smoother_sizes(n, k, rank, h, w, 0, normalise, per_image, smooth_bias, shape=shape,
+                           mixture=mixture)
+        sets = k * rank * (n if per_image else 1) * mixture
+        theta = torch.stack([torch.rand(sets), 0.3 + torch.rand(sets), torch.rand(sets),
+                             -0.3 - torch.rand(sets), torch.randn(sets)], 1)
+        theta = theta[:, :{"line": 2, "rho": 5}.get(shape.split("_")[-1], 4)]
+        if mixture > 1:
+            theta = torch.cat([theta, torch.randn(sets, 1)], 1)
+        theta = theta.reshape(sets // mixture, -1)
+        cases.add_op("smooth", s,
+                     lambda a, theta, b=None: smooth_y(windows_map(theta, s), a, b, s),
+                     dict(a=torch.randn(n, k * rank, h, w), theta=theta, b=torch.randn(k)))
+        cases.tensors[cases.last() + "u"] = windows_map(theta, s)
+    return cases
+
+
 def main():
     folder = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.abspath(__file__))
-    for seed, make in enumerate([conv_cases, local_cases, pool_cases, plain_cases, smooth_cases,
-                                 optimizer_cases, lecture_cases]):
+    families = [conv_cases, local_cases, pool_cases, plain_cases, smooth_cases, optimizer_cases,
+                lecture_cases]
+    for seed, make in [*enumerate(families), (7, groups_cases), (7, transform_cases),
+                       (7, attention_cases)]:
         torch.manual_seed(20170 + seed)
         make().write(folder)
 
