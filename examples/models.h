@@ -266,15 +266,15 @@ static inline int model_window_numbers(lsnn_smooth_shape shape)
     return lsnn_smoother_theta(&s);
 }
 
-static inline lsnn_status model_windows_start(lsnn_net *net, const model_windows *w)
+static inline lsnn_status model_windows_start(lsnn_net *net, lsnn_smooth_shape shape)
 {
     lsnn_status s = LSNN_OK;
-    int numbers = w ? model_window_numbers(w->shape) : 0;
+    int numbers = model_window_numbers(shape);
     const char *name;
     size_t count;
     for (int p = 0; s == LSNN_OK && (name = lsnn_net_param_name(net, 0, p, &count)); p++) {
         lsnn_real *v;
-        if (!w || strncmp(name, "windows", 7) != 0 || !strstr(name, ".bias")) continue;
+        if (strncmp(name, "windows", 7) != 0 || !strstr(name, ".bias")) continue;
         v = (lsnn_real *)malloc(count * sizeof *v);
         if (!v) return LSNN_ENOMEM;
         for (size_t i = 0; i < count; i++)               /* mu_x, s_x, mu_y, s_y, r      */
@@ -290,7 +290,7 @@ static inline int model_target_layer(lsnn_net *net, int x, int theta, int filter
     lsnn_options s = *o;
     x = model_conv(net, x, filters, kernel);
     s.padding = (lsnn_padding)0; s.no_bias = 1;
-    s.kernel_h = kernel;
+    if (s.clip == LSNN_CLIP_PAPER) s.kernel_h = kernel;
     return lsnn_smooth(net, x, theta, &s);
 }
 /* A convolution of block 0, 1, 2, or, with windows w, the target layer in its place.   */
@@ -603,6 +603,15 @@ static inline int model_of_tkn(lsnn_net *net, const char *name, int image, int c
     if (strcmp(name + targeted, "dn40") == 0) return model_dn40(net, image, classes, w);
     if (strcmp(name + targeted, "stn") == 0) return model_stn(net, image, classes, w);
     return -2;
+}
+
+/* After lsnn_net_build: windows that are computed begin where free ones do, a transformer
+   leaves the picture as it is.                                                        */
+static inline lsnn_status model_tkn_start(lsnn_net *net, const model_windows *w)
+{
+    lsnn_status s = w && w->adaptive ? model_windows_start(net, w->shape) : LSNN_OK;
+    if (s == LSNN_OK && lsnn_net_node(net, "seen") >= 0) s = model_stn_start(net);
+    return s;
 }
 
 /* By name, with one label: those above, mlp, convnet, lenet5, lenet5-modern. -2: no such model.                                                   */

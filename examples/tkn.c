@@ -127,7 +127,7 @@ static lsnn_status report(experiment *e)
     memset(&score, 0, sizeof score);
     memset(&r, 0, sizeof r);
     s = is_regression(e) ? measure(e, shown, &mse, &mae) : lsnn_evaluate(e->net, shown, &score);
-    if (s == LSNN_OK) s = lsnn_net_macs_now(e->net, &learned, &computed);
+    learned = computed = lsnn_net_macs(e->net);
     if (s != LSNN_OK) return s;
     if (e->task.data[TASK_VALID].count)
         printf("epoch %d of %d was best on %d images that were held out\n",
