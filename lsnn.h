@@ -1682,7 +1682,7 @@ typedef struct lsnn_export_desc {
 } lsnn_export_desc;
 LSNN_API lsnn_status lsnn_net_export_c(lsnn_net *net, const char *path,
                                        const lsnn_export_desc *d);
-/* Writes an ONNX model (opset 13) of the prediction, for ONNX Runtime and others: input "input"
+/* Writes an ONNX model (opset 13; 16 with a grid_sample) of the prediction, for ONNX Runtime and others: input "input"
    (the input layer's name), N x C x H x W; output: the output layer's name. Every layer type
    of the library has a form, smoothers too, though one whose mu lies far outside of the map
    loses digits there. EUNSUPPORTED: a layer type of your own.                 */
@@ -6915,19 +6915,20 @@ static double lsnni_place(int i, int size, int corners)
     if (!corners) return (2.0 * i + 1) / size - 1;
     return size > 1 ? 2.0 * i / (size - 1) - 1 : 0;
 }
-static double lsnni_pixels(int size, int corners)        /* of half the picture */
+static double lsnni_half_side(int size, int corners)     /* in pixels: of 0 to 1 */
 {
     return (corners ? size - 1 : size) / 2.0;
 }
 static double lsnni_pixel(double x, int size, int corners)
 {
-    return (x + 1) * lsnni_pixels(size, corners) - (corners ? 0 : 0.5);
+    return (x + 1) * lsnni_half_side(size, corners) - (corners ? 0 : 0.5);
 }
 
 static lsnn_status lsnni_corners_check(lsnn_ctx *cx, const char *who, int corners)
 {
     if (corners == 0 || corners == 1) return LSNN_OK;
-    return lsnni_fail(cx, LSNN_EVALUE, "%s: align_corners is %d, it must be 0 or 1", who, corners);
+    return lsnni_fail(cx, LSNN_EVALUE, "%s: align_corners is %d, it must be 0 or 1", who,
+                      corners);
 }
 
 /* ---- affine_grid: plain loops, for a grid costs little beside what is done with it. */
@@ -6979,6 +6980,10 @@ static lsnn_status lsnni_sampler_check(lsnn_ctx *cx, const lsnn_sampler *s)
     LSNNI_TRY(lsnni_sizes3(cx, "grid_sample (channels x rows x columns)", s->c, s->h, s->w));
     LSNNI_TRY(lsnni_sizes3(cx, "grid_sample (channels x rows x columns of the grid)", s->c,
                            s->oh, s->ow));
+    if ((double)s->c * s->h * s->w > INT32_MAX / 4 ||
+        (double)s->c * s->oh * s->ow > INT32_MAX / 4)
+        return lsnni_fail(cx, LSNN_ESHAPE, "grid_sample: input %dx%dx%d, grid %dx%d: an image "
+                          "has over 2^29 numbers", s->c, s->h, s->w, s->oh, s->ow);
     return lsnni_corners_check(cx, "grid_sample", s->align_corners);
 }
 
@@ -7024,8 +7029,8 @@ static void lsnni_sample_all(const lsnn_sampler *s, lsnn_real *y, const lsnn_rea
                            dx ? dx + (size_t)c * in : NULL, px, py, dp);
     }
     if (!dgrid) return;
-    dgrid[0] += LSNNI_R(dp[0] * lsnni_pixels(s->w, s->align_corners));
-    dgrid[out] += LSNNI_R(dp[1] * lsnni_pixels(s->h, s->align_corners));
+    dgrid[0] += LSNNI_R(dp[0] * lsnni_half_side(s->w, s->align_corners));
+    dgrid[out] += LSNNI_R(dp[1] * lsnni_half_side(s->h, s->align_corners));
 }
 
 LSNN_API lsnn_status lsnn_grid_sample_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
@@ -7063,12 +7068,12 @@ LSNN_API lsnn_status lsnn_grid_sample_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn
 #else /* ---- The fast pair: bound by reading pixels one by one -------------------------------
    Where a place reads is the same for all channels: it is found for some places at once, in
    arrays that every channel then walks through without a branch.             */
-enum { LSNNI_PLACES = 64 };
-typedef struct lsnni_taps {          /* of each place its four pixels, and by what they are */
-    int at[4][LSNNI_PLACES];         /*   multiplied: in y, and in the gradients of px, py; */
-    lsnn_real w[4][LSNNI_PLACES];    /*   beyond the picture by 0, and it is the first pixel */
-    lsnn_real by_x[4][LSNNI_PLACES], by_y[4][LSNNI_PLACES];
-} lsnni_taps;
+enum { LSNNI_SPOTS = 64 };
+typedef struct lsnni_spots {          /* of each place its four pixels, and by what they are */
+    int at[4][LSNNI_SPOTS];         /*   multiplied: in y, and in the gradients of px, py; */
+    lsnn_real w[4][LSNNI_SPOTS];    /*   beyond the picture by 0, and it is the first pixel */
+    lsnn_real by_x[4][LSNNI_SPOTS], by_y[4][LSNNI_SPOTS];
+} lsnni_spots;
 
 typedef struct lsnni_sample {
     const lsnn_sampler *s;
@@ -7078,7 +7083,7 @@ typedef struct lsnni_sample {
     size_t in, out;                  /* pixels of a map                       */
 } lsnni_sample;
 
-static void lsnni_tap(lsnni_taps *t, int i, const lsnn_sampler *s, double px, double py)
+static void lsnni_tap(lsnni_spots *t, int i, const lsnn_sampler *s, double px, double py)
 {
     int some = lsnni_in_picture(s, px, py);
     int row = some ? (int)floor(py) : 0, col = some ? (int)floor(px) : 0;
@@ -7095,11 +7100,11 @@ static void lsnni_tap(lsnni_taps *t, int i, const lsnn_sampler *s, double px, do
 }
 
 /* The taps of the places from `first` on, at most those before `end`; returns how many. */
-static int lsnni_taps_at(lsnni_taps *t, const lsnni_sample *p, const lsnn_real *grid,
+static int lsnni_spots_at(lsnni_spots *t, const lsnni_sample *p, const lsnn_real *grid,
                          size_t first, size_t end)
 {
     const lsnn_sampler *s = p->s;
-    int count = (int)LSNNI_MIN((size_t)LSNNI_PLACES, end - first);
+    int count = (int)LSNNI_MIN((size_t)LSNNI_SPOTS, end - first);
     for (int i = 0; i < count; i++) {
         const lsnn_real *g = grid + first + i;
         lsnni_tap(t, i, s, lsnni_pixel((double)g[0], s->w, s->align_corners),
@@ -7108,8 +7113,8 @@ static int lsnni_taps_at(lsnni_taps *t, const lsnni_sample *p, const lsnn_real *
     return count;
 }
 
-static inline lsnn_real lsnni_tapped(const lsnn_real *x, int at[4][LSNNI_PLACES],
-                                     lsnn_real w[4][LSNNI_PLACES], int i)
+static inline lsnn_real lsnni_tapped(const lsnn_real *x, int at[4][LSNNI_SPOTS],
+                                     lsnn_real w[4][LSNNI_SPOTS], int i)
 {
     return (w[0][i] * x[at[0][i]] + w[1][i] * x[at[1][i]]) +
            (w[2][i] * x[at[2][i]] + w[3][i] * x[at[3][i]]);
@@ -7121,10 +7126,10 @@ static void lsnni_sample_task(void *user, int task, int worker)
     size_t n = (size_t)(task / p->parts), part = (size_t)(task % p->parts);
     size_t c = (size_t)p->s->c, parts = (size_t)p->parts, count;
     size_t end = p->out * (part + 1) / parts;
-    lsnni_taps t;
+    lsnni_spots t;
     (void)worker;
     for (size_t first = p->out * part / parts; first < end; first += count) {
-        count = (size_t)lsnni_taps_at(&t, p, p->grid + 2 * p->out * n, first, end);
+        count = (size_t)lsnni_spots_at(&t, p, p->grid + 2 * p->out * n, first, end);
         for (size_t k = 0; k < c; k++) {
             const lsnn_real *x = p->x + (n * c + k) * p->in;
             lsnn_real *y = p->y + (n * c + k) * p->out + first;
@@ -7134,7 +7139,7 @@ static void lsnni_sample_task(void *user, int task, int worker)
 }
 
 /* One channel of `count` places: adds to dx, and to gx and gy, the gradients of px and py. */
-static void lsnni_sample_back(lsnni_taps *t, int count, lsnn_real *dx, lsnn_real *gx,
+static void lsnni_sample_back(lsnni_spots *t, int count, lsnn_real *dx, lsnn_real *gx,
                               lsnn_real *gy, const lsnn_real *dy, const lsnn_real *x)
 {
     for (int i = 0; i < count && dx; i++)
@@ -7150,23 +7155,24 @@ static void lsnni_sample_back_task(void *user, int task, int worker)
 {
     const lsnni_sample *p = (const lsnni_sample *)user;
     size_t n = (size_t)task, c = (size_t)p->s->c;
-    lsnn_real half_w = LSNNI_R(lsnni_pixels(p->s->w, p->s->align_corners));
-    lsnn_real half_h = LSNNI_R(lsnni_pixels(p->s->h, p->s->align_corners));
-    lsnn_real *dx = p->dx ? p->dx + n * c * p->in : NULL, g[2][LSNNI_PLACES];
-    lsnni_taps t;
+    lsnn_real half_w = LSNNI_R(lsnni_half_side(p->s->w, p->s->align_corners));
+    lsnn_real half_h = LSNNI_R(lsnni_half_side(p->s->h, p->s->align_corners));
+    lsnn_real *dx = p->dx ? p->dx + n * c * p->in : NULL, g[2][LSNNI_SPOTS];
+    lsnni_spots t;
     int count;
     (void)worker;
     lsnni_clear(dx, c * p->in, p->add);
     for (size_t first = 0; first < p->out; first += (size_t)count) {
         lsnn_real *to = p->dgrid ? p->dgrid + 2 * p->out * n + first : NULL;
-        count = lsnni_taps_at(&t, p, p->grid + 2 * p->out * n, first, p->out);
+        count = lsnni_spots_at(&t, p, p->grid + 2 * p->out * n, first, p->out);
         memset(g, 0, sizeof g);
         for (size_t k = 0; k < c; k++)
             lsnni_sample_back(&t, count, dx ? dx + k * p->in : NULL, to ? g[0] : NULL, g[1],
                               p->dy + (n * c + k) * p->out + first, p->x + (n * c + k) * p->in);
         for (int i = 0; i < count && to; i++) {
-            to[i] = g[0][i] * half_w + (p->add_grid ? to[i] : 0);
-            to[p->out + (size_t)i] = g[1][i] * half_h + (p->add_grid ? to[p->out + (size_t)i] : 0);
+            lsnn_real *x = to + i, *y = x + p->out;
+            *x = g[0][i] * half_w + (p->add_grid ? *x : 0);
+            *y = g[1][i] * half_h + (p->add_grid ? *y : 0);
         }
     }
 }
@@ -7221,7 +7227,8 @@ static lsnn_status lsnni_plan_affine_grid(lsnn_ctx *cx, lsnn_layer_plan *p)
 static lsnn_status lsnni_forward_affine_grid(lsnn_ctx *cx, lsnn_call *c)
 {
     lsnn_shape s = c->plan->out;
-    return lsnn_affine_grid_forward(cx, c->y, c->x[0], c->n, s.h, s.w, c->plan->o.align_corners);
+    return lsnn_affine_grid_forward(cx, c->y, c->x[0], c->n, s.h, s.w,
+                                    c->plan->o.align_corners);
 }
 
 static lsnn_status lsnni_backward_affine_grid(lsnn_ctx *cx, lsnn_call *c)
@@ -11150,6 +11157,41 @@ static const char *const lsnni_c_maps_text =
     "        theta += s.mixture * stride;\n"
     "    }\n"
     "}\n\n";
+static const char *const lsnni_c_affine_grid_text =
+    "/* Places in [-1, 1]: x = t0 u + t1 v + t2, y = t3 u + t4 v + t5. corners: -1 and 1 are the\n"
+    "   outermost pixels' centres, not the edges. */\n"
+    "static void affine_grid(float *y, const float *t, int h, int w, int corners)\n"
+    "{\n"
+    "    for (int p = 0; p < h * w; p++) {\n"
+    "        int i = p / w, j = p % w;\n"
+    "        float u = (float)(2 * j + 1) / (float)w - 1, v = (float)(2 * i + 1) / (float)h - 1;\n"
+    "        if (corners) u = w > 1 ? (float)(2 * j) / (float)(w - 1) - 1 : 0;\n"
+    "        if (corners) v = h > 1 ? (float)(2 * i) / (float)(h - 1) - 1 : 0;\n"
+    "        y[p] = t[0] * u + t[1] * v + t[2];\n"
+    "        y[h * w + p] = t[3] * u + t[4] * v + t[5];\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_grid_sample_text =
+    "/* The four pixels of x round each of the grid's n places, by how near; beyond x is 0. */\n"
+    "static void grid_sample(float *y, const float *x, const float *grid, int c, int h, int w,\n"
+    "                        int n, int corners)\n"
+    "{\n"
+    "    for (int p = 0; p < n; p++) {\n"
+    "        double px = ((double)grid[p] + 1) * (w - corners) / 2 - (corners ? 0 : 0.5);\n"
+    "        double py = ((double)grid[n + p] + 1) * (h - corners) / 2 - (corners ? 0 : 0.5);\n"
+    "        int inside = px > -1 && px < w && py > -1 && py < h;\n"
+    "        int row = inside ? (int)floor(py) : h, col = inside ? (int)floor(px) : w;\n"
+    "        for (int k = 0; k < c; k++) {\n"
+    "            float sum = px != px || py != py ? (float)(px + py) : 0;\n"
+    "            for (int r = row; r < row + 2; r++)\n"
+    "            for (int q = col; q < col + 2; q++)\n"
+    "                if (r >= 0 && r < h && q >= 0 && q < w)\n"
+    "                    sum += (float)((1 - fabs(py - r)) * (1 - fabs(px - q))) *\n"
+    "                           x[(k * h + r) * w + q];\n"
+    "            y[k * n + p] = sum;\n"
+    "        }\n"
+    "    }\n"
+    "}\n\n";
 static const char *const lsnni_c_half_text =
     "/* The float that an IEEE binary16 stands for. */\n"
     "static float half(unsigned short h)\n"
@@ -11557,6 +11599,25 @@ static void lsnni_c_smooth(lsnni_c *e, int i)
                   "nsm"[s.normalise]);
 }
 
+static void lsnni_c_affine_grid(lsnni_c *e, int i)
+{
+    const lsnn_layer_plan *p = &e->net->node[i].plan;
+    lsnni_c_needs(e, lsnni_c_affine_grid_text);
+    lsnni_c_call(e, i, "affine_grid");
+    lsnni_c_print(e, ", %d, %d, %d);\n", p->out.h, p->out.w, p->o.align_corners);
+}
+
+static void lsnni_c_grid_sample(lsnni_c *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    lsnn_shape in = v->plan.in[0];
+    char grid[40];
+    lsnni_c_needs(e, lsnni_c_grid_sample_text);
+    lsnni_c_call(e, i, "grid_sample");
+    lsnni_c_print(e, ", %s, %d, %d, %d, %d, %d);\n", lsnni_c_place(e, v->input[1], grid), in.c,
+                  in.h, in.w, lsnni_inner(v->plan.out), v->plan.o.align_corners);
+}
+
 /* A layer type and what writes it. Losses are not run in a prediction.          */
 static const struct { const lsnn_layer_type *type; void (*write)(lsnni_c *e, int i); }
 lsnni_c_writers[] = {
@@ -11582,7 +11643,9 @@ lsnni_c_writers[] = {
     { &lsnni_conv2d_type, lsnni_c_conv2d },
     { &lsnni_table_conv2d_type, lsnni_c_table_conv2d },
     { &lsnni_local2d_type, lsnni_c_local2d },
-    { &lsnni_smooth_type, lsnni_c_smooth }
+    { &lsnni_smooth_type, lsnni_c_smooth },
+    { &lsnni_affine_grid_type, lsnni_c_affine_grid },
+    { &lsnni_grid_sample_type, lsnni_c_grid_sample }
 };
 
 static int lsnni_c_writer(const lsnn_layer_type *type)
@@ -11693,7 +11756,7 @@ static void lsnni_c_write_head(lsnni_c *e)
             e->d->static_buffers ? " One thread at a time may call it." : "");
     for (int i = 0; i < e->functions; i++)
         math |= strstr(e->function[i], "expf(") || strstr(e->function[i], "tanhf(") ||
-                strstr(e->function[i], "powf(");
+                strstr(e->function[i], "powf(") || strstr(e->function[i], "floor(");
     if (math) fprintf(e->f, "#include <math.h>\n");
     fprintf(e->f, "\nvoid %s_predict(const float *x, float *y);\n\n", e->name);
     if (e->d->storage == LSNN_STORE_HALF) fputs(lsnni_c_half_text, e->f);
@@ -11773,10 +11836,12 @@ LSNN_API lsnn_status lsnn_net_export_c(lsnn_net *net, const char *path,
    An ONNX file is a protobuf message: fields of a number and a value, where a value may be a
    message again. Five kinds are needed here, so they are written by hand: a model holds a
    graph, a graph its nodes, constants, inputs and outputs (onnx.proto3 of ONNX 1.8). Opset 13,
-   the first whose Softmax and ReduceSum are today's.
+   the first whose Softmax and ReduceSum are today's; 16 of a net with a grid_sample, which no
+   lower one has.
    Arrays are N,C,H,W; those of dense layers and of flatten N,K, see lsnni_onnx_read.
    ==========================================================================*/
-enum { LSNNI_ONNX_OPSET = 13, LSNNI_ONNX_FLOAT = 1, LSNNI_ONNX_INT64 = 7 };
+enum { LSNNI_ONNX_OPSET = 13, LSNNI_ONNX_OPSET_GRID = 16, LSNNI_ONNX_FLOAT = 1,
+       LSNNI_ONNX_INT64 = 7 };
 
 /* ---- >>protobuf: bytes that grow ------------------------------------------------------*/
 typedef struct lsnni_bytes {
@@ -11849,6 +11914,7 @@ typedef struct lsnni_onnx {
     lsnn_net *net;
     lsnni_bytes graph, node, inner, innermost;    /* messages inside of messages   */
     int made;                                /* names of arrays in between    */
+    int opset;
     char *flat;                              /* one a net's node: its array is N,K */
     lsnn_real *row;
 } lsnni_onnx;
@@ -12503,6 +12569,48 @@ static void lsnni_onnx_smooth(lsnni_onnx *e, int i)
     lsnni_onnx_done(e, i, y);
 }
 
+/* ---- transformers: the grid is theta N,2,3 times the places of all pixels, 3,P. */
+static void lsnni_onnx_affine_grid(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    int corners = v->plan.o.align_corners, h = v->shape.h, w = v->shape.w, dim[2];
+    char x[LSNNI_ONNX_NAME];
+    lsnn_real *place;
+    dim[0] = 3; dim[1] = h * w;
+    place = (lsnn_real *)lsnni_alloc(e->cx, lsnni_area(3, dim[1]), sizeof *place);
+    if (!place) e->graph.status = LSNN_ENOMEM;
+    if (!place) return;
+    for (int p = 0; p < dim[1]; p++) {
+        place[p] = LSNNI_R(lsnni_place(p % w, w, corners));
+        place[lsnni_at2(1, p, dim[1])] = LSNNI_R(lsnni_place(p / w, h, corners));
+        place[lsnni_at2(2, p, dim[1])] = 1;
+    }
+    lsnni_onnx_read(e, i, v->input[0], 1, x);
+    lsnni_onnx_shape(e, i, x, 3, 2, 3, 0);
+    lsnni_onnx_by(e, i, "MatMul", place, dim, 2, x);
+    lsnni_free(e->cx, place);
+    lsnni_onnx_shape(e, i, x, 4, 2, h, w);
+    lsnni_onnx_done(e, i, x);
+}
+
+/* ONNX has x and y side by side, as PyTorch has; bilinear with zeros is what it does unasked. */
+static void lsnni_onnx_grid_sample(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const int perm[4] = { 0, 2, 3, 1 };
+    char x[LSNNI_ONNX_NAME], grid[LSNNI_ONNX_NAME];
+    lsnni_onnx_read(e, i, v->input[1], 0, grid);
+    lsnni_onnx_reads(e, grid);
+    lsnni_onnx_ints(e, "perm", perm, 4);
+    lsnni_onnx_next(e, i, "Transpose", grid);
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_reads(e, grid);
+    lsnni_onnx_int(e, "align_corners", v->plan.o.align_corners);
+    lsnni_onnx_writes(e, "GridSample", v->name);
+    e->opset = LSNNI_ONNX_OPSET_GRID;
+}
+
 static const struct { const lsnn_layer_type *type; void (*write)(lsnni_onnx *e, int i); }
 lsnni_onnx_writers[] = {
     { &lsnni_dense_type, lsnni_onnx_dense },
@@ -12527,7 +12635,9 @@ lsnni_onnx_writers[] = {
     { &lsnni_conv2d_type, lsnni_onnx_conv2d },
     { &lsnni_table_conv2d_type, lsnni_onnx_table_conv2d },
     { &lsnni_local2d_type, lsnni_onnx_local2d },
-    { &lsnni_smooth_type, lsnni_onnx_smooth }
+    { &lsnni_smooth_type, lsnni_onnx_smooth },
+    { &lsnni_affine_grid_type, lsnni_onnx_affine_grid },
+    { &lsnni_grid_sample_type, lsnni_onnx_grid_sample }
 };
 
 static int lsnni_onnx_writer(const lsnn_layer_type *type)
@@ -12589,18 +12699,19 @@ LSNN_API lsnn_status lsnn_net_export_onnx(lsnn_net *net, const char *path)
     memset(&e, 0, sizeof e);
     e.cx = e.graph.cx = e.node.cx = e.inner.cx = e.innermost.cx = cx;
     e.net = net;
+    e.opset = LSNNI_ONNX_OPSET;
     for (int i = 0; i < net->nodes; i++)
         row = LSNNI_MAX(row, (size_t)lsnni_features(net->node[i].shape));
     e.flat = (char *)lsnni_alloc(cx, (size_t)net->nodes, 1);
     e.row = (lsnn_real *)lsnni_alloc(cx, row, sizeof *e.row);
     if (e.flat && e.row) s = lsnni_onnx_graph(&e);
     if (s == LSNN_OK) {                                  /* node: the model, now */
-        lsnni_pb_int(&e.node, 1, 7);                     /* IR version of ONNX 1.8 */
+        lsnni_pb_int(&e.node, 1, e.opset > 15 ? 8 : 7);  /* IR version of ONNX 1.11, 1.8 */
         lsnni_pb_text(&e.node, 2, "lsnn");
         lsnni_pb_text(&e.node, 3, LSNN_VERSION);
         lsnni_pb_message(&e.node, 7, &e.graph);
         lsnni_pb_text(&e.inner, 1, "");
-        lsnni_pb_int(&e.inner, 2, LSNNI_ONNX_OPSET);
+        lsnni_pb_int(&e.inner, 2, e.opset);
         lsnni_pb_message(&e.node, 8, &e.inner);
         s = e.node.status;
     }
