@@ -295,6 +295,7 @@ static inline int model_locnet(lsnn_net *net, int x)
 {
     lsnn_options theta = model_options("theta");
     theta.init = LSNN_INIT_ZERO;
+    theta.keep = 1;
     x = lsnn_avg_pool(net, x, 2, NULL);
     x = lsnn_max_pool(net, model_bn_relu(net, model_conv(net, x, 16, 7)), 2, NULL);
     x = lsnn_max_pool(net, model_bn_relu(net, model_conv(net, x, 32, 5)), 2, NULL);
@@ -311,6 +312,7 @@ static inline int model_transformed(lsnn_net *net, int x, int classes,
 {
     lsnn_shape s = lsnn_net_shape(net, x);
     lsnn_options seen = model_options("seen");
+    seen.keep = 1;                   /* for straight.h, as theta                      */
     x = lsnn_grid_sample(net, x, lsnn_affine_grid(net, model_locnet(net, x), s.h, s.w, NULL),
                          &seen);
     x = lsnn_max_pool(net, model_bn_relu(net, conv(net, x, 128, 7)), 2, NULL);
