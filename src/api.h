@@ -264,8 +264,8 @@ LSNN_API lsnn_status lsnn_dsc_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *d
                                        const lsnn_real *w, const lsnn_real *theta,
                                        const lsnn_dsc *d, const lsnn_window *s, int add);
 /* After w and theta have changed: bounds, and connections that switch their kind. */
-LSNN_API void lsnn_dsc_project(lsnn_real *w, size_t connections, lsnn_real *theta,
-                               size_t neurons, const lsnn_dsc *d);
+LSNN_API void lsnn_dsc_project(lsnn_ctx *cx, lsnn_real *w, size_t connections,
+                               lsnn_real *theta, size_t neurons, const lsnn_dsc *d);
 /* How many of the window's connections pass something of x, N images together.  */
 LSNN_API double lsnn_dsc_active(const lsnn_real *x, const lsnn_real *w, const lsnn_dsc *d,
                                 const lsnn_window *s);
@@ -670,7 +670,7 @@ typedef struct lsnn_layer_type {
     void (*init)(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng);
     /* NULL, or puts parameters back into their bounds, after each step of an optimizer that has
        changed them                                                           */
-    void (*project)(const lsnn_layer_plan *p, lsnn_real *const *param);
+    void (*project)(lsnn_ctx *cx, const lsnn_layer_plan *p, lsnn_real *const *param);
 } lsnn_layer_type;
 LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x, int count,
                         const lsnn_options *o);

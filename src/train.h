@@ -193,7 +193,7 @@ static void lsnni_project_task(void *user, int i, int worker)
         if (!(net->param[v->param[j]].lr_factor > 0)) return;
         param[j] = net->value + net->param[v->param[j]].at;
     }
-    v->type->project(&v->plan, param);
+    v->type->project(net->cx, &v->plan, param);
 }
 
 LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)

@@ -337,15 +337,11 @@ LSNN_API lsnn_status lsnn_dsc_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *d
 #endif /* LSNN_NAIVE */
 
 /* ---- After the step: bounds, and switching                                   */
-LSNN_API void lsnn_dsc_project(lsnn_real *w, size_t connections, lsnn_real *theta,
-                               size_t neurons, const lsnn_dsc *d)
+LSNN_API void lsnn_dsc_project(lsnn_ctx *cx, lsnn_real *w, size_t connections,
+                               lsnn_real *theta, size_t neurons, const lsnn_dsc *d)
 {
-    lsnn_real least = LSNNI_R(1 - d->alpha_max + d->tau), most = LSNNI_R(d->alpha_max);
-    for (size_t i = 0; i < connections; i++) {
-        if (w[i] >= 0 && w[i] < least) w[i] = -least;
-        else if (w[i] < 0 && w[i] > -least) w[i] = least;
-        w[i] = LSNNI_MIN(LSNNI_MAX(w[i], -1), 1);
-    }
+    lsnn_real most = LSNNI_R(d->alpha_max);
+    lsnni_kernels_of(cx)->dsc_bounds(w, 1 - d->alpha_max + d->tau, connections);
     for (size_t i = 0; i < neurons; i++) theta[i] = LSNNI_MIN(LSNNI_MAX(theta[i], 0), most);
 }
 
@@ -537,10 +533,10 @@ static lsnn_status lsnni_backward_dsc_local2d(lsnn_ctx *cx, lsnn_call *c)
     return lsnni_dsc_backward(cx, c, &s, 1);
 }
 
-static void lsnni_project_dsc(const lsnn_layer_plan *p, lsnn_real *const *param)
+static void lsnni_project_dsc(lsnn_ctx *cx, const lsnn_layer_plan *p, lsnn_real *const *param)
 {
     lsnn_dsc d = lsnni_dsc_of(p, 0, 1);
-    lsnn_dsc_project(param[0], p->param[0].count, param[1],
+    lsnn_dsc_project(cx, param[0], p->param[0].count, param[1],
                      p->params > 1 ? p->param[1].count : 0, &d);
 }
 
