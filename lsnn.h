@@ -51,7 +51,8 @@
                          formula, naive pair, fast pair, and how the net sees it:
                          >>input >>dense >>rbf >>activations >>softmax >>pooling >>lp_pool
                          >>dropout >>batch_norm >>scale >>copies >>losses >>conv2d
-                         >>table_conv2d >>local2d >>smooth >>transform
+                        >>table_conv2d >>local2d >>target2d >>attention >>smooth >>blend
+                        >>transform >>dsc >>dsc_loss
        >>net             a graph of layers: options, building
        >>plan            what the net finds out about itself; its schedule of calls
        >>running         walking that schedule; >>profile: what each layer costs
@@ -372,7 +373,9 @@
    way. What the net may do with a layer is said by its traits, of which none is always right:
    LSNN_IN_PLACE only if backward does not read x (LSNN_X_FREE says the same of a layer that
    writes elsewhere), LSNN_Y_FREE only if it does not read y, since gradients and other layers
-   may then overwrite them; without LSNN_BLOCKS you get plain arrays, N x C x H x W.
+   may then overwrite them; without LSNN_BLOCKS you get plain arrays, N x C x H x W. A type that learns by
+   a rule of its own instead of a gradient (as >>dsc does) says LSNN_OWN_RULE, and then plain
+   SGD with lr = 1 is that rule, and an optimizer that would change it is refused.
 
    A type may have `project`, which is run after each step of an optimizer: it brings
    parameters back to where they may be, or changes them by a rule that is no gradient. A
@@ -1041,8 +1044,8 @@ LSNN_API lsnn_status lsnn_dsc_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *d
                                        const lsnn_real *w, const lsnn_real *theta,
                                        const lsnn_dsc *d, const lsnn_window *s, int add);
 /* After w and theta have changed: bounds, and connections that switch their kind. */
-LSNN_API void lsnn_dsc_project(lsnn_real *w, size_t connections, lsnn_real *theta,
-                               size_t neurons, const lsnn_dsc *d);
+LSNN_API void lsnn_dsc_project(lsnn_ctx *cx, lsnn_real *w, size_t connections,
+                               lsnn_real *theta, size_t neurons, const lsnn_dsc *d);
 /* How many of the window's connections pass something of x, N images together.  */
 LSNN_API double lsnn_dsc_active(const lsnn_real *x, const lsnn_real *w, const lsnn_dsc *d,
                                 const lsnn_window *s);
@@ -2890,7 +2893,7 @@ typedef struct lsnni_block {
    axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].
    weave: the vector at x + i*xs to y + i*ys.
    norm_forward: y = a (x - center) + b.
-   norm_backward: dx = a dy + b (x - center) istd + c.  dsc, dsc_back: see >>dsc. */
+   norm_backward: dx = a dy + b (x - center) istd + c.  dsc...: see >>dsc. */
 #define LSNNI_KERNELS(X)                                                                      \
     X(void, tile, (const lsnni_tile *t))                                                      \
     X(void, few, (const lsnni_tile *t))                                                       \
@@ -2940,6 +2943,7 @@ typedef struct lsnni_block {
         double b, size_t n))                                                                  \
     X(void, norm_backward, (lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x,           \
         double center, double istd, double a, double b, double c, size_t n, int add))         \
+    X(void, dsc_bounds, (lsnn_real *w, double least, size_t n))                               \
     X(void, dsc, (lsnn_real *sum, const lsnn_real *w, lsnn_real o, size_t n))                 \
     X(void, dsc_back, (lsnn_real *step, lsnn_real *up, const lsnn_real *w,                    \
         const lsnn_real *wanted, lsnn_real o, double least, int silent, size_t n))            \
@@ -9576,15 +9580,11 @@ LSNN_API lsnn_status lsnn_dsc_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *d
 #endif /* LSNN_NAIVE */
 
 /* ---- After the step: bounds, and switching                                   */
-LSNN_API void lsnn_dsc_project(lsnn_real *w, size_t connections, lsnn_real *theta,
-                               size_t neurons, const lsnn_dsc *d)
+LSNN_API void lsnn_dsc_project(lsnn_ctx *cx, lsnn_real *w, size_t connections,
+                               lsnn_real *theta, size_t neurons, const lsnn_dsc *d)
 {
-    lsnn_real least = LSNNI_R(1 - d->alpha_max + d->tau), most = LSNNI_R(d->alpha_max);
-    for (size_t i = 0; i < connections; i++) {
-        if (w[i] >= 0 && w[i] < least) w[i] = -least;
-        else if (w[i] < 0 && w[i] > -least) w[i] = least;
-        w[i] = LSNNI_MIN(LSNNI_MAX(w[i], -1), 1);
-    }
+    lsnn_real most = LSNNI_R(d->alpha_max);
+    lsnni_kernels_of(cx)->dsc_bounds(w, 1 - d->alpha_max + d->tau, connections);
     for (size_t i = 0; i < neurons; i++) theta[i] = LSNNI_MIN(LSNNI_MAX(theta[i], 0), most);
 }
 
@@ -9781,9 +9781,8 @@ static lsnn_status lsnni_project_dsc(lsnn_ctx *cx, const lsnn_projection *p)
 {
     const lsnn_layer_plan *plan = p->plan;
     lsnn_dsc d = lsnni_dsc_of(plan, 0, 1);
-    (void)cx;
     if (p->param[0])                                     /* frozen: nothing has moved */
-        lsnn_dsc_project(p->param[0], plan->param[0].count, p->param[1],
+        lsnn_dsc_project(cx, p->param[0], plan->param[0].count, p->param[1],
                          plan->params > 1 ? plan->param[1].count : 0, &d);
     return LSNN_OK;
 }
@@ -23455,6 +23454,19 @@ static void K_(dsc)(lsnn_real *sum, const lsnn_real *w, lsnn_real o, size_t n)
         lsnn_real r = w[k] < 0 ? -w[k] : w[k], g = 1 - rest / r;
         g = g > 0 ? g : 0;
         sum[k] += w[k] < 0 ? -g : g;
+    }
+}
+
+/* |w| from `least` to 1: what is less changes its sign.                        */
+static void K_(dsc_bounds)(lsnn_real *w, double least, size_t n)
+{
+    const lsnn_real low = LSNNI_R(least);
+    for (size_t i = 0; i < n; i++) {
+        lsnn_real v = w[i], r = v < 0 ? -v : v, sign = v < 0 ? (lsnn_real)-1 : (lsnn_real)1;
+        sign = r < low ? -sign : sign;
+        r = r < low ? low : r;
+        r = r < 1 ? r : 1;
+        w[i] = sign * r;
     }
 }
 

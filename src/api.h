@@ -297,8 +297,8 @@ LSNN_API lsnn_status lsnn_dsc_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *d
                                        const lsnn_real *w, const lsnn_real *theta,
                                        const lsnn_dsc *d, const lsnn_window *s, int add);
 /* After w and theta have changed: bounds, and connections that switch their kind. */
-LSNN_API void lsnn_dsc_project(lsnn_real *w, size_t connections, lsnn_real *theta,
-                               size_t neurons, const lsnn_dsc *d);
+LSNN_API void lsnn_dsc_project(lsnn_ctx *cx, lsnn_real *w, size_t connections,
+                               lsnn_real *theta, size_t neurons, const lsnn_dsc *d);
 /* How many of the window's connections pass something of x, N images together.  */
 LSNN_API double lsnn_dsc_active(const lsnn_real *x, const lsnn_real *w, const lsnn_dsc *d,
                                 const lsnn_window *s);

@@ -1250,6 +1250,19 @@ static void K_(dsc)(lsnn_real *sum, const lsnn_real *w, lsnn_real o, size_t n)
     }
 }
 
+/* |w| from `least` to 1: what is less changes its sign.                        */
+static void K_(dsc_bounds)(lsnn_real *w, double least, size_t n)
+{
+    const lsnn_real low = LSNNI_R(least);
+    for (size_t i = 0; i < n; i++) {
+        lsnn_real v = w[i], r = v < 0 ? -v : v, sign = v < 0 ? (lsnn_real)-1 : (lsnn_real)1;
+        sign = r < low ? -sign : sign;
+        r = r < low ? low : r;
+        r = r < 1 ? r : 1;
+        w[i] = sign * r;
+    }
+}
+
 static void K_(dsc_back)(lsnn_real *step, lsnn_real *up, const lsnn_real *w,
                          const lsnn_real *wanted, lsnn_real o, double least, int silent,
                          size_t n)

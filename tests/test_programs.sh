@@ -168,6 +168,31 @@ check 'lsnn_1d: its last line is the result line' $?
 refused 2 --figure "$work/lsnn_1d" --model cnn --figure "$work/no.png"
 refused 1 --figure "$work/lsnn_1d" --figure "$work/nowhere/no.png"
 
+# ---- data-driven sparse connections ----------------------------------------------------------
+dsc=$work/dsc
+sparse="$dsc --train 400 --test 100 --epochs 1 --threads 1 --quiet --out $work/dsc-out --overwrite"
+for line in 'dsc 7841' 'dense 7850' 'conv 7192' 'dropout 7850'; do
+    # shellcheck disable=SC2086
+    set -- $line
+    $sparse --model "$1" 2> /dev/null | tail -n 1 |
+        grep -Eq "^result task=mnist model=$1 error=[0-9.]+ epochs=1 seed=1 train=400 test=100 fresh=0 params=$2 seconds=[0-9]+ images_per_s=[0-9]+ active=[01]\.[0-9]+ operations=[0-9]+$"
+    check "dsc --model $1 trains, and has $2 parameters" $?
+done
+$sparse --filters 4 --levels 2 --fields 300 --hidden 20 --graph "$work/graph.png" > "$work/dsc.txt" 2> /dev/null &&
+    grep -Eq '^graph lines=[0-9]+$' "$work/dsc.txt" && [ "$(wc -c < "$work/graph.png")" -gt 3000 ]
+check 'dsc: two levels of filters, hidden neurons, and the graph of an image' $?
+"$dsc" --compress "$work/signals.png" --figure "$work/colours.png" > "$work/dsc.txt" 2> /dev/null &&
+    grep -Eq '^compress filters=8 levels=16 bits=7.00 psnr=[0-9.]+ palette=128 palette_psnr=[0-9.]+$' "$work/dsc.txt"
+check 'dsc --compress: bits a pixel and PSNR beside a palette' $?
+[ "$("$dsc" --list)" = 'tasks: mnist cifar10 cifar100
+models: dsc dense conv dropout' ] && "$dsc" --summary | grep -q '^summary model=dsc params=7841 macs=8624$'
+check 'dsc --list and --summary' $?
+refused 2 --graph "$dsc" --model dense --graph "$work/no.png"
+refused 2 --figure "$dsc" --compress "$work/signals.png"
+refused 1 --data "$dsc" --task cifar100 --out "$work/dsc-out" --overwrite
+refused 1 train.bin "$dsc" --task cifar100 --data "$work/nowhere" --out "$work/dsc-out" --overwrite
+refused 1 'tau 0.9' "$dsc" --tau 0.95 --summary
+
 # ---- the lecture: its networks, its image kernels, its exercise ------------------------------
 convnet=$work/convnet
 lecture="$convnet --train 320 --test 100 --batch 32 --epochs 1 --threads 1 --quiet --out $work/lecture --overwrite"
