@@ -238,14 +238,9 @@ static void lsnni_regions_scale(const lsnni_regions *r, lsnn_real *scale, int k,
             scale[LSNNI_MAX_VECTORS * i + v] = r->place[lsnni_at2(k + i, pixel[v], area)] < 0
                 ? 0 : lsnni_target_u(r, k + i, pixel[v]);
 }
-
-#ifndef LSNNI_TARGET_LIST
-#define LSNNI_TARGET_LIST 64
-#endif
-#ifndef LSNNI_TARGET_CHUNK
-#define LSNNI_TARGET_CHUNK 128
-#endif
 enum { LSNNI_TARGET_TASKS = 32,      /* about: of pixels                       */
+       LSNNI_TARGET_CHUNK = 128,     /* steps of a tile forward, and backward: what it reads */
+       LSNNI_TARGET_LIST = 64,       /*   stays in the first-level cache      */
        LSNNI_TARGET_BLOCKS = 8,      /* of a task, at most                     */
        LSNNI_TARGET_NEAREST = 6000,  /* numbers in the first-level cache       */
        LSNNI_TARGET_PACK = 1 << 15 };    /* numbers of x that a task works on   */
@@ -615,7 +610,7 @@ static void lsnni_target_dx_task(void *user, int task, int worker)
 }
 
 /* ---- dw: for some maps and a range of kernels, a few rows of taps at a time.   */
-static int lsnni_target_maps(const lsnn_window *s) { return s->kernel_w > 3 ? 2 : 3; }
+static int lsnni_target_rows_wide(const lsnn_window *s) { return s->kernel_w > 3 ? 2 : 3; }
 
 /* The first of a run's places [e, end) in row i or later.                      */
 static int lsnni_place_from(const lsnni_regions *r, int e, int end, int i)
@@ -625,103 +620,144 @@ static int lsnni_place_from(const lsnni_regions *r, int e, int end, int i)
     return e;
 }
 
-/* Kernel k, map c, blocks from n0 on, `rows` rows of taps from u on, places [e, end) of a
-   run.                                                                        */
-static void lsnni_target_dw_part(const lsnni_target *p, lsnni_correlation *g, int k, int c,
-                                 const int32_t *run, int n0, int u, int rows, int e, int end)
+typedef struct lsnni_target_dw {
+    const lsnni_target *p;
+    lsnni_correlation g;             /* its blocks, of which these are the first block's: */
+    const lsnn_real *x, *dz;         /*   all maps; kernel k's places         */
+    const int32_t *run;
+    int k;
+} lsnni_target_dw;
+
+/* Map c, `rows` rows of taps from u on, places [e, end) of the run.            */
+static void lsnni_target_dw_part(lsnni_target_dw *q, int c, int u, int rows, int e, int end)
 {
-    const lsnn_window *s = p->r.s;
+    const lsnn_window *s = q->p->r.s;
     ptrdiff_t lanes = s->lanes, map = (ptrdiff_t)lsnni_area(s->h, s->w);
-    int pieces = lsnni_div_up(run[3], LSNNI_TAPS_WIDE);
+    int first = q->run[2], taps = q->run[3], pieces = lsnni_div_up(taps, LSNNI_TAPS_WIDE);
     if (e >= end) return;
-    g->rows = rows;
-    g->count = end - e;
-    g->at = p->r.at + e;
-    g->dy = p->dz + lsnni_area(e, s->n) + n0 * lanes;
+    q->g.rows = rows;
+    q->g.count = end - e;
+    q->g.at = q->p->r.at + e;
+    q->g.dy = q->dz + (e - q->p->r.start[q->k]) * lanes;
     for (int i = 0; i < pieces; i++) {
-        int v = run[3] * i / pieces;
-        g->taps = run[3] * (i + 1) / pieces - v;
-        g->x = p->x + n0 * g->x_step + (c * map + u * s->w + v) * lanes;
-        g->dw = p->dw + lsnni_at4(k, c, s->c, u, s->kernel_h, run[2] + v, s->kernel_w);
-        p->g.kv->correlate(g);
+        int v = taps * i / pieces;
+        q->g.taps = taps * (i + 1) / pieces - v;
+        q->g.x = q->x + (c * map + u * s->w + v) * lanes;
+        q->g.dw = q->p->dw + lsnni_at4(q->k, c, s->c, u, s->kernel_h, first + v, s->kernel_w);
+        q->p->g.kv->correlate(&q->g);
     }
 }
 
-/* The same for all places of a run: those that all of the rows meet, and each row's others. */
-static void lsnni_target_dw_rows(const lsnni_target *p, lsnni_correlation *g, int k, int c,
-                                 const int32_t *run, int n0, int u, int rows)
+/* The same for all places of the run: those that all of the rows meet, and each row's others. */
+static void lsnni_target_dw_rows(lsnni_target_dw *q, int c, int u, int rows)
 {
-    const lsnn_window *s = p->r.s;
-    int e[2], from[2], first = 0, last = s->oh;
+    const lsnni_reach *own = q->p->rows + u;
+    int begin = q->run[0], end = begin + q->run[1], first = 0, last = q->p->r.s->oh, e[2];
     for (int m = 0; m < rows; m++) {
-        first = LSNNI_MAX(first, p->rows[u + m].first);
-        last = LSNNI_MIN(last, p->rows[u + m].first + p->rows[u + m].count);
+        first = LSNNI_MAX(first, own[m].first);
+        last = LSNNI_MIN(last, own[m].first + own[m].count);
     }
-    g->row = s->w * s->lanes;
-    g->dw_row = s->kernel_w;
-    e[0] = lsnni_place_from(&p->r, run[0], run[0] + run[1], first);
-    e[1] = lsnni_place_from(&p->r, e[0], run[0] + run[1], last);
-    lsnni_target_dw_part(p, g, k, c, run, n0, u, rows, e[0], e[1]);
-    for (int m = 0; m < rows && (e[0] > run[0] || e[1] < run[0] + run[1]); m++) {
-        const lsnni_reach *own = &p->rows[u + m];
-        from[0] = lsnni_place_from(&p->r, run[0], e[0], own->first);
-        from[1] = lsnni_place_from(&p->r, e[1], run[0] + run[1], own->first + own->count);
-        if (!own->count) continue;
-        lsnni_target_dw_part(p, g, k, c, run, n0, u + m, 1, from[0], e[0]);
-        lsnni_target_dw_part(p, g, k, c, run, n0, u + m, 1, e[1], from[1]);
+    e[0] = lsnni_place_from(&q->p->r, begin, end, first);
+    e[1] = lsnni_place_from(&q->p->r, e[0], end, last);
+    lsnni_target_dw_part(q, c, u, rows, e[0], e[1]);
+    for (int m = 0; m < rows && (e[0] > begin || e[1] < end); m++) {
+        int from = lsnni_place_from(&q->p->r, begin, e[0], own[m].first);
+        int to = lsnni_place_from(&q->p->r, e[1], end, own[m].first + own[m].count);
+        if (!own[m].count) continue;
+        lsnni_target_dw_part(q, c, u + m, 1, from, e[0]);
+        lsnni_target_dw_part(q, c, u + m, 1, e[1], to);
     }
 }
 
-/* Kernel k, maps [c0, c1), blocks from n0 on, one run. A row that is left over goes by maps. */
-static void lsnni_target_dw_run(const lsnni_target *p, lsnni_correlation *g, int k, int c0,
-                                int c1, const int32_t *run, int n0)
+/* Some maps, at most as many as a correlation has rows. A row of taps that is left over goes
+   by maps.                                                                    */
+static void lsnni_target_dw_maps(lsnni_target_dw *q, int c0, int c1)
 {
-    const lsnn_window *s = p->r.s;
-    int most = lsnni_target_maps(s), left = s->kernel_h % most, e, end;
-    int u = s->kernel_h - (left == 1);
+    const lsnn_window *s = q->p->r.s;
+    const lsnni_reach *last = q->p->rows + s->kernel_h - 1;
+    int most = lsnni_target_rows_wide(s), u = s->kernel_h - (s->kernel_h % most == 1);
+    int e, end = q->run[0] + q->run[1];
+    q->g.row = s->w * s->lanes;
+    q->g.dw_row = s->kernel_w;
     for (int c = c0; c < c1; c++)
         for (int i = 0; i < u; i += most)
-            lsnni_target_dw_rows(p, g, k, c, run, n0, i, LSNNI_MIN(most, u - i));
-    if (left != 1) return;
-    e = lsnni_place_from(&p->r, run[0], run[0] + run[1], p->rows[u].first);
-    end = lsnni_place_from(&p->r, e, run[0] + run[1], p->rows[u].first + p->rows[u].count);
-    g->row = (ptrdiff_t)lsnni_area(s->h, s->w) * s->lanes;
-    g->dw_row = s->kernel_h * s->kernel_w;
-    lsnni_target_dw_part(p, g, k, c0, run, n0, u, c1 - c0, e, end);
+            lsnni_target_dw_rows(q, c, i, LSNNI_MIN(most, u - i));
+    if (u == s->kernel_h) return;
+    e = lsnni_place_from(&q->p->r, q->run[0], end, last->first);
+    end = lsnni_place_from(&q->p->r, e, end, last->first + last->count);
+    q->g.row = (ptrdiff_t)lsnni_area(s->h, s->w) * s->lanes;
+    q->g.dw_row = s->kernel_h * s->kernel_w;
+    lsnni_target_dw_part(q, c0, u, c1 - c0, e, end);
 }
 
-/* A run, as many blocks at once as let what it reads stay in the first-level cache. */
-static void lsnni_target_dw_blocks(const lsnni_target *p, lsnni_correlation *g, int k, int c0,
-                                   int c1, const int32_t *run, int n0, int n1)
+/* Kernel k's dz of `blocks` blocks from n on, a block's places side by side.   */
+static void lsnni_target_dw_turn(const lsnni_target *p, lsnn_real *to, int k, int n, int blocks)
 {
-    const lsnn_window *s = p->r.s;
-    int most = LSNNI_MAX(1, LSNNI_TARGET_NEAREST / (3 * LSNNI_MAX(1, run[1]) * s->lanes));
-    int parts = lsnni_div_up(n1 - n0, most);
-    for (int i = 0; i < parts; i++) {
-        int n = n0 + (n1 - n0) * i / parts;
-        g->blocks = n0 + (n1 - n0) * (i + 1) / parts - n;
-        lsnni_target_dw_run(p, g, k, c0, c1, run, n);
+    const lsnni_regions *r = &p->r;
+    size_t lanes = (size_t)r->s->lanes, count = (size_t)(r->start[k + 1] - r->start[k]);
+    for (int i = 0; i < blocks; i++, to += count * lanes)
+        p->g.kv->weave(to, lanes, p->dz + lsnni_area(r->start[k], r->s->n) +
+                       (size_t)(n + i) * lanes, (size_t)r->s->n, count);
+}
+
+/* Kernel k, maps [c0, c1), the q->g.blocks blocks from n on: as many at once as let what a run
+   reads of a map stay in the first-level cache.                               */
+static void lsnni_target_dw_kernel(lsnni_target_dw *q, int c0, int c1, int n)
+{
+    const lsnni_regions *r = &q->p->r;
+    const lsnn_real *dz = q->dz;
+    int rows = lsnni_target_rows_wide(r->s), blocks = q->g.blocks, lanes = r->s->lanes;
+    q->g.dy_step = (ptrdiff_t)(r->start[q->k + 1] - r->start[q->k]) * lanes;
+    for (int i = r->first_run[q->k]; i < r->first_run[q->k + 1]; i++) {
+        int parts;
+        q->run = r->run + 4 * i;
+        parts = LSNNI_MAX(1, LSNNI_TARGET_NEAREST / (3 * lanes * q->run[1]));
+        parts = lsnni_div_up(blocks, parts);
+        for (int c = c0; c < c1; c += rows)
+            for (int j = 0; j < parts; j++) {
+                int first = blocks * j / parts;
+                q->g.blocks = blocks * (j + 1) / parts - first;
+                q->dz = dz + first * q->g.dy_step;
+                q->x = q->p->x + (n + first) * q->g.x_step;
+                lsnni_target_dw_maps(q, c, LSNNI_MIN(c + rows, c1));
+            }
     }
+    q->dz = dz;
+    q->g.blocks = blocks;
 }
 
 static void lsnni_target_dw_task(void *user, int task, int worker)
 {
     const lsnni_target *p = (const lsnni_target *)user;
-    const lsnni_regions *r = &p->r;
-    const lsnn_window *s = r->s;
-    int maps = lsnni_target_maps(s), c = task / p->ranges * maps, range = task % p->ranges;
-    lsnni_correlation g;
-    (void)worker;
+    const lsnn_window *s = p->r.s;
+    int c0 = task / p->ranges * p->wide, c1 = LSNNI_MIN(c0 + p->wide, s->c);
+    int range = task % p->ranges;
+    lsnn_real *dz = p->numbers + (size_t)worker * p->packed;
+    lsnni_target_dw q;
+    q.p = p;
+    q.dz = dz;
+    q.g.x_step = (ptrdiff_t)(lsnni_area(s->c, s->h * s->w) * (size_t)s->lanes);
+    for (int n = 0; n < p->blocks; n += p->some)
+        for (q.k = s->k * range / p->ranges; q.k < s->k * (range + 1) / p->ranges; q.k++) {
+            q.g.blocks = LSNNI_MIN(p->some, p->blocks - n);
+            lsnni_target_dw_turn(p, dz, q.k, n, q.g.blocks);
+            lsnni_target_dw_kernel(&q, c0, c1, n);
+        }
+}
+
+/* Tasks of a few maps and a range of kernels; blocks at once, so that their maps of x stay in
+   the second-level cache.                                                     */
+static void lsnni_target_dw_sizes(lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
     size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes;
-    int most = LSNNI_MAX(1, (int)(LSNNI_TARGET_PACK * 2 / ((size_t)maps * map)));
-    int parts = lsnni_div_up(p->blocks, most);
-    g.dy_step = p->blocks;
-    g.x_step = (ptrdiff_t)((size_t)s->c * map);
-    for (int j = 0; j < parts; j++)                      /* blocks that the cache can hold */
-        for (int k = s->k * range / p->ranges; k < s->k * (range + 1) / p->ranges; k++)
-            for (int i = r->first_run[k]; i < r->first_run[k + 1]; i++)
-                lsnni_target_dw_blocks(p, &g, k, c, LSNNI_MIN(c + maps, s->c), r->run + 4 * i,
-                                       p->blocks * j / parts, p->blocks * (j + 1) / parts);
+    int tasks;
+    p->wide = LSNNI_MIN(s->c, 3 * lsnni_target_rows_wide(s));
+    p->some = (int)LSNNI_MAX(1, 2 * LSNNI_TARGET_PACK / ((size_t)p->wide * map));
+    p->some = LSNNI_MIN(p->some, p->blocks);
+    p->packed = lsnni_area(s->oh, s->ow) * lsnni_area(p->some, s->lanes);
+    tasks = lsnni_div_up(s->c, p->wide);
+    p->ranges = LSNNI_MIN(s->k, lsnni_div_up(LSNNI_TARGET_TASKS, tasks));
 }
 
 /* Scratch memory, and the tables of rows and columns in it.                    */
@@ -730,7 +766,7 @@ static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
     const lsnn_window *s = p->r.s;
     size_t threads = (size_t)lsnn_ctx_threads(cx);
     size_t tables = 2 * threads * (size_t)(LSNNI_TARGET_LIST + s->kernel_h * s->kernel_w);
-    size_t numbers = threads * lsnni_target_numbers(s), bytes;
+    size_t numbers = threads * LSNNI_MAX(lsnni_target_numbers(s), p->packed), bytes;
     size_t weights = p->dx ? lsnni_area(s->k, s->c) * lsnni_area(s->kernel_h, s->kernel_w) : 0;
     lsnni_side side[2];
     char *at;
@@ -755,11 +791,11 @@ static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
 static lsnn_status lsnni_target_blocks_backward(lsnn_ctx *cx, lsnni_target *p)
 {
     const lsnn_window *s = p->r.s;
-    int parts = lsnni_div_up(s->c, lsnni_target_maps(s));
+    lsnni_target_dw_sizes(p);
     LSNNI_TRY(lsnni_target_room(cx, p));
     lsnn_parallel(cx, s->k, lsnni_target_behind_task, p);
-    p->ranges = LSNNI_MIN(s->k, lsnni_div_up(LSNNI_TARGET_TASKS, parts));
-    if (p->dw) lsnn_parallel(cx, parts * p->ranges, lsnni_target_dw_task, p);
+    if (p->dw)
+        lsnn_parallel(cx, lsnni_div_up(s->c, p->wide) * p->ranges, lsnni_target_dw_task, p);
     p->per_task = lsnni_div_up(s->h * s->w, LSNNI_TARGET_TASKS);
     if (!p->dx) return LSNN_OK;
     lsnn_parallel(cx, s->k, lsnni_target_turn_task, p);
