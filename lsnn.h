@@ -335,6 +335,30 @@
        return lsnn_smooth(net, lsnn_conv1d(net, signal, 2 * 8, 9, &no_bias), LSNN_FREE, &line);
    }
    ///
+   The windows of Targeted Kernel Networks (attentive regularisation) are shapes of the same
+   layer: a kernel's activations are kept where it has learned to look. They begin over the
+   whole map; a penalty on their widths makes them smaller, more so in deeper layers (the
+   paper's beta), and clip keeps them from vanishing:
+
+   /// windows.c
+   #include "lsnn.h"
+   int target_block(lsnn_net *net, int x, double l2)  // l2: 1e-4, and then beta times as much
+   {
+       lsnn_options conv = { 0 }, window = { 0 };
+       conv.no_bias = window.no_bias = 1;
+       conv.padding = LSNN_SAME;
+       window.smooth_shape = LSNN_ATTENTION_CAUCHY;
+       window.l2 = l2;
+       window.clip = LSNN_CLIP_CODE;
+       x = lsnn_smooth(net, lsnn_conv2d(net, x, 64, 5, &conv), LSNN_FREE, &window);
+       return lsnn_max_pool(net, lsnn_relu(net, x, NULL), 2, NULL);
+   }
+   int targets(lsnn_net *net, int image)
+   {
+       return target_block(net, target_block(net, image, 1e-4), 4 * 1e-4);
+   }
+   ///
+   With theta from another node the windows follow the image; l2 and clip are then refused.
 
    11. >>custom: A LAYER TYPE OF YOUR OWN
    Fill a lsnn_layer_type: its name, the options it reads, plan (output shape, parameters),
@@ -346,6 +370,10 @@
    LSNN_IN_PLACE only if backward does not read x (LSNN_X_FREE says the same of a layer that
    writes elsewhere), LSNN_Y_FREE only if it does not read y, since gradients and other layers
    may then overwrite them; without LSNN_BLOCKS you get plain arrays, N x C x H x W.
+
+   A type may have `project`, which is run after each step of an optimizer: it brings
+   parameters back to where they may be, or changes them by a rule that is no gradient. A
+   penalty is a number of the parameter's spec (l2), of all its numbers or of some.
 
    12. CAVEATS
    A batch that is no multiple of lsnn_lanes(cx) runs along rows, up to twice as slowly and
@@ -563,6 +591,10 @@ typedef float lsnn_real;
 #define lsnn_conv2d_backward lsnn_conv2d_backward_f64
 #define lsnn_table_conv2d_forward lsnn_table_conv2d_forward_f64
 #define lsnn_table_conv2d_backward lsnn_table_conv2d_backward_f64
+#define lsnn_target2d_room lsnn_target2d_room_f64
+#define lsnn_target2d_plan lsnn_target2d_plan_f64
+#define lsnn_target2d_forward lsnn_target2d_forward_f64
+#define lsnn_target2d_backward lsnn_target2d_backward_f64
 #define lsnn_local2d_forward lsnn_local2d_forward_f64
 #define lsnn_local2d_backward lsnn_local2d_backward_f64
 #define lsnn_dense_forward lsnn_dense_forward_f64
@@ -604,6 +636,7 @@ typedef float lsnn_real;
 #define lsnn_conv2d lsnn_conv2d_f64
 #define lsnn_conv1d lsnn_conv1d_f64
 #define lsnn_table_conv2d lsnn_table_conv2d_f64
+#define lsnn_target2d lsnn_target2d_f64
 #define lsnn_local2d lsnn_local2d_f64
 #define lsnn_dense lsnn_dense_f64
 #define lsnn_rbf lsnn_rbf_f64
@@ -887,6 +920,31 @@ LSNN_API lsnn_status lsnn_table_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsn
                                                 const lsnn_real *w, const char *table,
                                                 const lsnn_window *s, int add);
 
+/* A convolution whose kernel k computes only inside its region R_k, and is seen through a
+   window: y = U_k (conv2d's y, its bias among it) there, U_k(row, column) = fy[k,row] fx[k,
+   column], and 0 elsewhere (TKN, Eq. 15 to 17). A region is any set of output pixels.
+   lsnn_target2d_plan writes lsnn_target2d_room(s) numbers to `plan`: what the regions `inside`
+   (K x OH x OW, not 0: in R_k) come to; anew only when one of them changes.
+   Forward writes y inside only: outside it has to hold zeros already.
+   Backward reads dy and y inside only. gy K x OH and gx K x OW get dL/dlog fy and dL/dlog fx
+   (NULL: neither); y may have gone through a relu in place. room: N*K*OH*OW numbers. */
+typedef struct lsnn_target {
+    int32_t *plan;
+    const lsnn_real *fy, *fx;        /* K x OH, K x OW                        */
+} lsnn_target;
+LSNN_API size_t lsnn_target2d_room(const lsnn_window *s);
+LSNN_API lsnn_status lsnn_target2d_plan(lsnn_ctx *cx, int32_t *plan,
+                                        const unsigned char *inside, const lsnn_window *s);
+LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_real *w, const lsnn_real *b,
+                                           const lsnn_target *t, const lsnn_window *s);
+LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                            lsnn_real *db, lsnn_real *gy, lsnn_real *gx,
+                                            lsnn_real *room, const lsnn_real *dy,
+                                            const lsnn_real *y, const lsnn_real *x,
+                                            const lsnn_real *w, const lsnn_target *t,
+                                            const lsnn_window *s, int add);
+
 /* Unshared weights: w OH*OW,C*kh*kw,K   b K,OH,OW (NULL: none)               */
 LSNN_API lsnn_status lsnn_local2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                           const lsnn_real *w, const lsnn_real *b,
@@ -1033,14 +1091,20 @@ LSNN_API lsnn_status lsnn_mse_backward(lsnn_ctx *cx, lsnn_real *dx, const lsnn_r
    a N,K*rank,H,W is a convolution's output without bias.
    theta, numbers a map: GAUSSIAN mu_x, mu_y, alpha, beta, gamma (Eq. 6);
    GAUSSIAN_SEPARABLE without gamma; GAUSSIAN_1D mu, alpha, for signals (H = 1) or
-   for windows on columns; TABLE H*W. A mixture of M > 1 (4.2.1) has M such groups,
+   for windows on columns; TABLE H*W. TKN's windows (attentive regularisation):
+   ATTENTION_GAUSSIAN, ATTENTION_CAUCHY mu_x, s_x, mu_y, s_y (TKN Eq. 8 to 14);
+   BIVARIATE_GAUSSIAN, BIVARIATE_CAUCHY with r too, rho = tanh(r) (Eq. 4 to 7);
+   ATTENTION_..._1D mu, s. A mixture of M > 1 (4.2.1) has M such groups,
    each followed by its logit: U = sum_m w_m G_m, w = softmax(logits).
    One set for all images (K*rank sets), or per_image (N*K*rank sets).
    u gets the maps: K*rank,H,W or N,K*rank,H,W.
    Positions run over [0, 1]: column j is at j / (W - 1), row i at i / (H - 1);
-   the first coordinate of p and mu is the column. W = 1 puts it at 0.        */
+   the first coordinate of p and mu is the column. W = 1 puts it at 0. TKN's
+   columns are at j / W, rows at i / H, and s counts half sides: sigma = s / 2. */
 typedef enum lsnn_smooth_shape {
     LSNN_GAUSSIAN = 0, LSNN_TABLE, LSNN_GAUSSIAN_SEPARABLE, LSNN_GAUSSIAN_1D,
+    LSNN_ATTENTION_GAUSSIAN, LSNN_ATTENTION_CAUCHY, LSNN_BIVARIATE_GAUSSIAN,
+    LSNN_BIVARIATE_CAUCHY, LSNN_ATTENTION_GAUSSIAN_1D, LSNN_ATTENTION_CAUCHY_1D,
     LSNN_SMOOTH_SHAPE_INT_ = 0x7FFFFFFF
 } lsnn_smooth_shape;
 typedef enum lsnn_normalise {
@@ -1095,6 +1159,16 @@ typedef enum lsnn_learn_norm {
     LSNN_NORM_FIXED = 0, LSNN_NORM_OF_LAYER, LSNN_NORM_OF_MAP, LSNN_NORM_INT_ = 0x7FFFFFFF
 } lsnn_learn_norm;
 
+/* Where mu and s of TKN's windows are brought back to after a step, on a side of L pixels:
+   PAPER: s >= k / (sqrt 2 L), so that the region mu +- s / sqrt 2 of a kernel k wide (options
+   kernel_h, kernel_w) is never smaller than it (3.5), and 0 <= mu <= 1 - 1 / L; a region that
+   the border cuts is for the layer that computes in it to correct. CODE, the author's program:
+   3 / (2 L) <= s <= 1, 1 / L <= mu <= 1 - 1 / L, regions of about 3 pixels. A side of 1 pixel is
+   left alone.                                                                */
+typedef enum lsnn_clip {
+    LSNN_CLIP_NONE = 0, LSNN_CLIP_PAPER, LSNN_CLIP_CODE, LSNN_CLIP_INT_ = 0x7FFFFFFF
+} lsnn_clip;
+
 /* Everything optional about a layer; all zero is the default. A field that the
    layer's type does not read must stay zero (EVALUE names it).               */
 typedef struct lsnn_options {
@@ -1108,10 +1182,12 @@ typedef struct lsnn_options {
     double lr_factor;                /* 0 -> 1: times the learning rate       */
     int freeze;                      /* 1: the optimizer leaves them alone    */
     int no_decay;                    /* 1: weights get no weight decay        */
+    double decay_factor;             /* 0 -> 1: times the weight decay of weights */
     int no_bias;                     /* conv2d, local2d, dense, scale, smooth */
     /* windows: conv2d, local2d, poolings */
     int filters;                     /* kernels; dense: outputs (set by the call) */
-    int kernel_h, kernel_w;          /* set by the call; here to be not square */
+    int kernel_h, kernel_w;          /* set by the call; here to be not square. smooth: see */
+                                     /*   lsnn_clip; w 0 -> h                 */
     int stride_h, stride_w;          /* 0 -> 1, pooling: the kernel; w 0 -> h */
     lsnn_padding padding;
     int pad_top, pad_left, pad_bottom, pad_right;    /* for LSNN_EXPLICIT     */
@@ -1127,10 +1203,13 @@ typedef struct lsnn_options {
     double norm;                     /* lp_pool: p, at least 1; 0 -> 2        */
     lsnn_learn_norm learn_norm;
     const char *table;               /* table_conv2d (set by the call)        */
-    lsnn_smooth_shape smooth_shape;  /* smooth                                */
+    lsnn_smooth_shape smooth_shape;  /* smooth, target2d                      */
     lsnn_normalise normalise;
     int rank, mixture;               /* smooth: 0 -> 1                        */
     int smooth_bias;
+    double l2;                       /* TKN's windows: a penalty l2 / 2 s^2 on each s; the */
+                                     /*   loss that is reported leaves it out */
+    lsnn_clip clip;                  /*   and where mu and s may go           */
     double custom[4];                /* types of your own: "custom0", "custom1", ... */
 } lsnn_options;
 
@@ -1145,6 +1224,13 @@ LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const ls
    keeps a copy.                                                              */
 LSNN_API int lsnn_table_conv2d(lsnn_net *net, int x, const char *table, int kernel,
                                const lsnn_options *o);
+/* TKN's target layer: see lsnn_target2d_forward. Windows are smooth_shape's: LSNN_ATTENTION_
+   GAUSSIAN (0: it) or _CAUCHY, theta K,4: mu_x, s_x, mu_y, s_y, which begin at 0.5, 1. The region
+   of a kernel is mu +- s / sqrt 2 (Eq. 15), on a side of L pixels those from floor((mu -
+   s / sqrt 2) L) to floor((mu + s / sqrt 2) L), cut at the border; with LSNN_CLIP_PAPER then not
+   less than the kernel. At first it is everything.                            */
+LSNN_API int lsnn_target2d(lsnn_net *net, int x, int filters, int kernel,
+                           const lsnn_options *o);
 LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o);
 /* Distances to `outputs` centres, which begin at random corners of [-1, 1]^C; freeze: they
@@ -1176,8 +1262,8 @@ LSNN_API int lsnn_slice(lsnn_net *net, int x, int first, int count, const lsnn_o
 LSNN_API int lsnn_flatten(lsnn_net *net, int x, const lsnn_options *o);
 /* theta: a node with (numbers a map)*K*rank features (LSNN-Content), or LSNN_FREE:
    the layer has its own (LSNN-Location, AR); they begin at mu ~ U(0.2, 0.8),
-   alpha = beta = 1.5, gamma = 0, equal weights, a table at 1. The maps are
-   readable as "NAME.map".                                                    */
+   alpha = beta = 1.5, gamma = 0, equal weights, a table at 1; TKN's windows at
+   mu = 0.5, s = 1, rho = 0. The maps are readable as "NAME.map".             */
 enum { LSNN_FREE = -2 };
 LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o);
 /* Losses. cross_entropy reads scores, C x H x W of them as one class each, and its output is
@@ -1197,6 +1283,10 @@ typedef struct lsnn_param_spec {     /* a parameter, a buffer or a kept array */
     int fan_in, fan_out;             /* for He and Glorot; 0: begins at `value` */
     double value;
     int no_decay;                    /* 1: no weight decay (biases, ...)      */
+    double decay_factor;             /* 0 -> 1: times the weight decay        */
+    double l2;                       /* a penalty l2 / 2 |w|^2: an optimizer's step adds l2 w */
+    int l2_every;                    /*   to the gradient. Not 0: only of the numbers i whose */
+    unsigned l2_mask;                /*   bit i % l2_every (at most 32) of l2_mask is set */
 } lsnn_param_spec;
 /* What the net may do with a layer, or-ed together. None of them is always right. */
 enum {
@@ -1220,8 +1310,10 @@ enum {
     LSNN_MAX2_AFTER = 8192,          /* does that with its y, its own y is not written */
     LSNN_CROPS = 16384,              /* makes fewer rows and columns of y if plan.out says so */
     LSNN_JOINS = 32768,              /* y: the channels of its inputs, one after another */
-    LSNN_READS_PARTS = 65536         /* reads such a y as the inputs it is made of: */
-};                                   /*   plan.inputs of them                 */
+    LSNN_READS_PARTS = 65536,        /* reads such a y as the inputs it is made of: */
+                                     /*   plan.inputs of them                 */
+    LSNN_Y_STAYS = 131072            /* y's memory is nobody else's: 0 at first, and then what */
+};                                   /*   the last call left, perhaps through a relu */
 enum { LSNN_DO_RELU = 1, LSNN_DO_MAX2 = 2 };
 
 typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */
@@ -1268,6 +1360,13 @@ typedef struct lsnn_call {           /* what forward and backward work on     */
     double loss;                     /* a loss layer writes it, weight included */
     lsnn_rng rng;                    /* at this layer's name, step, first sample */
 } lsnn_call;
+typedef struct lsnn_projection {     /* what `project` works on               */
+    const lsnn_layer_plan *plan;
+    lsnn_real *param[LSNN_MAX_PARAMS];       /* NULL: frozen. A layer that shares another's */
+    lsnn_real *buffer[LSNN_MAX_PARAMS];      /*   is not asked: that one is   */
+    uint32_t step;                   /* steps made, with this one             */
+    double lr;                       /* this one's learning rate              */
+} lsnn_projection;
 typedef struct lsnn_layer_type {
     const char *name;
     const char *options;             /* the option fields it reads, "stride_h custom0" */
@@ -1278,6 +1377,9 @@ typedef struct lsnn_layer_type {
     lsnn_status (*backward)(lsnn_ctx *cx, lsnn_call *c);
     /* NULL, or draws the first values of parameter number i                  */
     void (*init)(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng);
+    /* NULL, or run after each step of an optimizer: brings parameters back to where they may
+       be, or changes them by a rule that is no gradient                      */
+    lsnn_status (*project)(lsnn_ctx *cx, const lsnn_projection *p);
 } lsnn_layer_type;
 LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x, int count,
                         const lsnn_options *o);
@@ -1542,7 +1644,8 @@ LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_
 LSNN_API void lsnn_optimizer_free(lsnn_optimizer *o);
 /* Learning rate at step t = 0, 1, ...                                        */
 LSNN_API double lsnn_optimizer_lr(const lsnn_optimizer_desc *d, uint32_t step);
-/* Applies the gradients, then zeroes them. EDIVERGED if they are not finite. */
+/* Adds the penalties (lsnn_param_spec's l2) to the gradients, applies them, lets the layers
+   `project`, and zeroes the gradients. EDIVERGED if they are not finite.      */
 LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o);
 
 typedef struct lsnn_progress {
@@ -2558,8 +2661,34 @@ typedef struct lsnni_tile {
     int lanes[LSNNI_MAX_VECTORS];        /* numbers of vector v that are stored */
     const int32_t *ka, *kb;
     const lsnn_real *bias;               /* a row each, or NULL                */
+    const lsnn_real *scale;              /* or the sums are multiplied by that at last: row */
+                                         /*   after row LSNNI_MAX_VECTORS numbers */
+    ptrdiff_t step, c_step;              /* few: vector v is at b[0] + v step, at[0] + v c_step */
     int k, rows, vectors, add;
 } lsnni_tile;
+
+/* A part of dw in blocks of images: dw[m*dw_row + t] += the sum over blocks n, pixels e and
+   lanes of dy[n*dy_step + e] x[n*x_step + m*row + at[e] + t], where e, n, t and at count
+   vectors: 1 to LSNNI_TAPS_WIDE taps t, side by side; 1 or 2 rows m of them (or the same row of
+   as many maps), of up to 3 taps also 3.                                      */
+enum { LSNNI_TAPS_WIDE = 5 };
+typedef struct lsnni_correlation {
+    const lsnn_real *dy, *x;
+    lsnn_real *dw;
+    ptrdiff_t dy_step, x_step, row, dw_row;
+    const int32_t *at;
+    int count, blocks, taps, rows;
+} lsnni_correlation;
+
+/* y = u z, pixel by pixel, in blocks of images: dz = u dy of pixel[e], all blocks side by side,
+   e after e, and s[e] = the sum over images of dy y. Returns the sum of all dz.  */
+typedef struct lsnni_behind {
+    lsnn_real *dz, *s;
+    const lsnn_real *dy, *y, *u;
+    const int32_t *pixel;
+    ptrdiff_t step;                      /* of dy and y, from block to block   */
+    int count, blocks;
+} lsnni_behind;
 
 /* A product of matrices, as of dense layers and 1 x 1 windows:
    C (m x n) (+)= A (m x k) B (k x n) + bias, with A's element (i, k) at a[i*ai + k*ak],
@@ -2573,13 +2702,19 @@ typedef struct lsnni_block {
 
 /* What one instruction set offers, one entry a function: its type, name and arguments. The
    struct and each set's table are made from this list. Everything is single-threaded.
-   tile: entries of a past `rows` must be readable.  block: bj is 1, n from 1 to 3 vectors, no
+   tile: entries of a past `rows` must be readable.  few: 1 to 3 rows, and 4 where a tile has
+   8; 4 vectors, or of one row 8.  block: bj is 1, n from 1 to 3 vectors, no
    bias.  dots: ak and bk are 1, m to LSNNI_DOTS_ROWS.  deviation: sum (x - mean)^2.
    axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].
+   weave: the vector at x + i*xs to y + i*ys.
    norm_forward: y = a (x - center) + b.
    norm_backward: dx = a dy + b (x - center) istd + c. */
 #define LSNNI_KERNELS(X)                                                                      \
     X(void, tile, (const lsnni_tile *t))                                                      \
+    X(void, few, (const lsnni_tile *t))                                                       \
+    X(void, correlate, (const lsnni_correlation *g))                                          \
+    X(double, behind, (const lsnni_behind *g))                                                \
+    X(void, weave, (lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, size_t n))        \
     X(void, block, (const lsnni_block *g))                                                    \
     X(void, dots, (const lsnni_block *g))                                                     \
     X(void, exp, (lsnn_real *y, const lsnn_real *x, size_t n))                                \
@@ -2674,6 +2809,7 @@ typedef struct lsnni_lanes {
     int32_t *from, *to;              /* pixels, group by group                */
     const lsnn_real *x, *w, *bias;   /* w: target map, source map, tap        */
     lsnn_real *y;
+    const struct lsnni_regions *regions;     /* NULL: all of the output, as it is      */
     lsnni_pooled pool;
 } lsnni_lanes;
 
@@ -2706,7 +2842,18 @@ static lsnn_status lsnni_blocks_backward_x(lsnn_ctx *cx, lsnn_real *dx, const ls
 static lsnn_status lsnni_blocks_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
                                            const lsnn_real *dy, const lsnn_real *x,
                                            const lsnn_window *s);
+static lsnni_reach lsnni_reach_of(const lsnni_side *a, lsnni_way way, int i);
+static size_t lsnni_kinds_room(int rows);
+static void lsnni_kinds_fill(lsnni_kinds *g, char **at, const lsnni_side *side, lsnni_way way,
+                             int rows);
+static void lsnni_sides(lsnni_side side[2], const lsnn_window *s);
+static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
+                                   lsnni_way way);
+/* ops/target2d.h */
+static void lsnni_regions_scale(const struct lsnni_regions *r, lsnn_real *scale, int k,
+                                int rows, const int32_t *pixel, int vectors);
 /* >>rows */
+static int lsnni_vectors(int left);
 static lsnn_status lsnni_rows_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                       const lsnn_real *w, const lsnn_real *b,
                                       const lsnn_window *s, const lsnni_pooled *pool);
@@ -2890,7 +3037,7 @@ static double lsnni_or(double value, double otherwise)
     return value <= 0 && value >= 0 ? otherwise : value;     /* NaN stays, to be refused */
 }
 
-#define LSNNI_PARAM_OPTIONS "init init_scale lr_factor freeze no_decay "
+#define LSNNI_PARAM_OPTIONS "init init_scale lr_factor freeze no_decay decay_factor "
 #define LSNNI_WINDOW_OPTIONS "kernel_h kernel_w stride_h stride_w padding pad_top pad_left " \
                              "pad_bottom pad_right "
 #define LSNNI_WEIGHTED LSNNI_PARAM_OPTIONS "no_bias filters "
@@ -2927,6 +3074,24 @@ static void lsnni_connect(lsnn_layer_plan *p, double inputs)
     p->connections[1] = p->params > 1 ? units : 0;
 }
 
+/* First values: weights by He (normal, variance 2 / fan_in) or Glorot (uniform, variance
+   2 / (fan_in + fan_out)), what has no fan_in its spec's value.               */
+static void lsnni_init_weights(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
+{
+    const lsnn_param_spec *spec = &p->param[i];
+    lsnn_init kind = p->o.init;
+    double scale = p->o.init_scale > 0 ? p->o.init_scale : 1;
+    double he = sqrt(2.0 / LSNNI_MAX(1, spec->fan_in));
+    double glorot = sqrt(6.0 / LSNNI_MAX(1, spec->fan_in + spec->fan_out));
+    for (size_t j = 0; j < spec->count; j++) {
+        double d = spec->value;
+        if (spec->fan_in > 0 && kind == LSNN_INIT_HE) d = scale * he * lsnn_rng_normal(rng);
+        else if (spec->fan_in > 0 && kind == LSNN_INIT_GLOROT)
+            d = scale * glorot * (2 * lsnn_rng_uniform(rng) - 1);
+        v[j] = LSNNI_R(d);
+    }
+}
+
 /* The builders fill in what their positional arguments say.                   */
 static lsnn_options lsnni_options(const lsnn_options *o)
 {
@@ -2955,7 +3120,7 @@ static lsnn_status lsnni_plan_input(lsnn_ctx *cx, lsnn_layer_plan *p)
 }
 
 static const lsnn_layer_type lsnni_input_type = {
-    "input", "", 0, 0, LSNN_X_FREE, lsnni_plan_input, NULL, NULL, NULL
+    "input", "", 0, 0, LSNN_X_FREE, lsnni_plan_input, NULL, NULL, NULL, NULL
 };
 /* ---- >>dense --------------------------------------------------------------------
    y[n,k]   = b[k] + sum_c w[k,c] x[n,c]            x N,C  w K,C  b K  y N,K
@@ -3064,7 +3229,7 @@ static lsnn_status lsnni_backward_dense(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_dense_type = {
     "dense", LSNNI_WEIGHTED, 1, 1,
     LSNN_Y_FREE | LSNN_REHEARSES,
-    lsnni_plan_dense, lsnni_forward_dense, lsnni_backward_dense, NULL
+    lsnni_plan_dense, lsnni_forward_dense, lsnni_backward_dense, NULL, NULL
 };
 
 LSNN_API int lsnn_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o)
@@ -3168,7 +3333,7 @@ static lsnn_status lsnni_backward_rbf(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_rbf_type = {
     "rbf", "filters init_scale lr_factor freeze", 1, 1,
     LSNN_Y_FREE,
-    lsnni_plan_rbf, lsnni_forward_rbf, lsnni_backward_rbf, lsnni_init_rbf
+    lsnni_plan_rbf, lsnni_forward_rbf, lsnni_backward_rbf, lsnni_init_rbf, NULL
 };
 
 LSNN_API int lsnn_rbf(lsnn_net *net, int x, int outputs, const lsnn_options *o)
@@ -3321,31 +3486,31 @@ static lsnn_status lsnni_plan_leaky_relu(lsnn_ctx *cx, lsnn_layer_plan *p)
 static const lsnn_layer_type lsnni_relu_type = {
     "relu", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_IS_RELU,
-    lsnni_plan_same, lsnni_forward_relu, lsnni_backward_relu, NULL
+    lsnni_plan_same, lsnni_forward_relu, lsnni_backward_relu, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_leaky_relu_type = {
     "leaky_relu", "slope", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_leaky_relu, lsnni_forward_leaky_relu, lsnni_backward_leaky_relu, NULL
+    lsnni_plan_leaky_relu, lsnni_forward_leaky_relu, lsnni_backward_leaky_relu, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_sigmoid_type = {
     "sigmoid", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_same, lsnni_forward_sigmoid, lsnni_backward_sigmoid, NULL
+    lsnni_plan_same, lsnni_forward_sigmoid, lsnni_backward_sigmoid, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_tanh_type = {
     "tanh", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_same, lsnni_forward_tanh, lsnni_backward_tanh, NULL
+    lsnni_plan_same, lsnni_forward_tanh, lsnni_backward_tanh, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_scaled_tanh_type = {
     "scaled_tanh", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_same, lsnni_forward_scaled_tanh, lsnni_backward_scaled_tanh, NULL
+    lsnni_plan_same, lsnni_forward_scaled_tanh, lsnni_backward_scaled_tanh, NULL, NULL
 };
 
 LSNN_API int lsnn_relu(lsnn_net *net, int x, const lsnn_options *o)
@@ -3508,7 +3673,7 @@ static lsnn_status lsnni_backward_softmax(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_softmax_type = {
     "softmax", "", 1, 1,
     LSNN_X_FREE | LSNN_REHEARSES,
-    lsnni_plan_same, lsnni_forward_softmax, lsnni_backward_softmax, NULL
+    lsnni_plan_same, lsnni_forward_softmax, lsnni_backward_softmax, NULL, NULL
 };
 
 LSNN_API int lsnn_softmax(lsnn_net *net, int x, const lsnn_options *o)
@@ -3923,19 +4088,19 @@ LSNNI_POOLING(sum_pool, LSNNI_POOL_SUM)
 static const lsnn_layer_type lsnni_max_pool_type = {
     "max_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNNI_POOL_FUSES,
-    lsnni_plan_max_pool, lsnni_forward_max_pool, lsnni_backward_max_pool, NULL
+    lsnni_plan_max_pool, lsnni_forward_max_pool, lsnni_backward_max_pool, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_avg_pool_type = {
     "avg_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_pool, lsnni_forward_avg_pool, lsnni_backward_avg_pool, NULL
+    lsnni_plan_pool, lsnni_forward_avg_pool, lsnni_backward_avg_pool, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_sum_pool_type = {
     "sum_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_pool, lsnni_forward_sum_pool, lsnni_backward_sum_pool, NULL
+    lsnni_plan_pool, lsnni_forward_sum_pool, lsnni_backward_sum_pool, NULL, NULL
 };
 
 LSNN_API int lsnn_max_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
@@ -4294,7 +4459,7 @@ static lsnn_status lsnni_backward_lp_pool(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_lp_pool_type = {
     "lp_pool", LSNNI_WINDOW_OPTIONS "norm learn_norm lr_factor freeze", 1, 1,
     LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_lp_pool, lsnni_forward_lp_pool, lsnni_backward_lp_pool, NULL
+    lsnni_plan_lp_pool, lsnni_forward_lp_pool, lsnni_backward_lp_pool, NULL, NULL
 };
 
 LSNN_API int lsnn_lp_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
@@ -4383,7 +4548,7 @@ static lsnn_status lsnni_backward_dropout(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_dropout_type = {
     "dropout", "rate", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_Y_FREE,
-    lsnni_plan_dropout, lsnni_forward_dropout, lsnni_backward_dropout, NULL
+    lsnni_plan_dropout, lsnni_forward_dropout, lsnni_backward_dropout, NULL, NULL
 };
 
 LSNN_API int lsnn_dropout(lsnn_net *net, int x, double rate, const lsnn_options *o)
@@ -4791,7 +4956,7 @@ static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_batch_norm_type = {
     "batch_norm", LSNNI_PARAM_OPTIONS "momentum eps", 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNNI_NORM_FUSES,
-    lsnni_plan_batch_norm, lsnni_forward_batch_norm, lsnni_backward_batch_norm, NULL
+    lsnni_plan_batch_norm, lsnni_forward_batch_norm, lsnni_backward_batch_norm, NULL, NULL
 };
 
 LSNN_API int lsnn_batch_norm(lsnn_net *net, int x, const lsnn_options *o)
@@ -4925,7 +5090,7 @@ static lsnn_status lsnni_backward_scale(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_scale_type = {
     "scale", LSNNI_PARAM_OPTIONS "no_bias", 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_scale, lsnni_forward_scale, lsnni_backward_scale, NULL
+    lsnni_plan_scale, lsnni_forward_scale, lsnni_backward_scale, NULL, NULL
 };
 
 LSNN_API int lsnn_scale(lsnn_net *net, int x, const lsnn_options *o)
@@ -4999,7 +5164,7 @@ static lsnn_status lsnni_backward_add(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_add_type = {
     "add", "", 2, 2,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_add, lsnni_forward_add, lsnni_backward_add, NULL
+    lsnni_plan_add, lsnni_forward_add, lsnni_backward_add, NULL, NULL
 };
 
 LSNN_API int lsnn_add(lsnn_net *net, int a, int b, const lsnn_options *o)
@@ -5053,7 +5218,7 @@ static lsnn_status lsnni_backward_concat(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_concat_type = {
     "concat", "", 1, LSNN_MAX_INPUTS,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_JOINS,
-    lsnni_plan_concat, lsnni_forward_concat, lsnni_backward_concat, NULL
+    lsnni_plan_concat, lsnni_forward_concat, lsnni_backward_concat, NULL, NULL
 };
 
 LSNN_API int lsnn_concat(lsnn_net *net, const int *x, int count, const lsnn_options *o)
@@ -5094,7 +5259,7 @@ static lsnn_status lsnni_backward_slice(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_slice_type = {
     "slice", "first count", 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_slice, lsnni_forward_slice, lsnni_backward_slice, NULL
+    lsnni_plan_slice, lsnni_forward_slice, lsnni_backward_slice, NULL, NULL
 };
 
 LSNN_API int lsnn_slice(lsnn_net *net, int x, int first, int count, const lsnn_options *o)
@@ -5130,7 +5295,7 @@ static lsnn_status lsnni_backward_flatten(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_flatten_type = {
     "flatten", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_Y_FREE,
-    lsnni_plan_flatten, lsnni_forward_flatten, lsnni_backward_flatten, NULL
+    lsnni_plan_flatten, lsnni_forward_flatten, lsnni_backward_flatten, NULL, NULL
 };
 
 LSNN_API int lsnn_flatten(lsnn_net *net, int x, const lsnn_options *o)
@@ -5319,13 +5484,14 @@ static lsnn_status lsnni_backward_mse(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_cross_entropy_type = {
     "cross_entropy", "head loss_weight rubbish", 1, 1,
     LSNN_IS_LOSS | LSNN_CLASSIFIES | LSNN_X_FREE,
-    lsnni_plan_cross_entropy, lsnni_forward_cross_entropy, lsnni_backward_cross_entropy, NULL
+    lsnni_plan_cross_entropy, lsnni_forward_cross_entropy, lsnni_backward_cross_entropy, NULL,
+    NULL
 };
 
 static const lsnn_layer_type lsnni_mse_type = {
     "mse", "head loss_weight", 1, 1,
     LSNN_IS_LOSS,
-    lsnni_plan_loss, lsnni_forward_mse, lsnni_backward_mse, NULL
+    lsnni_plan_loss, lsnni_forward_mse, lsnni_backward_mse, NULL, NULL
 };
 
 LSNN_API int lsnn_cross_entropy(lsnn_net *net, int x, const lsnn_options *o)
@@ -5494,7 +5660,7 @@ static lsnn_status lsnni_backward_conv2d(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_conv2d_type = {
     "conv2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNN_CROPS | LSNNI_CONV2D_FUSES,
-    lsnni_plan_conv2d, lsnni_forward_conv2d, lsnni_backward_conv2d, NULL
+    lsnni_plan_conv2d, lsnni_forward_conv2d, lsnni_backward_conv2d, NULL, NULL
 };
 
 LSNN_API int lsnn_conv2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
@@ -5736,7 +5902,7 @@ static lsnn_status lsnni_backward_table_conv2d(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_table_conv2d_type = {
     "table_conv2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS "table", 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNN_CROPS,
-    lsnni_plan_table_conv2d, lsnni_forward_table_conv2d, lsnni_backward_table_conv2d, NULL
+    lsnni_plan_table_conv2d, lsnni_forward_table_conv2d, lsnni_backward_table_conv2d, NULL, NULL
 };
 
 LSNN_API int lsnn_table_conv2d(lsnn_net *net, int x, const char *table, int kernel,
@@ -5842,6 +6008,7 @@ static void lsnni_local2d_task(void *user, int task, int worker)
     lsnni_tile t;
     (void)worker;
     t.add = 0;
+    t.scale = NULL;
     t.bias = p->b ? bias : NULL;
     for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t.lanes[v] = kv->lanes;
     for (int i = task * LSNNI_PLACES; i < end; i++) {
@@ -5920,7 +6087,7 @@ static void lsnni_local2d_dx_task(void *user, int task, int worker)
     (void)worker;
     if (!p->add) memset(dx + (size_t)c * plane, 0, plane * sizeof *dx);
     t.add = t.vectors = 1;
-    t.bias = NULL;
+    t.bias = t.scale = NULL;
     t.ka = p->map;
     t.kb = p->map + p->s->k;
     t.k = p->s->k;
@@ -6089,12 +6256,238 @@ static lsnn_status lsnni_backward_local2d(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_local2d_type = {
     "local2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_local2d, lsnni_forward_local2d, lsnni_backward_local2d, NULL
+    lsnni_plan_local2d, lsnni_forward_local2d, lsnni_backward_local2d, NULL, NULL
 };
 
 LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
 {
     return lsnni_windowed(net, &lsnni_local2d_type, x, filters, kernel, o);
+}
+/* ---- >>attention: TKN's windows, shapes of the smoother -----------------------------
+   On a side of L pixels x = 0 .. L - 1, with its mu and s,
+       z = (x - mu L) / (s L / 2)                                             (Eq. 6, 7)
+   so mu = 0.5, s = 1, where they begin, is a window over the whole side that has fallen to
+   f(sigma = 1) at its ends: s is counted in half sides.
+   Gaussian  f = exp(-z^2 / 2)      Cauchy  f = 1 / (1 + z^2)                 (Eq. 2, 3)
+   separable      U = f(z_x) f(z_y), z_x along the width, z_y along the height (Eq. 8 to 14)
+   1-D            U = f(z_x) in each row
+   bivariate, q = z_x^2 - 2 rho z_x z_y + z_y^2,                              (Eq. 5)
+                  U = exp(-q)  or  1 / (1 + q)                                (Eq. 4)
+   Eq. 4 has no 1/2, Eq. 10 has one; both are as printed, so a bivariate Gaussian with rho = 0
+   is the separable one with s / sqrt 2. theta holds r, rho = tanh(r): |rho| < 1 keeps q
+   positive. Order of theta: mu_x, s_x, mu_y, s_y, r.
+   s = 0 divides by 0 and an s below 0 is as good as one above: sigma = s L / 2 is taken as
+   LSNNI_THIN pixels at least, of its sign. Far away |z| is LSNNI_FAR.
+   Gradients: with f = e^g, df = f dg. What U is used for is the smoother's (see >>smooth). */
+enum { LSNNI_AT_MU_X, LSNNI_AT_S_X, LSNNI_AT_MU_Y, LSNNI_AT_S_Y, LSNNI_AT_RHO };
+#define LSNNI_THIN 1e-3
+#define LSNNI_FAR 1e9
+
+static int lsnni_attentive(lsnn_smooth_shape shape) { return shape >= LSNN_ATTENTION_GAUSSIAN; }
+static int lsnni_cauchy(lsnn_smooth_shape shape)
+{
+    return shape == LSNN_ATTENTION_CAUCHY || shape == LSNN_BIVARIATE_CAUCHY ||
+           shape == LSNN_ATTENTION_CAUCHY_1D;
+}
+static int lsnni_bivariate(lsnn_smooth_shape shape)
+{
+    return shape == LSNN_BIVARIATE_GAUSSIAN || shape == LSNN_BIVARIATE_CAUCHY;
+}
+static int lsnni_attentive_1d(lsnn_smooth_shape shape)
+{
+    return shape == LSNN_ATTENTION_GAUSSIAN_1D || shape == LSNN_ATTENTION_CAUCHY_1D;
+}
+
+/* z at pixel x of a side; dz: its derivatives by mu and by s.                 */
+static double lsnni_attention_z(double mu, double s, int side, int x, double dz[2])
+{
+    double half = 0.5 * side, sigma = s * half, z;
+    if (fabs(sigma) < LSNNI_THIN) sigma = s < 0 ? -LSNNI_THIN : LSNNI_THIN;
+    z = (x - mu * side) / sigma;
+    if (z > LSNNI_FAR) z = LSNNI_FAR;                    /* NaN stays         */
+    if (z < -LSNNI_FAR) z = -LSNNI_FAR;
+    dz[0] = -side / sigma;
+    dz[1] = -z * half / sigma;
+    return z;
+}
+
+/* log f where the square of z is q, and its derivative by q. half: what a Gaussian's q is
+   multiplied by, 0.5 or, bivariate, 1.                                        */
+static double lsnni_attention_log(int cauchy, double half, double q, double *slope)
+{
+    *slope = cauchy ? -1 / (1 + q) : -half;
+    return cauchy ? -log(1 + q) : -half * q;
+}
+
+/* f at each of a side's pixels, and where wanted (not NULL) its derivatives by mu and by s.
+   shared: 0, or what f is made to add up to: f shared / sum f, whose derivative is
+   f (g' - sum f g' / sum f), with g = log f. The largest f is taken as 1 then: a Gaussian
+   that is far away has none above 0.                                          */
+static void lsnni_attention_side(int cauchy, double mu, double s, int side, double shared,
+                                 lsnn_real *f, lsnn_real *dmu, lsnn_real *ds)
+{
+    double dz[2], slope, most = 0, sum = 0, middle[2] = { 0, 0 }, scale;
+    for (int x = 0; x < side && shared > 0; x++) {
+        double z = lsnni_attention_z(mu, s, side, x, dz);
+        double g = lsnni_attention_log(cauchy, 0.5, z * z, &slope);
+        most = x && most > g ? most : g;
+    }
+    for (int x = 0; x < side && shared > 0; x++) {
+        double z = lsnni_attention_z(mu, s, side, x, dz);
+        double one = exp(lsnni_attention_log(cauchy, 0.5, z * z, &slope) - most);
+        sum += one;
+        for (int i = 0; i < 2; i++) middle[i] += one * 2 * z * slope * dz[i];
+    }
+    scale = shared > 0 ? shared / sum : 1;
+    for (int i = 0; i < 2 && shared > 0; i++) middle[i] /= sum;
+    for (int x = 0; x < side; x++) {
+        double z = lsnni_attention_z(mu, s, side, x, dz);
+        double one = scale * exp(lsnni_attention_log(cauchy, 0.5, z * z, &slope) - most);
+        f[x] = LSNNI_R(one);
+        if (dmu) dmu[x] = LSNNI_R(one * (2 * z * slope * dz[0] - middle[0]));
+        if (ds) ds[x] = LSNNI_R(one * (2 * z * slope * dz[1] - middle[1]));
+    }
+}
+
+/* log U at pixel p of a map of U's that are not made to share anything, and its derivatives
+   by theta's numbers. q is summed as (z_x - rho z_y)^2 + (1 - rho^2) z_y^2: never below 0. */
+static double lsnni_attention_exponent(const double *t, const lsnn_smoother *s, int p,
+                                       double dt[5])
+{
+    int cauchy = lsnni_cauchy(s->shape);
+    double dx[2], dy[2] = { 0, 0 }, slope_x, slope_y, zy = 0, g;
+    double zx = lsnni_attention_z(t[LSNNI_AT_MU_X], t[LSNNI_AT_S_X], s->w, p % s->w, dx);
+    if (!lsnni_attentive_1d(s->shape))
+        zy = lsnni_attention_z(t[LSNNI_AT_MU_Y], t[LSNNI_AT_S_Y], s->h, p / s->w, dy);
+    dt[LSNNI_AT_RHO] = 0;
+    if (lsnni_bivariate(s->shape)) {
+        double rho = tanh(t[LSNNI_AT_RHO]), left = 1 - rho * rho, apart = zx - rho * zy;
+        g = lsnni_attention_log(cauchy, 1, apart * apart + left * zy * zy, &slope_x);
+        dt[LSNNI_AT_RHO] = slope_x * -2 * zx * zy * left;
+        slope_y = slope_x * 2 * (zy - rho * zx);
+        slope_x *= 2 * apart;
+    } else {
+        g = lsnni_attention_log(cauchy, 0.5, zx * zx, &slope_x);
+        g += lsnni_attention_log(cauchy, 0.5, zy * zy, &slope_y);
+        slope_x *= 2 * zx;
+        slope_y *= 2 * zy;
+    }
+    dt[LSNNI_AT_MU_X] = slope_x * dx[0];
+    dt[LSNNI_AT_S_X] = slope_x * dx[1];
+    dt[LSNNI_AT_MU_Y] = slope_y * dy[0];
+    dt[LSNNI_AT_S_Y] = slope_y * dy[1];
+    return g;
+}
+
+/* mu and s of a side after a step: see lsnn_clip. NaN stays, to be seen.     */
+static lsnn_real lsnni_clipped(lsnn_real v, double low, double high)
+{
+    return v < LSNNI_R(low) ? LSNNI_R(low) : v > LSNNI_R(high) ? LSNNI_R(high) : v;
+}
+static void lsnni_attention_clip(lsnn_real *mu, lsnn_real *s, int side, int kernel,
+                                 lsnn_clip clip)
+{
+    if (side < 2) return;
+    if (clip == LSNN_CLIP_PAPER) {
+        *mu = lsnni_clipped(*mu, 0, 1 - 1.0 / side);
+        *s = lsnni_clipped(*s, kernel / (sqrt(2.0) * side), FLT_MAX);
+    } else if (clip == LSNN_CLIP_CODE) {
+        *mu = lsnni_clipped(*mu, 1.0 / side, 1 - 1.0 / side);
+        *s = lsnni_clipped(*s, 1.5 / side, 1);
+    }
+}
+
+/* Which of a window's numbers are s, a bit each.                             */
+static unsigned lsnni_attention_widths(lsnn_smooth_shape shape)
+{
+    unsigned both = 1u << LSNNI_AT_S_X | 1u << LSNNI_AT_S_Y;
+    return lsnni_attentive_1d(shape) ? 1u << LSNNI_AT_S_X : both;
+}
+
+/* ---- The fast pair: a separable map is two sides, and so is its gradient. Working memory, in
+   numbers: f, df/dmu and df/ds of both sides, and a row.                     */
+static size_t lsnni_attention_room(const lsnn_smoother *s)
+{
+    return lsnni_attentive(s->shape) ? 4 * (size_t)s->w + 3 * (size_t)s->h : 0;
+}
+
+/* The two sides in `room`: f of the width, of the height, then their derivatives, if wanted.
+   Normalised by the sum each adds up to 1, by the mean to its length. In 1-D rows are alike. */
+static void lsnni_attention_sides(lsnn_real *room, const double *t, const lsnn_smoother *s,
+                                  int slopes)
+{
+    size_t w = (size_t)s->w, h = (size_t)s->h;
+    lsnn_real *fy = room + w, *dx = fy + h, *dy = dx + 2 * w;
+    int cauchy = lsnni_cauchy(s->shape), sum = s->normalise == LSNN_NORMALISE_SUM;
+    double none = s->normalise == LSNN_NORMALISE_NONE ? 0 : 1;
+    lsnni_attention_side(cauchy, t[LSNNI_AT_MU_X], t[LSNNI_AT_S_X], s->w,
+                         none * (sum ? 1 : s->w), room, slopes ? dx : NULL,
+                         slopes ? dx + w : NULL);
+    for (size_t i = 0; i < h && lsnni_attentive_1d(s->shape); i++) {
+        fy[i] = LSNNI_R(sum ? 1.0 / s->h : 1);
+        if (slopes) dy[i] = dy[h + i] = 0;
+    }
+    if (!lsnni_attentive_1d(s->shape))
+        lsnni_attention_side(cauchy, t[LSNNI_AT_MU_Y], t[LSNNI_AT_S_Y], s->h,
+                             none * (sum ? 1 : s->h), fy, slopes ? dy : NULL,
+                             slopes ? dy + h : NULL);
+}
+
+/* u = G of one window; t: its five numbers.                                  */
+static void lsnni_attention_map(const lsnni_kernels *kv, lsnn_real *u, lsnn_real *room,
+                                const double *t, const lsnn_smoother *s)
+{
+    size_t w = (size_t)s->w, area = lsnni_area(s->h, s->w);
+    int none = s->normalise == LSNN_NORMALISE_NONE;
+    double dt[5], most = 0;
+    if (!lsnni_bivariate(s->shape)) {
+        lsnni_attention_sides(room, t, s, 0);
+        for (size_t i = 0; i < (size_t)s->h; i++)
+            kv->affine(u + i * w, room, (double)room[w + i], 0, w, 0);
+        return;
+    }
+    for (int p = 0; p < (int)area && !none; p++) {
+        double g = lsnni_attention_exponent(t, s, p, dt);
+        most = p && most > g ? most : g;
+    }
+    for (int p = 0; p < (int)area; p++)
+        u[p] = LSNNI_R(exp(lsnni_attention_exponent(t, s, p, dt) - most));
+    if (!none)
+        kv->affine(u, u, (s->normalise == LSNN_NORMALISE_MEAN ? (double)area : 1) /
+                         kv->sum(u, area), 0, area, 0);
+}
+
+/* dt of one window, from g = dL/dG and u = G; g is used up. Separable:
+       dmu_x = sum_x f_x'[x] sum_y f_y[y] g[y,x]     dmu_y = sum_y f_y'[y] sum_x f_x[x] g[y,x]
+   Bivariate: h[p] = dL/dlog G[p] as lsnni_gaussian_back has it, then sum_p h[p] dlog G[p]. */
+static void lsnni_attention_back(const lsnni_kernels *kv, double *dt, lsnn_real *g,
+                                 const lsnn_real *u, lsnn_real *room, const double *t,
+                                 const lsnn_smoother *s)
+{
+    size_t w = (size_t)s->w, h = (size_t)s->h, area = w * h;
+    lsnn_real *fy = room + w, *dx = fy + h, *dy = dx + 2 * w, *row = dy + 2 * h;
+    double slope[5];
+    for (int i = 0; i < 5; i++) dt[i] = 0;
+    if (!lsnni_bivariate(s->shape)) {
+        lsnni_attention_sides(room, t, s, 1);
+        memset(row, 0, w * sizeof *row);
+        for (size_t i = 0; i < h; i++) {
+            double along = kv->dot(room, g + i * w, w);
+            dt[LSNNI_AT_MU_Y] += along * (double)dy[i];
+            dt[LSNNI_AT_S_Y] += along * (double)dy[h + i];
+            kv->axpy(row, (double)fy[i], g + i * w, w);
+        }
+        dt[LSNNI_AT_MU_X] = kv->dot(row, dx, w);
+        dt[LSNNI_AT_S_X] = kv->dot(row, dx + w, w);
+        return;
+    }
+    if (s->normalise != LSNN_NORMALISE_NONE)
+        kv->affine(g, g, 1, -kv->dot(g, u, area) / kv->sum(u, area), area, 0);
+    kv->multiply(g, g, u, area, 0);
+    for (int p = 0; p < (int)area; p++) {
+        lsnni_attention_exponent(t, s, p, slope);
+        for (int i = 0; i < 5; i++) dt[i] += (double)g[p] * slope[i];
+    }
 }
 /* ---- >>smooth: LSNN's smoother ------------------------------------------------------
    y[n,k,p] = sum_l U[k,l,p] a[n,k,l,p] + b[k]                                (Eq. 1)
@@ -6113,14 +6506,19 @@ LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const l
    softmax of exponents relative to the largest one, never of the exponents.  */
 enum { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, LSNNI_GAMMA, LSNNI_NUMBERS };
 
-/* The numbers of a Gaussian that a shape has, in theta's order; the others are 0. */
+/* The numbers of a Gaussian, or of an attention window, that a shape has, in theta's order; the
+   others are 0.                                                              */
 typedef struct lsnni_family { int count, number[LSNNI_NUMBERS]; } lsnni_family;
 static const lsnni_family lsnni_families[] = {
     { 5, { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, LSNNI_GAMMA } },
     { 0, { 0, 0, 0, 0, 0 } },                            /* a table           */
     { 4, { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, 0 } },
-    { 2, { LSNNI_MU_X, LSNNI_ALPHA, 0, 0, 0 } }
+    { 2, { LSNNI_MU_X, LSNNI_ALPHA, 0, 0, 0 } },
+    { 4, { 0, 1, 2, 3, 0 } }, { 4, { 0, 1, 2, 3, 0 } },  /* see >>attention   */
+    { 5, { 0, 1, 2, 3, 4 } }, { 5, { 0, 1, 2, 3, 4 } },
+    { 2, { 0, 1, 0, 0, 0 } }, { 2, { 0, 1, 0, 0, 0 } }
 };
+enum { LSNNI_SHAPES = (int)(sizeof lsnni_families / sizeof lsnni_families[0]) };
 
 static int lsnni_parts(const lsnn_smoother *s) { return s->mixture > 1 ? s->mixture : 1; }
 
@@ -6132,7 +6530,7 @@ static int lsnni_stride(const lsnn_smoother *s)
 
 LSNN_API int lsnn_smoother_theta(const lsnn_smoother *s)
 {
-    if ((int)s->shape < 0 || s->shape > LSNN_GAUSSIAN_1D) return 0;
+    if ((int)s->shape < 0 || (int)s->shape >= LSNNI_SHAPES) return 0;
     return s->shape == LSNN_TABLE ? s->h * s->w : lsnni_parts(s) * lsnni_stride(s);
 }
 
@@ -6156,7 +6554,7 @@ static lsnn_status lsnni_smooth_check(lsnn_ctx *cx, const lsnn_smoother *s)
     if ((double)s->n * s->k * size[2] > INT_MAX || (double)s->h * s->w > INT_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d images x %d kernels x rank %d, maps of "
                           "%d x %d are too many", s->n, s->k, size[2], s->h, s->w);
-    if ((int)s->shape < 0 || s->shape > LSNN_GAUSSIAN_1D || (int)s->normalise < 0 ||
+    if ((int)s->shape < 0 || (int)s->shape >= LSNNI_SHAPES || (int)s->normalise < 0 ||
         s->normalise > LSNN_NORMALISE_MEAN)
         return lsnni_fail(cx, LSNN_EVALUE, "smooth: shape %d or normalise %d is unknown",
                           (int)s->shape, (int)s->normalise);
@@ -6180,22 +6578,30 @@ static lsnn_status lsnni_smooth_check(lsnn_ctx *cx, const lsnn_smoother *s)
 /* One Gaussian: its numbers, its weight in the mixture, and G_p = scale exp(e_p - shift). */
 typedef struct lsnni_bell { double t[LSNNI_NUMBERS], weight, shift, scale; } lsnni_bell;
 
-/* d = p - mu and r = Phi d at pixel p; returns the exponent, -r . r.          */
+/* The exponent at pixel p, -r . r where d = p - mu and r = Phi d, and its derivatives by the
+   five numbers (Eq. 7).                                                      */
 static double lsnni_bell_exponent(const lsnni_bell *g, const lsnn_smoother *s, int p,
-                                  double d[2], double r[2])
+                                  double slope[LSNNI_NUMBERS])
 {
     const double *t = g->t;
+    double d[2], r[2];
+    if (lsnni_attentive(s->shape)) return lsnni_attention_exponent(t, s, p, slope);
     d[0] = p % s->w * lsnni_spacing(s->w) - t[LSNNI_MU_X];
     d[1] = p / s->w * lsnni_spacing(s->h) - t[LSNNI_MU_Y];
     r[0] = t[LSNNI_ALPHA] * d[0] + t[LSNNI_GAMMA] * d[1];
     r[1] = t[LSNNI_GAMMA] * d[0] + t[LSNNI_BETA] * d[1];
+    slope[LSNNI_MU_X] = 2 * (r[0] * t[LSNNI_ALPHA] + r[1] * t[LSNNI_GAMMA]);
+    slope[LSNNI_MU_Y] = 2 * (r[0] * t[LSNNI_GAMMA] + r[1] * t[LSNNI_BETA]);
+    slope[LSNNI_ALPHA] = -2 * r[0] * d[0];
+    slope[LSNNI_BETA] = -2 * r[1] * d[1];
+    slope[LSNNI_GAMMA] = -2 * (r[0] * d[1] + r[1] * d[0]);
     return -(r[0] * r[0] + r[1] * r[1]);
 }
 
 static double lsnni_bell_at(const lsnni_bell *g, const lsnn_smoother *s, int p)
 {
-    double d[2], r[2];
-    return g->scale * exp(lsnni_bell_exponent(g, s, p, d, r) - g->shift);
+    double slope[LSNNI_NUMBERS];
+    return g->scale * exp(lsnni_bell_exponent(g, s, p, slope) - g->shift);
 }
 
 /* Gaussian m of the map whose theta this is.                                  */
@@ -6203,7 +6609,7 @@ static lsnni_bell lsnni_bell_of(const lsnn_real *theta, int m, const lsnn_smooth
 {
     int stride = lsnni_stride(s), parts = lsnni_parts(s), count = s->h * s->w;
     const lsnn_real *logit = theta + stride - 1;
-    double sum = 0, d[2], r[2];
+    double sum = 0, slope[LSNNI_NUMBERS];
     lsnni_bell g;
     lsnni_numbers(g.t, theta + m * stride, s);
     for (int i = 0; i < parts && parts > 1; i++)
@@ -6214,7 +6620,7 @@ static lsnni_bell lsnni_bell_of(const lsnn_real *theta, int m, const lsnn_smooth
     if (s->normalise == LSNN_NORMALISE_NONE) return g;
     g.shift = -HUGE_VAL;
     for (int p = 0; p < count; p++)
-        g.shift = LSNNI_MAX(g.shift, lsnni_bell_exponent(&g, s, p, d, r));
+        g.shift = LSNNI_MAX(g.shift, lsnni_bell_exponent(&g, s, p, slope));
     sum = 0;
     for (int p = 0; p < count; p++) sum += lsnni_bell_at(&g, s, p);
     g.scale = (s->normalise == LSNN_NORMALISE_MEAN ? count : 1) / sum;
@@ -6302,14 +6708,14 @@ static double lsnni_du(const lsnn_smoother *s, int map, int p, const lsnn_real *
 
 /* Adds Gaussian m's part of dtheta, at t. dL/de_p = w G_p (dL/dU_p - sum_q S_q dL/dU_q), where
    S = G / sum G comes from the normalisation, as in a softmax; without one that sum is
-   left out. Then Eq. 7; dL/dlogit = sum_p w (G_p - U_p) dL/dU_p.             */
+   left out. dL/dlogit = sum_p w (G_p - U_p) dL/dU_p.             */
 static void lsnni_bell_back(lsnn_real *t, const lsnni_bell *g, const lsnn_smoother *s, int map,
                             const lsnn_real *dy, const lsnn_real *a, const lsnn_real *u,
                             const lsnn_real *b)
 {
     const lsnni_family *f = &lsnni_families[s->shape];
-    double dt[LSNNI_NUMBERS] = { 0, 0, 0, 0, 0 }, d[2], r[2], middle = 0, sum = 0, logit = 0;
-    const double al = g->t[LSNNI_ALPHA], be = g->t[LSNNI_BETA], ga = g->t[LSNNI_GAMMA];
+    double dt[LSNNI_NUMBERS] = { 0, 0, 0, 0, 0 }, slope[LSNNI_NUMBERS];
+    double middle = 0, sum = 0, logit = 0;
     int count = s->h * s->w;
     for (int p = 0; p < count; p++) sum += lsnni_bell_at(g, s, p);
     for (int p = 0; p < count && s->normalise != LSNN_NORMALISE_NONE; p++)
@@ -6317,12 +6723,8 @@ static void lsnni_bell_back(lsnn_real *t, const lsnni_bell *g, const lsnn_smooth
     for (int p = 0; p < count; p++) {
         double du = lsnni_du(s, map, p, dy, a, b), bell = lsnni_bell_at(g, s, p);
         double de = g->weight * bell * (du - middle);
-        lsnni_bell_exponent(g, s, p, d, r);
-        dt[LSNNI_MU_X] += de * 2 * (r[0] * al + r[1] * ga);
-        dt[LSNNI_MU_Y] += de * 2 * (r[0] * ga + r[1] * be);
-        dt[LSNNI_ALPHA] -= de * 2 * r[0] * d[0];
-        dt[LSNNI_BETA] -= de * 2 * r[1] * d[1];
-        dt[LSNNI_GAMMA] -= de * 2 * (r[0] * d[1] + r[1] * d[0]);
+        lsnni_bell_exponent(g, s, p, slope);
+        for (int i = 0; i < LSNNI_NUMBERS; i++) dt[i] += de * slope[i];
         logit += g->weight * (bell - (double)u[lsnni_at2(map, p, count)]) * du;
     }
     for (int i = 0; i < f->count; i++) t[i] += LSNNI_R(dt[f->number[i]]);
@@ -6485,10 +6887,19 @@ static void lsnni_logits(const lsnn_real *theta, const lsnn_smoother *s, double 
     for (size_t i = stride - 1; i < end; i += stride) *sum += exp((double)theta[i] - *most);
 }
 
-/* Numbers of working memory for one map: a mixture's G and dL/dG.            */
+/* Numbers of working memory for one map: what its shape needs, and a mixture's G and dL/dG. */
 static size_t lsnni_map_room(const lsnn_smoother *s)
 {
-    return lsnni_parts(s) > 1 ? 2 * lsnni_area(s->h, s->w) : 0;
+    return lsnni_attention_room(s) +
+        (lsnni_parts(s) > 1 ? 2 * lsnni_area(s->h, s->w) : 0);
+}
+
+/* u = G, of either kind.                                                     */
+static void lsnni_bell(const lsnni_kernels *kv, lsnn_real *u, lsnn_real *room, const double *t,
+                       const lsnn_smoother *s)
+{
+    if (lsnni_attentive(s->shape)) lsnni_attention_map(kv, u, room, t, s);
+    else lsnni_gaussian(kv, u, t, s);
 }
 
 /* theta -> U of one map.                                                     */
@@ -6496,18 +6907,19 @@ static void lsnni_map_forward(const lsnni_kernels *kv, lsnn_real *u, lsnn_real *
                               const lsnn_real *theta, const lsnn_smoother *s)
 {
     size_t area = lsnni_area(s->h, s->w);
-    int numbers = lsnni_families[s->shape].count;
+    int numbers = lsnni_families[s->shape].count, mixed = lsnni_parts(s) > 1;
     double t[LSNNI_NUMBERS], most = 0, sum = 1;
+    lsnn_real *other = mixed ? room + lsnni_attention_room(s) : NULL;
     if (s->shape == LSNN_TABLE) {
         memcpy(u, theta, area * sizeof *u);
         return;
     }
-    if (room) lsnni_logits(theta, s, &most, &sum);
+    if (mixed) lsnni_logits(theta, s, &most, &sum);
     for (int m = 0; m < lsnni_parts(s); m++, theta += lsnni_stride(s)) {
-        lsnn_real *one = m ? room : u;
+        lsnn_real *one = m ? other : u;
         lsnni_numbers(t, theta, s);
-        lsnni_gaussian(kv, one, t, s);
-        if (room) kv->affine(u, one, exp((double)theta[numbers] - most) / sum, 0, area, m > 0);
+        lsnni_bell(kv, one, room, t, s);
+        if (mixed) kv->affine(u, one, exp((double)theta[numbers] - most) / sum, 0, area, m > 0);
     }
 }
 
@@ -6520,22 +6932,26 @@ static void lsnni_map_backward(const lsnni_kernels *kv, lsnn_real *dtheta, lsnn_
     size_t area = lsnni_area(s->h, s->w);
     const lsnni_family *f = &lsnni_families[s->shape];
     double t[LSNNI_NUMBERS], dt[LSNNI_NUMBERS], most = 0, sum = 1, middle = 0, w;
-    lsnn_real *dg = room ? room + area : g;
+    int mixed = lsnni_parts(s) > 1;
+    lsnn_real *other = mixed ? room + lsnni_attention_room(s) : NULL;
+    lsnn_real *dg = mixed ? other + area : g;
     if (s->shape == LSNN_TABLE) kv->affine(dtheta, g, 1, 0, area, add);
-    if (room) {
+    if (mixed) {
         lsnni_logits(theta, s, &most, &sum);
         middle = kv->dot(g, u, area);
     }
     for (int m = 0; m < lsnni_parts(s) && s->shape != LSNN_TABLE; m++) {
         lsnni_numbers(t, theta, s);
-        if (room) {
+        if (mixed) {
             w = exp((double)theta[f->count] - most) / sum;
-            lsnni_gaussian(kv, room, t, s);
+            lsnni_bell(kv, other, room, t, s);
             kv->affine(dg, g, w, 0, area, 0);
-            w *= kv->dot(g, room, area) - middle;
+            w *= kv->dot(g, other, area) - middle;
             dtheta[f->count] = LSNNI_R(w + (add ? (double)dtheta[f->count] : 0));
         }
-        lsnni_gaussian_back(kv, dt, dg, room ? room : u, t, s);
+        if (lsnni_attentive(s->shape))
+            lsnni_attention_back(kv, dt, dg, mixed ? other : u, room, t, s);
+        else lsnni_gaussian_back(kv, dt, dg, mixed ? other : u, t, s);
         for (int i = 0; i < f->count; i++)
             dtheta[i] = LSNNI_R(dt[f->number[i]] + (add ? (double)dtheta[i] : 0));
         theta += lsnni_stride(s);
@@ -6768,6 +7184,27 @@ static lsnn_smoother lsnni_smoother_of(const lsnn_layer_plan *p, int n, int lane
     return s;
 }
 
+/* Options that only theta of the layer's own can have, and only as one of TKN's windows. */
+static lsnn_status lsnni_smooth_options(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_options *o = &p->o;
+    int paper = o->clip == LSNN_CLIP_PAPER;
+    if ((int)o->clip < 0 || o->clip > LSNN_CLIP_CODE)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: clip %d is unknown", (int)o->clip);
+    if ((o->l2 > 0 || o->clip) && !lsnni_attentive(o->smooth_shape))
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: l2 %g and clip %d are for TKN's windows, "
+                          "smooth_shape is %d", o->l2, (int)o->clip, (int)o->smooth_shape);
+    if ((o->l2 > 0 || o->clip) && p->inputs == 2)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: l2 %g and clip %d are for theta of the "
+                          "layer's own, not for a node's", o->l2, (int)o->clip);
+    if (paper ? o->kernel_h < 1 || o->kernel_w < 0 : o->kernel_h || o->kernel_w)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: kernel_h %d, kernel_w %d, the sizes of the "
+                          "kernels that a window may not fall below, go with "
+                          "LSNN_CLIP_PAPER", o->kernel_h, o->kernel_w);
+    if (paper && !o->kernel_w) o->kernel_w = o->kernel_h;
+    return LSNN_OK;
+}
+
 static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     lsnn_smoother s;
@@ -6782,6 +7219,7 @@ static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
                           "no_bias that there is none");
     s = lsnni_smoother_of(p, 1, 0);
     LSNNI_TRY(lsnni_smooth_check(cx, &s));
+    LSNNI_TRY(lsnni_smooth_options(cx, p));
     numbers = lsnn_smoother_theta(&s);
     if (s.per_image && lsnni_area(numbers, p->in[0].c) != (size_t)lsnni_features(p->in[1]))
         return lsnni_fail(cx, LSNN_ESHAPE,
@@ -6792,6 +7230,9 @@ static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
     p->out.c = s.k;
     bias = s.per_image ? 0 : 1;      /* parameter 0 is the bias or theta      */
     p->param[0] = lsnni_spec("theta", 2, p->in[0].c, numbers, 0, 0);
+    p->param[0].l2 = p->o.l2;
+    p->param[0].l2_every = p->o.l2 > 0 ? lsnni_stride(&s) : 0;
+    p->param[0].l2_mask = lsnni_attention_widths(s.shape);
     p->param[bias] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
     p->param[0].no_decay = p->param[bias].no_decay = 1;
     p->params = bias + (p->o.no_bias ? 0 : 1);
@@ -6830,26 +7271,51 @@ static lsnn_status lsnni_backward_smooth(lsnn_ctx *cx, lsnn_call *c)
                                 bias < 0 ? NULL : c->param[bias], &s, c->add[0], c->add[1]);
 }
 
-/* mu ~ U(0.2, 0.8), alpha = beta = 1.5, gamma = 0, logits 0; a table begins at 1. */
+/* mu ~ U(0.2, 0.8), alpha = beta = 1.5, gamma = 0, logits 0; a table begins at 1; attention at
+   mu = 0.5, s = 1, rho = 0.                                                  */
 static void lsnni_init_smooth(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
 {
-    static const double start[LSNNI_NUMBERS] = { 0.2, 0.2, 1.5, 1.5, 0 };
+    static const double bells[LSNNI_NUMBERS] = { 0.2, 0.2, 1.5, 1.5, 0 };
+    static const double windows[LSNNI_NUMBERS] = { 0.5, 1, 0.5, 1, 0 };
+    const double *start = lsnni_attentive(p->o.smooth_shape) ? windows : bells;
     lsnn_smoother s = lsnni_smoother_of(p, 1, 0);
     const lsnni_family *f = &lsnni_families[s.shape];
     int is_theta = p->inputs == 1 && i == 0, stride = lsnni_stride(&s);
     for (size_t j = 0; j < p->param[i].count; j++) {
         int part = stride ? (int)(j % (size_t)stride) : 0;
         int number = part < f->count ? f->number[part] : LSNNI_GAMMA;
-        double random = is_theta && stride && number < LSNNI_ALPHA
+        double random = is_theta && stride && start == bells && number < LSNNI_ALPHA
             ? 0.6 * lsnn_rng_uniform(rng) : 0;
         v[j] = LSNNI_R(!is_theta ? 0 : stride ? start[number] + random : 1);
     }
 }
 
+/* After a step: windows of this layer's own back to where `clip` lets them be. */
+static lsnn_status lsnni_project_smooth(lsnn_ctx *cx, const lsnn_projection *p)
+{
+    const lsnn_options *o = &p->plan->o;
+    lsnn_smoother s = lsnni_smoother_of(p->plan, 1, 0);
+    size_t stride = (size_t)lsnni_stride(&s);
+    size_t count = p->plan->param[0].count;
+    lsnn_real *t = p->param[0];
+    (void)cx;
+    if (!o->clip || !t) return LSNN_OK;
+    for (size_t i = 0; i < count; i += stride) {
+        lsnni_attention_clip(t + i + LSNNI_AT_MU_X, t + i + LSNNI_AT_S_X, s.w, o->kernel_w,
+                             o->clip);
+        if (!lsnni_attentive_1d(s.shape))
+            lsnni_attention_clip(t + i + LSNNI_AT_MU_Y, t + i + LSNNI_AT_S_Y, s.h, o->kernel_h,
+                                 o->clip);
+    }
+    return LSNN_OK;
+}
+
 static const lsnn_layer_type lsnni_smooth_type = {
-    "smooth", "lr_factor freeze no_bias smooth_shape normalise rank mixture smooth_bias", 1, 2,
+    "smooth", "lr_factor freeze no_bias smooth_shape normalise rank mixture smooth_bias "
+    "l2 clip kernel_h kernel_w", 1, 2,
     LSNN_DX_IN_PLACE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_smooth, lsnni_forward_smooth, lsnni_backward_smooth, lsnni_init_smooth
+    lsnni_plan_smooth, lsnni_forward_smooth, lsnni_backward_smooth, lsnni_init_smooth,
+    lsnni_project_smooth
 };
 
 LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
@@ -6858,6 +7324,1099 @@ LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
     x[0] = a;
     x[1] = theta;
     return lsnn_layer(net, &lsnni_smooth_type, x, theta == LSNN_FREE ? 1 : 2, o);
+}
+/* ---- >>target2d -----------------------------------------------------------------
+   A convolution and its window in one layer: TKN's target layer (Kashyap, Vedantam and
+   Choudhury, "Targeted Kernel Networks", Eq. 15 to 17). Kernel k computes only in its region
+   R_k, a set of output pixels p, reads its true neighbours outside of it, and is 0 elsewhere.
+   y[n,k,p]    = U_k(p) z[n,k,p]  in R_k, else 0       z = b[k] + sum_ct w[k,c,t] x[n,c,p + t]
+   dz[n,k,p]   = U_k(p) dy[n,k,p] in R_k, else 0       U_k(i, j) = fy[k,i] fx[k,j]
+   dx, dw, db  : a convolution's, of dz
+   dL/dlog fy[k,i] = sum_j S[k,i,j], of fx likewise    S[k,p] = sum_n dy[n,k,p] y[n,k,p]
+   x N,C,H,W  w K,C,kh,kw  b K  y N,K,OH,OW            p + t: oy*sh + r - pt, ox*sw + s - pl
+   S needs no z from before the window and no division by U, and y may have gone through a relu
+   in place: dy is 0 where the relu's y is.
+   C*kh*kw multiply-adds a pixel of a region forward, twice that backward.     */
+
+/* ---- What regions come to: a plan, int32_t numbers that lsnn_target2d_plan writes.
+   Places are the pixels of all regions, kernel by kernel; a kernel's are in runs of columns
+   that meet the same taps, and by rows within a run.                          */
+enum { LSNNI_REGION_LISTS = 9 };
+typedef struct lsnni_regions {
+    const lsnn_window *s;
+    const lsnn_target *t;
+    int32_t *head;                   /* how many places; 1: regions so large that to compute */
+                                     /*   everything is faster                */
+    int32_t *start;                  /* K + 1: a kernel's first place         */
+    int32_t *box;                    /* K x 4: its rows [0, 1), columns [2, 3) */
+    int32_t *first_run, *run;        /* K + 1; runs x 4: first place, how many, first tap, taps */
+    int32_t *place;                  /* K x OH x OW: a pixel's place, or -1   */
+    int32_t *pixel, *at;             /* a place's pixel, and where in x its first tap lies */
+    int32_t *first_kernel, *kernel;  /* OH*OW + 1; a pixel's kernels          */
+} lsnni_regions;
+
+static void lsnni_regions_sizes(size_t size[LSNNI_REGION_LISTS], const lsnn_window *s)
+{
+    size_t k = (size_t)s->k, area = lsnni_area(s->oh, s->ow), all = lsnni_times(k, area);
+    size[0] = k + 1;
+    size[1] = 4 * k;
+    size[2] = k + 1;
+    size[3] = lsnni_times(4 * k, (size_t)s->ow);
+    size[4] = size[5] = size[6] = all;
+    size[7] = area + 1;
+    size[8] = all;
+}
+
+LSNN_API size_t lsnn_target2d_room(const lsnn_window *s)
+{
+    size_t size[LSNNI_REGION_LISTS], room = 2;
+    lsnni_regions_sizes(size, s);
+    for (int i = 0; i < LSNNI_REGION_LISTS; i++) room = lsnni_plus(room, size[i]);
+    return room;
+}
+
+static void lsnni_regions_of(lsnni_regions *r, int32_t *plan, const lsnn_window *s)
+{
+    size_t size[LSNNI_REGION_LISTS];
+    int32_t *list[LSNNI_REGION_LISTS], *at = plan + 2;
+    lsnni_regions_sizes(size, s);
+    for (int i = 0; i < LSNNI_REGION_LISTS; at += size[i++]) list[i] = at;
+    r->s = s;
+    r->t = NULL;
+    r->head = plan;
+    r->start = list[0];
+    r->box = list[1];
+    r->first_run = list[2];
+    r->run = list[3];
+    r->place = list[4];
+    r->pixel = list[5];
+    r->at = list[6];
+    r->first_kernel = list[7];
+    r->kernel = list[8];
+}
+
+static lsnn_status lsnni_target_check(lsnn_ctx *cx, const lsnn_window *s)
+{
+    LSNNI_TRY(lsnni_window_check(cx, "target2d", s, 1));
+    if ((double)s->k * s->oh * s->ow > INT32_MAX ||
+        (double)s->k * s->c * s->kernel_h * s->kernel_w > INT32_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "target2d: %d kernels of %d x %d taps of %d maps, on "
+                          "%d x %d pixels, are over 2^31 numbers", s->k, s->kernel_h,
+                          s->kernel_w, s->c, s->oh, s->ow);
+    return LSNN_OK;
+}
+
+/* Kernel k's pixels in columns [j0, j1), which meet the same taps, from place `n` on. */
+static int lsnni_regions_run(lsnni_regions *r, const unsigned char *inside, int k, int n,
+                             int j0, int j1, const lsnni_reach *taps)
+{
+    const lsnn_window *s = r->s;
+    int32_t *box = r->box + 4 * k, *run = r->run + 4 * r->first_run[k + 1], first = n;
+    for (int i = 0; i < s->oh; i++)
+        for (int j = j0; j < j1; j++) {
+            size_t at = lsnni_at3(k, i, s->oh, j, s->ow);
+            r->place[at] = inside[at] ? n : -1;
+            if (!inside[at]) continue;
+            r->pixel[n] = i * s->ow + j;
+            r->at[n++] = (i * s->stride_h - s->pad_top) * s->w + j * s->stride_w - s->pad_left +
+                taps->first;
+            box[0] = LSNNI_MIN(box[0], i);
+            box[1] = LSNNI_MAX(box[1], i + 1);
+            box[2] = LSNNI_MIN(box[2], j);
+            box[3] = LSNNI_MAX(box[3], j + 1);
+        }
+    run[0] = first;
+    run[1] = n - first;
+    run[2] = taps->first;
+    run[3] = taps->count;
+    if (n > first) r->first_run[k + 1]++;
+    return n;
+}
+
+/* The pixels' lists of kernels, from the kernels' lists of pixels.             */
+static void lsnni_regions_kernels(lsnni_regions *r)
+{
+    const lsnn_window *s = r->s;
+    int area = s->oh * s->ow;
+    int32_t n = 0;
+    for (int p = 0; p < area; p++) {
+        r->first_kernel[p] = n;
+        for (int k = 0; k < s->k; k++)
+            if (r->place[lsnni_at2(k, p, area)] >= 0) r->kernel[n++] = k;
+    }
+    r->first_kernel[area] = n;
+}
+
+/* Pixel by pixel costs more than all at once from this share on.              */
+static int lsnni_regions_dense(const lsnni_regions *r)
+{
+    return r->head[0] > 0.95 * r->s->k * r->s->oh * r->s->ow;
+}
+
+LSNN_API lsnn_status lsnn_target2d_plan(lsnn_ctx *cx, int32_t *plan,
+                                        const unsigned char *inside, const lsnn_window *s)
+{
+    lsnni_regions r;
+    lsnni_side side[2];
+    int n = 0;
+    LSNNI_TRY(lsnni_target_check(cx, s));
+    lsnni_regions_of(&r, plan, s);
+    lsnni_sides(side, s);
+    r.first_run[0] = 0;
+    for (int k = 0; k < s->k; k++) {
+        int32_t *box = r.box + 4 * k;
+        box[0] = s->oh; box[1] = 0; box[2] = s->ow; box[3] = 0;
+        r.start[k] = n;
+        r.first_run[k + 1] = r.first_run[k];
+        for (int j = 0, end; j < s->ow; j = end) {
+            lsnni_reach taps = lsnni_reach_of(&side[1], LSNNI_FORWARD, j), next;
+            for (end = j + 1; end < s->ow; end++) {
+                next = lsnni_reach_of(&side[1], LSNNI_FORWARD, end);
+                if (next.first != taps.first || next.count != taps.count) break;
+            }
+            n = lsnni_regions_run(&r, inside, k, n, j, end, &taps);
+        }
+    }
+    r.start[s->k] = n;
+    r.head[0] = n;
+    r.head[1] = lsnni_regions_dense(&r);
+    lsnni_regions_kernels(&r);
+    return LSNN_OK;
+}
+
+/* U_k at a pixel.                                                             */
+static lsnn_real lsnni_target_u(const lsnni_regions *r, int k, int pixel)
+{
+    const lsnn_window *s = r->s;
+    return r->t->fy[lsnni_at2(k, pixel / s->ow, s->oh)] *
+           r->t->fx[lsnni_at2(k, pixel % s->ow, s->ow)];
+}
+
+/* U of kernels k and so on at some pixels, 0 outside of their regions: for lsnni_tile. */
+static void lsnni_regions_scale(const lsnni_regions *r, lsnn_real *scale, int k, int rows,
+                                const int32_t *pixel, int vectors)
+{
+    int area = r->s->oh * r->s->ow;
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < vectors; v++)
+            scale[LSNNI_MAX_VECTORS * i + v] = r->place[lsnni_at2(k + i, pixel[v], area)] < 0
+                ? 0 : lsnni_target_u(r, k + i, pixel[v]);
+}
+/* ---- The naive pair: the convolution's loops, where there is a place.         */
+#ifdef LSNN_NAIVE
+LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_real *w, const lsnn_real *b,
+                                           const lsnn_target *t, const lsnn_window *s)
+{
+    lsnni_regions r;
+    int area = s->oh * s->ow;
+    LSNNI_TRY(lsnni_target_check(cx, s));
+    if (cx->rehearsal_) return LSNN_OK;
+    lsnni_regions_of(&r, t->plan, s);
+    r.t = t;
+    for (int n = 0; n < s->n; n++)
+    for (int k = 0; k < s->k; k++)
+    for (int p = 0; p < area; p++) {
+        double z = b ? (double)b[k] : 0;
+        if (r.place[lsnni_at2(k, p, area)] < 0) continue;
+        for (int c = 0; c < s->c; c++)
+        for (int u = 0; u < s->kernel_h; u++)
+        for (int v = 0; v < s->kernel_w; v++) {
+            int row = p / s->ow * s->stride_h - s->pad_top + u;
+            int col = p % s->ow * s->stride_w - s->pad_left + v;
+            if (!lsnni_inside(s, row, col)) continue;
+            z += (double)x[lsnni_at4(n, c, s->c, row, s->h, col, s->w)]
+               * (double)w[lsnni_at4(k, c, s->c, u, s->kernel_h, v, s->kernel_w)];
+        }
+        y[lsnni_at3(n, k, s->k, p, area)] = lsnni_target_u(&r, k, p) * LSNNI_R(z);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                            lsnn_real *db, lsnn_real *gy, lsnn_real *gx,
+                                            lsnn_real *room, const lsnn_real *dy,
+                                            const lsnn_real *y, const lsnn_real *x,
+                                            const lsnn_real *w, const lsnn_target *t,
+                                            const lsnn_window *s, int add)
+{
+    lsnni_regions r;
+    int area = s->oh * s->ow;
+    LSNNI_TRY(lsnni_target_check(cx, s));
+    if (cx->rehearsal_) return LSNN_OK;
+    lsnni_regions_of(&r, t->plan, s);
+    r.t = t;
+    lsnni_clear(gy, lsnni_area(s->k, s->oh), 0);
+    lsnni_clear(gx, lsnni_area(s->k, s->ow), 0);
+    for (int n = 0; n < s->n; n++)
+    for (int k = 0; k < s->k; k++)
+    for (int p = 0; p < area; p++) {
+        size_t at = lsnni_at3(n, k, s->k, p, area);
+        int here = r.place[lsnni_at2(k, p, area)] >= 0;
+        room[at] = here ? lsnni_target_u(&r, k, p) * dy[at] : 0;
+        if (here && gy) gy[lsnni_at2(k, p / s->ow, s->oh)] += dy[at] * y[at];
+        if (here && gx) gx[lsnni_at2(k, p % s->ow, s->ow)] += dy[at] * y[at];
+    }
+    return lsnn_conv2d_backward(cx, dx, dw, db, room, x, w, s, add);
+}
+
+#else /* ---- The fast pair ---------------------------------------------------------------
+   In blocks of images a region costs its pixels and no more: a tile's vectors are one pixel of
+   neighbouring blocks, its rows the kernels, whichever, that compute there. What is left of the
+   rows, under 4, goes by tiles of fewer rows and more vectors. Plain arrays, and regions that
+   are nearly everything, take the whole convolution, times U or 0.
+   Bound by arithmetic. Of the whole convolution's speed, a multiply-add: see RESULTS.md. */
+enum { LSNNI_TARGET_TASKS = 32,      /* about: of pixels                       */
+       LSNNI_TARGET_CHUNK = 128,     /* steps of a tile forward, and backward: what it reads */
+       LSNNI_TARGET_LIST = 64,       /*   stays in the first-level cache      */
+       LSNNI_TARGET_BLOCKS = 8,      /* of a task, at most                     */
+       LSNNI_TARGET_NEAREST = 6000,  /* numbers in the first-level cache       */
+       LSNNI_TARGET_PACK = 1 << 15 };    /* numbers of x that a task works on   */
+typedef struct lsnni_target {
+    lsnni_regions r;
+    lsnni_lanes g;                   /* groups of pixels and their taps       */
+    const lsnn_real *x, *w, *b, *dy, *y_read;
+    lsnn_real *y, *dx, *dz, *dw, *db, *gy, *gx;
+    int blocks, per_task, ranges, add;
+    int wide, parts, columns, some;  /* forward: pixels of a task, tasks a row, columns of x, */
+                                     /*   blocks                               */
+    size_t packed;                   /*   numbers that they read              */
+    int32_t *tap;                    /*   as g's kb, of what is packed        */
+    lsnni_kinds kinds[2];            /* TO_X                                  */
+    lsnni_reach *rows;               /* TO_W, of each kernel row              */
+    int32_t *room;                   /* a worker's tables: of w, of dz        */
+    lsnn_real *numbers;              /* a worker's U and S of a region, or part of x */
+    lsnn_real *turned;               /* w as K, taps, C                       */
+} lsnni_target;
+
+/* How many of `left` rows the next tile takes.                                */
+static int lsnni_target_rows(const lsnni_kernels *kv, int left)
+{
+    return left >= kv->rows ? kv->rows : left >= 4 ? 4 : left;
+}
+
+/* A tile's rows for the same place of all blocks: b and t->c are the first block's. */
+static void lsnni_target_tiles(const lsnni_kernels *kv, lsnni_tile *t, const lsnn_real *b,
+                               int blocks)
+{
+    int n = 0;
+    for (; t->rows < LSNNI_MIN(kv->rows, 5) && blocks - n >= 4; n += t->vectors) {
+        t->vectors = t->rows == 1 && blocks - n >= 8 ? 8 : 4;
+        t->b[0] = b + n * t->step;
+        t->at[0] = n * t->c_step;
+        for (int m = 0; m < t->rows; m++)
+            for (int v = 0; v < t->vectors; v++)
+                LSNNI_FETCH_TO_WRITE(t->c[m] + t->at[0] + v * t->c_step);
+        kv->few(t);
+    }
+    for (; n < blocks; n += t->vectors) {
+        t->vectors = lsnni_vectors(blocks - n);
+        for (int v = 0; v < t->vectors; v++) {
+            t->b[v] = b + (n + v) * t->step;
+            t->at[v] = (n + v) * t->c_step;
+            for (int m = 0; m < t->rows; m++) LSNNI_FETCH_TO_WRITE(t->c[m] + t->at[v]);
+        }
+        kv->tile(t);
+    }
+}
+
+/* The strides of a tile over blocks: of what it reads, of its target.          */
+static void lsnni_target_steps(lsnni_tile *t, int lanes, size_t target)
+{
+    t->step = lanes;
+    t->c_step = (ptrdiff_t)target * lanes;
+    for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t->lanes[v] = lanes;
+}
+
+/* ---- Forward: a few pixels of a row a task, and a few blocks. What they read of some maps of
+   x is brought together, all blocks side by side: where it lies, the same pixel of other maps
+   and blocks may well be in the same few lines of a cache.                    */
+static void lsnni_target_pack(const lsnni_target *p, lsnn_real *to, int i, int column, int n0,
+                              int blocks, int c0, int maps)
+{
+    const lsnn_window *s = p->r.s;
+    const lsnni_reach *row = &p->g.kinds[0].reach[i];
+    size_t lanes = (size_t)p->g.kv->lanes, pixel = lanes * (size_t)p->some;
+    int columns = LSNNI_MIN(p->columns, s->w - column);
+    for (int c = 0; c < maps; c++)
+        for (int u = 0; u < row->count; u++)
+            for (int n = 0; n < blocks; n++)
+                p->g.kv->weave(to + lsnni_area(c * s->kernel_h + u, p->columns) * pixel +
+                               (size_t)n * lanes, pixel,
+                               p->x + lsnni_at4(n0 + n, c0 + c, s->c, row->at + u, s->h, column,
+                                                s->w) * lanes, lanes, (size_t)columns);
+}
+
+/* One pixel of y from maps [c0, c0 + chunk), which x holds from where its taps begin. */
+static void lsnni_target_pixel(const lsnni_target *p, lsnni_tile *t, int pixel, int c0,
+                               const lsnn_real *x, int n0, int blocks)
+{
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    const int32_t *k = r->kernel + r->first_kernel[pixel];
+    const int32_t *end = r->kernel + r->first_kernel[pixel + 1];
+    const lsnni_kinds *rows = &p->g.kinds[0], *columns = &p->g.kinds[1];
+    const lsnni_group *g = p->g.group + rows->kind[pixel / s->ow] * columns->kinds +
+        columns->kind[pixel % s->ow];
+    int last = c0 + p->g.chunk >= s->c;
+    size_t lanes = (size_t)p->g.kv->lanes, area = lsnni_area(s->oh, s->ow);
+    lsnn_real bias[LSNNI_MAX_ROWS], scale[LSNNI_MAX_ROWS * LSNNI_MAX_VECTORS];
+    t->ka = g->ka;
+    t->kb = p->tap + (g->kb - p->g.group->kb);
+    t->k = g->taps * (last ? s->c - c0 : p->g.chunk);
+    t->add = c0 > 0;
+    t->bias = last && p->b ? bias : NULL;
+    t->scale = last ? scale : NULL;
+    for (; k < end; k += t->rows) {
+        t->rows = lsnni_target_rows(p->g.kv, (int)(end - k));
+        for (int m = 0; m < p->g.kv->rows; m++) {
+            int kernel = k[LSNNI_MIN(m, t->rows - 1)];
+            t->a[m] = p->w + lsnni_at2(kernel, c0, s->c) * p->g.taps;
+            t->c[m] = p->y + ((lsnni_area(n0, s->k) + (size_t)kernel) * area + (size_t)pixel) *
+                lanes;
+            bias[m] = p->b ? p->b[kernel] : 0;
+            for (int v = 0; v < LSNNI_MAX_VECTORS && last; v++)
+                scale[LSNNI_MAX_VECTORS * m + v] = lsnni_target_u(r, kernel, pixel);
+        }
+        lsnni_target_tiles(p->g.kv, t, x, blocks);
+    }
+}
+
+static void lsnni_target_task(void *user, int task, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    const lsnni_reach *reach = p->g.kinds[1].reach;
+    int j0 = task % p->parts * p->wide, j1 = LSNNI_MIN(j0 + p->wide, s->ow);
+    int i = task / p->parts % s->oh, n0 = task / p->parts / s->oh * p->some;
+    int blocks = LSNNI_MIN(p->some, p->blocks - n0), column = s->w, pixel = i * s->ow;
+    size_t lanes = (size_t)p->g.kv->lanes;
+    lsnn_real *x = p->numbers + (size_t)worker * p->packed;
+    lsnni_tile t;
+    for (; j0 < j1 && r->first_kernel[pixel + j0] == r->first_kernel[pixel + j0 + 1]; j0++) { }
+    for (int j = j0; j < j1; j++)
+        if (reach[j].count) column = LSNNI_MIN(column, reach[j].at);
+    lsnni_target_steps(&t, (int)lanes, lsnni_area(s->k, s->oh * s->ow));
+    for (int c = 0; j0 < j1 && c < s->c; c += p->g.chunk) {
+        lsnni_target_pack(p, x, i, column, n0, blocks, c, LSNNI_MIN(p->g.chunk, s->c - c));
+        for (int j = j0; j < j1; j++)
+            lsnni_target_pixel(p, &t, pixel + j, c, reach[j].count ? x +
+                               (size_t)(reach[j].at - column) * (size_t)p->some * lanes : x, n0,
+                               blocks);
+    }
+}
+
+/* The tables of what is packed.                                               */
+static void lsnni_target_taps(const lsnni_target *p)
+{
+    const lsnni_kinds *rows = &p->g.kinds[0], *columns = &p->g.kinds[1];
+    int32_t *tap = p->tap, step = p->some * p->g.kv->lanes;
+    for (const lsnni_group *g = p->g.group; g < p->g.group + p->g.groups; g++) {
+        int high = rows->reach[rows->example[g->row]].count;
+        int wide = columns->reach[columns->example[g->column]].count;
+        for (int c = 0; c < p->g.chunk; c++)
+            for (int u = 0; u < high; u++)
+                for (int v = 0; v < wide; v++)
+                    *tap++ = ((c * p->r.s->kernel_h + u) * p->columns + v) * step;
+    }
+}
+
+static lsnn_status lsnni_target_blocks_forward(lsnn_ctx *cx, lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    int chunk = LSNNI_MAX(1, LSNNI_TARGET_CHUNK / (s->kernel_h * s->kernel_w)), groups, most;
+    size_t table, room;
+    char *at;
+    chunk = LSNNI_MIN(s->c, chunk);
+    groups = lsnni_div_up(p->blocks, LSNNI_TARGET_BLOCKS);
+    p->some = lsnni_div_up(p->blocks, groups);
+    most = LSNNI_TARGET_PACK / (chunk * s->kernel_h * p->some * p->g.kv->lanes) - s->kernel_w;
+    most = LSNNI_MIN(LSNNI_MAX(most, 0) / s->stride_w + 1,
+                     LSNNI_MAX(2, lsnni_div_up(s->oh * s->ow, LSNNI_TARGET_TASKS)));
+    p->parts = lsnni_div_up(s->ow, LSNNI_MIN(most, s->ow));
+    p->wide = lsnni_div_up(s->ow, p->parts);
+    p->columns = (p->wide - 1) * s->stride_w + s->kernel_w;
+    p->packed = lsnni_area(chunk * s->kernel_h, p->columns) * lsnni_area(p->some, s->lanes);
+    room = lsnni_room(p->packed * (size_t)lsnn_ctx_threads(cx), sizeof *p->numbers);
+    LSNNI_TRY(lsnni_lanes_plan(cx, &p->g, s, LSNNI_FORWARD, chunk, 1, room, &table, &at));
+    p->tap = (int32_t *)lsnni_cut(&at, table, sizeof *p->tap);
+    p->numbers = (lsnn_real *)(void *)at;
+    lsnni_target_taps(p);
+    lsnn_parallel(cx, p->parts * s->oh * groups, lsnni_target_task, p);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_target_init(lsnn_ctx *cx, lsnni_target *p, const lsnn_target *t,
+                                     const lsnn_window *s)
+{
+    memset(p, 0, sizeof *p);
+    LSNNI_TRY(lsnni_target_check(cx, s));
+    lsnni_regions_of(&p->r, t->plan, s);
+    p->r.t = t;
+    p->g.kv = lsnni_kernels_of(cx);
+    if (s->lanes < 2) return LSNN_OK;
+    LSNNI_TRY(lsnni_lanes_check(cx, "target2d", s));
+    p->blocks = s->n / s->lanes;
+    return LSNN_OK;
+}
+
+/* Plain arrays: each map of y (or dy to dz) times U, or 0 outside.             */
+static void lsnni_target_window(const lsnni_regions *r, lsnn_real *z, const lsnn_real *y,
+                                size_t images)
+{
+    size_t area = lsnni_area(r->s->oh, r->s->ow);
+    for (size_t map = 0; map < images * (size_t)r->s->k; map++, z += area, y += area) {
+        int k = (int)(map % (size_t)r->s->k);
+        for (size_t i = 0; i < area; i++)
+            z[i] = r->place[(size_t)k * area + i] < 0 ? 0
+                : y[i] * lsnni_target_u(r, k, (int)i);
+    }
+}
+
+/* A pixel of a block is a vector: of each lane, as of plain arrays.            */
+static void lsnni_target_window_lanes(const lsnni_regions *r, lsnn_real *z,
+                                      const lsnn_real *y, int blocks)
+{
+    size_t area = lsnni_area(r->s->oh, r->s->ow), lanes = (size_t)r->s->lanes;
+    for (int n = 0; n < blocks; n++)
+        for (int k = 0; k < r->s->k; k++)
+            for (size_t i = 0; i < area; i++, z += lanes, y += lanes) {
+                lsnn_real u = r->place[(size_t)k * area + i] < 0 ? 0
+                    : lsnni_target_u(r, k, (int)i);
+                for (size_t l = 0; l < lanes; l++) z[l] = u * y[l];
+            }
+}
+
+LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_real *w, const lsnn_real *b,
+                                           const lsnn_target *t, const lsnn_window *s)
+{
+    lsnni_target p;
+    LSNNI_TRY(lsnni_target_init(cx, &p, t, s));
+    p.x = p.g.x = x; p.w = p.g.w = w; p.b = p.g.bias = b; p.y = p.g.y = y;
+    if (!p.blocks) {
+        LSNNI_TRY(lsnn_conv2d_forward(cx, y, x, w, b, s));
+        if (!cx->rehearsal_) lsnni_target_window(&p.r, y, y, (size_t)s->n);
+        return LSNN_OK;
+    }
+    if (p.r.head[1] || cx->rehearsal_) {
+        p.g.regions = &p.r;
+        LSNNI_TRY(lsnni_lanes_run(cx, &p.g, s, LSNNI_FORWARD));
+        if (!cx->rehearsal_) return LSNN_OK;
+    }
+    return lsnni_target_blocks_forward(cx, &p);
+}
+
+/* ---- dz, db, and what fy and fx get: a kernel a task.                         */
+/* A worker's numbers: U and S of a region; or dx of a pixel, all maps and images. */
+static size_t lsnni_target_numbers(const lsnn_window *s)
+{
+    return LSNNI_MAX(2 * lsnni_area(s->oh, s->ow), lsnni_area(s->c, s->n));
+}
+
+static void lsnni_target_behind_task(void *user, int k, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    size_t area = lsnni_area(s->oh, s->ow), lanes = (size_t)s->lanes;
+    int first = r->start[k], count = r->start[k + 1] - first;
+    lsnn_real *u = p->numbers + lsnni_target_numbers(s) * (size_t)worker;
+    lsnni_behind g;
+    double sum;
+    for (int e = 0; e < count; e++) u[e] = lsnni_target_u(r, k, r->pixel[first + e]);
+    g.dz = p->dz + lsnni_area(first, s->n);
+    g.s = u + area;
+    g.dy = p->dy + (size_t)k * area * lanes;
+    g.y = p->y_read + (size_t)k * area * lanes;
+    g.u = u;
+    g.pixel = r->pixel + first;
+    g.step = (ptrdiff_t)(lsnni_area(s->k, 1) * area * lanes);
+    g.count = count;
+    g.blocks = p->blocks;
+    sum = p->g.kv->behind(&g);
+    if (p->db) p->db[k] += LSNNI_R(sum);
+    if (!p->gy) return;
+    for (int e = 0; e < count; e++) {
+        int pixel = r->pixel[first + e];
+        p->gy[lsnni_at2(k, pixel / s->ow, s->oh)] += g.s[e];
+        p->gx[lsnni_at2(k, pixel % s->ow, s->ow)] += g.s[e];
+    }
+}
+
+/* ---- dx: a pixel of x meets the places that read it, one list for all its maps. */
+typedef struct lsnni_target_list {
+    int32_t *ka, *kb;                /* places in w turned, in dz             */
+    int count, done;                 /* done: the sums hold something         */
+    lsnn_real *sum;                  /* C x blocks vectors                    */
+} lsnni_target_list;
+
+/* A pixel's sums over the list, all maps and blocks.                           */
+static void lsnni_target_flush(const lsnni_target *p, lsnni_tile *t, lsnni_target_list *list)
+{
+    const lsnn_window *s = p->r.s;
+    if (!list->count && list->done) return;
+    t->ka = list->ka;
+    t->kb = list->kb;
+    t->k = list->count;
+    t->add = list->done;
+    for (int c = 0; c < s->c; c += t->rows) {
+        t->rows = lsnni_target_rows(p->g.kv, s->c - c);
+        for (int m = 0; m < p->g.kv->rows; m++) {
+            size_t row = (size_t)(c + LSNNI_MIN(m, t->rows - 1));
+            t->a[m] = p->turned + row;
+            t->c[m] = list->sum + row * (size_t)s->n;
+        }
+        lsnni_target_tiles(p->g.kv, t, p->dz, p->blocks);
+    }
+    list->done = 1;
+    list->count = 0;
+}
+
+/* The places of kernel k that read a pixel of x in these rows and columns.     */
+static void lsnni_target_meet(const lsnni_target *p, lsnni_target_list *list, int k,
+                              const lsnni_reach *row, const lsnni_reach *column)
+{
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    const int32_t *box = r->box + 4 * k;
+    int i1 = LSNNI_MIN(box[1], row->at + row->count);
+    int j1 = LSNNI_MIN(box[3], column->at + column->count);
+    for (int i = LSNNI_MAX(box[0], row->at); i < i1; i++)
+        for (int j = LSNNI_MAX(box[2], column->at); j < j1; j++) {
+            int32_t place = r->place[lsnni_at3(k, i, s->oh, j, s->ow)];
+            int u = row->first - (i - row->at) * s->stride_h;
+            int v = column->first - (j - column->at) * s->stride_w;
+            if (place < 0) continue;
+            list->ka[list->count] = ((k * s->kernel_h + u) * s->kernel_w + v) * s->c;
+            list->kb[list->count++] = place * s->n;
+        }
+}
+
+static void lsnni_target_turn_task(void *user, int k, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    int taps = s->kernel_h * s->kernel_w;
+    size_t first = lsnni_at3(k, 0, s->c, 0, taps);
+    (void)worker;
+    p->g.kv->transpose(p->turned + first, (size_t)s->c, p->w + first, (size_t)taps, s->c, taps);
+}
+
+static void lsnni_target_dx_task(void *user, int task, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    int first = task * p->per_task, end = LSNNI_MIN(first + p->per_task, s->h * s->w);
+    int taps = s->kernel_h * s->kernel_w;
+    lsnni_target_list list;
+    lsnni_tile t;
+    list.ka = p->room + (size_t)worker * 2 * (size_t)(LSNNI_TARGET_LIST + taps);
+    list.kb = list.ka + LSNNI_TARGET_LIST + taps;
+    list.sum = p->numbers + (size_t)worker * lsnni_target_numbers(s);
+    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes, block = (size_t)s->c * map;
+    lsnni_target_steps(&t, s->lanes, 1);
+    t.bias = t.scale = NULL;
+    for (int q = first; q < end; q++) {
+        lsnn_real *dx = p->dx + (size_t)q * (size_t)s->lanes;
+        list.count = 0;
+        list.done = p->add;
+        for (int c = 0; c < s->c && p->add; c++)
+            p->g.kv->weave(list.sum + lsnni_area(c, s->n), (size_t)s->lanes,
+                           dx + (size_t)c * map, block, (size_t)p->blocks);
+        for (int k = 0; k < s->k; k++) {
+            lsnni_target_meet(p, &list, k, &p->kinds[0].reach[q / s->w],
+                              &p->kinds[1].reach[q % s->w]);
+            if (list.count >= LSNNI_TARGET_LIST) lsnni_target_flush(p, &t, &list);
+        }
+        lsnni_target_flush(p, &t, &list);
+        for (int c = 0; c < s->c; c++)
+            p->g.kv->weave(dx + (size_t)c * map, block, list.sum + lsnni_area(c, s->n),
+                           (size_t)s->lanes, (size_t)p->blocks);
+    }
+}
+
+/* ---- dw: for some maps and a range of kernels, a few rows of taps at a time.   */
+static int lsnni_target_rows_wide(const lsnn_window *s) { return s->kernel_w > 3 ? 2 : 3; }
+
+/* The first of a run's places [e, end) in row i or later.                      */
+static int lsnni_place_from(const lsnni_regions *r, int e, int end, int i)
+{
+    if (e < end && r->pixel[end - 1] < i * r->s->ow) return end;
+    while (e < end && r->pixel[e] < i * r->s->ow) e++;
+    return e;
+}
+
+typedef struct lsnni_target_dw {
+    const lsnni_target *p;
+    lsnni_correlation g;             /* its blocks, of which these are the first block's: */
+    const lsnn_real *x, *dz;         /*   all maps; kernel k's places         */
+    const int32_t *run;
+    int k;
+} lsnni_target_dw;
+
+/* Map c, `rows` rows of taps from u on, places [e, end) of the run.            */
+static void lsnni_target_dw_part(lsnni_target_dw *q, int c, int u, int rows, int e, int end)
+{
+    const lsnn_window *s = q->p->r.s;
+    ptrdiff_t lanes = s->lanes, map = (ptrdiff_t)lsnni_area(s->h, s->w);
+    int first = q->run[2], taps = q->run[3], pieces = lsnni_div_up(taps, LSNNI_TAPS_WIDE);
+    if (e >= end) return;
+    q->g.rows = rows;
+    q->g.count = end - e;
+    q->g.at = q->p->r.at + e;
+    q->g.dy = q->dz + (e - q->p->r.start[q->k]) * lanes;
+    for (int i = 0; i < pieces; i++) {
+        int v = taps * i / pieces;
+        q->g.taps = taps * (i + 1) / pieces - v;
+        q->g.x = q->x + (c * map + u * s->w + v) * lanes;
+        q->g.dw = q->p->dw + lsnni_at4(q->k, c, s->c, u, s->kernel_h, first + v, s->kernel_w);
+        q->p->g.kv->correlate(&q->g);
+    }
+}
+
+/* The same for all places of the run: those that all of the rows meet, and each row's others. */
+static void lsnni_target_dw_rows(lsnni_target_dw *q, int c, int u, int rows)
+{
+    const lsnni_reach *own = q->p->rows + u;
+    int begin = q->run[0], end = begin + q->run[1], first = 0, last = q->p->r.s->oh, e[2];
+    for (int m = 0; m < rows; m++) {
+        first = LSNNI_MAX(first, own[m].first);
+        last = LSNNI_MIN(last, own[m].first + own[m].count);
+    }
+    e[0] = lsnni_place_from(&q->p->r, begin, end, first);
+    e[1] = lsnni_place_from(&q->p->r, e[0], end, last);
+    lsnni_target_dw_part(q, c, u, rows, e[0], e[1]);
+    for (int m = 0; m < rows && (e[0] > begin || e[1] < end); m++) {
+        int from = lsnni_place_from(&q->p->r, begin, e[0], own[m].first);
+        int to = lsnni_place_from(&q->p->r, e[1], end, own[m].first + own[m].count);
+        if (!own[m].count) continue;
+        lsnni_target_dw_part(q, c, u + m, 1, from, e[0]);
+        lsnni_target_dw_part(q, c, u + m, 1, e[1], to);
+    }
+}
+
+/* Some maps, at most as many as a correlation has rows. A row of taps that is left over goes
+   by maps.                                                                    */
+static void lsnni_target_dw_maps(lsnni_target_dw *q, int c0, int c1)
+{
+    const lsnn_window *s = q->p->r.s;
+    const lsnni_reach *last = q->p->rows + s->kernel_h - 1;
+    int most = lsnni_target_rows_wide(s), u = s->kernel_h - (s->kernel_h % most == 1);
+    int e, end = q->run[0] + q->run[1];
+    q->g.row = s->w * s->lanes;
+    q->g.dw_row = s->kernel_w;
+    for (int c = c0; c < c1; c++)
+        for (int i = 0; i < u; i += most)
+            lsnni_target_dw_rows(q, c, i, LSNNI_MIN(most, u - i));
+    if (u == s->kernel_h) return;
+    e = lsnni_place_from(&q->p->r, q->run[0], end, last->first);
+    end = lsnni_place_from(&q->p->r, e, end, last->first + last->count);
+    q->g.row = (ptrdiff_t)lsnni_area(s->h, s->w) * s->lanes;
+    q->g.dw_row = s->kernel_h * s->kernel_w;
+    lsnni_target_dw_part(q, c0, u, c1 - c0, e, end);
+}
+
+/* Kernel k's dz of `blocks` blocks from n on, a block's places side by side.   */
+static void lsnni_target_dw_turn(const lsnni_target *p, lsnn_real *to, int k, int n, int blocks)
+{
+    const lsnni_regions *r = &p->r;
+    size_t lanes = (size_t)r->s->lanes, count = (size_t)(r->start[k + 1] - r->start[k]);
+    for (int i = 0; i < blocks; i++, to += count * lanes)
+        p->g.kv->weave(to, lanes, p->dz + lsnni_area(r->start[k], r->s->n) +
+                       (size_t)(n + i) * lanes, (size_t)r->s->n, count);
+}
+
+/* Kernel k, maps [c0, c1), the q->g.blocks blocks from n on: as many at once as let what a run
+   reads of a map stay in the first-level cache.                               */
+static void lsnni_target_dw_kernel(lsnni_target_dw *q, int c0, int c1, int n)
+{
+    const lsnni_regions *r = &q->p->r;
+    const lsnn_real *dz = q->dz;
+    int rows = lsnni_target_rows_wide(r->s), blocks = q->g.blocks, lanes = r->s->lanes;
+    q->g.dy_step = (ptrdiff_t)(r->start[q->k + 1] - r->start[q->k]) * lanes;
+    for (int i = r->first_run[q->k]; i < r->first_run[q->k + 1]; i++) {
+        int parts;
+        q->run = r->run + 4 * i;
+        parts = LSNNI_MAX(1, LSNNI_TARGET_NEAREST / (3 * lanes * q->run[1]));
+        parts = lsnni_div_up(blocks, parts);
+        for (int c = c0; c < c1; c += rows)
+            for (int j = 0; j < parts; j++) {
+                int first = blocks * j / parts;
+                q->g.blocks = blocks * (j + 1) / parts - first;
+                q->dz = dz + first * q->g.dy_step;
+                q->x = q->p->x + (n + first) * q->g.x_step;
+                lsnni_target_dw_maps(q, c, LSNNI_MIN(c + rows, c1));
+            }
+    }
+    q->dz = dz;
+    q->g.blocks = blocks;
+}
+
+static void lsnni_target_dw_task(void *user, int task, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    int c0 = task / p->ranges * p->wide, c1 = LSNNI_MIN(c0 + p->wide, s->c);
+    int range = task % p->ranges;
+    lsnn_real *dz = p->numbers + (size_t)worker * p->packed;
+    lsnni_target_dw q;
+    q.p = p;
+    q.dz = dz;
+    q.g.x_step = (ptrdiff_t)(lsnni_area(s->c, s->h * s->w) * (size_t)s->lanes);
+    for (int n = 0; n < p->blocks; n += p->some)
+        for (q.k = s->k * range / p->ranges; q.k < s->k * (range + 1) / p->ranges; q.k++) {
+            q.g.blocks = LSNNI_MIN(p->some, p->blocks - n);
+            lsnni_target_dw_turn(p, dz, q.k, n, q.g.blocks);
+            lsnni_target_dw_kernel(&q, c0, c1, n);
+        }
+}
+
+/* Tasks of a few maps and a range of kernels; blocks at once, so that their maps of x stay in
+   the second-level cache.                                                     */
+static void lsnni_target_dw_sizes(lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes;
+    int tasks;
+    p->wide = LSNNI_MIN(s->c, 3 * lsnni_target_rows_wide(s));
+    p->some = (int)LSNNI_MAX(1, 2 * LSNNI_TARGET_PACK / ((size_t)p->wide * map));
+    p->some = LSNNI_MIN(p->some, p->blocks);
+    p->packed = lsnni_area(s->oh, s->ow) * lsnni_area(p->some, s->lanes);
+    tasks = lsnni_div_up(s->c, p->wide);
+    p->ranges = LSNNI_MIN(s->k, lsnni_div_up(LSNNI_TARGET_TASKS, tasks));
+}
+
+/* Scratch memory, and the tables of rows and columns in it.                    */
+static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    size_t threads = (size_t)lsnn_ctx_threads(cx);
+    size_t tables = 2 * threads * (size_t)(LSNNI_TARGET_LIST + s->kernel_h * s->kernel_w);
+    size_t numbers = threads * LSNNI_MAX(lsnni_target_numbers(s), p->packed), bytes;
+    size_t weights = p->dx ? lsnni_area(s->k, s->c) * lsnni_area(s->kernel_h, s->kernel_w) : 0;
+    lsnni_side side[2];
+    char *at;
+    bytes = lsnni_kinds_room(s->h) + lsnni_kinds_room(s->w);
+    bytes = lsnni_room_add(bytes, lsnni_room((size_t)s->kernel_h, sizeof *p->rows));
+    bytes = lsnni_room_add(bytes, lsnni_room(tables, sizeof *p->room));
+    bytes = lsnni_room_add(bytes, lsnni_room(numbers, sizeof *p->numbers));
+    bytes = lsnni_room_add(bytes, lsnni_room(weights, sizeof *p->turned));
+    at = (char *)lsnni_scratch(cx, bytes, 1);
+    if (!at) return LSNN_ENOMEM;
+    lsnni_sides(side, s);
+    lsnni_kinds_fill(&p->kinds[0], &at, &side[0], LSNNI_TO_X, s->h);
+    lsnni_kinds_fill(&p->kinds[1], &at, &side[1], LSNNI_TO_X, s->w);
+    p->rows = (lsnni_reach *)lsnni_cut(&at, (size_t)s->kernel_h, sizeof *p->rows);
+    p->room = (int32_t *)lsnni_cut(&at, tables, sizeof *p->room);
+    p->numbers = (lsnn_real *)lsnni_cut(&at, numbers, sizeof *p->numbers);
+    p->turned = (lsnn_real *)(void *)at;
+    for (int u = 0; u < s->kernel_h; u++) p->rows[u] = lsnni_reach_of(&side[0], LSNNI_TO_W, u);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_target_blocks_backward(lsnn_ctx *cx, lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    lsnni_target_dw_sizes(p);
+    LSNNI_TRY(lsnni_target_room(cx, p));
+    lsnn_parallel(cx, s->k, lsnni_target_behind_task, p);
+    if (p->dw)
+        lsnn_parallel(cx, lsnni_div_up(s->c, p->wide) * p->ranges, lsnni_target_dw_task, p);
+    p->per_task = lsnni_div_up(s->h * s->w, LSNNI_TARGET_TASKS);
+    if (!p->dx) return LSNN_OK;
+    lsnn_parallel(cx, s->k, lsnni_target_turn_task, p);
+    lsnn_parallel(cx, lsnni_div_up(s->h * s->w, p->per_task), lsnni_target_dx_task, p);
+    return LSNN_OK;
+}
+
+/* S of all images and lanes, by rows and columns; for what is computed everywhere. */
+static void lsnni_target_sums(const lsnni_target *p, const lsnn_real *dy, const lsnn_real *y)
+{
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    size_t lanes = (size_t)LSNNI_MAX(1, s->lanes);
+    for (int n = 0; n < s->n / (int)lanes; n++)
+        for (int k = 0; k < s->k; k++)
+            for (int i = r->start[k]; i < r->start[k + 1]; i++) {
+                int pixel = r->pixel[i];
+                size_t at = lsnni_at3(n, k, s->k, pixel, s->oh * s->ow) * lanes;
+                lsnn_real sum = 0;
+                for (size_t l = 0; l < lanes; l++) sum += dy[at + l] * y[at + l];
+                p->gy[lsnni_at2(k, pixel / s->ow, s->oh)] += sum;
+                p->gx[lsnni_at2(k, pixel % s->ow, s->ow)] += sum;
+            }
+}
+
+LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                            lsnn_real *db, lsnn_real *gy, lsnn_real *gx,
+                                            lsnn_real *room, const lsnn_real *dy,
+                                            const lsnn_real *y, const lsnn_real *x,
+                                            const lsnn_real *w, const lsnn_target *t,
+                                            const lsnn_window *s, int add)
+{
+    lsnni_target p;
+    LSNNI_TRY(lsnni_target_init(cx, &p, t, s));
+    if (!gy || !gx) gy = gx = NULL;
+    lsnni_clear(gy, lsnni_area(s->k, s->oh), 0);
+    lsnni_clear(gx, lsnni_area(s->k, s->ow), 0);
+    p.dx = dx; p.dw = dw; p.db = db; p.gy = gy; p.gx = gx; p.dz = room; p.add = add;
+    p.dy = dy; p.y_read = y; p.x = x; p.w = w;
+    if (p.blocks && (!p.r.head[1] || cx->rehearsal_)) {
+        LSNNI_TRY(lsnni_target_blocks_backward(cx, &p));
+        if (!cx->rehearsal_) return LSNN_OK;
+    }
+    if (!cx->rehearsal_) {
+        if (p.blocks) lsnni_target_window_lanes(&p.r, room, dy, p.blocks);
+        else lsnni_target_window(&p.r, room, dy, (size_t)s->n);
+        if (gy) lsnni_target_sums(&p, dy, y);
+    }
+    return lsnn_conv2d_backward(cx, dx, dw, db, room, x, w, s, add);
+}
+
+#endif /* LSNN_NAIVE */
+
+/* ---- The layer: a window and its region from four numbers, mu_x, s_x, mu_y, s_y. */
+/* What is kept beside dz: f and its gradients; the state; regions as boxes of rows [0, 1) and
+   columns [2, 3), the plan they came to, and their pixels.                    */
+enum { LSNNI_TARGET_MADE, LSNNI_TARGET_LANES, LSNNI_TARGET_CLEAN, LSNNI_TARGET_STATE };
+typedef struct lsnni_target_keep {
+    lsnn_real *fy, *fx, *gy, *gx, *dz;
+    int32_t *state;                  /* MADE: 1 once regions are; y's memory is in blocks of */
+                                     /*   LANES images, 0 outside of regions in CLEAN images */
+    int32_t *box, *plan;
+    unsigned char *inside;
+} lsnni_target_keep;
+
+/* lsnn_reals that hold so many bytes.                                         */
+static size_t lsnni_reals_of(size_t bytes)
+{
+    return lsnni_plus(bytes, sizeof(lsnn_real) - 1) / sizeof(lsnn_real);
+}
+static size_t lsnni_target_ints(const lsnn_window *s)
+{
+    return lsnni_plus(lsnn_target2d_room(s), LSNNI_TARGET_STATE + 4 * (size_t)s->k);
+}
+static size_t lsnni_target_pixels(const lsnn_window *s)
+{
+    return lsnni_times((size_t)s->k, lsnni_area(s->oh, s->ow));
+}
+static size_t lsnni_target_kept(const lsnn_window *s)
+{
+    size_t sides = 2 * (size_t)s->k * (size_t)(s->oh + s->ow);
+    size_t ints = lsnni_reals_of(lsnni_times(lsnni_target_ints(s), sizeof(int32_t)));
+    return lsnni_plus(sides, lsnni_plus(ints, lsnni_reals_of(lsnni_target_pixels(s))));
+}
+static lsnni_target_keep lsnni_target_keep_of(lsnn_real *keep, const lsnn_window *s)
+{
+    size_t high = lsnni_area(s->k, s->oh), wide = lsnni_area(s->k, s->ow);
+    lsnni_target_keep k;
+    k.fy = keep;
+    k.fx = k.fy + high;
+    k.gy = k.fx + wide;
+    k.gx = k.gy + high;
+    k.state = (int32_t *)(void *)(k.gx + wide);
+    k.box = k.state + LSNNI_TARGET_STATE;
+    k.plan = k.box + 4 * s->k;
+    k.inside = (unsigned char *)(k.gx + wide +
+                                 lsnni_reals_of(lsnni_target_ints(s) * sizeof(int32_t)));
+    k.dz = keep + lsnni_target_kept(s);
+    return k;
+}
+
+/* A side's pixels [box[0], box[1]) of a window. least: not fewer, by pixels on the inner side
+   of a border that cuts them. A window that is not a number is everywhere.    */
+static void lsnni_target_side(int32_t box[2], double mu, double s, int side, int least)
+{
+    double half = fabs(s) / sqrt(2.0), from = floor((mu - half) * side);
+    double to = floor((mu + half) * side) + 1;
+    box[0] = from > 0 ? (int32_t)LSNNI_MIN(from, side) : 0;
+    box[1] = to < side ? (int32_t)LSNNI_MAX(to, 0) : side;
+    least = LSNNI_MIN(least, side);
+    if (box[1] - box[0] >= least) return;
+    box[0] = LSNNI_MIN(box[0], side - least);
+    box[1] = box[0] + least;
+}
+
+static void lsnni_target_box(int32_t box[4], const lsnn_real *t, const lsnn_window *s, int paper)
+{
+    lsnni_target_side(box, (double)t[LSNNI_AT_MU_Y], (double)t[LSNNI_AT_S_Y], s->oh,
+                      paper ? s->kernel_h : 0);
+    lsnni_target_side(box + 2, (double)t[LSNNI_AT_MU_X], (double)t[LSNNI_AT_S_X], s->ow,
+                      paper ? s->kernel_w : 0);
+}
+
+static void lsnni_target_fill(unsigned char *inside, const int32_t box[4], const lsnn_window *s)
+{
+    for (int i = 0; i < s->oh; i++)
+        for (int j = 0; j < s->ow; j++)
+            *inside++ = i >= box[0] && i < box[1] && j >= box[2] && j < box[3];
+}
+
+/* Clears kernels [k0, k1) of images [n0, n1) of y; whole blocks.              */
+static void lsnni_target_clear(const lsnn_call *c, const lsnn_window *s, int n0, int n1, int k0,
+                               int k1)
+{
+    size_t lanes = (size_t)lsnni_lanes_or_1(c), map = lsnni_area(s->oh, s->ow) * lanes;
+    for (int n = n0 / (int)lanes; n < n1 / (int)lanes; n++)
+        memset(c->y + (lsnni_area(n, s->k) + (size_t)k0) * map, 0,
+               (size_t)(k1 - k0) * map * sizeof *c->y);
+}
+
+/* Windows and regions from theta. Where a region has lost pixels, y is cleared.  */
+static lsnn_status lsnni_target_make(lsnn_ctx *cx, const lsnn_call *c, const lsnn_window *s,
+                                     lsnni_target_keep *keep)
+{
+    int cauchy = lsnni_cauchy(c->plan->o.smooth_shape), changed = !keep->state[LSNNI_TARGET_MADE];
+    for (int k = 0; k < s->k; k++) {
+        const lsnn_real *t = c->param[1] + 4 * (size_t)k;
+        int32_t *was = keep->box + 4 * k, box[4];
+        lsnni_attention_side(cauchy, (double)t[LSNNI_AT_MU_X], (double)t[LSNNI_AT_S_X], s->ow, 0,
+                             keep->fx + lsnni_area(k, s->ow), NULL, NULL);
+        lsnni_attention_side(cauchy, (double)t[LSNNI_AT_MU_Y], (double)t[LSNNI_AT_S_Y], s->oh, 0,
+                             keep->fy + lsnni_area(k, s->oh), NULL, NULL);
+        lsnni_target_box(box, t, s, c->plan->o.clip == LSNN_CLIP_PAPER);
+        if (keep->state[LSNNI_TARGET_MADE] && !memcmp(box, was, sizeof box)) continue;
+        if (box[0] > was[0] || box[1] < was[1] || box[2] > was[2] || box[3] < was[3])
+            lsnni_target_clear(c, s, 0, keep->state[LSNNI_TARGET_CLEAN], k, k + 1);
+        memcpy(was, box, sizeof box);
+        lsnni_target_fill(keep->inside + lsnni_area(k, s->oh * s->ow), box, s);
+        changed = 1;
+    }
+    keep->state[LSNNI_TARGET_MADE] = 1;
+    return changed ? lsnn_target2d_plan(cx, keep->plan, keep->inside, s) : LSNN_OK;
+}
+
+/* y's memory keeps its zeros from call to call, as long as its layout is the same. */
+static void lsnni_target_clean(const lsnn_call *c, const lsnn_window *s, int32_t *state)
+{
+    if (state[LSNNI_TARGET_LANES] != c->lanes) state[LSNNI_TARGET_CLEAN] = 0;
+    state[LSNNI_TARGET_LANES] = c->lanes;
+    if (state[LSNNI_TARGET_CLEAN] >= c->n) return;
+    lsnni_target_clear(c, s, state[LSNNI_TARGET_CLEAN], c->n, 0, s->k);
+    state[LSNNI_TARGET_CLEAN] = c->n;
+}
+
+static lsnn_status lsnni_plan_target2d(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_options *o = &p->o;
+    lsnn_window s;
+    LSNNI_TRY(lsnni_plan_kernels(cx, p, &s));
+    LSNNI_TRY(lsnni_target_check(cx, &s));
+    if (!o->smooth_shape) o->smooth_shape = LSNN_ATTENTION_GAUSSIAN;
+    if (o->smooth_shape != LSNN_ATTENTION_GAUSSIAN && o->smooth_shape != LSNN_ATTENTION_CAUCHY)
+        return lsnni_fail(cx, LSNN_EVALUE, "target2d: smooth_shape %d: its windows are "
+                          "LSNN_ATTENTION_GAUSSIAN (%d) or LSNN_ATTENTION_CAUCHY (%d)",
+                          (int)o->smooth_shape, (int)LSNN_ATTENTION_GAUSSIAN,
+                          (int)LSNN_ATTENTION_CAUCHY);
+    if ((int)o->clip < 0 || o->clip > LSNN_CLIP_CODE)
+        return lsnni_fail(cx, LSNN_EVALUE, "target2d: clip %d is unknown", (int)o->clip);
+    p->param[0] = lsnni_spec("weight", 4, s.k, s.c, s.kernel_h, s.kernel_w);
+    p->param[0].fan_in = s.c * s.kernel_h * s.kernel_w;
+    p->param[0].fan_out = s.k * s.kernel_h * s.kernel_w;
+    p->param[1] = lsnni_spec("theta", 2, s.k, 4, 0, 0);
+    p->param[1].l2 = o->l2;
+    p->param[1].l2_every = o->l2 > 0 ? 4 : 0;
+    p->param[1].l2_mask = lsnni_attention_widths(o->smooth_shape);
+    p->param[2] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
+    p->param[1].no_decay = p->param[2].no_decay = 1;
+    p->params = o->no_bias ? 2 : 3;
+    p->keep_fixed = lsnni_target_kept(&s);
+    p->keep_per_image = lsnni_target_pixels(&s);         /* dz                */
+    p->macs = (double)p->param[0].count * s.oh * s.ow;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_forward_target2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    const lsnn_real *bias = c->plan->params > 2 ? c->param[2] : NULL;
+    lsnni_target_keep keep;
+    lsnn_target t;
+    lsnn_window s;
+    LSNNI_TRY(lsnni_call_window(cx, &s, c));
+    keep = lsnni_target_keep_of(c->keep, &s);
+    if (!cx->rehearsal_) {
+        if (!*c->kept) LSNNI_TRY(lsnni_target_make(cx, c, &s, &keep));
+        lsnni_target_clean(c, &s, keep.state);
+        *c->kept = 1;
+    }
+    t.plan = keep.plan;
+    t.fy = keep.fy;
+    t.fx = keep.fx;
+    return lsnn_target2d_forward(cx, c->y, c->x[0], c->param[0], bias, &t, &s);
+}
+
+/* dtheta of a side, from g = dL/dlog f at its pixels: sum_x g dlog f.          */
+static void lsnni_target_theta(lsnn_real *dt, const lsnn_real *g, int cauchy, double mu,
+                               double s, int side)
+{
+    double sum[2] = { 0, 0 }, dz[2], slope;
+    for (int x = 0; x < side; x++) {
+        double z = lsnni_attention_z(mu, s, side, x, dz);
+        lsnni_attention_log(cauchy, 0.5, z * z, &slope);
+        for (int i = 0; i < 2; i++) sum[i] += (double)g[x] * 2 * z * slope * dz[i];
+    }
+    for (int i = 0; i < 2; i++) dt[i] += LSNNI_R(sum[i]);
+}
+
+static lsnn_status lsnni_backward_target2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_real *db = c->plan->params > 2 ? c->dparam[2] : NULL, *dt = c->dparam[1];
+    int cauchy = lsnni_cauchy(c->plan->o.smooth_shape);
+    lsnni_target_keep keep;
+    lsnn_target t;
+    lsnn_window s;
+    LSNNI_TRY(lsnni_call_window(cx, &s, c));
+    keep = lsnni_target_keep_of(c->keep, &s);
+    t.plan = keep.plan;
+    t.fy = keep.fy;
+    t.fx = keep.fx;
+    LSNNI_TRY(lsnn_target2d_backward(cx, c->dx[0], c->dparam[0], db, dt ? keep.gy : NULL,
+                                     dt ? keep.gx : NULL, keep.dz, c->dy, c->y, c->x[0],
+                                     c->param[0], &t, &s, c->add[0]));
+    for (int k = 0; k < s.k && dt && !cx->rehearsal_; k++) {
+        const lsnn_real *of = c->param[1] + 4 * (size_t)k;
+        lsnni_target_theta(dt + 4 * k, keep.gx + lsnni_area(k, s.ow), cauchy,
+                           (double)of[LSNNI_AT_MU_X], (double)of[LSNNI_AT_S_X], s.ow);
+        lsnni_target_theta(dt + 4 * k + 2, keep.gy + lsnni_area(k, s.oh), cauchy,
+                           (double)of[LSNNI_AT_MU_Y], (double)of[LSNNI_AT_S_Y], s.oh);
+    }
+    return LSNN_OK;
+}
+
+/* Weights as a convolution's, windows at mu = 0.5, s = 1.                      */
+static void lsnni_init_target2d(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
+{
+    if (i == 0) lsnni_init_weights(p, i, v, rng);
+    for (size_t j = 0; j < p->param[i].count && i > 0; j++)
+        v[j] = LSNNI_R(i > 1 ? 0 : j % 2 ? 1 : 0.5);
+}
+
+static lsnn_status lsnni_project_target2d(lsnn_ctx *cx, const lsnn_projection *p)
+{
+    const lsnn_layer_plan *plan = p->plan;
+    lsnn_real *t = p->param[1];
+    (void)cx;
+    for (size_t i = 0; i < plan->param[1].count && t; i += 4) {
+        lsnni_attention_clip(t + i + LSNNI_AT_MU_X, t + i + LSNNI_AT_S_X, plan->out.w,
+                             plan->o.kernel_w, plan->o.clip);
+        lsnni_attention_clip(t + i + LSNNI_AT_MU_Y, t + i + LSNNI_AT_S_Y, plan->out.h,
+                             plan->o.kernel_h, plan->o.clip);
+    }
+    return LSNN_OK;
+}
+
+static const lsnn_layer_type lsnni_target2d_type = {
+    "target2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS "smooth_shape l2 clip", 1, 1,
+    LSNN_BLOCKS | LSNN_REHEARSES | LSNN_Y_STAYS,
+    lsnni_plan_target2d, lsnni_forward_target2d, lsnni_backward_target2d, lsnni_init_target2d,
+    lsnni_project_target2d
+};
+
+LSNN_API int lsnn_target2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
+{
+    return lsnni_windowed(net, &lsnni_target2d_type, x, filters, kernel, o);
 }
 
 /* The library's layer types. A new one is a file above and a line here.      */
@@ -6878,7 +8437,8 @@ static const lsnn_layer_type *const lsnni_types[] = {
     &lsnni_conv2d_type,
     &lsnni_table_conv2d_type,
     &lsnni_local2d_type,
-    &lsnni_smooth_type
+    &lsnni_smooth_type,
+    &lsnni_target2d_type
 };
 
 /* ============================================================================
@@ -6889,8 +8449,8 @@ typedef struct lsnni_param {
     lsnn_param_spec spec;
     size_t at;                       /* offset in the block                   */
     double lr_factor;                /* 0: frozen                             */
-    int decay, owner;                /* owner: the node that draws it         */
-    int index;                       /*   as its parameter number `index`     */
+    double decay;                    /* times the weight decay                */
+    int owner, index;                /* the node that draws it, as its number `index` */
 } lsnni_param;
 
 /* What planning finds out about a node: see plan.h, chapter by chapter.       */
@@ -6984,14 +8544,15 @@ typedef struct lsnni_field { const char *name; size_t at; char kind; } lsnni_fie
     { #name, offsetof(lsnn_options, name) + LSNNI_WIDE(name, double), 'd' }
 static const lsnni_field lsnni_fields[] = {
     LSNNI_INT(keep), LSNNI_INT(init), LSNNI_REAL(init_scale), LSNNI_REAL(lr_factor),
-    LSNNI_INT(freeze), LSNNI_INT(no_decay), LSNNI_INT(no_bias), LSNNI_INT(filters),
+    LSNNI_INT(freeze), LSNNI_INT(no_decay), LSNNI_REAL(decay_factor), LSNNI_INT(no_bias),
+    LSNNI_INT(filters),
     LSNNI_INT(kernel_h), LSNNI_INT(kernel_w), LSNNI_INT(stride_h), LSNNI_INT(stride_w),
     LSNNI_INT(padding), LSNNI_INT(pad_top), LSNNI_INT(pad_left), LSNNI_INT(pad_bottom),
     LSNNI_INT(pad_right), LSNNI_REAL(slope), LSNNI_REAL(rate), LSNNI_REAL(momentum),
     LSNNI_REAL(eps), LSNNI_INT(first), LSNNI_INT(count), LSNNI_INT(head),
     LSNNI_REAL(loss_weight), LSNNI_REAL(rubbish), LSNNI_REAL(norm), LSNNI_INT(learn_norm),
     LSNNI_INT(smooth_shape), LSNNI_INT(normalise), LSNNI_INT(rank),
-    LSNNI_INT(mixture), LSNNI_INT(smooth_bias),
+    LSNNI_INT(mixture), LSNNI_INT(smooth_bias), LSNNI_REAL(l2), LSNNI_INT(clip),
     { "custom0", offsetof(lsnn_options, custom), 'd' },
     { "custom1", offsetof(lsnn_options, custom) + sizeof(double), 'd' },
     { "custom2", offsetof(lsnn_options, custom) + 2 * sizeof(double), 'd' },
@@ -7044,9 +8605,11 @@ static lsnn_status lsnni_options_check(lsnn_ctx *cx, const lsnn_layer_type *type
     }
     if (o->table && !lsnni_listed(type->options, "table"))
         return lsnni_fail(cx, LSNN_EVALUE, "%s has no option table", type->name);
-    if (o->lr_factor < 0 || o->init_scale < 0 || o->loss_weight < 0)
-        return lsnni_fail(cx, LSNN_EVALUE, "%s: lr_factor %g, init_scale %g or loss_weight %g is "
-                          "negative", type->name, o->lr_factor, o->init_scale, o->loss_weight);
+    if (o->lr_factor < 0 || o->init_scale < 0 || o->loss_weight < 0 || o->decay_factor < 0 ||
+        o->l2 < 0)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: lr_factor %g, init_scale %g, loss_weight %g, "
+                          "decay_factor %g or l2 %g is negative", type->name, o->lr_factor,
+                          o->init_scale, o->loss_weight, o->decay_factor, o->l2);
     if ((int)o->init < 0 || o->init > LSNN_INIT_ZERO || (int)o->padding < 0 ||
         o->padding > LSNN_EXPLICIT)
         return lsnni_fail(cx, LSNN_EVALUE, "%s: init %d or padding %d is unknown", type->name,
@@ -7198,7 +8761,8 @@ static lsnn_status lsnni_enter(lsnn_net *net, lsnni_node *v, int i, int is_buffe
     p->spec = *spec;
     p->at = *block;
     p->lr_factor = o->freeze ? 0 : o->lr_factor > 0 ? o->lr_factor : 1;
-    p->decay = !spec->no_decay && !o->no_decay;
+    if (!spec->no_decay && !o->no_decay)
+        p->decay = lsnni_or(spec->decay_factor, 1) * lsnni_or(o->decay_factor, 1);
     p->owner = net->nodes;
     p->index = i;
     *block = lsnni_plus(*block, lsnni_whole_vectors(spec->count));
@@ -7250,6 +8814,12 @@ static lsnn_status lsnni_spec_check(lsnn_ctx *cx, const lsnn_layer_type *type,
                           "%.0f: leave count at 0", type->name, s->name, (double)s->count,
                           (double)count);
     s->count = count;
+    if (!(s->l2 >= 0 && s->l2 <= DBL_MAX) ||
+        !(s->decay_factor >= 0 && s->decay_factor <= DBL_MAX) ||
+        s->l2_every < 0 || s->l2_every > 32)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: %.60s has l2 %g, decay_factor %g, l2_every %d: "
+                          "not negative, finite, and at most 32", type->name, s->name, s->l2,
+                          s->decay_factor, s->l2_every);
     return LSNN_OK;
 }
 
@@ -7311,9 +8881,11 @@ static lsnn_status lsnni_share(lsnn_net *net, lsnni_node *v, const char *name)
                           "mixture or normalise: its theta means something else", name);
     if (v->table && strcmp(v->table, u->table) != 0)
         return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another table", name);
-    if (v->plan.o.freeze || v->plan.o.no_decay || v->plan.o.lr_factor > 0)
-        return lsnni_fail(net->cx, LSNN_EVALUE, "share: freeze, no_decay and lr_factor are "
-                          "for '%.60s' to set, whose parameters these are", name);
+    if (v->plan.o.freeze || v->plan.o.no_decay || v->plan.o.lr_factor > 0 ||
+        v->plan.o.decay_factor > 0 || v->plan.o.l2 > 0 || v->plan.o.clip)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "share: freeze, no_decay, lr_factor, "
+                          "decay_factor, l2 and clip are for '%.60s' to set, whose parameters "
+                          "these are", name);
     for (int i = 0; i < v->plan.buffers; i++)
         if (u->plan.buffer[i].count != v->plan.buffer[i].count)
             return lsnni_fail(net->cx, LSNN_ESHAPE, "share: the buffers of '%.60s' are of "
@@ -7446,27 +9018,12 @@ LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w)
     return node;
 }
 
-/* ---- >>first values: weights by He (normal, variance 2 / fan_in) or Glorot (uniform,
-   variance 2 / (fan_in + fan_out)), the rest as the layer says.              */
+/* ---- >>first values: as the layer's init says, or lsnni_init_weights.        */
 static void lsnni_init_param(const lsnn_net *net, const lsnni_param *p, lsnn_real *v)
 {
     const lsnni_node *owner = &net->node[p->owner];
     lsnn_rng r = lsnn_rng_at(net->seed, "init", p->name, 0, 0);
-    lsnn_init kind = owner->plan.o.init;
-    double scale = owner->plan.o.init_scale > 0 ? owner->plan.o.init_scale : 1;
-    double he = sqrt(2.0 / LSNNI_MAX(1, p->spec.fan_in));
-    double glorot = sqrt(6.0 / LSNNI_MAX(1, p->spec.fan_in + p->spec.fan_out));
-    if (owner->type->init) {
-        owner->type->init(&owner->plan, p->index, v, &r);
-        return;
-    }
-    for (size_t i = 0; i < p->spec.count; i++) {
-        double d = p->spec.value;
-        if (p->spec.fan_in > 0 && kind == LSNN_INIT_HE) d = scale * he * lsnn_rng_normal(&r);
-        else if (p->spec.fan_in > 0 && kind == LSNN_INIT_GLOROT)
-            d = scale * glorot * (2 * lsnn_rng_uniform(&r) - 1);
-        v[i] = LSNNI_R(d);
-    }
+    (owner->type->init ? owner->type->init : lsnni_init_weights)(&owner->plan, p->index, v, &r);
 }
 
 LSNN_API void lsnn_net_set_output(lsnn_net *net, int node)
@@ -7718,6 +9275,14 @@ static int lsnni_private(const lsnn_net *net, int i)
    A layer may write over its input if that is private, of the same size and layout, and its
    maker's backward does not need it any more. Their gradients share a place likewise, and a
    kept gradient may not be overwritten.                                      */
+/* May node v write over its input, which node u made in the place of `owner`?  */
+static int lsnni_may_replace(const lsnni_node *v, const lsnni_node *u, const lsnni_node *owner,
+                             int train)
+{
+    if (lsnni_has(owner, LSNN_Y_STAYS)) return lsnni_has(v, LSNN_IS_RELU) && !v->plan.o.keep;
+    return !train || (lsnni_has(u, LSNN_Y_FREE) && !v->plan.o.keep);
+}
+
 static void lsnni_plan_in_place(lsnn_net *net, int train)
 {
     for (int i = 0; i < net->nodes; i++) {
@@ -7728,7 +9293,7 @@ static void lsnni_plan_in_place(lsnn_net *net, int train)
         if (!v->role.live || !lsnni_private(net, x) || u->role.both ||
             lsnni_features(u->plan.out) != lsnni_features(v->plan.out)) continue;
         if (lsnni_has(v, LSNN_IN_PLACE) && v->plan.inputs == 1 &&
-            (!train || (lsnni_has(u, LSNN_Y_FREE) && !kept))) {
+            lsnni_may_replace(v, u, &net->node[u->role.y_at], train)) {
             v->role.y_at = u->role.y_at;
             v->role.dy_at = u->role.dy_at;
         }
@@ -7888,6 +9453,10 @@ static void lsnni_plan_lives(const lsnn_net *net, lsnni_life *life, int batch, i
             y->from = r->forward_by;
         }
         y->to = LSNNI_MAX(y->to, needed);
+        if (r->y_at == i && lsnni_has(v, LSNN_Y_STAYS)) {
+            y->from = 0;
+            y->to = 2 * nodes + 1;
+        }
         if (r->dy_at == i) {
             dy->from = begin;
             dy->to = end;
@@ -8460,6 +10029,7 @@ typedef struct lsnni_view {
     int rank, dim[4];
     int turned;                      /* 1: in blocks of images                */
     int kept;                        /* 1: what a layer keeps, as a smoother's map */
+    int stays;                       /* 1: an output whose memory is the layer's own */
     size_t count;
 } lsnni_view;
 
@@ -8502,6 +10072,7 @@ static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_g
                           v->name, is_grad ? "backward" : "forward");
     lsnni_view_set(a, data, fixed ? 3 : 4, fixed ? dim + 1 : dim);
     a->turned = !is_keep && v->role.blocks && w->lanes;
+    a->stays = !is_keep && !is_grad && lsnni_has(v, LSNN_Y_STAYS);
     return LSNN_OK;
 }
 
@@ -8510,7 +10081,7 @@ static lsnn_status lsnni_view_find(lsnn_net *net, lsnni_view *a, const char *nam
     int is_grad = name && strncmp(name, "grad:", 5) == 0, i;
     const char *rest = name ? name + (is_grad ? 5 : 0) : "", *dot = strrchr(rest, '.');
     if (!name) return lsnni_fail(net->cx, LSNN_ENAME, "lsnn_net_get, _set, _dims: no name");
-    a->kept = 0;
+    a->kept = a->stays = 0;
     if (!net->built)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s: call lsnn_net_build first", name);
     i = lsnni_find_param(net->param, net->params, rest);
@@ -8581,7 +10152,7 @@ LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_re
     if (!net) return LSNN_ENOMEM;
     lsnni_view a;
     LSNNI_TRY(lsnni_view_count(net, &a, name, count));
-    if (a.kept)
+    if (a.kept || a.stays)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s is computed by the layer: set what it is "
                           "computed from", name);
     lsnni_changed(net);
@@ -9892,7 +11463,8 @@ static const char *lsnni_graph_differs(const char *a, const char *a_end, const c
                                        const char *b_end)
 {
     static const char *const free_words[] = { "x=", "share=", "keep=", "init=", "init_scale=",
-        "lr_factor=", "freeze=", "no_decay=", "rate=", "momentum=", "head=", "loss_weight=" };
+        "lr_factor=", "freeze=", "no_decay=", "decay_factor=", "l2=", "clip=", "rate=",
+        "momentum=", "head=", "loss_weight=" };
     size_t n;
     for (a += strcspn(a, " \n"); a < a_end; a += n) {
         const char *c = b + strcspn(b, " \n");
@@ -10649,7 +12221,10 @@ static const char *const lsnni_c_smooth_text =
     "    }\n"
     "}\n\n";
 static const char *const lsnni_c_maps_text =
-    "typedef struct { int k, rank, h, w, mixture, bias_inside; char shape, norm; } smoother;\n\n"
+    "typedef struct {\n"
+    "    int k, rank, h, w, mixture, bias_inside, numbers;\n"
+    "    char shape, norm;\n"
+    "} smoother;\n\n"
     "/* e[p] - e[q] of e[p] = -|Phi (p - mu)|^2, g: mu x, mu y, alpha, beta, gamma. Written\n"
     "   so that far from mu no digits are lost. */\n"
     "static float exponent(const float *g, int p, int q, smoother s)\n"
@@ -10688,13 +12263,49 @@ static const char *const lsnni_c_maps_text =
     "    }\n"
     "    for (int p = 0; p < n; p++)\n"
     "        y[p] += scale * expf(exponent(g, p, q, s) - most) * (a[p] + b);\n"
+    "}\n\n";
+static const char *const lsnni_c_window_text =
+    "/* log U of a window at pixel p, t: mu x, s x, mu y, s y, r. In capitals: Cauchy's.\n"
+    "   In double: of a narrow window what is far from its largest is subtracted from it. */\n"
+    "static double window_log(const float *t, int p, smoother s)\n"
+    "{\n"
+    "    int cauchy = s.shape < 'a', line = s.shape == 'x' || s.shape == 'X';\n"
+    "    double z[2] = { 0, 0 }, rho, q;\n"
+    "    for (int i = 0; i < (line ? 1 : 2); i++) {\n"
+    "        double side = i ? s.h : s.w, sigma = t[2 * i + 1] * side / 2;\n"
+    "        if (fabs(sigma) < 1e-3) sigma = sigma < 0 ? -1e-3 : 1e-3;\n"
+    "        z[i] = ((i ? p / s.w : p % s.w) - t[2 * i] * side) / sigma;\n"
+    "        z[i] = fmax(-1e9, fmin(z[i], 1e9));\n"
+    "    }\n"
+    "    if (s.shape == 'r' || s.shape == 'R') {\n"
+    "        rho = tanh((double)t[4]);\n"
+    "        q = (z[0] - rho * z[1]) * (z[0] - rho * z[1]) + (1 - rho * rho) * z[1] * z[1];\n"
+    "        return cauchy ? -log(1 + q) : -q;\n"
+    "    }\n"
+    "    if (cauchy) return -log(1 + z[0] * z[0]) - log(1 + z[1] * z[1]);\n"
+    "    return -0.5 * (z[0] * z[0] + z[1] * z[1]);\n"
     "}\n\n"
+    "static void window_one(float *y, const float *a, const float *t, float weight, float b,\n"
+    "                       smoother s)\n"
+    "{\n"
+    "    double most = 0, sum = 0, scale = weight;\n"
+    "    int n = s.h * s.w;\n"
+    "    for (int p = 0; s.norm != 'n' && p < n; p++) {\n"
+    "        double e = window_log(t, p, s);\n"
+    "        if (p == 0 || e > most) most = e;\n"
+    "    }\n"
+    "    for (int p = 0; p < n; p++) sum += exp(window_log(t, p, s) - most);\n"
+    "    if (s.norm != 'n') scale *= (s.norm == 'm' ? n : 1) / sum;\n"
+    "    for (int p = 0; p < n; p++)\n"
+    "        y[p] += (float)(scale * exp(window_log(t, p, s) - most)) * (a[p] + b);\n"
+    "}\n\n";
+static const char *const lsnni_c_smooth_by_text =
     "/* As smooth of constant maps, but the maps are made from theta here. */\n"
     "static void smooth_by(float *y, const float *a, const float *theta, const float *b,\n"
     "                      smoother s)\n"
     "{\n"
-    "    int n = s.h * s.w;\n"
-    "    int stride = (s.shape == 'g' ? 5 : s.shape == 's' ? 4 : 2) + (s.mixture > 1);\n"
+    "    int n = s.h * s.w, stride = s.numbers + (s.mixture > 1);\n"
+    "    int bell = s.shape == 'g' || s.shape == 's' || s.shape == 'l';\n"
     "    for (int map = 0; map < s.k * s.rank; map++, a += n) {\n"
     "        float *out = y + map / s.rank * n, bias = b ? b[map / s.rank] : 0;\n"
     "        float inside = s.bias_inside ? bias : 0;\n"
@@ -10709,7 +12320,8 @@ static const char *const lsnni_c_maps_text =
     "            float sum = 0;\n"
     "            for (int i = 0; s.mixture > 1 && i < s.mixture; i++)\n"
     "                sum += expf(logit[i * stride] - logit[m * stride]);\n"
-    "            smooth_one(out, a, theta + m * stride, s.mixture > 1 ? 1 / sum : 1, inside, s);\n"
+    "            sum = s.mixture > 1 ? 1 / sum : 1;\n"
+    "            (bell ? smooth_one : window_one)(out, a, theta + m * stride, sum, inside, s);\n"
     "        }\n"
     "        theta += s.mixture * stride;\n"
     "    }\n"
@@ -11099,7 +12711,8 @@ static void lsnni_c_smooth(lsnni_c *e, int i)
     const lsnni_node *v = &e->net->node[i];
     const lsnn_layer_plan *p = &v->plan;
     lsnn_smoother s = lsnni_smoother_of(p, 1, 0);
-    const char *shapes = "gtsl";     /* gaussian, table, separable, of a line */
+    const char *shapes = "gtslwWrRxX";   /* gaussian, table, separable, of a line; windows: */
+                                     /*   separable, with rho, of a line; small: Gaussian */
     char text[40];
     if (!s.per_image) {
         size_t maps = (size_t)lsnni_features(p->in[0]);
@@ -11113,12 +12726,14 @@ static void lsnni_c_smooth(lsnni_c *e, int i)
         return;
     }
     lsnni_c_needs(e, lsnni_c_maps_text);
+    lsnni_c_needs(e, lsnni_c_window_text);
+    lsnni_c_needs(e, lsnni_c_smooth_by_text);
     lsnni_c_call(e, i, "smooth_by");
     lsnni_c_print(e, ", %s", lsnni_c_place(e, v->input[1], text));
     lsnni_c_param(e, i, 0);
-    lsnni_c_print(e, ",\n              (smoother){ %d, %d, %d, %d, %d, %d, '%c', '%c' });\n", s.k,
-                  s.rank, s.h, s.w, s.mixture, s.smooth_bias, shapes[s.shape],
-                  "nsm"[s.normalise]);
+    lsnni_c_print(e, ",\n              (smoother){ %d, %d, %d, %d, %d, %d, %d, '%c', '%c' });\n",
+                  s.k, s.rank, s.h, s.w, s.mixture, s.smooth_bias,
+                  lsnni_families[s.shape].count, shapes[s.shape], "nsm"[s.normalise]);
 }
 
 /* A layer type and what writes it. Losses are not run in a prediction.          */
@@ -12000,6 +13615,88 @@ static void lsnni_onnx_exponent(lsnni_onnx *e, int i, const lsnn_smoother *s, co
     lsnni_onnx_next(e, i, "Neg", y);
 }
 
+/* A constant number, as op's second input.                                    */
+static void lsnni_onnx_with(lsnni_onnx *e, int i, const char *op, double v,
+                            char y[LSNNI_ONNX_NAME])
+{
+    const lsnn_real one = LSNNI_R(v);
+    const int dim = 1;
+    lsnni_onnx_by(e, i, op, &one, &dim, 1, y);
+}
+static void lsnni_onnx_of(lsnni_onnx *e, int i, const char *op, char y[LSNNI_ONNX_NAME])
+{
+    lsnni_onnx_reads(e, y);
+    lsnni_onnx_next(e, i, op, y);
+}
+
+/* z along one side of TKN's windows, from theta's mu and s: N, maps, M, P. The sign of s, for
+   rho alone, is that of (s's sign) + 1/2: + at 0.                            */
+static void lsnni_onnx_attention_z(lsnni_onnx *e, int i, const lsnn_smoother *s, int down,
+                                   const char *theta, char z[LSNNI_ONNX_NAME])
+{
+    char width[LSNNI_ONNX_NAME], sign[LSNNI_ONNX_NAME], mu[LSNNI_ONNX_NAME];
+    int dim[4] = { 1, 1, 1, 0 }, side = down ? s->h : s->w, *count = &dim[3];
+    snprintf(mu, sizeof mu, "%s", theta);
+    snprintf(width, sizeof width, "%s", theta);
+    lsnni_onnx_cut(e, i, 3, 2 * down, 1, mu);
+    lsnni_onnx_cut(e, i, 3, 2 * down + 1, 1, width);
+    snprintf(sign, sizeof sign, "%s", width);
+    lsnni_onnx_with(e, i, "Mul", side, mu);
+    *count = s->h * s->w;
+    for (int p = 0; p < *count; p++) e->row[p] = (lsnn_real)(down ? p / s->w : p % s->w);
+    lsnni_onnx_floats(e, i, e->row, dim, 4, z);
+    lsnni_onnx_pair(e, i, "Sub", z, mu, z);
+    lsnni_onnx_with(e, i, "Mul", 0.5 * side, width);
+    lsnni_onnx_of(e, i, "Abs", width);
+    lsnni_onnx_with(e, i, "Max", LSNNI_THIN, width);
+    lsnni_onnx_pair(e, i, "Div", z, width, z);
+    lsnni_onnx_with(e, i, "Min", LSNNI_FAR, z);
+    lsnni_onnx_with(e, i, "Max", -LSNNI_FAR, z);
+    if (!lsnni_bivariate(s->shape)) return;
+    lsnni_onnx_of(e, i, "Sign", sign);
+    lsnni_onnx_with(e, i, "Add", 0.5, sign);
+    lsnni_onnx_of(e, i, "Sign", sign);
+    lsnni_onnx_pair(e, i, "Mul", z, sign, z);
+}
+
+/* log f of q, in place: -q half, or -log(1 + q).                              */
+static void lsnni_onnx_attention_log(lsnni_onnx *e, int i, const lsnn_smoother *s, double half,
+                                     char q[LSNNI_ONNX_NAME])
+{
+    if (lsnni_cauchy(s->shape)) {
+        lsnni_onnx_with(e, i, "Add", 1, q);
+        lsnni_onnx_of(e, i, "Log", q);
+    }
+    lsnni_onnx_with(e, i, "Mul", lsnni_cauchy(s->shape) ? -1 : -half, q);
+}
+
+/* log U of each of TKN's windows, as lsnni_attention_exponent has it.         */
+static void lsnni_onnx_attention(lsnni_onnx *e, int i, const lsnn_smoother *s,
+                                 const char *theta, char y[LSNNI_ONNX_NAME])
+{
+    char z[2][LSNNI_ONNX_NAME], rho[LSNNI_ONNX_NAME], left[LSNNI_ONNX_NAME];
+    int sides = lsnni_attentive_1d(s->shape) ? 1 : 2, both = lsnni_bivariate(s->shape);
+    for (int j = 0; j < sides; j++) lsnni_onnx_attention_z(e, i, s, j, theta, z[j]);
+    if (both) {                                          /* z_x - rho z_y, z_y^2 (1 - rho^2) */
+        snprintf(rho, sizeof rho, "%s", theta);
+        lsnni_onnx_cut(e, i, 3, LSNNI_AT_RHO, 1, rho);
+        lsnni_onnx_of(e, i, "Tanh", rho);
+        lsnni_onnx_pair(e, i, "Mul", z[1], rho, y);
+        lsnni_onnx_pair(e, i, "Sub", z[0], y, z[0]);
+        lsnni_onnx_pair(e, i, "Mul", rho, rho, left);
+        lsnni_onnx_with(e, i, "Mul", -1, left);
+        lsnni_onnx_with(e, i, "Add", 1, left);
+    }
+    for (int j = 0; j < sides; j++) {
+        lsnni_onnx_pair(e, i, "Mul", z[j], z[j], z[j]);
+        if (both && j) lsnni_onnx_pair(e, i, "Mul", z[j], left, z[j]);
+        if (!both) lsnni_onnx_attention_log(e, i, s, 0.5, z[j]);
+    }
+    snprintf(y, LSNNI_ONNX_NAME, "%s", z[0]);
+    if (sides > 1) lsnni_onnx_pair(e, i, "Add", z[0], z[1], y);
+    if (both) lsnni_onnx_attention_log(e, i, s, 1, y);
+}
+
 static void lsnni_onnx_softmax_over(lsnni_onnx *e, int i, int axis, char y[LSNNI_ONNX_NAME])
 {
     lsnni_onnx_reads(e, y);
@@ -12018,7 +13715,8 @@ static void lsnni_onnx_maps(lsnni_onnx *e, int i, const lsnn_smoother *s, int no
     snprintf(u, LSNNI_ONNX_NAME, "%s", theta);
     if (s->shape != LSNN_TABLE) {
         lsnni_onnx_shape(e, i, theta, 4, maps, parts, stride);
-        lsnni_onnx_exponent(e, i, s, theta, u);
+        if (lsnni_attentive(s->shape)) lsnni_onnx_attention(e, i, s, theta, u);
+        else lsnni_onnx_exponent(e, i, s, theta, u);
         if (s->normalise == LSNN_NORMALISE_NONE) {
             lsnni_onnx_reads(e, u);
             lsnni_onnx_next(e, i, "Exp", u);
@@ -12189,7 +13887,9 @@ LSNN_API lsnn_status lsnn_net_export_onnx(lsnn_net *net, const char *path)
             w -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)    t = 1, 2, ...
    AdamW    Adam with wd = 0, and w *= 1 - lr wd first
    as PyTorch has them (no dampening). wd is 0 for biases, normalisation and
-   smoothers; lr is times the parameter's factor.                             */
+   smoothers; lr and wd are times the parameter's factors. A penalty l2 / 2 |w|^2
+   of a parameter is a part of g, before it is clipped, and not of the loss that is
+   reported: a gradient stays that of the loss. (Keras's l2(x) is l2 = 2 x.)  */
 struct lsnn_optimizer {
     lsnn_net *net;
     lsnn_optimizer_desc d;
@@ -12329,7 +14029,7 @@ static void lsnni_update_task(void *user, int i, int worker)
     const lsnn_net *net = u->o->net;
     const lsnni_param *p = &net->param[i];
     lsnn_real *w = net->value + p->at, *m = u->o->m ? u->o->m + p->at : NULL;
-    double lr = u->lr * p->lr_factor, decay = p->decay ? d->weight_decay : 0;
+    double lr = u->lr * p->lr_factor, decay = p->decay * d->weight_decay;
     double shrink = d->method == LSNN_ADAMW ? lr * decay : 0;
     (void)worker;
     if (!(p->lr_factor > 0)) return;
@@ -12342,10 +14042,51 @@ static void lsnni_update_task(void *user, int i, int worker)
                     1 - d->one_minus_beta2, u->c1, u->c2, d->eps, p->spec.count);
 }
 
+/* A parameter's penalty, added to its gradient.                              */
+static void lsnni_penalise(const lsnn_net *net, const lsnni_param *p)
+{
+    const lsnn_param_spec *s = &p->spec;
+    const lsnn_real *w = net->value + p->at;
+    lsnn_real *g = net->grad + p->at;
+    if (!(s->l2 > 0 && p->lr_factor > 0)) return;
+    for (size_t i = 0; i < s->count; i++)
+        if (!s->l2_every || (s->l2_mask >> (i % (size_t)s->l2_every) & 1))
+            g[i] += LSNNI_R(s->l2 * (double)w[i]);
+}
+
+/* Layers change what gradients do not: see lsnn_layer_type.                  */
+static lsnn_status lsnni_project(const lsnn_optimizer *o, double lr)
+{
+    const lsnn_net *net = o->net;
+    lsnn_ctx *cx = net->cx;
+    for (int i = 0; i < net->nodes; i++) {
+        const lsnni_node *v = &net->node[i];
+        lsnn_projection p;
+        unsigned failures = cx->failures_;
+        lsnn_status s;
+        if (!v->type->project || v->share) continue;
+        memset(&p, 0, sizeof p);
+        p.plan = &v->plan;
+        p.step = o->step + 1;
+        p.lr = lr;
+        for (int j = 0; j < v->plan.params; j++)
+            if (net->param[v->param[j]].lr_factor > 0)
+                p.param[j] = net->value + net->param[v->param[j]].at;
+        for (int j = 0; j < v->plan.buffers; j++)
+            p.buffer[j] = net->state + net->buffer[v->buffer[j]].at;
+        cx->where_ = v->name;
+        s = lsnni_answer(cx, v->type, "project", failures, v->type->project(cx, &p));
+        cx->where_ = NULL;
+        if (s != LSNN_OK) return s;
+    }
+    return LSNN_OK;
+}
+
 LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
 {
     lsnn_net *net = o->net;
     lsnni_update u;
+    lsnn_status projected;
     double norm = 0;
     u.o = o;
     u.kv = lsnni_kernels_of(net->cx);
@@ -12354,7 +14095,9 @@ LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
     u.c2 = 1 / (1 - pow(1 - o->d.one_minus_beta2, (double)o->step + 1));
     for (int i = 0; i < net->params; i++) {
         const lsnn_real *g = net->grad + net->param[i].at;
-        double part = u.kv->dot(g, g, net->param[i].spec.count);
+        double part;
+        lsnni_penalise(net, &net->param[i]);
+        part = u.kv->dot(g, g, net->param[i].spec.count);
         if (!(part <= DBL_MAX))
             return lsnni_fail(net->cx, LSNN_EDIVERGED,
                               "step %u: the gradient of '%.80s' is not finite: "
@@ -12365,10 +14108,11 @@ LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
     norm = sqrt(norm);
     u.scale = o->d.clip_norm > 0 ? LSNNI_MIN(1, o->d.clip_norm / (norm + 1e-6)) : 1;
     lsnn_parallel(net->cx, net->params, lsnni_update_task, &u);
+    projected = lsnni_project(o, u.lr);
     lsnni_changed(net);
     lsnn_zero_grad(net);
     net->steps = ++o->step;
-    return LSNN_OK;
+    return projected;
 }
 
 /* ---- >>batches: samples fetched by all threads -------------------------------------*/
@@ -17280,7 +19024,7 @@ static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c,
                            const int32_t *item, int count)
 {
     int lanes = kv->lanes, vectors = lsnni_div_up(width, lanes);
-    t->bias = NULL;
+    t->bias = t->scale = NULL;
     t->add = 1;
     for (int v0 = 0; v0 < vectors; v0 += LSNNI_MAX_VECTORS) {
         t->vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, vectors - v0);
@@ -17521,6 +19265,7 @@ static void lsnni_convolve_part(const lsnni_convolve *g, const lsnni_tap_list *t
 {
     int splits = lsnni_convolve_splits(g);
     lsnni_tile t;
+    t.scale = NULL;
     for (int d = 0; d < taps->count; d += LSNNI_CHUNK)
         for (int p = p0; p < p1; p += t.vectors) {
             t.vectors = lsnni_vectors(p1 - p);
@@ -18068,10 +19813,11 @@ static void lsnni_sides(lsnni_side side[2], const lsnn_window *s)
    and the source's maps. Tiles are 8 maps x 3 pixels of one kind; bands of target rows
    and chunks of source maps are sized for the second-level cache. Bound by arithmetic. */
 enum { LSNNI_CACHE = 1 << 17 };      /* numbers of a band, and of a chunk      */
-/* Tiles of the maps that t's rows say, pixels of group g in target rows [y0, y1); the maps
-   in memory begin at pixel number `first`.                                   */
+/* Tiles of the maps m and so on, which t's rows say, pixels of group g in target rows
+   [y0, y1); the maps in memory begin at pixel number `first`. scale: room for t->scale. */
 static void lsnni_lanes_tiles(const lsnni_lanes *p, const lsnni_group *g, lsnni_tile *t,
-                              const lsnn_real *x, int y0, int y1, int first)
+                              const lsnn_real *x, int m, int y0, int y1, int first,
+                              lsnn_real *scale)
 {
     int lanes = p->kv->lanes, above = 0, inside = 0, wide = p->kinds[1].members[g->column];
     for (int y = 0; y < y1; y++)
@@ -18084,6 +19830,7 @@ static void lsnni_lanes_tiles(const lsnni_lanes *p, const lsnni_group *g, lsnni_
             t->b[v] = x + (ptrdiff_t)from[v] * lanes;
             t->at[v] = (ptrdiff_t)(to[v] - first) * lanes;
         }
+        if (t->scale) lsnni_regions_scale(p->regions, scale, m, t->rows, to, t->vectors);
         p->kv->tile(t);
     }
 }
@@ -18115,6 +19862,7 @@ static void lsnni_lanes_task(void *user, int task, int worker)
     size_t lanes = (size_t)p->kv->lanes, map = p->target;
     const lsnn_real *x = p->x + lsnni_area(block, p->maps) * p->source * lanes;
     lsnn_real *y = p->y + (size_t)(block * p->m + m0) * p->target * lanes;
+    lsnn_real scale[LSNNI_MAX_ROWS * LSNNI_MAX_VECTORS];
     lsnni_tile t;
     if (p->pool.on) {
         map = lsnni_area(p->band, p->kinds[1].rows);
@@ -18125,6 +19873,7 @@ static void lsnni_lanes_task(void *user, int task, int worker)
         for (int m = m0; m < m1; m += p->kv->rows) {
             int last = c + p->chunk >= p->maps;
             t.add = c > 0 || p->add;
+            t.scale = p->regions && last ? scale : NULL;
             t.rows = LSNNI_MIN(p->kv->rows, m1 - m);
             t.bias = p->bias && last ? p->bias + m : NULL;
             for (int r = 0; r < p->kv->rows; r++) {
@@ -18136,7 +19885,8 @@ static void lsnni_lanes_task(void *user, int task, int worker)
                 t.ka = g->ka;
                 t.kb = g->kb;
                 t.k = g->taps * (last ? p->maps - c : p->chunk);
-                lsnni_lanes_tiles(p, g, &t, x + (size_t)c * p->source * lanes, y0, y1, first);
+                lsnni_lanes_tiles(p, g, &t, x + (size_t)c * p->source * lanes, m, y0, y1, first,
+                                  scale);
             }
         }
     if (p->pool.on) lsnni_lanes_pool(p, y, block, m0, m1, y0, y1);
@@ -18432,6 +20182,7 @@ static lsnn_status lsnni_blocks_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_r
 {
     lsnni_lanes p;
     p.x = x; p.w = w; p.bias = b; p.y = y; p.add = 0;
+    p.regions = NULL;
     p.pool = *pool;
     return lsnni_lanes_run(cx, &p, s, LSNNI_FORWARD);
 }
@@ -18441,6 +20192,7 @@ static lsnn_status lsnni_blocks_backward_x(lsnn_ctx *cx, lsnn_real *dx, const ls
 {
     lsnni_lanes p;
     p.x = dy; p.w = w; p.bias = NULL; p.y = dx; p.add = add;
+    p.regions = NULL;
     memset(&p.pool, 0, sizeof p.pool);
     return lsnni_lanes_run(cx, &p, s, LSNNI_TO_X);
 }
@@ -18588,6 +20340,9 @@ static inline kvec K_(sort_odds)(kvec a, kvec b, int within)
    units can do, and 24 of 32 registers; with 16 registers the tile is 4 x 3.
    One function for each number of vectors; the accumulators are spelled out,
    c_ij for row i and vector j, because compilers keep only names in registers. */
+#define K_ROWS1(X) X(0)
+#define K_ROWS2(X) X(0) X(1)
+#define K_ROWS3(X) X(0) X(1) X(2)
 #define K_ROWS4(X) X(0) X(1) X(2) X(3)
 #define K_ROWS8(X) K_ROWS4(X) X(4) X(5) X(6) X(7)
 #define K_ROW(i) const lsnn_real *a##i = t->a[i];
@@ -18609,10 +20364,12 @@ static inline kvec K_(sort_odds)(kvec a, kvec b, int within)
 #define K_FULL1 (t->lanes[0] == K_LANES)
 #define K_FULL2 (K_FULL1 && t->lanes[1] == K_LANES)
 #define K_FULL3 (K_FULL2 && t->lanes[2] == K_LANES)
-#define K_SAVE(i, v) { lsnn_real *c = t->c[i] + t->at[v];                                  \
+#define K_SAVE_AT(i, v, place, u) { lsnn_real *c = t->c[i] + (place);                      \
                       if (t->add) c##i##v = c##i##v + K_LOAD(c);                          \
                       if (t->bias) c##i##v = c##i##v + t->bias[i];                        \
+                      if (t->scale) c##i##v = c##i##v * t->scale[LSNNI_MAX_VECTORS*i + u]; \
                       K_STORE(c, c##i##v); }
+#define K_SAVE(i, v) K_SAVE_AT(i, v, t->at[v], v)
 #define K_SAVE1(i) if (i < t->rows) K_SAVE(i, 0)
 #define K_SAVE2(i) if (i < t->rows) { K_SAVE(i, 0) K_SAVE(i, 1) }
 #define K_SAVE3(i) if (i < t->rows) { K_SAVE(i, 0) K_SAVE(i, 1) K_SAVE(i, 2) }
@@ -18676,6 +20433,56 @@ static void K_(tile)(const lsnni_tile *t)
     else K_(tile41)(t);
 }
 
+/* ---- >>few kernel: tiles of fewer rows by more vectors, which lie t->step apart: the same
+   pixel of neighbouring blocks of images. For rows that are left over.       */
+#define K_AHEAD4 const kvec v0 = K_LOAD(b), v1 = K_LOAD(b + step);                         \
+                 const kvec v2 = K_LOAD(b + 2 * step), v3 = K_LOAD(b + 3 * step);
+#define K_AHEAD8 K_AHEAD4 const lsnn_real *b4 = b + 4 * step;                              \
+                 const kvec v4 = K_LOAD(b4), v5 = K_LOAD(b4 + step);                       \
+                 const kvec v6 = K_LOAD(b4 + 2 * step), v7 = K_LOAD(b4 + 3 * step);
+#define K_CLEAR8(i) K_CLEAR4(i) kvec c##i##4 = zero, c##i##5 = zero, c##i##6 = zero,       \
+                    c##i##7 = zero;
+#define K_STEP8(i) K_STEP4(i) c##i##4 = K_FMA(K_ITEM(i), v4, c##i##4);                     \
+                   c##i##5 = K_FMA(K_ITEM(i), v5, c##i##5);                                \
+                   c##i##6 = K_FMA(K_ITEM(i), v6, c##i##6);                                \
+                   c##i##7 = K_FMA(K_ITEM(i), v7, c##i##7);
+#define K_SAVE_STEP(i, v) K_SAVE_AT(i, v, t->at[0] + v * t->c_step, 0)
+#define K_SAVE4(i) K_SAVE_STEP(i, 0) K_SAVE_STEP(i, 1) K_SAVE_STEP(i, 2) K_SAVE_STEP(i, 3)
+#define K_SAVE8(i) K_SAVE4(i) K_SAVE_STEP(i, 4) K_SAVE_STEP(i, 5) K_SAVE_STEP(i, 6)        \
+                   K_SAVE_STEP(i, 7)
+#define K_FEW(R, V)                                                                        \
+    static void K_(few##R##V)(const lsnni_tile *t)                                         \
+    {                                                                                      \
+        const kvec zero = { 0 };                                                          \
+        const ptrdiff_t step = t->step;                                                    \
+        const int32_t *ka = t->ka, *kb = t->kb;                                            \
+        K_ROWS##R(K_ROW) K_ROWS##R(K_CLEAR##V)                                             \
+        for (int k = 0, count = t->k; k < count; k++) {                                    \
+            const ptrdiff_t ia = ka[k];                                                    \
+            const lsnn_real *b = t->b[0] + kb[k];                                          \
+            K_AHEAD##V                                                                     \
+            K_ROWS##R(K_STEP##V)                                                           \
+        }                                                                                  \
+        K_ROWS##R(K_SAVE##V)                                                               \
+    }
+K_FEW(1, 4)
+K_FEW(1, 8)
+K_FEW(2, 4)
+K_FEW(3, 4)
+#if K_TILE_ROWS == 8
+K_FEW(4, 4)
+#endif
+
+static void K_(few)(const lsnni_tile *t)
+{
+    if (t->rows == 1) (t->vectors == 8 ? K_(few18) : K_(few14))(t);
+    else if (t->rows == 2) K_(few24)(t);
+#if K_TILE_ROWS == 8
+    else if (t->rows == 4) K_(few44)(t);
+#endif
+    else K_(few34)(t);
+}
+
 /* ---- >>block kernel: the same tiles for plain matrices, whose places are bases and strides
    instead of tables. B's rows are used where they lie; A's are three to a pointer, since
    one pointer a row is more than there are registers for. The last vector of C's row ends
@@ -18683,8 +20490,6 @@ static void K_(tile)(const lsnni_tile *t)
    outside of the matrices is touched. C is fetched while its tile is computed, or each tile
    would wait for it at its end. 95 to 99 % of the multiply-add units' limit; 80 % for ten
    steps of k, which hardly hide a tile's 24 stores.                          */
-#define K_ROWS1(X) X(0)
-#define K_ROWS2(X) X(0) X(1)
 #define K_ROWS5(X) K_ROWS4(X) X(4)
 #define K_A0 a0[0]
 #define K_A1 a0[ai]
@@ -18896,6 +20701,110 @@ static void K_(dots)(const lsnni_block *g)
     for (; fours && j < g->n; j += 2) K_(dots42)(g, 0, fours, j, edge);
 #endif
     for (j = 0; fours < g->m && j < g->n; j += 8) K_(dots18)(g, fours, g->m, j, edge);
+}
+
+/* ---- >>correlate kernel: products of dy and x, summed over images and pixels, for some taps
+   side by side in some rows: see lsnni_correlation. A vector is of the images of a block; its
+   lanes are added up at the end. An x is loaded once for each tap that meets it, from the
+   first-level cache, since taps follow one another at once: 10 multiply-adds with 11 loads,
+   so 90 % of the limit where both units can do two.                          */
+#define K_CLEAR5(i) K_CLEAR4(i) kvec c##i##4 = zero;
+#define K_TAP(m, t) c##m##t = K_FMA(v, K_LOAD(x##m + t * K_LANES), c##m##t);
+#define K_TAPS1(m) K_TAP(m, 0)
+#define K_TAPS2(m) K_TAPS1(m) K_TAP(m, 1)
+#define K_TAPS3(m) K_TAPS2(m) K_TAP(m, 2)
+#define K_TAPS4(m) K_TAPS3(m) K_TAP(m, 3)
+#define K_TAPS5(m) K_TAPS4(m) K_TAP(m, 4)
+#define K_HOLD1(m) t[m * K_WIDE] = c##m##0;
+#define K_HOLD2(m) K_HOLD1(m) t[m * K_WIDE + 1] = c##m##1;
+#define K_HOLD3(m) K_HOLD2(m) t[m * K_WIDE + 2] = c##m##2;
+#define K_HOLD4(m) K_HOLD3(m) t[m * K_WIDE + 3] = c##m##3;
+#define K_HOLD5(m) K_HOLD4(m) t[m * K_WIDE + 4] = c##m##4;
+#define K_PLACE(m) const lsnn_real *const x##m = x + m * g->row;
+#define K_CORRELATE(T, M)                                                                  \
+    static void K_(correlate##T##M)(const lsnni_correlation *g)                            \
+    {                                                                                      \
+        enum { K_WIDE = T, K_SUMS = (T * M + K_LANES - 1) / K_LANES * K_LANES };           \
+        const kvec zero = { 0 };                                                          \
+        lsnn_real sum[K_SUMS];                                                             \
+        kvec t[K_SUMS];                                                                    \
+        K_ROWS##M(K_CLEAR##T)                                                              \
+        for (int n = 0; n < g->blocks; n++) {                                              \
+            const lsnn_real *dy = g->dy + n * g->dy_step, *from = g->x + n * g->x_step;    \
+            for (int e = 0; e < g->count; e++, dy += K_LANES) {                            \
+                const lsnn_real *x = from + (ptrdiff_t)g->at[e] * K_LANES;                 \
+                const kvec v = K_LOAD(dy);                                                 \
+                K_ROWS##M(K_PLACE)                                                         \
+                K_ROWS##M(K_TAPS##T)                                                       \
+            }                                                                              \
+        }                                                                                  \
+        K_ROWS##M(K_HOLD##T)                                                               \
+        for (int l = T * M; l < K_SUMS; l++) t[l] = zero;                                  \
+        LSNNI_UNROLL                                                                       \
+        for (int l = 0; l < K_SUMS; l += K_LANES) K_STORE(sum + l, K_(add_lanes)(t + l));  \
+        for (int m = 0; m < M; m++)                                                        \
+            for (int l = 0; l < T; l++) g->dw[m * g->dw_row + l] += sum[m * T + l];        \
+    }
+K_CORRELATE(1, 1)
+K_CORRELATE(1, 2)
+K_CORRELATE(1, 3)
+K_CORRELATE(2, 1)
+K_CORRELATE(2, 2)
+K_CORRELATE(2, 3)
+K_CORRELATE(3, 1)
+K_CORRELATE(3, 2)
+K_CORRELATE(3, 3)
+K_CORRELATE(4, 1)
+K_CORRELATE(4, 2)
+K_CORRELATE(5, 1)
+K_CORRELATE(5, 2)
+
+static void K_(correlate)(const lsnni_correlation *g)
+{
+    typedef void run(const lsnni_correlation *g);
+    static run *const runs[LSNNI_TAPS_WIDE][3] = {
+        { K_(correlate11), K_(correlate12), K_(correlate13) },
+        { K_(correlate21), K_(correlate22), K_(correlate23) },
+        { K_(correlate31), K_(correlate32), K_(correlate33) },
+        { K_(correlate41), K_(correlate42), NULL }, { K_(correlate51), K_(correlate52), NULL }
+    };
+    runs[g->taps - 1][g->rows - 1](g);
+}
+
+static void K_(weave)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, size_t n)
+{
+    for (size_t i = 0; i < n; i++) K_STORE(y + i * ys, K_LOAD(x + i * xs));
+}
+
+/* The gradient behind a window, on blocks of images: see lsnni_behind.       */
+static double K_(behind)(const lsnni_behind *g)
+{
+    const kvec zero = { 0 };
+    lsnn_real sum[K_LANES];
+    kvec all = zero, t[K_LANES];
+    double total = 0;
+    for (int e = 0; e < g->count; e += K_LANES) {
+        const int some = LSNNI_MIN(K_LANES, g->count - e);
+        for (int l = 0; l < some; l++) {
+            const ptrdiff_t at = (ptrdiff_t)g->pixel[e + l] * K_LANES;
+            const lsnn_real *dy = g->dy + at, *y = g->y + at;
+            lsnn_real *dz = g->dz + (ptrdiff_t)(e + l) * g->blocks * K_LANES;
+            kvec products = zero;
+            for (int n = 0; n < g->blocks; n++) {
+                const kvec v = K_LOAD(dy + n * g->step), z = v * g->u[e + l];
+                products = K_FMA(v, K_LOAD(y + n * g->step), products);
+                all = all + z;
+                K_STORE(dz + n * K_LANES, z);
+            }
+            t[l] = products;
+        }
+        for (int l = some; l < K_LANES; l++) t[l] = zero;
+        K_STORE(sum, K_(add_lanes)(t));
+        for (int l = 0; l < some; l++) g->s[e + l] = sum[l];
+    }
+    K_STORE(sum, all);
+    for (int l = 0; l < K_LANES; l++) total += (double)sum[l];
+    return total;
 }
 
 /* ---- >>exp: e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and e^r by its
@@ -19650,6 +21559,30 @@ static const lsnni_kernels K_(kernels) = { K_TILE_ROWS, K_LANES LSNNI_KERNELS(K_
 #undef K_SAVE2
 #undef K_SAVE3
 #undef K_SUMS
+#undef K_ROWS3
+#undef K_AHEAD4
+#undef K_AHEAD8
+#undef K_CLEAR8
+#undef K_STEP8
+#undef K_SAVE_AT
+#undef K_SAVE_STEP
+#undef K_SAVE4
+#undef K_SAVE8
+#undef K_FEW
+#undef K_CLEAR5
+#undef K_TAP
+#undef K_TAPS1
+#undef K_TAPS2
+#undef K_TAPS3
+#undef K_TAPS4
+#undef K_TAPS5
+#undef K_HOLD1
+#undef K_HOLD2
+#undef K_HOLD3
+#undef K_HOLD4
+#undef K_HOLD5
+#undef K_PLACE
+#undef K_CORRELATE
 #undef K_REDUCE
 #undef K_MAP
 #undef K_BYTES

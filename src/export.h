@@ -346,7 +346,10 @@ static const char *const lsnni_c_smooth_text =
     "    }\n"
     "}\n\n";
 static const char *const lsnni_c_maps_text =
-    "typedef struct { int k, rank, h, w, mixture, bias_inside; char shape, norm; } smoother;\n\n"
+    "typedef struct {\n"
+    "    int k, rank, h, w, mixture, bias_inside, numbers;\n"
+    "    char shape, norm;\n"
+    "} smoother;\n\n"
     "/* e[p] - e[q] of e[p] = -|Phi (p - mu)|^2, g: mu x, mu y, alpha, beta, gamma. Written\n"
     "   so that far from mu no digits are lost. */\n"
     "static float exponent(const float *g, int p, int q, smoother s)\n"
@@ -385,13 +388,49 @@ static const char *const lsnni_c_maps_text =
     "    }\n"
     "    for (int p = 0; p < n; p++)\n"
     "        y[p] += scale * expf(exponent(g, p, q, s) - most) * (a[p] + b);\n"
+    "}\n\n";
+static const char *const lsnni_c_window_text =
+    "/* log U of a window at pixel p, t: mu x, s x, mu y, s y, r. In capitals: Cauchy's.\n"
+    "   In double: of a narrow window what is far from its largest is subtracted from it. */\n"
+    "static double window_log(const float *t, int p, smoother s)\n"
+    "{\n"
+    "    int cauchy = s.shape < 'a', line = s.shape == 'x' || s.shape == 'X';\n"
+    "    double z[2] = { 0, 0 }, rho, q;\n"
+    "    for (int i = 0; i < (line ? 1 : 2); i++) {\n"
+    "        double side = i ? s.h : s.w, sigma = t[2 * i + 1] * side / 2;\n"
+    "        if (fabs(sigma) < 1e-3) sigma = sigma < 0 ? -1e-3 : 1e-3;\n"
+    "        z[i] = ((i ? p / s.w : p % s.w) - t[2 * i] * side) / sigma;\n"
+    "        z[i] = fmax(-1e9, fmin(z[i], 1e9));\n"
+    "    }\n"
+    "    if (s.shape == 'r' || s.shape == 'R') {\n"
+    "        rho = tanh((double)t[4]);\n"
+    "        q = (z[0] - rho * z[1]) * (z[0] - rho * z[1]) + (1 - rho * rho) * z[1] * z[1];\n"
+    "        return cauchy ? -log(1 + q) : -q;\n"
+    "    }\n"
+    "    if (cauchy) return -log(1 + z[0] * z[0]) - log(1 + z[1] * z[1]);\n"
+    "    return -0.5 * (z[0] * z[0] + z[1] * z[1]);\n"
     "}\n\n"
+    "static void window_one(float *y, const float *a, const float *t, float weight, float b,\n"
+    "                       smoother s)\n"
+    "{\n"
+    "    double most = 0, sum = 0, scale = weight;\n"
+    "    int n = s.h * s.w;\n"
+    "    for (int p = 0; s.norm != 'n' && p < n; p++) {\n"
+    "        double e = window_log(t, p, s);\n"
+    "        if (p == 0 || e > most) most = e;\n"
+    "    }\n"
+    "    for (int p = 0; p < n; p++) sum += exp(window_log(t, p, s) - most);\n"
+    "    if (s.norm != 'n') scale *= (s.norm == 'm' ? n : 1) / sum;\n"
+    "    for (int p = 0; p < n; p++)\n"
+    "        y[p] += (float)(scale * exp(window_log(t, p, s) - most)) * (a[p] + b);\n"
+    "}\n\n";
+static const char *const lsnni_c_smooth_by_text =
     "/* As smooth of constant maps, but the maps are made from theta here. */\n"
     "static void smooth_by(float *y, const float *a, const float *theta, const float *b,\n"
     "                      smoother s)\n"
     "{\n"
-    "    int n = s.h * s.w;\n"
-    "    int stride = (s.shape == 'g' ? 5 : s.shape == 's' ? 4 : 2) + (s.mixture > 1);\n"
+    "    int n = s.h * s.w, stride = s.numbers + (s.mixture > 1);\n"
+    "    int bell = s.shape == 'g' || s.shape == 's' || s.shape == 'l';\n"
     "    for (int map = 0; map < s.k * s.rank; map++, a += n) {\n"
     "        float *out = y + map / s.rank * n, bias = b ? b[map / s.rank] : 0;\n"
     "        float inside = s.bias_inside ? bias : 0;\n"
@@ -406,7 +445,8 @@ static const char *const lsnni_c_maps_text =
     "            float sum = 0;\n"
     "            for (int i = 0; s.mixture > 1 && i < s.mixture; i++)\n"
     "                sum += expf(logit[i * stride] - logit[m * stride]);\n"
-    "            smooth_one(out, a, theta + m * stride, s.mixture > 1 ? 1 / sum : 1, inside, s);\n"
+    "            sum = s.mixture > 1 ? 1 / sum : 1;\n"
+    "            (bell ? smooth_one : window_one)(out, a, theta + m * stride, sum, inside, s);\n"
     "        }\n"
     "        theta += s.mixture * stride;\n"
     "    }\n"
@@ -796,7 +836,8 @@ static void lsnni_c_smooth(lsnni_c *e, int i)
     const lsnni_node *v = &e->net->node[i];
     const lsnn_layer_plan *p = &v->plan;
     lsnn_smoother s = lsnni_smoother_of(p, 1, 0);
-    const char *shapes = "gtsl";     /* gaussian, table, separable, of a line */
+    const char *shapes = "gtslwWrRxX";   /* gaussian, table, separable, of a line; windows: */
+                                     /*   separable, with rho, of a line; small: Gaussian */
     char text[40];
     if (!s.per_image) {
         size_t maps = (size_t)lsnni_features(p->in[0]);
@@ -810,12 +851,14 @@ static void lsnni_c_smooth(lsnni_c *e, int i)
         return;
     }
     lsnni_c_needs(e, lsnni_c_maps_text);
+    lsnni_c_needs(e, lsnni_c_window_text);
+    lsnni_c_needs(e, lsnni_c_smooth_by_text);
     lsnni_c_call(e, i, "smooth_by");
     lsnni_c_print(e, ", %s", lsnni_c_place(e, v->input[1], text));
     lsnni_c_param(e, i, 0);
-    lsnni_c_print(e, ",\n              (smoother){ %d, %d, %d, %d, %d, %d, '%c', '%c' });\n", s.k,
-                  s.rank, s.h, s.w, s.mixture, s.smooth_bias, shapes[s.shape],
-                  "nsm"[s.normalise]);
+    lsnni_c_print(e, ",\n              (smoother){ %d, %d, %d, %d, %d, %d, %d, '%c', '%c' });\n",
+                  s.k, s.rank, s.h, s.w, s.mixture, s.smooth_bias,
+                  lsnni_families[s.shape].count, shapes[s.shape], "nsm"[s.normalise]);
 }
 
 /* A layer type and what writes it. Losses are not run in a prediction.          */

@@ -83,7 +83,7 @@ static double lsnni_or(double value, double otherwise)
     return value <= 0 && value >= 0 ? otherwise : value;     /* NaN stays, to be refused */
 }
 
-#define LSNNI_PARAM_OPTIONS "init init_scale lr_factor freeze no_decay "
+#define LSNNI_PARAM_OPTIONS "init init_scale lr_factor freeze no_decay decay_factor "
 #define LSNNI_WINDOW_OPTIONS "kernel_h kernel_w stride_h stride_w padding pad_top pad_left " \
                              "pad_bottom pad_right "
 #define LSNNI_WEIGHTED LSNNI_PARAM_OPTIONS "no_bias filters "
@@ -118,6 +118,24 @@ static void lsnni_connect(lsnn_layer_plan *p, double inputs)
     double units = (double)lsnni_features(p->out);
     p->connections[0] = units * inputs;
     p->connections[1] = p->params > 1 ? units : 0;
+}
+
+/* First values: weights by He (normal, variance 2 / fan_in) or Glorot (uniform, variance
+   2 / (fan_in + fan_out)), what has no fan_in its spec's value.               */
+static void lsnni_init_weights(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
+{
+    const lsnn_param_spec *spec = &p->param[i];
+    lsnn_init kind = p->o.init;
+    double scale = p->o.init_scale > 0 ? p->o.init_scale : 1;
+    double he = sqrt(2.0 / LSNNI_MAX(1, spec->fan_in));
+    double glorot = sqrt(6.0 / LSNNI_MAX(1, spec->fan_in + spec->fan_out));
+    for (size_t j = 0; j < spec->count; j++) {
+        double d = spec->value;
+        if (spec->fan_in > 0 && kind == LSNN_INIT_HE) d = scale * he * lsnn_rng_normal(rng);
+        else if (spec->fan_in > 0 && kind == LSNN_INIT_GLOROT)
+            d = scale * glorot * (2 * lsnn_rng_uniform(rng) - 1);
+        v[j] = LSNNI_R(d);
+    }
 }
 
 /* The builders fill in what their positional arguments say.                   */

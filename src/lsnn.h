@@ -55,8 +55,9 @@
 #include "ops/conv2d.h"
 #include "ops/table_conv2d.h"
 #include "ops/local2d.h"
-#include "ops/target2d.h"
+#include "ops/attention.h"
 #include "ops/smooth.h"
+#include "ops/target2d.h"
 
 /* The library's layer types. A new one is a file above and a line here.      */
 static const lsnn_layer_type *const lsnni_types[] = {
@@ -76,7 +77,8 @@ static const lsnn_layer_type *const lsnni_types[] = {
     &lsnni_conv2d_type,
     &lsnni_table_conv2d_type,
     &lsnni_local2d_type,
-    &lsnni_smooth_type
+    &lsnni_smooth_type,
+    &lsnni_target2d_type
 };
 
 #include "net.h"

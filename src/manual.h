@@ -335,6 +335,30 @@
        return lsnn_smooth(net, lsnn_conv1d(net, signal, 2 * 8, 9, &no_bias), LSNN_FREE, &line);
    }
    ///
+   The windows of Targeted Kernel Networks (attentive regularisation) are shapes of the same
+   layer: a kernel's activations are kept where it has learned to look. They begin over the
+   whole map; a penalty on their widths makes them smaller, more so in deeper layers (the
+   paper's beta), and clip keeps them from vanishing:
+
+   /// windows.c
+   #include "lsnn.h"
+   int target_block(lsnn_net *net, int x, double l2)  // l2: 1e-4, and then beta times as much
+   {
+       lsnn_options conv = { 0 }, window = { 0 };
+       conv.no_bias = window.no_bias = 1;
+       conv.padding = LSNN_SAME;
+       window.smooth_shape = LSNN_ATTENTION_CAUCHY;
+       window.l2 = l2;
+       window.clip = LSNN_CLIP_CODE;
+       x = lsnn_smooth(net, lsnn_conv2d(net, x, 64, 5, &conv), LSNN_FREE, &window);
+       return lsnn_max_pool(net, lsnn_relu(net, x, NULL), 2, NULL);
+   }
+   int targets(lsnn_net *net, int image)
+   {
+       return target_block(net, target_block(net, image, 1e-4), 4 * 1e-4);
+   }
+   ///
+   With theta from another node the windows follow the image; l2 and clip are then refused.
 
    11. >>custom: A LAYER TYPE OF YOUR OWN
    Fill a lsnn_layer_type: its name, the options it reads, plan (output shape, parameters),
@@ -346,6 +370,10 @@
    LSNN_IN_PLACE only if backward does not read x (LSNN_X_FREE says the same of a layer that
    writes elsewhere), LSNN_Y_FREE only if it does not read y, since gradients and other layers
    may then overwrite them; without LSNN_BLOCKS you get plain arrays, N x C x H x W.
+
+   A type may have `project`, which is run after each step of an optimizer: it brings
+   parameters back to where they may be, or changes them by a rule that is no gradient. A
+   penalty is a number of the parameter's spec (l2), of all its numbers or of some.
 
    12. CAVEATS
    A batch that is no multiple of lsnn_lanes(cx) runs along rows, up to twice as slowly and

@@ -27,6 +27,10 @@
 #define lsnn_conv2d_backward lsnn_conv2d_backward_f64
 #define lsnn_table_conv2d_forward lsnn_table_conv2d_forward_f64
 #define lsnn_table_conv2d_backward lsnn_table_conv2d_backward_f64
+#define lsnn_target2d_room lsnn_target2d_room_f64
+#define lsnn_target2d_plan lsnn_target2d_plan_f64
+#define lsnn_target2d_forward lsnn_target2d_forward_f64
+#define lsnn_target2d_backward lsnn_target2d_backward_f64
 #define lsnn_local2d_forward lsnn_local2d_forward_f64
 #define lsnn_local2d_backward lsnn_local2d_backward_f64
 #define lsnn_dense_forward lsnn_dense_forward_f64
@@ -68,6 +72,7 @@
 #define lsnn_conv2d lsnn_conv2d_f64
 #define lsnn_conv1d lsnn_conv1d_f64
 #define lsnn_table_conv2d lsnn_table_conv2d_f64
+#define lsnn_target2d lsnn_target2d_f64
 #define lsnn_local2d lsnn_local2d_f64
 #define lsnn_dense lsnn_dense_f64
 #define lsnn_rbf lsnn_rbf_f64

@@ -6,8 +6,8 @@ typedef struct lsnni_param {
     lsnn_param_spec spec;
     size_t at;                       /* offset in the block                   */
     double lr_factor;                /* 0: frozen                             */
-    int decay, owner;                /* owner: the node that draws it         */
-    int index;                       /*   as its parameter number `index`     */
+    double decay;                    /* times the weight decay                */
+    int owner, index;                /* the node that draws it, as its number `index` */
 } lsnni_param;
 
 /* What planning finds out about a node: see plan.h, chapter by chapter.       */
@@ -101,14 +101,15 @@ typedef struct lsnni_field { const char *name; size_t at; char kind; } lsnni_fie
     { #name, offsetof(lsnn_options, name) + LSNNI_WIDE(name, double), 'd' }
 static const lsnni_field lsnni_fields[] = {
     LSNNI_INT(keep), LSNNI_INT(init), LSNNI_REAL(init_scale), LSNNI_REAL(lr_factor),
-    LSNNI_INT(freeze), LSNNI_INT(no_decay), LSNNI_INT(no_bias), LSNNI_INT(filters),
+    LSNNI_INT(freeze), LSNNI_INT(no_decay), LSNNI_REAL(decay_factor), LSNNI_INT(no_bias),
+    LSNNI_INT(filters),
     LSNNI_INT(kernel_h), LSNNI_INT(kernel_w), LSNNI_INT(stride_h), LSNNI_INT(stride_w),
     LSNNI_INT(padding), LSNNI_INT(pad_top), LSNNI_INT(pad_left), LSNNI_INT(pad_bottom),
     LSNNI_INT(pad_right), LSNNI_REAL(slope), LSNNI_REAL(rate), LSNNI_REAL(momentum),
     LSNNI_REAL(eps), LSNNI_INT(first), LSNNI_INT(count), LSNNI_INT(head),
     LSNNI_REAL(loss_weight), LSNNI_REAL(rubbish), LSNNI_REAL(norm), LSNNI_INT(learn_norm),
     LSNNI_INT(smooth_shape), LSNNI_INT(normalise), LSNNI_INT(rank),
-    LSNNI_INT(mixture), LSNNI_INT(smooth_bias),
+    LSNNI_INT(mixture), LSNNI_INT(smooth_bias), LSNNI_REAL(l2), LSNNI_INT(clip),
     { "custom0", offsetof(lsnn_options, custom), 'd' },
     { "custom1", offsetof(lsnn_options, custom) + sizeof(double), 'd' },
     { "custom2", offsetof(lsnn_options, custom) + 2 * sizeof(double), 'd' },
@@ -161,9 +162,11 @@ static lsnn_status lsnni_options_check(lsnn_ctx *cx, const lsnn_layer_type *type
     }
     if (o->table && !lsnni_listed(type->options, "table"))
         return lsnni_fail(cx, LSNN_EVALUE, "%s has no option table", type->name);
-    if (o->lr_factor < 0 || o->init_scale < 0 || o->loss_weight < 0)
-        return lsnni_fail(cx, LSNN_EVALUE, "%s: lr_factor %g, init_scale %g or loss_weight %g is "
-                          "negative", type->name, o->lr_factor, o->init_scale, o->loss_weight);
+    if (o->lr_factor < 0 || o->init_scale < 0 || o->loss_weight < 0 || o->decay_factor < 0 ||
+        o->l2 < 0)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: lr_factor %g, init_scale %g, loss_weight %g, "
+                          "decay_factor %g or l2 %g is negative", type->name, o->lr_factor,
+                          o->init_scale, o->loss_weight, o->decay_factor, o->l2);
     if ((int)o->init < 0 || o->init > LSNN_INIT_ZERO || (int)o->padding < 0 ||
         o->padding > LSNN_EXPLICIT)
         return lsnni_fail(cx, LSNN_EVALUE, "%s: init %d or padding %d is unknown", type->name,
@@ -315,7 +318,8 @@ static lsnn_status lsnni_enter(lsnn_net *net, lsnni_node *v, int i, int is_buffe
     p->spec = *spec;
     p->at = *block;
     p->lr_factor = o->freeze ? 0 : o->lr_factor > 0 ? o->lr_factor : 1;
-    p->decay = !spec->no_decay && !o->no_decay;
+    if (!spec->no_decay && !o->no_decay)
+        p->decay = lsnni_or(spec->decay_factor, 1) * lsnni_or(o->decay_factor, 1);
     p->owner = net->nodes;
     p->index = i;
     *block = lsnni_plus(*block, lsnni_whole_vectors(spec->count));
@@ -367,6 +371,12 @@ static lsnn_status lsnni_spec_check(lsnn_ctx *cx, const lsnn_layer_type *type,
                           "%.0f: leave count at 0", type->name, s->name, (double)s->count,
                           (double)count);
     s->count = count;
+    if (!(s->l2 >= 0 && s->l2 <= DBL_MAX) ||
+        !(s->decay_factor >= 0 && s->decay_factor <= DBL_MAX) ||
+        s->l2_every < 0 || s->l2_every > 32)
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: %.60s has l2 %g, decay_factor %g, l2_every %d: "
+                          "not negative, finite, and at most 32", type->name, s->name, s->l2,
+                          s->decay_factor, s->l2_every);
     return LSNN_OK;
 }
 
@@ -428,9 +438,11 @@ static lsnn_status lsnni_share(lsnn_net *net, lsnni_node *v, const char *name)
                           "mixture or normalise: its theta means something else", name);
     if (v->table && strcmp(v->table, u->table) != 0)
         return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another table", name);
-    if (v->plan.o.freeze || v->plan.o.no_decay || v->plan.o.lr_factor > 0)
-        return lsnni_fail(net->cx, LSNN_EVALUE, "share: freeze, no_decay and lr_factor are "
-                          "for '%.60s' to set, whose parameters these are", name);
+    if (v->plan.o.freeze || v->plan.o.no_decay || v->plan.o.lr_factor > 0 ||
+        v->plan.o.decay_factor > 0 || v->plan.o.l2 > 0 || v->plan.o.clip)
+        return lsnni_fail(net->cx, LSNN_EVALUE, "share: freeze, no_decay, lr_factor, "
+                          "decay_factor, l2 and clip are for '%.60s' to set, whose parameters "
+                          "these are", name);
     for (int i = 0; i < v->plan.buffers; i++)
         if (u->plan.buffer[i].count != v->plan.buffer[i].count)
             return lsnni_fail(net->cx, LSNN_ESHAPE, "share: the buffers of '%.60s' are of "
@@ -563,27 +575,12 @@ LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w)
     return node;
 }
 
-/* ---- >>first values: weights by He (normal, variance 2 / fan_in) or Glorot (uniform,
-   variance 2 / (fan_in + fan_out)), the rest as the layer says.              */
+/* ---- >>first values: as the layer's init says, or lsnni_init_weights.        */
 static void lsnni_init_param(const lsnn_net *net, const lsnni_param *p, lsnn_real *v)
 {
     const lsnni_node *owner = &net->node[p->owner];
     lsnn_rng r = lsnn_rng_at(net->seed, "init", p->name, 0, 0);
-    lsnn_init kind = owner->plan.o.init;
-    double scale = owner->plan.o.init_scale > 0 ? owner->plan.o.init_scale : 1;
-    double he = sqrt(2.0 / LSNNI_MAX(1, p->spec.fan_in));
-    double glorot = sqrt(6.0 / LSNNI_MAX(1, p->spec.fan_in + p->spec.fan_out));
-    if (owner->type->init) {
-        owner->type->init(&owner->plan, p->index, v, &r);
-        return;
-    }
-    for (size_t i = 0; i < p->spec.count; i++) {
-        double d = p->spec.value;
-        if (p->spec.fan_in > 0 && kind == LSNN_INIT_HE) d = scale * he * lsnn_rng_normal(&r);
-        else if (p->spec.fan_in > 0 && kind == LSNN_INIT_GLOROT)
-            d = scale * glorot * (2 * lsnn_rng_uniform(&r) - 1);
-        v[i] = LSNNI_R(d);
-    }
+    (owner->type->init ? owner->type->init : lsnni_init_weights)(&owner->plan, p->index, v, &r);
 }
 
 LSNN_API void lsnn_net_set_output(lsnn_net *net, int node)

@@ -666,6 +666,88 @@ static void lsnni_onnx_exponent(lsnni_onnx *e, int i, const lsnn_smoother *s, co
     lsnni_onnx_next(e, i, "Neg", y);
 }
 
+/* A constant number, as op's second input.                                    */
+static void lsnni_onnx_with(lsnni_onnx *e, int i, const char *op, double v,
+                            char y[LSNNI_ONNX_NAME])
+{
+    const lsnn_real one = LSNNI_R(v);
+    const int dim = 1;
+    lsnni_onnx_by(e, i, op, &one, &dim, 1, y);
+}
+static void lsnni_onnx_of(lsnni_onnx *e, int i, const char *op, char y[LSNNI_ONNX_NAME])
+{
+    lsnni_onnx_reads(e, y);
+    lsnni_onnx_next(e, i, op, y);
+}
+
+/* z along one side of TKN's windows, from theta's mu and s: N, maps, M, P. The sign of s, for
+   rho alone, is that of (s's sign) + 1/2: + at 0.                            */
+static void lsnni_onnx_attention_z(lsnni_onnx *e, int i, const lsnn_smoother *s, int down,
+                                   const char *theta, char z[LSNNI_ONNX_NAME])
+{
+    char width[LSNNI_ONNX_NAME], sign[LSNNI_ONNX_NAME], mu[LSNNI_ONNX_NAME];
+    int dim[4] = { 1, 1, 1, 0 }, side = down ? s->h : s->w, *count = &dim[3];
+    snprintf(mu, sizeof mu, "%s", theta);
+    snprintf(width, sizeof width, "%s", theta);
+    lsnni_onnx_cut(e, i, 3, 2 * down, 1, mu);
+    lsnni_onnx_cut(e, i, 3, 2 * down + 1, 1, width);
+    snprintf(sign, sizeof sign, "%s", width);
+    lsnni_onnx_with(e, i, "Mul", side, mu);
+    *count = s->h * s->w;
+    for (int p = 0; p < *count; p++) e->row[p] = (lsnn_real)(down ? p / s->w : p % s->w);
+    lsnni_onnx_floats(e, i, e->row, dim, 4, z);
+    lsnni_onnx_pair(e, i, "Sub", z, mu, z);
+    lsnni_onnx_with(e, i, "Mul", 0.5 * side, width);
+    lsnni_onnx_of(e, i, "Abs", width);
+    lsnni_onnx_with(e, i, "Max", LSNNI_THIN, width);
+    lsnni_onnx_pair(e, i, "Div", z, width, z);
+    lsnni_onnx_with(e, i, "Min", LSNNI_FAR, z);
+    lsnni_onnx_with(e, i, "Max", -LSNNI_FAR, z);
+    if (!lsnni_bivariate(s->shape)) return;
+    lsnni_onnx_of(e, i, "Sign", sign);
+    lsnni_onnx_with(e, i, "Add", 0.5, sign);
+    lsnni_onnx_of(e, i, "Sign", sign);
+    lsnni_onnx_pair(e, i, "Mul", z, sign, z);
+}
+
+/* log f of q, in place: -q half, or -log(1 + q).                              */
+static void lsnni_onnx_attention_log(lsnni_onnx *e, int i, const lsnn_smoother *s, double half,
+                                     char q[LSNNI_ONNX_NAME])
+{
+    if (lsnni_cauchy(s->shape)) {
+        lsnni_onnx_with(e, i, "Add", 1, q);
+        lsnni_onnx_of(e, i, "Log", q);
+    }
+    lsnni_onnx_with(e, i, "Mul", lsnni_cauchy(s->shape) ? -1 : -half, q);
+}
+
+/* log U of each of TKN's windows, as lsnni_attention_exponent has it.         */
+static void lsnni_onnx_attention(lsnni_onnx *e, int i, const lsnn_smoother *s,
+                                 const char *theta, char y[LSNNI_ONNX_NAME])
+{
+    char z[2][LSNNI_ONNX_NAME], rho[LSNNI_ONNX_NAME], left[LSNNI_ONNX_NAME];
+    int sides = lsnni_attentive_1d(s->shape) ? 1 : 2, both = lsnni_bivariate(s->shape);
+    for (int j = 0; j < sides; j++) lsnni_onnx_attention_z(e, i, s, j, theta, z[j]);
+    if (both) {                                          /* z_x - rho z_y, z_y^2 (1 - rho^2) */
+        snprintf(rho, sizeof rho, "%s", theta);
+        lsnni_onnx_cut(e, i, 3, LSNNI_AT_RHO, 1, rho);
+        lsnni_onnx_of(e, i, "Tanh", rho);
+        lsnni_onnx_pair(e, i, "Mul", z[1], rho, y);
+        lsnni_onnx_pair(e, i, "Sub", z[0], y, z[0]);
+        lsnni_onnx_pair(e, i, "Mul", rho, rho, left);
+        lsnni_onnx_with(e, i, "Mul", -1, left);
+        lsnni_onnx_with(e, i, "Add", 1, left);
+    }
+    for (int j = 0; j < sides; j++) {
+        lsnni_onnx_pair(e, i, "Mul", z[j], z[j], z[j]);
+        if (both && j) lsnni_onnx_pair(e, i, "Mul", z[j], left, z[j]);
+        if (!both) lsnni_onnx_attention_log(e, i, s, 0.5, z[j]);
+    }
+    snprintf(y, LSNNI_ONNX_NAME, "%s", z[0]);
+    if (sides > 1) lsnni_onnx_pair(e, i, "Add", z[0], z[1], y);
+    if (both) lsnni_onnx_attention_log(e, i, s, 1, y);
+}
+
 static void lsnni_onnx_softmax_over(lsnni_onnx *e, int i, int axis, char y[LSNNI_ONNX_NAME])
 {
     lsnni_onnx_reads(e, y);
@@ -684,7 +766,8 @@ static void lsnni_onnx_maps(lsnni_onnx *e, int i, const lsnn_smoother *s, int no
     snprintf(u, LSNNI_ONNX_NAME, "%s", theta);
     if (s->shape != LSNN_TABLE) {
         lsnni_onnx_shape(e, i, theta, 4, maps, parts, stride);
-        lsnni_onnx_exponent(e, i, s, theta, u);
+        if (lsnni_attentive(s->shape)) lsnni_onnx_attention(e, i, s, theta, u);
+        else lsnni_onnx_exponent(e, i, s, theta, u);
         if (s->normalise == LSNN_NORMALISE_NONE) {
             lsnni_onnx_reads(e, u);
             lsnni_onnx_next(e, i, "Exp", u);

@@ -10,7 +10,9 @@
             w -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)    t = 1, 2, ...
    AdamW    Adam with wd = 0, and w *= 1 - lr wd first
    as PyTorch has them (no dampening). wd is 0 for biases, normalisation and
-   smoothers; lr is times the parameter's factor.                             */
+   smoothers; lr and wd are times the parameter's factors. A penalty l2 / 2 |w|^2
+   of a parameter is a part of g, before it is clipped, and not of the loss that is
+   reported: a gradient stays that of the loss. (Keras's l2(x) is l2 = 2 x.)  */
 struct lsnn_optimizer {
     lsnn_net *net;
     lsnn_optimizer_desc d;
@@ -150,7 +152,7 @@ static void lsnni_update_task(void *user, int i, int worker)
     const lsnn_net *net = u->o->net;
     const lsnni_param *p = &net->param[i];
     lsnn_real *w = net->value + p->at, *m = u->o->m ? u->o->m + p->at : NULL;
-    double lr = u->lr * p->lr_factor, decay = p->decay ? d->weight_decay : 0;
+    double lr = u->lr * p->lr_factor, decay = p->decay * d->weight_decay;
     double shrink = d->method == LSNN_ADAMW ? lr * decay : 0;
     (void)worker;
     if (!(p->lr_factor > 0)) return;
@@ -163,10 +165,51 @@ static void lsnni_update_task(void *user, int i, int worker)
                     1 - d->one_minus_beta2, u->c1, u->c2, d->eps, p->spec.count);
 }
 
+/* A parameter's penalty, added to its gradient.                              */
+static void lsnni_penalise(const lsnn_net *net, const lsnni_param *p)
+{
+    const lsnn_param_spec *s = &p->spec;
+    const lsnn_real *w = net->value + p->at;
+    lsnn_real *g = net->grad + p->at;
+    if (!(s->l2 > 0 && p->lr_factor > 0)) return;
+    for (size_t i = 0; i < s->count; i++)
+        if (!s->l2_every || (s->l2_mask >> (i % (size_t)s->l2_every) & 1))
+            g[i] += LSNNI_R(s->l2 * (double)w[i]);
+}
+
+/* Layers change what gradients do not: see lsnn_layer_type.                  */
+static lsnn_status lsnni_project(const lsnn_optimizer *o, double lr)
+{
+    const lsnn_net *net = o->net;
+    lsnn_ctx *cx = net->cx;
+    for (int i = 0; i < net->nodes; i++) {
+        const lsnni_node *v = &net->node[i];
+        lsnn_projection p;
+        unsigned failures = cx->failures_;
+        lsnn_status s;
+        if (!v->type->project || v->share) continue;
+        memset(&p, 0, sizeof p);
+        p.plan = &v->plan;
+        p.step = o->step + 1;
+        p.lr = lr;
+        for (int j = 0; j < v->plan.params; j++)
+            if (net->param[v->param[j]].lr_factor > 0)
+                p.param[j] = net->value + net->param[v->param[j]].at;
+        for (int j = 0; j < v->plan.buffers; j++)
+            p.buffer[j] = net->state + net->buffer[v->buffer[j]].at;
+        cx->where_ = v->name;
+        s = lsnni_answer(cx, v->type, "project", failures, v->type->project(cx, &p));
+        cx->where_ = NULL;
+        if (s != LSNN_OK) return s;
+    }
+    return LSNN_OK;
+}
+
 LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
 {
     lsnn_net *net = o->net;
     lsnni_update u;
+    lsnn_status projected;
     double norm = 0;
     u.o = o;
     u.kv = lsnni_kernels_of(net->cx);
@@ -175,7 +218,9 @@ LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
     u.c2 = 1 / (1 - pow(1 - o->d.one_minus_beta2, (double)o->step + 1));
     for (int i = 0; i < net->params; i++) {
         const lsnn_real *g = net->grad + net->param[i].at;
-        double part = u.kv->dot(g, g, net->param[i].spec.count);
+        double part;
+        lsnni_penalise(net, &net->param[i]);
+        part = u.kv->dot(g, g, net->param[i].spec.count);
         if (!(part <= DBL_MAX))
             return lsnni_fail(net->cx, LSNN_EDIVERGED,
                               "step %u: the gradient of '%.80s' is not finite: "
@@ -186,10 +231,11 @@ LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
     norm = sqrt(norm);
     u.scale = o->d.clip_norm > 0 ? LSNNI_MIN(1, o->d.clip_norm / (norm + 1e-6)) : 1;
     lsnn_parallel(net->cx, net->params, lsnni_update_task, &u);
+    projected = lsnni_project(o, u.lr);
     lsnni_changed(net);
     lsnn_zero_grad(net);
     net->steps = ++o->step;
-    return LSNN_OK;
+    return projected;
 }
 
 /* ---- >>batches: samples fetched by all threads -------------------------------------*/

@@ -629,13 +629,17 @@ static inline void naive_mse_backward(double *dx, double weight, const double *x
    U = sum_m w_m G_m with w = softmax(logits)                                   (4.2.1)
    A table is its own theta. smooth_bias: b is multiplied by sum_l U as well.
    a N,K*R,H,W   y N,K,H,W   maps and thetas: K*R, or N*K*R when per_image               */
-enum { NAIVE_FULL, NAIVE_TABLE, NAIVE_SEPARABLE, NAIVE_LINE };
+enum { NAIVE_FULL, NAIVE_TABLE, NAIVE_SEPARABLE, NAIVE_LINE,
+       NAIVE_GAUSS, NAIVE_CAUCHY, NAIVE_GAUSS_RHO, NAIVE_CAUCHY_RHO, NAIVE_GAUSS_LINE,
+       NAIVE_CAUCHY_LINE };
 typedef struct naive_smoother {
     int N, K, R, H, W, shape, M, normalise, per_image, smooth_bias;
 } naive_smoother;
 
-/* One Gaussian: its five numbers, its weight, and G_p = scale exp(e_p - shift).         */
+/* One Gaussian: its five numbers, its weight, and G_p = scale exp(e_p - shift). TKN's windows
+   have theirs in t: mu_x, s_x, mu_y, s_y, r.                                            */
 typedef struct naive_gaussian {
+    double t[5];
     double mu1, mu2, alpha, beta, gamma, weight, shift, scale;
 } naive_gaussian;
 
@@ -644,7 +648,8 @@ static inline double naive_place(int i, int size) { return size > 1 ? i / (size 
 /* Numbers a Gaussian, without its logit.                                                */
 static inline int naive_numbers(naive_smoother s)
 {
-    return s.shape == NAIVE_FULL ? 5 : s.shape == NAIVE_SEPARABLE ? 4 : 2;
+    static const int numbers[] = { 5, 0, 4, 2, 4, 4, 5, 5, 2, 2 };
+    return numbers[s.shape];
 }
 /* Numbers a map.                                                                        */
 static inline int naive_theta_count(naive_smoother s)
@@ -661,9 +666,38 @@ static inline void naive_r_and_d(double r[2], double d[2], int p, naive_gaussian
     r[0] = g.alpha * d[0] + g.gamma * d[1];
     r[1] = g.gamma * d[0] + g.beta * d[1];
 }
+/* TKN's windows: log U at pixel p and its derivatives by t, each formula by itself.       */
+static inline double naive_attention(int p, const double *t, naive_smoother s, double d5[5])
+{
+    int cauchy = s.shape == NAIVE_CAUCHY || s.shape == NAIVE_CAUCHY_RHO ||
+                 s.shape == NAIVE_CAUCHY_LINE;
+    int line = s.shape == NAIVE_GAUSS_LINE || s.shape == NAIVE_CAUCHY_LINE;
+    double u = (p % s.W - t[0] * s.W) / (t[1] * s.W / 2), rho, q, k;
+    double v = line ? 0 : (p / s.W - t[2] * s.H) / (t[3] * s.H / 2);
+    double dudm = -2 / t[1], duds = -u / t[1];
+    double dvdm = line ? 0 : -2 / t[3], dvds = line ? 0 : -v / t[3];
+    for (int i = 0; i < 5; i++) d5[i] = 0;
+    if (s.shape == NAIVE_GAUSS_RHO || s.shape == NAIVE_CAUCHY_RHO) {
+        rho = tanh(t[4]);
+        q = u * u - 2 * rho * u * v + v * v;
+        k = cauchy ? -1 / (1 + q) : -1;
+        d5[0] = k * (2 * u - 2 * rho * v) * dudm;
+        d5[1] = k * (2 * u - 2 * rho * v) * duds;
+        d5[2] = k * (2 * v - 2 * rho * u) * dvdm;
+        d5[3] = k * (2 * v - 2 * rho * u) * dvds;
+        d5[4] = k * -2 * u * v / (cosh(t[4]) * cosh(t[4]));
+        return cauchy ? -log(1 + q) : -q;
+    }
+    d5[0] = (cauchy ? -2 * u / (1 + u * u) : -u) * dudm;
+    d5[1] = (cauchy ? -2 * u / (1 + u * u) : -u) * duds;
+    d5[2] = (cauchy ? -2 * v / (1 + v * v) : -v) * dvdm;
+    d5[3] = (cauchy ? -2 * v / (1 + v * v) : -v) * dvds;
+    return cauchy ? -log((1 + u * u) * (1 + v * v)) : -(u * u + v * v) / 2;
+}
 static inline double naive_exponent(int p, naive_gaussian g, naive_smoother s)
 {
-    double r[2], d[2];
+    double r[2], d[2], d5[5];
+    if (s.shape >= NAIVE_GAUSS) return naive_attention(p, g.t, s, d5);
     naive_r_and_d(r, d, p, g, s);
     return -(r[0] * r[0] + r[1] * r[1]);
 }
@@ -672,9 +706,10 @@ static inline naive_gaussian naive_gaussian_of(const double *theta, int m, naive
 {
     int count = naive_numbers(s), P = s.H * s.W;
     const double *t = theta + m * (count + 1), *logit = theta + count;
-    naive_gaussian g = { t[0], 0, t[1], 0, 0, 1, 0, 1 };
+    naive_gaussian g = { { 0, 0, 0, 0, 0 }, t[0], 0, t[1], 0, 0, 1, 0, 1 };
     double sum = 0;
-    if (s.shape != NAIVE_LINE) { g.mu2 = t[1]; g.alpha = t[2]; g.beta = t[3]; }
+    for (int i = 0; i < count; i++) g.t[i] = t[i];
+    if (s.shape == NAIVE_FULL || s.shape == NAIVE_SEPARABLE) { g.mu2 = t[1]; g.alpha = t[2]; g.beta = t[3]; }
     if (s.shape == NAIVE_FULL) g.gamma = t[4];
     for (int i = 0; i < s.M && s.M > 1; i++)
         sum += exp(logit[i * (count + 1)] - logit[m * (count + 1)]);
@@ -755,7 +790,7 @@ static inline void naive_gaussian_backward(double *dt, int map, const double *dy
                                            const double *a, const double *u,
                                            naive_gaussian g, const double *b, naive_smoother s)
 {
-    double d5[5] = { 0, 0, 0, 0, 0 }, r[2], d[2], middle = 0, sum = 0;
+    double d5[5] = { 0, 0, 0, 0, 0 }, slope[5], r[2], d[2], middle = 0, sum = 0;
     int P = s.H * s.W;
     for (int p = 0; p < P; p++) sum += naive_gaussian_at(p, g, s);
     for (int p = 0; p < P && s.normalise; p++)
@@ -763,13 +798,18 @@ static inline void naive_gaussian_backward(double *dt, int map, const double *dy
     for (int p = 0; p < P; p++) {
         double du = naive_du(map, p, dy, a, b, s), G = naive_gaussian_at(p, g, s);
         double de = g.weight * G * (du - middle);
+        if (s.M > 1) dt[naive_numbers(s)] += g.weight * (G - u[p]) * du;
+        if (s.shape >= NAIVE_GAUSS) {
+            naive_attention(p, g.t, s, slope);
+            for (int i = 0; i < 5; i++) d5[i] += de * slope[i];
+            continue;
+        }
         naive_r_and_d(r, d, p, g, s);
         d5[0] += de * 2 * (r[0] * g.alpha + r[1] * g.gamma);
         d5[1] += de * 2 * (r[0] * g.gamma + r[1] * g.beta);
         d5[2] -= de * 2 * r[0] * d[0];
         d5[3] -= de * 2 * r[1] * d[1];
         d5[4] -= de * 2 * (r[0] * d[1] + r[1] * d[0]);
-        if (s.M > 1) dt[naive_numbers(s)] += g.weight * (G - u[p]) * du;
     }
     for (int i = 0; i < naive_numbers(s); i++)
         dt[i] += d5[s.shape == NAIVE_LINE && i == 1 ? 2 : i];

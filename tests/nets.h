@@ -122,7 +122,8 @@ static inline lsnn_status build_net(lsnn_net *net, int batch, uint64_t seed, int
 }
 
 /* The models of examples/models.h, reduced: 3 kernels, 3 maps, 8 hidden units; for images
-   of 14x14 and more. cnn, lc, location, content.                                        */
+   of 14x14 and more. cnn, lc, location, content; tkn, with a window that is penalised and
+   clipped.                                                                              */
 static inline int small_theta(lsnn_net *net, int image)
 {
     lsnn_options p1 = named("param1"), p2 = named("param2"), p3 = named("param3");
@@ -142,9 +143,14 @@ static inline int small_scores(lsnn_net *net, const char *model, int side)
     lsnn_options dense1 = named("dense1"), dense2 = named("dense2");
     int image = lsnn_input(net, 1, side, side), x;
     int content = strcmp(model, "content") == 0;
-    int smooth = content || strcmp(model, "location") == 0;
+    int tkn = strcmp(model, "tkn") == 0;
+    int smooth = content || tkn || strcmp(model, "location") == 0;
     conv1.no_bias = smooth;
-    smooth1.normalise = LSNN_NORMALISE_MEAN;
+    if (tkn) {
+        smooth1.smooth_shape = LSNN_ATTENTION_CAUCHY;
+        smooth1.l2 = 0.3;
+        smooth1.clip = LSNN_CLIP_CODE;
+    } else smooth1.normalise = LSNN_NORMALISE_MEAN;
     x = strcmp(model, "lc") == 0 ? lsnn_local2d(net, image, 3, 5, &conv1)
                                  : lsnn_conv2d(net, image, 3, 5, &conv1);
     if (smooth)
@@ -217,7 +223,7 @@ static inline lsnn_status power_backward(lsnn_ctx *cx, lsnn_call *c)
 }
 static const lsnn_layer_type power_type = {
     "power", "lr_factor freeze no_decay custom0", 1, 1, LSNN_Y_FREE,
-    power_plan, power_forward, power_backward, NULL
+    power_plan, power_forward, power_backward, NULL, NULL
 };
 
 /* Every layer type, two branches that share a dense layer, two classifying heads (3 and 4

@@ -725,9 +725,7 @@ static inline naive_smoother op_smoother(const lsnn_smoother *s)
 {
     naive_smoother u;
     u.N = s->n; u.K = s->k; u.R = s->rank ? s->rank : 1; u.H = s->h; u.W = s->w;
-    u.shape = s->shape == LSNN_TABLE ? NAIVE_TABLE
-            : s->shape == LSNN_GAUSSIAN_SEPARABLE ? NAIVE_SEPARABLE
-            : s->shape == LSNN_GAUSSIAN_1D ? NAIVE_LINE : NAIVE_FULL;
+    u.shape = (int)s->shape;             /* numbered alike                               */
     u.M = s->mixture ? s->mixture : 1;
     u.normalise = s->normalise == LSNN_NORMALISE_SUM ? 1
                 : s->normalise == LSNN_NORMALISE_MEAN ? 2 : 0;

@@ -231,7 +231,7 @@ static void absolute_init(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rn
 }
 static const lsnn_layer_type absolute_type = {
     "absolute", "loss_weight", 1, 1, LSNN_IS_LOSS, absolute_plan, absolute_forward,
-    absolute_backward, absolute_init
+    absolute_backward, absolute_init, NULL
 };
 
 static void test_own_loss(void)

@@ -104,12 +104,17 @@ static void read_window(lsnn_window *s)
 }
 static void read_smoother(lsnn_smoother *s)
 {
+    static const char *const windows[] = { "gauss", "cauchy", "gauss_rho", "cauchy_rho",
+                                           "gauss_line", "cauchy_line" };
     memset(s, 0, sizeof *s);
     s->n = whole("n"); s->k = whole("k"); s->rank = whole("rank");
     s->h = whole("h"); s->w = whole("w");
     s->shape = whole("table") ? LSNN_TABLE
              : says("shape", "separable") ? LSNN_GAUSSIAN_SEPARABLE
              : says("shape", "line") ? LSNN_GAUSSIAN_1D : LSNN_GAUSSIAN;
+    for (size_t i = 0; i < sizeof windows / sizeof *windows; i++)    /* the last, longest */
+        if (says("shape", windows[i]))
+            s->shape = (lsnn_smooth_shape)(LSNN_ATTENTION_GAUSSIAN + (int)i);
     s->mixture = whole("mixture");
     s->normalise = says("normalise", "sum") ? LSNN_NORMALISE_SUM
                  : says("normalise", "mean") ? LSNN_NORMALISE_MEAN : LSNN_NORMALISE_NONE;
@@ -363,12 +368,12 @@ static int check_file(const char *folder, const char *family)
 int main(int argc, char **argv)
 {
     static const char *const families[] = { "conv", "local", "pool", "plain", "smooth",
-                                            "optimizer", "lecture" };
+                                            "optimizer", "lecture", "attention" };
     const char *folder = argc > 1 ? argv[1] : "tests/golden";
     int cases = 0;
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++)
         cases += check_file(folder, families[i]);
-    CHECK(cases >= 105);                  /* an empty folder must not pass                */
+    CHECK(cases >= 115);                  /* an empty folder must not pass                */
     test_end("%d golden cases", cases);
     lsnn_ctx_free(&cx);
     return test_finish();

@@ -98,8 +98,9 @@ static int draw_smooth(plotter *p, int x)
 {
     lsnn_options o = fresh_options(p), t = fresh_options(p);
     lsnn_shape s = shape_of(p, x);
-    int theta = LSNN_FREE, shape = upto(p, 3);
+    int theta = LSNN_FREE, shape = upto(p, 7);
     if (s.h < 2 || s.w < 2) return x;
+    if (shape >= LSNN_GAUSSIAN_1D) shape++;              /* TKN's windows                */
     o.smooth_shape = (lsnn_smooth_shape)shape;
     o.rank = s.c % 2 == 0 ? 1 + upto(p, 2) : 1;
     if (shape != LSNN_TABLE) {
@@ -110,7 +111,7 @@ static int draw_smooth(plotter *p, int x)
     o.no_bias = !o.smooth_bias && upto(p, 2);
     t.init_scale = 0.3;
     o.freeze = upto(p, 8) == 0;
-    if (upto(p, 2)) {
+    if (upto(p, 2) && shape < LSNN_ATTENTION_GAUSSIAN) {
         int group = shape == LSNN_GAUSSIAN_SEPARABLE ? 4 : 5;
         int a_map = shape == LSNN_TABLE ? s.h * s.w
                   : o.mixture > 1 ? o.mixture * (group + 1) : group;

@@ -1436,10 +1436,11 @@ static void test_refusals(void)
 }
 
 static const lsnn_layer_type wide_type = {
-    "wide", "", 1, 64, LSNN_Y_FREE, power_plan, power_forward, power_backward, NULL
+    "wide", "", 1, 64, LSNN_Y_FREE, power_plan, power_forward, power_backward, NULL, NULL
 };
 static const lsnn_layer_type spaced_type = {
-    "my layer", "custom0", 1, 1, LSNN_Y_FREE, power_plan, power_forward, power_backward, NULL
+    "my layer", "custom0", 1, 1, LSNN_Y_FREE, power_plan, power_forward, power_backward, NULL,
+    NULL
 };
 
 /* Refuses to build, by `status` and a message with `needle`, what make added to an input. */

@@ -77,7 +77,7 @@ static void draw_smoother(lsnn_smoother *s, int most)
     s->n = draw_size(4); s->k = draw_size(most); s->rank = draw_int(0, 3);
     s->h = draw_int(0, 5) ? draw_size(12) : 1;
     s->w = draw_int(0, 5) ? draw_size(12) : 1;
-    s->shape = draw_int(0, 2) ? LSNN_GAUSSIAN : (lsnn_smooth_shape)draw_int(1, 3);
+    s->shape = draw_int(0, 2) ? LSNN_GAUSSIAN : (lsnn_smooth_shape)draw_int(1, LSNN_ATTENTION_CAUCHY_1D);
     if (s->shape != LSNN_TABLE) {
         s->normalise = (lsnn_normalise)draw_int(0, 2);
         s->mixture = draw_int(0, 1) ? draw_int(0, 4) : 0;
@@ -139,9 +139,11 @@ static void draw_problem(problem *p, const op *o, int most)
 /* Number j of theta from a number in [-1, 1]: mu in [-0.5, 1.5], logits as they are.    */
 static double draw_theta(const lsnn_smoother *s, size_t j, double v)
 {
-    int numbers = s->shape == LSNN_GAUSSIAN ? 5 : s->shape == LSNN_GAUSSIAN_SEPARABLE ? 4 : 2;
-    int part = (int)(j % (size_t)(numbers + (s->mixture > 1)));
-    if (s->shape == LSNN_TABLE || part == numbers) return v;
+    int numbers = naive_numbers(op_smoother(s));
+    int part = numbers ? (int)(j % (size_t)(numbers + (s->mixture > 1))) : 0;
+    if (part == numbers) return v;
+    if (s->shape >= LSNN_ATTENTION_GAUSSIAN)             /* s in [-1.5, -0.5], [0.5, 1.5]  */
+        return part == 4 ? v : part % 2 ? v + (v < 0 ? -0.5 : 0.5) : v + 0.5;
     return part < (s->shape == LSNN_GAUSSIAN_1D ? 1 : 2) ? v + 0.5 : v * 2;
 }
 
@@ -156,6 +158,8 @@ static void draw_input(const problem *p, int i, double *v)
         if (strstr(name, "relu")) v[j] += v[j] < 0 ? -0.125 : 0.125;
         if (strcmp(name, "softmax") == 0 || strcmp(name, "sigmoid") == 0) v[j] *= 4;
         if (strstr(name, "tanh")) v[j] *= j % 2 ? 8 : 1;           /* flat, and near 0     */
+        if (p->op->size == op_lp_pool_size && i == 0)              /* off |x|^p's kink     */
+            v[j] += v[j] < 0 ? -0.0625 : 0.0625;
         if (p->op->size == op_lp_pool_size && i == 1) v[j] = 4 + 3 * v[j];        /* p       */
         if (norm && i == 4) v[j] = fabs(v[j]) + 0.25;          /* a variance             */
         if (p->op->size == op_smooth_size && i == 1) v[j] = draw_theta(&p->u, j, v[j]);
@@ -665,27 +669,28 @@ static void check_differences(const op *o)
    none, outside and inside, free and per image.                                         */
 static void check_smoother_options(void)
 {
+    enum { SHAPES = LSNN_ATTENTION_CAUCHY_1D + 1 };
     int done = 0;
-    for (int i = 0; i < 4 * 3 * 2 * 3 * 3 * 2; i++) {
+    for (int i = 0; i < SHAPES * 3 * 2 * 3 * 3 * 2; i++) {
         problem p;
         int tries = 0;
         memset(&p, 0, sizeof p);
         p.op = op_find("smooth", 6);
-        p.u.n = 2; p.u.k = 2; p.u.h = i % 5 ? 3 : 1; p.u.w = 4;
-        p.u.shape = (lsnn_smooth_shape)(i % 4);
-        p.u.mixture = i / 4 % 3 + 1;
-        p.u.rank = i / 12 % 2 + 1;
-        p.u.normalise = (lsnn_normalise)(i / 24 % 3);
-        p.bias = i / 72 % 3 > 0;
-        p.u.smooth_bias = i / 72 % 3 > 1;
-        p.u.per_image = i / 216;
+        p.u.n = 2; p.u.k = 2; p.u.h = i % 7 ? 3 : 1; p.u.w = 4;
+        p.u.shape = (lsnn_smooth_shape)(i % SHAPES);
+        p.u.mixture = i / SHAPES % 3 + 1;
+        p.u.rank = i / (3 * SHAPES) % 2 + 1;
+        p.u.normalise = (lsnn_normalise)(i / (6 * SHAPES) % 3);
+        p.bias = i / (18 * SHAPES) % 3 > 0;
+        p.u.smooth_bias = i / (18 * SHAPES) % 3 > 1;
+        p.u.per_image = i / (54 * SHAPES);
         if (p.u.shape == LSNN_TABLE && (p.u.mixture > 1 || p.u.normalise)) continue;
         op_size(&p);
         while (tries < 9 && !check_gradients(&p)) tries++;
         CHECK(tries < 9);
         done++;
     }
-    CHECK(done == 336);
+    CHECK(done == 9 * 3 * 2 * 3 * 3 * 2 + 2 * 3 * 2);
     test_end("smooth: central differences of every input, %d choices of options", done);
 }
 #endif
@@ -1218,7 +1223,7 @@ static void check_bad_smoothers(void)
     BAD_SMOOTHER(w, -3, LSNN_ESHAPE)
     BAD_SMOOTHER(normalise, (lsnn_normalise)3, LSNN_EVALUE)
 #ifndef __cplusplus
-    BAD_SMOOTHER(shape, (lsnn_smooth_shape)9, LSNN_EVALUE)
+    BAD_SMOOTHER(shape, (lsnn_smooth_shape)10, LSNN_EVALUE)
 #endif
     BAD_SMOOTHER(mixture, -1, LSNN_ESHAPE)
     BAD_SMOOTHER(mixture, INT_MAX, LSNN_ESHAPE)

@@ -12,7 +12,7 @@
 #include "nets.h"
 
 /* ---- a type that does as it is told ------------------------------------------------------ */
-enum { NOWHERE, PLAN, FORWARD, BACKWARD };
+enum { NOWHERE, PLAN, FORWARD, BACKWARD, PROJECT };
 static struct {
     int where, says;                     /* 1: gives a reason                             */
     lsnn_status status;
@@ -51,8 +51,13 @@ static lsnn_status picky_backward(lsnn_ctx *cx, lsnn_call *c)
         c->dx[0][i] = c->dy[i] + (c->add[0] ? c->dx[0][i] : 0);
     return answer(cx, BACKWARD);
 }
+static lsnn_status picky_project(lsnn_ctx *cx, const lsnn_projection *p)
+{
+    (void)p;
+    return answer(cx, PROJECT);
+}
 static const lsnn_layer_type picky_type = {
-    "picky", "", 1, 1, 0, picky_plan, picky_forward, picky_backward, NULL
+    "picky", "", 1, 1, 0, picky_plan, picky_forward, picky_backward, NULL, picky_project
 };
 
 static lsnn_net *picky_net(lsnn_ctx *cx, int side)
@@ -111,6 +116,8 @@ static void test_refuses(void)
         told.where = BACKWARD;
         CHECK(lsnn_forward(net, b, 1, NULL) == LSNN_OK);
         TOLD(lsnn_backward(net));
+        TOLD(lsnn_fit(net, &data, &fit));
+        told.where = PROJECT;
         TOLD(lsnn_fit(net, &data, &fit));
         told.where = NOWHERE;
         CHECK(lsnn_fit(net, &data, &fit) == LSNN_OK && cx.status == LSNN_OK);

@@ -144,28 +144,28 @@ static void test_stops(void)
 }
 
 /* Several stops on the way, each resumed run writing the next checkpoint.                 */
-static void test_chain(void)
+static void test_chain(const char *model)
 {
     lsnn_fit_desc plan = plan_fit(LSNN_SGD), part = plan;
-    run *whole = train("lc", &plan, 4, BATCH, SAMPLES), *last = NULL;
+    run *whole = train(model, &plan, 4, BATCH, SAMPLES), *last = NULL;
     part.save = checkpoint;
     part.progress = stop_at;
     for (int at = 5; at < 100 && (!last || last->status == LSNN_STOPPED); at += 8) {
         if (last) run_free(last);
         part.user = &at;
-        last = train("lc", &part, 4, BATCH, SAMPLES);
+        last = train(model, &part, 4, BATCH, SAMPLES);
         part.resume = checkpoint;
     }
     CHECK(last && last->status == LSNN_OK && same_run(whole, last));
     if (last) run_free(last);
     part.progress = NULL;                /* finished: a resume has nothing left to do     */
-    last = train("lc", &part, 5, BATCH, SAMPLES);
+    last = train(model, &part, 5, BATCH, SAMPLES);
     CHECK(last->status == LSNN_OK);
     CHECK(net_is(last->net, net_values(whole->net)));
     run_free(last);
     run_free(whole);
     CHECK(heap.live == 0);
-    test_end("stopped five times on the way: the same bits");
+    test_end("%s stopped five times on the way: the same bits", model);
 }
 
 /* Which steps are saved: each multiple of save_every, also one that ends an epoch.         */
@@ -487,7 +487,8 @@ int main(void)
              folder ? folder : ".");
     test_kills();                        /* before anything else: it forks                  */
     test_stops();
-    test_chain();
+    test_chain("lc");
+    test_chain("tkn");
     test_save_every();
     test_ends();
     test_refused();

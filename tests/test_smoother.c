@@ -221,18 +221,19 @@ typedef struct choice {
     int shape, mixture, rank, normalise, bias, content;  /* bias: none, outside, inside  */
     int h, w;
 } choice;
-enum { CHOICES = 4 * 3 * 2 * 3 * 3 * 2 };
+enum { SHAPES = LSNN_ATTENTION_CAUCHY_1D + 1, CHOICES = SHAPES * 3 * 2 * 3 * 3 * 2 };
 
 /* Choice number i; 0 if there is none of that number: tables take no more than a rank.  */
 static int choice_of(int i, choice *c)
 {
-    c->shape = i % 4;
-    c->mixture = i / 4 % 3 + 1;
-    c->rank = i / 12 % 2 + 1;
-    c->normalise = i / 24 % 3;
-    c->bias = i / 72 % 3;
-    c->content = i / 216;
-    c->h = c->shape == LSNN_GAUSSIAN_1D && c->rank == 1 ? 1 : 4;
+    c->shape = i % SHAPES;
+    c->mixture = i / SHAPES % 3 + 1;
+    c->rank = i / (3 * SHAPES) % 2 + 1;
+    c->normalise = i / (6 * SHAPES) % 3;
+    c->bias = i / (18 * SHAPES) % 3;
+    c->content = i / (54 * SHAPES);
+    c->h = (c->shape == LSNN_GAUSSIAN_1D || c->shape >= LSNN_ATTENTION_GAUSSIAN_1D) &&
+           c->rank == 1 ? 1 : 4;
     c->w = 5;
     return c->shape != LSNN_TABLE || (c->mixture == 1 && c->normalise == 0);
 }
@@ -306,6 +307,29 @@ static double differences(lsnn_net *net, const lsnn_batch *b, int *total)
     return worst;
 }
 
+/* TKN's s stays away from 0, where windows are narrower than a pixel: differences need smooth
+   ones. Theta's own numbers, or biases and weights of the layer that makes them.         */
+static void widen(lsnn_net *net, const choice *c, int numbers)
+{
+    static const int count[6] = { 4, 4, 5, 5, 2, 2 };
+    const char *name = c->content ? "theta.bias" : "smooth1.theta";
+    lsnn_real *v = new_reals((size_t)numbers);
+    int each;
+    if (c->shape < LSNN_ATTENTION_GAUSSIAN) { free(v); return; }
+    each = count[c->shape - LSNN_ATTENTION_GAUSSIAN] + (c->mixture > 1);
+    CHECK(lsnn_net_get(net, name, v, (size_t)numbers) == LSNN_OK);
+    for (int j = 0; j < numbers; j++)
+        if (j % each == 1 || (j % each == 3 && each > 3))
+            v[j] = c->content ? (lsnn_real)(j % 3 ? 1.2 : -1.2) : v[j] + (v[j] < 0 ? -1 : 1);
+    CHECK(lsnn_net_set(net, name, v, (size_t)numbers) == LSNN_OK);
+    free(v);
+    if (!c->content) return;
+    v = new_reals((size_t)(numbers * c->h * c->w));
+    draw_reals(v, (size_t)(numbers * c->h * c->w), 7, (lsnn_real)-0.1, (lsnn_real)0.1);
+    CHECK(lsnn_net_set(net, "theta.weight", v, (size_t)(numbers * c->h * c->w)) == LSNN_OK);
+    free(v);
+}
+
 static void test_gradients(void)
 {
     static sample_batch s;
@@ -323,8 +347,11 @@ static void test_gradients(void)
         int last, numbers;
         double error;
         if (!choice_of(i, &c)) continue;
+        if (c.shape >= LSNN_ATTENTION_GAUSSIAN &&        /* any two of their choices meet  */
+            (c.shape + c.mixture + c.rank + c.normalise + c.bias + c.content) % 3) continue;
         net = choice_net(&c, &last, &numbers);
         build(net, last, 40 + (uint64_t)i);
+        widen(net, &c, numbers);
         b = draw_batch(&s, 3, c.h * c.w, 50 + (uint64_t)i);
         draw_reals(target, sizeof target / sizeof *target, 1, -1, 1);
         b->targets = target;
@@ -337,7 +364,7 @@ static void test_gradients(void)
         lsnn_net_free(net);
         nets++;
     }
-    CHECK(nets == 336);
+    CHECK(nets == 3 * 108 + 12 + 6 * 36);
     test_end("all options together: %d gradients of %d nets by differences, worst %.1e", total,
              nets, worst);
 }
@@ -345,7 +372,7 @@ static void test_gradients(void)
 /* ---- counts, files, first values ------------------------------------------------------ */
 static void test_counts(void)
 {
-    static const int numbers_of[] = { 5, 4 * 5, 4, 2 };
+    static const int numbers_of[] = { 5, 4 * 5, 4, 2, 4, 4, 5, 5, 2, 2 };
     int nets = 0;
     choice c;
     for (int i = 0; i < CHOICES; i++) {
@@ -376,7 +403,7 @@ static void test_files(void)
     int nets = 0;
     choice c;
     snprintf(path, sizeof path, "%.500s/smoother.safetensors", folder ? folder : ".");
-    for (int i = 0; i < CHOICES; i += 5) {
+    for (int i = 0; i < CHOICES; i += 7) {
         lsnn_real y[2 * 2 * 4 * 5], z[2 * 2 * 4 * 5];
         lsnn_net *net, *twin;
         int last, numbers;
@@ -400,14 +427,17 @@ static void test_files(void)
     test_end("files: %d nets with every option come back with their options", nets);
 }
 
-/* mu in [0.2, 0.8], alpha = beta = 1.5, gamma = 0, logits 0; all mu differ.             */
+/* mu in [0.2, 0.8], alpha = beta = 1.5, gamma = 0, logits 0; all mu differ. TKN's windows:
+   mu = 0.5, s = 1, r = 0.                                                               */
 static void test_first_values(void)
 {
-    static const int order[4][5] = { { 0, 0, 1, 1, 2 }, { 0, 0, 0, 0, 0 }, { 0, 0, 1, 1, 0 },
-                                     { 0, 1, 0, 0, 0 } };
-    static const int count[4] = { 5, 0, 4, 2 };
+    static const int order[SHAPES][5] = { { 0, 0, 1, 1, 2 }, { 0, 0, 0, 0, 0 },
+        { 0, 0, 1, 1, 0 }, { 0, 1, 0, 0, 0 }, { 3, 4, 3, 4, 0 }, { 3, 4, 3, 4, 0 },
+        { 3, 4, 3, 4, 2 }, { 3, 4, 3, 4, 2 }, { 3, 4, 0, 0, 0 }, { 3, 4, 0, 0, 0 } };
+    static const int count[SHAPES] = { 5, 0, 4, 2, 4, 4, 5, 5, 2, 2 };
+    static const double begins[5] = { 0, 1.5, 0, 0.5, 1 };
     choice c;
-    for (int i = 0; i < 216; i++) {
+    for (int i = 0; i < CHOICES / 2; i++) {
         lsnn_net *net;
         lsnn_real *v;
         int last, numbers, each;
@@ -420,7 +450,7 @@ static void test_first_values(void)
         for (int j = 0; j < numbers; j++) {
             int part = j % each, what = part < count[c.shape] ? order[c.shape][part] : 2;
             if (what == 0) CHECK(v[j] >= (lsnn_real)0.2 && v[j] <= (lsnn_real)0.8);
-            else NEAR(v[j], what == 1 ? 1.5 : 0, 0);
+            else NEAR(v[j], begins[what], 0);
             if (j >= each && what == 0) CHECK(v[j] < v[j - each] || v[j] > v[j - each]);
         }
         free(v);
@@ -481,8 +511,10 @@ static lsnn_smoother far_smoother(int shape, int mixture, int normalise)
 /* mu_x, mu_y, alpha, beta, gamma in the order of a shape, then a logit in a mixture.    */
 static int put_theta(lsnn_real *theta, const lsnn_smoother *s, const double t[5], double logit)
 {
-    static const int order[4][6] = { { 0, 1, 2, 3, 4, -1 }, { -1, 0, 0, 0, 0, 0 },
-                                     { 0, 1, 2, 3, -1, 0 }, { 0, 2, -1, 0, 0, 0 } };
+    static const int order[SHAPES][6] = { { 0, 1, 2, 3, 4, -1 }, { -1, 0, 0, 0, 0, 0 },
+        { 0, 1, 2, 3, -1, 0 }, { 0, 2, -1, 0, 0, 0 }, { 0, 2, 1, 3, -1, 0 },
+        { 0, 2, 1, 3, -1, 0 }, { 0, 2, 1, 3, 4, -1 }, { 0, 2, 1, 3, 4, -1 },
+        { 0, 2, -1, 0, 0, 0 }, { 0, 2, -1, 0, 0, 0 } };
     int n = 0;
     for (; order[s->shape][n] >= 0; n++) theta[n] = (lsnn_real)t[order[s->shape][n]];
     if (s->mixture > 1) theta[n++] = (lsnn_real)logit;
@@ -537,6 +569,34 @@ static void test_extremes(void)
     }
     CHECK(bad == 0);
     test_end("extremes: %d thetas with mu to 1e10 and alpha to 1e17 give finite maps and "
+             "gradients", count);
+}
+
+/* The same of TKN's windows: s at 0, hardly anything, below 0, and huge.                */
+static void test_attention_extremes(void)
+{
+    static const double mu[] = { -1e30, -1e3, -0.01, 0, 0.5, 1, 1.3, 1e10 };
+    static const double width[] = { 0, 1e-38, -1e-5, 0.3, 1, -2, 1e3, 1e30 };
+    static const double r[] = { 0, 0.5, -30, 1e20 };
+    int bad = 0, count = 0;
+    for (int i = 0; i < 8 * 8 * 8 * 8 * 4; i++) {
+        double t[5], home[5] = { 0.3, 0.6, 0.8, 0.5, 0.2 };
+        lsnn_smoother s = far_smoother(LSNN_ATTENTION_GAUSSIAN + count % 6, 1 + i / 3 % 2,
+                                       i / 7 % 3);
+        lsnn_real theta[18];
+        int n;
+        t[0] = mu[i % 8]; t[1] = mu[i / 8 % 8];
+        t[2] = width[i / 64 % 8]; t[3] = width[i / 512 % 8];
+        t[4] = r[i / 4096];
+        n = put_theta(theta, &s, t, i % 7 * 1e3 - 3e3);
+        if (s.mixture > 1) put_theta(theta + n, &s, home, 0);
+        if (!sane(&s, theta) && bad++ < 5)
+            printf("# mu %g %g s %g %g r %g, shape %d mixture %d normalise %d\n", t[0], t[1],
+                   t[2], t[3], t[4], (int)s.shape, s.mixture, (int)s.normalise);
+        count++;
+    }
+    CHECK(bad == 0);
+    test_end("extremes: %d of TKN's windows, s from 0 to 1e30, are finite and have finite "
              "gradients", count);
 }
 
@@ -611,6 +671,7 @@ int main(void)
     test_first_values();
     test_signal();
     test_extremes();
+    test_attention_extremes();
     test_narrow();
     test_nan();
     lsnn_ctx_free(&cx);

@@ -144,31 +144,31 @@ static lsnn_status lsnni_plan_leaky_relu(lsnn_ctx *cx, lsnn_layer_plan *p)
 static const lsnn_layer_type lsnni_relu_type = {
     "relu", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_IS_RELU,
-    lsnni_plan_same, lsnni_forward_relu, lsnni_backward_relu, NULL
+    lsnni_plan_same, lsnni_forward_relu, lsnni_backward_relu, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_leaky_relu_type = {
     "leaky_relu", "slope", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_leaky_relu, lsnni_forward_leaky_relu, lsnni_backward_leaky_relu, NULL
+    lsnni_plan_leaky_relu, lsnni_forward_leaky_relu, lsnni_backward_leaky_relu, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_sigmoid_type = {
     "sigmoid", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_same, lsnni_forward_sigmoid, lsnni_backward_sigmoid, NULL
+    lsnni_plan_same, lsnni_forward_sigmoid, lsnni_backward_sigmoid, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_tanh_type = {
     "tanh", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_same, lsnni_forward_tanh, lsnni_backward_tanh, NULL
+    lsnni_plan_same, lsnni_forward_tanh, lsnni_backward_tanh, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_scaled_tanh_type = {
     "scaled_tanh", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_same, lsnni_forward_scaled_tanh, lsnni_backward_scaled_tanh, NULL
+    lsnni_plan_same, lsnni_forward_scaled_tanh, lsnni_backward_scaled_tanh, NULL, NULL
 };
 
 LSNN_API int lsnn_relu(lsnn_net *net, int x, const lsnn_options *o)

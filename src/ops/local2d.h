@@ -342,7 +342,7 @@ static lsnn_status lsnni_backward_local2d(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_local2d_type = {
     "local2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_local2d, lsnni_forward_local2d, lsnni_backward_local2d, NULL
+    lsnni_plan_local2d, lsnni_forward_local2d, lsnni_backward_local2d, NULL, NULL
 };
 
 LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)

@@ -15,14 +15,19 @@
    softmax of exponents relative to the largest one, never of the exponents.  */
 enum { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, LSNNI_GAMMA, LSNNI_NUMBERS };
 
-/* The numbers of a Gaussian that a shape has, in theta's order; the others are 0. */
+/* The numbers of a Gaussian, or of an attention window, that a shape has, in theta's order; the
+   others are 0.                                                              */
 typedef struct lsnni_family { int count, number[LSNNI_NUMBERS]; } lsnni_family;
 static const lsnni_family lsnni_families[] = {
     { 5, { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, LSNNI_GAMMA } },
     { 0, { 0, 0, 0, 0, 0 } },                            /* a table           */
     { 4, { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, 0 } },
-    { 2, { LSNNI_MU_X, LSNNI_ALPHA, 0, 0, 0 } }
+    { 2, { LSNNI_MU_X, LSNNI_ALPHA, 0, 0, 0 } },
+    { 4, { 0, 1, 2, 3, 0 } }, { 4, { 0, 1, 2, 3, 0 } },  /* see >>attention   */
+    { 5, { 0, 1, 2, 3, 4 } }, { 5, { 0, 1, 2, 3, 4 } },
+    { 2, { 0, 1, 0, 0, 0 } }, { 2, { 0, 1, 0, 0, 0 } }
 };
+enum { LSNNI_SHAPES = (int)(sizeof lsnni_families / sizeof lsnni_families[0]) };
 
 static int lsnni_parts(const lsnn_smoother *s) { return s->mixture > 1 ? s->mixture : 1; }
 
@@ -34,7 +39,7 @@ static int lsnni_stride(const lsnn_smoother *s)
 
 LSNN_API int lsnn_smoother_theta(const lsnn_smoother *s)
 {
-    if ((int)s->shape < 0 || s->shape > LSNN_GAUSSIAN_1D) return 0;
+    if ((int)s->shape < 0 || (int)s->shape >= LSNNI_SHAPES) return 0;
     return s->shape == LSNN_TABLE ? s->h * s->w : lsnni_parts(s) * lsnni_stride(s);
 }
 
@@ -58,7 +63,7 @@ static lsnn_status lsnni_smooth_check(lsnn_ctx *cx, const lsnn_smoother *s)
     if ((double)s->n * s->k * size[2] > INT_MAX || (double)s->h * s->w > INT_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d images x %d kernels x rank %d, maps of "
                           "%d x %d are too many", s->n, s->k, size[2], s->h, s->w);
-    if ((int)s->shape < 0 || s->shape > LSNN_GAUSSIAN_1D || (int)s->normalise < 0 ||
+    if ((int)s->shape < 0 || (int)s->shape >= LSNNI_SHAPES || (int)s->normalise < 0 ||
         s->normalise > LSNN_NORMALISE_MEAN)
         return lsnni_fail(cx, LSNN_EVALUE, "smooth: shape %d or normalise %d is unknown",
                           (int)s->shape, (int)s->normalise);
@@ -82,22 +87,30 @@ static lsnn_status lsnni_smooth_check(lsnn_ctx *cx, const lsnn_smoother *s)
 /* One Gaussian: its numbers, its weight in the mixture, and G_p = scale exp(e_p - shift). */
 typedef struct lsnni_bell { double t[LSNNI_NUMBERS], weight, shift, scale; } lsnni_bell;
 
-/* d = p - mu and r = Phi d at pixel p; returns the exponent, -r . r.          */
+/* The exponent at pixel p, -r . r where d = p - mu and r = Phi d, and its derivatives by the
+   five numbers (Eq. 7).                                                      */
 static double lsnni_bell_exponent(const lsnni_bell *g, const lsnn_smoother *s, int p,
-                                  double d[2], double r[2])
+                                  double slope[LSNNI_NUMBERS])
 {
     const double *t = g->t;
+    double d[2], r[2];
+    if (lsnni_attentive(s->shape)) return lsnni_attention_exponent(t, s, p, slope);
     d[0] = p % s->w * lsnni_spacing(s->w) - t[LSNNI_MU_X];
     d[1] = p / s->w * lsnni_spacing(s->h) - t[LSNNI_MU_Y];
     r[0] = t[LSNNI_ALPHA] * d[0] + t[LSNNI_GAMMA] * d[1];
     r[1] = t[LSNNI_GAMMA] * d[0] + t[LSNNI_BETA] * d[1];
+    slope[LSNNI_MU_X] = 2 * (r[0] * t[LSNNI_ALPHA] + r[1] * t[LSNNI_GAMMA]);
+    slope[LSNNI_MU_Y] = 2 * (r[0] * t[LSNNI_GAMMA] + r[1] * t[LSNNI_BETA]);
+    slope[LSNNI_ALPHA] = -2 * r[0] * d[0];
+    slope[LSNNI_BETA] = -2 * r[1] * d[1];
+    slope[LSNNI_GAMMA] = -2 * (r[0] * d[1] + r[1] * d[0]);
     return -(r[0] * r[0] + r[1] * r[1]);
 }
 
 static double lsnni_bell_at(const lsnni_bell *g, const lsnn_smoother *s, int p)
 {
-    double d[2], r[2];
-    return g->scale * exp(lsnni_bell_exponent(g, s, p, d, r) - g->shift);
+    double slope[LSNNI_NUMBERS];
+    return g->scale * exp(lsnni_bell_exponent(g, s, p, slope) - g->shift);
 }
 
 /* Gaussian m of the map whose theta this is.                                  */
@@ -105,7 +118,7 @@ static lsnni_bell lsnni_bell_of(const lsnn_real *theta, int m, const lsnn_smooth
 {
     int stride = lsnni_stride(s), parts = lsnni_parts(s), count = s->h * s->w;
     const lsnn_real *logit = theta + stride - 1;
-    double sum = 0, d[2], r[2];
+    double sum = 0, slope[LSNNI_NUMBERS];
     lsnni_bell g;
     lsnni_numbers(g.t, theta + m * stride, s);
     for (int i = 0; i < parts && parts > 1; i++)
@@ -116,7 +129,7 @@ static lsnni_bell lsnni_bell_of(const lsnn_real *theta, int m, const lsnn_smooth
     if (s->normalise == LSNN_NORMALISE_NONE) return g;
     g.shift = -HUGE_VAL;
     for (int p = 0; p < count; p++)
-        g.shift = LSNNI_MAX(g.shift, lsnni_bell_exponent(&g, s, p, d, r));
+        g.shift = LSNNI_MAX(g.shift, lsnni_bell_exponent(&g, s, p, slope));
     sum = 0;
     for (int p = 0; p < count; p++) sum += lsnni_bell_at(&g, s, p);
     g.scale = (s->normalise == LSNN_NORMALISE_MEAN ? count : 1) / sum;
@@ -204,14 +217,14 @@ static double lsnni_du(const lsnn_smoother *s, int map, int p, const lsnn_real *
 
 /* Adds Gaussian m's part of dtheta, at t. dL/de_p = w G_p (dL/dU_p - sum_q S_q dL/dU_q), where
    S = G / sum G comes from the normalisation, as in a softmax; without one that sum is
-   left out. Then Eq. 7; dL/dlogit = sum_p w (G_p - U_p) dL/dU_p.             */
+   left out. dL/dlogit = sum_p w (G_p - U_p) dL/dU_p.             */
 static void lsnni_bell_back(lsnn_real *t, const lsnni_bell *g, const lsnn_smoother *s, int map,
                             const lsnn_real *dy, const lsnn_real *a, const lsnn_real *u,
                             const lsnn_real *b)
 {
     const lsnni_family *f = &lsnni_families[s->shape];
-    double dt[LSNNI_NUMBERS] = { 0, 0, 0, 0, 0 }, d[2], r[2], middle = 0, sum = 0, logit = 0;
-    const double al = g->t[LSNNI_ALPHA], be = g->t[LSNNI_BETA], ga = g->t[LSNNI_GAMMA];
+    double dt[LSNNI_NUMBERS] = { 0, 0, 0, 0, 0 }, slope[LSNNI_NUMBERS];
+    double middle = 0, sum = 0, logit = 0;
     int count = s->h * s->w;
     for (int p = 0; p < count; p++) sum += lsnni_bell_at(g, s, p);
     for (int p = 0; p < count && s->normalise != LSNN_NORMALISE_NONE; p++)
@@ -219,12 +232,8 @@ static void lsnni_bell_back(lsnn_real *t, const lsnni_bell *g, const lsnn_smooth
     for (int p = 0; p < count; p++) {
         double du = lsnni_du(s, map, p, dy, a, b), bell = lsnni_bell_at(g, s, p);
         double de = g->weight * bell * (du - middle);
-        lsnni_bell_exponent(g, s, p, d, r);
-        dt[LSNNI_MU_X] += de * 2 * (r[0] * al + r[1] * ga);
-        dt[LSNNI_MU_Y] += de * 2 * (r[0] * ga + r[1] * be);
-        dt[LSNNI_ALPHA] -= de * 2 * r[0] * d[0];
-        dt[LSNNI_BETA] -= de * 2 * r[1] * d[1];
-        dt[LSNNI_GAMMA] -= de * 2 * (r[0] * d[1] + r[1] * d[0]);
+        lsnni_bell_exponent(g, s, p, slope);
+        for (int i = 0; i < LSNNI_NUMBERS; i++) dt[i] += de * slope[i];
         logit += g->weight * (bell - (double)u[lsnni_at2(map, p, count)]) * du;
     }
     for (int i = 0; i < f->count; i++) t[i] += LSNNI_R(dt[f->number[i]]);
@@ -387,10 +396,19 @@ static void lsnni_logits(const lsnn_real *theta, const lsnn_smoother *s, double 
     for (size_t i = stride - 1; i < end; i += stride) *sum += exp((double)theta[i] - *most);
 }
 
-/* Numbers of working memory for one map: a mixture's G and dL/dG.            */
+/* Numbers of working memory for one map: what its shape needs, and a mixture's G and dL/dG. */
 static size_t lsnni_map_room(const lsnn_smoother *s)
 {
-    return lsnni_parts(s) > 1 ? 2 * lsnni_area(s->h, s->w) : 0;
+    return lsnni_attention_room(s) +
+        (lsnni_parts(s) > 1 ? 2 * lsnni_area(s->h, s->w) : 0);
+}
+
+/* u = G, of either kind.                                                     */
+static void lsnni_bell(const lsnni_kernels *kv, lsnn_real *u, lsnn_real *room, const double *t,
+                       const lsnn_smoother *s)
+{
+    if (lsnni_attentive(s->shape)) lsnni_attention_map(kv, u, room, t, s);
+    else lsnni_gaussian(kv, u, t, s);
 }
 
 /* theta -> U of one map.                                                     */
@@ -398,18 +416,19 @@ static void lsnni_map_forward(const lsnni_kernels *kv, lsnn_real *u, lsnn_real *
                               const lsnn_real *theta, const lsnn_smoother *s)
 {
     size_t area = lsnni_area(s->h, s->w);
-    int numbers = lsnni_families[s->shape].count;
+    int numbers = lsnni_families[s->shape].count, mixed = lsnni_parts(s) > 1;
     double t[LSNNI_NUMBERS], most = 0, sum = 1;
+    lsnn_real *other = mixed ? room + lsnni_attention_room(s) : NULL;
     if (s->shape == LSNN_TABLE) {
         memcpy(u, theta, area * sizeof *u);
         return;
     }
-    if (room) lsnni_logits(theta, s, &most, &sum);
+    if (mixed) lsnni_logits(theta, s, &most, &sum);
     for (int m = 0; m < lsnni_parts(s); m++, theta += lsnni_stride(s)) {
-        lsnn_real *one = m ? room : u;
+        lsnn_real *one = m ? other : u;
         lsnni_numbers(t, theta, s);
-        lsnni_gaussian(kv, one, t, s);
-        if (room) kv->affine(u, one, exp((double)theta[numbers] - most) / sum, 0, area, m > 0);
+        lsnni_bell(kv, one, room, t, s);
+        if (mixed) kv->affine(u, one, exp((double)theta[numbers] - most) / sum, 0, area, m > 0);
     }
 }
 
@@ -422,22 +441,26 @@ static void lsnni_map_backward(const lsnni_kernels *kv, lsnn_real *dtheta, lsnn_
     size_t area = lsnni_area(s->h, s->w);
     const lsnni_family *f = &lsnni_families[s->shape];
     double t[LSNNI_NUMBERS], dt[LSNNI_NUMBERS], most = 0, sum = 1, middle = 0, w;
-    lsnn_real *dg = room ? room + area : g;
+    int mixed = lsnni_parts(s) > 1;
+    lsnn_real *other = mixed ? room + lsnni_attention_room(s) : NULL;
+    lsnn_real *dg = mixed ? other + area : g;
     if (s->shape == LSNN_TABLE) kv->affine(dtheta, g, 1, 0, area, add);
-    if (room) {
+    if (mixed) {
         lsnni_logits(theta, s, &most, &sum);
         middle = kv->dot(g, u, area);
     }
     for (int m = 0; m < lsnni_parts(s) && s->shape != LSNN_TABLE; m++) {
         lsnni_numbers(t, theta, s);
-        if (room) {
+        if (mixed) {
             w = exp((double)theta[f->count] - most) / sum;
-            lsnni_gaussian(kv, room, t, s);
+            lsnni_bell(kv, other, room, t, s);
             kv->affine(dg, g, w, 0, area, 0);
-            w *= kv->dot(g, room, area) - middle;
+            w *= kv->dot(g, other, area) - middle;
             dtheta[f->count] = LSNNI_R(w + (add ? (double)dtheta[f->count] : 0));
         }
-        lsnni_gaussian_back(kv, dt, dg, room ? room : u, t, s);
+        if (lsnni_attentive(s->shape))
+            lsnni_attention_back(kv, dt, dg, mixed ? other : u, room, t, s);
+        else lsnni_gaussian_back(kv, dt, dg, mixed ? other : u, t, s);
         for (int i = 0; i < f->count; i++)
             dtheta[i] = LSNNI_R(dt[f->number[i]] + (add ? (double)dtheta[i] : 0));
         theta += lsnni_stride(s);
@@ -670,6 +693,27 @@ static lsnn_smoother lsnni_smoother_of(const lsnn_layer_plan *p, int n, int lane
     return s;
 }
 
+/* Options that only theta of the layer's own can have, and only as one of TKN's windows. */
+static lsnn_status lsnni_smooth_options(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_options *o = &p->o;
+    int paper = o->clip == LSNN_CLIP_PAPER;
+    if ((int)o->clip < 0 || o->clip > LSNN_CLIP_CODE)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: clip %d is unknown", (int)o->clip);
+    if ((o->l2 > 0 || o->clip) && !lsnni_attentive(o->smooth_shape))
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: l2 %g and clip %d are for TKN's windows, "
+                          "smooth_shape is %d", o->l2, (int)o->clip, (int)o->smooth_shape);
+    if ((o->l2 > 0 || o->clip) && p->inputs == 2)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: l2 %g and clip %d are for theta of the "
+                          "layer's own, not for a node's", o->l2, (int)o->clip);
+    if (paper ? o->kernel_h < 1 || o->kernel_w < 0 : o->kernel_h || o->kernel_w)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: kernel_h %d, kernel_w %d, the sizes of the "
+                          "kernels that a window may not fall below, go with "
+                          "LSNN_CLIP_PAPER", o->kernel_h, o->kernel_w);
+    if (paper && !o->kernel_w) o->kernel_w = o->kernel_h;
+    return LSNN_OK;
+}
+
 static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     lsnn_smoother s;
@@ -684,6 +728,7 @@ static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
                           "no_bias that there is none");
     s = lsnni_smoother_of(p, 1, 0);
     LSNNI_TRY(lsnni_smooth_check(cx, &s));
+    LSNNI_TRY(lsnni_smooth_options(cx, p));
     numbers = lsnn_smoother_theta(&s);
     if (s.per_image && lsnni_area(numbers, p->in[0].c) != (size_t)lsnni_features(p->in[1]))
         return lsnni_fail(cx, LSNN_ESHAPE,
@@ -694,6 +739,9 @@ static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
     p->out.c = s.k;
     bias = s.per_image ? 0 : 1;      /* parameter 0 is the bias or theta      */
     p->param[0] = lsnni_spec("theta", 2, p->in[0].c, numbers, 0, 0);
+    p->param[0].l2 = p->o.l2;
+    p->param[0].l2_every = p->o.l2 > 0 ? lsnni_stride(&s) : 0;
+    p->param[0].l2_mask = lsnni_attention_widths(s.shape);
     p->param[bias] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
     p->param[0].no_decay = p->param[bias].no_decay = 1;
     p->params = bias + (p->o.no_bias ? 0 : 1);
@@ -732,26 +780,51 @@ static lsnn_status lsnni_backward_smooth(lsnn_ctx *cx, lsnn_call *c)
                                 bias < 0 ? NULL : c->param[bias], &s, c->add[0], c->add[1]);
 }
 
-/* mu ~ U(0.2, 0.8), alpha = beta = 1.5, gamma = 0, logits 0; a table begins at 1. */
+/* mu ~ U(0.2, 0.8), alpha = beta = 1.5, gamma = 0, logits 0; a table begins at 1; attention at
+   mu = 0.5, s = 1, rho = 0.                                                  */
 static void lsnni_init_smooth(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
 {
-    static const double start[LSNNI_NUMBERS] = { 0.2, 0.2, 1.5, 1.5, 0 };
+    static const double bells[LSNNI_NUMBERS] = { 0.2, 0.2, 1.5, 1.5, 0 };
+    static const double windows[LSNNI_NUMBERS] = { 0.5, 1, 0.5, 1, 0 };
+    const double *start = lsnni_attentive(p->o.smooth_shape) ? windows : bells;
     lsnn_smoother s = lsnni_smoother_of(p, 1, 0);
     const lsnni_family *f = &lsnni_families[s.shape];
     int is_theta = p->inputs == 1 && i == 0, stride = lsnni_stride(&s);
     for (size_t j = 0; j < p->param[i].count; j++) {
         int part = stride ? (int)(j % (size_t)stride) : 0;
         int number = part < f->count ? f->number[part] : LSNNI_GAMMA;
-        double random = is_theta && stride && number < LSNNI_ALPHA
+        double random = is_theta && stride && start == bells && number < LSNNI_ALPHA
             ? 0.6 * lsnn_rng_uniform(rng) : 0;
         v[j] = LSNNI_R(!is_theta ? 0 : stride ? start[number] + random : 1);
     }
 }
 
+/* After a step: windows of this layer's own back to where `clip` lets them be. */
+static lsnn_status lsnni_project_smooth(lsnn_ctx *cx, const lsnn_projection *p)
+{
+    const lsnn_options *o = &p->plan->o;
+    lsnn_smoother s = lsnni_smoother_of(p->plan, 1, 0);
+    size_t stride = (size_t)lsnni_stride(&s);
+    size_t count = p->plan->param[0].count;
+    lsnn_real *t = p->param[0];
+    (void)cx;
+    if (!o->clip || !t) return LSNN_OK;
+    for (size_t i = 0; i < count; i += stride) {
+        lsnni_attention_clip(t + i + LSNNI_AT_MU_X, t + i + LSNNI_AT_S_X, s.w, o->kernel_w,
+                             o->clip);
+        if (!lsnni_attentive_1d(s.shape))
+            lsnni_attention_clip(t + i + LSNNI_AT_MU_Y, t + i + LSNNI_AT_S_Y, s.h, o->kernel_h,
+                                 o->clip);
+    }
+    return LSNN_OK;
+}
+
 static const lsnn_layer_type lsnni_smooth_type = {
-    "smooth", "lr_factor freeze no_bias smooth_shape normalise rank mixture smooth_bias", 1, 2,
+    "smooth", "lr_factor freeze no_bias smooth_shape normalise rank mixture smooth_bias "
+    "l2 clip kernel_h kernel_w", 1, 2,
     LSNN_DX_IN_PLACE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_smooth, lsnni_forward_smooth, lsnni_backward_smooth, lsnni_init_smooth
+    lsnni_plan_smooth, lsnni_forward_smooth, lsnni_backward_smooth, lsnni_init_smooth,
+    lsnni_project_smooth
 };
 
 LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)

@@ -625,10 +625,65 @@ def optimizer_cases():
     return cases
 
 
+# ---- TKN's windows ----------------------------------------------------------------------------
+
+def attention(kind, t, h, w):
+    """TKN Eq. 2 to 14 as printed, with sigma = s L / 2: theta ..., numbers -> ..., h*w."""
+    t = [x[..., None, None] for x in t.unbind(-1)]
+    f = {"gauss": lambda z: torch.exp(-z ** 2 / 2), "cauchy": lambda z: 1 / (1 + z ** 2)}
+    name = kind.split("_")[0]
+    zx = (torch.arange(w)[None, :] - t[0] * w) / (t[1] * w / 2)
+    if kind.endswith("line"):
+        return (f[name](zx) * torch.ones(h, 1)).flatten(-2)
+    zy = (torch.arange(h)[:, None] - t[2] * h) / (t[3] * h / 2)
+    if kind.endswith("rho"):
+        alpha = zx ** 2 - 2 * torch.tanh(t[4]) * zx * zy + zy ** 2
+        return (torch.exp(-alpha) if name == "gauss" else 1 / (1 + alpha)).flatten(-2)
+    return (f[name](zx) * f[name](zy)).flatten(-2)
+
+
+def windows_map(theta, s):
+    numbers = {"line": 2, "rho": 5}.get(s["shape"].split("_")[-1], 4)
+    t = theta.reshape(theta.shape[0], s["mixture"], -1)
+    u = attention(s["shape"], t[..., :numbers], s["h"], s["w"])
+    if s["normalise"] != "none":
+        u = u / (u.sum(-1, True) if s["normalise"] == "sum" else u.mean(-1, True))
+    if s["mixture"] == 1:
+        return u[:, 0]
+    return (torch.softmax(t[..., numbers], -1)[..., None] * u).sum(1)
+
+
+def attention_cases():
+    cases = Cases("attention")
+    for n, k, rank, h, w, shape, mixture, normalise, per_image, smooth_bias in [
+            (2, 2, 1, 4, 6, "gauss", 1, "none", 0, 0), (2, 2, 1, 4, 6, "cauchy", 1, "none", 0, 0),
+            (2, 1, 2, 3, 4, "gauss", 2, "mean", 1, 1), (2, 2, 1, 5, 3, "cauchy", 3, "sum", 0, 0),
+            (2, 2, 1, 4, 5, "gauss_rho", 1, "none", 0, 0),
+            (2, 2, 1, 4, 5, "cauchy_rho", 1, "none", 1, 0),
+            (2, 1, 2, 3, 4, "gauss_rho", 2, "sum", 0, 1),
+            (2, 2, 1, 3, 3, "cauchy_rho", 2, "mean", 0, 0),
+            (2, 2, 1, 1, 7, "gauss_line", 1, "none", 0, 0),
+            (2, 2, 1, 3, 5, "cauchy_line", 2, "mean", 1, 0)]:
+        s = smoother_sizes(n, k, rank, h, w, 0, normalise, per_image, smooth_bias, shape=shape,
+                           mixture=mixture)
+        sets = k * rank * (n if per_image else 1) * mixture
+        theta = torch.stack([torch.rand(sets), 0.3 + torch.rand(sets), torch.rand(sets),
+                             -0.3 - torch.rand(sets), torch.randn(sets)], 1)
+        theta = theta[:, :{"line": 2, "rho": 5}.get(shape.split("_")[-1], 4)]
+        if mixture > 1:
+            theta = torch.cat([theta, torch.randn(sets, 1)], 1)
+        theta = theta.reshape(sets // mixture, -1)
+        cases.add_op("smooth", s,
+                     lambda a, theta, b=None: smooth_y(windows_map(theta, s), a, b, s),
+                     dict(a=torch.randn(n, k * rank, h, w), theta=theta, b=torch.randn(k)))
+        cases.tensors[cases.last() + "u"] = windows_map(theta, s)
+    return cases
+
+
 def main():
     folder = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.abspath(__file__))
     for seed, make in enumerate([conv_cases, local_cases, pool_cases, plain_cases, smooth_cases,
-                                 optimizer_cases, lecture_cases]):
+                                 optimizer_cases, lecture_cases, attention_cases]):
         torch.manual_seed(20170 + seed)
         make().write(folder)
 
