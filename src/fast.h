@@ -27,7 +27,7 @@ typedef struct lsnni_tile {
 } lsnni_tile;
 
 /* A part of dw in blocks of images: dw[m*dw_row + t] += the sum over blocks n, pixels e and
-   lanes of dy[e*dy_step + n] x[n*x_step + m*row + at[e] + t], where e, n, t and at count
+   lanes of dy[n*dy_step + e] x[n*x_step + m*row + at[e] + t], where e, n, t and at count
    vectors: 1 to LSNNI_TAPS_WIDE taps t, side by side; 1 or 2 rows m of them (or the same row of
    as many maps), of up to 3 taps also 3.                                      */
 enum { LSNNI_TAPS_WIDE = 5 };

@@ -522,8 +522,8 @@ static void K_(dots)(const lsnni_block *g)
         kvec t[K_SUMS];                                                                    \
         K_ROWS##M(K_CLEAR##T)                                                              \
         for (int n = 0; n < g->blocks; n++) {                                              \
-            const lsnn_real *dy = g->dy + n * K_LANES, *from = g->x + n * g->x_step;       \
-            for (int e = 0; e < g->count; e++, dy += g->dy_step * K_LANES) {               \
+            const lsnn_real *dy = g->dy + n * g->dy_step, *from = g->x + n * g->x_step;    \
+            for (int e = 0; e < g->count; e++, dy += K_LANES) {                            \
                 const lsnn_real *x = from + (ptrdiff_t)g->at[e] * K_LANES;                 \
                 const kvec v = K_LOAD(dy);                                                 \
                 K_ROWS##M(K_PLACE)                                                         \

@@ -61,8 +61,8 @@
 #include "ops/table_conv2d.h"
 #include "ops/local2d.h"
 #include "ops/attention.h"
-#include "ops/target2d.h"
 #include "ops/smooth.h"
+#include "ops/target2d.h"
 #include "ops/blend.h"
 #include "ops/transform.h"
 #include "ops/dsc.h"
@@ -87,6 +87,7 @@ static const lsnn_layer_type *const lsnni_types[] = {
     &lsnni_table_conv2d_type,
     &lsnni_local2d_type,
     &lsnni_smooth_type,
+    &lsnni_target2d_type,
     &lsnni_blend_type,
     &lsnni_affine_grid_type, &lsnni_grid_sample_type,
     &lsnni_dsc_dense_type, &lsnni_dsc_conv2d_type, &lsnni_dsc_local2d_type,
