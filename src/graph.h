@@ -106,8 +106,9 @@ static const char *lsnni_graph_find(const char *graph, const char *name, const c
 static const char *lsnni_graph_differs(const char *a, const char *a_end, const char *b,
                                        const char *b_end)
 {
-    static const char *const free_words[] = { "x=", "share=", "keep=", "init=", "init_scale=", "start=",
-        "lr_factor=", "freeze=", "no_decay=", "rate=", "momentum=", "head=", "loss_weight=" };
+    static const char *const free_words[] = { "x=", "share=", "keep=", "init=", "init_scale=",
+        "start=", "lr_factor=", "freeze=", "no_decay=", "rate=", "momentum=", "head=",
+        "loss_weight=" };
     size_t n;
     for (a += strcspn(a, " \n"); a < a_end; a += n) {
         const char *c = b + strcspn(b, " \n");
