@@ -51,7 +51,7 @@
                          formula, naive pair, fast pair, and how the net sees it:
                          >>input >>dense >>rbf >>activations >>softmax >>pooling >>lp_pool
                          >>dropout >>batch_norm >>scale >>copies >>losses >>conv2d
-                        >>table_conv2d >>local2d >>target2d >>attention >>smooth >>blend
+                        >>table_conv2d >>local2d >>attention >>smooth >>target2d >>blend
                         >>transform >>dsc >>dsc_loss
        >>net             a graph of layers: options, building
        >>plan            what the net finds out about itself; its schedule of calls
@@ -363,6 +363,25 @@
    }
    ///
    With theta from another node the windows follow the image; l2 and clip are then refused.
+
+   Relatives: lsnn_local2d (local1d) has kernels of its own at each place, its option start
+   lets them begin alike, bias says what bias it has; lsnn_net_unshare gives it a trained
+   convolution's weights. lsnn_lowrank2d mixes `banks` of shared kernels at each place:
+
+   /// places.c
+   #include "lsnn.h"
+   int lsnn_places(lsnn_net *net, int image)
+   {
+       lsnn_options drift = { 0 }, far = { 0 };
+       int x = lsnn_lowrank2d(net, image, 16, 5, 4, NULL);     // 4 banks of 16 kernels 5x5
+       drift.start = LSNN_START_ALIKE;
+       drift.bias = LSNN_BIAS_OF_KERNEL;
+       x = lsnn_local2d(net, lsnn_relu(net, x, NULL), 16, 3, &drift);
+       far.groups = 16;                                        // depthwise, with
+       far.dilation_h = 2;                                     //   every second pixel
+       return lsnn_conv2d(net, x, 16, 3, &far);
+   }
+   ///
 
    11. >>custom: A LAYER TYPE OF YOUR OWN
    Fill a lsnn_layer_type: its name, the options it reads, plan (output shape, parameters),
@@ -5853,8 +5872,8 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
 #define LSNNI_CONV2D_FUSES LSNN_MAX2_AFTER
 /* Three ways, as the arrays lie: blocks of images (>>lanes) run fastest; plain arrays go
    along rows (>>convolve); a few plain images under a 1 x 1 window are a product of matrices
-   each (>>gemm). A group of an image is to them an image of C/G channels. pool.on: the maps, of even sides, go through a max pooling of 2 x 2 to y
-   and pool.where on the way.                                                 */
+   each (>>gemm). A group of an image is to them an image of C/G channels. pool.on: the maps,
+   of even sides, go through a max pooling of 2 x 2 to y and pool.where on the way. */
 static lsnn_status lsnni_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                         const lsnn_real *w, const lsnn_real *b,
                                         const lsnn_window *s, const lsnni_pooled *pool)

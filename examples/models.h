@@ -44,6 +44,8 @@ typedef struct model_choice {
     int bias_inside;                 /* U (X V + b) in place of U (X V) + b: 0        */
     int rank, mixture;               /* kernels a map, Gaussians a smoother: 1, 1     */
     int separable;                   /* Phi without gamma: 0                          */
+    lsnn_start start;                /* of lc: each place its own weights             */
+    int banks;                       /* of lowrank; 0: 4                              */
     double mu_range, alpha;          /* mu begins in 0.5 +- this, alpha = beta at it  */
     double param_lr;                 /* learning rate of theta, times the rest's      */
 } model_choice;                      /* negative: the model's own, see model_own      */
@@ -113,15 +115,20 @@ static inline int model_lsnn_hidden(lsnn_net *net, int x, const model_choice *c,
     return lsnn_dropout(net, x, 0.5, NULL);
 }
 
-/* The baselines: conv1 or local1, and one last layer a label on the same hidden units. */
-static inline void model_baseline(lsnn_net *net, int image, int classes, int local,
+/* The baselines: conv1, local1, or lowrank1, which mixes banks of kernels at each place; and
+   one last layer a label on the same hidden units.                                   */
+typedef enum model_first { MODEL_CONV, MODEL_LOCAL, MODEL_LOWRANK } model_first;
+static inline void model_baseline(lsnn_net *net, int image, int classes, model_first kind,
                                   const model_choice *c, int scores[])
 {
-    lsnn_options first = model_weights(local ? "local1" : "conv1");
-    int x;
+    static const char *const name[] = { "conv1", "local1", "lowrank1" };
+    lsnn_options first = model_weights(name[kind]);
+    int x, banks = c->banks ? c->banks : 4;
     if (c->same) first.padding = LSNN_SAME;
-    x = local ? lsnn_local2d(net, image, MODEL_MAPS, c->kernel1, &first)
-              : lsnn_conv2d(net, image, MODEL_MAPS, c->kernel1, &first);
+    if (kind == MODEL_LOCAL) first.start = c->start;
+    x = kind == MODEL_LOCAL ? lsnn_local2d(net, image, MODEL_MAPS, c->kernel1, &first)
+      : kind == MODEL_CONV ? lsnn_conv2d(net, image, MODEL_MAPS, c->kernel1, &first)
+                           : lsnn_lowrank2d(net, image, MODEL_MAPS, c->kernel1, banks, &first);
     x = model_lsnn_hidden(net, x, c, 1);
     for (int g = 1; g <= c->heads; g++) {
         char name[32];
@@ -209,6 +216,35 @@ static inline lsnn_status model_lsnn_start(lsnn_net *net, uint64_t seed,
     }
     free(v);
     return s;
+}
+
+/* ---- DeepFace (Taigman, Yang, Ranzato, Wolf 2014): three convolutional and pooling layers,
+   then three whose weights are unshared, "local1" to "local3" (its L4, L5, L6). Whole, on
+   3x152x152: L5 has stride 2 and so 25 x 25 places. Small: the same for pictures of 28 to 48
+   pixels a side, with kernels of 5 and 3 and 256 hidden units.                        */
+static inline int model_deepface(lsnn_net *net, int x, int classes, int whole)
+{
+    static const int sides[2][5] = { { 5, 3, 3, 3, 3 }, { 11, 9, 9, 7, 5 } };
+    const int *kernel = sides[whole];
+    lsnn_options c1 = model_weights("conv1"), c3 = model_weights("conv2"), pool, local;
+    lsnn_options dense = model_weights("dense1");
+    if (!whole) c1.padding = LSNN_SAME;
+    pool = model_options("pool1");
+    pool.stride_h = 2;
+    pool.padding = LSNN_SAME;
+    x = lsnn_relu(net, lsnn_conv2d(net, x, 32, kernel[0], &c1), NULL);
+    x = lsnn_max_pool(net, x, 3, &pool);
+    x = lsnn_relu(net, lsnn_conv2d(net, x, 16, kernel[1], &c3), NULL);
+    for (int i = 1; i <= 3; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "local%d", i);
+        local = model_weights(name);
+        local.stride_h = i == 2 ? 2 : 1;
+        x = lsnn_relu(net, lsnn_local2d(net, x, 16, kernel[1 + i], &local), NULL);
+    }
+    x = lsnn_relu(net, lsnn_dense(net, x, whole ? 4096 : 256, &dense), NULL);
+    dense = model_weights("dense2");
+    return lsnn_dense(net, lsnn_dropout(net, x, 0.5, NULL), classes, &dense);
 }
 
 /* ---- Targeted Kernel Networks, section 4.3 and Table 1: the baselines -----------------
@@ -484,7 +520,7 @@ static inline int model_lenet5_modern(lsnn_net *net, int x, int classes)
     return lsnn_dense(net, x, classes, NULL);
 }
 
-/* By name: cnn, lc, lsnn-location, lsnn-content: scores gets the nodes of c->heads labels'
+/* By name: cnn, lc, lowrank, lsnn-location, lsnn-content: scores gets the nodes of c->heads labels'
    scores (choice NULL: the defaults). Returns the first, -1 after a failure, -2 if there is no
    such model.                                                                        */
 static inline int model_of_lsnn(lsnn_net *net, const char *name, int image, int classes,
@@ -492,19 +528,23 @@ static inline int model_of_lsnn(lsnn_net *net, const char *name, int image, int 
 {
     int content = strcmp(name, "lsnn-content") == 0;
     model_choice c = model_own(choice, content);
-    if (strcmp(name, "cnn") == 0) model_baseline(net, image, classes, 0, &c, scores);
-    else if (strcmp(name, "lc") == 0) model_baseline(net, image, classes, 1, &c, scores);
+    if (strcmp(name, "cnn") == 0) model_baseline(net, image, classes, MODEL_CONV, &c, scores);
+    else if (strcmp(name, "lc") == 0)
+        model_baseline(net, image, classes, MODEL_LOCAL, &c, scores);
+    else if (strcmp(name, "lowrank") == 0)
+        model_baseline(net, image, classes, MODEL_LOWRANK, &c, scores);
     else if (content || strcmp(name, "lsnn-location") == 0)
         model_lsnn(net, image, classes, content, &c, scores);
     else return -2;
     return scores[0];
 }
 
-/* By name, with one label: those above, cnn6, dn10, dn40, stn, mlp, convnet, lenet5,
-   lenet5-modern. -2: no such model.                                                   */
+/* By name, with one label: those above, deepface (small), cnn6, dn10, dn40, stn, mlp, convnet,
+   lenet5, lenet5-modern. -2: no such model.                                                   */
 static inline int model_by_name(lsnn_net *net, const char *name, int image, int classes)
 {
     int scores[LSNN_MAX_HEADS];
+    if (strcmp(name, "deepface") == 0) return model_deepface(net, image, classes, 0);
     if (strcmp(name, "cnn6") == 0) return model_cnn6(net, image, classes);
     if (strcmp(name, "dn10") == 0) return model_dn10(net, image, classes);
     if (strcmp(name, "dn40") == 0) return model_dn40(net, image, classes);

@@ -263,6 +263,39 @@ refused 1 --holdout "$convnet" --train 320 --test 100 --holdout 320 --out "$work
 [ ! -e "$work/no.png" ]
 check 'what is refused draws nothing' $?
 
+# ---- locally connected layers ----------------------------------------------------------------
+local=$work/locally_connected
+places="$local --train 320 --test 100 --batch 32 --epochs 1 --threads 1 --quiet --out $work/places --overwrite"
+for line in 'conv 417482' 'local 1017770' 'lowrank 418986' 'lsnn 417562' 'deepface 1058218'; do
+    # shellcheck disable=SC2086
+    set -- $line
+    $places --model "$1" --filters "$work/filters-$1.png" 2> /dev/null |
+        grep -Eq "^result task=cluttered model=$1 error=[0-9.]+ epochs=1 .* params=$2 " &&
+        [ "$(wc -c < "$work/filters-$1.png")" -gt 1000 ]
+    check "locally_connected --model $1 trains, has $2 parameters, and draws its kernels" $?
+done
+$places --model local --from "$work/places/cluttered-conv.safetensors" > /dev/null 2>&1
+check 'locally_connected: local goes on from a trained conv' $?
+for part in train test; do               # 128 black signs of class 0
+    dd if=/dev/zero of="$work/gtsrb32_$part.bin" bs=3073 count=128 2> /dev/null
+done
+"$local" --task signs --model local --start alike --data "$work" --train 64 --holdout 32 --no-test \
+    --epochs 1 --batch 32 --quiet --out "$work/places" | grep -q ' error=0.00 epochs=1 seed=1 train=32 test=0 '
+check 'locally_connected reads packed signs' $?
+"$local" --counts > "$work/counts.txt"
+grep -q '^counts layer=blog places=124x124 conv=6400 local=98406400$' "$work/counts.txt" &&
+    grep -q '^counts layer=keras places=30x30 conv=1792 local=1612800$' "$work/counts.txt" &&
+    grep -Eq '^local2 .* 16 x 25 x 25 .* 7840000 \+ 10000 by 7840000 \+ 10000' "$work/counts.txt" &&
+    grep -q '^summary model=deepface-whole params=118923774 macs=517632574$' "$work/counts.txt" &&
+    grep -Eq '^counts net=deepface-whole bytes=4[0-9]{8}$' "$work/counts.txt"
+check "locally_connected --counts: the blog's, Keras's and DeepFace's" $?
+refused 2 --data "$local" --task signs
+refused 2 --start "$local" --model conv --start alike
+refused 2 --from "$local" --model conv --from x
+refused 2 --banks "$local" --banks 3
+refused 2 --no-test "$local" --no-test
+refused 1 "'conv1' is no conv2d" "$local" --from "$work/places/cluttered-local.safetensors" --summary
+
 # ---- Ctrl-C saves and says how to resume; the resumed run ends with the same bits ---------
 if [ -n "$long" ]; then
     many='--train 6000 --test 100 --batch 32 --threads 1 --epochs 6 --model cnn --seed 7'
