@@ -51,8 +51,8 @@
                          formula, naive pair, fast pair, and how the net sees it:
                          >>input >>dense >>rbf >>activations >>softmax >>pooling >>lp_pool
                          >>dropout >>batch_norm >>scale >>copies >>losses >>conv2d
-                        >>table_conv2d >>local2d >>attention >>smooth >>target2d >>blend
-                        >>transform >>dsc >>dsc_loss
+                         >>table_conv2d >>local2d >>attention >>smooth >>target2d >>blend
+                         >>transform >>dsc >>dsc_loss
        >>net             a graph of layers: options, building
        >>plan            what the net finds out about itself; its schedule of calls
        >>running         walking that schedule; >>profile: what each layer costs
@@ -392,7 +392,8 @@
    way. What the net may do with a layer is said by its traits, of which none is always right:
    LSNN_IN_PLACE only if backward does not read x (LSNN_X_FREE says the same of a layer that
    writes elsewhere), LSNN_Y_FREE only if it does not read y, since gradients and other layers
-   may then overwrite them; without LSNN_BLOCKS you get plain arrays, N x C x H x W. A type that learns by
+   may then overwrite them; without LSNN_BLOCKS you get plain arrays, N x C x H x W. A type
+   that learns by
    a rule of its own instead of a gradient (as >>dsc does) says LSNN_OWN_RULE, and then plain
    SGD with lr = 1 is that rule, and an optimizer that would change it is refused.
 
