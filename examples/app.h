@@ -1008,4 +1008,78 @@ static inline unsigned app_data_mark(const lsnn_data *d)
     return mark;
 }
 
+/* ---- >>digits: MNIST's four files, or drawn by the library -------------------------*/
+enum { APP_BUILT_IN = 60000 };       /* training digits; a sixth of them to test  */
+typedef struct app_digits {
+    lsnn_idx train_images, train_labels, test_images, test_labels;
+    lsnn_idx crops;                  /* the training images that are not held out, for a */
+    unsigned char *room;             /*   recipe. room: of the built-in ones      */
+} app_digits;
+
+static inline lsnn_status app_read_idx(app *a, lsnn_ctx *cx, const char *folder,
+                                       const char *name, lsnn_idx *idx)
+{
+    char path[APP_PATH];
+    if (!app_path(a, path, folder, name)) return LSNN_EVALUE;
+    if (app_input(a, a->data ? "data" : "mnist", path) != APP_GO) return LSNN_EVALUE;
+    return lsnn_idx_read(cx, idx, path);
+}
+
+static inline void app_draw_digits(lsnn_idx *images, lsnn_idx *labels, int count, int test,
+                                   uint64_t seed, unsigned char *room)
+{
+    lsnn_recipe r;
+    memset(&r, 0, sizeof r);
+    r.task = LSNN_TASK_DIGITS;
+    r.seed = seed;
+    r.test = test;
+    r.count = count;
+    images->rank = 3;
+    images->dim[0] = count;
+    images->dim[1] = images->dim[2] = 28;
+    images->v = room;
+    labels->rank = 1;
+    labels->dim[0] = count;
+    labels->v = room + (size_t)count * 784;
+    for (int i = 0; i < count; i++)
+        lsnn_recipe_draw(&r, 0, i, images->v + (size_t)i * 784, labels->v + i, NULL);
+}
+
+/* MNIST, or without --mnist the built-in digits, and a line that says so.        */
+static inline lsnn_status app_digits_get(app *a, lsnn_ctx *cx, app_digits *d)
+{
+    const char *folder = a->mnist;
+    lsnn_status s = LSNN_OK;
+    if (!folder) {
+        int train = a->train ? a->train : APP_BUILT_IN;
+        int test = a->test ? a->test : APP_BUILT_IN / 6;
+        app_refuse(a, "no --mnist, so the digits are the built-in ones");
+        d->room = (unsigned char *)malloc(((size_t)train + (size_t)test) * 785);
+        if (!d->room) {
+            app_refuse(a, "no memory for %d + %d digits", train, test);
+            return LSNN_ENOMEM;
+        }
+        app_draw_digits(&d->train_images, &d->train_labels, train, 0, a->seed, d->room);
+        app_draw_digits(&d->test_images, &d->test_labels, test, 1, a->seed,
+                        d->room + (size_t)train * 785);
+        return LSNN_OK;
+    }
+    s = app_read_idx(a, cx, folder, "train-images-idx3-ubyte", &d->train_images);
+    if (s == LSNN_OK) s = app_read_idx(a, cx, folder, "train-labels-idx1-ubyte", &d->train_labels);
+    if (s == LSNN_OK) s = app_read_idx(a, cx, folder, "t10k-images-idx3-ubyte", &d->test_images);
+    if (s == LSNN_OK) s = app_read_idx(a, cx, folder, "t10k-labels-idx1-ubyte", &d->test_labels);
+    return s;
+}
+
+static inline void app_digits_free(lsnn_ctx *cx, app_digits *d)
+{
+    if (!d->room) {
+        lsnn_idx_free(cx, &d->train_images);
+        lsnn_idx_free(cx, &d->train_labels);
+        lsnn_idx_free(cx, &d->test_images);
+        lsnn_idx_free(cx, &d->test_labels);
+    }
+    free(d->room);
+}
+
 #endif /* APP_H */

@@ -138,6 +138,7 @@ static lsnn_status train(experiment *e, lsnn_ctx *cx)
     d.note = note;
     d.optimizer.lr = dsc ? 1 : 0.05;
     d.optimizer.momentum = dsc ? 0 : 0.9;
+    d.optimizer.schedule = LSNN_COSINE;          /* ours: the rule's steps shrink to 0           */
     if (dsc && e->f.count && !e->a.resume) s = filter_train(&e->f, e->net, cx, &e->train);
     return s == LSNN_OK ? app_fit(&e->a, e->net, &e->train, &d) : s;
 }
@@ -213,7 +214,7 @@ int main(int argc, char **argv)
     own[n++] = app_choice("task", &e.task, "mnist|cifar10|cifar100", "which data set");
     own[n++] = app_choice("model", &e.model, "dsc|dense|conv|dropout", "which network");
     own[n++] = app_int("hidden", &e.hidden, 0, 10000, "hidden neurons (0: none); conv: as large");
-    own[n++] = app_int("filters", &e.f.count, 0, 256, "dsc: kernels trained on random fields first");
+    own[n++] = app_int("filters", &e.f.count, 0, 256, "dsc: kernels, trained on fields first");
     own[n++] = app_int("levels", &e.f.levels, 1, LEVELS, "layers of them, each twice as many");
     own[n++] = app_int("fields", &e.f.fields, 1, 100000000, "random fields a level");
     own[n++] = app_real("beta", &e.f.beta, 0, 1, "lateral depression: the winner's lead");

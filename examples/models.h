@@ -44,6 +44,8 @@ typedef struct model_choice {
     int bias_inside;                 /* U (X V + b) in place of U (X V) + b: 0        */
     int rank, mixture;               /* kernels a map, Gaussians a smoother: 1, 1     */
     int separable;                   /* Phi without gamma: 0                          */
+    lsnn_start start;                /* of lc: each place its own weights             */
+    int banks;                       /* of lowrank; 0: 4                              */
     double mu_range, alpha;          /* mu begins in 0.5 +- this, alpha = beta at it  */
     double param_lr;                 /* learning rate of theta, times the rest's      */
 } model_choice;                      /* negative: the model's own, see model_own      */
@@ -113,15 +115,20 @@ static inline int model_lsnn_hidden(lsnn_net *net, int x, const model_choice *c,
     return lsnn_dropout(net, x, 0.5, NULL);
 }
 
-/* The baselines: conv1 or local1, and one last layer a label on the same hidden units. */
-static inline void model_baseline(lsnn_net *net, int image, int classes, int local,
+/* The baselines: conv1, local1, or lowrank1, which mixes banks of kernels at each place; and
+   one last layer a label on the same hidden units.                                   */
+typedef enum model_first { MODEL_CONV, MODEL_LOCAL, MODEL_LOWRANK } model_first;
+static inline void model_baseline(lsnn_net *net, int image, int classes, model_first kind,
                                   const model_choice *c, int scores[])
 {
-    lsnn_options first = model_weights(local ? "local1" : "conv1");
-    int x;
+    static const char *const name[] = { "conv1", "local1", "lowrank1" };
+    lsnn_options first = model_weights(name[kind]);
+    int x, banks = c->banks ? c->banks : 4;
     if (c->same) first.padding = LSNN_SAME;
-    x = local ? lsnn_local2d(net, image, MODEL_MAPS, c->kernel1, &first)
-              : lsnn_conv2d(net, image, MODEL_MAPS, c->kernel1, &first);
+    if (kind == MODEL_LOCAL) first.start = c->start;
+    x = kind == MODEL_LOCAL ? lsnn_local2d(net, image, MODEL_MAPS, c->kernel1, &first)
+      : kind == MODEL_CONV ? lsnn_conv2d(net, image, MODEL_MAPS, c->kernel1, &first)
+                           : lsnn_lowrank2d(net, image, MODEL_MAPS, c->kernel1, banks, &first);
     x = model_lsnn_hidden(net, x, c, 1);
     for (int g = 1; g <= c->heads; g++) {
         char name[32];
@@ -211,6 +218,35 @@ static inline lsnn_status model_lsnn_start(lsnn_net *net, uint64_t seed,
     return s;
 }
 
+/* ---- DeepFace (Taigman, Yang, Ranzato, Wolf 2014): three convolutional and pooling layers,
+   then three whose weights are unshared, "local1" to "local3" (its L4, L5, L6). Whole, on
+   3x152x152: L5 has stride 2 and so 25 x 25 places. Small: the same for pictures of 28 to 48
+   pixels a side, with kernels of 5 and 3 and 256 hidden units.                        */
+static inline int model_deepface(lsnn_net *net, int x, int classes, int whole)
+{
+    static const int sides[2][5] = { { 5, 3, 3, 3, 3 }, { 11, 9, 9, 7, 5 } };
+    const int *kernel = sides[whole];
+    lsnn_options c1 = model_weights("conv1"), c3 = model_weights("conv2"), pool, local;
+    lsnn_options dense = model_weights("dense1");
+    if (!whole) c1.padding = LSNN_SAME;
+    pool = model_options("pool1");
+    pool.stride_h = 2;
+    pool.padding = LSNN_SAME;
+    x = lsnn_relu(net, lsnn_conv2d(net, x, 32, kernel[0], &c1), NULL);
+    x = lsnn_max_pool(net, x, 3, &pool);
+    x = lsnn_relu(net, lsnn_conv2d(net, x, 16, kernel[1], &c3), NULL);
+    for (int i = 1; i <= 3; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "local%d", i);
+        local = model_weights(name);
+        local.stride_h = i == 2 ? 2 : 1;
+        x = lsnn_relu(net, lsnn_local2d(net, x, 16, kernel[1 + i], &local), NULL);
+    }
+    x = lsnn_relu(net, lsnn_dense(net, x, whole ? 4096 : 256, &dense), NULL);
+    dense = model_weights("dense2");
+    return lsnn_dense(net, lsnn_dropout(net, x, 0.5, NULL), classes, &dense);
+}
+
 /* ---- Targeted Kernel Networks, section 4.3 and Table 1 ---------------------------------
    A targeted twin has target layers in place of a baseline's convolutions: all three of CNN6
    (TKN6) and of the STN's main network (TSTN), the 3x3 ones of the dense blocks (TDN10,
@@ -285,37 +321,34 @@ static inline lsnn_status model_windows_start(lsnn_net *net, lsnn_smooth_shape s
     return s;
 }
 
-static inline int model_target_layer(lsnn_net *net, int x, int theta, int filters, int kernel, const lsnn_options *o)
-{
-    lsnn_options s = *o;
-    x = model_conv(net, x, filters, kernel);
-    s.padding = (lsnn_padding)0; s.no_bias = 1;
-    if (s.clip == LSNN_CLIP_PAPER) s.kernel_h = kernel;
-    return lsnn_smooth(net, x, theta, &s);
-}
-/* A convolution of block 0, 1, 2, or, with windows w, the target layer in its place.   */
+/* A convolution of block 0, 1, 2, or, with windows w, the target layer in its place; windows
+   that lie askew or are computed go behind a whole convolution, which is the same but for
+   the time it takes.                                                                   */
 static inline int model_target(lsnn_net *net, int x, int filters, int kernel, int block,
                                model_windows *w)
 {
     lsnn_options o = model_options(NULL);
-    int theta = LSNN_FREE;
+    int theta = LSNN_FREE, numbers = w ? model_window_numbers(w->shape) : 0;
     if (!w) return model_conv(net, x, filters, kernel);
-    o.padding = LSNN_SAME;
     o.no_bias = 1;
     o.smooth_shape = w->shape;
-    o.clip = w->clip;
-    o.l2 = w->l2 * pow(w->beta, block);
     if (w->adaptive) {
         lsnn_options d = model_options(NULL);
         char name[32];
         snprintf(name, sizeof name, "windows%d", ++w->layers);
         d.name = name;
         d.init_scale = 0.1;
-        theta = lsnn_dense(net, w->glance, filters * model_window_numbers(w->shape), &d);
-        o.l2 = 0;                                        /* of computed ones: no parameter */
-        o.clip = LSNN_CLIP_NONE;
+        theta = lsnn_dense(net, w->glance, filters * numbers, &d);
+    } else {
+        o.l2 = w->l2 * pow(w->beta, block);
+        o.clip = w->clip;
     }
-    return model_target_layer(net, x, theta, filters, kernel, &o);
+    if (w->adaptive || numbers == 5) {
+        if (o.clip == LSNN_CLIP_PAPER) o.kernel_h = kernel;
+        return lsnn_smooth(net, model_conv(net, x, filters, kernel), theta, &o);
+    }
+    o.padding = LSNN_SAME;
+    return lsnn_target2d(net, x, filters, kernel, &o);
 }
 
 static inline int model_cnn6(lsnn_net *net, int x, int classes, model_windows *w)
@@ -392,6 +425,7 @@ static inline int model_locnet(lsnn_net *net, int x)
 {
     lsnn_options theta = model_options("theta");
     theta.init = LSNN_INIT_ZERO;
+    theta.keep = 1;
     x = lsnn_avg_pool(net, x, 2, NULL);
     x = lsnn_max_pool(net, model_bn_relu(net, model_conv(net, x, 16, 7)), 2, NULL);
     x = lsnn_max_pool(net, model_bn_relu(net, model_conv(net, x, 32, 5)), 2, NULL);
@@ -405,6 +439,7 @@ static inline int model_stn(lsnn_net *net, int x, int classes, model_windows *w)
 {
     lsnn_shape s = lsnn_net_shape(net, x);
     lsnn_options seen = model_options("seen");
+    seen.keep = 1;                   /* for straight.h, as theta                      */
     x = lsnn_grid_sample(net, x, lsnn_affine_grid(net, model_locnet(net, x), s.h, s.w, NULL),
                          &seen);
     x = lsnn_max_pool(net, model_bn_relu(net, model_target(net, x, 128, 7, 0, w)), 2, NULL);
@@ -571,7 +606,7 @@ static inline int model_lenet5_modern(lsnn_net *net, int x, int classes)
     return lsnn_dense(net, x, classes, NULL);
 }
 
-/* By name: cnn, lc, lsnn-location, lsnn-content: scores gets the nodes of c->heads labels'
+/* By name: cnn, lc, lowrank, lsnn-location, lsnn-content: scores gets the nodes of c->heads labels'
    scores (choice NULL: the defaults). Returns the first, -1 after a failure, -2 if there is no
    such model.                                                                        */
 static inline int model_of_lsnn(lsnn_net *net, const char *name, int image, int classes,
@@ -579,8 +614,11 @@ static inline int model_of_lsnn(lsnn_net *net, const char *name, int image, int 
 {
     int content = strcmp(name, "lsnn-content") == 0;
     model_choice c = model_own(choice, content);
-    if (strcmp(name, "cnn") == 0) model_baseline(net, image, classes, 0, &c, scores);
-    else if (strcmp(name, "lc") == 0) model_baseline(net, image, classes, 1, &c, scores);
+    if (strcmp(name, "cnn") == 0) model_baseline(net, image, classes, MODEL_CONV, &c, scores);
+    else if (strcmp(name, "lc") == 0)
+        model_baseline(net, image, classes, MODEL_LOCAL, &c, scores);
+    else if (strcmp(name, "lowrank") == 0)
+        model_baseline(net, image, classes, MODEL_LOWRANK, &c, scores);
     else if (content || strcmp(name, "lsnn-location") == 0)
         model_lsnn(net, image, classes, content, &c, scores);
     else return -2;
@@ -609,17 +647,20 @@ static inline int model_of_tkn(lsnn_net *net, const char *name, int image, int c
    leaves the picture as it is.                                                        */
 static inline lsnn_status model_tkn_start(lsnn_net *net, const model_windows *w)
 {
-    lsnn_status s = w && w->adaptive ? model_windows_start(net, w->shape) : LSNN_OK;
+    lsnn_status s = w && w->adaptive ?
+        model_windows_start(net, w->shape) : LSNN_OK;
     if (s == LSNN_OK && lsnn_net_node(net, "seen") >= 0) s = model_stn_start(net);
     return s;
 }
 
-/* By name, with one label: those above, mlp, convnet, lenet5, lenet5-modern. -2: no such model.                                                   */
+/* By name, with one label: those above, deepface (small), mlp, convnet, lenet5,
+   lenet5-modern. -2: no such model.                                                   */
 static inline int model_by_name(lsnn_net *net, const char *name, int image, int classes)
 {
     int scores[LSNN_MAX_HEADS];
     int node = model_of_tkn(net, name, image, classes, NULL);
     if (node != -2) return node;
+    if (strcmp(name, "deepface") == 0) return model_deepface(net, image, classes, 0);
     if (strcmp(name, "mlp") == 0) return model_mlp(net, image, classes);
     if (strcmp(name, "convnet") == 0) return model_convnet(net, image, classes, 20, NULL);
     if (strcmp(name, "lenet5") == 0) return model_lenet5(net, image, classes);

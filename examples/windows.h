@@ -21,14 +21,15 @@ static inline int windows_draw(lsnn_net *net, lsnn_image *im, int top, const cha
     for (int layer = 1; ; layer++) {
         char name[40];
         int node;
-        snprintf(name, sizeof name, "target2d%d", layer);
+        const char *type = lsnn_net_node(net, "target2d1") >= 0 ? "target2d" : "smooth";
+        snprintf(name, sizeof name, "%s%d", type, layer);
         node = lsnn_net_node(net, name);
         if (node < 0) break;
         lsnn_shape s = lsnn_net_shape(net, node);
         size_t area = (size_t)s.h * (size_t)s.w, count = area * (size_t)s.c;
         int shown = s.c < WINDOWS_ROW ? s.c : (int)WINDOWS_ROW, scale = windows_scale(s);
         lsnn_real *u = im ? (lsnn_real *)malloc(count * sizeof *u) : NULL;
-        snprintf(name, sizeof name, "target2d%d.map", layer);
+        snprintf(name, sizeof name, "%s%d.map", type, layer);
         if (u && lsnn_net_get(net, name, u, count) == LSNN_OK)
             for (int k = 0; k < shown; k++)
                 lsnn_image_map(im, WINDOWS_GAP + k * (s.w * scale + WINDOWS_GAP), row, scale,

@@ -297,8 +297,8 @@ LSNN_API lsnn_status lsnn_dsc_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *d
                                        const lsnn_real *w, const lsnn_real *theta,
                                        const lsnn_dsc *d, const lsnn_window *s, int add);
 /* After w and theta have changed: bounds, and connections that switch their kind. */
-LSNN_API void lsnn_dsc_project(lsnn_real *w, size_t connections, lsnn_real *theta,
-                               size_t neurons, const lsnn_dsc *d);
+LSNN_API void lsnn_dsc_project(lsnn_ctx *cx, lsnn_real *w, size_t connections,
+                               lsnn_real *theta, size_t neurons, const lsnn_dsc *d);
 /* How many of the window's connections pass something of x, N images together.  */
 LSNN_API double lsnn_dsc_active(const lsnn_real *x, const lsnn_real *w, const lsnn_dsc *d,
                                 const lsnn_window *s);
@@ -607,7 +607,7 @@ typedef struct lsnn_options {
     double norm;                     /* lp_pool: p, at least 1; 0 -> 2        */
     lsnn_learn_norm learn_norm;
     const char *table;               /* table_conv2d (set by the call)        */
-    lsnn_smooth_shape smooth_shape;  /* smooth                                */
+    lsnn_smooth_shape smooth_shape;  /* smooth, target2d                      */
     lsnn_normalise normalise;
     int rank, mixture;               /* smooth: 0 -> 1                        */
     int smooth_bias;
@@ -639,6 +639,13 @@ LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const ls
    keeps a copy.                                                              */
 LSNN_API int lsnn_table_conv2d(lsnn_net *net, int x, const char *table, int kernel,
                                const lsnn_options *o);
+/* TKN's target layer: see lsnn_target2d_forward. Windows are smooth_shape's: LSNN_ATTENTION_
+   GAUSSIAN (0: it) or _CAUCHY, theta K,4: mu_x, s_x, mu_y, s_y, which begin at 0.5, 1. The region
+   of a kernel is mu +- s / sqrt 2 (Eq. 15), on a side of L pixels those from floor((mu -
+   s / sqrt 2) L) to floor((mu + s / sqrt 2) L), cut at the border; with LSNN_CLIP_PAPER then not
+   less than the kernel. At first it is everything.                            */
+LSNN_API int lsnn_target2d(lsnn_net *net, int x, int filters, int kernel,
+                           const lsnn_options *o);
 LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_local1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
 /* Low-rank locally connected: at each place a learned mixture of `banks` sets of shared kernels,
@@ -743,8 +750,10 @@ enum {
     LSNN_JOINS = 32768,              /* y: the channels of its inputs, one after another */
     LSNN_READS_PARTS = 65536,        /* reads such a y as the inputs it is made of: */
                                      /*   plan.inputs of them                 */
-    LSNN_OWN_RULE = 131072           /* dparam is no gradient but a rule's step: only SGD  */
-};                                   /*   without momentum, at an lr up to 1, takes it */
+    LSNN_OWN_RULE = 131072,          /* dparam is no gradient but a rule's step: only SGD  */
+                                     /*   without momentum, at an lr up to 1, takes it */
+    LSNN_Y_STAYS = 262144            /* y's memory is nobody else's: 0 at first, and then what */
+};                                   /*   the last call left, perhaps through a relu */
 enum { LSNN_DO_RELU = 1, LSNN_DO_MAX2 = 2 };
 
 typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */

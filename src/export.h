@@ -1092,7 +1092,7 @@ static void lsnni_c_write_head(lsnni_c *e)
             e->d->static_buffers ? " One thread at a time may call it." : "");
     for (int i = 0; i < e->functions; i++)
         math |= strstr(e->function[i], "expf(") || strstr(e->function[i], "tanhf(") ||
-                strstr(e->function[i], "powf(");
+                strstr(e->function[i], "powf(") || strstr(e->function[i], "floor(");
     if (math) fprintf(e->f, "#include <math.h>\n");
     fprintf(e->f, "\nvoid %s_predict(const float *x, float *y);\n\n", e->name);
     if (e->d->storage == LSNN_STORE_HALF) fputs(lsnni_c_half_text, e->f);

@@ -99,6 +99,7 @@
 #define lsnn_conv2d LSNNI_NAME(lsnn_conv2d)
 #define lsnn_conv1d LSNNI_NAME(lsnn_conv1d)
 #define lsnn_table_conv2d LSNNI_NAME(lsnn_table_conv2d)
+#define lsnn_target2d LSNNI_NAME(lsnn_target2d)
 #define lsnn_local2d LSNNI_NAME(lsnn_local2d)
 #define lsnn_local1d LSNNI_NAME(lsnn_local1d)
 #define lsnn_lowrank2d LSNNI_NAME(lsnn_lowrank2d)

@@ -236,7 +236,8 @@ static inline int all_transformed(lsnn_net *net, int image, int x)
     corners.align_corners = 1;
     theta.init_scale = 0.5;
     image = lsnn_dense(net, image, 6, &theta);
-    return lsnn_grid_sample(net, x, lsnn_affine_grid(net, image, ALL_H, ALL_W, &corners), &seen);
+    image = lsnn_affine_grid(net, image, ALL_H, ALL_W, &corners);
+    return lsnn_grid_sample(net, x, image, &seen);
 }
 
 static inline int all_maps(lsnn_net *net, int image)

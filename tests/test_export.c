@@ -209,7 +209,6 @@ static void test_model(const char *name, int c, int side, int classes)
     d.seed = 1;
     lsnn_cross_entropy(net, model_by_name(net, name, x, classes), NULL);
     CHECK(lsnn_net_build(net, &d) == LSNN_OK && model_lsnn_start(net, 1, NULL) == LSNN_OK);
-    if (strcmp(name, "stn") == 0) CHECK(model_stn_start(net) == LSNN_OK);
     stir(net);
     settle(net, (int)d.batch);
     same_in_onnx(net, name);
@@ -490,7 +489,6 @@ int main(void)
         test_model("lc", 1, 42, 10);
         test_model("cnn6", 1, 28, 10);
         test_model("dn40", 3, 32, 10);
-        test_model("stn", 3, 32, 43);
     }
     test_rounding();
     test_refusals();
