@@ -51,7 +51,7 @@
                          formula, naive pair, fast pair, and how the net sees it:
                          >>input >>dense >>rbf >>activations >>softmax >>pooling >>lp_pool
                          >>dropout >>batch_norm >>scale >>copies >>losses >>conv2d
-                         >>table_conv2d >>local2d >>smooth
+                         >>table_conv2d >>local2d >>smooth >>target2d
        >>net             a graph of layers: options, building
        >>plan            what the net finds out about itself; its schedule of calls
        >>running         walking that schedule; >>profile: what each layer costs
