@@ -7704,8 +7704,8 @@ LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
     return lsnn_layer(net, &lsnni_smooth_type, x, theta == LSNN_FREE ? 1 : 2, o);
 }
 /* ---- >>target2d -----------------------------------------------------------------
-   A convolution and its window in one layer: TKN's target layer (Kashyap, Vedantam and
-   Choudhury, "Targeted Kernel Networks", Eq. 15 to 17). Kernel k computes only in its region
+   A convolution and its window in one layer: TKN's target layer (Chitta, "Targeted Kernel
+   Networks", Eq. 15 to 17). Kernel k computes only in its region
    R_k, a set of output pixels p, reads its true neighbours outside of it, and is 0 elsewhere.
    y[n,k,p]    = U_k(p) z[n,k,p]  in R_k, else 0       z = b[k] + sum_ct w[k,c,t] x[n,c,p + t]
    dz[n,k,p]   = U_k(p) dy[n,k,p] in R_k, else 0       U_k(i, j) = fy[k,i] fx[k,j]
@@ -7901,11 +7901,9 @@ LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsn
         for (int c = 0; c < s->c; c++)
         for (int u = 0; u < s->kernel_h; u++)
         for (int v = 0; v < s->kernel_w; v++) {
-            int row = p / s->ow * s->stride_h - s->pad_top + u;
-            int col = p % s->ow * s->stride_w - s->pad_left + v;
-            if (!lsnni_inside(s, row, col)) continue;
-            z += (double)x[lsnni_at4(n, c, s->c, row, s->h, col, s->w)]
-               * (double)w[lsnni_at4(k, c, s->c, u, s->kernel_h, v, s->kernel_w)];
+            size_t in, at = lsnni_at4(k, c, s->c, u, s->kernel_h, v, s->kernel_w);
+            if (lsnni_pixel(s, n, k, p / s->ow, p % s->ow, c, u, v, &in))
+                z += (double)x[in] * (double)w[at];
         }
         y[lsnni_at3(n, k, s->k, p, area)] = lsnni_target_u(&r, k, p) * LSNNI_R(z);
     }
@@ -9159,7 +9157,7 @@ static double lsnni_half_side(int size, int corners)     /* in pixels: of 0 to 1
 {
     return (corners ? size - 1 : size) / 2.0;
 }
-static double lsnni_pixel(double x, int size, int corners)
+static double lsnni_grid_pixel(double x, int size, int corners)
 {
     return (x + 1) * lsnni_half_side(size, corners) - (corners ? 0 : 0.5);
 }
@@ -9259,8 +9257,8 @@ static void lsnni_sample_all(const lsnn_sampler *s, lsnn_real *y, const lsnn_rea
                              lsnn_real *dgrid)
 {
     size_t in = lsnni_area(s->h, s->w), out = lsnni_area(s->oh, s->ow);
-    double px = lsnni_pixel((double)grid[0], s->w, s->align_corners), dp[2] = { 0, 0 };
-    double py = lsnni_pixel((double)grid[out], s->h, s->align_corners);
+    double px = lsnni_grid_pixel((double)grid[0], s->w, s->align_corners), dp[2] = { 0, 0 };
+    double py = lsnni_grid_pixel((double)grid[out], s->h, s->align_corners);
     for (int c = 0; c < s->c; c++) {
         lsnn_real *to = y ? y + (size_t)c * out : NULL;
         if (to) *to = px != px || py != py ? LSNNI_R(px + py) : 0;
@@ -9347,8 +9345,8 @@ static int lsnni_spots_at(lsnni_spots *t, const lsnni_sample *p, const lsnn_real
     int count = (int)LSNNI_MIN((size_t)LSNNI_SPOTS, end - first);
     for (int i = 0; i < count; i++) {
         const lsnn_real *g = grid + first + i;
-        lsnni_tap(t, i, s, lsnni_pixel((double)g[0], s->w, s->align_corners),
-                  lsnni_pixel((double)g[p->out], s->h, s->align_corners));
+        lsnni_tap(t, i, s, lsnni_grid_pixel((double)g[0], s->w, s->align_corners),
+                  lsnni_grid_pixel((double)g[p->out], s->h, s->align_corners));
     }
     return count;
 }

@@ -1,6 +1,6 @@
 /* ---- >>target2d -----------------------------------------------------------------
-   A convolution and its window in one layer: TKN's target layer (Kashyap, Vedantam and
-   Choudhury, "Targeted Kernel Networks", Eq. 15 to 17). Kernel k computes only in its region
+   A convolution and its window in one layer: TKN's target layer (Chitta, "Targeted Kernel
+   Networks", Eq. 15 to 17). Kernel k computes only in its region
    R_k, a set of output pixels p, reads its true neighbours outside of it, and is 0 elsewhere.
    y[n,k,p]    = U_k(p) z[n,k,p]  in R_k, else 0       z = b[k] + sum_ct w[k,c,t] x[n,c,p + t]
    dz[n,k,p]   = U_k(p) dy[n,k,p] in R_k, else 0       U_k(i, j) = fy[k,i] fx[k,j]
@@ -196,11 +196,9 @@ LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsn
         for (int c = 0; c < s->c; c++)
         for (int u = 0; u < s->kernel_h; u++)
         for (int v = 0; v < s->kernel_w; v++) {
-            int row = p / s->ow * s->stride_h - s->pad_top + u;
-            int col = p % s->ow * s->stride_w - s->pad_left + v;
-            if (!lsnni_inside(s, row, col)) continue;
-            z += (double)x[lsnni_at4(n, c, s->c, row, s->h, col, s->w)]
-               * (double)w[lsnni_at4(k, c, s->c, u, s->kernel_h, v, s->kernel_w)];
+            size_t in, at = lsnni_at4(k, c, s->c, u, s->kernel_h, v, s->kernel_w);
+            if (lsnni_pixel(s, n, k, p / s->ow, p % s->ow, c, u, v, &in))
+                z += (double)x[in] * (double)w[at];
         }
         y[lsnni_at3(n, k, s->k, p, area)] = lsnni_target_u(&r, k, p) * LSNNI_R(z);
     }
