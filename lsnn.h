@@ -1344,6 +1344,13 @@ typedef struct lsnn_call {           /* what forward and backward work on     */
     double loss;                     /* a loss layer writes it, weight included */
     lsnn_rng rng;                    /* at this layer's name, step, first sample */
 } lsnn_call;
+typedef struct lsnn_projection {     /* what `project` works on               */
+    const lsnn_layer_plan *plan;
+    lsnn_real *param[LSNN_MAX_PARAMS];       /* NULL: frozen. A layer that shares another's */
+    lsnn_real *buffer[LSNN_MAX_PARAMS];      /*   is not asked: that one is   */
+    uint32_t step;                   /* steps made, with this one             */
+    double lr;                       /* this one's learning rate              */
+} lsnn_projection;
 typedef struct lsnn_layer_type {
     const char *name;
     const char *options;             /* the option fields it reads, "stride_h custom0" */
@@ -1354,9 +1361,9 @@ typedef struct lsnn_layer_type {
     lsnn_status (*backward)(lsnn_ctx *cx, lsnn_call *c);
     /* NULL, or draws the first values of parameter number i                  */
     void (*init)(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng);
-    /* NULL, or puts parameters back into their bounds, after each step of an optimizer that has
-       changed them                                                           */
-    void (*project)(lsnn_ctx *cx, const lsnn_layer_plan *p, lsnn_real *const *param);
+    /* NULL, or run after each step of an optimizer: brings parameters back to where they may
+       be, or changes them by a rule that is no gradient                      */
+    lsnn_status (*project)(lsnn_ctx *cx, const lsnn_projection *p);
 } lsnn_layer_type;
 LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x, int count,
                         const lsnn_options *o);
@@ -6715,11 +6722,12 @@ static lsnn_status lsnni_backward_dsc_local2d(lsnn_ctx *cx, lsnn_call *c)
     return lsnni_dsc_backward(cx, c, &s, 1);
 }
 
-static void lsnni_project_dsc(lsnn_ctx *cx, const lsnn_layer_plan *p, lsnn_real *const *param)
+static lsnn_status lsnni_project_dsc(lsnn_ctx *cx, const lsnn_projection *p)
 {
-    lsnn_dsc d = lsnni_dsc_of(p, 0, 1);
-    lsnn_dsc_project(cx, param[0], p->param[0].count, param[1],
-                     p->params > 1 ? p->param[1].count : 0, &d);
+    lsnn_dsc d = lsnni_dsc_of(p->plan, 0, 1);
+    lsnn_dsc_project(cx, p->param[0], p->param[0] ? p->plan->param[0].count : 0, p->param[1],
+                     p->param[1] ? p->plan->param[1].count : 0, &d);
+    return LSNN_OK;
 }
 
 #define LSNNI_DSC_OPTIONS "filters lr_factor freeze dsc_alpha_max dsc_tau dsc_xi dsc_eta " \
@@ -13214,26 +13222,39 @@ static void lsnni_update_task(void *user, int i, int worker)
                     1 - d->one_minus_beta2, u->c1, u->c2, d->eps, p->spec.count);
 }
 
-/* What the layers' types have to say of parameters that have changed. Shared ones are put right
-   by the node that owns them, once.                                           */
-static void lsnni_project_task(void *user, int i, int worker)
+/* Layers change what gradients do not: see lsnn_layer_type.                  */
+static lsnn_status lsnni_project(const lsnn_optimizer *o, double lr)
 {
-    const lsnn_net *net = (const lsnn_net *)user;
-    const lsnni_node *v = &net->node[i];
-    lsnn_real *param[LSNN_MAX_PARAMS] = { NULL };
-    (void)worker;
-    if (!v->type->project || v->share || !v->plan.params) return;
-    for (int j = 0; j < v->plan.params; j++) {
-        if (!(net->param[v->param[j]].lr_factor > 0)) return;
-        param[j] = net->value + net->param[v->param[j]].at;
+    const lsnn_net *net = o->net;
+    lsnn_ctx *cx = net->cx;
+    for (int i = 0; i < net->nodes; i++) {
+        const lsnni_node *v = &net->node[i];
+        lsnn_projection p;
+        unsigned failures = cx->failures_;
+        lsnn_status s;
+        if (!v->type->project || v->share) continue;
+        memset(&p, 0, sizeof p);
+        p.plan = &v->plan;
+        p.step = o->step + 1;
+        p.lr = lr;
+        for (int j = 0; j < v->plan.params; j++)
+            if (net->param[v->param[j]].lr_factor > 0)
+                p.param[j] = net->value + net->param[v->param[j]].at;
+        for (int j = 0; j < v->plan.buffers; j++)
+            p.buffer[j] = net->state + net->buffer[v->buffer[j]].at;
+        cx->where_ = v->name;
+        s = lsnni_answer(cx, v->type, "project", failures, v->type->project(cx, &p));
+        cx->where_ = NULL;
+        if (s != LSNN_OK) return s;
     }
-    v->type->project(net->cx, &v->plan, param);
+    return LSNN_OK;
 }
 
 LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
 {
     lsnn_net *net = o->net;
     lsnni_update u;
+    lsnn_status projected;
     double norm = 0;
     u.o = o;
     u.kv = lsnni_kernels_of(net->cx);
@@ -13253,11 +13274,11 @@ LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
     norm = sqrt(norm);
     u.scale = o->d.clip_norm > 0 ? LSNNI_MIN(1, o->d.clip_norm / (norm + 1e-6)) : 1;
     lsnn_parallel(net->cx, net->params, lsnni_update_task, &u);
-    lsnn_parallel(net->cx, net->nodes, lsnni_project_task, net);
+    projected = lsnni_project(o, u.lr);
     lsnni_changed(net);
     lsnn_zero_grad(net);
     net->steps = ++o->step;
-    return LSNN_OK;
+    return projected;
 }
 
 /* ---- >>batches: samples fetched by all threads -------------------------------------*/

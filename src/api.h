@@ -658,6 +658,13 @@ typedef struct lsnn_call {           /* what forward and backward work on     */
     double loss;                     /* a loss layer writes it, weight included */
     lsnn_rng rng;                    /* at this layer's name, step, first sample */
 } lsnn_call;
+typedef struct lsnn_projection {     /* what `project` works on               */
+    const lsnn_layer_plan *plan;
+    lsnn_real *param[LSNN_MAX_PARAMS];       /* NULL: frozen. A layer that shares another's */
+    lsnn_real *buffer[LSNN_MAX_PARAMS];      /*   is not asked: that one is   */
+    uint32_t step;                   /* steps made, with this one             */
+    double lr;                       /* this one's learning rate              */
+} lsnn_projection;
 typedef struct lsnn_layer_type {
     const char *name;
     const char *options;             /* the option fields it reads, "stride_h custom0" */
@@ -668,9 +675,9 @@ typedef struct lsnn_layer_type {
     lsnn_status (*backward)(lsnn_ctx *cx, lsnn_call *c);
     /* NULL, or draws the first values of parameter number i                  */
     void (*init)(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng);
-    /* NULL, or puts parameters back into their bounds, after each step of an optimizer that has
-       changed them                                                           */
-    void (*project)(lsnn_ctx *cx, const lsnn_layer_plan *p, lsnn_real *const *param);
+    /* NULL, or run after each step of an optimizer: brings parameters back to where they may
+       be, or changes them by a rule that is no gradient                      */
+    lsnn_status (*project)(lsnn_ctx *cx, const lsnn_projection *p);
 } lsnn_layer_type;
 LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x, int count,
                         const lsnn_options *o);

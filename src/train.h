@@ -180,26 +180,39 @@ static void lsnni_update_task(void *user, int i, int worker)
                     1 - d->one_minus_beta2, u->c1, u->c2, d->eps, p->spec.count);
 }
 
-/* What the layers' types have to say of parameters that have changed. Shared ones are put right
-   by the node that owns them, once.                                           */
-static void lsnni_project_task(void *user, int i, int worker)
+/* Layers change what gradients do not: see lsnn_layer_type.                  */
+static lsnn_status lsnni_project(const lsnn_optimizer *o, double lr)
 {
-    const lsnn_net *net = (const lsnn_net *)user;
-    const lsnni_node *v = &net->node[i];
-    lsnn_real *param[LSNN_MAX_PARAMS] = { NULL };
-    (void)worker;
-    if (!v->type->project || v->share || !v->plan.params) return;
-    for (int j = 0; j < v->plan.params; j++) {
-        if (!(net->param[v->param[j]].lr_factor > 0)) return;
-        param[j] = net->value + net->param[v->param[j]].at;
+    const lsnn_net *net = o->net;
+    lsnn_ctx *cx = net->cx;
+    for (int i = 0; i < net->nodes; i++) {
+        const lsnni_node *v = &net->node[i];
+        lsnn_projection p;
+        unsigned failures = cx->failures_;
+        lsnn_status s;
+        if (!v->type->project || v->share) continue;
+        memset(&p, 0, sizeof p);
+        p.plan = &v->plan;
+        p.step = o->step + 1;
+        p.lr = lr;
+        for (int j = 0; j < v->plan.params; j++)
+            if (net->param[v->param[j]].lr_factor > 0)
+                p.param[j] = net->value + net->param[v->param[j]].at;
+        for (int j = 0; j < v->plan.buffers; j++)
+            p.buffer[j] = net->state + net->buffer[v->buffer[j]].at;
+        cx->where_ = v->name;
+        s = lsnni_answer(cx, v->type, "project", failures, v->type->project(cx, &p));
+        cx->where_ = NULL;
+        if (s != LSNN_OK) return s;
     }
-    v->type->project(net->cx, &v->plan, param);
+    return LSNN_OK;
 }
 
 LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
 {
     lsnn_net *net = o->net;
     lsnni_update u;
+    lsnn_status projected;
     double norm = 0;
     u.o = o;
     u.kv = lsnni_kernels_of(net->cx);
@@ -219,11 +232,11 @@ LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
     norm = sqrt(norm);
     u.scale = o->d.clip_norm > 0 ? LSNNI_MIN(1, o->d.clip_norm / (norm + 1e-6)) : 1;
     lsnn_parallel(net->cx, net->params, lsnni_update_task, &u);
-    lsnn_parallel(net->cx, net->nodes, lsnni_project_task, net);
+    projected = lsnni_project(o, u.lr);
     lsnni_changed(net);
     lsnn_zero_grad(net);
     net->steps = ++o->step;
-    return LSNN_OK;
+    return projected;
 }
 
 /* ---- >>batches: samples fetched by all threads -------------------------------------*/

@@ -533,11 +533,12 @@ static lsnn_status lsnni_backward_dsc_local2d(lsnn_ctx *cx, lsnn_call *c)
     return lsnni_dsc_backward(cx, c, &s, 1);
 }
 
-static void lsnni_project_dsc(lsnn_ctx *cx, const lsnn_layer_plan *p, lsnn_real *const *param)
+static lsnn_status lsnni_project_dsc(lsnn_ctx *cx, const lsnn_projection *p)
 {
-    lsnn_dsc d = lsnni_dsc_of(p, 0, 1);
-    lsnn_dsc_project(cx, param[0], p->param[0].count, param[1],
-                     p->params > 1 ? p->param[1].count : 0, &d);
+    lsnn_dsc d = lsnni_dsc_of(p->plan, 0, 1);
+    lsnn_dsc_project(cx, p->param[0], p->param[0] ? p->plan->param[0].count : 0, p->param[1],
+                     p->param[1] ? p->plan->param[1].count : 0, &d);
+    return LSNN_OK;
 }
 
 #define LSNNI_DSC_OPTIONS "filters lr_factor freeze dsc_alpha_max dsc_tau dsc_xi dsc_eta " \
