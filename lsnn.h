@@ -7704,8 +7704,8 @@ LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
     return lsnn_layer(net, &lsnni_smooth_type, x, theta == LSNN_FREE ? 1 : 2, o);
 }
 /* ---- >>target2d -----------------------------------------------------------------
-   A convolution and its window in one layer: TKN's target layer (Kashyap, Vedantam and
-   Choudhury, "Targeted Kernel Networks", Eq. 15 to 17). Kernel k computes only in its region
+   A convolution and its window in one layer: TKN's target layer (Chitta, "Targeted Kernel
+   Networks", Eq. 15 to 17). Kernel k computes only in its region
    R_k, a set of output pixels p, reads its true neighbours outside of it, and is 0 elsewhere.
    y[n,k,p]    = U_k(p) z[n,k,p]  in R_k, else 0       z = b[k] + sum_ct w[k,c,t] x[n,c,p + t]
    dz[n,k,p]   = U_k(p) dy[n,k,p] in R_k, else 0       U_k(i, j) = fy[k,i] fx[k,j]
@@ -7901,11 +7901,9 @@ LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsn
         for (int c = 0; c < s->c; c++)
         for (int u = 0; u < s->kernel_h; u++)
         for (int v = 0; v < s->kernel_w; v++) {
-            int row = p / s->ow * s->stride_h - s->pad_top + u;
-            int col = p % s->ow * s->stride_w - s->pad_left + v;
-            if (!lsnni_inside(s, row, col)) continue;
-            z += (double)x[lsnni_at4(n, c, s->c, row, s->h, col, s->w)]
-               * (double)w[lsnni_at4(k, c, s->c, u, s->kernel_h, v, s->kernel_w)];
+            size_t in, at = lsnni_at4(k, c, s->c, u, s->kernel_h, v, s->kernel_w);
+            if (lsnni_pixel(s, n, k, p / s->ow, p % s->ow, c, u, v, &in))
+                z += (double)x[in] * (double)w[at];
         }
         y[lsnni_at3(n, k, s->k, p, area)] = lsnni_target_u(&r, k, p) * LSNNI_R(z);
     }
@@ -8140,31 +8138,15 @@ static lsnn_status lsnni_target_init(lsnn_ctx *cx, lsnni_target *p, const lsnn_t
     return LSNN_OK;
 }
 
-/* Plain arrays: each map of y (or dy to dz) times U, or 0 outside.             */
-static void lsnni_target_window(const lsnni_regions *r, lsnn_real *z, const lsnn_real *y,
-                                size_t images)
+/* Plain arrays: map number `map` of all images' y times U, or 0 outside.       */
+static void lsnni_target_window_task(void *user, int map, int worker)
 {
-    size_t area = lsnni_area(r->s->oh, r->s->ow);
-    for (size_t map = 0; map < images * (size_t)r->s->k; map++, z += area, y += area) {
-        int k = (int)(map % (size_t)r->s->k);
-        for (size_t i = 0; i < area; i++)
-            z[i] = r->place[(size_t)k * area + i] < 0 ? 0
-                : y[i] * lsnni_target_u(r, k, (int)i);
-    }
-}
-
-/* A pixel of a block is a vector: of each lane, as of plain arrays.            */
-static void lsnni_target_window_lanes(const lsnni_regions *r, lsnn_real *z,
-                                      const lsnn_real *y, int blocks)
-{
-    size_t area = lsnni_area(r->s->oh, r->s->ow), lanes = (size_t)r->s->lanes;
-    for (int n = 0; n < blocks; n++)
-        for (int k = 0; k < r->s->k; k++)
-            for (size_t i = 0; i < area; i++, z += lanes, y += lanes) {
-                lsnn_real u = r->place[(size_t)k * area + i] < 0 ? 0
-                    : lsnni_target_u(r, k, (int)i);
-                for (size_t l = 0; l < lanes; l++) z[l] = u * y[l];
-            }
+    const lsnni_target *p = (const lsnni_target *)user;
+    int area = p->r.s->oh * p->r.s->ow, k = map % p->r.s->k;
+    lsnn_real *y = p->y + lsnni_area(map, area);
+    (void)worker;
+    for (int i = 0; i < area; i++)
+        y[i] = p->r.place[lsnni_at2(k, i, area)] < 0 ? 0 : y[i] * lsnni_target_u(&p->r, k, i);
 }
 
 LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
@@ -8176,7 +8158,7 @@ LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsn
     p.x = p.g.x = x; p.w = p.g.w = w; p.b = p.g.bias = b; p.y = p.g.y = y;
     if (!p.blocks) {
         LSNNI_TRY(lsnn_conv2d_forward(cx, y, x, w, b, s));
-        if (!cx->rehearsal_) lsnni_target_window(&p.r, y, y, (size_t)s->n);
+        lsnn_parallel(cx, s->n * s->k, lsnni_target_window_task, &p);
         return LSNN_OK;
     }
     if (p.r.head[1] || cx->rehearsal_) {
@@ -8510,22 +8492,28 @@ static lsnn_status lsnni_target_blocks_backward(lsnn_ctx *cx, lsnni_target *p)
     return LSNN_OK;
 }
 
-/* S of all images and lanes, by rows and columns; for what is computed everywhere. */
-static void lsnni_target_sums(const lsnni_target *p, const lsnn_real *dy, const lsnn_real *y)
+/* All of kernel k's dz, 0 outside of its region, and S by rows and columns, in either layout:
+   for the whole convolution's backward.                                       */
+static void lsnni_target_dense_task(void *user, int k, int worker)
 {
+    const lsnni_target *p = (const lsnni_target *)user;
     const lsnni_regions *r = &p->r;
     const lsnn_window *s = r->s;
-    size_t lanes = (size_t)LSNNI_MAX(1, s->lanes);
-    for (int n = 0; n < s->n / (int)lanes; n++)
-        for (int k = 0; k < s->k; k++)
-            for (int i = r->start[k]; i < r->start[k + 1]; i++) {
-                int pixel = r->pixel[i];
-                size_t at = lsnni_at3(n, k, s->k, pixel, s->oh * s->ow) * lanes;
-                lsnn_real sum = 0;
-                for (size_t l = 0; l < lanes; l++) sum += dy[at + l] * y[at + l];
-                p->gy[lsnni_at2(k, pixel / s->ow, s->oh)] += sum;
-                p->gx[lsnni_at2(k, pixel % s->ow, s->ow)] += sum;
+    int lanes = LSNNI_MAX(1, s->lanes), area = s->oh * s->ow;
+    (void)worker;
+    for (int n = 0; n < s->n / lanes; n++)
+        for (int i = 0; i < area; i++) {
+            size_t at = lsnni_at3(n, k, s->k, i, area) * (size_t)lanes;
+            int here = r->place[lsnni_at2(k, i, area)] >= 0;
+            lsnn_real u = here ? lsnni_target_u(r, k, i) : 0, sum = 0;
+            for (int l = 0; l < lanes; l++) {
+                p->dz[at + (size_t)l] = u * p->dy[at + (size_t)l];
+                sum += p->dy[at + (size_t)l] * p->y_read[at + (size_t)l];
             }
+            if (!here || !p->gy) continue;
+            p->gy[lsnni_at2(k, i / s->ow, s->oh)] += sum;
+            p->gx[lsnni_at2(k, i % s->ow, s->ow)] += sum;
+        }
 }
 
 LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
@@ -8546,11 +8534,7 @@ LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_re
         LSNNI_TRY(lsnni_target_blocks_backward(cx, &p));
         if (!cx->rehearsal_) return LSNN_OK;
     }
-    if (!cx->rehearsal_) {
-        if (p.blocks) lsnni_target_window_lanes(&p.r, room, dy, p.blocks);
-        else lsnni_target_window(&p.r, room, dy, (size_t)s->n);
-        if (gy) lsnni_target_sums(&p, dy, y);
-    }
+    lsnn_parallel(cx, s->k, lsnni_target_dense_task, &p);
     return lsnn_conv2d_backward(cx, dx, dw, db, room, x, w, s, add);
 }
 
@@ -9173,7 +9157,7 @@ static double lsnni_half_side(int size, int corners)     /* in pixels: of 0 to 1
 {
     return (corners ? size - 1 : size) / 2.0;
 }
-static double lsnni_pixel(double x, int size, int corners)
+static double lsnni_grid_pixel(double x, int size, int corners)
 {
     return (x + 1) * lsnni_half_side(size, corners) - (corners ? 0 : 0.5);
 }
@@ -9273,8 +9257,8 @@ static void lsnni_sample_all(const lsnn_sampler *s, lsnn_real *y, const lsnn_rea
                              lsnn_real *dgrid)
 {
     size_t in = lsnni_area(s->h, s->w), out = lsnni_area(s->oh, s->ow);
-    double px = lsnni_pixel((double)grid[0], s->w, s->align_corners), dp[2] = { 0, 0 };
-    double py = lsnni_pixel((double)grid[out], s->h, s->align_corners);
+    double px = lsnni_grid_pixel((double)grid[0], s->w, s->align_corners), dp[2] = { 0, 0 };
+    double py = lsnni_grid_pixel((double)grid[out], s->h, s->align_corners);
     for (int c = 0; c < s->c; c++) {
         lsnn_real *to = y ? y + (size_t)c * out : NULL;
         if (to) *to = px != px || py != py ? LSNNI_R(px + py) : 0;
@@ -9361,8 +9345,8 @@ static int lsnni_spots_at(lsnni_spots *t, const lsnni_sample *p, const lsnn_real
     int count = (int)LSNNI_MIN((size_t)LSNNI_SPOTS, end - first);
     for (int i = 0; i < count; i++) {
         const lsnn_real *g = grid + first + i;
-        lsnni_tap(t, i, s, lsnni_pixel((double)g[0], s->w, s->align_corners),
-                  lsnni_pixel((double)g[p->out], s->h, s->align_corners));
+        lsnni_tap(t, i, s, lsnni_grid_pixel((double)g[0], s->w, s->align_corners),
+                  lsnni_grid_pixel((double)g[p->out], s->h, s->align_corners));
     }
     return count;
 }
@@ -10093,11 +10077,9 @@ static lsnn_status lsnni_backward_dsc_local2d(lsnn_ctx *cx, lsnn_call *c)
 
 static lsnn_status lsnni_project_dsc(lsnn_ctx *cx, const lsnn_projection *p)
 {
-    const lsnn_layer_plan *plan = p->plan;
-    lsnn_dsc d = lsnni_dsc_of(plan, 0, 1);
-    if (p->param[0])                                     /* frozen: nothing has moved */
-        lsnn_dsc_project(cx, p->param[0], plan->param[0].count, p->param[1],
-                         plan->params > 1 ? plan->param[1].count : 0, &d);
+    lsnn_dsc d = lsnni_dsc_of(p->plan, 0, 1);
+    lsnn_dsc_project(cx, p->param[0], p->param[0] ? p->plan->param[0].count : 0, p->param[1],
+                     p->param[1] ? p->plan->param[1].count : 0, &d);
     return LSNN_OK;
 }
 
@@ -14005,10 +13987,9 @@ static const char *const lsnni_c_dense_text =
     "{\n"
     "    for (int k = 0; k < out; k++) {\n"
     "        float part[4] = { 0, 0, 0, 0 };  /* four sums: quicker, and rounded less */\n"
-    "        int i = 0;\n"
-    "        for (; i + 4 <= in; i += 4)\n"
+    "        for (int i = 0; i + 4 <= in; i += 4)\n"
     "            for (int j = 0; j < 4; j++) part[j] += x[i + j] * @[k * in + i + j];\n"
-    "        for (; i < in; i++) part[0] += x[i] * @[k * in + i];\n"
+    "        for (int i = in - in % 4; i < in; i++) part[0] += x[i] * @[k * in + i];\n"
     "        y[k] = (b ? b[k] : 0) + ((part[0] + part[1]) + (part[2] + part[3]))@<k>;\n"
     "    }\n"
     "}\n\n";
@@ -22457,35 +22438,37 @@ typedef struct lsnni_few {
     const lsnni_kernels *kv;
     const lsnn_window *s;
     const lsnn_real *x, *dy;
-    lsnn_real *dw, *db;
+    lsnn_real *dw, *db, *sums;
     lsnni_kinds kinds[2];            /* what the kernel's rows and columns meet */
-    size_t lanes;
+    size_t lanes, row;               /* row: numbers of a row of dy           */
 } lsnni_few;
 
-/* `count` pixels of dy by those of x that are `step` apart.                   */
-static double lsnni_few_dot(const lsnni_few *p, const lsnn_real *dy, const lsnn_real *x, int count)
+/* sum += a row of dy by those pixels of x that meet it: along the row, or where they are apart
+   pixel by pixel, onto the first one's place.                                */
+static void lsnni_few_row(const lsnni_few *p, lsnn_real *sum, const lsnn_real *dy,
+                          const lsnn_real *x, int count)
 {
-    size_t step = (size_t)p->s->stride_w;
-    double sum = 0;
-    if (step == 1) return p->kv->dot(dy, x, (size_t)count * p->lanes);
-    for (size_t i = 0; i < (size_t)count; i++)
-        sum += p->lanes > 1 ? p->kv->dot(dy + i * p->lanes, x + i * step * p->lanes, p->lanes) :
-            (double)dy[i] * (double)x[i * step];
-    return sum;
+    size_t step = (size_t)p->s->stride_w, lanes = p->lanes;
+    if (step == 1) p->kv->multiply(sum, dy, x, (size_t)count * lanes, LSNN_ADD);
+    else if (lanes == 1)
+        for (size_t i = 0; i < (size_t)count; i++) sum[i] += dy[i] * x[i * step];
+    else
+        for (size_t i = 0; i < (size_t)count; i++)
+            p->kv->multiply(sum, dy + i * lanes, x + i * step * lanes, lanes, LSNN_ADD);
 }
 
 /* The gradient of tap (u, v), from one map of dy and one of x.                */
-static double lsnni_few_tap(const lsnni_few *p, const lsnn_real *dy, const lsnn_real *x, int u,
-                            int v)
+static double lsnni_few_tap(const lsnni_few *p, lsnn_real *sum, const lsnn_real *dy,
+                            const lsnn_real *x, int u, int v)
 {
     const lsnni_reach *r = &p->kinds[0].reach[u], *q = &p->kinds[1].reach[v];
-    double sum = 0;
+    memset(sum, 0, p->row * sizeof *sum);
     for (int i = 0; i < r->count; i++)
-        sum += lsnni_few_dot(p, dy + (lsnni_area(r->first + i, p->s->ow) + (size_t)q->first) *
-                                     p->lanes,
-                             x + (lsnni_area(r->at + i * p->s->stride_h, p->s->w) +
-                                  (size_t)q->at) * p->lanes, q->count);
-    return sum;
+        lsnni_few_row(p, sum, dy + (lsnni_area(r->first + i, p->s->ow) + (size_t)q->first) *
+                                   p->lanes,
+                      x + (lsnni_area(r->at + i * p->s->stride_h, p->s->w) + (size_t)q->at) *
+                          p->lanes, q->count);
+    return p->kv->sum(sum, p->row);
 }
 
 static void lsnni_few_task(void *user, int k, int worker)
@@ -22495,13 +22478,13 @@ static void lsnni_few_task(void *user, int k, int worker)
     int channels = s->c / s->groups, first = k / (s->k / s->groups) * channels;
     size_t in = lsnni_area(s->h, s->w) * p->lanes, out = lsnni_area(s->oh, s->ow) * p->lanes;
     lsnn_real *dw = p->dw ? p->dw + lsnni_area(k, lsnni_depth(s)) : NULL;
-    (void)worker;
+    lsnn_real *sum = p->sums + (size_t)worker * p->row;
     for (int n = 0; n < s->n / (int)p->lanes; n++) {
         const lsnn_real *dy = p->dy + lsnni_at2(n, k, s->k) * out;
         if (p->db) p->db[k] += LSNNI_R(p->kv->sum(dy, out));
         for (int d = 0; d < (dw ? lsnni_depth(s) : 0); d++) {
             int c = d / (s->kernel_h * s->kernel_w);
-            dw[d] += LSNNI_R(lsnni_few_tap(p, dy, p->x + lsnni_at2(n, first + c, s->c) * in,
+            dw[d] += LSNNI_R(lsnni_few_tap(p, sum, dy, p->x + lsnni_at2(n, first + c, s->c) * in,
                                            d / s->kernel_w % s->kernel_h, d % s->kernel_w));
         }
     }
@@ -22513,15 +22496,20 @@ static lsnn_status lsnni_few_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *
 {
     lsnni_few p;
     lsnni_side side[2];
-    char *at = (char *)lsnni_scratch(cx, lsnni_kinds_room(s->kernel_h) +
-                                         lsnni_kinds_room(s->kernel_w), 1);
+    size_t threads = (size_t)lsnn_ctx_threads(cx), bytes;
+    char *at;
+    p.lanes = s->lanes > 1 ? (size_t)s->lanes : 1;
+    p.row = (size_t)s->ow * p.lanes;
+    bytes = lsnni_kinds_room(s->kernel_h) + lsnni_kinds_room(s->kernel_w);
+    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_times(p.row, threads), sizeof *p.sums));
+    at = (char *)lsnni_scratch(cx, bytes, 1);
     if (!at) return LSNN_ENOMEM;
     lsnni_sides(side, s);
     lsnni_kinds_fill(&p.kinds[0], &at, &side[0], LSNNI_TO_W, s->kernel_h);
     lsnni_kinds_fill(&p.kinds[1], &at, &side[1], LSNNI_TO_W, s->kernel_w);
     p.kv = lsnni_kernels_of(cx);
+    p.sums = (lsnn_real *)(void *)at;
     p.s = s; p.x = x; p.dy = dy; p.dw = dw; p.db = db;
-    p.lanes = s->lanes > 1 ? (size_t)s->lanes : 1;
     lsnn_parallel(cx, s->k, lsnni_few_task, &p);
     return LSNN_OK;
 }

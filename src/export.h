@@ -154,10 +154,9 @@ static const char *const lsnni_c_dense_text =
     "{\n"
     "    for (int k = 0; k < out; k++) {\n"
     "        float part[4] = { 0, 0, 0, 0 };  /* four sums: quicker, and rounded less */\n"
-    "        int i = 0;\n"
-    "        for (; i + 4 <= in; i += 4)\n"
+    "        for (int i = 0; i + 4 <= in; i += 4)\n"
     "            for (int j = 0; j < 4; j++) part[j] += x[i + j] * @[k * in + i + j];\n"
-    "        for (; i < in; i++) part[0] += x[i] * @[k * in + i];\n"
+    "        for (int i = in - in % 4; i < in; i++) part[0] += x[i] * @[k * in + i];\n"
     "        y[k] = (b ? b[k] : 0) + ((part[0] + part[1]) + (part[2] + part[3]))@<k>;\n"
     "    }\n"
     "}\n\n";

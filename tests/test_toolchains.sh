@@ -149,5 +149,16 @@ else
     skip emscripten 'needs emscripten nodejs'
 fi
 cd "$root" || exit 1
+if chosen cortex; then
+    sh tools/cortex_m.sh > "$work/log" 2>&1
+    status=$?
+    if [ $status -eq 77 ]; then
+        skip 'exported nets on a Cortex-M4' "$(cat "$work/log")"
+    else
+        [ $status -eq 0 ] && [ "$(wc -l < "$work/log")" -eq 8 ]
+        check 'exported nets on a Cortex-M4 answer as lsnn_predict' $?
+        sed 's/^/# /' "$work/log"
+    fi
+fi
 echo "1..$n"
 exit $failed

@@ -537,11 +537,9 @@ static lsnn_status lsnni_backward_dsc_local2d(lsnn_ctx *cx, lsnn_call *c)
 
 static lsnn_status lsnni_project_dsc(lsnn_ctx *cx, const lsnn_projection *p)
 {
-    const lsnn_layer_plan *plan = p->plan;
-    lsnn_dsc d = lsnni_dsc_of(plan, 0, 1);
-    if (p->param[0])                                     /* frozen: nothing has moved */
-        lsnn_dsc_project(cx, p->param[0], plan->param[0].count, p->param[1],
-                         plan->params > 1 ? plan->param[1].count : 0, &d);
+    lsnn_dsc d = lsnni_dsc_of(p->plan, 0, 1);
+    lsnn_dsc_project(cx, p->param[0], p->param[0] ? p->plan->param[0].count : 0, p->param[1],
+                     p->param[1] ? p->plan->param[1].count : 0, &d);
     return LSNN_OK;
 }
 

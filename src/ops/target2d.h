@@ -1,6 +1,6 @@
 /* ---- >>target2d -----------------------------------------------------------------
-   A convolution and its window in one layer: TKN's target layer (Kashyap, Vedantam and
-   Choudhury, "Targeted Kernel Networks", Eq. 15 to 17). Kernel k computes only in its region
+   A convolution and its window in one layer: TKN's target layer (Chitta, "Targeted Kernel
+   Networks", Eq. 15 to 17). Kernel k computes only in its region
    R_k, a set of output pixels p, reads its true neighbours outside of it, and is 0 elsewhere.
    y[n,k,p]    = U_k(p) z[n,k,p]  in R_k, else 0       z = b[k] + sum_ct w[k,c,t] x[n,c,p + t]
    dz[n,k,p]   = U_k(p) dy[n,k,p] in R_k, else 0       U_k(i, j) = fy[k,i] fx[k,j]
@@ -196,11 +196,9 @@ LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsn
         for (int c = 0; c < s->c; c++)
         for (int u = 0; u < s->kernel_h; u++)
         for (int v = 0; v < s->kernel_w; v++) {
-            int row = p / s->ow * s->stride_h - s->pad_top + u;
-            int col = p % s->ow * s->stride_w - s->pad_left + v;
-            if (!lsnni_inside(s, row, col)) continue;
-            z += (double)x[lsnni_at4(n, c, s->c, row, s->h, col, s->w)]
-               * (double)w[lsnni_at4(k, c, s->c, u, s->kernel_h, v, s->kernel_w)];
+            size_t in, at = lsnni_at4(k, c, s->c, u, s->kernel_h, v, s->kernel_w);
+            if (lsnni_pixel(s, n, k, p / s->ow, p % s->ow, c, u, v, &in))
+                z += (double)x[in] * (double)w[at];
         }
         y[lsnni_at3(n, k, s->k, p, area)] = lsnni_target_u(&r, k, p) * LSNNI_R(z);
     }
@@ -435,31 +433,15 @@ static lsnn_status lsnni_target_init(lsnn_ctx *cx, lsnni_target *p, const lsnn_t
     return LSNN_OK;
 }
 
-/* Plain arrays: each map of y (or dy to dz) times U, or 0 outside.             */
-static void lsnni_target_window(const lsnni_regions *r, lsnn_real *z, const lsnn_real *y,
-                                size_t images)
+/* Plain arrays: map number `map` of all images' y times U, or 0 outside.       */
+static void lsnni_target_window_task(void *user, int map, int worker)
 {
-    size_t area = lsnni_area(r->s->oh, r->s->ow);
-    for (size_t map = 0; map < images * (size_t)r->s->k; map++, z += area, y += area) {
-        int k = (int)(map % (size_t)r->s->k);
-        for (size_t i = 0; i < area; i++)
-            z[i] = r->place[(size_t)k * area + i] < 0 ? 0
-                : y[i] * lsnni_target_u(r, k, (int)i);
-    }
-}
-
-/* A pixel of a block is a vector: of each lane, as of plain arrays.            */
-static void lsnni_target_window_lanes(const lsnni_regions *r, lsnn_real *z,
-                                      const lsnn_real *y, int blocks)
-{
-    size_t area = lsnni_area(r->s->oh, r->s->ow), lanes = (size_t)r->s->lanes;
-    for (int n = 0; n < blocks; n++)
-        for (int k = 0; k < r->s->k; k++)
-            for (size_t i = 0; i < area; i++, z += lanes, y += lanes) {
-                lsnn_real u = r->place[(size_t)k * area + i] < 0 ? 0
-                    : lsnni_target_u(r, k, (int)i);
-                for (size_t l = 0; l < lanes; l++) z[l] = u * y[l];
-            }
+    const lsnni_target *p = (const lsnni_target *)user;
+    int area = p->r.s->oh * p->r.s->ow, k = map % p->r.s->k;
+    lsnn_real *y = p->y + lsnni_area(map, area);
+    (void)worker;
+    for (int i = 0; i < area; i++)
+        y[i] = p->r.place[lsnni_at2(k, i, area)] < 0 ? 0 : y[i] * lsnni_target_u(&p->r, k, i);
 }
 
 LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
@@ -471,7 +453,7 @@ LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsn
     p.x = p.g.x = x; p.w = p.g.w = w; p.b = p.g.bias = b; p.y = p.g.y = y;
     if (!p.blocks) {
         LSNNI_TRY(lsnn_conv2d_forward(cx, y, x, w, b, s));
-        if (!cx->rehearsal_) lsnni_target_window(&p.r, y, y, (size_t)s->n);
+        lsnn_parallel(cx, s->n * s->k, lsnni_target_window_task, &p);
         return LSNN_OK;
     }
     if (p.r.head[1] || cx->rehearsal_) {
@@ -805,22 +787,28 @@ static lsnn_status lsnni_target_blocks_backward(lsnn_ctx *cx, lsnni_target *p)
     return LSNN_OK;
 }
 
-/* S of all images and lanes, by rows and columns; for what is computed everywhere. */
-static void lsnni_target_sums(const lsnni_target *p, const lsnn_real *dy, const lsnn_real *y)
+/* All of kernel k's dz, 0 outside of its region, and S by rows and columns, in either layout:
+   for the whole convolution's backward.                                       */
+static void lsnni_target_dense_task(void *user, int k, int worker)
 {
+    const lsnni_target *p = (const lsnni_target *)user;
     const lsnni_regions *r = &p->r;
     const lsnn_window *s = r->s;
-    size_t lanes = (size_t)LSNNI_MAX(1, s->lanes);
-    for (int n = 0; n < s->n / (int)lanes; n++)
-        for (int k = 0; k < s->k; k++)
-            for (int i = r->start[k]; i < r->start[k + 1]; i++) {
-                int pixel = r->pixel[i];
-                size_t at = lsnni_at3(n, k, s->k, pixel, s->oh * s->ow) * lanes;
-                lsnn_real sum = 0;
-                for (size_t l = 0; l < lanes; l++) sum += dy[at + l] * y[at + l];
-                p->gy[lsnni_at2(k, pixel / s->ow, s->oh)] += sum;
-                p->gx[lsnni_at2(k, pixel % s->ow, s->ow)] += sum;
+    int lanes = LSNNI_MAX(1, s->lanes), area = s->oh * s->ow;
+    (void)worker;
+    for (int n = 0; n < s->n / lanes; n++)
+        for (int i = 0; i < area; i++) {
+            size_t at = lsnni_at3(n, k, s->k, i, area) * (size_t)lanes;
+            int here = r->place[lsnni_at2(k, i, area)] >= 0;
+            lsnn_real u = here ? lsnni_target_u(r, k, i) : 0, sum = 0;
+            for (int l = 0; l < lanes; l++) {
+                p->dz[at + (size_t)l] = u * p->dy[at + (size_t)l];
+                sum += p->dy[at + (size_t)l] * p->y_read[at + (size_t)l];
             }
+            if (!here || !p->gy) continue;
+            p->gy[lsnni_at2(k, i / s->ow, s->oh)] += sum;
+            p->gx[lsnni_at2(k, i % s->ow, s->ow)] += sum;
+        }
 }
 
 LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
@@ -841,11 +829,7 @@ LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_re
         LSNNI_TRY(lsnni_target_blocks_backward(cx, &p));
         if (!cx->rehearsal_) return LSNN_OK;
     }
-    if (!cx->rehearsal_) {
-        if (p.blocks) lsnni_target_window_lanes(&p.r, room, dy, p.blocks);
-        else lsnni_target_window(&p.r, room, dy, (size_t)s->n);
-        if (gy) lsnni_target_sums(&p, dy, y);
-    }
+    lsnn_parallel(cx, s->k, lsnni_target_dense_task, &p);
     return lsnn_conv2d_backward(cx, dx, dw, db, room, x, w, s, add);
 }
 
