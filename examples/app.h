@@ -962,8 +962,6 @@ typedef struct app_outcome {
                                      /*   what else it costs, behind them; NULL: nothing */
     size_t params;
     double seconds, images_per_s;    /* of training                               */
-    double active, operations;       /* dsc: the part of the connections that an image uses, and */
-                                     /*   how many; 0: not told                   */
 } app_outcome;
 
 /* The last line on stdout.                                                       */
@@ -975,7 +973,6 @@ static inline void app_result(const app *a, const app_outcome *r)
            r->settings ? r->settings : "", (double)r->params, r->costs ? r->costs : "",
            r->seconds, r->images_per_s);
     if (r->heads > 1) printf(" whole_error=%.2f", r->whole_error);
-    if (r->operations > 0) printf(" active=%.4f operations=%.0f", r->active, r->operations);
     printf("\n");
     fflush(stdout);
 }

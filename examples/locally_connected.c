@@ -16,88 +16,17 @@
 #include "../lsnn.h"
 #include "app.h"
 #include "models.h"
+#include "task.h"
 #include "filters.h"
-
-typedef enum part { TRAIN, VALID, TEST, PARTS } part;
 
 typedef struct experiment {
     app a;
-    const char *task, *model, *start, *from, *filters;
-    int counts, holdout, no_test, signs;
+    const char *model, *start, *from, *filters;
+    int counts, signs;
     model_choice choice;
-    app_digits source;               /* of cluttered                                  */
-    lsnn_recipe recipe[PARTS];
-    lsnn_set set[2];                 /* of signs                                      */
-    lsnn_data whole[2], some, rest, data[PARTS];
+    task_sets task;
     lsnn_net *net;
 } experiment;
-
-/* ---- The data ------------------------------------------------------------------------*/
-/* --train N and --holdout N are drawn at random (the files go class by class), held-out ones by
-   whole tracks: pictures of one sign stay together.                                    */
-static lsnn_status get_signs(experiment *e, lsnn_ctx *cx)
-{
-    lsnn_data *all = &e->whole[0];
-    lsnn_status s = LSNN_OK;
-    int take = e->a.train, all_of;
-    for (int i = 0; i < 2 && s == LSNN_OK; i++) {
-        s = lsnn_set_load(cx, &e->set[i], "gtsrb", e->a.data, i);
-        if (s == LSNN_OK) s = lsnn_data_set(cx, &e->whole[i], &e->set[i]);
-    }
-    if (s != LSNN_OK) return s;
-    all_of = all->count;
-    if (take > all_of || e->a.test > e->whole[1].count || e->holdout >= (take ? take : all_of)) {
-        app_refuse(&e->a, "--train %d, --test %d, --holdout %d: there are %d and %d signs", take,
-                   e->a.test, e->holdout, all_of, e->whole[1].count);
-        return LSNN_EVALUE;
-    }
-    if (e->holdout) {
-        s = lsnn_data_split(cx, &e->some, &e->data[VALID], all, e->set[0].group, e->holdout,
-                            e->a.seed);
-        all = &e->some;
-        take = take ? take - e->holdout : 0;
-    }
-    if (s == LSNN_OK && take && take < all->count)
-        s = lsnn_data_split(cx, &e->rest, &e->data[TRAIN], all, NULL, take, e->a.seed);
-    else if (s == LSNN_OK) s = lsnn_data_part(cx, &e->data[TRAIN], all, 0, all->count);
-    return s != LSNN_OK ? s : lsnn_data_part(cx, &e->data[TEST], &e->whole[1], 0, e->a.test ?
-                                             e->a.test : e->whole[1].count);
-}
-
-/* As in lsnn_mnist.c: a picture of each digit, clutter cut from the training digits.   */
-static lsnn_status get_cluttered(experiment *e, lsnn_ctx *cx)
-{
-    app_digits *d = &e->source;
-    lsnn_status s = app_digits_get(&e->a, cx, d);
-    int count[PARTS];
-    if (s != LSNN_OK) return s;
-    count[TEST] = e->a.test ? e->a.test : d->test_images.dim[0];
-    count[VALID] = e->holdout;
-    count[TRAIN] = (e->a.train ? e->a.train : d->train_images.dim[0]) - e->holdout;
-    if (count[TRAIN] < 1 || count[TRAIN] + e->holdout > d->train_images.dim[0] ||
-        count[TEST] > d->test_images.dim[0]) {
-        app_refuse(&e->a, "--train %d, --test %d, --holdout %d: there are %d and %d digits",
-                   e->a.train, e->a.test, e->holdout, d->train_images.dim[0],
-                   d->test_images.dim[0]);
-        return LSNN_EVALUE;
-    }
-    d->crops = d->train_images;
-    if (e->holdout) d->crops.dim[0] = count[TRAIN];
-    for (int p = TRAIN; p < PARTS && s == LSNN_OK; p++) {
-        lsnn_recipe *r = &e->recipe[p];
-        r->task = LSNN_TASK_CLUTTERED;
-        r->seed = e->a.seed;
-        r->test = p == TEST;
-        r->images = p == TEST ? &d->test_images : &d->train_images;
-        r->labels = p == TEST ? &d->test_labels : &d->train_labels;
-        r->crops = p == TEST ? &d->train_images : &d->crops;
-        r->first = p == VALID ? count[TRAIN] : 0;
-        r->count = p == TEST ? 0 : count[p];
-        if (count[p]) s = lsnn_data_recipe(cx, &e->data[p], r);
-        if (s == LSNN_OK) e->data[p].count = count[p];
-    }
-    return s;
-}
 
 /* ---- The network -----------------------------------------------------------------------*/
 /* The names of models.h.                                                              */
@@ -149,20 +78,20 @@ static lsnn_status make_net(experiment *e, lsnn_ctx *cx)
 
 static lsnn_status train(experiment *e)
 {
-    int steps = (e->data[TRAIN].count + e->a.batch - 1) / e->a.batch * e->a.epochs;
+    int steps = (e->task.data[TASK_TRAIN].count + e->a.batch - 1) / e->a.batch * e->a.epochs;
     char note[80];
     lsnn_fit_desc d;
     memset(&d, 0, sizeof d);
-    snprintf(note, sizeof note, "task=%s seed=%.0f data=%08x", e->task, (double)e->a.seed,
-             app_data_mark(&e->data[TRAIN]));
+    snprintf(note, sizeof note, "task=%s seed=%.0f data=%08x", e->task.name, (double)e->a.seed,
+             app_data_mark(&e->task.data[TASK_TRAIN]));
     d.note = note;                             /* a resume on other pictures is refused */
     d.optimizer.lr = 0.05;
     d.optimizer.momentum = 0.9;
     d.optimizer.weight_decay = 5e-4;
     d.optimizer.warmup_steps = steps < 3000 ? steps / 10 : 300;
     d.optimizer.schedule = LSNN_COSINE;
-    d.valid = e->holdout ? &e->data[VALID] : NULL;
-    return app_fit(&e->a, e->net, &e->data[TRAIN], &d);
+    d.valid = e->task.holdout ? &e->task.data[TASK_VALID] : NULL;
+    return app_fit(&e->a, e->net, &e->task.data[TASK_TRAIN], &d);
 }
 
 static lsnn_status report(experiment *e)
@@ -172,13 +101,13 @@ static lsnn_status report(experiment *e)
     lsnn_status s;
     memset(&score, 0, sizeof score);
     memset(&r, 0, sizeof r);
-    s = lsnn_evaluate(e->net, &e->data[e->no_test ? VALID : TEST], &score);
+    s = lsnn_evaluate(e->net, &e->task.data[e->task.no_test ? TASK_VALID : TASK_TEST], &score);
     if (s != LSNN_OK) return s;
-    r.task = e->task;
+    r.task = e->task.name;
     r.model = e->model;
     r.error = score.error;
-    r.train = e->data[TRAIN].count;
-    r.test = e->no_test ? 0 : e->data[TEST].count;
+    r.train = e->task.data[TASK_TRAIN].count;
+    r.test = e->task.no_test ? 0 : e->task.data[TASK_TEST].count;
     r.params = lsnn_net_params(e->net);
     r.seconds = e->a.last.seconds;
     r.images_per_s = e->a.last.images_per_s;
@@ -250,7 +179,7 @@ static lsnn_status print_counts(lsnn_ctx *cx)
 /* ---- Flags -----------------------------------------------------------------------------*/
 static int check_flags(experiment *e)
 {
-    e->signs = strcmp(e->task, "signs") == 0;
+    e->signs = strcmp(e->task.name, "signs") == 0;
     e->choice.start = strcmp(e->start, "alike") == 0 ? LSNN_START_ALIKE : LSNN_START_EACH;
     if (e->choice.start && strcmp(e->model, "local") != 0)
         return app_refuse(&e->a, "--start alike: of the model local alone");
@@ -258,7 +187,7 @@ static int check_flags(experiment *e)
         return app_refuse(&e->a, "--from: gives a trained conv's weights to the model local alone");
     if (e->choice.banks && strcmp(e->model, "lowrank") != 0)
         return app_refuse(&e->a, "--banks: of the model lowrank alone");
-    if (e->no_test && !e->holdout)
+    if (e->task.no_test && !e->task.holdout)
         return app_refuse(&e->a, "--no-test needs --holdout N, or there is nothing to report");
     if (e->signs && !e->a.data && !e->a.summary && !e->counts)
         return app_refuse(&e->a, "--task signs needs --data DIR, with gtsrb32_train.bin and "
@@ -271,17 +200,12 @@ static int run(experiment *e, lsnn_ctx *cx)
     lsnn_status s = make_net(e, cx);
     if (s == LSNN_OK && e->a.summary) app_summary(e->net, e->model);
     else if (s == LSNN_OK) {
-        s = e->signs ? get_signs(e, cx) : get_cluttered(e, cx);
+        s = task_load(&e->a, cx, &e->task);
         if (s == LSNN_OK) s = train(e);
         if (s == LSNN_OK) s = report(e);
         if (s == LSNN_OK && e->filters) s = filters_draw(cx, e->net, e->filters);
     }
-    for (int p = TRAIN; p < PARTS; p++) lsnn_data_free(&e->data[p]);
-    lsnn_data_free(&e->some);
-    lsnn_data_free(&e->rest);
-    for (int i = 0; i < 2; i++) lsnn_data_free(&e->whole[i]);
-    for (int i = 0; i < 2; i++) lsnn_set_free(cx, &e->set[i]);
-    app_digits_free(cx, &e->source);
+    task_free(cx, &e->task);
     lsnn_net_free(e->net);
     lsnn_ctx_free(cx);
     return app_end(&e->a, s);
@@ -301,17 +225,17 @@ int main(int argc, char **argv)
     e.a.epochs = 10;
     e.a.batch = 128;
     e.a.out = "out";
-    e.task = "cluttered";
+    e.task.name = "cluttered";
     e.model = "local";
     e.start = "each";
     e.choice = model_defaults();
-    own[n++] = app_choice("task", &e.task, "signs|cluttered", "which pictures");
+    own[n++] = app_choice("task", &e.task.name, "signs|cluttered", "which pictures");
     own[n++] = app_choice("model", &e.model, "conv|local|lowrank|lsnn|deepface", "which network");
     own[n++] = app_choice("start", &e.start, "each|alike", "local's places: weights of their own");
     own[n++] = app_text("from", &e.from, "NET", "local begins as this trained conv");
     own[n++] = app_int("banks", &e.choice.banks, 0, 64, "lowrank's sets of kernels (0: 4)");
-    own[n++] = app_int("holdout", &e.holdout, 0, 1000000, "training pictures kept to watch");
-    own[n++] = app_switch("no-test", &e.no_test, "leave the test set alone: report the holdout");
+    own[n++] = app_int("holdout", &e.task.holdout, 0, 1000000, "training pictures kept to watch");
+    own[n++] = app_switch("no-test", &e.task.no_test, "leave the test set alone: report the holdout");
     own[n++] = app_text("filters", &e.filters, "OUT.png", "draw kernels at different places");
     own[n++] = app_switch("counts", &e.counts, "print the documents' counts");
     status = app_parse(&e.a, argc, argv, own, n);
@@ -330,7 +254,7 @@ int main(int argc, char **argv)
     status = app_start(&e.a, &cx);
     if (status == APP_GO) status = app_input(&e.a, "from", e.from);
     if (status == APP_GO) status = app_picture(&e.a, "filters", e.filters);
-    snprintf(name, sizeof name, "%s-%s", e.task, e.model);
+    snprintf(name, sizeof name, "%s-%s", e.task.name, e.model);
     if (status == APP_GO && !e.counts) status = app_default_save(&e.a, name);
     if (status != APP_GO) return status;
     if (e.counts) {
