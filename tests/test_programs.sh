@@ -175,7 +175,7 @@ for line in 'dsc 7841' 'dense 7850' 'conv 7192' 'dropout 7850'; do
     # shellcheck disable=SC2086
     set -- $line
     $sparse --model "$1" 2> /dev/null | tail -n 1 |
-        grep -Eq "^result task=mnist model=$1 error=[0-9.]+ epochs=1 seed=1 train=400 test=100 fresh=0 params=$2 seconds=[0-9]+ images_per_s=[0-9]+ active=[01]\.[0-9]+ operations=[0-9]+$"
+        grep -Eq "^result task=mnist model=$1 error=[0-9.]+ epochs=1 seed=1 train=400 test=100 fresh=0 params=$2 active=[01]\.[0-9]+ operations=[0-9]+ seconds=[0-9]+ images_per_s=[0-9]+$"
     check "dsc --model $1 trains, and has $2 parameters" $?
 done
 $sparse --filters 4 --levels 2 --fields 300 --hidden 20 --graph "$work/graph.png" > "$work/dsc.txt" 2> /dev/null &&
@@ -192,6 +192,41 @@ refused 2 --figure "$dsc" --compress "$work/signals.png"
 refused 1 --data "$dsc" --task cifar100 --out "$work/dsc-out" --overwrite
 refused 1 train.bin "$dsc" --task cifar100 --data "$work/nowhere" --out "$work/dsc-out" --overwrite
 refused 1 'tau 0.9' "$dsc" --tau 0.95 --summary
+
+# ---- targeted kernel networks ----------------------------------------------------------------
+tkn=$work/tkn
+targeted="$tkn --train 240 --test 60 --batch 24 --epochs 1 --threads 1 --quiet --out $work/tkn-out --overwrite"
+for line in 'cnn6 4586642 368407442' 'tkn6 4589202 368407442' 'dn10 44746 11317030' \
+    'tdn10 45034 11317030'; do
+    # shellcheck disable=SC2086
+    set -- $line
+    [ "$("$tkn" --summary --model "$1" | tail -n 1)" = "summary model=$1 params=$2 macs=$3" ]
+    check "tkn --model $1: the paper's counts" $?
+done
+[ "$("$tkn" --summary --task tlmnist | tail -n 1)" = 'summary model=tdn10 params=45034 macs=45265210' ] &&
+    [ "$("$tkn" --summary --task svhn --model dn40 | tail -n 1)" = 'summary model=dn40 params=832474 macs=356626306' ] &&
+    [ "$("$tkn" --summary --task pain --model dn40 | tail -n 1)" = 'summary model=dn40 params=828901 macs=802400653' ] &&
+    [ "$("$tkn" --summary --task gtsrb --model stn | tail -n 1)" = 'summary model=stn params=1173185 macs=145334289' ]
+check "tkn: the paper's counts on its other tasks" $?
+$targeted --figure "$work/windows.png" 2> /dev/null > "$work/tkn.txt" &&
+    tail -n 1 "$work/tkn.txt" | grep -Eq '^result task=mnist model=tdn10 error=[0-9.]+ epochs=1 seed=1 train=220 test=60 fresh=0 attention=cauchy l2=0.0001 beta=4 clip=code params=45034 macs=11317030 macs_learned=[0-9]+ macs_computed=[0-9]+ seconds=[0-9]+ images_per_s=[0-9]+$' &&
+    grep -q '^epoch 1 of 1 was best on 20 images that were held out$' "$work/tkn.txt" &&
+    [ "$(wc -c < "$work/windows.png")" -gt 1000 ]
+check 'tkn trains, says which epoch was best, and draws its windows' $?
+for way in '--attention gaussian --rho' '--adaptive --task cluttered' '--clip paper --model dn10'; do
+    # shellcheck disable=SC2086
+    $targeted $way 2> /dev/null | grep -q '^result '
+    check "tkn $way" $?
+done
+"$tkn" --load "$work/tkn-out/mnist-tdn10.safetensors" --slide "$work/windows.png" --stride 40 \
+    --figure "$work/heat.png" 2> /dev/null | grep -Eq '^slide places=[0-9]+ class=[0-9] probability=[01]\.[0-9]+ column=[0-9]+ row=[0-9]+$'
+check 'tkn --slide runs a trained net at each place of a picture' $?
+refused 1 --data "$tkn" --task svhn
+refused 1 train_32x32.mat "$tkn" --task svhn --data "$work/nowhere" --out "$work/tkn-out" --overwrite
+refused 1 frames.txt "$tkn" --task pain --data "$work/nowhere" --out "$work/tkn-out" --overwrite
+refused 2 --slide "$tkn" --slide "$work/windows.png"
+refused 2 --figure "$tkn" --model dn10 --figure "$work/no.png"
+refused 2 --rho "$tkn" --model dn10 --rho
 
 # ---- the lecture: its networks, its image kernels, its exercise ------------------------------
 convnet=$work/convnet
