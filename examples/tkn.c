@@ -89,8 +89,10 @@ static lsnn_status train(experiment *e)
     d.optimizer.momentum = r->adam ? 0 : 0.9;
     d.optimizer.nesterov = !r->adam;
     d.optimizer.weight_decay = e->decay >= 0 ? e->decay : r->decay;
-    for (int i = 0; i < 2; i++)                /* as many of the epochs as it has     */
-        d.milestones[i] = (r->milestone[i] * e->a.epochs + r->epochs / 2) / r->epochs;
+    for (int i = 0, last = 0, kept = 0; i < 2; i++) {      /* at the same part of --epochs  */
+        int at = (r->milestone[i] * e->a.epochs + r->epochs / 2) / r->epochs;
+        if (at > last && at < e->a.epochs) last = d.milestones[kept++] = at;
+    }
     if (data[TASK_VALID].count) {
         d.valid = &data[TASK_VALID];
         d.keep_best = 1;
