@@ -729,6 +729,7 @@ typedef float lsnn_real;
 #define lsnn_net_profile LSNNI_NAME(lsnn_net_profile)
 #define lsnn_net_params LSNNI_NAME(lsnn_net_params)
 #define lsnn_net_macs LSNNI_NAME(lsnn_net_macs)
+#define lsnn_net_macs_now LSNNI_NAME(lsnn_net_macs_now)
 #define lsnn_net_shape LSNNI_NAME(lsnn_net_shape)
 #define lsnn_net_node LSNNI_NAME(lsnn_net_node)
 #define lsnn_net_output LSNNI_NAME(lsnn_net_output)
@@ -1540,6 +1541,10 @@ typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */
     lsnn_shape keep_shape;           /*   of an image's part or of the fixed one */
     double macs;                     /* multiply-adds an image                */
     double connections[2];           /* an image's: units with what they read, with biases */
+    /* NULL, or how many of macs these parameters leave, and how many are really made: see
+       lsnn_net_macs_now                                                      */
+    lsnn_status (*macs_now)(lsnn_ctx *cx, const struct lsnn_layer_plan *p,
+                            const lsnn_real *const *param, double now[2]);
 } lsnn_layer_plan;
 typedef struct lsnn_call {           /* what forward and backward work on     */
     const lsnn_layer_plan *plan;
@@ -1602,7 +1607,8 @@ typedef struct lsnn_build_desc {
 } lsnn_build_desc;
 LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d);
 /* A line a layer: shape, parameters, multiply-adds, connections (what its units read + their
-   biases, "by" how many weights + biases: shared ones count each time), how it is run. */
+   biases, "by" how many weights + biases: shared ones count each time), how it is run, and
+   what lsnn_net_macs_now counts where it differs.                            */
 LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out);
 /* What each layer has cost since the net was built with `profile`: milliseconds a batch,
    share, operations (a multiply-add is two) and GFLOPS, forward and backward. ESTATE if it
@@ -1610,6 +1616,12 @@ LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out);
 LSNN_API lsnn_status lsnn_net_profile(const lsnn_net *net, FILE *out);
 LSNN_API size_t lsnn_net_params(const lsnn_net *net);   /* how many numbers   */
 LSNN_API double lsnn_net_macs(const lsnn_net *net);     /* multiply-adds an image */
+/* The same where parameters decide how much is computed, as they are now. learned: target2d's
+   regions times all taps of a kernel, as TKN counts. computed: those that are made, in blocks of
+   images; taps in the padding are not, and regions of nearly the whole map cost as much as it
+   does. Of every other layer both are what lsnn_net_macs counts. NULL: not wanted. ESTATE: the
+   net is not built.                                                          */
+LSNN_API lsnn_status lsnn_net_macs_now(lsnn_net *net, double *learned, double *computed);
 LSNN_API lsnn_shape lsnn_net_shape(const lsnn_net *net, int node);
 LSNN_API int lsnn_net_node(const lsnn_net *net, const char *name);  /* -1: none */
 LSNN_API int lsnn_net_output(const lsnn_net *net);      /* what lsnn_predict returns:
@@ -8541,11 +8553,12 @@ LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_re
 #endif /* LSNN_NAIVE */
 
 /* ---- The layer: a window and its region from four numbers, mu_x, s_x, mu_y, s_y. */
-/* What is kept beside dz: f and its gradients; the state; regions as boxes of rows [0, 1) and
-   columns [2, 3), the plan they came to, and their pixels.                    */
+/* What is kept beside dz: U, 0 outside of regions, for those who look at it; f and its
+   gradients; the state; regions as boxes of rows [0, 1) and columns [2, 3), the plan they came
+   to, and their pixels.                                                       */
 enum { LSNNI_TARGET_MADE, LSNNI_TARGET_LANES, LSNNI_TARGET_CLEAN, LSNNI_TARGET_STATE };
 typedef struct lsnni_target_keep {
-    lsnn_real *fy, *fx, *gy, *gx, *dz;
+    lsnn_real *map, *fy, *fx, *gy, *gx, *dz;
     int32_t *state;                  /* MADE: 1 once regions are; y's memory is in blocks of */
                                      /*   LANES images, 0 outside of regions in CLEAN images */
     int32_t *box, *plan;
@@ -8569,13 +8582,15 @@ static size_t lsnni_target_kept(const lsnn_window *s)
 {
     size_t sides = 2 * (size_t)s->k * (size_t)(s->oh + s->ow);
     size_t ints = lsnni_reals_of(lsnni_times(lsnni_target_ints(s), sizeof(int32_t)));
-    return lsnni_plus(sides, lsnni_plus(ints, lsnni_reals_of(lsnni_target_pixels(s))));
+    size_t pixels = lsnni_target_pixels(s);              /* U, and bytes          */
+    return lsnni_plus(lsnni_plus(pixels, lsnni_reals_of(pixels)), lsnni_plus(sides, ints));
 }
 static lsnni_target_keep lsnni_target_keep_of(lsnn_real *keep, const lsnn_window *s)
 {
     size_t high = lsnni_area(s->k, s->oh), wide = lsnni_area(s->k, s->ow);
     lsnni_target_keep k;
-    k.fy = keep;
+    k.map = keep;
+    k.fy = keep + lsnni_target_pixels(s);
     k.fx = k.fy + high;
     k.gy = k.fx + wide;
     k.gx = k.gy + high;
@@ -8602,12 +8617,33 @@ static void lsnni_target_side(int32_t box[2], double mu, double s, int side, int
     box[1] = box[0] + least;
 }
 
-static void lsnni_target_box(int32_t box[4], const lsnn_real *t, const lsnn_window *s, int paper)
+static void lsnni_target_box(int32_t box[4], const lsnn_real *t, const lsnn_window *s,
+                             lsnn_clip clip)
 {
+    int paper = clip == LSNN_CLIP_PAPER;
     lsnni_target_side(box, (double)t[LSNNI_AT_MU_Y], (double)t[LSNNI_AT_S_Y], s->oh,
                       paper ? s->kernel_h : 0);
     lsnni_target_side(box + 2, (double)t[LSNNI_AT_MU_X], (double)t[LSNNI_AT_S_X], s->ow,
                       paper ? s->kernel_w : 0);
+}
+
+/* fy of all kernels (down: 1), or fx.                                         */
+static void lsnni_target_factors(lsnn_real *f, const lsnn_layer_plan *p, const lsnn_real *theta,
+                                 int down)
+{
+    int side = down ? p->out.h : p->out.w, cauchy = lsnni_cauchy(p->o.smooth_shape);
+    theta += down ? LSNNI_AT_MU_Y : LSNNI_AT_MU_X;       /* s lies behind mu      */
+    for (int k = 0; k < p->out.c; k++, theta += 4)
+        lsnni_attention_side(cauchy, (double)theta[0], (double)theta[1], side, 0,
+                             f + lsnni_area(k, side), NULL, NULL);
+}
+
+/* A kernel's U in its region.                                                 */
+static void lsnni_target_map(lsnn_real *u, const lsnn_real *fy, const lsnn_real *fx,
+                             const int32_t box[4], int width)
+{
+    for (int i = box[0]; i < box[1]; i++)
+        for (int j = box[2]; j < box[3]; j++) u[lsnni_at2(i, j, width)] = fy[i] * fx[j];
 }
 
 static void lsnni_target_fill(unsigned char *inside, const int32_t box[4], const lsnn_window *s)
@@ -8631,20 +8667,22 @@ static void lsnni_target_clear(const lsnn_call *c, const lsnn_window *s, int n0,
 static lsnn_status lsnni_target_make(lsnn_ctx *cx, const lsnn_call *c, const lsnn_window *s,
                                      lsnni_target_keep *keep)
 {
-    int cauchy = lsnni_cauchy(c->plan->o.smooth_shape), changed = !keep->state[LSNNI_TARGET_MADE];
+    int changed = !keep->state[LSNNI_TARGET_MADE];
+    size_t area = lsnni_area(s->oh, s->ow);
+    lsnni_target_factors(keep->fy, c->plan, c->param[1], 1);
+    lsnni_target_factors(keep->fx, c->plan, c->param[1], 0);
     for (int k = 0; k < s->k; k++) {
-        const lsnn_real *t = c->param[1] + 4 * (size_t)k;
+        lsnn_real *u = keep->map + (size_t)k * area;
         int32_t *was = keep->box + 4 * k, box[4];
-        lsnni_attention_side(cauchy, (double)t[LSNNI_AT_MU_X], (double)t[LSNNI_AT_S_X], s->ow, 0,
-                             keep->fx + lsnni_area(k, s->ow), NULL, NULL);
-        lsnni_attention_side(cauchy, (double)t[LSNNI_AT_MU_Y], (double)t[LSNNI_AT_S_Y], s->oh, 0,
-                             keep->fy + lsnni_area(k, s->oh), NULL, NULL);
-        lsnni_target_box(box, t, s, c->plan->o.clip == LSNN_CLIP_PAPER);
+        lsnni_target_box(box, c->param[1] + 4 * (size_t)k, s, c->plan->o.clip);
+        if (memcmp(box, was, sizeof box) != 0) memset(u, 0, area * sizeof *u);
+        lsnni_target_map(u, keep->fy + lsnni_area(k, s->oh), keep->fx + lsnni_area(k, s->ow),
+                         box, s->ow);
         if (keep->state[LSNNI_TARGET_MADE] && !memcmp(box, was, sizeof box)) continue;
         if (box[0] > was[0] || box[1] < was[1] || box[2] > was[2] || box[3] < was[3])
             lsnni_target_clear(c, s, 0, keep->state[LSNNI_TARGET_CLEAN], k, k + 1);
         memcpy(was, box, sizeof box);
-        lsnni_target_fill(keep->inside + lsnni_area(k, s->oh * s->ow), box, s);
+        lsnni_target_fill(keep->inside + (size_t)k * area, box, s);
         changed = 1;
     }
     keep->state[LSNNI_TARGET_MADE] = 1;
@@ -8659,6 +8697,43 @@ static void lsnni_target_clean(const lsnn_call *c, const lsnn_window *s, int32_t
     if (state[LSNNI_TARGET_CLEAN] >= c->n) return;
     lsnni_target_clear(c, s, state[LSNNI_TARGET_CLEAN], c->n, 0, s->k);
     state[LSNNI_TARGET_CLEAN] = c->n;
+}
+
+/* Taps of pixels [from, to) of a side that lie inside the image.              */
+static double lsnni_taps_inside(const lsnni_side *side, int from, int to)
+{
+    double taps = 0;
+    for (int i = from; i < to; i++) taps += lsnni_reach_of(side, LSNNI_FORWARD, i).count;
+    return taps;
+}
+
+/* As learned: the regions' pixels, all their taps. As computed, in blocks: the taps inside the
+   image, and of all pixels where the whole convolution takes less time. That an input's pixels
+   may be 0 in every image, outside of the regions before it, saves nothing here. */
+static lsnn_status lsnni_macs_of_target2d(lsnn_ctx *cx, const lsnn_layer_plan *p,
+                                          const lsnn_real *const *param, double now[2])
+{
+    lsnni_side side[2];
+    lsnni_regions r;
+    lsnn_window s;
+    int32_t box[4], places = 0;
+    double inside = 0;
+    LSNNI_TRY(lsnni_window_of(cx, &s, p, 1, p->out.c));
+    lsnni_sides(side, &s);
+    for (int k = 0; k < s.k; k++) {
+        lsnni_target_box(box, param[1] + 4 * (size_t)k, &s, p->o.clip);
+        places += (box[1] - box[0]) * (box[3] - box[2]);
+        inside += lsnni_taps_inside(&side[0], box[0], box[1]) *
+                  lsnni_taps_inside(&side[1], box[2], box[3]);
+    }
+    r.s = &s;
+    r.head = &places;
+    if (lsnni_regions_dense(&r))
+        inside = s.k * lsnni_taps_inside(&side[0], 0, s.oh) *
+                 lsnni_taps_inside(&side[1], 0, s.ow);
+    now[0] = (double)places * s.c * s.kernel_h * s.kernel_w;
+    now[1] = inside * s.c;
+    return LSNN_OK;
 }
 
 static lsnn_status lsnni_plan_target2d(lsnn_ctx *cx, lsnn_layer_plan *p)
@@ -8687,7 +8762,10 @@ static lsnn_status lsnni_plan_target2d(lsnn_ctx *cx, lsnn_layer_plan *p)
     p->params = o->no_bias ? 2 : 3;
     p->keep_fixed = lsnni_target_kept(&s);
     p->keep_per_image = lsnni_target_pixels(&s);         /* dz                */
+    p->keep_name = "map";
+    p->keep_shape = p->out;
     p->macs = (double)p->param[0].count * s.oh * s.ow;
+    p->macs_now = lsnni_macs_of_target2d;
     return LSNN_OK;
 }
 
@@ -10956,6 +11034,46 @@ LSNN_API double lsnn_net_macs(const lsnn_net *net)
     return total;
 }
 
+/* Node i's multiply-adds as learned and as computed; before build as planned.  */
+static lsnn_status lsnni_macs_now(const lsnn_net *net, int i, double now[2])
+{
+    const lsnni_node *v = &net->node[i];
+    const lsnn_real *param[LSNN_MAX_PARAMS];
+    unsigned failures = net->cx->failures_;
+    now[0] = now[1] = v->plan.macs;
+    if (!v->plan.macs_now || !net->built) return LSNN_OK;
+    for (int j = 0; j < v->plan.params; j++)
+        param[j] = net->value + net->param[v->param[j]].at;
+    return lsnni_answer(net->cx, v->type, "macs_now", failures,
+                        v->plan.macs_now(net->cx, &v->plan, param, now));
+}
+
+/* The same of all nodes.                                                      */
+static lsnn_status lsnni_macs_of_all(const lsnn_net *net, double sum[2])
+{
+    double now[2];
+    sum[0] = sum[1] = 0;
+    for (int i = 0; i < net->nodes; i++) {
+        LSNNI_TRY(lsnni_macs_now(net, i, now));
+        sum[0] += now[0];
+        sum[1] += now[1];
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_net_macs_now(lsnn_net *net, double *learned, double *computed)
+{
+    double sum[2];
+    if (!net) return LSNN_ENOMEM;
+    if (!net->built)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "net_macs_now: build the net first, its "
+                          "parameters decide");
+    LSNNI_TRY(lsnni_macs_of_all(net, sum));
+    if (learned) *learned = sum[0];
+    if (computed) *computed = sum[1];
+    return LSNN_OK;
+}
+
 LSNN_API lsnn_shape lsnn_net_shape(const lsnn_net *net, int node)
 {
     lsnn_shape none = { 0, 0, 0 };
@@ -10981,6 +11099,14 @@ static void lsnni_connections_note(const lsnn_layer_plan *p, char text[LSNNI_NOT
              *number[2] ? " by " : "", number[2], *number[3] ? " + " : "", number[3]);
 }
 
+/* "now 1300 learned, 1100 computed", or nothing where both are what is planned.  */
+static void lsnni_macs_note(double planned, const double now[2], char text[LSNNI_NOTE])
+{
+    int differ = now[0] < planned || now[1] < planned;
+    text[0] = 0;
+    if (differ) snprintf(text, LSNNI_NOTE, "now %.0f learned, %.0f computed", now[0], now[1]);
+}
+
 /* How the net runs a layer.                                                  */
 static void lsnni_role_note(const lsnn_net *net, int i, char text[LSNNI_NOTE])
 {
@@ -11004,7 +11130,8 @@ static void lsnni_role_note(const lsnn_net *net, int i, char text[LSNNI_NOTE])
 
 LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
 {
-    double connections = 0;
+    double connections = 0, now[2];
+    char macs[LSNNI_NOTE];
     if (!net) return;
     fprintf(out, "%-18s %-14s %-16s %12s %14s  %s\n", "layer", "type", "output", "parameters",
             "multiply-adds", "connections");
@@ -11017,15 +11144,20 @@ LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
         snprintf(shape, sizeof shape, "%d x %d x %d", v->shape.c, v->shape.h, v->shape.w);
         lsnni_connections_note(&v->plan, connected);
         lsnni_role_note(net, i, role);
+        if (lsnni_macs_now(net, i, now) != LSNN_OK) return;
+        lsnni_macs_note(v->plan.macs, now, macs);
         fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f", v->name, v->type->name, shape,
                 v->share ? 0.0 : (double)count, v->plan.macs);
-        if (*role) fprintf(out, "  %-30s  %s\n", connected, role);
+        if (*role || *macs)
+            fprintf(out, "  %-30s  %s%s%s\n", connected, role, *role && *macs ? ", " : "", macs);
         else fprintf(out, "%s%s\n", *connected ? "  " : "", connected);
     }
-    fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f  %.0f\n", "total", "", "",
-            (double)lsnn_net_params(net), lsnn_net_macs(net), connections);
+    if (lsnni_macs_of_all(net, now) != LSNN_OK) return;
+    lsnni_macs_note(lsnn_net_macs(net), now, macs);
+    fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f  %.0f%s%s\n", "total", "", "",
+            (double)lsnn_net_params(net), lsnn_net_macs(net), connections, *macs ? "  " : "",
+            macs);
 }
-
 /* ============================================================================
    >>plan  what lsnn_net_build finds out about a net, and the schedule that comes of it
    Each chapter fills in a part of the nodes' roles (lsnni_role) from what the layers' types
@@ -12129,8 +12261,8 @@ LSNN_API const char *lsnn_net_param_name(const lsnn_net *net, int kind, int i, s
 
 /* ---- >>profile: what each layer costs ----------------------------------------------
    Both layouts' steps of a node are added up. Operations are 2 a multiply-add; forward as
-   many as the layer says (less what a crop leaves out), backward as many again for dx and
-   for the parameters' gradients. Work done for a neighbour is in the row of who does it. */
+   many as the layer says (as learned, less what a crop leaves out), backward as many again for
+   dx and for the parameters' gradients. Work done for a neighbour is in the row of who does it. */
 typedef struct lsnni_cost { double seconds, images, operations; } lsnni_cost;
 
 static void lsnni_cost_add(lsnni_cost *c, const lsnni_step *s, double macs)
@@ -12150,9 +12282,10 @@ static void lsnni_profile_node(const lsnn_net *net, int i, lsnni_cost cost[2])
             const lsnni_step *s = &p->forward[k];        /* backward's follow forward's */
             const lsnni_node *v = &net->node[s->node];
             int backward = k >= p->forwards, times = 1;
-            double macs = v->plan.macs;
+            double now[2], macs;
             if (i != (s->turns ? net->nodes : s->node)) continue;
             if (backward) times = (s->call.dx[0] != NULL) + (s->call.dparam[0] != NULL);
+            macs = lsnni_macs_now(net, s->node, now) == LSNN_OK ? now[0] : v->plan.macs;
             macs *= (double)v->plan.out.h * v->plan.out.w;
             macs /= (double)v->shape.h * v->shape.w;
             lsnni_cost_add(&cost[backward], s, s->turns ? 0 : macs * times);
@@ -13839,7 +13972,7 @@ LSNN_API lsnn_net *lsnn_net_load(lsnn_ctx *cx, const char *path, const lsnn_buil
    prints its call. It is called three times, as the file has three parts.
    ==========================================================================*/
 typedef enum lsnni_c_part { LSNNI_C_ASK, LSNNI_C_DATA, LSNNI_C_CALLS } lsnni_c_part;
-enum { LSNNI_C_FUNCTIONS = 24 };
+enum { LSNNI_C_FUNCTIONS = 32 };
 typedef struct lsnni_c {
     lsnn_ctx *cx;
     lsnn_net *net;
@@ -13915,7 +14048,8 @@ static lsnni_layout lsnni_layout_of(const lsnni_node *v)
 static int lsnni_has_weights(const lsnni_node *v)
 {
     return v->type == &lsnni_dense_type || v->type == &lsnni_conv2d_type ||
-           v->type == &lsnni_local2d_type || v->type == &lsnni_table_conv2d_type;
+           v->type == &lsnni_local2d_type || v->type == &lsnni_table_conv2d_type ||
+           v->type == &lsnni_target2d_type;
 }
 
 LSNN_API lsnn_status lsnn_net_round(lsnn_net *net, lsnn_storage storage)
@@ -14015,6 +14149,32 @@ static const char *const lsnni_c_conv2d_text =
     "            sum += part;\n"
     "        }\n"
     "        y[(k * s.oh + i) * s.ow + j] = (b ? b[k] : 0) + sum@<k>;\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_target2d_text =
+    "/* As conv2d, but kernel k computes rows [box[0], box[1]) and columns [box[2], box[3]) alone,\n"
+    "   times fy of its row and fx of its column; 0 elsewhere. */\n"
+    "static void target2d(float *y, const float *x, @W, const float *b, const float *fy,\n"
+    "                     const float *fx, const int *box, window s)\n"
+    "{\n"
+    "    for (int i = 0; i < s.k * s.oh * s.ow; i++) y[i] = 0;\n"
+    "    for (int k = 0; k < s.k; k++, box += 4)\n"
+    "    for (int i = box[0]; i < box[1]; i++)\n"
+    "    for (int j = box[2]; j < box[3]; j++) {\n"
+    "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1;\n"
+    "        float sum = 0;\n"
+    "        clip(top, s.kh, s.dh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.dw, s.w, &v0, &v1);\n"
+    "        for (int c = 0; c < s.c; c++) {\n"
+    "            float part = 0;\n"
+    "            for (int u = u0; u < u1; u++)\n"
+    "            for (int v = v0; v < v1; v++)\n"
+    "                part += x[(c * s.h + top + u) * s.w + left + v] *\n"
+    "                        @[((k * s.c + c) * s.kh + u) * s.kw + v];\n"
+    "            sum += part;\n"
+    "        }\n"
+    "        y[(k * s.oh + i) * s.ow + j] = fy[k * s.oh + i] * fx[k * s.ow + j] *\n"
+    "                                       ((b ? b[k] : 0) + sum@<k>);\n"
     "    }\n"
     "}\n\n";
 static const char *const lsnni_c_table_conv2d_text =
@@ -14530,6 +14690,40 @@ static void lsnni_c_local2d(lsnni_c *e, int i)
     lsnni_c_needs(e, lsnni_c_local2d_text);
 }
 
+/* A region's rows and columns, of each kernel.                                */
+static void lsnni_c_regions(lsnni_c *e, int i, const lsnn_real *theta, const lsnn_window *s)
+{
+    const lsnni_node *v = &e->net->node[i];
+    lsnni_c_array(e, "static const int ", v->name, "_box");
+    if (e->part != LSNNI_C_DATA) return;
+    fprintf(e->f, "[%d] = {", 4 * s->k);
+    for (int k = 0; k < s->k; k++) {
+        int32_t box[4];
+        lsnni_target_box(box, theta + 4 * (size_t)k, s, v->plan.o.clip);
+        fprintf(e->f, "%s%d, %d, %d, %d%s", k % 4 ? " " : "\n    ", (int)box[0], (int)box[1],
+                (int)box[2], (int)box[3], k + 1 < s->k ? "," : "\n};\n");
+    }
+}
+
+static void lsnni_c_target2d(lsnni_c *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const lsnn_real *theta = e->net->value + e->net->param[v->param[1]].at;
+    lsnn_window s;
+    if (lsnni_window_of(e->cx, &s, &v->plan, 1, v->plan.out.c) != LSNN_OK) return;
+    lsnni_c_call(e, i, "target2d");
+    lsnni_c_param(e, i, 0);
+    lsnni_c_param(e, i, 2);
+    for (int down = 1; down >= 0; down--) {
+        lsnni_target_factors(e->row, &v->plan, theta, down);
+        lsnni_c_floats(e, v->name, down ? "_fy" : "_fx", e->row,
+                       lsnni_area(s.k, down ? s.oh : s.ow));
+    }
+    lsnni_c_regions(e, i, theta, &s);
+    lsnni_c_window_of(e, i);
+    lsnni_c_needs(e, lsnni_c_target2d_text);
+}
+
 /* Where each kernel's connections begin, and the maps that they read.         */
 static void lsnni_c_table(lsnni_c *e, int i, int maps)
 {
@@ -14810,6 +15004,7 @@ lsnni_c_writers[] = {
     { &lsnni_conv2d_type, lsnni_c_conv2d },
     { &lsnni_table_conv2d_type, lsnni_c_table_conv2d },
     { &lsnni_local2d_type, lsnni_c_local2d },
+    { &lsnni_target2d_type, lsnni_c_target2d },
     { &lsnni_smooth_type, lsnni_c_smooth },
     { &lsnni_affine_grid_type, lsnni_c_affine_grid },
     { &lsnni_grid_sample_type, lsnni_c_grid_sample },
@@ -14912,12 +15107,14 @@ static void lsnni_c_write_head(lsnni_c *e)
         "8-bit integers, a step an output" };
     lsnn_shape in = e->net->node[0].plan.out, out = e->net->node[e->net->output].shape;
     int math = 0;
+    double macs[2];
+    if (lsnni_macs_of_all(e->net, macs) != LSNN_OK) return;
     fprintf(e->f, "/* %s: a net of %.0f parameters and %.0f multiply-adds, written by lsnn "
             LSNN_VERSION ".\n   C99; needs no allocation and no file. Weights are %s.\n\n"
             "       void %s_predict(const float x[%d], float y[%d]);\n\n"
             "   x: %d x %d x %d (channels, rows, columns); y: the output of layer '%s', "
             "%d x %d x %d.\n   They must not overlap. It needs %.0f bytes %s.%s */\n",
-            e->name, (double)lsnn_net_params(e->net), lsnn_net_macs(e->net),
+            e->name, (double)lsnn_net_params(e->net), macs[0],
             stored[e->d->storage], e->name, lsnni_features(in), lsnni_features(out),
             in.c, in.h, in.w, e->net->node[e->net->output].name, out.c, out.h, out.w,
             4.0 * (double)e->work, e->d->static_buffers ? "of static memory" : "of stack",
@@ -15376,6 +15573,40 @@ static void lsnni_onnx_conv2d(lsnni_onnx *e, int i)
     lsnni_onnx_weighted(e, i, x);
     lsnni_onnx_window_says(e, i);
     lsnni_onnx_writes(e, "Conv", v->name);
+}
+
+/* A whole convolution, times a constant map that is 0 outside of the regions.     */
+static void lsnni_onnx_target2d(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const lsnn_real *theta = lsnni_onnx_values(e, i, 1);
+    char x[LSNNI_ONNX_NAME], name[2][LSNNI_ONNX_NAME];
+    int pad[4], dim[3], params = v->plan.params - 1;
+    lsnn_real *f;
+    lsnn_window s;
+    lsnni_onnx_window(e, i, &s, pad);
+    dim[0] = s.k; dim[1] = s.oh; dim[2] = s.ow;
+    f = (lsnn_real *)lsnni_alloc(e->cx, lsnni_area(s.k, s.oh + s.ow), sizeof *f);
+    if (!f) e->graph.status = LSNN_ENOMEM;
+    if (!f) return;
+    lsnni_target_factors(f, &v->plan, theta, 1);
+    lsnni_target_factors(f + lsnni_area(s.k, s.oh), &v->plan, theta, 0);
+    memset(e->row, 0, lsnni_target_pixels(&s) * sizeof *e->row);
+    for (int k = 0; k < s.k; k++) {
+        int32_t box[4];
+        lsnni_target_box(box, theta + 4 * (size_t)k, &s, v->plan.o.clip);
+        lsnni_target_map(e->row + lsnni_area(k, s.oh * s.ow), f + lsnni_area(k, s.oh),
+                         f + lsnni_area(s.k, s.oh) + lsnni_area(k, s.ow), box, s.ow);
+    }
+    lsnni_free(e->cx, f);
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    for (int j = 0; j < params; j++) lsnni_onnx_param(e, i, 2 * j, 0, NULL, 0, name[j]);
+    lsnni_onnx_reads(e, x);
+    for (int j = 0; j < params; j++) lsnni_onnx_reads(e, name[j]);
+    lsnni_onnx_window_says(e, i);
+    lsnni_onnx_next(e, i, "Conv", x);
+    lsnni_onnx_by(e, i, "Mul", e->row, dim, 3, x);
+    lsnni_onnx_done(e, i, x);
 }
 
 /* A convolution whose kernels are 0 where the table connects nothing.              */
@@ -15934,6 +16165,7 @@ lsnni_onnx_writers[] = {
     { &lsnni_conv2d_type, lsnni_onnx_conv2d },
     { &lsnni_table_conv2d_type, lsnni_onnx_table_conv2d },
     { &lsnni_local2d_type, lsnni_onnx_local2d },
+    { &lsnni_target2d_type, lsnni_onnx_target2d },
     { &lsnni_smooth_type, lsnni_onnx_smooth },
     { &lsnni_affine_grid_type, lsnni_onnx_affine_grid },
     { &lsnni_grid_sample_type, lsnni_onnx_grid_sample },

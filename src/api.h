@@ -772,6 +772,10 @@ typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */
     lsnn_shape keep_shape;           /*   of an image's part or of the fixed one */
     double macs;                     /* multiply-adds an image                */
     double connections[2];           /* an image's: units with what they read, with biases */
+    /* NULL, or how many of macs these parameters leave, and how many are really made: see
+       lsnn_net_macs_now                                                      */
+    lsnn_status (*macs_now)(lsnn_ctx *cx, const struct lsnn_layer_plan *p,
+                            const lsnn_real *const *param, double now[2]);
 } lsnn_layer_plan;
 typedef struct lsnn_call {           /* what forward and backward work on     */
     const lsnn_layer_plan *plan;
@@ -834,7 +838,8 @@ typedef struct lsnn_build_desc {
 } lsnn_build_desc;
 LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d);
 /* A line a layer: shape, parameters, multiply-adds, connections (what its units read + their
-   biases, "by" how many weights + biases: shared ones count each time), how it is run. */
+   biases, "by" how many weights + biases: shared ones count each time), how it is run, and
+   what lsnn_net_macs_now counts where it differs.                            */
 LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out);
 /* What each layer has cost since the net was built with `profile`: milliseconds a batch,
    share, operations (a multiply-add is two) and GFLOPS, forward and backward. ESTATE if it
@@ -842,6 +847,12 @@ LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out);
 LSNN_API lsnn_status lsnn_net_profile(const lsnn_net *net, FILE *out);
 LSNN_API size_t lsnn_net_params(const lsnn_net *net);   /* how many numbers   */
 LSNN_API double lsnn_net_macs(const lsnn_net *net);     /* multiply-adds an image */
+/* The same where parameters decide how much is computed, as they are now. learned: target2d's
+   regions times all taps of a kernel, as TKN counts. computed: those that are made, in blocks of
+   images; taps in the padding are not, and regions of nearly the whole map cost as much as it
+   does. Of every other layer both are what lsnn_net_macs counts. NULL: not wanted. ESTATE: the
+   net is not built.                                                          */
+LSNN_API lsnn_status lsnn_net_macs_now(lsnn_net *net, double *learned, double *computed);
 LSNN_API lsnn_shape lsnn_net_shape(const lsnn_net *net, int node);
 LSNN_API int lsnn_net_node(const lsnn_net *net, const char *name);  /* -1: none */
 LSNN_API int lsnn_net_output(const lsnn_net *net);      /* what lsnn_predict returns:

@@ -139,6 +139,7 @@
 #define lsnn_net_profile LSNNI_NAME(lsnn_net_profile)
 #define lsnn_net_params LSNNI_NAME(lsnn_net_params)
 #define lsnn_net_macs LSNNI_NAME(lsnn_net_macs)
+#define lsnn_net_macs_now LSNNI_NAME(lsnn_net_macs_now)
 #define lsnn_net_shape LSNNI_NAME(lsnn_net_shape)
 #define lsnn_net_node LSNNI_NAME(lsnn_net_node)
 #define lsnn_net_output LSNNI_NAME(lsnn_net_output)

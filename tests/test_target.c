@@ -207,13 +207,44 @@ static void set(lsnn_net *net, const char *name, const lsnn_real *v, size_t coun
     CHECK(lsnn_net_set(net, name, v, count) == LSNN_OK);
 }
 
-/* The layer's y of n images by the naive book: a convolution, U, and the region.        */
 static double reference(int cauchy, double mu, double s, int x, int *inside)
 {
     double z = (x - mu * SIDE) / (s * SIDE / 2);
     *inside = x >= floor((mu - s / sqrt(2.0)) * SIDE) && x <= floor((mu + s / sqrt(2.0)) * SIDE);
     return cauchy ? 1 / (1 + z * z) : exp(-z * z / 2);
 }
+
+/* "t.map" is U, 0 outside of the regions; the multiply-adds are counted pixel by pixel.  */
+static void check_map(lsnn_net *net, int cauchy, const lsnn_real *theta)
+{
+    static lsnn_real map[K * SIDE * SIDE];
+    double worst = 0, learned = 0, computed = 0, got[2];
+    double rest = lsnn_net_macs(net) - (double)K * SIDE * SIDE * C * KERNEL * KERNEL;
+    int places = 0;
+    CHECK(lsnn_net_get(net, "t.map", map, K * SIDE * SIDE) == LSNN_OK);
+    for (int at = 0; at < K * SIDE * SIDE; at++) {
+        int i = at / SIDE % SIDE, j = at % SIDE, in[2];
+        const lsnn_real *t = theta + 4 * (at / (SIDE * SIDE));
+        double u = reference(cauchy, (double)t[0], (double)t[1], j, &in[0]);
+        u *= reference(cauchy, (double)t[2], (double)t[3], i, &in[1]);
+        if (in[0] && in[1]) {
+            places++;
+            learned += C * KERNEL * KERNEL;
+            computed += C * (KERNEL - (i == 0) - (i == SIDE - 1)) *
+                        (KERNEL - (j == 0) - (j == SIDE - 1));
+        } else u = 0;
+        worst = fmax(worst, fabs(u - (double)map[at]));
+        CHECK((in[0] && in[1]) || !(fabs((double)map[at]) > 0));
+    }
+    if (places > 0.95 * K * SIDE * SIDE)                 /* then all of the map is         */
+        computed = K * C * (3.0 * SIDE - 2) * (3.0 * SIDE - 2);
+    CHECK(worst <= TOLERANCE);
+    CHECK(lsnn_net_macs_now(net, &got[0], &got[1]) == LSNN_OK);
+    NEAR(got[0], learned + rest, 0);
+    NEAR(got[1], computed + rest, 0);
+}
+
+/* The layer's y of n images by the naive book: a convolution, U, and the region.        */
 static void check_y(lsnn_net *net, int cauchy, const lsnn_real *x, int n, const lsnn_real *theta)
 {
     enum { AREA = SIDE * SIDE };
@@ -268,6 +299,7 @@ static void test_moving(void)
             set(net, "t.theta", theta, 4 * K);
             CHECK(lsnn_forward(net, &batch, step % 2, NULL) == LSNN_OK);
             check_y(net, cauchy, x, batch.n, theta);
+            check_map(net, cauchy, theta);
             if (step % 2) CHECK(lsnn_backward(net) == LSNN_OK);
         }
         CHECK(lsnn_net_set(net, "t", x, 1) != LSNN_OK);
@@ -348,7 +380,8 @@ static void test_clip(void)
     test_end("a clipped region is inside of the map, and not smaller than it may be");
 }
 
-/* TDN10 of FACTS: 44,746 + 4 x 72 parameters.                                            */
+/* TDN10: 44,746 + 4 x 72 parameters, and 11,317,030 multiply-adds on 28 x 28, 45,265,210 on
+   56 x 56: as learned too, where it begins.                                              */
 static int bn_conv(lsnn_net *net, int x, int filters, int kernel, int target)
 {
     lsnn_options o;
@@ -359,29 +392,62 @@ static int bn_conv(lsnn_net *net, int x, int filters, int kernel, int target)
     return target ? lsnn_target2d(net, x, filters, kernel, &o)
                   : lsnn_conv2d(net, x, filters, kernel, &o);
 }
+static lsnn_net *dn10(int side, int target)
+{
+    lsnn_net *net = lsnn_net_new(&cx);
+    lsnn_options o;
+    int x = lsnn_input(net, 1, side, side), both[2], maps = 24;
+    memset(&o, 0, sizeof o);
+    o.no_bias = 1; o.padding = LSNN_SAME;
+    x = lsnn_conv2d(net, x, maps, 3, &o);
+    for (int block = 0; block < 3; block++) {
+        for (int i = 0; i < 2; i++, maps += 12) {
+            both[0] = x;
+            both[1] = bn_conv(net, x, 12, 3, target);
+            x = lsnn_concat(net, both, 2, NULL);
+        }
+        if (block < 2) x = lsnn_avg_pool(net, bn_conv(net, x, maps, 1, 0), 2, NULL);
+    }
+    x = lsnn_avg_pool(net, lsnn_relu(net, lsnn_batch_norm(net, x, NULL), NULL), 0, NULL);
+    lsnn_cross_entropy(net, lsnn_dense(net, x, 10, NULL), NULL);
+    return net;
+}
+
+/* The number behind a word in the summary's last line.                                   */
+static double total_after(const lsnn_net *net, const char *word)
+{
+    static char line[400];
+    FILE *f = tmpfile();
+    if (!f) return -1;
+    lsnn_net_summary(net, f);
+    rewind(f);
+    while (fgets(line, sizeof line, f)) { }
+    fclose(f);
+    return strstr(line, word) ? atof(strstr(line, word) + strlen(word)) : -1;
+}
+
 static void test_counts(void)
 {
-    for (int target = 0; target < 2; target++) {
-        lsnn_net *net = lsnn_net_new(&cx);
-        lsnn_options o;
-        int x = lsnn_input(net, 1, 28, 28), both[2], maps = 24;
-        memset(&o, 0, sizeof o);
-        o.no_bias = 1; o.padding = LSNN_SAME;
-        x = lsnn_conv2d(net, x, maps, 3, &o);
-        for (int block = 0; block < 3; block++) {
-            for (int i = 0; i < 2; i++, maps += 12) {
-                both[0] = x;
-                both[1] = bn_conv(net, x, 12, 3, target);
-                x = lsnn_concat(net, both, 2, NULL);
-            }
-            if (block < 2) x = lsnn_avg_pool(net, bn_conv(net, x, maps, 1, 0), 2, NULL);
+    for (int target = 0; target < 2; target++)
+        for (int side = 28; side <= 56; side += 28) {
+            double planned = side == 28 ? 11317030 : 45265210, learned, computed;
+            lsnn_net *net = dn10(side, target);
+            lsnn_build_desc d;
+            memset(&d, 0, sizeof d);
+            d.batch = 1;
+            CHECK(lsnn_net_params(net) == (target ? 45034 : 44746));
+            CHECK(lsnn_net_macs_now(net, &learned, &computed) == LSNN_ESTATE);
+            cx.status = LSNN_OK;
+            CHECK(lsnn_net_build(net, &d) == LSNN_OK);
+            CHECK(lsnn_net_macs_now(net, &learned, &computed) == LSNN_OK);
+            NEAR(lsnn_net_macs(net), planned, 0);
+            NEAR(learned, planned, 0);
+            CHECK(target ? computed < planned && computed > 0.9 * planned : computed >= planned);
+            NEAR(total_after(net, "now "), target ? learned : -1, 0);
+            NEAR(total_after(net, "learned, "), target ? computed : -1, 0);
+            lsnn_net_free(net);
         }
-        x = lsnn_avg_pool(net, lsnn_relu(net, lsnn_batch_norm(net, x, NULL), NULL), 0, NULL);
-        lsnn_cross_entropy(net, lsnn_dense(net, x, 10, NULL), NULL);
-        CHECK(lsnn_net_params(net) == (target ? 45034 : 44746));
-        lsnn_net_free(net);
-    }
-    test_end("TDN10 has 45,034 parameters, DN10 44,746");
+    test_end("TDN10: 45,034 parameters, DN10 44,746; 11,317,030 and 45,265,210 multiply-adds");
 }
 
 static void test_refusals(void)

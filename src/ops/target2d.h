@@ -836,11 +836,12 @@ LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_re
 #endif /* LSNN_NAIVE */
 
 /* ---- The layer: a window and its region from four numbers, mu_x, s_x, mu_y, s_y. */
-/* What is kept beside dz: f and its gradients; the state; regions as boxes of rows [0, 1) and
-   columns [2, 3), the plan they came to, and their pixels.                    */
+/* What is kept beside dz: U, 0 outside of regions, for those who look at it; f and its
+   gradients; the state; regions as boxes of rows [0, 1) and columns [2, 3), the plan they came
+   to, and their pixels.                                                       */
 enum { LSNNI_TARGET_MADE, LSNNI_TARGET_LANES, LSNNI_TARGET_CLEAN, LSNNI_TARGET_STATE };
 typedef struct lsnni_target_keep {
-    lsnn_real *fy, *fx, *gy, *gx, *dz;
+    lsnn_real *map, *fy, *fx, *gy, *gx, *dz;
     int32_t *state;                  /* MADE: 1 once regions are; y's memory is in blocks of */
                                      /*   LANES images, 0 outside of regions in CLEAN images */
     int32_t *box, *plan;
@@ -864,13 +865,15 @@ static size_t lsnni_target_kept(const lsnn_window *s)
 {
     size_t sides = 2 * (size_t)s->k * (size_t)(s->oh + s->ow);
     size_t ints = lsnni_reals_of(lsnni_times(lsnni_target_ints(s), sizeof(int32_t)));
-    return lsnni_plus(sides, lsnni_plus(ints, lsnni_reals_of(lsnni_target_pixels(s))));
+    size_t pixels = lsnni_target_pixels(s);              /* U, and bytes          */
+    return lsnni_plus(lsnni_plus(pixels, lsnni_reals_of(pixels)), lsnni_plus(sides, ints));
 }
 static lsnni_target_keep lsnni_target_keep_of(lsnn_real *keep, const lsnn_window *s)
 {
     size_t high = lsnni_area(s->k, s->oh), wide = lsnni_area(s->k, s->ow);
     lsnni_target_keep k;
-    k.fy = keep;
+    k.map = keep;
+    k.fy = keep + lsnni_target_pixels(s);
     k.fx = k.fy + high;
     k.gy = k.fx + wide;
     k.gx = k.gy + high;
@@ -897,12 +900,33 @@ static void lsnni_target_side(int32_t box[2], double mu, double s, int side, int
     box[1] = box[0] + least;
 }
 
-static void lsnni_target_box(int32_t box[4], const lsnn_real *t, const lsnn_window *s, int paper)
+static void lsnni_target_box(int32_t box[4], const lsnn_real *t, const lsnn_window *s,
+                             lsnn_clip clip)
 {
+    int paper = clip == LSNN_CLIP_PAPER;
     lsnni_target_side(box, (double)t[LSNNI_AT_MU_Y], (double)t[LSNNI_AT_S_Y], s->oh,
                       paper ? s->kernel_h : 0);
     lsnni_target_side(box + 2, (double)t[LSNNI_AT_MU_X], (double)t[LSNNI_AT_S_X], s->ow,
                       paper ? s->kernel_w : 0);
+}
+
+/* fy of all kernels (down: 1), or fx.                                         */
+static void lsnni_target_factors(lsnn_real *f, const lsnn_layer_plan *p, const lsnn_real *theta,
+                                 int down)
+{
+    int side = down ? p->out.h : p->out.w, cauchy = lsnni_cauchy(p->o.smooth_shape);
+    theta += down ? LSNNI_AT_MU_Y : LSNNI_AT_MU_X;       /* s lies behind mu      */
+    for (int k = 0; k < p->out.c; k++, theta += 4)
+        lsnni_attention_side(cauchy, (double)theta[0], (double)theta[1], side, 0,
+                             f + lsnni_area(k, side), NULL, NULL);
+}
+
+/* A kernel's U in its region.                                                 */
+static void lsnni_target_map(lsnn_real *u, const lsnn_real *fy, const lsnn_real *fx,
+                             const int32_t box[4], int width)
+{
+    for (int i = box[0]; i < box[1]; i++)
+        for (int j = box[2]; j < box[3]; j++) u[lsnni_at2(i, j, width)] = fy[i] * fx[j];
 }
 
 static void lsnni_target_fill(unsigned char *inside, const int32_t box[4], const lsnn_window *s)
@@ -926,20 +950,22 @@ static void lsnni_target_clear(const lsnn_call *c, const lsnn_window *s, int n0,
 static lsnn_status lsnni_target_make(lsnn_ctx *cx, const lsnn_call *c, const lsnn_window *s,
                                      lsnni_target_keep *keep)
 {
-    int cauchy = lsnni_cauchy(c->plan->o.smooth_shape), changed = !keep->state[LSNNI_TARGET_MADE];
+    int changed = !keep->state[LSNNI_TARGET_MADE];
+    size_t area = lsnni_area(s->oh, s->ow);
+    lsnni_target_factors(keep->fy, c->plan, c->param[1], 1);
+    lsnni_target_factors(keep->fx, c->plan, c->param[1], 0);
     for (int k = 0; k < s->k; k++) {
-        const lsnn_real *t = c->param[1] + 4 * (size_t)k;
+        lsnn_real *u = keep->map + (size_t)k * area;
         int32_t *was = keep->box + 4 * k, box[4];
-        lsnni_attention_side(cauchy, (double)t[LSNNI_AT_MU_X], (double)t[LSNNI_AT_S_X], s->ow, 0,
-                             keep->fx + lsnni_area(k, s->ow), NULL, NULL);
-        lsnni_attention_side(cauchy, (double)t[LSNNI_AT_MU_Y], (double)t[LSNNI_AT_S_Y], s->oh, 0,
-                             keep->fy + lsnni_area(k, s->oh), NULL, NULL);
-        lsnni_target_box(box, t, s, c->plan->o.clip == LSNN_CLIP_PAPER);
+        lsnni_target_box(box, c->param[1] + 4 * (size_t)k, s, c->plan->o.clip);
+        if (memcmp(box, was, sizeof box) != 0) memset(u, 0, area * sizeof *u);
+        lsnni_target_map(u, keep->fy + lsnni_area(k, s->oh), keep->fx + lsnni_area(k, s->ow),
+                         box, s->ow);
         if (keep->state[LSNNI_TARGET_MADE] && !memcmp(box, was, sizeof box)) continue;
         if (box[0] > was[0] || box[1] < was[1] || box[2] > was[2] || box[3] < was[3])
             lsnni_target_clear(c, s, 0, keep->state[LSNNI_TARGET_CLEAN], k, k + 1);
         memcpy(was, box, sizeof box);
-        lsnni_target_fill(keep->inside + lsnni_area(k, s->oh * s->ow), box, s);
+        lsnni_target_fill(keep->inside + (size_t)k * area, box, s);
         changed = 1;
     }
     keep->state[LSNNI_TARGET_MADE] = 1;
@@ -954,6 +980,43 @@ static void lsnni_target_clean(const lsnn_call *c, const lsnn_window *s, int32_t
     if (state[LSNNI_TARGET_CLEAN] >= c->n) return;
     lsnni_target_clear(c, s, state[LSNNI_TARGET_CLEAN], c->n, 0, s->k);
     state[LSNNI_TARGET_CLEAN] = c->n;
+}
+
+/* Taps of pixels [from, to) of a side that lie inside the image.              */
+static double lsnni_taps_inside(const lsnni_side *side, int from, int to)
+{
+    double taps = 0;
+    for (int i = from; i < to; i++) taps += lsnni_reach_of(side, LSNNI_FORWARD, i).count;
+    return taps;
+}
+
+/* As learned: the regions' pixels, all their taps. As computed, in blocks: the taps inside the
+   image, and of all pixels where the whole convolution takes less time. That an input's pixels
+   may be 0 in every image, outside of the regions before it, saves nothing here. */
+static lsnn_status lsnni_macs_of_target2d(lsnn_ctx *cx, const lsnn_layer_plan *p,
+                                          const lsnn_real *const *param, double now[2])
+{
+    lsnni_side side[2];
+    lsnni_regions r;
+    lsnn_window s;
+    int32_t box[4], places = 0;
+    double inside = 0;
+    LSNNI_TRY(lsnni_window_of(cx, &s, p, 1, p->out.c));
+    lsnni_sides(side, &s);
+    for (int k = 0; k < s.k; k++) {
+        lsnni_target_box(box, param[1] + 4 * (size_t)k, &s, p->o.clip);
+        places += (box[1] - box[0]) * (box[3] - box[2]);
+        inside += lsnni_taps_inside(&side[0], box[0], box[1]) *
+                  lsnni_taps_inside(&side[1], box[2], box[3]);
+    }
+    r.s = &s;
+    r.head = &places;
+    if (lsnni_regions_dense(&r))
+        inside = s.k * lsnni_taps_inside(&side[0], 0, s.oh) *
+                 lsnni_taps_inside(&side[1], 0, s.ow);
+    now[0] = (double)places * s.c * s.kernel_h * s.kernel_w;
+    now[1] = inside * s.c;
+    return LSNN_OK;
 }
 
 static lsnn_status lsnni_plan_target2d(lsnn_ctx *cx, lsnn_layer_plan *p)
@@ -982,7 +1045,10 @@ static lsnn_status lsnni_plan_target2d(lsnn_ctx *cx, lsnn_layer_plan *p)
     p->params = o->no_bias ? 2 : 3;
     p->keep_fixed = lsnni_target_kept(&s);
     p->keep_per_image = lsnni_target_pixels(&s);         /* dz                */
+    p->keep_name = "map";
+    p->keep_shape = p->out;
     p->macs = (double)p->param[0].count * s.oh * s.ow;
+    p->macs_now = lsnni_macs_of_target2d;
     return LSNN_OK;
 }
 
