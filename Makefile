@@ -13,6 +13,10 @@ PREFIX     ?= /usr/local
 OMP_FLAGS  ?= -fopenmp
 PTHREAD    ?= -pthread
 CBLAS_LIBS ?= -lopenblas
+MPICC      ?= mpicc
+MPI        ?= 0
+# mpicc calls $(CC)
+COMPILER   := $(if $(filter 1,$(MPI)),OMPI_CC='$(CC)' MPICH_CC='$(CC)' $(MPICC),$(CC))
 
 PROGRAMS := $(patsubst %.c,%,$(wildcard examples/*.c tools/*.c))
 BENCHES  := $(patsubst %.c,%,$(wildcard bench/*.c))
@@ -27,9 +31,9 @@ define newline
 
 
 endef
-# $(call try,program text with \n,flags): 1 if it compiles and links, else 0
+# $(call try,program text with \n,flags[,compiler]): 1 if it compiles and links, else 0
 try = $(shell mkdir -p build && t=build/probe.$$$$ && printf '$(1)' > $$t.c && \
-      if $(CC) $(CFLAGS) $$t.c -o $$t $(2) >/dev/null 2>&1; then echo 1; else echo 0; fi; \
+      if $(or $(3),$(CC)) $(CFLAGS) $$t.c -o $$t $(2) >/dev/null 2>&1; then echo 1; else echo 0; fi; \
       rm -f $$t $$t.c)
 MAIN := int main(void)
 OMP_C   := $(HASH)include <omp.h>\n$(MAIN) { return omp_get_max_threads() < 1; }\n
@@ -39,13 +43,9 @@ CBLAS_C := $(HASH)include <cblas.h>\n$(MAIN) { return cblas_sgemm == 0; }\n
 OMP  ?= 0
 ZLIB ?= $(call try,$(ZLIB_C),-lz)
 CBLAS ?= 0
-MPI ?= 0
 ifeq ($(MPI),1)
-ifneq ($(origin CC),command line)
-CC := mpicc
-endif
-ifneq ($(call try,$(MPI_C),),1)
-$(error MPI=1, but $(CC) does not compile mpi.h: install libopenmpi-dev and openmpi-bin)
+ifneq ($(call try,$(MPI_C),,$(COMPILER)),1)
+$(error MPI=1, but $(MPICC) does not compile: install libopenmpi-dev and openmpi-bin, or set MPICC)
 endif
 endif
 ZLIB := $(ZLIB)
@@ -72,12 +72,12 @@ LIBS     := $(strip $(LIBS))
 all: $(PROGRAMS)
 
 $(PROGRAMS) $(BENCHES): %: %.c $(SHARED) build/flags
-	$(CC) $(CFLAGS) $(WARNINGS) $(FEATURES) $(CPPFLAGS) $< -o $@ $(LDFLAGS) $(LIBS) $(DL)
+	$(COMPILER) $(CFLAGS) $(WARNINGS) $(FEATURES) $(CPPFLAGS) $< -o $@ $(LDFLAGS) $(LIBS) $(DL)
 
 # Changes when the command line does, so that `make OMP=1` after `make` builds again.
 build/flags: FORCE
 	@mkdir -p build
-	@echo '$(CC) $(CFLAGS) $(WARNINGS) $(FEATURES) $(CPPFLAGS) $(LDFLAGS) $(LIBS)' > $@.$$$$; \
+	@echo "$(COMPILER)"' $(CFLAGS) $(WARNINGS) $(FEATURES) $(CPPFLAGS) $(LDFLAGS) $(LIBS)' > $@.$$$$; \
 	 if cmp -s $@.$$$$ $@; then rm -f $@.$$$$; else mv $@.$$$$ $@; fi
 FORCE:
 

@@ -900,6 +900,8 @@ static inline int app_saves_early(const app *a)
     return a->resume || (a->save_every && a->save && stat(a->save, &there) != 0);
 }
 
+static inline void app_print_resume(const app *a);
+
 /* lsnn_fit with the common flags filled in where the program left a zero; --lr
    goes before what it set.                                                       */
 static inline lsnn_status app_fit(app *a, lsnn_net *net, const lsnn_data *train,
@@ -923,6 +925,8 @@ static inline lsnn_status app_fit(app *a, lsnn_net *net, const lsnn_data *train,
     status = lsnn_fit(net, train, d);
     a->fit = NULL;
     if (a->line_length) app_put_line(a, "", 1);
+    /* mpirun may kill what it has told to end before it comes to its own     */
+    if (status == LSNN_STOPPED && a->ranks > 1 && !a->follows) app_print_resume(a);
     return status;
 }
 
@@ -972,7 +976,7 @@ static inline int app_end(app *a, lsnn_status status)
     app_release(a);
     if (!a->quiet) app_print_files(a);
     if (status == LSNN_STOPPED) {
-        if (!a->follows) app_print_resume(a);
+        if (a->ranks < 2) app_print_resume(a);
         return app_signal ? 128 + (int)app_signal : 1;
     }
     if (!app_printed(a)) return 1;

@@ -2,18 +2,18 @@
 
        ranks [--epochs N] [--save FILE] [--resume FILE] [--every N] [--stop STEP]
              [--nan SAMPLE] [--label SAMPLE] [--diverge] [--seed-by-rank] [--fail RANK]
-             [--slow] [--hand]
+             [--die STEP] [--hand]
 
-   Rank 0 prints a line a step, "STEP LOSS", and a line of scores; each rank that fails where
-   its caller sees it prints "rank R: STATUS MESSAGE".                          */
+   Rank 0 prints a line a step, "STEP LOSS ERROR", and a line of scores; each rank that is told
+   of a failure or a stop prints "rank R: STATUS MESSAGE". The last rank stops or dies at STEP. */
 #define LSNN_IMPLEMENTATION
 #include "lsnn.h"
-#include <time.h>
+#include <signal.h>
 
 enum { SIDE = 8, PIXELS = SIDE * SIDE, CLASSES = 5, SAMPLES = 90, BATCH = 33 };
 
 typedef struct options {
-    int epochs, every, stop, nan, label, diverge, by_rank, fail, slow, hand;
+    int epochs, every, stop, nan, label, diverge, by_rank, fail, die, hand;
     const char *save, *resume;
     lsnn_ctx *cx;
 } options;
@@ -35,16 +35,13 @@ static int step(const lsnn_progress *p, void *user)
 {
     const options *o = (const options *)user;
     int done = p->epoch * p->steps + p->step;
-    if (o->slow && !p->epoch_done) {
-        struct timespec t = { 0, 100000000 };
-        nanosleep(&t, NULL);
-    }
+    int last = o->cx->rank == o->cx->ranks - 1;
     if (o->cx->rank == 0 && !p->epoch_done) {
         printf("%d %.12g %.12g\n", done, p->loss, p->error);
         fflush(stdout);
     }
-    /* the last rank alone asks for the end */
-    return o->stop && done >= o->stop && o->cx->rank == o->cx->ranks - 1;
+    if (o->die == done && last) raise(SIGKILL);
+    return o->stop && done >= o->stop && last;           /* it alone asks for the end */
 }
 
 static lsnn_net *make(lsnn_ctx *cx, const options *o)
@@ -154,7 +151,7 @@ int main(int argc, char **argv)
         else if (strcmp(argv[i], "--resume") == 0) o.resume = argv[++i];
         else if (strcmp(argv[i], "--diverge") == 0) o.diverge = 1;
         else if (strcmp(argv[i], "--seed-by-rank") == 0) o.by_rank = 1;
-        else if (strcmp(argv[i], "--slow") == 0) o.slow = 1;
+        else if (strcmp(argv[i], "--die") == 0) o.die = number(&i, argv);
         else if (strcmp(argv[i], "--hand") == 0) o.hand = 1;
         else return 2;
     }
