@@ -4,6 +4,7 @@
 # Features are found by compiling and linking, and each can be overridden:
 #     make OMP=1    OpenMP's threads     make ZLIB=0   no .gz files
 #     make CBLAS=1  gemm by CBLAS (CBLAS_LIBS=-lopenblas)
+#     make MPI=1    several processes train one net: mpirun -n 2 examples/lsnn_mnist ...
 #     make CPPFLAGS=-DLSNN_NO_THREADS    one thread
 
 CFLAGS     ?= -O2
@@ -12,6 +13,10 @@ PREFIX     ?= /usr/local
 OMP_FLAGS  ?= -fopenmp
 PTHREAD    ?= -pthread
 CBLAS_LIBS ?= -lopenblas
+MPICC      ?= mpicc
+MPI        ?= 0
+# mpicc calls $(CC)
+COMPILER   := $(if $(filter 1,$(MPI)),OMPI_CC='$(CC)' MPICH_CC='$(CC)' $(MPICC),$(CC))
 
 PROGRAMS := $(patsubst %.c,%,$(wildcard examples/*.c tools/*.c))
 BENCHES  := $(patsubst %.c,%,$(wildcard bench/*.c))
@@ -26,17 +31,23 @@ define newline
 
 
 endef
-# $(call try,program text with \n,flags): 1 if it compiles and links, else 0
+# $(call try,program text with \n,flags[,compiler]): 1 if it compiles and links, else 0
 try = $(shell mkdir -p build && t=build/probe.$$$$ && printf '$(1)' > $$t.c && \
-      if $(CC) $(CFLAGS) $$t.c -o $$t $(2) >/dev/null 2>&1; then echo 1; else echo 0; fi; \
+      if $(or $(3),$(CC)) $(CFLAGS) $$t.c -o $$t $(2) >/dev/null 2>&1; then echo 1; else echo 0; fi; \
       rm -f $$t $$t.c)
 MAIN := int main(void)
 OMP_C   := $(HASH)include <omp.h>\n$(MAIN) { return omp_get_max_threads() < 1; }\n
 ZLIB_C  := $(HASH)include <zlib.h>\n$(MAIN) { return !zlibVersion(); }\n
+MPI_C   := $(HASH)include <mpi.h>\n$(MAIN) { return MPI_Init(0, 0); }\n
 CBLAS_C := $(HASH)include <cblas.h>\n$(MAIN) { return cblas_sgemm == 0; }\n
 OMP  ?= 0
 ZLIB ?= $(call try,$(ZLIB_C),-lz)
 CBLAS ?= 0
+ifeq ($(MPI),1)
+ifneq ($(call try,$(MPI_C),,$(COMPILER)),1)
+$(error MPI=1, but $(MPICC) does not compile: install libopenmpi-dev and openmpi-bin, or set MPICC)
+endif
+endif
 ZLIB := $(ZLIB)
 ifeq ($(OMP),1)
 ifneq ($(call try,$(OMP_C),$(OMP_FLAGS)),1)
@@ -48,11 +59,11 @@ ifneq ($(call try,$(CBLAS_C),$(CBLAS_LIBS)),1)
 $(error CBLAS=1, but $(CBLAS_LIBS) does not link: install libopenblas-dev or set CBLAS_LIBS)
 endif
 endif
-$(info lsnn: openmp=$(OMP) zlib=$(ZLIB) cblas=$(CBLAS)   (make ZLIB=0 overrides))
+$(info lsnn: openmp=$(OMP) zlib=$(ZLIB) cblas=$(CBLAS) mpi=$(MPI)   (make ZLIB=0 overrides))
 endif
 
 FEATURES := $(if $(filter 1,$(OMP)),$(OMP_FLAGS) -DLSNN_USE_OPENMP,$(PTHREAD)) $(if $(filter 1,$(ZLIB)),-DLSNN_USE_ZLIB) \
-            $(if $(filter 1,$(CBLAS)),-DLSNN_USE_CBLAS)
+            $(if $(filter 1,$(CBLAS)),-DLSNN_USE_CBLAS) $(if $(filter 1,$(MPI)),-DLSNN_USE_MPI)
 LIBS     := $(if $(filter 1,$(ZLIB)),-lz) $(if $(filter 1,$(CBLAS)),$(CBLAS_LIBS)) -lm
 FEATURES := $(strip $(FEATURES))
 LIBS     := $(strip $(LIBS))
@@ -61,12 +72,12 @@ LIBS     := $(strip $(LIBS))
 all: $(PROGRAMS)
 
 $(PROGRAMS) $(BENCHES): %: %.c $(SHARED) build/flags
-	$(CC) $(CFLAGS) $(WARNINGS) $(FEATURES) $(CPPFLAGS) $< -o $@ $(LDFLAGS) $(LIBS) $(DL)
+	$(COMPILER) $(CFLAGS) $(WARNINGS) $(FEATURES) $(CPPFLAGS) $< -o $@ $(LDFLAGS) $(LIBS) $(DL)
 
 # Changes when the command line does, so that `make OMP=1` after `make` builds again.
 build/flags: FORCE
 	@mkdir -p build
-	@echo '$(CC) $(CFLAGS) $(WARNINGS) $(FEATURES) $(CPPFLAGS) $(LDFLAGS) $(LIBS)' > $@.$$$$; \
+	@echo "$(COMPILER)"' $(CFLAGS) $(WARNINGS) $(FEATURES) $(CPPFLAGS) $(LDFLAGS) $(LIBS)' > $@.$$$$; \
 	 if cmp -s $@.$$$$ $@; then rm -f $@.$$$$; else mv $@.$$$$ $@; fi
 FORCE:
 
@@ -90,7 +101,7 @@ test: TEST_PART = quick
 test-all: TEST_PART = $(or $(PART),all)
 test test-all:
 	@PART='$(TEST_PART)' CC='$(CC)' OMP_FLAGS='$(OMP_FLAGS)' CBLAS_LIBS='$(CBLAS_LIBS)' \
-	 TEST_FLAGS='$(filter-out $(OMP_FLAGS) -DLSNN_USE_OPENMP -DLSNN_USE_CBLAS,$(FEATURES) $(PTHREAD))' \
+	 TEST_FLAGS='$(filter-out $(OMP_FLAGS) -DLSNN_USE_OPENMP -DLSNN_USE_CBLAS -DLSNN_USE_MPI,$(FEATURES) $(PTHREAD))' \
 	 TEST_LIBS='$(filter-out $(CBLAS_LIBS),$(LIBS))' ONLY='$(ONLY)' sh tests/run.sh
 
 # make bench WHAT=train NET=cnn BATCH=64 THREADS=2, and BENCH='--pairs 15 --missing' for the
@@ -150,4 +161,4 @@ help:
 	@echo 'make install   lsnn.h, lsnn.pc, a CMake package and a man page under $$(DESTDIR)$$(PREFIX)'
 	@echo '               (PREFIX=$(PREFIX)); make uninstall removes them'
 	@echo 'make clean     remove what make built; data/ and out/ stay'
-	@echo 'Overrides: CC=clang CFLAGS=-O3 OMP=1 ZLIB=0 CBLAS=1'
+	@echo 'Overrides: CC=clang CFLAGS=-O3 OMP=1 ZLIB=0 CBLAS=1 MPI=1'

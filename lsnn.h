@@ -614,6 +614,10 @@ typedef float lsnn_real;
 #define lsnn_isa_from_name LSNNI_NAME(lsnn_isa_from_name)
 #define lsnn_build_info LSNNI_NAME(lsnn_build_info)
 #define lsnn_parallel LSNNI_NAME(lsnn_parallel)
+#define lsnn_ranks_start LSNNI_NAME(lsnn_ranks_start)
+#define lsnn_ranks_end LSNNI_NAME(lsnn_ranks_end)
+#define lsnn_ranks_agree LSNNI_NAME(lsnn_ranks_agree)
+#define lsnn_ranks_sum LSNNI_NAME(lsnn_ranks_sum)
 #define lsnn_rng_at LSNNI_NAME(lsnn_rng_at)
 #define lsnn_rng_u32 LSNNI_NAME(lsnn_rng_u32)
 #define lsnn_rng_uniform LSNNI_NAME(lsnn_rng_uniform)
@@ -860,6 +864,7 @@ typedef struct lsnn_ctx {
     lsnn_isa isa;                    /* 0, or one that does not run here: best */
     lsnn_status status;              /* the first failure, until lsnn_clear   */
     char message[400];               /* what failed, where, and a hint        */
+    int rank, ranks;                 /* this process's number, of how many: see >>api ranks */
     lsnn_status last_;               /* private: the last failure, and how many there were */
     unsigned failures_;
     const char *where_;              /* private: the layer at work            */
@@ -868,6 +873,9 @@ typedef struct lsnn_ctx {
     size_t scratch_bytes_;
     struct lsnni_team *team_;        /* private: its threads, once needed     */
     int cores_;                      /* private: what threads 0 means, once asked */
+    struct lsnni_carrier *carrier_;  /* private: what joins the ranks         */
+    int together_;                   /* private: > 0: all ranks fail as one, and rank 0 says so */
+    unsigned agreed_;                /* private: failures_ that all know of   */
 } lsnn_ctx;
 
 LSNN_API void lsnn_clear(lsnn_ctx *cx);            /* forget the failure      */
@@ -890,6 +898,27 @@ LSNN_API const char *lsnn_build_info(void);        /* "float threads zlib ..." *
    that calls this again on cx does all of the inner tasks itself, as worker 0. */
 LSNN_API void lsnn_parallel(lsnn_ctx *cx, int count,
                             void (*task)(void *user, int i, int worker), void *user);
+
+/* ---- >>api ranks: several processes, perhaps on several machines --------------
+   With LSNN_USE_MPI, and mpirun -n 4 PROGRAM: each process calls lsnn_ranks_start on its
+   context, before it makes a net, and then does the same as all others. A net's batch is the
+   whole one, of which each rank takes and has room for its share. Collective (all ranks call
+   them, or all wait): lsnn_fit, lsnn_evaluate, lsnn_optimizer_step, which sums the gradients
+   first, a training lsnn_forward and its lsnn_backward where the net has a batch_norm, which
+   takes the whole batch's statistics, and the functions below. All else is each rank's own,
+   but files: only rank 0 writes them, the others return OK. Each rank reads what it reads.
+   Steps by hand: each rank feeds its part (sample, total), and asks lsnn_ranks_agree whether
+   all others are well.                                                       */
+/* Sets rank and ranks: 0 and 1 without LSNN_USE_MPI. Calls MPI_Init_thread unless that is
+   done. threads 0 becomes this rank's part of its machine's cores. ESTATE: called twice. */
+LSNN_API lsnn_status lsnn_ranks_start(lsnn_ctx *cx);
+/* lsnn_ctx_free calls it, too. A rank that has failed by itself while others go on ends the
+   job (MPI_Abort), in place of leaving them to wait.                         */
+LSNN_API void lsnn_ranks_end(lsnn_ctx *cx);
+/* The first failure that a rank comes with, its message in all contexts; STOPPED if one comes
+   with that; OK.                                                             */
+LSNN_API lsnn_status lsnn_ranks_agree(lsnn_ctx *cx, lsnn_status s);
+LSNN_API lsnn_status lsnn_ranks_sum(lsnn_ctx *cx, double *v, int count);   /* in place */
 
 /* ---- >>api random: numbers that have an address -----------------------------
    Philox 4x32-10. A draw is addressed by (seed, purpose, name, step, sample,
@@ -2091,6 +2120,11 @@ LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const 
 #include <cblas.h>                  /* OpenBLAS, BLIS, Netlib */
 #endif
 #endif
+#ifdef LSNN_USE_MPI
+#define OMPI_SKIP_MPICXX             /* its C++ classes, and MPICH's: not needed */
+#define MPICH_SKIP_MPICXX
+#include <mpi.h>
+#endif
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -2168,7 +2202,9 @@ static lsnn_status lsnni_fail_list(lsnn_ctx *cx, lsnn_status s, const char *form
         cx->status = s;
         memcpy(cx->message, text, sizeof text);
     }
+    if (cx->rank > 0 && cx->together_) return s;         /* rank 0 says it: see >>ranks */
     if (cx->log_fn) cx->log_fn(text, cx->log_user);
+    else if (cx->rank > 0) fprintf(stderr, "lsnn: rank %d: %s\n", cx->rank, text);
     else fprintf(stderr, "lsnn: %s\n", text);
     return s;
 }
@@ -2684,9 +2720,295 @@ static void lsnni_parallel_some(lsnn_ctx *cx, size_t numbers, int count,
     if (numbers > 30000) lsnn_parallel(cx, count, task, user);
     else for (int i = 0; i < count && !cx->rehearsal_; i++) task(user, i, 0);
 }
+/* ---- >>ranks: processes that train one net together -----------------------------------
+   Each draws its share of every batch. What they must agree on are sums: of losses and scores,
+   of batch_norm's statistics, and of the gradients. All of it enters here; who carries the
+   numbers (MPI: ranks_mpi.h) is a table of functions. Without lsnn_ranks_start there is one
+   rank and nothing of this is done.
+
+   Each of these calls is collective: all ranks make it, in the same order. `begin` is ordered
+   among its like only, so that a chunk of gradients may begin before or after a sum of
+   statistics, as each rank's layout has it.                                  */
+typedef struct lsnni_carrier {
+    lsnn_status (*sum)(lsnn_ctx *cx, double *v, int count);      /* in place, over all ranks */
+    lsnn_status (*most)(lsnn_ctx *cx, double *v, int count);     /* the largest      */
+    lsnn_status (*tell)(lsnn_ctx *cx, void *v, int bytes, int from);   /* to all others */
+    lsnn_status (*begin)(lsnn_ctx *cx, lsnn_real *v, int count); /* a sum, in the background */
+    lsnn_status (*move)(lsnn_ctx *cx);       /* what has begun moves on               */
+    lsnn_status (*finish)(lsnn_ctx *cx);     /* until all that has begun is there     */
+    void (*end)(lsnn_ctx *cx);
+} lsnni_carrier;
+enum { LSNNI_CHUNKS = 64 };          /* that a block of gradients is cut into, at most    */
+
+static int lsnni_many(const lsnn_ctx *cx) { return cx->ranks > 1 && !cx->rehearsal_; }
+
+/* The first of `count` that rank r draws: shares differ by one at most.      */
+static int lsnni_share_first(const lsnn_ctx *cx, int count, int r)
+{
+    int ranks = LSNNI_MAX(1, cx->ranks);
+    return (int)((int64_t)count * r / ranks);
+}
+
+LSNN_API lsnn_status lsnn_ranks_sum(lsnn_ctx *cx, double *v, int count)
+{
+    return lsnni_many(cx) ? cx->carrier_->sum(cx, v, count) : LSNN_OK;
+}
+
+/* The first rank that failed says why to all; rank 0 logs it.                */
+LSNN_API lsnn_status lsnn_ranks_agree(lsnn_ctx *cx, lsnn_status s)
+{
+    struct { lsnn_status status; char message[sizeof cx->message]; } why;
+    double v[2];
+    int from;
+    if (!lsnni_many(cx)) return s;
+    v[0] = s < LSNN_OK ? cx->ranks - cx->rank : 0;
+    v[1] = s > LSNN_OK;
+    LSNNI_TRY(cx->carrier_->most(cx, v, 2));
+    if (!(v[0] > 0)) return v[1] > 0 ? LSNN_STOPPED : LSNN_OK;
+    from = cx->ranks - (int)v[0];
+    memset(&why, 0, sizeof why);
+    why.status = s;
+    memcpy(why.message, cx->message, sizeof why.message);
+    LSNNI_TRY(cx->carrier_->tell(cx, &why, (int)sizeof why, from));
+    if (s >= LSNN_OK) {                                  /* else it knows a reason of its own */
+        cx->together_++;
+        lsnni_fail(cx, why.status, "rank %d: %s", from, why.message);
+        cx->together_--;
+    }
+    cx->agreed_ = cx->failures_;
+    return why.status;
+}
+
+/* A block is cut into chunks, and summed from its end, as backward goes: a chunk begins when
+   `ready` says that the last call that adds to it is over, and the chunks above it have begun. */
+typedef struct lsnni_flow {
+    int chunks, next;                /* still to begin: those up to `next`    */
+    size_t size;                     /* numbers a chunk                       */
+    int ready[2][LSNNI_CHUNKS];      /* number of a call of backward, by schedule; -1: none */
+    int on;                          /* 1: this backward is the last before a step */
+} lsnni_flow;
+
+static void lsnni_flow_set(lsnni_flow *f, size_t count)
+{
+    size_t least = 65536;            /* below it, a message's delay counts more than its size */
+    memset(f, 0, sizeof *f);
+    f->size = LSNNI_MAX(least, (count + LSNNI_CHUNKS - 1) / LSNNI_CHUNKS);
+    f->chunks = (int)((count + f->size - 1) / f->size);
+    f->next = f->chunks - 1;
+    for (int i = 0; i < LSNNI_CHUNKS; i++) f->ready[0][i] = f->ready[1][i] = -1;
+}
+
+/* Call number `call` of backward adds to numbers [at, at + count).           */
+static void lsnni_flow_add(lsnni_flow *f, int schedule, int call, size_t at, size_t count)
+{
+    for (size_t c = at / f->size; count > 0 && c <= (at + count - 1) / f->size; c++)
+        f->ready[schedule][c] = LSNNI_MAX(f->ready[schedule][c], call);
+}
+
+/* After call number `call`: begins what is ready, and lets the rest move.    */
+static lsnn_status lsnni_flow_after(lsnn_ctx *cx, lsnni_flow *f, int schedule, int call,
+                                    lsnn_real *block, size_t count)
+{
+    for (; f->next >= 0 && f->ready[schedule][f->next] <= call; f->next--) {
+        size_t at = (size_t)f->next * f->size;
+        LSNNI_TRY(cx->carrier_->begin(cx, block + at, (int)LSNNI_MIN(f->size, count - at)));
+    }
+    return cx->carrier_->move(cx);
+}
+
+/* The sum over all ranks is in the block.                                    */
+static lsnn_status lsnni_flow_finish(lsnn_ctx *cx, lsnni_flow *f, lsnn_real *block,
+                                     size_t count)
+{
+    if (!lsnni_many(cx)) return LSNN_OK;
+    LSNNI_TRY(lsnni_flow_after(cx, f, 0, INT_MAX, block, count));
+    f->next = f->chunks - 1;
+    return cx->carrier_->finish(cx);
+}
+
+/* Whether all ranks hold the same bits.                                      */
+static lsnn_status lsnni_alike(lsnn_ctx *cx, uint64_t mark, const char *when)
+{
+    double v[4];
+    if (!lsnni_many(cx)) return LSNN_OK;
+    v[0] = (double)(uint32_t)mark;
+    v[1] = (double)(uint32_t)(mark >> 32);
+    v[2] = -v[0];
+    v[3] = -v[1];
+    LSNNI_TRY(cx->carrier_->most(cx, v, 4));
+    if (v[0] <= -v[2] && v[1] <= -v[3]) return LSNN_OK;
+    return lsnni_fail(cx, LSNN_ESTATE, "%s, the %d ranks' nets differ: give all of them the "
+                      "same seed, options, data and files, and machines of one kind (or one "
+                      "isa)", when, cx->ranks);
+}
+
+/* FNV-1a over words of 32 bits.                                              */
+static uint64_t lsnni_mark(uint64_t mark, const void *v, size_t bytes)
+{
+    const unsigned char *p = (const unsigned char *)v;
+    for (uint32_t word; bytes >= sizeof word; bytes -= sizeof word, p += sizeof word) {
+        memcpy(&word, p, sizeof word);
+        mark = (mark ^ word) * 1099511628211u;
+    }
+    return mark;
+}
+
+#ifdef LSNN_USE_MPI
+/* ---- >>mpi: the ranks are MPI's ----------------------------------------------------------
+   Two communicators of our own, so that nothing meets the program's messages, and gradients
+   in the background keep an order of their own. MPI's own failures end the job: that is its
+   default, and mpirun says which rank was lost. Open MPI moves what is in the background only
+   while it is called: hence `move`, between the layers.                      */
+#ifdef LSNN_NAIVE
+#error "lsnn: LSNN_USE_MPI and LSNN_NAIVE do not go together: the naive pairs know one process"
+#endif
+#ifdef LSNN_DOUBLE
+#define LSNNI_MPI_REAL MPI_DOUBLE
+#else
+#define LSNNI_MPI_REAL MPI_FLOAT
+#endif
+typedef struct lsnni_mpi {
+    lsnni_carrier c;                 /* first: the context points to it       */
+    MPI_Comm sums, gradients;
+    MPI_Request request[LSNNI_CHUNKS], ending;
+    int requests, initialised;       /* here                                  */
+} lsnni_mpi;
+
+static lsnni_mpi *lsnni_mpi_of(lsnn_ctx *cx) { return (lsnni_mpi *)(void *)cx->carrier_; }
+
+static lsnn_status lsnni_mpi_answer(lsnn_ctx *cx, int code, const char *call)
+{
+    if (code == MPI_SUCCESS) return LSNN_OK;             /* if the program told MPI to return */
+    return lsnni_fail(cx, LSNN_EIO, "%s failed with code %d", call, code);
+}
+
+static lsnn_status lsnni_mpi_reduce(lsnn_ctx *cx, double *v, int count, MPI_Op op)
+{
+    return lsnni_mpi_answer(cx, MPI_Allreduce(MPI_IN_PLACE, v, count, MPI_DOUBLE, op,
+                                              lsnni_mpi_of(cx)->sums), "MPI_Allreduce");
+}
+
+static lsnn_status lsnni_mpi_sum(lsnn_ctx *cx, double *v, int count)
+{
+    return lsnni_mpi_reduce(cx, v, count, MPI_SUM);
+}
+static lsnn_status lsnni_mpi_most(lsnn_ctx *cx, double *v, int count)
+{
+    return lsnni_mpi_reduce(cx, v, count, MPI_MAX);
+}
+
+static lsnn_status lsnni_mpi_tell(lsnn_ctx *cx, void *v, int bytes, int from)
+{
+    return lsnni_mpi_answer(cx, MPI_Bcast(v, bytes, MPI_BYTE, from, lsnni_mpi_of(cx)->sums),
+                            "MPI_Bcast");
+}
+
+static lsnn_status lsnni_mpi_begin(lsnn_ctx *cx, lsnn_real *v, int count)
+{
+    lsnni_mpi *m = lsnni_mpi_of(cx);
+    return lsnni_mpi_answer(cx, MPI_Iallreduce(MPI_IN_PLACE, v, count, LSNNI_MPI_REAL, MPI_SUM,
+                                               m->gradients, &m->request[m->requests++]),
+                            "MPI_Iallreduce");
+}
+
+static lsnn_status lsnni_mpi_move(lsnn_ctx *cx)
+{
+    lsnni_mpi *m = lsnni_mpi_of(cx);
+    int done;
+    return lsnni_mpi_answer(cx, MPI_Testall(m->requests, m->request, &done,
+                                            MPI_STATUSES_IGNORE), "MPI_Testall");
+}
+
+static lsnn_status lsnni_mpi_finish(lsnn_ctx *cx)
+{
+    lsnni_mpi *m = lsnni_mpi_of(cx);
+    int code = MPI_Waitall(m->requests, m->request, MPI_STATUSES_IGNORE);
+    m->requests = 0;
+    return lsnni_mpi_answer(cx, code, "MPI_Waitall");
+}
+
+/* 1 if all ranks come to their end within some seconds.                      */
+static int lsnni_mpi_all_end(lsnni_mpi *m)
+{
+    double last = lsnni_seconds() + 5;
+    int done = 0;
+    MPI_Ibarrier(m->sums, &m->ending);
+    while (!done && lsnni_seconds() < last) MPI_Test(&m->ending, &done, MPI_STATUS_IGNORE);
+    return done;
+}
+
+/* A rank that failed where the others did not must not leave them waiting for it. */
+static void lsnni_mpi_end(lsnn_ctx *cx)
+{
+    lsnni_mpi *m = lsnni_mpi_of(cx);
+    int alone = cx->status != LSNN_OK && cx->agreed_ != cx->failures_;
+    if (alone && cx->ranks > 1 && !lsnni_mpi_all_end(m)) {
+        lsnni_fail(cx, cx->status, "this rank ends, others do not: the job is ended");
+        MPI_Abort(m->sums, 1);
+    }
+    MPI_Comm_free(&m->sums);
+    MPI_Comm_free(&m->gradients);
+    if (m->initialised) MPI_Finalize();
+    lsnni_free(cx, m);
+}
+
+/* Ranks of one machine divide its cores, unless mpirun has: it says so by where a rank may
+   run.                                                                       */
+static int lsnni_mpi_threads(lsnn_ctx *cx, MPI_Comm all)
+{
+    MPI_Comm here;
+    int ranks = 1, mine = lsnn_ctx_threads(cx);
+    double cores = mine, fewest;
+    MPI_Comm_split_type(all, MPI_COMM_TYPE_SHARED, cx->rank, MPI_INFO_NULL, &here);
+    MPI_Comm_size(here, &ranks);
+    MPI_Comm_free(&here);
+#ifdef _SC_NPROCESSORS_ONLN
+    cores = (double)sysconf(_SC_NPROCESSORS_ONLN);
+#endif
+    fewest = LSNNI_MIN((double)mine, floor(cores / ranks));
+    return (int)LSNNI_MAX(1, fewest);
+}
+
+LSNN_API lsnn_status lsnn_ranks_start(lsnn_ctx *cx)
+{
+    static const lsnni_carrier mpi = { lsnni_mpi_sum, lsnni_mpi_most, lsnni_mpi_tell,
+        lsnni_mpi_begin, lsnni_mpi_move, lsnni_mpi_finish, lsnni_mpi_end };
+    int up = 0, level;
+    lsnni_mpi *m;
+    if (cx->ranks) return lsnni_fail(cx, LSNN_ESTATE, "lsnn_ranks_start: it has started");
+    m = (lsnni_mpi *)lsnni_alloc(cx, 1, sizeof *m);
+    if (!m) return LSNN_ENOMEM;
+    m->c = mpi;
+    MPI_Initialized(&up);
+    if (!up) MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level);
+    m->initialised = !up;
+    MPI_Comm_dup(MPI_COMM_WORLD, &m->sums);
+    MPI_Comm_dup(MPI_COMM_WORLD, &m->gradients);
+    MPI_Comm_rank(m->sums, &cx->rank);
+    MPI_Comm_size(m->sums, &cx->ranks);
+    if (cx->threads == 0) cx->threads = lsnni_mpi_threads(cx, m->sums);
+    cx->carrier_ = &m->c;
+    return LSNN_OK;
+}
+#else
+LSNN_API lsnn_status lsnn_ranks_start(lsnn_ctx *cx)
+{
+    cx->rank = 0;
+    cx->ranks = 1;
+    return LSNN_OK;
+}
+#endif
+
+LSNN_API void lsnn_ranks_end(lsnn_ctx *cx)
+{
+    if (cx->carrier_) cx->carrier_->end(cx);
+    cx->carrier_ = NULL;
+    cx->rank = cx->ranks = 0;
+}
 
 LSNN_API void lsnn_ctx_free(lsnn_ctx *cx)
 {
+    lsnn_ranks_end(cx);
     lsnni_team_end(cx);
     lsnni_free(cx, cx->scratch_);
     cx->scratch_ = NULL;
@@ -4969,12 +5291,14 @@ typedef struct lsnni_norm {
     const lsnn_real *known_mean, *known_var;     /* forward by these; NULL: the batch's own */
     lsnn_real *y, *mean, *istd, *running_mean, *running_var, *dgamma, *dbeta;
     int n, c, inner, add;
-    int all;                         /* y and dy have so many channels, x and dx c of them */
+    int y_c;                         /* y and dy have so many channels, x and dx c of them */
     int relu;                        /* forward: y = relu(y) too                  */
     lsnn_real *relu_dy;              /* backward: dy is the gradient of a relu of y, and is set */
     const lsnn_real *relu_y;         /*   to 0 where that is 0; else NULL         */
     double momentum, eps;
     int constant;                    /* backward: mean and istd do not depend on x */
+    double *own, *all;               /* of several ranks: this one's sums of each channel, */
+    double count;                    /*   and those of all; over how many values   */
 } lsnni_norm;
 
 /* y = (x - mean) a + beta. The mean is taken off before anything is multiplied: as a x + b a
@@ -4983,7 +5307,7 @@ typedef struct lsnni_norm {
 static void lsnni_norm_apply(const lsnni_norm *p, int c, double mean, double istd)
 {
     size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
-    size_t y_step = (size_t)p->all * inner;
+    size_t y_step = (size_t)p->y_c * inner;
     double center = (double)LSNNI_R(mean), a = istd * (double)p->gamma[c];
     double b = (double)p->beta[c] - (mean - center) * a;
     for (int n = 0; n < p->n; n++) {
@@ -4993,26 +5317,23 @@ static void lsnni_norm_apply(const lsnni_norm *p, int c, double mean, double ist
     }
 }
 
+/* The mean of a channel's values here, and the sum of their squared deviations from it. */
+static void lsnni_norm_measure(const lsnni_norm *p, int c, double *mean, double *var)
+{
+    size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
+    *mean = *var = 0;
+    for (int n = 0; n < p->n; n++) *mean += p->kv->sum(p->x + first + (size_t)n * step, inner);
+    *mean /= (double)p->n * p->inner;
+    for (int n = 0; n < p->n; n++)
+        *var += p->kv->deviation(p->x + first + (size_t)n * step, *mean, inner);
+}
+
 /* A batch whose statistics are no numbers leaves the running ones as they were, and istd 0,
    which is how lsnni_norm_check knows.                                       */
-static void lsnni_norm_task(void *user, int c, int worker)
+static void lsnni_norm_by(const lsnni_norm *p, int c, double count, double mean, double var)
 {
-    const lsnni_norm *p = (const lsnni_norm *)user;
-    size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
-    double count = (double)p->n * p->inner, mean = 0, var = 0, m = p->momentum;
+    double m = p->momentum;
     lsnn_real next_mean, next_var;
-    (void)worker;
-    if (p->known_mean) {
-        double istd = 1 / sqrt((double)p->known_var[c] + p->eps);
-        if (p->mean) p->mean[c] = p->known_mean[c];
-        if (p->istd) p->istd[c] = LSNNI_R(istd);
-        lsnni_norm_apply(p, c, (double)p->known_mean[c], istd);
-        return;
-    }
-    for (int n = 0; n < p->n; n++) mean += p->kv->sum(p->x + first + (size_t)n * step, inner);
-    mean /= count;
-    for (int n = 0; n < p->n; n++)
-        var += p->kv->deviation(p->x + first + (size_t)n * step, mean, inner);
     p->mean[c] = LSNNI_R(mean);
     p->istd[c] = LSNNI_R(1 / sqrt(var / count + p->eps));
     if (p->running_mean) {
@@ -5027,6 +5348,22 @@ static void lsnni_norm_task(void *user, int c, int worker)
         p->running_var[c] = next_var;
     }
     lsnni_norm_apply(p, c, mean, 1 / sqrt(var / count + p->eps));
+}
+
+static void lsnni_norm_task(void *user, int c, int worker)
+{
+    const lsnni_norm *p = (const lsnni_norm *)user;
+    double mean, var;
+    (void)worker;
+    if (p->known_mean) {
+        double istd = 1 / sqrt((double)p->known_var[c] + p->eps);
+        if (p->mean) p->mean[c] = p->known_mean[c];
+        if (p->istd) p->istd[c] = LSNNI_R(istd);
+        lsnni_norm_apply(p, c, (double)p->known_mean[c], istd);
+        return;
+    }
+    lsnni_norm_measure(p, c, &mean, &var);
+    lsnni_norm_by(p, c, (double)p->n * p->inner, mean, var);
 }
 
 /* After a training forward: every channel had a mean and a variance.             */
@@ -5044,10 +5381,58 @@ static lsnn_status lsnni_norm_run(lsnn_ctx *cx, lsnni_norm *p, int n, int c, int
 {
     LSNNI_TRY(lsnni_sizes3(cx, "batch_norm (images x channels x pixels)", n, c, inner));
     p->n = n; p->c = c; p->inner = inner;
-    if (!p->all) p->all = c;
+    if (!p->y_c) p->y_c = c;
     p->kv = lsnni_kernels_of(cx);
     lsnni_parallel_some(cx, lsnni_area(n, c) * (size_t)inner, c, task, p);
     return LSNN_OK;
+}
+
+/* ---- Of several ranks: the whole batch's statistics, in three steps, with sums between.
+   Room for `many` sums a channel of this rank's and of all's, and one for a count. */
+static lsnn_status lsnni_norm_room(lsnn_ctx *cx, lsnni_norm *p, int c, int many)
+{
+    p->own = (double *)lsnni_scratch(cx, 2 * lsnni_area(many, c) + 1, sizeof *p->own);
+    if (!p->own) return LSNN_ENOMEM;
+    p->all = p->own + lsnni_area(many, c);
+    return LSNN_OK;
+}
+
+static void lsnni_norm_measure_task(void *user, int c, int worker)
+{
+    const lsnni_norm *p = (const lsnni_norm *)user;
+    (void)worker;
+    lsnni_norm_measure(p, c, &p->own[c], &p->own[p->c + c]);
+}
+
+static void lsnni_norm_by_task(void *user, int c, int worker)
+{
+    const lsnni_norm *p = (const lsnni_norm *)user;
+    (void)worker;
+    lsnni_norm_by(p, c, p->count, p->all[c], p->all[p->c + c]);
+}
+
+/* The mean of the ranks' means, by their counts; then what their squared deviations are from
+   that one: about their own, and the mean's own way, sum (x - m)^2 = sum (x - own)^2 +
+   count (own - m)^2.                                                         */
+static lsnn_status lsnni_norm_forward_ranks(lsnn_ctx *cx, lsnni_norm *p, int n, int c,
+                                            int inner)
+{
+    double count = (double)n * inner, *mean, *var;
+    LSNNI_TRY(lsnni_norm_room(cx, p, c, 2));
+    LSNNI_TRY(lsnni_norm_run(cx, p, n, c, inner, lsnni_norm_measure_task));
+    if (cx->rehearsal_) return LSNN_OK;
+    mean = p->all;
+    var = p->all + c;
+    for (int k = 0; k < c; k++) mean[k] = count * p->own[k];
+    mean[c] = count;
+    LSNNI_TRY(lsnn_ranks_sum(cx, mean, c + 1));
+    p->count = mean[c];
+    for (int k = 0; k < c; k++) {
+        mean[k] /= p->count;
+        var[k] = p->own[c + k] + count * (p->own[k] - mean[k]) * (p->own[k] - mean[k]);
+    }
+    LSNNI_TRY(lsnn_ranks_sum(cx, var, c));
+    return lsnni_norm_run(cx, p, n, c, inner, lsnni_norm_by_task);
 }
 
 LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *mean,
@@ -5082,14 +5467,13 @@ LSNN_API lsnn_status lsnn_batch_norm_predict(lsnn_ctx *cx, lsnn_real *y, const l
 /* With d = x - center, where center is the mean as forward kept it, rounded by `off`:
    sum dy xh = istd (sum dy d - off sum dy). xh is made before it is multiplied: the square of
    istd, as a factor of x, would be 0 for values of 1e20.                      */
-static void lsnni_norm_back_task(void *user, int c, int worker)
+enum { LSNNI_NORM_SUM, LSNNI_NORM_DOT, LSNNI_NORM_OFF, LSNNI_NORM_SUMS };
+static void lsnni_norm_back_measure(const lsnni_norm *p, int c, double *v)
 {
-    const lsnni_norm *p = (const lsnni_norm *)user;      /* y is dx           */
     size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
-    size_t y_step = (size_t)p->all * inner;
-    double count = (double)p->n * p->inner, sum = 0, dot = 0, off = 0;
-    double center = (double)p->mean_in[c], istd = (double)p->istd_in[c], scale, slope;
-    (void)worker;
+    size_t y_step = (size_t)p->y_c * inner;
+    double center = (double)p->mean_in[c], sum = 0, dot = 0, off = 0;
+    double count = (double)p->n * p->inner;
     for (int n = 0; n < p->n; n++) {
         size_t at = first + (size_t)n * y_step;
         double m[3];
@@ -5100,10 +5484,24 @@ static void lsnni_norm_back_task(void *user, int c, int worker)
         dot += m[1];
         off += m[2] / count;
     }
-    dot = istd * (dot - off * sum);                      /* sum dy xh         */
+    v[LSNNI_NORM_SUM] = sum;
+    v[LSNNI_NORM_DOT] = dot;
+    v[LSNNI_NORM_OFF] = off;
+}
+
+/* The parameters' gradients are of the sums here, dx of those of all `count` values. */
+static void lsnni_norm_back_by(const lsnni_norm *p, int c, double count, const double *own,
+                               const double *all)
+{
+    size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
+    size_t y_step = (size_t)p->y_c * inner;              /* y is dx           */
+    double center = (double)p->mean_in[c], istd = (double)p->istd_in[c], scale, slope;
+    double sum = all[LSNNI_NORM_SUM], off = all[LSNNI_NORM_OFF], dot;
+    dot = istd * (own[LSNNI_NORM_DOT] - off * own[LSNNI_NORM_SUM]);          /* sum dy xh */
     if (p->dgamma) p->dgamma[c] += LSNNI_R(dot);
-    if (p->dbeta) p->dbeta[c] += LSNNI_R(sum);
+    if (p->dbeta) p->dbeta[c] += LSNNI_R(own[LSNNI_NORM_SUM]);
     if (!p->y) return;
+    dot = istd * (all[LSNNI_NORM_DOT] - off * sum);
     if (p->constant) sum = dot = 0;
     scale = (double)p->gamma[c] * istd;
     slope = -scale * dot / count;                        /* of xh in dx       */
@@ -5111,6 +5509,47 @@ static void lsnni_norm_back_task(void *user, int c, int worker)
         p->kv->norm_backward(p->y + first + (size_t)n * step, p->dy + first + (size_t)n * y_step,
                              p->x + first + (size_t)n * step, center, istd, scale, slope,
                              -scale * sum / count - slope * istd * off, inner, p->add);
+}
+
+static void lsnni_norm_back_task(void *user, int c, int worker)
+{
+    const lsnni_norm *p = (const lsnni_norm *)user;
+    double v[LSNNI_NORM_SUMS];
+    (void)worker;
+    lsnni_norm_back_measure(p, c, v);
+    lsnni_norm_back_by(p, c, (double)p->n * p->inner, v, v);
+}
+
+static void lsnni_norm_back_measure_task(void *user, int c, int worker)
+{
+    const lsnni_norm *p = (const lsnni_norm *)user;
+    (void)worker;
+    lsnni_norm_back_measure(p, c, p->own + (size_t)c * LSNNI_NORM_SUMS);
+}
+
+static void lsnni_norm_back_by_task(void *user, int c, int worker)
+{
+    const lsnni_norm *p = (const lsnni_norm *)user;
+    size_t at = (size_t)c * LSNNI_NORM_SUMS;
+    (void)worker;
+    lsnni_norm_back_by(p, c, p->count, p->own + at, p->all + at);
+}
+
+static lsnn_status lsnni_norm_backward_ranks(lsnn_ctx *cx, lsnni_norm *p, int n, int c,
+                                             int inner)
+{
+    int sums = c * LSNNI_NORM_SUMS;
+    double count = (double)n * inner;
+    LSNNI_TRY(lsnni_norm_room(cx, p, c, LSNNI_NORM_SUMS));
+    LSNNI_TRY(lsnni_norm_run(cx, p, n, c, inner, lsnni_norm_back_measure_task));
+    if (cx->rehearsal_) return LSNN_OK;
+    memcpy(p->all, p->own, (size_t)sums * sizeof *p->all);
+    for (int i = LSNNI_NORM_OFF; i < sums; i += LSNNI_NORM_SUMS) p->all[i] *= count;
+    p->all[sums] = count;
+    LSNNI_TRY(lsnn_ranks_sum(cx, p->all, sums + 1));
+    p->count = p->all[sums];
+    for (int i = LSNNI_NORM_OFF; i < sums; i += LSNNI_NORM_SUMS) p->all[i] /= p->count;
+    return lsnni_norm_run(cx, p, n, c, inner, lsnni_norm_back_by_task);
 }
 
 LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dgamma,
@@ -5190,12 +5629,18 @@ static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
     return LSNN_OK;
 }
 #else
+/* 1 if the batch is parted among ranks: its statistics are sums over all of them. */
+static int lsnni_norm_joined(const lsnn_ctx *cx, const lsnn_call *c)
+{
+    return cx->ranks > 1 && !lsnni_norm_knows(c) && (c->total > c->n || cx->rehearsal_);
+}
+
 /* Channels [first, first + those of input j): all of them, or one input of the concat that
    is read in parts (see >>parts).                                            */
 static void lsnni_norm_part(lsnni_norm *g, const lsnn_call *c, int j, int first)
 {
     memset(g, 0, sizeof *g);
-    g->all = c->plan->out.c;
+    g->y_c = c->plan->out.c;
     g->x = c->x[j];
     g->gamma = c->param[0] + first;
 }
@@ -5220,7 +5665,10 @@ static lsnn_status lsnni_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
         }
         g.momentum = p->o.momentum; g.eps = p->o.eps;
         g.relu = c->does & LSNN_DO_RELU;
-        LSNNI_TRY(lsnni_norm_run(cx, &g, lsnni_blocks(c), p->in[j].c, lsnni_call_inner(c),
+        LSNNI_TRY(lsnni_norm_joined(cx, c) ?
+                  lsnni_norm_forward_ranks(cx, &g, lsnni_blocks(c), p->in[j].c,
+                                           lsnni_call_inner(c)) :
+                  lsnni_norm_run(cx, &g, lsnni_blocks(c), p->in[j].c, lsnni_call_inner(c),
                                  lsnni_norm_task));
         if (!known) LSNNI_TRY(lsnni_norm_check(cx, g.istd, p->in[j].c));
     }
@@ -5245,7 +5693,10 @@ static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
             g.relu_dy = c->dy + skip;
             g.relu_y = c->y + skip;
         }
-        LSNNI_TRY(lsnni_norm_run(cx, &g, lsnni_blocks(c), p->in[j].c, lsnni_call_inner(c),
+        LSNNI_TRY(lsnni_norm_joined(cx, c) ?
+                  lsnni_norm_backward_ranks(cx, &g, lsnni_blocks(c), p->in[j].c,
+                                            lsnni_call_inner(c)) :
+                  lsnni_norm_run(cx, &g, lsnni_blocks(c), p->in[j].c, lsnni_call_inner(c),
                                  lsnni_norm_back_task));
     }
     return LSNN_OK;
@@ -10499,6 +10950,7 @@ struct lsnn_work {
     char *reached;                   /* one a node: backward gives it a gradient */
     lsnn_real *block;
     lsnn_batch last;
+    lsnni_flow flow;                 /* of the gradients, to where ranks add them up */
 };
 
 /* ---- >>options: one table, so that checking, saving and loading are loops ------*/
@@ -11829,7 +12281,7 @@ static int lsnni_blames(lsnn_work *w, const lsnni_step *s)
 {
     const lsnni_node *v = &w->net->node[s->node];
     int numbers;
-    if (!w->watch || s->turns) return 0;
+    if (!w->watch || w->blamed || s->turns) return 0;
     numbers = lsnni_features(w->net->node[v->role.writes].plan.out);
     if (lsnni_finite(s->call.y, lsnni_area(w->last.n, numbers))) return 0;
     w->blamed = s->node;
@@ -11845,17 +12297,26 @@ static int lsnni_skipped(const lsnn_work *w, const lsnni_step *s)
     return !w->all && !v->role.on_path;
 }
 
+/* 1 if a step's failure, s, ends the walk. Of several ranks that train together one walks on:
+   layers to come add up what all of them bring. *first: the first failure.   */
+static int lsnni_walk_ends(const lsnn_ctx *cx, lsnn_status s, lsnn_status *first)
+{
+    if (*first == LSNN_OK) *first = s;
+    return s != LSNN_OK && !(lsnni_many(cx) && cx->together_);
+}
+
 static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int training,
                                       double *loss)
 {
     const lsnn_net *net = w->net;
+    lsnn_status first = LSNN_OK;
     lsnni_schedule *p;
     double total = 0;
     w->ready = w->done = w->n = 0;
     if (!b->x) return lsnni_fail(w->cx, LSNN_EVALUE, "forward: x is NULL");
     if (b->n < 1 || b->n > w->batch)
         return lsnni_fail(w->cx, LSNN_ESHAPE, "forward: %d images, the net was built for 1 to "
-                          "%d", b->n, w->batch);
+                          "%d%s", b->n, w->batch, w->cx->ranks > 1 ? " a rank" : "");
     if (b->total && (b->total < b->n || (double)b->sample + b->n > b->total))
         return lsnni_fail(w->cx, LSNN_EVALUE, "forward: %d images from number %.0f on are no part "
                           "of a batch of %d", b->n, (double)b->sample, b->total);
@@ -11869,10 +12330,11 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
     for (lsnni_step *s = p->forward; s < p->forward + p->forwards; s++) {
         if (lsnni_skipped(w, s)) continue;
         s->call.loss = 0;
-        LSNNI_TRY(lsnni_step_run(w, s, b, training, 0));
+        if (lsnni_walk_ends(w->cx, lsnni_step_run(w, s, b, training, 0), &first)) break;
         total += s->call.loss;
-        if (lsnni_blames(w, s)) break;
+        if (lsnni_blames(w, s) && !lsnni_many(w->cx)) break;
     }
+    if (first != LSNN_OK) return first;
     w->n = b->n;
     if (loss) *loss = total;
     return LSNN_OK;
@@ -11907,13 +12369,37 @@ LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int traini
 
 static lsnn_status lsnni_work_backward(lsnn_work *w)
 {
-    lsnni_schedule *p = &w->schedule[w->lanes > 0];
-    for (lsnni_step *s = p->backward; s < p->backward + p->backwards; s++)
-        if (!w->cx->rehearsal_ || s->turns ||
-            lsnni_has(&w->net->node[s->node], LSNN_REHEARSES))
-            LSNNI_TRY(lsnni_step_run(w, s, &w->last, 1, 1));
-    w->done = 1;
-    return LSNN_OK;
+    const lsnn_net *net = w->net;
+    int which = w->lanes > 0, flows = lsnni_many(w->cx) && w->flow.on;
+    lsnni_schedule *p = &w->schedule[which];
+    lsnn_status first = LSNN_OK;
+    for (int i = 0; i < p->backwards; i++) {
+        lsnni_step *s = &p->backward[i];
+        if (w->cx->rehearsal_ && !s->turns && !lsnni_has(&net->node[s->node], LSNN_REHEARSES))
+            continue;
+        if (lsnni_walk_ends(w->cx, lsnni_step_run(w, s, &w->last, 1, 1), &first)) break;
+        if (flows) LSNNI_TRY(lsnni_flow_after(w->cx, &w->flow, which, i, net->grad,
+                                              net->param_size));
+    }
+    w->done = first == LSNN_OK;
+    return first;
+}
+
+/* Which call of backward is the last that adds to a parameter's gradient.    */
+static void lsnni_plan_flow(lsnn_work *w)
+{
+    const lsnn_net *net = w->net;
+    lsnni_flow_set(&w->flow, net->param_size);
+    for (int which = 0; which < 2; which++)
+        for (int i = 0; i < w->schedule[which].backwards; i++) {
+            const lsnni_step *s = &w->schedule[which].backward[i];
+            const lsnni_node *v = &net->node[s->node];
+            for (int j = 0; j < v->plan.params && !s->turns; j++) {
+                const lsnni_param *q = &net->param[v->param[j]];
+                if (s->call.dparam[j])
+                    lsnni_flow_add(&w->flow, which, i, q->at, q->spec.count);
+            }
+        }
 }
 
 LSNN_API lsnn_status lsnn_backward(lsnn_net *net)
@@ -12007,8 +12493,11 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
         for (size_t j = 0; j < net->buffer[i].spec.count; j++)
             net->state[net->buffer[i].at + j] = LSNNI_R(net->buffer[i].spec.value);
     lsnni_plan_net(net);
-    s = lsnni_work_make(cx, net, net->batch, !net->predict_only, &net->work);
+    s = lsnni_work_make(cx, net, net->predict_only ? net->batch
+                                 : lsnni_div_up(net->batch, LSNNI_MAX(1, cx->ranks)),
+                        !net->predict_only, &net->work);
     if (s != LSNN_OK) goto fail;
+    if (!net->predict_only) lsnni_plan_flow(net->work);
     net->built = 1;
     s = lsnni_rehearse(net->work, net->predict_only ? NULL : net);
     if (s == LSNN_OK) return LSNN_OK;
@@ -12662,7 +13151,8 @@ static lsnn_status lsnni_path_check(lsnn_ctx *cx, const char *who, const char *p
 
 /* Puts at path what `fill` writes: into PATH.tmp first, which is synced and
    renamed, so that a crash at any moment leaves the old file or the new one.
-   fill returns EIO, and needs no message, as soon as a stream call fails.   */
+   fill returns EIO, and needs no message, as soon as a stream call fails. Of several ranks,
+   the first one writes.                                                      */
 static lsnn_status lsnni_file_replace(lsnn_ctx *cx, const char *path,
                                       lsnn_status (*fill)(lsnn_ctx *cx, FILE *f, void *user),
                                       void *user)
@@ -12675,6 +13165,10 @@ static lsnn_status lsnni_file_replace(lsnn_ctx *cx, const char *path,
     FILE *f = NULL;
     int moved = 0, closed = 0;
     if (!tmp) return LSNN_ENOMEM;
+    if (cx->rank > 0) {
+        lsnni_free(cx, tmp);
+        return LSNN_OK;
+    }
     if (lsnni_replaceable(path, &old) != 0) failed = "replacing what is there";
     else if (!(f = lsnni_tmp_open(tmp, room, path, &old))) failed = "creating its .tmp file";
     else {
@@ -16486,6 +16980,7 @@ LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
     lsnni_update u;
     lsnn_status projected;
     double norm = 0;
+    LSNNI_TRY(lsnni_flow_finish(net->cx, &net->work->flow, net->grad, net->param_size));
     u.o = o;
     u.kv = lsnni_kernels_of(net->cx);
     u.lr = lsnn_optimizer_lr(&o->d, o->step);
@@ -16562,7 +17057,7 @@ static lsnn_status lsnni_classes_check(const lsnn_net *net, const lsnn_data *d)
 static lsnn_status lsnni_batch_make(lsnn_net *net, lsnni_batch *b, const lsnn_data *d)
 {
     lsnn_shape in = net->node[0].plan.out;
-    size_t n = (size_t)net->batch;
+    size_t n = (size_t)net->work->batch;
     int losses = 0;
     memset(b, 0, sizeof *b);
     if (d->count < 1 || !d->fetch || d->heads < 0 || d->heads > LSNN_MAX_HEADS ||
@@ -16652,14 +17147,20 @@ static const lsnn_real *lsnni_scores_read(const lsnn_net *net, int i, const lsnn
     return b->x;
 }
 
+static int lsnni_heads(const lsnn_net *net)
+{
+    int heads = 0;
+    for (int i = 0; i < net->nodes; i++) heads += lsnni_scores(net, i);
+    return heads;
+}
+
 /* Counts the last forward's errors; loss is its mean over the batch.         */
 static void lsnni_tally_add(const lsnn_net *net, lsnni_tally *t, const lsnn_batch *b,
                             double loss, int *confusion)
 {
     t->loss += loss * b->n;
     t->samples += b->n;
-    t->heads = 0;
-    for (int i = 0; i < net->nodes; i++) t->heads += lsnni_scores(net, i);
+    t->heads = lsnni_heads(net);
     for (int n = 0; n < b->n && t->heads; n++) {
         int wrong = 0;
         for (int i = 0; i < net->nodes; i++) {
@@ -16678,6 +17179,30 @@ static void lsnni_tally_add(const lsnn_net *net, lsnni_tally *t, const lsnn_batc
         t->wrong_heads += wrong;
         t->wrong_samples += wrong > 0;
     }
+}
+
+/* Sums of all ranks; confusion: NULL, or so many numbers. s: what this rank comes with; the
+   answer is all ranks'.                                                      */
+static lsnn_status lsnni_tally_sum(lsnn_ctx *cx, lsnni_tally *t, int *confusion, size_t count,
+                                   lsnn_status s)
+{
+    double v[5 + LSNN_MAX_HEADS], *all;
+    if (!lsnni_many(cx)) return s;
+    v[0] = t->loss; v[1] = t->wrong_heads; v[2] = t->wrong_samples; v[3] = t->samples;
+    v[4] = s != LSNN_OK;
+    memcpy(v + 5, t->head, sizeof t->head);
+    LSNNI_TRY(lsnn_ranks_sum(cx, v, 5 + LSNN_MAX_HEADS));
+    if (v[4] > 0) return lsnn_ranks_agree(cx, s);
+    t->loss = v[0]; t->wrong_heads = v[1]; t->wrong_samples = v[2]; t->samples = (int)v[3];
+    memcpy(t->head, v + 5, sizeof t->head);
+    if (!confusion) return LSNN_OK;
+    all = (double *)lsnni_alloc(cx, count, sizeof *all);
+    LSNNI_TRY(lsnn_ranks_agree(cx, all ? LSNN_OK : LSNN_ENOMEM));
+    for (size_t i = 0; i < count; i++) all[i] = confusion[i];
+    s = lsnn_ranks_sum(cx, all, (int)count);
+    for (size_t i = 0; i < count; i++) confusion[i] = (int)all[i];
+    lsnni_free(cx, all);
+    return s;
 }
 
 static double lsnni_tally_error(const lsnni_tally *t)
@@ -16702,20 +17227,35 @@ static lsnn_status lsnni_unscored(const lsnn_net *net, const lsnn_batch *b, int 
                       "finite", first, first + b->n - 1);
 }
 
-static lsnn_status lsnni_evaluate(lsnn_net *net, lsnni_batch *b, lsnn_score *s)
+/* Samples [i, end).                                                          */
+static lsnn_status lsnni_evaluate_some(lsnn_net *net, lsnni_batch *b, lsnni_tally *t,
+                                       int *confusion, int i, int end)
 {
-    lsnni_tally t;
-    memset(&t, 0, sizeof t);
-    for (int i = 0, n; i < b->data->count; i += n) {
+    for (int n; i < end; i += n) {
         double loss;
         lsnn_batch batch;
-        n = LSNNI_MIN(net->batch, b->data->count - i);
+        n = LSNNI_MIN(net->work->batch, end - i);
         batch = lsnni_batch_fetch(net->cx, b, i, n);
         LSNNI_TRY(lsnni_batch_check(net->cx, b, n));
         LSNNI_TRY(lsnni_forward(net, &batch, 0, &loss));
         if (!(fabs(loss) <= DBL_MAX)) return lsnni_unscored(net, &batch, i);
-        lsnni_tally_add(net, &t, &batch, loss, s->confusion);
+        lsnni_tally_add(net, t, &batch, loss, confusion);
     }
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_evaluate(lsnn_net *net, lsnni_batch *b, lsnn_score *s)
+{
+    lsnn_ctx *cx = net->cx;
+    size_t classes = (size_t)b->data->classes;
+    lsnni_tally t;
+    lsnn_status status;
+    memset(&t, 0, sizeof t);
+    t.heads = lsnni_heads(net);
+    status = lsnni_evaluate_some(net, b, &t, s->confusion,
+                                 lsnni_share_first(cx, b->data->count, cx->rank),
+                                 lsnni_share_first(cx, b->data->count, cx->rank + 1));
+    LSNNI_TRY(lsnni_tally_sum(cx, &t, s->confusion, classes * classes, status));
     s->loss = t.loss / t.samples;
     s->error = lsnni_tally_error(&t);
     s->whole_error = 100 * t.wrong_samples / t.samples;
@@ -16748,7 +17288,9 @@ LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_sc
         }
     if (s->confusion)
         memset(s->confusion, 0, lsnni_area(data->classes, data->classes) * sizeof(int));
+    net->cx->together_++;
     status = lsnni_evaluate(net, &b, s);
+    net->cx->together_--;
     lsnni_batch_free(net->cx, &b);
     return status;
 }
@@ -16980,6 +17522,11 @@ static lsnn_status lsnni_diverged(const lsnni_fit *f, const lsnn_batch *b)
     s = lsnni_work_forward(w, b, 1, NULL);
     w->watch = 0;
     if (s != LSNN_OK) return s;
+    if (lsnni_many(net->cx)) {
+        double last = w->blamed ? net->nodes - w->blamed : 0;
+        LSNNI_TRY(net->cx->carrier_->most(net->cx, &last, 1));
+        w->blamed = last > 0 ? net->nodes - (int)last : 0;
+    }
     if (w->blamed)
         return lsnni_fail(net->cx, LSNN_EDIVERGED, "step %u: the loss is not finite, from layer "
                           "'%.80s' on: use a smaller learning rate or clip_norm",
@@ -16989,24 +17536,67 @@ static lsnn_status lsnni_diverged(const lsnni_fit *f, const lsnn_batch *b)
                       (unsigned)f->o->step);
 }
 
+/* This rank's share of the step's batch; *all: how many images that has.     */
+static lsnn_batch lsnni_fit_fetch(lsnni_fit *f, int *all)
+{
+    lsnn_ctx *cx = f->net->cx;
+    int first = f->done * f->net->batch, from, to;
+    lsnn_batch b;
+    *all = LSNNI_MIN(f->net->batch, f->batch.data->count - first);
+    from = lsnni_share_first(cx, *all, cx->rank);
+    to = lsnni_share_first(cx, *all, cx->rank + 1);
+    f->batch.epoch = (uint32_t)f->epoch;
+    b = lsnni_batch_fetch(cx, &f->batch, first + from, to - from);
+    b.step = f->o->step;
+    b.sample = (uint32_t)from;
+    b.total = *all;
+    return b;
+}
+
+/* Forward of a batch: its loss, and its errors as *t has them. All ranks come out with the
+   same status. One whose images are bad goes on with others, for what comes on the way. */
+static lsnn_status lsnni_fit_forward(lsnni_fit *f, const lsnn_batch *b, int all,
+                                     lsnni_tally *t)
+{
+    lsnn_net *net = f->net;
+    lsnn_ctx *cx = net->cx;
+    lsnn_status s = lsnni_batch_check(cx, &f->batch, b->n), forward;
+    double loss;
+    if (s != LSNN_OK && !lsnni_many(cx)) return s;
+    if (s != LSNN_OK) memset(f->batch.x, 0, (size_t)b->n * f->batch.size * sizeof *f->batch.x);
+    forward = lsnni_forward(net, b, 1, &loss);
+    if (s == LSNN_OK) s = forward;
+    memset(t, 0, sizeof *t);
+    if (s == LSNN_OK) lsnni_tally_add(net, t, b, loss, NULL);
+    if (lsnni_many(cx)) t->loss = s == LSNN_OK ? loss * all : 0;         /* its share's */
+    LSNNI_TRY(lsnni_tally_sum(cx, t, NULL, 0, s));
+    return fabs(t->loss) <= DBL_MAX ? LSNN_OK : lsnni_diverged(f, b);
+}
+
 static lsnn_status lsnni_fit_step(lsnni_fit *f)
 {
     lsnn_net *net = f->net;
-    int first = f->done * net->batch, count = f->batch.data->count;
-    lsnn_batch b;
-    double loss, start = lsnni_seconds();
-    f->batch.epoch = (uint32_t)f->epoch;
-    b = lsnni_batch_fetch(net->cx, &f->batch, first, LSNNI_MIN(net->batch, count - first));
-    b.step = f->o->step;
-    LSNNI_TRY(lsnni_batch_check(net->cx, &f->batch, b.n));
-    LSNNI_TRY(lsnni_forward(net, &b, 1, &loss));
-    if (!(fabs(loss) <= DBL_MAX)) return lsnni_diverged(f, &b);
-    LSNNI_TRY(lsnn_backward(net));
-    lsnni_tally_add(net, &f->tally, &b, loss, NULL);
+    double start = lsnni_seconds();
+    int all;
+    lsnn_batch b = lsnni_fit_fetch(f, &all);
+    lsnni_tally t;
+    lsnn_status s, backward;
+    LSNNI_TRY(lsnni_fit_forward(f, &b, all, &t));
+    net->work->flow.on = 1;
+    backward = lsnn_backward(net);
+    net->work->flow.on = 0;
+    if (backward != LSNN_OK && !lsnni_many(net->cx)) return backward;
+    f->tally.loss += t.loss;
+    f->tally.wrong_heads += t.wrong_heads;
+    f->tally.wrong_samples += t.wrong_samples;
+    f->tally.samples += t.samples;
+    f->tally.heads = t.heads;
     f->p.lr = lsnn_optimizer_lr(&f->o->d, f->o->step);
-    LSNNI_TRY(lsnn_optimizer_step(f->o));
+    s = lsnn_optimizer_step(f->o);
+    if (backward != LSNN_OK) s = backward;               /* the others wait for this step */
+    if (s != LSNN_OK) return s;
     f->done++;
-    f->images += b.n;
+    f->images += all;
     f->trained += lsnni_seconds() - start;
     return LSNN_OK;
 }
@@ -17073,23 +17663,41 @@ static lsnn_status lsnni_fit_report(lsnni_fit *f, int epoch_done)
     return f->d->progress && f->d->progress(p, f->d->user) ? LSNN_STOPPED : LSNN_OK;
 }
 
+/* Whether all ranks are at the same place with the same net.                 */
+static lsnn_status lsnni_fit_alike(const lsnni_fit *f, const char *when)
+{
+    const lsnn_net *net = f->net;
+    double place[5];
+    uint64_t mark = 14695981039346656037u;
+    if (!lsnni_many(net->cx)) return LSNN_OK;
+    place[0] = f->epoch; place[1] = f->done; place[2] = f->o->step;
+    place[3] = f->batch.data->count; place[4] = (double)net->seed;
+    mark = lsnni_mark(mark, place, sizeof place);
+    mark = lsnni_mark(mark, net->value, net->param_size * sizeof *net->value);
+    mark = lsnni_mark(mark, net->state, net->buffer_size * sizeof *net->state);
+    return lsnni_alike(net->cx, mark, when);
+}
+
 static lsnn_status lsnni_fit_epoch(lsnni_fit *f)
 {
+    lsnn_ctx *cx = f->net->cx;
     int count = f->batch.data->count;
     lsnn_rng r = lsnn_rng_at(f->net->seed, "order", "", (uint32_t)f->epoch, 0);
     lsnn_status s = LSNN_OK, ended;
     if (f->d->keep_order) for (int i = 0; i < count; i++) f->order[i] = i;
     else lsnn_rng_permutation(&r, f->order, count);
     while (f->done < f->steps && s == LSNN_OK) {
-        LSNNI_TRY(lsnni_fit_step(f));
-        s = lsnni_fit_report(f, 0);
+        s = lsnni_fit_step(f);
+        s = lsnn_ranks_agree(cx, s == LSNN_OK ? lsnni_fit_report(f, 0) : s);
+        if (s < LSNN_OK) return s;
         if (f->d->save && f->done < f->steps &&
             (s == LSNN_STOPPED ||
              (f->d->save_every && f->o->step % (uint32_t)f->d->save_every == 0)))
-            LSNNI_TRY(lsnni_fit_save(f));
+            LSNNI_TRY(lsnn_ranks_agree(cx, lsnni_fit_save(f)));
     }
     if (f->done < f->steps) return s;                    /* stopped in mid-epoch */
-    ended = lsnni_fit_report(f, 1);                      /* also of one that was stopped */
+    LSNNI_TRY(lsnni_fit_alike(f, "lsnn_fit: at the end of an epoch"));
+    ended = lsnn_ranks_agree(cx, lsnni_fit_report(f, 1));    /* also of one that was stopped */
     if (ended != LSNN_OK) s = ended;
     if (s < 0) return s;
     f->epoch++;
@@ -17097,7 +17705,7 @@ static lsnn_status lsnni_fit_epoch(lsnni_fit *f)
     memset(&f->tally, 0, sizeof f->tally);
     if (f->d->save && (s == LSNN_STOPPED || !f->d->save_every || f->epoch == f->epochs ||
                        lsnni_fit_impatient(f) || f->o->step % (uint32_t)f->d->save_every == 0))
-        LSNNI_TRY(lsnni_fit_save(f));
+        LSNNI_TRY(lsnn_ranks_agree(cx, lsnni_fit_save(f)));
     return s;
 }
 
@@ -17149,20 +17757,40 @@ static lsnn_status lsnni_fit_alloc(lsnni_fit *f, int samples)
     return f->o && f->order && (f->best || !f->d->keep_best) ? LSNN_OK : net->cx->last_;
 }
 
-static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
+/* Every rank has an image of each batch, the epoch's last and smallest, too. */
+static lsnn_status lsnni_fit_ranks(const lsnni_fit *f, int samples)
 {
-    lsnn_status s = LSNN_OK;
+    const lsnn_ctx *cx = f->net->cx;
+    int last = samples - (f->steps - 1) * f->net->batch;
+    if (cx->ranks <= LSNNI_MIN(f->net->batch, last)) return LSNN_OK;
+    return lsnni_fail(f->net->cx, LSNN_EVALUE, "lsnn_fit: %d ranks share batches of %d images, and "
+                      "the epoch's last of %d: each rank needs one", cx->ranks, f->net->batch,
+                      last);
+}
+
+/* All that comes before the first step.                                      */
+static lsnn_status lsnni_fit_begin(lsnni_fit *f, const lsnn_data *train)
+{
     f->epochs = f->d->epochs ? f->d->epochs : 1;
     if (f->d->save && f->d->note)                        /* not after an epoch  */
         LSNNI_TRY(lsnni_write_check_text(f->net->cx, "lsnn_fit: note", f->d->note));
     LSNNI_TRY(lsnni_batch_make(f->net, &f->batch, train));
     if (f->d->valid) LSNNI_TRY(lsnni_batch_make(f->net, &f->valid, f->d->valid));
     f->steps = lsnni_div_up(train->count, f->net->batch);
+    LSNNI_TRY(lsnni_fit_ranks(f, train->count));
     LSNNI_TRY(lsnni_fit_alloc(f, train->count));
     lsnn_zero_grad(f->net);
-    if (f->d->resume) LSNNI_TRY(lsnni_fit_resume(f));
+    return f->d->resume ? lsnni_fit_resume(f) : LSNN_OK;
+}
+
+static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
+{
+    lsnn_ctx *cx = f->net->cx;
+    lsnn_status s = LSNN_OK;
+    LSNNI_TRY(lsnn_ranks_agree(cx, lsnni_fit_begin(f, train)));
+    LSNNI_TRY(lsnni_fit_alike(f, "lsnn_fit: at its beginning"));
     if (f->d->save && !f->done && (f->epoch == f->epochs || lsnni_fit_impatient(f)))
-        return lsnni_fit_save(f);                        /* none is left        */
+        return lsnn_ranks_agree(cx, lsnni_fit_save(f));  /* none is left        */
     while (f->epoch < f->epochs && !lsnni_fit_impatient(f) && s == LSNN_OK) s = lsnni_fit_epoch(f);
     return s;
 }
@@ -17181,7 +17809,9 @@ LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_
     f.began = lsnni_seconds();
     f.p.best_epoch = -1;
     LSNNI_TRY(lsnni_fit_check(net, d));
+    net->cx->together_++;
     s = lsnni_fit_run(&f, train);
+    net->cx->together_--;
     if (s >= LSNN_OK) lsnni_fit_take_best(&f);
     if (d->last) *d->last = f.p;
     lsnni_batch_free(net->cx, &f.batch);
@@ -24388,6 +25018,9 @@ LSNN_API const char *lsnn_build_info(void)
 #endif
 #ifdef LSNN_USE_CBLAS
            " cblas"
+#endif
+#ifdef LSNN_USE_MPI
+           " mpi"
 #endif
 #ifdef LSNN_USE_ZLIB
            " zlib"

@@ -105,6 +105,7 @@ typedef struct app {
     void (*watch)(const lsnn_progress *p, void *user);   /* app_fit calls it after each step */
     void *watch_user;
     lsnn_progress last;              /* the last progress of app_fit              */
+    int ranks, follows;              /* processes of this run; 1: this one only helps */
     /* Private.                                                                   */
     int argc;
     char **argv;
@@ -591,7 +592,7 @@ static inline int app_input(app *a, const char *flag, const char *path)
 }
 static inline int app_output(app *a, const char *flag, const char *path)
 {
-    return app_add_file(a, flag, path, 1);
+    return a->follows ? APP_GO : app_add_file(a, flag, path, 1);
 }
 
 /* An output that is a PNG file: it takes the place of another such file only.     */
@@ -714,6 +715,30 @@ static inline void app_close_log(app *a)
     a->csv = NULL;
 }
 
+/* Under mpirun: a process's number, of how many. The first prints and writes; the others do
+   their share of its work.                                                       */
+static inline int app_join(app *a, lsnn_ctx *cx)
+{
+    const char *text = getenv("OMPI_COMM_WORLD_SIZE");
+    int wanted;
+    if (!text) text = getenv("PMI_SIZE");
+    wanted = text ? atoi(text) : 1;
+    if (lsnn_ranks_start(cx) != LSNN_OK) return 1;
+    if (cx->ranks < wanted) {
+        app_refuse(a, "mpirun starts %d of it, but it was built without MPI: make MPI=1", wanted);
+        return 2;
+    }
+    a->ranks = cx->ranks;
+    a->follows = cx->rank > 0;
+    if (!a->follows) return APP_GO;
+    a->quiet = 1;
+#ifdef _WIN32
+    return freopen("NUL", "w", stdout) ? APP_GO : 1;
+#else
+    return freopen("/dev/null", "w", stdout) ? APP_GO : 1;
+#endif
+}
+
 /* Call it after app_parse and before anything long. APP_GO, or what main returns. */
 static inline int app_start(app *a, lsnn_ctx *cx)
 {
@@ -726,7 +751,9 @@ static inline int app_start(app *a, lsnn_ctx *cx)
     a->terminal = isatty(2);
 #endif
     if (a->summary) a->save = a->log = a->resume = NULL;     /* trains nothing    */
-    status = app_input(a, "resume", a->resume);
+    else status = app_join(a, cx);
+    if (a->follows) a->log = NULL;
+    if (status == APP_GO) status = app_input(a, "resume", a->resume);
     if (status == APP_GO) status = app_output(a, "save", a->save);
     if (status == APP_GO) status = app_output(a, "log", a->log);
     if (status != APP_GO) return status;
@@ -873,6 +900,8 @@ static inline int app_saves_early(const app *a)
     return a->resume || (a->save_every && a->save && stat(a->save, &there) != 0);
 }
 
+static inline void app_print_resume(const app *a);
+
 /* lsnn_fit with the common flags filled in where the program left a zero; --lr
    goes before what it set.                                                       */
 static inline lsnn_status app_fit(app *a, lsnn_net *net, const lsnn_data *train,
@@ -896,6 +925,8 @@ static inline lsnn_status app_fit(app *a, lsnn_net *net, const lsnn_data *train,
     status = lsnn_fit(net, train, d);
     a->fit = NULL;
     if (a->line_length) app_put_line(a, "", 1);
+    /* mpirun may kill what it has told to end before it comes to its own     */
+    if (status == LSNN_STOPPED && a->ranks > 1 && !a->follows) app_print_resume(a);
     return status;
 }
 
@@ -945,7 +976,7 @@ static inline int app_end(app *a, lsnn_status status)
     app_release(a);
     if (!a->quiet) app_print_files(a);
     if (status == LSNN_STOPPED) {
-        app_print_resume(a);
+        if (a->ranks < 2) app_print_resume(a);
         return app_signal ? 128 + (int)app_signal : 1;
     }
     if (!app_printed(a)) return 1;

@@ -232,6 +232,12 @@ static lsnn_status get_read(lsnn_net *net, sight *v)
     return LSNN_OK;
 }
 
+/* Images that a forward takes: this rank's share of a batch.                         */
+static int room(const experiment *e)
+{
+    return e->a.ranks > 1 ? e->a.batch / e->a.ranks : e->a.batch;
+}
+
 /* Forwards images [first, first + n) of those that are shown.                        */
 static lsnn_status look(const experiment *e, sight *v, int first, int n)
 {
@@ -322,7 +328,7 @@ static lsnn_status print_focus(const experiment *e, const char *when)
     static sight v;
     focus_sum sum[LSNN_MAX_HEADS + 1][FOCUSES];
     int count = e->data[e->shown].count, groups = e->choice.heads;
-    int most = e->a.batch < LOOK ? e->a.batch : LOOK, shown = lsnn_task_digits(e->task);
+    int most = room(e) < LOOK ? room(e) : LOOK, shown = lsnn_task_digits(e->task);
     memset(sum, 0, sizeof sum);
     for (int first = 0; first < count; first += most) {
         lsnn_status s = look(e, &v, first, count - first < most ? count - first : most);
@@ -474,7 +480,7 @@ static lsnn_status draw_figure(const experiment *e, lsnn_ctx *cx)
     lsnn_status s = lsnn_image_new(cx, &im, width, height, 0xFFFFFF);
     if (s != LSNN_OK) return s;
     if (n > e->data[e->shown].count) n = e->data[e->shown].count;
-    if (n > e->a.batch) n = e->a.batch;
+    if (n > room(e)) n = room(e);
     s = look(e, &v, 0, n);
     if (s == LSNN_OK) {
         lsnn_image_text(&im, 12, 10, 1, INK, "image: label > read");
@@ -515,7 +521,7 @@ static void draw_frame(experiment *e, double step)
     int x = 10 + e->frames * FRAME_CELL, n = FRAME_IMAGES;
     char text[32];
     if (n > e->data[e->shown].count) n = e->data[e->shown].count;
-    if (n > e->a.batch) n = e->a.batch;
+    if (n > room(e)) n = room(e);
     if (look(e, &v, 0, n) != LSNN_OK) return;              /* the context keeps why    */
     snprintf(text, sizeof text, "step %.0f", step);
     lsnn_image_text(&e->film, x, 6, 1, INK, text);

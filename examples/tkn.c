@@ -129,7 +129,7 @@ static lsnn_status report(experiment *e)
     memset(&score, 0, sizeof score);
     memset(&r, 0, sizeof r);
     s = is_regression(e) ? measure(e, shown, &mse, &mae) : lsnn_evaluate(e->net, shown, &score);
-    learned = computed = lsnn_net_macs(e->net);
+    if (s == LSNN_OK) s = lsnn_net_macs_now(e->net, &learned, &computed);
     if (s != LSNN_OK) return s;
     if (e->task.data[TASK_VALID].count)
         printf("epoch %d of %d was best on %d images that were held out\n",
@@ -169,7 +169,7 @@ static lsnn_status learn(experiment *e, lsnn_ctx *cx)
     if (s != LSNN_OK) return s;
     e->net = make_net(e, cx, d->shape, is_regression(e) ? 1 : d->classes);
     if (!e->net) return cx->status;
-    if (e->figure) s = windows_begin(cx, e->net, &figure);
+    if (e->figure) s = windows_begin(cx, e->net, d, &figure);
     if (s == LSNN_OK) s = train(e);
     if (s == LSNN_OK) s = report(e);
     if (s == LSNN_OK && e->figure) s = windows_end(cx, e->net, &figure, e->figure);

@@ -12,29 +12,36 @@ static inline int windows_scale(lsnn_shape s)
 }
 
 /* The first 24 windows of each target layer, a row a layer, drawn below `top`: 0 black, 1
-   white. Returns the height that it takes; *w, if wanted, gets the width. im NULL: only those. */
+   white; those of the last batch's first image, if they are computed from it. Returns the
+   height that it takes; *w, if wanted, gets the width. im NULL: only those.            */
 static inline int windows_draw(lsnn_net *net, lsnn_image *im, int top, const char *title, int *w)
 {
+    const char *type = lsnn_net_node(net, "target2d1") >= 0 ? "target2d" : "smooth";
     int row = top + WINDOWS_TITLE;
     if (w) *w = 0;
     if (im) lsnn_image_text(im, WINDOWS_GAP, top + 3, 1, 0x202020, title);
     for (int layer = 1; ; layer++) {
         char name[40];
-        int node;
-        const char *type = lsnn_net_node(net, "target2d1") >= 0 ? "target2d" : "smooth";
+        int node, rank, dim[4], shown, scale;
+        size_t count = 1;
+        lsnn_shape s;
+        lsnn_real *u;
         snprintf(name, sizeof name, "%s%d", type, layer);
         node = lsnn_net_node(net, name);
         if (node < 0) break;
-        lsnn_shape s = lsnn_net_shape(net, node);
-        size_t area = (size_t)s.h * (size_t)s.w, count = area * (size_t)s.c;
-        int shown = s.c < WINDOWS_ROW ? s.c : (int)WINDOWS_ROW, scale = windows_scale(s);
-        lsnn_real *u = im ? (lsnn_real *)malloc(count * sizeof *u) : NULL;
+        s = lsnn_net_shape(net, node);
+        scale = windows_scale(s);
+        shown = s.c < WINDOWS_ROW ? s.c : (int)WINDOWS_ROW;
         snprintf(name, sizeof name, "%s%d.map", type, layer);
-        if (u && lsnn_net_get(net, name, u, count) == LSNN_OK)
-            for (int k = 0; k < shown; k++)
-                lsnn_image_map(im, WINDOWS_GAP + k * (s.w * scale + WINDOWS_GAP), row, scale,
-                               u + (size_t)k * area, s.h, s.w, 0, 1);
-        free(u);
+        if (im && lsnn_net_dims(net, name, &rank, dim) == LSNN_OK) {
+            for (int i = 0; i < rank; i++) count *= (size_t)dim[i];
+            u = (lsnn_real *)malloc(count * sizeof *u);
+            if (u && lsnn_net_get(net, name, u, count) == LSNN_OK)
+                for (int k = 0; k < shown; k++)
+                    lsnn_image_map(im, WINDOWS_GAP + k * (s.w * scale + WINDOWS_GAP), row, scale,
+                                   u + (size_t)k * (size_t)(s.h * s.w), s.h, s.w, 0, 1);
+            free(u);
+        }
         row += s.h * scale + WINDOWS_GAP;
         if (w && *w < WINDOWS_GAP + shown * (s.w * scale + WINDOWS_GAP))
             *w = WINDOWS_GAP + shown * (s.w * scale + WINDOWS_GAP);
@@ -42,13 +49,25 @@ static inline int windows_draw(lsnn_net *net, lsnn_image *im, int top, const cha
     return row + WINDOWS_GAP - top;
 }
 
-/* The windows as they begin, with room below for what becomes of them.                 */
-static inline lsnn_status windows_begin(lsnn_ctx *cx, lsnn_net *net, lsnn_image *im)
+/* The windows as they begin, with room below for what becomes of them. x: an image, to have
+   them computed.                                                                      */
+static inline lsnn_status windows_begin(lsnn_ctx *cx, lsnn_net *net, const lsnn_data *data,
+                                        lsnn_image *im)
 {
-    int w, h = windows_draw(net, NULL, 0, "", &w);
-    lsnn_status s = lsnn_image_new(cx, im, w, 2 * h, 0xD0D8E0);
-    if (s == LSNN_OK) windows_draw(net, im, 0, "windows before training", NULL);
-    return s;
+    int w, h = windows_draw(net, NULL, 0, "", &w), labels[LSNN_MAX_HEADS];
+    lsnn_shape s = data->shape, out = lsnn_net_shape(net, lsnn_net_output(net));
+    lsnn_real *x = (lsnn_real *)malloc((size_t)(s.c * s.h * s.w) * sizeof *x), target;
+    lsnn_real *y = (lsnn_real *)malloc((size_t)(out.c * out.h * out.w) * sizeof *y);
+    lsnn_status status = x && y ? LSNN_OK : LSNN_ENOMEM;
+    if (status == LSNN_OK) {
+        data->fetch(data->user, 0, 0, x, labels, &target);
+        status = lsnn_predict(net, x, 1, y);
+    }
+    if (status == LSNN_OK) status = lsnn_image_new(cx, im, w, 2 * h, 0xD0D8E0);
+    if (status == LSNN_OK) windows_draw(net, im, 0, "windows before training", NULL);
+    free(x);
+    free(y);
+    return status;
 }
 
 static inline lsnn_status windows_end(lsnn_ctx *cx, lsnn_net *net, lsnn_image *im,

@@ -91,6 +91,7 @@ typedef struct lsnn_ctx {
     lsnn_isa isa;                    /* 0, or one that does not run here: best */
     lsnn_status status;              /* the first failure, until lsnn_clear   */
     char message[400];               /* what failed, where, and a hint        */
+    int rank, ranks;                 /* this process's number, of how many: see >>api ranks */
     lsnn_status last_;               /* private: the last failure, and how many there were */
     unsigned failures_;
     const char *where_;              /* private: the layer at work            */
@@ -99,6 +100,9 @@ typedef struct lsnn_ctx {
     size_t scratch_bytes_;
     struct lsnni_team *team_;        /* private: its threads, once needed     */
     int cores_;                      /* private: what threads 0 means, once asked */
+    struct lsnni_carrier *carrier_;  /* private: what joins the ranks         */
+    int together_;                   /* private: > 0: all ranks fail as one, and rank 0 says so */
+    unsigned agreed_;                /* private: failures_ that all know of   */
 } lsnn_ctx;
 
 LSNN_API void lsnn_clear(lsnn_ctx *cx);            /* forget the failure      */
@@ -121,6 +125,27 @@ LSNN_API const char *lsnn_build_info(void);        /* "float threads zlib ..." *
    that calls this again on cx does all of the inner tasks itself, as worker 0. */
 LSNN_API void lsnn_parallel(lsnn_ctx *cx, int count,
                             void (*task)(void *user, int i, int worker), void *user);
+
+/* ---- >>api ranks: several processes, perhaps on several machines --------------
+   With LSNN_USE_MPI, and mpirun -n 4 PROGRAM: each process calls lsnn_ranks_start on its
+   context, before it makes a net, and then does the same as all others. A net's batch is the
+   whole one, of which each rank takes and has room for its share. Collective (all ranks call
+   them, or all wait): lsnn_fit, lsnn_evaluate, lsnn_optimizer_step, which sums the gradients
+   first, a training lsnn_forward and its lsnn_backward where the net has a batch_norm, which
+   takes the whole batch's statistics, and the functions below. All else is each rank's own,
+   but files: only rank 0 writes them, the others return OK. Each rank reads what it reads.
+   Steps by hand: each rank feeds its part (sample, total), and asks lsnn_ranks_agree whether
+   all others are well.                                                       */
+/* Sets rank and ranks: 0 and 1 without LSNN_USE_MPI. Calls MPI_Init_thread unless that is
+   done. threads 0 becomes this rank's part of its machine's cores. ESTATE: called twice. */
+LSNN_API lsnn_status lsnn_ranks_start(lsnn_ctx *cx);
+/* lsnn_ctx_free calls it, too. A rank that has failed by itself while others go on ends the
+   job (MPI_Abort), in place of leaving them to wait.                         */
+LSNN_API void lsnn_ranks_end(lsnn_ctx *cx);
+/* The first failure that a rank comes with, its message in all contexts; STOPPED if one comes
+   with that; OK.                                                             */
+LSNN_API lsnn_status lsnn_ranks_agree(lsnn_ctx *cx, lsnn_status s);
+LSNN_API lsnn_status lsnn_ranks_sum(lsnn_ctx *cx, double *v, int count);   /* in place */
 
 /* ---- >>api random: numbers that have an address -----------------------------
    Philox 4x32-10. A draw is addressed by (seed, purpose, name, step, sample,

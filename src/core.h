@@ -32,6 +32,11 @@
 #include <cblas.h>                  /* OpenBLAS, BLIS, Netlib */
 #endif
 #endif
+#ifdef LSNN_USE_MPI
+#define OMPI_SKIP_MPICXX             /* its C++ classes, and MPICH's: not needed */
+#define MPICH_SKIP_MPICXX
+#include <mpi.h>
+#endif
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -109,7 +114,9 @@ static lsnn_status lsnni_fail_list(lsnn_ctx *cx, lsnn_status s, const char *form
         cx->status = s;
         memcpy(cx->message, text, sizeof text);
     }
+    if (cx->rank > 0 && cx->together_) return s;         /* rank 0 says it: see >>ranks */
     if (cx->log_fn) cx->log_fn(text, cx->log_user);
+    else if (cx->rank > 0) fprintf(stderr, "lsnn: rank %d: %s\n", cx->rank, text);
     else fprintf(stderr, "lsnn: %s\n", text);
     return s;
 }
@@ -251,9 +258,11 @@ static void *lsnni_scratch(lsnn_ctx *cx, size_t count, size_t size)
 }
 
 #include "parallel.h"
+#include "ranks.h"
 
 LSNN_API void lsnn_ctx_free(lsnn_ctx *cx)
 {
+    lsnn_ranks_end(cx);
     lsnni_team_end(cx);
     lsnni_free(cx, cx->scratch_);
     cx->scratch_ = NULL;

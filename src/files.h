@@ -306,7 +306,8 @@ static lsnn_status lsnni_path_check(lsnn_ctx *cx, const char *who, const char *p
 
 /* Puts at path what `fill` writes: into PATH.tmp first, which is synced and
    renamed, so that a crash at any moment leaves the old file or the new one.
-   fill returns EIO, and needs no message, as soon as a stream call fails.   */
+   fill returns EIO, and needs no message, as soon as a stream call fails. Of several ranks,
+   the first one writes.                                                      */
 static lsnn_status lsnni_file_replace(lsnn_ctx *cx, const char *path,
                                       lsnn_status (*fill)(lsnn_ctx *cx, FILE *f, void *user),
                                       void *user)
@@ -319,6 +320,10 @@ static lsnn_status lsnni_file_replace(lsnn_ctx *cx, const char *path,
     FILE *f = NULL;
     int moved = 0, closed = 0;
     if (!tmp) return LSNN_ENOMEM;
+    if (cx->rank > 0) {
+        lsnni_free(cx, tmp);
+        return LSNN_OK;
+    }
     if (lsnni_replaceable(path, &old) != 0) failed = "replacing what is there";
     else if (!(f = lsnni_tmp_open(tmp, room, path, &old))) failed = "creating its .tmp file";
     else {

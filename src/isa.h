@@ -204,6 +204,9 @@ LSNN_API const char *lsnn_build_info(void)
 #ifdef LSNN_USE_CBLAS
            " cblas"
 #endif
+#ifdef LSNN_USE_MPI
+           " mpi"
+#endif
 #ifdef LSNN_USE_ZLIB
            " zlib"
 #endif

@@ -87,6 +87,7 @@ struct lsnn_work {
     char *reached;                   /* one a node: backward gives it a gradient */
     lsnn_real *block;
     lsnn_batch last;
+    lsnni_flow flow;                 /* of the gradients, to where ranks add them up */
 };
 
 /* ---- >>options: one table, so that checking, saving and loading are loops ------*/

@@ -71,7 +71,7 @@ static int lsnni_blames(lsnn_work *w, const lsnni_step *s)
 {
     const lsnni_node *v = &w->net->node[s->node];
     int numbers;
-    if (!w->watch || s->turns) return 0;
+    if (!w->watch || w->blamed || s->turns) return 0;
     numbers = lsnni_features(w->net->node[v->role.writes].plan.out);
     if (lsnni_finite(s->call.y, lsnni_area(w->last.n, numbers))) return 0;
     w->blamed = s->node;
@@ -87,17 +87,26 @@ static int lsnni_skipped(const lsnn_work *w, const lsnni_step *s)
     return !w->all && !v->role.on_path;
 }
 
+/* 1 if a step's failure, s, ends the walk. Of several ranks that train together one walks on:
+   layers to come add up what all of them bring. *first: the first failure.   */
+static int lsnni_walk_ends(const lsnn_ctx *cx, lsnn_status s, lsnn_status *first)
+{
+    if (*first == LSNN_OK) *first = s;
+    return s != LSNN_OK && !(lsnni_many(cx) && cx->together_);
+}
+
 static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int training,
                                       double *loss)
 {
     const lsnn_net *net = w->net;
+    lsnn_status first = LSNN_OK;
     lsnni_schedule *p;
     double total = 0;
     w->ready = w->done = w->n = 0;
     if (!b->x) return lsnni_fail(w->cx, LSNN_EVALUE, "forward: x is NULL");
     if (b->n < 1 || b->n > w->batch)
         return lsnni_fail(w->cx, LSNN_ESHAPE, "forward: %d images, the net was built for 1 to "
-                          "%d", b->n, w->batch);
+                          "%d%s", b->n, w->batch, w->cx->ranks > 1 ? " a rank" : "");
     if (b->total && (b->total < b->n || (double)b->sample + b->n > b->total))
         return lsnni_fail(w->cx, LSNN_EVALUE, "forward: %d images from number %.0f on are no part "
                           "of a batch of %d", b->n, (double)b->sample, b->total);
@@ -111,10 +120,11 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
     for (lsnni_step *s = p->forward; s < p->forward + p->forwards; s++) {
         if (lsnni_skipped(w, s)) continue;
         s->call.loss = 0;
-        LSNNI_TRY(lsnni_step_run(w, s, b, training, 0));
+        if (lsnni_walk_ends(w->cx, lsnni_step_run(w, s, b, training, 0), &first)) break;
         total += s->call.loss;
-        if (lsnni_blames(w, s)) break;
+        if (lsnni_blames(w, s) && !lsnni_many(w->cx)) break;
     }
+    if (first != LSNN_OK) return first;
     w->n = b->n;
     if (loss) *loss = total;
     return LSNN_OK;
@@ -149,13 +159,37 @@ LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int traini
 
 static lsnn_status lsnni_work_backward(lsnn_work *w)
 {
-    lsnni_schedule *p = &w->schedule[w->lanes > 0];
-    for (lsnni_step *s = p->backward; s < p->backward + p->backwards; s++)
-        if (!w->cx->rehearsal_ || s->turns ||
-            lsnni_has(&w->net->node[s->node], LSNN_REHEARSES))
-            LSNNI_TRY(lsnni_step_run(w, s, &w->last, 1, 1));
-    w->done = 1;
-    return LSNN_OK;
+    const lsnn_net *net = w->net;
+    int which = w->lanes > 0, flows = lsnni_many(w->cx) && w->flow.on;
+    lsnni_schedule *p = &w->schedule[which];
+    lsnn_status first = LSNN_OK;
+    for (int i = 0; i < p->backwards; i++) {
+        lsnni_step *s = &p->backward[i];
+        if (w->cx->rehearsal_ && !s->turns && !lsnni_has(&net->node[s->node], LSNN_REHEARSES))
+            continue;
+        if (lsnni_walk_ends(w->cx, lsnni_step_run(w, s, &w->last, 1, 1), &first)) break;
+        if (flows) LSNNI_TRY(lsnni_flow_after(w->cx, &w->flow, which, i, net->grad,
+                                              net->param_size));
+    }
+    w->done = first == LSNN_OK;
+    return first;
+}
+
+/* Which call of backward is the last that adds to a parameter's gradient.    */
+static void lsnni_plan_flow(lsnn_work *w)
+{
+    const lsnn_net *net = w->net;
+    lsnni_flow_set(&w->flow, net->param_size);
+    for (int which = 0; which < 2; which++)
+        for (int i = 0; i < w->schedule[which].backwards; i++) {
+            const lsnni_step *s = &w->schedule[which].backward[i];
+            const lsnni_node *v = &net->node[s->node];
+            for (int j = 0; j < v->plan.params && !s->turns; j++) {
+                const lsnni_param *q = &net->param[v->param[j]];
+                if (s->call.dparam[j])
+                    lsnni_flow_add(&w->flow, which, i, q->at, q->spec.count);
+            }
+        }
 }
 
 LSNN_API lsnn_status lsnn_backward(lsnn_net *net)
@@ -249,8 +283,11 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
         for (size_t j = 0; j < net->buffer[i].spec.count; j++)
             net->state[net->buffer[i].at + j] = LSNNI_R(net->buffer[i].spec.value);
     lsnni_plan_net(net);
-    s = lsnni_work_make(cx, net, net->batch, !net->predict_only, &net->work);
+    s = lsnni_work_make(cx, net, net->predict_only ? net->batch
+                                 : lsnni_div_up(net->batch, LSNNI_MAX(1, cx->ranks)),
+                        !net->predict_only, &net->work);
     if (s != LSNN_OK) goto fail;
+    if (!net->predict_only) lsnni_plan_flow(net->work);
     net->built = 1;
     s = lsnni_rehearse(net->work, net->predict_only ? NULL : net);
     if (s == LSNN_OK) return LSNN_OK;

@@ -228,6 +228,7 @@ LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
     lsnni_update u;
     lsnn_status projected;
     double norm = 0;
+    LSNNI_TRY(lsnni_flow_finish(net->cx, &net->work->flow, net->grad, net->param_size));
     u.o = o;
     u.kv = lsnni_kernels_of(net->cx);
     u.lr = lsnn_optimizer_lr(&o->d, o->step);
@@ -304,7 +305,7 @@ static lsnn_status lsnni_classes_check(const lsnn_net *net, const lsnn_data *d)
 static lsnn_status lsnni_batch_make(lsnn_net *net, lsnni_batch *b, const lsnn_data *d)
 {
     lsnn_shape in = net->node[0].plan.out;
-    size_t n = (size_t)net->batch;
+    size_t n = (size_t)net->work->batch;
     int losses = 0;
     memset(b, 0, sizeof *b);
     if (d->count < 1 || !d->fetch || d->heads < 0 || d->heads > LSNN_MAX_HEADS ||
@@ -394,14 +395,20 @@ static const lsnn_real *lsnni_scores_read(const lsnn_net *net, int i, const lsnn
     return b->x;
 }
 
+static int lsnni_heads(const lsnn_net *net)
+{
+    int heads = 0;
+    for (int i = 0; i < net->nodes; i++) heads += lsnni_scores(net, i);
+    return heads;
+}
+
 /* Counts the last forward's errors; loss is its mean over the batch.         */
 static void lsnni_tally_add(const lsnn_net *net, lsnni_tally *t, const lsnn_batch *b,
                             double loss, int *confusion)
 {
     t->loss += loss * b->n;
     t->samples += b->n;
-    t->heads = 0;
-    for (int i = 0; i < net->nodes; i++) t->heads += lsnni_scores(net, i);
+    t->heads = lsnni_heads(net);
     for (int n = 0; n < b->n && t->heads; n++) {
         int wrong = 0;
         for (int i = 0; i < net->nodes; i++) {
@@ -420,6 +427,30 @@ static void lsnni_tally_add(const lsnn_net *net, lsnni_tally *t, const lsnn_batc
         t->wrong_heads += wrong;
         t->wrong_samples += wrong > 0;
     }
+}
+
+/* Sums of all ranks; confusion: NULL, or so many numbers. s: what this rank comes with; the
+   answer is all ranks'.                                                      */
+static lsnn_status lsnni_tally_sum(lsnn_ctx *cx, lsnni_tally *t, int *confusion, size_t count,
+                                   lsnn_status s)
+{
+    double v[5 + LSNN_MAX_HEADS], *all;
+    if (!lsnni_many(cx)) return s;
+    v[0] = t->loss; v[1] = t->wrong_heads; v[2] = t->wrong_samples; v[3] = t->samples;
+    v[4] = s != LSNN_OK;
+    memcpy(v + 5, t->head, sizeof t->head);
+    LSNNI_TRY(lsnn_ranks_sum(cx, v, 5 + LSNN_MAX_HEADS));
+    if (v[4] > 0) return lsnn_ranks_agree(cx, s);
+    t->loss = v[0]; t->wrong_heads = v[1]; t->wrong_samples = v[2]; t->samples = (int)v[3];
+    memcpy(t->head, v + 5, sizeof t->head);
+    if (!confusion) return LSNN_OK;
+    all = (double *)lsnni_alloc(cx, count, sizeof *all);
+    LSNNI_TRY(lsnn_ranks_agree(cx, all ? LSNN_OK : LSNN_ENOMEM));
+    for (size_t i = 0; i < count; i++) all[i] = confusion[i];
+    s = lsnn_ranks_sum(cx, all, (int)count);
+    for (size_t i = 0; i < count; i++) confusion[i] = (int)all[i];
+    lsnni_free(cx, all);
+    return s;
 }
 
 static double lsnni_tally_error(const lsnni_tally *t)
@@ -444,20 +475,35 @@ static lsnn_status lsnni_unscored(const lsnn_net *net, const lsnn_batch *b, int 
                       "finite", first, first + b->n - 1);
 }
 
-static lsnn_status lsnni_evaluate(lsnn_net *net, lsnni_batch *b, lsnn_score *s)
+/* Samples [i, end).                                                          */
+static lsnn_status lsnni_evaluate_some(lsnn_net *net, lsnni_batch *b, lsnni_tally *t,
+                                       int *confusion, int i, int end)
 {
-    lsnni_tally t;
-    memset(&t, 0, sizeof t);
-    for (int i = 0, n; i < b->data->count; i += n) {
+    for (int n; i < end; i += n) {
         double loss;
         lsnn_batch batch;
-        n = LSNNI_MIN(net->batch, b->data->count - i);
+        n = LSNNI_MIN(net->work->batch, end - i);
         batch = lsnni_batch_fetch(net->cx, b, i, n);
         LSNNI_TRY(lsnni_batch_check(net->cx, b, n));
         LSNNI_TRY(lsnni_forward(net, &batch, 0, &loss));
         if (!(fabs(loss) <= DBL_MAX)) return lsnni_unscored(net, &batch, i);
-        lsnni_tally_add(net, &t, &batch, loss, s->confusion);
+        lsnni_tally_add(net, t, &batch, loss, confusion);
     }
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_evaluate(lsnn_net *net, lsnni_batch *b, lsnn_score *s)
+{
+    lsnn_ctx *cx = net->cx;
+    size_t classes = (size_t)b->data->classes;
+    lsnni_tally t;
+    lsnn_status status;
+    memset(&t, 0, sizeof t);
+    t.heads = lsnni_heads(net);
+    status = lsnni_evaluate_some(net, b, &t, s->confusion,
+                                 lsnni_share_first(cx, b->data->count, cx->rank),
+                                 lsnni_share_first(cx, b->data->count, cx->rank + 1));
+    LSNNI_TRY(lsnni_tally_sum(cx, &t, s->confusion, classes * classes, status));
     s->loss = t.loss / t.samples;
     s->error = lsnni_tally_error(&t);
     s->whole_error = 100 * t.wrong_samples / t.samples;
@@ -490,7 +536,9 @@ LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_sc
         }
     if (s->confusion)
         memset(s->confusion, 0, lsnni_area(data->classes, data->classes) * sizeof(int));
+    net->cx->together_++;
     status = lsnni_evaluate(net, &b, s);
+    net->cx->together_--;
     lsnni_batch_free(net->cx, &b);
     return status;
 }
@@ -722,6 +770,11 @@ static lsnn_status lsnni_diverged(const lsnni_fit *f, const lsnn_batch *b)
     s = lsnni_work_forward(w, b, 1, NULL);
     w->watch = 0;
     if (s != LSNN_OK) return s;
+    if (lsnni_many(net->cx)) {
+        double last = w->blamed ? net->nodes - w->blamed : 0;
+        LSNNI_TRY(net->cx->carrier_->most(net->cx, &last, 1));
+        w->blamed = last > 0 ? net->nodes - (int)last : 0;
+    }
     if (w->blamed)
         return lsnni_fail(net->cx, LSNN_EDIVERGED, "step %u: the loss is not finite, from layer "
                           "'%.80s' on: use a smaller learning rate or clip_norm",
@@ -731,24 +784,67 @@ static lsnn_status lsnni_diverged(const lsnni_fit *f, const lsnn_batch *b)
                       (unsigned)f->o->step);
 }
 
+/* This rank's share of the step's batch; *all: how many images that has.     */
+static lsnn_batch lsnni_fit_fetch(lsnni_fit *f, int *all)
+{
+    lsnn_ctx *cx = f->net->cx;
+    int first = f->done * f->net->batch, from, to;
+    lsnn_batch b;
+    *all = LSNNI_MIN(f->net->batch, f->batch.data->count - first);
+    from = lsnni_share_first(cx, *all, cx->rank);
+    to = lsnni_share_first(cx, *all, cx->rank + 1);
+    f->batch.epoch = (uint32_t)f->epoch;
+    b = lsnni_batch_fetch(cx, &f->batch, first + from, to - from);
+    b.step = f->o->step;
+    b.sample = (uint32_t)from;
+    b.total = *all;
+    return b;
+}
+
+/* Forward of a batch: its loss, and its errors as *t has them. All ranks come out with the
+   same status. One whose images are bad goes on with others, for what comes on the way. */
+static lsnn_status lsnni_fit_forward(lsnni_fit *f, const lsnn_batch *b, int all,
+                                     lsnni_tally *t)
+{
+    lsnn_net *net = f->net;
+    lsnn_ctx *cx = net->cx;
+    lsnn_status s = lsnni_batch_check(cx, &f->batch, b->n), forward;
+    double loss;
+    if (s != LSNN_OK && !lsnni_many(cx)) return s;
+    if (s != LSNN_OK) memset(f->batch.x, 0, (size_t)b->n * f->batch.size * sizeof *f->batch.x);
+    forward = lsnni_forward(net, b, 1, &loss);
+    if (s == LSNN_OK) s = forward;
+    memset(t, 0, sizeof *t);
+    if (s == LSNN_OK) lsnni_tally_add(net, t, b, loss, NULL);
+    if (lsnni_many(cx)) t->loss = s == LSNN_OK ? loss * all : 0;         /* its share's */
+    LSNNI_TRY(lsnni_tally_sum(cx, t, NULL, 0, s));
+    return fabs(t->loss) <= DBL_MAX ? LSNN_OK : lsnni_diverged(f, b);
+}
+
 static lsnn_status lsnni_fit_step(lsnni_fit *f)
 {
     lsnn_net *net = f->net;
-    int first = f->done * net->batch, count = f->batch.data->count;
-    lsnn_batch b;
-    double loss, start = lsnni_seconds();
-    f->batch.epoch = (uint32_t)f->epoch;
-    b = lsnni_batch_fetch(net->cx, &f->batch, first, LSNNI_MIN(net->batch, count - first));
-    b.step = f->o->step;
-    LSNNI_TRY(lsnni_batch_check(net->cx, &f->batch, b.n));
-    LSNNI_TRY(lsnni_forward(net, &b, 1, &loss));
-    if (!(fabs(loss) <= DBL_MAX)) return lsnni_diverged(f, &b);
-    LSNNI_TRY(lsnn_backward(net));
-    lsnni_tally_add(net, &f->tally, &b, loss, NULL);
+    double start = lsnni_seconds();
+    int all;
+    lsnn_batch b = lsnni_fit_fetch(f, &all);
+    lsnni_tally t;
+    lsnn_status s, backward;
+    LSNNI_TRY(lsnni_fit_forward(f, &b, all, &t));
+    net->work->flow.on = 1;
+    backward = lsnn_backward(net);
+    net->work->flow.on = 0;
+    if (backward != LSNN_OK && !lsnni_many(net->cx)) return backward;
+    f->tally.loss += t.loss;
+    f->tally.wrong_heads += t.wrong_heads;
+    f->tally.wrong_samples += t.wrong_samples;
+    f->tally.samples += t.samples;
+    f->tally.heads = t.heads;
     f->p.lr = lsnn_optimizer_lr(&f->o->d, f->o->step);
-    LSNNI_TRY(lsnn_optimizer_step(f->o));
+    s = lsnn_optimizer_step(f->o);
+    if (backward != LSNN_OK) s = backward;               /* the others wait for this step */
+    if (s != LSNN_OK) return s;
     f->done++;
-    f->images += b.n;
+    f->images += all;
     f->trained += lsnni_seconds() - start;
     return LSNN_OK;
 }
@@ -815,23 +911,41 @@ static lsnn_status lsnni_fit_report(lsnni_fit *f, int epoch_done)
     return f->d->progress && f->d->progress(p, f->d->user) ? LSNN_STOPPED : LSNN_OK;
 }
 
+/* Whether all ranks are at the same place with the same net.                 */
+static lsnn_status lsnni_fit_alike(const lsnni_fit *f, const char *when)
+{
+    const lsnn_net *net = f->net;
+    double place[5];
+    uint64_t mark = 14695981039346656037u;
+    if (!lsnni_many(net->cx)) return LSNN_OK;
+    place[0] = f->epoch; place[1] = f->done; place[2] = f->o->step;
+    place[3] = f->batch.data->count; place[4] = (double)net->seed;
+    mark = lsnni_mark(mark, place, sizeof place);
+    mark = lsnni_mark(mark, net->value, net->param_size * sizeof *net->value);
+    mark = lsnni_mark(mark, net->state, net->buffer_size * sizeof *net->state);
+    return lsnni_alike(net->cx, mark, when);
+}
+
 static lsnn_status lsnni_fit_epoch(lsnni_fit *f)
 {
+    lsnn_ctx *cx = f->net->cx;
     int count = f->batch.data->count;
     lsnn_rng r = lsnn_rng_at(f->net->seed, "order", "", (uint32_t)f->epoch, 0);
     lsnn_status s = LSNN_OK, ended;
     if (f->d->keep_order) for (int i = 0; i < count; i++) f->order[i] = i;
     else lsnn_rng_permutation(&r, f->order, count);
     while (f->done < f->steps && s == LSNN_OK) {
-        LSNNI_TRY(lsnni_fit_step(f));
-        s = lsnni_fit_report(f, 0);
+        s = lsnni_fit_step(f);
+        s = lsnn_ranks_agree(cx, s == LSNN_OK ? lsnni_fit_report(f, 0) : s);
+        if (s < LSNN_OK) return s;
         if (f->d->save && f->done < f->steps &&
             (s == LSNN_STOPPED ||
              (f->d->save_every && f->o->step % (uint32_t)f->d->save_every == 0)))
-            LSNNI_TRY(lsnni_fit_save(f));
+            LSNNI_TRY(lsnn_ranks_agree(cx, lsnni_fit_save(f)));
     }
     if (f->done < f->steps) return s;                    /* stopped in mid-epoch */
-    ended = lsnni_fit_report(f, 1);                      /* also of one that was stopped */
+    LSNNI_TRY(lsnni_fit_alike(f, "lsnn_fit: at the end of an epoch"));
+    ended = lsnn_ranks_agree(cx, lsnni_fit_report(f, 1));    /* also of one that was stopped */
     if (ended != LSNN_OK) s = ended;
     if (s < 0) return s;
     f->epoch++;
@@ -839,7 +953,7 @@ static lsnn_status lsnni_fit_epoch(lsnni_fit *f)
     memset(&f->tally, 0, sizeof f->tally);
     if (f->d->save && (s == LSNN_STOPPED || !f->d->save_every || f->epoch == f->epochs ||
                        lsnni_fit_impatient(f) || f->o->step % (uint32_t)f->d->save_every == 0))
-        LSNNI_TRY(lsnni_fit_save(f));
+        LSNNI_TRY(lsnn_ranks_agree(cx, lsnni_fit_save(f)));
     return s;
 }
 
@@ -891,20 +1005,40 @@ static lsnn_status lsnni_fit_alloc(lsnni_fit *f, int samples)
     return f->o && f->order && (f->best || !f->d->keep_best) ? LSNN_OK : net->cx->last_;
 }
 
-static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
+/* Every rank has an image of each batch, the epoch's last and smallest, too. */
+static lsnn_status lsnni_fit_ranks(const lsnni_fit *f, int samples)
 {
-    lsnn_status s = LSNN_OK;
+    const lsnn_ctx *cx = f->net->cx;
+    int last = samples - (f->steps - 1) * f->net->batch;
+    if (cx->ranks <= LSNNI_MIN(f->net->batch, last)) return LSNN_OK;
+    return lsnni_fail(f->net->cx, LSNN_EVALUE, "lsnn_fit: %d ranks share batches of %d images, and "
+                      "the epoch's last of %d: each rank needs one", cx->ranks, f->net->batch,
+                      last);
+}
+
+/* All that comes before the first step.                                      */
+static lsnn_status lsnni_fit_begin(lsnni_fit *f, const lsnn_data *train)
+{
     f->epochs = f->d->epochs ? f->d->epochs : 1;
     if (f->d->save && f->d->note)                        /* not after an epoch  */
         LSNNI_TRY(lsnni_write_check_text(f->net->cx, "lsnn_fit: note", f->d->note));
     LSNNI_TRY(lsnni_batch_make(f->net, &f->batch, train));
     if (f->d->valid) LSNNI_TRY(lsnni_batch_make(f->net, &f->valid, f->d->valid));
     f->steps = lsnni_div_up(train->count, f->net->batch);
+    LSNNI_TRY(lsnni_fit_ranks(f, train->count));
     LSNNI_TRY(lsnni_fit_alloc(f, train->count));
     lsnn_zero_grad(f->net);
-    if (f->d->resume) LSNNI_TRY(lsnni_fit_resume(f));
+    return f->d->resume ? lsnni_fit_resume(f) : LSNN_OK;
+}
+
+static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
+{
+    lsnn_ctx *cx = f->net->cx;
+    lsnn_status s = LSNN_OK;
+    LSNNI_TRY(lsnn_ranks_agree(cx, lsnni_fit_begin(f, train)));
+    LSNNI_TRY(lsnni_fit_alike(f, "lsnn_fit: at its beginning"));
     if (f->d->save && !f->done && (f->epoch == f->epochs || lsnni_fit_impatient(f)))
-        return lsnni_fit_save(f);                        /* none is left        */
+        return lsnn_ranks_agree(cx, lsnni_fit_save(f));  /* none is left        */
     while (f->epoch < f->epochs && !lsnni_fit_impatient(f) && s == LSNN_OK) s = lsnni_fit_epoch(f);
     return s;
 }
@@ -923,7 +1057,9 @@ LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_
     f.began = lsnni_seconds();
     f.p.best_epoch = -1;
     LSNNI_TRY(lsnni_fit_check(net, d));
+    net->cx->together_++;
     s = lsnni_fit_run(&f, train);
+    net->cx->together_--;
     if (s >= LSNN_OK) lsnni_fit_take_best(&f);
     if (d->last) *d->last = f.p;
     lsnni_batch_free(net->cx, &f.batch);

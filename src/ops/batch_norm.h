@@ -111,12 +111,14 @@ typedef struct lsnni_norm {
     const lsnn_real *known_mean, *known_var;     /* forward by these; NULL: the batch's own */
     lsnn_real *y, *mean, *istd, *running_mean, *running_var, *dgamma, *dbeta;
     int n, c, inner, add;
-    int all;                         /* y and dy have so many channels, x and dx c of them */
+    int y_c;                         /* y and dy have so many channels, x and dx c of them */
     int relu;                        /* forward: y = relu(y) too                  */
     lsnn_real *relu_dy;              /* backward: dy is the gradient of a relu of y, and is set */
     const lsnn_real *relu_y;         /*   to 0 where that is 0; else NULL         */
     double momentum, eps;
     int constant;                    /* backward: mean and istd do not depend on x */
+    double *own, *all;               /* of several ranks: this one's sums of each channel, */
+    double count;                    /*   and those of all; over how many values   */
 } lsnni_norm;
 
 /* y = (x - mean) a + beta. The mean is taken off before anything is multiplied: as a x + b a
@@ -125,7 +127,7 @@ typedef struct lsnni_norm {
 static void lsnni_norm_apply(const lsnni_norm *p, int c, double mean, double istd)
 {
     size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
-    size_t y_step = (size_t)p->all * inner;
+    size_t y_step = (size_t)p->y_c * inner;
     double center = (double)LSNNI_R(mean), a = istd * (double)p->gamma[c];
     double b = (double)p->beta[c] - (mean - center) * a;
     for (int n = 0; n < p->n; n++) {
@@ -135,26 +137,23 @@ static void lsnni_norm_apply(const lsnni_norm *p, int c, double mean, double ist
     }
 }
 
+/* The mean of a channel's values here, and the sum of their squared deviations from it. */
+static void lsnni_norm_measure(const lsnni_norm *p, int c, double *mean, double *var)
+{
+    size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
+    *mean = *var = 0;
+    for (int n = 0; n < p->n; n++) *mean += p->kv->sum(p->x + first + (size_t)n * step, inner);
+    *mean /= (double)p->n * p->inner;
+    for (int n = 0; n < p->n; n++)
+        *var += p->kv->deviation(p->x + first + (size_t)n * step, *mean, inner);
+}
+
 /* A batch whose statistics are no numbers leaves the running ones as they were, and istd 0,
    which is how lsnni_norm_check knows.                                       */
-static void lsnni_norm_task(void *user, int c, int worker)
+static void lsnni_norm_by(const lsnni_norm *p, int c, double count, double mean, double var)
 {
-    const lsnni_norm *p = (const lsnni_norm *)user;
-    size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
-    double count = (double)p->n * p->inner, mean = 0, var = 0, m = p->momentum;
+    double m = p->momentum;
     lsnn_real next_mean, next_var;
-    (void)worker;
-    if (p->known_mean) {
-        double istd = 1 / sqrt((double)p->known_var[c] + p->eps);
-        if (p->mean) p->mean[c] = p->known_mean[c];
-        if (p->istd) p->istd[c] = LSNNI_R(istd);
-        lsnni_norm_apply(p, c, (double)p->known_mean[c], istd);
-        return;
-    }
-    for (int n = 0; n < p->n; n++) mean += p->kv->sum(p->x + first + (size_t)n * step, inner);
-    mean /= count;
-    for (int n = 0; n < p->n; n++)
-        var += p->kv->deviation(p->x + first + (size_t)n * step, mean, inner);
     p->mean[c] = LSNNI_R(mean);
     p->istd[c] = LSNNI_R(1 / sqrt(var / count + p->eps));
     if (p->running_mean) {
@@ -169,6 +168,22 @@ static void lsnni_norm_task(void *user, int c, int worker)
         p->running_var[c] = next_var;
     }
     lsnni_norm_apply(p, c, mean, 1 / sqrt(var / count + p->eps));
+}
+
+static void lsnni_norm_task(void *user, int c, int worker)
+{
+    const lsnni_norm *p = (const lsnni_norm *)user;
+    double mean, var;
+    (void)worker;
+    if (p->known_mean) {
+        double istd = 1 / sqrt((double)p->known_var[c] + p->eps);
+        if (p->mean) p->mean[c] = p->known_mean[c];
+        if (p->istd) p->istd[c] = LSNNI_R(istd);
+        lsnni_norm_apply(p, c, (double)p->known_mean[c], istd);
+        return;
+    }
+    lsnni_norm_measure(p, c, &mean, &var);
+    lsnni_norm_by(p, c, (double)p->n * p->inner, mean, var);
 }
 
 /* After a training forward: every channel had a mean and a variance.             */
@@ -186,10 +201,58 @@ static lsnn_status lsnni_norm_run(lsnn_ctx *cx, lsnni_norm *p, int n, int c, int
 {
     LSNNI_TRY(lsnni_sizes3(cx, "batch_norm (images x channels x pixels)", n, c, inner));
     p->n = n; p->c = c; p->inner = inner;
-    if (!p->all) p->all = c;
+    if (!p->y_c) p->y_c = c;
     p->kv = lsnni_kernels_of(cx);
     lsnni_parallel_some(cx, lsnni_area(n, c) * (size_t)inner, c, task, p);
     return LSNN_OK;
+}
+
+/* ---- Of several ranks: the whole batch's statistics, in three steps, with sums between.
+   Room for `many` sums a channel of this rank's and of all's, and one for a count. */
+static lsnn_status lsnni_norm_room(lsnn_ctx *cx, lsnni_norm *p, int c, int many)
+{
+    p->own = (double *)lsnni_scratch(cx, 2 * lsnni_area(many, c) + 1, sizeof *p->own);
+    if (!p->own) return LSNN_ENOMEM;
+    p->all = p->own + lsnni_area(many, c);
+    return LSNN_OK;
+}
+
+static void lsnni_norm_measure_task(void *user, int c, int worker)
+{
+    const lsnni_norm *p = (const lsnni_norm *)user;
+    (void)worker;
+    lsnni_norm_measure(p, c, &p->own[c], &p->own[p->c + c]);
+}
+
+static void lsnni_norm_by_task(void *user, int c, int worker)
+{
+    const lsnni_norm *p = (const lsnni_norm *)user;
+    (void)worker;
+    lsnni_norm_by(p, c, p->count, p->all[c], p->all[p->c + c]);
+}
+
+/* The mean of the ranks' means, by their counts; then what their squared deviations are from
+   that one: about their own, and the mean's own way, sum (x - m)^2 = sum (x - own)^2 +
+   count (own - m)^2.                                                         */
+static lsnn_status lsnni_norm_forward_ranks(lsnn_ctx *cx, lsnni_norm *p, int n, int c,
+                                            int inner)
+{
+    double count = (double)n * inner, *mean, *var;
+    LSNNI_TRY(lsnni_norm_room(cx, p, c, 2));
+    LSNNI_TRY(lsnni_norm_run(cx, p, n, c, inner, lsnni_norm_measure_task));
+    if (cx->rehearsal_) return LSNN_OK;
+    mean = p->all;
+    var = p->all + c;
+    for (int k = 0; k < c; k++) mean[k] = count * p->own[k];
+    mean[c] = count;
+    LSNNI_TRY(lsnn_ranks_sum(cx, mean, c + 1));
+    p->count = mean[c];
+    for (int k = 0; k < c; k++) {
+        mean[k] /= p->count;
+        var[k] = p->own[c + k] + count * (p->own[k] - mean[k]) * (p->own[k] - mean[k]);
+    }
+    LSNNI_TRY(lsnn_ranks_sum(cx, var, c));
+    return lsnni_norm_run(cx, p, n, c, inner, lsnni_norm_by_task);
 }
 
 LSNN_API lsnn_status lsnn_batch_norm_forward(lsnn_ctx *cx, lsnn_real *y, lsnn_real *mean,
@@ -224,14 +287,13 @@ LSNN_API lsnn_status lsnn_batch_norm_predict(lsnn_ctx *cx, lsnn_real *y, const l
 /* With d = x - center, where center is the mean as forward kept it, rounded by `off`:
    sum dy xh = istd (sum dy d - off sum dy). xh is made before it is multiplied: the square of
    istd, as a factor of x, would be 0 for values of 1e20.                      */
-static void lsnni_norm_back_task(void *user, int c, int worker)
+enum { LSNNI_NORM_SUM, LSNNI_NORM_DOT, LSNNI_NORM_OFF, LSNNI_NORM_SUMS };
+static void lsnni_norm_back_measure(const lsnni_norm *p, int c, double *v)
 {
-    const lsnni_norm *p = (const lsnni_norm *)user;      /* y is dx           */
     size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
-    size_t y_step = (size_t)p->all * inner;
-    double count = (double)p->n * p->inner, sum = 0, dot = 0, off = 0;
-    double center = (double)p->mean_in[c], istd = (double)p->istd_in[c], scale, slope;
-    (void)worker;
+    size_t y_step = (size_t)p->y_c * inner;
+    double center = (double)p->mean_in[c], sum = 0, dot = 0, off = 0;
+    double count = (double)p->n * p->inner;
     for (int n = 0; n < p->n; n++) {
         size_t at = first + (size_t)n * y_step;
         double m[3];
@@ -242,10 +304,24 @@ static void lsnni_norm_back_task(void *user, int c, int worker)
         dot += m[1];
         off += m[2] / count;
     }
-    dot = istd * (dot - off * sum);                      /* sum dy xh         */
+    v[LSNNI_NORM_SUM] = sum;
+    v[LSNNI_NORM_DOT] = dot;
+    v[LSNNI_NORM_OFF] = off;
+}
+
+/* The parameters' gradients are of the sums here, dx of those of all `count` values. */
+static void lsnni_norm_back_by(const lsnni_norm *p, int c, double count, const double *own,
+                               const double *all)
+{
+    size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
+    size_t y_step = (size_t)p->y_c * inner;              /* y is dx           */
+    double center = (double)p->mean_in[c], istd = (double)p->istd_in[c], scale, slope;
+    double sum = all[LSNNI_NORM_SUM], off = all[LSNNI_NORM_OFF], dot;
+    dot = istd * (own[LSNNI_NORM_DOT] - off * own[LSNNI_NORM_SUM]);          /* sum dy xh */
     if (p->dgamma) p->dgamma[c] += LSNNI_R(dot);
-    if (p->dbeta) p->dbeta[c] += LSNNI_R(sum);
+    if (p->dbeta) p->dbeta[c] += LSNNI_R(own[LSNNI_NORM_SUM]);
     if (!p->y) return;
+    dot = istd * (all[LSNNI_NORM_DOT] - off * sum);
     if (p->constant) sum = dot = 0;
     scale = (double)p->gamma[c] * istd;
     slope = -scale * dot / count;                        /* of xh in dx       */
@@ -253,6 +329,47 @@ static void lsnni_norm_back_task(void *user, int c, int worker)
         p->kv->norm_backward(p->y + first + (size_t)n * step, p->dy + first + (size_t)n * y_step,
                              p->x + first + (size_t)n * step, center, istd, scale, slope,
                              -scale * sum / count - slope * istd * off, inner, p->add);
+}
+
+static void lsnni_norm_back_task(void *user, int c, int worker)
+{
+    const lsnni_norm *p = (const lsnni_norm *)user;
+    double v[LSNNI_NORM_SUMS];
+    (void)worker;
+    lsnni_norm_back_measure(p, c, v);
+    lsnni_norm_back_by(p, c, (double)p->n * p->inner, v, v);
+}
+
+static void lsnni_norm_back_measure_task(void *user, int c, int worker)
+{
+    const lsnni_norm *p = (const lsnni_norm *)user;
+    (void)worker;
+    lsnni_norm_back_measure(p, c, p->own + (size_t)c * LSNNI_NORM_SUMS);
+}
+
+static void lsnni_norm_back_by_task(void *user, int c, int worker)
+{
+    const lsnni_norm *p = (const lsnni_norm *)user;
+    size_t at = (size_t)c * LSNNI_NORM_SUMS;
+    (void)worker;
+    lsnni_norm_back_by(p, c, p->count, p->own + at, p->all + at);
+}
+
+static lsnn_status lsnni_norm_backward_ranks(lsnn_ctx *cx, lsnni_norm *p, int n, int c,
+                                             int inner)
+{
+    int sums = c * LSNNI_NORM_SUMS;
+    double count = (double)n * inner;
+    LSNNI_TRY(lsnni_norm_room(cx, p, c, LSNNI_NORM_SUMS));
+    LSNNI_TRY(lsnni_norm_run(cx, p, n, c, inner, lsnni_norm_back_measure_task));
+    if (cx->rehearsal_) return LSNN_OK;
+    memcpy(p->all, p->own, (size_t)sums * sizeof *p->all);
+    for (int i = LSNNI_NORM_OFF; i < sums; i += LSNNI_NORM_SUMS) p->all[i] *= count;
+    p->all[sums] = count;
+    LSNNI_TRY(lsnn_ranks_sum(cx, p->all, sums + 1));
+    p->count = p->all[sums];
+    for (int i = LSNNI_NORM_OFF; i < sums; i += LSNNI_NORM_SUMS) p->all[i] /= p->count;
+    return lsnni_norm_run(cx, p, n, c, inner, lsnni_norm_back_by_task);
 }
 
 LSNN_API lsnn_status lsnn_batch_norm_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dgamma,
@@ -332,12 +449,18 @@ static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
     return LSNN_OK;
 }
 #else
+/* 1 if the batch is parted among ranks: its statistics are sums over all of them. */
+static int lsnni_norm_joined(const lsnn_ctx *cx, const lsnn_call *c)
+{
+    return cx->ranks > 1 && !lsnni_norm_knows(c) && (c->total > c->n || cx->rehearsal_);
+}
+
 /* Channels [first, first + those of input j): all of them, or one input of the concat that
    is read in parts (see >>parts).                                            */
 static void lsnni_norm_part(lsnni_norm *g, const lsnn_call *c, int j, int first)
 {
     memset(g, 0, sizeof *g);
-    g->all = c->plan->out.c;
+    g->y_c = c->plan->out.c;
     g->x = c->x[j];
     g->gamma = c->param[0] + first;
 }
@@ -362,7 +485,10 @@ static lsnn_status lsnni_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
         }
         g.momentum = p->o.momentum; g.eps = p->o.eps;
         g.relu = c->does & LSNN_DO_RELU;
-        LSNNI_TRY(lsnni_norm_run(cx, &g, lsnni_blocks(c), p->in[j].c, lsnni_call_inner(c),
+        LSNNI_TRY(lsnni_norm_joined(cx, c) ?
+                  lsnni_norm_forward_ranks(cx, &g, lsnni_blocks(c), p->in[j].c,
+                                           lsnni_call_inner(c)) :
+                  lsnni_norm_run(cx, &g, lsnni_blocks(c), p->in[j].c, lsnni_call_inner(c),
                                  lsnni_norm_task));
         if (!known) LSNNI_TRY(lsnni_norm_check(cx, g.istd, p->in[j].c));
     }
@@ -387,7 +513,10 @@ static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
             g.relu_dy = c->dy + skip;
             g.relu_y = c->y + skip;
         }
-        LSNNI_TRY(lsnni_norm_run(cx, &g, lsnni_blocks(c), p->in[j].c, lsnni_call_inner(c),
+        LSNNI_TRY(lsnni_norm_joined(cx, c) ?
+                  lsnni_norm_backward_ranks(cx, &g, lsnni_blocks(c), p->in[j].c,
+                                            lsnni_call_inner(c)) :
+                  lsnni_norm_run(cx, &g, lsnni_blocks(c), p->in[j].c, lsnni_call_inner(c),
                                  lsnni_norm_back_task));
     }
     return LSNN_OK;
