@@ -41,7 +41,7 @@ cell_of() {
         echo "# went on at commit $commit, $(date -u +%Y-%m-%d)" >> "$part"
     else
         {
-            echo "# examples/$program $*"
+            echo "# examples/$program $*" | sed 's| --data [^ ]*| --data DIR|'
             echo "# commit $commit"
             echo "# $(machine)"
             echo "# $(date -u +%Y-%m-%d)"
@@ -127,6 +127,18 @@ done
 for seed in 1 2 3; do
     for model in convnet lenet5-modern mlp lenet5; do
         cell_of convnet "lecture-$model-s$seed" --model $model --epochs 20 --seed $seed
+    done
+done
+# ---- Where does place matter? GTSRB's signs, in the middle of their pictures, and digits at any
+# ---- place. GTSRB=FOLDER holds gtsrb32_train.bin and gtsrb32_test.bin; without, no signs.
+for seed in 1 2 3; do
+    for model in conv local lowrank lsnn deepface; do
+        [ -z "${GTSRB:-}" ] || cell_of locally_connected "local-signs-$model-s$seed" --task signs \
+            --model $model --epochs 10 --seed $seed --data "$GTSRB"
+    done
+    for model in lowrank deepface; do      # the others are Table 1's cnn, lc, lsnn-location
+        cell_of locally_connected "local-cluttered-$model-s$seed" --task cluttered --model $model \
+            --epochs 15 --seed $seed
     done
 done
 # ---- TKN Tables 2 and 3. As in the paper, but for the epoch: chosen on 5,000 training images that
