@@ -8358,15 +8358,17 @@ static void lsnni_target_dw_rows(lsnni_target_dw *q, int c, int u, int rows)
         first = LSNNI_MAX(first, own[m].first);
         last = LSNNI_MIN(last, own[m].first + own[m].count);
     }
+    if (first > last) first = last = 0;                  /* they meet none together */
     e[0] = lsnni_place_from(&q->p->r, begin, end, first);
     e[1] = lsnni_place_from(&q->p->r, e[0], end, last);
     lsnni_target_dw_part(q, c, u, rows, e[0], e[1]);
     for (int m = 0; m < rows && (e[0] > begin || e[1] < end); m++) {
         int from = lsnni_place_from(&q->p->r, begin, e[0], own[m].first);
-        int to = lsnni_place_from(&q->p->r, e[1], end, own[m].first + own[m].count);
+        int past = lsnni_place_from(&q->p->r, e[1], end, own[m].first);
+        int to = lsnni_place_from(&q->p->r, past, end, own[m].first + own[m].count);
         if (!own[m].count) continue;
         lsnni_target_dw_part(q, c, u + m, 1, from, e[0]);
-        lsnni_target_dw_part(q, c, u + m, 1, e[1], to);
+        lsnni_target_dw_part(q, c, u + m, 1, past, to);
     }
 }
 
