@@ -363,6 +363,30 @@
    }
    ///
    With theta from another node the windows follow the image; l2 and clip are then refused.
+   lsnn_target2d is a convolution and such a window in one: further than s / sqrt(2) of a side
+   from mu it is 0 and computes nothing, so that small windows make a quick net. The maps of
+   both are readable as "NAME.map"; lsnn_net_macs_now and the summary count what is left:
+
+   /// target.c
+   #include "lsnn.h"
+   int target_layer(lsnn_net *net, int x, double l2)
+   {
+       lsnn_options o = { 0 };
+       o.no_bias = 1;
+       o.padding = LSNN_SAME;
+       o.smooth_shape = LSNN_ATTENTION_CAUCHY;
+       o.l2 = l2;
+       o.clip = LSNN_CLIP_CODE;          // LSNN_CLIP_PAPER: never smaller than the kernel
+       x = lsnn_target2d(net, x, 64, 5, &o);
+       return lsnn_max_pool(net, lsnn_relu(net, x, NULL), 2, NULL);
+   }
+   double share_of_work(lsnn_net *net)             // after training: below 1
+   {
+       double learned = 0;
+       lsnn_net_macs_now(net, &learned, NULL);
+       return learned / lsnn_net_macs(net);
+   }
+   ///
 
    Relatives: lsnn_local2d (local1d) has kernels of its own at each place, its option start
    lets them begin alike, bias says what bias it has; lsnn_net_unshare gives it a trained
@@ -1551,7 +1575,8 @@ enum {
     LSNN_OWN_RULE = 131072,          /* dparam is no gradient but a rule's step: only SGD  */
                                      /*   without momentum, at an lr up to 1, takes it */
     LSNN_Y_STAYS = 262144            /* y's memory is nobody else's: 0 at first, and then what */
-};                                   /*   the last call left, perhaps through a relu */
+};                                   /*   the last call left, perhaps through a relu; and so */
+                                     /*   is that of keep                     */
 enum { LSNN_DO_RELU = 1, LSNN_DO_MAX2 = 2 };
 
 typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */
@@ -8562,15 +8587,12 @@ static void lsnni_target_taps(const lsnni_target *p)
     }
 }
 
-static lsnn_status lsnni_target_blocks_forward(lsnn_ctx *cx, lsnni_target *p)
+/* What a task works on, of so many blocks.                                     */
+static void lsnni_target_sizes(lsnni_target *p, int chunk, int blocks)
 {
     const lsnn_window *s = p->r.s;
-    int chunk = LSNNI_MAX(1, LSNNI_TARGET_CHUNK / (s->kernel_h * s->kernel_w)), groups, most;
-    size_t table, room;
-    char *at;
-    chunk = LSNNI_MIN(s->c, chunk);
-    groups = lsnni_div_up(p->blocks, LSNNI_TARGET_BLOCKS);
-    p->some = lsnni_div_up(p->blocks, groups);
+    int groups = lsnni_div_up(blocks, LSNNI_TARGET_BLOCKS), most;
+    p->some = lsnni_div_up(blocks, groups);
     most = LSNNI_TARGET_PACK / (chunk * s->kernel_h * p->some * p->g.kv->lanes) - s->kernel_w;
     most = LSNNI_MIN(LSNNI_MAX(most, 0) / s->stride_w + 1,
                      LSNNI_MAX(2, lsnni_div_up(s->oh * s->ow, LSNNI_TARGET_TASKS)));
@@ -8578,12 +8600,27 @@ static lsnn_status lsnni_target_blocks_forward(lsnn_ctx *cx, lsnni_target *p)
     p->wide = lsnni_div_up(s->ow, p->parts);
     p->columns = (p->wide - 1) * s->stride_w + s->kernel_w;
     p->packed = lsnni_area(chunk * s->kernel_h, p->columns) * lsnni_area(p->some, s->lanes);
-    room = lsnni_room(p->packed * (size_t)lsnn_ctx_threads(cx), sizeof *p->numbers);
+}
+
+static lsnn_status lsnni_target_blocks_forward(lsnn_ctx *cx, lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    int chunk = LSNNI_MAX(1, LSNNI_TARGET_CHUNK / (s->kernel_h * s->kernel_w));
+    size_t table, room, most = 0;
+    char *at;
+    chunk = LSNNI_MIN(s->c, chunk);
+    /* fewer images than it is rehearsed for may need more                    */
+    for (int n = cx->rehearsal_ ? 1 : p->blocks; n <= p->blocks; n++) {
+        lsnni_target_sizes(p, chunk, n);
+        most = LSNNI_MAX(most, p->packed);
+    }
+    room = lsnni_room(most * (size_t)lsnn_ctx_threads(cx), sizeof *p->numbers);
     LSNNI_TRY(lsnni_lanes_plan(cx, &p->g, s, LSNNI_FORWARD, chunk, 1, room, &table, &at));
     p->tap = (int32_t *)lsnni_cut(&at, table, sizeof *p->tap);
     p->numbers = (lsnn_real *)(void *)at;
     lsnni_target_taps(p);
-    lsnn_parallel(cx, p->parts * s->oh * groups, lsnni_target_task, p);
+    lsnn_parallel(cx, p->parts * s->oh * lsnni_div_up(p->blocks, p->some), lsnni_target_task,
+                  p);
     return LSNN_OK;
 }
 
@@ -8809,15 +8846,17 @@ static void lsnni_target_dw_rows(lsnni_target_dw *q, int c, int u, int rows)
         first = LSNNI_MAX(first, own[m].first);
         last = LSNNI_MIN(last, own[m].first + own[m].count);
     }
+    if (first > last) first = last = 0;                  /* they meet none together */
     e[0] = lsnni_place_from(&q->p->r, begin, end, first);
     e[1] = lsnni_place_from(&q->p->r, e[0], end, last);
     lsnni_target_dw_part(q, c, u, rows, e[0], e[1]);
     for (int m = 0; m < rows && (e[0] > begin || e[1] < end); m++) {
         int from = lsnni_place_from(&q->p->r, begin, e[0], own[m].first);
-        int to = lsnni_place_from(&q->p->r, e[1], end, own[m].first + own[m].count);
+        int past = lsnni_place_from(&q->p->r, e[1], end, own[m].first);
+        int to = lsnni_place_from(&q->p->r, past, end, own[m].first + own[m].count);
         if (!own[m].count) continue;
         lsnni_target_dw_part(q, c, u + m, 1, from, e[0]);
-        lsnni_target_dw_part(q, c, u + m, 1, e[1], to);
+        lsnni_target_dw_part(q, c, u + m, 1, past, to);
     }
 }
 

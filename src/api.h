@@ -778,7 +778,8 @@ enum {
     LSNN_OWN_RULE = 131072,          /* dparam is no gradient but a rule's step: only SGD  */
                                      /*   without momentum, at an lr up to 1, takes it */
     LSNN_Y_STAYS = 262144            /* y's memory is nobody else's: 0 at first, and then what */
-};                                   /*   the last call left, perhaps through a relu */
+};                                   /*   the last call left, perhaps through a relu; and so */
+                                     /*   is that of keep                     */
 enum { LSNN_DO_RELU = 1, LSNN_DO_MAX2 = 2 };
 
 typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */

@@ -363,6 +363,30 @@
    }
    ///
    With theta from another node the windows follow the image; l2 and clip are then refused.
+   lsnn_target2d is a convolution and such a window in one: further than s / sqrt(2) of a side
+   from mu it is 0 and computes nothing, so that small windows make a quick net. The maps of
+   both are readable as "NAME.map"; lsnn_net_macs_now and the summary count what is left:
+
+   /// target.c
+   #include "lsnn.h"
+   int target_layer(lsnn_net *net, int x, double l2)
+   {
+       lsnn_options o = { 0 };
+       o.no_bias = 1;
+       o.padding = LSNN_SAME;
+       o.smooth_shape = LSNN_ATTENTION_CAUCHY;
+       o.l2 = l2;
+       o.clip = LSNN_CLIP_CODE;          // LSNN_CLIP_PAPER: never smaller than the kernel
+       x = lsnn_target2d(net, x, 64, 5, &o);
+       return lsnn_max_pool(net, lsnn_relu(net, x, NULL), 2, NULL);
+   }
+   double share_of_work(lsnn_net *net)             // after training: below 1
+   {
+       double learned = 0;
+       lsnn_net_macs_now(net, &learned, NULL);
+       return learned / lsnn_net_macs(net);
+   }
+   ///
 
    Relatives: lsnn_local2d (local1d) has kernels of its own at each place, its option start
    lets them begin alike, bias says what bias it has; lsnn_net_unshare gives it a trained

@@ -486,6 +486,29 @@ static inline void naive_grid_sample(double *y, double *dx, double *dgrid, const
     }
 }
 
+/* A convolution times u, K x OH x OW: 0 outside of each kernel's region. gy and gx: dL/dlog of
+   its factors by row and by column. y alone, or with dy the gradients.                  */
+static inline void naive_target2d(double *y, double *dx, double *dw, double *db, double *gy,
+                                  double *gx, const double *dy, const double *x,
+                                  const double *w, const double *b, const double *u,
+                                  naive_window s)
+{
+    size_t maps = (size_t)s.K * (size_t)(s.OH * s.OW), count = (size_t)s.N * maps;
+    double *dz = (double *)calloc(count, sizeof *dz);
+    if (!dz) { printf("# out of memory\n"); exit(1); }
+    naive_conv2d_forward(y, x, w, b, s);
+    for (size_t i = 0; i < count; i++) {
+        size_t at = i % maps, k = at / (size_t)(s.OH * s.OW), p = at % (size_t)(s.OH * s.OW);
+        y[i] *= u[at];
+        if (!dy) continue;
+        dz[i] = u[at] * dy[i];
+        if (gy) gy[k * (size_t)s.OH + p / (size_t)s.OW] += dy[i] * y[i];
+        if (gx) gx[k * (size_t)s.OW + p % (size_t)s.OW] += dy[i] * y[i];
+    }
+    if (dy) naive_conv2d_backward(dx, dw, db, dz, x, w, s);
+    free(dz);
+}
+
 /* ---- a convolution with a connection table: kernel k reads map c where mask[k,c] is not 0;
    the weights of the others do not exist, w M,KH,KW holds the rest in the order of k, c.  */
 static inline void naive_table_conv2d(double *y, double *dx, double *dw, double *db,

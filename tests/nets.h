@@ -245,6 +245,7 @@ static inline int all_maps(lsnn_net *net, int image)
     lsnn_options conv = named("conv"), bn = named("norm"), local = named("local");
     lsnn_options mix = named("mix"), gauss = named("gauss"), table = named("table");
     lsnn_options leaky = named("leaky"), pool = named("pool"), norm = named("norms");
+    lsnn_options target = named("target");
     int a, b, x[3];
     conv.no_bias = 1;                    /* in front of batch norm it would have no say   */
     conv.padding = local.padding = LSNN_SAME;
@@ -265,6 +266,8 @@ static inline int all_maps(lsnn_net *net, int image)
     a = lsnn_smooth(net, a, LSNN_FREE, &gauss);
     table.smooth_shape = LSNN_TABLE;
     a = lsnn_smooth(net, a, LSNN_FREE, &table);
+    target.smooth_shape = LSNN_ATTENTION_CAUCHY; target.padding = LSNN_SAME;
+    a = lsnn_target2d(net, a, 2, 3, &target);
     pool.stride_h = 1; pool.stride_w = 2;
     a = lsnn_max_pool(net, lsnn_scale(net, a, NULL), 2, &pool);
     norm.learn_norm = LSNN_NORM_OF_MAP; norm.norm = 3;

@@ -26,6 +26,8 @@ typedef struct problem {
     int p_maps;                          /* lp_pool: a p for each map                    */
     char table[512], mask[256];          /* table_conv2d: as text, and K x C             */
     lsnn_sampler t;                      /* affine_grid (n, oh, ow), grid_sample         */
+    const double *inside;                /* target2d: K x OH x OW, not 0 in a region; NULL: */
+    uint32_t regions;                    /*   drawn by this number                       */
     double slope, momentum, eps;
     /* filled by op_size: */
     size_t count[OPS_IN], y_count, keep_count;
@@ -298,6 +300,122 @@ static inline void op_table_conv2d_naive_back(const problem *p, double *const *d
 {
     naive_table_conv2d(NULL, d[0], d[1], d[2], dy, in[0], in[1], in[2], p->mask,
                        op_window(&p->s));
+}
+
+/* ---- target2d: its factors as logarithms, so that their gradients are what it says ---- */
+static inline uint32_t op_mixed(uint32_t a, uint32_t b)
+{
+    a = (a ^ (b + 0x9e3779b9u)) * 0x85ebca6bu;
+    a = (a ^ a >> 13) * 0xc2b2ae35u;
+    return a ^ a >> 16;
+}
+/* Of each kernel all pixels, none, one, some or a rectangle; now and then of all kernels all. */
+static inline int op_inside(const problem *p, int k, int i, int j)
+{
+    const lsnn_window *s = &p->s;
+    uint32_t of = op_mixed(p->regions, (uint32_t)k), high = (uint32_t)s->oh, kind = of % 7;
+    uint32_t wide = (uint32_t)s->ow, a = op_mixed(of, 1) % high, b = op_mixed(of, 2) % wide;
+    uint32_t row = (uint32_t)i, column = (uint32_t)j, pixel = row * wide + column;
+    if (p->inside) return p->inside[size4(k, s->oh, s->ow, 1) + pixel] > 0;
+    if (kind == 0 || p->regions % 8 == 0) return 1;
+    if (kind == 1) return 0;
+    if (kind == 2) return row == a && column == b;
+    if (kind == 3) return op_mixed(of, pixel + 3) % 3 == 0;
+    return row >= a && row <= a + op_mixed(of, 3) % high &&
+           column >= b && column <= b + op_mixed(of, 4) % wide;
+}
+static inline void op_target2d_size(problem *p)
+{
+    const lsnn_window *s = &p->s;
+    op_conv2d_size(p);
+    p->count[3] = size4(s->k, s->oh, 1, 1);
+    p->count[4] = size4(s->k, s->ow, 1, 1);
+    p->terms[3] = s->n * s->ow;
+    p->terms[4] = s->n * s->oh;
+}
+/* What the op reads beside x, w and b, in one block; room behind it for dz and the factors'
+   gradients.                                                                            */
+typedef struct op_target { lsnn_target t; lsnn_real *numbers, *gy, *gx, *dz; } op_target;
+static inline op_target op_target_new(lsnn_ctx *cx, const problem *p, const lsnn_real *const *in)
+{
+    const lsnn_window *s = &p->s;
+    size_t rows = p->count[3], columns = p->count[4], area = size4(s->oh, s->ow, 1, 1);
+    unsigned char *inside = (unsigned char *)test_alloc((size_t)s->k * area, 1);
+    op_target a;
+    a.numbers = (lsnn_real *)test_alloc(2 * (rows + columns) + p->y_count, sizeof *a.numbers);
+    a.t.plan = (int32_t *)test_alloc(lsnn_target2d_room(s), sizeof *a.t.plan);
+    a.t.fy = a.numbers;
+    a.t.fx = a.numbers + rows;
+    a.gy = a.numbers + rows + columns;
+    a.gx = a.gy + rows;
+    a.dz = a.gx + columns;
+    for (size_t i = 0; i < rows; i++) a.numbers[i] = (lsnn_real)exp((double)in[3][i]);
+    for (size_t i = 0; i < columns; i++) a.numbers[rows + i] = (lsnn_real)exp((double)in[4][i]);
+    for (int k = 0; k < s->k; k++)
+        for (int i = 0; i < s->oh; i++)
+            for (int j = 0; j < s->ow; j++)
+                inside[size4(k, s->oh, s->ow, 1) + (size_t)(i * s->ow + j)] =
+                    (unsigned char)op_inside(p, k, i, j);
+    if (lsnn_target2d_plan(cx, a.t.plan, inside, s) != LSNN_OK) printf("# %s\n", cx->message);
+    free(inside);
+    return a;
+}
+static inline void op_target_free(op_target *a)
+{
+    free(a->numbers);
+    free(a->t.plan);
+}
+static inline lsnn_status op_target2d(lsnn_ctx *cx, const problem *p, lsnn_real *y, keep *kept,
+                                      const lsnn_real *const *in)
+{
+    op_target a = op_target_new(cx, p, in);
+    lsnn_status r;
+    (void)kept;
+    memset(y, 0, p->y_count * sizeof *y);
+    r = lsnn_target2d_forward(cx, y, in[0], in[1], in[2], &a.t, &p->s);
+    op_target_free(&a);
+    return r;
+}
+static inline lsnn_status op_target2d_back(lsnn_ctx *cx, const problem *p, lsnn_real *const *d,
+                                           const lsnn_real *dy, const lsnn_real *y, keep *kept,
+                                           const lsnn_real *const *in, int add)
+{
+    op_target a = op_target_new(cx, p, in);
+    int both = d[3] || d[4];
+    lsnn_status r = lsnn_target2d_backward(cx, d[0], d[1], d[2], both ? a.gy : NULL,
+                                           both ? a.gx : NULL, a.dz, dy, y, in[0], in[1], &a.t,
+                                           &p->s, add);
+    (void)kept;
+    for (size_t i = 0; i < p->count[3] && d[3]; i++) d[3][i] += a.gy[i];
+    for (size_t i = 0; i < p->count[4] && d[4]; i++) d[4][i] += a.gx[i];
+    op_target_free(&a);
+    return r;
+}
+static inline void op_target2d_both(const problem *p, double *y, double *const *d,
+                                    const double *dy, const double *const *in)
+{
+    const lsnn_window *s = &p->s;
+    double *u = (double *)test_alloc(size4(s->k, s->oh, s->ow, 1), sizeof *u);
+    for (int k = 0; k < s->k; k++)
+        for (int i = 0; i < s->oh; i++)
+            for (int j = 0; j < s->ow; j++)
+                if (op_inside(p, k, i, j))
+                    u[size4(k, s->oh, s->ow, 1) + (size_t)(i * s->ow + j)] =
+                        exp(in[3][k * s->oh + i] + in[4][k * s->ow + j]);
+    naive_target2d(y, d ? d[0] : NULL, d ? d[1] : NULL, d ? d[2] : NULL, d ? d[3] : NULL,
+                   d ? d[4] : NULL, dy, in[0], in[1], in[2], u, op_window(s));
+    free(u);
+}
+static inline void op_target2d_naive(const problem *p, double *y, const double *const *in)
+{
+    op_target2d_both(p, y, NULL, NULL, in);
+}
+static inline void op_target2d_naive_back(const problem *p, double *const *d, const double *dy,
+                                          const double *const *in)
+{
+    double *y = (double *)test_alloc(p->y_count, sizeof *y);
+    op_target2d_both(p, y, d, dy, in);
+    free(y);
 }
 
 /* ---- dense -------------------------------------------------------------------------- */
@@ -904,6 +1022,7 @@ static const op op_table[] = {
     OP_ROW(sum_pool,      "x",            1, 1, op_pool_size),
     OP_ROW(lp_pool,       "x p",          2, 0, op_lp_pool_size),
     OP_ROW(table_conv2d,  "x w b",        3, 1, op_table_conv2d_size),
+    OP_ROW(target2d,      "x w b ly lx",  5, 0, op_target2d_size),
     OP_ROW(rbf,           "x w",          2, 0, op_rbf_size),
     OP_ROW(relu,          "x",            1, 0, op_plain_size),
     OP_ROW(leaky_relu,    "x",            1, 0, op_plain_size),

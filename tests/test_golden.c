@@ -135,6 +135,7 @@ static void read_problem(problem *p, const op *o)
     if (text_of("table") && o->size == op_table_conv2d_size)
         sscanf(text_of("table"), "%511[0-9,;]", p->table);
     if (text_of("kh")) read_window(&p->s);
+    if (tensor("inside")) p->inside = values("inside", size4(p->s.k, p->s.oh, p->s.ow, 1));
     if (text_of("rank")) read_smoother(&p->u);
     p->t.n = p->n; p->t.c = p->c; p->t.h = whole("h"); p->t.w = whole("w");
     p->t.oh = whole("oh"); p->t.ow = whole("ow"); p->t.align_corners = whole("align_corners");
@@ -372,12 +373,12 @@ int main(int argc, char **argv)
 {
     static const char *const families[] = { "conv", "local", "pool", "plain", "smooth",
                                             "optimizer", "lecture", "groups", "transform",
-                                            "attention" };
+                                            "attention", "target" };
     const char *folder = argc > 1 ? argv[1] : "tests/golden";
     int cases = 0;
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++)
         cases += check_file(folder, families[i]);
-    CHECK(cases >= 155);                  /* an empty folder must not pass                */
+    CHECK(cases >= 163);                  /* an empty folder must not pass                */
     test_end("%d golden cases", cases);
     lsnn_ctx_free(&cx);
     return test_finish();

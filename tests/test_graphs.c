@@ -77,6 +77,10 @@ static int draw_conv(plotter *p, int x, int local)
         snprintf(table, sizeof table, "0-%d;%d", s.c - 1, s.c - 1);
         return lsnn_table_conv2d(p->net, x, table, k, &o);
     }
+    if (!local && upto(p, 4) == 0) {
+        o.smooth_shape = upto(p, 2) ? LSNN_ATTENTION_GAUSSIAN : LSNN_ATTENTION_CAUCHY;
+        return lsnn_target2d(p->net, x, 1 + upto(p, 5), k, &o);
+    }
     if (local && upto(p, 3) == 0) {
         o.blend = (lsnn_blend_kind)upto(p, 4);
         return lsnn_lowrank2d(p->net, x, 1 + upto(p, 3), k, 1 + upto(p, 3), &o);
@@ -212,6 +216,22 @@ static int draw_end(plotter *p)
     return lsnn_concat(p->net, x, count, NULL);
 }
 
+/* Regions of target2d's kernels: some of each map, now and then nothing of it.           */
+static void draw_regions(plotter *p)
+{
+    for (int i = 0; i < p->net->nodes; i++) {
+        lsnn_real theta[4 * 5];
+        char name[80];
+        size_t count = p->net->node[i].plan.param[1].count;
+        if (p->net->node[i].type != &lsnni_target2d_type) continue;
+        snprintf(name, sizeof name, "%.60s.theta", p->net->node[i].name);
+        for (size_t j = 0; j < count; j++)
+            theta[j] = (lsnn_real)(j % 2 ? 0.1 + 0.9 * lsnn_rng_uniform(&p->r)
+                                         : 1.2 * lsnn_rng_uniform(&p->r) - 0.1);
+        CHECK(lsnn_net_set(p->net, name, theta, count) == LSNN_OK);
+    }
+}
+
 /* The graph of number `seed`; NULL after a failure, which the context names.             */
 static lsnn_net *draw_net(lsnn_ctx *cx, uint64_t seed, enum keep keep, int predict_only,
                           int *inputs)
@@ -240,7 +260,10 @@ static lsnn_net *draw_net(lsnn_ctx *cx, uint64_t seed, enum keep keep, int predi
     }
     lsnn_cross_entropy(p.net, lsnn_dense(p.net, draw_end(&p), CLASSES, &score), NULL);
     lsnn_net_set_output(p.net, lsnn_net_node(p.net, "score"));
-    if (build_net(p.net, BATCH, seed, predict_only) == LSNN_OK) return p.net;
+    if (build_net(p.net, BATCH, seed, predict_only) == LSNN_OK) {
+        draw_regions(&p);
+        return p.net;
+    }
     printf("# graph %d: %s\n", (int)seed, cx->message);
     lsnn_net_free(p.net);
     return NULL;

@@ -98,10 +98,10 @@ static double poisoned_step(ground *g, const lsnn_batch *b, int training)
     lsnn_work *w = g->w;
     lsnni_schedule *p;
     double loss = 0;
-    for (size_t i = 0; i < g->size; i++) w->block[i] = LSNNI_R(NAN);
-    for (int k = 0; k < w->net->nodes; k++) {            /* forward keeps it anew         */
-        const lsnn_layer_plan *kept = &w->net->node[k].plan;
-        size_t count = w->net->node[k].role.live ?
+    poison(g, 1);                        /* all but the y that stay from step to step     */
+    for (int k = 0; k < w->net->nodes; k++) {            /* forward keeps it anew, but where */
+        const lsnn_layer_plan *kept = &w->net->node[k].plan;     /* it says what such a y holds */
+        size_t count = w->net->node[k].role.live && !(kept->traits & LSNN_Y_STAYS) ?
             kept->keep_fixed + kept->keep_per_image * (size_t)w->batch : 0;
         for (size_t i = 0; i < count; i++) w->keep[k][i] = LSNNI_R(NAN);
     }

@@ -140,7 +140,8 @@ static int is_transform(const op *o)
 }
 static int has_window(const op *o)
 {
-    return takes_groups(o) || is_pooling(o) || o->size == op_table_conv2d_size;
+    return takes_groups(o) || is_pooling(o) || o->size == op_table_conv2d_size ||
+           o->size == op_target2d_size;
 }
 
 /* most: the largest number of channels.                                                 */
@@ -151,6 +152,7 @@ static void draw_problem(problem *p, const op *o, int most)
     memset(p, 0, sizeof *p);
     if (table && most > 12) most = 12;
     p->p_maps = draw_int(0, 1);
+    if (o->size == op_target2d_size) p->regions = draw_bits();
     p->op = o;
     p->bias = draw_int(0, 3) > 0;
     p->n = draw_size(9); p->c = draw_size(most); p->k = draw_size(most);
@@ -493,6 +495,7 @@ static void check_windows(const op *o)
         memset(&p, 0, sizeof p);
         p.op = o;
         p.bias = p.in_blocks = 1;
+        p.regions = (uint32_t)cases;
         for (int i = 0; i < 3; i++) w[i] = draw_int(1, i == 0 ? SIDE : i == 1 ? KERNEL : STRIDE);
         w[3] = draw_int(0, w[1] - 1); w[4] = draw_int(0, w[1] - 1);
         if (cases % 2) memcpy(w, v, sizeof w);           /* often square                 */

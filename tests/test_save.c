@@ -675,7 +675,7 @@ static void test_graphs(void)
         { "input input 1 4 4\na slice x=input first=2147483647 count=2147483647", "a",
           "slice" },
         { "input input 1 4 4\na smooth x=input rank=-5", "a", "rank" },
-        { "input input 1 4 4\na smooth x=input smooth_shape=97", "a", "shape 7" },
+        { "input input 1 4 4\na smooth x=input smooth_shape=97", "a", "shape 97" },
         { "input input 1 4 4\na smooth x=input mixture=-1", "a", "mixture of -1" },
         { "input input 1 4 4\na smooth x=input mixture=2 smooth_shape=1", "a", "no mixture" },
         { "input input 1 4 4\na smooth x=input normalise=7", "a", "normalise 7" },

@@ -1,6 +1,6 @@
 /* test_target.c - target2d: the op against a masked whole convolution over random regions, in
    both layouts and with any number of threads; the layer, whose regions shrink and grow while
-   its memory keeps its zeros; gradients; TDN10's counts.
+   its memory keeps its zeros; gradients; files; TDN10's counts, as planned and as learned.
    modes: plain double | asan naive nosimd */
 #define LSNN_IMPLEMENTATION
 #include "lsnn.h"
@@ -361,6 +361,42 @@ static void test_gradients(void)
     test_end("gradients of theta, weights and biases: %.1e of the largest at most", worst);
 }
 
+/* A saved net: its windows, their kind, their clip and its predictions come back.         */
+static void test_file(void)
+{
+    static lsnn_real x[MOST * C * SIDE * SIDE], y[MOST * CLASSES], again[MOST * CLASSES];
+    const char *folder = getenv("TEST_TMP");
+    char path[600];
+    double macs[2], same[2];
+    lsnn_real theta[4 * K];
+    lsnn_net *net = net_of(LSNN_ATTENTION_CAUCHY, LSNN_CLIP_PAPER, 0, 1), *twin, *other;
+    snprintf(path, sizeof path, "%s/target.safetensors", folder ? folder : ".");
+    for (size_t i = 0; i < sizeof x / sizeof *x; i++) x[i] = (lsnn_real)draw();
+    for (int i = 0; i < 4 * K; i++)      /* under the kernel's size, some at a border       */
+        theta[i] = (lsnn_real)(i % 2 ? 0.02 + 0.3 * fabs(draw()) : 0.5 + 0.5 * draw());
+    set(net, "t.theta", theta, 4 * K);
+    CHECK(lsnn_predict(net, x, MOST, y) == LSNN_OK && lsnn_net_save(net, path) == LSNN_OK);
+    CHECK(lsnn_net_macs_now(net, &macs[0], &macs[1]) == LSNN_OK);
+    twin = lsnn_net_load(&cx, path, NULL, NULL, 0);
+    other = net_of(LSNN_ATTENTION_CAUCHY, LSNN_CLIP_PAPER, 0, 1);
+    CHECK(twin && lsnn_predict(twin, x, MOST, again) == LSNN_OK);
+    CHECK(memcmp(y, again, sizeof y) == 0);
+    CHECK(lsnn_net_macs_now(twin, &same[0], &same[1]) == LSNN_OK);
+    CHECK(memcmp(macs, same, sizeof macs) == 0 && macs[0] < lsnn_net_macs(net));
+    CHECK(lsnn_predict(other, x, MOST, again) == LSNN_OK);      /* all of the map: no stale   */
+    CHECK(lsnn_net_read(other, path) == LSNN_OK);               /*   number may stay          */
+    CHECK(lsnn_predict(other, x, MOST, again) == LSNN_OK && memcmp(y, again, sizeof y) == 0);
+    lsnn_net_free(other);
+    other = net_of(LSNN_ATTENTION_GAUSSIAN, LSNN_CLIP_PAPER, 0, 1);
+    CHECK(lsnn_net_read(other, path) == LSNN_ESTATE && strstr(cx.message, "smooth_shape"));
+    cx.status = LSNN_OK;
+    lsnn_net_free(other);
+    lsnn_net_free(twin);
+    lsnn_net_free(net);
+    remove(path);
+    test_end("a saved net predicts the same bits; another kind of window is refused");
+}
+
 /* Clipping leaves each region inside of the map and not under its least size.           */
 static void test_clip(void)
 {
@@ -476,6 +512,7 @@ int main(void)
     test_op();
     test_moving();
     test_gradients();
+    test_file();
     test_clip();
     test_counts();
     test_refusals();

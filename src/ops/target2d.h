@@ -394,15 +394,12 @@ static void lsnni_target_taps(const lsnni_target *p)
     }
 }
 
-static lsnn_status lsnni_target_blocks_forward(lsnn_ctx *cx, lsnni_target *p)
+/* What a task works on, of so many blocks.                                     */
+static void lsnni_target_sizes(lsnni_target *p, int chunk, int blocks)
 {
     const lsnn_window *s = p->r.s;
-    int chunk = LSNNI_MAX(1, LSNNI_TARGET_CHUNK / (s->kernel_h * s->kernel_w)), groups, most;
-    size_t table, room;
-    char *at;
-    chunk = LSNNI_MIN(s->c, chunk);
-    groups = lsnni_div_up(p->blocks, LSNNI_TARGET_BLOCKS);
-    p->some = lsnni_div_up(p->blocks, groups);
+    int groups = lsnni_div_up(blocks, LSNNI_TARGET_BLOCKS), most;
+    p->some = lsnni_div_up(blocks, groups);
     most = LSNNI_TARGET_PACK / (chunk * s->kernel_h * p->some * p->g.kv->lanes) - s->kernel_w;
     most = LSNNI_MIN(LSNNI_MAX(most, 0) / s->stride_w + 1,
                      LSNNI_MAX(2, lsnni_div_up(s->oh * s->ow, LSNNI_TARGET_TASKS)));
@@ -410,12 +407,27 @@ static lsnn_status lsnni_target_blocks_forward(lsnn_ctx *cx, lsnni_target *p)
     p->wide = lsnni_div_up(s->ow, p->parts);
     p->columns = (p->wide - 1) * s->stride_w + s->kernel_w;
     p->packed = lsnni_area(chunk * s->kernel_h, p->columns) * lsnni_area(p->some, s->lanes);
-    room = lsnni_room(p->packed * (size_t)lsnn_ctx_threads(cx), sizeof *p->numbers);
+}
+
+static lsnn_status lsnni_target_blocks_forward(lsnn_ctx *cx, lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    int chunk = LSNNI_MAX(1, LSNNI_TARGET_CHUNK / (s->kernel_h * s->kernel_w));
+    size_t table, room, most = 0;
+    char *at;
+    chunk = LSNNI_MIN(s->c, chunk);
+    /* fewer images than it is rehearsed for may need more                    */
+    for (int n = cx->rehearsal_ ? 1 : p->blocks; n <= p->blocks; n++) {
+        lsnni_target_sizes(p, chunk, n);
+        most = LSNNI_MAX(most, p->packed);
+    }
+    room = lsnni_room(most * (size_t)lsnn_ctx_threads(cx), sizeof *p->numbers);
     LSNNI_TRY(lsnni_lanes_plan(cx, &p->g, s, LSNNI_FORWARD, chunk, 1, room, &table, &at));
     p->tap = (int32_t *)lsnni_cut(&at, table, sizeof *p->tap);
     p->numbers = (lsnn_real *)(void *)at;
     lsnni_target_taps(p);
-    lsnn_parallel(cx, p->parts * s->oh * groups, lsnni_target_task, p);
+    lsnn_parallel(cx, p->parts * s->oh * lsnni_div_up(p->blocks, p->some), lsnni_target_task,
+                  p);
     return LSNN_OK;
 }
 
@@ -641,15 +653,17 @@ static void lsnni_target_dw_rows(lsnni_target_dw *q, int c, int u, int rows)
         first = LSNNI_MAX(first, own[m].first);
         last = LSNNI_MIN(last, own[m].first + own[m].count);
     }
+    if (first > last) first = last = 0;                  /* they meet none together */
     e[0] = lsnni_place_from(&q->p->r, begin, end, first);
     e[1] = lsnni_place_from(&q->p->r, e[0], end, last);
     lsnni_target_dw_part(q, c, u, rows, e[0], e[1]);
     for (int m = 0; m < rows && (e[0] > begin || e[1] < end); m++) {
         int from = lsnni_place_from(&q->p->r, begin, e[0], own[m].first);
-        int to = lsnni_place_from(&q->p->r, e[1], end, own[m].first + own[m].count);
+        int past = lsnni_place_from(&q->p->r, e[1], end, own[m].first);
+        int to = lsnni_place_from(&q->p->r, past, end, own[m].first + own[m].count);
         if (!own[m].count) continue;
         lsnni_target_dw_part(q, c, u + m, 1, from, e[0]);
-        lsnni_target_dw_part(q, c, u + m, 1, e[1], to);
+        lsnni_target_dw_part(q, c, u + m, 1, past, to);
     }
 }
 

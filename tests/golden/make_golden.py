@@ -742,12 +742,46 @@ def attention_cases():
     return cases
 
 
+# ---- TKN's target layer -------------------------------------------------------------------------
+
+def target_cases():
+    """A convolution times its window, masked; ly and lx: log of the window's factors."""
+    cases = Cases("target")
+    for number, (*size, bias) in enumerate(WINDOWS):
+        s = window(*size)
+        k, oh, ow = s["k"], s["oh"], s["ow"]
+        rows, columns = torch.arange(oh)[:, None], torch.arange(ow)[None, :]
+        inside = torch.zeros(k, oh, ow)
+        for i in range(k):                               # Eq. 15 to 17: within sqrt(2) sigma
+            mu_y, mu_x = torch.rand(2)
+            s_y, s_x = 0.2 + 0.8 * torch.rand(2)
+            reach_y, reach_x = s_y / math.sqrt(2), s_x / math.sqrt(2)
+            inside[i] = ((rows >= torch.floor((mu_y - reach_y) * oh)) &
+                         (rows <= torch.floor((mu_y + reach_y) * oh)) &
+                         (columns >= torch.floor((mu_x - reach_x) * ow)) &
+                         (columns <= torch.floor((mu_x + reach_x) * ow)))
+        if number % 3 == 1:                              # one of any form, one of nothing
+            inside[0] = torch.rand(oh, ow) < 0.5
+            inside[-1] = 0
+
+        def target(x, w, ly, lx, inside, b=None):
+            u = inside * torch.exp(ly[:, :, None] + lx[:, None, :])
+            return F.conv2d(pad(x, s), w, b, (s["sh"], s["sw"])) * u
+
+        cases.add_op("target2d", s, target,
+                     dict(x=torch.randn(s["n"], s["c"], s["h"], s["w"]),
+                          w=torch.randn(k, s["c"], s["kh"], s["kw"]),
+                          b=torch.randn(k) if bias else None,
+                          ly=-torch.rand(k, oh), lx=-torch.rand(k, ow)), dict(inside=inside))
+    return cases
+
+
 def main():
     folder = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.abspath(__file__))
     families = [conv_cases, local_cases, pool_cases, plain_cases, smooth_cases, optimizer_cases,
                 lecture_cases]
     for seed, make in [*enumerate(families), (7, groups_cases), (7, transform_cases),
-                       (7, attention_cases)]:
+                       (7, attention_cases), (8, target_cases)]:
         torch.manual_seed(20170 + seed)
         make().write(folder)
 
