@@ -51,7 +51,8 @@
                          formula, naive pair, fast pair, and how the net sees it:
                          >>input >>dense >>rbf >>activations >>softmax >>pooling >>lp_pool
                          >>dropout >>batch_norm >>scale >>copies >>losses >>conv2d
-                         >>table_conv2d >>local2d >>smooth >>transform
+                         >>table_conv2d >>local2d >>attention >>smooth >>target2d >>blend
+                         >>transform >>dsc >>dsc_loss
        >>net             a graph of layers: options, building
        >>plan            what the net finds out about itself; its schedule of calls
        >>running         walking that schedule; >>profile: what each layer costs
@@ -366,6 +367,25 @@
    ///
    With theta from another node the windows follow the image; l2 and clip are then refused.
 
+   Relatives: lsnn_local2d (local1d) has kernels of its own at each place, its option start
+   lets them begin alike, bias says what bias it has; lsnn_net_unshare gives it a trained
+   convolution's weights. lsnn_lowrank2d mixes `banks` of shared kernels at each place:
+
+   /// places.c
+   #include "lsnn.h"
+   int lsnn_places(lsnn_net *net, int image)
+   {
+       lsnn_options drift = { 0 }, far = { 0 };
+       int x = lsnn_lowrank2d(net, image, 16, 5, 4, NULL);     // 4 banks of 16 kernels 5x5
+       drift.start = LSNN_START_ALIKE;
+       drift.bias = LSNN_BIAS_OF_KERNEL;
+       x = lsnn_local2d(net, lsnn_relu(net, x, NULL), 16, 3, &drift);
+       far.groups = 16;                                        // depthwise, with
+       far.dilation_h = 2;                                     //   every second pixel
+       return lsnn_conv2d(net, x, 16, 3, &far);
+   }
+   ///
+
    11. >>custom: A LAYER TYPE OF YOUR OWN
    Fill a lsnn_layer_type: its name, the options it reads, plan (output shape, parameters),
    forward and backward; add it with lsnn_layer. Who refuses returns lsnn_fail(cx, status,
@@ -375,7 +395,10 @@
    way. What the net may do with a layer is said by its traits, of which none is always right:
    LSNN_IN_PLACE only if backward does not read x (LSNN_X_FREE says the same of a layer that
    writes elsewhere), LSNN_Y_FREE only if it does not read y, since gradients and other layers
-   may then overwrite them; without LSNN_BLOCKS you get plain arrays, N x C x H x W.
+   may then overwrite them; without LSNN_BLOCKS you get plain arrays, N x C x H x W. A type
+   that learns by
+   a rule of its own instead of a gradient (as >>dsc does) says LSNN_OWN_RULE, and then plain
+   SGD with lr = 1 is that rule, and an optimizer that would change it is refused.
 
    A type may have `project`, which is run after each step of an optimizer: it brings
    parameters back to where they may be, or changes them by a rule that is no gradient. A
@@ -674,6 +697,7 @@ typedef float lsnn_real;
 #define lsnn_conv2d LSNNI_NAME(lsnn_conv2d)
 #define lsnn_conv1d LSNNI_NAME(lsnn_conv1d)
 #define lsnn_table_conv2d LSNNI_NAME(lsnn_table_conv2d)
+#define lsnn_target2d LSNNI_NAME(lsnn_target2d)
 #define lsnn_local2d LSNNI_NAME(lsnn_local2d)
 #define lsnn_local1d LSNNI_NAME(lsnn_local1d)
 #define lsnn_lowrank2d LSNNI_NAME(lsnn_lowrank2d)
@@ -713,6 +737,7 @@ typedef float lsnn_real;
 #define lsnn_net_profile LSNNI_NAME(lsnn_net_profile)
 #define lsnn_net_params LSNNI_NAME(lsnn_net_params)
 #define lsnn_net_macs LSNNI_NAME(lsnn_net_macs)
+#define lsnn_net_macs_now LSNNI_NAME(lsnn_net_macs_now)
 #define lsnn_net_shape LSNNI_NAME(lsnn_net_shape)
 #define lsnn_net_node LSNNI_NAME(lsnn_net_node)
 #define lsnn_net_output LSNNI_NAME(lsnn_net_output)
@@ -1074,8 +1099,8 @@ LSNN_API lsnn_status lsnn_dsc_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *d
                                        const lsnn_real *w, const lsnn_real *theta,
                                        const lsnn_dsc *d, const lsnn_window *s, int add);
 /* After w and theta have changed: bounds, and connections that switch their kind. */
-LSNN_API void lsnn_dsc_project(lsnn_real *w, size_t connections, lsnn_real *theta,
-                               size_t neurons, const lsnn_dsc *d);
+LSNN_API void lsnn_dsc_project(lsnn_ctx *cx, lsnn_real *w, size_t connections,
+                               lsnn_real *theta, size_t neurons, const lsnn_dsc *d);
 /* How many of the window's connections pass something of x, N images together.  */
 LSNN_API double lsnn_dsc_active(const lsnn_real *x, const lsnn_real *w, const lsnn_dsc *d,
                                 const lsnn_window *s);
@@ -1384,7 +1409,7 @@ typedef struct lsnn_options {
     double norm;                     /* lp_pool: p, at least 1; 0 -> 2        */
     lsnn_learn_norm learn_norm;
     const char *table;               /* table_conv2d (set by the call)        */
-    lsnn_smooth_shape smooth_shape;  /* smooth                                */
+    lsnn_smooth_shape smooth_shape;  /* smooth, target2d                      */
     lsnn_normalise normalise;
     int rank, mixture;               /* smooth: 0 -> 1                        */
     int smooth_bias;
@@ -1416,6 +1441,13 @@ LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const ls
    keeps a copy.                                                              */
 LSNN_API int lsnn_table_conv2d(lsnn_net *net, int x, const char *table, int kernel,
                                const lsnn_options *o);
+/* TKN's target layer: see lsnn_target2d_forward. Windows are smooth_shape's: LSNN_ATTENTION_
+   GAUSSIAN (0: it) or _CAUCHY, theta K,4: mu_x, s_x, mu_y, s_y, which begin at 0.5, 1. The region
+   of a kernel is mu +- s / sqrt 2 (Eq. 15), on a side of L pixels those from floor((mu -
+   s / sqrt 2) L) to floor((mu + s / sqrt 2) L), cut at the border; with LSNN_CLIP_PAPER then not
+   less than the kernel. At first it is everything.                            */
+LSNN_API int lsnn_target2d(lsnn_net *net, int x, int filters, int kernel,
+                           const lsnn_options *o);
 LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_local1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
 /* Low-rank locally connected: at each place a learned mixture of `banks` sets of shared kernels,
@@ -1520,8 +1552,10 @@ enum {
     LSNN_JOINS = 32768,              /* y: the channels of its inputs, one after another */
     LSNN_READS_PARTS = 65536,        /* reads such a y as the inputs it is made of: */
                                      /*   plan.inputs of them                 */
-    LSNN_OWN_RULE = 131072           /* dparam is no gradient but a rule's step: only SGD  */
-};                                   /*   without momentum, at an lr up to 1, takes it */
+    LSNN_OWN_RULE = 131072,          /* dparam is no gradient but a rule's step: only SGD  */
+                                     /*   without momentum, at an lr up to 1, takes it */
+    LSNN_Y_STAYS = 262144            /* y's memory is nobody else's: 0 at first, and then what */
+};                                   /*   the last call left, perhaps through a relu */
 enum { LSNN_DO_RELU = 1, LSNN_DO_MAX2 = 2 };
 
 typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */
@@ -1540,6 +1574,10 @@ typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */
     lsnn_shape keep_shape;           /*   of an image's part or of the fixed one */
     double macs;                     /* multiply-adds an image                */
     double connections[2];           /* an image's: units with what they read, with biases */
+    /* NULL, or how many of macs these parameters leave, and how many are really made: see
+       lsnn_net_macs_now                                                      */
+    lsnn_status (*macs_now)(lsnn_ctx *cx, const struct lsnn_layer_plan *p,
+                            const lsnn_real *const *param, double now[2]);
 } lsnn_layer_plan;
 typedef struct lsnn_call {           /* what forward and backward work on     */
     const lsnn_layer_plan *plan;
@@ -1602,7 +1640,8 @@ typedef struct lsnn_build_desc {
 } lsnn_build_desc;
 LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d);
 /* A line a layer: shape, parameters, multiply-adds, connections (what its units read + their
-   biases, "by" how many weights + biases: shared ones count each time), how it is run. */
+   biases, "by" how many weights + biases: shared ones count each time), how it is run, and
+   what lsnn_net_macs_now counts where it differs.                            */
 LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out);
 /* What each layer has cost since the net was built with `profile`: milliseconds a batch,
    share, operations (a multiply-add is two) and GFLOPS, forward and backward. ESTATE if it
@@ -1610,6 +1649,12 @@ LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out);
 LSNN_API lsnn_status lsnn_net_profile(const lsnn_net *net, FILE *out);
 LSNN_API size_t lsnn_net_params(const lsnn_net *net);   /* how many numbers   */
 LSNN_API double lsnn_net_macs(const lsnn_net *net);     /* multiply-adds an image */
+/* The same where parameters decide how much is computed, as they are now. learned: target2d's
+   regions times all taps of a kernel, as TKN counts. computed: those that are made, in blocks of
+   images; taps in the padding are not, and regions of nearly the whole map cost as much as it
+   does. Of every other layer both are what lsnn_net_macs counts. NULL: not wanted. ESTATE: the
+   net is not built.                                                          */
+LSNN_API lsnn_status lsnn_net_macs_now(lsnn_net *net, double *learned, double *computed);
 LSNN_API lsnn_shape lsnn_net_shape(const lsnn_net *net, int node);
 LSNN_API int lsnn_net_node(const lsnn_net *net, const char *name);  /* -1: none */
 LSNN_API int lsnn_net_output(const lsnn_net *net);      /* what lsnn_predict returns:
@@ -3137,10 +3182,15 @@ static lsnn_status lsnni_sizes3(lsnn_ctx *cx, const char *who, int a, int b, int
 #define LSNNI_BODY
 
 /* Nothing is hot here but what calls the kernels: O1 is as fast and halves the time to
-   compile.                                                                   */
+   compile. gcc 12 for 32-bit ARM loses the upper half of a constant at O1 where an if
+   becomes a conditional move (the check sums of .npz and PNG files were wrong).  */
 #ifdef LSNNI_CALM
 #  pragma GCC push_options
-#  pragma GCC optimize("O1")
+#  ifdef __arm__
+#    pragma GCC optimize("O1", "no-if-conversion")
+#  else
+#    pragma GCC optimize("O1")
+#  endif
 #endif
 
 /* A naive build leaves the fast paths where they are, and unused.            */
@@ -3178,7 +3228,7 @@ typedef struct lsnni_tile {
 } lsnni_tile;
 
 /* A part of dw in blocks of images: dw[m*dw_row + t] += the sum over blocks n, pixels e and
-   lanes of dy[e*dy_step + n] x[n*x_step + m*row + at[e] + t], where e, n, t and at count
+   lanes of dy[n*dy_step + e] x[n*x_step + m*row + at[e] + t], where e, n, t and at count
    vectors: 1 to LSNNI_TAPS_WIDE taps t, side by side; 1 or 2 rows m of them (or the same row of
    as many maps), of up to 3 taps also 3.                                      */
 enum { LSNNI_TAPS_WIDE = 5 };
@@ -3218,7 +3268,7 @@ typedef struct lsnni_block {
    axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].
    weave: the vector at x + i*xs to y + i*ys.
    norm_forward: y = a (x - center) + b.
-   norm_backward: dx = a dy + b (x - center) istd + c.  dsc, dsc_back: see >>dsc. */
+   norm_backward: dx = a dy + b (x - center) istd + c.  dsc...: see >>dsc. */
 #define LSNNI_KERNELS(X)                                                                      \
     X(void, tile, (const lsnni_tile *t))                                                      \
     X(void, few, (const lsnni_tile *t))                                                       \
@@ -3268,6 +3318,7 @@ typedef struct lsnni_block {
         double b, size_t n))                                                                  \
     X(void, norm_backward, (lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x,           \
         double center, double istd, double a, double b, double c, size_t n, int add))         \
+    X(void, dsc_bounds, (lsnn_real *w, double least, size_t n))                               \
     X(void, dsc, (lsnn_real *sum, const lsnn_real *w, lsnn_real o, size_t n))                 \
     X(void, dsc_back, (lsnn_real *step, lsnn_real *up, const lsnn_real *w,                    \
         const lsnn_real *wanted, lsnn_real o, double least, int silent, size_t n))            \
@@ -6291,8 +6342,8 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
 #define LSNNI_CONV2D_FUSES LSNN_MAX2_AFTER
 /* Three ways, as the arrays lie: blocks of images (>>lanes) run fastest; plain arrays go
    along rows (>>convolve); a few plain images under a 1 x 1 window are a product of matrices
-   each (>>gemm). A group of an image is to them an image of C/G channels. pool.on: the maps, of even sides, go through a max pooling of 2 x 2 to y
-   and pool.where on the way.                                                 */
+   each (>>gemm). A group of an image is to them an image of C/G channels. pool.on: the maps,
+   of even sides, go through a max pooling of 2 x 2 to y and pool.where on the way. */
 static lsnn_status lsnni_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                         const lsnn_real *w, const lsnn_real *b,
                                         const lsnn_window *s, const lsnni_pooled *pool)
@@ -7285,821 +7336,6 @@ static void lsnni_attention_back(const lsnni_kernels *kv, double *dt, lsnn_real 
         for (int i = 0; i < 5; i++) dt[i] += (double)g[p] * slope[i];
     }
 }
-/* ---- >>target2d -----------------------------------------------------------------
-   A convolution and its window in one layer: TKN's target layer (Kashyap, Vedantam and
-   Choudhury, "Targeted Kernel Networks", Eq. 15 to 17). Kernel k computes only in its region
-   R_k, a set of output pixels p, reads its true neighbours outside of it, and is 0 elsewhere.
-   y[n,k,p]    = U_k(p) z[n,k,p]  in R_k, else 0       z = b[k] + sum_ct w[k,c,t] x[n,c,p + t]
-   dz[n,k,p]   = U_k(p) dy[n,k,p] in R_k, else 0       U_k(i, j) = fy[k,i] fx[k,j]
-   dx, dw, db  : a convolution's, of dz
-   dL/dlog fy[k,i] = sum_j S[k,i,j], of fx likewise    S[k,p] = sum_n dy[n,k,p] y[n,k,p]
-   x N,C,H,W  w K,C,kh,kw  b K  y N,K,OH,OW            p + t: oy*sh + r - pt, ox*sw + s - pl
-   S needs no z from before the window and no division by U, and y may have gone through a relu
-   in place: dy is 0 where the relu's y is.
-   C*kh*kw multiply-adds a pixel of a region forward, twice that backward.     */
-
-/* ---- What regions come to: a plan, int32_t numbers that lsnn_target2d_plan writes.
-   Places are the pixels of all regions, kernel by kernel; a kernel's are in runs of columns
-   that meet the same taps, and by rows within a run.                          */
-enum { LSNNI_REGION_LISTS = 9 };
-typedef struct lsnni_regions {
-    const lsnn_window *s;
-    const lsnn_target *t;
-    int32_t *head;                   /* how many places; 1: regions so large that to compute */
-                                     /*   everything is faster                */
-    int32_t *start;                  /* K + 1: a kernel's first place         */
-    int32_t *box;                    /* K x 4: its rows [0, 1), columns [2, 3) */
-    int32_t *first_run, *run;        /* K + 1; runs x 4: first place, how many, first tap, taps */
-    int32_t *place;                  /* K x OH x OW: a pixel's place, or -1   */
-    int32_t *pixel, *at;             /* a place's pixel, and where in x its first tap lies */
-    int32_t *first_kernel, *kernel;  /* OH*OW + 1; a pixel's kernels          */
-} lsnni_regions;
-
-static void lsnni_regions_sizes(size_t size[LSNNI_REGION_LISTS], const lsnn_window *s)
-{
-    size_t k = (size_t)s->k, area = lsnni_area(s->oh, s->ow), all = lsnni_times(k, area);
-    size[0] = k + 1;
-    size[1] = 4 * k;
-    size[2] = k + 1;
-    size[3] = lsnni_times(4 * k, (size_t)s->ow);
-    size[4] = size[5] = size[6] = all;
-    size[7] = area + 1;
-    size[8] = all;
-}
-
-LSNN_API size_t lsnn_target2d_room(const lsnn_window *s)
-{
-    size_t size[LSNNI_REGION_LISTS], room = 2;
-    lsnni_regions_sizes(size, s);
-    for (int i = 0; i < LSNNI_REGION_LISTS; i++) room = lsnni_plus(room, size[i]);
-    return room;
-}
-
-static void lsnni_regions_of(lsnni_regions *r, int32_t *plan, const lsnn_window *s)
-{
-    size_t size[LSNNI_REGION_LISTS];
-    int32_t *list[LSNNI_REGION_LISTS], *at = plan + 2;
-    lsnni_regions_sizes(size, s);
-    for (int i = 0; i < LSNNI_REGION_LISTS; at += size[i++]) list[i] = at;
-    r->s = s;
-    r->t = NULL;
-    r->head = plan;
-    r->start = list[0];
-    r->box = list[1];
-    r->first_run = list[2];
-    r->run = list[3];
-    r->place = list[4];
-    r->pixel = list[5];
-    r->at = list[6];
-    r->first_kernel = list[7];
-    r->kernel = list[8];
-}
-
-static lsnn_status lsnni_target_check(lsnn_ctx *cx, const lsnn_window *s)
-{
-    LSNNI_TRY(lsnni_window_check(cx, "target2d", s, 1));
-    LSNNI_TRY(lsnni_window_simple(cx, "target2d", s));
-    if ((double)s->k * s->oh * s->ow > INT32_MAX ||
-        (double)s->k * s->c * s->kernel_h * s->kernel_w > INT32_MAX)
-        return lsnni_fail(cx, LSNN_ESHAPE, "target2d: %d kernels of %d x %d taps of %d maps, on "
-                          "%d x %d pixels, are over 2^31 numbers", s->k, s->kernel_h,
-                          s->kernel_w, s->c, s->oh, s->ow);
-    return LSNN_OK;
-}
-
-/* Kernel k's pixels in columns [j0, j1), which meet the same taps, from place `n` on. */
-static int lsnni_regions_run(lsnni_regions *r, const unsigned char *inside, int k, int n,
-                             int j0, int j1, const lsnni_reach *taps)
-{
-    const lsnn_window *s = r->s;
-    int32_t *box = r->box + 4 * k, *run = r->run + 4 * r->first_run[k + 1], first = n;
-    for (int i = 0; i < s->oh; i++)
-        for (int j = j0; j < j1; j++) {
-            size_t at = lsnni_at3(k, i, s->oh, j, s->ow);
-            r->place[at] = inside[at] ? n : -1;
-            if (!inside[at]) continue;
-            r->pixel[n] = i * s->ow + j;
-            r->at[n++] = (i * s->stride_h - s->pad_top) * s->w + j * s->stride_w - s->pad_left +
-                taps->first;
-            box[0] = LSNNI_MIN(box[0], i);
-            box[1] = LSNNI_MAX(box[1], i + 1);
-            box[2] = LSNNI_MIN(box[2], j);
-            box[3] = LSNNI_MAX(box[3], j + 1);
-        }
-    run[0] = first;
-    run[1] = n - first;
-    run[2] = taps->first;
-    run[3] = taps->count;
-    if (n > first) r->first_run[k + 1]++;
-    return n;
-}
-
-/* The pixels' lists of kernels, from the kernels' lists of pixels.             */
-static void lsnni_regions_kernels(lsnni_regions *r)
-{
-    const lsnn_window *s = r->s;
-    int area = s->oh * s->ow;
-    int32_t n = 0;
-    for (int p = 0; p < area; p++) {
-        r->first_kernel[p] = n;
-        for (int k = 0; k < s->k; k++)
-            if (r->place[lsnni_at2(k, p, area)] >= 0) r->kernel[n++] = k;
-    }
-    r->first_kernel[area] = n;
-}
-
-/* Pixel by pixel costs more than all at once from this share on.              */
-static int lsnni_regions_dense(const lsnni_regions *r)
-{
-    return r->head[0] > 0.95 * r->s->k * r->s->oh * r->s->ow;
-}
-
-LSNN_API lsnn_status lsnn_target2d_plan(lsnn_ctx *cx, int32_t *plan,
-                                        const unsigned char *inside, const lsnn_window *s)
-{
-    lsnni_regions r;
-    lsnni_side side[2];
-    int n = 0;
-    LSNNI_TRY(lsnni_target_check(cx, s));
-    lsnni_regions_of(&r, plan, s);
-    lsnni_sides(side, s);
-    r.first_run[0] = 0;
-    for (int k = 0; k < s->k; k++) {
-        int32_t *box = r.box + 4 * k;
-        box[0] = s->oh; box[1] = 0; box[2] = s->ow; box[3] = 0;
-        r.start[k] = n;
-        r.first_run[k + 1] = r.first_run[k];
-        for (int j = 0, end; j < s->ow; j = end) {
-            lsnni_reach taps = lsnni_reach_of(&side[1], LSNNI_FORWARD, j), next;
-            for (end = j + 1; end < s->ow; end++) {
-                next = lsnni_reach_of(&side[1], LSNNI_FORWARD, end);
-                if (next.first != taps.first || next.count != taps.count) break;
-            }
-            n = lsnni_regions_run(&r, inside, k, n, j, end, &taps);
-        }
-    }
-    r.start[s->k] = n;
-    r.head[0] = n;
-    r.head[1] = lsnni_regions_dense(&r);
-    lsnni_regions_kernels(&r);
-    return LSNN_OK;
-}
-
-/* U_k at a pixel.                                                             */
-static lsnn_real lsnni_target_u(const lsnni_regions *r, int k, int pixel)
-{
-    const lsnn_window *s = r->s;
-    return r->t->fy[lsnni_at2(k, pixel / s->ow, s->oh)] *
-           r->t->fx[lsnni_at2(k, pixel % s->ow, s->ow)];
-}
-
-/* ---- The naive pair: the convolution's loops, where there is a place.         */
-#ifdef LSNN_NAIVE
-LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
-                                           const lsnn_real *w, const lsnn_real *b,
-                                           const lsnn_target *t, const lsnn_window *s)
-{
-    lsnni_regions r;
-    int area = s->oh * s->ow;
-    LSNNI_TRY(lsnni_target_check(cx, s));
-    if (cx->rehearsal_) return LSNN_OK;
-    lsnni_regions_of(&r, t->plan, s);
-    r.t = t;
-    for (int n = 0; n < s->n; n++)
-    for (int k = 0; k < s->k; k++)
-    for (int p = 0; p < area; p++) {
-        double z = b ? (double)b[k] : 0;
-        if (r.place[lsnni_at2(k, p, area)] < 0) continue;
-        for (int c = 0; c < s->c; c++)
-        for (int u = 0; u < s->kernel_h; u++)
-        for (int v = 0; v < s->kernel_w; v++) {
-            int row = p / s->ow * s->stride_h - s->pad_top + u;
-            int col = p % s->ow * s->stride_w - s->pad_left + v;
-            if (!lsnni_inside(s, row, col)) continue;
-            z += (double)x[lsnni_at4(n, c, s->c, row, s->h, col, s->w)]
-               * (double)w[lsnni_at4(k, c, s->c, u, s->kernel_h, v, s->kernel_w)];
-        }
-        y[lsnni_at3(n, k, s->k, p, area)] = lsnni_target_u(&r, k, p) * LSNNI_R(z);
-    }
-    return LSNN_OK;
-}
-
-LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
-                                            lsnn_real *db, lsnn_real *gy, lsnn_real *gx,
-                                            lsnn_real *room, const lsnn_real *dy,
-                                            const lsnn_real *y, const lsnn_real *x,
-                                            const lsnn_real *w, const lsnn_target *t,
-                                            const lsnn_window *s, int add)
-{
-    lsnni_regions r;
-    int area = s->oh * s->ow;
-    LSNNI_TRY(lsnni_target_check(cx, s));
-    if (cx->rehearsal_) return LSNN_OK;
-    lsnni_regions_of(&r, t->plan, s);
-    r.t = t;
-    lsnni_clear(gy, lsnni_area(s->k, s->oh), 0);
-    lsnni_clear(gx, lsnni_area(s->k, s->ow), 0);
-    for (int n = 0; n < s->n; n++)
-    for (int k = 0; k < s->k; k++)
-    for (int p = 0; p < area; p++) {
-        size_t at = lsnni_at3(n, k, s->k, p, area);
-        int here = r.place[lsnni_at2(k, p, area)] >= 0;
-        room[at] = here ? lsnni_target_u(&r, k, p) * dy[at] : 0;
-        if (here && gy) gy[lsnni_at2(k, p / s->ow, s->oh)] += dy[at] * y[at];
-        if (here && gx) gx[lsnni_at2(k, p % s->ow, s->ow)] += dy[at] * y[at];
-    }
-    return lsnn_conv2d_backward(cx, dx, dw, db, room, x, w, s, add);
-}
-
-#else /* ---- The fast pair ---------------------------------------------------------------
-   In blocks of images a region costs its pixels and no more: a tile's vectors are one pixel of
-   neighbouring blocks, its rows the kernels, whichever, that compute there. What is left of the
-   rows, under 4, goes by tiles of fewer rows and more vectors. Plain arrays, and regions that
-   are nearly everything, take the whole convolution, times U or 0.
-   Bound by arithmetic. Of the whole convolution's speed, a multiply-add: see RESULTS.md. */
-static void lsnni_regions_scale(const lsnni_regions *r, lsnn_real *scale, int k, int rows,
-                                const int32_t *pixel, int vectors)
-{
-    int area = r->s->oh * r->s->ow;
-    for (int i = 0; i < rows; i++)
-        for (int v = 0; v < vectors; v++)
-            scale[LSNNI_MAX_VECTORS * i + v] = r->place[lsnni_at2(k + i, pixel[v], area)] < 0
-                ? 0 : lsnni_target_u(r, k + i, pixel[v]);
-}
-
-#ifndef LSNNI_TARGET_LIST
-#define LSNNI_TARGET_LIST 64
-#endif
-#ifndef LSNNI_TARGET_CHUNK
-#define LSNNI_TARGET_CHUNK 128
-#endif
-enum { LSNNI_TARGET_TASKS = 32,      /* about: of pixels                       */
-       LSNNI_TARGET_BLOCKS = 8,      /* of a task, at most                     */
-       LSNNI_TARGET_NEAREST = 6000,  /* numbers in the first-level cache       */
-       LSNNI_TARGET_PACK = 1 << 15 };    /* numbers of x that a task works on   */
-typedef struct lsnni_target {
-    lsnni_regions r;
-    lsnni_lanes g;                   /* groups of pixels and their taps       */
-    const lsnn_real *x, *w, *b, *dy, *y_read;
-    lsnn_real *y, *dx, *dz, *dw, *db, *gy, *gx;
-    int blocks, per_task, ranges, add;
-    int wide, parts, columns, some;  /* forward: pixels of a task, tasks a row, columns of x, */
-                                     /*   blocks                               */
-    size_t packed;                   /*   numbers that they read              */
-    int32_t *tap;                    /*   as g's kb, of what is packed        */
-    lsnni_kinds kinds[2];            /* TO_X                                  */
-    lsnni_reach *rows;               /* TO_W, of each kernel row              */
-    int32_t *room;                   /* a worker's tables: of w, of dz        */
-    lsnn_real *numbers;              /* a worker's U and S of a region, or part of x */
-    lsnn_real *turned;               /* w as K, taps, C                       */
-} lsnni_target;
-
-/* How many of `left` rows the next tile takes.                                */
-static int lsnni_target_rows(const lsnni_kernels *kv, int left)
-{
-    return left >= kv->rows ? kv->rows : left >= 4 ? 4 : left;
-}
-
-/* A tile's rows for the same place of all blocks: b and t->c are the first block's. */
-static void lsnni_target_tiles(const lsnni_kernels *kv, lsnni_tile *t, const lsnn_real *b,
-                               int blocks)
-{
-    int n = 0;
-    for (; t->rows < LSNNI_MIN(kv->rows, 5) && blocks - n >= 4; n += t->vectors) {
-        t->vectors = t->rows == 1 && blocks - n >= 8 ? 8 : 4;
-        t->b[0] = b + n * t->step;
-        t->at[0] = n * t->c_step;
-        for (int m = 0; m < t->rows; m++)
-            for (int v = 0; v < t->vectors; v++)
-                LSNNI_FETCH_TO_WRITE(t->c[m] + t->at[0] + v * t->c_step);
-        kv->few(t);
-    }
-    for (; n < blocks; n += t->vectors) {
-        t->vectors = lsnni_vectors(blocks - n);
-        for (int v = 0; v < t->vectors; v++) {
-            t->b[v] = b + (n + v) * t->step;
-            t->at[v] = (n + v) * t->c_step;
-            for (int m = 0; m < t->rows; m++) LSNNI_FETCH_TO_WRITE(t->c[m] + t->at[v]);
-        }
-        kv->tile(t);
-    }
-}
-
-/* The strides of a tile over blocks: of what it reads, of its target.          */
-static void lsnni_target_steps(lsnni_tile *t, int lanes, size_t target)
-{
-    t->step = lanes;
-    t->c_step = (ptrdiff_t)target * lanes;
-    for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t->lanes[v] = lanes;
-}
-
-/* ---- Forward: a few pixels of a row a task, and a few blocks. What they read of some maps of
-   x is brought together, all blocks side by side: where it lies, the same pixel of other maps
-   and blocks may well be in the same few lines of a cache.                    */
-static void lsnni_target_pack(const lsnni_target *p, lsnn_real *to, int i, int column, int n0,
-                              int blocks, int c0, int maps)
-{
-    const lsnn_window *s = p->r.s;
-    const lsnni_reach *row = &p->g.kinds[0].reach[i];
-    size_t lanes = (size_t)p->g.kv->lanes, pixel = lanes * (size_t)p->some;
-    int columns = LSNNI_MIN(p->columns, s->w - column);
-    for (int c = 0; c < maps; c++)
-        for (int u = 0; u < row->count; u++)
-            for (int n = 0; n < blocks; n++)
-                p->g.kv->weave(to + lsnni_area(c * s->kernel_h + u, p->columns) * pixel +
-                               (size_t)n * lanes, pixel,
-                               p->x + lsnni_at4(n0 + n, c0 + c, s->c, row->at + u, s->h, column,
-                                                s->w) * lanes, lanes, (size_t)columns);
-}
-
-/* One pixel of y from maps [c0, c0 + chunk), which x holds from where its taps begin. */
-static void lsnni_target_pixel(const lsnni_target *p, lsnni_tile *t, int pixel, int c0,
-                               const lsnn_real *x, int n0, int blocks)
-{
-    const lsnni_regions *r = &p->r;
-    const lsnn_window *s = r->s;
-    const int32_t *k = r->kernel + r->first_kernel[pixel];
-    const int32_t *end = r->kernel + r->first_kernel[pixel + 1];
-    const lsnni_kinds *rows = &p->g.kinds[0], *columns = &p->g.kinds[1];
-    const lsnni_group *g = p->g.group + rows->kind[pixel / s->ow] * columns->kinds +
-        columns->kind[pixel % s->ow];
-    int last = c0 + p->g.chunk >= s->c;
-    size_t lanes = (size_t)p->g.kv->lanes, area = lsnni_area(s->oh, s->ow);
-    lsnn_real bias[LSNNI_MAX_ROWS], scale[LSNNI_MAX_ROWS * LSNNI_MAX_VECTORS];
-    t->ka = g->ka;
-    t->kb = p->tap + (g->kb - p->g.group->kb);
-    t->k = g->taps * (last ? s->c - c0 : p->g.chunk);
-    t->add = c0 > 0;
-    t->bias = last && p->b ? bias : NULL;
-    t->scale = last ? scale : NULL;
-    for (; k < end; k += t->rows) {
-        t->rows = lsnni_target_rows(p->g.kv, (int)(end - k));
-        for (int m = 0; m < p->g.kv->rows; m++) {
-            int kernel = k[LSNNI_MIN(m, t->rows - 1)];
-            t->a[m] = p->w + lsnni_at2(kernel, c0, s->c) * p->g.taps;
-            t->c[m] = p->y + ((lsnni_area(n0, s->k) + (size_t)kernel) * area + (size_t)pixel) *
-                lanes;
-            bias[m] = p->b ? p->b[kernel] : 0;
-            for (int v = 0; v < LSNNI_MAX_VECTORS && last; v++)
-                scale[LSNNI_MAX_VECTORS * m + v] = lsnni_target_u(r, kernel, pixel);
-        }
-        lsnni_target_tiles(p->g.kv, t, x, blocks);
-    }
-}
-
-static void lsnni_target_task(void *user, int task, int worker)
-{
-    const lsnni_target *p = (const lsnni_target *)user;
-    const lsnni_regions *r = &p->r;
-    const lsnn_window *s = r->s;
-    const lsnni_reach *reach = p->g.kinds[1].reach;
-    int j0 = task % p->parts * p->wide, j1 = LSNNI_MIN(j0 + p->wide, s->ow);
-    int i = task / p->parts % s->oh, n0 = task / p->parts / s->oh * p->some;
-    int blocks = LSNNI_MIN(p->some, p->blocks - n0), column = s->w, pixel = i * s->ow;
-    size_t lanes = (size_t)p->g.kv->lanes;
-    lsnn_real *x = p->numbers + (size_t)worker * p->packed;
-    lsnni_tile t;
-    for (; j0 < j1 && r->first_kernel[pixel + j0] == r->first_kernel[pixel + j0 + 1]; j0++) { }
-    for (int j = j0; j < j1; j++)
-        if (reach[j].count) column = LSNNI_MIN(column, reach[j].at);
-    lsnni_target_steps(&t, (int)lanes, lsnni_area(s->k, s->oh * s->ow));
-    for (int c = 0; j0 < j1 && c < s->c; c += p->g.chunk) {
-        lsnni_target_pack(p, x, i, column, n0, blocks, c, LSNNI_MIN(p->g.chunk, s->c - c));
-        for (int j = j0; j < j1; j++)
-            lsnni_target_pixel(p, &t, pixel + j, c, reach[j].count ? x +
-                               (size_t)(reach[j].at - column) * (size_t)p->some * lanes : x, n0,
-                               blocks);
-    }
-}
-
-/* The tables of what is packed.                                               */
-static void lsnni_target_taps(const lsnni_target *p)
-{
-    const lsnni_kinds *rows = &p->g.kinds[0], *columns = &p->g.kinds[1];
-    int32_t *tap = p->tap, step = p->some * p->g.kv->lanes;
-    for (const lsnni_group *g = p->g.group; g < p->g.group + p->g.groups; g++) {
-        int high = rows->reach[rows->example[g->row]].count;
-        int wide = columns->reach[columns->example[g->column]].count;
-        for (int c = 0; c < p->g.chunk; c++)
-            for (int u = 0; u < high; u++)
-                for (int v = 0; v < wide; v++)
-                    *tap++ = ((c * p->r.s->kernel_h + u) * p->columns + v) * step;
-    }
-}
-
-static lsnn_status lsnni_target_blocks_forward(lsnn_ctx *cx, lsnni_target *p)
-{
-    const lsnn_window *s = p->r.s;
-    int chunk = LSNNI_MAX(1, LSNNI_TARGET_CHUNK / (s->kernel_h * s->kernel_w)), groups, most;
-    size_t table, room;
-    char *at;
-    chunk = LSNNI_MIN(s->c, chunk);
-    groups = lsnni_div_up(p->blocks, LSNNI_TARGET_BLOCKS);
-    p->some = lsnni_div_up(p->blocks, groups);
-    most = LSNNI_TARGET_PACK / (chunk * s->kernel_h * p->some * p->g.kv->lanes) - s->kernel_w;
-    most = LSNNI_MIN(LSNNI_MAX(most, 0) / s->stride_w + 1,
-                     LSNNI_MAX(2, lsnni_div_up(s->oh * s->ow, LSNNI_TARGET_TASKS)));
-    p->parts = lsnni_div_up(s->ow, LSNNI_MIN(most, s->ow));
-    p->wide = lsnni_div_up(s->ow, p->parts);
-    p->columns = (p->wide - 1) * s->stride_w + s->kernel_w;
-    p->packed = lsnni_area(chunk * s->kernel_h, p->columns) * lsnni_area(p->some, s->lanes);
-    room = lsnni_room(p->packed * (size_t)lsnn_ctx_threads(cx), sizeof *p->numbers);
-    LSNNI_TRY(lsnni_lanes_plan(cx, &p->g, s, LSNNI_FORWARD, chunk, 1, room, &table, &at));
-    p->tap = (int32_t *)lsnni_cut(&at, table, sizeof *p->tap);
-    p->numbers = (lsnn_real *)(void *)at;
-    lsnni_target_taps(p);
-    lsnn_parallel(cx, p->parts * s->oh * groups, lsnni_target_task, p);
-    return LSNN_OK;
-}
-
-static lsnn_status lsnni_target_init(lsnn_ctx *cx, lsnni_target *p, const lsnn_target *t,
-                                     const lsnn_window *s)
-{
-    memset(p, 0, sizeof *p);
-    LSNNI_TRY(lsnni_target_check(cx, s));
-    lsnni_regions_of(&p->r, t->plan, s);
-    p->r.t = t;
-    p->g.kv = lsnni_kernels_of(cx);
-    if (s->lanes < 2) return LSNN_OK;
-    LSNNI_TRY(lsnni_lanes_check(cx, "target2d", s));
-    p->blocks = s->n / s->lanes;
-    return LSNN_OK;
-}
-
-/* Plain arrays: each map of y (or dy to dz) times U, or 0 outside.             */
-static void lsnni_target_window(const lsnni_regions *r, lsnn_real *z, const lsnn_real *y,
-                                size_t images)
-{
-    size_t area = lsnni_area(r->s->oh, r->s->ow);
-    for (size_t map = 0; map < images * (size_t)r->s->k; map++, z += area, y += area) {
-        int k = (int)(map % (size_t)r->s->k);
-        for (size_t i = 0; i < area; i++)
-            z[i] = r->place[(size_t)k * area + i] < 0 ? 0
-                : y[i] * lsnni_target_u(r, k, (int)i);
-    }
-}
-
-/* A pixel of a block is a vector: of each lane, as of plain arrays.            */
-static void lsnni_target_window_lanes(const lsnni_regions *r, lsnn_real *z,
-                                      const lsnn_real *y, int blocks)
-{
-    size_t area = lsnni_area(r->s->oh, r->s->ow), lanes = (size_t)r->s->lanes;
-    for (int n = 0; n < blocks; n++)
-        for (int k = 0; k < r->s->k; k++)
-            for (size_t i = 0; i < area; i++, z += lanes, y += lanes) {
-                lsnn_real u = r->place[(size_t)k * area + i] < 0 ? 0
-                    : lsnni_target_u(r, k, (int)i);
-                for (size_t l = 0; l < lanes; l++) z[l] = u * y[l];
-            }
-}
-
-LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
-                                           const lsnn_real *w, const lsnn_real *b,
-                                           const lsnn_target *t, const lsnn_window *s)
-{
-    lsnni_target p;
-    LSNNI_TRY(lsnni_target_init(cx, &p, t, s));
-    p.x = p.g.x = x; p.w = p.g.w = w; p.b = p.g.bias = b; p.y = p.g.y = y;
-    if (!p.blocks) {
-        LSNNI_TRY(lsnn_conv2d_forward(cx, y, x, w, b, s));
-        if (!cx->rehearsal_) lsnni_target_window(&p.r, y, y, (size_t)s->n);
-        return LSNN_OK;
-    }
-    if (p.r.head[1] || cx->rehearsal_) {
-        p.g.regions = &p.r;
-        LSNNI_TRY(lsnni_lanes_run(cx, &p.g, s, LSNNI_FORWARD));
-        if (!cx->rehearsal_) return LSNN_OK;
-    }
-    return lsnni_target_blocks_forward(cx, &p);
-}
-
-/* ---- dz, db, and what fy and fx get: a kernel a task.                         */
-/* A worker's numbers: U and S of a region; or dx of a pixel, all maps and images. */
-static size_t lsnni_target_numbers(const lsnn_window *s)
-{
-    return LSNNI_MAX(2 * lsnni_area(s->oh, s->ow), lsnni_area(s->c, s->n));
-}
-
-static void lsnni_target_behind_task(void *user, int k, int worker)
-{
-    const lsnni_target *p = (const lsnni_target *)user;
-    const lsnni_regions *r = &p->r;
-    const lsnn_window *s = r->s;
-    size_t area = lsnni_area(s->oh, s->ow), lanes = (size_t)s->lanes;
-    int first = r->start[k], count = r->start[k + 1] - first;
-    lsnn_real *u = p->numbers + lsnni_target_numbers(s) * (size_t)worker;
-    lsnni_behind g;
-    double sum;
-    for (int e = 0; e < count; e++) u[e] = lsnni_target_u(r, k, r->pixel[first + e]);
-    g.dz = p->dz + lsnni_area(first, s->n);
-    g.s = u + area;
-    g.dy = p->dy + (size_t)k * area * lanes;
-    g.y = p->y_read + (size_t)k * area * lanes;
-    g.u = u;
-    g.pixel = r->pixel + first;
-    g.step = (ptrdiff_t)(lsnni_area(s->k, 1) * area * lanes);
-    g.count = count;
-    g.blocks = p->blocks;
-    sum = p->g.kv->behind(&g);
-    if (p->db) p->db[k] += LSNNI_R(sum);
-    if (!p->gy) return;
-    for (int e = 0; e < count; e++) {
-        int pixel = r->pixel[first + e];
-        p->gy[lsnni_at2(k, pixel / s->ow, s->oh)] += g.s[e];
-        p->gx[lsnni_at2(k, pixel % s->ow, s->ow)] += g.s[e];
-    }
-}
-
-/* ---- dx: a pixel of x meets the places that read it, one list for all its maps. */
-typedef struct lsnni_target_list {
-    int32_t *ka, *kb;                /* places in w turned, in dz             */
-    int count, done;                 /* done: the sums hold something         */
-    lsnn_real *sum;                  /* C x blocks vectors                    */
-} lsnni_target_list;
-
-/* A pixel's sums over the list, all maps and blocks.                           */
-static void lsnni_target_flush(const lsnni_target *p, lsnni_tile *t, lsnni_target_list *list)
-{
-    const lsnn_window *s = p->r.s;
-    if (!list->count && list->done) return;
-    t->ka = list->ka;
-    t->kb = list->kb;
-    t->k = list->count;
-    t->add = list->done;
-    for (int c = 0; c < s->c; c += t->rows) {
-        t->rows = lsnni_target_rows(p->g.kv, s->c - c);
-        for (int m = 0; m < p->g.kv->rows; m++) {
-            size_t row = (size_t)(c + LSNNI_MIN(m, t->rows - 1));
-            t->a[m] = p->turned + row;
-            t->c[m] = list->sum + row * (size_t)s->n;
-        }
-        lsnni_target_tiles(p->g.kv, t, p->dz, p->blocks);
-    }
-    list->done = 1;
-    list->count = 0;
-}
-
-/* The places of kernel k that read a pixel of x in these rows and columns.     */
-static void lsnni_target_meet(const lsnni_target *p, lsnni_target_list *list, int k,
-                              const lsnni_reach *row, const lsnni_reach *column)
-{
-    const lsnni_regions *r = &p->r;
-    const lsnn_window *s = r->s;
-    const int32_t *box = r->box + 4 * k;
-    int i1 = LSNNI_MIN(box[1], row->at + row->count);
-    int j1 = LSNNI_MIN(box[3], column->at + column->count);
-    for (int i = LSNNI_MAX(box[0], row->at); i < i1; i++)
-        for (int j = LSNNI_MAX(box[2], column->at); j < j1; j++) {
-            int32_t place = r->place[lsnni_at3(k, i, s->oh, j, s->ow)];
-            int u = row->first - (i - row->at) * s->stride_h;
-            int v = column->first - (j - column->at) * s->stride_w;
-            if (place < 0) continue;
-            list->ka[list->count] = ((k * s->kernel_h + u) * s->kernel_w + v) * s->c;
-            list->kb[list->count++] = place * s->n;
-        }
-}
-
-static void lsnni_target_turn_task(void *user, int k, int worker)
-{
-    const lsnni_target *p = (const lsnni_target *)user;
-    const lsnn_window *s = p->r.s;
-    int taps = s->kernel_h * s->kernel_w;
-    size_t first = lsnni_at3(k, 0, s->c, 0, taps);
-    (void)worker;
-    p->g.kv->transpose(p->turned + first, (size_t)s->c, p->w + first, (size_t)taps, s->c, taps);
-}
-
-static void lsnni_target_dx_task(void *user, int task, int worker)
-{
-    const lsnni_target *p = (const lsnni_target *)user;
-    const lsnn_window *s = p->r.s;
-    int first = task * p->per_task, end = LSNNI_MIN(first + p->per_task, s->h * s->w);
-    int taps = s->kernel_h * s->kernel_w;
-    lsnni_target_list list;
-    lsnni_tile t;
-    list.ka = p->room + (size_t)worker * 2 * (size_t)(LSNNI_TARGET_LIST + taps);
-    list.kb = list.ka + LSNNI_TARGET_LIST + taps;
-    list.sum = p->numbers + (size_t)worker * lsnni_target_numbers(s);
-    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes, block = (size_t)s->c * map;
-    lsnni_target_steps(&t, s->lanes, 1);
-    t.bias = t.scale = NULL;
-    for (int q = first; q < end; q++) {
-        lsnn_real *dx = p->dx + (size_t)q * (size_t)s->lanes;
-        list.count = 0;
-        list.done = p->add;
-        for (int c = 0; c < s->c && p->add; c++)
-            p->g.kv->weave(list.sum + lsnni_area(c, s->n), (size_t)s->lanes,
-                           dx + (size_t)c * map, block, (size_t)p->blocks);
-        for (int k = 0; k < s->k; k++) {
-            lsnni_target_meet(p, &list, k, &p->kinds[0].reach[q / s->w],
-                              &p->kinds[1].reach[q % s->w]);
-            if (list.count >= LSNNI_TARGET_LIST) lsnni_target_flush(p, &t, &list);
-        }
-        lsnni_target_flush(p, &t, &list);
-        for (int c = 0; c < s->c; c++)
-            p->g.kv->weave(dx + (size_t)c * map, block, list.sum + lsnni_area(c, s->n),
-                           (size_t)s->lanes, (size_t)p->blocks);
-    }
-}
-
-/* ---- dw: for some maps and a range of kernels, a few rows of taps at a time.   */
-static int lsnni_target_maps(const lsnn_window *s) { return s->kernel_w > 3 ? 2 : 3; }
-
-/* The first of a run's places [e, end) in row i or later.                      */
-static int lsnni_place_from(const lsnni_regions *r, int e, int end, int i)
-{
-    if (e < end && r->pixel[end - 1] < i * r->s->ow) return end;
-    while (e < end && r->pixel[e] < i * r->s->ow) e++;
-    return e;
-}
-
-/* Kernel k, map c, blocks from n0 on, `rows` rows of taps from u on, places [e, end) of a
-   run.                                                                        */
-static void lsnni_target_dw_part(const lsnni_target *p, lsnni_correlation *g, int k, int c,
-                                 const int32_t *run, int n0, int u, int rows, int e, int end)
-{
-    const lsnn_window *s = p->r.s;
-    ptrdiff_t lanes = s->lanes, map = (ptrdiff_t)lsnni_area(s->h, s->w);
-    int pieces = lsnni_div_up(run[3], LSNNI_TAPS_WIDE);
-    if (e >= end) return;
-    g->rows = rows;
-    g->count = end - e;
-    g->at = p->r.at + e;
-    g->dy = p->dz + lsnni_area(e, s->n) + n0 * lanes;
-    for (int i = 0; i < pieces; i++) {
-        int v = run[3] * i / pieces;
-        g->taps = run[3] * (i + 1) / pieces - v;
-        g->x = p->x + n0 * g->x_step + (c * map + u * s->w + v) * lanes;
-        g->dw = p->dw + lsnni_at4(k, c, s->c, u, s->kernel_h, run[2] + v, s->kernel_w);
-        p->g.kv->correlate(g);
-    }
-}
-
-/* The same for all places of a run: those that all of the rows meet, and each row's others. */
-static void lsnni_target_dw_rows(const lsnni_target *p, lsnni_correlation *g, int k, int c,
-                                 const int32_t *run, int n0, int u, int rows)
-{
-    const lsnn_window *s = p->r.s;
-    int e[2], from[2], first = 0, last = s->oh;
-    for (int m = 0; m < rows; m++) {
-        first = LSNNI_MAX(first, p->rows[u + m].first);
-        last = LSNNI_MIN(last, p->rows[u + m].first + p->rows[u + m].count);
-    }
-    g->row = s->w * s->lanes;
-    g->dw_row = s->kernel_w;
-    e[0] = lsnni_place_from(&p->r, run[0], run[0] + run[1], first);
-    e[1] = lsnni_place_from(&p->r, e[0], run[0] + run[1], last);
-    lsnni_target_dw_part(p, g, k, c, run, n0, u, rows, e[0], e[1]);
-    for (int m = 0; m < rows && (e[0] > run[0] || e[1] < run[0] + run[1]); m++) {
-        const lsnni_reach *own = &p->rows[u + m];
-        from[0] = lsnni_place_from(&p->r, run[0], e[0], own->first);
-        from[1] = lsnni_place_from(&p->r, e[1], run[0] + run[1], own->first + own->count);
-        if (!own->count) continue;
-        lsnni_target_dw_part(p, g, k, c, run, n0, u + m, 1, from[0], e[0]);
-        lsnni_target_dw_part(p, g, k, c, run, n0, u + m, 1, e[1], from[1]);
-    }
-}
-
-/* Kernel k, maps [c0, c1), blocks from n0 on, one run. A row that is left over goes by maps. */
-static void lsnni_target_dw_run(const lsnni_target *p, lsnni_correlation *g, int k, int c0,
-                                int c1, const int32_t *run, int n0)
-{
-    const lsnn_window *s = p->r.s;
-    int most = lsnni_target_maps(s), left = s->kernel_h % most, e, end;
-    int u = s->kernel_h - (left == 1);
-    for (int c = c0; c < c1; c++)
-        for (int i = 0; i < u; i += most)
-            lsnni_target_dw_rows(p, g, k, c, run, n0, i, LSNNI_MIN(most, u - i));
-    if (left != 1) return;
-    e = lsnni_place_from(&p->r, run[0], run[0] + run[1], p->rows[u].first);
-    end = lsnni_place_from(&p->r, e, run[0] + run[1], p->rows[u].first + p->rows[u].count);
-    g->row = (ptrdiff_t)lsnni_area(s->h, s->w) * s->lanes;
-    g->dw_row = s->kernel_h * s->kernel_w;
-    lsnni_target_dw_part(p, g, k, c0, run, n0, u, c1 - c0, e, end);
-}
-
-/* A run, as many blocks at once as let what it reads stay in the first-level cache. */
-static void lsnni_target_dw_blocks(const lsnni_target *p, lsnni_correlation *g, int k, int c0,
-                                   int c1, const int32_t *run, int n0, int n1)
-{
-    const lsnn_window *s = p->r.s;
-    int most = LSNNI_MAX(1, LSNNI_TARGET_NEAREST / (3 * LSNNI_MAX(1, run[1]) * s->lanes));
-    int parts = lsnni_div_up(n1 - n0, most);
-    for (int i = 0; i < parts; i++) {
-        int n = n0 + (n1 - n0) * i / parts;
-        g->blocks = n0 + (n1 - n0) * (i + 1) / parts - n;
-        lsnni_target_dw_run(p, g, k, c0, c1, run, n);
-    }
-}
-
-static void lsnni_target_dw_task(void *user, int task, int worker)
-{
-    const lsnni_target *p = (const lsnni_target *)user;
-    const lsnni_regions *r = &p->r;
-    const lsnn_window *s = r->s;
-    int maps = lsnni_target_maps(s), c = task / p->ranges * maps, range = task % p->ranges;
-    lsnni_correlation g;
-    (void)worker;
-    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes;
-    int most = LSNNI_MAX(1, (int)(LSNNI_TARGET_PACK * 2 / ((size_t)maps * map)));
-    int parts = lsnni_div_up(p->blocks, most);
-    g.dy_step = p->blocks;
-    g.x_step = (ptrdiff_t)((size_t)s->c * map);
-    for (int j = 0; j < parts; j++)                      /* blocks that the cache can hold */
-        for (int k = s->k * range / p->ranges; k < s->k * (range + 1) / p->ranges; k++)
-            for (int i = r->first_run[k]; i < r->first_run[k + 1]; i++)
-                lsnni_target_dw_blocks(p, &g, k, c, LSNNI_MIN(c + maps, s->c), r->run + 4 * i,
-                                       p->blocks * j / parts, p->blocks * (j + 1) / parts);
-}
-
-/* Scratch memory, and the tables of rows and columns in it.                    */
-static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
-{
-    const lsnn_window *s = p->r.s;
-    size_t threads = (size_t)lsnn_ctx_threads(cx);
-    size_t tables = 2 * threads * (size_t)(LSNNI_TARGET_LIST + s->kernel_h * s->kernel_w);
-    size_t numbers = threads * lsnni_target_numbers(s), bytes;
-    size_t weights = p->dx ? lsnni_area(s->k, s->c) * lsnni_area(s->kernel_h, s->kernel_w) : 0;
-    lsnni_side side[2];
-    char *at;
-    bytes = lsnni_kinds_room(s->h) + lsnni_kinds_room(s->w);
-    bytes = lsnni_room_add(bytes, lsnni_room((size_t)s->kernel_h, sizeof *p->rows));
-    bytes = lsnni_room_add(bytes, lsnni_room(tables, sizeof *p->room));
-    bytes = lsnni_room_add(bytes, lsnni_room(numbers, sizeof *p->numbers));
-    bytes = lsnni_room_add(bytes, lsnni_room(weights, sizeof *p->turned));
-    at = (char *)lsnni_scratch(cx, bytes, 1);
-    if (!at) return LSNN_ENOMEM;
-    lsnni_sides(side, s);
-    lsnni_kinds_fill(&p->kinds[0], &at, &side[0], LSNNI_TO_X, s->h);
-    lsnni_kinds_fill(&p->kinds[1], &at, &side[1], LSNNI_TO_X, s->w);
-    p->rows = (lsnni_reach *)lsnni_cut(&at, (size_t)s->kernel_h, sizeof *p->rows);
-    p->room = (int32_t *)lsnni_cut(&at, tables, sizeof *p->room);
-    p->numbers = (lsnn_real *)lsnni_cut(&at, numbers, sizeof *p->numbers);
-    p->turned = (lsnn_real *)(void *)at;
-    for (int u = 0; u < s->kernel_h; u++) p->rows[u] = lsnni_reach_of(&side[0], LSNNI_TO_W, u);
-    return LSNN_OK;
-}
-
-static lsnn_status lsnni_target_blocks_backward(lsnn_ctx *cx, lsnni_target *p)
-{
-    const lsnn_window *s = p->r.s;
-    int parts = lsnni_div_up(s->c, lsnni_target_maps(s));
-    LSNNI_TRY(lsnni_target_room(cx, p));
-    lsnn_parallel(cx, s->k, lsnni_target_behind_task, p);
-    p->ranges = LSNNI_MIN(s->k, lsnni_div_up(LSNNI_TARGET_TASKS, parts));
-    if (p->dw) lsnn_parallel(cx, parts * p->ranges, lsnni_target_dw_task, p);
-    p->per_task = lsnni_div_up(s->h * s->w, LSNNI_TARGET_TASKS);
-    if (!p->dx) return LSNN_OK;
-    lsnn_parallel(cx, s->k, lsnni_target_turn_task, p);
-    lsnn_parallel(cx, lsnni_div_up(s->h * s->w, p->per_task), lsnni_target_dx_task, p);
-    return LSNN_OK;
-}
-
-/* S of all images and lanes, by rows and columns; for what is computed everywhere. */
-static void lsnni_target_sums(const lsnni_target *p, const lsnn_real *dy, const lsnn_real *y)
-{
-    const lsnni_regions *r = &p->r;
-    const lsnn_window *s = r->s;
-    size_t lanes = (size_t)LSNNI_MAX(1, s->lanes);
-    for (int n = 0; n < s->n / (int)lanes; n++)
-        for (int k = 0; k < s->k; k++)
-            for (int i = r->start[k]; i < r->start[k + 1]; i++) {
-                int pixel = r->pixel[i];
-                size_t at = lsnni_at3(n, k, s->k, pixel, s->oh * s->ow) * lanes;
-                lsnn_real sum = 0;
-                for (size_t l = 0; l < lanes; l++) sum += dy[at + l] * y[at + l];
-                p->gy[lsnni_at2(k, pixel / s->ow, s->oh)] += sum;
-                p->gx[lsnni_at2(k, pixel % s->ow, s->ow)] += sum;
-            }
-}
-
-LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
-                                            lsnn_real *db, lsnn_real *gy, lsnn_real *gx,
-                                            lsnn_real *room, const lsnn_real *dy,
-                                            const lsnn_real *y, const lsnn_real *x,
-                                            const lsnn_real *w, const lsnn_target *t,
-                                            const lsnn_window *s, int add)
-{
-    lsnni_target p;
-    LSNNI_TRY(lsnni_target_init(cx, &p, t, s));
-    if (!gy || !gx) gy = gx = NULL;
-    lsnni_clear(gy, lsnni_area(s->k, s->oh), 0);
-    lsnni_clear(gx, lsnni_area(s->k, s->ow), 0);
-    p.dx = dx; p.dw = dw; p.db = db; p.gy = gy; p.gx = gx; p.dz = room; p.add = add;
-    p.dy = dy; p.y_read = y; p.x = x; p.w = w;
-    if (p.blocks && (!p.r.head[1] || cx->rehearsal_)) {
-        LSNNI_TRY(lsnni_target_blocks_backward(cx, &p));
-        if (!cx->rehearsal_) return LSNN_OK;
-    }
-    if (!cx->rehearsal_) {
-        if (p.blocks) lsnni_target_window_lanes(&p.r, room, dy, p.blocks);
-        else lsnni_target_window(&p.r, room, dy, (size_t)s->n);
-        if (gy) lsnni_target_sums(&p, dy, y);
-    }
-    return lsnn_conv2d_backward(cx, dx, dw, db, room, x, w, s, add);
-}
-
-#endif /* LSNN_NAIVE */
 /* ---- >>smooth: LSNN's smoother ------------------------------------------------------
    y[n,k,p] = sum_l U[k,l,p] a[n,k,l,p] + b[k]                                (Eq. 1)
    First theta -> U and dL/dU -> dtheta, one map at a time; then U's use on a.
@@ -8936,6 +8172,1150 @@ LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
     x[1] = theta;
     return lsnn_layer(net, &lsnni_smooth_type, x, theta == LSNN_FREE ? 1 : 2, o);
 }
+/* ---- >>target2d -----------------------------------------------------------------
+   A convolution and its window in one layer: TKN's target layer (Chitta, "Targeted Kernel
+   Networks", Eq. 15 to 17). Kernel k computes only in its region
+   R_k, a set of output pixels p, reads its true neighbours outside of it, and is 0 elsewhere.
+   y[n,k,p]    = U_k(p) z[n,k,p]  in R_k, else 0       z = b[k] + sum_ct w[k,c,t] x[n,c,p + t]
+   dz[n,k,p]   = U_k(p) dy[n,k,p] in R_k, else 0       U_k(i, j) = fy[k,i] fx[k,j]
+   dx, dw, db  : a convolution's, of dz
+   dL/dlog fy[k,i] = sum_j S[k,i,j], of fx likewise    S[k,p] = sum_n dy[n,k,p] y[n,k,p]
+   x N,C,H,W  w K,C,kh,kw  b K  y N,K,OH,OW            p + t: oy*sh + r - pt, ox*sw + s - pl
+   S needs no z from before the window and no division by U, and y may have gone through a relu
+   in place: dy is 0 where the relu's y is.
+   C*kh*kw multiply-adds a pixel of a region forward, twice that backward.     */
+
+/* ---- What regions come to: a plan, int32_t numbers that lsnn_target2d_plan writes.
+   Places are the pixels of all regions, kernel by kernel; a kernel's are in runs of columns
+   that meet the same taps, and by rows within a run.                          */
+enum { LSNNI_REGION_LISTS = 9 };
+typedef struct lsnni_regions {
+    const lsnn_window *s;
+    const lsnn_target *t;
+    int32_t *head;                   /* how many places; 1: regions so large that to compute */
+                                     /*   everything is faster                */
+    int32_t *start;                  /* K + 1: a kernel's first place         */
+    int32_t *box;                    /* K x 4: its rows [0, 1), columns [2, 3) */
+    int32_t *first_run, *run;        /* K + 1; runs x 4: first place, how many, first tap, taps */
+    int32_t *place;                  /* K x OH x OW: a pixel's place, or -1   */
+    int32_t *pixel, *at;             /* a place's pixel, and where in x its first tap lies */
+    int32_t *first_kernel, *kernel;  /* OH*OW + 1; a pixel's kernels          */
+} lsnni_regions;
+
+static void lsnni_regions_sizes(size_t size[LSNNI_REGION_LISTS], const lsnn_window *s)
+{
+    size_t k = (size_t)s->k, area = lsnni_area(s->oh, s->ow), all = lsnni_times(k, area);
+    size[0] = k + 1;
+    size[1] = 4 * k;
+    size[2] = k + 1;
+    size[3] = lsnni_times(4 * k, (size_t)s->ow);
+    size[4] = size[5] = size[6] = all;
+    size[7] = area + 1;
+    size[8] = all;
+}
+
+LSNN_API size_t lsnn_target2d_room(const lsnn_window *s)
+{
+    size_t size[LSNNI_REGION_LISTS], room = 2;
+    lsnni_regions_sizes(size, s);
+    for (int i = 0; i < LSNNI_REGION_LISTS; i++) room = lsnni_plus(room, size[i]);
+    return room;
+}
+
+static void lsnni_regions_of(lsnni_regions *r, int32_t *plan, const lsnn_window *s)
+{
+    size_t size[LSNNI_REGION_LISTS];
+    int32_t *list[LSNNI_REGION_LISTS], *at = plan + 2;
+    lsnni_regions_sizes(size, s);
+    for (int i = 0; i < LSNNI_REGION_LISTS; at += size[i++]) list[i] = at;
+    r->s = s;
+    r->t = NULL;
+    r->head = plan;
+    r->start = list[0];
+    r->box = list[1];
+    r->first_run = list[2];
+    r->run = list[3];
+    r->place = list[4];
+    r->pixel = list[5];
+    r->at = list[6];
+    r->first_kernel = list[7];
+    r->kernel = list[8];
+}
+
+static lsnn_status lsnni_target_check(lsnn_ctx *cx, const lsnn_window *s)
+{
+    LSNNI_TRY(lsnni_window_check(cx, "target2d", s, 1));
+    LSNNI_TRY(lsnni_window_simple(cx, "target2d", s));
+    if ((double)s->k * s->oh * s->ow > INT32_MAX ||
+        (double)s->k * s->c * s->kernel_h * s->kernel_w > INT32_MAX)
+        return lsnni_fail(cx, LSNN_ESHAPE, "target2d: %d kernels of %d x %d taps of %d maps, on "
+                          "%d x %d pixels, are over 2^31 numbers", s->k, s->kernel_h,
+                          s->kernel_w, s->c, s->oh, s->ow);
+    return LSNN_OK;
+}
+
+/* Kernel k's pixels in columns [j0, j1), which meet the same taps, from place `n` on. */
+static int lsnni_regions_run(lsnni_regions *r, const unsigned char *inside, int k, int n,
+                             int j0, int j1, const lsnni_reach *taps)
+{
+    const lsnn_window *s = r->s;
+    int32_t *box = r->box + 4 * k, *run = r->run + 4 * r->first_run[k + 1], first = n;
+    for (int i = 0; i < s->oh; i++)
+        for (int j = j0; j < j1; j++) {
+            size_t at = lsnni_at3(k, i, s->oh, j, s->ow);
+            r->place[at] = inside[at] ? n : -1;
+            if (!inside[at]) continue;
+            r->pixel[n] = i * s->ow + j;
+            r->at[n++] = (i * s->stride_h - s->pad_top) * s->w + j * s->stride_w - s->pad_left +
+                taps->first;
+            box[0] = LSNNI_MIN(box[0], i);
+            box[1] = LSNNI_MAX(box[1], i + 1);
+            box[2] = LSNNI_MIN(box[2], j);
+            box[3] = LSNNI_MAX(box[3], j + 1);
+        }
+    run[0] = first;
+    run[1] = n - first;
+    run[2] = taps->first;
+    run[3] = taps->count;
+    if (n > first) r->first_run[k + 1]++;
+    return n;
+}
+
+/* The pixels' lists of kernels, from the kernels' lists of pixels.             */
+static void lsnni_regions_kernels(lsnni_regions *r)
+{
+    const lsnn_window *s = r->s;
+    int area = s->oh * s->ow;
+    int32_t n = 0;
+    for (int p = 0; p < area; p++) {
+        r->first_kernel[p] = n;
+        for (int k = 0; k < s->k; k++)
+            if (r->place[lsnni_at2(k, p, area)] >= 0) r->kernel[n++] = k;
+    }
+    r->first_kernel[area] = n;
+}
+
+/* Pixel by pixel costs more than all at once from this share on.              */
+static int lsnni_regions_dense(const lsnni_regions *r)
+{
+    return r->head[0] > 0.95 * r->s->k * r->s->oh * r->s->ow;
+}
+
+LSNN_API lsnn_status lsnn_target2d_plan(lsnn_ctx *cx, int32_t *plan,
+                                        const unsigned char *inside, const lsnn_window *s)
+{
+    lsnni_regions r;
+    lsnni_side side[2];
+    int n = 0;
+    LSNNI_TRY(lsnni_target_check(cx, s));
+    lsnni_regions_of(&r, plan, s);
+    lsnni_sides(side, s);
+    r.first_run[0] = 0;
+    for (int k = 0; k < s->k; k++) {
+        int32_t *box = r.box + 4 * k;
+        box[0] = s->oh; box[1] = 0; box[2] = s->ow; box[3] = 0;
+        r.start[k] = n;
+        r.first_run[k + 1] = r.first_run[k];
+        for (int j = 0, end; j < s->ow; j = end) {
+            lsnni_reach taps = lsnni_reach_of(&side[1], LSNNI_FORWARD, j), next;
+            for (end = j + 1; end < s->ow; end++) {
+                next = lsnni_reach_of(&side[1], LSNNI_FORWARD, end);
+                if (next.first != taps.first || next.count != taps.count) break;
+            }
+            n = lsnni_regions_run(&r, inside, k, n, j, end, &taps);
+        }
+    }
+    r.start[s->k] = n;
+    r.head[0] = n;
+    r.head[1] = lsnni_regions_dense(&r);
+    lsnni_regions_kernels(&r);
+    return LSNN_OK;
+}
+
+/* U_k at a pixel.                                                             */
+static lsnn_real lsnni_target_u(const lsnni_regions *r, int k, int pixel)
+{
+    const lsnn_window *s = r->s;
+    return r->t->fy[lsnni_at2(k, pixel / s->ow, s->oh)] *
+           r->t->fx[lsnni_at2(k, pixel % s->ow, s->ow)];
+}
+
+/* U of kernels k and so on at some pixels, 0 outside of their regions: for lsnni_tile. */
+static void lsnni_regions_scale(const lsnni_regions *r, lsnn_real *scale, int k, int rows,
+                                const int32_t *pixel, int vectors)
+{
+    int area = r->s->oh * r->s->ow;
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < vectors; v++)
+            scale[LSNNI_MAX_VECTORS * i + v] = r->place[lsnni_at2(k + i, pixel[v], area)] < 0
+                ? 0 : lsnni_target_u(r, k + i, pixel[v]);
+}
+/* ---- The naive pair: the convolution's loops, where there is a place.         */
+#ifdef LSNN_NAIVE
+LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_real *w, const lsnn_real *b,
+                                           const lsnn_target *t, const lsnn_window *s)
+{
+    lsnni_regions r;
+    int area = s->oh * s->ow;
+    LSNNI_TRY(lsnni_target_check(cx, s));
+    if (cx->rehearsal_) return LSNN_OK;
+    lsnni_regions_of(&r, t->plan, s);
+    r.t = t;
+    for (int n = 0; n < s->n; n++)
+    for (int k = 0; k < s->k; k++)
+    for (int p = 0; p < area; p++) {
+        double z = b ? (double)b[k] : 0;
+        if (r.place[lsnni_at2(k, p, area)] < 0) continue;
+        for (int c = 0; c < s->c; c++)
+        for (int u = 0; u < s->kernel_h; u++)
+        for (int v = 0; v < s->kernel_w; v++) {
+            size_t in, at = lsnni_at4(k, c, s->c, u, s->kernel_h, v, s->kernel_w);
+            if (lsnni_pixel(s, n, k, p / s->ow, p % s->ow, c, u, v, &in))
+                z += (double)x[in] * (double)w[at];
+        }
+        y[lsnni_at3(n, k, s->k, p, area)] = lsnni_target_u(&r, k, p) * LSNNI_R(z);
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                            lsnn_real *db, lsnn_real *gy, lsnn_real *gx,
+                                            lsnn_real *room, const lsnn_real *dy,
+                                            const lsnn_real *y, const lsnn_real *x,
+                                            const lsnn_real *w, const lsnn_target *t,
+                                            const lsnn_window *s, int add)
+{
+    lsnni_regions r;
+    int area = s->oh * s->ow;
+    LSNNI_TRY(lsnni_target_check(cx, s));
+    if (cx->rehearsal_) return LSNN_OK;
+    lsnni_regions_of(&r, t->plan, s);
+    r.t = t;
+    lsnni_clear(gy, lsnni_area(s->k, s->oh), 0);
+    lsnni_clear(gx, lsnni_area(s->k, s->ow), 0);
+    for (int n = 0; n < s->n; n++)
+    for (int k = 0; k < s->k; k++)
+    for (int p = 0; p < area; p++) {
+        size_t at = lsnni_at3(n, k, s->k, p, area);
+        int here = r.place[lsnni_at2(k, p, area)] >= 0;
+        room[at] = here ? lsnni_target_u(&r, k, p) * dy[at] : 0;
+        if (here && gy) gy[lsnni_at2(k, p / s->ow, s->oh)] += dy[at] * y[at];
+        if (here && gx) gx[lsnni_at2(k, p % s->ow, s->ow)] += dy[at] * y[at];
+    }
+    return lsnn_conv2d_backward(cx, dx, dw, db, room, x, w, s, add);
+}
+
+#else /* ---- The fast pair ---------------------------------------------------------------
+   In blocks of images a region costs its pixels and no more: a tile's vectors are one pixel of
+   neighbouring blocks, its rows the kernels, whichever, that compute there. What is left of the
+   rows, under 4, goes by tiles of fewer rows and more vectors. Plain arrays, and regions that
+   are nearly everything, take the whole convolution, times U or 0.
+   Bound by arithmetic. Of the whole convolution's speed, a multiply-add: see RESULTS.md. */
+enum { LSNNI_TARGET_TASKS = 32,      /* about: of pixels                       */
+       LSNNI_TARGET_CHUNK = 128,     /* steps of a tile forward, and backward: what it reads */
+       LSNNI_TARGET_LIST = 64,       /*   stays in the first-level cache      */
+       LSNNI_TARGET_BLOCKS = 8,      /* of a task, at most                     */
+       LSNNI_TARGET_NEAREST = 6000,  /* numbers in the first-level cache       */
+       LSNNI_TARGET_PACK = 1 << 15 };    /* numbers of x that a task works on   */
+typedef struct lsnni_target {
+    lsnni_regions r;
+    lsnni_lanes g;                   /* groups of pixels and their taps       */
+    const lsnn_real *x, *w, *b, *dy, *y_read;
+    lsnn_real *y, *dx, *dz, *dw, *db, *gy, *gx;
+    int blocks, per_task, ranges, add;
+    int wide, parts, columns, some;  /* forward: pixels of a task, tasks a row, columns of x, */
+                                     /*   blocks                               */
+    size_t packed;                   /*   numbers that they read              */
+    int32_t *tap;                    /*   as g's kb, of what is packed        */
+    lsnni_kinds kinds[2];            /* TO_X                                  */
+    lsnni_reach *rows;               /* TO_W, of each kernel row              */
+    int32_t *room;                   /* a worker's tables: of w, of dz        */
+    lsnn_real *numbers;              /* a worker's U and S of a region, or part of x */
+    lsnn_real *turned;               /* w as K, taps, C                       */
+} lsnni_target;
+
+/* How many of `left` rows the next tile takes.                                */
+static int lsnni_target_rows(const lsnni_kernels *kv, int left)
+{
+    return left >= kv->rows ? kv->rows : left >= 4 ? 4 : left;
+}
+
+/* A tile's rows for the same place of all blocks: b and t->c are the first block's. */
+static void lsnni_target_tiles(const lsnni_kernels *kv, lsnni_tile *t, const lsnn_real *b,
+                               int blocks)
+{
+    int n = 0;
+    for (; t->rows < LSNNI_MIN(kv->rows, 5) && blocks - n >= 4; n += t->vectors) {
+        t->vectors = t->rows == 1 && blocks - n >= 8 ? 8 : 4;
+        t->b[0] = b + n * t->step;
+        t->at[0] = n * t->c_step;
+        for (int m = 0; m < t->rows; m++)
+            for (int v = 0; v < t->vectors; v++)
+                LSNNI_FETCH_TO_WRITE(t->c[m] + t->at[0] + v * t->c_step);
+        kv->few(t);
+    }
+    for (; n < blocks; n += t->vectors) {
+        t->vectors = lsnni_vectors(blocks - n);
+        for (int v = 0; v < t->vectors; v++) {
+            t->b[v] = b + (n + v) * t->step;
+            t->at[v] = (n + v) * t->c_step;
+            for (int m = 0; m < t->rows; m++) LSNNI_FETCH_TO_WRITE(t->c[m] + t->at[v]);
+        }
+        kv->tile(t);
+    }
+}
+
+/* The strides of a tile over blocks: of what it reads, of its target.          */
+static void lsnni_target_steps(lsnni_tile *t, int lanes, size_t target)
+{
+    t->step = lanes;
+    t->c_step = (ptrdiff_t)target * lanes;
+    for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t->lanes[v] = lanes;
+}
+
+/* ---- Forward: a few pixels of a row a task, and a few blocks. What they read of some maps of
+   x is brought together, all blocks side by side: where it lies, the same pixel of other maps
+   and blocks may well be in the same few lines of a cache.                    */
+static void lsnni_target_pack(const lsnni_target *p, lsnn_real *to, int i, int column, int n0,
+                              int blocks, int c0, int maps)
+{
+    const lsnn_window *s = p->r.s;
+    const lsnni_reach *row = &p->g.kinds[0].reach[i];
+    size_t lanes = (size_t)p->g.kv->lanes, pixel = lanes * (size_t)p->some;
+    int columns = LSNNI_MIN(p->columns, s->w - column);
+    for (int c = 0; c < maps; c++)
+        for (int u = 0; u < row->count; u++)
+            for (int n = 0; n < blocks; n++)
+                p->g.kv->weave(to + lsnni_area(c * s->kernel_h + u, p->columns) * pixel +
+                               (size_t)n * lanes, pixel,
+                               p->x + lsnni_at4(n0 + n, c0 + c, s->c, row->at + u, s->h, column,
+                                                s->w) * lanes, lanes, (size_t)columns);
+}
+
+/* One pixel of y from maps [c0, c0 + chunk), which x holds from where its taps begin. */
+static void lsnni_target_pixel(const lsnni_target *p, lsnni_tile *t, int pixel, int c0,
+                               const lsnn_real *x, int n0, int blocks)
+{
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    const int32_t *k = r->kernel + r->first_kernel[pixel];
+    const int32_t *end = r->kernel + r->first_kernel[pixel + 1];
+    const lsnni_kinds *rows = &p->g.kinds[0], *columns = &p->g.kinds[1];
+    const lsnni_group *g = p->g.group + rows->kind[pixel / s->ow] * columns->kinds +
+        columns->kind[pixel % s->ow];
+    int last = c0 + p->g.chunk >= s->c;
+    size_t lanes = (size_t)p->g.kv->lanes, area = lsnni_area(s->oh, s->ow);
+    lsnn_real bias[LSNNI_MAX_ROWS], scale[LSNNI_MAX_ROWS * LSNNI_MAX_VECTORS];
+    t->ka = g->ka;
+    t->kb = p->tap + (g->kb - p->g.group->kb);
+    t->k = g->taps * (last ? s->c - c0 : p->g.chunk);
+    t->add = c0 > 0;
+    t->bias = last && p->b ? bias : NULL;
+    t->scale = last ? scale : NULL;
+    for (; k < end; k += t->rows) {
+        t->rows = lsnni_target_rows(p->g.kv, (int)(end - k));
+        for (int m = 0; m < p->g.kv->rows; m++) {
+            int kernel = k[LSNNI_MIN(m, t->rows - 1)];
+            t->a[m] = p->w + lsnni_at2(kernel, c0, s->c) * p->g.taps;
+            t->c[m] = p->y + ((lsnni_area(n0, s->k) + (size_t)kernel) * area + (size_t)pixel) *
+                lanes;
+            bias[m] = p->b ? p->b[kernel] : 0;
+            for (int v = 0; v < LSNNI_MAX_VECTORS && last; v++)
+                scale[LSNNI_MAX_VECTORS * m + v] = lsnni_target_u(r, kernel, pixel);
+        }
+        lsnni_target_tiles(p->g.kv, t, x, blocks);
+    }
+}
+
+static void lsnni_target_task(void *user, int task, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    const lsnni_reach *reach = p->g.kinds[1].reach;
+    int j0 = task % p->parts * p->wide, j1 = LSNNI_MIN(j0 + p->wide, s->ow);
+    int i = task / p->parts % s->oh, n0 = task / p->parts / s->oh * p->some;
+    int blocks = LSNNI_MIN(p->some, p->blocks - n0), column = s->w, pixel = i * s->ow;
+    size_t lanes = (size_t)p->g.kv->lanes;
+    lsnn_real *x = p->numbers + (size_t)worker * p->packed;
+    lsnni_tile t;
+    for (; j0 < j1 && r->first_kernel[pixel + j0] == r->first_kernel[pixel + j0 + 1]; j0++) { }
+    for (int j = j0; j < j1; j++)
+        if (reach[j].count) column = LSNNI_MIN(column, reach[j].at);
+    lsnni_target_steps(&t, (int)lanes, lsnni_area(s->k, s->oh * s->ow));
+    for (int c = 0; j0 < j1 && c < s->c; c += p->g.chunk) {
+        lsnni_target_pack(p, x, i, column, n0, blocks, c, LSNNI_MIN(p->g.chunk, s->c - c));
+        for (int j = j0; j < j1; j++)
+            lsnni_target_pixel(p, &t, pixel + j, c, reach[j].count ? x +
+                               (size_t)(reach[j].at - column) * (size_t)p->some * lanes : x, n0,
+                               blocks);
+    }
+}
+
+/* The tables of what is packed.                                               */
+static void lsnni_target_taps(const lsnni_target *p)
+{
+    const lsnni_kinds *rows = &p->g.kinds[0], *columns = &p->g.kinds[1];
+    int32_t *tap = p->tap, step = p->some * p->g.kv->lanes;
+    for (const lsnni_group *g = p->g.group; g < p->g.group + p->g.groups; g++) {
+        int high = rows->reach[rows->example[g->row]].count;
+        int wide = columns->reach[columns->example[g->column]].count;
+        for (int c = 0; c < p->g.chunk; c++)
+            for (int u = 0; u < high; u++)
+                for (int v = 0; v < wide; v++)
+                    *tap++ = ((c * p->r.s->kernel_h + u) * p->columns + v) * step;
+    }
+}
+
+static lsnn_status lsnni_target_blocks_forward(lsnn_ctx *cx, lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    int chunk = LSNNI_MAX(1, LSNNI_TARGET_CHUNK / (s->kernel_h * s->kernel_w)), groups, most;
+    size_t table, room;
+    char *at;
+    chunk = LSNNI_MIN(s->c, chunk);
+    groups = lsnni_div_up(p->blocks, LSNNI_TARGET_BLOCKS);
+    p->some = lsnni_div_up(p->blocks, groups);
+    most = LSNNI_TARGET_PACK / (chunk * s->kernel_h * p->some * p->g.kv->lanes) - s->kernel_w;
+    most = LSNNI_MIN(LSNNI_MAX(most, 0) / s->stride_w + 1,
+                     LSNNI_MAX(2, lsnni_div_up(s->oh * s->ow, LSNNI_TARGET_TASKS)));
+    p->parts = lsnni_div_up(s->ow, LSNNI_MIN(most, s->ow));
+    p->wide = lsnni_div_up(s->ow, p->parts);
+    p->columns = (p->wide - 1) * s->stride_w + s->kernel_w;
+    p->packed = lsnni_area(chunk * s->kernel_h, p->columns) * lsnni_area(p->some, s->lanes);
+    room = lsnni_room(p->packed * (size_t)lsnn_ctx_threads(cx), sizeof *p->numbers);
+    LSNNI_TRY(lsnni_lanes_plan(cx, &p->g, s, LSNNI_FORWARD, chunk, 1, room, &table, &at));
+    p->tap = (int32_t *)lsnni_cut(&at, table, sizeof *p->tap);
+    p->numbers = (lsnn_real *)(void *)at;
+    lsnni_target_taps(p);
+    lsnn_parallel(cx, p->parts * s->oh * groups, lsnni_target_task, p);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_target_init(lsnn_ctx *cx, lsnni_target *p, const lsnn_target *t,
+                                     const lsnn_window *s)
+{
+    memset(p, 0, sizeof *p);
+    LSNNI_TRY(lsnni_target_check(cx, s));
+    lsnni_regions_of(&p->r, t->plan, s);
+    p->r.t = t;
+    p->g.kv = lsnni_kernels_of(cx);
+    if (s->lanes < 2) return LSNN_OK;
+    LSNNI_TRY(lsnni_lanes_check(cx, "target2d", s));
+    p->blocks = s->n / s->lanes;
+    return LSNN_OK;
+}
+
+/* Plain arrays: map number `map` of all images' y times U, or 0 outside.       */
+static void lsnni_target_window_task(void *user, int map, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    int area = p->r.s->oh * p->r.s->ow, k = map % p->r.s->k;
+    lsnn_real *y = p->y + lsnni_area(map, area);
+    (void)worker;
+    for (int i = 0; i < area; i++)
+        y[i] = p->r.place[lsnni_at2(k, i, area)] < 0 ? 0 : y[i] * lsnni_target_u(&p->r, k, i);
+}
+
+LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_real *w, const lsnn_real *b,
+                                           const lsnn_target *t, const lsnn_window *s)
+{
+    lsnni_target p;
+    LSNNI_TRY(lsnni_target_init(cx, &p, t, s));
+    p.x = p.g.x = x; p.w = p.g.w = w; p.b = p.g.bias = b; p.y = p.g.y = y;
+    if (!p.blocks) {
+        LSNNI_TRY(lsnn_conv2d_forward(cx, y, x, w, b, s));
+        lsnn_parallel(cx, s->n * s->k, lsnni_target_window_task, &p);
+        return LSNN_OK;
+    }
+    if (p.r.head[1] || cx->rehearsal_) {
+        p.g.regions = &p.r;
+        LSNNI_TRY(lsnni_lanes_run(cx, &p.g, s, LSNNI_FORWARD));
+        if (!cx->rehearsal_) return LSNN_OK;
+    }
+    return lsnni_target_blocks_forward(cx, &p);
+}
+
+/* ---- dz, db, and what fy and fx get: a kernel a task.                         */
+/* A worker's numbers: U and S of a region; or dx of a pixel, all maps and images. */
+static size_t lsnni_target_numbers(const lsnn_window *s)
+{
+    return LSNNI_MAX(2 * lsnni_area(s->oh, s->ow), lsnni_area(s->c, s->n));
+}
+
+static void lsnni_target_behind_task(void *user, int k, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    size_t area = lsnni_area(s->oh, s->ow), lanes = (size_t)s->lanes;
+    int first = r->start[k], count = r->start[k + 1] - first;
+    lsnn_real *u = p->numbers + lsnni_target_numbers(s) * (size_t)worker;
+    lsnni_behind g;
+    double sum;
+    for (int e = 0; e < count; e++) u[e] = lsnni_target_u(r, k, r->pixel[first + e]);
+    g.dz = p->dz + lsnni_area(first, s->n);
+    g.s = u + area;
+    g.dy = p->dy + (size_t)k * area * lanes;
+    g.y = p->y_read + (size_t)k * area * lanes;
+    g.u = u;
+    g.pixel = r->pixel + first;
+    g.step = (ptrdiff_t)(lsnni_area(s->k, 1) * area * lanes);
+    g.count = count;
+    g.blocks = p->blocks;
+    sum = p->g.kv->behind(&g);
+    if (p->db) p->db[k] += LSNNI_R(sum);
+    if (!p->gy) return;
+    for (int e = 0; e < count; e++) {
+        int pixel = r->pixel[first + e];
+        p->gy[lsnni_at2(k, pixel / s->ow, s->oh)] += g.s[e];
+        p->gx[lsnni_at2(k, pixel % s->ow, s->ow)] += g.s[e];
+    }
+}
+
+/* ---- dx: a pixel of x meets the places that read it, one list for all its maps. */
+typedef struct lsnni_target_list {
+    int32_t *ka, *kb;                /* places in w turned, in dz             */
+    int count, done;                 /* done: the sums hold something         */
+    lsnn_real *sum;                  /* C x blocks vectors                    */
+} lsnni_target_list;
+
+/* A pixel's sums over the list, all maps and blocks.                           */
+static void lsnni_target_flush(const lsnni_target *p, lsnni_tile *t, lsnni_target_list *list)
+{
+    const lsnn_window *s = p->r.s;
+    if (!list->count && list->done) return;
+    t->ka = list->ka;
+    t->kb = list->kb;
+    t->k = list->count;
+    t->add = list->done;
+    for (int c = 0; c < s->c; c += t->rows) {
+        t->rows = lsnni_target_rows(p->g.kv, s->c - c);
+        for (int m = 0; m < p->g.kv->rows; m++) {
+            size_t row = (size_t)(c + LSNNI_MIN(m, t->rows - 1));
+            t->a[m] = p->turned + row;
+            t->c[m] = list->sum + row * (size_t)s->n;
+        }
+        lsnni_target_tiles(p->g.kv, t, p->dz, p->blocks);
+    }
+    list->done = 1;
+    list->count = 0;
+}
+
+/* The places of kernel k that read a pixel of x in these rows and columns.     */
+static void lsnni_target_meet(const lsnni_target *p, lsnni_target_list *list, int k,
+                              const lsnni_reach *row, const lsnni_reach *column)
+{
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    const int32_t *box = r->box + 4 * k;
+    int i1 = LSNNI_MIN(box[1], row->at + row->count);
+    int j1 = LSNNI_MIN(box[3], column->at + column->count);
+    for (int i = LSNNI_MAX(box[0], row->at); i < i1; i++)
+        for (int j = LSNNI_MAX(box[2], column->at); j < j1; j++) {
+            int32_t place = r->place[lsnni_at3(k, i, s->oh, j, s->ow)];
+            int u = row->first - (i - row->at) * s->stride_h;
+            int v = column->first - (j - column->at) * s->stride_w;
+            if (place < 0) continue;
+            list->ka[list->count] = ((k * s->kernel_h + u) * s->kernel_w + v) * s->c;
+            list->kb[list->count++] = place * s->n;
+        }
+}
+
+static void lsnni_target_turn_task(void *user, int k, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    int taps = s->kernel_h * s->kernel_w;
+    size_t first = lsnni_at3(k, 0, s->c, 0, taps);
+    (void)worker;
+    p->g.kv->transpose(p->turned + first, (size_t)s->c, p->w + first, (size_t)taps, s->c, taps);
+}
+
+static void lsnni_target_dx_task(void *user, int task, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    int first = task * p->per_task, end = LSNNI_MIN(first + p->per_task, s->h * s->w);
+    int taps = s->kernel_h * s->kernel_w;
+    lsnni_target_list list;
+    lsnni_tile t;
+    list.ka = p->room + (size_t)worker * 2 * (size_t)(LSNNI_TARGET_LIST + taps);
+    list.kb = list.ka + LSNNI_TARGET_LIST + taps;
+    list.sum = p->numbers + (size_t)worker * lsnni_target_numbers(s);
+    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes, block = (size_t)s->c * map;
+    lsnni_target_steps(&t, s->lanes, 1);
+    t.bias = t.scale = NULL;
+    for (int q = first; q < end; q++) {
+        lsnn_real *dx = p->dx + (size_t)q * (size_t)s->lanes;
+        list.count = 0;
+        list.done = p->add;
+        for (int c = 0; c < s->c && p->add; c++)
+            p->g.kv->weave(list.sum + lsnni_area(c, s->n), (size_t)s->lanes,
+                           dx + (size_t)c * map, block, (size_t)p->blocks);
+        for (int k = 0; k < s->k; k++) {
+            lsnni_target_meet(p, &list, k, &p->kinds[0].reach[q / s->w],
+                              &p->kinds[1].reach[q % s->w]);
+            if (list.count >= LSNNI_TARGET_LIST) lsnni_target_flush(p, &t, &list);
+        }
+        lsnni_target_flush(p, &t, &list);
+        for (int c = 0; c < s->c; c++)
+            p->g.kv->weave(dx + (size_t)c * map, block, list.sum + lsnni_area(c, s->n),
+                           (size_t)s->lanes, (size_t)p->blocks);
+    }
+}
+
+/* ---- dw: for some maps and a range of kernels, a few rows of taps at a time.   */
+static int lsnni_target_rows_wide(const lsnn_window *s) { return s->kernel_w > 3 ? 2 : 3; }
+
+/* The first of a run's places [e, end) in row i or later.                      */
+static int lsnni_place_from(const lsnni_regions *r, int e, int end, int i)
+{
+    if (e < end && r->pixel[end - 1] < i * r->s->ow) return end;
+    while (e < end && r->pixel[e] < i * r->s->ow) e++;
+    return e;
+}
+
+typedef struct lsnni_target_dw {
+    const lsnni_target *p;
+    lsnni_correlation g;             /* its blocks, of which these are the first block's: */
+    const lsnn_real *x, *dz;         /*   all maps; kernel k's places         */
+    const int32_t *run;
+    int k;
+} lsnni_target_dw;
+
+/* Map c, `rows` rows of taps from u on, places [e, end) of the run.            */
+static void lsnni_target_dw_part(lsnni_target_dw *q, int c, int u, int rows, int e, int end)
+{
+    const lsnn_window *s = q->p->r.s;
+    ptrdiff_t lanes = s->lanes, map = (ptrdiff_t)lsnni_area(s->h, s->w);
+    int first = q->run[2], taps = q->run[3], pieces = lsnni_div_up(taps, LSNNI_TAPS_WIDE);
+    if (e >= end) return;
+    q->g.rows = rows;
+    q->g.count = end - e;
+    q->g.at = q->p->r.at + e;
+    q->g.dy = q->dz + (e - q->p->r.start[q->k]) * lanes;
+    for (int i = 0; i < pieces; i++) {
+        int v = taps * i / pieces;
+        q->g.taps = taps * (i + 1) / pieces - v;
+        q->g.x = q->x + (c * map + u * s->w + v) * lanes;
+        q->g.dw = q->p->dw + lsnni_at4(q->k, c, s->c, u, s->kernel_h, first + v, s->kernel_w);
+        q->p->g.kv->correlate(&q->g);
+    }
+}
+
+/* The same for all places of the run: those that all of the rows meet, and each row's others. */
+static void lsnni_target_dw_rows(lsnni_target_dw *q, int c, int u, int rows)
+{
+    const lsnni_reach *own = q->p->rows + u;
+    int begin = q->run[0], end = begin + q->run[1], first = 0, last = q->p->r.s->oh, e[2];
+    for (int m = 0; m < rows; m++) {
+        first = LSNNI_MAX(first, own[m].first);
+        last = LSNNI_MIN(last, own[m].first + own[m].count);
+    }
+    e[0] = lsnni_place_from(&q->p->r, begin, end, first);
+    e[1] = lsnni_place_from(&q->p->r, e[0], end, last);
+    lsnni_target_dw_part(q, c, u, rows, e[0], e[1]);
+    for (int m = 0; m < rows && (e[0] > begin || e[1] < end); m++) {
+        int from = lsnni_place_from(&q->p->r, begin, e[0], own[m].first);
+        int to = lsnni_place_from(&q->p->r, e[1], end, own[m].first + own[m].count);
+        if (!own[m].count) continue;
+        lsnni_target_dw_part(q, c, u + m, 1, from, e[0]);
+        lsnni_target_dw_part(q, c, u + m, 1, e[1], to);
+    }
+}
+
+/* Some maps, at most as many as a correlation has rows. A row of taps that is left over goes
+   by maps.                                                                    */
+static void lsnni_target_dw_maps(lsnni_target_dw *q, int c0, int c1)
+{
+    const lsnn_window *s = q->p->r.s;
+    const lsnni_reach *last = q->p->rows + s->kernel_h - 1;
+    int most = lsnni_target_rows_wide(s), u = s->kernel_h - (s->kernel_h % most == 1);
+    int e, end = q->run[0] + q->run[1];
+    q->g.row = s->w * s->lanes;
+    q->g.dw_row = s->kernel_w;
+    for (int c = c0; c < c1; c++)
+        for (int i = 0; i < u; i += most)
+            lsnni_target_dw_rows(q, c, i, LSNNI_MIN(most, u - i));
+    if (u == s->kernel_h) return;
+    e = lsnni_place_from(&q->p->r, q->run[0], end, last->first);
+    end = lsnni_place_from(&q->p->r, e, end, last->first + last->count);
+    q->g.row = (ptrdiff_t)lsnni_area(s->h, s->w) * s->lanes;
+    q->g.dw_row = s->kernel_h * s->kernel_w;
+    lsnni_target_dw_part(q, c0, u, c1 - c0, e, end);
+}
+
+/* Kernel k's dz of `blocks` blocks from n on, a block's places side by side.   */
+static void lsnni_target_dw_turn(const lsnni_target *p, lsnn_real *to, int k, int n, int blocks)
+{
+    const lsnni_regions *r = &p->r;
+    size_t lanes = (size_t)r->s->lanes, count = (size_t)(r->start[k + 1] - r->start[k]);
+    for (int i = 0; i < blocks; i++, to += count * lanes)
+        p->g.kv->weave(to, lanes, p->dz + lsnni_area(r->start[k], r->s->n) +
+                       (size_t)(n + i) * lanes, (size_t)r->s->n, count);
+}
+
+/* Kernel k, maps [c0, c1), the q->g.blocks blocks from n on: as many at once as let what a run
+   reads of a map stay in the first-level cache.                               */
+static void lsnni_target_dw_kernel(lsnni_target_dw *q, int c0, int c1, int n)
+{
+    const lsnni_regions *r = &q->p->r;
+    const lsnn_real *dz = q->dz;
+    int rows = lsnni_target_rows_wide(r->s), blocks = q->g.blocks, lanes = r->s->lanes;
+    q->g.dy_step = (ptrdiff_t)(r->start[q->k + 1] - r->start[q->k]) * lanes;
+    for (int i = r->first_run[q->k]; i < r->first_run[q->k + 1]; i++) {
+        int parts;
+        q->run = r->run + 4 * i;
+        parts = LSNNI_MAX(1, LSNNI_TARGET_NEAREST / (3 * lanes * q->run[1]));
+        parts = lsnni_div_up(blocks, parts);
+        for (int c = c0; c < c1; c += rows)
+            for (int j = 0; j < parts; j++) {
+                int first = blocks * j / parts;
+                q->g.blocks = blocks * (j + 1) / parts - first;
+                q->dz = dz + first * q->g.dy_step;
+                q->x = q->p->x + (n + first) * q->g.x_step;
+                lsnni_target_dw_maps(q, c, LSNNI_MIN(c + rows, c1));
+            }
+    }
+    q->dz = dz;
+    q->g.blocks = blocks;
+}
+
+static void lsnni_target_dw_task(void *user, int task, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    int c0 = task / p->ranges * p->wide, c1 = LSNNI_MIN(c0 + p->wide, s->c);
+    int range = task % p->ranges;
+    lsnn_real *dz = p->numbers + (size_t)worker * p->packed;
+    lsnni_target_dw q;
+    q.p = p;
+    q.dz = dz;
+    q.g.x_step = (ptrdiff_t)(lsnni_area(s->c, s->h * s->w) * (size_t)s->lanes);
+    for (int n = 0; n < p->blocks; n += p->some)
+        for (q.k = s->k * range / p->ranges; q.k < s->k * (range + 1) / p->ranges; q.k++) {
+            q.g.blocks = LSNNI_MIN(p->some, p->blocks - n);
+            lsnni_target_dw_turn(p, dz, q.k, n, q.g.blocks);
+            lsnni_target_dw_kernel(&q, c0, c1, n);
+        }
+}
+
+/* Tasks of a few maps and a range of kernels; blocks at once, so that their maps of x stay in
+   the second-level cache.                                                     */
+static void lsnni_target_dw_sizes(lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes;
+    int tasks;
+    p->wide = LSNNI_MIN(s->c, 3 * lsnni_target_rows_wide(s));
+    p->some = (int)LSNNI_MAX(1, 2 * LSNNI_TARGET_PACK / ((size_t)p->wide * map));
+    p->some = LSNNI_MIN(p->some, p->blocks);
+    p->packed = lsnni_area(s->oh, s->ow) * lsnni_area(p->some, s->lanes);
+    tasks = lsnni_div_up(s->c, p->wide);
+    p->ranges = LSNNI_MIN(s->k, lsnni_div_up(LSNNI_TARGET_TASKS, tasks));
+}
+
+/* Scratch memory, and the tables of rows and columns in it.                    */
+static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    size_t threads = (size_t)lsnn_ctx_threads(cx);
+    size_t tables = 2 * threads * (size_t)(LSNNI_TARGET_LIST + s->kernel_h * s->kernel_w);
+    size_t numbers = threads * LSNNI_MAX(lsnni_target_numbers(s), p->packed), bytes;
+    size_t weights = p->dx ? lsnni_area(s->k, s->c) * lsnni_area(s->kernel_h, s->kernel_w) : 0;
+    lsnni_side side[2];
+    char *at;
+    bytes = lsnni_kinds_room(s->h) + lsnni_kinds_room(s->w);
+    bytes = lsnni_room_add(bytes, lsnni_room((size_t)s->kernel_h, sizeof *p->rows));
+    bytes = lsnni_room_add(bytes, lsnni_room(tables, sizeof *p->room));
+    bytes = lsnni_room_add(bytes, lsnni_room(numbers, sizeof *p->numbers));
+    bytes = lsnni_room_add(bytes, lsnni_room(weights, sizeof *p->turned));
+    at = (char *)lsnni_scratch(cx, bytes, 1);
+    if (!at) return LSNN_ENOMEM;
+    lsnni_sides(side, s);
+    lsnni_kinds_fill(&p->kinds[0], &at, &side[0], LSNNI_TO_X, s->h);
+    lsnni_kinds_fill(&p->kinds[1], &at, &side[1], LSNNI_TO_X, s->w);
+    p->rows = (lsnni_reach *)lsnni_cut(&at, (size_t)s->kernel_h, sizeof *p->rows);
+    p->room = (int32_t *)lsnni_cut(&at, tables, sizeof *p->room);
+    p->numbers = (lsnn_real *)lsnni_cut(&at, numbers, sizeof *p->numbers);
+    p->turned = (lsnn_real *)(void *)at;
+    for (int u = 0; u < s->kernel_h; u++) p->rows[u] = lsnni_reach_of(&side[0], LSNNI_TO_W, u);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_target_blocks_backward(lsnn_ctx *cx, lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    lsnni_target_dw_sizes(p);
+    LSNNI_TRY(lsnni_target_room(cx, p));
+    lsnn_parallel(cx, s->k, lsnni_target_behind_task, p);
+    if (p->dw)
+        lsnn_parallel(cx, lsnni_div_up(s->c, p->wide) * p->ranges, lsnni_target_dw_task, p);
+    p->per_task = lsnni_div_up(s->h * s->w, LSNNI_TARGET_TASKS);
+    if (!p->dx) return LSNN_OK;
+    lsnn_parallel(cx, s->k, lsnni_target_turn_task, p);
+    lsnn_parallel(cx, lsnni_div_up(s->h * s->w, p->per_task), lsnni_target_dx_task, p);
+    return LSNN_OK;
+}
+
+/* All of kernel k's dz, 0 outside of its region, and S by rows and columns, in either layout:
+   for the whole convolution's backward.                                       */
+static void lsnni_target_dense_task(void *user, int k, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    int lanes = LSNNI_MAX(1, s->lanes), area = s->oh * s->ow;
+    (void)worker;
+    for (int n = 0; n < s->n / lanes; n++)
+        for (int i = 0; i < area; i++) {
+            size_t at = lsnni_at3(n, k, s->k, i, area) * (size_t)lanes;
+            int here = r->place[lsnni_at2(k, i, area)] >= 0;
+            lsnn_real u = here ? lsnni_target_u(r, k, i) : 0, sum = 0;
+            for (int l = 0; l < lanes; l++) {
+                p->dz[at + (size_t)l] = u * p->dy[at + (size_t)l];
+                sum += p->dy[at + (size_t)l] * p->y_read[at + (size_t)l];
+            }
+            if (!here || !p->gy) continue;
+            p->gy[lsnni_at2(k, i / s->ow, s->oh)] += sum;
+            p->gx[lsnni_at2(k, i % s->ow, s->ow)] += sum;
+        }
+}
+
+LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                            lsnn_real *db, lsnn_real *gy, lsnn_real *gx,
+                                            lsnn_real *room, const lsnn_real *dy,
+                                            const lsnn_real *y, const lsnn_real *x,
+                                            const lsnn_real *w, const lsnn_target *t,
+                                            const lsnn_window *s, int add)
+{
+    lsnni_target p;
+    LSNNI_TRY(lsnni_target_init(cx, &p, t, s));
+    if (!gy || !gx) gy = gx = NULL;
+    lsnni_clear(gy, lsnni_area(s->k, s->oh), 0);
+    lsnni_clear(gx, lsnni_area(s->k, s->ow), 0);
+    p.dx = dx; p.dw = dw; p.db = db; p.gy = gy; p.gx = gx; p.dz = room; p.add = add;
+    p.dy = dy; p.y_read = y; p.x = x; p.w = w;
+    if (p.blocks && (!p.r.head[1] || cx->rehearsal_)) {
+        LSNNI_TRY(lsnni_target_blocks_backward(cx, &p));
+        if (!cx->rehearsal_) return LSNN_OK;
+    }
+    lsnn_parallel(cx, s->k, lsnni_target_dense_task, &p);
+    return lsnn_conv2d_backward(cx, dx, dw, db, room, x, w, s, add);
+}
+
+#endif /* LSNN_NAIVE */
+
+/* ---- The layer: a window and its region from four numbers, mu_x, s_x, mu_y, s_y. */
+/* What is kept beside dz: U, 0 outside of regions, for those who look at it; f and its
+   gradients; the state; regions as boxes of rows [0, 1) and columns [2, 3), the plan they came
+   to, and their pixels.                                                       */
+enum { LSNNI_TARGET_MADE, LSNNI_TARGET_LANES, LSNNI_TARGET_CLEAN, LSNNI_TARGET_STATE };
+typedef struct lsnni_target_keep {
+    lsnn_real *map, *fy, *fx, *gy, *gx, *dz;
+    int32_t *state;                  /* MADE: 1 once regions are; y's memory is in blocks of */
+                                     /*   LANES images, 0 outside of regions in CLEAN images */
+    int32_t *box, *plan;
+    unsigned char *inside;
+} lsnni_target_keep;
+
+/* lsnn_reals that hold so many bytes.                                         */
+static size_t lsnni_reals_of(size_t bytes)
+{
+    return lsnni_plus(bytes, sizeof(lsnn_real) - 1) / sizeof(lsnn_real);
+}
+static size_t lsnni_target_ints(const lsnn_window *s)
+{
+    return lsnni_plus(lsnn_target2d_room(s), LSNNI_TARGET_STATE + 4 * (size_t)s->k);
+}
+static size_t lsnni_target_pixels(const lsnn_window *s)
+{
+    return lsnni_times((size_t)s->k, lsnni_area(s->oh, s->ow));
+}
+static size_t lsnni_target_kept(const lsnn_window *s)
+{
+    size_t sides = 2 * (size_t)s->k * (size_t)(s->oh + s->ow);
+    size_t ints = lsnni_reals_of(lsnni_times(lsnni_target_ints(s), sizeof(int32_t)));
+    size_t pixels = lsnni_target_pixels(s);              /* U, and bytes          */
+    return lsnni_plus(lsnni_plus(pixels, lsnni_reals_of(pixels)), lsnni_plus(sides, ints));
+}
+static lsnni_target_keep lsnni_target_keep_of(lsnn_real *keep, const lsnn_window *s)
+{
+    size_t high = lsnni_area(s->k, s->oh), wide = lsnni_area(s->k, s->ow);
+    lsnni_target_keep k;
+    k.map = keep;
+    k.fy = keep + lsnni_target_pixels(s);
+    k.fx = k.fy + high;
+    k.gy = k.fx + wide;
+    k.gx = k.gy + high;
+    k.state = (int32_t *)(void *)(k.gx + wide);
+    k.box = k.state + LSNNI_TARGET_STATE;
+    k.plan = k.box + 4 * s->k;
+    k.inside = (unsigned char *)(k.gx + wide +
+                                 lsnni_reals_of(lsnni_target_ints(s) * sizeof(int32_t)));
+    k.dz = keep + lsnni_target_kept(s);
+    return k;
+}
+
+/* A side's pixels [box[0], box[1]) of a window. least: not fewer, by pixels on the inner side
+   of a border that cuts them. A window that is not a number is everywhere.    */
+static void lsnni_target_side(int32_t box[2], double mu, double s, int side, int least)
+{
+    double half = fabs(s) / sqrt(2.0), from = floor((mu - half) * side);
+    double to = floor((mu + half) * side) + 1;
+    box[0] = from > 0 ? (int32_t)LSNNI_MIN(from, side) : 0;
+    box[1] = to < side ? (int32_t)LSNNI_MAX(to, 0) : side;
+    least = LSNNI_MIN(least, side);
+    if (box[1] - box[0] >= least) return;
+    box[0] = LSNNI_MIN(box[0], side - least);
+    box[1] = box[0] + least;
+}
+
+static void lsnni_target_box(int32_t box[4], const lsnn_real *t, const lsnn_window *s,
+                             lsnn_clip clip)
+{
+    int paper = clip == LSNN_CLIP_PAPER;
+    lsnni_target_side(box, (double)t[LSNNI_AT_MU_Y], (double)t[LSNNI_AT_S_Y], s->oh,
+                      paper ? s->kernel_h : 0);
+    lsnni_target_side(box + 2, (double)t[LSNNI_AT_MU_X], (double)t[LSNNI_AT_S_X], s->ow,
+                      paper ? s->kernel_w : 0);
+}
+
+/* fy of all kernels (down: 1), or fx.                                         */
+static void lsnni_target_factors(lsnn_real *f, const lsnn_layer_plan *p, const lsnn_real *theta,
+                                 int down)
+{
+    int side = down ? p->out.h : p->out.w, cauchy = lsnni_cauchy(p->o.smooth_shape);
+    theta += down ? LSNNI_AT_MU_Y : LSNNI_AT_MU_X;       /* s lies behind mu      */
+    for (int k = 0; k < p->out.c; k++, theta += 4)
+        lsnni_attention_side(cauchy, (double)theta[0], (double)theta[1], side, 0,
+                             f + lsnni_area(k, side), NULL, NULL);
+}
+
+/* A kernel's U in its region.                                                 */
+static void lsnni_target_map(lsnn_real *u, const lsnn_real *fy, const lsnn_real *fx,
+                             const int32_t box[4], int width)
+{
+    for (int i = box[0]; i < box[1]; i++)
+        for (int j = box[2]; j < box[3]; j++) u[lsnni_at2(i, j, width)] = fy[i] * fx[j];
+}
+
+static void lsnni_target_fill(unsigned char *inside, const int32_t box[4], const lsnn_window *s)
+{
+    for (int i = 0; i < s->oh; i++)
+        for (int j = 0; j < s->ow; j++)
+            *inside++ = i >= box[0] && i < box[1] && j >= box[2] && j < box[3];
+}
+
+/* Clears kernels [k0, k1) of images [n0, n1) of y; whole blocks.              */
+static void lsnni_target_clear(const lsnn_call *c, const lsnn_window *s, int n0, int n1, int k0,
+                               int k1)
+{
+    size_t lanes = (size_t)lsnni_lanes_or_1(c), map = lsnni_area(s->oh, s->ow) * lanes;
+    for (int n = n0 / (int)lanes; n < n1 / (int)lanes; n++)
+        memset(c->y + (lsnni_area(n, s->k) + (size_t)k0) * map, 0,
+               (size_t)(k1 - k0) * map * sizeof *c->y);
+}
+
+/* Windows and regions from theta. Where a region has lost pixels, y is cleared.  */
+static lsnn_status lsnni_target_make(lsnn_ctx *cx, const lsnn_call *c, const lsnn_window *s,
+                                     lsnni_target_keep *keep)
+{
+    int changed = !keep->state[LSNNI_TARGET_MADE];
+    size_t area = lsnni_area(s->oh, s->ow);
+    lsnni_target_factors(keep->fy, c->plan, c->param[1], 1);
+    lsnni_target_factors(keep->fx, c->plan, c->param[1], 0);
+    for (int k = 0; k < s->k; k++) {
+        lsnn_real *u = keep->map + (size_t)k * area;
+        int32_t *was = keep->box + 4 * k, box[4];
+        lsnni_target_box(box, c->param[1] + 4 * (size_t)k, s, c->plan->o.clip);
+        if (memcmp(box, was, sizeof box) != 0) memset(u, 0, area * sizeof *u);
+        lsnni_target_map(u, keep->fy + lsnni_area(k, s->oh), keep->fx + lsnni_area(k, s->ow),
+                         box, s->ow);
+        if (keep->state[LSNNI_TARGET_MADE] && !memcmp(box, was, sizeof box)) continue;
+        if (box[0] > was[0] || box[1] < was[1] || box[2] > was[2] || box[3] < was[3])
+            lsnni_target_clear(c, s, 0, keep->state[LSNNI_TARGET_CLEAN], k, k + 1);
+        memcpy(was, box, sizeof box);
+        lsnni_target_fill(keep->inside + (size_t)k * area, box, s);
+        changed = 1;
+    }
+    keep->state[LSNNI_TARGET_MADE] = 1;
+    return changed ? lsnn_target2d_plan(cx, keep->plan, keep->inside, s) : LSNN_OK;
+}
+
+/* y's memory keeps its zeros from call to call, as long as its layout is the same. */
+static void lsnni_target_clean(const lsnn_call *c, const lsnn_window *s, int32_t *state)
+{
+    if (state[LSNNI_TARGET_LANES] != c->lanes) state[LSNNI_TARGET_CLEAN] = 0;
+    state[LSNNI_TARGET_LANES] = c->lanes;
+    if (state[LSNNI_TARGET_CLEAN] >= c->n) return;
+    lsnni_target_clear(c, s, state[LSNNI_TARGET_CLEAN], c->n, 0, s->k);
+    state[LSNNI_TARGET_CLEAN] = c->n;
+}
+
+/* Taps of pixels [from, to) of a side that lie inside the image.              */
+static double lsnni_taps_inside(const lsnni_side *side, int from, int to)
+{
+    double taps = 0;
+    for (int i = from; i < to; i++) taps += lsnni_reach_of(side, LSNNI_FORWARD, i).count;
+    return taps;
+}
+
+/* As learned: the regions' pixels, all their taps. As computed, in blocks: the taps inside the
+   image, and of all pixels where the whole convolution takes less time. That an input's pixels
+   may be 0 in every image, outside of the regions before it, saves nothing here. */
+static lsnn_status lsnni_macs_of_target2d(lsnn_ctx *cx, const lsnn_layer_plan *p,
+                                          const lsnn_real *const *param, double now[2])
+{
+    lsnni_side side[2];
+    lsnni_regions r;
+    lsnn_window s;
+    int32_t box[4], places = 0;
+    double inside = 0;
+    LSNNI_TRY(lsnni_window_of(cx, &s, p, 1, p->out.c));
+    lsnni_sides(side, &s);
+    for (int k = 0; k < s.k; k++) {
+        lsnni_target_box(box, param[1] + 4 * (size_t)k, &s, p->o.clip);
+        places += (box[1] - box[0]) * (box[3] - box[2]);
+        inside += lsnni_taps_inside(&side[0], box[0], box[1]) *
+                  lsnni_taps_inside(&side[1], box[2], box[3]);
+    }
+    r.s = &s;
+    r.head = &places;
+    if (lsnni_regions_dense(&r))
+        inside = s.k * lsnni_taps_inside(&side[0], 0, s.oh) *
+                 lsnni_taps_inside(&side[1], 0, s.ow);
+    now[0] = (double)places * s.c * s.kernel_h * s.kernel_w;
+    now[1] = inside * s.c;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_plan_target2d(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_options *o = &p->o;
+    lsnn_window s;
+    LSNNI_TRY(lsnni_plan_kernels(cx, p, &s));
+    LSNNI_TRY(lsnni_target_check(cx, &s));
+    if (!o->smooth_shape) o->smooth_shape = LSNN_ATTENTION_GAUSSIAN;
+    if (o->smooth_shape != LSNN_ATTENTION_GAUSSIAN && o->smooth_shape != LSNN_ATTENTION_CAUCHY)
+        return lsnni_fail(cx, LSNN_EVALUE, "target2d: smooth_shape %d: its windows are "
+                          "LSNN_ATTENTION_GAUSSIAN (%d) or LSNN_ATTENTION_CAUCHY (%d)",
+                          (int)o->smooth_shape, (int)LSNN_ATTENTION_GAUSSIAN,
+                          (int)LSNN_ATTENTION_CAUCHY);
+    if ((int)o->clip < 0 || o->clip > LSNN_CLIP_CODE)
+        return lsnni_fail(cx, LSNN_EVALUE, "target2d: clip %d is unknown", (int)o->clip);
+    p->param[0] = lsnni_spec("weight", 4, s.k, s.c, s.kernel_h, s.kernel_w);
+    p->param[0].fan_in = s.c * s.kernel_h * s.kernel_w;
+    p->param[0].fan_out = s.k * s.kernel_h * s.kernel_w;
+    p->param[1] = lsnni_spec("theta", 2, s.k, 4, 0, 0);
+    p->param[1].l2 = o->l2;
+    p->param[1].l2_every = o->l2 > 0 ? 4 : 0;
+    p->param[1].l2_mask = lsnni_attention_widths(o->smooth_shape);
+    p->param[2] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
+    p->param[1].no_decay = p->param[2].no_decay = 1;
+    p->params = o->no_bias ? 2 : 3;
+    p->keep_fixed = lsnni_target_kept(&s);
+    p->keep_per_image = lsnni_target_pixels(&s);         /* dz                */
+    p->keep_name = "map";
+    p->keep_shape = p->out;
+    p->macs = (double)p->param[0].count * s.oh * s.ow;
+    p->macs_now = lsnni_macs_of_target2d;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_forward_target2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    const lsnn_real *bias = c->plan->params > 2 ? c->param[2] : NULL;
+    lsnni_target_keep keep;
+    lsnn_target t;
+    lsnn_window s;
+    LSNNI_TRY(lsnni_call_window(cx, &s, c));
+    keep = lsnni_target_keep_of(c->keep, &s);
+    if (!cx->rehearsal_) {
+        if (!*c->kept) LSNNI_TRY(lsnni_target_make(cx, c, &s, &keep));
+        lsnni_target_clean(c, &s, keep.state);
+        *c->kept = 1;
+    }
+    t.plan = keep.plan;
+    t.fy = keep.fy;
+    t.fx = keep.fx;
+    return lsnn_target2d_forward(cx, c->y, c->x[0], c->param[0], bias, &t, &s);
+}
+
+/* dtheta of a side, from g = dL/dlog f at its pixels: sum_x g dlog f.          */
+static void lsnni_target_theta(lsnn_real *dt, const lsnn_real *g, int cauchy, double mu,
+                               double s, int side)
+{
+    double sum[2] = { 0, 0 }, dz[2], slope;
+    for (int x = 0; x < side; x++) {
+        double z = lsnni_attention_z(mu, s, side, x, dz);
+        lsnni_attention_log(cauchy, 0.5, z * z, &slope);
+        for (int i = 0; i < 2; i++) sum[i] += (double)g[x] * 2 * z * slope * dz[i];
+    }
+    for (int i = 0; i < 2; i++) dt[i] += LSNNI_R(sum[i]);
+}
+
+static lsnn_status lsnni_backward_target2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_real *db = c->plan->params > 2 ? c->dparam[2] : NULL, *dt = c->dparam[1];
+    int cauchy = lsnni_cauchy(c->plan->o.smooth_shape);
+    lsnni_target_keep keep;
+    lsnn_target t;
+    lsnn_window s;
+    LSNNI_TRY(lsnni_call_window(cx, &s, c));
+    keep = lsnni_target_keep_of(c->keep, &s);
+    t.plan = keep.plan;
+    t.fy = keep.fy;
+    t.fx = keep.fx;
+    LSNNI_TRY(lsnn_target2d_backward(cx, c->dx[0], c->dparam[0], db, dt ? keep.gy : NULL,
+                                     dt ? keep.gx : NULL, keep.dz, c->dy, c->y, c->x[0],
+                                     c->param[0], &t, &s, c->add[0]));
+    for (int k = 0; k < s.k && dt && !cx->rehearsal_; k++) {
+        const lsnn_real *of = c->param[1] + 4 * (size_t)k;
+        lsnni_target_theta(dt + 4 * k, keep.gx + lsnni_area(k, s.ow), cauchy,
+                           (double)of[LSNNI_AT_MU_X], (double)of[LSNNI_AT_S_X], s.ow);
+        lsnni_target_theta(dt + 4 * k + 2, keep.gy + lsnni_area(k, s.oh), cauchy,
+                           (double)of[LSNNI_AT_MU_Y], (double)of[LSNNI_AT_S_Y], s.oh);
+    }
+    return LSNN_OK;
+}
+
+/* Weights as a convolution's, windows at mu = 0.5, s = 1.                      */
+static void lsnni_init_target2d(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
+{
+    if (i == 0) lsnni_draw_values(p, i, v, p->param[i].count, rng);
+    for (size_t j = 0; j < p->param[i].count && i > 0; j++)
+        v[j] = LSNNI_R(i > 1 ? 0 : j % 2 ? 1 : 0.5);
+}
+
+static lsnn_status lsnni_project_target2d(lsnn_ctx *cx, const lsnn_projection *p)
+{
+    const lsnn_layer_plan *plan = p->plan;
+    lsnn_real *t = p->param[1];
+    (void)cx;
+    for (size_t i = 0; i < plan->param[1].count && t; i += 4) {
+        lsnni_attention_clip(t + i + LSNNI_AT_MU_X, t + i + LSNNI_AT_S_X, plan->out.w,
+                             plan->o.kernel_w, plan->o.clip);
+        lsnni_attention_clip(t + i + LSNNI_AT_MU_Y, t + i + LSNNI_AT_S_Y, plan->out.h,
+                             plan->o.kernel_h, plan->o.clip);
+    }
+    return LSNN_OK;
+}
+
+static const lsnn_layer_type lsnni_target2d_type = {
+    "target2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS "smooth_shape l2 clip", 1, 1,
+    LSNN_BLOCKS | LSNN_REHEARSES | LSNN_Y_STAYS,
+    lsnni_plan_target2d, lsnni_forward_target2d, lsnni_backward_target2d, lsnni_init_target2d,
+    lsnni_project_target2d
+};
+
+LSNN_API int lsnn_target2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
+{
+    return lsnni_windowed(net, &lsnni_target2d_type, x, filters, kernel, o);
+}
 /* ---- >>blend: each place mixes shared banks of kernels ----------------------------
    Low-Rank Locally Connected layers (Elsayed, Ramachandran, Shlens, Kornblith, ICML 2020): a
    convolution with M banks of K kernels each, and at each place p weights of its own over the
@@ -9312,7 +9692,7 @@ static double lsnni_half_side(int size, int corners)     /* in pixels: of 0 to 1
 {
     return (corners ? size - 1 : size) / 2.0;
 }
-static double lsnni_pixel(double x, int size, int corners)
+static double lsnni_grid_pixel(double x, int size, int corners)
 {
     return (x + 1) * lsnni_half_side(size, corners) - (corners ? 0 : 0.5);
 }
@@ -9412,8 +9792,8 @@ static void lsnni_sample_all(const lsnn_sampler *s, lsnn_real *y, const lsnn_rea
                              lsnn_real *dgrid)
 {
     size_t in = lsnni_area(s->h, s->w), out = lsnni_area(s->oh, s->ow);
-    double px = lsnni_pixel((double)grid[0], s->w, s->align_corners), dp[2] = { 0, 0 };
-    double py = lsnni_pixel((double)grid[out], s->h, s->align_corners);
+    double px = lsnni_grid_pixel((double)grid[0], s->w, s->align_corners), dp[2] = { 0, 0 };
+    double py = lsnni_grid_pixel((double)grid[out], s->h, s->align_corners);
     for (int c = 0; c < s->c; c++) {
         lsnn_real *to = y ? y + (size_t)c * out : NULL;
         if (to) *to = px != px || py != py ? LSNNI_R(px + py) : 0;
@@ -9500,8 +9880,8 @@ static int lsnni_spots_at(lsnni_spots *t, const lsnni_sample *p, const lsnn_real
     int count = (int)LSNNI_MIN((size_t)LSNNI_SPOTS, end - first);
     for (int i = 0; i < count; i++) {
         const lsnn_real *g = grid + first + i;
-        lsnni_tap(t, i, s, lsnni_pixel((double)g[0], s->w, s->align_corners),
-                  lsnni_pixel((double)g[p->out], s->h, s->align_corners));
+        lsnni_tap(t, i, s, lsnni_grid_pixel((double)g[0], s->w, s->align_corners),
+                  lsnni_grid_pixel((double)g[p->out], s->h, s->align_corners));
     }
     return count;
 }
@@ -10033,15 +10413,11 @@ LSNN_API lsnn_status lsnn_dsc_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *d
 #endif /* LSNN_NAIVE */
 
 /* ---- After the step: bounds, and switching                                   */
-LSNN_API void lsnn_dsc_project(lsnn_real *w, size_t connections, lsnn_real *theta,
-                               size_t neurons, const lsnn_dsc *d)
+LSNN_API void lsnn_dsc_project(lsnn_ctx *cx, lsnn_real *w, size_t connections,
+                               lsnn_real *theta, size_t neurons, const lsnn_dsc *d)
 {
-    lsnn_real least = LSNNI_R(1 - d->alpha_max + d->tau), most = LSNNI_R(d->alpha_max);
-    for (size_t i = 0; i < connections; i++) {
-        if (w[i] >= 0 && w[i] < least) w[i] = -least;
-        else if (w[i] < 0 && w[i] > -least) w[i] = least;
-        w[i] = LSNNI_MIN(LSNNI_MAX(w[i], -1), 1);
-    }
+    lsnn_real most = LSNNI_R(d->alpha_max);
+    lsnni_kernels_of(cx)->dsc_bounds(w, 1 - d->alpha_max + d->tau, connections);
     for (size_t i = 0; i < neurons; i++) theta[i] = LSNNI_MIN(LSNNI_MAX(theta[i], 0), most);
 }
 
@@ -10236,12 +10612,9 @@ static lsnn_status lsnni_backward_dsc_local2d(lsnn_ctx *cx, lsnn_call *c)
 
 static lsnn_status lsnni_project_dsc(lsnn_ctx *cx, const lsnn_projection *p)
 {
-    const lsnn_layer_plan *plan = p->plan;
-    lsnn_dsc d = lsnni_dsc_of(plan, 0, 1);
-    (void)cx;
-    if (p->param[0])                                     /* frozen: nothing has moved */
-        lsnn_dsc_project(p->param[0], plan->param[0].count, p->param[1],
-                         plan->params > 1 ? plan->param[1].count : 0, &d);
+    lsnn_dsc d = lsnni_dsc_of(p->plan, 0, 1);
+    lsnn_dsc_project(cx, p->param[0], p->param[0] ? p->plan->param[0].count : 0, p->param[1],
+                     p->param[1] ? p->plan->param[1].count : 0, &d);
     return LSNN_OK;
 }
 
@@ -10487,6 +10860,7 @@ static const lsnn_layer_type *const lsnni_types[] = {
     &lsnni_table_conv2d_type,
     &lsnni_local2d_type,
     &lsnni_smooth_type,
+    &lsnni_target2d_type,
     &lsnni_blend_type,
     &lsnni_affine_grid_type, &lsnni_grid_sample_type,
     &lsnni_dsc_dense_type, &lsnni_dsc_conv2d_type, &lsnni_dsc_local2d_type,
@@ -11118,6 +11492,46 @@ LSNN_API double lsnn_net_macs(const lsnn_net *net)
     return total;
 }
 
+/* Node i's multiply-adds as learned and as computed; before build as planned.  */
+static lsnn_status lsnni_macs_now(const lsnn_net *net, int i, double now[2])
+{
+    const lsnni_node *v = &net->node[i];
+    const lsnn_real *param[LSNN_MAX_PARAMS];
+    unsigned failures = net->cx->failures_;
+    now[0] = now[1] = v->plan.macs;
+    if (!v->plan.macs_now || !net->built) return LSNN_OK;
+    for (int j = 0; j < v->plan.params; j++)
+        param[j] = net->value + net->param[v->param[j]].at;
+    return lsnni_answer(net->cx, v->type, "macs_now", failures,
+                        v->plan.macs_now(net->cx, &v->plan, param, now));
+}
+
+/* The same of all nodes.                                                      */
+static lsnn_status lsnni_macs_of_all(const lsnn_net *net, double sum[2])
+{
+    double now[2];
+    sum[0] = sum[1] = 0;
+    for (int i = 0; i < net->nodes; i++) {
+        LSNNI_TRY(lsnni_macs_now(net, i, now));
+        sum[0] += now[0];
+        sum[1] += now[1];
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_net_macs_now(lsnn_net *net, double *learned, double *computed)
+{
+    double sum[2];
+    if (!net) return LSNN_ENOMEM;
+    if (!net->built)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "net_macs_now: build the net first, its "
+                          "parameters decide");
+    LSNNI_TRY(lsnni_macs_of_all(net, sum));
+    if (learned) *learned = sum[0];
+    if (computed) *computed = sum[1];
+    return LSNN_OK;
+}
+
 LSNN_API lsnn_shape lsnn_net_shape(const lsnn_net *net, int node)
 {
     lsnn_shape none = { 0, 0, 0 };
@@ -11143,6 +11557,14 @@ static void lsnni_connections_note(const lsnn_layer_plan *p, char text[LSNNI_NOT
              *number[2] ? " by " : "", number[2], *number[3] ? " + " : "", number[3]);
 }
 
+/* "now 1300 learned, 1100 computed", or nothing where both are what is planned.  */
+static void lsnni_macs_note(double planned, const double now[2], char text[LSNNI_NOTE])
+{
+    int differ = now[0] < planned || now[1] < planned;
+    text[0] = 0;
+    if (differ) snprintf(text, LSNNI_NOTE, "now %.0f learned, %.0f computed", now[0], now[1]);
+}
+
 /* How the net runs a layer.                                                  */
 static void lsnni_role_note(const lsnn_net *net, int i, char text[LSNNI_NOTE])
 {
@@ -11166,7 +11588,8 @@ static void lsnni_role_note(const lsnn_net *net, int i, char text[LSNNI_NOTE])
 
 LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
 {
-    double connections = 0;
+    double connections = 0, now[2];
+    char macs[LSNNI_NOTE];
     if (!net) return;
     fprintf(out, "%-18s %-14s %-16s %12s %14s  %s\n", "layer", "type", "output", "parameters",
             "multiply-adds", "connections");
@@ -11179,15 +11602,20 @@ LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
         snprintf(shape, sizeof shape, "%d x %d x %d", v->shape.c, v->shape.h, v->shape.w);
         lsnni_connections_note(&v->plan, connected);
         lsnni_role_note(net, i, role);
+        if (lsnni_macs_now(net, i, now) != LSNN_OK) return;
+        lsnni_macs_note(v->plan.macs, now, macs);
         fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f", v->name, v->type->name, shape,
                 v->share ? 0.0 : (double)count, v->plan.macs);
-        if (*role) fprintf(out, "  %-30s  %s\n", connected, role);
+        if (*role || *macs)
+            fprintf(out, "  %-30s  %s%s%s\n", connected, role, *role && *macs ? ", " : "", macs);
         else fprintf(out, "%s%s\n", *connected ? "  " : "", connected);
     }
-    fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f  %.0f\n", "total", "", "",
-            (double)lsnn_net_params(net), lsnn_net_macs(net), connections);
+    if (lsnni_macs_of_all(net, now) != LSNN_OK) return;
+    lsnni_macs_note(lsnn_net_macs(net), now, macs);
+    fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f  %.0f%s%s\n", "total", "", "",
+            (double)lsnn_net_params(net), lsnn_net_macs(net), connections, *macs ? "  " : "",
+            macs);
 }
-
 /* ============================================================================
    >>plan  what lsnn_net_build finds out about a net, and the schedule that comes of it
    Each chapter fills in a part of the nodes' roles (lsnni_role) from what the layers' types
@@ -11338,6 +11766,14 @@ static int lsnni_private(const lsnn_net *net, int i)
    A layer may write over its input if that is private, of the same size and layout, and its
    maker's backward does not need it any more. Their gradients share a place likewise, and a
    kept gradient may not be overwritten.                                      */
+/* May node v write over its input, which node u made in the place of `owner`?  */
+static int lsnni_may_replace(const lsnni_node *v, const lsnni_node *u, const lsnni_node *owner,
+                             int train)
+{
+    if (lsnni_has(owner, LSNN_Y_STAYS)) return lsnni_has(v, LSNN_IS_RELU) && !v->plan.o.keep;
+    return !train || (lsnni_has(u, LSNN_Y_FREE) && !v->plan.o.keep);
+}
+
 static void lsnni_plan_in_place(lsnn_net *net, int train)
 {
     for (int i = 0; i < net->nodes; i++) {
@@ -11348,7 +11784,7 @@ static void lsnni_plan_in_place(lsnn_net *net, int train)
         if (!v->role.live || !lsnni_private(net, x) || u->role.both ||
             lsnni_features(u->plan.out) != lsnni_features(v->plan.out)) continue;
         if (lsnni_has(v, LSNN_IN_PLACE) && v->plan.inputs == 1 &&
-            (!train || (lsnni_has(u, LSNN_Y_FREE) && !kept))) {
+            lsnni_may_replace(v, u, &net->node[u->role.y_at], train)) {
             v->role.y_at = u->role.y_at;
             v->role.dy_at = u->role.dy_at;
         }
@@ -11508,6 +11944,10 @@ static void lsnni_plan_lives(const lsnn_net *net, lsnni_life *life, int batch, i
             y->from = r->forward_by;
         }
         y->to = LSNNI_MAX(y->to, needed);
+        if (r->y_at == i && lsnni_has(v, LSNN_Y_STAYS)) {
+            y->from = 0;
+            y->to = 2 * nodes + 1;
+        }
         if (r->dy_at == i) {
             dy->from = begin;
             dy->to = end;
@@ -12117,6 +12557,7 @@ typedef struct lsnni_view {
     int rank, dim[4];
     int turned;                      /* 1: in blocks of images                */
     int kept;                        /* 1: what a layer keeps, as a smoother's map */
+    int stays;                       /* 1: an output whose memory is the layer's own */
     size_t count;
 } lsnni_view;
 
@@ -12159,6 +12600,7 @@ static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_g
                           v->name, is_grad ? "backward" : "forward");
     lsnni_view_set(a, data, fixed ? 3 : 4, fixed ? dim + 1 : dim);
     a->turned = !is_keep && v->role.blocks && w->lanes;
+    a->stays = !is_keep && !is_grad && lsnni_has(v, LSNN_Y_STAYS);
     return LSNN_OK;
 }
 
@@ -12167,7 +12609,7 @@ static lsnn_status lsnni_view_find(lsnn_net *net, lsnni_view *a, const char *nam
     int is_grad = name && strncmp(name, "grad:", 5) == 0, i;
     const char *rest = name ? name + (is_grad ? 5 : 0) : "", *dot = strrchr(rest, '.');
     if (!name) return lsnni_fail(net->cx, LSNN_ENAME, "lsnn_net_get, _set, _dims: no name");
-    a->kept = 0;
+    a->kept = a->stays = 0;
     if (!net->built)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s: call lsnn_net_build first", name);
     i = lsnni_find_param(net->param, net->params, rest);
@@ -12238,7 +12680,7 @@ LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_re
     if (!net) return LSNN_ENOMEM;
     lsnni_view a;
     LSNNI_TRY(lsnni_view_count(net, &a, name, count));
-    if (a.kept)
+    if (a.kept || a.stays)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s is computed by the layer: set what it is "
                           "computed from", name);
     lsnni_changed(net);
@@ -12314,8 +12756,8 @@ LSNN_API const char *lsnn_net_param_name(const lsnn_net *net, int kind, int i, s
 
 /* ---- >>profile: what each layer costs ----------------------------------------------
    Both layouts' steps of a node are added up. Operations are 2 a multiply-add; forward as
-   many as the layer says (less what a crop leaves out), backward as many again for dx and
-   for the parameters' gradients. Work done for a neighbour is in the row of who does it. */
+   many as the layer says (as learned, less what a crop leaves out), backward as many again for
+   dx and for the parameters' gradients. Work done for a neighbour is in the row of who does it. */
 typedef struct lsnni_cost { double seconds, images, operations; } lsnni_cost;
 
 static void lsnni_cost_add(lsnni_cost *c, const lsnni_step *s, double macs)
@@ -12335,9 +12777,10 @@ static void lsnni_profile_node(const lsnn_net *net, int i, lsnni_cost cost[2])
             const lsnni_step *s = &p->forward[k];        /* backward's follow forward's */
             const lsnni_node *v = &net->node[s->node];
             int backward = k >= p->forwards, times = 1;
-            double macs = v->plan.macs;
+            double now[2], macs;
             if (i != (s->turns ? net->nodes : s->node)) continue;
             if (backward) times = (s->call.dx[0] != NULL) + (s->call.dparam[0] != NULL);
+            macs = lsnni_macs_now(net, s->node, now) == LSNN_OK ? now[0] : v->plan.macs;
             macs *= (double)v->plan.out.h * v->plan.out.w;
             macs /= (double)v->shape.h * v->shape.w;
             lsnni_cost_add(&cost[backward], s, s->turns ? 0 : macs * times);
@@ -14029,7 +14472,7 @@ LSNN_API lsnn_net *lsnn_net_load(lsnn_ctx *cx, const char *path, const lsnn_buil
    prints its call. It is called three times, as the file has three parts.
    ==========================================================================*/
 typedef enum lsnni_c_part { LSNNI_C_ASK, LSNNI_C_DATA, LSNNI_C_CALLS } lsnni_c_part;
-enum { LSNNI_C_FUNCTIONS = 24 };
+enum { LSNNI_C_FUNCTIONS = 32 };
 typedef struct lsnni_c {
     lsnn_ctx *cx;
     lsnn_net *net;
@@ -14105,7 +14548,8 @@ static lsnni_layout lsnni_layout_of(const lsnni_node *v)
 static int lsnni_has_weights(const lsnni_node *v)
 {
     return v->type == &lsnni_dense_type || v->type == &lsnni_conv2d_type ||
-           v->type == &lsnni_local2d_type || v->type == &lsnni_table_conv2d_type;
+           v->type == &lsnni_local2d_type || v->type == &lsnni_table_conv2d_type ||
+           v->type == &lsnni_target2d_type;
 }
 
 LSNN_API lsnn_status lsnn_net_round(lsnn_net *net, lsnn_storage storage)
@@ -14177,10 +14621,9 @@ static const char *const lsnni_c_dense_text =
     "{\n"
     "    for (int k = 0; k < out; k++) {\n"
     "        float part[4] = { 0, 0, 0, 0 };  /* four sums: quicker, and rounded less */\n"
-    "        int i = 0;\n"
-    "        for (; i + 4 <= in; i += 4)\n"
+    "        for (int i = 0; i + 4 <= in; i += 4)\n"
     "            for (int j = 0; j < 4; j++) part[j] += x[i + j] * @[k * in + i + j];\n"
-    "        for (; i < in; i++) part[0] += x[i] * @[k * in + i];\n"
+    "        for (int i = in - in % 4; i < in; i++) part[0] += x[i] * @[k * in + i];\n"
     "        y[k] = (b ? b[k] : 0) + ((part[0] + part[1]) + (part[2] + part[3]))@<k>;\n"
     "    }\n"
     "}\n\n";
@@ -14206,6 +14649,32 @@ static const char *const lsnni_c_conv2d_text =
     "            sum += part;\n"
     "        }\n"
     "        y[(k * s.oh + i) * s.ow + j] = (b ? b[k] : 0) + sum@<k>;\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_target2d_text =
+    "/* As conv2d, but kernel k computes rows [box[0], box[1]) and columns [box[2], box[3]) alone,\n"
+    "   times fy of its row and fx of its column; 0 elsewhere. */\n"
+    "static void target2d(float *y, const float *x, @W, const float *b, const float *fy,\n"
+    "                     const float *fx, const int *box, window s)\n"
+    "{\n"
+    "    for (int i = 0; i < s.k * s.oh * s.ow; i++) y[i] = 0;\n"
+    "    for (int k = 0; k < s.k; k++, box += 4)\n"
+    "    for (int i = box[0]; i < box[1]; i++)\n"
+    "    for (int j = box[2]; j < box[3]; j++) {\n"
+    "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1;\n"
+    "        float sum = 0;\n"
+    "        clip(top, s.kh, s.dh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.dw, s.w, &v0, &v1);\n"
+    "        for (int c = 0; c < s.c; c++) {\n"
+    "            float part = 0;\n"
+    "            for (int u = u0; u < u1; u++)\n"
+    "            for (int v = v0; v < v1; v++)\n"
+    "                part += x[(c * s.h + top + u) * s.w + left + v] *\n"
+    "                        @[((k * s.c + c) * s.kh + u) * s.kw + v];\n"
+    "            sum += part;\n"
+    "        }\n"
+    "        y[(k * s.oh + i) * s.ow + j] = fy[k * s.oh + i] * fx[k * s.ow + j] *\n"
+    "                                       ((b ? b[k] : 0) + sum@<k>);\n"
     "    }\n"
     "}\n\n";
 static const char *const lsnni_c_table_conv2d_text =
@@ -14721,6 +15190,40 @@ static void lsnni_c_local2d(lsnni_c *e, int i)
     lsnni_c_needs(e, lsnni_c_local2d_text);
 }
 
+/* A region's rows and columns, of each kernel.                                */
+static void lsnni_c_regions(lsnni_c *e, int i, const lsnn_real *theta, const lsnn_window *s)
+{
+    const lsnni_node *v = &e->net->node[i];
+    lsnni_c_array(e, "static const int ", v->name, "_box");
+    if (e->part != LSNNI_C_DATA) return;
+    fprintf(e->f, "[%d] = {", 4 * s->k);
+    for (int k = 0; k < s->k; k++) {
+        int32_t box[4];
+        lsnni_target_box(box, theta + 4 * (size_t)k, s, v->plan.o.clip);
+        fprintf(e->f, "%s%d, %d, %d, %d%s", k % 4 ? " " : "\n    ", (int)box[0], (int)box[1],
+                (int)box[2], (int)box[3], k + 1 < s->k ? "," : "\n};\n");
+    }
+}
+
+static void lsnni_c_target2d(lsnni_c *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const lsnn_real *theta = e->net->value + e->net->param[v->param[1]].at;
+    lsnn_window s;
+    if (lsnni_window_of(e->cx, &s, &v->plan, 1, v->plan.out.c) != LSNN_OK) return;
+    lsnni_c_call(e, i, "target2d");
+    lsnni_c_param(e, i, 0);
+    lsnni_c_param(e, i, 2);
+    for (int down = 1; down >= 0; down--) {
+        lsnni_target_factors(e->row, &v->plan, theta, down);
+        lsnni_c_floats(e, v->name, down ? "_fy" : "_fx", e->row,
+                       lsnni_area(s.k, down ? s.oh : s.ow));
+    }
+    lsnni_c_regions(e, i, theta, &s);
+    lsnni_c_window_of(e, i);
+    lsnni_c_needs(e, lsnni_c_target2d_text);
+}
+
 /* Where each kernel's connections begin, and the maps that they read.         */
 static void lsnni_c_table(lsnni_c *e, int i, int maps)
 {
@@ -15001,6 +15504,7 @@ lsnni_c_writers[] = {
     { &lsnni_conv2d_type, lsnni_c_conv2d },
     { &lsnni_table_conv2d_type, lsnni_c_table_conv2d },
     { &lsnni_local2d_type, lsnni_c_local2d },
+    { &lsnni_target2d_type, lsnni_c_target2d },
     { &lsnni_smooth_type, lsnni_c_smooth },
     { &lsnni_affine_grid_type, lsnni_c_affine_grid },
     { &lsnni_grid_sample_type, lsnni_c_grid_sample },
@@ -15103,12 +15607,14 @@ static void lsnni_c_write_head(lsnni_c *e)
         "8-bit integers, a step an output" };
     lsnn_shape in = e->net->node[0].plan.out, out = e->net->node[e->net->output].shape;
     int math = 0;
+    double macs[2];
+    if (lsnni_macs_of_all(e->net, macs) != LSNN_OK) return;
     fprintf(e->f, "/* %s: a net of %.0f parameters and %.0f multiply-adds, written by lsnn "
             LSNN_VERSION ".\n   C99; needs no allocation and no file. Weights are %s.\n\n"
             "       void %s_predict(const float x[%d], float y[%d]);\n\n"
             "   x: %d x %d x %d (channels, rows, columns); y: the output of layer '%s', "
             "%d x %d x %d.\n   They must not overlap. It needs %.0f bytes %s.%s */\n",
-            e->name, (double)lsnn_net_params(e->net), lsnn_net_macs(e->net),
+            e->name, (double)lsnn_net_params(e->net), macs[0],
             stored[e->d->storage], e->name, lsnni_features(in), lsnni_features(out),
             in.c, in.h, in.w, e->net->node[e->net->output].name, out.c, out.h, out.w,
             4.0 * (double)e->work, e->d->static_buffers ? "of static memory" : "of stack",
@@ -15567,6 +16073,40 @@ static void lsnni_onnx_conv2d(lsnni_onnx *e, int i)
     lsnni_onnx_weighted(e, i, x);
     lsnni_onnx_window_says(e, i);
     lsnni_onnx_writes(e, "Conv", v->name);
+}
+
+/* A whole convolution, times a constant map that is 0 outside of the regions.     */
+static void lsnni_onnx_target2d(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const lsnn_real *theta = lsnni_onnx_values(e, i, 1);
+    char x[LSNNI_ONNX_NAME], name[2][LSNNI_ONNX_NAME];
+    int pad[4], dim[3], params = v->plan.params - 1;
+    lsnn_real *f;
+    lsnn_window s;
+    lsnni_onnx_window(e, i, &s, pad);
+    dim[0] = s.k; dim[1] = s.oh; dim[2] = s.ow;
+    f = (lsnn_real *)lsnni_alloc(e->cx, lsnni_area(s.k, s.oh + s.ow), sizeof *f);
+    if (!f) e->graph.status = LSNN_ENOMEM;
+    if (!f) return;
+    lsnni_target_factors(f, &v->plan, theta, 1);
+    lsnni_target_factors(f + lsnni_area(s.k, s.oh), &v->plan, theta, 0);
+    memset(e->row, 0, lsnni_target_pixels(&s) * sizeof *e->row);
+    for (int k = 0; k < s.k; k++) {
+        int32_t box[4];
+        lsnni_target_box(box, theta + 4 * (size_t)k, &s, v->plan.o.clip);
+        lsnni_target_map(e->row + lsnni_area(k, s.oh * s.ow), f + lsnni_area(k, s.oh),
+                         f + lsnni_area(s.k, s.oh) + lsnni_area(k, s.ow), box, s.ow);
+    }
+    lsnni_free(e->cx, f);
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    for (int j = 0; j < params; j++) lsnni_onnx_param(e, i, 2 * j, 0, NULL, 0, name[j]);
+    lsnni_onnx_reads(e, x);
+    for (int j = 0; j < params; j++) lsnni_onnx_reads(e, name[j]);
+    lsnni_onnx_window_says(e, i);
+    lsnni_onnx_next(e, i, "Conv", x);
+    lsnni_onnx_by(e, i, "Mul", e->row, dim, 3, x);
+    lsnni_onnx_done(e, i, x);
 }
 
 /* A convolution whose kernels are 0 where the table connects nothing.              */
@@ -16125,6 +16665,7 @@ lsnni_onnx_writers[] = {
     { &lsnni_conv2d_type, lsnni_onnx_conv2d },
     { &lsnni_table_conv2d_type, lsnni_onnx_table_conv2d },
     { &lsnni_local2d_type, lsnni_onnx_local2d },
+    { &lsnni_target2d_type, lsnni_onnx_target2d },
     { &lsnni_smooth_type, lsnni_onnx_smooth },
     { &lsnni_affine_grid_type, lsnni_onnx_affine_grid },
     { &lsnni_grid_sample_type, lsnni_onnx_grid_sample },
@@ -22765,35 +23306,37 @@ typedef struct lsnni_few {
     const lsnni_kernels *kv;
     const lsnn_window *s;
     const lsnn_real *x, *dy;
-    lsnn_real *dw, *db;
+    lsnn_real *dw, *db, *sums;
     lsnni_kinds kinds[2];            /* what the kernel's rows and columns meet */
-    size_t lanes;
+    size_t lanes, row;               /* row: numbers of a row of dy           */
 } lsnni_few;
 
-/* `count` pixels of dy by those of x that are `step` apart.                   */
-static double lsnni_few_dot(const lsnni_few *p, const lsnn_real *dy, const lsnn_real *x, int count)
+/* sum += a row of dy by those pixels of x that meet it: along the row, or where they are apart
+   pixel by pixel, onto the first one's place.                                */
+static void lsnni_few_row(const lsnni_few *p, lsnn_real *sum, const lsnn_real *dy,
+                          const lsnn_real *x, int count)
 {
-    size_t step = (size_t)p->s->stride_w;
-    double sum = 0;
-    if (step == 1) return p->kv->dot(dy, x, (size_t)count * p->lanes);
-    for (size_t i = 0; i < (size_t)count; i++)
-        sum += p->lanes > 1 ? p->kv->dot(dy + i * p->lanes, x + i * step * p->lanes, p->lanes) :
-            (double)dy[i] * (double)x[i * step];
-    return sum;
+    size_t step = (size_t)p->s->stride_w, lanes = p->lanes;
+    if (step == 1) p->kv->multiply(sum, dy, x, (size_t)count * lanes, LSNN_ADD);
+    else if (lanes == 1)
+        for (size_t i = 0; i < (size_t)count; i++) sum[i] += dy[i] * x[i * step];
+    else
+        for (size_t i = 0; i < (size_t)count; i++)
+            p->kv->multiply(sum, dy + i * lanes, x + i * step * lanes, lanes, LSNN_ADD);
 }
 
 /* The gradient of tap (u, v), from one map of dy and one of x.                */
-static double lsnni_few_tap(const lsnni_few *p, const lsnn_real *dy, const lsnn_real *x, int u,
-                            int v)
+static double lsnni_few_tap(const lsnni_few *p, lsnn_real *sum, const lsnn_real *dy,
+                            const lsnn_real *x, int u, int v)
 {
     const lsnni_reach *r = &p->kinds[0].reach[u], *q = &p->kinds[1].reach[v];
-    double sum = 0;
+    memset(sum, 0, p->row * sizeof *sum);
     for (int i = 0; i < r->count; i++)
-        sum += lsnni_few_dot(p, dy + (lsnni_area(r->first + i, p->s->ow) + (size_t)q->first) *
-                                     p->lanes,
-                             x + (lsnni_area(r->at + i * p->s->stride_h, p->s->w) +
-                                  (size_t)q->at) * p->lanes, q->count);
-    return sum;
+        lsnni_few_row(p, sum, dy + (lsnni_area(r->first + i, p->s->ow) + (size_t)q->first) *
+                                   p->lanes,
+                      x + (lsnni_area(r->at + i * p->s->stride_h, p->s->w) + (size_t)q->at) *
+                          p->lanes, q->count);
+    return p->kv->sum(sum, p->row);
 }
 
 static void lsnni_few_task(void *user, int k, int worker)
@@ -22803,13 +23346,13 @@ static void lsnni_few_task(void *user, int k, int worker)
     int channels = s->c / s->groups, first = k / (s->k / s->groups) * channels;
     size_t in = lsnni_area(s->h, s->w) * p->lanes, out = lsnni_area(s->oh, s->ow) * p->lanes;
     lsnn_real *dw = p->dw ? p->dw + lsnni_area(k, lsnni_depth(s)) : NULL;
-    (void)worker;
+    lsnn_real *sum = p->sums + (size_t)worker * p->row;
     for (int n = 0; n < s->n / (int)p->lanes; n++) {
         const lsnn_real *dy = p->dy + lsnni_at2(n, k, s->k) * out;
         if (p->db) p->db[k] += LSNNI_R(p->kv->sum(dy, out));
         for (int d = 0; d < (dw ? lsnni_depth(s) : 0); d++) {
             int c = d / (s->kernel_h * s->kernel_w);
-            dw[d] += LSNNI_R(lsnni_few_tap(p, dy, p->x + lsnni_at2(n, first + c, s->c) * in,
+            dw[d] += LSNNI_R(lsnni_few_tap(p, sum, dy, p->x + lsnni_at2(n, first + c, s->c) * in,
                                            d / s->kernel_w % s->kernel_h, d % s->kernel_w));
         }
     }
@@ -22821,15 +23364,20 @@ static lsnn_status lsnni_few_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *
 {
     lsnni_few p;
     lsnni_side side[2];
-    char *at = (char *)lsnni_scratch(cx, lsnni_kinds_room(s->kernel_h) +
-                                         lsnni_kinds_room(s->kernel_w), 1);
+    size_t threads = (size_t)lsnn_ctx_threads(cx), bytes;
+    char *at;
+    p.lanes = s->lanes > 1 ? (size_t)s->lanes : 1;
+    p.row = (size_t)s->ow * p.lanes;
+    bytes = lsnni_kinds_room(s->kernel_h) + lsnni_kinds_room(s->kernel_w);
+    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_times(p.row, threads), sizeof *p.sums));
+    at = (char *)lsnni_scratch(cx, bytes, 1);
     if (!at) return LSNN_ENOMEM;
     lsnni_sides(side, s);
     lsnni_kinds_fill(&p.kinds[0], &at, &side[0], LSNNI_TO_W, s->kernel_h);
     lsnni_kinds_fill(&p.kinds[1], &at, &side[1], LSNNI_TO_W, s->kernel_w);
     p.kv = lsnni_kernels_of(cx);
+    p.sums = (lsnn_real *)(void *)at;
     p.s = s; p.x = x; p.dy = dy; p.dw = dw; p.db = db;
-    p.lanes = s->lanes > 1 ? (size_t)s->lanes : 1;
     lsnn_parallel(cx, s->k, lsnni_few_task, &p);
     return LSNN_OK;
 }
@@ -23366,8 +23914,8 @@ static void K_(dots)(const lsnni_block *g)
         kvec t[K_SUMS];                                                                    \
         K_ROWS##M(K_CLEAR##T)                                                              \
         for (int n = 0; n < g->blocks; n++) {                                              \
-            const lsnn_real *dy = g->dy + n * K_LANES, *from = g->x + n * g->x_step;       \
-            for (int e = 0; e < g->count; e++, dy += g->dy_step * K_LANES) {               \
+            const lsnn_real *dy = g->dy + n * g->dy_step, *from = g->x + n * g->x_step;    \
+            for (int e = 0; e < g->count; e++, dy += K_LANES) {                            \
                 const lsnn_real *x = from + (ptrdiff_t)g->at[e] * K_LANES;                 \
                 const kvec v = K_LOAD(dy);                                                 \
                 K_ROWS##M(K_PLACE)                                                         \
@@ -24091,6 +24639,19 @@ static void K_(dsc)(lsnn_real *sum, const lsnn_real *w, lsnn_real o, size_t n)
         lsnn_real r = w[k] < 0 ? -w[k] : w[k], g = 1 - rest / r;
         g = g > 0 ? g : 0;
         sum[k] += w[k] < 0 ? -g : g;
+    }
+}
+
+/* |w| from `least` to 1: what is less changes its sign.                        */
+static void K_(dsc_bounds)(lsnn_real *w, double least, size_t n)
+{
+    const lsnn_real low = LSNNI_R(least);
+    for (size_t i = 0; i < n; i++) {
+        lsnn_real v = w[i], r = v < 0 ? -v : v, sign = v < 0 ? (lsnn_real)-1 : (lsnn_real)1;
+        sign = r < low ? -sign : sign;
+        r = r < low ? low : r;
+        r = r < 1 ? r : 1;
+        w[i] = sign * r;
     }
 }
 

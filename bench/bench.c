@@ -11,6 +11,7 @@
             weights; its scores must be ours.
    gemm     square products, and those of these nets' dense layers. Peer: OpenBLAS.
    conv     the big convolutions of cnn6, counted with their padding; peer: the limit below
+   target   target2d beside the whole convolution, at some shares of a map; lines of its own
    limit    multiply-adds in registers, copying in memory: what this machine can do
    threads  training by all threads; peer: the same by one
    scale    training against batch, side of the image, channels: a cliff is a size that costs
@@ -38,6 +39,7 @@
 #include "measure.h"
 #include "limit.h"
 #include "peers.h"
+#include "target.h"
 
 #ifdef LSNN_DOUBLE
 #error "bench.c: build without LSNN_DOUBLE; its peers compute in float"
@@ -883,6 +885,7 @@ static void bench_what(bench *b, const char *what, int in_process)
     }
     if (strcmp(what, "gemm") == 0) bench_gemm(b);
     if (strcmp(what, "conv") == 0) bench_conv(b, batch);
+    if (strcmp(what, "target") == 0) bench_target(b, batch);
     if (strcmp(what, "limit") == 0) bench_limit(b);
     if (strcmp(what, "scale") == 0) bench_scale(b);
     if (strcmp(what, "start") == 0) bench_start(b);
@@ -913,7 +916,7 @@ int main(int argc, char **argv)
     b.seconds = 0.5;
     b.pairs = 7;
     b.csv_path = "build/bench.csv";
-    own[count++] = app_choice("what", &what, "main|train|predict|gemm|conv|limit|threads|scale|"
+    own[count++] = app_choice("what", &what, "main|train|predict|gemm|conv|target|limit|threads|scale|"
                               "memory|draw|start", "is measured; main: the first three");
     own[count++] = app_text("net", &b.net, "NAME", "only lines of that name");
     own[count++] = app_real("seconds", &b.seconds, 0.01, 600, "of one run");

@@ -989,21 +989,21 @@ typedef struct app_outcome {
     double whole_error;              /* % of images with any label wrong          */
     int heads;                       /* labels an image: above 1, both are told   */
     int train, test, fresh;
+    const char *settings, *costs;    /* " key=value ...": what else was set, before params; */
+                                     /*   what else it costs, behind them; NULL: nothing */
     size_t params;
     double seconds, images_per_s;    /* of training                               */
-    double active, operations;       /* dsc: the part of the connections that an image uses, and */
-                                     /*   how many; 0: not told                   */
 } app_outcome;
 
 /* The last line on stdout.                                                       */
 static inline void app_result(const app *a, const app_outcome *r)
 {
-    printf("result task=%s model=%s error=%.2f epochs=%d seed=%.0f train=%d test=%d fresh=%d "
-           "params=%.0f seconds=%.0f images_per_s=%.0f", r->task, r->model, r->error,
-           a->epochs, (double)a->seed, r->train, r->test, r->fresh, (double)r->params,
+    printf("result task=%s model=%s error=%.2f epochs=%d seed=%.0f train=%d test=%d fresh=%d%s "
+           "params=%.0f%s seconds=%.0f images_per_s=%.0f", r->task, r->model, r->error,
+           a->epochs, (double)a->seed, r->train, r->test, r->fresh,
+           r->settings ? r->settings : "", (double)r->params, r->costs ? r->costs : "",
            r->seconds, r->images_per_s);
     if (r->heads > 1) printf(" whole_error=%.2f", r->whole_error);
-    if (r->operations > 0) printf(" active=%.4f operations=%.0f", r->active, r->operations);
     printf("\n");
     fflush(stdout);
 }
@@ -1034,6 +1034,80 @@ static inline unsigned app_data_mark(const lsnn_data *d)
     if (!x) return 0;
     free(x);
     return mark;
+}
+
+/* ---- >>digits: MNIST's four files, or drawn by the library -------------------------*/
+enum { APP_BUILT_IN = 60000 };       /* training digits; a sixth of them to test  */
+typedef struct app_digits {
+    lsnn_idx train_images, train_labels, test_images, test_labels;
+    lsnn_idx crops;                  /* the training images that are not held out, for a */
+    unsigned char *room;             /*   recipe. room: of the built-in ones      */
+} app_digits;
+
+static inline lsnn_status app_read_idx(app *a, lsnn_ctx *cx, const char *folder,
+                                       const char *name, lsnn_idx *idx)
+{
+    char path[APP_PATH];
+    if (!app_path(a, path, folder, name)) return LSNN_EVALUE;
+    if (app_input(a, a->data ? "data" : "mnist", path) != APP_GO) return LSNN_EVALUE;
+    return lsnn_idx_read(cx, idx, path);
+}
+
+static inline void app_draw_digits(lsnn_idx *images, lsnn_idx *labels, int count, int test,
+                                   uint64_t seed, unsigned char *room)
+{
+    lsnn_recipe r;
+    memset(&r, 0, sizeof r);
+    r.task = LSNN_TASK_DIGITS;
+    r.seed = seed;
+    r.test = test;
+    r.count = count;
+    images->rank = 3;
+    images->dim[0] = count;
+    images->dim[1] = images->dim[2] = 28;
+    images->v = room;
+    labels->rank = 1;
+    labels->dim[0] = count;
+    labels->v = room + (size_t)count * 784;
+    for (int i = 0; i < count; i++)
+        lsnn_recipe_draw(&r, 0, i, images->v + (size_t)i * 784, labels->v + i, NULL);
+}
+
+/* MNIST, or without --mnist the built-in digits, and a line that says so.        */
+static inline lsnn_status app_digits_get(app *a, lsnn_ctx *cx, app_digits *d)
+{
+    const char *folder = a->mnist;
+    lsnn_status s = LSNN_OK;
+    if (!folder) {
+        int train = a->train ? a->train : APP_BUILT_IN;
+        int test = a->test ? a->test : APP_BUILT_IN / 6;
+        app_refuse(a, "no --mnist, so the digits are the built-in ones");
+        d->room = (unsigned char *)malloc(((size_t)train + (size_t)test) * 785);
+        if (!d->room) {
+            app_refuse(a, "no memory for %d + %d digits", train, test);
+            return LSNN_ENOMEM;
+        }
+        app_draw_digits(&d->train_images, &d->train_labels, train, 0, a->seed, d->room);
+        app_draw_digits(&d->test_images, &d->test_labels, test, 1, a->seed,
+                        d->room + (size_t)train * 785);
+        return LSNN_OK;
+    }
+    s = app_read_idx(a, cx, folder, "train-images-idx3-ubyte", &d->train_images);
+    if (s == LSNN_OK) s = app_read_idx(a, cx, folder, "train-labels-idx1-ubyte", &d->train_labels);
+    if (s == LSNN_OK) s = app_read_idx(a, cx, folder, "t10k-images-idx3-ubyte", &d->test_images);
+    if (s == LSNN_OK) s = app_read_idx(a, cx, folder, "t10k-labels-idx1-ubyte", &d->test_labels);
+    return s;
+}
+
+static inline void app_digits_free(lsnn_ctx *cx, app_digits *d)
+{
+    if (!d->room) {
+        lsnn_idx_free(cx, &d->train_images);
+        lsnn_idx_free(cx, &d->train_labels);
+        lsnn_idx_free(cx, &d->test_images);
+        lsnn_idx_free(cx, &d->test_labels);
+    }
+    free(d->room);
 }
 
 #endif /* APP_H */

@@ -14,6 +14,7 @@
 #define LSNN_IMPLEMENTATION
 #include "../lsnn.h"
 #include "app.h"
+#include "task.h"
 #include "dsc_pictures.h"
 #include "dsc_filters.h"
 
@@ -21,52 +22,27 @@ enum { LINKS = LEVELS + 2 };
 
 typedef struct experiment {
     app a;
-    const char *task, *model, *image, *figure, *graph;
-    int hidden, holdout, colours, steps;
+    const char *model, *image, *figure, *graph;
+    int hidden, colours, steps;
     filters f;                       /* the rule's numbers, and how filters are trained   */
-    lsnn_set set[2];
-    lsnn_recipe digits[2];           /* mnist without --mnist                            */
-    lsnn_data whole[2], train, test;
+    task_sets task;
     lsnn_net *net;
     link_of link[LINKS];             /* dsc's layers                                      */
     int links;
 } experiment;
 
 /* ---- The data ------------------------------------------------------------------------*/
-static lsnn_status get_data(experiment *e, lsnn_ctx *cx)
+static const lsnn_data *tested_on(const experiment *e)
 {
-    int mnist = strcmp(e->task, "mnist") == 0, count[2];
-    const char *folder = mnist && e->a.mnist ? e->a.mnist : e->a.data;
-    lsnn_status s = LSNN_OK;
-    if (!folder && !mnist) {
-        app_refuse(&e->a, "--task %s needs --data DIR, the folder of its files", e->task);
-        return LSNN_EVALUE;
-    }
-    if (!folder) fprintf(stderr, "dsc: no --mnist, so the digits are the built-in ones\n");
-    for (int t = 0; t < 2 && s == LSNN_OK; t++) {
-        int wanted = t ? e->a.test : e->a.train;
-        e->digits[t].seed = e->a.seed;
-        e->digits[t].test = t;
-        e->digits[t].count = wanted ? wanted : t ? 10000 : 60000;
-        s = folder ? lsnn_set_load(cx, &e->set[t], e->task, folder, t) : LSNN_OK;
-        if (s == LSNN_OK) s = folder ? lsnn_data_set(cx, &e->whole[t], &e->set[t])
-                                     : lsnn_data_recipe(cx, &e->whole[t], &e->digits[t]);
-        count[t] = wanted ? wanted : e->whole[t].count;
-    }
-    if (s != LSNN_OK) return s;
-    count[0] -= e->holdout;
-    if (e->holdout) count[1] = e->holdout;
-    s = lsnn_data_part(cx, &e->train, &e->whole[0], 0, count[0]);
-    return s != LSNN_OK ? s : lsnn_data_part(cx, &e->test, &e->whole[!e->holdout],
-                                             e->holdout ? count[0] : 0, count[1]);
+    return &e->task.data[e->task.no_test ? TASK_VALID : TASK_TEST];
 }
 
 static lsnn_shape shape_of(const experiment *e)
 {
     lsnn_shape s = { 1, 28, 28 }, colour = { 3, 32, 32 };
-    return strcmp(e->task, "mnist") == 0 ? s : colour;
+    return strcmp(e->task.name, "mnist") == 0 ? s : colour;
 }
-static int classes_of(const experiment *e) { return strcmp(e->task, "cifar100") ? 10 : 100; }
+static int classes_of(const experiment *e) { return strcmp(e->task.name, "cifar100") ? 10 : 100; }
 
 /* ---- The networks --------------------------------------------------------------------*/
 static const char *linked(experiment *e, const char *from, const char *name, int kernel)
@@ -133,13 +109,14 @@ static lsnn_status train(experiment *e, lsnn_ctx *cx)
     char note[100];
     int dsc = strcmp(e->model, "dsc") == 0;
     lsnn_status s = LSNN_OK;
-    snprintf(note, sizeof note, "task=%s seed=%.0f data=%08x", e->task, (double)e->a.seed,
-             app_data_mark(&e->train));
+    snprintf(note, sizeof note, "task=%s seed=%.0f data=%08x", e->task.name, (double)e->a.seed,
+             app_data_mark(&e->task.data[TASK_TRAIN]));
     d.note = note;
     d.optimizer.lr = dsc ? 1 : 0.05;
     d.optimizer.momentum = dsc ? 0 : 0.9;
-    if (dsc && e->f.count && !e->a.resume) s = filter_train(&e->f, e->net, cx, &e->train);
-    return s == LSNN_OK ? app_fit(&e->a, e->net, &e->train, &d) : s;
+    d.optimizer.schedule = LSNN_COSINE;          /* ours: the rule's steps shrink to 0           */
+    if (dsc && e->f.count && !e->a.resume) s = filter_train(&e->f, e->net, cx, &e->task.data[TASK_TRAIN]);
+    return s == LSNN_OK ? app_fit(&e->a, e->net, &e->task.data[TASK_TRAIN], &d) : s;
 }
 
 /* ---- The end ------------------------------------------------------------------------------*/
@@ -147,24 +124,22 @@ static lsnn_status report(experiment *e, lsnn_ctx *cx)
 {
     lsnn_score score = { 0 };
     app_outcome r = { 0 };
-    lsnn_status s = lsnn_evaluate(e->net, &e->test, &score);
-    double all = 0;
+    lsnn_status s = lsnn_evaluate(e->net, tested_on(e), &score);
+    double used = lsnn_net_macs(e->net), all = used;
+    char costs[80];
     if (s != LSNN_OK) return s;
-    r.task = e->task;
+    r.task = e->task.name;
     r.model = e->model;
     r.error = score.error;
-    r.train = e->train.count;
-    r.test = e->holdout ? 0 : e->test.count;
+    r.train = e->task.data[TASK_TRAIN].count;
+    r.test = e->task.no_test ? 0 : tested_on(e)->count;
     r.params = lsnn_net_params(e->net);
     r.seconds = e->a.last.seconds;
     r.images_per_s = e->a.last.images_per_s;
-    r.operations = lsnn_net_macs(e->net);
-    r.active = 1;
-    if (e->links) {
-        count_active(e->net, cx, &e->test, e->link, e->links, &r.operations, &all);
-        r.active = r.operations / all;
-    }
-    if (e->graph) s = draw_graph(e->net, cx, &e->test, e->link, e->links, e->graph);
+    if (e->links) count_active(e->net, cx, tested_on(e), e->link, e->links, &used, &all);
+    snprintf(costs, sizeof costs, " active=%.4f operations=%.0f", used / all, used);
+    r.costs = costs;
+    if (e->graph) s = draw_graph(e->net, cx, tested_on(e), e->link, e->links, e->graph);
     if (e->a.profile) lsnn_net_profile(e->net, stdout);
     app_result(&e->a, &r);
     return s;
@@ -177,16 +152,11 @@ static int run(experiment *e, lsnn_ctx *cx)
     else if (!(e->net = make_net(e, cx))) s = cx->status;
     else if (e->a.summary) app_summary(e->net, e->model);
     else {
-        s = get_data(e, cx);
+        s = task_load(&e->a, cx, &e->task);
         if (s == LSNN_OK) s = train(e, cx);
         if (s == LSNN_OK) s = report(e, cx);
     }
-    lsnn_data_free(&e->train);
-    lsnn_data_free(&e->test);
-    for (int i = 0; i < 2; i++) {
-        lsnn_data_free(&e->whole[i]);
-        lsnn_set_free(cx, &e->set[i]);
-    }
+    task_free(cx, &e->task);
     lsnn_net_free(e->net);
     lsnn_ctx_free(cx);
     return app_end(&e->a, s);
@@ -205,15 +175,15 @@ int main(int argc, char **argv)
                 "quiet list summary profile";
     e.a.epochs = 5;
     e.a.out = "out";
-    e.task = "mnist";
+    e.task.name = "mnist";
     e.model = "dsc";
     e.f.bright = 0.9;
     e.f.levels = 1; e.f.fields = 20000; e.f.beta = 0.1;
     e.colours = 8; e.steps = 16;
-    own[n++] = app_choice("task", &e.task, "mnist|cifar10|cifar100", "which data set");
+    own[n++] = app_choice("task", &e.task.name, "mnist|cifar10|cifar100", "which data set");
     own[n++] = app_choice("model", &e.model, "dsc|dense|conv|dropout", "which network");
     own[n++] = app_int("hidden", &e.hidden, 0, 10000, "hidden neurons (0: none); conv: as large");
-    own[n++] = app_int("filters", &e.f.count, 0, 256, "dsc: kernels trained on random fields first");
+    own[n++] = app_int("filters", &e.f.count, 0, 256, "dsc: kernels, trained on fields first");
     own[n++] = app_int("levels", &e.f.levels, 1, LEVELS, "layers of them, each twice as many");
     own[n++] = app_int("fields", &e.f.fields, 1, 100000000, "random fields a level");
     own[n++] = app_real("beta", &e.f.beta, 0, 1, "lateral depression: the winner's lead");
@@ -224,7 +194,7 @@ int main(int argc, char **argv)
     own[n++] = app_real("alpha-max", &e.f.rule.dsc_alpha_max, 0, 1, "(0: 0.9)");
     own[n++] = app_real("tau", &e.f.rule.dsc_tau, 0, 1, "how near to it a kind changes (0: 0.5)");
     own[n++] = app_switch("printed", &e.f.printed, "closed connections open as the draft has it");
-    own[n++] = app_int("holdout", &e.holdout, 0, 1000000, "test on the last N training images");
+    own[n++] = app_int("holdout", &e.task.holdout, 0, 1000000, "test on the last N training images");
     own[n++] = app_text("compress", &e.image, "IMAGE.png", "code a picture by colour filters");
     own[n++] = app_int("colours", &e.colours, 1, 256, "filters of --compress");
     own[n++] = app_int("steps", &e.steps, 2, 256, "values of an answer");
@@ -241,6 +211,7 @@ int main(int argc, char **argv)
     if (strcmp(e.model, "dsc") && (e.graph || e.f.count))
         return app_refuse(&e.a, "--graph and --filters: of the model dsc alone");
     if (!e.a.batch) e.a.batch = strcmp(e.model, "dsc") ? 64 : 1;
+    e.task.no_test = e.task.holdout > 0;
     e.f.seed = e.a.seed;
     e.f.quiet = e.a.quiet;
     if (e.image) e.a.save = e.a.log = e.a.resume = NULL;
@@ -248,7 +219,7 @@ int main(int argc, char **argv)
     if (status == APP_GO) status = app_input(&e.a, "compress", e.image);
     if (status == APP_GO) status = app_picture(&e.a, "figure", e.figure);
     if (status == APP_GO) status = app_picture(&e.a, "graph", e.graph);
-    snprintf(name, sizeof name, "%s-%s", e.task, e.model);
+    snprintf(name, sizeof name, "%s-%s", e.task.name, e.model);
     if (status == APP_GO && !e.image) status = app_default_save(&e.a, name);
     return status == APP_GO ? run(&e, &cx) : status;
 }

@@ -48,13 +48,14 @@ static int filter_layers(const filters *f, lsnn_net *net, int x, int levels, int
 static lsnn_net *filter_build(const filters *f, lsnn_net *net, int batch, int profile)
 {
     lsnn_build_desc d = { 0 };
-    lsnn_real bright[1];
-    bright[0] = (lsnn_real)f->bright;
+    lsnn_real bright[3];
+    for (int i = 0; i < 3; i++) bright[i] = (lsnn_real)f->bright;
     d.batch = batch;
     d.seed = f->seed;
     d.profile = profile;
     if (lsnn_net_build(net, &d) == LSNN_OK && (lsnn_net_node(net, "dim") < 0 ||
-        lsnn_net_set(net, "dim.scale", bright, 1) == LSNN_OK)) return net;
+        lsnn_net_set(net, "dim.scale", bright, (size_t)lsnn_net_shape(net, 0).c) == LSNN_OK))
+        return net;
     lsnn_net_free(net);
     return NULL;
 }

@@ -251,8 +251,8 @@ static inline void graph_place(const graph_layer *g, int i, double *x, double *y
 
 static inline uint32_t graph_shade(double v, int kind)
 {
-    uint32_t c = (uint32_t)(235 - 150 * v);
-    return kind > 0 ? c << 16 | 0xA000 | c : 0xC00000 | c << 8 | c;
+    uint32_t c = (uint32_t)(235 - 150 * v), strong = (uint32_t)(235 - 60 * v);
+    return kind > 0 ? c << 16 | strong << 8 | c : strong << 16 | c << 8 | c;
 }
 
 static inline int graph_links(lsnn_image *im, const graph_layer *a, const graph_layer *b,

@@ -17,13 +17,7 @@
 #include "app.h"
 #include "models.h"
 
-enum { BUILT_IN = 60000, SIDE = 42, PIXELS = SIDE * SIDE, DIGITS = 10 };      /* at most */
-
-/* Where digits come from: MNIST's four files, or drawn by the library.                */
-typedef struct digits {
-    lsnn_idx train_images, train_labels, test_images, test_labels;
-    lsnn_idx crops;                  /* the training images that are not held out       */
-} digits;
+enum { SIDE = 42, PIXELS = SIDE * SIDE, DIGITS = 10 };      /* at most */
 
 typedef enum part { TRAIN, VALID, TEST, PARTS } part;
 
@@ -36,7 +30,7 @@ typedef struct experiment {
     model_choice choice;
     lsnn_task task;
     int side, classes;               /* of its pictures, of their labels      */
-    digits source;
+    app_digits source;
     lsnn_idx file[4];                /* of pictures that lie in files         */
     lsnn_data whole;                 /* theirs: what TRAIN and VALID are cut from */
     lsnn_recipe recipe[PARTS];       /* of pictures that are drawn            */
@@ -48,63 +42,6 @@ typedef struct experiment {
 } experiment;
 
 /* ---- The data ------------------------------------------------------------------------*/
-static void draw_digits(lsnn_idx *images, lsnn_idx *labels, int count,
-                        int test, uint64_t seed, unsigned char *room)
-{
-    lsnn_recipe r;
-    memset(&r, 0, sizeof r);
-    r.task = LSNN_TASK_DIGITS;
-    r.seed = seed;
-    r.test = test;
-    r.count = count;
-    images->rank = 3;
-    images->dim[0] = count;
-    images->dim[1] = images->dim[2] = 28;
-    images->v = room;
-    labels->rank = 1;
-    labels->dim[0] = count;
-    labels->v = room + (size_t)count * 784;
-    for (int i = 0; i < count; i++)
-        lsnn_recipe_draw(&r, 0, i, images->v + (size_t)i * 784, labels->v + i, NULL);
-}
-
-static lsnn_status read_file(experiment *e, lsnn_ctx *cx, const char *folder, const char *name,
-                             lsnn_idx *a)
-{
-    char path[APP_PATH];
-    if (!app_path(&e->a, path, folder, name)) return LSNN_EVALUE;
-    if (app_input(&e->a, e->a.data ? "data" : "mnist", path) != APP_GO) return LSNN_EVALUE;
-    return lsnn_idx_read(cx, a, path);
-}
-
-/* MNIST, or without --mnist the built-in digits, and a line that says so.            */
-static lsnn_status get_digits(experiment *e, lsnn_ctx *cx)
-{
-    unsigned char *room;
-    digits *d = &e->source;
-    const char *folder = e->a.mnist;
-    lsnn_status s = LSNN_OK;
-    if (!folder) {
-        int train = e->a.train ? e->a.train : BUILT_IN;
-        int test = e->a.test ? e->a.test : BUILT_IN / 6;
-        fprintf(stderr, "lsnn_mnist: no --mnist, so the digits are the built-in ones\n");
-        room = (unsigned char *)malloc(((size_t)train + (size_t)test) * 785);
-        if (!room) {
-            fprintf(stderr, "lsnn_mnist: no memory for %d + %d digits\n", train, test);
-            return LSNN_ENOMEM;
-        }
-        draw_digits(&d->train_images, &d->train_labels, train, 0, e->a.seed, room);
-        draw_digits(&d->test_images, &d->test_labels, test, 1, e->a.seed,
-                    room + (size_t)train * 785);
-        return LSNN_OK;
-    }
-    s = read_file(e, cx, folder, "train-images-idx3-ubyte", &d->train_images);
-    if (s == LSNN_OK) s = read_file(e, cx, folder, "train-labels-idx1-ubyte", &d->train_labels);
-    if (s == LSNN_OK) s = read_file(e, cx, folder, "t10k-images-idx3-ubyte", &d->test_images);
-    if (s == LSNN_OK) s = read_file(e, cx, folder, "t10k-labels-idx1-ubyte", &d->test_labels);
-    return s;
-}
-
 /* At least ten, so that a few digits without a 9 are still digits.                   */
 static int classes_of(const lsnn_idx *train_labels, const lsnn_idx *test_labels)
 {
@@ -139,12 +76,12 @@ static lsnn_status count_images(experiment *e, int train, int test, int count[PA
 static lsnn_status get_drawn(experiment *e, lsnn_ctx *cx)
 {
     int count[PARTS], placed = e->task != LSNN_TASK_DIGITS;
-    lsnn_status s = placed ? get_digits(e, cx) : LSNN_OK;
+    lsnn_status s = placed ? app_digits_get(&e->a, cx, &e->source) : LSNN_OK;
     if (s == LSNN_OK)
         s = count_images(e, placed ? e->source.train_images.dim[0] : e->a.train ? e->a.train
-                                                                   : (int)BUILT_IN,
+                                                                   : (int)APP_BUILT_IN,
                          placed ? e->source.test_images.dim[0] : e->a.test ? e->a.test
-                                                               : BUILT_IN / 6, count);
+                                                               : APP_BUILT_IN / 6, count);
     e->classes = classes_of(&e->source.train_labels, &e->source.test_labels);
     e->source.crops = e->source.train_images;
     if (s == LSNN_OK && count[VALID]) e->source.crops.dim[0] = count[TRAIN];
@@ -179,7 +116,7 @@ static lsnn_status get_files(experiment *e, lsnn_ctx *cx)
         snprintf(name, sizeof name, "%.40s%s%s-%s-idx%d-ubyte", e->a.data ? e->task_name : "",
                  e->a.data ? "-" : "", part_name[i / 2], i % 2 ? "labels" : "images",
                  i % 2 == 0 ? 3 : heads > 1 ? 2 : 1);
-        s = read_file(e, cx, folder, name, &e->file[i]);
+        s = app_read_idx(&e->a, cx, folder, name, &e->file[i]);
     }
     e->classes = classes_of(&e->file[1], &e->file[3]);
     if (s == LSNN_OK) s = lsnn_data_idx(cx, &e->whole, &e->file[0], &e->file[1], e->classes);
@@ -213,14 +150,7 @@ static void free_data(experiment *e, lsnn_ctx *cx)
     lsnn_data_free(&e->whole);
     for (int i = 0; i < 4; i++) lsnn_idx_free(cx, &e->file[i]);
     lsnn_image_free(cx, &e->film);
-    if (!e->a.mnist || from_files(e)) {
-        free(e->source.train_images.v);        /* one block holds all four          */
-        return;
-    }
-    lsnn_idx_free(cx, &e->source.train_images);
-    lsnn_idx_free(cx, &e->source.train_labels);
-    lsnn_idx_free(cx, &e->source.test_images);
-    lsnn_idx_free(cx, &e->source.test_labels);
+    app_digits_free(cx, &e->source);
 }
 
 static lsnn_net *make_net(experiment *e, lsnn_ctx *cx)

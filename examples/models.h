@@ -44,6 +44,8 @@ typedef struct model_choice {
     int bias_inside;                 /* U (X V + b) in place of U (X V) + b: 0        */
     int rank, mixture;               /* kernels a map, Gaussians a smoother: 1, 1     */
     int separable;                   /* Phi without gamma: 0                          */
+    lsnn_start start;                /* of lc: each place its own weights             */
+    int banks;                       /* of lowrank; 0: 4                              */
     double mu_range, alpha;          /* mu begins in 0.5 +- this, alpha = beta at it  */
     double param_lr;                 /* learning rate of theta, times the rest's      */
 } model_choice;                      /* negative: the model's own, see model_own      */
@@ -113,15 +115,20 @@ static inline int model_lsnn_hidden(lsnn_net *net, int x, const model_choice *c,
     return lsnn_dropout(net, x, 0.5, NULL);
 }
 
-/* The baselines: conv1 or local1, and one last layer a label on the same hidden units. */
-static inline void model_baseline(lsnn_net *net, int image, int classes, int local,
+/* The baselines: conv1, local1, or lowrank1, which mixes banks of kernels at each place; and
+   one last layer a label on the same hidden units.                                   */
+typedef enum model_first { MODEL_CONV, MODEL_LOCAL, MODEL_LOWRANK } model_first;
+static inline void model_baseline(lsnn_net *net, int image, int classes, model_first kind,
                                   const model_choice *c, int scores[])
 {
-    lsnn_options first = model_weights(local ? "local1" : "conv1");
-    int x;
+    static const char *const name[] = { "conv1", "local1", "lowrank1" };
+    lsnn_options first = model_weights(name[kind]);
+    int x, banks = c->banks ? c->banks : 4;
     if (c->same) first.padding = LSNN_SAME;
-    x = local ? lsnn_local2d(net, image, MODEL_MAPS, c->kernel1, &first)
-              : lsnn_conv2d(net, image, MODEL_MAPS, c->kernel1, &first);
+    if (kind == MODEL_LOCAL) first.start = c->start;
+    x = kind == MODEL_LOCAL ? lsnn_local2d(net, image, MODEL_MAPS, c->kernel1, &first)
+      : kind == MODEL_CONV ? lsnn_conv2d(net, image, MODEL_MAPS, c->kernel1, &first)
+                           : lsnn_lowrank2d(net, image, MODEL_MAPS, c->kernel1, banks, &first);
     x = model_lsnn_hidden(net, x, c, 1);
     for (int g = 1; g <= c->heads; g++) {
         char name[32];
@@ -211,7 +218,39 @@ static inline lsnn_status model_lsnn_start(lsnn_net *net, uint64_t seed,
     return s;
 }
 
-/* ---- Targeted Kernel Networks, section 4.3 and Table 1: the baselines -----------------
+/* ---- DeepFace (Taigman, Yang, Ranzato, Wolf 2014): three convolutional and pooling layers,
+   then three whose weights are unshared, "local1" to "local3" (its L4, L5, L6). Whole, on
+   3x152x152: L5 has stride 2 and so 25 x 25 places. Small: the same for pictures of 28 to 48
+   pixels a side, with kernels of 5 and 3 and 256 hidden units.                        */
+static inline int model_deepface(lsnn_net *net, int x, int classes, int whole)
+{
+    static const int sides[2][5] = { { 5, 3, 3, 3, 3 }, { 11, 9, 9, 7, 5 } };
+    const int *kernel = sides[whole];
+    lsnn_options c1 = model_weights("conv1"), c3 = model_weights("conv2"), pool, local;
+    lsnn_options dense = model_weights("dense1");
+    if (!whole) c1.padding = LSNN_SAME;
+    pool = model_options("pool1");
+    pool.stride_h = 2;
+    pool.padding = LSNN_SAME;
+    x = lsnn_relu(net, lsnn_conv2d(net, x, 32, kernel[0], &c1), NULL);
+    x = lsnn_max_pool(net, x, 3, &pool);
+    x = lsnn_relu(net, lsnn_conv2d(net, x, 16, kernel[1], &c3), NULL);
+    for (int i = 1; i <= 3; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "local%d", i);
+        local = model_weights(name);
+        local.stride_h = i == 2 ? 2 : 1;
+        x = lsnn_relu(net, lsnn_local2d(net, x, 16, kernel[1 + i], &local), NULL);
+    }
+    x = lsnn_relu(net, lsnn_dense(net, x, whole ? 4096 : 256, &dense), NULL);
+    dense = model_weights("dense2");
+    return lsnn_dense(net, lsnn_dropout(net, x, 0.5, NULL), classes, &dense);
+}
+
+/* ---- Targeted Kernel Networks, section 4.3 and Table 1 ---------------------------------
+   A targeted twin has target layers in place of a baseline's convolutions: all three of CNN6
+   (TKN6) and of the STN's main network (TSTN), the 3x3 ones of the dense blocks (TDN10,
+   TDN40). The windows' penalty is l2 in the first block, l2 beta and l2 beta^2 in the next.
    CNN6: three 5x5 convolutions and three dense layers. The paper's 4.59 M parameters and
    368 M multiply-adds leave its convolutions no bias, its dense layers have one.
    The DenseNets' convolutions have none either: what follows them normalises.          */
@@ -223,13 +262,102 @@ static inline int model_conv(lsnn_net *net, int x, int filters, int kernel)
     return lsnn_conv2d(net, x, filters, kernel, &o);
 }
 
-static inline int model_cnn6(lsnn_net *net, int x, int classes)
+/* The windows of a targeted network.                                                   */
+typedef struct model_windows {
+    lsnn_smooth_shape shape;         /* LSNN_ATTENTION_CAUCHY, ...                    */
+    double l2, beta;                 /* penalty on s, what a block multiplies it by   */
+    lsnn_clip clip;
+    int adaptive;                    /* 1: computed from the image                    */
+    int glance, layers;              /*   from this node; for so many layers by now   */
+} model_windows;
+
+/* The paper's best on MNIST, clipped as its author's program does.                     */
+static inline model_windows model_windows_default(void)
 {
-    x = lsnn_relu(net, model_conv(net, x, 256, 5), NULL);
+    model_windows w;
+    memset(&w, 0, sizeof w);
+    w.shape = LSNN_ATTENTION_CAUCHY;
+    w.clip = LSNN_CLIP_CODE;
+    w.l2 = 1e-4;
+    w.beta = 4;
+    return w;
+}
+
+/* --adaptive, the paper's future work: a glance at the image, 32 numbers, from which each
+   target layer's windows are computed. They begin where free ones do (model_windows_start):
+   the weights are small, the bias says mu = 0.5, s = 1.                                */
+static inline int model_glance(lsnn_net *net, int image)
+{
+    int x = lsnn_relu(net, lsnn_conv2d(net, image, 8, 5, NULL), NULL);
     x = lsnn_max_pool(net, x, 2, NULL);
-    x = lsnn_relu(net, model_conv(net, x, 256, 5), NULL);
+    x = lsnn_max_pool(net, lsnn_relu(net, lsnn_conv2d(net, x, 16, 5, NULL), NULL), 2, NULL);
+    return lsnn_relu(net, lsnn_dense(net, x, 32, NULL), NULL);
+}
+
+static inline int model_window_numbers(lsnn_smooth_shape shape)
+{
+    lsnn_smoother s;
+    memset(&s, 0, sizeof s);
+    s.shape = shape;
+    return lsnn_smoother_theta(&s);
+}
+
+static inline lsnn_status model_windows_start(lsnn_net *net, lsnn_smooth_shape shape)
+{
+    lsnn_status s = LSNN_OK;
+    int numbers = model_window_numbers(shape);
+    const char *name;
+    size_t count;
+    for (int p = 0; s == LSNN_OK && (name = lsnn_net_param_name(net, 0, p, &count)); p++) {
+        lsnn_real *v;
+        if (strncmp(name, "windows", 7) != 0 || !strstr(name, ".bias")) continue;
+        v = (lsnn_real *)malloc(count * sizeof *v);
+        if (!v) return LSNN_ENOMEM;
+        for (size_t i = 0; i < count; i++)               /* mu_x, s_x, mu_y, s_y, r      */
+            v[i] = (lsnn_real)(i % (size_t)numbers == 4 ? 0 : i % (size_t)numbers % 2 ? 1 : 0.5);
+        s = lsnn_net_set(net, name, v, count);
+        free(v);
+    }
+    return s;
+}
+
+/* A convolution of block 0, 1, 2, or, with windows w, the target layer in its place; windows
+   that lie askew or are computed go behind a whole convolution, which is the same but for
+   the time it takes.                                                                   */
+static inline int model_target(lsnn_net *net, int x, int filters, int kernel, int block,
+                               model_windows *w)
+{
+    lsnn_options o = model_options(NULL);
+    int theta = LSNN_FREE, numbers = w ? model_window_numbers(w->shape) : 0;
+    if (!w) return model_conv(net, x, filters, kernel);
+    o.no_bias = 1;
+    o.smooth_shape = w->shape;
+    if (w->adaptive) {
+        lsnn_options d = model_options(NULL);
+        char name[32];
+        snprintf(name, sizeof name, "windows%d", ++w->layers);
+        d.name = name;
+        d.init_scale = 0.1;
+        theta = lsnn_dense(net, w->glance, filters * numbers, &d);
+    } else {
+        o.l2 = w->l2 * pow(w->beta, block);
+        o.clip = w->clip;
+    }
+    if (w->adaptive || numbers == 5) {
+        if (o.clip == LSNN_CLIP_PAPER) o.kernel_h = kernel;
+        return lsnn_smooth(net, model_conv(net, x, filters, kernel), theta, &o);
+    }
+    o.padding = LSNN_SAME;
+    return lsnn_target2d(net, x, filters, kernel, &o);
+}
+
+static inline int model_cnn6(lsnn_net *net, int x, int classes, model_windows *w)
+{
+    x = lsnn_relu(net, model_target(net, x, 256, 5, 0, w), NULL);
     x = lsnn_max_pool(net, x, 2, NULL);
-    x = lsnn_relu(net, model_conv(net, x, 128, 5), NULL);
+    x = lsnn_relu(net, model_target(net, x, 256, 5, 1, w), NULL);
+    x = lsnn_max_pool(net, x, 2, NULL);
+    x = lsnn_relu(net, model_target(net, x, 128, 5, 2, w), NULL);
     x = lsnn_relu(net, lsnn_dense(net, x, 328, NULL), NULL);
     x = lsnn_relu(net, lsnn_dense(net, x, 192, NULL), NULL);
     return lsnn_dense(net, lsnn_dropout(net, x, 0.5, NULL), classes, NULL);
@@ -237,10 +365,11 @@ static inline int model_cnn6(lsnn_net *net, int x, int classes)
 
 /* Batch normalisation, ReLU, convolution: what a DenseNet calls a convolution. After it
    dropout, if there is any.                                                            */
-static inline int model_bn_conv(lsnn_net *net, int x, int filters, int kernel, double dropout)
+static inline int model_bn_conv(lsnn_net *net, int x, int filters, int kernel, double dropout,
+                                int block, model_windows *w)
 {
     x = lsnn_relu(net, lsnn_batch_norm(net, x, NULL), NULL);
-    x = model_conv(net, x, filters, kernel);
+    x = model_target(net, x, filters, kernel, block, w);
     return dropout > 0 ? lsnn_dropout(net, x, dropout, NULL) : x;
 }
 
@@ -248,18 +377,19 @@ static inline int model_bn_conv(lsnn_net *net, int x, int filters, int kernel, d
    bottleneck > 0: a 1x1 convolution to so many maps comes before each 3x3. The two
    transitions between blocks keep the part theta of the maps and halve the sides.      */
 static inline int model_densenet(lsnn_net *net, int x, int classes, int maps, int depth,
-                                 int growth, int bottleneck, double theta, double dropout)
+                                 int growth, int bottleneck, double theta, double dropout,
+                                 model_windows *w)
 {
     x = model_conv(net, x, maps, 3);
     for (int block = 0; block < 3; block++) {
         if (block > 0) {
             maps = (int)(theta * maps);
-            x = lsnn_avg_pool(net, model_bn_conv(net, x, maps, 1, dropout), 2, NULL);
+            x = lsnn_avg_pool(net, model_bn_conv(net, x, maps, 1, dropout, 0, NULL), 2, NULL);
         }
         for (int layer = 0; layer < depth; layer++, maps += growth) {
             int both[2] = { x, x };
-            if (bottleneck) both[1] = model_bn_conv(net, x, bottleneck, 1, dropout);
-            both[1] = model_bn_conv(net, both[1], growth, 3, dropout);
+            if (bottleneck) both[1] = model_bn_conv(net, x, bottleneck, 1, dropout, 0, NULL);
+            both[1] = model_bn_conv(net, both[1], growth, 3, dropout, block, w);
             x = lsnn_concat(net, both, 2, NULL);
         }
     }
@@ -267,15 +397,15 @@ static inline int model_densenet(lsnn_net *net, int x, int classes, int maps, in
     return lsnn_dense(net, lsnn_avg_pool(net, x, 0, NULL), classes, NULL);
 }
 
-static inline int model_dn10(lsnn_net *net, int x, int classes)
+static inline int model_dn10(lsnn_net *net, int x, int classes, model_windows *w)
 {
-    return model_densenet(net, x, classes, 24, 2, 12, 0, 1, 0);
+    return model_densenet(net, x, classes, 24, 2, 12, 0, 1, 0, w);
 }
 
 /* DenseNet-BC; dropout follows every convolution but the first, as DenseNet's paper says. */
-static inline int model_dn40(lsnn_net *net, int x, int classes)
+static inline int model_dn40(lsnn_net *net, int x, int classes, model_windows *w)
 {
-    return model_densenet(net, x, classes, 72, 6, 36, 72, 0.5, 0.2);
+    return model_densenet(net, x, classes, 72, 6, 36, 72, 0.5, 0.2, w);
 }
 
 /* STN: a localization network reads the picture and says which affine part of it the main
@@ -305,26 +435,18 @@ static inline int model_locnet(lsnn_net *net, int x)
     return lsnn_dense(net, x, 6, &theta);
 }
 
-/* conv makes the main network's convolutions: model_conv; what makes target layers instead, of
-   the same arguments, gives TSTN.                                                      */
-static inline int model_transformed(lsnn_net *net, int x, int classes,
-                                    int (*conv)(lsnn_net *, int, int, int))
+static inline int model_stn(lsnn_net *net, int x, int classes, model_windows *w)
 {
     lsnn_shape s = lsnn_net_shape(net, x);
     lsnn_options seen = model_options("seen");
     seen.keep = 1;                   /* for straight.h, as theta                      */
     x = lsnn_grid_sample(net, x, lsnn_affine_grid(net, model_locnet(net, x), s.h, s.w, NULL),
                          &seen);
-    x = lsnn_max_pool(net, model_bn_relu(net, conv(net, x, 128, 7)), 2, NULL);
-    x = lsnn_max_pool(net, model_bn_relu(net, conv(net, x, 128, 5)), 2, NULL);
-    x = lsnn_max_pool(net, model_bn_relu(net, conv(net, x, 256, 3)), 2, NULL);
+    x = lsnn_max_pool(net, model_bn_relu(net, model_target(net, x, 128, 7, 0, w)), 2, NULL);
+    x = lsnn_max_pool(net, model_bn_relu(net, model_target(net, x, 128, 5, 1, w)), 2, NULL);
+    x = lsnn_max_pool(net, model_bn_relu(net, model_target(net, x, 256, 3, 2, w)), 2, NULL);
     x = model_bn_relu(net, lsnn_dense(net, x, 96, NULL));
     return lsnn_dense(net, lsnn_dropout(net, x, 0.6, NULL), classes, NULL);
-}
-
-static inline int model_stn(lsnn_net *net, int x, int classes)
-{
-    return model_transformed(net, x, classes, model_conv);
 }
 
 /* After lsnn_net_build: the main network sees the picture as it is.                     */
@@ -484,7 +606,7 @@ static inline int model_lenet5_modern(lsnn_net *net, int x, int classes)
     return lsnn_dense(net, x, classes, NULL);
 }
 
-/* By name: cnn, lc, lsnn-location, lsnn-content: scores gets the nodes of c->heads labels'
+/* By name: cnn, lc, lowrank, lsnn-location, lsnn-content: scores gets the nodes of c->heads labels'
    scores (choice NULL: the defaults). Returns the first, -1 after a failure, -2 if there is no
    such model.                                                                        */
 static inline int model_of_lsnn(lsnn_net *net, const char *name, int image, int classes,
@@ -492,23 +614,53 @@ static inline int model_of_lsnn(lsnn_net *net, const char *name, int image, int 
 {
     int content = strcmp(name, "lsnn-content") == 0;
     model_choice c = model_own(choice, content);
-    if (strcmp(name, "cnn") == 0) model_baseline(net, image, classes, 0, &c, scores);
-    else if (strcmp(name, "lc") == 0) model_baseline(net, image, classes, 1, &c, scores);
+    if (strcmp(name, "cnn") == 0) model_baseline(net, image, classes, MODEL_CONV, &c, scores);
+    else if (strcmp(name, "lc") == 0)
+        model_baseline(net, image, classes, MODEL_LOCAL, &c, scores);
+    else if (strcmp(name, "lowrank") == 0)
+        model_baseline(net, image, classes, MODEL_LOWRANK, &c, scores);
     else if (content || strcmp(name, "lsnn-location") == 0)
         model_lsnn(net, image, classes, content, &c, scores);
     else return -2;
     return scores[0];
 }
 
-/* By name, with one label: those above, cnn6, dn10, dn40, stn, mlp, convnet, lenet5,
+/* The networks of TKN by name: cnn6, dn10, dn40, stn and targeted, with these windows (NULL:
+   the default ones), tkn6, tdn10, tdn40, tstn. -2: no such model.                     */
+static inline int model_of_tkn(lsnn_net *net, const char *name, int image, int classes,
+                               const model_windows *windows)
+{
+    model_windows own = windows ? *windows : model_windows_default(), *w = &own;
+    int targeted = strcmp(name, "tkn6") == 0 || strcmp(name, "tdn10") == 0 ||
+                   strcmp(name, "tdn40") == 0 || strcmp(name, "tstn") == 0;
+    if (!targeted) w = NULL;
+    if (w && w->adaptive) w->glance = model_glance(net, image);
+    if (strcmp(name, "cnn6") == 0 || strcmp(name, "tkn6") == 0)
+        return model_cnn6(net, image, classes, w);
+    if (strcmp(name + targeted, "dn10") == 0) return model_dn10(net, image, classes, w);
+    if (strcmp(name + targeted, "dn40") == 0) return model_dn40(net, image, classes, w);
+    if (strcmp(name + targeted, "stn") == 0) return model_stn(net, image, classes, w);
+    return -2;
+}
+
+/* After lsnn_net_build: windows that are computed begin where free ones do, a transformer
+   leaves the picture as it is.                                                        */
+static inline lsnn_status model_tkn_start(lsnn_net *net, const model_windows *w)
+{
+    lsnn_status s = w && w->adaptive ?
+        model_windows_start(net, w->shape) : LSNN_OK;
+    if (s == LSNN_OK && lsnn_net_node(net, "seen") >= 0) s = model_stn_start(net);
+    return s;
+}
+
+/* By name, with one label: those above, deepface (small), mlp, convnet, lenet5,
    lenet5-modern. -2: no such model.                                                   */
 static inline int model_by_name(lsnn_net *net, const char *name, int image, int classes)
 {
     int scores[LSNN_MAX_HEADS];
-    if (strcmp(name, "cnn6") == 0) return model_cnn6(net, image, classes);
-    if (strcmp(name, "dn10") == 0) return model_dn10(net, image, classes);
-    if (strcmp(name, "dn40") == 0) return model_dn40(net, image, classes);
-    if (strcmp(name, "stn") == 0) return model_stn(net, image, classes);
+    int node = model_of_tkn(net, name, image, classes, NULL);
+    if (node != -2) return node;
+    if (strcmp(name, "deepface") == 0) return model_deepface(net, image, classes, 0);
     if (strcmp(name, "mlp") == 0) return model_mlp(net, image, classes);
     if (strcmp(name, "convnet") == 0) return model_convnet(net, image, classes, 20, NULL);
     if (strcmp(name, "lenet5") == 0) return model_lenet5(net, image, classes);

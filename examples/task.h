@@ -1,7 +1,7 @@
 /* task.h - the data sets of the bigger programs, by name: training, held-out and test part.
 
    Read from their own files (mnist with --mnist, or drawn by the library without; cifar10,
-   cifar100, svhn, gtsrb, gtsrb-box, pain with --data), or drawn from MNIST's digits while they are used
+   cifar100, svhn, gtsrb or signs, gtsrb-box, pain with --data), or drawn from MNIST's digits while they are used
    (cluttered, arrow, rectangle, sequence, tlmnist). A program sets task.name and the flags it
    has, calls task_load, takes data[TASK_TRAIN], and at its end calls task_free.
 
@@ -20,15 +20,14 @@ typedef struct task_sets {
     int no_test;                     /* leaves the test set alone                     */
     lsnn_data data[TASK_PARTS];      /* count 0: there is none                        */
     /* what they are made of */
+    app_digits digits;
+    lsnn_recipe recipe[TASK_PARTS];  /* of pictures drawn from them                   */
     lsnn_set set[2];                 /* training, test                                */
-    lsnn_data whole[2];
-    lsnn_recipe recipe[TASK_PARTS];
-    lsnn_idx crops;                  /* the training images that are not held out     */
+    lsnn_data whole[2], kept, rest;  /* kept: by --holdout; rest: neither that nor by --train */
     lsnn_pain pain[TASK_PARTS];
-    unsigned char *room;             /* of built-in digits                            */
 } task_sets;
 
-enum { TASK_DIGIT = 28, TASK_BUILT_IN = 60000, TASK_SUBJECTS = 18 };
+enum { TASK_CLASSES = 10, TASK_SUBJECTS = 18 };
 
 static inline int task_is_drawn(const task_sets *t)
 {
@@ -41,51 +40,32 @@ static inline int task_of_digits(const task_sets *t)
     return task_is_drawn(t) || strcmp(t->name, "mnist") == 0;
 }
 
-/* As many digits of the library's own as --train and --test ask for, as bytes.        */
-static inline lsnn_status task_draw_digits(app *a, task_sets *t)
+/* The library's name of a set; signs are GTSRB's.                                     */
+static inline const char *task_set(const task_sets *t)
 {
-    size_t area = TASK_DIGIT * TASK_DIGIT;
-    int count[2], at = 0;
-    count[0] = a->train ? a->train : TASK_BUILT_IN;
-    count[1] = a->test ? a->test : TASK_BUILT_IN / 6;
-    fprintf(stderr, "%s: no --mnist, so the digits are the built-in ones\n", a->name);
-    t->room = (unsigned char *)malloc(((size_t)count[0] + (size_t)count[1]) * (area + 1));
-    if (!t->room) {
-        app_refuse(a, "no memory for %d + %d digits", count[0], count[1]);
-        return LSNN_ENOMEM;
-    }
-    for (int test = 0; test < 2; test++) {
-        lsnn_set *s = &t->set[test];
-        lsnn_recipe r;
-        memset(&r, 0, sizeof r);
-        r.task = LSNN_TASK_DIGITS;
-        r.seed = a->seed;
-        r.test = test;
-        r.count = s->images.dim[0] = s->labels.dim[0] = count[test];
-        s->classes = 10;
-        s->images.rank = 3;
-        s->images.dim[1] = s->images.dim[2] = TASK_DIGIT;
-        s->labels.rank = 1;
-        s->images.v = t->room + (size_t)at * (area + 1);
-        s->labels.v = s->images.v + (size_t)count[test] * area;
-        for (int i = 0; i < count[test]; i++)
-            lsnn_recipe_draw(&r, 0, i, s->images.v + (size_t)i * area, s->labels.v + i, NULL);
-        at += count[test];
-    }
-    return LSNN_OK;
+    return strcmp(t->name, "signs") == 0 ? "gtsrb" : t->name;
 }
 
-static inline lsnn_status task_read_sets(app *a, lsnn_ctx *cx, task_sets *t)
+/* Both sets, whole.                                                                   */
+static inline lsnn_status task_read(app *a, lsnn_ctx *cx, task_sets *t)
 {
-    const char *folder = task_of_digits(t) ? a->mnist : a->data;
+    app_digits *d = &t->digits;
     lsnn_status s = LSNN_OK;
-    if (task_of_digits(t) && !folder) return task_draw_digits(a, t);
-    if (!folder) {
+    if (task_of_digits(t)) {
+        s = app_digits_get(a, cx, d);
+        if (s != LSNN_OK || task_is_drawn(t)) return s;
+        s = lsnn_data_idx(cx, &t->whole[0], &d->train_images, &d->train_labels, TASK_CLASSES);
+        return s != LSNN_OK ? s : lsnn_data_idx(cx, &t->whole[1], &d->test_images,
+                                                &d->test_labels, TASK_CLASSES);
+    }
+    if (!a->data) {
         app_refuse(a, "--task %s: --data must name the folder of its files", t->name);
         return LSNN_EVALUE;
     }
-    for (int test = 0; test < 2 && s == LSNN_OK; test++)
-        s = lsnn_set_load(cx, &t->set[test], task_of_digits(t) ? "mnist" : t->name, folder, test);
+    for (int test = 0; test < 2 && s == LSNN_OK; test++) {
+        s = lsnn_set_load(cx, &t->set[test], task_set(t), a->data, test);
+        if (s == LSNN_OK) s = lsnn_data_set(cx, &t->whole[test], &t->set[test]);
+    }
     return s;
 }
 
@@ -107,39 +87,46 @@ static inline lsnn_status task_count(app *a, const task_sets *t, int train, int 
     return LSNN_OK;
 }
 
+/* The first images, and the last of those are held out. Files of things that were pictured
+   often go class by class: there what is held out and, of the rest, what is trained on is
+   drawn at random, held out by whole things.                                          */
 static inline lsnn_status task_cut(app *a, lsnn_ctx *cx, task_sets *t)
 {
+    const lsnn_data *from = &t->whole[0];
+    lsnn_data *train = &t->data[TASK_TRAIN], *valid = &t->data[TASK_VALID];
     int count[TASK_PARTS];
-    lsnn_status s = LSNN_OK;
-    for (int test = 0; test < 2 && s == LSNN_OK; test++)
-        s = lsnn_data_set(cx, &t->whole[test], &t->set[test]);
-    if (s == LSNN_OK) s = task_count(a, t, t->whole[0].count, t->whole[1].count, count);
-    if (s == LSNN_OK && t->set[0].group && t->holdout && !a->train)
-        s = lsnn_data_split(cx, &t->data[TASK_TRAIN], &t->data[TASK_VALID], &t->whole[0],
-                            t->set[0].group, t->holdout, a->seed);
-    for (int p = TASK_TRAIN; p < TASK_PARTS && s == LSNN_OK; p++)
-        if (count[p] && !t->data[p].count)
-            s = lsnn_data_part(cx, &t->data[p], &t->whole[p == TASK_TEST],
-                               p == TASK_VALID ? count[TASK_TRAIN] : 0, count[p]);
+    lsnn_status s = task_count(a, t, from->count, t->whole[1].count, count);
+    if (s == LSNN_OK && t->set[0].group && t->holdout) {
+        s = lsnn_data_split(cx, &t->kept, valid, from, t->set[0].group, t->holdout, a->seed);
+        from = &t->kept;
+    } else if (s == LSNN_OK && t->holdout)
+        s = lsnn_data_part(cx, valid, from, count[TASK_TRAIN], t->holdout);
+    if (s != LSNN_OK) return s;
+    if (t->set[0].group && count[TASK_TRAIN] < from->count && a->train)
+        s = lsnn_data_split(cx, &t->rest, train, from, NULL, count[TASK_TRAIN], a->seed);
+    else s = lsnn_data_part(cx, train, from, 0, t->set[0].group ? from->count
+                                                                : count[TASK_TRAIN]);
+    if (s == LSNN_OK && count[TASK_TEST])
+        s = lsnn_data_part(cx, &t->data[TASK_TEST], &t->whole[1], 0, count[TASK_TEST]);
     return s;
 }
 
-/* Pictures drawn from digits while they are used.                                     */
+/* Pictures drawn from digits while they are used, clutter cut from training digits.    */
 static inline lsnn_status task_draw(app *a, lsnn_ctx *cx, task_sets *t)
 {
+    app_digits *d = &t->digits;
     int count[TASK_PARTS];
-    lsnn_status s = task_count(a, t, t->set[0].images.dim[0], t->set[1].images.dim[0], count);
-    t->crops = t->set[0].images;
-    if (count[TASK_VALID]) t->crops.dim[0] = count[TASK_TRAIN];
+    lsnn_status s = task_count(a, t, d->train_images.dim[0], d->test_images.dim[0], count);
+    d->crops = d->train_images;
+    if (count[TASK_VALID]) d->crops.dim[0] = count[TASK_TRAIN];
     for (int p = TASK_TRAIN; p < TASK_PARTS && s == LSNN_OK; p++) {
         lsnn_recipe *r = &t->recipe[p];
         r->task = lsnn_task_from_name(t->name);
         r->seed = a->seed;
         r->test = p == TASK_TEST;
-        r->images = &t->set[r->test].images;
-        r->labels = &t->set[r->test].labels;
-        r->crops = r->test ? &t->set[0].images : &t->crops;
-        r->classes = t->set[0].classes;
+        r->images = r->test ? &d->test_images : &d->train_images;
+        r->labels = r->test ? &d->test_labels : &d->train_labels;
+        r->crops = r->test ? &d->train_images : &d->crops;
         r->fresh = t->fresh && p == TASK_TRAIN;
         r->first = p == TASK_VALID ? count[TASK_TRAIN] : 0;
         r->count = r->test ? 0 : count[p];         /* test images show digits of all  */
@@ -177,7 +164,7 @@ static inline lsnn_status task_load(app *a, lsnn_ctx *cx, task_sets *t)
 {
     lsnn_status s;
     if (strcmp(t->name, "pain") == 0) return task_read_pain(a, cx, t);
-    s = task_read_sets(a, cx, t);
+    s = task_read(a, cx, t);
     if (s != LSNN_OK) return s;
     return task_is_drawn(t) ? task_draw(a, cx, t) : task_cut(a, cx, t);
 }
@@ -188,11 +175,13 @@ static inline void task_free(lsnn_ctx *cx, task_sets *t)
         lsnn_data_free(&t->data[p]);
         lsnn_pain_free(cx, &t->pain[p]);
     }
+    lsnn_data_free(&t->kept);
+    lsnn_data_free(&t->rest);
     for (int test = 0; test < 2; test++) {
         lsnn_data_free(&t->whole[test]);
-        if (!t->room) lsnn_set_free(cx, &t->set[test]);
+        lsnn_set_free(cx, &t->set[test]);
     }
-    free(t->room);
+    app_digits_free(cx, &t->digits);
     memset(t, 0, sizeof *t);
 }
 

@@ -322,8 +322,8 @@ LSNN_API lsnn_status lsnn_dsc_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *d
                                        const lsnn_real *w, const lsnn_real *theta,
                                        const lsnn_dsc *d, const lsnn_window *s, int add);
 /* After w and theta have changed: bounds, and connections that switch their kind. */
-LSNN_API void lsnn_dsc_project(lsnn_real *w, size_t connections, lsnn_real *theta,
-                               size_t neurons, const lsnn_dsc *d);
+LSNN_API void lsnn_dsc_project(lsnn_ctx *cx, lsnn_real *w, size_t connections,
+                               lsnn_real *theta, size_t neurons, const lsnn_dsc *d);
 /* How many of the window's connections pass something of x, N images together.  */
 LSNN_API double lsnn_dsc_active(const lsnn_real *x, const lsnn_real *w, const lsnn_dsc *d,
                                 const lsnn_window *s);
@@ -632,7 +632,7 @@ typedef struct lsnn_options {
     double norm;                     /* lp_pool: p, at least 1; 0 -> 2        */
     lsnn_learn_norm learn_norm;
     const char *table;               /* table_conv2d (set by the call)        */
-    lsnn_smooth_shape smooth_shape;  /* smooth                                */
+    lsnn_smooth_shape smooth_shape;  /* smooth, target2d                      */
     lsnn_normalise normalise;
     int rank, mixture;               /* smooth: 0 -> 1                        */
     int smooth_bias;
@@ -664,6 +664,13 @@ LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const ls
    keeps a copy.                                                              */
 LSNN_API int lsnn_table_conv2d(lsnn_net *net, int x, const char *table, int kernel,
                                const lsnn_options *o);
+/* TKN's target layer: see lsnn_target2d_forward. Windows are smooth_shape's: LSNN_ATTENTION_
+   GAUSSIAN (0: it) or _CAUCHY, theta K,4: mu_x, s_x, mu_y, s_y, which begin at 0.5, 1. The region
+   of a kernel is mu +- s / sqrt 2 (Eq. 15), on a side of L pixels those from floor((mu -
+   s / sqrt 2) L) to floor((mu + s / sqrt 2) L), cut at the border; with LSNN_CLIP_PAPER then not
+   less than the kernel. At first it is everything.                            */
+LSNN_API int lsnn_target2d(lsnn_net *net, int x, int filters, int kernel,
+                           const lsnn_options *o);
 LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
 LSNN_API int lsnn_local1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o);
 /* Low-rank locally connected: at each place a learned mixture of `banks` sets of shared kernels,
@@ -768,8 +775,10 @@ enum {
     LSNN_JOINS = 32768,              /* y: the channels of its inputs, one after another */
     LSNN_READS_PARTS = 65536,        /* reads such a y as the inputs it is made of: */
                                      /*   plan.inputs of them                 */
-    LSNN_OWN_RULE = 131072           /* dparam is no gradient but a rule's step: only SGD  */
-};                                   /*   without momentum, at an lr up to 1, takes it */
+    LSNN_OWN_RULE = 131072,          /* dparam is no gradient but a rule's step: only SGD  */
+                                     /*   without momentum, at an lr up to 1, takes it */
+    LSNN_Y_STAYS = 262144            /* y's memory is nobody else's: 0 at first, and then what */
+};                                   /*   the last call left, perhaps through a relu */
 enum { LSNN_DO_RELU = 1, LSNN_DO_MAX2 = 2 };
 
 typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */
@@ -788,6 +797,10 @@ typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */
     lsnn_shape keep_shape;           /*   of an image's part or of the fixed one */
     double macs;                     /* multiply-adds an image                */
     double connections[2];           /* an image's: units with what they read, with biases */
+    /* NULL, or how many of macs these parameters leave, and how many are really made: see
+       lsnn_net_macs_now                                                      */
+    lsnn_status (*macs_now)(lsnn_ctx *cx, const struct lsnn_layer_plan *p,
+                            const lsnn_real *const *param, double now[2]);
 } lsnn_layer_plan;
 typedef struct lsnn_call {           /* what forward and backward work on     */
     const lsnn_layer_plan *plan;
@@ -850,7 +863,8 @@ typedef struct lsnn_build_desc {
 } lsnn_build_desc;
 LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d);
 /* A line a layer: shape, parameters, multiply-adds, connections (what its units read + their
-   biases, "by" how many weights + biases: shared ones count each time), how it is run. */
+   biases, "by" how many weights + biases: shared ones count each time), how it is run, and
+   what lsnn_net_macs_now counts where it differs.                            */
 LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out);
 /* What each layer has cost since the net was built with `profile`: milliseconds a batch,
    share, operations (a multiply-add is two) and GFLOPS, forward and backward. ESTATE if it
@@ -858,6 +872,12 @@ LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out);
 LSNN_API lsnn_status lsnn_net_profile(const lsnn_net *net, FILE *out);
 LSNN_API size_t lsnn_net_params(const lsnn_net *net);   /* how many numbers   */
 LSNN_API double lsnn_net_macs(const lsnn_net *net);     /* multiply-adds an image */
+/* The same where parameters decide how much is computed, as they are now. learned: target2d's
+   regions times all taps of a kernel, as TKN counts. computed: those that are made, in blocks of
+   images; taps in the padding are not, and regions of nearly the whole map cost as much as it
+   does. Of every other layer both are what lsnn_net_macs counts. NULL: not wanted. ESTATE: the
+   net is not built.                                                          */
+LSNN_API lsnn_status lsnn_net_macs_now(lsnn_net *net, double *learned, double *computed);
 LSNN_API lsnn_shape lsnn_net_shape(const lsnn_net *net, int node);
 LSNN_API int lsnn_net_node(const lsnn_net *net, const char *name);  /* -1: none */
 LSNN_API int lsnn_net_output(const lsnn_net *net);      /* what lsnn_predict returns:

@@ -570,35 +570,37 @@ typedef struct lsnni_few {
     const lsnni_kernels *kv;
     const lsnn_window *s;
     const lsnn_real *x, *dy;
-    lsnn_real *dw, *db;
+    lsnn_real *dw, *db, *sums;
     lsnni_kinds kinds[2];            /* what the kernel's rows and columns meet */
-    size_t lanes;
+    size_t lanes, row;               /* row: numbers of a row of dy           */
 } lsnni_few;
 
-/* `count` pixels of dy by those of x that are `step` apart.                   */
-static double lsnni_few_dot(const lsnni_few *p, const lsnn_real *dy, const lsnn_real *x, int count)
+/* sum += a row of dy by those pixels of x that meet it: along the row, or where they are apart
+   pixel by pixel, onto the first one's place.                                */
+static void lsnni_few_row(const lsnni_few *p, lsnn_real *sum, const lsnn_real *dy,
+                          const lsnn_real *x, int count)
 {
-    size_t step = (size_t)p->s->stride_w;
-    double sum = 0;
-    if (step == 1) return p->kv->dot(dy, x, (size_t)count * p->lanes);
-    for (size_t i = 0; i < (size_t)count; i++)
-        sum += p->lanes > 1 ? p->kv->dot(dy + i * p->lanes, x + i * step * p->lanes, p->lanes) :
-            (double)dy[i] * (double)x[i * step];
-    return sum;
+    size_t step = (size_t)p->s->stride_w, lanes = p->lanes;
+    if (step == 1) p->kv->multiply(sum, dy, x, (size_t)count * lanes, LSNN_ADD);
+    else if (lanes == 1)
+        for (size_t i = 0; i < (size_t)count; i++) sum[i] += dy[i] * x[i * step];
+    else
+        for (size_t i = 0; i < (size_t)count; i++)
+            p->kv->multiply(sum, dy + i * lanes, x + i * step * lanes, lanes, LSNN_ADD);
 }
 
 /* The gradient of tap (u, v), from one map of dy and one of x.                */
-static double lsnni_few_tap(const lsnni_few *p, const lsnn_real *dy, const lsnn_real *x, int u,
-                            int v)
+static double lsnni_few_tap(const lsnni_few *p, lsnn_real *sum, const lsnn_real *dy,
+                            const lsnn_real *x, int u, int v)
 {
     const lsnni_reach *r = &p->kinds[0].reach[u], *q = &p->kinds[1].reach[v];
-    double sum = 0;
+    memset(sum, 0, p->row * sizeof *sum);
     for (int i = 0; i < r->count; i++)
-        sum += lsnni_few_dot(p, dy + (lsnni_area(r->first + i, p->s->ow) + (size_t)q->first) *
-                                     p->lanes,
-                             x + (lsnni_area(r->at + i * p->s->stride_h, p->s->w) +
-                                  (size_t)q->at) * p->lanes, q->count);
-    return sum;
+        lsnni_few_row(p, sum, dy + (lsnni_area(r->first + i, p->s->ow) + (size_t)q->first) *
+                                   p->lanes,
+                      x + (lsnni_area(r->at + i * p->s->stride_h, p->s->w) + (size_t)q->at) *
+                          p->lanes, q->count);
+    return p->kv->sum(sum, p->row);
 }
 
 static void lsnni_few_task(void *user, int k, int worker)
@@ -608,13 +610,13 @@ static void lsnni_few_task(void *user, int k, int worker)
     int channels = s->c / s->groups, first = k / (s->k / s->groups) * channels;
     size_t in = lsnni_area(s->h, s->w) * p->lanes, out = lsnni_area(s->oh, s->ow) * p->lanes;
     lsnn_real *dw = p->dw ? p->dw + lsnni_area(k, lsnni_depth(s)) : NULL;
-    (void)worker;
+    lsnn_real *sum = p->sums + (size_t)worker * p->row;
     for (int n = 0; n < s->n / (int)p->lanes; n++) {
         const lsnn_real *dy = p->dy + lsnni_at2(n, k, s->k) * out;
         if (p->db) p->db[k] += LSNNI_R(p->kv->sum(dy, out));
         for (int d = 0; d < (dw ? lsnni_depth(s) : 0); d++) {
             int c = d / (s->kernel_h * s->kernel_w);
-            dw[d] += LSNNI_R(lsnni_few_tap(p, dy, p->x + lsnni_at2(n, first + c, s->c) * in,
+            dw[d] += LSNNI_R(lsnni_few_tap(p, sum, dy, p->x + lsnni_at2(n, first + c, s->c) * in,
                                            d / s->kernel_w % s->kernel_h, d % s->kernel_w));
         }
     }
@@ -626,15 +628,20 @@ static lsnn_status lsnni_few_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *
 {
     lsnni_few p;
     lsnni_side side[2];
-    char *at = (char *)lsnni_scratch(cx, lsnni_kinds_room(s->kernel_h) +
-                                         lsnni_kinds_room(s->kernel_w), 1);
+    size_t threads = (size_t)lsnn_ctx_threads(cx), bytes;
+    char *at;
+    p.lanes = s->lanes > 1 ? (size_t)s->lanes : 1;
+    p.row = (size_t)s->ow * p.lanes;
+    bytes = lsnni_kinds_room(s->kernel_h) + lsnni_kinds_room(s->kernel_w);
+    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_times(p.row, threads), sizeof *p.sums));
+    at = (char *)lsnni_scratch(cx, bytes, 1);
     if (!at) return LSNN_ENOMEM;
     lsnni_sides(side, s);
     lsnni_kinds_fill(&p.kinds[0], &at, &side[0], LSNNI_TO_W, s->kernel_h);
     lsnni_kinds_fill(&p.kinds[1], &at, &side[1], LSNNI_TO_W, s->kernel_w);
     p.kv = lsnni_kernels_of(cx);
+    p.sums = (lsnn_real *)(void *)at;
     p.s = s; p.x = x; p.dy = dy; p.dw = dw; p.db = db;
-    p.lanes = s->lanes > 1 ? (size_t)s->lanes : 1;
     lsnn_parallel(cx, s->k, lsnni_few_task, &p);
     return LSNN_OK;
 }

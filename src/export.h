@@ -6,7 +6,7 @@
    prints its call. It is called three times, as the file has three parts.
    ==========================================================================*/
 typedef enum lsnni_c_part { LSNNI_C_ASK, LSNNI_C_DATA, LSNNI_C_CALLS } lsnni_c_part;
-enum { LSNNI_C_FUNCTIONS = 24 };
+enum { LSNNI_C_FUNCTIONS = 32 };
 typedef struct lsnni_c {
     lsnn_ctx *cx;
     lsnn_net *net;
@@ -82,7 +82,8 @@ static lsnni_layout lsnni_layout_of(const lsnni_node *v)
 static int lsnni_has_weights(const lsnni_node *v)
 {
     return v->type == &lsnni_dense_type || v->type == &lsnni_conv2d_type ||
-           v->type == &lsnni_local2d_type || v->type == &lsnni_table_conv2d_type;
+           v->type == &lsnni_local2d_type || v->type == &lsnni_table_conv2d_type ||
+           v->type == &lsnni_target2d_type;
 }
 
 LSNN_API lsnn_status lsnn_net_round(lsnn_net *net, lsnn_storage storage)
@@ -154,10 +155,9 @@ static const char *const lsnni_c_dense_text =
     "{\n"
     "    for (int k = 0; k < out; k++) {\n"
     "        float part[4] = { 0, 0, 0, 0 };  /* four sums: quicker, and rounded less */\n"
-    "        int i = 0;\n"
-    "        for (; i + 4 <= in; i += 4)\n"
+    "        for (int i = 0; i + 4 <= in; i += 4)\n"
     "            for (int j = 0; j < 4; j++) part[j] += x[i + j] * @[k * in + i + j];\n"
-    "        for (; i < in; i++) part[0] += x[i] * @[k * in + i];\n"
+    "        for (int i = in - in % 4; i < in; i++) part[0] += x[i] * @[k * in + i];\n"
     "        y[k] = (b ? b[k] : 0) + ((part[0] + part[1]) + (part[2] + part[3]))@<k>;\n"
     "    }\n"
     "}\n\n";
@@ -183,6 +183,32 @@ static const char *const lsnni_c_conv2d_text =
     "            sum += part;\n"
     "        }\n"
     "        y[(k * s.oh + i) * s.ow + j] = (b ? b[k] : 0) + sum@<k>;\n"
+    "    }\n"
+    "}\n\n";
+static const char *const lsnni_c_target2d_text =
+    "/* As conv2d, but kernel k computes rows [box[0], box[1]) and columns [box[2], box[3]) alone,\n"
+    "   times fy of its row and fx of its column; 0 elsewhere. */\n"
+    "static void target2d(float *y, const float *x, @W, const float *b, const float *fy,\n"
+    "                     const float *fx, const int *box, window s)\n"
+    "{\n"
+    "    for (int i = 0; i < s.k * s.oh * s.ow; i++) y[i] = 0;\n"
+    "    for (int k = 0; k < s.k; k++, box += 4)\n"
+    "    for (int i = box[0]; i < box[1]; i++)\n"
+    "    for (int j = box[2]; j < box[3]; j++) {\n"
+    "        int top = i * s.sh - s.top, left = j * s.sw - s.left, u0, u1, v0, v1;\n"
+    "        float sum = 0;\n"
+    "        clip(top, s.kh, s.dh, s.h, &u0, &u1);\n"
+    "        clip(left, s.kw, s.dw, s.w, &v0, &v1);\n"
+    "        for (int c = 0; c < s.c; c++) {\n"
+    "            float part = 0;\n"
+    "            for (int u = u0; u < u1; u++)\n"
+    "            for (int v = v0; v < v1; v++)\n"
+    "                part += x[(c * s.h + top + u) * s.w + left + v] *\n"
+    "                        @[((k * s.c + c) * s.kh + u) * s.kw + v];\n"
+    "            sum += part;\n"
+    "        }\n"
+    "        y[(k * s.oh + i) * s.ow + j] = fy[k * s.oh + i] * fx[k * s.ow + j] *\n"
+    "                                       ((b ? b[k] : 0) + sum@<k>);\n"
     "    }\n"
     "}\n\n";
 static const char *const lsnni_c_table_conv2d_text =
@@ -698,6 +724,40 @@ static void lsnni_c_local2d(lsnni_c *e, int i)
     lsnni_c_needs(e, lsnni_c_local2d_text);
 }
 
+/* A region's rows and columns, of each kernel.                                */
+static void lsnni_c_regions(lsnni_c *e, int i, const lsnn_real *theta, const lsnn_window *s)
+{
+    const lsnni_node *v = &e->net->node[i];
+    lsnni_c_array(e, "static const int ", v->name, "_box");
+    if (e->part != LSNNI_C_DATA) return;
+    fprintf(e->f, "[%d] = {", 4 * s->k);
+    for (int k = 0; k < s->k; k++) {
+        int32_t box[4];
+        lsnni_target_box(box, theta + 4 * (size_t)k, s, v->plan.o.clip);
+        fprintf(e->f, "%s%d, %d, %d, %d%s", k % 4 ? " " : "\n    ", (int)box[0], (int)box[1],
+                (int)box[2], (int)box[3], k + 1 < s->k ? "," : "\n};\n");
+    }
+}
+
+static void lsnni_c_target2d(lsnni_c *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const lsnn_real *theta = e->net->value + e->net->param[v->param[1]].at;
+    lsnn_window s;
+    if (lsnni_window_of(e->cx, &s, &v->plan, 1, v->plan.out.c) != LSNN_OK) return;
+    lsnni_c_call(e, i, "target2d");
+    lsnni_c_param(e, i, 0);
+    lsnni_c_param(e, i, 2);
+    for (int down = 1; down >= 0; down--) {
+        lsnni_target_factors(e->row, &v->plan, theta, down);
+        lsnni_c_floats(e, v->name, down ? "_fy" : "_fx", e->row,
+                       lsnni_area(s.k, down ? s.oh : s.ow));
+    }
+    lsnni_c_regions(e, i, theta, &s);
+    lsnni_c_window_of(e, i);
+    lsnni_c_needs(e, lsnni_c_target2d_text);
+}
+
 /* Where each kernel's connections begin, and the maps that they read.         */
 static void lsnni_c_table(lsnni_c *e, int i, int maps)
 {
@@ -978,6 +1038,7 @@ lsnni_c_writers[] = {
     { &lsnni_conv2d_type, lsnni_c_conv2d },
     { &lsnni_table_conv2d_type, lsnni_c_table_conv2d },
     { &lsnni_local2d_type, lsnni_c_local2d },
+    { &lsnni_target2d_type, lsnni_c_target2d },
     { &lsnni_smooth_type, lsnni_c_smooth },
     { &lsnni_affine_grid_type, lsnni_c_affine_grid },
     { &lsnni_grid_sample_type, lsnni_c_grid_sample },
@@ -1080,12 +1141,14 @@ static void lsnni_c_write_head(lsnni_c *e)
         "8-bit integers, a step an output" };
     lsnn_shape in = e->net->node[0].plan.out, out = e->net->node[e->net->output].shape;
     int math = 0;
+    double macs[2];
+    if (lsnni_macs_of_all(e->net, macs) != LSNN_OK) return;
     fprintf(e->f, "/* %s: a net of %.0f parameters and %.0f multiply-adds, written by lsnn "
             LSNN_VERSION ".\n   C99; needs no allocation and no file. Weights are %s.\n\n"
             "       void %s_predict(const float x[%d], float y[%d]);\n\n"
             "   x: %d x %d x %d (channels, rows, columns); y: the output of layer '%s', "
             "%d x %d x %d.\n   They must not overlap. It needs %.0f bytes %s.%s */\n",
-            e->name, (double)lsnn_net_params(e->net), lsnn_net_macs(e->net),
+            e->name, (double)lsnn_net_params(e->net), macs[0],
             stored[e->d->storage], e->name, lsnni_features(in), lsnni_features(out),
             in.c, in.h, in.w, e->net->node[e->net->output].name, out.c, out.h, out.w,
             4.0 * (double)e->work, e->d->static_buffers ? "of static memory" : "of stack",

@@ -27,7 +27,7 @@ typedef struct lsnni_tile {
 } lsnni_tile;
 
 /* A part of dw in blocks of images: dw[m*dw_row + t] += the sum over blocks n, pixels e and
-   lanes of dy[e*dy_step + n] x[n*x_step + m*row + at[e] + t], where e, n, t and at count
+   lanes of dy[n*dy_step + e] x[n*x_step + m*row + at[e] + t], where e, n, t and at count
    vectors: 1 to LSNNI_TAPS_WIDE taps t, side by side; 1 or 2 rows m of them (or the same row of
    as many maps), of up to 3 taps also 3.                                      */
 enum { LSNNI_TAPS_WIDE = 5 };
@@ -67,7 +67,7 @@ typedef struct lsnni_block {
    axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].
    weave: the vector at x + i*xs to y + i*ys.
    norm_forward: y = a (x - center) + b.
-   norm_backward: dx = a dy + b (x - center) istd + c.  dsc, dsc_back: see >>dsc. */
+   norm_backward: dx = a dy + b (x - center) istd + c.  dsc...: see >>dsc. */
 #define LSNNI_KERNELS(X)                                                                      \
     X(void, tile, (const lsnni_tile *t))                                                      \
     X(void, few, (const lsnni_tile *t))                                                       \
@@ -117,6 +117,7 @@ typedef struct lsnni_block {
         double b, size_t n))                                                                  \
     X(void, norm_backward, (lsnn_real *dx, const lsnn_real *dy, const lsnn_real *x,           \
         double center, double istd, double a, double b, double c, size_t n, int add))         \
+    X(void, dsc_bounds, (lsnn_real *w, double least, size_t n))                               \
     X(void, dsc, (lsnn_real *sum, const lsnn_real *w, lsnn_real o, size_t n))                 \
     X(void, dsc_back, (lsnn_real *step, lsnn_real *up, const lsnn_real *w,                    \
         const lsnn_real *wanted, lsnn_real o, double least, int silent, size_t n))            \

@@ -522,8 +522,8 @@ static void K_(dots)(const lsnni_block *g)
         kvec t[K_SUMS];                                                                    \
         K_ROWS##M(K_CLEAR##T)                                                              \
         for (int n = 0; n < g->blocks; n++) {                                              \
-            const lsnn_real *dy = g->dy + n * K_LANES, *from = g->x + n * g->x_step;       \
-            for (int e = 0; e < g->count; e++, dy += g->dy_step * K_LANES) {               \
+            const lsnn_real *dy = g->dy + n * g->dy_step, *from = g->x + n * g->x_step;    \
+            for (int e = 0; e < g->count; e++, dy += K_LANES) {                            \
                 const lsnn_real *x = from + (ptrdiff_t)g->at[e] * K_LANES;                 \
                 const kvec v = K_LOAD(dy);                                                 \
                 K_ROWS##M(K_PLACE)                                                         \
@@ -1247,6 +1247,19 @@ static void K_(dsc)(lsnn_real *sum, const lsnn_real *w, lsnn_real o, size_t n)
         lsnn_real r = w[k] < 0 ? -w[k] : w[k], g = 1 - rest / r;
         g = g > 0 ? g : 0;
         sum[k] += w[k] < 0 ? -g : g;
+    }
+}
+
+/* |w| from `least` to 1: what is less changes its sign.                        */
+static void K_(dsc_bounds)(lsnn_real *w, double least, size_t n)
+{
+    const lsnn_real low = LSNNI_R(least);
+    for (size_t i = 0; i < n; i++) {
+        lsnn_real v = w[i], r = v < 0 ? -v : v, sign = v < 0 ? (lsnn_real)-1 : (lsnn_real)1;
+        sign = r < low ? -sign : sign;
+        r = r < low ? low : r;
+        r = r < 1 ? r : 1;
+        w[i] = sign * r;
     }
 }
 

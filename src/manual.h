@@ -51,7 +51,8 @@
                          formula, naive pair, fast pair, and how the net sees it:
                          >>input >>dense >>rbf >>activations >>softmax >>pooling >>lp_pool
                          >>dropout >>batch_norm >>scale >>copies >>losses >>conv2d
-                         >>table_conv2d >>local2d >>smooth >>transform
+                         >>table_conv2d >>local2d >>attention >>smooth >>target2d >>blend
+                         >>transform >>dsc >>dsc_loss
        >>net             a graph of layers: options, building
        >>plan            what the net finds out about itself; its schedule of calls
        >>running         walking that schedule; >>profile: what each layer costs
@@ -366,6 +367,25 @@
    ///
    With theta from another node the windows follow the image; l2 and clip are then refused.
 
+   Relatives: lsnn_local2d (local1d) has kernels of its own at each place, its option start
+   lets them begin alike, bias says what bias it has; lsnn_net_unshare gives it a trained
+   convolution's weights. lsnn_lowrank2d mixes `banks` of shared kernels at each place:
+
+   /// places.c
+   #include "lsnn.h"
+   int lsnn_places(lsnn_net *net, int image)
+   {
+       lsnn_options drift = { 0 }, far = { 0 };
+       int x = lsnn_lowrank2d(net, image, 16, 5, 4, NULL);     // 4 banks of 16 kernels 5x5
+       drift.start = LSNN_START_ALIKE;
+       drift.bias = LSNN_BIAS_OF_KERNEL;
+       x = lsnn_local2d(net, lsnn_relu(net, x, NULL), 16, 3, &drift);
+       far.groups = 16;                                        // depthwise, with
+       far.dilation_h = 2;                                     //   every second pixel
+       return lsnn_conv2d(net, x, 16, 3, &far);
+   }
+   ///
+
    11. >>custom: A LAYER TYPE OF YOUR OWN
    Fill a lsnn_layer_type: its name, the options it reads, plan (output shape, parameters),
    forward and backward; add it with lsnn_layer. Who refuses returns lsnn_fail(cx, status,
@@ -375,7 +395,10 @@
    way. What the net may do with a layer is said by its traits, of which none is always right:
    LSNN_IN_PLACE only if backward does not read x (LSNN_X_FREE says the same of a layer that
    writes elsewhere), LSNN_Y_FREE only if it does not read y, since gradients and other layers
-   may then overwrite them; without LSNN_BLOCKS you get plain arrays, N x C x H x W.
+   may then overwrite them; without LSNN_BLOCKS you get plain arrays, N x C x H x W. A type
+   that learns by
+   a rule of its own instead of a gradient (as >>dsc does) says LSNN_OWN_RULE, and then plain
+   SGD with lr = 1 is that rule, and an optimizer that would change it is refused.
 
    A type may have `project`, which is run after each step of an optimizer: it brings
    parameters back to where they may be, or changes them by a rule that is no gradient. A

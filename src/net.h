@@ -623,6 +623,46 @@ LSNN_API double lsnn_net_macs(const lsnn_net *net)
     return total;
 }
 
+/* Node i's multiply-adds as learned and as computed; before build as planned.  */
+static lsnn_status lsnni_macs_now(const lsnn_net *net, int i, double now[2])
+{
+    const lsnni_node *v = &net->node[i];
+    const lsnn_real *param[LSNN_MAX_PARAMS];
+    unsigned failures = net->cx->failures_;
+    now[0] = now[1] = v->plan.macs;
+    if (!v->plan.macs_now || !net->built) return LSNN_OK;
+    for (int j = 0; j < v->plan.params; j++)
+        param[j] = net->value + net->param[v->param[j]].at;
+    return lsnni_answer(net->cx, v->type, "macs_now", failures,
+                        v->plan.macs_now(net->cx, &v->plan, param, now));
+}
+
+/* The same of all nodes.                                                      */
+static lsnn_status lsnni_macs_of_all(const lsnn_net *net, double sum[2])
+{
+    double now[2];
+    sum[0] = sum[1] = 0;
+    for (int i = 0; i < net->nodes; i++) {
+        LSNNI_TRY(lsnni_macs_now(net, i, now));
+        sum[0] += now[0];
+        sum[1] += now[1];
+    }
+    return LSNN_OK;
+}
+
+LSNN_API lsnn_status lsnn_net_macs_now(lsnn_net *net, double *learned, double *computed)
+{
+    double sum[2];
+    if (!net) return LSNN_ENOMEM;
+    if (!net->built)
+        return lsnni_fail(net->cx, LSNN_ESTATE, "net_macs_now: build the net first, its "
+                          "parameters decide");
+    LSNNI_TRY(lsnni_macs_of_all(net, sum));
+    if (learned) *learned = sum[0];
+    if (computed) *computed = sum[1];
+    return LSNN_OK;
+}
+
 LSNN_API lsnn_shape lsnn_net_shape(const lsnn_net *net, int node)
 {
     lsnn_shape none = { 0, 0, 0 };
@@ -648,6 +688,14 @@ static void lsnni_connections_note(const lsnn_layer_plan *p, char text[LSNNI_NOT
              *number[2] ? " by " : "", number[2], *number[3] ? " + " : "", number[3]);
 }
 
+/* "now 1300 learned, 1100 computed", or nothing where both are what is planned.  */
+static void lsnni_macs_note(double planned, const double now[2], char text[LSNNI_NOTE])
+{
+    int differ = now[0] < planned || now[1] < planned;
+    text[0] = 0;
+    if (differ) snprintf(text, LSNNI_NOTE, "now %.0f learned, %.0f computed", now[0], now[1]);
+}
+
 /* How the net runs a layer.                                                  */
 static void lsnni_role_note(const lsnn_net *net, int i, char text[LSNNI_NOTE])
 {
@@ -671,7 +719,8 @@ static void lsnni_role_note(const lsnn_net *net, int i, char text[LSNNI_NOTE])
 
 LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
 {
-    double connections = 0;
+    double connections = 0, now[2];
+    char macs[LSNNI_NOTE];
     if (!net) return;
     fprintf(out, "%-18s %-14s %-16s %12s %14s  %s\n", "layer", "type", "output", "parameters",
             "multiply-adds", "connections");
@@ -684,12 +733,17 @@ LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
         snprintf(shape, sizeof shape, "%d x %d x %d", v->shape.c, v->shape.h, v->shape.w);
         lsnni_connections_note(&v->plan, connected);
         lsnni_role_note(net, i, role);
+        if (lsnni_macs_now(net, i, now) != LSNN_OK) return;
+        lsnni_macs_note(v->plan.macs, now, macs);
         fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f", v->name, v->type->name, shape,
                 v->share ? 0.0 : (double)count, v->plan.macs);
-        if (*role) fprintf(out, "  %-30s  %s\n", connected, role);
+        if (*role || *macs)
+            fprintf(out, "  %-30s  %s%s%s\n", connected, role, *role && *macs ? ", " : "", macs);
         else fprintf(out, "%s%s\n", *connected ? "  " : "", connected);
     }
-    fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f  %.0f\n", "total", "", "",
-            (double)lsnn_net_params(net), lsnn_net_macs(net), connections);
+    if (lsnni_macs_of_all(net, now) != LSNN_OK) return;
+    lsnni_macs_note(lsnn_net_macs(net), now, macs);
+    fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f  %.0f%s%s\n", "total", "", "",
+            (double)lsnn_net_params(net), lsnn_net_macs(net), connections, *macs ? "  " : "",
+            macs);
 }
-

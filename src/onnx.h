@@ -377,6 +377,40 @@ static void lsnni_onnx_conv2d(lsnni_onnx *e, int i)
     lsnni_onnx_writes(e, "Conv", v->name);
 }
 
+/* A whole convolution, times a constant map that is 0 outside of the regions.     */
+static void lsnni_onnx_target2d(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const lsnn_real *theta = lsnni_onnx_values(e, i, 1);
+    char x[LSNNI_ONNX_NAME], name[2][LSNNI_ONNX_NAME];
+    int pad[4], dim[3], params = v->plan.params - 1;
+    lsnn_real *f;
+    lsnn_window s;
+    lsnni_onnx_window(e, i, &s, pad);
+    dim[0] = s.k; dim[1] = s.oh; dim[2] = s.ow;
+    f = (lsnn_real *)lsnni_alloc(e->cx, lsnni_area(s.k, s.oh + s.ow), sizeof *f);
+    if (!f) e->graph.status = LSNN_ENOMEM;
+    if (!f) return;
+    lsnni_target_factors(f, &v->plan, theta, 1);
+    lsnni_target_factors(f + lsnni_area(s.k, s.oh), &v->plan, theta, 0);
+    memset(e->row, 0, lsnni_target_pixels(&s) * sizeof *e->row);
+    for (int k = 0; k < s.k; k++) {
+        int32_t box[4];
+        lsnni_target_box(box, theta + 4 * (size_t)k, &s, v->plan.o.clip);
+        lsnni_target_map(e->row + lsnni_area(k, s.oh * s.ow), f + lsnni_area(k, s.oh),
+                         f + lsnni_area(s.k, s.oh) + lsnni_area(k, s.ow), box, s.ow);
+    }
+    lsnni_free(e->cx, f);
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    for (int j = 0; j < params; j++) lsnni_onnx_param(e, i, 2 * j, 0, NULL, 0, name[j]);
+    lsnni_onnx_reads(e, x);
+    for (int j = 0; j < params; j++) lsnni_onnx_reads(e, name[j]);
+    lsnni_onnx_window_says(e, i);
+    lsnni_onnx_next(e, i, "Conv", x);
+    lsnni_onnx_by(e, i, "Mul", e->row, dim, 3, x);
+    lsnni_onnx_done(e, i, x);
+}
+
 /* A convolution whose kernels are 0 where the table connects nothing.              */
 static void lsnni_onnx_table_conv2d(lsnni_onnx *e, int i)
 {
@@ -933,6 +967,7 @@ lsnni_onnx_writers[] = {
     { &lsnni_conv2d_type, lsnni_onnx_conv2d },
     { &lsnni_table_conv2d_type, lsnni_onnx_table_conv2d },
     { &lsnni_local2d_type, lsnni_onnx_local2d },
+    { &lsnni_target2d_type, lsnni_onnx_target2d },
     { &lsnni_smooth_type, lsnni_onnx_smooth },
     { &lsnni_affine_grid_type, lsnni_onnx_affine_grid },
     { &lsnni_grid_sample_type, lsnni_onnx_grid_sample },

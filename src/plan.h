@@ -148,6 +148,14 @@ static int lsnni_private(const lsnn_net *net, int i)
    A layer may write over its input if that is private, of the same size and layout, and its
    maker's backward does not need it any more. Their gradients share a place likewise, and a
    kept gradient may not be overwritten.                                      */
+/* May node v write over its input, which node u made in the place of `owner`?  */
+static int lsnni_may_replace(const lsnni_node *v, const lsnni_node *u, const lsnni_node *owner,
+                             int train)
+{
+    if (lsnni_has(owner, LSNN_Y_STAYS)) return lsnni_has(v, LSNN_IS_RELU) && !v->plan.o.keep;
+    return !train || (lsnni_has(u, LSNN_Y_FREE) && !v->plan.o.keep);
+}
+
 static void lsnni_plan_in_place(lsnn_net *net, int train)
 {
     for (int i = 0; i < net->nodes; i++) {
@@ -158,7 +166,7 @@ static void lsnni_plan_in_place(lsnn_net *net, int train)
         if (!v->role.live || !lsnni_private(net, x) || u->role.both ||
             lsnni_features(u->plan.out) != lsnni_features(v->plan.out)) continue;
         if (lsnni_has(v, LSNN_IN_PLACE) && v->plan.inputs == 1 &&
-            (!train || (lsnni_has(u, LSNN_Y_FREE) && !kept))) {
+            lsnni_may_replace(v, u, &net->node[u->role.y_at], train)) {
             v->role.y_at = u->role.y_at;
             v->role.dy_at = u->role.dy_at;
         }
@@ -318,6 +326,10 @@ static void lsnni_plan_lives(const lsnn_net *net, lsnni_life *life, int batch, i
             y->from = r->forward_by;
         }
         y->to = LSNNI_MAX(y->to, needed);
+        if (r->y_at == i && lsnni_has(v, LSNN_Y_STAYS)) {
+            y->from = 0;
+            y->to = 2 * nodes + 1;
+        }
         if (r->dy_at == i) {
             dy->from = begin;
             dy->to = end;

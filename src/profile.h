@@ -1,7 +1,7 @@
 /* ---- >>profile: what each layer costs ----------------------------------------------
    Both layouts' steps of a node are added up. Operations are 2 a multiply-add; forward as
-   many as the layer says (less what a crop leaves out), backward as many again for dx and
-   for the parameters' gradients. Work done for a neighbour is in the row of who does it. */
+   many as the layer says (as learned, less what a crop leaves out), backward as many again for
+   dx and for the parameters' gradients. Work done for a neighbour is in the row of who does it. */
 typedef struct lsnni_cost { double seconds, images, operations; } lsnni_cost;
 
 static void lsnni_cost_add(lsnni_cost *c, const lsnni_step *s, double macs)
@@ -21,9 +21,10 @@ static void lsnni_profile_node(const lsnn_net *net, int i, lsnni_cost cost[2])
             const lsnni_step *s = &p->forward[k];        /* backward's follow forward's */
             const lsnni_node *v = &net->node[s->node];
             int backward = k >= p->forwards, times = 1;
-            double macs = v->plan.macs;
+            double now[2], macs;
             if (i != (s->turns ? net->nodes : s->node)) continue;
             if (backward) times = (s->call.dx[0] != NULL) + (s->call.dparam[0] != NULL);
+            macs = lsnni_macs_now(net, s->node, now) == LSNN_OK ? now[0] : v->plan.macs;
             macs *= (double)v->plan.out.h * v->plan.out.w;
             macs /= (double)v->shape.h * v->shape.w;
             lsnni_cost_add(&cost[backward], s, s->turns ? 0 : macs * times);

@@ -341,6 +341,7 @@ typedef struct lsnni_view {
     int rank, dim[4];
     int turned;                      /* 1: in blocks of images                */
     int kept;                        /* 1: what a layer keeps, as a smoother's map */
+    int stays;                       /* 1: an output whose memory is the layer's own */
     size_t count;
 } lsnni_view;
 
@@ -383,6 +384,7 @@ static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_g
                           v->name, is_grad ? "backward" : "forward");
     lsnni_view_set(a, data, fixed ? 3 : 4, fixed ? dim + 1 : dim);
     a->turned = !is_keep && v->role.blocks && w->lanes;
+    a->stays = !is_keep && !is_grad && lsnni_has(v, LSNN_Y_STAYS);
     return LSNN_OK;
 }
 
@@ -391,7 +393,7 @@ static lsnn_status lsnni_view_find(lsnn_net *net, lsnni_view *a, const char *nam
     int is_grad = name && strncmp(name, "grad:", 5) == 0, i;
     const char *rest = name ? name + (is_grad ? 5 : 0) : "", *dot = strrchr(rest, '.');
     if (!name) return lsnni_fail(net->cx, LSNN_ENAME, "lsnn_net_get, _set, _dims: no name");
-    a->kept = 0;
+    a->kept = a->stays = 0;
     if (!net->built)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s: call lsnn_net_build first", name);
     i = lsnni_find_param(net->param, net->params, rest);
@@ -462,7 +464,7 @@ LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_re
     if (!net) return LSNN_ENOMEM;
     lsnni_view a;
     LSNNI_TRY(lsnni_view_count(net, &a, name, count));
-    if (a.kept)
+    if (a.kept || a.stays)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s is computed by the layer: set what it is "
                           "computed from", name);
     lsnni_changed(net);

@@ -367,7 +367,7 @@ static void sgd_is_the_rule(void)
             lsnn_dsc r = rule(0.9, 0.5, 0.3, 0.5);
             want[0] = w[i] - dw[i];
             moved += want[0] < w[i] || want[0] > w[i];
-            lsnn_dsc_project(want, 1, NULL, 0, &r);
+            lsnn_dsc_project(&cx, want, 1, NULL, 0, &r);
             bounded += want[0] < w[i] - dw[i] || want[0] > w[i] - dw[i];
             CHECK(want[0] >= after[i] && want[0] <= after[i]);
         }
@@ -419,13 +419,13 @@ static void switching(void)
         if (before < 0 && w[0] > 0) { back++; NEAR(w[0], 0.3, tiny); }
     }
     CHECK(there == 1 && back == 1 && w[0] > 0);
-    lsnn_dsc_project(none, 2, theta, 1, &r);     /* what is inside stays                        */
+    lsnn_dsc_project(&cx, none, 2, theta, 1, &r);     /* what is inside stays                        */
     NEAR(none[0], 1, 0); NEAR(none[1], -1, 0);
     w[0] = (lsnn_real)1.5; theta[0] = (lsnn_real)0.95;
-    lsnn_dsc_project(w, 1, theta, 1, &r);
+    lsnn_dsc_project(&cx, w, 1, theta, 1, &r);
     NEAR(w[0], 1, 0); NEAR(theta[0], 0.9, 1e-7);
     theta[0] = (lsnn_real)-0.1;
-    lsnn_dsc_project(w, 1, theta, 1, &r);
+    lsnn_dsc_project(&cx, w, 1, theta, 1, &r);
     NEAR(theta[0], 0, 0);
     lsnn_optimizer_free(sgd);
     lsnn_net_free(net);

@@ -372,6 +372,42 @@ static void test_transforms(void)
     test_end("spatial transformers as ONNX and as C, align_corners 0 and 1");
 }
 
+/* ---- target2d: regions within the map, cut by its border, empty, and the whole map -------- */
+static void test_target(int cauchy)
+{
+    static lsnn_ctx cx;
+    static const double theta[5][4] = { { 0.5, 1, 0.5, 1 }, { 0.3, 0.3, 0.6, 0.25 },
+        { 0, 0.4, 1, 0.5 }, { 0.5, 0.02, 0.4, -0.7 }, { 3, 0.1, 0.5, 0.5 } };
+    lsnn_net *net = lsnn_net_new(&cx);
+    int x = lsnn_input(net, 2, 9, 7);
+    lsnn_options o = model_options("target");
+    lsnn_real v[20];
+    o.smooth_shape = cauchy ? LSNN_ATTENTION_CAUCHY : LSNN_ATTENTION_GAUSSIAN;
+    o.padding = cauchy ? LSNN_SAME : LSNN_VALID;
+    o.no_bias = cauchy;
+    o.stride_h = 1 + cauchy;
+    o.kernel_w = 2;
+    x = lsnn_relu(net, lsnn_target2d(net, x, 5, 3, &o), NULL);
+    x = lsnn_dense(net, lsnn_max_pool(net, x, 2, NULL), 4, NULL);
+    CHECK(x >= 0 && lsnn_net_build(net, NULL) == LSNN_OK);
+    stir(net);
+    for (int i = 0; i < 20; i++) v[i] = (lsnn_real)theta[i / 4][i % 4];
+    CHECK(lsnn_net_set(net, "target.theta", v, 20) == LSNN_OK);
+    same_in_onnx(net, "target2d");
+    difference(net, "target2d", LSNN_STORE_FLOAT, 0);
+    difference(net, "target2d", LSNN_STORE_HALF, 0);
+    difference(net, "target2d", LSNN_STORE_INT8, 0);
+    lsnn_net_free(net);
+    lsnn_ctx_free(&cx);
+}
+
+static void test_targets(void)
+{
+    test_target(0);
+    test_target(1);
+    test_end("target2d as ONNX and as C: regions inside, cut, empty, whole; both windows");
+}
+
 /* ---- storage: values worked out by hand ------------------------------------------------- */
 static void test_rounding(void)
 {
@@ -480,6 +516,7 @@ int main(void)
     test_all_layers();
     test_smoothers();
     test_transforms();
+    test_targets();
     test_model("lsnn-location", 1, 42, 10);
     test_model("lsnn-content", 1, 42, 10);
     test_model("dn10", 1, 28, 10);

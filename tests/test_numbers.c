@@ -435,6 +435,7 @@ static void test_pool_ties(void)
     w.n = w.c = w.k = 1;
     w.h = w.w = 4;
     w.kernel_h = w.kernel_w = w.stride_h = w.stride_w = w.oh = w.ow = 2;
+    w.dilation_h = w.dilation_w = w.groups = 1;
     for (int i = 0; i < 16; i++) x[i] = 7;
     CHECK(lsnn_max_pool_forward(&cx, y, where, x, &w) == LSNN_OK);
     CHECK(lsnn_max_pool_backward(&cx, dx, dy, where, &w, 0) == LSNN_OK);

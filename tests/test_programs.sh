@@ -168,6 +168,66 @@ check 'lsnn_1d: its last line is the result line' $?
 refused 2 --figure "$work/lsnn_1d" --model cnn --figure "$work/no.png"
 refused 1 --figure "$work/lsnn_1d" --figure "$work/nowhere/no.png"
 
+# ---- data-driven sparse connections ----------------------------------------------------------
+dsc=$work/dsc
+sparse="$dsc --train 400 --test 100 --epochs 1 --threads 1 --quiet --out $work/dsc-out --overwrite"
+for line in 'dsc 7841' 'dense 7850' 'conv 7192' 'dropout 7850'; do
+    # shellcheck disable=SC2086
+    set -- $line
+    $sparse --model "$1" 2> /dev/null | tail -n 1 |
+        grep -Eq "^result task=mnist model=$1 error=[0-9.]+ epochs=1 seed=1 train=400 test=100 fresh=0 params=$2 active=[01]\.[0-9]+ operations=[0-9]+ seconds=[0-9]+ images_per_s=[0-9]+$"
+    check "dsc --model $1 trains, and has $2 parameters" $?
+done
+$sparse --filters 4 --levels 2 --fields 300 --hidden 20 --graph "$work/graph.png" > "$work/dsc.txt" 2> /dev/null &&
+    grep -Eq '^graph lines=[0-9]+$' "$work/dsc.txt" && [ "$(wc -c < "$work/graph.png")" -gt 3000 ]
+check 'dsc: two levels of filters, hidden neurons, and the graph of an image' $?
+"$dsc" --compress "$work/signals.png" --figure "$work/colours.png" > "$work/dsc.txt" 2> /dev/null &&
+    grep -Eq '^compress filters=8 levels=16 bits=7.00 psnr=[0-9.]+ palette=128 palette_psnr=[0-9.]+$' "$work/dsc.txt"
+check 'dsc --compress: bits a pixel and PSNR beside a palette' $?
+[ "$("$dsc" --list)" = 'tasks: mnist cifar10 cifar100
+models: dsc dense conv dropout' ] && "$dsc" --summary | grep -q '^summary model=dsc params=7841 macs=8624$'
+check 'dsc --list and --summary' $?
+refused 2 --graph "$dsc" --model dense --graph "$work/no.png"
+refused 2 --figure "$dsc" --compress "$work/signals.png"
+refused 1 --data "$dsc" --task cifar100 --out "$work/dsc-out" --overwrite
+refused 1 train.bin "$dsc" --task cifar100 --data "$work/nowhere" --out "$work/dsc-out" --overwrite
+refused 1 'tau 0.9' "$dsc" --tau 0.95 --summary
+
+# ---- targeted kernel networks ----------------------------------------------------------------
+tkn=$work/tkn
+targeted="$tkn --train 240 --test 60 --batch 24 --epochs 1 --threads 1 --quiet --out $work/tkn-out --overwrite"
+for line in 'cnn6 4586642 368407442' 'tkn6 4589202 368407442' 'dn10 44746 11317030' \
+    'tdn10 45034 11317030'; do
+    # shellcheck disable=SC2086
+    set -- $line
+    [ "$("$tkn" --summary --model "$1" | tail -n 1)" = "summary model=$1 params=$2 macs=$3" ]
+    check "tkn --model $1: the paper's counts" $?
+done
+[ "$("$tkn" --summary --task tlmnist | tail -n 1)" = 'summary model=tdn10 params=45034 macs=45265210' ] &&
+    [ "$("$tkn" --summary --task svhn --model dn40 | tail -n 1)" = 'summary model=dn40 params=832474 macs=356626306' ] &&
+    [ "$("$tkn" --summary --task pain --model dn40 | tail -n 1)" = 'summary model=dn40 params=828901 macs=802400653' ] &&
+    [ "$("$tkn" --summary --task gtsrb --model stn | tail -n 1)" = 'summary model=stn params=1173185 macs=145334289' ]
+check "tkn: the paper's counts on its other tasks" $?
+$targeted --figure "$work/windows.png" 2> /dev/null > "$work/tkn.txt" &&
+    tail -n 1 "$work/tkn.txt" | grep -Eq '^result task=mnist model=tdn10 error=[0-9.]+ epochs=1 seed=1 train=220 test=60 fresh=0 attention=cauchy l2=0.0001 beta=4 clip=code params=45034 macs=11317030 macs_learned=[0-9]+ macs_computed=[0-9]+ seconds=[0-9]+ images_per_s=[0-9]+$' &&
+    grep -q '^epoch 1 of 1 was best on 20 images that were held out$' "$work/tkn.txt" &&
+    [ "$(wc -c < "$work/windows.png")" -gt 1000 ]
+check 'tkn trains, says which epoch was best, and draws its windows' $?
+for way in '--attention gaussian --rho' '--adaptive --task cluttered' '--clip paper --model dn10'; do
+    # shellcheck disable=SC2086
+    $targeted $way 2> /dev/null | grep -q '^result '
+    check "tkn $way" $?
+done
+"$tkn" --load "$work/tkn-out/mnist-tdn10.safetensors" --slide "$work/windows.png" --stride 40 \
+    --figure "$work/heat.png" 2> /dev/null | grep -Eq '^slide places=[0-9]+ class=[0-9] probability=[01]\.[0-9]+ column=[0-9]+ row=[0-9]+$'
+check 'tkn --slide runs a trained net at each place of a picture' $?
+refused 1 --data "$tkn" --task svhn
+refused 1 train_32x32.mat "$tkn" --task svhn --data "$work/nowhere" --out "$work/tkn-out" --overwrite
+refused 1 frames.txt "$tkn" --task pain --data "$work/nowhere" --out "$work/tkn-out" --overwrite
+refused 2 --slide "$tkn" --slide "$work/windows.png"
+refused 2 --figure "$tkn" --model dn10 --figure "$work/no.png"
+refused 2 --rho "$tkn" --model dn10 --rho
+
 # ---- the lecture: its networks, its image kernels, its exercise ------------------------------
 convnet=$work/convnet
 lecture="$convnet --train 320 --test 100 --batch 32 --epochs 1 --threads 1 --quiet --out $work/lecture --overwrite"
@@ -237,6 +297,39 @@ refused 1 'replaces it' "$convnet" --train 320 --test 100 --epochs 1 --out "$wor
 refused 1 --holdout "$convnet" --train 320 --test 100 --holdout 320 --out "$work/fresh"
 [ ! -e "$work/no.png" ]
 check 'what is refused draws nothing' $?
+
+# ---- locally connected layers ----------------------------------------------------------------
+local=$work/locally_connected
+places="$local --train 320 --test 100 --batch 32 --epochs 1 --threads 1 --quiet --out $work/places --overwrite"
+for line in 'conv 417482' 'local 1017770' 'lowrank 418986' 'lsnn 417562' 'deepface 1058218'; do
+    # shellcheck disable=SC2086
+    set -- $line
+    $places --model "$1" --filters "$work/filters-$1.png" 2> /dev/null |
+        grep -Eq "^result task=cluttered model=$1 error=[0-9.]+ epochs=1 .* params=$2 " &&
+        [ "$(wc -c < "$work/filters-$1.png")" -gt 1000 ]
+    check "locally_connected --model $1 trains, has $2 parameters, and draws its kernels" $?
+done
+$places --model local --from "$work/places/cluttered-conv.safetensors" > /dev/null 2>&1
+check 'locally_connected: local goes on from a trained conv' $?
+for part in train test; do               # 128 black signs of class 0
+    dd if=/dev/zero of="$work/gtsrb32_$part.bin" bs=3073 count=128 2> /dev/null
+done
+"$local" --task signs --model local --start alike --data "$work" --train 64 --holdout 32 --no-test \
+    --epochs 1 --batch 32 --quiet --out "$work/places" | grep -q ' error=0.00 epochs=1 seed=1 train=32 test=0 '
+check 'locally_connected reads packed signs' $?
+"$local" --counts > "$work/counts.txt"
+grep -q '^counts layer=blog places=124x124 conv=6400 local=98406400$' "$work/counts.txt" &&
+    grep -q '^counts layer=keras places=30x30 conv=1792 local=1612800$' "$work/counts.txt" &&
+    grep -Eq '^local2 .* 16 x 25 x 25 .* 7840000 \+ 10000 by 7840000 \+ 10000' "$work/counts.txt" &&
+    grep -q '^summary model=deepface-whole params=118923774 macs=517632574$' "$work/counts.txt" &&
+    grep -Eq '^counts net=deepface-whole bytes=4[0-9]{8}$' "$work/counts.txt"
+check "locally_connected --counts: the blog's, Keras's and DeepFace's" $?
+refused 2 --data "$local" --task signs
+refused 2 --start "$local" --model conv --start alike
+refused 2 --from "$local" --model conv --from x
+refused 2 --banks "$local" --banks 3
+refused 2 --no-test "$local" --no-test
+refused 1 "'conv1' is no conv2d" "$local" --from "$work/places/cluttered-local.safetensors" --summary
 
 # ---- Ctrl-C saves and says how to resume; the resumed run ends with the same bits ---------
 if [ -n "$long" ]; then

@@ -41,7 +41,7 @@ cell_of() {
         echo "# went on at commit $commit, $(date -u +%Y-%m-%d)" >> "$part"
     else
         {
-            echo "# examples/$program $*"
+            echo "# examples/$program $*" | sed 's| --data [^ ]*| --data DIR|'
             echo "# commit $commit"
             echo "# $(machine)"
             echo "# $(date -u +%Y-%m-%d)"
@@ -129,5 +129,37 @@ for seed in 1 2 3; do
         cell_of convnet "lecture-$model-s$seed" --model $model --epochs 20 --seed $seed
     done
 done
+# ---- Where does place matter? GTSRB's signs, in the middle of their pictures, and digits at any
+# ---- place. GTSRB=FOLDER holds gtsrb32_train.bin and gtsrb32_test.bin; without, no signs.
+for seed in 1 2 3; do
+    for model in conv local lowrank lsnn deepface; do
+        [ -z "${GTSRB:-}" ] || cell_of locally_connected "local-signs-$model-s$seed" --task signs \
+            --model $model --epochs 10 --seed $seed --data "$GTSRB"
+    done
+    for model in lowrank deepface; do      # the others are Table 1's cnn, lc, lsnn-location
+        cell_of locally_connected "local-cluttered-$model-s$seed" --task cluttered --model $model \
+            --epochs 15 --seed $seed
+    done
+done
+# ---- TKN Tables 2 and 3. As in the paper, but for the epoch: chosen on 5,000 training images that
+# ---- are held out.
+tkn_cell() { name=$1; shift; cell_of tkn "tkn-$name" "$@"; }
+for seed in 1 2 3; do
+    tkn_cell "mnist-dn10-s$seed" --task mnist --model dn10 --seed $seed
+    tkn_cell "mnist-tdn10-cauchy-s$seed" --task mnist --model tdn10 --attention cauchy --beta 4 \
+        --seed $seed
+    tkn_cell "mnist-tdn10-gaussian-s$seed" --task mnist --model tdn10 --attention gaussian \
+        --beta 2 --seed $seed
+done
+for seed in 1 2 3; do
+    for attention in cauchy gaussian; do
+        tkn_cell "tlmnist-tdn10-$attention-s$seed" --task tlmnist --model tdn10 \
+            --attention $attention --beta 2 --seed $seed
+    done
+    tkn_cell "tlmnist-dn10-s$seed" --task tlmnist --model dn10 --seed $seed
+done
+tkn_cell mnist-tkn6-cauchy-s1 --task mnist --model tkn6 --attention cauchy --beta 4 --seed 1
+tkn_cell mnist-tkn6-gaussian-s1 --task mnist --model tkn6 --attention gaussian --beta 2 --seed 1
+tkn_cell mnist-cnn6-s1 --task mnist --model cnn6 --seed 1
 
 sh tools/tables.sh "$results"

@@ -81,8 +81,8 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
 #define LSNNI_CONV2D_FUSES LSNN_MAX2_AFTER
 /* Three ways, as the arrays lie: blocks of images (>>lanes) run fastest; plain arrays go
    along rows (>>convolve); a few plain images under a 1 x 1 window are a product of matrices
-   each (>>gemm). A group of an image is to them an image of C/G channels. pool.on: the maps, of even sides, go through a max pooling of 2 x 2 to y
-   and pool.where on the way.                                                 */
+   each (>>gemm). A group of an image is to them an image of C/G channels. pool.on: the maps,
+   of even sides, go through a max pooling of 2 x 2 to y and pool.where on the way. */
 static lsnn_status lsnni_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                         const lsnn_real *w, const lsnn_real *b,
                                         const lsnn_window *s, const lsnni_pooled *pool)

@@ -338,15 +338,11 @@ LSNN_API lsnn_status lsnn_dsc_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *d
 #endif /* LSNN_NAIVE */
 
 /* ---- After the step: bounds, and switching                                   */
-LSNN_API void lsnn_dsc_project(lsnn_real *w, size_t connections, lsnn_real *theta,
-                               size_t neurons, const lsnn_dsc *d)
+LSNN_API void lsnn_dsc_project(lsnn_ctx *cx, lsnn_real *w, size_t connections,
+                               lsnn_real *theta, size_t neurons, const lsnn_dsc *d)
 {
-    lsnn_real least = LSNNI_R(1 - d->alpha_max + d->tau), most = LSNNI_R(d->alpha_max);
-    for (size_t i = 0; i < connections; i++) {
-        if (w[i] >= 0 && w[i] < least) w[i] = -least;
-        else if (w[i] < 0 && w[i] > -least) w[i] = least;
-        w[i] = LSNNI_MIN(LSNNI_MAX(w[i], -1), 1);
-    }
+    lsnn_real most = LSNNI_R(d->alpha_max);
+    lsnni_kernels_of(cx)->dsc_bounds(w, 1 - d->alpha_max + d->tau, connections);
     for (size_t i = 0; i < neurons; i++) theta[i] = LSNNI_MIN(LSNNI_MAX(theta[i], 0), most);
 }
 
@@ -541,12 +537,9 @@ static lsnn_status lsnni_backward_dsc_local2d(lsnn_ctx *cx, lsnn_call *c)
 
 static lsnn_status lsnni_project_dsc(lsnn_ctx *cx, const lsnn_projection *p)
 {
-    const lsnn_layer_plan *plan = p->plan;
-    lsnn_dsc d = lsnni_dsc_of(plan, 0, 1);
-    (void)cx;
-    if (p->param[0])                                     /* frozen: nothing has moved */
-        lsnn_dsc_project(p->param[0], plan->param[0].count, p->param[1],
-                         plan->params > 1 ? plan->param[1].count : 0, &d);
+    lsnn_dsc d = lsnni_dsc_of(p->plan, 0, 1);
+    lsnn_dsc_project(cx, p->param[0], p->param[0] ? p->plan->param[0].count : 0, p->param[1],
+                     p->param[1] ? p->plan->param[1].count : 0, &d);
     return LSNN_OK;
 }
 

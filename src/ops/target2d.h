@@ -1,6 +1,6 @@
 /* ---- >>target2d -----------------------------------------------------------------
-   A convolution and its window in one layer: TKN's target layer (Kashyap, Vedantam and
-   Choudhury, "Targeted Kernel Networks", Eq. 15 to 17). Kernel k computes only in its region
+   A convolution and its window in one layer: TKN's target layer (Chitta, "Targeted Kernel
+   Networks", Eq. 15 to 17). Kernel k computes only in its region
    R_k, a set of output pixels p, reads its true neighbours outside of it, and is 0 elsewhere.
    y[n,k,p]    = U_k(p) z[n,k,p]  in R_k, else 0       z = b[k] + sum_ct w[k,c,t] x[n,c,p + t]
    dz[n,k,p]   = U_k(p) dy[n,k,p] in R_k, else 0       U_k(i, j) = fy[k,i] fx[k,j]
@@ -166,6 +166,16 @@ static lsnn_real lsnni_target_u(const lsnni_regions *r, int k, int pixel)
            r->t->fx[lsnni_at2(k, pixel % s->ow, s->ow)];
 }
 
+/* U of kernels k and so on at some pixels, 0 outside of their regions: for lsnni_tile. */
+static void lsnni_regions_scale(const lsnni_regions *r, lsnn_real *scale, int k, int rows,
+                                const int32_t *pixel, int vectors)
+{
+    int area = r->s->oh * r->s->ow;
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < vectors; v++)
+            scale[LSNNI_MAX_VECTORS * i + v] = r->place[lsnni_at2(k + i, pixel[v], area)] < 0
+                ? 0 : lsnni_target_u(r, k + i, pixel[v]);
+}
 /* ---- The naive pair: the convolution's loops, where there is a place.         */
 #ifdef LSNN_NAIVE
 LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
@@ -186,11 +196,9 @@ LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsn
         for (int c = 0; c < s->c; c++)
         for (int u = 0; u < s->kernel_h; u++)
         for (int v = 0; v < s->kernel_w; v++) {
-            int row = p / s->ow * s->stride_h - s->pad_top + u;
-            int col = p % s->ow * s->stride_w - s->pad_left + v;
-            if (!lsnni_inside(s, row, col)) continue;
-            z += (double)x[lsnni_at4(n, c, s->c, row, s->h, col, s->w)]
-               * (double)w[lsnni_at4(k, c, s->c, u, s->kernel_h, v, s->kernel_w)];
+            size_t in, at = lsnni_at4(k, c, s->c, u, s->kernel_h, v, s->kernel_w);
+            if (lsnni_pixel(s, n, k, p / s->ow, p % s->ow, c, u, v, &in))
+                z += (double)x[in] * (double)w[at];
         }
         y[lsnni_at3(n, k, s->k, p, area)] = lsnni_target_u(&r, k, p) * LSNNI_R(z);
     }
@@ -230,23 +238,9 @@ LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_re
    rows, under 4, goes by tiles of fewer rows and more vectors. Plain arrays, and regions that
    are nearly everything, take the whole convolution, times U or 0.
    Bound by arithmetic. Of the whole convolution's speed, a multiply-add: see RESULTS.md. */
-static void lsnni_regions_scale(const lsnni_regions *r, lsnn_real *scale, int k, int rows,
-                                const int32_t *pixel, int vectors)
-{
-    int area = r->s->oh * r->s->ow;
-    for (int i = 0; i < rows; i++)
-        for (int v = 0; v < vectors; v++)
-            scale[LSNNI_MAX_VECTORS * i + v] = r->place[lsnni_at2(k + i, pixel[v], area)] < 0
-                ? 0 : lsnni_target_u(r, k + i, pixel[v]);
-}
-
-#ifndef LSNNI_TARGET_LIST
-#define LSNNI_TARGET_LIST 64
-#endif
-#ifndef LSNNI_TARGET_CHUNK
-#define LSNNI_TARGET_CHUNK 128
-#endif
 enum { LSNNI_TARGET_TASKS = 32,      /* about: of pixels                       */
+       LSNNI_TARGET_CHUNK = 128,     /* steps of a tile forward, and backward: what it reads */
+       LSNNI_TARGET_LIST = 64,       /*   stays in the first-level cache      */
        LSNNI_TARGET_BLOCKS = 8,      /* of a task, at most                     */
        LSNNI_TARGET_NEAREST = 6000,  /* numbers in the first-level cache       */
        LSNNI_TARGET_PACK = 1 << 15 };    /* numbers of x that a task works on   */
@@ -439,31 +433,15 @@ static lsnn_status lsnni_target_init(lsnn_ctx *cx, lsnni_target *p, const lsnn_t
     return LSNN_OK;
 }
 
-/* Plain arrays: each map of y (or dy to dz) times U, or 0 outside.             */
-static void lsnni_target_window(const lsnni_regions *r, lsnn_real *z, const lsnn_real *y,
-                                size_t images)
+/* Plain arrays: map number `map` of all images' y times U, or 0 outside.       */
+static void lsnni_target_window_task(void *user, int map, int worker)
 {
-    size_t area = lsnni_area(r->s->oh, r->s->ow);
-    for (size_t map = 0; map < images * (size_t)r->s->k; map++, z += area, y += area) {
-        int k = (int)(map % (size_t)r->s->k);
-        for (size_t i = 0; i < area; i++)
-            z[i] = r->place[(size_t)k * area + i] < 0 ? 0
-                : y[i] * lsnni_target_u(r, k, (int)i);
-    }
-}
-
-/* A pixel of a block is a vector: of each lane, as of plain arrays.            */
-static void lsnni_target_window_lanes(const lsnni_regions *r, lsnn_real *z,
-                                      const lsnn_real *y, int blocks)
-{
-    size_t area = lsnni_area(r->s->oh, r->s->ow), lanes = (size_t)r->s->lanes;
-    for (int n = 0; n < blocks; n++)
-        for (int k = 0; k < r->s->k; k++)
-            for (size_t i = 0; i < area; i++, z += lanes, y += lanes) {
-                lsnn_real u = r->place[(size_t)k * area + i] < 0 ? 0
-                    : lsnni_target_u(r, k, (int)i);
-                for (size_t l = 0; l < lanes; l++) z[l] = u * y[l];
-            }
+    const lsnni_target *p = (const lsnni_target *)user;
+    int area = p->r.s->oh * p->r.s->ow, k = map % p->r.s->k;
+    lsnn_real *y = p->y + lsnni_area(map, area);
+    (void)worker;
+    for (int i = 0; i < area; i++)
+        y[i] = p->r.place[lsnni_at2(k, i, area)] < 0 ? 0 : y[i] * lsnni_target_u(&p->r, k, i);
 }
 
 LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
@@ -475,7 +453,7 @@ LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsn
     p.x = p.g.x = x; p.w = p.g.w = w; p.b = p.g.bias = b; p.y = p.g.y = y;
     if (!p.blocks) {
         LSNNI_TRY(lsnn_conv2d_forward(cx, y, x, w, b, s));
-        if (!cx->rehearsal_) lsnni_target_window(&p.r, y, y, (size_t)s->n);
+        lsnn_parallel(cx, s->n * s->k, lsnni_target_window_task, &p);
         return LSNN_OK;
     }
     if (p.r.head[1] || cx->rehearsal_) {
@@ -616,7 +594,7 @@ static void lsnni_target_dx_task(void *user, int task, int worker)
 }
 
 /* ---- dw: for some maps and a range of kernels, a few rows of taps at a time.   */
-static int lsnni_target_maps(const lsnn_window *s) { return s->kernel_w > 3 ? 2 : 3; }
+static int lsnni_target_rows_wide(const lsnn_window *s) { return s->kernel_w > 3 ? 2 : 3; }
 
 /* The first of a run's places [e, end) in row i or later.                      */
 static int lsnni_place_from(const lsnni_regions *r, int e, int end, int i)
@@ -626,103 +604,144 @@ static int lsnni_place_from(const lsnni_regions *r, int e, int end, int i)
     return e;
 }
 
-/* Kernel k, map c, blocks from n0 on, `rows` rows of taps from u on, places [e, end) of a
-   run.                                                                        */
-static void lsnni_target_dw_part(const lsnni_target *p, lsnni_correlation *g, int k, int c,
-                                 const int32_t *run, int n0, int u, int rows, int e, int end)
+typedef struct lsnni_target_dw {
+    const lsnni_target *p;
+    lsnni_correlation g;             /* its blocks, of which these are the first block's: */
+    const lsnn_real *x, *dz;         /*   all maps; kernel k's places         */
+    const int32_t *run;
+    int k;
+} lsnni_target_dw;
+
+/* Map c, `rows` rows of taps from u on, places [e, end) of the run.            */
+static void lsnni_target_dw_part(lsnni_target_dw *q, int c, int u, int rows, int e, int end)
 {
-    const lsnn_window *s = p->r.s;
+    const lsnn_window *s = q->p->r.s;
     ptrdiff_t lanes = s->lanes, map = (ptrdiff_t)lsnni_area(s->h, s->w);
-    int pieces = lsnni_div_up(run[3], LSNNI_TAPS_WIDE);
+    int first = q->run[2], taps = q->run[3], pieces = lsnni_div_up(taps, LSNNI_TAPS_WIDE);
     if (e >= end) return;
-    g->rows = rows;
-    g->count = end - e;
-    g->at = p->r.at + e;
-    g->dy = p->dz + lsnni_area(e, s->n) + n0 * lanes;
+    q->g.rows = rows;
+    q->g.count = end - e;
+    q->g.at = q->p->r.at + e;
+    q->g.dy = q->dz + (e - q->p->r.start[q->k]) * lanes;
     for (int i = 0; i < pieces; i++) {
-        int v = run[3] * i / pieces;
-        g->taps = run[3] * (i + 1) / pieces - v;
-        g->x = p->x + n0 * g->x_step + (c * map + u * s->w + v) * lanes;
-        g->dw = p->dw + lsnni_at4(k, c, s->c, u, s->kernel_h, run[2] + v, s->kernel_w);
-        p->g.kv->correlate(g);
+        int v = taps * i / pieces;
+        q->g.taps = taps * (i + 1) / pieces - v;
+        q->g.x = q->x + (c * map + u * s->w + v) * lanes;
+        q->g.dw = q->p->dw + lsnni_at4(q->k, c, s->c, u, s->kernel_h, first + v, s->kernel_w);
+        q->p->g.kv->correlate(&q->g);
     }
 }
 
-/* The same for all places of a run: those that all of the rows meet, and each row's others. */
-static void lsnni_target_dw_rows(const lsnni_target *p, lsnni_correlation *g, int k, int c,
-                                 const int32_t *run, int n0, int u, int rows)
+/* The same for all places of the run: those that all of the rows meet, and each row's others. */
+static void lsnni_target_dw_rows(lsnni_target_dw *q, int c, int u, int rows)
 {
-    const lsnn_window *s = p->r.s;
-    int e[2], from[2], first = 0, last = s->oh;
+    const lsnni_reach *own = q->p->rows + u;
+    int begin = q->run[0], end = begin + q->run[1], first = 0, last = q->p->r.s->oh, e[2];
     for (int m = 0; m < rows; m++) {
-        first = LSNNI_MAX(first, p->rows[u + m].first);
-        last = LSNNI_MIN(last, p->rows[u + m].first + p->rows[u + m].count);
+        first = LSNNI_MAX(first, own[m].first);
+        last = LSNNI_MIN(last, own[m].first + own[m].count);
     }
-    g->row = s->w * s->lanes;
-    g->dw_row = s->kernel_w;
-    e[0] = lsnni_place_from(&p->r, run[0], run[0] + run[1], first);
-    e[1] = lsnni_place_from(&p->r, e[0], run[0] + run[1], last);
-    lsnni_target_dw_part(p, g, k, c, run, n0, u, rows, e[0], e[1]);
-    for (int m = 0; m < rows && (e[0] > run[0] || e[1] < run[0] + run[1]); m++) {
-        const lsnni_reach *own = &p->rows[u + m];
-        from[0] = lsnni_place_from(&p->r, run[0], e[0], own->first);
-        from[1] = lsnni_place_from(&p->r, e[1], run[0] + run[1], own->first + own->count);
-        if (!own->count) continue;
-        lsnni_target_dw_part(p, g, k, c, run, n0, u + m, 1, from[0], e[0]);
-        lsnni_target_dw_part(p, g, k, c, run, n0, u + m, 1, e[1], from[1]);
+    e[0] = lsnni_place_from(&q->p->r, begin, end, first);
+    e[1] = lsnni_place_from(&q->p->r, e[0], end, last);
+    lsnni_target_dw_part(q, c, u, rows, e[0], e[1]);
+    for (int m = 0; m < rows && (e[0] > begin || e[1] < end); m++) {
+        int from = lsnni_place_from(&q->p->r, begin, e[0], own[m].first);
+        int to = lsnni_place_from(&q->p->r, e[1], end, own[m].first + own[m].count);
+        if (!own[m].count) continue;
+        lsnni_target_dw_part(q, c, u + m, 1, from, e[0]);
+        lsnni_target_dw_part(q, c, u + m, 1, e[1], to);
     }
 }
 
-/* Kernel k, maps [c0, c1), blocks from n0 on, one run. A row that is left over goes by maps. */
-static void lsnni_target_dw_run(const lsnni_target *p, lsnni_correlation *g, int k, int c0,
-                                int c1, const int32_t *run, int n0)
+/* Some maps, at most as many as a correlation has rows. A row of taps that is left over goes
+   by maps.                                                                    */
+static void lsnni_target_dw_maps(lsnni_target_dw *q, int c0, int c1)
 {
-    const lsnn_window *s = p->r.s;
-    int most = lsnni_target_maps(s), left = s->kernel_h % most, e, end;
-    int u = s->kernel_h - (left == 1);
+    const lsnn_window *s = q->p->r.s;
+    const lsnni_reach *last = q->p->rows + s->kernel_h - 1;
+    int most = lsnni_target_rows_wide(s), u = s->kernel_h - (s->kernel_h % most == 1);
+    int e, end = q->run[0] + q->run[1];
+    q->g.row = s->w * s->lanes;
+    q->g.dw_row = s->kernel_w;
     for (int c = c0; c < c1; c++)
         for (int i = 0; i < u; i += most)
-            lsnni_target_dw_rows(p, g, k, c, run, n0, i, LSNNI_MIN(most, u - i));
-    if (left != 1) return;
-    e = lsnni_place_from(&p->r, run[0], run[0] + run[1], p->rows[u].first);
-    end = lsnni_place_from(&p->r, e, run[0] + run[1], p->rows[u].first + p->rows[u].count);
-    g->row = (ptrdiff_t)lsnni_area(s->h, s->w) * s->lanes;
-    g->dw_row = s->kernel_h * s->kernel_w;
-    lsnni_target_dw_part(p, g, k, c0, run, n0, u, c1 - c0, e, end);
+            lsnni_target_dw_rows(q, c, i, LSNNI_MIN(most, u - i));
+    if (u == s->kernel_h) return;
+    e = lsnni_place_from(&q->p->r, q->run[0], end, last->first);
+    end = lsnni_place_from(&q->p->r, e, end, last->first + last->count);
+    q->g.row = (ptrdiff_t)lsnni_area(s->h, s->w) * s->lanes;
+    q->g.dw_row = s->kernel_h * s->kernel_w;
+    lsnni_target_dw_part(q, c0, u, c1 - c0, e, end);
 }
 
-/* A run, as many blocks at once as let what it reads stay in the first-level cache. */
-static void lsnni_target_dw_blocks(const lsnni_target *p, lsnni_correlation *g, int k, int c0,
-                                   int c1, const int32_t *run, int n0, int n1)
+/* Kernel k's dz of `blocks` blocks from n on, a block's places side by side.   */
+static void lsnni_target_dw_turn(const lsnni_target *p, lsnn_real *to, int k, int n, int blocks)
 {
-    const lsnn_window *s = p->r.s;
-    int most = LSNNI_MAX(1, LSNNI_TARGET_NEAREST / (3 * LSNNI_MAX(1, run[1]) * s->lanes));
-    int parts = lsnni_div_up(n1 - n0, most);
-    for (int i = 0; i < parts; i++) {
-        int n = n0 + (n1 - n0) * i / parts;
-        g->blocks = n0 + (n1 - n0) * (i + 1) / parts - n;
-        lsnni_target_dw_run(p, g, k, c0, c1, run, n);
+    const lsnni_regions *r = &p->r;
+    size_t lanes = (size_t)r->s->lanes, count = (size_t)(r->start[k + 1] - r->start[k]);
+    for (int i = 0; i < blocks; i++, to += count * lanes)
+        p->g.kv->weave(to, lanes, p->dz + lsnni_area(r->start[k], r->s->n) +
+                       (size_t)(n + i) * lanes, (size_t)r->s->n, count);
+}
+
+/* Kernel k, maps [c0, c1), the q->g.blocks blocks from n on: as many at once as let what a run
+   reads of a map stay in the first-level cache.                               */
+static void lsnni_target_dw_kernel(lsnni_target_dw *q, int c0, int c1, int n)
+{
+    const lsnni_regions *r = &q->p->r;
+    const lsnn_real *dz = q->dz;
+    int rows = lsnni_target_rows_wide(r->s), blocks = q->g.blocks, lanes = r->s->lanes;
+    q->g.dy_step = (ptrdiff_t)(r->start[q->k + 1] - r->start[q->k]) * lanes;
+    for (int i = r->first_run[q->k]; i < r->first_run[q->k + 1]; i++) {
+        int parts;
+        q->run = r->run + 4 * i;
+        parts = LSNNI_MAX(1, LSNNI_TARGET_NEAREST / (3 * lanes * q->run[1]));
+        parts = lsnni_div_up(blocks, parts);
+        for (int c = c0; c < c1; c += rows)
+            for (int j = 0; j < parts; j++) {
+                int first = blocks * j / parts;
+                q->g.blocks = blocks * (j + 1) / parts - first;
+                q->dz = dz + first * q->g.dy_step;
+                q->x = q->p->x + (n + first) * q->g.x_step;
+                lsnni_target_dw_maps(q, c, LSNNI_MIN(c + rows, c1));
+            }
     }
+    q->dz = dz;
+    q->g.blocks = blocks;
 }
 
 static void lsnni_target_dw_task(void *user, int task, int worker)
 {
     const lsnni_target *p = (const lsnni_target *)user;
-    const lsnni_regions *r = &p->r;
-    const lsnn_window *s = r->s;
-    int maps = lsnni_target_maps(s), c = task / p->ranges * maps, range = task % p->ranges;
-    lsnni_correlation g;
-    (void)worker;
+    const lsnn_window *s = p->r.s;
+    int c0 = task / p->ranges * p->wide, c1 = LSNNI_MIN(c0 + p->wide, s->c);
+    int range = task % p->ranges;
+    lsnn_real *dz = p->numbers + (size_t)worker * p->packed;
+    lsnni_target_dw q;
+    q.p = p;
+    q.dz = dz;
+    q.g.x_step = (ptrdiff_t)(lsnni_area(s->c, s->h * s->w) * (size_t)s->lanes);
+    for (int n = 0; n < p->blocks; n += p->some)
+        for (q.k = s->k * range / p->ranges; q.k < s->k * (range + 1) / p->ranges; q.k++) {
+            q.g.blocks = LSNNI_MIN(p->some, p->blocks - n);
+            lsnni_target_dw_turn(p, dz, q.k, n, q.g.blocks);
+            lsnni_target_dw_kernel(&q, c0, c1, n);
+        }
+}
+
+/* Tasks of a few maps and a range of kernels; blocks at once, so that their maps of x stay in
+   the second-level cache.                                                     */
+static void lsnni_target_dw_sizes(lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
     size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes;
-    int most = LSNNI_MAX(1, (int)(LSNNI_TARGET_PACK * 2 / ((size_t)maps * map)));
-    int parts = lsnni_div_up(p->blocks, most);
-    g.dy_step = p->blocks;
-    g.x_step = (ptrdiff_t)((size_t)s->c * map);
-    for (int j = 0; j < parts; j++)                      /* blocks that the cache can hold */
-        for (int k = s->k * range / p->ranges; k < s->k * (range + 1) / p->ranges; k++)
-            for (int i = r->first_run[k]; i < r->first_run[k + 1]; i++)
-                lsnni_target_dw_blocks(p, &g, k, c, LSNNI_MIN(c + maps, s->c), r->run + 4 * i,
-                                       p->blocks * j / parts, p->blocks * (j + 1) / parts);
+    int tasks;
+    p->wide = LSNNI_MIN(s->c, 3 * lsnni_target_rows_wide(s));
+    p->some = (int)LSNNI_MAX(1, 2 * LSNNI_TARGET_PACK / ((size_t)p->wide * map));
+    p->some = LSNNI_MIN(p->some, p->blocks);
+    p->packed = lsnni_area(s->oh, s->ow) * lsnni_area(p->some, s->lanes);
+    tasks = lsnni_div_up(s->c, p->wide);
+    p->ranges = LSNNI_MIN(s->k, lsnni_div_up(LSNNI_TARGET_TASKS, tasks));
 }
 
 /* Scratch memory, and the tables of rows and columns in it.                    */
@@ -731,7 +750,7 @@ static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
     const lsnn_window *s = p->r.s;
     size_t threads = (size_t)lsnn_ctx_threads(cx);
     size_t tables = 2 * threads * (size_t)(LSNNI_TARGET_LIST + s->kernel_h * s->kernel_w);
-    size_t numbers = threads * lsnni_target_numbers(s), bytes;
+    size_t numbers = threads * LSNNI_MAX(lsnni_target_numbers(s), p->packed), bytes;
     size_t weights = p->dx ? lsnni_area(s->k, s->c) * lsnni_area(s->kernel_h, s->kernel_w) : 0;
     lsnni_side side[2];
     char *at;
@@ -756,11 +775,11 @@ static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
 static lsnn_status lsnni_target_blocks_backward(lsnn_ctx *cx, lsnni_target *p)
 {
     const lsnn_window *s = p->r.s;
-    int parts = lsnni_div_up(s->c, lsnni_target_maps(s));
+    lsnni_target_dw_sizes(p);
     LSNNI_TRY(lsnni_target_room(cx, p));
     lsnn_parallel(cx, s->k, lsnni_target_behind_task, p);
-    p->ranges = LSNNI_MIN(s->k, lsnni_div_up(LSNNI_TARGET_TASKS, parts));
-    if (p->dw) lsnn_parallel(cx, parts * p->ranges, lsnni_target_dw_task, p);
+    if (p->dw)
+        lsnn_parallel(cx, lsnni_div_up(s->c, p->wide) * p->ranges, lsnni_target_dw_task, p);
     p->per_task = lsnni_div_up(s->h * s->w, LSNNI_TARGET_TASKS);
     if (!p->dx) return LSNN_OK;
     lsnn_parallel(cx, s->k, lsnni_target_turn_task, p);
@@ -768,22 +787,28 @@ static lsnn_status lsnni_target_blocks_backward(lsnn_ctx *cx, lsnni_target *p)
     return LSNN_OK;
 }
 
-/* S of all images and lanes, by rows and columns; for what is computed everywhere. */
-static void lsnni_target_sums(const lsnni_target *p, const lsnn_real *dy, const lsnn_real *y)
+/* All of kernel k's dz, 0 outside of its region, and S by rows and columns, in either layout:
+   for the whole convolution's backward.                                       */
+static void lsnni_target_dense_task(void *user, int k, int worker)
 {
+    const lsnni_target *p = (const lsnni_target *)user;
     const lsnni_regions *r = &p->r;
     const lsnn_window *s = r->s;
-    size_t lanes = (size_t)LSNNI_MAX(1, s->lanes);
-    for (int n = 0; n < s->n / (int)lanes; n++)
-        for (int k = 0; k < s->k; k++)
-            for (int i = r->start[k]; i < r->start[k + 1]; i++) {
-                int pixel = r->pixel[i];
-                size_t at = lsnni_at3(n, k, s->k, pixel, s->oh * s->ow) * lanes;
-                lsnn_real sum = 0;
-                for (size_t l = 0; l < lanes; l++) sum += dy[at + l] * y[at + l];
-                p->gy[lsnni_at2(k, pixel / s->ow, s->oh)] += sum;
-                p->gx[lsnni_at2(k, pixel % s->ow, s->ow)] += sum;
+    int lanes = LSNNI_MAX(1, s->lanes), area = s->oh * s->ow;
+    (void)worker;
+    for (int n = 0; n < s->n / lanes; n++)
+        for (int i = 0; i < area; i++) {
+            size_t at = lsnni_at3(n, k, s->k, i, area) * (size_t)lanes;
+            int here = r->place[lsnni_at2(k, i, area)] >= 0;
+            lsnn_real u = here ? lsnni_target_u(r, k, i) : 0, sum = 0;
+            for (int l = 0; l < lanes; l++) {
+                p->dz[at + (size_t)l] = u * p->dy[at + (size_t)l];
+                sum += p->dy[at + (size_t)l] * p->y_read[at + (size_t)l];
             }
+            if (!here || !p->gy) continue;
+            p->gy[lsnni_at2(k, i / s->ow, s->oh)] += sum;
+            p->gx[lsnni_at2(k, i % s->ow, s->ow)] += sum;
+        }
 }
 
 LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
@@ -804,12 +829,316 @@ LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_re
         LSNNI_TRY(lsnni_target_blocks_backward(cx, &p));
         if (!cx->rehearsal_) return LSNN_OK;
     }
-    if (!cx->rehearsal_) {
-        if (p.blocks) lsnni_target_window_lanes(&p.r, room, dy, p.blocks);
-        else lsnni_target_window(&p.r, room, dy, (size_t)s->n);
-        if (gy) lsnni_target_sums(&p, dy, y);
-    }
+    lsnn_parallel(cx, s->k, lsnni_target_dense_task, &p);
     return lsnn_conv2d_backward(cx, dx, dw, db, room, x, w, s, add);
 }
 
 #endif /* LSNN_NAIVE */
+
+/* ---- The layer: a window and its region from four numbers, mu_x, s_x, mu_y, s_y. */
+/* What is kept beside dz: U, 0 outside of regions, for those who look at it; f and its
+   gradients; the state; regions as boxes of rows [0, 1) and columns [2, 3), the plan they came
+   to, and their pixels.                                                       */
+enum { LSNNI_TARGET_MADE, LSNNI_TARGET_LANES, LSNNI_TARGET_CLEAN, LSNNI_TARGET_STATE };
+typedef struct lsnni_target_keep {
+    lsnn_real *map, *fy, *fx, *gy, *gx, *dz;
+    int32_t *state;                  /* MADE: 1 once regions are; y's memory is in blocks of */
+                                     /*   LANES images, 0 outside of regions in CLEAN images */
+    int32_t *box, *plan;
+    unsigned char *inside;
+} lsnni_target_keep;
+
+/* lsnn_reals that hold so many bytes.                                         */
+static size_t lsnni_reals_of(size_t bytes)
+{
+    return lsnni_plus(bytes, sizeof(lsnn_real) - 1) / sizeof(lsnn_real);
+}
+static size_t lsnni_target_ints(const lsnn_window *s)
+{
+    return lsnni_plus(lsnn_target2d_room(s), LSNNI_TARGET_STATE + 4 * (size_t)s->k);
+}
+static size_t lsnni_target_pixels(const lsnn_window *s)
+{
+    return lsnni_times((size_t)s->k, lsnni_area(s->oh, s->ow));
+}
+static size_t lsnni_target_kept(const lsnn_window *s)
+{
+    size_t sides = 2 * (size_t)s->k * (size_t)(s->oh + s->ow);
+    size_t ints = lsnni_reals_of(lsnni_times(lsnni_target_ints(s), sizeof(int32_t)));
+    size_t pixels = lsnni_target_pixels(s);              /* U, and bytes          */
+    return lsnni_plus(lsnni_plus(pixels, lsnni_reals_of(pixels)), lsnni_plus(sides, ints));
+}
+static lsnni_target_keep lsnni_target_keep_of(lsnn_real *keep, const lsnn_window *s)
+{
+    size_t high = lsnni_area(s->k, s->oh), wide = lsnni_area(s->k, s->ow);
+    lsnni_target_keep k;
+    k.map = keep;
+    k.fy = keep + lsnni_target_pixels(s);
+    k.fx = k.fy + high;
+    k.gy = k.fx + wide;
+    k.gx = k.gy + high;
+    k.state = (int32_t *)(void *)(k.gx + wide);
+    k.box = k.state + LSNNI_TARGET_STATE;
+    k.plan = k.box + 4 * s->k;
+    k.inside = (unsigned char *)(k.gx + wide +
+                                 lsnni_reals_of(lsnni_target_ints(s) * sizeof(int32_t)));
+    k.dz = keep + lsnni_target_kept(s);
+    return k;
+}
+
+/* A side's pixels [box[0], box[1]) of a window. least: not fewer, by pixels on the inner side
+   of a border that cuts them. A window that is not a number is everywhere.    */
+static void lsnni_target_side(int32_t box[2], double mu, double s, int side, int least)
+{
+    double half = fabs(s) / sqrt(2.0), from = floor((mu - half) * side);
+    double to = floor((mu + half) * side) + 1;
+    box[0] = from > 0 ? (int32_t)LSNNI_MIN(from, side) : 0;
+    box[1] = to < side ? (int32_t)LSNNI_MAX(to, 0) : side;
+    least = LSNNI_MIN(least, side);
+    if (box[1] - box[0] >= least) return;
+    box[0] = LSNNI_MIN(box[0], side - least);
+    box[1] = box[0] + least;
+}
+
+static void lsnni_target_box(int32_t box[4], const lsnn_real *t, const lsnn_window *s,
+                             lsnn_clip clip)
+{
+    int paper = clip == LSNN_CLIP_PAPER;
+    lsnni_target_side(box, (double)t[LSNNI_AT_MU_Y], (double)t[LSNNI_AT_S_Y], s->oh,
+                      paper ? s->kernel_h : 0);
+    lsnni_target_side(box + 2, (double)t[LSNNI_AT_MU_X], (double)t[LSNNI_AT_S_X], s->ow,
+                      paper ? s->kernel_w : 0);
+}
+
+/* fy of all kernels (down: 1), or fx.                                         */
+static void lsnni_target_factors(lsnn_real *f, const lsnn_layer_plan *p, const lsnn_real *theta,
+                                 int down)
+{
+    int side = down ? p->out.h : p->out.w, cauchy = lsnni_cauchy(p->o.smooth_shape);
+    theta += down ? LSNNI_AT_MU_Y : LSNNI_AT_MU_X;       /* s lies behind mu      */
+    for (int k = 0; k < p->out.c; k++, theta += 4)
+        lsnni_attention_side(cauchy, (double)theta[0], (double)theta[1], side, 0,
+                             f + lsnni_area(k, side), NULL, NULL);
+}
+
+/* A kernel's U in its region.                                                 */
+static void lsnni_target_map(lsnn_real *u, const lsnn_real *fy, const lsnn_real *fx,
+                             const int32_t box[4], int width)
+{
+    for (int i = box[0]; i < box[1]; i++)
+        for (int j = box[2]; j < box[3]; j++) u[lsnni_at2(i, j, width)] = fy[i] * fx[j];
+}
+
+static void lsnni_target_fill(unsigned char *inside, const int32_t box[4], const lsnn_window *s)
+{
+    for (int i = 0; i < s->oh; i++)
+        for (int j = 0; j < s->ow; j++)
+            *inside++ = i >= box[0] && i < box[1] && j >= box[2] && j < box[3];
+}
+
+/* Clears kernels [k0, k1) of images [n0, n1) of y; whole blocks.              */
+static void lsnni_target_clear(const lsnn_call *c, const lsnn_window *s, int n0, int n1, int k0,
+                               int k1)
+{
+    size_t lanes = (size_t)lsnni_lanes_or_1(c), map = lsnni_area(s->oh, s->ow) * lanes;
+    for (int n = n0 / (int)lanes; n < n1 / (int)lanes; n++)
+        memset(c->y + (lsnni_area(n, s->k) + (size_t)k0) * map, 0,
+               (size_t)(k1 - k0) * map * sizeof *c->y);
+}
+
+/* Windows and regions from theta. Where a region has lost pixels, y is cleared.  */
+static lsnn_status lsnni_target_make(lsnn_ctx *cx, const lsnn_call *c, const lsnn_window *s,
+                                     lsnni_target_keep *keep)
+{
+    int changed = !keep->state[LSNNI_TARGET_MADE];
+    size_t area = lsnni_area(s->oh, s->ow);
+    lsnni_target_factors(keep->fy, c->plan, c->param[1], 1);
+    lsnni_target_factors(keep->fx, c->plan, c->param[1], 0);
+    for (int k = 0; k < s->k; k++) {
+        lsnn_real *u = keep->map + (size_t)k * area;
+        int32_t *was = keep->box + 4 * k, box[4];
+        lsnni_target_box(box, c->param[1] + 4 * (size_t)k, s, c->plan->o.clip);
+        if (memcmp(box, was, sizeof box) != 0) memset(u, 0, area * sizeof *u);
+        lsnni_target_map(u, keep->fy + lsnni_area(k, s->oh), keep->fx + lsnni_area(k, s->ow),
+                         box, s->ow);
+        if (keep->state[LSNNI_TARGET_MADE] && !memcmp(box, was, sizeof box)) continue;
+        if (box[0] > was[0] || box[1] < was[1] || box[2] > was[2] || box[3] < was[3])
+            lsnni_target_clear(c, s, 0, keep->state[LSNNI_TARGET_CLEAN], k, k + 1);
+        memcpy(was, box, sizeof box);
+        lsnni_target_fill(keep->inside + (size_t)k * area, box, s);
+        changed = 1;
+    }
+    keep->state[LSNNI_TARGET_MADE] = 1;
+    return changed ? lsnn_target2d_plan(cx, keep->plan, keep->inside, s) : LSNN_OK;
+}
+
+/* y's memory keeps its zeros from call to call, as long as its layout is the same. */
+static void lsnni_target_clean(const lsnn_call *c, const lsnn_window *s, int32_t *state)
+{
+    if (state[LSNNI_TARGET_LANES] != c->lanes) state[LSNNI_TARGET_CLEAN] = 0;
+    state[LSNNI_TARGET_LANES] = c->lanes;
+    if (state[LSNNI_TARGET_CLEAN] >= c->n) return;
+    lsnni_target_clear(c, s, state[LSNNI_TARGET_CLEAN], c->n, 0, s->k);
+    state[LSNNI_TARGET_CLEAN] = c->n;
+}
+
+/* Taps of pixels [from, to) of a side that lie inside the image.              */
+static double lsnni_taps_inside(const lsnni_side *side, int from, int to)
+{
+    double taps = 0;
+    for (int i = from; i < to; i++) taps += lsnni_reach_of(side, LSNNI_FORWARD, i).count;
+    return taps;
+}
+
+/* As learned: the regions' pixels, all their taps. As computed, in blocks: the taps inside the
+   image, and of all pixels where the whole convolution takes less time. That an input's pixels
+   may be 0 in every image, outside of the regions before it, saves nothing here. */
+static lsnn_status lsnni_macs_of_target2d(lsnn_ctx *cx, const lsnn_layer_plan *p,
+                                          const lsnn_real *const *param, double now[2])
+{
+    lsnni_side side[2];
+    lsnni_regions r;
+    lsnn_window s;
+    int32_t box[4], places = 0;
+    double inside = 0;
+    LSNNI_TRY(lsnni_window_of(cx, &s, p, 1, p->out.c));
+    lsnni_sides(side, &s);
+    for (int k = 0; k < s.k; k++) {
+        lsnni_target_box(box, param[1] + 4 * (size_t)k, &s, p->o.clip);
+        places += (box[1] - box[0]) * (box[3] - box[2]);
+        inside += lsnni_taps_inside(&side[0], box[0], box[1]) *
+                  lsnni_taps_inside(&side[1], box[2], box[3]);
+    }
+    r.s = &s;
+    r.head = &places;
+    if (lsnni_regions_dense(&r))
+        inside = s.k * lsnni_taps_inside(&side[0], 0, s.oh) *
+                 lsnni_taps_inside(&side[1], 0, s.ow);
+    now[0] = (double)places * s.c * s.kernel_h * s.kernel_w;
+    now[1] = inside * s.c;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_plan_target2d(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_options *o = &p->o;
+    lsnn_window s;
+    LSNNI_TRY(lsnni_plan_kernels(cx, p, &s));
+    LSNNI_TRY(lsnni_target_check(cx, &s));
+    if (!o->smooth_shape) o->smooth_shape = LSNN_ATTENTION_GAUSSIAN;
+    if (o->smooth_shape != LSNN_ATTENTION_GAUSSIAN && o->smooth_shape != LSNN_ATTENTION_CAUCHY)
+        return lsnni_fail(cx, LSNN_EVALUE, "target2d: smooth_shape %d: its windows are "
+                          "LSNN_ATTENTION_GAUSSIAN (%d) or LSNN_ATTENTION_CAUCHY (%d)",
+                          (int)o->smooth_shape, (int)LSNN_ATTENTION_GAUSSIAN,
+                          (int)LSNN_ATTENTION_CAUCHY);
+    if ((int)o->clip < 0 || o->clip > LSNN_CLIP_CODE)
+        return lsnni_fail(cx, LSNN_EVALUE, "target2d: clip %d is unknown", (int)o->clip);
+    p->param[0] = lsnni_spec("weight", 4, s.k, s.c, s.kernel_h, s.kernel_w);
+    p->param[0].fan_in = s.c * s.kernel_h * s.kernel_w;
+    p->param[0].fan_out = s.k * s.kernel_h * s.kernel_w;
+    p->param[1] = lsnni_spec("theta", 2, s.k, 4, 0, 0);
+    p->param[1].l2 = o->l2;
+    p->param[1].l2_every = o->l2 > 0 ? 4 : 0;
+    p->param[1].l2_mask = lsnni_attention_widths(o->smooth_shape);
+    p->param[2] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
+    p->param[1].no_decay = p->param[2].no_decay = 1;
+    p->params = o->no_bias ? 2 : 3;
+    p->keep_fixed = lsnni_target_kept(&s);
+    p->keep_per_image = lsnni_target_pixels(&s);         /* dz                */
+    p->keep_name = "map";
+    p->keep_shape = p->out;
+    p->macs = (double)p->param[0].count * s.oh * s.ow;
+    p->macs_now = lsnni_macs_of_target2d;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_forward_target2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    const lsnn_real *bias = c->plan->params > 2 ? c->param[2] : NULL;
+    lsnni_target_keep keep;
+    lsnn_target t;
+    lsnn_window s;
+    LSNNI_TRY(lsnni_call_window(cx, &s, c));
+    keep = lsnni_target_keep_of(c->keep, &s);
+    if (!cx->rehearsal_) {
+        if (!*c->kept) LSNNI_TRY(lsnni_target_make(cx, c, &s, &keep));
+        lsnni_target_clean(c, &s, keep.state);
+        *c->kept = 1;
+    }
+    t.plan = keep.plan;
+    t.fy = keep.fy;
+    t.fx = keep.fx;
+    return lsnn_target2d_forward(cx, c->y, c->x[0], c->param[0], bias, &t, &s);
+}
+
+/* dtheta of a side, from g = dL/dlog f at its pixels: sum_x g dlog f.          */
+static void lsnni_target_theta(lsnn_real *dt, const lsnn_real *g, int cauchy, double mu,
+                               double s, int side)
+{
+    double sum[2] = { 0, 0 }, dz[2], slope;
+    for (int x = 0; x < side; x++) {
+        double z = lsnni_attention_z(mu, s, side, x, dz);
+        lsnni_attention_log(cauchy, 0.5, z * z, &slope);
+        for (int i = 0; i < 2; i++) sum[i] += (double)g[x] * 2 * z * slope * dz[i];
+    }
+    for (int i = 0; i < 2; i++) dt[i] += LSNNI_R(sum[i]);
+}
+
+static lsnn_status lsnni_backward_target2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_real *db = c->plan->params > 2 ? c->dparam[2] : NULL, *dt = c->dparam[1];
+    int cauchy = lsnni_cauchy(c->plan->o.smooth_shape);
+    lsnni_target_keep keep;
+    lsnn_target t;
+    lsnn_window s;
+    LSNNI_TRY(lsnni_call_window(cx, &s, c));
+    keep = lsnni_target_keep_of(c->keep, &s);
+    t.plan = keep.plan;
+    t.fy = keep.fy;
+    t.fx = keep.fx;
+    LSNNI_TRY(lsnn_target2d_backward(cx, c->dx[0], c->dparam[0], db, dt ? keep.gy : NULL,
+                                     dt ? keep.gx : NULL, keep.dz, c->dy, c->y, c->x[0],
+                                     c->param[0], &t, &s, c->add[0]));
+    for (int k = 0; k < s.k && dt && !cx->rehearsal_; k++) {
+        const lsnn_real *of = c->param[1] + 4 * (size_t)k;
+        lsnni_target_theta(dt + 4 * k, keep.gx + lsnni_area(k, s.ow), cauchy,
+                           (double)of[LSNNI_AT_MU_X], (double)of[LSNNI_AT_S_X], s.ow);
+        lsnni_target_theta(dt + 4 * k + 2, keep.gy + lsnni_area(k, s.oh), cauchy,
+                           (double)of[LSNNI_AT_MU_Y], (double)of[LSNNI_AT_S_Y], s.oh);
+    }
+    return LSNN_OK;
+}
+
+/* Weights as a convolution's, windows at mu = 0.5, s = 1.                      */
+static void lsnni_init_target2d(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
+{
+    if (i == 0) lsnni_draw_values(p, i, v, p->param[i].count, rng);
+    for (size_t j = 0; j < p->param[i].count && i > 0; j++)
+        v[j] = LSNNI_R(i > 1 ? 0 : j % 2 ? 1 : 0.5);
+}
+
+static lsnn_status lsnni_project_target2d(lsnn_ctx *cx, const lsnn_projection *p)
+{
+    const lsnn_layer_plan *plan = p->plan;
+    lsnn_real *t = p->param[1];
+    (void)cx;
+    for (size_t i = 0; i < plan->param[1].count && t; i += 4) {
+        lsnni_attention_clip(t + i + LSNNI_AT_MU_X, t + i + LSNNI_AT_S_X, plan->out.w,
+                             plan->o.kernel_w, plan->o.clip);
+        lsnni_attention_clip(t + i + LSNNI_AT_MU_Y, t + i + LSNNI_AT_S_Y, plan->out.h,
+                             plan->o.kernel_h, plan->o.clip);
+    }
+    return LSNN_OK;
+}
+
+static const lsnn_layer_type lsnni_target2d_type = {
+    "target2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS "smooth_shape l2 clip", 1, 1,
+    LSNN_BLOCKS | LSNN_REHEARSES | LSNN_Y_STAYS,
+    lsnni_plan_target2d, lsnni_forward_target2d, lsnni_backward_target2d, lsnni_init_target2d,
+    lsnni_project_target2d
+};
+
+LSNN_API int lsnn_target2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
+{
+    return lsnni_windowed(net, &lsnni_target2d_type, x, filters, kernel, o);
+}

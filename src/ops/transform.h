@@ -23,7 +23,7 @@ static double lsnni_half_side(int size, int corners)     /* in pixels: of 0 to 1
 {
     return (corners ? size - 1 : size) / 2.0;
 }
-static double lsnni_pixel(double x, int size, int corners)
+static double lsnni_grid_pixel(double x, int size, int corners)
 {
     return (x + 1) * lsnni_half_side(size, corners) - (corners ? 0 : 0.5);
 }
@@ -123,8 +123,8 @@ static void lsnni_sample_all(const lsnn_sampler *s, lsnn_real *y, const lsnn_rea
                              lsnn_real *dgrid)
 {
     size_t in = lsnni_area(s->h, s->w), out = lsnni_area(s->oh, s->ow);
-    double px = lsnni_pixel((double)grid[0], s->w, s->align_corners), dp[2] = { 0, 0 };
-    double py = lsnni_pixel((double)grid[out], s->h, s->align_corners);
+    double px = lsnni_grid_pixel((double)grid[0], s->w, s->align_corners), dp[2] = { 0, 0 };
+    double py = lsnni_grid_pixel((double)grid[out], s->h, s->align_corners);
     for (int c = 0; c < s->c; c++) {
         lsnn_real *to = y ? y + (size_t)c * out : NULL;
         if (to) *to = px != px || py != py ? LSNNI_R(px + py) : 0;
@@ -211,8 +211,8 @@ static int lsnni_spots_at(lsnni_spots *t, const lsnni_sample *p, const lsnn_real
     int count = (int)LSNNI_MIN((size_t)LSNNI_SPOTS, end - first);
     for (int i = 0; i < count; i++) {
         const lsnn_real *g = grid + first + i;
-        lsnni_tap(t, i, s, lsnni_pixel((double)g[0], s->w, s->align_corners),
-                  lsnni_pixel((double)g[p->out], s->h, s->align_corners));
+        lsnni_tap(t, i, s, lsnni_grid_pixel((double)g[0], s->w, s->align_corners),
+                  lsnni_grid_pixel((double)g[p->out], s->h, s->align_corners));
     }
     return count;
 }
