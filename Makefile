@@ -24,7 +24,7 @@ SHARED   := lsnn.h $(wildcard examples/*.h)
 
 # ---- What this machine has. Targets that compile nothing do not ask; `make run` asks
 # ---- after `make deps` had its turn.
-QUICK := help clean deps run install uninstall
+QUICK := help clean deps run install uninstall report
 ifneq ($(filter-out $(QUICK),$(or $(MAKECMDGOALS),all)),)
 HASH := \#
 define newline
@@ -68,7 +68,7 @@ LIBS     := $(if $(filter 1,$(ZLIB)),-lz) $(if $(filter 1,$(CBLAS)),$(CBLAS_LIBS
 FEATURES := $(strip $(FEATURES))
 LIBS     := $(strip $(LIBS))
 
-.PHONY: all run test test-all bench results deps install uninstall help clean FORCE
+.PHONY: all run test test-all bench results report deps install uninstall help clean FORCE
 all: $(PROGRAMS)
 
 $(PROGRAMS) $(BENCHES): %: %.c $(SHARED) build/flags
@@ -120,6 +120,12 @@ endif
 results: all
 	@sh tools/results.sh
 
+# A page of its own: tables, curves, figures, commands (tools/report.sh).
+report:
+	@mkdir -p out
+	@sh tools/report.sh > out/report.$$$$ && mv out/report.$$$$ out/report.html || { rm -f out/report.$$$$; false; }
+	@echo 'out/report.html'
+
 deps:
 	@sh tools/deps.sh $(if $(PEERS),bench)
 
@@ -156,6 +162,7 @@ help:
 	@echo 'make bench     measure speed: NET=cnn WHAT=train|predict|gemm|conv|limit|threads|scale|'
 	@echo '               memory|draw|start|busy BATCH=64 THREADS=2 (bench/bench.c, busy.sh)'
 	@echo 'make results   run the next missing cells of RESULTS.md'
+	@echo 'make report    all of that as one HTML page, out/report.html'
 	@echo 'make deps      install zlib1g-dev (root or sudo -n), never asks;'
 	@echo '               PEERS=1: what bench compares with, too'
 	@echo 'make install   lsnn.h, lsnn.pc, a CMake package and a man page under $$(DESTDIR)$$(PREFIX)'

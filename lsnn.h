@@ -44,7 +44,7 @@
        >>manual          this text: options, contract, memory, threads, exactness, a layer
                          of your own, files, >>promised: what you can rely on
        >>api             everything you can call; each further hit is its next part
-       >>implementation  errors, memory, threads, random numbers
+       >>implementation  errors, memory, threads, >>ranks (and >>mpi), random numbers
        >>fast            what the machinery for speed (below) offers the ops
        >>window          how kernels slide
        >>layer           what the layers share; then one layer after the other, each with its
@@ -91,6 +91,8 @@
        LSNN_NO_THREADS        one thread
        LSNN_USE_OPENMP        OpenMP's threads in place of the library's own; -fopenmp
        LSNN_NO_TRAIN, LSNN_NO_DATA, LSNN_NO_PICTURES    leave that chapter out
+       LSNN_USE_MPI           several processes train one net: compile by mpicc, start by mpirun,
+                              call lsnn_ranks_start (>>api ranks; docs/scale.md)
        LSNN_FILENAME          this file's name in quotes, if you renamed it: it includes
                               itself once for each instruction set
    -fopenmp alone changes nothing, but in a parallel region of your own a context takes one
@@ -173,7 +175,8 @@
    gives the same bits for any number of threads, and across save, kill and resume in
    mid-epoch. The last bits differ between instruction sets, compilers and flags (a checkpoint
    records the first two), and between batches of whole blocks and others (see SPEED). With
-   LSNN_USE_CBLAS the library behind it decides. Random numbers have
+   LSNN_USE_CBLAS the library behind it decides, and of several ranks, whose sums are the
+   whole batch's, the last bits depend on how many they are. Random numbers have
    addresses (seed, purpose, layer's name, step, sample, element): splitting a batch, or adding
    a layer that does not change the others' names, changes no other draw.
 
@@ -562,6 +565,7 @@
 
        api.h, names.h                   everything that can be called
        core.h                           errors, memory, threads, random numbers
+         ranks.h > ranks_mpi.h            several processes > MPI's
        window.h, layer.h, ops/          the layers, from simple to hard
        net.h > plan.h > run.h           a graph is built > planned > run
        profile.h                          and timed
@@ -2767,13 +2771,6 @@ enum { LSNNI_CHUNKS = 64 };          /* that a block of gradients is cut into, a
 
 static int lsnni_many(const lsnn_ctx *cx) { return cx->ranks > 1 && !cx->rehearsal_; }
 
-/* The first of `count` that rank r draws: shares differ by one at most.      */
-static int lsnni_share_first(const lsnn_ctx *cx, int count, int r)
-{
-    int ranks = LSNNI_MAX(1, cx->ranks);
-    return (int)((int64_t)count * r / ranks);
-}
-
 LSNN_API lsnn_status lsnn_ranks_sum(lsnn_ctx *cx, double *v, int count)
 {
     return lsnni_many(cx) ? cx->carrier_->sum(cx, v, count) : LSNN_OK;
@@ -2841,6 +2838,14 @@ static lsnn_status lsnni_flow_after(lsnn_ctx *cx, lsnni_flow *f, int schedule, i
     return cx->carrier_->move(cx);
 }
 
+#ifndef LSNN_NO_TRAIN
+/* The first of `count` that rank r draws: shares differ by one at most.      */
+static int lsnni_share_first(const lsnn_ctx *cx, int count, int r)
+{
+    int ranks = LSNNI_MAX(1, cx->ranks);
+    return (int)((int64_t)count * r / ranks);
+}
+
 /* The sum over all ranks is in the block.                                    */
 static lsnn_status lsnni_flow_finish(lsnn_ctx *cx, lsnni_flow *f, lsnn_real *block,
                                      size_t count)
@@ -2877,6 +2882,7 @@ static uint64_t lsnni_mark(uint64_t mark, const void *v, size_t bytes)
     }
     return mark;
 }
+#endif /* LSNN_NO_TRAIN */
 
 #ifdef LSNN_USE_MPI
 /* ---- >>mpi: the ranks are MPI's ----------------------------------------------------------

@@ -4,6 +4,7 @@
 
        api.h, names.h                   everything that can be called
        core.h                           errors, memory, threads, random numbers
+         ranks.h > ranks_mpi.h            several processes > MPI's
        window.h, layer.h, ops/          the layers, from simple to hard
        net.h > plan.h > run.h           a graph is built > planned > run
        profile.h                          and timed

@@ -44,7 +44,7 @@
        >>manual          this text: options, contract, memory, threads, exactness, a layer
                          of your own, files, >>promised: what you can rely on
        >>api             everything you can call; each further hit is its next part
-       >>implementation  errors, memory, threads, random numbers
+       >>implementation  errors, memory, threads, >>ranks (and >>mpi), random numbers
        >>fast            what the machinery for speed (below) offers the ops
        >>window          how kernels slide
        >>layer           what the layers share; then one layer after the other, each with its
@@ -91,6 +91,8 @@
        LSNN_NO_THREADS        one thread
        LSNN_USE_OPENMP        OpenMP's threads in place of the library's own; -fopenmp
        LSNN_NO_TRAIN, LSNN_NO_DATA, LSNN_NO_PICTURES    leave that chapter out
+       LSNN_USE_MPI           several processes train one net: compile by mpicc, start by mpirun,
+                              call lsnn_ranks_start (>>api ranks; docs/scale.md)
        LSNN_FILENAME          this file's name in quotes, if you renamed it: it includes
                               itself once for each instruction set
    -fopenmp alone changes nothing, but in a parallel region of your own a context takes one
@@ -173,7 +175,8 @@
    gives the same bits for any number of threads, and across save, kill and resume in
    mid-epoch. The last bits differ between instruction sets, compilers and flags (a checkpoint
    records the first two), and between batches of whole blocks and others (see SPEED). With
-   LSNN_USE_CBLAS the library behind it decides. Random numbers have
+   LSNN_USE_CBLAS the library behind it decides, and of several ranks, whose sums are the
+   whole batch's, the last bits depend on how many they are. Random numbers have
    addresses (seed, purpose, layer's name, step, sample, element): splitting a batch, or adding
    a layer that does not change the others' names, changes no other draw.
 

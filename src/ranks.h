@@ -20,13 +20,6 @@ enum { LSNNI_CHUNKS = 64 };          /* that a block of gradients is cut into, a
 
 static int lsnni_many(const lsnn_ctx *cx) { return cx->ranks > 1 && !cx->rehearsal_; }
 
-/* The first of `count` that rank r draws: shares differ by one at most.      */
-static int lsnni_share_first(const lsnn_ctx *cx, int count, int r)
-{
-    int ranks = LSNNI_MAX(1, cx->ranks);
-    return (int)((int64_t)count * r / ranks);
-}
-
 LSNN_API lsnn_status lsnn_ranks_sum(lsnn_ctx *cx, double *v, int count)
 {
     return lsnni_many(cx) ? cx->carrier_->sum(cx, v, count) : LSNN_OK;
@@ -94,6 +87,14 @@ static lsnn_status lsnni_flow_after(lsnn_ctx *cx, lsnni_flow *f, int schedule, i
     return cx->carrier_->move(cx);
 }
 
+#ifndef LSNN_NO_TRAIN
+/* The first of `count` that rank r draws: shares differ by one at most.      */
+static int lsnni_share_first(const lsnn_ctx *cx, int count, int r)
+{
+    int ranks = LSNNI_MAX(1, cx->ranks);
+    return (int)((int64_t)count * r / ranks);
+}
+
 /* The sum over all ranks is in the block.                                    */
 static lsnn_status lsnni_flow_finish(lsnn_ctx *cx, lsnni_flow *f, lsnn_real *block,
                                      size_t count)
@@ -130,6 +131,7 @@ static uint64_t lsnni_mark(uint64_t mark, const void *v, size_t bytes)
     }
     return mark;
 }
+#endif /* LSNN_NO_TRAIN */
 
 #ifdef LSNN_USE_MPI
 #include "ranks_mpi.h"

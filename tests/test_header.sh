@@ -105,6 +105,15 @@ if echo '#include <cblas.h>' | $cc -x c -fsyntax-only - > /dev/null 2>&1; then
 else
     skip 'LSNN_USE_CBLAS' 'no cblas.h'
 fi
+mpi=$(mpicc --showme:incdirs 2> /dev/null | sed 's/^/-isystem /; s/ / -isystem /2g')
+if [ -n "$mpi" ]; then
+    # shellcheck disable=SC2086
+    compile $cc c99 $mpi -DLSNN_USE_MPI -DLSNN_DOUBLE
+    # shellcheck disable=SC2086
+    have g++ && compile g++ c++11 -x c++ $mpi -DLSNN_USE_MPI
+else
+    skip 'LSNN_USE_MPI' 'no mpicc that says where mpi.h is'
+fi
 cat > "$work/late.c" << 'END'
 #include <stdio.h>
 #include <math.h>
