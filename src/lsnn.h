@@ -8,9 +8,11 @@
        window.h, layer.h, ops/          the layers, from simple to hard
        net.h > plan.h > run.h           a graph is built > planned > run
        profile.h                          and timed
-       files.h, graph.h                 safetensors; a net as text and back
-       export.h, onnx.h                 a net as a C file; as an ONNX model
-       train.h, data.h, pictures.h      optimizers and fit; IDX, recipes; figures (png.h)
+       replace.h, files.h, graph.h      files replaced whole; safetensors; a net as text
+       export.h, onnx.h                 a net as a C file; as an ONNX model (..._layers.h: a
+                                          writer a layer; export_text.h: the C that it takes)
+       optimizer.h, evaluate.h, train.h   a step; scores; lsnn_fit
+       data.h, pictures.h               IDX, recipes; figures (png.h)
          sets.h, mat.h, load.h, pain.h    other people's data sets, from their files
          content.h, inflate.h, images.h   files in memory; unpacked; PNG and PPM, read
        fast.h                           what the ops ask of the machinery:
@@ -99,11 +101,19 @@ static const lsnn_layer_type *const lsnni_types[] = {
 #include "plan.h"
 #include "run.h"
 #include "profile.h"
+#include "replace.h"
 #include "files.h"
 #include "graph.h"
 #include "export.h"
+#include "export_text.h"
+#include "export_layers.h"
 #include "onnx.h"
+#include "onnx_layers.h"
+#ifndef LSNN_NO_TRAIN
+#include "optimizer.h"
+#include "evaluate.h"
 #include "train.h"
+#endif /* LSNN_NO_TRAIN */
 #include "content.h"
 #include "inflate.h"
 #include "images.h"
