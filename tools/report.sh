@@ -58,21 +58,24 @@ function marks(s,    out, word) {
     return out s
 }
 # ![text](file) and [text](address)
-function links(s,    out, word, text, to, picture) {
+function links(s,    out, word, text, to, picture, before) {
     while (match(s, /!?\[[^]]*\]\([^)]*\)/)) {
         word = substr(s, RSTART, RLENGTH)
-        out = out marks(substr(s, 1, RSTART - 1))
+        before = substr(s, 1, RSTART - 1)
         s = substr(s, RSTART + RLENGTH)
+        out = out marks(before)                        # has a match of its own
         picture = sub(/^!/, "", word)
         text = to = word
         sub(/\].*/, "", text); text = substr(text, 2)
         sub(/.*\]\(/, "", to); sub(/\)$/, "", to); gsub(/"/, "\\&quot;", to)
         if (picture) out = out "<em>" text "</em>"             # the figures come below
-        else if (to ~ /^https?:/) out = out "<a href=\"" to "\">" text "</a>"
+        else if (to ~ /^(https?:|#)/) out = out "<a href=\"" to "\">" text "</a>"
         else out = out text
     }
     return out marks(s)
 }
+# what a heading is called in an address
+function anchor(s) { s = tolower(s); gsub(/[^a-z0-9 _-]/, "", s); gsub(/ /, "-", s); return s }
 function line(s,    n, i, part, out) {
     n = split(safe(s), part, "`")
     for (i = 1; i <= n; i++)
@@ -93,7 +96,8 @@ function close_all() {
 code { print safe($0); next }
 /^ *$/ { close_all(); next }
 /^#+ / { close_all(); level = index($0, " ") - 1
-         print "<h" level ">" line(substr($0, level + 2)) "</h" level ">"; next }
+         print "<h" level " id=\"" anchor(substr($0, level + 2)) "\">" line(substr($0, level + 2)) \
+               "</h" level ">"; next }
 /^\|[-:| ]+\|$/ { next }
 /^\|/ {
     flush()
