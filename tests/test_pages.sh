@@ -45,7 +45,7 @@ check 'and the command of each run' $?
 ! grep -qE 'points="[^"]*(nan|inf)' "$page"
 check 'no curve leaves the numbers' $?
 # headings go down by one at most
-grep -oE '<h[1-6]>' "$page" | awk '{ l = substr($0, 3, 1) + 0; if (l > last + 1) bad = 1; last = l }
+grep -oE '<h[1-6][ >]' "$page" | awk '{ l = substr($0, 3, 1) + 0; if (l > last + 1) bad = 1; last = l }
                                      END { exit bad || NR < 5 }'
 check 'headings are in order' $?
 
