@@ -3267,6 +3267,17 @@ typedef struct lsnni_correlation {
     int count, blocks, taps, rows;
 } lsnni_correlation;
 
+/* One kernel at 1 to LSNNI_SITES places of blocks of images: y[i] (+)= the sum over maps c, rows
+   r and 1 to LSNNI_TAPS_WIDE taps t, side by side, of w[c*w_map + r*w_row + t] times the vector
+   at x[i] + c*x_map + r*x_row + t vectors. last: plus bias, and all of it times u[i].  */
+enum { LSNNI_SITES = 8 };
+typedef struct lsnni_sites {
+    const lsnn_real *x[LSNNI_SITES], *w;
+    lsnn_real *y[LSNNI_SITES], u[LSNNI_SITES], bias;
+    ptrdiff_t x_map, x_row, w_map, w_row;
+    int count, maps, rows, taps, add, last;
+} lsnni_sites;
+
 /* y = u z, pixel by pixel, in blocks of images: dz = u dy of pixel[e], all blocks side by side,
    e after e, and s[e] = the sum over images of dy y. Returns the sum of all dz.  */
 typedef struct lsnni_behind {
@@ -3299,6 +3310,7 @@ typedef struct lsnni_block {
 #define LSNNI_KERNELS(X)                                                                      \
     X(void, tile, (const lsnni_tile *t))                                                      \
     X(void, few, (const lsnni_tile *t))                                                       \
+    X(void, sites, (lsnni_sites *g))                                                          \
     X(void, correlate, (const lsnni_correlation *g))                                          \
     X(double, behind, (const lsnni_behind *g))                                                \
     X(void, weave, (lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, size_t n))        \
@@ -8226,7 +8238,8 @@ typedef struct lsnni_regions {
     int32_t *first_run, *run;        /* K + 1; runs x 4: first place, how many, first tap, taps */
     int32_t *place;                  /* K x OH x OW: a pixel's place, or -1   */
     int32_t *pixel, *at;             /* a place's pixel, and where in x its first tap lies */
-    int32_t *first_kernel, *kernel;  /* OH*OW + 1; a pixel's kernels          */
+    int32_t *first_part, *part;      /* K + 1; parts of runs whose rows meet the same taps, too: */
+                                     /*   first places, and one more          */
 } lsnni_regions;
 
 static void lsnni_regions_sizes(size_t size[LSNNI_REGION_LISTS], const lsnn_window *s)
@@ -8237,8 +8250,8 @@ static void lsnni_regions_sizes(size_t size[LSNNI_REGION_LISTS], const lsnn_wind
     size[2] = k + 1;
     size[3] = lsnni_times(4 * k, (size_t)s->ow);
     size[4] = size[5] = size[6] = all;
-    size[7] = area + 1;
-    size[8] = all;
+    size[7] = k + 1;
+    size[8] = lsnni_plus(all, 1);
 }
 
 LSNN_API size_t lsnn_target2d_room(const lsnn_window *s)
@@ -8265,8 +8278,8 @@ static void lsnni_regions_of(lsnni_regions *r, int32_t *plan, const lsnn_window 
     r->place = list[4];
     r->pixel = list[5];
     r->at = list[6];
-    r->first_kernel = list[7];
-    r->kernel = list[8];
+    r->first_part = list[7];
+    r->part = list[8];
 }
 
 static lsnn_status lsnni_target_check(lsnn_ctx *cx, const lsnn_window *s)
@@ -8308,18 +8321,24 @@ static int lsnni_regions_run(lsnni_regions *r, const unsigned char *inside, int 
     return n;
 }
 
-/* The pixels' lists of kernels, from the kernels' lists of pixels.             */
-static void lsnni_regions_kernels(lsnni_regions *r)
+/* The parts of all runs.                                                      */
+static void lsnni_regions_parts(lsnni_regions *r, const lsnni_side *rows)
 {
-    const lsnn_window *s = r->s;
-    int area = s->oh * s->ow;
-    int32_t n = 0;
-    for (int p = 0; p < area; p++) {
-        r->first_kernel[p] = n;
-        for (int k = 0; k < s->k; k++)
-            if (r->place[lsnni_at2(k, p, area)] >= 0) r->kernel[n++] = k;
+    int n = 0;
+    for (int k = 0; k < r->s->k; k++) {
+        r->first_part[k] = n;
+        for (int i = r->first_run[k]; i < r->first_run[k + 1]; i++) {
+            const int32_t *run = r->run + 4 * i;
+            lsnni_reach last = { -1, -1, -1 };
+            for (int e = run[0]; e < run[0] + run[1]; e++) {
+                lsnni_reach taps = lsnni_reach_of(rows, LSNNI_FORWARD, r->pixel[e] / r->s->ow);
+                if (taps.first != last.first || taps.count != last.count) r->part[n++] = e;
+                last = taps;
+            }
+        }
     }
-    r->first_kernel[area] = n;
+    r->first_part[r->s->k] = n;
+    r->part[n] = r->head[0];
 }
 
 /* Pixel by pixel costs more than all at once from this share on.              */
@@ -8355,7 +8374,7 @@ LSNN_API lsnn_status lsnn_target2d_plan(lsnn_ctx *cx, int32_t *plan,
     r.start[s->k] = n;
     r.head[0] = n;
     r.head[1] = lsnni_regions_dense(&r);
-    lsnni_regions_kernels(&r);
+    lsnni_regions_parts(&r, &side[0]);
     return LSNN_OK;
 }
 
@@ -8440,9 +8459,11 @@ LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_re
    are nearly everything, take the whole convolution, times U or 0.
    Bound by arithmetic. Of the whole convolution's speed, a multiply-add: see RESULTS.md. */
 enum { LSNNI_TARGET_TASKS = 32,      /* about: of pixels                       */
-       LSNNI_TARGET_CHUNK = 128,     /* steps of a tile forward, and backward: what it reads */
-       LSNNI_TARGET_LIST = 64,       /*   stays in the first-level cache      */
-       LSNNI_TARGET_BLOCKS = 8,      /* of a task, at most                     */
+       LSNNI_TARGET_STEPS = 256,     /* forward: taps of a tile, at most       */
+       LSNNI_TARGET_BLOCKS = 4,      /*   blocks of a task, at most            */
+       LSNNI_TARGET_X = 1 << 16,     /*   numbers of x that it works on: the second-level cache */
+       LSNNI_TARGET_LIST = 64,       /* dx: steps of a tile, whose dz stays in the first-level */
+                                     /*   cache                               */
        LSNNI_TARGET_NEAREST = 6000,  /* numbers in the first-level cache       */
        LSNNI_TARGET_PACK = 1 << 15 };    /* numbers of x that a task works on   */
 typedef struct lsnni_target {
@@ -8451,11 +8472,9 @@ typedef struct lsnni_target {
     const lsnn_real *x, *w, *b, *dy, *y_read;
     lsnn_real *y, *dx, *dz, *dw, *db, *gy, *gx;
     int blocks, per_task, ranges, add;
-    int wide, parts, columns, some;  /* forward: pixels of a task, tasks a row, columns of x, */
-                                     /*   blocks                               */
-    size_t packed;                   /*   numbers that they read              */
-    int32_t *tap;                    /*   as g's kb, of what is packed        */
-    lsnni_kinds kinds[2];            /* TO_X                                  */
+    int wide, some;                  /* of a task: maps at once, blocks        */
+    size_t packed;                   /* dw: numbers of dz that it works on     */
+    lsnni_kinds kinds[2];            /* FORWARD, or TO_X                       */
     lsnni_reach *rows;               /* TO_W, of each kernel row              */
     int32_t *room;                   /* a worker's tables: of w, of dz        */
     lsnn_real *numbers;              /* a worker's U and S of a region, or part of x */
@@ -8501,134 +8520,138 @@ static void lsnni_target_steps(lsnni_tile *t, int lanes, size_t target)
     for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t->lanes[v] = lanes;
 }
 
-/* ---- Forward: a few pixels of a row a task, and a few blocks. What they read of some maps of
-   x is brought together, all blocks side by side: where it lies, the same pixel of other maps
-   and blocks may well be in the same few lines of a cache.                    */
-static void lsnni_target_pack(const lsnni_target *p, lsnn_real *to, int i, int column, int n0,
-                              int blocks, int c0, int maps)
-{
-    const lsnn_window *s = p->r.s;
-    const lsnni_reach *row = &p->g.kinds[0].reach[i];
-    size_t lanes = (size_t)p->g.kv->lanes, pixel = lanes * (size_t)p->some;
-    int columns = LSNNI_MIN(p->columns, s->w - column);
-    for (int c = 0; c < maps; c++)
-        for (int u = 0; u < row->count; u++)
-            for (int n = 0; n < blocks; n++)
-                p->g.kv->weave(to + lsnni_area(c * s->kernel_h + u, p->columns) * pixel +
-                               (size_t)n * lanes, pixel,
-                               p->x + lsnni_at4(n0 + n, c0 + c, s->c, row->at + u, s->h, column,
-                                                s->w) * lanes, lanes, (size_t)columns);
-}
-
-/* One pixel of y from maps [c0, c0 + chunk), which x holds from where its taps begin. */
-static void lsnni_target_pixel(const lsnni_target *p, lsnni_tile *t, int pixel, int c0,
-                               const lsnn_real *x, int n0, int blocks)
+/* ---- Forward: some blocks and a range of kernels a task, maps by chunks. A tile is one kernel
+   at a few places that meet the same taps, of whichever of the blocks: so a region costs what it
+   holds, whatever the other kernels' are.                                     */
+/* The tiles of kernel k's part `i`, at the taps that g says.                  */
+static void lsnni_target_part(const lsnni_target *p, lsnni_sites *g, int k, int i,
+                              ptrdiff_t from, const lsnn_real *u, const lsnn_real *x, int n0,
+                              int blocks)
 {
     const lsnni_regions *r = &p->r;
     const lsnn_window *s = r->s;
-    const int32_t *k = r->kernel + r->first_kernel[pixel];
-    const int32_t *end = r->kernel + r->first_kernel[pixel + 1];
-    const lsnni_kinds *rows = &p->g.kinds[0], *columns = &p->g.kinds[1];
-    const lsnni_group *g = p->g.group + rows->kind[pixel / s->ow] * columns->kinds +
-        columns->kind[pixel % s->ow];
-    int last = c0 + p->g.chunk >= s->c;
-    size_t lanes = (size_t)p->g.kv->lanes, area = lsnni_area(s->oh, s->ow);
-    lsnn_real bias[LSNNI_MAX_ROWS], scale[LSNNI_MAX_ROWS * LSNNI_MAX_VECTORS];
-    t->ka = g->ka;
-    t->kb = p->tap + (g->kb - p->g.group->kb);
-    t->k = g->taps * (last ? s->c - c0 : p->g.chunk);
-    t->add = c0 > 0;
-    t->bias = last && p->b ? bias : NULL;
-    t->scale = last ? scale : NULL;
-    for (; k < end; k += t->rows) {
-        t->rows = lsnni_target_rows(p->g.kv, (int)(end - k));
-        for (int m = 0; m < p->g.kv->rows; m++) {
-            int kernel = k[LSNNI_MIN(m, t->rows - 1)];
-            t->a[m] = p->w + lsnni_at2(kernel, c0, s->c) * p->g.taps;
-            t->c[m] = p->y + ((lsnni_area(n0, s->k) + (size_t)kernel) * area + (size_t)pixel) *
-                lanes;
-            bias[m] = p->b ? p->b[kernel] : 0;
-            for (int v = 0; v < LSNNI_MAX_VECTORS && last; v++)
-                scale[LSNNI_MAX_VECTORS * m + v] = lsnni_target_u(r, kernel, pixel);
+    int first = r->part[i], end = r->part[i + 1];
+    size_t lanes = (size_t)s->lanes;
+    g->count = 0;
+    for (int n = n0; n < n0 + blocks; n++, x += p->wide * g->x_map) {
+        lsnn_real *y = p->y + lsnni_at2(n, k, s->k) * lsnni_area(s->oh, s->ow) * lanes;
+        for (int e = first; e < end; e++) {
+            g->x[g->count] = x + (from + r->at[e]) * (ptrdiff_t)lanes;
+            g->y[g->count] = y + (size_t)r->pixel[e] * lanes;
+            LSNNI_FETCH_TO_WRITE(g->y[g->count]);
+            g->u[g->count++] = u[e];
+            if (g->count < LSNNI_SITES) continue;
+            p->g.kv->sites(g);
+            g->count = 0;
         }
-        lsnni_target_tiles(p->g.kv, t, x, blocks);
     }
+    if (g->count) p->g.kv->sites(g);
+}
+
+/* Kernel k of some blocks, from maps [c, c + maps).                           */
+static void lsnni_target_kernel(const lsnni_target *p, lsnni_sites *g, int k, int c, int maps,
+                                lsnn_real *u, const lsnn_real *x, int n0, int blocks)
+{
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    int last = c + maps >= s->c;
+    u -= r->start[k];
+    for (int e = r->start[k]; e < r->start[k + 1] && last; e++)
+        u[e] = lsnni_target_u(r, k, r->pixel[e]);
+    g->maps = maps;
+    g->bias = p->b ? p->b[k] : 0;
+    for (int i = r->first_part[k]; i < r->first_part[k + 1]; i++) {
+        int pixel = r->pixel[r->part[i]];
+        const lsnni_reach *row = &p->kinds[0].reach[pixel / s->ow];
+        const lsnni_reach *column = &p->kinds[1].reach[pixel % s->ow];
+        int pieces = LSNNI_MAX(1, lsnni_div_up(column->count, LSNNI_TAPS_WIDE));
+        g->rows = column->count ? row->count : 0;
+        for (int j = 0; j < pieces; j++) {
+            int v = column->count * j / pieces;
+            g->taps = LSNNI_MAX(1, column->count * (j + 1) / pieces - v);
+            g->add = c > 0 || j > 0;
+            g->last = last && j == pieces - 1;
+            g->w = p->w + lsnni_at4(k, c, s->c, row->first, s->kernel_h, column->first + v,
+                                    s->kernel_w);
+            lsnni_target_part(p, g, k, i, row->first * s->w + v, u, x, n0, blocks);
+        }
+    }
+}
+
+/* Numbers from map to map: not a power of two, which a cache would have few places for. */
+static size_t lsnni_target_pitch(const lsnn_window *s)
+{
+    return (lsnni_area(s->h, s->w) + 6) * (size_t)s->lanes;
+}
+
+/* Maps [c0, c0 + maps) of `blocks` blocks of x from n0 on, brought together: read where it lies,
+   a region's few columns of a row would wait for memory.                      */
+static void lsnni_target_pack(const lsnni_target *p, lsnn_real *to, int n0, int blocks, int c0,
+                              int maps)
+{
+    const lsnn_window *s = p->r.s;
+    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes, pitch = lsnni_target_pitch(s);
+    for (int n = 0; n < blocks; n++)
+        for (int i = 0; i < maps; i++)
+            memcpy(to + (size_t)(n * p->wide + i) * pitch,
+                   p->x + lsnni_at2(n0 + n, c0 + i, s->c) * map, map * sizeof *to);
 }
 
 static void lsnni_target_task(void *user, int task, int worker)
 {
     const lsnni_target *p = (const lsnni_target *)user;
-    const lsnni_regions *r = &p->r;
-    const lsnn_window *s = r->s;
-    const lsnni_reach *reach = p->g.kinds[1].reach;
-    int j0 = task % p->parts * p->wide, j1 = LSNNI_MIN(j0 + p->wide, s->ow);
-    int i = task / p->parts % s->oh, n0 = task / p->parts / s->oh * p->some;
-    int blocks = LSNNI_MIN(p->some, p->blocks - n0), column = s->w, pixel = i * s->ow;
-    size_t lanes = (size_t)p->g.kv->lanes;
-    lsnn_real *x = p->numbers + (size_t)worker * p->packed;
-    lsnni_tile t;
-    for (; j0 < j1 && r->first_kernel[pixel + j0] == r->first_kernel[pixel + j0 + 1]; j0++) { }
-    for (int j = j0; j < j1; j++)
-        if (reach[j].count) column = LSNNI_MIN(column, reach[j].at);
-    lsnni_target_steps(&t, (int)lanes, lsnni_area(s->k, s->oh * s->ow));
-    for (int c = 0; j0 < j1 && c < s->c; c += p->g.chunk) {
-        lsnni_target_pack(p, x, i, column, n0, blocks, c, LSNNI_MIN(p->g.chunk, s->c - c));
-        for (int j = j0; j < j1; j++)
-            lsnni_target_pixel(p, &t, pixel + j, c, reach[j].count ? x +
-                               (size_t)(reach[j].at - column) * (size_t)p->some * lanes : x, n0,
-                               blocks);
-    }
-}
-
-/* The tables of what is packed.                                               */
-static void lsnni_target_taps(const lsnni_target *p)
-{
-    const lsnni_kinds *rows = &p->g.kinds[0], *columns = &p->g.kinds[1];
-    int32_t *tap = p->tap, step = p->some * p->g.kv->lanes;
-    for (const lsnni_group *g = p->g.group; g < p->g.group + p->g.groups; g++) {
-        int high = rows->reach[rows->example[g->row]].count;
-        int wide = columns->reach[columns->example[g->column]].count;
-        for (int c = 0; c < p->g.chunk; c++)
-            for (int u = 0; u < high; u++)
-                for (int v = 0; v < wide; v++)
-                    *tap++ = ((c * p->r.s->kernel_h + u) * p->columns + v) * step;
-    }
-}
-
-/* What a task works on, of so many blocks.                                     */
-static void lsnni_target_sizes(lsnni_target *p, int chunk, int blocks)
-{
     const lsnn_window *s = p->r.s;
-    int groups = lsnni_div_up(blocks, LSNNI_TARGET_BLOCKS), most;
-    p->some = lsnni_div_up(blocks, groups);
-    most = LSNNI_TARGET_PACK / (chunk * s->kernel_h * p->some * p->g.kv->lanes) - s->kernel_w;
-    most = LSNNI_MIN(LSNNI_MAX(most, 0) / s->stride_w + 1,
-                     LSNNI_MAX(2, lsnni_div_up(s->oh * s->ow, LSNNI_TARGET_TASKS)));
-    p->parts = lsnni_div_up(s->ow, LSNNI_MIN(most, s->ow));
-    p->wide = lsnni_div_up(s->ow, p->parts);
-    p->columns = (p->wide - 1) * s->stride_w + s->kernel_w;
-    p->packed = lsnni_area(chunk * s->kernel_h, p->columns) * lsnni_area(p->some, s->lanes);
+    int range = task % p->ranges, n0 = task / p->ranges * p->some;
+    int blocks = LSNNI_MIN(p->some, p->blocks - n0);
+    size_t pitch = lsnni_target_pitch(s);
+    lsnn_real *x = p->numbers + (size_t)worker * p->packed;
+    lsnn_real *u = x + lsnni_area(p->some, p->wide) * pitch;
+    lsnni_sites g;
+    g.x_row = s->w * s->lanes;
+    g.x_map = (ptrdiff_t)pitch;
+    g.w_row = s->kernel_w;
+    g.w_map = s->kernel_h * s->kernel_w;
+    for (int c = 0; c < s->c; c += p->wide) {
+        int maps = LSNNI_MIN(p->wide, s->c - c);
+        lsnni_target_pack(p, x, n0, blocks, c, maps);
+        for (int k = s->k * range / p->ranges; k < s->k * (range + 1) / p->ranges; k++) {
+            const lsnn_real *next = p->w + lsnni_at2(k + 1, c, s->c) * (size_t)g.w_map;
+            for (int i = 0; i < maps * g.w_map && k + 1 < s->k; i += LSNNI_MAX_LANES)
+                LSNNI_FETCH_TO_READ(next + i);
+            lsnni_target_kernel(p, &g, k, c, maps, u, x, n0, blocks);
+        }
+    }
 }
 
 static lsnn_status lsnni_target_blocks_forward(lsnn_ctx *cx, lsnni_target *p)
 {
     const lsnn_window *s = p->r.s;
-    int chunk = LSNNI_MAX(1, LSNNI_TARGET_CHUNK / (s->kernel_h * s->kernel_w));
-    size_t table, room, most = 0;
+    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes;
+    size_t numbers;
+    lsnni_side side[2];
+    int groups;
     char *at;
-    chunk = LSNNI_MIN(s->c, chunk);
-    /* fewer images than it is rehearsed for may need more                    */
-    for (int n = cx->rehearsal_ ? 1 : p->blocks; n <= p->blocks; n++) {
-        lsnni_target_sizes(p, chunk, n);
-        most = LSNNI_MAX(most, p->packed);
-    }
-    room = lsnni_room(most * (size_t)lsnn_ctx_threads(cx), sizeof *p->numbers);
-    LSNNI_TRY(lsnni_lanes_plan(cx, &p->g, s, LSNNI_FORWARD, chunk, 1, room, &table, &at));
-    p->tap = (int32_t *)lsnni_cut(&at, table, sizeof *p->tap);
+    p->wide = LSNNI_TARGET_STEPS / (s->kernel_h * s->kernel_w);
+    p->wide = LSNNI_MIN(p->wide, (int)LSNNI_MIN(LSNNI_TARGET_X / map, INT_MAX));
+    p->wide = LSNNI_MIN(LSNNI_MAX(p->wide, 1), s->c);
+    p->some = (int)LSNNI_MIN(LSNNI_TARGET_X / (map * (size_t)p->wide), LSNNI_TARGET_BLOCKS);
+    p->some = LSNNI_MAX(p->some, 1);
+    groups = lsnni_div_up(p->blocks, p->some);
+    /* fewer images than it is rehearsed for may go more to a task            */
+    p->some = cx->rehearsal_ ? LSNNI_MIN(p->some, p->blocks) : lsnni_div_up(p->blocks, groups);
+    p->ranges = LSNNI_MIN(s->k, lsnni_image_tasks(groups));
+    p->packed = lsnni_area(p->some, p->wide) * lsnni_target_pitch(s) +
+        (size_t)lsnni_round_up(s->oh * s->ow, LSNNI_MAX_LANES);
+    numbers = lsnni_times(p->packed, (size_t)lsnn_ctx_threads(cx));
+    at = (char *)lsnni_scratch(cx, lsnni_room_add(lsnni_kinds_room(s->oh) +
+                                                  lsnni_kinds_room(s->ow),
+                                                  lsnni_room(numbers, sizeof *p->numbers)), 1);
+    if (!at) return LSNN_ENOMEM;
+    lsnni_sides(side, s);
+    lsnni_kinds_fill(&p->kinds[0], &at, &side[0], LSNNI_FORWARD, s->oh);
+    lsnni_kinds_fill(&p->kinds[1], &at, &side[1], LSNNI_FORWARD, s->ow);
     p->numbers = (lsnn_real *)(void *)at;
-    lsnni_target_taps(p);
-    lsnn_parallel(cx, p->parts * s->oh * lsnni_div_up(p->blocks, p->some), lsnni_target_task,
-                  p);
+    lsnn_parallel(cx, groups * p->ranges, lsnni_target_task, p);
     return LSNN_OK;
 }
 
@@ -8820,16 +8843,16 @@ static int lsnni_place_from(const lsnni_regions *r, int e, int end, int i)
 typedef struct lsnni_target_dw {
     const lsnni_target *p;
     lsnni_correlation g;             /* its blocks, of which these are the first block's: */
-    const lsnn_real *x, *dz;         /*   all maps; kernel k's places         */
+    const lsnn_real *x, *dz;         /*   maps from c0 on; kernel k's places  */
     const int32_t *run;
-    int k;
+    int k, c0;
 } lsnni_target_dw;
 
 /* Map c, `rows` rows of taps from u on, places [e, end) of the run.            */
 static void lsnni_target_dw_part(lsnni_target_dw *q, int c, int u, int rows, int e, int end)
 {
     const lsnn_window *s = q->p->r.s;
-    ptrdiff_t lanes = s->lanes, map = (ptrdiff_t)lsnni_area(s->h, s->w);
+    ptrdiff_t lanes = s->lanes, map = (ptrdiff_t)lsnni_target_pitch(s);
     int first = q->run[2], taps = q->run[3], pieces = lsnni_div_up(taps, LSNNI_TAPS_WIDE);
     if (e >= end) return;
     q->g.rows = rows;
@@ -8839,7 +8862,7 @@ static void lsnni_target_dw_part(lsnni_target_dw *q, int c, int u, int rows, int
     for (int i = 0; i < pieces; i++) {
         int v = taps * i / pieces;
         q->g.taps = taps * (i + 1) / pieces - v;
-        q->g.x = q->x + (c * map + u * s->w + v) * lanes;
+        q->g.x = q->x + (c - q->c0) * map + (u * s->w + v) * lanes;
         q->g.dw = q->p->dw + lsnni_at4(q->k, c, s->c, u, s->kernel_h, first + v, s->kernel_w);
         q->p->g.kv->correlate(&q->g);
     }
@@ -8884,7 +8907,7 @@ static void lsnni_target_dw_maps(lsnni_target_dw *q, int c0, int c1)
     if (u == s->kernel_h) return;
     e = lsnni_place_from(&q->p->r, q->run[0], end, last->first);
     end = lsnni_place_from(&q->p->r, e, end, last->first + last->count);
-    q->g.row = (ptrdiff_t)lsnni_area(s->h, s->w) * s->lanes;
+    q->g.row = (ptrdiff_t)lsnni_target_pitch(s);
     q->g.dw_row = s->kernel_h * s->kernel_w;
     lsnni_target_dw_part(q, c0, u, c1 - c0, e, end);
 }
@@ -8901,7 +8924,7 @@ static void lsnni_target_dw_turn(const lsnni_target *p, lsnn_real *to, int k, in
 
 /* Kernel k, maps [c0, c1), the q->g.blocks blocks from n on: as many at once as let what a run
    reads of a map stay in the first-level cache.                               */
-static void lsnni_target_dw_kernel(lsnni_target_dw *q, int c0, int c1, int n)
+static void lsnni_target_dw_kernel(lsnni_target_dw *q, int c0, int c1, const lsnn_real *x)
 {
     const lsnni_regions *r = &q->p->r;
     const lsnn_real *dz = q->dz;
@@ -8917,7 +8940,7 @@ static void lsnni_target_dw_kernel(lsnni_target_dw *q, int c0, int c1, int n)
                 int first = blocks * j / parts;
                 q->g.blocks = blocks * (j + 1) / parts - first;
                 q->dz = dz + first * q->g.dy_step;
-                q->x = q->p->x + (n + first) * q->g.x_step;
+                q->x = x + first * q->g.x_step;
                 lsnni_target_dw_maps(q, c, LSNNI_MIN(c + rows, c1));
             }
     }
@@ -8932,16 +8955,21 @@ static void lsnni_target_dw_task(void *user, int task, int worker)
     int c0 = task / p->ranges * p->wide, c1 = LSNNI_MIN(c0 + p->wide, s->c);
     int range = task % p->ranges;
     lsnn_real *dz = p->numbers + (size_t)worker * p->packed;
+    lsnn_real *x = dz + lsnni_area(s->oh, s->ow) * lsnni_area(p->some, s->lanes);
     lsnni_target_dw q;
     q.p = p;
     q.dz = dz;
-    q.g.x_step = (ptrdiff_t)(lsnni_area(s->c, s->h * s->w) * (size_t)s->lanes);
-    for (int n = 0; n < p->blocks; n += p->some)
+    q.c0 = c0;
+    q.g.x_step = (ptrdiff_t)((size_t)p->wide * lsnni_target_pitch(s));
+    for (int n = 0; n < p->blocks; n += p->some) {
+        int blocks = LSNNI_MIN(p->some, p->blocks - n);
+        lsnni_target_pack(p, x, n, blocks, c0, c1 - c0);
         for (q.k = s->k * range / p->ranges; q.k < s->k * (range + 1) / p->ranges; q.k++) {
-            q.g.blocks = LSNNI_MIN(p->some, p->blocks - n);
-            lsnni_target_dw_turn(p, dz, q.k, n, q.g.blocks);
-            lsnni_target_dw_kernel(&q, c0, c1, n);
+            q.g.blocks = blocks;
+            lsnni_target_dw_turn(p, dz, q.k, n, blocks);
+            lsnni_target_dw_kernel(&q, c0, c1, x);
         }
+    }
 }
 
 /* Tasks of a few maps and a range of kernels; blocks at once, so that their maps of x stay in
@@ -8954,9 +8982,10 @@ static void lsnni_target_dw_sizes(lsnni_target *p)
     p->wide = LSNNI_MIN(s->c, 3 * lsnni_target_rows_wide(s));
     p->some = (int)LSNNI_MAX(1, 2 * LSNNI_TARGET_PACK / ((size_t)p->wide * map));
     p->some = LSNNI_MIN(p->some, p->blocks);
-    p->packed = lsnni_area(s->oh, s->ow) * lsnni_area(p->some, s->lanes);
+    p->packed = lsnni_area(p->some, p->wide) * lsnni_target_pitch(s) +
+        lsnni_area(s->oh, s->ow) * lsnni_area(p->some, s->lanes);
     tasks = lsnni_div_up(s->c, p->wide);
-    p->ranges = LSNNI_MIN(s->k, lsnni_div_up(LSNNI_TARGET_TASKS, tasks));
+    p->ranges = LSNNI_MIN(s->k, lsnni_div_up(8, tasks));
 }
 
 /* Scratch memory, and the tables of rows and columns in it.                    */
@@ -23994,6 +24023,70 @@ static void K_(correlate)(const lsnni_correlation *g)
         { K_(correlate41), K_(correlate42), NULL }, { K_(correlate51), K_(correlate52), NULL }
     };
     runs[g->taps - 1][g->rows - 1](g);
+}
+
+/* ---- >>sites kernel: one kernel at 4 or 8 places: see lsnni_sites. Each multiply-add reads its
+   own x, and a weight is read for all: 8 with 9 loads, so 89 % of the limit where both units
+   can do two. 4 places have sums of their own for odd taps, or each multiply-add would wait
+   for the one before it. A place that is there twice is computed twice.      */
+#define K_SITE(i) const lsnn_real *const x##i = g->x[i]; kvec c##i = zero;
+#define K_SITE_ODD(i) kvec d##i = zero;
+#define K_SITE_JOIN(i) c##i = c##i + d##i;
+#define K_SITE_MEET(i) c##i = K_FMA(v, K_LOAD(x##i + at), c##i);
+#define K_SITE_MEET_ODD(i) d##i = K_FMA(v, K_LOAD(x##i + at), d##i);
+#define K_SITES_TAP(A, t) { const kvec v = w[t] - zero; const ptrdiff_t at = from + t * K_LANES; \
+                            if (A == 8 || t % 2 == 0) { K_ROWS##A(K_SITE_MEET) }           \
+                            else { K_ROWS4(K_SITE_MEET_ODD) } }
+#define K_SITES_TAPS1(A) K_SITES_TAP(A, 0)
+#define K_SITES_TAPS2(A) K_SITES_TAPS1(A) K_SITES_TAP(A, 1)
+#define K_SITES_TAPS3(A) K_SITES_TAPS2(A) K_SITES_TAP(A, 2)
+#define K_SITES_TAPS4(A) K_SITES_TAPS3(A) K_SITES_TAP(A, 3)
+#define K_SITES_TAPS5(A) K_SITES_TAPS4(A) K_SITES_TAP(A, 4)
+#define K_SITE_ADD(i) c##i = c##i + K_LOAD(g->y[i]);
+#define K_SITE_LAST(i) c##i = (c##i + g->bias) * g->u[i];
+#define K_SITE_SAVE(i) K_STORE(g->y[i], c##i);
+#define K_SITES(A, T)                                                                      \
+    static void K_(sites##A##T)(const lsnni_sites *g)                                      \
+    {                                                                                      \
+        const kvec zero = { 0 };                                                          \
+        K_ROWS##A(K_SITE)                                                                  \
+        K_ROWS4(K_SITE_ODD)                                                                \
+        for (int m = 0; m < g->maps; m++) {                                                \
+            const lsnn_real *w = g->w + m * g->w_map;                                      \
+            ptrdiff_t from = m * g->x_map;                                                 \
+            for (int r = g->rows; r > 0; r--, w += g->w_row, from += g->x_row)             \
+            { K_SITES_TAPS##T(A) }                                                         \
+        }                                                                                  \
+        if (A == 4) { K_ROWS4(K_SITE_JOIN) }                                               \
+        if (g->add) { K_ROWS##A(K_SITE_ADD) }                                              \
+        if (g->last) { K_ROWS##A(K_SITE_LAST) }                                            \
+        K_ROWS##A(K_SITE_SAVE)                                                             \
+    }
+K_SITES(4, 1)
+K_SITES(4, 2)
+K_SITES(4, 3)
+K_SITES(4, 4)
+K_SITES(4, 5)
+K_SITES(8, 1)
+K_SITES(8, 2)
+K_SITES(8, 3)
+K_SITES(8, 4)
+K_SITES(8, 5)
+
+static void K_(sites)(lsnni_sites *g)
+{
+    typedef void run(const lsnni_sites *g);
+    static run *const runs[2][LSNNI_TAPS_WIDE] = {
+        { K_(sites41), K_(sites42), K_(sites43), K_(sites44), K_(sites45) },
+        { K_(sites81), K_(sites82), K_(sites83), K_(sites84), K_(sites85) }
+    };
+    int eight = g->count > 4;
+    for (int i = g->count; i < (eight ? 8 : 4); i++) {
+        g->x[i] = g->x[i - 1];
+        g->y[i] = g->y[i - 1];
+        g->u[i] = g->u[i - 1];
+    }
+    runs[eight][g->taps - 1](g);
 }
 
 static void K_(weave)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, size_t n)

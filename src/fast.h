@@ -39,6 +39,17 @@ typedef struct lsnni_correlation {
     int count, blocks, taps, rows;
 } lsnni_correlation;
 
+/* One kernel at 1 to LSNNI_SITES places of blocks of images: y[i] (+)= the sum over maps c, rows
+   r and 1 to LSNNI_TAPS_WIDE taps t, side by side, of w[c*w_map + r*w_row + t] times the vector
+   at x[i] + c*x_map + r*x_row + t vectors. last: plus bias, and all of it times u[i].  */
+enum { LSNNI_SITES = 8 };
+typedef struct lsnni_sites {
+    const lsnn_real *x[LSNNI_SITES], *w;
+    lsnn_real *y[LSNNI_SITES], u[LSNNI_SITES], bias;
+    ptrdiff_t x_map, x_row, w_map, w_row;
+    int count, maps, rows, taps, add, last;
+} lsnni_sites;
+
 /* y = u z, pixel by pixel, in blocks of images: dz = u dy of pixel[e], all blocks side by side,
    e after e, and s[e] = the sum over images of dy y. Returns the sum of all dz.  */
 typedef struct lsnni_behind {
@@ -71,6 +82,7 @@ typedef struct lsnni_block {
 #define LSNNI_KERNELS(X)                                                                      \
     X(void, tile, (const lsnni_tile *t))                                                      \
     X(void, few, (const lsnni_tile *t))                                                       \
+    X(void, sites, (lsnni_sites *g))                                                          \
     X(void, correlate, (const lsnni_correlation *g))                                          \
     X(double, behind, (const lsnni_behind *g))                                                \
     X(void, weave, (lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, size_t n))        \

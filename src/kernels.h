@@ -563,6 +563,70 @@ static void K_(correlate)(const lsnni_correlation *g)
     runs[g->taps - 1][g->rows - 1](g);
 }
 
+/* ---- >>sites kernel: one kernel at 4 or 8 places: see lsnni_sites. Each multiply-add reads its
+   own x, and a weight is read for all: 8 with 9 loads, so 89 % of the limit where both units
+   can do two. 4 places have sums of their own for odd taps, or each multiply-add would wait
+   for the one before it. A place that is there twice is computed twice.      */
+#define K_SITE(i) const lsnn_real *const x##i = g->x[i]; kvec c##i = zero;
+#define K_SITE_ODD(i) kvec d##i = zero;
+#define K_SITE_JOIN(i) c##i = c##i + d##i;
+#define K_SITE_MEET(i) c##i = K_FMA(v, K_LOAD(x##i + at), c##i);
+#define K_SITE_MEET_ODD(i) d##i = K_FMA(v, K_LOAD(x##i + at), d##i);
+#define K_SITES_TAP(A, t) { const kvec v = w[t] - zero; const ptrdiff_t at = from + t * K_LANES; \
+                            if (A == 8 || t % 2 == 0) { K_ROWS##A(K_SITE_MEET) }           \
+                            else { K_ROWS4(K_SITE_MEET_ODD) } }
+#define K_SITES_TAPS1(A) K_SITES_TAP(A, 0)
+#define K_SITES_TAPS2(A) K_SITES_TAPS1(A) K_SITES_TAP(A, 1)
+#define K_SITES_TAPS3(A) K_SITES_TAPS2(A) K_SITES_TAP(A, 2)
+#define K_SITES_TAPS4(A) K_SITES_TAPS3(A) K_SITES_TAP(A, 3)
+#define K_SITES_TAPS5(A) K_SITES_TAPS4(A) K_SITES_TAP(A, 4)
+#define K_SITE_ADD(i) c##i = c##i + K_LOAD(g->y[i]);
+#define K_SITE_LAST(i) c##i = (c##i + g->bias) * g->u[i];
+#define K_SITE_SAVE(i) K_STORE(g->y[i], c##i);
+#define K_SITES(A, T)                                                                      \
+    static void K_(sites##A##T)(const lsnni_sites *g)                                      \
+    {                                                                                      \
+        const kvec zero = { 0 };                                                          \
+        K_ROWS##A(K_SITE)                                                                  \
+        K_ROWS4(K_SITE_ODD)                                                                \
+        for (int m = 0; m < g->maps; m++) {                                                \
+            const lsnn_real *w = g->w + m * g->w_map;                                      \
+            ptrdiff_t from = m * g->x_map;                                                 \
+            for (int r = g->rows; r > 0; r--, w += g->w_row, from += g->x_row)             \
+            { K_SITES_TAPS##T(A) }                                                         \
+        }                                                                                  \
+        if (A == 4) { K_ROWS4(K_SITE_JOIN) }                                               \
+        if (g->add) { K_ROWS##A(K_SITE_ADD) }                                              \
+        if (g->last) { K_ROWS##A(K_SITE_LAST) }                                            \
+        K_ROWS##A(K_SITE_SAVE)                                                             \
+    }
+K_SITES(4, 1)
+K_SITES(4, 2)
+K_SITES(4, 3)
+K_SITES(4, 4)
+K_SITES(4, 5)
+K_SITES(8, 1)
+K_SITES(8, 2)
+K_SITES(8, 3)
+K_SITES(8, 4)
+K_SITES(8, 5)
+
+static void K_(sites)(lsnni_sites *g)
+{
+    typedef void run(const lsnni_sites *g);
+    static run *const runs[2][LSNNI_TAPS_WIDE] = {
+        { K_(sites41), K_(sites42), K_(sites43), K_(sites44), K_(sites45) },
+        { K_(sites81), K_(sites82), K_(sites83), K_(sites84), K_(sites85) }
+    };
+    int eight = g->count > 4;
+    for (int i = g->count; i < (eight ? 8 : 4); i++) {
+        g->x[i] = g->x[i - 1];
+        g->y[i] = g->y[i - 1];
+        g->u[i] = g->u[i - 1];
+    }
+    runs[eight][g->taps - 1](g);
+}
+
 static void K_(weave)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, size_t n)
 {
     for (size_t i = 0; i < n; i++) K_STORE(y + i * ys, K_LOAD(x + i * xs));
