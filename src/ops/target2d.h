@@ -240,27 +240,28 @@ LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_re
 }
 
 #else /* ---- The fast pair ---------------------------------------------------------------
-   In blocks of images a region costs its pixels and no more: a tile's vectors are one pixel of
-   neighbouring blocks, its rows the kernels, whichever, that compute there. What is left of the
-   rows, under 4, goes by tiles of fewer rows and more vectors. Plain arrays, and regions that
-   are nearly everything, take the whole convolution, times U or 0.
+   In blocks of images a region costs its pixels and no more. Forward: one kernel at 8 places;
+   dx: all maps of a pixel, what is left of a tile's rows, under 4, by tiles of fewer rows and
+   more vectors; dw: see lsnni_correlation. Plain arrays, and regions that are nearly
+   everything, take the whole convolution, times U or 0.
    Bound by arithmetic. Of the whole convolution's speed, a multiply-add: see RESULTS.md. */
 enum { LSNNI_TARGET_TASKS = 32,      /* about: of pixels                       */
        LSNNI_TARGET_STEPS = 256,     /* forward: taps of a tile, at most       */
        LSNNI_TARGET_BLOCKS = 4,      /*   blocks of a task, at most            */
-       LSNNI_TARGET_X = 1 << 16,     /*   numbers of x that it works on: the second-level cache */
+       LSNNI_TARGET_X = 1 << 16,     /*   numbers of x at once, about: in the second-level cache */
        LSNNI_TARGET_LIST = 64,       /* dx: steps of a tile, whose dz stays in the first-level */
                                      /*   cache                               */
-       LSNNI_TARGET_NEAREST = 6000,  /* numbers in the first-level cache       */
-       LSNNI_TARGET_PACK = 1 << 15 };    /* numbers of x that a task works on   */
+       LSNNI_TARGET_STRIP = 8,       /*   pixels of a strip, at most           */
+       LSNNI_TARGET_NEAREST = 6000,  /* dw: numbers in the first-level cache   */
+       LSNNI_TARGET_PACK = 1 << 15 };    /*   and dx: of x that a task works on, about */
 typedef struct lsnni_target {
     lsnni_regions r;
-    lsnni_lanes g;                   /* groups of pixels and their taps       */
+    lsnni_lanes g;                   /* the whole convolution, and kernels    */
     const lsnn_real *x, *w, *b, *dy, *y_read;
     lsnn_real *y, *dx, *dz, *dw, *db, *gy, *gx;
     int blocks, per_task, ranges, add;
     int wide, some;                  /* of a task: maps at once, blocks        */
-    size_t packed;                   /* dw: numbers of dz that it works on     */
+    size_t packed;                   /* a worker's numbers: forward, dw        */
     lsnni_kinds kinds[2];            /* FORWARD, or TO_X                       */
     lsnni_reach *rows;               /* TO_W, of each kernel row              */
     int32_t *room;                   /* a worker's tables: of w, of dz        */
@@ -488,10 +489,19 @@ LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsn
 }
 
 /* ---- dz, db, and what fy and fx get: a kernel a task.                         */
-/* A worker's numbers: U and S of a region; or dx of a pixel, all maps and images. */
+/* Pixels of dx that are brought to their places at once: lines of a cache, not halves. */
+static int lsnni_target_strip(const lsnn_window *s)
+{
+    size_t pixel = lsnni_area(s->c, s->n);
+    return (int)LSNNI_MAX(1, LSNNI_MIN(LSNNI_TARGET_PACK / pixel, LSNNI_TARGET_STRIP));
+}
+
+/* A worker's numbers: U and S of a region; or dx of a strip, all maps and images. */
 static size_t lsnni_target_numbers(const lsnn_window *s)
 {
-    return LSNNI_MAX(2 * lsnni_area(s->oh, s->ow), lsnni_area(s->c, s->n));
+    size_t strip = lsnni_area(s->c, s->n) * (size_t)lsnni_target_strip(s);
+    return LSNNI_MAX(2 * lsnni_area(s->oh, s->ow) + LSNNI_MAX_LANES, strip) /
+        LSNNI_MAX_LANES * LSNNI_MAX_LANES;
 }
 
 static void lsnni_target_behind_task(void *user, int k, int worker)
@@ -528,7 +538,7 @@ static void lsnni_target_behind_task(void *user, int k, int worker)
 typedef struct lsnni_target_list {
     int32_t *ka, *kb;                /* places in w turned, in dz             */
     int count, done;                 /* done: the sums hold something         */
-    lsnn_real *sum;                  /* C x blocks vectors                    */
+    lsnn_real *sum;                  /* C x blocks x strip vectors, of which the pixel's first */
 } lsnni_target_list;
 
 /* A pixel's sums over the list, all maps and blocks.                           */
@@ -545,7 +555,7 @@ static void lsnni_target_flush(const lsnni_target *p, lsnni_tile *t, lsnni_targe
         for (int m = 0; m < p->g.kv->rows; m++) {
             size_t row = (size_t)(c + LSNNI_MIN(m, t->rows - 1));
             t->a[m] = p->turned + row;
-            t->c[m] = list->sum + row * (size_t)s->n;
+            t->c[m] = list->sum + row * lsnni_area(s->n, lsnni_target_strip(s));
         }
         lsnni_target_tiles(p->g.kv, t, p->dz, p->blocks);
     }
@@ -583,36 +593,48 @@ static void lsnni_target_turn_task(void *user, int k, int worker)
     p->g.kv->transpose(p->turned + first, (size_t)s->c, p->w + first, (size_t)taps, s->c, taps);
 }
 
+/* dx of `count` pixels from q on to their sums, or the sums to dx.             */
+static void lsnni_target_dx_move(const lsnni_target *p, lsnn_real *sum, int q, int count, int back)
+{
+    const lsnn_window *s = p->r.s;
+    size_t lanes = (size_t)s->lanes, step = lanes * (size_t)lsnni_target_strip(s);
+    for (int c = 0; c < s->c; c++)
+        for (int n = 0; n < p->blocks; n++, sum += step) {
+            lsnn_real *dx = p->dx + (lsnni_at2(n, c, s->c) * lsnni_area(s->h, s->w) + (size_t)q) *
+                lanes;
+            if (back) memcpy(sum, dx, (size_t)count * lanes * sizeof *dx);
+            else memcpy(dx, sum, (size_t)count * lanes * sizeof *dx);
+        }
+}
+
 static void lsnni_target_dx_task(void *user, int task, int worker)
 {
     const lsnni_target *p = (const lsnni_target *)user;
     const lsnn_window *s = p->r.s;
     int first = task * p->per_task, end = LSNNI_MIN(first + p->per_task, s->h * s->w);
-    int taps = s->kernel_h * s->kernel_w;
+    int taps = s->kernel_h * s->kernel_w, strip = lsnni_target_strip(s);
+    lsnn_real *sum = p->numbers + (size_t)worker * lsnni_target_numbers(s);
     lsnni_target_list list;
     lsnni_tile t;
     list.ka = p->room + (size_t)worker * 2 * (size_t)(LSNNI_TARGET_LIST + taps);
     list.kb = list.ka + LSNNI_TARGET_LIST + taps;
-    list.sum = p->numbers + (size_t)worker * lsnni_target_numbers(s);
-    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes, block = (size_t)s->c * map;
-    lsnni_target_steps(&t, s->lanes, 1);
+    lsnni_target_steps(&t, s->lanes, (size_t)strip);
     t.bias = t.scale = NULL;
-    for (int q = first; q < end; q++) {
-        lsnn_real *dx = p->dx + (size_t)q * (size_t)s->lanes;
-        list.count = 0;
-        list.done = p->add;
-        for (int c = 0; c < s->c && p->add; c++)
-            p->g.kv->weave(list.sum + lsnni_area(c, s->n), (size_t)s->lanes,
-                           dx + (size_t)c * map, block, (size_t)p->blocks);
-        for (int k = 0; k < s->k; k++) {
-            lsnni_target_meet(p, &list, k, &p->kinds[0].reach[q / s->w],
-                              &p->kinds[1].reach[q % s->w]);
-            if (list.count >= LSNNI_TARGET_LIST) lsnni_target_flush(p, &t, &list);
+    for (int q = first, count; q < end; q += count) {
+        count = LSNNI_MIN(strip, end - q);
+        if (p->add) lsnni_target_dx_move(p, sum, q, count, 1);
+        for (int i = q; i < q + count; i++) {
+            list.count = 0;
+            list.done = p->add;
+            list.sum = sum + (i - q) * s->lanes;
+            for (int k = 0; k < s->k; k++) {
+                lsnni_target_meet(p, &list, k, &p->kinds[0].reach[i / s->w],
+                                  &p->kinds[1].reach[i % s->w]);
+                if (list.count >= LSNNI_TARGET_LIST) lsnni_target_flush(p, &t, &list);
+            }
+            lsnni_target_flush(p, &t, &list);
         }
-        lsnni_target_flush(p, &t, &list);
-        for (int c = 0; c < s->c; c++)
-            p->g.kv->weave(dx + (size_t)c * map, block, list.sum + lsnni_area(c, s->n),
-                           (size_t)s->lanes, (size_t)p->blocks);
+        lsnni_target_dx_move(p, sum, q, count, 0);
     }
 }
 
