@@ -16,6 +16,7 @@
 #define NAIVE_H
 #include <math.h>
 #include <stddef.h>
+#include <stdlib.h>
 
 /* Element (i, j, k, l) of an array whose last three sizes are J, K, L.                  */
 static inline size_t naive_at(int i, int j, int J, int k, int K, int l, int L)
