@@ -123,7 +123,7 @@ cat > "$work/late.c" << 'END'
 #define LSNN_IMPLEMENTATION
 #include "lsnn.h"
 END
-job 'after the system headers, -std=c99' "$cc -std=c99 $strict -I. $code $work/late.c"
+job 'after the system headers, -std=c99' "$cc -std=c99 $strict -I. -fsyntax-only $work/late.c"
 
 # ---- Headers around it: macros of other people's -----------------------------------------
 # Words of windows.h, of Arduino's headers and of X11, and each capital letter: none may stand
@@ -158,15 +158,15 @@ cat > "$work/around.c" << 'END'
 #include "lsnn.h"
 END
 printf '#include <tgmath.h>\n#define LSNN_IMPLEMENTATION\n#include "lsnn.h"\n' > "$work/tgmath.c"
-job "after other people's macros, C" "$cc -std=c99 $strict -I. -I$work $code $work/around.c"
+job "after other people's macros, C" "$cc -std=c99 $strict -I. -I$work -fsyntax-only $work/around.c"
 job "after other people's macros, naive" \
-    "$cc -std=c99 $strict -DLSNN_NAIVE -I. -I$work $code $work/around.c"
-job 'after tgmath.h' "$cc -std=c99 $strict -I. $code $work/tgmath.c"
+    "$cc -std=c99 $strict -DLSNN_NAIVE -I. -I$work -fsyntax-only $work/around.c"
+job 'after tgmath.h' "$cc -std=c99 $strict -I. -fsyntax-only $work/tgmath.c"
 if have g++; then
     job "after other people's macros, C++" \
-        "g++ -std=c++11 $strict -x c++ -I. -I$work $code $work/around.c"
+        "g++ -std=c++11 $strict -x c++ -I. -I$work -fsyntax-only $work/around.c"
     sed 's/tgmath.h/ctgmath/' "$work/tgmath.c" > "$work/ctgmath.cc"
-    job 'after ctgmath, C++' "g++ -std=c++11 $strict -I. $code $work/ctgmath.cc"
+    job 'after ctgmath, C++' "g++ -std=c++11 $strict -I. -fsyntax-only $work/ctgmath.cc"
 fi
 # A POSIX of before threads hides what masks signals; later ones, and X/Open's, have it.
 for posix in -D_POSIX_SOURCE -D_POSIX_C_SOURCE=199309L ${long:+-D_POSIX_C_SOURCE=199506L \
@@ -236,7 +236,7 @@ int main(int count, char **names)
         sizeof(lsnn_init) != sizeof(int) || sizeof o.padding != sizeof(int);
 }
 END
-job '-fshort-enums' "$cc -std=c99 $strict -Wno-type-limits -fshort-enums -I. $code $work/unit.c"
+job '-fshort-enums' "$cc -std=c99 $strict -Wno-type-limits -fshort-enums -I. -fsyntax-only $work/unit.c"
 [ -n "$long" ] && job '-fshort-enums writes the same file' \
     "$cc -O1 -fshort-enums -I. $work/enums.c -o $work/enums1 -lm && $work/enums1 $work/enums1.st &&
      $cc -O1 -I. $work/enums.c -o $work/enums4 -lm && $work/enums4 $work/enums4.st &&
@@ -246,9 +246,9 @@ printf '#define LSNN_IMPLEMENTATION\n#include "renamed.h"\n' > "$work/renamed.c"
 job 'renamed, with LSNN_FILENAME' "$cc -O2 -DLSNN_FILENAME='\"renamed.h\"' -I$work \
     $code $work/renamed.c"
 job 'LSNN_API' "$cc '-DLSNN_API=__attribute__((visibility(\"hidden\")))' -I. \
-    $code $work/unit.c"
-job 'OpenMP that is not there is refused' "! $cc -DLSNN_USE_OPENMP -I. $code $work/unit.c"
-job '-ffast-math is refused' "! $cc -ffast-math -I. $code $work/unit.c"
+    -fsyntax-only $work/unit.c"
+job 'OpenMP that is not there is refused' "! $cc -DLSNN_USE_OPENMP -I. -fsyntax-only $work/unit.c"
+job '-ffast-math is refused' "! $cc -ffast-math -I. -fsyntax-only $work/unit.c"
 if [ -z "$long" ]; then
     :
 elif have nvcc; then
