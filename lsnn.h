@@ -2036,10 +2036,11 @@ typedef struct lsnn_export_desc {
 } lsnn_export_desc;
 LSNN_API lsnn_status lsnn_net_export_c(lsnn_net *net, const char *path,
                                        const lsnn_export_desc *d);
-/* Writes an ONNX model (opset 13; 16 with a grid_sample) of the prediction, for ONNX Runtime and others: input "input"
-   (the input layer's name), N x C x H x W; output: the output layer's name. Every layer type
-   of the library has a form, smoothers too, though one whose mu lies far outside of the map
-   loses digits there. EUNSUPPORTED: a layer type of your own.                 */
+/* Writes an ONNX model (opset 13; 16 with a grid_sample) of the prediction, for ONNX Runtime
+   and others: input "input" (the input layer's name), N x C x H x W; output: the output
+   layer's name. Every layer type of the library but dsc's has a form, smoothers too, though one
+   whose mu lies far outside of the map loses digits there. EUNSUPPORTED: those, and a layer
+   type of your own.                                                           */
 LSNN_API lsnn_status lsnn_net_export_onnx(lsnn_net *net, const char *path);
 /* Rounds those weights, here in the net, to what that storage keeps: predictions are then
    the file's, so that what it costs can be measured.                          */
@@ -14744,8 +14745,8 @@ static const char *const lsnni_c_conv2d_text =
     "    }\n"
     "}\n\n";
 static const char *const lsnni_c_target2d_text =
-    "/* As conv2d, but kernel k computes rows [box[0], box[1]) and columns [box[2], box[3]) alone,\n"
-    "   times fy of its row and fx of its column; 0 elsewhere. */\n"
+    "/* As conv2d, but kernel k computes rows [box[0], box[1]) and columns [box[2], box[3])\n"
+    "   alone, times fy of its row and fx of its column; 0 elsewhere. */\n"
     "static void target2d(float *y, const float *x, @W, const float *b, const float *fy,\n"
     "                     const float *fx, const int *box, window s)\n"
     "{\n"

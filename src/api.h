@@ -1233,10 +1233,11 @@ typedef struct lsnn_export_desc {
 } lsnn_export_desc;
 LSNN_API lsnn_status lsnn_net_export_c(lsnn_net *net, const char *path,
                                        const lsnn_export_desc *d);
-/* Writes an ONNX model (opset 13; 16 with a grid_sample) of the prediction, for ONNX Runtime and others: input "input"
-   (the input layer's name), N x C x H x W; output: the output layer's name. Every layer type
-   of the library has a form, smoothers too, though one whose mu lies far outside of the map
-   loses digits there. EUNSUPPORTED: a layer type of your own.                 */
+/* Writes an ONNX model (opset 13; 16 with a grid_sample) of the prediction, for ONNX Runtime
+   and others: input "input" (the input layer's name), N x C x H x W; output: the output
+   layer's name. Every layer type of the library but dsc's has a form, smoothers too, though one
+   whose mu lies far outside of the map loses digits there. EUNSUPPORTED: those, and a layer
+   type of your own.                                                           */
 LSNN_API lsnn_status lsnn_net_export_onnx(lsnn_net *net, const char *path);
 /* Rounds those weights, here in the net, to what that storage keeps: predictions are then
    the file's, so that what it costs can be measured.                          */

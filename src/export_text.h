@@ -49,8 +49,8 @@ static const char *const lsnni_c_conv2d_text =
     "    }\n"
     "}\n\n";
 static const char *const lsnni_c_target2d_text =
-    "/* As conv2d, but kernel k computes rows [box[0], box[1]) and columns [box[2], box[3]) alone,\n"
-    "   times fy of its row and fx of its column; 0 elsewhere. */\n"
+    "/* As conv2d, but kernel k computes rows [box[0], box[1]) and columns [box[2], box[3])\n"
+    "   alone, times fy of its row and fx of its column; 0 elsewhere. */\n"
     "static void target2d(float *y, const float *x, @W, const float *b, const float *fy,\n"
     "                     const float *fx, const int *box, window s)\n"
     "{\n"
