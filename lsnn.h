@@ -2023,7 +2023,7 @@ LSNN_API lsnn_status lsnn_net_read_as(lsnn_net *net, const char *path,
    that is lsnn_predict for one image: plain loops, weights as constant arrays, no allocation,
    no file, no library but math. Of the weights of dense, conv2d and local2d it stores what
    `storage` says, everything else as floats. ENAME: a name that C does not take;
-   EUNSUPPORTED: a layer type of your own; EVALUE: a parameter that is no finite float. */
+   EUNSUPPORTED: a dsc layer, a type of your own; EVALUE: a parameter that is not finite. */
 typedef enum lsnn_storage {
     LSNN_STORE_FLOAT,
     LSNN_STORE_HALF,                 /* IEEE binary16                         */
