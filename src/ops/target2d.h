@@ -420,9 +420,10 @@ static lsnn_status lsnni_target_blocks_forward(lsnn_ctx *cx, lsnni_target *p)
     int groups;
     char *at;
     p->wide = LSNNI_TARGET_STEPS / (s->kernel_h * s->kernel_w);
-    p->wide = LSNNI_MIN(p->wide, (int)LSNNI_MIN(LSNNI_TARGET_X / map, INT_MAX));
+    p->wide = LSNNI_MIN(p->wide, (int)LSNNI_MIN((size_t)LSNNI_TARGET_X / map, INT_MAX));
     p->wide = LSNNI_MIN(LSNNI_MAX(p->wide, 1), s->c);
-    p->some = (int)LSNNI_MIN(LSNNI_TARGET_X / (map * (size_t)p->wide), LSNNI_TARGET_BLOCKS);
+    p->some = (int)LSNNI_MIN(LSNNI_TARGET_X / (map * (size_t)p->wide),
+                             (size_t)LSNNI_TARGET_BLOCKS);
     p->some = LSNNI_MAX(p->some, 1);
     groups = lsnni_div_up(p->blocks, p->some);
     /* fewer images than it is rehearsed for may go more to a task            */
@@ -493,7 +494,7 @@ LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsn
 static int lsnni_target_strip(const lsnn_window *s)
 {
     size_t pixel = lsnni_area(s->c, s->n);
-    return (int)LSNNI_MAX(1, LSNNI_MIN(LSNNI_TARGET_PACK / pixel, LSNNI_TARGET_STRIP));
+    return (int)LSNNI_MAX(1, LSNNI_MIN(LSNNI_TARGET_PACK / pixel, (size_t)LSNNI_TARGET_STRIP));
 }
 
 /* A worker's numbers: U and S of a region; or dx of a strip, all maps and images. */
