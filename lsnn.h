@@ -443,7 +443,9 @@
    to the library: a file in src/ops/ in the order of the others (title, formula, shapes; the
    naive pair; the fast pair; plan; forward and backward as the net calls them; type;
    builder), its #include and its line in the table in src/lsnn.h, its prototypes in
-   src/api.h. The order of the book: manual, API, core, the layers from simple to hard, the
+   src/api.h, its name in the contents above, its forms in src/export_layers.h and
+   src/onnx_layers.h. Tests: loops of their own in tests/naive.h, a row in tests/ops.h, a draw
+   in tests/test_graphs.c; the last two and the forms are asked for. The order of the book: manual, API, core, the layers from simple to hard, the
    net, files, training, data, pictures, and last the machinery for speed.
 
    14. FILES
@@ -1160,7 +1162,8 @@ LSNN_API lsnn_status lsnn_softmax_backward(lsnn_ctx *cx, lsnn_real *dx, const ls
                                            const lsnn_real *y, int n, int c, int inner,
                                            int add);
 
-/* where (N,C,OH,OW): the input pixel (row*W + column) each maximum came from.
+/* where (N,C,OH,OW), in blocks (N/L,C,OH,OW,L): the input pixel (row*W + column) that each
+   maximum came from, and -1 where a relu done on the way gave 0: backward reads it.
    Average divides by the pixels that lie inside the image, never by padding. A
    window of padding alone gives 0, and its `where` is -1.                    */
 LSNN_API lsnn_status lsnn_max_pool_forward(lsnn_ctx *cx, lsnn_real *y, int32_t *where,
@@ -10935,7 +10938,8 @@ LSNN_API int lsnn_dsc_lateral(lsnn_net *net, int x, const lsnn_options *o)
     return lsnn_layer(net, &lsnni_dsc_lateral_type, &x, 1, o);
 }
 
-/* The library's layer types. A new one is a file above and a line here.      */
+/* The library's layer types. A new one is a file above, a line here, and what the manual's
+   chapter 13 lists.                                                          */
 static const lsnn_layer_type *const lsnni_types[] = {
     &lsnni_input_type,
     &lsnni_dense_type,

@@ -357,7 +357,8 @@ LSNN_API lsnn_status lsnn_softmax_backward(lsnn_ctx *cx, lsnn_real *dx, const ls
                                            const lsnn_real *y, int n, int c, int inner,
                                            int add);
 
-/* where (N,C,OH,OW): the input pixel (row*W + column) each maximum came from.
+/* where (N,C,OH,OW), in blocks (N/L,C,OH,OW,L): the input pixel (row*W + column) that each
+   maximum came from, and -1 where a relu done on the way gave 0: backward reads it.
    Average divides by the pixels that lie inside the image, never by padding. A
    window of padding alone gives 0, and its `where` is -1.                    */
 LSNN_API lsnn_status lsnn_max_pool_forward(lsnn_ctx *cx, lsnn_real *y, int32_t *where,

@@ -71,7 +71,8 @@
 #include "ops/dsc.h"
 #include "ops/dsc_loss.h"
 
-/* The library's layer types. A new one is a file above and a line here.      */
+/* The library's layer types. A new one is a file above, a line here, and what the manual's
+   chapter 13 lists.                                                          */
 static const lsnn_layer_type *const lsnni_types[] = {
     &lsnni_input_type,
     &lsnni_dense_type,

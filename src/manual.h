@@ -443,7 +443,9 @@
    to the library: a file in src/ops/ in the order of the others (title, formula, shapes; the
    naive pair; the fast pair; plan; forward and backward as the net calls them; type;
    builder), its #include and its line in the table in src/lsnn.h, its prototypes in
-   src/api.h. The order of the book: manual, API, core, the layers from simple to hard, the
+   src/api.h, its name in the contents above, its forms in src/export_layers.h and
+   src/onnx_layers.h. Tests: loops of their own in tests/naive.h, a row in tests/ops.h, a draw
+   in tests/test_graphs.c; the last two and the forms are asked for. The order of the book: manual, API, core, the layers from simple to hard, the
    net, files, training, data, pictures, and last the machinery for speed.
 
    14. FILES

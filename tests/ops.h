@@ -3,7 +3,12 @@
 
    A problem is an op and its sizes. Its inputs in[0], in[1], ... have the names of op->inputs
    ("x w b"); the first op->grads of them have a gradient d[i]. A count of 0 means that this
-   input is left out (a missing bias).                                                   */
+   input is left out (a missing bias).
+
+   To add an op: its twin in naive.h, four functions here (its call and its twin's, forward and
+   backward) named as OP_ROW pastes them, one that sets a problem's counts, and a row in the
+   table at the end. That holds the functions; a draw in test_graphs.c holds its layer in nets.
+   An op with a kink, such as relu, also needs its inputs kept off it: test_ops.c, by name.  */
 #ifndef OPS_H
 #define OPS_H
 #include "naive.h"

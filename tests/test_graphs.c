@@ -154,6 +154,18 @@ static int draw_join(plotter *p, int x)
     return add ? lsnn_add(p->net, x, with[1], &o) : lsnn_concat(p->net, with, count, &o);
 }
 
+/* A spatial transformer: of x, by six numbers that a small dense layer finds in the image. */
+static int draw_transformer(plotter *p, int x)
+{
+    lsnn_options o = fresh_options(p), g = fresh_options(p), t = fresh_options(p);
+    lsnn_shape s = shape_of(p, x);
+    int theta;
+    t.init_scale = 0.2;
+    g.align_corners = o.align_corners = upto(p, 2);
+    theta = lsnn_dense(p->net, p->node[0], 6, &t);
+    return lsnn_grid_sample(p->net, x, lsnn_affine_grid(p->net, theta, s.h, s.w, &g), &o);
+}
+
 /* conv2d, perhaps relu, 2x2 max pooling: what most nets are made of. Now and then one of
    the two has a second reader.                                                           */
 static int draw_stage(plotter *p, int x)
@@ -187,7 +199,7 @@ static int draw_layer(plotter *p)
     case 12:                             /* as in a densely connected block                 */
         return draw_conv(p, lsnn_relu(p->net, lsnn_batch_norm(p->net, draw_join(p, x), NULL),
                                       NULL), 0);
-    case 13: return draw_smooth(p, x);
+    case 13: return upto(p, 5) ? draw_smooth(p, x) : draw_transformer(p, x);
     case 14: return lsnn_relu(p->net, x, &o);
     case 15: o.slope = 0.3; return lsnn_leaky_relu(p->net, x, &o);
     case 16:
@@ -238,7 +250,7 @@ static lsnn_net *draw_net(lsnn_ctx *cx, uint64_t seed, enum keep keep, int predi
 {
     plotter p;
     lsnn_options o, score = named("score"), side = named("side");
-    int layers, c, h, w;
+    int layers, c, h, w, x;
     memset(&p, 0, sizeof p);
     p.net = lsnn_net_new(cx);
     p.keep = keep;
@@ -256,7 +268,11 @@ static lsnn_net *draw_net(lsnn_ctx *cx, uint64_t seed, enum keep keep, int predi
     score.keep = side.keep = o.keep;
     if (upto(&p, 3) == 0) {              /* a second loss in the middle                    */
         side.head = 0;
-        lsnn_mse(p.net, lsnn_dense(p.net, pick(&p), 2, &side), NULL);
+        lsnn_options far = named("far");
+        far.loss_weight = 1e-3;          /* rbf's squares are large                        */
+        x = pick(&p);
+        if (upto(&p, 2)) lsnn_mse(p.net, lsnn_dense(p.net, x, 2, &side), NULL);
+        else lsnn_mse(p.net, lsnn_rbf(p.net, x, 2, &side), &far);
     }
     lsnn_cross_entropy(p.net, lsnn_dense(p.net, draw_end(&p), CLASSES, &score), NULL);
     lsnn_net_set_output(p.net, lsnn_net_node(p.net, "score"));
@@ -420,13 +436,26 @@ static void check_file(lsnn_net *net, int n, int inputs, int seed)
     remove(path);
 }
 
-/* How often the plans were used at all.                                                  */
-static struct { int nodes, done_by, cropped, pooled, unmade, in_parts; } seen;
+/* How often the plans were used at all, and each type of layer drawn.                     */
+enum { TYPES = (int)(sizeof lsnni_types / sizeof lsnni_types[0]) };
+static struct { int nodes, done_by, cropped, pooled, unmade, in_parts, type[TYPES]; } seen;
+
+/* A new type must be drawn above; those that learn by a rule of their own are excused.     */
+static void check_types_drawn(void)
+{
+    for (int t = 0; t < TYPES; t++) {
+        const char *name = lsnni_types[t]->name;
+        int excused = strncmp(name, "dsc_", 4) == 0;
+        if (!CHECK((seen.type[t] > 0) == !excused)) printf("# %s: %d drawn\n", name, seen.type[t]);
+    }
+}
+
 static void count_plans(const lsnn_net *net)
 {
     for (int i = 0; i < net->nodes; i++) {
         const lsnni_node *d = &net->node[i];
         seen.nodes++;
+        for (int t = 0; t < TYPES; t++) seen.type[t] += d->type == lsnni_types[t];
         seen.done_by += d->role.backward_by != i;
         seen.cropped += d->role.live && (d->plan.out.h != lsnn_net_shape(net, i).h ||
                                     d->plan.out.w != lsnn_net_shape(net, i).w);
@@ -507,8 +536,10 @@ int main(int argc, char **argv)          /* test_graphs [FIRST [COUNT]]         
         while (!lsnn_isa_available((lsnn_isa)isa));
         check_graph(first + i, (lsnn_isa)isa, near);
     }
-    if (graphs >= usual)
+    if (graphs >= usual) {
         CHECK(seen.done_by && seen.cropped && seen.pooled && seen.unmade && seen.in_parts);
+        check_types_drawn();
+    }
     printf("# %d layers: %d done by others, %d cropped, %d pool, %d not made, %d in parts\n",
            seen.nodes, seen.done_by, seen.cropped, seen.pooled, seen.unmade, seen.in_parts);
     for (int threads = 1; threads <= 3; threads++) check_chunks(threads);
