@@ -393,6 +393,7 @@ static void lsnni_schedule_call(lsnn_work *w, lsnni_step *s, int i, int lanes)
         c->param[j] = net->value + net->param[v->param[j]].at;
     for (int j = 0; j < v->plan.buffers; j++)
         c->buffer[j] = net->state + net->buffer[v->buffer[j]].at;
+    c->frozen = (v->plan.params ? &net->node[net->param[v->param[0]].owner] : v)->plan.o.freeze;
 }
 
 /* Node i's output from its own layout to the other.                           */

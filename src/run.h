@@ -58,12 +58,21 @@ static int lsnni_bad_sample(const lsnni_kernels *kv, const lsnn_real *x, int n, 
 
 static lsnn_status lsnni_inputs_check(lsnn_work *w, const lsnn_batch *b)
 {
+    const lsnni_kernels *kv = lsnni_kernels_of(w->cx);
+    const char *of = "input";
+    const lsnn_real *v = b->x;
     size_t size = (size_t)lsnni_features(w->net->node[0].plan.out), number = 0;
-    int i = lsnni_bad_sample(lsnni_kernels_of(w->cx), b->x, b->n, size, &number);
+    int i = lsnni_bad_sample(kv, v, b->n, size, &number);
+    if (i < 0 && b->targets && b->target_count > 0) {
+        of = "target";
+        v = b->targets;
+        size = (size_t)b->target_count;
+        i = lsnni_bad_sample(kv, v, b->n, size, &number);
+    }
     if (i < 0) return LSNN_OK;
-    return lsnni_fail(w->cx, LSNN_EDIVERGED, "the input of sample %.0f of the batch holds %g, at "
-                      "place %.0f of its %.0f numbers", (double)b->sample + i,
-                      (double)b->x[(size_t)i * size + number], (double)number, (double)size);
+    return lsnni_fail(w->cx, LSNN_EDIVERGED, "the %s of sample %.0f of the batch holds %g, at "
+                      "place %.0f of its %.0f numbers", of, (double)b->sample + i,
+                      (double)v[(size_t)i * size + number], (double)number, (double)size);
 }
 
 /* While w is watched: 1 if what step s has written holds a number that is not finite. */
@@ -145,6 +154,7 @@ LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int traini
     if (!net) return LSNN_ENOMEM;
     if (!net->built)
         return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_forward: call lsnn_net_build first");
+    if (!b) return lsnni_fail(net->cx, LSNN_EVALUE, "lsnn_forward: the batch is NULL");
     if (training && net->predict_only)
         return lsnni_fail(net->cx, LSNN_ESTATE,
                           "lsnn_forward: the net was built to predict only");
@@ -299,6 +309,7 @@ fail:
 
 LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, lsnn_real *y)
 {
+    if (!w) return LSNN_ENOMEM;
     const lsnn_net *net = w->net;
     size_t in = (size_t)lsnni_features(net->node[0].plan.out);
     size_t out = (size_t)lsnni_features(net->node[net->output].plan.out);
@@ -307,6 +318,7 @@ LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, 
     memset(&b, 0, sizeof b);
     w->ready = w->n = 0;
     if (n < 1) return lsnni_fail(w->cx, LSNN_ESHAPE, "predict: %d images", n);
+    if (!x || !y) return lsnni_fail(w->cx, LSNN_EVALUE, "predict: %s is NULL", x ? "y" : "x");
     for (int i = 0; i < n; i += b.n) {
         b.n = LSNNI_MIN(w->chunk, n - i);
         if (!w->train && b.n > lanes) b.n -= b.n % lanes;        /* whole blocks first */
@@ -438,9 +450,10 @@ LSNN_API lsnn_status lsnn_net_dims(lsnn_net *net, const char *name, int *rank, i
 }
 
 static lsnn_status lsnni_view_count(lsnn_net *net, lsnni_view *a, const char *name,
-                                    size_t count)
+                                    const lsnn_real *v, size_t count)
 {
     LSNNI_TRY(lsnni_view_find(net, a, name));
+    if (!v) return lsnni_fail(net->cx, LSNN_EVALUE, "%.80s: v is NULL", name);
     if (count != a->count)
         return lsnni_fail(net->cx, LSNN_ESHAPE, "%.80s has %.0f numbers, not %.0f", name,
                           (double)a->count, (double)count);
@@ -451,7 +464,7 @@ LSNN_API lsnn_status lsnn_net_get(lsnn_net *net, const char *name, lsnn_real *v,
 {
     if (!net) return LSNN_ENOMEM;
     lsnni_view a;
-    LSNNI_TRY(lsnni_view_count(net, &a, name, count));
+    LSNNI_TRY(lsnni_view_count(net, &a, name, v, count));
     if (a.turned)
         return lsnn_interleave(net->cx, v, a.v, a.dim[0], count / (size_t)a.dim[0], 1, 0);
     memcpy(v, a.v, count * sizeof *v);
@@ -463,7 +476,7 @@ LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_re
 {
     if (!net) return LSNN_ENOMEM;
     lsnni_view a;
-    LSNNI_TRY(lsnni_view_count(net, &a, name, count));
+    LSNNI_TRY(lsnni_view_count(net, &a, name, v, count));
     if (a.kept || a.stays)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s is computed by the layer: set what it is "
                           "computed from", name);
