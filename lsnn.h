@@ -2331,24 +2331,31 @@ static void *lsnni_aligned(lsnn_ctx *cx, size_t bytes)
     return block;
 }
 
-/* count * size bytes, aligned. NULL: ENOMEM is recorded.                     */
-static void *lsnni_alloc_raw(lsnn_ctx *cx, size_t count, size_t size)
+/* count * size bytes, aligned. NULL: ENOMEM is recorded, with their purpose.     */
+static void *lsnni_alloc_raw(lsnn_ctx *cx, size_t count, size_t size, const char *purpose)
 {
     size_t bytes = lsnni_times(count, size), pad = LSNNI_ALIGN + sizeof(void *);
     void *block = lsnni_aligned(cx, bytes);
     if (block) return block;
     if (bytes >= LSNNI_TOO_LARGE - pad)
-        lsnni_fail(cx, LSNN_ENOMEM, "%.0f x %.0f bytes do not fit into this machine's memory",
-                   (double)count, (double)size);
-    else lsnni_fail(cx, LSNN_ENOMEM, "the allocator refused %.0f bytes", (double)(bytes + pad));
+        lsnni_fail(cx, LSNN_ENOMEM, "%.0f x %.0f bytes do not fit into this machine's memory%s",
+                   (double)count, (double)size, purpose);
+    else
+        lsnni_fail(cx, LSNN_ENOMEM, "the allocator refused %.0f bytes%s", (double)(bytes + pad),
+                   purpose);
     return NULL;
 }
 
-/* The same, zeroed.                                                          */
+/* The same, zeroed. purpose: ", for ..." of a large block, so that the message says what to make
+   smaller.                                                                   */
+static void *lsnni_alloc_for(lsnn_ctx *cx, size_t count, size_t size, const char *purpose)
+{
+    void *block = lsnni_alloc_raw(cx, count, size, purpose);
+    return block ? memset(block, 0, count * size) : NULL;
+}
 static void *lsnni_alloc(lsnn_ctx *cx, size_t count, size_t size)
 {
-    void *block = lsnni_alloc_raw(cx, count, size);
-    return block ? memset(block, 0, count * size) : NULL;
+    return lsnni_alloc_for(cx, count, size, "");
 }
 
 static void lsnni_free_by(const lsnn_allocator *mem, void *block)
@@ -2377,7 +2384,7 @@ static void *lsnni_scratch(lsnn_ctx *cx, size_t count, size_t size)
     if (bytes <= cx->scratch_bytes_ && cx->scratch_) return cx->scratch_;
     lsnni_free(cx, cx->scratch_);
     cx->scratch_bytes_ = 0;
-    cx->scratch_ = lsnni_alloc_raw(cx, count, size);
+    cx->scratch_ = lsnni_alloc_raw(cx, count, size, ", to work in");
     if (cx->scratch_) cx->scratch_bytes_ = bytes;
     return cx->scratch_;
 }
@@ -12246,11 +12253,24 @@ static lsnn_status lsnni_work_tables(lsnn_work *w)
     return LSNN_OK;
 }
 
+/* What a workspace's memory is for: the batch, and the layer that has most of it. */
+static void lsnni_batch_note(const lsnn_work *w, char text[160])
+{
+    const lsnn_net *net = w->net;
+    int most = net->nodes - 1;
+    for (int i = 1; i < net->nodes; i++)
+        if (lsnni_features(net->node[i].plan.out) > lsnni_features(net->node[most].plan.out))
+            most = i;
+    snprintf(text, 160, ", for a batch of %d: '%.60s' puts out %d numbers an image", w->batch,
+             net->node[most].name, lsnni_features(net->node[most].plan.out));
+}
+
 static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
 {
     const lsnn_net *net = w->net;
     int nodes = net->nodes;
     size_t total;
+    char note[160];
     for (int i = 0; i < nodes; i++)
         if ((double)lsnni_features(net->node[i].plan.out) * w->batch > INT_MAX * 64.0 ||
             lsnni_times(lsnni_times((size_t)lsnni_features(net->node[i].plan.out),
@@ -12268,10 +12288,9 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
             total = lsnni_plus(total, lsnni_whole_vectors(lsnni_plus(p->keep_fixed, kept)));
         }
     }
-    w->block = (lsnn_real *)lsnni_alloc(w->cx, lsnni_plus(total, 1), sizeof *w->block);
-    if (!w->block)
-        return lsnni_fail(w->cx, LSNN_ENOMEM, "a batch of %d needs %.0f bytes for what the net's "
-                          "layers hold", w->batch, (double)total * sizeof *w->block);
+    lsnni_batch_note(w, note);
+    w->block = (lsnn_real *)lsnni_alloc_for(w->cx, lsnni_plus(total, 1), sizeof *w->block, note);
+    if (!w->block) return LSNN_ENOMEM;
     for (int i = 0; i < nodes; i++) {
         const lsnni_life *own = life + i, *dy = life + 2 * nodes + net->node[i].role.dy_at;
         w->y[i] = w->block + life[net->node[i].role.y_at].at;
@@ -12577,10 +12596,23 @@ LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch)
     return NULL;
 }
 
+/* What the parameters' memory is for, and which has most of it.               */
+static void lsnni_param_note(const lsnn_net *net, char text[160])
+{
+    int most = 0;
+    text[0] = 0;
+    for (int i = 1; i < net->params; i++)
+        if (net->param[i].spec.count > net->param[most].spec.count) most = i;
+    if (net->params > 0)
+        snprintf(text, 160, ", for the net's parameters: '%.80s' has %.0f",
+                 net->param[most].name, (double)net->param[most].spec.count);
+}
+
 LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
 {
     lsnn_ctx *cx = net ? net->cx : NULL;
     lsnn_status s = LSNN_ENOMEM;
+    char note[160];
     if (!net) return LSNN_ENOMEM;
     if (net->failed)
         return lsnni_fail(cx, net->failed == 1 ? net->why : LSNN_ESTATE, "lsnn_net_build: %s",
@@ -12598,10 +12630,11 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
     for (int i = 0; i < net->nodes && net->output < 0; i++)
         if (lsnni_has(&net->node[i], LSNN_IS_LOSS)) net->output = net->node[i].input[0];
     if (net->output < 0) net->output = net->nodes - 1;
-    net->value = (lsnn_real *)lsnni_alloc(cx, net->param_size, sizeof *net->value);
+    lsnni_param_note(net, note);
+    net->value = (lsnn_real *)lsnni_alloc_for(cx, net->param_size, sizeof *net->value, note);
     net->state = (lsnn_real *)lsnni_alloc(cx, net->buffer_size, sizeof *net->state);
     if (!net->predict_only)
-        net->grad = (lsnn_real *)lsnni_alloc(cx, net->param_size, sizeof *net->grad);
+        net->grad = (lsnn_real *)lsnni_alloc_for(cx, net->param_size, sizeof *net->grad, note);
     if (!net->value || !net->state || (!net->predict_only && !net->grad)) goto fail;
     for (int i = 0; i < net->params; i++)
         lsnni_init_param(net, &net->param[i], net->value + net->param[i].at);
@@ -15837,7 +15870,7 @@ static void lsnni_pb_raw(lsnni_bytes *b, const void *v, size_t count)
     else if (count > room - (size_t)b->used) {
         char *larger;
         room = LSNNI_MIN(2 * room + count + 64, (size_t)INT_MAX);
-        larger = (char *)lsnni_alloc_raw(b->cx, room, 1);
+        larger = (char *)lsnni_alloc_raw(b->cx, room, 1, "");
         if (!larger) b->status = LSNN_ENOMEM;
         else {
             if (b->used) memcpy(larger, b->v, (size_t)b->used);

@@ -261,10 +261,23 @@ LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch)
     return NULL;
 }
 
+/* What the parameters' memory is for, and which has most of it.               */
+static void lsnni_param_note(const lsnn_net *net, char text[160])
+{
+    int most = 0;
+    text[0] = 0;
+    for (int i = 1; i < net->params; i++)
+        if (net->param[i].spec.count > net->param[most].spec.count) most = i;
+    if (net->params > 0)
+        snprintf(text, 160, ", for the net's parameters: '%.80s' has %.0f",
+                 net->param[most].name, (double)net->param[most].spec.count);
+}
+
 LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
 {
     lsnn_ctx *cx = net ? net->cx : NULL;
     lsnn_status s = LSNN_ENOMEM;
+    char note[160];
     if (!net) return LSNN_ENOMEM;
     if (net->failed)
         return lsnni_fail(cx, net->failed == 1 ? net->why : LSNN_ESTATE, "lsnn_net_build: %s",
@@ -282,10 +295,11 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
     for (int i = 0; i < net->nodes && net->output < 0; i++)
         if (lsnni_has(&net->node[i], LSNN_IS_LOSS)) net->output = net->node[i].input[0];
     if (net->output < 0) net->output = net->nodes - 1;
-    net->value = (lsnn_real *)lsnni_alloc(cx, net->param_size, sizeof *net->value);
+    lsnni_param_note(net, note);
+    net->value = (lsnn_real *)lsnni_alloc_for(cx, net->param_size, sizeof *net->value, note);
     net->state = (lsnn_real *)lsnni_alloc(cx, net->buffer_size, sizeof *net->state);
     if (!net->predict_only)
-        net->grad = (lsnn_real *)lsnni_alloc(cx, net->param_size, sizeof *net->grad);
+        net->grad = (lsnn_real *)lsnni_alloc_for(cx, net->param_size, sizeof *net->grad, note);
     if (!net->value || !net->state || (!net->predict_only && !net->grad)) goto fail;
     for (int i = 0; i < net->params; i++)
         lsnni_init_param(net, &net->param[i], net->value + net->param[i].at);

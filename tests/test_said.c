@@ -55,6 +55,99 @@ static void test_zero(void)
     test_end("LSNN_ZERO: statistics stay, parameters stay and have gradients, a loss is no part");
 }
 
+/* The other options whose 0 means another number; and the optimizer's.                    */
+static void test_more_zeros(void)
+{
+    static sample_batch s;
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_net *net = lsnn_net_new(&cx);
+    lsnn_options still = named("still"), decay = named("decay"), leaky = named("leaky");
+    lsnn_options rubbish = named("rubbish");
+    lsnn_optimizer_desc sgd;
+    lsnn_optimizer *o;
+    lsnn_batch *b = draw_batch(&s, 10, 24, 6);
+    lsnn_real w[24 * 6], before[24], after[24], y[60], p[30], score[30];
+    int x;
+    memset(&sgd, 0, sizeof sgd);
+    still.init_scale = decay.decay_factor = leaky.slope = rubbish.rubbish = LSNN_ZERO;
+    leaky.keep = 1;
+    decay.name = "decay";
+    x = lsnn_dense(net, lsnn_input(net, 24, 1, 1), 6, NULL);
+    x = lsnn_leaky_relu(net, x, &leaky);
+    lsnn_dense(net, x, 4, &still);
+    lsnn_cross_entropy(net, lsnn_dense(net, x, 3, &decay), &rubbish);
+    CHECK(build_net(net, 10, 3, 0) == LSNN_OK);
+    CHECK(lsnn_net_get(net, "still.weight", w, 24) == LSNN_OK);
+    for (int i = 0; i < 24; i++) NEAR(w[i], 0, 1e-290);
+    CHECK(lsnn_forward(net, b, 1, NULL) == LSNN_OK);
+    CHECK(lsnn_net_get(net, "leaky", y, 60) == LSNN_OK);
+    for (int i = 0; i < 60; i++) CHECK((double)y[i] > -1e-290);
+    CHECK(lsnn_net_get(net, "decay", score, 30) == LSNN_OK);
+    CHECK(lsnn_net_get(net, "rubbish", p, 30) == LSNN_OK);
+    for (int n = 0; n < 10; n++) {                       /* one class more, of logit 0      */
+        double sum = 1;
+        for (int k = 0; k < 3; k++) sum += exp((double)score[3 * n + k]);
+        for (int k = 0; k < 3; k++) NEAR(p[3 * n + k], exp((double)score[3 * n + k]) / sum, 1e-6);
+    }
+    sgd.lr = 1;
+    sgd.weight_decay = 0.5;
+    o = lsnn_optimizer_new(net, &sgd);
+    CHECK(lsnn_net_get(net, "decay.weight", before, 18) == LSNN_OK);
+    CHECK(lsnn_optimizer_step(o) == LSNN_OK);            /* no gradient: decay alone        */
+    CHECK(lsnn_net_get(net, "decay.weight", after, 18) == LSNN_OK && same_bits(before, after, 18));
+    lsnn_optimizer_free(o);
+    sgd.lr = LSNN_ZERO;
+    NEAR(lsnn_optimizer_lr(&sgd, 5), 0, 1e-290);
+    sgd.lr = 1;
+    sgd.schedule = LSNN_STEP;
+    sgd.step_every = 2;
+    sgd.step_factor = LSNN_ZERO;
+    NEAR(lsnn_optimizer_lr(&sgd, 1), 1, 0);
+    NEAR(lsnn_optimizer_lr(&sgd, 2), 0, 1e-290);
+    lsnn_net_free(net);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("LSNN_ZERO of what has another default: first weights, decay, slope, rubbish, rates");
+}
+
+/* "Load the net, or make a new one": what was tolerated stays in the context, and hides no
+   later failure.                                                                         */
+static int heard;
+static void hear(const char *message, void *user) { (void)message; (void)user; heard++; }
+
+static void test_tolerated(void)
+{
+    static lsnn_real x[12 * 4];
+    static int labels[12];
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_shape shape = { 4, 1, 1 };
+    lsnn_score score;
+    lsnn_data d;
+    lsnn_net *net;
+    memset(&score, 0, sizeof score);
+    draw_reals(x, 48, 4, 0, 1);
+    for (int i = 0; i < 12; i++) labels[i] = i % 3;
+    cx.log_fn = hear;
+    net = lsnn_net_load(&cx, "/nowhere/net", NULL, NULL, 0);
+    CHECK(!net && heard == 1 && cx.status == LSNN_EIO);
+    net = lsnn_net_new(&cx);
+    lsnn_cross_entropy(net, lsnn_dense(net, lsnn_input(net, 4, 1, 1), 3, NULL), NULL);
+    CHECK(build_net(net, 4, 3, 0) == LSNN_OK);
+    CHECK(lsnn_data_arrays(&cx, &d, x, labels, 12, shape, 1, 3) == LSNN_OK);
+    CHECK(lsnn_fit(net, &d, NULL) == LSNN_OK && lsnn_evaluate(net, &d, &score) == LSNN_OK);
+    CHECK(heard == 1 && strstr(cx.message, "/nowhere/net: cannot be opened"));
+    CHECK(lsnn_net_save(net, "/nowhere/again") == LSNN_EIO && heard == 2);
+    d.classes = 4;
+    CHECK(lsnn_fit(net, &d, NULL) == LSNN_ESHAPE && heard == 3);
+    CHECK(lsnn_dense(net, 0, 1, NULL) == -1 && heard == 4);
+    CHECK(cx.status == LSNN_EIO && strstr(cx.message, "/nowhere/net: cannot be opened"));
+    lsnn_data_free(&d);
+    lsnn_net_free(net);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("after a failure that was tolerated all works, and each later one is heard of");
+}
+
 /* Scores so near to each other that their probabilities are the same number.             */
 static void test_ties(void)
 {
@@ -357,6 +450,8 @@ int main(void)
 {
     test_names();
     test_zero();
+    test_more_zeros();
+    test_tolerated();
     test_ties();
     test_pool_ties();
     test_pool_ties_in_nets();
