@@ -526,18 +526,20 @@
    system) makes that save EIO, and what was there stays. SIGXFSZ (a file over ulimit -f)
    kills unless the program ignores it; then it is EIO.
    Numbers. What is not finite is an error, EDIVERGED, where it comes in and where it goes
-   out: lsnn_forward, lsnn_predict, lsnn_evaluate and lsnn_fit name the sample whose input is a
-   NaN or an infinity, before anything is run or any running mean has seen it; predict and
-   evaluate name the output that is none, so no NaN is counted as a class; forward and fit stop
-   at such a loss, fit with the first layer that made it, and the optimizer's step refuses such
-   a gradient, before it moves anything. A NaN that a relu stops on its way is not seen.
+   out: lsnn_forward, lsnn_predict, lsnn_evaluate and lsnn_fit name the sample whose input or
+   target is a NaN or an infinity, before anything is run or any running mean has seen it;
+   predict and evaluate name the output that is none, so no NaN is counted as a class; forward
+   and fit stop at such a loss, fit with the first layer that made it, and the optimizer's step
+   refuses such a gradient, before it moves anything. A NaN that a relu stops on its way is not
+   seen.
    A batch may be fed in parts, where it does not fit: lsnn_batch's `sample` and `total` say
    which part this is; loss and gradient then sum up to the whole batch's (but batch_norm
    normalises each part by itself). `step` 0 in a loop of your own means as many as the
    optimizer has made.
    batch_norm takes the mean off before it multiplies: a spread of 1 about 1e4 keeps all the
    digits that the floats have. Frozen (option freeze), it normalises by its running mean and
-   variance and leaves them. A variance past the largest lsnn_real is EDIVERGED.
+   variance and leaves them, and so does a layer that shares them. A variance past the largest
+   lsnn_real is EDIVERGED.
    The data's classes must be those of a classifying head: a net with more outputs than there
    are classes is refused, as one with fewer is.
    The gradient of the input is that of a layer which changes nothing, right behind it:
@@ -1612,6 +1614,8 @@ typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */
 typedef struct lsnn_call {           /* what forward and backward work on     */
     const lsnn_layer_plan *plan;
     int n, training;                 /* images in this batch                  */
+    int frozen;                      /* 1: option freeze of the layer whose parameters these */
+                                     /*   are: leave buffers as they are      */
     int lanes;                       /* 0: plain arrays; else see lsnn_interleave */
     int does;                        /* LSNN_DO_...: a neighbour's work, on the way */
     const lsnn_real *x[LSNN_MAX_INPUTS];
@@ -1708,8 +1712,8 @@ typedef struct lsnn_batch {
 /* *loss (may be NULL): the sum of the losses, weights included; of a part, its share of the
    whole batch's. training 1: lsnn_backward
    may follow, dropout draws, batch_norm uses the batch; 0 without labels and targets: only
-   what the output needs is run. EDIVERGED: x holds a NaN or an infinity (nothing was done
-   then, and the message names the sample), or the loss is not finite.        */
+   what the output needs is run. EDIVERGED: x or targets hold a NaN or an infinity
+   (nothing was done then, and the message names the sample), or the loss is not finite. */
 LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int training,
                                   double *loss);
 LSNN_API lsnn_status lsnn_backward(lsnn_net *net);  /* adds to gradients; once a forward */
@@ -2030,7 +2034,8 @@ LSNN_API lsnn_status lsnn_net_read_as(lsnn_net *net, const char *path,
 typedef enum lsnn_storage {
     LSNN_STORE_FLOAT,
     LSNN_STORE_HALF,                 /* IEEE binary16                         */
-    LSNN_STORE_INT8                  /* 8 bits, and one factor an output      */
+    LSNN_STORE_INT8,                 /* 8 bits, and one factor an output      */
+    LSNN_STORAGE_INT_ = 0x7FFFFFFF
 } lsnn_storage;
 typedef struct lsnn_export_desc {
     const char *name;                /* NULL -> "net"                         */
@@ -2329,24 +2334,31 @@ static void *lsnni_aligned(lsnn_ctx *cx, size_t bytes)
     return block;
 }
 
-/* count * size bytes, aligned. NULL: ENOMEM is recorded.                     */
-static void *lsnni_alloc_raw(lsnn_ctx *cx, size_t count, size_t size)
+/* count * size bytes, aligned. NULL: ENOMEM is recorded, with their purpose.     */
+static void *lsnni_alloc_raw(lsnn_ctx *cx, size_t count, size_t size, const char *purpose)
 {
     size_t bytes = lsnni_times(count, size), pad = LSNNI_ALIGN + sizeof(void *);
     void *block = lsnni_aligned(cx, bytes);
     if (block) return block;
     if (bytes >= LSNNI_TOO_LARGE - pad)
-        lsnni_fail(cx, LSNN_ENOMEM, "%.0f x %.0f bytes do not fit into this machine's memory",
-                   (double)count, (double)size);
-    else lsnni_fail(cx, LSNN_ENOMEM, "the allocator refused %.0f bytes", (double)(bytes + pad));
+        lsnni_fail(cx, LSNN_ENOMEM, "%.0f x %.0f bytes do not fit into this machine's memory%s",
+                   (double)count, (double)size, purpose);
+    else
+        lsnni_fail(cx, LSNN_ENOMEM, "the allocator refused %.0f bytes%s", (double)(bytes + pad),
+                   purpose);
     return NULL;
 }
 
-/* The same, zeroed.                                                          */
+/* The same, zeroed. purpose: ", for ..." of a large block, so that the message says what to make
+   smaller.                                                                   */
+static void *lsnni_alloc_for(lsnn_ctx *cx, size_t count, size_t size, const char *purpose)
+{
+    void *block = lsnni_alloc_raw(cx, count, size, purpose);
+    return block ? memset(block, 0, count * size) : NULL;
+}
 static void *lsnni_alloc(lsnn_ctx *cx, size_t count, size_t size)
 {
-    void *block = lsnni_alloc_raw(cx, count, size);
-    return block ? memset(block, 0, count * size) : NULL;
+    return lsnni_alloc_for(cx, count, size, "");
 }
 
 static void lsnni_free_by(const lsnn_allocator *mem, void *block)
@@ -2375,7 +2387,7 @@ static void *lsnni_scratch(lsnn_ctx *cx, size_t count, size_t size)
     if (bytes <= cx->scratch_bytes_ && cx->scratch_) return cx->scratch_;
     lsnni_free(cx, cx->scratch_);
     cx->scratch_bytes_ = 0;
-    cx->scratch_ = lsnni_alloc_raw(cx, count, size);
+    cx->scratch_ = lsnni_alloc_raw(cx, count, size, ", to work in");
     if (cx->scratch_) cx->scratch_bytes_ = bytes;
     return cx->scratch_;
 }
@@ -5641,7 +5653,7 @@ static lsnn_status lsnni_plan_batch_norm(lsnn_ctx *cx, lsnn_layer_plan *p)
 }
 
 /* 1 if the running mean and variance are taken, and stay as they are.          */
-static int lsnni_norm_knows(const lsnn_call *c) { return !c->training || c->plan->o.freeze; }
+static int lsnni_norm_knows(const lsnn_call *c) { return !c->training || c->frozen; }
 
 #ifdef LSNN_NAIVE
 static lsnn_status lsnni_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
@@ -12109,6 +12121,7 @@ static void lsnni_schedule_call(lsnn_work *w, lsnni_step *s, int i, int lanes)
         c->param[j] = net->value + net->param[v->param[j]].at;
     for (int j = 0; j < v->plan.buffers; j++)
         c->buffer[j] = net->state + net->buffer[v->buffer[j]].at;
+    c->frozen = (v->plan.params ? &net->node[net->param[v->param[0]].owner] : v)->plan.o.freeze;
 }
 
 /* Node i's output from its own layout to the other.                           */
@@ -12244,11 +12257,24 @@ static lsnn_status lsnni_work_tables(lsnn_work *w)
     return LSNN_OK;
 }
 
+/* What a workspace's memory is for: the batch, and the layer that has most of it. */
+static void lsnni_batch_note(const lsnn_work *w, char text[160])
+{
+    const lsnn_net *net = w->net;
+    int most = net->nodes - 1;
+    for (int i = 1; i < net->nodes; i++)
+        if (lsnni_features(net->node[i].plan.out) > lsnni_features(net->node[most].plan.out))
+            most = i;
+    snprintf(text, 160, ", for a batch of %d: '%.60s' puts out %d numbers an image", w->batch,
+             net->node[most].name, lsnni_features(net->node[most].plan.out));
+}
+
 static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
 {
     const lsnn_net *net = w->net;
     int nodes = net->nodes;
     size_t total;
+    char note[160];
     for (int i = 0; i < nodes; i++)
         if ((double)lsnni_features(net->node[i].plan.out) * w->batch > INT_MAX * 64.0 ||
             lsnni_times(lsnni_times((size_t)lsnni_features(net->node[i].plan.out),
@@ -12266,10 +12292,9 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
             total = lsnni_plus(total, lsnni_whole_vectors(lsnni_plus(p->keep_fixed, kept)));
         }
     }
-    w->block = (lsnn_real *)lsnni_alloc(w->cx, lsnni_plus(total, 1), sizeof *w->block);
-    if (!w->block)
-        return lsnni_fail(w->cx, LSNN_ENOMEM, "a batch of %d needs %.0f bytes for what the net's "
-                          "layers hold", w->batch, (double)total * sizeof *w->block);
+    lsnni_batch_note(w, note);
+    w->block = (lsnn_real *)lsnni_alloc_for(w->cx, lsnni_plus(total, 1), sizeof *w->block, note);
+    if (!w->block) return LSNN_ENOMEM;
     for (int i = 0; i < nodes; i++) {
         const lsnni_life *own = life + i, *dy = life + 2 * nodes + net->node[i].role.dy_at;
         w->y[i] = w->block + life[net->node[i].role.y_at].at;
@@ -12372,12 +12397,21 @@ static int lsnni_bad_sample(const lsnni_kernels *kv, const lsnn_real *x, int n, 
 
 static lsnn_status lsnni_inputs_check(lsnn_work *w, const lsnn_batch *b)
 {
+    const lsnni_kernels *kv = lsnni_kernels_of(w->cx);
+    const char *of = "input";
+    const lsnn_real *v = b->x;
     size_t size = (size_t)lsnni_features(w->net->node[0].plan.out), number = 0;
-    int i = lsnni_bad_sample(lsnni_kernels_of(w->cx), b->x, b->n, size, &number);
+    int i = lsnni_bad_sample(kv, v, b->n, size, &number);
+    if (i < 0 && b->targets && b->target_count > 0) {
+        of = "target";
+        v = b->targets;
+        size = (size_t)b->target_count;
+        i = lsnni_bad_sample(kv, v, b->n, size, &number);
+    }
     if (i < 0) return LSNN_OK;
-    return lsnni_fail(w->cx, LSNN_EDIVERGED, "the input of sample %.0f of the batch holds %g, at "
-                      "place %.0f of its %.0f numbers", (double)b->sample + i,
-                      (double)b->x[(size_t)i * size + number], (double)number, (double)size);
+    return lsnni_fail(w->cx, LSNN_EDIVERGED, "the %s of sample %.0f of the batch holds %g, at "
+                      "place %.0f of its %.0f numbers", of, (double)b->sample + i,
+                      (double)v[(size_t)i * size + number], (double)number, (double)size);
 }
 
 /* While w is watched: 1 if what step s has written holds a number that is not finite. */
@@ -12459,6 +12493,7 @@ LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int traini
     if (!net) return LSNN_ENOMEM;
     if (!net->built)
         return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_forward: call lsnn_net_build first");
+    if (!b) return lsnni_fail(net->cx, LSNN_EVALUE, "lsnn_forward: the batch is NULL");
     if (training && net->predict_only)
         return lsnni_fail(net->cx, LSNN_ESTATE,
                           "lsnn_forward: the net was built to predict only");
@@ -12565,10 +12600,23 @@ LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch)
     return NULL;
 }
 
+/* What the parameters' memory is for, and which has most of it.               */
+static void lsnni_param_note(const lsnn_net *net, char text[160])
+{
+    int most = 0;
+    text[0] = 0;
+    for (int i = 1; i < net->params; i++)
+        if (net->param[i].spec.count > net->param[most].spec.count) most = i;
+    if (net->params > 0)
+        snprintf(text, 160, ", for the net's parameters: '%.80s' has %.0f",
+                 net->param[most].name, (double)net->param[most].spec.count);
+}
+
 LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
 {
     lsnn_ctx *cx = net ? net->cx : NULL;
     lsnn_status s = LSNN_ENOMEM;
+    char note[160];
     if (!net) return LSNN_ENOMEM;
     if (net->failed)
         return lsnni_fail(cx, net->failed == 1 ? net->why : LSNN_ESTATE, "lsnn_net_build: %s",
@@ -12586,10 +12634,11 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
     for (int i = 0; i < net->nodes && net->output < 0; i++)
         if (lsnni_has(&net->node[i], LSNN_IS_LOSS)) net->output = net->node[i].input[0];
     if (net->output < 0) net->output = net->nodes - 1;
-    net->value = (lsnn_real *)lsnni_alloc(cx, net->param_size, sizeof *net->value);
+    lsnni_param_note(net, note);
+    net->value = (lsnn_real *)lsnni_alloc_for(cx, net->param_size, sizeof *net->value, note);
     net->state = (lsnn_real *)lsnni_alloc(cx, net->buffer_size, sizeof *net->state);
     if (!net->predict_only)
-        net->grad = (lsnn_real *)lsnni_alloc(cx, net->param_size, sizeof *net->grad);
+        net->grad = (lsnn_real *)lsnni_alloc_for(cx, net->param_size, sizeof *net->grad, note);
     if (!net->value || !net->state || (!net->predict_only && !net->grad)) goto fail;
     for (int i = 0; i < net->params; i++)
         lsnni_init_param(net, &net->param[i], net->value + net->param[i].at);
@@ -12613,6 +12662,7 @@ fail:
 
 LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, lsnn_real *y)
 {
+    if (!w) return LSNN_ENOMEM;
     const lsnn_net *net = w->net;
     size_t in = (size_t)lsnni_features(net->node[0].plan.out);
     size_t out = (size_t)lsnni_features(net->node[net->output].plan.out);
@@ -12621,6 +12671,7 @@ LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, 
     memset(&b, 0, sizeof b);
     w->ready = w->n = 0;
     if (n < 1) return lsnni_fail(w->cx, LSNN_ESHAPE, "predict: %d images", n);
+    if (!x || !y) return lsnni_fail(w->cx, LSNN_EVALUE, "predict: %s is NULL", x ? "y" : "x");
     for (int i = 0; i < n; i += b.n) {
         b.n = LSNNI_MIN(w->chunk, n - i);
         if (!w->train && b.n > lanes) b.n -= b.n % lanes;        /* whole blocks first */
@@ -12752,9 +12803,10 @@ LSNN_API lsnn_status lsnn_net_dims(lsnn_net *net, const char *name, int *rank, i
 }
 
 static lsnn_status lsnni_view_count(lsnn_net *net, lsnni_view *a, const char *name,
-                                    size_t count)
+                                    const lsnn_real *v, size_t count)
 {
     LSNNI_TRY(lsnni_view_find(net, a, name));
+    if (!v) return lsnni_fail(net->cx, LSNN_EVALUE, "%.80s: v is NULL", name);
     if (count != a->count)
         return lsnni_fail(net->cx, LSNN_ESHAPE, "%.80s has %.0f numbers, not %.0f", name,
                           (double)a->count, (double)count);
@@ -12765,7 +12817,7 @@ LSNN_API lsnn_status lsnn_net_get(lsnn_net *net, const char *name, lsnn_real *v,
 {
     if (!net) return LSNN_ENOMEM;
     lsnni_view a;
-    LSNNI_TRY(lsnni_view_count(net, &a, name, count));
+    LSNNI_TRY(lsnni_view_count(net, &a, name, v, count));
     if (a.turned)
         return lsnn_interleave(net->cx, v, a.v, a.dim[0], count / (size_t)a.dim[0], 1, 0);
     memcpy(v, a.v, count * sizeof *v);
@@ -12777,7 +12829,7 @@ LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_re
 {
     if (!net) return LSNN_ENOMEM;
     lsnni_view a;
-    LSNNI_TRY(lsnni_view_count(net, &a, name, count));
+    LSNNI_TRY(lsnni_view_count(net, &a, name, v, count));
     if (a.kept || a.stays)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s is computed by the layer: set what it is "
                           "computed from", name);
@@ -14029,6 +14081,8 @@ LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_
     if (tensors < 0 || metas < 0)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: %d tensors, %d metadata", shown, tensors,
                           metas);
+    if ((tensors && !t) || (metas && !meta))
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: the tensors or the metadata are NULL", shown);
     for (int i = 0; i < tensors; i++)
         LSNNI_TRY(lsnni_write_check_tensor(cx, shown, &t[i], &bytes));
     for (int i = 0; i < metas; i++) {
@@ -15132,13 +15186,9 @@ static void lsnni_c_text(const lsnni_c *e, const char *text)
 static void lsnni_c_number(FILE *f, float v)
 {
     char text[40];
-    int whole = 1;
     snprintf(text, sizeof text, "%.9g", (double)v);
-    for (char *p = text; *p; p++) {
-        if (*p == 'e' || *p == '.' || *p == ',') whole = 0;
-        if (*p == ',') *p = '.';
-    }
-    fprintf(f, whole ? "%s.0f" : "%sf", text);
+    lsnni_plain_point(text);
+    fprintf(f, strpbrk(text, ".e") ? "%sf" : "%s.0f", text);
 }
 
 /* The writers' means: each does something in one part of the file only.       */
@@ -15824,7 +15874,7 @@ static void lsnni_pb_raw(lsnni_bytes *b, const void *v, size_t count)
     else if (count > room - (size_t)b->used) {
         char *larger;
         room = LSNNI_MIN(2 * room + count + 64, (size_t)INT_MAX);
-        larger = (char *)lsnni_alloc_raw(b->cx, room, 1);
+        larger = (char *)lsnni_alloc_raw(b->cx, room, 1, "");
         if (!larger) b->status = LSNN_ENOMEM;
         else {
             if (b->used) memcpy(larger, b->v, (size_t)b->used);
@@ -16939,9 +16989,12 @@ static lsnn_status lsnni_optimizer_check(lsnn_ctx *cx, const lsnn_optimizer_desc
    cosine: lr (1 + cos(pi (t - W) / (T - W))) / 2       milestones: lr factor^(how many <= t) */
 LSNN_API double lsnn_optimizer_lr(const lsnn_optimizer_desc *desc, uint32_t step)
 {
-    lsnn_optimizer_desc d = *desc;
-    double t = (double)step, warm = (double)d.warmup_steps;
+    lsnn_optimizer_desc d;
+    double t = (double)step, warm;
+    memset(&d, 0, sizeof d);
+    if (desc) d = *desc;
     lsnni_optimizer_defaults(&d);
+    warm = (double)d.warmup_steps;
     if (t < warm) return d.lr * (t + 1) / warm;
     if (d.schedule == LSNN_STEP && d.step_every > 0)
         return d.lr * pow(d.step_factor, floor(t / d.step_every));
@@ -17080,6 +17133,7 @@ static lsnn_status lsnni_project(const lsnn_optimizer *o, double lr)
 
 LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
 {
+    if (!o) return LSNN_ENOMEM;
     lsnn_net *net = o->net;
     lsnni_update u;
     lsnn_status projected;
@@ -17164,6 +17218,7 @@ static lsnn_status lsnni_batch_make(lsnn_net *net, lsnni_batch *b, const lsnn_da
     size_t n = (size_t)net->work->batch;
     int losses = 0;
     memset(b, 0, sizeof *b);
+    if (!d) return lsnni_fail(net->cx, LSNN_EVALUE, "the data set is NULL");
     if (d->count < 1 || !d->fetch || d->heads < 0 || d->heads > LSNN_MAX_HEADS ||
         d->target_count < 0)
         return lsnni_fail(net->cx, LSNN_ESHAPE,
@@ -17380,6 +17435,7 @@ LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_sc
     lsnn_status status;
     if (!net->built)
         return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_evaluate: call lsnn_net_build first");
+    if (!s) return lsnni_fail(net->cx, LSNN_EVALUE, "lsnn_evaluate: the score is NULL");
     LSNNI_TRY(lsnni_batch_make(net, &b, data));
     for (int i = 0; s->confusion && i < net->nodes; i++)
         if (lsnni_has(&net->node[i], LSNN_CLASSIFIES) &&
@@ -17668,6 +17724,8 @@ static lsnn_status lsnni_fit_forward(lsnni_fit *f, const lsnn_batch *b, int all,
     double loss;
     if (s != LSNN_OK && !lsnni_many(cx)) return s;
     if (s != LSNN_OK) memset(f->batch.x, 0, (size_t)b->n * f->batch.size * sizeof *f->batch.x);
+    if (s != LSNN_OK && f->batch.targets)
+        memset(f->batch.targets, 0, lsnni_area(b->n, b->target_count) * sizeof *f->batch.targets);
     forward = lsnni_forward(net, b, 1, &loss);
     if (s == LSNN_OK) s = forward;
     memset(t, 0, sizeof *t);
@@ -19096,6 +19154,7 @@ static lsnn_status lsnni_npy_write(lsnn_ctx *cx, const char *path, const lsnn_te
     memset(&w, 0, sizeof w);
     w.tensor = t;
     w.tensors = tensors;
+    if (tensors && !t) return lsnni_fail(cx, LSNN_EVALUE, "%s: the tensors are NULL", shown);
     for (int i = 0; i < tensors; i++) {
         LSNNI_TRY(lsnni_write_check_tensor(cx, shown, &t[i], &bytes));
         if (t[i].rank > LSNNI_NPY_RANK)
@@ -19151,6 +19210,7 @@ typedef struct lsnni_data_user {
 
 LSNN_API void lsnn_data_free(lsnn_data *d)
 {
+    if (!d) return;
     lsnni_free_by(&d->mem_, d->owned_);
     memset(d, 0, sizeof *d);
 }
@@ -19248,6 +19308,7 @@ LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data 
 {
     lsnni_data_user *u;
     memset(d, 0, sizeof *d);
+    if (!whole) return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_part: the whole is NULL");
     if (first < 0 || count < 1 || first > whole->count || count > whole->count - first)
         return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_part: %d samples from number %d on, of "
                           "a set that has %d", count, first, whole->count);
@@ -19297,6 +19358,7 @@ LSNN_API lsnn_status lsnn_data_split(lsnn_ctx *cx, lsnn_data *kept, lsnn_data *h
     lsnn_status s;
     memset(kept, 0, sizeof *kept);
     memset(held, 0, sizeof *held);
+    if (!whole) return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_split: the whole is NULL");
     if (count < 1 || count >= whole->count)
         return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_split: %d samples held out, of %d: give 1 "
                           "or more, and leave some", count, whole->count);
@@ -19458,6 +19520,9 @@ LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *i
     lsnn_shape shape = { 1, 0, 0 };
     size_t bytes;
     memset(d, 0, sizeof *d);
+    if (!images || !labels)
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_idx: %s are NULL",
+                          images ? "labels" : "images");
     if (images->rank < 3 || !images->v)
         return lsnni_fail(cx, LSNN_ESHAPE, "lsnn_data_idx: images of rank %d: give N,H,W or "
                           "N,C,H,W", images->rank);
@@ -19976,7 +20041,7 @@ LSNN_API int lsnn_task_digits(lsnn_task t) { return lsnni_task_of(t)->digits; }
 
 LSNN_API lsnn_task lsnn_task_from_name(const char *name)
 {
-    int t = 0;
+    int t = name ? 0 : LSNN_TASK_COUNT_;
     while (t < LSNN_TASK_COUNT_ && strcmp(lsnni_tasks[t].name, name) != 0) t++;
     return (lsnn_task)t;
 }
@@ -19995,7 +20060,9 @@ static lsnn_status lsnni_recipe_images(lsnn_ctx *cx, const char *task, const cha
 
 LSNN_API lsnn_status lsnn_recipe_check(lsnn_ctx *cx, const lsnn_recipe *r)
 {
-    const lsnni_task *task = lsnni_task_of(r->task);
+    const lsnni_task *task;
+    if (!r) return lsnni_fail(cx, LSNN_EVALUE, "recipe: it is NULL: set count, at least");
+    task = lsnni_task_of(r->task);
     if (!task->heads)
         return lsnni_fail(cx, LSNN_EVALUE, "recipe: task %d is not in 0..%d", (int)r->task,
                           (int)LSNN_TASK_COUNT_ - 1);
@@ -20087,6 +20154,8 @@ LSNN_API void lsnn_set_free(lsnn_ctx *cx, lsnn_set *s)
 
 LSNN_API lsnn_status lsnn_data_set(lsnn_ctx *cx, lsnn_data *d, const lsnn_set *s)
 {
+    memset(d, 0, sizeof *d);
+    if (!s) return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_set: the set is NULL");
     return lsnn_data_idx(cx, d, &s->images, &s->labels, s->classes);
 }
 
@@ -25144,7 +25213,7 @@ LSNN_API const char *lsnn_isa_name(lsnn_isa isa)
 
 LSNN_API lsnn_isa lsnn_isa_from_name(const char *name)
 {
-    int i = 0;
+    int i = name ? 0 : LSNN_ISA_COUNT_;              /* of getenv, perhaps    */
     while (i < LSNN_ISA_COUNT_ && strcmp(name, lsnni_isa_names[i]) != 0) i++;
     return (lsnn_isa)i;
 }

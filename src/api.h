@@ -807,6 +807,8 @@ typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */
 typedef struct lsnn_call {           /* what forward and backward work on     */
     const lsnn_layer_plan *plan;
     int n, training;                 /* images in this batch                  */
+    int frozen;                      /* 1: option freeze of the layer whose parameters these */
+                                     /*   are: leave buffers as they are      */
     int lanes;                       /* 0: plain arrays; else see lsnn_interleave */
     int does;                        /* LSNN_DO_...: a neighbour's work, on the way */
     const lsnn_real *x[LSNN_MAX_INPUTS];
@@ -903,8 +905,8 @@ typedef struct lsnn_batch {
 /* *loss (may be NULL): the sum of the losses, weights included; of a part, its share of the
    whole batch's. training 1: lsnn_backward
    may follow, dropout draws, batch_norm uses the batch; 0 without labels and targets: only
-   what the output needs is run. EDIVERGED: x holds a NaN or an infinity (nothing was done
-   then, and the message names the sample), or the loss is not finite.        */
+   what the output needs is run. EDIVERGED: x or targets hold a NaN or an infinity
+   (nothing was done then, and the message names the sample), or the loss is not finite. */
 LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int training,
                                   double *loss);
 LSNN_API lsnn_status lsnn_backward(lsnn_net *net);  /* adds to gradients; once a forward */
@@ -1225,7 +1227,8 @@ LSNN_API lsnn_status lsnn_net_read_as(lsnn_net *net, const char *path,
 typedef enum lsnn_storage {
     LSNN_STORE_FLOAT,
     LSNN_STORE_HALF,                 /* IEEE binary16                         */
-    LSNN_STORE_INT8                  /* 8 bits, and one factor an output      */
+    LSNN_STORE_INT8,                 /* 8 bits, and one factor an output      */
+    LSNN_STORAGE_INT_ = 0x7FFFFFFF
 } lsnn_storage;
 typedef struct lsnn_export_desc {
     const char *name;                /* NULL -> "net"                         */

@@ -206,24 +206,31 @@ static void *lsnni_aligned(lsnn_ctx *cx, size_t bytes)
     return block;
 }
 
-/* count * size bytes, aligned. NULL: ENOMEM is recorded.                     */
-static void *lsnni_alloc_raw(lsnn_ctx *cx, size_t count, size_t size)
+/* count * size bytes, aligned. NULL: ENOMEM is recorded, with their purpose.     */
+static void *lsnni_alloc_raw(lsnn_ctx *cx, size_t count, size_t size, const char *purpose)
 {
     size_t bytes = lsnni_times(count, size), pad = LSNNI_ALIGN + sizeof(void *);
     void *block = lsnni_aligned(cx, bytes);
     if (block) return block;
     if (bytes >= LSNNI_TOO_LARGE - pad)
-        lsnni_fail(cx, LSNN_ENOMEM, "%.0f x %.0f bytes do not fit into this machine's memory",
-                   (double)count, (double)size);
-    else lsnni_fail(cx, LSNN_ENOMEM, "the allocator refused %.0f bytes", (double)(bytes + pad));
+        lsnni_fail(cx, LSNN_ENOMEM, "%.0f x %.0f bytes do not fit into this machine's memory%s",
+                   (double)count, (double)size, purpose);
+    else
+        lsnni_fail(cx, LSNN_ENOMEM, "the allocator refused %.0f bytes%s", (double)(bytes + pad),
+                   purpose);
     return NULL;
 }
 
-/* The same, zeroed.                                                          */
+/* The same, zeroed. purpose: ", for ..." of a large block, so that the message says what to make
+   smaller.                                                                   */
+static void *lsnni_alloc_for(lsnn_ctx *cx, size_t count, size_t size, const char *purpose)
+{
+    void *block = lsnni_alloc_raw(cx, count, size, purpose);
+    return block ? memset(block, 0, count * size) : NULL;
+}
 static void *lsnni_alloc(lsnn_ctx *cx, size_t count, size_t size)
 {
-    void *block = lsnni_alloc_raw(cx, count, size);
-    return block ? memset(block, 0, count * size) : NULL;
+    return lsnni_alloc_for(cx, count, size, "");
 }
 
 static void lsnni_free_by(const lsnn_allocator *mem, void *block)
@@ -252,7 +259,7 @@ static void *lsnni_scratch(lsnn_ctx *cx, size_t count, size_t size)
     if (bytes <= cx->scratch_bytes_ && cx->scratch_) return cx->scratch_;
     lsnni_free(cx, cx->scratch_);
     cx->scratch_bytes_ = 0;
-    cx->scratch_ = lsnni_alloc_raw(cx, count, size);
+    cx->scratch_ = lsnni_alloc_raw(cx, count, size, ", to work in");
     if (cx->scratch_) cx->scratch_bytes_ = bytes;
     return cx->scratch_;
 }

@@ -18,6 +18,7 @@ typedef struct lsnni_data_user {
 
 LSNN_API void lsnn_data_free(lsnn_data *d)
 {
+    if (!d) return;
     lsnni_free_by(&d->mem_, d->owned_);
     memset(d, 0, sizeof *d);
 }
@@ -115,6 +116,7 @@ LSNN_API lsnn_status lsnn_data_part(lsnn_ctx *cx, lsnn_data *d, const lsnn_data 
 {
     lsnni_data_user *u;
     memset(d, 0, sizeof *d);
+    if (!whole) return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_part: the whole is NULL");
     if (first < 0 || count < 1 || first > whole->count || count > whole->count - first)
         return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_part: %d samples from number %d on, of "
                           "a set that has %d", count, first, whole->count);
@@ -164,6 +166,7 @@ LSNN_API lsnn_status lsnn_data_split(lsnn_ctx *cx, lsnn_data *kept, lsnn_data *h
     lsnn_status s;
     memset(kept, 0, sizeof *kept);
     memset(held, 0, sizeof *held);
+    if (!whole) return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_split: the whole is NULL");
     if (count < 1 || count >= whole->count)
         return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_split: %d samples held out, of %d: give 1 "
                           "or more, and leave some", count, whole->count);
@@ -325,6 +328,9 @@ LSNN_API lsnn_status lsnn_data_idx(lsnn_ctx *cx, lsnn_data *d, const lsnn_idx *i
     lsnn_shape shape = { 1, 0, 0 };
     size_t bytes;
     memset(d, 0, sizeof *d);
+    if (!images || !labels)
+        return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_idx: %s are NULL",
+                          images ? "labels" : "images");
     if (images->rank < 3 || !images->v)
         return lsnni_fail(cx, LSNN_ESHAPE, "lsnn_data_idx: images of rank %d: give N,H,W or "
                           "N,C,H,W", images->rank);

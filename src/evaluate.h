@@ -50,6 +50,7 @@ static lsnn_status lsnni_batch_make(lsnn_net *net, lsnni_batch *b, const lsnn_da
     size_t n = (size_t)net->work->batch;
     int losses = 0;
     memset(b, 0, sizeof *b);
+    if (!d) return lsnni_fail(net->cx, LSNN_EVALUE, "the data set is NULL");
     if (d->count < 1 || !d->fetch || d->heads < 0 || d->heads > LSNN_MAX_HEADS ||
         d->target_count < 0)
         return lsnni_fail(net->cx, LSNN_ESHAPE,
@@ -266,6 +267,7 @@ LSNN_API lsnn_status lsnn_evaluate(lsnn_net *net, const lsnn_data *data, lsnn_sc
     lsnn_status status;
     if (!net->built)
         return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_evaluate: call lsnn_net_build first");
+    if (!s) return lsnni_fail(net->cx, LSNN_EVALUE, "lsnn_evaluate: the score is NULL");
     LSNNI_TRY(lsnni_batch_make(net, &b, data));
     for (int i = 0; s->confusion && i < net->nodes; i++)
         if (lsnni_has(&net->node[i], LSNN_CLASSIFIES) &&

@@ -27,13 +27,9 @@ static void lsnni_c_text(const lsnni_c *e, const char *text)
 static void lsnni_c_number(FILE *f, float v)
 {
     char text[40];
-    int whole = 1;
     snprintf(text, sizeof text, "%.9g", (double)v);
-    for (char *p = text; *p; p++) {
-        if (*p == 'e' || *p == '.' || *p == ',') whole = 0;
-        if (*p == ',') *p = '.';
-    }
-    fprintf(f, whole ? "%s.0f" : "%sf", text);
+    lsnni_plain_point(text);
+    fprintf(f, strpbrk(text, ".e") ? "%sf" : "%s.0f", text);
 }
 
 /* The writers' means: each does something in one part of the file only.       */

@@ -730,6 +730,8 @@ LSNN_API lsnn_status lsnn_file_write(lsnn_ctx *cx, const char *path, const lsnn_
     if (tensors < 0 || metas < 0)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: %d tensors, %d metadata", shown, tensors,
                           metas);
+    if ((tensors && !t) || (metas && !meta))
+        return lsnni_fail(cx, LSNN_EVALUE, "%s: the tensors or the metadata are NULL", shown);
     for (int i = 0; i < tensors; i++)
         LSNNI_TRY(lsnni_write_check_tensor(cx, shown, &t[i], &bytes));
     for (int i = 0; i < metas; i++) {

@@ -161,7 +161,7 @@ LSNN_API const char *lsnn_isa_name(lsnn_isa isa)
 
 LSNN_API lsnn_isa lsnn_isa_from_name(const char *name)
 {
-    int i = 0;
+    int i = name ? 0 : LSNN_ISA_COUNT_;              /* of getenv, perhaps    */
     while (i < LSNN_ISA_COUNT_ && strcmp(name, lsnni_isa_names[i]) != 0) i++;
     return (lsnn_isa)i;
 }

@@ -526,18 +526,20 @@
    system) makes that save EIO, and what was there stays. SIGXFSZ (a file over ulimit -f)
    kills unless the program ignores it; then it is EIO.
    Numbers. What is not finite is an error, EDIVERGED, where it comes in and where it goes
-   out: lsnn_forward, lsnn_predict, lsnn_evaluate and lsnn_fit name the sample whose input is a
-   NaN or an infinity, before anything is run or any running mean has seen it; predict and
-   evaluate name the output that is none, so no NaN is counted as a class; forward and fit stop
-   at such a loss, fit with the first layer that made it, and the optimizer's step refuses such
-   a gradient, before it moves anything. A NaN that a relu stops on its way is not seen.
+   out: lsnn_forward, lsnn_predict, lsnn_evaluate and lsnn_fit name the sample whose input or
+   target is a NaN or an infinity, before anything is run or any running mean has seen it;
+   predict and evaluate name the output that is none, so no NaN is counted as a class; forward
+   and fit stop at such a loss, fit with the first layer that made it, and the optimizer's step
+   refuses such a gradient, before it moves anything. A NaN that a relu stops on its way is not
+   seen.
    A batch may be fed in parts, where it does not fit: lsnn_batch's `sample` and `total` say
    which part this is; loss and gradient then sum up to the whole batch's (but batch_norm
    normalises each part by itself). `step` 0 in a loop of your own means as many as the
    optimizer has made.
    batch_norm takes the mean off before it multiplies: a spread of 1 about 1e4 keeps all the
    digits that the floats have. Frozen (option freeze), it normalises by its running mean and
-   variance and leaves them. A variance past the largest lsnn_real is EDIVERGED.
+   variance and leaves them, and so does a layer that shares them. A variance past the largest
+   lsnn_real is EDIVERGED.
    The data's classes must be those of a classifying head: a net with more outputs than there
    are classes is refused, as one with fewer is.
    The gradient of the input is that of a layer which changes nothing, right behind it:

@@ -406,6 +406,7 @@ static lsnn_status lsnni_npy_write(lsnn_ctx *cx, const char *path, const lsnn_te
     memset(&w, 0, sizeof w);
     w.tensor = t;
     w.tensors = tensors;
+    if (tensors && !t) return lsnni_fail(cx, LSNN_EVALUE, "%s: the tensors are NULL", shown);
     for (int i = 0; i < tensors; i++) {
         LSNNI_TRY(lsnni_write_check_tensor(cx, shown, &t[i], &bytes));
         if (t[i].rank > LSNNI_NPY_RANK)

@@ -28,7 +28,7 @@ static void lsnni_pb_raw(lsnni_bytes *b, const void *v, size_t count)
     else if (count > room - (size_t)b->used) {
         char *larger;
         room = LSNNI_MIN(2 * room + count + 64, (size_t)INT_MAX);
-        larger = (char *)lsnni_alloc_raw(b->cx, room, 1);
+        larger = (char *)lsnni_alloc_raw(b->cx, room, 1, "");
         if (!larger) b->status = LSNN_ENOMEM;
         else {
             if (b->used) memcpy(larger, b->v, (size_t)b->used);

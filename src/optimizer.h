@@ -82,9 +82,12 @@ static lsnn_status lsnni_optimizer_check(lsnn_ctx *cx, const lsnn_optimizer_desc
    cosine: lr (1 + cos(pi (t - W) / (T - W))) / 2       milestones: lr factor^(how many <= t) */
 LSNN_API double lsnn_optimizer_lr(const lsnn_optimizer_desc *desc, uint32_t step)
 {
-    lsnn_optimizer_desc d = *desc;
-    double t = (double)step, warm = (double)d.warmup_steps;
+    lsnn_optimizer_desc d;
+    double t = (double)step, warm;
+    memset(&d, 0, sizeof d);
+    if (desc) d = *desc;
     lsnni_optimizer_defaults(&d);
+    warm = (double)d.warmup_steps;
     if (t < warm) return d.lr * (t + 1) / warm;
     if (d.schedule == LSNN_STEP && d.step_every > 0)
         return d.lr * pow(d.step_factor, floor(t / d.step_every));
@@ -223,6 +226,7 @@ static lsnn_status lsnni_project(const lsnn_optimizer *o, double lr)
 
 LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
 {
+    if (!o) return LSNN_ENOMEM;
     lsnn_net *net = o->net;
     lsnni_update u;
     lsnn_status projected;

@@ -393,6 +393,7 @@ static void lsnni_schedule_call(lsnn_work *w, lsnni_step *s, int i, int lanes)
         c->param[j] = net->value + net->param[v->param[j]].at;
     for (int j = 0; j < v->plan.buffers; j++)
         c->buffer[j] = net->state + net->buffer[v->buffer[j]].at;
+    c->frozen = (v->plan.params ? &net->node[net->param[v->param[0]].owner] : v)->plan.o.freeze;
 }
 
 /* Node i's output from its own layout to the other.                           */
@@ -528,11 +529,24 @@ static lsnn_status lsnni_work_tables(lsnn_work *w)
     return LSNN_OK;
 }
 
+/* What a workspace's memory is for: the batch, and the layer that has most of it. */
+static void lsnni_batch_note(const lsnn_work *w, char text[160])
+{
+    const lsnn_net *net = w->net;
+    int most = net->nodes - 1;
+    for (int i = 1; i < net->nodes; i++)
+        if (lsnni_features(net->node[i].plan.out) > lsnni_features(net->node[most].plan.out))
+            most = i;
+    snprintf(text, 160, ", for a batch of %d: '%.60s' puts out %d numbers an image", w->batch,
+             net->node[most].name, lsnni_features(net->node[most].plan.out));
+}
+
 static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
 {
     const lsnn_net *net = w->net;
     int nodes = net->nodes;
     size_t total;
+    char note[160];
     for (int i = 0; i < nodes; i++)
         if ((double)lsnni_features(net->node[i].plan.out) * w->batch > INT_MAX * 64.0 ||
             lsnni_times(lsnni_times((size_t)lsnni_features(net->node[i].plan.out),
@@ -550,10 +564,9 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
             total = lsnni_plus(total, lsnni_whole_vectors(lsnni_plus(p->keep_fixed, kept)));
         }
     }
-    w->block = (lsnn_real *)lsnni_alloc(w->cx, lsnni_plus(total, 1), sizeof *w->block);
-    if (!w->block)
-        return lsnni_fail(w->cx, LSNN_ENOMEM, "a batch of %d needs %.0f bytes for what the net's "
-                          "layers hold", w->batch, (double)total * sizeof *w->block);
+    lsnni_batch_note(w, note);
+    w->block = (lsnn_real *)lsnni_alloc_for(w->cx, lsnni_plus(total, 1), sizeof *w->block, note);
+    if (!w->block) return LSNN_ENOMEM;
     for (int i = 0; i < nodes; i++) {
         const lsnni_life *own = life + i, *dy = life + 2 * nodes + net->node[i].role.dy_at;
         w->y[i] = w->block + life[net->node[i].role.y_at].at;

@@ -250,7 +250,7 @@ LSNN_API int lsnn_task_digits(lsnn_task t) { return lsnni_task_of(t)->digits; }
 
 LSNN_API lsnn_task lsnn_task_from_name(const char *name)
 {
-    int t = 0;
+    int t = name ? 0 : LSNN_TASK_COUNT_;
     while (t < LSNN_TASK_COUNT_ && strcmp(lsnni_tasks[t].name, name) != 0) t++;
     return (lsnn_task)t;
 }
@@ -269,7 +269,9 @@ static lsnn_status lsnni_recipe_images(lsnn_ctx *cx, const char *task, const cha
 
 LSNN_API lsnn_status lsnn_recipe_check(lsnn_ctx *cx, const lsnn_recipe *r)
 {
-    const lsnni_task *task = lsnni_task_of(r->task);
+    const lsnni_task *task;
+    if (!r) return lsnni_fail(cx, LSNN_EVALUE, "recipe: it is NULL: set count, at least");
+    task = lsnni_task_of(r->task);
     if (!task->heads)
         return lsnni_fail(cx, LSNN_EVALUE, "recipe: task %d is not in 0..%d", (int)r->task,
                           (int)LSNN_TASK_COUNT_ - 1);

@@ -58,12 +58,21 @@ static int lsnni_bad_sample(const lsnni_kernels *kv, const lsnn_real *x, int n, 
 
 static lsnn_status lsnni_inputs_check(lsnn_work *w, const lsnn_batch *b)
 {
+    const lsnni_kernels *kv = lsnni_kernels_of(w->cx);
+    const char *of = "input";
+    const lsnn_real *v = b->x;
     size_t size = (size_t)lsnni_features(w->net->node[0].plan.out), number = 0;
-    int i = lsnni_bad_sample(lsnni_kernels_of(w->cx), b->x, b->n, size, &number);
+    int i = lsnni_bad_sample(kv, v, b->n, size, &number);
+    if (i < 0 && b->targets && b->target_count > 0) {
+        of = "target";
+        v = b->targets;
+        size = (size_t)b->target_count;
+        i = lsnni_bad_sample(kv, v, b->n, size, &number);
+    }
     if (i < 0) return LSNN_OK;
-    return lsnni_fail(w->cx, LSNN_EDIVERGED, "the input of sample %.0f of the batch holds %g, at "
-                      "place %.0f of its %.0f numbers", (double)b->sample + i,
-                      (double)b->x[(size_t)i * size + number], (double)number, (double)size);
+    return lsnni_fail(w->cx, LSNN_EDIVERGED, "the %s of sample %.0f of the batch holds %g, at "
+                      "place %.0f of its %.0f numbers", of, (double)b->sample + i,
+                      (double)v[(size_t)i * size + number], (double)number, (double)size);
 }
 
 /* While w is watched: 1 if what step s has written holds a number that is not finite. */
@@ -145,6 +154,7 @@ LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int traini
     if (!net) return LSNN_ENOMEM;
     if (!net->built)
         return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_forward: call lsnn_net_build first");
+    if (!b) return lsnni_fail(net->cx, LSNN_EVALUE, "lsnn_forward: the batch is NULL");
     if (training && net->predict_only)
         return lsnni_fail(net->cx, LSNN_ESTATE,
                           "lsnn_forward: the net was built to predict only");
@@ -251,10 +261,23 @@ LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch)
     return NULL;
 }
 
+/* What the parameters' memory is for, and which has most of it.               */
+static void lsnni_param_note(const lsnn_net *net, char text[160])
+{
+    int most = 0;
+    text[0] = 0;
+    for (int i = 1; i < net->params; i++)
+        if (net->param[i].spec.count > net->param[most].spec.count) most = i;
+    if (net->params > 0)
+        snprintf(text, 160, ", for the net's parameters: '%.80s' has %.0f",
+                 net->param[most].name, (double)net->param[most].spec.count);
+}
+
 LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
 {
     lsnn_ctx *cx = net ? net->cx : NULL;
     lsnn_status s = LSNN_ENOMEM;
+    char note[160];
     if (!net) return LSNN_ENOMEM;
     if (net->failed)
         return lsnni_fail(cx, net->failed == 1 ? net->why : LSNN_ESTATE, "lsnn_net_build: %s",
@@ -272,10 +295,11 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
     for (int i = 0; i < net->nodes && net->output < 0; i++)
         if (lsnni_has(&net->node[i], LSNN_IS_LOSS)) net->output = net->node[i].input[0];
     if (net->output < 0) net->output = net->nodes - 1;
-    net->value = (lsnn_real *)lsnni_alloc(cx, net->param_size, sizeof *net->value);
+    lsnni_param_note(net, note);
+    net->value = (lsnn_real *)lsnni_alloc_for(cx, net->param_size, sizeof *net->value, note);
     net->state = (lsnn_real *)lsnni_alloc(cx, net->buffer_size, sizeof *net->state);
     if (!net->predict_only)
-        net->grad = (lsnn_real *)lsnni_alloc(cx, net->param_size, sizeof *net->grad);
+        net->grad = (lsnn_real *)lsnni_alloc_for(cx, net->param_size, sizeof *net->grad, note);
     if (!net->value || !net->state || (!net->predict_only && !net->grad)) goto fail;
     for (int i = 0; i < net->params; i++)
         lsnni_init_param(net, &net->param[i], net->value + net->param[i].at);
@@ -299,6 +323,7 @@ fail:
 
 LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, lsnn_real *y)
 {
+    if (!w) return LSNN_ENOMEM;
     const lsnn_net *net = w->net;
     size_t in = (size_t)lsnni_features(net->node[0].plan.out);
     size_t out = (size_t)lsnni_features(net->node[net->output].plan.out);
@@ -307,6 +332,7 @@ LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, 
     memset(&b, 0, sizeof b);
     w->ready = w->n = 0;
     if (n < 1) return lsnni_fail(w->cx, LSNN_ESHAPE, "predict: %d images", n);
+    if (!x || !y) return lsnni_fail(w->cx, LSNN_EVALUE, "predict: %s is NULL", x ? "y" : "x");
     for (int i = 0; i < n; i += b.n) {
         b.n = LSNNI_MIN(w->chunk, n - i);
         if (!w->train && b.n > lanes) b.n -= b.n % lanes;        /* whole blocks first */
@@ -438,9 +464,10 @@ LSNN_API lsnn_status lsnn_net_dims(lsnn_net *net, const char *name, int *rank, i
 }
 
 static lsnn_status lsnni_view_count(lsnn_net *net, lsnni_view *a, const char *name,
-                                    size_t count)
+                                    const lsnn_real *v, size_t count)
 {
     LSNNI_TRY(lsnni_view_find(net, a, name));
+    if (!v) return lsnni_fail(net->cx, LSNN_EVALUE, "%.80s: v is NULL", name);
     if (count != a->count)
         return lsnni_fail(net->cx, LSNN_ESHAPE, "%.80s has %.0f numbers, not %.0f", name,
                           (double)a->count, (double)count);
@@ -451,7 +478,7 @@ LSNN_API lsnn_status lsnn_net_get(lsnn_net *net, const char *name, lsnn_real *v,
 {
     if (!net) return LSNN_ENOMEM;
     lsnni_view a;
-    LSNNI_TRY(lsnni_view_count(net, &a, name, count));
+    LSNNI_TRY(lsnni_view_count(net, &a, name, v, count));
     if (a.turned)
         return lsnn_interleave(net->cx, v, a.v, a.dim[0], count / (size_t)a.dim[0], 1, 0);
     memcpy(v, a.v, count * sizeof *v);
@@ -463,7 +490,7 @@ LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_re
 {
     if (!net) return LSNN_ENOMEM;
     lsnni_view a;
-    LSNNI_TRY(lsnni_view_count(net, &a, name, count));
+    LSNNI_TRY(lsnni_view_count(net, &a, name, v, count));
     if (a.kept || a.stays)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s is computed by the layer: set what it is "
                           "computed from", name);

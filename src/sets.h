@@ -11,6 +11,8 @@ LSNN_API void lsnn_set_free(lsnn_ctx *cx, lsnn_set *s)
 
 LSNN_API lsnn_status lsnn_data_set(lsnn_ctx *cx, lsnn_data *d, const lsnn_set *s)
 {
+    memset(d, 0, sizeof *d);
+    if (!s) return lsnni_fail(cx, LSNN_EVALUE, "lsnn_data_set: the set is NULL");
     return lsnn_data_idx(cx, d, &s->images, &s->labels, s->classes);
 }
 

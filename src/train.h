@@ -267,6 +267,8 @@ static lsnn_status lsnni_fit_forward(lsnni_fit *f, const lsnn_batch *b, int all,
     double loss;
     if (s != LSNN_OK && !lsnni_many(cx)) return s;
     if (s != LSNN_OK) memset(f->batch.x, 0, (size_t)b->n * f->batch.size * sizeof *f->batch.x);
+    if (s != LSNN_OK && f->batch.targets)
+        memset(f->batch.targets, 0, lsnni_area(b->n, b->target_count) * sizeof *f->batch.targets);
     forward = lsnni_forward(net, b, 1, &loss);
     if (s == LSNN_OK) s = forward;
     memset(t, 0, sizeof *t);

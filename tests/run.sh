@@ -14,7 +14,8 @@
 #   cblas   -DLSNN_USE_CBLAS             nosimd    -DLSNN_NO_SIMD, the portable kernels
 #   naive   -DLSNN_NAIVE -DLSNN_DOUBLE, the plain loops of each layer
 #   m32     32 bits, where the compiler has their C library (Debian: libc6-dev-i386 and
-#           lib32gcc-VERSION-dev; gcc-multilib keeps compilers for ARM away)
+#           lib32gcc-VERSION-dev; gcc-multilib keeps compilers for ARM away). Where the kernel
+#           runs no such programs, qemu-i386 does (qemu-user)
 #   x87     32 bits without SSE          loose     -ffast-math but for NaN and infinities
 #   long    as plain, with TEST_LONG=1 in its environment: what takes long
 # A script's: short, and long with TEST_LONG=1. Without that line: plain, short.
@@ -56,6 +57,9 @@ mode_flags() {
     esac
 }
 
+# What runs programs of mode $1; not every kernel takes those of 32 bits, but qemu does.
+runner() { case $1 in m32 | x87) echo "$RUN32" ;; esac; }
+
 # Why MODE cannot be had here, or nothing.
 mode_fault() {
     probe=$here/probe.$$
@@ -68,8 +72,8 @@ mode_fault() {
         echo '#include <errno.h>
               int main(void){return 0;}' > "$probe.c"
         # shellcheck disable=SC2046
-        { $CC "$probe.c" -o "$probe" $(mode_flags "$1") -lm && "./$probe"; } > /dev/null 2>&1 ||
-            echo "$1 cannot be built and run" ;;
+        { $CC "$probe.c" -o "$probe" $(mode_flags "$1") -lm && $(runner "$1") "./$probe"
+        } > /dev/null 2>&1 || echo "$1 cannot be built and run" ;;
     esac
     rm -f "$probe" "$probe.c"
 }
@@ -130,7 +134,8 @@ build_and_run() {
         echo "not ok - $1 does not compile"
         return 1
     fi
-    limit "./$3"
+    # shellcheck disable=SC2046
+    limit $(runner "$2") "./$3"
 }
 
 limit() { if have timeout; then timeout -k 5 "$seconds" "$@"; else "$@"; fi; }
@@ -211,9 +216,14 @@ done
 if [ -n "$MNIST_DIR" ]; then export MNIST_DIR; else unset MNIST_DIR; fi
 # malloc may say no: the library's answer to that is what is tested
 ASAN_OPTIONS=allocator_may_return_null=1${ASAN_OPTIONS:+:$ASAN_OPTIONS}
+# see runner: found out once
+RUN32=
+echo 'int main(void){return 0;}' > "$here/probe.c"
+if $CC -m32 "$here/probe.c" -o "$here/probe" > /dev/null 2>&1 &&
+    ! "$here/probe" > /dev/null 2>&1 && have qemu-i386; then RUN32=qemu-i386; fi
 # two programs share the cores: OpenMP's threads that wait must sleep, not spin
 OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
-export CC OMP_FLAGS TEST_FLAGS TEST_LIBS CBLAS_LIBS WARNINGS ASAN_OPTIONS OMP_WAIT_POLICY
+export CC OMP_FLAGS RUN32 TEST_FLAGS TEST_LIBS CBLAS_LIBS WARNINGS ASAN_OPTIONS OMP_WAIT_POLICY
 
 # test_modes FILE: "mode test" for each of its modes that are asked for
 test_modes() {

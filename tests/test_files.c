@@ -1007,7 +1007,9 @@ static void test_long_names(const lsnn_tensor *t)
 static void test_no_path(const lsnn_tensor *t)
 {
     unsigned char pixel = 0;
-    lsnn_image im = { 1, 1, NULL };
+    lsnn_image im = { 1, 1, NULL }, other;
+    lsnn_set set;
+    lsnn_pain pain;
     unsigned char rgb[3] = { 0, 0, 0 };
     lsnn_idx idx;
     lsnn_file f;
@@ -1016,6 +1018,8 @@ static void test_no_path(const lsnn_tensor *t)
     lsnn_dense(net, lsnn_input(net, 1, 1, 1), 1, NULL);
     CHECK(lsnn_net_build(net, NULL) == LSNN_OK);
     memset(&idx, 0, sizeof idx);
+    memset(&set, 0, sizeof set);
+    memset(&pain, 0, sizeof pain);
     idx.rank = idx.dim[0] = 1;
     idx.v = &pixel;
     im.rgb = rgb;
@@ -1032,6 +1036,17 @@ static void test_no_path(const lsnn_tensor *t)
     NO_PATH(lsnn_idx_write(&cx, &idx, NULL) == LSNN_EVALUE);
     NO_PATH(lsnn_idx_read(&cx, &idx, NULL) == LSNN_EVALUE && !idx.v);
     NO_PATH(lsnn_image_save(&cx, &im, NULL) != LSNN_OK);
+    NO_PATH(lsnn_image_load(&cx, &other, NULL) == LSNN_EVALUE);
+    NO_PATH(lsnn_net_read_as(net, NULL, NULL) == LSNN_EVALUE);
+    NO_PATH(lsnn_net_export_c(net, NULL, NULL) == LSNN_EVALUE);
+    NO_PATH(lsnn_net_export_onnx(net, NULL) == LSNN_EVALUE);
+    NO_PATH(lsnn_npy_write(&cx, NULL, t) == LSNN_EVALUE);
+    NO_PATH(lsnn_npz_write(&cx, NULL, t, 1) == LSNN_EVALUE);
+    NO_PATH(lsnn_cifar_read(&cx, &set, NULL, 10) == LSNN_EVALUE);
+    NO_PATH(lsnn_svhn_read(&cx, &set, NULL) == LSNN_EVALUE);
+    NO_PATH(lsnn_gtsrb_read(&cx, &set, NULL, 32, 0) == LSNN_EVALUE);
+    NO_PATH(lsnn_set_load(&cx, &set, "mnist", NULL, 0) == LSNN_EVALUE);
+    NO_PATH(lsnn_pain_read(&cx, &pain, NULL, 0, 0) == LSNN_EVALUE);
     lsnn_net_free(net);
     lsnn_ctx_free(&cx);
     CHECK(heap.live == 0);

@@ -237,6 +237,14 @@ int main(int count, char **names)
 }
 END
 job '-fshort-enums' "$cc -std=c99 $strict -Wno-type-limits -fshort-enums -I. -fsyntax-only $work/unit.c"
+# All of them that can stand in a struct: lsnn_act is only handed over.
+{ echo '#include "lsnn.h"'
+  sed -n 's/^typedef enum \(lsnn_[a-z_0-9]*\).*/\1/p' lsnn.h | grep -v '^lsnn_act$' |
+      awk '{ print "typedef char of_four_" NR "[sizeof(" $1 ") == sizeof(int) ? 1 : -1];" }
+           END { if (NR < 10) print "#error found only " NR }'
+} > "$work/all_enums.c"
+job '-fshort-enums: every enum is as wide as an int' \
+    "$cc -std=c99 -fshort-enums -I. -fsyntax-only $work/all_enums.c"
 [ -n "$long" ] && job '-fshort-enums writes the same file' \
     "$cc -O1 -fshort-enums -I. $work/enums.c -o $work/enums1 -lm && $work/enums1 $work/enums1.st &&
      $cc -O1 -I. $work/enums.c -o $work/enums4 -lm && $work/enums4 $work/enums4.st &&

@@ -119,7 +119,7 @@ static double poisoned_step(ground *g, const lsnn_batch *b, int training)
 }
 
 /* ---- nets ------------------------------------------------------------------------------- */
-enum { NETS = 8, BATCH = 16 };
+enum { NETS = 9, BATCH = 16 };
 
 /* A block in which each layer reads all before it: batch_norm reads the parts of concats. */
 static int joined_net(lsnn_net *net)
@@ -155,15 +155,29 @@ static int mixed_net(lsnn_net *net)
                                      NULL), 3, NULL);
 }
 
+/* Layers with a rule of their own, which stand beside no others.                         */
+static void sparse_net(lsnn_net *net)
+{
+    lsnn_options silent = named("silent");
+    int x = lsnn_dsc_conv2d(net, lsnn_input(net, 1, 10, 10), 4, 3, NULL);
+    lsnn_dsc_lateral(net, x, NULL);
+    silent.dsc_silent = 1;
+    x = lsnn_dsc_local2d(net, lsnn_max_pool(net, x, 2, NULL), 3, 2, &silent);
+    lsnn_dsc_loss(net, lsnn_dsc_dense(net, x, 3, NULL), NULL);
+}
+
+static char made[sizeof lsnni_types / sizeof *lsnni_types];     /* types in any of the nets */
+
 static lsnn_net *make_net(lsnn_ctx *cx, int which, int predict_only)
 {
     static const char *const model[] = { "cnn", "lc", "location", "content" };
     lsnn_net *net = lsnn_net_new(cx);
-    int frozen = which == NETS - 1;
+    int frozen = which == 7;
     if (which < 4) lsnn_cross_entropy(net, small_scores(net, model[which], 15), NULL);
     else if (which == 4) all_layers(net);
     else if (which == 5) lsnn_cross_entropy(net, joined_net(net), NULL);
     else if (which == 6) lsnn_cross_entropy(net, mixed_net(net), NULL);
+    else if (which == 8) sparse_net(net);
     if (frozen) {                        /* gradients stop in the middle                  */
         lsnn_options stop = named("stop");
         int x = lsnn_input(net, 1, 15, 15);
@@ -173,6 +187,9 @@ static lsnn_net *make_net(lsnn_ctx *cx, int which, int predict_only)
         lsnn_cross_entropy(net, lsnn_dense(net, lsnn_dropout(net, x, 0.5, NULL), 3, NULL), NULL);
     }
     CHECK(build_net(net, BATCH, 7, predict_only) == LSNN_OK);
+    for (int i = 0; i < net->nodes; i++)
+        for (size_t k = 0; k < sizeof made; k++)
+            if (net->node[i].type == lsnni_types[k]) made[k] = 1;
     return net;
 }
 
@@ -240,7 +257,10 @@ static void test_poison(void)
         }
     lsnn_ctx_free(&cx);
     CHECK(heap.live == 0 && poisoned > 5 * numbers);
-    test_end("%d nets, in blocks and along rows: no layer reads memory that is dead", NETS);
+    for (size_t k = 0; k < sizeof made; k++)
+        if (!CHECK(made[k])) printf("#   no net has a %s\n", lsnni_types[k]->name);
+    test_end("%d nets of all types, in blocks and along rows: no layer reads memory that is dead",
+             NETS);
 }
 
 /* A layer that says it never reads x in backward, and does: the poison shows it.        */
@@ -340,6 +360,10 @@ static void test_wraps(void)
         CHECK(cx.status == LSNN_ENOMEM || cx.status == LSNN_ESHAPE);
         CHECK(strstr(cx.message, "fit") || strstr(cx.message, "refused") ||
               strstr(cx.message, "too large"));
+        if (!CHECK(strstr(cx.message, which == 2 ? "'dense1.weight'" : which == 3 ? "'conv2d1'"
+                                                 : "'big'") &&
+                   (which == 2 || strstr(cx.message, which == 3 ? "1048576" : "4096"))))
+            printf("#   %d: %s\n", which, cx.message);
         lsnn_clear(&cx);
         lsnn_net_free(net);
     }

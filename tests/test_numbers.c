@@ -101,6 +101,30 @@ static void test_inputs(void)
     test_end("an input that is not finite is named by sample, and leaves the net as it was");
 }
 
+/* The same of a target: nothing has run, no statistics have moved.                       */
+static void test_targets(void)
+{
+    static sample_batch s;
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_net *net = lsnn_net_new(&cx);
+    lsnn_batch *b = draw_batch(&s, 10, 24, 6);
+    lsnn_real *before;
+    double loss;
+    lsnn_mse(net, lsnn_dense(net, lsnn_batch_norm(net, lsnn_input(net, 2, 3, 4), NULL), 2, NULL),
+             NULL);
+    CHECK(build_net(net, 10, 3, 0) == LSNN_OK);
+    CHECK(lsnn_forward(net, b, 1, &loss) == LSNN_OK);
+    before = net_values(net);
+    s.targets[7 * b->target_count + 1] = (lsnn_real)INFINITY;
+    REFUSED(&cx, lsnn_forward(net, b, 1, &loss) == LSNN_EDIVERGED, LSNN_EDIVERGED,
+            "the target of sample 7 of the batch holds inf, at place 1 of its ");
+    CHECK(net_is(net, before));
+    lsnn_net_free(net);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("a target that is not finite is named by sample, before anything is run");
+}
+
 static void test_weights(void)
 {
     static pictures p;
@@ -143,6 +167,12 @@ static void test_data(void)
     REFUSED(&cx, lsnn_fit(net, &data, NULL) == LSNN_ESHAPE, LSNN_ESHAPE,
             "the data have 12 classes");
     REFUSED(&cx, lsnn_evaluate(net, &data, &score) == LSNN_ESHAPE, LSNN_ESHAPE, "12 classes");
+    lsnn_data_free(&data);
+    for (int i = 0; i < 20; i++) p.labels[i] %= 3;       /* fewer than outputs: they would  */
+    CHECK(lsnn_data_arrays(&cx, &data, p.x, p.labels, 20, shape, 1, 3) == LSNN_OK);  /* fit */
+    REFUSED(&cx, lsnn_fit(net, &data, NULL) == LSNN_ESHAPE, LSNN_ESHAPE,
+            "the data have 3 classes");
+    REFUSED(&cx, lsnn_evaluate(net, &data, &score) == LSNN_ESHAPE, LSNN_ESHAPE, "3 classes");
     lsnn_data_free(&data);
     CHECK(lsnn_data_arrays(&cx, &data, p.x, p.labels, 20, shape, 1, 10) == LSNN_OK);
     CHECK(lsnn_fit(net, &data, NULL) == LSNN_OK);
@@ -231,6 +261,7 @@ enum { N = 8, I = 49, C = 2, M = N * I, ALL = N * C * I };
 typedef struct norm {
     lsnn_real x[ALL], dy[ALL], y[ALL], dx[ALL], mean[C], istd[C], running_mean[C], running_var[C];
     lsnn_real dgamma[C], dbeta[C];
+    lsnn_real known_var[C], known[ALL];  /* predicted by the batch's own mean and variance  */
 } norm;
 
 static const lsnn_real gamma_of[C] = { 1.5, 0.5 }, beta_of[C] = { 0.25, -1 };
@@ -245,6 +276,11 @@ static lsnn_status norm_run(lsnn_ctx *cx, norm *v)
     draw_reals(v->dy, ALL, 9, -1, 1);
     s = lsnn_batch_norm_forward(cx, v->y, v->mean, v->istd, v->running_mean, v->running_var, v->x,
                                 gamma_of, beta_of, N, C, I, 0.1, 1e-5);
+    if (s != LSNN_OK) return s;
+    for (int c = 0; c < C; c++)          /* eps is in istd: predict adds none worth the name */
+        v->known_var[c] = (lsnn_real)(1 / ((double)v->istd[c] * (double)v->istd[c]));
+    s = lsnn_batch_norm_predict(cx, v->known, v->x, gamma_of, beta_of, v->mean, v->known_var, N, C,
+                                I, 1e-30);
     if (s != LSNN_OK) return s;
     return lsnn_batch_norm_backward(cx, v->dx, v->dgamma, v->dbeta, v->dy, v->x, gamma_of,
                                     v->mean, v->istd, N, C, I, 0);
@@ -272,7 +308,9 @@ static void norm_check(const norm *v, double tol, double scale)
         for (int k = 0; k < M; k++) {
             int at = (k / I * C + c) * I + k % I;
             long double xh = (v->x[at] - mean) * istd;
+            long double kept = (v->x[at] - (long double)v->mean[c]) / sqrtl(v->known_var[c]);
             NEAR(v->y[at], gamma_of[c] * xh + beta_of[c], tol);
+            NEAR(v->known[at], gamma_of[c] * kept + beta_of[c], tol);
             NEAR(v->dx[at] * scale, scale * gamma_of[c] * istd * (v->dy[at] - sum / M - xh * dot / M),
                  tol);
         }
@@ -281,7 +319,7 @@ static void norm_check(const norm *v, double tol, double scale)
 
 static void test_norm(void)
 {
-    static const double means[] = { 0, 10000.1, -3e6 }, spreads[] = { 1, 0.02, 1e15, 0 };
+    static const double means[] = { 0, 10000.1, -3e6 }, spreads[] = { 1, 0.02, 1.5e19, 0 };
     static norm v;
     lsnn_ctx cx = quiet_ctx();
     int cases = 0;
@@ -350,191 +388,43 @@ static void test_norm_frozen(void)
     test_end("a frozen batch_norm takes its running statistics, and leaves them");
 }
 
-/* ---- zero, ties, gradients of the input ------------------------------------------------- */
-/* momentum, lr_factor and loss_weight of zero, also through a file.                      */
-static void test_zero(void)
+/* Two layers with one set of statistics: both move them, or, where their owner is frozen,
+   neither does; and a saved net knows.                                                   */
+static void test_norm_shared(void)
 {
     static sample_batch s;
     lsnn_ctx cx = quiet_ctx();
-    lsnn_net *net = lsnn_net_new(&cx);
-    lsnn_options norm = named("norm"), still = named("still"), off = named("off");
-    lsnn_options aside = named("aside");
-    lsnn_optimizer_desc sgd;
-    lsnn_optimizer *o;
     lsnn_batch *b = draw_batch(&s, 10, 24, 6);
-    lsnn_real grad[24 * 4], *before, mean[2] = { 0 };
-    double both = 0, one = 0;
-    int x = lsnn_input(net, 2, 3, 4), h;
-    memset(&sgd, 0, sizeof sgd);
-    norm.momentum = still.lr_factor = off.loss_weight = LSNN_ZERO;
-    h = lsnn_dense(net, lsnn_batch_norm(net, x, &norm), 4, &still);
-    lsnn_cross_entropy(net, h, NULL);
-    lsnn_mse(net, lsnn_dense(net, h, 2, &aside), &off);
-    CHECK(build_net(net, 10, 3, 0) == LSNN_OK);
-    before = new_reals(96);
-    CHECK(lsnn_net_get(net, "still.weight", before, 96) == LSNN_OK);
-    CHECK(lsnn_forward(net, b, 1, &both) == LSNN_OK && lsnn_backward(net) == LSNN_OK);
-    CHECK(lsnn_net_get(net, "grad:still.weight", grad, 96) == LSNN_OK);
-    for (int i = 0; i < 96; i++) one += fabs((double)grad[i]);
-    CHECK(one > 0.1);
-    CHECK(lsnn_net_get(net, "grad:aside.weight", grad, 8) == LSNN_OK);
-    for (int i = 0; i < 8; i++) NEAR(grad[i], 0, 1e-290);
-    CHECK(lsnn_net_get(net, "norm.mean", mean, 2) == LSNN_OK);
-    for (int c = 0; c < 2; c++) NEAR(mean[c], 0, 1e-290);
-    CHECK(lsnn_net_get(net, "norm.variance", mean, 2) == LSNN_OK);
-    for (int c = 0; c < 2; c++) NEAR(mean[c], 1, 0);
-    sgd.lr = 1;
-    o = lsnn_optimizer_new(net, &sgd);
-    CHECK(lsnn_optimizer_step(o) == LSNN_OK);
-    CHECK(lsnn_net_get(net, "still.weight", grad, 96) == LSNN_OK && same_bits(grad, before, 96));
-    free(before);
-    lsnn_optimizer_free(o);
-    lsnn_net_free(net);
-    lsnn_ctx_free(&cx);
-    CHECK(heap.live == 0);
-    test_end("LSNN_ZERO: statistics stay, parameters stay and have gradients, a loss is no part");
-}
-
-/* Scores so near to each other that their probabilities are the same number.             */
-static void test_ties(void)
-{
-    lsnn_ctx cx = quiet_ctx();
-    lsnn_net *net = lsnn_net_new(&cx);
-    lsnn_shape shape = { 3, 1, 1 };
-    lsnn_real x[6] = { 0, 0, 0, 0, 0, 0 }, unit[9] = { 1, 0, 0, 0, 1, 0, 0, 0, 1 }, y[6];
-    int labels[2] = { 2, 0 };
-    double eps = sizeof(lsnn_real) == 4 ? 1.1920929e-7 : 2.220446049250313e-16;
-    lsnn_options score = named("score");
-    lsnn_score s;
-    lsnn_data d;
-    x[0] = x[1] = (lsnn_real)0.5;                        /* sample 0: class 2, by one digit */
-    x[2] = (lsnn_real)(0.5 * (1 + eps));
-    x[3] = x[4] = x[5] = 1;                              /* sample 1: the first of a tie    */
-    lsnn_cross_entropy(net, lsnn_dense(net, lsnn_input(net, 3, 1, 1), 3, &score), NULL);
-    CHECK(build_net(net, 2, 3, 0) == LSNN_OK);
-    CHECK(lsnn_net_set(net, "score.weight", unit, 9) == LSNN_OK);
-    CHECK(lsnn_predict(net, x, 2, y) == LSNN_OK);
-    CHECK(y[2] > y[1] && y[2] > y[0]);
-    memset(&s, 0, sizeof s);
-    CHECK(lsnn_data_arrays(&cx, &d, x, labels, 2, shape, 1, 3) == LSNN_OK);
-    CHECK(lsnn_evaluate(net, &d, &s) == LSNN_OK);
-    NEAR(s.error, 0, 0);
-    lsnn_data_free(&d);
-    lsnn_net_free(net);
-    lsnn_ctx_free(&cx);
-    test_end("evaluate guesses by the scores, as predict gives them; the first of a tie");
-}
-
-static void test_pool_ties(void)
-{
-    lsnn_ctx cx = quiet_ctx();
-    lsnn_real x[16], y[4], dx[16], dy[4] = { 1, 2, 3, 4 };
-    int32_t where[4];
-    lsnn_window w;
-    memset(&w, 0, sizeof w);
-    w.n = w.c = w.k = 1;
-    w.h = w.w = 4;
-    w.kernel_h = w.kernel_w = w.stride_h = w.stride_w = w.oh = w.ow = 2;
-    w.dilation_h = w.dilation_w = w.groups = 1;
-    for (int i = 0; i < 16; i++) x[i] = 7;
-    CHECK(lsnn_max_pool_forward(&cx, y, where, x, &w) == LSNN_OK);
-    CHECK(lsnn_max_pool_backward(&cx, dx, dy, where, &w, 0) == LSNN_OK);
-    for (int i = 0; i < 16; i++) {
-        int first = i / 4 % 2 == 0 && i % 2 == 0;
-        NEAR(dx[i], first ? 1 + i / 8 * 2 + i % 4 / 2 : 0, 0);
+    for (int frozen = 0; frozen < 2; frozen++) {
+        lsnn_net *net = lsnn_net_new(&cx);
+        lsnn_options owner = named("owner"), other = named("other");
+        lsnn_real mean[2], var[2], first[2] = { 0 };
+        int x;
+        owner.freeze = frozen;
+        other.share = "owner";
+        other.momentum = 1;                              /* it is the last that moves them  */
+        x = lsnn_tanh(net, lsnn_batch_norm(net, lsnn_input(net, 2, 3, 4), &owner), NULL);
+        x = lsnn_batch_norm(net, x, &other);
+        lsnn_cross_entropy(net, lsnn_dense(net, x, 3, NULL), NULL);
+        CHECK(build_net(net, 10, 3, 0) == LSNN_OK);
+        for (int i = 0; i < 240; i++) s.x[i] = (lsnn_real)((double)s.x[i] + 2);
+        CHECK(lsnn_forward(net, b, 1, NULL) == LSNN_OK && lsnn_backward(net) == LSNN_OK);
+        CHECK(lsnn_net_get(net, "owner.mean", mean, 2) == LSNN_OK);
+        CHECK(lsnn_net_get(net, "owner.variance", var, 2) == LSNN_OK);
+        CHECK(same_bits(mean, first, 2) == frozen);
+        for (int c = 0; c < 2; c++) CHECK(frozen ? var[c] == 1 : var[c] < (lsnn_real)0.9);
+        lsnn_net_free(net);
     }
     lsnn_ctx_free(&cx);
-    test_end("max pooling: of equal pixels the first gets the gradient");
-}
-
-/* The manual's way to the gradient of the input, against differences of the loss.        */
-static void test_input_gradient(void)
-{
-    static sample_batch s;
-    lsnn_ctx cx = quiet_ctx();
-    lsnn_net *net = lsnn_net_new(&cx);
-    lsnn_options in = named("in"), still = named("still");
-    lsnn_real dx[3 * 24];
-    lsnn_batch *b = draw_batch(&s, 3, 24, 6);
-    double h = sizeof(lsnn_real) == 4 ? 1.0 / 64 : 1e-5;
-    int x;
-    in.keep = in.no_bias = 1;
-    in.lr_factor = LSNN_ZERO;
-    x = lsnn_scale(net, lsnn_input(net, 2, 3, 4), &in);
-    lsnn_cross_entropy(net, lsnn_dense(net, lsnn_tanh(net, x, NULL), 3, NULL), NULL);
-    CHECK(build_net(net, 3, 3, 0) == LSNN_OK);
-    CHECK(lsnn_forward(net, b, 1, NULL) == LSNN_OK && lsnn_backward(net) == LSNN_OK);
-    CHECK(lsnn_net_get(net, "grad:in", dx, 72) == LSNN_OK);
-    for (int i = 0; i < 72; i += 7) {
-        lsnn_real at = s.x[i];
-        double up = 0, down = 0;
-        s.x[i] = (lsnn_real)((double)at + h);
-        CHECK(lsnn_forward(net, b, 1, &up) == LSNN_OK);
-        s.x[i] = (lsnn_real)((double)at - h);
-        CHECK(lsnn_forward(net, b, 1, &down) == LSNN_OK);
-        s.x[i] = at;
-        NEAR(dx[i], (up - down) / (2 * h), sizeof(lsnn_real) == 4 ? 1e-3 : 1e-8);
-    }
-    lsnn_net_free(net);
-    net = lsnn_net_new(&cx);                             /* kept, but there is none         */
-    still.keep = still.freeze = 1;
-    x = lsnn_dense(net, lsnn_input(net, 24, 1, 1), 4, &still);
-    lsnn_cross_entropy(net, lsnn_dense(net, x, 3, NULL), NULL);
-    CHECK(build_net(net, 3, 3, 0) == LSNN_OK);
-    CHECK(lsnn_forward(net, b, 1, NULL) == LSNN_OK && lsnn_backward(net) == LSNN_OK);
-    REFUSED(&cx, lsnn_net_get(net, "grad:still", dx, 12) == LSNN_ESTATE, LSNN_ESTATE,
-            "there is no gradient of 'still'");
-    lsnn_net_free(net);
-    lsnn_ctx_free(&cx);
     CHECK(heap.live == 0);
-    test_end("the gradient of the input by a scale that stays; a gradient that nobody needs is "
-             "refused as that");
-}
-
-static void test_smooth_bias(void)
-{
-    lsnn_ctx cx = quiet_ctx();
-    lsnn_net *net = lsnn_net_new(&cx);
-    lsnn_options o = named("both");
-    o.smooth_bias = o.no_bias = 1;
-    REFUSED(&cx, lsnn_smooth(net, lsnn_input(net, 2, 5, 5), LSNN_FREE, &o) < 0, LSNN_EVALUE,
-            "smooth_bias");
-    lsnn_net_free(net);
-    lsnn_ctx_free(&cx);
-    test_end("smooth_bias with no_bias is refused");
-}
-
-/* What is refused is named: which size of what, which argument.                          */
-static void test_names(void)
-{
-    static lsnn_real v[16];
-    static int labels[4];
-    lsnn_ctx cx = quiet_ctx();
-    lsnn_shape shape = { 1, 2, 2 };
-    lsnn_data d;
-    REFUSED(&cx, lsnn_dense_forward(&cx, v, v, v, NULL, 2, 0, 2) == LSNN_ESHAPE, LSNN_ESHAPE,
-            "dense (images x inputs): size 2 is 0");
-    REFUSED(&cx, lsnn_data_arrays(&cx, &d, NULL, labels, 4, shape, 1, 3) == LSNN_EVALUE,
-            LSNN_EVALUE, "x is NULL");
-    REFUSED(&cx, lsnn_data_arrays(&cx, &d, v, NULL, 4, shape, 1, 3) == LSNN_EVALUE, LSNN_EVALUE,
-            "labels is NULL");
-    REFUSED(&cx, lsnn_data_arrays(&cx, &d, v, labels, 0, shape, 1, 3) == LSNN_ESHAPE,
-            LSNN_ESHAPE, "count 0");
-    lsnn_ctx_free(&cx);
-    CHECK(heap.live == 0);
-    test_end("messages name the size and the argument");
+    test_end("batch_norms that share: both move the statistics, or neither if they are frozen");
 }
 
 int main(void)
 {
-    test_names();
-    test_zero();
-    test_ties();
-    test_pool_ties();
-    test_input_gradient();
-    test_smooth_bias();
     test_exp();
     test_inputs();
+    test_targets();
     test_weights();
     test_data();
     test_parts();
@@ -542,5 +432,6 @@ int main(void)
     test_norm();
     test_norm_overflow();
     test_norm_frozen();
+    test_norm_shared();
     return test_finish();
 }

@@ -198,6 +198,7 @@ models: dsc dense conv dropout' ] && "$dsc" --summary | grep -q '^summary model=
 check 'dsc --list and --summary' $?
 refused 2 --graph "$dsc" --model dense --graph "$work/no.png"
 refused 2 --figure "$dsc" --compress "$work/signals.png"
+refused 2 'one file' "$dsc" --compress "$work/signals.png" --figure "$work/signals.png"
 refused 1 --data "$dsc" --task cifar100 --out "$work/dsc-out" --overwrite
 refused 1 train.bin "$dsc" --task cifar100 --data "$work/nowhere" --out "$work/dsc-out" --overwrite
 refused 1 'tau 0.9' "$dsc" --tau 0.95 --summary
@@ -234,6 +235,8 @@ refused 1 --data "$tkn" --task svhn
 refused 1 train_32x32.mat "$tkn" --task svhn --data "$work/nowhere" --out "$work/tkn-out" --overwrite
 refused 1 frames.txt "$tkn" --task pain --data "$work/nowhere" --out "$work/tkn-out" --overwrite
 refused 2 --slide "$tkn" --slide "$work/windows.png"
+refused 2 'one file' "$tkn" --load "$work/tkn-out/mnist-tdn10.safetensors" \
+    --slide "$work/windows.png" --figure "$work/windows.png"
 refused 2 --figure "$tkn" --model dn10 --figure "$work/no.png"
 refused 2 --rho "$tkn" --model dn10 --rho
 
@@ -336,6 +339,8 @@ check "locally_connected --counts: the blog's, Keras's and DeepFace's" $?
 refused 2 --data "$local" --task signs
 refused 2 --start "$local" --model conv --start alike
 refused 2 --from "$local" --model conv --from x
+refused 2 'one file' "$local" --model local --from "$work/places/cluttered-conv.safetensors" \
+    --filters "$work/places/cluttered-conv.safetensors" --out "$work/places" --overwrite
 refused 2 --banks "$local" --banks 3
 refused 2 --no-test "$local" --no-test
 refused 1 "'conv1' is no conv2d" "$local" --from "$work/places/cluttered-local.safetensors" --summary

@@ -23,7 +23,8 @@ static int local_snprintf(char *text, size_t room, const char *format, ...)
     va_start(list, format);
     n = vsnprintf(text, room, format, list);
     va_end(list);
-    if (strcmp(format, "%.17g") != 0 && strcmp(format, "%.1f") != 0) return n;
+    if (strcmp(format, "%.17g") != 0 && strcmp(format, "%.9g") != 0 &&
+        strcmp(format, "%.1f") != 0) return n;
     if ((dot = strchr(text, '.')) == NULL) return n;
     snprintf(with, sizeof with, "%.*s%s%s", (int)(dot - text), text, point, dot + 1);
     return snprintf(text, room, "%s", with);
@@ -578,6 +579,11 @@ static void test_locales(void)
     double v;
     for (int i = 0; i < 3; i++) {
         point = points[i];
+        CHECK(lsnn_net_export_c(net, i ? other : path, NULL) == LSNN_OK);
+        if (i) CHECK(same_files(path, other));
+    }
+    for (int i = 0; i < 3; i++) {
+        point = points[i];
         CHECK(lsnn_net_save(net, i ? other : path) == LSNN_OK);
         if (i) CHECK(same_files(path, other));
         for (int j = 0; j < 3; j++) {
@@ -599,7 +605,7 @@ static void test_locales(void)
     CHECK(heap.live == 0);
     remove(path);
     remove(other);
-    test_end("locales: a comma or U+066B for a point, the same files");
+    test_end("locales: a comma or U+066B for a point, the same nets and the same C");
 }
 
 /* ---- graphs ----------------------------------------------------------------------------- */

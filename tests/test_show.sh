@@ -75,5 +75,12 @@ refused 2 'needs FILE' ./show
 refused 2 unexpected ./show a.st a.st a.st
 head -c 150 a.st > cut.st
 refused 2 cut.st ./show cut.st
+if [ -c /dev/full ]; then
+    for files in a.st 'a.st again.st' --help; do
+        # shellcheck disable=SC2086
+        ! ./show $files > /dev/full 2> stderr && grep -q 'standard output' stderr
+        check "show $files: a full standard output is a failure" $?
+    done
+fi
 echo "1..$n"
 exit $failed

@@ -412,7 +412,7 @@ static lsnn_status lsnni_plan_batch_norm(lsnn_ctx *cx, lsnn_layer_plan *p)
 }
 
 /* 1 if the running mean and variance are taken, and stay as they are.          */
-static int lsnni_norm_knows(const lsnn_call *c) { return !c->training || c->plan->o.freeze; }
+static int lsnni_norm_knows(const lsnn_call *c) { return !c->training || c->frozen; }
 
 #ifdef LSNN_NAIVE
 static lsnn_status lsnni_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
