@@ -244,15 +244,6 @@ $targeted --figure "$work/windows.png" 2> /dev/null > "$work/tkn.txt" &&
     grep -q '^epoch 1 of 1 was best on 20 images that were held out$' "$work/tkn.txt" &&
     [ "$(wc -c < "$work/windows.png")" -gt 1000 ]
 check 'tkn trains, says which epoch was best, and draws its windows' $?
-for way in '--attention gaussian --rho' '--adaptive --task cluttered' '--clip paper --model dn10'; do
-    # shellcheck disable=SC2086
-    $targeted $way 2> /dev/null | grep -q '^result '
-    check "tkn $way" $?
-done
-"$tkn" --load "$work/tkn-out/mnist-tdn10.safetensors" --slide "$work/windows.png" --stride 40 \
-    --figure "$work/heat.png" 2> /dev/null | grep -Eq '^slide places=[0-9]+ class=[0-9] probability=[01]\.[0-9]+ column=[0-9]+ row=[0-9]+$'
-check 'tkn --slide runs a trained net at each place of a picture' $?
-# where it was trained and the windows scaled: a share of their pixels stays a share
 sized="$tkn --train 240 --test 60 --load $work/tkn-out/mnist-tdn10.safetensors"
 for size in 28 56; do
     $sized --size $size --out "$work/none" > "$work/size-$size.txt" 2> /dev/null
@@ -267,6 +258,14 @@ refused 1 'it has 41 of 53' $sized --size 56 --attention gaussian
 refused 1 'it has 4 of 52' $sized --size 28 --model stn
 refused 2 --size "$tkn" --load "$work/tkn-out/mnist-tdn10.safetensors"
 refused 2 --size "$tkn" --size 56
+for way in '--attention gaussian --rho' '--adaptive --task cluttered' '--clip paper --model dn10'; do
+    # shellcheck disable=SC2086
+    $targeted $way 2> /dev/null | grep -q '^result '
+    check "tkn $way" $?
+done
+"$tkn" --load "$work/tkn-out/mnist-tdn10.safetensors" --slide "$work/windows.png" --stride 40 \
+    --figure "$work/heat.png" 2> /dev/null | grep -Eq '^slide places=[0-9]+ class=[0-9] probability=[01]\.[0-9]+ column=[0-9]+ row=[0-9]+$'
+check 'tkn --slide runs a trained net at each place of a picture' $?
 for part in train test; do               # 64 signs that are one picture
     for i in $(seq 64); do printf '\003'; head -c 3072 "$tkn"; done > "$work/gtsrb32_$part.bin"
 done
