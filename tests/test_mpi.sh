@@ -153,8 +153,8 @@ processes() {
     kill -INT $mpirun
     wait $mpirun
     status=$?
-    [ $status -gt 0 ] && grep -q 'stopped and saved; to go on:' c.err && grep -q -e '--resume c.st' c.err &&
-        [ ! -f c.st.lock ] && [ -z "$(find . -name '*.tmp')" ]
+    [ $status -gt 0 ] && grep -q 'stopped and saved; to go on:' c.err && grep -q -e "--resume c.st" c.err &&
+        [ -s c.st ] && [ -z "$(find . -name "*.tmp")" ]
     check "$kind: Ctrl-C on mpirun saves, and says how to go on" $?
     epoch=$(sed -n 's/^epoch \([0-9]*\)\/.*/\1/p' c.err | tail -n 1)
     ./lsnn_1d --task place --epochs $((${epoch:-0} + 3)) --train 320 --test 100 --resume c.st --log c.csv \
