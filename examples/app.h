@@ -17,15 +17,15 @@
                     "--task cluttered --epochs 5 --save net.safetensors");
            a.epochs = 10;                             // defaults, shown by --help
            own[0] = app_choice("task", &task, "cluttered|arrow", "which data");
-           status = app_parse(&a, argc, argv, own, 1);
+           own[1] = app_read_flag("load", &load, "NET", "begin with this net");
+           own[2] = app_draw_flag("figure", &figure, "OUT.png", "draw what it looks at");
+           status = app_parse(&a, argc, argv, own, 3);
            if (status != APP_GO) return status;       // 0 after --help, 2 after a bad flag
-           status = app_start(&a, &cx);               // threads, LSNN_ISA, Ctrl-C, --save, --log
-           if (status == APP_GO) status = app_input(&a, "load", load);       // NULL: not given
-           if (status == APP_GO) status = app_picture(&a, "figure", figure); // locked until the end
+           status = app_start(&a, &cx);               // threads, LSNN_ISA, Ctrl-C, all files
            if (status == APP_GO) status = app_default_save(&a, "TASK-MODEL");
            if (status != APP_GO) return status;
            ...  lsnn_fit_desc d = zero;  fit = app_fit(&a, net, &train, &d);
-           if (fit == LSNN_OK) app_result(&a, &result);
+           if (fit == LSNN_OK) app_result(&a, net, &result);
            return app_end(&a, fit);
        }
 
@@ -67,7 +67,8 @@ typedef enum app_kind {
     APP_SIZE,                        /* uint64_t in [low, high]                   */
     APP_REAL,                        /* double in [low, high], finite             */
     APP_TEXT,                        /* const char *, not empty                   */
-    APP_CHOICE                       /* const char *, one of meta: "cnn|lc"       */
+    APP_CHOICE,                      /* const char *, one of meta: "cnn|lc"       */
+    APP_READ, APP_DRAW               /* const char *, a file that is read; a PNG that is written */
 } app_kind;
 
 typedef struct app_flag {
@@ -96,7 +97,7 @@ typedef struct app {
     const char *word_names;          /* "TASK", "MODEL FILE.png", "LOG ..."; NULL: none */
     /* The common flags. 0 and NULL mean "not given".                             */
     uint64_t seed;
-    int epochs, batch, threads, train, test, save_every;
+    int epochs, batch, threads, train, test, save_every, early_stop;
     double lr;
     const char *data, *mnist, *out, *save, *resume, *log;
     int overwrite, quiet, list, summary, profile, help;
@@ -106,9 +107,13 @@ typedef struct app {
     void *watch_user;
     lsnn_progress last;              /* the last progress of app_fit              */
     int ranks, follows;              /* processes of this run; 1: this one only helps */
+    int idle;                        /* set before app_start, as --summary does: it trains */
+                                     /*   nothing, so it writes no net and no log */
     /* Private.                                                                   */
     int argc;
     char **argv;
+    app_flag flag[APP_MAX_FLAGS];
+    int flags;
     app_file file[APP_MAX_FILES];
     int files;
     char default_save[APP_PATH];
@@ -117,7 +122,8 @@ typedef struct app {
     FILE *csv;
     int csv_failed, csv_begun;
     int terminal, line_length;       /* stderr is one; what stands on its line    */
-    int has_valid;
+    int held_out;                    /* images of the valid set                   */
+    int regression;                  /* numbers are learned, not classes: there is no error */
     int seen;                        /* the two below are set                     */
     double first_step, first_seconds;      /* where this run began                */
     double drawn;                    /* seconds of the last redraw                */
@@ -162,6 +168,18 @@ static inline app_flag app_choice(const char *name, const char **v, const char *
                                   const char *help)
 {
     return app_flag_make(name, APP_CHOICE, (void *)v, 0, 0, choices, help);
+}
+
+/* Files of the run: app_start finds, checks and locks them.                      */
+static inline app_flag app_read_flag(const char *name, const char **v, const char *meta,
+                                     const char *help)
+{
+    return app_flag_make(name, APP_READ, (void *)v, 0, 0, meta, help);
+}
+static inline app_flag app_draw_flag(const char *name, const char **v, const char *meta,
+                                     const char *help)
+{
+    return app_flag_make(name, APP_DRAW, (void *)v, 0, 0, meta, help);
 }
 
 /* Where a standard stream is closed, the next file that is opened would get its number, and
@@ -220,10 +238,11 @@ static inline int app_is_in(const char *list, char mark, const char *text, size_
     return 0;
 }
 
-/* The common flags that this program takes, then its own; returns how many.      */
-static inline int app_table(app *a, app_flag *t, const app_flag *own, int count)
+/* The common flags that this program takes, then its own, into a->flag.          */
+static inline void app_table(app *a, const app_flag *own, int count)
 {
-    app_flag all[19];
+    app_flag *t = a->flag;
+    app_flag all[20];
     int n = 0, kept = 0;
     all[n++] = app_size("seed", &a->seed, 9007199254740992.0, "of every random draw");
     all[n++] = app_int("epochs", &a->epochs, 1, 1000000, "times through the training set");
@@ -239,6 +258,8 @@ static inline int app_table(app *a, app_flag *t, const app_flag *own, int count)
     all[n++] = app_switch("overwrite", &a->overwrite, "replace the net and the log that are there");
     all[n++] = app_int("save-every", &a->save_every, 1, INT_MAX, "steps between checkpoints");
     all[n++] = app_text("resume", &a->resume, "FILE", "go on from this checkpoint");
+    all[n++] = app_int("early-stop", &a->early_stop, 1, 1000000,
+                       "end after N epochs without a better held-out error; keep the best");
     all[n++] = app_text("log", &a->log, "FILE.csv", "a line an epoch; goes on with --resume");
     all[n++] = app_switch("quiet", &a->quiet, "no progress, only results");
     all[n++] = app_switch("list", &a->list, "name what there is");
@@ -250,7 +271,7 @@ static inline int app_table(app *a, app_flag *t, const app_flag *own, int count)
             t[kept++] = all[i];
     t[kept++] = app_switch("help", &a->help, "print this");
     for (int i = 0; i < count && kept < APP_MAX_FLAGS; i++) t[kept++] = own[i];
-    return kept;
+    a->flags = kept;
 }
 
 static inline void app_print_default(const app_flag *f)
@@ -261,17 +282,18 @@ static inline void app_print_default(const app_flag *f)
     case APP_INT: if (*(int *)f->value) printf(" (%d)", *(int *)f->value); break;
     case APP_SIZE: printf(" (%.0f)", (double)*(uint64_t *)f->value); break;
     case APP_REAL: if (*(double *)f->value > 0) printf(" (%g)", *(double *)f->value); break;
-    case APP_TEXT: case APP_CHOICE:
+    case APP_TEXT: case APP_CHOICE: case APP_READ: case APP_DRAW:
         text = *(const char **)f->value;
         if (text) printf(" (%s)", text);
     }
 }
 
-static inline void app_print_help(const app *a, const app_flag *t, int count)
+static inline void app_print_help(const app *a)
 {
+    const app_flag *t = a->flag;
     printf("%s - %s\n\nUsage:   %s %s%s[flags]\nExample: %s %s\n\n", a->name, a->about, a->name,
            a->word_names ? a->word_names : "", a->word_names ? " " : "", a->name, a->example);
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < a->flags; i++) {
         int width = printf("  --%s %s", t[i].name, t[i].kind == APP_CHOICE ? "" : t[i].meta);
         printf("%*s%s", width < 24 ? 24 - width : 1, "", t[i].help);
         app_print_default(&t[i]);
@@ -313,12 +335,29 @@ static inline int app_read_value(const app *a, const app_flag *f, const char *v)
     return APP_GO;
 }
 
+/* What --list prints of a program that has tasks or models: what those flags take. How many
+   lines.                                                                         */
+static inline int app_print_list(const app *a)
+{
+    int lines = 0;
+    for (int i = 0; i < a->flags; i++) {
+        const app_flag *f = &a->flag[i];
+        if (strcmp(f->name, "task") != 0 && strcmp(f->name, "model") != 0) continue;
+        printf("%ss: ", f->name);
+        for (const char *c = f->meta; *c; c++) putchar(*c == '|' ? ' ' : *c);
+        printf("\n");
+        lines++;
+    }
+    return lines;
+}
+
 /* Reads the flag at argv[*i] and its value, which may be the next argument.      */
-static inline int app_read_flag(app *a, const app_flag *t, int count, int *i)
+static inline int app_take_flag(app *a, int *i)
 {
     const char *arg = a->argv[*i] + 2, *equals = strchr(arg, '=');
     size_t length = equals ? (size_t)(equals - arg) : strlen(arg);
-    for (int k = 0; k < count; k++) {
+    const app_flag *t = a->flag;
+    for (int k = 0; k < a->flags; k++) {
         if (strlen(t[k].name) != length || memcmp(t[k].name, arg, length) != 0) continue;
         if (t[k].kind == APP_SWITCH) {
             if (equals) return app_refuse(a, "--%s takes no value", t[k].name);
@@ -348,19 +387,18 @@ static inline int app_words_wanted(const app *a, int most)
 /* Fills a and the variables behind `own`. APP_GO, or what main should return.    */
 static inline int app_parse(app *a, int argc, char **argv, const app_flag *own, int count)
 {
-    app_flag t[APP_MAX_FLAGS];
-    int n, status = APP_GO;
+    int status = APP_GO;
     a->argc = argc;
     a->argv = argv;
-    n = app_table(a, t, own, count);
+    app_table(a, own, count);
     for (int i = 1; i < argc; i++)             /* --help first: it shows the defaults */
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            app_print_help(a, t, n);
+            app_print_help(a);
             return app_printed(a) ? 0 : 1;
         }
     for (int i = 1; i < argc && status == APP_GO; i++) {
         if (strncmp(argv[i], "--", 2) == 0 && argv[i][2])
-            status = app_read_flag(a, t, n, &i);
+            status = app_take_flag(a, &i);
         else if (argv[i][0] == '-')
             status = app_refuse(a, "unknown flag %s (--help lists them)", argv[i]);
         else if (a->words < app_words_wanted(a, 1) && a->words < APP_MAX_WORDS)
@@ -373,7 +411,17 @@ static inline int app_parse(app *a, int argc, char **argv, const app_flag *own, 
         status = app_refuse(a, "needs %s (--help shows the usage)", a->word_names);
     if (status == APP_GO && a->save_every && !a->save && !a->out)    /* out: saved there */
         status = app_refuse(a, "--save-every needs --save FILE");
+    if (status == APP_GO && a->list && app_print_list(a)) return app_printed(a) ? 0 : 1;
     return status;
+}
+
+/* Whether --no-test and --early-stop have held-out images to look at: --holdout's.  */
+static inline int app_check_holdout(const app *a, int holdout, int no_test)
+{
+    if (holdout > 0 || (!no_test && !a->early_stop)) return APP_GO;
+    if (no_test)
+        return app_refuse(a, "--no-test needs --holdout N, or there is nothing to report");
+    return app_refuse(a, "--early-stop needs --holdout N: it looks at images that are held out");
 }
 
 /* ---- >>files: what a run reads and writes, each in nobody else's hands -----------*/
@@ -611,13 +659,28 @@ static inline int app_picture(app *a, const char *flag, const char *path)
     return status;
 }
 
+/* The files that flags name.                                                     */
+static inline int app_own_files(app *a)
+{
+    int status = APP_GO;
+    for (int i = 0; i < a->flags && status == APP_GO; i++) {
+        const app_flag *f = &a->flag[i];
+        if (f->kind == APP_READ) status = app_input(a, f->name, *(const char **)f->value);
+        if (f->kind == APP_DRAW) status = app_picture(a, f->name, *(const char **)f->value);
+    }
+    return status;
+}
+
 /* Without --save: OUT/NAME.safetensors, so that Ctrl-C loses no run.              */
 static inline int app_default_save(app *a, const char *name)
 {
     char file[256];
-    if (a->save || a->summary) return APP_GO;
+    if (a->save || a->idle) return APP_GO;
     snprintf(file, sizeof file, "%.200s.safetensors", name);
-    if (!app_make_folder(a, a->out) || !app_path(a, a->default_save, a->out, file)) return 1;
+    if (!app_make_folder(a, a->out) || !app_path(a, a->default_save, a->out, file)) {
+        app_release(a);
+        return 1;
+    }
     a->save = a->default_save;
     return app_output(a, "save", a->save);
 }
@@ -750,12 +813,14 @@ static inline int app_start(app *a, lsnn_ctx *cx)
 #else
     a->terminal = isatty(2);
 #endif
-    if (a->summary) a->save = a->log = a->resume = NULL;     /* trains nothing    */
+    if (a->summary) a->idle = 1;
     else status = app_join(a, cx);
+    if (a->idle) a->save = a->log = a->resume = NULL;
     if (a->follows) a->log = NULL;
     if (status == APP_GO) status = app_input(a, "resume", a->resume);
     if (status == APP_GO) status = app_output(a, "save", a->save);
     if (status == APP_GO) status = app_output(a, "log", a->log);
+    if (status == APP_GO) status = app_own_files(a);
     if (status != APP_GO) return status;
     signal(SIGINT, app_on_signal);
     signal(SIGTERM, app_on_signal);
@@ -815,13 +880,34 @@ static inline void app_draw(app *a, const lsnn_progress *p)
     app_put_line(a, line, 0);
 }
 
+/* Between which two numbers a share of errors lies, both in %, when `percent` of n images
+   that were drawn at random are wrong: Wilson's interval, 95 % sure. It goes from 0 to 100
+   and is right for few errors, where percent -+ 2 sigma is not.                   */
+static inline void app_interval(double percent, int n, double *low, double *high)
+{
+    double z = 1.959964, p = percent / 100, all = 1 + z * z / n;
+    double middle = (p + z * z / (2.0 * n)) / all;
+    double half = z / all * sqrt(p * (1 - p) / n + z * z / (4.0 * n * n));
+    *low = 100 * fmax(0, middle - half);
+    *high = 100 * fmin(1, middle + half);
+}
+
+/* An epoch is over. Instead of the speed: the error of what is held out, where there is some. */
 static inline void app_epoch_line(app *a, const lsnn_progress *p)
 {
-    char valid[48] = "", time[24], line[256];
-    if (a->has_valid) snprintf(valid, sizeof valid, "  held out %.2f%%", p->valid_error);
-    snprintf(line, sizeof line, "epoch %d/%d  loss %.4g  error %.2f%%%s  %.0f images/s  %s",
-             p->epoch + 1, p->epochs, p->loss, p->error, valid, p->images_per_s,
-             app_time(p->seconds, time));
+    char error[32] = "", more[64], time[24], line[256];
+    int last = p->epoch + 1 == p->epochs;
+    double low, high;
+    if (!a->regression) snprintf(error, sizeof error, "  error %.2f%%", p->error);
+    snprintf(more, sizeof more, "%.0f images/s", p->images_per_s);
+    if (a->held_out && a->regression) snprintf(more, sizeof more, "held out %.4g", p->valid_loss);
+    else if (a->held_out) {
+        app_interval(p->valid_error, a->held_out, &low, &high);
+        snprintf(more, sizeof more, "held out %.2f%% (%.2f-%.2f)", p->valid_error, low, high);
+    }
+    snprintf(line, sizeof line, "epoch %d/%d  loss %.4g%s  %s  %s%s", p->epoch + 1, p->epochs,
+             p->loss, error, more, last ? app_time(p->seconds, time) : app_left(a, p, time),
+             last ? "" : " left");
     line[APP_COLUMNS] = 0;
     app_put_line(a, line, 1);
 }
@@ -832,7 +918,7 @@ static inline void app_log_epoch(app *a, const lsnn_progress *p)
     if (!a->csv || a->csv_failed) return;
     app_begin_log(a);
     if (a->csv_failed) return;
-    if (a->has_valid) snprintf(valid, sizeof valid, "%.6g,%.4f", p->valid_loss, p->valid_error);
+    if (a->held_out) snprintf(valid, sizeof valid, "%.6g,%.4f", p->valid_loss, p->valid_error);
     errno = 0;
     fprintf(a->csv, "%d,%.2f,%.6g,%.6g,%.4f,%s,%.0f\n", p->epoch + 1, p->seconds, p->lr,
             p->loss, p->error, valid, p->images_per_s);
@@ -920,7 +1006,13 @@ static inline lsnn_status app_fit(app *a, lsnn_net *net, const lsnn_data *train,
     d->progress = app_progress;
     d->user = a;
     d->last = &a->last;
-    a->has_valid = d->valid != NULL;
+    a->held_out = d->valid ? d->valid->count : 0;
+    a->regression = train->heads == 0;
+    if (a->early_stop) {
+        d->patience = a->early_stop;
+        d->keep_best = 1;
+    }
+    d->verbose = !a->quiet;
     a->seen = 0;
     status = lsnn_fit(net, train, d);
     a->fit = NULL;
@@ -991,21 +1083,39 @@ typedef struct app_outcome {
     int train, test, fresh;
     const char *settings, *costs;    /* " key=value ...": what else was set, before params; */
                                      /*   what else it costs, behind them; NULL: nothing */
-    size_t params;
-    double seconds, images_per_s;    /* of training                               */
 } app_outcome;
 
-/* The last line on stdout.                                                       */
-static inline void app_result(const app *a, const app_outcome *r)
+/* The last line on stdout; before it, with --profile, where the time went.       */
+static inline void app_result(const app *a, const lsnn_net *net, const app_outcome *r)
 {
+    int tested = r->test ? r->test : a->held_out, epochs = a->epochs;
+    double low, high;
+    if (a->profile) lsnn_net_profile(net, stdout);
+    if (!a->quiet && tested && !a->regression) {
+        app_interval(r->error, tested, &low, &high);
+        fprintf(stderr, "%s: error %.2f%% of %d %s images: %.2f to %.2f%% with 95%% certainty\n",
+                a->name, r->error, tested, r->test ? "test" : "held-out", low, high);
+    }
+    if (a->early_stop && a->last.epochs) epochs = a->last.epoch + 1;
     printf("result task=%s model=%s error=%.2f epochs=%d seed=%.0f train=%d test=%d fresh=%d%s "
            "params=%.0f%s seconds=%.0f images_per_s=%.0f", r->task, r->model, r->error,
-           a->epochs, (double)a->seed, r->train, r->test, r->fresh,
-           r->settings ? r->settings : "", (double)r->params, r->costs ? r->costs : "",
-           r->seconds, r->images_per_s);
+           epochs, (double)a->seed, r->train, r->test, r->fresh,
+           r->settings ? r->settings : "", (double)lsnn_net_params(net), r->costs ? r->costs : "",
+           a->last.seconds, a->last.images_per_s);
     if (r->heads > 1) printf(" whole_error=%.2f", r->whole_error);
     printf("\n");
     fflush(stdout);
+}
+
+/* What the common flags say of how a net is built.                               */
+static inline lsnn_build_desc app_build(const app *a)
+{
+    lsnn_build_desc d;
+    memset(&d, 0, sizeof d);
+    d.batch = a->batch;
+    d.seed = a->seed;
+    d.profile = a->profile;
+    return d;
 }
 
 /* The network's table and, last, its totals in one line.                         */

@@ -15,34 +15,28 @@
 #include "../lsnn.h"
 #include "app.h"
 #include "task.h"
+#include "trial.h"
 #include "dsc_pictures.h"
 #include "dsc_filters.h"
 
 enum { LINKS = LEVELS + 2 };
 
 typedef struct experiment {
-    app a;
-    const char *model, *image, *figure, *graph;
+    trial t;
+    const char *image, *figure, *graph;
     int hidden, colours, steps;
     filters f;                       /* the rule's numbers, and how filters are trained   */
-    task_sets task;
-    lsnn_net *net;
     link_of link[LINKS];             /* dsc's layers                                      */
     int links;
 } experiment;
 
 /* ---- The data ------------------------------------------------------------------------*/
-static const lsnn_data *tested_on(const experiment *e)
-{
-    return &e->task.data[e->task.no_test ? TASK_VALID : TASK_TEST];
-}
-
 static lsnn_shape shape_of(const experiment *e)
 {
     lsnn_shape s = { 1, 28, 28 }, colour = { 3, 32, 32 };
-    return strcmp(e->task.name, "mnist") == 0 ? s : colour;
+    return strcmp(e->t.task.name, "mnist") == 0 ? s : colour;
 }
-static int classes_of(const experiment *e) { return strcmp(e->task.name, "cifar100") ? 10 : 100; }
+static int classes_of(const experiment *e) { return strcmp(e->t.task.name, "cifar100") ? 10 : 100; }
 
 /* ---- The networks --------------------------------------------------------------------*/
 static const char *linked(experiment *e, const char *from, const char *name, int kernel)
@@ -85,12 +79,12 @@ static int make_peer(experiment *e, lsnn_net *net)
 {
     lsnn_shape in = shape_of(e);
     int x = lsnn_input(net, in.c, in.h, in.w), f = conv_filters(e);
-    if (strcmp(e->model, "conv") == 0) {
+    if (strcmp(e->t.model, "conv") == 0) {
         x = lsnn_max_pool(net, lsnn_relu(net, lsnn_conv2d(net, x, f, 5, NULL), NULL), 2, NULL);
         x = lsnn_max_pool(net, lsnn_relu(net, lsnn_conv2d(net, x, 2 * f, 5, NULL), NULL), 2, NULL);
     } else if (e->hidden) {
         x = lsnn_relu(net, lsnn_dense(net, x, e->hidden, NULL), NULL);
-        if (strcmp(e->model, "dropout") == 0) x = lsnn_dropout(net, x, 0.5, NULL);
+        if (strcmp(e->t.model, "dropout") == 0) x = lsnn_dropout(net, x, 0.5, NULL);
     }
     return lsnn_cross_entropy(net, lsnn_dense(net, x, classes_of(e), NULL), NULL);
 }
@@ -98,50 +92,38 @@ static int make_peer(experiment *e, lsnn_net *net)
 static lsnn_net *make_net(experiment *e, lsnn_ctx *cx)
 {
     lsnn_net *net = lsnn_net_new(cx);
-    if (strcmp(e->model, "dsc") == 0) make_dsc(e, net);
+    if (strcmp(e->t.model, "dsc") == 0) make_dsc(e, net);
     else make_peer(e, net);
-    return filter_build(&e->f, net, e->a.batch, e->a.profile);
+    return filter_build(&e->f, net, e->t.a.batch, e->t.a.profile);
 }
 
 static lsnn_status train(experiment *e, lsnn_ctx *cx)
 {
     lsnn_fit_desc d = { 0 };
-    char note[100];
-    int dsc = strcmp(e->model, "dsc") == 0;
+    int dsc = strcmp(e->t.model, "dsc") == 0;
     lsnn_status s = LSNN_OK;
-    snprintf(note, sizeof note, "task=%s seed=%.0f data=%08x", e->task.name, (double)e->a.seed,
-             app_data_mark(&e->task.data[TASK_TRAIN]));
-    d.note = note;
     d.optimizer.lr = dsc ? 1 : 0.05;
     d.optimizer.momentum = dsc ? 0 : 0.9;
     d.optimizer.schedule = LSNN_COSINE;          /* ours: the rule's steps shrink to 0           */
-    if (dsc && e->f.count && !e->a.resume) s = filter_train(&e->f, e->net, cx, &e->task.data[TASK_TRAIN]);
-    return s == LSNN_OK ? app_fit(&e->a, e->net, &e->task.data[TASK_TRAIN], &d) : s;
+    if (dsc && e->f.count && !e->t.a.resume)
+        s = filter_train(&e->f, e->t.net, cx, &e->t.task.data[TASK_TRAIN]);
+    return s == LSNN_OK ? trial_fit(&e->t, &d, "", "") : s;
 }
 
 /* ---- The end ------------------------------------------------------------------------------*/
 static lsnn_status report(experiment *e, lsnn_ctx *cx)
 {
-    lsnn_score score = { 0 };
-    app_outcome r = { 0 };
-    lsnn_status s = lsnn_evaluate(e->net, tested_on(e), &score);
-    double used = lsnn_net_macs(e->net), all = used;
+    const lsnn_data *tested = trial_tested(&e->t);
+    double used = lsnn_net_macs(e->t.net), all = used;
+    app_outcome r;
     char costs[80];
+    lsnn_status s = trial_test(&e->t, &r);
     if (s != LSNN_OK) return s;
-    r.task = e->task.name;
-    r.model = e->model;
-    r.error = score.error;
-    r.train = e->task.data[TASK_TRAIN].count;
-    r.test = e->task.no_test ? 0 : tested_on(e)->count;
-    r.params = lsnn_net_params(e->net);
-    r.seconds = e->a.last.seconds;
-    r.images_per_s = e->a.last.images_per_s;
-    if (e->links) count_active(e->net, cx, tested_on(e), e->link, e->links, &used, &all);
+    if (e->links) count_active(e->t.net, cx, tested, e->link, e->links, &used, &all);
     snprintf(costs, sizeof costs, " active=%.4f operations=%.0f", used / all, used);
     r.costs = costs;
-    if (e->graph) s = draw_graph(e->net, cx, tested_on(e), e->link, e->links, e->graph);
-    if (e->a.profile) lsnn_net_profile(e->net, stdout);
-    app_result(&e->a, &r);
+    if (e->graph) s = draw_graph(e->t.net, cx, tested, e->link, e->links, e->graph);
+    app_result(&e->t.a, e->t.net, &r);
     return s;
 }
 
@@ -149,17 +131,29 @@ static int run(experiment *e, lsnn_ctx *cx)
 {
     lsnn_status s = LSNN_OK;
     if (e->image) s = draw_colours(cx, e->image, e->figure, e->colours, e->steps);
-    else if (!(e->net = make_net(e, cx))) s = cx->status;
-    else if (e->a.summary) app_summary(e->net, e->model);
+    else if (!(e->t.net = make_net(e, cx))) s = cx->status;
+    else if (e->t.a.summary) app_summary(e->t.net, e->t.model);
     else {
-        s = task_load(&e->a, cx, &e->task);
+        s = task_load(&e->t.a, cx, &e->t.task);
         if (s == LSNN_OK) s = train(e, cx);
         if (s == LSNN_OK) s = report(e, cx);
     }
-    task_free(cx, &e->task);
-    lsnn_net_free(e->net);
-    lsnn_ctx_free(cx);
-    return app_end(&e->a, s);
+    return trial_end(&e->t, cx, s);
+}
+
+static int check_flags(experiment *e)
+{
+    int dsc = strcmp(e->t.model, "dsc") == 0;
+    if ((e->image != NULL) != (e->figure != NULL))
+        return app_refuse(&e->t.a, "--compress IMAGE.png and --figure OUT.png go together");
+    if (!dsc && (e->graph || e->f.count))
+        return app_refuse(&e->t.a, "--graph and --filters: of the model dsc alone");
+    if (!e->t.a.batch) e->t.a.batch = dsc ? 1 : 64;
+    e->t.task.no_test = e->t.task.holdout > 0;
+    e->t.a.idle = e->image != NULL;
+    e->f.seed = e->t.a.seed;
+    e->f.quiet = e->t.a.quiet;
+    return APP_GO;
 }
 
 int main(int argc, char **argv)
@@ -167,21 +161,16 @@ int main(int argc, char **argv)
     static lsnn_ctx cx;
     static experiment e;
     app_flag own[24];
-    char name[64];
-    int status, n = 0;
-    app_init(&e.a, "dsc", "data-driven sparse connections, and what they are compared with",
-             "--model dsc --mnist data/mnist --epochs 5");
-    e.a.takes = "seed epochs batch lr threads train test data mnist out save save-every resume log "
-                "quiet list summary profile";
-    e.a.epochs = 5;
-    e.a.out = "out";
-    e.task.name = "mnist";
-    e.model = "dsc";
+    int status, n = trial_begin(&e.t, own, "dsc",
+                                "data-driven sparse connections, and what they are compared with",
+                                "--model dsc --mnist data/mnist --epochs 5",
+                                "mnist|cifar10|cifar100", "dsc|dense|conv|dropout");
+    e.t.a.epochs = 5;
+    e.t.task.name = "mnist";
+    e.t.model = "dsc";
     e.f.bright = 0.9;
     e.f.levels = 1; e.f.fields = 20000; e.f.beta = 0.1;
     e.colours = 8; e.steps = 16;
-    own[n++] = app_choice("task", &e.task.name, "mnist|cifar10|cifar100", "which data set");
-    own[n++] = app_choice("model", &e.model, "dsc|dense|conv|dropout", "which network");
     own[n++] = app_int("hidden", &e.hidden, 0, 10000, "hidden neurons (0: none); conv: as large");
     own[n++] = app_int("filters", &e.f.count, 0, 256, "dsc: kernels, trained on fields first");
     own[n++] = app_int("levels", &e.f.levels, 1, LEVELS, "layers of them, each twice as many");
@@ -194,32 +183,15 @@ int main(int argc, char **argv)
     own[n++] = app_real("alpha-max", &e.f.rule.dsc_alpha_max, 0, 1, "(0: 0.9)");
     own[n++] = app_real("tau", &e.f.rule.dsc_tau, 0, 1, "how near to it a kind changes (0: 0.5)");
     own[n++] = app_switch("printed", &e.f.printed, "closed connections open as the draft has it");
-    own[n++] = app_int("holdout", &e.task.holdout, 0, 1000000, "test on the last N training images");
-    own[n++] = app_text("compress", &e.image, "IMAGE.png", "code a picture by colour filters");
+    own[n++] = app_int("holdout", &e.t.task.holdout, 0, 1000000,
+                       "test on the last N training images");
+    own[n++] = app_read_flag("compress", &e.image, "IMAGE.png", "code a picture by colour filters");
     own[n++] = app_int("colours", &e.colours, 1, 256, "filters of --compress");
     own[n++] = app_int("steps", &e.steps, 2, 256, "values of an answer");
-    own[n++] = app_text("figure", &e.figure, "OUT.png", "what --compress draws");
-    own[n++] = app_text("graph", &e.graph, "OUT.png", "dsc: the connections of one image");
-    status = app_parse(&e.a, argc, argv, own, n);
-    if (status != APP_GO) return status;
-    if (e.a.list) {
-        printf("tasks: mnist cifar10 cifar100\nmodels: dsc dense conv dropout\n");
-        return app_end(&e.a, LSNN_OK);
-    }
-    if ((e.image != NULL) != (e.figure != NULL))
-        return app_refuse(&e.a, "--compress IMAGE.png and --figure OUT.png go together");
-    if (strcmp(e.model, "dsc") && (e.graph || e.f.count))
-        return app_refuse(&e.a, "--graph and --filters: of the model dsc alone");
-    if (!e.a.batch) e.a.batch = strcmp(e.model, "dsc") ? 64 : 1;
-    e.task.no_test = e.task.holdout > 0;
-    e.f.seed = e.a.seed;
-    e.f.quiet = e.a.quiet;
-    if (e.image) e.a.save = e.a.log = e.a.resume = NULL;
-    status = app_start(&e.a, &cx);
-    if (status == APP_GO) status = app_input(&e.a, "compress", e.image);
-    if (status == APP_GO) status = app_picture(&e.a, "figure", e.figure);
-    if (status == APP_GO) status = app_picture(&e.a, "graph", e.graph);
-    snprintf(name, sizeof name, "%s-%s", e.task.name, e.model);
-    if (status == APP_GO && !e.image) status = app_default_save(&e.a, name);
+    own[n++] = app_draw_flag("figure", &e.figure, "OUT.png", "what --compress draws");
+    own[n++] = app_draw_flag("graph", &e.graph, "OUT.png", "dsc: the connections of one image");
+    status = app_parse(&e.t.a, argc, argv, own, n);
+    if (status == APP_GO) status = check_flags(&e);
+    if (status == APP_GO) status = trial_start(&e.t, &cx);
     return status == APP_GO ? run(&e, &cx) : status;
 }

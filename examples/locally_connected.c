@@ -17,23 +17,22 @@
 #include "app.h"
 #include "models.h"
 #include "task.h"
+#include "trial.h"
 #include "filters.h"
 
 typedef struct experiment {
-    app a;
-    const char *model, *start, *from, *filters;
+    trial t;
+    const char *start, *from, *filters;
     int counts, signs;
     model_choice choice;
-    task_sets task;
-    lsnn_net *net;
 } experiment;
 
 /* ---- The network -----------------------------------------------------------------------*/
 /* The names of models.h.                                                              */
 static const char *model_of(const experiment *e)
 {
-    return strcmp(e->model, "conv") == 0 ? "cnn" : strcmp(e->model, "local") == 0 ? "lc"
-         : strcmp(e->model, "lsnn") == 0 ? "lsnn-location" : e->model;
+    return strcmp(e->t.model, "conv") == 0 ? "cnn" : strcmp(e->t.model, "local") == 0 ? "lc"
+         : strcmp(e->t.model, "lsnn") == 0 ? "lsnn-location" : e->t.model;
 }
 
 /* local's first layer, and all that comes after it, from a trained conv.              */
@@ -51,69 +50,36 @@ static lsnn_status take_over(experiment *e, lsnn_ctx *cx)
     read.name_count = 2;
     from = lsnn_net_load(cx, e->from, &d, NULL, 0);
     if (!from) return cx->status;
-    s = lsnn_net_unshare(e->net, "local1", from, "conv1");
-    if (s == LSNN_OK) s = lsnn_net_read_as(e->net, e->from, &read);
+    s = lsnn_net_unshare(e->t.net, "local1", from, "conv1");
+    if (s == LSNN_OK) s = lsnn_net_read_as(e->t.net, e->from, &read);
     lsnn_net_free(from);
     return s;
 }
 
 static lsnn_status make_net(experiment *e, lsnn_ctx *cx)
 {
-    lsnn_build_desc d;
+    lsnn_build_desc d = app_build(&e->t.a);
     int scores[LSNN_MAX_HEADS], x, side = e->signs ? 32 : 42, classes = e->signs ? 43 : 10;
     lsnn_status s;
-    memset(&d, 0, sizeof d);
-    d.batch = e->a.batch;
-    d.seed = e->a.seed;
-    d.profile = e->a.profile;
-    e->net = lsnn_net_new(cx);
-    x = lsnn_input(e->net, e->signs ? 3 : 1, side, side);
-    if (strcmp(e->model, "deepface") == 0) x = model_deepface(e->net, x, classes, 0);
-    else x = model_of_lsnn(e->net, model_of(e), x, classes, &e->choice, scores);
-    lsnn_cross_entropy(e->net, x, NULL);
-    s = lsnn_net_build(e->net, &d);
-    if (s == LSNN_OK) s = model_lsnn_start(e->net, e->a.seed, &e->choice);
+    e->t.net = lsnn_net_new(cx);
+    x = lsnn_input(e->t.net, e->signs ? 3 : 1, side, side);
+    if (strcmp(e->t.model, "deepface") == 0) x = model_deepface(e->t.net, x, classes, 0);
+    else x = model_of_lsnn(e->t.net, model_of(e), x, classes, &e->choice, scores);
+    lsnn_cross_entropy(e->t.net, x, NULL);
+    s = lsnn_net_build(e->t.net, &d);
+    if (s == LSNN_OK) s = model_lsnn_start(e->t.net, e->t.a.seed, &e->choice);
     return s == LSNN_OK && e->from ? take_over(e, cx) : s;
 }
 
 static lsnn_status train(experiment *e)
 {
-    int steps = (e->task.data[TASK_TRAIN].count + e->a.batch - 1) / e->a.batch * e->a.epochs;
-    char note[80];
     lsnn_fit_desc d;
     memset(&d, 0, sizeof d);
-    snprintf(note, sizeof note, "task=%s seed=%.0f data=%08x", e->task.name, (double)e->a.seed,
-             app_data_mark(&e->task.data[TASK_TRAIN]));
-    d.note = note;                             /* a resume on other pictures is refused */
     d.optimizer.lr = 0.05;
     d.optimizer.momentum = 0.9;
     d.optimizer.weight_decay = 5e-4;
-    d.optimizer.warmup_steps = steps < 3000 ? steps / 10 : 300;
-    d.optimizer.schedule = LSNN_COSINE;
-    d.valid = e->task.holdout ? &e->task.data[TASK_VALID] : NULL;
-    return app_fit(&e->a, e->net, &e->task.data[TASK_TRAIN], &d);
-}
-
-static lsnn_status report(experiment *e)
-{
-    lsnn_score score;
-    app_outcome r;
-    lsnn_status s;
-    memset(&score, 0, sizeof score);
-    memset(&r, 0, sizeof r);
-    s = lsnn_evaluate(e->net, &e->task.data[e->task.no_test ? TASK_VALID : TASK_TEST], &score);
-    if (s != LSNN_OK) return s;
-    r.task = e->task.name;
-    r.model = e->model;
-    r.error = score.error;
-    r.train = e->task.data[TASK_TRAIN].count;
-    r.test = e->task.no_test ? 0 : e->task.data[TASK_TEST].count;
-    r.params = lsnn_net_params(e->net);
-    r.seconds = e->a.last.seconds;
-    r.images_per_s = e->a.last.images_per_s;
-    if (e->a.profile) lsnn_net_profile(e->net, stdout);
-    app_result(&e->a, &r);
-    return LSNN_OK;
+    trial_warm_up(&e->t, &d);
+    return trial_fit(&e->t, &d, "", "");
 }
 
 /* ---- --counts ------------------------------------------------------------------------*/
@@ -179,36 +145,38 @@ static lsnn_status print_counts(lsnn_ctx *cx)
 /* ---- Flags -----------------------------------------------------------------------------*/
 static int check_flags(experiment *e)
 {
-    e->signs = strcmp(e->task.name, "signs") == 0;
+    e->signs = strcmp(e->t.task.name, "signs") == 0;
     e->choice.start = strcmp(e->start, "alike") == 0 ? LSNN_START_ALIKE : LSNN_START_EACH;
-    if (e->choice.start && strcmp(e->model, "local") != 0)
-        return app_refuse(&e->a, "--start alike: of the model local alone");
-    if (e->from && strcmp(e->model, "local") != 0)
-        return app_refuse(&e->a, "--from: gives a trained conv's weights to the model local alone");
-    if (e->choice.banks && strcmp(e->model, "lowrank") != 0)
-        return app_refuse(&e->a, "--banks: of the model lowrank alone");
-    if (e->task.no_test && !e->task.holdout)
-        return app_refuse(&e->a, "--no-test needs --holdout N, or there is nothing to report");
-    if (e->signs && !e->a.data && !e->a.summary && !e->counts)
-        return app_refuse(&e->a, "--task signs needs --data DIR, with gtsrb32_train.bin and "
+    if (e->choice.start && strcmp(e->t.model, "local") != 0)
+        return app_refuse(&e->t.a, "--start alike: of the model local alone");
+    if (e->from && strcmp(e->t.model, "local") != 0)
+        return app_refuse(&e->t.a,
+                          "--from: gives a trained conv's weights to the model local alone");
+    if (e->choice.banks && strcmp(e->t.model, "lowrank") != 0)
+        return app_refuse(&e->t.a, "--banks: of the model lowrank alone");
+    if (e->signs && !e->t.a.data && !e->t.a.summary && !e->counts)
+        return app_refuse(&e->t.a, "--task signs needs --data DIR, with gtsrb32_train.bin and "
                           "gtsrb32_test.bin (xz -dk unpacks them)");
     return APP_GO;
 }
 
+static lsnn_status learn(experiment *e, lsnn_ctx *cx)
+{
+    app_outcome r;
+    lsnn_status s = task_load(&e->t.a, cx, &e->t.task);
+    if (s == LSNN_OK) s = train(e);
+    if (s == LSNN_OK) s = trial_test(&e->t, &r);
+    if (s != LSNN_OK) return s;
+    app_result(&e->t.a, e->t.net, &r);
+    return e->filters ? filters_draw(cx, e->t.net, e->filters) : LSNN_OK;
+}
+
 static int run(experiment *e, lsnn_ctx *cx)
 {
-    lsnn_status s = make_net(e, cx);
-    if (s == LSNN_OK && e->a.summary) app_summary(e->net, e->model);
-    else if (s == LSNN_OK) {
-        s = task_load(&e->a, cx, &e->task);
-        if (s == LSNN_OK) s = train(e);
-        if (s == LSNN_OK) s = report(e);
-        if (s == LSNN_OK && e->filters) s = filters_draw(cx, e->net, e->filters);
-    }
-    task_free(cx, &e->task);
-    lsnn_net_free(e->net);
-    lsnn_ctx_free(cx);
-    return app_end(&e->a, s);
+    lsnn_status s = e->counts ? print_counts(cx) : make_net(e, cx);
+    if (s == LSNN_OK && e->t.a.summary && !e->counts) app_summary(e->t.net, e->t.model);
+    else if (s == LSNN_OK && !e->counts) s = learn(e, cx);
+    return trial_end(&e->t, cx, s);
 }
 
 int main(int argc, char **argv)
@@ -216,51 +184,28 @@ int main(int argc, char **argv)
     static lsnn_ctx cx;
     static experiment e;
     app_flag own[16];
-    char name[64];
-    int status, n = 0;
-    app_init(&e.a, "locally_connected", "kernels that know their place",
-             "--task cluttered --model local --mnist data/mnist --epochs 10");
-    e.a.takes = "seed epochs batch lr threads train test data mnist out save save-every resume log "
-                "quiet list summary profile";
-    e.a.epochs = 10;
-    e.a.batch = 128;
-    e.a.out = "out";
-    e.task.name = "cluttered";
-    e.model = "local";
+    int status, n = trial_begin(&e.t, own, "locally_connected", "kernels that know their place",
+                                "--task cluttered --model local --mnist data/mnist --epochs 10",
+                                "signs|cluttered", "conv|local|lowrank|lsnn|deepface");
+    e.t.a.epochs = 10;
+    e.t.a.batch = 128;
+    e.t.task.name = "cluttered";
+    e.t.model = "local";
     e.start = "each";
     e.choice = model_defaults();
-    own[n++] = app_choice("task", &e.task.name, "signs|cluttered", "which pictures");
-    own[n++] = app_choice("model", &e.model, "conv|local|lowrank|lsnn|deepface", "which network");
+    n += trial_holdout_flags(&e.t, own + n);
     own[n++] = app_choice("start", &e.start, "each|alike", "local's places: weights of their own");
-    own[n++] = app_text("from", &e.from, "NET", "local begins as this trained conv");
+    own[n++] = app_read_flag("from", &e.from, "NET", "local begins as this trained conv");
     own[n++] = app_int("banks", &e.choice.banks, 0, 64, "lowrank's sets of kernels (0: 4)");
-    own[n++] = app_int("holdout", &e.task.holdout, 0, 1000000, "training pictures kept to watch");
-    own[n++] = app_switch("no-test", &e.task.no_test, "leave the test set alone: report the holdout");
-    own[n++] = app_text("filters", &e.filters, "OUT.png", "draw kernels at different places");
+    own[n++] = app_draw_flag("filters", &e.filters, "OUT.png", "draw kernels at different places");
     own[n++] = app_switch("counts", &e.counts, "print the documents' counts");
-    status = app_parse(&e.a, argc, argv, own, n);
-    if (status != APP_GO) return status;
-    if (e.a.list) {
-        printf("tasks: signs cluttered\nmodels: conv local lowrank lsnn deepface\n");
-        return app_end(&e.a, LSNN_OK);
-    }
-    status = check_flags(&e);
-    if (status != APP_GO) return status;
+    status = app_parse(&e.t.a, argc, argv, own, n);
+    if (status == APP_GO) status = check_flags(&e);
     if (e.counts) {
-        e.a.save = e.a.log = e.a.resume = NULL;
+        e.t.a.idle = 1;
         cx.mem.alloc_fn = count_alloc;
         cx.mem.free_fn = count_free;
     }
-    status = app_start(&e.a, &cx);
-    if (status == APP_GO) status = app_input(&e.a, "from", e.from);
-    if (status == APP_GO) status = app_picture(&e.a, "filters", e.filters);
-    snprintf(name, sizeof name, "%s-%s", e.task.name, e.model);
-    if (status == APP_GO && !e.counts) status = app_default_save(&e.a, name);
-    if (status != APP_GO) return status;
-    if (e.counts) {
-        status = app_end(&e.a, print_counts(&cx));
-        lsnn_ctx_free(&cx);
-        return status;
-    }
-    return run(&e, &cx);
+    if (status == APP_GO) status = trial_start(&e.t, &cx);
+    return status == APP_GO ? run(&e, &cx) : status;
 }

@@ -132,7 +132,7 @@ static lsnn_net *make_net(const experiment *e, lsnn_ctx *cx)
 {
     lsnn_options conv1 = option("conv1"), smooth1 = option("smooth1"), conv2 = option("conv2");
     lsnn_options dense1 = option("dense1"), row = option(NULL);
-    lsnn_build_desc d;
+    lsnn_build_desc d = app_build(&e->a);
     lsnn_net *net = lsnn_net_new(cx);
     int maps = KERNELS * e->rank, signal = lsnn_input(net, 1, 1, LENGTH), x;
     int theta = LSNN_FREE;
@@ -151,10 +151,6 @@ static lsnn_net *make_net(const experiment *e, lsnn_ctx *cx)
     x = lsnn_relu(net, lsnn_conv1d(net, x, 16, 5, &conv2), NULL);
     x = lsnn_dense(net, lsnn_avg_pool(net, x, 0, NULL), KINDS, &dense1);
     lsnn_cross_entropy(net, x, NULL);
-    memset(&d, 0, sizeof d);
-    d.batch = e->a.batch;
-    d.seed = e->a.seed;
-    d.profile = e->a.profile;
     if (lsnn_net_build(net, &d) == LSNN_OK) return net;
     lsnn_net_free(net);
     return NULL;
@@ -285,11 +281,7 @@ static lsnn_status run(experiment *e, lsnn_ctx *cx, lsnn_net *net)
     r.error = score.error;
     r.train = e->a.train;
     r.test = e->a.test;
-    r.params = lsnn_net_params(net);
-    r.seconds = e->a.last.seconds;
-    r.images_per_s = e->a.last.images_per_s;
-    if (e->a.profile) lsnn_net_profile(net, stdout);
-    app_result(&e->a, &r);
+    app_result(&e->a, net, &r);
     return e->figure ? draw_figure(e, cx, net, &unseen) : LSNN_OK;
 }
 
@@ -318,17 +310,12 @@ int main(int argc, char **argv)
     own[n++] = app_choice("model", &e.model, "cnn|lsnn-location|lsnn-content", "which network");
     own[n++] = app_int("mixture", &e.mixture, 1, MOST, "Gaussians a smoother");
     own[n++] = app_int("rank", &e.rank, 1, MOST, "smoothers a kernel");
-    own[n++] = app_text("figure", &e.figure, "FILE.png", "draw signals and smoothers");
+    own[n++] = app_draw_flag("figure", &e.figure, "FILE.png", "draw signals and smoothers");
     status = app_parse(&e.a, argc, argv, own, n);
     if (status != APP_GO) return status;
-    if (e.a.list) {
-        printf("tasks: place pointer ends\nmodels: cnn lsnn-location lsnn-content\n");
-        return 0;
-    }
     if (strcmp(e.model, "cnn") == 0 && (e.figure || e.mixture > 1 || e.rank > 1))
         return app_refuse(&e.a, "--figure, --mixture, --rank: the model cnn has no smoothers");
     status = app_start(&e.a, &cx);
-    if (status == APP_GO) status = app_picture(&e.a, "figure", e.figure);
     if (status != APP_GO) return status;
     net = make_net(&e, &cx);
     s = net ? start(&e, net) : cx.status;

@@ -8,7 +8,8 @@
    trains: the same pictures in each epoch, or new ones with --fresh; --task digits takes
    MNIST's digits as they are. Labels may have more classes (EMNIST's letters). The test set is
    classified once, at the end (--focus and --strip look at its pictures before, and choose
-   nothing); --holdout N watches the last N training images instead. --figure
+   nothing); --holdout N watches the last N training images instead, and --early-stop N ends
+   when those get no better. --figure
    draws the paper's Figures 6 to 9, --strip how the smoothers move while they learn. What
    the paper leaves open is written in RESULTS.md. The net is saved after each epoch, as
    OUT/TASK-MODEL.safetensors unless --save names another file.                        */
@@ -157,12 +158,8 @@ static lsnn_net *make_net(experiment *e, lsnn_ctx *cx)
 {
     lsnn_net *net = lsnn_net_new(cx);
     lsnn_shape in = lsnn_task_shape(e->task);
-    lsnn_build_desc d;
+    lsnn_build_desc d = app_build(&e->a);
     int scores[LSNN_MAX_HEADS];
-    memset(&d, 0, sizeof d);
-    d.batch = e->a.batch;
-    d.seed = e->a.seed;
-    d.profile = e->a.profile;
     if (!net) return NULL;
     model_of_lsnn(net, e->model, lsnn_input(net, in.c, in.h, in.w), e->classes, &e->choice,
                   scores);
@@ -610,16 +607,12 @@ static void print_result(const experiment *e, const lsnn_score *score)
     r.train = e->data[TRAIN].count;
     r.test = e->no_test ? 0 : e->data[TEST].count;
     r.fresh = e->fresh;
-    r.params = lsnn_net_params(e->net);
-    r.seconds = e->a.last.seconds;
-    r.images_per_s = e->a.last.images_per_s;
     if (r.heads > 1) {
         printf("digits task=%s model=%s", e->task_name, e->model);
         for (int k = 0; k < r.heads; k++) printf(" error%d=%.2f", k + 1, score->head_error[k]);
         printf("\n");
     }
-    if (e->a.profile) lsnn_net_profile(e->net, stdout);
-    app_result(&e->a, &r);
+    app_result(&e->a, e->net, &r);
 }
 
 static lsnn_status report(const experiment *e, lsnn_ctx *cx)
@@ -708,8 +701,7 @@ static int check_flags(experiment *e)
     if (e->task == LSNN_TASK_DIGITS && ((e->a.mnist && e->fresh) || e->focus))
         return app_refuse(&e->a, "--task digits: MNIST's are not drawn, and they fill their "
                           "pictures: neither --fresh nor --focus goes with it");
-    if (e->no_test && !e->holdout)
-        return app_refuse(&e->a, "--no-test needs --holdout N, or there is nothing to report");
+    if (app_check_holdout(&e->a, e->holdout, e->no_test) != APP_GO) return 2;
     if ((e->figure || e->strip || e->focus || changed) && !smoothed)
         return app_refuse(&e->a, "--%s: the model %s has no smoothers", e->figure ? "figure" :
                           e->strip ? "strip" : e->focus ? "focus" : "rank and the like", e->model);
@@ -753,18 +745,14 @@ int main(int argc, char **argv)
     own[n++] = app_int("holdout", &e.holdout, 0, 1000000, "last training images kept to watch");
     own[n++] = app_switch("no-test", &e.no_test,
                           "leave the test set alone: report the holdout");
-    own[n++] = app_text("load", &e.load, "FILE", "do not train: take the parameters of FILE");
-    own[n++] = app_text("figure", &e.figure, "FILE.png", "draw images, smoothers and overlays");
-    own[n++] = app_text("strip", &e.strip, "FILE.png", "draw how the smoothers move");
+    own[n++] = app_read_flag("load", &e.load, "FILE", "do not train: take the parameters of FILE");
+    own[n++] = app_draw_flag("figure", &e.figure, "FILE.png",
+                             "draw images, smoothers and overlays");
+    own[n++] = app_draw_flag("strip", &e.strip, "FILE.png", "draw how the smoothers move");
     own[n++] = app_switch("focus", &e.focus, "print the focus, before training too");
     n += choice_flags(&e, own + n);
     status = app_parse(&e.a, argc, argv, own, n);
     if (status != APP_GO) return status;
-    if (e.a.list) {
-        printf("tasks: digits cluttered arrow rectangle sequence\n"
-               "models: cnn lc lsnn-location lsnn-content\n");
-        return app_end(&e.a, LSNN_OK);
-    }
     e.task = lsnn_task_from_name(e.task_name);
     status = check_flags(&e);
     if (status != APP_GO) return status;
@@ -774,10 +762,7 @@ int main(int argc, char **argv)
     e.shown = e.no_test ? VALID : TEST;
     status = app_start(&e.a, &cx);
     snprintf(name, sizeof name, "%.40s-%.40s", e.task_name, e.model);
-    if (status == APP_GO) status = app_input(&e.a, "load", e.load);
     if (status == APP_GO && !e.load) status = app_default_save(&e.a, name);
-    if (status == APP_GO) status = app_picture(&e.a, "figure", e.figure);
-    if (status == APP_GO) status = app_picture(&e.a, "strip", e.strip);
     if (status != APP_GO) return status;
     return run(&e, &cx);
 }

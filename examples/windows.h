@@ -1,5 +1,5 @@
-/* windows.h - for tkn.c: the windows of a targeted net as a picture, and a net that slides
-   over a picture larger than it.                                                      */
+/* windows.h - for tkn.c: the windows of a targeted net as a picture, a net that slides over a
+   picture larger than it, and a net on pictures of another size.                      */
 #ifndef LSNN_EXAMPLES_WINDOWS_H
 #define LSNN_EXAMPLES_WINDOWS_H
 
@@ -176,6 +176,64 @@ static inline lsnn_status slide(const app *a, lsnn_ctx *cx, lsnn_net *net, const
     lsnn_image_free(cx, &im);
     free(t.p);
     return r;
+}
+
+/* ---- A net at another size -------------------------------------------------------------
+   mu and s are parts of the picture's sides: where the same layers are built on larger or
+   smaller pictures, the same parameters are windows that have grown or shrunk with them. */
+typedef struct resized { lsnn_data from; int side; } resized;
+
+enum { RESIZE_MOST = 64 };           /* pixels of a task's side, at most                  */
+
+/* The picture at side x side pixels: bilinear between the middles of pixels.           */
+static void resize_fetch(const void *user, uint32_t epoch, int index, lsnn_real *x, int *labels,
+                         lsnn_real *targets)
+{
+    const resized *z = (const resized *)user;
+    lsnn_shape in = z->from.shape;
+    lsnn_real v[3 * RESIZE_MOST * RESIZE_MOST];
+    int n = z->side;
+    z->from.fetch(z->from.user, epoch, index, v, labels, targets);
+    for (int p = 0; p < in.c * n * n; p++) {
+        const lsnn_real *map = v + p / (n * n) * in.h * in.w;
+        double r = fmin(fmax((p / n % n + 0.5) * in.h / n - 0.5, 0), in.h - 1);
+        double c = fmin(fmax((p % n + 0.5) * in.w / n - 0.5, 0), in.w - 1);
+        int up = (int)r, down = up + (up + 1 < in.h), left = (int)c;
+        int right = left + (left + 1 < in.w);
+        const lsnn_real *a = map + up * in.w, *b = map + down * in.w;
+        double top = (double)a[left] + (c - left) * ((double)a[right] - (double)a[left]);
+        double low = (double)b[left] + (c - left) * ((double)b[right] - (double)b[left]);
+        x[p] = (lsnn_real)(top + (r - up) * (low - top));
+    }
+}
+
+/* Makes of d the same data at another size; z must last as long as d.                  */
+static inline void resize_data(resized *z, lsnn_data *d, int side)
+{
+    z->from = *d;
+    z->side = side;
+    d->fetch = resize_fetch;
+    d->user = z;
+    d->shape.h = d->shape.w = side;
+}
+
+/* All parameters of a file's net. Its last pooling is of another size, and has none.   */
+static inline lsnn_status resize_read(const app *a, lsnn_net *net, const char *path)
+{
+    int all = 0, taken = 0;
+    size_t count;
+    lsnn_read_desc d;
+    lsnn_status s;
+    memset(&d, 0, sizeof d);
+    d.partial = 1;
+    d.taken = &taken;
+    for (int buffers = 0; buffers < 2; buffers++)
+        for (int i = 0; lsnn_net_param_name(net, buffers, i, &count); i++) all++;
+    s = lsnn_net_read_as(net, path, &d);
+    if (s != LSNN_OK || taken == all) return s;
+    app_refuse(a, "--load %s: of the parameters that --model with these flags has at that --size, "
+               "it has %d of %d", path, taken, all);
+    return LSNN_ESTATE;
 }
 
 #endif

@@ -1164,6 +1164,7 @@ typedef struct lsnn_fit_desc {
                                      /*   resume with another note is refused */
     int keep_order;                  /* 1: do not shuffle                     */
     lsnn_progress *last;             /* gets the last progress                */
+    int verbose;                     /* 1: a line at its end, to log_fn, of what was done */
 } lsnn_fit_desc;
 /* Returns STOPPED if progress asked for it (a checkpoint is written first), OK if patience
    ran out. A checkpoint loads as the net that was trained last; the best one lies in it, too,

@@ -96,6 +96,14 @@ LSNN_API const char *lsnn_status_text(lsnn_status s)
     }
 }
 
+/* A line to whoever listens.                                                 */
+static void lsnni_say(lsnn_ctx *cx, const char *text)
+{
+    if (cx->log_fn) cx->log_fn(text, cx->log_user);
+    else if (cx->rank > 0) fprintf(stderr, "lsnn: rank %d: %s\n", cx->rank, text);
+    else fprintf(stderr, "lsnn: %s\n", text);
+}
+
 /* Logs a failure and returns s, so that a caller can write `return lsnni_fail(...)`. The context
    keeps the first: what comes later is often a consequence, but not always, so that is logged
    too. The message: function or layer, values, hint.                         */
@@ -114,10 +122,7 @@ static lsnn_status lsnni_fail_list(lsnn_ctx *cx, lsnn_status s, const char *form
         cx->status = s;
         memcpy(cx->message, text, sizeof text);
     }
-    if (cx->rank > 0 && cx->together_) return s;         /* rank 0 says it: see >>ranks */
-    if (cx->log_fn) cx->log_fn(text, cx->log_user);
-    else if (cx->rank > 0) fprintf(stderr, "lsnn: rank %d: %s\n", cx->rank, text);
-    else fprintf(stderr, "lsnn: %s\n", text);
+    if (cx->rank == 0 || !cx->together_) lsnni_say(cx, text);        /* see >>ranks */
     return s;
 }
 

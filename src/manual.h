@@ -225,6 +225,7 @@
    Held-out data choose the epoch: with fit.valid each epoch is scored on them; fit.keep_best =
    1 leaves the net of the best one, fit.patience = 5 ends after 5 epochs that were not the
    best, and fit.milestones[0] = 10 lowers the rate after 10. A resume has all of it.
+   fit.verbose = 1 says at the end, in a line, what was done.
    Other people's data sets are read from their own files (lsnn_set_load has the names; the
    pain archive: lsnn_pain_read). None is downloaded. A faulty file is an error that names it,
    the line or record, and what should be there:

@@ -312,13 +312,19 @@ static void lsnni_fit_copy(lsnn_real *to, const lsnn_real *from, size_t count)
     if (count) memcpy(to, from, count * sizeof *to);
 }
 
+/* Whether epochs are compared by their errors; else by their losses.          */
+static int lsnni_fit_classifies(const lsnn_net *net)
+{
+    for (int i = 0; i < net->nodes; i++) if (lsnni_scores(net, i)) return 1;
+    return 0;
+}
+
 /* An epoch has been scored. A score that is no number counts as the worst.   */
 static void lsnni_fit_compare(lsnni_fit *f)
 {
     lsnn_progress *p = &f->p;
     const lsnn_net *net = f->net;
-    double score = p->valid_loss;
-    for (int i = 0; i < net->nodes; i++) if (lsnni_scores(net, i)) score = p->valid_error;
+    double score = lsnni_fit_classifies(net) ? p->valid_error : p->valid_loss;
     if (!(fabs(score) <= DBL_MAX)) score = DBL_MAX;
     if (p->best_epoch >= 0 && !(score < p->best)) return;
     p->best = score;
@@ -344,15 +350,21 @@ static void lsnni_fit_take_best(lsnni_fit *f)
     lsnni_changed(net);
 }
 
+static void lsnni_fit_place(lsnni_fit *f, int epoch, int done, int epoch_done)
+{
+    lsnn_progress *p = &f->p;
+    p->epoch = epoch;
+    p->epochs = f->epochs;
+    p->step = done;
+    p->steps = f->steps;
+    p->epoch_done = epoch_done;
+}
+
 /* Tells the caller where training stands; STOPPED if it wants no more.       */
 static lsnn_status lsnni_fit_report(lsnni_fit *f, int epoch_done)
 {
     lsnn_progress *p = &f->p;
-    p->epoch = f->epoch;
-    p->epochs = f->epochs;
-    p->step = f->done;
-    p->steps = f->steps;
-    p->epoch_done = epoch_done;
+    lsnni_fit_place(f, f->epoch, f->done, epoch_done);
     p->loss = f->tally.loss / LSNNI_MAX(1, f->tally.samples);
     p->error = lsnni_tally_error(&f->tally);
     p->seconds = lsnni_seconds() - f->began;
@@ -494,10 +506,35 @@ static lsnn_status lsnni_fit_run(lsnni_fit *f, const lsnn_data *train)
     lsnn_status s = LSNN_OK;
     LSNNI_TRY(lsnn_ranks_agree(cx, lsnni_fit_begin(f, train)));
     LSNNI_TRY(lsnni_fit_alike(f, "lsnn_fit: at its beginning"));
-    if (f->d->save && !f->done && (f->epoch == f->epochs || lsnni_fit_impatient(f)))
-        return lsnn_ranks_agree(cx, lsnni_fit_save(f));  /* none is left        */
+    if (!f->done && (f->epoch == f->epochs || lsnni_fit_impatient(f))) {     /* none is left */
+        lsnni_fit_place(f, f->epoch - 1, f->steps, 1);
+        return f->d->save ? lsnn_ranks_agree(cx, lsnni_fit_save(f)) : LSNN_OK;
+    }
     while (f->epoch < f->epochs && !lsnni_fit_impatient(f) && s == LSNN_OK) s = lsnni_fit_epoch(f);
     return s;
+}
+
+/* What was done, in a line: for fit.verbose.                                 */
+static void lsnni_fit_say(const lsnni_fit *f, lsnn_status s)
+{
+    const lsnn_progress *p = &f->p;
+    const lsnn_net *net = f->net;
+    int errors = lsnni_fit_classifies(net);
+    char part[64] = "", best[96] = "", work[96] = ": nothing was left to do", text[384];
+    if (s < LSNN_OK || net->cx->rank > 0) return;        /* a failure is told already */
+    if (f->done) snprintf(part, sizeof part, " and %d of %d steps", f->done, f->steps);
+    else if (f->epoch < f->epochs && lsnni_fit_impatient(f))
+        snprintf(part, sizeof part, ", the last %d no better", f->d->patience);
+    if (p->best_epoch >= 0)
+        snprintf(best, sizeof best, "; best held-out %s %.4g%s in epoch %d%s",
+                 errors ? "error" : "loss", p->best, errors ? "%" : "", p->best_epoch + 1,
+                 f->d->keep_best ? ", kept" : "");
+    if (f->images > 0)
+        snprintf(work, sizeof work, "; loss %.4g; %.0f images in %.1f s", p->loss, f->images,
+                 p->seconds);
+    snprintf(text, sizeof text, "lsnn_fit: %d of %d epochs%s%s%s", f->epoch, f->epochs, part, work,
+             best);
+    lsnni_say(net->cx, text);
 }
 
 LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_fit_desc *d)
@@ -518,6 +555,7 @@ LSNN_API lsnn_status lsnn_fit(lsnn_net *net, const lsnn_data *train, const lsnn_
     s = lsnni_fit_run(&f, train);
     net->cx->together_--;
     if (s >= LSNN_OK) lsnni_fit_take_best(&f);
+    if (d->verbose) lsnni_fit_say(&f, s);
     if (d->last) *d->last = f.p;
     lsnni_batch_free(net->cx, &f.batch);
     lsnni_batch_free(net->cx, &f.valid);

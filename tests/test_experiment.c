@@ -116,8 +116,25 @@ static void test_parts(int fresh)
              fresh ? "fresh" : "fixed");
 }
 
+/* Wilson's interval of a share of errors; what it must be was computed elsewhere.        */
+static void test_interval(void)
+{
+    static const struct { double percent; int n; double low, high; } known[] = {
+        { 0, 100, 0, 3.69935 }, { 50, 100, 40.38315, 59.61685 }, { 100, 10, 72.24672, 100 },
+        { 2.66, 10000, 2.36234, 2.99402 }
+    };
+    for (int i = 0; i < 4; i++) {
+        double low, high;
+        app_interval(known[i].percent, known[i].n, &low, &high);
+        NEAR(low, known[i].low, 1e-5);
+        NEAR(high, known[i].high, 1e-5);
+    }
+    test_end("an error's interval: Wilson's");
+}
+
 int main(void)
 {
+    test_interval();
     test_focus(38);
     test_focus(42);
     test_parts(0);

@@ -34,6 +34,14 @@ check 'its tags are closed in order' $?
 check 'it loads nothing and runs nothing' $?
 [ "$(grep -c 'src="data:image/png;base64,iVBOR' "$page")" -eq "$(find docs -maxdepth 1 -name '*.png' | wc -l)" ]
 check 'all figures of docs/ are in it' $?
+! grep -q '<figcaption>no text' "$page"
+check 'and each has its text' $?
+# every address within the page leads somewhere
+grep -oE 'href="#[^"]*"' "$page" | sed 's/href="#//; s/"//' | sort -u > "$work/to"
+grep -oE ' id="[^"]*"' "$page" | sed 's/ id="//; s/"//' | sort > "$work/at"
+[ "$(wc -l < "$work/to")" -gt 5 ] && [ -z "$(sort -u "$work/at" | comm -23 "$work/to" -)" ] &&
+    [ -z "$(uniq -d "$work/at")" ]
+check 'its contents lead to its chapters' $?
 cells=$(for log in $(grep -l '^epoch,' results/*.csv); do
             name=$(basename "$log" .csv)
             echo "${name%-s[0-9]*}"

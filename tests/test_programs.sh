@@ -57,6 +57,28 @@ for line in 'cnn 417482 3861834' 'lc 1017770 3861834' 'lsnn-location 417562 3861
     check "--summary counts $1" $?
 done
 
+# ---- early stopping: 64 held-out images soon get no better ------------------------------------
+early="$work/convnet --train 320 --test 100 --batch 32 --threads 1 --model mlp --epochs 30 --holdout 64"
+early="$early --early-stop 2 --save $work/early.safetensors --log $work/early.csv"
+$early > "$work/early.txt" 2> "$work/early.err"
+epochs=$(sed -n 's/^result .* epochs=\([0-9]*\) .*/\1/p' "$work/early.txt")
+[ "$epochs" -gt 2 ] && [ "$epochs" -lt 30 ] && [ "$(wc -l < "$work/early.csv")" -eq $((epochs + 1)) ] &&
+    grep -q "^lsnn: lsnn_fit: $epochs of 30 epochs, the last 2 no better; .* in epoch $((epochs - 2)), kept" \
+        "$work/early.err"
+check '--early-stop ends two epochs after the best, and says so' $?
+[ "$(grep -Ec '^epoch [0-9]+/30  loss .*  held out [0-9.]+% \([0-9.]+-[0-9.]+\)  [0-9:]+ left$' \
+    "$work/early.err")" -eq "$epochs" ] &&
+    grep -Eq '^convnet: error [0-9.]+% of 100 test images: [0-9.]+ to [0-9.]+% with 95% certainty$' \
+        "$work/early.err"
+check 'each epoch has the error with its interval and the time left' $?
+$early --resume "$work/early.safetensors" > "$work/again.txt" 2> "$work/early.err" &&
+    [ "$(sed 's/ seconds.*//' "$work/again.txt")" = "$(sed 's/ seconds.*//' "$work/early.txt")" ] &&
+    grep -q 'nothing was left to do; best' "$work/early.err"
+check 'a resume knows that it has ended' $?
+refused 2 --holdout "$work/convnet" --early-stop 2
+refused 2 --holdout "$train" --early-stop 2
+refused 2 --holdout "$work/tkn" --holdout 0 --early-stop 2
+
 # ---- the paper's other tasks ---------------------------------------------------------------
 # digits DIR WHAT VALUE: 64 images that are squares of one value, and labels of 1
 digits() {
@@ -223,6 +245,20 @@ $targeted --figure "$work/windows.png" 2> /dev/null > "$work/tkn.txt" &&
     grep -q '^epoch 1 of 1 was best on 20 images that were held out$' "$work/tkn.txt" &&
     [ "$(wc -c < "$work/windows.png")" -gt 1000 ]
 check 'tkn trains, says which epoch was best, and draws its windows' $?
+sized="$tkn --train 240 --test 60 --load $work/tkn-out/mnist-tdn10.safetensors"
+for size in 28 56; do
+    $sized --size $size --out "$work/none" > "$work/size-$size.txt" 2> /dev/null
+done
+value() { sed -n "s/^result .* $2=\\([0-9.]*\\) .*/\\1/p" "$1"; }
+grep -q '^result task=mnist model=tdn10 error=[0-9.]* epochs=0 .* clip=code size=56 params=45034 macs=45265210 ' "$work/size-56.txt" &&
+    [ "$(value "$work/size-28.txt" error)" = "$(value "$work/tkn.txt" error)" ] &&
+    [ "$(value "$work/size-28.txt" macs_learned)" = "$(value "$work/tkn.txt" macs_learned)" ] &&
+    [ ! -e "$work/none" ]
+check 'tkn --size: at its own size a net is what it was; at another it has the same weights' $?
+refused 1 'it has 41 of 53' $sized --size 56 --attention gaussian
+refused 1 'it has 4 of 52' $sized --size 28 --model stn
+refused 2 --size "$tkn" --load "$work/tkn-out/mnist-tdn10.safetensors"
+refused 2 --size "$tkn" --size 56
 for way in '--attention gaussian --rho' '--adaptive --task cluttered' '--clip paper --model dn10'; do
     # shellcheck disable=SC2086
     $targeted $way 2> /dev/null | grep -q '^result '
@@ -231,6 +267,13 @@ done
 "$tkn" --load "$work/tkn-out/mnist-tdn10.safetensors" --slide "$work/windows.png" --stride 40 \
     --figure "$work/heat.png" 2> /dev/null | grep -Eq '^slide places=[0-9]+ class=[0-9] probability=[01]\.[0-9]+ column=[0-9]+ row=[0-9]+$'
 check 'tkn --slide runs a trained net at each place of a picture' $?
+for part in train test; do               # 64 signs that are one picture
+    for i in $(seq 64); do printf '\003'; head -c 3072 "$tkn"; done > "$work/gtsrb32_$part.bin"
+done
+"$tkn" --task gtsrb --model stn --data "$work" --train 48 --holdout 16 --test 32 --batch 8 --epochs 1 \
+    --threads 1 --quiet --out "$work/tkn-out" --figure "$work/signs.png" 2> /dev/null |
+    grep -q '^result task=gtsrb model=stn ' && [ "$(wc -c < "$work/signs.png")" -gt 20000 ]
+check 'tkn --model stn --figure: signs before and behind the transformer' $?
 refused 1 --data "$tkn" --task svhn
 refused 1 train_32x32.mat "$tkn" --task svhn --data "$work/nowhere" --out "$work/tkn-out" --overwrite
 refused 1 frames.txt "$tkn" --task pain --data "$work/nowhere" --out "$work/tkn-out" --overwrite

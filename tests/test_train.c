@@ -646,6 +646,61 @@ static void test_best(void)
     test_end("the best of 40 epochs on held-out data is kept with its buffers; patience ends");
 }
 
+/* fit.verbose: a line at the end, of what was done.                                        */
+static char said[512];
+static int lines_said;
+static void keep_said(const char *message, void *user)
+{
+    (void)user;
+    snprintf(said, sizeof said, "%s", message);
+    lines_said++;
+}
+static int stop_in_second(const lsnn_progress *p, void *user)
+{
+    (void)user;
+    return p->epoch == 1 && p->step == 1;
+}
+static void test_verbose(void)
+{
+    static const lsnn_real slope = 2, wanted = 1;
+    lsnn_ctx cx = quiet_ctx();
+    lsnn_fit_desc plan = plan_sgd(40);
+    lsnn_data data = slope_data(&slope), held = slope_data(&wanted);
+    lsnn_progress last;
+    char want[160];
+    lsnn_net *net = slope_net(&cx);
+    cx.threads = 1;
+    cx.log_fn = keep_said;
+    plan.last = &last;
+    CHECK(lsnn_fit(net, &data, &plan) == LSNN_OK && lines_said == 0);
+    plan.verbose = 1;
+    CHECK(lsnn_fit(net, &data, &plan) == LSNN_OK && lines_said == 1);
+    snprintf(want, sizeof want, "lsnn_fit: 40 of 40 epochs; loss %.4g; 640 images in ", last.loss);
+    CHECK(strncmp(said, want, strlen(want)) == 0);
+    plan.progress = stop_in_second;
+    CHECK(lsnn_fit(net, &data, &plan) == LSNN_STOPPED && lines_said == 2);
+    CHECK(strstr(said, "lsnn_fit: 1 of 40 epochs and 1 of 2 steps; loss ") == said);
+    CHECK(strstr(said, " 24 images in "));
+    plan.progress = NULL;
+    plan.valid = &held;
+    plan.patience = 3;
+    plan.keep_best = 1;
+    lsnn_net_free(net);
+    net = slope_net(&cx);
+    CHECK(lsnn_fit(net, &data, &plan) == LSNN_OK && lines_said == 3 && last.epoch < 39);
+    snprintf(want, sizeof want, "lsnn_fit: %d of 40 epochs, the last 3 no better; ", last.epoch + 1);
+    CHECK(strstr(said, want) == said);
+    snprintf(want, sizeof want, "; best held-out loss %.4g in epoch %d, kept", last.best,
+             last.best_epoch + 1);
+    CHECK(strstr(said, want));
+    plan.patience = -1;
+    CHECK(lsnn_fit(net, &data, &plan) == LSNN_EVALUE && lines_said == 4);    /* the error alone */
+    lsnn_net_free(net);
+    lsnn_ctx_free(&cx);
+    CHECK(heap.live == 0);
+    test_end("verbose: one line at the end says what was done");
+}
+
 /* With classes the error decides, of equal ones the first; a loss that is no number never. */
 static void test_best_of_classes(void)
 {
@@ -872,6 +927,7 @@ int main(void)
     test_valid();
     test_targets();
     test_best();
+    test_verbose();
     test_best_of_classes();
     test_milestones();
     test_scores();

@@ -33,15 +33,23 @@ figure { margin: 0; break-inside: avoid; }
 figcaption { font-size: .85rem; overflow-wrap: anywhere; }
 svg { width: 100%; height: auto; }
 svg text { font: 11px system-ui, sans-serif; fill: #333; }
+nav li { display: inline-block; margin-right: 1.2rem; }
+nav ul { padding: 0; }
 a { color: #0645ad; }
-@media print { body { max-width: none; font-size: 9pt; } .wide { overflow: visible; }
+@media print { nav { display: none; } body { max-width: none; font-size: 9pt; } .wide { overflow: visible; }
                table { font-size: 7pt; } pre { white-space: pre-wrap; }
                td code { overflow-wrap: anywhere; } }
 </style>
 </head>
 <body>
-<main>
 END
+
+# ---- Contents: RESULTS.md's chapters, and those of this page ---------------------------------
+{ sed -n 's/^## //p' RESULTS.md; printf '%s\n' Curves Runs Figures; } | awk '
+    BEGIN { print "<nav aria-label=\"Contents\"><ul>" }
+    { id = tolower($0); gsub(/[^a-z0-9 _-]/, "", id); gsub(/ /, "-", id)
+      print "<li><a href=\"#" id "\">" $0 "</a></li>" }
+    END { print "</ul></nav>\n<main>" }'
 
 # ---- RESULTS.md: headings, paragraphs, lists, tables, pictures -----------------------------
 awk '
@@ -109,7 +117,7 @@ code { print safe($0); next }
     printf "<tr>"
     for (i = 2; i < cells; i++) {
         gsub(/\001/, "|", cell[i]); gsub(/^ +| +$/, "", cell[i])
-        printf "<%s>%s</%s>", tag, line(cell[i]), tag
+        printf "<%s>%s</%s>", tag (table ? "" : " scope=\"col\""), line(cell[i]), tag
     }
     print "</tr>"
     if (!table) print "</thead><tbody>"
@@ -121,7 +129,7 @@ code { print safe($0); next }
 END { close_all() }' RESULTS.md
 
 # ---- Curves: a picture a cell, a line a seed ------------------------------------------------
-echo '<h2>Curves</h2>'
+echo '<h2 id="curves">Curves</h2>'
 echo '<p>Training error in % after each epoch, a line a seed; dashed: on held-out images. All on one scale, by powers of ten.</p>'
 echo '<div class="curves">'
 ls results/*.csv | awk '
@@ -171,8 +179,8 @@ END { draw() }'
 echo '</div>'
 
 # ---- Runs: what each log says of itself ------------------------------------------------------
-echo '<h2>Runs</h2>'
-echo '<div class="wide"><table><thead><tr><th>log</th><th>command</th><th>error, %</th><th>commit</th><th>machine</th><th>date</th></tr></thead><tbody>'
+echo '<h2 id="runs">Runs</h2>'
+echo '<div class="wide"><table><thead><tr><th scope="col">log</th><th scope="col">command</th><th scope="col">error, %</th><th scope="col">commit</th><th scope="col">machine</th><th scope="col">date</th></tr></thead><tbody>'
 for log in results/*-s[0-9]*.txt; do
     awk -v name="$(basename "$log" .txt)" '
     function safe(s) { gsub(/&/, "\\&amp;", s); gsub(/</, "\\&lt;", s); gsub(/>/, "\\&gt;", s); return s }
@@ -188,11 +196,14 @@ for log in results/*-s[0-9]*.txt; do
 done
 echo '</tbody></table></div>'
 
-echo '<h2>Figures</h2>'
+# A figure's text is the one that README.md or a page of docs/ shows it with.
+echo '<h2 id="figures">Figures</h2>'
 for figure in docs/*.png; do
-    name=$(basename "$figure" .png)
-    printf '<figure><img alt="%s" src="data:image/png;base64,' "$name"
+    name=$(basename "$figure")
+    text=$(sed -n "s|^!\[\(.*\)\](\(docs/\)\{0,1\}$name)\$|\1|p" README.md docs/*.md | head -n 1 |
+        sed 's/&/\&amp;/g; s/</\&lt;/g; s/"/\&quot;/g')
+    printf '<figure><img alt="%s" src="data:image/png;base64,' "${text:-$name}"
     base64 < "$figure" | tr -d '\n'
-    printf '"><figcaption>%s</figcaption></figure>\n' "$name"
+    printf '"><figcaption>%s (%s)</figcaption></figure>\n' "${text:-no text}" "$name"
 done
 printf '</main>\n</body>\n</html>\n'
