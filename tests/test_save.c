@@ -712,7 +712,7 @@ static void test_long_graphs(void)
                                         "r%d scale x=r0\n" };
     char *graph = (char *)malloc((size_t)LINES * 40);
     char message[400];
-    double start = lsnni_seconds(), seconds;
+    double seconds = (double)clock();    /* the processor's: others may keep it busy        */
     for (int kind = 0; kind < 4; kind++) {
         size_t at = (size_t)sprintf(graph, "input input 1 4 4\nr0 relu x=input\n");
         for (int i = 1; i <= LINES; i++) {
@@ -723,7 +723,7 @@ static void test_long_graphs(void)
         CHECK(load_graph(graph, "r0", message) < 0);
         CHECK(strstr(message, kind == 2 ? "unknown layer type" : "at most") != NULL);
     }
-    seconds = lsnni_seconds() - start;
+    seconds = ((double)clock() - seconds) / CLOCKS_PER_SEC;
     free(graph);
     if (!CHECK(seconds < 60)) printf("# %.1f s\n", seconds);
     test_end("graphs of %d lines: an answer in time", (int)LINES);
