@@ -15,6 +15,7 @@ typedef struct lsnni_mpi {
     lsnni_carrier c;                 /* first: the context points to it       */
     MPI_Comm sums, gradients;
     MPI_Request request[LSNNI_CHUNKS], ending;
+    MPI_Status status[LSNNI_CHUNKS]; /* unused: gcc warns of MPICH's word for none */
     int requests, initialised;       /* here                                  */
 } lsnni_mpi;
 
@@ -59,14 +60,14 @@ static lsnn_status lsnni_mpi_move(lsnn_ctx *cx)
 {
     lsnni_mpi *m = lsnni_mpi_of(cx);
     int done;
-    return lsnni_mpi_answer(cx, MPI_Testall(m->requests, m->request, &done,
-                                            MPI_STATUSES_IGNORE), "MPI_Testall");
+    return lsnni_mpi_answer(cx, MPI_Testall(m->requests, m->request, &done, m->status),
+                            "MPI_Testall");
 }
 
 static lsnn_status lsnni_mpi_finish(lsnn_ctx *cx)
 {
     lsnni_mpi *m = lsnni_mpi_of(cx);
-    int code = MPI_Waitall(m->requests, m->request, MPI_STATUSES_IGNORE);
+    int code = MPI_Waitall(m->requests, m->request, m->status);
     m->requests = 0;
     return lsnni_mpi_answer(cx, code, "MPI_Waitall");
 }

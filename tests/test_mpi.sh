@@ -105,7 +105,7 @@ processes() {
     ./ranks --resume stop.st > alone.out 2>&1 && alike one.out alone.out 5
     check "$kind: one process goes on from two" $?
     ranks 2 die --die 7 --save die.st --every 1
-    [ $? -gt 0 ] && grep -q 'signal 9' die.err
+    [ $? -gt 0 ] && grep -q 'signal 9' die.err die.out
     check "$kind: a rank that is killed ends the job, and mpirun says so" $?
     ranks 4 again --resume die.st && alike one.out again.out 7
     check "$kind: four ranks go on from its last checkpoint" $?
