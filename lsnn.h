@@ -3221,6 +3221,9 @@ static lsnn_status lsnni_sizes3(lsnn_ctx *cx, const char *who, int a, int b, int
 #  endif
 #endif
 
+/* Cold: what builds, reads and writes nets, a few times in a program's life. O0 compiles it
+   in half of O1's time. What walks through pixels or data sets is not cold.  */
+
 /* A naive build leaves the fast paths where they are, and unused.            */
 #if defined(LSNN_NAIVE) && defined(__GNUC__)
 #  pragma GCC diagnostic push
@@ -10961,6 +10964,10 @@ static const lsnn_layer_type *const lsnni_types[] = {
     &lsnni_dsc_loss_type, &lsnni_dsc_lateral_type
 };
 
+#ifdef LSNNI_CALM                    /* cold, see above                       */
+#  pragma GCC push_options
+#  pragma GCC optimize("O0")
+#endif
 /* ============================================================================
    >>net  a graph of layers: shapes, memory, forward, backward
    ==========================================================================*/
@@ -11710,6 +11717,9 @@ LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
             (double)lsnn_net_params(net), lsnn_net_macs(net), connections, *macs ? "  " : "",
             macs);
 }
+#ifdef LSNNI_CALM
+#  pragma GCC pop_options
+#endif
 /* ============================================================================
    >>plan  what lsnn_net_build finds out about a net, and the schedule that comes of it
    Each chapter fills in a part of the nodes' roles (lsnni_role) from what the layers' types
@@ -12848,6 +12858,10 @@ LSNN_API const char *lsnn_net_param_name(const lsnn_net *net, int kind, int i, s
     return p[i].name;
 }
 
+#ifdef LSNNI_CALM                    /* cold, see above                       */
+#  pragma GCC push_options
+#  pragma GCC optimize("O0")
+#endif
 /* ---- >>profile: what each layer costs ----------------------------------------------
    Both layouts' steps of a node are added up. Operations are 2 a multiply-add; forward as
    many as the layer says (as learned, less what a crop leaves out), backward as many again for
@@ -16850,6 +16864,9 @@ LSNN_API lsnn_status lsnn_net_export_onnx(lsnn_net *net, const char *path)
     lsnni_free(cx, e.row);
     return s;
 }
+#ifdef LSNNI_CALM
+#  pragma GCC pop_options
+#endif
 #ifndef LSNN_NO_TRAIN
 /* ============================================================================
    >>training  optimizers, schedules, fit, evaluate, checkpoints
@@ -23613,6 +23630,10 @@ static inline kvec K_(sort_odds)(kvec a, kvec b, int within)
 }
 #endif
 
+#if defined(LSNNI_CALM) && K_BYTES > 0
+#pragma GCC push_options             /* to >>exp: these loops are spelled out, O2 only takes  */
+#pragma GCC optimize("O1")           /*   longer to find the same instructions             */
+#endif
 /* ---- >>tile kernel: bound by the two multiply-add units. The tile of 8 x 3 vectors
    needs 8 broadcasts and 3 loads for 24 multiply-adds, half of what the load
    units can do, and 24 of 32 registers; with 16 registers the tile is 4 x 3.
@@ -24149,6 +24170,9 @@ static double K_(behind)(const lsnni_behind *g)
     return total;
 }
 
+#if defined(LSNNI_CALM) && K_BYTES > 0
+#pragma GCC pop_options
+#endif
 /* ---- >>exp: e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and e^r by its
    series, cut where the next term is below half a unit in the last place.    */
 #if K_BYTES == 0

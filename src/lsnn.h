@@ -38,6 +38,9 @@
 #  endif
 #endif
 
+/* Cold: what builds, reads and writes nets, a few times in a program's life. O0 compiles it
+   in half of O1's time. What walks through pixels or data sets is not cold.  */
+
 /* A naive build leaves the fast paths where they are, and unused.            */
 #if defined(LSNN_NAIVE) && defined(__GNUC__)
 #  pragma GCC diagnostic push
@@ -97,9 +100,20 @@ static const lsnn_layer_type *const lsnni_types[] = {
     &lsnni_dsc_loss_type, &lsnni_dsc_lateral_type
 };
 
+#ifdef LSNNI_CALM                    /* cold, see above                       */
+#  pragma GCC push_options
+#  pragma GCC optimize("O0")
+#endif
 #include "net.h"
+#ifdef LSNNI_CALM
+#  pragma GCC pop_options
+#endif
 #include "plan.h"
 #include "run.h"
+#ifdef LSNNI_CALM                    /* cold, see above                       */
+#  pragma GCC push_options
+#  pragma GCC optimize("O0")
+#endif
 #include "profile.h"
 #include "replace.h"
 #include "files.h"
@@ -109,6 +123,9 @@ static const lsnn_layer_type *const lsnni_types[] = {
 #include "export_layers.h"
 #include "onnx.h"
 #include "onnx_layers.h"
+#ifdef LSNNI_CALM
+#  pragma GCC pop_options
+#endif
 #ifndef LSNN_NO_TRAIN
 #include "optimizer.h"
 #include "evaluate.h"
