@@ -413,16 +413,15 @@
    11. >>custom: A LAYER TYPE OF YOUR OWN
    Fill a lsnn_layer_type: its name, the options it reads, plan (output shape, parameters),
    forward and backward; add it with lsnn_layer. Who refuses returns lsnn_fail(cx, status,
-   "why, with %d values", n). examples/custom_layer.c is one, in a page,
-   with its gradient check, and docs/a-layer.md builds one step by step. A net that uses it is
-   loaded by passing the type to lsnn_net_load. The library's own layers enter in the same
-   way. What the net may do with a layer is said by its traits, of which none is always right:
-   LSNN_IN_PLACE only if backward does not read x (LSNN_X_FREE says the same of a layer that
-   writes elsewhere), LSNN_Y_FREE only if it does not read y, since gradients and other layers
-   may then overwrite them; without LSNN_BLOCKS you get plain arrays, N x C x H x W. A type
-   that learns by
-   a rule of its own instead of a gradient (as >>dsc does) says LSNN_OWN_RULE, and then plain
-   SGD with lr = 1 is that rule, and an optimizer that would change it is refused.
+   "why, with %d values", n). examples/custom_layer.c is one, in a page, with its gradient
+   check, and docs/a-layer.md builds one step by step. A net that uses it is loaded by passing
+   the type to lsnn_net_load. The library's own layers enter in the same way. What the net may
+   do with a layer is said by its traits, of which none is always right: LSNN_IN_PLACE only if
+   backward does not read x (LSNN_X_FREE says the same of a layer that writes elsewhere),
+   LSNN_Y_FREE only if it does not read y, since gradients and other layers may then overwrite
+   them; without LSNN_BLOCKS you get plain arrays, N x C x H x W. A type that learns by a rule
+   of its own instead of a gradient (as >>dsc does) says LSNN_OWN_RULE, and then plain SGD with
+   lr = 1 is that rule, and an optimizer that would change it is refused.
 
    A type may have `project`, which is run after each step of an optimizer: it brings
    parameters back to where they may be, or changes them by a rule that is no gradient. A
@@ -580,6 +579,9 @@
          gemm.h, sums.h                   products of matrices; sums over a batch
          rows.h, blocks.h                 windows on plain arrays; on blocks of images
          kernels.h > isa.h                inner loops > compiled once an instruction set
+           kernels/                         products (tiles), taps (correlate, sites); then what
+                                            the compiler unrolls: functions (exp, sums), elements
+                                            (y += a x, updates), pixels (pooling, transposing)
                                                                               */
 /* ============================================================================
    >>api  PUBLIC API
@@ -3239,7 +3241,7 @@ static lsnn_status lsnni_sizes3(lsnn_ctx *cx, const char *who, int a, int b, int
    vectors. The two offset tables make one kernel serve both
        convolution           a: weights, b: pixels   kb[k] = place of (c, r, s) in the image
        its weight gradient   a: pixels, b: dy        ka[k] = place of output pixel k
-   so no image is unrolled into patches. Plain matrices need no tables: lsnni_block. */
+   so no image is unrolled into patches. Plain matrices need no tables: lsnni_matmul. */
 #define LSNNI_TANH_A 1.7159              /* A and S of >>activations' scaled tanh */
 #define LSNNI_TANH_S (2.0 / 3)
 enum { LSNNI_MAX_ROWS = 8, LSNNI_MAX_VECTORS = 3, LSNNI_MAX_LANES = 16,
@@ -3295,17 +3297,17 @@ typedef struct lsnni_behind {
 /* A product of matrices, as of dense layers and 1 x 1 windows:
    C (m x n) (+)= A (m x k) B (k x n) + bias, with A's element (i, k) at a[i*ai + k*ak],
    B's at b[k*bk + j*bj], C's at c[i*ci + j].                                 */
-typedef struct lsnni_block {
+typedef struct lsnni_matmul {
     const lsnn_real *a, *b, *bias;       /* bias: of dots, not add; a column each, or NULL */
     lsnn_real *c;
     ptrdiff_t ai, ak, bk, bj, ci;
     int m, n, k, add;
-} lsnni_block;
+} lsnni_matmul;
 
 /* What one instruction set offers, one entry a function: its type, name and arguments. The
    struct and each set's table are made from this list. Everything is single-threaded.
    tile: entries of a past `rows` must be readable.  few: 1 to 3 rows, and 4 where a tile has
-   8; 4 vectors, or of one row 8.  block: bj is 1, n from 1 to 3 vectors, no
+   8; 4 vectors, or of one row 8.  matmul: bj is 1, n from 1 to 3 vectors, no
    bias.  dots: ak and bk are 1, m to LSNNI_DOTS_ROWS.  deviation: sum (x - mean)^2.
    axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].
    weave: the vector at x + i*xs to y + i*ys.
@@ -3318,8 +3320,8 @@ typedef struct lsnni_block {
     X(void, correlate, (const lsnni_correlation *g))                                          \
     X(double, behind, (const lsnni_behind *g))                                                \
     X(void, weave, (lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, size_t n))        \
-    X(void, block, (const lsnni_block *g))                                                    \
-    X(void, dots, (const lsnni_block *g))                                                     \
+    X(void, matmul, (const lsnni_matmul *g))                                                  \
+    X(void, dots, (const lsnni_matmul *g))                                                    \
     X(void, exp, (lsnn_real *y, const lsnn_real *x, size_t n))                                \
     X(void, log, (lsnn_real *y, const lsnn_real *x, size_t n))                                \
     X(double, sum, (const lsnn_real *x, size_t n))                                            \
@@ -3396,6 +3398,16 @@ typedef struct lsnni_kinds {
     lsnni_reach *reach;              /* of each row                           */
     int *kind, *example, *members;   /* of each row; a row, how many, of each kind */
 } lsnni_kinds;
+
+/* The rule of all max poolings, of numbers and of vectors: v takes the place of the best so far
+   if it is larger, or NaN, which then stays. With relu behind, y = relu(max), and nobody is
+   its source where that is 0.                                                */
+#define LSNNI_WINS(v, best) (((v) > (best)) | ((v) != (v)))
+static void lsnni_max_relu(lsnn_real *y, int32_t *where)
+{
+    if (!(*y > 0)) *where = -1;
+    if (*y < 0) *y = 0;
+}
 
 /* A max pooling of 2 x 2 pixels that the convolution before it does: a few rows at a time
    are computed into a worker's room of `size` numbers, and pooled from there. */
@@ -4389,8 +4401,7 @@ static void lsnni_max_window(const lsnni_pool *p, const lsnn_real *x, int oy, in
     best = y0 * s->w + x0;
     for (int i = y0; i < y1; i++)
         for (int j = x0; j < x1; j++) {
-            lsnn_real v = x[i * s->w + j];
-            if (v > x[best] || v != v) best = i * s->w + j;     /* NaN wins       */
+            if (LSNNI_WINS(x[i * s->w + j], x[best])) best = i * s->w + j;
         }
     *y = x[best];
     *where = best;
@@ -4507,10 +4518,7 @@ static void lsnni_max_pool_task(void *user, int i, int worker)
         }
         for (int ox = 0; ox < s->ow; ox++)
             lsnni_max_window(p, x, oy, ox, y + ox, where + ox);
-        for (int ox = 0; p->relu && ox < s->ow; ox++) {
-            if (!(y[ox] > 0)) where[ox] = -1;
-            if (y[ox] < 0) y[ox] = 0;
-        }
+        for (int ox = 0; p->relu && ox < s->ow; ox++) lsnni_max_relu(y + ox, where + ox);
     }
 }
 
@@ -21970,7 +21978,7 @@ LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const c
    only two vectors from its first-level cache, and far fewer from behind it: each number has
    to be used many times once it is there.
    Tiles: 8 rows by 3 vectors of C stay in registers while k runs; a step loads 8 numbers of A
-       and 3 vectors of B for 24 multiply-adds (>>block kernel).
+       and 3 vectors of B for 24 multiply-adds (>>matmul kernel).
    Panels: 3 vectors' width of B serves all rows of A, tile below tile, before the next.
    Chunks: K is cut, so that a panel's chunk (72 KB) stays in the second-level cache while A's
        rows pass. Shorter chunks would load and store C more often.
@@ -21987,19 +21995,19 @@ LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const c
    by reading B.                                                              */
 typedef struct lsnni_product {
     const lsnni_kernels *kv;
-    lsnni_block g;                       /* the whole product                    */
+    lsnni_matmul g;                      /* the whole product                    */
     int dots, chunk, row_unit, column_unit, row_parts, column_parts;
     lsnn_real *pack;                     /* room for a panel's chunk a thread, or NULL   */
     size_t pack_size;
 } lsnni_product;
-enum { LSNNI_BLOCK_CHUNK = 384, LSNNI_DOTS_CHUNK = 1024 };
+enum { LSNNI_MATMUL_CHUNK = 384, LSNNI_DOTS_CHUNK = 1024 };
 
 /* Panels of 3 vectors; 4 vectors as 2 + 2, so that none is left with one.     */
-static void lsnni_product_panels(const lsnni_kernels *kv, const lsnni_block *whole,
+static void lsnni_product_panels(const lsnni_kernels *kv, const lsnni_matmul *whole,
                                  lsnn_real *pack)
 {
     const int wide = LSNNI_MAX_VECTORS * kv->lanes;
-    lsnni_block g = *whole;
+    lsnni_matmul g = *whole;
     for (int j = 0; j < whole->n; j += g.n) {
         int left = whole->n - j;
         g.n = left > wide && left <= 4 * kv->lanes ? 2 * kv->lanes : LSNNI_MIN(left, wide);
@@ -22011,13 +22019,13 @@ static void lsnni_product_panels(const lsnni_kernels *kv, const lsnni_block *who
             g.b = pack;
             g.bk = wide;
         }
-        kv->block(&g);
+        kv->matmul(&g);
     }
 }
 
-static void lsnni_product_dots(const lsnni_kernels *kv, const lsnni_block *whole)
+static void lsnni_product_dots(const lsnni_kernels *kv, const lsnni_matmul *whole)
 {
-    lsnni_block g = *whole;
+    lsnni_matmul g = *whole;
     for (int i = 0; i < whole->m; i += g.m) {
         g.m = LSNNI_MIN(LSNNI_DOTS_ROWS, whole->m - i);
         g.a = whole->a + i * g.ai;
@@ -22039,7 +22047,7 @@ static void lsnni_product_task(void *user, int task, int worker)
     const int m = lsnni_part(p->g.m, p->row_unit, p->row_parts, row);
     const int n = lsnni_part(p->g.n, p->column_unit, p->column_parts, column);
     lsnn_real *pack = p->pack ? p->pack + (size_t)worker * p->pack_size : NULL;
-    lsnni_block g = p->g;
+    lsnni_matmul g = p->g;
     g.m = lsnni_part(p->g.m, p->row_unit, p->row_parts, row + 1) - m;
     g.n = lsnni_part(p->g.n, p->column_unit, p->column_parts, column + 1) - n;
     g.c += m * g.ci + n;
@@ -22077,9 +22085,9 @@ static const lsnn_real *lsnni_product_turn(const lsnni_kernels *kv, char **at,
 static lsnn_status lsnni_product_run(lsnn_ctx *cx, lsnni_product *p)
 {
     const lsnni_kernels *kv = p->kv = lsnni_kernels_of(cx);
-    lsnni_block *g = &p->g;
+    lsnni_matmul *g = &p->g;
     const int dots = g->bk == 1 || g->n < kv->lanes;
-    const int most = dots ? LSNNI_DOTS_CHUNK : LSNNI_BLOCK_CHUNK;
+    const int most = dots ? LSNNI_DOTS_CHUNK : LSNNI_MATMUL_CHUNK;
     const int turn_a = dots && g->ak != 1, turn_b = dots && g->bk != 1;
     const double work = (g->m + 4.0) * g->n * g->k, least = 2.5e5;
     p->dots = dots;
@@ -23631,8 +23639,8 @@ static inline kvec K_(sort_odds)(kvec a, kvec b, int within)
 #endif
 
 #if defined(LSNNI_CALM) && K_BYTES > 0
-#pragma GCC push_options             /* to >>exp: these loops are spelled out, O2 only takes  */
-#pragma GCC optimize("O1")           /*   longer to find the same instructions             */
+#pragma GCC push_options             /* spelled out: O2 only takes longer to find the same    */
+#pragma GCC optimize("O1")           /*   instructions                                        */
 #endif
 /* ---- >>tile kernel: bound by the two multiply-add units. The tile of 8 x 3 vectors
    needs 8 broadcasts and 3 loads for 24 multiply-adds, half of what the load
@@ -23652,11 +23660,14 @@ static inline kvec K_(sort_odds)(kvec a, kvec b, int within)
 #define K_FETCH1 kvec v0 = K_LOAD(b0 + ib);
 #define K_FETCH2 K_FETCH1 kvec v1 = K_LOAD(b1 + ib);
 #define K_FETCH3 K_FETCH2 kvec v2 = K_LOAD(b2 + ib);
-#define K_ITEM(i) (a##i[ia] - zero)  /* x - 0 is x, so this is a broadcast and no more */
-#define K_STEP1(i) c##i##0 = K_FMA(K_ITEM(i), v0, c##i##0);
-#define K_STEP2(i) K_STEP1(i) c##i##1 = K_FMA(K_ITEM(i), v1, c##i##1);
-#define K_STEP3(i) K_STEP2(i) c##i##2 = K_FMA(K_ITEM(i), v2, c##i##2);
-#define K_STEP4(i) K_STEP3(i) c##i##3 = K_FMA(K_ITEM(i), v3, c##i##3);
+#define K_STEP1(i, item) c##i##0 = K_FMA(item, v0, c##i##0);
+#define K_STEP2(i, item) K_STEP1(i, item) c##i##1 = K_FMA(item, v1, c##i##1);
+#define K_STEP3(i, item) K_STEP2(i, item) c##i##2 = K_FMA(item, v2, c##i##2);
+#define K_STEP4(i, item) K_STEP3(i, item) c##i##3 = K_FMA(item, v3, c##i##3);
+#define K_LISTED(i) (a##i[ia] - zero)    /* x - 0 is x: a broadcast and no more */
+#define K_TILE_STEP1(i) K_STEP1(i, K_LISTED(i))
+#define K_TILE_STEP2(i) K_STEP2(i, K_LISTED(i))
+#define K_TILE_STEP3(i) K_STEP3(i, K_LISTED(i))
 #define K_END1(i) if (i < t->rows) K_(store)(t, i, 0, c##i##0);
 #define K_END2(i) K_END1(i) if (i < t->rows) K_(store)(t, i, 1, c##i##1);
 #define K_END3(i) K_END2(i) if (i < t->rows) K_(store)(t, i, 2, c##i##2);
@@ -23682,7 +23693,7 @@ static inline kvec K_(sort_odds)(kvec a, kvec b, int within)
         for (int k = 0, count = t->k; k < count; k++) {                                   \
             ptrdiff_t ia = ka[k], ib = kb[k];                                             \
             K_FETCH##V                                                                    \
-            K_ROWS##R(K_STEP##V)                                                          \
+            K_ROWS##R(K_TILE_STEP##V)                                                     \
         }                                                                                 \
         (void)b0; (void)b1; (void)b2;                                                     \
         if (K_FULL##V) { K_ROWS##R(K_SAVE##V) }                                            \
@@ -23741,10 +23752,12 @@ static void K_(tile)(const lsnni_tile *t)
                  const kvec v6 = K_LOAD(b4 + 2 * step), v7 = K_LOAD(b4 + 3 * step);
 #define K_CLEAR8(i) K_CLEAR4(i) kvec c##i##4 = zero, c##i##5 = zero, c##i##6 = zero,       \
                     c##i##7 = zero;
-#define K_STEP8(i) K_STEP4(i) c##i##4 = K_FMA(K_ITEM(i), v4, c##i##4);                     \
-                   c##i##5 = K_FMA(K_ITEM(i), v5, c##i##5);                                \
-                   c##i##6 = K_FMA(K_ITEM(i), v6, c##i##6);                                \
-                   c##i##7 = K_FMA(K_ITEM(i), v7, c##i##7);
+#define K_STEP8(i, item) K_STEP4(i, item) c##i##4 = K_FMA(item, v4, c##i##4);              \
+                         c##i##5 = K_FMA(item, v5, c##i##5);                               \
+                         c##i##6 = K_FMA(item, v6, c##i##6);                               \
+                         c##i##7 = K_FMA(item, v7, c##i##7);
+#define K_FEW_STEP4(i) K_STEP4(i, K_LISTED(i))
+#define K_FEW_STEP8(i) K_STEP8(i, K_LISTED(i))
 #define K_SAVE_STEP(i, v) K_SAVE_AT(i, v, t->at[0] + v * t->c_step, 0)
 #define K_SAVE4(i) K_SAVE_STEP(i, 0) K_SAVE_STEP(i, 1) K_SAVE_STEP(i, 2) K_SAVE_STEP(i, 3)
 #define K_SAVE8(i) K_SAVE4(i) K_SAVE_STEP(i, 4) K_SAVE_STEP(i, 5) K_SAVE_STEP(i, 6)        \
@@ -23760,7 +23773,7 @@ static void K_(tile)(const lsnni_tile *t)
             const ptrdiff_t ia = ka[k];                                                    \
             const lsnn_real *b = t->b[0] + kb[k];                                          \
             K_AHEAD##V                                                                     \
-            K_ROWS##R(K_STEP##V)                                                           \
+            K_ROWS##R(K_FEW_STEP##V)                                                       \
         }                                                                                  \
         K_ROWS##R(K_SAVE##V)                                                               \
     }
@@ -23782,7 +23795,7 @@ static void K_(few)(const lsnni_tile *t)
     else K_(few34)(t);
 }
 
-/* ---- >>block kernel: the same tiles for plain matrices, whose places are bases and strides
+/* ---- >>matmul kernel: the same tiles for plain matrices, whose places are bases and strides
    instead of tables. B's rows are used where they lie; A's are three to a pointer, since
    one pointer a row is more than there are registers for. The last vector of C's row ends
    where the row ends, over the one before it: both compute the same bits there, and nothing
@@ -23798,8 +23811,8 @@ static void K_(few)(const lsnni_tile *t)
 #define K_A5 a3[2 * ai]
 #define K_A6 a6[0]
 #define K_A7 a6[ai]
-#undef K_ITEM
-#define K_ITEM(i) (K_A##i - zero)
+#define K_MATMUL_STEP2(i) K_STEP2(i, (K_A##i - zero))
+#define K_MATMUL_STEP3(i) K_STEP3(i, (K_A##i - zero))
 #define K_TAKE2 const kvec v0 = K_LOAD(b), v1 = K_LOAD(b + last);
 #define K_TAKE3 K_TAKE2 const kvec v2 = K_LOAD(b + LSNNI_MIN(last, K_LANES));
 #define K_ADD2(i) c##i##0 = c##i##0 + K_LOAD(at); c##i##1 = c##i##1 + K_LOAD(at + last);   \
@@ -23807,8 +23820,8 @@ static void K_(few)(const lsnni_tile *t)
 #define K_ADD3(i) c##i##2 = c##i##2 + K_LOAD(at + LSNNI_MIN(last, K_LANES)); K_ADD2(i)
 #define K_PUT2(i) K_STORE(c, c##i##0); K_STORE(c + last, c##i##1); c += ci;
 #define K_PUT3(i) K_STORE(c + LSNNI_MIN(last, K_LANES), c##i##2); K_PUT2(i)
-#define K_BLOCK(R, V)                                                                      \
-    static void K_(block##R##V)(const lsnni_block *g, int i, int tiles)                    \
+#define K_MATMUL(R, V)                                                                      \
+    static void K_(matmul##R##V)(const lsnni_matmul *g, int i, int tiles)                    \
     {                                                                                      \
         const kvec zero = { 0 };                                                          \
         const ptrdiff_t ai = g->ai, ak = g->ak, bk = g->bk, ci = g->ci;                    \
@@ -23823,38 +23836,38 @@ static void K_(few)(const lsnni_tile *t)
                 for (int v = 0; v < 3; v++) LSNNI_FETCH_TO_WRITE(c + r*ci + v*(n - 1)/2); \
             for (int k = g->k; k > 0; k--, b += bk, a0 += ak, a3 += ak, a6 += ak) {        \
                 K_TAKE##V                                                                  \
-                K_ROWS##R(K_STEP##V)                                                       \
+                K_ROWS##R(K_MATMUL_STEP##V)                                                \
             }                                                                              \
             (void)a3; (void)a6;                                                            \
             if (g->add) { K_ROWS##R(K_ADD##V) }                                            \
             K_ROWS##R(K_PUT##V)                                                            \
         }                                                                                  \
     }
-K_BLOCK(1, 3)
-K_BLOCK(2, 3)
-K_BLOCK(4, 3)
+K_MATMUL(1, 3)
+K_MATMUL(2, 3)
+K_MATMUL(4, 3)
 #if K_TILE_ROWS == 8
-K_BLOCK(5, 2)
-K_BLOCK(5, 3)
-K_BLOCK(8, 2)
-K_BLOCK(8, 3)
+K_MATMUL(5, 2)
+K_MATMUL(5, 3)
+K_MATMUL(8, 2)
+K_MATMUL(8, 3)
 #else
-K_BLOCK(4, 2)
+K_MATMUL(4, 2)
 #endif
 
 /* Rows by tiles of 8, then by smaller ones; 8 + 1 and 8 + 2 rows as 5 + 4 and 5 + 5, since
    a tile of one or two rows has too few sums to keep the multiply-add units busy. */
-static void K_(block)(const lsnni_block *g)
+static void K_(matmul)(const lsnni_matmul *g)
 {
-    typedef void run(const lsnni_block *g, int i, int tiles);
+    typedef void run(const lsnni_matmul *g, int i, int tiles);
     static const struct { int rows; run *two, *three; } shapes[] = {
 #if K_TILE_ROWS == 8
-        { 8, K_(block82), K_(block83) }, { 5, K_(block52), K_(block53) },
-        { 4, K_(block43), K_(block43) },
+        { 8, K_(matmul82), K_(matmul83) }, { 5, K_(matmul52), K_(matmul53) },
+        { 4, K_(matmul43), K_(matmul43) },
 #else
-        { 4, K_(block42), K_(block43) },
+        { 4, K_(matmul42), K_(matmul43) },
 #endif
-        { 2, K_(block23), K_(block23) }, { 1, K_(block13), K_(block13) }
+        { 2, K_(matmul23), K_(matmul23) }, { 1, K_(matmul13), K_(matmul13) }
     };
     const int left = g->m % K_TILE_ROWS;
     int split = K_TILE_ROWS == 8 && g->m > 8 && (left == 1 || left == 2);
@@ -23898,7 +23911,7 @@ static inline kvec K_(add_lanes)(kvec *t)
 
 /* A tile's sums, `width` a row, to C from column j on.                        */
 #ifdef K_LOAD_SOME
-static inline void K_(dots_store)(const lsnni_block *g, const lsnn_real *sum, int i, int j,
+static inline void K_(dots_store)(const lsnni_matmul *g, const lsnn_real *sum, int i, int j,
                                   int rows, int width)
 {
     const int columns = LSNNI_MIN(width, g->n - j);
@@ -23916,7 +23929,7 @@ LSNNI_NOINLINE static void K_(dots_few)(lsnn_real *c, const lsnn_real *sum,
 {
     for (int l = 0; l < columns; l++) c[l] = sum[l] + from[l];
 }
-static inline void K_(dots_store)(const lsnni_block *g, const lsnn_real *sum, int i, int j,
+static inline void K_(dots_store)(const lsnni_matmul *g, const lsnn_real *sum, int i, int j,
                                   int rows, int width)
 {
     static const lsnn_real none[8] = { 0 };
@@ -23933,8 +23946,9 @@ static inline void K_(dots_store)(const lsnni_block *g, const lsnn_real *sum, in
 }
 #endif
 
-#undef K_ITEM
-#define K_ITEM(j) K_LOAD(K_REST ? edge + j * K_LANES : b##j + k)
+#define K_ALONG(j) K_LOAD(K_REST ? edge + j * K_LANES : b##j + k)
+#define K_DOTS_STEP1(j) K_STEP1(j, K_ALONG(j))
+#define K_DOTS_STEP4(j) K_STEP4(j, K_ALONG(j))
 #define K_ROWS6(X) K_ROWS5(X) X(5)
 #define K_COLUMN(j) const lsnn_real *const b##j = b + LSNNI_MIN(j, g->n - 1 - j0) * g->bj; \
                     if (rest) K_(fill_up)(edge + j * K_LANES, b##j + whole, rest);
@@ -23945,35 +23959,35 @@ static inline void K_(dots_store)(const lsnni_block *g, const lsnn_real *sum, in
 #define K_KEEP4(j) t[j] = c##j##0; t[K_WIDE + j] = c##j##1; t[2*K_WIDE + j] = c##j##2;     \
                    t[3*K_WIDE + j] = c##j##3;
 #define K_DOTS(R, COLUMNS)                                                                 \
-    static void K_(dots##R##COLUMNS)(const lsnni_block *g, int i, int rows, int j0,        \
+    static void K_(dots##R##COLUMNS)(const lsnni_matmul *g, int i, int rows, int j0,        \
                                      const lsnn_real *a_edge)                              \
     {                                                                                      \
-        enum { K_WIDE = COLUMNS, K_SUMS = (R * K_WIDE + K_LANES - 1) / K_LANES * K_LANES };\
+        enum { K_WIDE = COLUMNS, K_ROOM = (R * K_WIDE + K_LANES - 1) / K_LANES * K_LANES };\
         const int rest = g->k % K_LANES, whole = g->k - rest;                              \
         const lsnn_real *b = g->b + j0 * g->bj;                                            \
         const kvec zero = { 0 };                                                          \
-        lsnn_real edge[K_WIDE * K_LANES], sum[K_SUMS + K_LANES];  /* read past its end */ \
+        lsnn_real edge[K_WIDE * K_LANES], sum[K_ROOM + K_LANES];  /* read past its end */ \
         K_ROWS##COLUMNS(K_COLUMN)                                                          \
         for (; i < rows; i += R) {                                                         \
             const lsnn_real *a = g->a + i * g->ai;                                         \
             ptrdiff_t k = 0;                                                               \
-            kvec t[K_SUMS];                                                                \
+            kvec t[K_ROOM];                                                                \
             K_ROWS##COLUMNS(K_CLEAR##R)                                                    \
             for (; k < whole; k += K_LANES) {                                              \
                 enum { K_REST = 0 };                                                       \
                 K_DOT##R                                                                   \
-                K_ROWS##COLUMNS(K_STEP##R)                                                 \
+                K_ROWS##COLUMNS(K_DOTS_STEP##R)                                            \
             }                                                                              \
             if (rest) {                                                                    \
                 enum { K_REST = 1 };                                                       \
                 K_DOT##R                                                                   \
-                K_ROWS##COLUMNS(K_STEP##R)                                                 \
+                K_ROWS##COLUMNS(K_DOTS_STEP##R)                                            \
             }                                                                              \
             K_ROWS##COLUMNS(K_KEEP##R)                                                     \
-            for (int l = R * K_WIDE; l < K_SUMS; l++) t[l] = zero;                         \
+            for (int l = R * K_WIDE; l < K_ROOM; l++) t[l] = zero;                         \
             K_STORE(sum, K_(add_lanes)(t));                                                \
-            if (K_SUMS > K_LANES) K_STORE(sum + K_LANES, K_(add_lanes)(t + K_LANES));      \
-            for (int l = 2 * K_LANES; l < K_SUMS; l += K_LANES)                            \
+            if (K_ROOM > K_LANES) K_STORE(sum + K_LANES, K_(add_lanes)(t + K_LANES));      \
+            for (int l = 2 * K_LANES; l < K_ROOM; l += K_LANES)                            \
                 K_STORE(sum + l, K_(add_lanes)(t + l));                                    \
             K_(dots_store)(g, sum, i, j0, R, K_WIDE);                                      \
         }                                                                                  \
@@ -23986,7 +24000,7 @@ K_DOTS(4, 6)
 K_DOTS(4, 2)
 #endif
 
-static void K_(dots)(const lsnni_block *g)
+static void K_(dots)(const lsnni_matmul *g)
 {
     const int rest = g->k % K_LANES, fours = g->m - g->m % 4;
     lsnn_real edge[LSNNI_DOTS_ROWS * K_LANES];
@@ -24001,7 +24015,6 @@ static void K_(dots)(const lsnni_block *g)
 #endif
     for (j = 0; fours < g->m && j < g->n; j += 8) K_(dots18)(g, fours, g->m, j, edge);
 }
-
 /* ---- >>correlate kernel: products of dy and x, summed over images and pixels, for some taps
    side by side in some rows: see lsnni_correlation. A vector is of the images of a block; its
    lanes are added up at the end. An x is loaded once for each tap that meets it, from the
@@ -24023,10 +24036,10 @@ static void K_(dots)(const lsnni_block *g)
 #define K_CORRELATE(T, M)                                                                  \
     static void K_(correlate##T##M)(const lsnni_correlation *g)                            \
     {                                                                                      \
-        enum { K_WIDE = T, K_SUMS = (T * M + K_LANES - 1) / K_LANES * K_LANES };           \
+        enum { K_WIDE = T, K_ROOM = (T * M + K_LANES - 1) / K_LANES * K_LANES };           \
         const kvec zero = { 0 };                                                          \
-        lsnn_real sum[K_SUMS];                                                             \
-        kvec t[K_SUMS];                                                                    \
+        lsnn_real sum[K_ROOM];                                                             \
+        kvec t[K_ROOM];                                                                    \
         K_ROWS##M(K_CLEAR##T)                                                              \
         for (int n = 0; n < g->blocks; n++) {                                              \
             const lsnn_real *dy = g->dy + n * g->dy_step, *from = g->x + n * g->x_step;    \
@@ -24038,9 +24051,9 @@ static void K_(dots)(const lsnni_block *g)
             }                                                                              \
         }                                                                                  \
         K_ROWS##M(K_HOLD##T)                                                               \
-        for (int l = T * M; l < K_SUMS; l++) t[l] = zero;                                  \
+        for (int l = T * M; l < K_ROOM; l++) t[l] = zero;                                  \
         LSNNI_UNROLL                                                                       \
-        for (int l = 0; l < K_SUMS; l += K_LANES) K_STORE(sum + l, K_(add_lanes)(t + l));  \
+        for (int l = 0; l < K_ROOM; l += K_LANES) K_STORE(sum + l, K_(add_lanes)(t + l));  \
         for (int m = 0; m < M; m++)                                                        \
             for (int l = 0; l < T; l++) g->dw[m * g->dw_row + l] += sum[m * T + l];        \
     }
@@ -24169,7 +24182,6 @@ static double K_(behind)(const lsnni_behind *g)
     for (int l = 0; l < K_LANES; l++) total += (double)sum[l];
     return total;
 }
-
 #if defined(LSNNI_CALM) && K_BYTES > 0
 #pragma GCC pop_options
 #endif
@@ -24432,7 +24444,6 @@ static void K_(exponents)(lsnn_real *u, size_t n, double step, double from, cons
                          (p[4] + p[5] * x) * (p[6] + p[7] * x)));
     }
 }
-
 /* ---- >>elementwise: bound by memory; the compiler makes the vectors ----------*/
 static void K_(axpy)(lsnn_real *y, double a, const lsnn_real *x, size_t n)
 {
@@ -24548,212 +24559,6 @@ static void K_(norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_rea
     const lsnn_real ra = LSNNI_R(a), rb = LSNNI_R(b), rc = LSNNI_R(c);
     if (add) for (size_t i = 0; i < n; i++) dx[i] += ra * dy[i] + rb * ((x[i] - m) * r) + rc;
     else for (size_t i = 0; i < n; i++) dx[i] = ra * dy[i] + rb * ((x[i] - m) * r) + rc;
-}
-
-/* 2 x 2 windows from the rows a b over c d, the first at pixel `at`, rows w apart: their
-   largest numbers, and where they are. relu: y = relu(max), where = -1 if it is 0. */
-#if K_BYTES > 0
-static inline kvec K_(max_of_4)(kvec a, kvec b, kvec c, kvec d, int at, int w, int relu,
-                                kints *where)
-{
-    const kvec zero = { 0 };
-    const kints even = { K_EVENS };
-    kvec best = K_(evens)(a, b), right = K_(odds)(a, b);
-    kvec low = K_(evens)(c, d), low_right = K_(odds)(c, d);
-    kints from = even + at, under = from + w, wins = (right > best) | (right != right);
-    best = K_SELECT(kvec, wins, right, best);            /* NaN wins          */
-    from = K_SELECT(kints, wins, from + 1, from);
-    wins = (low_right > low) | (low_right != low_right);
-    low = K_SELECT(kvec, wins, low_right, low);
-    under = K_SELECT(kints, wins, under + 1, under);
-    wins = (low > best) | (low != low);
-    best = K_SELECT(kvec, wins, low, best);
-    from = K_SELECT(kints, wins, under, from);
-    if (relu) {
-        kints positive = best > zero;
-        from = K_SELECT(kints, positive, from, (kints)zero - 1);
-        best = K_SELECT(kvec, best < zero, zero, best);
-    }
-    *where = from;
-    return best;
-}
-#endif
-
-/* One output row of 2 x 2 windows: rows top and top + pitch, which have the indices at and
-   at + w on.                                                                 */
-static void K_(max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, int pitch, int w,
-                          int at, int n, int relu)
-{
-    int j = 0;
-#if K_BYTES > 0
-    kints from;
-    for (; j + K_LANES <= n; j += K_LANES) {
-        const lsnn_real *p = top + 2 * j, *q = p + pitch;
-        K_STORE(y + j, K_(max_of_4)(K_LOAD(p), K_LOAD(p + K_LANES), K_LOAD(q),
-                                    K_LOAD(q + K_LANES), at + 2 * j, w, relu, &from));
-        K_STORE_INTS(where + j, from);
-    }
-#endif
-#ifdef K_LOAD_SOME
-    if (j < n) {
-        const int m = n - j, first = LSNNI_MIN(2 * m, K_LANES), rest = 2 * m - first;
-        const lsnn_real *p = top + 2 * j, *q = p + pitch;
-        kvec best = K_(max_of_4)(K_LOAD_SOME(p, first), K_LOAD_SOME(p + first, rest),
-                                 K_LOAD_SOME(q, first), K_LOAD_SOME(q + first, rest),
-                                 at + 2 * j, w, relu, &from);
-        K_STORE_SOME(y + j, best, m);
-        K_STORE_SOME_INTS(where + j, from, m);
-        return;
-    }
-#endif
-    for (; j < n; j++) {
-        const lsnn_real *p = top + 2 * j;
-        const lsnn_real *q = p + pitch;
-        int right = p[1] > p[0] || p[1] != p[1], below = q[1] > q[0] || q[1] != q[1];
-        int low = q[below] > p[right] || q[below] != q[below];
-        lsnn_real best = low ? q[below] : p[right];
-        y[j] = relu && best < 0 ? 0 : best;
-        where[j] = relu && !(best > 0) ? -1 : at + 2 * j + (low ? w + below : right);
-    }
-}
-
-/* The same with sums, times scale.                                           */
-static void K_(sum_pool2)(lsnn_real *y, const lsnn_real *top, int w, int n, double scale)
-{
-    const lsnn_real s = LSNNI_R(scale);
-    int j = 0;
-#if K_BYTES > 0
-    for (; j + K_LANES <= n; j += K_LANES) {
-        const lsnn_real *p = top + 2 * j;
-        kvec a = K_LOAD(p) + K_LOAD(p + w), b = K_LOAD(p + K_LANES) + K_LOAD(p + w + K_LANES);
-        K_STORE(y + j, (K_(evens)(a, b) + K_(odds)(a, b)) * s);
-    }
-#endif
-#ifdef K_LOAD_SOME
-    if (j < n) {
-        const int m = n - j, first = LSNNI_MIN(2 * m, K_LANES), rest = 2 * m - first;
-        const lsnn_real *p = top + 2 * j, *q = p + w;
-        kvec a = K_LOAD_SOME(p, first) + K_LOAD_SOME(q, first);
-        kvec b = K_LOAD_SOME(p + first, rest) + K_LOAD_SOME(q + first, rest);
-        K_STORE_SOME(y + j, (K_(evens)(a, b) + K_(odds)(a, b)) * s, m);
-        return;
-    }
-#endif
-    for (; j < n; j++)
-        y[j] = ((top[2 * j] + top[w + 2 * j]) + (top[2 * j + 1] + top[w + 2 * j + 1])) * s;
-}
-
-/* ---- >>pooling of blocks of images: `n` windows in a row, the first at pixel `at`, the
-   next ones `step` pixels on; tap[] says where a window's `taps` pixels are. Bound by
-   the loads of x and dx. x is a map from its pixel number `first` on.        */
-static void K_(lanes_max)(lsnn_real *y, int32_t *where, const lsnn_real *x, const int32_t *tap,
-                          int taps, int step, int at, int first, int n, int relu)
-{
-    const kvec zero = { 0 };
-    const kints none = (kints)zero;                      /* all bits 0        */
-    for (int j = 0; j < n; j++, at += step) {
-        kvec best = K_LOAD(x + (ptrdiff_t)(at + tap[0]) * K_LANES);
-        kints from = none + (first + at + tap[0]);
-        for (int i = 1; i < taps; i++) {
-            kvec v = K_LOAD(x + (ptrdiff_t)(at + tap[i]) * K_LANES);
-            kints wins = (v > best) | (v != v);          /* NaN wins          */
-            best = K_SELECT(kvec, wins, v, best);
-            from = K_SELECT(kints, wins, none + (first + at + tap[i]), from);
-        }
-        if (relu) {
-            kints positive = best > zero;
-            from = K_SELECT(kints, positive, from, none - 1);
-            best = K_SELECT(kvec, best < zero, zero, best);
-        }
-        K_STORE(y + (ptrdiff_t)j * K_LANES, best);
-        K_STORE_INTS(where + (ptrdiff_t)j * K_LANES, from);
-    }
-}
-
-/* dx of the windows' pixels is written where no other window has a part in them
-   (apart), else added to.                                                    */
-static void K_(lanes_max_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *where,
-                               const int32_t *tap, int taps, int step, int at, int n, int apart)
-{
-    const kvec zero = { 0 };
-    for (int j = 0; j < n; j++, at += step) {
-        kvec g = K_LOAD(dy + (ptrdiff_t)j * K_LANES);
-        kints from = K_LOAD_INTS(where + (ptrdiff_t)j * K_LANES);
-        for (int i = 0; i < taps; i++) {
-            lsnn_real *p = dx + (ptrdiff_t)(at + tap[i]) * K_LANES;
-            kvec part = K_SELECT(kvec, from == at + tap[i], g, zero);
-            if (!apart) part = part + K_LOAD(p);
-            K_STORE(p, part);
-        }
-    }
-}
-
-static void K_(lanes_sum)(lsnn_real *y, const lsnn_real *x, const int32_t *tap, int taps,
-                          int step, int at, int n, double scale)
-{
-    const kvec zero = { 0 };
-    for (int j = 0; j < n; j++, at += step) {
-        kvec sum = zero;
-        for (int i = 0; i < taps; i++)
-            sum = sum + K_LOAD(x + (ptrdiff_t)(at + tap[i]) * K_LANES);
-        K_STORE(y + (ptrdiff_t)j * K_LANES, sum * LSNNI_R(scale));
-    }
-}
-
-static void K_(lanes_sum_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *tap, int taps,
-                               int step, int at, int n, double scale)
-{
-    for (int j = 0; j < n; j++, at += step) {
-        kvec g = K_LOAD(dy + (ptrdiff_t)j * K_LANES) * LSNNI_R(scale);
-        for (int i = 0; i < taps; i++) {
-            lsnn_real *p = dx + (ptrdiff_t)(at + tap[i]) * K_LANES;
-            K_STORE(p, K_LOAD(p) + g);
-        }
-    }
-}
-
-/* ---- >>transpose: y[j*ys + i] = x[i*xs + j]. A square of L x L numbers is turned in
-   registers: to sort rows 2 i and 2 i + 1 into evens, row i, and odds, row i + L/2,
-   log2(L) times, is to transpose. Bound by the shuffles, log2(L) a vector.   */
-#if K_BYTES > 0
-static void K_(turn)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs)
-{
-    enum { K_HALF = K_COUNT / 2 };
-    kvec a[K_COUNT], b[K_COUNT];
-    LSNNI_UNROLL
-    for (int i = 0; i < K_COUNT; i++) a[i] = K_LOAD(x + (size_t)i * xs);
-    LSNNI_UNROLL
-    for (int pass = 1; pass < K_COUNT; pass *= 2) {
-        const int within = pass * (int)sizeof(lsnn_real) < 16;
-        LSNNI_UNROLL
-        for (int i = 0; i < K_HALF; i++) {
-            b[i] = K_(sort_evens)(a[2 * i], a[2 * i + 1], within);
-            b[i + K_HALF] = K_(sort_odds)(a[2 * i], a[2 * i + 1], within);
-        }
-        LSNNI_UNROLL
-        for (int i = 0; i < K_COUNT; i++) a[i] = b[i];
-    }
-    LSNNI_UNROLL
-    for (int i = 0; i < K_COUNT; i++) K_STORE(y + (size_t)i * ys, a[i]);
-}
-#endif
-
-static void K_(transpose)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, int rows,
-                          int columns)
-{
-    for (int i0 = 0; i0 < rows; i0 += K_LANES)
-        for (int j0 = 0; j0 < columns; j0 += K_LANES) {
-            int i1 = LSNNI_MIN(i0 + K_LANES, rows), j1 = LSNNI_MIN(j0 + K_LANES, columns);
-#if K_BYTES > 0
-            if (i1 - i0 == K_LANES && j1 - j0 == K_LANES) {
-                K_(turn)(y + (size_t)j0 * ys + i0, ys, x + (size_t)i0 * xs + j0, xs);
-                continue;
-            }
-#endif
-            for (int j = j0; j < j1; j++)
-                for (int i = i0; i < i1; i++)
-                    y[(size_t)j * ys + (size_t)i] = x[(size_t)i * xs + (size_t)j];
-        }
 }
 
 /* ---- >>draws: 16 blocks of >>philox at once, counter[which] rising by one; number j of
@@ -24890,11 +24695,217 @@ static void K_(adam)(lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *
         w[i] = keep * w[i] - l * m[i] / (K_SQRT(v[i] * rc) + re);
     }
 }
+/* ---- >>maxima: v at pixel `at` takes the place of the best so far where it wins; then relu
+   for what has won: see LSNNI_WINS.                                          */
+static inline void K_(max_take)(kvec *best, kints *from, kvec v, kints at)
+{
+    const kints wins = LSNNI_WINS(v, *best);
+    *best = K_SELECT(kvec, wins, v, *best);
+    *from = K_SELECT(kints, wins, at, *from);
+}
+
+static inline void K_(max_relu)(kvec *best, kints *from)
+{
+    const kvec zero = { 0 };
+    const kints positive = *best > zero;
+    *from = K_SELECT(kints, positive, *from, (kints)zero - 1);
+    *best = K_SELECT(kvec, *best < zero, zero, *best);
+}
+
+/* 2 x 2 windows from the rows a b over c d, the first at pixel `at`, rows w apart: their
+   largest numbers, and where they are. relu: y = relu(max), where = -1 if it is 0. */
+#if K_BYTES > 0
+static inline kvec K_(max_of_4)(kvec a, kvec b, kvec c, kvec d, int at, int w, int relu,
+                                kints *where)
+{
+    const kints even = { K_EVENS };
+    kvec best = K_(evens)(a, b), low = K_(evens)(c, d);
+    kints from = even + at, under = from + w;
+    K_(max_take)(&best, &from, K_(odds)(a, b), from + 1);
+    K_(max_take)(&low, &under, K_(odds)(c, d), under + 1);
+    K_(max_take)(&best, &from, low, under);
+    if (relu) K_(max_relu)(&best, &from);
+    *where = from;
+    return best;
+}
+#endif
+
+/* One output row of 2 x 2 windows: rows top and top + pitch, which have the indices at and
+   at + w on.                                                                 */
+static void K_(max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, int pitch, int w,
+                          int at, int n, int relu)
+{
+    int j = 0;
+#if K_BYTES > 0
+    kints from;
+    for (; j + K_LANES <= n; j += K_LANES) {
+        const lsnn_real *p = top + 2 * j, *q = p + pitch;
+        K_STORE(y + j, K_(max_of_4)(K_LOAD(p), K_LOAD(p + K_LANES), K_LOAD(q),
+                                    K_LOAD(q + K_LANES), at + 2 * j, w, relu, &from));
+        K_STORE_INTS(where + j, from);
+    }
+#endif
+#ifdef K_LOAD_SOME
+    if (j < n) {
+        const int m = n - j, first = LSNNI_MIN(2 * m, K_LANES), rest = 2 * m - first;
+        const lsnn_real *p = top + 2 * j, *q = p + pitch;
+        kvec best = K_(max_of_4)(K_LOAD_SOME(p, first), K_LOAD_SOME(p + first, rest),
+                                 K_LOAD_SOME(q, first), K_LOAD_SOME(q + first, rest),
+                                 at + 2 * j, w, relu, &from);
+        K_STORE_SOME(y + j, best, m);
+        K_STORE_SOME_INTS(where + j, from, m);
+        return;
+    }
+#endif
+    for (; j < n; j++) {
+        const lsnn_real *p = top + 2 * j;
+        const lsnn_real *q = p + pitch;
+        int right = LSNNI_WINS(p[1], p[0]), below = LSNNI_WINS(q[1], q[0]);
+        int low = LSNNI_WINS(q[below], p[right]);
+        y[j] = low ? q[below] : p[right];
+        where[j] = at + 2 * j + (low ? w + below : right);
+        if (relu) lsnni_max_relu(y + j, where + j);
+    }
+}
+
+/* The same with sums, times scale.                                           */
+static void K_(sum_pool2)(lsnn_real *y, const lsnn_real *top, int w, int n, double scale)
+{
+    const lsnn_real s = LSNNI_R(scale);
+    int j = 0;
+#if K_BYTES > 0
+    for (; j + K_LANES <= n; j += K_LANES) {
+        const lsnn_real *p = top + 2 * j;
+        kvec a = K_LOAD(p) + K_LOAD(p + w), b = K_LOAD(p + K_LANES) + K_LOAD(p + w + K_LANES);
+        K_STORE(y + j, (K_(evens)(a, b) + K_(odds)(a, b)) * s);
+    }
+#endif
+#ifdef K_LOAD_SOME
+    if (j < n) {
+        const int m = n - j, first = LSNNI_MIN(2 * m, K_LANES), rest = 2 * m - first;
+        const lsnn_real *p = top + 2 * j, *q = p + w;
+        kvec a = K_LOAD_SOME(p, first) + K_LOAD_SOME(q, first);
+        kvec b = K_LOAD_SOME(p + first, rest) + K_LOAD_SOME(q + first, rest);
+        K_STORE_SOME(y + j, (K_(evens)(a, b) + K_(odds)(a, b)) * s, m);
+        return;
+    }
+#endif
+    for (; j < n; j++)
+        y[j] = ((top[2 * j] + top[w + 2 * j]) + (top[2 * j + 1] + top[w + 2 * j + 1])) * s;
+}
+
+/* ---- >>pooling of blocks of images: `n` windows in a row, the first at pixel `at`, the
+   next ones `step` pixels on; tap[] says where a window's `taps` pixels are. Bound by
+   the loads of x and dx. x is a map from its pixel number `first` on.        */
+static void K_(lanes_max)(lsnn_real *y, int32_t *where, const lsnn_real *x, const int32_t *tap,
+                          int taps, int step, int at, int first, int n, int relu)
+{
+    const kvec zero = { 0 };
+    const kints none = (kints)zero;                      /* all bits 0        */
+    for (int j = 0; j < n; j++, at += step) {
+        kvec best = K_LOAD(x + (ptrdiff_t)(at + tap[0]) * K_LANES);
+        kints from = none + (first + at + tap[0]);
+        for (int i = 1; i < taps; i++) {
+            kvec v = K_LOAD(x + (ptrdiff_t)(at + tap[i]) * K_LANES);
+            K_(max_take)(&best, &from, v, none + (first + at + tap[i]));
+        }
+        if (relu) K_(max_relu)(&best, &from);
+        K_STORE(y + (ptrdiff_t)j * K_LANES, best);
+        K_STORE_INTS(where + (ptrdiff_t)j * K_LANES, from);
+    }
+}
+
+/* dx of the windows' pixels is written where no other window has a part in them
+   (apart), else added to.                                                    */
+static void K_(lanes_max_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *where,
+                               const int32_t *tap, int taps, int step, int at, int n, int apart)
+{
+    const kvec zero = { 0 };
+    for (int j = 0; j < n; j++, at += step) {
+        kvec g = K_LOAD(dy + (ptrdiff_t)j * K_LANES);
+        kints from = K_LOAD_INTS(where + (ptrdiff_t)j * K_LANES);
+        for (int i = 0; i < taps; i++) {
+            lsnn_real *p = dx + (ptrdiff_t)(at + tap[i]) * K_LANES;
+            kvec part = K_SELECT(kvec, from == at + tap[i], g, zero);
+            if (!apart) part = part + K_LOAD(p);
+            K_STORE(p, part);
+        }
+    }
+}
+
+static void K_(lanes_sum)(lsnn_real *y, const lsnn_real *x, const int32_t *tap, int taps,
+                          int step, int at, int n, double scale)
+{
+    const kvec zero = { 0 };
+    for (int j = 0; j < n; j++, at += step) {
+        kvec sum = zero;
+        for (int i = 0; i < taps; i++)
+            sum = sum + K_LOAD(x + (ptrdiff_t)(at + tap[i]) * K_LANES);
+        K_STORE(y + (ptrdiff_t)j * K_LANES, sum * LSNNI_R(scale));
+    }
+}
+
+static void K_(lanes_sum_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *tap, int taps,
+                               int step, int at, int n, double scale)
+{
+    for (int j = 0; j < n; j++, at += step) {
+        kvec g = K_LOAD(dy + (ptrdiff_t)j * K_LANES) * LSNNI_R(scale);
+        for (int i = 0; i < taps; i++) {
+            lsnn_real *p = dx + (ptrdiff_t)(at + tap[i]) * K_LANES;
+            K_STORE(p, K_LOAD(p) + g);
+        }
+    }
+}
+
+/* ---- >>transpose: y[j*ys + i] = x[i*xs + j]. A square of L x L numbers is turned in
+   registers: to sort rows 2 i and 2 i + 1 into evens, row i, and odds, row i + L/2,
+   log2(L) times, is to transpose. Bound by the shuffles, log2(L) a vector.   */
+#if K_BYTES > 0
+static void K_(turn)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs)
+{
+    enum { K_HALF = K_COUNT / 2 };
+    kvec a[K_COUNT], b[K_COUNT];
+    LSNNI_UNROLL
+    for (int i = 0; i < K_COUNT; i++) a[i] = K_LOAD(x + (size_t)i * xs);
+    LSNNI_UNROLL
+    for (int pass = 1; pass < K_COUNT; pass *= 2) {
+        const int within = pass * (int)sizeof(lsnn_real) < 16;
+        LSNNI_UNROLL
+        for (int i = 0; i < K_HALF; i++) {
+            b[i] = K_(sort_evens)(a[2 * i], a[2 * i + 1], within);
+            b[i + K_HALF] = K_(sort_odds)(a[2 * i], a[2 * i + 1], within);
+        }
+        LSNNI_UNROLL
+        for (int i = 0; i < K_COUNT; i++) a[i] = b[i];
+    }
+    LSNNI_UNROLL
+    for (int i = 0; i < K_COUNT; i++) K_STORE(y + (size_t)i * ys, a[i]);
+}
+#endif
+
+static void K_(transpose)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, int rows,
+                          int columns)
+{
+    for (int i0 = 0; i0 < rows; i0 += K_LANES)
+        for (int j0 = 0; j0 < columns; j0 += K_LANES) {
+            int i1 = LSNNI_MIN(i0 + K_LANES, rows), j1 = LSNNI_MIN(j0 + K_LANES, columns);
+#if K_BYTES > 0
+            if (i1 - i0 == K_LANES && j1 - j0 == K_LANES) {
+                K_(turn)(y + (size_t)j0 * ys + i0, ys, x + (size_t)i0 * xs + j0, xs);
+                continue;
+            }
+#endif
+            for (int j = j0; j < j1; j++)
+                for (int i = i0; i < i1; i++)
+                    y[(size_t)j * ys + (size_t)i] = x[(size_t)i * xs + (size_t)j];
+        }
+}
 
 #define K_ENTRY(type, name, arguments) , K_(name)
 static const lsnni_kernels K_(kernels) = { K_TILE_ROWS, K_LANES LSNNI_KERNELS(K_ENTRY) };
 
-#undef K_ENTRY
+/* Whoever includes this library finds none of the names above, and the next set defines its
+   own; what this file forgets is found by a test.                            */
 #undef K_PASTE2
 #undef K_PASTE
 #undef K_
@@ -24906,55 +24917,7 @@ static const lsnni_kernels K_(kernels) = { K_TILE_ROWS, K_LANES LSNNI_KERNELS(K_
 #undef K_SELECT
 #undef K_LOAD_INTS
 #undef K_STORE_INTS
-#undef K_LOAD_SOME
-#undef K_STORE_SOME
-#undef K_STORE_SOME_INTS
 #undef K_FMA
-#undef K_ROWS4
-#undef K_ROWS8
-#undef K_ROW
-#undef K_CLEAR1
-#undef K_CLEAR2
-#undef K_CLEAR3
-#undef K_FETCH1
-#undef K_FETCH2
-#undef K_FETCH3
-#undef K_STEP1
-#undef K_STEP2
-#undef K_STEP3
-#undef K_END1
-#undef K_END2
-#undef K_END3
-#undef K_TILE
-#undef K_CLEAR4
-#undef K_STEP4
-#undef K_ITEM
-#undef K_ROWS1
-#undef K_ROWS2
-#undef K_ROWS5
-#undef K_ROWS6
-#undef K_A0
-#undef K_A1
-#undef K_A2
-#undef K_A3
-#undef K_A4
-#undef K_A5
-#undef K_A6
-#undef K_A7
-#undef K_TAKE2
-#undef K_TAKE3
-#undef K_ADD2
-#undef K_ADD3
-#undef K_PUT2
-#undef K_PUT3
-#undef K_BLOCK
-#undef K_DOT
-#undef K_COLUMN
-#undef K_DOT1
-#undef K_DOT4
-#undef K_KEEP1
-#undef K_KEEP4
-#undef K_DOTS
 #undef K_COUNT
 #undef K_EVENS
 #undef K_ODDS
@@ -24963,24 +24926,79 @@ static const lsnni_kernels K_(kernels) = { K_TILE_ROWS, K_LANES LSNNI_KERNELS(K_
 #undef K_FAR_EVENS
 #undef K_FAR_ODDS
 #undef K_SHUFFLE
+#undef K_ENTRY
+#undef K_ROWS1
+#undef K_ROWS2
+#undef K_ROWS3
+#undef K_ROWS4
+#undef K_ROWS8
+#undef K_ROW
+#undef K_CLEAR1
+#undef K_CLEAR2
+#undef K_CLEAR3
+#undef K_CLEAR4
+#undef K_FETCH1
+#undef K_FETCH2
+#undef K_FETCH3
+#undef K_STEP1
+#undef K_STEP2
+#undef K_STEP3
+#undef K_STEP4
+#undef K_LISTED
+#undef K_TILE_STEP1
+#undef K_TILE_STEP2
+#undef K_TILE_STEP3
+#undef K_END1
+#undef K_END2
+#undef K_END3
 #undef K_FULL1
 #undef K_FULL2
 #undef K_FULL3
+#undef K_SAVE_AT
 #undef K_SAVE
 #undef K_SAVE1
 #undef K_SAVE2
 #undef K_SAVE3
-#undef K_SUMS
-#undef K_ROWS3
+#undef K_TILE
 #undef K_AHEAD4
 #undef K_AHEAD8
 #undef K_CLEAR8
 #undef K_STEP8
-#undef K_SAVE_AT
+#undef K_FEW_STEP4
+#undef K_FEW_STEP8
 #undef K_SAVE_STEP
 #undef K_SAVE4
 #undef K_SAVE8
 #undef K_FEW
+#undef K_ROWS5
+#undef K_A0
+#undef K_A1
+#undef K_A2
+#undef K_A3
+#undef K_A4
+#undef K_A5
+#undef K_A6
+#undef K_A7
+#undef K_MATMUL_STEP2
+#undef K_MATMUL_STEP3
+#undef K_TAKE2
+#undef K_TAKE3
+#undef K_ADD2
+#undef K_ADD3
+#undef K_PUT2
+#undef K_PUT3
+#undef K_MATMUL
+#undef K_ALONG
+#undef K_DOTS_STEP1
+#undef K_DOTS_STEP4
+#undef K_ROWS6
+#undef K_COLUMN
+#undef K_DOT
+#undef K_DOT1
+#undef K_DOT4
+#undef K_KEEP1
+#undef K_KEEP4
+#undef K_DOTS
 #undef K_CLEAR5
 #undef K_TAP
 #undef K_TAPS1
@@ -24995,10 +25013,29 @@ static const lsnni_kernels K_(kernels) = { K_TILE_ROWS, K_LANES LSNNI_KERNELS(K_
 #undef K_HOLD5
 #undef K_PLACE
 #undef K_CORRELATE
-#undef K_REDUCE
+#undef K_SITE
+#undef K_SITE_ODD
+#undef K_SITE_JOIN
+#undef K_SITE_MEET
+#undef K_SITE_MEET_ODD
+#undef K_SITES_TAP
+#undef K_SITES_TAPS1
+#undef K_SITES_TAPS2
+#undef K_SITES_TAPS3
+#undef K_SITES_TAPS4
+#undef K_SITES_TAPS5
+#undef K_SITE_ADD
+#undef K_SITE_LAST
+#undef K_SITE_SAVE
+#undef K_SITES
 #undef K_MAP
+#undef K_SUMS
+#undef K_REDUCE
 #undef K_BYTES
 #undef K_TILE_ROWS
+#undef K_LOAD_SOME
+#undef K_STORE_SOME
+#undef K_STORE_SOME_INTS
 #undef LSNNI_KERNEL_PASS
 #endif /* LSNNI_KERNEL_PASS */
 #if defined(LSNN_IMPLEMENTATION) && !defined(LSNNI_ISA)

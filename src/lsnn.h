@@ -19,6 +19,9 @@
          gemm.h, sums.h                   products of matrices; sums over a batch
          rows.h, blocks.h                 windows on plain arrays; on blocks of images
          kernels.h > isa.h                inner loops > compiled once an instruction set
+           kernels/                         products (tiles), taps (correlate, sites); then what
+                                            the compiler unrolls: functions (exp, sums), elements
+                                            (y += a x, updates), pixels (pooling, transposing)
                                                                               */
 #include "api.h"
 #include "core.h"

@@ -38,8 +38,7 @@ static void lsnni_max_window(const lsnni_pool *p, const lsnn_real *x, int oy, in
     best = y0 * s->w + x0;
     for (int i = y0; i < y1; i++)
         for (int j = x0; j < x1; j++) {
-            lsnn_real v = x[i * s->w + j];
-            if (v > x[best] || v != v) best = i * s->w + j;     /* NaN wins       */
+            if (LSNNI_WINS(x[i * s->w + j], x[best])) best = i * s->w + j;
         }
     *y = x[best];
     *where = best;
@@ -156,10 +155,7 @@ static void lsnni_max_pool_task(void *user, int i, int worker)
         }
         for (int ox = 0; ox < s->ow; ox++)
             lsnni_max_window(p, x, oy, ox, y + ox, where + ox);
-        for (int ox = 0; p->relu && ox < s->ow; ox++) {
-            if (!(y[ox] > 0)) where[ox] = -1;
-            if (y[ox] < 0) y[ox] = 0;
-        }
+        for (int ox = 0; p->relu && ox < s->ow; ox++) lsnni_max_relu(y + ox, where + ox);
     }
 }
 
