@@ -3418,16 +3418,16 @@ typedef struct lsnni_pooled {
     size_t size;
 } lsnni_pooled;
 
-/* The pixels of one kind: the kinds of their row and column, the taps in one source map, the
-   first place in the source, and their tables.                               */
-typedef struct lsnni_group { int row, column, taps, first; int32_t *ka, *kb; } lsnni_group;
+/* A cell: the pixels where a kind of rows meets a kind of columns; the taps in one source map,
+   the first of its pixels in the list of all, and their tables.              */
+typedef struct lsnni_cell { int row, column, taps, first; int32_t *ka, *kb; } lsnni_cell;
 typedef struct lsnni_lanes {
     const lsnni_kernels *kv;
     lsnni_kinds kinds[2];
-    int m, maps, chunk, groups, bands, band, tasks, per_task, add;
+    int m, maps, chunk, cells, bands, band, tasks, per_task, add;
     size_t source, target, taps;     /* pixels of a map, weights of a pair of maps */
-    lsnni_group *group;
-    int32_t *from, *to;              /* pixels, group by group                */
+    lsnni_cell *cell;
+    int32_t *from, *to;              /* pixels, cell by cell                  */
     int parts;                       /* block n is of part n % parts of an image's maps: */
     const lsnn_real *x, *w, *bias;   /*   conv2d's groups. w: part, target map, source */
                                      /*   map, tap                            */
@@ -4370,12 +4370,13 @@ typedef struct lsnni_pool {
     const lsnni_kernels *kv;
     const lsnn_window *s;
     lsnni_pool_kind kind;
-    const lsnn_real *x;
-    lsnn_real *y;
+    const lsnn_real *in;             /* x; dy in backward                     */
+    lsnn_real *out;                  /* y; dx in backward                     */
     int32_t *where, *taps;
     const int32_t *from;
     int add, backward, relu;         /* relu: y = relu(max), where = -1 if it is 0 */
-    int apart;                       /* windows don't overlap, dx is written  */
+    int apart;                       /* windows don't overlap: dx is written   */
+    int tiled;                       /* and of all of it: nothing to clear     */
 } lsnni_pool;
 
 /* The part of a window's side that lies inside the image: [*a, *b).          */
@@ -4426,7 +4427,7 @@ static lsnn_status lsnni_pool_check(lsnn_ctx *cx, const lsnn_window *s)
 
 #ifdef LSNN_NAIVE
 #define LSNNI_POOL_FUSES 0
-/* ---- The naive pair, a map at a time: x is dy and y is dx in backward                     */
+/* ---- The naive pair, a map at a time                                                      */
 static void lsnni_naive_max(const lsnni_pool *p, const lsnn_real *x, lsnn_real *y,
                             int32_t *where)
 {
@@ -4474,27 +4475,27 @@ static void lsnni_naive_sum_back(const lsnni_pool *p, lsnn_real *dx, const lsnn_
     }
 }
 
-static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real *y,
-                                  const lsnn_real *x, int32_t *where, const int32_t *from,
+static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real *out,
+                                  const lsnn_real *in, int32_t *where, const int32_t *from,
                                   const lsnn_window *s, int backward, int add, int relu)
 {
-    size_t in, out;
+    size_t x_map, y_map;
     lsnni_pool p;
     LSNNI_TRY(lsnni_pool_check(cx, s));
     (void)relu;
     memset(&p, 0, sizeof p);
     p.s = s; p.kind = kind;
-    in = lsnni_area(s->h, s->w);
-    out = lsnni_area(s->oh, s->ow);
-    if (backward) lsnni_clear(y, in * lsnni_area(s->n, s->c), add);
-    for (size_t m = 0; m < lsnni_area(s->n, s->c) && y; m++) {
-        const lsnn_real *xm = x + m * (backward ? out : in);
-        lsnn_real *ym = y + m * (backward ? in : out);
+    x_map = lsnni_area(s->h, s->w);
+    y_map = lsnni_area(s->oh, s->ow);
+    if (backward) lsnni_clear(out, x_map * lsnni_area(s->n, s->c), add);
+    for (size_t m = 0; m < lsnni_area(s->n, s->c) && out; m++) {
+        const lsnn_real *source = in + m * (backward ? y_map : x_map);
+        lsnn_real *target = out + m * (backward ? x_map : y_map);
         int max = kind == LSNNI_POOL_MAX;
-        if (max && backward) lsnni_naive_max_back(&p, ym, xm, from + m * out);
-        else if (max) lsnni_naive_max(&p, xm, ym, where + m * out);
-        else if (backward) lsnni_naive_sum_back(&p, ym, xm);
-        else lsnni_naive_sum(&p, xm, ym);
+        if (max && backward) lsnni_naive_max_back(&p, target, source, from + m * y_map);
+        else if (max) lsnni_naive_max(&p, source, target, where + m * y_map);
+        else if (backward) lsnni_naive_sum_back(&p, target, source);
+        else lsnni_naive_sum(&p, source, target);
     }
     return LSNN_OK;
 }
@@ -4505,8 +4506,8 @@ static void lsnni_max_pool_task(void *user, int i, int worker)
 {
     const lsnni_pool *p = (const lsnni_pool *)user;
     const lsnn_window *s = p->s;
-    const lsnn_real *x = p->x + (size_t)i * lsnni_area(s->h, s->w);
-    lsnn_real *y = p->y + (size_t)i * lsnni_area(s->oh, s->ow);
+    const lsnn_real *x = p->in + (size_t)i * lsnni_area(s->h, s->w);
+    lsnn_real *y = p->out + (size_t)i * lsnni_area(s->oh, s->ow);
     int32_t *where = p->where + (size_t)i * lsnni_area(s->oh, s->ow);
     int halves = lsnni_pool_halves(s);
     (void)worker;
@@ -4524,22 +4525,22 @@ static void lsnni_max_pool_task(void *user, int i, int worker)
 
 static void lsnni_max_pool_back_task(void *user, int i, int worker)
 {
-    const lsnni_pool *p = (const lsnni_pool *)user;      /* x is dy, y is dx  */
-    size_t in = lsnni_area(p->s->h, p->s->w), out = lsnni_area(p->s->oh, p->s->ow);
-    lsnn_real *dx = p->y + (size_t)i * in;
-    const lsnn_real *dy = p->x + (size_t)i * out;
-    const int32_t *from = p->from + (size_t)i * out;
+    const lsnni_pool *p = (const lsnni_pool *)user;
+    size_t x_map = lsnni_area(p->s->h, p->s->w), y_map = lsnni_area(p->s->oh, p->s->ow);
+    lsnn_real *dx = p->out + (size_t)i * x_map;
+    const lsnn_real *dy = p->in + (size_t)i * y_map;
+    const int32_t *from = p->from + (size_t)i * y_map;
     (void)worker;
-    if (!p->add) memset(dx, 0, in * sizeof *dx);
-    for (size_t q = 0; q < out; q++) if (from[q] >= 0) dx[from[q]] += dy[q];
+    if (!p->add) memset(dx, 0, x_map * sizeof *dx);
+    for (size_t q = 0; q < y_map; q++) if (from[q] >= 0) dx[from[q]] += dy[q];
 }
 
 static void lsnni_sum_pool_task(void *user, int i, int worker)
 {
     const lsnni_pool *p = (const lsnni_pool *)user;
     const lsnn_window *s = p->s;
-    const lsnn_real *x = p->x + (size_t)i * lsnni_area(s->h, s->w);
-    lsnn_real *y = p->y + (size_t)i * lsnni_area(s->oh, s->ow);
+    const lsnn_real *x = p->in + (size_t)i * lsnni_area(s->h, s->w);
+    lsnn_real *y = p->out + (size_t)i * lsnni_area(s->oh, s->ow);
     int y0, y1, x0, x1, average = p->kind == LSNNI_POOL_AVG;
     int whole = s->oh == 1 && s->ow == 1 && s->kernel_h == s->h && s->kernel_w == s->w;
     (void)worker;
@@ -4568,10 +4569,10 @@ static void lsnni_sum_pool_task(void *user, int i, int worker)
 
 static void lsnni_sum_pool_back_task(void *user, int i, int worker)
 {
-    const lsnni_pool *p = (const lsnni_pool *)user;      /* x is dy, y is dx  */
+    const lsnni_pool *p = (const lsnni_pool *)user;
     const lsnn_window *s = p->s;
-    const lsnn_real *dy = p->x + (size_t)i * lsnni_area(s->oh, s->ow);
-    lsnn_real *dx = p->y + (size_t)i * lsnni_area(s->h, s->w);
+    const lsnn_real *dy = p->in + (size_t)i * lsnni_area(s->oh, s->ow);
+    lsnn_real *dx = p->out + (size_t)i * lsnni_area(s->h, s->w);
     int y0, y1, x0, x1;
     (void)worker;
     if (!p->add) memset(dx, 0, lsnni_area(s->h, s->w) * sizeof *dx);
@@ -4593,9 +4594,9 @@ static void lsnni_pool_lanes_run(const lsnni_pool *p, size_t plane, int oy, int 
                                  int32_t *taps)
 {
     const lsnn_window *s = p->s;
-    size_t lanes = (size_t)p->kv->lanes, out = lsnni_area(s->oh, s->ow) * lanes;
-    size_t in = lsnni_area(s->h, s->w) * lanes;
-    size_t to = plane * out + lsnni_area(oy * s->ow + ox, (int)lanes);
+    size_t lanes = (size_t)p->kv->lanes, y_map = lsnni_area(s->oh, s->ow) * lanes;
+    size_t x_map = lsnni_area(s->h, s->w) * lanes;
+    size_t to = plane * y_map + lsnni_area(oy * s->ow + ox, (int)lanes);
     int y0, y1, x0, x1, count = 0;
     double scale;
     lsnni_pool_side(oy, s->stride_h, s->pad_top, s->kernel_h, s->h, &y0, &y1);
@@ -4604,20 +4605,20 @@ static void lsnni_pool_lanes_run(const lsnni_pool *p, size_t plane, int oy, int 
         for (int c = x0; c < x1; c++) taps[count++] = (r - y0) * s->w + c - x0;
     scale = p->kind == LSNNI_POOL_AVG && count ? 1.0 / count : 1;
     if (count == 0 && !p->backward) {                    /* padding alone     */
-        for (size_t l = 0; l < lanes * (size_t)run; l++) p->y[to + l] = 0;
+        for (size_t l = 0; l < lanes * (size_t)run; l++) p->out[to + l] = 0;
         for (size_t l = 0; p->where && l < lanes * (size_t)run; l++) p->where[to + l] = -1;
     } else if (count == 0) return;
     else if (p->kind == LSNNI_POOL_MAX && p->backward)
-        p->kv->lanes_max_back(p->y + plane * in, p->x + to, p->from + to, taps, count,
+        p->kv->lanes_max_back(p->out + plane * x_map, p->in + to, p->from + to, taps, count,
                               s->stride_w, y0 * s->w + x0, run, p->apart);
     else if (p->kind == LSNNI_POOL_MAX)
-        p->kv->lanes_max(p->y + to, p->where + to, p->x + plane * in, taps, count, s->stride_w,
-                         y0 * s->w + x0, 0, run, p->relu);
+        p->kv->lanes_max(p->out + to, p->where + to, p->in + plane * x_map, taps, count,
+                         s->stride_w, y0 * s->w + x0, 0, run, p->relu);
     else if (p->backward)
-        p->kv->lanes_sum_back(p->y + plane * in, p->x + to, taps, count, s->stride_w,
+        p->kv->lanes_sum_back(p->out + plane * x_map, p->in + to, taps, count, s->stride_w,
                               y0 * s->w + x0, run, scale);
     else
-        p->kv->lanes_sum(p->y + to, p->x + plane * in, taps, count, s->stride_w,
+        p->kv->lanes_sum(p->out + to, p->in + plane * x_map, taps, count, s->stride_w,
                          y0 * s->w + x0, run, scale);
 }
 
@@ -4626,13 +4627,10 @@ static void lsnni_pool_lanes_task(void *user, int plane, int worker)
 {
     const lsnni_pool *p = (const lsnni_pool *)user;
     const lsnn_window *s = p->s;
-    size_t in = lsnni_area(s->h, s->w) * (size_t)p->kv->lanes;
+    size_t x_map = lsnni_area(s->h, s->w) * (size_t)p->kv->lanes;
     int32_t *taps = p->taps + lsnni_area(worker, s->kernel_h * s->kernel_w);
-    int tiled = p->kind == LSNNI_POOL_MAX && !s->pad_top && !s->pad_left &&
-        s->stride_h == s->kernel_h && s->oh * s->kernel_h == s->h &&
-        s->stride_w == s->kernel_w && s->ow * s->kernel_w == s->w;   /* all is written */
-    if (p->backward && !p->add && !tiled)
-        memset(p->y + (size_t)plane * in, 0, in * sizeof *p->y);
+    if (p->backward && !p->add && !p->tiled)
+        memset(p->out + (size_t)plane * x_map, 0, x_map * sizeof *p->out);
     for (int oy = 0; oy < s->oh; oy++)
         for (int ox = 0, run; ox < s->ow; ox += run) {   /* whole windows in one go */
             int left = ox * s->stride_w - s->pad_left, room = s->w - s->kernel_w - left;
@@ -4641,18 +4639,21 @@ static void lsnni_pool_lanes_task(void *user, int plane, int worker)
         }
 }
 
-static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real *y,
-                                  const lsnn_real *x, int32_t *where, const int32_t *from,
+static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real *out,
+                                  const lsnn_real *in, int32_t *where, const int32_t *from,
                                   const lsnn_window *s, int backward, int add, int relu)
 {
     lsnni_pool p;
     LSNNI_TRY(lsnni_pool_check(cx, s));
-    if (!y) return LSNN_OK;
+    if (!out) return LSNN_OK;
     p.kv = lsnni_kernels_of(cx);
-    p.s = s; p.kind = kind; p.x = x; p.y = y; p.where = where; p.from = from; p.add = add;
+    p.s = s; p.kind = kind; p.in = in; p.out = out; p.where = where; p.from = from; p.add = add;
     p.backward = backward;
     p.relu = relu;
     p.apart = !add && s->stride_h >= s->kernel_h && s->stride_w >= s->kernel_w;
+    p.tiled = p.apart && kind == LSNNI_POOL_MAX && !s->pad_top && !s->pad_left &&
+        s->oh * s->stride_h == s->h && s->stride_h == s->kernel_h &&
+        s->ow * s->stride_w == s->w && s->stride_w == s->kernel_w;
     if (s->lanes > 1) {
         LSNNI_TRY(lsnni_lanes_check(cx, "pool", s));
         p.taps = (int32_t *)lsnni_scratch(cx, lsnni_area(lsnn_ctx_threads(cx), s->kernel_h) *
@@ -6815,7 +6816,7 @@ LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_rea
 #else /* ---- The fast pair ---------------------------------------------------------------*/
 enum { LSNNI_PLACES = 16 };          /* neighbouring positions a task takes   */
 typedef struct lsnni_local2d {
-    lsnni_lanes g;                   /* groups of pixels and their taps       */
+    lsnni_lanes g;                   /* cells of pixels and their taps        */
     const lsnn_window *s;
     int blocks, depth, kp;
     int kernels, channels;           /* of a group                            */
@@ -6826,16 +6827,16 @@ typedef struct lsnni_local2d {
     int add;
 } lsnni_local2d;
 
-/* The group of pixel number i, from group g on.                              */
-static const lsnni_group *lsnni_group_of(const lsnni_lanes *p, const lsnni_group *g, int i)
+/* The cell of pixel number i, from cell g on.                                */
+static const lsnni_cell *lsnni_cell_of(const lsnni_lanes *p, const lsnni_cell *g, int i)
 {
     while (i >= g->first + p->kinds[0].members[g->row] * p->kinds[1].members[g->column]) g++;
     return g;
 }
 
-/* Forward, at pixel number i of group g (of pixels): tiles of 8 kernels, of one group of the
+/* Forward, at pixel number i of cell g: tiles of 8 kernels, of one group of the
    window's, x 3 blocks, over the taps.                                       */
-static void lsnni_local2d_pixel(const lsnni_local2d *p, const lsnni_group *g, int i)
+static void lsnni_local2d_pixel(const lsnni_local2d *p, const lsnni_cell *g, int i)
 {
     const lsnni_kernels *kv = p->g.kv;
     size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i], lanes = (size_t)kv->lanes;
@@ -6845,7 +6846,7 @@ static void lsnni_local2d_pixel(const lsnni_local2d *p, const lsnni_group *g, in
     t.scale = NULL;
     t.bias = p->b ? bias : NULL;
     t.k = g->taps * p->channels;
-    t.ka = p->row + (g->ka - p->g.group->ka);
+    t.ka = p->row + (g->ka - p->g.cell->ka);
     t.kb = g->kb;
     for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t.lanes[v] = kv->lanes;
     for (int k = 0, end = p->kernels; k < p->s->k; k += t.rows) {
@@ -6873,11 +6874,11 @@ static void lsnni_local2d_pixel(const lsnni_local2d *p, const lsnni_group *g, in
 static void lsnni_local2d_task(void *user, int task, int worker)
 {
     const lsnni_local2d *p = (const lsnni_local2d *)user;
-    const lsnni_group *g = p->g.group;
+    const lsnni_cell *g = p->g.cell;
     int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area);
     (void)worker;
     for (int i = task * LSNNI_PLACES; i < end; i++) {
-        g = lsnni_group_of(&p->g, g, i);
+        g = lsnni_cell_of(&p->g, g, i);
         lsnni_local2d_pixel(p, g, i);
     }
 }
@@ -6887,7 +6888,7 @@ static void lsnni_local2d_dw_task(void *user, int task, int worker)
 {
     const lsnni_local2d *p = (const lsnni_local2d *)user;
     const lsnni_kernels *kv = p->g.kv;
-    const lsnni_group *g = p->g.group;
+    const lsnni_cell *g = p->g.cell;
     int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), kernels = p->s->k;
     int lanes = kv->lanes;
     lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
@@ -6898,7 +6899,7 @@ static void lsnni_local2d_dw_task(void *user, int task, int worker)
     t.k = p->blocks * lanes;
     for (int i = task * LSNNI_PLACES; i < end; i++) {
         size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i];
-        g = lsnni_group_of(&p->g, g, i);
+        g = lsnni_cell_of(&p->g, g, i);
         for (int n = 0; n < p->blocks; n++)
             kv->transpose(turned + lsnni_area(n * lanes, p->kp), (size_t)p->kp,
                           p->dy + (size_t)n * p->y_block + q * (size_t)lanes,
@@ -6926,7 +6927,7 @@ static void lsnni_local2d_dx_task(void *user, int task, int worker)
 {
     const lsnni_local2d *p = (const lsnni_local2d *)user;
     const lsnni_kernels *kv = p->g.kv;
-    const lsnni_group *g = p->g.group;
+    const lsnni_cell *g = p->g.cell;
     int n = task / p->s->c, c = task % p->s->c, part = c / p->channels;
     int first = part * p->kernels, map = part * p->channels;         /* of c's group */
     size_t lanes = (size_t)kv->lanes, plane = p->g.source * lanes;
@@ -6943,7 +6944,7 @@ static void lsnni_local2d_dx_task(void *user, int task, int worker)
     t.lanes[0] = (int)lanes;
     for (int i = 0; i < (int)p->area; i++) {
         size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i];
-        g = lsnni_group_of(&p->g, g, i);
+        g = lsnni_cell_of(&p->g, g, i);
         t.b[0] = p->dy + (size_t)n * p->y_block + q * lanes;
         for (int d = 0; d < g->taps; d += kv->rows) {
             t.rows = LSNNI_MIN(kv->rows, g->taps - d);
@@ -6962,7 +6963,7 @@ static void lsnni_local2d_dx_task(void *user, int task, int worker)
 static void lsnni_local2d_tables(lsnni_local2d *p, size_t taps)
 {
     int lanes = p->g.kv->lanes;
-    for (size_t i = 0; i < taps; i++) p->row[i] = p->g.group->ka[i] * p->s->k;
+    for (size_t i = 0; i < taps; i++) p->row[i] = p->g.cell->ka[i] * p->s->k;
     for (int n = 0; n < p->blocks * lanes; n++) {
         p->image[n] = (int32_t)((size_t)(n / lanes) * p->x_block) + n % lanes;
         p->turn[n] = n * p->kp;
@@ -22199,16 +22200,16 @@ static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c,
     }
 }
 
-/* A gradient of w is summed in groups of the batch (its units: images, or blocks of them)
+/* A gradient of w is summed in parts of the batch (its units: images, or blocks of them)
    and ranges of a kernel's taps, cut by sizes alone, so that its bits do not depend on
-   threads. Each group has sums of its own, added in order: [depth + 1][kp], vectors along
+   threads. Each part has sums of its own, added in order: [depth + 1][kp], vectors along
    the kernels, the last row the bias, whose x is 1.                          */
 typedef struct lsnni_sums {
     const lsnni_kernels *kv;
     int kernels, depth, kp;          /* kernels, taps of one, kernels in whole vectors */
-    int units, groups, ranges, per_range;
-    size_t size;                     /* of a group's sums */
-    lsnn_real *part, *dw, *db;
+    int units, parts, ranges, per_range;
+    size_t size;                     /* of a part's sums                     */
+    lsnn_real *sum, *dw, *db;
 } lsnni_sums;
 
 static void lsnni_sums_plan(lsnni_sums *p, lsnn_ctx *cx, const lsnn_window *s, int units,
@@ -22220,30 +22221,30 @@ static void lsnni_sums_plan(lsnni_sums *p, lsnn_ctx *cx, const lsnn_window *s, i
     p->kp = lsnni_round_up(s->k, p->kv->lanes);
     p->size = lsnni_area(p->depth + 1, p->kp);
     p->units = units;
-    p->groups = (int)LSNNI_MIN(((size_t)1 << 20) / lsnni_area(p->depth, p->kp), 8);
-    p->groups = LSNNI_MAX(1, LSNNI_MIN(p->groups, units));
-    p->ranges = lsnni_div_up(8, p->groups);
+    p->parts = (int)LSNNI_MIN(((size_t)1 << 20) / lsnni_area(p->depth, p->kp), 8);
+    p->parts = LSNNI_MAX(1, LSNNI_MIN(p->parts, units));
+    p->ranges = lsnni_div_up(8, p->parts);
     p->per_range = lsnni_round_up(lsnni_div_up(p->depth, p->ranges), p->kv->rows);
     p->ranges = lsnni_div_up(p->depth, p->per_range);
     p->dw = dw;
     p->db = db;
 }
 
-/* A task's units [n0, n1) and taps [d0, d1), and its group's sums.           */
+/* A task's units [n0, n1) and taps [d0, d1), and its part's sums.            */
 typedef struct lsnni_slice {
     int n0, n1, d0, d1;
-    lsnn_real *part;
+    lsnn_real *sum;
 } lsnni_slice;
 
 static lsnni_slice lsnni_sums_slice(const lsnni_sums *p, int task)
 {
-    int group = task / p->ranges;
+    int part = task / p->ranges;
     lsnni_slice slice;
-    slice.n0 = (int)((int64_t)p->units * group / p->groups);
-    slice.n1 = (int)((int64_t)p->units * (group + 1) / p->groups);
+    slice.n0 = (int)((int64_t)p->units * part / p->parts);
+    slice.n1 = (int)((int64_t)p->units * (part + 1) / p->parts);
     slice.d0 = task % p->ranges * p->per_range;
     slice.d1 = LSNNI_MIN(slice.d0 + p->per_range, p->depth);
-    slice.part = p->part + (size_t)group * p->size;
+    slice.sum = p->sum + (size_t)part * p->size;
     return slice;
 }
 
@@ -22251,26 +22252,26 @@ static lsnni_slice lsnni_sums_slice(const lsnni_sums *p, int task)
 static void lsnni_sums_bias(const lsnni_sums *p, const lsnni_slice *slice, int n,
                             const lsnn_real *dy, size_t plane)
 {
-    lsnn_real *sum = slice->part + lsnni_area(p->depth, p->kp);
+    lsnn_real *sum = slice->sum + lsnni_area(p->depth, p->kp);
     if (!p->db || slice->d0 > 0) return;
     if (n == slice->n0) memset(sum, 0, (size_t)p->kp * sizeof *sum);
     for (int k = 0; k < p->kernels; k++)
         sum[k] += LSNNI_R(p->kv->sum(dy + (size_t)k * plane, plane));
 }
 
-/* Adds the groups' sums of 64 rows to dw and db.                             */
+/* Adds the parts' sums of 64 rows to dw and db.                              */
 static void lsnni_sums_task(void *user, int task, int worker)
 {
     const lsnni_sums *p = (const lsnni_sums *)user;
     int d0 = p->dw ? task * 64 : p->depth, d1 = LSNNI_MIN(d0 + 64, p->depth + (p->db ? 1 : 0));
-    lsnn_real *total = p->part + lsnni_area(d0, p->kp);
+    lsnn_real *total = p->sum + lsnni_area(d0, p->kp);
     (void)worker;
-    for (int g = 1; g < p->groups; g++)
-        p->kv->axpy(total, 1, total + (size_t)g * p->size, lsnni_area(d1 - d0, p->kp));
+    for (int part = 1; part < p->parts; part++)
+        p->kv->axpy(total, 1, total + (size_t)part * p->size, lsnni_area(d1 - d0, p->kp));
     for (int k = 0; k < p->kernels; k++)
         for (int d = d0; d < d1; d++)
             *(d == p->depth ? p->db + k : p->dw + lsnni_area(k, p->depth) + (size_t)d) +=
-                p->part[lsnni_area(d, p->kp) + (size_t)k];
+                p->sum[lsnni_area(d, p->kp) + (size_t)k];
 }
 
 static void lsnni_sums_add(lsnn_ctx *cx, lsnni_sums *p)
@@ -22772,7 +22773,7 @@ static void lsnni_conv2d_dw_task(void *user, int task, int worker)
     t.k = (int)area;
     if (p->sums.dw) {
         memset(turned, 0, p->turned_size * sizeof *turned);      /* past the last kernel */
-        memset(slice.part + (size_t)slice.d0 * kp, 0,
+        memset(slice.sum + (size_t)slice.d0 * kp, 0,
                (size_t)(slice.d1 - slice.d0) * kp * sizeof *turned);
     }
     for (int n = slice.n0; n < slice.n1; n++) {
@@ -22782,7 +22783,7 @@ static void lsnni_conv2d_dw_task(void *user, int task, int worker)
         if (!p->sums.dw) continue;
         lsnni_spread_fill(image, &p->spread, x, s, 0, s->c);
         p->sums.kv->transpose(turned, kp, dy, area, s->k, (int)area);
-        lsnni_dw_tiles(p->sums.kv, &t, slice.part + (size_t)slice.d0 * kp, p->sums.kp,
+        lsnni_dw_tiles(p->sums.kv, &t, slice.sum + (size_t)slice.d0 * kp, p->sums.kp,
                        p->sums.kp, turned, image, p->offset + slice.d0, NULL,
                        slice.d1 - slice.d0);
     }
@@ -22812,7 +22813,7 @@ static lsnn_status lsnni_rows_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real 
     LSNNI_WANT(&end, row, area);
     LSNNI_WANT(&end, p.images, lsnni_times(p.spread.size, threads));
     LSNNI_WANT(&end, p.turned, lsnni_times(p.turned_size, threads));
-    LSNNI_WANT(&end, p.sums.part, lsnni_times(p.sums.size, (size_t)p.sums.groups));
+    LSNNI_WANT(&end, p.sums.sum, lsnni_times(p.sums.size, (size_t)p.sums.parts));
     LSNNI_TRY(lsnni_take(cx, want, end));
     lsnni_spread_taps(offset, NULL, &p.spread, s, 0, s->kernel_h);
     for (int q = 0; q < (int)area; q++) {
@@ -22822,7 +22823,7 @@ static lsnn_status lsnni_rows_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real 
     p.offset = offset;
     p.place = place;
     p.row = row;
-    lsnn_parallel(cx, p.sums.groups * p.sums.ranges, lsnni_conv2d_dw_task, &p);
+    lsnn_parallel(cx, p.sums.parts * p.sums.ranges, lsnni_conv2d_dw_task, &p);
     lsnni_sums_add(cx, &p.sums);
     return LSNN_OK;
 }
@@ -23025,9 +23026,9 @@ static void lsnni_sides(lsnni_side side[2], const lsnn_window *s)
    and the source's maps. Tiles are 8 maps x 3 pixels of one kind; bands of target rows
    and chunks of source maps are sized for the second-level cache. Bound by arithmetic. */
 enum { LSNNI_CACHE = 1 << 17 };      /* numbers of a band, and of a chunk      */
-/* Tiles of the maps m and so on, which t's rows say, pixels of group g in target rows
+/* Tiles of the maps m and so on, which t's rows say, pixels of cell g in target rows
    [y0, y1); the maps in memory begin at pixel number `first`. scale: room for t->scale. */
-static void lsnni_lanes_tiles(const lsnni_lanes *p, const lsnni_group *g, lsnni_tile *t,
+static void lsnni_lanes_tiles(const lsnni_lanes *p, const lsnni_cell *g, lsnni_tile *t,
                               const lsnn_real *x, int m, int y0, int y1, int first,
                               lsnn_real *scale)
 {
@@ -23095,7 +23096,7 @@ static void lsnni_lanes_task(void *user, int task, int worker)
                 t.a[r] = w + (row * (size_t)p->maps + (size_t)c) * p->taps;
                 t.c[r] = y + (row - (size_t)m0) * map * lanes;
             }
-            for (const lsnni_group *g = p->group; g < p->group + p->groups; g++) {
+            for (const lsnni_cell *g = p->cell; g < p->cell + p->cells; g++) {
                 t.ka = g->ka;
                 t.kb = g->kb;
                 t.k = g->taps * (last ? p->maps - c : p->chunk);
@@ -23107,7 +23108,7 @@ static void lsnni_lanes_task(void *user, int task, int worker)
 }
 
 /* The pixels of one kind and their table of taps: source maps, kernel rows, columns. */
-static int lsnni_lanes_group(const lsnni_lanes *p, const lsnni_group *g, const lsnn_window *s,
+static int lsnni_lanes_cell(const lsnni_lanes *p, const lsnni_cell *g, const lsnn_window *s,
                              lsnni_way way)
 {
     const lsnni_kinds *rows = &p->kinds[0], *columns = &p->kinds[1];
@@ -23160,7 +23161,7 @@ static void lsnni_lanes_exchange(lsnn_real *to, const lsnn_real *w, const lsnn_w
                    (size_t)taps * sizeof *to);
 }
 
-/* Takes scratch memory for the groups and `more` bytes, and fills the groups in.
+/* Takes scratch memory for the cells and `more` bytes, and fills the cells in.
    more_tables: arrays as long as the tables that the caller wants beside; *at: the
    caller's part; *table: the tables' length.                                 */
 static lsnn_status lsnni_lanes_plan(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
@@ -23184,20 +23185,20 @@ static lsnn_status lsnni_lanes_plan(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_win
         lsnni_kinds_fill(&p->kinds[1], at, &side[1], way, columns);
         if (pass) break;
         *table = lsnni_area(p->kinds[0].partners, p->kinds[1].partners) * (size_t)chunk;
-        p->groups = p->kinds[0].kinds * p->kinds[1].kinds;
-        bytes += lsnni_room((size_t)p->groups, sizeof *p->group);
+        p->cells = p->kinds[0].kinds * p->kinds[1].kinds;
+        bytes += lsnni_room((size_t)p->cells, sizeof *p->cell);
         bytes = lsnni_room_add(bytes, 2 * lsnni_room(p->target, sizeof(int32_t)));
         bytes = lsnni_room_add(bytes, lsnni_room_times(lsnni_room(*table, sizeof(int32_t)),
                                                        2 + more_tables));
         bytes = lsnni_room_add(bytes, more);
     }
-    p->group = (lsnni_group *)lsnni_cut(at, (size_t)p->groups, sizeof *p->group);
+    p->cell = (lsnni_cell *)lsnni_cut(at, (size_t)p->cells, sizeof *p->cell);
     p->from = (int32_t *)lsnni_cut(at, p->target, sizeof *p->from);
     p->to = (int32_t *)lsnni_cut(at, p->target, sizeof *p->to);
     ka = (int32_t *)lsnni_cut(at, *table, sizeof *ka);
     kb = (int32_t *)lsnni_cut(at, *table, sizeof *kb);
-    for (int i = 0, first = 0; i < p->groups; i++) {
-        lsnni_group *g = &p->group[i];
+    for (int i = 0, first = 0; i < p->cells; i++) {
+        lsnni_cell *g = &p->cell[i];
         g->row = i / p->kinds[1].kinds;
         g->column = i % p->kinds[1].kinds;
         g->taps = p->kinds[0].reach[p->kinds[0].example[g->row]].count *
@@ -23205,7 +23206,7 @@ static lsnn_status lsnni_lanes_plan(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_win
         g->first = first;
         g->ka = ka;
         g->kb = kb;
-        first = lsnni_lanes_group(p, g, s, way);
+        first = lsnni_lanes_cell(p, g, s, way);
         ka += g->taps * chunk;
         kb += g->taps * chunk;
     }
@@ -23294,7 +23295,7 @@ static void lsnni_lanes_dw_strip(const lsnni_lanes_dw *p, const lsnn_real *x,
             t.kb = p->kb + (size_t)j * p->table;
             t.k = (bottom - top) * (right - left) * lanes;
             if (top < bottom && left < right && first < last)
-                lsnni_dw_tiles(kv, &t, slice->part, kp, kp, turned +
+                lsnni_dw_tiles(kv, &t, slice->sum, kp, kp, turned +
                                lsnni_area(((top - y0) * (x1 - x0) + left - x0) * lanes, kp),
                                x + from * lanes, p->start + done + first,
                                p->item + done + first, last - first);
@@ -23312,7 +23313,7 @@ static void lsnni_lanes_dw_task(void *user, int task, int worker)
     lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
     int box[4];
     for (int i = slice.d0; p->sums.dw && i < slice.d1; i++)
-        memset(slice.part + (size_t)p->item[i] * kp, 0, kp * sizeof *turned);
+        memset(slice.sum + (size_t)p->item[i] * kp, 0, kp * sizeof *turned);
     memset(turned, 0, p->turned_size * sizeof *turned);  /* past the last kernel */
     for (int n = slice.n0; n < slice.n1; n++) {
         const lsnn_real *dy = p->dy + lsnni_area(n * s->groups, s->k) * plane;
@@ -23361,11 +23362,12 @@ static lsnn_status lsnni_blocks_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_rea
                                           const lsnn_real *dy, const lsnn_real *x,
                                           const lsnn_window *s)
 {
-    size_t threads = (size_t)lsnn_ctx_threads(cx), bytes, tables;
+    size_t threads = (size_t)lsnn_ctx_threads(cx), tables;
     int strips = lsnni_div_up(s->ow, LSNNI_STRIP), depth;
     lsnni_lanes_dw p;
     lsnni_side side[2];
-    char *at;
+    lsnni_want want[7], *end = want;
+    char *kinds;
     p.s = s; p.x = x; p.dy = dy;
     lsnni_sums_plan(&p.sums, cx, s, s->n / s->lanes, dw, db);
     p.columns = lsnni_div_up(s->ow, strips);
@@ -23374,25 +23376,19 @@ static lsnn_status lsnni_blocks_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_rea
     p.turned_size = p.table * (size_t)p.sums.kp;
     depth = p.sums.depth;
     tables = lsnni_room_times(p.table, s->kernel_w);
-    bytes = lsnni_kinds_room(s->kernel_h) + lsnni_kinds_room(s->kernel_w);
-    bytes = lsnni_room_add(bytes, 2 * lsnni_room((size_t)depth, sizeof *p.item));
-    bytes = lsnni_room_add(bytes, 2 * lsnni_room(tables, sizeof *p.ka));
-    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_times(p.sums.size, (size_t)p.sums.groups),
-                                             sizeof *x));
-    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_times(p.turned_size, threads), sizeof *x));
-    at = (char *)lsnni_scratch(cx, bytes, 1);
-    if (!at) return LSNN_ENOMEM;
+    LSNNI_WANT(&end, kinds, lsnni_kinds_room(s->kernel_h) + lsnni_kinds_room(s->kernel_w));
+    LSNNI_WANT(&end, p.item, (size_t)depth);
+    LSNNI_WANT(&end, p.start, (size_t)depth);
+    LSNNI_WANT(&end, p.ka, tables);
+    LSNNI_WANT(&end, p.kb, tables);
+    LSNNI_WANT(&end, p.sums.sum, lsnni_times(p.sums.size, (size_t)p.sums.parts));
+    LSNNI_WANT(&end, p.turned, lsnni_times(p.turned_size, threads));
+    LSNNI_TRY(lsnni_take(cx, want, end));
     lsnni_sides(side, s);
-    lsnni_kinds_fill(&p.kinds[0], &at, &side[0], LSNNI_TO_W, s->kernel_h);
-    lsnni_kinds_fill(&p.kinds[1], &at, &side[1], LSNNI_TO_W, s->kernel_w);
-    p.item = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof *p.item);
-    p.start = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof *p.start);
-    p.ka = (int32_t *)lsnni_cut(&at, tables, sizeof *p.ka);
-    p.kb = (int32_t *)lsnni_cut(&at, tables, sizeof *p.kb);
-    p.sums.part = (lsnn_real *)lsnni_cut(&at, p.sums.size * (size_t)p.sums.groups, sizeof *x);
-    p.turned = (lsnn_real *)(void *)at;
+    lsnni_kinds_fill(&p.kinds[0], &kinds, &side[0], LSNNI_TO_W, s->kernel_h);
+    lsnni_kinds_fill(&p.kinds[1], &kinds, &side[1], LSNNI_TO_W, s->kernel_w);
     lsnni_lanes_dw_tables(&p);
-    lsnn_parallel(cx, p.sums.groups * p.sums.ranges, lsnni_lanes_dw_task, &p);
+    lsnn_parallel(cx, p.sums.parts * p.sums.ranges, lsnni_lanes_dw_task, &p);
     lsnni_sums_add(cx, &p.sums);
     return LSNN_OK;
 }
@@ -23483,19 +23479,17 @@ static lsnn_status lsnni_few_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *
 {
     lsnni_few p;
     lsnni_side side[2];
-    size_t threads = (size_t)lsnn_ctx_threads(cx), bytes;
-    char *at;
+    lsnni_want want[2], *end = want;
+    char *kinds;
     p.lanes = s->lanes > 1 ? (size_t)s->lanes : 1;
     p.row = (size_t)s->ow * p.lanes;
-    bytes = lsnni_kinds_room(s->kernel_h) + lsnni_kinds_room(s->kernel_w);
-    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_times(p.row, threads), sizeof *p.sums));
-    at = (char *)lsnni_scratch(cx, bytes, 1);
-    if (!at) return LSNN_ENOMEM;
+    LSNNI_WANT(&end, kinds, lsnni_kinds_room(s->kernel_h) + lsnni_kinds_room(s->kernel_w));
+    LSNNI_WANT(&end, p.sums, lsnni_times(p.row, (size_t)lsnn_ctx_threads(cx)));
+    LSNNI_TRY(lsnni_take(cx, want, end));
     lsnni_sides(side, s);
-    lsnni_kinds_fill(&p.kinds[0], &at, &side[0], LSNNI_TO_W, s->kernel_h);
-    lsnni_kinds_fill(&p.kinds[1], &at, &side[1], LSNNI_TO_W, s->kernel_w);
+    lsnni_kinds_fill(&p.kinds[0], &kinds, &side[0], LSNNI_TO_W, s->kernel_h);
+    lsnni_kinds_fill(&p.kinds[1], &kinds, &side[1], LSNNI_TO_W, s->kernel_w);
     p.kv = lsnni_kernels_of(cx);
-    p.sums = (lsnn_real *)(void *)at;
     p.s = s; p.x = x; p.dy = dy; p.dw = dw; p.db = db;
     lsnn_parallel(cx, s->k, lsnni_few_task, &p);
     return LSNN_OK;

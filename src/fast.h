@@ -184,16 +184,16 @@ typedef struct lsnni_pooled {
     size_t size;
 } lsnni_pooled;
 
-/* The pixels of one kind: the kinds of their row and column, the taps in one source map, the
-   first place in the source, and their tables.                               */
-typedef struct lsnni_group { int row, column, taps, first; int32_t *ka, *kb; } lsnni_group;
+/* A cell: the pixels where a kind of rows meets a kind of columns; the taps in one source map,
+   the first of its pixels in the list of all, and their tables.              */
+typedef struct lsnni_cell { int row, column, taps, first; int32_t *ka, *kb; } lsnni_cell;
 typedef struct lsnni_lanes {
     const lsnni_kernels *kv;
     lsnni_kinds kinds[2];
-    int m, maps, chunk, groups, bands, band, tasks, per_task, add;
+    int m, maps, chunk, cells, bands, band, tasks, per_task, add;
     size_t source, target, taps;     /* pixels of a map, weights of a pair of maps */
-    lsnni_group *group;
-    int32_t *from, *to;              /* pixels, group by group                */
+    lsnni_cell *cell;
+    int32_t *from, *to;              /* pixels, cell by cell                  */
     int parts;                       /* block n is of part n % parts of an image's maps: */
     const lsnn_real *x, *w, *bias;   /*   conv2d's groups. w: part, target map, source */
                                      /*   map, tap                            */
