@@ -82,7 +82,7 @@ build/flags: FORCE
 FORCE:
 
 # Written in src/, one layer a file; pasted together for those who copy it.
-lsnn.h: $(wildcard src/*.h src/ops/*.h) tools/assemble.sh tools/names.sh
+lsnn.h: $(wildcard src/*.h src/*/*.h) tools/assemble.sh tools/names.sh
 	@sh tools/names.sh src/api.h > $@.$$$$ && \
 	 { cmp -s $@.$$$$ src/names.h || cp $@.$$$$ src/names.h; }; rm -f $@.$$$$
 	@sh tools/assemble.sh src/lsnn.h > $@.$$$$ && mv $@.$$$$ $@ || { rm -f $@.$$$$; false; }

@@ -414,16 +414,15 @@
    11. >>custom: A LAYER TYPE OF YOUR OWN
    Fill a lsnn_layer_type: its name, the options it reads, plan (output shape, parameters),
    forward and backward; add it with lsnn_layer. Who refuses returns lsnn_fail(cx, status,
-   "why, with %d values", n). examples/custom_layer.c is one, in a page,
-   with its gradient check, and docs/a-layer.md builds one step by step. A net that uses it is
-   loaded by passing the type to lsnn_net_load. The library's own layers enter in the same
-   way. What the net may do with a layer is said by its traits, of which none is always right:
-   LSNN_IN_PLACE only if backward does not read x (LSNN_X_FREE says the same of a layer that
-   writes elsewhere), LSNN_Y_FREE only if it does not read y, since gradients and other layers
-   may then overwrite them; without LSNN_BLOCKS you get plain arrays, N x C x H x W. A type
-   that learns by
-   a rule of its own instead of a gradient (as >>dsc does) says LSNN_OWN_RULE, and then plain
-   SGD with lr = 1 is that rule, and an optimizer that would change it is refused.
+   "why, with %d values", n). examples/custom_layer.c is one, in a page, with its gradient
+   check, and docs/a-layer.md builds one step by step. A net that uses it is loaded by passing
+   the type to lsnn_net_load. The library's own layers enter in the same way. What the net may
+   do with a layer is said by its traits, of which none is always right: LSNN_IN_PLACE only if
+   backward does not read x (LSNN_X_FREE says the same of a layer that writes elsewhere),
+   LSNN_Y_FREE only if it does not read y, since gradients and other layers may then overwrite
+   them; without LSNN_BLOCKS you get plain arrays, N x C x H x W. A type that learns by a rule
+   of its own instead of a gradient (as >>dsc does) says LSNN_OWN_RULE, and then plain SGD with
+   lr = 1 is that rule, and an optimizer that would change it is refused.
 
    A type may have `project`, which is run after each step of an optimizer: it brings
    parameters back to where they may be, or changes them by a rule that is no gradient. A
@@ -585,6 +584,9 @@
          gemm.h, sums.h                   products of matrices; sums over a batch
          rows.h, blocks.h                 windows on plain arrays; on blocks of images
          kernels.h > isa.h                inner loops > compiled once an instruction set
+           kernels/                         products (tiles), taps (correlate, sites); then what
+                                            the compiler unrolls: functions (exp, sums), elements
+                                            (y += a x, updates), pixels (pooling, transposing)
                                                                               */
 /* ============================================================================
    >>api  PUBLIC API
@@ -3244,6 +3246,9 @@ static lsnn_status lsnni_sizes3(lsnn_ctx *cx, const char *who, int a, int b, int
 #  endif
 #endif
 
+/* Cold: what builds, reads and writes nets, a few times in a program's life. O0 compiles it
+   in half of O1's time. What walks through pixels or data sets is not cold.  */
+
 /* A naive build leaves the fast paths where they are, and unused.            */
 #if defined(LSNN_NAIVE) && defined(__GNUC__)
 #  pragma GCC diagnostic push
@@ -3259,7 +3264,7 @@ static lsnn_status lsnni_sizes3(lsnn_ctx *cx, const char *who, int a, int b, int
    vectors. The two offset tables make one kernel serve both
        convolution           a: weights, b: pixels   kb[k] = place of (c, r, s) in the image
        its weight gradient   a: pixels, b: dy        ka[k] = place of output pixel k
-   so no image is unrolled into patches. Plain matrices need no tables: lsnni_block. */
+   so no image is unrolled into patches. Plain matrices need no tables: lsnni_matmul. */
 #define LSNNI_TANH_A 1.7159              /* A and S of >>activations' scaled tanh */
 #define LSNNI_TANH_S (2.0 / 3)
 enum { LSNNI_MAX_ROWS = 8, LSNNI_MAX_VECTORS = 3, LSNNI_MAX_LANES = 16,
@@ -3315,17 +3320,17 @@ typedef struct lsnni_behind {
 /* A product of matrices, as of dense layers and 1 x 1 windows:
    C (m x n) (+)= A (m x k) B (k x n) + bias, with A's element (i, k) at a[i*ai + k*ak],
    B's at b[k*bk + j*bj], C's at c[i*ci + j].                                 */
-typedef struct lsnni_block {
+typedef struct lsnni_matmul {
     const lsnn_real *a, *b, *bias;       /* bias: of dots, not add; a column each, or NULL */
     lsnn_real *c;
     ptrdiff_t ai, ak, bk, bj, ci;
     int m, n, k, add;
-} lsnni_block;
+} lsnni_matmul;
 
 /* What one instruction set offers, one entry a function: its type, name and arguments. The
    struct and each set's table are made from this list. Everything is single-threaded.
    tile: entries of a past `rows` must be readable.  few: 1 to 3 rows, and 4 where a tile has
-   8; 4 vectors, or of one row 8.  block: bj is 1, n from 1 to 3 vectors, no
+   8; 4 vectors, or of one row 8.  matmul: bj is 1, n from 1 to 3 vectors, no
    bias.  dots: ak and bk are 1, m to LSNNI_DOTS_ROWS.  deviation: sum (x - mean)^2.
    axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].
    weave: the vector at x + i*xs to y + i*ys.
@@ -3338,8 +3343,8 @@ typedef struct lsnni_block {
     X(void, correlate, (const lsnni_correlation *g))                                          \
     X(double, behind, (const lsnni_behind *g))                                                \
     X(void, weave, (lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, size_t n))        \
-    X(void, block, (const lsnni_block *g))                                                    \
-    X(void, dots, (const lsnni_block *g))                                                     \
+    X(void, matmul, (const lsnni_matmul *g))                                                  \
+    X(void, dots, (const lsnni_matmul *g))                                                    \
     X(void, exp, (lsnn_real *y, const lsnn_real *x, size_t n))                                \
     X(void, log, (lsnn_real *y, const lsnn_real *x, size_t n))                                \
     X(double, sum, (const lsnn_real *x, size_t n))                                            \
@@ -3417,6 +3422,16 @@ typedef struct lsnni_kinds {
     int *kind, *example, *members;   /* of each row; a row, how many, of each kind */
 } lsnni_kinds;
 
+/* The rule of all max poolings, of numbers and of vectors: v takes the place of the best so far
+   if it is larger, or NaN, which then stays. With relu behind, y = relu(max), and nobody is
+   its source where that is 0.                                                */
+#define LSNNI_WINS(v, best) (((v) > (best)) | ((v) != (v)))
+static void lsnni_max_relu(lsnn_real *y, int32_t *where)
+{
+    if (!(*y > 0)) *where = -1;
+    if (*y < 0) *y = 0;
+}
+
 /* A max pooling of 2 x 2 pixels that the convolution before it does: a few rows at a time
    are computed into a worker's room of `size` numbers, and pooled from there. */
 typedef struct lsnni_pooled {
@@ -3426,16 +3441,16 @@ typedef struct lsnni_pooled {
     size_t size;
 } lsnni_pooled;
 
-/* The pixels of one kind: the kinds of their row and column, the taps in one source map, the
-   first place in the source, and their tables.                               */
-typedef struct lsnni_group { int row, column, taps, first; int32_t *ka, *kb; } lsnni_group;
+/* A cell: the pixels where a kind of rows meets a kind of columns; the taps in one source map,
+   the first of its pixels in the list of all, and their tables.              */
+typedef struct lsnni_cell { int row, column, taps, first; int32_t *ka, *kb; } lsnni_cell;
 typedef struct lsnni_lanes {
     const lsnni_kernels *kv;
     lsnni_kinds kinds[2];
-    int m, maps, chunk, groups, bands, band, tasks, per_task, add;
+    int m, maps, chunk, cells, bands, band, tasks, per_task, add;
     size_t source, target, taps;     /* pixels of a map, weights of a pair of maps */
-    lsnni_group *group;
-    int32_t *from, *to;              /* pixels, group by group                */
+    lsnni_cell *cell;
+    int32_t *from, *to;              /* pixels, cell by cell                  */
     int parts;                       /* block n is of part n % parts of an image's maps: */
     const lsnn_real *x, *w, *bias;   /*   conv2d's groups. w: part, target map, source */
                                      /*   map, tap                            */
@@ -4273,8 +4288,8 @@ LSNN_API lsnn_status lsnn_softmax_backward(lsnn_ctx *cx, lsnn_real *dx, const ls
 #else /* ---- The fast pair: an image a task ----------------------------------------------*/
 typedef struct lsnni_softmax {
     const lsnni_kernels *kv;
-    const lsnn_real *x, *dy;
-    lsnn_real *y;
+    const lsnn_real *in, *dy;        /* x; y in backward                      */
+    lsnn_real *out;                  /* y; dx in backward                     */
     int c, inner, add;
 } lsnni_softmax;
 
@@ -4284,8 +4299,8 @@ static void lsnni_softmax_task(void *user, int n, int worker)
     size_t step = (size_t)p->inner, first = lsnni_area(n, p->c) * step;
     (void)worker;
     for (int i = 0; i < p->inner; i++) {
-        const lsnn_real *x = p->x + first + (size_t)i;
-        lsnn_real *y = p->y + first + (size_t)i, most = x[0];
+        const lsnn_real *x = p->in + first + (size_t)i;
+        lsnn_real *y = p->out + first + (size_t)i, most = x[0];
         double sum = 0;
         for (int c = 1; c < p->c; c++)
             if (x[(size_t)c * step] > most) most = x[(size_t)c * step];
@@ -4302,12 +4317,12 @@ static void lsnni_softmax_task(void *user, int n, int worker)
 
 static void lsnni_softmax_back_task(void *user, int n, int worker)
 {
-    const lsnni_softmax *p = (const lsnni_softmax *)user;     /* x is y, y is dx */
+    const lsnni_softmax *p = (const lsnni_softmax *)user;
     size_t step = (size_t)p->inner, first = lsnni_area(n, p->c) * step;
     (void)worker;
     for (int i = 0; i < p->inner; i++) {
-        const lsnn_real *y = p->x + first + (size_t)i, *dy = p->dy + first + (size_t)i;
-        lsnn_real *dx = p->y + first + (size_t)i;
+        const lsnn_real *y = p->in + first + (size_t)i, *dy = p->dy + first + (size_t)i;
+        lsnn_real *dx = p->out + first + (size_t)i;
         double sum = 0;
         for (int c = 0; c < p->c; c++)
             sum += (double)y[(size_t)c * step] * (double)dy[(size_t)c * step];
@@ -4319,14 +4334,14 @@ static void lsnni_softmax_back_task(void *user, int n, int worker)
     }
 }
 
-static lsnn_status lsnni_softmax_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *dy,
-                                     const lsnn_real *x, int n, int c, int inner, int add)
+static lsnn_status lsnni_softmax_run(lsnn_ctx *cx, lsnn_real *out, const lsnn_real *dy,
+                                     const lsnn_real *in, int n, int c, int inner, int add)
 {
     lsnni_softmax p;
     LSNNI_TRY(lsnni_sizes3(cx, "softmax (images x channels x pixels)", n, c, inner));
-    if (!y) return LSNN_OK;
+    if (!out) return LSNN_OK;
     p.kv = lsnni_kernels_of(cx);
-    p.x = x; p.dy = dy; p.y = y; p.c = c; p.inner = inner; p.add = add;
+    p.in = in; p.dy = dy; p.out = out; p.c = c; p.inner = inner; p.add = add;
     lsnn_parallel(cx, n, dy ? lsnni_softmax_back_task : lsnni_softmax_task, &p);
     return LSNN_OK;
 }
@@ -4378,12 +4393,13 @@ typedef struct lsnni_pool {
     const lsnni_kernels *kv;
     const lsnn_window *s;
     lsnni_pool_kind kind;
-    const lsnn_real *x;
-    lsnn_real *y;
+    const lsnn_real *in;             /* x; dy in backward                     */
+    lsnn_real *out;                  /* y; dx in backward                     */
     int32_t *where, *taps;
     const int32_t *from;
     int add, backward, relu;         /* relu: y = relu(max), where = -1 if it is 0 */
-    int apart;                       /* windows don't overlap, dx is written  */
+    int apart;                       /* windows don't overlap: dx is written   */
+    int tiled;                       /* and of all of it: nothing to clear     */
 } lsnni_pool;
 
 /* The part of a window's side that lies inside the image: [*a, *b).          */
@@ -4409,8 +4425,7 @@ static void lsnni_max_window(const lsnni_pool *p, const lsnn_real *x, int oy, in
     best = y0 * s->w + x0;
     for (int i = y0; i < y1; i++)
         for (int j = x0; j < x1; j++) {
-            lsnn_real v = x[i * s->w + j];
-            if (v > x[best] || v != v) best = i * s->w + j;     /* NaN wins       */
+            if (LSNNI_WINS(x[i * s->w + j], x[best])) best = i * s->w + j;
         }
     *y = x[best];
     *where = best;
@@ -4435,7 +4450,7 @@ static lsnn_status lsnni_pool_check(lsnn_ctx *cx, const lsnn_window *s)
 
 #ifdef LSNN_NAIVE
 #define LSNNI_POOL_FUSES 0
-/* ---- The naive pair, a map at a time: x is dy and y is dx in backward                     */
+/* ---- The naive pair, a map at a time                                                      */
 static void lsnni_naive_max(const lsnni_pool *p, const lsnn_real *x, lsnn_real *y,
                             int32_t *where)
 {
@@ -4483,27 +4498,27 @@ static void lsnni_naive_sum_back(const lsnni_pool *p, lsnn_real *dx, const lsnn_
     }
 }
 
-static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real *y,
-                                  const lsnn_real *x, int32_t *where, const int32_t *from,
+static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real *out,
+                                  const lsnn_real *in, int32_t *where, const int32_t *from,
                                   const lsnn_window *s, int backward, int add, int relu)
 {
-    size_t in, out;
+    size_t x_map, y_map;
     lsnni_pool p;
     LSNNI_TRY(lsnni_pool_check(cx, s));
     (void)relu;
     memset(&p, 0, sizeof p);
     p.s = s; p.kind = kind;
-    in = lsnni_area(s->h, s->w);
-    out = lsnni_area(s->oh, s->ow);
-    if (backward) lsnni_clear(y, in * lsnni_area(s->n, s->c), add);
-    for (size_t m = 0; m < lsnni_area(s->n, s->c) && y; m++) {
-        const lsnn_real *xm = x + m * (backward ? out : in);
-        lsnn_real *ym = y + m * (backward ? in : out);
+    x_map = lsnni_area(s->h, s->w);
+    y_map = lsnni_area(s->oh, s->ow);
+    if (backward) lsnni_clear(out, x_map * lsnni_area(s->n, s->c), add);
+    for (size_t m = 0; m < lsnni_area(s->n, s->c) && out; m++) {
+        const lsnn_real *source = in + m * (backward ? y_map : x_map);
+        lsnn_real *target = out + m * (backward ? x_map : y_map);
         int max = kind == LSNNI_POOL_MAX;
-        if (max && backward) lsnni_naive_max_back(&p, ym, xm, from + m * out);
-        else if (max) lsnni_naive_max(&p, xm, ym, where + m * out);
-        else if (backward) lsnni_naive_sum_back(&p, ym, xm);
-        else lsnni_naive_sum(&p, xm, ym);
+        if (max && backward) lsnni_naive_max_back(&p, target, source, from + m * y_map);
+        else if (max) lsnni_naive_max(&p, source, target, where + m * y_map);
+        else if (backward) lsnni_naive_sum_back(&p, target, source);
+        else lsnni_naive_sum(&p, source, target);
     }
     return LSNN_OK;
 }
@@ -4514,8 +4529,8 @@ static void lsnni_max_pool_task(void *user, int i, int worker)
 {
     const lsnni_pool *p = (const lsnni_pool *)user;
     const lsnn_window *s = p->s;
-    const lsnn_real *x = p->x + (size_t)i * lsnni_area(s->h, s->w);
-    lsnn_real *y = p->y + (size_t)i * lsnni_area(s->oh, s->ow);
+    const lsnn_real *x = p->in + (size_t)i * lsnni_area(s->h, s->w);
+    lsnn_real *y = p->out + (size_t)i * lsnni_area(s->oh, s->ow);
     int32_t *where = p->where + (size_t)i * lsnni_area(s->oh, s->ow);
     int halves = lsnni_pool_halves(s);
     (void)worker;
@@ -4527,31 +4542,28 @@ static void lsnni_max_pool_task(void *user, int i, int worker)
         }
         for (int ox = 0; ox < s->ow; ox++)
             lsnni_max_window(p, x, oy, ox, y + ox, where + ox);
-        for (int ox = 0; p->relu && ox < s->ow; ox++) {
-            if (!(y[ox] > 0)) where[ox] = -1;
-            if (y[ox] < 0) y[ox] = 0;
-        }
+        for (int ox = 0; p->relu && ox < s->ow; ox++) lsnni_max_relu(y + ox, where + ox);
     }
 }
 
 static void lsnni_max_pool_back_task(void *user, int i, int worker)
 {
-    const lsnni_pool *p = (const lsnni_pool *)user;      /* x is dy, y is dx  */
-    size_t in = lsnni_area(p->s->h, p->s->w), out = lsnni_area(p->s->oh, p->s->ow);
-    lsnn_real *dx = p->y + (size_t)i * in;
-    const lsnn_real *dy = p->x + (size_t)i * out;
-    const int32_t *from = p->from + (size_t)i * out;
+    const lsnni_pool *p = (const lsnni_pool *)user;
+    size_t x_map = lsnni_area(p->s->h, p->s->w), y_map = lsnni_area(p->s->oh, p->s->ow);
+    lsnn_real *dx = p->out + (size_t)i * x_map;
+    const lsnn_real *dy = p->in + (size_t)i * y_map;
+    const int32_t *from = p->from + (size_t)i * y_map;
     (void)worker;
-    if (!p->add) memset(dx, 0, in * sizeof *dx);
-    for (size_t q = 0; q < out; q++) if (from[q] >= 0) dx[from[q]] += dy[q];
+    if (!p->add) memset(dx, 0, x_map * sizeof *dx);
+    for (size_t q = 0; q < y_map; q++) if (from[q] >= 0) dx[from[q]] += dy[q];
 }
 
 static void lsnni_sum_pool_task(void *user, int i, int worker)
 {
     const lsnni_pool *p = (const lsnni_pool *)user;
     const lsnn_window *s = p->s;
-    const lsnn_real *x = p->x + (size_t)i * lsnni_area(s->h, s->w);
-    lsnn_real *y = p->y + (size_t)i * lsnni_area(s->oh, s->ow);
+    const lsnn_real *x = p->in + (size_t)i * lsnni_area(s->h, s->w);
+    lsnn_real *y = p->out + (size_t)i * lsnni_area(s->oh, s->ow);
     int y0, y1, x0, x1, average = p->kind == LSNNI_POOL_AVG;
     int whole = s->oh == 1 && s->ow == 1 && s->kernel_h == s->h && s->kernel_w == s->w;
     (void)worker;
@@ -4580,10 +4592,10 @@ static void lsnni_sum_pool_task(void *user, int i, int worker)
 
 static void lsnni_sum_pool_back_task(void *user, int i, int worker)
 {
-    const lsnni_pool *p = (const lsnni_pool *)user;      /* x is dy, y is dx  */
+    const lsnni_pool *p = (const lsnni_pool *)user;
     const lsnn_window *s = p->s;
-    const lsnn_real *dy = p->x + (size_t)i * lsnni_area(s->oh, s->ow);
-    lsnn_real *dx = p->y + (size_t)i * lsnni_area(s->h, s->w);
+    const lsnn_real *dy = p->in + (size_t)i * lsnni_area(s->oh, s->ow);
+    lsnn_real *dx = p->out + (size_t)i * lsnni_area(s->h, s->w);
     int y0, y1, x0, x1;
     (void)worker;
     if (!p->add) memset(dx, 0, lsnni_area(s->h, s->w) * sizeof *dx);
@@ -4605,9 +4617,9 @@ static void lsnni_pool_lanes_run(const lsnni_pool *p, size_t plane, int oy, int 
                                  int32_t *taps)
 {
     const lsnn_window *s = p->s;
-    size_t lanes = (size_t)p->kv->lanes, out = lsnni_area(s->oh, s->ow) * lanes;
-    size_t in = lsnni_area(s->h, s->w) * lanes;
-    size_t to = plane * out + lsnni_area(oy * s->ow + ox, (int)lanes);
+    size_t lanes = (size_t)p->kv->lanes, y_map = lsnni_area(s->oh, s->ow) * lanes;
+    size_t x_map = lsnni_area(s->h, s->w) * lanes;
+    size_t to = plane * y_map + lsnni_area(oy * s->ow + ox, (int)lanes);
     int y0, y1, x0, x1, count = 0;
     double scale;
     lsnni_pool_side(oy, s->stride_h, s->pad_top, s->kernel_h, s->h, &y0, &y1);
@@ -4616,20 +4628,20 @@ static void lsnni_pool_lanes_run(const lsnni_pool *p, size_t plane, int oy, int 
         for (int c = x0; c < x1; c++) taps[count++] = (r - y0) * s->w + c - x0;
     scale = p->kind == LSNNI_POOL_AVG && count ? 1.0 / count : 1;
     if (count == 0 && !p->backward) {                    /* padding alone     */
-        for (size_t l = 0; l < lanes * (size_t)run; l++) p->y[to + l] = 0;
+        for (size_t l = 0; l < lanes * (size_t)run; l++) p->out[to + l] = 0;
         for (size_t l = 0; p->where && l < lanes * (size_t)run; l++) p->where[to + l] = -1;
     } else if (count == 0) return;
     else if (p->kind == LSNNI_POOL_MAX && p->backward)
-        p->kv->lanes_max_back(p->y + plane * in, p->x + to, p->from + to, taps, count,
+        p->kv->lanes_max_back(p->out + plane * x_map, p->in + to, p->from + to, taps, count,
                               s->stride_w, y0 * s->w + x0, run, p->apart);
     else if (p->kind == LSNNI_POOL_MAX)
-        p->kv->lanes_max(p->y + to, p->where + to, p->x + plane * in, taps, count, s->stride_w,
-                         y0 * s->w + x0, 0, run, p->relu);
+        p->kv->lanes_max(p->out + to, p->where + to, p->in + plane * x_map, taps, count,
+                         s->stride_w, y0 * s->w + x0, 0, run, p->relu);
     else if (p->backward)
-        p->kv->lanes_sum_back(p->y + plane * in, p->x + to, taps, count, s->stride_w,
+        p->kv->lanes_sum_back(p->out + plane * x_map, p->in + to, taps, count, s->stride_w,
                               y0 * s->w + x0, run, scale);
     else
-        p->kv->lanes_sum(p->y + to, p->x + plane * in, taps, count, s->stride_w,
+        p->kv->lanes_sum(p->out + to, p->in + plane * x_map, taps, count, s->stride_w,
                          y0 * s->w + x0, run, scale);
 }
 
@@ -4638,13 +4650,10 @@ static void lsnni_pool_lanes_task(void *user, int plane, int worker)
 {
     const lsnni_pool *p = (const lsnni_pool *)user;
     const lsnn_window *s = p->s;
-    size_t in = lsnni_area(s->h, s->w) * (size_t)p->kv->lanes;
+    size_t x_map = lsnni_area(s->h, s->w) * (size_t)p->kv->lanes;
     int32_t *taps = p->taps + lsnni_area(worker, s->kernel_h * s->kernel_w);
-    int tiled = p->kind == LSNNI_POOL_MAX && !s->pad_top && !s->pad_left &&
-        s->stride_h == s->kernel_h && s->oh * s->kernel_h == s->h &&
-        s->stride_w == s->kernel_w && s->ow * s->kernel_w == s->w;   /* all is written */
-    if (p->backward && !p->add && !tiled)
-        memset(p->y + (size_t)plane * in, 0, in * sizeof *p->y);
+    if (p->backward && !p->add && !p->tiled)
+        memset(p->out + (size_t)plane * x_map, 0, x_map * sizeof *p->out);
     for (int oy = 0; oy < s->oh; oy++)
         for (int ox = 0, run; ox < s->ow; ox += run) {   /* whole windows in one go */
             int left = ox * s->stride_w - s->pad_left, room = s->w - s->kernel_w - left;
@@ -4653,18 +4662,21 @@ static void lsnni_pool_lanes_task(void *user, int plane, int worker)
         }
 }
 
-static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real *y,
-                                  const lsnn_real *x, int32_t *where, const int32_t *from,
+static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real *out,
+                                  const lsnn_real *in, int32_t *where, const int32_t *from,
                                   const lsnn_window *s, int backward, int add, int relu)
 {
     lsnni_pool p;
     LSNNI_TRY(lsnni_pool_check(cx, s));
-    if (!y) return LSNN_OK;
+    if (!out) return LSNN_OK;
     p.kv = lsnni_kernels_of(cx);
-    p.s = s; p.kind = kind; p.x = x; p.y = y; p.where = where; p.from = from; p.add = add;
+    p.s = s; p.kind = kind; p.in = in; p.out = out; p.where = where; p.from = from; p.add = add;
     p.backward = backward;
     p.relu = relu;
     p.apart = !add && s->stride_h >= s->kernel_h && s->stride_w >= s->kernel_w;
+    p.tiled = p.apart && kind == LSNNI_POOL_MAX && !s->pad_top && !s->pad_left &&
+        s->oh * s->stride_h == s->h && s->stride_h == s->kernel_h &&
+        s->ow * s->stride_w == s->w && s->stride_w == s->kernel_w;
     if (s->lanes > 1) {
         LSNNI_TRY(lsnni_lanes_check(cx, "pool", s));
         p.taps = (int32_t *)lsnni_scratch(cx, lsnni_area(lsnn_ctx_threads(cx), s->kernel_h) *
@@ -6827,7 +6839,7 @@ LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_rea
 #else /* ---- The fast pair ---------------------------------------------------------------*/
 enum { LSNNI_PLACES = 16 };          /* neighbouring positions a task takes   */
 typedef struct lsnni_local2d {
-    lsnni_lanes g;                   /* groups of pixels and their taps       */
+    lsnni_lanes g;                   /* cells of pixels and their taps        */
     const lsnn_window *s;
     int blocks, depth, kp;
     int kernels, channels;           /* of a group                            */
@@ -6838,16 +6850,16 @@ typedef struct lsnni_local2d {
     int add;
 } lsnni_local2d;
 
-/* The group of pixel number i, from group g on.                              */
-static const lsnni_group *lsnni_group_of(const lsnni_lanes *p, const lsnni_group *g, int i)
+/* The cell of pixel number i, from cell g on.                                */
+static const lsnni_cell *lsnni_cell_of(const lsnni_lanes *p, const lsnni_cell *g, int i)
 {
     while (i >= g->first + p->kinds[0].members[g->row] * p->kinds[1].members[g->column]) g++;
     return g;
 }
 
-/* Forward, at pixel number i of group g (of pixels): tiles of 8 kernels, of one group of the
+/* Forward, at pixel number i of cell g: tiles of 8 kernels, of one group of the
    window's, x 3 blocks, over the taps.                                       */
-static void lsnni_local2d_pixel(const lsnni_local2d *p, const lsnni_group *g, int i)
+static void lsnni_local2d_pixel(const lsnni_local2d *p, const lsnni_cell *g, int i)
 {
     const lsnni_kernels *kv = p->g.kv;
     size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i], lanes = (size_t)kv->lanes;
@@ -6857,7 +6869,7 @@ static void lsnni_local2d_pixel(const lsnni_local2d *p, const lsnni_group *g, in
     t.scale = NULL;
     t.bias = p->b ? bias : NULL;
     t.k = g->taps * p->channels;
-    t.ka = p->row + (g->ka - p->g.group->ka);
+    t.ka = p->row + (g->ka - p->g.cell->ka);
     t.kb = g->kb;
     for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t.lanes[v] = kv->lanes;
     for (int k = 0, end = p->kernels; k < p->s->k; k += t.rows) {
@@ -6885,11 +6897,11 @@ static void lsnni_local2d_pixel(const lsnni_local2d *p, const lsnni_group *g, in
 static void lsnni_local2d_task(void *user, int task, int worker)
 {
     const lsnni_local2d *p = (const lsnni_local2d *)user;
-    const lsnni_group *g = p->g.group;
+    const lsnni_cell *g = p->g.cell;
     int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area);
     (void)worker;
     for (int i = task * LSNNI_PLACES; i < end; i++) {
-        g = lsnni_group_of(&p->g, g, i);
+        g = lsnni_cell_of(&p->g, g, i);
         lsnni_local2d_pixel(p, g, i);
     }
 }
@@ -6899,7 +6911,7 @@ static void lsnni_local2d_dw_task(void *user, int task, int worker)
 {
     const lsnni_local2d *p = (const lsnni_local2d *)user;
     const lsnni_kernels *kv = p->g.kv;
-    const lsnni_group *g = p->g.group;
+    const lsnni_cell *g = p->g.cell;
     int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), kernels = p->s->k;
     int lanes = kv->lanes;
     lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
@@ -6910,7 +6922,7 @@ static void lsnni_local2d_dw_task(void *user, int task, int worker)
     t.k = p->blocks * lanes;
     for (int i = task * LSNNI_PLACES; i < end; i++) {
         size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i];
-        g = lsnni_group_of(&p->g, g, i);
+        g = lsnni_cell_of(&p->g, g, i);
         for (int n = 0; n < p->blocks; n++)
             kv->transpose(turned + lsnni_area(n * lanes, p->kp), (size_t)p->kp,
                           p->dy + (size_t)n * p->y_block + q * (size_t)lanes,
@@ -6938,7 +6950,7 @@ static void lsnni_local2d_dx_task(void *user, int task, int worker)
 {
     const lsnni_local2d *p = (const lsnni_local2d *)user;
     const lsnni_kernels *kv = p->g.kv;
-    const lsnni_group *g = p->g.group;
+    const lsnni_cell *g = p->g.cell;
     int n = task / p->s->c, c = task % p->s->c, part = c / p->channels;
     int first = part * p->kernels, map = part * p->channels;         /* of c's group */
     size_t lanes = (size_t)kv->lanes, plane = p->g.source * lanes;
@@ -6955,7 +6967,7 @@ static void lsnni_local2d_dx_task(void *user, int task, int worker)
     t.lanes[0] = (int)lanes;
     for (int i = 0; i < (int)p->area; i++) {
         size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i];
-        g = lsnni_group_of(&p->g, g, i);
+        g = lsnni_cell_of(&p->g, g, i);
         t.b[0] = p->dy + (size_t)n * p->y_block + q * lanes;
         for (int d = 0; d < g->taps; d += kv->rows) {
             t.rows = LSNNI_MIN(kv->rows, g->taps - d);
@@ -6974,7 +6986,7 @@ static void lsnni_local2d_dx_task(void *user, int task, int worker)
 static void lsnni_local2d_tables(lsnni_local2d *p, size_t taps)
 {
     int lanes = p->g.kv->lanes;
-    for (size_t i = 0; i < taps; i++) p->row[i] = p->g.group->ka[i] * p->s->k;
+    for (size_t i = 0; i < taps; i++) p->row[i] = p->g.cell->ka[i] * p->s->k;
     for (int n = 0; n < p->blocks * lanes; n++) {
         p->image[n] = (int32_t)((size_t)(n / lanes) * p->x_block) + n % lanes;
         p->turn[n] = n * p->kp;
@@ -10985,6 +10997,10 @@ static const lsnn_layer_type *const lsnni_types[] = {
     &lsnni_dsc_loss_type, &lsnni_dsc_lateral_type
 };
 
+#ifdef LSNNI_CALM                    /* cold, see above                       */
+#  pragma GCC push_options
+#  pragma GCC optimize("O0")
+#endif
 /* ============================================================================
    >>net  a graph of layers: shapes, memory, forward, backward
    ==========================================================================*/
@@ -11216,7 +11232,9 @@ LSNN_API void lsnn_net_free(lsnn_net *net)
     lsnni_free(net->cx, net);
 }
 
-/* Makes room for one more element in a growing array.                        */
+/* Makes room for one more element in a growing array. Twice the room each time, so that a net
+   of n layers copies its nodes 2 n times and not n^2; by copying, since the allocator of a
+   context may have no realloc.                                                */
 static lsnn_status lsnni_grow(lsnn_ctx *cx, void **array, int used, int *room, size_t size)
 {
     void *larger;
@@ -11258,6 +11276,9 @@ static lsnn_status lsnni_name_check(lsnn_ctx *cx, const char *name)
     return LSNN_OK;
 }
 
+/* Names are what files are read by, so no two things have one: neither two layers, nor a layer
+   and a parameter, nor a caller's type and one of ours. Without a name: type and number, the
+   next one that is free.                                                      */
 static lsnn_status lsnni_name_node(lsnn_net *net, lsnni_node *v, const char *name)
 {
     const lsnn_layer_type *ours = lsnni_type(v->type->name);
@@ -11734,6 +11755,9 @@ LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
             (double)lsnn_net_params(net), lsnn_net_macs(net), connections, *macs ? "  " : "",
             macs);
 }
+#ifdef LSNNI_CALM
+#  pragma GCC pop_options
+#endif
 /* ============================================================================
    >>plan  what lsnn_net_build finds out about a net, and the schedule that comes of it
    Each chapter fills in a part of the nodes' roles (lsnni_role) from what the layers' types
@@ -12403,6 +12427,8 @@ static int lsnni_bad_sample(const lsnni_kernels *kv, const lsnn_real *x, int n, 
     return -1;
 }
 
+/* Blames what is wrong in the data on the data: behind the first layer it would look as if
+   the net had diverged.                                                       */
 static lsnn_status lsnni_inputs_check(lsnn_work *w, const lsnn_batch *b)
 {
     const lsnni_kernels *kv = lsnni_kernels_of(w->cx);
@@ -12451,6 +12477,8 @@ static int lsnni_walk_ends(const lsnn_ctx *cx, lsnn_status s, lsnn_status *first
     return s != LSNN_OK && !(lsnni_many(cx) && cx->together_);
 }
 
+/* The walk forward. w->n stays 0 until all of it is done, so that nobody reads the outputs of
+   half a walk. kept is of the parameters' version that it was made from.      */
 static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int training,
                                       double *loss)
 {
@@ -12493,6 +12521,9 @@ static lsnn_status lsnni_forward(lsnn_net *net, const lsnn_batch *b, int trainin
     return LSNN_OK;
 }
 
+/* A caller who trains without saying which step it is gets the optimizer's count, or each step
+   would drop the same neurons. After a loss that is no number there is no backward: its
+   gradients would spoil the parameters for good.                              */
 LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int training,
                                   double *loss)
 {
@@ -12514,6 +12545,8 @@ LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int traini
     return lsnni_fail(net->cx, LSNN_EDIVERGED, "lsnn_forward: the loss is %g", total);
 }
 
+/* The walk back. Of several ranks, a gradient that is complete goes on its way to the others
+   while the layers before it are still being computed.                       */
 static lsnn_status lsnni_work_backward(lsnn_work *w)
 {
     const lsnn_net *net = w->net;
@@ -12549,6 +12582,8 @@ static void lsnni_plan_flow(lsnn_work *w)
         }
 }
 
+/* Once a forward: gradients take the place of outputs that nobody reads again (LSNN_Y_FREE),
+   and a second walk would find them there.                                    */
 LSNN_API lsnn_status lsnn_backward(lsnn_net *net)
 {
     if (!net) return LSNN_ENOMEM;
@@ -12608,6 +12643,7 @@ LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch)
     return NULL;
 }
 
+<<<<<<< HEAD
 /* What the parameters' memory is for, and which has most of it.               */
 static void lsnni_param_note(const lsnn_net *net, char text[160])
 {
@@ -12620,6 +12656,11 @@ static void lsnni_param_note(const lsnn_net *net, char text[160])
                  net->param[most].name, (double)net->param[most].spec.count);
 }
 
+=======
+/* The output is the first loss's input: scores, not the loss, are what one predicts. The
+   rehearsal comes last, since it runs what has been planned. A net that could not be built
+   is not tried again: the caller would have half of the old arrays and half of the new. */
+>>>>>>> w/house
 LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
 {
     lsnn_ctx *cx = net ? net->cx : NULL;
@@ -12668,6 +12709,8 @@ fail:
     return s;
 }
 
+/* In chunks that the work has room for. Whole blocks of images first, so that only the rest
+   goes along rows, which is slower; an output in blocks is turned on its way out. */
 LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, lsnn_real *y)
 {
     if (!w) return LSNN_ENOMEM;
@@ -12912,6 +12955,10 @@ LSNN_API const char *lsnn_net_param_name(const lsnn_net *net, int kind, int i, s
     return p[i].name;
 }
 
+#ifdef LSNNI_CALM                    /* cold, see above                       */
+#  pragma GCC push_options
+#  pragma GCC optimize("O0")
+#endif
 /* ---- >>profile: what each layer costs ----------------------------------------------
    Both layouts' steps of a node are added up. Operations are 2 a multiply-add; forward as
    many as the layer says (as learned, less what a crop leaves out), backward as many again for
@@ -16912,6 +16959,9 @@ LSNN_API lsnn_status lsnn_net_export_onnx(lsnn_net *net, const char *path)
     lsnni_free(cx, e.row);
     return s;
 }
+#ifdef LSNNI_CALM
+#  pragma GCC pop_options
+#endif
 #ifndef LSNN_NO_TRAIN
 /* ============================================================================
    >>training  optimizers, schedules, fit, evaluate, checkpoints
@@ -22072,7 +22122,7 @@ LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const c
    only two vectors from its first-level cache, and far fewer from behind it: each number has
    to be used many times once it is there.
    Tiles: 8 rows by 3 vectors of C stay in registers while k runs; a step loads 8 numbers of A
-       and 3 vectors of B for 24 multiply-adds (>>block kernel).
+       and 3 vectors of B for 24 multiply-adds (>>matmul kernel).
    Panels: 3 vectors' width of B serves all rows of A, tile below tile, before the next.
    Chunks: K is cut, so that a panel's chunk (72 KB) stays in the second-level cache while A's
        rows pass. Shorter chunks would load and store C more often.
@@ -22089,19 +22139,19 @@ LSNN_API lsnn_status lsnn_image_save(lsnn_ctx *cx, const lsnn_image *im, const c
    by reading B.                                                              */
 typedef struct lsnni_product {
     const lsnni_kernels *kv;
-    lsnni_block g;                       /* the whole product                    */
+    lsnni_matmul g;                      /* the whole product                    */
     int dots, chunk, row_unit, column_unit, row_parts, column_parts;
     lsnn_real *pack;                     /* room for a panel's chunk a thread, or NULL   */
     size_t pack_size;
 } lsnni_product;
-enum { LSNNI_BLOCK_CHUNK = 384, LSNNI_DOTS_CHUNK = 1024 };
+enum { LSNNI_MATMUL_CHUNK = 384, LSNNI_DOTS_CHUNK = 1024 };
 
 /* Panels of 3 vectors; 4 vectors as 2 + 2, so that none is left with one.     */
-static void lsnni_product_panels(const lsnni_kernels *kv, const lsnni_block *whole,
+static void lsnni_product_panels(const lsnni_kernels *kv, const lsnni_matmul *whole,
                                  lsnn_real *pack)
 {
     const int wide = LSNNI_MAX_VECTORS * kv->lanes;
-    lsnni_block g = *whole;
+    lsnni_matmul g = *whole;
     for (int j = 0; j < whole->n; j += g.n) {
         int left = whole->n - j;
         g.n = left > wide && left <= 4 * kv->lanes ? 2 * kv->lanes : LSNNI_MIN(left, wide);
@@ -22113,13 +22163,13 @@ static void lsnni_product_panels(const lsnni_kernels *kv, const lsnni_block *who
             g.b = pack;
             g.bk = wide;
         }
-        kv->block(&g);
+        kv->matmul(&g);
     }
 }
 
-static void lsnni_product_dots(const lsnni_kernels *kv, const lsnni_block *whole)
+static void lsnni_product_dots(const lsnni_kernels *kv, const lsnni_matmul *whole)
 {
-    lsnni_block g = *whole;
+    lsnni_matmul g = *whole;
     for (int i = 0; i < whole->m; i += g.m) {
         g.m = LSNNI_MIN(LSNNI_DOTS_ROWS, whole->m - i);
         g.a = whole->a + i * g.ai;
@@ -22141,7 +22191,7 @@ static void lsnni_product_task(void *user, int task, int worker)
     const int m = lsnni_part(p->g.m, p->row_unit, p->row_parts, row);
     const int n = lsnni_part(p->g.n, p->column_unit, p->column_parts, column);
     lsnn_real *pack = p->pack ? p->pack + (size_t)worker * p->pack_size : NULL;
-    lsnni_block g = p->g;
+    lsnni_matmul g = p->g;
     g.m = lsnni_part(p->g.m, p->row_unit, p->row_parts, row + 1) - m;
     g.n = lsnni_part(p->g.n, p->column_unit, p->column_parts, column + 1) - n;
     g.c += m * g.ci + n;
@@ -22179,9 +22229,9 @@ static const lsnn_real *lsnni_product_turn(const lsnni_kernels *kv, char **at,
 static lsnn_status lsnni_product_run(lsnn_ctx *cx, lsnni_product *p)
 {
     const lsnni_kernels *kv = p->kv = lsnni_kernels_of(cx);
-    lsnni_block *g = &p->g;
+    lsnni_matmul *g = &p->g;
     const int dots = g->bk == 1 || g->n < kv->lanes;
-    const int most = dots ? LSNNI_DOTS_CHUNK : LSNNI_BLOCK_CHUNK;
+    const int most = dots ? LSNNI_DOTS_CHUNK : LSNNI_MATMUL_CHUNK;
     const int turn_a = dots && g->ak != 1, turn_b = dots && g->bk != 1;
     const double work = (g->m + 4.0) * g->n * g->k, least = 2.5e5;
     p->dots = dots;
@@ -22293,16 +22343,16 @@ static void lsnni_dw_tiles(const lsnni_kernels *kv, lsnni_tile *t, lsnn_real *c,
     }
 }
 
-/* A gradient of w is summed in groups of the batch (its units: images, or blocks of them)
+/* A gradient of w is summed in parts of the batch (its units: images, or blocks of them)
    and ranges of a kernel's taps, cut by sizes alone, so that its bits do not depend on
-   threads. Each group has sums of its own, added in order: [depth + 1][kp], vectors along
+   threads. Each part has sums of its own, added in order: [depth + 1][kp], vectors along
    the kernels, the last row the bias, whose x is 1.                          */
 typedef struct lsnni_sums {
     const lsnni_kernels *kv;
     int kernels, depth, kp;          /* kernels, taps of one, kernels in whole vectors */
-    int units, groups, ranges, per_range;
-    size_t size;                     /* of a group's sums */
-    lsnn_real *part, *dw, *db;
+    int units, parts, ranges, per_range;
+    size_t size;                     /* of a part's sums                     */
+    lsnn_real *sum, *dw, *db;
 } lsnni_sums;
 
 static void lsnni_sums_plan(lsnni_sums *p, lsnn_ctx *cx, const lsnn_window *s, int units,
@@ -22314,30 +22364,30 @@ static void lsnni_sums_plan(lsnni_sums *p, lsnn_ctx *cx, const lsnn_window *s, i
     p->kp = lsnni_round_up(s->k, p->kv->lanes);
     p->size = lsnni_area(p->depth + 1, p->kp);
     p->units = units;
-    p->groups = (int)LSNNI_MIN(((size_t)1 << 20) / lsnni_area(p->depth, p->kp), 8);
-    p->groups = LSNNI_MAX(1, LSNNI_MIN(p->groups, units));
-    p->ranges = lsnni_div_up(8, p->groups);
+    p->parts = (int)LSNNI_MIN(((size_t)1 << 20) / lsnni_area(p->depth, p->kp), 8);
+    p->parts = LSNNI_MAX(1, LSNNI_MIN(p->parts, units));
+    p->ranges = lsnni_div_up(8, p->parts);
     p->per_range = lsnni_round_up(lsnni_div_up(p->depth, p->ranges), p->kv->rows);
     p->ranges = lsnni_div_up(p->depth, p->per_range);
     p->dw = dw;
     p->db = db;
 }
 
-/* A task's units [n0, n1) and taps [d0, d1), and its group's sums.           */
+/* A task's units [n0, n1) and taps [d0, d1), and its part's sums.            */
 typedef struct lsnni_slice {
     int n0, n1, d0, d1;
-    lsnn_real *part;
+    lsnn_real *sum;
 } lsnni_slice;
 
 static lsnni_slice lsnni_sums_slice(const lsnni_sums *p, int task)
 {
-    int group = task / p->ranges;
+    int part = task / p->ranges;
     lsnni_slice slice;
-    slice.n0 = (int)((int64_t)p->units * group / p->groups);
-    slice.n1 = (int)((int64_t)p->units * (group + 1) / p->groups);
+    slice.n0 = (int)((int64_t)p->units * part / p->parts);
+    slice.n1 = (int)((int64_t)p->units * (part + 1) / p->parts);
     slice.d0 = task % p->ranges * p->per_range;
     slice.d1 = LSNNI_MIN(slice.d0 + p->per_range, p->depth);
-    slice.part = p->part + (size_t)group * p->size;
+    slice.sum = p->sum + (size_t)part * p->size;
     return slice;
 }
 
@@ -22345,26 +22395,26 @@ static lsnni_slice lsnni_sums_slice(const lsnni_sums *p, int task)
 static void lsnni_sums_bias(const lsnni_sums *p, const lsnni_slice *slice, int n,
                             const lsnn_real *dy, size_t plane)
 {
-    lsnn_real *sum = slice->part + lsnni_area(p->depth, p->kp);
+    lsnn_real *sum = slice->sum + lsnni_area(p->depth, p->kp);
     if (!p->db || slice->d0 > 0) return;
     if (n == slice->n0) memset(sum, 0, (size_t)p->kp * sizeof *sum);
     for (int k = 0; k < p->kernels; k++)
         sum[k] += LSNNI_R(p->kv->sum(dy + (size_t)k * plane, plane));
 }
 
-/* Adds the groups' sums of 64 rows to dw and db.                             */
+/* Adds the parts' sums of 64 rows to dw and db.                              */
 static void lsnni_sums_task(void *user, int task, int worker)
 {
     const lsnni_sums *p = (const lsnni_sums *)user;
     int d0 = p->dw ? task * 64 : p->depth, d1 = LSNNI_MIN(d0 + 64, p->depth + (p->db ? 1 : 0));
-    lsnn_real *total = p->part + lsnni_area(d0, p->kp);
+    lsnn_real *total = p->sum + lsnni_area(d0, p->kp);
     (void)worker;
-    for (int g = 1; g < p->groups; g++)
-        p->kv->axpy(total, 1, total + (size_t)g * p->size, lsnni_area(d1 - d0, p->kp));
+    for (int part = 1; part < p->parts; part++)
+        p->kv->axpy(total, 1, total + (size_t)part * p->size, lsnni_area(d1 - d0, p->kp));
     for (int k = 0; k < p->kernels; k++)
         for (int d = d0; d < d1; d++)
             *(d == p->depth ? p->db + k : p->dw + lsnni_area(k, p->depth) + (size_t)d) +=
-                p->part[lsnni_area(d, p->kp) + (size_t)k];
+                p->sum[lsnni_area(d, p->kp) + (size_t)k];
 }
 
 static void lsnni_sums_add(lsnn_ctx *cx, lsnni_sums *p)
@@ -22866,7 +22916,7 @@ static void lsnni_conv2d_dw_task(void *user, int task, int worker)
     t.k = (int)area;
     if (p->sums.dw) {
         memset(turned, 0, p->turned_size * sizeof *turned);      /* past the last kernel */
-        memset(slice.part + (size_t)slice.d0 * kp, 0,
+        memset(slice.sum + (size_t)slice.d0 * kp, 0,
                (size_t)(slice.d1 - slice.d0) * kp * sizeof *turned);
     }
     for (int n = slice.n0; n < slice.n1; n++) {
@@ -22876,7 +22926,7 @@ static void lsnni_conv2d_dw_task(void *user, int task, int worker)
         if (!p->sums.dw) continue;
         lsnni_spread_fill(image, &p->spread, x, s, 0, s->c);
         p->sums.kv->transpose(turned, kp, dy, area, s->k, (int)area);
-        lsnni_dw_tiles(p->sums.kv, &t, slice.part + (size_t)slice.d0 * kp, p->sums.kp,
+        lsnni_dw_tiles(p->sums.kv, &t, slice.sum + (size_t)slice.d0 * kp, p->sums.kp,
                        p->sums.kp, turned, image, p->offset + slice.d0, NULL,
                        slice.d1 - slice.d0);
     }
@@ -22906,7 +22956,7 @@ static lsnn_status lsnni_rows_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real 
     LSNNI_WANT(&end, row, area);
     LSNNI_WANT(&end, p.images, lsnni_times(p.spread.size, threads));
     LSNNI_WANT(&end, p.turned, lsnni_times(p.turned_size, threads));
-    LSNNI_WANT(&end, p.sums.part, lsnni_times(p.sums.size, (size_t)p.sums.groups));
+    LSNNI_WANT(&end, p.sums.sum, lsnni_times(p.sums.size, (size_t)p.sums.parts));
     LSNNI_TRY(lsnni_take(cx, want, end));
     lsnni_spread_taps(offset, NULL, &p.spread, s, 0, s->kernel_h);
     for (int q = 0; q < (int)area; q++) {
@@ -22916,7 +22966,7 @@ static lsnn_status lsnni_rows_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real 
     p.offset = offset;
     p.place = place;
     p.row = row;
-    lsnn_parallel(cx, p.sums.groups * p.sums.ranges, lsnni_conv2d_dw_task, &p);
+    lsnn_parallel(cx, p.sums.parts * p.sums.ranges, lsnni_conv2d_dw_task, &p);
     lsnni_sums_add(cx, &p.sums);
     return LSNN_OK;
 }
@@ -23119,9 +23169,9 @@ static void lsnni_sides(lsnni_side side[2], const lsnn_window *s)
    and the source's maps. Tiles are 8 maps x 3 pixels of one kind; bands of target rows
    and chunks of source maps are sized for the second-level cache. Bound by arithmetic. */
 enum { LSNNI_CACHE = 1 << 17 };      /* numbers of a band, and of a chunk      */
-/* Tiles of the maps m and so on, which t's rows say, pixels of group g in target rows
+/* Tiles of the maps m and so on, which t's rows say, pixels of cell g in target rows
    [y0, y1); the maps in memory begin at pixel number `first`. scale: room for t->scale. */
-static void lsnni_lanes_tiles(const lsnni_lanes *p, const lsnni_group *g, lsnni_tile *t,
+static void lsnni_lanes_tiles(const lsnni_lanes *p, const lsnni_cell *g, lsnni_tile *t,
                               const lsnn_real *x, int m, int y0, int y1, int first,
                               lsnn_real *scale)
 {
@@ -23189,7 +23239,7 @@ static void lsnni_lanes_task(void *user, int task, int worker)
                 t.a[r] = w + (row * (size_t)p->maps + (size_t)c) * p->taps;
                 t.c[r] = y + (row - (size_t)m0) * map * lanes;
             }
-            for (const lsnni_group *g = p->group; g < p->group + p->groups; g++) {
+            for (const lsnni_cell *g = p->cell; g < p->cell + p->cells; g++) {
                 t.ka = g->ka;
                 t.kb = g->kb;
                 t.k = g->taps * (last ? p->maps - c : p->chunk);
@@ -23201,7 +23251,7 @@ static void lsnni_lanes_task(void *user, int task, int worker)
 }
 
 /* The pixels of one kind and their table of taps: source maps, kernel rows, columns. */
-static int lsnni_lanes_group(const lsnni_lanes *p, const lsnni_group *g, const lsnn_window *s,
+static int lsnni_lanes_cell(const lsnni_lanes *p, const lsnni_cell *g, const lsnn_window *s,
                              lsnni_way way)
 {
     const lsnni_kinds *rows = &p->kinds[0], *columns = &p->kinds[1];
@@ -23254,7 +23304,7 @@ static void lsnni_lanes_exchange(lsnn_real *to, const lsnn_real *w, const lsnn_w
                    (size_t)taps * sizeof *to);
 }
 
-/* Takes scratch memory for the groups and `more` bytes, and fills the groups in.
+/* Takes scratch memory for the cells and `more` bytes, and fills the cells in.
    more_tables: arrays as long as the tables that the caller wants beside; *at: the
    caller's part; *table: the tables' length.                                 */
 static lsnn_status lsnni_lanes_plan(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
@@ -23278,20 +23328,20 @@ static lsnn_status lsnni_lanes_plan(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_win
         lsnni_kinds_fill(&p->kinds[1], at, &side[1], way, columns);
         if (pass) break;
         *table = lsnni_area(p->kinds[0].partners, p->kinds[1].partners) * (size_t)chunk;
-        p->groups = p->kinds[0].kinds * p->kinds[1].kinds;
-        bytes += lsnni_room((size_t)p->groups, sizeof *p->group);
+        p->cells = p->kinds[0].kinds * p->kinds[1].kinds;
+        bytes += lsnni_room((size_t)p->cells, sizeof *p->cell);
         bytes = lsnni_room_add(bytes, 2 * lsnni_room(p->target, sizeof(int32_t)));
         bytes = lsnni_room_add(bytes, lsnni_room_times(lsnni_room(*table, sizeof(int32_t)),
                                                        2 + more_tables));
         bytes = lsnni_room_add(bytes, more);
     }
-    p->group = (lsnni_group *)lsnni_cut(at, (size_t)p->groups, sizeof *p->group);
+    p->cell = (lsnni_cell *)lsnni_cut(at, (size_t)p->cells, sizeof *p->cell);
     p->from = (int32_t *)lsnni_cut(at, p->target, sizeof *p->from);
     p->to = (int32_t *)lsnni_cut(at, p->target, sizeof *p->to);
     ka = (int32_t *)lsnni_cut(at, *table, sizeof *ka);
     kb = (int32_t *)lsnni_cut(at, *table, sizeof *kb);
-    for (int i = 0, first = 0; i < p->groups; i++) {
-        lsnni_group *g = &p->group[i];
+    for (int i = 0, first = 0; i < p->cells; i++) {
+        lsnni_cell *g = &p->cell[i];
         g->row = i / p->kinds[1].kinds;
         g->column = i % p->kinds[1].kinds;
         g->taps = p->kinds[0].reach[p->kinds[0].example[g->row]].count *
@@ -23299,7 +23349,7 @@ static lsnn_status lsnni_lanes_plan(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_win
         g->first = first;
         g->ka = ka;
         g->kb = kb;
-        first = lsnni_lanes_group(p, g, s, way);
+        first = lsnni_lanes_cell(p, g, s, way);
         ka += g->taps * chunk;
         kb += g->taps * chunk;
     }
@@ -23388,7 +23438,7 @@ static void lsnni_lanes_dw_strip(const lsnni_lanes_dw *p, const lsnn_real *x,
             t.kb = p->kb + (size_t)j * p->table;
             t.k = (bottom - top) * (right - left) * lanes;
             if (top < bottom && left < right && first < last)
-                lsnni_dw_tiles(kv, &t, slice->part, kp, kp, turned +
+                lsnni_dw_tiles(kv, &t, slice->sum, kp, kp, turned +
                                lsnni_area(((top - y0) * (x1 - x0) + left - x0) * lanes, kp),
                                x + from * lanes, p->start + done + first,
                                p->item + done + first, last - first);
@@ -23406,7 +23456,7 @@ static void lsnni_lanes_dw_task(void *user, int task, int worker)
     lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
     int box[4];
     for (int i = slice.d0; p->sums.dw && i < slice.d1; i++)
-        memset(slice.part + (size_t)p->item[i] * kp, 0, kp * sizeof *turned);
+        memset(slice.sum + (size_t)p->item[i] * kp, 0, kp * sizeof *turned);
     memset(turned, 0, p->turned_size * sizeof *turned);  /* past the last kernel */
     for (int n = slice.n0; n < slice.n1; n++) {
         const lsnn_real *dy = p->dy + lsnni_area(n * s->groups, s->k) * plane;
@@ -23455,11 +23505,12 @@ static lsnn_status lsnni_blocks_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_rea
                                           const lsnn_real *dy, const lsnn_real *x,
                                           const lsnn_window *s)
 {
-    size_t threads = (size_t)lsnn_ctx_threads(cx), bytes, tables;
+    size_t threads = (size_t)lsnn_ctx_threads(cx), tables;
     int strips = lsnni_div_up(s->ow, LSNNI_STRIP), depth;
     lsnni_lanes_dw p;
     lsnni_side side[2];
-    char *at;
+    lsnni_want want[7], *end = want;
+    char *kinds;
     p.s = s; p.x = x; p.dy = dy;
     lsnni_sums_plan(&p.sums, cx, s, s->n / s->lanes, dw, db);
     p.columns = lsnni_div_up(s->ow, strips);
@@ -23468,25 +23519,19 @@ static lsnn_status lsnni_blocks_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_rea
     p.turned_size = p.table * (size_t)p.sums.kp;
     depth = p.sums.depth;
     tables = lsnni_room_times(p.table, s->kernel_w);
-    bytes = lsnni_kinds_room(s->kernel_h) + lsnni_kinds_room(s->kernel_w);
-    bytes = lsnni_room_add(bytes, 2 * lsnni_room((size_t)depth, sizeof *p.item));
-    bytes = lsnni_room_add(bytes, 2 * lsnni_room(tables, sizeof *p.ka));
-    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_times(p.sums.size, (size_t)p.sums.groups),
-                                             sizeof *x));
-    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_times(p.turned_size, threads), sizeof *x));
-    at = (char *)lsnni_scratch(cx, bytes, 1);
-    if (!at) return LSNN_ENOMEM;
+    LSNNI_WANT(&end, kinds, lsnni_kinds_room(s->kernel_h) + lsnni_kinds_room(s->kernel_w));
+    LSNNI_WANT(&end, p.item, (size_t)depth);
+    LSNNI_WANT(&end, p.start, (size_t)depth);
+    LSNNI_WANT(&end, p.ka, tables);
+    LSNNI_WANT(&end, p.kb, tables);
+    LSNNI_WANT(&end, p.sums.sum, lsnni_times(p.sums.size, (size_t)p.sums.parts));
+    LSNNI_WANT(&end, p.turned, lsnni_times(p.turned_size, threads));
+    LSNNI_TRY(lsnni_take(cx, want, end));
     lsnni_sides(side, s);
-    lsnni_kinds_fill(&p.kinds[0], &at, &side[0], LSNNI_TO_W, s->kernel_h);
-    lsnni_kinds_fill(&p.kinds[1], &at, &side[1], LSNNI_TO_W, s->kernel_w);
-    p.item = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof *p.item);
-    p.start = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof *p.start);
-    p.ka = (int32_t *)lsnni_cut(&at, tables, sizeof *p.ka);
-    p.kb = (int32_t *)lsnni_cut(&at, tables, sizeof *p.kb);
-    p.sums.part = (lsnn_real *)lsnni_cut(&at, p.sums.size * (size_t)p.sums.groups, sizeof *x);
-    p.turned = (lsnn_real *)(void *)at;
+    lsnni_kinds_fill(&p.kinds[0], &kinds, &side[0], LSNNI_TO_W, s->kernel_h);
+    lsnni_kinds_fill(&p.kinds[1], &kinds, &side[1], LSNNI_TO_W, s->kernel_w);
     lsnni_lanes_dw_tables(&p);
-    lsnn_parallel(cx, p.sums.groups * p.sums.ranges, lsnni_lanes_dw_task, &p);
+    lsnn_parallel(cx, p.sums.parts * p.sums.ranges, lsnni_lanes_dw_task, &p);
     lsnni_sums_add(cx, &p.sums);
     return LSNN_OK;
 }
@@ -23577,19 +23622,17 @@ static lsnn_status lsnni_few_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *
 {
     lsnni_few p;
     lsnni_side side[2];
-    size_t threads = (size_t)lsnn_ctx_threads(cx), bytes;
-    char *at;
+    lsnni_want want[2], *end = want;
+    char *kinds;
     p.lanes = s->lanes > 1 ? (size_t)s->lanes : 1;
     p.row = (size_t)s->ow * p.lanes;
-    bytes = lsnni_kinds_room(s->kernel_h) + lsnni_kinds_room(s->kernel_w);
-    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_times(p.row, threads), sizeof *p.sums));
-    at = (char *)lsnni_scratch(cx, bytes, 1);
-    if (!at) return LSNN_ENOMEM;
+    LSNNI_WANT(&end, kinds, lsnni_kinds_room(s->kernel_h) + lsnni_kinds_room(s->kernel_w));
+    LSNNI_WANT(&end, p.sums, lsnni_times(p.row, (size_t)lsnn_ctx_threads(cx)));
+    LSNNI_TRY(lsnni_take(cx, want, end));
     lsnni_sides(side, s);
-    lsnni_kinds_fill(&p.kinds[0], &at, &side[0], LSNNI_TO_W, s->kernel_h);
-    lsnni_kinds_fill(&p.kinds[1], &at, &side[1], LSNNI_TO_W, s->kernel_w);
+    lsnni_kinds_fill(&p.kinds[0], &kinds, &side[0], LSNNI_TO_W, s->kernel_h);
+    lsnni_kinds_fill(&p.kinds[1], &kinds, &side[1], LSNNI_TO_W, s->kernel_w);
     p.kv = lsnni_kernels_of(cx);
-    p.sums = (lsnn_real *)(void *)at;
     p.s = s; p.x = x; p.dy = dy; p.dw = dw; p.db = db;
     lsnn_parallel(cx, s->k, lsnni_few_task, &p);
     return LSNN_OK;
@@ -23732,6 +23775,10 @@ static inline kvec K_(sort_odds)(kvec a, kvec b, int within)
 }
 #endif
 
+#if defined(LSNNI_CALM) && K_BYTES > 0
+#pragma GCC push_options             /* spelled out: O2 only takes longer to find the same    */
+#pragma GCC optimize("O1")           /*   instructions                                        */
+#endif
 /* ---- >>tile kernel: bound by the two multiply-add units. The tile of 8 x 3 vectors
    needs 8 broadcasts and 3 loads for 24 multiply-adds, half of what the load
    units can do, and 24 of 32 registers; with 16 registers the tile is 4 x 3.
@@ -23750,11 +23797,14 @@ static inline kvec K_(sort_odds)(kvec a, kvec b, int within)
 #define K_FETCH1 kvec v0 = K_LOAD(b0 + ib);
 #define K_FETCH2 K_FETCH1 kvec v1 = K_LOAD(b1 + ib);
 #define K_FETCH3 K_FETCH2 kvec v2 = K_LOAD(b2 + ib);
-#define K_ITEM(i) (a##i[ia] - zero)  /* x - 0 is x, so this is a broadcast and no more */
-#define K_STEP1(i) c##i##0 = K_FMA(K_ITEM(i), v0, c##i##0);
-#define K_STEP2(i) K_STEP1(i) c##i##1 = K_FMA(K_ITEM(i), v1, c##i##1);
-#define K_STEP3(i) K_STEP2(i) c##i##2 = K_FMA(K_ITEM(i), v2, c##i##2);
-#define K_STEP4(i) K_STEP3(i) c##i##3 = K_FMA(K_ITEM(i), v3, c##i##3);
+#define K_STEP1(i, item) c##i##0 = K_FMA(item, v0, c##i##0);
+#define K_STEP2(i, item) K_STEP1(i, item) c##i##1 = K_FMA(item, v1, c##i##1);
+#define K_STEP3(i, item) K_STEP2(i, item) c##i##2 = K_FMA(item, v2, c##i##2);
+#define K_STEP4(i, item) K_STEP3(i, item) c##i##3 = K_FMA(item, v3, c##i##3);
+#define K_LISTED(i) (a##i[ia] - zero)    /* x - 0 is x: a broadcast and no more */
+#define K_TILE_STEP1(i) K_STEP1(i, K_LISTED(i))
+#define K_TILE_STEP2(i) K_STEP2(i, K_LISTED(i))
+#define K_TILE_STEP3(i) K_STEP3(i, K_LISTED(i))
 #define K_END1(i) if (i < t->rows) K_(store)(t, i, 0, c##i##0);
 #define K_END2(i) K_END1(i) if (i < t->rows) K_(store)(t, i, 1, c##i##1);
 #define K_END3(i) K_END2(i) if (i < t->rows) K_(store)(t, i, 2, c##i##2);
@@ -23780,7 +23830,7 @@ static inline kvec K_(sort_odds)(kvec a, kvec b, int within)
         for (int k = 0, count = t->k; k < count; k++) {                                   \
             ptrdiff_t ia = ka[k], ib = kb[k];                                             \
             K_FETCH##V                                                                    \
-            K_ROWS##R(K_STEP##V)                                                          \
+            K_ROWS##R(K_TILE_STEP##V)                                                     \
         }                                                                                 \
         (void)b0; (void)b1; (void)b2;                                                     \
         if (K_FULL##V) { K_ROWS##R(K_SAVE##V) }                                            \
@@ -23839,10 +23889,12 @@ static void K_(tile)(const lsnni_tile *t)
                  const kvec v6 = K_LOAD(b4 + 2 * step), v7 = K_LOAD(b4 + 3 * step);
 #define K_CLEAR8(i) K_CLEAR4(i) kvec c##i##4 = zero, c##i##5 = zero, c##i##6 = zero,       \
                     c##i##7 = zero;
-#define K_STEP8(i) K_STEP4(i) c##i##4 = K_FMA(K_ITEM(i), v4, c##i##4);                     \
-                   c##i##5 = K_FMA(K_ITEM(i), v5, c##i##5);                                \
-                   c##i##6 = K_FMA(K_ITEM(i), v6, c##i##6);                                \
-                   c##i##7 = K_FMA(K_ITEM(i), v7, c##i##7);
+#define K_STEP8(i, item) K_STEP4(i, item) c##i##4 = K_FMA(item, v4, c##i##4);              \
+                         c##i##5 = K_FMA(item, v5, c##i##5);                               \
+                         c##i##6 = K_FMA(item, v6, c##i##6);                               \
+                         c##i##7 = K_FMA(item, v7, c##i##7);
+#define K_FEW_STEP4(i) K_STEP4(i, K_LISTED(i))
+#define K_FEW_STEP8(i) K_STEP8(i, K_LISTED(i))
 #define K_SAVE_STEP(i, v) K_SAVE_AT(i, v, t->at[0] + v * t->c_step, 0)
 #define K_SAVE4(i) K_SAVE_STEP(i, 0) K_SAVE_STEP(i, 1) K_SAVE_STEP(i, 2) K_SAVE_STEP(i, 3)
 #define K_SAVE8(i) K_SAVE4(i) K_SAVE_STEP(i, 4) K_SAVE_STEP(i, 5) K_SAVE_STEP(i, 6)        \
@@ -23858,7 +23910,7 @@ static void K_(tile)(const lsnni_tile *t)
             const ptrdiff_t ia = ka[k];                                                    \
             const lsnn_real *b = t->b[0] + kb[k];                                          \
             K_AHEAD##V                                                                     \
-            K_ROWS##R(K_STEP##V)                                                           \
+            K_ROWS##R(K_FEW_STEP##V)                                                       \
         }                                                                                  \
         K_ROWS##R(K_SAVE##V)                                                               \
     }
@@ -23880,7 +23932,7 @@ static void K_(few)(const lsnni_tile *t)
     else K_(few34)(t);
 }
 
-/* ---- >>block kernel: the same tiles for plain matrices, whose places are bases and strides
+/* ---- >>matmul kernel: the same tiles for plain matrices, whose places are bases and strides
    instead of tables. B's rows are used where they lie; A's are three to a pointer, since
    one pointer a row is more than there are registers for. The last vector of C's row ends
    where the row ends, over the one before it: both compute the same bits there, and nothing
@@ -23896,8 +23948,8 @@ static void K_(few)(const lsnni_tile *t)
 #define K_A5 a3[2 * ai]
 #define K_A6 a6[0]
 #define K_A7 a6[ai]
-#undef K_ITEM
-#define K_ITEM(i) (K_A##i - zero)
+#define K_MATMUL_STEP2(i) K_STEP2(i, (K_A##i - zero))
+#define K_MATMUL_STEP3(i) K_STEP3(i, (K_A##i - zero))
 #define K_TAKE2 const kvec v0 = K_LOAD(b), v1 = K_LOAD(b + last);
 #define K_TAKE3 K_TAKE2 const kvec v2 = K_LOAD(b + LSNNI_MIN(last, K_LANES));
 #define K_ADD2(i) c##i##0 = c##i##0 + K_LOAD(at); c##i##1 = c##i##1 + K_LOAD(at + last);   \
@@ -23905,8 +23957,8 @@ static void K_(few)(const lsnni_tile *t)
 #define K_ADD3(i) c##i##2 = c##i##2 + K_LOAD(at + LSNNI_MIN(last, K_LANES)); K_ADD2(i)
 #define K_PUT2(i) K_STORE(c, c##i##0); K_STORE(c + last, c##i##1); c += ci;
 #define K_PUT3(i) K_STORE(c + LSNNI_MIN(last, K_LANES), c##i##2); K_PUT2(i)
-#define K_BLOCK(R, V)                                                                      \
-    static void K_(block##R##V)(const lsnni_block *g, int i, int tiles)                    \
+#define K_MATMUL(R, V)                                                                      \
+    static void K_(matmul##R##V)(const lsnni_matmul *g, int i, int tiles)                    \
     {                                                                                      \
         const kvec zero = { 0 };                                                          \
         const ptrdiff_t ai = g->ai, ak = g->ak, bk = g->bk, ci = g->ci;                    \
@@ -23921,38 +23973,38 @@ static void K_(few)(const lsnni_tile *t)
                 for (int v = 0; v < 3; v++) LSNNI_FETCH_TO_WRITE(c + r*ci + v*(n - 1)/2); \
             for (int k = g->k; k > 0; k--, b += bk, a0 += ak, a3 += ak, a6 += ak) {        \
                 K_TAKE##V                                                                  \
-                K_ROWS##R(K_STEP##V)                                                       \
+                K_ROWS##R(K_MATMUL_STEP##V)                                                \
             }                                                                              \
             (void)a3; (void)a6;                                                            \
             if (g->add) { K_ROWS##R(K_ADD##V) }                                            \
             K_ROWS##R(K_PUT##V)                                                            \
         }                                                                                  \
     }
-K_BLOCK(1, 3)
-K_BLOCK(2, 3)
-K_BLOCK(4, 3)
+K_MATMUL(1, 3)
+K_MATMUL(2, 3)
+K_MATMUL(4, 3)
 #if K_TILE_ROWS == 8
-K_BLOCK(5, 2)
-K_BLOCK(5, 3)
-K_BLOCK(8, 2)
-K_BLOCK(8, 3)
+K_MATMUL(5, 2)
+K_MATMUL(5, 3)
+K_MATMUL(8, 2)
+K_MATMUL(8, 3)
 #else
-K_BLOCK(4, 2)
+K_MATMUL(4, 2)
 #endif
 
 /* Rows by tiles of 8, then by smaller ones; 8 + 1 and 8 + 2 rows as 5 + 4 and 5 + 5, since
    a tile of one or two rows has too few sums to keep the multiply-add units busy. */
-static void K_(block)(const lsnni_block *g)
+static void K_(matmul)(const lsnni_matmul *g)
 {
-    typedef void run(const lsnni_block *g, int i, int tiles);
+    typedef void run(const lsnni_matmul *g, int i, int tiles);
     static const struct { int rows; run *two, *three; } shapes[] = {
 #if K_TILE_ROWS == 8
-        { 8, K_(block82), K_(block83) }, { 5, K_(block52), K_(block53) },
-        { 4, K_(block43), K_(block43) },
+        { 8, K_(matmul82), K_(matmul83) }, { 5, K_(matmul52), K_(matmul53) },
+        { 4, K_(matmul43), K_(matmul43) },
 #else
-        { 4, K_(block42), K_(block43) },
+        { 4, K_(matmul42), K_(matmul43) },
 #endif
-        { 2, K_(block23), K_(block23) }, { 1, K_(block13), K_(block13) }
+        { 2, K_(matmul23), K_(matmul23) }, { 1, K_(matmul13), K_(matmul13) }
     };
     const int left = g->m % K_TILE_ROWS;
     int split = K_TILE_ROWS == 8 && g->m > 8 && (left == 1 || left == 2);
@@ -23996,7 +24048,7 @@ static inline kvec K_(add_lanes)(kvec *t)
 
 /* A tile's sums, `width` a row, to C from column j on.                        */
 #ifdef K_LOAD_SOME
-static inline void K_(dots_store)(const lsnni_block *g, const lsnn_real *sum, int i, int j,
+static inline void K_(dots_store)(const lsnni_matmul *g, const lsnn_real *sum, int i, int j,
                                   int rows, int width)
 {
     const int columns = LSNNI_MIN(width, g->n - j);
@@ -24014,7 +24066,7 @@ LSNNI_NOINLINE static void K_(dots_few)(lsnn_real *c, const lsnn_real *sum,
 {
     for (int l = 0; l < columns; l++) c[l] = sum[l] + from[l];
 }
-static inline void K_(dots_store)(const lsnni_block *g, const lsnn_real *sum, int i, int j,
+static inline void K_(dots_store)(const lsnni_matmul *g, const lsnn_real *sum, int i, int j,
                                   int rows, int width)
 {
     static const lsnn_real none[8] = { 0 };
@@ -24031,8 +24083,9 @@ static inline void K_(dots_store)(const lsnni_block *g, const lsnn_real *sum, in
 }
 #endif
 
-#undef K_ITEM
-#define K_ITEM(j) K_LOAD(K_REST ? edge + j * K_LANES : b##j + k)
+#define K_ALONG(j) K_LOAD(K_REST ? edge + j * K_LANES : b##j + k)
+#define K_DOTS_STEP1(j) K_STEP1(j, K_ALONG(j))
+#define K_DOTS_STEP4(j) K_STEP4(j, K_ALONG(j))
 #define K_ROWS6(X) K_ROWS5(X) X(5)
 #define K_COLUMN(j) const lsnn_real *const b##j = b + LSNNI_MIN(j, g->n - 1 - j0) * g->bj; \
                     if (rest) K_(fill_up)(edge + j * K_LANES, b##j + whole, rest);
@@ -24043,35 +24096,35 @@ static inline void K_(dots_store)(const lsnni_block *g, const lsnn_real *sum, in
 #define K_KEEP4(j) t[j] = c##j##0; t[K_WIDE + j] = c##j##1; t[2*K_WIDE + j] = c##j##2;     \
                    t[3*K_WIDE + j] = c##j##3;
 #define K_DOTS(R, COLUMNS)                                                                 \
-    static void K_(dots##R##COLUMNS)(const lsnni_block *g, int i, int rows, int j0,        \
+    static void K_(dots##R##COLUMNS)(const lsnni_matmul *g, int i, int rows, int j0,        \
                                      const lsnn_real *a_edge)                              \
     {                                                                                      \
-        enum { K_WIDE = COLUMNS, K_SUMS = (R * K_WIDE + K_LANES - 1) / K_LANES * K_LANES };\
+        enum { K_WIDE = COLUMNS, K_ROOM = (R * K_WIDE + K_LANES - 1) / K_LANES * K_LANES };\
         const int rest = g->k % K_LANES, whole = g->k - rest;                              \
         const lsnn_real *b = g->b + j0 * g->bj;                                            \
         const kvec zero = { 0 };                                                          \
-        lsnn_real edge[K_WIDE * K_LANES], sum[K_SUMS + K_LANES];  /* read past its end */ \
+        lsnn_real edge[K_WIDE * K_LANES], sum[K_ROOM + K_LANES];  /* read past its end */ \
         K_ROWS##COLUMNS(K_COLUMN)                                                          \
         for (; i < rows; i += R) {                                                         \
             const lsnn_real *a = g->a + i * g->ai;                                         \
             ptrdiff_t k = 0;                                                               \
-            kvec t[K_SUMS];                                                                \
+            kvec t[K_ROOM];                                                                \
             K_ROWS##COLUMNS(K_CLEAR##R)                                                    \
             for (; k < whole; k += K_LANES) {                                              \
                 enum { K_REST = 0 };                                                       \
                 K_DOT##R                                                                   \
-                K_ROWS##COLUMNS(K_STEP##R)                                                 \
+                K_ROWS##COLUMNS(K_DOTS_STEP##R)                                            \
             }                                                                              \
             if (rest) {                                                                    \
                 enum { K_REST = 1 };                                                       \
                 K_DOT##R                                                                   \
-                K_ROWS##COLUMNS(K_STEP##R)                                                 \
+                K_ROWS##COLUMNS(K_DOTS_STEP##R)                                            \
             }                                                                              \
             K_ROWS##COLUMNS(K_KEEP##R)                                                     \
-            for (int l = R * K_WIDE; l < K_SUMS; l++) t[l] = zero;                         \
+            for (int l = R * K_WIDE; l < K_ROOM; l++) t[l] = zero;                         \
             K_STORE(sum, K_(add_lanes)(t));                                                \
-            if (K_SUMS > K_LANES) K_STORE(sum + K_LANES, K_(add_lanes)(t + K_LANES));      \
-            for (int l = 2 * K_LANES; l < K_SUMS; l += K_LANES)                            \
+            if (K_ROOM > K_LANES) K_STORE(sum + K_LANES, K_(add_lanes)(t + K_LANES));      \
+            for (int l = 2 * K_LANES; l < K_ROOM; l += K_LANES)                            \
                 K_STORE(sum + l, K_(add_lanes)(t + l));                                    \
             K_(dots_store)(g, sum, i, j0, R, K_WIDE);                                      \
         }                                                                                  \
@@ -24084,7 +24137,7 @@ K_DOTS(4, 6)
 K_DOTS(4, 2)
 #endif
 
-static void K_(dots)(const lsnni_block *g)
+static void K_(dots)(const lsnni_matmul *g)
 {
     const int rest = g->k % K_LANES, fours = g->m - g->m % 4;
     lsnn_real edge[LSNNI_DOTS_ROWS * K_LANES];
@@ -24099,7 +24152,6 @@ static void K_(dots)(const lsnni_block *g)
 #endif
     for (j = 0; fours < g->m && j < g->n; j += 8) K_(dots18)(g, fours, g->m, j, edge);
 }
-
 /* ---- >>correlate kernel: products of dy and x, summed over images and pixels, for some taps
    side by side in some rows: see lsnni_correlation. A vector is of the images of a block; its
    lanes are added up at the end. An x is loaded once for each tap that meets it, from the
@@ -24121,10 +24173,10 @@ static void K_(dots)(const lsnni_block *g)
 #define K_CORRELATE(T, M)                                                                  \
     static void K_(correlate##T##M)(const lsnni_correlation *g)                            \
     {                                                                                      \
-        enum { K_WIDE = T, K_SUMS = (T * M + K_LANES - 1) / K_LANES * K_LANES };           \
+        enum { K_WIDE = T, K_ROOM = (T * M + K_LANES - 1) / K_LANES * K_LANES };           \
         const kvec zero = { 0 };                                                          \
-        lsnn_real sum[K_SUMS];                                                             \
-        kvec t[K_SUMS];                                                                    \
+        lsnn_real sum[K_ROOM];                                                             \
+        kvec t[K_ROOM];                                                                    \
         K_ROWS##M(K_CLEAR##T)                                                              \
         for (int n = 0; n < g->blocks; n++) {                                              \
             const lsnn_real *dy = g->dy + n * g->dy_step, *from = g->x + n * g->x_step;    \
@@ -24136,9 +24188,9 @@ static void K_(dots)(const lsnni_block *g)
             }                                                                              \
         }                                                                                  \
         K_ROWS##M(K_HOLD##T)                                                               \
-        for (int l = T * M; l < K_SUMS; l++) t[l] = zero;                                  \
+        for (int l = T * M; l < K_ROOM; l++) t[l] = zero;                                  \
         LSNNI_UNROLL                                                                       \
-        for (int l = 0; l < K_SUMS; l += K_LANES) K_STORE(sum + l, K_(add_lanes)(t + l));  \
+        for (int l = 0; l < K_ROOM; l += K_LANES) K_STORE(sum + l, K_(add_lanes)(t + l));  \
         for (int m = 0; m < M; m++)                                                        \
             for (int l = 0; l < T; l++) g->dw[m * g->dw_row + l] += sum[m * T + l];        \
     }
@@ -24267,7 +24319,9 @@ static double K_(behind)(const lsnni_behind *g)
     for (int l = 0; l < K_LANES; l++) total += (double)sum[l];
     return total;
 }
-
+#if defined(LSNNI_CALM) && K_BYTES > 0
+#pragma GCC pop_options
+#endif
 /* ---- >>exp: e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and e^r by its
    series, cut where the next term is below half a unit in the last place.    */
 #if K_BYTES == 0
@@ -24527,7 +24581,6 @@ static void K_(exponents)(lsnn_real *u, size_t n, double step, double from, cons
                          (p[4] + p[5] * x) * (p[6] + p[7] * x)));
     }
 }
-
 /* ---- >>elementwise: bound by memory; the compiler makes the vectors ----------*/
 static void K_(axpy)(lsnn_real *y, double a, const lsnn_real *x, size_t n)
 {
@@ -24643,212 +24696,6 @@ static void K_(norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_rea
     const lsnn_real ra = LSNNI_R(a), rb = LSNNI_R(b), rc = LSNNI_R(c);
     if (add) for (size_t i = 0; i < n; i++) dx[i] += ra * dy[i] + rb * ((x[i] - m) * r) + rc;
     else for (size_t i = 0; i < n; i++) dx[i] = ra * dy[i] + rb * ((x[i] - m) * r) + rc;
-}
-
-/* 2 x 2 windows from the rows a b over c d, the first at pixel `at`, rows w apart: their
-   largest numbers, and where they are. relu: y = relu(max), where = -1 if it is 0. */
-#if K_BYTES > 0
-static inline kvec K_(max_of_4)(kvec a, kvec b, kvec c, kvec d, int at, int w, int relu,
-                                kints *where)
-{
-    const kvec zero = { 0 };
-    const kints even = { K_EVENS };
-    kvec best = K_(evens)(a, b), right = K_(odds)(a, b);
-    kvec low = K_(evens)(c, d), low_right = K_(odds)(c, d);
-    kints from = even + at, under = from + w, wins = (right > best) | (right != right);
-    best = K_SELECT(kvec, wins, right, best);            /* NaN wins          */
-    from = K_SELECT(kints, wins, from + 1, from);
-    wins = (low_right > low) | (low_right != low_right);
-    low = K_SELECT(kvec, wins, low_right, low);
-    under = K_SELECT(kints, wins, under + 1, under);
-    wins = (low > best) | (low != low);
-    best = K_SELECT(kvec, wins, low, best);
-    from = K_SELECT(kints, wins, under, from);
-    if (relu) {
-        kints positive = best > zero;
-        from = K_SELECT(kints, positive, from, (kints)zero - 1);
-        best = K_SELECT(kvec, best < zero, zero, best);
-    }
-    *where = from;
-    return best;
-}
-#endif
-
-/* One output row of 2 x 2 windows: rows top and top + pitch, which have the indices at and
-   at + w on.                                                                 */
-static void K_(max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, int pitch, int w,
-                          int at, int n, int relu)
-{
-    int j = 0;
-#if K_BYTES > 0
-    kints from;
-    for (; j + K_LANES <= n; j += K_LANES) {
-        const lsnn_real *p = top + 2 * j, *q = p + pitch;
-        K_STORE(y + j, K_(max_of_4)(K_LOAD(p), K_LOAD(p + K_LANES), K_LOAD(q),
-                                    K_LOAD(q + K_LANES), at + 2 * j, w, relu, &from));
-        K_STORE_INTS(where + j, from);
-    }
-#endif
-#ifdef K_LOAD_SOME
-    if (j < n) {
-        const int m = n - j, first = LSNNI_MIN(2 * m, K_LANES), rest = 2 * m - first;
-        const lsnn_real *p = top + 2 * j, *q = p + pitch;
-        kvec best = K_(max_of_4)(K_LOAD_SOME(p, first), K_LOAD_SOME(p + first, rest),
-                                 K_LOAD_SOME(q, first), K_LOAD_SOME(q + first, rest),
-                                 at + 2 * j, w, relu, &from);
-        K_STORE_SOME(y + j, best, m);
-        K_STORE_SOME_INTS(where + j, from, m);
-        return;
-    }
-#endif
-    for (; j < n; j++) {
-        const lsnn_real *p = top + 2 * j;
-        const lsnn_real *q = p + pitch;
-        int right = p[1] > p[0] || p[1] != p[1], below = q[1] > q[0] || q[1] != q[1];
-        int low = q[below] > p[right] || q[below] != q[below];
-        lsnn_real best = low ? q[below] : p[right];
-        y[j] = relu && best < 0 ? 0 : best;
-        where[j] = relu && !(best > 0) ? -1 : at + 2 * j + (low ? w + below : right);
-    }
-}
-
-/* The same with sums, times scale.                                           */
-static void K_(sum_pool2)(lsnn_real *y, const lsnn_real *top, int w, int n, double scale)
-{
-    const lsnn_real s = LSNNI_R(scale);
-    int j = 0;
-#if K_BYTES > 0
-    for (; j + K_LANES <= n; j += K_LANES) {
-        const lsnn_real *p = top + 2 * j;
-        kvec a = K_LOAD(p) + K_LOAD(p + w), b = K_LOAD(p + K_LANES) + K_LOAD(p + w + K_LANES);
-        K_STORE(y + j, (K_(evens)(a, b) + K_(odds)(a, b)) * s);
-    }
-#endif
-#ifdef K_LOAD_SOME
-    if (j < n) {
-        const int m = n - j, first = LSNNI_MIN(2 * m, K_LANES), rest = 2 * m - first;
-        const lsnn_real *p = top + 2 * j, *q = p + w;
-        kvec a = K_LOAD_SOME(p, first) + K_LOAD_SOME(q, first);
-        kvec b = K_LOAD_SOME(p + first, rest) + K_LOAD_SOME(q + first, rest);
-        K_STORE_SOME(y + j, (K_(evens)(a, b) + K_(odds)(a, b)) * s, m);
-        return;
-    }
-#endif
-    for (; j < n; j++)
-        y[j] = ((top[2 * j] + top[w + 2 * j]) + (top[2 * j + 1] + top[w + 2 * j + 1])) * s;
-}
-
-/* ---- >>pooling of blocks of images: `n` windows in a row, the first at pixel `at`, the
-   next ones `step` pixels on; tap[] says where a window's `taps` pixels are. Bound by
-   the loads of x and dx. x is a map from its pixel number `first` on.        */
-static void K_(lanes_max)(lsnn_real *y, int32_t *where, const lsnn_real *x, const int32_t *tap,
-                          int taps, int step, int at, int first, int n, int relu)
-{
-    const kvec zero = { 0 };
-    const kints none = (kints)zero;                      /* all bits 0        */
-    for (int j = 0; j < n; j++, at += step) {
-        kvec best = K_LOAD(x + (ptrdiff_t)(at + tap[0]) * K_LANES);
-        kints from = none + (first + at + tap[0]);
-        for (int i = 1; i < taps; i++) {
-            kvec v = K_LOAD(x + (ptrdiff_t)(at + tap[i]) * K_LANES);
-            kints wins = (v > best) | (v != v);          /* NaN wins          */
-            best = K_SELECT(kvec, wins, v, best);
-            from = K_SELECT(kints, wins, none + (first + at + tap[i]), from);
-        }
-        if (relu) {
-            kints positive = best > zero;
-            from = K_SELECT(kints, positive, from, none - 1);
-            best = K_SELECT(kvec, best < zero, zero, best);
-        }
-        K_STORE(y + (ptrdiff_t)j * K_LANES, best);
-        K_STORE_INTS(where + (ptrdiff_t)j * K_LANES, from);
-    }
-}
-
-/* dx of the windows' pixels is written where no other window has a part in them
-   (apart), else added to.                                                    */
-static void K_(lanes_max_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *where,
-                               const int32_t *tap, int taps, int step, int at, int n, int apart)
-{
-    const kvec zero = { 0 };
-    for (int j = 0; j < n; j++, at += step) {
-        kvec g = K_LOAD(dy + (ptrdiff_t)j * K_LANES);
-        kints from = K_LOAD_INTS(where + (ptrdiff_t)j * K_LANES);
-        for (int i = 0; i < taps; i++) {
-            lsnn_real *p = dx + (ptrdiff_t)(at + tap[i]) * K_LANES;
-            kvec part = K_SELECT(kvec, from == at + tap[i], g, zero);
-            if (!apart) part = part + K_LOAD(p);
-            K_STORE(p, part);
-        }
-    }
-}
-
-static void K_(lanes_sum)(lsnn_real *y, const lsnn_real *x, const int32_t *tap, int taps,
-                          int step, int at, int n, double scale)
-{
-    const kvec zero = { 0 };
-    for (int j = 0; j < n; j++, at += step) {
-        kvec sum = zero;
-        for (int i = 0; i < taps; i++)
-            sum = sum + K_LOAD(x + (ptrdiff_t)(at + tap[i]) * K_LANES);
-        K_STORE(y + (ptrdiff_t)j * K_LANES, sum * LSNNI_R(scale));
-    }
-}
-
-static void K_(lanes_sum_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *tap, int taps,
-                               int step, int at, int n, double scale)
-{
-    for (int j = 0; j < n; j++, at += step) {
-        kvec g = K_LOAD(dy + (ptrdiff_t)j * K_LANES) * LSNNI_R(scale);
-        for (int i = 0; i < taps; i++) {
-            lsnn_real *p = dx + (ptrdiff_t)(at + tap[i]) * K_LANES;
-            K_STORE(p, K_LOAD(p) + g);
-        }
-    }
-}
-
-/* ---- >>transpose: y[j*ys + i] = x[i*xs + j]. A square of L x L numbers is turned in
-   registers: to sort rows 2 i and 2 i + 1 into evens, row i, and odds, row i + L/2,
-   log2(L) times, is to transpose. Bound by the shuffles, log2(L) a vector.   */
-#if K_BYTES > 0
-static void K_(turn)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs)
-{
-    enum { K_HALF = K_COUNT / 2 };
-    kvec a[K_COUNT], b[K_COUNT];
-    LSNNI_UNROLL
-    for (int i = 0; i < K_COUNT; i++) a[i] = K_LOAD(x + (size_t)i * xs);
-    LSNNI_UNROLL
-    for (int pass = 1; pass < K_COUNT; pass *= 2) {
-        const int within = pass * (int)sizeof(lsnn_real) < 16;
-        LSNNI_UNROLL
-        for (int i = 0; i < K_HALF; i++) {
-            b[i] = K_(sort_evens)(a[2 * i], a[2 * i + 1], within);
-            b[i + K_HALF] = K_(sort_odds)(a[2 * i], a[2 * i + 1], within);
-        }
-        LSNNI_UNROLL
-        for (int i = 0; i < K_COUNT; i++) a[i] = b[i];
-    }
-    LSNNI_UNROLL
-    for (int i = 0; i < K_COUNT; i++) K_STORE(y + (size_t)i * ys, a[i]);
-}
-#endif
-
-static void K_(transpose)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, int rows,
-                          int columns)
-{
-    for (int i0 = 0; i0 < rows; i0 += K_LANES)
-        for (int j0 = 0; j0 < columns; j0 += K_LANES) {
-            int i1 = LSNNI_MIN(i0 + K_LANES, rows), j1 = LSNNI_MIN(j0 + K_LANES, columns);
-#if K_BYTES > 0
-            if (i1 - i0 == K_LANES && j1 - j0 == K_LANES) {
-                K_(turn)(y + (size_t)j0 * ys + i0, ys, x + (size_t)i0 * xs + j0, xs);
-                continue;
-            }
-#endif
-            for (int j = j0; j < j1; j++)
-                for (int i = i0; i < i1; i++)
-                    y[(size_t)j * ys + (size_t)i] = x[(size_t)i * xs + (size_t)j];
-        }
 }
 
 /* ---- >>draws: 16 blocks of >>philox at once, counter[which] rising by one; number j of
@@ -24985,11 +24832,217 @@ static void K_(adam)(lsnn_real *w, lsnn_real *m, lsnn_real *v, const lsnn_real *
         w[i] = keep * w[i] - l * m[i] / (K_SQRT(v[i] * rc) + re);
     }
 }
+/* ---- >>maxima: v at pixel `at` takes the place of the best so far where it wins; then relu
+   for what has won: see LSNNI_WINS.                                          */
+static inline void K_(max_take)(kvec *best, kints *from, kvec v, kints at)
+{
+    const kints wins = LSNNI_WINS(v, *best);
+    *best = K_SELECT(kvec, wins, v, *best);
+    *from = K_SELECT(kints, wins, at, *from);
+}
+
+static inline void K_(max_relu)(kvec *best, kints *from)
+{
+    const kvec zero = { 0 };
+    const kints positive = *best > zero;
+    *from = K_SELECT(kints, positive, *from, (kints)zero - 1);
+    *best = K_SELECT(kvec, *best < zero, zero, *best);
+}
+
+/* 2 x 2 windows from the rows a b over c d, the first at pixel `at`, rows w apart: their
+   largest numbers, and where they are. relu: y = relu(max), where = -1 if it is 0. */
+#if K_BYTES > 0
+static inline kvec K_(max_of_4)(kvec a, kvec b, kvec c, kvec d, int at, int w, int relu,
+                                kints *where)
+{
+    const kints even = { K_EVENS };
+    kvec best = K_(evens)(a, b), low = K_(evens)(c, d);
+    kints from = even + at, under = from + w;
+    K_(max_take)(&best, &from, K_(odds)(a, b), from + 1);
+    K_(max_take)(&low, &under, K_(odds)(c, d), under + 1);
+    K_(max_take)(&best, &from, low, under);
+    if (relu) K_(max_relu)(&best, &from);
+    *where = from;
+    return best;
+}
+#endif
+
+/* One output row of 2 x 2 windows: rows top and top + pitch, which have the indices at and
+   at + w on.                                                                 */
+static void K_(max_pool2)(lsnn_real *y, int32_t *where, const lsnn_real *top, int pitch, int w,
+                          int at, int n, int relu)
+{
+    int j = 0;
+#if K_BYTES > 0
+    kints from;
+    for (; j + K_LANES <= n; j += K_LANES) {
+        const lsnn_real *p = top + 2 * j, *q = p + pitch;
+        K_STORE(y + j, K_(max_of_4)(K_LOAD(p), K_LOAD(p + K_LANES), K_LOAD(q),
+                                    K_LOAD(q + K_LANES), at + 2 * j, w, relu, &from));
+        K_STORE_INTS(where + j, from);
+    }
+#endif
+#ifdef K_LOAD_SOME
+    if (j < n) {
+        const int m = n - j, first = LSNNI_MIN(2 * m, K_LANES), rest = 2 * m - first;
+        const lsnn_real *p = top + 2 * j, *q = p + pitch;
+        kvec best = K_(max_of_4)(K_LOAD_SOME(p, first), K_LOAD_SOME(p + first, rest),
+                                 K_LOAD_SOME(q, first), K_LOAD_SOME(q + first, rest),
+                                 at + 2 * j, w, relu, &from);
+        K_STORE_SOME(y + j, best, m);
+        K_STORE_SOME_INTS(where + j, from, m);
+        return;
+    }
+#endif
+    for (; j < n; j++) {
+        const lsnn_real *p = top + 2 * j;
+        const lsnn_real *q = p + pitch;
+        int right = LSNNI_WINS(p[1], p[0]), below = LSNNI_WINS(q[1], q[0]);
+        int low = LSNNI_WINS(q[below], p[right]);
+        y[j] = low ? q[below] : p[right];
+        where[j] = at + 2 * j + (low ? w + below : right);
+        if (relu) lsnni_max_relu(y + j, where + j);
+    }
+}
+
+/* The same with sums, times scale.                                           */
+static void K_(sum_pool2)(lsnn_real *y, const lsnn_real *top, int w, int n, double scale)
+{
+    const lsnn_real s = LSNNI_R(scale);
+    int j = 0;
+#if K_BYTES > 0
+    for (; j + K_LANES <= n; j += K_LANES) {
+        const lsnn_real *p = top + 2 * j;
+        kvec a = K_LOAD(p) + K_LOAD(p + w), b = K_LOAD(p + K_LANES) + K_LOAD(p + w + K_LANES);
+        K_STORE(y + j, (K_(evens)(a, b) + K_(odds)(a, b)) * s);
+    }
+#endif
+#ifdef K_LOAD_SOME
+    if (j < n) {
+        const int m = n - j, first = LSNNI_MIN(2 * m, K_LANES), rest = 2 * m - first;
+        const lsnn_real *p = top + 2 * j, *q = p + w;
+        kvec a = K_LOAD_SOME(p, first) + K_LOAD_SOME(q, first);
+        kvec b = K_LOAD_SOME(p + first, rest) + K_LOAD_SOME(q + first, rest);
+        K_STORE_SOME(y + j, (K_(evens)(a, b) + K_(odds)(a, b)) * s, m);
+        return;
+    }
+#endif
+    for (; j < n; j++)
+        y[j] = ((top[2 * j] + top[w + 2 * j]) + (top[2 * j + 1] + top[w + 2 * j + 1])) * s;
+}
+
+/* ---- >>pooling of blocks of images: `n` windows in a row, the first at pixel `at`, the
+   next ones `step` pixels on; tap[] says where a window's `taps` pixels are. Bound by
+   the loads of x and dx. x is a map from its pixel number `first` on.        */
+static void K_(lanes_max)(lsnn_real *y, int32_t *where, const lsnn_real *x, const int32_t *tap,
+                          int taps, int step, int at, int first, int n, int relu)
+{
+    const kvec zero = { 0 };
+    const kints none = (kints)zero;                      /* all bits 0        */
+    for (int j = 0; j < n; j++, at += step) {
+        kvec best = K_LOAD(x + (ptrdiff_t)(at + tap[0]) * K_LANES);
+        kints from = none + (first + at + tap[0]);
+        for (int i = 1; i < taps; i++) {
+            kvec v = K_LOAD(x + (ptrdiff_t)(at + tap[i]) * K_LANES);
+            K_(max_take)(&best, &from, v, none + (first + at + tap[i]));
+        }
+        if (relu) K_(max_relu)(&best, &from);
+        K_STORE(y + (ptrdiff_t)j * K_LANES, best);
+        K_STORE_INTS(where + (ptrdiff_t)j * K_LANES, from);
+    }
+}
+
+/* dx of the windows' pixels is written where no other window has a part in them
+   (apart), else added to.                                                    */
+static void K_(lanes_max_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *where,
+                               const int32_t *tap, int taps, int step, int at, int n, int apart)
+{
+    const kvec zero = { 0 };
+    for (int j = 0; j < n; j++, at += step) {
+        kvec g = K_LOAD(dy + (ptrdiff_t)j * K_LANES);
+        kints from = K_LOAD_INTS(where + (ptrdiff_t)j * K_LANES);
+        for (int i = 0; i < taps; i++) {
+            lsnn_real *p = dx + (ptrdiff_t)(at + tap[i]) * K_LANES;
+            kvec part = K_SELECT(kvec, from == at + tap[i], g, zero);
+            if (!apart) part = part + K_LOAD(p);
+            K_STORE(p, part);
+        }
+    }
+}
+
+static void K_(lanes_sum)(lsnn_real *y, const lsnn_real *x, const int32_t *tap, int taps,
+                          int step, int at, int n, double scale)
+{
+    const kvec zero = { 0 };
+    for (int j = 0; j < n; j++, at += step) {
+        kvec sum = zero;
+        for (int i = 0; i < taps; i++)
+            sum = sum + K_LOAD(x + (ptrdiff_t)(at + tap[i]) * K_LANES);
+        K_STORE(y + (ptrdiff_t)j * K_LANES, sum * LSNNI_R(scale));
+    }
+}
+
+static void K_(lanes_sum_back)(lsnn_real *dx, const lsnn_real *dy, const int32_t *tap, int taps,
+                               int step, int at, int n, double scale)
+{
+    for (int j = 0; j < n; j++, at += step) {
+        kvec g = K_LOAD(dy + (ptrdiff_t)j * K_LANES) * LSNNI_R(scale);
+        for (int i = 0; i < taps; i++) {
+            lsnn_real *p = dx + (ptrdiff_t)(at + tap[i]) * K_LANES;
+            K_STORE(p, K_LOAD(p) + g);
+        }
+    }
+}
+
+/* ---- >>transpose: y[j*ys + i] = x[i*xs + j]. A square of L x L numbers is turned in
+   registers: to sort rows 2 i and 2 i + 1 into evens, row i, and odds, row i + L/2,
+   log2(L) times, is to transpose. Bound by the shuffles, log2(L) a vector.   */
+#if K_BYTES > 0
+static void K_(turn)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs)
+{
+    enum { K_HALF = K_COUNT / 2 };
+    kvec a[K_COUNT], b[K_COUNT];
+    LSNNI_UNROLL
+    for (int i = 0; i < K_COUNT; i++) a[i] = K_LOAD(x + (size_t)i * xs);
+    LSNNI_UNROLL
+    for (int pass = 1; pass < K_COUNT; pass *= 2) {
+        const int within = pass * (int)sizeof(lsnn_real) < 16;
+        LSNNI_UNROLL
+        for (int i = 0; i < K_HALF; i++) {
+            b[i] = K_(sort_evens)(a[2 * i], a[2 * i + 1], within);
+            b[i + K_HALF] = K_(sort_odds)(a[2 * i], a[2 * i + 1], within);
+        }
+        LSNNI_UNROLL
+        for (int i = 0; i < K_COUNT; i++) a[i] = b[i];
+    }
+    LSNNI_UNROLL
+    for (int i = 0; i < K_COUNT; i++) K_STORE(y + (size_t)i * ys, a[i]);
+}
+#endif
+
+static void K_(transpose)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, int rows,
+                          int columns)
+{
+    for (int i0 = 0; i0 < rows; i0 += K_LANES)
+        for (int j0 = 0; j0 < columns; j0 += K_LANES) {
+            int i1 = LSNNI_MIN(i0 + K_LANES, rows), j1 = LSNNI_MIN(j0 + K_LANES, columns);
+#if K_BYTES > 0
+            if (i1 - i0 == K_LANES && j1 - j0 == K_LANES) {
+                K_(turn)(y + (size_t)j0 * ys + i0, ys, x + (size_t)i0 * xs + j0, xs);
+                continue;
+            }
+#endif
+            for (int j = j0; j < j1; j++)
+                for (int i = i0; i < i1; i++)
+                    y[(size_t)j * ys + (size_t)i] = x[(size_t)i * xs + (size_t)j];
+        }
+}
 
 #define K_ENTRY(type, name, arguments) , K_(name)
 static const lsnni_kernels K_(kernels) = { K_TILE_ROWS, K_LANES LSNNI_KERNELS(K_ENTRY) };
 
-#undef K_ENTRY
+/* Whoever includes this library finds none of the names above, and the next set defines its
+   own; what this file forgets is found by a test.                            */
 #undef K_PASTE2
 #undef K_PASTE
 #undef K_
@@ -25001,55 +25054,7 @@ static const lsnni_kernels K_(kernels) = { K_TILE_ROWS, K_LANES LSNNI_KERNELS(K_
 #undef K_SELECT
 #undef K_LOAD_INTS
 #undef K_STORE_INTS
-#undef K_LOAD_SOME
-#undef K_STORE_SOME
-#undef K_STORE_SOME_INTS
 #undef K_FMA
-#undef K_ROWS4
-#undef K_ROWS8
-#undef K_ROW
-#undef K_CLEAR1
-#undef K_CLEAR2
-#undef K_CLEAR3
-#undef K_FETCH1
-#undef K_FETCH2
-#undef K_FETCH3
-#undef K_STEP1
-#undef K_STEP2
-#undef K_STEP3
-#undef K_END1
-#undef K_END2
-#undef K_END3
-#undef K_TILE
-#undef K_CLEAR4
-#undef K_STEP4
-#undef K_ITEM
-#undef K_ROWS1
-#undef K_ROWS2
-#undef K_ROWS5
-#undef K_ROWS6
-#undef K_A0
-#undef K_A1
-#undef K_A2
-#undef K_A3
-#undef K_A4
-#undef K_A5
-#undef K_A6
-#undef K_A7
-#undef K_TAKE2
-#undef K_TAKE3
-#undef K_ADD2
-#undef K_ADD3
-#undef K_PUT2
-#undef K_PUT3
-#undef K_BLOCK
-#undef K_DOT
-#undef K_COLUMN
-#undef K_DOT1
-#undef K_DOT4
-#undef K_KEEP1
-#undef K_KEEP4
-#undef K_DOTS
 #undef K_COUNT
 #undef K_EVENS
 #undef K_ODDS
@@ -25058,24 +25063,79 @@ static const lsnni_kernels K_(kernels) = { K_TILE_ROWS, K_LANES LSNNI_KERNELS(K_
 #undef K_FAR_EVENS
 #undef K_FAR_ODDS
 #undef K_SHUFFLE
+#undef K_ENTRY
+#undef K_ROWS1
+#undef K_ROWS2
+#undef K_ROWS3
+#undef K_ROWS4
+#undef K_ROWS8
+#undef K_ROW
+#undef K_CLEAR1
+#undef K_CLEAR2
+#undef K_CLEAR3
+#undef K_CLEAR4
+#undef K_FETCH1
+#undef K_FETCH2
+#undef K_FETCH3
+#undef K_STEP1
+#undef K_STEP2
+#undef K_STEP3
+#undef K_STEP4
+#undef K_LISTED
+#undef K_TILE_STEP1
+#undef K_TILE_STEP2
+#undef K_TILE_STEP3
+#undef K_END1
+#undef K_END2
+#undef K_END3
 #undef K_FULL1
 #undef K_FULL2
 #undef K_FULL3
+#undef K_SAVE_AT
 #undef K_SAVE
 #undef K_SAVE1
 #undef K_SAVE2
 #undef K_SAVE3
-#undef K_SUMS
-#undef K_ROWS3
+#undef K_TILE
 #undef K_AHEAD4
 #undef K_AHEAD8
 #undef K_CLEAR8
 #undef K_STEP8
-#undef K_SAVE_AT
+#undef K_FEW_STEP4
+#undef K_FEW_STEP8
 #undef K_SAVE_STEP
 #undef K_SAVE4
 #undef K_SAVE8
 #undef K_FEW
+#undef K_ROWS5
+#undef K_A0
+#undef K_A1
+#undef K_A2
+#undef K_A3
+#undef K_A4
+#undef K_A5
+#undef K_A6
+#undef K_A7
+#undef K_MATMUL_STEP2
+#undef K_MATMUL_STEP3
+#undef K_TAKE2
+#undef K_TAKE3
+#undef K_ADD2
+#undef K_ADD3
+#undef K_PUT2
+#undef K_PUT3
+#undef K_MATMUL
+#undef K_ALONG
+#undef K_DOTS_STEP1
+#undef K_DOTS_STEP4
+#undef K_ROWS6
+#undef K_COLUMN
+#undef K_DOT
+#undef K_DOT1
+#undef K_DOT4
+#undef K_KEEP1
+#undef K_KEEP4
+#undef K_DOTS
 #undef K_CLEAR5
 #undef K_TAP
 #undef K_TAPS1
@@ -25090,10 +25150,29 @@ static const lsnni_kernels K_(kernels) = { K_TILE_ROWS, K_LANES LSNNI_KERNELS(K_
 #undef K_HOLD5
 #undef K_PLACE
 #undef K_CORRELATE
-#undef K_REDUCE
+#undef K_SITE
+#undef K_SITE_ODD
+#undef K_SITE_JOIN
+#undef K_SITE_MEET
+#undef K_SITE_MEET_ODD
+#undef K_SITES_TAP
+#undef K_SITES_TAPS1
+#undef K_SITES_TAPS2
+#undef K_SITES_TAPS3
+#undef K_SITES_TAPS4
+#undef K_SITES_TAPS5
+#undef K_SITE_ADD
+#undef K_SITE_LAST
+#undef K_SITE_SAVE
+#undef K_SITES
 #undef K_MAP
+#undef K_SUMS
+#undef K_REDUCE
 #undef K_BYTES
 #undef K_TILE_ROWS
+#undef K_LOAD_SOME
+#undef K_STORE_SOME
+#undef K_STORE_SOME_INTS
 #undef LSNNI_KERNEL_PASS
 #endif /* LSNNI_KERNEL_PASS */
 #if defined(LSNN_IMPLEMENTATION) && !defined(LSNNI_ISA)

@@ -170,9 +170,9 @@ static void lsnni_sides(lsnni_side side[2], const lsnn_window *s)
    and the source's maps. Tiles are 8 maps x 3 pixels of one kind; bands of target rows
    and chunks of source maps are sized for the second-level cache. Bound by arithmetic. */
 enum { LSNNI_CACHE = 1 << 17 };      /* numbers of a band, and of a chunk      */
-/* Tiles of the maps m and so on, which t's rows say, pixels of group g in target rows
+/* Tiles of the maps m and so on, which t's rows say, pixels of cell g in target rows
    [y0, y1); the maps in memory begin at pixel number `first`. scale: room for t->scale. */
-static void lsnni_lanes_tiles(const lsnni_lanes *p, const lsnni_group *g, lsnni_tile *t,
+static void lsnni_lanes_tiles(const lsnni_lanes *p, const lsnni_cell *g, lsnni_tile *t,
                               const lsnn_real *x, int m, int y0, int y1, int first,
                               lsnn_real *scale)
 {
@@ -240,7 +240,7 @@ static void lsnni_lanes_task(void *user, int task, int worker)
                 t.a[r] = w + (row * (size_t)p->maps + (size_t)c) * p->taps;
                 t.c[r] = y + (row - (size_t)m0) * map * lanes;
             }
-            for (const lsnni_group *g = p->group; g < p->group + p->groups; g++) {
+            for (const lsnni_cell *g = p->cell; g < p->cell + p->cells; g++) {
                 t.ka = g->ka;
                 t.kb = g->kb;
                 t.k = g->taps * (last ? p->maps - c : p->chunk);
@@ -252,7 +252,7 @@ static void lsnni_lanes_task(void *user, int task, int worker)
 }
 
 /* The pixels of one kind and their table of taps: source maps, kernel rows, columns. */
-static int lsnni_lanes_group(const lsnni_lanes *p, const lsnni_group *g, const lsnn_window *s,
+static int lsnni_lanes_cell(const lsnni_lanes *p, const lsnni_cell *g, const lsnn_window *s,
                              lsnni_way way)
 {
     const lsnni_kinds *rows = &p->kinds[0], *columns = &p->kinds[1];
@@ -305,7 +305,7 @@ static void lsnni_lanes_exchange(lsnn_real *to, const lsnn_real *w, const lsnn_w
                    (size_t)taps * sizeof *to);
 }
 
-/* Takes scratch memory for the groups and `more` bytes, and fills the groups in.
+/* Takes scratch memory for the cells and `more` bytes, and fills the cells in.
    more_tables: arrays as long as the tables that the caller wants beside; *at: the
    caller's part; *table: the tables' length.                                 */
 static lsnn_status lsnni_lanes_plan(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
@@ -329,20 +329,20 @@ static lsnn_status lsnni_lanes_plan(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_win
         lsnni_kinds_fill(&p->kinds[1], at, &side[1], way, columns);
         if (pass) break;
         *table = lsnni_area(p->kinds[0].partners, p->kinds[1].partners) * (size_t)chunk;
-        p->groups = p->kinds[0].kinds * p->kinds[1].kinds;
-        bytes += lsnni_room((size_t)p->groups, sizeof *p->group);
+        p->cells = p->kinds[0].kinds * p->kinds[1].kinds;
+        bytes += lsnni_room((size_t)p->cells, sizeof *p->cell);
         bytes = lsnni_room_add(bytes, 2 * lsnni_room(p->target, sizeof(int32_t)));
         bytes = lsnni_room_add(bytes, lsnni_room_times(lsnni_room(*table, sizeof(int32_t)),
                                                        2 + more_tables));
         bytes = lsnni_room_add(bytes, more);
     }
-    p->group = (lsnni_group *)lsnni_cut(at, (size_t)p->groups, sizeof *p->group);
+    p->cell = (lsnni_cell *)lsnni_cut(at, (size_t)p->cells, sizeof *p->cell);
     p->from = (int32_t *)lsnni_cut(at, p->target, sizeof *p->from);
     p->to = (int32_t *)lsnni_cut(at, p->target, sizeof *p->to);
     ka = (int32_t *)lsnni_cut(at, *table, sizeof *ka);
     kb = (int32_t *)lsnni_cut(at, *table, sizeof *kb);
-    for (int i = 0, first = 0; i < p->groups; i++) {
-        lsnni_group *g = &p->group[i];
+    for (int i = 0, first = 0; i < p->cells; i++) {
+        lsnni_cell *g = &p->cell[i];
         g->row = i / p->kinds[1].kinds;
         g->column = i % p->kinds[1].kinds;
         g->taps = p->kinds[0].reach[p->kinds[0].example[g->row]].count *
@@ -350,7 +350,7 @@ static lsnn_status lsnni_lanes_plan(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_win
         g->first = first;
         g->ka = ka;
         g->kb = kb;
-        first = lsnni_lanes_group(p, g, s, way);
+        first = lsnni_lanes_cell(p, g, s, way);
         ka += g->taps * chunk;
         kb += g->taps * chunk;
     }
@@ -439,7 +439,7 @@ static void lsnni_lanes_dw_strip(const lsnni_lanes_dw *p, const lsnn_real *x,
             t.kb = p->kb + (size_t)j * p->table;
             t.k = (bottom - top) * (right - left) * lanes;
             if (top < bottom && left < right && first < last)
-                lsnni_dw_tiles(kv, &t, slice->part, kp, kp, turned +
+                lsnni_dw_tiles(kv, &t, slice->sum, kp, kp, turned +
                                lsnni_area(((top - y0) * (x1 - x0) + left - x0) * lanes, kp),
                                x + from * lanes, p->start + done + first,
                                p->item + done + first, last - first);
@@ -457,7 +457,7 @@ static void lsnni_lanes_dw_task(void *user, int task, int worker)
     lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
     int box[4];
     for (int i = slice.d0; p->sums.dw && i < slice.d1; i++)
-        memset(slice.part + (size_t)p->item[i] * kp, 0, kp * sizeof *turned);
+        memset(slice.sum + (size_t)p->item[i] * kp, 0, kp * sizeof *turned);
     memset(turned, 0, p->turned_size * sizeof *turned);  /* past the last kernel */
     for (int n = slice.n0; n < slice.n1; n++) {
         const lsnn_real *dy = p->dy + lsnni_area(n * s->groups, s->k) * plane;
@@ -506,11 +506,12 @@ static lsnn_status lsnni_blocks_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_rea
                                           const lsnn_real *dy, const lsnn_real *x,
                                           const lsnn_window *s)
 {
-    size_t threads = (size_t)lsnn_ctx_threads(cx), bytes, tables;
+    size_t threads = (size_t)lsnn_ctx_threads(cx), tables;
     int strips = lsnni_div_up(s->ow, LSNNI_STRIP), depth;
     lsnni_lanes_dw p;
     lsnni_side side[2];
-    char *at;
+    lsnni_want want[7], *end = want;
+    char *kinds;
     p.s = s; p.x = x; p.dy = dy;
     lsnni_sums_plan(&p.sums, cx, s, s->n / s->lanes, dw, db);
     p.columns = lsnni_div_up(s->ow, strips);
@@ -519,25 +520,19 @@ static lsnn_status lsnni_blocks_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_rea
     p.turned_size = p.table * (size_t)p.sums.kp;
     depth = p.sums.depth;
     tables = lsnni_room_times(p.table, s->kernel_w);
-    bytes = lsnni_kinds_room(s->kernel_h) + lsnni_kinds_room(s->kernel_w);
-    bytes = lsnni_room_add(bytes, 2 * lsnni_room((size_t)depth, sizeof *p.item));
-    bytes = lsnni_room_add(bytes, 2 * lsnni_room(tables, sizeof *p.ka));
-    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_times(p.sums.size, (size_t)p.sums.groups),
-                                             sizeof *x));
-    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_times(p.turned_size, threads), sizeof *x));
-    at = (char *)lsnni_scratch(cx, bytes, 1);
-    if (!at) return LSNN_ENOMEM;
+    LSNNI_WANT(&end, kinds, lsnni_kinds_room(s->kernel_h) + lsnni_kinds_room(s->kernel_w));
+    LSNNI_WANT(&end, p.item, (size_t)depth);
+    LSNNI_WANT(&end, p.start, (size_t)depth);
+    LSNNI_WANT(&end, p.ka, tables);
+    LSNNI_WANT(&end, p.kb, tables);
+    LSNNI_WANT(&end, p.sums.sum, lsnni_times(p.sums.size, (size_t)p.sums.parts));
+    LSNNI_WANT(&end, p.turned, lsnni_times(p.turned_size, threads));
+    LSNNI_TRY(lsnni_take(cx, want, end));
     lsnni_sides(side, s);
-    lsnni_kinds_fill(&p.kinds[0], &at, &side[0], LSNNI_TO_W, s->kernel_h);
-    lsnni_kinds_fill(&p.kinds[1], &at, &side[1], LSNNI_TO_W, s->kernel_w);
-    p.item = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof *p.item);
-    p.start = (int32_t *)lsnni_cut(&at, (size_t)depth, sizeof *p.start);
-    p.ka = (int32_t *)lsnni_cut(&at, tables, sizeof *p.ka);
-    p.kb = (int32_t *)lsnni_cut(&at, tables, sizeof *p.kb);
-    p.sums.part = (lsnn_real *)lsnni_cut(&at, p.sums.size * (size_t)p.sums.groups, sizeof *x);
-    p.turned = (lsnn_real *)(void *)at;
+    lsnni_kinds_fill(&p.kinds[0], &kinds, &side[0], LSNNI_TO_W, s->kernel_h);
+    lsnni_kinds_fill(&p.kinds[1], &kinds, &side[1], LSNNI_TO_W, s->kernel_w);
     lsnni_lanes_dw_tables(&p);
-    lsnn_parallel(cx, p.sums.groups * p.sums.ranges, lsnni_lanes_dw_task, &p);
+    lsnn_parallel(cx, p.sums.parts * p.sums.ranges, lsnni_lanes_dw_task, &p);
     lsnni_sums_add(cx, &p.sums);
     return LSNN_OK;
 }
@@ -628,19 +623,17 @@ static lsnn_status lsnni_few_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *
 {
     lsnni_few p;
     lsnni_side side[2];
-    size_t threads = (size_t)lsnn_ctx_threads(cx), bytes;
-    char *at;
+    lsnni_want want[2], *end = want;
+    char *kinds;
     p.lanes = s->lanes > 1 ? (size_t)s->lanes : 1;
     p.row = (size_t)s->ow * p.lanes;
-    bytes = lsnni_kinds_room(s->kernel_h) + lsnni_kinds_room(s->kernel_w);
-    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_times(p.row, threads), sizeof *p.sums));
-    at = (char *)lsnni_scratch(cx, bytes, 1);
-    if (!at) return LSNN_ENOMEM;
+    LSNNI_WANT(&end, kinds, lsnni_kinds_room(s->kernel_h) + lsnni_kinds_room(s->kernel_w));
+    LSNNI_WANT(&end, p.sums, lsnni_times(p.row, (size_t)lsnn_ctx_threads(cx)));
+    LSNNI_TRY(lsnni_take(cx, want, end));
     lsnni_sides(side, s);
-    lsnni_kinds_fill(&p.kinds[0], &at, &side[0], LSNNI_TO_W, s->kernel_h);
-    lsnni_kinds_fill(&p.kinds[1], &at, &side[1], LSNNI_TO_W, s->kernel_w);
+    lsnni_kinds_fill(&p.kinds[0], &kinds, &side[0], LSNNI_TO_W, s->kernel_h);
+    lsnni_kinds_fill(&p.kinds[1], &kinds, &side[1], LSNNI_TO_W, s->kernel_w);
     p.kv = lsnni_kernels_of(cx);
-    p.sums = (lsnn_real *)(void *)at;
     p.s = s; p.x = x; p.dy = dy; p.dw = dw; p.db = db;
     lsnn_parallel(cx, s->k, lsnni_few_task, &p);
     return LSNN_OK;

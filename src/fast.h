@@ -7,7 +7,7 @@
    vectors. The two offset tables make one kernel serve both
        convolution           a: weights, b: pixels   kb[k] = place of (c, r, s) in the image
        its weight gradient   a: pixels, b: dy        ka[k] = place of output pixel k
-   so no image is unrolled into patches. Plain matrices need no tables: lsnni_block. */
+   so no image is unrolled into patches. Plain matrices need no tables: lsnni_matmul. */
 #define LSNNI_TANH_A 1.7159              /* A and S of >>activations' scaled tanh */
 #define LSNNI_TANH_S (2.0 / 3)
 enum { LSNNI_MAX_ROWS = 8, LSNNI_MAX_VECTORS = 3, LSNNI_MAX_LANES = 16,
@@ -63,17 +63,17 @@ typedef struct lsnni_behind {
 /* A product of matrices, as of dense layers and 1 x 1 windows:
    C (m x n) (+)= A (m x k) B (k x n) + bias, with A's element (i, k) at a[i*ai + k*ak],
    B's at b[k*bk + j*bj], C's at c[i*ci + j].                                 */
-typedef struct lsnni_block {
+typedef struct lsnni_matmul {
     const lsnn_real *a, *b, *bias;       /* bias: of dots, not add; a column each, or NULL */
     lsnn_real *c;
     ptrdiff_t ai, ak, bk, bj, ci;
     int m, n, k, add;
-} lsnni_block;
+} lsnni_matmul;
 
 /* What one instruction set offers, one entry a function: its type, name and arguments. The
    struct and each set's table are made from this list. Everything is single-threaded.
    tile: entries of a past `rows` must be readable.  few: 1 to 3 rows, and 4 where a tile has
-   8; 4 vectors, or of one row 8.  block: bj is 1, n from 1 to 3 vectors, no
+   8; 4 vectors, or of one row 8.  matmul: bj is 1, n from 1 to 3 vectors, no
    bias.  dots: ak and bk are 1, m to LSNNI_DOTS_ROWS.  deviation: sum (x - mean)^2.
    axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].
    weave: the vector at x + i*xs to y + i*ys.
@@ -86,8 +86,8 @@ typedef struct lsnni_block {
     X(void, correlate, (const lsnni_correlation *g))                                          \
     X(double, behind, (const lsnni_behind *g))                                                \
     X(void, weave, (lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, size_t n))        \
-    X(void, block, (const lsnni_block *g))                                                    \
-    X(void, dots, (const lsnni_block *g))                                                     \
+    X(void, matmul, (const lsnni_matmul *g))                                                  \
+    X(void, dots, (const lsnni_matmul *g))                                                    \
     X(void, exp, (lsnn_real *y, const lsnn_real *x, size_t n))                                \
     X(void, log, (lsnn_real *y, const lsnn_real *x, size_t n))                                \
     X(double, sum, (const lsnn_real *x, size_t n))                                            \
@@ -165,6 +165,16 @@ typedef struct lsnni_kinds {
     int *kind, *example, *members;   /* of each row; a row, how many, of each kind */
 } lsnni_kinds;
 
+/* The rule of all max poolings, of numbers and of vectors: v takes the place of the best so far
+   if it is larger, or NaN, which then stays. With relu behind, y = relu(max), and nobody is
+   its source where that is 0.                                                */
+#define LSNNI_WINS(v, best) (((v) > (best)) | ((v) != (v)))
+static void lsnni_max_relu(lsnn_real *y, int32_t *where)
+{
+    if (!(*y > 0)) *where = -1;
+    if (*y < 0) *y = 0;
+}
+
 /* A max pooling of 2 x 2 pixels that the convolution before it does: a few rows at a time
    are computed into a worker's room of `size` numbers, and pooled from there. */
 typedef struct lsnni_pooled {
@@ -174,16 +184,16 @@ typedef struct lsnni_pooled {
     size_t size;
 } lsnni_pooled;
 
-/* The pixels of one kind: the kinds of their row and column, the taps in one source map, the
-   first place in the source, and their tables.                               */
-typedef struct lsnni_group { int row, column, taps, first; int32_t *ka, *kb; } lsnni_group;
+/* A cell: the pixels where a kind of rows meets a kind of columns; the taps in one source map,
+   the first of its pixels in the list of all, and their tables.              */
+typedef struct lsnni_cell { int row, column, taps, first; int32_t *ka, *kb; } lsnni_cell;
 typedef struct lsnni_lanes {
     const lsnni_kernels *kv;
     lsnni_kinds kinds[2];
-    int m, maps, chunk, groups, bands, band, tasks, per_task, add;
+    int m, maps, chunk, cells, bands, band, tasks, per_task, add;
     size_t source, target, taps;     /* pixels of a map, weights of a pair of maps */
-    lsnni_group *group;
-    int32_t *from, *to;              /* pixels, group by group                */
+    lsnni_cell *cell;
+    int32_t *from, *to;              /* pixels, cell by cell                  */
     int parts;                       /* block n is of part n % parts of an image's maps: */
     const lsnn_real *x, *w, *bias;   /*   conv2d's groups. w: part, target map, source */
                                      /*   map, tap                            */

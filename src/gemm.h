@@ -3,7 +3,7 @@
    only two vectors from its first-level cache, and far fewer from behind it: each number has
    to be used many times once it is there.
    Tiles: 8 rows by 3 vectors of C stay in registers while k runs; a step loads 8 numbers of A
-       and 3 vectors of B for 24 multiply-adds (>>block kernel).
+       and 3 vectors of B for 24 multiply-adds (>>matmul kernel).
    Panels: 3 vectors' width of B serves all rows of A, tile below tile, before the next.
    Chunks: K is cut, so that a panel's chunk (72 KB) stays in the second-level cache while A's
        rows pass. Shorter chunks would load and store C more often.
@@ -20,19 +20,19 @@
    by reading B.                                                              */
 typedef struct lsnni_product {
     const lsnni_kernels *kv;
-    lsnni_block g;                       /* the whole product                    */
+    lsnni_matmul g;                      /* the whole product                    */
     int dots, chunk, row_unit, column_unit, row_parts, column_parts;
     lsnn_real *pack;                     /* room for a panel's chunk a thread, or NULL   */
     size_t pack_size;
 } lsnni_product;
-enum { LSNNI_BLOCK_CHUNK = 384, LSNNI_DOTS_CHUNK = 1024 };
+enum { LSNNI_MATMUL_CHUNK = 384, LSNNI_DOTS_CHUNK = 1024 };
 
 /* Panels of 3 vectors; 4 vectors as 2 + 2, so that none is left with one.     */
-static void lsnni_product_panels(const lsnni_kernels *kv, const lsnni_block *whole,
+static void lsnni_product_panels(const lsnni_kernels *kv, const lsnni_matmul *whole,
                                  lsnn_real *pack)
 {
     const int wide = LSNNI_MAX_VECTORS * kv->lanes;
-    lsnni_block g = *whole;
+    lsnni_matmul g = *whole;
     for (int j = 0; j < whole->n; j += g.n) {
         int left = whole->n - j;
         g.n = left > wide && left <= 4 * kv->lanes ? 2 * kv->lanes : LSNNI_MIN(left, wide);
@@ -44,13 +44,13 @@ static void lsnni_product_panels(const lsnni_kernels *kv, const lsnni_block *who
             g.b = pack;
             g.bk = wide;
         }
-        kv->block(&g);
+        kv->matmul(&g);
     }
 }
 
-static void lsnni_product_dots(const lsnni_kernels *kv, const lsnni_block *whole)
+static void lsnni_product_dots(const lsnni_kernels *kv, const lsnni_matmul *whole)
 {
-    lsnni_block g = *whole;
+    lsnni_matmul g = *whole;
     for (int i = 0; i < whole->m; i += g.m) {
         g.m = LSNNI_MIN(LSNNI_DOTS_ROWS, whole->m - i);
         g.a = whole->a + i * g.ai;
@@ -72,7 +72,7 @@ static void lsnni_product_task(void *user, int task, int worker)
     const int m = lsnni_part(p->g.m, p->row_unit, p->row_parts, row);
     const int n = lsnni_part(p->g.n, p->column_unit, p->column_parts, column);
     lsnn_real *pack = p->pack ? p->pack + (size_t)worker * p->pack_size : NULL;
-    lsnni_block g = p->g;
+    lsnni_matmul g = p->g;
     g.m = lsnni_part(p->g.m, p->row_unit, p->row_parts, row + 1) - m;
     g.n = lsnni_part(p->g.n, p->column_unit, p->column_parts, column + 1) - n;
     g.c += m * g.ci + n;
@@ -110,9 +110,9 @@ static const lsnn_real *lsnni_product_turn(const lsnni_kernels *kv, char **at,
 static lsnn_status lsnni_product_run(lsnn_ctx *cx, lsnni_product *p)
 {
     const lsnni_kernels *kv = p->kv = lsnni_kernels_of(cx);
-    lsnni_block *g = &p->g;
+    lsnni_matmul *g = &p->g;
     const int dots = g->bk == 1 || g->n < kv->lanes;
-    const int most = dots ? LSNNI_DOTS_CHUNK : LSNNI_BLOCK_CHUNK;
+    const int most = dots ? LSNNI_DOTS_CHUNK : LSNNI_MATMUL_CHUNK;
     const int turn_a = dots && g->ak != 1, turn_b = dots && g->bk != 1;
     const double work = (g->m + 4.0) * g->n * g->k, least = 2.5e5;
     p->dots = dots;

@@ -19,6 +19,9 @@
          gemm.h, sums.h                   products of matrices; sums over a batch
          rows.h, blocks.h                 windows on plain arrays; on blocks of images
          kernels.h > isa.h                inner loops > compiled once an instruction set
+           kernels/                         products (tiles), taps (correlate, sites); then what
+                                            the compiler unrolls: functions (exp, sums), elements
+                                            (y += a x, updates), pixels (pooling, transposing)
                                                                               */
 #include "api.h"
 #include "core.h"
@@ -37,6 +40,9 @@
 #    pragma GCC optimize("O1")
 #  endif
 #endif
+
+/* Cold: what builds, reads and writes nets, a few times in a program's life. O0 compiles it
+   in half of O1's time. What walks through pixels or data sets is not cold.  */
 
 /* A naive build leaves the fast paths where they are, and unused.            */
 #if defined(LSNN_NAIVE) && defined(__GNUC__)
@@ -98,9 +104,20 @@ static const lsnn_layer_type *const lsnni_types[] = {
     &lsnni_dsc_loss_type, &lsnni_dsc_lateral_type
 };
 
+#ifdef LSNNI_CALM                    /* cold, see above                       */
+#  pragma GCC push_options
+#  pragma GCC optimize("O0")
+#endif
 #include "net.h"
+#ifdef LSNNI_CALM
+#  pragma GCC pop_options
+#endif
 #include "plan.h"
 #include "run.h"
+#ifdef LSNNI_CALM                    /* cold, see above                       */
+#  pragma GCC push_options
+#  pragma GCC optimize("O0")
+#endif
 #include "profile.h"
 #include "replace.h"
 #include "files.h"
@@ -110,6 +127,9 @@ static const lsnn_layer_type *const lsnni_types[] = {
 #include "export_layers.h"
 #include "onnx.h"
 #include "onnx_layers.h"
+#ifdef LSNNI_CALM
+#  pragma GCC pop_options
+#endif
 #ifndef LSNN_NO_TRAIN
 #include "optimizer.h"
 #include "evaluate.h"

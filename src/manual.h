@@ -414,16 +414,15 @@
    11. >>custom: A LAYER TYPE OF YOUR OWN
    Fill a lsnn_layer_type: its name, the options it reads, plan (output shape, parameters),
    forward and backward; add it with lsnn_layer. Who refuses returns lsnn_fail(cx, status,
-   "why, with %d values", n). examples/custom_layer.c is one, in a page,
-   with its gradient check, and docs/a-layer.md builds one step by step. A net that uses it is
-   loaded by passing the type to lsnn_net_load. The library's own layers enter in the same
-   way. What the net may do with a layer is said by its traits, of which none is always right:
-   LSNN_IN_PLACE only if backward does not read x (LSNN_X_FREE says the same of a layer that
-   writes elsewhere), LSNN_Y_FREE only if it does not read y, since gradients and other layers
-   may then overwrite them; without LSNN_BLOCKS you get plain arrays, N x C x H x W. A type
-   that learns by
-   a rule of its own instead of a gradient (as >>dsc does) says LSNN_OWN_RULE, and then plain
-   SGD with lr = 1 is that rule, and an optimizer that would change it is refused.
+   "why, with %d values", n). examples/custom_layer.c is one, in a page, with its gradient
+   check, and docs/a-layer.md builds one step by step. A net that uses it is loaded by passing
+   the type to lsnn_net_load. The library's own layers enter in the same way. What the net may
+   do with a layer is said by its traits, of which none is always right: LSNN_IN_PLACE only if
+   backward does not read x (LSNN_X_FREE says the same of a layer that writes elsewhere),
+   LSNN_Y_FREE only if it does not read y, since gradients and other layers may then overwrite
+   them; without LSNN_BLOCKS you get plain arrays, N x C x H x W. A type that learns by a rule
+   of its own instead of a gradient (as >>dsc does) says LSNN_OWN_RULE, and then plain SGD with
+   lr = 1 is that rule, and an optimizer that would change it is refused.
 
    A type may have `project`, which is run after each step of an optimizer: it brings
    parameters back to where they may be, or changes them by a rule that is no gradient. A

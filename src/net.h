@@ -229,7 +229,9 @@ LSNN_API void lsnn_net_free(lsnn_net *net)
     lsnni_free(net->cx, net);
 }
 
-/* Makes room for one more element in a growing array.                        */
+/* Makes room for one more element in a growing array. Twice the room each time, so that a net
+   of n layers copies its nodes 2 n times and not n^2; by copying, since the allocator of a
+   context may have no realloc.                                                */
 static lsnn_status lsnni_grow(lsnn_ctx *cx, void **array, int used, int *room, size_t size)
 {
     void *larger;
@@ -271,6 +273,9 @@ static lsnn_status lsnni_name_check(lsnn_ctx *cx, const char *name)
     return LSNN_OK;
 }
 
+/* Names are what files are read by, so no two things have one: neither two layers, nor a layer
+   and a parameter, nor a caller's type and one of ours. Without a name: type and number, the
+   next one that is free.                                                      */
 static lsnn_status lsnni_name_node(lsnn_net *net, lsnni_node *v, const char *name)
 {
     const lsnn_layer_type *ours = lsnni_type(v->type->name);

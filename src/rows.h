@@ -493,7 +493,7 @@ static void lsnni_conv2d_dw_task(void *user, int task, int worker)
     t.k = (int)area;
     if (p->sums.dw) {
         memset(turned, 0, p->turned_size * sizeof *turned);      /* past the last kernel */
-        memset(slice.part + (size_t)slice.d0 * kp, 0,
+        memset(slice.sum + (size_t)slice.d0 * kp, 0,
                (size_t)(slice.d1 - slice.d0) * kp * sizeof *turned);
     }
     for (int n = slice.n0; n < slice.n1; n++) {
@@ -503,7 +503,7 @@ static void lsnni_conv2d_dw_task(void *user, int task, int worker)
         if (!p->sums.dw) continue;
         lsnni_spread_fill(image, &p->spread, x, s, 0, s->c);
         p->sums.kv->transpose(turned, kp, dy, area, s->k, (int)area);
-        lsnni_dw_tiles(p->sums.kv, &t, slice.part + (size_t)slice.d0 * kp, p->sums.kp,
+        lsnni_dw_tiles(p->sums.kv, &t, slice.sum + (size_t)slice.d0 * kp, p->sums.kp,
                        p->sums.kp, turned, image, p->offset + slice.d0, NULL,
                        slice.d1 - slice.d0);
     }
@@ -533,7 +533,7 @@ static lsnn_status lsnni_rows_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real 
     LSNNI_WANT(&end, row, area);
     LSNNI_WANT(&end, p.images, lsnni_times(p.spread.size, threads));
     LSNNI_WANT(&end, p.turned, lsnni_times(p.turned_size, threads));
-    LSNNI_WANT(&end, p.sums.part, lsnni_times(p.sums.size, (size_t)p.sums.groups));
+    LSNNI_WANT(&end, p.sums.sum, lsnni_times(p.sums.size, (size_t)p.sums.parts));
     LSNNI_TRY(lsnni_take(cx, want, end));
     lsnni_spread_taps(offset, NULL, &p.spread, s, 0, s->kernel_h);
     for (int q = 0; q < (int)area; q++) {
@@ -543,7 +543,7 @@ static lsnn_status lsnni_rows_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real 
     p.offset = offset;
     p.place = place;
     p.row = row;
-    lsnn_parallel(cx, p.sums.groups * p.sums.ranges, lsnni_conv2d_dw_task, &p);
+    lsnn_parallel(cx, p.sums.parts * p.sums.ranges, lsnni_conv2d_dw_task, &p);
     lsnni_sums_add(cx, &p.sums);
     return LSNN_OK;
 }

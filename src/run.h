@@ -56,6 +56,8 @@ static int lsnni_bad_sample(const lsnni_kernels *kv, const lsnn_real *x, int n, 
     return -1;
 }
 
+/* Blames what is wrong in the data on the data: behind the first layer it would look as if
+   the net had diverged.                                                       */
 static lsnn_status lsnni_inputs_check(lsnn_work *w, const lsnn_batch *b)
 {
     const lsnni_kernels *kv = lsnni_kernels_of(w->cx);
@@ -104,6 +106,8 @@ static int lsnni_walk_ends(const lsnn_ctx *cx, lsnn_status s, lsnn_status *first
     return s != LSNN_OK && !(lsnni_many(cx) && cx->together_);
 }
 
+/* The walk forward. w->n stays 0 until all of it is done, so that nobody reads the outputs of
+   half a walk. kept is of the parameters' version that it was made from.      */
 static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int training,
                                       double *loss)
 {
@@ -146,6 +150,9 @@ static lsnn_status lsnni_forward(lsnn_net *net, const lsnn_batch *b, int trainin
     return LSNN_OK;
 }
 
+/* A caller who trains without saying which step it is gets the optimizer's count, or each step
+   would drop the same neurons. After a loss that is no number there is no backward: its
+   gradients would spoil the parameters for good.                              */
 LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int training,
                                   double *loss)
 {
@@ -167,6 +174,8 @@ LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int traini
     return lsnni_fail(net->cx, LSNN_EDIVERGED, "lsnn_forward: the loss is %g", total);
 }
 
+/* The walk back. Of several ranks, a gradient that is complete goes on its way to the others
+   while the layers before it are still being computed.                       */
 static lsnn_status lsnni_work_backward(lsnn_work *w)
 {
     const lsnn_net *net = w->net;
@@ -202,6 +211,8 @@ static void lsnni_plan_flow(lsnn_work *w)
         }
 }
 
+/* Once a forward: gradients take the place of outputs that nobody reads again (LSNN_Y_FREE),
+   and a second walk would find them there.                                    */
 LSNN_API lsnn_status lsnn_backward(lsnn_net *net)
 {
     if (!net) return LSNN_ENOMEM;
@@ -261,6 +272,7 @@ LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch)
     return NULL;
 }
 
+<<<<<<< HEAD
 /* What the parameters' memory is for, and which has most of it.               */
 static void lsnni_param_note(const lsnn_net *net, char text[160])
 {
@@ -273,6 +285,11 @@ static void lsnni_param_note(const lsnn_net *net, char text[160])
                  net->param[most].name, (double)net->param[most].spec.count);
 }
 
+=======
+/* The output is the first loss's input: scores, not the loss, are what one predicts. The
+   rehearsal comes last, since it runs what has been planned. A net that could not be built
+   is not tried again: the caller would have half of the old arrays and half of the new. */
+>>>>>>> w/house
 LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
 {
     lsnn_ctx *cx = net ? net->cx : NULL;
@@ -321,6 +338,8 @@ fail:
     return s;
 }
 
+/* In chunks that the work has room for. Whole blocks of images first, so that only the rest
+   goes along rows, which is slower; an output in blocks is turned on its way out. */
 LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, lsnn_real *y)
 {
     if (!w) return LSNN_ENOMEM;

@@ -157,6 +157,9 @@ cat > "$work/around.c" << 'END'
 #define LSNN_IMPLEMENTATION
 #include "lsnn.h"
 END
+# And none of the kernels' own names is left to whoever includes it.
+job "no macro of the kernels is left" \
+    "$cc -I. -dM -E $work/unit.c > $work/left && ! grep -E 'define (K_|kvec|kints|LSNNI_KERNEL_PASS)' $work/left"
 printf '#include <tgmath.h>\n#define LSNN_IMPLEMENTATION\n#include "lsnn.h"\n' > "$work/tgmath.c"
 job "after other people's macros, C" "$cc -std=c99 $strict -I. -I$work -fsyntax-only $work/around.c"
 job "after other people's macros, naive" \

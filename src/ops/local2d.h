@@ -63,7 +63,7 @@ LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_rea
 #else /* ---- The fast pair ---------------------------------------------------------------*/
 enum { LSNNI_PLACES = 16 };          /* neighbouring positions a task takes   */
 typedef struct lsnni_local2d {
-    lsnni_lanes g;                   /* groups of pixels and their taps       */
+    lsnni_lanes g;                   /* cells of pixels and their taps        */
     const lsnn_window *s;
     int blocks, depth, kp;
     int kernels, channels;           /* of a group                            */
@@ -74,16 +74,16 @@ typedef struct lsnni_local2d {
     int add;
 } lsnni_local2d;
 
-/* The group of pixel number i, from group g on.                              */
-static const lsnni_group *lsnni_group_of(const lsnni_lanes *p, const lsnni_group *g, int i)
+/* The cell of pixel number i, from cell g on.                                */
+static const lsnni_cell *lsnni_cell_of(const lsnni_lanes *p, const lsnni_cell *g, int i)
 {
     while (i >= g->first + p->kinds[0].members[g->row] * p->kinds[1].members[g->column]) g++;
     return g;
 }
 
-/* Forward, at pixel number i of group g (of pixels): tiles of 8 kernels, of one group of the
+/* Forward, at pixel number i of cell g: tiles of 8 kernels, of one group of the
    window's, x 3 blocks, over the taps.                                       */
-static void lsnni_local2d_pixel(const lsnni_local2d *p, const lsnni_group *g, int i)
+static void lsnni_local2d_pixel(const lsnni_local2d *p, const lsnni_cell *g, int i)
 {
     const lsnni_kernels *kv = p->g.kv;
     size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i], lanes = (size_t)kv->lanes;
@@ -93,7 +93,7 @@ static void lsnni_local2d_pixel(const lsnni_local2d *p, const lsnni_group *g, in
     t.scale = NULL;
     t.bias = p->b ? bias : NULL;
     t.k = g->taps * p->channels;
-    t.ka = p->row + (g->ka - p->g.group->ka);
+    t.ka = p->row + (g->ka - p->g.cell->ka);
     t.kb = g->kb;
     for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t.lanes[v] = kv->lanes;
     for (int k = 0, end = p->kernels; k < p->s->k; k += t.rows) {
@@ -121,11 +121,11 @@ static void lsnni_local2d_pixel(const lsnni_local2d *p, const lsnni_group *g, in
 static void lsnni_local2d_task(void *user, int task, int worker)
 {
     const lsnni_local2d *p = (const lsnni_local2d *)user;
-    const lsnni_group *g = p->g.group;
+    const lsnni_cell *g = p->g.cell;
     int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area);
     (void)worker;
     for (int i = task * LSNNI_PLACES; i < end; i++) {
-        g = lsnni_group_of(&p->g, g, i);
+        g = lsnni_cell_of(&p->g, g, i);
         lsnni_local2d_pixel(p, g, i);
     }
 }
@@ -135,7 +135,7 @@ static void lsnni_local2d_dw_task(void *user, int task, int worker)
 {
     const lsnni_local2d *p = (const lsnni_local2d *)user;
     const lsnni_kernels *kv = p->g.kv;
-    const lsnni_group *g = p->g.group;
+    const lsnni_cell *g = p->g.cell;
     int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), kernels = p->s->k;
     int lanes = kv->lanes;
     lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
@@ -146,7 +146,7 @@ static void lsnni_local2d_dw_task(void *user, int task, int worker)
     t.k = p->blocks * lanes;
     for (int i = task * LSNNI_PLACES; i < end; i++) {
         size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i];
-        g = lsnni_group_of(&p->g, g, i);
+        g = lsnni_cell_of(&p->g, g, i);
         for (int n = 0; n < p->blocks; n++)
             kv->transpose(turned + lsnni_area(n * lanes, p->kp), (size_t)p->kp,
                           p->dy + (size_t)n * p->y_block + q * (size_t)lanes,
@@ -174,7 +174,7 @@ static void lsnni_local2d_dx_task(void *user, int task, int worker)
 {
     const lsnni_local2d *p = (const lsnni_local2d *)user;
     const lsnni_kernels *kv = p->g.kv;
-    const lsnni_group *g = p->g.group;
+    const lsnni_cell *g = p->g.cell;
     int n = task / p->s->c, c = task % p->s->c, part = c / p->channels;
     int first = part * p->kernels, map = part * p->channels;         /* of c's group */
     size_t lanes = (size_t)kv->lanes, plane = p->g.source * lanes;
@@ -191,7 +191,7 @@ static void lsnni_local2d_dx_task(void *user, int task, int worker)
     t.lanes[0] = (int)lanes;
     for (int i = 0; i < (int)p->area; i++) {
         size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i];
-        g = lsnni_group_of(&p->g, g, i);
+        g = lsnni_cell_of(&p->g, g, i);
         t.b[0] = p->dy + (size_t)n * p->y_block + q * lanes;
         for (int d = 0; d < g->taps; d += kv->rows) {
             t.rows = LSNNI_MIN(kv->rows, g->taps - d);
@@ -210,7 +210,7 @@ static void lsnni_local2d_dx_task(void *user, int task, int worker)
 static void lsnni_local2d_tables(lsnni_local2d *p, size_t taps)
 {
     int lanes = p->g.kv->lanes;
-    for (size_t i = 0; i < taps; i++) p->row[i] = p->g.group->ka[i] * p->s->k;
+    for (size_t i = 0; i < taps; i++) p->row[i] = p->g.cell->ka[i] * p->s->k;
     for (int n = 0; n < p->blocks * lanes; n++) {
         p->image[n] = (int32_t)((size_t)(n / lanes) * p->x_block) + n % lanes;
         p->turn[n] = n * p->kp;

@@ -7,12 +7,13 @@ typedef struct lsnni_pool {
     const lsnni_kernels *kv;
     const lsnn_window *s;
     lsnni_pool_kind kind;
-    const lsnn_real *x;
-    lsnn_real *y;
+    const lsnn_real *in;             /* x; dy in backward                     */
+    lsnn_real *out;                  /* y; dx in backward                     */
     int32_t *where, *taps;
     const int32_t *from;
     int add, backward, relu;         /* relu: y = relu(max), where = -1 if it is 0 */
-    int apart;                       /* windows don't overlap, dx is written  */
+    int apart;                       /* windows don't overlap: dx is written   */
+    int tiled;                       /* and of all of it: nothing to clear     */
 } lsnni_pool;
 
 /* The part of a window's side that lies inside the image: [*a, *b).          */
@@ -38,8 +39,7 @@ static void lsnni_max_window(const lsnni_pool *p, const lsnn_real *x, int oy, in
     best = y0 * s->w + x0;
     for (int i = y0; i < y1; i++)
         for (int j = x0; j < x1; j++) {
-            lsnn_real v = x[i * s->w + j];
-            if (v > x[best] || v != v) best = i * s->w + j;     /* NaN wins       */
+            if (LSNNI_WINS(x[i * s->w + j], x[best])) best = i * s->w + j;
         }
     *y = x[best];
     *where = best;
@@ -64,7 +64,7 @@ static lsnn_status lsnni_pool_check(lsnn_ctx *cx, const lsnn_window *s)
 
 #ifdef LSNN_NAIVE
 #define LSNNI_POOL_FUSES 0
-/* ---- The naive pair, a map at a time: x is dy and y is dx in backward                     */
+/* ---- The naive pair, a map at a time                                                      */
 static void lsnni_naive_max(const lsnni_pool *p, const lsnn_real *x, lsnn_real *y,
                             int32_t *where)
 {
@@ -112,27 +112,27 @@ static void lsnni_naive_sum_back(const lsnni_pool *p, lsnn_real *dx, const lsnn_
     }
 }
 
-static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real *y,
-                                  const lsnn_real *x, int32_t *where, const int32_t *from,
+static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real *out,
+                                  const lsnn_real *in, int32_t *where, const int32_t *from,
                                   const lsnn_window *s, int backward, int add, int relu)
 {
-    size_t in, out;
+    size_t x_map, y_map;
     lsnni_pool p;
     LSNNI_TRY(lsnni_pool_check(cx, s));
     (void)relu;
     memset(&p, 0, sizeof p);
     p.s = s; p.kind = kind;
-    in = lsnni_area(s->h, s->w);
-    out = lsnni_area(s->oh, s->ow);
-    if (backward) lsnni_clear(y, in * lsnni_area(s->n, s->c), add);
-    for (size_t m = 0; m < lsnni_area(s->n, s->c) && y; m++) {
-        const lsnn_real *xm = x + m * (backward ? out : in);
-        lsnn_real *ym = y + m * (backward ? in : out);
+    x_map = lsnni_area(s->h, s->w);
+    y_map = lsnni_area(s->oh, s->ow);
+    if (backward) lsnni_clear(out, x_map * lsnni_area(s->n, s->c), add);
+    for (size_t m = 0; m < lsnni_area(s->n, s->c) && out; m++) {
+        const lsnn_real *source = in + m * (backward ? y_map : x_map);
+        lsnn_real *target = out + m * (backward ? x_map : y_map);
         int max = kind == LSNNI_POOL_MAX;
-        if (max && backward) lsnni_naive_max_back(&p, ym, xm, from + m * out);
-        else if (max) lsnni_naive_max(&p, xm, ym, where + m * out);
-        else if (backward) lsnni_naive_sum_back(&p, ym, xm);
-        else lsnni_naive_sum(&p, xm, ym);
+        if (max && backward) lsnni_naive_max_back(&p, target, source, from + m * y_map);
+        else if (max) lsnni_naive_max(&p, source, target, where + m * y_map);
+        else if (backward) lsnni_naive_sum_back(&p, target, source);
+        else lsnni_naive_sum(&p, source, target);
     }
     return LSNN_OK;
 }
@@ -143,8 +143,8 @@ static void lsnni_max_pool_task(void *user, int i, int worker)
 {
     const lsnni_pool *p = (const lsnni_pool *)user;
     const lsnn_window *s = p->s;
-    const lsnn_real *x = p->x + (size_t)i * lsnni_area(s->h, s->w);
-    lsnn_real *y = p->y + (size_t)i * lsnni_area(s->oh, s->ow);
+    const lsnn_real *x = p->in + (size_t)i * lsnni_area(s->h, s->w);
+    lsnn_real *y = p->out + (size_t)i * lsnni_area(s->oh, s->ow);
     int32_t *where = p->where + (size_t)i * lsnni_area(s->oh, s->ow);
     int halves = lsnni_pool_halves(s);
     (void)worker;
@@ -156,31 +156,28 @@ static void lsnni_max_pool_task(void *user, int i, int worker)
         }
         for (int ox = 0; ox < s->ow; ox++)
             lsnni_max_window(p, x, oy, ox, y + ox, where + ox);
-        for (int ox = 0; p->relu && ox < s->ow; ox++) {
-            if (!(y[ox] > 0)) where[ox] = -1;
-            if (y[ox] < 0) y[ox] = 0;
-        }
+        for (int ox = 0; p->relu && ox < s->ow; ox++) lsnni_max_relu(y + ox, where + ox);
     }
 }
 
 static void lsnni_max_pool_back_task(void *user, int i, int worker)
 {
-    const lsnni_pool *p = (const lsnni_pool *)user;      /* x is dy, y is dx  */
-    size_t in = lsnni_area(p->s->h, p->s->w), out = lsnni_area(p->s->oh, p->s->ow);
-    lsnn_real *dx = p->y + (size_t)i * in;
-    const lsnn_real *dy = p->x + (size_t)i * out;
-    const int32_t *from = p->from + (size_t)i * out;
+    const lsnni_pool *p = (const lsnni_pool *)user;
+    size_t x_map = lsnni_area(p->s->h, p->s->w), y_map = lsnni_area(p->s->oh, p->s->ow);
+    lsnn_real *dx = p->out + (size_t)i * x_map;
+    const lsnn_real *dy = p->in + (size_t)i * y_map;
+    const int32_t *from = p->from + (size_t)i * y_map;
     (void)worker;
-    if (!p->add) memset(dx, 0, in * sizeof *dx);
-    for (size_t q = 0; q < out; q++) if (from[q] >= 0) dx[from[q]] += dy[q];
+    if (!p->add) memset(dx, 0, x_map * sizeof *dx);
+    for (size_t q = 0; q < y_map; q++) if (from[q] >= 0) dx[from[q]] += dy[q];
 }
 
 static void lsnni_sum_pool_task(void *user, int i, int worker)
 {
     const lsnni_pool *p = (const lsnni_pool *)user;
     const lsnn_window *s = p->s;
-    const lsnn_real *x = p->x + (size_t)i * lsnni_area(s->h, s->w);
-    lsnn_real *y = p->y + (size_t)i * lsnni_area(s->oh, s->ow);
+    const lsnn_real *x = p->in + (size_t)i * lsnni_area(s->h, s->w);
+    lsnn_real *y = p->out + (size_t)i * lsnni_area(s->oh, s->ow);
     int y0, y1, x0, x1, average = p->kind == LSNNI_POOL_AVG;
     int whole = s->oh == 1 && s->ow == 1 && s->kernel_h == s->h && s->kernel_w == s->w;
     (void)worker;
@@ -209,10 +206,10 @@ static void lsnni_sum_pool_task(void *user, int i, int worker)
 
 static void lsnni_sum_pool_back_task(void *user, int i, int worker)
 {
-    const lsnni_pool *p = (const lsnni_pool *)user;      /* x is dy, y is dx  */
+    const lsnni_pool *p = (const lsnni_pool *)user;
     const lsnn_window *s = p->s;
-    const lsnn_real *dy = p->x + (size_t)i * lsnni_area(s->oh, s->ow);
-    lsnn_real *dx = p->y + (size_t)i * lsnni_area(s->h, s->w);
+    const lsnn_real *dy = p->in + (size_t)i * lsnni_area(s->oh, s->ow);
+    lsnn_real *dx = p->out + (size_t)i * lsnni_area(s->h, s->w);
     int y0, y1, x0, x1;
     (void)worker;
     if (!p->add) memset(dx, 0, lsnni_area(s->h, s->w) * sizeof *dx);
@@ -234,9 +231,9 @@ static void lsnni_pool_lanes_run(const lsnni_pool *p, size_t plane, int oy, int 
                                  int32_t *taps)
 {
     const lsnn_window *s = p->s;
-    size_t lanes = (size_t)p->kv->lanes, out = lsnni_area(s->oh, s->ow) * lanes;
-    size_t in = lsnni_area(s->h, s->w) * lanes;
-    size_t to = plane * out + lsnni_area(oy * s->ow + ox, (int)lanes);
+    size_t lanes = (size_t)p->kv->lanes, y_map = lsnni_area(s->oh, s->ow) * lanes;
+    size_t x_map = lsnni_area(s->h, s->w) * lanes;
+    size_t to = plane * y_map + lsnni_area(oy * s->ow + ox, (int)lanes);
     int y0, y1, x0, x1, count = 0;
     double scale;
     lsnni_pool_side(oy, s->stride_h, s->pad_top, s->kernel_h, s->h, &y0, &y1);
@@ -245,20 +242,20 @@ static void lsnni_pool_lanes_run(const lsnni_pool *p, size_t plane, int oy, int 
         for (int c = x0; c < x1; c++) taps[count++] = (r - y0) * s->w + c - x0;
     scale = p->kind == LSNNI_POOL_AVG && count ? 1.0 / count : 1;
     if (count == 0 && !p->backward) {                    /* padding alone     */
-        for (size_t l = 0; l < lanes * (size_t)run; l++) p->y[to + l] = 0;
+        for (size_t l = 0; l < lanes * (size_t)run; l++) p->out[to + l] = 0;
         for (size_t l = 0; p->where && l < lanes * (size_t)run; l++) p->where[to + l] = -1;
     } else if (count == 0) return;
     else if (p->kind == LSNNI_POOL_MAX && p->backward)
-        p->kv->lanes_max_back(p->y + plane * in, p->x + to, p->from + to, taps, count,
+        p->kv->lanes_max_back(p->out + plane * x_map, p->in + to, p->from + to, taps, count,
                               s->stride_w, y0 * s->w + x0, run, p->apart);
     else if (p->kind == LSNNI_POOL_MAX)
-        p->kv->lanes_max(p->y + to, p->where + to, p->x + plane * in, taps, count, s->stride_w,
-                         y0 * s->w + x0, 0, run, p->relu);
+        p->kv->lanes_max(p->out + to, p->where + to, p->in + plane * x_map, taps, count,
+                         s->stride_w, y0 * s->w + x0, 0, run, p->relu);
     else if (p->backward)
-        p->kv->lanes_sum_back(p->y + plane * in, p->x + to, taps, count, s->stride_w,
+        p->kv->lanes_sum_back(p->out + plane * x_map, p->in + to, taps, count, s->stride_w,
                               y0 * s->w + x0, run, scale);
     else
-        p->kv->lanes_sum(p->y + to, p->x + plane * in, taps, count, s->stride_w,
+        p->kv->lanes_sum(p->out + to, p->in + plane * x_map, taps, count, s->stride_w,
                          y0 * s->w + x0, run, scale);
 }
 
@@ -267,13 +264,10 @@ static void lsnni_pool_lanes_task(void *user, int plane, int worker)
 {
     const lsnni_pool *p = (const lsnni_pool *)user;
     const lsnn_window *s = p->s;
-    size_t in = lsnni_area(s->h, s->w) * (size_t)p->kv->lanes;
+    size_t x_map = lsnni_area(s->h, s->w) * (size_t)p->kv->lanes;
     int32_t *taps = p->taps + lsnni_area(worker, s->kernel_h * s->kernel_w);
-    int tiled = p->kind == LSNNI_POOL_MAX && !s->pad_top && !s->pad_left &&
-        s->stride_h == s->kernel_h && s->oh * s->kernel_h == s->h &&
-        s->stride_w == s->kernel_w && s->ow * s->kernel_w == s->w;   /* all is written */
-    if (p->backward && !p->add && !tiled)
-        memset(p->y + (size_t)plane * in, 0, in * sizeof *p->y);
+    if (p->backward && !p->add && !p->tiled)
+        memset(p->out + (size_t)plane * x_map, 0, x_map * sizeof *p->out);
     for (int oy = 0; oy < s->oh; oy++)
         for (int ox = 0, run; ox < s->ow; ox += run) {   /* whole windows in one go */
             int left = ox * s->stride_w - s->pad_left, room = s->w - s->kernel_w - left;
@@ -282,18 +276,21 @@ static void lsnni_pool_lanes_task(void *user, int plane, int worker)
         }
 }
 
-static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real *y,
-                                  const lsnn_real *x, int32_t *where, const int32_t *from,
+static lsnn_status lsnni_pool_run(lsnn_ctx *cx, lsnni_pool_kind kind, lsnn_real *out,
+                                  const lsnn_real *in, int32_t *where, const int32_t *from,
                                   const lsnn_window *s, int backward, int add, int relu)
 {
     lsnni_pool p;
     LSNNI_TRY(lsnni_pool_check(cx, s));
-    if (!y) return LSNN_OK;
+    if (!out) return LSNN_OK;
     p.kv = lsnni_kernels_of(cx);
-    p.s = s; p.kind = kind; p.x = x; p.y = y; p.where = where; p.from = from; p.add = add;
+    p.s = s; p.kind = kind; p.in = in; p.out = out; p.where = where; p.from = from; p.add = add;
     p.backward = backward;
     p.relu = relu;
     p.apart = !add && s->stride_h >= s->kernel_h && s->stride_w >= s->kernel_w;
+    p.tiled = p.apart && kind == LSNNI_POOL_MAX && !s->pad_top && !s->pad_left &&
+        s->oh * s->stride_h == s->h && s->stride_h == s->kernel_h &&
+        s->ow * s->stride_w == s->w && s->stride_w == s->kernel_w;
     if (s->lanes > 1) {
         LSNNI_TRY(lsnni_lanes_check(cx, "pool", s));
         p.taps = (int32_t *)lsnni_scratch(cx, lsnni_area(lsnn_ctx_threads(cx), s->kernel_h) *

@@ -45,8 +45,8 @@ LSNN_API lsnn_status lsnn_softmax_backward(lsnn_ctx *cx, lsnn_real *dx, const ls
 #else /* ---- The fast pair: an image a task ----------------------------------------------*/
 typedef struct lsnni_softmax {
     const lsnni_kernels *kv;
-    const lsnn_real *x, *dy;
-    lsnn_real *y;
+    const lsnn_real *in, *dy;        /* x; y in backward                      */
+    lsnn_real *out;                  /* y; dx in backward                     */
     int c, inner, add;
 } lsnni_softmax;
 
@@ -56,8 +56,8 @@ static void lsnni_softmax_task(void *user, int n, int worker)
     size_t step = (size_t)p->inner, first = lsnni_area(n, p->c) * step;
     (void)worker;
     for (int i = 0; i < p->inner; i++) {
-        const lsnn_real *x = p->x + first + (size_t)i;
-        lsnn_real *y = p->y + first + (size_t)i, most = x[0];
+        const lsnn_real *x = p->in + first + (size_t)i;
+        lsnn_real *y = p->out + first + (size_t)i, most = x[0];
         double sum = 0;
         for (int c = 1; c < p->c; c++)
             if (x[(size_t)c * step] > most) most = x[(size_t)c * step];
@@ -74,12 +74,12 @@ static void lsnni_softmax_task(void *user, int n, int worker)
 
 static void lsnni_softmax_back_task(void *user, int n, int worker)
 {
-    const lsnni_softmax *p = (const lsnni_softmax *)user;     /* x is y, y is dx */
+    const lsnni_softmax *p = (const lsnni_softmax *)user;
     size_t step = (size_t)p->inner, first = lsnni_area(n, p->c) * step;
     (void)worker;
     for (int i = 0; i < p->inner; i++) {
-        const lsnn_real *y = p->x + first + (size_t)i, *dy = p->dy + first + (size_t)i;
-        lsnn_real *dx = p->y + first + (size_t)i;
+        const lsnn_real *y = p->in + first + (size_t)i, *dy = p->dy + first + (size_t)i;
+        lsnn_real *dx = p->out + first + (size_t)i;
         double sum = 0;
         for (int c = 0; c < p->c; c++)
             sum += (double)y[(size_t)c * step] * (double)dy[(size_t)c * step];
@@ -91,14 +91,14 @@ static void lsnni_softmax_back_task(void *user, int n, int worker)
     }
 }
 
-static lsnn_status lsnni_softmax_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *dy,
-                                     const lsnn_real *x, int n, int c, int inner, int add)
+static lsnn_status lsnni_softmax_run(lsnn_ctx *cx, lsnn_real *out, const lsnn_real *dy,
+                                     const lsnn_real *in, int n, int c, int inner, int add)
 {
     lsnni_softmax p;
     LSNNI_TRY(lsnni_sizes3(cx, "softmax (images x channels x pixels)", n, c, inner));
-    if (!y) return LSNN_OK;
+    if (!out) return LSNN_OK;
     p.kv = lsnni_kernels_of(cx);
-    p.x = x; p.dy = dy; p.y = y; p.c = c; p.inner = inner; p.add = add;
+    p.in = in; p.dy = dy; p.out = out; p.c = c; p.inner = inner; p.add = add;
     lsnn_parallel(cx, n, dy ? lsnni_softmax_back_task : lsnni_softmax_task, &p);
     return LSNN_OK;
 }
