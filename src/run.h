@@ -272,7 +272,6 @@ LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch)
     return NULL;
 }
 
-<<<<<<< HEAD
 /* What the parameters' memory is for, and which has most of it.               */
 static void lsnni_param_note(const lsnn_net *net, char text[160])
 {
@@ -285,11 +284,9 @@ static void lsnni_param_note(const lsnn_net *net, char text[160])
                  net->param[most].name, (double)net->param[most].spec.count);
 }
 
-=======
 /* The output is the first loss's input: scores, not the loss, are what one predicts. The
    rehearsal comes last, since it runs what has been planned. A net that could not be built
    is not tried again: the caller would have half of the old arrays and half of the new. */
->>>>>>> w/house
 LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
 {
     lsnn_ctx *cx = net ? net->cx : NULL;
