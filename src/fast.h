@@ -8,8 +8,6 @@
        convolution           a: weights, b: pixels   kb[k] = place of (c, r, s) in the image
        its weight gradient   a: pixels, b: dy        ka[k] = place of output pixel k
    so no image is unrolled into patches. Plain matrices need no tables: lsnni_block. */
-#define LSNNI_TANH_A 1.7159              /* A and S of >>activations' scaled tanh */
-#define LSNNI_TANH_S (2.0 / 3)
 enum { LSNNI_MAX_ROWS = 8, LSNNI_MAX_VECTORS = 3, LSNNI_MAX_LANES = 16,
        LSNNI_DOTS_ROWS = 128 };
 typedef struct lsnni_tile {

@@ -98,6 +98,7 @@ static const lsnn_layer_type *const lsnni_types[] = {
 };
 
 #include "net.h"
+#include "on_device.h"
 #include "plan.h"
 #include "run.h"
 #include "profile.h"
@@ -137,4 +138,5 @@ static const lsnn_layer_type *const lsnni_types[] = {
 
 #include "kernels.h"
 #include "isa.h"
+#include "cuda.h"
 #include "licence.h"

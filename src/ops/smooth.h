@@ -824,7 +824,8 @@ static const lsnn_layer_type lsnni_smooth_type = {
     "l2 clip kernel_h kernel_w", 1, 2,
     LSNN_DX_IN_PLACE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
     lsnni_plan_smooth, lsnni_forward_smooth, lsnni_backward_smooth, lsnni_init_smooth,
-    lsnni_project_smooth
+    lsnni_project_smooth,
+    NULL, NULL, NULL
 };
 
 LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
