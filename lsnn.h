@@ -2165,6 +2165,8 @@ LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const 
 #include <string.h>
 
 #ifdef __CUDACC__
+#  pragma nv_diag_suppress 177       /* a small function that nobody needs here */
+#  pragma nv_diag_suppress 550       /* a variable that only some tiles read  */
 #  define LSNNI_BOTH static inline __host__ __device__
 #else
 #  define LSNNI_BOTH static inline
@@ -2292,6 +2294,172 @@ static inline lsnn_status lsnni_call_window(lsnn_ctx *cx, lsnn_window *s, const 
     s->lanes = c->lanes;
     return LSNN_OK;
 }
+
+/* ---- >>bells: the shapes of smoothers, for a processor and a GPU: formulas in >>smooth and
+   >>attention. Of one pixel of one map, as they are printed; the fast pair has its own way. */
+enum { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, LSNNI_GAMMA, LSNNI_NUMBERS };
+
+/* The numbers of a Gaussian, or of an attention window, that a shape has, in theta's order; the
+   others are 0.                                                              */
+typedef struct lsnni_family { int count, number[LSNNI_NUMBERS]; } lsnni_family;
+static const lsnni_family lsnni_families[] = {
+    { 5, { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, LSNNI_GAMMA } },
+    { 0, { 0, 0, 0, 0, 0 } },                            /* a table           */
+    { 4, { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, 0 } },
+    { 2, { LSNNI_MU_X, LSNNI_ALPHA, 0, 0, 0 } },
+    { 4, { 0, 1, 2, 3, 0 } }, { 4, { 0, 1, 2, 3, 0 } },  /* see >>attention   */
+    { 5, { 0, 1, 2, 3, 4 } }, { 5, { 0, 1, 2, 3, 4 } },
+    { 2, { 0, 1, 0, 0, 0 } }, { 2, { 0, 1, 0, 0, 0 } }
+};
+enum { LSNNI_SHAPES = (int)(sizeof lsnni_families / sizeof lsnni_families[0]) };
+
+static inline int lsnni_parts(const lsnn_smoother *s) { return s->mixture > 1 ? s->mixture : 1; }
+
+/* Theta's numbers for one Gaussian: in a mixture the last is its logit.      */
+static inline int lsnni_stride(const lsnn_smoother *s)
+{
+    return lsnni_families[s->shape].count + (lsnni_parts(s) > 1);
+}
+
+/* Places are counted in rows and columns from 0 and lie `step` apart.        */
+LSNNI_BOTH double lsnni_spacing(int count) { return count > 1 ? 1.0 / (count - 1) : 1; }
+
+/* TKN's windows: see >>attention.                                            */
+enum { LSNNI_AT_MU_X, LSNNI_AT_S_X, LSNNI_AT_MU_Y, LSNNI_AT_S_Y, LSNNI_AT_RHO };
+#define LSNNI_THIN 1e-3
+#define LSNNI_FAR 1e9
+
+LSNNI_BOTH int lsnni_attentive(lsnn_smooth_shape shape) { return shape >= LSNN_ATTENTION_GAUSSIAN; }
+LSNNI_BOTH int lsnni_cauchy(lsnn_smooth_shape shape)
+{
+    return shape == LSNN_ATTENTION_CAUCHY || shape == LSNN_BIVARIATE_CAUCHY ||
+           shape == LSNN_ATTENTION_CAUCHY_1D;
+}
+LSNNI_BOTH int lsnni_bivariate(lsnn_smooth_shape shape)
+{
+    return shape == LSNN_BIVARIATE_GAUSSIAN || shape == LSNN_BIVARIATE_CAUCHY;
+}
+LSNNI_BOTH int lsnni_attentive_1d(lsnn_smooth_shape shape)
+{
+    return shape == LSNN_ATTENTION_GAUSSIAN_1D || shape == LSNN_ATTENTION_CAUCHY_1D;
+}
+
+/* z at pixel x of a side; dz: its derivatives by mu and by s.                 */
+LSNNI_BOTH double lsnni_attention_z(double mu, double s, int side, int x, double dz[2])
+{
+    double half = 0.5 * side, sigma = s * half, z;
+    if (fabs(sigma) < LSNNI_THIN) sigma = s < 0 ? -LSNNI_THIN : LSNNI_THIN;
+    z = (x - mu * side) / sigma;
+    if (z > LSNNI_FAR) z = LSNNI_FAR;                    /* NaN stays         */
+    if (z < -LSNNI_FAR) z = -LSNNI_FAR;
+    dz[0] = -side / sigma;
+    dz[1] = -z * half / sigma;
+    return z;
+}
+
+/* log f where the square of z is q, and its derivative by q. half: what a Gaussian's q is
+   multiplied by, 0.5 or, bivariate, 1.                                        */
+LSNNI_BOTH double lsnni_attention_log(int cauchy, double half, double q, double *slope)
+{
+    *slope = cauchy ? -1 / (1 + q) : -half;
+    return cauchy ? -log(1 + q) : -half * q;
+}
+
+/* log U at pixel p of a map of U's that are not made to share anything, and its derivatives
+   by theta's numbers. q is summed as (z_x - rho z_y)^2 + (1 - rho^2) z_y^2: never below 0. */
+LSNNI_BOTH double lsnni_attention_exponent(const double *t, const lsnn_smoother *s, int p,
+                                           double dt[5])
+{
+    int cauchy = lsnni_cauchy(s->shape);
+    double dx[2], dy[2] = { 0, 0 }, slope_x, slope_y, zy = 0, g;
+    double zx = lsnni_attention_z(t[LSNNI_AT_MU_X], t[LSNNI_AT_S_X], s->w, p % s->w, dx);
+    if (!lsnni_attentive_1d(s->shape))
+        zy = lsnni_attention_z(t[LSNNI_AT_MU_Y], t[LSNNI_AT_S_Y], s->h, p / s->w, dy);
+    dt[LSNNI_AT_RHO] = 0;
+    if (lsnni_bivariate(s->shape)) {
+        double rho = tanh(t[LSNNI_AT_RHO]), left = 1 - rho * rho, apart = zx - rho * zy;
+        g = lsnni_attention_log(cauchy, 1, apart * apart + left * zy * zy, &slope_x);
+        dt[LSNNI_AT_RHO] = slope_x * -2 * zx * zy * left;
+        slope_y = slope_x * 2 * (zy - rho * zx);
+        slope_x *= 2 * apart;
+    } else {
+        g = lsnni_attention_log(cauchy, 0.5, zx * zx, &slope_x);
+        g += lsnni_attention_log(cauchy, 0.5, zy * zy, &slope_y);
+        slope_x *= 2 * zx;
+        slope_y *= 2 * zy;
+    }
+    dt[LSNNI_AT_MU_X] = slope_x * dx[0];
+    dt[LSNNI_AT_S_X] = slope_x * dx[1];
+    dt[LSNNI_AT_MU_Y] = slope_y * dy[0];
+    dt[LSNNI_AT_S_Y] = slope_y * dy[1];
+    return g;
+}
+
+/* mu and s of a side after a step: see lsnn_clip. NaN stays, to be seen.     */
+LSNNI_BOTH lsnn_real lsnni_clipped(lsnn_real v, double low, double high)
+{
+    return v < LSNNI_R(low) ? LSNNI_R(low) : v > LSNNI_R(high) ? LSNNI_R(high) : v;
+}
+LSNNI_BOTH void lsnni_attention_clip(lsnn_real *mu, lsnn_real *s, int side, int kernel,
+                                     lsnn_clip clip)
+{
+    if (side < 2) return;
+    if (clip == LSNN_CLIP_PAPER) {
+        *mu = lsnni_clipped(*mu, 0, 1 - 1.0 / side);
+        *s = lsnni_clipped(*s, kernel / (sqrt(2.0) * side), FLT_MAX);
+    } else if (clip == LSNN_CLIP_CODE) {
+        *mu = lsnni_clipped(*mu, 1.0 / side, 1 - 1.0 / side);
+        *s = lsnni_clipped(*s, 1.5 / side, 1);
+    }
+}
+
+/* One Gaussian: its numbers, its weight in the mixture, and G_p = scale exp(e_p - shift). */
+typedef struct lsnni_bell { double t[LSNNI_NUMBERS], weight, shift, scale; } lsnni_bell;
+
+/* The exponent at pixel p, -r . r where d = p - mu and r = Phi d, and its derivatives by the
+   five numbers (Eq. 7).                                                      */
+LSNNI_BOTH double lsnni_bell_exponent(const lsnni_bell *g, const lsnn_smoother *s, int p,
+                                      double slope[LSNNI_NUMBERS])
+{
+    const double *t = g->t;
+    double d[2], r[2];
+    if (lsnni_attentive(s->shape)) return lsnni_attention_exponent(t, s, p, slope);
+    d[0] = p % s->w * lsnni_spacing(s->w) - t[LSNNI_MU_X];
+    d[1] = p / s->w * lsnni_spacing(s->h) - t[LSNNI_MU_Y];
+    r[0] = t[LSNNI_ALPHA] * d[0] + t[LSNNI_GAMMA] * d[1];
+    r[1] = t[LSNNI_GAMMA] * d[0] + t[LSNNI_BETA] * d[1];
+    slope[LSNNI_MU_X] = 2 * (r[0] * t[LSNNI_ALPHA] + r[1] * t[LSNNI_GAMMA]);
+    slope[LSNNI_MU_Y] = 2 * (r[0] * t[LSNNI_GAMMA] + r[1] * t[LSNNI_BETA]);
+    slope[LSNNI_ALPHA] = -2 * r[0] * d[0];
+    slope[LSNNI_BETA] = -2 * r[1] * d[1];
+    slope[LSNNI_GAMMA] = -2 * (r[0] * d[1] + r[1] * d[0]);
+    return -(r[0] * r[0] + r[1] * r[1]);
+}
+
+LSNNI_BOTH double lsnni_bell_at(const lsnni_bell *g, const lsnn_smoother *s, int p)
+{
+    double slope[LSNNI_NUMBERS];
+    return g->scale * exp(lsnni_bell_exponent(g, s, p, slope) - g->shift);
+}
+
+/* The smoother of a layer for n images.                                       */
+static inline lsnn_smoother lsnni_smoother_of(const lsnn_layer_plan *p, int n, int lanes)
+{
+    lsnn_smoother s;
+    memset(&s, 0, sizeof s);
+    s.n = n;
+    s.lanes = lanes;
+    s.rank = p->o.rank;
+    s.k = p->in[0].c / s.rank;
+    s.h = p->in[0].h;
+    s.w = p->in[0].w;
+    s.shape = p->o.smooth_shape;
+    s.mixture = p->o.mixture;
+    s.normalise = p->o.normalise;
+    s.per_image = p->inputs == 2;
+    s.smooth_bias = p->o.smooth_bias;
+    return s;
+}
 #endif /* LSNNI_BOTH_CODE */
 /* ---- >>device: what the host's part of lsnn and the device part know of each other ------
    With LSNN_USE_CUDA a net can live on a GPU. All that calls CUDA, kernels and their launches,
@@ -2370,13 +2538,18 @@ typedef struct lsnni_device_step {   /* arrays in the device's memory         */
 #if defined(LSNN_USE_CUDA) || defined(LSNN_CUDA_PART)
 /* The layer types that have a device pair.                                    */
 #define LSNNI_DEVICE_TYPES(X) X(dense) X(relu) X(leaky_relu) X(sigmoid) X(tanh)            \
-    X(scaled_tanh) X(max_pool) X(flatten) X(conv2d) X(cross_entropy) X(dropout)
+    X(scaled_tanh) X(max_pool) X(flatten) X(conv2d) X(cross_entropy) X(dropout)            \
+    X(softmax) X(avg_pool) X(sum_pool) X(batch_norm) X(scale) X(add) X(concat) X(slice)    \
+    X(mse) X(smooth)
 #define LSNNI_DECLARE_PAIR(name)                                                           \
     LSNNI_CUDA lsnn_status lsnni_cuda_forward_##name(lsnn_ctx *cx, lsnn_call *c);          \
     LSNNI_CUDA lsnn_status lsnni_cuda_backward_##name(lsnn_ctx *cx, lsnn_call *c);
 LSNNI_DEVICE_TYPES(LSNNI_DECLARE_PAIR)
 #undef LSNNI_DECLARE_PAIR
+LSNNI_CUDA lsnn_status lsnni_cuda_project_smooth(lsnn_ctx *cx, const lsnn_projection *p);
 #define LSNNI_DEVICE_PAIR(name) lsnni_cuda_forward_##name, lsnni_cuda_backward_##name, NULL
+#define LSNNI_DEVICE_THREE(name)                                                           \
+    lsnni_cuda_forward_##name, lsnni_cuda_backward_##name, lsnni_cuda_project_##name
 
 /* All of these but close and free return CUDA's reason by lsnn_fail.          */
 LSNNI_CUDA lsnn_status lsnni_cuda_open(lsnn_ctx *cx, lsnni_device *d);   /* of d->number */
@@ -2400,6 +2573,7 @@ LSNNI_CUDA lsnn_status lsnni_cuda_step(lsnn_ctx *cx, lsnni_device *d,
                                        const lsnni_device_step *s);
 #else
 #define LSNNI_DEVICE_PAIR(name) NULL, NULL, NULL
+#define LSNNI_DEVICE_THREE(name) NULL, NULL, NULL
 #endif /* LSNN_USE_CUDA */
 #endif /* LSNNI_DEVICE */
 
@@ -4527,7 +4701,7 @@ static const lsnn_layer_type lsnni_softmax_type = {
     "softmax", "", 1, 1,
     LSNN_X_FREE | LSNN_REHEARSES,
     lsnni_plan_same, lsnni_forward_softmax, lsnni_backward_softmax, NULL, NULL,
-    NULL, NULL, NULL
+    LSNNI_DEVICE_PAIR(softmax)
 };
 
 LSNN_API int lsnn_softmax(lsnn_net *net, int x, const lsnn_options *o)
@@ -4943,14 +5117,14 @@ static const lsnn_layer_type lsnni_avg_pool_type = {
     "avg_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
     lsnni_plan_pool, lsnni_forward_avg_pool, lsnni_backward_avg_pool, NULL, NULL,
-    NULL, NULL, NULL
+    LSNNI_DEVICE_PAIR(avg_pool)
 };
 
 static const lsnn_layer_type lsnni_sum_pool_type = {
     "sum_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
     lsnni_plan_pool, lsnni_forward_sum_pool, lsnni_backward_sum_pool, NULL, NULL,
-    NULL, NULL, NULL
+    LSNNI_DEVICE_PAIR(sum_pool)
 };
 
 LSNN_API int lsnn_max_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
@@ -5938,7 +6112,7 @@ static const lsnn_layer_type lsnni_batch_norm_type = {
     "batch_norm", LSNNI_PARAM_OPTIONS "momentum eps", 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNNI_NORM_FUSES,
     lsnni_plan_batch_norm, lsnni_forward_batch_norm, lsnni_backward_batch_norm, NULL, NULL,
-    NULL, NULL, NULL
+    LSNNI_DEVICE_PAIR(batch_norm)
 };
 
 LSNN_API int lsnn_batch_norm(lsnn_net *net, int x, const lsnn_options *o)
@@ -6073,7 +6247,7 @@ static const lsnn_layer_type lsnni_scale_type = {
     "scale", LSNNI_PARAM_OPTIONS "no_bias", 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
     lsnni_plan_scale, lsnni_forward_scale, lsnni_backward_scale, NULL, NULL,
-    NULL, NULL, NULL
+    LSNNI_DEVICE_PAIR(scale)
 };
 
 LSNN_API int lsnn_scale(lsnn_net *net, int x, const lsnn_options *o)
@@ -6148,7 +6322,7 @@ static const lsnn_layer_type lsnni_add_type = {
     "add", "", 2, 2,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
     lsnni_plan_add, lsnni_forward_add, lsnni_backward_add, NULL, NULL,
-    NULL, NULL, NULL
+    LSNNI_DEVICE_PAIR(add)
 };
 
 LSNN_API int lsnn_add(lsnn_net *net, int a, int b, const lsnn_options *o)
@@ -6203,7 +6377,7 @@ static const lsnn_layer_type lsnni_concat_type = {
     "concat", "", 1, LSNN_MAX_INPUTS,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_JOINS,
     lsnni_plan_concat, lsnni_forward_concat, lsnni_backward_concat, NULL, NULL,
-    NULL, NULL, NULL
+    LSNNI_DEVICE_PAIR(concat)
 };
 
 LSNN_API int lsnn_concat(lsnn_net *net, const int *x, int count, const lsnn_options *o)
@@ -6245,7 +6419,7 @@ static const lsnn_layer_type lsnni_slice_type = {
     "slice", "first count", 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
     lsnni_plan_slice, lsnni_forward_slice, lsnni_backward_slice, NULL, NULL,
-    NULL, NULL, NULL
+    LSNNI_DEVICE_PAIR(slice)
 };
 
 LSNN_API int lsnn_slice(lsnn_net *net, int x, int first, int count, const lsnn_options *o)
@@ -6480,7 +6654,7 @@ static const lsnn_layer_type lsnni_mse_type = {
     "mse", "head loss_weight", 1, 1,
     LSNN_IS_LOSS,
     lsnni_plan_loss, lsnni_forward_mse, lsnni_backward_mse, NULL, NULL,
-    NULL, NULL, NULL
+    LSNNI_DEVICE_PAIR(mse)
 };
 
 LSNN_API int lsnn_cross_entropy(lsnn_net *net, int x, const lsnn_options *o)
@@ -7349,46 +7523,6 @@ LSNN_API int lsnn_local1d(lsnn_net *net, int x, int filters, int kernel, const l
    s = 0 divides by 0 and an s below 0 is as good as one above: sigma = s L / 2 is taken as
    LSNNI_THIN pixels at least, of its sign. Far away |z| is LSNNI_FAR.
    Gradients: with f = e^g, df = f dg. What U is used for is the smoother's (see >>smooth). */
-enum { LSNNI_AT_MU_X, LSNNI_AT_S_X, LSNNI_AT_MU_Y, LSNNI_AT_S_Y, LSNNI_AT_RHO };
-#define LSNNI_THIN 1e-3
-#define LSNNI_FAR 1e9
-
-static int lsnni_attentive(lsnn_smooth_shape shape) { return shape >= LSNN_ATTENTION_GAUSSIAN; }
-static int lsnni_cauchy(lsnn_smooth_shape shape)
-{
-    return shape == LSNN_ATTENTION_CAUCHY || shape == LSNN_BIVARIATE_CAUCHY ||
-           shape == LSNN_ATTENTION_CAUCHY_1D;
-}
-static int lsnni_bivariate(lsnn_smooth_shape shape)
-{
-    return shape == LSNN_BIVARIATE_GAUSSIAN || shape == LSNN_BIVARIATE_CAUCHY;
-}
-static int lsnni_attentive_1d(lsnn_smooth_shape shape)
-{
-    return shape == LSNN_ATTENTION_GAUSSIAN_1D || shape == LSNN_ATTENTION_CAUCHY_1D;
-}
-
-/* z at pixel x of a side; dz: its derivatives by mu and by s.                 */
-static double lsnni_attention_z(double mu, double s, int side, int x, double dz[2])
-{
-    double half = 0.5 * side, sigma = s * half, z;
-    if (fabs(sigma) < LSNNI_THIN) sigma = s < 0 ? -LSNNI_THIN : LSNNI_THIN;
-    z = (x - mu * side) / sigma;
-    if (z > LSNNI_FAR) z = LSNNI_FAR;                    /* NaN stays         */
-    if (z < -LSNNI_FAR) z = -LSNNI_FAR;
-    dz[0] = -side / sigma;
-    dz[1] = -z * half / sigma;
-    return z;
-}
-
-/* log f where the square of z is q, and its derivative by q. half: what a Gaussian's q is
-   multiplied by, 0.5 or, bivariate, 1.                                        */
-static double lsnni_attention_log(int cauchy, double half, double q, double *slope)
-{
-    *slope = cauchy ? -1 / (1 + q) : -half;
-    return cauchy ? -log(1 + q) : -half * q;
-}
-
 /* f at each of a side's pixels, and where wanted (not NULL) its derivatives by mu and by s.
    shared: 0, or what f is made to add up to: f shared / sum f, whose derivative is
    f (g' - sum f g' / sum f), with g = log f. The largest f is taken as 1 then: a Gaussian
@@ -7416,54 +7550,6 @@ static void lsnni_attention_side(int cauchy, double mu, double s, int side, doub
         f[x] = LSNNI_R(one);
         if (dmu) dmu[x] = LSNNI_R(one * (2 * z * slope * dz[0] - middle[0]));
         if (ds) ds[x] = LSNNI_R(one * (2 * z * slope * dz[1] - middle[1]));
-    }
-}
-
-/* log U at pixel p of a map of U's that are not made to share anything, and its derivatives
-   by theta's numbers. q is summed as (z_x - rho z_y)^2 + (1 - rho^2) z_y^2: never below 0. */
-static double lsnni_attention_exponent(const double *t, const lsnn_smoother *s, int p,
-                                       double dt[5])
-{
-    int cauchy = lsnni_cauchy(s->shape);
-    double dx[2], dy[2] = { 0, 0 }, slope_x, slope_y, zy = 0, g;
-    double zx = lsnni_attention_z(t[LSNNI_AT_MU_X], t[LSNNI_AT_S_X], s->w, p % s->w, dx);
-    if (!lsnni_attentive_1d(s->shape))
-        zy = lsnni_attention_z(t[LSNNI_AT_MU_Y], t[LSNNI_AT_S_Y], s->h, p / s->w, dy);
-    dt[LSNNI_AT_RHO] = 0;
-    if (lsnni_bivariate(s->shape)) {
-        double rho = tanh(t[LSNNI_AT_RHO]), left = 1 - rho * rho, apart = zx - rho * zy;
-        g = lsnni_attention_log(cauchy, 1, apart * apart + left * zy * zy, &slope_x);
-        dt[LSNNI_AT_RHO] = slope_x * -2 * zx * zy * left;
-        slope_y = slope_x * 2 * (zy - rho * zx);
-        slope_x *= 2 * apart;
-    } else {
-        g = lsnni_attention_log(cauchy, 0.5, zx * zx, &slope_x);
-        g += lsnni_attention_log(cauchy, 0.5, zy * zy, &slope_y);
-        slope_x *= 2 * zx;
-        slope_y *= 2 * zy;
-    }
-    dt[LSNNI_AT_MU_X] = slope_x * dx[0];
-    dt[LSNNI_AT_S_X] = slope_x * dx[1];
-    dt[LSNNI_AT_MU_Y] = slope_y * dy[0];
-    dt[LSNNI_AT_S_Y] = slope_y * dy[1];
-    return g;
-}
-
-/* mu and s of a side after a step: see lsnn_clip. NaN stays, to be seen.     */
-static lsnn_real lsnni_clipped(lsnn_real v, double low, double high)
-{
-    return v < LSNNI_R(low) ? LSNNI_R(low) : v > LSNNI_R(high) ? LSNNI_R(high) : v;
-}
-static void lsnni_attention_clip(lsnn_real *mu, lsnn_real *s, int side, int kernel,
-                                 lsnn_clip clip)
-{
-    if (side < 2) return;
-    if (clip == LSNN_CLIP_PAPER) {
-        *mu = lsnni_clipped(*mu, 0, 1 - 1.0 / side);
-        *s = lsnni_clipped(*s, kernel / (sqrt(2.0) * side), FLT_MAX);
-    } else if (clip == LSNN_CLIP_CODE) {
-        *mu = lsnni_clipped(*mu, 1.0 / side, 1 - 1.0 / side);
-        *s = lsnni_clipped(*s, 1.5 / side, 1);
     }
 }
 
@@ -7574,38 +7660,11 @@ static void lsnni_attention_back(const lsnni_kernels *kv, double *dt, lsnn_real 
        e[p] - e[q] = -r . (r + 2 Phi (q - mu)),
    which loses nothing to cancellation, however far mu is; so the maps are a
    softmax of exponents relative to the largest one, never of the exponents.  */
-enum { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, LSNNI_GAMMA, LSNNI_NUMBERS };
-
-/* The numbers of a Gaussian, or of an attention window, that a shape has, in theta's order; the
-   others are 0.                                                              */
-typedef struct lsnni_family { int count, number[LSNNI_NUMBERS]; } lsnni_family;
-static const lsnni_family lsnni_families[] = {
-    { 5, { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, LSNNI_GAMMA } },
-    { 0, { 0, 0, 0, 0, 0 } },                            /* a table           */
-    { 4, { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, 0 } },
-    { 2, { LSNNI_MU_X, LSNNI_ALPHA, 0, 0, 0 } },
-    { 4, { 0, 1, 2, 3, 0 } }, { 4, { 0, 1, 2, 3, 0 } },  /* see >>attention   */
-    { 5, { 0, 1, 2, 3, 4 } }, { 5, { 0, 1, 2, 3, 4 } },
-    { 2, { 0, 1, 0, 0, 0 } }, { 2, { 0, 1, 0, 0, 0 } }
-};
-enum { LSNNI_SHAPES = (int)(sizeof lsnni_families / sizeof lsnni_families[0]) };
-
-static int lsnni_parts(const lsnn_smoother *s) { return s->mixture > 1 ? s->mixture : 1; }
-
-/* Theta's numbers for one Gaussian: in a mixture the last is its logit.      */
-static int lsnni_stride(const lsnn_smoother *s)
-{
-    return lsnni_families[s->shape].count + (lsnni_parts(s) > 1);
-}
-
 LSNN_API int lsnn_smoother_theta(const lsnn_smoother *s)
 {
     if ((int)s->shape < 0 || (int)s->shape >= LSNNI_SHAPES) return 0;
     return s->shape == LSNN_TABLE ? s->h * s->w : lsnni_parts(s) * lsnni_stride(s);
 }
-
-/* Places are counted in rows and columns from 0 and lie `step` apart.        */
-static double lsnni_spacing(int count) { return count > 1 ? 1.0 / (count - 1) : 1; }
 
 /* The five numbers of a Gaussian.                                            */
 static void lsnni_numbers(double *t, const lsnn_real *theta, const lsnn_smoother *s)
@@ -7645,35 +7704,6 @@ static lsnn_status lsnni_smooth_check(lsnn_ctx *cx, const lsnn_smoother *s)
    are not: the largest exponent is subtracted before exp where maps are normalised, and
    dgamma is that of a symmetric Phi.                                         */
 #ifdef LSNN_NAIVE
-/* One Gaussian: its numbers, its weight in the mixture, and G_p = scale exp(e_p - shift). */
-typedef struct lsnni_bell { double t[LSNNI_NUMBERS], weight, shift, scale; } lsnni_bell;
-
-/* The exponent at pixel p, -r . r where d = p - mu and r = Phi d, and its derivatives by the
-   five numbers (Eq. 7).                                                      */
-static double lsnni_bell_exponent(const lsnni_bell *g, const lsnn_smoother *s, int p,
-                                  double slope[LSNNI_NUMBERS])
-{
-    const double *t = g->t;
-    double d[2], r[2];
-    if (lsnni_attentive(s->shape)) return lsnni_attention_exponent(t, s, p, slope);
-    d[0] = p % s->w * lsnni_spacing(s->w) - t[LSNNI_MU_X];
-    d[1] = p / s->w * lsnni_spacing(s->h) - t[LSNNI_MU_Y];
-    r[0] = t[LSNNI_ALPHA] * d[0] + t[LSNNI_GAMMA] * d[1];
-    r[1] = t[LSNNI_GAMMA] * d[0] + t[LSNNI_BETA] * d[1];
-    slope[LSNNI_MU_X] = 2 * (r[0] * t[LSNNI_ALPHA] + r[1] * t[LSNNI_GAMMA]);
-    slope[LSNNI_MU_Y] = 2 * (r[0] * t[LSNNI_GAMMA] + r[1] * t[LSNNI_BETA]);
-    slope[LSNNI_ALPHA] = -2 * r[0] * d[0];
-    slope[LSNNI_BETA] = -2 * r[1] * d[1];
-    slope[LSNNI_GAMMA] = -2 * (r[0] * d[1] + r[1] * d[0]);
-    return -(r[0] * r[0] + r[1] * r[1]);
-}
-
-static double lsnni_bell_at(const lsnni_bell *g, const lsnn_smoother *s, int p)
-{
-    double slope[LSNNI_NUMBERS];
-    return g->scale * exp(lsnni_bell_exponent(g, s, p, slope) - g->shift);
-}
-
 /* Gaussian m of the map whose theta this is.                                  */
 static lsnni_bell lsnni_bell_of(const lsnn_real *theta, int m, const lsnn_smoother *s)
 {
@@ -7965,8 +7995,8 @@ static size_t lsnni_map_room(const lsnn_smoother *s)
 }
 
 /* u = G, of either kind.                                                     */
-static void lsnni_bell(const lsnni_kernels *kv, lsnn_real *u, lsnn_real *room, const double *t,
-                       const lsnn_smoother *s)
+static void lsnni_bell_fill(const lsnni_kernels *kv, lsnn_real *u, lsnn_real *room,
+                            const double *t, const lsnn_smoother *s)
 {
     if (lsnni_attentive(s->shape)) lsnni_attention_map(kv, u, room, t, s);
     else lsnni_gaussian(kv, u, t, s);
@@ -7988,7 +8018,7 @@ static void lsnni_map_forward(const lsnni_kernels *kv, lsnn_real *u, lsnn_real *
     for (int m = 0; m < lsnni_parts(s); m++, theta += lsnni_stride(s)) {
         lsnn_real *one = m ? other : u;
         lsnni_numbers(t, theta, s);
-        lsnni_bell(kv, one, room, t, s);
+        lsnni_bell_fill(kv, one, room, t, s);
         if (mixed) kv->affine(u, one, exp((double)theta[numbers] - most) / sum, 0, area, m > 0);
     }
 }
@@ -8014,7 +8044,7 @@ static void lsnni_map_backward(const lsnni_kernels *kv, lsnn_real *dtheta, lsnn_
         lsnni_numbers(t, theta, s);
         if (mixed) {
             w = exp((double)theta[f->count] - most) / sum;
-            lsnni_bell(kv, other, room, t, s);
+            lsnni_bell_fill(kv, other, room, t, s);
             kv->affine(dg, g, w, 0, area, 0);
             w *= kv->dot(g, other, area) - middle;
             dtheta[f->count] = LSNNI_R(w + (add ? (double)dtheta[f->count] : 0));
@@ -8236,24 +8266,6 @@ LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real
 #endif /* LSNN_NAIVE */
 
 /* ---- The layer ------------------------------------------------------------------------*/
-static lsnn_smoother lsnni_smoother_of(const lsnn_layer_plan *p, int n, int lanes)
-{
-    lsnn_smoother s;
-    memset(&s, 0, sizeof s);
-    s.n = n;
-    s.lanes = lanes;
-    s.rank = p->o.rank;
-    s.k = p->in[0].c / s.rank;
-    s.h = p->in[0].h;
-    s.w = p->in[0].w;
-    s.shape = p->o.smooth_shape;
-    s.mixture = p->o.mixture;
-    s.normalise = p->o.normalise;
-    s.per_image = p->inputs == 2;
-    s.smooth_bias = p->o.smooth_bias;
-    return s;
-}
-
 /* Options that only theta of the layer's own can have, and only as one of TKN's windows. */
 static lsnn_status lsnni_smooth_options(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
@@ -8386,7 +8398,7 @@ static const lsnn_layer_type lsnni_smooth_type = {
     LSNN_DX_IN_PLACE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
     lsnni_plan_smooth, lsnni_forward_smooth, lsnni_backward_smooth, lsnni_init_smooth,
     lsnni_project_smooth,
-    NULL, NULL, NULL
+    LSNNI_DEVICE_THREE(smooth)
 };
 
 LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
@@ -13027,7 +13039,7 @@ static lsnn_status lsnni_forward_there(lsnn_work *w, const lsnn_batch *b, int tr
     u.w = w; u.b = &there; u.training = training;
     key[0] = training ? 1 : w->all ? 2 : 3;
     key[1] = b->n; key[2] = b->heads; key[3] = b->target_count;
-    if (training) net->device->device_newer = 1;         /* running statistics    */
+    if (training && !w->cx->rehearsal_) net->device->device_newer = 1;   /* running statistics */
     LSNNI_TRY(lsnni_device_walk(net, key, lsnni_walk_there, &u));
     return loss ? lsnni_device_losses(net, loss) : LSNN_OK;
 }
@@ -26123,6 +26135,17 @@ LSNNI_DEVICE_ONLY double lsnni_block_sum(double *room, double v)
     return v;
 }
 
+/* The largest of all threads' v, likewise; a NaN counts as smaller than all.  */
+LSNNI_DEVICE_ONLY double lsnni_block_most(double *room, double v)
+{
+    int me = (int)threadIdx.x;
+    room[me] = v;
+    __syncthreads();
+    for (int i = 0; i < LSNNI_THREADS; i++) v = room[i] > v ? room[i] : v;
+    __syncthreads();
+    return v;
+}
+
 /* ---- Memory                                                                    */
 LSNNI_CUDA lsnn_status lsnni_cuda_alloc(lsnn_ctx *cx, lsnni_device *d, void **place,
                                         size_t bytes)
@@ -26409,7 +26432,7 @@ LSNNI_CUDA_ACTIVATION(sigmoid, LSNN_SIGMOID)
 LSNNI_CUDA_ACTIVATION(tanh, LSNN_TANH)
 LSNNI_CUDA_ACTIVATION(scaled_tanh, LSNN_SCALED_TANH)
 #undef LSNNI_CUDA_ACTIVATION
-/* ---- >>cuda copies: flatten copies rows, as >>copies do                            */
+/* ---- >>cuda copies: concat, slice, add and flatten copy rows, as >>copies do       */
 typedef struct lsnni_cuda_copy {
     lsnn_real *y;
     const lsnn_real *x;
@@ -26450,6 +26473,69 @@ LSNNI_CUDA lsnn_status lsnni_cuda_backward_flatten(lsnn_ctx *cx, lsnn_call *c)
     size_t count = lsnni_call_count(c);
     if (!c->dx[0] || c->dx[0] == c->dy) return LSNN_OK;
     return lsnni_cuda_rows(cx, c->device, c->dx[0], count, c->dy, count, 1, count, c->add[0]);
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_add(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t count = lsnni_call_count(c);
+    LSNNI_TRY(lsnni_cuda_rows(cx, c->device, c->y, count, c->x[0], count, 1, count, LSNN_SET));
+    return lsnni_cuda_rows(cx, c->device, c->y, count, c->x[1], count, 1, count, LSNN_ADD);
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_add(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t count = lsnni_call_count(c);
+    for (int i = 0; i < 2; i++)
+        if (c->dx[i])
+            LSNNI_TRY(lsnni_cuda_rows(cx, c->device, c->dx[i], count, c->dy, count, 1, count,
+                                      c->add[i]));
+    return LSNN_OK;
+}
+
+/* Concat forward and backward are one walk over the inputs' places in y.     */
+static lsnn_status lsnni_cuda_concat(lsnn_ctx *cx, lsnn_call *c, int backward)
+{
+    size_t out = (size_t)lsnni_features(c->plan->out), at = 0;
+    for (int i = 0; i < c->plan->inputs; i++) {
+        size_t in = (size_t)lsnni_features(c->plan->in[i]);
+        if (!backward)
+            LSNNI_TRY(lsnni_cuda_rows(cx, c->device, c->y + at, out, c->x[i], in, c->n, in,
+                                      LSNN_SET));
+        else if (c->dx[i])
+            LSNNI_TRY(lsnni_cuda_rows(cx, c->device, c->dx[i], in, c->dy + at, out, c->n, in,
+                                      c->add[i]));
+        at += in;
+    }
+    return LSNN_OK;
+}
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_concat(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnni_cuda_concat(cx, c, 0);
+}
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_concat(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnni_cuda_concat(cx, c, 1);
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_slice(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t len = (size_t)lsnni_features(c->plan->out);
+    return lsnni_cuda_rows(cx, c->device, c->y, len, c->x[0] +
+                           lsnni_area(c->plan->o.first, lsnni_inner(c->plan->in[0])),
+                           (size_t)lsnni_features(c->plan->in[0]), c->n, len, LSNN_SET);
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_slice(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t len = (size_t)lsnni_features(c->plan->out);
+    if (!c->dx[0]) return LSNN_OK;
+    if (!c->add[0])
+        LSNNI_TRY(lsnni_cuda_zero(cx, lsnni_device_of(c->device), c->dx[0],
+                                  lsnni_call_count(c) * sizeof *c->dy));
+    return lsnni_cuda_rows(cx, c->device, c->dx[0] +
+                           lsnni_area(c->plan->o.first, lsnni_inner(c->plan->in[0])),
+                           (size_t)lsnni_features(c->plan->in[0]), c->dy, len, c->n, len,
+                           LSNN_ADD);
 }
 /* ---- >>cuda dropout: a thread for four elements of an image, which one block of Philox serves
    y = x m / (1 - rate), m = 0 with probability rate, else 1; dx (+)= dy m / (1 - rate). The
@@ -26510,13 +26596,14 @@ LSNNI_CUDA lsnn_status lsnni_cuda_backward_dropout(lsnn_ctx *cx, lsnn_call *c)
 }
 /* ---- >>cuda pooling: a thread for each output; backward, one for each pixel, which looks at
    all windows that it lies in, in the order of rows
-   max  y[p] = max of the window's pixels, where[p]: its place;  dx at that pixel (+)= dy[p] */
+   max  y[p] = max of the window's pixels, where[p]: its place;  dx at that pixel (+)= dy[p]
+   sum  y[p] = sum of them;  dx at all of them (+)= dy[p].  average: sum / pixels inside */
 typedef struct lsnni_cuda_pool {
     lsnn_window s;
     lsnn_real *y, *dx;
     const lsnn_real *x, *dy;
     int32_t *where;
-    int add;
+    int add, average;
 } lsnni_cuda_pool;
 
 LSNNI_KERNEL(lsnni_cuda_max_forward, lsnni_cuda_pool)
@@ -26569,6 +26656,46 @@ LSNNI_KERNEL(lsnni_cuda_max_backward, lsnni_cuda_pool)
     a.dx[q] = sum;
 }
 
+/* What one pixel of window (i, j) counts: 1, or in an average 1 / pixels inside the image. */
+LSNNI_BOTH double lsnni_cuda_share_of(const lsnni_cuda_pool *a, int i, int j, int box[4])
+{
+    const lsnn_window *s = &a->s;
+    lsnni_pool_side(i, s->stride_h, s->pad_top, s->kernel_h, s->h, &box[0], &box[1]);
+    lsnni_pool_side(j, s->stride_w, s->pad_left, s->kernel_w, s->w, &box[2], &box[3]);
+    if (!a->average || box[0] >= box[1] || box[2] >= box[3]) return 1;
+    return 1.0 / ((box[1] - box[0]) * (box[3] - box[2]));
+}
+
+LSNNI_KERNEL(lsnni_cuda_sum_forward, lsnni_cuda_pool)
+{
+    const lsnn_window *s = &a.s;
+    size_t out = (size_t)s->oh * s->ow;
+    LSNNI_EACH(p, (size_t)s->n * s->c * out);
+    const lsnn_real *x = a.x + p / out * ((size_t)s->h * s->w);
+    int box[4];
+    double sum = 0, share;
+    share = lsnni_cuda_share_of(&a, (int)(p % out) / s->ow, (int)(p % out) % s->ow, box);
+    for (int i = box[0]; i < box[1]; i++)
+        for (int j = box[2]; j < box[3]; j++) sum += (double)x[i * s->w + j];
+    a.y[p] = LSNNI_R(sum * share);
+}
+
+LSNNI_KERNEL(lsnni_cuda_sum_backward, lsnni_cuda_pool)
+{
+    const lsnn_window *s = &a.s;
+    size_t in = (size_t)s->h * s->w, out = (size_t)s->oh * s->ow;
+    LSNNI_EACH(q, (size_t)s->n * s->c * in);
+    int pixel = (int)(q % in), i0, i1, j0, j1, box[4];
+    const lsnn_real *dy = a.dy + q / in * out;
+    double sum = 0;
+    lsnni_windows_over(pixel / s->w, s->stride_h, s->pad_top, s->kernel_h, s->oh, &i0, &i1);
+    lsnni_windows_over(pixel % s->w, s->stride_w, s->pad_left, s->kernel_w, s->ow, &j0, &j1);
+    for (int i = i0; i <= i1; i++)
+        for (int j = j0; j <= j1; j++)
+            sum += (double)dy[i * s->ow + j] * lsnni_cuda_share_of(&a, i, j, box);
+    a.dx[q] = LSNNI_R(sum) + (a.add ? a.dx[q] : 0);
+}
+
 static lsnn_status lsnni_cuda_pool_of(lsnn_ctx *cx, lsnni_cuda_pool *a, const lsnn_call *c)
 {
     memset(a, 0, sizeof *a);
@@ -26593,6 +26720,36 @@ LSNNI_CUDA lsnn_status lsnni_cuda_backward_max_pool(lsnn_ctx *cx, lsnn_call *c)
     LSNNI_TRY(lsnni_cuda_pool_of(cx, &a, c));
     if (a.dx) LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_max_backward, lsnni_call_count(c), a);
     return LSNN_OK;
+}
+
+/* Forward of the two that sum, then backward.                                 */
+static lsnn_status lsnni_cuda_sum_pools(lsnn_ctx *cx, lsnn_call *c, int average, int backward)
+{
+    lsnni_cuda_pool a;
+    LSNNI_TRY(lsnni_cuda_pool_of(cx, &a, c));
+    a.average = average;
+    if (!backward)
+        LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_sum_forward,
+                          lsnni_area(c->n, lsnni_features(c->plan->out)), a);
+    else if (a.dx)
+        LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_sum_backward, lsnni_call_count(c), a);
+    return LSNN_OK;
+}
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_avg_pool(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnni_cuda_sum_pools(cx, c, 1, 0);
+}
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_avg_pool(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnni_cuda_sum_pools(cx, c, 1, 1);
+}
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_sum_pool(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnni_cuda_sum_pools(cx, c, 0, 0);
+}
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_sum_pool(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnni_cuda_sum_pools(cx, c, 0, 1);
 }
 /* ---- >>cuda conv2d: the naive loops, without those that became threads
    y[n,k,i,j] = b[k] + sum_cuv w[k,c,u,v] x[n, channel, row, col]     a thread for each y
@@ -26712,9 +26869,495 @@ LSNNI_CUDA lsnn_status lsnni_cuda_backward_conv2d(lsnn_ctx *cx, lsnn_call *c)
     if (a.dx) LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_conv2d_dx, lsnni_call_count(c), a);
     return LSNN_OK;
 }
+/* ---- >>cuda softmax: a thread for each pixel of an image, which walks over its channels
+   y[c] = e^(x[c] - max x) / sum_c' e^(x[c'] - max x)     dx[c] (+)= y[c] (dy[c] - sum dy y) */
+typedef struct lsnni_cuda_softmax {
+    lsnn_real *y, *dx;
+    const lsnn_real *x, *dy;
+    int n, c, inner, add;
+} lsnni_cuda_softmax;
+
+LSNNI_KERNEL(lsnni_cuda_softmax_forward, lsnni_cuda_softmax)
+{
+    LSNNI_EACH(q, (size_t)a.n * a.inner);
+    int n = (int)(q / (size_t)a.inner), i = (int)(q % (size_t)a.inner);
+    double most = (double)a.x[lsnni_at3(n, 0, a.c, i, a.inner)], sum = 0;
+    for (int k = 1; k < a.c; k++)
+        most = LSNNI_MAX(most, (double)a.x[lsnni_at3(n, k, a.c, i, a.inner)]);
+    for (int k = 0; k < a.c; k++) sum += exp((double)a.x[lsnni_at3(n, k, a.c, i, a.inner)] - most);
+    for (int k = 0; k < a.c; k++) {
+        size_t at = lsnni_at3(n, k, a.c, i, a.inner);
+        a.y[at] = LSNNI_R(exp((double)a.x[at] - most) / sum);
+    }
+}
+
+LSNNI_KERNEL(lsnni_cuda_softmax_backward, lsnni_cuda_softmax)
+{
+    LSNNI_EACH(q, (size_t)a.n * a.inner);
+    int n = (int)(q / (size_t)a.inner), i = (int)(q % (size_t)a.inner);
+    double dot = 0;
+    for (int k = 0; k < a.c; k++) {
+        size_t at = lsnni_at3(n, k, a.c, i, a.inner);
+        dot += (double)a.dy[at] * (double)a.y[at];
+    }
+    for (int k = 0; k < a.c; k++) {
+        size_t at = lsnni_at3(n, k, a.c, i, a.inner);
+        lsnn_real g = LSNNI_R((double)a.y[at] * ((double)a.dy[at] - dot));
+        a.dx[at] = a.add ? a.dx[at] + g : g;
+    }
+}
+
+static lsnni_cuda_softmax lsnni_cuda_softmax_of(const lsnn_call *c)
+{
+    lsnni_cuda_softmax a;
+    a.y = c->y; a.dx = c->dx[0]; a.x = c->x[0]; a.dy = c->dy; a.add = c->add[0];
+    a.n = c->n; a.c = c->plan->in[0].c; a.inner = lsnni_inner(c->plan->in[0]);
+    return a;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_softmax(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_softmax a = lsnni_cuda_softmax_of(c);
+    LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_softmax_forward, lsnni_area(a.n, a.inner), a);
+    return LSNN_OK;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_softmax(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_softmax a = lsnni_cuda_softmax_of(c);
+    if (a.dx)
+        LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_softmax_backward, lsnni_area(a.n, a.inner), a);
+    return LSNN_OK;
+}
+/* ---- >>cuda scale: y = g[c] x + b[c], a thread a number; dg, db: a block a channel
+   dx (+)= g[c] dy      dg[c] += sum dy x      db[c] += sum dy               */
+typedef struct lsnni_cuda_scale {
+    lsnn_real *y, *dx, *dg, *db;
+    const lsnn_real *x, *dy, *g, *b;
+    int n, c, inner, add;
+} lsnni_cuda_scale;
+
+LSNNI_KERNEL(lsnni_cuda_scale_forward, lsnni_cuda_scale)
+{
+    LSNNI_EACH(i, (size_t)a.n * a.c * a.inner);
+    int k = (int)(i / (size_t)a.inner) % a.c;
+    a.y[i] = a.g[k] * a.x[i] + (a.b ? a.b[k] : 0);
+}
+
+LSNNI_KERNEL(lsnni_cuda_scale_dx, lsnni_cuda_scale)
+{
+    LSNNI_EACH(i, (size_t)a.n * a.c * a.inner);
+    lsnn_real g = a.g[(int)(i / (size_t)a.inner) % a.c] * a.dy[i];
+    a.dx[i] = a.add ? a.dx[i] + g : g;
+}
+
+LSNNI_KERNEL(lsnni_cuda_scale_sums, lsnni_cuda_scale)
+{
+    LSNNI_SHARED double room[LSNNI_ROOM];
+    int k = (int)blockIdx.x;
+    double sum = 0, dot = 0;
+    for (size_t i = threadIdx.x; i < (size_t)a.n * a.inner; i += LSNNI_THREADS) {
+        size_t at = lsnni_at3((int)(i / (size_t)a.inner), k, a.c, (int)(i % (size_t)a.inner),
+                              a.inner);
+        sum += (double)a.dy[at];
+        dot += (double)a.dy[at] * (double)a.x[at];
+    }
+    sum = lsnni_block_sum(room, sum);
+    dot = lsnni_block_sum(room, dot);
+    if (threadIdx.x > 0) return;
+    if (a.db) a.db[k] += LSNNI_R(sum);
+    if (a.dg) a.dg[k] += LSNNI_R(dot);
+}
+
+static lsnni_cuda_scale lsnni_cuda_scale_of(const lsnn_call *c)
+{
+    lsnni_cuda_scale a;
+    a.y = c->y; a.dx = c->dx[0]; a.dg = c->dparam[0]; a.db = c->dparam[1];
+    a.x = c->x[0]; a.dy = c->dy; a.g = c->param[0]; a.b = c->param[1];
+    a.n = c->n; a.c = c->plan->in[0].c; a.inner = lsnni_inner(c->plan->in[0]); a.add = c->add[0];
+    return a;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_scale(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_scale a = lsnni_cuda_scale_of(c);
+    LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_scale_forward, lsnni_call_count(c), a);
+    return LSNN_OK;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_scale(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_scale a = lsnni_cuda_scale_of(c);
+    if (a.dg || a.db)
+        LSNNI_LAUNCH(cx, c->device, lsnni_cuda_scale_sums, a.c, LSNNI_THREADS, a);
+    if (a.dx) LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_scale_dx, lsnni_call_count(c), a);
+    return LSNN_OK;
+}
+/* ---- >>cuda batch_norm: a block a channel, which walks over its M = N*I values
+   xh = (x - mean) istd    y = gamma xh + beta          dgamma += sum dy xh     dbeta += sum dy
+   dx (+)= gamma istd (dy - mean(dy) - xh mean(dy xh));  known: dx (+)= gamma istd dy
+   known: mean and variance are the running ones (a prediction, or frozen).   */
+typedef struct lsnni_cuda_norm_call {
+    lsnn_real *y, *dx, *mean, *istd, *running_mean, *running_var, *dgamma, *dbeta;
+    const lsnn_real *x, *dy, *gamma, *beta;
+    double momentum, eps;
+    int n, c, inner, known, add;
+} lsnni_cuda_norm_call;
+
+/* Value i of channel k.                                                       */
+LSNNI_BOTH size_t lsnni_cuda_norm_at(const lsnni_cuda_norm_call *a, int k, size_t i)
+{
+    return lsnni_at3((int)(i / (size_t)a->inner), k, a->c, (int)(i % (size_t)a->inner), a->inner);
+}
+
+/* The channel's mean of x, the same in all threads.                           */
+LSNNI_DEVICE_ONLY double lsnni_cuda_norm_mean(const lsnni_cuda_norm_call *a, int k, double *room)
+{
+    size_t count = (size_t)a->n * a->inner;
+    double sum = 0;
+    for (size_t i = threadIdx.x; i < count; i += LSNNI_THREADS)
+        sum += (double)a->x[lsnni_cuda_norm_at(a, k, i)];
+    return lsnni_block_sum(room, sum) / (double)count;
+}
+
+LSNNI_KERNEL(lsnni_cuda_norm_forward, lsnni_cuda_norm_call)
+{
+    LSNNI_SHARED double room[LSNNI_ROOM];
+    size_t count = (size_t)a.n * a.inner;
+    int k = (int)blockIdx.x;
+    double mean, var = 0, istd;
+    if (a.known) {
+        mean = (double)a.running_mean[k];
+        istd = 1 / sqrt((double)a.running_var[k] + a.eps);
+    } else {
+        mean = lsnni_cuda_norm_mean(&a, k, room);
+        for (size_t i = threadIdx.x; i < count; i += LSNNI_THREADS) {
+            double d = (double)a.x[lsnni_cuda_norm_at(&a, k, i)] - mean;
+            var += d * d;
+        }
+        var = lsnni_block_sum(room, var);
+        istd = 1 / sqrt(var / (double)count + a.eps);
+    }
+    for (size_t i = threadIdx.x; i < count; i += LSNNI_THREADS) {
+        size_t at = lsnni_cuda_norm_at(&a, k, i);
+        a.y[at] = LSNNI_R((double)a.gamma[k] * ((double)a.x[at] - mean) * istd +
+                          (double)a.beta[k]);
+    }
+    if (threadIdx.x > 0) return;
+    a.mean[k] = LSNNI_R(mean);
+    a.istd[k] = LSNNI_R(istd);
+    if (a.known) return;
+    var = (1 - a.momentum) * (double)a.running_var[k] +
+          a.momentum * var / LSNNI_MAX((double)count - 1, 1);            /* unbiased          */
+    if (!(var <= (double)FLT_MAX)) return;               /* the running ones stay */
+    a.running_mean[k] = LSNNI_R((1 - a.momentum) * (double)a.running_mean[k] + a.momentum * mean);
+    a.running_var[k] = LSNNI_R(var);
+}
+
+LSNNI_KERNEL(lsnni_cuda_norm_backward, lsnni_cuda_norm_call)
+{
+    LSNNI_SHARED double room[LSNNI_ROOM];
+    size_t count = (size_t)a.n * a.inner;
+    int k = (int)blockIdx.x;
+    double istd = (double)a.istd[k], sum = 0, dot = 0;
+    double mean = a.known ? (double)a.mean[k] : lsnni_cuda_norm_mean(&a, k, room);
+    for (size_t i = threadIdx.x; i < count; i += LSNNI_THREADS) {
+        size_t at = lsnni_cuda_norm_at(&a, k, i);
+        sum += (double)a.dy[at];
+        dot += (double)a.dy[at] * ((double)a.x[at] - mean) * istd;
+    }
+    sum = lsnni_block_sum(room, sum);
+    dot = lsnni_block_sum(room, dot);
+    if (threadIdx.x == 0 && a.dgamma) a.dgamma[k] += LSNNI_R(dot);
+    if (threadIdx.x == 0 && a.dbeta) a.dbeta[k] += LSNNI_R(sum);
+    if (a.known) sum = dot = 0;
+    for (size_t i = threadIdx.x; i < count && a.dx; i += LSNNI_THREADS) {
+        size_t at = lsnni_cuda_norm_at(&a, k, i);
+        double xh = ((double)a.x[at] - mean) * istd;
+        lsnn_real g = LSNNI_R((double)a.gamma[k] * istd *
+                              ((double)a.dy[at] - (sum + xh * dot) / (double)count));
+        a.dx[at] = a.add ? a.dx[at] + g : g;
+    }
+}
+
+static lsnni_cuda_norm_call lsnni_cuda_norm_of(const lsnn_call *c)
+{
+    const lsnn_layer_plan *p = c->plan;
+    lsnni_cuda_norm_call a;
+    memset(&a, 0, sizeof a);
+    a.y = c->y; a.x = c->x[0]; a.dy = c->dy; a.dx = c->dx[0];
+    a.mean = c->keep; a.istd = c->keep + p->out.c;
+    a.running_mean = c->buffer[0]; a.running_var = c->buffer[1];
+    a.gamma = c->param[0]; a.beta = c->param[1];
+    a.dgamma = c->dparam[0]; a.dbeta = c->dparam[1];
+    a.momentum = p->o.momentum; a.eps = p->o.eps;
+    a.n = c->n; a.c = p->out.c; a.inner = lsnni_inner(p->in[0]);
+    a.known = !c->training || p->o.freeze;
+    a.add = c->add[0];
+    return a;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_norm_call a = lsnni_cuda_norm_of(c);
+    LSNNI_LAUNCH(cx, c->device, lsnni_cuda_norm_forward, a.c, LSNNI_THREADS, a);
+    return LSNN_OK;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_norm_call a = lsnni_cuda_norm_of(c);
+    LSNNI_LAUNCH(cx, c->device, lsnni_cuda_norm_backward, a.c, LSNNI_THREADS, a);
+    return LSNN_OK;
+}
+/* ---- >>cuda smooth: theta -> U by a block a map, then U on a by a thread a number
+   y[n,k,p] = sum_l U[k,l,p] a[n,k,l,p] + b[k]            U = sum_m w_m G_m,  G = scale exp(e - shift)
+   Backward first makes dL/dU, a map each, then dtheta from it as the naive pair does: its sums
+   over pixels are a block's (>>smooth, >>bells). a's gradient comes last: it may be dy. */
+typedef struct lsnni_cuda_smooth {
+    lsnn_smoother s;
+    lsnni_family family;             /* of s.shape                            */
+    int maps, parts, stride, numbers, rank, add, add_theta;
+    lsnn_real *y, *u, *du, *da, *dtheta, *db;
+    const lsnn_real *a, *theta, *b, *dy;
+} lsnni_cuda_smooth;
+
+/* Gaussian m of the map whose theta this is, the same in all threads.        */
+LSNNI_DEVICE_ONLY lsnni_bell lsnni_cuda_bell(const lsnni_cuda_smooth *a, const lsnn_real *theta,
+                                             int m, double *room)
+{
+    int count = a->s.h * a->s.w;
+    double sum = 0, most = -HUGE_VAL, slope[LSNNI_NUMBERS];
+    lsnni_bell g;
+    for (int i = 0; i < LSNNI_NUMBERS; i++) g.t[i] = 0;
+    for (int i = 0; i < a->family.count; i++)
+        g.t[a->family.number[i]] = (double)theta[m * a->stride + i];
+    for (int i = 0; i < a->parts && a->parts > 1; i++)
+        sum += exp((double)theta[(i + 1) * a->stride - 1] - (double)theta[(m + 1) * a->stride - 1]);
+    g.weight = a->parts > 1 ? 1 / sum : 1;
+    g.shift = 0;
+    g.scale = 1;
+    if (a->s.normalise == LSNN_NORMALISE_NONE) return g;
+    for (int p = (int)threadIdx.x; p < count; p += LSNNI_THREADS) {
+        double e = lsnni_bell_exponent(&g, &a->s, p, slope);
+        most = e > most ? e : most;
+    }
+    g.shift = lsnni_block_most(room, most);
+    sum = 0;
+    for (int p = (int)threadIdx.x; p < count; p += LSNNI_THREADS)
+        sum += lsnni_bell_at(&g, &a->s, p);
+    sum = lsnni_block_sum(room, sum);
+    g.scale = (a->s.normalise == LSNN_NORMALISE_MEAN ? count : 1) / sum;
+    return g;
+}
+
+LSNNI_KERNEL(lsnni_cuda_smooth_map, lsnni_cuda_smooth)
+{
+    LSNNI_SHARED double room[LSNNI_ROOM];
+    int count = a.s.h * a.s.w, map = (int)blockIdx.x;
+    const lsnn_real *theta = a.theta + lsnni_at2(map, 0, a.numbers);
+    lsnn_real *u = a.u + lsnni_at2(map, 0, count);
+    for (int p = (int)threadIdx.x; p < count; p += LSNNI_THREADS)
+        u[p] = a.s.shape == LSNN_TABLE ? theta[p] : 0;
+    for (int m = 0; m < a.parts && a.s.shape != LSNN_TABLE; m++) {
+        lsnni_bell g = lsnni_cuda_bell(&a, theta, m, room);
+        for (int p = (int)threadIdx.x; p < count; p += LSNNI_THREADS)
+            u[p] += LSNNI_R(g.weight * lsnni_bell_at(&g, &a.s, p));
+    }
+}
+
+/* The map of image n, channel k, rank l.                                      */
+LSNNI_BOTH int lsnni_cuda_map_of(const lsnni_cuda_smooth *a, int n, int k, int l)
+{
+    return ((a->s.per_image ? n : 0) * a->s.k + k) * a->rank + l;
+}
+
+LSNNI_KERNEL(lsnni_cuda_smooth_apply, lsnni_cuda_smooth)
+{
+    int count = a.s.h * a.s.w;
+    LSNNI_EACH(i, (size_t)a.s.n * a.s.k * count);
+    int p = (int)(i % (size_t)count), k = (int)(i / (size_t)count) % a.s.k;
+    int n = (int)(i / (size_t)count) / a.s.k;
+    lsnn_real sum = 0;
+    for (int l = 0; l < a.rank; l++) {
+        lsnn_real map = a.u[lsnni_at2(lsnni_cuda_map_of(&a, n, k, l), p, count)];
+        sum += map * a.a[lsnni_at4(n, k, a.s.k, l, a.rank, p, count)];
+        if (a.b && a.s.smooth_bias) sum += map * a.b[k];
+    }
+    a.y[i] = sum + (a.b && !a.s.smooth_bias ? a.b[k] : 0);
+}
+
+/* dL/dU of a map at pixel p: over all images that use it.                     */
+LSNNI_KERNEL(lsnni_cuda_smooth_du, lsnni_cuda_smooth)
+{
+    int count = a.s.h * a.s.w;
+    LSNNI_EACH(i, (size_t)a.maps * count);
+    int p = (int)(i % (size_t)count), map = (int)(i / (size_t)count);
+    int l = map % a.rank, k = map / a.rank % a.s.k, image = map / a.rank / a.s.k;
+    double sum = 0;
+    for (int n = a.s.per_image ? image : 0; n < (a.s.per_image ? image + 1 : a.s.n); n++) {
+        double product = (double)a.a[lsnni_at4(n, k, a.s.k, l, a.rank, p, count)];
+        if (a.b && a.s.smooth_bias) product += (double)a.b[k];
+        sum += (double)a.dy[lsnni_at3(n, k, a.s.k, p, count)] * product;
+    }
+    a.du[i] = LSNNI_R(sum);
+}
+
+LSNNI_KERNEL(lsnni_cuda_smooth_theta, lsnni_cuda_smooth)
+{
+    LSNNI_SHARED double room[LSNNI_ROOM];
+    int count = a.s.h * a.s.w, map = (int)blockIdx.x, set = a.s.per_image && !a.add_theta;
+    const lsnn_real *theta = a.theta + lsnni_at2(map, 0, a.numbers);
+    const lsnn_real *u = a.u + lsnni_at2(map, 0, count), *du = a.du + lsnni_at2(map, 0, count);
+    lsnn_real *dtheta = a.dtheta + lsnni_at2(map, 0, a.numbers);
+    for (int p = (int)threadIdx.x; p < count && a.s.shape == LSNN_TABLE; p += LSNNI_THREADS)
+        dtheta[p] = du[p] + (set ? 0 : dtheta[p]);
+    for (int m = 0; m < a.parts && a.s.shape != LSNN_TABLE; m++) {
+        lsnni_bell g = lsnni_cuda_bell(&a, theta, m, room);
+        double dt[LSNNI_NUMBERS + 1] = { 0, 0, 0, 0, 0, 0 }, slope[LSNNI_NUMBERS];
+        double sum = 0, middle = 0;
+        for (int p = (int)threadIdx.x; p < count; p += LSNNI_THREADS) {
+            double bell = lsnni_bell_at(&g, &a.s, p);
+            sum += bell;
+            middle += bell * (double)du[p];
+        }
+        sum = lsnni_block_sum(room, sum);
+        middle = lsnni_block_sum(room, middle) / sum;
+        if (a.s.normalise == LSNN_NORMALISE_NONE) middle = 0;
+        for (int p = (int)threadIdx.x; p < count; p += LSNNI_THREADS) {
+            double bell = lsnni_bell_at(&g, &a.s, p);
+            double de = g.weight * bell * ((double)du[p] - middle);
+            lsnni_bell_exponent(&g, &a.s, p, slope);
+            for (int i = 0; i < LSNNI_NUMBERS; i++) dt[i] += de * slope[i];
+            dt[LSNNI_NUMBERS] += g.weight * (bell - (double)u[p]) * (double)du[p];
+        }
+        for (int i = 0; i < a.stride; i++) {             /* the last of a mixture: its logit */
+            lsnn_real *to = dtheta + m * a.stride + i;
+            double v = lsnni_block_sum(room, dt[i < a.family.count ? a.family.number[i]
+                                                                   : LSNNI_NUMBERS]);
+            if (threadIdx.x == 0) *to = LSNNI_R(v) + (set ? 0 : *to);
+        }
+    }
+}
+
+/* A block a kernel.                                                           */
+LSNNI_KERNEL(lsnni_cuda_smooth_db, lsnni_cuda_smooth)
+{
+    LSNNI_SHARED double room[LSNNI_ROOM];
+    int count = a.s.h * a.s.w, k = (int)blockIdx.x;
+    double sum = 0;
+    for (size_t i = threadIdx.x; i < (size_t)a.s.n * count; i += LSNNI_THREADS) {
+        int n = (int)(i / (size_t)count), p = (int)(i % (size_t)count);
+        double g = (double)a.dy[lsnni_at3(n, k, a.s.k, p, count)], maps = 0;
+        for (int l = 0; l < a.rank && a.s.smooth_bias; l++)
+            maps += (double)a.u[lsnni_at2(lsnni_cuda_map_of(&a, n, k, l), p, count)];
+        sum += a.s.smooth_bias ? g * maps : g;
+    }
+    sum = lsnni_block_sum(room, sum);
+    if (threadIdx.x == 0) a.db[k] += LSNNI_R(sum);
+}
+
+/* A thread reads dy and then writes all that it makes of it: with rank 1 that is its place. */
+LSNNI_KERNEL(lsnni_cuda_smooth_da, lsnni_cuda_smooth)
+{
+    int count = a.s.h * a.s.w;
+    LSNNI_EACH(i, (size_t)a.s.n * a.s.k * count);
+    int p = (int)(i % (size_t)count), k = (int)(i / (size_t)count) % a.s.k;
+    int n = (int)(i / (size_t)count) / a.s.k;
+    lsnn_real g = a.dy[i];
+    for (int l = 0; l < a.rank; l++) {
+        lsnn_real *da = a.da + lsnni_at4(n, k, a.s.k, l, a.rank, p, count);
+        lsnn_real v = g * a.u[lsnni_at2(lsnni_cuda_map_of(&a, n, k, l), p, count)];
+        *da = a.add ? *da + v : v;
+    }
+}
+
+static lsnni_cuda_smooth lsnni_cuda_smooth_of(const lsnn_call *c)
+{
+    lsnni_cuda_smooth a;
+    int bias;
+    memset(&a, 0, sizeof a);
+    a.s = lsnni_smoother_of(c->plan, c->n, 0);
+    a.family = lsnni_families[a.s.shape];
+    a.rank = a.s.rank;
+    a.parts = lsnni_parts(&a.s);
+    a.stride = lsnni_stride(&a.s);
+    a.numbers = lsnn_smoother_theta(&a.s);
+    a.maps = a.s.k * a.rank * (a.s.per_image ? c->n : 1);
+    bias = a.s.per_image ? 0 : 1;
+    a.u = c->keep; a.y = c->y; a.a = c->x[0]; a.dy = c->dy; a.da = c->dx[0];
+    a.theta = a.s.per_image ? c->x[1] : c->param[0];
+    a.dtheta = a.s.per_image ? c->dx[1] : c->dparam[0];
+    if (!c->plan->o.no_bias) a.b = c->param[bias];
+    if (!c->plan->o.no_bias) a.db = c->dparam[bias];
+    a.add = c->add[0];
+    a.add_theta = c->add[1];
+    return a;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_smooth(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_smooth a = lsnni_cuda_smooth_of(c);
+    LSNNI_LAUNCH(cx, c->device, lsnni_cuda_smooth_map, a.maps, LSNNI_THREADS, a);
+    LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_smooth_apply,
+                      lsnni_area(c->n, lsnni_features(c->plan->out)), a);
+    return LSNN_OK;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_smooth(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_smooth a = lsnni_cuda_smooth_of(c);
+    size_t pixels = lsnni_area(a.maps, a.s.h * a.s.w);
+    void *room = NULL;
+    LSNNI_TRY(lsnni_cuda_scratch(cx, c->device, &room, pixels * sizeof *a.du));
+    a.du = (lsnn_real *)room;
+    if (a.dtheta) {
+        LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_smooth_du, pixels, a);
+        LSNNI_LAUNCH(cx, c->device, lsnni_cuda_smooth_theta, a.maps, LSNNI_THREADS, a);
+    }
+    if (a.db) LSNNI_LAUNCH(cx, c->device, lsnni_cuda_smooth_db, a.s.k, LSNNI_THREADS, a);
+    if (a.da)
+        LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_smooth_da,
+                          lsnni_area(c->n, lsnni_features(c->plan->out)), a);
+    return LSNN_OK;
+}
+
+/* After a step: windows of this layer's own back to where `clip` lets them be. */
+typedef struct lsnni_cuda_clip {
+    lsnn_real *t;
+    size_t windows, stride;
+    int h, w, kernel_h, kernel_w, tall;
+    lsnn_clip clip;
+} lsnni_cuda_clip;
+
+LSNNI_KERNEL(lsnni_cuda_clip_kernel, lsnni_cuda_clip)
+{
+    LSNNI_EACH(i, a.windows);
+    lsnn_real *t = a.t + i * a.stride;
+    lsnni_attention_clip(t + LSNNI_AT_MU_X, t + LSNNI_AT_S_X, a.w, a.kernel_w, a.clip);
+    if (a.tall)
+        lsnni_attention_clip(t + LSNNI_AT_MU_Y, t + LSNNI_AT_S_Y, a.h, a.kernel_h, a.clip);
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_project_smooth(lsnn_ctx *cx, const lsnn_projection *p)
+{
+    lsnn_smoother s = lsnni_smoother_of(p->plan, 1, 0);
+    lsnni_cuda_clip a;
+    memset(&a, 0, sizeof a);
+    if (!p->plan->o.clip || !p->param[0]) return LSNN_OK;
+    a.t = p->param[0];
+    a.stride = (size_t)lsnni_stride(&s);
+    a.windows = p->plan->param[0].count / a.stride;
+    a.h = s.h; a.w = s.w; a.tall = !lsnni_attentive_1d(s.shape);
+    a.kernel_h = p->plan->o.kernel_h; a.kernel_w = p->plan->o.kernel_w;
+    a.clip = p->plan->o.clip;
+    LSNNI_LAUNCH_EACH(cx, p->device, lsnni_cuda_clip_kernel, a.windows, a);
+    return LSNN_OK;
+}
 /* ---- >>cuda losses: an image a thread, and one block, which sums over the images
    cross-entropy  L = -w/total sum_n log p[n, label n],  p = softmax(x)   dx = w/total (p - onehot)
-   with a rubbish class of logit -j beside the others. total: images of the whole batch. */
+   with a rubbish class of logit -j beside the others. total: images of the whole batch.
+   mean squares   L = w/(total C) sum (x - t)^2                       dx = 2 w/(total C) (x - t) */
 typedef struct lsnni_cuda_loss {
     const lsnn_now *now;
     double *loss, weight, rubbish;   /* rubbish 0: no such class              */
@@ -26762,7 +27405,7 @@ static lsnni_cuda_loss lsnni_cuda_loss_of(const lsnn_call *c)
     a.rubbish = c->plan->o.rubbish;
     a.x = c->x[0]; a.p = c->y; a.y = c->y; a.dx = c->dx[0];
     a.labels = c->labels; a.targets = c->targets;
-    a.heads = c->labels ? c->heads : c->target_count;
+    a.heads = c->heads;
     a.head = c->plan->o.head;
     a.n = c->n; a.c = lsnni_features(c->plan->in[0]); a.add = c->add[0];
     return a;
@@ -26783,6 +27426,48 @@ LSNNI_CUDA lsnn_status lsnni_cuda_backward_cross_entropy(lsnn_ctx *cx, lsnn_call
     lsnni_cuda_loss a = lsnni_cuda_loss_of(c);
     if (a.dx)
         LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_entropy_backward, lsnni_area(a.n, a.c), a);
+    return LSNN_OK;
+}
+
+LSNNI_KERNEL(lsnni_cuda_mse_forward, lsnni_cuda_loss)
+{
+    LSNNI_SHARED double room[LSNNI_ROOM];
+    double sum = 0;
+    for (size_t i = threadIdx.x; i < (size_t)a.n * a.c; i += LSNNI_THREADS) {
+        int n = (int)(i / (size_t)a.c), k = (int)(i % (size_t)a.c);
+        double d = (double)a.x[i] - (double)a.targets[lsnni_at2(n, a.head + k, a.heads)];
+        sum += d * d;
+        a.p[i] = a.x[i];
+    }
+    sum = lsnni_block_sum(room, sum);
+    if (threadIdx.x == 0) *a.loss = a.weight * sum / a.c / a.now->total;
+}
+
+LSNNI_KERNEL(lsnni_cuda_mse_backward, lsnni_cuda_loss)
+{
+    LSNNI_EACH(i, (size_t)a.n * a.c);
+    int n = (int)(i / (size_t)a.c), k = (int)(i % (size_t)a.c);
+    lsnn_real g = LSNNI_R(2 * a.weight / a.now->total / a.c) *
+                  (a.x[i] - a.targets[lsnni_at2(n, a.head + k, a.heads)]);
+    a.dx[i] = a.add ? a.dx[i] + g : g;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_mse(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_loss a = lsnni_cuda_loss_of(c);
+    a.heads = c->target_count;
+    if (!c->targets || a.head > c->target_count - a.c)
+        return lsnn_fail(cx, LSNN_ESHAPE, "mse: needs %d targets of each sample from number %d "
+                         "on, the batch has %d", a.c, a.head, c->targets ? c->target_count : 0);
+    LSNNI_LAUNCH(cx, c->device, lsnni_cuda_mse_forward, 1, LSNNI_THREADS, a);
+    return LSNN_OK;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_mse(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_loss a = lsnni_cuda_loss_of(c);
+    a.heads = c->target_count;
+    if (a.dx) LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_mse_backward, lsnni_area(a.n, a.c), a);
     return LSNN_OK;
 }
 /* ---- >>cuda optimizer: three launches over the one block of parameters (>>optimizers)

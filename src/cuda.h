@@ -88,6 +88,17 @@ LSNNI_DEVICE_ONLY double lsnni_block_sum(double *room, double v)
     return v;
 }
 
+/* The largest of all threads' v, likewise; a NaN counts as smaller than all.  */
+LSNNI_DEVICE_ONLY double lsnni_block_most(double *room, double v)
+{
+    int me = (int)threadIdx.x;
+    room[me] = v;
+    __syncthreads();
+    for (int i = 0; i < LSNNI_THREADS; i++) v = room[i] > v ? room[i] : v;
+    __syncthreads();
+    return v;
+}
+
 /* ---- Memory                                                                    */
 LSNNI_CUDA lsnn_status lsnni_cuda_alloc(lsnn_ctx *cx, lsnni_device *d, void **place,
                                         size_t bytes)
@@ -278,6 +289,10 @@ static lsnn_status lsnni_cuda_gemm(lsnn_ctx *cx, lsnn_device *on, int trans_a, i
 #include "cuda/dropout.h"
 #include "cuda/pool.h"
 #include "cuda/conv2d.h"
+#include "cuda/softmax.h"
+#include "cuda/scale.h"
+#include "cuda/batch_norm.h"
+#include "cuda/smooth.h"
 #include "cuda/losses.h"
 #include "cuda/optimizer.h"
 #endif /* LSNNI_CUDA_CODE */

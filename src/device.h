@@ -75,13 +75,18 @@ typedef struct lsnni_device_step {   /* arrays in the device's memory         */
 #if defined(LSNN_USE_CUDA) || defined(LSNN_CUDA_PART)
 /* The layer types that have a device pair.                                    */
 #define LSNNI_DEVICE_TYPES(X) X(dense) X(relu) X(leaky_relu) X(sigmoid) X(tanh)            \
-    X(scaled_tanh) X(max_pool) X(flatten) X(conv2d) X(cross_entropy) X(dropout)
+    X(scaled_tanh) X(max_pool) X(flatten) X(conv2d) X(cross_entropy) X(dropout)            \
+    X(softmax) X(avg_pool) X(sum_pool) X(batch_norm) X(scale) X(add) X(concat) X(slice)    \
+    X(mse) X(smooth)
 #define LSNNI_DECLARE_PAIR(name)                                                           \
     LSNNI_CUDA lsnn_status lsnni_cuda_forward_##name(lsnn_ctx *cx, lsnn_call *c);          \
     LSNNI_CUDA lsnn_status lsnni_cuda_backward_##name(lsnn_ctx *cx, lsnn_call *c);
 LSNNI_DEVICE_TYPES(LSNNI_DECLARE_PAIR)
 #undef LSNNI_DECLARE_PAIR
+LSNNI_CUDA lsnn_status lsnni_cuda_project_smooth(lsnn_ctx *cx, const lsnn_projection *p);
 #define LSNNI_DEVICE_PAIR(name) lsnni_cuda_forward_##name, lsnni_cuda_backward_##name, NULL
+#define LSNNI_DEVICE_THREE(name)                                                           \
+    lsnni_cuda_forward_##name, lsnni_cuda_backward_##name, lsnni_cuda_project_##name
 
 /* All of these but close and free return CUDA's reason by lsnn_fail.          */
 LSNNI_CUDA lsnn_status lsnni_cuda_open(lsnn_ctx *cx, lsnni_device *d);   /* of d->number */
@@ -105,5 +110,6 @@ LSNNI_CUDA lsnn_status lsnni_cuda_step(lsnn_ctx *cx, lsnni_device *d,
                                        const lsnni_device_step *s);
 #else
 #define LSNNI_DEVICE_PAIR(name) NULL, NULL, NULL
+#define LSNNI_DEVICE_THREE(name) NULL, NULL, NULL
 #endif /* LSNN_USE_CUDA */
 #endif /* LSNNI_DEVICE */

@@ -163,7 +163,7 @@ static lsnn_status lsnni_forward_there(lsnn_work *w, const lsnn_batch *b, int tr
     u.w = w; u.b = &there; u.training = training;
     key[0] = training ? 1 : w->all ? 2 : 3;
     key[1] = b->n; key[2] = b->heads; key[3] = b->target_count;
-    if (training) net->device->device_newer = 1;         /* running statistics    */
+    if (training && !w->cx->rehearsal_) net->device->device_newer = 1;   /* running statistics */
     LSNNI_TRY(lsnni_device_walk(net, key, lsnni_walk_there, &u));
     return loss ? lsnni_device_losses(net, loss) : LSNN_OK;
 }

@@ -237,6 +237,100 @@ static int make_max_gaps(lsnn_net *net, int x, lsnn_options *o)
     o->pad_left = 2;
     return lsnn_max_pool(net, x, 2, o);
 }
+static int make_avg(lsnn_net *net, int x, lsnn_options *o) { return lsnn_avg_pool(net, x, 0, o); }
+static int make_avg_over(lsnn_net *net, int x, lsnn_options *o)
+{
+    o->stride_h = 2;
+    o->padding = LSNN_SAME;
+    return lsnn_avg_pool(net, x, 3, o);
+}
+static int make_sum(lsnn_net *net, int x, lsnn_options *o)
+{
+    o->stride_w = 1;
+    return lsnn_sum_pool(net, x, 2, o);
+}
+static int make_softmax(lsnn_net *net, int x, lsnn_options *o) { return lsnn_softmax(net, x, o); }
+static int make_scale(lsnn_net *net, int x, lsnn_options *o) { return lsnn_scale(net, x, o); }
+static int make_norm(lsnn_net *net, int x, lsnn_options *o) { return lsnn_batch_norm(net, x, o); }
+static int make_norm_frozen(lsnn_net *net, int x, lsnn_options *o)
+{
+    o->freeze = 1;
+    return lsnn_batch_norm(net, x, o);
+}
+static int make_add(lsnn_net *net, int x, lsnn_options *o)
+{
+    return lsnn_add(net, x, lsnn_tanh(net, x, NULL), o);
+}
+static int make_concat(lsnn_net *net, int x, lsnn_options *o)
+{
+    int all[3];
+    all[0] = lsnn_tanh(net, x, NULL);
+    all[1] = x;
+    all[2] = lsnn_tanh(net, lsnn_relu(net, x, NULL), NULL);
+    return lsnn_batch_norm(net, lsnn_concat(net, all, 3, o), NULL);
+}
+static int make_slice(lsnn_net *net, int x, lsnn_options *o) { return lsnn_slice(net, x, 1, 2, o); }
+static int make_smooth(lsnn_net *net, int x, lsnn_options *o)
+{
+    return lsnn_smooth(net, x, LSNN_FREE, o);
+}
+static int make_smooth_sum(lsnn_net *net, int x, lsnn_options *o)
+{
+    o->normalise = LSNN_NORMALISE_SUM;
+    o->mixture = 3;
+    o->rank = 2;
+    return lsnn_smooth(net, x, LSNN_FREE, o);
+}
+static int make_smooth_table(lsnn_net *net, int x, lsnn_options *o)
+{
+    o->smooth_shape = LSNN_TABLE;
+    o->smooth_bias = 1;
+    return lsnn_smooth(net, x, LSNN_FREE, o);
+}
+static int make_smooth_window(lsnn_net *net, int x, lsnn_options *o)
+{
+    o->smooth_shape = LSNN_ATTENTION_CAUCHY;
+    o->normalise = LSNN_NORMALISE_MEAN;
+    o->no_bias = 1;
+    return lsnn_smooth(net, x, LSNN_FREE, o);
+}
+static int make_smooth_tilted(lsnn_net *net, int x, lsnn_options *o)
+{
+    o->smooth_shape = LSNN_BIVARIATE_GAUSSIAN;
+    return lsnn_smooth(net, x, LSNN_FREE, o);
+}
+/* theta from the images themselves, read by somebody else, too.                             */
+static int content(lsnn_net *net, int x, lsnn_options *o, int numbers)
+{
+    lsnn_options narrow = named("theta");
+    int theta, both[2];
+    narrow.init_scale = 0.3;
+    theta = lsnn_dense(net, x, lsnn_net_shape(net, x).c * numbers, &narrow);
+    both[0] = lsnn_flatten(net, lsnn_smooth(net, x, theta, o), NULL);
+    both[1] = theta;
+    return lsnn_concat(net, both, 2, NULL);
+}
+static int make_content(lsnn_net *net, int x, lsnn_options *o)
+{
+    o->normalise = LSNN_NORMALISE_MEAN;
+    return content(net, x, o, 5);
+}
+static int make_content_mixed(lsnn_net *net, int x, lsnn_options *o)
+{
+    o->smooth_bias = 1;
+    o->mixture = 2;
+    o->smooth_shape = LSNN_GAUSSIAN_SEPARABLE;
+    return content(net, x, o, 10);
+}
+static int make_entropies(lsnn_net *net, int x, lsnn_options *o)
+{
+    lsnn_options more = named("rubbish");
+    more.rubbish = 2;
+    more.loss_weight = 0.3;
+    x = lsnn_dense(net, x, 3, o);
+    lsnn_cross_entropy(net, x, &more);
+    return x;
+}
 
 static const layer_case layers[] = {
     { "dense", make_dense, 2, 3, 4 },
@@ -255,6 +349,24 @@ static const layer_case layers[] = {
     { "max_pool", make_max, 3, 6, 7 },
     { "max_pool, windows over each other", make_max_over, 2, 7, 6 },
     { "max_pool, windows with gaps and padding", make_max_gaps, 2, 8, 5 },
+    { "avg_pool of whole maps", make_avg, 2, 5, 4 },
+    { "avg_pool, windows over each other, padding", make_avg_over, 2, 7, 6 },
+    { "sum_pool", make_sum, 2, 6, 5 },
+    { "softmax over channels", make_softmax, 4, 3, 2 },
+    { "scale", make_scale, 3, 4, 3 },
+    { "batch_norm, its running statistics, too", make_norm, 3, 5, 4 },
+    { "batch_norm, frozen", make_norm_frozen, 3, 4, 4 },
+    { "add", make_add, 2, 3, 4 },
+    { "concat, and a batch_norm that could read its parts", make_concat, 2, 3, 4 },
+    { "slice", make_slice, 4, 3, 2 },
+    { "smooth: Gaussians of its own", make_smooth, 3, 6, 5 },
+    { "smooth: rank 2, mixtures of 3, by the sum", make_smooth_sum, 4, 5, 6 },
+    { "smooth: tables, the bias inside", make_smooth_table, 2, 4, 5 },
+    { "smooth: Cauchy windows by their mean", make_smooth_window, 2, 17, 18 },
+    { "smooth: tilted windows", make_smooth_tilted, 2, 5, 6 },
+    { "smooth: theta from a node, an image each", make_content, 2, 5, 6 },
+    { "smooth: theta from a node, mixtures, the bias inside", make_content_mixed, 2, 6, 5 },
+    { "cross_entropy, and one with a rubbish class", make_entropies, 2, 3, 3 },
 };
 
 /* ---- Whole networks, step by step ---------------------------------------------------------- */
@@ -385,12 +497,144 @@ static void test_fit(void)
     free_samples(&s);
 }
 
+/* ---- Targets, a batch in parts, SGD by Nesterov, penalties, windows that are clipped ------- */
+static lsnn_net *mse_net(const char *device)
+{
+    lsnn_net *net = lsnn_net_new(&cx);
+    lsnn_options window = named("window");
+    int x = lsnn_conv2d(net, lsnn_input(net, 1, 6, 6), 2, 3, NULL);
+    window.smooth_shape = LSNN_ATTENTION_GAUSSIAN;
+    window.l2 = 0.5;
+    window.clip = LSNN_CLIP_CODE;
+    x = lsnn_smooth(net, x, LSNN_FREE, &window);
+    lsnn_mse(net, lsnn_dense(net, lsnn_dropout(net, x, 0.4, NULL), 2, NULL), NULL);
+    CHECK(build_on(net, device, 5, 0) == LSNN_OK);
+    return net;
+}
+
+static void test_mse(void)
+{
+    lsnn_net *net[2];
+    lsnn_optimizer *o[2];
+    lsnn_optimizer_desc d = method(LSNN_SGD, 0.8, 1, 1e-3, 0);
+    samples s = draw_samples(10, 1, 6, 6, 1, 2, 4);
+    lsnn_real targets[30];
+    draw_reals(targets, 30, 9, -1, 1);
+    d.lr = 0.3;                                              /* far enough to be clipped */
+    for (int i = 0; i < 2; i++) {
+        net[i] = mse_net(i ? "cuda" : "cpu");
+        o[i] = lsnn_optimizer_new(net[i], &d);
+    }
+    for (int step = 0; step < 4; step++) {
+        double loss[2] = { 0, 0 };
+        for (int i = 0; i < 2; i++)
+            for (int part = 0; part < 2; part++) {           /* 5 and 3 of 8            */
+                lsnn_batch b = batch_of(&s, 5 * part, part ? 3 : 5);
+                double share = NAN;
+                b.labels = NULL;
+                b.heads = 0;
+                b.targets = targets + 15 * part + 1;
+                b.target_count = 3;
+                b.sample = part ? 5 : 0;
+                b.total = 8;
+                CHECK(lsnn_forward(net[i], &b, 1, &share) == LSNN_OK);
+                CHECK(lsnn_backward(net[i]) == LSNN_OK);
+                loss[i] += share;
+            }
+        NEAR(loss[1], loss[0], close_to);
+        CHECK(same_nets(net[0], net[1], 1, close_to));
+        for (int i = 0; i < 2; i++) CHECK(lsnn_optimizer_step(o[i]) == LSNN_OK);
+        CHECK(same_nets(net[0], net[1], 0, close_to));
+    }
+    for (int i = 0; i < 2; i++) {
+        lsnn_optimizer_free(o[i]);
+        lsnn_net_free(net[i]);
+    }
+    free_samples(&s);
+    test_end("mse, a batch in parts, Nesterov, a penalty, windows clipped after a step");
+}
+
+/* ---- What goes wrong ------------------------------------------------------------------------ */
+static lsnn_net *tiny_net(lsnn_ctx *own, const char *device, lsnn_status want, const char *say)
+{
+    lsnn_net *net = lsnn_net_new(own);
+    lsnn_cross_entropy(net, lsnn_dense(net, lsnn_input(net, 1, 2, 2), 3, NULL), NULL);
+    if (want == LSNN_OK) CHECK(build_on(net, device, 4, 0) == LSNN_OK);
+    else REFUSED(own, build_on(net, device, 4, 0) == want, want, say);
+    return net;
+}
+
+static void test_refusals(void)
+{
+    static const char *const names[] = { "gpu", "cuda:", "cuda:x", "cuda1", "" };
+    lsnn_ctx own = quiet_ctx();
+    samples s = draw_samples(4, 1, 2, 2, 1, 3, 1);
+    lsnn_batch b = batch_of(&s, 0, 4);
+    lsnn_net *net = lsnn_net_new(&own);
+    lsnn_optimizer *o;
+    double loss;
+    int x = lsnn_input(net, 1, 2, 2);
+    lsnn_cross_entropy(net, lsnn_layer(net, &power_type, &x, 1, NULL), NULL);
+    REFUSED(&own, build_on(net, "cuda", 4, 0) != LSNN_OK, LSNN_EUNSUPPORTED, "'power1'");
+    lsnn_net_free(net);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        lsnn_net_free(tiny_net(&own, names[i], LSNN_ENAME, names[i]));
+    lsnn_net_free(tiny_net(&own, "cuda:1", LSNN_EVALUE, "there are 1"));
+    cuda_host.devices = 0;
+    lsnn_net_free(tiny_net(&own, "cuda", LSNN_EUNSUPPORTED, "no CUDA-capable device"));
+    cuda_host.devices = 1;
+    for (size_t bytes = 64; bytes < 8192; bytes *= 2) {
+        cuda_host.bytes = cuda_host.used + bytes;
+        lsnn_net_free(tiny_net(&own, "cuda", bytes < 4096 ? LSNN_ENOMEM : LSNN_OK,
+                                "out of memory"));
+        if (bytes == 2048) bytes = 8192;
+    }
+    cuda_host.bytes = 0;
+    test_end("refused: a type without a device pair, names, no GPU, no memory");
+    net = tiny_net(&own, "cuda", LSNN_OK, "");
+    CHECK(lsnn_work_new(&own, net, 2) == NULL);
+    REFUSED(&own, 1, LSNN_EUNSUPPORTED, "one workspace");
+    s.labels[2] = 3;
+    REFUSED(&own, lsnn_forward(net, &b, 1, &loss) != LSNN_OK, LSNN_EVALUE, "label 3");
+    s.labels[2] = 0;
+    cuda_host.fault = 1;
+    REFUSED(&own, lsnn_forward(net, &b, 1, &loss) != LSNN_OK, LSNN_EUNSUPPORTED,
+            "unspecified launch failure");
+    cuda_host.fault = 0;
+    lsnn_net_free(net);
+    net = tiny_net(&own, "cuda", LSNN_OK, "");
+    o = lsnn_optimizer_new(net, NULL);
+    s.x[0] = (lsnn_real)3e38;                                /* its gradient: infinite   */
+    s.x[4] = (lsnn_real)-3e38;
+    s.x[8] = (lsnn_real)3e38;
+    CHECK(lsnn_forward(net, &b, 1, NULL) == LSNN_OK);
+    CHECK(lsnn_backward(net) == LSNN_OK);
+    if (sizeof(lsnn_real) == sizeof(float)) {
+        lsnn_real *before = net_values(net);
+        CHECK(lsnn_optimizer_step(o) == LSNN_OK);
+        REFUSED(&own, lsnn_forward(net, &b, 1, &loss) != LSNN_OK, LSNN_EDIVERGED, "dense1.weight");
+        CHECK(net_is(net, before));
+    }
+    lsnn_optimizer_free(o);
+    lsnn_net_free(net);
+    free_samples(&s);
+    lsnn_ctx_free(&own);
+    CHECK(heap.live == 0);
+    test_end("a kernel's fault, a bad label and a gradient that is not finite have a status");
+}
+
 int main(void)
 {
     cx.log_fn = keep_quiet;
     for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) test_layer(&layers[i]);
     test_model("cnn", 16, 3, 4, "SGD with momentum", method(LSNN_SGD, 0.9, 0, 5e-4, 0),
                100 * close_to);
+    test_model("lsnn-content", 16, 3, 3, "Adam", method(LSNN_ADAM, 0, 0, 1e-3, 0.5),
+               1000 * close_to);
+    test_model("lsnn-location", 16, 3, 3, "AdamW", method(LSNN_ADAMW, 0, 0, 1e-2, 0),
+               1000 * close_to);
+    test_mse();
+    test_refusals();
     test_fit();
     lsnn_ctx_free(&cx);
     CHECK(cuda_host.live == 0);

@@ -189,7 +189,7 @@ static const lsnn_layer_type lsnni_mse_type = {
     "mse", "head loss_weight", 1, 1,
     LSNN_IS_LOSS,
     lsnni_plan_loss, lsnni_forward_mse, lsnni_backward_mse, NULL, NULL,
-    NULL, NULL, NULL
+    LSNNI_DEVICE_PAIR(mse)
 };
 
 LSNN_API int lsnn_cross_entropy(lsnn_net *net, int x, const lsnn_options *o)

@@ -407,14 +407,14 @@ static const lsnn_layer_type lsnni_avg_pool_type = {
     "avg_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
     lsnni_plan_pool, lsnni_forward_avg_pool, lsnni_backward_avg_pool, NULL, NULL,
-    NULL, NULL, NULL
+    LSNNI_DEVICE_PAIR(avg_pool)
 };
 
 static const lsnn_layer_type lsnni_sum_pool_type = {
     "sum_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
     lsnni_plan_pool, lsnni_forward_sum_pool, lsnni_backward_sum_pool, NULL, NULL,
-    NULL, NULL, NULL
+    LSNNI_DEVICE_PAIR(sum_pool)
 };
 
 LSNN_API int lsnn_max_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)

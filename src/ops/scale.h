@@ -126,7 +126,7 @@ static const lsnn_layer_type lsnni_scale_type = {
     "scale", LSNNI_PARAM_OPTIONS "no_bias", 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
     lsnni_plan_scale, lsnni_forward_scale, lsnni_backward_scale, NULL, NULL,
-    NULL, NULL, NULL
+    LSNNI_DEVICE_PAIR(scale)
 };
 
 LSNN_API int lsnn_scale(lsnn_net *net, int x, const lsnn_options *o)
