@@ -93,6 +93,9 @@
        LSNN_NO_TRAIN, LSNN_NO_DATA, LSNN_NO_PICTURES    leave that chapter out
        LSNN_USE_MPI           several processes train one net: compile by mpicc, start by mpirun,
                               call lsnn_ranks_start (>>api ranks; docs/scale.md)
+       LSNN_USE_CUDA          nets on an NVIDIA GPU: lsnn_build_desc.device = "cuda". Compile all by
+                              nvcc -x cu and link -lcublas, or the device part by itself:
+                              nvcc -x cu -DLSNN_CUDA_PART -c lsnn.h (docs/cuda.md)
        LSNN_FILENAME          this file's name in quotes, if you renamed it: it includes
                               itself once for each instruction set
    -fopenmp alone changes nothing, but in a parallel region of your own a context takes one
@@ -565,7 +568,10 @@
 
        api.h, names.h                   everything that can be called
        core.h                           errors, memory, threads, random numbers
+         both.h > bells.h                 bodies that a CPU and a GPU share > windows' shapes
          ranks.h > ranks_mpi.h            several processes > MPI's
+         device.h, on_device.h, cuda.h > cuda/   nets on a GPU: what the two sides share, the
+                                          host's, the kernels, a file a layer as in ops/
        window.h, layer.h, ops/          the layers, from simple to hard
        net.h > plan.h > run.h           a graph is built > planned > run
        profile.h                          and timed
@@ -2540,7 +2546,7 @@ typedef struct lsnni_device_step {   /* arrays in the device's memory         */
 #define LSNNI_DEVICE_TYPES(X) X(dense) X(relu) X(leaky_relu) X(sigmoid) X(tanh)            \
     X(scaled_tanh) X(max_pool) X(flatten) X(conv2d) X(cross_entropy) X(dropout)            \
     X(softmax) X(avg_pool) X(sum_pool) X(batch_norm) X(scale) X(add) X(concat) X(slice)    \
-    X(mse) X(smooth)
+    X(mse) X(smooth) X(local2d)
 #define LSNNI_DECLARE_PAIR(name)                                                           \
     LSNNI_CUDA lsnn_status lsnni_cuda_forward_##name(lsnn_ctx *cx, lsnn_call *c);          \
     LSNNI_CUDA lsnn_status lsnni_cuda_backward_##name(lsnn_ctx *cx, lsnn_call *c);
@@ -7495,7 +7501,7 @@ static const lsnn_layer_type lsnni_local2d_type = {
     LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
     lsnni_plan_local2d, lsnni_forward_local2d, lsnni_backward_local2d, lsnni_init_local2d,
     NULL,
-    NULL, NULL, NULL
+    LSNNI_DEVICE_PAIR(local2d)
 };
 
 LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
@@ -26331,7 +26337,7 @@ static lsnn_status lsnni_cuda_gemm(lsnn_ctx *cx, lsnn_device *on, int trans_a, i
 }
 
 /* ---- >>cuda dense: three products, by cuBLAS
-   y[n,k] = b[k] + sum_c w[k,c] x[n,c]      dx = dy w      dw += dy' x      db[k] += sum_n dy[n,k] */
+   y[n,k] = b[k] + sum_c w[k,c] x[n,c]     dx = dy w     dw += dy' x     db[k] += sum_n dy[n,k] */
 typedef struct lsnni_cuda_dense {
     lsnn_real *y, *db;
     const lsnn_real *b, *dy;
@@ -26869,6 +26875,116 @@ LSNNI_CUDA lsnn_status lsnni_cuda_backward_conv2d(lsnn_ctx *cx, lsnn_call *c)
     if (a.dx) LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_conv2d_dx, lsnni_call_count(c), a);
     return LSNN_OK;
 }
+/* ---- >>cuda local2d: as conv2d's, but position p has weights and a bias of its own
+   y[n,k,p]   = b[k,p] + sum_q w[p,q,k] x[n, patch of p, q]        a thread for each y
+   dx         = sum over the places and kernels that read a pixel  a thread for each pixel
+   dw[p,q,k] += sum_n dy[n,k,p] x[n, patch of p, q]                a thread for each weight
+   Threads that are neighbours have neighbouring kernels k, along which w lies. */
+typedef struct lsnni_cuda_local2d {
+    lsnn_window s;
+    lsnn_real *y, *dx, *dw, *db;
+    const lsnn_real *x, *w, *b, *dy;
+    int add, of_kernel;              /* of_kernel: b is one number a kernel   */
+} lsnni_cuda_local2d;
+
+LSNNI_KERNEL(lsnni_cuda_local2d_forward, lsnni_cuda_local2d)
+{
+    const lsnn_window *s = &a.s;
+    int area = s->oh * s->ow, depth = s->c / s->groups, taps = s->kernel_h * s->kernel_w;
+    LSNNI_EACH(t, (size_t)s->n * area * s->k);
+    int k = (int)(t % (size_t)s->k), p = (int)(t / (size_t)s->k) % area;
+    int n = (int)(t / (size_t)s->k) / area;
+    lsnn_real sum = a.b ? a.b[a.of_kernel ? (size_t)k : lsnni_at2(k, p, area)] : 0;
+    for (int c = 0; c < depth; c++)
+    for (int u = 0; u < s->kernel_h; u++)
+    for (int v = 0; v < s->kernel_w; v++) {
+        int q = (c * s->kernel_h + u) * s->kernel_w + v;
+        size_t in, at = lsnni_at3(p, q, depth * taps, k, s->k);
+        if (lsnni_pixel(s, n, k, p / s->ow, p % s->ow, c, u, v, &in)) sum += a.x[in] * a.w[at];
+    }
+    a.y[lsnni_at3(n, k, s->k, p, area)] = sum;
+}
+
+LSNNI_KERNEL(lsnni_cuda_local2d_dx, lsnni_cuda_local2d)
+{
+    const lsnn_window *s = &a.s;
+    int area = s->h * s->w, depth = s->c / s->groups, kernels = s->k / s->groups;
+    int taps = s->kernel_h * s->kernel_w, i, j;
+    LSNNI_EACH(t, (size_t)s->n * s->c * area);
+    int n = (int)(t / (size_t)area) / s->c, channel = (int)(t / (size_t)area) % s->c;
+    int row = (int)(t % (size_t)area) / s->w, col = (int)(t % (size_t)area) % s->w;
+    int group = channel / depth, c = channel % depth;
+    lsnn_real sum = 0;
+    for (int u = 0; u < s->kernel_h; u++)
+    for (int v = 0; v < s->kernel_w; v++) {
+        int q = (c * s->kernel_h + u) * s->kernel_w + v;
+        if (!lsnni_output_of(s, row, col, u, v, &i, &j)) continue;
+        for (int k = group * kernels; k < (group + 1) * kernels; k++)
+            sum += a.w[lsnni_at3(i * s->ow + j, q, depth * taps, k, s->k)] *
+                   a.dy[lsnni_at4(n, k, s->k, i, s->oh, j, s->ow)];
+    }
+    a.dx[t] = sum + (a.add ? a.dx[t] : 0);
+}
+
+LSNNI_KERNEL(lsnni_cuda_local2d_dw, lsnni_cuda_local2d)
+{
+    const lsnn_window *s = &a.s;
+    int area = s->oh * s->ow, depth = s->c / s->groups, taps = s->kernel_h * s->kernel_w;
+    LSNNI_EACH(t, (size_t)area * depth * taps * s->k);
+    int k = (int)(t % (size_t)s->k), q = (int)(t / (size_t)s->k) % (depth * taps);
+    int p = (int)(t / (size_t)s->k) / (depth * taps);
+    size_t in;
+    double sum = 0;
+    for (int n = 0; n < s->n; n++)
+        if (lsnni_pixel(s, n, k, p / s->ow, p % s->ow, q / taps, q % taps / s->kernel_w,
+                        q % s->kernel_w, &in))
+            sum += (double)(a.x[in] * a.dy[lsnni_at3(n, k, s->k, p, area)]);
+    a.dw[t] += LSNNI_R(sum);
+}
+
+/* A thread a place of a kernel; with one bias a kernel, a thread a kernel.   */
+LSNNI_KERNEL(lsnni_cuda_local2d_db, lsnni_cuda_local2d)
+{
+    int area = a.s.oh * a.s.ow, places = a.of_kernel ? area : 1;
+    LSNNI_EACH(t, (size_t)a.s.k * area / places);
+    int k = (int)(t * places / (size_t)area), first = (int)(t * places % (size_t)area);
+    double sum = 0;
+    for (int n = 0; n < a.s.n; n++)
+        for (int p = first; p < first + places; p++)
+            sum += (double)a.dy[lsnni_at3(n, k, a.s.k, p, area)];
+    a.db[t] += LSNNI_R(sum);
+}
+
+static lsnn_status lsnni_cuda_local2d_of(lsnn_ctx *cx, lsnni_cuda_local2d *a, const lsnn_call *c)
+{
+    memset(a, 0, sizeof *a);
+    a->y = c->y; a->x = c->x[0]; a->w = c->param[0]; a->b = c->param[1];
+    a->dy = c->dy; a->dx = c->dx[0]; a->dw = c->dparam[0]; a->db = c->dparam[1];
+    a->add = c->add[0];
+    a->of_kernel = c->plan->o.bias == LSNN_BIAS_OF_KERNEL;
+    return lsnni_call_window(cx, &a->s, c);
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_local2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_local2d a;
+    LSNNI_TRY(lsnni_cuda_local2d_of(cx, &a, c));
+    LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_local2d_forward,
+                      lsnni_area(c->n, lsnni_features(c->plan->out)), a);
+    return LSNN_OK;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_local2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_local2d a;
+    LSNNI_TRY(lsnni_cuda_local2d_of(cx, &a, c));
+    if (a.dw)
+        LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_local2d_dw, c->plan->param[0].count, a);
+    if (a.db)
+        LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_local2d_db, c->plan->param[1].count, a);
+    if (a.dx) LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_local2d_dx, lsnni_call_count(c), a);
+    return LSNN_OK;
+}
 /* ---- >>cuda softmax: a thread for each pixel of an image, which walks over its channels
    y[c] = e^(x[c] - max x) / sum_c' e^(x[c'] - max x)     dx[c] (+)= y[c] (dy[c] - sum dy y) */
 typedef struct lsnni_cuda_softmax {
@@ -27111,7 +27227,7 @@ LSNNI_CUDA lsnn_status lsnni_cuda_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c
     return LSNN_OK;
 }
 /* ---- >>cuda smooth: theta -> U by a block a map, then U on a by a thread a number
-   y[n,k,p] = sum_l U[k,l,p] a[n,k,l,p] + b[k]            U = sum_m w_m G_m,  G = scale exp(e - shift)
+   y[n,k,p] = sum_l U[k,l,p] a[n,k,l,p] + b[k]       U = sum_m w_m G_m,  G = scale exp(e - shift)
    Backward first makes dL/dU, a map each, then dtheta from it as the naive pair does: its sums
    over pixels are a block's (>>smooth, >>bells). a's gradient comes last: it may be dy. */
 typedef struct lsnni_cuda_smooth {

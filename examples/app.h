@@ -99,6 +99,7 @@ typedef struct app {
     int epochs, batch, threads, train, test, save_every;
     double lr;
     const char *data, *mnist, *out, *save, *resume, *log;
+    const char *device;              /* for lsnn_build_desc                       */
     int overwrite, quiet, list, summary, profile, help;
     const char *word[APP_MAX_WORDS]; /* arguments that are no flags               */
     int words;
@@ -223,13 +224,14 @@ static inline int app_is_in(const char *list, char mark, const char *text, size_
 /* The common flags that this program takes, then its own; returns how many.      */
 static inline int app_table(app *a, app_flag *t, const app_flag *own, int count)
 {
-    app_flag all[19];
+    app_flag all[20];
     int n = 0, kept = 0;
     all[n++] = app_size("seed", &a->seed, 9007199254740992.0, "of every random draw");
     all[n++] = app_int("epochs", &a->epochs, 1, 1000000, "times through the training set");
     all[n++] = app_int("batch", &a->batch, 1, 65536, "images a step");
     all[n++] = app_real("lr", &a->lr, 1e-12, 1e6, "learning rate");
     all[n++] = app_int("threads", &a->threads, 0, 1024, "0: OMP_NUM_THREADS, or all cores");
+    all[n++] = app_text("device", &a->device, "cpu|cuda", "where the net runs (docs/cuda.md)");
     all[n++] = app_int("train", &a->train, 1, INT_MAX, "training images");
     all[n++] = app_int("test", &a->test, 1, INT_MAX, "test images");
     all[n++] = app_text("data", &a->data, "DIR", "folder of the generated data set");

@@ -73,6 +73,7 @@ static lsnn_net *make_net(experiment *e, lsnn_ctx *cx)
     d.batch = e->a.batch;
     d.seed = e->a.seed;
     d.profile = e->a.profile;
+    d.device = e->a.device;
     lenet5 = strcmp(e->model, "lenet5") == 0;
     if (lenet5) loss.rubbish = e->rubbish;
     x = strcmp(e->model, "convnet") == 0 ? model_convnet(net, x, CLASSES, e->maps, &e->pooling)
@@ -200,7 +201,7 @@ int main(int argc, char **argv)
     int status, n = 0;
     app_init(&e.a, "convnet", "the lecture's networks, image kernels and exercise",
              "--model convnet --mnist data/mnist --epochs 20");
-    e.a.takes = "seed epochs batch lr threads train test mnist out save save-every resume log quiet "
+    e.a.takes = "seed epochs batch lr threads device train test mnist out save save-every resume log quiet "
                 "list summary profile";
     e.a.epochs = 20;
     e.a.batch = 64;

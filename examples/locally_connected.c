@@ -66,6 +66,7 @@ static lsnn_status make_net(experiment *e, lsnn_ctx *cx)
     d.batch = e->a.batch;
     d.seed = e->a.seed;
     d.profile = e->a.profile;
+    d.device = e->a.device;
     e->net = lsnn_net_new(cx);
     x = lsnn_input(e->net, e->signs ? 3 : 1, side, side);
     if (strcmp(e->model, "deepface") == 0) x = model_deepface(e->net, x, classes, 0);
@@ -220,7 +221,7 @@ int main(int argc, char **argv)
     int status, n = 0;
     app_init(&e.a, "locally_connected", "kernels that know their place",
              "--task cluttered --model local --mnist data/mnist --epochs 10");
-    e.a.takes = "seed epochs batch lr threads train test data mnist out save save-every resume log "
+    e.a.takes = "seed epochs batch lr threads device train test data mnist out save save-every resume log "
                 "quiet list summary profile";
     e.a.epochs = 10;
     e.a.batch = 128;

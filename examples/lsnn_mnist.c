@@ -163,6 +163,7 @@ static lsnn_net *make_net(experiment *e, lsnn_ctx *cx)
     d.batch = e->a.batch;
     d.seed = e->a.seed;
     d.profile = e->a.profile;
+    d.device = e->a.device;
     if (!net) return NULL;
     model_of_lsnn(net, e->model, lsnn_input(net, in.c, in.h, in.w), e->classes, &e->choice,
                   scores);

@@ -65,6 +65,7 @@ static lsnn_net *make_net(experiment *e, lsnn_ctx *cx, lsnn_shape in, int classe
     d.batch = e->a.batch;
     d.seed = e->a.seed;
     d.profile = e->a.profile;
+    d.device = e->a.device;
     x = model_of_tkn(net, e->model, x, classes, is_targeted(e) ? &e->windows : NULL);
     if (is_regression(e)) lsnn_mse(net, x, NULL);
     else lsnn_cross_entropy(net, x, NULL);
@@ -249,7 +250,7 @@ int main(int argc, char **argv)
     int status, n = 0;
     app_init(&e.a, "tkn", "Targeted Kernel Networks: convolutions that look where it matters",
              "--task mnist --model tdn10 --mnist data/mnist");
-    e.a.takes = "seed epochs batch lr threads train test data mnist out save save-every resume "
+    e.a.takes = "seed epochs batch lr threads device train test data mnist out save save-every resume "
                 "log quiet list summary profile";
     e.a.out = "out";
     e.task.name = "mnist";

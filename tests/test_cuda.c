@@ -1,13 +1,19 @@
 /* test_cuda.c - nets on a device against the same nets on the cpu: every device pair, whole
    networks step by step, files that go from one to the other, and what goes wrong. The device is
-   tests/cuda_host.h: the kernels' own text, run here, in random order.
+   tests/cuda_host.h: the kernels' own text, run here, in random order; or, with TEST_GPU, a GPU
+   (tools/cuda.sh): then without the faults that only a stand-in can have. TEST_FEW=1 in the
+   environment: the device pairs alone.
 
    Build: cc -std=c99 -O2 -DLSNN_DOUBLE -Isrc -I. tests/test_cuda.c -o tests/test_cuda -lm
    Usage: test_cuda
    modes: double asan */
 #define _GNU_SOURCE
+#ifdef TEST_GPU
+static struct { unsigned long seed; long launches, barriers, repeated, live; } cuda_host;
+#else
 #include "cuda_host.h"
 #define LSNN_USE_CUDA
+#endif
 #define LSNN_IMPLEMENTATION
 #include "lsnn.h"
 #include "examples/models.h"
@@ -332,6 +338,19 @@ static int make_entropies(lsnn_net *net, int x, lsnn_options *o)
     return x;
 }
 
+static int make_local(lsnn_net *net, int x, lsnn_options *o)
+{
+    o->padding = LSNN_SAME;
+    return lsnn_local2d(net, x, 3, 3, o);
+}
+static int make_local_groups(lsnn_net *net, int x, lsnn_options *o)
+{
+    o->groups = 2;
+    o->stride_w = 2;
+    o->bias = LSNN_BIAS_OF_KERNEL;
+    return lsnn_local2d(net, x, 4, 2, o);
+}
+
 static const layer_case layers[] = {
     { "dense", make_dense, 2, 3, 4 },
     { "dense: 300 outputs without bias", make_dense_plain, 3, 5, 4 },
@@ -349,6 +368,8 @@ static const layer_case layers[] = {
     { "max_pool", make_max, 3, 6, 7 },
     { "max_pool, windows over each other", make_max_over, 2, 7, 6 },
     { "max_pool, windows with gaps and padding", make_max_gaps, 2, 8, 5 },
+    { "local2d, same", make_local, 2, 5, 4 },
+    { "local2d in groups, strides, one bias a kernel", make_local_groups, 4, 5, 6 },
     { "avg_pool of whole maps", make_avg, 2, 5, 4 },
     { "avg_pool, windows over each other, padding", make_avg_over, 2, 7, 6 },
     { "sum_pool", make_sum, 2, 6, 5 },
@@ -417,7 +438,7 @@ static void test_model(const char *model, int side, int batch, int steps, const 
         lsnn_batch b = batch_of(&s, first, n);
         double loss[3] = { NAN, NAN, NAN };
         for (int i = 0; i < 3; i++) {
-            cuda_host.seed = (uint64_t)(100 * i + step + 1);
+            cuda_host.seed = (unsigned long)(100 * i + step + 1);
             CHECK(lsnn_forward(net[i], &b, 1, &loss[i]) == LSNN_OK);
             CHECK(lsnn_backward(net[i]) == LSNN_OK);
         }
@@ -555,6 +576,9 @@ static void test_mse(void)
 }
 
 /* ---- What goes wrong ------------------------------------------------------------------------ */
+#ifdef TEST_GPU
+static void test_refusals(void) { test_skip("faults", "a GPU has none to order"); }
+#else
 static lsnn_net *tiny_net(lsnn_ctx *own, const char *device, lsnn_status want, const char *say)
 {
     lsnn_net *net = lsnn_net_new(own);
@@ -622,11 +646,13 @@ static void test_refusals(void)
     CHECK(heap.live == 0);
     test_end("a kernel's fault, a bad label and a gradient that is not finite have a status");
 }
+#endif /* TEST_GPU */
 
 int main(void)
 {
     cx.log_fn = keep_quiet;
     for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) test_layer(&layers[i]);
+    if (getenv("TEST_FEW")) return test_finish();
     test_model("cnn", 16, 3, 4, "SGD with momentum", method(LSNN_SGD, 0.9, 0, 5e-4, 0),
                100 * close_to);
     test_model("lsnn-content", 16, 3, 3, "Adam", method(LSNN_ADAM, 0, 0, 1e-3, 0.5),

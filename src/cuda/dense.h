@@ -1,5 +1,5 @@
 /* ---- >>cuda dense: three products, by cuBLAS
-   y[n,k] = b[k] + sum_c w[k,c] x[n,c]      dx = dy w      dw += dy' x      db[k] += sum_n dy[n,k] */
+   y[n,k] = b[k] + sum_c w[k,c] x[n,c]     dx = dy w     dw += dy' x     db[k] += sum_n dy[n,k] */
 typedef struct lsnni_cuda_dense {
     lsnn_real *y, *db;
     const lsnn_real *b, *dy;

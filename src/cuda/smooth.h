@@ -1,5 +1,5 @@
 /* ---- >>cuda smooth: theta -> U by a block a map, then U on a by a thread a number
-   y[n,k,p] = sum_l U[k,l,p] a[n,k,l,p] + b[k]            U = sum_m w_m G_m,  G = scale exp(e - shift)
+   y[n,k,p] = sum_l U[k,l,p] a[n,k,l,p] + b[k]       U = sum_m w_m G_m,  G = scale exp(e - shift)
    Backward first makes dL/dU, a map each, then dtheta from it as the naive pair does: its sums
    over pixels are a block's (>>smooth, >>bells). a's gradient comes last: it may be dy. */
 typedef struct lsnni_cuda_smooth {
