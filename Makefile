@@ -24,7 +24,7 @@ SHARED   := lsnn.h $(wildcard examples/*.h)
 
 # ---- What this machine has. Targets that compile nothing do not ask; `make run` asks
 # ---- after `make deps` had its turn.
-QUICK := help clean deps run install uninstall report
+QUICK := help clean deps run install uninstall report cuda-test cuda-bench
 ifneq ($(filter-out $(QUICK),$(or $(MAKECMDGOALS),all)),)
 HASH := \#
 define newline
@@ -68,7 +68,7 @@ LIBS     := $(if $(filter 1,$(ZLIB)),-lz) $(if $(filter 1,$(CBLAS)),$(CBLAS_LIBS
 FEATURES := $(strip $(FEATURES))
 LIBS     := $(strip $(LIBS))
 
-.PHONY: all run test test-all bench results report deps install uninstall help clean FORCE
+.PHONY: all run test test-all bench cuda-test cuda-bench results report deps install uninstall help clean FORCE
 all: $(PROGRAMS)
 
 $(PROGRAMS) $(BENCHES): %: %.c $(SHARED) build/flags
@@ -117,6 +117,10 @@ bench: $(BENCHES)
 	 $(if $(BATCH),--batch $(BATCH)) $(if $(THREADS),--threads $(THREADS)) $(BENCH)
 endif
 
+# On a machine with an NVIDIA GPU and its toolkit; no network, under eight minutes each.
+cuda-test cuda-bench:
+	@CC='$(CC)' sh tools/cuda.sh $(@:cuda-%=%)
+
 results: all
 	@sh tools/results.sh
 
@@ -161,6 +165,7 @@ help:
 	@echo 'make test-all  run all of them, half an hour; PART=rest: but those of make test'
 	@echo 'make bench     measure speed: NET=cnn WHAT=train|predict|gemm|conv|limit|threads|scale|'
 	@echo '               memory|draw|start|busy BATCH=64 THREADS=2 (bench/bench.c, busy.sh)'
+	@echo 'make cuda-test, make cuda-bench   the same two on an NVIDIA GPU (docs/cuda.md)'
 	@echo 'make results   run the next missing cells of RESULTS.md'
 	@echo 'make report    all of that as one HTML page, out/report.html'
 	@echo 'make deps      install zlib1g-dev (root or sudo -n), never asks;'

@@ -93,6 +93,9 @@
        LSNN_NO_TRAIN, LSNN_NO_DATA, LSNN_NO_PICTURES    leave that chapter out
        LSNN_USE_MPI           several processes train one net: compile by mpicc, start by mpirun,
                               call lsnn_ranks_start (>>api ranks; docs/scale.md)
+       LSNN_USE_CUDA          nets on an NVIDIA GPU: lsnn_build_desc.device = "cuda". Compile all by
+                              nvcc -x cu and link -lcublas, or the device part by itself:
+                              nvcc -x cu -DLSNN_CUDA_PART -c lsnn.h (docs/cuda.md)
        LSNN_FILENAME          this file's name in quotes, if you renamed it: it includes
                               itself once for each instruction set
    -fopenmp alone changes nothing, but in a parallel region of your own a context takes one
@@ -569,7 +572,10 @@
 
        api.h, names.h                   everything that can be called
        core.h                           errors, memory, threads, random numbers
+         both.h > bells.h                 bodies that a CPU and a GPU share > windows' shapes
          ranks.h > ranks_mpi.h            several processes > MPI's
+         device.h, on_device.h, cuda.h > cuda/   nets on a GPU: what the two sides share, the
+                                          host's, the kernels, a file a layer as in ops/
        window.h, layer.h, ops/          the layers, from simple to hard
        net.h > plan.h > run.h           a graph is built > planned > run
        profile.h                          and timed
@@ -1614,6 +1620,19 @@ typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */
     lsnn_status (*macs_now)(lsnn_ctx *cx, const struct lsnn_layer_plan *p,
                             const lsnn_real *const *param, double now[2]);
 } lsnn_layer_plan;
+/* Of a net on a device: what changes from step to step, in the device's memory, for kernels to
+   read there. Launches may be recorded and repeated, arguments and all: what a pair launches
+   must depend on nothing else that changes.                                  */
+typedef struct lsnn_now {
+    uint32_t step, sample;           /* for draws: see lsnn_rng_at            */
+    int total;                       /* images of the whole batch             */
+    double lr, c1, c2;               /* an optimizer's, see >>updates         */
+} lsnn_now;
+typedef struct lsnn_device {         /* what a device pair launches with      */
+    void *stream;                    /* its cudaStream_t                      */
+    int dry;                         /* 1: lsnn_net_build checks: launch nothing */
+    const lsnn_now *now;             /* in the device's memory                */
+} lsnn_device;
 typedef struct lsnn_call {           /* what forward and backward work on     */
     const lsnn_layer_plan *plan;
     int n, training;                 /* images in this batch                  */
@@ -1642,6 +1661,9 @@ typedef struct lsnn_call {           /* what forward and backward work on     */
     const lsnn_real *targets; int target_count;
     double loss;                     /* a loss layer writes it, weight included */
     lsnn_rng rng;                    /* at this layer's name, step, first sample */
+    lsnn_device *device;             /* NULL, or all arrays above but kept lie there: it is */
+                                     /*   the type's device pair that is called */
+    double *device_loss;             /*   which writes a loss here, for `total` images */
 } lsnn_call;
 typedef struct lsnn_projection {     /* what `project` works on               */
     const lsnn_layer_plan *plan;
@@ -1649,6 +1671,7 @@ typedef struct lsnn_projection {     /* what `project` works on               */
     lsnn_real *buffer[LSNN_MAX_PARAMS];      /*   is not asked: that one is   */
     uint32_t step;                   /* steps made, with this one             */
     double lr;                       /* this one's learning rate              */
+    lsnn_device *device;             /* as lsnn_call's: step and lr are then in its lsnn_now */
 } lsnn_projection;
 typedef struct lsnn_layer_type {
     const char *name;
@@ -1663,6 +1686,11 @@ typedef struct lsnn_layer_type {
     /* NULL, or run after each step of an optimizer: brings parameters back to where they may
        be, or changes them by a rule that is no gradient                      */
     lsnn_status (*project)(lsnn_ctx *cx, const lsnn_projection *p);
+    /* NULL, or the same on a device (docs/cuda.md): they launch kernels, and wait for none. A
+       net on a device refuses, by name, a type that has none                 */
+    lsnn_status (*device_forward)(lsnn_ctx *cx, lsnn_call *c);
+    lsnn_status (*device_backward)(lsnn_ctx *cx, lsnn_call *c);
+    lsnn_status (*device_project)(lsnn_ctx *cx, const lsnn_projection *p);
 } lsnn_layer_type;
 LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x, int count,
                         const lsnn_options *o);
@@ -1674,6 +1702,8 @@ typedef struct lsnn_build_desc {
     uint64_t seed;                   /* first parameters, dropout, data order */
     int predict_only;                /* no gradients: less memory, no training */
     int profile;                     /* 1: keeps time, for lsnn_net_profile   */
+    const char *device;              /* NULL or "cpu"; "cuda", "cuda:1" with LSNN_USE_CUDA: */
+                                     /*   where the net lives and runs        */
 } lsnn_build_desc;
 LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d);
 /* A line a layer: shape, parameters, multiply-adds, connections (what its units read + their
@@ -2140,6 +2170,431 @@ LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const 
 #undef LSNN_IMPLEMENTATION           /* one message, not a thousand           */
 #endif
 
+#if (defined(LSNN_IMPLEMENTATION) || defined(LSNN_CUDA_PART)) && !defined(LSNNI_BOTH_CODE)
+#define LSNNI_BOTH_CODE
+/* ---- >>both: what a processor and a GPU have in common -------------------------------
+   Small functions that every chapter uses, and the bodies that are written once and run on
+   both: LSNNI_BOTH lets nvcc compile them for its kernels, too. The device part of a program
+   (see >>cuda) is made of the API, this file and the next.                    */
+#include <float.h>
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef __CUDACC__
+#  pragma nv_diag_suppress 177       /* a small function that nobody needs here */
+#  pragma nv_diag_suppress 550       /* a variable that only some tiles read  */
+#  define LSNNI_BOTH static inline __host__ __device__
+#else
+#  define LSNNI_BOTH static inline
+#endif
+#define LSNNI_R(v) ((lsnn_real)(v))
+#define LSNNI_MIN(a, b) ((a) < (b) ? (a) : (b))
+#define LSNNI_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define LSNNI_TRY(call)                                                        \
+    do { lsnn_status try_status_ = (call);                                     \
+         if (try_status_ != LSNN_OK) return try_status_; } while (0)
+
+static inline int lsnni_div_up(int n, int by) { return n / by + (n % by != 0); }
+static inline size_t lsnni_area(int a, int b) { return (size_t)a * (size_t)b; }
+
+/* ---- Places in arrays of sizes ... x js x ks x ls                                */
+LSNNI_BOTH size_t lsnni_at2(int i, int j, int js)
+{
+    return (size_t)i * (size_t)js + (size_t)j;
+}
+LSNNI_BOTH size_t lsnni_at3(int i, int j, int js, int k, int ks)
+{
+    return lsnni_at2(i, j, js) * (size_t)ks + (size_t)k;
+}
+LSNNI_BOTH size_t lsnni_at4(int i, int j, int js, int k, int ks, int l, int ls)
+{
+    return lsnni_at3(i, j, js, k, ks) * (size_t)ls + (size_t)l;
+}
+
+/* ---- >>philox: counter-based random numbers ----------------------------------
+   Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011:
+   ten rounds of two 32x32 -> 64 bit products mix a counter under a key.      */
+LSNNI_BOTH void lsnni_philox(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4])
+{
+    uint32_t k0 = key[0], k1 = key[1];
+    uint32_t a = counter[0], b = counter[1], c = counter[2], d = counter[3];
+    for (int round = 0; round < 10; round++) {
+        uint64_t p = (uint64_t)0xD2511F53u * a, q = (uint64_t)0xCD9E8D57u * c;
+        uint32_t na = (uint32_t)(q >> 32) ^ b ^ k0, nc = (uint32_t)(p >> 32) ^ d ^ k1;
+        b = (uint32_t)q;
+        d = (uint32_t)p;
+        a = na;
+        c = nc;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    out[0] = a; out[1] = b; out[2] = c; out[3] = d;
+}
+
+/* ---- Activations: f(x), and f'(x) in terms of y; NaN stays NaN                    */
+#define LSNNI_TANH_A 1.7159
+#define LSNNI_TANH_S (2.0 / 3)
+LSNNI_BOTH double lsnni_act(lsnn_act f, double x, double slope)
+{
+    switch (f) {
+    case LSNN_RELU:       return x < 0 ? 0 : x;
+    case LSNN_LEAKY_RELU: return x < 0 ? slope * x : x;
+    case LSNN_SIGMOID:    return 1 / (1 + exp(-x));
+    case LSNN_TANH:       return tanh(x);
+    default:              return LSNNI_TANH_A * tanh(LSNNI_TANH_S * x);
+    }
+}
+
+LSNNI_BOTH double lsnni_act_slope(lsnn_act f, double y, double slope)
+{
+    switch (f) {
+    case LSNN_RELU:       return y > 0 ? 1 : 0;
+    case LSNN_LEAKY_RELU: return y > 0 ? 1 : slope;
+    case LSNN_SIGMOID:    return y * (1 - y);
+    case LSNN_TANH:       return 1 - y * y;
+    default:              return LSNNI_TANH_S * (LSNNI_TANH_A - y * y / LSNNI_TANH_A);
+    }
+}
+
+/* ---- Windows                                                                      */
+/* The pixel of image n that tap (c, u, v) of kernel k reads for output (i, j): 0 if there is
+   none, for padding is 0.                                                    */
+LSNNI_BOTH int lsnni_pixel(const lsnn_window *s, int n, int k, int i, int j, int c, int u, int v,
+                           size_t *at)
+{
+    int row = i * s->stride_h - s->pad_top + u * s->dilation_h;
+    int col = j * s->stride_w - s->pad_left + v * s->dilation_w;
+    int channel = k / (s->k / s->groups) * (s->c / s->groups) + c;
+    if (row < 0 || row >= s->h || col < 0 || col >= s->w) return 0;
+    *at = lsnni_at4(n, channel, s->c, row, s->h, col, s->w);
+    return 1;
+}
+
+/* The part of a pooling window's side that lies inside the image: [*a, *b).  */
+LSNNI_BOTH void lsnni_pool_side(int out, int stride, int pad, int kernel, int size, int *a,
+                                int *b)
+{
+    int first = out * stride - pad;
+    *a = LSNNI_MAX(first, 0);
+    *b = LSNNI_MIN(first + kernel, size);
+}
+
+/* ---- The sizes of a call                                                          */
+static inline int lsnni_inner(lsnn_shape s) { return s.h * s.w; }
+static inline int lsnni_features(lsnn_shape s) { return s.c * s.h * s.w; }
+static inline size_t lsnni_call_count(const lsnn_call *c)
+{
+    return lsnni_area(c->n, lsnni_features(c->plan->in[0]));
+}
+
+/* The window of a call, for its number of images.                            */
+static inline lsnn_status lsnni_window_of(lsnn_ctx *cx, lsnn_window *s, const lsnn_layer_plan *p,
+                                          int n, int k)
+{
+    int pad[4];
+    pad[0] = p->o.pad_top; pad[1] = p->o.pad_left;
+    pad[2] = p->o.pad_bottom; pad[3] = p->o.pad_right;
+    memset(s, 0, sizeof *s);
+    s->n = n; s->c = p->in[0].c; s->h = p->in[0].h; s->w = p->in[0].w; s->k = k;
+    s->kernel_h = p->o.kernel_h; s->kernel_w = p->o.kernel_w;
+    s->stride_h = p->o.stride_h; s->stride_w = p->o.stride_w;
+    s->dilation_h = p->o.dilation_h; s->dilation_w = p->o.dilation_w; s->groups = p->o.groups;
+    return lsnn_window_fit(cx, s, p->o.padding, pad);
+}
+
+static inline lsnn_status lsnni_call_window(lsnn_ctx *cx, lsnn_window *s, const lsnn_call *c)
+{
+    LSNNI_TRY(lsnni_window_of(cx, s, c->plan, c->n, c->plan->out.c));
+    s->oh = c->plan->out.h;          /* less where nobody reads the rest      */
+    s->ow = c->plan->out.w;
+    s->lanes = c->lanes;
+    return LSNN_OK;
+}
+
+/* ---- >>bells: the shapes of smoothers, for a processor and a GPU: formulas in >>smooth and
+   >>attention. Of one pixel of one map, as they are printed; the fast pair has its own way. */
+enum { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, LSNNI_GAMMA, LSNNI_NUMBERS };
+
+/* The numbers of a Gaussian, or of an attention window, that a shape has, in theta's order; the
+   others are 0.                                                              */
+typedef struct lsnni_family { int count, number[LSNNI_NUMBERS]; } lsnni_family;
+static const lsnni_family lsnni_families[] = {
+    { 5, { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, LSNNI_GAMMA } },
+    { 0, { 0, 0, 0, 0, 0 } },                            /* a table           */
+    { 4, { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, 0 } },
+    { 2, { LSNNI_MU_X, LSNNI_ALPHA, 0, 0, 0 } },
+    { 4, { 0, 1, 2, 3, 0 } }, { 4, { 0, 1, 2, 3, 0 } },  /* see >>attention   */
+    { 5, { 0, 1, 2, 3, 4 } }, { 5, { 0, 1, 2, 3, 4 } },
+    { 2, { 0, 1, 0, 0, 0 } }, { 2, { 0, 1, 0, 0, 0 } }
+};
+enum { LSNNI_SHAPES = (int)(sizeof lsnni_families / sizeof lsnni_families[0]) };
+
+static inline int lsnni_parts(const lsnn_smoother *s) { return s->mixture > 1 ? s->mixture : 1; }
+
+/* Theta's numbers for one Gaussian: in a mixture the last is its logit.      */
+static inline int lsnni_stride(const lsnn_smoother *s)
+{
+    return lsnni_families[s->shape].count + (lsnni_parts(s) > 1);
+}
+
+/* Places are counted in rows and columns from 0 and lie `step` apart.        */
+LSNNI_BOTH double lsnni_spacing(int count) { return count > 1 ? 1.0 / (count - 1) : 1; }
+
+/* TKN's windows: see >>attention.                                            */
+enum { LSNNI_AT_MU_X, LSNNI_AT_S_X, LSNNI_AT_MU_Y, LSNNI_AT_S_Y, LSNNI_AT_RHO };
+#define LSNNI_THIN 1e-3
+#define LSNNI_FAR 1e9
+
+LSNNI_BOTH int lsnni_attentive(lsnn_smooth_shape shape) { return shape >= LSNN_ATTENTION_GAUSSIAN; }
+LSNNI_BOTH int lsnni_cauchy(lsnn_smooth_shape shape)
+{
+    return shape == LSNN_ATTENTION_CAUCHY || shape == LSNN_BIVARIATE_CAUCHY ||
+           shape == LSNN_ATTENTION_CAUCHY_1D;
+}
+LSNNI_BOTH int lsnni_bivariate(lsnn_smooth_shape shape)
+{
+    return shape == LSNN_BIVARIATE_GAUSSIAN || shape == LSNN_BIVARIATE_CAUCHY;
+}
+LSNNI_BOTH int lsnni_attentive_1d(lsnn_smooth_shape shape)
+{
+    return shape == LSNN_ATTENTION_GAUSSIAN_1D || shape == LSNN_ATTENTION_CAUCHY_1D;
+}
+
+/* z at pixel x of a side; dz: its derivatives by mu and by s.                 */
+LSNNI_BOTH double lsnni_attention_z(double mu, double s, int side, int x, double dz[2])
+{
+    double half = 0.5 * side, sigma = s * half, z;
+    if (fabs(sigma) < LSNNI_THIN) sigma = s < 0 ? -LSNNI_THIN : LSNNI_THIN;
+    z = (x - mu * side) / sigma;
+    if (z > LSNNI_FAR) z = LSNNI_FAR;                    /* NaN stays         */
+    if (z < -LSNNI_FAR) z = -LSNNI_FAR;
+    dz[0] = -side / sigma;
+    dz[1] = -z * half / sigma;
+    return z;
+}
+
+/* log f where the square of z is q, and its derivative by q. half: what a Gaussian's q is
+   multiplied by, 0.5 or, bivariate, 1.                                        */
+LSNNI_BOTH double lsnni_attention_log(int cauchy, double half, double q, double *slope)
+{
+    *slope = cauchy ? -1 / (1 + q) : -half;
+    return cauchy ? -log(1 + q) : -half * q;
+}
+
+/* log U at pixel p of a map of U's that are not made to share anything, and its derivatives
+   by theta's numbers. q is summed as (z_x - rho z_y)^2 + (1 - rho^2) z_y^2: never below 0. */
+LSNNI_BOTH double lsnni_attention_exponent(const double *t, const lsnn_smoother *s, int p,
+                                           double dt[5])
+{
+    int cauchy = lsnni_cauchy(s->shape);
+    double dx[2], dy[2] = { 0, 0 }, slope_x, slope_y, zy = 0, g;
+    double zx = lsnni_attention_z(t[LSNNI_AT_MU_X], t[LSNNI_AT_S_X], s->w, p % s->w, dx);
+    if (!lsnni_attentive_1d(s->shape))
+        zy = lsnni_attention_z(t[LSNNI_AT_MU_Y], t[LSNNI_AT_S_Y], s->h, p / s->w, dy);
+    dt[LSNNI_AT_RHO] = 0;
+    if (lsnni_bivariate(s->shape)) {
+        double rho = tanh(t[LSNNI_AT_RHO]), left = 1 - rho * rho, apart = zx - rho * zy;
+        g = lsnni_attention_log(cauchy, 1, apart * apart + left * zy * zy, &slope_x);
+        dt[LSNNI_AT_RHO] = slope_x * -2 * zx * zy * left;
+        slope_y = slope_x * 2 * (zy - rho * zx);
+        slope_x *= 2 * apart;
+    } else {
+        g = lsnni_attention_log(cauchy, 0.5, zx * zx, &slope_x);
+        g += lsnni_attention_log(cauchy, 0.5, zy * zy, &slope_y);
+        slope_x *= 2 * zx;
+        slope_y *= 2 * zy;
+    }
+    dt[LSNNI_AT_MU_X] = slope_x * dx[0];
+    dt[LSNNI_AT_S_X] = slope_x * dx[1];
+    dt[LSNNI_AT_MU_Y] = slope_y * dy[0];
+    dt[LSNNI_AT_S_Y] = slope_y * dy[1];
+    return g;
+}
+
+/* mu and s of a side after a step: see lsnn_clip. NaN stays, to be seen.     */
+LSNNI_BOTH lsnn_real lsnni_clipped(lsnn_real v, double low, double high)
+{
+    return v < LSNNI_R(low) ? LSNNI_R(low) : v > LSNNI_R(high) ? LSNNI_R(high) : v;
+}
+LSNNI_BOTH void lsnni_attention_clip(lsnn_real *mu, lsnn_real *s, int side, int kernel,
+                                     lsnn_clip clip)
+{
+    if (side < 2) return;
+    if (clip == LSNN_CLIP_PAPER) {
+        *mu = lsnni_clipped(*mu, 0, 1 - 1.0 / side);
+        *s = lsnni_clipped(*s, kernel / (sqrt(2.0) * side), FLT_MAX);
+    } else if (clip == LSNN_CLIP_CODE) {
+        *mu = lsnni_clipped(*mu, 1.0 / side, 1 - 1.0 / side);
+        *s = lsnni_clipped(*s, 1.5 / side, 1);
+    }
+}
+
+/* One Gaussian: its numbers, its weight in the mixture, and G_p = scale exp(e_p - shift). */
+typedef struct lsnni_bell { double t[LSNNI_NUMBERS], weight, shift, scale; } lsnni_bell;
+
+/* The exponent at pixel p, -r . r where d = p - mu and r = Phi d, and its derivatives by the
+   five numbers (Eq. 7).                                                      */
+LSNNI_BOTH double lsnni_bell_exponent(const lsnni_bell *g, const lsnn_smoother *s, int p,
+                                      double slope[LSNNI_NUMBERS])
+{
+    const double *t = g->t;
+    double d[2], r[2];
+    if (lsnni_attentive(s->shape)) return lsnni_attention_exponent(t, s, p, slope);
+    d[0] = p % s->w * lsnni_spacing(s->w) - t[LSNNI_MU_X];
+    d[1] = p / s->w * lsnni_spacing(s->h) - t[LSNNI_MU_Y];
+    r[0] = t[LSNNI_ALPHA] * d[0] + t[LSNNI_GAMMA] * d[1];
+    r[1] = t[LSNNI_GAMMA] * d[0] + t[LSNNI_BETA] * d[1];
+    slope[LSNNI_MU_X] = 2 * (r[0] * t[LSNNI_ALPHA] + r[1] * t[LSNNI_GAMMA]);
+    slope[LSNNI_MU_Y] = 2 * (r[0] * t[LSNNI_GAMMA] + r[1] * t[LSNNI_BETA]);
+    slope[LSNNI_ALPHA] = -2 * r[0] * d[0];
+    slope[LSNNI_BETA] = -2 * r[1] * d[1];
+    slope[LSNNI_GAMMA] = -2 * (r[0] * d[1] + r[1] * d[0]);
+    return -(r[0] * r[0] + r[1] * r[1]);
+}
+
+LSNNI_BOTH double lsnni_bell_at(const lsnni_bell *g, const lsnn_smoother *s, int p)
+{
+    double slope[LSNNI_NUMBERS];
+    return g->scale * exp(lsnni_bell_exponent(g, s, p, slope) - g->shift);
+}
+
+/* The smoother of a layer for n images.                                       */
+static inline lsnn_smoother lsnni_smoother_of(const lsnn_layer_plan *p, int n, int lanes)
+{
+    lsnn_smoother s;
+    memset(&s, 0, sizeof s);
+    s.n = n;
+    s.lanes = lanes;
+    s.rank = p->o.rank;
+    s.k = p->in[0].c / s.rank;
+    s.h = p->in[0].h;
+    s.w = p->in[0].w;
+    s.shape = p->o.smooth_shape;
+    s.mixture = p->o.mixture;
+    s.normalise = p->o.normalise;
+    s.per_image = p->inputs == 2;
+    s.smooth_bias = p->o.smooth_bias;
+    return s;
+}
+#endif /* LSNNI_BOTH_CODE */
+/* ---- >>device: what the host's part of lsnn and the device part know of each other ------
+   With LSNN_USE_CUDA a net can live on a GPU. All that calls CUDA, kernels and their launches,
+   is the device part (>>cuda). It is compiled with the rest where nvcc compiles the program, or
+   by itself:
+       cc -O2 -DLSNN_USE_CUDA -c program.c
+       nvcc -O3 -x cu -DLSNN_CUDA_PART -c lsnn.h -o lsnn_cuda.o
+   so the two meet in the functions below, and nowhere else. The other side, what the net does
+   with them, is >>on device.                                                 */
+#if defined(LSNN_CUDA_PART) && defined(LSNN_IMPLEMENTATION)
+#error "lsnn: LSNN_CUDA_PART is lsnn.h compiled by itself: nvcc -x cu -DLSNN_CUDA_PART -c lsnn.h"
+#endif
+#if (defined(LSNN_IMPLEMENTATION) || defined(LSNN_CUDA_PART)) && !defined(LSNNI_DEVICE)
+#define LSNNI_DEVICE
+#if defined(LSNN_CUDA_PART) ||                                                             \
+    (defined(LSNN_USE_CUDA) && (defined(__CUDACC__) || defined(LSNN_CUDA_HOST)))
+#  define LSNNI_CUDA_CODE            /* the device part is compiled here      */
+#endif
+#if defined(LSNNI_CUDA_CODE) && !defined(LSNN_CUDA_PART)
+#  define LSNNI_CUDA static
+#elif defined(__cplusplus)
+#  define LSNNI_CUDA extern "C"
+#else
+#  define LSNNI_CUDA extern
+#endif
+
+enum { LSNNI_MAX_LOSSES = 16, LSNNI_MAX_GRAPHS = 8 };
+
+/* What a step leaves in the device's memory for a host that asks.             */
+typedef struct lsnni_told {
+    double loss[LSNNI_MAX_LOSSES];
+    int bad;                         /* 0, or 1 + the first parameter whose gradient is not */
+    uint32_t bad_step;               /*   finite, and in which step: no step follows it */
+} lsnni_told;
+
+/* Launches recorded once, and repeated with one call.                         */
+typedef struct lsnni_recorded { int key[4]; void *graph; } lsnni_recorded;
+
+typedef struct lsnni_device {
+    lsnn_device on;                  /* first: a call's `device` is this struct */
+    int number;
+    void *blas;                      /* its cublasHandle_t                    */
+    void *blas_room, *scratch;       /* for cuBLAS; for the op at work        */
+    size_t scratch_bytes;
+    lsnn_now *now;
+    lsnni_told *told;
+    /* The host's: blocks of the net in the device's memory, and whose copy is newer */
+    lsnn_real *value, *grad, *state, *x, *targets;
+    int *labels;
+    size_t targets_room, labels_room;
+    int host_newer, device_newer;
+    lsnni_recorded recorded[LSNNI_MAX_GRAPHS];
+    int records;
+    lsnn_real *scores;               /* the host's: room to read scores into  */
+} lsnni_device;
+
+/* A parameter array, as an optimizer's kernels walk over it.                  */
+typedef struct lsnni_slot {
+    size_t at;                       /* its first number in the blocks        */
+    int count, param;
+    double lr_factor, decay, l2;     /* 0 lr_factor: frozen                   */
+    int l2_every, l2_from;           /* l2_from: number of the first in its array */
+    unsigned l2_mask;
+} lsnni_slot;
+enum { LSNNI_SLOT = 4096 };         /* numbers of a chunk at most            */
+
+typedef struct lsnni_device_step {   /* arrays in the device's memory         */
+    lsnn_method method;
+    double momentum, b1, b2, eps, clip;
+    int nesterov, chunks;
+    const lsnni_slot *chunk;
+    lsnn_real *value, *grad, *m, *v;
+    double *part, *scale;            /* a sum a chunk; then the factor of all */
+} lsnni_device_step;
+
+#if defined(LSNN_USE_CUDA) || defined(LSNN_CUDA_PART)
+/* The layer types that have a device pair.                                    */
+#define LSNNI_DEVICE_TYPES(X) X(dense) X(relu) X(leaky_relu) X(sigmoid) X(tanh)            \
+    X(scaled_tanh) X(max_pool) X(flatten) X(conv2d) X(cross_entropy) X(dropout)            \
+    X(softmax) X(avg_pool) X(sum_pool) X(batch_norm) X(scale) X(add) X(concat) X(slice)    \
+    X(mse) X(smooth) X(local2d)
+#define LSNNI_DECLARE_PAIR(name)                                                           \
+    LSNNI_CUDA lsnn_status lsnni_cuda_forward_##name(lsnn_ctx *cx, lsnn_call *c);          \
+    LSNNI_CUDA lsnn_status lsnni_cuda_backward_##name(lsnn_ctx *cx, lsnn_call *c);
+LSNNI_DEVICE_TYPES(LSNNI_DECLARE_PAIR)
+#undef LSNNI_DECLARE_PAIR
+LSNNI_CUDA lsnn_status lsnni_cuda_project_smooth(lsnn_ctx *cx, const lsnn_projection *p);
+#define LSNNI_DEVICE_PAIR(name) lsnni_cuda_forward_##name, lsnni_cuda_backward_##name, NULL
+#define LSNNI_DEVICE_THREE(name)                                                           \
+    lsnni_cuda_forward_##name, lsnni_cuda_backward_##name, lsnni_cuda_project_##name
+
+/* All of these but close and free return CUDA's reason by lsnn_fail.          */
+LSNNI_CUDA lsnn_status lsnni_cuda_open(lsnn_ctx *cx, lsnni_device *d);   /* of d->number */
+LSNNI_CUDA void lsnni_cuda_close(lsnni_device *d);
+LSNNI_CUDA lsnn_status lsnni_cuda_alloc(lsnn_ctx *cx, lsnni_device *d, void **place,
+                                        size_t bytes);       /* zeroed        */
+LSNNI_CUDA void lsnni_cuda_free(lsnni_device *d, void *block);
+LSNNI_CUDA lsnn_status lsnni_cuda_put(lsnn_ctx *cx, lsnni_device *d, void *to,
+                                      const void *from, size_t bytes);
+LSNNI_CUDA lsnn_status lsnni_cuda_get(lsnn_ctx *cx, lsnni_device *d, void *to,
+                                      const void *from, size_t bytes);   /* waits */
+LSNNI_CUDA lsnn_status lsnni_cuda_zero(lsnn_ctx *cx, lsnni_device *d, void *to, size_t bytes);
+LSNNI_CUDA lsnn_status lsnni_cuda_wait(lsnn_ctx *cx, lsnni_device *d);
+LSNNI_CUDA lsnn_status lsnni_cuda_now(lsnn_ctx *cx, lsnni_device *d, const lsnn_now *now);
+/* Between the two, launches are recorded and not run; *graph: to be run as often as wanted. */
+LSNNI_CUDA lsnn_status lsnni_cuda_record(lsnn_ctx *cx, lsnni_device *d);
+LSNNI_CUDA lsnn_status lsnni_cuda_recorded(lsnn_ctx *cx, lsnni_device *d, void **graph);
+LSNNI_CUDA lsnn_status lsnni_cuda_replay(lsnn_ctx *cx, lsnni_device *d, void *graph);
+LSNNI_CUDA void lsnni_cuda_forget(lsnni_device *d, void *graph);
+LSNNI_CUDA lsnn_status lsnni_cuda_step(lsnn_ctx *cx, lsnni_device *d,
+                                       const lsnni_device_step *s);
+#else
+#define LSNNI_DEVICE_PAIR(name) NULL, NULL, NULL
+#define LSNNI_DEVICE_THREE(name) NULL, NULL, NULL
+#endif /* LSNN_USE_CUDA */
+#endif /* LSNNI_DEVICE */
+
 #if defined(LSNN_IMPLEMENTATION) && !defined(LSNNI_CORE)
 #define LSNNI_CORE
 
@@ -2189,12 +2644,6 @@ LSNN_API void lsnn_image_plot(lsnn_image *im, int x, int y, int w, int h, const 
 #include <unistd.h>
 #endif
 
-#define LSNNI_R(v) ((lsnn_real)(v))
-#define LSNNI_MIN(a, b) ((a) < (b) ? (a) : (b))
-#define LSNNI_MAX(a, b) ((a) > (b) ? (a) : (b))
-#define LSNNI_TRY(call)                                                        \
-    do { lsnn_status try_status_ = (call);                                     \
-         if (try_status_ != LSNN_OK) return try_status_; } while (0)
 #if defined(__GNUC__)
 #  define LSNNI_NOINLINE __attribute__((noinline))
 #  define LSNNI_FETCH_TO_READ(p) __builtin_prefetch(p)
@@ -3074,26 +3523,7 @@ LSNN_API void lsnn_ctx_free(lsnn_ctx *cx)
     cx->scratch_bytes_ = 0;
 }
 
-/* ---- >>philox: counter-based random numbers ----------------------------------
-   Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011:
-   ten rounds of two 32x32 -> 64 bit products mix a counter under a key.      */
-static void lsnni_philox(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4])
-{
-    uint32_t k0 = key[0], k1 = key[1];
-    uint32_t a = counter[0], b = counter[1], c = counter[2], d = counter[3];
-    for (int round = 0; round < 10; round++) {
-        uint64_t p = (uint64_t)0xD2511F53u * a, q = (uint64_t)0xCD9E8D57u * c;
-        uint32_t na = (uint32_t)(q >> 32) ^ b ^ k0, nc = (uint32_t)(p >> 32) ^ d ^ k1;
-        b = (uint32_t)q;
-        d = (uint32_t)p;
-        a = na;
-        c = nc;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    out[0] = a; out[1] = b; out[2] = c; out[3] = d;
-}
-
+/* ---- >>random: draws by their address (>>philox) --------------------------------*/
 /* FNV-1a over the text and its end mark.                                     */
 static uint32_t lsnni_hash(uint32_t h, const char *text)
 {
@@ -3203,8 +3633,6 @@ static lsnn_status lsnni_take(lsnn_ctx *cx, const lsnni_want *first, const lsnni
 }
 
 static int lsnni_round_up(int n, int to) { return (n + to - 1) / to * to; }
-static int lsnni_div_up(int n, int by) { return n / by + (n % by != 0); }
-static size_t lsnni_area(int a, int b) { return (size_t)a * (size_t)b; }
 
 /* ESHAPE unless all `count` sizes are positive and their product is an index. who names them. */
 static lsnn_status lsnni_sizes(lsnn_ctx *cx, const char *who, int count, const int *size)
@@ -3654,20 +4082,6 @@ static lsnn_param_spec lsnni_spec(const char *name, int rank, int a, int b, int 
     return s;
 }
 
-/* Places in arrays of sizes ... x js x ks x ls, for the naive pairs.               */
-static inline size_t lsnni_at2(int i, int j, int js)
-{
-    return (size_t)i * (size_t)js + (size_t)j;
-}
-static inline size_t lsnni_at3(int i, int j, int js, int k, int ks)
-{
-    return lsnni_at2(i, j, js) * (size_t)ks + (size_t)k;
-}
-static inline size_t lsnni_at4(int i, int j, int js, int k, int ks, int l, int ls)
-{
-    return lsnni_at3(i, j, js, k, ks) * (size_t)ls + (size_t)l;
-}
-
 /* A backward writes dx, or adds to it: the naive ones clear it first, and always add. */
 static inline void lsnni_clear(lsnn_real *dx, size_t count, int add)
 {
@@ -3681,38 +4095,12 @@ static int lsnni_finite(const lsnn_real *v, size_t count)
     return 1;
 }
 
-static int lsnni_inner(lsnn_shape s) { return s.h * s.w; }
 /* A block of images is like one image whose pixels are lanes as wide.        */
 static int lsnni_lanes_or_1(const lsnn_call *c) { return c->lanes ? c->lanes : 1; }
 static int lsnni_blocks(const lsnn_call *c) { return c->n / lsnni_lanes_or_1(c); }
 static int lsnni_call_inner(const lsnn_call *c)
 {
     return lsnni_inner(c->plan->in[0]) * lsnni_lanes_or_1(c);
-}
-static int lsnni_features(lsnn_shape s) { return s.c * s.h * s.w; }
-
-/* The window of a call, for its number of images.                            */
-static lsnn_status lsnni_window_of(lsnn_ctx *cx, lsnn_window *s, const lsnn_layer_plan *p,
-                                   int n, int k)
-{
-    int pad[4];
-    pad[0] = p->o.pad_top; pad[1] = p->o.pad_left;
-    pad[2] = p->o.pad_bottom; pad[3] = p->o.pad_right;
-    memset(s, 0, sizeof *s);
-    s->n = n; s->c = p->in[0].c; s->h = p->in[0].h; s->w = p->in[0].w; s->k = k;
-    s->kernel_h = p->o.kernel_h; s->kernel_w = p->o.kernel_w;
-    s->stride_h = p->o.stride_h; s->stride_w = p->o.stride_w;
-    s->dilation_h = p->o.dilation_h; s->dilation_w = p->o.dilation_w; s->groups = p->o.groups;
-    return lsnn_window_fit(cx, s, p->o.padding, pad);
-}
-
-static lsnn_status lsnni_call_window(lsnn_ctx *cx, lsnn_window *s, const lsnn_call *c)
-{
-    LSNNI_TRY(lsnni_window_of(cx, s, c->plan, c->n, c->plan->out.c));
-    s->oh = c->plan->out.h;          /* less where nobody reads the rest      */
-    s->ow = c->plan->out.w;
-    s->lanes = c->lanes;
-    return LSNN_OK;
 }
 
 static void lsnni_window_defaults(lsnn_options *o, int stride_h, int stride_w)
@@ -3742,11 +4130,6 @@ static lsnn_status lsnni_plan_same(lsnn_ctx *cx, lsnn_layer_plan *p)
     (void)cx;
     p->out = p->in[0];
     return LSNN_OK;
-}
-
-static size_t lsnni_call_count(const lsnn_call *c)
-{
-    return lsnni_area(c->n, lsnni_features(c->plan->in[0]));
 }
 
 /* What the plans of conv2d and local2d have in common.                       */
@@ -3824,7 +4207,8 @@ static lsnn_status lsnni_plan_input(lsnn_ctx *cx, lsnn_layer_plan *p)
 }
 
 static const lsnn_layer_type lsnni_input_type = {
-    "input", "", 0, 0, LSNN_X_FREE, lsnni_plan_input, NULL, NULL, NULL, NULL
+    "input", "", 0, 0, LSNN_X_FREE, lsnni_plan_input, NULL, NULL, NULL, NULL,
+    NULL, NULL, NULL
 };
 /* ---- >>dense --------------------------------------------------------------------
    y[n,k]   = b[k] + sum_c w[k,c] x[n,c]            x N,C  w K,C  b K  y N,K
@@ -3933,7 +4317,8 @@ static lsnn_status lsnni_backward_dense(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_dense_type = {
     "dense", LSNNI_WEIGHTED, 1, 1,
     LSNN_Y_FREE | LSNN_REHEARSES,
-    lsnni_plan_dense, lsnni_forward_dense, lsnni_backward_dense, NULL, NULL
+    lsnni_plan_dense, lsnni_forward_dense, lsnni_backward_dense, NULL, NULL,
+    LSNNI_DEVICE_PAIR(dense)
 };
 
 LSNN_API int lsnn_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o)
@@ -4037,7 +4422,8 @@ static lsnn_status lsnni_backward_rbf(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_rbf_type = {
     "rbf", "filters init_scale lr_factor freeze", 1, 1,
     LSNN_Y_FREE,
-    lsnni_plan_rbf, lsnni_forward_rbf, lsnni_backward_rbf, lsnni_init_rbf, NULL
+    lsnni_plan_rbf, lsnni_forward_rbf, lsnni_backward_rbf, lsnni_init_rbf, NULL,
+    NULL, NULL, NULL
 };
 
 LSNN_API int lsnn_rbf(lsnn_net *net, int x, int outputs, const lsnn_options *o)
@@ -4064,30 +4450,8 @@ static lsnn_status lsnni_activation_check(lsnn_ctx *cx, lsnn_act f, size_t count
     return LSNN_OK;
 }
 
-/* ---- The naive pair, a number at a time: f(x), and f'(x) in terms of y; NaN stays NaN. */
+/* ---- The naive pair, a number at a time: lsnni_act and its slope (>>both)         */
 #ifdef LSNN_NAIVE
-static double lsnni_act(lsnn_act f, double x, double slope)
-{
-    switch (f) {
-    case LSNN_RELU:       return x < 0 ? 0 : x;
-    case LSNN_LEAKY_RELU: return x < 0 ? slope * x : x;
-    case LSNN_SIGMOID:    return 1 / (1 + exp(-x));
-    case LSNN_TANH:       return tanh(x);
-    default:              return LSNNI_TANH_A * tanh(LSNNI_TANH_S * x);
-    }
-}
-
-static double lsnni_act_slope(lsnn_act f, double y, double slope)
-{
-    switch (f) {
-    case LSNN_RELU:       return y > 0 ? 1 : 0;
-    case LSNN_LEAKY_RELU: return y > 0 ? 1 : slope;
-    case LSNN_SIGMOID:    return y * (1 - y);
-    case LSNN_TANH:       return 1 - y * y;
-    default:              return LSNNI_TANH_S * (LSNNI_TANH_A - y * y / LSNNI_TANH_A);
-    }
-}
-
 LSNN_API lsnn_status lsnn_activation_forward(lsnn_ctx *cx, lsnn_act f, lsnn_real *y,
                                              const lsnn_real *x, size_t count, double slope)
 {
@@ -4190,31 +4554,36 @@ static lsnn_status lsnni_plan_leaky_relu(lsnn_ctx *cx, lsnn_layer_plan *p)
 static const lsnn_layer_type lsnni_relu_type = {
     "relu", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_IS_RELU,
-    lsnni_plan_same, lsnni_forward_relu, lsnni_backward_relu, NULL, NULL
+    lsnni_plan_same, lsnni_forward_relu, lsnni_backward_relu, NULL, NULL,
+    LSNNI_DEVICE_PAIR(relu)
 };
 
 static const lsnn_layer_type lsnni_leaky_relu_type = {
     "leaky_relu", "slope", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_leaky_relu, lsnni_forward_leaky_relu, lsnni_backward_leaky_relu, NULL, NULL
+    lsnni_plan_leaky_relu, lsnni_forward_leaky_relu, lsnni_backward_leaky_relu, NULL, NULL,
+    LSNNI_DEVICE_PAIR(leaky_relu)
 };
 
 static const lsnn_layer_type lsnni_sigmoid_type = {
     "sigmoid", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_same, lsnni_forward_sigmoid, lsnni_backward_sigmoid, NULL, NULL
+    lsnni_plan_same, lsnni_forward_sigmoid, lsnni_backward_sigmoid, NULL, NULL,
+    LSNNI_DEVICE_PAIR(sigmoid)
 };
 
 static const lsnn_layer_type lsnni_tanh_type = {
     "tanh", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_same, lsnni_forward_tanh, lsnni_backward_tanh, NULL, NULL
+    lsnni_plan_same, lsnni_forward_tanh, lsnni_backward_tanh, NULL, NULL,
+    LSNNI_DEVICE_PAIR(tanh)
 };
 
 static const lsnn_layer_type lsnni_scaled_tanh_type = {
     "scaled_tanh", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_same, lsnni_forward_scaled_tanh, lsnni_backward_scaled_tanh, NULL, NULL
+    lsnni_plan_same, lsnni_forward_scaled_tanh, lsnni_backward_scaled_tanh, NULL, NULL,
+    LSNNI_DEVICE_PAIR(scaled_tanh)
 };
 
 LSNN_API int lsnn_relu(lsnn_net *net, int x, const lsnn_options *o)
@@ -4377,7 +4746,8 @@ static lsnn_status lsnni_backward_softmax(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_softmax_type = {
     "softmax", "", 1, 1,
     LSNN_X_FREE | LSNN_REHEARSES,
-    lsnni_plan_same, lsnni_forward_softmax, lsnni_backward_softmax, NULL, NULL
+    lsnni_plan_same, lsnni_forward_softmax, lsnni_backward_softmax, NULL, NULL,
+    LSNNI_DEVICE_PAIR(softmax)
 };
 
 LSNN_API int lsnn_softmax(lsnn_net *net, int x, const lsnn_options *o)
@@ -4401,14 +4771,6 @@ typedef struct lsnni_pool {
     int apart;                       /* windows don't overlap: dx is written   */
     int tiled;                       /* and of all of it: nothing to clear     */
 } lsnni_pool;
-
-/* The part of a window's side that lies inside the image: [*a, *b).          */
-static void lsnni_pool_side(int out, int stride, int pad, int kernel, int size, int *a, int *b)
-{
-    int first = out * stride - pad;
-    *a = LSNNI_MAX(first, 0);
-    *b = LSNNI_MIN(first + kernel, size);
-}
 
 static void lsnni_max_window(const lsnni_pool *p, const lsnn_real *x, int oy, int ox,
                              lsnn_real *y, int32_t *where)
@@ -4790,19 +5152,22 @@ LSNNI_POOLING(sum_pool, LSNNI_POOL_SUM)
 static const lsnn_layer_type lsnni_max_pool_type = {
     "max_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNNI_POOL_FUSES,
-    lsnni_plan_max_pool, lsnni_forward_max_pool, lsnni_backward_max_pool, NULL, NULL
+    lsnni_plan_max_pool, lsnni_forward_max_pool, lsnni_backward_max_pool, NULL, NULL,
+    LSNNI_DEVICE_PAIR(max_pool)
 };
 
 static const lsnn_layer_type lsnni_avg_pool_type = {
     "avg_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_pool, lsnni_forward_avg_pool, lsnni_backward_avg_pool, NULL, NULL
+    lsnni_plan_pool, lsnni_forward_avg_pool, lsnni_backward_avg_pool, NULL, NULL,
+    LSNNI_DEVICE_PAIR(avg_pool)
 };
 
 static const lsnn_layer_type lsnni_sum_pool_type = {
     "sum_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_pool, lsnni_forward_sum_pool, lsnni_backward_sum_pool, NULL, NULL
+    lsnni_plan_pool, lsnni_forward_sum_pool, lsnni_backward_sum_pool, NULL, NULL,
+    LSNNI_DEVICE_PAIR(sum_pool)
 };
 
 LSNN_API int lsnn_max_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
@@ -5161,7 +5526,8 @@ static lsnn_status lsnni_backward_lp_pool(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_lp_pool_type = {
     "lp_pool", LSNNI_WINDOW_OPTIONS "norm learn_norm lr_factor freeze", 1, 1,
     LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_lp_pool, lsnni_forward_lp_pool, lsnni_backward_lp_pool, NULL, NULL
+    lsnni_plan_lp_pool, lsnni_forward_lp_pool, lsnni_backward_lp_pool, NULL, NULL,
+    NULL, NULL, NULL
 };
 
 LSNN_API int lsnn_lp_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
@@ -5250,7 +5616,8 @@ static lsnn_status lsnni_backward_dropout(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_dropout_type = {
     "dropout", "rate", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_Y_FREE,
-    lsnni_plan_dropout, lsnni_forward_dropout, lsnni_backward_dropout, NULL, NULL
+    lsnni_plan_dropout, lsnni_forward_dropout, lsnni_backward_dropout, NULL, NULL,
+    LSNNI_DEVICE_PAIR(dropout)
 };
 
 LSNN_API int lsnn_dropout(lsnn_net *net, int x, double rate, const lsnn_options *o)
@@ -5787,7 +6154,8 @@ static lsnn_status lsnni_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_batch_norm_type = {
     "batch_norm", LSNNI_PARAM_OPTIONS "momentum eps", 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNNI_NORM_FUSES,
-    lsnni_plan_batch_norm, lsnni_forward_batch_norm, lsnni_backward_batch_norm, NULL, NULL
+    lsnni_plan_batch_norm, lsnni_forward_batch_norm, lsnni_backward_batch_norm, NULL, NULL,
+    LSNNI_DEVICE_PAIR(batch_norm)
 };
 
 LSNN_API int lsnn_batch_norm(lsnn_net *net, int x, const lsnn_options *o)
@@ -5921,7 +6289,8 @@ static lsnn_status lsnni_backward_scale(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_scale_type = {
     "scale", LSNNI_PARAM_OPTIONS "no_bias", 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_scale, lsnni_forward_scale, lsnni_backward_scale, NULL, NULL
+    lsnni_plan_scale, lsnni_forward_scale, lsnni_backward_scale, NULL, NULL,
+    LSNNI_DEVICE_PAIR(scale)
 };
 
 LSNN_API int lsnn_scale(lsnn_net *net, int x, const lsnn_options *o)
@@ -5995,7 +6364,8 @@ static lsnn_status lsnni_backward_add(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_add_type = {
     "add", "", 2, 2,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_add, lsnni_forward_add, lsnni_backward_add, NULL, NULL
+    lsnni_plan_add, lsnni_forward_add, lsnni_backward_add, NULL, NULL,
+    LSNNI_DEVICE_PAIR(add)
 };
 
 LSNN_API int lsnn_add(lsnn_net *net, int a, int b, const lsnn_options *o)
@@ -6049,7 +6419,8 @@ static lsnn_status lsnni_backward_concat(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_concat_type = {
     "concat", "", 1, LSNN_MAX_INPUTS,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_JOINS,
-    lsnni_plan_concat, lsnni_forward_concat, lsnni_backward_concat, NULL, NULL
+    lsnni_plan_concat, lsnni_forward_concat, lsnni_backward_concat, NULL, NULL,
+    LSNNI_DEVICE_PAIR(concat)
 };
 
 LSNN_API int lsnn_concat(lsnn_net *net, const int *x, int count, const lsnn_options *o)
@@ -6090,7 +6461,8 @@ static lsnn_status lsnni_backward_slice(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_slice_type = {
     "slice", "first count", 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_slice, lsnni_forward_slice, lsnni_backward_slice, NULL, NULL
+    lsnni_plan_slice, lsnni_forward_slice, lsnni_backward_slice, NULL, NULL,
+    LSNNI_DEVICE_PAIR(slice)
 };
 
 LSNN_API int lsnn_slice(lsnn_net *net, int x, int first, int count, const lsnn_options *o)
@@ -6126,7 +6498,8 @@ static lsnn_status lsnni_backward_flatten(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_flatten_type = {
     "flatten", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_Y_FREE,
-    lsnni_plan_flatten, lsnni_forward_flatten, lsnni_backward_flatten, NULL, NULL
+    lsnni_plan_flatten, lsnni_forward_flatten, lsnni_backward_flatten, NULL, NULL,
+    LSNNI_DEVICE_PAIR(flatten)
 };
 
 LSNN_API int lsnn_flatten(lsnn_net *net, int x, const lsnn_options *o)
@@ -6316,13 +6689,15 @@ static const lsnn_layer_type lsnni_cross_entropy_type = {
     "cross_entropy", "head loss_weight rubbish", 1, 1,
     LSNN_IS_LOSS | LSNN_CLASSIFIES | LSNN_X_FREE,
     lsnni_plan_cross_entropy, lsnni_forward_cross_entropy, lsnni_backward_cross_entropy, NULL,
-    NULL
+    NULL,
+    LSNNI_DEVICE_PAIR(cross_entropy)
 };
 
 static const lsnn_layer_type lsnni_mse_type = {
     "mse", "head loss_weight", 1, 1,
     LSNN_IS_LOSS,
-    lsnni_plan_loss, lsnni_forward_mse, lsnni_backward_mse, NULL, NULL
+    lsnni_plan_loss, lsnni_forward_mse, lsnni_backward_mse, NULL, NULL,
+    LSNNI_DEVICE_PAIR(mse)
 };
 
 LSNN_API int lsnn_cross_entropy(lsnn_net *net, int x, const lsnn_options *o)
@@ -6352,19 +6727,6 @@ static int lsnni_depth(const lsnn_window *s)             /* products a sum    */
    dx += dy * w and dw += dy * x. LSNN_NAIVE builds the library on it.        */
 #ifdef LSNN_NAIVE
 #define LSNNI_CONV2D_FUSES 0
-/* The pixel of image n that tap (c, u, v) of kernel k reads for output (i, j): 0 if there is
-   none, for padding is 0.                                                    */
-static int lsnni_pixel(const lsnn_window *s, int n, int k, int i, int j, int c, int u, int v,
-                       size_t *at)
-{
-    int row = i * s->stride_h - s->pad_top + u * s->dilation_h;
-    int col = j * s->stride_w - s->pad_left + v * s->dilation_w;
-    int channel = k / (s->k / s->groups) * (s->c / s->groups) + c;
-    if (row < 0 || row >= s->h || col < 0 || col >= s->w) return 0;
-    *at = lsnni_at4(n, channel, s->c, row, s->h, col, s->w);
-    return 1;
-}
-
 LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                          const lsnn_real *w, const lsnn_real *b,
                                          const lsnn_window *s)
@@ -6523,7 +6885,8 @@ static lsnn_status lsnni_backward_conv2d(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_conv2d_type = {
     "conv2d", LSNNI_WEIGHTED LSNNI_KERNEL_OPTIONS, 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNN_CROPS | LSNNI_CONV2D_FUSES,
-    lsnni_plan_conv2d, lsnni_forward_conv2d, lsnni_backward_conv2d, NULL, NULL
+    lsnni_plan_conv2d, lsnni_forward_conv2d, lsnni_backward_conv2d, NULL, NULL,
+    LSNNI_DEVICE_PAIR(conv2d)
 };
 
 LSNN_API int lsnn_conv2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
@@ -6764,7 +7127,8 @@ static lsnn_status lsnni_backward_table_conv2d(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_table_conv2d_type = {
     "table_conv2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS "table", 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNN_CROPS,
-    lsnni_plan_table_conv2d, lsnni_forward_table_conv2d, lsnni_backward_table_conv2d, NULL, NULL
+    lsnni_plan_table_conv2d, lsnni_forward_table_conv2d, lsnni_backward_table_conv2d, NULL, NULL,
+    NULL, NULL, NULL
 };
 
 LSNN_API int lsnn_table_conv2d(lsnn_net *net, int x, const char *table, int kernel,
@@ -7173,7 +7537,8 @@ static const lsnn_layer_type lsnni_local2d_type = {
     "local2d", LSNNI_WEIGHTED LSNNI_KERNEL_OPTIONS "bias start ", 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
     lsnni_plan_local2d, lsnni_forward_local2d, lsnni_backward_local2d, lsnni_init_local2d,
-    NULL
+    NULL,
+    LSNNI_DEVICE_PAIR(local2d)
 };
 
 LSNN_API int lsnn_local2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
@@ -7201,46 +7566,6 @@ LSNN_API int lsnn_local1d(lsnn_net *net, int x, int filters, int kernel, const l
    s = 0 divides by 0 and an s below 0 is as good as one above: sigma = s L / 2 is taken as
    LSNNI_THIN pixels at least, of its sign. Far away |z| is LSNNI_FAR.
    Gradients: with f = e^g, df = f dg. What U is used for is the smoother's (see >>smooth). */
-enum { LSNNI_AT_MU_X, LSNNI_AT_S_X, LSNNI_AT_MU_Y, LSNNI_AT_S_Y, LSNNI_AT_RHO };
-#define LSNNI_THIN 1e-3
-#define LSNNI_FAR 1e9
-
-static int lsnni_attentive(lsnn_smooth_shape shape) { return shape >= LSNN_ATTENTION_GAUSSIAN; }
-static int lsnni_cauchy(lsnn_smooth_shape shape)
-{
-    return shape == LSNN_ATTENTION_CAUCHY || shape == LSNN_BIVARIATE_CAUCHY ||
-           shape == LSNN_ATTENTION_CAUCHY_1D;
-}
-static int lsnni_bivariate(lsnn_smooth_shape shape)
-{
-    return shape == LSNN_BIVARIATE_GAUSSIAN || shape == LSNN_BIVARIATE_CAUCHY;
-}
-static int lsnni_attentive_1d(lsnn_smooth_shape shape)
-{
-    return shape == LSNN_ATTENTION_GAUSSIAN_1D || shape == LSNN_ATTENTION_CAUCHY_1D;
-}
-
-/* z at pixel x of a side; dz: its derivatives by mu and by s.                 */
-static double lsnni_attention_z(double mu, double s, int side, int x, double dz[2])
-{
-    double half = 0.5 * side, sigma = s * half, z;
-    if (fabs(sigma) < LSNNI_THIN) sigma = s < 0 ? -LSNNI_THIN : LSNNI_THIN;
-    z = (x - mu * side) / sigma;
-    if (z > LSNNI_FAR) z = LSNNI_FAR;                    /* NaN stays         */
-    if (z < -LSNNI_FAR) z = -LSNNI_FAR;
-    dz[0] = -side / sigma;
-    dz[1] = -z * half / sigma;
-    return z;
-}
-
-/* log f where the square of z is q, and its derivative by q. half: what a Gaussian's q is
-   multiplied by, 0.5 or, bivariate, 1.                                        */
-static double lsnni_attention_log(int cauchy, double half, double q, double *slope)
-{
-    *slope = cauchy ? -1 / (1 + q) : -half;
-    return cauchy ? -log(1 + q) : -half * q;
-}
-
 /* f at each of a side's pixels, and where wanted (not NULL) its derivatives by mu and by s.
    shared: 0, or what f is made to add up to: f shared / sum f, whose derivative is
    f (g' - sum f g' / sum f), with g = log f. The largest f is taken as 1 then: a Gaussian
@@ -7268,54 +7593,6 @@ static void lsnni_attention_side(int cauchy, double mu, double s, int side, doub
         f[x] = LSNNI_R(one);
         if (dmu) dmu[x] = LSNNI_R(one * (2 * z * slope * dz[0] - middle[0]));
         if (ds) ds[x] = LSNNI_R(one * (2 * z * slope * dz[1] - middle[1]));
-    }
-}
-
-/* log U at pixel p of a map of U's that are not made to share anything, and its derivatives
-   by theta's numbers. q is summed as (z_x - rho z_y)^2 + (1 - rho^2) z_y^2: never below 0. */
-static double lsnni_attention_exponent(const double *t, const lsnn_smoother *s, int p,
-                                       double dt[5])
-{
-    int cauchy = lsnni_cauchy(s->shape);
-    double dx[2], dy[2] = { 0, 0 }, slope_x, slope_y, zy = 0, g;
-    double zx = lsnni_attention_z(t[LSNNI_AT_MU_X], t[LSNNI_AT_S_X], s->w, p % s->w, dx);
-    if (!lsnni_attentive_1d(s->shape))
-        zy = lsnni_attention_z(t[LSNNI_AT_MU_Y], t[LSNNI_AT_S_Y], s->h, p / s->w, dy);
-    dt[LSNNI_AT_RHO] = 0;
-    if (lsnni_bivariate(s->shape)) {
-        double rho = tanh(t[LSNNI_AT_RHO]), left = 1 - rho * rho, apart = zx - rho * zy;
-        g = lsnni_attention_log(cauchy, 1, apart * apart + left * zy * zy, &slope_x);
-        dt[LSNNI_AT_RHO] = slope_x * -2 * zx * zy * left;
-        slope_y = slope_x * 2 * (zy - rho * zx);
-        slope_x *= 2 * apart;
-    } else {
-        g = lsnni_attention_log(cauchy, 0.5, zx * zx, &slope_x);
-        g += lsnni_attention_log(cauchy, 0.5, zy * zy, &slope_y);
-        slope_x *= 2 * zx;
-        slope_y *= 2 * zy;
-    }
-    dt[LSNNI_AT_MU_X] = slope_x * dx[0];
-    dt[LSNNI_AT_S_X] = slope_x * dx[1];
-    dt[LSNNI_AT_MU_Y] = slope_y * dy[0];
-    dt[LSNNI_AT_S_Y] = slope_y * dy[1];
-    return g;
-}
-
-/* mu and s of a side after a step: see lsnn_clip. NaN stays, to be seen.     */
-static lsnn_real lsnni_clipped(lsnn_real v, double low, double high)
-{
-    return v < LSNNI_R(low) ? LSNNI_R(low) : v > LSNNI_R(high) ? LSNNI_R(high) : v;
-}
-static void lsnni_attention_clip(lsnn_real *mu, lsnn_real *s, int side, int kernel,
-                                 lsnn_clip clip)
-{
-    if (side < 2) return;
-    if (clip == LSNN_CLIP_PAPER) {
-        *mu = lsnni_clipped(*mu, 0, 1 - 1.0 / side);
-        *s = lsnni_clipped(*s, kernel / (sqrt(2.0) * side), FLT_MAX);
-    } else if (clip == LSNN_CLIP_CODE) {
-        *mu = lsnni_clipped(*mu, 1.0 / side, 1 - 1.0 / side);
-        *s = lsnni_clipped(*s, 1.5 / side, 1);
     }
 }
 
@@ -7426,38 +7703,11 @@ static void lsnni_attention_back(const lsnni_kernels *kv, double *dt, lsnn_real 
        e[p] - e[q] = -r . (r + 2 Phi (q - mu)),
    which loses nothing to cancellation, however far mu is; so the maps are a
    softmax of exponents relative to the largest one, never of the exponents.  */
-enum { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, LSNNI_GAMMA, LSNNI_NUMBERS };
-
-/* The numbers of a Gaussian, or of an attention window, that a shape has, in theta's order; the
-   others are 0.                                                              */
-typedef struct lsnni_family { int count, number[LSNNI_NUMBERS]; } lsnni_family;
-static const lsnni_family lsnni_families[] = {
-    { 5, { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, LSNNI_GAMMA } },
-    { 0, { 0, 0, 0, 0, 0 } },                            /* a table           */
-    { 4, { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, 0 } },
-    { 2, { LSNNI_MU_X, LSNNI_ALPHA, 0, 0, 0 } },
-    { 4, { 0, 1, 2, 3, 0 } }, { 4, { 0, 1, 2, 3, 0 } },  /* see >>attention   */
-    { 5, { 0, 1, 2, 3, 4 } }, { 5, { 0, 1, 2, 3, 4 } },
-    { 2, { 0, 1, 0, 0, 0 } }, { 2, { 0, 1, 0, 0, 0 } }
-};
-enum { LSNNI_SHAPES = (int)(sizeof lsnni_families / sizeof lsnni_families[0]) };
-
-static int lsnni_parts(const lsnn_smoother *s) { return s->mixture > 1 ? s->mixture : 1; }
-
-/* Theta's numbers for one Gaussian: in a mixture the last is its logit.      */
-static int lsnni_stride(const lsnn_smoother *s)
-{
-    return lsnni_families[s->shape].count + (lsnni_parts(s) > 1);
-}
-
 LSNN_API int lsnn_smoother_theta(const lsnn_smoother *s)
 {
     if ((int)s->shape < 0 || (int)s->shape >= LSNNI_SHAPES) return 0;
     return s->shape == LSNN_TABLE ? s->h * s->w : lsnni_parts(s) * lsnni_stride(s);
 }
-
-/* Places are counted in rows and columns from 0 and lie `step` apart.        */
-static double lsnni_spacing(int count) { return count > 1 ? 1.0 / (count - 1) : 1; }
 
 /* The five numbers of a Gaussian.                                            */
 static void lsnni_numbers(double *t, const lsnn_real *theta, const lsnn_smoother *s)
@@ -7497,35 +7747,6 @@ static lsnn_status lsnni_smooth_check(lsnn_ctx *cx, const lsnn_smoother *s)
    are not: the largest exponent is subtracted before exp where maps are normalised, and
    dgamma is that of a symmetric Phi.                                         */
 #ifdef LSNN_NAIVE
-/* One Gaussian: its numbers, its weight in the mixture, and G_p = scale exp(e_p - shift). */
-typedef struct lsnni_bell { double t[LSNNI_NUMBERS], weight, shift, scale; } lsnni_bell;
-
-/* The exponent at pixel p, -r . r where d = p - mu and r = Phi d, and its derivatives by the
-   five numbers (Eq. 7).                                                      */
-static double lsnni_bell_exponent(const lsnni_bell *g, const lsnn_smoother *s, int p,
-                                  double slope[LSNNI_NUMBERS])
-{
-    const double *t = g->t;
-    double d[2], r[2];
-    if (lsnni_attentive(s->shape)) return lsnni_attention_exponent(t, s, p, slope);
-    d[0] = p % s->w * lsnni_spacing(s->w) - t[LSNNI_MU_X];
-    d[1] = p / s->w * lsnni_spacing(s->h) - t[LSNNI_MU_Y];
-    r[0] = t[LSNNI_ALPHA] * d[0] + t[LSNNI_GAMMA] * d[1];
-    r[1] = t[LSNNI_GAMMA] * d[0] + t[LSNNI_BETA] * d[1];
-    slope[LSNNI_MU_X] = 2 * (r[0] * t[LSNNI_ALPHA] + r[1] * t[LSNNI_GAMMA]);
-    slope[LSNNI_MU_Y] = 2 * (r[0] * t[LSNNI_GAMMA] + r[1] * t[LSNNI_BETA]);
-    slope[LSNNI_ALPHA] = -2 * r[0] * d[0];
-    slope[LSNNI_BETA] = -2 * r[1] * d[1];
-    slope[LSNNI_GAMMA] = -2 * (r[0] * d[1] + r[1] * d[0]);
-    return -(r[0] * r[0] + r[1] * r[1]);
-}
-
-static double lsnni_bell_at(const lsnni_bell *g, const lsnn_smoother *s, int p)
-{
-    double slope[LSNNI_NUMBERS];
-    return g->scale * exp(lsnni_bell_exponent(g, s, p, slope) - g->shift);
-}
-
 /* Gaussian m of the map whose theta this is.                                  */
 static lsnni_bell lsnni_bell_of(const lsnn_real *theta, int m, const lsnn_smoother *s)
 {
@@ -7817,8 +8038,8 @@ static size_t lsnni_map_room(const lsnn_smoother *s)
 }
 
 /* u = G, of either kind.                                                     */
-static void lsnni_bell(const lsnni_kernels *kv, lsnn_real *u, lsnn_real *room, const double *t,
-                       const lsnn_smoother *s)
+static void lsnni_bell_fill(const lsnni_kernels *kv, lsnn_real *u, lsnn_real *room,
+                            const double *t, const lsnn_smoother *s)
 {
     if (lsnni_attentive(s->shape)) lsnni_attention_map(kv, u, room, t, s);
     else lsnni_gaussian(kv, u, t, s);
@@ -7840,7 +8061,7 @@ static void lsnni_map_forward(const lsnni_kernels *kv, lsnn_real *u, lsnn_real *
     for (int m = 0; m < lsnni_parts(s); m++, theta += lsnni_stride(s)) {
         lsnn_real *one = m ? other : u;
         lsnni_numbers(t, theta, s);
-        lsnni_bell(kv, one, room, t, s);
+        lsnni_bell_fill(kv, one, room, t, s);
         if (mixed) kv->affine(u, one, exp((double)theta[numbers] - most) / sum, 0, area, m > 0);
     }
 }
@@ -7866,7 +8087,7 @@ static void lsnni_map_backward(const lsnni_kernels *kv, lsnn_real *dtheta, lsnn_
         lsnni_numbers(t, theta, s);
         if (mixed) {
             w = exp((double)theta[f->count] - most) / sum;
-            lsnni_bell(kv, other, room, t, s);
+            lsnni_bell_fill(kv, other, room, t, s);
             kv->affine(dg, g, w, 0, area, 0);
             w *= kv->dot(g, other, area) - middle;
             dtheta[f->count] = LSNNI_R(w + (add ? (double)dtheta[f->count] : 0));
@@ -8088,24 +8309,6 @@ LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real
 #endif /* LSNN_NAIVE */
 
 /* ---- The layer ------------------------------------------------------------------------*/
-static lsnn_smoother lsnni_smoother_of(const lsnn_layer_plan *p, int n, int lanes)
-{
-    lsnn_smoother s;
-    memset(&s, 0, sizeof s);
-    s.n = n;
-    s.lanes = lanes;
-    s.rank = p->o.rank;
-    s.k = p->in[0].c / s.rank;
-    s.h = p->in[0].h;
-    s.w = p->in[0].w;
-    s.shape = p->o.smooth_shape;
-    s.mixture = p->o.mixture;
-    s.normalise = p->o.normalise;
-    s.per_image = p->inputs == 2;
-    s.smooth_bias = p->o.smooth_bias;
-    return s;
-}
-
 /* Options that only theta of the layer's own can have, and only as one of TKN's windows. */
 static lsnn_status lsnni_smooth_options(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
@@ -8237,7 +8440,8 @@ static const lsnn_layer_type lsnni_smooth_type = {
     "l2 clip kernel_h kernel_w", 1, 2,
     LSNN_DX_IN_PLACE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
     lsnni_plan_smooth, lsnni_forward_smooth, lsnni_backward_smooth, lsnni_init_smooth,
-    lsnni_project_smooth
+    lsnni_project_smooth,
+    LSNNI_DEVICE_THREE(smooth)
 };
 
 LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
@@ -9438,7 +9642,8 @@ static const lsnn_layer_type lsnni_target2d_type = {
     "target2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS "smooth_shape l2 clip", 1, 1,
     LSNN_BLOCKS | LSNN_REHEARSES | LSNN_Y_STAYS,
     lsnni_plan_target2d, lsnni_forward_target2d, lsnni_backward_target2d, lsnni_init_target2d,
-    lsnni_project_target2d
+    lsnni_project_target2d,
+    NULL, NULL, NULL
 };
 
 LSNN_API int lsnn_target2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
@@ -9755,7 +9960,8 @@ static lsnn_status lsnni_backward_blend(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_blend_type = {
     "blend", "lr_factor freeze no_bias banks blend", 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_blend, lsnni_forward_blend, lsnni_backward_blend, NULL, NULL
+    lsnni_plan_blend, lsnni_forward_blend, lsnni_backward_blend, NULL, NULL,
+    NULL, NULL, NULL
 };
 
 LSNN_API int lsnn_blend(lsnn_net *net, int x, int banks, const lsnn_options *o)
@@ -10143,7 +10349,8 @@ static lsnn_status lsnni_backward_affine_grid(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_affine_grid_type = {
     "affine_grid", "grid_h grid_w align_corners", 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_REHEARSES,
-    lsnni_plan_affine_grid, lsnni_forward_affine_grid, lsnni_backward_affine_grid, NULL, NULL
+    lsnni_plan_affine_grid, lsnni_forward_affine_grid, lsnni_backward_affine_grid, NULL, NULL,
+    NULL, NULL, NULL
 };
 
 LSNN_API int lsnn_affine_grid(lsnn_net *net, int theta, int h, int w, const lsnn_options *o)
@@ -10192,7 +10399,8 @@ static lsnn_status lsnni_backward_grid_sample(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_grid_sample_type = {
     "grid_sample", "align_corners", 2, 2,
     LSNN_Y_FREE | LSNN_REHEARSES,
-    lsnni_plan_grid_sample, lsnni_forward_grid_sample, lsnni_backward_grid_sample, NULL, NULL
+    lsnni_plan_grid_sample, lsnni_forward_grid_sample, lsnni_backward_grid_sample, NULL, NULL,
+    NULL, NULL, NULL
 };
 
 LSNN_API int lsnn_grid_sample(lsnn_net *net, int x, int grid, const lsnn_options *o)
@@ -10753,21 +10961,24 @@ static const lsnn_layer_type lsnni_dsc_dense_type = {
     "dsc_dense", LSNNI_DSC_OPTIONS, 1, 1,
     LSNN_Y_FREE | LSNN_REHEARSES | LSNN_OWN_RULE,
     lsnni_plan_dsc_dense, lsnni_forward_dsc_dense, lsnni_backward_dsc_dense, lsnni_init_dsc,
-    lsnni_project_dsc
+    lsnni_project_dsc,
+    NULL, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_dsc_conv2d_type = {
     "dsc_conv2d", LSNNI_DSC_OPTIONS LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_Y_FREE | LSNN_REHEARSES | LSNN_OWN_RULE,
     lsnni_plan_dsc_conv2d, lsnni_forward_dsc_conv2d, lsnni_backward_dsc_conv2d, lsnni_init_dsc,
-    lsnni_project_dsc
+    lsnni_project_dsc,
+    NULL, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_dsc_local2d_type = {
     "dsc_local2d", LSNNI_DSC_OPTIONS LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_Y_FREE | LSNN_REHEARSES | LSNN_OWN_RULE,
     lsnni_plan_dsc_local2d, lsnni_forward_dsc_local2d, lsnni_backward_dsc_local2d,
-    lsnni_init_dsc, lsnni_project_dsc
+    lsnni_init_dsc, lsnni_project_dsc,
+    NULL, NULL, NULL
 };
 
 LSNN_API int lsnn_dsc_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o)
@@ -10951,13 +11162,15 @@ static lsnn_status lsnni_backward_dsc_lateral(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_dsc_loss_type = {
     "dsc_loss", "head", 1, 1,
     LSNN_IS_LOSS | LSNN_CLASSIFIES,
-    lsnni_plan_dsc_loss, lsnni_forward_dsc_loss, lsnni_backward_dsc_loss, NULL, NULL
+    lsnni_plan_dsc_loss, lsnni_forward_dsc_loss, lsnni_backward_dsc_loss, NULL, NULL,
+    NULL, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_dsc_lateral_type = {
     "dsc_lateral", "dsc_beta dsc_places dsc_maps", 1, 1,
     LSNN_IS_LOSS,
-    lsnni_plan_dsc_lateral, lsnni_forward_dsc_lateral, lsnni_backward_dsc_lateral, NULL, NULL
+    lsnni_plan_dsc_lateral, lsnni_forward_dsc_lateral, lsnni_backward_dsc_lateral, NULL, NULL,
+    NULL, NULL, NULL
 };
 
 LSNN_API int lsnn_dsc_loss(lsnn_net *net, int x, const lsnn_options *o)
@@ -11047,6 +11260,8 @@ struct lsnn_net {
     int nodes, params, buffers, node_room, param_room, buffer_room;
     size_t param_size, buffer_size;  /* of the blocks                         */
     lsnn_real *value, *grad, *state; /* parameters, gradients, buffers        */
+    lsnn_real *run_value, *run_grad, *run_state;     /* those that calls see: these, or the */
+    struct lsnni_device *device;     /*   device's (>>on device); NULL: the cpu */
     int built, failed, batch, predict_only, output;
     lsnn_status why;                 /* of the first layer that could not be made */
     int max_lanes;                   /* a block of more images would be too large */
@@ -11075,6 +11290,7 @@ typedef struct lsnni_schedule {
 struct lsnn_work {
     lsnn_ctx *cx;
     const lsnn_net *net;
+    lsnn_net *owner;                 /* the same, if this is its own workspace */
     int batch, train, n;             /* n: images of the last forward, 0: none */
     int ready, done;                 /* 1 after a training forward; after a backward */
     int all;                         /* the last forward ran more than the output needs */
@@ -11212,9 +11428,14 @@ LSNN_API lsnn_net *lsnn_net_new(lsnn_ctx *cx)
     return net;
 }
 
+static void lsnni_device_close(lsnn_net *net);
+static lsnn_status lsnni_device_pull(const lsnn_net *net);
+
 LSNN_API void lsnn_net_free(lsnn_net *net)
 {
     if (!net) return;
+    lsnn_work_free(net->work);
+    lsnni_device_close(net);
     for (int i = 0; i < net->nodes; i++) {
         lsnni_free(net->cx, net->node[i].name);
         lsnni_free(net->cx, net->node[i].share);
@@ -11222,7 +11443,6 @@ LSNN_API void lsnn_net_free(lsnn_net *net)
     }
     for (int i = 0; i < net->params; i++) lsnni_free(net->cx, net->param[i].name);
     for (int i = 0; i < net->buffers; i++) lsnni_free(net->cx, net->buffer[i].name);
-    lsnn_work_free(net->work);
     lsnni_free(net->cx, net->node);
     lsnni_free(net->cx, net->param);
     lsnni_free(net->cx, net->buffer);
@@ -11639,6 +11859,7 @@ static lsnn_status lsnni_macs_now(const lsnn_net *net, int i, double now[2])
     unsigned failures = net->cx->failures_;
     now[0] = now[1] = v->plan.macs;
     if (!v->plan.macs_now || !net->built) return LSNN_OK;
+    LSNNI_TRY(lsnni_device_pull(net));
     for (int j = 0; j < v->plan.params; j++)
         param[j] = net->value + net->param[v->param[j]].at;
     return lsnni_answer(net->cx, v->type, "macs_now", failures,
@@ -11755,6 +11976,354 @@ LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
             (double)lsnn_net_params(net), lsnn_net_macs(net), connections, *macs ? "  " : "",
             macs);
 }
+/* ============================================================================
+   >>on device  a net whose memory and work are on a GPU
+   The host plans as ever and keeps the schedule; the device has copies of the blocks (values,
+   gradients, states, outputs), and the calls of the schedule point there. So running is walking
+   the same schedule, where each call launches its type's device pair. The first walk of its kind
+   records the launches, the later ones repeat the record (a CUDA graph): what a step changes,
+   its number, the learning rate, comes from lsnn_now in the device's memory.
+
+   The net's own blocks on the host stay, for files, names and scores: of the two copies one may
+   be newer, which is brought over when the other side needs it.              */
+#ifdef LSNN_USE_CUDA
+/* "cuda" or "cuda:1": its number, or -1.                                      */
+static int lsnni_device_number(const char *name)
+{
+    int number = 0;
+    if (strncmp(name, "cuda", 4) != 0) return -1;
+    if (!name[4]) return 0;
+    if (name[4] != ':' || !name[5]) return -1;
+    for (const char *c = name + 5; *c; c++) {
+        if (*c < '0' || *c > '9' || number > 9999) return -1;
+        number = 10 * number + (*c - '0');
+    }
+    return number;
+}
+
+/* Each layer that is run has a device pair.                                   */
+static lsnn_status lsnni_device_check(const lsnn_net *net)
+{
+    int losses = 0;
+    for (int i = 1; i < net->nodes; i++) {
+        const lsnni_node *v = &net->node[i];
+        const lsnn_layer_type *t = v->type;
+        if (!t->device_forward || (!net->predict_only && !t->device_backward) ||
+            (!net->predict_only && t->project && !t->device_project))
+            return lsnni_fail(net->cx, LSNN_EUNSUPPORTED, "layer '%.60s': the type %.60s has no "
+                              "device pair: build the net on the cpu", v->name, t->name);
+        losses += (v->plan.traits & LSNN_IS_LOSS) != 0;
+    }
+    if (losses > LSNNI_MAX_LOSSES || net->cx->ranks > 1)
+        return lsnni_fail(net->cx, LSNN_EUNSUPPORTED, "a net on a device has at most %d losses, "
+                          "and one rank: this one %d, %d", (int)LSNNI_MAX_LOSSES, losses,
+                          net->cx->ranks);
+    return LSNN_OK;
+}
+
+/* Records name arrays: before one of those goes, they do.                     */
+static void lsnni_device_forget(lsnni_device *d)
+{
+    for (int i = 0; i < d->records; i++) lsnni_cuda_forget(d, d->recorded[i].graph);
+    d->records = 0;
+}
+
+static void lsnni_device_close(lsnn_net *net)
+{
+    lsnni_device *d = net->device;
+    if (!d) return;
+    lsnni_device_forget(d);
+    lsnni_cuda_free(d, d->value);
+    lsnni_cuda_free(d, d->grad);
+    lsnni_cuda_free(d, d->state);
+    lsnni_cuda_free(d, d->x);
+    lsnni_cuda_free(d, d->labels);
+    lsnni_cuda_free(d, d->targets);
+    lsnni_cuda_close(d);
+    lsnni_free(net->cx, d->scores);
+    lsnni_free(net->cx, d);
+    net->device = NULL;
+}
+
+static lsnn_status lsnni_device_alloc(const lsnn_net *net, lsnn_real **place, size_t count)
+{
+    void *block = NULL;
+    lsnn_status s = lsnni_cuda_alloc(net->cx, net->device, &block,
+                                     lsnni_times(LSNNI_MAX(count, 1), sizeof **place));
+    *place = (lsnn_real *)block;
+    return s;
+}
+
+static void lsnni_device_free(const lsnn_net *net, lsnn_real *block)
+{
+    lsnni_cuda_free(net->device, block);
+}
+
+/* After the net's own blocks are there, and before its schedule is made.      */
+static lsnn_status lsnni_device_open(lsnn_net *net, const char *name)
+{
+    int number = name ? lsnni_device_number(name) : 0;
+    size_t scores = 1;
+    lsnni_device *d;
+    if (!name || strcmp(name, "cpu") == 0) return LSNN_OK;
+    if (number < 0)
+        return lsnni_fail(net->cx, LSNN_ENAME, "lsnn_net_build: device \"%.60s\": it is \"cpu\", "
+                          "\"cuda\" or \"cuda:1\"", name);
+    LSNNI_TRY(lsnni_device_check(net));
+    d = (lsnni_device *)lsnni_alloc(net->cx, 1, sizeof *d);
+    if (!d) return LSNN_ENOMEM;
+    net->device = d;
+    d->number = number;
+    LSNNI_TRY(lsnni_cuda_open(net->cx, d));
+    LSNNI_TRY(lsnni_device_alloc(net, &d->value, net->param_size));
+    LSNNI_TRY(lsnni_device_alloc(net, &d->state, net->buffer_size));
+    if (!net->predict_only) LSNNI_TRY(lsnni_device_alloc(net, &d->grad, net->param_size));
+    LSNNI_TRY(lsnni_device_alloc(net, &d->x, lsnni_times((size_t)net->batch, (size_t)
+                                                         lsnni_features(net->node[0].plan.out))));
+    for (int i = 0; i < net->nodes; i++)
+        if (net->node[i].plan.traits & LSNN_CLASSIFIES)
+            scores += lsnni_area(lsnni_features(net->node[i].plan.out), net->batch);
+    d->scores = (lsnn_real *)lsnni_alloc(net->cx, scores, sizeof *d->scores);
+    d->host_newer = 1;
+    net->run_value = d->value;
+    net->run_grad = d->grad;
+    net->run_state = d->state;
+    return d->scores ? LSNN_OK : LSNN_ENOMEM;
+}
+
+/* ---- Whose copy is newer                                                     */
+static lsnn_status lsnni_device_push(lsnn_net *net)
+{
+    lsnni_device *d = net->device;
+    if (!d->host_newer) return LSNN_OK;
+    d->host_newer = 0;
+    LSNNI_TRY(lsnni_cuda_put(net->cx, d, d->value, net->value,
+                             net->param_size * sizeof *d->value));
+    return lsnni_cuda_put(net->cx, d, d->state, net->state,
+                          net->buffer_size * sizeof *d->state);
+}
+
+/* Waits for all that was launched, and says whether a step went wrong.        */
+static lsnn_status lsnni_device_ask(lsnn_net *net, lsnni_told *a)
+{
+    LSNNI_TRY(lsnni_cuda_get(net->cx, net->device, a, net->device->told, sizeof *a));
+    if (!a->bad) return LSNN_OK;
+    return lsnni_fail(net->cx, LSNN_EDIVERGED, "step %u: the gradient of '%.80s' is not finite: "
+                      "use a smaller learning rate or clip_norm", (unsigned)a->bad_step,
+                      net->param[a->bad - 1].name);
+}
+
+/* Values and states on the host are as new as the device's from here on.      */
+static lsnn_status lsnni_device_pull(const lsnn_net *net)
+{
+    lsnni_device *d = net->device;
+    if (!d || !d->device_newer) return LSNN_OK;
+    LSNNI_TRY(lsnni_cuda_get(net->cx, d, net->value, d->value,
+                             net->param_size * sizeof *d->value));
+    LSNNI_TRY(lsnni_cuda_get(net->cx, d, net->state, d->state,
+                             net->buffer_size * sizeof *d->state));
+    d->device_newer = 0;
+    return LSNN_OK;
+}
+
+/* An array of the device's: to the host, or from it.                          */
+static lsnn_status lsnni_device_get(const lsnn_net *net, lsnn_real *to, const lsnn_real *from,
+                                    size_t count)
+{
+    return lsnni_cuda_get(net->cx, net->device, to, from, count * sizeof *to);
+}
+static lsnn_status lsnni_device_put(const lsnn_net *net, lsnn_real *to, const lsnn_real *from,
+                                    size_t count)
+{
+    return lsnni_cuda_put(net->cx, net->device, to, from, count * sizeof *to);
+}
+static lsnn_status lsnni_device_wait(const lsnn_net *net)
+{
+    return lsnni_cuda_wait(net->cx, net->device);
+}
+static lsnn_status lsnni_device_zero(const lsnn_net *net, lsnn_real *to, size_t count)
+{
+    return lsnni_cuda_zero(net->cx, net->device, to, count * sizeof *to);
+}
+
+/* ---- A batch                                                                  */
+/* Labels are looked at while they are on the host: a kernel has no way to complain. */
+static lsnn_status lsnni_device_labels(const lsnn_net *net, const lsnn_batch *b)
+{
+    for (int i = 0; i < net->nodes && b->labels; i++) {
+        const lsnni_node *v = &net->node[i];
+        int classes = lsnni_features(v->plan.out), head = v->plan.o.head;
+        if (!(v->plan.traits & LSNN_CLASSIFIES)) continue;
+        for (int n = 0; n < b->n && head < b->heads; n++) {
+            int label = b->labels[lsnni_area(n, b->heads) + (size_t)head];
+            if (label < 0 || label >= classes)
+                return lsnni_fail(net->cx, LSNN_EVALUE, "layer '%.80s': label %d of the batch's "
+                                  "sample %d is not in [0, %d)", v->name, label, n, classes);
+        }
+    }
+    return LSNN_OK;
+}
+
+/* Room for at least so many bytes at *place. Records that name it are forgotten. */
+static lsnn_status lsnni_device_room(lsnn_net *net, void **place, size_t *room, size_t bytes)
+{
+    lsnni_device *d = net->device;
+    if (bytes <= *room) return LSNN_OK;
+    lsnni_device_forget(d);
+    LSNNI_TRY(lsnni_cuda_wait(net->cx, d));
+    lsnni_cuda_free(d, *place);
+    *room = 0;
+    *place = NULL;
+    LSNNI_TRY(lsnni_cuda_alloc(net->cx, d, place, bytes));
+    *room = bytes;
+    return LSNN_OK;
+}
+
+/* The batch goes to the device; *b then says where it is there.               */
+static lsnn_status lsnni_device_feed(lsnn_net *net, lsnn_batch *b)
+{
+    lsnni_device *d = net->device;
+    lsnn_now now;
+    void *place;
+    size_t labels = lsnni_area(b->n, b->heads) * sizeof *b->labels;
+    size_t targets = lsnni_area(b->n, b->target_count) * sizeof *b->targets;
+    LSNNI_TRY(lsnni_device_push(net));
+    LSNNI_TRY(lsnni_device_labels(net, b));
+    LSNNI_TRY(lsnni_device_put(net, d->x, b->x,
+                               lsnni_area(b->n, lsnni_features(net->node[0].plan.out))));
+    b->x = d->x;
+    if (b->labels && labels) {
+        place = d->labels;
+        LSNNI_TRY(lsnni_device_room(net, &place, &d->labels_room,
+                                    lsnni_area(net->batch, b->heads) * sizeof *b->labels));
+        d->labels = (int *)place;
+        LSNNI_TRY(lsnni_cuda_put(net->cx, d, d->labels, b->labels, labels));
+        b->labels = d->labels;
+    }
+    if (b->targets && targets) {
+        place = d->targets;
+        LSNNI_TRY(lsnni_device_room(net, &place, &d->targets_room,
+                                    lsnni_area(net->batch, b->target_count) *
+                                    sizeof *b->targets));
+        d->targets = (lsnn_real *)place;
+        LSNNI_TRY(lsnni_cuda_put(net->cx, d, d->targets, b->targets, targets));
+        b->targets = d->targets;
+    }
+    memset(&now, 0, sizeof now);
+    now.step = b->step;
+    now.sample = b->sample;
+    now.total = b->total ? b->total : b->n;
+    return lsnni_cuda_now(net->cx, d, &now);
+}
+
+/* ---- Recorded walks: walk(user) launches; what it launches is the same for equal keys  */
+static lsnn_status lsnni_device_walk(lsnn_net *net, const int key[4],
+                                     lsnn_status (*walk)(void *user), void *user)
+{
+    lsnni_device *d = net->device;
+    lsnni_recorded *r = d->recorded;
+    lsnn_status s, ended;
+    void *graph = NULL;
+    while (r < d->recorded + d->records && memcmp(r->key, key, sizeof r->key) != 0) r++;
+    if (r < d->recorded + d->records) return lsnni_cuda_replay(net->cx, d, r->graph);
+    if (d->on.dry || d->records == LSNNI_MAX_GRAPHS || net->profile || (net->work &&
+                                                                        net->work->watch))
+        return walk(user);
+    LSNNI_TRY(lsnni_cuda_record(net->cx, d));
+    s = walk(user);
+    ended = lsnni_cuda_recorded(net->cx, d, &graph);     /* ended in any case        */
+    if (s == LSNN_OK) s = ended;
+    if (s != LSNN_OK) {
+        if (graph) lsnni_cuda_forget(d, graph);
+        return s;
+    }
+    memcpy(r->key, key, sizeof r->key);
+    r->graph = graph;
+    d->records++;
+    return lsnni_cuda_replay(net->cx, d, graph);
+}
+
+/* The sum of the losses, weights included.                                    */
+static lsnn_status lsnni_device_losses(lsnn_net *net, double *loss)
+{
+    lsnni_told a;
+    int losses = 0;
+    LSNNI_TRY(lsnni_device_ask(net, &a));
+    for (int i = 0; i < net->nodes; i++) losses += (net->node[i].plan.traits & LSNN_IS_LOSS) != 0;
+    *loss = 0;
+    for (int i = 0; i < losses; i++) *loss += a.loss[i];
+    return LSNN_OK;
+}
+
+/* The number of loss layer i among the losses: where its loss lies in the answer. */
+static int lsnni_device_loss(const lsnn_net *net, int i)
+{
+    int number = 0;
+    for (int k = 0; k < i; k++) number += (net->node[k].plan.traits & LSNN_IS_LOSS) != 0;
+    return number;
+}
+
+/* What a call on the device has beside its arrays.                            */
+static void lsnni_device_call(const lsnn_net *net, lsnn_call *c, int i)
+{
+    if (!net->device) return;
+    c->device = &net->device->on;
+    if (net->node[i].plan.traits & LSNN_IS_LOSS)
+        c->device_loss = net->device->told->loss + lsnni_device_loss(net, i);
+}
+
+#else /* a build without devices: what follows the first is never called */
+static lsnn_status lsnni_device_open(lsnn_net *net, const char *name)
+{
+    if (!name || strcmp(name, "cpu") == 0) return LSNN_OK;
+    return lsnni_fail(net->cx, LSNN_EUNSUPPORTED, "lsnn_net_build: device \"%.60s\": this build "
+                      "has none but \"cpu\": compile with LSNN_USE_CUDA (see docs/cuda.md)", name);
+}
+static void lsnni_device_close(lsnn_net *net) { (void)net; }
+static lsnn_status lsnni_device_pull(const lsnn_net *net) { (void)net; return LSNN_OK; }
+static lsnn_status lsnni_device_alloc(const lsnn_net *net, lsnn_real **place, size_t count)
+{
+    (void)net; (void)place; (void)count;
+    return LSNN_EUNSUPPORTED;
+}
+static lsnn_status lsnni_device_get(const lsnn_net *net, lsnn_real *to, const lsnn_real *from,
+                                    size_t count)
+{
+    (void)net; (void)to; (void)from; (void)count;
+    return LSNN_EUNSUPPORTED;
+}
+static void lsnni_device_free(const lsnn_net *net, lsnn_real *block) { (void)net; (void)block; }
+static lsnn_status lsnni_device_put(const lsnn_net *net, lsnn_real *to, const lsnn_real *from,
+                                    size_t count)
+{
+    return lsnni_device_get(net, to, from, count);
+}
+static lsnn_status lsnni_device_zero(const lsnn_net *net, lsnn_real *to, size_t count)
+{
+    return lsnni_device_get(net, to, NULL, count);
+}
+static lsnn_status lsnni_device_losses(lsnn_net *net, double *loss)
+{
+    (void)net; (void)loss;
+    return LSNN_EUNSUPPORTED;
+}
+static lsnn_status lsnni_device_feed(lsnn_net *net, lsnn_batch *b)
+{
+    (void)net; (void)b;
+    return LSNN_EUNSUPPORTED;
+}
+static lsnn_status lsnni_device_walk(lsnn_net *net, const int key[4],
+                                     lsnn_status (*walk)(void *user), void *user)
+{
+    (void)net; (void)key; (void)walk; (void)user;
+    return LSNN_EUNSUPPORTED;
+}
+static lsnn_status lsnni_device_wait(const lsnn_net *net) { (void)net; return LSNN_OK; }
+static void lsnni_device_call(const lsnn_net *net, lsnn_call *c, int i)
+{
+    (void)net; (void)c; (void)i;
+}
+#endif /* LSNN_USE_CUDA */
 #ifdef LSNNI_CALM
 #  pragma GCC pop_options
 #endif
@@ -11809,7 +12378,8 @@ static void lsnni_plan_parts(lsnn_net *net)
     int part[LSNN_MAX_INPUTS];
     for (int i = net->nodes - 1; i > 0; i--) {           /* a join's readers before it */
         lsnni_node *v = &net->node[i];
-        v->role.apart = lsnni_has(v, LSNN_JOINS) && !v->plan.o.keep && i != net->output &&
+        v->role.apart = !net->device && lsnni_has(v, LSNN_JOINS) && !v->plan.o.keep &&
+            i != net->output &&
             lsnni_read_in_parts(net, i) && lsnni_parts_of(net, i, NULL, 0) <= LSNN_MAX_INPUTS;
     }
     for (int i = 1; i < net->nodes; i++) {
@@ -11831,7 +12401,7 @@ static void lsnni_plan_parts(lsnn_net *net)
    types of your own take plain arrays. An output that is wanted both ways exists both ways,
    and so does its gradient: y and dy as its own layer has them, z and dz in the other layout.
    This is decided once. A batch that is not made of whole blocks runs on plain arrays
-   throughout, so each workspace has two schedules.                           */
+   throughout, so each workspace has two schedules. On a device all arrays are plain. */
 static int lsnni_wants_blocks(const lsnni_node *v, int input)
 {
     return v->role.blocks && (lsnni_has(v, LSNN_BLOCKS_ALL) || input == 0);
@@ -11840,7 +12410,7 @@ static int lsnni_wants_blocks(const lsnni_node *v, int input)
 static void lsnni_plan_layout(lsnn_net *net)
 {
     net->max_lanes = INT32_MAX;
-    for (int i = 0; i < net->nodes; i++) {
+    for (int i = 0; i < net->nodes && !net->device; i++) {
         lsnni_node *v = &net->node[i];
         v->role.blocks = lsnni_has(v, LSNN_BLOCKS);
         for (int j = 0; j < v->plan.inputs && lsnni_has(v, LSNN_BLOCKS_ALL); j++)
@@ -11857,7 +12427,7 @@ static void lsnni_plan_layout(lsnn_net *net)
 /* The lanes of a batch of n images: 0 for plain arrays.                      */
 static int lsnni_lanes_for(const lsnn_work *w, int n)
 {
-    int lanes = lsnn_lanes(w->cx);
+    int lanes = w->net->device ? 1 : lsnn_lanes(w->cx);
     return lanes > 1 && lanes <= w->net->max_lanes && n % lanes == 0 ? lanes : 0;
 }
 
@@ -11995,6 +12565,7 @@ static void lsnni_plan_fusion(lsnn_net *net)
         lsnni_role *v = &net->node[i].role;
         v->forward_by = v->backward_by = v->writes = i;
     }
+    if (net->device) return;                             /* its kernels do their own */
     for (int i = 1; i < net->nodes; i++) {
         int x = net->node[i].input[0];
         if (lsnni_has(&net->node[i], LSNN_RELU_BEFORE) && lsnni_private(net, x))
@@ -12115,7 +12686,7 @@ static int lsnni_plan_chunk(const lsnn_work *w)
     const double cache = 1 << 24;
     double most = 1, numbers;
     int chunk, lanes = lsnn_lanes(w->cx);
-    if (w->train) return w->batch;
+    if (w->train || w->net->device) return w->batch;
     for (int i = 1; i < w->net->nodes; i++) {
         const lsnn_layer_plan *p = &w->net->node[i].plan;
         numbers = lsnni_features(p->out);
@@ -12150,10 +12721,11 @@ static void lsnni_schedule_call(lsnn_work *w, lsnni_step *s, int i, int lanes)
     c->keep = w->keep[v->role.writes];
     c->kept = &w->kept[i];
     for (int j = 0; j < v->plan.params; j++)
-        c->param[j] = net->value + net->param[v->param[j]].at;
+        c->param[j] = net->run_value + net->param[v->param[j]].at;
     for (int j = 0; j < v->plan.buffers; j++)
-        c->buffer[j] = net->state + net->buffer[v->buffer[j]].at;
+        c->buffer[j] = net->run_state + net->buffer[v->buffer[j]].at;
     c->frozen = (v->plan.params ? &net->node[net->param[v->param[0]].owner] : v)->plan.o.freeze;
+    lsnni_device_call(net, c, i);
 }
 
 /* Node i's output from its own layout to the other.                           */
@@ -12203,7 +12775,7 @@ static void lsnni_schedule_dx(lsnn_work *w, lsnn_call *c, int i, int lanes, char
     }
     for (int j = 0; j < v->plan.params && c; j++)
         if (net->param[v->param[j]].lr_factor > 0)
-            c->dparam[j] = net->grad + net->param[v->param[j]].at;
+            c->dparam[j] = net->run_grad + net->param[v->param[j]].at;
 }
 
 /* has: nodes chars, which end as 1 where a gradient arrives; has_z: as many, scratch. */
@@ -12270,7 +12842,8 @@ LSNN_API void lsnn_work_free(lsnn_work *w)
     if (!w) return;
     for (int l = 0; l < 2; l++) lsnni_free(w->cx, w->schedule[l].forward);
     lsnni_free(w->cx, w->y);
-    lsnni_free(w->cx, w->block);
+    if (w->net->device) lsnni_device_free(w->net, w->block);
+    else lsnni_free(w->cx, w->block);
     lsnni_free(w->cx, w);
 }
 
@@ -12325,7 +12898,9 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
         }
     }
     lsnni_batch_note(w, note);
-    w->block = (lsnn_real *)lsnni_alloc_for(w->cx, lsnni_plus(total, 1), sizeof *w->block, note);
+    if (net->device) LSNNI_TRY(lsnni_device_alloc(w->net, &w->block, lsnni_plus(total, 1)));
+    else w->block = (lsnn_real *)lsnni_alloc_for(w->cx, lsnni_plus(total, 1), sizeof *w->block,
+                                                 note);
     if (!w->block) return LSNN_ENOMEM;
     for (int i = 0; i < nodes; i++) {
         const lsnni_life *own = life + i, *dy = life + 2 * nodes + net->node[i].role.dy_at;
@@ -12374,7 +12949,21 @@ static void lsnni_plan_net(lsnn_net *net)
    the first failure.                                                         */
 
 /* Parameters have changed: what layers keep of them (lsnn_call.kept) is no longer right. */
-static void lsnni_changed(lsnn_net *net) { net->version++; }
+static void lsnni_changed(lsnn_net *net)
+{
+    net->version++;
+    if (!net->device) return;
+    net->device->device_newer = 0;   /* who changes a part has pulled the rest */
+    net->device->host_newer = 1;
+}
+
+/* What a type has for where the net lives.                                    */
+static lsnn_status lsnni_type_run(lsnn_ctx *cx, const lsnn_net *net, const lsnn_layer_type *t,
+                                  lsnn_call *c, int backward)
+{
+    if (net->device) return (backward ? t->device_backward : t->device_forward)(cx, c);
+    return (backward ? t->backward : t->forward)(cx, c);
+}
 
 /* One step on a batch: a layer's forward (or backward), or an array to the other layout. */
 static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch *b,
@@ -12402,13 +12991,14 @@ static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch 
         local.total = b->total ? b->total : b->n;
         local.rng = lsnn_rng_at(net->seed, v->type->name, v->name, b->step, b->sample);
         w->cx->where_ = v->name;
-        status = (backward ? v->type->backward : v->type->forward)(w->cx, &local);
+        status = lsnni_type_run(w->cx, net, v->type, &local, backward);
         status = lsnni_answer(w->cx, v->type, backward ? "backward" : "forward", failures,
                               status);
         w->cx->where_ = NULL;
         c->loss = local.loss;
     }
     if (net->profile && !w->cx->rehearsal_) {
+        if (net->device && status == LSNN_OK) status = lsnni_device_wait(net);
         s->seconds += lsnni_seconds() - start;
         s->images += b->n;
     }
@@ -12448,6 +13038,18 @@ static lsnn_status lsnni_inputs_check(lsnn_work *w, const lsnn_batch *b)
                       (double)v[(size_t)i * size + number], (double)number, (double)size);
 }
 
+/* lsnni_finite of an array that may be on the device, for which there must be memory. */
+static int lsnni_finite_there(const lsnn_net *net, const lsnn_real *v, size_t count)
+{
+    lsnn_real *copy;
+    int finite;
+    if (!net->device) return lsnni_finite(v, count);
+    copy = (lsnn_real *)lsnni_alloc(net->cx, count, sizeof *copy);
+    finite = copy && lsnni_device_get(net, copy, v, count) == LSNN_OK && lsnni_finite(copy, count);
+    lsnni_free(net->cx, copy);
+    return finite;
+}
+
 /* While w is watched: 1 if what step s has written holds a number that is not finite. */
 static int lsnni_blames(lsnn_work *w, const lsnni_step *s)
 {
@@ -12455,7 +13057,7 @@ static int lsnni_blames(lsnn_work *w, const lsnni_step *s)
     int numbers;
     if (!w->watch || w->blamed || s->turns) return 0;
     numbers = lsnni_features(w->net->node[v->role.writes].plan.out);
-    if (lsnni_finite(s->call.y, lsnni_area(w->last.n, numbers))) return 0;
+    if (lsnni_finite_there(w->net, s->call.y, lsnni_area(w->last.n, numbers))) return 0;
     w->blamed = s->node;
     return 1;
 }
@@ -12477,15 +13079,68 @@ static int lsnni_walk_ends(const lsnn_ctx *cx, lsnn_status s, lsnn_status *first
     return s != LSNN_OK && !(lsnni_many(cx) && cx->together_);
 }
 
+/* *loss, unless it is NULL: the sum of the losses.                             */
+static lsnn_status lsnni_walk_forward(lsnn_work *w, const lsnn_batch *b, int training,
+                                      double *loss)
+{
+    lsnni_schedule *p = &w->schedule[w->lanes > 0];
+    lsnn_status first = LSNN_OK;
+    double total = 0;
+    for (lsnni_step *s = p->forward; s < p->forward + p->forwards; s++) {
+        if (lsnni_skipped(w, s)) continue;
+        s->call.loss = 0;
+        if (lsnni_walk_ends(w->cx, lsnni_step_run(w, s, b, training, 0), &first)) break;
+        total += s->call.loss;
+        if (lsnni_blames(w, s) && !lsnni_many(w->cx)) break;
+    }
+    if (loss) *loss = total;
+    return first;
+}
+
+/* ---- The same two on a device: what is launched depends on the key alone           */
+typedef struct lsnni_walk { lsnn_work *w; const lsnn_batch *b; int training; } lsnni_walk;
+static lsnn_status lsnni_walk_backward(lsnn_work *w);
+
+static lsnn_status lsnni_walk_there(void *user)
+{
+    const lsnni_walk *u = (const lsnni_walk *)user;
+    if (!u->b) return lsnni_walk_backward(u->w);
+    return lsnni_walk_forward(u->w, u->b, u->training, NULL);
+}
+
+static lsnn_status lsnni_forward_there(lsnn_work *w, const lsnn_batch *b, int training,
+                                       double *loss)
+{
+    lsnn_net *net = w->owner;
+    lsnn_batch there = *b;
+    lsnni_walk u;
+    int key[4];
+    if (!w->cx->rehearsal_) LSNNI_TRY(lsnni_device_feed(net, &there));
+    w->last = there;
+    u.w = w; u.b = &there; u.training = training;
+    key[0] = training ? 1 : w->all ? 2 : 3;
+    key[1] = b->n; key[2] = b->heads; key[3] = b->target_count;
+    if (training && !w->cx->rehearsal_) net->device->device_newer = 1;   /* running statistics */
+    LSNNI_TRY(lsnni_device_walk(net, key, lsnni_walk_there, &u));
+    return loss ? lsnni_device_losses(net, loss) : LSNN_OK;
+}
+
+static lsnn_status lsnni_backward_there(lsnn_work *w)
+{
+    lsnni_walk u;
+    int key[4];
+    u.w = w; u.b = NULL; u.training = 1;
+    key[0] = 4;
+    key[1] = w->last.n; key[2] = w->last.heads; key[3] = w->last.target_count;
+    return lsnni_device_walk(w->owner, key, lsnni_walk_there, &u);
+}
+
 /* The walk forward. w->n stays 0 until all of it is done, so that nobody reads the outputs of
    half a walk. kept is of the parameters' version that it was made from.      */
 static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int training,
                                       double *loss)
 {
     const lsnn_net *net = w->net;
-    lsnn_status first = LSNN_OK;
-    lsnni_schedule *p;
-    double total = 0;
     w->ready = w->done = w->n = 0;
     if (!b->x) return lsnni_fail(w->cx, LSNN_EVALUE, "forward: x is NULL");
     if (b->n < 1 || b->n > w->batch)
@@ -12500,17 +13155,9 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
     w->lanes = lsnni_lanes_for(w, b->n);
     w->all = training || b->labels || b->targets;
     w->last = *b;
-    p = &w->schedule[w->lanes > 0];
-    for (lsnni_step *s = p->forward; s < p->forward + p->forwards; s++) {
-        if (lsnni_skipped(w, s)) continue;
-        s->call.loss = 0;
-        if (lsnni_walk_ends(w->cx, lsnni_step_run(w, s, b, training, 0), &first)) break;
-        total += s->call.loss;
-        if (lsnni_blames(w, s) && !lsnni_many(w->cx)) break;
-    }
-    if (first != LSNN_OK) return first;
+    if (net->device) LSNNI_TRY(lsnni_forward_there(w, b, training, loss));
+    else LSNNI_TRY(lsnni_walk_forward(w, b, training, loss));
     w->n = b->n;
-    if (loss) *loss = total;
     return LSNN_OK;
 }
 
@@ -12547,7 +13194,7 @@ LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int traini
 
 /* The walk back. Of several ranks, a gradient that is complete goes on its way to the others
    while the layers before it are still being computed.                       */
-static lsnn_status lsnni_work_backward(lsnn_work *w)
+static lsnn_status lsnni_walk_backward(lsnn_work *w)
 {
     const lsnn_net *net = w->net;
     int which = w->lanes > 0, flows = lsnni_many(w->cx) && w->flow.on;
@@ -12561,8 +13208,14 @@ static lsnn_status lsnni_work_backward(lsnn_work *w)
         if (flows) LSNNI_TRY(lsnni_flow_after(w->cx, &w->flow, which, i, net->grad,
                                               net->param_size));
     }
-    w->done = first == LSNN_OK;
     return first;
+}
+
+static lsnn_status lsnni_work_backward(lsnn_work *w)
+{
+    lsnn_status s = w->net->device ? lsnni_backward_there(w) : lsnni_walk_backward(w);
+    w->done = s == LSNN_OK;
+    return s;
 }
 
 /* Which call of backward is the last that adds to a parameter's gradient.    */
@@ -12597,7 +13250,8 @@ LSNN_API lsnn_status lsnn_backward(lsnn_net *net)
 LSNN_API void lsnn_zero_grad(lsnn_net *net)
 {
     if (!net) return;
-    if (net->grad) memset(net->grad, 0, net->param_size * sizeof *net->grad);
+    if (net->device && net->grad) lsnni_device_zero(net, net->run_grad, net->param_size);
+    else if (net->grad) memset(net->grad, 0, net->param_size * sizeof *net->grad);
 }
 
 /* A step without work in each layout that a batch can have, so that every op takes
@@ -12613,6 +13267,7 @@ static lsnn_status lsnni_rehearse(lsnn_work *w, lsnn_net *net)
     memset(&b, 0, sizeof b);
     b.x = x;
     w->cx->rehearsal_ = 1;
+    if (w->net->device) w->net->device->on.dry = 1;
     for (int pass = 0; pass < 10 && s == LSNN_OK; pass++) {
         b.n = pass == 0 ? w->batch : pass == 1 ? w->batch - 1
             : pass == 2 ? w->batch - w->batch % lsnn_lanes(w->cx) : 10 - pass;
@@ -12622,6 +13277,7 @@ static lsnn_status lsnni_rehearse(lsnn_work *w, lsnn_net *net)
         w->done = w->n = 0;
     }
     w->cx->rehearsal_ = 0;
+    if (w->net->device) w->net->device->on.dry = 0;
     memset(w->kept, 0, (size_t)w->net->nodes * sizeof *w->kept);         /* nothing was made */
     if (net) lsnn_zero_grad(net);
     lsnni_free(w->cx, x);
@@ -12635,6 +13291,11 @@ LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch)
         lsnni_fail(cx, net && net->built ? LSNN_EVALUE : LSNN_ESTATE, "lsnn_work_new: the net is "
                    "%s, the batch is %d", !net ? "NULL" : net->built ? "built" : "not built",
                    batch);
+        return NULL;
+    }
+    if (net->device) {
+        lsnni_fail(cx, LSNN_EUNSUPPORTED, "lsnn_work_new: the net is on a device, which has one "
+                   "workspace: build a net on the cpu for this");
         return NULL;
     }
     if (lsnni_work_make(cx, net, batch, 0, &w) != LSNN_OK) return NULL;
@@ -12691,17 +13352,26 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
     for (int i = 0; i < net->buffers; i++)
         for (size_t j = 0; j < net->buffer[i].spec.count; j++)
             net->state[net->buffer[i].at + j] = LSNNI_R(net->buffer[i].spec.value);
+    net->run_value = net->value;
+    net->run_grad = net->grad;
+    net->run_state = net->state;
+    s = lsnni_device_open(net, d ? d->device : NULL);
+    if (s != LSNN_OK) goto fail;
     lsnni_plan_net(net);
     s = lsnni_work_make(cx, net, net->predict_only ? net->batch
                                  : lsnni_div_up(net->batch, LSNNI_MAX(1, cx->ranks)),
                         !net->predict_only, &net->work);
     if (s != LSNN_OK) goto fail;
+    net->work->owner = net;
     if (!net->predict_only) lsnni_plan_flow(net->work);
     net->built = 1;
     s = lsnni_rehearse(net->work, net->predict_only ? NULL : net);
     if (s == LSNN_OK) return LSNN_OK;
     net->built = 0;
 fail:
+    lsnn_work_free(net->work);
+    net->work = NULL;
+    lsnni_device_close(net);
     net->failed = 2;
     return s;
 }
@@ -12725,7 +13395,10 @@ LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, 
         if (!w->train && b.n > lanes) b.n -= b.n % lanes;        /* whole blocks first */
         b.x = x + (size_t)i * in;
         LSNNI_TRY(lsnni_work_forward(w, &b, 0, NULL));
-        if (net->output == 0) memcpy(y + (size_t)i * out, b.x, (size_t)b.n * out * sizeof *y);
+        if (net->output > 0 && net->device)
+            LSNNI_TRY(lsnni_device_get(net, y + (size_t)i * out, w->y[net->output],
+                                       (size_t)b.n * out));
+        else if (net->output == 0) memcpy(y + (size_t)i * out, b.x, (size_t)b.n * out * sizeof *y);
         else if (w->lanes && net->node[net->output].role.blocks)
             LSNNI_TRY(lsnn_interleave(w->cx, y + (size_t)i * out, w->y[net->output], b.n, out,
                                       1, 0));
@@ -12755,6 +13428,7 @@ typedef struct lsnni_view {
     int turned;                      /* 1: in blocks of images                */
     int kept;                        /* 1: what a layer keeps, as a smoother's map */
     int stays;                       /* 1: an output whose memory is the layer's own */
+    int away;                        /* 1: in the device's memory             */
     size_t count;
 } lsnni_view;
 
@@ -12796,6 +13470,7 @@ static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_g
         return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' had no part in the last %s",
                           v->name, is_grad ? "backward" : "forward");
     lsnni_view_set(a, data, fixed ? 3 : 4, fixed ? dim + 1 : dim);
+    a->away = net->device != NULL;
     a->turned = !is_keep && v->role.blocks && w->lanes;
     a->stays = !is_keep && !is_grad && lsnni_has(v, LSNN_Y_STAYS);
     return LSNN_OK;
@@ -12806,17 +13481,19 @@ static lsnn_status lsnni_view_find(lsnn_net *net, lsnni_view *a, const char *nam
     int is_grad = name && strncmp(name, "grad:", 5) == 0, i;
     const char *rest = name ? name + (is_grad ? 5 : 0) : "", *dot = strrchr(rest, '.');
     if (!name) return lsnni_fail(net->cx, LSNN_ENAME, "lsnn_net_get, _set, _dims: no name");
-    a->kept = a->stays = 0;
+    a->kept = a->stays = a->away = 0;
     if (!net->built)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s: call lsnn_net_build first", name);
+    LSNNI_TRY(lsnni_device_pull(net));
     i = lsnni_find_param(net->param, net->params, rest);
     if (i >= 0 && is_grad && !net->grad)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s: the net was built to predict only",
                           name);
     if (i >= 0) {
         const lsnni_param *p = &net->param[i];
-        lsnni_view_set(a, (is_grad ? net->grad : net->value) + p->at, p->spec.rank,
+        lsnni_view_set(a, (is_grad ? net->run_grad : net->value) + p->at, p->spec.rank,
                        p->spec.dim);
+        a->away = is_grad && net->device;
         return LSNN_OK;
     }
     i = is_grad ? -1 : lsnni_find_param(net->buffer, net->buffers, rest);
@@ -12866,6 +13543,7 @@ LSNN_API lsnn_status lsnn_net_get(lsnn_net *net, const char *name, lsnn_real *v,
     if (!net) return LSNN_ENOMEM;
     lsnni_view a;
     LSNNI_TRY(lsnni_view_count(net, &a, name, v, count));
+    if (a.away) return lsnni_device_get(net, v, a.v, count);
     if (a.turned)
         return lsnn_interleave(net->cx, v, a.v, a.dim[0], count / (size_t)a.dim[0], 1, 0);
     memcpy(v, a.v, count * sizeof *v);
@@ -12881,6 +13559,7 @@ LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_re
     if (a.kept || a.stays)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s is computed by the layer: set what it is "
                           "computed from", name);
+    if (a.away) return lsnni_device_put(net, a.v, v, count);
     lsnni_changed(net);
     if (a.turned)
         return lsnn_interleave(net->cx, a.v, v, a.dim[0], count / (size_t)a.dim[0], 0, 0);
@@ -12927,6 +13606,8 @@ LSNN_API lsnn_status lsnn_net_unshare(lsnn_net *net, const char *local, const ls
     names[0] = local;
     names[1] = conv;
     LSNNI_TRY(lsnni_unshare_check(net, i, from, j, names));
+    LSNNI_TRY(lsnni_device_pull(net));
+    LSNNI_TRY(lsnni_device_pull(from));
     for (int part = 0; part < net->node[i].plan.params; part++) {
         const lsnni_param *to = &net->param[net->node[i].param[part]];
         int given = part < from->node[j].plan.params;
@@ -14459,7 +15140,7 @@ static lsnn_status lsnni_net_write(lsnn_net *net, lsnni_saver *s, const char *pa
     memset(&graph, 0, sizeof graph);
     graph.cx = net->cx;
     lsnni_graph_write(net, &graph);
-    status = graph.status;
+    status = graph.status == LSNN_OK ? lsnni_device_pull(net) : graph.status;
     if (status == LSNN_OK) {
         lsnni_saver_text(s, "lsnn.version", LSNN_VERSION);
         lsnni_saver_text(s, "lsnn.graph", graph.v);
@@ -14596,6 +15277,7 @@ static lsnn_status lsnni_read_as(lsnn_net *net, const lsnn_file *f, const char *
                                  const lsnn_read_desc *d, char *differs)
 {
     int taken = 0;
+    LSNNI_TRY(lsnni_device_pull(net));
     LSNNI_TRY(lsnni_graph_match(net, f, path, d->partial ? differs : NULL));
     for (int pass = 0; pass < 2; pass++) {               /* to check, then to change */
         LSNNI_TRY(lsnni_take_fitting(net, f, path, d, differs, net->param, net->params,
@@ -14763,6 +15445,7 @@ LSNN_API lsnn_status lsnn_net_round(lsnn_net *net, lsnn_storage storage)
     if ((int)storage < 0 || storage > LSNN_STORE_INT8)
         return lsnni_fail(net->cx, LSNN_EVALUE, "net_round: storage %d is unknown",
                           (int)storage);
+    LSNNI_TRY(lsnni_device_pull(net));
     for (int i = 0; i < net->nodes; i++) {
         const lsnni_node *v = &net->node[i];
         lsnni_layout s;
@@ -14794,6 +15477,7 @@ static lsnn_status lsnni_export_check(const lsnn_net *net, const char *who, cons
     LSNNI_TRY(lsnni_path_check(cx, who, path));
     if (net->output == 0)
         return lsnni_fail(cx, LSNN_ESTATE, "%s: the net's output is its input", who);
+    LSNNI_TRY(lsnni_device_pull(net));
     for (int i = 0; i < net->params + net->buffers; i++) {
         const lsnni_param *p = i < net->params ? &net->param[i] : &net->buffer[i - net->params];
         const lsnn_real *v = (i < net->params ? net->value : net->state) + p->at;
@@ -16979,6 +17663,7 @@ struct lsnn_optimizer {
     lsnn_optimizer_desc d;
     uint32_t step;
     lsnn_real *m, *v;                /* m: SGD's velocity, or Adam's mean     */
+    lsnni_device_step there;         /* on a device: these and more, in its memory */
 };
 
 static void lsnni_optimizer_defaults(lsnn_optimizer_desc *d)
@@ -17066,9 +17751,14 @@ LSNN_API double lsnn_optimizer_lr(const lsnn_optimizer_desc *desc, uint32_t step
     return d.lr;
 }
 
+static void lsnni_optimizer_leave(lsnn_optimizer *o);
+static lsnn_status lsnni_optimizer_enter(lsnn_optimizer *o);
+static lsnn_status lsnni_optimizer_there(lsnn_optimizer *o);
+
 LSNN_API void lsnn_optimizer_free(lsnn_optimizer *o)
 {
     if (!o) return;
+    lsnni_optimizer_leave(o);
     lsnni_free(o->net->cx, o->m);
     lsnni_free(o->net->cx, o->v);
     lsnni_free(o->net->cx, o);
@@ -17114,7 +17804,8 @@ LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_
     with_m = with_v || all.momentum > 0;
     if (with_m) o->m = (lsnn_real *)lsnni_alloc(net->cx, net->param_size, sizeof *o->m);
     if (with_v) o->v = (lsnn_real *)lsnni_alloc(net->cx, net->param_size, sizeof *o->v);
-    if ((o->m || !with_m) && (o->v || !with_v)) return o;
+    if ((o->m || !with_m) && (o->v || !with_v) &&
+        (!net->device || lsnni_optimizer_enter(o) == LSNN_OK)) return o;
     lsnn_optimizer_free(o);
     return NULL;
 }
@@ -17173,13 +17864,15 @@ static lsnn_status lsnni_project(const lsnn_optimizer *o, double lr)
         p.plan = &v->plan;
         p.step = o->step + 1;
         p.lr = lr;
+        if (net->device) p.device = &net->device->on;
         for (int j = 0; j < v->plan.params; j++)
             if (net->param[v->param[j]].lr_factor > 0)
-                p.param[j] = net->value + net->param[v->param[j]].at;
+                p.param[j] = net->run_value + net->param[v->param[j]].at;
         for (int j = 0; j < v->plan.buffers; j++)
-            p.buffer[j] = net->state + net->buffer[v->buffer[j]].at;
+            p.buffer[j] = net->run_state + net->buffer[v->buffer[j]].at;
         cx->where_ = v->name;
-        s = lsnni_answer(cx, v->type, "project", failures, v->type->project(cx, &p));
+        s = (net->device ? v->type->device_project : v->type->project)(cx, &p);
+        s = lsnni_answer(cx, v->type, "project", failures, s);
         cx->where_ = NULL;
         if (s != LSNN_OK) return s;
     }
@@ -17193,6 +17886,7 @@ LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
     lsnni_update u;
     lsnn_status projected;
     double norm = 0;
+    if (net->device) return lsnni_optimizer_there(o);
     LSNNI_TRY(lsnni_flow_finish(net->cx, &net->work->flow, net->grad, net->param_size));
     u.o = o;
     u.kv = lsnni_kernels_of(net->cx);
@@ -17221,6 +17915,133 @@ LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
     return projected;
 }
 
+
+/* ---- >>optimizers on a device: the same step, from lists of chunks in its memory ------- */
+#ifdef LSNN_USE_CUDA
+/* m and v on the host are as new as the device's; and the other way round.    */
+static lsnn_status lsnni_optimizer_pull(const lsnn_optimizer *o)
+{
+    const lsnn_net *net = o->net;
+    if (!net->device) return LSNN_OK;
+    if (o->m) LSNNI_TRY(lsnni_device_get(net, o->m, o->there.m, net->param_size));
+    return o->v ? lsnni_device_get(net, o->v, o->there.v, net->param_size) : LSNN_OK;
+}
+static lsnn_status lsnni_optimizer_push(const lsnn_optimizer *o)
+{
+    const lsnn_net *net = o->net;
+    if (!net->device) return LSNN_OK;
+    if (o->m) LSNNI_TRY(lsnni_device_put(net, o->there.m, o->m, net->param_size));
+    return o->v ? lsnni_device_put(net, o->there.v, o->v, net->param_size) : LSNN_OK;
+}
+
+static void lsnni_optimizer_leave(lsnn_optimizer *o)
+{
+    lsnni_device *d = o->net->device;
+    void *chunks;
+    if (!d) return;
+    lsnni_device_forget(d);                              /* records with its arrays  */
+    memcpy(&chunks, &o->there.chunk, sizeof chunks);
+    lsnni_cuda_free(d, chunks);
+    lsnni_cuda_free(d, o->there.m);
+    lsnni_cuda_free(d, o->there.v);
+    lsnni_cuda_free(d, o->there.part);
+}
+
+/* Every parameter in pieces of LSNNI_SLOT numbers at most; chunk NULL: only counts. */
+static int lsnni_optimizer_chunks(const lsnn_optimizer *o, lsnni_slot *chunk)
+{
+    int chunks = 0;
+    for (int i = 0; i < o->net->params; i++) {
+        const lsnni_param *p = &o->net->param[i];
+        for (size_t at = 0; at < p->spec.count; at += LSNNI_SLOT, chunks++) {
+            lsnni_slot *c = chunk ? &chunk[chunks] : NULL;
+            if (!c) continue;
+            c->at = p->at + at;
+            c->count = (int)LSNNI_MIN((size_t)LSNNI_SLOT, p->spec.count - at);
+            c->param = i;
+            c->lr_factor = p->lr_factor;
+            c->decay = p->decay * o->d.weight_decay;
+            c->l2 = p->spec.l2;
+            c->l2_every = p->spec.l2_every;
+            c->l2_from = c->l2_every ? (int)(at % (size_t)c->l2_every) : 0;
+            c->l2_mask = p->spec.l2_mask;
+        }
+    }
+    return chunks;
+}
+
+static lsnn_status lsnni_optimizer_enter(lsnn_optimizer *o)
+{
+    const lsnn_net *net = o->net;
+    lsnn_ctx *cx = net->cx;
+    lsnni_device *d = net->device;
+    lsnni_device_step *t = &o->there;
+    lsnni_slot *chunk;
+    void *place = NULL;
+    lsnn_status s;
+    t->method = o->d.method;
+    t->momentum = o->d.momentum;
+    t->nesterov = o->d.nesterov;
+    t->b1 = 1 - o->d.one_minus_beta1;
+    t->b2 = 1 - o->d.one_minus_beta2;
+    t->eps = o->d.eps;
+    t->clip = o->d.clip_norm;
+    t->value = d->value;
+    t->grad = d->grad;
+    t->chunks = lsnni_optimizer_chunks(o, NULL);
+    if (o->m) LSNNI_TRY(lsnni_device_alloc(net, &t->m, net->param_size));
+    if (o->v) LSNNI_TRY(lsnni_device_alloc(net, &t->v, net->param_size));
+    LSNNI_TRY(lsnni_cuda_alloc(cx, d, &place, ((size_t)t->chunks + 1) * sizeof *t->part));
+    t->part = (double *)place;
+    t->scale = t->part + t->chunks;
+    place = NULL;
+    LSNNI_TRY(lsnni_cuda_alloc(cx, d, &place, ((size_t)t->chunks + 1) * sizeof *t->chunk));
+    t->chunk = (lsnni_slot *)place;
+    chunk = (lsnni_slot *)lsnni_alloc(cx, (size_t)t->chunks + 1, sizeof *chunk);
+    if (!chunk) return LSNN_ENOMEM;
+    lsnni_optimizer_chunks(o, chunk);
+    s = lsnni_cuda_put(cx, d, place, chunk, (size_t)t->chunks * sizeof *chunk);
+    if (s == LSNN_OK) s = lsnni_cuda_wait(cx, d);
+    lsnni_free(cx, chunk);
+    if (s != LSNN_OK) return s;
+    return lsnni_cuda_zero(cx, d, &d->told->bad, sizeof d->told->bad);
+}
+
+/* What an optimizer's step launches: norm and update, then the layers' own rules. */
+static lsnn_status lsnni_optimizer_walk(void *user)
+{
+    const lsnn_optimizer *o = (const lsnn_optimizer *)user;
+    LSNNI_TRY(lsnni_cuda_step(o->net->cx, o->net->device, &o->there));
+    return lsnni_project(o, 0);
+}
+
+/* A gradient that is not finite stops all steps to come; the next who asks the device for a
+   loss is told (EDIVERGED).                                                   */
+static lsnn_status lsnni_optimizer_there(lsnn_optimizer *o)
+{
+    lsnn_net *net = o->net;
+    int key[4] = { 5, 0, 0, 0 };
+    lsnn_now now;
+    memcpy(key + 1, &o, sizeof o);                       /* its arrays are its own    */
+    LSNNI_TRY(lsnni_device_push(net));
+    memset(&now, 0, sizeof now);
+    now.step = o->step;
+    now.lr = lsnn_optimizer_lr(&o->d, o->step);
+    now.c1 = 1 / (1 - pow(1 - o->d.one_minus_beta1, (double)o->step + 1));
+    now.c2 = 1 / (1 - pow(1 - o->d.one_minus_beta2, (double)o->step + 1));
+    LSNNI_TRY(lsnni_cuda_now(net->cx, net->device, &now));
+    LSNNI_TRY(lsnni_device_walk(net, key, lsnni_optimizer_walk, o));
+    net->device->device_newer = 1;
+    net->steps = ++o->step;
+    return LSNN_OK;
+}
+#else
+static lsnn_status lsnni_optimizer_pull(const lsnn_optimizer *o) { (void)o; return LSNN_OK; }
+static lsnn_status lsnni_optimizer_push(const lsnn_optimizer *o) { (void)o; return LSNN_OK; }
+static void lsnni_optimizer_leave(lsnn_optimizer *o) { (void)o; }
+static lsnn_status lsnni_optimizer_enter(lsnn_optimizer *o) { (void)o; return LSNN_OK; }
+static lsnn_status lsnni_optimizer_there(lsnn_optimizer *o) { (void)o; return LSNN_OK; }
+#endif
 /* ---- >>batches: samples fetched by all threads -------------------------------------*/
 typedef struct lsnni_batch {
     const lsnn_data *data;
@@ -17350,15 +18171,43 @@ static int lsnni_scores(const lsnn_net *net, int i)
     return 1;
 }
 
-/* The scores that loss i has read, N x classes. They are compared, as predict's are, not the
-   probabilities, in which near scores round to ties.                          */
-static const lsnn_real *lsnni_scores_read(const lsnn_net *net, int i, const lsnn_batch *b)
+/* The scores that loss i has read, N x classes; NULL: they are the batch's own images. They are
+   compared, as predict's are, not the probabilities, in which near scores round to ties. */
+static const lsnn_real *lsnni_scores_of(const lsnn_net *net, int i)
 {
     const lsnni_schedule *s = &net->work->schedule[net->work->lanes > 0];
     for (int j = 0; j < s->forwards; j++)
-        if (s->forward[j].node == i && !s->forward[j].turns && s->forward[j].call.x[0])
-            return s->forward[j].call.x[0];
-    return b->x;
+        if (s->forward[j].node == i && !s->forward[j].turns) return s->forward[j].call.x[0];
+    return NULL;
+}
+
+/* Room for the scores of a net on a device, loss by loss: where those of loss i lie. */
+static lsnn_real *lsnni_scores_room(const lsnn_net *net, int i)
+{
+    size_t at = 0;
+    for (int k = 0; k < i; k++)
+        if (lsnni_has(&net->node[k], LSNN_CLASSIFIES))
+            at += lsnni_area(lsnni_features(net->node[k].plan.out), net->batch);
+    return net->device->scores + at;
+}
+
+/* Brings the last forward's scores from a device.                             */
+static lsnn_status lsnni_scores_fetch(const lsnn_net *net, int n)
+{
+    for (int i = 0; i < net->nodes && net->device; i++) {
+        const lsnn_real *scores = lsnni_scores(net, i) ? lsnni_scores_of(net, i) : NULL;
+        if (scores)
+            LSNNI_TRY(lsnni_device_get(net, lsnni_scores_room(net, i), scores,
+                                       lsnni_area(n, lsnni_features(net->node[i].plan.out))));
+    }
+    return LSNN_OK;
+}
+
+static const lsnn_real *lsnni_scores_read(const lsnn_net *net, int i, const lsnn_batch *b)
+{
+    const lsnn_real *scores = lsnni_scores_of(net, i);
+    if (!scores) return b->x;
+    return net->device ? lsnni_scores_room(net, i) : scores;
 }
 
 static int lsnni_heads(const lsnn_net *net)
@@ -17368,7 +18217,8 @@ static int lsnni_heads(const lsnn_net *net)
     return heads;
 }
 
-/* Counts the last forward's errors; loss is its mean over the batch.         */
+/* Counts the last forward's errors; loss is its mean over the batch. On a device: after
+   lsnni_scores_fetch.                                                        */
 static void lsnni_tally_add(const lsnn_net *net, lsnni_tally *t, const lsnn_batch *b,
                             double loss, int *confusion)
 {
@@ -17432,7 +18282,7 @@ static lsnn_status lsnni_unscored(const lsnn_net *net, const lsnn_batch *b, int 
         for (int i = 0; i < net->nodes; i++) {
             size_t count = (size_t)lsnni_features(net->node[i].plan.out);
             if (lsnni_has(&net->node[i], LSNN_IS_LOSS) &&
-                !lsnni_finite(net->work->y[i] + (size_t)n * count, count))
+                !lsnni_finite_there(net, net->work->y[i] + (size_t)n * count, count))
                 return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the net's answer to sample "
                                   "%d is no number, at layer '%.60s'", first + n,
                                   net->node[i].name);
@@ -17453,6 +18303,7 @@ static lsnn_status lsnni_evaluate_some(lsnn_net *net, lsnni_batch *b, lsnni_tall
         LSNNI_TRY(lsnni_batch_check(net->cx, b, n));
         LSNNI_TRY(lsnni_forward(net, &batch, 0, &loss));
         if (!(fabs(loss) <= DBL_MAX)) return lsnni_unscored(net, &batch, i);
+        LSNNI_TRY(lsnni_scores_fetch(net, n));
         lsnni_tally_add(net, t, &batch, loss, confusion);
     }
     return LSNN_OK;
@@ -17588,7 +18439,7 @@ static lsnn_status lsnni_fit_save(lsnni_fit *f)
     if (!s) return LSNN_ENOMEM;
     s->tensor = (lsnn_tensor *)lsnni_alloc(cx, (size_t)(4 * net->params + 2 * net->buffers),
                                            sizeof *s->tensor);
-    if (s->tensor) status = LSNN_OK;
+    if (s->tensor) status = lsnni_optimizer_pull(f->o);
     for (int i = 0; i < LSNNI_FIT_STATES && status == LSNN_OK; i++) {
         const lsnn_real *block = lsnni_fit_state(f, i, &prefix);
         status = lsnni_saver_state(cx, s, i == 3 ? net->buffer : net->param,
@@ -17712,7 +18563,7 @@ static lsnn_status lsnni_fit_restore(lsnni_fit *f, const lsnn_file *file, const 
     f->tally.loss = v[loss];
     f->tally.wrong_heads = v[wrong];
     f->tally.samples = (int)LSNNI_MIN(v[seen], INT_MAX);
-    return LSNN_OK;
+    return lsnni_optimizer_push(f->o);
 }
 
 static lsnn_status lsnni_fit_resume(lsnni_fit *f)
@@ -17782,6 +18633,7 @@ static lsnn_status lsnni_fit_forward(lsnni_fit *f, const lsnn_batch *b, int all,
     if (s != LSNN_OK && f->batch.targets)
         memset(f->batch.targets, 0, lsnni_area(b->n, b->target_count) * sizeof *f->batch.targets);
     forward = lsnni_forward(net, b, 1, &loss);
+    if (forward == LSNN_OK) forward = lsnni_scores_fetch(net, b->n);
     if (s == LSNN_OK) s = forward;
     memset(t, 0, sizeof *t);
     if (s == LSNN_OK) lsnni_tally_add(net, t, b, loss, NULL);
@@ -17832,18 +18684,20 @@ static int lsnni_fit_classifies(const lsnn_net *net)
 }
 
 /* An epoch has been scored. A score that is no number counts as the worst.   */
-static void lsnni_fit_compare(lsnni_fit *f)
+static lsnn_status lsnni_fit_compare(lsnni_fit *f)
 {
     lsnn_progress *p = &f->p;
     const lsnn_net *net = f->net;
     double score = lsnni_fit_classifies(net) ? p->valid_error : p->valid_loss;
     if (!(fabs(score) <= DBL_MAX)) score = DBL_MAX;
-    if (p->best_epoch >= 0 && !(score < p->best)) return;
+    if (p->best_epoch >= 0 && !(score < p->best)) return LSNN_OK;
     p->best = score;
     p->best_epoch = f->epoch;
-    if (!f->best) return;
+    if (!f->best) return LSNN_OK;
+    LSNNI_TRY(lsnni_device_pull(net));
     lsnni_fit_copy(f->best, net->value, net->param_size);
     lsnni_fit_copy(f->best + net->param_size, net->state, net->buffer_size);
+    return LSNN_OK;
 }
 
 /* 1: as many epochs as `patience` have passed since the best.                */
@@ -17887,7 +18741,7 @@ static lsnn_status lsnni_fit_report(lsnni_fit *f, int epoch_done)
         LSNNI_TRY(lsnni_evaluate(f->net, &f->valid, &s));
         p->valid_loss = s.loss;
         p->valid_error = s.error;
-        lsnni_fit_compare(f);
+        LSNNI_TRY(lsnni_fit_compare(f));
     }
     return f->d->progress && f->d->progress(p, f->d->user) ? LSNN_STOPPED : LSNN_OK;
 }
@@ -25395,6 +26249,1626 @@ LSNN_API const char *lsnn_build_info(void)
            ;
 }
 #endif /* LSNNI_ISA */
+#if defined(LSNNI_CUDA_CODE) && !defined(LSNNI_CUDA_DONE) && !defined(LSNNI_KERNEL_PASS)
+#define LSNNI_CUDA_DONE
+/* ============================================================================
+   >>cuda  the device part: all that calls CUDA, and the layers' kernels
+   Only with LSNN_USE_CUDA (see >>device), and only what nvcc reads. A layer's device pair stands
+   in the file of its name (cuda/conv2d.h beside ops/conv2d.h), with the same formula, since
+   another compiler than the program's may read it: each file of these by itself is one layer.
+
+   How a pair is written:
+   - A kernel is what one thread does; its loops are the naive pair's without those that became
+     threads. It has one argument, a struct, called a. Blocks have LSNNI_THREADS threads.
+   - Each number is written by one thread, which sums in a fixed order: no atomics, so that two
+     runs have the same bits. Where a sum is long, a block shares it (lsnni_block_sum).
+   - A pair launches the same for the same call: see lsnn_now.
+   - It works on the device's memory, and waits for nothing.
+
+   tests/cuda_host.h stands in for CUDA where there is none: LSNN_CUDA_HOST.   */
+#ifndef LSNN_CUDA_HOST
+#include <cublas_v2.h>
+#include <cuda_runtime.h>
+#define LSNNI_KERNEL(name, type) static __global__ void name(const type a)
+#define LSNNI_RUN(kernel, blocks, threads, stream, a)                                      \
+    kernel<<<(unsigned)(blocks), (unsigned)(threads), 0, (cudaStream_t)(stream)>>>(a)
+#define LSNNI_SHARED __shared__
+#define LSNNI_DEVICE_ONLY static __device__ inline
+#endif
+enum { LSNNI_THREADS = 256 };        /* of a block: a power of two            */
+
+/* ---- Failures: CUDA's own words, and what to do                                */
+static lsnn_status lsnni_cuda_failed(lsnn_ctx *cx, cudaError_t e, const char *what)
+{
+    lsnn_status s = e == cudaErrorMemoryAllocation ? LSNN_ENOMEM : LSNN_EUNSUPPORTED;
+    const char *hint = e == cudaErrorMemoryAllocation ? "use a smaller batch"
+        : e == cudaErrorInsufficientDriver ? "the driver is older than the toolkit: update it"
+        : e == cudaErrorNoDevice ? "there is no GPU: build the net on the cpu"
+        : e == cudaErrorNoKernelImageForDevice ? "compile for this GPU: nvcc -arch=native"
+        : "the net on the device is lost: build it again";
+    if (e == cudaSuccess) return LSNN_OK;
+    return lsnn_fail(cx, s, "CUDA: %s: %s; %s", what, cudaGetErrorString(e), hint);
+}
+#define LSNNI_CUDA_TRY(cx, call, what) LSNNI_TRY(lsnni_cuda_failed(cx, call, what))
+
+static lsnn_status lsnni_cublas_failed(lsnn_ctx *cx, cublasStatus_t e, const char *what)
+{
+    if (e == CUBLAS_STATUS_SUCCESS) return LSNN_OK;
+    return lsnn_fail(cx, LSNN_EUNSUPPORTED, "CUDA: cuBLAS: %s: status %d", what, (int)e);
+}
+
+/* The struct whose first member `on` is.                                      */
+static lsnni_device *lsnni_device_of(lsnn_device *on)
+{
+    return (lsnni_device *)(void *)on;
+}
+
+/* Launches kernel(a) in so many blocks of so many threads, unless the net is only checked. */
+#define LSNNI_LAUNCH(cx, on, kernel, blocks, threads, a)                                   \
+    do {                                                                                   \
+        if (!(on)->dry) {                                                                  \
+            LSNNI_RUN(kernel, blocks, threads, (on)->stream, a);                           \
+            LSNNI_CUDA_TRY(cx, cudaGetLastError(), #kernel);                               \
+        }                                                                                  \
+    } while (0)
+/* A thread for each of `count` numbers, which it finds by LSNNI_EACH; count is not 0. */
+#define LSNNI_LAUNCH_EACH(cx, on, kernel, count, a)                                        \
+    LSNNI_LAUNCH(cx, on, kernel, ((count) + LSNNI_THREADS - 1) / LSNNI_THREADS, LSNNI_THREADS, a)
+#define LSNNI_EACH(i, count)                                                               \
+    size_t i = (size_t)blockIdx.x * LSNNI_THREADS + threadIdx.x;                           \
+    if (i >= (size_t)(count)) return
+
+/* The sum of all threads' v, the same for each; room: LSNNI_ROOM doubles, shared. Sixteen threads
+   add sixteen numbers each, then each thread their sums: the order is fixed, and there are three
+   barriers, where halving has ten. All threads of the block must come here.   */
+enum { LSNNI_ROOM = LSNNI_THREADS + 16 };
+LSNNI_DEVICE_ONLY double lsnni_block_sum(double *room, double v)
+{
+    int me = (int)threadIdx.x;
+    room[me] = v;
+    __syncthreads();
+    if (me < 16) {
+        v = 0;
+        for (int i = 0; i < LSNNI_THREADS / 16; i++) v += room[LSNNI_THREADS / 16 * me + i];
+        room[LSNNI_THREADS + me] = v;
+    }
+    __syncthreads();
+    v = 0;
+    for (int i = 0; i < 16; i++) v += room[LSNNI_THREADS + i];
+    __syncthreads();                 /* room may be written again             */
+    return v;
+}
+
+/* The largest of all threads' v, likewise; a NaN counts as smaller than all.  */
+LSNNI_DEVICE_ONLY double lsnni_block_most(double *room, double v)
+{
+    int me = (int)threadIdx.x;
+    room[me] = v;
+    __syncthreads();
+    for (int i = 0; i < LSNNI_THREADS; i++) v = room[i] > v ? room[i] : v;
+    __syncthreads();
+    return v;
+}
+
+/* ---- Memory                                                                    */
+LSNNI_CUDA lsnn_status lsnni_cuda_alloc(lsnn_ctx *cx, lsnni_device *d, void **place,
+                                        size_t bytes)
+{
+    char what[64];
+    snprintf(what, sizeof what, "%.0f bytes of its memory", (double)bytes);
+    LSNNI_CUDA_TRY(cx, cudaSetDevice(d->number), "set device");
+    LSNNI_CUDA_TRY(cx, cudaMalloc(place, bytes ? bytes : 1), what);
+    return lsnni_cuda_zero(cx, d, *place, bytes);
+}
+
+LSNNI_CUDA void lsnni_cuda_free(lsnni_device *d, void *block)
+{
+    if (!block) return;
+    cudaSetDevice(d->number);
+    cudaFree(block);
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_put(lsnn_ctx *cx, lsnni_device *d, void *to,
+                                      const void *from, size_t bytes)
+{
+    if (!bytes) return LSNN_OK;
+    LSNNI_CUDA_TRY(cx, cudaSetDevice(d->number), "set device");
+    LSNNI_CUDA_TRY(cx, cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice,
+                                       (cudaStream_t)d->on.stream), "copy to the device");
+    return LSNN_OK;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_get(lsnn_ctx *cx, lsnni_device *d, void *to,
+                                      const void *from, size_t bytes)
+{
+    if (!bytes) return LSNN_OK;
+    LSNNI_CUDA_TRY(cx, cudaSetDevice(d->number), "set device");
+    LSNNI_CUDA_TRY(cx, cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost,
+                                       (cudaStream_t)d->on.stream), "copy from the device");
+    return lsnni_cuda_wait(cx, d);
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_zero(lsnn_ctx *cx, lsnni_device *d, void *to, size_t bytes)
+{
+    if (!bytes || d->on.dry) return LSNN_OK;
+    LSNNI_CUDA_TRY(cx, cudaMemsetAsync(to, 0, bytes, (cudaStream_t)d->on.stream),
+                   "set memory to 0");
+    return LSNN_OK;
+}
+
+/* Here a fault in a kernel shows, of any that ran since the last time.        */
+LSNNI_CUDA lsnn_status lsnni_cuda_wait(lsnn_ctx *cx, lsnni_device *d)
+{
+    LSNNI_CUDA_TRY(cx, cudaStreamSynchronize((cudaStream_t)d->on.stream), "run");
+    return LSNN_OK;
+}
+
+/* Working memory for one op's call: grows while the net is built, and not later. */
+static lsnn_status lsnni_cuda_scratch(lsnn_ctx *cx, lsnn_device *on, void **place, size_t bytes)
+{
+    lsnni_device *d = lsnni_device_of(on);
+    if (bytes > d->scratch_bytes) {
+        if (!on->dry)
+            return lsnn_fail(cx, LSNN_ESTATE, "CUDA: an op asks for more working memory than when "
+                             "the net was built");
+        lsnni_cuda_free(d, d->scratch);
+        d->scratch_bytes = 0;
+        d->scratch = NULL;
+        LSNNI_TRY(lsnni_cuda_alloc(cx, d, &d->scratch, bytes));
+        d->scratch_bytes = bytes;
+    }
+    *place = d->scratch;
+    return LSNN_OK;
+}
+
+/* ---- The device                                                                */
+#ifndef LSNNI_BLAS_ROOM
+#define LSNNI_BLAS_ROOM (32 << 20)   /* bytes, as cuBLAS asks for on sm_90    */
+#endif
+
+LSNNI_CUDA lsnn_status lsnni_cuda_open(lsnn_ctx *cx, lsnni_device *d)
+{
+    cudaStream_t stream;
+    cublasHandle_t blas;
+    void *place = NULL;
+    int count = 0;
+    LSNNI_CUDA_TRY(cx, cudaGetDeviceCount(&count), "look for a GPU");
+    if (d->number >= count)
+        return lsnn_fail(cx, LSNN_EVALUE, "CUDA: device cuda:%d: there are %d", d->number, count);
+    LSNNI_CUDA_TRY(cx, cudaSetDevice(d->number), "set device");
+    LSNNI_CUDA_TRY(cx, cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "stream");
+    d->on.stream = stream;
+    LSNNI_TRY(lsnni_cublas_failed(cx, cublasCreate(&blas), "create"));
+    d->blas = blas;
+    LSNNI_TRY(lsnni_cublas_failed(cx, cublasSetStream(blas, stream), "stream"));
+    LSNNI_TRY(lsnni_cuda_alloc(cx, d, &d->blas_room, LSNNI_BLAS_ROOM));
+    LSNNI_TRY(lsnni_cublas_failed(cx, cublasSetWorkspace(blas, d->blas_room, LSNNI_BLAS_ROOM),
+                                  "workspace"));        /* so that it can be recorded     */
+    LSNNI_TRY(lsnni_cuda_alloc(cx, d, &place, sizeof *d->now));
+    d->on.now = d->now = (lsnn_now *)place;
+    place = NULL;
+    LSNNI_TRY(lsnni_cuda_alloc(cx, d, &place, sizeof *d->told));
+    d->told = (lsnni_told *)place;
+    return LSNN_OK;
+}
+
+LSNNI_CUDA void lsnni_cuda_close(lsnni_device *d)
+{
+    cudaSetDevice(d->number);
+    if (d->on.stream) cudaStreamSynchronize((cudaStream_t)d->on.stream);
+    if (d->blas) cublasDestroy((cublasHandle_t)d->blas);
+    lsnni_cuda_free(d, d->blas_room);
+    lsnni_cuda_free(d, d->scratch);
+    lsnni_cuda_free(d, d->now);
+    lsnni_cuda_free(d, d->told);
+    if (d->on.stream) cudaStreamDestroy((cudaStream_t)d->on.stream);
+}
+
+/* ---- What changes from step to step: arguments of a launch, which are copied with it */
+typedef struct lsnni_now_args { lsnn_now *to, now; } lsnni_now_args;
+LSNNI_KERNEL(lsnni_now_kernel, lsnni_now_args) { *a.to = a.now; }
+
+LSNNI_CUDA lsnn_status lsnni_cuda_now(lsnn_ctx *cx, lsnni_device *d, const lsnn_now *now)
+{
+    lsnni_now_args a;
+    a.to = d->now;
+    a.now = *now;
+    LSNNI_CUDA_TRY(cx, cudaSetDevice(d->number), "set device");
+    LSNNI_LAUNCH(cx, &d->on, lsnni_now_kernel, 1, 1, a);
+    return LSNN_OK;
+}
+
+/* ---- Records: CUDA graphs                                                      */
+LSNNI_CUDA lsnn_status lsnni_cuda_record(lsnn_ctx *cx, lsnni_device *d)
+{
+    LSNNI_CUDA_TRY(cx, cudaSetDevice(d->number), "set device");
+    LSNNI_CUDA_TRY(cx, cudaStreamBeginCapture((cudaStream_t)d->on.stream,
+                                              cudaStreamCaptureModeThreadLocal), "record");
+    return LSNN_OK;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_recorded(lsnn_ctx *cx, lsnni_device *d, void **graph)
+{
+    cudaGraph_t made = NULL;
+    cudaGraphExec_t ready = NULL;
+    cudaError_t e;
+    LSNNI_CUDA_TRY(cx, cudaStreamEndCapture((cudaStream_t)d->on.stream, &made), "end a record");
+    e = cudaGraphInstantiateWithFlags(&ready, made, 0);
+    cudaGraphDestroy(made);
+    *graph = ready;
+    return lsnni_cuda_failed(cx, e, "make a record ready");
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_replay(lsnn_ctx *cx, lsnni_device *d, void *graph)
+{
+    LSNNI_CUDA_TRY(cx, cudaSetDevice(d->number), "set device");
+    LSNNI_CUDA_TRY(cx, cudaGraphLaunch((cudaGraphExec_t)graph, (cudaStream_t)d->on.stream),
+                   "repeat a record");
+    return LSNN_OK;
+}
+
+LSNNI_CUDA void lsnni_cuda_forget(lsnni_device *d, void *graph)
+{
+    cudaSetDevice(d->number);
+    cudaStreamSynchronize((cudaStream_t)d->on.stream);
+    cudaGraphExecDestroy((cudaGraphExec_t)graph);
+}
+
+/* ---- Products of matrices: as lsnn_gemm. cuBLAS counts along columns, so what is M x N in
+   rows is N x M to it: C' = op(B)' op(A)'. TF32 is off: its default.           */
+static lsnn_status lsnni_cuda_gemm(lsnn_ctx *cx, lsnn_device *on, int trans_a, int trans_b, int m,
+                                   int n, int k, const lsnn_real *a, int lda, const lsnn_real *b,
+                                   int ldb, int add, lsnn_real *c, int ldc)
+{
+    const lsnn_real one = 1, old = add ? 1 : 0;
+    cublasOperation_t turn_a = trans_a ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cublasOperation_t turn_b = trans_b ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cublasHandle_t blas = (cublasHandle_t)lsnni_device_of(on)->blas;
+    if (on->dry) return LSNN_OK;
+#ifdef LSNN_DOUBLE
+    return lsnni_cublas_failed(cx, cublasDgemm(blas, turn_b, turn_a, n, m, k, &one, b, ldb, a,
+                                               lda, &old, c, ldc), "product of matrices");
+#else
+    return lsnni_cublas_failed(cx, cublasSgemm(blas, turn_b, turn_a, n, m, k, &one, b, ldb, a,
+                                               lda, &old, c, ldc), "product of matrices");
+#endif
+}
+
+/* ---- >>cuda dense: three products, by cuBLAS
+   y[n,k] = b[k] + sum_c w[k,c] x[n,c]     dx = dy w     dw += dy' x     db[k] += sum_n dy[n,k] */
+typedef struct lsnni_cuda_dense {
+    lsnn_real *y, *db;
+    const lsnn_real *b, *dy;
+    int n, k;
+} lsnni_cuda_dense;
+
+LSNNI_KERNEL(lsnni_cuda_dense_bias, lsnni_cuda_dense)
+{
+    LSNNI_EACH(i, (size_t)a.n * a.k);
+    a.y[i] += a.b[i % (size_t)a.k];
+}
+
+LSNNI_KERNEL(lsnni_cuda_dense_db, lsnni_cuda_dense)
+{
+    LSNNI_EACH(k, a.k);
+    double sum = 0;
+    for (int n = 0; n < a.n; n++) sum += (double)a.dy[lsnni_at2(n, (int)k, a.k)];
+    a.db[k] += LSNNI_R(sum);
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_dense(lsnn_ctx *cx, lsnn_call *c)
+{
+    int in = lsnni_features(c->plan->in[0]);
+    lsnni_cuda_dense a;
+    memset(&a, 0, sizeof a);
+    a.y = c->y; a.b = c->param[1]; a.n = c->n; a.k = c->plan->out.c;
+    LSNNI_TRY(lsnni_cuda_gemm(cx, c->device, 0, 1, a.n, a.k, in, c->x[0], in, c->param[0], in,
+                              LSNN_SET, c->y, a.k));
+    if (a.b)
+        LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_dense_bias, lsnni_area(a.n, a.k), a);
+    return LSNN_OK;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_dense(lsnn_ctx *cx, lsnn_call *c)
+{
+    int in = lsnni_features(c->plan->in[0]);
+    lsnni_cuda_dense a;
+    memset(&a, 0, sizeof a);
+    a.dy = c->dy; a.db = c->dparam[1]; a.n = c->n; a.k = c->plan->out.c;
+    if (c->dx[0])
+        LSNNI_TRY(lsnni_cuda_gemm(cx, c->device, 0, 0, a.n, in, a.k, c->dy, a.k, c->param[0], in,
+                                  c->add[0], c->dx[0], in));
+    if (c->dparam[0])
+        LSNNI_TRY(lsnni_cuda_gemm(cx, c->device, 1, 0, a.k, in, a.n, c->dy, a.k, c->x[0], in,
+                                  LSNN_ADD, c->dparam[0], in));
+    if (a.db) LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_dense_db, (size_t)a.k, a);
+    return LSNN_OK;
+}
+/* ---- >>cuda activations: f(x), and f'(x) in terms of y, are those of >>both        */
+typedef struct lsnni_cuda_act {
+    lsnn_act f;
+    lsnn_real *y, *dx;
+    const lsnn_real *x, *dy;
+    size_t count;
+    double slope;
+    int add;
+} lsnni_cuda_act;
+
+LSNNI_KERNEL(lsnni_cuda_act_forward, lsnni_cuda_act)
+{
+    LSNNI_EACH(i, a.count);
+    a.y[i] = LSNNI_R(lsnni_act(a.f, (double)a.x[i], a.slope));
+}
+
+LSNNI_KERNEL(lsnni_cuda_act_backward, lsnni_cuda_act)
+{
+    LSNNI_EACH(i, a.count);
+    lsnn_real g = LSNNI_R((double)a.dy[i] * lsnni_act_slope(a.f, (double)a.y[i], a.slope));
+    a.dx[i] = a.add ? a.dx[i] + g : g;
+}
+
+static lsnn_status lsnni_cuda_act_run(lsnn_ctx *cx, lsnn_call *c, lsnn_act f, int backward)
+{
+    lsnni_cuda_act a;
+    memset(&a, 0, sizeof a);
+    a.f = f;
+    a.y = c->y; a.x = c->x[0]; a.dy = c->dy; a.dx = c->dx[0];
+    a.count = lsnni_call_count(c);
+    a.slope = c->plan->o.slope;
+    a.add = c->add[0];
+    if (!backward) LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_act_forward, a.count, a);
+    else if (a.dx) LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_act_backward, a.count, a);
+    return LSNN_OK;
+}
+
+#define LSNNI_CUDA_ACTIVATION(name, kind)                                                  \
+    LSNNI_CUDA lsnn_status lsnni_cuda_forward_##name(lsnn_ctx *cx, lsnn_call *c)           \
+    {                                                                                      \
+        return lsnni_cuda_act_run(cx, c, kind, 0);                                         \
+    }                                                                                      \
+    LSNNI_CUDA lsnn_status lsnni_cuda_backward_##name(lsnn_ctx *cx, lsnn_call *c)          \
+    {                                                                                      \
+        return lsnni_cuda_act_run(cx, c, kind, 1);                                         \
+    }
+LSNNI_CUDA_ACTIVATION(relu, LSNN_RELU)
+LSNNI_CUDA_ACTIVATION(leaky_relu, LSNN_LEAKY_RELU)
+LSNNI_CUDA_ACTIVATION(sigmoid, LSNN_SIGMOID)
+LSNNI_CUDA_ACTIVATION(tanh, LSNN_TANH)
+LSNNI_CUDA_ACTIVATION(scaled_tanh, LSNN_SCALED_TANH)
+#undef LSNNI_CUDA_ACTIVATION
+/* ---- >>cuda copies: concat, slice, add and flatten copy rows, as >>copies do       */
+typedef struct lsnni_cuda_copy {
+    lsnn_real *y;
+    const lsnn_real *x;
+    size_t y_stride, x_stride, len, count;               /* numbers; count: of all rows     */
+    int add;
+} lsnni_cuda_copy;
+
+LSNNI_KERNEL(lsnni_cuda_copy_rows, lsnni_cuda_copy)
+{
+    LSNNI_EACH(i, a.count);
+    size_t row = i / a.len, at = i % a.len;
+    lsnn_real *to = a.y + row * a.y_stride + at, v = a.x[row * a.x_stride + at];
+    *to = a.add ? *to + v : v;
+}
+
+/* n rows of len numbers, as lsnn_rows_copy.                                   */
+static lsnn_status lsnni_cuda_rows(lsnn_ctx *cx, lsnn_device *on, lsnn_real *y, size_t y_stride,
+                                   const lsnn_real *x, size_t x_stride, int n, size_t len,
+                                   int add)
+{
+    lsnni_cuda_copy a;
+    a.y = y; a.x = x; a.y_stride = y_stride; a.x_stride = x_stride; a.len = len;
+    a.count = (size_t)n * len;
+    a.add = add;
+    if (a.count) LSNNI_LAUNCH_EACH(cx, on, lsnni_cuda_copy_rows, a.count, a);
+    return LSNN_OK;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_flatten(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t count = lsnni_call_count(c);
+    if (c->y == c->x[0]) return LSNN_OK;
+    return lsnni_cuda_rows(cx, c->device, c->y, count, c->x[0], count, 1, count, LSNN_SET);
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_flatten(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t count = lsnni_call_count(c);
+    if (!c->dx[0] || c->dx[0] == c->dy) return LSNN_OK;
+    return lsnni_cuda_rows(cx, c->device, c->dx[0], count, c->dy, count, 1, count, c->add[0]);
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_add(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t count = lsnni_call_count(c);
+    LSNNI_TRY(lsnni_cuda_rows(cx, c->device, c->y, count, c->x[0], count, 1, count, LSNN_SET));
+    return lsnni_cuda_rows(cx, c->device, c->y, count, c->x[1], count, 1, count, LSNN_ADD);
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_add(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t count = lsnni_call_count(c);
+    for (int i = 0; i < 2; i++)
+        if (c->dx[i])
+            LSNNI_TRY(lsnni_cuda_rows(cx, c->device, c->dx[i], count, c->dy, count, 1, count,
+                                      c->add[i]));
+    return LSNN_OK;
+}
+
+/* Concat forward and backward are one walk over the inputs' places in y.     */
+static lsnn_status lsnni_cuda_concat(lsnn_ctx *cx, lsnn_call *c, int backward)
+{
+    size_t out = (size_t)lsnni_features(c->plan->out), at = 0;
+    for (int i = 0; i < c->plan->inputs; i++) {
+        size_t in = (size_t)lsnni_features(c->plan->in[i]);
+        if (!backward)
+            LSNNI_TRY(lsnni_cuda_rows(cx, c->device, c->y + at, out, c->x[i], in, c->n, in,
+                                      LSNN_SET));
+        else if (c->dx[i])
+            LSNNI_TRY(lsnni_cuda_rows(cx, c->device, c->dx[i], in, c->dy + at, out, c->n, in,
+                                      c->add[i]));
+        at += in;
+    }
+    return LSNN_OK;
+}
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_concat(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnni_cuda_concat(cx, c, 0);
+}
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_concat(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnni_cuda_concat(cx, c, 1);
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_slice(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t len = (size_t)lsnni_features(c->plan->out);
+    return lsnni_cuda_rows(cx, c->device, c->y, len, c->x[0] +
+                           lsnni_area(c->plan->o.first, lsnni_inner(c->plan->in[0])),
+                           (size_t)lsnni_features(c->plan->in[0]), c->n, len, LSNN_SET);
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_slice(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t len = (size_t)lsnni_features(c->plan->out);
+    if (!c->dx[0]) return LSNN_OK;
+    if (!c->add[0])
+        LSNNI_TRY(lsnni_cuda_zero(cx, lsnni_device_of(c->device), c->dx[0],
+                                  lsnni_call_count(c) * sizeof *c->dy));
+    return lsnni_cuda_rows(cx, c->device, c->dx[0] +
+                           lsnni_area(c->plan->o.first, lsnni_inner(c->plan->in[0])),
+                           (size_t)lsnni_features(c->plan->in[0]), c->dy, len, c->n, len,
+                           LSNN_ADD);
+}
+/* ---- >>cuda dropout: a thread for four elements of an image, which one block of Philox serves
+   y = x m / (1 - rate), m = 0 with probability rate, else 1; dx (+)= dy m / (1 - rate). The
+   draws are the CPU's; of their address only step and sample change, and are in lsnn_now. */
+typedef struct lsnni_cuda_drop {
+    lsnn_real *y;
+    const lsnn_real *x;
+    const lsnn_now *now;
+    uint32_t key[2], stream, limit;
+    lsnn_real scale;
+    int n, count, fours, add;        /* of an image: elements, groups of four */
+} lsnni_cuda_drop;
+
+LSNNI_KERNEL(lsnni_cuda_drop_kernel, lsnni_cuda_drop)
+{
+    uint32_t draw[4], counter[4];
+    LSNNI_EACH(i, (size_t)a.n * a.fours);
+    int n = (int)(i / (size_t)a.fours), four = (int)(i % (size_t)a.fours);
+    counter[0] = (uint32_t)four;
+    counter[1] = a.now->sample + (uint32_t)n;
+    counter[2] = a.now->step;
+    counter[3] = a.stream;
+    lsnni_philox(a.key, counter, draw);
+    for (int q = 0; q < 4 && 4 * four + q < a.count; q++) {
+        size_t at = lsnni_at2(n, 4 * four + q, a.count);
+        lsnn_real v = draw[q] >= a.limit ? a.x[at] * a.scale : 0;
+        a.y[at] = a.add ? a.y[at] + v : v;
+    }
+}
+
+static lsnn_status lsnni_cuda_drop_run(lsnn_ctx *cx, const lsnn_call *c, lsnn_real *y,
+                                       const lsnn_real *x, int add)
+{
+    lsnni_cuda_drop a;
+    memset(&a, 0, sizeof a);
+    a.y = y; a.x = x; a.add = add; a.n = c->n;
+    a.now = c->device->now;
+    a.key[0] = c->rng.key[0]; a.key[1] = c->rng.key[1]; a.stream = c->rng.stream;
+    a.limit = (uint32_t)(c->plan->o.rate * 4294967296.0);
+    a.scale = LSNNI_R(1 / (1 - c->plan->o.rate));
+    a.count = lsnni_features(c->plan->in[0]);
+    a.fours = lsnni_div_up(a.count, 4);
+    LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_drop_kernel, lsnni_area(a.n, a.fours), a);
+    return LSNN_OK;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_dropout(lsnn_ctx *cx, lsnn_call *c)
+{
+    size_t count = lsnni_call_count(c);
+    if (c->training) return lsnni_cuda_drop_run(cx, c, c->y, c->x[0], LSNN_SET);
+    if (c->y == c->x[0]) return LSNN_OK;
+    return lsnni_cuda_rows(cx, c->device, c->y, count, c->x[0], count, 1, count, LSNN_SET);
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_dropout(lsnn_ctx *cx, lsnn_call *c)
+{
+    return c->dx[0] ? lsnni_cuda_drop_run(cx, c, c->dx[0], c->dy, c->add[0]) : LSNN_OK;
+}
+/* ---- >>cuda pooling: a thread for each output; backward, one for each pixel, which looks at
+   all windows that it lies in, in the order of rows
+   max  y[p] = max of the window's pixels, where[p]: its place;  dx at that pixel (+)= dy[p]
+   sum  y[p] = sum of them;  dx at all of them (+)= dy[p].  average: sum / pixels inside */
+typedef struct lsnni_cuda_pool {
+    lsnn_window s;
+    lsnn_real *y, *dx;
+    const lsnn_real *x, *dy;
+    int32_t *where;
+    int add, average;
+} lsnni_cuda_pool;
+
+LSNNI_KERNEL(lsnni_cuda_max_forward, lsnni_cuda_pool)
+{
+    const lsnn_window *s = &a.s;
+    size_t out = (size_t)s->oh * s->ow;
+    LSNNI_EACH(p, (size_t)s->n * s->c * out);
+    const lsnn_real *x = a.x + p / out * ((size_t)s->h * s->w);
+    int y0, y1, x0, x1, best;
+    lsnni_pool_side((int)(p % out) / s->ow, s->stride_h, s->pad_top, s->kernel_h, s->h, &y0, &y1);
+    lsnni_pool_side((int)(p % out) % s->ow, s->stride_w, s->pad_left, s->kernel_w, s->w, &x0, &x1);
+    if (y0 >= y1 || x0 >= x1) {      /* a window of padding alone             */
+        a.y[p] = 0;
+        a.where[p] = -1;
+        return;
+    }
+    best = y0 * s->w + x0;
+    for (int i = y0; i < y1; i++)
+        for (int j = x0; j < x1; j++) {
+            lsnn_real v = x[i * s->w + j];
+            if (v > x[best] || v != v) best = i * s->w + j;     /* NaN wins       */
+        }
+    a.y[p] = x[best];
+    a.where[p] = best;
+}
+
+/* The windows of a side that a pixel may lie in: [*from, *to].                */
+LSNNI_BOTH void lsnni_windows_over(int pixel, int stride, int pad, int kernel, int count,
+                                   int *from, int *to)
+{
+    int first = pixel + pad - kernel + 1;
+    *from = first > 0 ? (first + stride - 1) / stride : 0;
+    *to = LSNNI_MIN((pixel + pad) / stride, count - 1);
+}
+
+LSNNI_KERNEL(lsnni_cuda_max_backward, lsnni_cuda_pool)
+{
+    const lsnn_window *s = &a.s;
+    size_t in = (size_t)s->h * s->w, out = (size_t)s->oh * s->ow;
+    LSNNI_EACH(q, (size_t)s->n * s->c * in);
+    int pixel = (int)(q % in), i0, i1, j0, j1;
+    const lsnn_real *dy = a.dy + q / in * out;
+    const int32_t *where = a.where + q / in * out;
+    lsnn_real sum = a.add ? a.dx[q] : 0;
+    lsnni_windows_over(pixel / s->w, s->stride_h, s->pad_top, s->kernel_h, s->oh, &i0, &i1);
+    lsnni_windows_over(pixel % s->w, s->stride_w, s->pad_left, s->kernel_w, s->ow, &j0, &j1);
+    for (int i = i0; i <= i1; i++)
+        for (int j = j0; j <= j1; j++)
+            if (where[i * s->ow + j] == pixel) sum += dy[i * s->ow + j];
+    a.dx[q] = sum;
+}
+
+/* What one pixel of window (i, j) counts: 1, or in an average 1 / pixels inside the image. */
+LSNNI_BOTH double lsnni_cuda_share_of(const lsnni_cuda_pool *a, int i, int j, int box[4])
+{
+    const lsnn_window *s = &a->s;
+    lsnni_pool_side(i, s->stride_h, s->pad_top, s->kernel_h, s->h, &box[0], &box[1]);
+    lsnni_pool_side(j, s->stride_w, s->pad_left, s->kernel_w, s->w, &box[2], &box[3]);
+    if (!a->average || box[0] >= box[1] || box[2] >= box[3]) return 1;
+    return 1.0 / ((box[1] - box[0]) * (box[3] - box[2]));
+}
+
+LSNNI_KERNEL(lsnni_cuda_sum_forward, lsnni_cuda_pool)
+{
+    const lsnn_window *s = &a.s;
+    size_t out = (size_t)s->oh * s->ow;
+    LSNNI_EACH(p, (size_t)s->n * s->c * out);
+    const lsnn_real *x = a.x + p / out * ((size_t)s->h * s->w);
+    int box[4];
+    double sum = 0, share;
+    share = lsnni_cuda_share_of(&a, (int)(p % out) / s->ow, (int)(p % out) % s->ow, box);
+    for (int i = box[0]; i < box[1]; i++)
+        for (int j = box[2]; j < box[3]; j++) sum += (double)x[i * s->w + j];
+    a.y[p] = LSNNI_R(sum * share);
+}
+
+LSNNI_KERNEL(lsnni_cuda_sum_backward, lsnni_cuda_pool)
+{
+    const lsnn_window *s = &a.s;
+    size_t in = (size_t)s->h * s->w, out = (size_t)s->oh * s->ow;
+    LSNNI_EACH(q, (size_t)s->n * s->c * in);
+    int pixel = (int)(q % in), i0, i1, j0, j1, box[4];
+    const lsnn_real *dy = a.dy + q / in * out;
+    double sum = 0;
+    lsnni_windows_over(pixel / s->w, s->stride_h, s->pad_top, s->kernel_h, s->oh, &i0, &i1);
+    lsnni_windows_over(pixel % s->w, s->stride_w, s->pad_left, s->kernel_w, s->ow, &j0, &j1);
+    for (int i = i0; i <= i1; i++)
+        for (int j = j0; j <= j1; j++)
+            sum += (double)dy[i * s->ow + j] * lsnni_cuda_share_of(&a, i, j, box);
+    a.dx[q] = LSNNI_R(sum) + (a.add ? a.dx[q] : 0);
+}
+
+static lsnn_status lsnni_cuda_pool_of(lsnn_ctx *cx, lsnni_cuda_pool *a, const lsnn_call *c)
+{
+    memset(a, 0, sizeof *a);
+    a->y = c->y; a->x = c->x[0]; a->dy = c->dy; a->dx = c->dx[0];
+    a->where = (int32_t *)(void *)c->keep;
+    a->add = c->add[0];
+    return lsnni_call_window(cx, &a->s, c);
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_max_pool(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_pool a;
+    LSNNI_TRY(lsnni_cuda_pool_of(cx, &a, c));
+    LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_max_forward,
+                      lsnni_area(c->n, lsnni_features(c->plan->out)), a);
+    return LSNN_OK;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_max_pool(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_pool a;
+    LSNNI_TRY(lsnni_cuda_pool_of(cx, &a, c));
+    if (a.dx) LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_max_backward, lsnni_call_count(c), a);
+    return LSNN_OK;
+}
+
+/* Forward of the two that sum, then backward.                                 */
+static lsnn_status lsnni_cuda_sum_pools(lsnn_ctx *cx, lsnn_call *c, int average, int backward)
+{
+    lsnni_cuda_pool a;
+    LSNNI_TRY(lsnni_cuda_pool_of(cx, &a, c));
+    a.average = average;
+    if (!backward)
+        LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_sum_forward,
+                          lsnni_area(c->n, lsnni_features(c->plan->out)), a);
+    else if (a.dx)
+        LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_sum_backward, lsnni_call_count(c), a);
+    return LSNN_OK;
+}
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_avg_pool(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnni_cuda_sum_pools(cx, c, 1, 0);
+}
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_avg_pool(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnni_cuda_sum_pools(cx, c, 1, 1);
+}
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_sum_pool(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnni_cuda_sum_pools(cx, c, 0, 0);
+}
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_sum_pool(lsnn_ctx *cx, lsnn_call *c)
+{
+    return lsnni_cuda_sum_pools(cx, c, 0, 1);
+}
+/* ---- >>cuda conv2d: the naive loops, without those that became threads
+   y[n,k,i,j] = b[k] + sum_cuv w[k,c,u,v] x[n, channel, row, col]     a thread for each y
+   dx         = sum over the kernels and taps that read a pixel       a thread for each pixel
+   dw[k,c,u,v] += sum_nij dy[n,k,i,j] x[...]                          a block for each weight */
+typedef struct lsnni_cuda_conv2d {
+    lsnn_window s;
+    lsnn_real *y, *dx, *dw, *db;
+    const lsnn_real *x, *w, *b, *dy;
+    int add;
+} lsnni_cuda_conv2d;
+
+LSNNI_KERNEL(lsnni_cuda_conv2d_forward, lsnni_cuda_conv2d)
+{
+    const lsnn_window *s = &a.s;
+    int area = s->oh * s->ow, depth = s->c / s->groups;
+    LSNNI_EACH(p, (size_t)s->n * s->k * area);
+    int n = (int)(p / (size_t)area) / s->k, k = (int)(p / (size_t)area) % s->k;
+    int i = (int)(p % (size_t)area) / s->ow, j = (int)(p % (size_t)area) % s->ow;
+    lsnn_real sum = 0;
+    for (int c = 0; c < depth; c++)
+    for (int u = 0; u < s->kernel_h; u++)
+    for (int v = 0; v < s->kernel_w; v++) {
+        size_t in, at = lsnni_at4(k, c, depth, u, s->kernel_h, v, s->kernel_w);
+        if (lsnni_pixel(s, n, k, i, j, c, u, v, &in)) sum += a.x[in] * a.w[at];
+    }
+    a.y[p] = sum + (a.b ? a.b[k] : 0);
+}
+
+/* Output (i, j) whose tap (u, v) reads pixel (row, col): 0 if there is none.  */
+LSNNI_BOTH int lsnni_output_of(const lsnn_window *s, int row, int col, int u, int v, int *i,
+                               int *j)
+{
+    int y = row + s->pad_top - u * s->dilation_h, x = col + s->pad_left - v * s->dilation_w;
+    *i = y / s->stride_h;
+    *j = x / s->stride_w;
+    return y >= 0 && x >= 0 && y % s->stride_h == 0 && x % s->stride_w == 0 && *i < s->oh &&
+           *j < s->ow;
+}
+
+LSNNI_KERNEL(lsnni_cuda_conv2d_dx, lsnni_cuda_conv2d)
+{
+    const lsnn_window *s = &a.s;
+    int area = s->h * s->w, depth = s->c / s->groups, kernels = s->k / s->groups;
+    LSNNI_EACH(q, (size_t)s->n * s->c * area);
+    int n = (int)(q / (size_t)area) / s->c, channel = (int)(q / (size_t)area) % s->c;
+    int row = (int)(q % (size_t)area) / s->w, col = (int)(q % (size_t)area) % s->w;
+    int group = channel / depth, c = channel % depth, i, j;
+    lsnn_real sum = 0;
+    for (int k = group * kernels; k < (group + 1) * kernels; k++)
+    for (int u = 0; u < s->kernel_h; u++)
+    for (int v = 0; v < s->kernel_w; v++)
+        if (lsnni_output_of(s, row, col, u, v, &i, &j))
+            sum += a.w[lsnni_at4(k, c, depth, u, s->kernel_h, v, s->kernel_w)] *
+                   a.dy[lsnni_at4(n, k, s->k, i, s->oh, j, s->ow)];
+    a.dx[q] = sum + (a.add ? a.dx[q] : 0);
+}
+
+LSNNI_KERNEL(lsnni_cuda_conv2d_dw, lsnni_cuda_conv2d)
+{
+    LSNNI_SHARED double room[LSNNI_ROOM];
+    const lsnn_window *s = &a.s;
+    int depth = s->c / s->groups, taps = s->kernel_h * s->kernel_w, area = s->oh * s->ow;
+    int at = (int)blockIdx.x, k = at / taps / depth, c = at / taps % depth;
+    int u = at % taps / s->kernel_w, v = at % taps % s->kernel_w;
+    size_t count = (size_t)s->n * area, in;
+    double sum = 0;
+    for (size_t p = threadIdx.x; p < count; p += LSNNI_THREADS) {
+        int n = (int)(p / (size_t)area), q = (int)(p % (size_t)area);
+        if (lsnni_pixel(s, n, k, q / s->ow, q % s->ow, c, u, v, &in))
+            sum += (double)(a.x[in] * a.dy[lsnni_at3(n, k, s->k, q, area)]);
+    }
+    sum = lsnni_block_sum(room, sum);
+    if (threadIdx.x == 0) a.dw[at] += LSNNI_R(sum);
+}
+
+/* A block for each kernel.                                                    */
+LSNNI_KERNEL(lsnni_cuda_conv2d_db, lsnni_cuda_conv2d)
+{
+    LSNNI_SHARED double room[LSNNI_ROOM];
+    int area = a.s.oh * a.s.ow, k = (int)blockIdx.x;
+    size_t count = (size_t)a.s.n * area;
+    double sum = 0;
+    for (size_t p = threadIdx.x; p < count; p += LSNNI_THREADS)
+        sum += (double)a.dy[lsnni_at3((int)(p / (size_t)area), k, a.s.k, (int)(p % (size_t)area),
+                                      area)];
+    sum = lsnni_block_sum(room, sum);
+    if (threadIdx.x == 0) a.db[k] += LSNNI_R(sum);
+}
+
+static lsnn_status lsnni_cuda_conv2d_of(lsnn_ctx *cx, lsnni_cuda_conv2d *a, const lsnn_call *c)
+{
+    memset(a, 0, sizeof *a);
+    a->y = c->y; a->x = c->x[0]; a->w = c->param[0]; a->b = c->param[1];
+    a->dy = c->dy; a->dx = c->dx[0]; a->dw = c->dparam[0]; a->db = c->dparam[1];
+    a->add = c->add[0];
+    return lsnni_call_window(cx, &a->s, c);
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_conv2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_conv2d a;
+    LSNNI_TRY(lsnni_cuda_conv2d_of(cx, &a, c));
+    LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_conv2d_forward,
+                      lsnni_area(c->n, lsnni_features(c->plan->out)), a);
+    return LSNN_OK;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_conv2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_conv2d a;
+    LSNNI_TRY(lsnni_cuda_conv2d_of(cx, &a, c));
+    if (a.dw)
+        LSNNI_LAUNCH(cx, c->device, lsnni_cuda_conv2d_dw, c->plan->param[0].count,
+                     LSNNI_THREADS, a);
+    if (a.db) LSNNI_LAUNCH(cx, c->device, lsnni_cuda_conv2d_db, a.s.k, LSNNI_THREADS, a);
+    if (a.dx) LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_conv2d_dx, lsnni_call_count(c), a);
+    return LSNN_OK;
+}
+/* ---- >>cuda local2d: as conv2d's, but position p has weights and a bias of its own
+   y[n,k,p]   = b[k,p] + sum_q w[p,q,k] x[n, patch of p, q]        a thread for each y
+   dx         = sum over the places and kernels that read a pixel  a thread for each pixel
+   dw[p,q,k] += sum_n dy[n,k,p] x[n, patch of p, q]                a thread for each weight
+   Threads that are neighbours have neighbouring kernels k, along which w lies. */
+typedef struct lsnni_cuda_local2d {
+    lsnn_window s;
+    lsnn_real *y, *dx, *dw, *db;
+    const lsnn_real *x, *w, *b, *dy;
+    int add, of_kernel;              /* of_kernel: b is one number a kernel   */
+} lsnni_cuda_local2d;
+
+LSNNI_KERNEL(lsnni_cuda_local2d_forward, lsnni_cuda_local2d)
+{
+    const lsnn_window *s = &a.s;
+    int area = s->oh * s->ow, depth = s->c / s->groups, taps = s->kernel_h * s->kernel_w;
+    LSNNI_EACH(t, (size_t)s->n * area * s->k);
+    int k = (int)(t % (size_t)s->k), p = (int)(t / (size_t)s->k) % area;
+    int n = (int)(t / (size_t)s->k) / area;
+    lsnn_real sum = a.b ? a.b[a.of_kernel ? (size_t)k : lsnni_at2(k, p, area)] : 0;
+    for (int c = 0; c < depth; c++)
+    for (int u = 0; u < s->kernel_h; u++)
+    for (int v = 0; v < s->kernel_w; v++) {
+        int q = (c * s->kernel_h + u) * s->kernel_w + v;
+        size_t in, at = lsnni_at3(p, q, depth * taps, k, s->k);
+        if (lsnni_pixel(s, n, k, p / s->ow, p % s->ow, c, u, v, &in)) sum += a.x[in] * a.w[at];
+    }
+    a.y[lsnni_at3(n, k, s->k, p, area)] = sum;
+}
+
+LSNNI_KERNEL(lsnni_cuda_local2d_dx, lsnni_cuda_local2d)
+{
+    const lsnn_window *s = &a.s;
+    int area = s->h * s->w, depth = s->c / s->groups, kernels = s->k / s->groups;
+    int taps = s->kernel_h * s->kernel_w, i, j;
+    LSNNI_EACH(t, (size_t)s->n * s->c * area);
+    int n = (int)(t / (size_t)area) / s->c, channel = (int)(t / (size_t)area) % s->c;
+    int row = (int)(t % (size_t)area) / s->w, col = (int)(t % (size_t)area) % s->w;
+    int group = channel / depth, c = channel % depth;
+    lsnn_real sum = 0;
+    for (int u = 0; u < s->kernel_h; u++)
+    for (int v = 0; v < s->kernel_w; v++) {
+        int q = (c * s->kernel_h + u) * s->kernel_w + v;
+        if (!lsnni_output_of(s, row, col, u, v, &i, &j)) continue;
+        for (int k = group * kernels; k < (group + 1) * kernels; k++)
+            sum += a.w[lsnni_at3(i * s->ow + j, q, depth * taps, k, s->k)] *
+                   a.dy[lsnni_at4(n, k, s->k, i, s->oh, j, s->ow)];
+    }
+    a.dx[t] = sum + (a.add ? a.dx[t] : 0);
+}
+
+LSNNI_KERNEL(lsnni_cuda_local2d_dw, lsnni_cuda_local2d)
+{
+    const lsnn_window *s = &a.s;
+    int area = s->oh * s->ow, depth = s->c / s->groups, taps = s->kernel_h * s->kernel_w;
+    LSNNI_EACH(t, (size_t)area * depth * taps * s->k);
+    int k = (int)(t % (size_t)s->k), q = (int)(t / (size_t)s->k) % (depth * taps);
+    int p = (int)(t / (size_t)s->k) / (depth * taps);
+    size_t in;
+    double sum = 0;
+    for (int n = 0; n < s->n; n++)
+        if (lsnni_pixel(s, n, k, p / s->ow, p % s->ow, q / taps, q % taps / s->kernel_w,
+                        q % s->kernel_w, &in))
+            sum += (double)(a.x[in] * a.dy[lsnni_at3(n, k, s->k, p, area)]);
+    a.dw[t] += LSNNI_R(sum);
+}
+
+/* A thread a place of a kernel; with one bias a kernel, a thread a kernel.   */
+LSNNI_KERNEL(lsnni_cuda_local2d_db, lsnni_cuda_local2d)
+{
+    int area = a.s.oh * a.s.ow, places = a.of_kernel ? area : 1;
+    LSNNI_EACH(t, (size_t)a.s.k * area / places);
+    int k = (int)(t * places / (size_t)area), first = (int)(t * places % (size_t)area);
+    double sum = 0;
+    for (int n = 0; n < a.s.n; n++)
+        for (int p = first; p < first + places; p++)
+            sum += (double)a.dy[lsnni_at3(n, k, a.s.k, p, area)];
+    a.db[t] += LSNNI_R(sum);
+}
+
+static lsnn_status lsnni_cuda_local2d_of(lsnn_ctx *cx, lsnni_cuda_local2d *a, const lsnn_call *c)
+{
+    memset(a, 0, sizeof *a);
+    a->y = c->y; a->x = c->x[0]; a->w = c->param[0]; a->b = c->param[1];
+    a->dy = c->dy; a->dx = c->dx[0]; a->dw = c->dparam[0]; a->db = c->dparam[1];
+    a->add = c->add[0];
+    a->of_kernel = c->plan->o.bias == LSNN_BIAS_OF_KERNEL;
+    return lsnni_call_window(cx, &a->s, c);
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_local2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_local2d a;
+    LSNNI_TRY(lsnni_cuda_local2d_of(cx, &a, c));
+    LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_local2d_forward,
+                      lsnni_area(c->n, lsnni_features(c->plan->out)), a);
+    return LSNN_OK;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_local2d(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_local2d a;
+    LSNNI_TRY(lsnni_cuda_local2d_of(cx, &a, c));
+    if (a.dw)
+        LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_local2d_dw, c->plan->param[0].count, a);
+    if (a.db)
+        LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_local2d_db, c->plan->param[1].count, a);
+    if (a.dx) LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_local2d_dx, lsnni_call_count(c), a);
+    return LSNN_OK;
+}
+/* ---- >>cuda softmax: a thread for each pixel of an image, which walks over its channels
+   y[c] = e^(x[c] - max x) / sum_c' e^(x[c'] - max x)     dx[c] (+)= y[c] (dy[c] - sum dy y) */
+typedef struct lsnni_cuda_softmax {
+    lsnn_real *y, *dx;
+    const lsnn_real *x, *dy;
+    int n, c, inner, add;
+} lsnni_cuda_softmax;
+
+LSNNI_KERNEL(lsnni_cuda_softmax_forward, lsnni_cuda_softmax)
+{
+    LSNNI_EACH(q, (size_t)a.n * a.inner);
+    int n = (int)(q / (size_t)a.inner), i = (int)(q % (size_t)a.inner);
+    double most = (double)a.x[lsnni_at3(n, 0, a.c, i, a.inner)], sum = 0;
+    for (int k = 1; k < a.c; k++)
+        most = LSNNI_MAX(most, (double)a.x[lsnni_at3(n, k, a.c, i, a.inner)]);
+    for (int k = 0; k < a.c; k++) sum += exp((double)a.x[lsnni_at3(n, k, a.c, i, a.inner)] - most);
+    for (int k = 0; k < a.c; k++) {
+        size_t at = lsnni_at3(n, k, a.c, i, a.inner);
+        a.y[at] = LSNNI_R(exp((double)a.x[at] - most) / sum);
+    }
+}
+
+LSNNI_KERNEL(lsnni_cuda_softmax_backward, lsnni_cuda_softmax)
+{
+    LSNNI_EACH(q, (size_t)a.n * a.inner);
+    int n = (int)(q / (size_t)a.inner), i = (int)(q % (size_t)a.inner);
+    double dot = 0;
+    for (int k = 0; k < a.c; k++) {
+        size_t at = lsnni_at3(n, k, a.c, i, a.inner);
+        dot += (double)a.dy[at] * (double)a.y[at];
+    }
+    for (int k = 0; k < a.c; k++) {
+        size_t at = lsnni_at3(n, k, a.c, i, a.inner);
+        lsnn_real g = LSNNI_R((double)a.y[at] * ((double)a.dy[at] - dot));
+        a.dx[at] = a.add ? a.dx[at] + g : g;
+    }
+}
+
+static lsnni_cuda_softmax lsnni_cuda_softmax_of(const lsnn_call *c)
+{
+    lsnni_cuda_softmax a;
+    a.y = c->y; a.dx = c->dx[0]; a.x = c->x[0]; a.dy = c->dy; a.add = c->add[0];
+    a.n = c->n; a.c = c->plan->in[0].c; a.inner = lsnni_inner(c->plan->in[0]);
+    return a;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_softmax(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_softmax a = lsnni_cuda_softmax_of(c);
+    LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_softmax_forward, lsnni_area(a.n, a.inner), a);
+    return LSNN_OK;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_softmax(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_softmax a = lsnni_cuda_softmax_of(c);
+    if (a.dx)
+        LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_softmax_backward, lsnni_area(a.n, a.inner), a);
+    return LSNN_OK;
+}
+/* ---- >>cuda scale: y = g[c] x + b[c], a thread a number; dg, db: a block a channel
+   dx (+)= g[c] dy      dg[c] += sum dy x      db[c] += sum dy               */
+typedef struct lsnni_cuda_scale {
+    lsnn_real *y, *dx, *dg, *db;
+    const lsnn_real *x, *dy, *g, *b;
+    int n, c, inner, add;
+} lsnni_cuda_scale;
+
+LSNNI_KERNEL(lsnni_cuda_scale_forward, lsnni_cuda_scale)
+{
+    LSNNI_EACH(i, (size_t)a.n * a.c * a.inner);
+    int k = (int)(i / (size_t)a.inner) % a.c;
+    a.y[i] = a.g[k] * a.x[i] + (a.b ? a.b[k] : 0);
+}
+
+LSNNI_KERNEL(lsnni_cuda_scale_dx, lsnni_cuda_scale)
+{
+    LSNNI_EACH(i, (size_t)a.n * a.c * a.inner);
+    lsnn_real g = a.g[(int)(i / (size_t)a.inner) % a.c] * a.dy[i];
+    a.dx[i] = a.add ? a.dx[i] + g : g;
+}
+
+LSNNI_KERNEL(lsnni_cuda_scale_sums, lsnni_cuda_scale)
+{
+    LSNNI_SHARED double room[LSNNI_ROOM];
+    int k = (int)blockIdx.x;
+    double sum = 0, dot = 0;
+    for (size_t i = threadIdx.x; i < (size_t)a.n * a.inner; i += LSNNI_THREADS) {
+        size_t at = lsnni_at3((int)(i / (size_t)a.inner), k, a.c, (int)(i % (size_t)a.inner),
+                              a.inner);
+        sum += (double)a.dy[at];
+        dot += (double)a.dy[at] * (double)a.x[at];
+    }
+    sum = lsnni_block_sum(room, sum);
+    dot = lsnni_block_sum(room, dot);
+    if (threadIdx.x > 0) return;
+    if (a.db) a.db[k] += LSNNI_R(sum);
+    if (a.dg) a.dg[k] += LSNNI_R(dot);
+}
+
+static lsnni_cuda_scale lsnni_cuda_scale_of(const lsnn_call *c)
+{
+    lsnni_cuda_scale a;
+    a.y = c->y; a.dx = c->dx[0]; a.dg = c->dparam[0]; a.db = c->dparam[1];
+    a.x = c->x[0]; a.dy = c->dy; a.g = c->param[0]; a.b = c->param[1];
+    a.n = c->n; a.c = c->plan->in[0].c; a.inner = lsnni_inner(c->plan->in[0]); a.add = c->add[0];
+    return a;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_scale(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_scale a = lsnni_cuda_scale_of(c);
+    LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_scale_forward, lsnni_call_count(c), a);
+    return LSNN_OK;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_scale(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_scale a = lsnni_cuda_scale_of(c);
+    if (a.dg || a.db)
+        LSNNI_LAUNCH(cx, c->device, lsnni_cuda_scale_sums, a.c, LSNNI_THREADS, a);
+    if (a.dx) LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_scale_dx, lsnni_call_count(c), a);
+    return LSNN_OK;
+}
+/* ---- >>cuda batch_norm: a block a channel, which walks over its M = N*I values
+   xh = (x - mean) istd    y = gamma xh + beta          dgamma += sum dy xh     dbeta += sum dy
+   dx (+)= gamma istd (dy - mean(dy) - xh mean(dy xh));  known: dx (+)= gamma istd dy
+   known: mean and variance are the running ones (a prediction, or frozen).   */
+typedef struct lsnni_cuda_norm_call {
+    lsnn_real *y, *dx, *mean, *istd, *running_mean, *running_var, *dgamma, *dbeta;
+    const lsnn_real *x, *dy, *gamma, *beta;
+    double momentum, eps;
+    int n, c, inner, known, add;
+} lsnni_cuda_norm_call;
+
+/* Value i of channel k.                                                       */
+LSNNI_BOTH size_t lsnni_cuda_norm_at(const lsnni_cuda_norm_call *a, int k, size_t i)
+{
+    return lsnni_at3((int)(i / (size_t)a->inner), k, a->c, (int)(i % (size_t)a->inner), a->inner);
+}
+
+/* The channel's mean of x, the same in all threads.                           */
+LSNNI_DEVICE_ONLY double lsnni_cuda_norm_mean(const lsnni_cuda_norm_call *a, int k, double *room)
+{
+    size_t count = (size_t)a->n * a->inner;
+    double sum = 0;
+    for (size_t i = threadIdx.x; i < count; i += LSNNI_THREADS)
+        sum += (double)a->x[lsnni_cuda_norm_at(a, k, i)];
+    return lsnni_block_sum(room, sum) / (double)count;
+}
+
+LSNNI_KERNEL(lsnni_cuda_norm_forward, lsnni_cuda_norm_call)
+{
+    LSNNI_SHARED double room[LSNNI_ROOM];
+    size_t count = (size_t)a.n * a.inner;
+    int k = (int)blockIdx.x;
+    double mean, var = 0, istd;
+    if (a.known) {
+        mean = (double)a.running_mean[k];
+        istd = 1 / sqrt((double)a.running_var[k] + a.eps);
+    } else {
+        mean = lsnni_cuda_norm_mean(&a, k, room);
+        for (size_t i = threadIdx.x; i < count; i += LSNNI_THREADS) {
+            double d = (double)a.x[lsnni_cuda_norm_at(&a, k, i)] - mean;
+            var += d * d;
+        }
+        var = lsnni_block_sum(room, var);
+        istd = 1 / sqrt(var / (double)count + a.eps);
+    }
+    for (size_t i = threadIdx.x; i < count; i += LSNNI_THREADS) {
+        size_t at = lsnni_cuda_norm_at(&a, k, i);
+        a.y[at] = LSNNI_R((double)a.gamma[k] * ((double)a.x[at] - mean) * istd +
+                          (double)a.beta[k]);
+    }
+    if (threadIdx.x > 0) return;
+    a.mean[k] = LSNNI_R(mean);
+    a.istd[k] = LSNNI_R(istd);
+    if (a.known) return;
+    var = (1 - a.momentum) * (double)a.running_var[k] +
+          a.momentum * var / LSNNI_MAX((double)count - 1, 1);            /* unbiased          */
+    if (!(var <= (double)FLT_MAX)) return;               /* the running ones stay */
+    a.running_mean[k] = LSNNI_R((1 - a.momentum) * (double)a.running_mean[k] + a.momentum * mean);
+    a.running_var[k] = LSNNI_R(var);
+}
+
+LSNNI_KERNEL(lsnni_cuda_norm_backward, lsnni_cuda_norm_call)
+{
+    LSNNI_SHARED double room[LSNNI_ROOM];
+    size_t count = (size_t)a.n * a.inner;
+    int k = (int)blockIdx.x;
+    double istd = (double)a.istd[k], sum = 0, dot = 0;
+    double mean = a.known ? (double)a.mean[k] : lsnni_cuda_norm_mean(&a, k, room);
+    for (size_t i = threadIdx.x; i < count; i += LSNNI_THREADS) {
+        size_t at = lsnni_cuda_norm_at(&a, k, i);
+        sum += (double)a.dy[at];
+        dot += (double)a.dy[at] * ((double)a.x[at] - mean) * istd;
+    }
+    sum = lsnni_block_sum(room, sum);
+    dot = lsnni_block_sum(room, dot);
+    if (threadIdx.x == 0 && a.dgamma) a.dgamma[k] += LSNNI_R(dot);
+    if (threadIdx.x == 0 && a.dbeta) a.dbeta[k] += LSNNI_R(sum);
+    if (a.known) sum = dot = 0;
+    for (size_t i = threadIdx.x; i < count && a.dx; i += LSNNI_THREADS) {
+        size_t at = lsnni_cuda_norm_at(&a, k, i);
+        double xh = ((double)a.x[at] - mean) * istd;
+        lsnn_real g = LSNNI_R((double)a.gamma[k] * istd *
+                              ((double)a.dy[at] - (sum + xh * dot) / (double)count));
+        a.dx[at] = a.add ? a.dx[at] + g : g;
+    }
+}
+
+static lsnni_cuda_norm_call lsnni_cuda_norm_of(const lsnn_call *c)
+{
+    const lsnn_layer_plan *p = c->plan;
+    lsnni_cuda_norm_call a;
+    memset(&a, 0, sizeof a);
+    a.y = c->y; a.x = c->x[0]; a.dy = c->dy; a.dx = c->dx[0];
+    a.mean = c->keep; a.istd = c->keep + p->out.c;
+    a.running_mean = c->buffer[0]; a.running_var = c->buffer[1];
+    a.gamma = c->param[0]; a.beta = c->param[1];
+    a.dgamma = c->dparam[0]; a.dbeta = c->dparam[1];
+    a.momentum = p->o.momentum; a.eps = p->o.eps;
+    a.n = c->n; a.c = p->out.c; a.inner = lsnni_inner(p->in[0]);
+    a.known = !c->training || p->o.freeze;
+    a.add = c->add[0];
+    return a;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_norm_call a = lsnni_cuda_norm_of(c);
+    LSNNI_LAUNCH(cx, c->device, lsnni_cuda_norm_forward, a.c, LSNNI_THREADS, a);
+    return LSNN_OK;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_batch_norm(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_norm_call a = lsnni_cuda_norm_of(c);
+    LSNNI_LAUNCH(cx, c->device, lsnni_cuda_norm_backward, a.c, LSNNI_THREADS, a);
+    return LSNN_OK;
+}
+/* ---- >>cuda smooth: theta -> U by a block a map, then U on a by a thread a number
+   y[n,k,p] = sum_l U[k,l,p] a[n,k,l,p] + b[k]       U = sum_m w_m G_m,  G = scale exp(e - shift)
+   Backward first makes dL/dU, a map each, then dtheta from it as the naive pair does: its sums
+   over pixels are a block's (>>smooth, >>bells). a's gradient comes last: it may be dy. */
+typedef struct lsnni_cuda_smooth {
+    lsnn_smoother s;
+    lsnni_family family;             /* of s.shape                            */
+    int maps, parts, stride, numbers, rank, add, add_theta;
+    lsnn_real *y, *u, *du, *da, *dtheta, *db;
+    const lsnn_real *a, *theta, *b, *dy;
+} lsnni_cuda_smooth;
+
+/* Gaussian m of the map whose theta this is, the same in all threads.        */
+LSNNI_DEVICE_ONLY lsnni_bell lsnni_cuda_bell(const lsnni_cuda_smooth *a, const lsnn_real *theta,
+                                             int m, double *room)
+{
+    int count = a->s.h * a->s.w;
+    double sum = 0, most = -HUGE_VAL, slope[LSNNI_NUMBERS];
+    lsnni_bell g;
+    for (int i = 0; i < LSNNI_NUMBERS; i++) g.t[i] = 0;
+    for (int i = 0; i < a->family.count; i++)
+        g.t[a->family.number[i]] = (double)theta[m * a->stride + i];
+    for (int i = 0; i < a->parts && a->parts > 1; i++)
+        sum += exp((double)theta[(i + 1) * a->stride - 1] - (double)theta[(m + 1) * a->stride - 1]);
+    g.weight = a->parts > 1 ? 1 / sum : 1;
+    g.shift = 0;
+    g.scale = 1;
+    if (a->s.normalise == LSNN_NORMALISE_NONE) return g;
+    for (int p = (int)threadIdx.x; p < count; p += LSNNI_THREADS) {
+        double e = lsnni_bell_exponent(&g, &a->s, p, slope);
+        most = e > most ? e : most;
+    }
+    g.shift = lsnni_block_most(room, most);
+    sum = 0;
+    for (int p = (int)threadIdx.x; p < count; p += LSNNI_THREADS)
+        sum += lsnni_bell_at(&g, &a->s, p);
+    sum = lsnni_block_sum(room, sum);
+    g.scale = (a->s.normalise == LSNN_NORMALISE_MEAN ? count : 1) / sum;
+    return g;
+}
+
+LSNNI_KERNEL(lsnni_cuda_smooth_map, lsnni_cuda_smooth)
+{
+    LSNNI_SHARED double room[LSNNI_ROOM];
+    int count = a.s.h * a.s.w, map = (int)blockIdx.x;
+    const lsnn_real *theta = a.theta + lsnni_at2(map, 0, a.numbers);
+    lsnn_real *u = a.u + lsnni_at2(map, 0, count);
+    for (int p = (int)threadIdx.x; p < count; p += LSNNI_THREADS)
+        u[p] = a.s.shape == LSNN_TABLE ? theta[p] : 0;
+    for (int m = 0; m < a.parts && a.s.shape != LSNN_TABLE; m++) {
+        lsnni_bell g = lsnni_cuda_bell(&a, theta, m, room);
+        for (int p = (int)threadIdx.x; p < count; p += LSNNI_THREADS)
+            u[p] += LSNNI_R(g.weight * lsnni_bell_at(&g, &a.s, p));
+    }
+}
+
+/* The map of image n, channel k, rank l.                                      */
+LSNNI_BOTH int lsnni_cuda_map_of(const lsnni_cuda_smooth *a, int n, int k, int l)
+{
+    return ((a->s.per_image ? n : 0) * a->s.k + k) * a->rank + l;
+}
+
+LSNNI_KERNEL(lsnni_cuda_smooth_apply, lsnni_cuda_smooth)
+{
+    int count = a.s.h * a.s.w;
+    LSNNI_EACH(i, (size_t)a.s.n * a.s.k * count);
+    int p = (int)(i % (size_t)count), k = (int)(i / (size_t)count) % a.s.k;
+    int n = (int)(i / (size_t)count) / a.s.k;
+    lsnn_real sum = 0;
+    for (int l = 0; l < a.rank; l++) {
+        lsnn_real map = a.u[lsnni_at2(lsnni_cuda_map_of(&a, n, k, l), p, count)];
+        sum += map * a.a[lsnni_at4(n, k, a.s.k, l, a.rank, p, count)];
+        if (a.b && a.s.smooth_bias) sum += map * a.b[k];
+    }
+    a.y[i] = sum + (a.b && !a.s.smooth_bias ? a.b[k] : 0);
+}
+
+/* dL/dU of a map at pixel p: over all images that use it.                     */
+LSNNI_KERNEL(lsnni_cuda_smooth_du, lsnni_cuda_smooth)
+{
+    int count = a.s.h * a.s.w;
+    LSNNI_EACH(i, (size_t)a.maps * count);
+    int p = (int)(i % (size_t)count), map = (int)(i / (size_t)count);
+    int l = map % a.rank, k = map / a.rank % a.s.k, image = map / a.rank / a.s.k;
+    double sum = 0;
+    for (int n = a.s.per_image ? image : 0; n < (a.s.per_image ? image + 1 : a.s.n); n++) {
+        double product = (double)a.a[lsnni_at4(n, k, a.s.k, l, a.rank, p, count)];
+        if (a.b && a.s.smooth_bias) product += (double)a.b[k];
+        sum += (double)a.dy[lsnni_at3(n, k, a.s.k, p, count)] * product;
+    }
+    a.du[i] = LSNNI_R(sum);
+}
+
+LSNNI_KERNEL(lsnni_cuda_smooth_theta, lsnni_cuda_smooth)
+{
+    LSNNI_SHARED double room[LSNNI_ROOM];
+    int count = a.s.h * a.s.w, map = (int)blockIdx.x, set = a.s.per_image && !a.add_theta;
+    const lsnn_real *theta = a.theta + lsnni_at2(map, 0, a.numbers);
+    const lsnn_real *u = a.u + lsnni_at2(map, 0, count), *du = a.du + lsnni_at2(map, 0, count);
+    lsnn_real *dtheta = a.dtheta + lsnni_at2(map, 0, a.numbers);
+    for (int p = (int)threadIdx.x; p < count && a.s.shape == LSNN_TABLE; p += LSNNI_THREADS)
+        dtheta[p] = du[p] + (set ? 0 : dtheta[p]);
+    for (int m = 0; m < a.parts && a.s.shape != LSNN_TABLE; m++) {
+        lsnni_bell g = lsnni_cuda_bell(&a, theta, m, room);
+        double dt[LSNNI_NUMBERS + 1] = { 0, 0, 0, 0, 0, 0 }, slope[LSNNI_NUMBERS];
+        double sum = 0, middle = 0;
+        for (int p = (int)threadIdx.x; p < count; p += LSNNI_THREADS) {
+            double bell = lsnni_bell_at(&g, &a.s, p);
+            sum += bell;
+            middle += bell * (double)du[p];
+        }
+        sum = lsnni_block_sum(room, sum);
+        middle = lsnni_block_sum(room, middle) / sum;
+        if (a.s.normalise == LSNN_NORMALISE_NONE) middle = 0;
+        for (int p = (int)threadIdx.x; p < count; p += LSNNI_THREADS) {
+            double bell = lsnni_bell_at(&g, &a.s, p);
+            double de = g.weight * bell * ((double)du[p] - middle);
+            lsnni_bell_exponent(&g, &a.s, p, slope);
+            for (int i = 0; i < LSNNI_NUMBERS; i++) dt[i] += de * slope[i];
+            dt[LSNNI_NUMBERS] += g.weight * (bell - (double)u[p]) * (double)du[p];
+        }
+        for (int i = 0; i < a.stride; i++) {             /* the last of a mixture: its logit */
+            lsnn_real *to = dtheta + m * a.stride + i;
+            double v = lsnni_block_sum(room, dt[i < a.family.count ? a.family.number[i]
+                                                                   : LSNNI_NUMBERS]);
+            if (threadIdx.x == 0) *to = LSNNI_R(v) + (set ? 0 : *to);
+        }
+    }
+}
+
+/* A block a kernel.                                                           */
+LSNNI_KERNEL(lsnni_cuda_smooth_db, lsnni_cuda_smooth)
+{
+    LSNNI_SHARED double room[LSNNI_ROOM];
+    int count = a.s.h * a.s.w, k = (int)blockIdx.x;
+    double sum = 0;
+    for (size_t i = threadIdx.x; i < (size_t)a.s.n * count; i += LSNNI_THREADS) {
+        int n = (int)(i / (size_t)count), p = (int)(i % (size_t)count);
+        double g = (double)a.dy[lsnni_at3(n, k, a.s.k, p, count)], maps = 0;
+        for (int l = 0; l < a.rank && a.s.smooth_bias; l++)
+            maps += (double)a.u[lsnni_at2(lsnni_cuda_map_of(&a, n, k, l), p, count)];
+        sum += a.s.smooth_bias ? g * maps : g;
+    }
+    sum = lsnni_block_sum(room, sum);
+    if (threadIdx.x == 0) a.db[k] += LSNNI_R(sum);
+}
+
+/* A thread reads dy and then writes all that it makes of it: with rank 1 that is its place. */
+LSNNI_KERNEL(lsnni_cuda_smooth_da, lsnni_cuda_smooth)
+{
+    int count = a.s.h * a.s.w;
+    LSNNI_EACH(i, (size_t)a.s.n * a.s.k * count);
+    int p = (int)(i % (size_t)count), k = (int)(i / (size_t)count) % a.s.k;
+    int n = (int)(i / (size_t)count) / a.s.k;
+    lsnn_real g = a.dy[i];
+    for (int l = 0; l < a.rank; l++) {
+        lsnn_real *da = a.da + lsnni_at4(n, k, a.s.k, l, a.rank, p, count);
+        lsnn_real v = g * a.u[lsnni_at2(lsnni_cuda_map_of(&a, n, k, l), p, count)];
+        *da = a.add ? *da + v : v;
+    }
+}
+
+static lsnni_cuda_smooth lsnni_cuda_smooth_of(const lsnn_call *c)
+{
+    lsnni_cuda_smooth a;
+    int bias;
+    memset(&a, 0, sizeof a);
+    a.s = lsnni_smoother_of(c->plan, c->n, 0);
+    a.family = lsnni_families[a.s.shape];
+    a.rank = a.s.rank;
+    a.parts = lsnni_parts(&a.s);
+    a.stride = lsnni_stride(&a.s);
+    a.numbers = lsnn_smoother_theta(&a.s);
+    a.maps = a.s.k * a.rank * (a.s.per_image ? c->n : 1);
+    bias = a.s.per_image ? 0 : 1;
+    a.u = c->keep; a.y = c->y; a.a = c->x[0]; a.dy = c->dy; a.da = c->dx[0];
+    a.theta = a.s.per_image ? c->x[1] : c->param[0];
+    a.dtheta = a.s.per_image ? c->dx[1] : c->dparam[0];
+    if (!c->plan->o.no_bias) a.b = c->param[bias];
+    if (!c->plan->o.no_bias) a.db = c->dparam[bias];
+    a.add = c->add[0];
+    a.add_theta = c->add[1];
+    return a;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_smooth(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_smooth a = lsnni_cuda_smooth_of(c);
+    LSNNI_LAUNCH(cx, c->device, lsnni_cuda_smooth_map, a.maps, LSNNI_THREADS, a);
+    LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_smooth_apply,
+                      lsnni_area(c->n, lsnni_features(c->plan->out)), a);
+    return LSNN_OK;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_smooth(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_smooth a = lsnni_cuda_smooth_of(c);
+    size_t pixels = lsnni_area(a.maps, a.s.h * a.s.w);
+    void *room = NULL;
+    LSNNI_TRY(lsnni_cuda_scratch(cx, c->device, &room, pixels * sizeof *a.du));
+    a.du = (lsnn_real *)room;
+    if (a.dtheta) {
+        LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_smooth_du, pixels, a);
+        LSNNI_LAUNCH(cx, c->device, lsnni_cuda_smooth_theta, a.maps, LSNNI_THREADS, a);
+    }
+    if (a.db) LSNNI_LAUNCH(cx, c->device, lsnni_cuda_smooth_db, a.s.k, LSNNI_THREADS, a);
+    if (a.da)
+        LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_smooth_da,
+                          lsnni_area(c->n, lsnni_features(c->plan->out)), a);
+    return LSNN_OK;
+}
+
+/* After a step: windows of this layer's own back to where `clip` lets them be. */
+typedef struct lsnni_cuda_clip {
+    lsnn_real *t;
+    size_t windows, stride;
+    int h, w, kernel_h, kernel_w, tall;
+    lsnn_clip clip;
+} lsnni_cuda_clip;
+
+LSNNI_KERNEL(lsnni_cuda_clip_kernel, lsnni_cuda_clip)
+{
+    LSNNI_EACH(i, a.windows);
+    lsnn_real *t = a.t + i * a.stride;
+    lsnni_attention_clip(t + LSNNI_AT_MU_X, t + LSNNI_AT_S_X, a.w, a.kernel_w, a.clip);
+    if (a.tall)
+        lsnni_attention_clip(t + LSNNI_AT_MU_Y, t + LSNNI_AT_S_Y, a.h, a.kernel_h, a.clip);
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_project_smooth(lsnn_ctx *cx, const lsnn_projection *p)
+{
+    lsnn_smoother s = lsnni_smoother_of(p->plan, 1, 0);
+    lsnni_cuda_clip a;
+    memset(&a, 0, sizeof a);
+    if (!p->plan->o.clip || !p->param[0]) return LSNN_OK;
+    a.t = p->param[0];
+    a.stride = (size_t)lsnni_stride(&s);
+    a.windows = p->plan->param[0].count / a.stride;
+    a.h = s.h; a.w = s.w; a.tall = !lsnni_attentive_1d(s.shape);
+    a.kernel_h = p->plan->o.kernel_h; a.kernel_w = p->plan->o.kernel_w;
+    a.clip = p->plan->o.clip;
+    LSNNI_LAUNCH_EACH(cx, p->device, lsnni_cuda_clip_kernel, a.windows, a);
+    return LSNN_OK;
+}
+/* ---- >>cuda losses: an image a thread, and one block, which sums over the images
+   cross-entropy  L = -w/total sum_n log p[n, label n],  p = softmax(x)   dx = w/total (p - onehot)
+   with a rubbish class of logit -j beside the others. total: images of the whole batch.
+   mean squares   L = w/(total C) sum (x - t)^2                       dx = 2 w/(total C) (x - t) */
+typedef struct lsnni_cuda_loss {
+    const lsnn_now *now;
+    double *loss, weight, rubbish;   /* rubbish 0: no such class              */
+    lsnn_real *p, *dx;
+    const lsnn_real *x, *y, *targets;
+    const int *labels;
+    int heads, head, n, c, add;
+} lsnni_cuda_loss;
+
+LSNNI_KERNEL(lsnni_cuda_entropy_forward, lsnni_cuda_loss)
+{
+    LSNNI_SHARED double room[LSNNI_ROOM];
+    double total = 0;
+    for (int n = (int)threadIdx.x; n < a.n; n += LSNNI_THREADS) {
+        const lsnn_real *x = a.x + lsnni_at2(n, 0, a.c);
+        int truth = a.labels[lsnni_at2(n, a.head, a.heads)];
+        double most = a.rubbish > 0 ? -a.rubbish : (double)x[0], sum;
+        for (int k = 0; k < a.c; k++) if (!((double)x[k] <= most)) most = (double)x[k];
+        sum = a.rubbish > 0 ? exp(-a.rubbish - most) : 0;
+        for (int k = 0; k < a.c; k++) sum += exp((double)x[k] - most);
+        for (int k = 0; k < a.c; k++)
+            a.p[lsnni_at2(n, k, a.c)] = LSNNI_R(exp((double)x[k] - most) / sum);
+        total += most + log(sum) - (double)x[truth];
+    }
+    total = lsnni_block_sum(room, total);
+    if (threadIdx.x == 0) *a.loss = a.weight * total / a.now->total;
+}
+
+LSNNI_KERNEL(lsnni_cuda_entropy_backward, lsnni_cuda_loss)
+{
+    LSNNI_EACH(i, (size_t)a.n * a.c);
+    int n = (int)(i / (size_t)a.c), k = (int)(i % (size_t)a.c);
+    int truth = a.labels[lsnni_at2(n, a.head, a.heads)];
+    lsnn_real g = LSNNI_R(a.weight / a.now->total * ((double)a.y[i] - (k == truth)));
+    a.dx[i] = a.add ? a.dx[i] + g : g;
+}
+
+static lsnni_cuda_loss lsnni_cuda_loss_of(const lsnn_call *c)
+{
+    lsnni_cuda_loss a;
+    memset(&a, 0, sizeof a);
+    a.now = c->device->now;
+    a.loss = c->device_loss;
+    a.weight = c->plan->o.loss_weight;
+    a.rubbish = c->plan->o.rubbish;
+    a.x = c->x[0]; a.p = c->y; a.y = c->y; a.dx = c->dx[0];
+    a.labels = c->labels; a.targets = c->targets;
+    a.heads = c->heads;
+    a.head = c->plan->o.head;
+    a.n = c->n; a.c = lsnni_features(c->plan->in[0]); a.add = c->add[0];
+    return a;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_cross_entropy(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_loss a = lsnni_cuda_loss_of(c);
+    if (!c->labels || a.head >= c->heads)
+        return lsnn_fail(cx, LSNN_ESHAPE, "cross_entropy: needs label %d of each sample, the "
+                         "batch has %d", a.head, c->labels ? c->heads : 0);
+    LSNNI_LAUNCH(cx, c->device, lsnni_cuda_entropy_forward, 1, LSNNI_THREADS, a);
+    return LSNN_OK;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_cross_entropy(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_loss a = lsnni_cuda_loss_of(c);
+    if (a.dx)
+        LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_entropy_backward, lsnni_area(a.n, a.c), a);
+    return LSNN_OK;
+}
+
+LSNNI_KERNEL(lsnni_cuda_mse_forward, lsnni_cuda_loss)
+{
+    LSNNI_SHARED double room[LSNNI_ROOM];
+    double sum = 0;
+    for (size_t i = threadIdx.x; i < (size_t)a.n * a.c; i += LSNNI_THREADS) {
+        int n = (int)(i / (size_t)a.c), k = (int)(i % (size_t)a.c);
+        double d = (double)a.x[i] - (double)a.targets[lsnni_at2(n, a.head + k, a.heads)];
+        sum += d * d;
+        a.p[i] = a.x[i];
+    }
+    sum = lsnni_block_sum(room, sum);
+    if (threadIdx.x == 0) *a.loss = a.weight * sum / a.c / a.now->total;
+}
+
+LSNNI_KERNEL(lsnni_cuda_mse_backward, lsnni_cuda_loss)
+{
+    LSNNI_EACH(i, (size_t)a.n * a.c);
+    int n = (int)(i / (size_t)a.c), k = (int)(i % (size_t)a.c);
+    lsnn_real g = LSNNI_R(2 * a.weight / a.now->total / a.c) *
+                  (a.x[i] - a.targets[lsnni_at2(n, a.head + k, a.heads)]);
+    a.dx[i] = a.add ? a.dx[i] + g : g;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_mse(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_loss a = lsnni_cuda_loss_of(c);
+    a.heads = c->target_count;
+    if (!c->targets || a.head > c->target_count - a.c)
+        return lsnn_fail(cx, LSNN_ESHAPE, "mse: needs %d targets of each sample from number %d "
+                         "on, the batch has %d", a.c, a.head, c->targets ? c->target_count : 0);
+    LSNNI_LAUNCH(cx, c->device, lsnni_cuda_mse_forward, 1, LSNNI_THREADS, a);
+    return LSNN_OK;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_mse(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_loss a = lsnni_cuda_loss_of(c);
+    a.heads = c->target_count;
+    if (a.dx) LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_mse_backward, lsnni_area(a.n, a.c), a);
+    return LSNN_OK;
+}
+/* ---- >>cuda optimizer: three launches over the one block of parameters (>>optimizers)
+   A block of threads a chunk, each of which belongs to one parameter: the penalties and |g|^2 of
+   its part; then one block adds the parts, in order; then all chunks are updated. */
+LSNNI_KERNEL(lsnni_cuda_norm_parts, lsnni_device_step)
+{
+    LSNNI_SHARED double room[LSNNI_ROOM];
+    const lsnni_slot c = a.chunk[blockIdx.x];
+    double sum = 0;
+    for (int i = (int)threadIdx.x; i < c.count; i += LSNNI_THREADS) {
+        lsnn_real *g = a.grad + c.at + i;
+        if (c.l2 > 0 && c.lr_factor > 0 &&
+            (!c.l2_every || (c.l2_mask >> ((i + c.l2_from) % c.l2_every) & 1)))
+            *g += LSNNI_R(c.l2 * (double)a.value[c.at + i]);
+        sum += (double)*g * (double)*g;
+    }
+    sum = lsnni_block_sum(room, sum);
+    if (threadIdx.x == 0) a.part[blockIdx.x] = sum;
+}
+
+typedef struct lsnni_cuda_norm { lsnni_device_step s; lsnni_told *told; const lsnn_now *now; }
+    lsnni_cuda_norm;
+
+/* *scale: the clipping, or 0 and an answer if a gradient is not finite.      */
+LSNNI_KERNEL(lsnni_cuda_norm_all, lsnni_cuda_norm)
+{
+    LSNNI_SHARED double room[LSNNI_ROOM];
+    double sum = 0;
+    for (int i = (int)threadIdx.x; i < a.s.chunks; i += LSNNI_THREADS) sum += a.s.part[i];
+    sum = lsnni_block_sum(room, sum);
+    if (threadIdx.x > 0) return;
+    *a.s.scale = 1;
+    if (a.s.clip > 0 && a.s.clip < sqrt(sum) + 1e-6) *a.s.scale = a.s.clip / (sqrt(sum) + 1e-6);
+    if (a.told->bad) return;
+    for (int i = 0; !(sum <= DBL_MAX) && i < a.s.chunks; i++)
+        if (!(a.s.part[i] <= DBL_MAX) && !a.told->bad) {
+            a.told->bad = 1 + a.s.chunk[i].param;
+            a.told->bad_step = a.now->step;
+        }
+}
+
+/* sgd and adam are >>updates', number by number; the gradient is 0 then.      */
+LSNNI_KERNEL(lsnni_cuda_update, lsnni_cuda_norm)
+{
+    const lsnni_device_step *s = &a.s;
+    const lsnni_slot c = s->chunk[blockIdx.x];
+    double lr = a.now->lr * c.lr_factor;
+    const lsnn_real scale = LSNNI_R(*s->scale), l = LSNNI_R(lr), m = LSNNI_R(s->momentum);
+    const lsnn_real d = LSNNI_R(s->method == LSNN_ADAMW ? 0 : c.decay);
+    const lsnn_real keep = LSNNI_R(s->method == LSNN_ADAMW ? 1 - lr * c.decay : 1);
+    if (a.told->bad) return;
+    for (int i = (int)threadIdx.x; i < c.count; i += LSNNI_THREADS) {
+        size_t at = c.at + i;
+        lsnn_real g = s->grad[at], w = s->value[at], e = scale * g + d * w;
+        s->grad[at] = 0;
+        if (!(c.lr_factor > 0)) continue;
+        if (s->method == LSNN_SGD && !s->m) w -= l * e;
+        else if (s->method == LSNN_SGD) {
+            lsnn_real u = m * s->m[at] + e;
+            s->m[at] = u;
+            w -= l * (s->nesterov ? e + m * u : u);
+        } else {
+            lsnn_real u = LSNNI_R(s->b1) * s->m[at] + LSNNI_R(1 - s->b1) * e;
+            lsnn_real q = LSNNI_R(s->b2) * s->v[at] + LSNNI_R(1 - s->b2) * e * e;
+            s->m[at] = u;
+            s->v[at] = q;
+            w = keep * w - LSNNI_R(lr * a.now->c1) * u /
+                (LSNNI_R(sqrt((double)(q * LSNNI_R(a.now->c2)))) + LSNNI_R(s->eps));
+        }
+        s->value[at] = w;
+    }
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_step(lsnn_ctx *cx, lsnni_device *d, const lsnni_device_step *s)
+{
+    lsnni_cuda_norm a;
+    a.s = *s;
+    a.told = d->told;
+    a.now = d->now;
+    if (!s->chunks) return LSNN_OK;
+    LSNNI_LAUNCH(cx, &d->on, lsnni_cuda_norm_parts, s->chunks, LSNNI_THREADS, a.s);
+    LSNNI_LAUNCH(cx, &d->on, lsnni_cuda_norm_all, 1, LSNNI_THREADS, a);
+    LSNNI_LAUNCH(cx, &d->on, lsnni_cuda_update, s->chunks, LSNNI_THREADS, a);
+    return LSNN_OK;
+}
+#endif /* LSNNI_CUDA_CODE */
 /* ---- >>licence: choose either -----------------------------------------------------
    ------------------------------------------------------------------------------
    ALTERNATIVE A - MIT License

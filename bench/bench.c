@@ -91,7 +91,7 @@ static void work_build(bench *b, work *w, int scores, int batch, int training)
 {
     size_t images = (size_t)w->batches * (size_t)batch, pixels = images * w->pixels;
     lsnn_rng r = lsnn_rng_at(b->a.seed, "bench", "images", 0, 0);
-    lsnn_build_desc build = { batch, b->a.seed, !training, 0 };
+    lsnn_build_desc build = { batch, b->a.seed, !training, 0, NULL };
     static lsnn_optimizer_desc sgd;
     sgd.momentum = 0.9;
     w->batch = batch;
@@ -658,7 +658,7 @@ typedef struct chain {
 
 static void chain_make(bench *b, chain *c, lsnn_shape in, int layers, int batch)
 {
-    lsnn_build_desc build = { batch, b->a.seed, 0, 0 };
+    lsnn_build_desc build = { batch, b->a.seed, 0, 0, NULL };
     int x = work_input(&c->w, &b->cx, in);
     size_t count = (size_t)batch * c->w.pixels;
     for (int i = 0; i < layers; i++) x = model_conv(c->w.net, x, in.c, 5);

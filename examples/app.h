@@ -100,6 +100,7 @@ typedef struct app {
     int epochs, batch, threads, train, test, save_every, early_stop;
     double lr;
     const char *data, *mnist, *out, *save, *resume, *log;
+    const char *device;              /* for lsnn_build_desc                       */
     int overwrite, quiet, list, summary, profile, help;
     const char *word[APP_MAX_WORDS]; /* arguments that are no flags               */
     int words;
@@ -249,6 +250,7 @@ static inline void app_table(app *a, const app_flag *own, int count)
     all[n++] = app_int("batch", &a->batch, 1, 65536, "images a step");
     all[n++] = app_real("lr", &a->lr, 1e-12, 1e6, "learning rate");
     all[n++] = app_int("threads", &a->threads, 0, 1024, "0: OMP_NUM_THREADS, or all cores");
+    all[n++] = app_text("device", &a->device, "cpu|cuda", "where the net runs (docs/cuda.md)");
     all[n++] = app_int("train", &a->train, 1, INT_MAX, "training images");
     all[n++] = app_int("test", &a->test, 1, INT_MAX, "test images");
     all[n++] = app_text("data", &a->data, "DIR", "folder of the generated data set");
@@ -1115,6 +1117,7 @@ static inline lsnn_build_desc app_build(const app *a)
     d.batch = a->batch;
     d.seed = a->seed;
     d.profile = a->profile;
+    d.device = a->device;
     return d;
 }
 

@@ -125,7 +125,7 @@ static lsnn_status lecture_explain(lsnn_ctx *cx, uint64_t seed)
     lsnn_real d[PLACES], g[SIDE * SIDE], gb[1];
     lsnn_options map = model_options("map");
     lsnn_net *net = lsnn_net_new(cx);
-    lsnn_build_desc build = { 1, 0, 0, 0 };
+    lsnn_build_desc build = { 1, 0, 0, 0, NULL };
     lsnn_batch b;
     int node;
     memset(&b, 0, sizeof b);

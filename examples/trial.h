@@ -22,8 +22,8 @@ typedef struct trial {
 } trial;
 
 /* The common flags of them all; TRIAL_FLAGS " data" where a task has files of its own. */
-#define TRIAL_FLAGS "seed epochs batch lr threads train test mnist out save save-every resume " \
-                    "early-stop log quiet list summary profile"
+#define TRIAL_FLAGS "seed epochs batch lr threads device train test mnist out save save-every " \
+                    "resume early-stop log quiet list summary profile"
 
 /* Returns how many flags it has put into own.                                         */
 static inline int trial_begin(trial *t, app_flag *own, const char *name, const char *about,

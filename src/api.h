@@ -804,6 +804,19 @@ typedef struct lsnn_layer_plan {     /* what `plan` reads and fills           */
     lsnn_status (*macs_now)(lsnn_ctx *cx, const struct lsnn_layer_plan *p,
                             const lsnn_real *const *param, double now[2]);
 } lsnn_layer_plan;
+/* Of a net on a device: what changes from step to step, in the device's memory, for kernels to
+   read there. Launches may be recorded and repeated, arguments and all: what a pair launches
+   must depend on nothing else that changes.                                  */
+typedef struct lsnn_now {
+    uint32_t step, sample;           /* for draws: see lsnn_rng_at            */
+    int total;                       /* images of the whole batch             */
+    double lr, c1, c2;               /* an optimizer's, see >>updates         */
+} lsnn_now;
+typedef struct lsnn_device {         /* what a device pair launches with      */
+    void *stream;                    /* its cudaStream_t                      */
+    int dry;                         /* 1: lsnn_net_build checks: launch nothing */
+    const lsnn_now *now;             /* in the device's memory                */
+} lsnn_device;
 typedef struct lsnn_call {           /* what forward and backward work on     */
     const lsnn_layer_plan *plan;
     int n, training;                 /* images in this batch                  */
@@ -832,6 +845,9 @@ typedef struct lsnn_call {           /* what forward and backward work on     */
     const lsnn_real *targets; int target_count;
     double loss;                     /* a loss layer writes it, weight included */
     lsnn_rng rng;                    /* at this layer's name, step, first sample */
+    lsnn_device *device;             /* NULL, or all arrays above but kept lie there: it is */
+                                     /*   the type's device pair that is called */
+    double *device_loss;             /*   which writes a loss here, for `total` images */
 } lsnn_call;
 typedef struct lsnn_projection {     /* what `project` works on               */
     const lsnn_layer_plan *plan;
@@ -839,6 +855,7 @@ typedef struct lsnn_projection {     /* what `project` works on               */
     lsnn_real *buffer[LSNN_MAX_PARAMS];      /*   is not asked: that one is   */
     uint32_t step;                   /* steps made, with this one             */
     double lr;                       /* this one's learning rate              */
+    lsnn_device *device;             /* as lsnn_call's: step and lr are then in its lsnn_now */
 } lsnn_projection;
 typedef struct lsnn_layer_type {
     const char *name;
@@ -853,6 +870,11 @@ typedef struct lsnn_layer_type {
     /* NULL, or run after each step of an optimizer: brings parameters back to where they may
        be, or changes them by a rule that is no gradient                      */
     lsnn_status (*project)(lsnn_ctx *cx, const lsnn_projection *p);
+    /* NULL, or the same on a device (docs/cuda.md): they launch kernels, and wait for none. A
+       net on a device refuses, by name, a type that has none                 */
+    lsnn_status (*device_forward)(lsnn_ctx *cx, lsnn_call *c);
+    lsnn_status (*device_backward)(lsnn_ctx *cx, lsnn_call *c);
+    lsnn_status (*device_project)(lsnn_ctx *cx, const lsnn_projection *p);
 } lsnn_layer_type;
 LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x, int count,
                         const lsnn_options *o);
@@ -864,6 +886,8 @@ typedef struct lsnn_build_desc {
     uint64_t seed;                   /* first parameters, dropout, data order */
     int predict_only;                /* no gradients: less memory, no training */
     int profile;                     /* 1: keeps time, for lsnn_net_profile   */
+    const char *device;              /* NULL or "cpu"; "cuda", "cuda:1" with LSNN_USE_CUDA: */
+                                     /*   where the net lives and runs        */
 } lsnn_build_desc;
 LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d);
 /* A line a layer: shape, parameters, multiply-adds, connections (what its units read + their

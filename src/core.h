@@ -8,6 +8,9 @@
 #undef LSNN_IMPLEMENTATION           /* one message, not a thousand           */
 #endif
 
+#include "both.h"
+#include "device.h"
+
 #if defined(LSNN_IMPLEMENTATION) && !defined(LSNNI_CORE)
 #define LSNNI_CORE
 
@@ -57,12 +60,6 @@
 #include <unistd.h>
 #endif
 
-#define LSNNI_R(v) ((lsnn_real)(v))
-#define LSNNI_MIN(a, b) ((a) < (b) ? (a) : (b))
-#define LSNNI_MAX(a, b) ((a) > (b) ? (a) : (b))
-#define LSNNI_TRY(call)                                                        \
-    do { lsnn_status try_status_ = (call);                                     \
-         if (try_status_ != LSNN_OK) return try_status_; } while (0)
 #if defined(__GNUC__)
 #  define LSNNI_NOINLINE __attribute__((noinline))
 #  define LSNNI_FETCH_TO_READ(p) __builtin_prefetch(p)
@@ -281,26 +278,7 @@ LSNN_API void lsnn_ctx_free(lsnn_ctx *cx)
     cx->scratch_bytes_ = 0;
 }
 
-/* ---- >>philox: counter-based random numbers ----------------------------------
-   Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011:
-   ten rounds of two 32x32 -> 64 bit products mix a counter under a key.      */
-static void lsnni_philox(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4])
-{
-    uint32_t k0 = key[0], k1 = key[1];
-    uint32_t a = counter[0], b = counter[1], c = counter[2], d = counter[3];
-    for (int round = 0; round < 10; round++) {
-        uint64_t p = (uint64_t)0xD2511F53u * a, q = (uint64_t)0xCD9E8D57u * c;
-        uint32_t na = (uint32_t)(q >> 32) ^ b ^ k0, nc = (uint32_t)(p >> 32) ^ d ^ k1;
-        b = (uint32_t)q;
-        d = (uint32_t)p;
-        a = na;
-        c = nc;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    out[0] = a; out[1] = b; out[2] = c; out[3] = d;
-}
-
+/* ---- >>random: draws by their address (>>philox) --------------------------------*/
 /* FNV-1a over the text and its end mark.                                     */
 static uint32_t lsnni_hash(uint32_t h, const char *text)
 {
@@ -410,8 +388,6 @@ static lsnn_status lsnni_take(lsnn_ctx *cx, const lsnni_want *first, const lsnni
 }
 
 static int lsnni_round_up(int n, int to) { return (n + to - 1) / to * to; }
-static int lsnni_div_up(int n, int by) { return n / by + (n % by != 0); }
-static size_t lsnni_area(int a, int b) { return (size_t)a * (size_t)b; }
 
 /* ESHAPE unless all `count` sizes are positive and their product is an index. who names them. */
 static lsnn_status lsnni_sizes(lsnn_ctx *cx, const char *who, int count, const int *size)

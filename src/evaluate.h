@@ -127,15 +127,43 @@ static int lsnni_scores(const lsnn_net *net, int i)
     return 1;
 }
 
-/* The scores that loss i has read, N x classes. They are compared, as predict's are, not the
-   probabilities, in which near scores round to ties.                          */
-static const lsnn_real *lsnni_scores_read(const lsnn_net *net, int i, const lsnn_batch *b)
+/* The scores that loss i has read, N x classes; NULL: they are the batch's own images. They are
+   compared, as predict's are, not the probabilities, in which near scores round to ties. */
+static const lsnn_real *lsnni_scores_of(const lsnn_net *net, int i)
 {
     const lsnni_schedule *s = &net->work->schedule[net->work->lanes > 0];
     for (int j = 0; j < s->forwards; j++)
-        if (s->forward[j].node == i && !s->forward[j].turns && s->forward[j].call.x[0])
-            return s->forward[j].call.x[0];
-    return b->x;
+        if (s->forward[j].node == i && !s->forward[j].turns) return s->forward[j].call.x[0];
+    return NULL;
+}
+
+/* Room for the scores of a net on a device, loss by loss: where those of loss i lie. */
+static lsnn_real *lsnni_scores_room(const lsnn_net *net, int i)
+{
+    size_t at = 0;
+    for (int k = 0; k < i; k++)
+        if (lsnni_has(&net->node[k], LSNN_CLASSIFIES))
+            at += lsnni_area(lsnni_features(net->node[k].plan.out), net->batch);
+    return net->device->scores + at;
+}
+
+/* Brings the last forward's scores from a device.                             */
+static lsnn_status lsnni_scores_fetch(const lsnn_net *net, int n)
+{
+    for (int i = 0; i < net->nodes && net->device; i++) {
+        const lsnn_real *scores = lsnni_scores(net, i) ? lsnni_scores_of(net, i) : NULL;
+        if (scores)
+            LSNNI_TRY(lsnni_device_get(net, lsnni_scores_room(net, i), scores,
+                                       lsnni_area(n, lsnni_features(net->node[i].plan.out))));
+    }
+    return LSNN_OK;
+}
+
+static const lsnn_real *lsnni_scores_read(const lsnn_net *net, int i, const lsnn_batch *b)
+{
+    const lsnn_real *scores = lsnni_scores_of(net, i);
+    if (!scores) return b->x;
+    return net->device ? lsnni_scores_room(net, i) : scores;
 }
 
 static int lsnni_heads(const lsnn_net *net)
@@ -145,7 +173,8 @@ static int lsnni_heads(const lsnn_net *net)
     return heads;
 }
 
-/* Counts the last forward's errors; loss is its mean over the batch.         */
+/* Counts the last forward's errors; loss is its mean over the batch. On a device: after
+   lsnni_scores_fetch.                                                        */
 static void lsnni_tally_add(const lsnn_net *net, lsnni_tally *t, const lsnn_batch *b,
                             double loss, int *confusion)
 {
@@ -209,7 +238,7 @@ static lsnn_status lsnni_unscored(const lsnn_net *net, const lsnn_batch *b, int 
         for (int i = 0; i < net->nodes; i++) {
             size_t count = (size_t)lsnni_features(net->node[i].plan.out);
             if (lsnni_has(&net->node[i], LSNN_IS_LOSS) &&
-                !lsnni_finite(net->work->y[i] + (size_t)n * count, count))
+                !lsnni_finite_there(net, net->work->y[i] + (size_t)n * count, count))
                 return lsnni_fail(net->cx, LSNN_EDIVERGED, "evaluate: the net's answer to sample "
                                   "%d is no number, at layer '%.60s'", first + n,
                                   net->node[i].name);
@@ -230,6 +259,7 @@ static lsnn_status lsnni_evaluate_some(lsnn_net *net, lsnni_batch *b, lsnni_tall
         LSNNI_TRY(lsnni_batch_check(net->cx, b, n));
         LSNNI_TRY(lsnni_forward(net, &batch, 0, &loss));
         if (!(fabs(loss) <= DBL_MAX)) return lsnni_unscored(net, &batch, i);
+        LSNNI_TRY(lsnni_scores_fetch(net, n));
         lsnni_tally_add(net, t, &batch, loss, confusion);
     }
     return LSNN_OK;

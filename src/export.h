@@ -93,6 +93,7 @@ LSNN_API lsnn_status lsnn_net_round(lsnn_net *net, lsnn_storage storage)
     if ((int)storage < 0 || storage > LSNN_STORE_INT8)
         return lsnni_fail(net->cx, LSNN_EVALUE, "net_round: storage %d is unknown",
                           (int)storage);
+    LSNNI_TRY(lsnni_device_pull(net));
     for (int i = 0; i < net->nodes; i++) {
         const lsnni_node *v = &net->node[i];
         lsnni_layout s;
@@ -124,6 +125,7 @@ static lsnn_status lsnni_export_check(const lsnn_net *net, const char *who, cons
     LSNNI_TRY(lsnni_path_check(cx, who, path));
     if (net->output == 0)
         return lsnni_fail(cx, LSNN_ESTATE, "%s: the net's output is its input", who);
+    LSNNI_TRY(lsnni_device_pull(net));
     for (int i = 0; i < net->params + net->buffers; i++) {
         const lsnni_param *p = i < net->params ? &net->param[i] : &net->buffer[i - net->params];
         const lsnn_real *v = (i < net->params ? net->value : net->state) + p->at;

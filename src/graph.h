@@ -309,7 +309,7 @@ static lsnn_status lsnni_net_write(lsnn_net *net, lsnni_saver *s, const char *pa
     memset(&graph, 0, sizeof graph);
     graph.cx = net->cx;
     lsnni_graph_write(net, &graph);
-    status = graph.status;
+    status = graph.status == LSNN_OK ? lsnni_device_pull(net) : graph.status;
     if (status == LSNN_OK) {
         lsnni_saver_text(s, "lsnn.version", LSNN_VERSION);
         lsnni_saver_text(s, "lsnn.graph", graph.v);
@@ -446,6 +446,7 @@ static lsnn_status lsnni_read_as(lsnn_net *net, const lsnn_file *f, const char *
                                  const lsnn_read_desc *d, char *differs)
 {
     int taken = 0;
+    LSNNI_TRY(lsnni_device_pull(net));
     LSNNI_TRY(lsnni_graph_match(net, f, path, d->partial ? differs : NULL));
     for (int pass = 0; pass < 2; pass++) {               /* to check, then to change */
         LSNNI_TRY(lsnni_take_fitting(net, f, path, d, differs, net->param, net->params,

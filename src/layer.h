@@ -13,20 +13,6 @@ static lsnn_param_spec lsnni_spec(const char *name, int rank, int a, int b, int 
     return s;
 }
 
-/* Places in arrays of sizes ... x js x ks x ls, for the naive pairs.               */
-static inline size_t lsnni_at2(int i, int j, int js)
-{
-    return (size_t)i * (size_t)js + (size_t)j;
-}
-static inline size_t lsnni_at3(int i, int j, int js, int k, int ks)
-{
-    return lsnni_at2(i, j, js) * (size_t)ks + (size_t)k;
-}
-static inline size_t lsnni_at4(int i, int j, int js, int k, int ks, int l, int ls)
-{
-    return lsnni_at3(i, j, js, k, ks) * (size_t)ls + (size_t)l;
-}
-
 /* A backward writes dx, or adds to it: the naive ones clear it first, and always add. */
 static inline void lsnni_clear(lsnn_real *dx, size_t count, int add)
 {
@@ -40,38 +26,12 @@ static int lsnni_finite(const lsnn_real *v, size_t count)
     return 1;
 }
 
-static int lsnni_inner(lsnn_shape s) { return s.h * s.w; }
 /* A block of images is like one image whose pixels are lanes as wide.        */
 static int lsnni_lanes_or_1(const lsnn_call *c) { return c->lanes ? c->lanes : 1; }
 static int lsnni_blocks(const lsnn_call *c) { return c->n / lsnni_lanes_or_1(c); }
 static int lsnni_call_inner(const lsnn_call *c)
 {
     return lsnni_inner(c->plan->in[0]) * lsnni_lanes_or_1(c);
-}
-static int lsnni_features(lsnn_shape s) { return s.c * s.h * s.w; }
-
-/* The window of a call, for its number of images.                            */
-static lsnn_status lsnni_window_of(lsnn_ctx *cx, lsnn_window *s, const lsnn_layer_plan *p,
-                                   int n, int k)
-{
-    int pad[4];
-    pad[0] = p->o.pad_top; pad[1] = p->o.pad_left;
-    pad[2] = p->o.pad_bottom; pad[3] = p->o.pad_right;
-    memset(s, 0, sizeof *s);
-    s->n = n; s->c = p->in[0].c; s->h = p->in[0].h; s->w = p->in[0].w; s->k = k;
-    s->kernel_h = p->o.kernel_h; s->kernel_w = p->o.kernel_w;
-    s->stride_h = p->o.stride_h; s->stride_w = p->o.stride_w;
-    s->dilation_h = p->o.dilation_h; s->dilation_w = p->o.dilation_w; s->groups = p->o.groups;
-    return lsnn_window_fit(cx, s, p->o.padding, pad);
-}
-
-static lsnn_status lsnni_call_window(lsnn_ctx *cx, lsnn_window *s, const lsnn_call *c)
-{
-    LSNNI_TRY(lsnni_window_of(cx, s, c->plan, c->n, c->plan->out.c));
-    s->oh = c->plan->out.h;          /* less where nobody reads the rest      */
-    s->ow = c->plan->out.w;
-    s->lanes = c->lanes;
-    return LSNN_OK;
 }
 
 static void lsnni_window_defaults(lsnn_options *o, int stride_h, int stride_w)
@@ -101,11 +61,6 @@ static lsnn_status lsnni_plan_same(lsnn_ctx *cx, lsnn_layer_plan *p)
     (void)cx;
     p->out = p->in[0];
     return LSNN_OK;
-}
-
-static size_t lsnni_call_count(const lsnn_call *c)
-{
-    return lsnni_area(c->n, lsnni_features(c->plan->in[0]));
 }
 
 /* What the plans of conv2d and local2d have in common.                       */

@@ -4,7 +4,10 @@
 
        api.h, names.h                   everything that can be called
        core.h                           errors, memory, threads, random numbers
+         both.h > bells.h                 bodies that a CPU and a GPU share > windows' shapes
          ranks.h > ranks_mpi.h            several processes > MPI's
+         device.h, on_device.h, cuda.h > cuda/   nets on a GPU: what the two sides share, the
+                                          host's, the kernels, a file a layer as in ops/
        window.h, layer.h, ops/          the layers, from simple to hard
        net.h > plan.h > run.h           a graph is built > planned > run
        profile.h                          and timed
@@ -109,6 +112,7 @@ static const lsnn_layer_type *const lsnni_types[] = {
 #  pragma GCC optimize("O0")
 #endif
 #include "net.h"
+#include "on_device.h"
 #ifdef LSNNI_CALM
 #  pragma GCC pop_options
 #endif
@@ -158,4 +162,5 @@ static const lsnn_layer_type *const lsnni_types[] = {
 
 #include "kernels.h"
 #include "isa.h"
+#include "cuda.h"
 #include "licence.h"

@@ -93,6 +93,9 @@
        LSNN_NO_TRAIN, LSNN_NO_DATA, LSNN_NO_PICTURES    leave that chapter out
        LSNN_USE_MPI           several processes train one net: compile by mpicc, start by mpirun,
                               call lsnn_ranks_start (>>api ranks; docs/scale.md)
+       LSNN_USE_CUDA          nets on an NVIDIA GPU: lsnn_build_desc.device = "cuda". Compile all by
+                              nvcc -x cu and link -lcublas, or the device part by itself:
+                              nvcc -x cu -DLSNN_CUDA_PART -c lsnn.h (docs/cuda.md)
        LSNN_FILENAME          this file's name in quotes, if you renamed it: it includes
                               itself once for each instruction set
    -fopenmp alone changes nothing, but in a parallel region of your own a context takes one

@@ -44,6 +44,8 @@ struct lsnn_net {
     int nodes, params, buffers, node_room, param_room, buffer_room;
     size_t param_size, buffer_size;  /* of the blocks                         */
     lsnn_real *value, *grad, *state; /* parameters, gradients, buffers        */
+    lsnn_real *run_value, *run_grad, *run_state;     /* those that calls see: these, or the */
+    struct lsnni_device *device;     /*   device's (>>on device); NULL: the cpu */
     int built, failed, batch, predict_only, output;
     lsnn_status why;                 /* of the first layer that could not be made */
     int max_lanes;                   /* a block of more images would be too large */
@@ -72,6 +74,7 @@ typedef struct lsnni_schedule {
 struct lsnn_work {
     lsnn_ctx *cx;
     const lsnn_net *net;
+    lsnn_net *owner;                 /* the same, if this is its own workspace */
     int batch, train, n;             /* n: images of the last forward, 0: none */
     int ready, done;                 /* 1 after a training forward; after a backward */
     int all;                         /* the last forward ran more than the output needs */
@@ -209,9 +212,14 @@ LSNN_API lsnn_net *lsnn_net_new(lsnn_ctx *cx)
     return net;
 }
 
+static void lsnni_device_close(lsnn_net *net);
+static lsnn_status lsnni_device_pull(const lsnn_net *net);
+
 LSNN_API void lsnn_net_free(lsnn_net *net)
 {
     if (!net) return;
+    lsnn_work_free(net->work);
+    lsnni_device_close(net);
     for (int i = 0; i < net->nodes; i++) {
         lsnni_free(net->cx, net->node[i].name);
         lsnni_free(net->cx, net->node[i].share);
@@ -219,7 +227,6 @@ LSNN_API void lsnn_net_free(lsnn_net *net)
     }
     for (int i = 0; i < net->params; i++) lsnni_free(net->cx, net->param[i].name);
     for (int i = 0; i < net->buffers; i++) lsnni_free(net->cx, net->buffer[i].name);
-    lsnn_work_free(net->work);
     lsnni_free(net->cx, net->node);
     lsnni_free(net->cx, net->param);
     lsnni_free(net->cx, net->buffer);
@@ -636,6 +643,7 @@ static lsnn_status lsnni_macs_now(const lsnn_net *net, int i, double now[2])
     unsigned failures = net->cx->failures_;
     now[0] = now[1] = v->plan.macs;
     if (!v->plan.macs_now || !net->built) return LSNN_OK;
+    LSNNI_TRY(lsnni_device_pull(net));
     for (int j = 0; j < v->plan.params; j++)
         param[j] = net->value + net->param[v->param[j]].at;
     return lsnni_answer(net->cx, v->type, "macs_now", failures,

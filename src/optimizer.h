@@ -17,6 +17,7 @@ struct lsnn_optimizer {
     lsnn_optimizer_desc d;
     uint32_t step;
     lsnn_real *m, *v;                /* m: SGD's velocity, or Adam's mean     */
+    lsnni_device_step there;         /* on a device: these and more, in its memory */
 };
 
 static void lsnni_optimizer_defaults(lsnn_optimizer_desc *d)
@@ -104,9 +105,14 @@ LSNN_API double lsnn_optimizer_lr(const lsnn_optimizer_desc *desc, uint32_t step
     return d.lr;
 }
 
+static void lsnni_optimizer_leave(lsnn_optimizer *o);
+static lsnn_status lsnni_optimizer_enter(lsnn_optimizer *o);
+static lsnn_status lsnni_optimizer_there(lsnn_optimizer *o);
+
 LSNN_API void lsnn_optimizer_free(lsnn_optimizer *o)
 {
     if (!o) return;
+    lsnni_optimizer_leave(o);
     lsnni_free(o->net->cx, o->m);
     lsnni_free(o->net->cx, o->v);
     lsnni_free(o->net->cx, o);
@@ -152,7 +158,8 @@ LSNN_API lsnn_optimizer *lsnn_optimizer_new(lsnn_net *net, const lsnn_optimizer_
     with_m = with_v || all.momentum > 0;
     if (with_m) o->m = (lsnn_real *)lsnni_alloc(net->cx, net->param_size, sizeof *o->m);
     if (with_v) o->v = (lsnn_real *)lsnni_alloc(net->cx, net->param_size, sizeof *o->v);
-    if ((o->m || !with_m) && (o->v || !with_v)) return o;
+    if ((o->m || !with_m) && (o->v || !with_v) &&
+        (!net->device || lsnni_optimizer_enter(o) == LSNN_OK)) return o;
     lsnn_optimizer_free(o);
     return NULL;
 }
@@ -211,13 +218,15 @@ static lsnn_status lsnni_project(const lsnn_optimizer *o, double lr)
         p.plan = &v->plan;
         p.step = o->step + 1;
         p.lr = lr;
+        if (net->device) p.device = &net->device->on;
         for (int j = 0; j < v->plan.params; j++)
             if (net->param[v->param[j]].lr_factor > 0)
-                p.param[j] = net->value + net->param[v->param[j]].at;
+                p.param[j] = net->run_value + net->param[v->param[j]].at;
         for (int j = 0; j < v->plan.buffers; j++)
-            p.buffer[j] = net->state + net->buffer[v->buffer[j]].at;
+            p.buffer[j] = net->run_state + net->buffer[v->buffer[j]].at;
         cx->where_ = v->name;
-        s = lsnni_answer(cx, v->type, "project", failures, v->type->project(cx, &p));
+        s = (net->device ? v->type->device_project : v->type->project)(cx, &p);
+        s = lsnni_answer(cx, v->type, "project", failures, s);
         cx->where_ = NULL;
         if (s != LSNN_OK) return s;
     }
@@ -231,6 +240,7 @@ LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
     lsnni_update u;
     lsnn_status projected;
     double norm = 0;
+    if (net->device) return lsnni_optimizer_there(o);
     LSNNI_TRY(lsnni_flow_finish(net->cx, &net->work->flow, net->grad, net->param_size));
     u.o = o;
     u.kv = lsnni_kernels_of(net->cx);
@@ -259,3 +269,130 @@ LSNN_API lsnn_status lsnn_optimizer_step(lsnn_optimizer *o)
     return projected;
 }
 
+
+/* ---- >>optimizers on a device: the same step, from lists of chunks in its memory ------- */
+#ifdef LSNN_USE_CUDA
+/* m and v on the host are as new as the device's; and the other way round.    */
+static lsnn_status lsnni_optimizer_pull(const lsnn_optimizer *o)
+{
+    const lsnn_net *net = o->net;
+    if (!net->device) return LSNN_OK;
+    if (o->m) LSNNI_TRY(lsnni_device_get(net, o->m, o->there.m, net->param_size));
+    return o->v ? lsnni_device_get(net, o->v, o->there.v, net->param_size) : LSNN_OK;
+}
+static lsnn_status lsnni_optimizer_push(const lsnn_optimizer *o)
+{
+    const lsnn_net *net = o->net;
+    if (!net->device) return LSNN_OK;
+    if (o->m) LSNNI_TRY(lsnni_device_put(net, o->there.m, o->m, net->param_size));
+    return o->v ? lsnni_device_put(net, o->there.v, o->v, net->param_size) : LSNN_OK;
+}
+
+static void lsnni_optimizer_leave(lsnn_optimizer *o)
+{
+    lsnni_device *d = o->net->device;
+    void *chunks;
+    if (!d) return;
+    lsnni_device_forget(d);                              /* records with its arrays  */
+    memcpy(&chunks, &o->there.chunk, sizeof chunks);
+    lsnni_cuda_free(d, chunks);
+    lsnni_cuda_free(d, o->there.m);
+    lsnni_cuda_free(d, o->there.v);
+    lsnni_cuda_free(d, o->there.part);
+}
+
+/* Every parameter in pieces of LSNNI_SLOT numbers at most; chunk NULL: only counts. */
+static int lsnni_optimizer_chunks(const lsnn_optimizer *o, lsnni_slot *chunk)
+{
+    int chunks = 0;
+    for (int i = 0; i < o->net->params; i++) {
+        const lsnni_param *p = &o->net->param[i];
+        for (size_t at = 0; at < p->spec.count; at += LSNNI_SLOT, chunks++) {
+            lsnni_slot *c = chunk ? &chunk[chunks] : NULL;
+            if (!c) continue;
+            c->at = p->at + at;
+            c->count = (int)LSNNI_MIN((size_t)LSNNI_SLOT, p->spec.count - at);
+            c->param = i;
+            c->lr_factor = p->lr_factor;
+            c->decay = p->decay * o->d.weight_decay;
+            c->l2 = p->spec.l2;
+            c->l2_every = p->spec.l2_every;
+            c->l2_from = c->l2_every ? (int)(at % (size_t)c->l2_every) : 0;
+            c->l2_mask = p->spec.l2_mask;
+        }
+    }
+    return chunks;
+}
+
+static lsnn_status lsnni_optimizer_enter(lsnn_optimizer *o)
+{
+    const lsnn_net *net = o->net;
+    lsnn_ctx *cx = net->cx;
+    lsnni_device *d = net->device;
+    lsnni_device_step *t = &o->there;
+    lsnni_slot *chunk;
+    void *place = NULL;
+    lsnn_status s;
+    t->method = o->d.method;
+    t->momentum = o->d.momentum;
+    t->nesterov = o->d.nesterov;
+    t->b1 = 1 - o->d.one_minus_beta1;
+    t->b2 = 1 - o->d.one_minus_beta2;
+    t->eps = o->d.eps;
+    t->clip = o->d.clip_norm;
+    t->value = d->value;
+    t->grad = d->grad;
+    t->chunks = lsnni_optimizer_chunks(o, NULL);
+    if (o->m) LSNNI_TRY(lsnni_device_alloc(net, &t->m, net->param_size));
+    if (o->v) LSNNI_TRY(lsnni_device_alloc(net, &t->v, net->param_size));
+    LSNNI_TRY(lsnni_cuda_alloc(cx, d, &place, ((size_t)t->chunks + 1) * sizeof *t->part));
+    t->part = (double *)place;
+    t->scale = t->part + t->chunks;
+    place = NULL;
+    LSNNI_TRY(lsnni_cuda_alloc(cx, d, &place, ((size_t)t->chunks + 1) * sizeof *t->chunk));
+    t->chunk = (lsnni_slot *)place;
+    chunk = (lsnni_slot *)lsnni_alloc(cx, (size_t)t->chunks + 1, sizeof *chunk);
+    if (!chunk) return LSNN_ENOMEM;
+    lsnni_optimizer_chunks(o, chunk);
+    s = lsnni_cuda_put(cx, d, place, chunk, (size_t)t->chunks * sizeof *chunk);
+    if (s == LSNN_OK) s = lsnni_cuda_wait(cx, d);
+    lsnni_free(cx, chunk);
+    if (s != LSNN_OK) return s;
+    return lsnni_cuda_zero(cx, d, &d->told->bad, sizeof d->told->bad);
+}
+
+/* What an optimizer's step launches: norm and update, then the layers' own rules. */
+static lsnn_status lsnni_optimizer_walk(void *user)
+{
+    const lsnn_optimizer *o = (const lsnn_optimizer *)user;
+    LSNNI_TRY(lsnni_cuda_step(o->net->cx, o->net->device, &o->there));
+    return lsnni_project(o, 0);
+}
+
+/* A gradient that is not finite stops all steps to come; the next who asks the device for a
+   loss is told (EDIVERGED).                                                   */
+static lsnn_status lsnni_optimizer_there(lsnn_optimizer *o)
+{
+    lsnn_net *net = o->net;
+    int key[4] = { 5, 0, 0, 0 };
+    lsnn_now now;
+    memcpy(key + 1, &o, sizeof o);                       /* its arrays are its own    */
+    LSNNI_TRY(lsnni_device_push(net));
+    memset(&now, 0, sizeof now);
+    now.step = o->step;
+    now.lr = lsnn_optimizer_lr(&o->d, o->step);
+    now.c1 = 1 / (1 - pow(1 - o->d.one_minus_beta1, (double)o->step + 1));
+    now.c2 = 1 / (1 - pow(1 - o->d.one_minus_beta2, (double)o->step + 1));
+    LSNNI_TRY(lsnni_cuda_now(net->cx, net->device, &now));
+    LSNNI_TRY(lsnni_device_walk(net, key, lsnni_optimizer_walk, o));
+    net->device->device_newer = 1;
+    net->steps = ++o->step;
+    return LSNN_OK;
+}
+#else
+static lsnn_status lsnni_optimizer_pull(const lsnn_optimizer *o) { (void)o; return LSNN_OK; }
+static lsnn_status lsnni_optimizer_push(const lsnn_optimizer *o) { (void)o; return LSNN_OK; }
+static void lsnni_optimizer_leave(lsnn_optimizer *o) { (void)o; }
+static lsnn_status lsnni_optimizer_enter(lsnn_optimizer *o) { (void)o; return LSNN_OK; }
+static lsnn_status lsnni_optimizer_there(lsnn_optimizer *o) { (void)o; return LSNN_OK; }
+#endif

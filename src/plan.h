@@ -49,7 +49,8 @@ static void lsnni_plan_parts(lsnn_net *net)
     int part[LSNN_MAX_INPUTS];
     for (int i = net->nodes - 1; i > 0; i--) {           /* a join's readers before it */
         lsnni_node *v = &net->node[i];
-        v->role.apart = lsnni_has(v, LSNN_JOINS) && !v->plan.o.keep && i != net->output &&
+        v->role.apart = !net->device && lsnni_has(v, LSNN_JOINS) && !v->plan.o.keep &&
+            i != net->output &&
             lsnni_read_in_parts(net, i) && lsnni_parts_of(net, i, NULL, 0) <= LSNN_MAX_INPUTS;
     }
     for (int i = 1; i < net->nodes; i++) {
@@ -71,7 +72,7 @@ static void lsnni_plan_parts(lsnn_net *net)
    types of your own take plain arrays. An output that is wanted both ways exists both ways,
    and so does its gradient: y and dy as its own layer has them, z and dz in the other layout.
    This is decided once. A batch that is not made of whole blocks runs on plain arrays
-   throughout, so each workspace has two schedules.                           */
+   throughout, so each workspace has two schedules. On a device all arrays are plain. */
 static int lsnni_wants_blocks(const lsnni_node *v, int input)
 {
     return v->role.blocks && (lsnni_has(v, LSNN_BLOCKS_ALL) || input == 0);
@@ -80,7 +81,7 @@ static int lsnni_wants_blocks(const lsnni_node *v, int input)
 static void lsnni_plan_layout(lsnn_net *net)
 {
     net->max_lanes = INT32_MAX;
-    for (int i = 0; i < net->nodes; i++) {
+    for (int i = 0; i < net->nodes && !net->device; i++) {
         lsnni_node *v = &net->node[i];
         v->role.blocks = lsnni_has(v, LSNN_BLOCKS);
         for (int j = 0; j < v->plan.inputs && lsnni_has(v, LSNN_BLOCKS_ALL); j++)
@@ -97,7 +98,7 @@ static void lsnni_plan_layout(lsnn_net *net)
 /* The lanes of a batch of n images: 0 for plain arrays.                      */
 static int lsnni_lanes_for(const lsnn_work *w, int n)
 {
-    int lanes = lsnn_lanes(w->cx);
+    int lanes = w->net->device ? 1 : lsnn_lanes(w->cx);
     return lanes > 1 && lanes <= w->net->max_lanes && n % lanes == 0 ? lanes : 0;
 }
 
@@ -235,6 +236,7 @@ static void lsnni_plan_fusion(lsnn_net *net)
         lsnni_role *v = &net->node[i].role;
         v->forward_by = v->backward_by = v->writes = i;
     }
+    if (net->device) return;                             /* its kernels do their own */
     for (int i = 1; i < net->nodes; i++) {
         int x = net->node[i].input[0];
         if (lsnni_has(&net->node[i], LSNN_RELU_BEFORE) && lsnni_private(net, x))
@@ -355,7 +357,7 @@ static int lsnni_plan_chunk(const lsnn_work *w)
     const double cache = 1 << 24;
     double most = 1, numbers;
     int chunk, lanes = lsnn_lanes(w->cx);
-    if (w->train) return w->batch;
+    if (w->train || w->net->device) return w->batch;
     for (int i = 1; i < w->net->nodes; i++) {
         const lsnn_layer_plan *p = &w->net->node[i].plan;
         numbers = lsnni_features(p->out);
@@ -390,10 +392,11 @@ static void lsnni_schedule_call(lsnn_work *w, lsnni_step *s, int i, int lanes)
     c->keep = w->keep[v->role.writes];
     c->kept = &w->kept[i];
     for (int j = 0; j < v->plan.params; j++)
-        c->param[j] = net->value + net->param[v->param[j]].at;
+        c->param[j] = net->run_value + net->param[v->param[j]].at;
     for (int j = 0; j < v->plan.buffers; j++)
-        c->buffer[j] = net->state + net->buffer[v->buffer[j]].at;
+        c->buffer[j] = net->run_state + net->buffer[v->buffer[j]].at;
     c->frozen = (v->plan.params ? &net->node[net->param[v->param[0]].owner] : v)->plan.o.freeze;
+    lsnni_device_call(net, c, i);
 }
 
 /* Node i's output from its own layout to the other.                           */
@@ -443,7 +446,7 @@ static void lsnni_schedule_dx(lsnn_work *w, lsnn_call *c, int i, int lanes, char
     }
     for (int j = 0; j < v->plan.params && c; j++)
         if (net->param[v->param[j]].lr_factor > 0)
-            c->dparam[j] = net->grad + net->param[v->param[j]].at;
+            c->dparam[j] = net->run_grad + net->param[v->param[j]].at;
 }
 
 /* has: nodes chars, which end as 1 where a gradient arrives; has_z: as many, scratch. */
@@ -510,7 +513,8 @@ LSNN_API void lsnn_work_free(lsnn_work *w)
     if (!w) return;
     for (int l = 0; l < 2; l++) lsnni_free(w->cx, w->schedule[l].forward);
     lsnni_free(w->cx, w->y);
-    lsnni_free(w->cx, w->block);
+    if (w->net->device) lsnni_device_free(w->net, w->block);
+    else lsnni_free(w->cx, w->block);
     lsnni_free(w->cx, w);
 }
 
@@ -565,7 +569,9 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
         }
     }
     lsnni_batch_note(w, note);
-    w->block = (lsnn_real *)lsnni_alloc_for(w->cx, lsnni_plus(total, 1), sizeof *w->block, note);
+    if (net->device) LSNNI_TRY(lsnni_device_alloc(w->net, &w->block, lsnni_plus(total, 1)));
+    else w->block = (lsnn_real *)lsnni_alloc_for(w->cx, lsnni_plus(total, 1), sizeof *w->block,
+                                                 note);
     if (!w->block) return LSNN_ENOMEM;
     for (int i = 0; i < nodes; i++) {
         const lsnni_life *own = life + i, *dy = life + 2 * nodes + net->node[i].role.dy_at;

@@ -3,7 +3,21 @@
    the first failure.                                                         */
 
 /* Parameters have changed: what layers keep of them (lsnn_call.kept) is no longer right. */
-static void lsnni_changed(lsnn_net *net) { net->version++; }
+static void lsnni_changed(lsnn_net *net)
+{
+    net->version++;
+    if (!net->device) return;
+    net->device->device_newer = 0;   /* who changes a part has pulled the rest */
+    net->device->host_newer = 1;
+}
+
+/* What a type has for where the net lives.                                    */
+static lsnn_status lsnni_type_run(lsnn_ctx *cx, const lsnn_net *net, const lsnn_layer_type *t,
+                                  lsnn_call *c, int backward)
+{
+    if (net->device) return (backward ? t->device_backward : t->device_forward)(cx, c);
+    return (backward ? t->backward : t->forward)(cx, c);
+}
 
 /* One step on a batch: a layer's forward (or backward), or an array to the other layout. */
 static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch *b,
@@ -31,13 +45,14 @@ static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch 
         local.total = b->total ? b->total : b->n;
         local.rng = lsnn_rng_at(net->seed, v->type->name, v->name, b->step, b->sample);
         w->cx->where_ = v->name;
-        status = (backward ? v->type->backward : v->type->forward)(w->cx, &local);
+        status = lsnni_type_run(w->cx, net, v->type, &local, backward);
         status = lsnni_answer(w->cx, v->type, backward ? "backward" : "forward", failures,
                               status);
         w->cx->where_ = NULL;
         c->loss = local.loss;
     }
     if (net->profile && !w->cx->rehearsal_) {
+        if (net->device && status == LSNN_OK) status = lsnni_device_wait(net);
         s->seconds += lsnni_seconds() - start;
         s->images += b->n;
     }
@@ -77,6 +92,18 @@ static lsnn_status lsnni_inputs_check(lsnn_work *w, const lsnn_batch *b)
                       (double)v[(size_t)i * size + number], (double)number, (double)size);
 }
 
+/* lsnni_finite of an array that may be on the device, for which there must be memory. */
+static int lsnni_finite_there(const lsnn_net *net, const lsnn_real *v, size_t count)
+{
+    lsnn_real *copy;
+    int finite;
+    if (!net->device) return lsnni_finite(v, count);
+    copy = (lsnn_real *)lsnni_alloc(net->cx, count, sizeof *copy);
+    finite = copy && lsnni_device_get(net, copy, v, count) == LSNN_OK && lsnni_finite(copy, count);
+    lsnni_free(net->cx, copy);
+    return finite;
+}
+
 /* While w is watched: 1 if what step s has written holds a number that is not finite. */
 static int lsnni_blames(lsnn_work *w, const lsnni_step *s)
 {
@@ -84,7 +111,7 @@ static int lsnni_blames(lsnn_work *w, const lsnni_step *s)
     int numbers;
     if (!w->watch || w->blamed || s->turns) return 0;
     numbers = lsnni_features(w->net->node[v->role.writes].plan.out);
-    if (lsnni_finite(s->call.y, lsnni_area(w->last.n, numbers))) return 0;
+    if (lsnni_finite_there(w->net, s->call.y, lsnni_area(w->last.n, numbers))) return 0;
     w->blamed = s->node;
     return 1;
 }
@@ -106,15 +133,68 @@ static int lsnni_walk_ends(const lsnn_ctx *cx, lsnn_status s, lsnn_status *first
     return s != LSNN_OK && !(lsnni_many(cx) && cx->together_);
 }
 
+/* *loss, unless it is NULL: the sum of the losses.                             */
+static lsnn_status lsnni_walk_forward(lsnn_work *w, const lsnn_batch *b, int training,
+                                      double *loss)
+{
+    lsnni_schedule *p = &w->schedule[w->lanes > 0];
+    lsnn_status first = LSNN_OK;
+    double total = 0;
+    for (lsnni_step *s = p->forward; s < p->forward + p->forwards; s++) {
+        if (lsnni_skipped(w, s)) continue;
+        s->call.loss = 0;
+        if (lsnni_walk_ends(w->cx, lsnni_step_run(w, s, b, training, 0), &first)) break;
+        total += s->call.loss;
+        if (lsnni_blames(w, s) && !lsnni_many(w->cx)) break;
+    }
+    if (loss) *loss = total;
+    return first;
+}
+
+/* ---- The same two on a device: what is launched depends on the key alone           */
+typedef struct lsnni_walk { lsnn_work *w; const lsnn_batch *b; int training; } lsnni_walk;
+static lsnn_status lsnni_walk_backward(lsnn_work *w);
+
+static lsnn_status lsnni_walk_there(void *user)
+{
+    const lsnni_walk *u = (const lsnni_walk *)user;
+    if (!u->b) return lsnni_walk_backward(u->w);
+    return lsnni_walk_forward(u->w, u->b, u->training, NULL);
+}
+
+static lsnn_status lsnni_forward_there(lsnn_work *w, const lsnn_batch *b, int training,
+                                       double *loss)
+{
+    lsnn_net *net = w->owner;
+    lsnn_batch there = *b;
+    lsnni_walk u;
+    int key[4];
+    if (!w->cx->rehearsal_) LSNNI_TRY(lsnni_device_feed(net, &there));
+    w->last = there;
+    u.w = w; u.b = &there; u.training = training;
+    key[0] = training ? 1 : w->all ? 2 : 3;
+    key[1] = b->n; key[2] = b->heads; key[3] = b->target_count;
+    if (training && !w->cx->rehearsal_) net->device->device_newer = 1;   /* running statistics */
+    LSNNI_TRY(lsnni_device_walk(net, key, lsnni_walk_there, &u));
+    return loss ? lsnni_device_losses(net, loss) : LSNN_OK;
+}
+
+static lsnn_status lsnni_backward_there(lsnn_work *w)
+{
+    lsnni_walk u;
+    int key[4];
+    u.w = w; u.b = NULL; u.training = 1;
+    key[0] = 4;
+    key[1] = w->last.n; key[2] = w->last.heads; key[3] = w->last.target_count;
+    return lsnni_device_walk(w->owner, key, lsnni_walk_there, &u);
+}
+
 /* The walk forward. w->n stays 0 until all of it is done, so that nobody reads the outputs of
    half a walk. kept is of the parameters' version that it was made from.      */
 static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int training,
                                       double *loss)
 {
     const lsnn_net *net = w->net;
-    lsnn_status first = LSNN_OK;
-    lsnni_schedule *p;
-    double total = 0;
     w->ready = w->done = w->n = 0;
     if (!b->x) return lsnni_fail(w->cx, LSNN_EVALUE, "forward: x is NULL");
     if (b->n < 1 || b->n > w->batch)
@@ -129,17 +209,9 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
     w->lanes = lsnni_lanes_for(w, b->n);
     w->all = training || b->labels || b->targets;
     w->last = *b;
-    p = &w->schedule[w->lanes > 0];
-    for (lsnni_step *s = p->forward; s < p->forward + p->forwards; s++) {
-        if (lsnni_skipped(w, s)) continue;
-        s->call.loss = 0;
-        if (lsnni_walk_ends(w->cx, lsnni_step_run(w, s, b, training, 0), &first)) break;
-        total += s->call.loss;
-        if (lsnni_blames(w, s) && !lsnni_many(w->cx)) break;
-    }
-    if (first != LSNN_OK) return first;
+    if (net->device) LSNNI_TRY(lsnni_forward_there(w, b, training, loss));
+    else LSNNI_TRY(lsnni_walk_forward(w, b, training, loss));
     w->n = b->n;
-    if (loss) *loss = total;
     return LSNN_OK;
 }
 
@@ -176,7 +248,7 @@ LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int traini
 
 /* The walk back. Of several ranks, a gradient that is complete goes on its way to the others
    while the layers before it are still being computed.                       */
-static lsnn_status lsnni_work_backward(lsnn_work *w)
+static lsnn_status lsnni_walk_backward(lsnn_work *w)
 {
     const lsnn_net *net = w->net;
     int which = w->lanes > 0, flows = lsnni_many(w->cx) && w->flow.on;
@@ -190,8 +262,14 @@ static lsnn_status lsnni_work_backward(lsnn_work *w)
         if (flows) LSNNI_TRY(lsnni_flow_after(w->cx, &w->flow, which, i, net->grad,
                                               net->param_size));
     }
-    w->done = first == LSNN_OK;
     return first;
+}
+
+static lsnn_status lsnni_work_backward(lsnn_work *w)
+{
+    lsnn_status s = w->net->device ? lsnni_backward_there(w) : lsnni_walk_backward(w);
+    w->done = s == LSNN_OK;
+    return s;
 }
 
 /* Which call of backward is the last that adds to a parameter's gradient.    */
@@ -226,7 +304,8 @@ LSNN_API lsnn_status lsnn_backward(lsnn_net *net)
 LSNN_API void lsnn_zero_grad(lsnn_net *net)
 {
     if (!net) return;
-    if (net->grad) memset(net->grad, 0, net->param_size * sizeof *net->grad);
+    if (net->device && net->grad) lsnni_device_zero(net, net->run_grad, net->param_size);
+    else if (net->grad) memset(net->grad, 0, net->param_size * sizeof *net->grad);
 }
 
 /* A step without work in each layout that a batch can have, so that every op takes
@@ -242,6 +321,7 @@ static lsnn_status lsnni_rehearse(lsnn_work *w, lsnn_net *net)
     memset(&b, 0, sizeof b);
     b.x = x;
     w->cx->rehearsal_ = 1;
+    if (w->net->device) w->net->device->on.dry = 1;
     for (int pass = 0; pass < 10 && s == LSNN_OK; pass++) {
         b.n = pass == 0 ? w->batch : pass == 1 ? w->batch - 1
             : pass == 2 ? w->batch - w->batch % lsnn_lanes(w->cx) : 10 - pass;
@@ -251,6 +331,7 @@ static lsnn_status lsnni_rehearse(lsnn_work *w, lsnn_net *net)
         w->done = w->n = 0;
     }
     w->cx->rehearsal_ = 0;
+    if (w->net->device) w->net->device->on.dry = 0;
     memset(w->kept, 0, (size_t)w->net->nodes * sizeof *w->kept);         /* nothing was made */
     if (net) lsnn_zero_grad(net);
     lsnni_free(w->cx, x);
@@ -264,6 +345,11 @@ LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch)
         lsnni_fail(cx, net && net->built ? LSNN_EVALUE : LSNN_ESTATE, "lsnn_work_new: the net is "
                    "%s, the batch is %d", !net ? "NULL" : net->built ? "built" : "not built",
                    batch);
+        return NULL;
+    }
+    if (net->device) {
+        lsnni_fail(cx, LSNN_EUNSUPPORTED, "lsnn_work_new: the net is on a device, which has one "
+                   "workspace: build a net on the cpu for this");
         return NULL;
     }
     if (lsnni_work_make(cx, net, batch, 0, &w) != LSNN_OK) return NULL;
@@ -320,17 +406,26 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
     for (int i = 0; i < net->buffers; i++)
         for (size_t j = 0; j < net->buffer[i].spec.count; j++)
             net->state[net->buffer[i].at + j] = LSNNI_R(net->buffer[i].spec.value);
+    net->run_value = net->value;
+    net->run_grad = net->grad;
+    net->run_state = net->state;
+    s = lsnni_device_open(net, d ? d->device : NULL);
+    if (s != LSNN_OK) goto fail;
     lsnni_plan_net(net);
     s = lsnni_work_make(cx, net, net->predict_only ? net->batch
                                  : lsnni_div_up(net->batch, LSNNI_MAX(1, cx->ranks)),
                         !net->predict_only, &net->work);
     if (s != LSNN_OK) goto fail;
+    net->work->owner = net;
     if (!net->predict_only) lsnni_plan_flow(net->work);
     net->built = 1;
     s = lsnni_rehearse(net->work, net->predict_only ? NULL : net);
     if (s == LSNN_OK) return LSNN_OK;
     net->built = 0;
 fail:
+    lsnn_work_free(net->work);
+    net->work = NULL;
+    lsnni_device_close(net);
     net->failed = 2;
     return s;
 }
@@ -354,7 +449,10 @@ LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, 
         if (!w->train && b.n > lanes) b.n -= b.n % lanes;        /* whole blocks first */
         b.x = x + (size_t)i * in;
         LSNNI_TRY(lsnni_work_forward(w, &b, 0, NULL));
-        if (net->output == 0) memcpy(y + (size_t)i * out, b.x, (size_t)b.n * out * sizeof *y);
+        if (net->output > 0 && net->device)
+            LSNNI_TRY(lsnni_device_get(net, y + (size_t)i * out, w->y[net->output],
+                                       (size_t)b.n * out));
+        else if (net->output == 0) memcpy(y + (size_t)i * out, b.x, (size_t)b.n * out * sizeof *y);
         else if (w->lanes && net->node[net->output].role.blocks)
             LSNNI_TRY(lsnn_interleave(w->cx, y + (size_t)i * out, w->y[net->output], b.n, out,
                                       1, 0));
@@ -384,6 +482,7 @@ typedef struct lsnni_view {
     int turned;                      /* 1: in blocks of images                */
     int kept;                        /* 1: what a layer keeps, as a smoother's map */
     int stays;                       /* 1: an output whose memory is the layer's own */
+    int away;                        /* 1: in the device's memory             */
     size_t count;
 } lsnni_view;
 
@@ -425,6 +524,7 @@ static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_g
         return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' had no part in the last %s",
                           v->name, is_grad ? "backward" : "forward");
     lsnni_view_set(a, data, fixed ? 3 : 4, fixed ? dim + 1 : dim);
+    a->away = net->device != NULL;
     a->turned = !is_keep && v->role.blocks && w->lanes;
     a->stays = !is_keep && !is_grad && lsnni_has(v, LSNN_Y_STAYS);
     return LSNN_OK;
@@ -435,17 +535,19 @@ static lsnn_status lsnni_view_find(lsnn_net *net, lsnni_view *a, const char *nam
     int is_grad = name && strncmp(name, "grad:", 5) == 0, i;
     const char *rest = name ? name + (is_grad ? 5 : 0) : "", *dot = strrchr(rest, '.');
     if (!name) return lsnni_fail(net->cx, LSNN_ENAME, "lsnn_net_get, _set, _dims: no name");
-    a->kept = a->stays = 0;
+    a->kept = a->stays = a->away = 0;
     if (!net->built)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s: call lsnn_net_build first", name);
+    LSNNI_TRY(lsnni_device_pull(net));
     i = lsnni_find_param(net->param, net->params, rest);
     if (i >= 0 && is_grad && !net->grad)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s: the net was built to predict only",
                           name);
     if (i >= 0) {
         const lsnni_param *p = &net->param[i];
-        lsnni_view_set(a, (is_grad ? net->grad : net->value) + p->at, p->spec.rank,
+        lsnni_view_set(a, (is_grad ? net->run_grad : net->value) + p->at, p->spec.rank,
                        p->spec.dim);
+        a->away = is_grad && net->device;
         return LSNN_OK;
     }
     i = is_grad ? -1 : lsnni_find_param(net->buffer, net->buffers, rest);
@@ -495,6 +597,7 @@ LSNN_API lsnn_status lsnn_net_get(lsnn_net *net, const char *name, lsnn_real *v,
     if (!net) return LSNN_ENOMEM;
     lsnni_view a;
     LSNNI_TRY(lsnni_view_count(net, &a, name, v, count));
+    if (a.away) return lsnni_device_get(net, v, a.v, count);
     if (a.turned)
         return lsnn_interleave(net->cx, v, a.v, a.dim[0], count / (size_t)a.dim[0], 1, 0);
     memcpy(v, a.v, count * sizeof *v);
@@ -510,6 +613,7 @@ LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_re
     if (a.kept || a.stays)
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s is computed by the layer: set what it is "
                           "computed from", name);
+    if (a.away) return lsnni_device_put(net, a.v, v, count);
     lsnni_changed(net);
     if (a.turned)
         return lsnn_interleave(net->cx, a.v, v, a.dim[0], count / (size_t)a.dim[0], 0, 0);
@@ -556,6 +660,8 @@ LSNN_API lsnn_status lsnn_net_unshare(lsnn_net *net, const char *local, const ls
     names[0] = local;
     names[1] = conv;
     LSNNI_TRY(lsnni_unshare_check(net, i, from, j, names));
+    LSNNI_TRY(lsnni_device_pull(net));
+    LSNNI_TRY(lsnni_device_pull(from));
     for (int part = 0; part < net->node[i].plan.params; part++) {
         const lsnni_param *to = &net->param[net->node[i].param[part]];
         int given = part < from->node[j].plan.params;

@@ -76,7 +76,7 @@ static lsnn_status lsnni_fit_save(lsnni_fit *f)
     if (!s) return LSNN_ENOMEM;
     s->tensor = (lsnn_tensor *)lsnni_alloc(cx, (size_t)(4 * net->params + 2 * net->buffers),
                                            sizeof *s->tensor);
-    if (s->tensor) status = LSNN_OK;
+    if (s->tensor) status = lsnni_optimizer_pull(f->o);
     for (int i = 0; i < LSNNI_FIT_STATES && status == LSNN_OK; i++) {
         const lsnn_real *block = lsnni_fit_state(f, i, &prefix);
         status = lsnni_saver_state(cx, s, i == 3 ? net->buffer : net->param,
@@ -200,7 +200,7 @@ static lsnn_status lsnni_fit_restore(lsnni_fit *f, const lsnn_file *file, const 
     f->tally.loss = v[loss];
     f->tally.wrong_heads = v[wrong];
     f->tally.samples = (int)LSNNI_MIN(v[seen], INT_MAX);
-    return LSNN_OK;
+    return lsnni_optimizer_push(f->o);
 }
 
 static lsnn_status lsnni_fit_resume(lsnni_fit *f)
@@ -270,6 +270,7 @@ static lsnn_status lsnni_fit_forward(lsnni_fit *f, const lsnn_batch *b, int all,
     if (s != LSNN_OK && f->batch.targets)
         memset(f->batch.targets, 0, lsnni_area(b->n, b->target_count) * sizeof *f->batch.targets);
     forward = lsnni_forward(net, b, 1, &loss);
+    if (forward == LSNN_OK) forward = lsnni_scores_fetch(net, b->n);
     if (s == LSNN_OK) s = forward;
     memset(t, 0, sizeof *t);
     if (s == LSNN_OK) lsnni_tally_add(net, t, b, loss, NULL);
@@ -320,18 +321,20 @@ static int lsnni_fit_classifies(const lsnn_net *net)
 }
 
 /* An epoch has been scored. A score that is no number counts as the worst.   */
-static void lsnni_fit_compare(lsnni_fit *f)
+static lsnn_status lsnni_fit_compare(lsnni_fit *f)
 {
     lsnn_progress *p = &f->p;
     const lsnn_net *net = f->net;
     double score = lsnni_fit_classifies(net) ? p->valid_error : p->valid_loss;
     if (!(fabs(score) <= DBL_MAX)) score = DBL_MAX;
-    if (p->best_epoch >= 0 && !(score < p->best)) return;
+    if (p->best_epoch >= 0 && !(score < p->best)) return LSNN_OK;
     p->best = score;
     p->best_epoch = f->epoch;
-    if (!f->best) return;
+    if (!f->best) return LSNN_OK;
+    LSNNI_TRY(lsnni_device_pull(net));
     lsnni_fit_copy(f->best, net->value, net->param_size);
     lsnni_fit_copy(f->best + net->param_size, net->state, net->buffer_size);
+    return LSNN_OK;
 }
 
 /* 1: as many epochs as `patience` have passed since the best.                */
@@ -375,7 +378,7 @@ static lsnn_status lsnni_fit_report(lsnni_fit *f, int epoch_done)
         LSNNI_TRY(lsnni_evaluate(f->net, &f->valid, &s));
         p->valid_loss = s.loss;
         p->valid_error = s.error;
-        lsnni_fit_compare(f);
+        LSNNI_TRY(lsnni_fit_compare(f));
     }
     return f->d->progress && f->d->progress(p, f->d->user) ? LSNN_STOPPED : LSNN_OK;
 }

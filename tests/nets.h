@@ -223,7 +223,8 @@ static inline lsnn_status power_backward(lsnn_ctx *cx, lsnn_call *c)
 }
 static const lsnn_layer_type power_type = {
     "power", "lr_factor freeze no_decay custom0", 1, 1, LSNN_Y_FREE,
-    power_plan, power_forward, power_backward, NULL, NULL
+    power_plan, power_forward, power_backward, NULL, NULL,
+    NULL, NULL, NULL
 };
 
 /* Every layer type, two branches that share a dense layer, two classifying heads (3 and 4

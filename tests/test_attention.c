@@ -345,7 +345,8 @@ static lsnn_status bounded_project(lsnn_ctx *c, const lsnn_projection *p)
 }
 static const lsnn_layer_type bounded_type = {
     "bounded", "lr_factor freeze", 1, 1, 0, bounded_plan, bounded_forward, bounded_backward,
-    NULL, bounded_project
+    NULL, bounded_project,
+    NULL, NULL, NULL
 };
 
 static void test_project(void)

@@ -231,7 +231,8 @@ static void absolute_init(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rn
 }
 static const lsnn_layer_type absolute_type = {
     "absolute", "loss_weight", 1, 1, LSNN_IS_LOSS, absolute_plan, absolute_forward,
-    absolute_backward, absolute_init, NULL
+    absolute_backward, absolute_init, NULL,
+    NULL, NULL, NULL
 };
 
 static void test_own_loss(void)
@@ -247,7 +248,7 @@ static void test_own_loss(void)
     lsnn_real gain = 0, calls = 0, *before;
     double loss = 0, sum = 0, up, down;
     int scores = lsnn_dense(net, lsnn_input(net, IN, 1, 1), OUT, &dense);
-    lsnn_build_desc d = { N, 1, 0, 0 };
+    lsnn_build_desc d = { N, 1, 0, 0, NULL };
     int labels[N] = { 0 };               /* else a forward without training runs no loss     */
     char path[600];
     lsnn_batch b;

@@ -471,7 +471,7 @@ static lsnn_status run_own(lsnn_ctx *c, lsnn_call *call)
 static void test_refusals(void)
 {
     static const lsnn_layer_type own = { "own", "", 1, 1, 0, plan_own, run_own, run_own, NULL,
-                                        NULL };
+                                        NULL, NULL, NULL, NULL };
     lsnn_ctx cx = quiet_ctx();
     lsnn_net *net = lsnn_net_new(&cx);
     int x = lsnn_input(net, 1, 4, 4);

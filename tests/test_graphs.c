@@ -419,7 +419,7 @@ static void check_file(lsnn_net *net, int n, int inputs, int seed)
     static lsnn_real y[BATCH * CLASSES], want[BATCH * CLASSES];
     const char *folder = getenv("TEST_TMP");
     lsnn_batch b = graph_batch(n, inputs, seed);
-    lsnn_build_desc d = { BATCH, 0, 0, 0 };
+    lsnn_build_desc d = { BATCH, 0, 0, 0, NULL };
     lsnn_net *again;
     char path[600];
     snprintf(path, sizeof path, "%.500s/graphs.tmp.safetensors", folder ? folder : ".");
@@ -505,7 +505,7 @@ static void check_chunks(int threads)
     static lsnn_real x[MOST * INPUTS];
     static int labels[MOST];
     lsnn_ctx cx = quiet_ctx();
-    lsnn_build_desc d = { MOST, 1, 0, 0 };
+    lsnn_build_desc d = { MOST, 1, 0, 0, NULL };
     lsnn_net *net = lsnn_net_new(&cx);
     lsnn_batch b;
     memset(&b, 0, sizeof b);

@@ -285,7 +285,7 @@ static void test_liar(void)
     for (int lies = 0; lies < 2; lies++) {
         lsnn_ctx cx = quiet_ctx();
         lsnn_layer_type square = { "square", "", 1, 1, 0, lsnni_plan_same, square_forward,
-                                   square_backward, NULL, NULL };
+                                   square_backward, NULL, NULL, NULL, NULL, NULL };
         lsnn_net *net = lsnn_net_new(&cx);
         lsnn_real g[4];
         ground at;
@@ -455,7 +455,7 @@ static void test_plans(void)
         "5 parameters", "5 buffers", "'wrong1.gain'", "'wrong1.gain'", "given", "given",
         "given", "must be positive", "numbers", "reads_h 5", "reads_w 0", "keep_shape 3x2x2", "fit" };
     lsnn_layer_type type = { "wrong", "", 1, 1, 0, wrong_plan, do_nothing, do_nothing, NULL,
-                             NULL };
+                             NULL, NULL, NULL, NULL };
     for (wrong.what = 0; wrong.what < WRONGS; wrong.what++) {
         lsnn_ctx cx = modest_ctx();
         lsnn_net *net = lsnn_net_new(&cx);

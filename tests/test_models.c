@@ -44,7 +44,7 @@ static const expected table[] = {
 
 static void test_counts(const expected *e)
 {
-    lsnn_build_desc build = { 1, 1, 0, 0 };
+    lsnn_build_desc build = { 1, 1, 0, 0, NULL };
     lsnn_net *net = lsnn_net_new(&cx);
     int scores = model_by_name(net, e->model, lsnn_input(net, e->in.c, e->in.h, e->in.w),
                                e->classes);
@@ -71,7 +71,7 @@ static const expected sequence[] = {
 
 static void test_sequence(const expected *e)
 {
-    lsnn_build_desc build = { 1, 1, 0, 0 };
+    lsnn_build_desc build = { 1, 1, 0, 0, NULL };
     lsnn_net *net = lsnn_net_new(&cx);
     model_choice c = model_defaults();
     int scores[3] = { -1, -1, -1 };
@@ -98,7 +98,7 @@ static void test_groups(void)
 {
     enum { K = 16, THETA = K * 5, SIDE = 38, MAP = K * SIDE * SIDE };
     static lsnn_real weight[3 * THETA * 1568], start[3 * THETA], x[42 * 42], got[MAP], want[MAP];
-    lsnn_build_desc build = { 1, 1, 0, 0 };
+    lsnn_build_desc build = { 1, 1, 0, 0, NULL };
     lsnn_net *net = lsnn_net_new(&cx);
     model_choice c = model_defaults();
     lsnn_real bias[3 * THETA], y[4][3][10];
@@ -149,7 +149,7 @@ static void test_groups(void)
 /* Where smoothers begin: mu in 0.5 -+ mu_range, not all alike, alpha and beta, else 0.  */
 static void test_start(int content, const model_choice *c)
 {
-    lsnn_build_desc build = { 1, 1, 0, 0 };
+    lsnn_build_desc build = { 1, 1, 0, 0, NULL };
     lsnn_net *net = lsnn_net_new(&cx);
     int scores[3], all, stride = (c->separable ? 4 : 5) + (c->mixture > 1);
     lsnn_real *v;

@@ -1450,11 +1450,13 @@ static void test_refusals(void)
 }
 
 static const lsnn_layer_type wide_type = {
-    "wide", "", 1, 64, LSNN_Y_FREE, power_plan, power_forward, power_backward, NULL, NULL
+    "wide", "", 1, 64, LSNN_Y_FREE, power_plan, power_forward, power_backward, NULL, NULL,
+    NULL, NULL, NULL
 };
 static const lsnn_layer_type spaced_type = {
     "my layer", "custom0", 1, 1, LSNN_Y_FREE, power_plan, power_forward, power_backward, NULL,
-    NULL
+    NULL,
+    NULL, NULL, NULL
 };
 
 /* Refuses to build, by `status` and a message with `needle`, what make added to an input. */

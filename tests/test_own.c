@@ -57,7 +57,8 @@ static lsnn_status picky_project(lsnn_ctx *cx, const lsnn_projection *p)
     return answer(cx, PROJECT);
 }
 static const lsnn_layer_type picky_type = {
-    "picky", "", 1, 1, 0, picky_plan, picky_forward, picky_backward, NULL, picky_project
+    "picky", "", 1, 1, 0, picky_plan, picky_forward, picky_backward, NULL, picky_project,
+    NULL, NULL, NULL
 };
 
 static lsnn_net *picky_net(lsnn_ctx *cx, int side)

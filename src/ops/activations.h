@@ -18,30 +18,8 @@ static lsnn_status lsnni_activation_check(lsnn_ctx *cx, lsnn_act f, size_t count
     return LSNN_OK;
 }
 
-/* ---- The naive pair, a number at a time: f(x), and f'(x) in terms of y; NaN stays NaN. */
+/* ---- The naive pair, a number at a time: lsnni_act and its slope (>>both)         */
 #ifdef LSNN_NAIVE
-static double lsnni_act(lsnn_act f, double x, double slope)
-{
-    switch (f) {
-    case LSNN_RELU:       return x < 0 ? 0 : x;
-    case LSNN_LEAKY_RELU: return x < 0 ? slope * x : x;
-    case LSNN_SIGMOID:    return 1 / (1 + exp(-x));
-    case LSNN_TANH:       return tanh(x);
-    default:              return LSNNI_TANH_A * tanh(LSNNI_TANH_S * x);
-    }
-}
-
-static double lsnni_act_slope(lsnn_act f, double y, double slope)
-{
-    switch (f) {
-    case LSNN_RELU:       return y > 0 ? 1 : 0;
-    case LSNN_LEAKY_RELU: return y > 0 ? 1 : slope;
-    case LSNN_SIGMOID:    return y * (1 - y);
-    case LSNN_TANH:       return 1 - y * y;
-    default:              return LSNNI_TANH_S * (LSNNI_TANH_A - y * y / LSNNI_TANH_A);
-    }
-}
-
 LSNN_API lsnn_status lsnn_activation_forward(lsnn_ctx *cx, lsnn_act f, lsnn_real *y,
                                              const lsnn_real *x, size_t count, double slope)
 {
@@ -144,31 +122,36 @@ static lsnn_status lsnni_plan_leaky_relu(lsnn_ctx *cx, lsnn_layer_plan *p)
 static const lsnn_layer_type lsnni_relu_type = {
     "relu", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_IS_RELU,
-    lsnni_plan_same, lsnni_forward_relu, lsnni_backward_relu, NULL, NULL
+    lsnni_plan_same, lsnni_forward_relu, lsnni_backward_relu, NULL, NULL,
+    LSNNI_DEVICE_PAIR(relu)
 };
 
 static const lsnn_layer_type lsnni_leaky_relu_type = {
     "leaky_relu", "slope", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_leaky_relu, lsnni_forward_leaky_relu, lsnni_backward_leaky_relu, NULL, NULL
+    lsnni_plan_leaky_relu, lsnni_forward_leaky_relu, lsnni_backward_leaky_relu, NULL, NULL,
+    LSNNI_DEVICE_PAIR(leaky_relu)
 };
 
 static const lsnn_layer_type lsnni_sigmoid_type = {
     "sigmoid", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_same, lsnni_forward_sigmoid, lsnni_backward_sigmoid, NULL, NULL
+    lsnni_plan_same, lsnni_forward_sigmoid, lsnni_backward_sigmoid, NULL, NULL,
+    LSNNI_DEVICE_PAIR(sigmoid)
 };
 
 static const lsnn_layer_type lsnni_tanh_type = {
     "tanh", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_same, lsnni_forward_tanh, lsnni_backward_tanh, NULL, NULL
+    lsnni_plan_same, lsnni_forward_tanh, lsnni_backward_tanh, NULL, NULL,
+    LSNNI_DEVICE_PAIR(tanh)
 };
 
 static const lsnn_layer_type lsnni_scaled_tanh_type = {
     "scaled_tanh", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_same, lsnni_forward_scaled_tanh, lsnni_backward_scaled_tanh, NULL, NULL
+    lsnni_plan_same, lsnni_forward_scaled_tanh, lsnni_backward_scaled_tanh, NULL, NULL,
+    LSNNI_DEVICE_PAIR(scaled_tanh)
 };
 
 LSNN_API int lsnn_relu(lsnn_net *net, int x, const lsnn_options *o)

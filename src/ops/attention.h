@@ -14,46 +14,6 @@
    s = 0 divides by 0 and an s below 0 is as good as one above: sigma = s L / 2 is taken as
    LSNNI_THIN pixels at least, of its sign. Far away |z| is LSNNI_FAR.
    Gradients: with f = e^g, df = f dg. What U is used for is the smoother's (see >>smooth). */
-enum { LSNNI_AT_MU_X, LSNNI_AT_S_X, LSNNI_AT_MU_Y, LSNNI_AT_S_Y, LSNNI_AT_RHO };
-#define LSNNI_THIN 1e-3
-#define LSNNI_FAR 1e9
-
-static int lsnni_attentive(lsnn_smooth_shape shape) { return shape >= LSNN_ATTENTION_GAUSSIAN; }
-static int lsnni_cauchy(lsnn_smooth_shape shape)
-{
-    return shape == LSNN_ATTENTION_CAUCHY || shape == LSNN_BIVARIATE_CAUCHY ||
-           shape == LSNN_ATTENTION_CAUCHY_1D;
-}
-static int lsnni_bivariate(lsnn_smooth_shape shape)
-{
-    return shape == LSNN_BIVARIATE_GAUSSIAN || shape == LSNN_BIVARIATE_CAUCHY;
-}
-static int lsnni_attentive_1d(lsnn_smooth_shape shape)
-{
-    return shape == LSNN_ATTENTION_GAUSSIAN_1D || shape == LSNN_ATTENTION_CAUCHY_1D;
-}
-
-/* z at pixel x of a side; dz: its derivatives by mu and by s.                 */
-static double lsnni_attention_z(double mu, double s, int side, int x, double dz[2])
-{
-    double half = 0.5 * side, sigma = s * half, z;
-    if (fabs(sigma) < LSNNI_THIN) sigma = s < 0 ? -LSNNI_THIN : LSNNI_THIN;
-    z = (x - mu * side) / sigma;
-    if (z > LSNNI_FAR) z = LSNNI_FAR;                    /* NaN stays         */
-    if (z < -LSNNI_FAR) z = -LSNNI_FAR;
-    dz[0] = -side / sigma;
-    dz[1] = -z * half / sigma;
-    return z;
-}
-
-/* log f where the square of z is q, and its derivative by q. half: what a Gaussian's q is
-   multiplied by, 0.5 or, bivariate, 1.                                        */
-static double lsnni_attention_log(int cauchy, double half, double q, double *slope)
-{
-    *slope = cauchy ? -1 / (1 + q) : -half;
-    return cauchy ? -log(1 + q) : -half * q;
-}
-
 /* f at each of a side's pixels, and where wanted (not NULL) its derivatives by mu and by s.
    shared: 0, or what f is made to add up to: f shared / sum f, whose derivative is
    f (g' - sum f g' / sum f), with g = log f. The largest f is taken as 1 then: a Gaussian
@@ -81,54 +41,6 @@ static void lsnni_attention_side(int cauchy, double mu, double s, int side, doub
         f[x] = LSNNI_R(one);
         if (dmu) dmu[x] = LSNNI_R(one * (2 * z * slope * dz[0] - middle[0]));
         if (ds) ds[x] = LSNNI_R(one * (2 * z * slope * dz[1] - middle[1]));
-    }
-}
-
-/* log U at pixel p of a map of U's that are not made to share anything, and its derivatives
-   by theta's numbers. q is summed as (z_x - rho z_y)^2 + (1 - rho^2) z_y^2: never below 0. */
-static double lsnni_attention_exponent(const double *t, const lsnn_smoother *s, int p,
-                                       double dt[5])
-{
-    int cauchy = lsnni_cauchy(s->shape);
-    double dx[2], dy[2] = { 0, 0 }, slope_x, slope_y, zy = 0, g;
-    double zx = lsnni_attention_z(t[LSNNI_AT_MU_X], t[LSNNI_AT_S_X], s->w, p % s->w, dx);
-    if (!lsnni_attentive_1d(s->shape))
-        zy = lsnni_attention_z(t[LSNNI_AT_MU_Y], t[LSNNI_AT_S_Y], s->h, p / s->w, dy);
-    dt[LSNNI_AT_RHO] = 0;
-    if (lsnni_bivariate(s->shape)) {
-        double rho = tanh(t[LSNNI_AT_RHO]), left = 1 - rho * rho, apart = zx - rho * zy;
-        g = lsnni_attention_log(cauchy, 1, apart * apart + left * zy * zy, &slope_x);
-        dt[LSNNI_AT_RHO] = slope_x * -2 * zx * zy * left;
-        slope_y = slope_x * 2 * (zy - rho * zx);
-        slope_x *= 2 * apart;
-    } else {
-        g = lsnni_attention_log(cauchy, 0.5, zx * zx, &slope_x);
-        g += lsnni_attention_log(cauchy, 0.5, zy * zy, &slope_y);
-        slope_x *= 2 * zx;
-        slope_y *= 2 * zy;
-    }
-    dt[LSNNI_AT_MU_X] = slope_x * dx[0];
-    dt[LSNNI_AT_S_X] = slope_x * dx[1];
-    dt[LSNNI_AT_MU_Y] = slope_y * dy[0];
-    dt[LSNNI_AT_S_Y] = slope_y * dy[1];
-    return g;
-}
-
-/* mu and s of a side after a step: see lsnn_clip. NaN stays, to be seen.     */
-static lsnn_real lsnni_clipped(lsnn_real v, double low, double high)
-{
-    return v < LSNNI_R(low) ? LSNNI_R(low) : v > LSNNI_R(high) ? LSNNI_R(high) : v;
-}
-static void lsnni_attention_clip(lsnn_real *mu, lsnn_real *s, int side, int kernel,
-                                 lsnn_clip clip)
-{
-    if (side < 2) return;
-    if (clip == LSNN_CLIP_PAPER) {
-        *mu = lsnni_clipped(*mu, 0, 1 - 1.0 / side);
-        *s = lsnni_clipped(*s, kernel / (sqrt(2.0) * side), FLT_MAX);
-    } else if (clip == LSNN_CLIP_CODE) {
-        *mu = lsnni_clipped(*mu, 1.0 / side, 1 - 1.0 / side);
-        *s = lsnni_clipped(*s, 1.5 / side, 1);
     }
 }
 

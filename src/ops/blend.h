@@ -308,7 +308,8 @@ static lsnn_status lsnni_backward_blend(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_blend_type = {
     "blend", "lr_factor freeze no_bias banks blend", 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_blend, lsnni_forward_blend, lsnni_backward_blend, NULL, NULL
+    lsnni_plan_blend, lsnni_forward_blend, lsnni_backward_blend, NULL, NULL,
+    NULL, NULL, NULL
 };
 
 LSNN_API int lsnn_blend(lsnn_net *net, int x, int banks, const lsnn_options *o)

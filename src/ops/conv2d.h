@@ -16,19 +16,6 @@ static int lsnni_depth(const lsnn_window *s)             /* products a sum    */
    dx += dy * w and dw += dy * x. LSNN_NAIVE builds the library on it.        */
 #ifdef LSNN_NAIVE
 #define LSNNI_CONV2D_FUSES 0
-/* The pixel of image n that tap (c, u, v) of kernel k reads for output (i, j): 0 if there is
-   none, for padding is 0.                                                    */
-static int lsnni_pixel(const lsnn_window *s, int n, int k, int i, int j, int c, int u, int v,
-                       size_t *at)
-{
-    int row = i * s->stride_h - s->pad_top + u * s->dilation_h;
-    int col = j * s->stride_w - s->pad_left + v * s->dilation_w;
-    int channel = k / (s->k / s->groups) * (s->c / s->groups) + c;
-    if (row < 0 || row >= s->h || col < 0 || col >= s->w) return 0;
-    *at = lsnni_at4(n, channel, s->c, row, s->h, col, s->w);
-    return 1;
-}
-
 LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                          const lsnn_real *w, const lsnn_real *b,
                                          const lsnn_window *s)
@@ -187,7 +174,8 @@ static lsnn_status lsnni_backward_conv2d(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_conv2d_type = {
     "conv2d", LSNNI_WEIGHTED LSNNI_KERNEL_OPTIONS, 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNN_CROPS | LSNNI_CONV2D_FUSES,
-    lsnni_plan_conv2d, lsnni_forward_conv2d, lsnni_backward_conv2d, NULL, NULL
+    lsnni_plan_conv2d, lsnni_forward_conv2d, lsnni_backward_conv2d, NULL, NULL,
+    LSNNI_DEVICE_PAIR(conv2d)
 };
 
 LSNN_API int lsnn_conv2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)

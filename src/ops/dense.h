@@ -105,7 +105,8 @@ static lsnn_status lsnni_backward_dense(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_dense_type = {
     "dense", LSNNI_WEIGHTED, 1, 1,
     LSNN_Y_FREE | LSNN_REHEARSES,
-    lsnni_plan_dense, lsnni_forward_dense, lsnni_backward_dense, NULL, NULL
+    lsnni_plan_dense, lsnni_forward_dense, lsnni_backward_dense, NULL, NULL,
+    LSNNI_DEVICE_PAIR(dense)
 };
 
 LSNN_API int lsnn_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o)

@@ -80,7 +80,8 @@ static lsnn_status lsnni_backward_dropout(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_dropout_type = {
     "dropout", "rate", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_Y_FREE,
-    lsnni_plan_dropout, lsnni_forward_dropout, lsnni_backward_dropout, NULL, NULL
+    lsnni_plan_dropout, lsnni_forward_dropout, lsnni_backward_dropout, NULL, NULL,
+    LSNNI_DEVICE_PAIR(dropout)
 };
 
 LSNN_API int lsnn_dropout(lsnn_net *net, int x, double rate, const lsnn_options *o)

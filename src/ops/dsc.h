@@ -549,21 +549,24 @@ static const lsnn_layer_type lsnni_dsc_dense_type = {
     "dsc_dense", LSNNI_DSC_OPTIONS, 1, 1,
     LSNN_Y_FREE | LSNN_REHEARSES | LSNN_OWN_RULE,
     lsnni_plan_dsc_dense, lsnni_forward_dsc_dense, lsnni_backward_dsc_dense, lsnni_init_dsc,
-    lsnni_project_dsc
+    lsnni_project_dsc,
+    NULL, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_dsc_conv2d_type = {
     "dsc_conv2d", LSNNI_DSC_OPTIONS LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_Y_FREE | LSNN_REHEARSES | LSNN_OWN_RULE,
     lsnni_plan_dsc_conv2d, lsnni_forward_dsc_conv2d, lsnni_backward_dsc_conv2d, lsnni_init_dsc,
-    lsnni_project_dsc
+    lsnni_project_dsc,
+    NULL, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_dsc_local2d_type = {
     "dsc_local2d", LSNNI_DSC_OPTIONS LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_Y_FREE | LSNN_REHEARSES | LSNN_OWN_RULE,
     lsnni_plan_dsc_local2d, lsnni_forward_dsc_local2d, lsnni_backward_dsc_local2d,
-    lsnni_init_dsc, lsnni_project_dsc
+    lsnni_init_dsc, lsnni_project_dsc,
+    NULL, NULL, NULL
 };
 
 LSNN_API int lsnn_dsc_dense(lsnn_net *net, int x, int outputs, const lsnn_options *o)

@@ -163,13 +163,15 @@ static lsnn_status lsnni_backward_dsc_lateral(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_dsc_loss_type = {
     "dsc_loss", "head", 1, 1,
     LSNN_IS_LOSS | LSNN_CLASSIFIES,
-    lsnni_plan_dsc_loss, lsnni_forward_dsc_loss, lsnni_backward_dsc_loss, NULL, NULL
+    lsnni_plan_dsc_loss, lsnni_forward_dsc_loss, lsnni_backward_dsc_loss, NULL, NULL,
+    NULL, NULL, NULL
 };
 
 static const lsnn_layer_type lsnni_dsc_lateral_type = {
     "dsc_lateral", "dsc_beta dsc_places dsc_maps", 1, 1,
     LSNN_IS_LOSS,
-    lsnni_plan_dsc_lateral, lsnni_forward_dsc_lateral, lsnni_backward_dsc_lateral, NULL, NULL
+    lsnni_plan_dsc_lateral, lsnni_forward_dsc_lateral, lsnni_backward_dsc_lateral, NULL, NULL,
+    NULL, NULL, NULL
 };
 
 LSNN_API int lsnn_dsc_loss(lsnn_net *net, int x, const lsnn_options *o)

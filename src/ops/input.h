@@ -8,5 +8,6 @@ static lsnn_status lsnni_plan_input(lsnn_ctx *cx, lsnn_layer_plan *p)
 }
 
 static const lsnn_layer_type lsnni_input_type = {
-    "input", "", 0, 0, LSNN_X_FREE, lsnni_plan_input, NULL, NULL, NULL, NULL
+    "input", "", 0, 0, LSNN_X_FREE, lsnni_plan_input, NULL, NULL, NULL, NULL,
+    NULL, NULL, NULL
 };

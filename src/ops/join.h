@@ -65,7 +65,8 @@ static lsnn_status lsnni_backward_add(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_add_type = {
     "add", "", 2, 2,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_add, lsnni_forward_add, lsnni_backward_add, NULL, NULL
+    lsnni_plan_add, lsnni_forward_add, lsnni_backward_add, NULL, NULL,
+    LSNNI_DEVICE_PAIR(add)
 };
 
 LSNN_API int lsnn_add(lsnn_net *net, int a, int b, const lsnn_options *o)
@@ -119,7 +120,8 @@ static lsnn_status lsnni_backward_concat(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_concat_type = {
     "concat", "", 1, LSNN_MAX_INPUTS,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_JOINS,
-    lsnni_plan_concat, lsnni_forward_concat, lsnni_backward_concat, NULL, NULL
+    lsnni_plan_concat, lsnni_forward_concat, lsnni_backward_concat, NULL, NULL,
+    LSNNI_DEVICE_PAIR(concat)
 };
 
 LSNN_API int lsnn_concat(lsnn_net *net, const int *x, int count, const lsnn_options *o)
@@ -160,7 +162,8 @@ static lsnn_status lsnni_backward_slice(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_slice_type = {
     "slice", "first count", 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_slice, lsnni_forward_slice, lsnni_backward_slice, NULL, NULL
+    lsnni_plan_slice, lsnni_forward_slice, lsnni_backward_slice, NULL, NULL,
+    LSNNI_DEVICE_PAIR(slice)
 };
 
 LSNN_API int lsnn_slice(lsnn_net *net, int x, int first, int count, const lsnn_options *o)
@@ -196,7 +199,8 @@ static lsnn_status lsnni_backward_flatten(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_flatten_type = {
     "flatten", "", 1, 1,
     LSNN_IN_PLACE | LSNN_BLOCKS_ALL | LSNN_REHEARSES | LSNN_Y_FREE,
-    lsnni_plan_flatten, lsnni_forward_flatten, lsnni_backward_flatten, NULL, NULL
+    lsnni_plan_flatten, lsnni_forward_flatten, lsnni_backward_flatten, NULL, NULL,
+    LSNNI_DEVICE_PAIR(flatten)
 };
 
 LSNN_API int lsnn_flatten(lsnn_net *net, int x, const lsnn_options *o)

@@ -181,13 +181,15 @@ static const lsnn_layer_type lsnni_cross_entropy_type = {
     "cross_entropy", "head loss_weight rubbish", 1, 1,
     LSNN_IS_LOSS | LSNN_CLASSIFIES | LSNN_X_FREE,
     lsnni_plan_cross_entropy, lsnni_forward_cross_entropy, lsnni_backward_cross_entropy, NULL,
-    NULL
+    NULL,
+    LSNNI_DEVICE_PAIR(cross_entropy)
 };
 
 static const lsnn_layer_type lsnni_mse_type = {
     "mse", "head loss_weight", 1, 1,
     LSNN_IS_LOSS,
-    lsnni_plan_loss, lsnni_forward_mse, lsnni_backward_mse, NULL, NULL
+    lsnni_plan_loss, lsnni_forward_mse, lsnni_backward_mse, NULL, NULL,
+    LSNNI_DEVICE_PAIR(mse)
 };
 
 LSNN_API int lsnn_cross_entropy(lsnn_net *net, int x, const lsnn_options *o)

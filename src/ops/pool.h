@@ -16,14 +16,6 @@ typedef struct lsnni_pool {
     int tiled;                       /* and of all of it: nothing to clear     */
 } lsnni_pool;
 
-/* The part of a window's side that lies inside the image: [*a, *b).          */
-static void lsnni_pool_side(int out, int stride, int pad, int kernel, int size, int *a, int *b)
-{
-    int first = out * stride - pad;
-    *a = LSNNI_MAX(first, 0);
-    *b = LSNNI_MIN(first + kernel, size);
-}
-
 static void lsnni_max_window(const lsnni_pool *p, const lsnn_real *x, int oy, int ox,
                              lsnn_real *y, int32_t *where)
 {
@@ -404,19 +396,22 @@ LSNNI_POOLING(sum_pool, LSNNI_POOL_SUM)
 static const lsnn_layer_type lsnni_max_pool_type = {
     "max_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNNI_POOL_FUSES,
-    lsnni_plan_max_pool, lsnni_forward_max_pool, lsnni_backward_max_pool, NULL, NULL
+    lsnni_plan_max_pool, lsnni_forward_max_pool, lsnni_backward_max_pool, NULL, NULL,
+    LSNNI_DEVICE_PAIR(max_pool)
 };
 
 static const lsnn_layer_type lsnni_avg_pool_type = {
     "avg_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_pool, lsnni_forward_avg_pool, lsnni_backward_avg_pool, NULL, NULL
+    lsnni_plan_pool, lsnni_forward_avg_pool, lsnni_backward_avg_pool, NULL, NULL,
+    LSNNI_DEVICE_PAIR(avg_pool)
 };
 
 static const lsnn_layer_type lsnni_sum_pool_type = {
     "sum_pool", LSNNI_WINDOW_OPTIONS, 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_pool, lsnni_forward_sum_pool, lsnni_backward_sum_pool, NULL, NULL
+    lsnni_plan_pool, lsnni_forward_sum_pool, lsnni_backward_sum_pool, NULL, NULL,
+    LSNNI_DEVICE_PAIR(sum_pool)
 };
 
 LSNN_API int lsnn_max_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)

@@ -125,7 +125,8 @@ static lsnn_status lsnni_backward_scale(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_scale_type = {
     "scale", LSNNI_PARAM_OPTIONS "no_bias", 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS_ALL | LSNN_REHEARSES,
-    lsnni_plan_scale, lsnni_forward_scale, lsnni_backward_scale, NULL, NULL
+    lsnni_plan_scale, lsnni_forward_scale, lsnni_backward_scale, NULL, NULL,
+    LSNNI_DEVICE_PAIR(scale)
 };
 
 LSNN_API int lsnn_scale(lsnn_net *net, int x, const lsnn_options *o)

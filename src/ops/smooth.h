@@ -13,38 +13,11 @@
        e[p] - e[q] = -r . (r + 2 Phi (q - mu)),
    which loses nothing to cancellation, however far mu is; so the maps are a
    softmax of exponents relative to the largest one, never of the exponents.  */
-enum { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, LSNNI_GAMMA, LSNNI_NUMBERS };
-
-/* The numbers of a Gaussian, or of an attention window, that a shape has, in theta's order; the
-   others are 0.                                                              */
-typedef struct lsnni_family { int count, number[LSNNI_NUMBERS]; } lsnni_family;
-static const lsnni_family lsnni_families[] = {
-    { 5, { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, LSNNI_GAMMA } },
-    { 0, { 0, 0, 0, 0, 0 } },                            /* a table           */
-    { 4, { LSNNI_MU_X, LSNNI_MU_Y, LSNNI_ALPHA, LSNNI_BETA, 0 } },
-    { 2, { LSNNI_MU_X, LSNNI_ALPHA, 0, 0, 0 } },
-    { 4, { 0, 1, 2, 3, 0 } }, { 4, { 0, 1, 2, 3, 0 } },  /* see >>attention   */
-    { 5, { 0, 1, 2, 3, 4 } }, { 5, { 0, 1, 2, 3, 4 } },
-    { 2, { 0, 1, 0, 0, 0 } }, { 2, { 0, 1, 0, 0, 0 } }
-};
-enum { LSNNI_SHAPES = (int)(sizeof lsnni_families / sizeof lsnni_families[0]) };
-
-static int lsnni_parts(const lsnn_smoother *s) { return s->mixture > 1 ? s->mixture : 1; }
-
-/* Theta's numbers for one Gaussian: in a mixture the last is its logit.      */
-static int lsnni_stride(const lsnn_smoother *s)
-{
-    return lsnni_families[s->shape].count + (lsnni_parts(s) > 1);
-}
-
 LSNN_API int lsnn_smoother_theta(const lsnn_smoother *s)
 {
     if ((int)s->shape < 0 || (int)s->shape >= LSNNI_SHAPES) return 0;
     return s->shape == LSNN_TABLE ? s->h * s->w : lsnni_parts(s) * lsnni_stride(s);
 }
-
-/* Places are counted in rows and columns from 0 and lie `step` apart.        */
-static double lsnni_spacing(int count) { return count > 1 ? 1.0 / (count - 1) : 1; }
 
 /* The five numbers of a Gaussian.                                            */
 static void lsnni_numbers(double *t, const lsnn_real *theta, const lsnn_smoother *s)
@@ -84,35 +57,6 @@ static lsnn_status lsnni_smooth_check(lsnn_ctx *cx, const lsnn_smoother *s)
    are not: the largest exponent is subtracted before exp where maps are normalised, and
    dgamma is that of a symmetric Phi.                                         */
 #ifdef LSNN_NAIVE
-/* One Gaussian: its numbers, its weight in the mixture, and G_p = scale exp(e_p - shift). */
-typedef struct lsnni_bell { double t[LSNNI_NUMBERS], weight, shift, scale; } lsnni_bell;
-
-/* The exponent at pixel p, -r . r where d = p - mu and r = Phi d, and its derivatives by the
-   five numbers (Eq. 7).                                                      */
-static double lsnni_bell_exponent(const lsnni_bell *g, const lsnn_smoother *s, int p,
-                                  double slope[LSNNI_NUMBERS])
-{
-    const double *t = g->t;
-    double d[2], r[2];
-    if (lsnni_attentive(s->shape)) return lsnni_attention_exponent(t, s, p, slope);
-    d[0] = p % s->w * lsnni_spacing(s->w) - t[LSNNI_MU_X];
-    d[1] = p / s->w * lsnni_spacing(s->h) - t[LSNNI_MU_Y];
-    r[0] = t[LSNNI_ALPHA] * d[0] + t[LSNNI_GAMMA] * d[1];
-    r[1] = t[LSNNI_GAMMA] * d[0] + t[LSNNI_BETA] * d[1];
-    slope[LSNNI_MU_X] = 2 * (r[0] * t[LSNNI_ALPHA] + r[1] * t[LSNNI_GAMMA]);
-    slope[LSNNI_MU_Y] = 2 * (r[0] * t[LSNNI_GAMMA] + r[1] * t[LSNNI_BETA]);
-    slope[LSNNI_ALPHA] = -2 * r[0] * d[0];
-    slope[LSNNI_BETA] = -2 * r[1] * d[1];
-    slope[LSNNI_GAMMA] = -2 * (r[0] * d[1] + r[1] * d[0]);
-    return -(r[0] * r[0] + r[1] * r[1]);
-}
-
-static double lsnni_bell_at(const lsnni_bell *g, const lsnn_smoother *s, int p)
-{
-    double slope[LSNNI_NUMBERS];
-    return g->scale * exp(lsnni_bell_exponent(g, s, p, slope) - g->shift);
-}
-
 /* Gaussian m of the map whose theta this is.                                  */
 static lsnni_bell lsnni_bell_of(const lsnn_real *theta, int m, const lsnn_smoother *s)
 {
@@ -404,8 +348,8 @@ static size_t lsnni_map_room(const lsnn_smoother *s)
 }
 
 /* u = G, of either kind.                                                     */
-static void lsnni_bell(const lsnni_kernels *kv, lsnn_real *u, lsnn_real *room, const double *t,
-                       const lsnn_smoother *s)
+static void lsnni_bell_fill(const lsnni_kernels *kv, lsnn_real *u, lsnn_real *room,
+                            const double *t, const lsnn_smoother *s)
 {
     if (lsnni_attentive(s->shape)) lsnni_attention_map(kv, u, room, t, s);
     else lsnni_gaussian(kv, u, t, s);
@@ -427,7 +371,7 @@ static void lsnni_map_forward(const lsnni_kernels *kv, lsnn_real *u, lsnn_real *
     for (int m = 0; m < lsnni_parts(s); m++, theta += lsnni_stride(s)) {
         lsnn_real *one = m ? other : u;
         lsnni_numbers(t, theta, s);
-        lsnni_bell(kv, one, room, t, s);
+        lsnni_bell_fill(kv, one, room, t, s);
         if (mixed) kv->affine(u, one, exp((double)theta[numbers] - most) / sum, 0, area, m > 0);
     }
 }
@@ -453,7 +397,7 @@ static void lsnni_map_backward(const lsnni_kernels *kv, lsnn_real *dtheta, lsnn_
         lsnni_numbers(t, theta, s);
         if (mixed) {
             w = exp((double)theta[f->count] - most) / sum;
-            lsnni_bell(kv, other, room, t, s);
+            lsnni_bell_fill(kv, other, room, t, s);
             kv->affine(dg, g, w, 0, area, 0);
             w *= kv->dot(g, other, area) - middle;
             dtheta[f->count] = LSNNI_R(w + (add ? (double)dtheta[f->count] : 0));
@@ -675,24 +619,6 @@ LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real
 #endif /* LSNN_NAIVE */
 
 /* ---- The layer ------------------------------------------------------------------------*/
-static lsnn_smoother lsnni_smoother_of(const lsnn_layer_plan *p, int n, int lanes)
-{
-    lsnn_smoother s;
-    memset(&s, 0, sizeof s);
-    s.n = n;
-    s.lanes = lanes;
-    s.rank = p->o.rank;
-    s.k = p->in[0].c / s.rank;
-    s.h = p->in[0].h;
-    s.w = p->in[0].w;
-    s.shape = p->o.smooth_shape;
-    s.mixture = p->o.mixture;
-    s.normalise = p->o.normalise;
-    s.per_image = p->inputs == 2;
-    s.smooth_bias = p->o.smooth_bias;
-    return s;
-}
-
 /* Options that only theta of the layer's own can have, and only as one of TKN's windows. */
 static lsnn_status lsnni_smooth_options(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
@@ -824,7 +750,8 @@ static const lsnn_layer_type lsnni_smooth_type = {
     "l2 clip kernel_h kernel_w", 1, 2,
     LSNN_DX_IN_PLACE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
     lsnni_plan_smooth, lsnni_forward_smooth, lsnni_backward_smooth, lsnni_init_smooth,
-    lsnni_project_smooth
+    lsnni_project_smooth,
+    LSNNI_DEVICE_THREE(smooth)
 };
 
 LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)

@@ -134,7 +134,8 @@ static lsnn_status lsnni_backward_softmax(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_softmax_type = {
     "softmax", "", 1, 1,
     LSNN_X_FREE | LSNN_REHEARSES,
-    lsnni_plan_same, lsnni_forward_softmax, lsnni_backward_softmax, NULL, NULL
+    lsnni_plan_same, lsnni_forward_softmax, lsnni_backward_softmax, NULL, NULL,
+    LSNNI_DEVICE_PAIR(softmax)
 };
 
 LSNN_API int lsnn_softmax(lsnn_net *net, int x, const lsnn_options *o)

@@ -227,7 +227,8 @@ static lsnn_status lsnni_backward_table_conv2d(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_table_conv2d_type = {
     "table_conv2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS "table", 1, 1,
     LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES | LSNN_CROPS,
-    lsnni_plan_table_conv2d, lsnni_forward_table_conv2d, lsnni_backward_table_conv2d, NULL, NULL
+    lsnni_plan_table_conv2d, lsnni_forward_table_conv2d, lsnni_backward_table_conv2d, NULL, NULL,
+    NULL, NULL, NULL
 };
 
 LSNN_API int lsnn_table_conv2d(lsnn_net *net, int x, const char *table, int kernel,

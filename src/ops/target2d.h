@@ -1189,7 +1189,8 @@ static const lsnn_layer_type lsnni_target2d_type = {
     "target2d", LSNNI_WEIGHTED LSNNI_WINDOW_OPTIONS "smooth_shape l2 clip", 1, 1,
     LSNN_BLOCKS | LSNN_REHEARSES | LSNN_Y_STAYS,
     lsnni_plan_target2d, lsnni_forward_target2d, lsnni_backward_target2d, lsnni_init_target2d,
-    lsnni_project_target2d
+    lsnni_project_target2d,
+    NULL, NULL, NULL
 };
 
 LSNN_API int lsnn_target2d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)

@@ -345,7 +345,8 @@ static lsnn_status lsnni_backward_affine_grid(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_affine_grid_type = {
     "affine_grid", "grid_h grid_w align_corners", 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_REHEARSES,
-    lsnni_plan_affine_grid, lsnni_forward_affine_grid, lsnni_backward_affine_grid, NULL, NULL
+    lsnni_plan_affine_grid, lsnni_forward_affine_grid, lsnni_backward_affine_grid, NULL, NULL,
+    NULL, NULL, NULL
 };
 
 LSNN_API int lsnn_affine_grid(lsnn_net *net, int theta, int h, int w, const lsnn_options *o)
@@ -394,7 +395,8 @@ static lsnn_status lsnni_backward_grid_sample(lsnn_ctx *cx, lsnn_call *c)
 static const lsnn_layer_type lsnni_grid_sample_type = {
     "grid_sample", "align_corners", 2, 2,
     LSNN_Y_FREE | LSNN_REHEARSES,
-    lsnni_plan_grid_sample, lsnni_forward_grid_sample, lsnni_backward_grid_sample, NULL, NULL
+    lsnni_plan_grid_sample, lsnni_forward_grid_sample, lsnni_backward_grid_sample, NULL, NULL,
+    NULL, NULL, NULL
 };
 
 LSNN_API int lsnn_grid_sample(lsnn_net *net, int x, int grid, const lsnn_options *o)
