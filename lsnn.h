@@ -24626,10 +24626,6 @@ static inline kvec K_(sort_odds)(kvec a, kvec b, int within)
 }
 #endif
 
-#if defined(LSNNI_CALM) && K_BYTES > 0
-#pragma GCC push_options             /* spelled out: O2 only takes longer to find the same    */
-#pragma GCC optimize("O1")           /*   instructions                                        */
-#endif
 /* ---- >>tile kernel: bound by the two multiply-add units. The tile of 8 x 3 vectors
    needs 8 broadcasts and 3 loads for 24 multiply-adds, half of what the load
    units can do, and 24 of 32 registers; with 16 registers the tile is 4 x 3.
@@ -25170,9 +25166,6 @@ static double K_(behind)(const lsnni_behind *g)
     for (int l = 0; l < K_LANES; l++) total += (double)sum[l];
     return total;
 }
-#if defined(LSNNI_CALM) && K_BYTES > 0
-#pragma GCC pop_options
-#endif
 /* ---- >>exp: e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and e^r by its
    series, cut where the next term is below half a unit in the last place.    */
 #if K_BYTES == 0

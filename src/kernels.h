@@ -127,15 +127,8 @@ static inline kvec K_(sort_odds)(kvec a, kvec b, int within)
 }
 #endif
 
-#if defined(LSNNI_CALM) && K_BYTES > 0
-#pragma GCC push_options             /* spelled out: O2 only takes longer to find the same    */
-#pragma GCC optimize("O1")           /*   instructions                                        */
-#endif
 #include "kernels/products.h"
 #include "kernels/taps.h"
-#if defined(LSNNI_CALM) && K_BYTES > 0
-#pragma GCC pop_options
-#endif
 #include "kernels/functions.h"
 #include "kernels/elements.h"
 #include "kernels/pixels.h"
