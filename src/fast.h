@@ -22,9 +22,19 @@ typedef struct lsnni_tile {
     const lsnn_real *bias;               /* a row each, or NULL                */
     const lsnn_real *scale;              /* or the sums are multiplied by that at last: row */
                                          /*   after row LSNNI_MAX_VECTORS numbers */
-    ptrdiff_t step, c_step;              /* few: vector v is at b[0] + v step, at[0] + v c_step */
     int k, rows, vectors, add;
 } lsnni_tile;
+
+/* A tile of any number of rows and of vectors that lie `step` apart, fours of them (the rest is
+   left): c[i] + at + v*c_step (+)= sum_k a[i][ka[k]] times the vector at b + kb[k] + v*step;
+   scale: plus bias[i], and all of it times scale[i].                          */
+typedef struct lsnni_mesh {
+    const lsnn_real **a, *b, *bias, *scale;
+    lsnn_real **c, *of_bias, *of_scale;      /* room for bias and scale        */
+    const int32_t *ka, *kb;
+    ptrdiff_t step, c_step, at;
+    int k, rows, vectors, lanes, add;
+} lsnni_mesh;
 
 /* A part of dw in blocks of images: dw[m*dw_row + t] += the sum over blocks n, pixels e and
    lanes of dy[n*dy_step + e] x[n*x_step + m*row + at[e] + t], where e, n, t and at count
@@ -38,17 +48,6 @@ typedef struct lsnni_correlation {
     const int32_t *at;
     int count, blocks, taps, rows;
 } lsnni_correlation;
-
-/* One kernel at 1 to LSNNI_SITES places of blocks of images: y[i] (+)= the sum over maps c, rows
-   r and 1 to LSNNI_TAPS_WIDE taps t, side by side, of w[c*w_map + r*w_row + t] times the vector
-   at x[i] + c*x_map + r*x_row + t vectors. last: plus bias, and all of it times u[i].  */
-enum { LSNNI_SITES = 8 };
-typedef struct lsnni_sites {
-    const lsnn_real *x[LSNNI_SITES], *w;
-    lsnn_real *y[LSNNI_SITES], u[LSNNI_SITES], bias;
-    ptrdiff_t x_map, x_row, w_map, w_row;
-    int count, maps, rows, taps, add, last;
-} lsnni_sites;
 
 /* y = u z, pixel by pixel, in blocks of images: dz = u dy of pixel[e], all blocks side by side,
    e after e, and s[e] = the sum over images of dy y. Returns the sum of all dz.  */
@@ -72,8 +71,7 @@ typedef struct lsnni_block {
 
 /* What one instruction set offers, one entry a function: its type, name and arguments. The
    struct and each set's table are made from this list. Everything is single-threaded.
-   tile: entries of a past `rows` must be readable.  few: 1 to 3 rows, and 4 where a tile has
-   8; 4 vectors, or of one row 8.  block: bj is 1, n from 1 to 3 vectors, no
+   tile: entries of a past `rows` must be readable.  block: bj is 1, n from 1 to 3 vectors, no
    bias.  dots: ak and bk are 1, m to LSNNI_DOTS_ROWS.  deviation: sum (x - mean)^2.
    axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].
    weave: the vector at x + i*xs to y + i*ys.
@@ -81,8 +79,7 @@ typedef struct lsnni_block {
    norm_backward: dx = a dy + b (x - center) istd + c.  dsc...: see >>dsc. */
 #define LSNNI_KERNELS(X)                                                                      \
     X(void, tile, (const lsnni_tile *t))                                                      \
-    X(void, few, (const lsnni_tile *t))                                                       \
-    X(void, sites, (lsnni_sites *g))                                                          \
+    X(void, mesh, (const lsnni_mesh *g))                                                      \
     X(void, correlate, (const lsnni_correlation *g))                                          \
     X(double, behind, (const lsnni_behind *g))                                                \
     X(void, weave, (lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, size_t n))        \

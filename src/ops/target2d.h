@@ -25,8 +25,7 @@ typedef struct lsnni_regions {
     int32_t *first_run, *run;        /* K + 1; runs x 4: first place, how many, first tap, taps */
     int32_t *place;                  /* K x OH x OW: a pixel's place, or -1   */
     int32_t *pixel, *at;             /* a place's pixel, and where in x its first tap lies */
-    int32_t *first_part, *part;      /* K + 1; parts of runs whose rows meet the same taps, too: */
-                                     /*   first places, and one more          */
+    int32_t *first_kernel, *kernel;  /* OH x OW + 1; a pixel's kernels         */
 } lsnni_regions;
 
 static void lsnni_regions_sizes(size_t size[LSNNI_REGION_LISTS], const lsnn_window *s)
@@ -37,8 +36,8 @@ static void lsnni_regions_sizes(size_t size[LSNNI_REGION_LISTS], const lsnn_wind
     size[2] = k + 1;
     size[3] = lsnni_times(4 * k, (size_t)s->ow);
     size[4] = size[5] = size[6] = all;
-    size[7] = k + 1;
-    size[8] = lsnni_plus(all, 1);
+    size[7] = lsnni_plus(area, 1);
+    size[8] = all;
 }
 
 LSNN_API size_t lsnn_target2d_room(const lsnn_window *s)
@@ -65,8 +64,8 @@ static void lsnni_regions_of(lsnni_regions *r, int32_t *plan, const lsnn_window 
     r->place = list[4];
     r->pixel = list[5];
     r->at = list[6];
-    r->first_part = list[7];
-    r->part = list[8];
+    r->first_kernel = list[7];
+    r->kernel = list[8];
 }
 
 static lsnn_status lsnni_target_check(lsnn_ctx *cx, const lsnn_window *s)
@@ -108,24 +107,17 @@ static int lsnni_regions_run(lsnni_regions *r, const unsigned char *inside, int 
     return n;
 }
 
-/* The parts of all runs.                                                      */
-static void lsnni_regions_parts(lsnni_regions *r, const lsnni_side *rows)
+/* The kernels of each pixel.                                                  */
+static void lsnni_regions_kernels(lsnni_regions *r)
 {
+    size_t area = lsnni_area(r->s->oh, r->s->ow);
     int n = 0;
-    for (int k = 0; k < r->s->k; k++) {
-        r->first_part[k] = n;
-        for (int i = r->first_run[k]; i < r->first_run[k + 1]; i++) {
-            const int32_t *run = r->run + 4 * i;
-            lsnni_reach last = { -1, -1, -1 };
-            for (int e = run[0]; e < run[0] + run[1]; e++) {
-                lsnni_reach taps = lsnni_reach_of(rows, LSNNI_FORWARD, r->pixel[e] / r->s->ow);
-                if (taps.first != last.first || taps.count != last.count) r->part[n++] = e;
-                last = taps;
-            }
-        }
+    for (size_t q = 0; q < area; q++) {
+        r->first_kernel[q] = n;
+        for (int k = 0; k < r->s->k; k++)
+            if (r->place[(size_t)k * area + q] >= 0) r->kernel[n++] = k;
     }
-    r->first_part[r->s->k] = n;
-    r->part[n] = r->head[0];
+    r->first_kernel[area] = n;
 }
 
 /* Pixel by pixel costs more than all at once from this share on.              */
@@ -161,7 +153,7 @@ LSNN_API lsnn_status lsnn_target2d_plan(lsnn_ctx *cx, int32_t *plan,
     r.start[s->k] = n;
     r.head[0] = n;
     r.head[1] = lsnni_regions_dense(&r);
-    lsnni_regions_parts(&r, &side[0]);
+    lsnni_regions_kernels(&r);
     return LSNN_OK;
 }
 
@@ -246,14 +238,13 @@ LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_re
    everything, take the whole convolution, times U or 0.
    Bound by arithmetic. Of the whole convolution's speed, a multiply-add: see RESULTS.md. */
 enum { LSNNI_TARGET_TASKS = 32,      /* about: of pixels                       */
-       LSNNI_TARGET_STEPS = 256,     /* forward: taps of a tile, at most       */
+       LSNNI_TARGET_STEPS = 900,     /* forward: taps of a pixel in all blocks, about */
        LSNNI_TARGET_BLOCKS = 4,      /*   blocks of a task, at most            */
-       LSNNI_TARGET_X = 1 << 16,     /*   numbers of x at once, about: in the second-level cache */
-       LSNNI_TARGET_LIST = 64,       /* dx: steps of a tile, whose dz stays in the first-level */
+       LSNNI_TARGET_LIST = 96,       /* dx: steps of a mesh, whose dz stays in the first-level */
                                      /*   cache                               */
-       LSNNI_TARGET_STRIP = 8,       /*   pixels of a strip, at most           */
+       LSNNI_TARGET_PANEL = 16,      /*   maps whose weights are neighbours: a line of a cache */
        LSNNI_TARGET_NEAREST = 6000,  /* dw: numbers in the first-level cache   */
-       LSNNI_TARGET_PACK = 1 << 15 };    /*   and dx: of x that a task works on, about */
+       LSNNI_TARGET_PACK = 1 << 15 };    /*   of x that a task works on, about */
 typedef struct lsnni_target {
     lsnni_regions r;
     lsnni_lanes g;                   /* the whole convolution, and kernels    */
@@ -265,181 +256,136 @@ typedef struct lsnni_target {
     lsnni_kinds kinds[2];            /* FORWARD, or TO_X                       */
     lsnni_reach *rows;               /* TO_W, of each kernel row              */
     int32_t *room;                   /* a worker's tables: of w, of dz        */
+    char *meshes;                    /* a worker's                            */
     lsnn_real *numbers;              /* a worker's U and S of a region, or part of x */
     lsnn_real *turned;               /* w as K, taps, C                       */
 } lsnni_target;
 
-/* How many of `left` rows the next tile takes.                                */
-static int lsnni_target_rows(const lsnni_kernels *kv, int left)
+/* A worker's mesh of `rows` rows at most.                                      */
+static size_t lsnni_target_mesh_room(int rows)
 {
-    return left >= kv->rows ? kv->rows : left >= 4 ? 4 : left;
+    size_t n = (size_t)rows;
+    return lsnni_room(n, sizeof(lsnn_real *)) * 3 + lsnni_room(n, sizeof(lsnn_real)) * 2;
+}
+static lsnni_mesh lsnni_target_mesh(char *at, int rows, int lanes)
+{
+    lsnni_mesh g;
+    memset(&g, 0, sizeof g);
+    g.a = (const lsnn_real **)lsnni_cut(&at, (size_t)rows, sizeof *g.a);
+    g.c = (lsnn_real **)lsnni_cut(&at, 2 * (size_t)rows, sizeof *g.c);
+    g.of_bias = (lsnn_real *)lsnni_cut(&at, (size_t)rows, sizeof *g.of_bias);
+    g.of_scale = (lsnn_real *)lsnni_cut(&at, (size_t)rows, sizeof *g.of_scale);
+    g.lanes = lanes;
+    return g;
 }
 
-/* A tile's rows for the same place of all blocks: b and t->c are the first block's. */
-static void lsnni_target_tiles(const lsnni_kernels *kv, lsnni_tile *t, const lsnn_real *b,
-                               int blocks)
+/* A mesh; the vectors beyond fours by tiles.                                   */
+static void lsnni_target_tiles(const lsnni_kernels *kv, const lsnni_mesh *g)
 {
-    int n = 0;
-    for (; t->rows < LSNNI_MIN(kv->rows, 5) && blocks - n >= 4; n += t->vectors) {
-        t->vectors = t->rows == 1 && blocks - n >= 8 ? 8 : 4;
-        t->b[0] = b + n * t->step;
-        t->at[0] = n * t->c_step;
-        for (int m = 0; m < t->rows; m++)
-            for (int v = 0; v < t->vectors; v++)
-                LSNNI_FETCH_TO_WRITE(t->c[m] + t->at[0] + v * t->c_step);
-        kv->few(t);
+    lsnn_real scale[LSNNI_MAX_ROWS * LSNNI_MAX_VECTORS];
+    int first = g->vectors / 4 * 4, left = g->vectors - first;
+    lsnni_tile t;
+    kv->mesh(g);
+    if (!left) return;
+    t.ka = g->ka;
+    t.kb = g->kb;
+    t.k = g->k;
+    t.add = g->add;
+    t.vectors = left;
+    t.scale = g->scale ? scale : NULL;
+    for (int v = 0; v < left; v++) {
+        t.b[v] = g->b + (first + v) * g->step;
+        t.at[v] = g->at + (first + v) * g->c_step;
+        t.lanes[v] = g->lanes;
     }
-    for (; n < blocks; n += t->vectors) {
-        t->vectors = lsnni_vectors(blocks - n);
-        for (int v = 0; v < t->vectors; v++) {
-            t->b[v] = b + (n + v) * t->step;
-            t->at[v] = (n + v) * t->c_step;
-            for (int m = 0; m < t->rows; m++) LSNNI_FETCH_TO_WRITE(t->c[m] + t->at[v]);
+    for (int r = 0; r < g->rows; r += t.rows) {
+        t.rows = LSNNI_MIN(kv->rows, g->rows - r);
+        t.bias = g->scale ? g->bias + r : NULL;
+        for (int m = 0; m < kv->rows; m++) {
+            int row = r + LSNNI_MIN(m, t.rows - 1);
+            t.a[m] = g->a[row];
+            t.c[m] = g->c[row];
+            for (int v = 0; v < LSNNI_MAX_VECTORS && g->scale; v++)
+                scale[LSNNI_MAX_VECTORS * m + v] = g->scale[row];
         }
-        kv->tile(t);
+        kv->tile(&t);
     }
 }
 
-/* The strides of a tile over blocks: of what it reads, of its target.          */
-static void lsnni_target_steps(lsnni_tile *t, int lanes, size_t target)
-{
-    t->step = lanes;
-    t->c_step = (ptrdiff_t)target * lanes;
-    for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t->lanes[v] = lanes;
-}
-
-/* ---- Forward: some blocks and a range of kernels a task, maps by chunks. A tile is one kernel
-   at a few places that meet the same taps, of whichever of the blocks: so a region costs what it
-   holds, whatever the other kernels' are.                                     */
-/* The tiles of kernel k's part `i`, at the taps that g says.                  */
-static void lsnni_target_part(const lsnni_target *p, lsnni_sites *g, int k, int i,
-                              ptrdiff_t from, const lsnn_real *u, const lsnn_real *x, int n0,
-                              int blocks)
+/* ---- Forward: some blocks and a range of pixels a task, maps by chunks. A mesh is the kernels
+   that a pixel has in a few blocks: so a region costs what it holds, and x comes from the
+   first-level cache for all kernels but the first.                            */
+/* A pixel's kernels over `maps` maps of x, from number c on.                   */
+static void lsnni_target_pixel(const lsnni_target *p, lsnni_mesh *t, int pixel, int c, int maps)
 {
     const lsnni_regions *r = &p->r;
     const lsnn_window *s = r->s;
-    int first = r->part[i], end = r->part[i + 1];
-    size_t lanes = (size_t)s->lanes;
-    g->count = 0;
-    for (int n = n0; n < n0 + blocks; n++, x += p->wide * g->x_map) {
-        lsnn_real *y = p->y + lsnni_at2(n, k, s->k) * lsnni_area(s->oh, s->ow) * lanes;
-        for (int e = first; e < end; e++) {
-            g->x[g->count] = x + (from + r->at[e]) * (ptrdiff_t)lanes;
-            g->y[g->count] = y + (size_t)r->pixel[e] * lanes;
-            LSNNI_FETCH_TO_WRITE(g->y[g->count]);
-            g->u[g->count++] = u[e];
-            if (g->count < LSNNI_SITES) continue;
-            p->g.kv->sites(g);
-            g->count = 0;
-        }
+    const lsnni_kinds *rows = &p->g.kinds[0], *columns = &p->g.kinds[1];
+    int i = pixel / s->ow, j = pixel % s->ow, last = c + maps >= s->c;
+    const lsnni_group *g = p->g.group + rows->kind[i] * columns->kinds + columns->kind[j];
+    const int32_t *kernel = r->kernel + r->first_kernel[pixel];
+    size_t lanes = (size_t)s->lanes, area = lsnni_area(s->oh, s->ow);
+    t->rows = r->first_kernel[pixel + 1] - r->first_kernel[pixel];
+    t->b = p->x + lsnni_at2(c, rows->reach[i].at * s->w + columns->reach[j].at, s->h * s->w) *
+        lanes;
+    t->at = (ptrdiff_t)((size_t)pixel * lanes);
+    t->ka = g->ka;
+    t->kb = g->kb;
+    t->k = g->taps * maps;
+    t->add = c > 0;
+    t->bias = t->of_bias;
+    t->scale = last ? t->of_scale : NULL;
+    for (int m = 0; m < t->rows; m++) {
+        size_t k = (size_t)kernel[m];
+        t->a[m] = p->w + (k * (size_t)s->c + (size_t)c) * p->g.taps;
+        t->c[m] = p->y + k * area * lanes;
+        t->of_bias[m] = p->b ? p->b[k] : 0;
+        if (last) t->of_scale[m] = r->t->fy[k * (size_t)s->oh + (size_t)i] *
+                                   r->t->fx[k * (size_t)s->ow + (size_t)j];
     }
-    if (g->count) p->g.kv->sites(g);
+    if (t->rows) lsnni_target_tiles(p->g.kv, t);
 }
 
-/* Kernel k of some blocks, from maps [c, c + maps).                           */
-static void lsnni_target_kernel(const lsnni_target *p, lsnni_sites *g, int k, int c, int maps,
-                                lsnn_real *u, const lsnn_real *x, int n0, int blocks)
+/* The first pixel of range number `range`: with about as many places before it as any. */
+static int lsnni_target_range(const lsnni_target *p, int range)
 {
-    const lsnni_regions *r = &p->r;
-    const lsnn_window *s = r->s;
-    int last = c + maps >= s->c;
-    u -= r->start[k];
-    for (int e = r->start[k]; e < r->start[k + 1] && last; e++)
-        u[e] = lsnni_target_u(r, k, r->pixel[e]);
-    g->maps = maps;
-    g->bias = p->b ? p->b[k] : 0;
-    for (int i = r->first_part[k]; i < r->first_part[k + 1]; i++) {
-        int pixel = r->pixel[r->part[i]];
-        const lsnni_reach *row = &p->kinds[0].reach[pixel / s->ow];
-        const lsnni_reach *column = &p->kinds[1].reach[pixel % s->ow];
-        int pieces = LSNNI_MAX(1, lsnni_div_up(column->count, LSNNI_TAPS_WIDE));
-        g->rows = column->count ? row->count : 0;
-        for (int j = 0; j < pieces; j++) {
-            int v = column->count * j / pieces;
-            g->taps = LSNNI_MAX(1, column->count * (j + 1) / pieces - v);
-            g->add = c > 0 || j > 0;
-            g->last = last && j == pieces - 1;
-            g->w = p->w + lsnni_at4(k, c, s->c, row->first, s->kernel_h, column->first + v,
-                                    s->kernel_w);
-            lsnni_target_part(p, g, k, i, row->first * s->w + v, u, x, n0, blocks);
-        }
-    }
-}
-
-/* Numbers from map to map: not a power of two, which a cache would have few places for. */
-static size_t lsnni_target_pitch(const lsnn_window *s)
-{
-    return (lsnni_area(s->h, s->w) + 6) * (size_t)s->lanes;
-}
-
-/* Maps [c0, c0 + maps) of `blocks` blocks of x from n0 on, brought together: read where it lies,
-   a region's few columns of a row would wait for memory.                      */
-static void lsnni_target_pack(const lsnni_target *p, lsnn_real *to, int n0, int blocks, int c0,
-                              int maps)
-{
-    const lsnn_window *s = p->r.s;
-    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes, pitch = lsnni_target_pitch(s);
-    for (int n = 0; n < blocks; n++)
-        for (int i = 0; i < maps; i++)
-            memcpy(to + (size_t)(n * p->wide + i) * pitch,
-                   p->x + lsnni_at2(n0 + n, c0 + i, s->c) * map, map * sizeof *to);
+    int area = p->r.s->oh * p->r.s->ow, q = 0;
+    int places = (int)((double)p->r.head[0] * range / p->ranges);
+    while (q < area && p->r.first_kernel[q] < places) q++;
+    return range == p->ranges ? area : q;
 }
 
 static void lsnni_target_task(void *user, int task, int worker)
 {
     const lsnni_target *p = (const lsnni_target *)user;
     const lsnn_window *s = p->r.s;
-    int range = task % p->ranges, n0 = task / p->ranges * p->some;
-    int blocks = LSNNI_MIN(p->some, p->blocks - n0);
-    size_t pitch = lsnni_target_pitch(s);
-    lsnn_real *x = p->numbers + (size_t)worker * p->packed;
-    lsnn_real *u = x + lsnni_area(p->some, p->wide) * pitch;
-    lsnni_sites g;
-    g.x_row = s->w * s->lanes;
-    g.x_map = (ptrdiff_t)pitch;
-    g.w_row = s->kernel_w;
-    g.w_map = s->kernel_h * s->kernel_w;
-    for (int c = 0; c < s->c; c += p->wide) {
-        int maps = LSNNI_MIN(p->wide, s->c - c);
-        lsnni_target_pack(p, x, n0, blocks, c, maps);
-        for (int k = s->k * range / p->ranges; k < s->k * (range + 1) / p->ranges; k++) {
-            const lsnn_real *next = p->w + lsnni_at2(k + 1, c, s->c) * (size_t)g.w_map;
-            for (int i = 0; i < maps * g.w_map && k + 1 < s->k; i += LSNNI_MAX_LANES)
-                LSNNI_FETCH_TO_READ(next + i);
-            lsnni_target_kernel(p, &g, k, c, maps, u, x, n0, blocks);
-        }
-    }
+    size_t image = lsnni_area(s->h, s->w) * (size_t)s->c, out = lsnni_area(s->oh, s->ow);
+    int first = lsnni_target_range(p, task % p->ranges), n = task / p->ranges * p->some;
+    int end = lsnni_target_range(p, task % p->ranges + 1);
+    lsnni_target q = *p;
+    lsnni_mesh t = lsnni_target_mesh(p->meshes + (size_t)worker * lsnni_target_mesh_room(s->k),
+                                     s->k, s->lanes);
+    q.x += lsnni_area(n, s->lanes) * image;
+    q.y += lsnni_area(n, s->lanes) * out * (size_t)s->k;
+    t.vectors = LSNNI_MIN(p->some, p->blocks - n);
+    t.step = (ptrdiff_t)(image * (size_t)s->lanes);
+    t.c_step = (ptrdiff_t)(out * lsnni_area(s->k, s->lanes));
+    for (int c = 0; c < s->c; c += p->wide)
+        for (int i = first; i < end; i++)
+            lsnni_target_pixel(&q, &t, i, c, LSNNI_MIN(p->wide, s->c - c));
 }
 
 static lsnn_status lsnni_target_blocks_forward(lsnn_ctx *cx, lsnni_target *p)
 {
     const lsnn_window *s = p->r.s;
-    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes;
-    size_t numbers;
-    lsnni_side side[2];
-    int groups;
-    char *at;
-    p->wide = LSNNI_TARGET_STEPS / (s->kernel_h * s->kernel_w);
-    p->wide = LSNNI_MIN(p->wide, (int)LSNNI_MIN((size_t)LSNNI_TARGET_X / map, INT_MAX));
+    size_t room = lsnni_times(lsnni_target_mesh_room(s->k), (size_t)lsnn_ctx_threads(cx)), table;
+    int groups = lsnni_div_up(p->blocks, LSNNI_TARGET_BLOCKS);
+    p->some = LSNNI_MIN(LSNNI_TARGET_BLOCKS, p->blocks);
+    p->wide = LSNNI_TARGET_STEPS / (p->some * s->kernel_h * s->kernel_w);
     p->wide = LSNNI_MIN(LSNNI_MAX(p->wide, 1), s->c);
-    p->some = (int)LSNNI_MIN(LSNNI_TARGET_X / (map * (size_t)p->wide),
-                             (size_t)LSNNI_TARGET_BLOCKS);
-    p->some = LSNNI_MAX(p->some, 1);
-    groups = lsnni_div_up(p->blocks, p->some);
-    /* fewer images than it is rehearsed for may go more to a task            */
-    p->some = cx->rehearsal_ ? LSNNI_MIN(p->some, p->blocks) : lsnni_div_up(p->blocks, groups);
-    p->ranges = LSNNI_MIN(s->k, lsnni_image_tasks(groups));
-    p->packed = lsnni_area(p->some, p->wide) * lsnni_target_pitch(s) +
-        (size_t)lsnni_round_up(s->oh * s->ow, LSNNI_MAX_LANES);
-    numbers = lsnni_times(p->packed, (size_t)lsnn_ctx_threads(cx));
-    at = (char *)lsnni_scratch(cx, lsnni_room_add(lsnni_kinds_room(s->oh) +
-                                                  lsnni_kinds_room(s->ow),
-                                                  lsnni_room(numbers, sizeof *p->numbers)), 1);
-    if (!at) return LSNN_ENOMEM;
-    lsnni_sides(side, s);
-    lsnni_kinds_fill(&p->kinds[0], &at, &side[0], LSNNI_FORWARD, s->oh);
-    lsnni_kinds_fill(&p->kinds[1], &at, &side[1], LSNNI_FORWARD, s->ow);
-    p->numbers = (lsnn_real *)(void *)at;
+    p->ranges = LSNNI_MIN(lsnni_div_up(LSNNI_TARGET_TASKS, groups), s->oh * s->ow);
+    LSNNI_TRY(lsnni_lanes_plan(cx, &p->g, s, LSNNI_FORWARD, p->wide, 0, room, &table,
+                               &p->meshes));
     lsnn_parallel(cx, groups * p->ranges, lsnni_target_task, p);
     return LSNN_OK;
 }
@@ -490,19 +436,11 @@ LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsn
 }
 
 /* ---- dz, db, and what fy and fx get: a kernel a task.                         */
-/* Pixels of dx that are brought to their places at once: lines of a cache, not halves. */
-static int lsnni_target_strip(const lsnn_window *s)
-{
-    size_t pixel = lsnni_area(s->c, s->n);
-    return (int)LSNNI_MAX(1, LSNNI_MIN(LSNNI_TARGET_PACK / pixel, (size_t)LSNNI_TARGET_STRIP));
-}
-
-/* A worker's numbers: U and S of a region; or dx of a strip, all maps and images. */
+/* A worker's numbers: U and S of a region.                                     */
 static size_t lsnni_target_numbers(const lsnn_window *s)
 {
-    size_t strip = lsnni_area(s->c, s->n) * (size_t)lsnni_target_strip(s);
-    return LSNNI_MAX(2 * lsnni_area(s->oh, s->ow) + LSNNI_MAX_LANES, strip) /
-        LSNNI_MAX_LANES * LSNNI_MAX_LANES;
+    size_t region = (size_t)lsnni_round_up(2 * s->oh * s->ow + LSNNI_MAX_LANES, LSNNI_MAX_LANES);
+    return LSNNI_MAX(region, lsnni_area(s->c, s->n));
 }
 
 static void lsnni_target_behind_task(void *user, int k, int worker)
@@ -538,30 +476,51 @@ static void lsnni_target_behind_task(void *user, int k, int worker)
 /* ---- dx: a pixel of x meets the places that read it, one list for all its maps. */
 typedef struct lsnni_target_list {
     int32_t *ka, *kb;                /* places in w turned, in dz             */
-    int count, done;                 /* done: the sums hold something         */
-    lsnn_real *sum;                  /* C x blocks x strip vectors, of which the pixel's first */
+    int32_t *kernel;                 /* of those with a region in these rows  */
+    int kernels;
+    lsnni_mesh g;                    /* to the sums of a list that is too long for one, or to dx: */
+    lsnn_real *sum, **sums, **dx;    /* the rows of either                    */
+    ptrdiff_t pixel;
 } lsnni_target_list;
 
-/* A pixel's sums over the list, all maps and blocks.                           */
-static void lsnni_target_flush(const lsnni_target *p, lsnni_tile *t, lsnni_target_list *list)
+/* All maps, panel by panel; the next one's weights are on their way meanwhile. */
+static void lsnni_target_panels(const lsnni_target *p, const lsnni_mesh *all)
 {
     const lsnn_window *s = p->r.s;
-    if (!list->count && list->done) return;
-    t->ka = list->ka;
-    t->kb = list->kb;
-    t->k = list->count;
-    t->add = list->done;
-    for (int c = 0; c < s->c; c += t->rows) {
-        t->rows = lsnni_target_rows(p->g.kv, s->c - c);
-        for (int m = 0; m < p->g.kv->rows; m++) {
-            size_t row = (size_t)(c + LSNNI_MIN(m, t->rows - 1));
-            t->a[m] = p->turned + row;
-            t->c[m] = list->sum + row * lsnni_area(s->n, lsnni_target_strip(s));
-        }
-        lsnni_target_tiles(p->g.kv, t, p->dz, p->blocks);
+    lsnni_mesh g = *all;
+    for (int c = 0; c < s->c; c += LSNNI_TARGET_PANEL) {
+        g.rows = LSNNI_MIN(s->c - c, LSNNI_TARGET_PANEL);
+        g.a = all->a + c;
+        g.c = all->c + c;
+        for (int i = 0; i < g.k && c + LSNNI_TARGET_PANEL < s->c; i++)
+            LSNNI_FETCH_TO_READ(g.a[LSNNI_TARGET_PANEL] + g.ka[i]);
+        lsnni_target_tiles(p->g.kv, &g);
     }
-    list->done = 1;
-    list->count = 0;
+}
+
+/* A pixel's sums over the list, all maps and blocks; last: there is no more to come. */
+static void lsnni_target_flush(const lsnni_target *p, lsnni_target_list *list, int last)
+{
+    lsnni_mesh *g = &list->g;
+    const lsnn_window *s = p->r.s;
+    int straight = last && g->c == list->dx;
+    if (!straight && g->c == list->dx) g->add = 0;
+    g->c = straight ? list->dx : list->sums;
+    g->at = straight ? list->pixel : 0;
+    g->c_step = straight ? (ptrdiff_t)(lsnni_area(s->h, s->w) * lsnni_area(s->c, s->lanes))
+                         : s->lanes;
+    if (g->k || !straight || !g->add) lsnni_target_panels(p, g);
+    g->add = 1;
+    g->k = 0;
+    if (!last || straight) return;
+    for (int c = 0; c < s->c; c++)
+        for (int n = 0; n < p->blocks; n++) {
+            const lsnn_real *from = list->sums[c] + n * s->lanes;
+            lsnn_real *to = list->dx[c] + list->pixel +
+                (size_t)n * lsnni_area(s->h, s->w) * lsnni_area(s->c, s->lanes);
+            if (p->add) for (int l = 0; l < s->lanes; l++) to[l] += from[l];
+            else memcpy(to, from, (size_t)s->lanes * sizeof *to);
+        }
 }
 
 /* The places of kernel k that read a pixel of x in these rows and columns.     */
@@ -572,71 +531,108 @@ static void lsnni_target_meet(const lsnni_target *p, lsnni_target_list *list, in
     const lsnn_window *s = r->s;
     const int32_t *box = r->box + 4 * k;
     int i1 = LSNNI_MIN(box[1], row->at + row->count);
-    int j1 = LSNNI_MIN(box[3], column->at + column->count);
-    for (int i = LSNNI_MAX(box[0], row->at); i < i1; i++)
-        for (int j = LSNNI_MAX(box[2], column->at); j < j1; j++) {
-            int32_t place = r->place[lsnni_at3(k, i, s->oh, j, s->ow)];
-            int u = row->first - (i - row->at) * s->stride_h;
-            int v = column->first - (j - column->at) * s->stride_w;
-            if (place < 0) continue;
-            list->ka[list->count] = ((k * s->kernel_h + u) * s->kernel_w + v) * s->c;
-            list->kb[list->count++] = place * s->n;
+    int j0 = LSNNI_MAX(box[2], column->at), j1 = LSNNI_MIN(box[3], column->at + column->count);
+    for (int i = LSNNI_MAX(box[0], row->at); i < i1; i++) {
+        const int32_t *place = r->place + lsnni_at3(k, i, s->oh, 0, s->ow);
+        int u = row->first - (i - row->at) * s->stride_h;
+        int v = column->first - (j0 - column->at) * s->stride_w;
+        int32_t at = ((k * s->kernel_h + u) * s->kernel_w + v) * LSNNI_TARGET_PANEL;
+        for (int j = j0; j < j1; j++, at -= s->stride_w * LSNNI_TARGET_PANEL) {
+            if (place[j] < 0) continue;
+            list->ka[list->g.k] = at;
+            list->kb[list->g.k++] = place[j] * s->n;
         }
+    }
 }
 
+/* Kernel k's weights to their panels.                                          */
 static void lsnni_target_turn_task(void *user, int k, int worker)
 {
     const lsnni_target *p = (const lsnni_target *)user;
     const lsnn_window *s = p->r.s;
     int taps = s->kernel_h * s->kernel_w;
-    size_t first = lsnni_at3(k, 0, s->c, 0, taps);
     (void)worker;
-    p->g.kv->transpose(p->turned + first, (size_t)s->c, p->w + first, (size_t)taps, s->c, taps);
+    for (int c = 0; c < s->c; c += LSNNI_TARGET_PANEL)
+        p->g.kv->transpose(p->turned + lsnni_at2(c / LSNNI_TARGET_PANEL, k, s->k) *
+                           lsnni_area(taps, LSNNI_TARGET_PANEL), LSNNI_TARGET_PANEL,
+                           p->w + lsnni_at3(k, c, s->c, 0, taps), (size_t)taps,
+                           LSNNI_MIN(LSNNI_TARGET_PANEL, s->c - c), taps);
 }
 
-/* dx of `count` pixels from q on to their sums, or the sums to dx.             */
-static void lsnni_target_dx_move(const lsnni_target *p, lsnn_real *sum, int q, int count, int back)
+/* Row i of x, columns [j, end).                                                */
+static void lsnni_target_dx_row(const lsnni_target *p, lsnni_target_list *list, int i, int j,
+                                int end)
 {
     const lsnn_window *s = p->r.s;
-    size_t lanes = (size_t)s->lanes, step = lanes * (size_t)lsnni_target_strip(s);
-    for (int c = 0; c < s->c; c++)
-        for (int n = 0; n < p->blocks; n++, sum += step) {
-            lsnn_real *dx = p->dx + (lsnni_at2(n, c, s->c) * lsnni_area(s->h, s->w) + (size_t)q) *
-                lanes;
-            if (back) memcpy(sum, dx, (size_t)count * lanes * sizeof *dx);
-            else memcpy(dx, sum, (size_t)count * lanes * sizeof *dx);
+    const lsnni_reach *row = &p->kinds[0].reach[i];
+    list->kernels = 0;
+    for (int k = 0; k < s->k; k++)
+        if (p->r.box[4 * k] < row->at + row->count && p->r.box[4 * k + 1] > row->at)
+            list->kernel[list->kernels++] = k;
+    for (; j < end; j++) {
+        const lsnni_reach *column = &p->kinds[1].reach[j];
+        list->pixel = (ptrdiff_t)(i * s->w + j) * s->lanes;
+        list->g.c = list->dx;
+        list->g.add = p->add;
+        list->g.k = 0;
+        for (int m = 0; m < list->kernels; m++) {
+            lsnni_target_meet(p, list, list->kernel[m], row, column);
+            if (list->g.k >= LSNNI_TARGET_LIST) lsnni_target_flush(p, list, 0);
         }
+        lsnni_target_flush(p, list, 1);
+    }
 }
 
 static void lsnni_target_dx_task(void *user, int task, int worker)
 {
     const lsnni_target *p = (const lsnni_target *)user;
     const lsnn_window *s = p->r.s;
-    int first = task * p->per_task, end = LSNNI_MIN(first + p->per_task, s->h * s->w);
-    int taps = s->kernel_h * s->kernel_w, strip = lsnni_target_strip(s);
-    lsnn_real *sum = p->numbers + (size_t)worker * lsnni_target_numbers(s);
+    int q = task * p->per_task, end = LSNNI_MIN(q + p->per_task, s->h * s->w);
+    int taps = s->kernel_h * s->kernel_w, room = 2 * (LSNNI_TARGET_LIST + taps) + s->k;
+    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes;
     lsnni_target_list list;
-    lsnni_tile t;
-    list.ka = p->room + (size_t)worker * 2 * (size_t)(LSNNI_TARGET_LIST + taps);
+    list.ka = p->room + lsnni_area(worker, room);
     list.kb = list.ka + LSNNI_TARGET_LIST + taps;
-    lsnni_target_steps(&t, s->lanes, (size_t)strip);
-    t.bias = t.scale = NULL;
-    for (int q = first, count; q < end; q += count) {
-        count = LSNNI_MIN(strip, end - q);
-        if (p->add) lsnni_target_dx_move(p, sum, q, count, 1);
-        for (int i = q; i < q + count; i++) {
-            list.count = 0;
-            list.done = p->add;
-            list.sum = sum + (i - q) * s->lanes;
-            for (int k = 0; k < s->k; k++) {
-                lsnni_target_meet(p, &list, k, &p->kinds[0].reach[i / s->w],
-                                  &p->kinds[1].reach[i % s->w]);
-                if (list.count >= LSNNI_TARGET_LIST) lsnni_target_flush(p, &t, &list);
-            }
-            lsnni_target_flush(p, &t, &list);
-        }
-        lsnni_target_dx_move(p, sum, q, count, 0);
+    list.kernel = list.kb + LSNNI_TARGET_LIST + taps;
+    list.g = lsnni_target_mesh(p->meshes + (size_t)worker * lsnni_target_mesh_room(s->c), s->c,
+                               s->lanes);
+    list.g.ka = list.ka;
+    list.g.kb = list.kb;
+    list.g.b = p->dz;
+    list.g.vectors = p->blocks;
+    list.g.step = s->lanes;
+    list.dx = list.g.c;
+    list.sum = p->numbers + (size_t)worker * lsnni_target_numbers(s);
+    list.sums = list.dx + s->c;
+    for (int c = 0; c < s->c; c++) {
+        list.g.a[c] = p->turned + lsnni_area(c / LSNNI_TARGET_PANEL * s->k, taps) *
+            LSNNI_TARGET_PANEL + c % LSNNI_TARGET_PANEL;
+        list.dx[c] = p->dx + (size_t)c * map;
+        list.sums[c] = list.sum + lsnni_area(c, s->n);
     }
+    for (int past; q < end; q = past) {
+        past = LSNNI_MIN(end, (q / s->w + 1) * s->w);
+        lsnni_target_dx_row(p, &list, q / s->w, q % s->w, q % s->w + past - q);
+    }
+}
+
+/* Numbers from map to map: not a power of two, which a cache would have few places for. */
+static size_t lsnni_target_pitch(const lsnn_window *s)
+{
+    return (lsnni_area(s->h, s->w) + 6) * (size_t)s->lanes;
+}
+
+/* Maps [c0, c0 + maps) of `blocks` blocks of x from n0 on, brought together: read where it lies,
+   a region's few columns of a row would wait for memory.                      */
+static void lsnni_target_pack(const lsnni_target *p, lsnn_real *to, int n0, int blocks, int c0,
+                              int maps)
+{
+    const lsnn_window *s = p->r.s;
+    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes, pitch = lsnni_target_pitch(s);
+    for (int n = 0; n < blocks; n++)
+        for (int i = 0; i < maps; i++)
+            memcpy(to + (size_t)(n * p->wide + i) * pitch,
+                   p->x + lsnni_at2(n0 + n, c0 + i, s->c) * map, map * sizeof *to);
 }
 
 /* ---- dw: for some maps and a range of kernels, a few rows of taps at a time.   */
@@ -803,9 +799,11 @@ static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
 {
     const lsnn_window *s = p->r.s;
     size_t threads = (size_t)lsnn_ctx_threads(cx);
-    size_t tables = 2 * threads * (size_t)(LSNNI_TARGET_LIST + s->kernel_h * s->kernel_w);
+    size_t tables = threads * (size_t)(2 * (LSNNI_TARGET_LIST + s->kernel_h * s->kernel_w) + s->k);
+    size_t mesh = lsnni_target_mesh_room(s->c);
     size_t numbers = threads * LSNNI_MAX(lsnni_target_numbers(s), p->packed), bytes;
-    size_t weights = p->dx ? lsnni_area(s->k, s->c) * lsnni_area(s->kernel_h, s->kernel_w) : 0;
+    size_t weights = p->dx ? lsnni_area(s->k, lsnni_round_up(s->c, LSNNI_TARGET_PANEL)) *
+        lsnni_area(s->kernel_h, s->kernel_w) : 0;
     lsnni_side side[2];
     char *at;
     bytes = lsnni_kinds_room(s->h) + lsnni_kinds_room(s->w);
@@ -813,6 +811,7 @@ static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
     bytes = lsnni_room_add(bytes, lsnni_room(tables, sizeof *p->room));
     bytes = lsnni_room_add(bytes, lsnni_room(numbers, sizeof *p->numbers));
     bytes = lsnni_room_add(bytes, lsnni_room(weights, sizeof *p->turned));
+    bytes = lsnni_room_add(bytes, lsnni_times(mesh, threads));
     at = (char *)lsnni_scratch(cx, bytes, 1);
     if (!at) return LSNN_ENOMEM;
     lsnni_sides(side, s);
@@ -821,7 +820,8 @@ static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
     p->rows = (lsnni_reach *)lsnni_cut(&at, (size_t)s->kernel_h, sizeof *p->rows);
     p->room = (int32_t *)lsnni_cut(&at, tables, sizeof *p->room);
     p->numbers = (lsnn_real *)lsnni_cut(&at, numbers, sizeof *p->numbers);
-    p->turned = (lsnn_real *)(void *)at;
+    p->turned = (lsnn_real *)lsnni_cut(&at, weights, sizeof *p->turned);
+    p->meshes = at;
     for (int u = 0; u < s->kernel_h; u++) p->rows[u] = lsnni_reach_of(&side[0], LSNNI_TO_W, u);
     return LSNN_OK;
 }
