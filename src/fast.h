@@ -36,26 +36,26 @@ typedef struct lsnni_mesh {
     int k, rows, vectors, lanes, add;
 } lsnni_mesh;
 
-/* A part of dw in blocks of images: dw[m*dw_row + t] += the sum over blocks n, pixels e and
-   lanes of dy[n*dy_step + e] x[n*x_step + m*row + at[e] + t], where e, n, t and at count
-   vectors: 1 to LSNNI_TAPS_WIDE taps t, side by side; 1 or 2 rows m of them (or the same row of
-   as many maps), of up to 3 taps also 3.                                      */
+/* A part of dw in blocks of images: dw[m*dw_row + t] += the sum over blocks n, places e and
+   lanes of the vectors dy[e*dy_step + n*dy_block] and x[n*x_step + row[m] + (at[e] + t) vectors],
+   for rows m and 1 to LSNNI_TAPS_WIDE taps t, side by side.                   */
 enum { LSNNI_TAPS_WIDE = 5 };
 typedef struct lsnni_correlation {
     const lsnn_real *dy, *x;
     lsnn_real *dw;
-    ptrdiff_t dy_step, x_step, row, dw_row;
+    const ptrdiff_t *row;
     const int32_t *at;
+    ptrdiff_t dy_step, dy_block, x_step, dw_row;
     int count, blocks, taps, rows;
 } lsnni_correlation;
 
-/* y = u z, pixel by pixel, in blocks of images: dz = u dy of pixel[e], all blocks side by side,
-   e after e, and s[e] = the sum over images of dy y. Returns the sum of all dz.  */
+/* y = u z, pixel by pixel, in blocks n of images: dz[e*dz_step + n*dz_block] = u dy of pixel[e],
+   and s[e] = the sum over images of dy y. Returns the sum of all dz.           */
 typedef struct lsnni_behind {
     lsnn_real *dz, *s;
     const lsnn_real *dy, *y, *u;
     const int32_t *pixel;
-    ptrdiff_t step;                      /* of dy and y, from block to block   */
+    ptrdiff_t step, dz_step, dz_block;   /* step: of dy and y, from block to block */
     int count, blocks;
 } lsnni_behind;
 
@@ -74,7 +74,6 @@ typedef struct lsnni_block {
    tile: entries of a past `rows` must be readable.  block: bj is 1, n from 1 to 3 vectors, no
    bias.  dots: ak and bk are 1, m to LSNNI_DOTS_ROWS.  deviation: sum (x - mean)^2.
    axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].
-   weave: the vector at x + i*xs to y + i*ys.
    norm_forward: y = a (x - center) + b.
    norm_backward: dx = a dy + b (x - center) istd + c.  dsc...: see >>dsc. */
 #define LSNNI_KERNELS(X)                                                                      \
@@ -82,7 +81,6 @@ typedef struct lsnni_block {
     X(void, mesh, (const lsnni_mesh *g))                                                      \
     X(void, correlate, (const lsnni_correlation *g))                                          \
     X(double, behind, (const lsnni_behind *g))                                                \
-    X(void, weave, (lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, size_t n))        \
     X(void, block, (const lsnni_block *g))                                                    \
     X(void, dots, (const lsnni_block *g))                                                     \
     X(void, exp, (lsnn_real *y, const lsnn_real *x, size_t n))                                \
@@ -186,6 +184,7 @@ typedef struct lsnni_lanes {
                                      /*   map, tap                            */
     lsnn_real *y;
     const struct lsnni_regions *regions;     /* NULL: all of the output, as it is      */
+    lsnn_real *u;                    /* else times this, 0 outside of regions */
     lsnni_pooled pool;
 } lsnni_lanes;
 
@@ -230,8 +229,7 @@ static void lsnni_sides(lsnni_side side[2], const lsnn_window *s);
 static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
                                    lsnni_way way);
 /* ops/target2d.h */
-static void lsnni_regions_scale(const struct lsnni_regions *r, lsnn_real *scale, int k,
-                                int rows, const int32_t *pixel, int vectors);
+static void lsnni_regions_map(const struct lsnni_regions *r, lsnn_real *u);
 /* >>rows */
 static int lsnni_vectors(int left);
 static lsnn_status lsnni_rows_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,

@@ -12,9 +12,8 @@
    C*kh*kw multiply-adds a pixel of a region forward, twice that backward.     */
 
 /* ---- What regions come to: a plan, int32_t numbers that lsnn_target2d_plan writes.
-   Places are the pixels of all regions, kernel by kernel; a kernel's are in runs of columns
-   that meet the same taps, and by rows within a run.                          */
-enum { LSNNI_REGION_LISTS = 9 };
+   Places are the pixels of all regions, kernel by kernel.                     */
+enum { LSNNI_REGION_LISTS = 7 };
 typedef struct lsnni_regions {
     const lsnn_window *s;
     const lsnn_target *t;
@@ -22,9 +21,8 @@ typedef struct lsnni_regions {
                                      /*   everything is faster                */
     int32_t *start;                  /* K + 1: a kernel's first place         */
     int32_t *box;                    /* K x 4: its rows [0, 1), columns [2, 3) */
-    int32_t *first_run, *run;        /* K + 1; runs x 4: first place, how many, first tap, taps */
     int32_t *place;                  /* K x OH x OW: a pixel's place, or -1   */
-    int32_t *pixel, *at;             /* a place's pixel, and where in x its first tap lies */
+    int32_t *pixel, *at;             /* a place's pixel, and its first tap in x with padding */
     int32_t *first_kernel, *kernel;  /* OH x OW + 1; a pixel's kernels         */
 } lsnni_regions;
 
@@ -33,11 +31,8 @@ static void lsnni_regions_sizes(size_t size[LSNNI_REGION_LISTS], const lsnn_wind
     size_t k = (size_t)s->k, area = lsnni_area(s->oh, s->ow), all = lsnni_times(k, area);
     size[0] = k + 1;
     size[1] = 4 * k;
-    size[2] = k + 1;
-    size[3] = lsnni_times(4 * k, (size_t)s->ow);
-    size[4] = size[5] = size[6] = all;
-    size[7] = lsnni_plus(area, 1);
-    size[8] = all;
+    size[2] = size[3] = size[4] = size[6] = all;
+    size[5] = lsnni_plus(area, 1);
 }
 
 LSNN_API size_t lsnn_target2d_room(const lsnn_window *s)
@@ -59,13 +54,11 @@ static void lsnni_regions_of(lsnni_regions *r, int32_t *plan, const lsnn_window 
     r->head = plan;
     r->start = list[0];
     r->box = list[1];
-    r->first_run = list[2];
-    r->run = list[3];
-    r->place = list[4];
-    r->pixel = list[5];
-    r->at = list[6];
-    r->first_kernel = list[7];
-    r->kernel = list[8];
+    r->place = list[2];
+    r->pixel = list[3];
+    r->at = list[4];
+    r->first_kernel = list[5];
+    r->kernel = list[6];
 }
 
 static lsnn_status lsnni_target_check(lsnn_ctx *cx, const lsnn_window *s)
@@ -73,37 +66,33 @@ static lsnn_status lsnni_target_check(lsnn_ctx *cx, const lsnn_window *s)
     LSNNI_TRY(lsnni_window_check(cx, "target2d", s, 1));
     LSNNI_TRY(lsnni_window_simple(cx, "target2d", s));
     if ((double)s->k * s->oh * s->ow > INT32_MAX ||
-        (double)s->k * s->c * s->kernel_h * s->kernel_w > INT32_MAX)
+        (double)s->k * LSNNI_MAX(s->c, 16) * s->kernel_h * s->kernel_w > INT32_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "target2d: %d kernels of %d x %d taps of %d maps, on "
                           "%d x %d pixels, are over 2^31 numbers", s->k, s->kernel_h,
                           s->kernel_w, s->c, s->oh, s->ow);
     return LSNN_OK;
 }
 
-/* Kernel k's pixels in columns [j0, j1), which meet the same taps, from place `n` on. */
-static int lsnni_regions_run(lsnni_regions *r, const unsigned char *inside, int k, int n,
-                             int j0, int j1, const lsnni_reach *taps)
+/* Kernel k's pixels, from place n on.                                          */
+static int lsnni_regions_kernel(lsnni_regions *r, const unsigned char *inside, int k, int n)
 {
     const lsnn_window *s = r->s;
-    int32_t *box = r->box + 4 * k, *run = r->run + 4 * r->first_run[k + 1], first = n;
+    int32_t *box = r->box + 4 * k;
+    int wide = (s->ow - 1) * s->stride_w + s->kernel_w;
+    box[0] = s->oh; box[1] = 0; box[2] = s->ow; box[3] = 0;
+    r->start[k] = n;
     for (int i = 0; i < s->oh; i++)
-        for (int j = j0; j < j1; j++) {
+        for (int j = 0; j < s->ow; j++) {
             size_t at = lsnni_at3(k, i, s->oh, j, s->ow);
             r->place[at] = inside[at] ? n : -1;
             if (!inside[at]) continue;
             r->pixel[n] = i * s->ow + j;
-            r->at[n++] = (i * s->stride_h - s->pad_top) * s->w + j * s->stride_w - s->pad_left +
-                taps->first;
+            r->at[n++] = i * s->stride_h * wide + j * s->stride_w;
             box[0] = LSNNI_MIN(box[0], i);
             box[1] = LSNNI_MAX(box[1], i + 1);
             box[2] = LSNNI_MIN(box[2], j);
             box[3] = LSNNI_MAX(box[3], j + 1);
         }
-    run[0] = first;
-    run[1] = n - first;
-    run[2] = taps->first;
-    run[3] = taps->count;
-    if (n > first) r->first_run[k + 1]++;
     return n;
 }
 
@@ -130,26 +119,10 @@ LSNN_API lsnn_status lsnn_target2d_plan(lsnn_ctx *cx, int32_t *plan,
                                         const unsigned char *inside, const lsnn_window *s)
 {
     lsnni_regions r;
-    lsnni_side side[2];
     int n = 0;
     LSNNI_TRY(lsnni_target_check(cx, s));
     lsnni_regions_of(&r, plan, s);
-    lsnni_sides(side, s);
-    r.first_run[0] = 0;
-    for (int k = 0; k < s->k; k++) {
-        int32_t *box = r.box + 4 * k;
-        box[0] = s->oh; box[1] = 0; box[2] = s->ow; box[3] = 0;
-        r.start[k] = n;
-        r.first_run[k + 1] = r.first_run[k];
-        for (int j = 0, end; j < s->ow; j = end) {
-            lsnni_reach taps = lsnni_reach_of(&side[1], LSNNI_FORWARD, j), next;
-            for (end = j + 1; end < s->ow; end++) {
-                next = lsnni_reach_of(&side[1], LSNNI_FORWARD, end);
-                if (next.first != taps.first || next.count != taps.count) break;
-            }
-            n = lsnni_regions_run(&r, inside, k, n, j, end, &taps);
-        }
-    }
+    for (int k = 0; k < s->k; k++) n = lsnni_regions_kernel(&r, inside, k, n);
     r.start[s->k] = n;
     r.head[0] = n;
     r.head[1] = lsnni_regions_dense(&r);
@@ -165,16 +138,16 @@ static lsnn_real lsnni_target_u(const lsnni_regions *r, int k, int pixel)
            r->t->fx[lsnni_at2(k, pixel % s->ow, s->ow)];
 }
 
-/* U of kernels k and so on at some pixels, 0 outside of their regions: for lsnni_tile. */
-static void lsnni_regions_scale(const lsnni_regions *r, lsnn_real *scale, int k, int rows,
-                                const int32_t *pixel, int vectors)
+/* Row i of U_k, 0 outside of the region.                                       */
+static void lsnni_regions_row(const lsnni_regions *r, lsnn_real *u, int k, int i)
 {
-    int area = r->s->oh * r->s->ow;
-    for (int i = 0; i < rows; i++)
-        for (int v = 0; v < vectors; v++)
-            scale[LSNNI_MAX_VECTORS * i + v] = r->place[lsnni_at2(k + i, pixel[v], area)] < 0
-                ? 0 : lsnni_target_u(r, k + i, pixel[v]);
+    const lsnn_window *s = r->s;
+    const int32_t *place = r->place + lsnni_at3(k, i, s->oh, 0, s->ow);
+    const lsnn_real *fx = r->t->fx + lsnni_area(k, s->ow);
+    lsnn_real fy = r->t->fy[lsnni_at2(k, i, s->oh)];
+    for (int j = 0; j < s->ow; j++) u[j] = place[j] < 0 ? 0 : fy * fx[j];
 }
+
 /* ---- The naive pair: the convolution's loops, where there is a place.         */
 #ifdef LSNN_NAIVE
 LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
@@ -232,19 +205,19 @@ LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_re
 }
 
 #else /* ---- The fast pair ---------------------------------------------------------------
-   In blocks of images a region costs its pixels and no more. Forward: one kernel at 8 places;
-   dx: all maps of a pixel, what is left of a tile's rows, under 4, by tiles of fewer rows and
-   more vectors; dw: see lsnni_correlation. Plain arrays, and regions that are nearly
-   everything, take the whole convolution, times U or 0.
-   Bound by arithmetic. Of the whole convolution's speed, a multiply-add: see RESULTS.md. */
+   In blocks of images a region costs its pixels and no more. Forward: the kernels that a pixel
+   has; dx: all maps of a pixel, see lsnni_mesh; dw: see lsnni_correlation. Plain arrays, and
+   regions that are nearly everything, take the whole convolution, times U or 0.
+   Bound by arithmetic where a pixel has 4 kernels or more; by reading x and writing dx where it
+   has one or none. Of the whole convolution's speed, a multiply-add: results/target-bench.txt. */
 enum { LSNNI_TARGET_TASKS = 32,      /* about: of pixels                       */
        LSNNI_TARGET_STEPS = 900,     /* forward: taps of a pixel in all blocks, about */
        LSNNI_TARGET_BLOCKS = 4,      /*   blocks of a task, at most            */
        LSNNI_TARGET_LIST = 96,       /* dx: steps of a mesh, whose dz stays in the first-level */
                                      /*   cache                               */
        LSNNI_TARGET_PANEL = 16,      /*   maps whose weights are neighbours: a line of a cache */
-       LSNNI_TARGET_NEAREST = 6000,  /* dw: numbers in the first-level cache   */
-       LSNNI_TARGET_PACK = 1 << 15 };    /*   of x that a task works on, about */
+       LSNNI_TARGET_PACK = 1 << 17 };/* dw: numbers of x that a task works on, about: they stay in */
+                                     /*   the second-level cache            */
 typedef struct lsnni_target {
     lsnni_regions r;
     lsnni_lanes g;                   /* the whole convolution, and kernels    */
@@ -252,13 +225,15 @@ typedef struct lsnni_target {
     lsnn_real *y, *dx, *dz, *dw, *db, *gy, *gx;
     int blocks, per_task, ranges, add;
     int wide, some;                  /* of a task: maps at once, blocks        */
-    size_t packed;                   /* a worker's numbers: forward, dw        */
+    size_t packed;                   /* a worker's numbers: dw                */
     lsnni_kinds kinds[2];            /* FORWARD, or TO_X                       */
-    lsnni_reach *rows;               /* TO_W, of each kernel row              */
-    int32_t *room;                   /* a worker's tables: of w, of dz        */
+    ptrdiff_t *rows;                 /* dw: where each map and kernel row begins in x */
+    int32_t *room;                   /* a worker's tables: of w, of dz, of kernels */
     char *meshes;                    /* a worker's                            */
+    int whole;                       /* dw: of whole maps, whose pixels, and places in x, are: */
+    int32_t *all, *all_at;
     lsnn_real *numbers;              /* a worker's U and S of a region, or part of x */
-    lsnn_real *turned;               /* w as K, taps, C                       */
+    lsnn_real *turned;               /* w as panels of maps, K, taps, maps    */
 } lsnni_target;
 
 /* A worker's mesh of `rows` rows at most.                                      */
@@ -404,15 +379,27 @@ static lsnn_status lsnni_target_init(lsnn_ctx *cx, lsnni_target *p, const lsnn_t
     return LSNN_OK;
 }
 
+/* U of all kernels: what the whole convolution multiplies by.                  */
+static void lsnni_regions_map(const lsnni_regions *r, lsnn_real *u)
+{
+    for (int i = 0; i < r->s->k * r->s->oh; i++)
+        lsnni_regions_row(r, u + lsnni_area(i, r->s->ow), i / r->s->oh, i % r->s->oh);
+}
+
 /* Plain arrays: map number `map` of all images' y times U, or 0 outside.       */
 static void lsnni_target_window_task(void *user, int map, int worker)
 {
     const lsnni_target *p = (const lsnni_target *)user;
-    int area = p->r.s->oh * p->r.s->ow, k = map % p->r.s->k;
-    lsnn_real *y = p->y + lsnni_area(map, area);
+    const lsnn_window *s = p->r.s;
+    int k = map % s->k;
     (void)worker;
-    for (int i = 0; i < area; i++)
-        y[i] = p->r.place[lsnni_at2(k, i, area)] < 0 ? 0 : y[i] * lsnni_target_u(&p->r, k, i);
+    for (int i = 0; i < s->oh; i++) {
+        const int32_t *place = p->r.place + lsnni_at3(k, i, s->oh, 0, s->ow);
+        const lsnn_real *fx = p->r.t->fx + lsnni_area(k, s->ow);
+        lsnn_real fy = p->r.t->fy[lsnni_at2(k, i, s->oh)];
+        lsnn_real *y = p->y + lsnni_at3(map, i, s->oh, 0, s->ow);
+        for (int j = 0; j < s->ow; j++) y[j] = place[j] < 0 ? 0 : y[j] * (fy * fx[j]);
+    }
 }
 
 LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
@@ -461,6 +448,8 @@ static void lsnni_target_behind_task(void *user, int k, int worker)
     g.u = u;
     g.pixel = r->pixel + first;
     g.step = (ptrdiff_t)(lsnni_area(s->k, 1) * area * lanes);
+    g.dz_step = s->n;
+    g.dz_block = s->lanes;
     g.count = count;
     g.blocks = p->blocks;
     sum = p->g.kv->behind(&g);
@@ -616,164 +605,70 @@ static void lsnni_target_dx_task(void *user, int task, int worker)
     }
 }
 
-/* Numbers from map to map: not a power of two, which a cache would have few places for. */
+/* ---- dw: for some maps and a range of kernels. x is brought together with its padding, so
+   that each place meets all taps, and a kernel's places are one list.         */
+static int lsnni_target_wide(const lsnn_window *s)       /* pixels of a padded row */
+{
+    return (s->ow - 1) * s->stride_w + s->kernel_w;
+}
+/* Numbers from map to map: odd vectors, for a power of two has few places in a cache. */
 static size_t lsnni_target_pitch(const lsnn_window *s)
 {
-    return (lsnni_area(s->h, s->w) + 6) * (size_t)s->lanes;
+    size_t high = (size_t)((s->oh - 1) * s->stride_h + s->kernel_h);
+    return (high * (size_t)lsnni_target_wide(s) | 1) * (size_t)s->lanes;
 }
 
-/* Maps [c0, c0 + maps) of `blocks` blocks of x from n0 on, brought together: read where it lies,
-   a region's few columns of a row would wait for memory.                      */
+/* Maps [c0, c0 + maps) of `blocks` blocks of x from n0 on; `to` holds zeros where padding is. */
 static void lsnni_target_pack(const lsnni_target *p, lsnn_real *to, int n0, int blocks, int c0,
                               int maps)
 {
     const lsnn_window *s = p->r.s;
-    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes, pitch = lsnni_target_pitch(s);
+    int wide = lsnni_target_wide(s), high = (s->oh - 1) * s->stride_h + s->kernel_h;
+    int rows = LSNNI_MIN(s->h, high - s->pad_top), columns = LSNNI_MIN(s->w, wide - s->pad_left);
+    size_t lanes = (size_t)s->lanes, pitch = lsnni_target_pitch(s);
+    if (rows < 1 || columns < 1) return;
     for (int n = 0; n < blocks; n++)
-        for (int i = 0; i < maps; i++)
-            memcpy(to + (size_t)(n * p->wide + i) * pitch,
-                   p->x + lsnni_at2(n0 + n, c0 + i, s->c) * map, map * sizeof *to);
-}
-
-/* ---- dw: for some maps and a range of kernels, a few rows of taps at a time.   */
-static int lsnni_target_rows_wide(const lsnn_window *s) { return s->kernel_w > 3 ? 2 : 3; }
-
-/* The first of a run's places [e, end) in row i or later.                      */
-static int lsnni_place_from(const lsnni_regions *r, int e, int end, int i)
-{
-    if (e < end && r->pixel[end - 1] < i * r->s->ow) return end;
-    while (e < end && r->pixel[e] < i * r->s->ow) e++;
-    return e;
-}
-
-typedef struct lsnni_target_dw {
-    const lsnni_target *p;
-    lsnni_correlation g;             /* its blocks, of which these are the first block's: */
-    const lsnn_real *x, *dz;         /*   maps from c0 on; kernel k's places  */
-    const int32_t *run;
-    int k, c0;
-} lsnni_target_dw;
-
-/* Map c, `rows` rows of taps from u on, places [e, end) of the run.            */
-static void lsnni_target_dw_part(lsnni_target_dw *q, int c, int u, int rows, int e, int end)
-{
-    const lsnn_window *s = q->p->r.s;
-    ptrdiff_t lanes = s->lanes, map = (ptrdiff_t)lsnni_target_pitch(s);
-    int first = q->run[2], taps = q->run[3], pieces = lsnni_div_up(taps, LSNNI_TAPS_WIDE);
-    if (e >= end) return;
-    q->g.rows = rows;
-    q->g.count = end - e;
-    q->g.at = q->p->r.at + e;
-    q->g.dy = q->dz + (e - q->p->r.start[q->k]) * lanes;
-    for (int i = 0; i < pieces; i++) {
-        int v = taps * i / pieces;
-        q->g.taps = taps * (i + 1) / pieces - v;
-        q->g.x = q->x + (c - q->c0) * map + (u * s->w + v) * lanes;
-        q->g.dw = q->p->dw + lsnni_at4(q->k, c, s->c, u, s->kernel_h, first + v, s->kernel_w);
-        q->p->g.kv->correlate(&q->g);
-    }
-}
-
-/* The same for all places of the run: those that all of the rows meet, and each row's others. */
-static void lsnni_target_dw_rows(lsnni_target_dw *q, int c, int u, int rows)
-{
-    const lsnni_reach *own = q->p->rows + u;
-    int begin = q->run[0], end = begin + q->run[1], first = 0, last = q->p->r.s->oh, e[2];
-    for (int m = 0; m < rows; m++) {
-        first = LSNNI_MAX(first, own[m].first);
-        last = LSNNI_MIN(last, own[m].first + own[m].count);
-    }
-    if (first > last) first = last = 0;                  /* they meet none together */
-    e[0] = lsnni_place_from(&q->p->r, begin, end, first);
-    e[1] = lsnni_place_from(&q->p->r, e[0], end, last);
-    lsnni_target_dw_part(q, c, u, rows, e[0], e[1]);
-    for (int m = 0; m < rows && (e[0] > begin || e[1] < end); m++) {
-        int from = lsnni_place_from(&q->p->r, begin, e[0], own[m].first);
-        int past = lsnni_place_from(&q->p->r, e[1], end, own[m].first);
-        int to = lsnni_place_from(&q->p->r, past, end, own[m].first + own[m].count);
-        if (!own[m].count) continue;
-        lsnni_target_dw_part(q, c, u + m, 1, from, e[0]);
-        lsnni_target_dw_part(q, c, u + m, 1, past, to);
-    }
-}
-
-/* Some maps, at most as many as a correlation has rows. A row of taps that is left over goes
-   by maps.                                                                    */
-static void lsnni_target_dw_maps(lsnni_target_dw *q, int c0, int c1)
-{
-    const lsnn_window *s = q->p->r.s;
-    const lsnni_reach *last = q->p->rows + s->kernel_h - 1;
-    int most = lsnni_target_rows_wide(s), u = s->kernel_h - (s->kernel_h % most == 1);
-    int e, end = q->run[0] + q->run[1];
-    q->g.row = s->w * s->lanes;
-    q->g.dw_row = s->kernel_w;
-    for (int c = c0; c < c1; c++)
-        for (int i = 0; i < u; i += most)
-            lsnni_target_dw_rows(q, c, i, LSNNI_MIN(most, u - i));
-    if (u == s->kernel_h) return;
-    e = lsnni_place_from(&q->p->r, q->run[0], end, last->first);
-    end = lsnni_place_from(&q->p->r, e, end, last->first + last->count);
-    q->g.row = (ptrdiff_t)lsnni_target_pitch(s);
-    q->g.dw_row = s->kernel_h * s->kernel_w;
-    lsnni_target_dw_part(q, c0, u, c1 - c0, e, end);
-}
-
-/* Kernel k's dz of `blocks` blocks from n on, a block's places side by side.   */
-static void lsnni_target_dw_turn(const lsnni_target *p, lsnn_real *to, int k, int n, int blocks)
-{
-    const lsnni_regions *r = &p->r;
-    size_t lanes = (size_t)r->s->lanes, count = (size_t)(r->start[k + 1] - r->start[k]);
-    for (int i = 0; i < blocks; i++, to += count * lanes)
-        p->g.kv->weave(to, lanes, p->dz + lsnni_area(r->start[k], r->s->n) +
-                       (size_t)(n + i) * lanes, (size_t)r->s->n, count);
-}
-
-/* Kernel k, maps [c0, c1), the q->g.blocks blocks from n on: as many at once as let what a run
-   reads of a map stay in the first-level cache.                               */
-static void lsnni_target_dw_kernel(lsnni_target_dw *q, int c0, int c1, const lsnn_real *x)
-{
-    const lsnni_regions *r = &q->p->r;
-    const lsnn_real *dz = q->dz;
-    int rows = lsnni_target_rows_wide(r->s), blocks = q->g.blocks, lanes = r->s->lanes;
-    q->g.dy_step = (ptrdiff_t)(r->start[q->k + 1] - r->start[q->k]) * lanes;
-    for (int i = r->first_run[q->k]; i < r->first_run[q->k + 1]; i++) {
-        int parts;
-        q->run = r->run + 4 * i;
-        parts = LSNNI_MAX(1, LSNNI_TARGET_NEAREST / (3 * lanes * q->run[1]));
-        parts = lsnni_div_up(blocks, parts);
-        for (int c = c0; c < c1; c += rows)
-            for (int j = 0; j < parts; j++) {
-                int first = blocks * j / parts;
-                q->g.blocks = blocks * (j + 1) / parts - first;
-                q->dz = dz + first * q->g.dy_step;
-                q->x = x + first * q->g.x_step;
-                lsnni_target_dw_maps(q, c, LSNNI_MIN(c + rows, c1));
-            }
-    }
-    q->dz = dz;
-    q->g.blocks = blocks;
+        for (int m = 0; m < maps; m++) {
+            lsnn_real *map = to + lsnni_area(n, p->wide) * pitch + (size_t)m * pitch;
+            for (int i = 0; i < rows; i++)
+                memcpy(map + lsnni_at2(s->pad_top + i, s->pad_left, wide) * lanes,
+                       p->x + lsnni_at4(n0 + n, c0 + m, s->c, i, s->h, 0, s->w) * lanes,
+                       (size_t)columns * lanes * sizeof *to);
+        }
 }
 
 static void lsnni_target_dw_task(void *user, int task, int worker)
 {
     const lsnni_target *p = (const lsnni_target *)user;
     const lsnn_window *s = p->r.s;
-    int c0 = task / p->ranges * p->wide, c1 = LSNNI_MIN(c0 + p->wide, s->c);
-    int range = task % p->ranges;
-    lsnn_real *dz = p->numbers + (size_t)worker * p->packed;
-    lsnn_real *x = dz + lsnni_area(s->oh, s->ow) * lsnni_area(p->some, s->lanes);
-    lsnni_target_dw q;
-    q.p = p;
-    q.dz = dz;
-    q.c0 = c0;
-    q.g.x_step = (ptrdiff_t)((size_t)p->wide * lsnni_target_pitch(s));
+    int c0 = task / p->ranges * p->wide, maps = LSNNI_MIN(p->wide, s->c - c0);
+    int range = task % p->ranges, pieces = lsnni_div_up(s->kernel_w, LSNNI_TAPS_WIDE);
+    lsnn_real *x = p->numbers + (size_t)worker * p->packed;
+    size_t area = lsnni_area(s->oh, s->ow);
+    lsnni_correlation g;
+    memset(x, 0, p->packed * sizeof *x);
+    g.rows = maps * s->kernel_h;
+    g.row = p->rows;
+    g.dy_step = p->whole ? s->lanes : s->n;
+    g.dy_block = p->whole ? (ptrdiff_t)(lsnni_area(s->k, s->lanes) * area) : s->lanes;
+    g.x_step = (ptrdiff_t)((size_t)p->wide * lsnni_target_pitch(s));
+    g.dw_row = s->kernel_w;
     for (int n = 0; n < p->blocks; n += p->some) {
-        int blocks = LSNNI_MIN(p->some, p->blocks - n);
-        lsnni_target_pack(p, x, n, blocks, c0, c1 - c0);
-        for (q.k = s->k * range / p->ranges; q.k < s->k * (range + 1) / p->ranges; q.k++) {
-            q.g.blocks = blocks;
-            lsnni_target_dw_turn(p, dz, q.k, n, blocks);
-            lsnni_target_dw_kernel(&q, c0, c1, x);
+        g.blocks = LSNNI_MIN(p->some, p->blocks - n);
+        lsnni_target_pack(p, x, n, g.blocks, c0, maps);
+        for (int k = s->k * range / p->ranges; k < s->k * (range + 1) / p->ranges; k++) {
+            int first = p->r.start[k];
+            g.count = p->whole ? (int)area : p->r.start[k + 1] - first;
+            g.at = p->whole ? p->all_at : p->r.at + first;
+            g.dy = p->dz + (p->whole ? lsnni_at2(n, k, s->k) * area * (size_t)s->lanes
+                            : lsnni_area(first, s->n) + (size_t)n * (size_t)s->lanes);
+            for (int i = 0; i < pieces && g.count; i++) {
+                int v = s->kernel_w * i / pieces;
+                g.taps = s->kernel_w * (i + 1) / pieces - v;
+                g.x = x + v * s->lanes;
+                g.dw = p->dw + lsnni_at4(k, c0, s->c, 0, s->kernel_h, v, s->kernel_w);
+                p->g.kv->correlate(&g);
+            }
         }
     }
 }
@@ -783,15 +678,14 @@ static void lsnni_target_dw_task(void *user, int task, int worker)
 static void lsnni_target_dw_sizes(lsnni_target *p)
 {
     const lsnn_window *s = p->r.s;
-    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes;
+    size_t pitch = lsnni_target_pitch(s);
     int tasks;
-    p->wide = LSNNI_MIN(s->c, 3 * lsnni_target_rows_wide(s));
-    p->some = (int)LSNNI_MAX(1, 2 * LSNNI_TARGET_PACK / ((size_t)p->wide * map));
-    p->some = LSNNI_MIN(p->some, p->blocks);
-    p->packed = lsnni_area(p->some, p->wide) * lsnni_target_pitch(s) +
-        lsnni_area(s->oh, s->ow) * lsnni_area(p->some, s->lanes);
+    p->wide = LSNNI_MIN(s->c, 3);
+    p->some = (int)LSNNI_MAX(1, LSNNI_TARGET_PACK / ((size_t)p->wide * pitch));
+    p->some = lsnni_div_up(p->blocks, lsnni_div_up(p->blocks, p->some));
+    p->packed = lsnni_area(p->some, p->wide) * pitch;
     tasks = lsnni_div_up(s->c, p->wide);
-    p->ranges = LSNNI_MIN(s->k, lsnni_div_up(8, tasks));
+    p->ranges = LSNNI_MIN(s->k, lsnni_div_up(4, tasks));
 }
 
 /* Scratch memory, and the tables of rows and columns in it.                    */
@@ -800,15 +694,16 @@ static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
     const lsnn_window *s = p->r.s;
     size_t threads = (size_t)lsnn_ctx_threads(cx);
     size_t tables = threads * (size_t)(2 * (LSNNI_TARGET_LIST + s->kernel_h * s->kernel_w) + s->k);
-    size_t mesh = lsnni_target_mesh_room(s->c);
+    size_t mesh = lsnni_target_mesh_room(s->c), area = lsnni_area(s->oh, s->ow);
     size_t numbers = threads * LSNNI_MAX(lsnni_target_numbers(s), p->packed), bytes;
     size_t weights = p->dx ? lsnni_area(s->k, lsnni_round_up(s->c, LSNNI_TARGET_PANEL)) *
         lsnni_area(s->kernel_h, s->kernel_w) : 0;
     lsnni_side side[2];
     char *at;
     bytes = lsnni_kinds_room(s->h) + lsnni_kinds_room(s->w);
-    bytes = lsnni_room_add(bytes, lsnni_room((size_t)s->kernel_h, sizeof *p->rows));
+    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_area(p->wide, s->kernel_h), sizeof *p->rows));
     bytes = lsnni_room_add(bytes, lsnni_room(tables, sizeof *p->room));
+    bytes = lsnni_room_add(bytes, lsnni_room(2 * area, sizeof *p->all));
     bytes = lsnni_room_add(bytes, lsnni_room(numbers, sizeof *p->numbers));
     bytes = lsnni_room_add(bytes, lsnni_room(weights, sizeof *p->turned));
     bytes = lsnni_room_add(bytes, lsnni_times(mesh, threads));
@@ -817,12 +712,21 @@ static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
     lsnni_sides(side, s);
     lsnni_kinds_fill(&p->kinds[0], &at, &side[0], LSNNI_TO_X, s->h);
     lsnni_kinds_fill(&p->kinds[1], &at, &side[1], LSNNI_TO_X, s->w);
-    p->rows = (lsnni_reach *)lsnni_cut(&at, (size_t)s->kernel_h, sizeof *p->rows);
+    p->rows = (ptrdiff_t *)lsnni_cut(&at, lsnni_area(p->wide, s->kernel_h), sizeof *p->rows);
     p->room = (int32_t *)lsnni_cut(&at, tables, sizeof *p->room);
+    p->all = (int32_t *)lsnni_cut(&at, 2 * area, sizeof *p->all);
+    p->all_at = p->all + area;
     p->numbers = (lsnn_real *)lsnni_cut(&at, numbers, sizeof *p->numbers);
     p->turned = (lsnn_real *)lsnni_cut(&at, weights, sizeof *p->turned);
     p->meshes = at;
-    for (int u = 0; u < s->kernel_h; u++) p->rows[u] = lsnni_reach_of(&side[0], LSNNI_TO_W, u);
+    for (int i = 0; i < s->oh * s->ow; i++) {
+        p->all[i] = i;
+        p->all_at[i] = i / s->ow * s->stride_h * lsnni_target_wide(s) + i % s->ow * s->stride_w;
+    }
+    for (int i = 0; i < p->wide * s->kernel_h; i++)
+        p->rows[i] = (ptrdiff_t)((size_t)(i / s->kernel_h) * lsnni_target_pitch(s) +
+                                 lsnni_area(i % s->kernel_h, lsnni_target_wide(s)) *
+                                 (size_t)s->lanes);
     return LSNN_OK;
 }
 
@@ -841,28 +745,73 @@ static lsnn_status lsnni_target_blocks_backward(lsnn_ctx *cx, lsnni_target *p)
     return LSNN_OK;
 }
 
-/* All of kernel k's dz, 0 outside of its region, and S by rows and columns, in either layout:
-   for the whole convolution's backward.                                       */
+/* ---- For the whole convolution's backward: all of kernel k's dz, 0 outside of its region, and
+   S by rows and columns; in blocks, and in plain arrays.                      */
 static void lsnni_target_dense_task(void *user, int k, int worker)
 {
     const lsnni_target *p = (const lsnni_target *)user;
-    const lsnni_regions *r = &p->r;
-    const lsnn_window *s = r->s;
-    int lanes = LSNNI_MAX(1, s->lanes), area = s->oh * s->ow;
-    (void)worker;
-    for (int n = 0; n < s->n / lanes; n++)
-        for (int i = 0; i < area; i++) {
-            size_t at = lsnni_at3(n, k, s->k, i, area) * (size_t)lanes;
-            int here = r->place[lsnni_at2(k, i, area)] >= 0;
-            lsnn_real u = here ? lsnni_target_u(r, k, i) : 0, sum = 0;
-            for (int l = 0; l < lanes; l++) {
-                p->dz[at + (size_t)l] = u * p->dy[at + (size_t)l];
-                sum += p->dy[at + (size_t)l] * p->y_read[at + (size_t)l];
-            }
-            if (!here || !p->gy) continue;
-            p->gy[lsnni_at2(k, i / s->ow, s->oh)] += sum;
-            p->gx[lsnni_at2(k, i % s->ow, s->ow)] += sum;
+    const lsnn_window *s = p->r.s;
+    size_t area = lsnni_area(s->oh, s->ow), first = (size_t)k * area * (size_t)s->lanes;
+    lsnn_real *u = p->numbers + lsnni_target_numbers(s) * (size_t)worker;
+    lsnni_behind g;
+    for (int i = 0; i < s->oh; i++) lsnni_regions_row(&p->r, u + lsnni_area(i, s->ow), k, i);
+    g.dz = p->dz + first;
+    g.dy = p->dy + first;
+    g.y = p->y_read + first;
+    g.u = u;
+    g.s = u + area;
+    g.pixel = p->all;
+    g.step = g.dz_block = (ptrdiff_t)(lsnni_area(s->k, s->lanes) * area);
+    g.dz_step = s->lanes;
+    g.count = (int)area;
+    g.blocks = p->blocks;
+    p->g.kv->behind(&g);
+    for (int i = 0, e = 0; i < s->oh && p->gy; i++)
+        for (int j = 0; j < s->ow; j++, e++) {
+            if (p->r.place[(size_t)k * area + (size_t)e] < 0) continue;
+            p->gy[lsnni_at2(k, i, s->oh)] += g.s[e];
+            p->gx[lsnni_at2(k, j, s->ow)] += g.s[e];
         }
+}
+
+static void lsnni_target_plain_task(void *user, int k, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    (void)worker;
+    for (int n = 0; n < s->n; n++)
+        for (int i = 0; i < s->oh; i++) {
+            size_t at = lsnni_at4(n, k, s->k, i, s->oh, 0, s->ow);
+            const int32_t *place = p->r.place + lsnni_at3(k, i, s->oh, 0, s->ow);
+            const lsnn_real *dy = p->dy + at, *y = p->y_read + at;
+            lsnn_real *dz = p->dz + at, sum = 0;
+            lsnni_regions_row(&p->r, dz, k, i);
+            for (int j = 0; j < s->ow; j++) {
+                lsnn_real product = place[j] < 0 ? 0 : dy[j] * y[j];
+                dz[j] *= dy[j];
+                sum += product;
+                if (p->gx) p->gx[lsnni_at2(k, j, s->ow)] += product;
+            }
+            if (p->gy) p->gy[lsnni_at2(k, i, s->oh)] += sum;
+        }
+}
+
+/* The whole convolution's backward. Of few kernels its dw leaves most of its vectors empty, and
+   a correlation of whole maps is faster.                                      */
+static lsnn_status lsnni_target_whole_backward(lsnn_ctx *cx, lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    int thin = p->blocks && s->k <= s->lanes;
+    if (p->blocks) {
+        lsnni_target_dw_sizes(p);
+        LSNNI_TRY(lsnni_target_room(cx, p));
+        p->whole = 1;
+    }
+    lsnn_parallel(cx, s->k, p->blocks ? lsnni_target_dense_task : lsnni_target_plain_task, p);
+    if (thin && p->dw)
+        lsnn_parallel(cx, lsnni_div_up(s->c, p->wide) * p->ranges, lsnni_target_dw_task, p);
+    return lsnn_conv2d_backward(cx, p->dx, thin ? NULL : p->dw, p->db, p->dz, p->x, p->w, s,
+                                p->add);
 }
 
 LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
@@ -883,8 +832,7 @@ LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_re
         LSNNI_TRY(lsnni_target_blocks_backward(cx, &p));
         if (!cx->rehearsal_) return LSNN_OK;
     }
-    lsnn_parallel(cx, s->k, lsnni_target_dense_task, &p);
-    return lsnn_conv2d_backward(cx, dx, dw, db, room, x, w, s, add);
+    return lsnni_target_whole_backward(cx, &p);
 }
 
 #endif /* LSNN_NAIVE */
