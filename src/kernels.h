@@ -577,7 +577,7 @@ K_CORRELATE(5, 2)
 static void K_(correlate)(const lsnni_correlation *g)
 {
     typedef void run(const lsnni_correlation *g, int r);
-    static const struct { int rows; run *run; } shapes[LSNNI_TAPS_WIDE][3] = {
+    static const struct { int rows; run *of; } shapes[LSNNI_TAPS_WIDE][3] = {
 #if K_TILE_ROWS == 8
         { { 9, K_(correlate19) }, { 3, K_(correlate13) }, { 1, K_(correlate11) } },
         { { 9, K_(correlate29) }, { 3, K_(correlate23) }, { 1, K_(correlate21) } },
@@ -594,7 +594,7 @@ static void K_(correlate)(const lsnni_correlation *g)
     };
     for (int i = 0, r = 0; i < 3; i++)
         for (; r + shapes[g->taps - 1][i].rows <= g->rows; r += shapes[g->taps - 1][i].rows)
-            shapes[g->taps - 1][i].run(g, r);
+            shapes[g->taps - 1][i].of(g, r);
 }
 
 /* The gradient behind a window, on blocks of images: see lsnni_behind.       */
