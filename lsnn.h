@@ -3457,7 +3457,7 @@ static void lsnni_kinds_fill(lsnni_kinds *g, char **at, const lsnni_side *side, 
 static void lsnni_sides(lsnni_side side[2], const lsnn_window *s);
 static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
                                    lsnni_way way);
-/* ops/target_fast.h */
+/* ops/target_plan.h */
 static void lsnni_regions_map(const struct lsnni_regions *r, lsnn_real *u);
 /* >>rows */
 static int lsnni_vectors(int left);
@@ -8343,6 +8343,13 @@ static void lsnni_regions_row(const lsnni_regions *r, lsnn_real *u, int k, int i
     lsnn_real fy = r->t->fy[lsnni_at2(k, i, s->oh)];
     for (int j = 0; j < s->ow; j++) u[j] = place[j] < 0 ? 0 : fy * fx[j];
 }
+
+/* U of all kernels: what the whole convolution multiplies by.                  */
+static void lsnni_regions_map(const lsnni_regions *r, lsnn_real *u)
+{
+    for (int i = 0; i < r->s->k * r->s->oh; i++)
+        lsnni_regions_row(r, u + lsnni_area(i, r->s->ow), i / r->s->oh, i % r->s->oh);
+}
 /* ---- >>target2d -----------------------------------------------------------------
    A convolution and its window in one layer: TKN's target layer (Chitta, "Targeted Kernel
    Networks", Eq. 15 to 17). Kernel k computes only in its region
@@ -8895,13 +8902,6 @@ static lsnn_status lsnni_target_init(lsnn_ctx *cx, lsnni_target *p, const lsnn_t
     LSNNI_TRY(lsnni_lanes_check(cx, "target2d", s));
     p->blocks = s->n / s->lanes;
     return LSNN_OK;
-}
-
-/* U of all kernels: what the whole convolution multiplies by.                  */
-static void lsnni_regions_map(const lsnni_regions *r, lsnn_real *u)
-{
-    for (int i = 0; i < r->s->k * r->s->oh; i++)
-        lsnni_regions_row(r, u + lsnni_area(i, r->s->ow), i / r->s->oh, i % r->s->oh);
 }
 
 /* Plain arrays: map number `map` of all images' y times U, or 0 outside.       */

@@ -228,7 +228,7 @@ static void lsnni_kinds_fill(lsnni_kinds *g, char **at, const lsnni_side *side, 
 static void lsnni_sides(lsnni_side side[2], const lsnn_window *s);
 static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
                                    lsnni_way way);
-/* ops/target_fast.h */
+/* ops/target_plan.h */
 static void lsnni_regions_map(const struct lsnni_regions *r, lsnn_real *u);
 /* >>rows */
 static int lsnni_vectors(int left);

@@ -174,13 +174,6 @@ static lsnn_status lsnni_target_init(lsnn_ctx *cx, lsnni_target *p, const lsnn_t
     return LSNN_OK;
 }
 
-/* U of all kernels: what the whole convolution multiplies by.                  */
-static void lsnni_regions_map(const lsnni_regions *r, lsnn_real *u)
-{
-    for (int i = 0; i < r->s->k * r->s->oh; i++)
-        lsnni_regions_row(r, u + lsnni_area(i, r->s->ow), i / r->s->oh, i % r->s->oh);
-}
-
 /* Plain arrays: map number `map` of all images' y times U, or 0 outside.       */
 static void lsnni_target_window_task(void *user, int map, int worker)
 {

@@ -134,3 +134,10 @@ static void lsnni_regions_row(const lsnni_regions *r, lsnn_real *u, int k, int i
     lsnn_real fy = r->t->fy[lsnni_at2(k, i, s->oh)];
     for (int j = 0; j < s->ow; j++) u[j] = place[j] < 0 ? 0 : fy * fx[j];
 }
+
+/* U of all kernels: what the whole convolution multiplies by.                  */
+static void lsnni_regions_map(const lsnni_regions *r, lsnn_real *u)
+{
+    for (int i = 0; i < r->s->k * r->s->oh; i++)
+        lsnni_regions_row(r, u + lsnni_area(i, r->s->ow), i / r->s->oh, i % r->s->oh);
+}
