@@ -448,8 +448,9 @@
    builder), its #include and its line in the table in src/lsnn.h, its prototypes in
    src/api.h, its name in the contents above, its forms in src/export_layers.h and
    src/onnx_layers.h. Tests: loops of their own in tests/naive.h, a row in tests/ops.h, a draw
-   in tests/test_graphs.c; the last two and the forms are asked for. The order of the book: manual, API, core, the layers from simple to hard, the
-   net, files, training, data, pictures, and last the machinery for speed.
+   in tests/test_graphs.c; the last two and the forms are asked for. The order of the book:
+   manual, API, core, the layers from simple to hard, the net, files, training, data, pictures,
+   and last the machinery for speed.
 
    14. FILES
    lsnn_net_save writes safetensors: parameters and buffers by name ("conv2d1.weight",
@@ -3707,41 +3708,40 @@ typedef struct lsnni_tile {
     const lsnn_real *bias;               /* a row each, or NULL                */
     const lsnn_real *scale;              /* or the sums are multiplied by that at last: row */
                                          /*   after row LSNNI_MAX_VECTORS numbers */
-    ptrdiff_t step, c_step;              /* few: vector v is at b[0] + v step, at[0] + v c_step */
     int k, rows, vectors, add;
 } lsnni_tile;
 
-/* A part of dw in blocks of images: dw[m*dw_row + t] += the sum over blocks n, pixels e and
-   lanes of dy[n*dy_step + e] x[n*x_step + m*row + at[e] + t], where e, n, t and at count
-   vectors: 1 to LSNNI_TAPS_WIDE taps t, side by side; 1 or 2 rows m of them (or the same row of
-   as many maps), of up to 3 taps also 3.                                      */
+/* A tile of any number of rows and of vectors that lie `step` apart, fours of them (the rest is
+   left): c[i] + at + v*c_step (+)= sum_k a[i][ka[k]] times the vector at b + kb[k] + v*step;
+   scale: plus bias[i], and all of it times scale[i].                          */
+typedef struct lsnni_mesh {
+    const lsnn_real **a, *b, *bias, *scale;
+    lsnn_real **c, *of_bias, *of_scale;      /* room for bias and scale        */
+    const int32_t *ka, *kb;
+    ptrdiff_t step, c_step, at;
+    int k, rows, vectors, lanes, add;
+} lsnni_mesh;
+
+/* A part of dw in blocks of images: dw[m*dw_row + t] += the sum over blocks n, places e and
+   lanes of the vectors dy[e*dy_step + n*dy_block] and x[n*x_step + row[m] + (at[e] + t) vectors],
+   for rows m and 1 to LSNNI_TAPS_WIDE taps t, side by side.                   */
 enum { LSNNI_TAPS_WIDE = 5 };
 typedef struct lsnni_correlation {
     const lsnn_real *dy, *x;
     lsnn_real *dw;
-    ptrdiff_t dy_step, x_step, row, dw_row;
+    const ptrdiff_t *row;
     const int32_t *at;
+    ptrdiff_t dy_step, dy_block, x_step, dw_row;
     int count, blocks, taps, rows;
 } lsnni_correlation;
 
-/* One kernel at 1 to LSNNI_SITES places of blocks of images: y[i] (+)= the sum over maps c, rows
-   r and 1 to LSNNI_TAPS_WIDE taps t, side by side, of w[c*w_map + r*w_row + t] times the vector
-   at x[i] + c*x_map + r*x_row + t vectors. last: plus bias, and all of it times u[i].  */
-enum { LSNNI_SITES = 8 };
-typedef struct lsnni_sites {
-    const lsnn_real *x[LSNNI_SITES], *w;
-    lsnn_real *y[LSNNI_SITES], u[LSNNI_SITES], bias;
-    ptrdiff_t x_map, x_row, w_map, w_row;
-    int count, maps, rows, taps, add, last;
-} lsnni_sites;
-
-/* y = u z, pixel by pixel, in blocks of images: dz = u dy of pixel[e], all blocks side by side,
-   e after e, and s[e] = the sum over images of dy y. Returns the sum of all dz.  */
+/* y = u z, pixel by pixel, in blocks n of images: dz[e*dz_step + n*dz_block] = u dy of pixel[e],
+   and s[e] = the sum over images of dy y. Returns the sum of all dz.           */
 typedef struct lsnni_behind {
     lsnn_real *dz, *s;
     const lsnn_real *dy, *y, *u;
     const int32_t *pixel;
-    ptrdiff_t step;                      /* of dy and y, from block to block   */
+    ptrdiff_t step, dz_step, dz_block;   /* step: of dy and y, from block to block */
     int count, blocks;
 } lsnni_behind;
 
@@ -3757,20 +3757,16 @@ typedef struct lsnni_matmul {
 
 /* What one instruction set offers, one entry a function: its type, name and arguments. The
    struct and each set's table are made from this list. Everything is single-threaded.
-   tile: entries of a past `rows` must be readable.  few: 1 to 3 rows, and 4 where a tile has
-   8; 4 vectors, or of one row 8.  matmul: bj is 1, n from 1 to 3 vectors, no
+   tile: entries of a past `rows` must be readable.  matmul: bj is 1, n from 1 to 3 vectors, no
    bias.  dots: ak and bk are 1, m to LSNNI_DOTS_ROWS.  deviation: sum (x - mean)^2.
    axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].
-   weave: the vector at x + i*xs to y + i*ys.
    norm_forward: y = a (x - center) + b.
    norm_backward: dx = a dy + b (x - center) istd + c.  dsc...: see >>dsc. */
 #define LSNNI_KERNELS(X)                                                                      \
     X(void, tile, (const lsnni_tile *t))                                                      \
-    X(void, few, (const lsnni_tile *t))                                                       \
-    X(void, sites, (lsnni_sites *g))                                                          \
+    X(void, mesh, (const lsnni_mesh *g))                                                      \
     X(void, correlate, (const lsnni_correlation *g))                                          \
     X(double, behind, (const lsnni_behind *g))                                                \
-    X(void, weave, (lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, size_t n))        \
     X(void, matmul, (const lsnni_matmul *g))                                                  \
     X(void, dots, (const lsnni_matmul *g))                                                    \
     X(void, exp, (lsnn_real *y, const lsnn_real *x, size_t n))                                \
@@ -3884,6 +3880,7 @@ typedef struct lsnni_lanes {
                                      /*   map, tap                            */
     lsnn_real *y;
     const struct lsnni_regions *regions;     /* NULL: all of the output, as it is      */
+    lsnn_real *u;                    /* else times this, 0 outside of regions */
     lsnni_pooled pool;
 } lsnni_lanes;
 
@@ -3927,9 +3924,8 @@ static void lsnni_kinds_fill(lsnni_kinds *g, char **at, const lsnni_side *side, 
 static void lsnni_sides(lsnni_side side[2], const lsnn_window *s);
 static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
                                    lsnni_way way);
-/* ops/target2d.h */
-static void lsnni_regions_scale(const struct lsnni_regions *r, lsnn_real *scale, int k,
-                                int rows, const int32_t *pixel, int vectors);
+/* ops/target_plan.h */
+static void lsnni_regions_map(const struct lsnni_regions *r, lsnn_real *u);
 /* >>rows */
 static int lsnni_vectors(int left);
 static lsnn_status lsnni_rows_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
@@ -8451,23 +8447,9 @@ LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
     x[1] = theta;
     return lsnn_layer(net, &lsnni_smooth_type, x, theta == LSNN_FREE ? 1 : 2, o);
 }
-/* ---- >>target2d -----------------------------------------------------------------
-   A convolution and its window in one layer: TKN's target layer (Chitta, "Targeted Kernel
-   Networks", Eq. 15 to 17). Kernel k computes only in its region
-   R_k, a set of output pixels p, reads its true neighbours outside of it, and is 0 elsewhere.
-   y[n,k,p]    = U_k(p) z[n,k,p]  in R_k, else 0       z = b[k] + sum_ct w[k,c,t] x[n,c,p + t]
-   dz[n,k,p]   = U_k(p) dy[n,k,p] in R_k, else 0       U_k(i, j) = fy[k,i] fx[k,j]
-   dx, dw, db  : a convolution's, of dz
-   dL/dlog fy[k,i] = sum_j S[k,i,j], of fx likewise    S[k,p] = sum_n dy[n,k,p] y[n,k,p]
-   x N,C,H,W  w K,C,kh,kw  b K  y N,K,OH,OW            p + t: oy*sh + r - pt, ox*sw + s - pl
-   S needs no z from before the window and no division by U, and y may have gone through a relu
-   in place: dy is 0 where the relu's y is.
-   C*kh*kw multiply-adds a pixel of a region forward, twice that backward.     */
-
 /* ---- What regions come to: a plan, int32_t numbers that lsnn_target2d_plan writes.
-   Places are the pixels of all regions, kernel by kernel; a kernel's are in runs of columns
-   that meet the same taps, and by rows within a run.                          */
-enum { LSNNI_REGION_LISTS = 9 };
+   Places are the pixels of all regions, kernel by kernel.                     */
+enum { LSNNI_REGION_LISTS = 7 };
 typedef struct lsnni_regions {
     const lsnn_window *s;
     const lsnn_target *t;
@@ -8475,11 +8457,9 @@ typedef struct lsnni_regions {
                                      /*   everything is faster                */
     int32_t *start;                  /* K + 1: a kernel's first place         */
     int32_t *box;                    /* K x 4: its rows [0, 1), columns [2, 3) */
-    int32_t *first_run, *run;        /* K + 1; runs x 4: first place, how many, first tap, taps */
     int32_t *place;                  /* K x OH x OW: a pixel's place, or -1   */
-    int32_t *pixel, *at;             /* a place's pixel, and where in x its first tap lies */
-    int32_t *first_part, *part;      /* K + 1; parts of runs whose rows meet the same taps, too: */
-                                     /*   first places, and one more          */
+    int32_t *pixel, *at;             /* a place's pixel, and its first tap in x with padding */
+    int32_t *first_kernel, *kernel;  /* OH x OW + 1; a pixel's kernels         */
 } lsnni_regions;
 
 static void lsnni_regions_sizes(size_t size[LSNNI_REGION_LISTS], const lsnn_window *s)
@@ -8487,11 +8467,8 @@ static void lsnni_regions_sizes(size_t size[LSNNI_REGION_LISTS], const lsnn_wind
     size_t k = (size_t)s->k, area = lsnni_area(s->oh, s->ow), all = lsnni_times(k, area);
     size[0] = k + 1;
     size[1] = 4 * k;
-    size[2] = k + 1;
-    size[3] = lsnni_times(4 * k, (size_t)s->ow);
-    size[4] = size[5] = size[6] = all;
-    size[7] = k + 1;
-    size[8] = lsnni_plus(all, 1);
+    size[2] = size[3] = size[4] = size[6] = all;
+    size[5] = lsnni_plus(area, 1);
 }
 
 LSNN_API size_t lsnn_target2d_room(const lsnn_window *s)
@@ -8513,13 +8490,11 @@ static void lsnni_regions_of(lsnni_regions *r, int32_t *plan, const lsnn_window 
     r->head = plan;
     r->start = list[0];
     r->box = list[1];
-    r->first_run = list[2];
-    r->run = list[3];
-    r->place = list[4];
-    r->pixel = list[5];
-    r->at = list[6];
-    r->first_part = list[7];
-    r->part = list[8];
+    r->place = list[2];
+    r->pixel = list[3];
+    r->at = list[4];
+    r->first_kernel = list[5];
+    r->kernel = list[6];
 }
 
 static lsnn_status lsnni_target_check(lsnn_ctx *cx, const lsnn_window *s)
@@ -8527,58 +8502,47 @@ static lsnn_status lsnni_target_check(lsnn_ctx *cx, const lsnn_window *s)
     LSNNI_TRY(lsnni_window_check(cx, "target2d", s, 1));
     LSNNI_TRY(lsnni_window_simple(cx, "target2d", s));
     if ((double)s->k * s->oh * s->ow > INT32_MAX ||
-        (double)s->k * s->c * s->kernel_h * s->kernel_w > INT32_MAX)
+        (double)s->k * LSNNI_MAX(s->c, 16) * s->kernel_h * s->kernel_w > INT32_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "target2d: %d kernels of %d x %d taps of %d maps, on "
                           "%d x %d pixels, are over 2^31 numbers", s->k, s->kernel_h,
                           s->kernel_w, s->c, s->oh, s->ow);
     return LSNN_OK;
 }
 
-/* Kernel k's pixels in columns [j0, j1), which meet the same taps, from place `n` on. */
-static int lsnni_regions_run(lsnni_regions *r, const unsigned char *inside, int k, int n,
-                             int j0, int j1, const lsnni_reach *taps)
+/* Kernel k's pixels, from place n on.                                          */
+static int lsnni_regions_kernel(lsnni_regions *r, const unsigned char *inside, int k, int n)
 {
     const lsnn_window *s = r->s;
-    int32_t *box = r->box + 4 * k, *run = r->run + 4 * r->first_run[k + 1], first = n;
+    int32_t *box = r->box + 4 * k;
+    int wide = (s->ow - 1) * s->stride_w + s->kernel_w;
+    box[0] = s->oh; box[1] = 0; box[2] = s->ow; box[3] = 0;
+    r->start[k] = n;
     for (int i = 0; i < s->oh; i++)
-        for (int j = j0; j < j1; j++) {
+        for (int j = 0; j < s->ow; j++) {
             size_t at = lsnni_at3(k, i, s->oh, j, s->ow);
             r->place[at] = inside[at] ? n : -1;
             if (!inside[at]) continue;
             r->pixel[n] = i * s->ow + j;
-            r->at[n++] = (i * s->stride_h - s->pad_top) * s->w + j * s->stride_w - s->pad_left +
-                taps->first;
+            r->at[n++] = i * s->stride_h * wide + j * s->stride_w;
             box[0] = LSNNI_MIN(box[0], i);
             box[1] = LSNNI_MAX(box[1], i + 1);
             box[2] = LSNNI_MIN(box[2], j);
             box[3] = LSNNI_MAX(box[3], j + 1);
         }
-    run[0] = first;
-    run[1] = n - first;
-    run[2] = taps->first;
-    run[3] = taps->count;
-    if (n > first) r->first_run[k + 1]++;
     return n;
 }
 
-/* The parts of all runs.                                                      */
-static void lsnni_regions_parts(lsnni_regions *r, const lsnni_side *rows)
+/* The kernels of each pixel.                                                  */
+static void lsnni_regions_kernels(lsnni_regions *r)
 {
+    size_t area = lsnni_area(r->s->oh, r->s->ow);
     int n = 0;
-    for (int k = 0; k < r->s->k; k++) {
-        r->first_part[k] = n;
-        for (int i = r->first_run[k]; i < r->first_run[k + 1]; i++) {
-            const int32_t *run = r->run + 4 * i;
-            lsnni_reach last = { -1, -1, -1 };
-            for (int e = run[0]; e < run[0] + run[1]; e++) {
-                lsnni_reach taps = lsnni_reach_of(rows, LSNNI_FORWARD, r->pixel[e] / r->s->ow);
-                if (taps.first != last.first || taps.count != last.count) r->part[n++] = e;
-                last = taps;
-            }
-        }
+    for (size_t q = 0; q < area; q++) {
+        r->first_kernel[q] = n;
+        for (int k = 0; k < r->s->k; k++)
+            if (r->place[(size_t)k * area + q] >= 0) r->kernel[n++] = k;
     }
-    r->first_part[r->s->k] = n;
-    r->part[n] = r->head[0];
+    r->first_kernel[area] = n;
 }
 
 /* Pixel by pixel costs more than all at once from this share on.              */
@@ -8591,30 +8555,14 @@ LSNN_API lsnn_status lsnn_target2d_plan(lsnn_ctx *cx, int32_t *plan,
                                         const unsigned char *inside, const lsnn_window *s)
 {
     lsnni_regions r;
-    lsnni_side side[2];
     int n = 0;
     LSNNI_TRY(lsnni_target_check(cx, s));
     lsnni_regions_of(&r, plan, s);
-    lsnni_sides(side, s);
-    r.first_run[0] = 0;
-    for (int k = 0; k < s->k; k++) {
-        int32_t *box = r.box + 4 * k;
-        box[0] = s->oh; box[1] = 0; box[2] = s->ow; box[3] = 0;
-        r.start[k] = n;
-        r.first_run[k + 1] = r.first_run[k];
-        for (int j = 0, end; j < s->ow; j = end) {
-            lsnni_reach taps = lsnni_reach_of(&side[1], LSNNI_FORWARD, j), next;
-            for (end = j + 1; end < s->ow; end++) {
-                next = lsnni_reach_of(&side[1], LSNNI_FORWARD, end);
-                if (next.first != taps.first || next.count != taps.count) break;
-            }
-            n = lsnni_regions_run(&r, inside, k, n, j, end, &taps);
-        }
-    }
+    for (int k = 0; k < s->k; k++) n = lsnni_regions_kernel(&r, inside, k, n);
     r.start[s->k] = n;
     r.head[0] = n;
     r.head[1] = lsnni_regions_dense(&r);
-    lsnni_regions_parts(&r, &side[0]);
+    lsnni_regions_kernels(&r);
     return LSNN_OK;
 }
 
@@ -8626,16 +8574,35 @@ static lsnn_real lsnni_target_u(const lsnni_regions *r, int k, int pixel)
            r->t->fx[lsnni_at2(k, pixel % s->ow, s->ow)];
 }
 
-/* U of kernels k and so on at some pixels, 0 outside of their regions: for lsnni_tile. */
-static void lsnni_regions_scale(const lsnni_regions *r, lsnn_real *scale, int k, int rows,
-                                const int32_t *pixel, int vectors)
+/* Row i of U_k, 0 outside of the region.                                       */
+static void lsnni_regions_row(const lsnni_regions *r, lsnn_real *u, int k, int i)
 {
-    int area = r->s->oh * r->s->ow;
-    for (int i = 0; i < rows; i++)
-        for (int v = 0; v < vectors; v++)
-            scale[LSNNI_MAX_VECTORS * i + v] = r->place[lsnni_at2(k + i, pixel[v], area)] < 0
-                ? 0 : lsnni_target_u(r, k + i, pixel[v]);
+    const lsnn_window *s = r->s;
+    const int32_t *place = r->place + lsnni_at3(k, i, s->oh, 0, s->ow);
+    const lsnn_real *fx = r->t->fx + lsnni_area(k, s->ow);
+    lsnn_real fy = r->t->fy[lsnni_at2(k, i, s->oh)];
+    for (int j = 0; j < s->ow; j++) u[j] = place[j] < 0 ? 0 : fy * fx[j];
 }
+
+/* U of all kernels: what the whole convolution multiplies by.                  */
+static void lsnni_regions_map(const lsnni_regions *r, lsnn_real *u)
+{
+    for (int i = 0; i < r->s->k * r->s->oh; i++)
+        lsnni_regions_row(r, u + lsnni_area(i, r->s->ow), i / r->s->oh, i % r->s->oh);
+}
+/* ---- >>target2d -----------------------------------------------------------------
+   A convolution and its window in one layer: TKN's target layer (Chitta, "Targeted Kernel
+   Networks", Eq. 15 to 17). Kernel k computes only in its region
+   R_k, a set of output pixels p, reads its true neighbours outside of it, and is 0 elsewhere.
+   y[n,k,p]    = U_k(p) z[n,k,p]  in R_k, else 0       z = b[k] + sum_ct w[k,c,t] x[n,c,p + t]
+   dz[n,k,p]   = U_k(p) dy[n,k,p] in R_k, else 0       U_k(i, j) = fy[k,i] fx[k,j]
+   dx, dw, db  : a convolution's, of dz
+   dL/dlog fy[k,i] = sum_j S[k,i,j], of fx likewise    S[k,p] = sum_n dy[n,k,p] y[n,k,p]
+   x N,C,H,W  w K,C,kh,kw  b K  y N,K,OH,OW            p + t: oy*sh + r - pt, ox*sw + s - pl
+   S needs no z from before the window and no division by U, and y may have gone through a relu
+   in place: dy is 0 where the relu's y is.
+   C*kh*kw multiply-adds a pixel of a region forward, twice that backward.     */
+
 /* ---- The naive pair: the convolution's loops, where there is a place.         */
 #ifdef LSNN_NAIVE
 LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
@@ -8692,655 +8659,7 @@ LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_re
     return lsnn_conv2d_backward(cx, dx, dw, db, room, x, w, s, add);
 }
 
-#else /* ---- The fast pair ---------------------------------------------------------------
-   In blocks of images a region costs its pixels and no more. Forward: one kernel at 8 places;
-   dx: all maps of a pixel, what is left of a tile's rows, under 4, by tiles of fewer rows and
-   more vectors; dw: see lsnni_correlation. Plain arrays, and regions that are nearly
-   everything, take the whole convolution, times U or 0.
-   Bound by arithmetic. Of the whole convolution's speed, a multiply-add: see RESULTS.md. */
-enum { LSNNI_TARGET_TASKS = 32,      /* about: of pixels                       */
-       LSNNI_TARGET_STEPS = 256,     /* forward: taps of a tile, at most       */
-       LSNNI_TARGET_BLOCKS = 4,      /*   blocks of a task, at most            */
-       LSNNI_TARGET_X = 1 << 16,     /*   numbers of x at once, about: in the second-level cache */
-       LSNNI_TARGET_LIST = 64,       /* dx: steps of a tile, whose dz stays in the first-level */
-                                     /*   cache                               */
-       LSNNI_TARGET_STRIP = 8,       /*   pixels of a strip, at most           */
-       LSNNI_TARGET_NEAREST = 6000,  /* dw: numbers in the first-level cache   */
-       LSNNI_TARGET_PACK = 1 << 15 };    /*   and dx: of x that a task works on, about */
-typedef struct lsnni_target {
-    lsnni_regions r;
-    lsnni_lanes g;                   /* the whole convolution, and kernels    */
-    const lsnn_real *x, *w, *b, *dy, *y_read;
-    lsnn_real *y, *dx, *dz, *dw, *db, *gy, *gx;
-    int blocks, per_task, ranges, add;
-    int wide, some;                  /* of a task: maps at once, blocks        */
-    size_t packed;                   /* a worker's numbers: forward, dw        */
-    lsnni_kinds kinds[2];            /* FORWARD, or TO_X                       */
-    lsnni_reach *rows;               /* TO_W, of each kernel row              */
-    int32_t *room;                   /* a worker's tables: of w, of dz        */
-    lsnn_real *numbers;              /* a worker's U and S of a region, or part of x */
-    lsnn_real *turned;               /* w as K, taps, C                       */
-} lsnni_target;
-
-/* How many of `left` rows the next tile takes.                                */
-static int lsnni_target_rows(const lsnni_kernels *kv, int left)
-{
-    return left >= kv->rows ? kv->rows : left >= 4 ? 4 : left;
-}
-
-/* A tile's rows for the same place of all blocks: b and t->c are the first block's. */
-static void lsnni_target_tiles(const lsnni_kernels *kv, lsnni_tile *t, const lsnn_real *b,
-                               int blocks)
-{
-    int n = 0;
-    for (; t->rows < LSNNI_MIN(kv->rows, 5) && blocks - n >= 4; n += t->vectors) {
-        t->vectors = t->rows == 1 && blocks - n >= 8 ? 8 : 4;
-        t->b[0] = b + n * t->step;
-        t->at[0] = n * t->c_step;
-        for (int m = 0; m < t->rows; m++)
-            for (int v = 0; v < t->vectors; v++)
-                LSNNI_FETCH_TO_WRITE(t->c[m] + t->at[0] + v * t->c_step);
-        kv->few(t);
-    }
-    for (; n < blocks; n += t->vectors) {
-        t->vectors = lsnni_vectors(blocks - n);
-        for (int v = 0; v < t->vectors; v++) {
-            t->b[v] = b + (n + v) * t->step;
-            t->at[v] = (n + v) * t->c_step;
-            for (int m = 0; m < t->rows; m++) LSNNI_FETCH_TO_WRITE(t->c[m] + t->at[v]);
-        }
-        kv->tile(t);
-    }
-}
-
-/* The strides of a tile over blocks: of what it reads, of its target.          */
-static void lsnni_target_steps(lsnni_tile *t, int lanes, size_t target)
-{
-    t->step = lanes;
-    t->c_step = (ptrdiff_t)target * lanes;
-    for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t->lanes[v] = lanes;
-}
-
-/* ---- Forward: some blocks and a range of kernels a task, maps by chunks. A tile is one kernel
-   at a few places that meet the same taps, of whichever of the blocks: so a region costs what it
-   holds, whatever the other kernels' are.                                     */
-/* The tiles of kernel k's part `i`, at the taps that g says.                  */
-static void lsnni_target_part(const lsnni_target *p, lsnni_sites *g, int k, int i,
-                              ptrdiff_t from, const lsnn_real *u, const lsnn_real *x, int n0,
-                              int blocks)
-{
-    const lsnni_regions *r = &p->r;
-    const lsnn_window *s = r->s;
-    int first = r->part[i], end = r->part[i + 1];
-    size_t lanes = (size_t)s->lanes;
-    g->count = 0;
-    for (int n = n0; n < n0 + blocks; n++, x += p->wide * g->x_map) {
-        lsnn_real *y = p->y + lsnni_at2(n, k, s->k) * lsnni_area(s->oh, s->ow) * lanes;
-        for (int e = first; e < end; e++) {
-            g->x[g->count] = x + (from + r->at[e]) * (ptrdiff_t)lanes;
-            g->y[g->count] = y + (size_t)r->pixel[e] * lanes;
-            LSNNI_FETCH_TO_WRITE(g->y[g->count]);
-            g->u[g->count++] = u[e];
-            if (g->count < LSNNI_SITES) continue;
-            p->g.kv->sites(g);
-            g->count = 0;
-        }
-    }
-    if (g->count) p->g.kv->sites(g);
-}
-
-/* Kernel k of some blocks, from maps [c, c + maps).                           */
-static void lsnni_target_kernel(const lsnni_target *p, lsnni_sites *g, int k, int c, int maps,
-                                lsnn_real *u, const lsnn_real *x, int n0, int blocks)
-{
-    const lsnni_regions *r = &p->r;
-    const lsnn_window *s = r->s;
-    int last = c + maps >= s->c;
-    u -= r->start[k];
-    for (int e = r->start[k]; e < r->start[k + 1] && last; e++)
-        u[e] = lsnni_target_u(r, k, r->pixel[e]);
-    g->maps = maps;
-    g->bias = p->b ? p->b[k] : 0;
-    for (int i = r->first_part[k]; i < r->first_part[k + 1]; i++) {
-        int pixel = r->pixel[r->part[i]];
-        const lsnni_reach *row = &p->kinds[0].reach[pixel / s->ow];
-        const lsnni_reach *column = &p->kinds[1].reach[pixel % s->ow];
-        int pieces = LSNNI_MAX(1, lsnni_div_up(column->count, LSNNI_TAPS_WIDE));
-        g->rows = column->count ? row->count : 0;
-        for (int j = 0; j < pieces; j++) {
-            int v = column->count * j / pieces;
-            g->taps = LSNNI_MAX(1, column->count * (j + 1) / pieces - v);
-            g->add = c > 0 || j > 0;
-            g->last = last && j == pieces - 1;
-            g->w = p->w + lsnni_at4(k, c, s->c, row->first, s->kernel_h, column->first + v,
-                                    s->kernel_w);
-            lsnni_target_part(p, g, k, i, row->first * s->w + v, u, x, n0, blocks);
-        }
-    }
-}
-
-/* Numbers from map to map: not a power of two, which a cache would have few places for. */
-static size_t lsnni_target_pitch(const lsnn_window *s)
-{
-    return (lsnni_area(s->h, s->w) + 6) * (size_t)s->lanes;
-}
-
-/* Maps [c0, c0 + maps) of `blocks` blocks of x from n0 on, brought together: read where it lies,
-   a region's few columns of a row would wait for memory.                      */
-static void lsnni_target_pack(const lsnni_target *p, lsnn_real *to, int n0, int blocks, int c0,
-                              int maps)
-{
-    const lsnn_window *s = p->r.s;
-    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes, pitch = lsnni_target_pitch(s);
-    for (int n = 0; n < blocks; n++)
-        for (int i = 0; i < maps; i++)
-            memcpy(to + (size_t)(n * p->wide + i) * pitch,
-                   p->x + lsnni_at2(n0 + n, c0 + i, s->c) * map, map * sizeof *to);
-}
-
-static void lsnni_target_task(void *user, int task, int worker)
-{
-    const lsnni_target *p = (const lsnni_target *)user;
-    const lsnn_window *s = p->r.s;
-    int range = task % p->ranges, n0 = task / p->ranges * p->some;
-    int blocks = LSNNI_MIN(p->some, p->blocks - n0);
-    size_t pitch = lsnni_target_pitch(s);
-    lsnn_real *x = p->numbers + (size_t)worker * p->packed;
-    lsnn_real *u = x + lsnni_area(p->some, p->wide) * pitch;
-    lsnni_sites g;
-    g.x_row = s->w * s->lanes;
-    g.x_map = (ptrdiff_t)pitch;
-    g.w_row = s->kernel_w;
-    g.w_map = s->kernel_h * s->kernel_w;
-    for (int c = 0; c < s->c; c += p->wide) {
-        int maps = LSNNI_MIN(p->wide, s->c - c);
-        lsnni_target_pack(p, x, n0, blocks, c, maps);
-        for (int k = s->k * range / p->ranges; k < s->k * (range + 1) / p->ranges; k++) {
-            const lsnn_real *next = p->w + lsnni_at2(k + 1, c, s->c) * (size_t)g.w_map;
-            for (int i = 0; i < maps * g.w_map && k + 1 < s->k; i += LSNNI_MAX_LANES)
-                LSNNI_FETCH_TO_READ(next + i);
-            lsnni_target_kernel(p, &g, k, c, maps, u, x, n0, blocks);
-        }
-    }
-}
-
-static lsnn_status lsnni_target_blocks_forward(lsnn_ctx *cx, lsnni_target *p)
-{
-    const lsnn_window *s = p->r.s;
-    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes;
-    size_t numbers;
-    lsnni_side side[2];
-    int groups;
-    char *at;
-    p->wide = LSNNI_TARGET_STEPS / (s->kernel_h * s->kernel_w);
-    p->wide = LSNNI_MIN(p->wide, (int)LSNNI_MIN((size_t)LSNNI_TARGET_X / map, INT_MAX));
-    p->wide = LSNNI_MIN(LSNNI_MAX(p->wide, 1), s->c);
-    p->some = (int)LSNNI_MIN(LSNNI_TARGET_X / (map * (size_t)p->wide),
-                             (size_t)LSNNI_TARGET_BLOCKS);
-    p->some = LSNNI_MAX(p->some, 1);
-    groups = lsnni_div_up(p->blocks, p->some);
-    /* fewer images than it is rehearsed for may go more to a task            */
-    p->some = cx->rehearsal_ ? LSNNI_MIN(p->some, p->blocks) : lsnni_div_up(p->blocks, groups);
-    p->ranges = LSNNI_MIN(s->k, lsnni_image_tasks(groups));
-    p->packed = lsnni_area(p->some, p->wide) * lsnni_target_pitch(s) +
-        (size_t)lsnni_round_up(s->oh * s->ow, LSNNI_MAX_LANES);
-    numbers = lsnni_times(p->packed, (size_t)lsnn_ctx_threads(cx));
-    at = (char *)lsnni_scratch(cx, lsnni_room_add(lsnni_kinds_room(s->oh) +
-                                                  lsnni_kinds_room(s->ow),
-                                                  lsnni_room(numbers, sizeof *p->numbers)), 1);
-    if (!at) return LSNN_ENOMEM;
-    lsnni_sides(side, s);
-    lsnni_kinds_fill(&p->kinds[0], &at, &side[0], LSNNI_FORWARD, s->oh);
-    lsnni_kinds_fill(&p->kinds[1], &at, &side[1], LSNNI_FORWARD, s->ow);
-    p->numbers = (lsnn_real *)(void *)at;
-    lsnn_parallel(cx, groups * p->ranges, lsnni_target_task, p);
-    return LSNN_OK;
-}
-
-static lsnn_status lsnni_target_init(lsnn_ctx *cx, lsnni_target *p, const lsnn_target *t,
-                                     const lsnn_window *s)
-{
-    memset(p, 0, sizeof *p);
-    LSNNI_TRY(lsnni_target_check(cx, s));
-    lsnni_regions_of(&p->r, t->plan, s);
-    p->r.t = t;
-    p->g.kv = lsnni_kernels_of(cx);
-    if (s->lanes < 2) return LSNN_OK;
-    LSNNI_TRY(lsnni_lanes_check(cx, "target2d", s));
-    p->blocks = s->n / s->lanes;
-    return LSNN_OK;
-}
-
-/* Plain arrays: map number `map` of all images' y times U, or 0 outside.       */
-static void lsnni_target_window_task(void *user, int map, int worker)
-{
-    const lsnni_target *p = (const lsnni_target *)user;
-    int area = p->r.s->oh * p->r.s->ow, k = map % p->r.s->k;
-    lsnn_real *y = p->y + lsnni_area(map, area);
-    (void)worker;
-    for (int i = 0; i < area; i++)
-        y[i] = p->r.place[lsnni_at2(k, i, area)] < 0 ? 0 : y[i] * lsnni_target_u(&p->r, k, i);
-}
-
-LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
-                                           const lsnn_real *w, const lsnn_real *b,
-                                           const lsnn_target *t, const lsnn_window *s)
-{
-    lsnni_target p;
-    LSNNI_TRY(lsnni_target_init(cx, &p, t, s));
-    p.x = p.g.x = x; p.w = p.g.w = w; p.b = p.g.bias = b; p.y = p.g.y = y;
-    if (!p.blocks) {
-        LSNNI_TRY(lsnn_conv2d_forward(cx, y, x, w, b, s));
-        lsnn_parallel(cx, s->n * s->k, lsnni_target_window_task, &p);
-        return LSNN_OK;
-    }
-    if (p.r.head[1] || cx->rehearsal_) {
-        p.g.regions = &p.r;
-        LSNNI_TRY(lsnni_lanes_run(cx, &p.g, s, LSNNI_FORWARD));
-        if (!cx->rehearsal_) return LSNN_OK;
-    }
-    return lsnni_target_blocks_forward(cx, &p);
-}
-
-/* ---- dz, db, and what fy and fx get: a kernel a task.                         */
-/* Pixels of dx that are brought to their places at once: lines of a cache, not halves. */
-static int lsnni_target_strip(const lsnn_window *s)
-{
-    size_t pixel = lsnni_area(s->c, s->n);
-    return (int)LSNNI_MAX(1, LSNNI_MIN(LSNNI_TARGET_PACK / pixel, (size_t)LSNNI_TARGET_STRIP));
-}
-
-/* A worker's numbers: U and S of a region; or dx of a strip, all maps and images. */
-static size_t lsnni_target_numbers(const lsnn_window *s)
-{
-    size_t strip = lsnni_area(s->c, s->n) * (size_t)lsnni_target_strip(s);
-    return LSNNI_MAX(2 * lsnni_area(s->oh, s->ow) + LSNNI_MAX_LANES, strip) /
-        LSNNI_MAX_LANES * LSNNI_MAX_LANES;
-}
-
-static void lsnni_target_behind_task(void *user, int k, int worker)
-{
-    const lsnni_target *p = (const lsnni_target *)user;
-    const lsnni_regions *r = &p->r;
-    const lsnn_window *s = r->s;
-    size_t area = lsnni_area(s->oh, s->ow), lanes = (size_t)s->lanes;
-    int first = r->start[k], count = r->start[k + 1] - first;
-    lsnn_real *u = p->numbers + lsnni_target_numbers(s) * (size_t)worker;
-    lsnni_behind g;
-    double sum;
-    for (int e = 0; e < count; e++) u[e] = lsnni_target_u(r, k, r->pixel[first + e]);
-    g.dz = p->dz + lsnni_area(first, s->n);
-    g.s = u + area;
-    g.dy = p->dy + (size_t)k * area * lanes;
-    g.y = p->y_read + (size_t)k * area * lanes;
-    g.u = u;
-    g.pixel = r->pixel + first;
-    g.step = (ptrdiff_t)(lsnni_area(s->k, 1) * area * lanes);
-    g.count = count;
-    g.blocks = p->blocks;
-    sum = p->g.kv->behind(&g);
-    if (p->db) p->db[k] += LSNNI_R(sum);
-    if (!p->gy) return;
-    for (int e = 0; e < count; e++) {
-        int pixel = r->pixel[first + e];
-        p->gy[lsnni_at2(k, pixel / s->ow, s->oh)] += g.s[e];
-        p->gx[lsnni_at2(k, pixel % s->ow, s->ow)] += g.s[e];
-    }
-}
-
-/* ---- dx: a pixel of x meets the places that read it, one list for all its maps. */
-typedef struct lsnni_target_list {
-    int32_t *ka, *kb;                /* places in w turned, in dz             */
-    int count, done;                 /* done: the sums hold something         */
-    lsnn_real *sum;                  /* C x blocks x strip vectors, of which the pixel's first */
-} lsnni_target_list;
-
-/* A pixel's sums over the list, all maps and blocks.                           */
-static void lsnni_target_flush(const lsnni_target *p, lsnni_tile *t, lsnni_target_list *list)
-{
-    const lsnn_window *s = p->r.s;
-    if (!list->count && list->done) return;
-    t->ka = list->ka;
-    t->kb = list->kb;
-    t->k = list->count;
-    t->add = list->done;
-    for (int c = 0; c < s->c; c += t->rows) {
-        t->rows = lsnni_target_rows(p->g.kv, s->c - c);
-        for (int m = 0; m < p->g.kv->rows; m++) {
-            size_t row = (size_t)(c + LSNNI_MIN(m, t->rows - 1));
-            t->a[m] = p->turned + row;
-            t->c[m] = list->sum + row * lsnni_area(s->n, lsnni_target_strip(s));
-        }
-        lsnni_target_tiles(p->g.kv, t, p->dz, p->blocks);
-    }
-    list->done = 1;
-    list->count = 0;
-}
-
-/* The places of kernel k that read a pixel of x in these rows and columns.     */
-static void lsnni_target_meet(const lsnni_target *p, lsnni_target_list *list, int k,
-                              const lsnni_reach *row, const lsnni_reach *column)
-{
-    const lsnni_regions *r = &p->r;
-    const lsnn_window *s = r->s;
-    const int32_t *box = r->box + 4 * k;
-    int i1 = LSNNI_MIN(box[1], row->at + row->count);
-    int j1 = LSNNI_MIN(box[3], column->at + column->count);
-    for (int i = LSNNI_MAX(box[0], row->at); i < i1; i++)
-        for (int j = LSNNI_MAX(box[2], column->at); j < j1; j++) {
-            int32_t place = r->place[lsnni_at3(k, i, s->oh, j, s->ow)];
-            int u = row->first - (i - row->at) * s->stride_h;
-            int v = column->first - (j - column->at) * s->stride_w;
-            if (place < 0) continue;
-            list->ka[list->count] = ((k * s->kernel_h + u) * s->kernel_w + v) * s->c;
-            list->kb[list->count++] = place * s->n;
-        }
-}
-
-static void lsnni_target_turn_task(void *user, int k, int worker)
-{
-    const lsnni_target *p = (const lsnni_target *)user;
-    const lsnn_window *s = p->r.s;
-    int taps = s->kernel_h * s->kernel_w;
-    size_t first = lsnni_at3(k, 0, s->c, 0, taps);
-    (void)worker;
-    p->g.kv->transpose(p->turned + first, (size_t)s->c, p->w + first, (size_t)taps, s->c, taps);
-}
-
-/* dx of `count` pixels from q on to their sums, or the sums to dx.             */
-static void lsnni_target_dx_move(const lsnni_target *p, lsnn_real *sum, int q, int count, int back)
-{
-    const lsnn_window *s = p->r.s;
-    size_t lanes = (size_t)s->lanes, step = lanes * (size_t)lsnni_target_strip(s);
-    for (int c = 0; c < s->c; c++)
-        for (int n = 0; n < p->blocks; n++, sum += step) {
-            lsnn_real *dx = p->dx + (lsnni_at2(n, c, s->c) * lsnni_area(s->h, s->w) + (size_t)q) *
-                lanes;
-            if (back) memcpy(sum, dx, (size_t)count * lanes * sizeof *dx);
-            else memcpy(dx, sum, (size_t)count * lanes * sizeof *dx);
-        }
-}
-
-static void lsnni_target_dx_task(void *user, int task, int worker)
-{
-    const lsnni_target *p = (const lsnni_target *)user;
-    const lsnn_window *s = p->r.s;
-    int first = task * p->per_task, end = LSNNI_MIN(first + p->per_task, s->h * s->w);
-    int taps = s->kernel_h * s->kernel_w, strip = lsnni_target_strip(s);
-    lsnn_real *sum = p->numbers + (size_t)worker * lsnni_target_numbers(s);
-    lsnni_target_list list;
-    lsnni_tile t;
-    list.ka = p->room + (size_t)worker * 2 * (size_t)(LSNNI_TARGET_LIST + taps);
-    list.kb = list.ka + LSNNI_TARGET_LIST + taps;
-    lsnni_target_steps(&t, s->lanes, (size_t)strip);
-    t.bias = t.scale = NULL;
-    for (int q = first, count; q < end; q += count) {
-        count = LSNNI_MIN(strip, end - q);
-        if (p->add) lsnni_target_dx_move(p, sum, q, count, 1);
-        for (int i = q; i < q + count; i++) {
-            list.count = 0;
-            list.done = p->add;
-            list.sum = sum + (i - q) * s->lanes;
-            for (int k = 0; k < s->k; k++) {
-                lsnni_target_meet(p, &list, k, &p->kinds[0].reach[i / s->w],
-                                  &p->kinds[1].reach[i % s->w]);
-                if (list.count >= LSNNI_TARGET_LIST) lsnni_target_flush(p, &t, &list);
-            }
-            lsnni_target_flush(p, &t, &list);
-        }
-        lsnni_target_dx_move(p, sum, q, count, 0);
-    }
-}
-
-/* ---- dw: for some maps and a range of kernels, a few rows of taps at a time.   */
-static int lsnni_target_rows_wide(const lsnn_window *s) { return s->kernel_w > 3 ? 2 : 3; }
-
-/* The first of a run's places [e, end) in row i or later.                      */
-static int lsnni_place_from(const lsnni_regions *r, int e, int end, int i)
-{
-    if (e < end && r->pixel[end - 1] < i * r->s->ow) return end;
-    while (e < end && r->pixel[e] < i * r->s->ow) e++;
-    return e;
-}
-
-typedef struct lsnni_target_dw {
-    const lsnni_target *p;
-    lsnni_correlation g;             /* its blocks, of which these are the first block's: */
-    const lsnn_real *x, *dz;         /*   maps from c0 on; kernel k's places  */
-    const int32_t *run;
-    int k, c0;
-} lsnni_target_dw;
-
-/* Map c, `rows` rows of taps from u on, places [e, end) of the run.            */
-static void lsnni_target_dw_part(lsnni_target_dw *q, int c, int u, int rows, int e, int end)
-{
-    const lsnn_window *s = q->p->r.s;
-    ptrdiff_t lanes = s->lanes, map = (ptrdiff_t)lsnni_target_pitch(s);
-    int first = q->run[2], taps = q->run[3], pieces = lsnni_div_up(taps, LSNNI_TAPS_WIDE);
-    if (e >= end) return;
-    q->g.rows = rows;
-    q->g.count = end - e;
-    q->g.at = q->p->r.at + e;
-    q->g.dy = q->dz + (e - q->p->r.start[q->k]) * lanes;
-    for (int i = 0; i < pieces; i++) {
-        int v = taps * i / pieces;
-        q->g.taps = taps * (i + 1) / pieces - v;
-        q->g.x = q->x + (c - q->c0) * map + (u * s->w + v) * lanes;
-        q->g.dw = q->p->dw + lsnni_at4(q->k, c, s->c, u, s->kernel_h, first + v, s->kernel_w);
-        q->p->g.kv->correlate(&q->g);
-    }
-}
-
-/* The same for all places of the run: those that all of the rows meet, and each row's others. */
-static void lsnni_target_dw_rows(lsnni_target_dw *q, int c, int u, int rows)
-{
-    const lsnni_reach *own = q->p->rows + u;
-    int begin = q->run[0], end = begin + q->run[1], first = 0, last = q->p->r.s->oh, e[2];
-    for (int m = 0; m < rows; m++) {
-        first = LSNNI_MAX(first, own[m].first);
-        last = LSNNI_MIN(last, own[m].first + own[m].count);
-    }
-    if (first > last) first = last = 0;                  /* they meet none together */
-    e[0] = lsnni_place_from(&q->p->r, begin, end, first);
-    e[1] = lsnni_place_from(&q->p->r, e[0], end, last);
-    lsnni_target_dw_part(q, c, u, rows, e[0], e[1]);
-    for (int m = 0; m < rows && (e[0] > begin || e[1] < end); m++) {
-        int from = lsnni_place_from(&q->p->r, begin, e[0], own[m].first);
-        int past = lsnni_place_from(&q->p->r, e[1], end, own[m].first);
-        int to = lsnni_place_from(&q->p->r, past, end, own[m].first + own[m].count);
-        if (!own[m].count) continue;
-        lsnni_target_dw_part(q, c, u + m, 1, from, e[0]);
-        lsnni_target_dw_part(q, c, u + m, 1, past, to);
-    }
-}
-
-/* Some maps, at most as many as a correlation has rows. A row of taps that is left over goes
-   by maps.                                                                    */
-static void lsnni_target_dw_maps(lsnni_target_dw *q, int c0, int c1)
-{
-    const lsnn_window *s = q->p->r.s;
-    const lsnni_reach *last = q->p->rows + s->kernel_h - 1;
-    int most = lsnni_target_rows_wide(s), u = s->kernel_h - (s->kernel_h % most == 1);
-    int e, end = q->run[0] + q->run[1];
-    q->g.row = s->w * s->lanes;
-    q->g.dw_row = s->kernel_w;
-    for (int c = c0; c < c1; c++)
-        for (int i = 0; i < u; i += most)
-            lsnni_target_dw_rows(q, c, i, LSNNI_MIN(most, u - i));
-    if (u == s->kernel_h) return;
-    e = lsnni_place_from(&q->p->r, q->run[0], end, last->first);
-    end = lsnni_place_from(&q->p->r, e, end, last->first + last->count);
-    q->g.row = (ptrdiff_t)lsnni_target_pitch(s);
-    q->g.dw_row = s->kernel_h * s->kernel_w;
-    lsnni_target_dw_part(q, c0, u, c1 - c0, e, end);
-}
-
-/* Kernel k's dz of `blocks` blocks from n on, a block's places side by side.   */
-static void lsnni_target_dw_turn(const lsnni_target *p, lsnn_real *to, int k, int n, int blocks)
-{
-    const lsnni_regions *r = &p->r;
-    size_t lanes = (size_t)r->s->lanes, count = (size_t)(r->start[k + 1] - r->start[k]);
-    for (int i = 0; i < blocks; i++, to += count * lanes)
-        p->g.kv->weave(to, lanes, p->dz + lsnni_area(r->start[k], r->s->n) +
-                       (size_t)(n + i) * lanes, (size_t)r->s->n, count);
-}
-
-/* Kernel k, maps [c0, c1), the q->g.blocks blocks from n on: as many at once as let what a run
-   reads of a map stay in the first-level cache.                               */
-static void lsnni_target_dw_kernel(lsnni_target_dw *q, int c0, int c1, const lsnn_real *x)
-{
-    const lsnni_regions *r = &q->p->r;
-    const lsnn_real *dz = q->dz;
-    int rows = lsnni_target_rows_wide(r->s), blocks = q->g.blocks, lanes = r->s->lanes;
-    q->g.dy_step = (ptrdiff_t)(r->start[q->k + 1] - r->start[q->k]) * lanes;
-    for (int i = r->first_run[q->k]; i < r->first_run[q->k + 1]; i++) {
-        int parts;
-        q->run = r->run + 4 * i;
-        parts = LSNNI_MAX(1, LSNNI_TARGET_NEAREST / (3 * lanes * q->run[1]));
-        parts = lsnni_div_up(blocks, parts);
-        for (int c = c0; c < c1; c += rows)
-            for (int j = 0; j < parts; j++) {
-                int first = blocks * j / parts;
-                q->g.blocks = blocks * (j + 1) / parts - first;
-                q->dz = dz + first * q->g.dy_step;
-                q->x = x + first * q->g.x_step;
-                lsnni_target_dw_maps(q, c, LSNNI_MIN(c + rows, c1));
-            }
-    }
-    q->dz = dz;
-    q->g.blocks = blocks;
-}
-
-static void lsnni_target_dw_task(void *user, int task, int worker)
-{
-    const lsnni_target *p = (const lsnni_target *)user;
-    const lsnn_window *s = p->r.s;
-    int c0 = task / p->ranges * p->wide, c1 = LSNNI_MIN(c0 + p->wide, s->c);
-    int range = task % p->ranges;
-    lsnn_real *dz = p->numbers + (size_t)worker * p->packed;
-    lsnn_real *x = dz + lsnni_area(s->oh, s->ow) * lsnni_area(p->some, s->lanes);
-    lsnni_target_dw q;
-    q.p = p;
-    q.dz = dz;
-    q.c0 = c0;
-    q.g.x_step = (ptrdiff_t)((size_t)p->wide * lsnni_target_pitch(s));
-    for (int n = 0; n < p->blocks; n += p->some) {
-        int blocks = LSNNI_MIN(p->some, p->blocks - n);
-        lsnni_target_pack(p, x, n, blocks, c0, c1 - c0);
-        for (q.k = s->k * range / p->ranges; q.k < s->k * (range + 1) / p->ranges; q.k++) {
-            q.g.blocks = blocks;
-            lsnni_target_dw_turn(p, dz, q.k, n, blocks);
-            lsnni_target_dw_kernel(&q, c0, c1, x);
-        }
-    }
-}
-
-/* Tasks of a few maps and a range of kernels; blocks at once, so that their maps of x stay in
-   the second-level cache.                                                     */
-static void lsnni_target_dw_sizes(lsnni_target *p)
-{
-    const lsnn_window *s = p->r.s;
-    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes;
-    int tasks;
-    p->wide = LSNNI_MIN(s->c, 3 * lsnni_target_rows_wide(s));
-    p->some = (int)LSNNI_MAX(1, 2 * LSNNI_TARGET_PACK / ((size_t)p->wide * map));
-    p->some = LSNNI_MIN(p->some, p->blocks);
-    p->packed = lsnni_area(p->some, p->wide) * lsnni_target_pitch(s) +
-        lsnni_area(s->oh, s->ow) * lsnni_area(p->some, s->lanes);
-    tasks = lsnni_div_up(s->c, p->wide);
-    p->ranges = LSNNI_MIN(s->k, lsnni_div_up(8, tasks));
-}
-
-/* Scratch memory, and the tables of rows and columns in it.                    */
-static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
-{
-    const lsnn_window *s = p->r.s;
-    size_t threads = (size_t)lsnn_ctx_threads(cx);
-    size_t tables = 2 * threads * (size_t)(LSNNI_TARGET_LIST + s->kernel_h * s->kernel_w);
-    size_t numbers = threads * LSNNI_MAX(lsnni_target_numbers(s), p->packed), bytes;
-    size_t weights = p->dx ? lsnni_area(s->k, s->c) * lsnni_area(s->kernel_h, s->kernel_w) : 0;
-    lsnni_side side[2];
-    char *at;
-    bytes = lsnni_kinds_room(s->h) + lsnni_kinds_room(s->w);
-    bytes = lsnni_room_add(bytes, lsnni_room((size_t)s->kernel_h, sizeof *p->rows));
-    bytes = lsnni_room_add(bytes, lsnni_room(tables, sizeof *p->room));
-    bytes = lsnni_room_add(bytes, lsnni_room(numbers, sizeof *p->numbers));
-    bytes = lsnni_room_add(bytes, lsnni_room(weights, sizeof *p->turned));
-    at = (char *)lsnni_scratch(cx, bytes, 1);
-    if (!at) return LSNN_ENOMEM;
-    lsnni_sides(side, s);
-    lsnni_kinds_fill(&p->kinds[0], &at, &side[0], LSNNI_TO_X, s->h);
-    lsnni_kinds_fill(&p->kinds[1], &at, &side[1], LSNNI_TO_X, s->w);
-    p->rows = (lsnni_reach *)lsnni_cut(&at, (size_t)s->kernel_h, sizeof *p->rows);
-    p->room = (int32_t *)lsnni_cut(&at, tables, sizeof *p->room);
-    p->numbers = (lsnn_real *)lsnni_cut(&at, numbers, sizeof *p->numbers);
-    p->turned = (lsnn_real *)(void *)at;
-    for (int u = 0; u < s->kernel_h; u++) p->rows[u] = lsnni_reach_of(&side[0], LSNNI_TO_W, u);
-    return LSNN_OK;
-}
-
-static lsnn_status lsnni_target_blocks_backward(lsnn_ctx *cx, lsnni_target *p)
-{
-    const lsnn_window *s = p->r.s;
-    lsnni_target_dw_sizes(p);
-    LSNNI_TRY(lsnni_target_room(cx, p));
-    lsnn_parallel(cx, s->k, lsnni_target_behind_task, p);
-    if (p->dw)
-        lsnn_parallel(cx, lsnni_div_up(s->c, p->wide) * p->ranges, lsnni_target_dw_task, p);
-    p->per_task = lsnni_div_up(s->h * s->w, LSNNI_TARGET_TASKS);
-    if (!p->dx) return LSNN_OK;
-    lsnn_parallel(cx, s->k, lsnni_target_turn_task, p);
-    lsnn_parallel(cx, lsnni_div_up(s->h * s->w, p->per_task), lsnni_target_dx_task, p);
-    return LSNN_OK;
-}
-
-/* All of kernel k's dz, 0 outside of its region, and S by rows and columns, in either layout:
-   for the whole convolution's backward.                                       */
-static void lsnni_target_dense_task(void *user, int k, int worker)
-{
-    const lsnni_target *p = (const lsnni_target *)user;
-    const lsnni_regions *r = &p->r;
-    const lsnn_window *s = r->s;
-    int lanes = LSNNI_MAX(1, s->lanes), area = s->oh * s->ow;
-    (void)worker;
-    for (int n = 0; n < s->n / lanes; n++)
-        for (int i = 0; i < area; i++) {
-            size_t at = lsnni_at3(n, k, s->k, i, area) * (size_t)lanes;
-            int here = r->place[lsnni_at2(k, i, area)] >= 0;
-            lsnn_real u = here ? lsnni_target_u(r, k, i) : 0, sum = 0;
-            for (int l = 0; l < lanes; l++) {
-                p->dz[at + (size_t)l] = u * p->dy[at + (size_t)l];
-                sum += p->dy[at + (size_t)l] * p->y_read[at + (size_t)l];
-            }
-            if (!here || !p->gy) continue;
-            p->gy[lsnni_at2(k, i / s->ow, s->oh)] += sum;
-            p->gx[lsnni_at2(k, i % s->ow, s->ow)] += sum;
-        }
-}
-
-LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
-                                            lsnn_real *db, lsnn_real *gy, lsnn_real *gx,
-                                            lsnn_real *room, const lsnn_real *dy,
-                                            const lsnn_real *y, const lsnn_real *x,
-                                            const lsnn_real *w, const lsnn_target *t,
-                                            const lsnn_window *s, int add)
-{
-    lsnni_target p;
-    LSNNI_TRY(lsnni_target_init(cx, &p, t, s));
-    if (!gy || !gx) gy = gx = NULL;
-    lsnni_clear(gy, lsnni_area(s->k, s->oh), 0);
-    lsnni_clear(gx, lsnni_area(s->k, s->ow), 0);
-    p.dx = dx; p.dw = dw; p.db = db; p.gy = gy; p.gx = gx; p.dz = room; p.add = add;
-    p.dy = dy; p.y_read = y; p.x = x; p.w = w;
-    if (p.blocks && (!p.r.head[1] || cx->rehearsal_)) {
-        LSNNI_TRY(lsnni_target_blocks_backward(cx, &p));
-        if (!cx->rehearsal_) return LSNN_OK;
-    }
-    lsnn_parallel(cx, s->k, lsnni_target_dense_task, &p);
-    return lsnn_conv2d_backward(cx, dx, dw, db, room, x, w, s, add);
-}
-
-#endif /* LSNN_NAIVE */
+#endif /* LSNN_NAIVE: else see target_fast.h */
 
 /* ---- The layer: a window and its region from four numbers, mu_x, s_x, mu_y, s_y. */
 /* What is kept beside dz: U, 0 outside of regions, for those who look at it; f and its
@@ -9650,6 +8969,632 @@ LSNN_API int lsnn_target2d(lsnn_net *net, int x, int filters, int kernel, const 
 {
     return lsnni_windowed(net, &lsnni_target2d_type, x, filters, kernel, o);
 }
+#ifndef LSNN_NAIVE
+/* ---- The fast pair of >>target2d ----------------------------------------------------------
+   In blocks of images a region costs its pixels and no more. Forward: the kernels that a pixel
+   has; dx: all maps of a pixel, see lsnni_mesh; dw: see lsnni_correlation. Plain arrays, and
+   regions that are nearly everything, take the whole convolution, times U or 0.
+   Bound by arithmetic where a pixel has 4 kernels or more; by reading x and writing dx where it
+   has one or none. Of the whole convolution's speed, a multiply-add: results/target-bench.txt. */
+enum { LSNNI_TARGET_TASKS = 32,      /* about: of pixels                       */
+       LSNNI_TARGET_STEPS = 900,     /* forward: taps of a pixel in all blocks, about */
+       LSNNI_TARGET_BLOCKS = 4,      /*   blocks of a task, at most            */
+       LSNNI_TARGET_LIST = 96,       /* dx: steps of a mesh, whose dz stays in the first-level */
+                                     /*   cache                               */
+       LSNNI_TARGET_PANEL = 16,      /*   maps whose weights are neighbours: a line of a cache */
+       LSNNI_TARGET_PACK = 1 << 17 };/* dw: numbers of x that a task works on, about: they stay in */
+                                     /*   the second-level cache            */
+typedef struct lsnni_target {
+    lsnni_regions r;
+    lsnni_lanes g;                   /* the whole convolution, and kernels    */
+    const lsnn_real *x, *w, *b, *dy, *y_read;
+    lsnn_real *y, *dx, *dz, *dw, *db, *gy, *gx;
+    int blocks, per_task, ranges, add;
+    int wide, some;                  /* of a task: maps at once, blocks        */
+    size_t packed;                   /* a worker's numbers: dw                */
+    lsnni_kinds kinds[2];            /* FORWARD, or TO_X                       */
+    ptrdiff_t *rows;                 /* dw: where each map and kernel row begins in x */
+    int32_t *room;                   /* a worker's tables: of w, of dz, of kernels */
+    char *meshes;                    /* a worker's                            */
+    int whole;                       /* dw: of whole maps, whose pixels, and places in x, are: */
+    int32_t *all, *all_at;
+    lsnn_real *numbers;              /* a worker's U and S of a region, or part of x */
+    lsnn_real *turned;               /* w as panels of maps, K, taps, maps    */
+} lsnni_target;
+
+/* A worker's mesh of `rows` rows at most.                                      */
+static size_t lsnni_target_mesh_room(int rows)
+{
+    size_t n = (size_t)rows;
+    return lsnni_room(n, sizeof(lsnn_real *)) * 3 + lsnni_room(n, sizeof(lsnn_real)) * 2;
+}
+static lsnni_mesh lsnni_target_mesh(char *at, int rows, int lanes)
+{
+    lsnni_mesh g;
+    memset(&g, 0, sizeof g);
+    g.a = (const lsnn_real **)lsnni_cut(&at, (size_t)rows, sizeof *g.a);
+    g.c = (lsnn_real **)lsnni_cut(&at, 2 * (size_t)rows, sizeof *g.c);
+    g.of_bias = (lsnn_real *)lsnni_cut(&at, (size_t)rows, sizeof *g.of_bias);
+    g.of_scale = (lsnn_real *)lsnni_cut(&at, (size_t)rows, sizeof *g.of_scale);
+    g.lanes = lanes;
+    return g;
+}
+
+/* A mesh; the vectors beyond fours by tiles.                                   */
+static void lsnni_target_tiles(const lsnni_kernels *kv, const lsnni_mesh *g)
+{
+    lsnn_real scale[LSNNI_MAX_ROWS * LSNNI_MAX_VECTORS];
+    int first = g->vectors / 4 * 4, left = g->vectors - first;
+    lsnni_tile t;
+    kv->mesh(g);
+    if (!left) return;
+    t.ka = g->ka;
+    t.kb = g->kb;
+    t.k = g->k;
+    t.add = g->add;
+    t.vectors = left;
+    t.scale = g->scale ? scale : NULL;
+    for (int v = 0; v < left; v++) {
+        t.b[v] = g->b + (first + v) * g->step;
+        t.at[v] = g->at + (first + v) * g->c_step;
+        t.lanes[v] = g->lanes;
+    }
+    for (int r = 0; r < g->rows; r += t.rows) {
+        t.rows = LSNNI_MIN(kv->rows, g->rows - r);
+        t.bias = g->scale ? g->bias + r : NULL;
+        for (int m = 0; m < kv->rows; m++) {
+            int row = r + LSNNI_MIN(m, t.rows - 1);
+            t.a[m] = g->a[row];
+            t.c[m] = g->c[row];
+            for (int v = 0; v < LSNNI_MAX_VECTORS && g->scale; v++)
+                scale[LSNNI_MAX_VECTORS * m + v] = g->scale[row];
+        }
+        kv->tile(&t);
+    }
+}
+
+/* ---- Forward: some blocks and a range of pixels a task, maps by chunks. A mesh is the kernels
+   that a pixel has in a few blocks: so a region costs what it holds, and x comes from the
+   first-level cache for all kernels but the first.                            */
+/* A pixel's kernels over `maps` maps of x, from number c on.                   */
+static void lsnni_target_pixel(const lsnni_target *p, lsnni_mesh *t, int pixel, int c, int maps)
+{
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    const lsnni_kinds *rows = &p->g.kinds[0], *columns = &p->g.kinds[1];
+    int i = pixel / s->ow, j = pixel % s->ow, last = c + maps >= s->c;
+    const lsnni_cell *g = p->g.cell + rows->kind[i] * columns->kinds + columns->kind[j];
+    const int32_t *kernel = r->kernel + r->first_kernel[pixel];
+    size_t lanes = (size_t)s->lanes, area = lsnni_area(s->oh, s->ow);
+    t->rows = r->first_kernel[pixel + 1] - r->first_kernel[pixel];
+    t->b = p->x + lsnni_at2(c, rows->reach[i].at * s->w + columns->reach[j].at, s->h * s->w) *
+        lanes;
+    t->at = (ptrdiff_t)((size_t)pixel * lanes);
+    t->ka = g->ka;
+    t->kb = g->kb;
+    t->k = g->taps * maps;
+    t->add = c > 0;
+    t->bias = t->of_bias;
+    t->scale = last ? t->of_scale : NULL;
+    for (int m = 0; m < t->rows; m++) {
+        size_t k = (size_t)kernel[m];
+        t->a[m] = p->w + (k * (size_t)s->c + (size_t)c) * p->g.taps;
+        t->c[m] = p->y + k * area * lanes;
+        t->of_bias[m] = p->b ? p->b[k] : 0;
+        if (last) t->of_scale[m] = r->t->fy[k * (size_t)s->oh + (size_t)i] *
+                                   r->t->fx[k * (size_t)s->ow + (size_t)j];
+    }
+    if (t->rows) lsnni_target_tiles(p->g.kv, t);
+}
+
+/* The first pixel of range number `range`: with about as many places before it as any. */
+static int lsnni_target_range(const lsnni_target *p, int range)
+{
+    int area = p->r.s->oh * p->r.s->ow, q = 0;
+    int places = (int)((double)p->r.head[0] * range / p->ranges);
+    while (q < area && p->r.first_kernel[q] < places) q++;
+    return range == p->ranges ? area : q;
+}
+
+static void lsnni_target_task(void *user, int task, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    size_t image = lsnni_area(s->h, s->w) * (size_t)s->c, out = lsnni_area(s->oh, s->ow);
+    int first = lsnni_target_range(p, task % p->ranges), n = task / p->ranges * p->some;
+    int end = lsnni_target_range(p, task % p->ranges + 1);
+    lsnni_target q = *p;
+    lsnni_mesh t = lsnni_target_mesh(p->meshes + (size_t)worker * lsnni_target_mesh_room(s->k),
+                                     s->k, s->lanes);
+    q.x += lsnni_area(n, s->lanes) * image;
+    q.y += lsnni_area(n, s->lanes) * out * (size_t)s->k;
+    t.vectors = LSNNI_MIN(p->some, p->blocks - n);
+    t.step = (ptrdiff_t)(image * (size_t)s->lanes);
+    t.c_step = (ptrdiff_t)(out * lsnni_area(s->k, s->lanes));
+    for (int c = 0; c < s->c; c += p->wide)
+        for (int i = first; i < end; i++)
+            lsnni_target_pixel(&q, &t, i, c, LSNNI_MIN(p->wide, s->c - c));
+}
+
+static lsnn_status lsnni_target_blocks_forward(lsnn_ctx *cx, lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    size_t room = lsnni_times(lsnni_target_mesh_room(s->k), (size_t)lsnn_ctx_threads(cx)), table;
+    int groups = lsnni_div_up(p->blocks, LSNNI_TARGET_BLOCKS);
+    p->some = LSNNI_MIN(LSNNI_TARGET_BLOCKS, p->blocks);
+    p->wide = LSNNI_TARGET_STEPS / (p->some * s->kernel_h * s->kernel_w);
+    p->wide = LSNNI_MIN(LSNNI_MAX(p->wide, 1), s->c);
+    p->ranges = LSNNI_MIN(lsnni_div_up(LSNNI_TARGET_TASKS, groups), s->oh * s->ow);
+    LSNNI_TRY(lsnni_lanes_plan(cx, &p->g, s, LSNNI_FORWARD, p->wide, 0, room, &table,
+                               &p->meshes));
+    lsnn_parallel(cx, groups * p->ranges, lsnni_target_task, p);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_target_init(lsnn_ctx *cx, lsnni_target *p, const lsnn_target *t,
+                                     const lsnn_window *s)
+{
+    memset(p, 0, sizeof *p);
+    LSNNI_TRY(lsnni_target_check(cx, s));
+    lsnni_regions_of(&p->r, t->plan, s);
+    p->r.t = t;
+    p->g.kv = lsnni_kernels_of(cx);
+    if (s->lanes < 2) return LSNN_OK;
+    LSNNI_TRY(lsnni_lanes_check(cx, "target2d", s));
+    p->blocks = s->n / s->lanes;
+    return LSNN_OK;
+}
+
+/* Plain arrays: map number `map` of all images' y times U, or 0 outside.       */
+static void lsnni_target_window_task(void *user, int map, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    int k = map % s->k;
+    (void)worker;
+    for (int i = 0; i < s->oh; i++) {
+        const int32_t *place = p->r.place + lsnni_at3(k, i, s->oh, 0, s->ow);
+        const lsnn_real *fx = p->r.t->fx + lsnni_area(k, s->ow);
+        lsnn_real fy = p->r.t->fy[lsnni_at2(k, i, s->oh)];
+        lsnn_real *y = p->y + lsnni_at3(map, i, s->oh, 0, s->ow);
+        for (int j = 0; j < s->ow; j++) y[j] = place[j] < 0 ? 0 : y[j] * (fy * fx[j]);
+    }
+}
+
+LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_real *w, const lsnn_real *b,
+                                           const lsnn_target *t, const lsnn_window *s)
+{
+    lsnni_target p;
+    LSNNI_TRY(lsnni_target_init(cx, &p, t, s));
+    p.x = p.g.x = x; p.w = p.g.w = w; p.b = p.g.bias = b; p.y = p.g.y = y;
+    if (!p.blocks) {
+        LSNNI_TRY(lsnn_conv2d_forward(cx, y, x, w, b, s));
+        lsnn_parallel(cx, s->n * s->k, lsnni_target_window_task, &p);
+        return LSNN_OK;
+    }
+    if (p.r.head[1] || cx->rehearsal_) {
+        p.g.regions = &p.r;
+        LSNNI_TRY(lsnni_lanes_run(cx, &p.g, s, LSNNI_FORWARD));
+        if (!cx->rehearsal_) return LSNN_OK;
+    }
+    return lsnni_target_blocks_forward(cx, &p);
+}
+
+/* ---- dz, db, and what fy and fx get: a kernel a task.                         */
+/* A worker's numbers: U and S of a region.                                     */
+static size_t lsnni_target_numbers(const lsnn_window *s)
+{
+    size_t region = (size_t)lsnni_round_up(2 * s->oh * s->ow + LSNNI_MAX_LANES, LSNNI_MAX_LANES);
+    return LSNNI_MAX(region, lsnni_area(s->c, s->n));
+}
+
+static void lsnni_target_behind_task(void *user, int k, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    size_t area = lsnni_area(s->oh, s->ow), lanes = (size_t)s->lanes;
+    int first = r->start[k], count = r->start[k + 1] - first;
+    lsnn_real *u = p->numbers + lsnni_target_numbers(s) * (size_t)worker;
+    lsnni_behind g;
+    double sum;
+    for (int e = 0; e < count; e++) u[e] = lsnni_target_u(r, k, r->pixel[first + e]);
+    g.dz = p->dz + lsnni_area(first, s->n);
+    g.s = u + area;
+    g.dy = p->dy + (size_t)k * area * lanes;
+    g.y = p->y_read + (size_t)k * area * lanes;
+    g.u = u;
+    g.pixel = r->pixel + first;
+    g.step = (ptrdiff_t)(lsnni_area(s->k, 1) * area * lanes);
+    g.dz_step = s->n;
+    g.dz_block = s->lanes;
+    g.count = count;
+    g.blocks = p->blocks;
+    sum = p->g.kv->behind(&g);
+    if (p->db) p->db[k] += LSNNI_R(sum);
+    if (!p->gy) return;
+    for (int e = 0; e < count; e++) {
+        int pixel = r->pixel[first + e];
+        p->gy[lsnni_at2(k, pixel / s->ow, s->oh)] += g.s[e];
+        p->gx[lsnni_at2(k, pixel % s->ow, s->ow)] += g.s[e];
+    }
+}
+
+/* ---- dx: a pixel of x meets the places that read it, one list for all its maps. */
+typedef struct lsnni_target_list {
+    int32_t *ka, *kb;                /* places in w turned, in dz             */
+    int32_t *kernel;                 /* of those with a region in these rows  */
+    int kernels;
+    lsnni_mesh g;                    /* to the sums of a list that is too long for one, or to dx: */
+    lsnn_real *sum, **sums, **dx;    /* the rows of either                    */
+    ptrdiff_t pixel;
+} lsnni_target_list;
+
+/* All maps, panel by panel; the next one's weights are on their way meanwhile. */
+static void lsnni_target_panels(const lsnni_target *p, const lsnni_mesh *all)
+{
+    const lsnn_window *s = p->r.s;
+    lsnni_mesh g = *all;
+    for (int c = 0; c < s->c; c += LSNNI_TARGET_PANEL) {
+        g.rows = LSNNI_MIN(s->c - c, LSNNI_TARGET_PANEL);
+        g.a = all->a + c;
+        g.c = all->c + c;
+        for (int i = 0; i < g.k && c + LSNNI_TARGET_PANEL < s->c; i++)
+            LSNNI_FETCH_TO_READ(g.a[LSNNI_TARGET_PANEL] + g.ka[i]);
+        lsnni_target_tiles(p->g.kv, &g);
+    }
+}
+
+/* A pixel's sums over the list, all maps and blocks; last: there is no more to come. */
+static void lsnni_target_flush(const lsnni_target *p, lsnni_target_list *list, int last)
+{
+    lsnni_mesh *g = &list->g;
+    const lsnn_window *s = p->r.s;
+    int straight = last && g->c == list->dx;
+    if (!straight && g->c == list->dx) g->add = 0;
+    g->c = straight ? list->dx : list->sums;
+    g->at = straight ? list->pixel : 0;
+    g->c_step = straight ? (ptrdiff_t)(lsnni_area(s->h, s->w) * lsnni_area(s->c, s->lanes))
+                         : s->lanes;
+    if (g->k || !straight || !g->add) lsnni_target_panels(p, g);
+    g->add = 1;
+    g->k = 0;
+    if (!last || straight) return;
+    for (int c = 0; c < s->c; c++)
+        for (int n = 0; n < p->blocks; n++) {
+            const lsnn_real *from = list->sums[c] + n * s->lanes;
+            lsnn_real *to = list->dx[c] + list->pixel +
+                (size_t)n * lsnni_area(s->h, s->w) * lsnni_area(s->c, s->lanes);
+            if (p->add) for (int l = 0; l < s->lanes; l++) to[l] += from[l];
+            else memcpy(to, from, (size_t)s->lanes * sizeof *to);
+        }
+}
+
+/* The places of kernel k that read a pixel of x in these rows and columns.     */
+static void lsnni_target_meet(const lsnni_target *p, lsnni_target_list *list, int k,
+                              const lsnni_reach *row, const lsnni_reach *column)
+{
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    const int32_t *box = r->box + 4 * k;
+    int i1 = LSNNI_MIN(box[1], row->at + row->count);
+    int j0 = LSNNI_MAX(box[2], column->at), j1 = LSNNI_MIN(box[3], column->at + column->count);
+    for (int i = LSNNI_MAX(box[0], row->at); i < i1; i++) {
+        const int32_t *place = r->place + lsnni_at3(k, i, s->oh, 0, s->ow);
+        int u = row->first - (i - row->at) * s->stride_h;
+        int v = column->first - (j0 - column->at) * s->stride_w;
+        int32_t at = ((k * s->kernel_h + u) * s->kernel_w + v) * LSNNI_TARGET_PANEL;
+        for (int j = j0; j < j1; j++, at -= s->stride_w * LSNNI_TARGET_PANEL) {
+            if (place[j] < 0) continue;
+            list->ka[list->g.k] = at;
+            list->kb[list->g.k++] = place[j] * s->n;
+        }
+    }
+}
+
+/* Kernel k's weights to their panels.                                          */
+static void lsnni_target_turn_task(void *user, int k, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    int taps = s->kernel_h * s->kernel_w;
+    (void)worker;
+    for (int c = 0; c < s->c; c += LSNNI_TARGET_PANEL)
+        p->g.kv->transpose(p->turned + lsnni_at2(c / LSNNI_TARGET_PANEL, k, s->k) *
+                           lsnni_area(taps, LSNNI_TARGET_PANEL), LSNNI_TARGET_PANEL,
+                           p->w + lsnni_at3(k, c, s->c, 0, taps), (size_t)taps,
+                           LSNNI_MIN(LSNNI_TARGET_PANEL, s->c - c), taps);
+}
+
+/* Row i of x, columns [j, end).                                                */
+static void lsnni_target_dx_row(const lsnni_target *p, lsnni_target_list *list, int i, int j,
+                                int end)
+{
+    const lsnn_window *s = p->r.s;
+    const lsnni_reach *row = &p->kinds[0].reach[i];
+    list->kernels = 0;
+    for (int k = 0; k < s->k; k++)
+        if (p->r.box[4 * k] < row->at + row->count && p->r.box[4 * k + 1] > row->at)
+            list->kernel[list->kernels++] = k;
+    for (; j < end; j++) {
+        const lsnni_reach *column = &p->kinds[1].reach[j];
+        list->pixel = (ptrdiff_t)(i * s->w + j) * s->lanes;
+        list->g.c = list->dx;
+        list->g.add = p->add;
+        list->g.k = 0;
+        for (int m = 0; m < list->kernels; m++) {
+            lsnni_target_meet(p, list, list->kernel[m], row, column);
+            if (list->g.k >= LSNNI_TARGET_LIST) lsnni_target_flush(p, list, 0);
+        }
+        lsnni_target_flush(p, list, 1);
+    }
+}
+
+static void lsnni_target_dx_task(void *user, int task, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    int q = task * p->per_task, end = LSNNI_MIN(q + p->per_task, s->h * s->w);
+    int taps = s->kernel_h * s->kernel_w, room = 2 * (LSNNI_TARGET_LIST + taps) + s->k;
+    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes;
+    lsnni_target_list list;
+    list.ka = p->room + lsnni_area(worker, room);
+    list.kb = list.ka + LSNNI_TARGET_LIST + taps;
+    list.kernel = list.kb + LSNNI_TARGET_LIST + taps;
+    list.g = lsnni_target_mesh(p->meshes + (size_t)worker * lsnni_target_mesh_room(s->c), s->c,
+                               s->lanes);
+    list.g.ka = list.ka;
+    list.g.kb = list.kb;
+    list.g.b = p->dz;
+    list.g.vectors = p->blocks;
+    list.g.step = s->lanes;
+    list.dx = list.g.c;
+    list.sum = p->numbers + (size_t)worker * lsnni_target_numbers(s);
+    list.sums = list.dx + s->c;
+    for (int c = 0; c < s->c; c++) {
+        list.g.a[c] = p->turned + lsnni_area(c / LSNNI_TARGET_PANEL * s->k, taps) *
+            LSNNI_TARGET_PANEL + c % LSNNI_TARGET_PANEL;
+        list.dx[c] = p->dx + (size_t)c * map;
+        list.sums[c] = list.sum + lsnni_area(c, s->n);
+    }
+    for (int past; q < end; q = past) {
+        past = LSNNI_MIN(end, (q / s->w + 1) * s->w);
+        lsnni_target_dx_row(p, &list, q / s->w, q % s->w, q % s->w + past - q);
+    }
+}
+
+/* ---- dw: for some maps and a range of kernels. x is brought together with its padding, so
+   that each place meets all taps, and a kernel's places are one list.         */
+static int lsnni_target_wide(const lsnn_window *s)       /* pixels of a padded row */
+{
+    return (s->ow - 1) * s->stride_w + s->kernel_w;
+}
+/* Numbers from map to map: odd vectors, for a power of two has few places in a cache. */
+static size_t lsnni_target_pitch(const lsnn_window *s)
+{
+    size_t high = (size_t)((s->oh - 1) * s->stride_h + s->kernel_h);
+    return (high * (size_t)lsnni_target_wide(s) | 1) * (size_t)s->lanes;
+}
+
+/* Maps [c0, c0 + maps) of `blocks` blocks of x from n0 on; `to` holds zeros where padding is. */
+static void lsnni_target_pack(const lsnni_target *p, lsnn_real *to, int n0, int blocks, int c0,
+                              int maps)
+{
+    const lsnn_window *s = p->r.s;
+    int wide = lsnni_target_wide(s), high = (s->oh - 1) * s->stride_h + s->kernel_h;
+    int rows = LSNNI_MIN(s->h, high - s->pad_top), columns = LSNNI_MIN(s->w, wide - s->pad_left);
+    size_t lanes = (size_t)s->lanes, pitch = lsnni_target_pitch(s);
+    if (rows < 1 || columns < 1) return;
+    for (int n = 0; n < blocks; n++)
+        for (int m = 0; m < maps; m++) {
+            lsnn_real *map = to + lsnni_area(n, p->wide) * pitch + (size_t)m * pitch;
+            for (int i = 0; i < rows; i++)
+                memcpy(map + lsnni_at2(s->pad_top + i, s->pad_left, wide) * lanes,
+                       p->x + lsnni_at4(n0 + n, c0 + m, s->c, i, s->h, 0, s->w) * lanes,
+                       (size_t)columns * lanes * sizeof *to);
+        }
+}
+
+static void lsnni_target_dw_task(void *user, int task, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    int c0 = task / p->ranges * p->wide, maps = LSNNI_MIN(p->wide, s->c - c0);
+    int range = task % p->ranges, pieces = lsnni_div_up(s->kernel_w, LSNNI_TAPS_WIDE);
+    lsnn_real *x = p->numbers + (size_t)worker * p->packed;
+    size_t area = lsnni_area(s->oh, s->ow);
+    lsnni_correlation g;
+    memset(x, 0, p->packed * sizeof *x);
+    g.rows = maps * s->kernel_h;
+    g.row = p->rows;
+    g.dy_step = p->whole ? s->lanes : s->n;
+    g.dy_block = p->whole ? (ptrdiff_t)(lsnni_area(s->k, s->lanes) * area) : s->lanes;
+    g.x_step = (ptrdiff_t)((size_t)p->wide * lsnni_target_pitch(s));
+    g.dw_row = s->kernel_w;
+    for (int n = 0; n < p->blocks; n += p->some) {
+        g.blocks = LSNNI_MIN(p->some, p->blocks - n);
+        lsnni_target_pack(p, x, n, g.blocks, c0, maps);
+        for (int k = s->k * range / p->ranges; k < s->k * (range + 1) / p->ranges; k++) {
+            int first = p->r.start[k];
+            g.count = p->whole ? (int)area : p->r.start[k + 1] - first;
+            g.at = p->whole ? p->all_at : p->r.at + first;
+            g.dy = p->dz + (p->whole ? lsnni_at2(n, k, s->k) * area * (size_t)s->lanes
+                            : lsnni_area(first, s->n) + (size_t)n * (size_t)s->lanes);
+            for (int i = 0; i < pieces && g.count; i++) {
+                int v = s->kernel_w * i / pieces;
+                g.taps = s->kernel_w * (i + 1) / pieces - v;
+                g.x = x + v * s->lanes;
+                g.dw = p->dw + lsnni_at4(k, c0, s->c, 0, s->kernel_h, v, s->kernel_w);
+                p->g.kv->correlate(&g);
+            }
+        }
+    }
+}
+
+/* Tasks of a few maps and a range of kernels; blocks at once, so that their maps of x stay in
+   the second-level cache.                                                     */
+static void lsnni_target_dw_sizes(lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    size_t pitch = lsnni_target_pitch(s);
+    int tasks;
+    p->wide = LSNNI_MIN(s->c, 3);
+    p->some = (int)LSNNI_MAX(1, LSNNI_TARGET_PACK / ((size_t)p->wide * pitch));
+    p->some = lsnni_div_up(p->blocks, lsnni_div_up(p->blocks, p->some));
+    p->packed = lsnni_area(p->some, p->wide) * pitch;
+    tasks = lsnni_div_up(s->c, p->wide);
+    p->ranges = LSNNI_MIN(s->k, lsnni_div_up(4, tasks));
+}
+
+/* Scratch memory, and the tables of rows and columns in it.                    */
+static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    size_t threads = (size_t)lsnn_ctx_threads(cx);
+    size_t tables = threads * (size_t)(2 * (LSNNI_TARGET_LIST + s->kernel_h * s->kernel_w) + s->k);
+    size_t mesh = lsnni_target_mesh_room(s->c), area = lsnni_area(s->oh, s->ow);
+    size_t numbers = threads * LSNNI_MAX(lsnni_target_numbers(s), p->packed), bytes;
+    size_t weights = p->dx ? lsnni_area(s->k, lsnni_round_up(s->c, LSNNI_TARGET_PANEL)) *
+        lsnni_area(s->kernel_h, s->kernel_w) : 0;
+    lsnni_side side[2];
+    char *at;
+    bytes = lsnni_kinds_room(s->h) + lsnni_kinds_room(s->w);
+    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_area(p->wide, s->kernel_h), sizeof *p->rows));
+    bytes = lsnni_room_add(bytes, lsnni_room(tables, sizeof *p->room));
+    bytes = lsnni_room_add(bytes, lsnni_room(2 * area, sizeof *p->all));
+    bytes = lsnni_room_add(bytes, lsnni_room(numbers, sizeof *p->numbers));
+    bytes = lsnni_room_add(bytes, lsnni_room(weights, sizeof *p->turned));
+    bytes = lsnni_room_add(bytes, lsnni_times(mesh, threads));
+    at = (char *)lsnni_scratch(cx, bytes, 1);
+    if (!at) return LSNN_ENOMEM;
+    lsnni_sides(side, s);
+    lsnni_kinds_fill(&p->kinds[0], &at, &side[0], LSNNI_TO_X, s->h);
+    lsnni_kinds_fill(&p->kinds[1], &at, &side[1], LSNNI_TO_X, s->w);
+    p->rows = (ptrdiff_t *)lsnni_cut(&at, lsnni_area(p->wide, s->kernel_h), sizeof *p->rows);
+    p->room = (int32_t *)lsnni_cut(&at, tables, sizeof *p->room);
+    p->all = (int32_t *)lsnni_cut(&at, 2 * area, sizeof *p->all);
+    p->all_at = p->all + area;
+    p->numbers = (lsnn_real *)lsnni_cut(&at, numbers, sizeof *p->numbers);
+    p->turned = (lsnn_real *)lsnni_cut(&at, weights, sizeof *p->turned);
+    p->meshes = at;
+    for (int i = 0; i < s->oh * s->ow; i++) {
+        p->all[i] = i;
+        p->all_at[i] = i / s->ow * s->stride_h * lsnni_target_wide(s) + i % s->ow * s->stride_w;
+    }
+    for (int i = 0; i < p->wide * s->kernel_h; i++)
+        p->rows[i] = (ptrdiff_t)((size_t)(i / s->kernel_h) * lsnni_target_pitch(s) +
+                                 lsnni_area(i % s->kernel_h, lsnni_target_wide(s)) *
+                                 (size_t)s->lanes);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_target_blocks_backward(lsnn_ctx *cx, lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    lsnni_target_dw_sizes(p);
+    LSNNI_TRY(lsnni_target_room(cx, p));
+    lsnn_parallel(cx, s->k, lsnni_target_behind_task, p);
+    if (p->dw)
+        lsnn_parallel(cx, lsnni_div_up(s->c, p->wide) * p->ranges, lsnni_target_dw_task, p);
+    p->per_task = lsnni_div_up(s->h * s->w, LSNNI_TARGET_TASKS);
+    if (!p->dx) return LSNN_OK;
+    lsnn_parallel(cx, s->k, lsnni_target_turn_task, p);
+    lsnn_parallel(cx, lsnni_div_up(s->h * s->w, p->per_task), lsnni_target_dx_task, p);
+    return LSNN_OK;
+}
+
+/* ---- For the whole convolution's backward: all of kernel k's dz, 0 outside of its region, and
+   S by rows and columns; in blocks, and in plain arrays.                      */
+static void lsnni_target_dense_task(void *user, int k, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    size_t area = lsnni_area(s->oh, s->ow), first = (size_t)k * area * (size_t)s->lanes;
+    lsnn_real *u = p->numbers + lsnni_target_numbers(s) * (size_t)worker;
+    lsnni_behind g;
+    for (int i = 0; i < s->oh; i++) lsnni_regions_row(&p->r, u + lsnni_area(i, s->ow), k, i);
+    g.dz = p->dz + first;
+    g.dy = p->dy + first;
+    g.y = p->y_read + first;
+    g.u = u;
+    g.s = u + area;
+    g.pixel = p->all;
+    g.step = g.dz_block = (ptrdiff_t)(lsnni_area(s->k, s->lanes) * area);
+    g.dz_step = s->lanes;
+    g.count = (int)area;
+    g.blocks = p->blocks;
+    p->g.kv->behind(&g);
+    for (int i = 0, e = 0; i < s->oh && p->gy; i++)
+        for (int j = 0; j < s->ow; j++, e++) {
+            if (p->r.place[(size_t)k * area + (size_t)e] < 0) continue;
+            p->gy[lsnni_at2(k, i, s->oh)] += g.s[e];
+            p->gx[lsnni_at2(k, j, s->ow)] += g.s[e];
+        }
+}
+
+static void lsnni_target_plain_task(void *user, int k, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    (void)worker;
+    for (int n = 0; n < s->n; n++)
+        for (int i = 0; i < s->oh; i++) {
+            size_t at = lsnni_at4(n, k, s->k, i, s->oh, 0, s->ow);
+            const int32_t *place = p->r.place + lsnni_at3(k, i, s->oh, 0, s->ow);
+            const lsnn_real *dy = p->dy + at, *y = p->y_read + at;
+            lsnn_real *dz = p->dz + at, sum = 0;
+            lsnni_regions_row(&p->r, dz, k, i);
+            for (int j = 0; j < s->ow; j++) {
+                lsnn_real product = place[j] < 0 ? 0 : dy[j] * y[j];
+                dz[j] *= dy[j];
+                sum += product;
+                if (p->gx) p->gx[lsnni_at2(k, j, s->ow)] += product;
+            }
+            if (p->gy) p->gy[lsnni_at2(k, i, s->oh)] += sum;
+        }
+}
+
+/* The whole convolution's backward. Of few kernels its dw leaves most of its vectors empty, and
+   a correlation of whole maps is faster.                                      */
+static lsnn_status lsnni_target_whole_backward(lsnn_ctx *cx, lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    int thin = p->blocks && s->k <= s->lanes;
+    if (p->blocks) {
+        lsnni_target_dw_sizes(p);
+        LSNNI_TRY(lsnni_target_room(cx, p));
+        p->whole = 1;
+    }
+    lsnn_parallel(cx, s->k, p->blocks ? lsnni_target_dense_task : lsnni_target_plain_task, p);
+    if (thin && p->dw)
+        lsnn_parallel(cx, lsnni_div_up(s->c, p->wide) * p->ranges, lsnni_target_dw_task, p);
+    return lsnn_conv2d_backward(cx, p->dx, thin ? NULL : p->dw, p->db, p->dz, p->x, p->w, s,
+                                p->add);
+}
+
+LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                            lsnn_real *db, lsnn_real *gy, lsnn_real *gx,
+                                            lsnn_real *room, const lsnn_real *dy,
+                                            const lsnn_real *y, const lsnn_real *x,
+                                            const lsnn_real *w, const lsnn_target *t,
+                                            const lsnn_window *s, int add)
+{
+    lsnni_target p;
+    LSNNI_TRY(lsnni_target_init(cx, &p, t, s));
+    if (!gy || !gx) gy = gx = NULL;
+    lsnni_clear(gy, lsnni_area(s->k, s->oh), 0);
+    lsnni_clear(gx, lsnni_area(s->k, s->ow), 0);
+    p.dx = dx; p.dw = dw; p.db = db; p.gy = gy; p.gx = gx; p.dz = room; p.add = add;
+    p.dy = dy; p.y_read = y; p.x = x; p.w = w;
+    if (p.blocks && (!p.r.head[1] || cx->rehearsal_)) {
+        LSNNI_TRY(lsnni_target_blocks_backward(cx, &p));
+        if (!cx->rehearsal_) return LSNN_OK;
+    }
+    return lsnni_target_whole_backward(cx, &p);
+}
+
+#endif /* LSNN_NAIVE */
 /* ---- >>blend: each place mixes shared banks of kernels ----------------------------
    Low-Rank Locally Connected layers (Elsayed, Ramachandran, Shlens, Kornblith, ICML 2020): a
    convolution with M banks of K kernels each, and at each place p weights of its own over the
@@ -24037,7 +23982,10 @@ static void lsnni_lanes_tiles(const lsnni_lanes *p, const lsnni_cell *g, lsnni_t
             t->b[v] = x + (ptrdiff_t)from[v] * lanes;
             t->at[v] = (ptrdiff_t)(to[v] - first) * lanes;
         }
-        if (t->scale) lsnni_regions_scale(p->regions, scale, m, t->rows, to, t->vectors);
+        for (int r = 0; r < t->rows && t->scale; r++) {
+            const lsnn_real *u = p->u + (size_t)(m + r) * p->target;
+            for (int v = 0; v < t->vectors; v++) scale[LSNNI_MAX_VECTORS * r + v] = u[to[v]];
+        }
         p->kv->tile(t);
     }
 }
@@ -24227,7 +24175,14 @@ static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_wind
     if (back)
         room = lsnni_room_add(room, lsnni_room(lsnni_times(weights, (size_t)p->parts),
                                                sizeof *p->y));
+    if (p->regions)
+        room = lsnni_room_add(room, lsnni_room(lsnni_area(s->k, s->oh) * (size_t)s->ow,
+                                               sizeof *p->u));
     LSNNI_TRY(lsnni_lanes_plan(cx, p, s, way, p->chunk, 0, room, &table, &at));
+    if (p->regions) {
+        p->u = (lsnn_real *)lsnni_cut(&at, lsnni_area(s->k, s->oh) * (size_t)s->ow, sizeof *p->u);
+        if (!cx->rehearsal_) lsnni_regions_map(p->regions, p->u);
+    }
     p->pool.room = (lsnn_real *)lsnni_cut(&at, p->pool.size * (size_t)lsnn_ctx_threads(cx),
                                           sizeof *p->y);
     if (back) {
@@ -24658,12 +24613,11 @@ static inline kvec K_(sort_odds)(kvec a, kvec b, int within)
 #define K_FULL1 (t->lanes[0] == K_LANES)
 #define K_FULL2 (K_FULL1 && t->lanes[1] == K_LANES)
 #define K_FULL3 (K_FULL2 && t->lanes[2] == K_LANES)
-#define K_SAVE_AT(i, v, place, u) { lsnn_real *c = t->c[i] + (place);                      \
+#define K_SAVE(i, v) { lsnn_real *c = t->c[i] + t->at[v];                                  \
                       if (t->add) c##i##v = c##i##v + K_LOAD(c);                          \
                       if (t->bias) c##i##v = c##i##v + t->bias[i];                        \
-                      if (t->scale) c##i##v = c##i##v * t->scale[LSNNI_MAX_VECTORS*i + u]; \
+                      if (t->scale) c##i##v = c##i##v * t->scale[LSNNI_MAX_VECTORS*i + v]; \
                       K_STORE(c, c##i##v); }
-#define K_SAVE(i, v) K_SAVE_AT(i, v, t->at[v], v)
 #define K_SAVE1(i) if (i < t->rows) K_SAVE(i, 0)
 #define K_SAVE2(i) if (i < t->rows) { K_SAVE(i, 0) K_SAVE(i, 1) }
 #define K_SAVE3(i) if (i < t->rows) { K_SAVE(i, 0) K_SAVE(i, 1) K_SAVE(i, 2) }
@@ -24727,56 +24681,78 @@ static void K_(tile)(const lsnni_tile *t)
     else K_(tile41)(t);
 }
 
-/* ---- >>few kernel: tiles of fewer rows by more vectors, which lie t->step apart: the same
-   pixel of neighbouring blocks of images. For rows that are left over.       */
+/* ---- >>mesh kernel: see lsnni_mesh. Rows of their own places by 4 vectors, which lie t->step
+   apart: the same pixel of neighbouring blocks of images. 4 x 4 vectors need 4 broadcasts and 4
+   loads for 16 multiply-adds. One row has sums of its own for odd k, or each multiply-add would
+   wait for the one before it.                                                */
 #define K_AHEAD4 const kvec v0 = K_LOAD(b), v1 = K_LOAD(b + step);                         \
                  const kvec v2 = K_LOAD(b + 2 * step), v3 = K_LOAD(b + 3 * step);
-#define K_AHEAD8 K_AHEAD4 const lsnn_real *b4 = b + 4 * step;                              \
-                 const kvec v4 = K_LOAD(b4), v5 = K_LOAD(b4 + step);                       \
-                 const kvec v6 = K_LOAD(b4 + 2 * step), v7 = K_LOAD(b4 + 3 * step);
-#define K_CLEAR8(i) K_CLEAR4(i) kvec c##i##4 = zero, c##i##5 = zero, c##i##6 = zero,       \
-                    c##i##7 = zero;
-#define K_STEP8(i, item) K_STEP4(i, item) c##i##4 = K_FMA(item, v4, c##i##4);              \
-                         c##i##5 = K_FMA(item, v5, c##i##5);                               \
-                         c##i##6 = K_FMA(item, v6, c##i##6);                               \
-                         c##i##7 = K_FMA(item, v7, c##i##7);
-#define K_FEW_STEP4(i) K_STEP4(i, K_LISTED(i))
-#define K_FEW_STEP8(i) K_STEP8(i, K_LISTED(i))
-#define K_SAVE_STEP(i, v) K_SAVE_AT(i, v, t->at[0] + v * t->c_step, 0)
-#define K_SAVE4(i) K_SAVE_STEP(i, 0) K_SAVE_STEP(i, 1) K_SAVE_STEP(i, 2) K_SAVE_STEP(i, 3)
-#define K_SAVE8(i) K_SAVE4(i) K_SAVE_STEP(i, 4) K_SAVE_STEP(i, 5) K_SAVE_STEP(i, 6)        \
-                   K_SAVE_STEP(i, 7)
-#define K_FEW(R, V)                                                                        \
-    static void K_(few##R##V)(const lsnni_tile *t)                                         \
+#define K_MESH_STEP(i) K_STEP4(i, K_LISTED(i))
+#define K_MESH_ROW(i) const lsnn_real *a##i = g->a[r + i];
+#define K_MESH_FETCH(i) { lsnn_real *c = g->c[r + i] + to;                                 \
+                          LSNNI_FETCH_TO_WRITE(c); LSNNI_FETCH_TO_WRITE(c + c_step);       \
+                          LSNNI_FETCH_TO_WRITE(c + 2 * c_step);                            \
+                          LSNNI_FETCH_TO_WRITE(c + 3 * c_step); }
+#define K_MESH_PUT(i, v) { lsnn_real *at = c + v * c_step; kvec sum = c##i##v;             \
+                           if (g->add) sum = sum + K_LOAD(at);                             \
+                           if (g->scale) sum = (sum + g->bias[r + i]) * g->scale[r + i];   \
+                           K_STORE(at, sum); }
+#define K_MESH_SAVE(i) { lsnn_real *c = g->c[r + i] + to;                                  \
+                         K_MESH_PUT(i, 0) K_MESH_PUT(i, 1) K_MESH_PUT(i, 2) K_MESH_PUT(i, 3) }
+#define K_MESH(R)                                                                          \
+    static void K_(mesh##R)(const lsnni_mesh *g, int r, const lsnn_real *from,             \
+                            ptrdiff_t to)                                                  \
     {                                                                                      \
         const kvec zero = { 0 };                                                          \
-        const ptrdiff_t step = t->step;                                                    \
-        const int32_t *ka = t->ka, *kb = t->kb;                                            \
-        K_ROWS##R(K_ROW) K_ROWS##R(K_CLEAR##V)                                             \
-        for (int k = 0, count = t->k; k < count; k++) {                                    \
+        const ptrdiff_t step = g->step, c_step = g->c_step;                                \
+        const int32_t *ka = g->ka, *kb = g->kb;                                            \
+        K_ROWS##R(K_MESH_FETCH) K_ROWS##R(K_MESH_ROW) K_ROWS##R(K_CLEAR4)                  \
+        for (int k = 0, count = g->k; k < count; k++) {                                    \
             const ptrdiff_t ia = ka[k];                                                    \
-            const lsnn_real *b = t->b[0] + kb[k];                                          \
-            K_AHEAD##V                                                                     \
-            K_ROWS##R(K_FEW_STEP##V)                                                       \
+            const lsnn_real *b = from + kb[k];                                             \
+            K_AHEAD4                                                                       \
+            K_ROWS##R(K_MESH_STEP)                                                            \
         }                                                                                  \
-        K_ROWS##R(K_SAVE##V)                                                               \
+        K_ROWS##R(K_MESH_SAVE)                                                             \
     }
-K_FEW(1, 4)
-K_FEW(1, 8)
-K_FEW(2, 4)
-K_FEW(3, 4)
+K_MESH(2)
+K_MESH(3)
 #if K_TILE_ROWS == 8
-K_FEW(4, 4)
+K_MESH(4)
 #endif
-
-static void K_(few)(const lsnni_tile *t)
+static void K_(mesh1)(const lsnni_mesh *g, int r, const lsnn_real *from, ptrdiff_t to)
 {
-    if (t->rows == 1) (t->vectors == 8 ? K_(few18) : K_(few14))(t);
-    else if (t->rows == 2) K_(few24)(t);
+    const kvec zero = { 0 };
+    const ptrdiff_t step = g->step, c_step = g->c_step;
+    const int32_t *ka = g->ka, *kb = g->kb;
+    const lsnn_real *a0 = g->a[r], *a1 = a0, *b;
+    const int count = g->k;
+    ptrdiff_t ia;
+    K_MESH_FETCH(0)
+    K_CLEAR4(0)
+    K_CLEAR4(1)
+    for (int k = 1; k < count; k += 2) {
+        { ia = ka[k - 1]; b = from + kb[k - 1]; { K_AHEAD4 K_MESH_STEP(0) } }
+        { ia = ka[k]; b = from + kb[k]; { K_AHEAD4 K_MESH_STEP(1) } }
+    }
+    if (count % 2) { ia = ka[count - 1]; b = from + kb[count - 1]; { K_AHEAD4 K_MESH_STEP(0) } }
+    c00 = c00 + c10; c01 = c01 + c11; c02 = c02 + c12; c03 = c03 + c13;
+    K_MESH_SAVE(0)
+}
+
+static void K_(mesh)(const lsnni_mesh *g)
+{
+    for (int n = 0; n + 4 <= g->vectors; n += 4) {
+        const lsnn_real *from = g->b + n * g->step;
+        const ptrdiff_t to = g->at + n * g->c_step;
+        int r = 0;
 #if K_TILE_ROWS == 8
-    else if (t->rows == 4) K_(few44)(t);
+        for (; r + 4 <= g->rows; r += 4) K_(mesh4)(g, r, from, to);
 #endif
-    else K_(few34)(t);
+        for (; r + 3 <= g->rows; r += 3) K_(mesh3)(g, r, from, to);
+        if (g->rows - r == 2) K_(mesh2)(g, r, from, to);
+        if (g->rows - r == 1) K_(mesh1)(g, r, from, to);
+    }
 }
 
 /* ---- >>matmul kernel: the same tiles for plain matrices, whose places are bases and strides
@@ -25001,9 +24977,9 @@ static void K_(dots)(const lsnni_matmul *g)
 }
 /* ---- >>correlate kernel: products of dy and x, summed over images and pixels, for some taps
    side by side in some rows: see lsnni_correlation. A vector is of the images of a block; its
-   lanes are added up at the end. An x is loaded once for each tap that meets it, from the
-   first-level cache, since taps follow one another at once: 10 multiply-adds with 11 loads,
-   so 90 % of the limit where both units can do two.                          */
+   lanes are added up at the end, which is why the more sums at once the better: 25 to 27 where
+   there are registers. An x is loaded for each tap that meets it, from the first-level cache:
+   25 multiply-adds with 26 loads, so 96 % of the limit where both units can do two. */
 #define K_CLEAR5(i) K_CLEAR4(i) kvec c##i##4 = zero;
 #define K_TAP(m, t) c##m##t = K_FMA(v, K_LOAD(x##m + t * K_LANES), c##m##t);
 #define K_TAPS1(m) K_TAP(m, 0)
@@ -25016,18 +24992,19 @@ static void K_(dots)(const lsnni_matmul *g)
 #define K_HOLD3(m) K_HOLD2(m) t[m * K_WIDE + 2] = c##m##2;
 #define K_HOLD4(m) K_HOLD3(m) t[m * K_WIDE + 3] = c##m##3;
 #define K_HOLD5(m) K_HOLD4(m) t[m * K_WIDE + 4] = c##m##4;
-#define K_PLACE(m) const lsnn_real *const x##m = x + m * g->row;
+#define K_ROWS9(X) K_ROWS8(X) X(8)
+#define K_PLACE(m) const lsnn_real *const x##m = x + g->row[r + m];
 #define K_CORRELATE(T, M)                                                                  \
-    static void K_(correlate##T##M)(const lsnni_correlation *g)                            \
+    static void K_(correlate##T##M)(const lsnni_correlation *g, int r)                     \
     {                                                                                      \
         enum { K_WIDE = T, K_ROOM = (T * M + K_LANES - 1) / K_LANES * K_LANES };           \
         const kvec zero = { 0 };                                                          \
-        lsnn_real sum[K_ROOM];                                                             \
+        lsnn_real sum[K_ROOM], *dw = g->dw + r * g->dw_row;                                \
         kvec t[K_ROOM];                                                                    \
         K_ROWS##M(K_CLEAR##T)                                                              \
         for (int n = 0; n < g->blocks; n++) {                                              \
-            const lsnn_real *dy = g->dy + n * g->dy_step, *from = g->x + n * g->x_step;    \
-            for (int e = 0; e < g->count; e++, dy += K_LANES) {                            \
+            const lsnn_real *dy = g->dy + n * g->dy_block, *from = g->x + n * g->x_step;   \
+            for (int e = 0; e < g->count; e++, dy += g->dy_step) {                         \
                 const lsnn_real *x = from + (ptrdiff_t)g->at[e] * K_LANES;                 \
                 const kvec v = K_LOAD(dy);                                                 \
                 K_ROWS##M(K_PLACE)                                                         \
@@ -25039,101 +25016,43 @@ static void K_(dots)(const lsnni_matmul *g)
         LSNNI_UNROLL                                                                       \
         for (int l = 0; l < K_ROOM; l += K_LANES) K_STORE(sum + l, K_(add_lanes)(t + l));  \
         for (int m = 0; m < M; m++)                                                        \
-            for (int l = 0; l < T; l++) g->dw[m * g->dw_row + l] += sum[m * T + l];        \
+            for (int l = 0; l < T; l++) dw[m * g->dw_row + l] += sum[m * T + l];           \
     }
-K_CORRELATE(1, 1)
-K_CORRELATE(1, 2)
-K_CORRELATE(1, 3)
-K_CORRELATE(2, 1)
-K_CORRELATE(2, 2)
-K_CORRELATE(2, 3)
-K_CORRELATE(3, 1)
-K_CORRELATE(3, 2)
-K_CORRELATE(3, 3)
+#define K_CORRELATES(M) K_CORRELATE(1, M) K_CORRELATE(2, M) K_CORRELATE(3, M)
+K_CORRELATES(1)
+K_CORRELATES(3)
 K_CORRELATE(4, 1)
-K_CORRELATE(4, 2)
 K_CORRELATE(5, 1)
+#if K_TILE_ROWS == 8
+K_CORRELATES(9)
+K_CORRELATE(4, 5)
+K_CORRELATE(5, 5)
+#else
+K_CORRELATE(4, 2)
 K_CORRELATE(5, 2)
+#endif
 
 static void K_(correlate)(const lsnni_correlation *g)
 {
-    typedef void run(const lsnni_correlation *g);
-    static run *const runs[LSNNI_TAPS_WIDE][3] = {
-        { K_(correlate11), K_(correlate12), K_(correlate13) },
-        { K_(correlate21), K_(correlate22), K_(correlate23) },
-        { K_(correlate31), K_(correlate32), K_(correlate33) },
-        { K_(correlate41), K_(correlate42), NULL }, { K_(correlate51), K_(correlate52), NULL }
+    typedef void run(const lsnni_correlation *g, int r);
+    static const struct { int rows; run *of; } shapes[LSNNI_TAPS_WIDE][3] = {
+#if K_TILE_ROWS == 8
+        { { 9, K_(correlate19) }, { 3, K_(correlate13) }, { 1, K_(correlate11) } },
+        { { 9, K_(correlate29) }, { 3, K_(correlate23) }, { 1, K_(correlate21) } },
+        { { 9, K_(correlate39) }, { 3, K_(correlate33) }, { 1, K_(correlate31) } },
+        { { 5, K_(correlate45) }, { 5, K_(correlate45) }, { 1, K_(correlate41) } },
+        { { 5, K_(correlate55) }, { 5, K_(correlate55) }, { 1, K_(correlate51) } }
+#else
+        { { 3, K_(correlate13) }, { 3, K_(correlate13) }, { 1, K_(correlate11) } },
+        { { 3, K_(correlate23) }, { 3, K_(correlate23) }, { 1, K_(correlate21) } },
+        { { 3, K_(correlate33) }, { 3, K_(correlate33) }, { 1, K_(correlate31) } },
+        { { 2, K_(correlate42) }, { 2, K_(correlate42) }, { 1, K_(correlate41) } },
+        { { 2, K_(correlate52) }, { 2, K_(correlate52) }, { 1, K_(correlate51) } }
+#endif
     };
-    runs[g->taps - 1][g->rows - 1](g);
-}
-
-/* ---- >>sites kernel: one kernel at 4 or 8 places: see lsnni_sites. Each multiply-add reads its
-   own x, and a weight is read for all: 8 with 9 loads, so 89 % of the limit where both units
-   can do two. 4 places have sums of their own for odd taps, or each multiply-add would wait
-   for the one before it. A place that is there twice is computed twice.      */
-#define K_SITE(i) const lsnn_real *const x##i = g->x[i]; kvec c##i = zero;
-#define K_SITE_ODD(i) kvec d##i = zero;
-#define K_SITE_JOIN(i) c##i = c##i + d##i;
-#define K_SITE_MEET(i) c##i = K_FMA(v, K_LOAD(x##i + at), c##i);
-#define K_SITE_MEET_ODD(i) d##i = K_FMA(v, K_LOAD(x##i + at), d##i);
-#define K_SITES_TAP(A, t) { const kvec v = w[t] - zero; const ptrdiff_t at = from + t * K_LANES; \
-                            if (A == 8 || t % 2 == 0) { K_ROWS##A(K_SITE_MEET) }           \
-                            else { K_ROWS4(K_SITE_MEET_ODD) } }
-#define K_SITES_TAPS1(A) K_SITES_TAP(A, 0)
-#define K_SITES_TAPS2(A) K_SITES_TAPS1(A) K_SITES_TAP(A, 1)
-#define K_SITES_TAPS3(A) K_SITES_TAPS2(A) K_SITES_TAP(A, 2)
-#define K_SITES_TAPS4(A) K_SITES_TAPS3(A) K_SITES_TAP(A, 3)
-#define K_SITES_TAPS5(A) K_SITES_TAPS4(A) K_SITES_TAP(A, 4)
-#define K_SITE_ADD(i) c##i = c##i + K_LOAD(g->y[i]);
-#define K_SITE_LAST(i) c##i = (c##i + g->bias) * g->u[i];
-#define K_SITE_SAVE(i) K_STORE(g->y[i], c##i);
-#define K_SITES(A, T)                                                                      \
-    static void K_(sites##A##T)(const lsnni_sites *g)                                      \
-    {                                                                                      \
-        const kvec zero = { 0 };                                                          \
-        K_ROWS##A(K_SITE)                                                                  \
-        K_ROWS4(K_SITE_ODD)                                                                \
-        for (int m = 0; m < g->maps; m++) {                                                \
-            const lsnn_real *w = g->w + m * g->w_map;                                      \
-            ptrdiff_t from = m * g->x_map;                                                 \
-            for (int r = g->rows; r > 0; r--, w += g->w_row, from += g->x_row)             \
-            { K_SITES_TAPS##T(A) }                                                         \
-        }                                                                                  \
-        if (A == 4) { K_ROWS4(K_SITE_JOIN) }                                               \
-        if (g->add) { K_ROWS##A(K_SITE_ADD) }                                              \
-        if (g->last) { K_ROWS##A(K_SITE_LAST) }                                            \
-        K_ROWS##A(K_SITE_SAVE)                                                             \
-    }
-K_SITES(4, 1)
-K_SITES(4, 2)
-K_SITES(4, 3)
-K_SITES(4, 4)
-K_SITES(4, 5)
-K_SITES(8, 1)
-K_SITES(8, 2)
-K_SITES(8, 3)
-K_SITES(8, 4)
-K_SITES(8, 5)
-
-static void K_(sites)(lsnni_sites *g)
-{
-    typedef void run(const lsnni_sites *g);
-    static run *const runs[2][LSNNI_TAPS_WIDE] = {
-        { K_(sites41), K_(sites42), K_(sites43), K_(sites44), K_(sites45) },
-        { K_(sites81), K_(sites82), K_(sites83), K_(sites84), K_(sites85) }
-    };
-    int eight = g->count > 4;
-    for (int i = g->count; i < (eight ? 8 : 4); i++) {
-        g->x[i] = g->x[i - 1];
-        g->y[i] = g->y[i - 1];
-        g->u[i] = g->u[i - 1];
-    }
-    runs[eight][g->taps - 1](g);
-}
-
-static void K_(weave)(lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, size_t n)
-{
-    for (size_t i = 0; i < n; i++) K_STORE(y + i * ys, K_LOAD(x + i * xs));
+    for (int i = 0, r = 0; i < 3; i++)
+        for (; r + shapes[g->taps - 1][i].rows <= g->rows; r += shapes[g->taps - 1][i].rows)
+            shapes[g->taps - 1][i].of(g, r);
 }
 
 /* The gradient behind a window, on blocks of images: see lsnni_behind.       */
@@ -25148,13 +25067,13 @@ static double K_(behind)(const lsnni_behind *g)
         for (int l = 0; l < some; l++) {
             const ptrdiff_t at = (ptrdiff_t)g->pixel[e + l] * K_LANES;
             const lsnn_real *dy = g->dy + at, *y = g->y + at;
-            lsnn_real *dz = g->dz + (ptrdiff_t)(e + l) * g->blocks * K_LANES;
+            lsnn_real *dz = g->dz + (e + l) * g->dz_step;
             kvec products = zero;
             for (int n = 0; n < g->blocks; n++) {
                 const kvec v = K_LOAD(dy + n * g->step), z = v * g->u[e + l];
                 products = K_FMA(v, K_LOAD(y + n * g->step), products);
                 all = all + z;
-                K_STORE(dz + n * K_LANES, z);
+                K_STORE(dz + n * g->dz_block, z);
             }
             t[l] = products;
         }
@@ -25935,22 +25854,18 @@ static const lsnni_kernels K_(kernels) = { K_TILE_ROWS, K_LANES LSNNI_KERNELS(K_
 #undef K_FULL1
 #undef K_FULL2
 #undef K_FULL3
-#undef K_SAVE_AT
 #undef K_SAVE
 #undef K_SAVE1
 #undef K_SAVE2
 #undef K_SAVE3
 #undef K_TILE
 #undef K_AHEAD4
-#undef K_AHEAD8
-#undef K_CLEAR8
-#undef K_STEP8
-#undef K_FEW_STEP4
-#undef K_FEW_STEP8
-#undef K_SAVE_STEP
-#undef K_SAVE4
-#undef K_SAVE8
-#undef K_FEW
+#undef K_MESH_STEP
+#undef K_MESH_ROW
+#undef K_MESH_FETCH
+#undef K_MESH_PUT
+#undef K_MESH_SAVE
+#undef K_MESH
 #undef K_ROWS5
 #undef K_A0
 #undef K_A1
@@ -25993,22 +25908,9 @@ static const lsnni_kernels K_(kernels) = { K_TILE_ROWS, K_LANES LSNNI_KERNELS(K_
 #undef K_HOLD4
 #undef K_HOLD5
 #undef K_PLACE
+#undef K_ROWS9
+#undef K_CORRELATES
 #undef K_CORRELATE
-#undef K_SITE
-#undef K_SITE_ODD
-#undef K_SITE_JOIN
-#undef K_SITE_MEET
-#undef K_SITE_MEET_ODD
-#undef K_SITES_TAP
-#undef K_SITES_TAPS1
-#undef K_SITES_TAPS2
-#undef K_SITES_TAPS3
-#undef K_SITES_TAPS4
-#undef K_SITES_TAPS5
-#undef K_SITE_ADD
-#undef K_SITE_LAST
-#undef K_SITE_SAVE
-#undef K_SITES
 #undef K_MAP
 #undef K_SUMS
 #undef K_REDUCE

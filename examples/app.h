@@ -243,7 +243,7 @@ static inline int app_is_in(const char *list, char mark, const char *text, size_
 static inline void app_table(app *a, const app_flag *own, int count)
 {
     app_flag *t = a->flag;
-    app_flag all[20];
+    app_flag all[24];
     int n = 0, kept = 0;
     all[n++] = app_size("seed", &a->seed, 9007199254740992.0, "of every random draw");
     all[n++] = app_int("epochs", &a->epochs, 1, 1000000, "times through the training set");

@@ -187,7 +187,10 @@ static void lsnni_lanes_tiles(const lsnni_lanes *p, const lsnni_cell *g, lsnni_t
             t->b[v] = x + (ptrdiff_t)from[v] * lanes;
             t->at[v] = (ptrdiff_t)(to[v] - first) * lanes;
         }
-        if (t->scale) lsnni_regions_scale(p->regions, scale, m, t->rows, to, t->vectors);
+        for (int r = 0; r < t->rows && t->scale; r++) {
+            const lsnn_real *u = p->u + (size_t)(m + r) * p->target;
+            for (int v = 0; v < t->vectors; v++) scale[LSNNI_MAX_VECTORS * r + v] = u[to[v]];
+        }
         p->kv->tile(t);
     }
 }
@@ -377,7 +380,14 @@ static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_wind
     if (back)
         room = lsnni_room_add(room, lsnni_room(lsnni_times(weights, (size_t)p->parts),
                                                sizeof *p->y));
+    if (p->regions)
+        room = lsnni_room_add(room, lsnni_room(lsnni_area(s->k, s->oh) * (size_t)s->ow,
+                                               sizeof *p->u));
     LSNNI_TRY(lsnni_lanes_plan(cx, p, s, way, p->chunk, 0, room, &table, &at));
+    if (p->regions) {
+        p->u = (lsnn_real *)lsnni_cut(&at, lsnni_area(s->k, s->oh) * (size_t)s->ow, sizeof *p->u);
+        if (!cx->rehearsal_) lsnni_regions_map(p->regions, p->u);
+    }
     p->pool.room = (lsnn_real *)lsnni_cut(&at, p->pool.size * (size_t)lsnn_ctx_threads(cx),
                                           sizeof *p->y);
     if (back) {

@@ -22,41 +22,40 @@ typedef struct lsnni_tile {
     const lsnn_real *bias;               /* a row each, or NULL                */
     const lsnn_real *scale;              /* or the sums are multiplied by that at last: row */
                                          /*   after row LSNNI_MAX_VECTORS numbers */
-    ptrdiff_t step, c_step;              /* few: vector v is at b[0] + v step, at[0] + v c_step */
     int k, rows, vectors, add;
 } lsnni_tile;
 
-/* A part of dw in blocks of images: dw[m*dw_row + t] += the sum over blocks n, pixels e and
-   lanes of dy[n*dy_step + e] x[n*x_step + m*row + at[e] + t], where e, n, t and at count
-   vectors: 1 to LSNNI_TAPS_WIDE taps t, side by side; 1 or 2 rows m of them (or the same row of
-   as many maps), of up to 3 taps also 3.                                      */
+/* A tile of any number of rows and of vectors that lie `step` apart, fours of them (the rest is
+   left): c[i] + at + v*c_step (+)= sum_k a[i][ka[k]] times the vector at b + kb[k] + v*step;
+   scale: plus bias[i], and all of it times scale[i].                          */
+typedef struct lsnni_mesh {
+    const lsnn_real **a, *b, *bias, *scale;
+    lsnn_real **c, *of_bias, *of_scale;      /* room for bias and scale        */
+    const int32_t *ka, *kb;
+    ptrdiff_t step, c_step, at;
+    int k, rows, vectors, lanes, add;
+} lsnni_mesh;
+
+/* A part of dw in blocks of images: dw[m*dw_row + t] += the sum over blocks n, places e and
+   lanes of the vectors dy[e*dy_step + n*dy_block] and x[n*x_step + row[m] + (at[e] + t) vectors],
+   for rows m and 1 to LSNNI_TAPS_WIDE taps t, side by side.                   */
 enum { LSNNI_TAPS_WIDE = 5 };
 typedef struct lsnni_correlation {
     const lsnn_real *dy, *x;
     lsnn_real *dw;
-    ptrdiff_t dy_step, x_step, row, dw_row;
+    const ptrdiff_t *row;
     const int32_t *at;
+    ptrdiff_t dy_step, dy_block, x_step, dw_row;
     int count, blocks, taps, rows;
 } lsnni_correlation;
 
-/* One kernel at 1 to LSNNI_SITES places of blocks of images: y[i] (+)= the sum over maps c, rows
-   r and 1 to LSNNI_TAPS_WIDE taps t, side by side, of w[c*w_map + r*w_row + t] times the vector
-   at x[i] + c*x_map + r*x_row + t vectors. last: plus bias, and all of it times u[i].  */
-enum { LSNNI_SITES = 8 };
-typedef struct lsnni_sites {
-    const lsnn_real *x[LSNNI_SITES], *w;
-    lsnn_real *y[LSNNI_SITES], u[LSNNI_SITES], bias;
-    ptrdiff_t x_map, x_row, w_map, w_row;
-    int count, maps, rows, taps, add, last;
-} lsnni_sites;
-
-/* y = u z, pixel by pixel, in blocks of images: dz = u dy of pixel[e], all blocks side by side,
-   e after e, and s[e] = the sum over images of dy y. Returns the sum of all dz.  */
+/* y = u z, pixel by pixel, in blocks n of images: dz[e*dz_step + n*dz_block] = u dy of pixel[e],
+   and s[e] = the sum over images of dy y. Returns the sum of all dz.           */
 typedef struct lsnni_behind {
     lsnn_real *dz, *s;
     const lsnn_real *dy, *y, *u;
     const int32_t *pixel;
-    ptrdiff_t step;                      /* of dy and y, from block to block   */
+    ptrdiff_t step, dz_step, dz_block;   /* step: of dy and y, from block to block */
     int count, blocks;
 } lsnni_behind;
 
@@ -72,20 +71,16 @@ typedef struct lsnni_matmul {
 
 /* What one instruction set offers, one entry a function: its type, name and arguments. The
    struct and each set's table are made from this list. Everything is single-threaded.
-   tile: entries of a past `rows` must be readable.  few: 1 to 3 rows, and 4 where a tile has
-   8; 4 vectors, or of one row 8.  matmul: bj is 1, n from 1 to 3 vectors, no
+   tile: entries of a past `rows` must be readable.  matmul: bj is 1, n from 1 to 3 vectors, no
    bias.  dots: ak and bk are 1, m to LSNNI_DOTS_ROWS.  deviation: sum (x - mean)^2.
    axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].
-   weave: the vector at x + i*xs to y + i*ys.
    norm_forward: y = a (x - center) + b.
    norm_backward: dx = a dy + b (x - center) istd + c.  dsc...: see >>dsc. */
 #define LSNNI_KERNELS(X)                                                                      \
     X(void, tile, (const lsnni_tile *t))                                                      \
-    X(void, few, (const lsnni_tile *t))                                                       \
-    X(void, sites, (lsnni_sites *g))                                                          \
+    X(void, mesh, (const lsnni_mesh *g))                                                      \
     X(void, correlate, (const lsnni_correlation *g))                                          \
     X(double, behind, (const lsnni_behind *g))                                                \
-    X(void, weave, (lsnn_real *y, size_t ys, const lsnn_real *x, size_t xs, size_t n))        \
     X(void, matmul, (const lsnni_matmul *g))                                                  \
     X(void, dots, (const lsnni_matmul *g))                                                    \
     X(void, exp, (lsnn_real *y, const lsnn_real *x, size_t n))                                \
@@ -199,6 +194,7 @@ typedef struct lsnni_lanes {
                                      /*   map, tap                            */
     lsnn_real *y;
     const struct lsnni_regions *regions;     /* NULL: all of the output, as it is      */
+    lsnn_real *u;                    /* else times this, 0 outside of regions */
     lsnni_pooled pool;
 } lsnni_lanes;
 
@@ -242,9 +238,8 @@ static void lsnni_kinds_fill(lsnni_kinds *g, char **at, const lsnni_side *side, 
 static void lsnni_sides(lsnni_side side[2], const lsnn_window *s);
 static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_window *s,
                                    lsnni_way way);
-/* ops/target2d.h */
-static void lsnni_regions_scale(const struct lsnni_regions *r, lsnn_real *scale, int k,
-                                int rows, const int32_t *pixel, int vectors);
+/* ops/target_plan.h */
+static void lsnni_regions_map(const struct lsnni_regions *r, lsnn_real *u);
 /* >>rows */
 static int lsnni_vectors(int left);
 static lsnn_status lsnni_rows_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,

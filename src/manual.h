@@ -448,8 +448,9 @@
    builder), its #include and its line in the table in src/lsnn.h, its prototypes in
    src/api.h, its name in the contents above, its forms in src/export_layers.h and
    src/onnx_layers.h. Tests: loops of their own in tests/naive.h, a row in tests/ops.h, a draw
-   in tests/test_graphs.c; the last two and the forms are asked for. The order of the book: manual, API, core, the layers from simple to hard, the
-   net, files, training, data, pictures, and last the machinery for speed.
+   in tests/test_graphs.c; the last two and the forms are asked for. The order of the book:
+   manual, API, core, the layers from simple to hard, the net, files, training, data, pictures,
+   and last the machinery for speed.
 
    14. FILES
    lsnn_net_save writes safetensors: parameters and buffers by name ("conv2d1.weight",

@@ -30,12 +30,11 @@
 #define K_FULL1 (t->lanes[0] == K_LANES)
 #define K_FULL2 (K_FULL1 && t->lanes[1] == K_LANES)
 #define K_FULL3 (K_FULL2 && t->lanes[2] == K_LANES)
-#define K_SAVE_AT(i, v, place, u) { lsnn_real *c = t->c[i] + (place);                      \
+#define K_SAVE(i, v) { lsnn_real *c = t->c[i] + t->at[v];                                  \
                       if (t->add) c##i##v = c##i##v + K_LOAD(c);                          \
                       if (t->bias) c##i##v = c##i##v + t->bias[i];                        \
-                      if (t->scale) c##i##v = c##i##v * t->scale[LSNNI_MAX_VECTORS*i + u]; \
+                      if (t->scale) c##i##v = c##i##v * t->scale[LSNNI_MAX_VECTORS*i + v]; \
                       K_STORE(c, c##i##v); }
-#define K_SAVE(i, v) K_SAVE_AT(i, v, t->at[v], v)
 #define K_SAVE1(i) if (i < t->rows) K_SAVE(i, 0)
 #define K_SAVE2(i) if (i < t->rows) { K_SAVE(i, 0) K_SAVE(i, 1) }
 #define K_SAVE3(i) if (i < t->rows) { K_SAVE(i, 0) K_SAVE(i, 1) K_SAVE(i, 2) }
@@ -99,56 +98,78 @@ static void K_(tile)(const lsnni_tile *t)
     else K_(tile41)(t);
 }
 
-/* ---- >>few kernel: tiles of fewer rows by more vectors, which lie t->step apart: the same
-   pixel of neighbouring blocks of images. For rows that are left over.       */
+/* ---- >>mesh kernel: see lsnni_mesh. Rows of their own places by 4 vectors, which lie t->step
+   apart: the same pixel of neighbouring blocks of images. 4 x 4 vectors need 4 broadcasts and 4
+   loads for 16 multiply-adds. One row has sums of its own for odd k, or each multiply-add would
+   wait for the one before it.                                                */
 #define K_AHEAD4 const kvec v0 = K_LOAD(b), v1 = K_LOAD(b + step);                         \
                  const kvec v2 = K_LOAD(b + 2 * step), v3 = K_LOAD(b + 3 * step);
-#define K_AHEAD8 K_AHEAD4 const lsnn_real *b4 = b + 4 * step;                              \
-                 const kvec v4 = K_LOAD(b4), v5 = K_LOAD(b4 + step);                       \
-                 const kvec v6 = K_LOAD(b4 + 2 * step), v7 = K_LOAD(b4 + 3 * step);
-#define K_CLEAR8(i) K_CLEAR4(i) kvec c##i##4 = zero, c##i##5 = zero, c##i##6 = zero,       \
-                    c##i##7 = zero;
-#define K_STEP8(i, item) K_STEP4(i, item) c##i##4 = K_FMA(item, v4, c##i##4);              \
-                         c##i##5 = K_FMA(item, v5, c##i##5);                               \
-                         c##i##6 = K_FMA(item, v6, c##i##6);                               \
-                         c##i##7 = K_FMA(item, v7, c##i##7);
-#define K_FEW_STEP4(i) K_STEP4(i, K_LISTED(i))
-#define K_FEW_STEP8(i) K_STEP8(i, K_LISTED(i))
-#define K_SAVE_STEP(i, v) K_SAVE_AT(i, v, t->at[0] + v * t->c_step, 0)
-#define K_SAVE4(i) K_SAVE_STEP(i, 0) K_SAVE_STEP(i, 1) K_SAVE_STEP(i, 2) K_SAVE_STEP(i, 3)
-#define K_SAVE8(i) K_SAVE4(i) K_SAVE_STEP(i, 4) K_SAVE_STEP(i, 5) K_SAVE_STEP(i, 6)        \
-                   K_SAVE_STEP(i, 7)
-#define K_FEW(R, V)                                                                        \
-    static void K_(few##R##V)(const lsnni_tile *t)                                         \
+#define K_MESH_STEP(i) K_STEP4(i, K_LISTED(i))
+#define K_MESH_ROW(i) const lsnn_real *a##i = g->a[r + i];
+#define K_MESH_FETCH(i) { lsnn_real *c = g->c[r + i] + to;                                 \
+                          LSNNI_FETCH_TO_WRITE(c); LSNNI_FETCH_TO_WRITE(c + c_step);       \
+                          LSNNI_FETCH_TO_WRITE(c + 2 * c_step);                            \
+                          LSNNI_FETCH_TO_WRITE(c + 3 * c_step); }
+#define K_MESH_PUT(i, v) { lsnn_real *at = c + v * c_step; kvec sum = c##i##v;             \
+                           if (g->add) sum = sum + K_LOAD(at);                             \
+                           if (g->scale) sum = (sum + g->bias[r + i]) * g->scale[r + i];   \
+                           K_STORE(at, sum); }
+#define K_MESH_SAVE(i) { lsnn_real *c = g->c[r + i] + to;                                  \
+                         K_MESH_PUT(i, 0) K_MESH_PUT(i, 1) K_MESH_PUT(i, 2) K_MESH_PUT(i, 3) }
+#define K_MESH(R)                                                                          \
+    static void K_(mesh##R)(const lsnni_mesh *g, int r, const lsnn_real *from,             \
+                            ptrdiff_t to)                                                  \
     {                                                                                      \
         const kvec zero = { 0 };                                                          \
-        const ptrdiff_t step = t->step;                                                    \
-        const int32_t *ka = t->ka, *kb = t->kb;                                            \
-        K_ROWS##R(K_ROW) K_ROWS##R(K_CLEAR##V)                                             \
-        for (int k = 0, count = t->k; k < count; k++) {                                    \
+        const ptrdiff_t step = g->step, c_step = g->c_step;                                \
+        const int32_t *ka = g->ka, *kb = g->kb;                                            \
+        K_ROWS##R(K_MESH_FETCH) K_ROWS##R(K_MESH_ROW) K_ROWS##R(K_CLEAR4)                  \
+        for (int k = 0, count = g->k; k < count; k++) {                                    \
             const ptrdiff_t ia = ka[k];                                                    \
-            const lsnn_real *b = t->b[0] + kb[k];                                          \
-            K_AHEAD##V                                                                     \
-            K_ROWS##R(K_FEW_STEP##V)                                                       \
+            const lsnn_real *b = from + kb[k];                                             \
+            K_AHEAD4                                                                       \
+            K_ROWS##R(K_MESH_STEP)                                                            \
         }                                                                                  \
-        K_ROWS##R(K_SAVE##V)                                                               \
+        K_ROWS##R(K_MESH_SAVE)                                                             \
     }
-K_FEW(1, 4)
-K_FEW(1, 8)
-K_FEW(2, 4)
-K_FEW(3, 4)
+K_MESH(2)
+K_MESH(3)
 #if K_TILE_ROWS == 8
-K_FEW(4, 4)
+K_MESH(4)
 #endif
-
-static void K_(few)(const lsnni_tile *t)
+static void K_(mesh1)(const lsnni_mesh *g, int r, const lsnn_real *from, ptrdiff_t to)
 {
-    if (t->rows == 1) (t->vectors == 8 ? K_(few18) : K_(few14))(t);
-    else if (t->rows == 2) K_(few24)(t);
+    const kvec zero = { 0 };
+    const ptrdiff_t step = g->step, c_step = g->c_step;
+    const int32_t *ka = g->ka, *kb = g->kb;
+    const lsnn_real *a0 = g->a[r], *a1 = a0, *b;
+    const int count = g->k;
+    ptrdiff_t ia;
+    K_MESH_FETCH(0)
+    K_CLEAR4(0)
+    K_CLEAR4(1)
+    for (int k = 1; k < count; k += 2) {
+        { ia = ka[k - 1]; b = from + kb[k - 1]; { K_AHEAD4 K_MESH_STEP(0) } }
+        { ia = ka[k]; b = from + kb[k]; { K_AHEAD4 K_MESH_STEP(1) } }
+    }
+    if (count % 2) { ia = ka[count - 1]; b = from + kb[count - 1]; { K_AHEAD4 K_MESH_STEP(0) } }
+    c00 = c00 + c10; c01 = c01 + c11; c02 = c02 + c12; c03 = c03 + c13;
+    K_MESH_SAVE(0)
+}
+
+static void K_(mesh)(const lsnni_mesh *g)
+{
+    for (int n = 0; n + 4 <= g->vectors; n += 4) {
+        const lsnn_real *from = g->b + n * g->step;
+        const ptrdiff_t to = g->at + n * g->c_step;
+        int r = 0;
 #if K_TILE_ROWS == 8
-    else if (t->rows == 4) K_(few44)(t);
+        for (; r + 4 <= g->rows; r += 4) K_(mesh4)(g, r, from, to);
 #endif
-    else K_(few34)(t);
+        for (; r + 3 <= g->rows; r += 3) K_(mesh3)(g, r, from, to);
+        if (g->rows - r == 2) K_(mesh2)(g, r, from, to);
+        if (g->rows - r == 1) K_(mesh1)(g, r, from, to);
+    }
 }
 
 /* ---- >>matmul kernel: the same tiles for plain matrices, whose places are bases and strides

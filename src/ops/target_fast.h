@@ -1,0 +1,626 @@
+#ifndef LSNN_NAIVE
+/* ---- The fast pair of >>target2d ----------------------------------------------------------
+   In blocks of images a region costs its pixels and no more. Forward: the kernels that a pixel
+   has; dx: all maps of a pixel, see lsnni_mesh; dw: see lsnni_correlation. Plain arrays, and
+   regions that are nearly everything, take the whole convolution, times U or 0.
+   Bound by arithmetic where a pixel has 4 kernels or more; by reading x and writing dx where it
+   has one or none. Of the whole convolution's speed, a multiply-add: results/target-bench.txt. */
+enum { LSNNI_TARGET_TASKS = 32,      /* about: of pixels                       */
+       LSNNI_TARGET_STEPS = 900,     /* forward: taps of a pixel in all blocks, about */
+       LSNNI_TARGET_BLOCKS = 4,      /*   blocks of a task, at most            */
+       LSNNI_TARGET_LIST = 96,       /* dx: steps of a mesh, whose dz stays in the first-level */
+                                     /*   cache                               */
+       LSNNI_TARGET_PANEL = 16,      /*   maps whose weights are neighbours: a line of a cache */
+       LSNNI_TARGET_PACK = 1 << 17 };/* dw: numbers of x that a task works on, about: they stay in */
+                                     /*   the second-level cache            */
+typedef struct lsnni_target {
+    lsnni_regions r;
+    lsnni_lanes g;                   /* the whole convolution, and kernels    */
+    const lsnn_real *x, *w, *b, *dy, *y_read;
+    lsnn_real *y, *dx, *dz, *dw, *db, *gy, *gx;
+    int blocks, per_task, ranges, add;
+    int wide, some;                  /* of a task: maps at once, blocks        */
+    size_t packed;                   /* a worker's numbers: dw                */
+    lsnni_kinds kinds[2];            /* FORWARD, or TO_X                       */
+    ptrdiff_t *rows;                 /* dw: where each map and kernel row begins in x */
+    int32_t *room;                   /* a worker's tables: of w, of dz, of kernels */
+    char *meshes;                    /* a worker's                            */
+    int whole;                       /* dw: of whole maps, whose pixels, and places in x, are: */
+    int32_t *all, *all_at;
+    lsnn_real *numbers;              /* a worker's U and S of a region, or part of x */
+    lsnn_real *turned;               /* w as panels of maps, K, taps, maps    */
+} lsnni_target;
+
+/* A worker's mesh of `rows` rows at most.                                      */
+static size_t lsnni_target_mesh_room(int rows)
+{
+    size_t n = (size_t)rows;
+    return lsnni_room(n, sizeof(lsnn_real *)) * 3 + lsnni_room(n, sizeof(lsnn_real)) * 2;
+}
+static lsnni_mesh lsnni_target_mesh(char *at, int rows, int lanes)
+{
+    lsnni_mesh g;
+    memset(&g, 0, sizeof g);
+    g.a = (const lsnn_real **)lsnni_cut(&at, (size_t)rows, sizeof *g.a);
+    g.c = (lsnn_real **)lsnni_cut(&at, 2 * (size_t)rows, sizeof *g.c);
+    g.of_bias = (lsnn_real *)lsnni_cut(&at, (size_t)rows, sizeof *g.of_bias);
+    g.of_scale = (lsnn_real *)lsnni_cut(&at, (size_t)rows, sizeof *g.of_scale);
+    g.lanes = lanes;
+    return g;
+}
+
+/* A mesh; the vectors beyond fours by tiles.                                   */
+static void lsnni_target_tiles(const lsnni_kernels *kv, const lsnni_mesh *g)
+{
+    lsnn_real scale[LSNNI_MAX_ROWS * LSNNI_MAX_VECTORS];
+    int first = g->vectors / 4 * 4, left = g->vectors - first;
+    lsnni_tile t;
+    kv->mesh(g);
+    if (!left) return;
+    t.ka = g->ka;
+    t.kb = g->kb;
+    t.k = g->k;
+    t.add = g->add;
+    t.vectors = left;
+    t.scale = g->scale ? scale : NULL;
+    for (int v = 0; v < left; v++) {
+        t.b[v] = g->b + (first + v) * g->step;
+        t.at[v] = g->at + (first + v) * g->c_step;
+        t.lanes[v] = g->lanes;
+    }
+    for (int r = 0; r < g->rows; r += t.rows) {
+        t.rows = LSNNI_MIN(kv->rows, g->rows - r);
+        t.bias = g->scale ? g->bias + r : NULL;
+        for (int m = 0; m < kv->rows; m++) {
+            int row = r + LSNNI_MIN(m, t.rows - 1);
+            t.a[m] = g->a[row];
+            t.c[m] = g->c[row];
+            for (int v = 0; v < LSNNI_MAX_VECTORS && g->scale; v++)
+                scale[LSNNI_MAX_VECTORS * m + v] = g->scale[row];
+        }
+        kv->tile(&t);
+    }
+}
+
+/* ---- Forward: some blocks and a range of pixels a task, maps by chunks. A mesh is the kernels
+   that a pixel has in a few blocks: so a region costs what it holds, and x comes from the
+   first-level cache for all kernels but the first.                            */
+/* A pixel's kernels over `maps` maps of x, from number c on.                   */
+static void lsnni_target_pixel(const lsnni_target *p, lsnni_mesh *t, int pixel, int c, int maps)
+{
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    const lsnni_kinds *rows = &p->g.kinds[0], *columns = &p->g.kinds[1];
+    int i = pixel / s->ow, j = pixel % s->ow, last = c + maps >= s->c;
+    const lsnni_cell *g = p->g.cell + rows->kind[i] * columns->kinds + columns->kind[j];
+    const int32_t *kernel = r->kernel + r->first_kernel[pixel];
+    size_t lanes = (size_t)s->lanes, area = lsnni_area(s->oh, s->ow);
+    t->rows = r->first_kernel[pixel + 1] - r->first_kernel[pixel];
+    t->b = p->x + lsnni_at2(c, rows->reach[i].at * s->w + columns->reach[j].at, s->h * s->w) *
+        lanes;
+    t->at = (ptrdiff_t)((size_t)pixel * lanes);
+    t->ka = g->ka;
+    t->kb = g->kb;
+    t->k = g->taps * maps;
+    t->add = c > 0;
+    t->bias = t->of_bias;
+    t->scale = last ? t->of_scale : NULL;
+    for (int m = 0; m < t->rows; m++) {
+        size_t k = (size_t)kernel[m];
+        t->a[m] = p->w + (k * (size_t)s->c + (size_t)c) * p->g.taps;
+        t->c[m] = p->y + k * area * lanes;
+        t->of_bias[m] = p->b ? p->b[k] : 0;
+        if (last) t->of_scale[m] = r->t->fy[k * (size_t)s->oh + (size_t)i] *
+                                   r->t->fx[k * (size_t)s->ow + (size_t)j];
+    }
+    if (t->rows) lsnni_target_tiles(p->g.kv, t);
+}
+
+/* The first pixel of range number `range`: with about as many places before it as any. */
+static int lsnni_target_range(const lsnni_target *p, int range)
+{
+    int area = p->r.s->oh * p->r.s->ow, q = 0;
+    int places = (int)((double)p->r.head[0] * range / p->ranges);
+    while (q < area && p->r.first_kernel[q] < places) q++;
+    return range == p->ranges ? area : q;
+}
+
+static void lsnni_target_task(void *user, int task, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    size_t image = lsnni_area(s->h, s->w) * (size_t)s->c, out = lsnni_area(s->oh, s->ow);
+    int first = lsnni_target_range(p, task % p->ranges), n = task / p->ranges * p->some;
+    int end = lsnni_target_range(p, task % p->ranges + 1);
+    lsnni_target q = *p;
+    lsnni_mesh t = lsnni_target_mesh(p->meshes + (size_t)worker * lsnni_target_mesh_room(s->k),
+                                     s->k, s->lanes);
+    q.x += lsnni_area(n, s->lanes) * image;
+    q.y += lsnni_area(n, s->lanes) * out * (size_t)s->k;
+    t.vectors = LSNNI_MIN(p->some, p->blocks - n);
+    t.step = (ptrdiff_t)(image * (size_t)s->lanes);
+    t.c_step = (ptrdiff_t)(out * lsnni_area(s->k, s->lanes));
+    for (int c = 0; c < s->c; c += p->wide)
+        for (int i = first; i < end; i++)
+            lsnni_target_pixel(&q, &t, i, c, LSNNI_MIN(p->wide, s->c - c));
+}
+
+static lsnn_status lsnni_target_blocks_forward(lsnn_ctx *cx, lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    size_t room = lsnni_times(lsnni_target_mesh_room(s->k), (size_t)lsnn_ctx_threads(cx)), table;
+    int groups = lsnni_div_up(p->blocks, LSNNI_TARGET_BLOCKS);
+    p->some = LSNNI_MIN(LSNNI_TARGET_BLOCKS, p->blocks);
+    p->wide = LSNNI_TARGET_STEPS / (p->some * s->kernel_h * s->kernel_w);
+    p->wide = LSNNI_MIN(LSNNI_MAX(p->wide, 1), s->c);
+    p->ranges = LSNNI_MIN(lsnni_div_up(LSNNI_TARGET_TASKS, groups), s->oh * s->ow);
+    LSNNI_TRY(lsnni_lanes_plan(cx, &p->g, s, LSNNI_FORWARD, p->wide, 0, room, &table,
+                               &p->meshes));
+    lsnn_parallel(cx, groups * p->ranges, lsnni_target_task, p);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_target_init(lsnn_ctx *cx, lsnni_target *p, const lsnn_target *t,
+                                     const lsnn_window *s)
+{
+    memset(p, 0, sizeof *p);
+    LSNNI_TRY(lsnni_target_check(cx, s));
+    lsnni_regions_of(&p->r, t->plan, s);
+    p->r.t = t;
+    p->g.kv = lsnni_kernels_of(cx);
+    if (s->lanes < 2) return LSNN_OK;
+    LSNNI_TRY(lsnni_lanes_check(cx, "target2d", s));
+    p->blocks = s->n / s->lanes;
+    return LSNN_OK;
+}
+
+/* Plain arrays: map number `map` of all images' y times U, or 0 outside.       */
+static void lsnni_target_window_task(void *user, int map, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    int k = map % s->k;
+    (void)worker;
+    for (int i = 0; i < s->oh; i++) {
+        const int32_t *place = p->r.place + lsnni_at3(k, i, s->oh, 0, s->ow);
+        const lsnn_real *fx = p->r.t->fx + lsnni_area(k, s->ow);
+        lsnn_real fy = p->r.t->fy[lsnni_at2(k, i, s->oh)];
+        lsnn_real *y = p->y + lsnni_at3(map, i, s->oh, 0, s->ow);
+        for (int j = 0; j < s->ow; j++) y[j] = place[j] < 0 ? 0 : y[j] * (fy * fx[j]);
+    }
+}
+
+LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
+                                           const lsnn_real *w, const lsnn_real *b,
+                                           const lsnn_target *t, const lsnn_window *s)
+{
+    lsnni_target p;
+    LSNNI_TRY(lsnni_target_init(cx, &p, t, s));
+    p.x = p.g.x = x; p.w = p.g.w = w; p.b = p.g.bias = b; p.y = p.g.y = y;
+    if (!p.blocks) {
+        LSNNI_TRY(lsnn_conv2d_forward(cx, y, x, w, b, s));
+        lsnn_parallel(cx, s->n * s->k, lsnni_target_window_task, &p);
+        return LSNN_OK;
+    }
+    if (p.r.head[1] || cx->rehearsal_) {
+        p.g.regions = &p.r;
+        LSNNI_TRY(lsnni_lanes_run(cx, &p.g, s, LSNNI_FORWARD));
+        if (!cx->rehearsal_) return LSNN_OK;
+    }
+    return lsnni_target_blocks_forward(cx, &p);
+}
+
+/* ---- dz, db, and what fy and fx get: a kernel a task.                         */
+/* A worker's numbers: U and S of a region.                                     */
+static size_t lsnni_target_numbers(const lsnn_window *s)
+{
+    size_t region = (size_t)lsnni_round_up(2 * s->oh * s->ow + LSNNI_MAX_LANES, LSNNI_MAX_LANES);
+    return LSNNI_MAX(region, lsnni_area(s->c, s->n));
+}
+
+static void lsnni_target_behind_task(void *user, int k, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    size_t area = lsnni_area(s->oh, s->ow), lanes = (size_t)s->lanes;
+    int first = r->start[k], count = r->start[k + 1] - first;
+    lsnn_real *u = p->numbers + lsnni_target_numbers(s) * (size_t)worker;
+    lsnni_behind g;
+    double sum;
+    for (int e = 0; e < count; e++) u[e] = lsnni_target_u(r, k, r->pixel[first + e]);
+    g.dz = p->dz + lsnni_area(first, s->n);
+    g.s = u + area;
+    g.dy = p->dy + (size_t)k * area * lanes;
+    g.y = p->y_read + (size_t)k * area * lanes;
+    g.u = u;
+    g.pixel = r->pixel + first;
+    g.step = (ptrdiff_t)(lsnni_area(s->k, 1) * area * lanes);
+    g.dz_step = s->n;
+    g.dz_block = s->lanes;
+    g.count = count;
+    g.blocks = p->blocks;
+    sum = p->g.kv->behind(&g);
+    if (p->db) p->db[k] += LSNNI_R(sum);
+    if (!p->gy) return;
+    for (int e = 0; e < count; e++) {
+        int pixel = r->pixel[first + e];
+        p->gy[lsnni_at2(k, pixel / s->ow, s->oh)] += g.s[e];
+        p->gx[lsnni_at2(k, pixel % s->ow, s->ow)] += g.s[e];
+    }
+}
+
+/* ---- dx: a pixel of x meets the places that read it, one list for all its maps. */
+typedef struct lsnni_target_list {
+    int32_t *ka, *kb;                /* places in w turned, in dz             */
+    int32_t *kernel;                 /* of those with a region in these rows  */
+    int kernels;
+    lsnni_mesh g;                    /* to the sums of a list that is too long for one, or to dx: */
+    lsnn_real *sum, **sums, **dx;    /* the rows of either                    */
+    ptrdiff_t pixel;
+} lsnni_target_list;
+
+/* All maps, panel by panel; the next one's weights are on their way meanwhile. */
+static void lsnni_target_panels(const lsnni_target *p, const lsnni_mesh *all)
+{
+    const lsnn_window *s = p->r.s;
+    lsnni_mesh g = *all;
+    for (int c = 0; c < s->c; c += LSNNI_TARGET_PANEL) {
+        g.rows = LSNNI_MIN(s->c - c, LSNNI_TARGET_PANEL);
+        g.a = all->a + c;
+        g.c = all->c + c;
+        for (int i = 0; i < g.k && c + LSNNI_TARGET_PANEL < s->c; i++)
+            LSNNI_FETCH_TO_READ(g.a[LSNNI_TARGET_PANEL] + g.ka[i]);
+        lsnni_target_tiles(p->g.kv, &g);
+    }
+}
+
+/* A pixel's sums over the list, all maps and blocks; last: there is no more to come. */
+static void lsnni_target_flush(const lsnni_target *p, lsnni_target_list *list, int last)
+{
+    lsnni_mesh *g = &list->g;
+    const lsnn_window *s = p->r.s;
+    int straight = last && g->c == list->dx;
+    if (!straight && g->c == list->dx) g->add = 0;
+    g->c = straight ? list->dx : list->sums;
+    g->at = straight ? list->pixel : 0;
+    g->c_step = straight ? (ptrdiff_t)(lsnni_area(s->h, s->w) * lsnni_area(s->c, s->lanes))
+                         : s->lanes;
+    if (g->k || !straight || !g->add) lsnni_target_panels(p, g);
+    g->add = 1;
+    g->k = 0;
+    if (!last || straight) return;
+    for (int c = 0; c < s->c; c++)
+        for (int n = 0; n < p->blocks; n++) {
+            const lsnn_real *from = list->sums[c] + n * s->lanes;
+            lsnn_real *to = list->dx[c] + list->pixel +
+                (size_t)n * lsnni_area(s->h, s->w) * lsnni_area(s->c, s->lanes);
+            if (p->add) for (int l = 0; l < s->lanes; l++) to[l] += from[l];
+            else memcpy(to, from, (size_t)s->lanes * sizeof *to);
+        }
+}
+
+/* The places of kernel k that read a pixel of x in these rows and columns.     */
+static void lsnni_target_meet(const lsnni_target *p, lsnni_target_list *list, int k,
+                              const lsnni_reach *row, const lsnni_reach *column)
+{
+    const lsnni_regions *r = &p->r;
+    const lsnn_window *s = r->s;
+    const int32_t *box = r->box + 4 * k;
+    int i1 = LSNNI_MIN(box[1], row->at + row->count);
+    int j0 = LSNNI_MAX(box[2], column->at), j1 = LSNNI_MIN(box[3], column->at + column->count);
+    for (int i = LSNNI_MAX(box[0], row->at); i < i1; i++) {
+        const int32_t *place = r->place + lsnni_at3(k, i, s->oh, 0, s->ow);
+        int u = row->first - (i - row->at) * s->stride_h;
+        int v = column->first - (j0 - column->at) * s->stride_w;
+        int32_t at = ((k * s->kernel_h + u) * s->kernel_w + v) * LSNNI_TARGET_PANEL;
+        for (int j = j0; j < j1; j++, at -= s->stride_w * LSNNI_TARGET_PANEL) {
+            if (place[j] < 0) continue;
+            list->ka[list->g.k] = at;
+            list->kb[list->g.k++] = place[j] * s->n;
+        }
+    }
+}
+
+/* Kernel k's weights to their panels.                                          */
+static void lsnni_target_turn_task(void *user, int k, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    int taps = s->kernel_h * s->kernel_w;
+    (void)worker;
+    for (int c = 0; c < s->c; c += LSNNI_TARGET_PANEL)
+        p->g.kv->transpose(p->turned + lsnni_at2(c / LSNNI_TARGET_PANEL, k, s->k) *
+                           lsnni_area(taps, LSNNI_TARGET_PANEL), LSNNI_TARGET_PANEL,
+                           p->w + lsnni_at3(k, c, s->c, 0, taps), (size_t)taps,
+                           LSNNI_MIN(LSNNI_TARGET_PANEL, s->c - c), taps);
+}
+
+/* Row i of x, columns [j, end).                                                */
+static void lsnni_target_dx_row(const lsnni_target *p, lsnni_target_list *list, int i, int j,
+                                int end)
+{
+    const lsnn_window *s = p->r.s;
+    const lsnni_reach *row = &p->kinds[0].reach[i];
+    list->kernels = 0;
+    for (int k = 0; k < s->k; k++)
+        if (p->r.box[4 * k] < row->at + row->count && p->r.box[4 * k + 1] > row->at)
+            list->kernel[list->kernels++] = k;
+    for (; j < end; j++) {
+        const lsnni_reach *column = &p->kinds[1].reach[j];
+        list->pixel = (ptrdiff_t)(i * s->w + j) * s->lanes;
+        list->g.c = list->dx;
+        list->g.add = p->add;
+        list->g.k = 0;
+        for (int m = 0; m < list->kernels; m++) {
+            lsnni_target_meet(p, list, list->kernel[m], row, column);
+            if (list->g.k >= LSNNI_TARGET_LIST) lsnni_target_flush(p, list, 0);
+        }
+        lsnni_target_flush(p, list, 1);
+    }
+}
+
+static void lsnni_target_dx_task(void *user, int task, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    int q = task * p->per_task, end = LSNNI_MIN(q + p->per_task, s->h * s->w);
+    int taps = s->kernel_h * s->kernel_w, room = 2 * (LSNNI_TARGET_LIST + taps) + s->k;
+    size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes;
+    lsnni_target_list list;
+    list.ka = p->room + lsnni_area(worker, room);
+    list.kb = list.ka + LSNNI_TARGET_LIST + taps;
+    list.kernel = list.kb + LSNNI_TARGET_LIST + taps;
+    list.g = lsnni_target_mesh(p->meshes + (size_t)worker * lsnni_target_mesh_room(s->c), s->c,
+                               s->lanes);
+    list.g.ka = list.ka;
+    list.g.kb = list.kb;
+    list.g.b = p->dz;
+    list.g.vectors = p->blocks;
+    list.g.step = s->lanes;
+    list.dx = list.g.c;
+    list.sum = p->numbers + (size_t)worker * lsnni_target_numbers(s);
+    list.sums = list.dx + s->c;
+    for (int c = 0; c < s->c; c++) {
+        list.g.a[c] = p->turned + lsnni_area(c / LSNNI_TARGET_PANEL * s->k, taps) *
+            LSNNI_TARGET_PANEL + c % LSNNI_TARGET_PANEL;
+        list.dx[c] = p->dx + (size_t)c * map;
+        list.sums[c] = list.sum + lsnni_area(c, s->n);
+    }
+    for (int past; q < end; q = past) {
+        past = LSNNI_MIN(end, (q / s->w + 1) * s->w);
+        lsnni_target_dx_row(p, &list, q / s->w, q % s->w, q % s->w + past - q);
+    }
+}
+
+/* ---- dw: for some maps and a range of kernels. x is brought together with its padding, so
+   that each place meets all taps, and a kernel's places are one list.         */
+static int lsnni_target_wide(const lsnn_window *s)       /* pixels of a padded row */
+{
+    return (s->ow - 1) * s->stride_w + s->kernel_w;
+}
+/* Numbers from map to map: odd vectors, for a power of two has few places in a cache. */
+static size_t lsnni_target_pitch(const lsnn_window *s)
+{
+    size_t high = (size_t)((s->oh - 1) * s->stride_h + s->kernel_h);
+    return (high * (size_t)lsnni_target_wide(s) | 1) * (size_t)s->lanes;
+}
+
+/* Maps [c0, c0 + maps) of `blocks` blocks of x from n0 on; `to` holds zeros where padding is. */
+static void lsnni_target_pack(const lsnni_target *p, lsnn_real *to, int n0, int blocks, int c0,
+                              int maps)
+{
+    const lsnn_window *s = p->r.s;
+    int wide = lsnni_target_wide(s), high = (s->oh - 1) * s->stride_h + s->kernel_h;
+    int rows = LSNNI_MIN(s->h, high - s->pad_top), columns = LSNNI_MIN(s->w, wide - s->pad_left);
+    size_t lanes = (size_t)s->lanes, pitch = lsnni_target_pitch(s);
+    if (rows < 1 || columns < 1) return;
+    for (int n = 0; n < blocks; n++)
+        for (int m = 0; m < maps; m++) {
+            lsnn_real *map = to + lsnni_area(n, p->wide) * pitch + (size_t)m * pitch;
+            for (int i = 0; i < rows; i++)
+                memcpy(map + lsnni_at2(s->pad_top + i, s->pad_left, wide) * lanes,
+                       p->x + lsnni_at4(n0 + n, c0 + m, s->c, i, s->h, 0, s->w) * lanes,
+                       (size_t)columns * lanes * sizeof *to);
+        }
+}
+
+static void lsnni_target_dw_task(void *user, int task, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    int c0 = task / p->ranges * p->wide, maps = LSNNI_MIN(p->wide, s->c - c0);
+    int range = task % p->ranges, pieces = lsnni_div_up(s->kernel_w, LSNNI_TAPS_WIDE);
+    lsnn_real *x = p->numbers + (size_t)worker * p->packed;
+    size_t area = lsnni_area(s->oh, s->ow);
+    lsnni_correlation g;
+    memset(x, 0, p->packed * sizeof *x);
+    g.rows = maps * s->kernel_h;
+    g.row = p->rows;
+    g.dy_step = p->whole ? s->lanes : s->n;
+    g.dy_block = p->whole ? (ptrdiff_t)(lsnni_area(s->k, s->lanes) * area) : s->lanes;
+    g.x_step = (ptrdiff_t)((size_t)p->wide * lsnni_target_pitch(s));
+    g.dw_row = s->kernel_w;
+    for (int n = 0; n < p->blocks; n += p->some) {
+        g.blocks = LSNNI_MIN(p->some, p->blocks - n);
+        lsnni_target_pack(p, x, n, g.blocks, c0, maps);
+        for (int k = s->k * range / p->ranges; k < s->k * (range + 1) / p->ranges; k++) {
+            int first = p->r.start[k];
+            g.count = p->whole ? (int)area : p->r.start[k + 1] - first;
+            g.at = p->whole ? p->all_at : p->r.at + first;
+            g.dy = p->dz + (p->whole ? lsnni_at2(n, k, s->k) * area * (size_t)s->lanes
+                            : lsnni_area(first, s->n) + (size_t)n * (size_t)s->lanes);
+            for (int i = 0; i < pieces && g.count; i++) {
+                int v = s->kernel_w * i / pieces;
+                g.taps = s->kernel_w * (i + 1) / pieces - v;
+                g.x = x + v * s->lanes;
+                g.dw = p->dw + lsnni_at4(k, c0, s->c, 0, s->kernel_h, v, s->kernel_w);
+                p->g.kv->correlate(&g);
+            }
+        }
+    }
+}
+
+/* Tasks of a few maps and a range of kernels; blocks at once, so that their maps of x stay in
+   the second-level cache.                                                     */
+static void lsnni_target_dw_sizes(lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    size_t pitch = lsnni_target_pitch(s);
+    int tasks;
+    p->wide = LSNNI_MIN(s->c, 3);
+    p->some = (int)LSNNI_MAX(1, LSNNI_TARGET_PACK / ((size_t)p->wide * pitch));
+    p->some = lsnni_div_up(p->blocks, lsnni_div_up(p->blocks, p->some));
+    p->packed = lsnni_area(p->some, p->wide) * pitch;
+    tasks = lsnni_div_up(s->c, p->wide);
+    p->ranges = LSNNI_MIN(s->k, lsnni_div_up(4, tasks));
+}
+
+/* Scratch memory, and the tables of rows and columns in it.                    */
+static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    size_t threads = (size_t)lsnn_ctx_threads(cx);
+    size_t tables = threads * (size_t)(2 * (LSNNI_TARGET_LIST + s->kernel_h * s->kernel_w) + s->k);
+    size_t mesh = lsnni_target_mesh_room(s->c), area = lsnni_area(s->oh, s->ow);
+    size_t numbers = threads * LSNNI_MAX(lsnni_target_numbers(s), p->packed), bytes;
+    size_t weights = p->dx ? lsnni_area(s->k, lsnni_round_up(s->c, LSNNI_TARGET_PANEL)) *
+        lsnni_area(s->kernel_h, s->kernel_w) : 0;
+    lsnni_side side[2];
+    char *at;
+    bytes = lsnni_kinds_room(s->h) + lsnni_kinds_room(s->w);
+    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_area(p->wide, s->kernel_h), sizeof *p->rows));
+    bytes = lsnni_room_add(bytes, lsnni_room(tables, sizeof *p->room));
+    bytes = lsnni_room_add(bytes, lsnni_room(2 * area, sizeof *p->all));
+    bytes = lsnni_room_add(bytes, lsnni_room(numbers, sizeof *p->numbers));
+    bytes = lsnni_room_add(bytes, lsnni_room(weights, sizeof *p->turned));
+    bytes = lsnni_room_add(bytes, lsnni_times(mesh, threads));
+    at = (char *)lsnni_scratch(cx, bytes, 1);
+    if (!at) return LSNN_ENOMEM;
+    lsnni_sides(side, s);
+    lsnni_kinds_fill(&p->kinds[0], &at, &side[0], LSNNI_TO_X, s->h);
+    lsnni_kinds_fill(&p->kinds[1], &at, &side[1], LSNNI_TO_X, s->w);
+    p->rows = (ptrdiff_t *)lsnni_cut(&at, lsnni_area(p->wide, s->kernel_h), sizeof *p->rows);
+    p->room = (int32_t *)lsnni_cut(&at, tables, sizeof *p->room);
+    p->all = (int32_t *)lsnni_cut(&at, 2 * area, sizeof *p->all);
+    p->all_at = p->all + area;
+    p->numbers = (lsnn_real *)lsnni_cut(&at, numbers, sizeof *p->numbers);
+    p->turned = (lsnn_real *)lsnni_cut(&at, weights, sizeof *p->turned);
+    p->meshes = at;
+    for (int i = 0; i < s->oh * s->ow; i++) {
+        p->all[i] = i;
+        p->all_at[i] = i / s->ow * s->stride_h * lsnni_target_wide(s) + i % s->ow * s->stride_w;
+    }
+    for (int i = 0; i < p->wide * s->kernel_h; i++)
+        p->rows[i] = (ptrdiff_t)((size_t)(i / s->kernel_h) * lsnni_target_pitch(s) +
+                                 lsnni_area(i % s->kernel_h, lsnni_target_wide(s)) *
+                                 (size_t)s->lanes);
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_target_blocks_backward(lsnn_ctx *cx, lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    lsnni_target_dw_sizes(p);
+    LSNNI_TRY(lsnni_target_room(cx, p));
+    lsnn_parallel(cx, s->k, lsnni_target_behind_task, p);
+    if (p->dw)
+        lsnn_parallel(cx, lsnni_div_up(s->c, p->wide) * p->ranges, lsnni_target_dw_task, p);
+    p->per_task = lsnni_div_up(s->h * s->w, LSNNI_TARGET_TASKS);
+    if (!p->dx) return LSNN_OK;
+    lsnn_parallel(cx, s->k, lsnni_target_turn_task, p);
+    lsnn_parallel(cx, lsnni_div_up(s->h * s->w, p->per_task), lsnni_target_dx_task, p);
+    return LSNN_OK;
+}
+
+/* ---- For the whole convolution's backward: all of kernel k's dz, 0 outside of its region, and
+   S by rows and columns; in blocks, and in plain arrays.                      */
+static void lsnni_target_dense_task(void *user, int k, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    size_t area = lsnni_area(s->oh, s->ow), first = (size_t)k * area * (size_t)s->lanes;
+    lsnn_real *u = p->numbers + lsnni_target_numbers(s) * (size_t)worker;
+    lsnni_behind g;
+    for (int i = 0; i < s->oh; i++) lsnni_regions_row(&p->r, u + lsnni_area(i, s->ow), k, i);
+    g.dz = p->dz + first;
+    g.dy = p->dy + first;
+    g.y = p->y_read + first;
+    g.u = u;
+    g.s = u + area;
+    g.pixel = p->all;
+    g.step = g.dz_block = (ptrdiff_t)(lsnni_area(s->k, s->lanes) * area);
+    g.dz_step = s->lanes;
+    g.count = (int)area;
+    g.blocks = p->blocks;
+    p->g.kv->behind(&g);
+    for (int i = 0, e = 0; i < s->oh && p->gy; i++)
+        for (int j = 0; j < s->ow; j++, e++) {
+            if (p->r.place[(size_t)k * area + (size_t)e] < 0) continue;
+            p->gy[lsnni_at2(k, i, s->oh)] += g.s[e];
+            p->gx[lsnni_at2(k, j, s->ow)] += g.s[e];
+        }
+}
+
+static void lsnni_target_plain_task(void *user, int k, int worker)
+{
+    const lsnni_target *p = (const lsnni_target *)user;
+    const lsnn_window *s = p->r.s;
+    (void)worker;
+    for (int n = 0; n < s->n; n++)
+        for (int i = 0; i < s->oh; i++) {
+            size_t at = lsnni_at4(n, k, s->k, i, s->oh, 0, s->ow);
+            const int32_t *place = p->r.place + lsnni_at3(k, i, s->oh, 0, s->ow);
+            const lsnn_real *dy = p->dy + at, *y = p->y_read + at;
+            lsnn_real *dz = p->dz + at, sum = 0;
+            lsnni_regions_row(&p->r, dz, k, i);
+            for (int j = 0; j < s->ow; j++) {
+                lsnn_real product = place[j] < 0 ? 0 : dy[j] * y[j];
+                dz[j] *= dy[j];
+                sum += product;
+                if (p->gx) p->gx[lsnni_at2(k, j, s->ow)] += product;
+            }
+            if (p->gy) p->gy[lsnni_at2(k, i, s->oh)] += sum;
+        }
+}
+
+/* The whole convolution's backward. Of few kernels its dw leaves most of its vectors empty, and
+   a correlation of whole maps is faster.                                      */
+static lsnn_status lsnni_target_whole_backward(lsnn_ctx *cx, lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    int thin = p->blocks && s->k <= s->lanes;
+    if (p->blocks) {
+        lsnni_target_dw_sizes(p);
+        LSNNI_TRY(lsnni_target_room(cx, p));
+        p->whole = 1;
+    }
+    lsnn_parallel(cx, s->k, p->blocks ? lsnni_target_dense_task : lsnni_target_plain_task, p);
+    if (thin && p->dw)
+        lsnn_parallel(cx, lsnni_div_up(s->c, p->wide) * p->ranges, lsnni_target_dw_task, p);
+    return lsnn_conv2d_backward(cx, p->dx, thin ? NULL : p->dw, p->db, p->dz, p->x, p->w, s,
+                                p->add);
+}
+
+LSNN_API lsnn_status lsnn_target2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
+                                            lsnn_real *db, lsnn_real *gy, lsnn_real *gx,
+                                            lsnn_real *room, const lsnn_real *dy,
+                                            const lsnn_real *y, const lsnn_real *x,
+                                            const lsnn_real *w, const lsnn_target *t,
+                                            const lsnn_window *s, int add)
+{
+    lsnni_target p;
+    LSNNI_TRY(lsnni_target_init(cx, &p, t, s));
+    if (!gy || !gx) gy = gx = NULL;
+    lsnni_clear(gy, lsnni_area(s->k, s->oh), 0);
+    lsnni_clear(gx, lsnni_area(s->k, s->ow), 0);
+    p.dx = dx; p.dw = dw; p.db = db; p.gy = gy; p.gx = gx; p.dz = room; p.add = add;
+    p.dy = dy; p.y_read = y; p.x = x; p.w = w;
+    if (p.blocks && (!p.r.head[1] || cx->rehearsal_)) {
+        LSNNI_TRY(lsnni_target_blocks_backward(cx, &p));
+        if (!cx->rehearsal_) return LSNN_OK;
+    }
+    return lsnni_target_whole_backward(cx, &p);
+}
+
+#endif /* LSNN_NAIVE */
