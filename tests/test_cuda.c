@@ -202,6 +202,10 @@ static int make_conv(lsnn_net *net, int x, lsnn_options *o)
 {
     return lsnn_conv2d(net, x, 4, 3, o);
 }
+static int make_conv_many(lsnn_net *net, int x, lsnn_options *o)
+{
+    return lsnn_conv2d(net, x, 70, 3, o);
+}
 static int make_conv_same(lsnn_net *net, int x, lsnn_options *o)
 {
     o->padding = LSNN_SAME;
@@ -362,6 +366,7 @@ static const layer_case layers[] = {
     { "flatten", make_flatten, 3, 4, 5 },
     { "dropout, the draws of the cpu", make_dropout, 3, 3, 5 },
     { "conv2d 3x3", make_conv, 2, 7, 9 },
+    { "conv2d, more kernels than a tile has rows", make_conv_many, 9, 4, 5 },
     { "conv2d 3x2, same, stride 2 x 1", make_conv_same, 3, 8, 7 },
     { "conv2d in groups, dilated, padded", make_conv_groups, 4, 9, 6 },
     { "conv2d of which a pooling reads less", make_conv_cropped, 2, 6, 8 },
