@@ -31,7 +31,7 @@ static lsnn_status lsnni_cuda_failed(lsnn_ctx *cx, cudaError_t e, const char *wh
 {
     lsnn_status s = e == cudaErrorMemoryAllocation ? LSNN_ENOMEM : LSNN_EUNSUPPORTED;
     const char *hint = e == cudaErrorMemoryAllocation ? "use a smaller batch"
-        : e == cudaErrorInsufficientDriver ? "the driver is older than the toolkit: update it"
+        : e == cudaErrorInsufficientDriver ? "no driver is installed, or an old one"
         : e == cudaErrorNoDevice ? "there is no GPU: build the net on the cpu"
         : e == cudaErrorNoKernelImageForDevice ? "compile for this GPU: nvcc -arch=native"
         : "the net on the device is lost: build it again";
