@@ -440,20 +440,6 @@ static void test_rounding(void)
     lsnn_ctx_free(&cx);
 }
 
-/* A new type needs both its writers: only a loss, the input, which the net's own function takes,
-   and the layers that learn by a rule of their own have none.                            */
-static void test_writers(void)
-{
-    for (size_t t = 0; t < sizeof lsnni_types / sizeof lsnni_types[0]; t++) {
-        const lsnn_layer_type *type = lsnni_types[t];
-        int none = (type->traits & LSNN_IS_LOSS) || type == &lsnni_input_type ||
-                   strncmp(type->name, "dsc_", 4) == 0;
-        if (!CHECK((lsnni_c_writer(type) < 0) == none && (lsnni_onnx_writer(type) < 0) == none))
-            printf("# %s: its writers\n", type->name);
-    }
-    test_end("export: every type of layer has a form in C and in ONNX, or is known to have none");
-}
-
 /* ---- what is refused ------------------------------------------------------------------- */
 static lsnn_status plan_own(lsnn_ctx *c, lsnn_layer_plan *p)
 {
@@ -527,7 +513,6 @@ int main(void)
 {
     if (getenv("TEST_TMP")) folder = getenv("TEST_TMP");
     find_onnx();
-    test_writers();
     test_all_layers();
     test_smoothers();
     test_transforms();

@@ -521,6 +521,20 @@ static void check_chunks(int threads)
     lsnn_ctx_free(&cx);
 }
 
+/* A new type needs both its writers: only a loss, the input, which the net's own function takes,
+   and the layers that learn by a rule of their own have none.                            */
+static void test_writers(void)
+{
+    for (size_t t = 0; t < sizeof lsnni_types / sizeof lsnni_types[0]; t++) {
+        const lsnn_layer_type *type = lsnni_types[t];
+        int none = (type->traits & LSNN_IS_LOSS) || type == &lsnni_input_type ||
+                   strncmp(type->name, "dsc_", 4) == 0;
+        if (!CHECK((lsnni_c_writer(type) < 0) == none && (lsnni_onnx_writer(type) < 0) == none))
+            printf("# %s: its writers\n", type->name);
+    }
+    test_end("every type of layer has a form in C and in ONNX, or is known to have none");
+}
+
 int main(int argc, char **argv)          /* test_graphs [FIRST [COUNT]]                    */
 {
     const double near = sizeof(lsnn_real) == 8 ? 1e-9 : 2e-3;
@@ -544,5 +558,6 @@ int main(int argc, char **argv)          /* test_graphs [FIRST [COUNT]]         
            seen.nodes, seen.done_by, seen.cropped, seen.pooled, seen.unmade, seen.in_parts);
     for (int threads = 1; threads <= 3; threads++) check_chunks(threads);
     test_end("%d random graphs, planned and plain: the same numbers", graphs);
+    test_writers();
     return test_finish();
 }
