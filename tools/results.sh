@@ -151,6 +151,11 @@ for seed in 1 2 3; do
     tkn_cell "mnist-tdn10-gaussian-s$seed" --task mnist --model tdn10 --attention gaussian \
         --beta 2 --seed $seed
 done
+# ---- tlMNIST's pictures are four times as large: half the epochs first, of each network, for what
+# ---- can be had of its table in an afternoon.
+tkn_cell tlmnist-tdn10-cauchy-short-s1 --task tlmnist --model tdn10 --attention cauchy --beta 2 \
+    --epochs 10 --seed 1
+tkn_cell tlmnist-dn10-short-s1 --task tlmnist --model dn10 --epochs 10 --seed 1
 for seed in 1 2 3; do
     for attention in cauchy gaussian; do
         tkn_cell "tlmnist-tdn10-$attention-s$seed" --task tlmnist --model tdn10 \
