@@ -438,9 +438,7 @@
    takes 4 to 11 s to compile by the machine, so keep it in a file of its own. Sums of floats
    are rounded: a result may differ in its last digits between instruction sets, and a mean
    over very large equal numbers loses what they have in common. Time kept by
-   lsnn_net_profile is wall time: another busy process shows up in it. Flags
-   that let products change their order (-fassociative-math) lose a term of batch_norm's
-   gradient where a channel's spread is 1e19 or more.
+   lsnn_net_profile is wall time: another busy process shows up in it.
 
    13. HOW THIS FILE IS MADE
    It is written in the repository's src/, one layer a file, and pasted together by `make
@@ -3763,7 +3761,7 @@ typedef struct lsnni_matmul {
    bias.  dots: ak and bk are 1, m to LSNNI_DOTS_ROWS.  deviation: sum (x - mean)^2.
    axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].
    norm_forward: y = a (x - center) + b.
-   norm_backward: dx = a dy + b (x - center) istd + c.  dsc...: see >>dsc. */
+   norm_backward: dx = a (dy + b (x - center) istd + c).  dsc...: see >>dsc. */
 #define LSNNI_KERNELS(X)                                                                      \
     X(void, tile, (const lsnni_tile *t))                                                      \
     X(void, mesh, (const lsnni_mesh *g))                                                      \
@@ -5911,8 +5909,9 @@ LSNN_API lsnn_status lsnn_batch_norm_predict(lsnn_ctx *cx, lsnn_real *y, const l
 }
 
 /* With d = x - center, where center is the mean as forward kept it, rounded by `off`:
-   sum dy xh = istd (sum dy d - off sum dy). xh is made before it is multiplied: the square of
-   istd, as a factor of x, would be 0 for values of 1e20.                      */
+   sum dy xh = istd (sum dy d - off sum dy). dx = gamma istd (dy + slope xh + ...) as the formula
+   has it, with one istd outside and one in xh: their product would be 0 for values of 1e20, also
+   where flags let the compiler change the order of a product.                 */
 enum { LSNNI_NORM_SUM, LSNNI_NORM_DOT, LSNNI_NORM_OFF, LSNNI_NORM_SUMS };
 static void lsnni_norm_back_measure(const lsnni_norm *p, int c, double *v)
 {
@@ -5941,7 +5940,7 @@ static void lsnni_norm_back_by(const lsnni_norm *p, int c, double count, const d
 {
     size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
     size_t y_step = (size_t)p->y_c * inner;              /* y is dx           */
-    double center = (double)p->mean_in[c], istd = (double)p->istd_in[c], scale, slope;
+    double center = (double)p->mean_in[c], istd = (double)p->istd_in[c], slope;
     double sum = all[LSNNI_NORM_SUM], off = all[LSNNI_NORM_OFF], dot;
     dot = istd * (own[LSNNI_NORM_DOT] - off * own[LSNNI_NORM_SUM]);          /* sum dy xh */
     if (p->dgamma) p->dgamma[c] += LSNNI_R(dot);
@@ -5949,12 +5948,12 @@ static void lsnni_norm_back_by(const lsnni_norm *p, int c, double count, const d
     if (!p->y) return;
     dot = istd * (all[LSNNI_NORM_DOT] - off * sum);
     if (p->constant) sum = dot = 0;
-    scale = (double)p->gamma[c] * istd;
-    slope = -scale * dot / count;                        /* of xh in dx       */
+    slope = -dot / count;                                /* of xh, beside dy  */
     for (int n = 0; n < p->n; n++)
         p->kv->norm_backward(p->y + first + (size_t)n * step, p->dy + first + (size_t)n * y_step,
-                             p->x + first + (size_t)n * step, center, istd, scale, slope,
-                             -scale * sum / count - slope * istd * off, inner, p->add);
+                             p->x + first + (size_t)n * step, center, istd,
+                             (double)p->gamma[c] * istd, slope, -sum / count - slope * istd * off,
+                             inner, p->add);
 }
 
 static void lsnni_norm_back_task(void *user, int c, int worker)
@@ -25459,8 +25458,8 @@ static void K_(norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_rea
 {
     const lsnn_real m = LSNNI_R(center), r = LSNNI_R(istd);
     const lsnn_real ra = LSNNI_R(a), rb = LSNNI_R(b), rc = LSNNI_R(c);
-    if (add) for (size_t i = 0; i < n; i++) dx[i] += ra * dy[i] + rb * ((x[i] - m) * r) + rc;
-    else for (size_t i = 0; i < n; i++) dx[i] = ra * dy[i] + rb * ((x[i] - m) * r) + rc;
+    if (add) for (size_t i = 0; i < n; i++) dx[i] += ra * (dy[i] + rb * ((x[i] - m) * r) + rc);
+    else for (size_t i = 0; i < n; i++) dx[i] = ra * (dy[i] + rb * ((x[i] - m) * r) + rc);
 }
 
 /* ---- >>draws: 16 blocks of >>philox at once, counter[which] rising by one; number j of

@@ -75,7 +75,7 @@ typedef struct lsnni_matmul {
    bias.  dots: ak and bk are 1, m to LSNNI_DOTS_ROWS.  deviation: sum (x - mean)^2.
    axpy: y += a x.  transpose: y[j*ys + i] = x[i*xs + j].
    norm_forward: y = a (x - center) + b.
-   norm_backward: dx = a dy + b (x - center) istd + c.  dsc...: see >>dsc. */
+   norm_backward: dx = a (dy + b (x - center) istd + c).  dsc...: see >>dsc. */
 #define LSNNI_KERNELS(X)                                                                      \
     X(void, tile, (const lsnni_tile *t))                                                      \
     X(void, mesh, (const lsnni_mesh *g))                                                      \

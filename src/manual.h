@@ -438,9 +438,7 @@
    takes 4 to 11 s to compile by the machine, so keep it in a file of its own. Sums of floats
    are rounded: a result may differ in its last digits between instruction sets, and a mean
    over very large equal numbers loses what they have in common. Time kept by
-   lsnn_net_profile is wall time: another busy process shows up in it. Flags
-   that let products change their order (-fassociative-math) lose a term of batch_norm's
-   gradient where a channel's spread is 1e19 or more.
+   lsnn_net_profile is wall time: another busy process shows up in it.
 
    13. HOW THIS FILE IS MADE
    It is written in the repository's src/, one layer a file, and pasted together by `make

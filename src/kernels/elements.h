@@ -111,8 +111,8 @@ static void K_(norm_backward)(lsnn_real *dx, const lsnn_real *dy, const lsnn_rea
 {
     const lsnn_real m = LSNNI_R(center), r = LSNNI_R(istd);
     const lsnn_real ra = LSNNI_R(a), rb = LSNNI_R(b), rc = LSNNI_R(c);
-    if (add) for (size_t i = 0; i < n; i++) dx[i] += ra * dy[i] + rb * ((x[i] - m) * r) + rc;
-    else for (size_t i = 0; i < n; i++) dx[i] = ra * dy[i] + rb * ((x[i] - m) * r) + rc;
+    if (add) for (size_t i = 0; i < n; i++) dx[i] += ra * (dy[i] + rb * ((x[i] - m) * r) + rc);
+    else for (size_t i = 0; i < n; i++) dx[i] = ra * (dy[i] + rb * ((x[i] - m) * r) + rc);
 }
 
 /* ---- >>draws: 16 blocks of >>philox at once, counter[which] rising by one; number j of

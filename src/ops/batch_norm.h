@@ -285,8 +285,9 @@ LSNN_API lsnn_status lsnn_batch_norm_predict(lsnn_ctx *cx, lsnn_real *y, const l
 }
 
 /* With d = x - center, where center is the mean as forward kept it, rounded by `off`:
-   sum dy xh = istd (sum dy d - off sum dy). xh is made before it is multiplied: the square of
-   istd, as a factor of x, would be 0 for values of 1e20.                      */
+   sum dy xh = istd (sum dy d - off sum dy). dx = gamma istd (dy + slope xh + ...) as the formula
+   has it, with one istd outside and one in xh: their product would be 0 for values of 1e20, also
+   where flags let the compiler change the order of a product.                 */
 enum { LSNNI_NORM_SUM, LSNNI_NORM_DOT, LSNNI_NORM_OFF, LSNNI_NORM_SUMS };
 static void lsnni_norm_back_measure(const lsnni_norm *p, int c, double *v)
 {
@@ -315,7 +316,7 @@ static void lsnni_norm_back_by(const lsnni_norm *p, int c, double count, const d
 {
     size_t inner = (size_t)p->inner, step = (size_t)p->c * inner, first = (size_t)c * inner;
     size_t y_step = (size_t)p->y_c * inner;              /* y is dx           */
-    double center = (double)p->mean_in[c], istd = (double)p->istd_in[c], scale, slope;
+    double center = (double)p->mean_in[c], istd = (double)p->istd_in[c], slope;
     double sum = all[LSNNI_NORM_SUM], off = all[LSNNI_NORM_OFF], dot;
     dot = istd * (own[LSNNI_NORM_DOT] - off * own[LSNNI_NORM_SUM]);          /* sum dy xh */
     if (p->dgamma) p->dgamma[c] += LSNNI_R(dot);
@@ -323,12 +324,12 @@ static void lsnni_norm_back_by(const lsnni_norm *p, int c, double count, const d
     if (!p->y) return;
     dot = istd * (all[LSNNI_NORM_DOT] - off * sum);
     if (p->constant) sum = dot = 0;
-    scale = (double)p->gamma[c] * istd;
-    slope = -scale * dot / count;                        /* of xh in dx       */
+    slope = -dot / count;                                /* of xh, beside dy  */
     for (int n = 0; n < p->n; n++)
         p->kv->norm_backward(p->y + first + (size_t)n * step, p->dy + first + (size_t)n * y_step,
-                             p->x + first + (size_t)n * step, center, istd, scale, slope,
-                             -scale * sum / count - slope * istd * off, inner, p->add);
+                             p->x + first + (size_t)n * step, center, istd,
+                             (double)p->gamma[c] * istd, slope, -sum / count - slope * istd * off,
+                             inner, p->add);
 }
 
 static void lsnni_norm_back_task(void *user, int c, int worker)
