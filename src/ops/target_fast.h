@@ -11,8 +11,8 @@ enum { LSNNI_TARGET_TASKS = 32,      /* about: of pixels                       *
        LSNNI_TARGET_LIST = 96,       /* dx: steps of a mesh, whose dz stays in the first-level */
                                      /*   cache                               */
        LSNNI_TARGET_PANEL = 16,      /*   maps whose weights are neighbours: a line of a cache */
-       LSNNI_TARGET_PACK = 1 << 17 };/* dw: numbers of x that a task works on, about: they stay in */
-                                     /*   the second-level cache            */
+       LSNNI_TARGET_PACK = 1 << 17 };/* dw: numbers of x that a task works on, about: they */
+                                     /*   stay in the second-level cache      */
 typedef struct lsnni_target {
     lsnni_regions r;
     lsnni_lanes g;                   /* the whole convolution, and kernels    */
