@@ -143,7 +143,8 @@ processes() {
     [ $? -eq 2 ] && grep -q 'built without MPI' q.err
     check "$kind: a program that is alone under mpirun says so" $?
 
-    # ---- Ctrl-C on mpirun: a checkpoint, and the command that goes on -----------------------------
+    # ---- Ctrl-C on mpirun: a checkpoint, and the command that goes on. MPICH's mpirun then ends with
+    # ---- the ranks' status or with 0, as its own messages happen to arrive.
     # shellcheck disable=SC2086
     "$run" $flags -n 2 ./lsnn_1d --task place --epochs 100000 --train 320 --test 100 --save c.st \
         > c.out 2> c.err < /dev/null &
@@ -153,8 +154,9 @@ processes() {
     kill -INT $mpirun
     wait $mpirun
     status=$?
-    [ $status -gt 0 ] && grep -q 'stopped and saved; to go on:' c.err && grep -q -e "--resume c.st" c.err &&
-        [ -s c.st ] && [ -z "$(find . -name "*.tmp")" ]
+    { [ $status -gt 0 ] || [ "$kind" = mpich ]; } && [ -s c.st ] &&
+        grep -q 'stopped and saved; to go on:' c.err && grep -q -e "--resume c.st" c.err &&
+        [ -z "$(find . -name "*.tmp")" ]
     check "$kind: Ctrl-C on mpirun saves, and says how to go on" $?
     epoch=$(sed -n 's/^epoch \([0-9]*\)\/.*/\1/p' c.err | tail -n 1)
     ./lsnn_1d --task place --epochs $((${epoch:-0} + 3)) --train 320 --test 100 --resume c.st --log c.csv \
