@@ -52,6 +52,9 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#ifdef __linux__
+#include <sys/resource.h>
+#endif
 #elif defined(_OPENMP)
 #define LSNNI_OPENMP
 #endif

@@ -549,13 +549,15 @@
    The gradient of the input is that of a layer which changes nothing, right behind it:
    lsnn_scale with no_bias, keep 1 and lr_factor LSNN_ZERO, read as "grad:scale1".
    Failures. The context keeps the first one, until lsnn_clear; every one is logged.
-   Threads. lsnn_parallel does every task once, whatever happens to its threads: those that
-   cannot be had (a limit, no memory) or do not get a core are missed by the clock alone, and
-   the results have the same bits. A thread that waits spins for 20 microseconds, then sleeps:
-   an idle context takes no processor time, a busy machine is shared fairly, and two trainings
-   side by side each keep about half of their speed. A task that calls lsnn_parallel on its
-   own context does all of it itself, as worker 0; on another context it gets that one's
-   threads. Nets and contexts of several threads of the program run side by side.
+   Threads. lsnn_parallel does every task once, whatever happens to its threads: those
+   that cannot be had (a limit, no memory) or do not get a core are missed by the clock
+   alone, and the results have the same bits. A thread that waits spins for 20
+   microseconds (on Linux for 1,000 while no other process wants the cores), then sleeps:
+   an idle context takes no processor time, a busy machine is shared fairly, and two
+   trainings side by side each keep about half of their speed. A task that calls
+   lsnn_parallel on its own context does all of it itself, as worker 0; on another
+   context it gets that one's threads. Nets and contexts of several threads of the
+   program run side by side.
    cx.threads may be changed between calls; threads once started stay, asleep, until
    lsnn_ctx_free. They keep the rounding mode (and flush-to-zero) that the caller had when it
    started them, at the context's first op: who changes it later gets some of both. Functions
