@@ -12,6 +12,7 @@
    gemm     square products, and those of these nets' dense layers. Peer: OpenBLAS.
    conv     the big convolutions of cnn6, counted with their padding; peer: the limit below
    target   target2d beside the whole convolution, at some shares of a map; lines of its own
+   weights  a local layer of 251 MB of weights on one image; peer: copying
    limit    multiply-adds in registers, copying in memory: what this machine can do
    threads  training by all threads; peer: the same by one
    scale    training against batch, side of the image, channels: a cliff is a size that costs
@@ -287,6 +288,65 @@ static void bench_local(bench *b, int batch)
     report(b, &r, &m);
     if (both) child_end(&t);
     free(l.v);
+}
+
+/* ---- >>weights: DeepFace's L4, one image: its weights are all that costs ---------*/
+static const char *const passes[] = { "forward", "dx", "dw", "step" };     /* step: all three */
+
+typedef struct place {
+    lsnn_ctx *cx;
+    lsnn_window s;
+    lsnn_real *w, *x, *y, *dw, *dx;
+    int pass;
+} place;
+
+static void place_once(void *user)
+{
+    place *p = (place *)user;
+    int pass = p->pass;
+    lsnn_status s = LSNN_OK;
+    if (pass % 3 == 0) s = lsnn_local2d_forward(p->cx, p->y, p->x, p->w, NULL, &p->s);
+    if (s == LSNN_OK && pass > 0)
+        s = lsnn_local2d_backward(p->cx, pass != 2 ? p->dx : NULL, pass > 1 ? p->dw : NULL, NULL,
+                                  p->y, p->x, p->w, &p->s, LSNN_SET);
+    must(s == LSNN_OK, "the locally connected layer");
+}
+
+/* Bytes of weights that are read, and for dw written, too, in a second, beside what a copy
+   reads and writes.                                                              */
+static void bench_weights(bench *b)
+{
+    lsnn_shape in = { 16, 63, 63 };
+    row r = { "weights", NULL, "GB/s", 1, "copy" };
+    size_t ws = 55 * 55 * 16 * 16 * 81, xs = 16 * 63 * 63, ys = 16 * 55 * 55, all;
+    static limit l;
+    place p;
+    side ours = { place_once, &p, 1e-9 * (double)(ws * sizeof *p.w) }, copy;
+    int any = 0;
+    for (int i = 0; i < 4; i++) any |= wanted(b, r.what, passes[i], 1);
+    if (!any) return;
+    limit_init(&l, &b->cx);
+    copy = limit_copy_side(&l);
+    p.cx = &b->cx;
+    must(lsnn_window_set(&b->cx, &p.s, 1, in, 16, 9, 9, 1, 1, LSNN_VALID, NULL) == LSNN_OK,
+         "the layer's window");
+    all = 2 * ws + 2 * xs + ys;
+    must((p.w = (lsnn_real *)malloc(all * sizeof *p.w)) != NULL, "memory for the layer");
+    p.dw = p.w + ws;
+    p.x = p.dw + ws;
+    p.dx = p.x + xs;
+    p.y = p.dx + xs;
+    for (size_t i = 0; i < all; i++) p.w[i] = (lsnn_real)((double)(i % 17) / 17 - 0.5);
+    for (p.pass = 0; p.pass < 4; p.pass++) {
+        measured m;
+        r.net = passes[p.pass];
+        if (!wanted(b, r.what, r.net, 1)) continue;
+        if (p.pass > 1) ours.work *= 2;              /* dw is added to; 4 in a step */
+        m = compare(b, b->seconds, &ours, &copy);
+        report(b, &r, &m);
+    }
+    free(p.w);
+    free(l.from);
 }
 
 /* ---- >>predict -----------------------------------------------------------------*/
@@ -618,7 +678,6 @@ static void conv_once(void *user)
 /* The op by itself, on plain arrays.                                             */
 static void bench_conv_op(bench *b, limit *l, const char *name, lsnn_shape in, int k, int batch)
 {
-    static const char *const pass[] = { "forward", "dx", "dw" };
     row r = { "conv", NULL, "GFLOPS", batch, "fma-limit" };
     conv c;
     side ours = { conv_once, &c, 0 }, peer = limit_side(l);
@@ -635,7 +694,7 @@ static void bench_conv_op(bench *b, limit *l, const char *name, lsnn_shape in, i
     for (c.pass = 0; c.pass < 3; c.pass++) {
         char text[48];
         measured m;
-        snprintf(text, sizeof text, "%s-%s", name, pass[c.pass]);
+        snprintf(text, sizeof text, "%s-%s", name, passes[c.pass]);
         r.net = text;
         if (!wanted(b, r.what, text, batch)) continue;
         m = compare(b, b->seconds, &ours, &peer);
@@ -886,6 +945,7 @@ static void bench_what(bench *b, const char *what, int in_process)
     if (strcmp(what, "gemm") == 0) bench_gemm(b);
     if (strcmp(what, "conv") == 0) bench_conv(b, batch);
     if (strcmp(what, "target") == 0) bench_target(b, batch);
+    if (strcmp(what, "weights") == 0) bench_weights(b);
     if (strcmp(what, "limit") == 0) bench_limit(b);
     if (strcmp(what, "scale") == 0) bench_scale(b);
     if (strcmp(what, "start") == 0) bench_start(b);
@@ -916,8 +976,9 @@ int main(int argc, char **argv)
     b.seconds = 0.5;
     b.pairs = 7;
     b.csv_path = "build/bench.csv";
-    own[count++] = app_choice("what", &what, "main|train|predict|gemm|conv|target|limit|threads|scale|"
-                              "memory|draw|start", "is measured; main: the first three");
+    own[count++] = app_choice("what", &what, "main|train|predict|gemm|conv|target|weights|limit|"
+                              "threads|scale|memory|draw|start",
+                              "is measured; main: the first three");
     own[count++] = app_text("net", &b.net, "NAME", "only lines of that name");
     own[count++] = app_real("seconds", &b.seconds, 0.01, 600, "of one run");
     own[count++] = app_int("pairs", &b.pairs, 1, MAX_PAIRS, "runs of each side; medians count");

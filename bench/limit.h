@@ -105,6 +105,17 @@ static void limit_copy(void *user)
     lsnn_parallel(l->cx, lsnn_ctx_threads(l->cx), limit_copy_task, l);
 }
 
+/* As a side of a comparison, in GB/s, read and written; the caller frees `from`. */
+static side limit_copy_side(limit *l)
+{
+    size_t bytes = (size_t)COPY_BYTES * (size_t)lsnn_ctx_threads(l->cx);
+    side s = { limit_copy, l, 2e-9 * (double)bytes };
+    must((l->from = (char *)malloc(2 * bytes)) != NULL, "memory to copy");
+    l->to = l->from + bytes;
+    memset(l->from, 1, bytes);
+    return s;
+}
+
 /* A limit is the best that was ever seen, not what is usual.                     */
 static double best_of(const bench *b, const side *s)
 {
@@ -116,18 +127,14 @@ static double best_of(const bench *b, const side *s)
 static void bench_limit(bench *b)
 {
     static limit l;
-    int threads = lsnn_ctx_threads(&b->cx);
-    size_t bytes = (size_t)COPY_BYTES * (size_t)threads;
     row fma = { "limit", "fma", "GFLOPS", 1, "" }, copy = { "limit", "copy", "GB/s", 1, "" };
-    side compute, stream = { limit_copy, &l, 2e-9 * (double)bytes };    /* read and written */
+    side compute, stream;
     limit_init(&l, &b->cx);
     compute = limit_side(&l);
     if (wanted(b, "limit", "fma", 1))
         report_one(b, &fma, best_of(b, &compute));
     if (!wanted(b, "limit", "copy", 1)) return;
-    must((l.from = (char *)malloc(2 * bytes)) != NULL, "memory to copy");
-    l.to = l.from + bytes;
-    memset(l.from, 1, bytes);
+    stream = limit_copy_side(&l);
     report_one(b, &copy, best_of(b, &stream));
     free(l.from);
 }

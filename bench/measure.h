@@ -73,6 +73,7 @@ static double target_of(const char *what, const char *net)
         { "predict", "lsnn-location", 1.1 }, { "predict", "dn10", 1.1 },
         { "predict", "dn40", 1.1 }, { "predict", "cnn", 1 }, { "predict", "cnn6", 1 },
         { "gemm", "geometric-mean", 1 }, { "gemm", "*", 0.9 }, { "conv", "*", 0.8 },
+        { "weights", "*", 0.7 },
         { "threads", "*", 1.8 }, { "memory", "*", -1.3 }, { "scale", "batch-cliff", -2 },
         { "scale", "side-cliff", -2 }, { "scale", "channels-cliff", -2 },
         { "start", "compile-hello", -4 }, { "start", "program", -0.005 }, { "draw", "*", -8 },

@@ -205,6 +205,7 @@ static int lsnni_image_tasks(int n) { return n >= 8 ? 1 : lsnni_div_up(8, n); }
 /* ---- >>fast functions: what each does stands where it is defined --------------------------*/
 static const lsnni_kernels *lsnni_kernels_of(const lsnn_ctx *cx);
 /* >>gemm */
+static int lsnni_part(int count, int unit, int parts, int index);
 static lsnn_status lsnni_gemm(lsnn_ctx *cx, int trans_a, int trans_b, int m, int n, int k,
                               const lsnn_real *a, int lda, const lsnn_real *b, int ldb, int add,
                               lsnn_real *c, int ldc, const lsnn_real *bias);

@@ -4,7 +4,8 @@
    dw[p,crs,k] += sum_n dy[n,k,p] x[n, patch of p, crs]     db[k,p] += sum_n dy[n,k,p]
    w OH*OW,C/G*kh*kw,K   b K,OH,OW   others, stride, dilation, padding, groups as conv2d's:
    with G groups crs runs over the C/G channels of kernel k's group. It runs on blocks of images
-   (see >>lanes); plain arrays are turned into them, with zeros for missing images.
+   (see >>lanes); plain arrays are turned into them, with zeros for missing images. A few
+   images stay as they are: vectors of kernels then, in place of vectors of images.
    Bound by reading the weights for small batches, by arithmetic for large.   */
 /* ---- The naive pair: as conv2d's, but position p has weights and a bias of its own */
 #ifdef LSNN_NAIVE
@@ -65,7 +66,9 @@ enum { LSNNI_PLACES = 16 };          /* neighbouring positions a task takes   */
 typedef struct lsnni_local2d {
     lsnni_lanes g;                   /* cells of pixels and their taps        */
     const lsnn_window *s;
-    int blocks, depth, kp;
+    int few, unit, blocks;           /* few images are blocks of 1 each       */
+    int tasks;                       /* that divide their dx                  */
+    int depth, kp;
     int kernels, channels;           /* of a group                            */
     size_t area, x_block, y_block, turned_size;
     const lsnn_real *x, *w, *b, *dy;
@@ -130,6 +133,48 @@ static void lsnni_local2d_task(void *user, int task, int worker)
     }
 }
 
+/* The same for a few images: the tile's rows are images, its vectors kernels; the last vector of
+   a group ends where the group does, over the one before it.                 */
+static void lsnni_local2d_few_task(void *user, int task, int worker)
+{
+    const lsnni_local2d *p = (const lsnni_local2d *)user;
+    const lsnni_cell *g = p->g.cell;
+    const int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), lanes = p->g.kv->lanes;
+    lsnn_real *sums = p->turned + (size_t)worker * p->turned_size;
+    lsnni_tile t;
+    t.add = 0;
+    t.bias = t.scale = NULL;
+    t.rows = p->s->n;
+    for (int v = 0; v < LSNNI_MAX_VECTORS; v++) t.lanes[v] = lanes;
+    for (int i = task * LSNNI_PLACES; i < end; i++) {
+        size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i];
+        g = lsnni_cell_of(&p->g, g, i);
+        t.k = g->taps * p->channels;
+        t.ka = g->kb;
+        t.kb = p->row + (g->ka - p->g.cell->ka);
+        for (int first = 0; first < p->s->k; first += p->kernels) {
+            const int c = first / p->kernels * p->channels;
+            for (int r = 0; r < p->g.kv->rows; r++) {
+                size_t n = (size_t)LSNNI_MIN(r, p->s->n - 1);
+                t.a[r] = p->x + n * p->x_block + (size_t)c * p->g.source + from;
+                t.c[r] = sums + n * (size_t)p->kp;
+            }
+            for (int k = 0; k < p->kernels; k += t.vectors * lanes) {
+                t.vectors = LSNNI_MIN(LSNNI_MAX_VECTORS, lsnni_div_up(p->kernels - k, lanes));
+                for (int v = 0; v < t.vectors; v++) {
+                    t.at[v] = first + LSNNI_MIN(k + v * lanes, p->kernels - lanes);
+                    t.b[v] = p->w + q * lsnni_area(p->depth, p->s->k) + t.at[v];
+                }
+                p->g.kv->tile(&t);
+            }
+        }
+        for (int n = 0; n < p->s->n; n++)
+            for (size_t k = 0, at = q; k < (size_t)p->s->k; k++, at += p->area)
+                p->y[(size_t)n * p->y_block + at] =
+                    sums[(size_t)n * (size_t)p->kp + k] + (p->b ? p->b[at] : 0);
+    }
+}
+
 /* dw: tiles of 8 taps x 3 vectors of kernels, over the images, with dy turned.  */
 static void lsnni_local2d_dw_task(void *user, int task, int worker)
 {
@@ -137,24 +182,24 @@ static void lsnni_local2d_dw_task(void *user, int task, int worker)
     const lsnni_kernels *kv = p->g.kv;
     const lsnni_cell *g = p->g.cell;
     int end = LSNNI_MIN((task + 1) * LSNNI_PLACES, (int)p->area), kernels = p->s->k;
-    int lanes = kv->lanes;
+    int unit = p->unit;
     lsnn_real *turned = p->turned + (size_t)worker * p->turned_size;
     lsnni_tile t;
     memset(turned, 0, p->turned_size * sizeof *turned);
     t.ka = p->image;
     t.kb = p->turn;
-    t.k = p->blocks * lanes;
+    t.k = p->s->n;
     for (int i = task * LSNNI_PLACES; i < end; i++) {
         size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i];
         g = lsnni_cell_of(&p->g, g, i);
         for (int n = 0; n < p->blocks; n++)
-            kv->transpose(turned + lsnni_area(n * lanes, p->kp), (size_t)p->kp,
-                          p->dy + (size_t)n * p->y_block + q * (size_t)lanes,
-                          p->area * (size_t)lanes, kernels, lanes);
+            kv->transpose(turned + lsnni_area(n * unit, p->kp), (size_t)p->kp,
+                          p->dy + (size_t)n * p->y_block + q * (size_t)unit,
+                          p->area * (size_t)unit, kernels, unit);
         for (int k = 0, c = 0; k < kernels; k += p->kernels, c += p->channels)
             lsnni_dw_tiles(kv, &t, p->dw + q * lsnni_area(p->depth, kernels) + k, kernels,
                            p->kernels, turned + k, p->x + ((size_t)c * p->g.source + from) *
-                           (size_t)lanes, g->kb, g->ka, g->taps * p->channels);
+                           (size_t)unit, g->kb, g->ka, g->taps * p->channels);
     }
 }
 
@@ -163,9 +208,10 @@ static void lsnni_local2d_db_task(void *user, int k, int worker)
     const lsnni_local2d *p = (const lsnni_local2d *)user;
     lsnn_real *sums = p->turned + (size_t)worker * p->turned_size;
     for (int n = 0; n < p->blocks; n++) {
-        p->g.kv->gather(sums, p->dy + (size_t)n * p->y_block +
-                        (size_t)k * p->area * (size_t)p->g.kv->lanes, p->area);
-        p->g.kv->axpy(p->db + (size_t)k * p->area, 1, sums, p->area);
+        const lsnn_real *dy = p->dy + (size_t)n * p->y_block + (size_t)k * p->area *
+                              (size_t)p->unit;
+        if (p->unit > 1) p->g.kv->gather(sums, dy, p->area);
+        p->g.kv->axpy(p->db + (size_t)k * p->area, 1, p->unit > 1 ? sums : dy, p->area);
     }
 }
 
@@ -205,19 +251,68 @@ static void lsnni_local2d_dx_task(void *user, int task, int worker)
     }
 }
 
+/* dx of some of the maps of a few images: at each place the taps' dot products, over the kernels,
+   which lie side by side. A task a thread, so that each reads its weights in as long runs as there
+   can be: map by map would take three times as long.                         */
+static void lsnni_local2d_few_place(const lsnni_local2d *p, const lsnni_cell *g, int i, int c,
+                                    lsnni_matmul *m)
+{
+    const size_t q = (size_t)p->g.to[i], from = (size_t)p->g.from[i];
+    const int first = c / p->channels * p->kernels, line = 64 / (int)sizeof(lsnn_real);
+    lsnn_real *dx = p->dx + (size_t)c * p->g.source + from;
+    m->b = p->w + (q * (size_t)p->depth + (size_t)(c % p->channels) * p->g.taps) *
+        (size_t)p->s->k + first;
+    m->a = m->c - p->s->n * p->kp + first;
+    for (int d = 0, run = m->n * p->s->k; d < run && i + 1 < (int)p->area; d += line)
+        LSNNI_FETCH_TO_READ(m->b + run + d);
+    p->g.kv->dots(m);
+    for (int n = 0; n < m->m; n++)
+        for (int d = 0; d < g->taps; d++)
+            dx[(size_t)n * p->x_block + (size_t)g->kb[d]] += m->c[n * m->n + g->ka[d]];
+}
+
+static void lsnni_local2d_few_dx_task(void *user, int task, int worker)
+{
+    const lsnni_local2d *p = (const lsnni_local2d *)user;
+    const lsnni_cell *g = p->g.cell;
+    const int c0 = lsnni_part(p->s->c, 1, p->tasks, task);
+    const int c1 = lsnni_part(p->s->c, 1, p->tasks, task + 1);
+    lsnn_real *dy = p->turned + (size_t)worker * p->turned_size;
+    lsnni_matmul m;
+    memset(&m, 0, sizeof m);
+    m.c = dy + p->s->n * p->kp;
+    m.ai = p->kp;
+    m.ak = m.bk = 1;
+    m.bj = p->s->k;
+    m.ci = m.n = (int)p->g.taps;
+    m.m = p->s->n;
+    m.k = p->kernels;
+    for (int n = 0; n < m.m && !p->add; n++)
+        memset(p->dx + (size_t)n * p->x_block + (size_t)c0 * p->g.source, 0,
+               lsnni_area(c1 - c0, 1) * p->g.source * sizeof *p->dx);
+    for (int i = 0; i < (int)p->area; i++) {
+        g = lsnni_cell_of(&p->g, g, i);
+        for (int n = 0; n < m.m; n++)
+            p->g.kv->transpose(dy + n * p->kp, (size_t)p->kp, p->dy + (size_t)n * p->y_block +
+                               (size_t)p->g.to[i], p->area, p->s->k, 1);
+        for (int c = c0; c < c1; c++) lsnni_local2d_few_place(p, g, i, c, &m);
+    }
+}
+
 /* row    tap -> its weights        image  image -> its place in x
    turn   image -> its row of turned dy        map  k, and kernel k's place in dy */
 static void lsnni_local2d_tables(lsnni_local2d *p, size_t taps)
 {
-    int lanes = p->g.kv->lanes;
+    int unit = p->unit;
     for (size_t i = 0; i < taps; i++) p->row[i] = p->g.cell->ka[i] * p->s->k;
-    for (int n = 0; n < p->blocks * lanes; n++) {
-        p->image[n] = (int32_t)((size_t)(n / lanes) * p->x_block) + n % lanes;
+    for (size_t i = 0; p->few && i < taps; i++) p->g.cell->kb[i] /= p->g.kv->lanes;
+    for (int n = 0; n < p->blocks * unit; n++) {
+        p->image[n] = (int32_t)((size_t)(n / unit) * p->x_block) + n % unit;
         p->turn[n] = n * p->kp;
     }
     for (int k = 0; k < p->s->k; k++) {
         p->map[k] = k;
-        p->map[p->s->k + k] = k * (int32_t)p->area * lanes;
+        p->map[p->s->k + k] = k * (int32_t)p->area * unit;
     }
 }
 
@@ -226,27 +321,32 @@ static void lsnni_local2d_tables(lsnni_local2d *p, size_t taps)
 static lsnn_status lsnni_local2d_plan(lsnn_ctx *cx, lsnni_local2d *p, const lsnn_window *s,
                                       lsnn_real **x_room, lsnn_real **y_room)
 {
-    int lanes = lsnn_lanes(cx), turn = s->lanes < 2 && lanes > 1;
+    int lanes = lsnn_lanes(cx), plain = s->lanes < 2 && lanes > 1;
+    int turn;
     size_t threads = (size_t)lsnn_ctx_threads(cx), taps, images, more, n_all;
     char *at;
     LSNNI_TRY(lsnni_window_check(cx, "local2d", s, 1));
     if (s->lanes > 1) LSNNI_TRY(lsnni_lanes_check(cx, "local2d", s));
     memset(p, 0, sizeof *p);
     p->s = s;
-    p->blocks = lsnni_div_up(s->n, lanes);
+    p->few = plain && s->n <= LSNNI_FEW && s->k / s->groups >= lanes;
+    p->unit = p->few ? 1 : lanes;
+    turn = plain && !p->few;
+    p->blocks = lsnni_div_up(s->n, p->unit);
     p->depth = lsnni_depth(s);
     p->kernels = s->k / s->groups;
     p->channels = s->c / s->groups;
     p->kp = lsnni_round_up(s->k, lanes);
     p->area = lsnni_area(s->oh, s->ow);
-    p->x_block = lsnni_area(s->c * s->h, s->w) * (size_t)lanes;
-    p->y_block = (size_t)s->k * p->area * (size_t)lanes;
-    images = (size_t)p->blocks * (size_t)lanes;
+    p->x_block = lsnni_area(s->c * s->h, s->w) * (size_t)p->unit;
+    p->y_block = (size_t)s->k * p->area * (size_t)p->unit;
+    images = (size_t)p->blocks * (size_t)p->unit;
     if ((double)p->blocks * (double)p->x_block > INT32_MAX || (double)p->y_block > INT32_MAX ||
         (double)images * p->kp > INT32_MAX)
         return lsnni_fail(cx, LSNN_ESHAPE, "local2d: a batch of %d images has over 2^31 "
                           "numbers: use smaller batches", s->n);
     p->turned_size = LSNNI_MAX(images * (size_t)p->kp + (size_t)lanes, p->area);
+    if (p->few) p->turned_size += images * lsnni_area(s->kernel_h, s->kernel_w);
     n_all = lsnni_room((size_t)p->blocks * p->x_block, sizeof **x_room);
     more = 2 * lsnni_room(images, sizeof *p->image) +
         lsnni_room(2 * (size_t)s->k, sizeof *p->map);
@@ -277,14 +377,15 @@ LSNN_API lsnn_status lsnn_local2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn
     lsnn_real *xs, *ys;
     lsnni_local2d p;
     LSNNI_TRY(lsnni_local2d_plan(cx, &p, s, &xs, &ys));
-    if (xs) lsnni_turn_run(cx, xs, x, s->n, p.x_block / (size_t)p.g.kv->lanes, 0, LSNN_SET);
+    if (xs) lsnni_turn_run(cx, xs, x, s->n, p.x_block / (size_t)p.unit, 0, LSNN_SET);
     p.x = xs ? xs : x;
     p.y = ys ? ys : y;
     p.w = w;
     p.b = b;
-    lsnn_parallel(cx, (int)((p.area + LSNNI_PLACES - 1) / LSNNI_PLACES), lsnni_local2d_task,
+    lsnn_parallel(cx, (int)((p.area + LSNNI_PLACES - 1) / LSNNI_PLACES),
+                  p.few ? lsnni_local2d_few_task : lsnni_local2d_task,
                   &p);
-    if (ys) lsnni_turn_run(cx, y, ys, s->n, p.y_block / (size_t)p.g.kv->lanes, 1, LSNN_SET);
+    if (ys) lsnni_turn_run(cx, y, ys, s->n, p.y_block / (size_t)p.unit, 1, LSNN_SET);
     return LSNN_OK;
 }
 
@@ -297,8 +398,8 @@ LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_rea
     lsnni_local2d p;
     size_t x_size;
     LSNNI_TRY(lsnni_local2d_plan(cx, &p, s, &xs, &ys));
-    x_size = p.x_block / (size_t)p.g.kv->lanes;
-    if (ys) lsnni_turn_run(cx, ys, dy, s->n, p.y_block / (size_t)p.g.kv->lanes, 0, LSNN_SET);
+    x_size = p.x_block / (size_t)p.unit;
+    if (ys) lsnni_turn_run(cx, ys, dy, s->n, p.y_block / (size_t)p.unit, 0, LSNN_SET);
     if (xs && dw) lsnni_turn_run(cx, xs, x, s->n, x_size, 0, LSNN_SET);
     p.x = xs ? xs : x;
     p.dy = ys ? ys : dy;
@@ -312,7 +413,9 @@ LSNN_API lsnn_status lsnn_local2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_rea
     if (!dx) return LSNN_OK;
     p.dx = xs ? xs : dx;             /* x is no longer needed                 */
     p.add = !xs && add;
-    lsnn_parallel(cx, p.blocks * s->c, lsnni_local2d_dx_task, &p);
+    p.tasks = LSNNI_MIN(lsnn_ctx_threads(cx), s->c);
+    if (p.few) lsnn_parallel(cx, p.tasks, lsnni_local2d_few_dx_task, &p);
+    else lsnn_parallel(cx, p.blocks * s->c, lsnni_local2d_dx_task, &p);
     if (xs) lsnni_turn_run(cx, dx, xs, s->n, x_size, 1, add);
     return LSNN_OK;
 }
