@@ -15978,12 +15978,13 @@ static const char *const lsnni_c_grid_sample_text =
     "    }\n"
     "}\n\n";
 static const char *const lsnni_c_half_text =
-    "/* The float that an IEEE binary16 stands for. */\n"
+    "/* The float that an IEEE binary16 stands for: its exponents are 112 less. */\n"
     "static float half(unsigned short h)\n"
     "{\n"
-    "    int e = h >> 10 & 31, m = h & 1023;\n"
-    "    float v = (float)(e ? m + 1024 : m) / 33554432.0f * (float)(1u << (e ? e : 1));\n"
-    "    return h & 0x8000 ? -v : v;\n"
+    "    union { uint32_t bits; float f; } v;\n"
+    "    v.bits = ((uint32_t)(h & 0x7fff) << 13) + ((uint32_t)112 << 23);\n"
+    "    if (!(h & 0x7c00)) v.f = (float)(h & 1023) / 16777216.0f;    /* 0, or subnormal */\n"
+    "    return h & 0x8000 ? -v.f : v.f;\n"
     "}\n\n";
 
 /* ---- >>writing ---------------------------------------------------------------------------*/
@@ -16600,6 +16601,7 @@ static void lsnni_c_write_head(lsnni_c *e)
         math |= strstr(e->function[i], "expf(") || strstr(e->function[i], "tanhf(") ||
                 strstr(e->function[i], "powf(") || strstr(e->function[i], "floor(");
     if (math) fprintf(e->f, "#include <math.h>\n");
+    if (e->d->storage == LSNN_STORE_HALF) fprintf(e->f, "#include <stdint.h>\n");
     fprintf(e->f, "\nvoid %s_predict(const float *x, float *y);\n\n", e->name);
     if (e->d->storage == LSNN_STORE_HALF) fputs(lsnni_c_half_text, e->f);
     for (int i = 0; i < e->functions; i++) lsnni_c_text(e, e->function[i]);

@@ -406,11 +406,12 @@ static const char *const lsnni_c_grid_sample_text =
     "    }\n"
     "}\n\n";
 static const char *const lsnni_c_half_text =
-    "/* The float that an IEEE binary16 stands for. */\n"
+    "/* The float that an IEEE binary16 stands for: its exponents are 112 less. */\n"
     "static float half(unsigned short h)\n"
     "{\n"
-    "    int e = h >> 10 & 31, m = h & 1023;\n"
-    "    float v = (float)(e ? m + 1024 : m) / 33554432.0f * (float)(1u << (e ? e : 1));\n"
-    "    return h & 0x8000 ? -v : v;\n"
+    "    union { uint32_t bits; float f; } v;\n"
+    "    v.bits = ((uint32_t)(h & 0x7fff) << 13) + ((uint32_t)112 << 23);\n"
+    "    if (!(h & 0x7c00)) v.f = (float)(h & 1023) / 16777216.0f;    /* 0, or subnormal */\n"
+    "    return h & 0x8000 ? -v.f : v.f;\n"
     "}\n\n";
 
