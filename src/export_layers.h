@@ -612,6 +612,7 @@ static void lsnni_c_write_head(lsnni_c *e)
         math |= strstr(e->function[i], "expf(") || strstr(e->function[i], "tanhf(") ||
                 strstr(e->function[i], "powf(") || strstr(e->function[i], "floor(");
     if (math) fprintf(e->f, "#include <math.h>\n");
+    if (e->d->storage == LSNN_STORE_HALF) fprintf(e->f, "#include <stdint.h>\n");
     fprintf(e->f, "\nvoid %s_predict(const float *x, float *y);\n\n", e->name);
     if (e->d->storage == LSNN_STORE_HALF) fputs(lsnni_c_half_text, e->f);
     for (int i = 0; i < e->functions; i++) lsnni_c_text(e, e->function[i]);

@@ -155,7 +155,7 @@ if chosen cortex; then
     if [ $status -eq 77 ]; then
         skip 'exported nets on a Cortex-M4' "$(cat "$work/log")"
     else
-        [ $status -eq 0 ] && [ "$(wc -l < "$work/log")" -eq 8 ]
+        [ $status -eq 0 ] && [ "$(wc -l < "$work/log")" -eq 11 ]
         check 'exported nets on a Cortex-M4 answer as lsnn_predict' $?
         sed 's/^/# /' "$work/log"
     fi

@@ -1,21 +1,26 @@
 #!/bin/sh
 # cortex_m.sh - an exported net on a Cortex-M4: sizes, and instructions of one prediction.
 #
-#     sh tools/cortex_m.sh                           two small nets, trained here in seconds
+#     sh tools/cortex_m.sh                           three small nets, trained here in seconds
 #     sh tools/cortex_m.sh out/net.safetensors ...   your own
+#     ONNX2C=path/to/onnx2c sh tools/cortex_m.sh     with a peer: see below
+#     CROSS_CFLAGS='-O3 -ffast-math' sh ...          instead of -O2, for all rows
 #
 # Each net is exported as C (lsnn_net_export_c) in each storage, compiled by arm-none-eabi-gcc
 # and run by qemu-system-arm as the board mps2-an386 (Cortex-M4 with FPU, no file system, no
 # operating system). Its outputs must be lsnn_predict's of the rounded net. One instruction is one
 # tick here (-icount): a real M4 takes 1 to 3 cycles for most, and waits for its flash.
 # Flash: code and constants of the net's file, without libm; RAM: its buffers and stack.
+# onnx2c (github.com/kraiskil/onnx2c, needs its option -f) turns the net as lsnn_net_export_onnx
+# writes it into C; that is compiled, run and held to lsnn_predict's outputs in the same way.
 # Exit status: 0 done, 1 something is wrong, 77 a tool is missing.
 cd "$(dirname "$0")/.." || exit 1
 root=$(pwd)
 cross=arm-none-eabi-gcc
+optimise=${CROSS_CFLAGS:--O2}
 cpu='-mcpu=cortex-m4 -mthumb -mfloat-abi=hard -mfpu=fpv4-sp-d16'
 for tool in $cross arm-none-eabi-size qemu-system-arm; do
-    command -v $tool > /dev/null 2>&1 || {
+    command -v "$tool" > /dev/null 2>&1 || {
         echo "cortex_m: no $tool (gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm)" >&2
         exit 77
     }
@@ -31,16 +36,24 @@ cat > "$work/host.c" << 'C'
 
 static lsnn_ctx cx;
 
-/* The net of README.md, or the same with a Gaussian smoother before the dense layer.  */
-static int train(const char *path, int smoother)
+/* The net of README.md; with 's' a free smoother before its dense layer; or with '2' a net of
+   two convolutions and three dense layers, whose functions serve several layers.       */
+static int train(const char *path, char kind)
 {
     static lsnn_recipe digits;
     static lsnn_fit_desc fit;
     lsnn_data data;
     lsnn_net *net = lsnn_net_new(&cx);
     int x = lsnn_input(net, 1, 28, 28);
-    x = lsnn_max_pool(net, lsnn_relu(net, lsnn_conv2d(net, x, 8, 5, NULL), NULL), 4, NULL);
-    if (smoother) x = lsnn_smooth(net, x, LSNN_FREE, NULL);
+    if (kind == '2') {
+        for (int maps = 6; maps <= 16; maps += 10)
+            x = lsnn_max_pool(net, lsnn_relu(net, lsnn_conv2d(net, x, maps, 5, NULL), NULL), 2,
+                              NULL);
+        x = lsnn_relu(net, lsnn_dense(net, x, 120, NULL), NULL);
+        x = lsnn_relu(net, lsnn_dense(net, x, 84, NULL), NULL);
+    } else
+        x = lsnn_max_pool(net, lsnn_relu(net, lsnn_conv2d(net, x, 8, 5, NULL), NULL), 4, NULL);
+    if (kind == 's') x = lsnn_smooth(net, x, LSNN_FREE, NULL);
     lsnn_cross_entropy(net, lsnn_dense(net, x, 10, NULL), NULL);
     lsnn_net_build(net, NULL);
     digits.count = 2000;
@@ -64,8 +77,9 @@ static void put(FILE *f, const char *name, const lsnn_real *v, int count)
 
 static int size_of(lsnn_shape s) { return s.c * s.h * s.w; }
 
-/* net.c and vectors.h: an input, and the output of the net with its weights so stored. */
-static int export_net(const char *path, const char *storage, const char *c, const char *vectors)
+/* A file as lsnn's C or as ONNX, and vectors.h: an input, and the output of the net with its
+   weights so stored.                                                                   */
+static int export_net(const char *path, const char *storage, const char *to, const char *vectors)
 {
     lsnn_export_desc d;
     lsnn_build_desc build;
@@ -79,7 +93,8 @@ static int export_net(const char *path, const char *storage, const char *c, cons
     d.storage = *storage == 'i' ? LSNN_STORE_INT8 : *storage == 'h' ? LSNN_STORE_HALF
               : LSNN_STORE_FLOAT;
     net = lsnn_net_load(&cx, path, &build, NULL, 0);
-    if (net && f && lsnn_net_export_c(net, c, &d) == LSNN_OK &&
+    if (net && f && (*storage == 'o' ? lsnn_net_export_onnx(net, to)
+                                     : lsnn_net_export_c(net, to, &d)) == LSNN_OK &&
         lsnn_net_round(net, d.storage) == LSNN_OK) {
         int in = size_of(lsnn_net_shape(net, 0)), count, out;
         lsnn_real *x, *y;
@@ -107,7 +122,7 @@ static int export_net(const char *path, const char *storage, const char *c, cons
 
 int main(int argc, char **argv)
 {
-    if (argc == 4) return train(argv[2], argv[3][0] == '1');
+    if (argc == 4) return train(argv[2], argv[3][0]);
     return argc != 5 || export_net(argv[1], argv[2], argv[3], argv[4]);
 }
 C
@@ -182,26 +197,37 @@ C
 
 # measure NAME FILE: a line of the table for each storage
 measure() {
-    for storage in float half int8; do
-        told=$("$work/host" "$2" $storage "$work/net.c" "$work/vectors.h") || return 1
+    for storage in float ${ONNX2C:+onnx2c} half int8; do
+        written=$work/net.c
+        weights=$storage
+        strict='-Wall -Wextra -Werror'
+        if [ "$storage" = onnx2c ]; then
+            written=$work/net.onnx
+            weights='float, by onnx2c'
+            strict=-w
+        fi
+        told=$("$work/host" "$2" "$storage" "$written" "$work/vectors.h") || return 1
         # shellcheck disable=SC2086
-        { $cross -std=c99 -O2 $cpu -Wall -Wextra -Werror -ffreestanding -fstack-usage -c "$work/net.c" \
+        { { [ "$storage" != onnx2c ] ||
+            "$ONNX2C" -f net_predict -d N:1 "$work/net.onnx" > "$work/net.c"; } &&
+          $cross -std=c99 $optimise $cpu $strict -ffreestanding -fstack-usage -c "$work/net.c" \
               -o "$work/net.o" &&
           $cross -std=gnu99 -O1 $cpu -c "$work/board.c" -I"$work" -o "$work/board.o" &&
           $cross $cpu -nostartfiles -T "$work/board.ld" "$work/board.o" "$work/net.o" -lm -lc \
               -lgcc --specs=nosys.specs -o "$work/board.elf"; } > "$work/log" 2>&1 ||
             { head -n 20 "$work/log" >&2; return 1; }
-        # shellcheck disable=SC2046
+        # shellcheck disable=SC2046,SC2086
         set -- "$1" "$2" $told $(timeout 120 qemu-system-arm -M mps2-an386 -icount shift=0 \
             -semihosting -nographic -monitor none -serial none -kernel "$work/board.elf" 2>&1)
-        [ $# -eq 6 ] && [ "$6" -le 20 ] || {
+        if [ $# -ne 6 ] || ! [ "$6" -le 20 ]; then
             echo "cortex_m: $1 as $storage: the board says: $5 $6" >&2
             return 1
-        }
+        fi
         stack=$(awk '$2 > most { most = $2 } { sum += $2 } END { print sum }' "$work/net.su")
-        arm-none-eabi-size "$work/net.o" | awk -v name="$1" -v storage=$storage -v stack="$stack" \
+        arm-none-eabi-size "$work/net.o" |
+            awk -v name="$1" -v weights="$weights" -v stack="$stack" \
             -v ticks="$5" -v parts="$6" -v params="$3" -v macs="$4" 'NR == 2 {
-                printf "| %s | %s | %d | %d | %d | %d | %.2f | %.1f | %d |\n", name, storage, params,
+                printf "| %s | %s | %d | %d | %d | %d | %.2f | %.1f | %d |\n", name, weights, params,
                     macs, $1, $2 + $3 + stack, ticks * 40 / 1e6, ticks * 40 / macs, parts }'
         set -- "$1" "$2"
     done
@@ -209,8 +235,9 @@ measure() {
 echo '| net | weights | parameters | multiply-adds | flash, bytes | RAM, bytes | instructions, 10^6 | a multiply-add | off, 10^-6 |'
 echo '|---|---|---|---|---|---|---|---|---|'
 if [ $# -eq 0 ]; then
-    { "$work/host" train "$work/plain.st" 0 && "$work/host" train "$work/smooth.st" 1; } || exit 1
-    measure "README.md's" "$work/plain.st" && measure 'with a smoother' "$work/smooth.st"
+    for kind in plain smoother 2; do "$work/host" train "$work/$kind.st" $kind || exit 1; done
+    measure "README.md's" "$work/plain.st" && measure 'with a smoother' "$work/smoother.st" &&
+        measure 'two convolutions' "$work/2.st"
 else
     for net; do measure "$(basename "$net" .safetensors)" "$net" || exit 1; done
 fi
