@@ -114,12 +114,16 @@ static const lsnn_layer_type *const lsnni_types[] = {
 #  pragma GCC optimize("O0")
 #endif
 #include "net.h"
+#include "options.h"
+#include "nodes.h"
+#include "summary.h"
 #include "on_device.h"
 #ifdef LSNNI_CALM
 #  pragma GCC pop_options
 #endif
 #include "plan.h"
 #include "run.h"
+#include "view.h"
 #ifdef LSNNI_CALM                    /* cold, see above                       */
 #  pragma GCC push_options
 #  pragma GCC optimize("O0")
@@ -127,12 +131,16 @@ static const lsnn_layer_type *const lsnni_types[] = {
 #include "profile.h"
 #include "replace.h"
 #include "files.h"
+#include "file_read.h"
+#include "file_write.h"
 #include "graph.h"
 #include "export.h"
 #include "export_text.h"
 #include "export_layers.h"
 #include "onnx.h"
 #include "onnx_layers.h"
+#include "onnx_smooth.h"
+#include "onnx_model.h"
 #ifdef LSNNI_CALM
 #  pragma GCC pop_options
 #endif
