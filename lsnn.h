@@ -53,9 +53,10 @@
                          >>dropout >>batch_norm >>scale >>copies >>losses >>conv2d
                          >>table_conv2d >>local2d >>attention >>smooth >>target2d >>blend
                          >>transform >>dsc >>dsc_loss
-       >>net             a graph of layers: options, building
+       >>net             a graph of layers: >>options, >>building, >>summary
        >>plan            what the net finds out about itself; its schedule of calls
-       >>running         walking that schedule; >>profile: what each layer costs
+       >>running         walking that schedule; >>names: arrays by name; >>profile: what
+                         each layer costs
        >>files           safetensors, and replacing a file safely
        >>models          nets in files
        >>export, >>onnx  nets as C source, as ONNX models
@@ -447,10 +448,10 @@
    naive pair; the fast pair; plan; forward and backward as the net calls them; type;
    builder), its #include and its line in the table in src/lsnn.h, its prototypes in
    src/api.h, its name in the contents above, its forms in src/export_layers.h and
-   src/onnx_layers.h. Tests: loops of their own in tests/naive.h, a row in tests/ops.h, a draw
-   in tests/test_graphs.c; the last two and the forms are asked for. The order of the book:
-   manual, API, core, the layers from simple to hard, the net, files, training, data, pictures,
-   and last the machinery for speed.
+   src/onnx_layers.h (a line in onnx_model.h's table). Tests: loops of their own in
+   tests/naive.h, a row in tests/ops.h, a draw in tests/test_graphs.c; the last two and the
+   forms are asked for. The order of the book: manual, API, core, the layers from simple to
+   hard, the net, files, training, data, pictures, and last the machinery for speed.
 
    14. FILES
    lsnn_net_save writes safetensors: parameters and buffers by name ("conv2d1.weight",
@@ -580,11 +581,14 @@
          device.h, on_device.h, cuda.h > cuda/   nets on a GPU: what the two sides share, the
                                           host's, the kernels, a file a layer as in ops/
        window.h, layer.h, ops/          the layers, from simple to hard
-       net.h > plan.h > run.h           a graph is built > planned > run
-       profile.h                          and timed
-       replace.h, files.h, graph.h      files replaced whole; safetensors; a net as text
+       net.h > plan.h > run.h           a net's parts > planned > run
+         options.h, nodes.h               a layer's options; how it enters a net
+         summary.h, view.h, profile.h     what a net says of itself; arrays by name; times
+       replace.h, graph.h               files replaced whole; a net as text
+         files.h > file_read.h, _write.h  safetensors
        export.h, onnx.h                 a net as a C file; as an ONNX model (..._layers.h: a
-                                          writer a layer; export_text.h: the C that it takes)
+                                          writer a layer; export_text.h: the C that it takes;
+                                          onnx_smooth.h: smoothers; onnx_model.h: the file)
        optimizer.h, evaluate.h, train.h   a step; scores; lsnn_fit
        data.h, pictures.h               IDX, recipes; figures (png.h)
          sets.h, mat.h, load.h, pain.h    other people's data sets, from their files
@@ -8039,8 +8043,158 @@ LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real
     }
     return LSNN_OK;
 }
+#endif /* LSNN_NAIVE */
 
-#else /* ---- The fast pair: a map a task ------------------------------------------------*/
+/* Either pair's: y from maps that are there.                                */
+static lsnn_status lsnni_smooth_apply(lsnn_ctx *cx, lsnn_real *y, lsnn_real *u,
+                                      const lsnn_real *a, const lsnn_real *b,
+                                      const lsnn_smoother *s);
+
+/* ---- The layer ------------------------------------------------------------------------*/
+/* Options that only theta of the layer's own can have, and only as one of TKN's windows. */
+static lsnn_status lsnni_smooth_options(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_options *o = &p->o;
+    int paper = o->clip == LSNN_CLIP_PAPER;
+    if ((int)o->clip < 0 || o->clip > LSNN_CLIP_CODE)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: clip %d is unknown", (int)o->clip);
+    if ((o->l2 > 0 || o->clip) && !lsnni_attentive(o->smooth_shape))
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: l2 %g and clip %d are for TKN's windows, "
+                          "smooth_shape is %d", o->l2, (int)o->clip, (int)o->smooth_shape);
+    if ((o->l2 > 0 || o->clip) && p->inputs == 2)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: l2 %g and clip %d are for theta of the "
+                          "layer's own, not for a node's", o->l2, (int)o->clip);
+    if (paper ? o->kernel_h < 1 || o->kernel_w < 0 : o->kernel_h || o->kernel_w)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: kernel_h %d, kernel_w %d, the sizes of the "
+                          "kernels that a window may not fall below, go with "
+                          "LSNN_CLIP_PAPER", o->kernel_h, o->kernel_w);
+    if (paper && !o->kernel_w) o->kernel_w = o->kernel_h;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_smoother s;
+    int numbers, bias;
+    if (!p->o.rank) p->o.rank = 1;
+    if (!p->o.mixture) p->o.mixture = 1;
+    if (p->o.rank < 1 || p->in[0].c % p->o.rank)
+        return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d channels are not a multiple of rank %d",
+                          p->in[0].c, p->o.rank);
+    if (p->o.smooth_bias && p->o.no_bias)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: smooth_bias says where the bias is added, "
+                          "no_bias that there is none");
+    s = lsnni_smoother_of(p, 1, 0);
+    LSNNI_TRY(lsnni_smooth_check(cx, &s));
+    LSNNI_TRY(lsnni_smooth_options(cx, p));
+    numbers = lsnn_smoother_theta(&s);
+    if (s.per_image && lsnni_area(numbers, p->in[0].c) != (size_t)lsnni_features(p->in[1]))
+        return lsnni_fail(cx, LSNN_ESHAPE,
+                          "smooth: theta has %d features, %d maps of %d numbers "
+                          "need %.0f", lsnni_features(p->in[1]), p->in[0].c, numbers,
+                          (double)numbers * p->in[0].c);
+    p->out = p->in[0];
+    p->out.c = s.k;
+    bias = s.per_image ? 0 : 1;      /* parameter 0 is the bias or theta      */
+    p->param[0] = lsnni_spec("theta", 2, p->in[0].c, numbers, 0, 0);
+    p->param[0].l2 = p->o.l2;
+    p->param[0].l2_every = p->o.l2 > 0 ? lsnni_stride(&s) : 0;
+    p->param[0].l2_mask = lsnni_attention_widths(s.shape);
+    p->param[bias] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
+    p->param[0].no_decay = p->param[bias].no_decay = 1;
+    p->params = bias + (p->o.no_bias ? 0 : 1);
+    p->keep_name = "map";
+    p->keep_shape = p->in[0];
+    if (s.per_image) p->keep_per_image = (size_t)lsnni_features(p->in[0]);
+    else p->keep_fixed = (size_t)lsnni_features(p->in[0]);
+    return LSNN_OK;
+}
+
+/* Which parameter is the bias: 0 if theta is a node, else 1; -1 if there is none. */
+static int lsnni_smooth_bias_index(const lsnn_call *c)
+{
+    int index = c->plan->inputs == 2 ? 0 : 1;
+    return c->plan->o.no_bias ? -1 : index;
+}
+
+static lsnn_status lsnni_forward_smooth(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_smoother s = lsnni_smoother_of(c->plan, c->n, c->lanes);
+    int bias = lsnni_smooth_bias_index(c);
+    if (s.per_image) LSNNI_TRY(lsnn_smoother_map(cx, c->keep, c->x[1], &s));
+    else if (!*c->kept)              /* maps that all images share, until theta changes */
+        LSNNI_TRY(lsnn_smoother_map(cx, c->keep, c->param[0], &s));
+    *c->kept = !s.per_image;
+    return lsnni_smooth_apply(cx, c->y, c->keep, c->x[0], bias < 0 ? NULL : c->param[bias], &s);
+}
+
+static lsnn_status lsnni_backward_smooth(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_smoother s = lsnni_smoother_of(c->plan, c->n, c->lanes);
+    int bias = lsnni_smooth_bias_index(c);
+    return lsnn_smooth_backward(cx, c->dx[0], s.per_image ? c->dx[1] : c->dparam[0],
+                                bias < 0 ? NULL : c->dparam[bias], c->dy, c->x[0], c->keep,
+                                s.per_image ? c->x[1] : c->param[0],
+                                bias < 0 ? NULL : c->param[bias], &s, c->add[0], c->add[1]);
+}
+
+/* mu ~ U(0.2, 0.8), alpha = beta = 1.5, gamma = 0, logits 0; a table begins at 1; attention at
+   mu = 0.5, s = 1, rho = 0.                                                  */
+static void lsnni_init_smooth(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
+{
+    static const double bells[LSNNI_NUMBERS] = { 0.2, 0.2, 1.5, 1.5, 0 };
+    static const double windows[LSNNI_NUMBERS] = { 0.5, 1, 0.5, 1, 0 };
+    const double *start = lsnni_attentive(p->o.smooth_shape) ? windows : bells;
+    lsnn_smoother s = lsnni_smoother_of(p, 1, 0);
+    const lsnni_family *f = &lsnni_families[s.shape];
+    int is_theta = p->inputs == 1 && i == 0, stride = lsnni_stride(&s);
+    for (size_t j = 0; j < p->param[i].count; j++) {
+        int part = stride ? (int)(j % (size_t)stride) : 0;
+        int number = part < f->count ? f->number[part] : LSNNI_GAMMA;
+        double random = is_theta && stride && start == bells && number < LSNNI_ALPHA
+            ? 0.6 * lsnn_rng_uniform(rng) : 0;
+        v[j] = LSNNI_R(!is_theta ? 0 : stride ? start[number] + random : 1);
+    }
+}
+
+/* After a step: windows of this layer's own back to where `clip` lets them be. */
+static lsnn_status lsnni_project_smooth(lsnn_ctx *cx, const lsnn_projection *p)
+{
+    const lsnn_options *o = &p->plan->o;
+    lsnn_smoother s = lsnni_smoother_of(p->plan, 1, 0);
+    size_t stride = (size_t)lsnni_stride(&s);
+    size_t count = p->plan->param[0].count;
+    lsnn_real *t = p->param[0];
+    (void)cx;
+    if (!o->clip || !t) return LSNN_OK;
+    for (size_t i = 0; i < count; i += stride) {
+        lsnni_attention_clip(t + i + LSNNI_AT_MU_X, t + i + LSNNI_AT_S_X, s.w, o->kernel_w,
+                             o->clip);
+        if (!lsnni_attentive_1d(s.shape))
+            lsnni_attention_clip(t + i + LSNNI_AT_MU_Y, t + i + LSNNI_AT_S_Y, s.h, o->kernel_h,
+                                 o->clip);
+    }
+    return LSNN_OK;
+}
+
+static const lsnn_layer_type lsnni_smooth_type = {
+    "smooth", "lr_factor freeze no_bias smooth_shape normalise rank mixture smooth_bias "
+    "l2 clip kernel_h kernel_w", 1, 2,
+    LSNN_DX_IN_PLACE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
+    lsnni_plan_smooth, lsnni_forward_smooth, lsnni_backward_smooth, lsnni_init_smooth,
+    lsnni_project_smooth,
+    LSNNI_DEVICE_THREE(smooth)
+};
+
+LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
+{
+    int x[2];
+    x[0] = a;
+    x[1] = theta;
+    return lsnn_layer(net, &lsnni_smooth_type, x, theta == LSNN_FREE ? 1 : 2, o);
+}
+#ifndef LSNN_NAIVE
+/* ---- The fast pair of >>smooth: a map a task ------------------------------------------*/
 /* u[p] = e[p] - e[q] for q in row and column (i, j), which may be no whole numbers;
    returns the place of the largest. At q itself r is 0, without a rounding.  */
 static int lsnni_exponents(const lsnni_kernels *kv, lsnn_real *u, const double *t,
@@ -8440,149 +8594,6 @@ LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real
 
 #endif /* LSNN_NAIVE */
 
-/* ---- The layer ------------------------------------------------------------------------*/
-/* Options that only theta of the layer's own can have, and only as one of TKN's windows. */
-static lsnn_status lsnni_smooth_options(lsnn_ctx *cx, lsnn_layer_plan *p)
-{
-    lsnn_options *o = &p->o;
-    int paper = o->clip == LSNN_CLIP_PAPER;
-    if ((int)o->clip < 0 || o->clip > LSNN_CLIP_CODE)
-        return lsnni_fail(cx, LSNN_EVALUE, "smooth: clip %d is unknown", (int)o->clip);
-    if ((o->l2 > 0 || o->clip) && !lsnni_attentive(o->smooth_shape))
-        return lsnni_fail(cx, LSNN_EVALUE, "smooth: l2 %g and clip %d are for TKN's windows, "
-                          "smooth_shape is %d", o->l2, (int)o->clip, (int)o->smooth_shape);
-    if ((o->l2 > 0 || o->clip) && p->inputs == 2)
-        return lsnni_fail(cx, LSNN_EVALUE, "smooth: l2 %g and clip %d are for theta of the "
-                          "layer's own, not for a node's", o->l2, (int)o->clip);
-    if (paper ? o->kernel_h < 1 || o->kernel_w < 0 : o->kernel_h || o->kernel_w)
-        return lsnni_fail(cx, LSNN_EVALUE, "smooth: kernel_h %d, kernel_w %d, the sizes of the "
-                          "kernels that a window may not fall below, go with "
-                          "LSNN_CLIP_PAPER", o->kernel_h, o->kernel_w);
-    if (paper && !o->kernel_w) o->kernel_w = o->kernel_h;
-    return LSNN_OK;
-}
-
-static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
-{
-    lsnn_smoother s;
-    int numbers, bias;
-    if (!p->o.rank) p->o.rank = 1;
-    if (!p->o.mixture) p->o.mixture = 1;
-    if (p->o.rank < 1 || p->in[0].c % p->o.rank)
-        return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d channels are not a multiple of rank %d",
-                          p->in[0].c, p->o.rank);
-    if (p->o.smooth_bias && p->o.no_bias)
-        return lsnni_fail(cx, LSNN_EVALUE, "smooth: smooth_bias says where the bias is added, "
-                          "no_bias that there is none");
-    s = lsnni_smoother_of(p, 1, 0);
-    LSNNI_TRY(lsnni_smooth_check(cx, &s));
-    LSNNI_TRY(lsnni_smooth_options(cx, p));
-    numbers = lsnn_smoother_theta(&s);
-    if (s.per_image && lsnni_area(numbers, p->in[0].c) != (size_t)lsnni_features(p->in[1]))
-        return lsnni_fail(cx, LSNN_ESHAPE,
-                          "smooth: theta has %d features, %d maps of %d numbers "
-                          "need %.0f", lsnni_features(p->in[1]), p->in[0].c, numbers,
-                          (double)numbers * p->in[0].c);
-    p->out = p->in[0];
-    p->out.c = s.k;
-    bias = s.per_image ? 0 : 1;      /* parameter 0 is the bias or theta      */
-    p->param[0] = lsnni_spec("theta", 2, p->in[0].c, numbers, 0, 0);
-    p->param[0].l2 = p->o.l2;
-    p->param[0].l2_every = p->o.l2 > 0 ? lsnni_stride(&s) : 0;
-    p->param[0].l2_mask = lsnni_attention_widths(s.shape);
-    p->param[bias] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
-    p->param[0].no_decay = p->param[bias].no_decay = 1;
-    p->params = bias + (p->o.no_bias ? 0 : 1);
-    p->keep_name = "map";
-    p->keep_shape = p->in[0];
-    if (s.per_image) p->keep_per_image = (size_t)lsnni_features(p->in[0]);
-    else p->keep_fixed = (size_t)lsnni_features(p->in[0]);
-    return LSNN_OK;
-}
-
-/* Which parameter is the bias: 0 if theta is a node, else 1; -1 if there is none. */
-static int lsnni_smooth_bias_index(const lsnn_call *c)
-{
-    int index = c->plan->inputs == 2 ? 0 : 1;
-    return c->plan->o.no_bias ? -1 : index;
-}
-
-static lsnn_status lsnni_forward_smooth(lsnn_ctx *cx, lsnn_call *c)
-{
-    lsnn_smoother s = lsnni_smoother_of(c->plan, c->n, c->lanes);
-    int bias = lsnni_smooth_bias_index(c);
-    if (s.per_image) LSNNI_TRY(lsnn_smoother_map(cx, c->keep, c->x[1], &s));
-    else if (!*c->kept)              /* maps that all images share, until theta changes */
-        LSNNI_TRY(lsnn_smoother_map(cx, c->keep, c->param[0], &s));
-    *c->kept = !s.per_image;
-    return lsnni_smooth_apply(cx, c->y, c->keep, c->x[0], bias < 0 ? NULL : c->param[bias], &s);
-}
-
-static lsnn_status lsnni_backward_smooth(lsnn_ctx *cx, lsnn_call *c)
-{
-    lsnn_smoother s = lsnni_smoother_of(c->plan, c->n, c->lanes);
-    int bias = lsnni_smooth_bias_index(c);
-    return lsnn_smooth_backward(cx, c->dx[0], s.per_image ? c->dx[1] : c->dparam[0],
-                                bias < 0 ? NULL : c->dparam[bias], c->dy, c->x[0], c->keep,
-                                s.per_image ? c->x[1] : c->param[0],
-                                bias < 0 ? NULL : c->param[bias], &s, c->add[0], c->add[1]);
-}
-
-/* mu ~ U(0.2, 0.8), alpha = beta = 1.5, gamma = 0, logits 0; a table begins at 1; attention at
-   mu = 0.5, s = 1, rho = 0.                                                  */
-static void lsnni_init_smooth(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
-{
-    static const double bells[LSNNI_NUMBERS] = { 0.2, 0.2, 1.5, 1.5, 0 };
-    static const double windows[LSNNI_NUMBERS] = { 0.5, 1, 0.5, 1, 0 };
-    const double *start = lsnni_attentive(p->o.smooth_shape) ? windows : bells;
-    lsnn_smoother s = lsnni_smoother_of(p, 1, 0);
-    const lsnni_family *f = &lsnni_families[s.shape];
-    int is_theta = p->inputs == 1 && i == 0, stride = lsnni_stride(&s);
-    for (size_t j = 0; j < p->param[i].count; j++) {
-        int part = stride ? (int)(j % (size_t)stride) : 0;
-        int number = part < f->count ? f->number[part] : LSNNI_GAMMA;
-        double random = is_theta && stride && start == bells && number < LSNNI_ALPHA
-            ? 0.6 * lsnn_rng_uniform(rng) : 0;
-        v[j] = LSNNI_R(!is_theta ? 0 : stride ? start[number] + random : 1);
-    }
-}
-
-/* After a step: windows of this layer's own back to where `clip` lets them be. */
-static lsnn_status lsnni_project_smooth(lsnn_ctx *cx, const lsnn_projection *p)
-{
-    const lsnn_options *o = &p->plan->o;
-    lsnn_smoother s = lsnni_smoother_of(p->plan, 1, 0);
-    size_t stride = (size_t)lsnni_stride(&s);
-    size_t count = p->plan->param[0].count;
-    lsnn_real *t = p->param[0];
-    (void)cx;
-    if (!o->clip || !t) return LSNN_OK;
-    for (size_t i = 0; i < count; i += stride) {
-        lsnni_attention_clip(t + i + LSNNI_AT_MU_X, t + i + LSNNI_AT_S_X, s.w, o->kernel_w,
-                             o->clip);
-        if (!lsnni_attentive_1d(s.shape))
-            lsnni_attention_clip(t + i + LSNNI_AT_MU_Y, t + i + LSNNI_AT_S_Y, s.h, o->kernel_h,
-                                 o->clip);
-    }
-    return LSNN_OK;
-}
-
-static const lsnn_layer_type lsnni_smooth_type = {
-    "smooth", "lr_factor freeze no_bias smooth_shape normalise rank mixture smooth_bias "
-    "l2 clip kernel_h kernel_w", 1, 2,
-    LSNN_DX_IN_PLACE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_smooth, lsnni_forward_smooth, lsnni_backward_smooth, lsnni_init_smooth,
-    lsnni_project_smooth,
-    LSNNI_DEVICE_THREE(smooth)
-};
-
-LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
-{
-    int x[2];
-    x[0] = a;
-    x[1] = theta;
-    return lsnn_layer(net, &lsnni_smooth_type, x, theta == LSNN_FREE ? 1 : 2, o);
-}
 /* ---- What regions come to: a plan, int32_t numbers that lsnn_target2d_plan writes.
    Places are the pixels of all regions, kernel by kernel.                     */
 enum { LSNNI_REGION_LISTS = 7 };
@@ -11485,6 +11496,10 @@ static lsnn_status lsnni_options_check(lsnn_ctx *cx, const lsnn_layer_type *type
     return LSNN_OK;
 }
 
+/* ---- >>building --------------------------------------------------------------------
+   lsnn_layer checks a layer and enters it, one of ours as one of yours: all it knows of
+   them is their type. lsnn_net_build (in >>running) draws the >>first values, plans (see
+   >>plan) and rehearses.                                                      */
 /* Names are found by looking at each; a file that lies must not take hours.  */
 enum { LSNNI_MAX_NODES = 10000 };
 
@@ -11496,10 +11511,6 @@ static const lsnn_layer_type *lsnni_type(const char *name)
     return NULL;
 }
 
-/* ---- >>building --------------------------------------------------------------------
-   lsnn_layer checks a layer and enters it, one of ours as one of yours: all it knows of
-   them is their type. lsnn_net_build (at the end) draws the >>first values, plans (see
-   >>plan) and rehearses.                                                      */
 LSNN_API lsnn_net *lsnn_net_new(lsnn_ctx *cx)
 {
     lsnn_net *net = (lsnn_net *)lsnni_alloc(cx, 1, sizeof *net);
@@ -11915,6 +11926,7 @@ LSNN_API void lsnn_net_set_output(lsnn_net *net, int node)
     }
 }
 
+/* ---- >>summary: what a net says of itself ----------------------------------------------*/
 LSNN_API size_t lsnn_net_params(const lsnn_net *net)
 {
     if (!net) return 0;
@@ -17385,6 +17397,48 @@ static void lsnni_onnx_lp_pool(lsnni_onnx *e, int i)
     lsnni_onnx_done(e, i, x);
 }
 
+/* ---- transformers: the grid is theta N,2,3 times the places of all pixels, 3,P. */
+static void lsnni_onnx_affine_grid(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    int corners = v->plan.o.align_corners, h = v->shape.h, w = v->shape.w, dim[2];
+    char x[LSNNI_ONNX_NAME];
+    lsnn_real *place;
+    dim[0] = 3; dim[1] = h * w;
+    place = (lsnn_real *)lsnni_alloc(e->cx, lsnni_area(3, dim[1]), sizeof *place);
+    if (!place) e->graph.status = LSNN_ENOMEM;
+    if (!place) return;
+    for (int p = 0; p < dim[1]; p++) {
+        place[p] = LSNNI_R(lsnni_place(p % w, w, corners));
+        place[lsnni_at2(1, p, dim[1])] = LSNNI_R(lsnni_place(p / w, h, corners));
+        place[lsnni_at2(2, p, dim[1])] = 1;
+    }
+    lsnni_onnx_read(e, i, v->input[0], 1, x);
+    lsnni_onnx_shape(e, i, x, 3, 2, 3, 0);
+    lsnni_onnx_by(e, i, "MatMul", place, dim, 2, x);
+    lsnni_free(e->cx, place);
+    lsnni_onnx_shape(e, i, x, 4, 2, h, w);
+    lsnni_onnx_done(e, i, x);
+}
+
+/* ONNX has x and y side by side, as PyTorch has; bilinear with zeros is what it does unasked. */
+static void lsnni_onnx_grid_sample(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const int perm[4] = { 0, 2, 3, 1 };
+    char x[LSNNI_ONNX_NAME], grid[LSNNI_ONNX_NAME];
+    lsnni_onnx_read(e, i, v->input[1], 0, grid);
+    lsnni_onnx_reads(e, grid);
+    lsnni_onnx_ints(e, "perm", perm, 4);
+    lsnni_onnx_next(e, i, "Transpose", grid);
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_reads(e, grid);
+    lsnni_onnx_int(e, "align_corners", v->plan.o.align_corners);
+    lsnni_onnx_writes(e, "GridSample", v->name);
+    e->opset = LSNNI_ONNX_OPSET_GRID;
+}
+
 /* ---- smoothers: U by Eq. 6 to 9 from theta, or as a constant. */
 /* p - mu along one side: places (a row of pixels' coordinates) less a number of theta's.  */
 static void lsnni_onnx_from_mu(lsnni_onnx *e, int i, const lsnn_smoother *s, const char *mu,
@@ -17578,48 +17632,7 @@ static void lsnni_onnx_smooth(lsnni_onnx *e, int i)
     lsnni_onnx_done(e, i, y);
 }
 
-/* ---- transformers: the grid is theta N,2,3 times the places of all pixels, 3,P. */
-static void lsnni_onnx_affine_grid(lsnni_onnx *e, int i)
-{
-    const lsnni_node *v = &e->net->node[i];
-    int corners = v->plan.o.align_corners, h = v->shape.h, w = v->shape.w, dim[2];
-    char x[LSNNI_ONNX_NAME];
-    lsnn_real *place;
-    dim[0] = 3; dim[1] = h * w;
-    place = (lsnn_real *)lsnni_alloc(e->cx, lsnni_area(3, dim[1]), sizeof *place);
-    if (!place) e->graph.status = LSNN_ENOMEM;
-    if (!place) return;
-    for (int p = 0; p < dim[1]; p++) {
-        place[p] = LSNNI_R(lsnni_place(p % w, w, corners));
-        place[lsnni_at2(1, p, dim[1])] = LSNNI_R(lsnni_place(p / w, h, corners));
-        place[lsnni_at2(2, p, dim[1])] = 1;
-    }
-    lsnni_onnx_read(e, i, v->input[0], 1, x);
-    lsnni_onnx_shape(e, i, x, 3, 2, 3, 0);
-    lsnni_onnx_by(e, i, "MatMul", place, dim, 2, x);
-    lsnni_free(e->cx, place);
-    lsnni_onnx_shape(e, i, x, 4, 2, h, w);
-    lsnni_onnx_done(e, i, x);
-}
-
-/* ONNX has x and y side by side, as PyTorch has; bilinear with zeros is what it does unasked. */
-static void lsnni_onnx_grid_sample(lsnni_onnx *e, int i)
-{
-    const lsnni_node *v = &e->net->node[i];
-    const int perm[4] = { 0, 2, 3, 1 };
-    char x[LSNNI_ONNX_NAME], grid[LSNNI_ONNX_NAME];
-    lsnni_onnx_read(e, i, v->input[1], 0, grid);
-    lsnni_onnx_reads(e, grid);
-    lsnni_onnx_ints(e, "perm", perm, 4);
-    lsnni_onnx_next(e, i, "Transpose", grid);
-    lsnni_onnx_read(e, i, v->input[0], 0, x);
-    lsnni_onnx_reads(e, x);
-    lsnni_onnx_reads(e, grid);
-    lsnni_onnx_int(e, "align_corners", v->plan.o.align_corners);
-    lsnni_onnx_writes(e, "GridSample", v->name);
-    e->opset = LSNNI_ONNX_OPSET_GRID;
-}
-
+/* ---- >>the model: all writers, and the file ------------------------------------------------*/
 static const struct { const lsnn_layer_type *type; void (*write)(lsnni_onnx *e, int i); }
 lsnni_onnx_writers[] = {
     { &lsnni_dense_type, lsnni_onnx_dense },

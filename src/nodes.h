@@ -1,3 +1,7 @@
+/* ---- >>building --------------------------------------------------------------------
+   lsnn_layer checks a layer and enters it, one of ours as one of yours: all it knows of
+   them is their type. lsnn_net_build (in >>running) draws the >>first values, plans (see
+   >>plan) and rehearses.                                                      */
 /* Names are found by looking at each; a file that lies must not take hours.  */
 enum { LSNNI_MAX_NODES = 10000 };
 
@@ -9,10 +13,6 @@ static const lsnn_layer_type *lsnni_type(const char *name)
     return NULL;
 }
 
-/* ---- >>building --------------------------------------------------------------------
-   lsnn_layer checks a layer and enters it, one of ours as one of yours: all it knows of
-   them is their type. lsnn_net_build (at the end) draws the >>first values, plans (see
-   >>plan) and rehearses.                                                      */
 LSNN_API lsnn_net *lsnn_net_new(lsnn_ctx *cx)
 {
     lsnn_net *net = (lsnn_net *)lsnni_alloc(cx, 1, sizeof *net);

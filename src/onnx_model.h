@@ -1,45 +1,4 @@
-/* ---- transformers: the grid is theta N,2,3 times the places of all pixels, 3,P. */
-static void lsnni_onnx_affine_grid(lsnni_onnx *e, int i)
-{
-    const lsnni_node *v = &e->net->node[i];
-    int corners = v->plan.o.align_corners, h = v->shape.h, w = v->shape.w, dim[2];
-    char x[LSNNI_ONNX_NAME];
-    lsnn_real *place;
-    dim[0] = 3; dim[1] = h * w;
-    place = (lsnn_real *)lsnni_alloc(e->cx, lsnni_area(3, dim[1]), sizeof *place);
-    if (!place) e->graph.status = LSNN_ENOMEM;
-    if (!place) return;
-    for (int p = 0; p < dim[1]; p++) {
-        place[p] = LSNNI_R(lsnni_place(p % w, w, corners));
-        place[lsnni_at2(1, p, dim[1])] = LSNNI_R(lsnni_place(p / w, h, corners));
-        place[lsnni_at2(2, p, dim[1])] = 1;
-    }
-    lsnni_onnx_read(e, i, v->input[0], 1, x);
-    lsnni_onnx_shape(e, i, x, 3, 2, 3, 0);
-    lsnni_onnx_by(e, i, "MatMul", place, dim, 2, x);
-    lsnni_free(e->cx, place);
-    lsnni_onnx_shape(e, i, x, 4, 2, h, w);
-    lsnni_onnx_done(e, i, x);
-}
-
-/* ONNX has x and y side by side, as PyTorch has; bilinear with zeros is what it does unasked. */
-static void lsnni_onnx_grid_sample(lsnni_onnx *e, int i)
-{
-    const lsnni_node *v = &e->net->node[i];
-    const int perm[4] = { 0, 2, 3, 1 };
-    char x[LSNNI_ONNX_NAME], grid[LSNNI_ONNX_NAME];
-    lsnni_onnx_read(e, i, v->input[1], 0, grid);
-    lsnni_onnx_reads(e, grid);
-    lsnni_onnx_ints(e, "perm", perm, 4);
-    lsnni_onnx_next(e, i, "Transpose", grid);
-    lsnni_onnx_read(e, i, v->input[0], 0, x);
-    lsnni_onnx_reads(e, x);
-    lsnni_onnx_reads(e, grid);
-    lsnni_onnx_int(e, "align_corners", v->plan.o.align_corners);
-    lsnni_onnx_writes(e, "GridSample", v->name);
-    e->opset = LSNNI_ONNX_OPSET_GRID;
-}
-
+/* ---- >>the model: all writers, and the file ------------------------------------------------*/
 static const struct { const lsnn_layer_type *type; void (*write)(lsnni_onnx *e, int i); }
 lsnni_onnx_writers[] = {
     { &lsnni_dense_type, lsnni_onnx_dense },

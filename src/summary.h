@@ -1,3 +1,4 @@
+/* ---- >>summary: what a net says of itself ----------------------------------------------*/
 LSNN_API size_t lsnn_net_params(const lsnn_net *net)
 {
     if (!net) return 0;
