@@ -1,6 +1,10 @@
 /* ============================================================================
    >>net  a graph of layers: shapes, memory, forward, backward
    ==========================================================================*/
+/* Parameters lie one after another in one block, gradients in another at the same places,
+   buffers (running means, ...) in a third: what saves, steps, clears or adds up over ranks
+   takes this table or a block, and knows no layer. Each begins at a whole vector, and the gaps
+   stay 0.                                                                    */
 typedef struct lsnni_param {
     char *name;                      /* "conv2d1.weight"                      */
     lsnn_param_spec spec;
@@ -10,7 +14,9 @@ typedef struct lsnni_param {
     int owner, index;                /* the node that draws it, as its number `index` */
 } lsnni_param;
 
-/* What planning finds out about a node: see plan.h, chapter by chapter.       */
+/* What planning finds out about a node: see plan.h, chapter by chapter. All 0 until
+   lsnn_net_build, written there alone and read only from then on: so several workspaces, a
+   thread each, may run one net.                                              */
 typedef struct lsnni_role {
     int readable;                    /* kept, the net's output, a loss's input or output */
     int on_path, live;               /* the net's output, or a readable one, depends on it */
@@ -26,6 +32,9 @@ typedef struct lsnni_role {
     int does, writes;                /* LSNN_DO_...; the node whose output its call writes */
 } lsnni_role;
 
+/* An input's number is below its reader's: the table's order is an order to run in, and no
+   cycle can be said. Nodes go by number: the table moves as it grows (lsnni_grow), an address
+   of one holds until the next lsnn_layer.                                    */
 typedef struct lsnni_node {
     const lsnn_layer_type *type;
     char *name, *share, *table;      /* the caller's strings, copied          */
@@ -37,6 +46,8 @@ typedef struct lsnni_node {
     lsnni_role role;
 } lsnni_node;
 
+/* What is learned, and what was found out about the graph. What a step writes beside it is in
+   lsnn_work, so that to predict a net is only read.                          */
 struct lsnn_net {
     lsnn_ctx *cx;
     lsnni_node *node;
@@ -71,6 +82,9 @@ typedef struct lsnni_schedule {
     int forwards, backwards;
 } lsnni_schedule;
 
+/* All that running needs of its own: a net has one, and each further thread that predicts
+   makes its own (lsnn_work_new), with a context of its own. In memory one block of numbers,
+   planned for the largest batch; smaller ones use a part of each array.      */
 struct lsnn_work {
     lsnn_ctx *cx;
     const lsnn_net *net;

@@ -1,7 +1,10 @@
 /* ---- >>building --------------------------------------------------------------------
    lsnn_layer checks a layer and enters it, one of ours as one of yours: all it knows of
    them is their type. lsnn_net_build (in >>running) draws the >>first values, plans (see
-   >>plan) and rehearses.                                                      */
+   >>plan) and rehearses.
+   What is checked here is not asked again: planning and running trust shapes, counts, names and
+   traits. So all that a caller, a file or a type of yours can get wrong must be refused in this
+   chapter, with a message that says which layer and which number.            */
 /* Names are found by looking at each; a file that lies must not take hours.  */
 enum { LSNNI_MAX_NODES = 10000 };
 
@@ -13,6 +16,7 @@ static const lsnn_layer_type *lsnni_type(const char *name)
     return NULL;
 }
 
+/* All 0 is an empty net; only output's 0 would mean a node, the input.       */
 LSNN_API lsnn_net *lsnn_net_new(lsnn_ctx *cx)
 {
     lsnn_net *net = (lsnn_net *)lsnni_alloc(cx, 1, sizeof *net);
@@ -25,6 +29,8 @@ LSNN_API lsnn_net *lsnn_net_new(lsnn_ctx *cx)
 static void lsnni_device_close(lsnn_net *net);
 static lsnn_status lsnni_device_pull(const lsnn_net *net);
 
+/* A net in any state, half built too: each pointer is NULL or its own. The workspace first,
+   since its block may be the device's, which must be open then.              */
 LSNN_API void lsnn_net_free(lsnn_net *net)
 {
     if (!net) return;
@@ -48,7 +54,8 @@ LSNN_API void lsnn_net_free(lsnn_net *net)
 
 /* Makes room for one more element in a growing array. Twice the room each time, so that a net
    of n layers copies its nodes 2 n times and not n^2; by copying, since the allocator of a
-   context may have no realloc.                                                */
+   context may have no realloc. Elements move: none may hold an address of its own or of
+   another. New ones are 0.                                                   */
 static lsnn_status lsnni_grow(lsnn_ctx *cx, void **array, int used, int *room, size_t size)
 {
     void *larger;
@@ -62,6 +69,8 @@ static lsnn_status lsnni_grow(lsnn_ctx *cx, void **array, int used, int *room, s
     return LSNN_OK;
 }
 
+/* Node by node, as all look-ups of names: they happen while a net is made, loaded or asked,
+   never in a step, and a table of hashes would be more to read than it saves. */
 LSNN_API int lsnn_net_node(const lsnn_net *net, const char *name)
 {
     if (!net || !name) return -1;
@@ -70,13 +79,17 @@ LSNN_API int lsnn_net_node(const lsnn_net *net, const char *name)
     return -1;
 }
 
+/* Among the first `count`, or -1: a row that was just made is not to find itself. */
 static int lsnni_find_param(const lsnni_param *p, int count, const char *name)
 {
     for (int i = 0; i < count; i++) if (strcmp(p[i].name, name) == 0) return i;
     return -1;
 }
 
-/* A name is what can stand in a file: letters, digits and _ - . /            */
+/* A name is what can stand in a file: letters, digits and _ - . / It is a word of a line there
+   (so no space and no =) and part of its tensors' names. As a dot may stand in it, "a.b" could
+   be layer a.b or parameter b of layer a: who comes second is refused, in lsnni_name_node or
+   lsnni_enter.                                                               */
 static lsnn_status lsnni_name_check(lsnn_ctx *cx, const char *name)
 {
     for (const char *p = name; *p; p++)
@@ -92,12 +105,15 @@ static lsnn_status lsnni_name_check(lsnn_ctx *cx, const char *name)
 
 /* Names are what files are read by, so no two things have one: neither two layers, nor a layer
    and a parameter, nor a caller's type and one of ours. Without a name: type and number, the
-   next one that is free.                                                      */
+   next one that is free. v->name is a copy of its own then. Files name every layer: what was
+   counted here does not change when a net is loaded.                         */
 static lsnn_status lsnni_name_node(lsnn_net *net, lsnni_node *v, const char *name)
 {
     const lsnn_layer_type *ours = lsnni_type(v->type->name);
     char made[64];
     int number = 0;
+    /* A type's name is a word in files, too: by one of ours, a caller's type would be read
+       back as ours.                                                          */
     LSNNI_TRY(lsnni_name_check(net->cx, v->type->name));
     if (ours && ours != v->type)
         return lsnni_fail(net->cx, LSNN_ENAME, "'%s' is a layer type of the library: give yours "
@@ -110,6 +126,7 @@ static lsnn_status lsnni_name_node(lsnn_net *net, lsnni_node *v, const char *nam
             lsnni_find_param(net->buffer, net->buffers, name) >= 0)
             return lsnni_fail(net->cx, LSNN_ENAME, "'%.60s' is the name of a parameter", name);
     } else {
+        /* The first try is free, unless a caller gave such a name himself.   */
         for (int i = 0; i < net->nodes; i++) number += net->node[i].type == v->type;
         do snprintf(made, sizeof made, "%.40s%d", v->type->name, ++number);
         while (lsnn_net_node(net, made) >= 0);
@@ -120,7 +137,10 @@ static lsnn_status lsnni_name_node(lsnn_net *net, lsnni_node *v, const char *nam
     return v->name ? LSNN_OK : LSNN_ENOMEM;
 }
 
-/* Enters one parameter (or buffer) of node v into the table; *index gets its number. */
+/* Enters one parameter (or buffer) of node v into the table; *index gets its number. Its place
+   is the end of the block so far; sizes that overflow stick at LSNNI_TOO_LARGE, and
+   lsnn_net_build's allocation fails then, with the largest parameter's name. After a failure
+   the row may be in the table already: lsnn_layer takes it out again.        */
 static lsnn_status lsnni_enter(lsnn_net *net, lsnni_node *v, int i, int is_buffer, int *index)
 {
     const lsnn_param_spec *spec = is_buffer ? &v->plan.buffer[i] : &v->plan.param[i];
@@ -135,6 +155,7 @@ static lsnn_status lsnni_enter(lsnn_net *net, lsnni_node *v, int i, int is_buffe
     memset(p, 0, sizeof *p);
     p->name = (char *)lsnni_alloc(net->cx, length, 1);
     if (!p->name) return LSNN_ENOMEM;
+    /* What files, messages and lsnn_net_get call it.                         */
     snprintf(p->name, length, "%s.%s", v->name, spec->name);
     *index = (*used)++;              /* freed with the others from here on    */
     if (lsnn_net_node(net, p->name) >= 0)
@@ -146,17 +167,22 @@ static lsnn_status lsnni_enter(lsnn_net *net, lsnni_node *v, int i, int is_buffe
                           p->name);
     p->spec = *spec;
     p->at = *block;
+    /* 0 is frozen. LSNN_ZERO lies above: its gradient is made, its steps are nothing. */
     p->lr_factor = o->freeze ? 0 : o->lr_factor > 0 ? o->lr_factor : 1;
+    /* Times the optimizer's weight decay: 0 where to be near 0 is no virtue, as of biases. */
     if (!spec->no_decay && !o->no_decay)
         p->decay = lsnni_or(spec->decay_factor, 1) * lsnni_or(o->decay_factor, 1);
+    /* The number that this node will have.                                   */
     p->owner = net->nodes;
     p->index = i;
     *block = lsnni_plus(*block, lsnni_whole_vectors(spec->count));
     return LSNN_OK;
 }
 
-/* What a function of a layer's type has answered. One that refuses without a reason (lsnn_fail)
-   gets this one: no failure is silent. failures: how many there were before.    */
+/* What a function of a layer's type has answered. One that refuses without a reason
+   (lsnn_fail) gets this one: no failure is silent. failures: how many there were before. That
+   holds for types of yours, too, which may return any status and forget to say why: a caller
+   who sees a status finds a message in the context.                          */
 static lsnn_status lsnni_answer(lsnn_ctx *cx, const lsnn_layer_type *type, const char *function,
                                 unsigned failures, lsnn_status s)
 {
@@ -165,6 +191,8 @@ static lsnn_status lsnni_answer(lsnn_ctx *cx, const lsnn_layer_type *type, const
                       type->name, function, (int)s, lsnn_status_text(s));
 }
 
+/* Who runs a net calls these four without asking. The input's type has no forward and no
+   backward: no schedule ever calls node 0.                                   */
 static lsnn_status lsnni_type_check(lsnn_ctx *cx, const lsnn_layer_type *type)
 {
     if (type == &lsnni_input_type || (type && type->name && type->plan && type->forward &&
@@ -174,7 +202,10 @@ static lsnn_status lsnni_type_check(lsnn_ctx *cx, const lsnn_layer_type *type)
                       "needs a name, plan, forward and backward");
 }
 
-/* The sizes of a parameter or buffer; its count follows from them, or must agree. */
+/* The sizes of a parameter or buffer; its count follows from them, or must agree. Afterwards
+   sizes past the rank are 0 and the count is their product, so that lsnni_share may compare
+   all four, and saving and drawing trust the count. Below 2^29, since the ops' tables of
+   places are 32-bit numbers.                                                 */
 static lsnn_status lsnni_spec_check(lsnn_ctx *cx, const lsnn_layer_type *type,
                                     lsnn_param_spec *s)
 {
@@ -185,6 +216,7 @@ static lsnn_status lsnni_spec_check(lsnn_ctx *cx, const lsnn_layer_type *type,
     if (s->rank < 0 || s->rank > 4)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: %.60s has rank %d, it must be 0 to 4",
                           type->name, s->name, s->rank);
+    /* A scalar (rank 0) has one number.                                      */
     for (int d = 0; d < 4; d++) {
         if (d >= s->rank) s->dim[d] = 0;
         else if (s->dim[d] < 1)
@@ -195,11 +227,13 @@ static lsnn_status lsnni_spec_check(lsnn_ctx *cx, const lsnn_layer_type *type,
     if (count > INT32_MAX / 4)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: %.4g numbers of %.60s are over 2^29",
                           type->name, (double)count, s->name);
+    /* Types that know it may say it, which catches a slip in their sizes.    */
     if (s->count && s->count != count)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: %.60s has a count of %.0f, but its sizes make "
                           "%.0f: leave count at 0", type->name, s->name, (double)s->count,
                           (double)count);
     s->count = count;
+    /* Written so that NaN is refused: every comparison with it is false.     */
     if (!(s->l2 >= 0 && s->l2 <= DBL_MAX) ||
         !(s->decay_factor >= 0 && s->decay_factor <= DBL_MAX) ||
         s->l2_every < 0 || s->l2_every > 32)
@@ -209,8 +243,11 @@ static lsnn_status lsnni_spec_check(lsnn_ctx *cx, const lsnn_layer_type *type,
     return LSNN_OK;
 }
 
-/* What plan has filled in, of the library's types and of yours: everything that running
-   trusts is checked here. given: what it was given.                          */
+/* What plan has filled in, of the library's types and of yours: everything that running trusts
+   is checked here. given: what it was given. A plan that writes what it is given (inputs, in)
+   or claims traits that its type lacks would make the planner's decisions wrong in silence,
+   far from the mistake. Products go through double or lsnni_times: three sizes that fit an int
+   may have one that does not.                                                */
 static lsnn_status lsnni_plan_check(lsnn_ctx *cx, const lsnn_layer_type *type,
                                     lsnn_layer_plan *p, const lsnn_layer_plan *given)
 {
@@ -221,6 +258,7 @@ static lsnn_status lsnni_plan_check(lsnn_ctx *cx, const lsnn_layer_type *type,
         (p->traits & ~type->traits))
         return lsnni_fail(cx, LSNN_EVALUE, "%s: its plan has changed inputs or in, or added "
                           "traits: they are given", type->name);
+    /* The input's are still 0, see lsnn_input.                               */
     if (type != &lsnni_input_type)
         LSNNI_TRY(lsnni_sizes(cx, "its output (channels x rows x columns)", 3, out));
     if ((double)out[0] * out[1] * out[2] > INT32_MAX / 4)
@@ -233,12 +271,14 @@ static lsnn_status lsnni_plan_check(lsnn_ctx *cx, const lsnn_layer_type *type,
                           (int)LSNN_MAX_PARAMS);
     for (int i = 0; i < p->params; i++) LSNNI_TRY(lsnni_spec_check(cx, type, &p->param[i]));
     for (int i = 0; i < p->buffers; i++) LSNNI_TRY(lsnni_spec_check(cx, type, &p->buffer[i]));
+    /* Who reads less than its input (>>crop) says both sizes: the input is cut to that. */
     if (p->reads_h || p->reads_w)
         if (p->reads_h < 1 || p->reads_h > p->in[0].h || p->reads_w < 1 ||
             p->reads_w > p->in[0].w)
             return lsnni_fail(cx, LSNN_ESHAPE, "%s: reads_h %d, reads_w %d of an input of "
                               "%d x %d", type->name, p->reads_h, p->reads_w, p->in[0].h,
                               p->in[0].w);
+    /* What can be read by name must be there to be read.                     */
     if (!p->keep_name) return LSNN_OK;
     LSNNI_TRY(lsnni_name_check(cx, p->keep_name));
     LSNNI_TRY(lsnni_sizes(cx, p->keep_name, 3, keep));
@@ -249,18 +289,23 @@ static lsnn_status lsnni_plan_check(lsnn_ctx *cx, const lsnn_layer_type *type,
     return LSNN_OK;
 }
 
-/* Parameters of another layer of the same type and shapes.                   */
+/* Parameters of another layer of the same type and shapes. The node takes the other's rows:
+   then gradients of both add up in one place, an optimizer steps it once and a file has it
+   once, with no code for any of that. Options that say what a parameter means must be equal,
+   those that say how it learns are its owner's alone to set.                 */
 static lsnn_status lsnni_share(lsnn_net *net, lsnni_node *v, const char *name)
 {
     int other = lsnn_net_node(net, name);
     const lsnni_node *u = other < 0 ? NULL : &net->node[other];
     if (!u) return lsnni_fail(net->cx, LSNN_ENAME, "share: no layer is called '%.60s'", name);
+    /* By pointer: a type of yours may have the name of another of yours.     */
     if (u->type != v->type || u->plan.params != v->plan.params ||
         u->plan.buffers != v->plan.buffers)
         return lsnni_fail(net->cx, LSNN_ESHAPE,
                           "share: '%.60s' is a %s with %d parameters, this is "
                           "a %s with %d", name, u->type->name, u->plan.params, v->type->name,
                           v->plan.params);
+    /* Not seen in any size: as many numbers may be a Gaussian's or a window's. */
     if (v->plan.o.smooth_shape != u->plan.o.smooth_shape ||
         v->plan.o.mixture != u->plan.o.mixture || v->plan.o.normalise != u->plan.o.normalise)
         return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another smooth_shape, "
@@ -268,6 +313,7 @@ static lsnn_status lsnni_share(lsnn_net *net, lsnni_node *v, const char *name)
     if (v->plan.o.blend != u->plan.o.blend)
         return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another blend: its theta "
                           "means something else", name);
+    /* As text: the same connections in another order are other weights. */
     if (v->table && strcmp(v->table, u->table) != 0)
         return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another table", name);
     if (v->plan.o.freeze || v->plan.o.no_decay || v->plan.o.lr_factor > 0 ||
@@ -275,6 +321,7 @@ static lsnn_status lsnni_share(lsnn_net *net, lsnni_node *v, const char *name)
         return lsnni_fail(net->cx, LSNN_EVALUE, "share: freeze, no_decay, lr_factor, "
                           "decay_factor, l2 and clip are for '%.60s' to set, whose parameters "
                           "these are", name);
+    /* Shared, too: two batch_norms that share have one running mean.         */
     for (int i = 0; i < v->plan.buffers; i++)
         if (u->plan.buffer[i].count != v->plan.buffer[i].count)
             return lsnni_fail(net->cx, LSNN_ESHAPE, "share: the buffers of '%.60s' are of "
@@ -288,10 +335,14 @@ static lsnn_status lsnni_share(lsnn_net *net, lsnni_node *v, const char *name)
                                   u->plan.param[i].dim[d], v->plan.param[i].dim[d]);
     memcpy(v->param, u->param, sizeof v->param);
     memcpy(v->buffer, u->buffer, sizeof v->buffer);
+    /* For files, which say share=NAME, and for the summary.                  */
     v->share = lsnni_strdup(net->cx, name);
     return v->share ? LSNN_OK : LSNN_ENOMEM;
 }
 
+/* In this order: inputs, a name (so that what follows can be blamed on it: cx->where_),
+   options, and only then the type's own plan, which may rely on all of it. On failure v holds
+   what it has got so far, for lsnn_layer to free.                            */
 static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int count,
                                const lsnn_options *o)
 {
@@ -308,11 +359,14 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
         if (x[i] < 0 || x[i] >= net->nodes)
             return lsnni_fail(cx, LSNN_EVALUE, "%s: input %d is node %d, there are %d",
                               v->type->name, i + 1, x[i], net->nodes);
+        /* Backward begins at losses, with no gradient from above: it has no place for a
+           reader's.                                                          */
         if (net->node[x[i]].plan.traits & LSNN_IS_LOSS)
             return lsnni_fail(cx, LSNN_EVALUE,
                               "%s: input %d is the loss '%.60s', which ends a path",
                               v->type->name, i + 1, net->node[x[i]].name);
         v->input[i] = x[i];
+        /* The same as plan.out until a crop (>>crop), but that is what a layer is said to give. */
         v->plan.in[i] = net->node[x[i]].shape;
     }
     v->plan.inputs = count;
@@ -325,11 +379,14 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
         if (!v->table) return LSNN_ENOMEM;
     }
     v->plan.traits = v->type->traits;
+    /* As the type gets it: traits that hold for the type, options as given; plan may only
+       narrow the first and fill in the second.                               */
     given = v->plan;
     failures = cx->failures_;
     LSNNI_TRY(lsnni_answer(cx, v->type, "plan", failures, v->type->plan(cx, &v->plan)));
     LSNNI_TRY(lsnni_plan_check(cx, v->type, &v->plan, &given));
     v->shape = v->plan.out;
+    /* After its plan, so that sizes can be compared; it enters nothing of its own. */
     if (o && o->share) return lsnni_share(net, v, o->share);
     for (int i = 0; i < v->plan.params; i++)
         LSNNI_TRY(lsnni_enter(net, v, i, 0, &v->param[i]));
@@ -338,6 +395,10 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
     return LSNN_OK;
 }
 
+/* Either the layer is in the net, or the net has failed for good: each builder returns -1 in
+   silence then, so that a caller may nest calls and ask once, at lsnn_net_build, which repeats
+   the first reason (`why`). v lies behind the last node until net->nodes++ lets it in: nobody
+   ever sees a node that is half made.                                        */
 LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x, int count,
                         const lsnn_options *o)
 {
@@ -353,12 +414,16 @@ LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x
     params = net->params;
     buffers = net->buffers;
     net->why = lsnni_type_check(net->cx, type);
+    /* So node 0 is the input everywhere: its place in the schedule's tables is the batch's own
+       array.                                                                 */
     if (net->why == LSNN_OK && !net->nodes && type != &lsnni_input_type)
         net->why = lsnni_fail(net->cx, LSNN_ESTATE, "%s: a net begins with lsnn_input",
                               type->name);
+    /* Also what loading a file goes through: its length is not believed.     */
     if (net->why == LSNN_OK && net->nodes >= LSNNI_MAX_NODES)
         net->why = lsnni_fail(net->cx, LSNN_ESHAPE, "%s: a net has at most %d layers",
                               type->name, (int)LSNNI_MAX_NODES);
+    /* Room before all else: v then stays where it is, while the other tables grow. */
     if (net->why == LSNN_OK)
         net->why = lsnni_grow(net->cx, (void **)&net->node, net->nodes, &net->node_room,
                               sizeof *v);
@@ -368,8 +433,11 @@ LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x
     v->type = type;
     v->joined = -1;
     net->why = lsnni_layer(net, v, x, count, o);
+    /* What other calls report from here on is not about this layer.          */
     net->cx->where_ = NULL;
     if (net->why != LSNN_OK) {
+        /* Rows that it had entered are the last ones. The sizes of the blocks are not taken
+           back: a net that has failed is never built.                        */
         while (net->params > params) lsnni_free(net->cx, net->param[--net->params].name);
         while (net->buffers > buffers) lsnni_free(net->cx, net->buffer[--net->buffers].name);
         lsnni_free(net->cx, v->name);
@@ -382,10 +450,13 @@ LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x
     return net->nodes++;
 }
 
+/* Its sizes are no options, so its plan cannot know them: they are set afterwards, as the
+   output of node 0. They are checked before, as lsnni_plan_check does for all others. */
 LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w)
 {
     int node;
     if (!net || net->failed) return -1;
+    /* A second one: the rest of the graph would mean something else than was said. */
     if (net->nodes) {
         net->failed = !net->built;
         net->why = lsnni_fail(net->cx, LSNN_ESTATE,
@@ -408,6 +479,9 @@ LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w)
 }
 
 /* ---- >>first values: as the layer draws them, or see >>layer.               */
+/* Draws have an address, the seed and the parameter's name: what a layer begins with depends on
+   no other layer, thread or rank, and not on what was drawn before; only on its name, which of
+   layers without one counts those of its type. Of parameters that layers share, the owner draws. */
 static void lsnni_init_param(const lsnn_net *net, const lsnni_param *p, lsnn_real *v)
 {
     const lsnni_node *owner = &net->node[p->owner];
@@ -416,10 +490,12 @@ static void lsnni_init_param(const lsnn_net *net, const lsnni_param *p, lsnn_rea
     else lsnni_draw_values(&owner->plan, p->index, v, p->spec.count, &r);
 }
 
+/* Before build, since it decides what is live, kept and run to predict (>>use). */
 LSNN_API void lsnn_net_set_output(lsnn_net *net, int node)
 {
     if (!net || net->failed) return;
     if (!net->built && node >= 0 && node < net->nodes) net->output = node;
+    /* Too late to change anything, the net itself is sound: it does not fail for that. */
     else {
         net->why = lsnni_fail(net->cx, net->built ? LSNN_ESTATE : LSNN_EVALUE,
                               "lsnn_net_set_output: node %d of %d%s", node, net->nodes,

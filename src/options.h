@@ -1,13 +1,20 @@
 /* ---- >>options: one table, so that checking, saving and loading are loops ------*/
+/* lsnn_options is one flat struct for all types, since that is how C lets a caller name what
+   he sets. What each member is called, where it lies and of what kind it is stands here once:
+   refusing (below), writing and reading (>>models) are loops over it. An option is a member in
+   api.h and a row here; without its row it would be neither refused nor saved. Texts (name,
+   share, table) are no rows: nodes copy them.                                */
 typedef struct lsnni_field { const char *name; size_t at; char kind; } lsnni_field;
 /* An option is an int or an enum as wide (each has a member ..._INT_), or a double: any other
-   does not compile.                                                          */
+   does not compile. An array of -1 chars is what C99 has to say no with when it compiles;
+   times 0 it adds nothing.                                                   */
 #define LSNNI_WIDE(name, type)                                                             \
     (0 * sizeof(char[sizeof(((lsnn_options *)0)->name) == sizeof(type) ? 1 : -1]))
 #define LSNNI_INT(name)                                                                    \
     { #name, offsetof(lsnn_options, name) + LSNNI_WIDE(name, int), 'i' }
 #define LSNNI_REAL(name)                                                                   \
     { #name, offsetof(lsnn_options, name) + LSNNI_WIDE(name, double), 'd' }
+/* Files list options in this order, and are read by name: a new row may stand anywhere. */
 static const lsnni_field lsnni_fields[] = {
     LSNNI_INT(keep), LSNNI_INT(init), LSNNI_REAL(init_scale), LSNNI_REAL(lr_factor),
     LSNNI_INT(freeze), LSNNI_INT(no_decay), LSNNI_REAL(decay_factor), LSNNI_INT(no_bias),
@@ -32,6 +39,8 @@ static const lsnni_field lsnni_fields[] = {
 };
 enum { LSNNI_FIELDS = (int)(sizeof lsnni_fields / sizeof lsnni_fields[0]) };
 
+/* By memcpy: to C++, which compiles this too, an enum is no int, and reading it as one through
+   a pointer is undefined. A double holds every int, so one type does for all fields. */
 static double lsnni_field_get(const lsnn_options *o, const lsnni_field *f)
 {
     int i;
@@ -44,6 +53,7 @@ static double lsnni_field_get(const lsnn_options *o, const lsnni_field *f)
     return d;
 }
 
+/* v of an int's field must be one, or the conversion is undefined: reading a file asks first. */
 static void lsnni_field_set(lsnn_options *o, const lsnni_field *f, double v)
 {
     int i = f->kind == 'i' ? (int)v : 0;
@@ -51,7 +61,9 @@ static void lsnni_field_set(lsnn_options *o, const lsnni_field *f, double v)
     else memcpy((char *)o + f->at, &v, sizeof v);
 }
 
-/* 1 if `word` is one of the words of a list separated by spaces.             */
+/* 1 if `word` is one of the words of a list separated by spaces. Whole words: pad_top is not
+   found in pad_top_left. A hit within a longer word is skipped whole, since without a space in
+   it no other can begin there.                                               */
 static int lsnni_listed(const char *list, const char *word)
 {
     size_t n = strlen(word);
@@ -60,7 +72,10 @@ static int lsnni_listed(const char *list, const char *word)
     return 0;
 }
 
-/* Every layer reads keep; a field that the type does not read must be zero.  */
+/* Every layer reads keep; a field that the type does not read must be zero. An option set on
+   the wrong layer would else be a wish that nobody hears. Here stands what means the same in
+   all types; whether a kernel fits is their plans' to say. The order matters: NaN is refused
+   first, so that the comparisons below mean what they say.                   */
 static lsnn_status lsnni_options_check(lsnn_ctx *cx, const lsnn_layer_type *type,
                                        const lsnn_options *o)
 {
@@ -82,10 +97,12 @@ static lsnn_status lsnni_options_check(lsnn_ctx *cx, const lsnn_layer_type *type
         return lsnni_fail(cx, LSNN_EVALUE, "%s: lr_factor %g, init_scale %g, loss_weight %g, "
                           "decay_factor %g or l2 %g is negative", type->name, o->lr_factor,
                           o->init_scale, o->loss_weight, o->decay_factor, o->l2);
+    /* Through an int: whether an enum is signed is the compiler's choice.    */
     if ((int)o->init < 0 || o->init > LSNN_INIT_ZERO || (int)o->padding < 0 ||
         o->padding > LSNN_EXPLICIT)
         return lsnni_fail(cx, LSNN_EVALUE, "%s: init %d or padding %d is unknown", type->name,
                           (int)o->init, (int)o->padding);
+    /* Sizes that no other padding reads: who gives them forgot to say EXPLICIT. */
     if (o->padding != LSNN_EXPLICIT && (o->pad_top || o->pad_left || o->pad_bottom ||
                                         o->pad_right))
         return lsnni_fail(cx, LSNN_EVALUE, "%s: pad_top, pad_left, pad_bottom and pad_right "
