@@ -427,6 +427,7 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
     lsnn_status s = LSNN_ENOMEM;
     char note[160];
     if (!net) return LSNN_ENOMEM;
+    /* failed is 1 after a layer, 2 after an earlier build.                   */
     if (net->failed)
         return lsnni_fail(cx, net->failed == 1 ? net->why : LSNN_ESTATE, "lsnn_net_build: %s",
                           net->failed == 1 ? "a layer could not be made"
