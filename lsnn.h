@@ -53,9 +53,10 @@
                          >>dropout >>batch_norm >>scale >>copies >>losses >>conv2d
                          >>table_conv2d >>local2d >>attention >>smooth >>target2d >>blend
                          >>transform >>dsc >>dsc_loss
-       >>net             a graph of layers: options, building
+       >>net             a graph of layers: >>options, >>building, >>summary
        >>plan            what the net finds out about itself; its schedule of calls
-       >>running         walking that schedule; >>profile: what each layer costs
+       >>running         walking that schedule; >>names: arrays by name; >>profile: what
+                         each layer costs
        >>files           safetensors, and replacing a file safely
        >>models          nets in files
        >>export, >>onnx  nets as C source, as ONNX models
@@ -447,10 +448,10 @@
    naive pair; the fast pair; plan; forward and backward as the net calls them; type;
    builder), its #include and its line in the table in src/lsnn.h, its prototypes in
    src/api.h, its name in the contents above, its forms in src/export_layers.h and
-   src/onnx_layers.h. Tests: loops of their own in tests/naive.h, a row in tests/ops.h, a draw
-   in tests/test_graphs.c; the last two and the forms are asked for. The order of the book:
-   manual, API, core, the layers from simple to hard, the net, files, training, data, pictures,
-   and last the machinery for speed.
+   src/onnx_layers.h (a line in onnx_model.h's table). Tests: loops of their own in
+   tests/naive.h, a row in tests/ops.h, a draw in tests/test_graphs.c; the last two and the
+   forms are asked for. The order of the book: manual, API, core, the layers from simple to
+   hard, the net, files, training, data, pictures, and last the machinery for speed.
 
    14. FILES
    lsnn_net_save writes safetensors: parameters and buffers by name ("conv2d1.weight",
@@ -580,11 +581,14 @@
          device.h, on_device.h, cuda.h > cuda/   nets on a GPU: what the two sides share, the
                                           host's, the kernels, a file a layer as in ops/
        window.h, layer.h, ops/          the layers, from simple to hard
-       net.h > plan.h > run.h           a graph is built > planned > run
-       profile.h                          and timed
-       replace.h, files.h, graph.h      files replaced whole; safetensors; a net as text
+       net.h > plan.h > run.h           a net's parts > planned > run
+         options.h, nodes.h               a layer's options; how it enters a net
+         summary.h, view.h, profile.h     what a net says of itself; arrays by name; times
+       replace.h, graph.h               files replaced whole; a net as text
+         files.h > file_read.h, _write.h  safetensors
        export.h, onnx.h                 a net as a C file; as an ONNX model (..._layers.h: a
-                                          writer a layer; export_text.h: the C that it takes)
+                                          writer a layer; export_text.h: the C that it takes;
+                                          onnx_smooth.h: smoothers; onnx_model.h: the file)
        optimizer.h, evaluate.h, train.h   a step; scores; lsnn_fit
        data.h, pictures.h               IDX, recipes; figures (png.h)
          sets.h, mat.h, load.h, pain.h    other people's data sets, from their files
@@ -6753,7 +6757,11 @@ static int lsnni_depth(const lsnn_window *s)             /* products a sum    */
 }
 
 /* ---- The naive pair: what the formulas say. Wherever forward has y += x * w, backward has
-   dx += dy * w and dw += dy * x. LSNN_NAIVE builds the library on it.        */
+   dx += dy * w and dw += dy * x. LSNN_NAIVE builds the library on it.
+   Seven loops around one product: images, kernels, a map's rows and columns; channels, a
+   kernel's rows and columns. All that the fast pair does is to take them in another order, so
+   that products share what they load: a tile's weights all its pixels, its pixels all its
+   kernels. Padding is a pixel that lsnni_pixel does not find: it adds nothing. */
 #ifdef LSNN_NAIVE
 #define LSNNI_CONV2D_FUSES 0
 LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
@@ -6809,7 +6817,9 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
 /* Three ways, as the arrays lie: blocks of images (>>lanes) run fastest; plain arrays go
    along rows (>>convolve); a few plain images under a 1 x 1 window are a product of matrices
    each (>>gemm). A group of an image is to them an image of C/G channels. pool.on: the maps,
-   of even sides, go through a max pooling of 2 x 2 to y and pool.where on the way. */
+   of even sides, go through a max pooling of 2 x 2 to y and pool.where on the way.
+   None copies patches into a matrix (im2col), which reads and writes each pixel kh*kw times
+   before the first product: tiles find their pixels by tables of offsets instead. */
 static lsnn_status lsnni_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                         const lsnn_real *w, const lsnn_real *b,
                                         const lsnn_window *s, const lsnni_pooled *pool)
@@ -6831,7 +6841,8 @@ LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_
 }
 
 /* Groups one by one: each adds to kernels of its own. Where a group has so few that vectors
-   of kernels would be nearly empty, the sums go along rows of pixels instead. */
+   of kernels would be nearly empty, the sums go along rows of pixels instead. `part` keeps
+   s->groups, which says how far a group's maps are from its next image's.    */
 static lsnn_status lsnni_conv2d_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_real *db,
                                            const lsnn_real *dy, const lsnn_real *x,
                                            const lsnn_window *s)
@@ -6854,6 +6865,18 @@ static lsnn_status lsnni_conv2d_backward_w(lsnn_ctx *cx, lsnn_real *dw, lsnn_rea
     return LSNN_OK;
 }
 
+/* dx and dw have a second path, along rows, though plain arrays could be turned to blocks, with
+   zeros for missing images, as local2d does but for a few. Measured, that is slower. Its speed
+   as a share of that along rows, turning included (16 lanes, one thread, 7 times in turn; dx and
+   dw of windows of 5 x 5 on 256 x 14 x 14, 256 x 7 x 7 and 16 x 14 x 14, of 3 x 3 on 64 x 28 x
+   28):
+       images               1      5     20     60
+       least             0.08   0.21   0.46   0.78
+       geometric mean    0.16   0.42   0.77   1.11
+       most              0.34   0.78   1.51   1.77
+   Empty lanes cost as much as full ones, and from a net only batches that are no whole blocks
+   come here: an epoch's last one, or one image a step. Blocks gain on maps of 7 x 7, whose rows
+   fill three fifths of dx's lanes and whose 49 pixels are a short sum for dw. */
 LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real *dw,
                                           lsnn_real *db, const lsnn_real *dy,
                                           const lsnn_real *x, const lsnn_real *w,
@@ -6870,13 +6893,17 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
 
 #endif /* LSNN_NAIVE */
 
-/* ---- The layer ------------------------------------------------------------------------*/
+/* ---- The layer ------------------------------------------------------------------------
+   Backward reads x and w, never y, so what comes behind may work in y's place (LSNN_Y_FREE);
+   dx is not made for a first layer, a third of the work. */
 static lsnn_status lsnni_plan_conv2d(lsnn_ctx *cx, lsnn_layer_plan *p)
 {
     lsnn_window s;
     LSNNI_TRY(lsnni_plan_kernels(cx, p, &s));
     p->param[0] = lsnni_spec("weight", 4, s.k, s.c / s.groups, s.kernel_h, s.kernel_w);
     p->param[0].fan_in = lsnni_depth(&s);
+    /* The outputs that one pixel adds to at stride 1, as Glorot's rule counts them; fan_in is
+       what one output is summed from, as He's does.                          */
     p->param[0].fan_out = s.k / s.groups * s.kernel_h * s.kernel_w;
     p->param[1] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
     p->param[1].no_decay = 1;
@@ -6886,6 +6913,8 @@ static lsnn_status lsnni_plan_conv2d(lsnn_ctx *cx, lsnn_layer_plan *p)
     return LSNN_OK;
 }
 
+/* `does` is 0 or a pooling, perhaps with its relu: a relu alone is the business of others. The
+   plan has given it the pooling's y and keep, whose numbers are 32-bit pixels here. */
 static lsnn_status lsnni_forward_conv2d(lsnn_ctx *cx, lsnn_call *c)
 {
     lsnn_window s;
@@ -6923,6 +6952,7 @@ LSNN_API int lsnn_conv2d(lsnn_net *net, int x, int filters, int kernel, const ls
     return lsnni_windowed(net, &lsnni_conv2d_type, x, filters, kernel, o);
 }
 
+/* A signal is an image of one row.                                           */
 LSNN_API int lsnn_conv1d(lsnn_net *net, int x, int filters, int kernel, const lsnn_options *o)
 {
     return lsnni_windowed_row(net, &lsnni_conv2d_type, x, filters, kernel, o);
@@ -8039,8 +8069,158 @@ LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real
     }
     return LSNN_OK;
 }
+#endif /* LSNN_NAIVE */
 
-#else /* ---- The fast pair: a map a task ------------------------------------------------*/
+/* Either pair's: y from maps that are there.                                */
+static lsnn_status lsnni_smooth_apply(lsnn_ctx *cx, lsnn_real *y, lsnn_real *u,
+                                      const lsnn_real *a, const lsnn_real *b,
+                                      const lsnn_smoother *s);
+
+/* ---- The layer ------------------------------------------------------------------------*/
+/* Options that only theta of the layer's own can have, and only as one of TKN's windows. */
+static lsnn_status lsnni_smooth_options(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_options *o = &p->o;
+    int paper = o->clip == LSNN_CLIP_PAPER;
+    if ((int)o->clip < 0 || o->clip > LSNN_CLIP_CODE)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: clip %d is unknown", (int)o->clip);
+    if ((o->l2 > 0 || o->clip) && !lsnni_attentive(o->smooth_shape))
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: l2 %g and clip %d are for TKN's windows, "
+                          "smooth_shape is %d", o->l2, (int)o->clip, (int)o->smooth_shape);
+    if ((o->l2 > 0 || o->clip) && p->inputs == 2)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: l2 %g and clip %d are for theta of the "
+                          "layer's own, not for a node's", o->l2, (int)o->clip);
+    if (paper ? o->kernel_h < 1 || o->kernel_w < 0 : o->kernel_h || o->kernel_w)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: kernel_h %d, kernel_w %d, the sizes of the "
+                          "kernels that a window may not fall below, go with "
+                          "LSNN_CLIP_PAPER", o->kernel_h, o->kernel_w);
+    if (paper && !o->kernel_w) o->kernel_w = o->kernel_h;
+    return LSNN_OK;
+}
+
+static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
+{
+    lsnn_smoother s;
+    int numbers, bias;
+    if (!p->o.rank) p->o.rank = 1;
+    if (!p->o.mixture) p->o.mixture = 1;
+    if (p->o.rank < 1 || p->in[0].c % p->o.rank)
+        return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d channels are not a multiple of rank %d",
+                          p->in[0].c, p->o.rank);
+    if (p->o.smooth_bias && p->o.no_bias)
+        return lsnni_fail(cx, LSNN_EVALUE, "smooth: smooth_bias says where the bias is added, "
+                          "no_bias that there is none");
+    s = lsnni_smoother_of(p, 1, 0);
+    LSNNI_TRY(lsnni_smooth_check(cx, &s));
+    LSNNI_TRY(lsnni_smooth_options(cx, p));
+    numbers = lsnn_smoother_theta(&s);
+    if (s.per_image && lsnni_area(numbers, p->in[0].c) != (size_t)lsnni_features(p->in[1]))
+        return lsnni_fail(cx, LSNN_ESHAPE,
+                          "smooth: theta has %d features, %d maps of %d numbers "
+                          "need %.0f", lsnni_features(p->in[1]), p->in[0].c, numbers,
+                          (double)numbers * p->in[0].c);
+    p->out = p->in[0];
+    p->out.c = s.k;
+    bias = s.per_image ? 0 : 1;      /* parameter 0 is the bias or theta      */
+    p->param[0] = lsnni_spec("theta", 2, p->in[0].c, numbers, 0, 0);
+    p->param[0].l2 = p->o.l2;
+    p->param[0].l2_every = p->o.l2 > 0 ? lsnni_stride(&s) : 0;
+    p->param[0].l2_mask = lsnni_attention_widths(s.shape);
+    p->param[bias] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
+    p->param[0].no_decay = p->param[bias].no_decay = 1;
+    p->params = bias + (p->o.no_bias ? 0 : 1);
+    p->keep_name = "map";
+    p->keep_shape = p->in[0];
+    if (s.per_image) p->keep_per_image = (size_t)lsnni_features(p->in[0]);
+    else p->keep_fixed = (size_t)lsnni_features(p->in[0]);
+    return LSNN_OK;
+}
+
+/* Which parameter is the bias: 0 if theta is a node, else 1; -1 if there is none. */
+static int lsnni_smooth_bias_index(const lsnn_call *c)
+{
+    int index = c->plan->inputs == 2 ? 0 : 1;
+    return c->plan->o.no_bias ? -1 : index;
+}
+
+static lsnn_status lsnni_forward_smooth(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_smoother s = lsnni_smoother_of(c->plan, c->n, c->lanes);
+    int bias = lsnni_smooth_bias_index(c);
+    if (s.per_image) LSNNI_TRY(lsnn_smoother_map(cx, c->keep, c->x[1], &s));
+    else if (!*c->kept)              /* maps that all images share, until theta changes */
+        LSNNI_TRY(lsnn_smoother_map(cx, c->keep, c->param[0], &s));
+    *c->kept = !s.per_image;
+    return lsnni_smooth_apply(cx, c->y, c->keep, c->x[0], bias < 0 ? NULL : c->param[bias], &s);
+}
+
+static lsnn_status lsnni_backward_smooth(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnn_smoother s = lsnni_smoother_of(c->plan, c->n, c->lanes);
+    int bias = lsnni_smooth_bias_index(c);
+    return lsnn_smooth_backward(cx, c->dx[0], s.per_image ? c->dx[1] : c->dparam[0],
+                                bias < 0 ? NULL : c->dparam[bias], c->dy, c->x[0], c->keep,
+                                s.per_image ? c->x[1] : c->param[0],
+                                bias < 0 ? NULL : c->param[bias], &s, c->add[0], c->add[1]);
+}
+
+/* mu ~ U(0.2, 0.8), alpha = beta = 1.5, gamma = 0, logits 0; a table begins at 1; attention at
+   mu = 0.5, s = 1, rho = 0.                                                  */
+static void lsnni_init_smooth(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
+{
+    static const double bells[LSNNI_NUMBERS] = { 0.2, 0.2, 1.5, 1.5, 0 };
+    static const double windows[LSNNI_NUMBERS] = { 0.5, 1, 0.5, 1, 0 };
+    const double *start = lsnni_attentive(p->o.smooth_shape) ? windows : bells;
+    lsnn_smoother s = lsnni_smoother_of(p, 1, 0);
+    const lsnni_family *f = &lsnni_families[s.shape];
+    int is_theta = p->inputs == 1 && i == 0, stride = lsnni_stride(&s);
+    for (size_t j = 0; j < p->param[i].count; j++) {
+        int part = stride ? (int)(j % (size_t)stride) : 0;
+        int number = part < f->count ? f->number[part] : LSNNI_GAMMA;
+        double random = is_theta && stride && start == bells && number < LSNNI_ALPHA
+            ? 0.6 * lsnn_rng_uniform(rng) : 0;
+        v[j] = LSNNI_R(!is_theta ? 0 : stride ? start[number] + random : 1);
+    }
+}
+
+/* After a step: windows of this layer's own back to where `clip` lets them be. */
+static lsnn_status lsnni_project_smooth(lsnn_ctx *cx, const lsnn_projection *p)
+{
+    const lsnn_options *o = &p->plan->o;
+    lsnn_smoother s = lsnni_smoother_of(p->plan, 1, 0);
+    size_t stride = (size_t)lsnni_stride(&s);
+    size_t count = p->plan->param[0].count;
+    lsnn_real *t = p->param[0];
+    (void)cx;
+    if (!o->clip || !t) return LSNN_OK;
+    for (size_t i = 0; i < count; i += stride) {
+        lsnni_attention_clip(t + i + LSNNI_AT_MU_X, t + i + LSNNI_AT_S_X, s.w, o->kernel_w,
+                             o->clip);
+        if (!lsnni_attentive_1d(s.shape))
+            lsnni_attention_clip(t + i + LSNNI_AT_MU_Y, t + i + LSNNI_AT_S_Y, s.h, o->kernel_h,
+                                 o->clip);
+    }
+    return LSNN_OK;
+}
+
+static const lsnn_layer_type lsnni_smooth_type = {
+    "smooth", "lr_factor freeze no_bias smooth_shape normalise rank mixture smooth_bias "
+    "l2 clip kernel_h kernel_w", 1, 2,
+    LSNN_DX_IN_PLACE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
+    lsnni_plan_smooth, lsnni_forward_smooth, lsnni_backward_smooth, lsnni_init_smooth,
+    lsnni_project_smooth,
+    LSNNI_DEVICE_THREE(smooth)
+};
+
+LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
+{
+    int x[2];
+    x[0] = a;
+    x[1] = theta;
+    return lsnn_layer(net, &lsnni_smooth_type, x, theta == LSNN_FREE ? 1 : 2, o);
+}
+#ifndef LSNN_NAIVE
+/* ---- The fast pair of >>smooth: a map a task ------------------------------------------*/
 /* u[p] = e[p] - e[q] for q in row and column (i, j), which may be no whole numbers;
    returns the place of the largest. At q itself r is 0, without a rounding.  */
 static int lsnni_exponents(const lsnni_kernels *kv, lsnn_real *u, const double *t,
@@ -8440,149 +8620,6 @@ LSNN_API lsnn_status lsnn_smooth_backward(lsnn_ctx *cx, lsnn_real *da, lsnn_real
 
 #endif /* LSNN_NAIVE */
 
-/* ---- The layer ------------------------------------------------------------------------*/
-/* Options that only theta of the layer's own can have, and only as one of TKN's windows. */
-static lsnn_status lsnni_smooth_options(lsnn_ctx *cx, lsnn_layer_plan *p)
-{
-    lsnn_options *o = &p->o;
-    int paper = o->clip == LSNN_CLIP_PAPER;
-    if ((int)o->clip < 0 || o->clip > LSNN_CLIP_CODE)
-        return lsnni_fail(cx, LSNN_EVALUE, "smooth: clip %d is unknown", (int)o->clip);
-    if ((o->l2 > 0 || o->clip) && !lsnni_attentive(o->smooth_shape))
-        return lsnni_fail(cx, LSNN_EVALUE, "smooth: l2 %g and clip %d are for TKN's windows, "
-                          "smooth_shape is %d", o->l2, (int)o->clip, (int)o->smooth_shape);
-    if ((o->l2 > 0 || o->clip) && p->inputs == 2)
-        return lsnni_fail(cx, LSNN_EVALUE, "smooth: l2 %g and clip %d are for theta of the "
-                          "layer's own, not for a node's", o->l2, (int)o->clip);
-    if (paper ? o->kernel_h < 1 || o->kernel_w < 0 : o->kernel_h || o->kernel_w)
-        return lsnni_fail(cx, LSNN_EVALUE, "smooth: kernel_h %d, kernel_w %d, the sizes of the "
-                          "kernels that a window may not fall below, go with "
-                          "LSNN_CLIP_PAPER", o->kernel_h, o->kernel_w);
-    if (paper && !o->kernel_w) o->kernel_w = o->kernel_h;
-    return LSNN_OK;
-}
-
-static lsnn_status lsnni_plan_smooth(lsnn_ctx *cx, lsnn_layer_plan *p)
-{
-    lsnn_smoother s;
-    int numbers, bias;
-    if (!p->o.rank) p->o.rank = 1;
-    if (!p->o.mixture) p->o.mixture = 1;
-    if (p->o.rank < 1 || p->in[0].c % p->o.rank)
-        return lsnni_fail(cx, LSNN_ESHAPE, "smooth: %d channels are not a multiple of rank %d",
-                          p->in[0].c, p->o.rank);
-    if (p->o.smooth_bias && p->o.no_bias)
-        return lsnni_fail(cx, LSNN_EVALUE, "smooth: smooth_bias says where the bias is added, "
-                          "no_bias that there is none");
-    s = lsnni_smoother_of(p, 1, 0);
-    LSNNI_TRY(lsnni_smooth_check(cx, &s));
-    LSNNI_TRY(lsnni_smooth_options(cx, p));
-    numbers = lsnn_smoother_theta(&s);
-    if (s.per_image && lsnni_area(numbers, p->in[0].c) != (size_t)lsnni_features(p->in[1]))
-        return lsnni_fail(cx, LSNN_ESHAPE,
-                          "smooth: theta has %d features, %d maps of %d numbers "
-                          "need %.0f", lsnni_features(p->in[1]), p->in[0].c, numbers,
-                          (double)numbers * p->in[0].c);
-    p->out = p->in[0];
-    p->out.c = s.k;
-    bias = s.per_image ? 0 : 1;      /* parameter 0 is the bias or theta      */
-    p->param[0] = lsnni_spec("theta", 2, p->in[0].c, numbers, 0, 0);
-    p->param[0].l2 = p->o.l2;
-    p->param[0].l2_every = p->o.l2 > 0 ? lsnni_stride(&s) : 0;
-    p->param[0].l2_mask = lsnni_attention_widths(s.shape);
-    p->param[bias] = lsnni_spec("bias", 1, s.k, 0, 0, 0);
-    p->param[0].no_decay = p->param[bias].no_decay = 1;
-    p->params = bias + (p->o.no_bias ? 0 : 1);
-    p->keep_name = "map";
-    p->keep_shape = p->in[0];
-    if (s.per_image) p->keep_per_image = (size_t)lsnni_features(p->in[0]);
-    else p->keep_fixed = (size_t)lsnni_features(p->in[0]);
-    return LSNN_OK;
-}
-
-/* Which parameter is the bias: 0 if theta is a node, else 1; -1 if there is none. */
-static int lsnni_smooth_bias_index(const lsnn_call *c)
-{
-    int index = c->plan->inputs == 2 ? 0 : 1;
-    return c->plan->o.no_bias ? -1 : index;
-}
-
-static lsnn_status lsnni_forward_smooth(lsnn_ctx *cx, lsnn_call *c)
-{
-    lsnn_smoother s = lsnni_smoother_of(c->plan, c->n, c->lanes);
-    int bias = lsnni_smooth_bias_index(c);
-    if (s.per_image) LSNNI_TRY(lsnn_smoother_map(cx, c->keep, c->x[1], &s));
-    else if (!*c->kept)              /* maps that all images share, until theta changes */
-        LSNNI_TRY(lsnn_smoother_map(cx, c->keep, c->param[0], &s));
-    *c->kept = !s.per_image;
-    return lsnni_smooth_apply(cx, c->y, c->keep, c->x[0], bias < 0 ? NULL : c->param[bias], &s);
-}
-
-static lsnn_status lsnni_backward_smooth(lsnn_ctx *cx, lsnn_call *c)
-{
-    lsnn_smoother s = lsnni_smoother_of(c->plan, c->n, c->lanes);
-    int bias = lsnni_smooth_bias_index(c);
-    return lsnn_smooth_backward(cx, c->dx[0], s.per_image ? c->dx[1] : c->dparam[0],
-                                bias < 0 ? NULL : c->dparam[bias], c->dy, c->x[0], c->keep,
-                                s.per_image ? c->x[1] : c->param[0],
-                                bias < 0 ? NULL : c->param[bias], &s, c->add[0], c->add[1]);
-}
-
-/* mu ~ U(0.2, 0.8), alpha = beta = 1.5, gamma = 0, logits 0; a table begins at 1; attention at
-   mu = 0.5, s = 1, rho = 0.                                                  */
-static void lsnni_init_smooth(const lsnn_layer_plan *p, int i, lsnn_real *v, lsnn_rng *rng)
-{
-    static const double bells[LSNNI_NUMBERS] = { 0.2, 0.2, 1.5, 1.5, 0 };
-    static const double windows[LSNNI_NUMBERS] = { 0.5, 1, 0.5, 1, 0 };
-    const double *start = lsnni_attentive(p->o.smooth_shape) ? windows : bells;
-    lsnn_smoother s = lsnni_smoother_of(p, 1, 0);
-    const lsnni_family *f = &lsnni_families[s.shape];
-    int is_theta = p->inputs == 1 && i == 0, stride = lsnni_stride(&s);
-    for (size_t j = 0; j < p->param[i].count; j++) {
-        int part = stride ? (int)(j % (size_t)stride) : 0;
-        int number = part < f->count ? f->number[part] : LSNNI_GAMMA;
-        double random = is_theta && stride && start == bells && number < LSNNI_ALPHA
-            ? 0.6 * lsnn_rng_uniform(rng) : 0;
-        v[j] = LSNNI_R(!is_theta ? 0 : stride ? start[number] + random : 1);
-    }
-}
-
-/* After a step: windows of this layer's own back to where `clip` lets them be. */
-static lsnn_status lsnni_project_smooth(lsnn_ctx *cx, const lsnn_projection *p)
-{
-    const lsnn_options *o = &p->plan->o;
-    lsnn_smoother s = lsnni_smoother_of(p->plan, 1, 0);
-    size_t stride = (size_t)lsnni_stride(&s);
-    size_t count = p->plan->param[0].count;
-    lsnn_real *t = p->param[0];
-    (void)cx;
-    if (!o->clip || !t) return LSNN_OK;
-    for (size_t i = 0; i < count; i += stride) {
-        lsnni_attention_clip(t + i + LSNNI_AT_MU_X, t + i + LSNNI_AT_S_X, s.w, o->kernel_w,
-                             o->clip);
-        if (!lsnni_attentive_1d(s.shape))
-            lsnni_attention_clip(t + i + LSNNI_AT_MU_Y, t + i + LSNNI_AT_S_Y, s.h, o->kernel_h,
-                                 o->clip);
-    }
-    return LSNN_OK;
-}
-
-static const lsnn_layer_type lsnni_smooth_type = {
-    "smooth", "lr_factor freeze no_bias smooth_shape normalise rank mixture smooth_bias "
-    "l2 clip kernel_h kernel_w", 1, 2,
-    LSNN_DX_IN_PLACE | LSNN_Y_FREE | LSNN_BLOCKS | LSNN_REHEARSES,
-    lsnni_plan_smooth, lsnni_forward_smooth, lsnni_backward_smooth, lsnni_init_smooth,
-    lsnni_project_smooth,
-    LSNNI_DEVICE_THREE(smooth)
-};
-
-LSNN_API int lsnn_smooth(lsnn_net *net, int a, int theta, const lsnn_options *o)
-{
-    int x[2];
-    x[0] = a;
-    x[1] = theta;
-    return lsnn_layer(net, &lsnni_smooth_type, x, theta == LSNN_FREE ? 1 : 2, o);
-}
 /* ---- What regions come to: a plan, int32_t numbers that lsnn_target2d_plan writes.
    Places are the pixels of all regions, kernel by kernel.                     */
 enum { LSNNI_REGION_LISTS = 7 };
@@ -11298,6 +11335,10 @@ static const lsnn_layer_type *const lsnni_types[] = {
 /* ============================================================================
    >>net  a graph of layers: shapes, memory, forward, backward
    ==========================================================================*/
+/* Parameters lie one after another in one block, gradients in another at the same places,
+   buffers (running means, ...) in a third: what saves, steps, clears or adds up over ranks
+   takes this table or a block, and knows no layer. Each begins at a whole vector, and the gaps
+   stay 0.                                                                    */
 typedef struct lsnni_param {
     char *name;                      /* "conv2d1.weight"                      */
     lsnn_param_spec spec;
@@ -11307,7 +11348,9 @@ typedef struct lsnni_param {
     int owner, index;                /* the node that draws it, as its number `index` */
 } lsnni_param;
 
-/* What planning finds out about a node: see plan.h, chapter by chapter.       */
+/* What planning finds out about a node: see plan.h, chapter by chapter. All 0 until
+   lsnn_net_build, written there alone and read only from then on: so several workspaces, a
+   thread each, may run one net.                                              */
 typedef struct lsnni_role {
     int readable;                    /* kept, the net's output, a loss's input or output */
     int on_path, live;               /* the net's output, or a readable one, depends on it */
@@ -11323,6 +11366,9 @@ typedef struct lsnni_role {
     int does, writes;                /* LSNN_DO_...; the node whose output its call writes */
 } lsnni_role;
 
+/* An input's number is below its reader's: the table's order is an order to run in, and no
+   cycle can be said. Nodes go by number: the table moves as it grows (lsnni_grow), an address
+   of one holds until the next lsnn_layer.                                    */
 typedef struct lsnni_node {
     const lsnn_layer_type *type;
     char *name, *share, *table;      /* the caller's strings, copied          */
@@ -11334,6 +11380,8 @@ typedef struct lsnni_node {
     lsnni_role role;
 } lsnni_node;
 
+/* What is learned, and what was found out about the graph. What a step writes beside it is in
+   lsnn_work, so that to predict a net is only read.                          */
 struct lsnn_net {
     lsnn_ctx *cx;
     lsnni_node *node;
@@ -11368,6 +11416,9 @@ typedef struct lsnni_schedule {
     int forwards, backwards;
 } lsnni_schedule;
 
+/* All that running needs of its own: a net has one, and each further thread that predicts
+   makes its own (lsnn_work_new), with a context of its own. In memory one block of numbers,
+   planned for the largest batch; smaller ones use a part of each array.      */
 struct lsnn_work {
     lsnn_ctx *cx;
     const lsnn_net *net;
@@ -11391,15 +11442,22 @@ struct lsnn_work {
 };
 
 /* ---- >>options: one table, so that checking, saving and loading are loops ------*/
+/* lsnn_options is one flat struct for all types, since that is how C lets a caller name what
+   he sets. What each member is called, where it lies and of what kind it is stands here once:
+   refusing (below), writing and reading (>>models) are loops over it. An option is a member in
+   api.h and a row here; without its row it would be neither refused nor saved. Texts (name,
+   share, table) are no rows: nodes copy them.                                */
 typedef struct lsnni_field { const char *name; size_t at; char kind; } lsnni_field;
 /* An option is an int or an enum as wide (each has a member ..._INT_), or a double: any other
-   does not compile.                                                          */
+   does not compile. An array of -1 chars is what C99 has to say no with when it compiles;
+   times 0 it adds nothing.                                                   */
 #define LSNNI_WIDE(name, type)                                                             \
     (0 * sizeof(char[sizeof(((lsnn_options *)0)->name) == sizeof(type) ? 1 : -1]))
 #define LSNNI_INT(name)                                                                    \
     { #name, offsetof(lsnn_options, name) + LSNNI_WIDE(name, int), 'i' }
 #define LSNNI_REAL(name)                                                                   \
     { #name, offsetof(lsnn_options, name) + LSNNI_WIDE(name, double), 'd' }
+/* Files list options in this order, and are read by name: a new row may stand anywhere. */
 static const lsnni_field lsnni_fields[] = {
     LSNNI_INT(keep), LSNNI_INT(init), LSNNI_REAL(init_scale), LSNNI_REAL(lr_factor),
     LSNNI_INT(freeze), LSNNI_INT(no_decay), LSNNI_REAL(decay_factor), LSNNI_INT(no_bias),
@@ -11424,6 +11482,8 @@ static const lsnni_field lsnni_fields[] = {
 };
 enum { LSNNI_FIELDS = (int)(sizeof lsnni_fields / sizeof lsnni_fields[0]) };
 
+/* By memcpy: to C++, which compiles this too, an enum is no int, and reading it as one through
+   a pointer is undefined. A double holds every int, so one type does for all fields. */
 static double lsnni_field_get(const lsnn_options *o, const lsnni_field *f)
 {
     int i;
@@ -11436,6 +11496,7 @@ static double lsnni_field_get(const lsnn_options *o, const lsnni_field *f)
     return d;
 }
 
+/* v of an int's field must be one, or the conversion is undefined: reading a file asks first. */
 static void lsnni_field_set(lsnn_options *o, const lsnni_field *f, double v)
 {
     int i = f->kind == 'i' ? (int)v : 0;
@@ -11443,7 +11504,9 @@ static void lsnni_field_set(lsnn_options *o, const lsnni_field *f, double v)
     else memcpy((char *)o + f->at, &v, sizeof v);
 }
 
-/* 1 if `word` is one of the words of a list separated by spaces.             */
+/* 1 if `word` is one of the words of a list separated by spaces. Whole words: pad_top is not
+   found in pad_top_left. A hit within a longer word is skipped whole, since without a space in
+   it no other can begin there.                                               */
 static int lsnni_listed(const char *list, const char *word)
 {
     size_t n = strlen(word);
@@ -11452,7 +11515,10 @@ static int lsnni_listed(const char *list, const char *word)
     return 0;
 }
 
-/* Every layer reads keep; a field that the type does not read must be zero.  */
+/* Every layer reads keep; a field that the type does not read must be zero. An option set on
+   the wrong layer would else be a wish that nobody hears. Here stands what means the same in
+   all types; whether a kernel fits is their plans' to say. The order matters: NaN is refused
+   first, so that the comparisons below mean what they say.                   */
 static lsnn_status lsnni_options_check(lsnn_ctx *cx, const lsnn_layer_type *type,
                                        const lsnn_options *o)
 {
@@ -11474,10 +11540,12 @@ static lsnn_status lsnni_options_check(lsnn_ctx *cx, const lsnn_layer_type *type
         return lsnni_fail(cx, LSNN_EVALUE, "%s: lr_factor %g, init_scale %g, loss_weight %g, "
                           "decay_factor %g or l2 %g is negative", type->name, o->lr_factor,
                           o->init_scale, o->loss_weight, o->decay_factor, o->l2);
+    /* Through an int: whether an enum is signed is the compiler's choice.    */
     if ((int)o->init < 0 || o->init > LSNN_INIT_ZERO || (int)o->padding < 0 ||
         o->padding > LSNN_EXPLICIT)
         return lsnni_fail(cx, LSNN_EVALUE, "%s: init %d or padding %d is unknown", type->name,
                           (int)o->init, (int)o->padding);
+    /* Sizes that no other padding reads: who gives them forgot to say EXPLICIT. */
     if (o->padding != LSNN_EXPLICIT && (o->pad_top || o->pad_left || o->pad_bottom ||
                                         o->pad_right))
         return lsnni_fail(cx, LSNN_EVALUE, "%s: pad_top, pad_left, pad_bottom and pad_right "
@@ -11485,6 +11553,13 @@ static lsnn_status lsnni_options_check(lsnn_ctx *cx, const lsnn_layer_type *type
     return LSNN_OK;
 }
 
+/* ---- >>building --------------------------------------------------------------------
+   lsnn_layer checks a layer and enters it, one of ours as one of yours: all it knows of
+   them is their type. lsnn_net_build (in >>running) draws the >>first values, plans (see
+   >>plan) and rehearses.
+   What is checked here is not asked again: planning and running trust shapes, counts, names and
+   traits. So all that a caller, a file or a type of yours can get wrong must be refused in this
+   chapter, with a message that says which layer and which number.            */
 /* Names are found by looking at each; a file that lies must not take hours.  */
 enum { LSNNI_MAX_NODES = 10000 };
 
@@ -11496,10 +11571,7 @@ static const lsnn_layer_type *lsnni_type(const char *name)
     return NULL;
 }
 
-/* ---- >>building --------------------------------------------------------------------
-   lsnn_layer checks a layer and enters it, one of ours as one of yours: all it knows of
-   them is their type. lsnn_net_build (at the end) draws the >>first values, plans (see
-   >>plan) and rehearses.                                                      */
+/* All 0 is an empty net; only output's 0 would mean a node, the input.       */
 LSNN_API lsnn_net *lsnn_net_new(lsnn_ctx *cx)
 {
     lsnn_net *net = (lsnn_net *)lsnni_alloc(cx, 1, sizeof *net);
@@ -11512,6 +11584,8 @@ LSNN_API lsnn_net *lsnn_net_new(lsnn_ctx *cx)
 static void lsnni_device_close(lsnn_net *net);
 static lsnn_status lsnni_device_pull(const lsnn_net *net);
 
+/* A net in any state, half built too: each pointer is NULL or its own. The workspace first,
+   since its block may be the device's, which must be open then.              */
 LSNN_API void lsnn_net_free(lsnn_net *net)
 {
     if (!net) return;
@@ -11535,7 +11609,8 @@ LSNN_API void lsnn_net_free(lsnn_net *net)
 
 /* Makes room for one more element in a growing array. Twice the room each time, so that a net
    of n layers copies its nodes 2 n times and not n^2; by copying, since the allocator of a
-   context may have no realloc.                                                */
+   context may have no realloc. Elements move: none may hold an address of its own or of
+   another. New ones are 0.                                                   */
 static lsnn_status lsnni_grow(lsnn_ctx *cx, void **array, int used, int *room, size_t size)
 {
     void *larger;
@@ -11549,6 +11624,8 @@ static lsnn_status lsnni_grow(lsnn_ctx *cx, void **array, int used, int *room, s
     return LSNN_OK;
 }
 
+/* Node by node, as all look-ups of names: they happen while a net is made, loaded or asked,
+   never in a step, and a table of hashes would be more to read than it saves. */
 LSNN_API int lsnn_net_node(const lsnn_net *net, const char *name)
 {
     if (!net || !name) return -1;
@@ -11557,13 +11634,17 @@ LSNN_API int lsnn_net_node(const lsnn_net *net, const char *name)
     return -1;
 }
 
+/* Among the first `count`, or -1: a row that was just made is not to find itself. */
 static int lsnni_find_param(const lsnni_param *p, int count, const char *name)
 {
     for (int i = 0; i < count; i++) if (strcmp(p[i].name, name) == 0) return i;
     return -1;
 }
 
-/* A name is what can stand in a file: letters, digits and _ - . /            */
+/* A name is what can stand in a file: letters, digits and _ - . / It is a word of a line there
+   (so no space and no =) and part of its tensors' names. As a dot may stand in it, "a.b" could
+   be layer a.b or parameter b of layer a: who comes second is refused, in lsnni_name_node or
+   lsnni_enter.                                                               */
 static lsnn_status lsnni_name_check(lsnn_ctx *cx, const char *name)
 {
     for (const char *p = name; *p; p++)
@@ -11579,12 +11660,15 @@ static lsnn_status lsnni_name_check(lsnn_ctx *cx, const char *name)
 
 /* Names are what files are read by, so no two things have one: neither two layers, nor a layer
    and a parameter, nor a caller's type and one of ours. Without a name: type and number, the
-   next one that is free.                                                      */
+   next one that is free. v->name is a copy of its own then. Files name every layer: what was
+   counted here does not change when a net is loaded.                         */
 static lsnn_status lsnni_name_node(lsnn_net *net, lsnni_node *v, const char *name)
 {
     const lsnn_layer_type *ours = lsnni_type(v->type->name);
     char made[64];
     int number = 0;
+    /* A type's name is a word in files, too: by one of ours, a caller's type would be read
+       back as ours.                                                          */
     LSNNI_TRY(lsnni_name_check(net->cx, v->type->name));
     if (ours && ours != v->type)
         return lsnni_fail(net->cx, LSNN_ENAME, "'%s' is a layer type of the library: give yours "
@@ -11597,6 +11681,7 @@ static lsnn_status lsnni_name_node(lsnn_net *net, lsnni_node *v, const char *nam
             lsnni_find_param(net->buffer, net->buffers, name) >= 0)
             return lsnni_fail(net->cx, LSNN_ENAME, "'%.60s' is the name of a parameter", name);
     } else {
+        /* The first try is free, unless a caller gave such a name himself.   */
         for (int i = 0; i < net->nodes; i++) number += net->node[i].type == v->type;
         do snprintf(made, sizeof made, "%.40s%d", v->type->name, ++number);
         while (lsnn_net_node(net, made) >= 0);
@@ -11607,7 +11692,10 @@ static lsnn_status lsnni_name_node(lsnn_net *net, lsnni_node *v, const char *nam
     return v->name ? LSNN_OK : LSNN_ENOMEM;
 }
 
-/* Enters one parameter (or buffer) of node v into the table; *index gets its number. */
+/* Enters one parameter (or buffer) of node v into the table; *index gets its number. Its place
+   is the end of the block so far; sizes that overflow stick at LSNNI_TOO_LARGE, and
+   lsnn_net_build's allocation fails then, with the largest parameter's name. After a failure
+   the row may be in the table already: lsnn_layer takes it out again.        */
 static lsnn_status lsnni_enter(lsnn_net *net, lsnni_node *v, int i, int is_buffer, int *index)
 {
     const lsnn_param_spec *spec = is_buffer ? &v->plan.buffer[i] : &v->plan.param[i];
@@ -11622,6 +11710,7 @@ static lsnn_status lsnni_enter(lsnn_net *net, lsnni_node *v, int i, int is_buffe
     memset(p, 0, sizeof *p);
     p->name = (char *)lsnni_alloc(net->cx, length, 1);
     if (!p->name) return LSNN_ENOMEM;
+    /* What files, messages and lsnn_net_get call it.                         */
     snprintf(p->name, length, "%s.%s", v->name, spec->name);
     *index = (*used)++;              /* freed with the others from here on    */
     if (lsnn_net_node(net, p->name) >= 0)
@@ -11633,17 +11722,22 @@ static lsnn_status lsnni_enter(lsnn_net *net, lsnni_node *v, int i, int is_buffe
                           p->name);
     p->spec = *spec;
     p->at = *block;
+    /* 0 is frozen. LSNN_ZERO lies above: its gradient is made, its steps are nothing. */
     p->lr_factor = o->freeze ? 0 : o->lr_factor > 0 ? o->lr_factor : 1;
+    /* Times the optimizer's weight decay: 0 where to be near 0 is no virtue, as of biases. */
     if (!spec->no_decay && !o->no_decay)
         p->decay = lsnni_or(spec->decay_factor, 1) * lsnni_or(o->decay_factor, 1);
+    /* The number that this node will have.                                   */
     p->owner = net->nodes;
     p->index = i;
     *block = lsnni_plus(*block, lsnni_whole_vectors(spec->count));
     return LSNN_OK;
 }
 
-/* What a function of a layer's type has answered. One that refuses without a reason (lsnn_fail)
-   gets this one: no failure is silent. failures: how many there were before.    */
+/* What a function of a layer's type has answered. One that refuses without a reason
+   (lsnn_fail) gets this one: no failure is silent. failures: how many there were before. That
+   holds for types of yours, too, which may return any status and forget to say why: a caller
+   who sees a status finds a message in the context.                          */
 static lsnn_status lsnni_answer(lsnn_ctx *cx, const lsnn_layer_type *type, const char *function,
                                 unsigned failures, lsnn_status s)
 {
@@ -11652,6 +11746,8 @@ static lsnn_status lsnni_answer(lsnn_ctx *cx, const lsnn_layer_type *type, const
                       type->name, function, (int)s, lsnn_status_text(s));
 }
 
+/* Who runs a net calls these four without asking. The input's type has no forward and no
+   backward: no schedule ever calls node 0.                                   */
 static lsnn_status lsnni_type_check(lsnn_ctx *cx, const lsnn_layer_type *type)
 {
     if (type == &lsnni_input_type || (type && type->name && type->plan && type->forward &&
@@ -11661,7 +11757,10 @@ static lsnn_status lsnni_type_check(lsnn_ctx *cx, const lsnn_layer_type *type)
                       "needs a name, plan, forward and backward");
 }
 
-/* The sizes of a parameter or buffer; its count follows from them, or must agree. */
+/* The sizes of a parameter or buffer; its count follows from them, or must agree. Afterwards
+   sizes past the rank are 0 and the count is their product, so that lsnni_share may compare
+   all four, and saving and drawing trust the count. Below 2^29, since the ops' tables of
+   places are 32-bit numbers.                                                 */
 static lsnn_status lsnni_spec_check(lsnn_ctx *cx, const lsnn_layer_type *type,
                                     lsnn_param_spec *s)
 {
@@ -11672,6 +11771,7 @@ static lsnn_status lsnni_spec_check(lsnn_ctx *cx, const lsnn_layer_type *type,
     if (s->rank < 0 || s->rank > 4)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: %.60s has rank %d, it must be 0 to 4",
                           type->name, s->name, s->rank);
+    /* A scalar (rank 0) has one number.                                      */
     for (int d = 0; d < 4; d++) {
         if (d >= s->rank) s->dim[d] = 0;
         else if (s->dim[d] < 1)
@@ -11682,11 +11782,13 @@ static lsnn_status lsnni_spec_check(lsnn_ctx *cx, const lsnn_layer_type *type,
     if (count > INT32_MAX / 4)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: %.4g numbers of %.60s are over 2^29",
                           type->name, (double)count, s->name);
+    /* Types that know it may say it, which catches a slip in their sizes.    */
     if (s->count && s->count != count)
         return lsnni_fail(cx, LSNN_ESHAPE, "%s: %.60s has a count of %.0f, but its sizes make "
                           "%.0f: leave count at 0", type->name, s->name, (double)s->count,
                           (double)count);
     s->count = count;
+    /* Written so that NaN is refused: every comparison with it is false.     */
     if (!(s->l2 >= 0 && s->l2 <= DBL_MAX) ||
         !(s->decay_factor >= 0 && s->decay_factor <= DBL_MAX) ||
         s->l2_every < 0 || s->l2_every > 32)
@@ -11696,8 +11798,11 @@ static lsnn_status lsnni_spec_check(lsnn_ctx *cx, const lsnn_layer_type *type,
     return LSNN_OK;
 }
 
-/* What plan has filled in, of the library's types and of yours: everything that running
-   trusts is checked here. given: what it was given.                          */
+/* What plan has filled in, of the library's types and of yours: everything that running trusts
+   is checked here. given: what it was given. A plan that writes what it is given (inputs, in)
+   or claims traits that its type lacks would make the planner's decisions wrong in silence,
+   far from the mistake. Products go through double or lsnni_times: three sizes that fit an int
+   may have one that does not.                                                */
 static lsnn_status lsnni_plan_check(lsnn_ctx *cx, const lsnn_layer_type *type,
                                     lsnn_layer_plan *p, const lsnn_layer_plan *given)
 {
@@ -11708,6 +11813,7 @@ static lsnn_status lsnni_plan_check(lsnn_ctx *cx, const lsnn_layer_type *type,
         (p->traits & ~type->traits))
         return lsnni_fail(cx, LSNN_EVALUE, "%s: its plan has changed inputs or in, or added "
                           "traits: they are given", type->name);
+    /* The input's are still 0, see lsnn_input.                               */
     if (type != &lsnni_input_type)
         LSNNI_TRY(lsnni_sizes(cx, "its output (channels x rows x columns)", 3, out));
     if ((double)out[0] * out[1] * out[2] > INT32_MAX / 4)
@@ -11720,12 +11826,14 @@ static lsnn_status lsnni_plan_check(lsnn_ctx *cx, const lsnn_layer_type *type,
                           (int)LSNN_MAX_PARAMS);
     for (int i = 0; i < p->params; i++) LSNNI_TRY(lsnni_spec_check(cx, type, &p->param[i]));
     for (int i = 0; i < p->buffers; i++) LSNNI_TRY(lsnni_spec_check(cx, type, &p->buffer[i]));
+    /* Who reads less than its input (>>crop) says both sizes: the input is cut to that. */
     if (p->reads_h || p->reads_w)
         if (p->reads_h < 1 || p->reads_h > p->in[0].h || p->reads_w < 1 ||
             p->reads_w > p->in[0].w)
             return lsnni_fail(cx, LSNN_ESHAPE, "%s: reads_h %d, reads_w %d of an input of "
                               "%d x %d", type->name, p->reads_h, p->reads_w, p->in[0].h,
                               p->in[0].w);
+    /* What can be read by name must be there to be read.                     */
     if (!p->keep_name) return LSNN_OK;
     LSNNI_TRY(lsnni_name_check(cx, p->keep_name));
     LSNNI_TRY(lsnni_sizes(cx, p->keep_name, 3, keep));
@@ -11736,18 +11844,23 @@ static lsnn_status lsnni_plan_check(lsnn_ctx *cx, const lsnn_layer_type *type,
     return LSNN_OK;
 }
 
-/* Parameters of another layer of the same type and shapes.                   */
+/* Parameters of another layer of the same type and shapes. The node takes the other's rows:
+   then gradients of both add up in one place, an optimizer steps it once and a file has it
+   once, with no code for any of that. Options that say what a parameter means must be equal,
+   those that say how it learns are its owner's alone to set.                 */
 static lsnn_status lsnni_share(lsnn_net *net, lsnni_node *v, const char *name)
 {
     int other = lsnn_net_node(net, name);
     const lsnni_node *u = other < 0 ? NULL : &net->node[other];
     if (!u) return lsnni_fail(net->cx, LSNN_ENAME, "share: no layer is called '%.60s'", name);
+    /* By pointer: a type of yours may have the name of another of yours.     */
     if (u->type != v->type || u->plan.params != v->plan.params ||
         u->plan.buffers != v->plan.buffers)
         return lsnni_fail(net->cx, LSNN_ESHAPE,
                           "share: '%.60s' is a %s with %d parameters, this is "
                           "a %s with %d", name, u->type->name, u->plan.params, v->type->name,
                           v->plan.params);
+    /* Not seen in any size: as many numbers may be a Gaussian's or a window's. */
     if (v->plan.o.smooth_shape != u->plan.o.smooth_shape ||
         v->plan.o.mixture != u->plan.o.mixture || v->plan.o.normalise != u->plan.o.normalise)
         return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another smooth_shape, "
@@ -11755,6 +11868,7 @@ static lsnn_status lsnni_share(lsnn_net *net, lsnni_node *v, const char *name)
     if (v->plan.o.blend != u->plan.o.blend)
         return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another blend: its theta "
                           "means something else", name);
+    /* As text: the same connections in another order are other weights. */
     if (v->table && strcmp(v->table, u->table) != 0)
         return lsnni_fail(net->cx, LSNN_EVALUE, "share: '%.60s' has another table", name);
     if (v->plan.o.freeze || v->plan.o.no_decay || v->plan.o.lr_factor > 0 ||
@@ -11762,6 +11876,7 @@ static lsnn_status lsnni_share(lsnn_net *net, lsnni_node *v, const char *name)
         return lsnni_fail(net->cx, LSNN_EVALUE, "share: freeze, no_decay, lr_factor, "
                           "decay_factor, l2 and clip are for '%.60s' to set, whose parameters "
                           "these are", name);
+    /* Shared, too: two batch_norms that share have one running mean.         */
     for (int i = 0; i < v->plan.buffers; i++)
         if (u->plan.buffer[i].count != v->plan.buffer[i].count)
             return lsnni_fail(net->cx, LSNN_ESHAPE, "share: the buffers of '%.60s' are of "
@@ -11775,10 +11890,14 @@ static lsnn_status lsnni_share(lsnn_net *net, lsnni_node *v, const char *name)
                                   u->plan.param[i].dim[d], v->plan.param[i].dim[d]);
     memcpy(v->param, u->param, sizeof v->param);
     memcpy(v->buffer, u->buffer, sizeof v->buffer);
+    /* For files, which say share=NAME, and for the summary.                  */
     v->share = lsnni_strdup(net->cx, name);
     return v->share ? LSNN_OK : LSNN_ENOMEM;
 }
 
+/* In this order: inputs, a name (so that what follows can be blamed on it: cx->where_),
+   options, and only then the type's own plan, which may rely on all of it. On failure v holds
+   what it has got so far, for lsnn_layer to free.                            */
 static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int count,
                                const lsnn_options *o)
 {
@@ -11795,11 +11914,14 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
         if (x[i] < 0 || x[i] >= net->nodes)
             return lsnni_fail(cx, LSNN_EVALUE, "%s: input %d is node %d, there are %d",
                               v->type->name, i + 1, x[i], net->nodes);
+        /* Backward begins at losses, with no gradient from above: it has no place for a
+           reader's.                                                          */
         if (net->node[x[i]].plan.traits & LSNN_IS_LOSS)
             return lsnni_fail(cx, LSNN_EVALUE,
                               "%s: input %d is the loss '%.60s', which ends a path",
                               v->type->name, i + 1, net->node[x[i]].name);
         v->input[i] = x[i];
+        /* The same as plan.out until a crop (>>crop), but that is what a layer is said to give. */
         v->plan.in[i] = net->node[x[i]].shape;
     }
     v->plan.inputs = count;
@@ -11812,11 +11934,14 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
         if (!v->table) return LSNN_ENOMEM;
     }
     v->plan.traits = v->type->traits;
+    /* As the type gets it: traits that hold for the type, options as given; plan may only
+       narrow the first and fill in the second.                               */
     given = v->plan;
     failures = cx->failures_;
     LSNNI_TRY(lsnni_answer(cx, v->type, "plan", failures, v->type->plan(cx, &v->plan)));
     LSNNI_TRY(lsnni_plan_check(cx, v->type, &v->plan, &given));
     v->shape = v->plan.out;
+    /* After its plan, so that sizes can be compared; it enters nothing of its own. */
     if (o && o->share) return lsnni_share(net, v, o->share);
     for (int i = 0; i < v->plan.params; i++)
         LSNNI_TRY(lsnni_enter(net, v, i, 0, &v->param[i]));
@@ -11825,6 +11950,10 @@ static lsnn_status lsnni_layer(lsnn_net *net, lsnni_node *v, const int *x, int c
     return LSNN_OK;
 }
 
+/* Either the layer is in the net, or the net has failed for good: each builder returns -1 in
+   silence then, so that a caller may nest calls and ask once, at lsnn_net_build, which repeats
+   the first reason (`why`). v lies behind the last node until net->nodes++ lets it in: nobody
+   ever sees a node that is half made.                                        */
 LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x, int count,
                         const lsnn_options *o)
 {
@@ -11840,12 +11969,16 @@ LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x
     params = net->params;
     buffers = net->buffers;
     net->why = lsnni_type_check(net->cx, type);
+    /* So node 0 is the input everywhere: its place in the schedule's tables is the batch's own
+       array.                                                                 */
     if (net->why == LSNN_OK && !net->nodes && type != &lsnni_input_type)
         net->why = lsnni_fail(net->cx, LSNN_ESTATE, "%s: a net begins with lsnn_input",
                               type->name);
+    /* Also what loading a file goes through: its length is not believed.     */
     if (net->why == LSNN_OK && net->nodes >= LSNNI_MAX_NODES)
         net->why = lsnni_fail(net->cx, LSNN_ESHAPE, "%s: a net has at most %d layers",
                               type->name, (int)LSNNI_MAX_NODES);
+    /* Room before all else: v then stays where it is, while the other tables grow. */
     if (net->why == LSNN_OK)
         net->why = lsnni_grow(net->cx, (void **)&net->node, net->nodes, &net->node_room,
                               sizeof *v);
@@ -11855,8 +11988,11 @@ LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x
     v->type = type;
     v->joined = -1;
     net->why = lsnni_layer(net, v, x, count, o);
+    /* What other calls report from here on is not about this layer.          */
     net->cx->where_ = NULL;
     if (net->why != LSNN_OK) {
+        /* Rows that it had entered are the last ones. The sizes of the blocks are not taken
+           back: a net that has failed is never built.                        */
         while (net->params > params) lsnni_free(net->cx, net->param[--net->params].name);
         while (net->buffers > buffers) lsnni_free(net->cx, net->buffer[--net->buffers].name);
         lsnni_free(net->cx, v->name);
@@ -11869,10 +12005,13 @@ LSNN_API int lsnn_layer(lsnn_net *net, const lsnn_layer_type *type, const int *x
     return net->nodes++;
 }
 
+/* Its sizes are no options, so its plan cannot know them: they are set afterwards, as the
+   output of node 0. They are checked before, as lsnni_plan_check does for all others. */
 LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w)
 {
     int node;
     if (!net || net->failed) return -1;
+    /* A second one: the rest of the graph would mean something else than was said. */
     if (net->nodes) {
         net->failed = !net->built;
         net->why = lsnni_fail(net->cx, LSNN_ESTATE,
@@ -11895,6 +12034,9 @@ LSNN_API int lsnn_input(lsnn_net *net, int c, int h, int w)
 }
 
 /* ---- >>first values: as the layer draws them, or see >>layer.               */
+/* Draws have an address, the seed and the parameter's name: what a layer begins with depends on
+   no other layer, thread or rank, and not on what was drawn before; only on its name, which of
+   layers without one counts those of its type. Of parameters that layers share, the owner draws. */
 static void lsnni_init_param(const lsnn_net *net, const lsnni_param *p, lsnn_real *v)
 {
     const lsnni_node *owner = &net->node[p->owner];
@@ -11903,10 +12045,12 @@ static void lsnni_init_param(const lsnn_net *net, const lsnni_param *p, lsnn_rea
     else lsnni_draw_values(&owner->plan, p->index, v, p->spec.count, &r);
 }
 
+/* Before build, since it decides what is live, kept and run to predict (>>use). */
 LSNN_API void lsnn_net_set_output(lsnn_net *net, int node)
 {
     if (!net || net->failed) return;
     if (!net->built && node >= 0 && node < net->nodes) net->output = node;
+    /* Too late to change anything, the net itself is sound: it does not fail for that. */
     else {
         net->why = lsnni_fail(net->cx, net->built ? LSNN_ESTATE : LSNN_EVALUE,
                               "lsnn_net_set_output: node %d of %d%s", node, net->nodes,
@@ -11915,6 +12059,11 @@ LSNN_API void lsnn_net_set_output(lsnn_net *net, int node)
     }
 }
 
+/* ---- >>summary: what a net says of itself ----------------------------------------------
+   Nothing here changes a net, and all of it may be asked before lsnn_net_build: values, roles
+   and crops come with that, and are left out until then. Counts are double where products of
+   sizes are added up: exact up to 2^53, and larger nets only lose digits.    */
+/* Of the table: what layers share is one row, and counts once; the block's gaps do not count. */
 LSNN_API size_t lsnn_net_params(const lsnn_net *net)
 {
     if (!net) return 0;
@@ -11924,6 +12073,8 @@ LSNN_API size_t lsnn_net_params(const lsnn_net *net)
     return total;
 }
 
+/* As planned, on whole outputs: what a crop or fusion saves on this machine is no property of
+   the net, and numbers in a paper are to be found again.                     */
 LSNN_API double lsnn_net_macs(const lsnn_net *net)
 {
     if (!net) return 0;
@@ -11932,15 +12083,19 @@ LSNN_API double lsnn_net_macs(const lsnn_net *net)
     return total;
 }
 
-/* Node i's multiply-adds as learned and as computed; before build as planned.  */
+/* Node i's multiply-adds as learned and as computed; before build as planned. Asked anew each
+   time, since each step changes the parameters; the device may have newer ones. */
 static lsnn_status lsnni_macs_now(const lsnn_net *net, int i, double now[2])
 {
     const lsnni_node *v = &net->node[i];
     const lsnn_real *param[LSNN_MAX_PARAMS];
     unsigned failures = net->cx->failures_;
     now[0] = now[1] = v->plan.macs;
+    /* There are values to ask about from build on. Only a type whose parameters switch work
+       off has the function.                                                  */
     if (!v->plan.macs_now || !net->built) return LSNN_OK;
     LSNNI_TRY(lsnni_device_pull(net));
+    /* The host's values, which are as new as a device's now.                 */
     for (int j = 0; j < v->plan.params; j++)
         param[j] = net->value + net->param[v->param[j]].at;
     return lsnni_answer(net->cx, v->type, "macs_now", failures,
@@ -11960,6 +12115,7 @@ static lsnn_status lsnni_macs_of_all(const lsnn_net *net, double sum[2])
     return LSNN_OK;
 }
 
+/* The one that fails before build: what is asked for lies in the values.     */
 LSNN_API lsnn_status lsnn_net_macs_now(lsnn_net *net, double *learned, double *computed)
 {
     double sum[2];
@@ -11973,22 +12129,28 @@ LSNN_API lsnn_status lsnn_net_macs_now(lsnn_net *net, double *learned, double *c
     return LSNN_OK;
 }
 
+/* Before a crop: what the layer's sizes say, which a reader of its output builds on. */
 LSNN_API lsnn_shape lsnn_net_shape(const lsnn_net *net, int node)
 {
     lsnn_shape none = { 0, 0, 0 };
     return net && node >= 0 && node < net->nodes ? net->node[node].shape : none;
 }
 
+/* -1 until lsnn_net_set_output or lsnn_net_build has chosen one.             */
 LSNN_API int lsnn_net_output(const lsnn_net *net) { return net ? net->output : -1; }
 
 /* "14400 + 576 by 25 + 1": what units are connected with, their inputs + their biases, by how
    many weights + biases.                                                     */
 enum { LSNNI_NOTE = 112 };
+/* As papers do: C1 of LeNet-5 has "156 trainable parameters, and 122,304 connections" (LeCun,
+   Bottou, Bengio, Haffner 1998), 28 x 28 x 6 units that read 25 pixels and a bias each. Where
+   weights are shared the first number says what is learned, the second what is computed. */
 static void lsnni_connections_note(const lsnn_layer_plan *p, char text[LSNNI_NOTE])
 {
     char number[2 + LSNN_MAX_PARAMS][LSNNI_NOTE / 6];
     memset(number, 0, sizeof number);
     text[0] = 0;
+    /* Poolings and the like connect with nothing that learns.                */
     if (!(p->connections[0] + p->connections[1] > 0)) return;
     snprintf(number[0], sizeof number[0], "%.0f", p->connections[0]);
     if (p->connections[1] > 0) snprintf(number[1], sizeof number[1], "%.0f", p->connections[1]);
@@ -11998,7 +12160,8 @@ static void lsnni_connections_note(const lsnn_layer_plan *p, char text[LSNNI_NOT
              *number[2] ? " by " : "", number[2], *number[3] ? " + " : "", number[3]);
 }
 
-/* "now 1300 learned, 1100 computed", or nothing where both are what is planned.  */
+/* "now 1300 learned, 1100 computed", or nothing where both are what is planned. Most layers
+   compute what is planned whatever they have learned: they need no words.    */
 static void lsnni_macs_note(double planned, const double now[2], char text[LSNNI_NOTE])
 {
     int differ = now[0] < planned || now[1] < planned;
@@ -12006,7 +12169,9 @@ static void lsnni_macs_note(double planned, const double now[2], char text[LSNNI
     if (differ) snprintf(text, LSNNI_NOTE, "now %.0f learned, %.0f computed", now[0], now[1]);
 }
 
-/* How the net runs a layer.                                                  */
+/* How the net runs a layer. What >>plan has decided, in a few words, of which the first that
+   holds is said: a student sees where layers melted together, an engineer why one has no row
+   in the profile.                                                            */
 static void lsnni_role_note(const lsnn_net *net, int i, char text[LSNNI_NOTE])
 {
     const lsnni_node *v = &net->node[i];
@@ -12022,11 +12187,15 @@ static void lsnni_role_note(const lsnn_net *net, int i, char text[LSNNI_NOTE])
     else if (v->role.y_at != i) snprintf(text, n, "in place");
     if (v->role.blocks && v->role.backward_by == i)
         snprintf(text + strlen(text), n - strlen(text), "%sin blocks", *text ? ", " : "");
+    /* A crop: the rows and columns that its reader reads.                    */
     if (v->shape.h != v->plan.out.h || v->shape.w != v->plan.out.w)
         snprintf(text + strlen(text), n - strlen(text), "%sonly %d x %d", *text ? ", " : "",
                  v->plan.out.h, v->plan.out.w);
 }
 
+/* A shared parameter is 0 in its reader's row, so that the column adds up to the total. The
+   table is written for a fixed pitch, and its columns are what tests and tools read: add at
+   the end. A layer whose macs_now fails ends it; the context has the reason. */
 LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
 {
     double connections = 0, now[2];
@@ -12047,6 +12216,7 @@ LSNN_API void lsnn_net_summary(const lsnn_net *net, FILE *out)
         lsnni_macs_note(v->plan.macs, now, macs);
         fprintf(out, "%-18s %-14s %-16s %12.0f %14.0f", v->name, v->type->name, shape,
                 v->share ? 0.0 : (double)count, v->plan.macs);
+        /* Spaces up to the next column only where something stands in it.    */
         if (*role || *macs)
             fprintf(out, "  %-30s  %s%s%s\n", connected, role, *role && *macs ? ", " : "", macs);
         else fprintf(out, "%s%s\n", *connected ? "  " : "", connected);
@@ -12418,6 +12588,7 @@ static void lsnni_device_call(const lsnn_net *net, lsnn_call *c, int i)
    (>>schedule), which running only walks.
    ==========================================================================*/
 
+/* Of the node's plan, not of its type: a plan may take traits back that these sizes have not. */
 static int lsnni_has(const lsnni_node *v, int trait) { return (v->plan.traits & trait) != 0; }
 
 /* ---- >>parts: joins that need not be made ----------------------------------------------
@@ -12454,6 +12625,10 @@ static int lsnni_read_in_parts(const lsnn_net *net, int i)
     return readers > 0;
 }
 
+/* Not where somebody asks for the whole array by name (keep, the net's output), nor on a
+   device. Backward over the nodes, since a join that joins read depends on what became of
+   them. A join that is apart has no readers left, so nothing below finds it alive and nobody
+   makes it.                                                                  */
 static void lsnni_plan_parts(lsnn_net *net)
 {
     int part[LSNN_MAX_INPUTS];
@@ -12483,11 +12658,14 @@ static void lsnni_plan_parts(lsnn_net *net)
    and so does its gradient: y and dy as its own layer has them, z and dz in the other layout.
    This is decided once. A batch that is not made of whole blocks runs on plain arrays
    throughout, so each workspace has two schedules. On a device all arrays are plain. */
+/* Of other inputs (a smoother's theta) LSNN_BLOCKS takes plain numbers.      */
 static int lsnni_wants_blocks(const lsnni_node *v, int input)
 {
     return v->role.blocks && (lsnni_has(v, LSNN_BLOCKS_ALL) || input == 0);
 }
 
+/* Forward over the nodes: who follows its inputs must know theirs. Turning costs a pass over
+   an array and one over its gradient; along rows a convolution takes up to twice as long. */
 static void lsnni_plan_layout(lsnn_net *net)
 {
     net->max_lanes = INT32_MAX;
@@ -12505,7 +12683,8 @@ static void lsnni_plan_layout(lsnn_net *net)
     }
 }
 
-/* The lanes of a batch of n images: 0 for plain arrays.                      */
+/* The lanes of a batch of n images: 0 for plain arrays. n = 0 asks what a batch of whole
+   blocks would have.                                                         */
 static int lsnni_lanes_for(const lsnn_work *w, int n)
 {
     int lanes = w->net->device ? 1 : lsnn_lanes(w->cx);
@@ -12517,6 +12696,8 @@ static int lsnni_lanes_for(const lsnn_work *w, int n)
    (live), and so does the net's own output (on_path: all that a prediction runs). From the
    beginning forward: who reads whom, and which nodes a gradient must reach: those that have,
    or depend on, a parameter that learns. What is above all parameters needs none. */
+/* Frozen layers at a net's beginning cost no backward at all by this rule, and layers behind
+   the last loss no forward in training unless somebody wants their numbers.  */
 static void lsnni_plan_use(lsnn_net *net)
 {
     for (int i = 0; i < net->nodes; i++) {
@@ -12549,7 +12730,8 @@ static void lsnni_plan_use(lsnn_net *net)
     }
 }
 
-/* Nobody but its one reader sees node i's output: it may be changed on the way. */
+/* Nobody but its one reader sees node i's output: it may be changed on the way. The input is
+   nobody's to change: it is the caller's. Who reads it twice is two readers. */
 static int lsnni_private(const lsnn_net *net, int i)
 {
     return i > 0 && net->node[i].role.readers == 1 && !net->node[i].role.readable;
@@ -12559,7 +12741,10 @@ static int lsnni_private(const lsnn_net *net, int i)
    A layer may write over its input if that is private, of the same size and layout, and its
    maker's backward does not need it any more. Their gradients share a place likewise, and a
    kept gradient may not be overwritten.                                      */
-/* May node v write over its input, which node u made in the place of `owner`?  */
+/* May node v write over its input, which node u made in the place of `owner`? To predict,
+   nothing is needed twice. To train, u's backward must not read y (LSNN_Y_FREE), and v not be
+   kept, since u's gradient takes the place of its. Memory that is a layer's own (LSNN_Y_STAYS)
+   lets only a relu in, which that layer expects to find there.               */
 static int lsnni_may_replace(const lsnni_node *v, const lsnni_node *u, const lsnni_node *owner,
                              int train)
 {
@@ -12567,6 +12752,9 @@ static int lsnni_may_replace(const lsnni_node *v, const lsnni_node *u, const lsn
     return !train || (lsnni_has(u, LSNN_Y_FREE) && !v->plan.o.keep);
 }
 
+/* Forward over the nodes, so that y_at and dy_at of an input are final: they name the node
+   that owns the place, never a link of a chain. Not if u is there in both layouts: its one
+   reader takes z then, and y_at speaks of y.                                 */
 static void lsnni_plan_in_place(lsnn_net *net, int train)
 {
     for (int i = 0; i < net->nodes; i++) {
@@ -12588,6 +12776,8 @@ static void lsnni_plan_in_place(lsnn_net *net, int train)
 /* ---- >>crop: pixels that nobody reads are not computed -------------------------------------
    Of maps of 15 x 15 under windows of 2 x 2 the last row and column are left out, an eighth
    of the convolution's work. Between the two may be relus.                   */
+/* All on the way must be private: another reader, or a caller by name, has a right to all
+   pixels.                                                                    */
 static void lsnni_plan_crop(lsnn_net *net)
 {
     for (int k = 1; k < net->nodes; k++) {
@@ -12612,6 +12802,8 @@ static void lsnni_plan_crop(lsnn_net *net)
    max(relu(x)) = relu(max(x)), so a max pooling that alone reads it applies it to the few
    numbers that it keeps; else the batch normalisation before it does, while a channel is in
    the cache. The neighbour does its backward, too.                           */
+/* Only a relu in place: then there is one array, whoever works on it; and in one layout, since
+   a call has one.                                                            */
 static void lsnni_fuse_relu(lsnn_net *net, int relu, int by)
 {
     lsnni_role *v = &net->node[relu].role, *w = &net->node[by].role;
@@ -12621,9 +12813,11 @@ static void lsnni_fuse_relu(lsnn_net *net, int relu, int by)
     w->does |= LSNN_DO_RELU;
 }
 
-/* A max pooling of 2 x 2 goes with the convolution that it alone reads, perhaps through a
-   relu that it does already: the convolution's own output is never written. Backward, both
-   do their own.                                                              */
+/* A max pooling of 2 x 2 goes with the convolution that it alone reads, perhaps through a relu
+   that it does already: the convolution's own output is never written. Backward, both do their
+   own. Only if pooling halves the maps exactly: the convolution pools rows by twos as it makes
+   them (>>lanes, >>convolve), and an odd last row would be nobody's. Backward has where the
+   maxima were from the pooling's keep, which the convolution's call is given in its stead. */
 static void lsnni_fuse_max2(lsnn_net *net, int k)
 {
     const lsnn_layer_plan *p = &net->node[k].plan;
@@ -12640,6 +12834,7 @@ static void lsnni_fuse_max2(lsnn_net *net, int k)
     w->forward_by = x;
 }
 
+/* A pooling has the first claim on a relu: it keeps fewer numbers than there are before it. */
 static void lsnni_plan_fusion(lsnn_net *net)
 {
     for (int i = 0; i < net->nodes; i++) {
@@ -12670,6 +12865,11 @@ typedef struct lsnni_life {
     struct lsnni_life *next;         /* of those placed, the next higher one  */
 } lsnni_life;
 
+/* The least memory is a hard problem (Garey and Johnson 1979, SR2: NP-complete); the largest
+   first comes near it, as large arrays decide and small ones fill the gaps. n^2 for n arrays,
+   once. `lowest` lists those placed by rising places: a's own place only rises while it walks,
+   so the first that begins behind a's end ends the walk. Lives of size 0 take no place and
+   keep at = 0.                                                               */
 static size_t lsnni_place_lives(lsnni_life *life, int count)
 {
     lsnni_life *lowest = NULL;
@@ -12690,7 +12890,8 @@ static size_t lsnni_place_lives(lsnni_life *life, int count)
     }
 }
 
-/* 1 if node k's backward reads its input.                                     */
+/* 1 if node k's backward reads its input. Not if it says so (LSNN_X_FREE), or works in place,
+   and then x is gone.                                                        */
 static int lsnni_backward_reads_x(const lsnni_node *v)
 {
     return v->role.live && !lsnni_has(v, LSNN_IN_PLACE) && !lsnni_has(v, LSNN_X_FREE);
@@ -12718,8 +12919,10 @@ static int lsnni_needed(const lsnn_net *net, int i, int train)
     return last;
 }
 
-/* Lives in groups of one a node: y, z, dy, dz, keep. A node that works in place has no
-   y or dy of its own: it lengthens the life of that whose place it takes.    */
+/* Lives in groups of one a node: y, z, dy, dz, keep. A node that works in place has no y or dy
+   of its own: it lengthens the life of that whose place it takes. 2 nodes + 1 is after all:
+   what may be read by name between steps. Of what must not overlap, the times decide alone; so
+   a place shared wrongly is a wrong time here.                               */
 static void lsnni_plan_lives(const lsnn_net *net, lsnni_life *life, int batch, int train)
 {
     int nodes = net->nodes;
@@ -12760,8 +12963,9 @@ static void lsnni_plan_lives(const lsnn_net *net, lsnni_life *life, int batch, i
 }
 
 /* Only to predict: as many images at once as let the arrays that one layer reads and writes
-   stay in a last-level cache, but a block at least. Else a whole batch, since its outputs
-   are to be read by name.                                                    */
+   stay in a last-level cache, but a block at least. Else a whole batch, since its outputs are
+   to be read by name. 16 MiB: a guess at one's share that is right within a factor of two or
+   so; only speed hangs on it.                                                */
 static int lsnni_plan_chunk(const lsnn_work *w)
 {
     const double cache = 1 << 24;
@@ -12784,6 +12988,10 @@ static int lsnni_plan_chunk(const lsnn_work *w)
    Forward: the live nodes in order, but for those whose work a neighbour does. Backward: in
    reverse, those that a gradient reaches; the first to write a gradient sets it, the others
    add. `steps` NULL: only counts.                                            */
+/* All but what a batch brings (n, labels, draws, the caller's images) is filled in: running
+   copies the call and adds that. `writes` may be a pooling's node, whose place and keep are
+   then written. frozen is asked of the owner: who shares a frozen layer's parameters is frozen
+   with it.                                                                   */
 static void lsnni_schedule_call(lsnn_work *w, lsnni_step *s, int i, int lanes)
 {
     const lsnn_net *net = w->net;
@@ -12809,7 +13017,8 @@ static void lsnni_schedule_call(lsnn_work *w, lsnni_step *s, int i, int lanes)
     lsnni_device_call(net, c, i);
 }
 
-/* Node i's output from its own layout to the other.                           */
+/* Node i's output from its own layout to the other. As soon as y is there, so that it is read
+   while a cache has it.                                                      */
 static void lsnni_schedule_turn(lsnn_work *w, lsnni_step *s, int i)
 {
     s->node = i;
@@ -12819,6 +13028,7 @@ static void lsnni_schedule_turn(lsnn_work *w, lsnni_step *s, int i)
     s->back = w->net->node[i].role.blocks;
 }
 
+/* Counting and filling in are one function, called twice, or the two might disagree. */
 static int lsnni_schedule_forward(lsnn_work *w, lsnni_step *steps, int lanes)
 {
     int count = 0;
@@ -12847,6 +13057,8 @@ static void lsnni_schedule_dx(lsnn_work *w, lsnn_call *c, int i, int lanes, char
     for (int j = 0; j < v->plan.inputs; j++) {
         int x = v->input[j], other;
         char *held;
+        /* dx stays NULL: no parameter above learns, so that half of the layer's work is not
+           done.                                                              */
         if (!net->node[x].role.needs_grad) continue;
         other = lanes && net->node[x].role.blocks != lsnni_wants_blocks(v, j);
         held = other ? &has_z[x] : &has[x];
@@ -12889,13 +13101,16 @@ static int lsnni_schedule_backward(lsnn_work *w, lsnni_step *steps, int lanes, c
             lsnni_schedule_call(w, s, i, lanes);
             s->call.dy = w->dy[i];
         }
+        /* Without a call, too: a relu that a neighbour does has its input's place, and what was
+           written to the one is the other's.                                 */
         lsnni_schedule_dx(w, s ? &s->call : NULL, i, lanes, has, has_z);
         count += v->role.backward_by == i;
     }
     return count;
 }
 
-/* Both layouts' schedules, in one block.                                      */
+/* Both layouts' schedules, in one block. A net whose batches are all smaller than a block has
+   one; memory is planned for both at once, since z and dz are alive in either. */
 static lsnn_status lsnni_plan_schedules(lsnn_work *w)
 {
     int lanes = lsnni_lanes_for(w, 0), count[2] = { 0, 0 };
@@ -12955,6 +13170,8 @@ static void lsnni_batch_note(const lsnn_work *w, char text[160])
              net->node[most].name, lsnni_features(net->node[most].plan.out));
 }
 
+/* What layers keep lies behind all lives, never shared: it is wanted from forward to backward,
+   and some of it (lsnn_call.kept) from step to step.                         */
 static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
 {
     const lsnn_net *net = w->net;
@@ -12994,6 +13211,8 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
     return lsnni_plan_schedules(w);
 }
 
+/* *made is a whole workspace or NULL. The lives are scratch: nobody needs them once places are
+   known.                                                                     */
 static lsnn_status lsnni_work_make(lsnn_ctx *cx, const lsnn_net *net, int batch, int train,
                                    lsnn_work **made)
 {
@@ -13015,7 +13234,10 @@ static lsnn_status lsnni_work_make(lsnn_ctx *cx, const lsnn_net *net, int batch,
     return s;
 }
 
-/* All but the memory, which each workspace plans for its own batch.           */
+/* All but the memory, which each workspace plans for its own batch. In this order, since each
+   uses what those before it have written: parts change inputs, layout decides what `both` is,
+   use counts readers (lsnni_private), in place decides which relus can be fused (y_at), and
+   crops make fusable poolings exact.                                         */
 static void lsnni_plan_net(lsnn_net *net)
 {
     lsnni_plan_parts(net);
@@ -13027,9 +13249,13 @@ static void lsnni_plan_net(lsnn_net *net)
 }
 /* ---- >>running: walking a schedule ------------------------------------------------
    Every decision was made in >>plan: what is left is to fill in the batch, call, and stop at
-   the first failure.                                                         */
+   the first failure.
+   Three marks say what a workspace holds: n, the images of a forward that was whole; ready, that
+   a backward may follow; done, that its gradients are there. Each walk takes them away before it
+   begins, so that a failure on its way leaves nothing that looks finished.   */
 
-/* Parameters have changed: what layers keep of them (lsnn_call.kept) is no longer right. */
+/* Parameters have changed: what layers keep of them (lsnn_call.kept) is no longer right. All
+   who write values call it: an optimizer's step, lsnn_net_set, loading, storing in int8. */
 static void lsnni_changed(lsnn_net *net)
 {
     net->version++;
@@ -13038,7 +13264,8 @@ static void lsnni_changed(lsnn_net *net)
     net->device->host_newer = 1;
 }
 
-/* What a type has for where the net lives.                                    */
+/* What a type has for where the net lives. lsnni_device_check has refused types that have no
+   pair for it, so neither is NULL.                                           */
 static lsnn_status lsnni_type_run(lsnn_ctx *cx, const lsnn_net *net, const lsnn_layer_type *t,
                                   lsnn_call *c, int backward)
 {
@@ -13046,7 +13273,11 @@ static lsnn_status lsnni_type_run(lsnn_ctx *cx, const lsnn_net *net, const lsnn_
     return (backward ? t->backward : t->forward)(cx, c);
 }
 
-/* One step on a batch: a layer's forward (or backward), or an array to the other layout. */
+/* One step on a batch: a layer's forward (or backward), or an array to the other layout. The
+   call is copied, since the schedule's serves all batches; x NULL stands for the batch's own
+   images. Draws have an address (the layer, the step, the sample), so a step may run again, or
+   in parts, and drop the same neurons. Messages begin with the layer's name while it runs
+   (where_).                                                                  */
 static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch *b,
                                   int training, int backward)
 {
@@ -13069,6 +13300,8 @@ static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch 
         local.heads = b->heads;
         local.targets = b->targets;
         local.target_count = b->target_count;
+        /* What losses divide by: of a batch in parts all of it, so that the parts' gradients
+           add up to the whole batch's.                                       */
         local.total = b->total ? b->total : b->n;
         local.rng = lsnn_rng_at(net->seed, v->type->name, v->name, b->step, b->sample);
         w->cx->where_ = v->name;
@@ -13076,6 +13309,7 @@ static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch 
         status = lsnni_answer(w->cx, v->type, backward ? "backward" : "forward", failures,
                               status);
         w->cx->where_ = NULL;
+        /* All that a call gives back.                                        */
         c->loss = local.loss;
     }
     if (net->profile && !w->cx->rehearsal_) {
@@ -13087,7 +13321,8 @@ static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch 
 }
 
 /* The first sample of n with a number that is not finite, and which number; -1: none. A sum in
-   double is finite where all floats are, so most arrays are read once, quickly. */
+   double is finite where all floats are, so most arrays are read once, quickly. Values that
+   overflow a double's sum are looked at one by one, which is slower and as right. */
 static int lsnni_bad_sample(const lsnni_kernels *kv, const lsnn_real *x, int n, size_t size,
                             size_t *number)
 {
@@ -13098,8 +13333,9 @@ static int lsnni_bad_sample(const lsnni_kernels *kv, const lsnn_real *x, int n, 
     return -1;
 }
 
-/* Blames what is wrong in the data on the data: behind the first layer it would look as if
-   the net had diverged.                                                       */
+/* Blames what is wrong in the data on the data: behind the first layer it would look as if the
+   net had diverged. It reads the batch once, by kernels: little beside a first layer, which
+   reads it many times.                                                       */
 static lsnn_status lsnni_inputs_check(lsnn_work *w, const lsnn_batch *b)
 {
     const lsnni_kernels *kv = lsnni_kernels_of(w->cx);
@@ -13119,7 +13355,8 @@ static lsnn_status lsnni_inputs_check(lsnn_work *w, const lsnn_batch *b)
                       (double)v[(size_t)i * size + number], (double)number, (double)size);
 }
 
-/* lsnni_finite of an array that may be on the device, for which there must be memory. */
+/* lsnni_finite of an array that may be on the device, for which there must be memory. 0 also
+   where memory fails, which the context then says.                           */
 static int lsnni_finite_there(const lsnn_net *net, const lsnn_real *v, size_t count)
 {
     lsnn_real *copy;
@@ -13131,7 +13368,9 @@ static int lsnni_finite_there(const lsnn_net *net, const lsnn_real *v, size_t co
     return finite;
 }
 
-/* While w is watched: 1 if what step s has written holds a number that is not finite. */
+/* While w is watched: 1 if what step s has written holds a number that is not finite. The
+   first one only, and of layers, not of turned copies. lsnn_fit watches one more forward of a
+   batch whose loss was none, to name the layer: no training step pays for it. */
 static int lsnni_blames(lsnn_work *w, const lsnni_step *s)
 {
     const lsnni_node *v = &w->net->node[s->node];
@@ -13144,7 +13383,8 @@ static int lsnni_blames(lsnn_work *w, const lsnni_step *s)
 }
 
 /* 1 if forward leaves this step out. To predict without labels and targets, only what the
-   output needs is run; a rehearsal runs the layers that know what it is.     */
+   output needs is run; a rehearsal runs the layers that know what it is. It takes turns along:
+   they check their sizes, and lsnn_parallel does nothing.                    */
 static int lsnni_skipped(const lsnn_work *w, const lsnni_step *s)
 {
     const lsnni_node *v = &w->net->node[s->node];
@@ -13153,14 +13393,16 @@ static int lsnni_skipped(const lsnn_work *w, const lsnni_step *s)
 }
 
 /* 1 if a step's failure, s, ends the walk. Of several ranks that train together one walks on:
-   layers to come add up what all of them bring. *first: the first failure.   */
+   layers to come add up what all of them bring. *first: the first failure. One that left would
+   make the others wait for ever in the next sum.                             */
 static int lsnni_walk_ends(const lsnn_ctx *cx, lsnn_status s, lsnn_status *first)
 {
     if (*first == LSNN_OK) *first = s;
     return s != LSNN_OK && !(lsnni_many(cx) && cx->together_);
 }
 
-/* *loss, unless it is NULL: the sum of the losses.                             */
+/* *loss, unless it is NULL: the sum of the losses. It goes on past a layer that is blamed
+   where ranks must stay together.                                            */
 static lsnn_status lsnni_walk_forward(lsnn_work *w, const lsnn_batch *b, int training,
                                       double *loss)
 {
@@ -13182,6 +13424,7 @@ static lsnn_status lsnni_walk_forward(lsnn_work *w, const lsnn_batch *b, int tra
 typedef struct lsnni_walk { lsnn_work *w; const lsnn_batch *b; int training; } lsnni_walk;
 static lsnn_status lsnni_walk_backward(lsnn_work *w);
 
+/* user says which walk: a batch is one forward.                              */
 static lsnn_status lsnni_walk_there(void *user)
 {
     const lsnni_walk *u = (const lsnni_walk *)user;
@@ -13189,6 +13432,10 @@ static lsnn_status lsnni_walk_there(void *user)
     return lsnni_walk_forward(u->w, u->b, u->training, NULL);
 }
 
+/* The batch is copied there first, and the walk reads it there. key: all that decides what is
+   launched and with which arguments (a kind of walk, images, heads, targets), so that equal
+   keys may replay one recording. Losses come back only if somebody asks: it makes the host
+   wait.                                                                      */
 static lsnn_status lsnni_forward_there(lsnn_work *w, const lsnn_batch *b, int training,
                                        double *loss)
 {
@@ -13206,6 +13453,7 @@ static lsnn_status lsnni_forward_there(lsnn_work *w, const lsnn_batch *b, int tr
     return loss ? lsnni_device_losses(net, loss) : LSNN_OK;
 }
 
+/* It reads what forward left: w->last is the batch as it lies there.         */
 static lsnn_status lsnni_backward_there(lsnn_work *w)
 {
     lsnni_walk u;
@@ -13217,7 +13465,7 @@ static lsnn_status lsnni_backward_there(lsnn_work *w)
 }
 
 /* The walk forward. w->n stays 0 until all of it is done, so that nobody reads the outputs of
-   half a walk. kept is of the parameters' version that it was made from.      */
+   half a walk. kept is of the parameters' version that it was made from.     */
 static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int training,
                                       double *loss)
 {
@@ -13231,10 +13479,13 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
         return lsnni_fail(w->cx, LSNN_EVALUE, "forward: %d images from number %.0f on are no part "
                           "of a batch of %d", b->n, (double)b->sample, b->total);
     if (!w->cx->rehearsal_) LSNNI_TRY(lsnni_inputs_check(w, b));
+    /* A workspace of another thread learns of new parameters here, at its next forward. */
     if (w->version != net->version) memset(w->kept, 0, (size_t)net->nodes * sizeof *w->kept);
     w->version = net->version;
     w->lanes = lsnni_lanes_for(w, b->n);
+    /* Who gives labels wants the losses.                                     */
     w->all = training || b->labels || b->targets;
+    /* b stays the caller's until backward is done (see lsnn_batch): layers read x again then. */
     w->last = *b;
     if (net->device) LSNNI_TRY(lsnni_forward_there(w, b, training, loss));
     else LSNNI_TRY(lsnni_walk_forward(w, b, training, loss));
@@ -13242,6 +13493,8 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
     return LSNN_OK;
 }
 
+/* ready only after a walk that was whole, and only in the net's own workspace: others have no
+   gradients.                                                                 */
 static lsnn_status lsnni_forward(lsnn_net *net, const lsnn_batch *b, int training, double *loss)
 {
     LSNNI_TRY(lsnni_work_forward(net->work, b, training, loss));
@@ -13251,7 +13504,8 @@ static lsnn_status lsnni_forward(lsnn_net *net, const lsnn_batch *b, int trainin
 
 /* A caller who trains without saying which step it is gets the optimizer's count, or each step
    would drop the same neurons. After a loss that is no number there is no backward: its
-   gradients would spoil the parameters for good.                              */
+   gradients would spoil the parameters for good. Gradients add up over calls until
+   lsnn_zero_grad: so a batch may be fed in parts.                            */
 LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int training,
                                   double *loss)
 {
@@ -13268,13 +13522,16 @@ LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int traini
     if (training && !own.step) own.step = net->steps;
     LSNNI_TRY(lsnni_forward(net, &own, training, &total));
     if (loss) *loss = total;
+    /* So that NaN is none, which no < or > would find.                       */
     if (fabs(total) <= DBL_MAX) return LSNN_OK;
     net->work->ready = 0;
+    /* The outputs stay readable (n > 0): that is where to look for the reason. */
     return lsnni_fail(net->cx, LSNN_EDIVERGED, "lsnn_forward: the loss is %g", total);
 }
 
 /* The walk back. Of several ranks, a gradient that is complete goes on its way to the others
-   while the layers before it are still being computed.                       */
+   while the layers before it are still being computed. Each call's dx was told at build to set
+   or to add, so nothing is cleared here.                                     */
 static lsnn_status lsnni_walk_backward(lsnn_work *w)
 {
     const lsnn_net *net = w->net;
@@ -13286,12 +13543,14 @@ static lsnn_status lsnni_walk_backward(lsnn_work *w)
         if (w->cx->rehearsal_ && !s->turns && !lsnni_has(&net->node[s->node], LSNN_REHEARSES))
             continue;
         if (lsnni_walk_ends(w->cx, lsnni_step_run(w, s, &w->last, 1, 1), &first)) break;
+        /* Between two calls, so that what is under way moves on while the next one computes. */
         if (flows) LSNNI_TRY(lsnni_flow_after(w->cx, &w->flow, which, i, net->grad,
                                               net->param_size));
     }
     return first;
 }
 
+/* done: gradients of outputs may be read by name from here on, until the next forward. */
 static lsnn_status lsnni_work_backward(lsnn_work *w)
 {
     lsnn_status s = w->net->device ? lsnni_backward_there(w) : lsnni_walk_backward(w);
@@ -13299,7 +13558,8 @@ static lsnn_status lsnni_work_backward(lsnn_work *w)
     return s;
 }
 
-/* Which call of backward is the last that adds to a parameter's gradient.    */
+/* Which call of backward is the last that adds to a parameter's gradient. Parameters may be
+   shared, and then the last in the order of calls is what counts.            */
 static void lsnni_plan_flow(lsnn_work *w)
 {
     const lsnn_net *net = w->net;
@@ -13328,6 +13588,7 @@ LSNN_API lsnn_status lsnn_backward(lsnn_net *net)
     return lsnni_work_backward(net->work);
 }
 
+/* The gaps between gradients, too: one pass.                                 */
 LSNN_API void lsnn_zero_grad(lsnn_net *net)
 {
     if (!net) return;
@@ -13335,9 +13596,13 @@ LSNN_API void lsnn_zero_grad(lsnn_net *net)
     else if (net->grad) memset(net->grad, 0, net->param_size * sizeof *net->grad);
 }
 
-/* A step without work in each layout that a batch can have, so that every op takes
-   its scratch memory now and none later: the batch, one image less, whole blocks, and 7
-   to 1 images, which ops divide otherwise. net: NULL if there is no backward. */
+/* A step without work in each layout that a batch can have, so that every op takes its scratch
+   memory now and none later: the batch, one image less, whole blocks, and 7 to 1 images, which
+   ops divide otherwise. net: NULL if there is no backward. Scratch memory only grows, so the
+   largest want of all these passes stays; batches between them want no more, since ops cut
+   their work alike from 8 images on (lsnni_image_tasks). That is how lsnn_net_build can
+   promise that a step allocates nothing, and fail in a step's place where memory is short.
+   Layers that do not say LSNN_REHEARSES are not called: they would work in earnest. */
 static lsnn_status lsnni_rehearse(lsnn_work *w, lsnn_net *net)
 {
     lsnn_status s = LSNN_OK;
@@ -13348,7 +13613,9 @@ static lsnn_status lsnni_rehearse(lsnn_work *w, lsnn_net *net)
     memset(&b, 0, sizeof b);
     b.x = x;
     w->cx->rehearsal_ = 1;
+    /* The pairs of a device launch nothing then, see lsnn_device.            */
     if (w->net->device) w->net->device->on.dry = 1;
+    /* A size may come twice: the second pass finds its memory there.         */
     for (int pass = 0; pass < 10 && s == LSNN_OK; pass++) {
         b.n = pass == 0 ? w->batch : pass == 1 ? w->batch - 1
             : pass == 2 ? w->batch - w->batch % lsnn_lanes(w->cx) : 10 - pass;
@@ -13365,6 +13632,8 @@ static lsnn_status lsnni_rehearse(lsnn_work *w, lsnn_net *net)
     return s;
 }
 
+/* To predict alone: gradients and running statistics are the net's, and one at a time may
+   write them.                                                                */
 LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch)
 {
     lsnn_work *w;
@@ -13385,7 +13654,8 @@ LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch)
     return NULL;
 }
 
-/* What the parameters' memory is for, and which has most of it.               */
+/* What the parameters' memory is for, and which has most of it. A refusal of so many bytes
+   says nothing to who has written layers: which one to make smaller does.    */
 static void lsnni_param_note(const lsnn_net *net, char text[160])
 {
     int most = 0;
@@ -13406,6 +13676,7 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
     lsnn_status s = LSNN_ENOMEM;
     char note[160];
     if (!net) return LSNN_ENOMEM;
+    /* failed is 1 after a layer, 2 after an earlier build.                   */
     if (net->failed)
         return lsnni_fail(cx, net->failed == 1 ? net->why : LSNN_ESTATE, "lsnn_net_build: %s",
                           net->failed == 1 ? "a layer could not be made"
@@ -13413,7 +13684,9 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
     if (net->built || net->nodes < 2)
         return lsnni_fail(cx, LSNN_ESTATE, "lsnn_net_build: %s", net->built ?
                           "the net is built already" : "the net has no layers");
+    /* Defaults are filled in here, once: nothing below sees a 0 that means 64. */
     net->batch = d && d->batch ? d->batch : 64;
+    /* Before values are drawn, and kept: dropout draws by it in each step.   */
     net->seed = d ? d->seed : 0;
     net->predict_only = d ? d->predict_only : 0;
     net->profile = d ? d->profile : 0;
@@ -13421,6 +13694,7 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
         return lsnni_fail(cx, LSNN_EVALUE, "lsnn_net_build: batch %d", net->batch);
     for (int i = 0; i < net->nodes && net->output < 0; i++)
         if (lsnni_has(&net->node[i], LSNN_IS_LOSS)) net->output = net->node[i].input[0];
+    /* Without a loss: the last layer.                                        */
     if (net->output < 0) net->output = net->nodes - 1;
     lsnni_param_note(net, note);
     net->value = (lsnn_real *)lsnni_alloc_for(cx, net->param_size, sizeof *net->value, note);
@@ -13430,15 +13704,20 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
     if (!net->value || !net->state || (!net->predict_only && !net->grad)) goto fail;
     for (int i = 0; i < net->params; i++)
         lsnni_init_param(net, &net->param[i], net->value + net->param[i].at);
+    /* Running statistics begin at what their layer says: a variance at 1, say. */
     for (int i = 0; i < net->buffers; i++)
         for (size_t j = 0; j < net->buffer[i].spec.count; j++)
             net->state[net->buffer[i].at + j] = LSNNI_R(net->buffer[i].spec.value);
+    /* Until a device is opened, which puts its own in their place: schedules hold these
+       addresses, so it must be before them.                                  */
     net->run_value = net->value;
     net->run_grad = net->grad;
     net->run_state = net->state;
+    /* With values to copy there, but before the schedules.                   */
     s = lsnni_device_open(net, d ? d->device : NULL);
     if (s != LSNN_OK) goto fail;
     lsnni_plan_net(net);
+    /* Each rank trains on its share of a batch, the largest of which it must have room for. */
     s = lsnni_work_make(cx, net, net->predict_only ? net->batch
                                  : lsnni_div_up(net->batch, LSNNI_MAX(1, cx->ranks)),
                         !net->predict_only, &net->work);
@@ -13449,6 +13728,7 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
     s = lsnni_rehearse(net->work, net->predict_only ? NULL : net);
     if (s == LSNN_OK) return LSNN_OK;
     net->built = 0;
+/* Values, gradients and states are freed with the net, which is of no use now. */
 fail:
     lsnn_work_free(net->work);
     net->work = NULL;
@@ -13458,7 +13738,10 @@ fail:
 }
 
 /* In chunks that the work has room for. Whole blocks of images first, so that only the rest
-   goes along rows, which is slower; an output in blocks is turned on its way out. */
+   goes along rows, which is slower; an output in blocks is turned on its way out. x and y are
+   plain, whatever the net has inside. Results do not depend on how the images are cut, but for
+   last bits between blocks and rows: so a number predicted alone may differ there from the
+   same one in a batch. That y is finite is asked once, at the end, of all of it. */
 LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, lsnn_real *y)
 {
     if (!w) return LSNN_ENOMEM;
@@ -13466,13 +13749,16 @@ LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, 
     size_t in = (size_t)lsnni_features(net->node[0].plan.out);
     size_t out = (size_t)lsnni_features(net->node[net->output].plan.out);
     int lanes = lsnn_lanes(w->cx);
-    lsnn_batch b;
+    lsnn_batch b;                    /* without labels: only what the output needs is run */
     memset(&b, 0, sizeof b);
+    /* What a training forward left is overwritten: a backward now would be wrong. */
     w->ready = w->n = 0;
     if (n < 1) return lsnni_fail(w->cx, LSNN_ESHAPE, "predict: %d images", n);
     if (!x || !y) return lsnni_fail(w->cx, LSNN_EVALUE, "predict: %s is NULL", x ? "y" : "x");
     for (int i = 0; i < n; i += b.n) {
         b.n = LSNNI_MIN(w->chunk, n - i);
+        /* Not in a net that trains, whose outputs are to be read by name, as many as were
+           asked for.                                                         */
         if (!w->train && b.n > lanes) b.n -= b.n % lanes;        /* whole blocks first */
         b.x = x + (size_t)i * in;
         LSNNI_TRY(lsnni_work_forward(w, &b, 0, NULL));
@@ -13480,6 +13766,7 @@ LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, 
             LSNNI_TRY(lsnni_device_get(net, y + (size_t)i * out, w->y[net->output],
                                        (size_t)b.n * out));
         else if (net->output == 0) memcpy(y + (size_t)i * out, b.x, (size_t)b.n * out * sizeof *y);
+        /* z, the same in plain order, is there only if some layer reads it so. */
         else if (w->lanes && net->node[net->output].role.blocks)
             LSNNI_TRY(lsnn_interleave(w->cx, y + (size_t)i * out, w->y[net->output], b.n, out,
                                       1, 0));
@@ -13494,6 +13781,7 @@ LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, 
     }
 }
 
+/* By the net's own workspace: what backward would have needed of a forward is lost. */
 LSNN_API lsnn_status lsnn_predict(lsnn_net *net, const lsnn_real *x, int n, lsnn_real *y)
 {
     if (!net) return LSNN_ENOMEM;
@@ -13502,7 +13790,12 @@ LSNN_API lsnn_status lsnn_predict(lsnn_net *net, const lsnn_real *x, int n, lsnn
     return lsnn_work_predict(net->work, x, n, y);
 }
 
-/* ---- >>names: reading and writing anything -----------------------------------------*/
+/* ---- >>names: reading and writing anything -----------------------------------------
+   Callers get copies, by name, and never an address: where an array lies, in which layout, and
+   whether it is made at all is planned anew for each net, batch and machine, so an address would
+   promise what the next build breaks. A name is looked up and a copy made at each call, which
+   is nothing beside a forward; a loop that trains needs neither.             */
+/* Where an array lies and how: what dims, get and set have to know of it, and no more. */
 typedef struct lsnni_view {
     lsnn_real *v;
     int rank, dim[4];
@@ -13513,6 +13806,7 @@ typedef struct lsnni_view {
     size_t count;
 } lsnni_view;
 
+/* Sizes past the rank are 1: the caller's dim[4] is filled in whatever the rank. */
 static void lsnni_view_set(lsnni_view *a, lsnn_real *v, int rank, const int *dim)
 {
     a->v = v;
@@ -13525,7 +13819,11 @@ static void lsnni_view_set(lsnni_view *a, lsnn_real *v, int rank, const int *dim
     }
 }
 
-/* An output of the last forward, its gradient, or a kept array of node i.    */
+/* An output of the last forward, its gradient, or a kept array of node i. All may be asked
+   that was promised to stay (>>use: readable; option keep), and nothing else: any other
+   array's place may be another's by now (>>memory plan), and its numbers would look like an
+   answer. Each refusal says what to do. dim[0] is the batch of the last forward, not the
+   largest.                                                                   */
 static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_grad,
                                    int is_keep)
 {
@@ -13535,30 +13833,40 @@ static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_g
     int dim[4], fixed = is_keep && v->plan.keep_fixed;
     lsnn_real *data = is_keep ? w->keep[i] : is_grad ? w->dy[i] : w->y[i];
     dim[0] = w->n; dim[1] = s.c; dim[2] = s.h; dim[3] = s.w;
+    /* No copy of it is made, and the caller may have written over it since.  */
     if (i == 0)
         return lsnni_fail(net->cx, LSNN_ESTATE, "'input' is the caller's own array");
     if (!w->n)
         return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' has no output before a forward",
                           v->name);
+    /* Kept, and yet not there.                                               */
     if (is_grad && v->plan.o.keep && !data)
         return lsnni_fail(net->cx, LSNN_ESTATE, "there is no gradient of '%.60s': nothing before "
                           "it learns, or the net only predicts", v->name);
+    /* An output may stay for many reasons, a gradient for keep alone.        */
     if (!(is_keep || (is_grad ? data && v->plan.o.keep : v->role.readable)))
         return lsnni_fail(net->cx, LSNN_ESTATE,
                           "%s of '%.60s' is not kept: set its option keep",
                           is_grad ? "the gradient" : "the output", v->name);
+    /* A forward without labels leaves losses out, a backward what nothing that learns needs. */
     if (!(is_grad ? w->done && w->reached[i] : v->role.live && (w->all || v->role.on_path)))
         return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' had no part in the last %s",
                           v->name, is_grad ? "backward" : "forward");
     lsnni_view_set(a, data, fixed ? 3 : 4, fixed ? dim + 1 : dim);
     a->away = net->device != NULL;
+    /* What is kept of blocks lies as its layer likes it: those that name it keep it plain. */
     a->turned = !is_keep && v->role.blocks && w->lanes;
     a->stays = !is_keep && !is_grad && lsnni_has(v, LSNN_Y_STAYS);
     return LSNN_OK;
 }
 
+/* In the order in which names are told apart: a parameter, a buffer, a layer's output, what a
+   layer keeps. No name is two of them (lsnni_name_node, lsnni_enter), but for what is kept,
+   which comes last. A device's parameters are brought to the host first; its outputs stay, and
+   are fetched.                                                               */
 static lsnn_status lsnni_view_find(lsnn_net *net, lsnni_view *a, const char *name)
 {
+    /* No name has a colon in it.                                             */
     int is_grad = name && strncmp(name, "grad:", 5) == 0, i;
     const char *rest = name ? name + (is_grad ? 5 : 0) : "", *dot = strrchr(rest, '.');
     if (!name) return lsnni_fail(net->cx, LSNN_ENAME, "lsnn_net_get, _set, _dims: no name");
@@ -13574,9 +13882,12 @@ static lsnn_status lsnni_view_find(lsnn_net *net, lsnni_view *a, const char *nam
         const lsnni_param *p = &net->param[i];
         lsnni_view_set(a, (is_grad ? net->run_grad : net->value) + p->at, p->spec.rank,
                        p->spec.dim);
+        /* Values are pulled whole, gradients fetched: who looks at one of them seldom wants
+           all.                                                               */
         a->away = is_grad && net->device;
         return LSNN_OK;
     }
+    /* Buffers are written by forward alone: they have no gradient.           */
     i = is_grad ? -1 : lsnni_find_param(net->buffer, net->buffers, rest);
     if (i >= 0) {
         const lsnni_param *p = &net->buffer[i];
@@ -13585,6 +13896,7 @@ static lsnn_status lsnni_view_find(lsnn_net *net, lsnni_view *a, const char *nam
     }
     i = lsnn_net_node(net, rest);
     if (i >= 0) return lsnni_view_node(net, a, i, is_grad, 0);
+    /* LAYER.WHAT, cut at the last dot, since a layer's name may have some, too. */
     for (i = 0; i < net->nodes && dot && !is_grad; i++) {
         const lsnni_node *v = &net->node[i];
         size_t n = (size_t)(dot - rest);
@@ -13598,6 +13910,7 @@ static lsnn_status lsnni_view_find(lsnn_net *net, lsnni_view *a, const char *nam
                       name);
 }
 
+/* For who makes room before lsnn_net_get.                                    */
 LSNN_API lsnn_status lsnn_net_dims(lsnn_net *net, const char *name, int *rank, int dim[4])
 {
     if (!net) return LSNN_ENOMEM;
@@ -13608,6 +13921,8 @@ LSNN_API lsnn_status lsnn_net_dims(lsnn_net *net, const char *name, int *rank, i
     return LSNN_OK;
 }
 
+/* An exact count, though v's room is the caller's to know: a net that has changed its sizes
+   since the caller was written is found out here and not by a crash.         */
 static lsnn_status lsnni_view_count(lsnn_net *net, lsnni_view *a, const char *name,
                                     const lsnn_real *v, size_t count)
 {
@@ -13619,6 +13934,8 @@ static lsnn_status lsnni_view_count(lsnn_net *net, lsnni_view *a, const char *na
     return LSNN_OK;
 }
 
+/* To whom the library is a black box, arrays are plain: blocks are turned on the way. Into v,
+   all or nothing: a refusal leaves it as it was.                             */
 LSNN_API lsnn_status lsnn_net_get(lsnn_net *net, const char *name, lsnn_real *v, size_t count)
 {
     if (!net) return LSNN_ENOMEM;
@@ -13631,6 +13948,9 @@ LSNN_API lsnn_status lsnn_net_get(lsnn_net *net, const char *name, lsnn_real *v,
     return LSNN_OK;
 }
 
+/* What a layer keeps or holds may not be set: a smoother's maps would no longer be those of
+   its theta. Values may, and gradients, to change them by a rule of one's own before an
+   optimizer's step.                                                          */
 LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_real *v,
                                   size_t count)
 {
@@ -13641,6 +13961,7 @@ LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_re
         return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s is computed by the layer: set what it is "
                           "computed from", name);
     if (a.away) return lsnni_device_put(net, a.v, v, count);
+    /* What layers keep of values (a smoother's maps) is made anew at the next forward. */
     lsnni_changed(net);
     if (a.turned)
         return lsnn_interleave(net->cx, a.v, v, a.dim[0], count / (size_t)a.dim[0], 0, 0);
@@ -13648,7 +13969,12 @@ LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_re
     return LSNN_OK;
 }
 
-/* ---- >>unshare: a convolution's kernels at every place of a local2d -----------------*/
+/* ---- >>unshare: a convolution's kernels at every place of a local2d -----------------
+   The two compute the same then, but for last bits; from there each place may learn by itself.
+   Two nets as a rule: a convolutional one that has learned, and one that begins where it
+   stopped and lets go of the sharing.                                        */
+/* One place of a local2d has as many weights as the convolution has in all. Stride, padding
+   and image may differ: a kernel fits at any place.                          */
 static lsnn_status lsnni_unshare_check(lsnn_net *net, int local, const lsnn_net *from, int conv,
                                        const char *names[2])
 {
@@ -13661,6 +13987,8 @@ static lsnn_status lsnni_unshare_check(lsnn_net *net, int local, const lsnn_net 
     if (conv < 0 || from->node[conv].type != &lsnni_conv2d_type)
         return lsnni_fail(net->cx, LSNN_ENAME, "net_unshare: '%.60s' is no conv2d of the net it "
                           "comes from", names[1] ? names[1] : "");
+    /* A weight of local2d is OH*OW, C/G*kh*kw, K: dim[2] is the number of kernels, as dim[0]
+       is of a conv2d's K, C/G, kh, kw.                                       */
     p = &net->node[local].plan;
     q = &from->node[conv].plan;
     if (p->param[0].dim[2] != q->param[0].dim[0] || p->o.kernel_h != q->o.kernel_h ||
@@ -13670,12 +13998,16 @@ static lsnn_status lsnni_unshare_check(lsnn_net *net, int local, const lsnn_net 
                           p->param[0].dim[2], p->o.kernel_h, p->o.kernel_w, p->in[0].c,
                           LSNNI_MAX(1, p->o.groups), names[1], q->param[0].dim[0],
                           q->o.kernel_h, q->o.kernel_w, q->in[0].c, LSNNI_MAX(1, q->o.groups));
+    /* The other way round a bias of 0 does.                                  */
     if (q->params > p->params)
         return lsnni_fail(net->cx, LSNN_EVALUE, "net_unshare: '%.60s' has a bias, '%.60s' has "
                           "none", names[1], names[0]);
     return LSNN_OK;
 }
 
+/* conv2d's weights are K, C/G, kh, kw; local2d's OH*OW, C/G*kh*kw, K: the same taps, kernels
+   last, once a place. A bias that only the local2d has becomes 0. net may be from: what is
+   read is not what is written, since one layer is no other.                  */
 LSNN_API lsnn_status lsnn_net_unshare(lsnn_net *net, const char *local, const lsnn_net *from,
                                       const char *conv)
 {
@@ -13691,6 +14023,7 @@ LSNN_API lsnn_status lsnn_net_unshare(lsnn_net *net, const char *local, const ls
     LSNNI_TRY(lsnni_device_pull(from));
     for (int part = 0; part < net->node[i].plan.params; part++) {
         const lsnni_param *to = &net->param[net->node[i].param[part]];
+        /* Part 0 is the weights, 1 the bias.                                 */
         int given = part < from->node[j].plan.params;
         const lsnn_real *v = given ? from->value + from->param[from->node[j].param[part]].at : NULL;
         size_t kernels = (size_t)from->node[j].plan.out.c, depth, inner;
@@ -13705,6 +14038,8 @@ LSNN_API lsnn_status lsnn_net_unshare(lsnn_net *net, const char *local, const ls
     return LSNN_OK;
 }
 
+/* In the order of the layers that own them, as they lie in their block: for who walks through
+   all of them, to print, compare or count.                                   */
 LSNN_API const char *lsnn_net_param_name(const lsnn_net *net, int kind, int i, size_t *count)
 {
     if (!net) return NULL;
@@ -17385,6 +17720,48 @@ static void lsnni_onnx_lp_pool(lsnni_onnx *e, int i)
     lsnni_onnx_done(e, i, x);
 }
 
+/* ---- transformers: the grid is theta N,2,3 times the places of all pixels, 3,P. */
+static void lsnni_onnx_affine_grid(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    int corners = v->plan.o.align_corners, h = v->shape.h, w = v->shape.w, dim[2];
+    char x[LSNNI_ONNX_NAME];
+    lsnn_real *place;
+    dim[0] = 3; dim[1] = h * w;
+    place = (lsnn_real *)lsnni_alloc(e->cx, lsnni_area(3, dim[1]), sizeof *place);
+    if (!place) e->graph.status = LSNN_ENOMEM;
+    if (!place) return;
+    for (int p = 0; p < dim[1]; p++) {
+        place[p] = LSNNI_R(lsnni_place(p % w, w, corners));
+        place[lsnni_at2(1, p, dim[1])] = LSNNI_R(lsnni_place(p / w, h, corners));
+        place[lsnni_at2(2, p, dim[1])] = 1;
+    }
+    lsnni_onnx_read(e, i, v->input[0], 1, x);
+    lsnni_onnx_shape(e, i, x, 3, 2, 3, 0);
+    lsnni_onnx_by(e, i, "MatMul", place, dim, 2, x);
+    lsnni_free(e->cx, place);
+    lsnni_onnx_shape(e, i, x, 4, 2, h, w);
+    lsnni_onnx_done(e, i, x);
+}
+
+/* ONNX has x and y side by side, as PyTorch has; bilinear with zeros is what it does unasked. */
+static void lsnni_onnx_grid_sample(lsnni_onnx *e, int i)
+{
+    const lsnni_node *v = &e->net->node[i];
+    const int perm[4] = { 0, 2, 3, 1 };
+    char x[LSNNI_ONNX_NAME], grid[LSNNI_ONNX_NAME];
+    lsnni_onnx_read(e, i, v->input[1], 0, grid);
+    lsnni_onnx_reads(e, grid);
+    lsnni_onnx_ints(e, "perm", perm, 4);
+    lsnni_onnx_next(e, i, "Transpose", grid);
+    lsnni_onnx_read(e, i, v->input[0], 0, x);
+    lsnni_onnx_reads(e, x);
+    lsnni_onnx_reads(e, grid);
+    lsnni_onnx_int(e, "align_corners", v->plan.o.align_corners);
+    lsnni_onnx_writes(e, "GridSample", v->name);
+    e->opset = LSNNI_ONNX_OPSET_GRID;
+}
+
 /* ---- smoothers: U by Eq. 6 to 9 from theta, or as a constant. */
 /* p - mu along one side: places (a row of pixels' coordinates) less a number of theta's.  */
 static void lsnni_onnx_from_mu(lsnni_onnx *e, int i, const lsnn_smoother *s, const char *mu,
@@ -17578,48 +17955,7 @@ static void lsnni_onnx_smooth(lsnni_onnx *e, int i)
     lsnni_onnx_done(e, i, y);
 }
 
-/* ---- transformers: the grid is theta N,2,3 times the places of all pixels, 3,P. */
-static void lsnni_onnx_affine_grid(lsnni_onnx *e, int i)
-{
-    const lsnni_node *v = &e->net->node[i];
-    int corners = v->plan.o.align_corners, h = v->shape.h, w = v->shape.w, dim[2];
-    char x[LSNNI_ONNX_NAME];
-    lsnn_real *place;
-    dim[0] = 3; dim[1] = h * w;
-    place = (lsnn_real *)lsnni_alloc(e->cx, lsnni_area(3, dim[1]), sizeof *place);
-    if (!place) e->graph.status = LSNN_ENOMEM;
-    if (!place) return;
-    for (int p = 0; p < dim[1]; p++) {
-        place[p] = LSNNI_R(lsnni_place(p % w, w, corners));
-        place[lsnni_at2(1, p, dim[1])] = LSNNI_R(lsnni_place(p / w, h, corners));
-        place[lsnni_at2(2, p, dim[1])] = 1;
-    }
-    lsnni_onnx_read(e, i, v->input[0], 1, x);
-    lsnni_onnx_shape(e, i, x, 3, 2, 3, 0);
-    lsnni_onnx_by(e, i, "MatMul", place, dim, 2, x);
-    lsnni_free(e->cx, place);
-    lsnni_onnx_shape(e, i, x, 4, 2, h, w);
-    lsnni_onnx_done(e, i, x);
-}
-
-/* ONNX has x and y side by side, as PyTorch has; bilinear with zeros is what it does unasked. */
-static void lsnni_onnx_grid_sample(lsnni_onnx *e, int i)
-{
-    const lsnni_node *v = &e->net->node[i];
-    const int perm[4] = { 0, 2, 3, 1 };
-    char x[LSNNI_ONNX_NAME], grid[LSNNI_ONNX_NAME];
-    lsnni_onnx_read(e, i, v->input[1], 0, grid);
-    lsnni_onnx_reads(e, grid);
-    lsnni_onnx_ints(e, "perm", perm, 4);
-    lsnni_onnx_next(e, i, "Transpose", grid);
-    lsnni_onnx_read(e, i, v->input[0], 0, x);
-    lsnni_onnx_reads(e, x);
-    lsnni_onnx_reads(e, grid);
-    lsnni_onnx_int(e, "align_corners", v->plan.o.align_corners);
-    lsnni_onnx_writes(e, "GridSample", v->name);
-    e->opset = LSNNI_ONNX_OPSET_GRID;
-}
-
+/* ---- >>the model: all writers, and the file ------------------------------------------------*/
 static const struct { const lsnn_layer_type *type; void (*write)(lsnni_onnx *e, int i); }
 lsnni_onnx_writers[] = {
     { &lsnni_dense_type, lsnni_onnx_dense },

@@ -9,11 +9,14 @@
          device.h, on_device.h, cuda.h > cuda/   nets on a GPU: what the two sides share, the
                                           host's, the kernels, a file a layer as in ops/
        window.h, layer.h, ops/          the layers, from simple to hard
-       net.h > plan.h > run.h           a graph is built > planned > run
-       profile.h                          and timed
-       replace.h, files.h, graph.h      files replaced whole; safetensors; a net as text
+       net.h > plan.h > run.h           a net's parts > planned > run
+         options.h, nodes.h               a layer's options; how it enters a net
+         summary.h, view.h, profile.h     what a net says of itself; arrays by name; times
+       replace.h, graph.h               files replaced whole; a net as text
+         files.h > file_read.h, _write.h  safetensors
        export.h, onnx.h                 a net as a C file; as an ONNX model (..._layers.h: a
-                                          writer a layer; export_text.h: the C that it takes)
+                                          writer a layer; export_text.h: the C that it takes;
+                                          onnx_smooth.h: smoothers; onnx_model.h: the file)
        optimizer.h, evaluate.h, train.h   a step; scores; lsnn_fit
        data.h, pictures.h               IDX, recipes; figures (png.h)
          sets.h, mat.h, load.h, pain.h    other people's data sets, from their files
@@ -74,6 +77,7 @@
 #include "ops/local2d.h"
 #include "ops/attention.h"
 #include "ops/smooth.h"
+#include "ops/smooth_fast.h"
 #include "ops/target_plan.h"
 #include "ops/target2d.h"
 #include "ops/target_fast.h"
@@ -114,12 +118,16 @@ static const lsnn_layer_type *const lsnni_types[] = {
 #  pragma GCC optimize("O0")
 #endif
 #include "net.h"
+#include "options.h"
+#include "nodes.h"
+#include "summary.h"
 #include "on_device.h"
 #ifdef LSNNI_CALM
 #  pragma GCC pop_options
 #endif
 #include "plan.h"
 #include "run.h"
+#include "view.h"
 #ifdef LSNNI_CALM                    /* cold, see above                       */
 #  pragma GCC push_options
 #  pragma GCC optimize("O0")
@@ -127,12 +135,16 @@ static const lsnn_layer_type *const lsnni_types[] = {
 #include "profile.h"
 #include "replace.h"
 #include "files.h"
+#include "file_read.h"
+#include "file_write.h"
 #include "graph.h"
 #include "export.h"
 #include "export_text.h"
 #include "export_layers.h"
 #include "onnx.h"
 #include "onnx_layers.h"
+#include "onnx_smooth.h"
+#include "onnx_model.h"
 #ifdef LSNNI_CALM
 #  pragma GCC pop_options
 #endif

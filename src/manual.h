@@ -53,9 +53,10 @@
                          >>dropout >>batch_norm >>scale >>copies >>losses >>conv2d
                          >>table_conv2d >>local2d >>attention >>smooth >>target2d >>blend
                          >>transform >>dsc >>dsc_loss
-       >>net             a graph of layers: options, building
+       >>net             a graph of layers: >>options, >>building, >>summary
        >>plan            what the net finds out about itself; its schedule of calls
-       >>running         walking that schedule; >>profile: what each layer costs
+       >>running         walking that schedule; >>names: arrays by name; >>profile: what
+                         each layer costs
        >>files           safetensors, and replacing a file safely
        >>models          nets in files
        >>export, >>onnx  nets as C source, as ONNX models
@@ -447,10 +448,10 @@
    naive pair; the fast pair; plan; forward and backward as the net calls them; type;
    builder), its #include and its line in the table in src/lsnn.h, its prototypes in
    src/api.h, its name in the contents above, its forms in src/export_layers.h and
-   src/onnx_layers.h. Tests: loops of their own in tests/naive.h, a row in tests/ops.h, a draw
-   in tests/test_graphs.c; the last two and the forms are asked for. The order of the book:
-   manual, API, core, the layers from simple to hard, the net, files, training, data, pictures,
-   and last the machinery for speed.
+   src/onnx_layers.h (a line in onnx_model.h's table). Tests: loops of their own in
+   tests/naive.h, a row in tests/ops.h, a draw in tests/test_graphs.c; the last two and the
+   forms are asked for. The order of the book: manual, API, core, the layers from simple to
+   hard, the net, files, training, data, pictures, and last the machinery for speed.
 
    14. FILES
    lsnn_net_save writes safetensors: parameters and buffers by name ("conv2d1.weight",

@@ -8,6 +8,7 @@
    (>>schedule), which running only walks.
    ==========================================================================*/
 
+/* Of the node's plan, not of its type: a plan may take traits back that these sizes have not. */
 static int lsnni_has(const lsnni_node *v, int trait) { return (v->plan.traits & trait) != 0; }
 
 /* ---- >>parts: joins that need not be made ----------------------------------------------
@@ -44,6 +45,10 @@ static int lsnni_read_in_parts(const lsnn_net *net, int i)
     return readers > 0;
 }
 
+/* Not where somebody asks for the whole array by name (keep, the net's output), nor on a
+   device. Backward over the nodes, since a join that joins read depends on what became of
+   them. A join that is apart has no readers left, so nothing below finds it alive and nobody
+   makes it.                                                                  */
 static void lsnni_plan_parts(lsnn_net *net)
 {
     int part[LSNN_MAX_INPUTS];
@@ -73,11 +78,14 @@ static void lsnni_plan_parts(lsnn_net *net)
    and so does its gradient: y and dy as its own layer has them, z and dz in the other layout.
    This is decided once. A batch that is not made of whole blocks runs on plain arrays
    throughout, so each workspace has two schedules. On a device all arrays are plain. */
+/* Of other inputs (a smoother's theta) LSNN_BLOCKS takes plain numbers.      */
 static int lsnni_wants_blocks(const lsnni_node *v, int input)
 {
     return v->role.blocks && (lsnni_has(v, LSNN_BLOCKS_ALL) || input == 0);
 }
 
+/* Forward over the nodes: who follows its inputs must know theirs. Turning costs a pass over
+   an array and one over its gradient; along rows a convolution takes up to twice as long. */
 static void lsnni_plan_layout(lsnn_net *net)
 {
     net->max_lanes = INT32_MAX;
@@ -95,7 +103,8 @@ static void lsnni_plan_layout(lsnn_net *net)
     }
 }
 
-/* The lanes of a batch of n images: 0 for plain arrays.                      */
+/* The lanes of a batch of n images: 0 for plain arrays. n = 0 asks what a batch of whole
+   blocks would have.                                                         */
 static int lsnni_lanes_for(const lsnn_work *w, int n)
 {
     int lanes = w->net->device ? 1 : lsnn_lanes(w->cx);
@@ -107,6 +116,8 @@ static int lsnni_lanes_for(const lsnn_work *w, int n)
    (live), and so does the net's own output (on_path: all that a prediction runs). From the
    beginning forward: who reads whom, and which nodes a gradient must reach: those that have,
    or depend on, a parameter that learns. What is above all parameters needs none. */
+/* Frozen layers at a net's beginning cost no backward at all by this rule, and layers behind
+   the last loss no forward in training unless somebody wants their numbers.  */
 static void lsnni_plan_use(lsnn_net *net)
 {
     for (int i = 0; i < net->nodes; i++) {
@@ -139,7 +150,8 @@ static void lsnni_plan_use(lsnn_net *net)
     }
 }
 
-/* Nobody but its one reader sees node i's output: it may be changed on the way. */
+/* Nobody but its one reader sees node i's output: it may be changed on the way. The input is
+   nobody's to change: it is the caller's. Who reads it twice is two readers. */
 static int lsnni_private(const lsnn_net *net, int i)
 {
     return i > 0 && net->node[i].role.readers == 1 && !net->node[i].role.readable;
@@ -149,7 +161,10 @@ static int lsnni_private(const lsnn_net *net, int i)
    A layer may write over its input if that is private, of the same size and layout, and its
    maker's backward does not need it any more. Their gradients share a place likewise, and a
    kept gradient may not be overwritten.                                      */
-/* May node v write over its input, which node u made in the place of `owner`?  */
+/* May node v write over its input, which node u made in the place of `owner`? To predict,
+   nothing is needed twice. To train, u's backward must not read y (LSNN_Y_FREE), and v not be
+   kept, since u's gradient takes the place of its. Memory that is a layer's own (LSNN_Y_STAYS)
+   lets only a relu in, which that layer expects to find there.               */
 static int lsnni_may_replace(const lsnni_node *v, const lsnni_node *u, const lsnni_node *owner,
                              int train)
 {
@@ -157,6 +172,9 @@ static int lsnni_may_replace(const lsnni_node *v, const lsnni_node *u, const lsn
     return !train || (lsnni_has(u, LSNN_Y_FREE) && !v->plan.o.keep);
 }
 
+/* Forward over the nodes, so that y_at and dy_at of an input are final: they name the node
+   that owns the place, never a link of a chain. Not if u is there in both layouts: its one
+   reader takes z then, and y_at speaks of y.                                 */
 static void lsnni_plan_in_place(lsnn_net *net, int train)
 {
     for (int i = 0; i < net->nodes; i++) {
@@ -178,6 +196,8 @@ static void lsnni_plan_in_place(lsnn_net *net, int train)
 /* ---- >>crop: pixels that nobody reads are not computed -------------------------------------
    Of maps of 15 x 15 under windows of 2 x 2 the last row and column are left out, an eighth
    of the convolution's work. Between the two may be relus.                   */
+/* All on the way must be private: another reader, or a caller by name, has a right to all
+   pixels.                                                                    */
 static void lsnni_plan_crop(lsnn_net *net)
 {
     for (int k = 1; k < net->nodes; k++) {
@@ -202,6 +222,8 @@ static void lsnni_plan_crop(lsnn_net *net)
    max(relu(x)) = relu(max(x)), so a max pooling that alone reads it applies it to the few
    numbers that it keeps; else the batch normalisation before it does, while a channel is in
    the cache. The neighbour does its backward, too.                           */
+/* Only a relu in place: then there is one array, whoever works on it; and in one layout, since
+   a call has one.                                                            */
 static void lsnni_fuse_relu(lsnn_net *net, int relu, int by)
 {
     lsnni_role *v = &net->node[relu].role, *w = &net->node[by].role;
@@ -211,9 +233,11 @@ static void lsnni_fuse_relu(lsnn_net *net, int relu, int by)
     w->does |= LSNN_DO_RELU;
 }
 
-/* A max pooling of 2 x 2 goes with the convolution that it alone reads, perhaps through a
-   relu that it does already: the convolution's own output is never written. Backward, both
-   do their own.                                                              */
+/* A max pooling of 2 x 2 goes with the convolution that it alone reads, perhaps through a relu
+   that it does already: the convolution's own output is never written. Backward, both do their
+   own. Only if pooling halves the maps exactly: the convolution pools rows by twos as it makes
+   them (>>lanes, >>convolve), and an odd last row would be nobody's. Backward has where the
+   maxima were from the pooling's keep, which the convolution's call is given in its stead. */
 static void lsnni_fuse_max2(lsnn_net *net, int k)
 {
     const lsnn_layer_plan *p = &net->node[k].plan;
@@ -230,6 +254,7 @@ static void lsnni_fuse_max2(lsnn_net *net, int k)
     w->forward_by = x;
 }
 
+/* A pooling has the first claim on a relu: it keeps fewer numbers than there are before it. */
 static void lsnni_plan_fusion(lsnn_net *net)
 {
     for (int i = 0; i < net->nodes; i++) {
@@ -260,6 +285,11 @@ typedef struct lsnni_life {
     struct lsnni_life *next;         /* of those placed, the next higher one  */
 } lsnni_life;
 
+/* The least memory is a hard problem (Garey and Johnson 1979, SR2: NP-complete); the largest
+   first comes near it, as large arrays decide and small ones fill the gaps. n^2 for n arrays,
+   once. `lowest` lists those placed by rising places: a's own place only rises while it walks,
+   so the first that begins behind a's end ends the walk. Lives of size 0 take no place and
+   keep at = 0.                                                               */
 static size_t lsnni_place_lives(lsnni_life *life, int count)
 {
     lsnni_life *lowest = NULL;
@@ -280,7 +310,8 @@ static size_t lsnni_place_lives(lsnni_life *life, int count)
     }
 }
 
-/* 1 if node k's backward reads its input.                                     */
+/* 1 if node k's backward reads its input. Not if it says so (LSNN_X_FREE), or works in place,
+   and then x is gone.                                                        */
 static int lsnni_backward_reads_x(const lsnni_node *v)
 {
     return v->role.live && !lsnni_has(v, LSNN_IN_PLACE) && !lsnni_has(v, LSNN_X_FREE);
@@ -308,8 +339,10 @@ static int lsnni_needed(const lsnn_net *net, int i, int train)
     return last;
 }
 
-/* Lives in groups of one a node: y, z, dy, dz, keep. A node that works in place has no
-   y or dy of its own: it lengthens the life of that whose place it takes.    */
+/* Lives in groups of one a node: y, z, dy, dz, keep. A node that works in place has no y or dy
+   of its own: it lengthens the life of that whose place it takes. 2 nodes + 1 is after all:
+   what may be read by name between steps. Of what must not overlap, the times decide alone; so
+   a place shared wrongly is a wrong time here.                               */
 static void lsnni_plan_lives(const lsnn_net *net, lsnni_life *life, int batch, int train)
 {
     int nodes = net->nodes;
@@ -350,8 +383,9 @@ static void lsnni_plan_lives(const lsnn_net *net, lsnni_life *life, int batch, i
 }
 
 /* Only to predict: as many images at once as let the arrays that one layer reads and writes
-   stay in a last-level cache, but a block at least. Else a whole batch, since its outputs
-   are to be read by name.                                                    */
+   stay in a last-level cache, but a block at least. Else a whole batch, since its outputs are
+   to be read by name. 16 MiB: a guess at one's share that is right within a factor of two or
+   so; only speed hangs on it.                                                */
 static int lsnni_plan_chunk(const lsnn_work *w)
 {
     const double cache = 1 << 24;
@@ -374,6 +408,10 @@ static int lsnni_plan_chunk(const lsnn_work *w)
    Forward: the live nodes in order, but for those whose work a neighbour does. Backward: in
    reverse, those that a gradient reaches; the first to write a gradient sets it, the others
    add. `steps` NULL: only counts.                                            */
+/* All but what a batch brings (n, labels, draws, the caller's images) is filled in: running
+   copies the call and adds that. `writes` may be a pooling's node, whose place and keep are
+   then written. frozen is asked of the owner: who shares a frozen layer's parameters is frozen
+   with it.                                                                   */
 static void lsnni_schedule_call(lsnn_work *w, lsnni_step *s, int i, int lanes)
 {
     const lsnn_net *net = w->net;
@@ -399,7 +437,8 @@ static void lsnni_schedule_call(lsnn_work *w, lsnni_step *s, int i, int lanes)
     lsnni_device_call(net, c, i);
 }
 
-/* Node i's output from its own layout to the other.                           */
+/* Node i's output from its own layout to the other. As soon as y is there, so that it is read
+   while a cache has it.                                                      */
 static void lsnni_schedule_turn(lsnn_work *w, lsnni_step *s, int i)
 {
     s->node = i;
@@ -409,6 +448,7 @@ static void lsnni_schedule_turn(lsnn_work *w, lsnni_step *s, int i)
     s->back = w->net->node[i].role.blocks;
 }
 
+/* Counting and filling in are one function, called twice, or the two might disagree. */
 static int lsnni_schedule_forward(lsnn_work *w, lsnni_step *steps, int lanes)
 {
     int count = 0;
@@ -437,6 +477,8 @@ static void lsnni_schedule_dx(lsnn_work *w, lsnn_call *c, int i, int lanes, char
     for (int j = 0; j < v->plan.inputs; j++) {
         int x = v->input[j], other;
         char *held;
+        /* dx stays NULL: no parameter above learns, so that half of the layer's work is not
+           done.                                                              */
         if (!net->node[x].role.needs_grad) continue;
         other = lanes && net->node[x].role.blocks != lsnni_wants_blocks(v, j);
         held = other ? &has_z[x] : &has[x];
@@ -479,13 +521,16 @@ static int lsnni_schedule_backward(lsnn_work *w, lsnni_step *steps, int lanes, c
             lsnni_schedule_call(w, s, i, lanes);
             s->call.dy = w->dy[i];
         }
+        /* Without a call, too: a relu that a neighbour does has its input's place, and what was
+           written to the one is the other's.                                 */
         lsnni_schedule_dx(w, s ? &s->call : NULL, i, lanes, has, has_z);
         count += v->role.backward_by == i;
     }
     return count;
 }
 
-/* Both layouts' schedules, in one block.                                      */
+/* Both layouts' schedules, in one block. A net whose batches are all smaller than a block has
+   one; memory is planned for both at once, since z and dz are alive in either. */
 static lsnn_status lsnni_plan_schedules(lsnn_work *w)
 {
     int lanes = lsnni_lanes_for(w, 0), count[2] = { 0, 0 };
@@ -545,6 +590,8 @@ static void lsnni_batch_note(const lsnn_work *w, char text[160])
              net->node[most].name, lsnni_features(net->node[most].plan.out));
 }
 
+/* What layers keep lies behind all lives, never shared: it is wanted from forward to backward,
+   and some of it (lsnn_call.kept) from step to step.                         */
 static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
 {
     const lsnn_net *net = w->net;
@@ -584,6 +631,8 @@ static lsnn_status lsnni_work_fill(lsnn_work *w, lsnni_life *life)
     return lsnni_plan_schedules(w);
 }
 
+/* *made is a whole workspace or NULL. The lives are scratch: nobody needs them once places are
+   known.                                                                     */
 static lsnn_status lsnni_work_make(lsnn_ctx *cx, const lsnn_net *net, int batch, int train,
                                    lsnn_work **made)
 {
@@ -605,7 +654,10 @@ static lsnn_status lsnni_work_make(lsnn_ctx *cx, const lsnn_net *net, int batch,
     return s;
 }
 
-/* All but the memory, which each workspace plans for its own batch.           */
+/* All but the memory, which each workspace plans for its own batch. In this order, since each
+   uses what those before it have written: parts change inputs, layout decides what `both` is,
+   use counts readers (lsnni_private), in place decides which relus can be fused (y_at), and
+   crops make fusable poolings exact.                                         */
 static void lsnni_plan_net(lsnn_net *net)
 {
     lsnni_plan_parts(net);

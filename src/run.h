@@ -1,8 +1,12 @@
 /* ---- >>running: walking a schedule ------------------------------------------------
    Every decision was made in >>plan: what is left is to fill in the batch, call, and stop at
-   the first failure.                                                         */
+   the first failure.
+   Three marks say what a workspace holds: n, the images of a forward that was whole; ready, that
+   a backward may follow; done, that its gradients are there. Each walk takes them away before it
+   begins, so that a failure on its way leaves nothing that looks finished.   */
 
-/* Parameters have changed: what layers keep of them (lsnn_call.kept) is no longer right. */
+/* Parameters have changed: what layers keep of them (lsnn_call.kept) is no longer right. All
+   who write values call it: an optimizer's step, lsnn_net_set, loading, storing in int8. */
 static void lsnni_changed(lsnn_net *net)
 {
     net->version++;
@@ -11,7 +15,8 @@ static void lsnni_changed(lsnn_net *net)
     net->device->host_newer = 1;
 }
 
-/* What a type has for where the net lives.                                    */
+/* What a type has for where the net lives. lsnni_device_check has refused types that have no
+   pair for it, so neither is NULL.                                           */
 static lsnn_status lsnni_type_run(lsnn_ctx *cx, const lsnn_net *net, const lsnn_layer_type *t,
                                   lsnn_call *c, int backward)
 {
@@ -19,7 +24,11 @@ static lsnn_status lsnni_type_run(lsnn_ctx *cx, const lsnn_net *net, const lsnn_
     return (backward ? t->backward : t->forward)(cx, c);
 }
 
-/* One step on a batch: a layer's forward (or backward), or an array to the other layout. */
+/* One step on a batch: a layer's forward (or backward), or an array to the other layout. The
+   call is copied, since the schedule's serves all batches; x NULL stands for the batch's own
+   images. Draws have an address (the layer, the step, the sample), so a step may run again, or
+   in parts, and drop the same neurons. Messages begin with the layer's name while it runs
+   (where_).                                                                  */
 static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch *b,
                                   int training, int backward)
 {
@@ -42,6 +51,8 @@ static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch 
         local.heads = b->heads;
         local.targets = b->targets;
         local.target_count = b->target_count;
+        /* What losses divide by: of a batch in parts all of it, so that the parts' gradients
+           add up to the whole batch's.                                       */
         local.total = b->total ? b->total : b->n;
         local.rng = lsnn_rng_at(net->seed, v->type->name, v->name, b->step, b->sample);
         w->cx->where_ = v->name;
@@ -49,6 +60,7 @@ static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch 
         status = lsnni_answer(w->cx, v->type, backward ? "backward" : "forward", failures,
                               status);
         w->cx->where_ = NULL;
+        /* All that a call gives back.                                        */
         c->loss = local.loss;
     }
     if (net->profile && !w->cx->rehearsal_) {
@@ -60,7 +72,8 @@ static lsnn_status lsnni_step_run(lsnn_work *w, lsnni_step *s, const lsnn_batch 
 }
 
 /* The first sample of n with a number that is not finite, and which number; -1: none. A sum in
-   double is finite where all floats are, so most arrays are read once, quickly. */
+   double is finite where all floats are, so most arrays are read once, quickly. Values that
+   overflow a double's sum are looked at one by one, which is slower and as right. */
 static int lsnni_bad_sample(const lsnni_kernels *kv, const lsnn_real *x, int n, size_t size,
                             size_t *number)
 {
@@ -71,8 +84,9 @@ static int lsnni_bad_sample(const lsnni_kernels *kv, const lsnn_real *x, int n, 
     return -1;
 }
 
-/* Blames what is wrong in the data on the data: behind the first layer it would look as if
-   the net had diverged.                                                       */
+/* Blames what is wrong in the data on the data: behind the first layer it would look as if the
+   net had diverged. It reads the batch once, by kernels: little beside a first layer, which
+   reads it many times.                                                       */
 static lsnn_status lsnni_inputs_check(lsnn_work *w, const lsnn_batch *b)
 {
     const lsnni_kernels *kv = lsnni_kernels_of(w->cx);
@@ -92,7 +106,8 @@ static lsnn_status lsnni_inputs_check(lsnn_work *w, const lsnn_batch *b)
                       (double)v[(size_t)i * size + number], (double)number, (double)size);
 }
 
-/* lsnni_finite of an array that may be on the device, for which there must be memory. */
+/* lsnni_finite of an array that may be on the device, for which there must be memory. 0 also
+   where memory fails, which the context then says.                           */
 static int lsnni_finite_there(const lsnn_net *net, const lsnn_real *v, size_t count)
 {
     lsnn_real *copy;
@@ -104,7 +119,9 @@ static int lsnni_finite_there(const lsnn_net *net, const lsnn_real *v, size_t co
     return finite;
 }
 
-/* While w is watched: 1 if what step s has written holds a number that is not finite. */
+/* While w is watched: 1 if what step s has written holds a number that is not finite. The
+   first one only, and of layers, not of turned copies. lsnn_fit watches one more forward of a
+   batch whose loss was none, to name the layer: no training step pays for it. */
 static int lsnni_blames(lsnn_work *w, const lsnni_step *s)
 {
     const lsnni_node *v = &w->net->node[s->node];
@@ -117,7 +134,8 @@ static int lsnni_blames(lsnn_work *w, const lsnni_step *s)
 }
 
 /* 1 if forward leaves this step out. To predict without labels and targets, only what the
-   output needs is run; a rehearsal runs the layers that know what it is.     */
+   output needs is run; a rehearsal runs the layers that know what it is. It takes turns along:
+   they check their sizes, and lsnn_parallel does nothing.                    */
 static int lsnni_skipped(const lsnn_work *w, const lsnni_step *s)
 {
     const lsnni_node *v = &w->net->node[s->node];
@@ -126,14 +144,16 @@ static int lsnni_skipped(const lsnn_work *w, const lsnni_step *s)
 }
 
 /* 1 if a step's failure, s, ends the walk. Of several ranks that train together one walks on:
-   layers to come add up what all of them bring. *first: the first failure.   */
+   layers to come add up what all of them bring. *first: the first failure. One that left would
+   make the others wait for ever in the next sum.                             */
 static int lsnni_walk_ends(const lsnn_ctx *cx, lsnn_status s, lsnn_status *first)
 {
     if (*first == LSNN_OK) *first = s;
     return s != LSNN_OK && !(lsnni_many(cx) && cx->together_);
 }
 
-/* *loss, unless it is NULL: the sum of the losses.                             */
+/* *loss, unless it is NULL: the sum of the losses. It goes on past a layer that is blamed
+   where ranks must stay together.                                            */
 static lsnn_status lsnni_walk_forward(lsnn_work *w, const lsnn_batch *b, int training,
                                       double *loss)
 {
@@ -155,6 +175,7 @@ static lsnn_status lsnni_walk_forward(lsnn_work *w, const lsnn_batch *b, int tra
 typedef struct lsnni_walk { lsnn_work *w; const lsnn_batch *b; int training; } lsnni_walk;
 static lsnn_status lsnni_walk_backward(lsnn_work *w);
 
+/* user says which walk: a batch is one forward.                              */
 static lsnn_status lsnni_walk_there(void *user)
 {
     const lsnni_walk *u = (const lsnni_walk *)user;
@@ -162,6 +183,10 @@ static lsnn_status lsnni_walk_there(void *user)
     return lsnni_walk_forward(u->w, u->b, u->training, NULL);
 }
 
+/* The batch is copied there first, and the walk reads it there. key: all that decides what is
+   launched and with which arguments (a kind of walk, images, heads, targets), so that equal
+   keys may replay one recording. Losses come back only if somebody asks: it makes the host
+   wait.                                                                      */
 static lsnn_status lsnni_forward_there(lsnn_work *w, const lsnn_batch *b, int training,
                                        double *loss)
 {
@@ -179,6 +204,7 @@ static lsnn_status lsnni_forward_there(lsnn_work *w, const lsnn_batch *b, int tr
     return loss ? lsnni_device_losses(net, loss) : LSNN_OK;
 }
 
+/* It reads what forward left: w->last is the batch as it lies there.         */
 static lsnn_status lsnni_backward_there(lsnn_work *w)
 {
     lsnni_walk u;
@@ -190,7 +216,7 @@ static lsnn_status lsnni_backward_there(lsnn_work *w)
 }
 
 /* The walk forward. w->n stays 0 until all of it is done, so that nobody reads the outputs of
-   half a walk. kept is of the parameters' version that it was made from.      */
+   half a walk. kept is of the parameters' version that it was made from.     */
 static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int training,
                                       double *loss)
 {
@@ -204,10 +230,13 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
         return lsnni_fail(w->cx, LSNN_EVALUE, "forward: %d images from number %.0f on are no part "
                           "of a batch of %d", b->n, (double)b->sample, b->total);
     if (!w->cx->rehearsal_) LSNNI_TRY(lsnni_inputs_check(w, b));
+    /* A workspace of another thread learns of new parameters here, at its next forward. */
     if (w->version != net->version) memset(w->kept, 0, (size_t)net->nodes * sizeof *w->kept);
     w->version = net->version;
     w->lanes = lsnni_lanes_for(w, b->n);
+    /* Who gives labels wants the losses.                                     */
     w->all = training || b->labels || b->targets;
+    /* b stays the caller's until backward is done (see lsnn_batch): layers read x again then. */
     w->last = *b;
     if (net->device) LSNNI_TRY(lsnni_forward_there(w, b, training, loss));
     else LSNNI_TRY(lsnni_walk_forward(w, b, training, loss));
@@ -215,6 +244,8 @@ static lsnn_status lsnni_work_forward(lsnn_work *w, const lsnn_batch *b, int tra
     return LSNN_OK;
 }
 
+/* ready only after a walk that was whole, and only in the net's own workspace: others have no
+   gradients.                                                                 */
 static lsnn_status lsnni_forward(lsnn_net *net, const lsnn_batch *b, int training, double *loss)
 {
     LSNNI_TRY(lsnni_work_forward(net->work, b, training, loss));
@@ -224,7 +255,8 @@ static lsnn_status lsnni_forward(lsnn_net *net, const lsnn_batch *b, int trainin
 
 /* A caller who trains without saying which step it is gets the optimizer's count, or each step
    would drop the same neurons. After a loss that is no number there is no backward: its
-   gradients would spoil the parameters for good.                              */
+   gradients would spoil the parameters for good. Gradients add up over calls until
+   lsnn_zero_grad: so a batch may be fed in parts.                            */
 LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int training,
                                   double *loss)
 {
@@ -241,13 +273,16 @@ LSNN_API lsnn_status lsnn_forward(lsnn_net *net, const lsnn_batch *b, int traini
     if (training && !own.step) own.step = net->steps;
     LSNNI_TRY(lsnni_forward(net, &own, training, &total));
     if (loss) *loss = total;
+    /* So that NaN is none, which no < or > would find.                       */
     if (fabs(total) <= DBL_MAX) return LSNN_OK;
     net->work->ready = 0;
+    /* The outputs stay readable (n > 0): that is where to look for the reason. */
     return lsnni_fail(net->cx, LSNN_EDIVERGED, "lsnn_forward: the loss is %g", total);
 }
 
 /* The walk back. Of several ranks, a gradient that is complete goes on its way to the others
-   while the layers before it are still being computed.                       */
+   while the layers before it are still being computed. Each call's dx was told at build to set
+   or to add, so nothing is cleared here.                                     */
 static lsnn_status lsnni_walk_backward(lsnn_work *w)
 {
     const lsnn_net *net = w->net;
@@ -259,12 +294,14 @@ static lsnn_status lsnni_walk_backward(lsnn_work *w)
         if (w->cx->rehearsal_ && !s->turns && !lsnni_has(&net->node[s->node], LSNN_REHEARSES))
             continue;
         if (lsnni_walk_ends(w->cx, lsnni_step_run(w, s, &w->last, 1, 1), &first)) break;
+        /* Between two calls, so that what is under way moves on while the next one computes. */
         if (flows) LSNNI_TRY(lsnni_flow_after(w->cx, &w->flow, which, i, net->grad,
                                               net->param_size));
     }
     return first;
 }
 
+/* done: gradients of outputs may be read by name from here on, until the next forward. */
 static lsnn_status lsnni_work_backward(lsnn_work *w)
 {
     lsnn_status s = w->net->device ? lsnni_backward_there(w) : lsnni_walk_backward(w);
@@ -272,7 +309,8 @@ static lsnn_status lsnni_work_backward(lsnn_work *w)
     return s;
 }
 
-/* Which call of backward is the last that adds to a parameter's gradient.    */
+/* Which call of backward is the last that adds to a parameter's gradient. Parameters may be
+   shared, and then the last in the order of calls is what counts.            */
 static void lsnni_plan_flow(lsnn_work *w)
 {
     const lsnn_net *net = w->net;
@@ -301,6 +339,7 @@ LSNN_API lsnn_status lsnn_backward(lsnn_net *net)
     return lsnni_work_backward(net->work);
 }
 
+/* The gaps between gradients, too: one pass.                                 */
 LSNN_API void lsnn_zero_grad(lsnn_net *net)
 {
     if (!net) return;
@@ -308,9 +347,13 @@ LSNN_API void lsnn_zero_grad(lsnn_net *net)
     else if (net->grad) memset(net->grad, 0, net->param_size * sizeof *net->grad);
 }
 
-/* A step without work in each layout that a batch can have, so that every op takes
-   its scratch memory now and none later: the batch, one image less, whole blocks, and 7
-   to 1 images, which ops divide otherwise. net: NULL if there is no backward. */
+/* A step without work in each layout that a batch can have, so that every op takes its scratch
+   memory now and none later: the batch, one image less, whole blocks, and 7 to 1 images, which
+   ops divide otherwise. net: NULL if there is no backward. Scratch memory only grows, so the
+   largest want of all these passes stays; batches between them want no more, since ops cut
+   their work alike from 8 images on (lsnni_image_tasks). That is how lsnn_net_build can
+   promise that a step allocates nothing, and fail in a step's place where memory is short.
+   Layers that do not say LSNN_REHEARSES are not called: they would work in earnest. */
 static lsnn_status lsnni_rehearse(lsnn_work *w, lsnn_net *net)
 {
     lsnn_status s = LSNN_OK;
@@ -321,7 +364,9 @@ static lsnn_status lsnni_rehearse(lsnn_work *w, lsnn_net *net)
     memset(&b, 0, sizeof b);
     b.x = x;
     w->cx->rehearsal_ = 1;
+    /* The pairs of a device launch nothing then, see lsnn_device.            */
     if (w->net->device) w->net->device->on.dry = 1;
+    /* A size may come twice: the second pass finds its memory there.         */
     for (int pass = 0; pass < 10 && s == LSNN_OK; pass++) {
         b.n = pass == 0 ? w->batch : pass == 1 ? w->batch - 1
             : pass == 2 ? w->batch - w->batch % lsnn_lanes(w->cx) : 10 - pass;
@@ -338,6 +383,8 @@ static lsnn_status lsnni_rehearse(lsnn_work *w, lsnn_net *net)
     return s;
 }
 
+/* To predict alone: gradients and running statistics are the net's, and one at a time may
+   write them.                                                                */
 LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch)
 {
     lsnn_work *w;
@@ -358,7 +405,8 @@ LSNN_API lsnn_work *lsnn_work_new(lsnn_ctx *cx, const lsnn_net *net, int batch)
     return NULL;
 }
 
-/* What the parameters' memory is for, and which has most of it.               */
+/* What the parameters' memory is for, and which has most of it. A refusal of so many bytes
+   says nothing to who has written layers: which one to make smaller does.    */
 static void lsnni_param_note(const lsnn_net *net, char text[160])
 {
     int most = 0;
@@ -379,6 +427,7 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
     lsnn_status s = LSNN_ENOMEM;
     char note[160];
     if (!net) return LSNN_ENOMEM;
+    /* failed is 1 after a layer, 2 after an earlier build.                   */
     if (net->failed)
         return lsnni_fail(cx, net->failed == 1 ? net->why : LSNN_ESTATE, "lsnn_net_build: %s",
                           net->failed == 1 ? "a layer could not be made"
@@ -386,7 +435,9 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
     if (net->built || net->nodes < 2)
         return lsnni_fail(cx, LSNN_ESTATE, "lsnn_net_build: %s", net->built ?
                           "the net is built already" : "the net has no layers");
+    /* Defaults are filled in here, once: nothing below sees a 0 that means 64. */
     net->batch = d && d->batch ? d->batch : 64;
+    /* Before values are drawn, and kept: dropout draws by it in each step.   */
     net->seed = d ? d->seed : 0;
     net->predict_only = d ? d->predict_only : 0;
     net->profile = d ? d->profile : 0;
@@ -394,6 +445,7 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
         return lsnni_fail(cx, LSNN_EVALUE, "lsnn_net_build: batch %d", net->batch);
     for (int i = 0; i < net->nodes && net->output < 0; i++)
         if (lsnni_has(&net->node[i], LSNN_IS_LOSS)) net->output = net->node[i].input[0];
+    /* Without a loss: the last layer.                                        */
     if (net->output < 0) net->output = net->nodes - 1;
     lsnni_param_note(net, note);
     net->value = (lsnn_real *)lsnni_alloc_for(cx, net->param_size, sizeof *net->value, note);
@@ -403,15 +455,20 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
     if (!net->value || !net->state || (!net->predict_only && !net->grad)) goto fail;
     for (int i = 0; i < net->params; i++)
         lsnni_init_param(net, &net->param[i], net->value + net->param[i].at);
+    /* Running statistics begin at what their layer says: a variance at 1, say. */
     for (int i = 0; i < net->buffers; i++)
         for (size_t j = 0; j < net->buffer[i].spec.count; j++)
             net->state[net->buffer[i].at + j] = LSNNI_R(net->buffer[i].spec.value);
+    /* Until a device is opened, which puts its own in their place: schedules hold these
+       addresses, so it must be before them.                                  */
     net->run_value = net->value;
     net->run_grad = net->grad;
     net->run_state = net->state;
+    /* With values to copy there, but before the schedules.                   */
     s = lsnni_device_open(net, d ? d->device : NULL);
     if (s != LSNN_OK) goto fail;
     lsnni_plan_net(net);
+    /* Each rank trains on its share of a batch, the largest of which it must have room for. */
     s = lsnni_work_make(cx, net, net->predict_only ? net->batch
                                  : lsnni_div_up(net->batch, LSNNI_MAX(1, cx->ranks)),
                         !net->predict_only, &net->work);
@@ -422,6 +479,7 @@ LSNN_API lsnn_status lsnn_net_build(lsnn_net *net, const lsnn_build_desc *d)
     s = lsnni_rehearse(net->work, net->predict_only ? NULL : net);
     if (s == LSNN_OK) return LSNN_OK;
     net->built = 0;
+/* Values, gradients and states are freed with the net, which is of no use now. */
 fail:
     lsnn_work_free(net->work);
     net->work = NULL;
@@ -431,7 +489,10 @@ fail:
 }
 
 /* In chunks that the work has room for. Whole blocks of images first, so that only the rest
-   goes along rows, which is slower; an output in blocks is turned on its way out. */
+   goes along rows, which is slower; an output in blocks is turned on its way out. x and y are
+   plain, whatever the net has inside. Results do not depend on how the images are cut, but for
+   last bits between blocks and rows: so a number predicted alone may differ there from the
+   same one in a batch. That y is finite is asked once, at the end, of all of it. */
 LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, lsnn_real *y)
 {
     if (!w) return LSNN_ENOMEM;
@@ -439,13 +500,16 @@ LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, 
     size_t in = (size_t)lsnni_features(net->node[0].plan.out);
     size_t out = (size_t)lsnni_features(net->node[net->output].plan.out);
     int lanes = lsnn_lanes(w->cx);
-    lsnn_batch b;
+    lsnn_batch b;                    /* without labels: only what the output needs is run */
     memset(&b, 0, sizeof b);
+    /* What a training forward left is overwritten: a backward now would be wrong. */
     w->ready = w->n = 0;
     if (n < 1) return lsnni_fail(w->cx, LSNN_ESHAPE, "predict: %d images", n);
     if (!x || !y) return lsnni_fail(w->cx, LSNN_EVALUE, "predict: %s is NULL", x ? "y" : "x");
     for (int i = 0; i < n; i += b.n) {
         b.n = LSNNI_MIN(w->chunk, n - i);
+        /* Not in a net that trains, whose outputs are to be read by name, as many as were
+           asked for.                                                         */
         if (!w->train && b.n > lanes) b.n -= b.n % lanes;        /* whole blocks first */
         b.x = x + (size_t)i * in;
         LSNNI_TRY(lsnni_work_forward(w, &b, 0, NULL));
@@ -453,6 +517,7 @@ LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, 
             LSNNI_TRY(lsnni_device_get(net, y + (size_t)i * out, w->y[net->output],
                                        (size_t)b.n * out));
         else if (net->output == 0) memcpy(y + (size_t)i * out, b.x, (size_t)b.n * out * sizeof *y);
+        /* z, the same in plain order, is there only if some layer reads it so. */
         else if (w->lanes && net->node[net->output].role.blocks)
             LSNNI_TRY(lsnn_interleave(w->cx, y + (size_t)i * out, w->y[net->output], b.n, out,
                                       1, 0));
@@ -467,223 +532,12 @@ LSNN_API lsnn_status lsnn_work_predict(lsnn_work *w, const lsnn_real *x, int n, 
     }
 }
 
+/* By the net's own workspace: what backward would have needed of a forward is lost. */
 LSNN_API lsnn_status lsnn_predict(lsnn_net *net, const lsnn_real *x, int n, lsnn_real *y)
 {
     if (!net) return LSNN_ENOMEM;
     if (!net->built)
         return lsnni_fail(net->cx, LSNN_ESTATE, "lsnn_predict: call lsnn_net_build first");
     return lsnn_work_predict(net->work, x, n, y);
-}
-
-/* ---- >>names: reading and writing anything -----------------------------------------*/
-typedef struct lsnni_view {
-    lsnn_real *v;
-    int rank, dim[4];
-    int turned;                      /* 1: in blocks of images                */
-    int kept;                        /* 1: what a layer keeps, as a smoother's map */
-    int stays;                       /* 1: an output whose memory is the layer's own */
-    int away;                        /* 1: in the device's memory             */
-    size_t count;
-} lsnni_view;
-
-static void lsnni_view_set(lsnni_view *a, lsnn_real *v, int rank, const int *dim)
-{
-    a->v = v;
-    a->rank = rank;
-    a->turned = 0;
-    a->count = 1;
-    for (int i = 0; i < 4; i++) {
-        a->dim[i] = i < rank ? dim[i] : 1;
-        a->count *= (size_t)a->dim[i];
-    }
-}
-
-/* An output of the last forward, its gradient, or a kept array of node i.    */
-static lsnn_status lsnni_view_node(lsnn_net *net, lsnni_view *a, int i, int is_grad,
-                                   int is_keep)
-{
-    const lsnni_node *v = &net->node[i];
-    lsnn_work *w = net->work;
-    lsnn_shape s = is_keep ? v->plan.keep_shape : v->plan.out;
-    int dim[4], fixed = is_keep && v->plan.keep_fixed;
-    lsnn_real *data = is_keep ? w->keep[i] : is_grad ? w->dy[i] : w->y[i];
-    dim[0] = w->n; dim[1] = s.c; dim[2] = s.h; dim[3] = s.w;
-    if (i == 0)
-        return lsnni_fail(net->cx, LSNN_ESTATE, "'input' is the caller's own array");
-    if (!w->n)
-        return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' has no output before a forward",
-                          v->name);
-    if (is_grad && v->plan.o.keep && !data)
-        return lsnni_fail(net->cx, LSNN_ESTATE, "there is no gradient of '%.60s': nothing before "
-                          "it learns, or the net only predicts", v->name);
-    if (!(is_keep || (is_grad ? data && v->plan.o.keep : v->role.readable)))
-        return lsnni_fail(net->cx, LSNN_ESTATE,
-                          "%s of '%.60s' is not kept: set its option keep",
-                          is_grad ? "the gradient" : "the output", v->name);
-    if (!(is_grad ? w->done && w->reached[i] : v->role.live && (w->all || v->role.on_path)))
-        return lsnni_fail(net->cx, LSNN_ESTATE, "layer '%.60s' had no part in the last %s",
-                          v->name, is_grad ? "backward" : "forward");
-    lsnni_view_set(a, data, fixed ? 3 : 4, fixed ? dim + 1 : dim);
-    a->away = net->device != NULL;
-    a->turned = !is_keep && v->role.blocks && w->lanes;
-    a->stays = !is_keep && !is_grad && lsnni_has(v, LSNN_Y_STAYS);
-    return LSNN_OK;
-}
-
-static lsnn_status lsnni_view_find(lsnn_net *net, lsnni_view *a, const char *name)
-{
-    int is_grad = name && strncmp(name, "grad:", 5) == 0, i;
-    const char *rest = name ? name + (is_grad ? 5 : 0) : "", *dot = strrchr(rest, '.');
-    if (!name) return lsnni_fail(net->cx, LSNN_ENAME, "lsnn_net_get, _set, _dims: no name");
-    a->kept = a->stays = a->away = 0;
-    if (!net->built)
-        return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s: call lsnn_net_build first", name);
-    LSNNI_TRY(lsnni_device_pull(net));
-    i = lsnni_find_param(net->param, net->params, rest);
-    if (i >= 0 && is_grad && !net->grad)
-        return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s: the net was built to predict only",
-                          name);
-    if (i >= 0) {
-        const lsnni_param *p = &net->param[i];
-        lsnni_view_set(a, (is_grad ? net->run_grad : net->value) + p->at, p->spec.rank,
-                       p->spec.dim);
-        a->away = is_grad && net->device;
-        return LSNN_OK;
-    }
-    i = is_grad ? -1 : lsnni_find_param(net->buffer, net->buffers, rest);
-    if (i >= 0) {
-        const lsnni_param *p = &net->buffer[i];
-        lsnni_view_set(a, net->state + p->at, p->spec.rank, p->spec.dim);
-        return LSNN_OK;
-    }
-    i = lsnn_net_node(net, rest);
-    if (i >= 0) return lsnni_view_node(net, a, i, is_grad, 0);
-    for (i = 0; i < net->nodes && dot && !is_grad; i++) {
-        const lsnni_node *v = &net->node[i];
-        size_t n = (size_t)(dot - rest);
-        if (v->plan.keep_name && strcmp(dot + 1, v->plan.keep_name) == 0 &&
-            strlen(v->name) == n && strncmp(v->name, rest, n) == 0) {
-            a->kept = 1;
-            return lsnni_view_node(net, a, i, 0, 1);
-        }
-    }
-    return lsnni_fail(net->cx, LSNN_ENAME, "the net has no parameter, buffer or layer '%.80s'",
-                      name);
-}
-
-LSNN_API lsnn_status lsnn_net_dims(lsnn_net *net, const char *name, int *rank, int dim[4])
-{
-    if (!net) return LSNN_ENOMEM;
-    lsnni_view a;
-    LSNNI_TRY(lsnni_view_find(net, &a, name));
-    if (rank) *rank = a.rank;
-    if (dim) memcpy(dim, a.dim, sizeof a.dim);
-    return LSNN_OK;
-}
-
-static lsnn_status lsnni_view_count(lsnn_net *net, lsnni_view *a, const char *name,
-                                    const lsnn_real *v, size_t count)
-{
-    LSNNI_TRY(lsnni_view_find(net, a, name));
-    if (!v) return lsnni_fail(net->cx, LSNN_EVALUE, "%.80s: v is NULL", name);
-    if (count != a->count)
-        return lsnni_fail(net->cx, LSNN_ESHAPE, "%.80s has %.0f numbers, not %.0f", name,
-                          (double)a->count, (double)count);
-    return LSNN_OK;
-}
-
-LSNN_API lsnn_status lsnn_net_get(lsnn_net *net, const char *name, lsnn_real *v, size_t count)
-{
-    if (!net) return LSNN_ENOMEM;
-    lsnni_view a;
-    LSNNI_TRY(lsnni_view_count(net, &a, name, v, count));
-    if (a.away) return lsnni_device_get(net, v, a.v, count);
-    if (a.turned)
-        return lsnn_interleave(net->cx, v, a.v, a.dim[0], count / (size_t)a.dim[0], 1, 0);
-    memcpy(v, a.v, count * sizeof *v);
-    return LSNN_OK;
-}
-
-LSNN_API lsnn_status lsnn_net_set(lsnn_net *net, const char *name, const lsnn_real *v,
-                                  size_t count)
-{
-    if (!net) return LSNN_ENOMEM;
-    lsnni_view a;
-    LSNNI_TRY(lsnni_view_count(net, &a, name, v, count));
-    if (a.kept || a.stays)
-        return lsnni_fail(net->cx, LSNN_ESTATE, "%.80s is computed by the layer: set what it is "
-                          "computed from", name);
-    if (a.away) return lsnni_device_put(net, a.v, v, count);
-    lsnni_changed(net);
-    if (a.turned)
-        return lsnn_interleave(net->cx, a.v, v, a.dim[0], count / (size_t)a.dim[0], 0, 0);
-    memcpy(a.v, v, count * sizeof *v);
-    return LSNN_OK;
-}
-
-/* ---- >>unshare: a convolution's kernels at every place of a local2d -----------------*/
-static lsnn_status lsnni_unshare_check(lsnn_net *net, int local, const lsnn_net *from, int conv,
-                                       const char *names[2])
-{
-    const lsnn_layer_plan *p, *q;
-    if (!net->built || !from->built)
-        return lsnni_fail(net->cx, LSNN_ESTATE, "net_unshare: build both nets first");
-    if (local < 0 || net->node[local].type != &lsnni_local2d_type)
-        return lsnni_fail(net->cx, LSNN_ENAME, "net_unshare: '%.60s' is no local2d of the net",
-                          names[0] ? names[0] : "");
-    if (conv < 0 || from->node[conv].type != &lsnni_conv2d_type)
-        return lsnni_fail(net->cx, LSNN_ENAME, "net_unshare: '%.60s' is no conv2d of the net it "
-                          "comes from", names[1] ? names[1] : "");
-    p = &net->node[local].plan;
-    q = &from->node[conv].plan;
-    if (p->param[0].dim[2] != q->param[0].dim[0] || p->o.kernel_h != q->o.kernel_h ||
-        p->o.kernel_w != q->o.kernel_w || p->in[0].c != q->in[0].c || p->o.groups != q->o.groups)
-        return lsnni_fail(net->cx, LSNN_ESHAPE, "net_unshare: '%.60s' has %d kernels of %dx%d on "
-                          "%d channels in %d groups, '%.60s' %d of %dx%d on %d in %d", names[0],
-                          p->param[0].dim[2], p->o.kernel_h, p->o.kernel_w, p->in[0].c,
-                          LSNNI_MAX(1, p->o.groups), names[1], q->param[0].dim[0],
-                          q->o.kernel_h, q->o.kernel_w, q->in[0].c, LSNNI_MAX(1, q->o.groups));
-    if (q->params > p->params)
-        return lsnni_fail(net->cx, LSNN_EVALUE, "net_unshare: '%.60s' has a bias, '%.60s' has "
-                          "none", names[1], names[0]);
-    return LSNN_OK;
-}
-
-LSNN_API lsnn_status lsnn_net_unshare(lsnn_net *net, const char *local, const lsnn_net *from,
-                                      const char *conv)
-{
-    const char *names[2];
-    int i, j;
-    if (!net || !from) return LSNN_ENOMEM;
-    i = lsnn_net_node(net, local);
-    j = lsnn_net_node(from, conv);
-    names[0] = local;
-    names[1] = conv;
-    LSNNI_TRY(lsnni_unshare_check(net, i, from, j, names));
-    LSNNI_TRY(lsnni_device_pull(net));
-    LSNNI_TRY(lsnni_device_pull(from));
-    for (int part = 0; part < net->node[i].plan.params; part++) {
-        const lsnni_param *to = &net->param[net->node[i].param[part]];
-        int given = part < from->node[j].plan.params;
-        const lsnn_real *v = given ? from->value + from->param[from->node[j].param[part]].at : NULL;
-        size_t kernels = (size_t)from->node[j].plan.out.c, depth, inner;
-        depth = part ? 1 : (size_t)to->spec.dim[1];
-        inner = part ? to->spec.count / kernels : 1;     /* b: places of a kernel     */
-        for (size_t q = 0; q < to->spec.count; q++) {    /* w: place, tap, kernel     */
-            size_t k = q / inner % kernels, tap = q / kernels % depth;
-            net->value[to->at + q] = given ? v[part ? k : k * depth + tap] : 0;
-        }
-    }
-    lsnni_changed(net);
-    return LSNN_OK;
-}
-
-LSNN_API const char *lsnn_net_param_name(const lsnn_net *net, int kind, int i, size_t *count)
-{
-    if (!net) return NULL;
-    const lsnni_param *p = kind ? net->buffer : net->param;
-    if (i < 0 || i >= (kind ? net->buffers : net->params)) return NULL;
-    if (count) *count = p[i].spec.count;
-    return p[i].name;
 }
 
