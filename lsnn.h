@@ -80,7 +80,8 @@
        LSNN_NAMESPACE         a prefix for the names of all functions, as in
                               -DLSNN_NAMESPACE=mine_ : a library that has lsnn inside keeps
                               clear of another copy in the same program (for every file, too)
-       LSNN_STATIC            all functions static
+       LSNN_STATIC            all functions static: for a program of one file, which then
+                              compiles faster, since what it doesn't call is left out
        LSNN_API               your own linkage specifier for the public functions
        LSNN_USE_ZLIB          read .gz files; link -lz
        LSNN_USE_CBLAS         lsnn_gemm and dense layers call cblas_sgemm; link -lopenblas or
@@ -623,7 +624,9 @@ typedef float lsnn_real;
 #endif
 
 #ifndef LSNN_API
-#  ifdef LSNN_STATIC
+#  if defined(LSNN_STATIC) && defined(__GNUC__)
+#    define LSNN_API static __attribute__((unused))
+#  elif defined(LSNN_STATIC)
 #    define LSNN_API static
 #  elif defined(__cplusplus)
 #    define LSNN_API extern "C"
@@ -3699,8 +3702,11 @@ static lsnn_status lsnni_sizes3(lsnn_ctx *cx, const char *who, int a, int b, int
 #define LSNNI_BODY
 
 /* Nothing is hot here but what calls the kernels: O1 is as fast and halves the time to
-   compile. gcc 12 for 32-bit ARM loses the upper half of a constant at O1 where an if
-   becomes a conditional move (the check sums of .npz and PNG files were wrong).  */
+   compile. Five passes less take a seventh of the rest, and layers that were timed lose at most
+   4 % (Og, which is quicker still, makes plain loops a third slower).
+   gcc 12 for 32-bit ARM loses the
+   upper half of a constant at O1 where an if becomes a conditional move (the check sums of .npz
+   and PNG files were wrong).                                                  */
 #ifdef LSNNI_CALM
 #  pragma GCC push_options
 #  ifdef __arm__
@@ -3708,6 +3714,8 @@ static lsnn_status lsnni_sizes3(lsnn_ctx *cx, const char *who, int a, int b, int
 #  else
 #    pragma GCC optimize("O1")
 #  endif
+#  pragma GCC optimize("no-tree-dominator-opts", "no-tree-pta", "no-tree-bit-ccp")
+#  pragma GCC optimize("no-tree-dse", "no-dse")
 #endif
 
 /* Cold: what builds, reads and writes nets, a few times in a program's life. O0 compiles it

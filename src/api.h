@@ -20,7 +20,9 @@ typedef float lsnn_real;
 #endif
 
 #ifndef LSNN_API
-#  ifdef LSNN_STATIC
+#  if defined(LSNN_STATIC) && defined(__GNUC__)
+#    define LSNN_API static __attribute__((unused))
+#  elif defined(LSNN_STATIC)
 #    define LSNN_API static
 #  elif defined(__cplusplus)
 #    define LSNN_API extern "C"

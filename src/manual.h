@@ -80,7 +80,8 @@
        LSNN_NAMESPACE         a prefix for the names of all functions, as in
                               -DLSNN_NAMESPACE=mine_ : a library that has lsnn inside keeps
                               clear of another copy in the same program (for every file, too)
-       LSNN_STATIC            all functions static
+       LSNN_STATIC            all functions static: for a program of one file, which then
+                              compiles faster, since what it doesn't call is left out
        LSNN_API               your own linkage specifier for the public functions
        LSNN_USE_ZLIB          read .gz files; link -lz
        LSNN_USE_CBLAS         lsnn_gemm and dense layers call cblas_sgemm; link -lopenblas or
