@@ -36,11 +36,10 @@
 #define LSNNI_BODY
 
 /* Nothing is hot here but what calls the kernels: O1 is as fast and halves the time to
-   compile. Five passes less take a seventh of the rest, and layers that were timed lose at most
-   4 % (Og, which is quicker still, makes plain loops a third slower).
-   gcc 12 for 32-bit ARM loses the
-   upper half of a constant at O1 where an if becomes a conditional move (the check sums of .npz
-   and PNG files were wrong).                                                  */
+   compile. Five passes less take a tenth of it, and layers that were timed lose at most 4 %
+   (Og, which is quicker still, makes plain loops a third slower). gcc 12 for 32-bit ARM loses
+   the upper half of a constant at O1 where an if becomes a conditional move (the check sums of
+   .npz and PNG files were wrong).                                            */
 #ifdef LSNNI_CALM
 #  pragma GCC push_options
 #  ifdef __arm__
