@@ -9161,6 +9161,10 @@ enum { LSNNI_TARGET_TASKS = 32,      /* about: of pixels                       *
        LSNNI_TARGET_BLOCKS = 4,      /*   blocks of a task, at most            */
        LSNNI_TARGET_LIST = 96,       /* dx: steps of a mesh, whose dz stays in the first-level */
                                      /*   cache                               */
+       LSNNI_TARGET_SHORT = 96,      /*   pixels with fewer are of a strip:    */
+       LSNNI_TARGET_STRIP = 64,      /*   pixels of one, at most               */
+       LSNNI_TARGET_LISTS = 1024,    /*   steps of one, about                  */
+       LSNNI_TARGET_ROWS = 4,        /*   maps at once                         */
        LSNNI_TARGET_PANEL = 16,      /*   maps whose weights are neighbours: a line of a cache */
        LSNNI_TARGET_PACK = 1 << 17 };/* dw: numbers of x that a task works on, about: they */
                                      /*   stay in the second-level cache      */
@@ -9362,6 +9366,15 @@ LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsn
 }
 
 /* ---- dz, db, and what fy and fx get: a kernel a task.                         */
+/* A worker's tables: the lists of dx, or the places of dw.                     */
+static size_t lsnni_target_ints_of(const lsnn_window *s)
+{
+    size_t taps = lsnni_area(s->kernel_h, s->kernel_w);
+    size_t lists = 2 * (LSNNI_TARGET_LISTS + LSNNI_TARGET_LIST + taps) + (size_t)s->k +
+        2 * LSNNI_TARGET_STRIP + 1;
+    return LSNNI_MAX(lists, lsnni_area(s->oh, s->ow) + 1);
+}
+
 /* A worker's numbers: U and S of a region.                                     */
 static size_t lsnni_target_numbers(const lsnn_window *s)
 {
@@ -9405,7 +9418,8 @@ static void lsnni_target_behind_task(void *user, int k, int worker)
 typedef struct lsnni_target_list {
     int32_t *ka, *kb;                /* places in w turned, in dz             */
     int32_t *kernel;                 /* of those with a region in these rows  */
-    int kernels;
+    int32_t *pixels, *first;         /* of the strip: its pixels, and where their lists begin */
+    int kernels, strip;              /* strip: how many pixels                */
     lsnni_mesh g;                    /* to the sums of a list that is too long for one, or to dx: */
     lsnn_real *sum, **sums, **dx;    /* the rows of either                    */
     ptrdiff_t pixel;
@@ -9424,6 +9438,29 @@ static void lsnni_target_panels(const lsnni_target *p, const lsnni_mesh *all)
             LSNNI_FETCH_TO_READ(g.a[LSNNI_TARGET_PANEL] + g.ka[i]);
         lsnni_target_tiles(p->g.kv, &g);
     }
+}
+
+/* The strip's pixels, a few maps after the others: so dx is written along its rows, which the
+   memory takes twice as fast as pixels of all maps in turn.                    */
+static void lsnni_target_strip(const lsnni_target *p, lsnni_target_list *list)
+{
+    const lsnn_window *s = p->r.s;
+    lsnni_mesh g = list->g;
+    g.add = p->add;
+    g.c_step = (ptrdiff_t)(lsnni_area(s->h, s->w) * lsnni_area(s->c, s->lanes));
+    for (int c = 0; c < s->c; c += LSNNI_TARGET_ROWS) {
+        g.rows = LSNNI_MIN(s->c - c, LSNNI_TARGET_ROWS);
+        g.a = list->g.a + c;
+        g.c = list->dx + c;
+        for (int i = 0; i < list->strip; i++) {
+            g.at = (ptrdiff_t)list->pixels[i] * s->lanes;
+            g.ka = list->ka + list->first[i];
+            g.kb = list->kb + list->first[i];
+            g.k = list->first[i + 1] - list->first[i];
+            if (g.k || !g.add) lsnni_target_tiles(p->g.kv, &g);
+        }
+    }
+    list->strip = 0;
 }
 
 /* A pixel's sums over the list, all maps and blocks; last: there is no more to come. */
@@ -9458,6 +9495,7 @@ static void lsnni_target_meet(const lsnni_target *p, lsnni_target_list *list, in
     const lsnni_regions *r = &p->r;
     const lsnn_window *s = r->s;
     const int32_t *box = r->box + 4 * k;
+    int32_t *ka = list->ka + list->first[list->strip], *kb = list->kb + list->first[list->strip];
     int i1 = LSNNI_MIN(box[1], row->at + row->count);
     int j0 = LSNNI_MAX(box[2], column->at), j1 = LSNNI_MIN(box[3], column->at + column->count);
     for (int i = LSNNI_MAX(box[0], row->at); i < i1; i++) {
@@ -9467,8 +9505,8 @@ static void lsnni_target_meet(const lsnni_target *p, lsnni_target_list *list, in
         int32_t at = ((k * s->kernel_h + u) * s->kernel_w + v) * LSNNI_TARGET_PANEL;
         for (int j = j0; j < j1; j++, at -= s->stride_w * LSNNI_TARGET_PANEL) {
             if (place[j] < 0) continue;
-            list->ka[list->g.k] = at;
-            list->kb[list->g.k++] = place[j] * s->n;
+            ka[list->g.k] = at;
+            kb[list->g.k++] = place[j] * s->n;
         }
     }
 }
@@ -9499,7 +9537,10 @@ static void lsnni_target_dx_row(const lsnni_target *p, lsnni_target_list *list, 
             list->kernel[list->kernels++] = k;
     for (; j < end; j++) {
         const lsnni_reach *column = &p->kinds[1].reach[j];
+        int32_t *first = list->first + list->strip;
         list->pixel = (ptrdiff_t)(i * s->w + j) * s->lanes;
+        list->g.ka = list->ka + *first;
+        list->g.kb = list->kb + *first;
         list->g.c = list->dx;
         list->g.add = p->add;
         list->g.k = 0;
@@ -9507,7 +9548,14 @@ static void lsnni_target_dx_row(const lsnni_target *p, lsnni_target_list *list, 
             lsnni_target_meet(p, list, list->kernel[m], row, column);
             if (list->g.k >= LSNNI_TARGET_LIST) lsnni_target_flush(p, list, 0);
         }
-        lsnni_target_flush(p, list, 1);
+        if (list->g.c != list->dx || list->g.k >= LSNNI_TARGET_SHORT) {
+            lsnni_target_flush(p, list, 1);
+            continue;
+        }
+        list->pixels[list->strip++] = i * s->w + j;
+        first[1] = first[0] + list->g.k;
+        if (list->strip == LSNNI_TARGET_STRIP || first[1] >= LSNNI_TARGET_LISTS)
+            lsnni_target_strip(p, list);
     }
 }
 
@@ -9516,16 +9564,17 @@ static void lsnni_target_dx_task(void *user, int task, int worker)
     const lsnni_target *p = (const lsnni_target *)user;
     const lsnn_window *s = p->r.s;
     int q = task * p->per_task, end = LSNNI_MIN(q + p->per_task, s->h * s->w);
-    int taps = s->kernel_h * s->kernel_w, room = 2 * (LSNNI_TARGET_LIST + taps) + s->k;
+    int taps = s->kernel_h * s->kernel_w;
     size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes;
     lsnni_target_list list;
-    list.ka = p->room + lsnni_area(worker, room);
-    list.kb = list.ka + LSNNI_TARGET_LIST + taps;
-    list.kernel = list.kb + LSNNI_TARGET_LIST + taps;
+    list.ka = p->room + lsnni_area(worker, 1) * lsnni_target_ints_of(s);
+    list.kb = list.ka + LSNNI_TARGET_LISTS + LSNNI_TARGET_LIST + taps;
+    list.pixels = list.kb + LSNNI_TARGET_LISTS + LSNNI_TARGET_LIST + taps;
+    list.first = list.pixels + LSNNI_TARGET_STRIP;
+    list.kernel = list.first + LSNNI_TARGET_STRIP + 1;
+    list.first[0] = list.strip = 0;
     list.g = lsnni_target_mesh(p->meshes + (size_t)worker * lsnni_target_mesh_room(s->c), s->c,
                                s->lanes);
-    list.g.ka = list.ka;
-    list.g.kb = list.kb;
     list.g.b = p->dz;
     list.g.vectors = p->blocks;
     list.g.step = s->lanes;
@@ -9542,6 +9591,7 @@ static void lsnni_target_dx_task(void *user, int task, int worker)
         past = LSNNI_MIN(end, (q / s->w + 1) * s->w);
         lsnni_target_dx_row(p, &list, q / s->w, q % s->w, q % s->w + past - q);
     }
+    lsnni_target_strip(p, &list);
 }
 
 /* ---- dw: for some maps and a range of kernels. x is brought together with its padding, so
@@ -9632,7 +9682,7 @@ static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
 {
     const lsnn_window *s = p->r.s;
     size_t threads = (size_t)lsnn_ctx_threads(cx);
-    size_t tables = threads * (size_t)(2 * (LSNNI_TARGET_LIST + s->kernel_h * s->kernel_w) + s->k);
+    size_t tables = threads * lsnni_target_ints_of(s);
     size_t mesh = lsnni_target_mesh_room(s->c), area = lsnni_area(s->oh, s->ow);
     size_t numbers = threads * LSNNI_MAX(lsnni_target_numbers(s), p->packed), bytes;
     size_t weights = p->dx ? lsnni_area(s->k, lsnni_round_up(s->c, LSNNI_TARGET_PANEL)) *
