@@ -9177,7 +9177,9 @@ typedef struct lsnni_target {
     int wide, some;                  /* of a task: maps at once, blocks        */
     size_t packed;                   /* a worker's numbers: dw                */
     lsnni_kinds kinds[2];            /* FORWARD, or TO_X                       */
-    ptrdiff_t *rows;                 /* dw: where each map and kernel row begins in x */
+    int packs_all;                   /* dw: x is copied as a whole            */
+    ptrdiff_t *rows;                 /*   where each map and kernel row begins in the copy, and */
+                                     /*   in x                                */
     int32_t *room;                   /* a worker's tables: of w, of dz, of kernels */
     char *meshes;                    /* a worker's                            */
     int whole;                       /* dw: of whole maps, whose pixels, and places in x, are: */
@@ -9567,7 +9569,7 @@ static void lsnni_target_dx_task(void *user, int task, int worker)
     int taps = s->kernel_h * s->kernel_w;
     size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes;
     lsnni_target_list list;
-    list.ka = p->room + lsnni_area(worker, 1) * lsnni_target_ints_of(s);
+    list.ka = p->room + (size_t)worker * lsnni_target_ints_of(s);
     list.kb = list.ka + LSNNI_TARGET_LISTS + LSNNI_TARGET_LIST + taps;
     list.pixels = list.kb + LSNNI_TARGET_LISTS + LSNNI_TARGET_LIST + taps;
     list.first = list.pixels + LSNNI_TARGET_STRIP;
@@ -9594,8 +9596,9 @@ static void lsnni_target_dx_task(void *user, int task, int worker)
     lsnni_target_strip(p, &list);
 }
 
-/* ---- dw: for some maps and a range of kernels. x is brought together with its padding, so
-   that each place meets all taps, and a kernel's places are one list.         */
+/* ---- dw: for some maps and a range of kernels. A kernel that meets padding reads a copy of x
+   with it, so that each place meets all taps, and a kernel's places are one list; the others
+   read x where it lies. Of few kernels, only what they meet is copied.         */
 static int lsnni_target_wide(const lsnn_window *s)       /* pixels of a padded row */
 {
     return (s->ow - 1) * s->stride_w + s->kernel_w;
@@ -9607,54 +9610,113 @@ static size_t lsnni_target_pitch(const lsnn_window *s)
     return (high * (size_t)lsnni_target_wide(s) | 1) * (size_t)s->lanes;
 }
 
-/* Maps [c0, c0 + maps) of `blocks` blocks of x from n0 on; `to` holds zeros where padding is. */
+/* Whether the region in `box` meets padding; cut: its rows [0, 1) and columns [2, 3) of x with it. */
+static int lsnni_target_pads(int cut[4], const lsnn_window *s, const int32_t box[4])
+{
+    cut[0] = box[0] * s->stride_h;
+    cut[1] = (box[1] - 1) * s->stride_h + s->kernel_h;
+    cut[2] = box[2] * s->stride_w;
+    cut[3] = (box[3] - 1) * s->stride_w + s->kernel_w;
+    return cut[0] < s->pad_top || cut[1] > s->pad_top + s->h || cut[2] < s->pad_left ||
+        cut[3] > s->pad_left + s->w;
+}
+
+/* A row of x with its padding, columns [j0, j1). x: NULL above and below the image. */
+static void lsnni_target_pack_row(lsnn_real *to, const lsnn_real *x, const lsnn_window *s, int j0,
+                                  int j1)
+{
+    int left = LSNNI_MIN(LSNNI_MAX(s->pad_left, j0), j1);
+    int right = LSNNI_MAX(LSNNI_MIN(s->pad_left + s->w, j1), left);
+    size_t pixel = (size_t)s->lanes * sizeof *to;
+    if (!x) left = right = j1;
+    memset(to, 0, (size_t)(left - j0) * pixel);
+    if (right > left)
+        memcpy(to + (left - j0) * s->lanes, x + (left - s->pad_left) * s->lanes,
+               (size_t)(right - left) * pixel);
+    memset(to + (right - j0) * s->lanes, 0, (size_t)(j1 - right) * pixel);
+}
+
+/* What `cut` says of maps [c0, c0 + maps) of `blocks` blocks of x from n0 on.   */
 static void lsnni_target_pack(const lsnni_target *p, lsnn_real *to, int n0, int blocks, int c0,
-                              int maps)
+                              int maps, const int cut[4])
 {
     const lsnn_window *s = p->r.s;
-    int wide = lsnni_target_wide(s), high = (s->oh - 1) * s->stride_h + s->kernel_h;
-    int rows = LSNNI_MIN(s->h, high - s->pad_top), columns = LSNNI_MIN(s->w, wide - s->pad_left);
-    size_t lanes = (size_t)s->lanes, pitch = lsnni_target_pitch(s);
-    if (rows < 1 || columns < 1) return;
+    size_t pitch = lsnni_target_pitch(s);
     for (int n = 0; n < blocks; n++)
         for (int m = 0; m < maps; m++) {
             lsnn_real *map = to + lsnni_area(n, p->wide) * pitch + (size_t)m * pitch;
-            for (int i = 0; i < rows; i++)
-                memcpy(map + lsnni_at2(s->pad_top + i, s->pad_left, wide) * lanes,
-                       p->x + lsnni_at4(n0 + n, c0 + m, s->c, i, s->h, 0, s->w) * lanes,
-                       (size_t)columns * lanes * sizeof *to);
+            const lsnn_real *x = p->x + lsnni_at3(n0 + n, c0 + m, s->c, 0, s->h) *
+                lsnni_area(s->w, s->lanes);
+            for (int i = cut[0]; i < cut[1]; i++)
+                lsnni_target_pack_row(map + lsnni_at2(i, cut[2], lsnni_target_wide(s)) *
+                                      (size_t)s->lanes, i < s->pad_top || i >= s->pad_top + s->h ?
+                                      NULL : x + lsnni_area(i - s->pad_top, s->w) *
+                                      (size_t)s->lanes, s, cut[2], cut[3]);
         }
+}
+
+/* Whether all of x is copied at once: where that is less than each kernel's part. */
+static int lsnni_target_packs_all(const lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    double parts = 0;
+    int cut[4];
+    for (int k = 0; k < s->k; k++)
+        if (p->r.start[k + 1] > p->r.start[k] && lsnni_target_pads(cut, s, p->r.box + 4 * k))
+            parts += (double)(cut[1] - cut[0]) * (cut[3] - cut[2]);
+    return parts > (double)s->h * s->w;
+}
+
+/* A place's first tap where x lies: if padding is before it, then before x, but nobody who meets
+   padding reads there.                                                        */
+static void lsnni_target_places(const lsnni_target *p, int32_t *at, int first, int count)
+{
+    const lsnn_window *s = p->r.s;
+    for (int e = 0; e < count; e++) {
+        int pixel = p->r.pixel[first + e];
+        at[e] = (pixel / s->ow * s->stride_h - s->pad_top) * s->w +
+            pixel % s->ow * s->stride_w - s->pad_left;
+    }
 }
 
 static void lsnni_target_dw_task(void *user, int task, int worker)
 {
     const lsnni_target *p = (const lsnni_target *)user;
     const lsnn_window *s = p->r.s;
-    int c0 = task / p->ranges * p->wide, maps = LSNNI_MIN(p->wide, s->c - c0);
+    int c0 = task / p->ranges * p->wide, maps = LSNNI_MIN(p->wide, s->c - c0), cut[4];
     int range = task % p->ranges, pieces = lsnni_div_up(s->kernel_w, LSNNI_TAPS_WIDE);
-    lsnn_real *x = p->numbers + (size_t)worker * p->packed;
-    size_t area = lsnni_area(s->oh, s->ow);
+    lsnn_real *packed = p->numbers + (size_t)worker * p->packed;
+    int32_t *places = p->room + (size_t)worker * lsnni_target_ints_of(s);
+    const int32_t everything[4] = { 0, s->oh, 0, s->ow };
+    size_t area = lsnni_area(s->oh, s->ow), image = lsnni_area(s->h, s->w) * (size_t)s->lanes;
     lsnni_correlation g;
-    memset(x, 0, p->packed * sizeof *x);
     g.rows = maps * s->kernel_h;
-    g.row = p->rows;
     g.dy_step = p->whole ? s->lanes : s->n;
     g.dy_block = p->whole ? (ptrdiff_t)(lsnni_area(s->k, s->lanes) * area) : s->lanes;
-    g.x_step = (ptrdiff_t)((size_t)p->wide * lsnni_target_pitch(s));
     g.dw_row = s->kernel_w;
     for (int n = 0; n < p->blocks; n += p->some) {
         g.blocks = LSNNI_MIN(p->some, p->blocks - n);
-        lsnni_target_pack(p, x, n, g.blocks, c0, maps);
+        lsnni_target_pads(cut, s, everything);
+        if (p->packs_all) lsnni_target_pack(p, packed, n, g.blocks, c0, maps, cut);
         for (int k = s->k * range / p->ranges; k < s->k * (range + 1) / p->ranges; k++) {
-            int first = p->r.start[k];
+            int first = p->r.start[k], copied = p->packs_all;
             g.count = p->whole ? (int)area : p->r.start[k + 1] - first;
-            g.at = p->whole ? p->all_at : p->r.at + first;
+            if (!g.count) continue;
             g.dy = p->dz + (p->whole ? lsnni_at2(n, k, s->k) * area * (size_t)s->lanes
                             : lsnni_area(first, s->n) + (size_t)n * (size_t)s->lanes);
-            for (int i = 0; i < pieces && g.count; i++) {
+            if (!copied && lsnni_target_pads(cut, s, p->r.box + 4 * k)) {
+                lsnni_target_pack(p, packed, n, g.blocks, c0, maps, cut);
+                copied = 1;
+            }
+            if (!copied) lsnni_target_places(p, places, first, g.count);
+            g.at = !copied ? places : p->whole ? p->all_at : p->r.at + first;
+            g.row = copied ? p->rows : p->rows + lsnni_area(p->wide, s->kernel_h);
+            g.x_step = (ptrdiff_t)(copied ? (size_t)p->wide * lsnni_target_pitch(s)
+                                   : image * (size_t)s->c);
+            for (int i = 0; i < pieces; i++) {
                 int v = s->kernel_w * i / pieces;
                 g.taps = s->kernel_w * (i + 1) / pieces - v;
-                g.x = x + v * s->lanes;
+                g.x = (copied ? packed : p->x + lsnni_at2(n, c0, s->c) * image) + v * s->lanes;
                 g.dw = p->dw + lsnni_at4(k, c0, s->c, 0, s->kernel_h, v, s->kernel_w);
                 p->g.kv->correlate(&g);
             }
@@ -9683,6 +9745,7 @@ static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
     const lsnn_window *s = p->r.s;
     size_t threads = (size_t)lsnn_ctx_threads(cx);
     size_t tables = threads * lsnni_target_ints_of(s);
+    size_t rows = 2 * lsnni_area(p->wide, s->kernel_h);
     size_t mesh = lsnni_target_mesh_room(s->c), area = lsnni_area(s->oh, s->ow);
     size_t numbers = threads * LSNNI_MAX(lsnni_target_numbers(s), p->packed), bytes;
     size_t weights = p->dx ? lsnni_area(s->k, lsnni_round_up(s->c, LSNNI_TARGET_PANEL)) *
@@ -9690,7 +9753,7 @@ static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
     lsnni_side side[2];
     char *at;
     bytes = lsnni_kinds_room(s->h) + lsnni_kinds_room(s->w);
-    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_area(p->wide, s->kernel_h), sizeof *p->rows));
+    bytes = lsnni_room_add(bytes, lsnni_room(rows, sizeof *p->rows));
     bytes = lsnni_room_add(bytes, lsnni_room(tables, sizeof *p->room));
     bytes = lsnni_room_add(bytes, lsnni_room(2 * area, sizeof *p->all));
     bytes = lsnni_room_add(bytes, lsnni_room(numbers, sizeof *p->numbers));
@@ -9701,7 +9764,7 @@ static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
     lsnni_sides(side, s);
     lsnni_kinds_fill(&p->kinds[0], &at, &side[0], LSNNI_TO_X, s->h);
     lsnni_kinds_fill(&p->kinds[1], &at, &side[1], LSNNI_TO_X, s->w);
-    p->rows = (ptrdiff_t *)lsnni_cut(&at, lsnni_area(p->wide, s->kernel_h), sizeof *p->rows);
+    p->rows = (ptrdiff_t *)lsnni_cut(&at, rows, sizeof *p->rows);
     p->room = (int32_t *)lsnni_cut(&at, tables, sizeof *p->room);
     p->all = (int32_t *)lsnni_cut(&at, 2 * area, sizeof *p->all);
     p->all_at = p->all + area;
@@ -9712,10 +9775,13 @@ static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
         p->all[i] = i;
         p->all_at[i] = i / s->ow * s->stride_h * lsnni_target_wide(s) + i % s->ow * s->stride_w;
     }
-    for (int i = 0; i < p->wide * s->kernel_h; i++)
-        p->rows[i] = (ptrdiff_t)((size_t)(i / s->kernel_h) * lsnni_target_pitch(s) +
-                                 lsnni_area(i % s->kernel_h, lsnni_target_wide(s)) *
-                                 (size_t)s->lanes);
+    for (int i = 0; i < p->wide * s->kernel_h; i++) {
+        int m = i / s->kernel_h, u = i % s->kernel_h;
+        p->rows[i] = (ptrdiff_t)((size_t)m * lsnni_target_pitch(s) +
+                                 lsnni_area(u, lsnni_target_wide(s)) * (size_t)s->lanes);
+        p->rows[p->wide * s->kernel_h + i] =
+            (ptrdiff_t)(lsnni_at2(m, u, s->h) * lsnni_area(s->w, s->lanes));
+    }
     return LSNN_OK;
 }
 
@@ -9725,8 +9791,10 @@ static lsnn_status lsnni_target_blocks_backward(lsnn_ctx *cx, lsnni_target *p)
     lsnni_target_dw_sizes(p);
     LSNNI_TRY(lsnni_target_room(cx, p));
     lsnn_parallel(cx, s->k, lsnni_target_behind_task, p);
-    if (p->dw)
+    if (p->dw) {
+        p->packs_all = !cx->rehearsal_ && lsnni_target_packs_all(p);
         lsnn_parallel(cx, lsnni_div_up(s->c, p->wide) * p->ranges, lsnni_target_dw_task, p);
+    }
     p->per_task = lsnni_div_up(s->h * s->w, LSNNI_TARGET_TASKS);
     if (!p->dx) return LSNN_OK;
     lsnn_parallel(cx, s->k, lsnni_target_turn_task, p);
@@ -9794,7 +9862,7 @@ static lsnn_status lsnni_target_whole_backward(lsnn_ctx *cx, lsnni_target *p)
     if (p->blocks) {
         lsnni_target_dw_sizes(p);
         LSNNI_TRY(lsnni_target_room(cx, p));
-        p->whole = 1;
+        p->whole = p->packs_all = 1;
     }
     lsnn_parallel(cx, s->k, p->blocks ? lsnni_target_dense_task : lsnni_target_plain_task, p);
     if (thin && p->dw)
