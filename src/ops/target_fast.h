@@ -6,7 +6,8 @@
    Bound by arithmetic where a pixel has 4 kernels or more; by reading x and writing dx where it
    has one or none. Of the whole convolution's speed, a multiply-add: results/target-bench.txt. */
 enum { LSNNI_TARGET_TASKS = 32,      /* about: of pixels                       */
-       LSNNI_TARGET_STEPS = 900,     /* forward: taps of a pixel in all blocks, about */
+       LSNNI_TARGET_STEPS = 450,     /* forward: taps of a pixel in all blocks, about: their x */
+                                     /*   stays in the first-level cache      */
        LSNNI_TARGET_BLOCKS = 4,      /*   blocks of a task, at most            */
        LSNNI_TARGET_LIST = 96,       /* dx: steps of a mesh, whose dz stays in the first-level */
                                      /*   cache                               */
