@@ -11,10 +11,9 @@ enum { LSNNI_TARGET_TASKS = 32,      /* about: of pixels                       *
        LSNNI_TARGET_BLOCKS = 4,      /*   blocks of a task, at most            */
        LSNNI_TARGET_LIST = 96,       /* dx: steps of a mesh, whose dz stays in the first-level */
                                      /*   cache                               */
-       LSNNI_TARGET_SHORT = 96,      /*   pixels with fewer are of a strip:    */
-       LSNNI_TARGET_STRIP = 64,      /*   pixels of one, at most               */
-       LSNNI_TARGET_LISTS = 1024,    /*   steps of one, about                  */
-       LSNNI_TARGET_ROWS = 4,        /*   maps at once                         */
+       LSNNI_TARGET_STRIP = 64,      /*   pixels of a strip, at most,          */
+       LSNNI_TARGET_LISTS = 1024,    /*   their steps, about,                  */
+       LSNNI_TARGET_ROWS = 4,        /*   and its maps at once                 */
        LSNNI_TARGET_PANEL = 16,      /*   maps whose weights are neighbours: a line of a cache */
        LSNNI_TARGET_PACK = 1 << 17 };/* dw: numbers of x that a task works on, about: they */
                                      /*   stay in the second-level cache      */
@@ -400,7 +399,7 @@ static void lsnni_target_dx_row(const lsnni_target *p, lsnni_target_list *list, 
             lsnni_target_meet(p, list, list->kernel[m], row, column);
             if (list->g.k >= LSNNI_TARGET_LIST) lsnni_target_flush(p, list, 0);
         }
-        if (list->g.c != list->dx || list->g.k >= LSNNI_TARGET_SHORT) {
+        if (list->g.c != list->dx) {
             lsnni_target_flush(p, list, 1);
             continue;
         }
@@ -460,7 +459,8 @@ static size_t lsnni_target_pitch(const lsnn_window *s)
     return (high * (size_t)lsnni_target_wide(s) | 1) * (size_t)s->lanes;
 }
 
-/* Whether the region in `box` meets padding; cut: its rows [0, 1) and columns [2, 3) of x with it. */
+/* Whether the region in `box` meets padding; cut: what it reads of x with padding, rows [0, 1)
+   and columns [2, 3).                                                         */
 static int lsnni_target_pads(int cut[4], const lsnn_window *s, const int32_t box[4])
 {
     cut[0] = box[0] * s->stride_h;
@@ -645,7 +645,8 @@ static lsnn_status lsnni_target_blocks_backward(lsnn_ctx *cx, lsnni_target *p)
         p->packs_all = !cx->rehearsal_ && lsnni_target_packs_all(p);
         lsnn_parallel(cx, lsnni_div_up(s->c, p->wide) * p->ranges, lsnni_target_dw_task, p);
     }
-    p->per_task = lsnni_div_up(s->h * s->w, LSNNI_TARGET_TASKS);
+    p->per_task = lsnni_div_up(s->h * s->w, LSNNI_MIN(LSNNI_TARGET_TASKS,
+                                                      4 * lsnn_ctx_threads(cx)));
     if (!p->dx) return LSNN_OK;
     lsnn_parallel(cx, s->k, lsnni_target_turn_task, p);
     lsnn_parallel(cx, lsnni_div_up(s->h * s->w, p->per_task), lsnni_target_dx_task, p);
