@@ -9157,10 +9157,14 @@ LSNN_API int lsnn_target2d(lsnn_net *net, int x, int filters, int kernel, const 
    Bound by arithmetic where a pixel has 4 kernels or more; by reading x and writing dx where it
    has one or none. Of the whole convolution's speed, a multiply-add: results/target-bench.txt. */
 enum { LSNNI_TARGET_TASKS = 32,      /* about: of pixels                       */
-       LSNNI_TARGET_STEPS = 900,     /* forward: taps of a pixel in all blocks, about */
+       LSNNI_TARGET_STEPS = 450,     /* forward: taps of a pixel in all blocks, about: their x */
+                                     /*   stays in the first-level cache      */
        LSNNI_TARGET_BLOCKS = 4,      /*   blocks of a task, at most            */
        LSNNI_TARGET_LIST = 96,       /* dx: steps of a mesh, whose dz stays in the first-level */
                                      /*   cache                               */
+       LSNNI_TARGET_STRIP = 64,      /*   pixels of a strip, at most,          */
+       LSNNI_TARGET_LISTS = 1024,    /*   their steps, about,                  */
+       LSNNI_TARGET_ROWS = 4,        /*   and its maps at once                 */
        LSNNI_TARGET_PANEL = 16,      /*   maps whose weights are neighbours: a line of a cache */
        LSNNI_TARGET_PACK = 1 << 17 };/* dw: numbers of x that a task works on, about: they */
                                      /*   stay in the second-level cache      */
@@ -9173,7 +9177,9 @@ typedef struct lsnni_target {
     int wide, some;                  /* of a task: maps at once, blocks        */
     size_t packed;                   /* a worker's numbers: dw                */
     lsnni_kinds kinds[2];            /* FORWARD, or TO_X                       */
-    ptrdiff_t *rows;                 /* dw: where each map and kernel row begins in x */
+    int packs_all;                   /* dw: x is copied as a whole            */
+    ptrdiff_t *rows;                 /*   where each map and kernel row begins in the copy, and */
+                                     /*   in x                                */
     int32_t *room;                   /* a worker's tables: of w, of dz, of kernels */
     char *meshes;                    /* a worker's                            */
     int whole;                       /* dw: of whole maps, whose pixels, and places in x, are: */
@@ -9362,6 +9368,15 @@ LSNN_API lsnn_status lsnn_target2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsn
 }
 
 /* ---- dz, db, and what fy and fx get: a kernel a task.                         */
+/* A worker's tables: the lists of dx, or the places of dw.                     */
+static size_t lsnni_target_ints_of(const lsnn_window *s)
+{
+    size_t taps = lsnni_area(s->kernel_h, s->kernel_w);
+    size_t lists = 2 * (LSNNI_TARGET_LISTS + LSNNI_TARGET_LIST + taps) + (size_t)s->k +
+        2 * LSNNI_TARGET_STRIP + 1;
+    return LSNNI_MAX(lists, lsnni_area(s->oh, s->ow) + 1);
+}
+
 /* A worker's numbers: U and S of a region.                                     */
 static size_t lsnni_target_numbers(const lsnn_window *s)
 {
@@ -9405,7 +9420,8 @@ static void lsnni_target_behind_task(void *user, int k, int worker)
 typedef struct lsnni_target_list {
     int32_t *ka, *kb;                /* places in w turned, in dz             */
     int32_t *kernel;                 /* of those with a region in these rows  */
-    int kernels;
+    int32_t *pixels, *first;         /* of the strip: its pixels, and where their lists begin */
+    int kernels, strip;              /* strip: how many pixels                */
     lsnni_mesh g;                    /* to the sums of a list that is too long for one, or to dx: */
     lsnn_real *sum, **sums, **dx;    /* the rows of either                    */
     ptrdiff_t pixel;
@@ -9424,6 +9440,29 @@ static void lsnni_target_panels(const lsnni_target *p, const lsnni_mesh *all)
             LSNNI_FETCH_TO_READ(g.a[LSNNI_TARGET_PANEL] + g.ka[i]);
         lsnni_target_tiles(p->g.kv, &g);
     }
+}
+
+/* The strip's pixels, a few maps after the others: so dx is written along its rows, which the
+   memory takes twice as fast as pixels of all maps in turn.                    */
+static void lsnni_target_strip(const lsnni_target *p, lsnni_target_list *list)
+{
+    const lsnn_window *s = p->r.s;
+    lsnni_mesh g = list->g;
+    g.add = p->add;
+    g.c_step = (ptrdiff_t)(lsnni_area(s->h, s->w) * lsnni_area(s->c, s->lanes));
+    for (int c = 0; c < s->c; c += LSNNI_TARGET_ROWS) {
+        g.rows = LSNNI_MIN(s->c - c, LSNNI_TARGET_ROWS);
+        g.a = list->g.a + c;
+        g.c = list->dx + c;
+        for (int i = 0; i < list->strip; i++) {
+            g.at = (ptrdiff_t)list->pixels[i] * s->lanes;
+            g.ka = list->ka + list->first[i];
+            g.kb = list->kb + list->first[i];
+            g.k = list->first[i + 1] - list->first[i];
+            if (g.k || !g.add) lsnni_target_tiles(p->g.kv, &g);
+        }
+    }
+    list->strip = 0;
 }
 
 /* A pixel's sums over the list, all maps and blocks; last: there is no more to come. */
@@ -9458,6 +9497,7 @@ static void lsnni_target_meet(const lsnni_target *p, lsnni_target_list *list, in
     const lsnni_regions *r = &p->r;
     const lsnn_window *s = r->s;
     const int32_t *box = r->box + 4 * k;
+    int32_t *ka = list->ka + list->first[list->strip], *kb = list->kb + list->first[list->strip];
     int i1 = LSNNI_MIN(box[1], row->at + row->count);
     int j0 = LSNNI_MAX(box[2], column->at), j1 = LSNNI_MIN(box[3], column->at + column->count);
     for (int i = LSNNI_MAX(box[0], row->at); i < i1; i++) {
@@ -9467,8 +9507,8 @@ static void lsnni_target_meet(const lsnni_target *p, lsnni_target_list *list, in
         int32_t at = ((k * s->kernel_h + u) * s->kernel_w + v) * LSNNI_TARGET_PANEL;
         for (int j = j0; j < j1; j++, at -= s->stride_w * LSNNI_TARGET_PANEL) {
             if (place[j] < 0) continue;
-            list->ka[list->g.k] = at;
-            list->kb[list->g.k++] = place[j] * s->n;
+            ka[list->g.k] = at;
+            kb[list->g.k++] = place[j] * s->n;
         }
     }
 }
@@ -9499,7 +9539,10 @@ static void lsnni_target_dx_row(const lsnni_target *p, lsnni_target_list *list, 
             list->kernel[list->kernels++] = k;
     for (; j < end; j++) {
         const lsnni_reach *column = &p->kinds[1].reach[j];
+        int32_t *first = list->first + list->strip;
         list->pixel = (ptrdiff_t)(i * s->w + j) * s->lanes;
+        list->g.ka = list->ka + *first;
+        list->g.kb = list->kb + *first;
         list->g.c = list->dx;
         list->g.add = p->add;
         list->g.k = 0;
@@ -9507,7 +9550,14 @@ static void lsnni_target_dx_row(const lsnni_target *p, lsnni_target_list *list, 
             lsnni_target_meet(p, list, list->kernel[m], row, column);
             if (list->g.k >= LSNNI_TARGET_LIST) lsnni_target_flush(p, list, 0);
         }
-        lsnni_target_flush(p, list, 1);
+        if (list->g.c != list->dx) {
+            lsnni_target_flush(p, list, 1);
+            continue;
+        }
+        list->pixels[list->strip++] = i * s->w + j;
+        first[1] = first[0] + list->g.k;
+        if (list->strip == LSNNI_TARGET_STRIP || first[1] >= LSNNI_TARGET_LISTS)
+            lsnni_target_strip(p, list);
     }
 }
 
@@ -9516,16 +9566,17 @@ static void lsnni_target_dx_task(void *user, int task, int worker)
     const lsnni_target *p = (const lsnni_target *)user;
     const lsnn_window *s = p->r.s;
     int q = task * p->per_task, end = LSNNI_MIN(q + p->per_task, s->h * s->w);
-    int taps = s->kernel_h * s->kernel_w, room = 2 * (LSNNI_TARGET_LIST + taps) + s->k;
+    int taps = s->kernel_h * s->kernel_w;
     size_t map = lsnni_area(s->h, s->w) * (size_t)s->lanes;
     lsnni_target_list list;
-    list.ka = p->room + lsnni_area(worker, room);
-    list.kb = list.ka + LSNNI_TARGET_LIST + taps;
-    list.kernel = list.kb + LSNNI_TARGET_LIST + taps;
+    list.ka = p->room + (size_t)worker * lsnni_target_ints_of(s);
+    list.kb = list.ka + LSNNI_TARGET_LISTS + LSNNI_TARGET_LIST + taps;
+    list.pixels = list.kb + LSNNI_TARGET_LISTS + LSNNI_TARGET_LIST + taps;
+    list.first = list.pixels + LSNNI_TARGET_STRIP;
+    list.kernel = list.first + LSNNI_TARGET_STRIP + 1;
+    list.first[0] = list.strip = 0;
     list.g = lsnni_target_mesh(p->meshes + (size_t)worker * lsnni_target_mesh_room(s->c), s->c,
                                s->lanes);
-    list.g.ka = list.ka;
-    list.g.kb = list.kb;
     list.g.b = p->dz;
     list.g.vectors = p->blocks;
     list.g.step = s->lanes;
@@ -9542,10 +9593,12 @@ static void lsnni_target_dx_task(void *user, int task, int worker)
         past = LSNNI_MIN(end, (q / s->w + 1) * s->w);
         lsnni_target_dx_row(p, &list, q / s->w, q % s->w, q % s->w + past - q);
     }
+    lsnni_target_strip(p, &list);
 }
 
-/* ---- dw: for some maps and a range of kernels. x is brought together with its padding, so
-   that each place meets all taps, and a kernel's places are one list.         */
+/* ---- dw: for some maps and a range of kernels. A kernel that meets padding reads a copy of x
+   with it, so that each place meets all taps, and a kernel's places are one list; the others
+   read x where it lies. Of few kernels, only what they meet is copied.         */
 static int lsnni_target_wide(const lsnn_window *s)       /* pixels of a padded row */
 {
     return (s->ow - 1) * s->stride_w + s->kernel_w;
@@ -9557,54 +9610,114 @@ static size_t lsnni_target_pitch(const lsnn_window *s)
     return (high * (size_t)lsnni_target_wide(s) | 1) * (size_t)s->lanes;
 }
 
-/* Maps [c0, c0 + maps) of `blocks` blocks of x from n0 on; `to` holds zeros where padding is. */
+/* Whether the region in `box` meets padding; cut: what it reads of x with padding, rows [0, 1)
+   and columns [2, 3).                                                         */
+static int lsnni_target_pads(int cut[4], const lsnn_window *s, const int32_t box[4])
+{
+    cut[0] = box[0] * s->stride_h;
+    cut[1] = (box[1] - 1) * s->stride_h + s->kernel_h;
+    cut[2] = box[2] * s->stride_w;
+    cut[3] = (box[3] - 1) * s->stride_w + s->kernel_w;
+    return cut[0] < s->pad_top || cut[1] > s->pad_top + s->h || cut[2] < s->pad_left ||
+        cut[3] > s->pad_left + s->w;
+}
+
+/* A row of x with its padding, columns [j0, j1). x: NULL above and below the image. */
+static void lsnni_target_pack_row(lsnn_real *to, const lsnn_real *x, const lsnn_window *s, int j0,
+                                  int j1)
+{
+    int left = LSNNI_MIN(LSNNI_MAX(s->pad_left, j0), j1);
+    int right = LSNNI_MAX(LSNNI_MIN(s->pad_left + s->w, j1), left);
+    size_t pixel = (size_t)s->lanes * sizeof *to;
+    if (!x) left = right = j1;
+    memset(to, 0, (size_t)(left - j0) * pixel);
+    if (right > left)
+        memcpy(to + (left - j0) * s->lanes, x + (left - s->pad_left) * s->lanes,
+               (size_t)(right - left) * pixel);
+    memset(to + (right - j0) * s->lanes, 0, (size_t)(j1 - right) * pixel);
+}
+
+/* What `cut` says of maps [c0, c0 + maps) of `blocks` blocks of x from n0 on.   */
 static void lsnni_target_pack(const lsnni_target *p, lsnn_real *to, int n0, int blocks, int c0,
-                              int maps)
+                              int maps, const int cut[4])
 {
     const lsnn_window *s = p->r.s;
-    int wide = lsnni_target_wide(s), high = (s->oh - 1) * s->stride_h + s->kernel_h;
-    int rows = LSNNI_MIN(s->h, high - s->pad_top), columns = LSNNI_MIN(s->w, wide - s->pad_left);
-    size_t lanes = (size_t)s->lanes, pitch = lsnni_target_pitch(s);
-    if (rows < 1 || columns < 1) return;
+    size_t pitch = lsnni_target_pitch(s);
     for (int n = 0; n < blocks; n++)
         for (int m = 0; m < maps; m++) {
             lsnn_real *map = to + lsnni_area(n, p->wide) * pitch + (size_t)m * pitch;
-            for (int i = 0; i < rows; i++)
-                memcpy(map + lsnni_at2(s->pad_top + i, s->pad_left, wide) * lanes,
-                       p->x + lsnni_at4(n0 + n, c0 + m, s->c, i, s->h, 0, s->w) * lanes,
-                       (size_t)columns * lanes * sizeof *to);
+            const lsnn_real *x = p->x + lsnni_at3(n0 + n, c0 + m, s->c, 0, s->h) *
+                lsnni_area(s->w, s->lanes);
+            for (int i = cut[0]; i < cut[1]; i++)
+                lsnni_target_pack_row(map + lsnni_at2(i, cut[2], lsnni_target_wide(s)) *
+                                      (size_t)s->lanes, i < s->pad_top || i >= s->pad_top + s->h ?
+                                      NULL : x + lsnni_area(i - s->pad_top, s->w) *
+                                      (size_t)s->lanes, s, cut[2], cut[3]);
         }
+}
+
+/* Whether all of x is copied at once: where that is less than each kernel's part. */
+static int lsnni_target_packs_all(const lsnni_target *p)
+{
+    const lsnn_window *s = p->r.s;
+    double parts = 0;
+    int cut[4];
+    for (int k = 0; k < s->k; k++)
+        if (p->r.start[k + 1] > p->r.start[k] && lsnni_target_pads(cut, s, p->r.box + 4 * k))
+            parts += (double)(cut[1] - cut[0]) * (cut[3] - cut[2]);
+    return parts > (double)s->h * s->w;
+}
+
+/* A place's first tap where x lies: if padding is before it, then before x, but nobody who meets
+   padding reads there.                                                        */
+static void lsnni_target_places(const lsnni_target *p, int32_t *at, int first, int count)
+{
+    const lsnn_window *s = p->r.s;
+    for (int e = 0; e < count; e++) {
+        int pixel = p->r.pixel[first + e];
+        at[e] = (pixel / s->ow * s->stride_h - s->pad_top) * s->w +
+            pixel % s->ow * s->stride_w - s->pad_left;
+    }
 }
 
 static void lsnni_target_dw_task(void *user, int task, int worker)
 {
     const lsnni_target *p = (const lsnni_target *)user;
     const lsnn_window *s = p->r.s;
-    int c0 = task / p->ranges * p->wide, maps = LSNNI_MIN(p->wide, s->c - c0);
+    int c0 = task / p->ranges * p->wide, maps = LSNNI_MIN(p->wide, s->c - c0), cut[4];
     int range = task % p->ranges, pieces = lsnni_div_up(s->kernel_w, LSNNI_TAPS_WIDE);
-    lsnn_real *x = p->numbers + (size_t)worker * p->packed;
-    size_t area = lsnni_area(s->oh, s->ow);
+    lsnn_real *packed = p->numbers + (size_t)worker * p->packed;
+    int32_t *places = p->room + (size_t)worker * lsnni_target_ints_of(s);
+    const int32_t everything[4] = { 0, s->oh, 0, s->ow };
+    size_t area = lsnni_area(s->oh, s->ow), image = lsnni_area(s->h, s->w) * (size_t)s->lanes;
     lsnni_correlation g;
-    memset(x, 0, p->packed * sizeof *x);
     g.rows = maps * s->kernel_h;
-    g.row = p->rows;
     g.dy_step = p->whole ? s->lanes : s->n;
     g.dy_block = p->whole ? (ptrdiff_t)(lsnni_area(s->k, s->lanes) * area) : s->lanes;
-    g.x_step = (ptrdiff_t)((size_t)p->wide * lsnni_target_pitch(s));
     g.dw_row = s->kernel_w;
     for (int n = 0; n < p->blocks; n += p->some) {
         g.blocks = LSNNI_MIN(p->some, p->blocks - n);
-        lsnni_target_pack(p, x, n, g.blocks, c0, maps);
+        lsnni_target_pads(cut, s, everything);
+        if (p->packs_all) lsnni_target_pack(p, packed, n, g.blocks, c0, maps, cut);
         for (int k = s->k * range / p->ranges; k < s->k * (range + 1) / p->ranges; k++) {
-            int first = p->r.start[k];
+            int first = p->r.start[k], copied = p->packs_all;
             g.count = p->whole ? (int)area : p->r.start[k + 1] - first;
-            g.at = p->whole ? p->all_at : p->r.at + first;
+            if (!g.count) continue;
             g.dy = p->dz + (p->whole ? lsnni_at2(n, k, s->k) * area * (size_t)s->lanes
                             : lsnni_area(first, s->n) + (size_t)n * (size_t)s->lanes);
-            for (int i = 0; i < pieces && g.count; i++) {
+            if (!copied && lsnni_target_pads(cut, s, p->r.box + 4 * k)) {
+                lsnni_target_pack(p, packed, n, g.blocks, c0, maps, cut);
+                copied = 1;
+            }
+            if (!copied) lsnni_target_places(p, places, first, g.count);
+            g.at = !copied ? places : p->whole ? p->all_at : p->r.at + first;
+            g.row = copied ? p->rows : p->rows + lsnni_area(p->wide, s->kernel_h);
+            g.x_step = (ptrdiff_t)(copied ? (size_t)p->wide * lsnni_target_pitch(s)
+                                   : image * (size_t)s->c);
+            for (int i = 0; i < pieces; i++) {
                 int v = s->kernel_w * i / pieces;
                 g.taps = s->kernel_w * (i + 1) / pieces - v;
-                g.x = x + v * s->lanes;
+                g.x = (copied ? packed : p->x + lsnni_at2(n, c0, s->c) * image) + v * s->lanes;
                 g.dw = p->dw + lsnni_at4(k, c0, s->c, 0, s->kernel_h, v, s->kernel_w);
                 p->g.kv->correlate(&g);
             }
@@ -9632,7 +9745,8 @@ static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
 {
     const lsnn_window *s = p->r.s;
     size_t threads = (size_t)lsnn_ctx_threads(cx);
-    size_t tables = threads * (size_t)(2 * (LSNNI_TARGET_LIST + s->kernel_h * s->kernel_w) + s->k);
+    size_t tables = threads * lsnni_target_ints_of(s);
+    size_t rows = 2 * lsnni_area(p->wide, s->kernel_h);
     size_t mesh = lsnni_target_mesh_room(s->c), area = lsnni_area(s->oh, s->ow);
     size_t numbers = threads * LSNNI_MAX(lsnni_target_numbers(s), p->packed), bytes;
     size_t weights = p->dx ? lsnni_area(s->k, lsnni_round_up(s->c, LSNNI_TARGET_PANEL)) *
@@ -9640,7 +9754,7 @@ static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
     lsnni_side side[2];
     char *at;
     bytes = lsnni_kinds_room(s->h) + lsnni_kinds_room(s->w);
-    bytes = lsnni_room_add(bytes, lsnni_room(lsnni_area(p->wide, s->kernel_h), sizeof *p->rows));
+    bytes = lsnni_room_add(bytes, lsnni_room(rows, sizeof *p->rows));
     bytes = lsnni_room_add(bytes, lsnni_room(tables, sizeof *p->room));
     bytes = lsnni_room_add(bytes, lsnni_room(2 * area, sizeof *p->all));
     bytes = lsnni_room_add(bytes, lsnni_room(numbers, sizeof *p->numbers));
@@ -9651,7 +9765,7 @@ static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
     lsnni_sides(side, s);
     lsnni_kinds_fill(&p->kinds[0], &at, &side[0], LSNNI_TO_X, s->h);
     lsnni_kinds_fill(&p->kinds[1], &at, &side[1], LSNNI_TO_X, s->w);
-    p->rows = (ptrdiff_t *)lsnni_cut(&at, lsnni_area(p->wide, s->kernel_h), sizeof *p->rows);
+    p->rows = (ptrdiff_t *)lsnni_cut(&at, rows, sizeof *p->rows);
     p->room = (int32_t *)lsnni_cut(&at, tables, sizeof *p->room);
     p->all = (int32_t *)lsnni_cut(&at, 2 * area, sizeof *p->all);
     p->all_at = p->all + area;
@@ -9662,10 +9776,13 @@ static lsnn_status lsnni_target_room(lsnn_ctx *cx, lsnni_target *p)
         p->all[i] = i;
         p->all_at[i] = i / s->ow * s->stride_h * lsnni_target_wide(s) + i % s->ow * s->stride_w;
     }
-    for (int i = 0; i < p->wide * s->kernel_h; i++)
-        p->rows[i] = (ptrdiff_t)((size_t)(i / s->kernel_h) * lsnni_target_pitch(s) +
-                                 lsnni_area(i % s->kernel_h, lsnni_target_wide(s)) *
-                                 (size_t)s->lanes);
+    for (int i = 0; i < p->wide * s->kernel_h; i++) {
+        int m = i / s->kernel_h, u = i % s->kernel_h;
+        p->rows[i] = (ptrdiff_t)((size_t)m * lsnni_target_pitch(s) +
+                                 lsnni_area(u, lsnni_target_wide(s)) * (size_t)s->lanes);
+        p->rows[p->wide * s->kernel_h + i] =
+            (ptrdiff_t)(lsnni_at2(m, u, s->h) * lsnni_area(s->w, s->lanes));
+    }
     return LSNN_OK;
 }
 
@@ -9675,9 +9792,12 @@ static lsnn_status lsnni_target_blocks_backward(lsnn_ctx *cx, lsnni_target *p)
     lsnni_target_dw_sizes(p);
     LSNNI_TRY(lsnni_target_room(cx, p));
     lsnn_parallel(cx, s->k, lsnni_target_behind_task, p);
-    if (p->dw)
+    if (p->dw) {
+        p->packs_all = !cx->rehearsal_ && lsnni_target_packs_all(p);
         lsnn_parallel(cx, lsnni_div_up(s->c, p->wide) * p->ranges, lsnni_target_dw_task, p);
-    p->per_task = lsnni_div_up(s->h * s->w, LSNNI_TARGET_TASKS);
+    }
+    p->per_task = lsnni_div_up(s->h * s->w, LSNNI_MIN(LSNNI_TARGET_TASKS,
+                                                      4 * lsnn_ctx_threads(cx)));
     if (!p->dx) return LSNN_OK;
     lsnn_parallel(cx, s->k, lsnni_target_turn_task, p);
     lsnn_parallel(cx, lsnni_div_up(s->h * s->w, p->per_task), lsnni_target_dx_task, p);
@@ -9744,7 +9864,7 @@ static lsnn_status lsnni_target_whole_backward(lsnn_ctx *cx, lsnni_target *p)
     if (p->blocks) {
         lsnni_target_dw_sizes(p);
         LSNNI_TRY(lsnni_target_room(cx, p));
-        p->whole = 1;
+        p->whole = p->packs_all = 1;
     }
     lsnn_parallel(cx, s->k, p->blocks ? lsnni_target_dense_task : lsnni_target_plain_task, p);
     if (thin && p->dw)
