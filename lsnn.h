@@ -425,7 +425,8 @@
    do with a layer is said by its traits, of which none is always right: LSNN_IN_PLACE only if
    backward does not read x (LSNN_X_FREE says the same of a layer that writes elsewhere),
    LSNN_Y_FREE only if it does not read y, since gradients and other layers may then overwrite
-   them; without LSNN_BLOCKS you get plain arrays, N x C x H x W. A type that learns by a rule
+   them; without LSNN_BLOCKS you get plain arrays, N x C x H x W; LSNN_BLOCKS_ALL is for those
+   that work number by number and take both layouts as they come. A type that learns by a rule
    of its own instead of a gradient (as >>dsc does) says LSNN_OWN_RULE, and then plain SGD with
    lr = 1 is that rule, and an optimizer that would change it is refused.
 
@@ -444,15 +445,19 @@
 
    13. HOW THIS FILE IS MADE
    It is written in the repository's src/, one layer a file, and pasted together by `make
-   lsnn.h` (tools/assemble.sh), which changes nothing; the first test compares. To add a layer
-   to the library: a file in src/ops/ in the order of the others (title, formula, shapes; the
-   naive pair; the fast pair; plan; forward and backward as the net calls them; type;
-   builder), its #include and its line in the table in src/lsnn.h, its prototypes in
-   src/api.h, its name in the contents above, its forms in src/export_layers.h and
-   src/onnx_layers.h (a line in onnx_model.h's table). Tests: loops of their own in
-   tests/naive.h, a row in tests/ops.h, a draw in tests/test_graphs.c; the last two and the
-   forms are asked for. The order of the book: manual, API, core, the layers from simple to
-   hard, the net, files, training, data, pictures, and last the machinery for speed.
+   lsnn.h` (tools/assemble.sh), which changes nothing; the first test compares. src/names.h
+   is made of api.h (tools/names.sh): commit both. To add a layer to the library: a file in
+   src/ops/ in the order of the others (title, formula, shapes; the naive pair; the fast
+   pair; plan; forward and backward as the net calls them; type; builder), its #include and
+   its line in the table in src/lsnn.h, its prototypes in src/api.h, its name in the
+   contents above, its forms in src/export_layers.h and src/onnx_layers.h (a line in
+   onnx_model.h's table). A type without kernels for CUDA ends with NULL, NULL, NULL; one
+   with them has a file in src/cuda/, its name in LSNNI_DEVICE_TYPES (src/device.h), and
+   ends with LSNNI_DEVICE_PAIR(name). Tests: loops of their own in tests/naive.h, a row in
+   tests/ops.h, a draw in tests/test_graphs.c, a place in all_layers of tests/nets.h; the
+   last three and the forms are asked for. The order of the book: manual, API, core, the
+   layers from simple to hard, the net, files, training, data, pictures, and last the
+   machinery for speed.
 
    14. FILES
    lsnn_net_save writes safetensors: parameters and buffers by name ("conv2d1.weight",
@@ -1591,7 +1596,8 @@ enum {
     LSNN_BLOCKS_ALL = 128,           /* takes all arrays so, and follows its inputs */
     LSNN_REHEARSES = 256,            /* lsnn_net_build may call it on zeros while */
                                      /*   lsnn_parallel does nothing, so that the ops it */
-                                     /*   calls take their working memory then */
+                                     /*   calls take their working memory then; */
+                                     /*   plain loops take none and need it not */
     /* work that one layer does for a neighbour on the way, see call.does     */
     LSNN_IS_RELU = 512,              /* y = max(x, 0)                         */
     LSNN_RELU_AFTER = 1024,          /* does a relu of its y                  */
@@ -3732,8 +3738,9 @@ static lsnn_status lsnni_sizes3(lsnn_ctx *cx, const char *who, int a, int b, int
 /* ---- >>tile: the product that windows are made of -----------------------------
    C[i][v] (+)= sum_k a[i][ka[k]] * b[v][kb[k]] + bias[i], for `rows` rows i and `vectors`
    vectors v of neighbouring numbers; a's elements are single numbers, b's are
-   vectors. The two offset tables make one kernel serve both
+   vectors. The two offset tables make one kernel serve
        convolution           a: weights, b: pixels   kb[k] = place of (c, r, s) in the image
+       its dx                a: weights, b: dy       kb[k] = place of (k, oy, ox) in dy
        its weight gradient   a: pixels, b: dy        ka[k] = place of output pixel k
    so no image is unrolled into patches. Plain matrices need no tables: lsnni_matmul. */
 #define LSNNI_TANH_A 1.7159              /* A and S of >>activations' scaled tanh */
@@ -3913,10 +3920,13 @@ typedef struct lsnni_cell { int row, column, taps, first; int32_t *ka, *kb; } ls
 typedef struct lsnni_lanes {
     const lsnni_kernels *kv;
     lsnni_kinds kinds[2];
-    int m, maps, chunk, cells, bands, band, tasks, per_task, add;
+    int m, maps, chunk;              /* target maps; source maps, so many at a time */
+    int cells, bands, band;          /* `band` target rows are one of `bands` */
+    int tasks, per_task, add;        /* each does per_task target maps        */
     size_t source, target, taps;     /* pixels of a map, weights of a pair of maps */
     lsnni_cell *cell;
-    int32_t *from, *to;              /* pixels, cell by cell                  */
+    int32_t *from, *to;              /* cell by cell: a target pixel, and the source */
+                                     /*   pixel that its first tap meets (from) */
     int parts;                       /* block n is of part n % parts of an image's maps: */
     const lsnn_real *x, *w, *bias;   /*   conv2d's groups. w: part, target map, source */
                                      /*   map, tap                            */
@@ -3937,7 +3947,7 @@ static int lsnni_part(int count, int unit, int parts, int index);
 static lsnn_status lsnni_gemm(lsnn_ctx *cx, int trans_a, int trans_b, int m, int n, int k,
                               const lsnn_real *a, int lda, const lsnn_real *b, int ldb, int add,
                               lsnn_real *c, int ldc, const lsnn_real *bias);
-/* >>blocks */
+/* blocks.h */
 static lsnn_status lsnni_lanes_fit(lsnn_ctx *cx, const char *who, int lanes, int n);
 static lsnn_status lsnni_lanes_check(lsnn_ctx *cx, const char *who, const lsnn_window *s);
 static void lsnni_turn_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x, int n, size_t size,
@@ -3969,7 +3979,7 @@ static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_wind
                                    lsnni_way way);
 /* ops/target_plan.h */
 static void lsnni_regions_map(const struct lsnni_regions *r, lsnn_real *u);
-/* >>rows */
+/* rows.h */
 static int lsnni_vectors(int left);
 static lsnn_status lsnni_rows_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                       const lsnn_real *w, const lsnn_real *b,
@@ -4796,7 +4806,9 @@ LSNN_API int lsnn_softmax(lsnn_net *net, int x, const lsnn_options *o)
 /* ---- >>pooling --------------------------------------------------------------------
    max  y[p] = max of the window's pixels; dx at that pixel (+)= dy[p]
    sum  y[p] = sum of them;                dx at all of them (+)= dy[p]
-   average: sum / number of pixels inside the image. Padding never counts.    */
+   average: sum / number of pixels inside the image. Padding never counts.
+   Where a max pooling's pixels were (see lsnn_max_pool_forward) is kept for backward; a
+   convolution before it may do forward, and then writes that, too (lsnni_lanes_pool). */
 typedef enum lsnni_pool_kind { LSNNI_POOL_MAX, LSNNI_POOL_SUM, LSNNI_POOL_AVG } lsnni_pool_kind;
 typedef struct lsnni_pool {
     const lsnni_kernels *kv;
@@ -4804,8 +4816,8 @@ typedef struct lsnni_pool {
     lsnni_pool_kind kind;
     const lsnn_real *in;             /* x; dy in backward                     */
     lsnn_real *out;                  /* y; dx in backward                     */
-    int32_t *where, *taps;
-    const int32_t *from;
+    int32_t *where, *taps;           /* where: forward writes it              */
+    const int32_t *from;             /* the same, which backward reads        */
     int add, backward, relu;         /* relu: y = relu(max), where = -1 if it is 0 */
     int apart;                       /* windows don't overlap: dx is written   */
     int tiled;                       /* and of all of it: nothing to clear     */
@@ -6751,7 +6763,9 @@ LSNN_API int lsnn_mse(lsnn_net *net, int x, const lsnn_options *o)
 }
 /* ---- >>conv2d -------------------------------------------------------------------
    y[n,k,oy,ox]   = b[k] + sum_crs w[k,c,r,s] x[n, g(k)*C/G + c, iy, ix]
-   dx[n,c,iy,ix] (+)= sum_krs w[k,c,r,s] dy[n,k,oy,ox]      over all that meet that pixel
+   dx[n, g*C/G + c, iy, ix] (+)= sum_krs w[k,c,r,s] dy[n,k,oy,ox]   over the kernels k of group
+                     g, and all r, s, oy, ox that meet that pixel: for r and s those for which
+                     oy = (iy + pt - r*dh) / sh, and ox likewise, are whole and inside of y
    dw[k,c,r,s]     += sum_n,oy,ox dy[n,k,oy,ox] x[n, g(k)*C/G + c, iy, ix]
    db[k]           += sum_n,oy,ox dy[n,k,oy,ox]
    with iy = oy*sh + r*dh - pt, ix = ox*sw + s*dw - pl: stride, dilation, padding. In G groups,
@@ -6768,7 +6782,8 @@ static int lsnni_depth(const lsnn_window *s)             /* products a sum    */
    Seven loops around one product: images, kernels, a map's rows and columns; channels, a
    kernel's rows and columns. All that the fast pair does is to take them in another order, so
    that products share what they load: a tile's weights all its pixels, its pixels all its
-   kernels. Padding is a pixel that lsnni_pixel does not find: it adds nothing. */
+   kernels. Padding is a pixel that lsnni_pixel (>>both) does not find: it adds nothing.
+   i, j, u, v are the formulas' oy, ox, r, s; s is the window.                */
 #ifdef LSNN_NAIVE
 #define LSNNI_CONV2D_FUSES 0
 LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
@@ -6821,12 +6836,13 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
 
 #else /* ---- The fast pair ---------------------------------------------------------------*/
 #define LSNNI_CONV2D_FUSES LSNN_MAX2_AFTER
-/* Three ways, as the arrays lie: blocks of images (>>lanes) run fastest; plain arrays go
-   along rows (>>convolve); a few plain images under a 1 x 1 window are a product of matrices
-   each (>>gemm). A group of an image is to them an image of C/G channels. pool.on: the maps,
-   of even sides, go through a max pooling of 2 x 2 to y and pool.where on the way.
-   None copies patches into a matrix (im2col), which reads and writes each pixel kh*kw times
-   before the first product: tiles find their pixels by tables of offsets instead. */
+/* Forward has three ways, as the arrays lie: blocks of images (>>on lanes, dx too) run
+   fastest; plain arrays go along rows (>>convolve); a few plain images under a 1 x 1 window
+   are a product of matrices each (>>gemm). A group of an image is to them an image of C/G
+   channels. pool.on: the maps, of even sides, go through a max pooling of 2 x 2 to y and
+   pool.where on the way. None copies patches into a matrix (im2col), which reads and writes
+   each pixel kh*kw times before the first product: tiles find their pixels by tables of
+   offsets instead. */
 static lsnn_status lsnni_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                         const lsnn_real *w, const lsnn_real *b,
                                         const lsnn_window *s, const lsnni_pooled *pool)
@@ -11428,8 +11444,8 @@ LSNN_API int lsnn_dsc_lateral(lsnn_net *net, int x, const lsnn_options *o)
     return lsnn_layer(net, &lsnni_dsc_lateral_type, &x, 1, o);
 }
 
-/* The library's layer types. A new one is a file above, a line here, and what the manual's
-   chapter 13 lists.                                                          */
+/* The library's layer types, input first, else in any order. A new one is a file above, a line
+   here, and what the manual's chapter 13 lists.                         */
 static const lsnn_layer_type *const lsnni_types[] = {
     &lsnni_input_type,
     &lsnni_dense_type,
@@ -24574,8 +24590,10 @@ static void lsnni_sides(lsnni_side side[2], const lsnn_window *s)
 }
 
 /* ---- >>on lanes: forward, and the gradient of x, on blocks --------------------------
-   Each target pixel of m maps is a sum over its taps
-   and the source's maps. Tiles are 8 maps x 3 pixels of one kind; bands of target rows
+   Each target pixel of m maps is a sum over its taps and the source's maps. Forward: source x,
+   target y. TO_X: source dy, target dx, w with its maps exchanged; taps are not turned, for the
+   tables say which of them meets which pixel. So each number of dx has one writer, who gathers
+   what the naive pair scatters. Tiles are 8 maps x 3 pixels of one kind; bands of target rows
    and chunks of source maps are sized for the second-level cache. Bound by arithmetic. */
 enum { LSNNI_CACHE = 1 << 17 };      /* numbers of a band, and of a chunk      */
 /* Tiles of the maps m and so on, which t's rows say, pixels of cell g in target rows
@@ -26309,7 +26327,9 @@ static void K_(sum_pool2)(lsnn_real *y, const lsnn_real *top, int w, int n, doub
 
 /* ---- >>pooling of blocks of images: `n` windows in a row, the first at pixel `at`, the
    next ones `step` pixels on; tap[] says where a window's `taps` pixels are. Bound by
-   the loads of x and dx. x is a map from its pixel number `first` on.        */
+   the loads of x and dx. where, laid out as y, gets each lane's pixel number (row * W + column)
+   in its map, with relu -1 for none. x is a map from its pixel number `first` on, which is not
+   0 where a convolution holds a band of rows only.                           */
 static void K_(lanes_max)(lsnn_real *y, int32_t *where, const lsnn_real *x, const int32_t *tap,
                           int taps, int step, int at, int first, int n, int relu)
 {

@@ -767,7 +767,8 @@ enum {
     LSNN_BLOCKS_ALL = 128,           /* takes all arrays so, and follows its inputs */
     LSNN_REHEARSES = 256,            /* lsnn_net_build may call it on zeros while */
                                      /*   lsnn_parallel does nothing, so that the ops it */
-                                     /*   calls take their working memory then */
+                                     /*   calls take their working memory then; */
+                                     /*   plain loops take none and need it not */
     /* work that one layer does for a neighbour on the way, see call.does     */
     LSNN_IS_RELU = 512,              /* y = max(x, 0)                         */
     LSNN_RELU_AFTER = 1024,          /* does a relu of its y                  */

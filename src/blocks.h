@@ -166,8 +166,10 @@ static void lsnni_sides(lsnni_side side[2], const lsnn_window *s)
 }
 
 /* ---- >>on lanes: forward, and the gradient of x, on blocks --------------------------
-   Each target pixel of m maps is a sum over its taps
-   and the source's maps. Tiles are 8 maps x 3 pixels of one kind; bands of target rows
+   Each target pixel of m maps is a sum over its taps and the source's maps. Forward: source x,
+   target y. TO_X: source dy, target dx, w with its maps exchanged; taps are not turned, for the
+   tables say which of them meets which pixel. So each number of dx has one writer, who gathers
+   what the naive pair scatters. Tiles are 8 maps x 3 pixels of one kind; bands of target rows
    and chunks of source maps are sized for the second-level cache. Bound by arithmetic. */
 enum { LSNNI_CACHE = 1 << 17 };      /* numbers of a band, and of a chunk      */
 /* Tiles of the maps m and so on, which t's rows say, pixels of cell g in target rows

@@ -4,8 +4,9 @@
 /* ---- >>tile: the product that windows are made of -----------------------------
    C[i][v] (+)= sum_k a[i][ka[k]] * b[v][kb[k]] + bias[i], for `rows` rows i and `vectors`
    vectors v of neighbouring numbers; a's elements are single numbers, b's are
-   vectors. The two offset tables make one kernel serve both
+   vectors. The two offset tables make one kernel serve
        convolution           a: weights, b: pixels   kb[k] = place of (c, r, s) in the image
+       its dx                a: weights, b: dy       kb[k] = place of (k, oy, ox) in dy
        its weight gradient   a: pixels, b: dy        ka[k] = place of output pixel k
    so no image is unrolled into patches. Plain matrices need no tables: lsnni_matmul. */
 #define LSNNI_TANH_A 1.7159              /* A and S of >>activations' scaled tanh */
@@ -185,10 +186,13 @@ typedef struct lsnni_cell { int row, column, taps, first; int32_t *ka, *kb; } ls
 typedef struct lsnni_lanes {
     const lsnni_kernels *kv;
     lsnni_kinds kinds[2];
-    int m, maps, chunk, cells, bands, band, tasks, per_task, add;
+    int m, maps, chunk;              /* target maps; source maps, so many at a time */
+    int cells, bands, band;          /* `band` target rows are one of `bands` */
+    int tasks, per_task, add;        /* each does per_task target maps        */
     size_t source, target, taps;     /* pixels of a map, weights of a pair of maps */
     lsnni_cell *cell;
-    int32_t *from, *to;              /* pixels, cell by cell                  */
+    int32_t *from, *to;              /* cell by cell: a target pixel, and the source */
+                                     /*   pixel that its first tap meets (from) */
     int parts;                       /* block n is of part n % parts of an image's maps: */
     const lsnn_real *x, *w, *bias;   /*   conv2d's groups. w: part, target map, source */
                                      /*   map, tap                            */
@@ -209,7 +213,7 @@ static int lsnni_part(int count, int unit, int parts, int index);
 static lsnn_status lsnni_gemm(lsnn_ctx *cx, int trans_a, int trans_b, int m, int n, int k,
                               const lsnn_real *a, int lda, const lsnn_real *b, int ldb, int add,
                               lsnn_real *c, int ldc, const lsnn_real *bias);
-/* >>blocks */
+/* blocks.h */
 static lsnn_status lsnni_lanes_fit(lsnn_ctx *cx, const char *who, int lanes, int n);
 static lsnn_status lsnni_lanes_check(lsnn_ctx *cx, const char *who, const lsnn_window *s);
 static void lsnni_turn_run(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x, int n, size_t size,
@@ -241,7 +245,7 @@ static lsnn_status lsnni_lanes_run(lsnn_ctx *cx, lsnni_lanes *p, const lsnn_wind
                                    lsnni_way way);
 /* ops/target_plan.h */
 static void lsnni_regions_map(const struct lsnni_regions *r, lsnn_real *u);
-/* >>rows */
+/* rows.h */
 static int lsnni_vectors(int left);
 static lsnn_status lsnni_rows_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                       const lsnn_real *w, const lsnn_real *b,

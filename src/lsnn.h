@@ -90,8 +90,8 @@
 #include "ops/dsc.h"
 #include "ops/dsc_loss.h"
 
-/* The library's layer types. A new one is a file above, a line here, and what the manual's
-   chapter 13 lists.                                                          */
+/* The library's layer types, input first, else in any order. A new one is a file above, a line
+   here, and what the manual's chapter 13 lists.                         */
 static const lsnn_layer_type *const lsnni_types[] = {
     &lsnni_input_type,
     &lsnni_dense_type,

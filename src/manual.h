@@ -425,7 +425,8 @@
    do with a layer is said by its traits, of which none is always right: LSNN_IN_PLACE only if
    backward does not read x (LSNN_X_FREE says the same of a layer that writes elsewhere),
    LSNN_Y_FREE only if it does not read y, since gradients and other layers may then overwrite
-   them; without LSNN_BLOCKS you get plain arrays, N x C x H x W. A type that learns by a rule
+   them; without LSNN_BLOCKS you get plain arrays, N x C x H x W; LSNN_BLOCKS_ALL is for those
+   that work number by number and take both layouts as they come. A type that learns by a rule
    of its own instead of a gradient (as >>dsc does) says LSNN_OWN_RULE, and then plain SGD with
    lr = 1 is that rule, and an optimizer that would change it is refused.
 
@@ -444,15 +445,19 @@
 
    13. HOW THIS FILE IS MADE
    It is written in the repository's src/, one layer a file, and pasted together by `make
-   lsnn.h` (tools/assemble.sh), which changes nothing; the first test compares. To add a layer
-   to the library: a file in src/ops/ in the order of the others (title, formula, shapes; the
-   naive pair; the fast pair; plan; forward and backward as the net calls them; type;
-   builder), its #include and its line in the table in src/lsnn.h, its prototypes in
-   src/api.h, its name in the contents above, its forms in src/export_layers.h and
-   src/onnx_layers.h (a line in onnx_model.h's table). Tests: loops of their own in
-   tests/naive.h, a row in tests/ops.h, a draw in tests/test_graphs.c; the last two and the
-   forms are asked for. The order of the book: manual, API, core, the layers from simple to
-   hard, the net, files, training, data, pictures, and last the machinery for speed.
+   lsnn.h` (tools/assemble.sh), which changes nothing; the first test compares. src/names.h
+   is made of api.h (tools/names.sh): commit both. To add a layer to the library: a file in
+   src/ops/ in the order of the others (title, formula, shapes; the naive pair; the fast
+   pair; plan; forward and backward as the net calls them; type; builder), its #include and
+   its line in the table in src/lsnn.h, its prototypes in src/api.h, its name in the
+   contents above, its forms in src/export_layers.h and src/onnx_layers.h (a line in
+   onnx_model.h's table). A type without kernels for CUDA ends with NULL, NULL, NULL; one
+   with them has a file in src/cuda/, its name in LSNNI_DEVICE_TYPES (src/device.h), and
+   ends with LSNNI_DEVICE_PAIR(name). Tests: loops of their own in tests/naive.h, a row in
+   tests/ops.h, a draw in tests/test_graphs.c, a place in all_layers of tests/nets.h; the
+   last three and the forms are asked for. The order of the book: manual, API, core, the
+   layers from simple to hard, the net, files, training, data, pictures, and last the
+   machinery for speed.
 
    14. FILES
    lsnn_net_save writes safetensors: parameters and buffers by name ("conv2d1.weight",

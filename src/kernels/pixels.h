@@ -99,7 +99,9 @@ static void K_(sum_pool2)(lsnn_real *y, const lsnn_real *top, int w, int n, doub
 
 /* ---- >>pooling of blocks of images: `n` windows in a row, the first at pixel `at`, the
    next ones `step` pixels on; tap[] says where a window's `taps` pixels are. Bound by
-   the loads of x and dx. x is a map from its pixel number `first` on.        */
+   the loads of x and dx. where, laid out as y, gets each lane's pixel number (row * W + column)
+   in its map, with relu -1 for none. x is a map from its pixel number `first` on, which is not
+   0 where a convolution holds a band of rows only.                           */
 static void K_(lanes_max)(lsnn_real *y, int32_t *where, const lsnn_real *x, const int32_t *tap,
                           int taps, int step, int at, int first, int n, int relu)
 {

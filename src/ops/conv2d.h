@@ -1,6 +1,8 @@
 /* ---- >>conv2d -------------------------------------------------------------------
    y[n,k,oy,ox]   = b[k] + sum_crs w[k,c,r,s] x[n, g(k)*C/G + c, iy, ix]
-   dx[n,c,iy,ix] (+)= sum_krs w[k,c,r,s] dy[n,k,oy,ox]      over all that meet that pixel
+   dx[n, g*C/G + c, iy, ix] (+)= sum_krs w[k,c,r,s] dy[n,k,oy,ox]   over the kernels k of group
+                     g, and all r, s, oy, ox that meet that pixel: for r and s those for which
+                     oy = (iy + pt - r*dh) / sh, and ox likewise, are whole and inside of y
    dw[k,c,r,s]     += sum_n,oy,ox dy[n,k,oy,ox] x[n, g(k)*C/G + c, iy, ix]
    db[k]           += sum_n,oy,ox dy[n,k,oy,ox]
    with iy = oy*sh + r*dh - pt, ix = ox*sw + s*dw - pl: stride, dilation, padding. In G groups,
@@ -17,7 +19,8 @@ static int lsnni_depth(const lsnn_window *s)             /* products a sum    */
    Seven loops around one product: images, kernels, a map's rows and columns; channels, a
    kernel's rows and columns. All that the fast pair does is to take them in another order, so
    that products share what they load: a tile's weights all its pixels, its pixels all its
-   kernels. Padding is a pixel that lsnni_pixel does not find: it adds nothing. */
+   kernels. Padding is a pixel that lsnni_pixel (>>both) does not find: it adds nothing.
+   i, j, u, v are the formulas' oy, ox, r, s; s is the window.                */
 #ifdef LSNN_NAIVE
 #define LSNNI_CONV2D_FUSES 0
 LSNN_API lsnn_status lsnn_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
@@ -70,12 +73,13 @@ LSNN_API lsnn_status lsnn_conv2d_backward(lsnn_ctx *cx, lsnn_real *dx, lsnn_real
 
 #else /* ---- The fast pair ---------------------------------------------------------------*/
 #define LSNNI_CONV2D_FUSES LSNN_MAX2_AFTER
-/* Three ways, as the arrays lie: blocks of images (>>lanes) run fastest; plain arrays go
-   along rows (>>convolve); a few plain images under a 1 x 1 window are a product of matrices
-   each (>>gemm). A group of an image is to them an image of C/G channels. pool.on: the maps,
-   of even sides, go through a max pooling of 2 x 2 to y and pool.where on the way.
-   None copies patches into a matrix (im2col), which reads and writes each pixel kh*kw times
-   before the first product: tiles find their pixels by tables of offsets instead. */
+/* Forward has three ways, as the arrays lie: blocks of images (>>on lanes, dx too) run
+   fastest; plain arrays go along rows (>>convolve); a few plain images under a 1 x 1 window
+   are a product of matrices each (>>gemm). A group of an image is to them an image of C/G
+   channels. pool.on: the maps, of even sides, go through a max pooling of 2 x 2 to y and
+   pool.where on the way. None copies patches into a matrix (im2col), which reads and writes
+   each pixel kh*kw times before the first product: tiles find their pixels by tables of
+   offsets instead. */
 static lsnn_status lsnni_conv2d_forward(lsnn_ctx *cx, lsnn_real *y, const lsnn_real *x,
                                         const lsnn_real *w, const lsnn_real *b,
                                         const lsnn_window *s, const lsnni_pooled *pool)

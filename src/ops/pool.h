@@ -1,7 +1,9 @@
 /* ---- >>pooling --------------------------------------------------------------------
    max  y[p] = max of the window's pixels; dx at that pixel (+)= dy[p]
    sum  y[p] = sum of them;                dx at all of them (+)= dy[p]
-   average: sum / number of pixels inside the image. Padding never counts.    */
+   average: sum / number of pixels inside the image. Padding never counts.
+   Where a max pooling's pixels were (see lsnn_max_pool_forward) is kept for backward; a
+   convolution before it may do forward, and then writes that, too (lsnni_lanes_pool). */
 typedef enum lsnni_pool_kind { LSNNI_POOL_MAX, LSNNI_POOL_SUM, LSNNI_POOL_AVG } lsnni_pool_kind;
 typedef struct lsnni_pool {
     const lsnni_kernels *kv;
@@ -9,8 +11,8 @@ typedef struct lsnni_pool {
     lsnni_pool_kind kind;
     const lsnn_real *in;             /* x; dy in backward                     */
     lsnn_real *out;                  /* y; dx in backward                     */
-    int32_t *where, *taps;
-    const int32_t *from;
+    int32_t *where, *taps;           /* where: forward writes it              */
+    const int32_t *from;             /* the same, which backward reads        */
     int add, backward, relu;         /* relu: y = relu(max), where = -1 if it is 0 */
     int apart;                       /* windows don't overlap: dx is written   */
     int tiled;                       /* and of all of it: nothing to clear     */
