@@ -109,6 +109,12 @@ LSNNI_BOTH void lsnni_pool_side(int out, int stride, int pad, int kernel, int si
     *b = LSNNI_MIN(first + kernel, size);
 }
 
+/* An L_p pooling's p, as it is learned.                                        */
+LSNNI_BOTH double lsnni_lp_of_rho(double rho)
+{
+    return 1 + (rho > 30 ? rho : log1p(exp(rho)));
+}
+
 /* ---- The sizes of a call                                                          */
 static inline int lsnni_inner(lsnn_shape s) { return s.h * s.w; }
 static inline int lsnni_features(lsnn_shape s) { return s.c * s.h * s.w; }

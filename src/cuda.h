@@ -288,6 +288,7 @@ static lsnn_status lsnni_cuda_gemm(lsnn_ctx *cx, lsnn_device *on, int trans_a, i
 #include "cuda/join.h"
 #include "cuda/dropout.h"
 #include "cuda/pool.h"
+#include "cuda/lp_pool.h"
 #include "cuda/conv2d.h"
 #include "cuda/local2d.h"
 #include "cuda/softmax.h"

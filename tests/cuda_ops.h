@@ -186,6 +186,26 @@ static int make_local_groups(lsnn_net *net, int x, lsnn_options *o)
     return lsnn_local2d(net, x, 4, 2, o);
 }
 
+static int make_lp(lsnn_net *net, int x, lsnn_options *o)
+{
+    o->norm = 3;
+    return lsnn_lp_pool(net, lsnn_relu(net, x, NULL), 2, o);  /* some windows are all 0    */
+}
+static int make_lp_learned(lsnn_net *net, int x, lsnn_options *o)
+{
+    o->learn_norm = LSNN_NORM_OF_LAYER;
+    o->stride_w = 1;
+    o->padding = LSNN_SAME;
+    return lsnn_lp_pool(net, x, 3, o);
+}
+static int make_lp_maps(lsnn_net *net, int x, lsnn_options *o)
+{
+    o->learn_norm = LSNN_NORM_OF_MAP;
+    o->norm = 1.5;
+    o->stride_h = 3;
+    return lsnn_lp_pool(net, x, 2, o);
+}
+
 static const layer_case layers[] = {
     { "dense", make_dense, 2, 3, 4 },
     { "dense: 300 outputs without bias", make_dense_plain, 3, 5, 4 },
@@ -209,6 +229,9 @@ static const layer_case layers[] = {
     { "avg_pool of whole maps", make_avg, 2, 5, 4 },
     { "avg_pool, windows over each other, padding", make_avg_over, 2, 7, 6 },
     { "sum_pool", make_sum, 2, 6, 5 },
+    { "lp_pool, p = 3", make_lp, 2, 6, 5 },
+    { "lp_pool, one p learned, windows over each other", make_lp_learned, 3, 7, 6 },
+    { "lp_pool, a p learned a map, gaps", make_lp_maps, 3, 8, 5 },
     { "softmax over channels", make_softmax, 4, 3, 2 },
     { "scale", make_scale, 3, 4, 3 },
     { "batch_norm, its running statistics, too", make_norm, 3, 5, 4 },
