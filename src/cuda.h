@@ -284,6 +284,7 @@ static lsnn_status lsnni_cuda_gemm(lsnn_ctx *cx, lsnn_device *on, int trans_a, i
 }
 
 #include "cuda/dense.h"
+#include "cuda/rbf.h"
 #include "cuda/activations.h"
 #include "cuda/join.h"
 #include "cuda/dropout.h"

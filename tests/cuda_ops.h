@@ -206,9 +206,19 @@ static int make_lp_maps(lsnn_net *net, int x, lsnn_options *o)
     return lsnn_lp_pool(net, x, 2, o);
 }
 
+static int make_rbf(lsnn_net *net, int x, lsnn_options *o) { return lsnn_rbf(net, x, 5, o); }
+static int make_rbf_frozen(lsnn_net *net, int x, lsnn_options *o)
+{
+    o->freeze = 1;
+    o->init_scale = 0.5;
+    return lsnn_rbf(net, x, 4, o);
+}
+
 static const layer_case layers[] = {
     { "dense", make_dense, 2, 3, 4 },
     { "dense: 300 outputs without bias", make_dense_plain, 3, 5, 4 },
+    { "rbf", make_rbf, 2, 3, 4 },
+    { "rbf, its centres frozen", make_rbf_frozen, 3, 2, 5 },
     { "relu", make_relu, 3, 4, 5 },
     { "leaky_relu", make_leaky, 3, 4, 5 },
     { "sigmoid", make_sigmoid, 3, 4, 5 },
