@@ -296,6 +296,7 @@ static lsnn_status lsnni_cuda_gemm(lsnn_ctx *cx, lsnn_device *on, int trans_a, i
 #include "cuda/scale.h"
 #include "cuda/batch_norm.h"
 #include "cuda/smooth.h"
+#include "cuda/transform.h"
 #include "cuda/losses.h"
 #include "cuda/optimizer.h"
 #endif /* LSNNI_CUDA_CODE */

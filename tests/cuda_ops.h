@@ -214,6 +214,25 @@ static int make_rbf_frozen(lsnn_net *net, int x, lsnn_options *o)
     return lsnn_rbf(net, x, 4, o);
 }
 
+/* theta from the images themselves, so that each has a grid of its own, partly beside it.   */
+static int transformed(lsnn_net *net, int x, int h, int w, lsnn_options *o)
+{
+    lsnn_options grid = named("grid"), theta = named("theta");
+    grid.align_corners = o->align_corners;
+    grid.keep = theta.keep = 1;
+    return lsnn_grid_sample(net, x, lsnn_affine_grid(net, lsnn_dense(net, x, 6, &theta), h, w,
+                                                     &grid), o);
+}
+static int make_sampled(lsnn_net *net, int x, lsnn_options *o)
+{
+    return transformed(net, x, 5, 7, o);
+}
+static int make_sampled_corners(lsnn_net *net, int x, lsnn_options *o)
+{
+    o->align_corners = 1;
+    return transformed(net, x, 17, 18, o);
+}
+
 static const layer_case layers[] = {
     { "dense", make_dense, 2, 3, 4 },
     { "dense: 300 outputs without bias", make_dense_plain, 3, 5, 4 },
@@ -256,5 +275,8 @@ static const layer_case layers[] = {
     { "smooth: tilted windows", make_smooth_tilted, 2, 5, 6 },
     { "smooth: theta from a node, an image each", make_content, 2, 5, 6 },
     { "smooth: theta from a node, mixtures, the bias inside", make_content_mixed, 2, 6, 5 },
+    { "affine_grid and grid_sample", make_sampled, 3, 6, 5 },
+    { "the same by corners, more places and pixels than a block has threads",
+      make_sampled_corners, 2, 18, 16 },
     { "cross_entropy, and one with a rubbish class", make_entropies, 2, 3, 3 },
 };
