@@ -2297,6 +2297,34 @@ LSNNI_BOTH void lsnni_pool_side(int out, int stride, int pad, int kernel, int si
     *b = LSNNI_MIN(first + kernel, size);
 }
 
+/* An L_p pooling's p, as it is learned.                                        */
+LSNNI_BOTH double lsnni_lp_of_rho(double rho)
+{
+    return 1 + (rho > 30 ? rho : log1p(exp(rho)));
+}
+
+/* ---- Places in pictures: see >>transform                                         */
+LSNNI_BOTH double lsnni_place(int i, int size, int corners)
+{
+    if (!corners) return (2.0 * i + 1) / size - 1;
+    return size > 1 ? 2.0 * i / (size - 1) - 1 : 0;
+}
+LSNNI_BOTH double lsnni_half_side(int size, int corners)     /* in pixels: of 0 to 1 */
+{
+    return (corners ? size - 1 : size) / 2.0;
+}
+LSNNI_BOTH double lsnni_grid_pixel(double x, int size, int corners)
+{
+    return (x + 1) * lsnni_half_side(size, corners) - (corners ? 0 : 0.5);
+}
+
+/* Is any pixel with a part in (px, py) inside of the picture? Not for a NaN. From here on
+   both fit into an int.                                                      */
+LSNNI_BOTH int lsnni_in_picture(const lsnn_sampler *s, double px, double py)
+{
+    return px > -1 && px < s->w && py > -1 && py < s->h;
+}
+
 /* ---- The sizes of a call                                                          */
 static inline int lsnni_inner(lsnn_shape s) { return s.h * s.w; }
 static inline int lsnni_features(lsnn_shape s) { return s.c * s.h * s.w; }
@@ -2327,6 +2355,16 @@ static inline lsnn_status lsnni_call_window(lsnn_ctx *cx, lsnn_window *s, const 
     s->ow = c->plan->out.w;
     s->lanes = c->lanes;
     return LSNN_OK;
+}
+
+static inline lsnn_sampler lsnni_sampler_of(const lsnn_layer_plan *p, int n)
+{
+    lsnn_sampler s;
+    s.n = n;
+    s.c = p->in[0].c; s.h = p->in[0].h; s.w = p->in[0].w;
+    s.oh = p->in[1].h; s.ow = p->in[1].w;
+    s.align_corners = p->o.align_corners;
+    return s;
 }
 
 /* ---- >>bells: the shapes of smoothers, for a processor and a GPU: formulas in >>smooth and
@@ -2574,7 +2612,7 @@ typedef struct lsnni_device_step {   /* arrays in the device's memory         */
 #define LSNNI_DEVICE_TYPES(X) X(dense) X(relu) X(leaky_relu) X(sigmoid) X(tanh)            \
     X(scaled_tanh) X(max_pool) X(flatten) X(conv2d) X(cross_entropy) X(dropout)            \
     X(softmax) X(avg_pool) X(sum_pool) X(batch_norm) X(scale) X(add) X(concat) X(slice)    \
-    X(mse) X(smooth) X(local2d)
+    X(mse) X(smooth) X(local2d) X(lp_pool) X(rbf) X(affine_grid) X(grid_sample)
 #define LSNNI_DECLARE_PAIR(name)                                                           \
     LSNNI_CUDA lsnn_status lsnni_cuda_forward_##name(lsnn_ctx *cx, lsnn_call *c);          \
     LSNNI_CUDA lsnn_status lsnni_cuda_backward_##name(lsnn_ctx *cx, lsnn_call *c);
@@ -4472,7 +4510,7 @@ static const lsnn_layer_type lsnni_rbf_type = {
     "rbf", "filters init_scale lr_factor freeze", 1, 1,
     LSNN_Y_FREE,
     lsnni_plan_rbf, lsnni_forward_rbf, lsnni_backward_rbf, lsnni_init_rbf, NULL,
-    NULL, NULL, NULL
+    LSNNI_DEVICE_PAIR(rbf)
 };
 
 LSNN_API int lsnn_rbf(lsnn_net *net, int x, int outputs, const lsnn_options *o)
@@ -5539,10 +5577,8 @@ static size_t lsnni_lp_norms_of(const lsnn_layer_plan *p, const lsnn_real *rho, 
 {
     size_t count = p->params ? p->param[0].count : 1;
     norm[0] = LSNNI_R(p->o.norm);
-    for (size_t i = 0; i < count && p->params; i++) {
-        double r = (double)rho[i];
-        norm[i] = LSNNI_R(1 + (r > 30 ? r : log1p(exp(r))));
-    }
+    for (size_t i = 0; i < count && p->params; i++)
+        norm[i] = LSNNI_R(lsnni_lp_of_rho((double)rho[i]));
     return count;
 }
 
@@ -5578,7 +5614,7 @@ static const lsnn_layer_type lsnni_lp_pool_type = {
     "lp_pool", LSNNI_WINDOW_OPTIONS "norm learn_norm lr_factor freeze", 1, 1,
     LSNN_BLOCKS | LSNN_REHEARSES,
     lsnni_plan_lp_pool, lsnni_forward_lp_pool, lsnni_backward_lp_pool, NULL, NULL,
-    NULL, NULL, NULL
+    LSNNI_DEVICE_PAIR(lp_pool)
 };
 
 LSNN_API int lsnn_lp_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)
@@ -10279,20 +10315,6 @@ LSNN_API int lsnn_lowrank2d(lsnn_net *net, int x, int filters, int kernel, int b
        x N,C,H,W   grid N,2,OH,OW   y N,C,OH,OW
    A place that is not a number gives such a y: lsnn_forward then says so, instead of learning
    nothing. 4*OH*OW multiply-adds an image for the grid, 4*C*OH*OW for the picture. */
-static double lsnni_place(int i, int size, int corners)
-{
-    if (!corners) return (2.0 * i + 1) / size - 1;
-    return size > 1 ? 2.0 * i / (size - 1) - 1 : 0;
-}
-static double lsnni_half_side(int size, int corners)     /* in pixels: of 0 to 1 */
-{
-    return (corners ? size - 1 : size) / 2.0;
-}
-static double lsnni_grid_pixel(double x, int size, int corners)
-{
-    return (x + 1) * lsnni_half_side(size, corners) - (corners ? 0 : 0.5);
-}
-
 static lsnn_status lsnni_corners_check(lsnn_ctx *cx, const char *who, int corners)
 {
     if (corners == 0 || corners == 1) return LSNN_OK;
@@ -10354,13 +10376,6 @@ static lsnn_status lsnni_sampler_check(lsnn_ctx *cx, const lsnn_sampler *s)
         return lsnni_fail(cx, LSNN_ESHAPE, "grid_sample: input %dx%dx%d, grid %dx%d: an image "
                           "has over 2^29 numbers", s->c, s->h, s->w, s->oh, s->ow);
     return lsnni_corners_check(cx, "grid_sample", s->align_corners);
-}
-
-/* Is any pixel with a part in (px, py) inside of the picture? Not for a NaN. From here on
-   both fit into an int.                                                      */
-static int lsnni_in_picture(const lsnn_sampler *s, double px, double py)
-{
-    return px > -1 && px < s->w && py > -1 && py < s->h;
 }
 
 #ifdef LSNN_NAIVE
@@ -10611,7 +10626,7 @@ static const lsnn_layer_type lsnni_affine_grid_type = {
     "affine_grid", "grid_h grid_w align_corners", 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_REHEARSES,
     lsnni_plan_affine_grid, lsnni_forward_affine_grid, lsnni_backward_affine_grid, NULL, NULL,
-    NULL, NULL, NULL
+    LSNNI_DEVICE_PAIR(affine_grid)
 };
 
 LSNN_API int lsnn_affine_grid(lsnn_net *net, int theta, int h, int w, const lsnn_options *o)
@@ -10620,16 +10635,6 @@ LSNN_API int lsnn_affine_grid(lsnn_net *net, int theta, int h, int w, const lsnn
     all.grid_h = h;
     all.grid_w = w;
     return lsnn_layer(net, &lsnni_affine_grid_type, &theta, 1, &all);
-}
-
-static lsnn_sampler lsnni_sampler_of(const lsnn_layer_plan *p, int n)
-{
-    lsnn_sampler s;
-    s.n = n;
-    s.c = p->in[0].c; s.h = p->in[0].h; s.w = p->in[0].w;
-    s.oh = p->in[1].h; s.ow = p->in[1].w;
-    s.align_corners = p->o.align_corners;
-    return s;
 }
 
 static lsnn_status lsnni_plan_grid_sample(lsnn_ctx *cx, lsnn_layer_plan *p)
@@ -10661,7 +10666,7 @@ static const lsnn_layer_type lsnni_grid_sample_type = {
     "grid_sample", "align_corners", 2, 2,
     LSNN_Y_FREE | LSNN_REHEARSES,
     lsnni_plan_grid_sample, lsnni_forward_grid_sample, lsnni_backward_grid_sample, NULL, NULL,
-    NULL, NULL, NULL
+    LSNNI_DEVICE_PAIR(grid_sample)
 };
 
 LSNN_API int lsnn_grid_sample(lsnn_net *net, int x, int grid, const lsnn_options *o)
@@ -27112,6 +27117,73 @@ LSNNI_CUDA lsnn_status lsnni_cuda_backward_dense(lsnn_ctx *cx, lsnn_call *c)
     if (a.db) LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_dense_db, (size_t)a.k, a);
     return LSNN_OK;
 }
+/* ---- >>cuda rbf: y[n,k] = -sum_c (x[n,c] - w[k,c])^2, a thread for each number of what is made
+   dx[n,c] (+)= -2 sum_k dy[n,k] (x[n,c] - w[k,c])      dw[k,c] += 2 sum_n the same */
+typedef struct lsnni_cuda_rbf {
+    lsnn_real *y, *dx, *dw;
+    const lsnn_real *x, *w, *dy;
+    int n, c, k, add;
+} lsnni_cuda_rbf;
+
+LSNNI_BOTH double lsnni_cuda_rbf_apart(const lsnni_cuda_rbf *a, int n, int k, int c)
+{
+    return (double)a->x[lsnni_at2(n, c, a->c)] - (double)a->w[lsnni_at2(k, c, a->c)];
+}
+
+LSNNI_KERNEL(lsnni_cuda_rbf_forward, lsnni_cuda_rbf)
+{
+    LSNNI_EACH(i, (size_t)a.n * a.k);
+    double sum = 0;
+    for (int c = 0; c < a.c; c++) {
+        double d = lsnni_cuda_rbf_apart(&a, (int)(i / (size_t)a.k), (int)(i % (size_t)a.k), c);
+        sum += d * d;
+    }
+    a.y[i] = LSNNI_R(-sum);
+}
+
+LSNNI_KERNEL(lsnni_cuda_rbf_dx, lsnni_cuda_rbf)
+{
+    LSNNI_EACH(i, (size_t)a.n * a.c);
+    int n = (int)(i / (size_t)a.c), c = (int)(i % (size_t)a.c);
+    double sum = 0;
+    for (int k = 0; k < a.k; k++)
+        sum += (double)a.dy[lsnni_at2(n, k, a.k)] * lsnni_cuda_rbf_apart(&a, n, k, c);
+    a.dx[i] = LSNNI_R(-2 * sum) + (a.add ? a.dx[i] : 0);
+}
+
+LSNNI_KERNEL(lsnni_cuda_rbf_dw, lsnni_cuda_rbf)
+{
+    LSNNI_EACH(i, (size_t)a.k * a.c);
+    int k = (int)(i / (size_t)a.c), c = (int)(i % (size_t)a.c);
+    double sum = 0;
+    for (int n = 0; n < a.n; n++)
+        sum += (double)a.dy[lsnni_at2(n, k, a.k)] * lsnni_cuda_rbf_apart(&a, n, k, c);
+    a.dw[i] += LSNNI_R(2 * sum);
+}
+
+static lsnni_cuda_rbf lsnni_cuda_rbf_of(const lsnn_call *c)
+{
+    lsnni_cuda_rbf a;
+    a.y = c->y; a.dx = c->dx[0]; a.dw = c->plan->params ? c->dparam[0] : NULL;
+    a.x = c->x[0]; a.w = c->plan->params ? c->param[0] : c->buffer[0]; a.dy = c->dy;
+    a.n = c->n; a.c = lsnni_features(c->plan->in[0]); a.k = c->plan->out.c; a.add = c->add[0];
+    return a;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_rbf(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_rbf a = lsnni_cuda_rbf_of(c);
+    LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_rbf_forward, lsnni_area(a.n, a.k), a);
+    return LSNN_OK;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_rbf(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_rbf a = lsnni_cuda_rbf_of(c);
+    if (a.dw) LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_rbf_dw, lsnni_area(a.k, a.c), a);
+    if (a.dx) LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_rbf_dx, lsnni_area(a.n, a.c), a);
+    return LSNN_OK;
+}
 /* ---- >>cuda activations: f(x), and f'(x) in terms of y, are those of >>both        */
 typedef struct lsnni_cuda_act {
     lsnn_act f;
@@ -27482,6 +27554,132 @@ LSNNI_CUDA lsnn_status lsnni_cuda_forward_sum_pool(lsnn_ctx *cx, lsnn_call *c)
 LSNNI_CUDA lsnn_status lsnni_cuda_backward_sum_pool(lsnn_ctx *cx, lsnn_call *c)
 {
     return lsnni_cuda_sum_pools(cx, c, 0, 1);
+}
+/* ---- >>cuda lp_pool: y = (sum |x_i|^p)^(1/p), as >>lp_pool; a thread for each output
+   dx_i (+)= sum dy sign(x_i) (|x_i| / y)^(p-1)  a thread for each pixel, over its windows
+   dp         = sum dy (y / p) sum r^p log r     r = |x_i| / y; a block for each map, and then
+   drho      += dp / (1 + e^-rho)                a thread for each rho, over its maps */
+typedef struct lsnni_cuda_lp {
+    lsnn_window s;
+    double norm;                     /* p, if it is not learned               */
+    lsnn_real *y, *dx, *dp, *drho;   /* dp: a number a map                    */
+    const lsnn_real *x, *out, *dy, *rho;
+    int add, of_map;                 /* of_map: rho is a number a map         */
+} lsnni_cuda_lp;
+
+LSNNI_BOTH double lsnni_cuda_lp_norm(const lsnni_cuda_lp *a, int c)
+{
+    if (!a->rho) return a->norm;
+    return (double)LSNNI_R(lsnni_lp_of_rho((double)a->rho[a->of_map ? c : 0]));
+}
+
+/* The part of window (i, j) inside the image.                                 */
+LSNNI_BOTH void lsnni_cuda_lp_box(const lsnn_window *s, int i, int j, int box[4])
+{
+    lsnni_pool_side(i, s->stride_h, s->pad_top, s->kernel_h, s->h, &box[0], &box[1]);
+    lsnni_pool_side(j, s->stride_w, s->pad_left, s->kernel_w, s->w, &box[2], &box[3]);
+}
+
+LSNNI_KERNEL(lsnni_cuda_lp_forward, lsnni_cuda_lp)
+{
+    const lsnn_window *s = &a.s;
+    size_t out = (size_t)s->oh * s->ow;
+    LSNNI_EACH(q, (size_t)s->n * s->c * out);
+    const lsnn_real *x = a.x + q / out * ((size_t)s->h * s->w);
+    double p = lsnni_cuda_lp_norm(&a, (int)(q / out % (size_t)s->c)), most = 0, sum = 0;
+    int box[4];
+    lsnni_cuda_lp_box(s, (int)(q % out) / s->ow, (int)(q % out) % s->ow, box);
+    for (int i = box[0]; i < box[1]; i++)
+        for (int j = box[2]; j < box[3]; j++) {
+            double size = fabs((double)x[i * s->w + j]);
+            if (size > most || size != size) most = size;       /* NaN wins, and stays */
+        }
+    for (int i = box[0]; i < box[1] && most > 0; i++)
+        for (int j = box[2]; j < box[3]; j++)
+            sum += pow(fabs((double)x[i * s->w + j]) / most, p);
+    a.y[q] = LSNNI_R(most > 0 ? most * pow(sum, 1 / p) : most);
+}
+
+LSNNI_KERNEL(lsnni_cuda_lp_dx, lsnni_cuda_lp)
+{
+    const lsnn_window *s = &a.s;
+    size_t in = (size_t)s->h * s->w, out = (size_t)s->oh * s->ow;
+    LSNNI_EACH(q, (size_t)s->n * s->c * in);
+    int pixel = (int)(q % in), i0, i1, j0, j1;
+    const lsnn_real *y = a.out + q / in * out, *dy = a.dy + q / in * out;
+    double p = lsnni_cuda_lp_norm(&a, (int)(q / in % (size_t)s->c)), v = (double)a.x[q], sum = 0;
+    lsnni_windows_over(pixel / s->w, s->stride_h, s->pad_top, s->kernel_h, s->oh, &i0, &i1);
+    lsnni_windows_over(pixel % s->w, s->stride_w, s->pad_left, s->kernel_w, s->ow, &j0, &j1);
+    for (int i = i0; i <= i1 && !(v <= 0 && v >= 0); i++)
+        for (int j = j0; j <= j1; j++)
+            sum += (double)dy[i * s->ow + j] * pow(fabs(v) / (double)y[i * s->ow + j], p - 1);
+    a.dx[q] = LSNNI_R(v < 0 ? -sum : sum) + (a.add ? a.dx[q] : 0);
+}
+
+LSNNI_KERNEL(lsnni_cuda_lp_dp, lsnni_cuda_lp)
+{
+    LSNNI_SHARED double room[LSNNI_ROOM];
+    const lsnn_window *s = &a.s;
+    int area = s->oh * s->ow, c = (int)blockIdx.x, box[4];
+    double p = lsnni_cuda_lp_norm(&a, c), all = 0;
+    for (size_t q = threadIdx.x; q < (size_t)s->n * area; q += LSNNI_THREADS) {
+        int n = (int)(q / (size_t)area), window = (int)(q % (size_t)area);
+        size_t out = lsnni_at3(n, c, s->c, window, area);
+        const lsnn_real *x = a.x + lsnni_at4(n, c, s->c, 0, s->h, 0, s->w);
+        double y = (double)a.out[out], sum = 0;
+        lsnni_cuda_lp_box(s, window / s->ow, window % s->ow, box);
+        for (int i = box[0]; i < box[1]; i++)
+            for (int j = box[2]; j < box[3]; j++) {
+                double v = (double)x[i * s->w + j], ratio = fabs(v) / y;
+                if (!(v <= 0 && v >= 0)) sum += pow(ratio, p) * log(ratio);
+            }
+        all += (double)a.dy[out] * y / p * sum;
+    }
+    all = lsnni_block_sum(room, all);
+    if (threadIdx.x == 0) a.dp[c] = LSNNI_R(all);
+}
+
+LSNNI_KERNEL(lsnni_cuda_lp_drho, lsnni_cuda_lp)
+{
+    LSNNI_EACH(i, a.of_map ? a.s.c : 1);
+    double sum = 0;
+    for (int c = a.of_map ? (int)i : 0; c < (a.of_map ? (int)i + 1 : a.s.c); c++)
+        sum += (double)a.dp[c];
+    a.drho[i] += LSNNI_R(sum / (1 + exp(-(double)a.rho[i])));
+}
+
+static lsnn_status lsnni_cuda_lp_of(lsnn_ctx *cx, lsnni_cuda_lp *a, const lsnn_call *c)
+{
+    memset(a, 0, sizeof *a);
+    a->y = c->y; a->x = c->x[0]; a->out = c->y; a->dy = c->dy; a->dx = c->dx[0];
+    a->dp = c->keep + c->plan->in[0].c;
+    a->norm = (double)LSNNI_R(c->plan->o.norm);
+    if (c->plan->params) a->rho = c->param[0];
+    if (c->plan->params) a->drho = c->dparam[0];
+    a->of_map = c->plan->o.learn_norm == LSNN_NORM_OF_MAP;
+    a->add = c->add[0];
+    return lsnni_call_window(cx, &a->s, c);
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_lp_pool(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_lp a;
+    LSNNI_TRY(lsnni_cuda_lp_of(cx, &a, c));
+    LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_lp_forward,
+                      lsnni_area(c->n, lsnni_features(c->plan->out)), a);
+    return LSNN_OK;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_lp_pool(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_lp a;
+    LSNNI_TRY(lsnni_cuda_lp_of(cx, &a, c));
+    if (a.drho) {
+        LSNNI_LAUNCH(cx, c->device, lsnni_cuda_lp_dp, a.s.c, LSNNI_THREADS, a);
+        LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_lp_drho, c->plan->param[0].count, a);
+    }
+    if (a.dx) LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_lp_dx, lsnni_call_count(c), a);
+    return LSNN_OK;
 }
 /* ---- >>cuda conv2d: three products of matrices whose factors are looked up, not stored
    With d = (c,u,v) a tap of a kernel, q = (n,i,j) an output's place, r = (n,row,col) a pixel's, and
@@ -28293,6 +28491,197 @@ LSNNI_CUDA lsnn_status lsnni_cuda_project_smooth(lsnn_ctx *cx, const lsnn_projec
     a.kernel_h = p->plan->o.kernel_h; a.kernel_w = p->plan->o.kernel_w;
     a.clip = p->plan->o.clip;
     LSNNI_LAUNCH_EACH(cx, p->device, lsnni_cuda_clip_kernel, a.windows, a);
+    return LSNN_OK;
+}
+/* ---- >>cuda transform: affine_grid and grid_sample, as >>transform
+   grid, y    a thread for each number
+   dtheta     a block for each row of three, over the places
+   dgrid      a thread for each place, over the channels
+   dx         a thread for each pixel, which looks at all places of its image for those round it, in
+              their order: no two threads add to the same number. A block brings the places' pixels
+              to shared memory, so that a thread compares two ints a place. */
+typedef struct lsnni_cuda_affine {
+    lsnn_real *grid, *dtheta;
+    const lsnn_real *theta, *dgrid;
+    int n, h, w, corners, add;
+} lsnni_cuda_affine;
+
+LSNNI_KERNEL(lsnni_cuda_affine_forward, lsnni_cuda_affine)
+{
+    size_t area = (size_t)a.h * a.w;
+    LSNNI_EACH(q, (size_t)a.n * 2 * area);
+    const lsnn_real *t = a.theta + q / area * 3;
+    int i = (int)(q % area) / a.w, j = (int)(q % area) % a.w;
+    a.grid[q] = LSNNI_R((double)t[0] * lsnni_place(j, a.w, a.corners) +
+                        (double)t[1] * lsnni_place(i, a.h, a.corners) + (double)t[2]);
+}
+
+LSNNI_KERNEL(lsnni_cuda_affine_backward, lsnni_cuda_affine)
+{
+    LSNNI_SHARED double room[LSNNI_ROOM];
+    int area = a.h * a.w, row = (int)blockIdx.x;
+    double sum[3] = { 0, 0, 0 };
+    for (int p = (int)threadIdx.x; p < area; p += LSNNI_THREADS) {
+        double g = (double)a.dgrid[lsnni_at2(row, p, area)];
+        sum[0] += g * lsnni_place(p % a.w, a.w, a.corners);
+        sum[1] += g * lsnni_place(p / a.w, a.h, a.corners);
+        sum[2] += g;
+    }
+    for (int i = 0; i < 3; i++) {
+        lsnn_real *to = a.dtheta + lsnni_at2(row, i, 3);
+        sum[i] = lsnni_block_sum(room, sum[i]);
+        if (threadIdx.x == 0) *to = LSNNI_R(sum[i]) + (a.add ? *to : 0);
+    }
+}
+
+static lsnni_cuda_affine lsnni_cuda_affine_of(const lsnn_call *c)
+{
+    lsnni_cuda_affine a;
+    a.grid = c->y; a.theta = c->x[0]; a.dgrid = c->dy; a.dtheta = c->dx[0];
+    a.n = c->n; a.h = c->plan->out.h; a.w = c->plan->out.w;
+    a.corners = c->plan->o.align_corners; a.add = c->add[0];
+    return a;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_affine_grid(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_affine a = lsnni_cuda_affine_of(c);
+    LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_affine_forward,
+                      lsnni_area(c->n, lsnni_features(c->plan->out)), a);
+    return LSNN_OK;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_affine_grid(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_affine a = lsnni_cuda_affine_of(c);
+    if (a.dtheta)
+        LSNNI_LAUNCH(cx, c->device, lsnni_cuda_affine_backward, lsnni_area(c->n, 2),
+                     LSNNI_THREADS, a);
+    return LSNN_OK;
+}
+
+typedef struct lsnni_cuda_sample {
+    lsnn_sampler s;
+    lsnn_real *y, *dx, *dgrid;
+    const lsnn_real *x, *grid, *dy;
+    int add, add_grid;
+} lsnni_cuda_sample;
+
+/* Where place `out` of image n reads: returns 0 if nowhere.                   */
+LSNNI_BOTH int lsnni_cuda_spot(const lsnni_cuda_sample *a, int n, int out, double *px, double *py)
+{
+    const lsnn_sampler *s = &a->s;
+    int area = s->oh * s->ow;
+    *px = lsnni_grid_pixel((double)a->grid[lsnni_at3(n, 0, 2, out, area)], s->w,
+                           s->align_corners);
+    *py = lsnni_grid_pixel((double)a->grid[lsnni_at3(n, 1, 2, out, area)], s->h,
+                           s->align_corners);
+    return lsnni_in_picture(s, *px, *py);
+}
+
+LSNNI_KERNEL(lsnni_cuda_sample_forward, lsnni_cuda_sample)
+{
+    const lsnn_sampler *s = &a.s;
+    int area = s->oh * s->ow, row, col;
+    LSNNI_EACH(q, (size_t)s->n * s->c * area);
+    const lsnn_real *x = a.x + q / (size_t)area * ((size_t)s->h * s->w);
+    double px, py;
+    lsnn_real sum = 0;
+    if (!lsnni_cuda_spot(&a, (int)(q / (size_t)area) / s->c, (int)(q % (size_t)area), &px, &py)) {
+        a.y[q] = px != px || py != py ? LSNNI_R(px + py) : 0;
+        return;
+    }
+    row = (int)floor(py);
+    col = (int)floor(px);
+    for (int r = LSNNI_MAX(row, 0); r <= LSNNI_MIN(row + 1, s->h - 1); r++)
+        for (int k = LSNNI_MAX(col, 0); k <= LSNNI_MIN(col + 1, s->w - 1); k++)
+            sum += LSNNI_R((1 - fabs(py - r)) * (1 - fabs(px - k))) * x[r * s->w + k];
+    a.y[q] = sum;
+}
+
+LSNNI_KERNEL(lsnni_cuda_sample_dgrid, lsnni_cuda_sample)
+{
+    const lsnn_sampler *s = &a.s;
+    int area = s->oh * s->ow, in = s->h * s->w, row = 0, col = 0;
+    LSNNI_EACH(q, (size_t)s->n * area);
+    int n = (int)(q / (size_t)area), out = (int)(q % (size_t)area);
+    lsnn_real *to = a.dgrid + lsnni_at3(n, 0, 2, out, area);
+    double px, py, dp[2] = { 0, 0 };
+    int some = lsnni_cuda_spot(&a, n, out, &px, &py);
+    if (some) row = (int)floor(py);
+    if (some) col = (int)floor(px);
+    for (int c = 0; c < s->c && some; c++) {
+        const lsnn_real *x = a.x + lsnni_at3(n, c, s->c, 0, in);
+        double dy = (double)a.dy[lsnni_at3(n, c, s->c, out, area)];
+        for (int r = LSNNI_MAX(row, 0); r <= LSNNI_MIN(row + 1, s->h - 1); r++)
+            for (int k = LSNNI_MAX(col, 0); k <= LSNNI_MIN(col + 1, s->w - 1); k++) {
+                double by_y = 1 - fabs(py - r), by_x = 1 - fabs(px - k);
+                dp[0] += dy * (double)x[r * s->w + k] * (k > col ? by_y : -by_y);
+                dp[1] += dy * (double)x[r * s->w + k] * (r > row ? by_x : -by_x);
+            }
+    }
+    dp[0] *= lsnni_half_side(s->w, s->align_corners);
+    dp[1] *= lsnni_half_side(s->h, s->align_corners);
+    for (int k = 0; k < 2; k++, to += area) *to = LSNNI_R(dp[k]) + (a.add_grid ? *to : 0);
+}
+
+/* A block has LSNNI_THREADS pixels of one image.                              */
+LSNNI_KERNEL(lsnni_cuda_sample_dx, lsnni_cuda_sample)
+{
+    LSNNI_SHARED double px[LSNNI_THREADS], py[LSNNI_THREADS];
+    LSNNI_SHARED int row[LSNNI_THREADS], col[LSNNI_THREADS];
+    const lsnn_sampler *s = &a.s;
+    int in = s->h * s->w, area = s->oh * s->ow, me = (int)threadIdx.x;
+    int blocks = (in + LSNNI_THREADS - 1) / LSNNI_THREADS, n = (int)blockIdx.x / blocks;
+    int pixel = (int)blockIdx.x % blocks * LSNNI_THREADS + me;
+    int r = pixel / s->w, k = pixel % s->w;
+    lsnn_real *dx = a.dx + lsnni_at3(n, 0, s->c, pixel, in);
+    for (int c = 0; c < s->c && pixel < in && !a.add; c++) dx[(size_t)c * in] = 0;
+    for (int first = 0; first < area; first += LSNNI_THREADS) {
+        row[me] = col[me] = -2;      /* beside no pixel                       */
+        if (first + me < area && lsnni_cuda_spot(&a, n, first + me, &px[me], &py[me])) {
+            row[me] = (int)floor(py[me]);
+            col[me] = (int)floor(px[me]);
+        }
+        __syncthreads();
+        for (int i = 0; i < LSNNI_THREADS && pixel < in; i++) {
+            const lsnn_real *dy = a.dy + lsnni_at3(n, 0, s->c, first + i, area);
+            lsnn_real by;
+            if ((r != row[i] && r != row[i] + 1) || (k != col[i] && k != col[i] + 1)) continue;
+            by = LSNNI_R((1 - fabs(py[i] - r)) * (1 - fabs(px[i] - k)));
+            for (int c = 0; c < s->c; c++) dx[(size_t)c * in] += by * dy[(size_t)c * area];
+        }
+        __syncthreads();
+    }
+}
+
+static lsnni_cuda_sample lsnni_cuda_sample_of(const lsnn_call *c)
+{
+    lsnni_cuda_sample a;
+    memset(&a, 0, sizeof a);
+    a.s = lsnni_sampler_of(c->plan, c->n);
+    a.y = c->y; a.x = c->x[0]; a.grid = c->x[1]; a.dy = c->dy;
+    a.dx = c->dx[0]; a.dgrid = c->dx[1];
+    a.add = c->add[0]; a.add_grid = c->add[1];
+    return a;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_forward_grid_sample(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_sample a = lsnni_cuda_sample_of(c);
+    LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_sample_forward,
+                      lsnni_area(c->n, lsnni_features(c->plan->out)), a);
+    return LSNN_OK;
+}
+
+LSNNI_CUDA lsnn_status lsnni_cuda_backward_grid_sample(lsnn_ctx *cx, lsnn_call *c)
+{
+    lsnni_cuda_sample a = lsnni_cuda_sample_of(c);
+    size_t blocks = lsnni_area(c->n, lsnni_div_up(a.s.h * a.s.w, LSNNI_THREADS));
+    if (a.dgrid)
+        LSNNI_LAUNCH_EACH(cx, c->device, lsnni_cuda_sample_dgrid,
+                          lsnni_area(c->n, a.s.oh * a.s.ow), a);
+    if (a.dx) LSNNI_LAUNCH(cx, c->device, lsnni_cuda_sample_dx, blocks, LSNNI_THREADS, a);
     return LSNN_OK;
 }
 /* ---- >>cuda losses: an image a thread, and one block, which sums over the images

@@ -109,6 +109,34 @@ LSNNI_BOTH void lsnni_pool_side(int out, int stride, int pad, int kernel, int si
     *b = LSNNI_MIN(first + kernel, size);
 }
 
+/* An L_p pooling's p, as it is learned.                                        */
+LSNNI_BOTH double lsnni_lp_of_rho(double rho)
+{
+    return 1 + (rho > 30 ? rho : log1p(exp(rho)));
+}
+
+/* ---- Places in pictures: see >>transform                                         */
+LSNNI_BOTH double lsnni_place(int i, int size, int corners)
+{
+    if (!corners) return (2.0 * i + 1) / size - 1;
+    return size > 1 ? 2.0 * i / (size - 1) - 1 : 0;
+}
+LSNNI_BOTH double lsnni_half_side(int size, int corners)     /* in pixels: of 0 to 1 */
+{
+    return (corners ? size - 1 : size) / 2.0;
+}
+LSNNI_BOTH double lsnni_grid_pixel(double x, int size, int corners)
+{
+    return (x + 1) * lsnni_half_side(size, corners) - (corners ? 0 : 0.5);
+}
+
+/* Is any pixel with a part in (px, py) inside of the picture? Not for a NaN. From here on
+   both fit into an int.                                                      */
+LSNNI_BOTH int lsnni_in_picture(const lsnn_sampler *s, double px, double py)
+{
+    return px > -1 && px < s->w && py > -1 && py < s->h;
+}
+
 /* ---- The sizes of a call                                                          */
 static inline int lsnni_inner(lsnn_shape s) { return s.h * s.w; }
 static inline int lsnni_features(lsnn_shape s) { return s.c * s.h * s.w; }
@@ -139,6 +167,16 @@ static inline lsnn_status lsnni_call_window(lsnn_ctx *cx, lsnn_window *s, const 
     s->ow = c->plan->out.w;
     s->lanes = c->lanes;
     return LSNN_OK;
+}
+
+static inline lsnn_sampler lsnni_sampler_of(const lsnn_layer_plan *p, int n)
+{
+    lsnn_sampler s;
+    s.n = n;
+    s.c = p->in[0].c; s.h = p->in[0].h; s.w = p->in[0].w;
+    s.oh = p->in[1].h; s.ow = p->in[1].w;
+    s.align_corners = p->o.align_corners;
+    return s;
 }
 
 #include "bells.h"

@@ -284,16 +284,19 @@ static lsnn_status lsnni_cuda_gemm(lsnn_ctx *cx, lsnn_device *on, int trans_a, i
 }
 
 #include "cuda/dense.h"
+#include "cuda/rbf.h"
 #include "cuda/activations.h"
 #include "cuda/join.h"
 #include "cuda/dropout.h"
 #include "cuda/pool.h"
+#include "cuda/lp_pool.h"
 #include "cuda/conv2d.h"
 #include "cuda/local2d.h"
 #include "cuda/softmax.h"
 #include "cuda/scale.h"
 #include "cuda/batch_norm.h"
 #include "cuda/smooth.h"
+#include "cuda/transform.h"
 #include "cuda/losses.h"
 #include "cuda/optimizer.h"
 #endif /* LSNNI_CUDA_CODE */

@@ -77,7 +77,7 @@ typedef struct lsnni_device_step {   /* arrays in the device's memory         */
 #define LSNNI_DEVICE_TYPES(X) X(dense) X(relu) X(leaky_relu) X(sigmoid) X(tanh)            \
     X(scaled_tanh) X(max_pool) X(flatten) X(conv2d) X(cross_entropy) X(dropout)            \
     X(softmax) X(avg_pool) X(sum_pool) X(batch_norm) X(scale) X(add) X(concat) X(slice)    \
-    X(mse) X(smooth) X(local2d)
+    X(mse) X(smooth) X(local2d) X(lp_pool) X(rbf) X(affine_grid) X(grid_sample)
 #define LSNNI_DECLARE_PAIR(name)                                                           \
     LSNNI_CUDA lsnn_status lsnni_cuda_forward_##name(lsnn_ctx *cx, lsnn_call *c);          \
     LSNNI_CUDA lsnn_status lsnni_cuda_backward_##name(lsnn_ctx *cx, lsnn_call *c);

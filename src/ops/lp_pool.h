@@ -302,10 +302,8 @@ static size_t lsnni_lp_norms_of(const lsnn_layer_plan *p, const lsnn_real *rho, 
 {
     size_t count = p->params ? p->param[0].count : 1;
     norm[0] = LSNNI_R(p->o.norm);
-    for (size_t i = 0; i < count && p->params; i++) {
-        double r = (double)rho[i];
-        norm[i] = LSNNI_R(1 + (r > 30 ? r : log1p(exp(r))));
-    }
+    for (size_t i = 0; i < count && p->params; i++)
+        norm[i] = LSNNI_R(lsnni_lp_of_rho((double)rho[i]));
     return count;
 }
 
@@ -341,7 +339,7 @@ static const lsnn_layer_type lsnni_lp_pool_type = {
     "lp_pool", LSNNI_WINDOW_OPTIONS "norm learn_norm lr_factor freeze", 1, 1,
     LSNN_BLOCKS | LSNN_REHEARSES,
     lsnni_plan_lp_pool, lsnni_forward_lp_pool, lsnni_backward_lp_pool, NULL, NULL,
-    NULL, NULL, NULL
+    LSNNI_DEVICE_PAIR(lp_pool)
 };
 
 LSNN_API int lsnn_lp_pool(lsnn_net *net, int x, int kernel, const lsnn_options *o)

@@ -96,7 +96,7 @@ static const lsnn_layer_type lsnni_rbf_type = {
     "rbf", "filters init_scale lr_factor freeze", 1, 1,
     LSNN_Y_FREE,
     lsnni_plan_rbf, lsnni_forward_rbf, lsnni_backward_rbf, lsnni_init_rbf, NULL,
-    NULL, NULL, NULL
+    LSNNI_DEVICE_PAIR(rbf)
 };
 
 LSNN_API int lsnn_rbf(lsnn_net *net, int x, int outputs, const lsnn_options *o)

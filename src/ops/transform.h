@@ -14,20 +14,6 @@
        x N,C,H,W   grid N,2,OH,OW   y N,C,OH,OW
    A place that is not a number gives such a y: lsnn_forward then says so, instead of learning
    nothing. 4*OH*OW multiply-adds an image for the grid, 4*C*OH*OW for the picture. */
-static double lsnni_place(int i, int size, int corners)
-{
-    if (!corners) return (2.0 * i + 1) / size - 1;
-    return size > 1 ? 2.0 * i / (size - 1) - 1 : 0;
-}
-static double lsnni_half_side(int size, int corners)     /* in pixels: of 0 to 1 */
-{
-    return (corners ? size - 1 : size) / 2.0;
-}
-static double lsnni_grid_pixel(double x, int size, int corners)
-{
-    return (x + 1) * lsnni_half_side(size, corners) - (corners ? 0 : 0.5);
-}
-
 static lsnn_status lsnni_corners_check(lsnn_ctx *cx, const char *who, int corners)
 {
     if (corners == 0 || corners == 1) return LSNN_OK;
@@ -89,13 +75,6 @@ static lsnn_status lsnni_sampler_check(lsnn_ctx *cx, const lsnn_sampler *s)
         return lsnni_fail(cx, LSNN_ESHAPE, "grid_sample: input %dx%dx%d, grid %dx%d: an image "
                           "has over 2^29 numbers", s->c, s->h, s->w, s->oh, s->ow);
     return lsnni_corners_check(cx, "grid_sample", s->align_corners);
-}
-
-/* Is any pixel with a part in (px, py) inside of the picture? Not for a NaN. From here on
-   both fit into an int.                                                      */
-static int lsnni_in_picture(const lsnn_sampler *s, double px, double py)
-{
-    return px > -1 && px < s->w && py > -1 && py < s->h;
 }
 
 #ifdef LSNN_NAIVE
@@ -346,7 +325,7 @@ static const lsnn_layer_type lsnni_affine_grid_type = {
     "affine_grid", "grid_h grid_w align_corners", 1, 1,
     LSNN_X_FREE | LSNN_Y_FREE | LSNN_REHEARSES,
     lsnni_plan_affine_grid, lsnni_forward_affine_grid, lsnni_backward_affine_grid, NULL, NULL,
-    NULL, NULL, NULL
+    LSNNI_DEVICE_PAIR(affine_grid)
 };
 
 LSNN_API int lsnn_affine_grid(lsnn_net *net, int theta, int h, int w, const lsnn_options *o)
@@ -355,16 +334,6 @@ LSNN_API int lsnn_affine_grid(lsnn_net *net, int theta, int h, int w, const lsnn
     all.grid_h = h;
     all.grid_w = w;
     return lsnn_layer(net, &lsnni_affine_grid_type, &theta, 1, &all);
-}
-
-static lsnn_sampler lsnni_sampler_of(const lsnn_layer_plan *p, int n)
-{
-    lsnn_sampler s;
-    s.n = n;
-    s.c = p->in[0].c; s.h = p->in[0].h; s.w = p->in[0].w;
-    s.oh = p->in[1].h; s.ow = p->in[1].w;
-    s.align_corners = p->o.align_corners;
-    return s;
 }
 
 static lsnn_status lsnni_plan_grid_sample(lsnn_ctx *cx, lsnn_layer_plan *p)
@@ -396,7 +365,7 @@ static const lsnn_layer_type lsnni_grid_sample_type = {
     "grid_sample", "align_corners", 2, 2,
     LSNN_Y_FREE | LSNN_REHEARSES,
     lsnni_plan_grid_sample, lsnni_forward_grid_sample, lsnni_backward_grid_sample, NULL, NULL,
-    NULL, NULL, NULL
+    LSNNI_DEVICE_PAIR(grid_sample)
 };
 
 LSNN_API int lsnn_grid_sample(lsnn_net *net, int x, int grid, const lsnn_options *o)
