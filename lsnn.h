@@ -9203,9 +9203,10 @@ LSNN_API int lsnn_target2d(lsnn_net *net, int x, int filters, int kernel, const 
 }
 #ifndef LSNN_NAIVE
 /* ---- The fast pair of >>target2d ----------------------------------------------------------
-   In blocks of images a region costs its pixels and no more. Forward: the kernels that a pixel
-   has; dx: all maps of a pixel, see lsnni_mesh; dw: see lsnni_correlation. Plain arrays, and
-   regions that are nearly everything, take the whole convolution, times U or 0.
+   In blocks of images a region costs its pixels and no more. Forward: the kernels that a
+   pixel has; dx: all maps of a pixel, see lsnni_mesh; dw (target_dw.h): see
+   lsnni_correlation. Plain arrays, and regions that are nearly everything, take the whole
+   convolution, times U or 0.
    Bound by arithmetic where a pixel has 4 kernels or more; by reading x and writing dx where it
    has one or none. Of the whole convolution's speed, a multiply-add: results/target-bench.txt. */
 enum { LSNNI_TARGET_TASKS = 32,      /* about: of pixels                       */
@@ -9648,6 +9649,8 @@ static void lsnni_target_dx_task(void *user, int task, int worker)
     lsnni_target_strip(p, &list);
 }
 
+#endif /* LSNN_NAIVE */
+#ifndef LSNN_NAIVE
 /* ---- dw: for some maps and a range of kernels. A kernel that meets padding reads a copy of x
    with it, so that each place meets all taps, and a kernel's places are one list; the others
    read x where it lies. Of few kernels, only what they meet is copied.         */

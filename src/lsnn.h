@@ -85,6 +85,7 @@
 #include "ops/target_plan.h"
 #include "ops/target2d.h"
 #include "ops/target_fast.h"
+#include "ops/target_dw.h"
 #include "ops/blend.h"
 #include "ops/transform.h"
 #include "ops/dsc.h"
